@@ -1,0 +1,111 @@
+/**
+ * What the agent needs of a hypervisor. Two implementations: QemuHypervisor (real, agent/qemu-hypervisor.ts, over the qemu room)
+ * and PretendHypervisor (agent/pretend-hypervisor.ts, in memory; for seeded crash tests and simulated agents only).
+ *
+ * A machine is named by the uid of its Instance. Every call is idempotent: an agent that was killed in the middle calls again.
+ * Machines outlive the agent; `list` finds them again from their records and proves by process identity that they are them.
+ */
+import type { Bytes } from "../resource/quantity.ts";
+
+declare const machineBrand: unique symbol;
+/** The uid of an Instance. */
+export type MachineId = string & { readonly [machineBrand]: true };
+
+export interface DiskConfig {
+  /** Absolute path of the overlay (or seed image). */
+  path: string;
+  format: "qcow2" | "raw";
+  readOnly: boolean;
+}
+
+export interface NicConfig {
+  mac: string;
+  /** A tap that exists and is attached already, or QEMU's user network where taps cannot be had. */
+  backend: { tap: string } | { user: true };
+  mtu: number;
+}
+
+/** The whole record a machine is started from; kept beside the machine so that an adopting agent and a migration target use the same. */
+export interface MachineConfig {
+  id: MachineId;
+  /** For people: shows in ps as the guest's name. */
+  name: string;
+  cpus: number;
+  memory: Bytes;
+  disks: DiskConfig[];
+  nics: NicConfig[];
+  boot?: { kernel: string; initrd: string; commandLine: string };
+  accelerator: "kvm" | "tcg";
+  /** "pc-q35-7.2" when pinned by a migration source, else the newest this QEMU has. */
+  machineType?: string;
+  /** Numeric uid and gid QEMU runs as. */
+  user: { uid: number; gid: number };
+}
+
+/** How a machine ended, told from the event journal (see qemu/end.ts for the table). */
+export interface MachineEnd {
+  reason:
+    | "GuestShutdown"
+    | "GuestReset"
+    | "GuestPanic"
+    | "Requested"
+    | "HostSignal"
+    | "Killed"
+    | "Crashed"
+    | "StartFailed"
+    | "MigrationFailed";
+  message: string;
+}
+
+export interface MachineState {
+  id: MachineId;
+  pid: number;
+  /**
+   * incoming: waits for a migration. running, paused: as QEMU says. postmigrate: its memory has been handed over; disks unlocked.
+   * ended: no process any more; `end` says why. Stays listed until `forget`.
+   */
+  state: "incoming" | "running" | "paused" | "postmigrate" | "ended";
+  machineType: string;
+  end?: MachineEnd;
+}
+
+export interface MigrationProgress {
+  phase: "none" | "active" | "pre-switchover" | "completed" | "failed" | "cancelled";
+  transferredBytes: number;
+  remainingBytes: number;
+  totalMs: number;
+  downtimeMs: number;
+  error?: string;
+}
+
+export interface Hypervisor {
+  /** Everything of ours that runs here or has ended and was not forgotten; cheap enough to call every few seconds. */
+  list(): Promise<MachineState[]>;
+  get(id: MachineId): Promise<MachineState | undefined>;
+  /** Starts it paused-then-running, or waiting for a migration. No-op when it is there already. @throws HypervisorError (reason for users). */
+  start(config: MachineConfig, how: "run" | "incoming"): Promise<MachineState>;
+  /** Opens the listener of an incoming machine on `bindAddress`; the same answer when called again. @returns "tcp:IP:PORT" */
+  listen(id: MachineId, bindAddress: string): Promise<string>;
+  /** Lets a paused, incoming-complete or postmigrate machine run (`cont`) and announces its addresses. No-op when it runs. @throws while the memory has not all arrived. */
+  resume(id: MachineId): Promise<void>;
+  /** Starts sending the machine to `address`; stops before the switchover. No-op when under way. */
+  migrate(id: MachineId, address: string, tlsHostname?: string): Promise<void>;
+  migration(id: MachineId): Promise<MigrationProgress>;
+  /** From pre-switchover to completed: resolves with the final progress (completed or failed; on failure the machine runs on). */
+  switchover(id: MachineId): Promise<MigrationProgress>;
+  /** Calls a migration off; the machine runs on. No-op when there is none. */
+  cancelMigration(id: MachineId): Promise<void>;
+  /** ACPI power button, then `quit` after graceMs, then SIGTERM, SIGKILL; resolves when the process is gone. */
+  stop(id: MachineId, graceMs: number): Promise<void>;
+  /** At once, for machines that must not run any more. Resolves when the process is gone. */
+  kill(id: MachineId): Promise<void>;
+  /** Removes the records of an ended machine. */
+  forget(id: MachineId): Promise<void>;
+  /** Runs a qemu-ga command; undefined when no agent answers within timeoutMs. */
+  guestAgent(id: MachineId, command: string, timeoutMs: number): Promise<unknown | undefined>;
+  /** Calls back with the machine's id whenever something about it may have changed; a nudge, nothing more. @returns unsubscribe */
+  onChange(callback: (id: MachineId) => void): () => void;
+}
+
+/** The text is for users (what went wrong, what would fix it); `cause` holds the inside. */
+export class HypervisorError extends Error {}

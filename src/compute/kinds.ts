@@ -1,0 +1,470 @@
+/**
+ * The kinds of the compute room: VirtualMachine, Instance, Migration, Host, Network, StoragePool.
+ *
+ * A VirtualMachine is what the user asked for; an Instance is one run of it on one host. Rule 1 of the design (never two
+ * writers on one disk) rests on the *chain of custody* of a VM's instances:
+ *
+ *   instance 1 ──predecessor── instance 2 ──predecessor── instance 3 …
+ *
+ *   - The VM reconciler creates instances, one successor at most for each (VirtualMachine.status.sequence is raised by
+ *     compare-and-swap first, and the instance's name ends in that number, so a replay finds it instead of making two).
+ *   - An instance may open its disks for writing only while its custody is *given*: it has no predecessor, or its
+ *     predecessor's status.custody is `Released` (or the predecessor object is gone, which happens only after release).
+ *   - `status.custody` is written by the instance's own agent alone, Held -> Released, never back; `Released` is a
+ *     promise that no QEMU of that instance writes now or ever again (its process is gone, or it is stopped in postmigrate and
+ *     will only be killed). The one exception: an instance that was never bound to a host (spec.host empty) is released by
+ *     the VM reconciler. Silence is never release (rule 7).
+ *
+ * Life of a cold start:
+ *   VM reconciler creates Instance (host empty) -> director sets spec.host, spec.placement -> agent: custody Held,
+ *   phase Preparing (volumes, taps) -> Starting (QEMU runs) -> Running once the guest is ready (readiness) -> …
+ *   spec.running=false -> agent stops it gracefully -> phase Stopped, custody Released -> VM reconciler deletes it.
+ *
+ * Live migration (Migration reconciler + the two agents):
+ *   1. Migration reconciler creates the target Instance: host=to, predecessor=source, incoming=true, template of the source.
+ *   2. Target agent starts QEMU with -incoming defer, writes status.incomingAddress, phase Incoming (custody None).
+ *   3. Reconciler sets source.spec.migrateTo={instance,address}. Source agent migrates (pause-before-switchover), re-checks
+ *      that spec.migrateTo still names the target, continues, and at `completed` writes, with compare-and-swap on the
+ *      resourceVersion of the object it re-checked, custody=Released, phase=HandedOver. This one write is the flip of ownership.
+ *      A write whose answer was lost is read again, never assumed. If it lost against a cancel: `cont` at the source.
+ *   4. Target agent watches its predecessor; once Released: `cont`, announce-self, custody Held, phase Running.
+ *   5. Reconciler sees the target Running: VM.status follows, Migration Succeeded, source Instance is deleted.
+ *   Failure before the flip: source runs on (rule 4), reconciler clears migrateTo first, then deletes the target; the reason
+ *   from both ends is in the Migration. Failure after the flip: target is the VM; if it dies, the VM restarts cold from its disks.
+ *
+ * Deleting an Instance object: finalizer `vireo.dev/instance`, removed by its agent after the process is gone, taps are removed
+ * and custody is Released (by the VM reconciler when the instance was never bound). Volumes belong to the VM, not to the
+ * instance: they are destroyed only when the VirtualMachine is deleted (finalizer `vireo.dev/volumes` on the VM: the VM
+ * reconciler waits until all instances are gone, and then removes the finalizer; the agent named in status.host of the last
+ * instance deletes the VM's folder of volumes before it removes the instance's finalizer, when instance.spec.destroyVolumes is set).
+ */
+import { Type } from "typebox";
+import { Conditions, defineKind, Name, type ObjectOf, Quantity, Words } from "../resource/kind.ts";
+
+const MiB = 2 ** 20;
+
+export const INSTANCE_FINALIZER = "vireo.dev/instance";
+export const VOLUMES_FINALIZER = "vireo.dev/volumes";
+/** Label on an Instance: the name of its VirtualMachine. */
+export const VM_LABEL = "vireo.dev/vm";
+
+const Port = Type.Integer({ minimum: 1, maximum: 65535 });
+const IPv4 = Type.String({ pattern: "^(\\d{1,3}\\.){3}\\d{1,3}$" });
+const Mac = Type.String({ pattern: "^([0-9a-f]{2}:){5}[0-9a-f]{2}$" });
+
+const Readiness = Type.Object(
+  {
+    http: Type.Optional(
+      Type.Object({
+        port: Port,
+        path: Type.Optional(
+          Type.String({ pattern: "^/", description: "Path of the request; / by default." }),
+        ),
+      }),
+    ),
+    tcp: Type.Optional(Type.Object({ port: Port })),
+    timeoutSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 86400,
+        description: "After this long without an answer the condition Ready says so; 300 by default.",
+      }),
+    ),
+  },
+  {
+    description:
+      "How the guest says that it is ready: an HTTP answer below 400, or a TCP port that accepts. Without it the guest agent (qemu-ga) has to answer.",
+  },
+);
+
+const Guest = Type.Object(
+  {
+    hostname: Type.Optional(Name("Host name inside the guest; the VM's name by default.")),
+    sshAuthorizedKeys: Type.Optional(Type.Array(Type.String({ pattern: "^(ssh|ecdsa|sk)-" }))),
+    userData: Type.Optional(
+      Type.String({ maxLength: 65536, description: "cloud-init user-data that replaces the generated one." }),
+    ),
+  },
+  { description: "What the guest is told at its first boot, as NoCloud cloud-init data." },
+);
+
+/** The part of a VM that one run of it needs; copied into the Instance so that a run never changes under itself. */
+const machine = {
+  cpus: Type.Integer({ minimum: 1, maximum: 512, default: 1, description: "Number of virtual CPUs." }),
+  memory: Quantity({ description: "Memory of the machine.", minimum: 32 * MiB, maximum: 16 * 2 ** 40 }),
+  image: Name("The Image whose disk the VM's system disk is a linked overlay of."),
+  storagePool: Name("The StoragePool that holds the VM's disks.", { default: "default" }),
+  diskSize: Type.Optional(
+    Quantity({ description: "Size of the system disk; the image's own size by default.", minimum: MiB }),
+  ),
+  guest: Type.Optional(Guest),
+  readiness: Type.Optional(Readiness),
+};
+
+const Phase = Words([
+  "Pending", // no host chosen yet, or custody not given yet
+  "Preparing", // volumes and taps are being made
+  "Incoming", // QEMU waits for an incoming migration
+  "Starting", // QEMU runs, the guest is not ready yet
+  "Running", // the guest said that it is ready
+  "Stopping",
+  "HandedOver", // migrated away; its QEMU is stopped for ever
+  "Stopped", // ended as asked, or the guest shut down
+  "Failed", // ended otherwise, or never started: see end
+]);
+
+const End = Type.Object(
+  {
+    reason: Words([
+      "GuestShutdown",
+      "GuestReset",
+      "GuestPanic",
+      "Requested", // stopped by us
+      "HostSignal", // SIGTERM and the like from outside
+      "Killed", // SIGKILL or out of memory: the process went without a word
+      "Crashed", // abort or another signal
+      "StartFailed",
+      "MigrationFailed",
+      "HandedOver",
+    ]),
+    message: Type.String(),
+    time: Type.String(),
+  },
+  { description: "Why the run ended." },
+);
+
+const NetworkInterface = Type.Object({
+  network: Name("The Network it is attached to."),
+  mac: Mac,
+  address: IPv4,
+});
+
+export const VirtualMachine = defineKind({
+  kind: "VirtualMachine",
+  plural: "virtualmachines",
+  shortNames: ["vm", "vms"],
+  namespaced: true,
+  description: "VirtualMachine is a virtual machine that a user asks for.",
+  spec: Type.Object({
+    running: Type.Boolean({ default: true, description: "Whether the machine should run." }),
+    ...machine,
+    networks: Type.Array(Name("Name of a Network."), {
+      default: ["default"],
+      maxItems: 8,
+      uniqueItems: true,
+      "x-kubernetes-list-type": "atomic",
+      description: "One network interface for each, in this order.",
+    }),
+    restart: Words(["Always", "Never"], {
+      default: "Always",
+      description:
+        "What happens after an end nobody asked for. A guest that shuts itself down stays down in both cases.",
+    }),
+  }),
+  // Owner of status: the VM reconciler.
+  status: Type.Object({
+    phase: Type.Optional(
+      Words(["Pending", "Starting", "Running", "Migrating", "Stopping", "Stopped", "Failed", "Unknown"], {
+        description: "Unknown: its host is silent; the machine may well be running.",
+      }),
+    ),
+    sequence: Type.Optional(Type.Integer({ minimum: 0, description: "Number of the newest Instance." })),
+    instance: Type.Optional(Type.String({ description: "The Instance that is the machine now." })),
+    host: Type.Optional(Type.String({ description: "The host it runs on." })),
+    why: Type.Optional(Type.String({ description: "Why it is on this host, in one line." })),
+    interfaces: Type.Optional(
+      Type.Array(NetworkInterface, { description: "MAC and address of each interface; kept for life." }),
+    ),
+    addresses: Type.Optional(
+      Type.Array(Type.String(), { description: "Addresses that the running guest has been seen to use." }),
+    ),
+    lastEnd: Type.Optional(End),
+    restarts: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        description: "Automatic restarts since the last run that lasted 10 minutes.",
+      }),
+    ),
+    observedGeneration: Type.Optional(Type.Integer()),
+    conditions: Type.Optional(Conditions),
+  }),
+  columns: [
+    { name: "Phase", type: "string", jsonPath: ".status.phase" },
+    { name: "Host", type: "string", jsonPath: ".status.host" },
+    { name: "Address", type: "string", jsonPath: ".status.interfaces[0].address" },
+    { name: "CPUs", type: "integer", jsonPath: ".spec.cpus" },
+    { name: "Memory", type: "string", jsonPath: ".spec.memory" },
+    { name: "Image", type: "string", jsonPath: ".spec.image", priority: 1 },
+    { name: "Why", type: "string", jsonPath: ".status.why", priority: 1 },
+  ],
+  selectableFields: ["status.phase", "status.host"],
+});
+export type VirtualMachine = ObjectOf<typeof VirtualMachine>;
+
+export const Instance = defineKind({
+  kind: "Instance",
+  plural: "instances",
+  namespaced: true,
+  description: "Instance is one run of a VirtualMachine on one host. Made by Vireo, not by users.",
+  spec: Type.Object({
+    vm: Name("The VirtualMachine."),
+    vmUid: Type.String({ description: "Its uid: a new machine of the same name is another one." }),
+    ...machine,
+    interfaces: Type.Array(NetworkInterface),
+    // Owner of running, destroyVolumes: the VM reconciler. Of predecessor, incoming: whoever creates it.
+    running: Type.Boolean({ default: true }),
+    predecessor: Type.Optional(
+      Type.String({ description: "The instance that had custody of the disks before." }),
+    ),
+    incoming: Type.Optional(
+      Type.Boolean({ description: "Starts as the target of a live migration from its predecessor." }),
+    ),
+    destroyVolumes: Type.Optional(Type.Boolean()),
+    // Owner of host, placement: the director (or the Migration reconciler for an incoming one). Immutable once set.
+    host: Type.Optional(Name("The host it is bound to.")),
+    placement: Type.Optional(
+      Type.Object({
+        reason: Type.String(),
+        policy: Type.Optional(Type.String()),
+        plan: Type.Optional(Type.String()),
+      }),
+    ),
+    // Owner: the Migration reconciler.
+    migrateTo: Type.Optional(
+      Type.Object({
+        migration: Type.String(),
+        instance: Type.String(),
+        address: Type.String({ description: "Where the target listens: tcp:IP:PORT." }),
+        hostname: Type.Optional(Type.String({ description: "The TLS host name of the target's agent." })),
+      }),
+    ),
+  }),
+  // Owner of status: the agent of spec.host; condition Scheduled: the director.
+  status: Type.Object({
+    phase: Type.Optional(Phase),
+    custody: Type.Optional(
+      Words(["None", "Held", "Released"], { description: "Whether this run may write the disks." }),
+    ),
+    pid: Type.Optional(Type.Integer()),
+    machineType: Type.Optional(
+      Type.String({ description: "Resolved machine type, pinned for migrations: pc-q35-7.2." }),
+    ),
+    accelerator: Type.Optional(Words(["kvm", "tcg"])),
+    incomingAddress: Type.Optional(Type.String()),
+    startedTime: Type.Optional(Type.String()),
+    readyTime: Type.Optional(Type.String()),
+    addresses: Type.Optional(Type.Array(Type.String())),
+    end: Type.Optional(End),
+    migration: Type.Optional(
+      Type.Object({
+        to: Type.String(),
+        phase: Words(["Active", "PreSwitchover", "Completed", "Failed", "Cancelled"]),
+        transferredBytes: Type.Optional(Type.Integer()),
+        remainingBytes: Type.Optional(Type.Integer()),
+        totalMs: Type.Optional(Type.Integer()),
+        downtimeMs: Type.Optional(
+          Type.Integer({ description: "As QEMU reports it; includes the wait before switchover." }),
+        ),
+        error: Type.Optional(Type.String()),
+      }),
+    ),
+    conditions: Type.Optional(Conditions),
+  }),
+  columns: [
+    { name: "VM", type: "string", jsonPath: ".spec.vm" },
+    { name: "Host", type: "string", jsonPath: ".spec.host" },
+    { name: "Phase", type: "string", jsonPath: ".status.phase" },
+    { name: "Custody", type: "string", jsonPath: ".status.custody" },
+    { name: "PID", type: "integer", jsonPath: ".status.pid", priority: 1 },
+  ],
+  selectableFields: ["spec.host", "spec.vm", "status.phase"],
+});
+export type Instance = ObjectOf<typeof Instance>;
+
+export const Migration = defineKind({
+  kind: "Migration",
+  plural: "migrations",
+  shortNames: ["mig"],
+  namespaced: true,
+  description: "Migration moves a running VirtualMachine to another host without stopping it.",
+  spec: Type.Object({
+    vm: Name("The VirtualMachine to move."),
+    to: Name("The host to move it to."),
+    reason: Type.Optional(Type.String({ description: "Why; kept as the VM's placement reason." })),
+    policy: Type.Optional(Type.String()),
+    plan: Type.Optional(Type.String({ description: "The Plan that asked for it." })),
+    cancel: Type.Optional(
+      Type.Boolean({ description: "Set to true to call it off; no effect after the switchover." }),
+    ),
+  }),
+  // Owner of status: the Migration reconciler.
+  status: Type.Object({
+    phase: Type.Optional(Words(["Pending", "Preparing", "Running", "Succeeded", "Failed", "Cancelled"])),
+    source: Type.Optional(Type.String({ description: "Source instance." })),
+    target: Type.Optional(Type.String({ description: "Target instance." })),
+    from: Type.Optional(Type.String({ description: "Source host." })),
+    startedTime: Type.Optional(Type.String()),
+    finishedTime: Type.Optional(Type.String()),
+    downtimeMs: Type.Optional(Type.Integer()),
+    message: Type.Optional(Type.String()),
+    conditions: Type.Optional(Conditions),
+  }),
+  columns: [
+    { name: "VM", type: "string", jsonPath: ".spec.vm" },
+    { name: "From", type: "string", jsonPath: ".status.from" },
+    { name: "To", type: "string", jsonPath: ".spec.to" },
+    { name: "Phase", type: "string", jsonPath: ".status.phase" },
+    { name: "Message", type: "string", jsonPath: ".status.message", priority: 1 },
+  ],
+  selectableFields: ["spec.vm", "spec.to", "spec.plan", "status.phase"],
+});
+export type Migration = ObjectOf<typeof Migration>;
+
+/** What a host is made of: the agent measures it, or a development host declares it (source says which). */
+const Facts = Type.Object({
+  source: Words(["measured", "declared"], {
+    description: "declared: a profile given to a development host, not the real hardware.",
+  }),
+  cpu: Type.Object({
+    model: Type.String(),
+    sockets: Type.Integer(),
+    cores: Type.Integer({ description: "Physical cores in all." }),
+    threads: Type.Integer({ description: "Logical CPUs in all." }),
+    mhz: Type.Integer({ description: "Clock in MHz; 0 when it cannot be read." }),
+  }),
+  memory: Type.Object({
+    totalBytes: Type.Integer(),
+    modules: Type.Array(
+      Type.Object({
+        locator: Type.String(),
+        sizeBytes: Type.Integer(),
+        type: Type.String(),
+        speedMTs: Type.Integer({ description: "0 when unknown." }),
+      }),
+    ),
+  }),
+  disks: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      sizeBytes: Type.Integer(),
+      kind: Words(["ssd", "hdd", "unknown"]),
+      model: Type.String(),
+    }),
+  ),
+  links: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      mac: Type.String(),
+      mbps: Type.Integer({ description: "0 when unknown." }),
+      up: Type.Boolean(),
+    }),
+  ),
+  power: Type.Optional(Type.Object({ idleWatts: Type.Number(), maxWatts: Type.Number() })),
+  qemu: Type.Object({
+    version: Type.String(),
+    accelerator: Words(["kvm", "tcg"]),
+    reason: Type.String({ description: "Why this accelerator: the result of the timed execution probe." }),
+  }),
+  kernel: Type.String(),
+  bootId: Type.String(),
+});
+
+export const Host = defineKind({
+  kind: "Host",
+  plural: "hosts",
+  namespaced: false,
+  description: "Host is a machine that runs virtual machines. Its agent creates it when it enrols.",
+  spec: Type.Object({
+    unschedulable: Type.Optional(
+      Type.Boolean({
+        description: "No new machine is placed here (kubectl cordon's meaning); running ones stay.",
+      }),
+    ),
+    site: Type.Optional(Name("Site, the largest failure domain.")),
+    rack: Type.Optional(Name("Rack within the site.")),
+  }),
+  // Owner: the agent, except conditions: the host reconciler (Ready from the lease host-NAME).
+  status: Type.Object({
+    address: Type.Optional(
+      Type.String({ description: "Where other hosts reach it: migration streams and VXLAN." }),
+    ),
+    capacity: Type.Optional(
+      Type.Object({
+        cpus: Type.Integer({ description: "Virtual CPUs that may be given out." }),
+        memory: Quantity({ description: "Memory that may be given to machines." }),
+      }),
+    ),
+    facts: Type.Optional(Facts),
+    agent: Type.Optional(Type.Object({ version: Type.String(), startedTime: Type.String() })),
+    conditions: Type.Optional(Conditions),
+  }),
+  columns: [
+    { name: "Ready", type: "string", jsonPath: ".status.conditions[?(@.type=='Ready')].status" },
+    { name: "CPUs", type: "integer", jsonPath: ".status.capacity.cpus" },
+    { name: "Memory", type: "string", jsonPath: ".status.capacity.memory" },
+    { name: "Accelerator", type: "string", jsonPath: ".status.facts.qemu.accelerator" },
+    { name: "Facts", type: "string", jsonPath: ".status.facts.source" },
+    { name: "CPU", type: "string", jsonPath: ".status.facts.cpu.model", priority: 1 },
+    { name: "Address", type: "string", jsonPath: ".status.address", priority: 1 },
+  ],
+});
+export type Host = ObjectOf<typeof Host>;
+export type HostFacts = NonNullable<NonNullable<Host["status"]>["facts"]>;
+
+export const Network = defineKind({
+  kind: "Network",
+  plural: "networks",
+  shortNames: ["net"],
+  namespaced: false,
+  description: "Network is a layer 2 network that spans all hosts, with addresses given by DHCP.",
+  spec: Type.Object({
+    subnet: Type.String({
+      pattern: "^(\\d{1,3}\\.){3}\\d{1,3}/\\d{1,2}$",
+      description: "IPv4 subnet in CIDR form; its first address is the gateway.",
+    }),
+    nat: Type.Boolean({
+      default: true,
+      description: "Whether machines reach the outside through their host.",
+    }),
+    vni: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 16777215,
+        description: "VXLAN network identifier; derived from the subnet by default.",
+      }),
+    ),
+    mtu: Type.Integer({
+      default: 1450,
+      minimum: 576,
+      maximum: 9000,
+      description: "MTU of the guests' interfaces.",
+    }),
+  }),
+  columns: [
+    { name: "Subnet", type: "string", jsonPath: ".spec.subnet" },
+    { name: "NAT", type: "boolean", jsonPath: ".spec.nat" },
+  ],
+});
+export type Network = ObjectOf<typeof Network>;
+
+export const StoragePool = defineKind({
+  kind: "StoragePool",
+  plural: "storagepools",
+  shortNames: ["pool"],
+  namespaced: false,
+  description: "StoragePool is a place for disks and images.",
+  spec: Type.Object({
+    directory: Type.Object({
+      path: Type.String({ pattern: "^/", description: "Absolute path of the directory on the hosts." }),
+      shared: Type.Boolean({
+        default: false,
+        description: "Whether all hosts see the same files there (NFS, CephFS, one machine).",
+      }),
+    }),
+  }),
+  columns: [
+    { name: "Path", type: "string", jsonPath: ".spec.directory.path" },
+    { name: "Shared", type: "boolean", jsonPath: ".spec.directory.shared" },
+  ],
+});
+export type StoragePool = ObjectOf<typeof StoragePool>;

@@ -1,0 +1,147 @@
+/** The director's kinds: Policy (what users want) and Plan (what the director means to do about it, and why). */
+import { Type } from "typebox";
+import { Conditions, defineKind, Name, type ObjectOf, Words } from "../resource/kind.ts";
+
+/** Host attributes that rules may name; see attributes.ts for how each is read from a Host. */
+export const ATTRIBUTES = [
+  "name",
+  "site",
+  "rack",
+  "cpu.model",
+  "cpu.cores",
+  "cpu.mhz",
+  "memory.bytes",
+  "disk.ssd",
+  "link.mbps",
+  "power.idleWatts",
+  "power.maxWatts",
+  "accelerator",
+] as const;
+
+const Selector = Type.Object(
+  {
+    matchLabels: Type.Optional(Type.Record(Type.String(), Type.String())),
+    matchExpressions: Type.Optional(
+      Type.Array(
+        Type.Object({
+          key: Type.String(),
+          operator: Words(["In", "NotIn", "Exists", "DoesNotExist"]),
+          values: Type.Optional(Type.Array(Type.String())),
+        }),
+      ),
+    ),
+  },
+  { description: "Chooses machines by their labels; empty chooses all of the namespace." },
+);
+
+const Rule = Type.Object({
+  attribute: Words(ATTRIBUTES, { description: "The host attribute." }),
+  operator: Words(["In", "NotIn", "AtLeast", "AtMost"]),
+  values: Type.Array(Type.String(), {
+    minItems: 1,
+    description: "In, NotIn: any of these. AtLeast, AtMost: one number; memory.bytes also takes 64Gi.",
+  }),
+});
+
+export const Policy = defineKind({
+  kind: "Policy",
+  plural: "policies",
+  shortNames: ["pol"],
+  namespaced: true,
+  description: "Policy says where the machines it chooses should run.",
+  spec: Type.Object({
+    selector: Selector,
+    goal: Words(["performance", "energy", "balanced"], {
+      default: "balanced",
+      description:
+        "performance: the fastest host with the least contention. energy: the fewest additional watts. balanced: half and half, and even load.",
+    }),
+    required: Type.Optional(Type.Array(Rule, { description: "A host that breaks one is never used." })),
+    preferred: Type.Optional(
+      Type.Array(Type.Object({ rule: Rule, weight: Type.Integer({ minimum: 1, maximum: 100 }) }), {
+        description: "Hosts that keep these are liked, by weight.",
+      }),
+    ),
+    keepTogether: Type.Optional(
+      Words(["host", "rack"], { description: "The chosen machines share one of these." }),
+    ),
+    keepApart: Type.Optional(
+      Words(["host", "rack"], {
+        description: "No two of the chosen machines share one of these. A required rule.",
+      }),
+    ),
+    spread: Type.Optional(
+      Words(["host", "rack"], {
+        description: "Numbers per host or rack differ by one at most. A required rule.",
+      }),
+    ),
+    automation: Words(["act", "advise"], {
+      default: "act",
+      description: "advise: plans are made but not carried out.",
+    }),
+    priority: Type.Integer({
+      default: 0,
+      minimum: -1000,
+      maximum: 1000,
+      description: "When several policies choose a machine, the highest gives the goal; rules of all hold.",
+    }),
+  }),
+  // Owner of status: the director.
+  status: Type.Object({
+    machines: Type.Optional(Type.Integer({ description: "How many machines it chooses." })),
+    observedGeneration: Type.Optional(Type.Integer()),
+    conditions: Type.Optional(Conditions),
+  }),
+  columns: [
+    { name: "Goal", type: "string", jsonPath: ".spec.goal" },
+    { name: "Machines", type: "integer", jsonPath: ".status.machines" },
+    { name: "Satisfied", type: "string", jsonPath: ".status.conditions[?(@.type=='Satisfied')].status" },
+  ],
+});
+export type Policy = ObjectOf<typeof Policy>;
+
+export const Plan = defineKind({
+  kind: "Plan",
+  plural: "plans",
+  namespaced: false,
+  description:
+    "Plan is an ordered set of live migrations, each with its reason. Immutable once made; status tells how it goes.",
+  spec: Type.Object({
+    trigger: Type.String({ description: "What changed that made the director plan." }),
+    automation: Words(["act", "advise"], { default: "act" }),
+    moves: Type.Array(
+      Type.Object({
+        namespace: Type.String(),
+        vm: Name("The machine."),
+        from: Name("Its host now."),
+        to: Name("Where it goes."),
+        reason: Type.String(),
+        policy: Type.Optional(Type.String()),
+        expected: Type.String({ description: "What the move should gain." }),
+      }),
+      { minItems: 1 },
+    ),
+  }),
+  // Owner of status: the plan executor.
+  status: Type.Object({
+    phase: Type.Optional(Words(["Proposed", "Running", "Succeeded", "Failed", "Superseded"])),
+    done: Type.Optional(Type.Integer()),
+    moves: Type.Optional(
+      Type.Array(
+        Type.Object({
+          phase: Words(["Waiting", "Running", "Succeeded", "Failed", "Skipped"]),
+          migration: Type.Optional(Type.String()),
+          message: Type.Optional(Type.String()),
+        }),
+      ),
+    ),
+    conditions: Type.Optional(Conditions),
+  }),
+  columns: [
+    { name: "Phase", type: "string", jsonPath: ".status.phase" },
+    { name: "Done", type: "integer", jsonPath: ".status.done" },
+    { name: "Trigger", type: "string", jsonPath: ".spec.trigger" },
+  ],
+  selectableFields: ["status.phase"],
+});
+export type Plan = ObjectOf<typeof Plan>;

@@ -1,0 +1,95 @@
+/** The Image kind: a bootable disk that machines' system disks are linked overlays of. */
+import { Type } from "typebox";
+import { Conditions, defineKind, Name, type ObjectOf, Words } from "../resource/kind.ts";
+
+const File = Type.String({
+  pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+  maxLength: 200,
+  description: "A file name in the pool's images/ folder; never a path.",
+});
+
+const Recipe = Type.Object(
+  {
+    distribution: Words(["debian"], { default: "debian" }),
+    release: Words(["bookworm"], { default: "bookworm" }),
+    packages: Type.Array(Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$" }), {
+      maxItems: 200,
+      uniqueItems: true,
+      description: "Debian packages, by name. Slim images unpack them: maintainer scripts do not run.",
+    }),
+    services: Type.Optional(
+      Type.Array(
+        Type.Object({
+          name: Name("Name of the service."),
+          command: Type.String({
+            minLength: 1,
+            pattern: "^[^\\n]*$",
+            description: "Run in the foreground by init and started again when it ends.",
+          }),
+        }),
+        { description: "What init keeps running." },
+      ),
+    ),
+    files: Type.Optional(
+      Type.Array(
+        Type.Object({
+          path: Type.String({ pattern: "^/", description: "Absolute path in the image." }),
+          content: Type.String({ maxLength: 262144 }),
+          mode: Type.Optional(
+            Type.String({ pattern: "^0[0-7]{3}$", description: 'File mode, "0644" by default.' }),
+          ),
+        }),
+      ),
+    ),
+    diskMiB: Type.Optional(
+      Type.Integer({
+        minimum: 16,
+        maximum: 1048576,
+        description: "Size of the root file system; what it needs plus half, by default.",
+      }),
+    ),
+  },
+  { description: "How the image is built." },
+);
+
+export const Image = defineKind({
+  kind: "Image",
+  plural: "images",
+  shortNames: ["img"],
+  namespaced: false,
+  description:
+    "Image is a bootable disk. Either `recipe` (Vireo builds it) or `file` (it is in the pool already).",
+  spec: Type.Object({
+    storagePool: Name("The StoragePool that holds the image.", { default: "default" }),
+    recipe: Type.Optional(Recipe),
+    file: Type.Optional(File),
+  }),
+  // Owner of status: the image reconciler.
+  status: Type.Object({
+    phase: Type.Optional(Words(["Pending", "Building", "Ready", "Failed"])),
+    progress: Type.Optional(Type.String({ description: "The stage a build is in." })),
+    file: Type.Optional(File),
+    format: Type.Optional(Words(["qcow2", "raw"])),
+    virtualBytes: Type.Optional(Type.Integer()),
+    allocatedBytes: Type.Optional(Type.Integer()),
+    sha256: Type.Optional(Type.String()),
+    boot: Type.Optional(
+      Type.Object(
+        { kernel: File, initrd: File, commandLine: Type.String() },
+        { description: "Direct kernel boot with these files; without it the firmware boots the disk." },
+      ),
+    ),
+    packages: Type.Optional(Type.Array(Type.Object({ name: Type.String(), version: Type.String() }))),
+    observedGeneration: Type.Optional(Type.Integer()),
+    conditions: Type.Optional(Conditions),
+  }),
+  columns: [
+    { name: "Phase", type: "string", jsonPath: ".status.phase" },
+    { name: "Progress", type: "string", jsonPath: ".status.progress" },
+    { name: "Format", type: "string", jsonPath: ".status.format" },
+    { name: "Bytes", type: "integer", jsonPath: ".status.allocatedBytes" },
+    { name: "SHA256", type: "string", jsonPath: ".status.sha256", priority: 1 },
+  ],
+  selectableFields: ["status.phase"],
+});
+export type Image = ObjectOf<typeof Image>;

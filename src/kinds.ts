@@ -1,0 +1,30 @@
+/** All kinds with their rules, in one list: what the server serves. */
+import {
+  checkHost,
+  checkInstance,
+  checkMigration,
+  checkNetwork,
+  checkStoragePool,
+  checkVirtualMachine,
+} from "./compute/checks.ts";
+import { Host, Instance, Migration, Network, StoragePool, VirtualMachine } from "./compute/kinds.ts";
+import { checkPlan, checkPolicy } from "./director/checks.ts";
+import { Plan, Policy } from "./director/kinds.ts";
+import { checkImage } from "./images/checks.ts";
+import { Image } from "./images/kinds.ts";
+import { Event, Lease } from "./reconcile/kinds.ts";
+import { type Kind, register } from "./resource/kind.ts";
+
+export const KINDS: readonly Kind[] = [
+  register(VirtualMachine, checkVirtualMachine),
+  register(Instance, checkInstance),
+  register(Migration, checkMigration),
+  register(Image, checkImage),
+  register(Host, checkHost),
+  register(Network, checkNetwork),
+  register(StoragePool, checkStoragePool),
+  register(Policy, checkPolicy),
+  register(Plan, checkPlan),
+  register(Lease),
+  register(Event),
+];

@@ -1,0 +1,71 @@
+/**
+ * Errors that cross the API: a Kubernetes `Status`. The text for users is `message` and `causes`; what only operators
+ * should see goes into the `cause` of the Error and never leaves the process.
+ */
+
+/** One wrong field: `field` is a path such as `spec.interfaces[0].network`. */
+export interface Cause {
+  field: string;
+  reason:
+    | "FieldValueRequired"
+    | "FieldValueInvalid"
+    | "FieldValueNotSupported"
+    | "FieldValueTypeInvalid"
+    | "FieldValueTooLong"
+    | "FieldValueForbidden"
+    | "FieldValueDuplicate"
+    | "FieldManagerConflict"
+    | "ResourceVersionTooLarge";
+  message: string;
+}
+
+/** Reason -> HTTP code: the one table. 500 is our bug; 503 and 504 mean "try again". */
+export const REASON_CODES = {
+  BadRequest: 400,
+  Unauthorized: 401,
+  Forbidden: 403,
+  NotFound: 404,
+  MethodNotAllowed: 405,
+  NotAcceptable: 406,
+  AlreadyExists: 409,
+  Conflict: 409,
+  Gone: 410,
+  Expired: 410,
+  RequestEntityTooLarge: 413,
+  UnsupportedMediaType: 415,
+  Invalid: 422,
+  TooManyRequests: 429,
+  InternalError: 500,
+  ServiceUnavailable: 503,
+  Timeout: 504,
+} as const;
+
+export type Reason = keyof typeof REASON_CODES;
+
+export interface StatusDetails {
+  name?: string;
+  group?: string;
+  kind?: string;
+  uid?: string;
+  causes?: Cause[];
+  retryAfterSeconds?: number;
+}
+
+/** An error with a text for the user; thrown by the API's rooms and by the client when the server answered with a Status. */
+export class ApiError extends Error {
+  readonly reason: Reason;
+  readonly details: StatusDetails;
+  constructor(reason: Reason, message: string, details: StatusDetails = {}, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "ApiError";
+    this.reason = reason;
+    this.details = details;
+  }
+  get code(): number {
+    return REASON_CODES[this.reason];
+  }
+}
+
+export function isApiError(error: unknown, ...reasons: Reason[]): error is ApiError {
+  return error instanceof ApiError && (reasons.length === 0 || reasons.includes(error.reason));
+}

@@ -1,0 +1,146 @@
+/**
+ * A kind: everything the API needs to serve one sort of resource. From its single schema come validation, defaults,
+ * OpenAPI and (through TypeBox's Static) the TypeScript types; nothing about a kind is written twice.
+ *
+ * Each room declares its kinds in its `kinds.ts`; the list of all of them is made in one place, src/kinds.ts, and
+ * handed to the server: the api room knows no kind by name.
+ */
+import { type Static, type TObject, type TSchema, Type } from "typebox";
+import type { Cause } from "./errors.ts";
+import type { Resource } from "./object.ts";
+import { formatBytes } from "./quantity.ts";
+
+export const GROUP = "vireo.dev";
+export const VERSION = "v1";
+export const API_VERSION = `${GROUP}/${VERSION}`;
+
+/** A column of `kubectl get`; priority > 0 shows only with -o wide. jsonPath is the dotted subset kubectl's CRD columns use. */
+export interface Column {
+  name: string;
+  type: "string" | "integer" | "number" | "date" | "boolean";
+  jsonPath: string;
+  description?: string;
+  priority?: number;
+}
+
+/** What rules across objects may look at: the other stored objects, read-only, at the moment of the write. */
+export interface Lookup {
+  list<T extends Resource>(kind: Kind<T>, namespace?: string): readonly T[];
+}
+
+export interface Kind<T extends Resource = Resource> {
+  group: string;
+  version: string;
+  kind: string;
+  plural: string;
+  singular: string;
+  shortNames: readonly string[];
+  categories: readonly string[];
+  namespaced: boolean;
+  /** Structural JSON schema of the object without apiVersion, kind and metadata: properties spec, status (or others). */
+  schema: TObject;
+  /** Whether status is a subresource: main writes keep it, /status writes change nothing else. */
+  hasStatus: boolean;
+  columns: readonly Column[];
+  /** Field selectors besides metadata.name and metadata.namespace, as dotted paths. */
+  selectableFields: readonly string[];
+  /**
+   * Rules the schema cannot say: fields that depend on each other, on the old object (immutable fields) or on other
+   * objects. Pure; runs after defaults and schema validation. `old` is undefined on create.
+   */
+  check?: (object: T, old: T | undefined, lookup: Lookup) => Cause[];
+  /** Type only: carries T so that client.get(kind) is typed. Never set. */
+  readonly _type?: T;
+}
+
+/** Declares a kind of group vireo.dev. The type of the object is derived from the spec and status schemas. */
+export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
+  kind: string;
+  plural: string;
+  shortNames?: readonly string[];
+  namespaced: boolean;
+  description: string;
+  spec: S;
+  status?: U;
+  columns: readonly Column[];
+  selectableFields?: readonly string[];
+}): Kind<Resource<Static<S>, Static<U>> & { spec: Static<S> }> {
+  const { kind, plural, spec, status } = declaration;
+  return {
+    group: GROUP,
+    version: VERSION,
+    kind,
+    plural,
+    singular: kind.toLowerCase(),
+    shortNames: declaration.shortNames ?? [],
+    categories: ["all", "vireo"],
+    namespaced: declaration.namespaced,
+    schema: Type.Object(status ? { spec, status: Type.Optional(status) } : { spec }, {
+      description: declaration.description,
+    }),
+    hasStatus: status !== undefined,
+    columns: [...declaration.columns, { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" }],
+    selectableFields: declaration.selectableFields ?? [],
+  };
+}
+
+/** The object type of a kind: `ObjectOf<typeof VirtualMachine>`. */
+export type ObjectOf<K> = K extends Kind<infer T> ? T : never;
+
+// --- pieces of schemas that several kinds use ---
+
+/** A size with a unit, "512Mi". The keyword `x-vireo-quantity` makes the validator use parseBytes and its messages. */
+export function Quantity(options: {
+  description: string;
+  minimum?: number;
+  maximum?: number;
+  default?: string;
+}) {
+  const { minimum, maximum, ...rest } = options;
+  const bounds = [
+    minimum === undefined ? "" : `at least ${formatBytes(minimum)}`,
+    maximum === undefined ? "" : `at most ${formatBytes(maximum)}`,
+  ].filter(Boolean);
+  return Type.String({
+    ...rest,
+    description: `${options.description} A size with a unit, such as 512Mi or 4Gi${bounds.length ? ` (${bounds.join(", ")})` : ""}.`,
+    "x-vireo-quantity": {
+      ...(minimum === undefined ? {} : { minimum }),
+      ...(maximum === undefined ? {} : { maximum }),
+    },
+  });
+}
+
+/** The name of another object: an RFC 1123 label, so it can never be a path. */
+export function Name(description: string, options: { default?: string } = {}) {
+  return Type.String({ description, pattern: "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", ...options });
+}
+
+/** A closed set of words. Emitted as a plain `enum`, the structural form Kubernetes clients understand. */
+export function Words<const W extends readonly string[]>(
+  words: W,
+  options: { description?: string; default?: W[number] } = {},
+) {
+  return Type.Enum([...words] as unknown as [...W], { type: "string", ...options });
+}
+
+export const ConditionSchema = Type.Object({
+  type: Type.String(),
+  status: Words(["True", "False", "Unknown"]),
+  reason: Type.String(),
+  message: Type.String(),
+  lastTransitionTime: Type.String({ format: "date-time" }),
+  observedGeneration: Type.Optional(Type.Integer()),
+});
+
+export const Conditions = Type.Array(ConditionSchema, {
+  description: "Latest observations of the object's state.",
+  "x-kubernetes-list-type": "map",
+  "x-kubernetes-list-map-keys": ["type"],
+});
+
+/** Adds a kind's rules (its room's checks.ts) to it, and forgets the precise type: how src/kinds.ts makes the registry. */
+export function register<T extends Resource>(kind: Kind<T>, check?: Kind<T>["check"]): Kind {
+  // The registry treats all kinds alike. Safe: the server calls a kind's check only with objects that its schema accepted.
+  return { ...kind, ...(check ? { check } : {}) } as unknown as Kind;
+}

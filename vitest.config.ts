@@ -1,0 +1,26 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: ["src/**/*.test.ts"],
+          exclude: ["src/**/*.real.test.ts"],
+          testTimeout: 20_000,
+        },
+      },
+      {
+        // Real QEMU, etcd, kubectl, guests: one file at a time, because the machine has few cores and timing matters to guests.
+        test: {
+          name: "real",
+          include: ["src/**/*.real.test.ts", "test/**/*.test.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});

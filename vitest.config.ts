@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["src/**/*.test.ts"],
+          include: ["src/**/*.test.ts", "test/structure/**/*.test.ts"],
           exclude: ["src/**/*.real.test.ts"],
           testTimeout: 20_000,
         },
@@ -16,6 +16,7 @@ export default defineConfig({
         test: {
           name: "real",
           include: ["src/**/*.real.test.ts", "test/**/*.test.ts"],
+          exclude: ["test/structure/**"],
           testTimeout: 300_000,
           hookTimeout: 300_000,
           fileParallelism: false,

@@ -1,0 +1,84 @@
+/**
+ * The background processes of an installation (control plane, agents): started detached with their output in a log file,
+ * known again by process id and start time, so that a reused id is never mistaken for one of them.
+ */
+import { spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { ROOT } from "./paths.ts";
+
+export interface Daemon {
+  /** "control-plane" or "agent NAME". */
+  name: string;
+  /** Arguments after `vireo`. */
+  args: string[];
+  log: string;
+  /** Network namespace it runs in. */
+  namespace?: string;
+  pid?: number;
+  /** Field 22 of /proc/PID/stat: clock ticks after boot. */
+  startTime?: string;
+}
+
+function startTimeOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // A zombie has ended; its parent only has not looked yet.
+    return fields[0] === "Z" ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+export function isAlive(daemon: Daemon): boolean {
+  return daemon.pid !== undefined && startTimeOf(daemon.pid) === daemon.startTime;
+}
+
+/** Starts it when it does not run. The process leads a session of its own: a Ctrl-C here does not reach it. */
+export function ensureRunning(daemon: Daemon): Daemon {
+  if (isAlive(daemon)) return daemon;
+  mkdirSync(dirname(daemon.log), { recursive: true });
+  const output = openSync(daemon.log, "a", 0o600);
+  const node = [
+    process.execPath,
+    "--disable-warning=ExperimentalWarning",
+    join(ROOT, "src/cli/main.ts"),
+    ...daemon.args,
+  ];
+  const [command = "", ...args] = daemon.namespace
+    ? ["ip", "netns", "exec", daemon.namespace, ...node]
+    : node;
+  const child = spawn(command, args, { detached: true, stdio: ["ignore", output, output], cwd: "/" });
+  closeSync(output);
+  child.on("error", () => {}); // seen as a process that is not alive
+  child.unref();
+  if (child.pid === undefined) return { ...daemon, pid: undefined, startTime: undefined };
+  return { ...daemon, pid: child.pid, startTime: startTimeOf(child.pid) };
+}
+
+/** SIGTERM, then SIGKILL after graceMs; resolves when the process is gone. */
+export async function stopDaemon(daemon: Daemon, graceMs = 5000): Promise<void> {
+  const send = (signal: NodeJS.Signals) => {
+    try {
+      if (daemon.pid !== undefined) process.kill(daemon.pid, signal);
+    } catch {
+      // gone in the meantime
+    }
+  };
+  const deadline = Date.now() + graceMs;
+  if (isAlive(daemon)) send("SIGTERM");
+  while (isAlive(daemon)) {
+    if (Date.now() > deadline) send("SIGKILL");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** The last lines of its log, for an error message. */
+export function tailOf(daemon: Daemon, lines = 5): string {
+  try {
+    return readFileSync(daemon.log, "utf8").trimEnd().split("\n").slice(-lines).join("\n");
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,47 @@
+/** Where things are: the checkout, and the state of one installation. */
+import { createHash } from "node:crypto";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The folder of the checkout. */
+export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** Downloaded packages; outlives `vireo down`, so that the next build needs no network. */
+export const CACHE = process.env.VIREO_CACHE ?? "/var/cache/vireo";
+
+export interface StatePaths {
+  state: string;
+  /** CA, server and admin keys. */
+  pki: string;
+  store: string;
+  kubeconfig: string;
+  /** What `up` started: process ids and namespaces, so that `down` can take it away. */
+  record: string;
+  logs: string;
+  pool: string;
+  host: (name: string) => string;
+}
+
+/** Folders of the installation under `state` (default $VIREO_STATE or /var/lib/vireo). */
+export function statePaths(state = process.env.VIREO_STATE ?? "/var/lib/vireo"): StatePaths {
+  const at = resolve(state);
+  return {
+    state: at,
+    pki: join(at, "pki"),
+    store: join(at, "store.sqlite"),
+    kubeconfig: join(at, "kubeconfig"),
+    record: join(at, "up.json"),
+    logs: join(at, "logs"),
+    pool: join(at, "pool"),
+    host: (name) => join(at, "hosts", name),
+  };
+}
+
+/**
+ * A short name for what an installation makes in the kernel (namespaces, links): empty for the default state folder, else from a
+ * hash of it, so that installations on one machine (tests) never touch each other's.
+ */
+export function installationId(paths: StatePaths): string {
+  if (paths.state === "/var/lib/vireo") return "";
+  return createHash("sha256").update(paths.state).digest("hex").slice(0, 4);
+}

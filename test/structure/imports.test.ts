@@ -1,0 +1,94 @@
+/** Imports go one way (DESIGN, "Rooms"). The table is the rule: what is not listed is not allowed. */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const SRC = resolve(import.meta.dirname, "../../src");
+
+/** room -> rooms it may import. `kinds.ts` of any capability may be imported by the rooms in KINDS_READERS. */
+const ALLOWED: Record<string, readonly string[]> = {
+  resource: [],
+  store: ["resource"],
+  client: ["resource"],
+  api: ["resource", "store", "client"],
+  reconcile: ["resource", "client"],
+  qemu: [],
+  compute: ["resource", "client", "reconcile"],
+  images: ["resource", "client", "reconcile"],
+  director: ["resource", "client", "reconcile"],
+  agent: ["resource", "client", "reconcile", "qemu", "images"],
+  cli: ["resource", "client", "reconcile", "store", "api", "compute", "images", "director", "agent", "qemu"],
+};
+/** Capabilities know each other only by their kinds. */
+const KINDS_READERS = ["compute", "images", "director", "agent"];
+/** The registry: the one file above the rooms. */
+const REGISTRY = "kinds.ts";
+/** Pure cores: no I/O, so no node: module but these. */
+const PURE = [
+  /^resource\//,
+  /^director\/(estate|attributes|rules|score|place|plan|explain|checks)\.ts$/,
+  /^compute\/(ipam|checks)\.ts$/,
+  /^images\/checks\.ts$/,
+  /^qemu\/(command-line|end)\.ts$/,
+];
+const PURE_MODULES = ["node:crypto", "node:util", "node:net", "node:assert"];
+
+function files(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return files(path);
+    return entry.name.endsWith(".ts") ? [path] : [];
+  });
+}
+
+function importsOf(path: string): string[] {
+  const text = readFileSync(path, "utf8");
+  return [
+    ...text.matchAll(
+      /(?:^|\n)\s*(?:import|export)\s[^;"']*?from\s+["']([^"']+)["']|import\(\s*["']([^"']+)["']/g,
+    ),
+  ].map((match) => match[1] ?? match[2] ?? "");
+}
+
+const roomOf = (path: string) => relative(SRC, path).split("/")[0] ?? "";
+
+/** @returns what is wrong with one import, or undefined */
+function judge(from: string, to: string): string | undefined {
+  const name = relative(SRC, from);
+  if (!to.startsWith(".")) {
+    const pure = PURE.some((pattern) => pattern.test(name));
+    if (pure && to.startsWith("node:") && !PURE_MODULES.includes(to))
+      return `${name}: a pure core imports ${to}`;
+    return undefined;
+  }
+  const target = resolve(dirname(from), to);
+  const [room, other] = [roomOf(from), roomOf(target)];
+  if (room === other || room === REGISTRY) return undefined;
+  if (other === REGISTRY)
+    return room === "cli" ? undefined : `${name}: only cli may import the registry of kinds`;
+  if (ALLOWED[room]?.includes(other)) return undefined;
+  if (KINDS_READERS.includes(room) && target.endsWith("/kinds.ts") && KINDS_READERS.includes(other))
+    return undefined;
+  return `${name}: room ${room} may not import ${relative(SRC, target)}`;
+}
+
+describe("imports", () => {
+  // Tests may reach further than the code they test.
+  const all = files(SRC).filter((path) => !/\.test\.ts$|\/testing\//.test(path));
+
+  it("go one way", () => {
+    const wrong = all.flatMap((path) => importsOf(path).map((to) => judge(path, to))).filter(Boolean);
+    expect(wrong).toEqual([]);
+  });
+
+  it("would be caught when they go the other way", () => {
+    expect(judge(join(SRC, "store/x.ts"), "../api/server.ts")).toMatch(/room store may not import api/);
+    expect(judge(join(SRC, "director/plan.ts"), "node:fs")).toMatch(/pure core/);
+    expect(judge(join(SRC, "qemu/x.ts"), "../resource/object.ts")).toMatch(/room qemu may not import/);
+  });
+
+  it("reach every room that exists", () => {
+    const rooms = readdirSync(SRC, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    expect(rooms.map((entry) => entry.name).filter((name) => !(name in ALLOWED))).toEqual([]);
+  });
+});

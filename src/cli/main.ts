@@ -1,0 +1,147 @@
+/** The `vireo` command: parses arguments, calls one function of the verb's file, prints errors. */
+import { Command, InvalidArgumentError } from "commander";
+import { describeError } from "../reconcile/log.ts";
+import { ApiError } from "../resource/errors.ts";
+import { statePaths } from "./paths.ts";
+import { UserError } from "./user-error.ts";
+
+const print = (line: string) => process.stdout.write(`${line}\n`);
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new InvalidArgumentError("a whole number above 0 is needed");
+  return value;
+}
+
+const collect = (value: string, list: string[]) => [...list, value];
+
+const program = new Command("vireo")
+  .description("Runs the virtual machines of a whole data center by policy.")
+  .option("--state <folder>", "where this installation lives (default: $VIREO_STATE or /var/lib/vireo)")
+  .showHelpAfterError("(vireo help shows what there is)");
+
+const paths = () => statePaths(program.opts<{ state?: string }>().state);
+
+program
+  .command("up")
+  .description(
+    "start everything on this machine, apply manifests, wait until all machines answer; then show events",
+  )
+  .option(
+    "--hosts <n>",
+    "development hosts in network namespaces, instead of this machine as the one host",
+    positive,
+  )
+  .option("-f, --file <file>", "manifest to apply; may be given several times", collect, [])
+  .option("--port <port>", "port of the API server", positive, 6443)
+  .option("--timeout <seconds>", "how long machines may take until they run", positive, 600)
+  .option("--detach", "end when all machines run instead of showing events", false)
+  .action(
+    async (options: { hosts?: number; file: string[]; port: number; timeout: number; detach: boolean }) => {
+      const { up } = await import("./up.ts");
+      await up(
+        paths(),
+        {
+          ...(options.hosts ? { hosts: options.hosts } : {}),
+          files: options.file,
+          port: options.port,
+          timeoutMs: options.timeout * 1000,
+          detach: options.detach,
+        },
+        print,
+      );
+    },
+  );
+
+program
+  .command("down")
+  .description("stop all machines and remove what up made")
+  .option("--keep", "keep the state (objects, disks, images) for the next up", false)
+  .action(async (options: { keep: boolean }) => {
+    const { down } = await import("./down.ts");
+    await down(paths(), options, print);
+  });
+
+program
+  .command("explain")
+  .description("why a machine is on its host: for every host why it was or was not chosen")
+  .argument("<machine>", "vm/NAME")
+  .option("-n, --namespace <namespace>", "its namespace", "default")
+  .action(async (machine: string, options: { namespace: string }) => {
+    const { explain } = await import("./explain.ts");
+    await explain(paths(), machine, options.namespace, print);
+  });
+
+const image = program.command("image").description("bootable images");
+image
+  .command("build")
+  .description("build a small bootable Debian image with the given packages, and register it as an Image")
+  .argument("<name>", "name of the Image")
+  .option("-p, --package <package>", "Debian package; may be given several times", collect, [])
+  .option("--service <name=command>", "what its init keeps running; may be given several times", collect, [])
+  .option("--timeout <seconds>", "how long the build may take", positive, 600)
+  .action(async (name: string, options: { package: string[]; service: string[]; timeout: number }) => {
+    const { buildImage } = await import("./image.ts");
+    await buildImage(
+      paths(),
+      { name, packages: options.package, services: options.service, timeoutMs: options.timeout * 1000 },
+      print,
+    );
+  });
+
+program
+  .command("kubeconfig")
+  .description("print the path of the kubeconfig: export KUBECONFIG=$(vireo kubeconfig)")
+  .action(() => print(paths().kubeconfig));
+
+program
+  .command("server")
+  .description("run a control plane (up starts it)")
+  .requiredOption("--listen <host:port>", "address of the API server")
+  .action(async (options: { listen: string }) => {
+    const { server } = await import("./server.ts");
+    await server(paths(), options);
+  });
+
+program
+  .command("agent")
+  .description("run the agent of this host (up starts it)")
+  .requiredOption("--join <url>", "the API server")
+  .requiredOption("--name <name>", "name of the host")
+  .requiredOption("--address <ip>", "where other hosts reach this one")
+  .requiredOption("--enrolment <file>", "token and CA fingerprint, as the control plane wrote them")
+  .option("--profile <file>", "declared hardware of a development host")
+  .option("--vxlan-peer <ip>", "VXLAN end that is not a host; may be given several times", collect, [])
+  .action(
+    async (options: {
+      join: string;
+      name: string;
+      address: string;
+      enrolment: string;
+      profile?: string;
+      vxlanPeer: string[];
+    }) => {
+      const { agent } = await import("./agent.ts");
+      await agent(paths(), options);
+    },
+  );
+
+program
+  .command("test")
+  .description("run the tests; the last line counts them")
+  .option("--unit", "only those without guests, in seconds", false)
+  .argument("[filter...]", "only test files whose path holds one of these")
+  .action(async (filters: string[], options: { unit: boolean }) => {
+    const { runTests } = await import("./test.ts");
+    process.exitCode = await runTests({ ...options, filters });
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  const forUser = error instanceof UserError || error instanceof ApiError;
+  process.stderr.write(`vireo: ${forUser ? error.message : describeError(error)}\n`);
+  if (!forUser && error instanceof Error && process.env.VIREO_DEBUG) process.stderr.write(`${error.stack}\n`);
+  process.exitCode = 1;
+}

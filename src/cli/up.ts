@@ -1,0 +1,281 @@
+/**
+ * `vireo up`: brings a whole installation up on this machine, and attaches to it when it runs already.
+ *
+ *   control plane -> hosts (this machine, or N development hosts in namespaces) -> default pool and network -> manifests ->
+ *   images built, machines running -> table -> events, until Ctrl-C
+ *
+ * Ctrl-C ends only the watching; everything runs on until `vireo down`. Each step makes only what is missing, so an `up`
+ * that was interrupted is finished by the next one.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism, hostname, totalmem } from "node:os";
+import { join } from "node:path";
+import type { Client } from "../client/client.ts";
+import { Host, Network, StoragePool, VirtualMachine } from "../compute/kinds.ts";
+import { Event } from "../reconcile/kinds.ts";
+import { isApiError } from "../resource/errors.ts";
+import { connect } from "./connect.ts";
+import { type Daemon, ensureRunning, isAlive, tailOf } from "./daemons.ts";
+import {
+  type DevelopmentNetwork,
+  ensureAccess,
+  ensureDevelopmentNetwork,
+  gatewayOf,
+  planDevelopmentNetwork,
+} from "./devnet.ts";
+import { applyDocument, type Document, readManifest } from "./manifest.ts";
+import { installationId, type StatePaths } from "./paths.ts";
+import { type DevelopmentHost, developmentHosts } from "./profiles.ts";
+import { table } from "./table.ts";
+import { UserError } from "./user-error.ts";
+import { httpAnswer, isReady, waitForMachines } from "./watch-vms.ts";
+
+/** What an `up` made, kept in up.json for later `up`s and for `down`. */
+export interface UpRecord {
+  port: number;
+  network?: DevelopmentNetwork;
+  controlPlane: Daemon;
+  agents: Daemon[];
+}
+
+export interface UpOptions {
+  hosts?: number;
+  files: readonly string[];
+  port: number;
+  timeoutMs: number;
+  detach: boolean;
+}
+
+const DEFAULT_SUBNET = "10.77.0.0/24";
+
+export function readRecord(paths: StatePaths): UpRecord | undefined {
+  if (!existsSync(paths.record)) return undefined;
+  // Written by this program alone, in a folder of mode 0700.
+  return JSON.parse(readFileSync(paths.record, "utf8")) as UpRecord;
+}
+
+function writeRecord(paths: StatePaths, record: UpRecord): void {
+  writeFileSync(paths.record, JSON.stringify(record, undefined, 2), { mode: 0o600 });
+}
+
+async function until<T>(
+  what: string,
+  timeoutMs: number,
+  look: () => Promise<T | undefined>,
+  onTimeout: () => string,
+): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (Date.now() > deadline)
+      throw new UserError(`${what} did not happen within ${timeoutMs / 1000} s\n${onTimeout()}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+async function startControlPlane(paths: StatePaths, record: UpRecord): Promise<Client> {
+  record.controlPlane = ensureRunning(record.controlPlane);
+  writeRecord(paths, record);
+  return until(
+    "the control plane's start",
+    30_000,
+    async () => {
+      if (!isAlive(record.controlPlane))
+        throw new UserError(
+          `the control plane ended; the end of ${record.controlPlane.log}:\n${tailOf(record.controlPlane)}`,
+        );
+      if (!existsSync(paths.kubeconfig)) return undefined;
+      const client = connect(paths.kubeconfig);
+      return client.list(Host).then(
+        () => client,
+        () => undefined,
+      );
+    },
+    () => tailOf(record.controlPlane),
+  );
+}
+
+/** A new record: names, ports and processes are fixed here, so that a replay uses the same. */
+async function planInstallation(paths: StatePaths, options: UpOptions): Promise<UpRecord> {
+  const hosts: DevelopmentHost[] = options.hosts
+    ? developmentHosts(options.hosts, { cpus: availableParallelism(), memoryBytes: totalmem() })
+    : [];
+  const network = hosts.length
+    ? await planDevelopmentNetwork(
+        installationId(paths),
+        hosts.map((host) => host.name),
+      )
+    : undefined;
+  const address = network ? gatewayOf(network) : "127.0.0.1";
+  const log = (name: string) => join(paths.logs, `${name}.log`);
+  const agent = (name: string, more: string[], namespace?: string): Daemon => ({
+    name: `agent ${name}`,
+    args: [
+      "agent",
+      "--join",
+      `https://${address}:${options.port}`,
+      "--name",
+      name,
+      "--state",
+      paths.host(name),
+      "--enrolment",
+      join(paths.pki, "enrolment.json"),
+      ...more,
+    ],
+    log: log(`agent-${name}`),
+    ...(namespace ? { namespace } : {}),
+  });
+  const profileOf = (name: string) => join(paths.state, `profile-${name}.json`);
+  for (const host of hosts) writeFileSync(profileOf(host.name), JSON.stringify(host.profile, undefined, 2));
+  return {
+    port: options.port,
+    ...(network ? { network } : {}),
+    controlPlane: {
+      name: "control-plane",
+      args: ["server", "--state", paths.state, "--listen", `${address}:${options.port}`],
+      log: log("control-plane"),
+    },
+    agents: network
+      ? network.hosts.map((host) =>
+          agent(
+            host.name,
+            ["--address", host.address, "--profile", profileOf(host.name), "--vxlan-peer", address],
+            host.namespace,
+          ),
+        )
+      : [agent(hostname().split(".")[0]?.toLowerCase() || "localhost", ["--address", address])],
+  };
+}
+
+async function ensureDefaults(client: Client, paths: StatePaths): Promise<void> {
+  const ignoreExisting = (error: unknown) => {
+    if (!isApiError(error, "AlreadyExists")) throw error;
+  };
+  if (!(await client.get(StoragePool, { name: "default" })))
+    // On one machine all hosts see the same folder: shared storage.
+    await client
+      .create(StoragePool, {
+        metadata: { name: "default" },
+        spec: { directory: { path: paths.pool, shared: true } },
+      })
+      .catch(ignoreExisting);
+  if (!(await client.get(Network, { name: "default" })))
+    await client
+      .create(Network, { metadata: { name: "default" }, spec: { subnet: DEFAULT_SUBNET } })
+      .catch(ignoreExisting);
+}
+
+async function showTable(client: Client, vms: readonly VirtualMachine[]): Promise<string> {
+  const rows = await Promise.all(
+    vms.map(async (vm) => {
+      const address = vm.status?.interfaces?.[0]?.address ?? "";
+      const http = vm.spec.readiness?.http;
+      const url = http && address ? `http://${address}:${http.port}${http.path ?? "/"}` : undefined;
+      const current =
+        (await client.get(VirtualMachine, {
+          name: vm.metadata.name,
+          namespace: vm.metadata.namespace ?? "default",
+        })) ?? vm;
+      return [
+        vm.metadata.name,
+        current.status?.host ?? "",
+        address,
+        url ? await httpAnswer(url) : "-",
+        current.status?.why ?? "",
+      ];
+    }),
+  );
+  return table(["VM", "HOST", "ADDRESS", "HTTP", "WHY"], rows);
+}
+
+/** @throws UserError */
+export async function up(
+  paths: StatePaths,
+  options: UpOptions,
+  print: (line: string) => void,
+): Promise<void> {
+  if (process.getuid?.() !== 0)
+    throw new UserError("vireo up needs root: it makes bridges, taps and namespaces. Run it with sudo.");
+  const begin = performance.now();
+  const seconds = () => `${((performance.now() - begin) / 1000).toFixed(1)} s`;
+  const step = (line: string) => print(`[${seconds().padStart(7)}] ${line}`);
+  // Bad manifests are found before anything is started.
+  const documents: Document[] = options.files.flatMap(readManifest);
+  mkdirSync(paths.state, { recursive: true, mode: 0o755 });
+  mkdirSync(join(paths.pool, "images"), { recursive: true, mode: 0o755 });
+
+  const existing = readRecord(paths);
+  if (existing && options.hosts !== undefined && options.hosts !== (existing.network?.hosts.length ?? 0))
+    throw new UserError(
+      `this installation has ${existing.network ? `${existing.network.hosts.length} development hosts` : "this machine as its host"}; run \`vireo down\` before changing --hosts`,
+    );
+  const record = existing ?? (await planInstallation(paths, options));
+  writeRecord(paths, record);
+  if (record.network) {
+    step(
+      `hosts      ${record.network.hosts.map((host) => host.name).join(", ")} in network namespaces (declared hardware)`,
+    );
+    await ensureDevelopmentNetwork(record.network);
+  }
+  const client = await startControlPlane(paths, record);
+  step(
+    `API        https://${record.network ? gatewayOf(record.network) : "127.0.0.1"}:${record.port}, kubeconfig ${paths.kubeconfig}`,
+  );
+  await ensureDefaults(client, paths);
+  for (const [i, agent] of record.agents.entries()) record.agents[i] = ensureRunning(agent);
+  writeRecord(paths, record);
+  if (record.network) {
+    const network = record.network;
+    for (const { spec } of (await client.list(Network)).items) {
+      const access = accessOf(spec);
+      await ensureAccess(network, access);
+    }
+  }
+  for (const document of documents) {
+    const result = await applyDocument(client, document);
+    step(`${document.kind.singular}/${document.object.metadata.name} ${result}`);
+  }
+  await until(
+    "the hosts' enrolment",
+    60_000,
+    async () => {
+      const dead = record.agents.find((agent) => !isAlive(agent));
+      if (dead) throw new UserError(`${dead.name} ended; the end of ${dead.log}:\n${tailOf(dead)}`);
+      const hosts = (await client.list(Host)).items.filter(isReady);
+      return hosts.length >= record.agents.length ? hosts : undefined;
+    },
+    () => record.agents.map((agent) => `${agent.log}:\n${tailOf(agent, 3)}`).join("\n"),
+  );
+  step(`hosts      all ${record.agents.length} are ready`);
+
+  const stop = new AbortController();
+  const vms = await waitForMachines(client, step, { timeoutMs: options.timeoutMs, signal: stop.signal });
+  if (vms.length > 0) print(`\n${await showTable(client, vms)}\n`);
+  step(`done. export KUBECONFIG=${paths.kubeconfig}; kubectl get vm; \`vireo down\` removes everything`);
+  if (!options.detach) await followEvents(client, print);
+}
+
+/** Prints events as they come, until Ctrl-C. */
+async function followEvents(client: Client, print: (line: string) => void): Promise<void> {
+  const stop = new AbortController();
+  process.once("SIGINT", () => stop.abort());
+  process.once("SIGTERM", () => stop.abort());
+  print("Events (Ctrl-C ends the watching; everything runs on):");
+  while (!stop.signal.aborted) {
+    try {
+      const { resourceVersion } = await client.list(Event, { signal: stop.signal });
+      for await (const change of client.watch(Event, { resourceVersion, signal: stop.signal })) {
+        if (change.type === "BOOKMARK" || change.type === "DELETED") continue;
+        const { about, reason, message, lastTime } = change.object.spec;
+        print(`${lastTime.slice(11, 19)}  ${about.kind}/${about.name}  ${reason}: ${message}`);
+      }
+    } catch (error) {
+      if (stop.signal.aborted) break;
+      print(
+        `(the control plane does not answer: ${error instanceof Error ? error.message : error}; trying again)`,
+      );
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+  }
+}

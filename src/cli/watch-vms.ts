@@ -1,0 +1,81 @@
+/** The waiting part of `vireo up`: prints what changes while images are built and machines start, until all are there. */
+import type { Client } from "../client/client.ts";
+import { type Host, VirtualMachine } from "../compute/kinds.ts";
+import { Image } from "../images/kinds.ts";
+import { getCondition } from "../resource/object.ts";
+import { UserError } from "./user-error.ts";
+
+/** One line about a machine's state, for people. */
+export function describeMachine(vm: VirtualMachine): string {
+  const status = vm.status ?? {};
+  const where = status.host ? ` on ${status.host}` : "";
+  const ready = getCondition(status.conditions, "Ready");
+  const detail = status.phase !== "Running" && ready?.message ? `: ${ready.message}` : "";
+  return `${status.phase ?? "Pending"}${where}${detail}`;
+}
+
+export function describeImage(image: Image): string {
+  const status = image.status ?? {};
+  const ready = getCondition(status.conditions, "Ready");
+  if (status.phase === "Failed") return `Failed: ${ready?.message ?? "no reason given"}`;
+  return status.phase === "Building" && status.progress
+    ? `Building: ${status.progress}`
+    : (status.phase ?? "Pending");
+}
+
+export function isReady(host: Host): boolean {
+  return getCondition(host.status?.conditions, "Ready")?.status === "True";
+}
+
+const shouldRun = (vm: VirtualMachine) => vm.spec.running && !vm.metadata.deletionTimestamp;
+
+/**
+ * Waits until every image is Ready and every machine that should run is Running; calls `print` with each change.
+ * @throws UserError when an image failed or the time is over, with what is still missing.
+ */
+export async function waitForMachines(
+  client: Client,
+  print: (line: string) => void,
+  options: { timeoutMs: number; signal: AbortSignal },
+): Promise<VirtualMachine[]> {
+  const said = new Map<string, string>();
+  const say = (what: string, text: string) => {
+    if (said.get(what) === text) return;
+    said.set(what, text);
+    print(`${what}  ${text}`);
+  };
+  const deadline = Date.now() + options.timeoutMs;
+  for (;;) {
+    options.signal.throwIfAborted();
+    const [images, vms] = await Promise.all([client.list(Image), client.list(VirtualMachine)]);
+    for (const image of images.items) say(`image/${image.metadata.name}`, describeImage(image));
+    for (const vm of vms.items) say(`vm/${vm.metadata.name}`, describeMachine(vm));
+    const wanted = vms.items.filter(shouldRun);
+    const failed = images.items.find((image) => image.status?.phase === "Failed");
+    if (failed) throw new UserError(`image/${failed.metadata.name}: ${describeImage(failed)}`);
+    if (wanted.every((vm) => vm.status?.phase === "Running")) return wanted;
+    if (Date.now() > deadline) {
+      const missing = wanted.filter((vm) => vm.status?.phase !== "Running");
+      throw new UserError(
+        `not running after ${Math.round(options.timeoutMs / 1000)} s:\n${missing.map((vm) => `  vm/${vm.metadata.name}: ${describeMachine(vm)}`).join("\n")}`,
+      );
+    }
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+}
+
+/** The HTTP answer really got from a machine: status, what it says in its first line, and how long it took. */
+export async function httpAnswer(url: string): Promise<string> {
+  const start = performance.now();
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(5000) });
+    const body = (await response.text())
+      .replace(/<[^>]*>/g, " ")
+      .replace(/\s+/g, " ")
+      .trim();
+    return `${response.status} ${JSON.stringify(body.slice(0, 40))} in ${Math.round(performance.now() - start)} ms`;
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    return `no answer: ${cause instanceof Error ? cause.message : cause}`;
+  }
+}

@@ -1,0 +1,293 @@
+/**
+ * The client over TLS: what agents, reconcilers in a process of their own, and the CLI use.
+ *
+ * A request that got no answer (refused, reset, timed out) is an ApiError ServiceUnavailable or Timeout with the system's error as its
+ * cause. Whether a write that got no answer was done is not known: the caller reads again, as all reconcilers do. Only reads
+ * are repeated here, and only when a kept-alive connection turned out to be closed.
+ */
+
+import type { IncomingMessage } from "node:http";
+import { Agent, type AgentOptions, request } from "node:https";
+import { ApiError, isApiError } from "../resource/errors.ts";
+import type { Kind } from "../resource/kind.ts";
+import type { Resource } from "../resource/object.ts";
+import { errorFromAnswer, listFromAnswer, resourceFromAnswer, watchEventFrom } from "./answers.ts";
+import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "./client.ts";
+import { lines } from "./lines.ts";
+
+export interface HttpClientOptions {
+  /** https://host:port of the control plane. */
+  url: string;
+  /** Certificate of the control plane's CA, PEM. Nothing else is trusted. */
+  ca: string;
+  /** Bearer token, or a client certificate with its key (PEM). */
+  token?: string;
+  cert?: string;
+  key?: string;
+  /** Name by which writes are recorded (fieldManager). */
+  name?: string;
+  /** How long one request may take; 30 s by default. Watches are not limited by it. */
+  timeoutMs?: number;
+  /** A watch without a byte for this long is taken for dead (the server sends bookmarks each minute); 150 s by default. */
+  watchIdleMs?: number;
+}
+
+interface Call {
+  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  path: string;
+  body?: unknown;
+  contentType?: string;
+  signal?: AbortSignal | undefined;
+}
+
+export class HttpClient implements Client {
+  readonly #options: HttpClientOptions;
+  readonly #base: URL;
+  readonly #agent: Agent;
+
+  constructor(options: HttpClientOptions) {
+    this.#options = options;
+    this.#base = new URL(options.url);
+    if (this.#base.protocol !== "https:")
+      throw new Error(`the control plane's address must start with https://, got ${options.url}`);
+    const tls: AgentOptions = { ca: options.ca, minVersion: "TLSv1.2" };
+    if (options.cert !== undefined) tls.cert = options.cert;
+    if (options.key !== undefined) tls.key = options.key;
+    this.#agent = new Agent({ ...tls, keepAlive: true, maxFreeSockets: 16, scheduling: "lifo" });
+  }
+
+  /** Closes idle connections; running requests and watches end with an error. */
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async get<T extends Resource>(kind: Kind<T>, at: ObjectName, signal?: AbortSignal): Promise<T | undefined> {
+    try {
+      return resourceFromAnswer(kind, await this.#json({ method: "GET", path: pathOf(kind, at), signal }));
+    } catch (error) {
+      if (isMissingObject(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async list<T extends Resource>(kind: Kind<T>, options: ListOptions = {}): Promise<List<T>> {
+    const path = `${collectionOf(kind, options.namespace)}${queryOf(selection(options))}`;
+    return listFromAnswer(kind, await this.#json({ method: "GET", path, signal: options.signal }));
+  }
+
+  async *watch<T extends Resource>(
+    kind: Kind<T>,
+    options: ListOptions & { resourceVersion: string },
+  ): AsyncGenerator<WatchEvent<T>> {
+    const query = {
+      ...selection(options),
+      watch: "true",
+      allowWatchBookmarks: "true",
+      resourceVersion: options.resourceVersion,
+    };
+    const { signal } = options;
+    try {
+      const response = await this.#send(
+        {
+          method: "GET",
+          path: `${collectionOf(kind, options.namespace)}${queryOf(query)}`,
+          signal,
+        },
+        this.#options.timeoutMs ?? 30_000,
+      );
+      if (response.statusCode !== 200) throw errorFromAnswer(response.statusCode, await textOf(response));
+      // From here on only silence limits it.
+      response.socket.setTimeout(this.#options.watchIdleMs ?? 150_000, () => response.destroy());
+      for await (const line of lines(response)) yield watchEventFrom(kind, line);
+    } catch (error) {
+      if (signal?.aborted) return;
+      throw this.#asApiError(error);
+    }
+  }
+
+  async create<T extends Resource>(kind: Kind<T>, object: NewObject<T>, signal?: AbortSignal): Promise<T> {
+    const { group, version, kind: name } = kind;
+    const body = { apiVersion: group ? `${group}/${version}` : version, kind: name, ...object };
+    const path = `${collectionOf(kind, object.metadata.namespace)}${this.#write()}`;
+    return resourceFromAnswer(kind, await this.#json({ method: "POST", path, body, signal }));
+  }
+
+  async update<T extends Resource>(kind: Kind<T>, object: T, signal?: AbortSignal): Promise<T> {
+    const path = `${pathOf(kind, object.metadata)}${this.#write()}`;
+    return resourceFromAnswer(kind, await this.#json({ method: "PUT", path, body: object, signal }));
+  }
+
+  async updateStatus<T extends Resource>(kind: Kind<T>, object: T, signal?: AbortSignal): Promise<T> {
+    const path = `${pathOf(kind, object.metadata)}/status${this.#write()}`;
+    return resourceFromAnswer(kind, await this.#json({ method: "PUT", path, body: object, signal }));
+  }
+
+  async patch<T extends Resource>(
+    kind: Kind<T>,
+    at: ObjectName,
+    patch: unknown,
+    options: { subresource?: "status"; signal?: AbortSignal } = {},
+  ): Promise<T> {
+    const path = `${pathOf(kind, at)}${options.subresource ? `/${options.subresource}` : ""}${this.#write()}`;
+    return resourceFromAnswer(
+      kind,
+      await this.#json({
+        method: "PATCH",
+        path,
+        body: patch,
+        contentType: "application/merge-patch+json",
+        signal: options.signal,
+      }),
+    );
+  }
+
+  async delete<T extends Resource>(
+    kind: Kind<T>,
+    at: ObjectName,
+    options: { uid?: string; resourceVersion?: string; signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const preconditions = {
+      ...(options.uid ? { uid: options.uid } : {}),
+      ...(options.resourceVersion ? { resourceVersion: options.resourceVersion } : {}),
+    };
+    const body = {
+      kind: "DeleteOptions",
+      apiVersion: "v1",
+      ...(Object.keys(preconditions).length ? { preconditions } : {}),
+    };
+    try {
+      await this.#json({ method: "DELETE", path: pathOf(kind, at), body, signal: options.signal });
+    } catch (error) {
+      if (!isMissingObject(error)) throw error;
+    }
+  }
+
+  /** Any other page of the API: enrolment, readiness. @returns the parsed JSON. */
+  async raw(method: "GET" | "POST", path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
+    return this.#json({ method, path, body, signal });
+  }
+
+  #write(): string {
+    return queryOf({ fieldManager: this.#options.name ?? "vireo", fieldValidation: "Strict" });
+  }
+
+  async #json(call: Call): Promise<unknown> {
+    const timeoutMs = this.#options.timeoutMs ?? 30_000;
+    try {
+      const response = await this.#send(call, timeoutMs);
+      const text = await textOf(response);
+      if ((response.statusCode ?? 500) >= 300) throw errorFromAnswer(response.statusCode, text);
+      return JSON.parse(text);
+    } catch (error) {
+      if (call.signal?.aborted) throw call.signal.reason;
+      throw this.#asApiError(error);
+    }
+  }
+
+  async #send(call: Call, timeoutMs: number): Promise<IncomingMessage> {
+    call.signal?.throwIfAborted();
+    try {
+      return await this.#once(call, timeoutMs);
+    } catch (error) {
+      // The server closed the kept-alive connection just as we used it.
+      if (call.method === "GET" && error instanceof ReusedSocketError) return this.#once(call, timeoutMs);
+      throw error;
+    }
+  }
+
+  #once(call: Call, timeoutMs: number): Promise<IncomingMessage> {
+    const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
+    return new Promise((resolve, reject) => {
+      const sent = request({
+        agent: this.#agent,
+        host: this.#base.hostname.replace(/^\[|\]$/g, ""),
+        port: this.#base.port || 443,
+        method: call.method,
+        path: call.path,
+        headers: {
+          accept: "application/json",
+          "user-agent": this.#options.name ?? "vireo",
+          ...(this.#options.token ? { authorization: `Bearer ${this.#options.token}` } : {}),
+          ...(body
+            ? { "content-type": call.contentType ?? "application/json", "content-length": body.length }
+            : {}),
+        },
+        ...(call.signal ? { signal: call.signal } : {}),
+      });
+      // Covers connecting, too: a host that is down does not answer at all.
+      const timer = setTimeout(
+        () =>
+          sent.destroy(new ApiError("Timeout", `no answer from ${this.#base.origin} within ${timeoutMs} ms`)),
+        timeoutMs,
+      );
+      sent.on("socket", (socket) => socket.setKeepAlive(true, 30_000));
+      sent.on("response", (response) => {
+        const isWatch = call.path.includes("watch=true");
+        if (isWatch) clearTimeout(timer);
+        else response.once("close", () => clearTimeout(timer));
+        resolve(response);
+      });
+      sent.on("error", (error) => {
+        clearTimeout(timer);
+        const retriable = sent.reusedSocket && "code" in error && error.code === "ECONNRESET";
+        reject(retriable ? new ReusedSocketError(error) : error);
+      });
+      sent.end(body);
+    });
+  }
+
+  #asApiError(error: unknown): unknown {
+    if (error instanceof ApiError) return error;
+    if (error instanceof SyntaxError)
+      return new ApiError(
+        "InternalError",
+        `${this.#base.origin} answered something that is not JSON`,
+        {},
+        { cause: error },
+      );
+    const cause = error instanceof ReusedSocketError ? error.cause : error;
+    const why = cause instanceof Error ? cause.message || cause.name : String(cause);
+    return new ApiError("ServiceUnavailable", `cannot reach ${this.#base.origin}: ${why}`, {}, { cause });
+  }
+}
+
+class ReusedSocketError extends Error {
+  constructor(cause: unknown) {
+    super("the kept-alive connection was closed", { cause });
+  }
+}
+
+/** A missing object, not a page that this server does not have (then the server is another version: an error). */
+function isMissingObject(error: unknown): boolean {
+  return isApiError(error, "NotFound") && error.details.name !== undefined;
+}
+
+type Place = Pick<Kind, "group" | "version" | "plural">;
+
+function collectionOf(kind: Place, namespace: string | undefined): string {
+  const root = kind.group ? `/apis/${kind.group}/${kind.version}` : `/api/${kind.version}`;
+  return `${root}${namespace ? `/namespaces/${encodeURIComponent(namespace)}` : ""}/${kind.plural}`;
+}
+
+function pathOf<T extends Resource>(kind: Kind<T>, at: ObjectName): string {
+  if (!at.name) throw new ApiError("BadRequest", `the name of the ${kind.kind} is missing`);
+  return `${collectionOf(kind, kind.namespaced ? at.namespace : undefined)}/${encodeURIComponent(at.name)}`;
+}
+
+function selection(options: ListOptions): Record<string, string> {
+  return {
+    ...(options.labelSelector ? { labelSelector: options.labelSelector } : {}),
+    ...(options.fieldSelector ? { fieldSelector: options.fieldSelector } : {}),
+  };
+}
+
+function queryOf(parameters: Record<string, string>): string {
+  const text = new URLSearchParams(parameters).toString();
+  return text && `?${text}`;
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  for await (const part of response) parts.push(part);
+  return Buffer.concat(parts).toString("utf8");
+}

@@ -1,0 +1,187 @@
+/**
+ * A whole installation of its own for a test: real processes, real QEMU, in a temporary state folder and its own namespaces.
+ * Keeps the evidence (state folder with logs) when the test failed, removes everything when it passed.
+ */
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { onTestFailed } from "vitest";
+import { connect } from "../../src/cli/connect.ts";
+import type { Daemon } from "../../src/cli/daemons.ts";
+import { ensureRunning } from "../../src/cli/daemons.ts";
+import { statePaths } from "../../src/cli/paths.ts";
+import { readRecord } from "../../src/cli/up.ts";
+import type { Client } from "../../src/client/client.ts";
+
+export const ROOT = resolve(import.meta.dirname, "../..");
+
+export interface Ran {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a command to its end; never rejects. */
+export function run(
+  command: string,
+  args: readonly string[],
+  options: { env?: Record<string, string>; timeoutMs?: number; input?: string } = {},
+): Promise<Ran> {
+  return new Promise((done) => {
+    const child = execFile(
+      command,
+      args,
+      {
+        cwd: ROOT,
+        env: { ...process.env, ...options.env },
+        timeout: options.timeoutMs ?? 60_000,
+        maxBuffer: 2 ** 26,
+      },
+      (error, stdout, stderr) => {
+        const code = error ? (typeof error.code === "number" ? error.code : 1) : 0;
+        done({ code, stdout, stderr: stderr || (error && code === 1 && !stdout ? error.message : stderr) });
+      },
+    );
+    child.stdin?.end(options.input ?? "");
+  });
+}
+
+/** A TCP port that is free now. */
+export function freePort(): Promise<number> {
+  return new Promise((done, reject) => {
+    const server = createServer();
+    server.on("error", reject);
+    server.listen(0, "0.0.0.0", () => {
+      const address = server.address();
+      server.close(() =>
+        address && typeof address === "object" ? done(address.port) : reject(new Error("no port")),
+      );
+    });
+  });
+}
+
+/** Waits, bounded, until `look` returns something; the error says what was seen last. */
+export async function until<T>(
+  what: string,
+  timeoutMs: number,
+  look: () => Promise<T | undefined>,
+  lastSeen: () => string | Promise<string> = () => "",
+): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (Date.now() > deadline)
+      throw new Error(`${what}: not within ${timeoutMs} ms; last seen: ${await lastSeen()}`);
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}
+
+export class Stack {
+  readonly paths: ReturnType<typeof statePaths>;
+  readonly port: number;
+  private failed = false;
+
+  private constructor(state: string, port: number) {
+    this.paths = statePaths(state);
+    this.port = port;
+  }
+
+  static async create(): Promise<Stack> {
+    return new Stack(mkdtempSync(join(tmpdir(), "vireo-stack-")), await freePort());
+  }
+
+  /** Call first in each test: the evidence of a failed one is kept. */
+  keepEvidenceOnFailure(): void {
+    onTestFailed(() => {
+      this.failed = true;
+    });
+  }
+
+  vireo(args: readonly string[], options: { timeoutMs?: number } = {}): Promise<Ran> {
+    return run(join(ROOT, "vireo"), ["--state", this.paths.state, ...args], options);
+  }
+
+  up(args: readonly string[], timeoutMs = 280_000): Promise<Ran> {
+    return this.vireo(["up", "--port", String(this.port), "--detach", ...args], { timeoutMs });
+  }
+
+  kubectl(args: readonly string[], input?: string): Promise<Ran> {
+    const options = { env: { KUBECONFIG: this.paths.kubeconfig, HOME: this.paths.state }, timeoutMs: 60_000 };
+    return run("kubectl", args, input === undefined ? options : { ...options, input });
+  }
+
+  get client(): Client {
+    return connect(this.paths.kubeconfig);
+  }
+
+  /** kill -9 of the control plane or of an agent ("agent fast-1"), found by its record. */
+  kill(name: string): void {
+    const daemon = this.daemon(name);
+    if (daemon.pid !== undefined) process.kill(daemon.pid, "SIGKILL");
+  }
+
+  /** Starts again what was killed; the record keeps the new process id. */
+  async restart(name: string): Promise<void> {
+    const daemon = this.daemon(name);
+    const started = ensureRunning(daemon);
+    const record = readRecord(this.paths);
+    if (!record) throw new Error("nothing is up");
+    if (name === "control-plane") record.controlPlane = started;
+    else record.agents = record.agents.map((agent) => (agent.name === name ? started : agent));
+    const { writeFile } = await import("node:fs/promises");
+    await writeFile(this.paths.record, JSON.stringify(record));
+  }
+
+  private daemon(name: string): Daemon {
+    const record = readRecord(this.paths);
+    const found = [record?.controlPlane, ...(record?.agents ?? [])].find((daemon) => daemon?.name === name);
+    if (!found) throw new Error(`no daemon ${name}`);
+    return found;
+  }
+
+  logs(name: string): string {
+    return readFileSync(this.daemon(name).log, "utf8");
+  }
+
+  /** Stops everything; removes it unless a test failed. */
+  async destroy(): Promise<void> {
+    await this.vireo(["down", ...(this.failed ? ["--keep"] : [])], { timeoutMs: 120_000 });
+    if (this.failed) process.stderr.write(`evidence of the failed test is kept in ${this.paths.state}\n`);
+  }
+}
+
+/** A loop of HTTP requests beside something else: every request and the longest gap between two answers. */
+export function askInLoop(url: string): {
+  stop: () => Promise<{ answered: number; lost: number; longestGapMs: number }>;
+} {
+  const controller = new AbortController();
+  let [answered, lost, longestGapMs, last] = [0, 0, 0, performance.now()];
+  const loop = (async () => {
+    while (!controller.signal.aborted) {
+      const ok = await fetch(url, {
+        signal: AbortSignal.timeout(5000),
+        headers: { connection: "close" },
+      }).then(
+        async (response) => response.ok && (await response.text()) !== undefined,
+        () => false,
+      );
+      if (ok) {
+        const now = performance.now();
+        longestGapMs = Math.max(longestGapMs, now - last);
+        last = now;
+        answered++;
+      } else lost++;
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  })();
+  return {
+    stop: async () => {
+      controller.abort();
+      await loop;
+      return { answered, lost, longestGapMs: Math.round(longestGapMs) };
+    },
+  };
+}

@@ -1,0 +1,157 @@
+/**
+ * The main job, as the README tells it: three hosts, a database and two web machines placed by policy; then one patch of a
+ * policy moves the web machines live while they answer. Also rules 3 and 7 on the real thing: kill -9 of everything that is
+ * ours leaves the machines running, and they are found again.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { Host, Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import { getCondition } from "../src/resource/object.ts";
+import { askInLoop, Stack, until } from "./support/stack.ts";
+
+let stack: Stack;
+
+async function machine(name: string): Promise<VirtualMachine> {
+  const vm = await stack.client.get(VirtualMachine, { name, namespace: "default" });
+  if (!vm) throw new Error(`no vm/${name}`);
+  return vm;
+}
+
+const addressOf = (vm: VirtualMachine) => vm.status?.interfaces?.[0]?.address ?? "";
+
+/** Process ids of the QEMUs of this installation. */
+function qemuPids(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        const command = readFileSync(join("/proc", pid, "cmdline"), "utf8");
+        return command.startsWith("qemu-system-") && command.includes(stack.paths.state);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+beforeAll(async () => {
+  stack = await Stack.create();
+});
+beforeEach(() => stack.keepEvidenceOnFailure());
+afterAll(() => stack?.destroy());
+
+describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
+  it("ends with a table of machines that answer", async () => {
+    const { code, stdout, stderr } = await stack.up(["--hosts", "3", "-f", "examples/shop.yaml"]);
+    expect(stderr).toBe("");
+    expect(code, stdout).toBe(0);
+    for (const name of ["db-1", "web-1", "web-2"]) {
+      const row = stdout.split("\n").find((line) => line.startsWith(name));
+      expect(row, stdout).toMatch(/ 200 "/);
+    }
+  });
+
+  it("puts each machine where its policy says", async () => {
+    expect((await machine("db-1")).status?.host).toBe("fast-1");
+    const webs = [(await machine("web-1")).status?.host, (await machine("web-2")).status?.host];
+    expect(webs).toContain("frugal-1");
+    expect(new Set(webs).size).toBe(2);
+  });
+
+  it("explains for every host why it was or was not chosen", async () => {
+    const { code, stdout } = await stack.vireo(["explain", "vm/db-1"]);
+    expect(code).toBe(0);
+    for (const host of ["fast-1", "frugal-1", "middle-1"]) expect(stdout).toContain(host);
+    expect(stdout).toContain("performance");
+  });
+
+  it("shows it all to kubectl", async () => {
+    const { stdout, code } = await stack.kubectl(["get", "vm", "-o", "wide"]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^NAME +PHASE +HOST/);
+    expect(stdout).toMatch(/db-1 +Running +fast-1/);
+  });
+
+  it("moves machines live when a policy changes, and no request is lost", async () => {
+    const before = { web1: await machine("web-1"), web2: await machine("web-2") };
+    const loops = [
+      askInLoop(`http://${addressOf(before.web1)}/`),
+      askInLoop(`http://${addressOf(before.web2)}/`),
+    ];
+    const patched = await stack.kubectl([
+      "patch",
+      "policy",
+      "web",
+      "--type",
+      "merge",
+      "-p",
+      '{"spec":{"goal":"performance"}}',
+    ]);
+    expect(patched.code, patched.stderr).toBe(0);
+    await until("a web machine on another host, and no plan under way", 90_000, async () => {
+      const [web1, web2] = [await machine("web-1"), await machine("web-2")];
+      const moved =
+        web1.status?.host !== before.web1.status?.host || web2.status?.host !== before.web2.status?.host;
+      const settled = web1.status?.phase === "Running" && web2.status?.phase === "Running";
+      const plans = await stack.kubectl(["get", "plans", "-o", "jsonpath={.items[*].status.phase}"]);
+      return moved && settled && !/Running/.test(plans.stdout) ? true : undefined;
+    });
+    const results = await Promise.all(loops.map((loop) => loop.stop()));
+    for (const result of results) {
+      process.stdout.write(`requests during the moves: ${JSON.stringify(result)}\n`);
+      expect(result.lost).toBe(0);
+      expect(result.answered).toBeGreaterThan(20);
+    }
+    expect(addressOf(await machine("web-1"))).toBe(addressOf(before.web1));
+  });
+
+  it("keeps machines running through kill -9 of the control plane and all agents, and finds them again", async () => {
+    const pids = qemuPids().sort();
+    expect(pids).toHaveLength(3);
+    const loop = askInLoop(`http://${addressOf(await machine("web-1"))}/`);
+    const daemons = ["control-plane", "agent fast-1", "agent frugal-1", "agent middle-1"];
+    for (const name of daemons) stack.kill(name);
+    await until("answers without any of us", 5000, async () => true);
+    for (const name of daemons) await stack.restart(name);
+    await until("all machines known as running again", 60_000, async () => {
+      const vms = await stack.client.list(VirtualMachine).catch(() => undefined);
+      return vms?.items.every((vm) => vm.status?.phase === "Running") ? true : undefined;
+    });
+    const instances = (await stack.client.list(Instance)).items.filter((i) => i.status?.custody === "Held");
+    expect(instances).toHaveLength(3);
+    expect(qemuPids().sort()).toEqual(pids);
+    expect((await loop.stop()).lost).toBe(0);
+  });
+
+  it("says Unknown of a silent host and its machines, never stopped, and starts nothing twice", async () => {
+    const vm = await machine("db-1");
+    const host = vm.status?.host ?? "";
+    stack.kill(`agent ${host}`);
+    await until("host and machine Unknown", 90_000, async () => {
+      const ready = getCondition((await stack.client.get(Host, { name: host }))?.status?.conditions, "Ready");
+      return ready?.status === "Unknown" && (await machine("db-1")).status?.phase === "Unknown"
+        ? true
+        : undefined;
+    });
+    expect(qemuPids()).toHaveLength(3);
+    await stack.restart(`agent ${host}`);
+    await until("machine Running again", 60_000, async () =>
+      (await machine("db-1")).status?.phase === "Running" ? true : undefined,
+    );
+    expect(qemuPids()).toHaveLength(3);
+  });
+
+  it("attaches when everything is up already, in seconds", async () => {
+    const begin = performance.now();
+    const { code, stdout } = await stack.up(["-f", "examples/shop.yaml"]);
+    expect(code, stdout).toBe(0);
+    expect(performance.now() - begin).toBeLessThan(60_000);
+  });
+
+  it("removes everything on down", async () => {
+    const { code, stdout, stderr } = await stack.vireo(["down"], { timeoutMs: 120_000 });
+    expect(code, stdout + stderr).toBe(0);
+    expect(qemuPids()).toEqual([]);
+  });
+});

@@ -1,0 +1,121 @@
+/**
+ * The work queue and loop of every reconciler. Keys go in, `reconcile(key)` comes out:
+ *
+ *  - a key is never worked on twice at once; enqueued while it is worked on, it runs again afterwards;
+ *  - many nudges before it runs are one run: reconcile takes no input but the state it reads;
+ *  - an error brings the key back after an exponential back-off; one odd key never stops the others (rule 9).
+ */
+import { backoffMs } from "./backoff.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { describeError, type Logger } from "./log.ts";
+
+export interface ControllerOptions {
+  name: string;
+  /** Works on one key. May ask to be called again later even when nothing changes. */
+  // biome-ignore lint/suspicious/noConfusingVoidType: reconcilers with nothing to say simply return
+  reconcile: (key: string, signal: AbortSignal) => Promise<{ requeueAfterMs?: number } | void>;
+  log: Logger;
+  /** How many keys are worked on at once; 4 by default. */
+  workers?: number;
+  backoff?: { baseMs: number; maxMs: number };
+  clock?: Clock;
+}
+
+interface Delayed {
+  due: number;
+  cancel: AbortController;
+}
+
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  /** Insertion order is the order of work. */
+  readonly #ready = new Set<string>();
+  readonly #working = new Set<string>();
+  readonly #delayed = new Map<string, Delayed>();
+  readonly #failures = new Map<string, number>();
+  #signal: AbortSignal | undefined;
+  #onIdle: () => void = () => {};
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#log = options.log.child({ controller: options.name });
+  }
+
+  /** Has the key worked on soon, or after `delayMs`; of several delays the earliest counts. */
+  enqueue(key: string, delayMs = 0): void {
+    if (this.#signal?.aborted) return;
+    if (delayMs > 0) this.#delay(key, delayMs);
+    else {
+      this.#ready.add(key);
+      this.#pump();
+    }
+  }
+
+  /** Works until the signal aborts, then resolves when the work under way has ended; never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    this.#signal = signal;
+    const aborted = new Promise<void>((resolve) =>
+      signal.addEventListener("abort", () => resolve(), { once: true }),
+    );
+    this.#pump();
+    await aborted;
+    for (const { cancel } of this.#delayed.values()) cancel.abort();
+    this.#delayed.clear();
+    if (this.#working.size > 0)
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
+  }
+
+  #delay(key: string, delayMs: number): void {
+    const due = this.#clock.now().getTime() + delayMs;
+    const known = this.#delayed.get(key);
+    if (known && known.due <= due) return;
+    known?.cancel.abort();
+    const cancel = new AbortController();
+    this.#delayed.set(key, { due, cancel });
+    void this.#clock.sleep(delayMs, cancel.signal).then(() => {
+      if (cancel.signal.aborted) return;
+      this.#delayed.delete(key);
+      this.enqueue(key);
+    });
+  }
+
+  #pump(): void {
+    const signal = this.#signal;
+    if (!signal || signal.aborted) return;
+    for (const key of this.#ready) {
+      if (this.#working.size >= (this.#options.workers ?? 4)) return;
+      if (this.#working.has(key)) continue;
+      this.#ready.delete(key);
+      this.#working.add(key);
+      void this.#work(key, signal);
+    }
+  }
+
+  async #work(key: string, signal: AbortSignal): Promise<void> {
+    try {
+      const result = await this.#options.reconcile(key, signal);
+      this.#failures.delete(key);
+      if (result?.requeueAfterMs !== undefined) this.enqueue(key, Math.max(1, result.requeueAfterMs));
+    } catch (error) {
+      if (!signal.aborted) {
+        const failures = this.#failures.get(key) ?? 0;
+        this.#failures.set(key, failures + 1);
+        const retryMs = backoffMs(failures, this.#options.backoff ?? { baseMs: 100, maxMs: 30_000 });
+        // The first failure is most often a lost race (Conflict); what goes on failing is worth a warning.
+        const level = failures === 0 ? "info" : "warn";
+        this.#log[level]("reconcile failed", { key, error: describeError(error), retryMs });
+        this.enqueue(key, retryMs);
+      }
+    } finally {
+      this.#working.delete(key);
+      if (this.#working.size === 0) this.#onIdle();
+      this.#pump();
+    }
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Who may do what. Thin on purpose: administrators may do everything, an agent what its host needs and no more, so that a
+ * host that was broken into cannot touch the others.
+ */
+import { ApiError } from "../resource/errors.ts";
+import { GROUP } from "../resource/kind.ts";
+import type { Resource } from "../resource/object.ts";
+import { ADMINS, HOSTS, hostOfUser } from "./pki.ts";
+import type { User } from "./service.ts";
+
+export interface Attributes {
+  verb: string;
+  group: string;
+  resource: string;
+  subresource?: string | undefined;
+  namespace?: string | undefined;
+  /** Undefined: not known yet (a create whose body has not been read). Empty: any, all. */
+  name?: string | undefined;
+}
+
+/** `onlyInstancesOf`: allowed only for instances bound to this host, which the handler has to look at. */
+export type Decision = { allowed: true; onlyInstancesOf?: string } | { allowed: false; reason: string };
+
+const YES: Decision = { allowed: true };
+const no = (reason: string): Decision => ({ allowed: false, reason });
+const READ = ["get", "list", "watch"];
+const WRITE = ["create", "update", "patch"];
+/** Every logged-in client may ask what it may do. */
+const REVIEW_GROUPS = ["authorization.k8s.io", "authentication.k8s.io"];
+
+export function authorize(user: User, attributes: Attributes): Decision {
+  if (user.groups.includes(ADMINS)) return YES;
+  if (REVIEW_GROUPS.includes(attributes.group) && user.groups.includes("system:authenticated")) return YES;
+  const host = hostOfUser(user.name);
+  if (host !== undefined && user.groups.includes(HOSTS)) return authorizeHost(host, attributes);
+  return no("no rule allows it");
+}
+
+function authorizeHost(host: string, attributes: Attributes): Decision {
+  const { verb, group, resource, subresource, name } = attributes;
+  if (READ.includes(verb)) return YES;
+  if (group !== GROUP || !WRITE.includes(verb)) return no("hosts may only read, create and update");
+  const own = (expected: string) =>
+    name === undefined || name === expected
+      ? YES
+      : no(`host ${host} may write only ${resource} "${expected}"`);
+  if (resource === "hosts" && (subresource === undefined || subresource === "status")) return own(host);
+  if (resource === "leases" && subresource === undefined) return own(`host-${host}`);
+  if (resource === "events" && subresource === undefined) return YES;
+  if (resource === "instances" && verb !== "create") return { allowed: true, onlyInstancesOf: host };
+  return no(`hosts may not write ${resource}`);
+}
+
+/** @throws ApiError Forbidden */
+export function forbid(user: User, attributes: Attributes, reason: string): never {
+  const { verb, group, resource, subresource, namespace, name } = attributes;
+  const what = group ? `${resource}.${group}` : resource;
+  const where = namespace ? `in the namespace "${namespace}"` : "at the cluster scope";
+  throw new ApiError(
+    "Forbidden",
+    `${what}${name ? ` "${name}"` : ""} is forbidden: User "${user.name}" cannot ${verb} resource "${resource}${subresource ? `/${subresource}` : ""}" in API group "${group}" ${where}: ${reason}`,
+    { ...(name ? { name } : {}), group, kind: resource },
+  );
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** What an agent may say in a write to an instance besides its status. */
+const IDENTITY = ["name", "namespace", "uid", "resourceVersion"];
+
+/** Whether a patch of an Instance changes nothing but its finalizers. */
+export function patchesOnlyFinalizers(type: "merge" | "json", patch: unknown): boolean {
+  if (type === "json")
+    return (
+      Array.isArray(patch) &&
+      patch.every(
+        (operation) =>
+          isRecord(operation) &&
+          (operation.op === "test" ||
+            // move and copy have a second path: not needed, so not allowed.
+            (["add", "remove", "replace"].includes(String(operation.op)) &&
+              /^\/metadata\/finalizers(\/|$)/.test(String(operation.path)))),
+      )
+    );
+  return (
+    isRecord(patch) &&
+    Object.keys(patch).every((key) => ["apiVersion", "kind", "metadata"].includes(key)) &&
+    isRecord(patch.metadata) &&
+    Object.keys(patch.metadata).every((key) => key === "finalizers" || IDENTITY.includes(key))
+  );
+}
+
+/**
+ * The current object with the finalizers of the update: what an agent's PUT of an Instance comes down to. Whatever else the
+ * body says is left out instead of compared, so that there is nothing to get wrong.
+ * @throws ApiError Conflict when the body is of another version than `current`
+ */
+export function withFinalizersOf(current: Resource, body: unknown): unknown {
+  const metadata = isRecord(body) && isRecord(body.metadata) ? body.metadata : {};
+  const { finalizers: _, ...kept } = current.metadata;
+  // Were the two different, the current object's older fields would be written over what the body's version has.
+  if (metadata.resourceVersion !== kept.resourceVersion)
+    throw new ApiError(
+      "Conflict",
+      `Operation cannot be fulfilled on instances.${GROUP} "${kept.name}": the object has been modified; please apply your changes to the latest version and try again`,
+      { name: kept.name, group: GROUP, kind: "instances" },
+    );
+  return {
+    ...current,
+    metadata: {
+      ...kept,
+      ...(metadata.finalizers === undefined ? {} : { finalizers: metadata.finalizers }),
+    },
+  };
+}

@@ -1,0 +1,112 @@
+/** One request and its answer, as all handlers see them; how answers are written. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { promisify } from "node:util";
+import { constants, gzip } from "node:zlib";
+import { stringify } from "yaml";
+import { ApiError } from "../resource/errors.ts";
+import type { User } from "./service.ts";
+
+const compress = promisify(gzip);
+/** Below this, compressing costs more than it saves. */
+const GZIP_FROM = 128 * 1024;
+
+export interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** The path, split at "/", each part decoded: ["apis", "vireo.dev", …]. */
+  readonly path: readonly string[];
+  readonly query: URLSearchParams;
+  /** Named in the log and in the answer's X-Request-Id. */
+  readonly id: string;
+  user: User;
+}
+
+const serialised = new WeakMap<object, Buffer>();
+
+/** The JSON of an object that never changes (what the Service hands out): made once, however many read and watch it. */
+export function jsonOf(object: object): Buffer {
+  const kept = serialised.get(object);
+  if (kept) return kept;
+  const made = Buffer.from(JSON.stringify(object));
+  serialised.set(object, made);
+  return made;
+}
+
+/** Header values may have only visible ASCII; kubectl prints the quoted text. */
+export function warningHeaders(warnings: readonly string[]): string[] {
+  return warnings
+    .slice(0, 20)
+    .map((text) => `299 - ${JSON.stringify(text.slice(0, 300)).replace(/[^\x20-\x7e]/g, "?")}`);
+}
+
+export async function send(
+  { request, response }: Exchange,
+  code: number,
+  body: Buffer,
+  options: { contentType?: string; warnings?: readonly string[]; headers?: Record<string, string> } = {},
+): Promise<void> {
+  if (response.destroyed) return;
+  const headers: Record<string, string | number | string[]> = {
+    "content-type": options.contentType ?? "application/json",
+    "cache-control": "no-cache, private",
+    "x-content-type-options": "nosniff",
+    ...options.headers,
+  };
+  if (options.warnings?.length) headers.warning = warningHeaders(options.warnings);
+  let bytes = body;
+  if (body.length >= GZIP_FROM && /\bgzip\b/.test(String(request.headers["accept-encoding"] ?? ""))) {
+    bytes = await compress(body, { level: constants.Z_BEST_SPEED });
+    headers["content-encoding"] = "gzip";
+    headers.vary = "Accept-Encoding";
+  }
+  headers["content-length"] = bytes.length;
+  response.writeHead(code, headers);
+  response.end(request.method === "HEAD" ? undefined : bytes);
+}
+
+export function sendValue(
+  exchange: Exchange,
+  code: number,
+  value: object,
+  options: { contentType?: string; warnings?: readonly string[]; yaml?: boolean } = {},
+): Promise<void> {
+  const { yaml, ...rest } = options;
+  if (yaml)
+    return send(exchange, code, Buffer.from(stringify(value, { aliasDuplicateObjects: false })), {
+      ...rest,
+      contentType: "application/yaml",
+    });
+  return send(exchange, code, Buffer.from(JSON.stringify(value)), rest);
+}
+
+/** The Status object of an error. Of errors that are not ApiErrors nothing leaves the process but the request's id. */
+export function statusOf(error: unknown, requestId: string) {
+  const known =
+    error instanceof ApiError
+      ? error
+      : new ApiError(
+          "InternalError",
+          `internal error: the server's log has the details under request ${requestId}`,
+        );
+  const hasDetails = Object.keys(known.details).length > 0;
+  return {
+    kind: "Status",
+    apiVersion: "v1",
+    metadata: {},
+    status: "Failure",
+    message: known.message,
+    reason: known.reason,
+    ...(hasDetails ? { details: known.details } : {}),
+    code: known.code,
+  };
+}
+
+/** A page that does not exist: told from a missing object by having no name in its details. */
+export function pageNotFound(): ApiError {
+  return new ApiError("NotFound", "the server could not find the requested resource");
+}
+
+/** Go's ParseBool: Python clients send "True". An empty value counts as true. */
+export function flag(value: string | null): boolean {
+  return value !== null && ["", "1", "t", "T", "true", "TRUE", "True"].includes(value);
+}

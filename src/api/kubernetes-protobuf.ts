@@ -1,0 +1,83 @@
+/**
+ * Bodies in Kubernetes' protobuf form. kubectl sends them since 1.32 for the kinds it has Go types of, and does not fall back to JSON:
+ * reviews (`kubectl auth can-i`, `whoami`) and DeleteOptions. Own kinds always come as JSON. Field numbers are those of
+ * generated.proto of k8s.io/api and k8s.io/apimachinery.
+ */
+import { type ProtobufField, readProtobuf } from "./protobuf.ts";
+
+type Type = "string" | "integer" | "boolean" | "strings" | Message;
+interface Message {
+  [field: number]: readonly [name: string, type: Type];
+}
+
+const METADATA: Message = { 1: ["name", "string"], 3: ["namespace", "string"] };
+const BODIES: Readonly<Record<string, Message>> = {
+  SelfSubjectAccessReview: {
+    1: ["metadata", METADATA],
+    2: [
+      "spec",
+      {
+        1: [
+          "resourceAttributes",
+          {
+            1: ["namespace", "string"],
+            2: ["verb", "string"],
+            3: ["group", "string"],
+            4: ["version", "string"],
+            5: ["resource", "string"],
+            6: ["subresource", "string"],
+            7: ["name", "string"],
+          },
+        ],
+        2: ["nonResourceAttributes", { 1: ["path", "string"], 2: ["verb", "string"] }],
+      },
+    ],
+  },
+  SelfSubjectRulesReview: { 1: ["metadata", METADATA], 2: ["spec", { 1: ["namespace", "string"] }] },
+  SelfSubjectReview: { 1: ["metadata", METADATA] },
+  DeleteOptions: {
+    1: ["gracePeriodSeconds", "integer"],
+    2: ["preconditions", { 1: ["uid", "string"], 2: ["resourceVersion", "string"] }],
+    3: ["orphanDependents", "boolean"],
+    4: ["propagationPolicy", "string"],
+    5: ["dryRun", "strings"],
+  },
+};
+
+function decode(bytes: Buffer, message: Message): Record<string, unknown> {
+  const result: Record<string, unknown> = {};
+  for (const field of readProtobuf(bytes)) {
+    const known = message[field.field];
+    if (!known) continue;
+    const [name, type] = known;
+    if (type === "strings") {
+      const before = result[name];
+      result[name] = [...(Array.isArray(before) ? before : []), textOf(field)];
+    } else result[name] = decodeField(field, type);
+  }
+  return result;
+}
+
+const textOf = (field: ProtobufField) => field.bytes?.toString("utf8") ?? "";
+
+function decodeField(field: ProtobufField, type: Exclude<Type, "strings">): unknown {
+  if (type === "string") return textOf(field);
+  if (type === "integer") return field.number ?? 0;
+  if (type === "boolean") return field.number === 1;
+  return decode(field.bytes ?? Buffer.alloc(0), type);
+}
+
+/** The object of a body `k8s\0` + Unknown{typeMeta, raw}, or undefined when it is of a kind that we do not take in this form. */
+export function decodeKubernetesProtobuf(body: Buffer): Record<string, unknown> | undefined {
+  if (body.subarray(0, 4).toString("latin1") !== "k8s\0") return undefined;
+  let typeMeta: Record<string, unknown> = {};
+  let raw: Buffer = Buffer.alloc(0);
+  for (const field of readProtobuf(body.subarray(4))) {
+    if (field.field === 1 && field.bytes)
+      typeMeta = decode(field.bytes, { 1: ["apiVersion", "string"], 2: ["kind", "string"] });
+    if (field.field === 2 && field.bytes) raw = field.bytes;
+  }
+  const kind = String(typeMeta.kind);
+  const message = Object.hasOwn(BODIES, kind) ? BODIES[kind] : undefined;
+  return message && { ...typeMeta, ...decode(raw, message) };
+}

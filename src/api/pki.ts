@@ -1,0 +1,120 @@
+/**
+ * The keys of an installation, in one folder of mode 0700:
+ *
+ *   ca.crt ca.key            the CA: signs everything below; whoever has ca.key is the administrator
+ *   server.crt server.key    of the API server; made anew when its names change or it runs out
+ *   tokens.json              hashes of bearer and bootstrap tokens
+ *
+ * Who somebody is stands in the certificate: CN is the user, each O a group. Hosts are CN=system:host:NAME, O=system:hosts.
+ */
+import { chmodSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { join } from "node:path";
+import { ApiError } from "../resource/errors.ts";
+import { type Credentials, createCa, isCurrent, issue, signRequest } from "./certificates.ts";
+import { writeSecret } from "./secret-file.ts";
+import { Tokens } from "./tokens.ts";
+
+export { createSigningRequest } from "./certificates.ts";
+
+export const ADMINS = "system:masters";
+export const HOSTS = "system:hosts";
+const HOST_USER = "system:host:";
+/** 52, because X.509 limits a common name, here system:host:NAME, to 64 characters. */
+const HOST_NAME = /^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$/;
+
+/** The user name of a host's agent. */
+export const hostUser = (name: string) => `${HOST_USER}${name}`;
+/** The host whose agent this user is. */
+export const hostOfUser = (user: string) =>
+  user.startsWith(HOST_USER) ? user.slice(HOST_USER.length) : undefined;
+/** The TLS name of a host, in its certificate; what the source of a migration checks the target against. */
+export const hostDnsName = (name: string) => `${name}.host.vireo`;
+
+function readPair(directory: string, name: string): Credentials | undefined {
+  const [cert, key] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)];
+  if (!existsSync(cert) || !existsSync(key)) return undefined;
+  return { cert: readFileSync(cert, "utf8"), key: readFileSync(key, "utf8") };
+}
+
+function writePair(directory: string, name: string, pair: Credentials): Credentials {
+  // The key first: a certificate without its key would look like a whole pair that does not work.
+  writeSecret(join(directory, `${name}.key`), pair.key);
+  writeSecret(join(directory, `${name}.crt`), pair.cert);
+  return pair;
+}
+
+export class Pki {
+  readonly tokens: Tokens;
+  readonly #directory: string;
+  readonly #ca: Credentials;
+
+  private constructor(directory: string, ca: Credentials) {
+    this.#directory = directory;
+    this.#ca = ca;
+    this.tokens = new Tokens(join(directory, "tokens.json"));
+  }
+
+  /** Opens the folder; makes it and the CA when there is none. */
+  static async open(directory: string): Promise<Pki> {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    chmodSync(directory, 0o700);
+    const ca =
+      readPair(directory, "ca") ??
+      writePair(directory, "ca", await createCa(`vireo ${new Date().toISOString()}`));
+    return new Pki(directory, ca);
+  }
+
+  /** The CA's certificate, PEM. */
+  get ca(): string {
+    return this.#ca.cert;
+  }
+
+  /** Certificate of the API server for these DNS names and addresses; localhost and its addresses are always among them. */
+  async serverCredentials(names: readonly string[]): Promise<Credentials> {
+    const all = [...new Set(["localhost", "127.0.0.1", "::1", ...names])];
+    const kept = readPair(this.#directory, "server");
+    if (kept && isCurrent(kept.cert, this.#ca.cert, all, 30)) return kept;
+    return writePair(
+      this.#directory,
+      "server",
+      await issue(this.#ca, {
+        subject: { commonName: "vireo-apiserver" },
+        names: all,
+        usage: ["server"],
+        days: 365,
+      }),
+    );
+  }
+
+  /** A certificate by which `name` logs in; not kept here. */
+  async clientCredentials(name: string, groups: readonly string[], days = 365): Promise<Credentials> {
+    return issue(this.#ca, {
+      subject: { commonName: name, organizations: groups },
+      names: [],
+      usage: ["client"],
+      days,
+    });
+  }
+
+  /**
+   * The certificate of a host: it logs its agent in, and secures the streams between hosts (so it is a server's, too).
+   * @throws ApiError BadRequest for a wrong name, address or request
+   */
+  async signHost(name: string, csr: string, addresses: readonly string[]): Promise<string> {
+    if (!HOST_NAME.test(name))
+      throw new ApiError(
+        "BadRequest",
+        `name: ${JSON.stringify(name)} is not a host name; use lower case letters, digits and dashes, at most 52`,
+      );
+    for (const address of addresses)
+      if (!isIP(address))
+        throw new ApiError("BadRequest", `addresses: ${JSON.stringify(address)} is not an IP address`);
+    return signRequest(this.#ca, csr, {
+      subject: { commonName: hostUser(name), organizations: [HOSTS] },
+      names: [hostDnsName(name), ...addresses],
+      usage: ["client", "server"],
+      days: 365,
+    });
+  }
+}

@@ -1,0 +1,88 @@
+/** From what a client sent to an object that may be stored: pruned, defaulted, validated; or an error naming each wrong field. */
+import { ApiError, type Cause } from "../resource/errors.ts";
+import type { Kind, Lookup } from "../resource/kind.ts";
+import type { ObjectMeta, Resource } from "../resource/object.ts";
+import { applyDefaults, pruneUnknown, type Schema, validate } from "../resource/schema.ts";
+import { checkMetadata, METADATA_SCHEMA } from "./metadata.ts";
+import type { WriteOptions } from "./service.ts";
+
+export const apiVersionOf = (kind: Kind) => (kind.group ? `${kind.group}/${kind.version}` : kind.version);
+export const qualifiedName = (kind: Kind) => (kind.group ? `${kind.kind}.${kind.group}` : kind.kind);
+export const resourceName = (kind: Kind) => (kind.group ? `${kind.plural}.${kind.group}` : kind.plural);
+
+const STRING: Schema = { type: "string" };
+
+/** The schema of the whole object, metadata and all. */
+function wholeSchema(kind: Kind): Schema {
+  const schema: Schema = kind.schema;
+  return {
+    ...schema,
+    properties: { apiVersion: STRING, kind: STRING, metadata: METADATA_SCHEMA, ...schema.properties },
+  };
+}
+
+export function invalid(kind: Kind, name: string, causes: Cause[]): ApiError {
+  const shown = causes.map((cause) => `${cause.field}: ${cause.message}`);
+  return new ApiError(
+    "Invalid",
+    `${qualifiedName(kind)} ${JSON.stringify(name)} is invalid: ${shown.length === 1 ? shown[0] : `[${shown.slice(0, 20).join(", ")}]`}`,
+    { name, group: kind.group, kind: kind.kind, causes: causes.slice(0, 100) },
+  );
+}
+
+/**
+ * Copies the body, drops unknown fields (an error under Strict, a warning under Warn) and checks that it is an object of this
+ * kind with sane metadata. Defaults and validation come later (`finish`), when the server's own fields are in.
+ */
+export function decode(kind: Kind, body: unknown, options: WriteOptions, warnings: string[]): Resource {
+  if (typeof body !== "object" || body === null || Array.isArray(body))
+    throw new ApiError("BadRequest", `the body is not an object of kind ${kind.kind}`);
+  const object: Record<string, unknown> = structuredClone(body) as Record<string, unknown>;
+  object.apiVersion ??= apiVersionOf(kind);
+  object.kind ??= kind.kind;
+  if (object.apiVersion !== apiVersionOf(kind) || object.kind !== kind.kind)
+    throw new ApiError(
+      "BadRequest",
+      `${String(object.kind)} in version ${JSON.stringify(object.apiVersion)} cannot be handled as a ${kind.kind}: the body must say apiVersion: ${apiVersionOf(kind)}, kind: ${kind.kind}`,
+    );
+  object.metadata ??= {};
+  const unknown = pruneUnknown(object, wholeSchema(kind));
+  const mode = options.fieldValidation ?? "Warn";
+  if (mode !== "Ignore") {
+    const messages = [
+      ...unknown.map((path) => `unknown field ${JSON.stringify(path)}`),
+      ...(options.duplicateFields ?? []).map((path) => `duplicate field ${JSON.stringify(path)}`),
+    ];
+    if (messages.length > 0 && mode === "Strict")
+      throw new ApiError(
+        "BadRequest",
+        `${kind.kind} in version ${JSON.stringify(kind.version)} cannot be handled as a ${kind.kind}: strict decoding error: ${messages.slice(0, 20).join(", ")}`,
+      );
+    warnings.push(...messages.slice(0, 20));
+  }
+  const causes = validate(object.metadata, METADATA_SCHEMA, "metadata");
+  if (causes.length > 0) throw invalid(kind, "", causes);
+  // Safe: apiVersion, kind and metadata have been checked against their schemas just now; spec and status are unknown.
+  return object as unknown as Resource;
+}
+
+/** Fills defaults and checks everything. @throws ApiError Invalid */
+export function finish(kind: Kind, object: Resource, old: Resource | undefined, lookup: Lookup): void {
+  const schema: Schema = kind.schema;
+  applyDefaults(object, schema);
+  const { metadata, apiVersion: _version, kind: _kind, ...rest } = object;
+  const causes = [...checkMetadata(metadata), ...validate(rest, schema)];
+  if (causes.length === 0 && kind.check) causes.push(...kind.check(object, old, lookup));
+  if (causes.length > 0) throw invalid(kind, metadata.name, causes);
+}
+
+/** Metadata that only the server writes: a client's values for these are replaced by the stored ones. */
+export const SERVER_FIELDS = [
+  "uid",
+  "creationTimestamp",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+  "generation",
+  "generateName",
+  "selfLink",
+] as const satisfies readonly (keyof ObjectMeta | "selfLink")[];

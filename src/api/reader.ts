@@ -1,0 +1,180 @@
+/** Get, list and watch: everything that only reads. */
+import { ApiError } from "../resource/errors.ts";
+import type { Kind } from "../resource/kind.ts";
+import type { Resource } from "../resource/object.ts";
+import { type Change, Compacted, type Store } from "../store/store.ts";
+import { type Cache, type Cached, keyFor, parseStored } from "./cache.ts";
+import { resourceName } from "./prepare.ts";
+import { type Predicate, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
+import type { ListRequest, ListResult, Selection, ServiceEvent, WatchRequest } from "./service.ts";
+
+/** How many list snapshots are kept for clients that page; older pages answer 410 Expired, and the client starts again. */
+const SNAPSHOTS = 20;
+
+export function notFound(kind: Kind, name: string): ApiError {
+  return new ApiError("NotFound", `${resourceName(kind)} ${JSON.stringify(name)} not found`, {
+    name,
+    group: kind.group,
+    kind: kind.plural,
+  });
+}
+
+function predicateOf(kind: Kind, selection: Selection): Predicate {
+  const labels = parseLabelSelector(selection.labelSelector);
+  const fields = parseFieldSelector(selection.fieldSelector, kind);
+  const { name } = selection;
+  return (object) =>
+    (name === undefined || object.metadata.name === name) &&
+    (!labels || labels(object)) &&
+    (!fields || fields(object));
+}
+
+const prefixOf = (kind: Kind, namespace: string | undefined) =>
+  namespace ? `${kind.plural}/${namespace}/` : `${kind.plural}/`;
+
+export class Reader {
+  readonly #store: Store;
+  readonly #cache: Cache;
+  readonly #snapshots = new Map<string, readonly Cached[]>();
+
+  constructor(store: Store, cache: Cache) {
+    this.#store = store;
+    this.#cache = cache;
+  }
+
+  get(kind: Kind, namespace: string | undefined, name: string): Resource {
+    const found = this.#cache.collection(kind.plural).byKey.get(keyFor(kind.plural, namespace, name));
+    if (!found) throw notFound(kind, name);
+    return found.object;
+  }
+
+  list(kind: Kind, request: ListRequest): ListResult {
+    this.#refuseFuture(request.resourceVersion);
+    const start = request.continue === undefined ? undefined : decodeContinue(request.continue);
+    const { entries, revision } = this.#snapshot(kind, start);
+    const prefix = prefixOf(kind, request.namespace);
+    const matches = predicateOf(kind, request);
+    const items: Resource[] = [];
+    const from = start ? entries.findIndex((entry) => entry.key >= start.start) : 0;
+    let next: string | undefined;
+    let rest = 0;
+    for (let i = from < 0 ? entries.length : from; i < entries.length; i++) {
+      const entry = entries[i];
+      if (!entry?.key.startsWith(prefix) || !matches(entry.object)) continue;
+      if (request.limit && items.length >= request.limit) {
+        next ??= entry.key;
+        rest++;
+      } else items.push(entry.object);
+    }
+    const selective = request.labelSelector || request.fieldSelector || request.name;
+    if (next !== undefined) this.#keep(kind, revision, entries);
+    return {
+      items,
+      resourceVersion: String(revision),
+      ...(next === undefined ? {} : { continue: encodeContinue(revision, next) }),
+      ...(next === undefined || selective ? {} : { remainingItemCount: rest }),
+    };
+  }
+
+  #snapshot(kind: Kind, start: { revision: number; start: string } | undefined) {
+    if (!start || start.revision === -1)
+      return { entries: this.#cache.collection(kind.plural).sorted(), revision: this.#cache.revision };
+    const entries = this.#snapshots.get(`${kind.plural}@${start.revision}`);
+    if (!entries)
+      throw new ApiError(
+        "Expired",
+        "The provided continue parameter is too old to display a consistent list result. Start a new list without it.",
+      );
+    return { entries, revision: start.revision };
+  }
+
+  #keep(kind: Kind, revision: number, entries: readonly Cached[]): void {
+    this.#snapshots.set(`${kind.plural}@${revision}`, entries);
+    const [oldest] = this.#snapshots.keys();
+    if (this.#snapshots.size > SNAPSHOTS && oldest !== undefined) this.#snapshots.delete(oldest);
+  }
+
+  #refuseFuture(resourceVersion: string | undefined): void {
+    if (!resourceVersion) return;
+    if (!/^\d{1,15}$/.test(resourceVersion))
+      throw new ApiError(
+        "BadRequest",
+        `resourceVersion: ${JSON.stringify(resourceVersion)} is not a revision`,
+      );
+    if (Number(resourceVersion) > this.#cache.revision)
+      throw new ApiError(
+        "Timeout",
+        `Too large resource version: ${resourceVersion}, current: ${this.#cache.revision}`,
+        {
+          causes: [{ field: "", reason: "ResourceVersionTooLarge", message: "Too large resource version" }],
+          retryAfterSeconds: 1,
+        },
+      );
+  }
+
+  async watch(
+    kind: Kind,
+    request: WatchRequest,
+    onEvent: (event: ServiceEvent) => void,
+  ): Promise<() => void> {
+    const fromStart =
+      request.sendInitialEvents || request.resourceVersion === "" || request.resourceVersion === "0";
+    this.#refuseFuture(request.resourceVersion);
+    const matches = predicateOf(kind, request);
+    const prefix = prefixOf(kind, request.namespace);
+    let from = Number(request.resourceVersion || 0);
+    if (fromStart) {
+      from = this.#cache.revision;
+      for (const { key, object } of this.#cache.collection(kind.plural).sorted())
+        if (key.startsWith(prefix) && matches(object)) onEvent({ type: "ADDED", object });
+      if (request.sendInitialEvents)
+        onEvent({ type: "BOOKMARK", resourceVersion: String(from), initialEventsEnd: true });
+    }
+    try {
+      return await this.#store.watch(prefix, from, (change) => {
+        const event = eventOf(change, matches);
+        if (event) onEvent(event);
+      });
+    } catch (error) {
+      if (error instanceof Compacted)
+        throw new ApiError(
+          "Expired",
+          `too old resource version: ${from} (${error.oldest})`,
+          {},
+          { cause: error },
+        );
+      throw error;
+    }
+  }
+}
+
+/** An object that starts or stops to match is ADDED or DELETED for this watcher. */
+function eventOf(change: Change, matches: Predicate): ServiceEvent | undefined {
+  const object = parseStored(change.value);
+  if (change.type === "delete") {
+    if (!matches(object)) return undefined;
+    const metadata = { ...object.metadata, resourceVersion: String(change.revision) };
+    return { type: "DELETED", object: { ...object, metadata } };
+  }
+  const did = change.previous !== undefined && matches(parseStored(change.previous));
+  const does = matches(object);
+  if (!does && !did) return undefined;
+  return { type: does ? (did ? "MODIFIED" : "ADDED") : "DELETED", object };
+}
+
+function encodeContinue(revision: number, start: string): string {
+  return Buffer.from(JSON.stringify({ v: "meta.k8s.io/v1", rv: revision, start })).toString("base64url");
+}
+
+function decodeContinue(token: string): { revision: number; start: string } {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(token, "base64url").toString("utf8"));
+    if (typeof value === "object" && value !== null) {
+      const [revision, start] = [Reflect.get(value, "rv"), Reflect.get(value, "start")];
+      if (typeof revision === "number" && typeof start === "string") return { revision, start };
+    }
+  } catch {
+    // told below
+  }
+  throw new ApiError("BadRequest", "continue: the token is not one that this server gave");
+}

@@ -1,0 +1,418 @@
+/** The handlers of resources: each parses, authorises, calls one function of the Service, and writes the answer. */
+import { randomInt } from "node:crypto";
+import { ApiError, isApiError } from "../resource/errors.ts";
+import type { Kind } from "../resource/kind.ts";
+import type { Resource } from "../resource/object.ts";
+import {
+  type Attributes,
+  authorize,
+  type Decision,
+  forbid,
+  patchesOnlyFinalizers,
+  withFinalizersOf,
+} from "./authorize.ts";
+import { type Body, decodeBody, readBody, typeOfBody, unsupportedType } from "./body.ts";
+import { type Exchange, flag, jsonOf, send, sendValue, statusOf } from "./exchange.ts";
+import { type Media, negotiate } from "./media.ts";
+import { answerReview } from "./reviews.ts";
+import { findTarget, type Target, verbOf } from "./route.ts";
+import { groupVersion, PATCH_TYPES, type Served } from "./served.ts";
+import type { DeleteRequest, Selection, Service, WriteOptions, Written } from "./service.ts";
+import { REVIEWS } from "./synthetic.ts";
+import { type IncludeObject, partialOf, tableOf } from "./table.ts";
+import { WatchStream } from "./watch-stream.ts";
+
+export interface ResourceContext {
+  service: Service;
+  served: readonly Served[];
+  /** The watches that run, so that the server can end them in good order. */
+  watches: Set<WatchStream>;
+}
+
+/** A request for a resource, authorised. */
+interface Call {
+  exchange: Exchange;
+  context: ResourceContext;
+  target: Target;
+  kind: Kind;
+  name: string;
+  attributes: Attributes;
+  decision: Extract<Decision, { allowed: true }>;
+}
+
+export async function handleResource(exchange: Exchange, context: ResourceContext): Promise<void> {
+  const target = findTarget(context.served, exchange.path);
+  const { kind } = target.served;
+  const verb = verbOf(exchange.request.method ?? "", target, exchange.query);
+  const attributes: Attributes = {
+    verb,
+    group: kind.group,
+    resource: kind.plural,
+    subresource: target.subresource,
+    namespace: target.namespace,
+    name: target.name ?? (verb === "create" ? undefined : ""),
+  };
+  const decision = authorize(exchange.user, attributes);
+  if (!decision.allowed) forbid(exchange.user, attributes, decision.reason);
+  const call: Call = { exchange, context, target, kind, name: target.name ?? "", attributes, decision };
+  switch (verb) {
+    case "get":
+      return sendObject(call, 200, await context.service.get(kind, target.namespace, call.name));
+    case "list":
+      return list(call);
+    case "watch":
+      return watch(call);
+    case "create":
+      return create(call);
+    case "update":
+      return update(call);
+    case "patch":
+      return patch(call);
+    case "delete":
+      return remove(call);
+    case "deletecollection":
+      return removeCollection(call);
+  }
+}
+
+// --- answers ---
+
+function includeOf(exchange: Exchange): IncludeObject {
+  const value = exchange.query.get("includeObject");
+  return value === "None" || value === "Object" ? value : "Metadata";
+}
+
+async function sendObject(
+  { exchange, kind }: Call,
+  code: number,
+  object: Resource,
+  warnings: readonly string[] = [],
+): Promise<void> {
+  const media = negotiate(exchange.request.headers.accept, ["Table", "PartialObjectMetadata"]);
+  if (media.as === "Table") {
+    const { resourceVersion } = object.metadata;
+    const options = { metadata: { resourceVersion }, version: media.version, include: includeOf(exchange) };
+    return sendValue(exchange, code, tableOf(kind, [object], options), { warnings });
+  }
+  if (media.as) return sendValue(exchange, code, partialOf(object, media.version), { warnings });
+  if (media.yaml) return sendValue(exchange, code, object, { warnings, yaml: true });
+  return send(exchange, code, jsonOf(object), { warnings });
+}
+
+function sendWritten(call: Call, written: Written): Promise<void> {
+  return sendObject(call, written.created ? 201 : 200, written.object, written.warnings);
+}
+
+/** The parts are the objects' cached texts: a list of ten thousand is put together, not made. */
+function listBytes(kind: Kind, metadata: object, items: readonly Resource[]): Buffer {
+  const parts: Buffer[] = [
+    Buffer.from(
+      `{"kind":"${kind.kind}List","apiVersion":"${groupVersion(kind)}","metadata":${JSON.stringify(metadata)},"items":[`,
+    ),
+  ];
+  const comma = Buffer.from(",");
+  items.forEach((item, index) => {
+    if (index > 0) parts.push(comma);
+    parts.push(jsonOf(item));
+  });
+  parts.push(Buffer.from("]}\n"));
+  return Buffer.concat(parts);
+}
+
+async function sendList(
+  exchange: Exchange,
+  kind: Kind,
+  media: Media,
+  metadata: object,
+  items: readonly Resource[],
+): Promise<void> {
+  if (media.as === "Table")
+    return sendValue(
+      exchange,
+      200,
+      tableOf(kind, items, { metadata, version: media.version, include: includeOf(exchange) }),
+    );
+  if (media.as)
+    return sendValue(exchange, 200, {
+      kind: "PartialObjectMetadataList",
+      apiVersion: `meta.k8s.io/${media.version}`,
+      metadata,
+      items: items.map((item) => partialOf(item, media.version)),
+    });
+  if (media.yaml)
+    return sendValue(
+      exchange,
+      200,
+      { kind: `${kind.kind}List`, apiVersion: groupVersion(kind), metadata, items },
+      { yaml: true },
+    );
+  return send(exchange, 200, listBytes(kind, metadata, items));
+}
+
+// --- reading ---
+
+function selectionOf({ exchange: { query }, target }: Call): Selection {
+  const labelSelector = query.get("labelSelector");
+  const fieldSelector = query.get("fieldSelector");
+  return {
+    ...(target.namespace ? { namespace: target.namespace } : {}),
+    ...(target.name ? { name: target.name } : {}),
+    ...(labelSelector ? { labelSelector } : {}),
+    ...(fieldSelector ? { fieldSelector } : {}),
+  };
+}
+
+/** A whole number from the query, or undefined. @throws ApiError BadRequest */
+function integer(exchange: Exchange, name: string): number | undefined {
+  const text = exchange.query.get(name);
+  if (!text) return undefined;
+  if (!/^\d{1,15}$/.test(text))
+    throw new ApiError(
+      "BadRequest",
+      `the parameter ${name} must be a whole number, not ${JSON.stringify(text)}`,
+    );
+  return Number(text);
+}
+
+async function list(call: Call): Promise<void> {
+  const { exchange, kind, context } = call;
+  const media = negotiate(exchange.request.headers.accept, ["Table", "PartialObjectMetadataList"]);
+  const limit = integer(exchange, "limit");
+  const token = exchange.query.get("continue");
+  const resourceVersion = exchange.query.get("resourceVersion");
+  const result = await context.service.list(kind, {
+    ...selectionOf(call),
+    ...(limit ? { limit } : {}),
+    ...(token ? { continue: token } : {}),
+    ...(resourceVersion ? { resourceVersion } : {}),
+  });
+  const metadata = {
+    resourceVersion: result.resourceVersion,
+    ...(result.continue ? { continue: result.continue } : {}),
+    ...(result.remainingItemCount === undefined ? {} : { remainingItemCount: result.remainingItemCount }),
+  };
+  await sendList(exchange, kind, media, metadata, result.items);
+}
+
+async function watch(call: Call): Promise<void> {
+  const { exchange, kind, context } = call;
+  const { query } = exchange;
+  const media = negotiate(exchange.request.headers.accept, ["Table", "PartialObjectMetadata"]);
+  const sendInitialEvents = flag(query.get("sendInitialEvents"));
+  // A client that asks for initial events and is not heard waits for ever: refuse what would not be understood.
+  if (query.has("sendInitialEvents") && query.get("resourceVersionMatch") !== "NotOlderThan")
+    throw new ApiError(
+      "Invalid",
+      'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires resourceVersionMatch=NotOlderThan',
+    );
+  const bookmarks = flag(query.get("allowWatchBookmarks"));
+  const seconds = integer(exchange, "timeoutSeconds") || 1800 + randomInt(1800);
+  const stream = new WatchStream(exchange.response, kind, {
+    media: media.yaml ? { ...media, yaml: false, contentType: "application/json" } : media,
+    include: includeOf(exchange),
+    bookmarks,
+    timeoutMs: seconds * 1000,
+  });
+  let stop: (() => void) | undefined;
+  try {
+    stop = await context.service.watch(
+      kind,
+      {
+        ...selectionOf(call),
+        resourceVersion: query.get("resourceVersion") ?? "",
+        bookmarks,
+        ...(sendInitialEvents ? { sendInitialEvents } : {}),
+      },
+      (event) => stream.push(event),
+    );
+  } catch (error) {
+    if (!isApiError(error, "Expired")) throw error;
+    // Watch clients look for this in the stream.
+    return sendValue(exchange, 200, { type: "ERROR", object: statusOf(error, exchange.id) });
+  }
+  const stopService = stop;
+  if (exchange.response.destroyed) return stopService();
+  context.watches.add(stream);
+  stream.start(() => {
+    stopService();
+    context.watches.delete(stream);
+  });
+}
+
+// --- writing ---
+
+async function bodyOf(exchange: Exchange): Promise<Body> {
+  return decodeBody(await readBody(exchange.request), typeOfBody(exchange.request));
+}
+
+function isDryRun(values: readonly unknown[]): boolean {
+  for (const value of values)
+    if (value !== "All")
+      throw new ApiError("BadRequest", `dryRun: the only value is All, not ${JSON.stringify(value)}`);
+  return values.length > 0;
+}
+
+function writeOptions({ exchange, target }: Call, duplicates: readonly string[] = []): WriteOptions {
+  const { query, request } = exchange;
+  const fieldValidation = query.get("fieldValidation") || "Warn";
+  if (fieldValidation !== "Strict" && fieldValidation !== "Warn" && fieldValidation !== "Ignore")
+    throw new ApiError(
+      "BadRequest",
+      `fieldValidation: must be Strict, Warn or Ignore, not ${JSON.stringify(fieldValidation)}`,
+    );
+  return {
+    user: exchange.user,
+    dryRun: isDryRun(query.getAll("dryRun")),
+    fieldValidation,
+    fieldManager:
+      query.get("fieldManager") || (request.headers["user-agent"] ?? "unknown").split("/")[0] || "unknown",
+    ...(target.subresource === "status" ? { subresource: "status" } : {}),
+    ...(duplicates.length ? { duplicateFields: duplicates } : {}),
+  };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+async function create(call: Call): Promise<void> {
+  const { exchange, kind, target, context, attributes } = call;
+  const body = await bodyOf(exchange);
+  if (Object.values(REVIEWS).includes(kind))
+    return sendValue(exchange, 201, answerReview(kind, exchange.user, body.value));
+  const metadata = isRecord(body.value) && isRecord(body.value.metadata) ? body.value.metadata : {};
+  // Only now is the name known. A generated name is nobody's own.
+  const named = { ...attributes, name: typeof metadata.name === "string" ? metadata.name : "" };
+  const decision = authorize(exchange.user, named);
+  if (!decision.allowed) forbid(exchange.user, named, decision.reason);
+  await sendWritten(
+    call,
+    await context.service.create(kind, target.namespace, body.value, writeOptions(call, body.duplicates)),
+  );
+}
+
+/** For writes that are allowed only to instances of one host: the instance, when it is one. @throws ApiError Forbidden */
+async function ownInstance(call: Call): Promise<Resource | undefined> {
+  const { context, kind, target, decision, exchange, attributes } = call;
+  const host = decision.onlyInstancesOf;
+  if (host === undefined) return undefined;
+  // spec.host never changes once it is set, so what is checked here still holds at the write.
+  const current = await context.service.get(kind, target.namespace, call.name);
+  const { spec } = current;
+  if (!isRecord(spec) || spec.host !== host)
+    forbid(exchange.user, attributes, `the instance is not bound to host ${host}`);
+  return current;
+}
+
+async function update(call: Call): Promise<void> {
+  const { exchange, context, kind, target } = call;
+  const own = await ownInstance(call);
+  const body = await bodyOf(exchange);
+  const value = own && target.subresource !== "status" ? withFinalizersOf(own, body.value) : body.value;
+  await sendWritten(
+    call,
+    await context.service.update(
+      kind,
+      target.namespace,
+      call.name,
+      value,
+      writeOptions(call, body.duplicates),
+    ),
+  );
+}
+
+async function patch(call: Call): Promise<void> {
+  const { exchange, context, kind, target } = call;
+  const contentType = typeOfBody(exchange.request);
+  if (!PATCH_TYPES.includes(contentType)) throw unsupportedType(PATCH_TYPES);
+  const type = contentType.startsWith("application/json-patch") ? "json" : "merge";
+  const own = await ownInstance(call);
+  const body = await bodyOf(exchange);
+  if (own && target.subresource !== "status" && !patchesOnlyFinalizers(type, body.value))
+    forbid(
+      exchange.user,
+      call.attributes,
+      "hosts may change only the status and the finalizers of an instance",
+    );
+  await sendWritten(
+    call,
+    await context.service.patch(
+      kind,
+      target.namespace,
+      call.name,
+      { type, body: body.value },
+      writeOptions(call, body.duplicates),
+    ),
+  );
+}
+
+// --- deleting ---
+
+/** DeleteOptions from the body and the query. */
+async function deleteRequest(exchange: Exchange): Promise<DeleteRequest> {
+  const bytes = await readBody(exchange.request);
+  const decoded = bytes.length ? decodeBody(bytes, typeOfBody(exchange.request)).value : {};
+  if (!isRecord(decoded)) throw new ApiError("BadRequest", "the body must be DeleteOptions");
+  const preconditions = isRecord(decoded.preconditions) ? decoded.preconditions : {};
+  const { uid, resourceVersion } = preconditions;
+  const propagation =
+    decoded.propagationPolicy ??
+    exchange.query.get("propagationPolicy") ??
+    (decoded.orphanDependents === true ? "Orphan" : undefined);
+  if (
+    propagation !== undefined &&
+    propagation !== "Background" &&
+    propagation !== "Foreground" &&
+    propagation !== "Orphan"
+  )
+    throw new ApiError(
+      "BadRequest",
+      `propagationPolicy: must be Background, Foreground or Orphan, not ${JSON.stringify(propagation)}`,
+    );
+  const asked = [
+    ...(Array.isArray(decoded.dryRun) ? decoded.dryRun : []),
+    ...exchange.query.getAll("dryRun"),
+  ];
+  return {
+    user: exchange.user,
+    dryRun: isDryRun(asked),
+    ...(typeof uid === "string" && uid ? { uid } : {}),
+    ...(typeof resourceVersion === "string" && resourceVersion ? { resourceVersion } : {}),
+    ...(propagation ? { propagation } : {}),
+  };
+}
+
+async function remove(call: Call): Promise<void> {
+  const { exchange, context, kind, target, name } = call;
+  const request = await deleteRequest(exchange);
+  const { object, gone } = await context.service.delete(kind, target.namespace, name, request);
+  if (!gone) return sendObject(call, 200, object);
+  return sendValue(exchange, 200, {
+    kind: "Status",
+    apiVersion: "v1",
+    metadata: {},
+    status: "Success",
+    details: { name, group: kind.group, kind: kind.plural, uid: object.metadata.uid },
+  });
+}
+
+async function removeCollection(call: Call): Promise<void> {
+  const { exchange, context, kind } = call;
+  const request = await deleteRequest(exchange);
+  const found = await context.service.list(kind, selectionOf(call));
+  const deleted: Resource[] = [];
+  for (const { metadata } of found.items) {
+    const uid = metadata.uid ? { uid: metadata.uid } : {};
+    try {
+      // By uid: one that was made anew in between was not asked for.
+      const result = await context.service.delete(kind, metadata.namespace, metadata.name, {
+        ...request,
+        ...uid,
+      });
+      deleted.push(result.object);
+    } catch (error) {
+      if (!isApiError(error, "NotFound", "Conflict")) throw error;
+    }
+  }
+  await send(exchange, 200, listBytes(kind, { resourceVersion: found.resourceVersion }, deleted));
+}

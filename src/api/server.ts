@@ -1,0 +1,192 @@
+/**
+ * The API server: HTTP/1.1 over TLS, by Kubernetes' conventions, over the kinds it is given. It knows no kind by name (but for what
+ * agents may write, authorize.ts); what the API does is in the Service, what it looks like on the wire is in this room:
+ *
+ *   request -> route.ts -> authenticate.ts -> authorize.ts -> resource-handlers.ts -> Service
+ *                     \-> pages: version, health, discovery, OpenAPI, enrolment
+ */
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer } from "node:https";
+import { isIP } from "node:net";
+import { ApiError } from "../resource/errors.ts";
+import { ANONYMOUS, authenticate } from "./authenticate.ts";
+import { enroll } from "./enroll.ts";
+import { type Exchange, pageNotFound, sendValue, statusOf } from "./exchange.ts";
+import { type Health, Pages } from "./pages.ts";
+import type { Pki } from "./pki.ts";
+import { handleResource, type ResourceContext } from "./resource-handlers.ts";
+import { parseUrl } from "./route.ts";
+import { ALL_VERBS } from "./served.ts";
+import type { Service } from "./service.ts";
+import { SYNTHETIC, withSynthetic } from "./synthetic.ts";
+
+/** What the server logs with; structurally the Logger of the reconcile room, which this room does not import. */
+export interface RequestLog {
+  info(event: string, fields?: Record<string, unknown>): void;
+  error(event: string, fields?: Record<string, unknown>): void;
+}
+
+export interface ApiServerOptions {
+  service: Service;
+  pki: Pki;
+  /** Address to listen on, and the name in the certificate and the URL. */
+  host: string;
+  /** 0: any free one. */
+  port: number;
+  /** Further DNS names and addresses for the certificate. */
+  names?: readonly string[];
+  log?: RequestLog;
+  /** Vireo's version, for /version. */
+  version?: string;
+  /** What /readyz reports, one entry for each dependency. */
+  health?: () => Promise<readonly Health[]>;
+}
+
+export interface ApiServer {
+  /** https://host:port */
+  readonly url: string;
+  readonly port: number;
+  /** Ends watches in good order, then closes all connections. */
+  close(): Promise<void>;
+}
+
+/** Bytes of a refused body that are still read, so that the client can finish sending and read why. */
+const MAX_DRAINED = 64 * 2 ** 20;
+
+export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
+  const { pki, log } = options;
+  const served = [...SYNTHETIC, ...options.service.kinds.map((kind) => ({ kind, verbs: ALL_VERBS }))];
+  const context: ResourceContext = { service: withSynthetic(options.service), served, watches: new Set() };
+  const pages = new Pages(served, {
+    version: options.version ?? "0.0.0",
+    health: options.health ?? (async () => []),
+  });
+  const anyAddress = ["0.0.0.0", "::"].includes(options.host);
+  const credentials = await pki.serverCredentials([
+    ...(anyAddress ? [] : [options.host]),
+    ...(options.names ?? []),
+  ]);
+
+  const answer = async (exchange: Exchange): Promise<void> => {
+    const { request, path } = exchange;
+    // Known even where it is not needed: a wrong token is refused everywhere but on the health pages.
+    if (Pages.isOpen(path)) return pages.open(exchange);
+    exchange.user = authenticate(request, (token) => pki.tokens.userOf(token));
+    if (path.length === 1 && path[0] === "enroll") {
+      if (request.method !== "POST") throw new ApiError("MethodNotAllowed", "enrolment is POST /enroll");
+      const name = await enroll(exchange, pki);
+      log?.info("host enrolled", { host: name, request: exchange.id });
+      return;
+    }
+    if (exchange.user === ANONYMOUS)
+      throw new ApiError("Unauthorized", "Unauthorized: show a client certificate or a bearer token");
+    if (await pages.closed(exchange)) return;
+    if (path[0] !== "api" && path[0] !== "apis") throw pageNotFound();
+    await handleResource(exchange, context);
+  };
+
+  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const given = request.headers["x-request-id"];
+    const id = typeof given === "string" && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
+    response.setHeader("x-request-id", id);
+    let exchange: Exchange = {
+      request,
+      response,
+      path: [],
+      query: new URLSearchParams(),
+      id,
+      user: ANONYMOUS,
+    };
+    const started = Date.now();
+    try {
+      exchange = { ...exchange, ...parseUrl(request.url ?? "") };
+      await answer(exchange);
+    } catch (error) {
+      await refuse(exchange, error, log);
+    }
+    const isWrite = request.method !== "GET" && request.method !== "HEAD";
+    if (isWrite || response.statusCode >= 500)
+      log?.info("request", {
+        request: id,
+        user: exchange.user.name,
+        method: request.method,
+        path: `/${exchange.path.join("/")}`,
+        code: response.statusCode,
+        ms: Date.now() - started,
+      });
+  };
+
+  const server = createServer(
+    {
+      key: credentials.key,
+      cert: credentials.cert,
+      ca: pki.ca,
+      requestCert: true,
+      // Clients with a token have no certificate; a wrong certificate is refused by authenticate().
+      rejectUnauthorized: false,
+      minVersion: "TLSv1.2",
+      // Longer than clients keep idle connections, so that they close first and never write into a closed one.
+      keepAliveTimeout: 120_000,
+      // Time to send a request; answers (watches) may take as long as they like.
+      requestTimeout: 60_000,
+      headersTimeout: 20_000,
+    },
+    (request, response) => void handle(request, response),
+  );
+  // Whatever is not TLS, or not HTTP: its connection is closed, the server lives on.
+  server.on("clientError", (_error, socket) => socket.destroy());
+  server.on("tlsClientError", (_error, socket) => socket.destroy());
+
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(options.port, options.host, resolve);
+  });
+  const address = server.address();
+  const port = typeof address === "object" && address ? address.port : options.port;
+  const name = anyAddress ? "127.0.0.1" : options.host;
+  return {
+    url: `https://${isIP(name) === 6 ? `[${name}]` : name}:${port}`,
+    port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const watch of context.watches) watch.end();
+        server.closeIdleConnections();
+        setTimeout(() => server.closeAllConnections(), 500).unref();
+      }),
+  };
+}
+
+async function refuse(exchange: Exchange, error: unknown, log: RequestLog | undefined): Promise<void> {
+  const { request, response } = exchange;
+  if (!(error instanceof ApiError) || error.code === 500)
+    log?.error("request failed", {
+      request: exchange.id,
+      method: request.method,
+      path: `/${exchange.path.join("/")}`,
+      error,
+    });
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
+  const status = statusOf(error, exchange.id);
+  if (error instanceof ApiError && error.details.retryAfterSeconds !== undefined)
+    response.setHeader("retry-after", error.details.retryAfterSeconds);
+  if (!request.complete) drain(request, response);
+  await sendValue(exchange, status.code, status);
+}
+
+/** Reads and drops what is left of a refused body, within limits; the connection is not used again. */
+function drain(request: IncomingMessage, response: ServerResponse): void {
+  response.setHeader("connection", "close");
+  let left = MAX_DRAINED;
+  request.on("data", (part: Buffer) => {
+    left -= part.length;
+    if (left < 0) request.destroy();
+  });
+  request.on("error", () => {});
+  request.resume();
+  setTimeout(() => request.complete || request.destroy(), 10_000).unref();
+}

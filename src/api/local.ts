@@ -1,0 +1,132 @@
+/** The Client of code that runs in the server's own process: the same operations without the network between. */
+import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "../client/client.ts";
+import { isApiError } from "../resource/errors.ts";
+import type { Kind } from "../resource/kind.ts";
+import type { Resource } from "../resource/object.ts";
+import type { Service, User } from "./service.ts";
+
+/** What the server's own reconcilers are to the API. */
+export const CONTROL_PLANE: User = { name: "system:control-plane", groups: ["system:masters"] };
+
+export class LocalClient implements Client {
+  readonly #service: Service;
+  readonly #user: User;
+
+  constructor(service: Service, user: User = CONTROL_PLANE) {
+    this.#service = service;
+    this.#user = user;
+  }
+
+  // The casts to T below are safe: a kind's objects all passed its schema, and T is derived from that schema. Objects
+  // are copied, because callers may change what they get, and the server's cache must not change with it.
+
+  async get<T extends Resource>(kind: Kind<T>, at: ObjectName): Promise<T | undefined> {
+    try {
+      return structuredClone(await this.#service.get(untyped(kind), at.namespace, at.name)) as T;
+    } catch (error) {
+      if (isApiError(error, "NotFound")) return undefined;
+      throw error;
+    }
+  }
+
+  async list<T extends Resource>(kind: Kind<T>, options: ListOptions = {}): Promise<List<T>> {
+    const { signal: _signal, ...selection } = options;
+    const { items, resourceVersion } = await this.#service.list(untyped(kind), selection);
+    return { items: structuredClone(items) as T[], resourceVersion };
+  }
+
+  async *watch<T extends Resource>(
+    kind: Kind<T>,
+    options: ListOptions & { resourceVersion: string },
+  ): AsyncGenerator<WatchEvent<T>> {
+    const { signal, ...request } = options;
+    const queue: WatchEvent<T>[] = [];
+    let wake: () => void = () => {};
+    const stop = await this.#service.watch(untyped(kind), request, (event) => {
+      queue.push(
+        event.type === "BOOKMARK"
+          ? { type: event.type, resourceVersion: event.resourceVersion }
+          : { type: event.type, object: structuredClone(event.object) as T },
+      );
+      wake();
+    });
+    const onAbort = () => wake();
+    signal?.addEventListener("abort", onAbort);
+    try {
+      while (!signal?.aborted) {
+        const event = queue.shift();
+        if (event) yield event;
+        else
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+      }
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+      stop();
+    }
+  }
+
+  async create<T extends Resource>(kind: Kind<T>, object: NewObject<T>): Promise<T> {
+    const { namespace } = object.metadata;
+    const at = kind.namespaced ? (namespace ?? "default") : undefined;
+    return this.#written(await this.#service.create(untyped(kind), at, object, this.#options()));
+  }
+
+  async update<T extends Resource>(kind: Kind<T>, object: T): Promise<T> {
+    const { namespace, name } = object.metadata;
+    return this.#written(await this.#service.update(untyped(kind), namespace, name, object, this.#options()));
+  }
+
+  async updateStatus<T extends Resource>(kind: Kind<T>, object: T): Promise<T> {
+    const { namespace, name } = object.metadata;
+    const options = { ...this.#options(), subresource: "status" as const };
+    return this.#written(await this.#service.update(untyped(kind), namespace, name, object, options));
+  }
+
+  async patch<T extends Resource>(
+    kind: Kind<T>,
+    at: ObjectName,
+    body: unknown,
+    options: { subresource?: "status" } = {},
+  ): Promise<T> {
+    const write = {
+      ...this.#options(),
+      ...(options.subresource ? { subresource: options.subresource } : {}),
+    };
+    return this.#written(
+      await this.#service.patch(untyped(kind), at.namespace, at.name, { type: "merge", body }, write),
+    );
+  }
+
+  async delete<T extends Resource>(
+    kind: Kind<T>,
+    at: ObjectName,
+    options: { uid?: string; resourceVersion?: string } = {},
+  ): Promise<void> {
+    const { uid, resourceVersion } = options;
+    try {
+      await this.#service.delete(untyped(kind), at.namespace, at.name, {
+        user: this.#user,
+        ...(uid ? { uid } : {}),
+        ...(resourceVersion ? { resourceVersion } : {}),
+      });
+    } catch (error) {
+      if (!isApiError(error, "NotFound")) throw error;
+    }
+  }
+
+  #options() {
+    // Our own code writing a field that the schema does not know is a bug: it must not be dropped silently.
+    return { user: this.#user, fieldValidation: "Strict" as const, fieldManager: "vireo" };
+  }
+
+  #written<T extends Resource>({ object }: { object: Resource }): T {
+    return structuredClone(object) as T;
+  }
+}
+
+/** Service is generic over kinds as a whole. */
+function untyped<T extends Resource>(kind: Kind<T>): Kind {
+  return kind as unknown as Kind;
+}

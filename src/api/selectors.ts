@@ -1,0 +1,75 @@
+/** Label and field selectors, with the syntax and errors of Kubernetes. */
+import { ApiError } from "../resource/errors.ts";
+import type { Kind } from "../resource/kind.ts";
+import type { Resource } from "../resource/object.ts";
+
+export type Predicate = (object: Resource) => boolean;
+
+const KEY = "[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?";
+const SET = new RegExp(`^(${KEY})\\s+(in|notin)\\s*\\(([^()]*)\\)$`);
+const EQUAL = new RegExp(`^(${KEY})\\s*(==|=|!=)\\s*([-A-Za-z0-9_.]*)$`);
+const EXISTS = new RegExp(`^(!?)\\s*(${KEY})$`);
+
+/** Splits at commas outside parentheses. */
+function parts(selector: string): string[] {
+  return selector
+    .split(/,(?![^(]*\))/)
+    .map((part) => part.trim())
+    .filter(Boolean);
+}
+
+/** `a=b,c!=d,e in (f,g),h,!i`. @throws ApiError BadRequest */
+export function parseLabelSelector(selector: string | undefined): Predicate | undefined {
+  if (!selector?.trim()) return undefined;
+  const tests = parts(selector).map((part): ((labels: Record<string, string>) => boolean) => {
+    const set = SET.exec(part);
+    if (set) {
+      const [, key = "", , operator, list = ""] = set;
+      const values = new Set(list.split(",").map((value) => value.trim()));
+      return (labels) =>
+        (Object.hasOwn(labels, key) && values.has(labels[key] ?? "")) === (operator === "in");
+    }
+    const equal = EQUAL.exec(part);
+    if (equal) {
+      const [, key = "", , operator, value = ""] = equal;
+      return (labels) => (Object.hasOwn(labels, key) && labels[key] === value) === (operator !== "!=");
+    }
+    const exists = EXISTS.exec(part);
+    if (exists) {
+      const [, not, key = ""] = exists;
+      return (labels) => Object.hasOwn(labels, key) === (not === "");
+    }
+    throw new ApiError(
+      "BadRequest",
+      `unable to parse requirement: ${JSON.stringify(part)} is not a label requirement`,
+    );
+  });
+  return (object) => tests.every((test) => test(object.metadata.labels ?? {}));
+}
+
+/** The value at a dotted path, as text; "" when absent. */
+export function fieldAt(object: unknown, path: string): string {
+  let at: unknown = object;
+  for (const key of path.split("."))
+    at = typeof at === "object" && at !== null && Object.hasOwn(at, key) ? Reflect.get(at, key) : undefined;
+  return at === undefined || at === null ? "" : String(at);
+}
+
+/** `metadata.name=x,status.phase!=y`; only the kind's fields. @throws ApiError BadRequest */
+export function parseFieldSelector(selector: string | undefined, kind: Kind): Predicate | undefined {
+  if (!selector?.trim()) return undefined;
+  const known = ["metadata.name", "metadata.namespace", ...kind.selectableFields];
+  const tests = parts(selector).map((part) => {
+    const match = /^([^=!]+)(==|=|!=)(.*)$/.exec(part);
+    if (!match)
+      throw new ApiError("BadRequest", `invalid selector: ${JSON.stringify(part)}; can't understand it`);
+    const [, path = "", operator, value] = match;
+    if (!known.includes(path))
+      throw new ApiError(
+        "BadRequest",
+        `field label not supported: ${path}; ${kind.plural} have ${known.join(", ")}`,
+      );
+    return (object: Resource) => (fieldAt(object, path) === value) === (operator !== "!=");
+  });
+  return (object) => tests.every((test) => test(object));
+}

@@ -93,7 +93,9 @@ image
 program
   .command("kubeconfig")
   .description("print the path of the kubeconfig: export KUBECONFIG=$(vireo kubeconfig)")
-  .action(() => print(paths().kubeconfig));
+  .action(() => {
+    print(paths().kubeconfig);
+  });
 
 program
   .command("server")

@@ -121,7 +121,7 @@ export function Words<const W extends readonly string[]>(
   words: W,
   options: { description?: string; default?: W[number] } = {},
 ) {
-  return Type.Enum([...words] as unknown as [...W], { type: "string", ...options });
+  return Type.Unsafe<W[number]>({ type: "string", enum: [...words], ...options });
 }
 
 export const ConditionSchema = Type.Object({

@@ -1,0 +1,194 @@
+/**
+ * From a machine's description to QEMU's arguments: pure, golden-tested. Nothing is left to QEMU's defaults or guesses: no default
+ * devices, explicit formats and PCI addresses (a migration target must have the same), JSON where QEMU takes it, the
+ * whole seccomp sandbox.
+ */
+
+export interface Disk {
+  path: string;
+  format: "qcow2" | "raw";
+  readOnly: boolean;
+}
+
+export interface Nic {
+  mac: string;
+  backend: { tap: string } | { user: true };
+  mtu: number;
+}
+
+export interface Machine {
+  uuid: string;
+  name: string;
+  cpus: number;
+  memoryMiB: number;
+  disks: readonly Disk[];
+  nics: readonly Nic[];
+  boot?: { kernel: string; initrd: string; commandLine: string };
+  accelerator: "kvm" | "tcg";
+  /** Versioned machine type, "pc-q35-7.2". */
+  machineType: string;
+}
+
+/** Files and sockets of one machine, in its run folder. */
+export interface RunFiles {
+  qmp: string;
+  guestAgent: string;
+  serialSocket: string;
+  serialLog: string;
+}
+
+const json = (value: unknown) => JSON.stringify(value);
+
+/** q35's slots 0 and 31 are the chipset's; ours begin at 2. */
+const slot = (index: number) => `0x${(index + 2).toString(16)}`;
+
+/** TCG has no host model; qemu64 is the same on every host and boots fastest. KVM's `host` moves only between equal CPUs. */
+const CPU = { kvm: "host", tcg: "qemu64" } as const;
+
+/** The arguments after the program's name. `incoming`: wait for `migrate-incoming`. The guest never starts by itself (-S). */
+export function commandLine(machine: Machine, files: RunFiles, how: "run" | "incoming"): string[] {
+  const devices: unknown[] = [];
+  const pci = () => ({ bus: "pcie.0", addr: slot(devices.length) });
+  const args = [
+    "-name",
+    `guest=${machine.name},debug-threads=on`,
+    "-uuid",
+    machine.uuid,
+    "-S",
+    "-no-user-config",
+    "-nodefaults",
+    "-display",
+    "none",
+    "-machine",
+    `${machine.machineType},usb=off,dump-guest-core=off,memory-backend=pc.ram`,
+    "-accel",
+    machine.accelerator,
+    "-cpu",
+    CPU[machine.accelerator],
+    "-m",
+    `${machine.memoryMiB}M`,
+    "-object",
+    json({
+      "qom-type": "memory-backend-memfd",
+      id: "pc.ram",
+      size: machine.memoryMiB * 2 ** 20,
+      share: true,
+    }),
+    "-smp",
+    `${machine.cpus},sockets=1,cores=${machine.cpus},threads=1`,
+    "-overcommit",
+    "mem-lock=off",
+    "-rtc",
+    "base=utc",
+    "-boot",
+    "strict=on",
+    "-msg",
+    "timestamp=on",
+    "-global",
+    "ICH9-LPC.disable_s3=1",
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+    // The event journal: a monitor on stdin and stdout (see spawn.ts).
+    "-chardev",
+    "stdio,id=journal,signal=off",
+    "-mon",
+    "chardev=journal,mode=control",
+    "-chardev",
+    `socket,id=qmp,path=${files.qmp},server=on,wait=off`,
+    "-mon",
+    "chardev=qmp,mode=control",
+    "-chardev",
+    `socket,id=serial,path=${files.serialSocket},server=on,wait=off,logfile=${files.serialLog},logappend=on`,
+    "-device",
+    json({ driver: "isa-serial", chardev: "serial" }),
+    "-device",
+    json({ driver: "pvpanic" }),
+    "-action",
+    "reboot=reset,shutdown=poweroff,panic=shutdown",
+  ];
+
+  devices.push({ driver: "virtio-serial-pci", id: "vserial", ...pci() });
+  args.push("-chardev", `socket,id=qga,path=${files.guestAgent},server=on,wait=off`);
+  devices.push({
+    driver: "virtio-rng-pci",
+    id: "rng0",
+    rng: "urandom",
+    "max-bytes": 1024,
+    period: 1000,
+    ...pci(),
+  });
+  args.push("-object", json({ "qom-type": "rng-random", id: "urandom", filename: "/dev/urandom" }));
+
+  for (const [i, disk] of machine.disks.entries()) {
+    args.push("-object", json({ "qom-type": "throttle-group", id: `throttle${i}` }));
+    args.push("-blockdev", json(blockdev(disk, i)));
+    devices.push({
+      driver: "virtio-blk-pci",
+      id: `disk${i}`,
+      drive: `drive${i}`,
+      serial: `disk${i}`,
+      ...(machine.boot ? {} : { bootindex: i }),
+      ...pci(),
+    });
+  }
+  for (const [i, nic] of machine.nics.entries()) {
+    args.push(
+      "-netdev",
+      json(
+        "tap" in nic.backend
+          ? { type: "tap", id: `net${i}`, ifname: nic.backend.tap, script: "no", downscript: "no" }
+          : { type: "user", id: `net${i}` },
+      ),
+    );
+    devices.push({
+      driver: "virtio-net-pci",
+      id: `nic${i}`,
+      netdev: `net${i}`,
+      mac: nic.mac,
+      host_mtu: nic.mtu,
+      rx_queue_size: 1024,
+      romfile: "",
+      ...pci(),
+    });
+  }
+  for (const device of devices) args.push("-device", json(device));
+  args.push(
+    "-device",
+    json({ driver: "virtserialport", bus: "vserial.0", chardev: "qga", name: "org.qemu.guest_agent.0" }),
+  );
+  if (machine.boot)
+    args.push(
+      "-kernel",
+      machine.boot.kernel,
+      "-initrd",
+      machine.boot.initrd,
+      "-append",
+      machine.boot.commandLine,
+    );
+  if (how === "incoming") args.push("-incoming", "defer");
+  return args;
+}
+
+/** throttle (a stable name for the device, and a place for limits and filters) over format over file; each layer says what it is. */
+function blockdev(disk: Disk, index: number): unknown {
+  const common = { "read-only": disk.readOnly, discard: "unmap" };
+  return {
+    driver: "throttle",
+    "node-name": `drive${index}`,
+    "throttle-group": `throttle${index}`,
+    ...common,
+    file: {
+      driver: disk.format,
+      "node-name": `format${index}`,
+      ...common,
+      file: {
+        driver: "file",
+        "node-name": `file${index}`,
+        filename: disk.path,
+        aio: "threads",
+        locking: "on",
+        ...common,
+      },
+    },
+  };
+}

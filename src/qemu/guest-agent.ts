@@ -1,0 +1,55 @@
+/** qemu-ga, the agent inside the guest, over its virtio-serial channel. It may be absent, old, or hung: everything is bounded. */
+import { connect } from "node:net";
+import { isFields } from "./qmp.ts";
+
+/**
+ * Runs one command, after a guest-sync that tells our answer from leftovers of earlier clients.
+ * @returns its `return` value, or undefined when no agent answered in time or it refused the command
+ */
+export function askGuestAgent(
+  path: string,
+  command: string,
+  timeoutMs: number,
+  args?: Record<string, unknown>,
+): Promise<unknown | undefined> {
+  return new Promise((resolve) => {
+    const id = Math.floor(Math.random() * 2 ** 31);
+    const socket = connect(path);
+    let rest = "";
+    let synced = false;
+    const end = (value: unknown) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(value);
+    };
+    const timer = setTimeout(() => end(undefined), timeoutMs);
+    const send = (message: unknown) => socket.write(`${JSON.stringify(message)}\n`);
+    socket.setEncoding("utf8");
+    socket.on("error", () => end(undefined));
+    socket.on("close", () => end(undefined));
+    socket.on("connect", () => send({ execute: "guest-sync", arguments: { id } }));
+    socket.on("data", (text: string) => {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop() ?? "";
+      for (const line of lines) {
+        const message = parse(line);
+        if (!message) continue;
+        if (!synced) {
+          if (message.return !== id) continue;
+          synced = true;
+          send({ execute: command, ...(args ? { arguments: args } : {}) });
+        } else return end("error" in message ? undefined : message.return);
+      }
+    });
+  });
+}
+
+function parse(line: string): Record<string, unknown> | undefined {
+  try {
+    // A guest that was interrupted may begin with bytes that are no JSON.
+    const value: unknown = JSON.parse(line.slice(Math.max(0, line.indexOf("{"))));
+    return isFields(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

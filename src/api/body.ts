@@ -51,7 +51,7 @@ export const typeOfBody = (request: IncomingMessage) =>
 export function unsupportedType(accepted: readonly string[]): ApiError {
   return new ApiError(
     "UnsupportedMediaType",
-    `the body of the request was in an unknown format - accepted media types include: ${accepted.join(", ")}`,
+    `the body of the request was in an unknown format - accepted media types include: ${accepted.join(", ")}${accepted.some((type) => type.includes("merge-patch")) ? " (kubectl patch: add --type=merge)" : ""}`,
   );
 }
 

@@ -54,6 +54,12 @@ export interface ApiServer {
 /** Bytes of a refused body that are still read, so that the client can finish sending and read why. */
 const MAX_DRAINED = 64 * 2 ** 20;
 
+/** Answers to what Node's parser refuses before a request is there. */
+const NOT_HTTP: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
+  ERR_HTTP_REQUEST_TIMEOUT: "408 Request Timeout",
+};
+
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { pki, log } = options;
   const served = [...SYNTHETIC, ...options.service.kinds.map((kind) => ({ kind, verbs: ALL_VERBS }))];
@@ -135,7 +141,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     (request, response) => void handle(request, response),
   );
   // Whatever is not TLS, or not HTTP: its connection is closed, the server lives on.
-  server.on("clientError", (_error, socket) => socket.destroy());
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (!socket.writable) return;
+    const line = NOT_HTTP[error.code ?? ""] ?? "400 Bad Request";
+    socket.end(`HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  });
   server.on("tlsClientError", (_error, socket) => socket.destroy());
 
   await new Promise<void>((resolve, reject) => {
@@ -166,6 +176,8 @@ async function refuse(exchange: Exchange, error: unknown, log: RequestLog | unde
       method: request.method,
       path: `/${exchange.path.join("/")}`,
       error,
+      // A mistake of ours: the log has where.
+      stack: error instanceof Error ? error.stack : undefined,
     });
   if (response.headersSent || response.destroyed) {
     response.destroy();

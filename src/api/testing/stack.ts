@@ -1,0 +1,69 @@
+/** A real API server on a free port over a store in a temporary folder, for tests. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { HttpClient, type HttpClientOptions } from "../../client/http.ts";
+import { KINDS } from "../../kinds.ts";
+import { openSqliteStore } from "../../store/sqlite.ts";
+import { ensureAdminKubeconfig } from "../kubeconfig.ts";
+import { Operations } from "../operations.ts";
+import { ADMINS, HOSTS, hostUser, Pki } from "../pki.ts";
+import { type ApiServer, type ApiServerOptions, startApiServer } from "../server.ts";
+import type { Service } from "../service.ts";
+
+export interface ApiStack extends AsyncDisposable {
+  readonly folder: string;
+  readonly pki: Pki;
+  readonly server: ApiServer;
+  readonly service: Service;
+  readonly kubeconfig: string;
+  /** What the server logged as an error: empty, unless the server has a bug. */
+  readonly errors: unknown[];
+  /** A client with the administrator's token. */
+  admin(): HttpClient;
+  /** A client with the certificate of a host's agent. */
+  host(name: string): Promise<HttpClient>;
+  client(options: Omit<HttpClientOptions, "url" | "ca">): HttpClient;
+}
+
+export async function startApiStack(options: Partial<ApiServerOptions> = {}): Promise<ApiStack> {
+  const folder = mkdtempSync(join(tmpdir(), "vireo-api-"));
+  const pki = await Pki.open(join(folder, "pki"));
+  const store = await openSqliteStore(join(folder, "store.sqlite"));
+  const service = await Operations.open(store, KINDS);
+  const errors: unknown[] = [];
+  const server = await startApiServer({
+    service,
+    pki,
+    host: "127.0.0.1",
+    port: 0,
+    log: { info() {}, error: (_event, fields) => errors.push(fields) },
+    ...options,
+  });
+  const kubeconfig = join(folder, "kubeconfig");
+  ensureAdminKubeconfig(pki, kubeconfig, server.url);
+  const clients: HttpClient[] = [];
+  const client = (more: Omit<HttpClientOptions, "url" | "ca">) => {
+    const made = new HttpClient({ url: server.url, ca: pki.ca, ...more });
+    clients.push(made);
+    return made;
+  };
+  return {
+    folder,
+    pki,
+    server,
+    service,
+    kubeconfig,
+    errors,
+    client,
+    admin: () => client({ token: pki.tokens.addUser({ name: "admin", groups: [ADMINS] }) }),
+    host: async (name) => client(await pki.clientCredentials(hostUser(name), [HOSTS])),
+    async [Symbol.asyncDispose]() {
+      for (const each of clients) each.close();
+      await server.close();
+      service.close();
+      await store.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}

@@ -118,7 +118,7 @@ export class QemuHypervisor implements Hypervisor {
       this.#drop(config.id);
       folder.remove();
       throw new HypervisorError(
-        `QEMU did not start ${config.name}: ${said.split("\n").at(-1) || describe(cause)}`,
+        `QEMU did not start ${config.name}: ${withoutPrefixes(said) || describe(cause)}`,
         { cause },
       );
     }
@@ -223,6 +223,11 @@ export class QemuHypervisor implements Hypervisor {
     return () => this.#listeners.delete(callback);
   }
 
+  /** Lets go of the monitors; the machines run on. Another agent can then talk to them. */
+  close(): void {
+    for (const id of [...this.#monitors.keys()]) this.#drop(id);
+  }
+
   // --- inside ---
 
   #find(id: MachineId): Found | undefined {
@@ -320,6 +325,14 @@ export class QemuHypervisor implements Hypervisor {
     return this.#newestMachineType;
   }
 }
+
+/** QEMU's lines begin with a time stamp and its own name, which tell users nothing. */
+const withoutPrefixes = (stderr: string) =>
+  stderr
+    .split("\n")
+    .map((line) => line.replace(/^\S+Z /, "").replace(/^qemu-system-\S+: /, ""))
+    .filter(Boolean)
+    .join("; ");
 
 const describe = (error: unknown) => (error instanceof Error ? error.message : String(error));
 

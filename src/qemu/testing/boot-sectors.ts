@@ -1,0 +1,26 @@
+/**
+ * Guests of 512 bytes for tests on the real QEMU; sources beside this file. Built by
+ *   as --32 X.s -o X.o && ld -m elf_i386 -Ttext 0x7c00 --oformat binary -e _start X.o -o X.bin
+ */
+import { truncateSync, writeFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+
+const SECTORS = {
+  /** Dirties half a megabyte of memory for ever. */
+  busy: "H4sIAAAAAAACA/tleKDvwh6Gmt+7GQT6Dhv+V/vH2nicQaD0e+NhBoHG3wwTil4CZfT+sznX6DXaOdcwKBTd0DsO5DEw7PrBvEHv3euTDKNgqILQVQDwpXTJAAIAAA==",
+  /** Writes its disk for ever. */
+  writer:
+    "H4sIAAAAAAACAzM80Hej70DfhT0MNb/T/rPF1KQtBOLFDA1pqv/tGRjSWBk4gOTikJodDM77fGo2NZwV3s2g0Pc45R8bA0PjYQbGxt8MDUXvXx/uLWEQYGBkYGhgGAVDBoSuAgANUh7hAAIAAA==",
+  /** ACPI power off. */
+  shutdown: "H4sIAAAAAAACA9vFwraDQeH9l9d/GUbBiAOhqwBOOI+aAAIAAA==",
+  /** Resets, again and again. */
+  reset: "H4sIAAAAAAACA9vpwBC48///R/8iH33fwLbrJ8+7L6//MoyCkQFCVwEADHwe+wACAAA=",
+  /** Touches the pvpanic device. */
+  panic: "H4sIAAAAAAACA9vFyrqB8d2X138ZRsHIA6GrAGMqCgMAAgAA",
+} as const;
+
+/** Writes a raw disk of 1 MiB that boots this guest. */
+export function writeBootDisk(path: string, guest: keyof typeof SECTORS): void {
+  writeFileSync(path, gunzipSync(Buffer.from(SECTORS[guest], "base64")));
+  truncateSync(path, 2 ** 24);
+}

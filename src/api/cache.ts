@@ -16,6 +16,17 @@ export function parseStored(value: string): Resource {
   return JSON.parse(value) as Resource;
 }
 
+const parsedValues = new WeakMap<Change, Resource>();
+
+/** The object of a change, the same one for the cache and all watchers: parsed once, and its JSON for the wire is made once. */
+export function objectOf(change: Change): Resource {
+  const kept = parsedValues.get(change);
+  if (kept) return kept;
+  const object = parseStored(change.value);
+  parsedValues.set(change, object);
+  return object;
+}
+
 /** One kind's objects; `sorted` is made again only after a change, and never changed in place: lists page over it. */
 class Collection {
   readonly byKey = new Map<string, Cached>();
@@ -54,7 +65,7 @@ export class Cache {
   #take(change: Change): void {
     const collection = this.collection(pluralOf(change.key));
     if (change.type === "delete") collection.delete(change.key);
-    else collection.set({ key: change.key, object: parseStored(change.value), revision: change.revision });
+    else collection.set({ key: change.key, object: objectOf(change), revision: change.revision });
     this.revision = change.revision;
   }
 

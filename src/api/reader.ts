@@ -3,13 +3,15 @@ import { ApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { type Change, Compacted, type Store } from "../store/store.ts";
-import { type Cache, type Cached, keyFor, parseStored } from "./cache.ts";
+import { type Cache, type Cached, keyFor, objectOf, parseStored } from "./cache.ts";
 import { resourceName } from "./prepare.ts";
 import { type Predicate, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
 import type { ListRequest, ListResult, Selection, ServiceEvent, WatchRequest } from "./service.ts";
 
 /** How many list snapshots are kept for clients that page; older pages answer 410 Expired, and the client starts again. */
 const SNAPSHOTS = 20;
+/** How often a quiet watch is told how far it has come: clients know by it that it lives, and resume from there. */
+const BOOKMARK_MS = 60_000;
 
 export function notFound(kind: Kind, name: string): ApiError {
   return new ApiError("NotFound", `${resourceName(kind)} ${JSON.stringify(name)} not found`, {
@@ -131,10 +133,20 @@ export class Reader {
         onEvent({ type: "BOOKMARK", resourceVersion: String(from), initialEventsEnd: true });
     }
     try {
-      return await this.#store.watch(prefix, from, (change) => {
+      const stop = await this.#store.watch(prefix, from, (change) => {
         const event = eventOf(change, matches);
         if (event) onEvent(event);
       });
+      if (!request.bookmarks) return stop;
+      // The store tells all watchers of a change in one go, so what the cache has seen has been handed over here, too.
+      const timer = setInterval(
+        () => onEvent({ type: "BOOKMARK", resourceVersion: String(this.#cache.revision) }),
+        BOOKMARK_MS,
+      ).unref();
+      return () => {
+        clearInterval(timer);
+        stop();
+      };
     } catch (error) {
       if (error instanceof Compacted)
         throw new ApiError(
@@ -150,7 +162,7 @@ export class Reader {
 
 /** An object that starts or stops to match is ADDED or DELETED for this watcher. */
 function eventOf(change: Change, matches: Predicate): ServiceEvent | undefined {
-  const object = parseStored(change.value);
+  const object = objectOf(change);
   if (change.type === "delete") {
     if (!matches(object)) return undefined;
     const metadata = { ...object.metadata, resourceVersion: String(change.revision) };

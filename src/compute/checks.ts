@@ -1,18 +1,133 @@
 /** Rules of this room's kinds that a schema cannot say. Pure: they see the object, the old one and a look-up of others. */
+import { isDeepStrictEqual } from "node:util";
 import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
-import type { Host, Instance, Migration, Network, StoragePool, VirtualMachine } from "./kinds.ts";
+import { parseBytes } from "../resource/quantity.ts";
+import {
+  type Host,
+  Instance,
+  type Migration,
+  type Network,
+  type StoragePool,
+  VirtualMachine,
+} from "./kinds.ts";
+
+/** Room for "-" and the number that make an instance's name, which has to be a label, too. */
+const MAX_VM_NAME = 52;
+const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+
+const forbidden = (field: string, message: string): Cause => ({
+  field,
+  reason: "FieldValueForbidden",
+  message: `Forbidden: ${message}`,
+});
+const bad = (field: string, value: unknown, message: string): Cause => ({
+  field,
+  reason: "FieldValueInvalid",
+  message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
+});
+
+/** Fields of spec that must stay as they were. */
+function immutable<S extends object>(
+  spec: S,
+  old: S,
+  fields: readonly (keyof S & string)[],
+  hint: string,
+): Cause[] {
+  return fields
+    .filter((field) => !isDeepStrictEqual(spec[field], old[field]))
+    .map((field) => bad(`spec.${field}`, spec[field], `field is immutable; ${hint}`));
+}
 
 export function checkHost(_object: Host, _old: Host | undefined, _lookup: Lookup): Cause[] {
   return [];
 }
 
-export function checkInstance(_object: Instance, _old: Instance | undefined, _lookup: Lookup): Cause[] {
+/** The server's part in the chain of custody (kinds.ts): what a late or confused component must not be able to write. */
+export function checkInstance(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
+  const { metadata, spec } = object;
+  if (!old) return checkNewInstance(object, lookup);
+  const causes = immutable(
+    spec,
+    old.spec,
+    [
+      "vm",
+      "vmUid",
+      "predecessor",
+      "incoming",
+      "interfaces",
+      "cpus",
+      "memory",
+      "image",
+      "storagePool",
+      "diskSize",
+      "guest",
+      "readiness",
+    ],
+    "a run never changes under itself",
+  );
+  if (spec.host !== old.spec.host) {
+    if (old.spec.host) causes.push(bad("spec.host", spec.host, "field is immutable once set"));
+    else if (old.status?.custody === "Released" || metadata.deletionTimestamp)
+      causes.push(forbidden("spec.host", "this instance is over; it cannot be bound to a host any more"));
+  }
+  if (spec.running && !old.spec.running)
+    causes.push(
+      forbidden("spec.running", "a run that was asked to stop is not asked back; a new instance follows it"),
+    );
+  const [custody, before] = [object.status?.custody, old.status?.custody];
+  if (before === "Released" && custody !== "Released")
+    causes.push(forbidden("status.custody", "Released is for ever"));
+  if (custody === "Held" && before !== "Held") causes.push(...checkTakingCustody(object, lookup));
+  return causes;
+}
+
+function checkTakingCustody({ metadata, spec }: Instance, lookup: Lookup): Cause[] {
+  const holder = lookup
+    .list(Instance, metadata.namespace)
+    .find(
+      (other) =>
+        other.spec.vmUid === spec.vmUid &&
+        other.metadata.name !== metadata.name &&
+        (other.status?.custody === "Held" ||
+          (other.metadata.name === spec.predecessor && other.status?.custody !== "Released")),
+    );
+  if (!holder) return [];
+  return [
+    forbidden("status.custody", `instance ${holder.metadata.name} has not released the machine's disks`),
+  ];
+}
+
+function checkNewInstance({ metadata, spec }: Instance, lookup: Lookup): Cause[] {
+  const vm = lookup.list(VirtualMachine, metadata.namespace).find((o) => o.metadata.name === spec.vm);
+  if (!vm || vm.metadata.uid !== spec.vmUid)
+    return [bad("spec.vmUid", spec.vmUid, `there is no VirtualMachine ${spec.vm} with this uid`)];
+  if (vm.metadata.deletionTimestamp)
+    return [forbidden("spec.vm", `VirtualMachine ${spec.vm} is being deleted`)];
+  const wanted = `${spec.vm}-${vm.status?.sequence ?? 0}`;
+  if (metadata.name !== wanted)
+    return [
+      bad(
+        "metadata.name",
+        metadata.name,
+        `the newest instance of this machine is called ${wanted} (status.sequence)`,
+      ),
+    ];
   return [];
 }
 
-export function checkMigration(_object: Migration, _old: Migration | undefined, _lookup: Lookup): Cause[] {
-  return [];
+export function checkMigration(object: Migration, old: Migration | undefined, _lookup: Lookup): Cause[] {
+  const { spec } = object;
+  if (!old) return [];
+  const causes = immutable(
+    spec,
+    old.spec,
+    ["vm", "to", "reason", "policy", "plan"],
+    "only cancel may change; create another Migration",
+  );
+  if (old.spec.cancel && !spec.cancel)
+    causes.push(forbidden("spec.cancel", "it was called off; create another Migration"));
+  return causes;
 }
 
 export function checkNetwork(_object: Network, _old: Network | undefined, _lookup: Lookup): Cause[] {
@@ -28,9 +143,68 @@ export function checkStoragePool(
 }
 
 export function checkVirtualMachine(
-  _object: VirtualMachine,
-  _old: VirtualMachine | undefined,
-  _lookup: Lookup,
+  object: VirtualMachine,
+  old: VirtualMachine | undefined,
+  lookup: Lookup,
 ): Cause[] {
-  return [];
+  const { metadata, spec } = object;
+  const causes: Cause[] = [];
+  if (!old && (metadata.name.length > MAX_VM_NAME || !LABEL.test(metadata.name)))
+    causes.push(
+      bad(
+        "metadata.name",
+        metadata.name,
+        `must be a label of at most ${MAX_VM_NAME} lower-case letters, digits and '-', because it is the guest's host name and the start of its instances' names`,
+      ),
+    );
+  for (const [index, network] of spec.networks.entries())
+    if (spec.networks.indexOf(network) !== index)
+      causes.push({
+        field: `spec.networks[${index}]`,
+        reason: "FieldValueDuplicate",
+        message: `Duplicate value: ${JSON.stringify(network)}`,
+      });
+  if (spec.readiness?.http && spec.readiness.tcp)
+    causes.push(forbidden("spec.readiness.tcp", "may not be given together with http; choose one of them"));
+  if (old) causes.push(...checkChange(object, old), ...checkInterfaces(object, old, lookup));
+  return causes;
+}
+
+function checkChange({ spec, status }: VirtualMachine, { spec: old }: VirtualMachine): Cause[] {
+  // Before the first run there is no disk yet: a mistyped image may be put right.
+  const causes = status?.sequence
+    ? immutable(
+        spec,
+        old,
+        ["image", "storagePool"],
+        "the machine's disks were made from it; create another machine",
+      )
+    : [];
+  if (!isDeepStrictEqual(spec.networks, old.networks) && spec.running)
+    causes.push(
+      forbidden(
+        "spec.networks",
+        "may only change while the machine is stopped; set spec.running to false first",
+      ),
+    );
+  if (old.diskSize && (!spec.diskSize || parseBytes(spec.diskSize) < parseBytes(old.diskSize)))
+    causes.push(bad("spec.diskSize", spec.diskSize, `a disk cannot shrink; it has ${old.diskSize}`));
+  return causes;
+}
+
+/** The last word on addresses: two control planes that both believe to lead cannot give one address twice. */
+function checkInterfaces(object: VirtualMachine, old: VirtualMachine, lookup: Lookup): Cause[] {
+  const interfaces = object.status?.interfaces ?? [];
+  if (isDeepStrictEqual(interfaces, old.status?.interfaces ?? [])) return [];
+  const uses = new Map<string, string>();
+  for (const other of lookup.list(VirtualMachine))
+    if (other.metadata.uid !== object.metadata.uid)
+      for (const { network, mac, address } of other.status?.interfaces ?? []) {
+        uses.set(mac, other.metadata.name);
+        uses.set(`${network} ${address}`, other.metadata.name);
+      }
+  return interfaces.flatMap(({ network, mac, address }, index) => {
+    const user = uses.get(mac) ?? uses.get(`${network} ${address}`);
+    return user ? [bad(`status.interfaces[${index}]`, address, `machine ${user} has this address`)] : [];
+  });
 }

@@ -18,7 +18,9 @@
  * Life of a cold start:
  *   VM reconciler creates Instance (host empty) -> director sets spec.host, spec.placement -> agent: custody Held,
  *   phase Preparing (volumes, taps) -> Starting (QEMU runs) -> Running once the guest is ready (readiness) -> …
- *   spec.running=false -> agent stops it gracefully -> phase Stopped, custody Released -> VM reconciler deletes it.
+ *   spec.running=false -> agent stops it gracefully -> phase Stopped, custody Released. The VM reconciler deletes an ended
+ *   instance once a newer one has had custody; the newest stays as long as the machine exists, because it says on which host
+ *   the volumes were used last. Ended instances (custody Released) count for no capacity.
  *
  * Live migration (Migration reconciler + the two agents):
  *   1. Migration reconciler creates the target Instance: host=to, predecessor=source, incoming=true, template of the source.
@@ -28,7 +30,7 @@
  *      resourceVersion of the object it re-checked, custody=Released, phase=HandedOver. This one write is the flip of ownership.
  *      A write whose answer was lost is read again, never assumed. If it lost against a cancel: `cont` at the source.
  *   4. Target agent watches its predecessor; once Released: `cont`, announce-self, custody Held, phase Running.
- *   5. Reconciler sees the target Running: VM.status follows, Migration Succeeded, source Instance is deleted.
+ *   5. Reconciler sees the target Running: VM.status follows, Migration Succeeded, then the source Instance is deleted.
  *   Failure before the flip: source runs on (rule 4), reconciler clears migrateTo first, then deletes the target; the reason
  *   from both ends is in the Migration. Failure after the flip: target is the VM; if it dies, the VM restarts cold from its disks.
  *
@@ -47,6 +49,8 @@ export const INSTANCE_FINALIZER = "vireo.dev/instance";
 export const VOLUMES_FINALIZER = "vireo.dev/volumes";
 /** Label on an Instance: the name of its VirtualMachine. */
 export const VM_LABEL = "vireo.dev/vm";
+/** Label on the target Instance of a live migration: the name of its Migration. */
+export const MIGRATION_LABEL = "vireo.dev/migration";
 
 const Port = Type.Integer({ minimum: 1, maximum: 65535 });
 const IPv4 = Type.String({ pattern: "^(\\d{1,3}\\.){3}\\d{1,3}$" });

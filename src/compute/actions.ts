@@ -1,0 +1,115 @@
+/** The few writes on instances that the machine's and the migration's reconcilers share; each is safe to do twice. */
+import { type Client, modify, type ObjectName } from "../client/client.ts";
+import { ApiError, isApiError } from "../resource/errors.ts";
+import { API_VERSION } from "../resource/kind.ts";
+import type { ObjectMeta } from "../resource/object.ts";
+import { instanceName, instancesOf, isBound, isReleased } from "./custody.ts";
+import { INSTANCE_FINALIZER, Instance, VirtualMachine, VM_LABEL } from "./kinds.ts";
+
+export function at({ metadata }: { metadata: ObjectMeta }): ObjectName {
+  return { name: metadata.name, ...(metadata.namespace ? { namespace: metadata.namespace } : {}) };
+}
+
+/** The machine's instances as they are now, not as some informer has them. */
+export async function freshInstances(client: Client, vm: VirtualMachine): Promise<Instance[]> {
+  const { items } = await client.list(Instance, {
+    ...(vm.metadata.namespace ? { namespace: vm.metadata.namespace } : {}),
+    labelSelector: `${VM_LABEL}=${vm.metadata.name}`,
+  });
+  return instancesOf(vm, items);
+}
+
+/**
+ * Raises status.sequence by compare-and-swap on `vm` as it was read: from here on no instance with a lower number can be
+ * created any more (checkInstance), so what a list shows afterwards is complete.
+ * @throws ApiError Conflict when the machine changed since.
+ */
+export async function takeNumber(
+  client: Client,
+  vm: VirtualMachine,
+  also: Partial<NonNullable<VirtualMachine["status"]>> = {},
+): Promise<VirtualMachine> {
+  const sequence = (vm.status?.sequence ?? 0) + 1;
+  return client.updateStatus(VirtualMachine, { ...vm, status: { ...vm.status, ...also, sequence } });
+}
+
+/** Creates the instance of the number that the machine's status says. No-op when it exists. */
+export async function createInstance(
+  client: Client,
+  vm: VirtualMachine,
+  spec: Omit<Instance["spec"], "vm" | "vmUid" | "running">,
+  labels: Record<string, string> = {},
+): Promise<void> {
+  const { name, namespace, uid } = vm.metadata;
+  if (!uid) throw new ApiError("InternalError", "a machine without uid");
+  const metadata: ObjectMeta = {
+    name: instanceName(name, vm.status?.sequence ?? 0),
+    ...(namespace ? { namespace } : {}),
+    labels: { ...vm.metadata.labels, ...labels, [VM_LABEL]: name },
+    finalizers: [INSTANCE_FINALIZER],
+    ownerReferences: [{ apiVersion: API_VERSION, kind: VirtualMachine.kind, name, uid, controller: true }],
+  };
+  try {
+    await client.create(Instance, { metadata, spec: { ...spec, vm: name, vmUid: uid, running: true } });
+  } catch (error) {
+    if (!isApiError(error, "AlreadyExists")) throw error;
+  }
+}
+
+/** Asks for an orderly stop. */
+export async function stopInstance(client: Client, instance: Instance): Promise<void> {
+  if (!instance.spec.running) return;
+  await client
+    .patch(Instance, at(instance), { spec: { running: false } })
+    .catch((error: unknown) => ignoreGone(error));
+}
+
+export async function deleteInstance(client: Client, instance: Instance): Promise<void> {
+  if (instance.metadata.deletionTimestamp) return;
+  const { uid } = instance.metadata;
+  await client.delete(Instance, at(instance), uid ? { uid } : {}).catch((error: unknown) => {
+    // Conflict: by now another object has the name.
+    if (!isApiError(error, "Conflict", "NotFound")) throw error;
+  });
+}
+
+/**
+ * Ends an instance that no agent knows: releases it by compare-and-swap on an object without a host (after that the API
+ * refuses to bind it), and takes it away. @returns false when it was bound meanwhile.
+ */
+export async function removeUnbound(client: Client, instance: Instance): Promise<boolean> {
+  if (isBound(instance)) return false;
+  if (!isReleased(instance)) {
+    try {
+      instance = await client.updateStatus(Instance, {
+        ...instance,
+        status: { ...instance.status, phase: "Stopped", custody: "Released" },
+      });
+    } catch (error) {
+      if (isApiError(error, "Conflict", "NotFound")) return false;
+      throw error;
+    }
+  }
+  await deleteInstance(client, instance);
+  await modify(client, Instance, at(instance), "object", (now) => {
+    if (now.metadata.uid !== instance.metadata.uid || isBound(now) || !isReleased(now)) return undefined;
+    return {
+      ...now,
+      metadata: {
+        ...now.metadata,
+        finalizers: (now.metadata.finalizers ?? []).filter((f) => f !== INSTANCE_FINALIZER),
+      },
+    };
+  });
+  return true;
+}
+
+export function ignoreGone(error: unknown): void {
+  if (!isApiError(error, "NotFound")) throw error;
+}
+
+/** The part of a machine's spec that a run of it copies. */
+export function machinePart(spec: VirtualMachine["spec"]) {
+  const { running: _running, networks: _networks, restart: _restart, ...machine } = spec;
+  return machine;
+}

@@ -1,0 +1,91 @@
+/**
+ * Which MAC and address each interface of a machine gets. Pure. What was given once is kept for the machine's life, running or
+ * not; an address is free only when no machine has it.
+ *
+ * Of a subnet these are never given: the network's own and the broadcast address, the first (gateway, DHCP) and the second
+ * (kept for Vireo: the leg of the machine that `vireo up` runs on).
+ */
+import { createHash } from "node:crypto";
+
+export interface Interface {
+  network: string;
+  mac: string;
+  address: string;
+}
+
+export interface Subnet {
+  network: string;
+  subnet: string;
+}
+
+/** Why no address could be given; the text is for users. */
+export class NoAddress extends Error {}
+
+const RESERVED = 3;
+
+export function addressToNumber(address: string): number {
+  return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+}
+
+export function numberToAddress(number: number): string {
+  return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join(".");
+}
+
+/** First address that may be given, and how many there are. */
+export function usableRange(subnet: string): { first: number; count: number } {
+  const [base = "0.0.0.0", length = "32"] = subnet.split("/");
+  const size = 2 ** (32 - Number(length));
+  const start = Math.floor(addressToNumber(base) / size) * size;
+  return { first: start + RESERVED, count: Math.max(0, size - RESERVED - 1) };
+}
+
+/**
+ * A MAC of QEMU's prefix from the machine's uid and the number of the interface: 24 bits, so that with thousands of
+ * machines two would meet; then the next try differs.
+ */
+export function macFor(uid: string, index: number, used: ReadonlySet<string>): string {
+  for (let attempt = 0; ; attempt++) {
+    const hash = createHash("sha256").update(`${uid}/${index}/${attempt}`).digest("hex");
+    const mac = `52:54:00:${hash.slice(0, 2)}:${hash.slice(2, 4)}:${hash.slice(4, 6)}`;
+    if (!used.has(mac)) return mac;
+  }
+}
+
+/**
+ * The interfaces of a machine: those it has already for its networks, and new ones for networks it was not on.
+ * @throws NoAddress when a subnet is full.
+ */
+export function allocateInterfaces(
+  uid: string,
+  networks: readonly Subnet[],
+  kept: readonly Interface[],
+  taken: Iterable<Interface>,
+): Interface[] {
+  const macs = new Set(kept.map((i) => i.mac));
+  const addresses = new Map<string, Set<number>>();
+  const takenOf = (network: string) => {
+    const set = addresses.get(network) ?? new Set<number>();
+    addresses.set(network, set);
+    return set;
+  };
+  for (const { network, mac, address } of taken) {
+    macs.add(mac);
+    takenOf(network).add(addressToNumber(address));
+  }
+  return networks.map(({ network, subnet }, index) => {
+    const old = kept.find((i) => i.network === network);
+    if (old) return old;
+    const { first, count } = usableRange(subnet);
+    const set = takenOf(network);
+    for (let number = first; number < first + count; number++) {
+      if (set.has(number)) continue;
+      set.add(number);
+      const mac = macFor(uid, index, macs);
+      macs.add(mac);
+      return { network, mac, address: numberToAddress(number) };
+    }
+    throw new NoAddress(
+      `network ${network} has no free address: all ${count} of ${subnet} are given to machines; delete machines or make another network`,
+    );
+  });
+}

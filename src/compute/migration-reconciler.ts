@@ -1,0 +1,385 @@
+/**
+ * The Migration reconciler: steps 1, 3 and 5 of the live migration in kinds.ts's header, and calling it off.
+ *
+ *   Pending ─► (number taken, target named) ─► Preparing ─► target listens ─► Running ─► target holds the disks ─► Succeeded
+ *      └───────────────┴─────────────────────────┴─── before the flip: migrateTo cleared by CAS, target deleted ─► Failed, Cancelled
+ *
+ * It works machine by machine, so that two migrations of one machine never run side by side, and reads everything fresh:
+ * migrations are rare and being late here could do harm. What it decides depends only on what is stored; it may be killed
+ * between any two writes.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { type Client, modify } from "../client/client.ts";
+import type { Clock } from "../reconcile/clock.ts";
+import { Controller } from "../reconcile/controller.ts";
+import { EventRecorder } from "../reconcile/events.ts";
+import { Informer } from "../reconcile/informer.ts";
+import type { Logger } from "../reconcile/log.ts";
+import { isApiError } from "../resource/errors.ts";
+import { getCondition } from "../resource/object.ts";
+import { formatBytes, parseBytes } from "../resource/quantity.ts";
+import { at, createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "./actions.ts";
+import {
+  currentOf,
+  instanceName,
+  isBound,
+  isFinal,
+  isHeld,
+  isLive,
+  isReleased,
+  isUnderWay,
+  numberOf,
+} from "./custody.ts";
+import { Host, Instance, MIGRATION_LABEL, Migration, VirtualMachine } from "./kinds.ts";
+
+export interface MigrationContext {
+  client: Client;
+  clock: Clock;
+  log: Logger;
+  signal: AbortSignal;
+  /** How long the target may take to listen; 5 minutes by default. */
+  prepareTimeoutMs?: number;
+}
+
+type Status = NonNullable<Migration["status"]>;
+type Result = { requeueAfterMs?: number } | undefined;
+/** Why a migration cannot go on; phase says what it ends as. */
+interface Trouble {
+  phase: "Failed" | "Cancelled";
+  message: string;
+}
+const failed = (message: string): Trouble => ({ phase: "Failed", message });
+
+/** While it waits for something that no event announces. */
+const LOOK_AGAIN_MS = 2000;
+
+/** Runs until the signal aborts; never rejects. */
+export async function runMigrationReconciler(context: MigrationContext): Promise<void> {
+  const { client, clock, log, signal } = context;
+  const migrations = new Informer(client, Migration, { log, clock });
+  const instances = new Informer(client, Instance, { log, clock });
+  const vms = new Informer(client, VirtualMachine, { log, clock });
+  const reconciler = new MigrationReconciler(context);
+  const controller = new Controller({
+    name: "migration",
+    reconcile: (key) => reconciler.reconcile(key),
+    log,
+    clock,
+  });
+  const busy = (key: string) =>
+    migrations.list().some((m) => !isFinal(m) && `${m.metadata.namespace}/${m.spec.vm}` === key);
+  migrations.onChange((_key, now, old) => {
+    const migration = now ?? old;
+    if (migration) controller.enqueue(`${migration.metadata.namespace}/${migration.spec.vm}`);
+  });
+  instances.onChange((_key, now) => {
+    const key = now && `${now.metadata.namespace}/${now.spec.vm}`;
+    if (key && (busy(key) || (now.metadata.labels?.[MIGRATION_LABEL] && isLive(now) && !isHeld(now))))
+      controller.enqueue(key);
+  });
+  vms.onChange((key) => {
+    if (busy(key)) controller.enqueue(key);
+  });
+  await Promise.all([controller.run(signal), migrations.run(signal), instances.run(signal), vms.run(signal)]);
+}
+
+class MigrationReconciler {
+  readonly #client: Client;
+  readonly #clock: Clock;
+  readonly #events: EventRecorder;
+  readonly #prepareTimeoutMs: number;
+
+  constructor(context: MigrationContext) {
+    this.#client = context.client;
+    this.#clock = context.clock;
+    this.#prepareTimeoutMs = context.prepareTimeoutMs ?? 300_000;
+    this.#events = new EventRecorder(context.client, "migration-reconciler", context.log, context.clock);
+  }
+
+  /** @param key namespace/name of the machine */
+  async reconcile(key: string): Promise<Result> {
+    const [namespace = "", name = ""] = key.split("/");
+    const [vm, { items }] = await Promise.all([
+      this.#client.get(VirtualMachine, { namespace, name }),
+      this.#client.list(Migration, { namespace, fieldSelector: `spec.vm=${name}` }),
+    ]);
+    const open = items
+      .filter((m) => !isFinal(m))
+      .sort((a, b) => Number(isUnderWay(b)) - Number(isUnderWay(a)) || byAge(a, b));
+    if (!vm) {
+      for (const m of open) await this.#end(m, failed(`machine ${name} does not exist`));
+      return undefined;
+    }
+    const instances = await freshInstances(this.#client, vm);
+    await this.#abortStrays(items, instances);
+    const [first, ...others] = open;
+    if (!first) return undefined;
+    for (const other of others) {
+      if (other.spec.cancel)
+        await this.#end(other, { phase: "Cancelled", message: "called off before it began" });
+      else await this.#wait(other, `waits for migration ${first.metadata.name} of the same machine`);
+    }
+    return isUnderWay(first) ? this.#advance(first, vm, instances) : this.#begin(first, vm, instances);
+  }
+
+  // --- before anything is touched ---
+
+  async #begin(m: Migration, vm: VirtualMachine, instances: readonly Instance[]): Promise<Result> {
+    if (m.spec.cancel) return this.#end(m, { phase: "Cancelled", message: "called off before it began" });
+    const source = currentOf(instances);
+    const refused = this.#refuse(m, vm, source) ?? (await this.#refuseHost(m, vm));
+    if (refused) return this.#end(m, refused);
+    const wait = (message: string) =>
+      this.#wait(m, message).then((): Result => ({ requeueAfterMs: LOOK_AGAIN_MS }));
+    if (!source || !isHeld(source) || source.status?.phase !== "Running")
+      return wait(`waits until the machine runs (now: ${vm.status?.phase ?? "Pending"})`);
+    const other = instances.find((i) => i !== source && isLive(i));
+    if (other) return wait(`waits until instance ${other.metadata.name} of an earlier migration is gone`);
+    const numbered = await takeNumber(this.#client, vm);
+    const target = instanceName(vm.metadata.name, numbered.status?.sequence ?? 0);
+    const named = await this.#write(m, {
+      phase: "Pending",
+      source: source.metadata.name,
+      target,
+      ...(source.spec.host ? { from: source.spec.host } : {}),
+      startedTime: m.status?.startedTime ?? this.#now(),
+      message: `prepares ${m.spec.to}`,
+    });
+    return this.#createTarget(named, numbered);
+  }
+
+  #refuse(m: Migration, vm: VirtualMachine, source: Instance | undefined): Trouble | undefined {
+    const { name } = vm.metadata;
+    if (vm.metadata.deletionTimestamp) return failed(`machine ${name} is being deleted`);
+    if (!vm.spec.running)
+      return failed(`machine ${name} is not to run (spec.running is false); only running machines move`);
+    if (source && isHeld(source) && source.spec.host === m.spec.to)
+      return failed(`machine ${name} runs on ${m.spec.to} already`);
+    return undefined;
+  }
+
+  async #refuseHost(m: Migration, vm: VirtualMachine): Promise<Trouble | undefined> {
+    const host = await this.#client.get(Host, { name: m.spec.to });
+    if (!host) return failed(`host ${m.spec.to} (spec.to) does not exist`);
+    const ready = getCondition(host.status?.conditions, "Ready");
+    if (ready?.status !== "True")
+      return failed(`host ${m.spec.to} is not ready: ${ready?.message ?? "its agent has not reported yet"}`);
+    if (host.spec.unschedulable) return failed(`host ${m.spec.to} takes no machines (spec.unschedulable)`);
+    const capacity = host.status?.capacity;
+    if (!capacity) return undefined;
+    const { items } = await this.#client.list(Instance, { fieldSelector: `spec.host=${m.spec.to}` });
+    const used = items.filter(isLive).reduce((sum, i) => sum + parseBytes(i.spec.memory), 0);
+    const free = parseBytes(capacity.memory) - used;
+    if (parseBytes(vm.spec.memory) > free)
+      return failed(
+        `host ${m.spec.to} has ${formatBytes(Math.max(0, free))} of ${capacity.memory} memory free, the machine needs ${vm.spec.memory}`,
+      );
+    return undefined;
+  }
+
+  /** The number is ours (this migration's status names it); nobody can create an older one any more. */
+  async #createTarget(m: Migration, vm: VirtualMachine): Promise<Result> {
+    const instances = await freshInstances(this.#client, vm);
+    const source = instances.find((i) => i.metadata.name === m.status?.source);
+    if (!source) return { requeueAfterMs: 1 };
+    const other = instances.find((i) => isLive(i) && i !== source && i.metadata.name !== m.status?.target);
+    if (other) return this.#end(m, failed(`instance ${other.metadata.name} of the machine came between`));
+    const { spec } = source;
+    await createInstance(
+      this.#client,
+      vm,
+      {
+        ...copied(spec),
+        interfaces: spec.interfaces,
+        predecessor: source.metadata.name,
+        incoming: true,
+        host: m.spec.to,
+        placement: {
+          reason: m.spec.reason ?? `moved here by migration ${m.metadata.name}`,
+          ...(m.spec.policy ? { policy: m.spec.policy } : {}),
+          ...(m.spec.plan ? { plan: m.spec.plan } : {}),
+        },
+      },
+      { [MIGRATION_LABEL]: m.metadata.name },
+    );
+    await this.#write(m, { ...m.status, phase: "Preparing", message: `waits until ${m.spec.to} listens` });
+    return { requeueAfterMs: this.#prepareTimeoutMs };
+  }
+
+  // --- under way ---
+
+  async #advance(m: Migration, vm: VirtualMachine, instances: readonly Instance[]): Promise<Result> {
+    const source = instances.find((i) => i.metadata.name === m.status?.source);
+    const target = instances.find((i) => i.metadata.name === m.status?.target);
+    if (target && isHeld(target)) {
+      if (target.status?.phase === "Running") return this.#succeed(m, source, target);
+      return this.#wait(m, `runs on ${m.spec.to}, which has yet to report it`);
+    }
+    if (source?.status?.phase === "HandedOver") {
+      if (target && isLive(target)) return this.#wait(m, `handed over to ${m.spec.to}`);
+      return this.#end(
+        m,
+        failed(
+          `handed over, but it ended on ${m.spec.to} at once${endOf(target)}; it starts again from its disks`,
+        ),
+      );
+    }
+    const trouble = this.#trouble(m, vm, source, target);
+    if (trouble) {
+      if (target && !(await this.#abort(source, target))) return { requeueAfterMs: 1 };
+      return this.#end(m, trouble);
+    }
+    if (m.status?.phase === "Pending") {
+      if (vm.status?.sequence === numberOf({ metadata: { name: m.status.target ?? "" } }))
+        return this.#createTarget(m, vm);
+      const { source: _source, target: _target, ...rest } = m.status;
+      await this.#write(m, rest);
+      return { requeueAfterMs: 1 };
+    }
+    const address = target?.status?.phase === "Incoming" ? target.status.incomingAddress : undefined;
+    if (source && target && address && !source.spec.migrateTo) {
+      const { name } = m.metadata;
+      const migrateTo = { migration: name, instance: target.metadata.name, address, hostname: m.spec.to };
+      await this.#client.update(Instance, { ...source, spec: { ...source.spec, migrateTo } });
+    }
+    if (source?.spec.migrateTo || address) {
+      if (m.status?.phase !== "Running")
+        await this.#write(m, { ...m.status, phase: "Running", message: `memory goes to ${m.spec.to}` });
+      return undefined;
+    }
+    return { requeueAfterMs: LOOK_AGAIN_MS };
+  }
+
+  /** What ends a migration before the flip. */
+  #trouble(
+    m: Migration,
+    vm: VirtualMachine,
+    source: Instance | undefined,
+    target: Instance | undefined,
+  ): Trouble | undefined {
+    if (m.spec.cancel)
+      return { phase: "Cancelled", message: "called off (spec.cancel); the machine stayed where it was" };
+    if (vm.metadata.deletionTimestamp || !vm.spec.running) return failed("the machine was stopped meanwhile");
+    if (!source || isReleased(source))
+      return failed(`the machine ended on ${m.status?.from}${endOf(source)}`);
+    if (!source.spec.running || source.metadata.deletionTimestamp)
+      return failed("the machine was stopped meanwhile");
+    const sending = source.status?.migration;
+    if (sending?.to === m.status?.target && (sending?.phase === "Failed" || sending?.phase === "Cancelled"))
+      return failed(`${m.status?.from} could not send it: ${sending.error ?? sending.phase}${endOf(target)}`);
+    if (m.status?.phase === "Pending") return undefined;
+    if (!target) return failed(`the target instance ${m.status?.target} is gone`);
+    if (isReleased(target) || target.metadata.deletionTimestamp)
+      return failed(`${m.spec.to} could not receive it${endOf(target)}`);
+    const since = Date.parse(m.status?.startedTime ?? this.#now());
+    if (m.status?.phase === "Preparing" && this.#clock.now().getTime() - since > this.#prepareTimeoutMs)
+      return failed(`${m.spec.to} was not ready to receive within ${this.#prepareTimeoutMs / 1000} s`);
+    return undefined;
+  }
+
+  /**
+   * Calls a migration off before the flip: first the order to the source is taken back by compare-and-swap, which the flip (a
+   * compare-and-swap, too) loses or wins; only then the target goes. @returns false when the flip has won.
+   */
+  async #abort(source: Instance | undefined, target: Instance): Promise<boolean> {
+    if (source?.spec.migrateTo?.instance === target.metadata.name) {
+      if (source.status?.phase === "HandedOver") return false;
+      const { migrateTo: _migrateTo, ...spec } = source.spec;
+      try {
+        await this.#client.update(Instance, { ...source, spec });
+      } catch (error) {
+        if (isApiError(error, "Conflict")) return false;
+        if (!isApiError(error, "NotFound")) throw error;
+      }
+    }
+    if (isBound(target) || !(await removeUnbound(this.#client, target)))
+      await deleteInstance(this.#client, target);
+    return true;
+  }
+
+  /** Targets of migrations that are deleted or over without having moved. */
+  async #abortStrays(migrations: readonly Migration[], instances: readonly Instance[]): Promise<void> {
+    for (const target of instances) {
+      const label = target.metadata.labels?.[MIGRATION_LABEL];
+      if (!label || !isLive(target) || isHeld(target) || target.metadata.deletionTimestamp) continue;
+      const m = migrations.find(({ metadata }) => metadata.name === label);
+      if (m && m.status?.target === target.metadata.name && !isFinal(m)) continue;
+      const source = instances.find((i) => i.metadata.name === target.spec.predecessor);
+      if (source?.status?.phase === "HandedOver") continue;
+      if (!(await this.#abort(source, target)))
+        throw new Error(`instance ${target.metadata.name} changed; looking again`);
+    }
+  }
+
+  // --- status ---
+
+  async #succeed(m: Migration, source: Instance | undefined, target: Instance): Promise<undefined> {
+    const sent = source?.status?.migration;
+    const downtimeMs = sent?.to === target.metadata.name ? sent.downtimeMs : undefined;
+    await this.#write(m, {
+      ...m.status,
+      phase: "Succeeded",
+      finishedTime: this.#now(),
+      ...(downtimeMs === undefined ? {} : { downtimeMs }),
+      message: `runs on ${m.spec.to}`,
+    });
+    this.#report(m, "Normal", "Migrated", `moved from ${m.status?.from} to ${m.spec.to}`);
+    return undefined;
+  }
+
+  async #end(m: Migration, { phase, message }: Trouble): Promise<undefined> {
+    await this.#write(m, { ...m.status, phase, finishedTime: this.#now(), message });
+    if (phase === "Failed") this.#report(m, "Warning", "MigrationFailed", `move to ${m.spec.to}: ${message}`);
+    else this.#report(m, "Normal", "MigrationCancelled", `move to ${m.spec.to}: ${message}`);
+    return undefined;
+  }
+
+  async #wait(m: Migration, message: string): Promise<undefined> {
+    await this.#write(m, { ...m.status, phase: m.status?.phase ?? "Pending", message });
+    return undefined;
+  }
+
+  async #write(m: Migration, status: Status): Promise<Migration> {
+    if (isDeepStrictEqual(m.status, status)) return m;
+    const written = await modify(this.#client, Migration, at(m), "status", (now) =>
+      now.metadata.uid === m.metadata.uid ? { ...now, status } : undefined,
+    );
+    return written ?? { ...m, status };
+  }
+
+  #report(m: Migration, type: "Normal" | "Warning", reason: string, message: string): void {
+    const { namespace } = m.metadata;
+    const about = { kind: VirtualMachine.kind, name: m.spec.vm, ...(namespace ? { namespace } : {}) };
+    this.#events.record(about, type, reason, message);
+  }
+
+  #now(): string {
+    return this.#clock.now().toISOString();
+  }
+}
+
+/** What the source runs with: the target must be the same machine even when the user has changed the VirtualMachine since. */
+function copied(spec: Instance["spec"]) {
+  const { cpus, memory, image, storagePool, diskSize, guest, readiness } = spec;
+  return {
+    cpus,
+    memory,
+    image,
+    storagePool,
+    ...(diskSize ? { diskSize } : {}),
+    ...(guest ? { guest } : {}),
+    ...(readiness ? { readiness } : {}),
+  };
+}
+
+const endOf = (instance: Instance | undefined): string => {
+  const end = instance?.status?.end;
+  return end ? ` (${end.reason}: ${end.message})` : "";
+};
+
+function byAge(a: Migration, b: Migration): number {
+  return (
+    (a.metadata.creationTimestamp ?? "").localeCompare(b.metadata.creationTimestamp ?? "") ||
+    a.metadata.name.localeCompare(b.metadata.name)
+  );
+}

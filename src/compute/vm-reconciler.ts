@@ -1,0 +1,374 @@
+/**
+ * The VirtualMachine reconciler: keeps at most one run of each machine going, by the chain of custody of kinds.ts. For one
+ * machine, each time from what is stored:
+ *
+ *   addresses given? ─► instances that nothing needs: deleted ─► should it run, and no instance is live?
+ *        ─► image, networks, pool there? ─► back-off over? ─► raise the sequence (CAS) ─► list again ─► create the instance
+ *
+ * Decisions that start something are made on a fresh list, all others on the informers' copies: being late there does no harm.
+ * It is never the reconciler that declares a run over: only its agent (or nobody, while that host is silent) does.
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { Client } from "../client/client.ts";
+import { Image } from "../images/kinds.ts";
+import type { Clock } from "../reconcile/clock.ts";
+import { Controller } from "../reconcile/controller.ts";
+import { EventRecorder } from "../reconcile/events.ts";
+import { Informer } from "../reconcile/informer.ts";
+import type { Logger } from "../reconcile/log.ts";
+import { Index } from "../reconcile/lookup.ts";
+import { isApiError } from "../resource/errors.ts";
+import { getCondition, keyOf } from "../resource/object.ts";
+import {
+  at,
+  createInstance,
+  deleteInstance,
+  freshInstances,
+  machinePart,
+  removeUnbound,
+  stopInstance,
+  takeNumber,
+} from "./actions.ts";
+import { AddressBook } from "./address-book.ts";
+import { instancesOf, isBound, isLive, superseded } from "./custody.ts";
+import { NoAddress } from "./ipam.ts";
+import {
+  Host,
+  Instance,
+  Migration,
+  Network,
+  StoragePool,
+  VirtualMachine,
+  VOLUMES_FINALIZER,
+} from "./kinds.ts";
+import { decideStart, RESTART_LIMITS, type RestartLimits } from "./restart.ts";
+import { type Idle, machineStatus } from "./vm-status.ts";
+
+export interface VirtualMachineContext {
+  client: Client;
+  clock: Clock;
+  log: Logger;
+  signal: AbortSignal;
+  restart?: RestartLimits;
+}
+
+/** "namespace/name" of the machine an instance or migration is about. */
+const machineKey = (o: { metadata: { namespace?: string }; spec: { vm: string } }) =>
+  `${o.metadata.namespace ?? "default"}/${o.spec.vm}`;
+
+/** Runs until the signal aborts; never rejects. */
+export async function runVirtualMachineReconciler(context: VirtualMachineContext): Promise<void> {
+  const { client, clock, log, signal } = context;
+  const informers = {
+    vms: new Informer(client, VirtualMachine, { log, clock }),
+    instances: new Informer(client, Instance, { log, clock }),
+    migrations: new Informer(client, Migration, { log, clock }),
+    images: new Informer(client, Image, { log, clock }),
+    networks: new Informer(client, Network, { log, clock }),
+    pools: new Informer(client, StoragePool, { log, clock }),
+    hosts: new Informer(client, Host, { log, clock }),
+  };
+  const { vms, instances, migrations, images, networks, pools, hosts } = informers;
+  const reconciler = new VirtualMachineReconciler(context, informers);
+  const controller = new Controller({
+    name: "virtualmachine",
+    reconcile: (key) => reconciler.reconcile(key),
+    log,
+    clock,
+  });
+  vms.onChange((key) => controller.enqueue(key));
+  instances.onChange((_key, now, old) => {
+    const instance = now ?? old;
+    if (instance) controller.enqueue(machineKey(instance));
+  });
+  migrations.onChange((_key, now, old) => {
+    const migration = now ?? old;
+    if (migration) controller.enqueue(machineKey(migration));
+  });
+  const enqueueWhere = (wanted: (vm: VirtualMachine) => boolean) => {
+    for (const vm of vms.list()) if (wanted(vm)) controller.enqueue(keyOf(vm));
+  };
+  images.onChange((name) => enqueueWhere((vm) => vm.spec.image === name));
+  networks.onChange((name) => enqueueWhere((vm) => vm.spec.networks.includes(name)));
+  pools.onChange((name) => enqueueWhere((vm) => vm.spec.storagePool === name));
+  hosts.onChange((name, now, old) => {
+    if (isSilent(now) !== isSilent(old)) enqueueWhere((vm) => vm.status?.host === name);
+  });
+  const all = Object.values(informers);
+  const running = all.map((informer) => informer.run(signal));
+  await Promise.race([Promise.all(all.map((informer) => informer.synced)), ...running]);
+  await Promise.all([controller.run(signal), ...running]);
+}
+
+/** Silent: its Ready condition is Unknown, or the host is not registered any more. Before the first heartbeat was judged: not. */
+function isSilent(host: Host | undefined): boolean {
+  return !host || getCondition(host.status?.conditions, "Ready")?.status === "Unknown";
+}
+
+interface Informers {
+  vms: Informer<VirtualMachine>;
+  instances: Informer<Instance>;
+  migrations: Informer<Migration>;
+  images: Informer<Image>;
+  networks: Informer<Network>;
+  pools: Informer<StoragePool>;
+  hosts: Informer<Host>;
+}
+
+class VirtualMachineReconciler {
+  readonly #client: Client;
+  readonly #clock: Clock;
+  readonly #limits: RestartLimits;
+  readonly #informers: Informers;
+  readonly #instancesByMachine: Index<Instance>;
+  readonly #migrationsByMachine: Index<Migration>;
+  readonly #addresses: AddressBook;
+  readonly #events: EventRecorder;
+  /** When we first saw an instance ended, by our clock: hosts' clocks may be wrong. By uid. */
+  readonly #endedAt = new Map<string, number>();
+
+  constructor(context: VirtualMachineContext, informers: Informers) {
+    this.#client = context.client;
+    this.#clock = context.clock;
+    this.#limits = context.restart ?? RESTART_LIMITS;
+    this.#informers = informers;
+    this.#instancesByMachine = new Index(informers.instances, (i) => [machineKey(i)]);
+    this.#migrationsByMachine = new Index(informers.migrations, (m) => [machineKey(m)]);
+    this.#addresses = new AddressBook(informers.vms);
+    this.#events = new EventRecorder(context.client, "virtualmachine-reconciler", context.log, context.clock);
+    informers.instances.onChange((_key, now, old) => {
+      if (!now && old?.metadata.uid) this.#endedAt.delete(old.metadata.uid);
+    });
+  }
+
+  async reconcile(key: string): Promise<{ requeueAfterMs?: number } | undefined> {
+    const vm = this.#informers.vms.get(key);
+    const known = this.#instancesByMachine.get(key);
+    await this.#removeOrphans(vm, known);
+    if (!vm) return undefined;
+    const instances = instancesOf(vm, known);
+    if (vm.metadata.deletionTimestamp) {
+      await this.#remove(vm);
+      return undefined;
+    }
+    const migrations = this.#migrationsByMachine.get(key);
+    for (const instance of superseded(instances, migrations))
+      if (!(await removeUnbound(this.#client, instance))) await deleteInstance(this.#client, instance);
+    for (const instance of instances) if (isLive(instance)) await this.#hold(vm, instance);
+    // An ended instance remembers that its machine was asked to stop: only then does a later spec.running start it again.
+    const last = instances.at(-1);
+    if (last && !vm.spec.running) await stopInstance(this.#client, last);
+    if (instances.some(isLive)) {
+      await this.#writeStatus(vm, instances, migrations, pending("Starting", "is being started"));
+      return undefined;
+    }
+    return this.#startOrWait(vm, instances, migrations);
+  }
+
+  /** Live, and the machine is to be down: stop it. Deleted by somebody before a host was chosen: take it away. */
+  async #hold(vm: VirtualMachine, instance: Instance): Promise<void> {
+    const unwanted = !vm.spec.running || instance.metadata.deletionTimestamp;
+    if (!unwanted) return;
+    if (!isBound(instance) && (await removeUnbound(this.#client, instance))) return;
+    if (!vm.spec.running) await stopInstance(this.#client, instance);
+  }
+
+  async #startOrWait(
+    vm: VirtualMachine,
+    instances: readonly Instance[],
+    migrations: readonly Migration[],
+  ): Promise<{ requeueAfterMs?: number } | undefined> {
+    const last = instances.at(-1);
+    const decision = decideStart(vm, last, last ? this.#endedForMs(last) : 0, this.#limits);
+    if (decision.do === "stay") {
+      await this.#writeStatus(vm, instances, migrations, decision);
+      return undefined;
+    }
+    const missing = this.#missing(vm);
+    if (missing) {
+      await this.#writeStatus(vm, instances, migrations, missing);
+      return undefined;
+    }
+    if (!vm.metadata.finalizers?.includes(VOLUMES_FINALIZER)) {
+      const finalizers = [...(vm.metadata.finalizers ?? []), VOLUMES_FINALIZER];
+      await this.#client.update(VirtualMachine, { ...vm, metadata: { ...vm.metadata, finalizers } });
+      return undefined; // The informer brings the changed machine back here.
+    }
+    if (decision.do === "wait") {
+      await this.#writeStatus(vm, instances, migrations, pending("BackOff", decision.message));
+      return { requeueAfterMs: decision.ms };
+    }
+    let interfaces: ReturnType<AddressBook["allocate"]>;
+    try {
+      interfaces = this.#allocate(vm);
+    } catch (error) {
+      if (!(error instanceof NoAddress)) throw error;
+      await this.#writeStatus(vm, instances, migrations, pending("NoAddress", error.message));
+      return { requeueAfterMs: 10_000 };
+    }
+    await this.#start(vm, interfaces, decision.restarts, last);
+    return undefined;
+  }
+
+  async #start(
+    vm: VirtualMachine,
+    interfaces: NonNullable<NonNullable<VirtualMachine["status"]>["interfaces"]>,
+    restarts: number,
+    last: Instance | undefined,
+  ): Promise<void> {
+    // The informer may not show the instance made a moment ago. Seeing it now saves a number; what makes it safe comes below.
+    if ((await freshInstances(this.#client, vm)).some(isLive)) return;
+    const numbered = await takeNumber(this.#client, vm, { interfaces, restarts });
+    const instances = await freshInstances(this.#client, numbered);
+    if (instances.some(isLive)) return;
+    const predecessor = instances.at(-1)?.metadata.name;
+    await createInstance(this.#client, numbered, {
+      ...machinePart(vm.spec),
+      interfaces,
+      ...(predecessor ? { predecessor } : {}),
+    });
+    if (restarts > 0 && last) {
+      const end = last.status?.end;
+      this.#events.record(
+        about(vm),
+        "Warning",
+        "Restarted",
+        `started again after ${end?.reason ?? "its end"}${end?.message ? `: ${end.message}` : ""}`,
+      );
+    }
+  }
+
+  /** What has to be there before the machine can start, if anything is not. */
+  #missing({ spec, status }: VirtualMachine): Idle | undefined {
+    const { images, networks, pools } = this.#informers;
+    const image = images.get(spec.image);
+    if (!image)
+      return pending(
+        "ImageMissing",
+        `image ${spec.image} (spec.image) does not exist; create it, or wait for it`,
+      );
+    // A machine that has run before only needs the file its overlay is linked to.
+    const usable = image.status?.phase === "Ready" || ((status?.sequence ?? 0) > 0 && image.status?.file);
+    if (!usable) {
+      const phase = image.status?.phase ?? "Pending";
+      const more = getCondition(image.status?.conditions, "Ready")?.message || image.status?.progress;
+      return pending("ImageNotReady", `image ${spec.image} is not ready: ${phase}${more ? `, ${more}` : ""}`);
+    }
+    if (!pools.get(spec.storagePool))
+      return pending(
+        "StoragePoolMissing",
+        `storage pool ${spec.storagePool} (spec.storagePool) does not exist`,
+      );
+    const network = spec.networks.find((name) => !networks.get(name));
+    if (network) return pending("NetworkMissing", `network ${network} (spec.networks) does not exist`);
+    return undefined;
+  }
+
+  /** @throws NoAddress */
+  #allocate(vm: VirtualMachine) {
+    const subnets = vm.spec.networks.flatMap((network) => {
+      const subnet = this.#informers.networks.get(network)?.spec.subnet;
+      return subnet ? [{ network, subnet }] : [];
+    });
+    return this.#addresses.allocate(vm, subnets);
+  }
+
+  #endedForMs(instance: Instance): number {
+    const now = this.#clock.now().getTime();
+    const uid = instance.metadata.uid ?? "";
+    const since = this.#endedAt.get(uid) ?? now;
+    this.#endedAt.set(uid, since);
+    return now - since;
+  }
+
+  /**
+   * The machine is being deleted. Everything is stopped; then the newest bound instance stays alone, its agent is told to
+   * destroy the volumes, and goes; then the machine may go.
+   */
+  async #remove(vm: VirtualMachine): Promise<void> {
+    if (!vm.metadata.finalizers?.includes(VOLUMES_FINALIZER)) return;
+    // Complete: no instance of a machine that is being deleted can be created any more (checkInstance).
+    const instances = await freshInstances(this.#client, vm);
+    if (instances.length === 0) {
+      const finalizers = vm.metadata.finalizers.filter((f) => f !== VOLUMES_FINALIZER);
+      await this.#client.update(VirtualMachine, { ...vm, metadata: { ...vm.metadata, finalizers } });
+      return;
+    }
+    for (const instance of instances) {
+      if (!isBound(instance) && (await removeUnbound(this.#client, instance))) continue;
+      if (isLive(instance)) await stopInstance(this.#client, instance);
+    }
+    const bound = instances.filter(isBound);
+    if (!bound.some(isLive)) {
+      const keeper = bound.findLast((i) => !i.metadata.deletionTimestamp) ?? bound.at(-1);
+      for (const instance of bound) if (instance !== keeper) await deleteInstance(this.#client, instance);
+      if (keeper && instances.length === 1) {
+        if (!keeper.spec.destroyVolumes)
+          await this.#client.patch(Instance, at(keeper), { spec: { destroyVolumes: true } });
+        await deleteInstance(this.#client, keeper);
+      }
+    }
+    await this.#writeStatus(vm, instances, [], {
+      phase: "Stopping",
+      reason: "Deleting",
+      message: "is being deleted",
+    });
+  }
+
+  /** Instances of a machine that is gone (its finalizer was removed by force), or of an older one of the name. */
+  async #removeOrphans(vm: VirtualMachine | undefined, instances: readonly Instance[]): Promise<void> {
+    for (const instance of instances) {
+      if (instance.spec.vmUid === vm?.metadata.uid) continue;
+      // The informers are not in step: the machine may be newer than our copy.
+      const now = await this.#client.get(VirtualMachine, { ...at(instance), name: instance.spec.vm });
+      if (now?.metadata.uid === instance.spec.vmUid) continue;
+      if (!(await removeUnbound(this.#client, instance))) await deleteInstance(this.#client, instance);
+    }
+  }
+
+  async #writeStatus(
+    vm: VirtualMachine,
+    instances: readonly Instance[],
+    migrations: readonly Migration[],
+    idle: Idle,
+  ): Promise<void> {
+    const status = machineStatus({
+      vm,
+      instances,
+      migrations,
+      isSilent: (host) => isSilent(this.#informers.hosts.get(host)),
+      idle,
+      now: this.#clock.now().toISOString(),
+    });
+    if (isDeepStrictEqual(status, vm.status)) return;
+    try {
+      await this.#client.updateStatus(VirtualMachine, { ...vm, status });
+    } catch (error) {
+      // Somebody was faster: the informer brings the newer machine, and with it another look.
+      if (isApiError(error, "Conflict", "NotFound")) return;
+      throw error;
+    }
+    this.#report(vm, status);
+  }
+
+  #report(vm: VirtualMachine, status: NonNullable<VirtualMachine["status"]>): void {
+    if (status.phase === vm.status?.phase && status.host === vm.status?.host) return;
+    const ready = getCondition(status.conditions, "Ready");
+    if (status.phase === "Running") {
+      const why = status.why ? ` (${status.why})` : "";
+      this.#events.record(about(vm), "Normal", "Running", `runs on ${status.host ?? "its host"}${why}`);
+    } else if (status.phase === "Failed" || status.phase === "Unknown")
+      this.#events.record(about(vm), "Warning", ready?.reason ?? status.phase, ready?.message ?? "");
+    else if (status.phase === "Stopped")
+      this.#events.record(about(vm), "Normal", "Stopped", ready?.message ?? "stopped");
+  }
+}
+
+function pending(reason: string, message: string): Idle {
+  return { phase: "Pending", reason, message };
+}
+
+function about({ kind, metadata }: VirtualMachine) {
+  const { name, namespace, uid } = metadata;
+  return { kind, name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) };
+}

@@ -1,0 +1,123 @@
+/** What VirtualMachine.status says, as a pure function of what is known. */
+import { type ConditionInput, getCondition, setCondition } from "../resource/object.ts";
+import { currentOf, isHeld, isLive, isUnderWay } from "./custody.ts";
+import type { Instance, Migration, VirtualMachine } from "./kinds.ts";
+
+type Status = NonNullable<VirtualMachine["status"]>;
+type Phase = NonNullable<Status["phase"]>;
+
+/** Why a machine without a live instance has none. */
+export interface Idle {
+  phase: Phase;
+  reason: string;
+  message: string;
+}
+
+export interface MachineView {
+  vm: VirtualMachine;
+  /** Of this machine, oldest first. */
+  instances: readonly Instance[];
+  migrations: readonly Migration[];
+  /** Whether nothing has been heard from a host for too long. */
+  isSilent: (host: string) => boolean;
+  idle: Idle;
+  now: string;
+}
+
+interface Ready extends Idle {
+  status: "True" | "False" | "Unknown";
+}
+
+export function machineStatus(view: MachineView): Status {
+  const { vm, instances, now } = view;
+  const old = vm.status ?? {};
+  const current = currentOf(instances);
+  const ready = describe(view, current);
+  const ended = instances.findLast(
+    ({ status }) => status?.end && !["HandedOver", "MigrationFailed"].includes(status.end.reason),
+  );
+  const lastEnd = ended?.status?.end ?? old.lastEnd;
+  const condition: ConditionInput = {
+    type: "Ready",
+    status: ready.status,
+    reason: ready.reason,
+    message: ready.message,
+    observedGeneration: vm.metadata.generation ?? 0,
+  };
+  // What the agent says about the run (user networking, say) is said of the machine, too.
+  const passedOn = (current?.status?.conditions ?? []).filter(
+    (c) => !["Ready", "Scheduled"].includes(c.type),
+  );
+  return {
+    phase: ready.phase,
+    ...(old.sequence === undefined ? {} : { sequence: old.sequence }),
+    ...(current ? { instance: current.metadata.name } : {}),
+    ...(current?.spec.host ? { host: current.spec.host } : {}),
+    ...(current?.spec.placement ? { why: current.spec.placement.reason } : {}),
+    ...(old.interfaces ? { interfaces: old.interfaces } : {}),
+    ...(current?.status?.addresses ? { addresses: current.status.addresses } : {}),
+    ...(lastEnd ? { lastEnd } : {}),
+    ...(old.restarts === undefined ? {} : { restarts: old.restarts }),
+    observedGeneration: vm.metadata.generation ?? 0,
+    conditions: [
+      ...setCondition(
+        old.conditions?.filter((c) => c.type === "Ready"),
+        condition,
+        now,
+      ),
+      ...passedOn,
+    ],
+  };
+}
+
+function describe(view: MachineView, current: Instance | undefined): Ready {
+  const { vm, migrations, isSilent, idle } = view;
+  if (!current) {
+    if (vm.metadata.deletionTimestamp)
+      return {
+        phase: "Stopped",
+        status: "False",
+        reason: "Deleting",
+        message: "its volumes are being deleted",
+      };
+    return { ...idle, status: "False" };
+  }
+  const { host } = current.spec;
+  const phase = current.status?.phase ?? "Pending";
+  if (host && isSilent(host))
+    return {
+      phase: "Unknown",
+      status: "Unknown",
+      reason: "HostSilent",
+      message: `nothing is heard from host ${host}; the machine may well be running there, so it is not started elsewhere`,
+    };
+  const ending = ["Stopping", "Stopped", "Failed", "HandedOver"].includes(phase);
+  if (vm.metadata.deletionTimestamp || !vm.spec.running || !current.spec.running || ending)
+    return { phase: "Stopping", status: "False", reason: "Stopping", message: "waits for the guest to stop" };
+  if (!host) {
+    const scheduled = getCondition(current.status?.conditions, "Scheduled");
+    const message =
+      scheduled?.status === "False" ? scheduled.message : "waits for the director to choose a host";
+    return { phase: "Pending", status: "False", reason: scheduled?.reason ?? "Unscheduled", message };
+  }
+  const migration = migrations.find(isUnderWay);
+  if (migration && (isHeld(current) || current.spec.incoming) && isLive(current)) {
+    const running = phase === "Running";
+    return {
+      phase: "Migrating",
+      status: running ? "True" : "False",
+      reason: "Migrating",
+      message: `moves from ${migration.status?.from ?? host} to ${migration.spec.to}`,
+    };
+  }
+  const own = getCondition(current.status?.conditions, "Ready");
+  if (phase === "Running")
+    return {
+      phase: "Running",
+      status: "True",
+      reason: "Running",
+      message: own?.message || `runs on ${host}`,
+    };
+  const message = own && own.status !== "True" && own.message ? own.message : `starts on ${host}`;
+  return { phase: "Starting", status: "False", reason: own?.reason || phase, message };
+}

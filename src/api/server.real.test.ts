@@ -7,6 +7,7 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Host, VirtualMachine } from "../compute/kinds.ts";
+import { Event } from "../reconcile/kinds.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
 
 const onPath = (process.env.PATH ?? "")
@@ -150,6 +151,41 @@ describe.each(KUBECTLS)("%s", (kubectl) => {
     expect((await run(["get", "vm", "--field-selector", "spec.cpus=1"])).err).toContain(
       "field label not supported",
     );
+  });
+
+  it("describe and get events tell why", async () => {
+    const admin = stack.admin();
+    const event = (name: string, about: { kind: string; name: string; namespace?: string; uid?: string }) =>
+      admin.create(Event, {
+        metadata: { name, namespace: "default" },
+        spec: {
+          about,
+          type: "Warning",
+          reason: "OutOfMemory",
+          message: `${about.name} ran out of memory`,
+          reporter: "agent",
+          firstTime: new Date().toISOString(),
+          lastTime: "not a time",
+          count: 2,
+        },
+      });
+    const vm = await admin.get(VirtualMachine, { name: "web", namespace: "default" });
+    await event("e1", {
+      kind: "VirtualMachine",
+      name: "web",
+      namespace: "default",
+      uid: vm?.metadata.uid ?? "",
+    });
+    const host = await admin.get(Host, { name: "h1" });
+    await event("e2", { kind: "Host", name: "h1", uid: host?.metadata.uid ?? "" });
+    const described = await k("describe", "vm", "web");
+    expect(described).toContain("web ran out of memory");
+    expect(described).not.toContain("h1 ran out");
+    expect(await k("describe", "host", "h1")).toContain("h1 ran out of memory");
+    expect(await k("get", "events", "--field-selector", "involvedObject.name=web")).toMatch(
+      /OutOfMemory +web +web ran out/,
+    );
+    expect(await k("get", "events.vireo.dev", "--no-headers")).toMatch(/e1.*\n.*e2/);
   });
 
   it("get -w shows what happens", async () => {

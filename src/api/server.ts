@@ -11,6 +11,7 @@ import { createServer } from "node:https";
 import { isIP } from "node:net";
 import { ApiError } from "../resource/errors.ts";
 import { ANONYMOUS, authenticate } from "./authenticate.ts";
+import { CORE_EVENTS, withCoreEvents } from "./core-events.ts";
 import { enroll } from "./enroll.ts";
 import { type Exchange, pageNotFound, sendValue, statusOf } from "./exchange.ts";
 import { type Health, Pages } from "./pages.ts";
@@ -62,8 +63,16 @@ const NOT_HTTP: Readonly<Record<string, string>> = {
 
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { pki, log } = options;
-  const served = [...SYNTHETIC, ...options.service.kinds.map((kind) => ({ kind, verbs: ALL_VERBS }))];
-  const context: ResourceContext = { service: withSynthetic(options.service), served, watches: new Set() };
+  const served = [
+    ...SYNTHETIC,
+    CORE_EVENTS,
+    ...options.service.kinds.map((kind) => ({ kind, verbs: ALL_VERBS })),
+  ];
+  const context: ResourceContext = {
+    service: withCoreEvents(withSynthetic(options.service)),
+    served,
+    watches: new Set(),
+  };
   const pages = new Pages(served, {
     version: options.version ?? "0.0.0",
     health: options.health ?? (async () => []),

@@ -12,14 +12,14 @@ import {
   withFinalizersOf,
 } from "./authorize.ts";
 import { type Body, decodeBody, readBody, typeOfBody, unsupportedType } from "./body.ts";
-import { type Exchange, flag, jsonOf, send, sendValue, statusOf } from "./exchange.ts";
-import { type Media, negotiate } from "./media.ts";
+import { type Exchange, flag, send, sendValue, statusOf } from "./exchange.ts";
+import { negotiate } from "./media.ts";
+import { includeOf, listBytes, sendList, sendObject, sendWritten } from "./resource-answers.ts";
 import { answerReview } from "./reviews.ts";
 import { findTarget, type Target, verbOf } from "./route.ts";
-import { groupVersion, PATCH_TYPES, type Served } from "./served.ts";
-import type { DeleteRequest, Selection, Service, WriteOptions, Written } from "./service.ts";
+import { PATCH_TYPES, type Served } from "./served.ts";
+import type { DeleteRequest, Selection, Service, WriteOptions } from "./service.ts";
 import { REVIEWS } from "./synthetic.ts";
-import { type IncludeObject, partialOf, tableOf } from "./table.ts";
 import { WatchStream } from "./watch-stream.ts";
 
 export interface ResourceContext {
@@ -75,80 +75,6 @@ export async function handleResource(exchange: Exchange, context: ResourceContex
   }
 }
 
-// --- answers ---
-
-function includeOf(exchange: Exchange): IncludeObject {
-  const value = exchange.query.get("includeObject");
-  return value === "None" || value === "Object" ? value : "Metadata";
-}
-
-async function sendObject(
-  { exchange, kind }: Call,
-  code: number,
-  object: Resource,
-  warnings: readonly string[] = [],
-): Promise<void> {
-  const media = negotiate(exchange.request.headers.accept, ["Table", "PartialObjectMetadata"]);
-  if (media.as === "Table") {
-    const { resourceVersion } = object.metadata;
-    const options = { metadata: { resourceVersion }, version: media.version, include: includeOf(exchange) };
-    return sendValue(exchange, code, tableOf(kind, [object], options), { warnings });
-  }
-  if (media.as) return sendValue(exchange, code, partialOf(object, media.version), { warnings });
-  if (media.yaml) return sendValue(exchange, code, object, { warnings, yaml: true });
-  return send(exchange, code, jsonOf(object), { warnings });
-}
-
-function sendWritten(call: Call, written: Written): Promise<void> {
-  return sendObject(call, written.created ? 201 : 200, written.object, written.warnings);
-}
-
-/** The parts are the objects' cached texts: a list of ten thousand is put together, not made. */
-function listBytes(kind: Kind, metadata: object, items: readonly Resource[]): Buffer {
-  const parts: Buffer[] = [
-    Buffer.from(
-      `{"kind":"${kind.kind}List","apiVersion":"${groupVersion(kind)}","metadata":${JSON.stringify(metadata)},"items":[`,
-    ),
-  ];
-  const comma = Buffer.from(",");
-  items.forEach((item, index) => {
-    if (index > 0) parts.push(comma);
-    parts.push(jsonOf(item));
-  });
-  parts.push(Buffer.from("]}\n"));
-  return Buffer.concat(parts);
-}
-
-async function sendList(
-  exchange: Exchange,
-  kind: Kind,
-  media: Media,
-  metadata: object,
-  items: readonly Resource[],
-): Promise<void> {
-  if (media.as === "Table")
-    return sendValue(
-      exchange,
-      200,
-      tableOf(kind, items, { metadata, version: media.version, include: includeOf(exchange) }),
-    );
-  if (media.as)
-    return sendValue(exchange, 200, {
-      kind: "PartialObjectMetadataList",
-      apiVersion: `meta.k8s.io/${media.version}`,
-      metadata,
-      items: items.map((item) => partialOf(item, media.version)),
-    });
-  if (media.yaml)
-    return sendValue(
-      exchange,
-      200,
-      { kind: `${kind.kind}List`, apiVersion: groupVersion(kind), metadata, items },
-      { yaml: true },
-    );
-  return send(exchange, 200, listBytes(kind, metadata, items));
-}
-
 // --- reading ---
 
 function selectionOf({ exchange: { query }, target }: Call): Selection {
@@ -191,7 +117,7 @@ async function list(call: Call): Promise<void> {
     ...(result.continue ? { continue: result.continue } : {}),
     ...(result.remainingItemCount === undefined ? {} : { remainingItemCount: result.remainingItemCount }),
   };
-  await sendList(exchange, kind, media, metadata, result.items);
+  await sendList(call, media, metadata, result.items);
 }
 
 async function watch(call: Call): Promise<void> {

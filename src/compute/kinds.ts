@@ -26,9 +26,11 @@
  *   1. Migration reconciler creates the target Instance: host=to, predecessor=source, incoming=true, template of the source.
  *   2. Target agent starts QEMU with -incoming defer, writes status.incomingAddress, phase Incoming (custody None).
  *   3. Reconciler sets source.spec.migrateTo={instance,address}. Source agent migrates (pause-before-switchover), re-checks
- *      that spec.migrateTo still names the target, continues, and at `completed` writes, with compare-and-swap on the
- *      resourceVersion of the object it re-checked, custody=Released, phase=HandedOver. This one write is the flip of ownership.
- *      A write whose answer was lost is read again, never assumed. If it lost against a cancel: `cont` at the source.
+ *      that spec.migrateTo still names the target, and continues. Completed at the source does not mean that the target has it all:
+ *      the last bytes may sit in a socket of a target that is dead. So the target agent writes status.received when its QEMU
+ *      says so; only then the source agent writes, with compare-and-swap on the resourceVersion of the object it re-checked,
+ *      custody=Released, phase=HandedOver. This one write is the flip of ownership. A write whose answer was lost is read
+ *      again, never assumed. If it lost against a cancel, or the target is gone or silent: `cont` at the source.
  *   4. Target agent watches its predecessor; once Released: `cont`, announce-self, custody Held, phase Running.
  *   5. Reconciler sees the target Running: VM.status follows, Migration Succeeded, then the source Instance is deleted.
  *   Failure before the flip: source runs on (rule 4), reconciler clears migrateTo first, then deletes the target; the reason
@@ -224,6 +226,9 @@ export const Instance = defineKind({
       Type.Boolean({ description: "Starts as the target of a live migration from its predecessor." }),
     ),
     destroyVolumes: Type.Optional(Type.Boolean()),
+    machineType: Type.Optional(
+      Type.String({ description: "The source's resolved machine type, for an incoming one." }),
+    ),
     // Owner of host, placement: the director (or the Migration reconciler for an incoming one). Immutable once set.
     host: Type.Optional(Name("The host it is bound to.")),
     placement: Type.Optional(
@@ -255,6 +260,9 @@ export const Instance = defineKind({
     ),
     accelerator: Type.Optional(Words(["kvm", "tcg"])),
     incomingAddress: Type.Optional(Type.String()),
+    received: Type.Optional(
+      Type.Boolean({ description: "An incoming migration has arrived whole; it waits for custody." }),
+    ),
     startedTime: Type.Optional(Type.String()),
     readyTime: Type.Optional(Type.String()),
     addresses: Type.Optional(Type.Array(Type.String())),

@@ -193,6 +193,7 @@ class MigrationReconciler {
         interfaces: spec.interfaces,
         predecessor: source.metadata.name,
         incoming: true,
+        ...(source.status?.machineType ? { machineType: source.status.machineType } : {}),
         host: m.spec.to,
         placement: {
           reason: m.spec.reason ?? `moved here by migration ${m.metadata.name}`,

@@ -1,0 +1,77 @@
+/** The host agent: registers its host, keeps its heartbeat, runs its instances. Everything it needs is handed in. */
+import type { Client } from "../client/client.ts";
+import { Host, type HostFacts } from "../compute/kinds.ts";
+import { type Clock, systemClock } from "../reconcile/clock.ts";
+import { EventRecorder } from "../reconcile/events.ts";
+import type { Logger } from "../reconcile/log.ts";
+import { isApiError } from "../resource/errors.ts";
+import { formatBytes } from "../resource/quantity.ts";
+import type { HostEnvironment } from "./environment.ts";
+import { runHeartbeat } from "./heartbeat.ts";
+import type { Hypervisor } from "./hypervisor.ts";
+import { type Intervals, runInstances } from "./instances.ts";
+
+export interface AgentContext {
+  client: Client;
+  name: string;
+  hypervisor: Hypervisor;
+  environment: HostEnvironment;
+  facts: HostFacts;
+  /** What may be given to machines. */
+  capacity: { cpus: number; memoryBytes: number };
+  /** Where other hosts reach this one. */
+  address: string;
+  version: string;
+  clock?: Clock;
+  log: Logger;
+  signal: AbortSignal;
+  heartbeatSeconds?: number;
+  intervals?: Partial<Intervals>;
+}
+
+/** Runs until the signal aborts. The machines run on after that. */
+export async function runAgent(context: AgentContext): Promise<void> {
+  const { client, name, log, signal, clock = systemClock } = context;
+  const events = new EventRecorder(client, "agent", log, clock, name);
+  await register(context, clock);
+  if (signal.aborted) return;
+  await Promise.all([
+    runHeartbeat({ client, host: name, seconds: context.heartbeatSeconds ?? 10, clock, log, signal }),
+    runInstances({
+      client,
+      host: name,
+      hypervisor: context.hypervisor,
+      environment: context.environment,
+      clock,
+      log,
+      events,
+      signal,
+      ...(context.intervals ? { intervals: context.intervals } : {}),
+    }),
+  ]);
+}
+
+/** Makes the Host when it is new, and tells what it is made of. Tries until the control plane takes it. */
+async function register(context: AgentContext, clock: Clock): Promise<void> {
+  const { client, name, log, signal, facts, capacity, address, version } = context;
+  const status = {
+    address,
+    facts,
+    capacity: { cpus: capacity.cpus, memory: formatBytes(capacity.memoryBytes) },
+    agent: { version, startedTime: clock.now().toISOString() },
+  };
+  while (!signal.aborted) {
+    try {
+      if (!(await client.get(Host, { name }, signal)))
+        await client.create(Host, { metadata: { name }, spec: {} }, signal).catch((error: unknown) => {
+          if (!isApiError(error, "AlreadyExists")) throw error;
+        });
+      await client.patch(Host, { name }, { status }, { subresource: "status", signal });
+      log.info("agent.registered", { host: name });
+      return;
+    } catch (error) {
+      if (!signal.aborted) log.warn("agent.register", { host: name, error });
+      await clock.sleep(1000, signal);
+    }
+  }
+}

@@ -1,0 +1,456 @@
+/**
+ * Drives the instances of this host through the protocol in compute/kinds.ts. One reconcile reads the object as the API has it and
+ * what really runs, does the next step, and comes again on every change of either. Nothing is kept in memory that matters, so it can
+ * be killed between any two lines.
+ *
+ *   Pending ── custody given ──► Held, Preparing ──► Starting ── ready ──► Running ──► Stopping ──► Stopped, Released
+ *                                                                            │
+ *   incoming: None ──► Incoming ── received, source Released ──► Held, Running    source: ──► HandedOver, Released
+ *
+ * Rules for changes here:
+ *   - custody=Held is in the API before QEMU may write; custody=Released only when its process is gone or will never run again.
+ *   - Without an answer of the API nothing is started, stopped or removed.
+ */
+import type { Client } from "../client/client.ts";
+import { modify } from "../client/client.ts";
+import { Instance } from "../compute/kinds.ts";
+import type { Clock } from "../reconcile/clock.ts";
+import { Controller } from "../reconcile/controller.ts";
+import type { EventRecorder } from "../reconcile/events.ts";
+import { Informer } from "../reconcile/informer.ts";
+import { describeError, type Logger } from "../reconcile/log.ts";
+import { keyOf, setCondition } from "../resource/object.ts";
+import { parseBytes } from "../resource/quantity.ts";
+import type { HostEnvironment } from "./environment.ts";
+import {
+  type Hypervisor,
+  HypervisorError,
+  type MachineConfig,
+  type MachineEnd,
+  type MachineState,
+} from "./hypervisor.ts";
+import { Outgoing } from "./outgoing.ts";
+import { Peers } from "./peers.ts";
+import { guestAddresses, idOf, probe } from "./probe.ts";
+
+export type InstanceStatus = NonNullable<Instance["status"]>;
+
+export interface InstanceContext {
+  client: Client;
+  host: string;
+  hypervisor: Hypervisor;
+  environment: HostEnvironment;
+  clock: Clock;
+  log: Logger;
+  events: EventRecorder;
+  signal: AbortSignal;
+  intervals?: Partial<Intervals>;
+}
+
+/** Milliseconds. */
+export interface Intervals {
+  /** Between two probes of a guest that is not ready yet. */
+  probe: number;
+  /** Between two looks at a running one. */
+  refresh: number;
+  /** Between two looks for machines that nobody owns. */
+  sweep: number;
+  /** How long a guest may take to shut down. */
+  grace: number;
+}
+
+const INTERVALS: Intervals = { probe: 500, refresh: 30_000, sweep: 60_000, grace: 30_000 };
+const FINALIZER = "vireo.dev/instance";
+const TERMINAL = ["Stopped", "Failed", "HandedOver"];
+type Again = { requeueAfterMs: number } | undefined;
+
+export async function runInstances(context: InstanceContext): Promise<void> {
+  await new Instances(context).run();
+}
+
+class Instances {
+  readonly #c: InstanceContext;
+  readonly #intervals: Intervals;
+  readonly #own: Informer<Instance>;
+  readonly #controller: Controller;
+  readonly #peers: Peers;
+  readonly #outgoing: Outgoing;
+
+  constructor(context: InstanceContext) {
+    this.#c = context;
+    const { client, host, log } = context;
+    this.#intervals = { ...INTERVALS, ...context.intervals };
+    this.#own = new Informer(client, Instance, { fieldSelector: `spec.host=${host}`, log });
+    this.#controller = new Controller({
+      name: "instances",
+      log,
+      workers: 16,
+      backoff: { baseMs: 50, maxMs: 5000 },
+      reconcile: (key) => this.#reconcile(key),
+    });
+    this.#peers = new Peers(context, (key) => this.#controller.enqueue(key));
+    this.#outgoing = new Outgoing(context, this.#peers, (instance, change) => this.#write(instance, change));
+  }
+
+  async run(): Promise<void> {
+    const { signal, hypervisor, clock, log } = this.#c;
+    const byId = new Map<string, string>();
+    this.#own.onChange((key, object) => {
+      if (object?.metadata.uid) byId.set(object.metadata.uid, key);
+      this.#controller.enqueue(key);
+    });
+    const unsubscribe = hypervisor.onChange((id) => {
+      const key = byId.get(id);
+      if (key) this.#controller.enqueue(key);
+    });
+    const running = [this.#own.run(signal), this.#controller.run(signal)];
+    await Promise.race([this.#own.synced, aborted(signal)]);
+    while (!signal.aborted) {
+      await this.#sweep().catch((error: unknown) => log.warn("instances.sweep", { error }));
+      await clock.sleep(this.#intervals.sweep, signal);
+    }
+    unsubscribe();
+    await Promise.all(running);
+  }
+
+  /** Stops machines whose Instance is gone: only after the API itself has said so, never on silence. */
+  async #sweep(): Promise<void> {
+    const { hypervisor, client, host, events, log } = this.#c;
+    const machines = await hypervisor.list();
+    if (machines.length === 0) return;
+    const { items } = await client.list(Instance, { fieldSelector: `spec.host=${host}` });
+    const known = new Set(items.map((instance) => instance.metadata.uid));
+    for (const machine of machines) {
+      if (known.has(machine.id)) continue;
+      if (machine.state !== "ended") {
+        log.warn("instances.orphan", { id: machine.id, pid: machine.pid });
+        events.record(
+          { kind: "Host", name: host },
+          "Warning",
+          "OrphanStopped",
+          `machine ${machine.id} (process ${machine.pid}) has no Instance any more and was stopped`,
+        );
+        await hypervisor.stop(machine.id, 0);
+      }
+      await hypervisor.forget(machine.id);
+    }
+  }
+
+  async #reconcile(key: string): Promise<Again> {
+    const [namespace = "", name = ""] = key.split("/");
+    const instance = await this.#c.client.get(Instance, { namespace, name });
+    if (!instance || instance.spec.host !== this.#c.host) {
+      this.#peers.release(key);
+      return undefined;
+    }
+    const status = instance.status ?? {};
+    const machine = await this.#c.hypervisor.get(idOf(instance));
+    if (TERMINAL.includes(status.phase ?? "")) return this.#clean(instance, machine);
+    if (status.custody === "Held") return this.#held(instance, machine);
+    if (instance.spec.incoming) return this.#incoming(instance, machine);
+    return this.#waiting(instance);
+  }
+
+  // --- a cold start ---
+
+  /** No custody yet: waits until the predecessor has released it. */
+  async #waiting(instance: Instance): Promise<Again> {
+    if (!wanted(instance)) return this.#finish(instance, { reason: "Requested", message: "never started" });
+    if (!(await this.#custodyGiven(instance))) {
+      await this.#write(instance, {
+        phase: "Pending",
+        ...ready(
+          instance,
+          this.#now(),
+          false,
+          "WaitsForCustody",
+          `waits until ${instance.spec.predecessor} has given up the disks`,
+        ),
+      });
+      return { requeueAfterMs: 5000 };
+    }
+    const held = await this.#write(instance, {
+      phase: "Preparing",
+      custody: "Held",
+      ...ready(instance, this.#now(), false, "Preparing", "disks and network are being prepared"),
+    });
+    return held && this.#held(held, await this.#c.hypervisor.get(idOf(held)));
+  }
+
+  async #custodyGiven(instance: Instance): Promise<boolean> {
+    const { predecessor } = instance.spec;
+    if (!predecessor) return true;
+    const at = { name: predecessor, namespace: instance.metadata.namespace ?? "" };
+    this.#peers.watch(keyOf(instance), at);
+    const before = await this.#c.client.get(Instance, at);
+    return before === undefined || before.status?.custody === "Released";
+  }
+
+  async #held(instance: Instance, machine: MachineState | undefined): Promise<Again> {
+    const phase = instance.status?.phase;
+    if (!machine && phase !== "Preparing")
+      return this.#finish(instance, { reason: "Killed", message: "its process and its records are gone" });
+    if (machine?.state === "ended")
+      return this.#finish(instance, machine.end ?? { reason: "Killed", message: "its process is gone" });
+    if (!wanted(instance)) return this.#stop(instance, machine);
+    if (!machine || machine.state === "incoming" || (machine.state === "paused" && phase === "Preparing"))
+      return this.#start(instance);
+    if (phase === "Preparing") return this.#started(instance, machine);
+    const moving = await this.#outgoing.step(instance, machine);
+    if (moving !== "stays") return moving;
+    if (phase === "Starting") return this.#awaitReady(instance);
+    return this.#refresh(instance);
+  }
+
+  async #start(instance: Instance): Promise<Again> {
+    const { hypervisor, environment, events } = this.#c;
+    let config: MachineConfig;
+    try {
+      config = { ...(await environment.prepare(instance)), ...describe(instance) };
+    } catch (error) {
+      const message = describeError(error);
+      await this.#write(instance, ready(instance, this.#now(), false, "PrepareFailed", message));
+      events.record(about(instance), "Warning", "PrepareFailed", message);
+      throw error;
+    }
+    try {
+      const machine = await hypervisor.start(config, "run");
+      return await this.#started(instance, machine);
+    } catch (error) {
+      if (!(error instanceof HypervisorError)) throw error;
+      return this.#finish(instance, { reason: "StartFailed", message: error.message });
+    }
+  }
+
+  async #started(instance: Instance, machine: MachineState): Promise<Again> {
+    await this.#write(instance, {
+      phase: "Starting",
+      pid: machine.pid,
+      machineType: machine.machineType,
+      startedTime: this.#now(),
+      ...ready(instance, this.#now(), false, "Booting", "the guest is booting"),
+    });
+    return { requeueAfterMs: this.#intervals.probe };
+  }
+
+  async #awaitReady(instance: Instance): Promise<Again> {
+    const result = await probe(instance, this.#c.hypervisor);
+    if (!result.ready) {
+      const started = Date.parse(instance.status?.startedTime ?? this.#now());
+      const limit = (instance.spec.readiness?.timeoutSeconds ?? 300) * 1000;
+      if (this.#c.clock.now().getTime() - started > limit)
+        await this.#write(
+          instance,
+          ready(
+            instance,
+            this.#now(),
+            false,
+            "NotReadyInTime",
+            `not ready after ${limit / 1000} s: ${result.message}`,
+          ),
+        );
+      return { requeueAfterMs: this.#intervals.probe };
+    }
+    const addresses = await this.#addresses(instance);
+    await this.#write(instance, {
+      phase: "Running",
+      readyTime: this.#now(),
+      addresses,
+      ...ready(instance, this.#now(), true, "Ready", result.message),
+    });
+    this.#c.events.record(about(instance), "Normal", "Running", `the guest is ready: ${result.message}`);
+    return { requeueAfterMs: this.#intervals.refresh };
+  }
+
+  async #addresses(instance: Instance): Promise<string[]> {
+    const seen = await guestAddresses(this.#c.hypervisor, idOf(instance));
+    return seen ?? instance.spec.interfaces.map(({ address }) => address);
+  }
+
+  async #refresh(instance: Instance): Promise<Again> {
+    const addresses = await this.#addresses(instance);
+    if (JSON.stringify(addresses) !== JSON.stringify(instance.status?.addresses))
+      await this.#write(instance, { addresses });
+    return { requeueAfterMs: this.#intervals.refresh };
+  }
+
+  // --- the target of a migration ---
+
+  async #incoming(instance: Instance, machine: MachineState | undefined): Promise<Again> {
+    const { hypervisor, environment } = this.#c;
+    const id = idOf(instance);
+    const { phase, received } = instance.status ?? {};
+    if (!wanted(instance)) {
+      if (machine) await hypervisor.kill(id);
+      return this.#finish(instance, { reason: "MigrationFailed", message: "called off" });
+    }
+    if (machine?.state === "ended" || (!machine && phase === "Incoming"))
+      return this.#finish(instance, {
+        reason: "MigrationFailed",
+        message: machine?.end?.message ?? "the incoming machine is gone",
+      });
+    if (!machine || phase !== "Incoming") {
+      try {
+        const config: MachineConfig = { ...(await environment.prepare(instance)), ...describe(instance) };
+        const { pid, machineType } = await hypervisor.start(config, "incoming");
+        const incomingAddress = await hypervisor.listen(id, environment.bindAddress);
+        await this.#write(instance, {
+          phase: "Incoming",
+          custody: "None",
+          pid,
+          machineType,
+          incomingAddress,
+        });
+      } catch (error) {
+        if (!(error instanceof HypervisorError)) throw error;
+        return this.#finish(instance, { reason: "MigrationFailed", message: error.message });
+      }
+      return { requeueAfterMs: 1000 };
+    }
+    if (machine.state === "incoming") return { requeueAfterMs: 1000 };
+    // All has arrived (or, after a crash of this agent, it runs already). The source must let go before it may run.
+    if (machine.state === "paused") {
+      if (!received) await this.#write(instance, { received: true });
+      if (!(await this.#custodyGiven(instance))) return { requeueAfterMs: 1000 };
+      await hypervisor.resume(id);
+    }
+    await this.#write(instance, {
+      phase: "Running",
+      custody: "Held",
+      pid: machine.pid,
+      startedTime: this.#now(),
+      readyTime: this.#now(),
+      ...ready(instance, this.#now(), true, "Migrated", `moved here from ${instance.spec.predecessor}`),
+    });
+    this.#peers.release(keyOf(instance));
+    return { requeueAfterMs: 100 };
+  }
+
+  // --- the end ---
+
+  async #stop(instance: Instance, machine: MachineState | undefined): Promise<Again> {
+    if (instance.status?.phase !== "Stopping")
+      await this.#write(instance, {
+        phase: "Stopping",
+        ...ready(instance, this.#now(), false, "Stopping", "the guest is asked to shut down"),
+      });
+    if (machine) await this.#c.hypervisor.stop(idOf(instance), this.#intervals.grace);
+    return this.#finish(instance, { reason: "Requested", message: "stopped on request" });
+  }
+
+  /** The run is over: its process is gone for sure, so custody is given up. */
+  async #finish(instance: Instance, end: MachineEnd): Promise<Again> {
+    const orderly = end.reason === "Requested" || end.reason === "GuestShutdown";
+    await this.#write(instance, {
+      phase: orderly ? "Stopped" : "Failed",
+      custody: "Released",
+      end: { ...end, time: this.#now() },
+      ...ready(instance, this.#now(), false, end.reason, end.message),
+    });
+    this.#c.events.record(about(instance), orderly ? "Normal" : "Warning", end.reason, end.message);
+    return { requeueAfterMs: 1 };
+  }
+
+  /** After the end: nothing of it is left on this host, and then the object may go. */
+  async #clean(instance: Instance, machine: MachineState | undefined): Promise<Again> {
+    const { hypervisor, environment, client } = this.#c;
+    this.#peers.release(keyOf(instance));
+    if (machine) {
+      if (machine.state !== "ended") await hypervisor.kill(machine.id);
+      await hypervisor.forget(machine.id);
+    }
+    await environment.release(instance);
+    if (!instance.metadata.deletionTimestamp || !instance.metadata.finalizers?.includes(FINALIZER))
+      return undefined;
+    if (instance.spec.destroyVolumes) await environment.destroyVolumes(instance);
+    await modify(client, Instance, at(instance), "object", (current) => ({
+      ...current,
+      metadata: {
+        ...current.metadata,
+        finalizers: current.metadata.finalizers?.filter((f) => f !== FINALIZER) ?? [],
+      },
+    }));
+    return undefined;
+  }
+
+  #now(): string {
+    return this.#c.clock.now().toISOString();
+  }
+
+  /** Changes this agent's part of the status, by compare-and-swap; a terminal status is never left again. */
+  async #write(instance: Instance, change: Partial<InstanceStatus>): Promise<Instance | undefined> {
+    return modify(this.#c.client, Instance, at(instance), "status", (current) => {
+      if (current.metadata.uid !== instance.metadata.uid || TERMINAL.includes(current.status?.phase ?? ""))
+        return undefined;
+      const { conditions, ...rest } = change;
+      const condition = conditions?.at(-1);
+      return {
+        ...current,
+        status: {
+          ...current.status,
+          ...rest,
+          ...(condition
+            ? { conditions: setCondition(current.status?.conditions, condition, this.#now()) }
+            : {}),
+        },
+      };
+    });
+  }
+}
+
+const wanted = (instance: Instance) => instance.spec.running && !instance.metadata.deletionTimestamp;
+const at = (instance: Instance) => ({
+  name: instance.metadata.name,
+  namespace: instance.metadata.namespace ?? "",
+});
+const about = (instance: Instance) => ({
+  kind: "VirtualMachine",
+  name: instance.spec.vm,
+  namespace: instance.metadata.namespace ?? "",
+});
+
+/** The Ready condition, as a change for #write. */
+function ready(
+  instance: Instance,
+  now: string,
+  isReady: boolean,
+  reason: string,
+  message: string,
+): Pick<InstanceStatus, "conditions"> {
+  return {
+    conditions: [
+      {
+        type: "Ready",
+        status: isReady ? "True" : "False",
+        reason,
+        message,
+        lastTransitionTime: now,
+        observedGeneration: instance.metadata.generation ?? 0,
+      },
+    ],
+  };
+}
+
+function describe(
+  instance: Instance,
+): Pick<MachineConfig, "id" | "name" | "cpus" | "memory" | "machineType"> {
+  const { spec, metadata } = instance;
+  return {
+    id: idOf(instance),
+    name: metadata.name,
+    cpus: spec.cpus,
+    memory: parseBytes(spec.memory),
+    ...(spec.machineType
+      ? { machineType: spec.machineType }
+      : status?.machineType
+        ? { machineType: status.machineType }
+        : {}),
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

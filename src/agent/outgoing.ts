@@ -1,0 +1,185 @@
+/**
+ * The source's part of a live migration; the protocol is in compute/kinds.ts. Up to the one write that releases custody, everything
+ * that goes wrong ends with the machine running on here.
+ */
+import type { Client } from "../client/client.ts";
+import { Instance } from "../compute/kinds.ts";
+import type { Clock } from "../reconcile/clock.ts";
+import { describeError, type Logger } from "../reconcile/log.ts";
+import { isApiError } from "../resource/errors.ts";
+import { keyOf } from "../resource/object.ts";
+import type { Hypervisor, MachineState, MigrationProgress } from "./hypervisor.ts";
+import type { InstanceStatus } from "./instances.ts";
+import type { Peers } from "./peers.ts";
+import { idOf } from "./probe.ts";
+
+/** How long a target may take to say that all has arrived, before the machine runs on here. The guest stands still meanwhile. */
+const CONFIRM_MS = 5000;
+/** Between two looks while memory is sent; events wake us earlier. */
+const PROGRESS_MS = 1000;
+
+type Migration = NonNullable<InstanceStatus["migration"]>;
+type Again = { requeueAfterMs: number } | undefined;
+
+export class Outgoing {
+  readonly #c: { client: Client; hypervisor: Hypervisor; clock: Clock; log: Logger };
+  readonly #peers: Peers;
+  readonly #write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>;
+  /** When the machine was seen standing still, completed, for the time limit above. A restarted agent begins to count anew. */
+  readonly #completedAt = new Map<string, number>();
+
+  constructor(
+    context: { client: Client; hypervisor: Hypervisor; clock: Clock; log: Logger },
+    peers: Peers,
+    write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>,
+  ) {
+    this.#c = context;
+    this.#peers = peers;
+    this.#write = write;
+  }
+
+  /** One step. "stays": no migration is asked for or under way. */
+  async step(instance: Instance, machine: MachineState): Promise<Again | "stays"> {
+    const { hypervisor } = this.#c;
+    const id = idOf(instance);
+    const { migrateTo } = instance.spec;
+    const attempt = instance.status?.migration;
+    if (!migrateTo && !attempt && machine.state !== "postmigrate") return "stays";
+    if (
+      !migrateTo &&
+      attempt &&
+      ["Failed", "Cancelled"].includes(attempt.phase) &&
+      machine.state === "running"
+    )
+      return "stays";
+    const progress = await hypervisor.migration(id);
+    if (!migrateTo) return this.#callOff(instance, machine, progress);
+    const started = attempt?.to === migrateTo.instance;
+    if (started && ["Failed", "Cancelled"].includes(attempt.phase)) return "stays";
+    switch (progress.phase) {
+      case "none":
+      case "failed":
+      case "cancelled":
+        if (started) return this.#fail(instance, progress.error ?? "the stream to the target broke");
+        return this.#begin(instance, migrateTo);
+      case "active":
+        if (!started) await this.#note(instance, "Active", progress);
+        return { requeueAfterMs: PROGRESS_MS };
+      case "pre-switchover":
+        return this.#switchover(instance, migrateTo.instance);
+      case "completed":
+        return this.#handOver(instance, progress);
+    }
+  }
+
+  async #begin(instance: Instance, to: NonNullable<Instance["spec"]["migrateTo"]>): Promise<Again> {
+    this.#peers.watch(keyOf(instance), { name: to.instance, namespace: instance.metadata.namespace ?? "" });
+    try {
+      await this.#c.hypervisor.migrate(idOf(instance), to.address);
+    } catch (error) {
+      return this.#fail(instance, describeError(error));
+    }
+    await this.#note(instance, "Active", undefined);
+    return { requeueAfterMs: PROGRESS_MS };
+  }
+
+  /** The last moment to say no: the object is read again, so a cancel that was acknowledged before now is honoured. */
+  async #switchover(instance: Instance, target: string): Promise<Again> {
+    const { client, hypervisor } = this.#c;
+    const namespace = instance.metadata.namespace ?? "";
+    const [now, peer] = await Promise.all([
+      client.get(Instance, { name: instance.metadata.name, namespace }),
+      client.get(Instance, { name: target, namespace }),
+    ]);
+    if (!now) return undefined;
+    if (now.spec.migrateTo?.instance !== target || peer?.status?.phase !== "Incoming") {
+      await hypervisor.cancelMigration(idOf(instance));
+      return this.#fail(now, "the target is no longer there");
+    }
+    const progress = await hypervisor.switchover(idOf(instance));
+    if (progress.phase !== "completed")
+      return this.#fail(now, progress.error ?? "the target broke off the switchover");
+    return this.#handOver(now, progress);
+  }
+
+  /** Memory is over there, the guest stands still: release custody once the target has it all, or run on here. */
+  async #handOver(instance: Instance, progress: MigrationProgress): Promise<Again> {
+    const { client, clock, hypervisor } = this.#c;
+    const key = keyOf(instance);
+    const target = instance.spec.migrateTo?.instance ?? "";
+    this.#peers.watch(key, { name: target, namespace: instance.metadata.namespace ?? "" });
+    const peer = await client.get(Instance, { name: target, namespace: instance.metadata.namespace ?? "" });
+    const since = this.#completedAt.get(key) ?? clock.now().getTime();
+    this.#completedAt.set(key, since);
+    if (!peer?.status?.received || peer.status.phase !== "Incoming") {
+      const lost = peer?.status?.phase !== "Incoming";
+      if (!lost && clock.now().getTime() - since < CONFIRM_MS) return { requeueAfterMs: 100 };
+      this.#completedAt.delete(key);
+      await hypervisor.resume(idOf(instance));
+      return this.#fail(
+        instance,
+        lost
+          ? "the target ended before it had everything"
+          : `the target did not confirm within ${CONFIRM_MS} ms`,
+      );
+    }
+    const time = clock.now().toISOString();
+    try {
+      // The flip. Compare-and-swap on the object in which migrateTo was checked; a Conflict means: look again.
+      await client.updateStatus(Instance, {
+        ...instance,
+        status: {
+          ...instance.status,
+          phase: "HandedOver",
+          custody: "Released",
+          migration: { ...figures(progress), to: target, phase: "Completed" },
+          end: { reason: "HandedOver", message: `moved to ${peer.spec.host ?? "another host"}`, time },
+        },
+      });
+    } catch (error) {
+      if (isApiError(error, "Conflict")) return { requeueAfterMs: 1 };
+      throw error; // an answer that was lost: the next look reads what really happened
+    }
+    this.#completedAt.delete(key);
+    return { requeueAfterMs: 500 };
+  }
+
+  /** migrateTo was taken back: whatever the stream does, the machine runs on here. */
+  async #callOff(instance: Instance, machine: MachineState, progress: MigrationProgress): Promise<Again> {
+    const { hypervisor } = this.#c;
+    this.#peers.release(keyOf(instance));
+    this.#completedAt.delete(keyOf(instance));
+    if (["active", "pre-switchover"].includes(progress.phase))
+      await hypervisor.cancelMigration(idOf(instance));
+    else if (machine.state !== "running") await hypervisor.resume(idOf(instance));
+    const { migration } = instance.status ?? {};
+    if (migration && ["Active", "PreSwitchover"].includes(migration.phase))
+      await this.#write(instance, { migration: { ...migration, phase: "Cancelled" } });
+    return { requeueAfterMs: 100 };
+  }
+
+  async #fail(instance: Instance, error: string): Promise<Again> {
+    this.#c.log.warn("migration.failed", { instance: keyOf(instance), error });
+    const to = instance.spec.migrateTo?.instance ?? instance.status?.migration?.to ?? "";
+    await this.#write(instance, { migration: { to, phase: "Failed", error } });
+    return { requeueAfterMs: 1000 };
+  }
+
+  async #note(
+    instance: Instance,
+    phase: Migration["phase"],
+    progress: MigrationProgress | undefined,
+  ): Promise<void> {
+    const to = instance.spec.migrateTo?.instance ?? "";
+    await this.#write(instance, { migration: { ...(progress ? figures(progress) : {}), to, phase } });
+  }
+}
+
+function figures(progress: MigrationProgress): Omit<Migration, "to" | "phase"> {
+  return {
+    transferredBytes: Math.round(progress.transferredBytes),
+    remainingBytes: Math.round(progress.remainingBytes),
+    totalMs: Math.round(progress.totalMs),
+    downtimeMs: Math.round(progress.downtimeMs),
+  };
+}

@@ -1,0 +1,304 @@
+/**
+ * A hypervisor that only pretends, in memory, for seeded crash tests: several hosts share one PretendWorld, which outlives
+ * agents as QEMU processes do. The world checks rule 1 at every step: a disk is open for writing by at most one machine. As in
+ * QEMU, a machine opens its disks at `cont`, lets go of them in postmigrate, and image locks are NOT simulated: they
+ * must never be what saves us.
+ */
+import type { Instance } from "../compute/kinds.ts";
+import type { HostEnvironment, Prepared } from "./environment.ts";
+import {
+  type Hypervisor,
+  HypervisorError,
+  type MachineConfig,
+  type MachineEnd,
+  type MachineId,
+  type MachineState,
+  type MigrationProgress,
+} from "./hypervisor.ts";
+
+interface Machine {
+  host: string;
+  config: MachineConfig;
+  pid: number;
+  state: MachineState["state"];
+  bootedAt: number;
+  end?: MachineEnd;
+  stopRequested?: boolean;
+  migration: MigrationProgress;
+  target?: MachineId;
+}
+
+const IDLE: MigrationProgress = {
+  phase: "none",
+  transferredBytes: 0,
+  remainingBytes: 0,
+  totalMs: 0,
+  downtimeMs: 0,
+};
+
+export interface PretendOptions {
+  /** 0 … 1; seeded, so that a run can be repeated. */
+  random: () => number;
+  /** Longest time of a step (a start, a stream), ms. */
+  stepMs: number;
+  /** Chance that a stream breaks. */
+  breakage: number;
+}
+
+export class PretendWorld {
+  readonly machines = new Map<MachineId, Machine>();
+  /** Every breach of rule 1, in words. Must stay empty. */
+  readonly violations: string[] = [];
+  /** What happened, for the trace of a failed run. */
+  readonly trace: string[] = [];
+  readonly options: PretendOptions;
+  #nextPid = 1000;
+  readonly #listeners = new Map<string, Set<(id: MachineId) => void>>();
+
+  constructor(options: PretendOptions) {
+    this.options = options;
+  }
+
+  get nextPid(): number {
+    return this.#nextPid++;
+  }
+
+  /** A step of up to `stepMs`. */
+  pause(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, this.options.random() * this.options.stepMs));
+  }
+
+  set(id: MachineId, change: Partial<Machine>): void {
+    const machine = this.machines.get(id);
+    if (!machine) return;
+    Object.assign(machine, change);
+    this.trace.push(`${machine.config.name}@${machine.host} ${machine.state} ${machine.migration.phase}`);
+    this.#check();
+    for (const listener of this.#listeners.get(machine.host) ?? []) listener(id);
+  }
+
+  add(id: MachineId, machine: Machine): void {
+    this.machines.set(id, machine);
+    this.set(id, {});
+  }
+
+  subscribe(host: string, listener: (id: MachineId) => void): () => void {
+    const set = this.#listeners.get(host) ?? new Set();
+    this.#listeners.set(host, set.add(listener));
+    return () => set.delete(listener);
+  }
+
+  /** The machines that have `path` open for writing now. */
+  writersOf(path: string): Machine[] {
+    return [...this.machines.values()].filter(
+      (m) =>
+        (m.state === "running" || m.state === "paused") &&
+        m.config.disks.some((d) => d.path === path && !d.readOnly),
+    );
+  }
+
+  #check(): void {
+    const paths = new Set([...this.machines.values()].flatMap((m) => m.config.disks.map((d) => d.path)));
+    for (const path of paths) {
+      // An incoming machine whose memory has arrived is `received`: paused, but its disks are not activated before `cont`.
+      const writers = this.writersOf(path).filter(
+        (m) => !(m.state === "paused" && m.migration.phase === "none" && m.target === ARRIVED),
+      );
+      if (writers.length > 1)
+        this.violations.push(
+          `${path} is open for writing by ${writers.map((m) => `${m.config.name}@${m.host}`).join(" and ")}`,
+        );
+    }
+  }
+
+  /** The machine's process dies, as by SIGKILL. */
+  crash(id: MachineId): void {
+    this.set(id, { state: "ended", end: { reason: "Killed", message: "killed by the test" } });
+  }
+}
+
+/** Marks a paused incoming machine whose disks are not active yet. */
+const ARRIVED = "arrived" as MachineId;
+
+export class PretendHypervisor implements Hypervisor {
+  readonly #world: PretendWorld;
+  readonly #host: string;
+
+  constructor(world: PretendWorld, host: string) {
+    this.#world = world;
+    this.#host = host;
+  }
+
+  #find(id: MachineId): Machine | undefined {
+    const machine = this.#world.machines.get(id);
+    return machine?.host === this.#host ? machine : undefined;
+  }
+
+  #need(id: MachineId): Machine {
+    const machine = this.#find(id);
+    if (!machine || machine.state === "ended")
+      throw new HypervisorError(`no machine ${id} runs on this host`);
+    return machine;
+  }
+
+  async list(): Promise<MachineState[]> {
+    return [...this.#world.machines.entries()]
+      .filter(([, m]) => m.host === this.#host)
+      .map(([id, m]) => stateOf(id, m));
+  }
+
+  async get(id: MachineId): Promise<MachineState | undefined> {
+    const machine = this.#find(id);
+    return machine && stateOf(id, machine);
+  }
+
+  async start(config: MachineConfig, how: "run" | "incoming"): Promise<MachineState> {
+    await this.#world.pause();
+    const there = this.#find(config.id);
+    if (!there)
+      this.#world.add(config.id, {
+        host: this.#host,
+        config,
+        pid: this.#world.nextPid,
+        state: how === "run" ? "running" : "incoming",
+        bootedAt: Date.now(),
+        migration: IDLE,
+      });
+    await this.#world.pause();
+    return stateOf(config.id, this.#need(config.id));
+  }
+
+  async listen(id: MachineId): Promise<string> {
+    this.#need(id);
+    return `pretend:${id}`;
+  }
+
+  async resume(id: MachineId): Promise<void> {
+    const machine = this.#need(id);
+    if (machine.state === "running") return;
+    if (machine.state === "incoming") throw new HypervisorError("its memory has not all arrived yet");
+    this.#world.set(id, {
+      state: "running",
+      target: undefined as never,
+      migration: { ...IDLE, phase: machine.state === "postmigrate" ? "cancelled" : "none" },
+    });
+  }
+
+  async migrate(id: MachineId, address: string): Promise<void> {
+    const machine = this.#need(id);
+    if (["active", "pre-switchover", "completed"].includes(machine.migration.phase)) return;
+    const target = address.slice("pretend:".length) as MachineId;
+    this.#world.set(id, { target, migration: { ...IDLE, phase: "active" } });
+    void this.#stream(id, target);
+  }
+
+  /** Goes on whether or not an agent lives, as QEMU does. */
+  async #stream(id: MachineId, target: MachineId): Promise<void> {
+    await this.#world.pause();
+    const machine = this.#world.machines.get(id);
+    if (machine?.migration.phase !== "active" || machine.target !== target) return;
+    const there = this.#world.machines.get(target);
+    const broken = this.#world.options.random() < this.#world.options.breakage;
+    if (broken || there?.state !== "incoming") {
+      this.#world.set(id, { migration: { ...IDLE, phase: "failed", error: "pretended: the stream broke" } });
+      if (there?.state === "incoming")
+        this.#world.set(target, {
+          state: "ended",
+          end: { reason: "MigrationFailed", message: "pretended: the stream broke" },
+        });
+    } else this.#world.set(id, { migration: { ...IDLE, phase: "pre-switchover" } });
+  }
+
+  async migration(id: MachineId): Promise<MigrationProgress> {
+    return this.#need(id).migration;
+  }
+
+  async switchover(id: MachineId): Promise<MigrationProgress> {
+    const machine = this.#need(id);
+    if (machine.migration.phase === "pre-switchover") {
+      const there = machine.target && this.#world.machines.get(machine.target);
+      if (machine.target && there?.state === "incoming") {
+        this.#world.set(id, {
+          state: "postmigrate",
+          migration: { ...IDLE, phase: "completed", downtimeMs: 10 },
+        });
+        this.#world.set(machine.target, { state: "paused", target: ARRIVED });
+      } else
+        this.#world.set(id, {
+          migration: { ...IDLE, phase: "failed", error: "pretended: the target is gone" },
+        });
+    }
+    await this.#world.pause();
+    return this.#need(id).migration;
+  }
+
+  async cancelMigration(id: MachineId): Promise<void> {
+    const machine = this.#need(id);
+    if (["active", "pre-switchover"].includes(machine.migration.phase)) {
+      const there = machine.target && this.#world.machines.get(machine.target);
+      this.#world.set(id, { migration: { ...IDLE, phase: "cancelled" } });
+      if (machine.target && there?.state === "incoming")
+        this.#world.set(machine.target, {
+          state: "ended",
+          end: { reason: "MigrationFailed", message: "called off" },
+        });
+    }
+  }
+
+  async stop(id: MachineId): Promise<void> {
+    await this.#world.pause();
+    await this.#end(id);
+  }
+
+  async kill(id: MachineId): Promise<void> {
+    await this.#end(id);
+  }
+
+  async #end(id: MachineId): Promise<void> {
+    const machine = this.#find(id);
+    if (!machine || machine.state === "ended") return;
+    this.#world.set(id, { state: "ended", end: { reason: "Requested", message: "stopped on request" } });
+    await this.#world.pause();
+  }
+
+  async forget(id: MachineId): Promise<void> {
+    if (this.#find(id)?.state === "ended") this.#world.machines.delete(id);
+  }
+
+  async guestAgent(id: MachineId): Promise<unknown | undefined> {
+    const machine = this.#find(id);
+    return machine?.state === "running" && Date.now() - machine.bootedAt > this.#world.options.stepMs
+      ? {}
+      : undefined;
+  }
+
+  onChange(callback: (id: MachineId) => void): () => void {
+    return this.#world.subscribe(this.#host, callback);
+  }
+}
+
+function stateOf(id: MachineId, machine: Machine): MachineState {
+  const { pid, state, end } = machine;
+  return { id, pid, state, machineType: "pretend-1.0", ...(end ? { end } : {}) };
+}
+
+/** Disks that are only names, one a machine: what the world's check is about. */
+export class PretendEnvironment implements HostEnvironment {
+  readonly bindAddress = "pretend";
+  readonly destroyed: string[] = [];
+
+  async prepare(instance: Instance): Promise<Prepared> {
+    return {
+      disks: [{ path: diskOf(instance), format: "qcow2", readOnly: false }],
+      nics: [],
+      user: { uid: 1, gid: 1 },
+      accelerator: "tcg",
+    };
+  }
+  async release(): Promise<void> {}
+  async destroyVolumes(instance: Instance): Promise<void> {
+    this.destroyed.push(diskOf(instance));
+  }
+}
+
+export const diskOf = (instance: Instance) => `/pretend/${instance.spec.vmUid}`;

@@ -29,8 +29,12 @@ export async function runHostReconciler(context: HostContext): Promise<void> {
   const hosts = new Informer(client, Host, { log, clock });
   const leases = new Informer(client, Lease, { log, clock });
   const events = new EventRecorder(client, "host-reconciler", log, clock);
-  /** renewTime as last seen, since when, and whether we saw it change (a lease found at our start may be an old one). */
+  /** renewTime as last seen, since when, and whether we saw it made or changed (a lease found at our start may be an old one). */
   const seen = new Map<string, { renewTime: string; at: number; fresh: boolean }>();
+  let listed = false;
+  void leases.synced.then(() => {
+    listed = true;
+  });
   const controller = new Controller({ name: "host", log, clock, reconcile });
   hosts.onChange((name) => controller.enqueue(name));
   leases.onChange((key, lease) => {
@@ -42,7 +46,7 @@ export async function runHostReconciler(context: HostContext): Promise<void> {
       seen.set(name, {
         renewTime: lease.spec.renewTime,
         at: clock.now().getTime(),
-        fresh: old !== undefined,
+        fresh: listed,
       });
     controller.enqueue(name);
   });

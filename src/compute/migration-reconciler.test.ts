@@ -1,0 +1,149 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Instance, Migration, VirtualMachine } from "./kinds.ts";
+import { untilGone, untilObject } from "./testing/control-plane.ts";
+import { type Estate, NS, openEstate } from "./testing/estate.ts";
+
+let estate: Estate;
+beforeEach(async () => {
+  estate = await openEstate();
+  await estate.runMachine("web", "a");
+});
+afterEach(() => estate.close());
+
+const at = (name: string) => ({ name, namespace: NS });
+const move = (name: string, to = "b") =>
+  estate.client.create(Migration, {
+    metadata: at(name),
+    spec: { vm: "web", to, reason: "b is better" },
+  });
+const migration = (name: string, phase: string) =>
+  untilObject(estate.client, Migration, at(name), phase, (m) => m.status?.phase === phase);
+
+/** Plays both agents up to the flip. `between` runs before each write of an agent. */
+async function play(between: () => Promise<void> = async () => undefined) {
+  await move("m");
+  const target = await estate.instance("web-2");
+  expect(target.spec).toMatchObject({ incoming: true, predecessor: "web-1", host: "b" });
+  await between();
+  await estate.report("web-2", { phase: "Incoming", custody: "None", incomingAddress: "tcp:10.0.0.2:4444" });
+  const source = await estate.instance("web-1", (i) => i.spec.migrateTo !== undefined, "told to migrate");
+  expect(source.spec.migrateTo).toMatchObject({ instance: "web-2", address: "tcp:10.0.0.2:4444" });
+  await between();
+  await migration("m", "Running");
+  await estate.vm("web", (vm) => vm.status?.phase === "Migrating", "Migrating");
+  await between();
+}
+
+async function flip(between: () => Promise<void> = async () => undefined) {
+  await estate.report("web-1", {
+    phase: "HandedOver",
+    custody: "Released",
+    migration: { to: "web-2", phase: "Completed", downtimeMs: 42 },
+  });
+  await between();
+  await estate.report("web-2", { custody: "Held", phase: "Running" });
+}
+
+describe("Migration reconciler", () => {
+  for (const crashing of [false, true])
+    it(`moves a machine${crashing ? ", killed and started again at every step" : ""}`, async () => {
+      const between = crashing ? () => estate.restartReconcilers() : undefined;
+      await play(between);
+      await flip(between);
+      const done = await migration("m", "Succeeded");
+      expect(done.status).toMatchObject({ source: "web-1", target: "web-2", from: "a", downtimeMs: 42 });
+      await estate.finalize("web-1");
+      await untilGone(estate.client, Instance, at("web-1"));
+      const vm = await estate.vm("web", (o) => o.status?.phase === "Running");
+      expect(vm.status).toMatchObject({ host: "b", instance: "web-2", why: "b is better", sequence: 2 });
+    });
+
+  it("is called off before the flip: order taken back, target deleted, machine stays", async () => {
+    await play();
+    await estate.client.patch(Migration, at("m"), { spec: { cancel: true } });
+    const source = await estate.instance("web-1", (i) => i.spec.migrateTo === undefined, "order taken back");
+    expect(source.status?.custody).toBe("Held");
+    await estate.finalize("web-2");
+    await migration("m", "Cancelled");
+    const vm = await estate.vm("web", (o) => o.status?.phase === "Running");
+    expect(vm.status).toMatchObject({ host: "a", instance: "web-1" });
+  });
+
+  it("is not called off after the flip", async () => {
+    await play();
+    await estate.stopReconcilers();
+    await flip();
+    await estate.client.patch(Migration, at("m"), { spec: { cancel: true } });
+    await estate.restartReconcilers();
+    await migration("m", "Succeeded");
+  });
+
+  it("fails with the reasons of both ends; a second one may follow when the target is gone", async () => {
+    await play();
+    await estate.report("web-1", { migration: { to: "web-2", phase: "Failed", error: "connection reset" } });
+    const failed = await migration("m", "Failed");
+    expect(failed.status?.message).toContain("connection reset");
+    await move("m2", "c");
+    const waiting = await untilObject(estate.client, Migration, at("m2"), "waiting", (m) =>
+      Boolean(m.status?.message?.includes("web-2")),
+    );
+    expect(waiting.status?.phase).toBe("Pending");
+    await estate.finalize("web-2");
+    expect((await estate.instance("web-3")).spec).toMatchObject({ predecessor: "web-1", host: "c" });
+  });
+
+  it("source crashes before the flip: target goes, the machine starts again cold", async () => {
+    await play();
+    await estate.end("web-1", "Crashed");
+    await migration("m", "Failed");
+    await estate.finalize("web-2");
+    const cold = await estate.instance("web-3");
+    expect(cold.spec.incoming).toBeUndefined();
+    expect(cold.spec.predecessor).toBeDefined();
+  });
+
+  it("target dies after the flip: the machine starts again cold", async () => {
+    await play();
+    await estate.report("web-1", { phase: "HandedOver", custody: "Released" });
+    await estate.end("web-2", "Crashed");
+    await migration("m", "Failed");
+    const cold = await estate.instance("web-3");
+    expect(cold.spec.predecessor).toBe("web-2");
+  });
+
+  it("deleted midway, it is called off", async () => {
+    await play();
+    await estate.client.delete(Migration, at("m"));
+    await estate.instance("web-1", (i) => i.spec.migrateTo === undefined, "order taken back");
+    await estate.finalize("web-2");
+    await estate.vm("web", (o) => o.status?.phase === "Running" && o.status.host === "a");
+  });
+
+  it("stopping the machine ends it", async () => {
+    await play();
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { running: false } });
+    expect((await migration("m", "Failed")).status?.message).toContain("stopped");
+    await estate.finalize("web-2");
+    await estate.end("web-1", "Requested");
+    await estate.vm("web", (o) => o.status?.phase === "Stopped");
+  });
+
+  it.each([
+    ["a", "runs on a already"],
+    ["nowhere", "host nowhere (spec.to) does not exist"],
+    ["c", "host c is not ready: played"],
+  ])("to %s: %s", async (to, message) => {
+    await estate.hostReady("c", "Unknown");
+    await move("m", to);
+    expect((await migration("m", "Failed")).status?.message).toContain(message);
+    expect((await estate.client.list(Instance)).items).toHaveLength(1);
+  });
+
+  it("refuses a host without the memory", async () => {
+    await estate.runMachine("big", "b", { memory: "1000Mi" });
+    await move("m");
+    expect((await migration("m", "Failed")).status?.message).toBe(
+      "host b has 24Mi of 1Gi memory free, the machine needs 64Mi",
+    );
+  });
+});

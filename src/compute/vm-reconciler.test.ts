@@ -1,0 +1,170 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { Image } from "../images/kinds.ts";
+import { Event } from "../reconcile/kinds.ts";
+import { getCondition } from "../resource/object.ts";
+import { Instance, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
+import { until, untilGone } from "./testing/control-plane.ts";
+import { createImage, type Estate, imageStatus, NS, openEstate } from "./testing/estate.ts";
+
+let estate: Estate;
+afterEach(() => estate.close());
+
+const ready = (vm: VirtualMachine) => getCondition(vm.status?.conditions, "Ready");
+const phase = (wanted: string) => (vm: VirtualMachine) => vm.status?.phase === wanted;
+const at = (name: string) => ({ name, namespace: NS });
+
+describe("VirtualMachine reconciler", () => {
+  it("waits for image and network, says so, then makes instance 1 with addresses", async () => {
+    estate = await openEstate({ image: false });
+    await estate.createMachine("web", { networks: ["default", "more"] });
+    const missing = await estate.vm("web", (vm) => ready(vm)?.reason === "ImageMissing");
+    expect(missing.status?.phase).toBe("Pending");
+    expect(ready(missing)?.message).toContain("image web (spec.image) does not exist");
+    await estate.client.create(Image, { metadata: { name: "web" }, spec: { file: "web.qcow2" } });
+    await imageStatus(estate.client, { phase: "Building", progress: "packages" });
+    const building = await estate.vm("web", (vm) => ready(vm)?.message.includes("Building") ?? false);
+    expect(ready(building)?.message).toBe("image web is not ready: Building, packages");
+    await imageStatus(estate.client, { phase: "Ready", file: "web.qcow2" });
+    await estate.vm("web", (vm) => ready(vm)?.reason === "NetworkMissing");
+    expect((await estate.client.list(Instance)).items).toEqual([]);
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { running: false } });
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { networks: ["default"] } });
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { running: true } });
+    const instance = await estate.instance("web-1");
+    expect(instance.spec).toMatchObject({ vm: "web", cpus: 1, memory: "64Mi", image: "web", running: true });
+    expect(instance.spec.predecessor).toBeUndefined();
+    expect(instance.metadata.ownerReferences?.[0]).toMatchObject({ kind: "VirtualMachine", name: "web" });
+    const vm = await estate.vm("web", (o) => o.status?.instance === "web-1");
+    expect(vm.status).toMatchObject({ sequence: 1, phase: "Pending" });
+    expect(vm.status?.interfaces?.[0]?.address).toBe("10.77.0.3");
+    expect(vm.metadata.finalizers).toContain(VOLUMES_FINALIZER);
+  });
+
+  it("follows its instance: host, why, addresses; tells what the director says", async () => {
+    estate = await openEstate();
+    await estate.createMachine("web");
+    await estate.instance("web-1");
+    await estate.report("web-1", {
+      conditions: [
+        {
+          type: "Scheduled",
+          status: "False",
+          reason: "Unschedulable",
+          message: "needs 64Mi, no host has it",
+          lastTransitionTime: new Date().toISOString(),
+        },
+      ],
+    });
+    await estate.vm("web", (vm) => ready(vm)?.message === "needs 64Mi, no host has it");
+    await estate.bind("web-1", "a");
+    await estate.report("web-1", { custody: "Held", phase: "Starting" });
+    await estate.vm("web", phase("Starting"));
+    await estate.report("web-1", { phase: "Running", addresses: ["10.77.0.3"] });
+    const vm = await estate.vm("web", phase("Running"));
+    expect(vm.status).toMatchObject({ host: "a", why: "a is best", addresses: ["10.77.0.3"] });
+    expect(ready(vm)).toMatchObject({ status: "True", observedGeneration: vm.metadata.generation });
+    await until("the event", async () =>
+      (await estate.client.list(Event)).items.some(({ spec }) => spec.reason === "Running"),
+    );
+  });
+
+  it("stops, starts again as instance 2 behind instance 1, and removes 1 once 2 has the disks", async () => {
+    estate = await openEstate();
+    await estate.runMachine("web", "a");
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { running: false } });
+    await estate.instance("web-1", (i) => !i.spec.running);
+    await estate.vm("web", phase("Stopping"));
+    await estate.end("web-1", "Requested");
+    const stopped = await estate.vm("web", phase("Stopped"));
+    expect(stopped.status?.host).toBeUndefined();
+    expect(stopped.status?.interfaces?.[0]?.address).toBe("10.77.0.3");
+    await estate.restartReconcilers();
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { running: true } });
+    const next = await estate.instance("web-2");
+    expect(next.spec.predecessor).toBe("web-1");
+    await estate.bind("web-2", "b");
+    await estate.report("web-2", { custody: "Held", phase: "Running" });
+    await estate.finalize("web-1");
+    await untilGone(estate.client, Instance, at("web-1"));
+    expect((await estate.vm("web", phase("Running"))).status).toMatchObject({ host: "b", restarts: 0 });
+  });
+
+  it("restarts after a crash with back-off, but not after the guest's own shutdown", async () => {
+    estate = await openEstate();
+    await estate.runMachine("web", "a");
+    await estate.end("web-1", "Crashed", "signal 11");
+    await estate.vm("web", (vm) => ready(vm)?.reason === "BackOff");
+    await estate.instance("web-2");
+    const vm = await estate.vm("web", (o) => o.status?.instance === "web-2");
+    expect(vm.status).toMatchObject({ restarts: 1, lastEnd: { reason: "Crashed", message: "signal 11" } });
+    await estate.bind("web-2", "a");
+    await estate.report("web-2", { custody: "Held", phase: "Running" });
+    await estate.end("web-2", "GuestShutdown");
+    const down = await estate.vm("web", phase("Stopped"));
+    expect(ready(down)?.reason).toBe("GuestShutdown");
+    // Only after somebody said stop and start.
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { running: false } });
+    await estate.instance("web-2", (i) => !i.spec.running);
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { running: true } });
+    await estate.instance("web-3");
+  });
+
+  it("stays failed with restart: Never", async () => {
+    estate = await openEstate();
+    await estate.runMachine("web", "a", { restart: "Never" });
+    await estate.end("web-1", "Killed", "out of memory");
+    const vm = await estate.vm("web", phase("Failed"));
+    expect(ready(vm)?.message).toContain("out of memory");
+    expect((await estate.client.list(Instance)).items).toHaveLength(1);
+  });
+
+  it("calls a machine on a silent host Unknown, and never starts it elsewhere", async () => {
+    estate = await openEstate();
+    await estate.runMachine("web", "a");
+    await estate.hostReady("a", "Unknown");
+    const vm = await estate.vm("web", phase("Unknown"));
+    expect(vm.status?.host).toBe("a");
+    expect(ready(vm)).toMatchObject({ status: "Unknown", reason: "HostSilent" });
+    await estate.restartReconcilers();
+    await estate.hostReady("b", "Unknown");
+    await estate.hostReady("a", "True");
+    await estate.vm("web", phase("Running"));
+    expect((await estate.client.list(Instance)).items).toHaveLength(1);
+  });
+
+  it("deletes: stops first, lets the last agent destroy the volumes, then goes", async () => {
+    estate = await openEstate();
+    await estate.runMachine("web", "a");
+    await estate.client.delete(VirtualMachine, at("web"));
+    const stopping = await estate.instance("web-1", (i) => !i.spec.running);
+    expect(stopping.metadata.deletionTimestamp).toBeUndefined();
+    expect(stopping.spec.destroyVolumes).toBeUndefined();
+    await estate.end("web-1", "Requested");
+    await estate.instance("web-1", (i) => i.spec.destroyVolumes === true, "destroyVolumes");
+    await estate.restartReconcilers();
+    await estate.finalize("web-1");
+    await untilGone(estate.client, VirtualMachine, at("web"));
+  });
+
+  it("takes an instance away that has no host yet; it cannot be bound afterwards", async () => {
+    estate = await openEstate();
+    await estate.createMachine("web");
+    await estate.instance("web-1");
+    await estate.client.delete(VirtualMachine, at("web"));
+    await untilGone(estate.client, Instance, at("web-1"));
+    await untilGone(estate.client, VirtualMachine, at("web"));
+    await createImage(estate.client).catch(() => undefined);
+  });
+
+  it("gives each of many machines its own address, whoever asks at once", async () => {
+    estate = await openEstate();
+    await Promise.all(Array.from({ length: 30 }, (_, i) => estate.createMachine(`m${i}`)));
+    const addresses = await Promise.all(
+      Array.from({ length: 30 }, async (_, i) => {
+        const vm = await estate.vm(`m${i}`, (o) => o.status?.interfaces !== undefined);
+        return vm.status?.interfaces?.[0]?.address;
+      }),
+    );
+    expect(new Set(addresses).size).toBe(30);
+  });
+});

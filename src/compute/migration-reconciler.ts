@@ -190,6 +190,7 @@ class MigrationReconciler {
       vm,
       {
         ...copied(spec),
+        ...(source.status?.machineType ? { machineType: source.status.machineType } : {}),
         interfaces: spec.interfaces,
         predecessor: source.metadata.name,
         incoming: true,

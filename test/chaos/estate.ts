@@ -1,0 +1,239 @@
+/** An estate of one seed: a control plane, three hosts and a user, in this process, over a pretended world that outlives them. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runAgent } from "../../src/agent/agent.ts";
+import { killable } from "../../src/agent/killable.ts";
+import {
+  diskOf,
+  PretendEnvironment,
+  PretendHypervisor,
+  PretendWorld,
+} from "../../src/agent/pretend-hypervisor.ts";
+import type { Client } from "../../src/client/client.ts";
+import { runHostReconciler } from "../../src/compute/host-reconciler.ts";
+import { type HostFacts, Instance, Network, StoragePool, VirtualMachine } from "../../src/compute/kinds.ts";
+import { runMigrationReconciler } from "../../src/compute/migration-reconciler.ts";
+import { runVirtualMachineReconciler } from "../../src/compute/vm-reconciler.ts";
+import { Image } from "../../src/images/kinds.ts";
+import { systemClock } from "../../src/reconcile/clock.ts";
+import { createLogger, type Logger } from "../../src/reconcile/log.ts";
+import { isApiError } from "../../src/resource/errors.ts";
+import { Random } from "./random.ts";
+import { runTestScheduler } from "./scheduler.ts";
+import { Server } from "./server.ts";
+
+export const HOSTS = ["h1", "h2", "h3"];
+export const NS = "default";
+
+interface Running {
+  kill: () => void;
+}
+
+/** Watches that volumes are destroyed only of machines that nothing runs of and that are being deleted. */
+class WatchedEnvironment extends PretendEnvironment {
+  readonly #world: PretendWorld;
+  readonly #mayDestroy: (vm: string) => boolean;
+
+  constructor(world: PretendWorld, mayDestroy: (vm: string) => boolean) {
+    super();
+    this.#world = world;
+    this.#mayDestroy = mayDestroy;
+  }
+
+  override async destroyVolumes(instance: Instance): Promise<void> {
+    const disk = diskOf(instance);
+    this.#world.trace.push(`destroy ${disk} (${instance.spec.vm})`);
+    if (this.#world.writersOf(disk).length > 0)
+      this.#world.violations.push(
+        `the volumes of ${instance.spec.vm} were destroyed under a running machine`,
+      );
+    if (!this.#mayDestroy(instance.spec.vm))
+      this.#world.violations.push(`the volumes of ${instance.spec.vm} were destroyed, and nobody deleted it`);
+    await super.destroyVolumes(instance);
+  }
+}
+
+export class Estate {
+  readonly random: Random;
+  readonly world: PretendWorld;
+  readonly log: Logger;
+  readonly server: Server;
+  /** The user's own connection. */
+  readonly user: Client;
+  /** Machines the user has asked to delete. */
+  readonly deleted = new Set<string>();
+  readonly #folder = mkdtempSync(join(tmpdir(), "vireo-chaos-"));
+  readonly #environment: WatchedEnvironment;
+  readonly #agents = new Map<string, Running>();
+  #reconcilers: Running[] = [];
+  #over = false;
+  readonly #planes: number;
+
+  constructor(seed: number) {
+    this.random = new Random(seed);
+    this.world = new PretendWorld({ random: () => this.random.next(), stepMs: 4, breakage: 0.1 });
+    this.log = createLogger("chaos", (line) => this.trace(line.trim()));
+    this.server = new Server(join(this.#folder, "store.db"));
+    this.user = this.server.connection();
+    this.#environment = new WatchedEnvironment(this.world, (vm) => this.deleted.has(vm));
+    // Every fourth run has two control planes that both believe to lead: compare-and-swap alone has to be enough.
+    this.#planes = seed % 4 === 0 ? 2 : 1;
+  }
+
+  trace(line: string): void {
+    this.world.trace.push(`${(performance.now() % 1e6).toFixed(1)} ${line}`);
+  }
+
+  async open(): Promise<void> {
+    await this.startControlPlane();
+    await this.user.create(StoragePool, {
+      metadata: { name: "default" },
+      spec: { directory: { path: "/pretend", shared: true } },
+    });
+    await this.user.create(Network, { metadata: { name: "default" }, spec: { subnet: "10.9.0.0/24" } });
+    await this.user.create(Image, { metadata: { name: "web" }, spec: { file: "web.qcow2" } });
+    const status = { phase: "Ready", file: "web.qcow2" };
+    await this.user.patch(Image, { name: "web" }, { status }, { subresource: "status" });
+    for (const host of HOSTS) this.startAgent(host);
+  }
+
+  async startControlPlane(): Promise<void> {
+    const client = await this.server.start();
+    for (let plane = 0; plane < this.#planes; plane++) {
+      const stop = new AbortController();
+      const wrapped = killable(client);
+      const context = {
+        client: wrapped.object,
+        clock: systemClock,
+        log: this.log.child({ plane }),
+        signal: stop.signal,
+      };
+      void runVirtualMachineReconciler({ ...context, restart: { baseMs: 10, maxMs: 100 } });
+      void runMigrationReconciler({ ...context, prepareTimeoutMs: 5000 });
+      void runHostReconciler({ ...context, silenceMs: 1500 });
+      void runTestScheduler({ ...context, random: this.random });
+      this.#reconcilers.push({
+        kill: () => {
+          wrapped.kill();
+          stop.abort(); // only ends its timers: it is cut off already
+        },
+      });
+    }
+  }
+
+  async killControlPlane(): Promise<void> {
+    this.trace("KILL control plane");
+    for (const reconciler of this.#reconcilers.splice(0)) reconciler.kill();
+    await this.server.kill();
+  }
+
+  startAgent(host: string): void {
+    if (this.#over) return;
+    const stop = new AbortController();
+    const client = killable(this.server.connection());
+    const hypervisor = killable(new PretendHypervisor(this.world, host));
+    const environment = killable(this.#environment);
+    void runAgent({
+      client: client.object,
+      name: host,
+      hypervisor: hypervisor.object,
+      environment: environment.object,
+      facts: FACTS,
+      capacity: { cpus: 64, memoryBytes: 64 * 2 ** 30 },
+      address: host,
+      version: "test",
+      log: this.log.child({ host }),
+      signal: stop.signal,
+      heartbeatSeconds: 0.25,
+      intervals: { probe: 4, refresh: 500, sweep: 300, grace: 5 },
+    });
+    this.#agents.set(host, {
+      kill: () => {
+        for (const part of [client, hypervisor, environment]) part.kill();
+        stop.abort();
+      },
+    });
+  }
+
+  killAgent(host: string): void {
+    this.trace(`KILL agent ${host}`);
+    this.#agents.get(host)?.kill();
+    this.#agents.delete(host);
+  }
+
+  hasAgent(host: string): boolean {
+    return this.#agents.has(host);
+  }
+
+  /** A user's request: tried again while the control plane is away, as people do. */
+  async ask<T>(what: string, request: (client: Client) => Promise<T>): Promise<T | undefined> {
+    this.trace(`user: ${what}`);
+    for (;;) {
+      try {
+        return await request(this.user);
+      } catch (error) {
+        if (isApiError(error, "AlreadyExists", "NotFound", "Invalid")) return undefined;
+        if (!isApiError(error, "ServiceUnavailable", "Conflict")) throw error;
+        await systemClock.sleep(3);
+      }
+    }
+  }
+
+  /** What is wrong now, if anything: the end state that every run has to reach. */
+  async complaints(): Promise<string[]> {
+    const vms = (await this.user.list(VirtualMachine)).items;
+    const instances = (await this.user.list(Instance)).items;
+    const wrong: string[] = [];
+    const machines = [...this.world.machines.entries()].filter(([, m]) => m.state !== "ended");
+    for (const vm of vms) {
+      const { name } = vm.metadata;
+      const own = instances.filter((i) => i.spec.vmUid === vm.metadata.uid);
+      const disk = `/pretend/${vm.metadata.uid}`;
+      const alive = machines.filter(([, m]) => m.config.disks.some((d) => d.path === disk));
+      const phase = vm.status?.phase;
+      if (vm.metadata.deletionTimestamp) wrong.push(`${name} is still being deleted`);
+      else if (vm.spec.running) {
+        if (phase !== "Running") wrong.push(`${name} should run, and is ${phase}`);
+        if (alive.length !== 1) wrong.push(`${name} should run once, and runs ${alive.length} times`);
+        else if (alive[0]?.[1].state !== "running") wrong.push(`${name}'s machine is ${alive[0]?.[1].state}`);
+        else if (alive[0]?.[1].host !== vm.status?.host)
+          wrong.push(`${name} runs on ${alive[0]?.[1].host}, and says ${vm.status?.host}`);
+      } else {
+        if (phase !== "Stopped") wrong.push(`${name} should be stopped, and is ${phase}`);
+        if (alive.length > 0) wrong.push(`${name} should be stopped, and runs ${alive.length} times`);
+      }
+      const live = own.filter((i) => i.status?.custody !== "Released");
+      if (live.length !== (vm.spec.running ? 1 : 0)) wrong.push(`${name} has ${live.length} live instances`);
+      if (own.length > 1) wrong.push(`${name} has ${own.length} instances`);
+      if (this.#environment.destroyed.includes(disk)) wrong.push(`the volumes of ${name} are gone`);
+    }
+    for (const name of this.deleted)
+      if (vms.some((vm) => vm.metadata.name === name)) wrong.push(`${name} is there`);
+    const known = new Set(vms.map((vm) => vm.metadata.uid));
+    for (const i of instances)
+      if (!known.has(i.spec.vmUid)) wrong.push(`instance ${i.metadata.name} has no machine`);
+    for (const [, m] of machines)
+      if (!vms.some((vm) => m.config.disks.some((d) => d.path === `/pretend/${vm.metadata.uid}`)))
+        wrong.push(`${m.config.name}@${m.host} runs without a machine`);
+    return wrong;
+  }
+
+  async close(): Promise<void> {
+    this.#over = true;
+    for (const host of HOSTS) if (this.hasAgent(host)) this.killAgent(host);
+    await this.killControlPlane();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+const FACTS: HostFacts = {
+  source: "declared",
+  cpu: { model: "pretend", sockets: 1, cores: 64, threads: 64, mhz: 3000 },
+  memory: { totalBytes: 64 * 2 ** 30, modules: [] },
+  disks: [],
+  links: [],
+  qemu: { version: "0", accelerator: "tcg", reason: "pretended" },
+  kernel: "0",
+  bootId: "0",
+};

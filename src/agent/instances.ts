@@ -440,11 +440,7 @@ function describe(
     name: metadata.name,
     cpus: spec.cpus,
     memory: parseBytes(spec.memory),
-    ...(spec.machineType
-      ? { machineType: spec.machineType }
-      : status?.machineType
-        ? { machineType: status.machineType }
-        : {}),
+    ...(spec.machineType ? { machineType: spec.machineType } : {}),
   };
 }
 

@@ -38,8 +38,9 @@ export function killable<T extends object>(target: T): Killable<T> {
 
 const isStream = (property: string | symbol) => property === "watch";
 
-async function* silence(): AsyncGenerator<never> {
-  await NEVER;
+/** A watch that never says anything. */
+function silence(): AsyncIterable<never> {
+  return { [Symbol.asyncIterator]: () => ({ next: () => NEVER }) };
 }
 
 async function* gated(events: unknown, isDead: () => boolean): AsyncGenerator<unknown> {

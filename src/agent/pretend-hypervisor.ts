@@ -26,6 +26,8 @@ interface Machine {
   stopRequested?: boolean;
   migration: MigrationProgress;
   target?: MachineId;
+  /** Received memory from a machine that ran on afterwards: running it would put old memory over newer disks. */
+  stale?: boolean;
 }
 
 const IDLE: MigrationProgress = {
@@ -177,6 +179,11 @@ export class PretendHypervisor implements Hypervisor {
     const machine = this.#need(id);
     if (machine.state === "running") return;
     if (machine.state === "incoming") throw new HypervisorError("its memory has not all arrived yet");
+    if (machine.stale)
+      this.#world.violations.push(`${machine.config.name}@${this.#host} runs with old memory`);
+    const there =
+      machine.state === "postmigrate" && machine.target && this.#world.machines.get(machine.target);
+    if (there) there.stale = true;
     this.#world.set(id, {
       state: "running",
       target: undefined as never,

@@ -14,10 +14,23 @@ const ALLOWED: Record<string, readonly string[]> = {
   reconcile: ["resource", "client"],
   qemu: [],
   compute: ["resource", "client", "reconcile"],
-  images: ["resource", "client", "reconcile"],
+  system: [],
+  images: ["resource", "client", "reconcile", "system"],
   director: ["resource", "client", "reconcile"],
-  agent: ["resource", "client", "reconcile", "qemu", "images"],
-  cli: ["resource", "client", "reconcile", "store", "api", "compute", "images", "director", "agent", "qemu"],
+  agent: ["resource", "client", "reconcile", "qemu", "images", "system"],
+  cli: [
+    "resource",
+    "client",
+    "reconcile",
+    "store",
+    "api",
+    "compute",
+    "images",
+    "director",
+    "agent",
+    "qemu",
+    "system",
+  ],
 };
 /** Capabilities know each other only by their kinds. */
 const KINDS_READERS = ["compute", "images", "director", "agent"];

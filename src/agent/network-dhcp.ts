@@ -1,0 +1,96 @@
+/**
+ * DHCP and DNS of one network on this host: a dnsmasq that gives known machines their fixed addresses, and nobody else any. It
+ * outlives the agent; the next agent finds it by its pid file.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { identify } from "../qemu/process.ts";
+import { run } from "../system/run.ts";
+import { gatewayOf, numberToAddress, type Subnet } from "./subnet.ts";
+
+export interface Reservation {
+  mac: string;
+  address: string;
+  hostname: string;
+}
+
+export class Dnsmasq {
+  readonly #folder: string;
+  readonly #options: { bridge: string; subnet: Subnet; mtu: number };
+
+  constructor(options: {
+    stateFolder: string;
+    network: string;
+    bridge: string;
+    subnet: Subnet;
+    mtu: number;
+  }) {
+    this.#folder = join(options.stateFolder, "dhcp", options.network);
+    this.#options = options;
+    // dnsmasq reads the hosts file again as its own unprivileged user.
+    mkdirSync(this.#folder, { recursive: true, mode: 0o755 });
+  }
+
+  /** Starts it when it does not run; has it read the reservations again when they changed. */
+  async ensure(reservations: readonly Reservation[]): Promise<void> {
+    const hosts = join(this.#folder, "hosts");
+    const text = reservations
+      .map(({ mac, address, hostname }) => `${mac},${address},${hostname},infinite\n`)
+      .sort()
+      .join("");
+    const changed = !existsSync(hosts) || readFileSync(hosts, "utf8") !== text;
+    if (changed) {
+      writeFileSync(`${hosts}.new`, text, { mode: 0o644 });
+      renameSync(`${hosts}.new`, hosts);
+    }
+    const pid = runningPid(this.#folder);
+    if (pid === undefined) await this.#start(hosts);
+    else if (changed) process.kill(pid, "SIGHUP");
+  }
+
+  async #start(hosts: string): Promise<void> {
+    const { bridge, subnet, mtu } = this.#options;
+    const gateway = gatewayOf(subnet);
+    await run("dnsmasq", [
+      "--conf-file=/dev/null",
+      `--pid-file=${join(this.#folder, "pid")}`,
+      `--interface=${bridge}`,
+      "--bind-interfaces",
+      "--except-interface=lo",
+      `--dhcp-range=${numberToAddress(subnet.base)},static`,
+      `--dhcp-hostsfile=${hosts}`,
+      `--dhcp-leasefile=${join(this.#folder, "leases")}`,
+      "--dhcp-ignore=tag:!known",
+      "--dhcp-authoritative",
+      "--dhcp-no-override",
+      "--no-ping",
+      `--dhcp-option-force=26,${mtu}`,
+      `--dhcp-option=3,${gateway}`,
+      `--dhcp-option=6,${gateway}`,
+      "--no-hosts",
+      "--quiet-dhcp",
+    ]);
+  }
+
+  /** Stops every dnsmasq that was started from this state folder. */
+  static async stopAll(stateFolder: string): Promise<void> {
+    const folder = join(stateFolder, "dhcp");
+    if (!existsSync(folder)) return;
+    for (const network of readdirSync(folder)) {
+      const pid = runningPid(join(folder, network));
+      if (pid !== undefined) process.kill(pid, "SIGTERM");
+      rmSync(join(folder, network), { recursive: true, force: true });
+    }
+  }
+}
+
+/** The process of the pid file, when it is really a dnsmasq of this folder. */
+function runningPid(folder: string): number | undefined {
+  try {
+    const pid = Number(readFileSync(join(folder, "pid"), "utf8"));
+    const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+    return identify(pid) && command.includes(join(folder, "pid")) ? pid : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * The machines' networks on this host. Everything acts in the current network namespace and is named so that leftovers are known:
+ *
+ *   vrb-NET  bridge with the gateway's address: the same address and MAC on every host, so a machine that moves keeps its gateway
+ *   vrx-NET  VXLAN to the other hosts, a port of the bridge
+ *   vrt…     one tap a NIC
+ *
+ * What belongs to each host alone must not cross the VXLAN: frames from and to the gateway's MAC, ARP for its address, DHCP.
+ * RARP must: with it QEMU tells all hosts where a machine is after it moved.
+ */
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { chmod } from "node:fs/promises";
+import type { Network } from "../compute/kinds.ts";
+import { run, succeeds } from "../system/run.ts";
+import { Dnsmasq, type Reservation } from "./network-dhcp.ts";
+import { gatewayOf, parseSubnet, vniOf } from "./subnet.ts";
+
+/** Interface names have at most 15 bytes. Names that are longer are cut, with a hash that keeps them apart. */
+function linkName(kind: "b" | "x" | "t", name: string): string {
+  const plain = `vr${kind}-${name}`;
+  if (plain.length <= 15) return plain;
+  return `vr${kind}-${name.slice(0, 5)}${createHash("sha256").update(name).digest("hex").slice(0, 6)}`;
+}
+
+/** Locally administered; made from the network's name, so the same on each host. */
+function gatewayMac(name: string): string {
+  const hash = createHash("sha256").update(`gateway ${name}`).digest("hex");
+  return `02:76:${hash.slice(0, 2)}:${hash.slice(2, 4)}:${hash.slice(4, 6)}:${hash.slice(6, 8)}`;
+}
+
+const TABLE = "vireo";
+const DHCP_TABLE_COMMENT = "made by vireo";
+
+export class Networking {
+  readonly #stateFolder: string;
+  readonly #address: string;
+  /** VXLAN ends besides the hosts: see the cli's devnet.ts. */
+  readonly #extraPeers: readonly string[];
+  readonly #dnsmasq = new Map<string, Dnsmasq>();
+  #work: Promise<unknown> = Promise.resolve();
+
+  constructor(options: { stateFolder: string; address: string; extraPeers?: readonly string[] }) {
+    this.#stateFolder = options.stateFolder;
+    this.#address = options.address;
+    this.#extraPeers = options.extraPeers ?? [];
+  }
+
+  /** Makes the network's bridge, VXLAN and DHCP here, or brings them in line with `peers` (addresses of all hosts) and `reservations`. */
+  ensure(network: Network, peers: readonly string[], reservations: readonly Reservation[]): Promise<void> {
+    return this.#serially(() => this.#ensure(network, peers, reservations));
+  }
+
+  /** One change at a time: two of them at once would both find a link missing and both make it. */
+  #serially<T>(work: () => Promise<T>): Promise<T> {
+    const next = this.#work.then(work, work);
+    this.#work = next.catch(() => undefined);
+    return next;
+  }
+
+  async #ensure(
+    network: Network,
+    peers: readonly string[],
+    reservations: readonly Reservation[],
+  ): Promise<void> {
+    const { name } = network.metadata;
+    const { spec } = network;
+    const subnet = parseSubnet(spec.subnet);
+    const [bridge, vxlan] = [linkName("b", name), linkName("x", name)];
+    if (!exists(bridge)) {
+      await run("ip", [
+        "link",
+        "add",
+        bridge,
+        "address",
+        gatewayMac(name),
+        "type",
+        "bridge",
+        "stp_state",
+        "0",
+        "forward_delay",
+        "0",
+      ]);
+      await run("ip", ["link", "set", bridge, "mtu", String(spec.mtu)]);
+    }
+    await run("ip", ["addr", "replace", `${gatewayOf(subnet)}/${subnet.prefixLength}`, "dev", bridge]);
+    await run("ip", ["link", "set", bridge, "up"]);
+    await run("sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
+    const others = [...new Set([...peers, ...this.#extraPeers])].filter(
+      (peer) => peer !== this.#address && peer !== "127.0.0.1",
+    );
+    if (others.length > 0) await this.#ensureVxlan(bridge, vxlan, vniOf(spec), spec.mtu, others);
+    await this.#ensureRules(name, bridge, vxlan, spec.subnet, spec.nat, gatewayOf(subnet));
+    const dnsmasq =
+      this.#dnsmasq.get(name) ??
+      new Dnsmasq({ stateFolder: this.#stateFolder, network: name, bridge, subnet, mtu: spec.mtu });
+    this.#dnsmasq.set(name, dnsmasq);
+    await dnsmasq.ensure(reservations);
+  }
+
+  async #ensureVxlan(
+    bridge: string,
+    vxlan: string,
+    vni: number,
+    mtu: number,
+    peers: readonly string[],
+  ): Promise<void> {
+    if (!exists(vxlan)) {
+      await run("ip", [
+        "link",
+        "add",
+        vxlan,
+        "type",
+        "vxlan",
+        "id",
+        String(vni),
+        "dstport",
+        "4789",
+        "local",
+        this.#address,
+      ]);
+      await run("ip", ["link", "set", vxlan, "mtu", String(mtu), "master", bridge]);
+    }
+    await run("ip", ["link", "set", vxlan, "up"]);
+    // Head-end replication: what goes to everybody (ARP, RARP) is sent to each peer.
+    const entries = await run("bridge", ["fdb", "show", "dev", vxlan]);
+    const now = new Set(
+      [...entries.matchAll(/^00:00:00:00:00:00 dst (\S+)/gm)].map((match) => match[1] ?? ""),
+    );
+    for (const peer of peers)
+      if (!now.has(peer))
+        await run("bridge", ["fdb", "append", "00:00:00:00:00:00", "dev", vxlan, "dst", peer]);
+    for (const gone of now)
+      if (!peers.includes(gone))
+        await succeeds("bridge", ["fdb", "del", "00:00:00:00:00:00", "dev", vxlan, "dst", gone]);
+  }
+
+  /** One nft transaction a network: flushed and filled at once, so there is never a moment without the rules. */
+  async #ensureRules(
+    name: string,
+    bridge: string,
+    vxlan: string,
+    subnet: string,
+    nat: boolean,
+    gateway: string,
+  ): Promise<void> {
+    const mac = gatewayMac(name);
+    const id = name.replaceAll(/[^a-z0-9]/g, "_");
+    const rules = `
+      table bridge ${TABLE}_${id}
+      delete table bridge ${TABLE}_${id}
+      table bridge ${TABLE}_${id} {
+        comment "${DHCP_TABLE_COMMENT}"
+        chain forward {
+          type filter hook forward priority 0; policy accept;
+          oifname "${vxlan}" jump own
+          iifname "${vxlan}" jump own
+        }
+        chain output { type filter hook output priority 0; policy accept; oifname "${vxlan}" jump own }
+        chain input { type filter hook input priority 0; policy accept; iifname "${vxlan}" jump own }
+        chain own {
+          ether saddr ${mac} drop
+          ether daddr ${mac} drop
+          ether type arp arp daddr ip ${gateway} drop
+          ether type arp arp saddr ip ${gateway} drop
+          ether type ip udp dport { 67, 68 } drop
+        }
+      }
+      table ip ${TABLE}_${id}
+      delete table ip ${TABLE}_${id}
+      table ip ${TABLE}_${id} {
+        comment "${DHCP_TABLE_COMMENT}"
+        chain post {
+          type nat hook postrouting priority srcnat; policy accept;
+          ${nat ? `ip saddr ${subnet} ip daddr != ${subnet} oifname != "${bridge}" masquerade` : ""}
+        }
+      }
+    `;
+    await run("nft", ["-f", "-"], { input: rules });
+  }
+
+  /** A tap of this user, attached to the network's bridge. @returns its name */
+  async ensureTap(network: Network, mac: string, user: { uid: number; gid: number }): Promise<string> {
+    return this.#serially(async () => {
+      const tap = tapName(mac);
+      // Debian's udev makes it 0666; without udev it may be 0600. Opening it gives nobody anything without a tap of his own.
+      await chmod("/dev/net/tun", 0o666).catch(() => undefined);
+      if (!exists(tap))
+        await run("ip", ["tuntap", "add", "dev", tap, "mode", "tap", "user", String(user.uid), "vnet_hdr"]);
+      await run("ip", [
+        "link",
+        "set",
+        tap,
+        "mtu",
+        String(network.spec.mtu),
+        "master",
+        linkName("b", network.metadata.name),
+        "up",
+      ]);
+      return tap;
+    });
+  }
+
+  async removeTap(mac: string): Promise<void> {
+    await this.#serially(async () => {
+      if (exists(tapName(mac))) await succeeds("ip", ["link", "del", tapName(mac)]);
+    });
+  }
+}
+
+/** MACs are unique in the estate, and one host has a machine once: so its last five bytes name the tap. */
+const tapName = (mac: string) => `vrt${mac.replaceAll(":", "").slice(2)}`;
+
+const exists = (link: string) => existsSync(`/sys/class/net/${link}`);
+
+/** Takes away every bridge, VXLAN, tap, table and dnsmasq of ours in this namespace. */
+export async function removeNetworking(stateFolder: string): Promise<void> {
+  await Dnsmasq.stopAll(stateFolder);
+  const links = (await run("ip", ["-o", "link", "show"])).matchAll(/^\d+: ([^:@]+)/gm);
+  for (const [, link = ""] of links)
+    if (/^vr([bx]-|t[0-9a-f]{10}$)/.test(link)) await succeeds("ip", ["link", "del", link]);
+  const tables = (await run("nft", ["list", "tables"])).matchAll(/^table (ip|bridge) (vireo_\S+)$/gm);
+  for (const [, family = "", table = ""] of tables) await succeeds("nft", ["delete", "table", family, table]);
+}

@@ -1,0 +1,148 @@
+/** The real HostEnvironment: disks in storage pools, taps on bridges; keeps the networks here in line with the estate. */
+import type { Client } from "../client/client.ts";
+import { Host, Instance, Network, StoragePool } from "../compute/kinds.ts";
+import { Image } from "../images/kinds.ts";
+import { Informer } from "../reconcile/informer.ts";
+import type { Logger } from "../reconcile/log.ts";
+import type { HostEnvironment, Prepared } from "./environment.ts";
+import type { NicConfig } from "./hypervisor.ts";
+import type { Networking } from "./network.ts";
+import type { Reservation } from "./network-dhcp.ts";
+import { destroyVolumes, ensureVolumes, imageFile, userOf } from "./volumes.ts";
+
+export interface RealEnvironmentOptions {
+  client: Client;
+  host: string;
+  address: string;
+  accelerator: "kvm" | "tcg";
+  networking: Networking;
+  log: Logger;
+}
+
+export class RealEnvironment implements HostEnvironment {
+  readonly bindAddress: string;
+  readonly #o: RealEnvironmentOptions;
+  readonly #hosts: Informer<Host>;
+  readonly #networks: Informer<Network>;
+  readonly #instances: Informer<Instance>;
+
+  constructor(options: RealEnvironmentOptions) {
+    const { client, log } = options;
+    this.#o = options;
+    this.bindAddress = options.address;
+    this.#hosts = new Informer(client, Host, { log });
+    this.#networks = new Informer(client, Network, { log });
+    this.#instances = new Informer(client, Instance, { fieldSelector: `spec.host=${options.host}`, log });
+  }
+
+  /** Follows hosts and networks until the signal aborts; resolves after the first look. */
+  async start(signal: AbortSignal): Promise<void> {
+    const informers = [this.#hosts, this.#networks, this.#instances];
+    for (const informer of informers) void informer.run(signal);
+    await Promise.all(informers.map((informer) => informer.synced));
+    const peers = () => JSON.stringify(this.#peers());
+    let before = peers();
+    await this.#ensureNetworks();
+    this.#hosts.onChange(() => {
+      // Heartbeats and facts change hosts often; only addresses matter here.
+      if (peers() === before) return;
+      before = peers();
+      void this.#ensureNetworks();
+    });
+    this.#networks.onChange(() => void this.#ensureNetworks());
+  }
+
+  /** One network that cannot be made does not keep the others from being made. */
+  async #ensureNetworks(): Promise<void> {
+    for (const network of this.#networks.list())
+      await this.#ensure(network).catch((error: unknown) =>
+        this.#o.log.error("network.ensure", { network: network.metadata.name, error }),
+      );
+  }
+
+  #ensure(network: Network, also?: Instance): Promise<void> {
+    return this.#o.networking.ensure(network, this.#peers(), this.#reservations(network.metadata.name, also));
+  }
+
+  #peers(): string[] {
+    return this.#hosts
+      .list()
+      .flatMap((host) => host.status?.address ?? [])
+      .sort();
+  }
+
+  #reservations(network: string, also?: Instance): Reservation[] {
+    const instances = new Map(this.#instances.list().map((instance) => [instance.spec.vmUid, instance]));
+    if (also) instances.set(also.spec.vmUid, also);
+    return [...instances.values()].flatMap((instance) =>
+      instance.spec.interfaces
+        .filter((nic) => nic.network === network)
+        .map(({ mac, address }) => ({
+          mac,
+          address,
+          hostname: instance.spec.guest?.hostname ?? instance.spec.vm,
+        })),
+    );
+  }
+
+  async prepare(instance: Instance): Promise<Prepared> {
+    const { client, accelerator } = this.#o;
+    const { spec } = instance;
+    const [pool, image] = await Promise.all([
+      client.get(StoragePool, { name: spec.storagePool }),
+      client.get(Image, { name: spec.image }),
+    ]);
+    if (!pool) throw new Error(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
+    if (!image) throw new Error(`spec.image: there is no Image ${spec.image}`);
+    const user = userOf(spec.vmUid);
+    const disks = await ensureVolumes(pool, image, instance);
+    const nics: NicConfig[] = [];
+    for (const { network: name, mac } of spec.interfaces) {
+      const network = await client.get(Network, { name });
+      if (!network) throw new Error(`spec.networks: there is no Network ${name}`);
+      nics.push({ mac, mtu: network.spec.mtu, backend: await this.#backend(network, mac, user, instance) });
+    }
+    const { boot } = image.status ?? {};
+    return {
+      disks,
+      nics,
+      user,
+      accelerator,
+      ...(boot
+        ? {
+            boot: {
+              kernel: imageFile(pool, boot.kernel),
+              initrd: imageFile(pool, boot.initrd),
+              commandLine: boot.commandLine,
+            },
+          }
+        : {}),
+    };
+  }
+
+  async #backend(
+    network: Network,
+    mac: string,
+    user: { uid: number; gid: number },
+    instance: Instance,
+  ): Promise<NicConfig["backend"]> {
+    if (process.getuid?.() !== 0) {
+      this.#o.log.warn("network.user", {
+        network: network.metadata.name,
+        reason: "not root: no taps; QEMU's user network is used, the machine cannot be reached from outside",
+      });
+      return { user: true };
+    }
+    await this.#ensure(network, instance);
+    return { tap: await this.#o.networking.ensureTap(network, mac, user) };
+  }
+
+  async release(instance: Instance): Promise<void> {
+    for (const { mac } of instance.spec.interfaces) await this.#o.networking.removeTap(mac);
+  }
+
+  async destroyVolumes(instance: Instance): Promise<void> {
+    const pool = await this.#o.client.get(StoragePool, { name: instance.spec.storagePool });
+    if (pool) await destroyVolumes(pool, instance);
+  }
+}

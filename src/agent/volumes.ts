@@ -1,0 +1,130 @@
+/**
+ * A machine's disks: POOL/machines/NAMESPACE/NAME-UID8/{root.qcow2,seed.img}. root.qcow2 is a linked overlay of the image's file.
+ * Made once and atomically (a temporary name, then rename), and only for the instance that has custody.
+ */
+import { existsSync } from "node:fs";
+import { chmod, chown, mkdir, rename, rm } from "node:fs/promises";
+import { join, resolve, sep } from "node:path";
+import type { Instance, StoragePool } from "../compute/kinds.ts";
+import type { Image } from "../images/kinds.ts";
+import { makeSeed } from "../images/seed.ts";
+import { parseBytes } from "../resource/quantity.ts";
+import { run } from "../system/run.ts";
+import type { DiskConfig } from "./hypervisor.ts";
+
+/** QEMU's group on every host: what all machines may read (images, TLS keys of migrations). */
+export const QEMU_GID = 200_000;
+
+/** One user a machine: in 200001 … 265536, from the machine's uid. */
+export function userOf(vmUid: string): { uid: number; gid: number } {
+  return {
+    uid: QEMU_GID + 1 + (Number.parseInt(vmUid.replaceAll("-", "").slice(0, 4), 16) % 65_536),
+    gid: QEMU_GID,
+  };
+}
+
+/** Names have been validated; that no path leaves the pool is checked all the same. */
+function inside(pool: string, ...parts: string[]): string {
+  const path = resolve(pool, ...parts);
+  if (!path.startsWith(resolve(pool) + sep))
+    throw new Error(`${parts.join("/")} leads outside the storage pool`);
+  return path;
+}
+
+export function imageFile(pool: StoragePool, file: string): string {
+  return inside(pool.spec.directory.path, "images", file);
+}
+
+function folderOf(pool: StoragePool, instance: Instance): string {
+  const { vm, vmUid } = instance.spec;
+  return inside(
+    pool.spec.directory.path,
+    "machines",
+    instance.metadata.namespace ?? "default",
+    `${vm}-${vmUid.slice(0, 8)}`,
+  );
+}
+
+/** Makes what is missing. A migration target (which has no custody yet) finds everything there. @throws Error with a text for users */
+export async function ensureVolumes(
+  pool: StoragePool,
+  image: Image,
+  instance: Instance,
+): Promise<DiskConfig[]> {
+  const folder = folderOf(pool, instance);
+  const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
+  if (!existsSync(root) || !existsSync(seed)) {
+    if (instance.spec.incoming)
+      throw new Error(
+        `the disks of ${instance.spec.vm} are not in ${folder} on this host; is the storage pool ${pool.metadata.name} really shared?`,
+      );
+    await make(pool, image, instance, folder, root, seed);
+  }
+  return [
+    { path: root, format: "qcow2", readOnly: false },
+    { path: seed, format: "raw", readOnly: true },
+  ];
+}
+
+async function make(
+  pool: StoragePool,
+  image: Image,
+  instance: Instance,
+  folder: string,
+  root: string,
+  seed: string,
+): Promise<void> {
+  const { file, format } = image.status ?? {};
+  if (!file || !format)
+    throw new Error(`image ${image.metadata.name} is not ready: ${image.status?.phase ?? "Pending"}`);
+  const { uid, gid } = userOf(instance.spec.vmUid);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o711 });
+    if (!existsSync(seed)) {
+      const { guest, vm, vmUid } = instance.spec;
+      await makeSeed(`${seed}.new`, {
+        instanceId: vmUid,
+        hostname: guest?.hostname ?? vm,
+        sshAuthorizedKeys: guest?.sshAuthorizedKeys ?? [],
+        ...(guest?.userData ? { userData: guest.userData } : {}),
+      });
+      await own(`${seed}.new`, uid, gid, 0o400);
+      await rename(`${seed}.new`, seed);
+    }
+    if (!existsSync(root)) {
+      const size = instance.spec.diskSize ? [String(parseBytes(instance.spec.diskSize))] : [];
+      await run("qemu-img", [
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-b",
+        imageFile(pool, file),
+        "-F",
+        format,
+        `${root}.new`,
+        ...size,
+      ]);
+      await own(`${root}.new`, uid, gid, 0o600);
+      await rename(`${root}.new`, root);
+    }
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    if (/ENOSPC|No space left/.test(text))
+      throw new Error(
+        `the storage pool ${pool.metadata.name} (${pool.spec.directory.path}) is full: no room for the disks of ${instance.spec.vm}`,
+        { cause },
+      );
+    throw cause;
+  }
+}
+
+async function own(path: string, uid: number, gid: number, mode: number): Promise<void> {
+  if (process.getuid?.() === 0) await chown(path, uid, gid);
+  await chmod(path, mode);
+}
+
+/** Removes the machine's own folder, nothing else. */
+export async function destroyVolumes(pool: StoragePool, instance: Instance): Promise<void> {
+  await rm(folderOf(pool, instance), { recursive: true, force: true });
+}

@@ -1,0 +1,128 @@
+/** What our slim images have of their own: init, first boot, network. POSIX sh for busybox; no path of the build machine in it. */
+import type { Image } from "./kinds.ts";
+
+type Recipe = NonNullable<Image["spec"]["recipe"]>;
+
+export interface GuestFile {
+  path: string;
+  content: string;
+  mode: number;
+}
+
+/** Loads drivers, mounts the root disk, hands over. The only program in the initrd is busybox. */
+export const INITRD_INIT = `#!/bin/busybox sh
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox mount -t devtmpfs dev /dev
+for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod /modules/$module; done
+tries=0
+while [ ! -b /dev/vda ] && [ $tries -lt 100 ]; do /bin/busybox usleep 50000; tries=$((tries + 1)); done
+/bin/busybox mount -t ext4 -o rw,noatime /dev/vda /root || exec /bin/busybox sh
+/bin/busybox mount --move /dev /root/dev
+/bin/busybox umount /sys
+/bin/busybox umount /proc
+exec /bin/busybox switch_root /root /sbin/init
+`;
+
+/** Runs once at each boot, before the services. */
+const BOOT = `#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/lock /dev/pts /dev/shm /tmp
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t tmpfs -o mode=1777 tmpfs /tmp
+# First-boot data: a NoCloud seed on any disk. Only the host name and SSH keys are understood here.
+mkdir -p /run/seed
+for disk in /dev/vd?; do
+  mount -t vfat -o ro "$disk" /run/seed 2>/dev/null && break
+done
+if [ -f /run/seed/meta-data ]; then
+  name=$(sed -n 's/^local-hostname: *//p' /run/seed/meta-data)
+  [ -z "$name" ] || { echo "$name" > /etc/hostname; printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n' "$name" > /etc/hosts; }
+  mkdir -p -m 700 /root/.ssh
+  sed -n '/^ssh_authorized_keys:/,/^[a-z]/s/^ *- *"\\{0,1\\}\\(.*[^"]\\)"\\{0,1\\}$/\\1/p' /run/seed/user-data > /root/.ssh/authorized_keys
+fi
+hostname -F /etc/hostname
+ip link set lo up
+for nic in /sys/class/net/eth*; do
+  udhcpc -b -i "\${nic##*/}" -t 5 -T 1 -A 2 -s /etc/vireo/udhcpc -x "hostname:$(hostname)" >/dev/null 2>&1 &
+done
+# The guest agent looks for its port by name; without udev nobody else makes the link.
+for port in /sys/class/virtio-ports/*; do
+  [ -f "$port/name" ] || continue
+  mkdir -p /dev/virtio-ports
+  ln -sf "/dev/\${port##*/}" "/dev/virtio-ports/$(cat "$port/name")"
+done
+`;
+
+const UDHCPC = `#!/bin/sh
+case $1 in
+  deconfig) ip link set "$interface" up ;;
+  bound | renew)
+    [ -z "$mtu" ] || ip link set "$interface" mtu "$mtu"
+    ip addr replace "$ip/$mask" dev "$interface"
+    [ -z "$router" ] || ip route replace default via "\${router%% *}"
+    : > /etc/resolv.conf
+    for server in $dns; do echo "nameserver $server" >> /etc/resolv.conf; done
+    ;;
+esac
+`;
+
+const PASSWD = `root:x:0:0:root:/root:/bin/sh
+daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
+bin:x:2:2:bin:/bin:/usr/sbin/nologin
+mail:x:8:8:mail:/var/mail:/usr/sbin/nologin
+www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin
+nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
+`;
+const GROUP = `root:x:0:
+daemon:x:1:
+bin:x:2:
+adm:x:4:
+tty:x:5:
+disk:x:6:
+mail:x:8:
+www-data:x:33:
+nogroup:x:65534:
+`;
+
+function inittab(recipe: Recipe): string {
+  const services = (recipe.services ?? []).map(({ name }) => `::respawn:/etc/vireo/services/${name}`);
+  return [
+    "::sysinit:/etc/vireo/boot",
+    "::respawn:/usr/bin/busybox acpid -f -c /etc/acpi -l /dev/null",
+    "::respawn:/usr/sbin/qemu-ga -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0",
+    ...services,
+    "::ctrlaltdel:/sbin/reboot",
+    "::shutdown:/bin/sync",
+    "::shutdown:/bin/umount -a -r",
+    "",
+  ].join("\n");
+}
+
+/** Everything Vireo itself adds to an image of this recipe; the recipe's own files come last and win. */
+export function guestFiles(recipe: Recipe): GuestFile[] {
+  const file = (path: string, content: string, mode = 0o644): GuestFile => ({ path, content, mode });
+  return [
+    file("/etc/inittab", inittab(recipe)),
+    file("/etc/vireo/boot", BOOT, 0o755),
+    file("/etc/vireo/udhcpc", UDHCPC, 0o755),
+    file("/etc/acpi/PWRF/00000080", "#!/bin/sh\npoweroff\n", 0o755),
+    file("/etc/acpid.conf", ""),
+    file("/etc/passwd", PASSWD),
+    file("/etc/group", GROUP),
+    file("/etc/shadow", "root:*:19000:0:99999:7:::\n", 0o640),
+    file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
+    file("/etc/hostname", "vireo\n"),
+    file("/etc/hosts", "127.0.0.1 localhost\n"),
+    file("/etc/resolv.conf", ""),
+    ...(recipe.services ?? []).map(({ name, command }) =>
+      file(`/etc/vireo/services/${name}`, `#!/bin/sh\nexec >/dev/console 2>&1\nexec ${command}\n`, 0o755),
+    ),
+    ...(recipe.files ?? []).map(({ path, content, mode }) =>
+      file(path, content, Number.parseInt(mode ?? "0644", 8)),
+    ),
+  ];
+}

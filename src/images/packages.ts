@@ -1,0 +1,203 @@
+/**
+ * Debian packages for an image: resolved and downloaded by apt, with a state of its own, so neither the host's packages nor their
+ * versions matter, and nothing on the host changes. Uses the host's package sources and their keys.
+ */
+import { existsSync, statSync } from "node:fs";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { run, succeeds } from "../system/run.ts";
+
+export interface Package {
+  name: string;
+  version: string;
+  /** The downloaded .deb. */
+  file: string;
+}
+
+/** Only maintainer scripts need these, and a slim image runs none. */
+const PLUMBING = new Set([
+  "adduser",
+  "debconf",
+  "dpkg",
+  "init-system-helpers",
+  "install-info",
+  "libpam-modules",
+  "libpam-modules-bin",
+  "libpam-runtime",
+  "login",
+  "lsb-base",
+  "passwd",
+  "perl-base",
+  "sysvinit-utils",
+  "tar",
+  "ucf",
+  "sensible-utils",
+]);
+const LISTS_MAX_AGE_MS = 24 * 3600_000;
+
+export class PackageError extends Error {}
+
+export class Packages {
+  readonly #cache: string;
+
+  /** `cache` keeps package lists and .debs between builds. */
+  constructor(cache: string) {
+    this.#cache = join(cache, "apt");
+  }
+
+  #options(): string[] {
+    const at = (name: string) => join(this.#cache, name);
+    return [
+      "-qq",
+      "-y",
+      "--no-install-recommends",
+      "-o",
+      `Dir::State=${at("state")}`,
+      "-o",
+      `Dir::State::lists=${at("lists")}`,
+      "-o",
+      `Dir::State::status=${at("status")}`,
+      "-o",
+      `Dir::Cache=${at("cache")}`,
+      "-o",
+      `Dir::Cache::archives=${at("archives")}`,
+      "-o",
+      "APT::Sandbox::User=root",
+      "-o",
+      "Debug::NoLocking=1",
+      "-o",
+      "APT::Get::List-Cleanup=0",
+    ];
+  }
+
+  /** Makes the folders; fetches the package lists when they are missing or older than a day. */
+  async #prepare(force = false): Promise<void> {
+    for (const name of ["state", "lists/partial", "cache", "archives/partial"])
+      await mkdir(join(this.#cache, name), { recursive: true });
+    const status = join(this.#cache, "status");
+    if (!existsSync(status)) await writeFile(status, "");
+    const stamp = join(this.#cache, "updated");
+    const fresh = existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < LISTS_MAX_AGE_MS;
+    if (fresh && !force) return;
+    await run("apt-get", [...this.#options(), "update"], { timeoutMs: 120_000 });
+    await writeFile(stamp, "");
+  }
+
+  /** Names and versions of the packages with all they depend on. @throws PackageError for a name that does not exist */
+  async #resolve(names: readonly string[]): Promise<{ name: string; version: string }[]> {
+    let plan: string;
+    try {
+      plan = await run("apt-get", [...this.#options(), "-s", "install", ...names], { timeoutMs: 60_000 });
+    } catch (error) {
+      throw new PackageError(await this.#explain(names, error), { cause: error });
+    }
+    return [...plan.matchAll(/^Inst (\S+) \((\S+) /gm)].map(([, name = "", version = ""]) => ({
+      name,
+      version,
+    }));
+  }
+
+  /** Which of the names is wrong, and what may have been meant. */
+  async #explain(names: readonly string[], error: unknown): Promise<string> {
+    const text = error instanceof Error ? error.message : String(error);
+    const unknown: string[] = [];
+    for (const name of names)
+      if (!(await succeeds("apt-cache", [...this.#options().slice(3), "show", name]))) unknown.push(name);
+    if (unknown.length === 0)
+      return `the packages cannot be installed together: ${text.split("\n").slice(-4).join(" ")}`;
+    const all = (await run("apt-cache", [...this.#options().slice(3), "pkgnames"])).split("\n");
+    const parts = unknown.map((name) => {
+      const near = nearest(name, all);
+      return `there is no package "${name}"${near.length ? `; did you mean ${near.map((n) => `"${n}"`).join(" or ")}?` : ""}`;
+    });
+    return parts.join("; ");
+  }
+
+  /** Downloads the packages and what they depend on (without maintainer scripts' plumbing). @throws PackageError */
+  async fetch(names: readonly string[]): Promise<Package[]> {
+    await this.#prepare();
+    const resolved = await this.#resolve(names);
+    const wanted = resolved.filter(({ name }) => !PLUMBING.has(name));
+    return this.#download(wanted.map(({ name, version }) => `${name}=${version}`));
+  }
+
+  /** Downloads just these, without what they depend on. `"linux-image-x"` or `"x=1.0-1"`. */
+  async #download(exact: readonly string[]): Promise<Package[]> {
+    const archives = join(this.#cache, "archives");
+    const files = await this.#files(archives);
+    const missing = exact.filter((spec) => !files.has(spec));
+    if (missing.length > 0) {
+      const get = () =>
+        run("apt-get", [...this.#options(), "download", ...missing], { timeoutMs: 300_000, cwd: archives });
+      try {
+        await get();
+      } catch {
+        // Lists may be older than the mirror: once more with fresh ones.
+        await this.#prepare(true);
+        await get();
+      }
+    }
+    const now = await this.#files(archives);
+    return exact.map((spec) => {
+      const file = now.get(spec);
+      const [name = "", version = ""] = spec.split("=");
+      if (!file) throw new PackageError(`package ${spec} was not downloaded`);
+      return { name, version, file };
+    });
+  }
+
+  /** "name=version" -> file, of what is in the cache: names are NAME_VERSION_ARCH.deb with ":" as %3a. */
+  async #files(archives: string): Promise<Map<string, string>> {
+    const found = new Map<string, string>();
+    for (const file of await readdir(archives)) {
+      const match = /^([^_]+)_([^_]+)_[^_]+\.deb$/.exec(file);
+      if (match) found.set(`${match[1]}=${decodeURIComponent(match[2] ?? "")}`, join(archives, file));
+    }
+    return found;
+  }
+
+  /** The distribution's small kernel for virtual machines. */
+  async kernel(): Promise<Package> {
+    await this.#prepare();
+    const depends = await run("apt-cache", [
+      ...this.#options().slice(3),
+      "depends",
+      "linux-image-cloud-amd64",
+    ]);
+    const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
+    if (!name) throw new PackageError("the package sources have no linux-image-cloud-amd64");
+    const show = await run("apt-cache", [...this.#options().slice(3), "show", "--no-all-versions", name]);
+    const version = /^Version: (\S+)$/m.exec(show)?.[1] ?? "";
+    const [kernel] = await this.#download([`${name}=${version}`]);
+    if (!kernel) throw new PackageError(`package ${name} was not downloaded`);
+    return kernel;
+  }
+}
+
+/** Up to three names within two edits, or that the wrong name is a part of. Pure. */
+export function nearest(name: string, all: readonly string[]): string[] {
+  const scored = all
+    .filter((other) => Math.abs(other.length - name.length) <= 2 && other[0] === name[0])
+    .map((other) => ({ other, distance: editDistance(name, other) }))
+    .filter(({ distance }) => distance <= 2)
+    .sort((a, b) => a.distance - b.distance || (a.other < b.other ? -1 : 1));
+  return scored.slice(0, 3).map(({ other }) => other);
+}
+
+/** Levenshtein. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++)
+      next.push(
+        Math.min(
+          (row[j] ?? 0) + 1,
+          (next[j - 1] ?? 0) + 1,
+          (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1),
+        ),
+      );
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -5,8 +5,12 @@
  * each is checked on its own against the state that the ones before it leave, failed ones are left out, then one COMMIT makes the
  * rest durable, and only then their promises resolve and watchers hear of them.
  *
+ * One process owns the file: the revision is counted in memory, so a second writer is locked out (locking_mode EXCLUSIVE;
+ * the kernel drops the lock with the process, whatever kills it).
+ *
  * Rejected: synchronous=NORMAL (may lose the last commits at power loss, and the revision would go back).
  */
+import { chmodSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { type Change, Compacted, CompareFailed, type Entry, type Store, type Write } from "./store.ts";
 
@@ -19,6 +23,8 @@ const SCHEMA = `
   INSERT OR IGNORE INTO meta VALUES ('format', 1), ('revision', 1), ('compacted', 1);
 `;
 const FORMAT = 1;
+/** A control plane that is being replaced may need a moment to let go of the file. */
+const LOCK_WAIT_MS = 1000;
 
 interface Pending {
   writes: readonly Write[];
@@ -28,6 +34,8 @@ interface Pending {
 
 interface Watcher {
   prefix: string;
+  /** It has everything up to here: a watch begun by another watcher's callback must not hear of this batch twice. */
+  seen: number;
   onChange: (change: Change) => void;
 }
 
@@ -45,6 +53,28 @@ const integer = (value: unknown): number => {
   return value;
 };
 
+/** @throws Error that names the file and says what would help */
+function open(path: string): DatabaseSync {
+  let db: DatabaseSync | undefined;
+  try {
+    db = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
+    // Resources will hold secrets; the -wal file gets the same mode.
+    chmodSync(path, 0o600);
+    db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
+    db.exec(SCHEMA);
+    return db;
+  } catch (cause) {
+    db?.close();
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const help = /locked/.test(why)
+      ? "another control plane is using it; stop that one first"
+      : /not a database|malformed/.test(why)
+        ? "it is not a store of Vireo, or it is damaged; move it away to begin anew, or restore it"
+        : why;
+    throw new Error(`${path}: cannot be opened as the store: ${help}`, { cause });
+  }
+}
+
 class SqliteStore implements Store {
   readonly #db: DatabaseSync;
   readonly #statements: Record<"get" | "put" | "del" | "log" | "meta" | "range" | "since", StatementSync>;
@@ -55,15 +85,16 @@ class SqliteStore implements Store {
   #closed = false;
 
   constructor(path: string) {
-    this.#db = new DatabaseSync(path);
-    this.#db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;");
-    this.#db.exec(SCHEMA);
+    this.#db = open(path);
     const meta = (name: string) =>
       integer(this.#db.prepare("SELECT value FROM meta WHERE name = ?").get(name)?.value);
-    if (meta("format") !== FORMAT)
+    const format = meta("format");
+    if (format !== FORMAT) {
+      this.#db.close();
       throw new Error(
-        `${path}: format ${meta("format")} was written by another version of Vireo (this one reads ${FORMAT})`,
+        `${path}: has format ${format}, of another version of Vireo; this version reads format ${FORMAT}. Start that version, or move the file away to begin anew.`,
       );
+    }
     this.#revision = meta("revision");
     this.#compacted = meta("compacted");
     this.#statements = {
@@ -149,8 +180,11 @@ class SqliteStore implements Store {
       return;
     }
     for (const change of changes)
-      for (const watcher of this.#watchers)
+      for (const watcher of this.#watchers) {
+        if (change.revision <= watcher.seen) continue;
+        watcher.seen = change.revision;
         if (change.key.startsWith(watcher.prefix)) watcher.onChange(change);
+      }
     for (const { pending, entries } of done) pending.resolve(entries);
     for (const { pending, error } of failed) pending.reject(error);
   }
@@ -194,7 +228,7 @@ class SqliteStore implements Store {
         ...(typeof row.previous === "string" ? { previous: row.previous } : {}),
       });
     // No write can come between: everything here runs in one turn of the event loop.
-    const watcher = { prefix, onChange };
+    const watcher = { prefix, onChange, seen: Math.max(from, this.#revision) };
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
   }

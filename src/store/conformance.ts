@@ -1,0 +1,184 @@
+/**
+ * What every store must do, as tests: each implementation runs this suite in its own test file. The contract in words is
+ * in store.ts.
+ */
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type Change, Compacted, CompareFailed, type Store, type Write } from "./store.ts";
+
+export interface StoreUnderTest {
+  store: Store;
+  /** Closes the store and opens it again, as after a restart. */
+  reopen(): Promise<Store>;
+  remove(): Promise<void>;
+}
+
+const put = (key: string, value: string, expected: number): Write => ({ key, expected, value: () => value });
+const remove = (key: string, expected: number): Write => ({ key, expected, value: undefined });
+
+export function testStore(name: string, make: () => Promise<StoreUnderTest>): void {
+  describe(`${name} as a store`, () => {
+    let under: StoreUnderTest;
+    let store: Store;
+    beforeEach(async () => {
+      under = await make();
+      store = under.store;
+    });
+    afterEach(() => under.remove());
+
+    const record = async (prefix: string, from: number) => {
+      const changes: Change[] = [];
+      const stop = await store.watch(prefix, from, (change) => changes.push(change));
+      return { changes, stop };
+    };
+
+    it("gives each write a revision of its own, and the value may contain it", async () => {
+      const before = store.revision();
+      const [a, b] = await store.commit([
+        { key: "x/a", expected: 0, value: (revision) => `a@${revision}` },
+        { key: "x/b", expected: 0, value: (revision) => `b@${revision}` },
+      ]);
+      expect([a?.revision, b?.revision]).toEqual([before + 1, before + 2]);
+      expect(store.revision()).toBe(before + 2);
+      expect(await store.get("x/a")).toEqual({ key: "x/a", value: `a@${before + 1}`, revision: before + 1 });
+    });
+
+    it("refuses a write that has not seen the last one, and then changes nothing", async () => {
+      const [a] = await store.commit([put("x/a", "1", 0)]);
+      const revision = store.revision();
+      const stale = [
+        [put("x/a", "2", 0)],
+        [put("x/a", "2", (a?.revision ?? 0) - 1)],
+        [put("x/none", "2", 7)],
+        [remove("x/none", 7)],
+        // All or none: the first of these alone would be fine.
+        [put("x/b", "1", 0), put("x/a", "2", 0)],
+      ];
+      for (const writes of stale) await expect(store.commit(writes)).rejects.toBeInstanceOf(CompareFailed);
+      expect(store.revision()).toBe(revision);
+      expect((await store.range("x/")).entries.map((entry) => entry.key)).toEqual(["x/a"]);
+    });
+
+    it("lets exactly one of many concurrent writers win, and tells the others", async () => {
+      const [first] = await store.commit([put("x/a", "0", 0)]);
+      const results = await Promise.allSettled(
+        Array.from({ length: 20 }, (_, i) => store.commit([put("x/a", String(i), first?.revision ?? 0)])),
+      );
+      expect(results.filter((result) => result.status === "fulfilled")).toHaveLength(1);
+      for (const result of results)
+        if (result.status === "rejected") expect(result.reason).toBeInstanceOf(CompareFailed);
+    });
+
+    it("lists what starts with a prefix, sorted, as of one revision", async () => {
+      for (const key of ["vms/b", "vms/a", "vmsx/a", "vm/a"]) await store.commit([put(key, key, 0)]);
+      const { entries, revision } = await store.range("vms/");
+      expect(entries.map((entry) => entry.key)).toEqual(["vms/a", "vms/b"]);
+      expect(revision).toBe(store.revision());
+      expect((await store.range("")).entries).toHaveLength(4);
+    });
+
+    it("shows a watch every change after its revision, once and in order, with the value before", async () => {
+      const [a] = await store.commit([put("x/a", "1", 0)]);
+      const from = store.revision();
+      const [second] = await store.commit([put("x/a", "2", a?.revision ?? 0)]);
+      const { changes, stop } = await record("x/", from);
+      await store.commit([put("y/a", "other", 0)]);
+      await store.commit([remove("x/a", second?.revision ?? 0)]);
+      await store.commit([put("x/a", "3", 0)]);
+      stop();
+      const [again] = (await store.range("x/")).entries;
+      await store.commit([put("x/a", "4", again?.revision ?? 0)]);
+      expect(changes.map(({ type, value, previous }) => [type, value, previous])).toEqual([
+        ["put", "2", "1"],
+        ["delete", "2", undefined],
+        ["put", "3", undefined],
+      ]);
+      const revisions = changes.map((change) => change.revision);
+      expect(revisions).toEqual([...revisions].sort((x, y) => x - y));
+      expect(new Set(revisions).size).toBe(revisions.length);
+    });
+
+    it("has told the watches of a write before the writer hears that it is done", async () => {
+      const { changes } = await record("x/", store.revision());
+      await store.commit([put("x/a", "1", 0)]);
+      expect(changes).toHaveLength(1);
+    });
+
+    it("tells a watch that begins while another is being told nothing twice", async () => {
+      const from = store.revision();
+      const inner: number[] = [];
+      let begun = false;
+      await store.watch("x/", from, () => {
+        if (begun) return;
+        begun = true;
+        void store.watch("x/", from, (change) => inner.push(change.revision));
+      });
+      await Promise.all([store.commit([put("x/a", "1", 0)]), store.commit([put("x/b", "1", 0)])]);
+      await store.commit([put("x/c", "1", 0)]);
+      expect(inner).toEqual([from + 1, from + 2, from + 3]);
+    });
+
+    it("fails a watch from before compaction, never skips; what is current stays", async () => {
+      const start = store.revision();
+      const [a] = await store.commit([put("x/a", "1", 0)]);
+      await store.commit([put("x/a", "2", a?.revision ?? 0)]);
+      const now = store.revision();
+      await store.compact(now);
+      await store.compact(start);
+      await expect(store.watch("x/", start, () => {})).rejects.toBeInstanceOf(Compacted);
+      await expect(store.watch("x/", now - 1, () => {})).rejects.toBeInstanceOf(Compacted);
+      const { changes } = await record("x/", now);
+      expect(changes).toEqual([]);
+      expect((await store.get("x/a"))?.value).toBe("2");
+      await store.compact(now + 1000);
+      expect(store.revision()).toBe(now);
+      const [b] = await store.commit([put("x/b", "1", 0)]);
+      expect(b?.revision).toBe(now + 1);
+      expect(changes).toHaveLength(1);
+    });
+
+    it("is the same after it was opened again: values, revision, history, compaction", async () => {
+      const [a] = await store.commit([put("x/a", "ä\u0000\u{1F600}", 0)]);
+      await store.compact(store.revision());
+      await store.commit([put("x/b", "1", 0)]);
+      await store.commit([remove("x/b", store.revision())]);
+      const revision = store.revision();
+      store = await under.reopen();
+      expect(store.revision()).toBe(revision);
+      expect(await store.get("x/a")).toEqual({ ...a });
+      const { changes } = await record("x/", revision - 2);
+      expect(changes.map((change) => change.type)).toEqual(["put", "delete"]);
+      await expect(store.watch("x/", revision - 3, () => {})).rejects.toBeInstanceOf(Compacted);
+    });
+
+    it("agrees with a plain map, whatever is written", async () => {
+      const key = fc.constantFrom("m/a", "m/b", "m/c");
+      const step = fc.record({ key, kind: fc.constantFrom("put", "delete", "stale"), value: fc.string() });
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+          const from = store.revision();
+          const model = new Map((await store.range("m/")).entries.map((entry) => [entry.key, entry]));
+          const replica = new Map([...model].map(([k, entry]) => [k, entry.value]));
+          const { changes, stop } = await record("m/", from);
+          for (const { key: k, kind, value } of steps) {
+            const expected = (model.get(k)?.revision ?? 0) + (kind === "stale" ? 1 : 0);
+            const write = kind === "delete" && expected ? remove(k, expected) : put(k, value, expected);
+            const done = await store.commit([write]).catch(() => undefined);
+            expect(done === undefined).toBe(kind === "stale");
+            const [entry] = done ?? [];
+            if (entry && write.value) model.set(k, entry);
+            else if (entry) model.delete(k);
+          }
+          stop();
+          for (const change of changes)
+            if (change.type === "put") replica.set(change.key, change.value);
+            else replica.delete(change.key);
+          const { entries } = await store.range("m/");
+          expect(entries).toEqual([...model.values()].sort((x, y) => (x.key < y.key ? -1 : 1)));
+          expect(replica).toEqual(new Map(entries.map((entry) => [entry.key, entry.value])));
+        }),
+        { numRuns: 30 },
+      );
+    });
+  });
+}

@@ -1,6 +1,8 @@
 /** `vireo down`: stops the machines, agents and control plane of an installation, and removes what its `up` made. */
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
+import { Dnsmasq } from "../agent/network-dhcp.ts";
+import { removeNetworking } from "../agent/network.ts";
 import { QemuHypervisor } from "../agent/qemu-hypervisor.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { stopDaemon } from "./daemons.ts";
@@ -27,15 +29,12 @@ export async function down(
     print("stopped  control plane and agents");
   }
   const hosts = join(paths.state, "hosts");
-  const machines = existsSync(hosts)
-    ? await Promise.all(readdirSync(hosts).map((name) => stopMachines(paths.host(name))))
-    : [];
+  const names = existsSync(hosts) ? readdirSync(hosts) : [];
+  const machines = await Promise.all(names.map((name) => stopMachines(paths.host(name))));
   print(`stopped  ${machines.reduce((sum, n) => sum + n, 0)} machines`);
+  for (const name of names) await Dnsmasq.stopAll(paths.host(name));
   if (record?.network) await removeDevelopmentNetwork(record.network);
-  else if (record) {
-    const { removeNetworking } = await import("../agent/network.ts");
-    await removeNetworking();
-  }
+  else if (record) for (const name of names) await removeNetworking(paths.host(name));
   if (options.keep) {
     rmSync(paths.record, { force: true });
     return print(`kept     ${paths.state}; the next \`vireo up\` starts the machines again`);

@@ -10,6 +10,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, hostname, totalmem } from "node:os";
 import { join } from "node:path";
+import { parseSubnet, reservedOf, vniOf } from "../agent/subnet.ts";
 import type { Client } from "../client/client.ts";
 import { Host, Network, StoragePool, VirtualMachine } from "../compute/kinds.ts";
 import { Event } from "../reconcile/kinds.ts";
@@ -228,8 +229,13 @@ export async function up(
   if (record.network) {
     const network = record.network;
     for (const { spec } of (await client.list(Network)).items) {
-      const access = accessOf(spec);
-      await ensureAccess(network, access);
+      const subnet = parseSubnet(spec.subnet);
+      await ensureAccess(network, {
+        vni: vniOf(spec),
+        address: reservedOf(subnet),
+        prefixLength: subnet.prefixLength,
+        mtu: spec.mtu,
+      });
     }
   }
   for (const document of documents) {

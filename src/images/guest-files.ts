@@ -109,7 +109,8 @@ export function guestFiles(recipe: Recipe): GuestFile[] {
     file("/etc/inittab", inittab(recipe)),
     file("/etc/vireo/boot", BOOT, 0o755),
     file("/etc/vireo/udhcpc", UDHCPC, 0o755),
-    file("/etc/acpi/PWRF/00000080", "#!/bin/sh\npoweroff\n", 0o755),
+    // The name is the event's text as busybox's acpid makes it of an input event.
+    file("/etc/acpi/button/power PWRF 00000080", "#!/bin/sh\npoweroff\n", 0o755),
     file("/etc/acpid.conf", ""),
     file("/etc/passwd", PASSWD),
     file("/etc/group", GROUP),

@@ -14,13 +14,17 @@ export interface Package {
   file: string;
 }
 
-/** Only maintainer scripts need these, and a slim image runs none. */
-const PLUMBING = new Set([
+/**
+ * Only maintainer scripts need these, and a slim image runs none. apt is told that they are installed, so it brings neither
+ * them nor what they depend on; unless the recipe asks for one by name.
+ */
+const PLUMBING = [
   "adduser",
   "debconf",
   "dpkg",
   "init-system-helpers",
   "install-info",
+  "iproute2",
   "libpam-modules",
   "libpam-modules-bin",
   "libpam-runtime",
@@ -28,11 +32,13 @@ const PLUMBING = new Set([
   "lsb-base",
   "passwd",
   "perl-base",
+  "sensible-utils",
   "sysvinit-utils",
   "tar",
   "ucf",
-  "sensible-utils",
-]);
+  "usr-is-merged",
+  "usrmerge",
+];
 const LISTS_MAX_AGE_MS = 24 * 3600_000;
 
 export class PackageError extends Error {}
@@ -74,8 +80,6 @@ export class Packages {
   async #prepare(force = false): Promise<void> {
     for (const name of ["state", "lists/partial", "cache", "archives/partial"])
       await mkdir(join(this.#cache, name), { recursive: true });
-    const status = join(this.#cache, "status");
-    if (!existsSync(status)) await writeFile(status, "");
     const stamp = join(this.#cache, "updated");
     const fresh = existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < LISTS_MAX_AGE_MS;
     if (fresh && !force) return;
@@ -85,6 +89,7 @@ export class Packages {
 
   /** Names and versions of the packages with all they depend on. @throws PackageError for a name that does not exist */
   async #resolve(names: readonly string[]): Promise<{ name: string; version: string }[]> {
+    await writeFile(join(this.#cache, "status"), statusOf(PLUMBING.filter((name) => !names.includes(name))));
     let plan: string;
     try {
       plan = await run("apt-get", [...this.#options(), "-s", "install", ...names], { timeoutMs: 60_000 });
@@ -117,8 +122,7 @@ export class Packages {
   async fetch(names: readonly string[]): Promise<Package[]> {
     await this.#prepare();
     const resolved = await this.#resolve(names);
-    const wanted = resolved.filter(({ name }) => !PLUMBING.has(name));
-    return this.#download(wanted.map(({ name, version }) => `${name}=${version}`));
+    return this.#download(resolved.map(({ name, version }) => `${name}=${version}`));
   }
 
   /** Downloads just these, without what they depend on. `"linux-image-x"` or `"x=1.0-1"`. */
@@ -172,6 +176,26 @@ export class Packages {
     if (!kernel) throw new PackageError(`package ${name} was not downloaded`);
     return kernel;
   }
+}
+
+/** dpkg's status file that says: these are installed, in a version that satisfies everybody. */
+function statusOf(names: readonly string[]): string {
+  return names
+    .map((name) =>
+      [
+        `Package: ${name}`,
+        "Status: install ok installed",
+        "Maintainer: nobody",
+        "Architecture: all",
+        "Multi-Arch: foreign",
+        "Version: 9999",
+        ...(name === "debconf" ? ["Provides: debconf-2.0"] : []),
+        "Description: not in slim images",
+        "",
+        "",
+      ].join("\n"),
+    )
+    .join("");
 }
 
 /** Up to three names within two edits, or that the wrong name is a part of. Pure. */

@@ -1,0 +1,91 @@
+/** `vireo agent`: the agent of one real host (or of a development host in its namespace). */
+import { mkdirSync, readFileSync } from "node:fs";
+import { availableParallelism, totalmem } from "node:os";
+import { join } from "node:path";
+import { runAgent } from "../agent/agent.ts";
+import { enrol } from "../agent/enrol.ts";
+import { readFacts } from "../agent/facts.ts";
+import { Networking } from "../agent/network.ts";
+import { QemuHypervisor } from "../agent/qemu-hypervisor.ts";
+import { RealEnvironment } from "../agent/real-environment.ts";
+import { HttpClient } from "../client/http.ts";
+import { createLogger } from "../reconcile/log.ts";
+import type { StatePaths } from "./paths.ts";
+import type { DeclaredProfile } from "./profiles.ts";
+import { version } from "./server.ts";
+import { stopSignal } from "./stop-signal.ts";
+
+export interface AgentOptions {
+  join: string;
+  name: string;
+  address: string;
+  enrolment: string;
+  profile?: string;
+  vxlanPeer: readonly string[];
+}
+
+/** Memory that stays with the host itself. */
+const HOST_MEMORY_BYTES = 1024 * 2 ** 20;
+
+/** Runs until SIGTERM; the machines run on. `paths.state` is the agent's own folder. */
+export async function agent(paths: StatePaths, options: AgentOptions): Promise<void> {
+  const log = createLogger(`agent ${options.name}`);
+  const signal = stopSignal();
+  const stateFolder = paths.state;
+  mkdirSync(stateFolder, { recursive: true, mode: 0o755 });
+  const { name, address } = options;
+  const credentials = await enrol({
+    url: options.join,
+    name,
+    address,
+    enrolmentFile: options.enrolment,
+    stateFolder,
+  });
+  const client = new HttpClient({
+    url: options.join,
+    ca: credentials.ca,
+    cert: credentials.cert,
+    key: credentials.key,
+    name: `agent-${name}`,
+  });
+  // Written by `vireo up`, which declares the hardware of development hosts.
+  const profile = options.profile
+    ? (JSON.parse(readFileSync(options.profile, "utf8")) as DeclaredProfile)
+    : undefined;
+  const facts = await readFacts(stateFolder, profile);
+  log.info("agent.facts", { accelerator: facts.qemu.accelerator, reason: facts.qemu.reason });
+  const networking = new Networking({ stateFolder, address, extraPeers: options.vxlanPeer });
+  const environment = new RealEnvironment({
+    client,
+    host: name,
+    address,
+    accelerator: facts.qemu.accelerator,
+    networking,
+    log,
+  });
+  const hypervisor = new QemuHypervisor({
+    runDirectory: join(stateFolder, "run"),
+    tls: { directory: credentials.tlsDirectory },
+    log,
+  });
+  const starting = environment.start(signal);
+  await Promise.all([
+    starting,
+    runAgent({
+      client,
+      name,
+      hypervisor,
+      environment,
+      facts,
+      capacity: profile
+        ? { cpus: profile.cpu.threads, memoryBytes: profile.memoryBytes }
+        : { cpus: availableParallelism() * 2, memoryBytes: Math.max(0, totalmem() - HOST_MEMORY_BYTES) },
+      address,
+      version: version(),
+      log,
+      signal,
+    }),
+  ]);
+  hypervisor.close();
+  client.close();
+}

@@ -1,0 +1,72 @@
+/** `vireo server`: one control plane: store, API server, and, while it leads, the reconcilers. */
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ensureAdminKubeconfig, writeEnrolment } from "../api/kubeconfig.ts";
+import { LocalClient } from "../api/local.ts";
+import { Operations } from "../api/operations.ts";
+import { Pki } from "../api/pki.ts";
+import { startApiServer } from "../api/server.ts";
+import { runHostReconciler } from "../compute/host-reconciler.ts";
+import { runMigrationReconciler } from "../compute/migration-reconciler.ts";
+import { runVirtualMachineReconciler } from "../compute/vm-reconciler.ts";
+import { runPlanExecutor } from "../director/executor.ts";
+import { runPlanner } from "../director/planner.ts";
+import { runScheduler } from "../director/scheduler.ts";
+import { runImageReconciler } from "../images/reconciler.ts";
+import { KINDS } from "../kinds.ts";
+import { systemClock } from "../reconcile/clock.ts";
+import { runEventExpiry } from "../reconcile/events.ts";
+import { runAsLeader } from "../reconcile/leader.ts";
+import { createLogger } from "../reconcile/log.ts";
+import { openSqliteStore } from "../store/sqlite.ts";
+import { CACHE, ROOT, type StatePaths } from "./paths.ts";
+import { stopSignal } from "./stop-signal.ts";
+import { UserError } from "./user-error.ts";
+
+/** A host that was brought the enrolment file has this long to come in. */
+const ENROLMENT_TTL_MS = 24 * 3600_000;
+
+export const version = (): string => {
+  const value: unknown = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+  return typeof value === "object" && value !== null ? String(Reflect.get(value, "version")) : "0.0.0";
+};
+
+/** Runs until SIGTERM. @throws UserError for a wrong address */
+export async function server(paths: StatePaths, options: { listen: string }): Promise<void> {
+  const match = /^(.+):(\d+)$/.exec(options.listen);
+  if (!match) throw new UserError(`--listen: ${JSON.stringify(options.listen)} is not HOST:PORT`);
+  const [, host = "", port = ""] = match;
+  const log = createLogger("control-plane");
+  const signal = stopSignal();
+  mkdirSync(paths.state, { recursive: true, mode: 0o755 });
+  const pki = await Pki.open(paths.pki);
+  const store = await openSqliteStore(paths.store);
+  const service = await Operations.open(store, KINDS);
+  const api = await startApiServer({ service, pki, host, port: Number(port), log, version: version() });
+  ensureAdminKubeconfig(pki, paths.kubeconfig, api.url);
+  writeEnrolment(pki, join(paths.pki, "enrolment.json"), { url: api.url, ttlMs: ENROLMENT_TTL_MS });
+  log.info("server.ready", { url: api.url });
+
+  const client = new LocalClient(service);
+  const clock = systemClock;
+  await runAsLeader(
+    client,
+    { lease: "control-plane", identity: `${host}:${process.pid}`, durationSeconds: 15, clock, log, signal },
+    async (leading) => {
+      const context = { client, clock, log, signal: leading };
+      await Promise.all([
+        runHostReconciler(context),
+        runVirtualMachineReconciler(context),
+        runMigrationReconciler(context),
+        runScheduler(context),
+        runPlanner(context),
+        runPlanExecutor(context),
+        runImageReconciler({ ...context, cache: CACHE }),
+        runEventExpiry(context),
+      ]);
+    },
+  );
+  await api.close();
+  service.close();
+  await store.close();
+}

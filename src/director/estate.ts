@@ -1,0 +1,146 @@
+/** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
+import type { Host, Instance, VirtualMachine } from "../compute/kinds.ts";
+import { getCondition } from "../resource/object.ts";
+import { parseBytes } from "../resource/quantity.ts";
+import type { Policy } from "./kinds.ts";
+
+export interface HostView {
+  name: string;
+  ready: boolean;
+  /** Why it takes no new machines; undefined when it does. */
+  closed?: string;
+  site: string;
+  rack: string;
+  cpus: number;
+  memoryBytes: number;
+  /** Megahertz of one core. */
+  mhz: number;
+  cores: number;
+  cpuModel: string;
+  idleWatts?: number;
+  maxWatts?: number;
+  accelerator: string;
+  ssd: boolean;
+  linkMbps: number;
+}
+
+export interface MachineView {
+  /** "namespace/name" */
+  key: string;
+  namespace: string;
+  name: string;
+  labels: Record<string, string>;
+  cpus: number;
+  memoryBytes: number;
+  /** Where it runs or is bound to run. */
+  host?: string;
+  /** A host it is moving to: it counts on both. */
+  movingTo?: string;
+  /** May be moved: it runs and nothing else is being done with it. */
+  movable: boolean;
+  /** Since when it has been on its host, ms since the epoch. */
+  since: number;
+}
+
+export interface Estate {
+  hosts: HostView[];
+  machines: MachineView[];
+  policies: Policy[];
+  /** Objects that make no sense, with what is wrong: skipped, never in the way of the others. */
+  odd: { object: string; message: string }[];
+}
+
+export function viewHost(host: Host): HostView | undefined {
+  const { status, spec, metadata } = host;
+  const { facts, capacity } = status ?? {};
+  if (!facts || !capacity) return undefined;
+  const ready = getCondition(status?.conditions, "Ready")?.status === "True";
+  const closed = spec.unschedulable ? "it is marked unschedulable" : ready ? undefined : "it is not ready";
+  return {
+    name: metadata.name,
+    ready,
+    ...(closed ? { closed } : {}),
+    site: spec.site ?? "",
+    rack: spec.rack ?? metadata.name,
+    cpus: capacity.cpus,
+    memoryBytes: parseBytes(capacity.memory),
+    mhz: facts.cpu.mhz,
+    cores: facts.cpu.cores,
+    cpuModel: facts.cpu.model,
+    ...(facts.power ? { idleWatts: facts.power.idleWatts, maxWatts: facts.power.maxWatts } : {}),
+    accelerator: facts.qemu.accelerator,
+    ssd: facts.disks.some((disk) => disk.kind === "ssd"),
+    linkMbps: Math.max(0, ...facts.links.map((link) => link.mbps)),
+  };
+}
+
+const live = (instance: Instance) => instance.status?.custody !== "Released";
+
+function viewMachine(vm: VirtualMachine, instances: readonly Instance[]): MachineView {
+  const own = instances.filter((i) => i.spec.vmUid === vm.metadata.uid && live(i));
+  const holder = own.find((i) => i.status?.custody === "Held") ?? own.find((i) => !i.spec.incoming) ?? own[0];
+  const target = own.find((i) => i !== holder && i.spec.host && i.spec.host !== holder?.spec.host);
+  const namespace = vm.metadata.namespace ?? "default";
+  return {
+    key: `${namespace}/${vm.metadata.name}`,
+    namespace,
+    name: vm.metadata.name,
+    labels: vm.metadata.labels ?? {},
+    cpus: vm.spec.cpus,
+    memoryBytes: parseBytes(vm.spec.memory),
+    ...(holder?.spec.host ? { host: holder.spec.host } : {}),
+    ...(target?.spec.host ? { movingTo: target.spec.host } : {}),
+    movable:
+      holder?.status?.phase === "Running" &&
+      own.length === 1 &&
+      vm.spec.running &&
+      !vm.metadata.deletionTimestamp,
+    since: Date.parse(holder?.status?.readyTime ?? holder?.metadata.creationTimestamp ?? "") || 0,
+  };
+}
+
+export function makeEstate(objects: {
+  hosts: readonly Host[];
+  machines: readonly VirtualMachine[];
+  instances: readonly Instance[];
+  policies: readonly Policy[];
+}): Estate {
+  const odd: Estate["odd"] = [];
+  const each = <T extends { kind: string; metadata: { name: string } }, V>(
+    list: readonly T[],
+    view: (object: T) => V | undefined,
+  ): V[] =>
+    list.flatMap((object) => {
+      try {
+        return view(object) ?? [];
+      } catch (error) {
+        odd.push({
+          object: `${object.kind}/${object.metadata.name}`,
+          message: error instanceof Error ? error.message : String(error),
+        });
+        return [];
+      }
+    });
+  const byName = <T extends { name: string; key?: string }>(a: T, b: T) =>
+    (a.key ?? a.name) < (b.key ?? b.name) ? -1 : 1;
+  return {
+    hosts: each(objects.hosts, viewHost).sort(byName),
+    machines: each(objects.machines, (vm) => viewMachine(vm, objects.instances)).sort(byName),
+    policies: [...objects.policies].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)),
+    odd,
+  };
+}
+
+/** What machines take of a host; a machine that moves counts on both. `without` leaves one machine out. */
+export function usage(
+  estate: Estate,
+  host: string,
+  without?: string,
+): { cpus: number; memoryBytes: number; machines: number } {
+  const here = estate.machines.filter((m) => m.key !== without && (m.host === host || m.movingTo === host));
+  return {
+    cpus: here.reduce((sum, m) => sum + m.cpus, 0),
+    memoryBytes: here.reduce((sum, m) => sum + m.memoryBytes, 0),
+    machines: here.length,
+  };
+}

@@ -1,0 +1,33 @@
+/** Why a machine is where it is: for every host what ruled it out, or how it scored. Pure. */
+import type { Estate } from "./estate.ts";
+import { judge } from "./place.ts";
+import { policiesOf } from "./rules.ts";
+import { goalOf } from "./score.ts";
+
+export interface Explanation {
+  machine: string;
+  host?: string;
+  policies: { name: string; goal: string }[];
+  hosts: { name: string; chosen: boolean; verdict: string }[];
+}
+
+/** Undefined when there is no such machine. */
+export function explain(estate: Estate, key: string): Explanation | undefined {
+  const machine = estate.machines.find((m) => m.key === key);
+  if (!machine) return undefined;
+  return {
+    machine: key,
+    ...(machine.host ? { host: machine.host } : {}),
+    policies: policiesOf(estate, machine).map((policy) => ({
+      name: policy.metadata.name,
+      goal: goalOf(policy),
+    })),
+    hosts: judge(estate, machine).map(({ host, obstacle, score }) => ({
+      name: host.name,
+      chosen: host.name === machine.host,
+      verdict: obstacle
+        ? `ruled out: ${obstacle}`
+        : `score ${(score?.total ?? 0).toFixed(2)} (${(score?.parts ?? []).map((part) => `${part.name} ${part.value.toFixed(2)} × ${part.weight.toFixed(2)}: ${part.detail}`).join("; ")})`,
+    })),
+  };
+}

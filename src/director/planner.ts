@@ -1,0 +1,168 @@
+/** Makes Plans when policies or hosts change, and tells of each policy whether it holds. */
+import { modify } from "../client/client.ts";
+import { Host, Instance } from "../compute/kinds.ts";
+import { Controller } from "../reconcile/controller.ts";
+import { EventRecorder } from "../reconcile/events.ts";
+import { Informer } from "../reconcile/informer.ts";
+import { getCondition, setCondition } from "../resource/object.ts";
+import type { Estate } from "./estate.ts";
+import { Plan, Policy } from "./kinds.ts";
+import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";
+import { chooses, obstacle } from "./rules.ts";
+import type { DirectorContext } from "./scheduler.ts";
+import { readEstate } from "./snapshot.ts";
+
+const ROUND = "round";
+/** Changes that come together (several policies of one manifest) are planned for once. */
+const DEBOUNCE_MS = 700;
+/** Without any change: load and stay times may have made a move useful. */
+const EVERY_MS = 60_000;
+export const FINAL_PLAN = ["Succeeded", "Failed", "Superseded"];
+
+export async function runPlanner(context: DirectorContext): Promise<void> {
+  const { client, clock, log, signal } = context;
+  const events = new EventRecorder(client, "director", log, clock);
+  /** When each policy was last seen to change, ms; not kept over a restart: then stay times hold. */
+  const changedAt = new Map<string, number>();
+  let trigger = "a look at the estate";
+  const controller = new Controller({
+    name: "planner",
+    log,
+    reconcile: async () => {
+      const why = trigger;
+      trigger = "a look at the estate";
+      await round(context, events, why, changedAt);
+      return { requeueAfterMs: EVERY_MS };
+    },
+  });
+  const ask = (why: string) => {
+    trigger = why;
+    controller.enqueue(ROUND, DEBOUNCE_MS);
+  };
+  const policies = new Informer(client, Policy, { log });
+  const hosts = new Informer(client, Host, { log });
+  const instances = new Informer(client, Instance, { log });
+  policies.onChange((key, policy, old) => {
+    if (policy?.metadata.generation === old?.metadata.generation) return;
+    if (old) changedAt.set(key, clock.now().getTime());
+    ask(`policy ${key} ${policy ? (old ? "changed" : "is new") : "was deleted"}`);
+  });
+  hosts.onChange((name, host, old) => {
+    const state = (h: Host | undefined) =>
+      JSON.stringify([h?.spec, h?.status?.capacity, getCondition(h?.status?.conditions, "Ready")?.status]);
+    if (state(host) !== state(old)) ask(`host ${name} ${host ? (old ? "changed" : "is new") : "is gone"}`);
+  });
+  instances.onChange((_key, instance, old) => {
+    if (instance?.status?.phase !== old?.status?.phase && instance?.status?.phase === "Running")
+      ask("a machine came up");
+  });
+  controller.enqueue(ROUND, DEBOUNCE_MS);
+  await Promise.all([policies.run(signal), hosts.run(signal), instances.run(signal), controller.run(signal)]);
+}
+
+async function round(
+  context: DirectorContext,
+  events: EventRecorder,
+  trigger: string,
+  changedAt: ReadonlyMap<string, number>,
+): Promise<void> {
+  const { client, clock, log } = context;
+  const estate = await readEstate(client);
+  for (const { object, message } of estate.odd) log.warn("director.odd", { object, message });
+  await tellPolicies(context, estate);
+  const plans = (await client.list(Plan)).items;
+  // The plan under way changes the estate; it is planned again when that has ended.
+  if (plans.some((plan) => plan.spec.automation === "act" && !FINAL_PLAN.includes(plan.status?.phase ?? "")))
+    return;
+  const moves = planMoves(estate, {
+    ...PLAN_DEFAULTS,
+    now: clock.now().getTime(),
+    released: released(estate, changedAt),
+  });
+  const automationOf = (move: Move) =>
+    estate.policies.find(
+      (p) => p.metadata.name === move.policy && (p.metadata.namespace ?? "default") === move.namespace,
+    )?.spec.automation ?? "act";
+  for (const automation of ["act", "advise"] as const) {
+    const own = moves.filter((move) => automationOf(move) === automation);
+    const open = plans.filter(
+      (plan) => plan.spec.automation === "advise" && plan.status?.phase === "Proposed",
+    );
+    if (automation === "advise") {
+      const same = (plan: Plan) =>
+        JSON.stringify(plan.spec.moves.map(target)) === JSON.stringify(own.map(target));
+      if (own.length > 0 && open.some(same)) continue;
+      for (const plan of open)
+        await client.patch(
+          Plan,
+          { name: plan.metadata.name },
+          { status: { phase: "Superseded" } },
+          { subresource: "status" },
+        );
+    }
+    if (own.length === 0) continue;
+    const name = `plan-${clock.now().getTime().toString(36)}-${automation}`;
+    await client.create(Plan, { metadata: { name }, spec: { trigger, automation, moves: own } });
+    log.info("director.plan", { plan: name, trigger, moves: own.length });
+    for (const move of own)
+      events.record(
+        { kind: "VirtualMachine", name: move.vm, namespace: move.namespace },
+        "Normal",
+        automation === "act" ? "MovePlanned" : "MoveAdvised",
+        `from ${move.from} to ${move.to} (${name}): ${move.reason}`,
+      );
+  }
+}
+
+const target = ({ namespace, vm, to }: Move) => [namespace, vm, to];
+
+/** Machines that a policy which changed after they came to their host chooses. */
+function released(estate: Estate, changedAt: ReadonlyMap<string, number>): Set<string> {
+  const free = estate.machines.filter((machine) =>
+    estate.policies.some((policy) => {
+      const at = changedAt.get(`${policy.metadata.namespace ?? "default"}/${policy.metadata.name}`);
+      return at !== undefined && at > machine.since && chooses(policy, machine);
+    }),
+  );
+  return new Set(free.map((machine) => machine.key));
+}
+
+/** status.machines and the condition Satisfied of each policy, written only when they change. */
+async function tellPolicies(context: DirectorContext, estate: Estate): Promise<void> {
+  for (const policy of estate.policies) {
+    const chosen = estate.machines.filter((machine) => chooses(policy, machine));
+    const only: Estate = { ...estate, policies: [policy] };
+    const broken = chosen.flatMap((machine) => {
+      const host = estate.hosts.find((h) => h.name === machine.host);
+      if (!host) return [`${machine.name} has no host`];
+      const why = obstacle(only, machine, host);
+      return why ? [`${machine.name} on ${host.name}: ${why}`] : [];
+    });
+    const [status, reason, message] =
+      broken.length === 0
+        ? (["True", "Satisfied", `holds for ${chosen.length} machines`] as const)
+        : (["False", "NotSatisfied", broken.join("; ")] as const);
+    const { name, namespace = "default", generation = 0 } = policy.metadata;
+    const old = getCondition(policy.status?.conditions, "Satisfied");
+    if (
+      old?.message === message &&
+      old.status === status &&
+      policy.status?.machines === chosen.length &&
+      policy.status.observedGeneration === generation
+    )
+      continue;
+    await modify(context.client, Policy, { name, namespace }, "status", (current) => ({
+      ...current,
+      status: {
+        ...current.status,
+        machines: chosen.length,
+        observedGeneration: generation,
+        conditions: setCondition(
+          current.status?.conditions,
+          { type: "Satisfied", status, reason, message, observedGeneration: generation },
+          context.clock.now().toISOString(),
+        ),
+      },
+    }));
+  }
+}

@@ -9,7 +9,7 @@
  * between any two writes.
  */
 import { isDeepStrictEqual } from "node:util";
-import { type Client, modify } from "../client/client.ts";
+import type { Client } from "../client/client.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
@@ -18,7 +18,7 @@ import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { getCondition } from "../resource/object.ts";
 import { formatBytes, parseBytes } from "../resource/quantity.ts";
-import { at, createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "./actions.ts";
+import { createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "./actions.ts";
 import {
   currentOf,
   instanceName,
@@ -135,17 +135,16 @@ class MigrationReconciler {
       return wait(`waits until the machine runs (now: ${vm.status?.phase ?? "Pending"})`);
     const other = instances.find((i) => i !== source && isLive(i));
     if (other) return wait(`waits until instance ${other.metadata.name} of an earlier migration is gone`);
-    const numbered = await takeNumber(this.#client, vm);
-    const target = instanceName(vm.metadata.name, numbered.status?.sequence ?? 0);
-    const named = await this.#write(m, {
+    // The claim comes before the number: whoever looks next, a successor or a second control plane, carries on with the same one.
+    const claimed = await this.#write(m, {
       phase: "Pending",
       source: source.metadata.name,
-      target,
+      target: instanceName(vm.metadata.name, (vm.status?.sequence ?? 0) + 1),
       ...(source.spec.host ? { from: source.spec.host } : {}),
       startedTime: m.status?.startedTime ?? this.#now(),
       message: `prepares ${m.spec.to}`,
     });
-    return this.#createTarget(named, numbered);
+    return this.#advance(claimed, vm, instances);
   }
 
   #refuse(m: Migration, vm: VirtualMachine, source: Instance | undefined): Trouble | undefined {
@@ -177,11 +176,23 @@ class MigrationReconciler {
     return undefined;
   }
 
-  /** The number is ours (this migration's status names it); nobody can create an older one any more. */
+  async #number(m: Migration, vm: VirtualMachine): Promise<Result> {
+    const number = numberOf({ metadata: { name: m.status?.target ?? "" } });
+    const sequence = vm.status?.sequence ?? 0;
+    if (sequence > number) {
+      // Somebody took a later one, and ours was never used: begin anew.
+      const { source: _source, target: _target, ...rest } = m.status ?? {};
+      await this.#write(m, rest);
+      return { requeueAfterMs: 1 };
+    }
+    return this.#createTarget(m, sequence < number ? await takeNumber(this.#client, vm) : vm);
+  }
+
+  /** The machine's number is that of our target: nobody can create an older instance any more, so the list is complete. */
   async #createTarget(m: Migration, vm: VirtualMachine): Promise<Result> {
     const instances = await freshInstances(this.#client, vm);
     const source = instances.find((i) => i.metadata.name === m.status?.source);
-    if (!source) return { requeueAfterMs: 1 };
+    if (!source || !isHeld(source)) return { requeueAfterMs: 1 };
     const other = instances.find((i) => isLive(i) && i !== source && i.metadata.name !== m.status?.target);
     if (other) return this.#end(m, failed(`instance ${other.metadata.name} of the machine came between`));
     const { spec } = source;
@@ -212,7 +223,7 @@ class MigrationReconciler {
 
   async #advance(m: Migration, vm: VirtualMachine, instances: readonly Instance[]): Promise<Result> {
     const source = instances.find((i) => i.metadata.name === m.status?.source);
-    const target = instances.find((i) => i.metadata.name === m.status?.target);
+    const target = instances.find((i) => i.metadata.name === m.status?.target && isTargetOf(i, m));
     if (target && isHeld(target)) {
       if (target.status?.phase === "Running") return this.#succeed(m, source, target);
       return this.#wait(m, `runs on ${m.spec.to}, which has yet to report it`);
@@ -231,13 +242,8 @@ class MigrationReconciler {
       if (target && !(await this.#abort(source, target))) return { requeueAfterMs: 1 };
       return this.#end(m, trouble);
     }
-    if (m.status?.phase === "Pending") {
-      if (vm.status?.sequence === numberOf({ metadata: { name: m.status.target ?? "" } }))
-        return this.#createTarget(m, vm);
-      const { source: _source, target: _target, ...rest } = m.status;
-      await this.#write(m, rest);
-      return { requeueAfterMs: 1 };
-    }
+    if (m.status?.phase === "Pending" && !target) return this.#number(m, vm);
+    if (m.status?.phase === "Pending") m = await this.#write(m, { ...m.status, phase: "Preparing" });
     const address = target?.status?.phase === "Incoming" ? target.status.incomingAddress : undefined;
     if (source && target && address && !source.spec.migrateTo) {
       const { name } = m.metadata;
@@ -343,10 +349,8 @@ class MigrationReconciler {
 
   async #write(m: Migration, status: Status): Promise<Migration> {
     if (isDeepStrictEqual(m.status, status)) return m;
-    const written = await modify(this.#client, Migration, at(m), "status", (now) =>
-      now.metadata.uid === m.metadata.uid ? { ...now, status } : undefined,
-    );
-    return written ?? { ...m, status };
+    // Compare-and-swap: of two control planes that both believe to lead, one has to look again.
+    return this.#client.updateStatus(Migration, { ...m, status });
   }
 
   #report(m: Migration, type: "Normal" | "Warning", reason: string, message: string): void {
@@ -373,6 +377,11 @@ function copied(spec: Instance["spec"]) {
     ...(readiness ? { readiness } : {}),
   };
 }
+
+const isTargetOf = (instance: Instance, m: Migration): boolean =>
+  instance.spec.incoming === true &&
+  instance.spec.predecessor === m.status?.source &&
+  instance.metadata.labels?.[MIGRATION_LABEL] === m.metadata.name;
 
 const endOf = (instance: Instance | undefined): string => {
   const end = instance?.status?.end;

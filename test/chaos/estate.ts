@@ -12,7 +12,14 @@ import {
 } from "../../src/agent/pretend-hypervisor.ts";
 import type { Client } from "../../src/client/client.ts";
 import { runHostReconciler } from "../../src/compute/host-reconciler.ts";
-import { type HostFacts, Instance, Network, StoragePool, VirtualMachine } from "../../src/compute/kinds.ts";
+import {
+  type HostFacts,
+  Instance,
+  Migration,
+  Network,
+  StoragePool,
+  VirtualMachine,
+} from "../../src/compute/kinds.ts";
 import { runMigrationReconciler } from "../../src/compute/migration-reconciler.ts";
 import { runVirtualMachineReconciler } from "../../src/compute/vm-reconciler.ts";
 import { Image } from "../../src/images/kinds.ts";
@@ -33,9 +40,9 @@ interface Running {
 /** Watches that volumes are destroyed only of machines that nothing runs of and that are being deleted. */
 class WatchedEnvironment extends PretendEnvironment {
   readonly #world: PretendWorld;
-  readonly #mayDestroy: (vm: string) => boolean;
+  readonly #mayDestroy: (instance: Instance) => Promise<boolean>;
 
-  constructor(world: PretendWorld, mayDestroy: (vm: string) => boolean) {
+  constructor(world: PretendWorld, mayDestroy: (instance: Instance) => Promise<boolean>) {
     super();
     this.#world = world;
     this.#mayDestroy = mayDestroy;
@@ -48,7 +55,7 @@ class WatchedEnvironment extends PretendEnvironment {
       this.#world.violations.push(
         `the volumes of ${instance.spec.vm} were destroyed under a running machine`,
       );
-    if (!this.#mayDestroy(instance.spec.vm))
+    if (!(await this.#mayDestroy(instance)))
       this.#world.violations.push(`the volumes of ${instance.spec.vm} were destroyed, and nobody deleted it`);
     await super.destroyVolumes(instance);
   }
@@ -76,7 +83,11 @@ export class Estate {
     this.log = createLogger("chaos", (line) => this.trace(line.trim()));
     this.server = new Server(join(this.#folder, "store.db"));
     this.user = this.server.connection();
-    this.#environment = new WatchedEnvironment(this.world, (vm) => this.deleted.has(vm));
+    this.#environment = new WatchedEnvironment(this.world, async ({ spec }) => {
+      const vms = await this.ask("check", (client) => client.list(VirtualMachine));
+      const vm = vms?.items.find(({ metadata }) => metadata.uid === spec.vmUid);
+      return !vm || vm.metadata.deletionTimestamp !== undefined;
+    });
     // Every fourth run has two control planes that both believe to lead: compare-and-swap alone has to be enough.
     this.#planes = seed % 4 === 0 ? 2 : 1;
   }
@@ -180,6 +191,15 @@ export class Estate {
     }
   }
 
+  /** Until some machine runs, so that what follows hits running ones; not for long. */
+  async someRun(): Promise<void> {
+    for (let i = 0; i < 100; i++) {
+      const { items } = await this.user.list(VirtualMachine);
+      if (items.some((vm) => vm.status?.phase === "Running")) return;
+      await systemClock.sleep(5);
+    }
+  }
+
   /** What is wrong now, if anything: the end state that every run has to reach. */
   async complaints(): Promise<string[]> {
     const vms = (await this.user.list(VirtualMachine)).items;
@@ -210,6 +230,9 @@ export class Estate {
     }
     for (const name of this.deleted)
       if (vms.some((vm) => vm.metadata.name === name)) wrong.push(`${name} is there`);
+    for (const { metadata, status } of (await this.user.list(Migration)).items)
+      if (!["Succeeded", "Failed", "Cancelled"].includes(status?.phase ?? ""))
+        wrong.push(`migration ${metadata.name} is ${status?.phase}`);
     const known = new Set(vms.map((vm) => vm.metadata.uid));
     for (const i of instances)
       if (!known.has(i.spec.vmUid)) wrong.push(`instance ${i.metadata.name} has no machine`);

@@ -19,28 +19,23 @@ const CONVERGE_MS = 15_000;
 
 type Step = (estate: Estate) => Promise<void> | void;
 
-const machineOf = (estate: Estate) => `m${estate.random.below(3)}`;
+const MACHINES = 3;
+const machineOf = (estate: Estate) => `m${estate.random.below(MACHINES)}`;
 
 const STEPS: readonly { weight: number; step: Step }[] = [
   {
-    weight: 3,
-    step: async (estate) => {
-      const name = machineOf(estate);
-      if (estate.deleted.has(name)) return;
-      await estate.ask(`create ${name}`, (client) =>
-        client.create(VirtualMachine, {
-          metadata: { name, namespace: NS },
-          spec: { image: "web", memory: "64Mi" },
-        }),
-      );
-    },
+    weight: 1,
+    step: (estate) => create(estate, machineOf(estate)),
   },
   { weight: 2, step: (estate) => setRunning(estate, true) },
   { weight: 2, step: (estate) => setRunning(estate, false) },
   {
     weight: 6,
     step: async (estate) => {
-      const [vm, to] = [machineOf(estate), estate.random.pick(HOSTS) ?? "h1"];
+      const vm = machineOf(estate);
+      const at = { name: vm, namespace: NS };
+      const from = (await estate.ask(`get ${vm}`, (client) => client.get(VirtualMachine, at)))?.status?.host;
+      const to = estate.random.pick(HOSTS.filter((host) => host !== from)) ?? "h1";
       await estate.ask(`move ${vm} to ${to}`, (client) =>
         client.create(Migration, {
           metadata: { name: `move-${estate.random.below(1e9)}`, namespace: NS },
@@ -97,6 +92,17 @@ const STEPS: readonly { weight: number; step: Step }[] = [
   },
 ];
 
+/** A machine that was deleted may come again under its name: another machine. */
+async function create(estate: Estate, name: string): Promise<void> {
+  const made = await estate.ask(`create ${name}`, (client) =>
+    client.create(VirtualMachine, {
+      metadata: { name, namespace: NS },
+      spec: { image: "web", memory: "64Mi" },
+    }),
+  );
+  if (made) estate.deleted.delete(name);
+}
+
 async function setRunning(estate: Estate, running: boolean): Promise<void> {
   const name = machineOf(estate);
   await estate.ask(`${running ? "start" : "stop"} ${name}`, (client) =>
@@ -113,11 +119,16 @@ function choose(estate: Estate): Step {
   return () => undefined;
 }
 
+/** What all runs together did: a chaos test in which nothing happens proves nothing. */
+const seen = new Map<string, number>();
+const count = (what: string, n = 1) => seen.set(what, (seen.get(what) ?? 0) + n);
+
 async function runSeed(seed: number): Promise<void> {
   const estate = new Estate(seed);
   try {
     await estate.open();
-    await STEPS[0]?.step(estate);
+    for (let i = 0; i < MACHINES; i++) await create(estate, `m${i}`);
+    if (estate.random.next() < 0.7) await estate.someRun();
     const steps = 8 + estate.random.below(10);
     for (let i = 0; i < steps; i++) {
       // Short and long waits, so that kills hit every stage.
@@ -133,6 +144,12 @@ async function runSeed(seed: number): Promise<void> {
       wrong = await estate.complaints();
     }
     wrong = [...estate.world.violations, ...wrong];
+    for (const m of (await estate.user.list(Migration)).items)
+      count(`migration ${m.status?.phase}: ${m.status?.message?.replace(/\d+/g, "N")}`);
+    for (const vm of (await estate.user.list(VirtualMachine)).items) count(`machine ${vm.status?.phase}`);
+    count("deleted", estate.deleted.size);
+    count("kills", estate.world.trace.filter((line) => line.includes("KILL")).length);
+    count("crashes", estate.world.trace.filter((line) => line.includes("CRASH")).length);
     if (wrong.length > 0) {
       const vms = await estate.user.list(VirtualMachine);
       const migrations = await estate.user.list(Migration);
@@ -176,4 +193,16 @@ describe("kill -9 at random moments, pretended hypervisor", () => {
     },
     120_000,
   );
+
+  it.skipIf(ONLY !== undefined)("really did something", () => {
+    if (process.env.VIREO_CHAOS_STATS) console.log(Object.fromEntries([...seen].sort()));
+    const total = (pattern: RegExp) =>
+      [...seen].filter(([what]) => pattern.test(what)).reduce((sum, [, n]) => sum + n, 0);
+    expect(total(/^migration Succeeded/)).toBeGreaterThan(RUNS / 4);
+    expect(total(/^migration Failed/)).toBeGreaterThan(RUNS / 4);
+    expect(total(/^machine Running/)).toBeGreaterThan(RUNS / 4);
+    expect(total(/^machine Stopped/)).toBeGreaterThan(RUNS / 10);
+    expect(total(/^deleted/)).toBeGreaterThan(RUNS / 10);
+    expect(total(/^kills/)).toBeGreaterThan(RUNS * 2);
+  });
 });

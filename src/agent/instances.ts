@@ -186,6 +186,19 @@ class Instances {
     return before === undefined || before.status?.custody === "Released";
   }
 
+  /**
+   * Custody of an incoming machine is given only by a source that handed over to this very one. One that released its disks in
+   * another way may have run on after it sent its memory (it resumes when we do not confirm in time): what we have is older
+   * than the disks.
+   */
+  async #handedOver(instance: Instance): Promise<"yes" | "not yet" | "never"> {
+    const at = { name: instance.spec.predecessor ?? "", namespace: instance.metadata.namespace ?? "" };
+    this.#peers.watch(keyOf(instance), at);
+    const status = (await this.#c.client.get(Instance, at))?.status;
+    if (status?.phase === "HandedOver" && status.migration?.to === instance.metadata.name) return "yes";
+    return !status || status.custody === "Released" ? "never" : "not yet";
+  }
+
   async #held(instance: Instance, machine: MachineState | undefined): Promise<Again> {
     const phase = instance.status?.phase;
     if (!machine && phase !== "Preparing")
@@ -311,7 +324,15 @@ class Instances {
     // All has arrived (or, after a crash of this agent, it runs already). The source must let go before it may run.
     if (machine.state === "paused") {
       if (!received) await this.#write(instance, { received: true });
-      if (!(await this.#custodyGiven(instance))) return { requeueAfterMs: 1000 };
+      const given = await this.#handedOver(instance);
+      if (given === "never") {
+        await hypervisor.kill(id);
+        return this.#finish(instance, {
+          reason: "MigrationFailed",
+          message: `${instance.spec.predecessor} ended without handing over; its memory here is out of date`,
+        });
+      }
+      if (given === "not yet") return { requeueAfterMs: 1000 };
       await hypervisor.resume(id);
     }
     await this.#write(instance, {

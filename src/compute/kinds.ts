@@ -31,7 +31,8 @@
  *      says so; only then the source agent writes, with compare-and-swap on the resourceVersion of the object it re-checked,
  *      custody=Released, phase=HandedOver. This one write is the flip of ownership. A write whose answer was lost is read
  *      again, never assumed. If it lost against a cancel, or the target is gone or silent: `cont` at the source.
- *   4. Target agent watches its predecessor; once Released: `cont`, announce-self, custody Held, phase Running.
+ *   4. Target agent watches its predecessor; once it is HandedOver to this very target: `cont`, announce-self, custody Held, phase
+ *      Running. A source that is Released otherwise may have run on after it sent its memory: then the target ends, never runs.
  *   5. Reconciler sees the target Running: VM.status follows, Migration Succeeded, then the source Instance is deleted.
  *   Failure before the flip: source runs on (rule 4), reconciler clears migrateTo first, then deletes the target; the reason
  *   from both ends is in the Migration. Failure after the flip: target is the VM; if it dies, the VM restarts cold from its disks.

@@ -12,42 +12,72 @@ export interface Cached {
 }
 
 /** Stored values are written by Operations alone, after validation. */
-export function parseStored(value: string): Resource {
+function parseStored(value: string): Resource {
   return JSON.parse(value) as Resource;
 }
 
-const parsedValues = new WeakMap<Change, Resource>();
+const newObjects = new WeakMap<Change, Resource>();
+const oldObjects = new WeakMap<Change, Resource>();
 
 /** The object of a change, the same one for the cache and all watchers: parsed once, and its JSON for the wire is made once. */
 export function objectOf(change: Change): Resource {
-  const kept = parsedValues.get(change);
+  const kept = newObjects.get(change);
   if (kept) return kept;
   const object = parseStored(change.value);
-  parsedValues.set(change, object);
+  newObjects.set(change, object);
   return object;
 }
 
-/** One kind's objects; `sorted` is made again only after a change, and never changed in place: lists page over it. */
+/** What a put replaced, shared in the same way. */
+export function previousOf(change: Change): Resource | undefined {
+  const kept = oldObjects.get(change);
+  if (kept || change.previous === undefined) return kept;
+  const object = parseStored(change.previous);
+  oldObjects.set(change, object);
+  return object;
+}
+
+/** One kind's objects, by key and in order. What `sorted` has given out never changes: lists page over it. */
 class Collection {
   readonly byKey = new Map<string, Cached>();
-  #sorted: readonly Cached[] | undefined;
+  #sorted: Cached[] = [];
+  #givenOut = false;
 
   set(entry: Cached): void {
+    const sorted = this.#own();
+    sorted.splice(this.#position(entry.key), this.byKey.has(entry.key) ? 1 : 0, entry);
     this.byKey.set(entry.key, entry);
-    this.#sorted = undefined;
   }
   delete(key: string): void {
-    this.byKey.delete(key);
-    this.#sorted = undefined;
+    if (this.byKey.delete(key)) this.#own().splice(this.#position(key), 1);
   }
   sorted(): readonly Cached[] {
-    this.#sorted ??= [...this.byKey.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+    this.#givenOut = true;
     return this.#sorted;
+  }
+
+  #own(): Cached[] {
+    if (this.#givenOut) this.#sorted = this.#sorted.slice();
+    this.#givenOut = false;
+    return this.#sorted;
+  }
+  /** Where the key is, or would be. */
+  #position(key: string): number {
+    let [low, high] = [0, this.#sorted.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#sorted[middle]?.key ?? "") < key) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }
 
 export class Cache {
   readonly #collections = new Map<string, Collection>();
+  readonly #uids = new Set<string>();
+  /** uid of an owner -> keys of what it owns. */
+  readonly #owned = new Map<string, Set<string>>();
   #stop: () => void = () => {};
   /** Revision of the newest change that is in here. */
   revision = 0;
@@ -56,17 +86,40 @@ export class Cache {
     const cache = new Cache();
     const { entries, revision } = await store.range("");
     for (const { key, value, revision: at } of entries)
-      cache.collection(pluralOf(key)).set({ key, object: parseStored(value), revision: at });
+      cache.#add({ key, object: parseStored(value), revision: at });
     cache.revision = revision;
     cache.#stop = await store.watch("", revision, (change) => cache.#take(change));
     return cache;
   }
 
   #take(change: Change): void {
-    const collection = this.collection(pluralOf(change.key));
-    if (change.type === "delete") collection.delete(change.key);
-    else collection.set({ key: change.key, object: objectOf(change), revision: change.revision });
+    const before = this.get(change.key);
+    if (before) this.#index(before, false);
+    if (change.type === "delete") this.collection(pluralOf(change.key)).delete(change.key);
+    else {
+      if (before) oldObjects.set(change, before.object);
+      this.#add({ key: change.key, object: objectOf(change), revision: change.revision });
+    }
     this.revision = change.revision;
+  }
+
+  #add(entry: Cached): void {
+    this.collection(pluralOf(entry.key)).set(entry);
+    this.#index(entry, true);
+  }
+
+  #index({ key, object: { metadata } }: Cached, present: boolean): void {
+    if (metadata.uid) this.#uids[present ? "add" : "delete"](metadata.uid);
+    for (const { uid } of metadata.ownerReferences ?? []) {
+      const keys = this.#owned.get(uid) ?? new Set();
+      keys[present ? "add" : "delete"](key);
+      if (keys.size > 0) this.#owned.set(uid, keys);
+      else this.#owned.delete(uid);
+    }
+  }
+
+  get(key: string): Cached | undefined {
+    return this.#collections.get(pluralOf(key))?.byKey.get(key);
   }
 
   collection(plural: string): Collection {
@@ -76,6 +129,15 @@ export class Cache {
       this.#collections.set(plural, found);
     }
     return found;
+  }
+
+  hasUid(uid: string): boolean {
+    return this.#uids.has(uid);
+  }
+
+  /** Objects that name this uid as an owner. */
+  ownedBy(uid: string): Cached[] {
+    return [...(this.#owned.get(uid) ?? [])].flatMap((key) => this.get(key) ?? []);
   }
 
   /** Every object of every kind. */

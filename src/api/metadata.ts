@@ -78,10 +78,10 @@ export function checkMetadata(metadata: {
     if (value === undefined) {
       if (field === "name")
         wrong("metadata.name", "Required value: name or generateName is required", "FieldValueRequired");
-    } else if (!isName(value))
+    } else if (!isName(value) || (field === "namespace" && value.includes(".")))
       wrong(
         `metadata.${field}`,
-        `Invalid value: ${shown(value)}: a lowercase RFC 1123 subdomain of at most 63 characters must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character`,
+        `Invalid value: ${shown(value)}: a lowercase RFC 1123 ${field === "name" ? "subdomain" : "label"} of at most 63 characters must consist of lower case alphanumeric characters${field === "name" ? ", '-' or '.'" : " or '-'"}, and must start and end with an alphanumeric character`,
       );
   }
   for (const [key, value] of Object.entries(metadata.labels ?? {})) {

@@ -5,10 +5,12 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { ApiError } from "../resource/errors.ts";
-import type { Kind, Lookup } from "../resource/kind.ts";
+import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
-import { CompareFailed, type Store } from "../store/store.ts";
+import { CompareFailed, type Store, type Write } from "../store/store.ts";
 import { Cache, type Cached, keyFor } from "./cache.ts";
+import { FOREGROUND, GarbageCollector, PROPAGATION_FINALIZERS } from "./garbage.ts";
+import { modified, overwrite, preconditionFailed, settleNamespace } from "./overwrite.ts";
 import { jsonPatch, mergePatch } from "./patch.ts";
 import { decode, finish, invalid, resourceName, SERVER_FIELDS } from "./prepare.ts";
 import { notFound, Reader } from "./reader.ts";
@@ -22,26 +24,26 @@ import type {
   WriteOptions,
   Written,
 } from "./service.ts";
+import { type Prepared, Turns } from "./turns.ts";
 
 /** History kept for watches that come back: at 100 writes/s more than three minutes. */
 const KEEP_REVISIONS = 20_000;
+/** Forgotten in small bites: a large one would hold up everybody. */
+const COMPACT_EVERY = 500;
 /** A write without a precondition that loses a race is tried again on the new state. */
 const ATTEMPTS = 10;
-const PROPAGATION_FINALIZERS = ["orphan", "foregroundDeletion"];
-
-const modified = (kind: Kind, name: string, cause?: unknown) =>
-  new ApiError(
-    "Conflict",
-    `Operation cannot be fulfilled on ${resourceName(kind)} ${JSON.stringify(name)}: the object has been modified; please apply your changes to the latest version and try again`,
-    { name, group: kind.group, kind: kind.plural },
-    { cause },
-  );
+/** Names that generateName makes are tried so often before the client is told of a collision. */
+const GENERATED_NAMES = 8;
+/** Bytes of one stored object, as in etcd. Patches could make one grow without limit otherwise. */
+const MAX_OBJECT = 1_572_864;
 
 export class Operations implements Service {
   readonly kinds: readonly Kind[];
   readonly #store: Store;
   readonly #cache: Cache;
   readonly #reader: Reader;
+  readonly #turns: Turns;
+  readonly #garbage: GarbageCollector;
   readonly #now: () => Date;
   #compactAt: number;
 
@@ -50,17 +52,23 @@ export class Operations implements Service {
     this.#store = store;
     this.#cache = cache;
     this.#reader = new Reader(store, cache);
+    this.#turns = new Turns(store, cache);
+    this.#garbage = new GarbageCollector(this, kinds, cache);
     this.#now = now;
-    this.#compactAt = store.revision() + KEEP_REVISIONS / 2;
+    this.#compactAt = store.revision() + COMPACT_EVERY;
   }
 
-  /** Loads the store into memory. `now` is the clock of creationTimestamp and deletionTimestamp. */
+  /** Loads the store into memory and finishes deletions that a crash cut short. `now` is the clock of metadata's times. */
   static async open(
     store: Store,
     kinds: readonly Kind[],
     options: { now?: () => Date } = {},
   ): Promise<Operations> {
-    return new Operations(store, kinds, await Cache.load(store), options.now ?? (() => new Date()));
+    const cache = await Cache.load(store);
+    const operations = new Operations(store, kinds, cache, options.now ?? (() => new Date()));
+    await store.compact(store.revision() - KEEP_REVISIONS);
+    await operations.#garbage.sweep();
+    return operations;
   }
 
   close(): void {
@@ -93,17 +101,14 @@ export class Operations implements Service {
         "BadRequest",
         "metadata.resourceVersion: should not be set on objects to be created",
       );
-    this.#settleNamespace(kind, namespace, object);
-    if (!metadata.name && metadata.generateName)
-      metadata.name = `${metadata.generateName}${randomBytes(3).toString("hex").slice(0, 5)}`;
+    settleNamespace(kind, namespace, object);
+    const generate = metadata.name ? undefined : metadata.generateName;
     for (const field of SERVER_FIELDS) if (field !== "generateName") Reflect.deleteProperty(metadata, field);
     delete metadata.managedFields;
     metadata.uid = randomUUID();
     metadata.creationTimestamp = timestamp(this.#now());
     metadata.generation = 1;
     if (kind.hasStatus) delete object.status;
-    finish(kind, object, undefined, this.#lookup);
-    const key = keyFor(kind.plural, metadata.namespace, metadata.name);
     const exists = (cause?: unknown) =>
       new ApiError(
         "AlreadyExists",
@@ -111,10 +116,22 @@ export class Operations implements Service {
         { name: metadata.name, group: kind.group, kind: kind.plural },
         { cause },
       );
-    if (this.#cache.collection(kind.plural).byKey.has(key)) throw exists();
-    if (options.dryRun) return { object, warnings, created: true };
+    const prepare = (): Prepared<Resource> => {
+      let key = "";
+      for (let attempt = 0; ; attempt++) {
+        if (generate) metadata.name = `${generate}${randomBytes(3).toString("hex").slice(0, 5)}`;
+        key = keyFor(kind.plural, metadata.namespace, metadata.name);
+        if (!this.#turns.read(key)) break;
+        if (!generate || attempt >= GENERATED_NAMES) throw exists();
+      }
+      finish(kind, object, undefined, this.#turns.lookup);
+      if (options.dryRun) return { done: () => object };
+      return this.#put(kind, key, object, 0);
+    };
     try {
-      return { object: await this.#put(key, object, 0), warnings, created: true };
+      const made = await this.#turns.run(prepare);
+      if (!options.dryRun && metadata.ownerReferences?.length) await this.#settleOwners(kind, made);
+      return { object: made, warnings, created: true };
     } catch (error) {
       if (error instanceof CompareFailed) throw exists(error);
       throw error;
@@ -151,18 +168,11 @@ export class Operations implements Service {
   ): Promise<Written> {
     let warnings: string[] = [];
     const apply = patch.type === "merge" ? mergePatch : jsonPatch;
-    const object = await this.#change(
-      kind,
-      namespace,
-      name,
-      (current) => {
-        warnings = [];
-        return decode(kind, apply(current, patch.body), options, warnings);
-      },
-      options,
-      // The patched object carries the stored resourceVersion; it is a precondition only when the patch names it.
-      patch.type === "merge" ? hasResourceVersion(patch.body) : false,
-    );
+    const make = (current: Resource) => {
+      warnings = [];
+      return decode(kind, apply(current, patch.body), options, warnings);
+    };
+    const object = await this.#change(kind, namespace, name, make, options);
     return { object, warnings, created: false };
   }
 
@@ -172,44 +182,82 @@ export class Operations implements Service {
     name: string,
     request: DeleteRequest,
   ): Promise<{ object: Resource; gone: boolean }> {
-    for (let attempt = 0; ; attempt++) {
+    const prepare = (): Prepared<{ object: Resource; gone: boolean }> => {
       const current = this.#current(kind, namespace, name);
-      const { metadata } = current.object;
-      const precondition = (what: string, wanted: string | undefined, found: string | undefined) => {
-        if (wanted !== undefined && wanted !== found)
-          throw new ApiError(
-            "Conflict",
-            `Precondition failed: ${what} in precondition: ${wanted}, ${what} in object meta: ${found}`,
-            {
-              name,
-              group: kind.group,
-              kind: kind.plural,
-            },
-          );
-      };
-      precondition("UID", request.uid, metadata.uid);
-      precondition("ResourceVersion", request.resourceVersion, metadata.resourceVersion);
+      const { object } = current;
+      checkPreconditions(kind, object, request);
+      const { metadata } = object;
       const finalizers = (metadata.finalizers ?? []).filter((f) => !PROPAGATION_FINALIZERS.includes(f));
-      const dependents = request.propagation === "Orphan" ? [] : this.#dependentsOf(current.object);
+      if (request.propagation === "Foreground" && this.#garbage.isBlocked(object))
+        finalizers.push(FOREGROUND);
+      if (finalizers.length === 0) {
+        const done = () => ({ object, gone: true });
+        return request.dryRun ? { done } : { write: removal(current), done };
+      }
+      if (metadata.deletionTimestamp) return { done: () => ({ object, gone: false }) };
+      const marked: Resource = {
+        ...object,
+        metadata: {
+          ...metadata,
+          finalizers,
+          deletionTimestamp: timestamp(this.#now()),
+          deletionGracePeriodSeconds: 0,
+          generation: (metadata.generation ?? 0) + 1,
+        },
+      };
+      if (request.dryRun) return { done: () => ({ object: marked, gone: false }) };
+      const { write, done } = this.#put(kind, current.key, marked, current.revision);
+      return { write, done: (revision) => ({ object: done(revision), gone: false }) };
+    };
+    if (request.propagation === "Orphan" && !request.dryRun) {
+      const { object } = this.#reader.entry(kind, namespace, name);
+      checkPreconditions(kind, object, request);
+      await this.#garbage.orphanDependents(object);
+    }
+    const result = await this.#again(kind, name, prepare);
+    if (request.dryRun) return result;
+    if (result.gone) await this.#garbage.removed(result.object);
+    else if (result.object.metadata.finalizers?.includes(FOREGROUND))
+      await this.#garbage.deleteDependents(result.object);
+    return result;
+  }
+
+  // --- inside ---
+
+  #current(kind: Kind, namespace: string | undefined, name: string): Cached {
+    const found = this.#turns.read(keyFor(kind.plural, namespace, name));
+    if (!found) throw notFound(kind, name);
+    return found;
+  }
+
+  /** Read, change, check, compare-and-swap. */
+  async #change(
+    kind: Kind,
+    namespace: string | undefined,
+    name: string,
+    make: (current: Resource) => Resource,
+    options: WriteOptions,
+  ): Promise<Resource> {
+    let removed = false;
+    const prepare = (): Prepared<Resource> => {
+      const current = this.#current(kind, namespace, name);
+      const { object: old, key, revision } = current;
+      const next = overwrite(kind, old, make(old), options.subresource, this.#turns.lookup);
+      removed = false;
+      if (isDeepStrictEqual(next, old) || options.dryRun) return { done: () => next };
+      removed = next.metadata.deletionTimestamp !== undefined && !next.metadata.finalizers?.length;
+      return removed ? { write: removal(current), done: () => next } : this.#put(kind, key, next, revision);
+    };
+    const object = await this.#again(kind, name, prepare);
+    if (removed) await this.#garbage.removed(object);
+    return object;
+  }
+
+  /** A lost race is tried again on the new state; what the client gave as a precondition is checked again with it. */
+  async #again<T>(kind: Kind, name: string, prepare: () => Prepared<T>): Promise<T> {
+    for (let attempt = 0; ; attempt++) {
       try {
-        if (finalizers.length === 0) {
-          if (!request.dryRun) await this.#remove(current);
-          if (!request.dryRun) await this.#collect(current.object, dependents, request);
-          return { object: current.object, gone: true };
-        }
-        if (metadata.deletionTimestamp) return { object: current.object, gone: false };
-        const object: Resource = {
-          ...current.object,
-          metadata: {
-            ...metadata,
-            finalizers,
-            deletionTimestamp: timestamp(this.#now()),
-            deletionGracePeriodSeconds: 0,
-            generation: (metadata.generation ?? 0) + 1,
-          },
-        };
-        if (request.dryRun) return { object, gone: false };
-        return { object: await this.#put(current.key, object, current.revision), gone: false };
+        return await this.#turns.run(prepare);
       } catch (error) {
         if (!(error instanceof CompareFailed)) throw error;
         if (attempt >= ATTEMPTS) throw modified(kind, name, error);
@@ -217,178 +265,62 @@ export class Operations implements Service {
     }
   }
 
-  // --- inside ---
-
-  readonly #lookup: Lookup = {
-    list: <T extends Resource>(kind: Kind<T>, namespace?: string): readonly T[] =>
-      this.#cache
-        .collection(kind.plural)
-        .sorted()
-        .filter(({ object }) => !namespace || object.metadata.namespace === namespace)
-        // Safe: a collection holds only objects that the schema of its kind accepted.
-        .map(({ object }) => object as T),
-  };
-
-  #current(kind: Kind, namespace: string | undefined, name: string): Cached {
-    const found = this.#cache.collection(kind.plural).byKey.get(keyFor(kind.plural, namespace, name));
-    if (!found) throw notFound(kind, name);
-    return found;
+  #put(kind: Kind, key: string, object: Resource, expected: number) {
+    const withRevision = (revision: number): Resource => ({
+      ...object,
+      metadata: { ...object.metadata, resourceVersion: String(revision) },
+    });
+    const write: Write = {
+      key,
+      expected,
+      value: (revision) => {
+        const text = JSON.stringify(withRevision(revision));
+        if (Buffer.byteLength(text) > MAX_OBJECT) throw tooLarge(kind, object);
+        return text;
+      },
+    };
+    return {
+      write,
+      done: (revision: number): Resource => {
+        this.#compact(revision);
+        return withRevision(revision);
+      },
+    };
   }
 
-  #settleNamespace(kind: Kind, namespace: string | undefined, object: Resource): void {
-    const { metadata } = object;
-    if (!kind.namespaced) {
-      delete metadata.namespace;
-      return;
-    }
-    if (metadata.namespace && namespace && metadata.namespace !== namespace)
-      throw new ApiError(
-        "BadRequest",
-        `metadata.namespace: the namespace of the object (${metadata.namespace}) is not that of the request (${namespace})`,
-      );
-    metadata.namespace = namespace ?? metadata.namespace ?? "default";
-  }
-
-  /** Read, change, check, compare-and-swap. Without a precondition of the client a lost race is tried again. */
-  async #change(
-    kind: Kind,
-    namespace: string | undefined,
-    name: string,
-    make: (current: Resource) => Resource,
-    options: WriteOptions,
-    conditional = true,
-  ): Promise<Resource> {
-    for (let attempt = 0; ; attempt++) {
-      const current = this.#current(kind, namespace, name);
-      const old = current.object;
-      const next = this.#merge(kind, namespace, name, old, make(old), options, conditional);
-      if (isDeepStrictEqual(next, old) || options.dryRun) return next;
-      try {
-        if (next.metadata.deletionTimestamp && (next.metadata.finalizers ?? []).length === 0) {
-          const dependents = this.#dependentsOf(old);
-          await this.#remove(current);
-          await this.#collect(old, dependents, { user: options.user });
-          return next;
-        }
-        return await this.#put(current.key, next, current.revision);
-      } catch (error) {
-        if (!(error instanceof CompareFailed)) throw error;
-        if (conditional || attempt >= ATTEMPTS) throw modified(kind, name, error);
-      }
-    }
-  }
-
-  /** What the stored object becomes when a client writes `next` over `old`. @throws ApiError */
-  #merge(
-    kind: Kind,
-    namespace: string | undefined,
-    name: string,
-    old: Resource,
-    next: Resource,
-    options: WriteOptions,
-    conditional: boolean,
-  ): Resource {
-    const given = next.metadata;
-    if (given.name !== name)
-      throw new ApiError(
-        "BadRequest",
-        `metadata.name: the name of the object (${given.name}) is not the name on the URL (${name})`,
-      );
-    this.#settleNamespace(kind, namespace, next);
-    if (given.uid && given.uid !== old.metadata.uid)
-      throw new ApiError(
-        "Conflict",
-        `Precondition failed: UID in precondition: ${given.uid}, UID in object meta: ${old.metadata.uid}`,
-        { name, group: kind.group, kind: kind.plural },
-      );
-    if (conditional && given.resourceVersion && given.resourceVersion !== old.metadata.resourceVersion)
-      throw modified(kind, name);
-    let merged: Resource;
-    if (options.subresource === "status") merged = { ...structuredClone(old), status: next.status };
-    else {
-      merged = next;
-      for (const field of SERVER_FIELDS) {
-        const value: unknown = Reflect.get(old.metadata, field);
-        if (value === undefined) Reflect.deleteProperty(merged.metadata, field);
-        else Reflect.set(merged.metadata, field, value);
-      }
-      delete merged.metadata.managedFields;
-      if (kind.hasStatus) merged.status = structuredClone(old.status);
-    }
-    if (merged.status === undefined) delete merged.status;
-    merged.metadata.resourceVersion = old.metadata.resourceVersion ?? "";
-    finish(kind, merged, old, this.#lookup);
-    if (old.metadata.deletionTimestamp) {
-      const added = (merged.metadata.finalizers ?? []).find(
-        (f) => !(old.metadata.finalizers ?? []).includes(f),
-      );
-      if (added)
-        throw invalid(kind, name, [
-          {
-            field: "metadata.finalizers",
-            reason: "FieldValueForbidden",
-            message: `Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers ${JSON.stringify(added)}`,
-          },
-        ]);
-    }
-    const wanted = ({ metadata: _m, status: _s, ...rest }: Resource) => rest;
-    if (options.subresource !== "status" && !isDeepStrictEqual(wanted(merged), wanted(old)))
-      merged.metadata.generation = (old.metadata.generation ?? 0) + 1;
-    return merged;
-  }
-
-  async #put(key: string, object: Resource, expected: number): Promise<Resource> {
-    const value = (revision: number) =>
-      JSON.stringify({ ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } });
-    const [entry] = await this.#store.commit([{ key, expected, value }]);
-    this.#compact();
-    return { ...object, metadata: { ...object.metadata, resourceVersion: String(entry?.revision) } };
-  }
-
-  async #remove(current: Cached): Promise<void> {
-    await this.#store.commit([{ key: current.key, expected: current.revision, value: undefined }]);
-  }
-
-  #compact(): void {
-    const revision = this.#store.revision();
+  #compact(revision: number): void {
     if (revision < this.#compactAt) return;
-    this.#compactAt = revision + KEEP_REVISIONS / 2;
-    void this.#store.compact(revision - KEEP_REVISIONS);
+    this.#compactAt = revision + COMPACT_EVERY;
+    // Should it fail (a full disk), the next one does its work, too.
+    this.#store.compact(revision - KEEP_REVISIONS).catch(() => undefined);
   }
 
-  #dependentsOf(owner: Resource): { kind: Kind; object: Resource }[] {
-    const { uid } = owner.metadata;
-    return this.kinds.flatMap((kind) =>
-      this.#cache
-        .collection(kind.plural)
-        .sorted()
-        .filter(({ object }) => object.metadata.ownerReferences?.some((reference) => reference.uid === uid))
-        .map(({ object }) => ({ kind, object })),
+  /** An object made while its owner went has missed the owner's end. */
+  async #settleOwners(kind: Kind, { metadata }: Resource): Promise<void> {
+    const made = this.#cache.get(keyFor(kind.plural, metadata.namespace, metadata.name));
+    if (made) await this.#garbage.settle(made);
+  }
+}
+
+const removal = ({ key, revision }: Cached): Write => ({ key, expected: revision, value: undefined });
+
+function checkPreconditions(kind: Kind, { metadata }: Resource, request: DeleteRequest): void {
+  const { uid, resourceVersion } = request;
+  if (uid !== undefined && uid !== metadata.uid)
+    throw preconditionFailed(kind, metadata.name, "UID", uid, metadata.uid);
+  if (resourceVersion !== undefined && resourceVersion !== metadata.resourceVersion)
+    throw preconditionFailed(
+      kind,
+      metadata.name,
+      "ResourceVersion",
+      resourceVersion,
+      metadata.resourceVersion,
     );
-  }
-
-  /** Background propagation: what the deleted object owned alone goes, too. One odd dependent does not stop the others. */
-  async #collect(
-    owner: Resource,
-    dependents: { kind: Kind; object: Resource }[],
-    request: DeleteRequest,
-  ): Promise<void> {
-    for (const { kind, object } of dependents) {
-      const others = object.metadata.ownerReferences?.filter((r) => r.uid !== owner.metadata.uid) ?? [];
-      if (others.length > 0) continue;
-      await this.delete(kind, object.metadata.namespace, object.metadata.name, { user: request.user }).catch(
-        (error: unknown) => {
-          if (!(error instanceof ApiError)) throw error;
-        },
-      );
-    }
-  }
 }
 
-function hasResourceVersion(patch: unknown): boolean {
-  const metadata: unknown =
-    typeof patch === "object" && patch !== null ? Reflect.get(patch, "metadata") : undefined;
-  return (
-    typeof metadata === "object" && metadata !== null && Boolean(Reflect.get(metadata, "resourceVersion"))
+const tooLarge = (kind: Kind, { metadata: { name } }: Resource) =>
+  new ApiError(
+    "RequestEntityTooLarge",
+    `${resourceName(kind)} ${JSON.stringify(name)}: the object would be larger than ${MAX_OBJECT} bytes`,
+    { name, group: kind.group, kind: kind.plural },
   );
-}

@@ -2,6 +2,11 @@
 import { isDeepStrictEqual } from "node:util";
 import { ApiError } from "../resource/errors.ts";
 
+/** As in Kubernetes. */
+const MAX_OPERATIONS = 10_000;
+/** Bytes that all copies of one patch may make together: each copy of the whole object into itself doubles it. */
+const MAX_COPIED = 3 * 2 ** 20;
+
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
@@ -37,15 +42,27 @@ function pointer(path: unknown, index: number): string[] {
 /** @returns a new value. @throws ApiError: BadRequest for a malformed patch, Invalid for one that does not fit the object */
 export function jsonPatch(target: unknown, patch: unknown): unknown {
   if (!Array.isArray(patch)) throw new ApiError("BadRequest", "a JSON patch is a list of operations");
+  if (patch.length > MAX_OPERATIONS)
+    throw new ApiError(
+      "RequestEntityTooLarge",
+      `a JSON patch may have ${MAX_OPERATIONS} operations, not ${patch.length}`,
+    );
   const root = { "": structuredClone(target) };
+  let copied = 0;
   for (const [index, operation] of patch.entries()) {
     if (!isObject(operation)) throw bad(index, "is not an object with op and path");
-    apply(root, operation, index);
+    copied += apply(root, operation, index);
+    if (copied > MAX_COPIED)
+      throw new ApiError(
+        "RequestEntityTooLarge",
+        `patch operation ${index}: the copies of this patch are larger than ${MAX_COPIED} bytes`,
+      );
   }
   return root[""];
 }
 
-function apply(root: Record<string, unknown>, operation: Record<string, unknown>, index: number): void {
+/** @returns how many bytes were copied */
+function apply(root: Record<string, unknown>, operation: Record<string, unknown>, index: number): number {
   const path = ["", ...pointer(operation.path, index)];
   const missing = (at: string[]) =>
     new ApiError(
@@ -80,24 +97,26 @@ function apply(root: Record<string, unknown>, operation: Record<string, unknown>
   switch (operation.op) {
     case "add":
       add(path, structuredClone(operation.value));
-      return;
+      return 0;
     case "remove":
       remove(path);
-      return;
+      return 0;
     case "replace":
       get(path);
       if (Array.isArray(parentOf(path))) remove(path);
       add(path, structuredClone(operation.value));
-      return;
-    case "copy":
-      add(path, structuredClone(get(["", ...pointer(operation.from, index)])));
-      return;
+      return 0;
+    case "copy": {
+      const value = get(["", ...pointer(operation.from, index)]);
+      add(path, structuredClone(value));
+      return JSON.stringify(value)?.length ?? 0;
+    }
     case "move": {
       const from = ["", ...pointer(operation.from, index)];
       const value = get(from);
       remove(from);
       add(path, value);
-      return;
+      return 0;
     }
     case "test":
       if (!isDeepStrictEqual(get(path), operation.value))
@@ -105,7 +124,7 @@ function apply(root: Record<string, unknown>, operation: Record<string, unknown>
           "Invalid",
           `the server rejected our request due to an error in our request: patch operation ${index}: test of ${String(operation.path)} failed`,
         );
-      return;
+      return 0;
     default:
       throw bad(
         index,

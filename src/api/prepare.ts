@@ -1,4 +1,5 @@
 /** From what a client sent to an object that may be stored: pruned, defaulted, validated; or an error naming each wrong field. */
+import { isDeepStrictEqual } from "node:util";
 import { ApiError, type Cause } from "../resource/errors.ts";
 import type { Kind, Lookup } from "../resource/kind.ts";
 import type { ObjectMeta, Resource } from "../resource/object.ts";
@@ -62,17 +63,32 @@ export function decode(kind: Kind, body: unknown, options: WriteOptions, warning
   }
   const causes = validate(object.metadata, METADATA_SCHEMA, "metadata");
   if (causes.length > 0) throw invalid(kind, "", causes);
+  dropNulls(object.metadata);
   // Safe: apiVersion, kind and metadata have been checked against their schemas just now; spec and status are unknown.
   return object as unknown as Resource;
 }
 
-/** Fills defaults and checks everything. @throws ApiError Invalid */
+/** Go clients write absent fields as null: creationTimestamp, labels, finalizers. */
+function dropNulls(metadata: unknown): void {
+  if (typeof metadata !== "object" || metadata === null) return;
+  for (const [field, value] of Object.entries(metadata))
+    if (value === null) Reflect.deleteProperty(metadata, field);
+}
+
+/**
+ * Fills defaults and checks everything. What a write leaves as it was is not held against it: an object that a newer
+ * version's rules would refuse still takes status, and can still be deleted. @throws ApiError Invalid
+ */
 export function finish(kind: Kind, object: Resource, old: Resource | undefined, lookup: Lookup): void {
   const schema: Schema = kind.schema;
   applyDefaults(object, schema);
   const { metadata, apiVersion: _version, kind: _kind, ...rest } = object;
-  const causes = [...checkMetadata(metadata), ...validate(rest, schema)];
-  if (causes.length === 0 && kind.check) causes.push(...kind.check(object, old, lookup));
+  const isNew = ({ field }: Cause) => {
+    const [top = ""] = field.split(/[.[]/, 1);
+    return !old || top === "metadata" || !isDeepStrictEqual(Reflect.get(object, top), Reflect.get(old, top));
+  };
+  const causes = [...checkMetadata(metadata), ...validate(rest, schema)].filter(isNew);
+  if (causes.length === 0 && kind.check) causes.push(...kind.check(object, old, lookup).filter(isNew));
   if (causes.length > 0) throw invalid(kind, metadata.name, causes);
 }
 

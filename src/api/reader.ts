@@ -3,7 +3,7 @@ import { ApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { type Change, Compacted, type Store } from "../store/store.ts";
-import { type Cache, type Cached, keyFor, objectOf, parseStored } from "./cache.ts";
+import { type Cache, type Cached, keyFor, objectOf, previousOf } from "./cache.ts";
 import { resourceName } from "./prepare.ts";
 import { type Predicate, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
 import type { ListRequest, ListResult, Selection, ServiceEvent, WatchRequest } from "./service.ts";
@@ -45,9 +45,13 @@ export class Reader {
   }
 
   get(kind: Kind, namespace: string | undefined, name: string): Resource {
-    const found = this.#cache.collection(kind.plural).byKey.get(keyFor(kind.plural, namespace, name));
+    return this.entry(kind, namespace, name).object;
+  }
+
+  entry(kind: Kind, namespace: string | undefined, name: string): Cached {
+    const found = this.#cache.get(keyFor(kind.plural, namespace, name));
     if (!found) throw notFound(kind, name);
-    return found.object;
+    return found;
   }
 
   list(kind: Kind, request: ListRequest): ListResult {
@@ -168,7 +172,8 @@ function eventOf(change: Change, matches: Predicate): ServiceEvent | undefined {
     const metadata = { ...object.metadata, resourceVersion: String(change.revision) };
     return { type: "DELETED", object: { ...object, metadata } };
   }
-  const did = change.previous !== undefined && matches(parseStored(change.previous));
+  const previous = previousOf(change);
+  const did = previous !== undefined && matches(previous);
   const does = matches(object);
   if (!does && !did) return undefined;
   return { type: does ? (did ? "MODIFIED" : "ADDED") : "DELETED", object };

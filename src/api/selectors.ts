@@ -8,17 +8,27 @@ export type Predicate = (object: Resource) => boolean;
 const KEY = "[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?";
 const SET = new RegExp(`^(${KEY})\\s+(in|notin)\\s*\\(([^()]*)\\)$`);
 const EQUAL = new RegExp(`^(${KEY})\\s*(==|=|!=)\\s*([-A-Za-z0-9_.]*)$`);
+const COMPARE = new RegExp(`^(${KEY})\\s*([<>])\\s*(\\d{1,15})$`);
 const EXISTS = new RegExp(`^(!?)\\s*(${KEY})$`);
 
 /** Splits at commas outside parentheses. */
 function parts(selector: string): string[] {
-  return selector
-    .split(/,(?![^(]*\))/)
-    .map((part) => part.trim())
-    .filter(Boolean);
+  const found: string[] = [];
+  let start = 0;
+  let depth = 0;
+  for (let i = 0; i <= selector.length; i++) {
+    const char = selector[i];
+    if (char === "(") depth++;
+    else if (char === ")") depth--;
+    else if (char === undefined || (char === "," && depth <= 0)) {
+      found.push(selector.slice(start, i).trim());
+      start = i + 1;
+    }
+  }
+  return found.filter(Boolean);
 }
 
-/** `a=b,c!=d,e in (f,g),h,!i`. @throws ApiError BadRequest */
+/** `a=b,c!=d,e in (f,g),h,!i,j>1`. @throws ApiError BadRequest */
 export function parseLabelSelector(selector: string | undefined): Predicate | undefined {
   if (!selector?.trim()) return undefined;
   const tests = parts(selector).map((part): ((labels: Record<string, string>) => boolean) => {
@@ -33,6 +43,16 @@ export function parseLabelSelector(selector: string | undefined): Predicate | un
     if (equal) {
       const [, key = "", , operator, value = ""] = equal;
       return (labels) => (Object.hasOwn(labels, key) && labels[key] === value) === (operator !== "!=");
+    }
+    const compare = COMPARE.exec(part);
+    if (compare) {
+      const [, key = "", , operator, value] = compare;
+      const sign = operator === ">" ? 1 : -1;
+      // A label that is no number matches neither.
+      return (labels) =>
+        Object.hasOwn(labels, key) &&
+        /^-?\d{1,15}$/.test(labels[key] ?? "") &&
+        (Number(labels[key]) - Number(value)) * sign > 0;
     }
     const exists = EXISTS.exec(part);
     if (exists) {

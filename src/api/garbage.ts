@@ -1,0 +1,162 @@
+/**
+ * What becomes of objects whose owners go (metadata.ownerReferences, followed by uid).
+ *
+ *   Background (default)  the owner goes at once, then what it owned alone
+ *   Foreground            the owner waits, marked by a finalizer, until the dependents that block it (blockOwnerDeletion) are gone
+ *   Orphan                the dependents lose the reference first, and stay
+ *
+ * It works right after each deletion, and once over everything at start: a crash between an owner's end and that of its
+ * dependents leaves nothing behind. An object that cannot be deleted does not stop the work for the others.
+ */
+import type { Kind } from "../resource/kind.ts";
+import type { OwnerReference, Resource } from "../resource/object.ts";
+import { type Cache, type Cached, pluralOf } from "./cache.ts";
+import { apiVersionOf } from "./prepare.ts";
+import type { Service } from "./service.ts";
+
+export const FOREGROUND = "foregroundDeletion";
+/** Finalizers that say how to propagate; a client may not keep an object by them. */
+export const PROPAGATION_FINALIZERS: readonly string[] = [FOREGROUND, "orphan"];
+
+const COLLECTOR = { name: "system:garbage-collector", groups: ["system:masters"] };
+
+export class GarbageCollector {
+  readonly #service: Pick<Service, "delete" | "patch">;
+  readonly #cache: Cache;
+  readonly #byPlural: ReadonlyMap<string, Kind>;
+  readonly #types: ReadonlySet<string>;
+
+  constructor(service: Pick<Service, "delete" | "patch">, kinds: readonly Kind[], cache: Cache) {
+    this.#service = service;
+    this.#cache = cache;
+    this.#byPlural = new Map(kinds.map((kind) => [kind.plural, kind]));
+    this.#types = new Set(kinds.map((kind) => `${apiVersionOf(kind)} ${kind.kind}`));
+  }
+
+  /** Whether somebody has to wait for the end of this object. */
+  isBlocked({ metadata: { uid = "" } }: Resource): boolean {
+    return this.#cache
+      .ownedBy(uid)
+      .some(({ object }) =>
+        object.metadata.ownerReferences?.some((r) => r.uid === uid && r.blockOwnerDeletion),
+      );
+  }
+
+  /** Takes the reference to this owner from all its dependents. */
+  async orphanDependents({ metadata: { uid = "" } }: Resource): Promise<void> {
+    // All at once: their writes share a group commit.
+    await Promise.all(
+      this.#cache
+        .ownedBy(uid)
+        .map((dependent) => this.#keepOwners(dependent, (reference) => reference.uid !== uid)),
+    );
+  }
+
+  /** After the end of an object: its dependents go, and owners that waited for it may go on. */
+  async removed({ metadata: { uid = "", ownerReferences = [] } }: Resource): Promise<void> {
+    await Promise.all(this.#cache.ownedBy(uid).map((dependent) => this.settle(dependent)));
+    for (const reference of ownerReferences) {
+      const owner = this.#find(reference);
+      if (owner) await this.#goOn(owner);
+    }
+  }
+
+  /** Deletes the object when none of its owners is there any more, else takes the missing ones out of its references. */
+  async settle(dependent: Cached): Promise<void> {
+    const references = dependent.object.metadata.ownerReferences ?? [];
+    const present = references.filter((reference) => !this.#isGone(reference));
+    if (present.length === references.length) return;
+    if (present.length > 0) await this.#keepOwners(dependent, (reference) => present.includes(reference));
+    else await this.#delete(dependent, "Background");
+  }
+
+  /** The dependents of an owner that is deleted in the foreground. */
+  async deleteDependents({ metadata: { uid = "" } }: Resource): Promise<void> {
+    await Promise.all(
+      this.#cache.ownedBy(uid).map((dependent) => {
+        const others = dependent.object.metadata.ownerReferences?.filter((r) => r.uid !== uid) ?? [];
+        return others.every((reference) => this.#isGone(reference))
+          ? this.#delete(dependent, "Foreground")
+          : this.#keepOwners(dependent, (reference) => reference.uid !== uid);
+      }),
+    );
+  }
+
+  /** Everything that a crash may have left half done. */
+  async sweep(): Promise<void> {
+    for (const cached of [...this.#cache.all()]) {
+      const { metadata } = cached.object;
+      if (metadata.ownerReferences?.length) await this.settle(cached);
+      if (metadata.deletionTimestamp && metadata.finalizers?.includes(FOREGROUND)) {
+        await this.deleteDependents(cached.object);
+        await this.#goOn(cached);
+      }
+    }
+  }
+
+  /** Lets an owner that waits for its dependents go, once no dependent blocks it. */
+  async #goOn({ key, object }: Cached): Promise<void> {
+    const { finalizers = [], name, namespace, deletionTimestamp } = object.metadata;
+    const kind = this.#kindOf(key);
+    if (!kind || !deletionTimestamp || !finalizers.includes(FOREGROUND) || this.isBlocked(object)) return;
+    const rest = finalizers.filter((finalizer) => finalizer !== FOREGROUND);
+    await this.#quietly(() => this.#patchMetadata(kind, namespace, name, object, { finalizers: rest }));
+  }
+
+  #isGone({ apiVersion, kind, uid }: OwnerReference): boolean {
+    // Owners of kinds that are not served here cannot be judged.
+    return this.#types.has(`${apiVersion} ${kind}`) && !this.#cache.hasUid(uid);
+  }
+
+  #find({ apiVersion, kind, uid, name }: OwnerReference): Cached | undefined {
+    for (const [plural, known] of this.#byPlural)
+      if (known.kind === kind && apiVersionOf(known) === apiVersion && this.#cache.hasUid(uid))
+        for (const cached of this.#cache.collection(plural).byKey.values())
+          if (cached.object.metadata.name === name && cached.object.metadata.uid === uid) return cached;
+    return undefined;
+  }
+
+  #kindOf(key: string): Kind | undefined {
+    return this.#byPlural.get(pluralOf(key));
+  }
+
+  async #delete({ key, object }: Cached, propagation: "Background" | "Foreground"): Promise<void> {
+    const kind = this.#kindOf(key);
+    const { namespace, name, uid } = object.metadata;
+    if (!kind) return;
+    const request = { user: COLLECTOR, propagation, ...(uid ? { uid } : {}) };
+    await this.#quietly(() => this.#service.delete(kind, namespace, name, request));
+  }
+
+  async #keepOwners({ key, object }: Cached, keep: (reference: OwnerReference) => boolean): Promise<void> {
+    const kind = this.#kindOf(key);
+    const { namespace, name, ownerReferences } = object.metadata;
+    if (!kind) return;
+    const kept = ownerReferences?.filter(keep) ?? [];
+    await this.#quietly(() =>
+      this.#patchMetadata(kind, namespace, name, object, { ownerReferences: kept.length > 0 ? kept : null }),
+    );
+  }
+
+  #patchMetadata(
+    kind: Kind,
+    namespace: string | undefined,
+    name: string,
+    seen: Resource,
+    change: Record<string, unknown>,
+  ) {
+    // By compare-and-swap: the list was made from what was seen.
+    const { uid, resourceVersion } = seen.metadata;
+    const body = { metadata: { ...change, uid, resourceVersion } };
+    return this.#service.patch(kind, namespace, name, { type: "merge", body }, { user: COLLECTOR });
+  }
+
+  /** One object that is gone already, has changed meanwhile or is refused does not stop the others; the sweep comes back to it. */
+  async #quietly(act: () => Promise<unknown>): Promise<void> {
+    try {
+      await act();
+    } catch {
+      // left to the next sweep
+    }
+  }
+}

@@ -30,7 +30,7 @@ function gatewayMac(name: string): string {
 }
 
 const TABLE = "vireo";
-const DHCP_TABLE_COMMENT = "made by vireo";
+const TABLE_COMMENT = "made by vireo";
 
 export class Networking {
   readonly #stateFolder: string;
@@ -150,14 +150,7 @@ export class Networking {
       table bridge ${TABLE}_${id}
       delete table bridge ${TABLE}_${id}
       table bridge ${TABLE}_${id} {
-        comment "${DHCP_TABLE_COMMENT}"
-        chain forward {
-          type filter hook forward priority 0; policy accept;
-          oifname "${vxlan}" jump own
-          iifname "${vxlan}" jump own
-        }
-        chain output { type filter hook output priority 0; policy accept; oifname "${vxlan}" jump own }
-        chain input { type filter hook input priority 0; policy accept; iifname "${vxlan}" jump own }
+        comment "${TABLE_COMMENT}"
         chain own {
           ether saddr ${mac} drop
           ether daddr ${mac} drop
@@ -165,11 +158,24 @@ export class Networking {
           ether type arp arp saddr ip ${gateway} drop
           ether type ip udp dport { 67, 68 } drop
         }
+        chain forward {
+          type filter hook forward priority 0; policy accept;
+          oifname "${vxlan}" jump own
+          iifname "${vxlan}" jump own
+        }
+        chain output {
+          type filter hook output priority 0; policy accept;
+          oifname "${vxlan}" jump own
+        }
+        chain input {
+          type filter hook input priority 0; policy accept;
+          iifname "${vxlan}" jump own
+        }
       }
       table ip ${TABLE}_${id}
       delete table ip ${TABLE}_${id}
       table ip ${TABLE}_${id} {
-        comment "${DHCP_TABLE_COMMENT}"
+        comment "${TABLE_COMMENT}"
         chain post {
           type nat hook postrouting priority srcnat; policy accept;
           ${nat ? `ip saddr ${subnet} ip daddr != ${subnet} oifname != "${bridge}" masquerade` : ""}

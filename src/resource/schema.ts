@@ -77,9 +77,10 @@ export function applyDefaults(value: unknown, schema: Schema): void {
   }
   if (!isFields(value)) return;
   for (const [key, field] of Object.entries(schema.properties ?? {})) {
-    if (field.default !== undefined && (value[key] === undefined || value[key] === null))
+    const given = Object.hasOwn(value, key) ? value[key] : undefined;
+    if (field.default !== undefined && (given === undefined || given === null))
       value[key] = structuredClone(field.default);
-    if (value[key] !== undefined) applyDefaults(value[key], field);
+    else if (given !== undefined) applyDefaults(given, field);
   }
   const values = valuesOf(schema);
   if (values) for (const key of Object.keys(value)) if (!own(schema, key)) applyDefaults(value[key], values);
@@ -179,7 +180,7 @@ export function validate(value: unknown, schema: Schema, path = ""): Cause[] {
   }
   if (isFields(value)) {
     for (const key of schema.required ?? [])
-      if (value[key] === undefined)
+      if (!Object.hasOwn(value, key) || value[key] === undefined)
         causes.push({ field: join(path, key), reason: "FieldValueRequired", message: "Required value" });
     const values = valuesOf(schema);
     for (const [key, field] of Object.entries(value)) {

@@ -22,12 +22,12 @@ import {
 } from "../../src/compute/kinds.ts";
 import { runMigrationReconciler } from "../../src/compute/migration-reconciler.ts";
 import { runVirtualMachineReconciler } from "../../src/compute/vm-reconciler.ts";
+import { runScheduler } from "../../src/director/scheduler.ts";
 import { Image } from "../../src/images/kinds.ts";
 import { systemClock } from "../../src/reconcile/clock.ts";
 import { createLogger, type Logger } from "../../src/reconcile/log.ts";
 import { isApiError } from "../../src/resource/errors.ts";
 import { Random } from "./random.ts";
-import { runTestScheduler } from "./scheduler.ts";
 import { Server } from "./server.ts";
 
 export const HOSTS = ["h1", "h2", "h3"];
@@ -123,7 +123,7 @@ export class Estate {
       void runVirtualMachineReconciler({ ...context, restart: { baseMs: 10, maxMs: 100 } });
       void runMigrationReconciler({ ...context, prepareTimeoutMs: 5000 });
       void runHostReconciler({ ...context, silenceMs: 1500 });
-      void runTestScheduler({ ...context, random: this.random });
+      void runScheduler(context);
       this.#reconcilers.push({
         kill: () => {
           wrapped.kill();

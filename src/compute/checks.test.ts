@@ -1,0 +1,158 @@
+import { describe, expect, it } from "vitest";
+import type { Kind, Lookup } from "../resource/kind.ts";
+import type { Resource } from "../resource/object.ts";
+import { checkInstance, checkMigration, checkVirtualMachine } from "./checks.ts";
+import type { Instance, Migration, VirtualMachine } from "./kinds.ts";
+
+function look(...objects: Resource[]): Lookup {
+  return {
+    list: <T extends Resource>(kind: Kind<T>) => objects.filter((o) => o.kind === kind.kind) as T[],
+  };
+}
+
+const vm = (
+  name: string,
+  spec: Partial<VirtualMachine["spec"]> = {},
+  status?: VirtualMachine["status"],
+): VirtualMachine => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "VirtualMachine",
+  metadata: { name, namespace: "default", uid: `uid-${name}` },
+  spec: {
+    running: true,
+    cpus: 1,
+    memory: "64Mi",
+    image: "web",
+    storagePool: "default",
+    networks: ["default"],
+    restart: "Always",
+    ...spec,
+  },
+  ...(status ? { status } : {}),
+});
+
+const instance = (
+  name: string,
+  spec: Partial<Instance["spec"]> = {},
+  status?: Instance["status"],
+): Instance => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "Instance",
+  metadata: { name, namespace: "default", uid: `uid-${name}` },
+  spec: {
+    vm: "web",
+    vmUid: "uid-web",
+    cpus: 1,
+    memory: "64Mi",
+    image: "web",
+    storagePool: "default",
+    interfaces: [],
+    running: true,
+    ...spec,
+  },
+  ...(status ? { status } : {}),
+});
+
+const said = (causes: { field: string; message: string }[]) => causes.map((c) => `${c.field}: ${c.message}`);
+
+describe("checkVirtualMachine", () => {
+  it("accepts a machine whose image and networks are still to come", () => {
+    expect(checkVirtualMachine(vm("web"), undefined, look())).toEqual([]);
+  });
+
+  it("refuses names that make no host name, networks named twice, two probes", () => {
+    const odd = vm("a".repeat(53), {
+      networks: ["a", "b", "a"],
+      readiness: { http: { port: 80 }, tcp: { port: 80 } },
+    });
+    const causes = said(checkVirtualMachine(odd, undefined, look()));
+    expect(causes[0]).toMatch(/^metadata.name: .*label of at most 52/);
+    expect(causes[1]).toBe('spec.networks[2]: Duplicate value: "a"');
+    expect(causes[2]).toMatch(/^spec.readiness.tcp: Forbidden/);
+    expect(said(checkVirtualMachine(vm("web.prod"), undefined, look()))).toHaveLength(1);
+  });
+
+  it("keeps image and pool once the disks are made; networks while it runs; disks never shrink", () => {
+    const old = vm("web", { diskSize: "2Gi" }, { sequence: 1 });
+    const change = (spec: Partial<VirtualMachine["spec"]>, status = old.status) =>
+      said(checkVirtualMachine(vm("web", { diskSize: "2Gi", ...spec }, status), old, look()));
+    expect(change({ image: "db" })[0]).toMatch(/^spec.image: Invalid value: "db": field is immutable/);
+    expect(change({ image: "db" }, {})).toEqual([]);
+    expect(change({ storagePool: "other" })).toHaveLength(1);
+    expect(change({ networks: ["b"] })[0]).toContain("set spec.running to false first");
+    expect(change({ networks: ["b"], running: false })).toEqual([]);
+    expect(change({ diskSize: "1Gi" })[0]).toContain("cannot shrink; it has 2Gi");
+    expect(change({ diskSize: "3Gi", cpus: 2, memory: "1Gi" })).toEqual([]);
+  });
+
+  it("never lets two machines have one address", () => {
+    const interfaces = [{ network: "default", mac: "52:54:00:00:00:01", address: "10.0.0.3" }];
+    const other = vm("db", {}, { interfaces });
+    const mine = [{ network: "default", mac: "52:54:00:00:00:02", address: "10.0.0.3" }];
+    const causes = checkVirtualMachine(vm("web", {}, { interfaces: mine }), vm("web"), look(other));
+    expect(said(causes)).toEqual([
+      'status.interfaces[0]: Invalid value: "10.0.0.3": machine db has this address',
+    ]);
+    const elsewhere = mine.map((i) => ({ ...i, network: "other" }));
+    expect(checkVirtualMachine(vm("web", {}, { interfaces: elsewhere }), vm("web"), look(other))).toEqual([]);
+  });
+});
+
+describe("checkInstance", () => {
+  const web = vm("web", {}, { sequence: 3 });
+
+  it("creates only the newest number of a machine that is there and stays", () => {
+    expect(checkInstance(instance("web-3"), undefined, look(web))).toEqual([]);
+    expect(said(checkInstance(instance("web-2"), undefined, look(web)))[0]).toContain("is called web-3");
+    expect(said(checkInstance(instance("web-3", { vmUid: "older" }), undefined, look(web)))).toHaveLength(1);
+    const leaving = { ...web, metadata: { ...web.metadata, deletionTimestamp: "2026-01-01T00:00:00Z" } };
+    expect(said(checkInstance(instance("web-3"), undefined, look(leaving)))[0]).toContain("being deleted");
+  });
+
+  it("never rebinds, changes its run, or takes back a stop or a release", () => {
+    const bound = instance("web-3", { host: "a" }, { custody: "Released" });
+    const change = (spec: Partial<Instance["spec"]>, status: Instance["status"] = { custody: "Released" }) =>
+      said(checkInstance(instance("web-3", { host: "a", ...spec }, status), bound, look(web)));
+    expect(change({})).toEqual([]);
+    expect(change({ running: false })).toEqual([]);
+    expect(change({ host: "b" })).toHaveLength(1);
+    expect(change({ predecessor: "web-1" })).toHaveLength(1);
+    expect(change({ incoming: true })).toHaveLength(1);
+    expect(change({ memory: "1Gi" })).toHaveLength(1);
+    expect(change({}, { custody: "Held" })).toEqual(["status.custody: Forbidden: Released is for ever"]);
+    const stopped = instance("web-3", { running: false });
+    expect(checkInstance(instance("web-3"), stopped, look(web))).toHaveLength(1);
+    const over = instance("web-3", {}, { custody: "Released" });
+    expect(
+      said(checkInstance(instance("web-3", { host: "a" }, { custody: "Released" }), over, look(web)))[0],
+    ).toContain("cannot be bound to a host any more");
+  });
+
+  it("gives custody only when nobody has it and the predecessor let go", () => {
+    const before = instance("web-3", { host: "a", predecessor: "web-2" });
+    const after = instance("web-3", { host: "a", predecessor: "web-2" }, { custody: "Held" });
+    const take = (...others: Instance[]) => said(checkInstance(after, before, look(web, ...others)));
+    expect(take()).toEqual([]);
+    expect(take(instance("web-2", {}, { custody: "Released" }))).toEqual([]);
+    expect(take(instance("web-2", {}, { custody: "None" }))[0]).toContain("web-2 has not released");
+    expect(take(instance("web-1", {}, { custody: "Held" }))[0]).toContain("web-1 has not released");
+    expect(take(instance("db-1", { vm: "db", vmUid: "uid-db" }, { custody: "Held" }))).toEqual([]);
+  });
+});
+
+describe("checkMigration", () => {
+  const migration = (spec: Partial<Migration["spec"]> = {}): Migration => ({
+    apiVersion: "vireo.dev/v1",
+    kind: "Migration",
+    metadata: { name: "m", namespace: "default" },
+    spec: { vm: "web", to: "b", ...spec },
+  });
+
+  it("may only be called off, for good", () => {
+    expect(checkMigration(migration({ cancel: true }), migration(), look())).toEqual([]);
+    expect(said(checkMigration(migration({ to: "c" }), migration(), look()))[0]).toContain(
+      "only cancel may change",
+    );
+    expect(checkMigration(migration(), migration({ cancel: true }), look())).toHaveLength(1);
+  });
+});

@@ -1,6 +1,6 @@
 /** The Client of code that runs in the server's own process: the same operations without the network between. */
 import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "../client/client.ts";
-import { isApiError } from "../resource/errors.ts";
+import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import type { Service, User } from "./service.ts";
@@ -22,7 +22,7 @@ export class LocalClient implements Client {
 
   async get<T extends Resource>(kind: Kind<T>, at: ObjectName): Promise<T | undefined> {
     try {
-      return structuredClone(await this.#service.get(untyped(kind), at.namespace, at.name)) as T;
+      return structuredClone(await this.#service.get(this.#served(kind), at.namespace, at.name)) as T;
     } catch (error) {
       if (isApiError(error, "NotFound")) return undefined;
       throw error;
@@ -31,7 +31,7 @@ export class LocalClient implements Client {
 
   async list<T extends Resource>(kind: Kind<T>, options: ListOptions = {}): Promise<List<T>> {
     const { signal: _signal, ...selection } = options;
-    const { items, resourceVersion } = await this.#service.list(untyped(kind), selection);
+    const { items, resourceVersion } = await this.#service.list(this.#served(kind), selection);
     return { items: structuredClone(items) as T[], resourceVersion };
   }
 
@@ -42,7 +42,7 @@ export class LocalClient implements Client {
     const { signal, ...request } = options;
     const queue: WatchEvent<T>[] = [];
     let wake: () => void = () => {};
-    const stop = await this.#service.watch(untyped(kind), request, (event) => {
+    const stop = await this.#service.watch(this.#served(kind), request, (event) => {
       queue.push(
         event.type === "BOOKMARK"
           ? { type: event.type, resourceVersion: event.resourceVersion }
@@ -70,18 +70,20 @@ export class LocalClient implements Client {
   async create<T extends Resource>(kind: Kind<T>, object: NewObject<T>): Promise<T> {
     const { namespace } = object.metadata;
     const at = kind.namespaced ? (namespace ?? "default") : undefined;
-    return this.#written(await this.#service.create(untyped(kind), at, object, this.#options()));
+    return this.#written(await this.#service.create(this.#served(kind), at, object, this.#options()));
   }
 
   async update<T extends Resource>(kind: Kind<T>, object: T): Promise<T> {
     const { namespace, name } = object.metadata;
-    return this.#written(await this.#service.update(untyped(kind), namespace, name, object, this.#options()));
+    return this.#written(
+      await this.#service.update(this.#served(kind), namespace, name, object, this.#options()),
+    );
   }
 
   async updateStatus<T extends Resource>(kind: Kind<T>, object: T): Promise<T> {
     const { namespace, name } = object.metadata;
     const options = { ...this.#options(), subresource: "status" as const };
-    return this.#written(await this.#service.update(untyped(kind), namespace, name, object, options));
+    return this.#written(await this.#service.update(this.#served(kind), namespace, name, object, options));
   }
 
   async patch<T extends Resource>(
@@ -95,7 +97,7 @@ export class LocalClient implements Client {
       ...(options.subresource ? { subresource: options.subresource } : {}),
     };
     return this.#written(
-      await this.#service.patch(untyped(kind), at.namespace, at.name, { type: "merge", body }, write),
+      await this.#service.patch(this.#served(kind), at.namespace, at.name, { type: "merge", body }, write),
     );
   }
 
@@ -106,7 +108,7 @@ export class LocalClient implements Client {
   ): Promise<void> {
     const { uid, resourceVersion } = options;
     try {
-      await this.#service.delete(untyped(kind), at.namespace, at.name, {
+      await this.#service.delete(this.#served(kind), at.namespace, at.name, {
         user: this.#user,
         ...(uid ? { uid } : {}),
         ...(resourceVersion ? { resourceVersion } : {}),
@@ -124,9 +126,16 @@ export class LocalClient implements Client {
   #written<T extends Resource>({ object }: { object: Resource }): T {
     return structuredClone(object) as T;
   }
-}
 
-/** Service is generic over kinds as a whole. */
-function untyped<T extends Resource>(kind: Kind<T>): Kind {
-  return kind as unknown as Kind;
+  /** The kind as it is served, with its rules: rooms hand over their bare declaration. */
+  #served(kind: { group: string; plural: string; kind: string }): Kind {
+    const served = this.#service.kinds.find(
+      ({ group, plural }) => group === kind.group && plural === kind.plural,
+    );
+    if (served) return served;
+    throw new ApiError(
+      "NotFound",
+      `the server does not serve the kind ${kind.kind} (${kind.plural}.${kind.group})`,
+    );
+  }
 }

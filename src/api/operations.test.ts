@@ -1,63 +1,28 @@
 /** Semantics of the operations, on a real SQLite store, through the LocalClient where that is what callers use. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { Type } from "typebox";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { modify } from "../client/client.ts";
-import { Lease } from "../reconcile/kinds.ts";
-import { ApiError } from "../resource/errors.ts";
-import { defineKind, type Kind, Quantity, register, Words } from "../resource/kind.ts";
-import { openSqliteStore } from "../store/sqlite.ts";
-import type { Store } from "../store/store.ts";
-import { LocalClient } from "./local.ts";
-import { Operations } from "./operations.ts";
+import type { LocalClient } from "./local.ts";
+import type { Operations } from "./operations.ts";
+import {
+  at,
+  failure,
+  Machine,
+  type MachineStack,
+  machineKind,
+  openMachines,
+  user,
+} from "./testing/machines.ts";
 
-const Machine = defineKind({
-  kind: "Machine",
-  plural: "machines",
-  namespaced: true,
-  description: "A machine, for these tests.",
-  spec: Type.Object({
-    memory: Quantity({ description: "Memory.", minimum: 2 ** 20, maximum: 2 ** 40 }),
-    mode: Words(["a", "b"], { default: "a" }),
-  }),
-  status: Type.Object({ phase: Type.Optional(Type.String()) }),
-  columns: [],
-  selectableFields: ["status.phase"],
-});
-const user = { name: "tester", groups: [] };
-const machineKind: Kind = register(Machine);
-
-let folder: string;
-let store: Store;
+let stack: MachineStack;
 let operations: Operations;
 let client: LocalClient;
+const create = (name: string, memory = "64Mi") => stack.create(name, { spec: { memory } });
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "vireo-operations-"));
-  store = await openSqliteStore(join(folder, "store.sqlite"));
-  operations = await Operations.open(store, [machineKind, register(Lease)]);
-  client = new LocalClient(operations);
+  stack = await openMachines();
+  ({ operations, client } = stack);
 });
-afterEach(async () => {
-  operations.close();
-  await store.close();
-  rmSync(folder, { recursive: true, force: true });
-});
-
-const at = (name: string) => ({ name, namespace: "default" });
-const create = (name: string, memory = "64Mi") =>
-  client.create(Machine, { metadata: at(name), spec: { memory } });
-
-async function failure(promise: Promise<unknown>): Promise<ApiError> {
-  const error = await promise.then(
-    () => undefined,
-    (e: unknown) => e,
-  );
-  if (!(error instanceof ApiError)) throw new Error(`expected an ApiError, got ${String(error)}`);
-  return error;
-}
+afterEach(() => stack.remove());
 
 describe("create", () => {
   it("fills metadata and defaults, and drops status", async () => {
@@ -100,6 +65,57 @@ describe("create", () => {
     const { object, warnings } = await operations.create(machineKind, "default", body, { user });
     expect(warnings).toEqual(['unknown field "spec.colour"']);
     expect(object.spec).not.toHaveProperty("colour");
+  });
+
+  it("takes null for absent metadata, as Go clients write it", async () => {
+    const metadata = { name: "x", creationTimestamp: null, labels: null, finalizers: null };
+    const { object } = await operations.create(
+      machineKind,
+      "default",
+      { metadata, spec: { memory: "64Mi" } },
+      { user, fieldValidation: "Strict" },
+    );
+    expect(Object.keys(object.metadata).sort()).toEqual(
+      ["creationTimestamp", "generation", "name", "namespace", "resourceVersion", "uid"].sort(),
+    );
+  });
+
+  it("makes names from generateName", async () => {
+    const body = { metadata: { generateName: "job-" }, spec: { memory: "64Mi" } };
+    const names = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const { object } = await operations.create(machineKind, "default", body, { user });
+        return object.metadata.name;
+      }),
+    );
+    expect(new Set(names).size).toBe(20);
+    expect(names[0]).toMatch(/^job-[0-9a-f]{5}$/);
+  });
+
+  it("does everything but the write in a dry run", async () => {
+    const body = { metadata: { name: "x" }, spec: { memory: "64Mi" } };
+    const revision = stack.store.revision();
+    const { object } = await operations.create(machineKind, "default", body, { user, dryRun: true });
+    expect(object).toMatchObject({ spec: { mode: "a" }, metadata: { generation: 1 } });
+    await create("y");
+    await operations.patch(
+      machineKind,
+      "default",
+      "y",
+      { type: "merge", body: { spec: { mode: "b" } } },
+      { user, dryRun: true },
+    );
+    await operations.delete(machineKind, "default", "y", { user, dryRun: true });
+    const bad = { metadata: { name: "x" }, spec: { memory: 512 } };
+    const refused = failure(operations.create(machineKind, "default", bad, { user, dryRun: true }));
+    expect((await refused).reason).toBe("Invalid");
+    expect(stack.store.revision()).toBe(revision + 1);
+  });
+
+  it.each(["../etc", "a.b", "A", "a".repeat(64)])("refuses the namespace %j", async (namespace) => {
+    const body = { metadata: { name: "x" }, spec: { memory: "64Mi" } };
+    const error = await failure(operations.create(machineKind, namespace, body, { user }));
+    expect(error.message).toContain("metadata.namespace");
   });
 
   it("is not harmed by prototype keys", async () => {
@@ -170,6 +186,54 @@ describe("update and patch", () => {
     expect((await client.get(Machine, at("a")))?.metadata.labels?.n).toBe("8");
   });
 
+  it("loses no patch when many come at once", async () => {
+    await create("a");
+    const patches = Array.from({ length: 50 }, (_, i) => ({ metadata: { labels: { [`n${i}`]: "x" } } }));
+    await Promise.all(patches.map((patch) => client.patch(Machine, at("a"), patch)));
+    const labels = (await client.get(Machine, at("a")))?.metadata.labels ?? {};
+    expect(Object.keys(labels)).toHaveLength(50);
+  });
+
+  it("takes a resourceVersion in any patch as a precondition", async () => {
+    const first = await create("a");
+    await client.patch(Machine, at("a"), { spec: { mode: "b" } });
+    const { resourceVersion } = first.metadata;
+    const merge = client.patch(Machine, at("a"), { metadata: { resourceVersion }, spec: { mode: "a" } });
+    expect((await failure(merge)).reason).toBe("Conflict");
+    const body = [{ op: "replace", path: "/metadata/resourceVersion", value: resourceVersion }];
+    const json = operations.patch(machineKind, "default", "a", { type: "json", body }, { user });
+    expect((await failure(json)).reason).toBe("Conflict");
+  });
+
+  it("does not let clients change what is the server's", async () => {
+    const first = await create("a");
+    const metadata = {
+      creationTimestamp: "2000-01-01T00:00:00Z",
+      generation: 99,
+      deletionTimestamp: "2000-01-01T00:00:00Z",
+    };
+    const after = await client.patch(Machine, at("a"), { metadata });
+    expect(after).toEqual(first);
+    const rename = failure(client.patch(Machine, at("a"), { metadata: { name: "b" } }));
+    expect((await rename).message).toContain("is not the name on the URL");
+    const other = failure(client.patch(Machine, at("a"), { metadata: { uid: "other" } }));
+    expect((await other).reason).toBe("Conflict");
+  });
+
+  it("refuses an object that patches have made too large", async () => {
+    await create("a");
+    const grow = (i: number) =>
+      client.patch(
+        Machine,
+        at("a"),
+        { status: { phase: `${i}`.repeat(1_600_000) } },
+        { subresource: "status" },
+      );
+    const error = await failure(grow(1));
+    expect(error.message).toContain("larger than 1572864 bytes");
+    expect((await client.get(Machine, at("a")))?.status).toBeUndefined();
+  });
+
   it("applies JSON patches and refuses those that do not fit", async () => {
     await create("a");
     const patch = (body: unknown) =>
@@ -181,36 +245,6 @@ describe("update and patch", () => {
     expect(object.spec).toMatchObject({ mode: "b" });
     expect((await failure(patch([{ op: "remove", path: "/spec/none" }]))).message).toContain("nothing at");
     expect((await failure(patch({ op: "add" }))).reason).toBe("BadRequest");
-  });
-});
-
-describe("delete", () => {
-  it("waits for finalizers, and takes owned objects along", async () => {
-    const owner = await client.create(Machine, {
-      metadata: { ...at("owner"), finalizers: ["vireo.dev/test"] },
-      spec: { memory: "64Mi" },
-    });
-    await client.create(Machine, {
-      metadata: {
-        ...at("owned"),
-        ownerReferences: [
-          { apiVersion: "vireo.dev/v1", kind: "Machine", name: "owner", uid: owner.metadata.uid ?? "" },
-        ],
-      },
-      spec: { memory: "64Mi" },
-    });
-    await client.delete(Machine, at("owner"));
-    expect((await client.get(Machine, at("owner")))?.metadata.deletionTimestamp).toBeDefined();
-    expect(await client.get(Machine, at("owned"))).toBeDefined();
-    await client.patch(Machine, at("owner"), { metadata: { finalizers: null } });
-    expect(await client.get(Machine, at("owner"))).toBeUndefined();
-    expect(await client.get(Machine, at("owned"))).toBeUndefined();
-  });
-
-  it("refuses when the precondition does not hold", async () => {
-    await create("a");
-    expect((await failure(client.delete(Machine, at("a"), { uid: "other" }))).reason).toBe("Conflict");
-    expect(await client.get(Machine, at("a"))).toBeDefined();
   });
 });
 
@@ -245,11 +279,69 @@ describe("list and watch", () => {
     expect(seen).toEqual(["ADDED a", "MODIFIED b", "DELETED b"]);
   });
 
+  it("shows an object that starts or stops to match as ADDED or DELETED", async () => {
+    const { resourceVersion } = await client.list(Machine);
+    const seen: string[] = [];
+    const stop = await operations.watch(
+      machineKind,
+      { resourceVersion, labelSelector: "tier=web", namespace: "default" },
+      (event) => event.type !== "BOOKMARK" && seen.push(`${event.type} ${event.object.metadata.name}`),
+    );
+    await create("a");
+    for (const tier of ["web", "web", "db", "web"]) {
+      const change = { metadata: { labels: { tier }, annotations: { at: `${seen.length}` } } };
+      await client.patch(Machine, at("a"), change);
+    }
+    await client.delete(Machine, at("a"));
+    stop();
+    expect(seen).toEqual(["ADDED a", "MODIFIED a", "DELETED a", "ADDED a", "DELETED a"]);
+  });
+
+  it("marks the end of the initial events of a WatchList, also when there are none", async () => {
+    await create("a");
+    for (const [labelSelector, expected] of [
+      ["", ["ADDED", "BOOKMARK true"]],
+      ["none=x", ["BOOKMARK true"]],
+    ] as const) {
+      const seen: string[] = [];
+      const request = { resourceVersion: "", sendInitialEvents: true, bookmarks: true, labelSelector };
+      const stop = await operations.watch(machineKind, request, (event) => {
+        seen.push(event.type === "BOOKMARK" ? `BOOKMARK ${event.initialEventsEnd}` : event.type);
+      });
+      stop();
+      expect(seen).toEqual(expected);
+    }
+  });
+
+  it("gives everything first from revision 0, and refuses revisions of the future", async () => {
+    await create("a");
+    const seen: string[] = [];
+    const stop = await operations.watch(machineKind, { resourceVersion: "0" }, (event) =>
+      seen.push(event.type),
+    );
+    await create("b");
+    stop();
+    expect(seen).toEqual(["ADDED", "ADDED"]);
+    for (const resourceVersion of ["999999", "x", "-1"]) {
+      const error = await failure(operations.list(machineKind, { resourceVersion }));
+      expect(error.reason).toBe(resourceVersion === "999999" ? "Timeout" : "BadRequest");
+    }
+    const garbled = failure(operations.list(machineKind, { continue: "garbage" }));
+    expect((await garbled).reason).toBe("BadRequest");
+  });
+
+  it("has the same after a restart", async () => {
+    await create("a");
+    const { items, resourceVersion } = await client.list(Machine);
+    await stack.restart();
+    expect(await stack.client.list(Machine)).toEqual({ items, resourceVersion });
+  });
+
   it("says Expired when the history is gone", async () => {
     const { resourceVersion } = await client.list(Machine);
     await create("a");
     await create("b");
-    await store.compact(store.revision());
+    await stack.store.compact(stack.store.revision());
     const watching = (async () => {
       for await (const _ of client.watch(Machine, { resourceVersion })) return;
     })();

@@ -80,7 +80,7 @@ export function applyDefaults(value: unknown, schema: Schema): void {
     const given = Object.hasOwn(value, key) ? value[key] : undefined;
     if (field.default !== undefined && (given === undefined || given === null))
       value[key] = structuredClone(field.default);
-    else if (given !== undefined) applyDefaults(given, field);
+    if (Object.hasOwn(value, key)) applyDefaults(value[key], field);
   }
   const values = valuesOf(schema);
   if (values) for (const key of Object.keys(value)) if (!own(schema, key)) applyDefaults(value[key], values);

@@ -1,0 +1,83 @@
+/** The operations on a real store with one small kind, for tests of their semantics. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Type } from "typebox";
+import { Lease } from "../../reconcile/kinds.ts";
+import { ApiError } from "../../resource/errors.ts";
+import { defineKind, type Kind, type ObjectOf, Quantity, register, Words } from "../../resource/kind.ts";
+import type { ObjectMeta } from "../../resource/object.ts";
+import { openSqliteStore } from "../../store/sqlite.ts";
+import type { Store } from "../../store/store.ts";
+import { LocalClient } from "../local.ts";
+import { Operations } from "../operations.ts";
+
+export const Machine = defineKind({
+  kind: "Machine",
+  plural: "machines",
+  namespaced: true,
+  description: "A machine, for these tests.",
+  spec: Type.Object({
+    memory: Quantity({ description: "Memory.", minimum: 2 ** 20, maximum: 2 ** 40 }),
+    mode: Words(["a", "b"], { default: "a" }),
+  }),
+  status: Type.Object({ phase: Type.Optional(Type.String()) }),
+  columns: [],
+  selectableFields: ["status.phase"],
+});
+export type Machine = ObjectOf<typeof Machine>;
+
+export const user = { name: "tester", groups: [] };
+export const machineKind: Kind = register(Machine);
+export const at = (name: string) => ({ name, namespace: "default" });
+
+export interface MachineStack {
+  store: Store;
+  operations: Operations;
+  client: LocalClient;
+  create(
+    name: string,
+    more?: { metadata?: Partial<ObjectMeta>; spec?: { memory: string } },
+  ): Promise<Machine>;
+  /** Closes all and opens it again on the same file, with other rules if they are given. */
+  restart(check?: Kind<Machine>["check"]): Promise<void>;
+  remove(): Promise<void>;
+}
+
+export async function openMachines(check?: Kind<Machine>["check"]): Promise<MachineStack> {
+  const folder = mkdtempSync(join(tmpdir(), "vireo-operations-"));
+  const open = async (rules: Kind<Machine>["check"]) => {
+    const store = await openSqliteStore(join(folder, "store.sqlite"));
+    const operations = await Operations.open(store, [register(Machine, rules), register(Lease)]);
+    return { store, operations, client: new LocalClient(operations) };
+  };
+  const stack: MachineStack = {
+    ...(await open(check)),
+    create: (name, { metadata, spec } = {}) =>
+      stack.client.create(Machine, {
+        metadata: { ...at(name), ...metadata },
+        spec: spec ?? { memory: "64Mi" },
+      }),
+    async restart(rules) {
+      stack.operations.close();
+      await stack.store.close();
+      Object.assign(stack, await open(rules));
+    },
+    async remove() {
+      stack.operations.close();
+      await stack.store.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+  return stack;
+}
+
+/** The ApiError that the promise has to fail with. */
+export async function failure(promise: Promise<unknown>): Promise<ApiError> {
+  const error = await promise.then(
+    () => undefined,
+    (e: unknown) => e,
+  );
+  if (!(error instanceof ApiError)) throw new Error(`expected an ApiError, got ${String(error)}`);
+  return error;
+}

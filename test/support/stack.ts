@@ -3,14 +3,14 @@
  * Keeps the evidence (state folder with logs) when the test failed, removes everything when it passed.
  */
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { onTestFailed } from "vitest";
 import { connect } from "../../src/cli/connect.ts";
 import type { Daemon } from "../../src/cli/daemons.ts";
-import { ensureRunning } from "../../src/cli/daemons.ts";
+import { ensureRunning, isAlive } from "../../src/cli/daemons.ts";
 import { statePaths } from "../../src/cli/paths.ts";
 import { readRecord } from "../../src/cli/up.ts";
 import type { Client } from "../../src/client/client.ts";
@@ -90,7 +90,10 @@ export class Stack {
   }
 
   static async create(): Promise<Stack> {
-    return new Stack(mkdtempSync(join(tmpdir(), "vireo-stack-")), await freePort());
+    const state = mkdtempSync(join(tmpdir(), "vireo-stack-"));
+    // QEMU's unprivileged users must be able to reach their own files in it.
+    chmodSync(state, 0o755);
+    return new Stack(state, await freePort());
   }
 
   /** Call first in each test: the evidence of a failed one is kept. */
@@ -109,7 +112,10 @@ export class Stack {
   }
 
   kubectl(args: readonly string[], input?: string): Promise<Ran> {
-    const options = { env: { KUBECONFIG: this.paths.kubeconfig, HOME: this.paths.state }, timeoutMs: 60_000 };
+    const options = {
+      env: { KUBECONFIG: this.paths.kubeconfig, HOME: `${this.paths.state}-home` },
+      timeoutMs: 60_000,
+    };
     return run("kubectl", args, input === undefined ? options : { ...options, input });
   }
 
@@ -117,10 +123,11 @@ export class Stack {
     return connect(this.paths.kubeconfig);
   }
 
-  /** kill -9 of the control plane or of an agent ("agent fast-1"), found by its record. */
-  kill(name: string): void {
+  /** kill -9 of the control plane or of an agent ("agent fast-1"), found by its record; resolves when it is gone. */
+  async kill(name: string): Promise<void> {
     const daemon = this.daemon(name);
     if (daemon.pid !== undefined) process.kill(daemon.pid, "SIGKILL");
+    await until(`the end of ${name}`, 5000, async () => (isAlive(daemon) ? undefined : true));
   }
 
   /** Starts again what was killed; the record keeps the new process id. */
@@ -149,6 +156,7 @@ export class Stack {
   /** Stops everything; removes it unless a test failed. */
   async destroy(): Promise<void> {
     await this.vireo(["down", ...(this.failed ? ["--keep"] : [])], { timeoutMs: 120_000 });
+    rmSync(`${this.paths.state}-home`, { recursive: true, force: true });
     if (this.failed) process.stderr.write(`evidence of the failed test is kept in ${this.paths.state}\n`);
   }
 }

@@ -1,6 +1,6 @@
 /** The Client of code that runs in the server's own process: the same operations without the network between. */
 import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "../client/client.ts";
-import { ApiError, isApiError } from "../resource/errors.ts";
+import { isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import type { Service, User } from "./service.ts";
@@ -133,9 +133,8 @@ export class LocalClient implements Client {
       ({ group, plural }) => group === kind.group && plural === kind.plural,
     );
     if (served) return served;
-    throw new ApiError(
-      "NotFound",
-      `the server does not serve the kind ${kind.kind} (${kind.plural}.${kind.group})`,
+    throw new Error(
+      `the kind ${kind.kind} (${kind.plural}.${kind.group}) is not among those that are served`,
     );
   }
 }

@@ -330,6 +330,11 @@ describe("list and watch", () => {
     expect((await garbled).reason).toBe("BadRequest");
   });
 
+  it("says so when a kind is not served, rather than that there is nothing", async () => {
+    const other = { ...Machine, plural: "others" };
+    await expect(client.get(other, at("a"))).rejects.toThrow("is not among those that are served");
+  });
+
   it("has the same after a restart", async () => {
     await create("a");
     const { items, resourceVersion } = await client.list(Machine);

@@ -1,30 +1,36 @@
 /**
  * The real Hypervisor: QEMU processes of this host, driven over QMP. It keeps no state of its own that matters: what runs
  * is found from the records and /proc, how it is from QMP, how it ended from the journal. So an agent can be killed at any point.
+ *
+ * For whoever changes this: `cont` is said in two places only, `start` (a machine of our own) and `resume` (whose caller
+ * has custody of the disks). Anywhere else it could make a second writer.
  */
 import { execFile } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { promisify } from "node:util";
 import { commandLine } from "../qemu/command-line.ts";
-import { endOf } from "../qemu/end.ts";
+import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
 import {
+  cancelOutgoing,
   continueSwitchover,
   listenIncoming,
-  type MigrationStatus,
   queryMigration,
+  runState,
   startOutgoing,
   type Tls,
 } from "../qemu/migration.ts";
 import {
+  type Exit,
   findByArgument,
+  hasArgument,
   isSame,
   type ProcessIdentity,
   sendSignal,
   spawnQemu,
   waitForExit,
 } from "../qemu/process.ts";
-import { isFields, Qmp, QmpError } from "../qemu/qmp.ts";
+import { type Qmp, QmpError } from "../qemu/qmp.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { toMiB } from "../resource/quantity.ts";
 import {
@@ -35,21 +41,27 @@ import {
   type MachineState,
   type MigrationProgress,
 } from "./hypervisor.ts";
+import { Monitors } from "./qemu-monitors.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
+import { progressOf, stateOf } from "./qemu-state.ts";
 
 export interface QemuHypervisorOptions {
-  /** One folder a machine is made in here; keep the path short (sockets). */
+  /** One folder a machine is made in here; its path may have at most 85 bytes (sockets). */
   runDirectory: string;
+  /** qemu-system-x86_64 when absent. */
   binary?: string;
-  /** Credentials for migrations between hosts; without them migrations are not encrypted. */
+  /** Credentials for migrations between hosts; without them migrations are not encrypted. Only we need to be able to read them. */
   tls?: Tls;
+  /** Bytes per second a migration may use; unlimited when absent. */
+  migrationBandwidth?: number;
   log: Logger;
 }
 
-/** From spawn to a monitor that answers: QEMU needs well below a second, a busy machine some more. */
-const START_MS = 20_000;
+const STATUS_MS = 2000;
+const POWERDOWN_MS = 2000;
 const QUIT_MS = 10_000;
-const TERM_MS = 5_000;
+const TERM_MS = 5000;
+const KILL_MS = 60_000;
 
 interface Found {
   folder: MachineFolder;
@@ -60,19 +72,27 @@ interface Found {
 export class QemuHypervisor implements Hypervisor {
   readonly #options: QemuHypervisorOptions;
   readonly #binary: string;
-  readonly #monitors = new Map<MachineId, Promise<Qmp>>();
+  readonly #monitors: Monitors;
   readonly #listeners = new Set<(id: MachineId) => void>();
+  /** Starts under way: a second call of the same joins the first. */
+  readonly #starting = new Map<MachineId, Promise<MachineState>>();
+  /** Processes of our own: they are over once their exit status is on disk. */
+  readonly #exits = new Map<MachineId, Promise<void>>();
   #newestMachineType: Promise<string> | undefined;
 
+  /** @throws Error when the folder's path is too long */
   constructor(options: QemuHypervisorOptions) {
     this.#options = options;
     this.#binary = options.binary ?? "qemu-system-x86_64";
+    this.#monitors = new Monitors((id) => this.#nudge(id));
+    MachineFolder.checkRunDirectory(options.runDirectory);
     mkdirSync(options.runDirectory, { recursive: true, mode: 0o755 });
   }
 
   async list(): Promise<MachineState[]> {
     const states = MachineFolder.all(this.#options.runDirectory).map(async (folder) => {
       const found = this.#look(folder);
+      if (found?.process) folder.trimLogs();
       return found && this.#state(found);
     });
     return (await Promise.all(states)).filter((state) => state !== undefined);
@@ -83,70 +103,56 @@ export class QemuHypervisor implements Hypervisor {
     return found && this.#state(found);
   }
 
-  async start(config: MachineConfig, how: "run" | "incoming"): Promise<MachineState> {
-    const there = this.#find(config.id);
-    if (there) {
-      const state = await this.#state(there);
-      if (how === "run" && state.state === "paused") await this.resume(config.id);
-      return (await this.get(config.id)) ?? state;
-    }
-    const machineType = config.machineType ?? (await this.#machineType());
-    const folder = MachineFolder.of(this.#options.runDirectory, config.id);
-    folder.remove();
-    folder.create(config.user);
-    const record: MachineRecord = { config, machineType, how, stopRequested: false };
-    // The record first: an agent that dies just after the spawn finds the process by the folder in its arguments.
-    folder.write(record);
-    const args = commandLine(
-      { ...config, uuid: config.id, memoryMiB: toMiB(config.memory), machineType },
-      folder.files,
-      how,
-    );
-    try {
-      const process = spawnQemu(this.#binary, args, folder.files, config.user);
-      folder.write({ ...record, process });
-      const qmp = await this.#awaitMonitor(config.id, process);
-      if (how === "run") await qmp.execute("cont");
-      return { id: config.id, pid: process.pid, state: how === "run" ? "running" : "incoming", machineType };
-    } catch (cause) {
-      const said = folder.stderr();
-      const process = this.#look(folder)?.process;
-      if (process) {
-        sendSignal(process, "SIGKILL");
-        await waitForExit(process, TERM_MS);
-      }
-      this.#drop(config.id);
-      folder.remove();
-      throw new HypervisorError(
-        `QEMU did not start ${config.name}: ${withoutPrefixes(said) || describe(cause)}`,
-        { cause },
-      );
-    }
+  start(config: MachineConfig, how: "run" | "incoming"): Promise<MachineState> {
+    const under = this.#starting.get(config.id);
+    if (under) return under;
+    const starting = this.#start(config, how).finally(() => this.#starting.delete(config.id));
+    this.#starting.set(config.id, starting);
+    return starting;
   }
 
   async listen(id: MachineId, bindAddress: string): Promise<string> {
-    return this.#with(id, (qmp) => listenIncoming(qmp, bindAddress, this.#options.tls));
+    const found = this.#need(id);
+    return this.#with(id, (qmp) =>
+      this.#withCredentials(found, (tls) => listenIncoming(qmp, bindAddress, tls)),
+    );
   }
 
   async resume(id: MachineId): Promise<void> {
-    const found = this.#need(id);
+    const { folder, record } = this.#need(id);
     await this.#with(id, async (qmp) => {
       const status = await runState(qmp);
       if (status === "running") return;
       if (status === "inmigrate")
-        throw new HypervisorError(`${found.record.config.name}: its memory has not all arrived yet`);
+        throw new HypervisorError(`${record.config.name}: its memory has not all arrived yet`);
       await qmp.execute("cont");
-      if (found.record.how !== "incoming") return;
+      if (record.how !== "incoming") return;
       // Tells the switches where the machine's addresses are now; a few times, because the first may be lost.
       await qmp
         .execute("announce-self", { initial: 20, max: 400, rounds: 5, step: 60 })
-        .catch((error: unknown) => this.#options.log.warn("announce-self", { id, error }));
-      found.folder.write({ ...found.record, how: "run" });
+        .catch((error: unknown) => this.#options.log.warn("hypervisor.announce", { id, error }));
+      folder.write({ ...record, how: "run" });
     });
   }
 
   async migrate(id: MachineId, address: string, tlsHostname?: string): Promise<void> {
-    await this.#with(id, (qmp) => startOutgoing(qmp, address, this.#options.tls, tlsHostname));
+    const found = this.#need(id);
+    const { migrationBandwidth: bandwidth } = this.#options;
+    await this.#with(id, async (qmp) => {
+      const status = await runState(qmp);
+      if (status !== "running" && status !== "finish-migrate" && status !== "postmigrate")
+        throw new HypervisorError(
+          `${found.record.config.name} cannot be migrated: it is ${status}, only a running machine moves`,
+        );
+      await this.#withCredentials(found, (tls) =>
+        startOutgoing(qmp, {
+          uri: address,
+          ...(tls ? { tls } : {}),
+          ...(tlsHostname ? { hostname: tlsHostname } : {}),
+          ...(bandwidth ? { bandwidth } : {}),
+        }),
+      );
+    });
   }
 
   async migration(id: MachineId): Promise<MigrationProgress> {
@@ -158,40 +164,34 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async cancelMigration(id: MachineId): Promise<void> {
-    await this.#with(id, async (qmp) => {
-      await qmp.execute("migrate_cancel");
-      // Cancelling takes a moment; the machine runs on by itself, wherever the migration was.
-      for (let i = 0; i < 100; i++) {
-        const { status } = await queryMigration(qmp);
-        if (["none", "completed", "failed", "cancelled"].includes(status)) return;
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-      throw new HypervisorError("the migration could not be called off within 2 s");
-    });
+    await this.#with(id, (qmp) => cancelOutgoing(qmp));
   }
 
   async stop(id: MachineId, graceMs: number): Promise<void> {
     const found = this.#find(id);
     if (!found?.process) return;
-    found.folder.write({ ...found.record, stopRequested: true });
-    const { process } = found;
-    const say = async (command: string) => {
-      const qmp = await this.#monitor(id).catch(() => undefined);
-      // `quit` closes the monitor, sometimes before it has answered.
-      await qmp?.execute(command).catch(() => undefined);
+    const { folder, record, process } = found;
+    folder.write({ ...record, stopRequested: true });
+    const say = async (command: string, timeoutMs: number): Promise<boolean> => {
+      try {
+        await (await this.#monitor(id)).execute(command, undefined, timeoutMs);
+        return true;
+      } catch (error) {
+        // `quit` closes the monitor, sometimes before it has answered.
+        return error instanceof QmpError && error.errorClass === "Disconnected" && !isSame(process);
+      }
     };
-    if (graceMs > 0) {
-      // A paused guest would never see the button.
-      await say("cont");
-      await say("system_powerdown");
-      if (await waitForExit(process, graceMs)) return this.#drop(id);
+    // Only a guest that runs sees the power button; one that stands still is not woken for it: its disks may be another's by now.
+    const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => "");
+    if (graceMs > 0 && status === "running" && (await say("system_powerdown", POWERDOWN_MS)))
+      await waitForExit(process, graceMs);
+    if (isSame(process) && (await say("quit", QUIT_MS))) await waitForExit(process, QUIT_MS);
+    if (isSame(process)) {
+      sendSignal(process, "SIGTERM"); // as orderly as `quit`, and needs no monitor
+      await waitForExit(process, TERM_MS);
     }
-    await say("quit");
-    if (!(await waitForExit(process, QUIT_MS))) {
-      sendSignal(process, "SIGTERM");
-      if (!(await waitForExit(process, TERM_MS))) await this.kill(id);
-    }
-    this.#drop(id);
+    if (isSame(process)) await this.kill(id);
+    this.#monitors.drop(id);
   }
 
   async kill(id: MachineId): Promise<void> {
@@ -199,17 +199,18 @@ export class QemuHypervisor implements Hypervisor {
     if (!found?.process) return;
     found.folder.write({ ...found.record, stopRequested: true });
     sendSignal(found.process, "SIGKILL");
-    if (!(await waitForExit(found.process, 60_000)))
+    if (!(await waitForExit(found.process, KILL_MS)))
       throw new HypervisorError(
         `process ${found.process.pid} of ${found.record.config.name} cannot be killed; is its storage hung?`,
       );
-    this.#drop(id);
+    this.#monitors.drop(id);
   }
 
   async forget(id: MachineId): Promise<void> {
     const found = this.#find(id);
     if (found?.process) throw new HypervisorError(`${found.record.config.name} still runs`);
-    this.#drop(id);
+    this.#monitors.drop(id);
+    this.#exits.delete(id);
     MachineFolder.of(this.#options.runDirectory, id).remove();
   }
 
@@ -225,13 +226,74 @@ export class QemuHypervisor implements Hypervisor {
 
   /** Lets go of the monitors; the machines run on. Another agent can then talk to them. */
   close(): void {
-    for (const id of [...this.#monitors.keys()]) this.#drop(id);
+    this.#monitors.close();
   }
 
   // --- inside ---
 
+  async #start(config: MachineConfig, how: "run" | "incoming"): Promise<MachineState> {
+    const there = this.#find(config.id);
+    if (there) {
+      // An agent died between the spawn and `cont`. Not for an incoming machine: that one waits for custody.
+      if (there.process && how === "run" && there.record.how === "run")
+        await this.#with(config.id, async (qmp) => {
+          if ((await runState(qmp)) === "prelaunch") await qmp.execute("cont");
+        });
+      return this.#state(there);
+    }
+    const machineType = config.machineType ?? (await this.#machineType());
+    const folder = MachineFolder.of(this.#options.runDirectory, config.id);
+    folder.remove();
+    folder.create(config.user);
+    const record: MachineRecord = { config, machineType, how, stopRequested: false };
+    // The record first: an agent that dies just after the spawn finds the process by the folder in its arguments.
+    folder.write(record);
+    try {
+      const args = commandLine(
+        { ...config, uuid: config.id, memoryMiB: toMiB(config.memory), machineType },
+        folder.files,
+        how,
+      );
+      const { identity, exit } = await spawnQemu(this.#binary, args, folder.files, config.user, (process) =>
+        folder.write({ ...record, process }),
+      );
+      this.#awaitExit(config.id, folder, exit);
+      const qmp = await this.#monitors.await(config.id, folder.files.qmp, identity);
+      folder.secure();
+      if (how === "run") await qmp.execute("cont");
+      const state = how === "run" ? "running" : "incoming";
+      return { id: config.id, pid: identity.pid, state, machineType };
+    } catch (cause) {
+      // Killed first, and waited for, so that its last words are all there and its sockets are free.
+      const process = this.#look(folder)?.process;
+      if (process) {
+        sendSignal(process, "SIGKILL");
+        await waitForExit(process, TERM_MS);
+      }
+      const said = readableErrors(folder.stderr()).join("; ");
+      this.#monitors.drop(config.id);
+      this.#exits.delete(config.id);
+      folder.remove();
+      throw new HypervisorError(`QEMU did not start ${config.name}: ${said || describe(cause)}`, { cause });
+    }
+  }
+
+  #awaitExit(id: MachineId, folder: MachineFolder, exit: Promise<Exit>): void {
+    const written = exit.then((how) => {
+      if (this.#exits.get(id) === written) {
+        folder.writeExit(how);
+        this.#exits.delete(id);
+      }
+      this.#nudge(id);
+    });
+    this.#exits.set(id, written);
+  }
+
   #find(id: MachineId): Found | undefined {
-    return this.#look(MachineFolder.of(this.#options.runDirectory, id));
+    const found = this.#look(MachineFolder.of(this.#options.runDirectory, id));
+    if (found && found.record.config.id !== id)
+      throw new HypervisorError(`machines ${id} and ${found.record.config.id} begin with the same 12 digits`);
+    return found;
   }
 
   #need(id: MachineId): Found {
@@ -244,71 +306,87 @@ export class QemuHypervisor implements Hypervisor {
   #look(folder: MachineFolder): Found | undefined {
     const record = folder.read();
     if (!record) return undefined;
-    if (record.process)
-      return { folder, record, process: isSame(record.process) ? record.process : undefined };
-    const process = findByArgument(`${folder.path}/`);
-    return process && { folder, record: { ...record, process }, process };
+    const mark = `path=${folder.path.replaceAll(",", ",,")}/s/`;
+    let process: ProcessIdentity | undefined;
+    if (!record.process) {
+      process = findByArgument(mark);
+      if (!process) return undefined;
+      record.process = process;
+      folder.write(record);
+    } else if (isSame(record.process) && hasArgument(record.process.pid, mark)) process = record.process;
+    // An agent died between `cont` and writing down that it runs: the journal knows.
+    if (record.how === "incoming" && folder.journal().events.some(({ event }) => event === "RESUME")) {
+      record.how = "run";
+      folder.write(record);
+    }
+    return { folder, record, process };
   }
 
   async #state({ folder, record, process }: Found): Promise<MachineState> {
     const { config, machineType } = record;
-    if (!process) {
-      const end = endOf({
-        events: folder.journal(),
-        stderr: folder.stderr(),
-        stopRequested: record.stopRequested,
-        incoming: record.how === "incoming",
-      });
-      return { id: config.id, pid: record.process?.pid ?? 0, state: "ended", machineType, end };
+    const { id } = config;
+    if (process) {
+      const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => undefined);
+      if (isSame(process)) return { id, pid: process.pid, state: stateOf(status, record.how), machineType };
     }
-    const status = await this.#with(config.id, runState).catch(() => undefined);
-    return { id: config.id, pid: process.pid, state: stateOf(status, record.how), machineType };
-  }
-
-  /** One monitor connection a machine, made when it is needed. */
-  #monitor(id: MachineId): Promise<Qmp> {
-    const kept = this.#monitors.get(id);
-    if (kept) return kept;
-    const made = Qmp.connect(this.#need(id).folder.files.qmp).then((qmp) => {
-      qmp.onEvent(() => this.#nudge(id));
-      qmp.onClose(() => {
-        this.#drop(id);
-        this.#nudge(id);
-      });
-      return qmp;
+    await this.#exits.get(id);
+    // Read again: a stop may have been asked for while we waited.
+    const { stopRequested } = folder.read() ?? record;
+    const exit = folder.readExit();
+    const end = endOf({
+      journal: folder.journal(),
+      stderr: folder.stderr(),
+      ...(exit ? { exit } : {}),
+      stopRequested,
+      incoming: record.how === "incoming",
     });
-    this.#monitors.set(id, made);
-    made.catch(() => this.#monitors.delete(id));
-    return made;
+    return { id, pid: record.process?.pid ?? 0, state: "ended", machineType, end };
   }
 
-  async #awaitMonitor(id: MachineId, process: ProcessIdentity): Promise<Qmp> {
-    const deadline = performance.now() + START_MS;
-    for (;;) {
-      try {
-        return await this.#monitor(id);
-      } catch (error) {
-        if (!isSame(process) || performance.now() > deadline) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
-    }
+  async #monitor(id: MachineId): Promise<Qmp> {
+    const { folder, process, record } = this.#need(id);
+    if (!process) throw new HypervisorError(`${record.config.name} runs no more`);
+    const qmp = await this.#monitors.connect(id, folder.files.qmp, process);
+    folder.secure(); // not earlier: QEMU may still be making its other sockets
+    return qmp;
   }
 
+  /** @throws HypervisorError */
   async #with<T>(id: MachineId, work: (qmp: Qmp) => Promise<T>): Promise<T> {
     try {
       return await work(await this.#monitor(id));
     } catch (error) {
-      if (error instanceof QmpError) throw new HypervisorError(error.message, { cause: error });
-      throw error;
+      if (!(error instanceof QmpError)) throw error;
+      const name = this.#find(id)?.record.config.name ?? id;
+      const silent = ["Disconnected", "Timeout"].includes(error.errorClass);
+      throw new HypervisorError(
+        silent ? `the QEMU of ${name} does not answer` : `${name}: ${error.message}`,
+        {
+          cause: error,
+        },
+      );
     }
   }
 
-  #drop(id: MachineId): void {
-    void this.#monitors.get(id)?.then(
-      (qmp) => qmp.close(),
-      () => {},
-    );
-    this.#monitors.delete(id);
+  async #withCredentials<T>(
+    { folder, record }: Found,
+    work: (tls: Tls | undefined) => Promise<T>,
+  ): Promise<T> {
+    const { tls } = this.#options;
+    if (!tls) return work(undefined);
+    let directory: string;
+    try {
+      directory = folder.lendCredentials(tls.directory, record.config.user);
+    } catch (cause) {
+      throw new HypervisorError("this host's credentials for migrations cannot be read; enrol it again", {
+        cause,
+      });
+    }
+    try {
+      return await work({ ...tls, directory });
+    } finally {
+      folder.takeBackCredentials();
+    }
   }
 
   #nudge(id: MachineId): void {
@@ -316,57 +394,19 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   /** The newest versioned q35 of this QEMU: an alias would mean another machine after an upgrade. */
-  #machineType(): Promise<string> {
-    this.#newestMachineType ??= promisify(execFile)(this.#binary, ["-machine", "help"]).then(({ stdout }) => {
-      const type = /alias of (pc-q35-[\d.]+)/.exec(stdout)?.[1];
-      if (!type) throw new HypervisorError(`${this.#binary} has no q35 machine`);
-      return type;
-    });
-    return this.#newestMachineType;
+  async #machineType(): Promise<string> {
+    this.#newestMachineType ??= promisify(execFile)(this.#binary, ["-machine", "help"]).then(
+      ({ stdout }) => /alias of (pc-q35-[\d.]+)/.exec(stdout)?.[1] ?? "",
+    );
+    try {
+      const type = await this.#newestMachineType;
+      if (type) return type;
+    } catch (cause) {
+      this.#newestMachineType = undefined; // it may be installed later
+      throw new HypervisorError(`${this.#binary} does not run here; is QEMU installed?`, { cause });
+    }
+    throw new HypervisorError(`${this.#binary} has no q35 machine; is it qemu-system-x86_64?`);
   }
 }
-
-/** QEMU's lines begin with a time stamp and its own name, which tell users nothing. */
-const withoutPrefixes = (stderr: string) =>
-  stderr
-    .split("\n")
-    .map((line) => line.replace(/^\S+Z /, "").replace(/^qemu-system-\S+: /, ""))
-    .filter(Boolean)
-    .join("; ");
 
 const describe = (error: unknown) => (error instanceof Error ? error.message : String(error));
-
-async function runState(qmp: Qmp): Promise<string> {
-  const answer = await qmp.execute("query-status");
-  return isFields(answer) ? String(answer.status) : "";
-}
-
-/** QEMU's run states -> ours. A monitor that does not answer is no sign of death: the process is there, so it counts as running. */
-function stateOf(status: string | undefined, how: "run" | "incoming"): MachineState["state"] {
-  switch (status) {
-    case "inmigrate":
-      return "incoming";
-    case "prelaunch":
-      return how === "incoming" ? "incoming" : "paused";
-    case "paused":
-    case "io-error":
-    case "guest-panicked":
-      return "paused";
-    case "postmigrate":
-      return "postmigrate";
-    default:
-      return "running";
-  }
-}
-
-function progressOf({ status, ...rest }: MigrationStatus): MigrationProgress {
-  const phases: Record<string, MigrationProgress["phase"]> = {
-    none: "none",
-    "pre-switchover": "pre-switchover",
-    completed: "completed",
-    failed: "failed",
-    cancelled: "cancelled",
-    cancelling: "cancelled",
-  };
-  return { ...rest, phase: phases[status] ?? "active" };
-}

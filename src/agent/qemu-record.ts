@@ -4,10 +4,13 @@
  *   RUN/<id>/            root's: what QEMU must not be able to change
  *     record.json        the MachineConfig it was started from, and its process
  *     journal, stderr    what it said, in files it has open only for appending
- *   RUN/<id>/s/          QEMU's own user's: its sockets and the serial log
+ *     exit.json          its exit status, when the agent that started it was still there
+ *   RUN/<id>/s/          its sockets and the serial log; of QEMU's own user while it makes them, then of root
  */
 import {
+  chmodSync,
   chownSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -17,23 +20,36 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import type { ProcessIdentity } from "../qemu/process.ts";
-import { parseEvent, type QmpEvent } from "../qemu/qmp.ts";
+import { type Journal, readJournal, trimLog } from "../qemu/journal.ts";
+import type { Exit, ProcessIdentity } from "../qemu/process.ts";
+import { isFields } from "../qemu/qmp.ts";
 import type { MachineConfig, MachineId } from "./hypervisor.ts";
 
 export interface MachineRecord {
   config: MachineConfig;
   machineType: string;
+  /** "run" also for an incoming one, from its first `resume` on. */
   how: "run" | "incoming";
   /** Absent from before the spawn until just after it. */
   process?: ProcessIdentity;
   stopRequested: boolean;
 }
 
+/** A unix socket's path has at most 107 bytes; ours add "/<12>/s/serial". */
+const MAX_RUN_DIRECTORY = 107 - "/0123456789ab/s/serial".length;
+const LOG_MAX = 4 * 2 ** 20;
+const LOG_KEEP = 2 ** 20;
+const TLS_FILES = ["ca-cert", "server-cert", "server-key", "client-cert", "client-key"].map(
+  (name) => `${name}.pem`,
+);
+
+export type User = MachineConfig["user"];
+const isRoot = () => process.getuid?.() === 0;
+
 export class MachineFolder {
   readonly path: string;
 
-  /** Short, because a unix socket's path has at most 107 bytes; 48 bits of the uid cannot collide on one host. */
+  /** Short, because of the sockets; 48 bits of a uid do not collide on one host, and `read` checks it. */
   static of(runDirectory: string, id: MachineId): MachineFolder {
     return new MachineFolder(join(runDirectory, id.replaceAll("-", "").slice(0, 12)));
   }
@@ -41,6 +57,14 @@ export class MachineFolder {
   static all(runDirectory: string): MachineFolder[] {
     if (!existsSync(runDirectory)) return [];
     return readdirSync(runDirectory).map((name) => new MachineFolder(join(runDirectory, name)));
+  }
+
+  /** @throws Error when sockets in there would have too long names */
+  static checkRunDirectory(runDirectory: string): void {
+    if (Buffer.byteLength(runDirectory) > MAX_RUN_DIRECTORY)
+      throw new Error(
+        `${runDirectory}: the path is longer than ${MAX_RUN_DIRECTORY} bytes, too long for sockets; choose a shorter state folder`,
+      );
   }
 
   private constructor(path: string) {
@@ -60,15 +84,26 @@ export class MachineFolder {
     };
   }
 
-  create(user: { uid: number; gid: number }): void {
-    mkdirSync(join(this.path, "s"), { recursive: true, mode: 0o711 });
-    if (process.getuid?.() === 0) chownSync(join(this.path, "s"), user.uid, user.gid);
+  create(user: User): void {
+    mkdirSync(this.path, { recursive: true });
+    chmodSync(this.path, 0o711);
+    mkdirSync(join(this.path, "s"), { mode: 0o700 });
+    if (isRoot()) chownSync(join(this.path, "s"), user.uid, user.gid);
   }
 
+  /** Once QEMU has made its sockets: from now on only root reaches them, whatever another machine's QEMU may try. Idempotent. */
+  secure(): void {
+    if (isRoot()) chownSync(join(this.path, "s"), 0, 0);
+  }
+
+  /** Undefined when there is none that makes sense. */
   read(): MachineRecord | undefined {
     try {
+      const value: unknown = JSON.parse(readFileSync(join(this.path, "record.json"), "utf8"));
+      if (!isFields(value) || !isFields(value.config) || typeof value.config.id !== "string")
+        return undefined;
       // Written by this file alone, in a folder that only root can write.
-      return JSON.parse(readFileSync(join(this.path, "record.json"), "utf8")) as MachineRecord;
+      return value as unknown as MachineRecord;
     } catch {
       return undefined;
     }
@@ -80,16 +115,26 @@ export class MachineFolder {
     renameSync(`${path}.new`, path);
   }
 
-  /** Every event since the machine was started. */
-  journal(): QmpEvent[] {
+  writeExit(exit: Exit): void {
+    if (existsSync(this.path)) writeFileSync(join(this.path, "exit.json"), JSON.stringify(exit));
+  }
+
+  readExit(): Exit | undefined {
     try {
-      return readFileSync(this.files.journal, "utf8")
-        .split("\n")
-        .map(parseEvent)
-        .filter((event) => event !== undefined);
+      const value: unknown = JSON.parse(readFileSync(join(this.path, "exit.json"), "utf8"));
+      if (!isFields(value)) return undefined;
+      const { code, signal } = value;
+      return {
+        code: typeof code === "number" ? code : null,
+        signal: typeof signal === "string" ? signal : null,
+      };
     } catch {
-      return [];
+      return undefined;
     }
+  }
+
+  journal(): Journal {
+    return readJournal(this.files.journal);
   }
 
   stderr(): string {
@@ -98,6 +143,35 @@ export class MachineFolder {
     } catch {
       return "";
     }
+  }
+
+  /** Keeps what a guest can make grow from filling the host's disk. */
+  trimLogs(): void {
+    const { journal, stderr, serialLog } = this.files;
+    for (const path of [journal, stderr, serialLog]) trimLog(path, LOG_MAX, LOG_KEEP);
+  }
+
+  /** Copies the host's migration credentials for this machine's QEMU, which reads them when it is told to. @returns the folder */
+  lendCredentials(from: string, user: User): string {
+    this.takeBackCredentials();
+    mkdirSync(this.#lent, { mode: 0o700 });
+    for (const name of TLS_FILES) {
+      const copy = join(this.#lent, name);
+      copyFileSync(join(from, name), copy);
+      chmodSync(copy, 0o400);
+      if (isRoot()) chownSync(copy, user.uid, user.gid);
+    }
+    if (isRoot()) chownSync(this.#lent, user.uid, user.gid);
+    return this.#lent;
+  }
+
+  /** A QEMU that sends nothing has no use for the host's key, whoever has taken it over. */
+  takeBackCredentials(): void {
+    rmSync(this.#lent, { recursive: true, force: true });
+  }
+
+  get #lent(): string {
+    return join(this.path, "tls");
   }
 
   remove(): void {

@@ -39,19 +39,34 @@ export interface RunFiles {
 
 const json = (value: unknown) => JSON.stringify(value);
 
+/** Within QEMU's comma separated options a comma is written twice. */
+const doubleCommas = (text: string) => text.replaceAll(",", ",,");
+
 /** q35's slots 0 and 31 are the chipset's; ours begin at 2. */
-const slot = (index: number) => `0x${(index + 2).toString(16)}`;
+const FIRST_SLOT = 2;
+const LAST_SLOT = 30;
+
+function slot(index: number): string {
+  if (FIRST_SLOT + index > LAST_SLOT)
+    throw new RangeError(
+      `a machine has room for ${LAST_SLOT - FIRST_SLOT + 1} devices; give it fewer disks or networks`,
+    );
+  return `0x${(FIRST_SLOT + index).toString(16)}`;
+}
 
 /** TCG has no host model; qemu64 is the same on every host and boots fastest. KVM's `host` moves only between equal CPUs. */
 const CPU = { kvm: "host", tcg: "qemu64" } as const;
 
-/** The arguments after the program's name. `incoming`: wait for `migrate-incoming`. The guest never starts by itself (-S). */
+/**
+ * The arguments after the program's name. `incoming`: wait for `migrate-incoming`. The guest never starts by itself (-S).
+ * @throws RangeError when there are more devices than slots
+ */
 export function commandLine(machine: Machine, files: RunFiles, how: "run" | "incoming"): string[] {
   const devices: unknown[] = [];
   const pci = () => ({ bus: "pcie.0", addr: slot(devices.length) });
   const args = [
     "-name",
-    `guest=${machine.name},debug-threads=on`,
+    `guest=${doubleCommas(machine.name)},debug-threads=on`,
     "-uuid",
     machine.uuid,
     "-S",
@@ -88,27 +103,27 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     "ICH9-LPC.disable_s3=1",
     "-sandbox",
     "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-    // The event journal: a monitor on stdin and stdout (see spawn.ts).
+    // The event journal: a monitor on stdin and stdout (see process.ts).
     "-chardev",
     "stdio,id=journal,signal=off",
     "-mon",
     "chardev=journal,mode=control",
     "-chardev",
-    `socket,id=qmp,path=${files.qmp},server=on,wait=off`,
+    `socket,id=qmp,path=${doubleCommas(files.qmp)},server=on,wait=off`,
     "-mon",
     "chardev=qmp,mode=control",
     "-chardev",
-    `socket,id=serial,path=${files.serialSocket},server=on,wait=off,logfile=${files.serialLog},logappend=on`,
+    `socket,id=serial,path=${doubleCommas(files.serialSocket)},server=on,wait=off,logfile=${doubleCommas(files.serialLog)},logappend=on`,
     "-device",
     json({ driver: "isa-serial", chardev: "serial" }),
-    "-device",
-    json({ driver: "pvpanic" }),
+    // A guest's reset stays a reset; after a panic the machine ends, and whoever owns it decides on a restart.
     "-action",
     "reboot=reset,shutdown=poweroff,panic=shutdown",
   ];
 
+  devices.push({ driver: "pvpanic-pci", id: "pvpanic", ...pci() });
   devices.push({ driver: "virtio-serial-pci", id: "vserial", ...pci() });
-  args.push("-chardev", `socket,id=qga,path=${files.guestAgent},server=on,wait=off`);
+  args.push("-chardev", `socket,id=qga,path=${doubleCommas(files.guestAgent)},server=on,wait=off`);
   devices.push({
     driver: "virtio-rng-pci",
     id: "rng0",

@@ -1,5 +1,5 @@
 /**
- * Why a machine ended, told from its event journal: the table of reference tests (end.real.test.ts runs each row on a real QEMU).
+ * Why a machine ended, told from its event journal. end.test.ts has the table, qemu-hypervisor.real.test.ts runs it on a real QEMU.
  *
  *   cause                     journal's last words                           -> reason
  *   ACPI power off            SHUTDOWN guest=true  guest-shutdown               GuestShutdown
@@ -7,9 +7,13 @@
  *   pvpanic                   GUEST_PANICKED, SHUTDOWN guest=true guest-panic   GuestPanic
  *   QMP quit                  SHUTDOWN guest=false host-qmp-quit                Requested
  *   SIGTERM, INT, HUP         SHUTDOWN guest=false host-signal                  HostSignal
- *   SIGKILL, OOM, abort       nothing                                           Killed (Crashed when stderr has last words)
+ *   SIGKILL, out of memory    nothing                                           Killed
+ *   abort, segfault, seccomp  nothing; another signal (known to the parent      Crashed
+ *                             only) or an error as last words on stderr
+ *   could not be started      not even the answer to qmp_capabilities           StartFailed
+ *   migration broke off       nothing, and it never ran here                    MigrationFailed
  */
-import type { QmpEvent } from "./qmp.ts";
+import type { Journal } from "./journal.ts";
 
 export type EndReason =
   | "GuestShutdown"
@@ -29,12 +33,14 @@ export interface End {
 
 /** What is known of a process that is gone. */
 export interface Remains {
-  events: readonly QmpEvent[];
+  journal: Journal;
   /** The last lines of stderr. */
   stderr: string;
+  /** How the process ended; only its parent knows, so it is absent when the agent was restarted in between. */
+  exit?: { code: number | null; signal: string | null };
   /** We asked it to stop (the ladder of stop begins with the power button, which looks like the guest's own wish). */
   stopRequested: boolean;
-  /** It was the target of a migration that had not completed. */
+  /** It was the target of a migration and never ran here. */
   incoming: boolean;
 }
 
@@ -43,28 +49,39 @@ const SHUTDOWN: Readonly<Record<string, End>> = {
   "guest-reset": { reason: "GuestReset", message: "the guest reset itself, and the machine ends on reset" },
   "guest-panic": { reason: "GuestPanic", message: "the guest's kernel panicked" },
   "host-qmp-quit": { reason: "Requested", message: "stopped on request" },
-  "host-qmp-system-powerdown": { reason: "Requested", message: "stopped on request" },
   "host-signal": { reason: "HostSignal", message: "a signal from outside ended QEMU" },
 };
 
+/** QEMU's lines for people: without its time stamp and name, and without warnings, which say nothing about an end. */
+export function readableErrors(stderr: string): string[] {
+  return stderr
+    .split("\n")
+    .map((line) => line.replace(/^\d{4}-\S+Z /, "").replace(/^\S*qemu-system-[^\s:]+: /, ""))
+    .filter((line) => line && !/^(warning|info): /.test(line));
+}
+
 /** Pure. */
 export function endOf(remains: Remains): End {
-  const { events, stderr, stopRequested, incoming } = remains;
-  const lastLine = stderr.trim().split("\n").at(-1) ?? "";
-  const shutdown = events.findLast((event) => event.event === "SHUTDOWN");
+  const { journal, exit, stopRequested, incoming } = remains;
+  const errors = readableErrors(remains.stderr);
+  const last = errors.at(-1);
   if (stopRequested) return { reason: "Requested", message: "stopped on request" };
+  const shutdown = journal.events.findLast((event) => event.event === "SHUTDOWN");
   if (shutdown) {
     const known = SHUTDOWN[String(shutdown.data.reason)];
-    if (known?.reason === "HostSignal" && lastLine)
-      return { ...known, message: `${known.message}: ${lastLine}` };
+    if (known?.reason === "HostSignal" && last) return { ...known, message: `${known.message}: ${last}` };
     return known ?? { reason: "Killed", message: `QEMU ended: ${String(shutdown.data.reason)}` };
   }
-  if (incoming) return { reason: "MigrationFailed", message: lastLine || "the incoming migration ended" };
-  // Started in good order is what the journal's first lines show: QEMU greets only when its devices are made.
-  if (lastLine && !stderr.includes("terminating on signal"))
+  if (!journal.started && !exit?.signal)
+    return { reason: "StartFailed", message: errors.join("; ") || "QEMU ended before it had started" };
+  if (incoming)
     return {
-      reason: "Crashed",
-      message: `QEMU ended without a word in its journal; its last line: ${lastLine}`,
+      reason: "MigrationFailed",
+      message: errors.join("; ") || "QEMU ended before everything had arrived",
     };
+  if (exit?.signal && exit.signal !== "SIGKILL")
+    return { reason: "Crashed", message: `QEMU crashed (${exit.signal})${last ? `: ${last}` : ""}` };
+  if (exit?.signal !== "SIGKILL" && last)
+    return { reason: "Crashed", message: `QEMU ended without a word in its journal: ${last}` };
   return { reason: "Killed", message: "QEMU was killed (SIGKILL or out of memory)" };
 }

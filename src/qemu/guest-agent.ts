@@ -2,6 +2,9 @@
 import { connect } from "node:net";
 import { isFields } from "./qmp.ts";
 
+/** A byte that is never in JSON: makes the agent's parser forget half a command that an earlier client left behind. */
+const FLUSH = Buffer.from([0xff]);
+
 /**
  * Runs one command, after a guest-sync that tells our answer from leftovers of earlier clients.
  * @returns its `return` value, or undefined when no agent answered in time or it refused the command
@@ -27,7 +30,10 @@ export function askGuestAgent(
     socket.setEncoding("utf8");
     socket.on("error", () => end(undefined));
     socket.on("close", () => end(undefined));
-    socket.on("connect", () => send({ execute: "guest-sync", arguments: { id } }));
+    socket.on("connect", () => {
+      socket.write(FLUSH);
+      send({ execute: "guest-sync", arguments: { id } });
+    });
     socket.on("data", (text: string) => {
       const lines = (rest + text).split("\n");
       rest = lines.pop() ?? "";

@@ -2,6 +2,12 @@
  * Live migration over shared storage, as verified on QEMU 7.2. The source stops before the switchover (pause-before-switchover), so
  * that whoever decides can check again; the target takes the disks' locks only at `cont` (late-block-activate). Everything acts
  * on MIGRATION events, because polling would lengthen the outage.
+ *
+ *   source   none -> setup -> active -> pre-switchover -> device -> completed      failed, cancelled: the guest runs on here
+ *   target   none -> setup -> active ----------------------------> completed, paused until `cont`
+ *
+ * QEMU keeps the status of the last migration for ever, also when the guest runs on here after a "completed" that nobody took
+ * over. Only a guest that stands still has really been sent: queryMigration says "none" for the rest.
  */
 import { isFields, type Qmp, QmpError, type QmpEvent } from "./qmp.ts";
 
@@ -15,28 +21,32 @@ export interface MigrationStatus {
   error?: string;
 }
 
+export interface Tls {
+  /** Folder with ca-cert.pem, server-cert.pem, server-key.pem, client-cert.pem, client-key.pem; QEMU's user must be able to read it. */
+  directory: string;
+  /**
+   * Target: who may send, as a pattern (with *) of the certificate's distinguished name as GnuTLS writes it,
+   * "O=system:hosts,CN=system:host:*". Absent: everybody with a certificate of the CA.
+   */
+  peers?: string;
+}
+
 const capabilities = (names: readonly string[]) => ({
   capabilities: names.map((capability) => ({ capability, state: true })),
 });
 
-export interface Tls {
-  /** Folder with ca-cert.pem, server-cert.pem, server-key.pem, client-cert.pem, client-key.pem. */
-  directory: string;
+/** Replaces an object, so that renewed certificates are read. */
+async function setObject(qmp: Qmp, object: { "qom-type": string; id: string; [key: string]: unknown }) {
+  await qmp.execute("object-del", { id: object.id }).catch((error: unknown) => {
+    if (!(error instanceof QmpError && error.errorClass === "GenericError")) throw error; // not there
+  });
+  await qmp.execute("object-add", object);
 }
 
-async function ensureCredentials(qmp: Qmp, tls: Tls, endpoint: "client" | "server"): Promise<string> {
+async function setCredentials(qmp: Qmp, tls: Tls, endpoint: "client" | "server"): Promise<string> {
   const id = `tls-${endpoint}`;
-  try {
-    await qmp.execute("object-add", {
-      "qom-type": "tls-creds-x509",
-      id,
-      dir: tls.directory,
-      endpoint,
-      "verify-peer": true,
-    });
-  } catch (error) {
-    if (!(error instanceof QmpError && /duplicate/i.test(error.message))) throw error;
-  }
+  const { directory: dir } = tls;
+  await setObject(qmp, { "qom-type": "tls-creds-x509", id, dir, endpoint, "verify-peer": true });
   return id;
 }
 
@@ -45,9 +55,17 @@ export async function listenIncoming(qmp: Qmp, address: string, tls: Tls | undef
   const open = await listeningAt(qmp);
   if (open) return open;
   await qmp.execute("migrate-set-capabilities", capabilities(["events", "late-block-activate"]));
-  if (tls)
-    await qmp.execute("migrate-set-parameters", { "tls-creds": await ensureCredentials(qmp, tls, "server") });
-  await qmp.execute("migrate-incoming", { uri: `tcp:${address}:0` });
+  if (tls) {
+    if (tls.peers) {
+      const rules = [{ match: tls.peers, policy: "allow", format: "glob" }];
+      await setObject(qmp, { "qom-type": "authz-list", id: "tls-peers", policy: "deny", rules });
+    }
+    await qmp.execute("migrate-set-parameters", {
+      "tls-creds": await setCredentials(qmp, tls, "server"),
+      ...(tls.peers ? { "tls-authz": "tls-peers" } : {}),
+    });
+  }
+  await qmp.execute("migrate-incoming", { uri: `tcp:${address.includes(":") ? `[${address}]` : address}:0` });
   const at = await listeningAt(qmp);
   if (!at) throw new QmpError("GenericError", "QEMU does not tell where it listens for the migration");
   return at;
@@ -57,35 +75,76 @@ async function listeningAt(qmp: Qmp): Promise<string | undefined> {
   const answer = await qmp.execute("query-migrate");
   const [socket] =
     isFields(answer) && Array.isArray(answer["socket-address"]) ? answer["socket-address"] : [];
-  return isFields(socket) ? `tcp:${String(socket.host)}:${String(socket.port)}` : undefined;
+  if (!isFields(socket)) return undefined;
+  const host = String(socket.host);
+  return `tcp:${host.includes(":") ? `[${host}]` : host}:${String(socket.port)}`;
 }
 
-/** Source: starts sending. The outage limit is what QEMU aims at; bandwidth is not limited here (its default, 128 MiB/s, is low). */
-export async function startOutgoing(
-  qmp: Qmp,
-  uri: string,
-  tls: Tls | undefined,
-  hostname: string | undefined,
-): Promise<void> {
-  const { status } = await queryMigration(qmp);
-  if (["setup", "active", "pre-switchover", "device", "completed"].includes(status)) return;
-  await qmp.execute("migrate-set-capabilities", capabilities(["events", "pause-before-switchover"]));
-  await qmp.execute("migrate-set-parameters", {
-    "downtime-limit": 30,
-    "max-bandwidth": 8 * 2 ** 30,
-    // Empty strings reset what an earlier attempt has set.
-    "tls-creds": tls ? await ensureCredentials(qmp, tls, "client") : "",
-    "tls-hostname": tls ? (hostname ?? "") : "",
-  });
-  await qmp.execute("migrate", { uri });
+/**
+ * The outage QEMU may aim at, by passes over the memory: 30 ms, so that players of a game do not notice; a guest that
+ * writes faster than the network sends gets more, step by step up to 2 s, because else its migration would never end.
+ */
+export function downtimeLimitMs(passes: number): number {
+  return Math.min(2000, 30 * 2 ** Math.max(0, Math.floor((passes - 6) / 3)));
 }
+
+/** Source: follows the passes of a running migration (see downtimeLimitMs); for as long as the connection lives. */
+export function easeDowntimeLimit(qmp: Qmp): void {
+  qmp.onEvent(({ event, data }) => {
+    if (event !== "MIGRATION_PASS") return;
+    const passes = Number(data.pass);
+    if (downtimeLimitMs(passes) === downtimeLimitMs(passes - 1)) return;
+    qmp
+      .execute("migrate-set-parameters", { "downtime-limit": downtimeLimitMs(passes) })
+      .catch(() => undefined); // over meanwhile
+  });
+}
+
+export interface Outgoing {
+  uri: string;
+  tls?: Tls;
+  /** The name in the target's certificate; the address of `uri` when absent. */
+  hostname?: string;
+  /** Bytes per second; practically unlimited when absent (QEMU's own default, 128 MiB/s, is low). */
+  bandwidth?: number;
+}
+
+/** Source: starts sending. No-op while one is under way or has been sent. */
+export async function startOutgoing(qmp: Qmp, to: Outgoing): Promise<void> {
+  const { status } = await queryMigration(qmp);
+  if (!["none", "failed", "cancelled"].includes(status)) return;
+  await qmp.execute(
+    "migrate-set-capabilities",
+    capabilities(["events", "pause-before-switchover", "auto-converge"]),
+  );
+  await qmp.execute("migrate-set-parameters", {
+    "downtime-limit": downtimeLimitMs(0),
+    "max-bandwidth": to.bandwidth ?? 8 * 2 ** 30,
+    // Empty strings reset what an earlier attempt has set.
+    "tls-creds": to.tls ? await setCredentials(qmp, to.tls, "client") : "",
+    "tls-hostname": to.tls ? (to.hostname ?? "") : "",
+  });
+  await qmp.execute("migrate", { uri: to.uri });
+}
+
+/** query-status: running, paused, inmigrate, finish-migrate, postmigrate, prelaunch, io-error, … */
+export async function runState(qmp: Qmp, timeoutMs?: number): Promise<string> {
+  const answer = await qmp.execute("query-status", undefined, timeoutMs);
+  return isFields(answer) ? String(answer.status) : "";
+}
+
+/** The states of a guest whose memory has been sent and that has not been revived since. */
+const SENT = ["postmigrate", "finish-migrate"];
 
 export async function queryMigration(qmp: Qmp): Promise<MigrationStatus> {
   const answer = await qmp.execute("query-migrate");
   const fields = isFields(answer) ? answer : {};
   const ram = isFields(fields.ram) ? fields.ram : {};
+  let status = typeof fields.status === "string" ? fields.status : "none";
+  // Only a source has `ram`.
+  if (status === "completed" && "ram" in fields && !SENT.includes(await runState(qmp))) status = "none";
   return {
-    status: typeof fields.status === "string" ? fields.status : "none",
+    status,
     transferredBytes: Number(ram.transferred ?? 0),
     remainingBytes: Number(ram.remaining ?? 0),
     totalMs: Number(fields["total-time"] ?? 0),
@@ -95,26 +154,36 @@ export async function queryMigration(qmp: Qmp): Promise<MigrationStatus> {
 }
 
 const FINAL = ["completed", "failed", "cancelled"];
+const isFinal = (event: QmpEvent) => event.event === "MIGRATION" && FINAL.includes(String(event.data.status));
 
-/** The status in a MIGRATION event; undefined for other events. */
-export function statusOf(event: QmpEvent): string | undefined {
-  return event.event === "MIGRATION" ? String(event.data.status) : undefined;
-}
-
-/** Source, in pre-switchover: hands over, and resolves when it has completed or failed (then the guest runs on here). */
-export async function continueSwitchover(qmp: Qmp, timeoutMs = 30_000): Promise<MigrationStatus> {
+/**
+ * Source, in pre-switchover: hands over, and resolves when it has completed or failed (then the guest runs on here). A target that
+ * does not take the rest within timeoutMs is given up.
+ * @throws QmpError when the migration has not come as far as that
+ */
+export async function continueSwitchover(qmp: Qmp, timeoutMs = 10_000): Promise<MigrationStatus> {
+  const ended = qmp.waitFor(isFinal, timeoutMs); // before the question: an event may come right behind its answer
   const before = await queryMigration(qmp);
   if (FINAL.includes(before.status)) return before;
-  const ended = new Promise<void>((resolve) => {
-    const stop = qmp.onEvent((event) => {
-      if (!FINAL.includes(statusOf(event) ?? "")) return;
-      stop();
-      resolve();
-    });
-    qmp.onClose(resolve);
-    setTimeout(resolve, timeoutMs).unref();
-  });
   if (before.status === "pre-switchover") await qmp.execute("migrate-continue", { state: "pre-switchover" });
-  await ended;
+  else if (before.status !== "device")
+    throw new QmpError(
+      "GenericError",
+      `the migration cannot switch over yet: it is ${before.status === "none" ? "not begun" : before.status}`,
+    );
+  if (!(await ended) && !qmp.closed) await cancelOutgoing(qmp);
+  // The event comes a moment before the guest's state changes, and for that there is none.
+  for (let i = 0; i < 500 && (await runState(qmp)) === "finish-migrate"; i++)
+    await new Promise((resolve) => setTimeout(resolve, 1));
   return queryMigration(qmp);
+}
+
+/** Source: calls it off, and resolves when that is done; the guest runs on. No-op when there is none or it has completed. */
+export async function cancelOutgoing(qmp: Qmp, timeoutMs = 10_000): Promise<void> {
+  const ended = qmp.waitFor(isFinal, timeoutMs);
+  const { status } = await queryMigration(qmp);
+  if (status === "none" || FINAL.includes(status)) return;
+  await qmp.execute("migrate_cancel");
+  if (!(await ended) && !FINAL.includes((await queryMigration(qmp)).status))
+    throw new QmpError("Timeout", `the migration could not be called off within ${timeoutMs / 1000} s`);
 }

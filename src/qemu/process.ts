@@ -20,10 +20,17 @@ export interface ProcessIdentity {
 
 /** Undefined when there is no such process, or it is a zombie. */
 export function identify(pid: number): ProcessIdentity | undefined {
+  const stat = readStat(pid);
+  return stat && stat.state !== "Z" ? { pid, startTime: stat.startTime } : undefined;
+}
+
+function readStat(pid: number): { state: string; startTime: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The program's name, in parentheses, may hold anything.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return fields[0] === "Z" || fields[19] === undefined ? undefined : { pid, startTime: fields[19] };
+    const [state, startTime] = [fields[0], fields[19]];
+    return state !== undefined && startTime !== undefined ? { state, startTime } : undefined;
   } catch {
     return undefined;
   }
@@ -33,20 +40,25 @@ export function isSame(identity: ProcessIdentity): boolean {
   return identify(identity.pid)?.startTime === identity.startTime;
 }
 
+/** Whether it is a QEMU with `text` in one of its arguments: after a reboot another process may have the same id and start time. */
+export function hasArgument(pid: number, text: string): boolean {
+  try {
+    const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+    return (args[0]?.includes("qemu-system") ?? false) && args.some((arg) => arg.includes(text));
+  } catch {
+    return false;
+  }
+}
+
 /**
- * Finds the QEMU whose command line names this run folder's monitor: for a process that was started by an agent which died before
- * it could write down the process id. The folder holds the machine's id, so no other process has it.
+ * Finds the QEMU with `text` in its arguments: for a process that was started by an agent which died before it could write
+ * down the process id. The folder of a machine's sockets is such a text; no other process has it.
  */
-export function findByArgument(argument: string): ProcessIdentity | undefined {
+export function findByArgument(text: string): ProcessIdentity | undefined {
   for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const args = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
-      if (args[0]?.includes("qemu-system") && args.some((arg) => arg.includes(argument)))
-        return identify(Number(name));
-    } catch {
-      // gone in the meantime
-    }
+    if (!/^\d+$/.test(name) || !hasArgument(Number(name), text)) continue;
+    const identity = identify(Number(name));
+    if (identity) return identity;
   }
   return undefined;
 }
@@ -57,18 +69,33 @@ export interface SpawnFiles {
   stderr: string;
 }
 
+export interface Exit {
+  code: number | null;
+  signal: string | null;
+}
+
+export interface Spawned {
+  identity: ProcessIdentity;
+  /** For as long as we live: how it ended. */
+  exit: Promise<Exit>;
+}
+
 /**
  * Starts QEMU so that it outlives us: detached, in a session of its own, as an unprivileged user. Its stdin is a FIFO that was opened
  * for reading *and* writing and already holds `qmp_capabilities`: QEMU negotiates by itself and then writes every event to
  * its stdout, a file. So why it ended is on disk even when nobody was there. -daemonize is no choice: it needs what the seccomp
  * sandbox denies.
+ *
+ * `onSpawn` is called in the same turn as the spawn, so that the process id is on disk before anything else can happen.
+ * @throws Error with the cause (no such program, not allowed to change the user)
  */
-export function spawnQemu(
+export async function spawnQemu(
   binary: string,
   args: readonly string[],
   files: SpawnFiles,
   user: { uid: number; gid: number },
-): ProcessIdentity {
+  onSpawn: (identity: ProcessIdentity) => void,
+): Promise<Spawned> {
   if (existsSync(files.fifo)) rmSync(files.fifo);
   execFileSync("mkfifo", ["-m", "600", files.fifo]);
   const input = openSync(files.fifo, constants.O_RDWR);
@@ -84,11 +111,18 @@ export function spawnQemu(
       env: { PATH: process.env.PATH ?? "/usr/bin", LANG: "C.UTF-8" },
       ...(root ? user : {}),
     });
-    child.on("error", () => {}); // pid is undefined then
     child.unref();
-    const identity = child.pid === undefined ? undefined : identify(child.pid);
-    if (!identity) throw new Error(`${binary} could not be started; is it installed?`);
-    return identity;
+    const failed = new Promise<never>((_, reject) => child.on("error", reject));
+    failed.catch(() => {});
+    const exit = new Promise<Exit>((resolve) =>
+      child.on("exit", (code, signal) => resolve({ code, signal })),
+    );
+    // A zombie has its start time still: QEMU may have ended already, because its arguments are wrong.
+    const stat = child.pid === undefined ? undefined : readStat(child.pid);
+    if (child.pid === undefined || !stat) return await failed;
+    const identity = { pid: child.pid, startTime: stat.startTime };
+    onSpawn(identity);
+    return { identity, exit };
   } finally {
     closeSync(input);
     closeSync(journal);

@@ -25,15 +25,19 @@ type Fields = Record<string, unknown>;
 export const isFields = (value: unknown): value is Fields =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** One line of QMP as an event; undefined when it is something else or cut off. */
-export function parseEvent(line: string): QmpEvent | undefined {
-  let value: unknown;
+function parseMessage(line: string): Fields | undefined {
   try {
-    value = JSON.parse(line);
+    const value: unknown = JSON.parse(line);
+    return isFields(value) ? value : undefined;
   } catch {
     return undefined; // a line that was cut by a crash
   }
-  if (!isFields(value) || typeof value.event !== "string") return undefined;
+}
+
+/** One line of QMP as an event; undefined when it is something else or cut off. */
+export function parseEvent(line: string): QmpEvent | undefined {
+  const value = parseMessage(line);
+  if (typeof value?.event !== "string") return undefined;
   const time = isFields(value.timestamp) ? value.timestamp : {};
   const [seconds, micros] = [Number(time.seconds ?? 0), Number(time.microseconds ?? 0)];
   return {
@@ -103,7 +107,12 @@ export class Qmp {
       socket.setEncoding("utf8");
       socket.on("data", (text: string) => qmp.#read(text, greeted));
     });
-    await qmp.execute("qmp_capabilities");
+    try {
+      await qmp.execute("qmp_capabilities", undefined, timeoutMs);
+    } catch (error) {
+      qmp.close(); // a connection that is kept would keep everybody else out
+      throw error;
+    }
     return qmp;
   }
 
@@ -117,8 +126,8 @@ export class Qmp {
         for (const listener of this.#listeners) listener(event);
         continue;
       }
-      const message: unknown = JSON.parse(line);
-      if (!isFields(message)) continue;
+      const message = parseMessage(line);
+      if (!message) continue;
       if ("QMP" in message) greeted();
       else if (typeof message.id === "number") this.#answer(message.id, message);
     }
@@ -175,8 +184,29 @@ export class Qmp {
     return () => this.#listeners.delete(listener);
   }
 
-  onClose(listener: () => void): void {
-    this.#onClose.add(listener);
+  /** Called once, at once when it is closed already. @returns unsubscribe */
+  onClose(listener: () => void): () => void {
+    if (this.#closed) listener();
+    else this.#onClose.add(listener);
+    return () => this.#onClose.delete(listener);
+  }
+
+  /** The first event that `wanted` accepts; undefined when time is over or the connection is closed. Subscribe before you act. */
+  waitFor(wanted: (event: QmpEvent) => boolean, timeoutMs: number): Promise<QmpEvent | undefined> {
+    return new Promise((resolve) => {
+      const end = (event: QmpEvent | undefined) => {
+        clearTimeout(timer);
+        stopEvents();
+        stopClose();
+        resolve(event);
+      };
+      const timer = setTimeout(() => end(undefined), timeoutMs).unref();
+      const stopEvents = this.onEvent((event) => {
+        if (wanted(event)) end(event);
+      });
+      let stopClose: () => void = () => {};
+      stopClose = this.onClose(() => end(undefined));
+    });
   }
 
   close(): void {

@@ -16,10 +16,11 @@ const SECTORS = {
   /** Resets, again and again. */
   reset: "H4sIAAAAAAACA9vpwBC48///R/8iH33fwLbrJ8+7L6//MoyCkQFCVwEADHwe+wACAAA=",
   /** Touches the pvpanic device. */
-  panic: "H4sIAAAAAAACA9vFyrqB8d2X138ZRsHIA6GrAGMqCgMAAgAA",
+  panic:
+    "H4sIAAAAAAACA/tleKDvRt+FPQw1/IxiDTX8CgfSmk8w8isd2M3B0Hdb5R+QBVKRtpuBgaEhrfPGC12GNFszaUGGEuG0xsMMHAwMaY2/GRgYG4oefXn9Nz2t11ngBRdDWvODD+nHGBhfv971gyft/a4/PGlvD/duYWCYwAAF//8DiUnnGfgZCmoYRsEAgdBVABaYlwEAAgAA",
 } as const;
 
-/** Writes a raw disk of 1 MiB that boots this guest. */
+/** Writes a raw disk of 16 MiB that boots this guest. */
 export function writeBootDisk(path: string, guest: keyof typeof SECTORS): void {
   writeFileSync(path, gunzipSync(Buffer.from(SECTORS[guest], "base64")));
   truncateSync(path, 2 ** 24);

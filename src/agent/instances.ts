@@ -293,7 +293,9 @@ class Instances {
     const { hypervisor, environment } = this.#c;
     const id = idOf(instance);
     const { phase, received } = instance.status ?? {};
-    if (!wanted(instance)) {
+    // Stopped right after the switchover it is the machine already: it takes over first, and then its guest is asked to shut down.
+    const tookOver = machine?.state === "running" || machine?.state === "paused";
+    if (!wanted(instance) && !(tookOver && (await this.#handedOver(instance)) === "yes")) {
       if (machine) await hypervisor.kill(id);
       return this.#finish(instance, { reason: "MigrationFailed", message: "called off" });
     }

@@ -50,6 +50,9 @@ interface Trouble {
 }
 const failed = (message: string): Trouble => ({ phase: "Failed", message });
 
+/** On a source: the target that it must not be sent to any more. */
+const CALLED_OFF = "vireo.dev/migration-called-off";
+
 /** While it waits for something that no event announces. */
 const LOOK_AGAIN_MS = 2000;
 
@@ -230,12 +233,7 @@ class MigrationReconciler {
     }
     if (source?.status?.phase === "HandedOver") {
       if (target && isLive(target)) return this.#wait(m, `handed over to ${m.spec.to}`);
-      return this.#end(
-        m,
-        failed(
-          `handed over, but it ended on ${m.spec.to} at once${endOf(target)}; it starts again from its disks`,
-        ),
-      );
+      return this.#end(m, failed(`handed over, but it ended on ${m.spec.to} at once${endOf(target)}`));
     }
     const trouble = this.#trouble(m, vm, source, target);
     if (trouble) {
@@ -245,7 +243,8 @@ class MigrationReconciler {
     if (m.status?.phase === "Pending" && !target) return this.#number(m, vm);
     if (m.status?.phase === "Pending") m = await this.#write(m, { ...m.status, phase: "Preparing" });
     const address = target?.status?.phase === "Incoming" ? target.status.incomingAddress : undefined;
-    if (source && target && address && !source.spec.migrateTo) {
+    const calledOff = source?.metadata.annotations?.[CALLED_OFF] === target?.metadata.name;
+    if (source && target && address && !source.spec.migrateTo && !calledOff) {
       const { name } = m.metadata;
       const migrateTo = { migration: name, instance: target.metadata.name, address, hostname: m.spec.to };
       await this.#client.update(Instance, { ...source, spec: { ...source.spec, migrateTo } });
@@ -286,20 +285,24 @@ class MigrationReconciler {
   }
 
   /**
-   * Calls a migration off before the flip: first the order to the source is taken back by compare-and-swap, which the flip (a
-   * compare-and-swap, too) loses or wins; only then the target goes. @returns false when the flip has won.
+   * Calls a migration off before the flip: first the order to the source is taken back by compare-and-swap, which the flip and
+   * a late order (both compare-and-swap, too) lose or win; only then the target goes. @returns false when the flip has won.
    */
   async #abort(source: Instance | undefined, target: Instance): Promise<boolean> {
-    if (source?.spec.migrateTo?.instance === target.metadata.name) {
-      if (source.status?.phase === "HandedOver") return false;
-      const { migrateTo: _migrateTo, ...spec } = source.spec;
+    if (source && isLive(source)) {
+      const { migrateTo, ...spec } = source.spec;
+      const others = migrateTo && migrateTo.instance !== target.metadata.name ? { migrateTo } : {};
+      // The mark makes it a write even when there was no order yet: one that a dead leader sent on its way fails from here on.
+      const annotations = { ...source.metadata.annotations, [CALLED_OFF]: target.metadata.name };
+      const metadata = { ...source.metadata, annotations };
       try {
-        await this.#client.update(Instance, { ...source, spec });
+        await this.#client.update(Instance, { ...source, metadata, spec: { ...spec, ...others } });
       } catch (error) {
         if (isApiError(error, "Conflict")) return false;
         if (!isApiError(error, "NotFound")) throw error;
       }
-    }
+    } else if (source?.status?.phase === "HandedOver" && source.status.migration?.to === target.metadata.name)
+      return false;
     if (isBound(target) || !(await removeUnbound(this.#client, target)))
       await deleteInstance(this.#client, target);
     return true;

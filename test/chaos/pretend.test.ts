@@ -144,8 +144,12 @@ async function runSeed(seed: number): Promise<void> {
       wrong = await estate.complaints();
     }
     wrong = [...estate.world.violations, ...wrong];
-    for (const m of (await estate.user.list(Migration)).items)
+    for (const m of (await estate.user.list(Migration)).items) {
+      // After the flip the target is the machine: it may be stopped or crash, but never be thrown away like a spare.
+      if (/handed over.*called off/.test(m.status?.message ?? ""))
+        wrong.push(`${m.metadata.name}: its target was killed after the switchover`);
       count(`migration ${m.status?.phase}: ${m.status?.message?.replace(/\d+/g, "N")}`);
+    }
     for (const vm of (await estate.user.list(VirtualMachine)).items) count(`machine ${vm.status?.phase}`);
     count("deleted", estate.deleted.size);
     count("kills", estate.world.trace.filter((line) => line.includes("KILL")).length);

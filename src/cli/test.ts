@@ -72,7 +72,12 @@ export async function runTests(options: { unit?: boolean; filters: readonly stri
   if (options.filters.length === 0) {
     counts.push(await check("types", "typescript/bin/tsc", ["-p", "."]));
     counts.push(
-      await check("lint and format", "@biomejs/biome/bin/biome", ["ci", "--colors=off", "--error-on-warnings", "."]),
+      await check("lint and format", "@biomejs/biome/bin/biome", [
+        "ci",
+        "--colors=off",
+        "--error-on-warnings",
+        ".",
+      ]),
     );
   }
   counts.push(

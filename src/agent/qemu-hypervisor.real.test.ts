@@ -1,213 +1,270 @@
-/** The real hypervisor on a real QEMU with guests of one boot sector: ends, adoption, writers, migration. */
+/** The real hypervisor on a real QEMU with guests of one boot sector: ends, adoption after crashes, isolation, writers. */
 import { spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
-import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { probeAccelerator } from "../qemu/accelerator.ts";
-import { writeBootDisk } from "../qemu/testing/boot-sectors.ts";
-import { silentLogger } from "../reconcile/log.ts";
-import { parseBytes } from "../resource/quantity.ts";
-import type { MachineConfig, MachineId, MachineState } from "./hypervisor.ts";
-import { QemuHypervisor } from "./qemu-hypervisor.ts";
+import { isFields } from "../qemu/qmp.ts";
+import type { MachineConfig, MachineEnd, MachineId } from "./hypervisor.ts";
+import type { QemuHypervisor } from "./qemu-hypervisor.ts";
+import { ended, inState, newId, RealMachines, until } from "./testing/real-machines.ts";
 
-const USER = { uid: 200_001, gid: 200_000 };
-let folder: string;
+const machines = new RealMachines();
 let host: QemuHypervisor;
-const started: { hypervisor: QemuHypervisor; id: MachineId }[] = [];
-
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "vireo-qemu-"));
-  chmodSync(folder, 0o755);
-  host = hypervisor("a");
-});
-afterEach(async () => {
-  for (const { hypervisor, id } of started.splice(0)) await hypervisor.kill(id);
-  rmSync(folder, { recursive: true, force: true });
+  host = machines.hypervisor("a");
 });
 
-const hypervisor = (name: string) =>
-  new QemuHypervisor({ runDirectory: join(folder, name), log: silentLogger });
+const recordOf = (id: MachineId): Record<string, unknown> => {
+  const value: unknown = JSON.parse(machines.read("a", id, "record.json"));
+  return isFields(value) ? value : {};
+};
 
-function machine(
-  guest: Parameters<typeof writeBootDisk>[1],
-  more: Partial<MachineConfig> = {},
-): MachineConfig {
-  // Safe: any uuid may name a machine.
-  const id = randomUUID() as string as MachineId;
-  const path = join(folder, `${id}.raw`);
-  writeBootDisk(path, guest);
-  chownSync(path, USER.uid, USER.gid);
-  return {
-    id,
-    name: guest,
-    cpus: 1,
-    memory: parseBytes("64Mi"),
-    disks: [{ path, format: "raw", readOnly: false }],
-    nics: [],
-    accelerator: "tcg",
-    user: USER,
-    ...more,
-  };
-}
-
-async function start(
-  config: MachineConfig,
-  how: "run" | "incoming" = "run",
-  on = host,
-): Promise<MachineState> {
-  started.push({ hypervisor: on, id: config.id });
-  return on.start(config, how);
-}
-
-async function until<T>(look: () => Promise<T | undefined>, ms = 20_000): Promise<T> {
-  const deadline = Date.now() + ms;
-  for (;;) {
-    const found = await look();
-    if (found !== undefined) return found;
-    if (Date.now() > deadline) throw new Error(`not within ${ms} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-const ended = (id: MachineId, on = host) =>
-  until(async () => {
-    const state = await on.get(id);
-    return state?.state === "ended" ? state.end : undefined;
+/** Runs code in an agent of its own, which kills itself with SIGKILL; `h` is its hypervisor, `config` the machine. */
+async function inAgentThatDies(config: MachineConfig, code: string): Promise<void> {
+  machines.willRun(host, config.id);
+  const at = (file: string) => JSON.stringify(join(import.meta.dirname, file));
+  const child = spawn(process.execPath, [
+    "--input-type=module-typescript",
+    "-e",
+    `import { existsSync, readFileSync } from "node:fs";
+     import { QemuHypervisor } from ${at("qemu-hypervisor.ts")};
+     import { silentLogger } from ${at("../reconcile/log.ts")};
+     const h = new QemuHypervisor({ runDirectory: ${JSON.stringify(join(machines.folder, "a"))}, log: silentLogger });
+     const config = ${JSON.stringify(config)};
+     const record = ${JSON.stringify(machines.path("a", config.id, "record.json"))};
+     const die = () => process.kill(process.pid, "SIGKILL");
+     ${code}`,
+  ]);
+  let stderr = "";
+  child.stderr.on("data", (text) => {
+    stderr += text;
   });
+  const signal = await new Promise((resolve) => child.on("exit", (_, by) => resolve(by)));
+  expect(signal, stderr).toBe("SIGKILL");
+}
 
 describe("the end of a machine", () => {
-  it("guest shut down", async () => {
-    const config = machine("shutdown");
-    await start(config);
-    expect(await ended(config.id)).toMatchObject({ reason: "GuestShutdown" });
+  const guests = [
+    ["shutdown", "GuestShutdown"],
+    ["panic", "GuestPanic"],
+  ] as const;
+  it.each(guests)("guest's %s is %s", async (guest, reason) => {
+    const config = machines.machine(guest);
+    await machines.start(host, config);
+    expect(await ended(host, config.id)).toMatchObject({ reason });
   });
 
-  it("guest panicked", async () => {
-    const config = machine("panic");
-    await start(config);
-    expect(await ended(config.id)).toMatchObject({ reason: "GuestPanic" });
+  const signals: [NodeJS.Signals, MachineEnd["reason"], RegExp][] = [
+    ["SIGTERM", "HostSignal", /terminating on signal 15 from pid \d+/],
+    ["SIGINT", "HostSignal", /terminating on signal 2/],
+    ["SIGHUP", "HostSignal", /terminating on signal 1/],
+    ["SIGKILL", "Killed", /SIGKILL or out of memory/],
+    ["SIGABRT", "Crashed", /SIGABRT/],
+    ["SIGSEGV", "Crashed", /SIGSEGV/],
+  ];
+  it.each(signals)("%s is %s", async (signal, reason, message) => {
+    const config = machines.machine("busy");
+    const { pid } = await machines.start(host, config);
+    process.kill(pid, signal);
+    expect(await ended(host, config.id)).toEqual({ reason, message: expect.stringMatching(message) });
   });
 
   it("a guest's reset is no end", async () => {
-    const config = machine("reset");
-    const { pid } = await start(config);
-    await until(async () =>
-      readFileSync(join(folder, "a", config.id.replaceAll("-", "").slice(0, 12), "journal"), "utf8").includes(
-        "guest-reset",
-      )
-        ? true
-        : undefined,
-    );
+    const config = machines.machine("reset");
+    const { pid } = await machines.start(host, config);
+    await until(() => machines.read("a", config.id, "journal").includes("guest-reset") || undefined);
     expect(await host.get(config.id)).toMatchObject({ state: "running", pid });
   });
 
-  it("SIGTERM from outside, SIGKILL, stopped by us", async () => {
-    const [term, kill, stop] = [machine("busy"), machine("busy"), machine("busy")];
-    process.kill((await start(term)).pid, "SIGTERM");
-    expect(await ended(term.id)).toMatchObject({ reason: "HostSignal" });
-    process.kill((await start(kill)).pid, "SIGKILL");
-    expect(await ended(kill.id)).toMatchObject({ reason: "Killed" });
-    await start(stop);
-    await host.stop(stop.id, 100);
-    expect(await ended(stop.id)).toMatchObject({ reason: "Requested" });
-    await host.forget(stop.id);
-    expect(await host.get(stop.id)).toBeUndefined();
+  it("a stop is Requested, whatever step of the ladder ended it; then it can be forgotten", async () => {
+    const config = machines.machine("busy"); // knows no power button
+    await machines.start(host, config);
+    await expect(host.forget(config.id)).rejects.toThrow(/still runs/);
+    await host.stop(config.id, 100);
+    expect(await host.get(config.id)).toMatchObject({ state: "ended", end: { reason: "Requested" } });
+    await host.stop(config.id, 100);
+    await host.forget(config.id);
+    await host.forget(config.id);
+    expect(await host.get(config.id)).toBeUndefined();
   });
 
-  it("is known although no agent was there", async () => {
-    const config = machine("shutdown");
-    // The agent starts the machine and dies at once.
-    const child = spawn(process.execPath, [
-      "--disable-warning=ExperimentalWarning",
-      "--input-type=module-typescript",
-      "-e",
-      `import { QemuHypervisor } from ${JSON.stringify(join(import.meta.dirname, "qemu-hypervisor.ts"))};
-       import { silentLogger } from ${JSON.stringify(join(import.meta.dirname, "../reconcile/log.ts"))};
-       const h = new QemuHypervisor({ runDirectory: ${JSON.stringify(join(folder, "a"))}, log: silentLogger });
-       await h.start(${JSON.stringify(config)}, "run"); process.kill(process.pid, "SIGKILL");`,
-    ]);
-    await new Promise((resolve) => child.on("exit", resolve));
-    started.push({ hypervisor: host, id: config.id });
-    expect(await ended(config.id)).toMatchObject({ reason: "GuestShutdown" });
+  it("comes by SIGTERM when somebody else holds the monitor, by SIGKILL when QEMU hangs", async () => {
+    const [held, hung] = [machines.machine("busy"), machines.machine("busy")];
+    await machines.start(host, held);
+    const { pid } = await machines.start(host, hung);
+    host.close();
+    const other = connect(machines.path("a", held.id, "s/qmp"));
+    await until(() => (other.bytesRead > 0 ? true : undefined));
+    process.kill(pid, "SIGSTOP");
+    await Promise.all([host.stop(held.id, 0), host.kill(hung.id)]);
+    other.destroy();
+    expect(machines.read("a", held.id, "journal")).toContain("host-signal");
+    expect(await host.get(held.id)).toMatchObject({ state: "ended", end: { reason: "Requested" } });
+    expect(await host.get(hung.id)).toMatchObject({ state: "ended", end: { reason: "Requested" } });
+  });
+
+  it("wakes whoever listens, once the process is gone", async () => {
+    const config = machines.machine("busy");
+    const { pid } = await machines.start(host, config);
+    const seen: unknown[] = [];
+    host.onChange(async (id) => seen.push((await host.get(id))?.state));
+    process.kill(pid, "SIGKILL");
+    await until(() => seen.includes("ended") || undefined);
   });
 });
 
-describe("a machine that runs", () => {
-  it("is unprivileged and in the whole sandbox", async () => {
-    const { pid } = await start(machine("busy"));
-    const status = readFileSync(`/proc/${pid}/status`, "utf8");
-    expect(status).toMatch(/^Uid:\s+200001\s+200001\s+200001/m);
-    expect(status).toMatch(/^NoNewPrivs:\s+1/m);
-    expect(status).toMatch(/^Seccomp:\s+2/m);
-    expect(status).toMatch(/^CapEff:\s+0+$/m);
+describe("an agent that is killed", () => {
+  it("after the start: the end that nobody saw is known", async () => {
+    const config = machines.machine("shutdown");
+    await inAgentThatDies(config, `await h.start(config, "run"); die();`);
+    expect(await ended(host, config.id)).toMatchObject({ reason: "GuestShutdown" });
   });
 
-  it("is adopted by another agent, and not started twice", async () => {
-    const config = machine("busy");
-    const { pid } = await start(config);
+  it("just after the spawn: the machine is found, and the start is finished", async () => {
+    const config = machines.machine("busy");
+    await inAgentThatDies(
+      config,
+      `void h.start(config, "run");
+       const look = () => existsSync(record) && readFileSync(record, "utf8").includes("startTime") ? die() : setImmediate(look);
+       look();`,
+    );
+    // As if it had died one line earlier, before it wrote down the process.
+    const { process: started, ...rest } = recordOf(config.id);
+    writeFileSync(machines.path("a", config.id, "record.json"), JSON.stringify(rest));
+    await inState(host, config.id, "paused");
+    const { pid, state } = await host.start(config, "run");
+    expect({ pid, state }).toEqual({ pid: isFields(started) ? started.pid : 0, state: "running" });
+  });
+
+  it("during a start that fails: StartFailed, with QEMU's words", async () => {
+    const config = machines.machine("busy", {
+      disks: [{ path: join(machines.folder, "absent.raw"), format: "raw", readOnly: false }],
+    });
+    await inAgentThatDies(
+      config,
+      `h.start(config, "run").catch(() => {});
+       const look = () => existsSync(record) && readFileSync(record, "utf8").includes("startTime") ? die() : setImmediate(look);
+       look();`,
+    );
+    expect(await ended(host, config.id)).toEqual({
+      reason: "StartFailed",
+      message: expect.stringMatching(/No such file or directory/),
+    });
+  });
+
+  it("before the spawn: nothing ran, and the start begins anew", async () => {
+    const config = machines.machine("busy");
+    await machines.start(host, config);
+    await host.kill(config.id);
+    const { process: _, ...rest } = recordOf(config.id);
+    writeFileSync(machines.path("a", config.id, "record.json"), JSON.stringify(rest));
+    expect(await host.list()).toEqual([]);
+    expect(await host.start(config, "run")).toMatchObject({ state: "running" });
+  });
+
+  it("leaves machines that another adopts and does not start twice", async () => {
+    const config = machines.machine("busy");
+    const [{ pid }, second] = await Promise.all([
+      machines.start(host, config),
+      machines.start(host, config), // joins the first
+    ]);
+    expect(second.pid).toBe(pid);
     host.close();
-    const next = hypervisor("a");
+    const next = machines.hypervisor("a");
     expect(await next.list()).toMatchObject([{ id: config.id, pid, state: "running" }]);
     expect(await next.start(config, "run")).toMatchObject({ pid });
   });
 
-  it("keeps a second writer from its disk", async () => {
-    const config = machine("writer");
-    await start(config);
-    const second = { ...machine("busy"), disks: config.disks };
-    await expect(start(second)).rejects.toThrow(/lock/);
-    expect(await host.get(second.id)).toBeUndefined();
+  it("is not confused by another process that has the id of a dead one", async () => {
+    const config = machines.machine("busy");
+    await machines.start(host, config);
+    await host.kill(config.id);
+    const stat = readFileSync("/proc/self/stat", "utf8");
+    const startTime = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+    const record = { ...recordOf(config.id), process: { pid: process.pid, startTime } };
+    writeFileSync(machines.path("a", config.id, "record.json"), JSON.stringify(record));
+    expect(await host.list()).toMatchObject([{ id: config.id, state: "ended" }]);
   });
 });
 
-describe("live migration", () => {
-  async function pair(guest: "busy" | "writer") {
-    const target = hypervisor("b");
-    const config = machine(guest);
-    const { machineType } = await start(config);
-    const there: MachineConfig = { ...config, id: randomUUID() as string as MachineId, machineType };
-    await start(there, "incoming", target);
-    return { config, there, target, address: await target.listen(there.id, "127.0.0.1") };
-  }
-  const phase = (id: MachineId, wanted: string) =>
-    until(async () => ((await host.migration(id)).phase === wanted ? true : undefined));
-
-  it("moves a machine that writes its disk, and the source never runs again", async () => {
-    const { config, there, target, address } = await pair("writer");
-    await host.migrate(config.id, address);
-    await phase(config.id, "pre-switchover");
-    expect(await host.switchover(config.id)).toMatchObject({ phase: "completed" });
-    expect((await host.get(config.id))?.state).toBe("postmigrate");
-    await until(async () => ((await target.get(there.id))?.state === "paused" ? true : undefined));
-    await target.resume(there.id);
-    expect((await target.get(there.id))?.state).toBe("running");
-    await expect(host.resume(config.id)).rejects.toThrow(/lock/);
+describe("a machine that runs", () => {
+  it("is unprivileged and in the whole sandbox, and only root reaches its monitor", async () => {
+    const config = machines.machine("busy");
+    const { pid } = await machines.start(host, config);
+    const status = readFileSync(`/proc/${pid}/status`, "utf8");
+    expect(status).toMatch(/^Uid:\s+200001\s+200001\s+200001\s+200001$/m);
+    expect(status).toMatch(/^Gid:\s+200000\s+200000\s+200000\s+200000$/m);
+    expect(status).toMatch(/^Groups:\s*$/m);
+    expect(status).toMatch(/^NoNewPrivs:\s+1$/m);
+    expect(status).toMatch(/^Seccomp:\s+2$/m);
+    expect(status).toMatch(/^CapEff:\s+0+$/m);
+    const sockets = statSync(machines.path("a", config.id, "s"));
+    expect({ uid: sockets.uid, mode: sockets.mode & 0o777 }).toEqual({ uid: 0, mode: 0o700 });
+    expect(statSync(machines.path("a", config.id, "record.json")).mode & 0o777).toBe(0o600);
   });
 
-  it("runs on at the source when it is called off before the switchover", async () => {
-    const { config, address } = await pair("writer");
-    await host.migrate(config.id, address);
-    await phase(config.id, "pre-switchover");
-    await host.cancelMigration(config.id);
-    await until(async () => ((await host.get(config.id))?.state === "running" ? true : undefined));
+  it("writes its console to a file", async () => {
+    const config = machines.machine("busy");
+    await machines.start(host, config);
+    await until(() => machines.read("a", config.id, "s/serial.log").includes(".") || undefined);
   });
 
-  it("runs on at the source when the target dies before the switchover", async () => {
-    const { config, there, target, address } = await pair("writer");
-    await host.migrate(config.id, address);
-    await phase(config.id, "pre-switchover");
-    await target.kill(there.id);
-    expect(await host.switchover(config.id)).toMatchObject({ phase: "failed" });
-    await until(async () => ((await host.get(config.id))?.state === "running" ? true : undefined));
+  it("is not ended by odd events, long logs or a silent guest agent", async () => {
+    const config = machines.machine("busy");
+    const { pid } = await machines.start(host, config);
+    const journal = machines.path("a", config.id, "journal");
+    writeFileSync(journal, `${'{"event":"RESET"}\n'.repeat(300_000)}cut off`, { flag: "a" });
+    expect(await host.list()).toMatchObject([{ pid, state: "running" }]);
+    expect(statSync(journal).size).toBeLessThan(2 ** 20 + 1);
+    expect(await host.guestAgent(config.id, "guest-info", 100)).toBeUndefined();
+    process.kill(pid, "SIGTERM");
+    expect(await ended(host, config.id)).toMatchObject({ reason: "HostSignal" });
+  });
+});
+
+describe("a start that fails", () => {
+  const failures: [string, Partial<MachineConfig>, RegExp][] = [
+    [
+      "no such disk",
+      { disks: [{ path: "/nowhere/x.raw", format: "raw", readOnly: false }] },
+      /nowhere.*No such file/,
+    ],
+    ["unknown machine type", { machineType: "pc-q35-99.9" }, /unsupported machine type/],
+    ["too much memory", { memory: (2 ** 52) as MachineConfig["memory"] }, /memory/],
+  ];
+  it.each(failures)("%s: says why and leaves nothing behind", async (_, more, message) => {
+    const config = machines.machine("busy", more);
+    await expect(machines.start(host, config)).rejects.toThrow(message);
+    expect(await host.list()).toEqual([]);
+    expect(readdirSync(join(machines.folder, "a"))).toEqual([]);
+  });
+
+  it("says when there is no QEMU", async () => {
+    const bare = machines.hypervisor("a", { binary: "/nowhere/qemu-system-x86_64" });
+    await expect(bare.start(machines.machine("busy"), "run")).rejects.toThrow(/is QEMU installed/);
+    const typed = machines.machine("busy", { machineType: "pc-q35-7.2" });
+    await expect(bare.start(typed, "run")).rejects.toThrow(/ENOENT/);
+  });
+
+  it("keeps a second writer from a disk", async () => {
+    const config = machines.machine("writer");
+    await machines.start(host, config);
+    await expect(machines.start(host, { ...config, id: newId() })).rejects.toThrow(/"write" lock/);
+    expect(await host.list()).toMatchObject([{ id: config.id, state: "running" }]);
+  });
+
+  it("refuses a run folder whose sockets would have too long names", () => {
+    expect(() => machines.hypervisor("x".repeat(100))).toThrow(/shorter state folder/);
   });
 });
 
 describe("the accelerator", () => {
-  it("is told by running a guest, with the reason", async () => {
+  it("is told by running a guest, with the reason, within 4 s", async () => {
     const verdict = await probeAccelerator();
     expect(["kvm", "tcg"]).toContain(verdict.accelerator);
     expect(verdict.reason).toMatch(/kvm/i);
+    expect(verdict.ms).toBeLessThan(4000);
   });
 });

@@ -57,6 +57,9 @@ export interface QemuHypervisorOptions {
   log: Logger;
 }
 
+/** Who may send a machine to this host: what enrolment writes into the certificates of hosts, as GnuTLS prints it. */
+const HOST_CERTIFICATES = "CN=system:host:*,O=system:hosts";
+
 const STATUS_MS = 2000;
 const POWERDOWN_MS = 2000;
 const QUIT_MS = 10_000;
@@ -182,10 +185,11 @@ export class QemuHypervisor implements Hypervisor {
       }
     };
     // Only a guest that runs sees the power button; one that stands still is not woken for it: its disks may be another's by now.
+    // "": the monitor does not answer, or somebody else holds it.
     const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => "");
     if (graceMs > 0 && status === "running" && (await say("system_powerdown", POWERDOWN_MS)))
       await waitForExit(process, graceMs);
-    if (isSame(process) && (await say("quit", QUIT_MS))) await waitForExit(process, QUIT_MS);
+    if (status && isSame(process) && (await say("quit", QUIT_MS))) await waitForExit(process, QUIT_MS);
     if (isSame(process)) {
       sendSignal(process, "SIGTERM"); // as orderly as `quit`, and needs no monitor
       await waitForExit(process, TERM_MS);
@@ -357,14 +361,10 @@ export class QemuHypervisor implements Hypervisor {
       return await work(await this.#monitor(id));
     } catch (error) {
       if (!(error instanceof QmpError)) throw error;
-      const name = this.#find(id)?.record.config.name ?? id;
+      const { folder, record } = this.#need(id);
       const silent = ["Disconnected", "Timeout"].includes(error.errorClass);
-      throw new HypervisorError(
-        silent ? `the QEMU of ${name} does not answer` : `${name}: ${error.message}`,
-        {
-          cause: error,
-        },
-      );
+      const said = silent ? "its QEMU does not answer" : error.message.replaceAll(`${folder.path}/`, "");
+      throw new HypervisorError(`${record.config.name}: ${said}`, { cause: error });
     }
   }
 
@@ -383,7 +383,7 @@ export class QemuHypervisor implements Hypervisor {
       });
     }
     try {
-      return await work({ ...tls, directory });
+      return await work({ peers: HOST_CERTIFICATES, ...tls, directory });
     } finally {
       folder.takeBackCredentials();
     }

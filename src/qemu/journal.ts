@@ -24,7 +24,8 @@ export function readJournal(path: string): Journal {
 
 /** Pure. */
 export function parseJournal(text: string): Journal {
-  const lines = text.split("\n").filter((line) => line.trim());
+  // An event begins a line of its own even behind a line that a full disk cut off.
+  const lines = text.split(/\n|(?=\{"timestamp")/).filter((line) => line.trim());
   const events = lines.map(parseEvent).filter((event) => event !== undefined);
   // Events without the answer: the beginning was trimmed away.
   return { started: events.length > 0 || lines.some(isAnswer), events };

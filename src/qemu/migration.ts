@@ -26,7 +26,7 @@ export interface Tls {
   directory: string;
   /**
    * Target: who may send, as a pattern (with *) of the certificate's distinguished name as GnuTLS writes it,
-   * "O=system:hosts,CN=system:host:*". Absent: everybody with a certificate of the CA.
+   * "CN=host-*,O=hosts". Absent: everybody with a certificate of the CA.
    */
   peers?: string;
 }

@@ -1,0 +1,293 @@
+/** Live migration between two real hypervisors on one shared disk, and everything that can go wrong on the way. */
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeEach, describe, expect, it } from "vitest";
+import { createSigningRequest, hostDnsName, Pki } from "../api/pki.ts";
+import { parseBytes } from "../resource/quantity.ts";
+import type { MachineConfig, MachineId } from "./hypervisor.ts";
+import type { QemuHypervisor, QemuHypervisorOptions } from "./qemu-hypervisor.ts";
+import { ended, inState, newId, RealMachines, until } from "./testing/real-machines.ts";
+
+const machines = new RealMachines();
+let source: QemuHypervisor;
+let target: QemuHypervisor;
+/** The machine at the source, and the one that waits for it at the target. */
+let here: MachineId;
+let there: MachineId;
+let address: string;
+
+async function pair(
+  options: {
+    guest?: "busy" | "writer";
+    source?: Partial<QemuHypervisorOptions>;
+    target?: Partial<QemuHypervisorOptions>;
+    differs?: Partial<MachineConfig>;
+  } = {},
+): Promise<void> {
+  source = machines.hypervisor("a", options.source);
+  target = machines.hypervisor("b", options.target);
+  const config = machines.machine(options.guest ?? "writer");
+  here = config.id;
+  there = newId();
+  const { machineType } = await machines.start(source, config);
+  const waiting = { ...config, id: there, machineType, ...options.differs };
+  expect(await machines.start(target, waiting, "incoming")).toMatchObject({ state: "incoming" });
+  address = await target.listen(there, "127.0.0.1");
+  expect(address).toMatch(/^tcp:127\.0\.0\.1:\d+$/);
+}
+
+async function phase(wanted: string): Promise<void> {
+  const progress = await until(async () => {
+    const now = await source.migration(here);
+    return ["failed", "cancelled", wanted].includes(now.phase) ? now : undefined;
+  });
+  const { stderr = "" } = progress.phase === wanted ? {} : { stderr: machines.read("b", there, "stderr") };
+  expect(progress.phase, `${progress.error} ${stderr}`).toBe(wanted);
+}
+
+/** Slow enough to be caught in the middle. */
+const SLOW = { source: { migrationBandwidth: 50_000 } };
+
+async function toTheSwitchover(): Promise<void> {
+  await source.migrate(here, address);
+  await phase("pre-switchover");
+}
+
+async function runsAtTheSource(): Promise<void> {
+  await inState(source, here, "running");
+  expect(machines.read("a", here, "journal")).not.toContain("SHUTDOWN");
+}
+
+describe("a migration", () => {
+  it("moves a machine that writes its disk; the source never runs again", async () => {
+    await pair();
+    expect(await target.listen(there, "127.0.0.1")).toBe(address);
+    await expect(target.resume(there)).rejects.toThrow(/not all arrived/);
+    await source.migrate(here, address);
+    await source.migrate(here, address);
+    await phase("pre-switchover");
+    const progress = await source.switchover(here);
+    expect(progress).toMatchObject({ phase: "completed", remainingBytes: 0 });
+    expect(progress.transferredBytes).toBeGreaterThan(100_000);
+    expect(await source.switchover(here)).toMatchObject({ phase: "completed" });
+    expect(await source.get(here)).toMatchObject({ state: "postmigrate" });
+    await inState(target, there, "paused");
+    await target.resume(there);
+    await target.resume(there);
+    expect(await target.get(there)).toMatchObject({ state: "running" });
+    await expect(source.resume(here)).rejects.toThrow(/lock/);
+    // A stop of what has been sent must not wake it: its disks are another's.
+    await source.stop(here, 500);
+    expect(machines.read("a", here, "journal").match(/"RESUME"/g)).toHaveLength(1);
+    expect(await target.get(there)).toMatchObject({ state: "running" });
+    process.kill((await target.get(there))?.pid ?? 0, "SIGKILL");
+    expect(await ended(target, there)).toMatchObject({ reason: "Killed" }); // no longer an incoming one
+  });
+
+  it("goes on under an agent that was killed in the middle, at either end", async () => {
+    await pair();
+    await toTheSwitchover();
+    source.close();
+    target.close();
+    const [nextSource, nextTarget] = [machines.hypervisor("a"), machines.hypervisor("b")];
+    expect(await nextSource.migration(here)).toMatchObject({ phase: "pre-switchover" });
+    expect(await nextTarget.get(there)).toMatchObject({ state: "incoming" });
+    expect(await nextTarget.listen(there, "127.0.0.1")).toBe(address);
+    expect(await nextSource.switchover(here)).toMatchObject({ phase: "completed" });
+    await inState(nextTarget, there, "paused");
+    const record = machines.read("b", there, "record.json");
+    nextTarget.close();
+    await machines.hypervisor("b").resume(there);
+    // As if that one had died before it wrote down that the machine runs here: a later death is no failed migration.
+    writeFileSync(machines.path("b", there, "record.json"), record);
+    const last = machines.hypervisor("b");
+    expect(await last.get(there)).toMatchObject({ state: "running" });
+    await last.kill(there);
+    writeFileSync(machines.path("b", there, "record.json"), record);
+    expect(await last.get(there)).toMatchObject({ state: "ended", end: { reason: "Killed" } });
+  });
+
+  it("that was not taken over is no migration any more once the source runs on; the machine can move again", async () => {
+    await pair();
+    await toTheSwitchover();
+    await source.switchover(here);
+    await target.kill(there);
+    await target.forget(there);
+    expect(await source.migration(here)).toMatchObject({ phase: "completed" });
+    await source.resume(here);
+    expect(await source.migration(here)).toMatchObject({ phase: "none" });
+    await runsAtTheSource();
+    const config = machines.machine("writer");
+    const disks = [{ path: join(machines.folder, `${here}.raw`), format: "raw" as const, readOnly: false }];
+    await machines.start(target, { ...config, id: there, disks }, "incoming");
+    address = await target.listen(there, "127.0.0.1");
+    await toTheSwitchover();
+    expect(await source.switchover(here)).toMatchObject({ phase: "completed" });
+    await inState(target, there, "paused");
+    await target.resume(there);
+  });
+
+  it("of a guest that writes all the time ends; the outage is as short as QEMU was told", async () => {
+    await pair({ guest: "busy" });
+    await toTheSwitchover();
+    const progress = await source.switchover(here);
+    expect(progress.phase).toBe("completed");
+    // Includes the wait in pre-switchover, which this test polls.
+    expect(progress.downtimeMs).toBeLessThan(1000);
+  });
+});
+
+describe("what goes wrong before the hand-over leaves the machine running at the source", () => {
+  it("called off while it sends", async () => {
+    await pair(SLOW);
+    await source.migrate(here, address);
+    await phase("active");
+    await expect(source.switchover(here)).rejects.toThrow(/cannot switch over yet/);
+    await source.cancelMigration(here);
+    await source.cancelMigration(here);
+    expect(await source.migration(here)).toMatchObject({ phase: "cancelled" });
+    await runsAtTheSource();
+    expect(await ended(target, there)).toMatchObject({ reason: "MigrationFailed" });
+  });
+
+  it("called off before the switchover", async () => {
+    await pair();
+    await toTheSwitchover();
+    await source.cancelMigration(here);
+    await runsAtTheSource();
+    expect(await ended(target, there)).toMatchObject({ reason: "MigrationFailed" });
+  });
+
+  it("the target is killed while it receives", async () => {
+    await pair(SLOW);
+    await source.migrate(here, address);
+    await phase("active");
+    process.kill((await target.get(there))?.pid ?? 0, "SIGKILL");
+    await phase("failed");
+    await runsAtTheSource();
+    expect(await ended(target, there)).toMatchObject({ reason: "MigrationFailed" });
+  });
+
+  it("the target is killed before the switchover: failed, or sent to nobody and resumed", async () => {
+    await pair();
+    await toTheSwitchover();
+    await target.kill(there);
+    // The rest may fit into the dead connection's buffer: then QEMU says completed, and nobody will confirm it.
+    const { phase: last } = await source.switchover(here);
+    expect(["failed", "completed"]).toContain(last);
+    if (last === "completed") await source.resume(here);
+    await runsAtTheSource();
+  });
+
+  it("the target hangs in the switchover", async () => {
+    await pair({ guest: "busy" });
+    await toTheSwitchover();
+    const { pid = 0 } = (await target.get(there)) ?? {};
+    process.kill(pid, "SIGSTOP");
+    const { phase: last } = await source.switchover(here); // the rest is small: a socket takes it
+    expect(["cancelled", "failed", "completed"]).toContain(last);
+    if (last === "completed") await source.resume(here);
+    await runsAtTheSource();
+    // Silence is never "running": that would mean that the target may write the disk.
+    expect(await target.get(there)).toMatchObject({ state: "incoming" });
+  });
+
+  it("the target refuses: its end says why", async () => {
+    await pair({ differs: { memory: parseBytes("128Mi") } });
+    await source.migrate(here, address);
+    await phase("failed");
+    await runsAtTheSource();
+    expect(await ended(target, there)).toEqual({
+      reason: "MigrationFailed",
+      message: expect.stringMatching(/Size mismatch: pc\.ram/),
+    });
+  });
+
+  it("nobody listens", async () => {
+    await pair();
+    await target.kill(there);
+    await source.migrate(here, address).catch(() => undefined);
+    await phase("failed");
+    expect((await source.migration(here)).error).toMatch(/[Cc]onnect/);
+    await runsAtTheSource();
+  });
+
+  it("the source is killed: the target has nothing and ends", async () => {
+    await pair();
+    await toTheSwitchover();
+    await source.kill(here);
+    expect(await ended(target, there)).toMatchObject({ reason: "MigrationFailed" });
+  });
+});
+
+describe("encrypted migration", () => {
+  const folderOf = (name: string) => join(machines.folder, `tls-${name}`);
+  const as = (name: string) => ({ tls: { directory: folderOf(name) } });
+
+  /** Credentials as the product's own enrolment gives them. */
+  beforeEach(async () => {
+    const pki = await Pki.open(join(machines.folder, "pki"));
+    const foreign = await Pki.open(join(machines.folder, "foreign"));
+    const write = (name: string, ca: string, { cert, key }: { cert: string; key: string }) => {
+      mkdirSync(folderOf(name), { mode: 0o700 }); // root's: QEMU itself cannot read it
+      const file = (at: string, text: string) =>
+        writeFileSync(join(folderOf(name), at), text, { mode: 0o600 });
+      file("ca-cert.pem", ca);
+      for (const role of ["server", "client"]) {
+        file(`${role}-cert.pem`, cert);
+        file(`${role}-key.pem`, key);
+      }
+    };
+    const enrol = async (name: string, by: Pki) => {
+      const { csr, key } = await createSigningRequest(name);
+      return { cert: await by.signHost(name, csr, ["127.0.0.1"]), key };
+    };
+    write("a", pki.ca, await enrol("a", pki));
+    write("b", pki.ca, await enrol("b", pki));
+    write("foreign", pki.ca + foreign.ca, await enrol("a", foreign));
+    write("user", pki.ca, await pki.clientCredentials("system:host:a,O=system:hosts", ["people"]));
+  });
+
+  it.each([
+    ["name", hostDnsName("b")],
+    ["address", undefined],
+  ])("moves a machine; the target is proven by its %s, the source as a host", async (_, hostname) => {
+    await pair({ source: as("a"), target: as("b") });
+    await source.migrate(here, address, hostname);
+    await phase("pre-switchover");
+    expect(await source.switchover(here)).toMatchObject({ phase: "completed" });
+    await inState(target, there, "paused");
+    await target.resume(there);
+    // The keys were lent for the moment only.
+    expect(existsSync(machines.path("a", here, "tls"))).toBe(false);
+    expect(existsSync(machines.path("b", there, "tls"))).toBe(false);
+  });
+
+  const refused: [string, string, string | undefined, RegExp][] = [
+    ["to a host of another name", "a", hostDnsName("c"), /does not match the hostname/],
+    ["from a host of another CA", "foreign", undefined, /Verify failed/],
+    ["from somebody who is no host, whatever his name", "user", undefined, /authz check .* is denied/],
+  ];
+  it.each(refused)("is refused %s", async (_, name, hostname, reason) => {
+    await pair({ source: as(name), target: as("b") });
+    await source.migrate(here, address, hostname);
+    await phase("failed");
+    const error = (await source.migration(here)).error ?? "";
+    expect(error + machines.read("b", there, "stderr")).toMatch(reason);
+    await runsAtTheSource();
+    expect((await target.get(there))?.state).not.toBe("paused");
+  });
+
+  it("is refused from a source without credentials", async () => {
+    await pair({ target: as("b") });
+    await source.migrate(here, address);
+    await phase("failed");
+    await runsAtTheSource();
+  });
+
+  it("says when this host has no credentials", async () => {
+    await pair({ source: as("nobody"), target: as("b") });
+    await expect(source.migrate(here, address)).rejects.toThrow(/credentials .* cannot be read/);
+    await runsAtTheSource();
+  });
+});

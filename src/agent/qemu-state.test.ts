@@ -1,0 +1,28 @@
+import { expect, it } from "vitest";
+import { progressOf, stateOf } from "./qemu-state.ts";
+
+it("QEMU's run states are these of ours", () => {
+  const table: [Parameters<typeof stateOf>[0], string, string][] = [
+    // status            run            incoming
+    ["running", "running", "running"],
+    ["prelaunch", "paused", "incoming"],
+    ["inmigrate", "running", "incoming"],
+    ["paused", "paused", "paused"],
+    ["io-error", "paused", "paused"],
+    ["guest-panicked", "paused", "paused"],
+    ["finish-migrate", "running", "running"],
+    ["postmigrate", "postmigrate", "postmigrate"],
+    // Silence: a machine of ours goes on; one that waits for custody must not seem to have it.
+    [undefined, "running", "incoming"],
+  ];
+  for (const [status, run, incoming] of table)
+    expect([status, stateOf(status, "run"), stateOf(status, "incoming")]).toEqual([status, run, incoming]);
+});
+
+it("a migration's steps are these of ours", () => {
+  const phase = (status: string) =>
+    progressOf({ status, transferredBytes: 0, remainingBytes: 0, totalMs: 0, downtimeMs: 0 }).phase;
+  expect(["setup", "active", "device", "cancelling"].map(phase)).toEqual(Array(4).fill("active"));
+  for (const same of ["none", "pre-switchover", "completed", "failed", "cancelled"] as const)
+    expect(phase(same)).toBe(same);
+});

@@ -1,0 +1,121 @@
+import { describe, expect, it } from "vitest";
+import { commandLine, type Machine, type RunFiles } from "./command-line.ts";
+
+const files: RunFiles = {
+  qmp: "/run/m/s/qmp",
+  guestAgent: "/run/m/s/qga",
+  serialSocket: "/run/m/s/serial",
+  serialLog: "/run/m/s/serial.log",
+};
+const machine: Machine = {
+  uuid: "8b0e5f8e-6f0c-4a1c-9a67-1c7a3f9f3c11",
+  name: "web",
+  cpus: 2,
+  memoryMiB: 512,
+  disks: [
+    { path: "/pool/root.qcow2", format: "qcow2", readOnly: false },
+    { path: "/pool/seed.img", format: "raw", readOnly: true },
+  ],
+  nics: [{ mac: "52:54:00:00:00:01", backend: { tap: "vrt1" }, mtu: 1450 }],
+  accelerator: "tcg",
+  machineType: "pc-q35-7.2",
+};
+
+/** One option a line, as people read it. */
+const lines = (args: readonly string[]) =>
+  args.reduce<string>((text, arg) => text + (arg.startsWith("-") ? `\n${arg}` : ` ${arg}`), "").trim();
+
+const changed = (more: Partial<Machine>) => lines(commandLine({ ...machine, ...more }, files, "run"));
+
+describe("the command line", () => {
+  it("is this (vitest -u refreshes it: a change breaks migrations between versions of Vireo)", () => {
+    expect(lines(commandLine(machine, files, "run"))).toMatchInlineSnapshot(`
+      "-name guest=web,debug-threads=on
+      -uuid 8b0e5f8e-6f0c-4a1c-9a67-1c7a3f9f3c11
+      -S
+      -no-user-config
+      -nodefaults
+      -display none
+      -machine pc-q35-7.2,usb=off,dump-guest-core=off,memory-backend=pc.ram
+      -accel tcg
+      -cpu qemu64
+      -m 512M
+      -object {"qom-type":"memory-backend-memfd","id":"pc.ram","size":536870912,"share":true}
+      -smp 2,sockets=1,cores=2,threads=1
+      -overcommit mem-lock=off
+      -rtc base=utc
+      -boot strict=on
+      -msg timestamp=on
+      -global ICH9-LPC.disable_s3=1
+      -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
+      -chardev stdio,id=journal,signal=off
+      -mon chardev=journal,mode=control
+      -chardev socket,id=qmp,path=/run/m/s/qmp,server=on,wait=off
+      -mon chardev=qmp,mode=control
+      -chardev socket,id=serial,path=/run/m/s/serial,server=on,wait=off,logfile=/run/m/s/serial.log,logappend=on
+      -device {"driver":"isa-serial","chardev":"serial"}
+      -action reboot=reset,shutdown=poweroff,panic=shutdown
+      -chardev socket,id=qga,path=/run/m/s/qga,server=on,wait=off
+      -object {"qom-type":"rng-random","id":"urandom","filename":"/dev/urandom"}
+      -object {"qom-type":"throttle-group","id":"throttle0"}
+      -blockdev {"driver":"throttle","node-name":"drive0","throttle-group":"throttle0","read-only":false,"discard":"unmap","file":{"driver":"qcow2","node-name":"format0","read-only":false,"discard":"unmap","file":{"driver":"file","node-name":"file0","filename":"/pool/root.qcow2","aio":"threads","locking":"on","read-only":false,"discard":"unmap"}}}
+      -object {"qom-type":"throttle-group","id":"throttle1"}
+      -blockdev {"driver":"throttle","node-name":"drive1","throttle-group":"throttle1","read-only":true,"discard":"unmap","file":{"driver":"raw","node-name":"format1","read-only":true,"discard":"unmap","file":{"driver":"file","node-name":"file1","filename":"/pool/seed.img","aio":"threads","locking":"on","read-only":true,"discard":"unmap"}}}
+      -netdev {"type":"tap","id":"net0","ifname":"vrt1","script":"no","downscript":"no"}
+      -device {"driver":"pvpanic-pci","id":"pvpanic","bus":"pcie.0","addr":"0x2"}
+      -device {"driver":"virtio-serial-pci","id":"vserial","bus":"pcie.0","addr":"0x3"}
+      -device {"driver":"virtio-rng-pci","id":"rng0","rng":"urandom","max-bytes":1024,"period":1000,"bus":"pcie.0","addr":"0x4"}
+      -device {"driver":"virtio-blk-pci","id":"disk0","drive":"drive0","serial":"disk0","bootindex":0,"bus":"pcie.0","addr":"0x5"}
+      -device {"driver":"virtio-blk-pci","id":"disk1","drive":"drive1","serial":"disk1","bootindex":1,"bus":"pcie.0","addr":"0x6"}
+      -device {"driver":"virtio-net-pci","id":"nic0","netdev":"net0","mac":"52:54:00:00:00:01","host_mtu":1450,"rx_queue_size":1024,"romfile":"","bus":"pcie.0","addr":"0x7"}
+      -device {"driver":"virtserialport","bus":"vserial.0","chardev":"qga","name":"org.qemu.guest_agent.0"}"
+    `);
+  });
+
+  it("of an incoming machine differs by -incoming alone", () => {
+    expect(commandLine(machine, files, "incoming")).toEqual([
+      ...commandLine(machine, files, "run"),
+      "-incoming",
+      "defer",
+    ]);
+  });
+
+  it("of a direct kernel boot names the kernel, and no disk to boot from", () => {
+    const boot = { kernel: "/pool/vmlinuz", initrd: "/pool/initrd", commandLine: "console=ttyS0 quiet" };
+    const args = commandLine({ ...machine, boot }, files, "run");
+    expect(args.slice(args.indexOf("-kernel"))).toEqual([
+      "-kernel",
+      "/pool/vmlinuz",
+      "-initrd",
+      "/pool/initrd",
+      "-append",
+      "console=ttyS0 quiet",
+    ]);
+    expect(lines(args)).not.toContain("bootindex");
+  });
+
+  it("uses QEMU's user network where there are no taps, and the host's CPU under KVM", () => {
+    const nics: Machine["nics"] = [{ mac: "52:54:00:00:00:01", backend: { user: true }, mtu: 1450 }];
+    expect(changed({ nics })).toContain('-netdev {"type":"user","id":"net0"}');
+    expect(changed({ accelerator: "kvm" })).toMatch(/-accel kvm\n-cpu host\n/);
+  });
+
+  it("doubles commas, which would else begin another option", () => {
+    const odd = { ...files, serialLog: "/run/a,b/serial.log" };
+    expect(lines(commandLine({ ...machine, name: "a,process=x" }, odd, "run"))).toMatch(
+      /guest=a,,process=x,debug[\s\S]*logfile=\/run\/a,,b\/serial\.log,logappend=on/,
+    );
+  });
+
+  it("refuses more devices than there are slots, rather than to let QEMU choose", () => {
+    const [disk] = machine.disks;
+    const disks = Array.from({ length: 30 }, () => disk).filter((d) => d !== undefined);
+    expect(() => changed({ disks })).toThrow(/room for 29 devices/);
+  });
+
+  it("gives every device an address of its own", () => {
+    const addresses = changed({}).match(/"addr":"0x[0-9a-f]+"/g) ?? [];
+    expect(new Set(addresses).size).toBe(addresses.length);
+    expect(addresses).toHaveLength(6);
+  });
+});

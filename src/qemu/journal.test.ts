@@ -1,0 +1,47 @@
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { readJournal, trimLog } from "./journal.ts";
+
+let folder: string;
+let path: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "vireo-journal-"));
+  path = join(folder, "journal");
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const event = (name: string) => `{"timestamp": {"seconds": 7, "microseconds": 500000}, "event": "${name}"}\n`;
+
+it("reads events with their time", () => {
+  writeFileSync(path, `{"QMP": {}}\n{"return": {}}\n${event("RESUME")}`);
+  expect(readJournal(path)).toEqual({
+    started: true,
+    events: [{ event: "RESUME", data: {}, timestampMs: 7500 }],
+  });
+});
+
+it("an absent or empty journal is one of a QEMU that has not started", () => {
+  expect(readJournal(path)).toEqual({ started: false, events: [] });
+  writeFileSync(path, '{"QMP": {}}\n');
+  expect(readJournal(path)).toEqual({ started: false, events: [] });
+});
+
+it("is cut back to its newest whole lines, and goes on there", () => {
+  writeFileSync(path, `{"return": {}}\n${event("RESET").repeat(1000)}`);
+  trimLog(path, 10_000, 1000);
+  appendFileSync(path, event("SHUTDOWN"));
+  const text = readFileSync(path, "utf8");
+  expect(text.length).toBeLessThan(1200);
+  expect(text.startsWith('{"timestamp"')).toBe(true);
+  expect(readJournal(path)).toMatchObject({ started: true });
+  expect(readJournal(path).events.at(-1)?.event).toBe("SHUTDOWN");
+});
+
+it("is left alone while it is short, or absent", () => {
+  writeFileSync(path, event("RESET"));
+  trimLog(path, 1000, 100);
+  expect(readFileSync(path, "utf8")).toBe(event("RESET"));
+  trimLog(join(folder, "absent"), 1, 1);
+});

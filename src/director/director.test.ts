@@ -1,0 +1,313 @@
+/** The director's pure core on the demonstration's estate, and properties that must hold for any estate. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { checkPolicy } from "./checks.ts";
+import type { Estate, HostView, MachineView } from "./estate.ts";
+import { usage } from "./estate.ts";
+import { explain } from "./explain.ts";
+import type { Policy } from "./kinds.ts";
+import { place } from "./place.ts";
+import { apply, PLAN_DEFAULTS, planMoves } from "./plan.ts";
+import { obstacle } from "./rules.ts";
+
+const GiB = 2 ** 30;
+
+function host(
+  name: string,
+  mhz: number,
+  idleWatts: number,
+  maxWatts: number,
+  more: Partial<HostView> = {},
+): HostView {
+  return {
+    name,
+    ready: true,
+    site: "",
+    rack: name,
+    cpus: 2,
+    memoryBytes: 4 * GiB,
+    mhz,
+    cores: 2,
+    cpuModel: name,
+    idleWatts,
+    maxWatts,
+    accelerator: "tcg",
+    ssd: true,
+    linkMbps: 1000,
+    ...more,
+  };
+}
+
+function machine(name: string, tier: string, more: Partial<MachineView> = {}): MachineView {
+  return {
+    key: `default/${name}`,
+    namespace: "default",
+    name,
+    labels: { tier },
+    cpus: 1,
+    memoryBytes: GiB / 4,
+    movable: true,
+    since: 0,
+    ...more,
+  };
+}
+
+function policy(name: string, tier: string, spec: Partial<Policy["spec"]>): Policy {
+  return {
+    apiVersion: "vireo.dev/v1",
+    kind: "Policy",
+    metadata: { name, namespace: "default" },
+    spec: { selector: { matchLabels: { tier } }, goal: "balanced", automation: "act", priority: 0, ...spec },
+  };
+}
+
+const HOSTS = [
+  host("fast-1", 3800, 120, 400),
+  host("frugal-1", 2000, 20, 60),
+  host("middle-1", 2800, 60, 180),
+];
+const SHOP: Estate = {
+  hosts: HOSTS,
+  machines: [machine("db-1", "db"), machine("web-1", "web"), machine("web-2", "web")],
+  policies: [
+    policy("db", "db", { goal: "performance" }),
+    policy("web", "web", { goal: "energy", spread: "host" }),
+  ],
+  odd: [],
+};
+
+function placeAll(estate: Estate): Estate {
+  return estate.machines.reduce((state, m) => {
+    const at = state.machines.find((x) => x.key === m.key);
+    const placement = at && !at.host ? place(state, at) : undefined;
+    return placement?.host ? apply(state, m.key, placement.host) : state;
+  }, estate);
+}
+
+const whereOf = (estate: Estate) => Object.fromEntries(estate.machines.map((m) => [m.name, m.host]));
+const options = (released: string[] = []) => ({ ...PLAN_DEFAULTS, now: 1e9, released: new Set(released) });
+
+describe("placement", () => {
+  it("puts the shop where its policies say", () => {
+    expect(whereOf(placeAll(SHOP))).toEqual({ "db-1": "fast-1", "web-1": "frugal-1", "web-2": "middle-1" });
+  });
+
+  it("says of each host why it cannot run a machine that is too large", () => {
+    const large = { ...SHOP, machines: [machine("big", "db", { memoryBytes: 64 * GiB })] };
+    expect(place(large, large.machines[0] ?? machine("", "")).reason).toBe(
+      "fast-1: needs 64Gi memory, 4Gi of 4Gi is free; frugal-1: needs 64Gi memory, 4Gi of 4Gi is free; middle-1: needs 64Gi memory, 4Gi of 4Gi is free",
+    );
+  });
+
+  it("says which rule of which policy rules out which host", () => {
+    const strict = {
+      ...SHOP,
+      policies: [
+        policy("strict", "db", {
+          required: [{ attribute: "cpu.mhz", operator: "AtLeast", values: ["5000"] }],
+        }),
+      ],
+    };
+    const { reason } = place(strict, strict.machines[0] ?? machine("", ""));
+    expect(reason).toContain('fast-1: policy "strict" requires cpu.mhz at least 5000, has 3800');
+    expect(reason).toContain("frugal-1");
+  });
+
+  it("takes no host that is not ready or is closed", () => {
+    const closed = { ...SHOP, hosts: HOSTS.map((h) => ({ ...h, closed: "it is not ready" })) };
+    expect(place(closed, closed.machines[0] ?? machine("", "")).host).toBeUndefined();
+  });
+});
+
+describe("a plan", () => {
+  it("moves the web machines when their policy turns to performance, and says why", () => {
+    const placed = placeAll(SHOP);
+    const changed = {
+      ...placed,
+      policies: [placed.policies[0], policy("web", "web", { goal: "performance", spread: "host" })].filter(
+        (p) => p !== undefined,
+      ),
+    };
+    const moves = planMoves(changed, options(["default/web-1", "default/web-2"]));
+    expect(moves).toMatchInlineSnapshot(`
+      [
+        {
+          "expected": "speed: 2000 MHz -> 3800 MHz; room: 50 % free with it -> 0 % free with it",
+          "from": "frugal-1",
+          "namespace": "default",
+          "policy": "web",
+          "reason": "policy web (performance): 3800 MHz, 0 % free with it, the best of 2 possible hosts; score 0.52 -> 0.60",
+          "to": "fast-1",
+          "vm": "web-1",
+        },
+      ]
+    `);
+  });
+
+  it("has no useful move when nothing changed", () => {
+    expect(planMoves(placeAll(SHOP), options())).toEqual([]);
+  });
+
+  it("mends a broken rule first, whatever the stay time", () => {
+    const together = {
+      ...SHOP,
+      machines: SHOP.machines.map((m) => ({
+        ...m,
+        host: "middle-1",
+        cpus: m.name === "db-1" ? 0 : 1,
+        since: 1e9 - 1000,
+      })),
+    };
+    const moves = planMoves(together, options());
+    expect(moves).toHaveLength(1);
+    expect(moves[0]?.reason).toContain("spreads its machines over hosts");
+  });
+});
+
+describe("an explanation", () => {
+  it("has a verdict for every host", () => {
+    const explanation = explain(placeAll(SHOP), "default/web-1");
+    expect(explanation?.hosts.map((h) => h.name).sort()).toEqual(["fast-1", "frugal-1", "middle-1"]);
+    expect(explanation).toMatchInlineSnapshot(`
+      {
+        "host": "frugal-1",
+        "hosts": [
+          {
+            "chosen": true,
+            "name": "frugal-1",
+            "verdict": "score 0.70 (room 0.50 × 0.05: 50 % free with it; watts 0.71 × 0.95: 40 W more)",
+          },
+          {
+            "chosen": false,
+            "name": "fast-1",
+            "verdict": "score 0.00 (room 0.00 × 0.05: 0 % free with it; watts 0.00 × 0.95: 140 W more)",
+          },
+          {
+            "chosen": false,
+            "name": "middle-1",
+            "verdict": "ruled out: policy "web" spreads its machines over hosts: 1 of them here, 0 elsewhere",
+          },
+        ],
+        "machine": "default/web-1",
+        "policies": [
+          {
+            "goal": "energy",
+            "name": "web",
+          },
+        ],
+      }
+    `);
+  });
+});
+
+describe("for any estate", () => {
+  const anyHost = (i: number) =>
+    fc
+      .record({
+        mhz: fc.integer({ min: 1000, max: 5000 }),
+        cpus: fc.integer({ min: 1, max: 8 }),
+        gib: fc.integer({ min: 1, max: 16 }),
+        idle: fc.integer({ min: 5, max: 200 }),
+        rack: fc.constantFrom("r1", "r2"),
+      })
+      .map(({ mhz, cpus, gib, idle, rack }) =>
+        host(`h${i}`, mhz, idle, idle * 3, { cpus, memoryBytes: gib * GiB, rack }),
+      );
+  const anyMachine = (i: number) =>
+    fc
+      .record({
+        tier: fc.constantFrom("db", "web"),
+        cpus: fc.integer({ min: 1, max: 3 }),
+        gib: fc.integer({ min: 1, max: 4 }),
+      })
+      .map(({ tier, cpus, gib }) => machine(`m${i}`, tier, { cpus, memoryBytes: gib * GiB }));
+  const goal = fc.constantFrom("performance", "energy", "balanced");
+  const group = fc.constantFrom(
+    {},
+    { spread: "host" },
+    { keepApart: "host" },
+    { spread: "rack" },
+  ) as fc.Arbitrary<Partial<Policy["spec"]>>;
+  const anyEstate = fc
+    .tuple(
+      fc.tuple(...[0, 1, 2, 3].map(anyHost)),
+      fc.tuple(...[0, 1, 2, 3, 4, 5].map(anyMachine)),
+      goal,
+      goal,
+      group,
+      group,
+    )
+    .map(
+      ([hosts, machines, g1, g2, x1, x2]): Estate => ({
+        hosts,
+        machines,
+        odd: [],
+        policies: [
+          policy("db", "db", { goal: g1 as Policy["spec"]["goal"], ...x1 }),
+          policy("web", "web", { goal: g2 as Policy["spec"]["goal"], ...x2 }),
+        ],
+      }),
+    );
+
+  it("capacity is never exceeded, neither by placement nor between two steps of a plan", () => {
+    fc.assert(
+      fc.property(anyEstate, (estate) => {
+        let state = placeAll(estate);
+        const fits = (e: Estate) =>
+          e.hosts.every(
+            (h) => usage(e, h.name).cpus <= h.cpus && usage(e, h.name).memoryBytes <= h.memoryBytes,
+          );
+        if (!fits(state)) return false;
+        for (const move of planMoves(state, options(state.machines.map((m) => m.key)))) {
+          const mover = state.machines.find((m) => m.name === move.vm);
+          const to = state.hosts.find((h) => h.name === move.to);
+          if (!mover || !to || obstacle(state, mover, to)) return false;
+          state = apply(state, mover.key, move.to);
+          if (!fits(state)) return false;
+        }
+        return true;
+      }),
+      { numRuns: 200, seed: 20261123 },
+    );
+  });
+
+  it("plans end: after a few rounds on an unchanged estate there is no useful move, and machines did not come back", () => {
+    fc.assert(
+      fc.property(anyEstate, (estate) => {
+        let state = placeAll(estate);
+        for (let round = 0; round < 12; round++) {
+          const moves = planMoves(state, options(state.machines.map((m) => m.key)));
+          if (moves.length === 0) return true;
+          for (const move of moves) state = apply(state, `default/${move.vm}`, move.to);
+        }
+        return false;
+      }),
+      { numRuns: 200, seed: 20261123 },
+    );
+  });
+});
+
+describe("the rules of a policy", () => {
+  const check = (spec: Partial<Policy["spec"]>) =>
+    checkPolicy(policy("p", "db", spec), undefined, { list: () => [] }).map(
+      (c) => `${c.field}: ${c.message}`,
+    );
+  it("point at the field that is wrong, and name two rules that contradict each other", () => {
+    expect(check({ required: [{ attribute: "cpu.mhz", operator: "AtLeast", values: ["fast"] }] })[0]).toMatch(
+      /^spec.required\[0\].values\[0\]: .*must be a number/,
+    );
+    expect(check({ required: [{ attribute: "cpu.model", operator: "AtMost", values: ["1"] }] })[0]).toMatch(
+      /^spec.required\[0\].operator: .*is not a number/,
+    );
+    expect(
+      check({
+        required: [
+          { attribute: "memory.bytes", operator: "AtLeast", values: ["64Gi"] },
+          { attribute: "memory.bytes", operator: "AtMost", values: ["32Gi"] },
+        ],
+      })[0],
+    ).toMatch(
+      /spec.required\[1\]: .*can never hold together with spec.required\[0\], memory.bytes at least 64Gi/,
+    );
+  });
+});

@@ -5,8 +5,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { identify } from "../qemu/process.ts";
+import { gatewayOf, numberToAddress, type Subnet } from "../resource/subnet.ts";
 import { run } from "../system/run.ts";
-import { gatewayOf, numberToAddress, type Subnet } from "./subnet.ts";
 
 export interface Reservation {
   mac: string;

@@ -12,9 +12,9 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { chmod } from "node:fs/promises";
 import type { Network } from "../compute/kinds.ts";
+import { gatewayOf, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { run, succeeds } from "../system/run.ts";
 import { Dnsmasq, type Reservation } from "./network-dhcp.ts";
-import { gatewayOf, parseSubnet, vniOf } from "./subnet.ts";
 
 /** Interface names have at most 15 bytes. Names that are longer are cut, with a hash that keeps them apart. */
 function linkName(kind: "b" | "x" | "t", name: string): string {

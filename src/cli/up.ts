@@ -10,11 +10,11 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, hostname, totalmem } from "node:os";
 import { join } from "node:path";
-import { parseSubnet, reservedOf, vniOf } from "../agent/subnet.ts";
 import type { Client } from "../client/client.ts";
 import { Host, Network, StoragePool, VirtualMachine } from "../compute/kinds.ts";
 import { Event } from "../reconcile/kinds.ts";
 import { isApiError } from "../resource/errors.ts";
+import { parseSubnet, reservedOf, vniOf } from "../resource/subnet.ts";
 import { connect } from "./connect.ts";
 import { type Daemon, ensureRunning, isAlive, tailOf } from "./daemons.ts";
 import {

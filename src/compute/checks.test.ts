@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Kind, Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
-import { checkInstance, checkMigration, checkVirtualMachine } from "./checks.ts";
-import type { Instance, Migration, VirtualMachine } from "./kinds.ts";
+import { checkInstance, checkMigration, checkNetwork, checkVirtualMachine } from "./checks.ts";
+import type { Instance, Migration, Network, VirtualMachine } from "./kinds.ts";
 
 function look(...objects: Resource[]): Lookup {
   return {
@@ -154,5 +154,31 @@ describe("checkMigration", () => {
       "only cancel may change",
     );
     expect(checkMigration(migration(), migration({ cancel: true }), look())).toHaveLength(1);
+  });
+});
+
+describe("a Network", () => {
+  const network = (name: string, subnet: string): Network => ({
+    apiVersion: "vireo.dev/v1",
+    kind: "Network",
+    metadata: { name },
+    spec: { subnet, nat: true, mtu: 1450 },
+  });
+  const others = look(network("default", "10.77.0.0/24"));
+  const messages = (subnet: string) =>
+    checkNetwork(network("new", subnet), undefined, others).map((c) => `${c.field}: ${c.message}`);
+
+  it("may not overlap another, and both are named", () => {
+    expect(messages("10.77.0.128/25")[0]).toBe(
+      'spec.subnet: Invalid value: "10.77.0.128/25": overlaps 10.77.0.0/24 of the network "default"',
+    );
+    expect(messages("10.0.0.0/8")[0]).toContain("overlaps 10.77.0.0/24");
+    expect(messages("10.78.0.0/24")).toEqual([]);
+  });
+
+  it("has a subnet that is one", () => {
+    expect(messages("10.78.0.7/24")[0]).toContain("has host bits set; write 10.78.0.0/24");
+    expect(messages("10.300.0.0/24")[0]).toContain("at most 255");
+    expect(messages("10.78.0.0/31")[0]).toContain("from 8 to 29");
   });
 });

@@ -3,12 +3,15 @@ import { isDeepStrictEqual } from "node:util";
 import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { parseBytes } from "../resource/quantity.ts";
+import { numberToAddress, parseSubnet, vniOf } from "../resource/subnet.ts";
 import {
   type Host,
   Instance,
   type Migration,
   type Network,
+  Network as NetworkKind,
   type StoragePool,
+  StoragePool as StoragePoolKind,
   VirtualMachine,
 } from "./kinds.ts";
 
@@ -130,16 +133,73 @@ export function checkMigration(object: Migration, old: Migration | undefined, _l
   return causes;
 }
 
-export function checkNetwork(_object: Network, _old: Network | undefined, _lookup: Lookup): Cause[] {
-  return [];
+/** Networks are apart: no address may be in two of them, and a change would take machines' addresses away. */
+export function checkNetwork(network: Network, old: Network | undefined, lookup: Lookup): Cause[] {
+  const { subnet, vni } = network.spec;
+  if (old) {
+    return (["subnet", "vni"] as const)
+      .filter((field) => old.spec[field] !== network.spec[field])
+      .map((field) => forbidden(`spec.${field}`, "cannot be changed; make another network"));
+  }
+  const { base, prefixLength } = parseSubnet(subnet);
+  const parts = subnet.split(/[./]/).map(Number);
+  if (parts.slice(0, 4).some((part) => part > 255))
+    return [bad("spec.subnet", subnet, "each of the four numbers must be at most 255")];
+  if (prefixLength < 8 || prefixLength > 29)
+    return [bad("spec.subnet", subnet, "the prefix length must be from 8 to 29")];
+  const size = 2 ** (32 - prefixLength);
+  if (base % size !== 0)
+    return [
+      bad(
+        "spec.subnet",
+        subnet,
+        `has host bits set; write ${numberToAddress(base - (base % size))}/${prefixLength}`,
+      ),
+    ];
+  const causes: Cause[] = [];
+  for (const other of lookup.list(NetworkKind)) {
+    if (other.metadata.name === network.metadata.name) continue;
+    const there = parseSubnet(other.spec.subnet);
+    if (base < there.base + 2 ** (32 - there.prefixLength) && there.base < base + size)
+      causes.push(
+        bad(
+          "spec.subnet",
+          subnet,
+          `overlaps ${other.spec.subnet} of the network ${JSON.stringify(other.metadata.name)}`,
+        ),
+      );
+    if (vniOf(other.spec) === vniOf(network.spec))
+      causes.push(
+        bad(
+          "spec.vni",
+          vni ?? vniOf(network.spec),
+          `is the identifier of the network ${JSON.stringify(other.metadata.name)}; set another one`,
+        ),
+      );
+  }
+  return causes;
 }
 
-export function checkStoragePool(
-  _object: StoragePool,
-  _old: StoragePool | undefined,
-  _lookup: Lookup,
-): Cause[] {
-  return [];
+export function checkStoragePool(pool: StoragePool, old: StoragePool | undefined, lookup: Lookup): Cause[] {
+  const { path } = pool.spec.directory;
+  if (old)
+    return path === old.spec.directory.path
+      ? []
+      : [forbidden("spec.directory.path", "cannot be changed, disks are there; make another pool")];
+  if (path.split("/").some((part, i) => (i > 0 && part === "") || part === "." || part === ".."))
+    return [
+      bad(
+        "spec.directory.path",
+        path,
+        'must be a normalised absolute path, without "..", "//" or a slash at its end',
+      ),
+    ];
+  const other = lookup
+    .list(StoragePoolKind)
+    .find((p) => p.metadata.name !== pool.metadata.name && p.spec.directory.path === path);
+  return other
+    ? [bad("spec.directory.path", path, `is the path of the pool ${JSON.stringify(other.metadata.name)}`)]
+    : [];
 }
 
 export function checkVirtualMachine(

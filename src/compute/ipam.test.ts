@@ -1,14 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  addressToNumber,
-  allocateInterfaces,
-  type Interface,
-  macFor,
-  NoAddress,
-  numberToAddress,
-  usableRange,
-} from "./ipam.ts";
+import { addressToNumber, numberToAddress } from "../resource/subnet.ts";
+import { allocateInterfaces, type Interface, macFor, NoAddress, usableRange } from "./ipam.ts";
 
 const NET = { network: "default", subnet: "10.77.0.0/24" };
 

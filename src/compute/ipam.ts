@@ -5,7 +5,9 @@
  * Of a subnet these are never given: the network's own and the broadcast address, the first (gateway, DHCP) and the second
  * (kept for Vireo: the leg of the machine that `vireo up` runs on).
  */
+
 import { createHash } from "node:crypto";
+import { addressToNumber, numberToAddress } from "../resource/subnet.ts";
 
 export interface Interface {
   network: string;
@@ -22,14 +24,6 @@ export interface Subnet {
 export class NoAddress extends Error {}
 
 const RESERVED = 3;
-
-export function addressToNumber(address: string): number {
-  return address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-}
-
-export function numberToAddress(number: number): string {
-  return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join(".");
-}
 
 /** First address that may be given, and how many there are. */
 export function usableRange(subnet: string): { first: number; count: number } {

@@ -1,6 +1,6 @@
 /** The real hypervisor on a real QEMU with guests of one boot sector: ends, adoption after crashes, isolation, writers. */
-import { spawn } from "node:child_process";
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { chownSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -8,7 +8,7 @@ import { probeAccelerator } from "../qemu/accelerator.ts";
 import { isFields } from "../qemu/qmp.ts";
 import type { MachineConfig, MachineEnd, MachineId } from "./hypervisor.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
-import { ended, inState, newId, RealMachines, until } from "./testing/real-machines.ts";
+import { ended, inState, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
 
 const machines = new RealMachines();
 let host: QemuHypervisor;
@@ -203,6 +203,28 @@ describe("a machine that runs", () => {
     const sockets = statSync(machines.path("a", config.id, "s"));
     expect({ uid: sockets.uid, mode: sockets.mode & 0o777 }).toEqual({ uid: 0, mode: 0o700 });
     expect(statSync(machines.path("a", config.id, "record.json")).mode & 0o777).toBe(0o600);
+  });
+
+  it("has an overlay, a seed, several processors and the user network; odd folder names do not matter", async () => {
+    const odd = machines.hypervisor("a,b=c d");
+    const config = machines.machine("busy");
+    const [base] = config.disks;
+    const overlay = join(machines.folder, "over,lay.qcow2");
+    const make = ["create", "-q", "-f", "qcow2", "-b", base?.path ?? "", "-F", "raw", overlay];
+    execFileSync("qemu-img", make);
+    chownSync(overlay, USER.uid, USER.gid);
+    await machines.start(odd, {
+      ...config,
+      cpus: 2,
+      disks: [
+        { path: overlay, format: "qcow2", readOnly: false },
+        { path: machines.machine("shutdown").disks[0]?.path ?? "", format: "raw", readOnly: true },
+      ],
+      nics: [{ mac: "52:54:00:12:34:56", backend: { user: true }, mtu: 1450 }],
+    });
+    await until(() => machines.read("a,b=c d", config.id, "s/serial.log").includes(".") || undefined);
+    odd.close();
+    expect(await machines.hypervisor("a,b=c d").list()).toMatchObject([{ id: config.id, state: "running" }]);
   });
 
   it("writes its console to a file", async () => {

@@ -5,12 +5,12 @@
  * For whoever changes this: `cont` is said in two places only, `start` (a machine of our own) and `resume` (whose caller
  * has custody of the disks). Anywhere else it could make a second writer.
  */
-import { execFile } from "node:child_process";
 import { mkdirSync } from "node:fs";
-import { promisify } from "node:util";
+import { resolve } from "node:path";
 import { commandLine } from "../qemu/command-line.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
+import { newestMachineType } from "../qemu/machine-type.ts";
 import {
   cancelOutgoing,
   continueSwitchover,
@@ -44,6 +44,7 @@ import {
 import { Monitors } from "./qemu-monitors.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
 import { progressOf, stateOf } from "./qemu-state.ts";
+import { stopOrderly } from "./qemu-stop.ts";
 
 export interface QemuHypervisorOptions {
   /** One folder a machine is made in here; its path may have at most 85 bytes (sockets). */
@@ -61,8 +62,6 @@ export interface QemuHypervisorOptions {
 const HOST_CERTIFICATES = "CN=system:host:*,O=system:hosts";
 
 const STATUS_MS = 2000;
-const POWERDOWN_MS = 2000;
-const QUIT_MS = 10_000;
 const TERM_MS = 5000;
 const KILL_MS = 60_000;
 
@@ -81,15 +80,16 @@ export class QemuHypervisor implements Hypervisor {
   readonly #starting = new Map<MachineId, Promise<MachineState>>();
   /** Processes of our own: they are over once their exit status is on disk. */
   readonly #exits = new Map<MachineId, Promise<void>>();
-  #newestMachineType: Promise<string> | undefined;
+  #newestMachineType: Promise<string | undefined> | undefined;
 
   /** @throws Error when the folder's path is too long */
   constructor(options: QemuHypervisorOptions) {
-    this.#options = options;
+    // QEMU runs in another folder than we.
+    this.#options = { ...options, runDirectory: resolve(options.runDirectory) };
     this.#binary = options.binary ?? "qemu-system-x86_64";
     this.#monitors = new Monitors((id) => this.#nudge(id));
-    MachineFolder.checkRunDirectory(options.runDirectory);
-    mkdirSync(options.runDirectory, { recursive: true, mode: 0o755 });
+    MachineFolder.checkRunDirectory(this.#options.runDirectory);
+    mkdirSync(this.#options.runDirectory, { recursive: true, mode: 0o755 });
   }
 
   async list(): Promise<MachineState[]> {
@@ -175,26 +175,7 @@ export class QemuHypervisor implements Hypervisor {
     if (!found?.process) return;
     const { folder, record, process } = found;
     folder.write({ ...record, stopRequested: true });
-    const say = async (command: string, timeoutMs: number): Promise<boolean> => {
-      try {
-        await (await this.#monitor(id)).execute(command, undefined, timeoutMs);
-        return true;
-      } catch (error) {
-        // `quit` closes the monitor, sometimes before it has answered.
-        return error instanceof QmpError && error.errorClass === "Disconnected" && !isSame(process);
-      }
-    };
-    // Only a guest that runs sees the power button; one that stands still is not woken for it: its disks may be another's by now.
-    // "": the monitor does not answer, or somebody else holds it.
-    const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => "");
-    if (graceMs > 0 && status === "running" && (await say("system_powerdown", POWERDOWN_MS)))
-      await waitForExit(process, graceMs);
-    if (status && isSame(process) && (await say("quit", QUIT_MS))) await waitForExit(process, QUIT_MS);
-    if (isSame(process)) {
-      sendSignal(process, "SIGTERM"); // as orderly as `quit`, and needs no monitor
-      await waitForExit(process, TERM_MS);
-    }
-    if (isSame(process)) await this.kill(id);
+    if (!(await stopOrderly(process, () => this.#monitor(id), graceMs))) await this.kill(id);
     this.#monitors.drop(id);
   }
 
@@ -393,18 +374,16 @@ export class QemuHypervisor implements Hypervisor {
     for (const listener of this.#listeners) listener(id);
   }
 
-  /** The newest versioned q35 of this QEMU: an alias would mean another machine after an upgrade. */
   async #machineType(): Promise<string> {
-    this.#newestMachineType ??= promisify(execFile)(this.#binary, ["-machine", "help"]).then(
-      ({ stdout }) => /alias of (pc-q35-[\d.]+)/.exec(stdout)?.[1] ?? "",
-    );
+    this.#newestMachineType ??= newestMachineType(this.#binary);
+    let type: string | undefined;
     try {
-      const type = await this.#newestMachineType;
-      if (type) return type;
+      type = await this.#newestMachineType;
     } catch (cause) {
       this.#newestMachineType = undefined; // it may be installed later
       throw new HypervisorError(`${this.#binary} does not run here; is QEMU installed?`, { cause });
     }
+    if (type) return type;
     throw new HypervisorError(`${this.#binary} has no q35 machine; is it qemu-system-x86_64?`);
   }
 }

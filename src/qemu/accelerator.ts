@@ -57,11 +57,22 @@ export async function probeAccelerator(binary = "qemu-system-x86_64"): Promise<A
 
 /** @returns QEMU's exit code, undefined when the time was over */
 function runProbe(binary: string, rom: string): Promise<number | undefined> {
-  const args = ["-accel", "kvm", "-M", "q35", "-m", "16", "-nodefaults", "-display", "none", "-bios", rom];
+  const args = [
+    "-accel",
+    "kvm",
+    "-M",
+    "q35",
+    "-m",
+    "16",
+    "-no-user-config",
+    "-nodefaults",
+    "-display",
+    "none",
+  ];
   return new Promise((resolve) => {
     execFile(
       binary,
-      [...args, "-device", "isa-debug-exit,iobase=0xf4,iosize=1"],
+      [...args, "-bios", rom, "-device", "isa-debug-exit,iobase=0xf4,iosize=1"],
       { timeout: LIMIT_MS, killSignal: "SIGKILL" },
       (error) =>
         resolve(error ? (error.killed ? undefined : typeof error.code === "number" ? error.code : -1) : 0),

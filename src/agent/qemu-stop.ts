@@ -1,0 +1,37 @@
+/** The ladder by which a machine is stopped: power button, `quit`, SIGTERM. (The last step, SIGKILL, is Hypervisor.kill.) */
+import { runState } from "../qemu/migration.ts";
+import { isSame, type ProcessIdentity, sendSignal, waitForExit } from "../qemu/process.ts";
+import { type Qmp, QmpError } from "../qemu/qmp.ts";
+
+const STATUS_MS = 2000;
+const POWERDOWN_MS = 2000;
+const QUIT_MS = 10_000;
+const TERM_MS = 5000;
+
+/** @returns whether the process is gone */
+export async function stopOrderly(
+  process: ProcessIdentity,
+  monitor: () => Promise<Qmp>,
+  graceMs: number,
+): Promise<boolean> {
+  const say = async (command: string, timeoutMs: number): Promise<boolean> => {
+    try {
+      await (await monitor()).execute(command, undefined, timeoutMs);
+      return true;
+    } catch (error) {
+      // `quit` closes the monitor, sometimes before it has answered.
+      return error instanceof QmpError && error.errorClass === "Disconnected" && !isSame(process);
+    }
+  };
+  // "": the monitor does not answer, or somebody else holds it.
+  const status = await monitor()
+    .then((qmp) => runState(qmp, STATUS_MS))
+    .catch(() => "");
+  // Only a guest that runs sees the power button; one that stands still is not woken for it: its disks may be another's by now.
+  if (graceMs > 0 && status === "running" && (await say("system_powerdown", POWERDOWN_MS)))
+    await waitForExit(process, graceMs);
+  if (status && isSame(process) && (await say("quit", QUIT_MS))) await waitForExit(process, QUIT_MS);
+  if (!isSame(process)) return true;
+  sendSignal(process, "SIGTERM"); // as orderly as `quit`, and needs no monitor
+  return waitForExit(process, TERM_MS);
+}

@@ -23,6 +23,7 @@ export function run(
         reject(new Error(`${command} ${args.join(" ")}: ${said}`, { cause: error }));
       },
     );
+    child.stdin?.on("error", () => {}); // it ended without reading all: its exit code tells
     if (options.input !== undefined) child.stdin?.end(options.input);
   });
 }

@@ -44,6 +44,7 @@ export function run(
         done({ code, stdout, stderr: stderr || (error && code === 1 && !stdout ? error.message : stderr) });
       },
     );
+    child.stdin?.on("error", () => {}); // it ended without reading all
     child.stdin?.end(options.input ?? "");
   });
 }

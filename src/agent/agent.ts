@@ -29,6 +29,8 @@ export interface AgentContext {
   intervals?: Partial<Intervals>;
 }
 
+const MiB = 2 ** 20;
+
 /** Runs until the signal aborts. The machines run on after that. */
 export async function runAgent(context: AgentContext): Promise<void> {
   const { client, name, log, signal, clock = systemClock } = context;
@@ -57,7 +59,7 @@ async function register(context: AgentContext, clock: Clock): Promise<void> {
   const status = {
     address,
     facts,
-    capacity: { cpus: capacity.cpus, memory: formatBytes(capacity.memoryBytes) },
+    capacity: { cpus: capacity.cpus, memory: formatBytes(Math.floor(capacity.memoryBytes / MiB) * MiB) },
     agent: { version, startedTime: clock.now().toISOString() },
   };
   while (!signal.aborted) {

@@ -253,7 +253,9 @@ export async function up(
     },
     () => record.agents.map((agent) => `${agent.log}:\n${tailOf(agent, 3)}`).join("\n"),
   );
-  step(`hosts      all ${record.agents.length} are ready`);
+  step(
+    `hosts      ${record.agents.length === 1 ? "this machine is" : `all ${record.agents.length} are`} ready`,
+  );
 
   const stop = new AbortController();
   const vms = await waitForMachines(client, step, { timeoutMs: options.timeoutMs, signal: stop.signal });

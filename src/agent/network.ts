@@ -9,7 +9,7 @@
  * RARP must: with it QEMU tells all hosts where a machine is after it moved.
  */
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
 import type { Network } from "../compute/kinds.ts";
 import { gatewayOf, parseSubnet, vniOf } from "../resource/subnet.ts";
@@ -85,7 +85,7 @@ export class Networking {
     }
     await run("ip", ["addr", "replace", `${gatewayOf(subnet)}/${subnet.prefixLength}`, "dev", bridge]);
     await run("ip", ["link", "set", bridge, "up"]);
-    await run("sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
+    writeFileSync("/proc/sys/net/ipv4/ip_forward", "1");
     const others = [...new Set([...peers, ...this.#extraPeers])].filter(
       (peer) => peer !== this.#address && peer !== "127.0.0.1",
     );

@@ -11,6 +11,7 @@
  * Everything is named with the installation's id, so that `down` removes just what its `up` made.
  */
 import { execFile } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { promisify } from "node:util";
 
 const exec = promisify(execFile);
@@ -97,7 +98,7 @@ export async function ensureDevelopmentNetwork(network: DevelopmentNetwork): Pro
     await inside("link", "set", "eth0", "up");
     await inside("route", "replace", "default", "via", gatewayOf(network));
   }
-  await run("sysctl", "-qw", "net.ipv4.ip_forward=1");
+  writeFileSync("/proc/sys/net/ipv4/ip_forward", "1");
   await run("nft", "add", "table", "ip", `${bridge}_nat`);
   await run("nft", "flush", "table", "ip", `${bridge}_nat`);
   await run(

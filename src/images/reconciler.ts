@@ -32,6 +32,8 @@ export async function runImageReconciler(context: ImageContext): Promise<void> {
   const events = new EventRecorder(client, "image-reconciler", log, context.clock);
   const controller = new Controller({
     name: "images",
+    // A build takes the whole machine, and apt's folders bear one at a time.
+    workers: 1,
     log,
     reconcile: (name) => reconcile(context, events, name),
   });

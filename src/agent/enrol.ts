@@ -1,11 +1,10 @@
 /** How this host gets its certificate: a key of its own, a request, and the bootstrap token of the enrolment file. */
-import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import "reflect-metadata";
 import { Pkcs10CertificateRequestGenerator } from "@peculiar/x509";
 import { HttpClient } from "../client/http.ts";
 import { isFields } from "../qemu/qmp.ts";
-import { QEMU_GID } from "./volumes.ts";
 
 export interface HostCredentials {
   ca: string;
@@ -63,12 +62,9 @@ export async function enrol(options: {
     client.close();
     const certificate = isFields(answer) ? answer.certificate : undefined;
     if (typeof certificate !== "string") throw new Error(`${url} did not answer with a certificate`);
-    mkdirSync(tlsDirectory, { recursive: true, mode: 0o750 });
-    if (process.getuid?.() === 0) chownSync(tlsDirectory, 0, QEMU_GID);
-    const write = (file: string, text: string) => {
-      writeFileSync(at(file), text, { mode: 0o640 });
-      if (process.getuid?.() === 0) chownSync(at(file), 0, QEMU_GID);
-    };
+    // The agent's alone: a QEMU process is lent a copy for the time of a migration (qemu-record.ts, lendCredentials).
+    mkdirSync(tlsDirectory, { recursive: true, mode: 0o700 });
+    const write = (file: string, text: string) => writeFileSync(at(file), text, { mode: 0o600 });
     write("ca-cert.pem", ca);
     // Between hosts each is server and client, with one certificate. The client's is written last: it says that all is there.
     for (const role of ["server", "client"]) {

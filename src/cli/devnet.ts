@@ -13,6 +13,7 @@
 import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { promisify } from "node:util";
+import { UserError } from "./user-error.ts";
 
 const exec = promisify(execFile);
 
@@ -50,18 +51,29 @@ export function gatewayOf(network: { prefix: string }): string {
   return `${network.prefix}.254`;
 }
 
-/** Finds a free 10.250.K.0/24 and names everything; makes nothing yet. */
+/** Subnet of the machines' network `default`: one per installation, so that several can be up on one machine. */
+export function machinesSubnetOf(network: { prefix: string } | undefined): string {
+  return `10.77.${network?.prefix.split(".")[2] ?? 0}.0/24`;
+}
+
+/**
+ * Finds a K of which 10.250.K.0/24 (the underlay) and 10.77.K.0/24 (the machines) are free here, and names everything;
+ * makes nothing yet. Looks from a place of the installation's own, so that two which start together do not meet.
+ */
 export async function planDevelopmentNetwork(
   id: string,
   hostNames: readonly string[],
 ): Promise<DevelopmentNetwork> {
   const used = new Set(
-    [...(await run("ip", "-o", "-4", "addr")).matchAll(/inet 10\.250\.(\d+)\./g)].map((m) => Number(m[1])),
+    [...(await run("ip", "-o", "-4", "addr")).matchAll(/inet 10\.(?:250|77)\.(\d+)\./g)].map((m) =>
+      Number(m[1]),
+    ),
   );
-  const k = Array.from({ length: 256 }, (_, i) => i).find((i) => !used.has(i));
+  const first = Number.parseInt(id || "0", 16);
+  const k = Array.from({ length: 256 }, (_, i) => (first + i) % 256).find((i) => !used.has(i));
   if (k === undefined)
     throw new Error(
-      "no free network 10.250.K.0/24 is left on this machine; run `vireo down` on an installation",
+      "no K is left on this machine of which 10.250.K.0/24 and 10.77.K.0/24 are free; run `vireo down` on an installation",
     );
   return {
     bridge: `vrd${id || "0"}`,
@@ -137,6 +149,17 @@ export async function ensureAccess(
   access: { vni: number; address: string; prefixLength: number; mtu: number },
 ): Promise<void> {
   const device = `${network.bridge}x${access.vni.toString(36)}`.slice(0, 15);
+  const taken = (await run("ip", "-d", "-o", "link", "show", "type", "vxlan"))
+    .split("\n")
+    .find(
+      (line) =>
+        new RegExp(`vxlan id ${access.vni} .*dstport 4789`).test(line) && !line.includes(`: ${device}:`),
+    );
+  if (taken)
+    throw new UserError(
+      `another installation on this machine has a network of the same subnet as ${access.address}/${access.prefixLength} (VXLAN ${access.vni}); ` +
+        "give the network another subnet, or run `vireo down` on that installation",
+    );
   if (!(await succeeds("ip", "link", "show", device)))
     await run(
       "ip",

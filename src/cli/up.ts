@@ -22,6 +22,7 @@ import {
   ensureAccess,
   ensureDevelopmentNetwork,
   gatewayOf,
+  machinesSubnetOf,
   planDevelopmentNetwork,
 } from "./devnet.ts";
 import { applyDocument, type Document, readManifest } from "./manifest.ts";
@@ -46,8 +47,6 @@ export interface UpOptions {
   timeoutMs: number;
   detach: boolean;
 }
-
-const DEFAULT_SUBNET = "10.77.0.0/24";
 
 export function readRecord(paths: StatePaths): UpRecord | undefined {
   if (!existsSync(paths.record)) return undefined;
@@ -149,7 +148,7 @@ async function planInstallation(paths: StatePaths, options: UpOptions): Promise<
   };
 }
 
-async function ensureDefaults(client: Client, paths: StatePaths): Promise<void> {
+async function ensureDefaults(client: Client, paths: StatePaths, subnet: string): Promise<void> {
   const ignoreExisting = (error: unknown) => {
     if (!isApiError(error, "AlreadyExists")) throw error;
   };
@@ -162,9 +161,7 @@ async function ensureDefaults(client: Client, paths: StatePaths): Promise<void> 
       })
       .catch(ignoreExisting);
   if (!(await client.get(Network, { name: "default" })))
-    await client
-      .create(Network, { metadata: { name: "default" }, spec: { subnet: DEFAULT_SUBNET } })
-      .catch(ignoreExisting);
+    await client.create(Network, { metadata: { name: "default" }, spec: { subnet } }).catch(ignoreExisting);
 }
 
 async function showTable(client: Client, vms: readonly VirtualMachine[]): Promise<string> {
@@ -223,9 +220,13 @@ export async function up(
   step(
     `API        https://${record.network ? gatewayOf(record.network) : "127.0.0.1"}:${record.port}, kubeconfig ${paths.kubeconfig}`,
   );
-  await ensureDefaults(client, paths);
+  await ensureDefaults(client, paths, machinesSubnetOf(record.network));
   for (const [i, agent] of record.agents.entries()) record.agents[i] = ensureRunning(agent);
   writeRecord(paths, record);
+  for (const document of documents) {
+    const result = await applyDocument(client, document);
+    step(`${document.kind.singular}/${document.object.metadata.name} ${result}`);
+  }
   if (record.network) {
     const network = record.network;
     for (const { spec } of (await client.list(Network)).items) {
@@ -237,10 +238,6 @@ export async function up(
         mtu: spec.mtu,
       });
     }
-  }
-  for (const document of documents) {
-    const result = await applyDocument(client, document);
-    step(`${document.kind.singular}/${document.object.metadata.name} ${result}`);
   }
   await until(
     "the hosts' enrolment",

@@ -71,9 +71,10 @@ export async function httpAnswer(url: string): Promise<string> {
     const response = await fetch(url, { signal: AbortSignal.timeout(5000) });
     const body = (await response.text())
       .replace(/<[^>]*>/g, " ")
-      .replace(/\s+/g, " ")
+      // What a guest says must not steer the terminal.
+      .replace(/[\s\p{C}]+/gu, " ")
       .trim();
-    return `${response.status} ${JSON.stringify(body.slice(0, 40))} in ${Math.round(performance.now() - start)} ms`;
+    return `${response.status} "${body.slice(0, 40)}" in ${Math.round(performance.now() - start)} ms`;
   } catch (error) {
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     return `no answer: ${cause instanceof Error ? cause.message : cause}`;

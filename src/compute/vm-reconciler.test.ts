@@ -23,7 +23,7 @@ describe("VirtualMachine reconciler", () => {
     await estate.client.create(Image, { metadata: { name: "web" }, spec: { file: "web.qcow2" } });
     await imageStatus(estate.client, { phase: "Building", progress: "packages" });
     const building = await estate.vm("web", (vm) => ready(vm)?.message.includes("Building") ?? false);
-    expect(ready(building)?.message).toBe("image web is not ready: Building, packages");
+    expect(ready(building)?.message).toBe("image web is not ready: Building");
     await imageStatus(estate.client, { phase: "Ready", file: "web.qcow2" });
     await estate.vm("web", (vm) => ready(vm)?.reason === "NetworkMissing");
     expect((await estate.client.list(Instance)).items).toEqual([]);

@@ -251,8 +251,9 @@ class VirtualMachineReconciler {
     const usable = image.status?.phase === "Ready" || ((status?.sequence ?? 0) > 0 && image.status?.file);
     if (!usable) {
       const phase = image.status?.phase ?? "Pending";
-      const more = getCondition(image.status?.conditions, "Ready")?.message || image.status?.progress;
-      return pending("ImageNotReady", `image ${spec.image} is not ready: ${phase}${more ? `, ${more}` : ""}`);
+      // How far its build is stands in the image alone: each step would be a write to each machine that waits.
+      const why = phase === "Failed" && getCondition(image.status?.conditions, "Ready")?.message;
+      return pending("ImageNotReady", `image ${spec.image} is not ready: ${phase}${why ? `, ${why}` : ""}`);
     }
     if (!pools.get(spec.storagePool))
       return pending(

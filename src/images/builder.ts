@@ -25,6 +25,7 @@ import { run } from "../system/run.ts";
 import { guestFiles, INITRD_INIT } from "./guest-files.ts";
 import type { Image } from "./kinds.ts";
 import { type Package, Packages } from "./packages.ts";
+import { rooted } from "./rooted.ts";
 
 type Recipe = NonNullable<Image["spec"]["recipe"]>;
 export type BuiltImage = Pick<
@@ -164,7 +165,8 @@ async function makeRoot(root: string, debs: readonly Package[], recipe: Recipe):
     "srv",
   ])
     await mkdir(join(root, name), { recursive: true });
-  await symlink("/run", join(root, "var/run"));
+  // Relative: tar follows it, and must stay within the image.
+  await symlink("../run", join(root, "var/run"));
   for (const { file } of debs) await unpack(file, root);
   // busybox does everything that no package brought a program for.
   const applets = (await run(join(root, "usr/bin/busybox"), ["--list-full"])).split("\n").filter(Boolean);
@@ -178,9 +180,8 @@ async function makeRoot(root: string, debs: readonly Package[], recipe: Recipe):
     ).catch(() => undefined);
   }
   for (const { path, content, mode } of guestFiles(recipe)) {
-    const at = posix.join(root, posix.normalize(path));
+    const at = await rooted(root, path);
     await mkdir(dirname(at), { recursive: true });
-    await rm(at, { force: true });
     await writeFile(at, content);
     await chmod(at, mode);
   }

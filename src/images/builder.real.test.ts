@@ -1,0 +1,74 @@
+/** A small image built from Debian's packages and booted with QEMU: it takes its first-boot data, runs its service, and shuts down when asked. */
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { CACHE } from "../cli/paths.ts";
+import { run } from "../system/run.ts";
+import { buildImage } from "./builder.ts";
+import { makeSeed } from "./seed.ts";
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "vireo-image-"));
+  mkdirSync(join(folder, "images"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+it("boots, takes its name and keys, keeps a service running, and powers down", async () => {
+  const stages: string[] = [];
+  const recipe = {
+    distribution: "debian" as const,
+    release: "bookworm" as const,
+    packages: [],
+    services: [{ name: "greet", command: "/usr/bin/greet" }],
+    files: [
+      {
+        path: "/usr/bin/greet",
+        mode: "0755",
+        content: '#!/bin/sh\necho "greet: $(hostname), $(cat /root/.ssh/authorized_keys)"\nexec sleep 1000\n',
+      },
+    ],
+  };
+  const options = {
+    name: "greet",
+    recipe,
+    folder: join(folder, "images"),
+    cache: CACHE,
+    progress: (stage: string) => void stages.push(stage),
+  };
+  const built = await buildImage(options);
+  expect(stages[0]).toBe("resolving and downloading packages");
+  expect(readdirSync(options.folder).filter((name) => name.startsWith("."))).toEqual([]);
+  expect(built.packages?.map(({ name }) => name)).toContain("busybox-static");
+  // The same recipe again is there at once.
+  stages.length = 0;
+  expect(await buildImage(options)).toEqual(built);
+  expect(stages).toEqual([]);
+
+  const at = (name: string | undefined) => join(options.folder, name ?? "");
+  const overlay = join(folder, "overlay.qcow2");
+  await run("qemu-img", ["create", "-q", "-f", "qcow2", "-b", at(built.file), "-F", "qcow2", overlay]);
+  const seed = join(folder, "seed.img");
+  await makeSeed(seed, { instanceId: "1", hostname: "greeter", sshAuthorizedKeys: ["ssh-ed25519 AAAA me"] });
+  const serial = join(folder, "serial.log");
+  const qemu = spawn(
+    "qemu-system-x86_64",
+    [
+      `-M q35 -accel tcg -m 128 -nic none -display none -nodefaults -serial file:${serial} -monitor stdio`,
+      `-kernel ${at(built.boot?.kernel)} -initrd ${at(built.boot?.initrd)}`,
+      `-drive file=${overlay},if=virtio,format=qcow2 -drive file=${seed},if=virtio,format=raw,readonly=on`,
+    ]
+      .flatMap((line) => line.split(" "))
+      .concat("-append", built.boot?.commandLine ?? ""),
+  );
+  const said = () => (existsSync(serial) ? readFileSync(serial, "utf8") : "");
+  const ask = setInterval(() => said().includes("greet: ") && qemu.stdin.write("system_powerdown\n"), 500);
+  const kill = setTimeout(() => qemu.kill("SIGKILL"), 60_000);
+  const code = await new Promise((done) => qemu.on("exit", done));
+  clearTimeout(kill);
+  clearInterval(ask);
+  expect(code, said()).toBe(0);
+  expect(said()).toContain("greet: greeter, ssh-ed25519 AAAA me");
+});

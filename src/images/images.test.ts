@@ -1,0 +1,109 @@
+/** The parts of the image builder that need no disk and no network. */
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { loadOrder, recipeDigest } from "./builder.ts";
+import { guestFiles } from "./guest-files.ts";
+import { nearest } from "./packages.ts";
+import { rooted } from "./rooted.ts";
+import { seedFiles } from "./seed.ts";
+
+const RECIPE = { distribution: "debian", release: "bookworm", packages: ["nginx-light"] } as const;
+
+describe("kernel modules", () => {
+  const DEP = [
+    "kernel/drivers/virtio/virtio_pci.ko: kernel/drivers/virtio/virtio_ring.ko kernel/drivers/virtio/virtio.ko",
+    "kernel/drivers/virtio/virtio.ko:",
+    "kernel/drivers/virtio/virtio_ring.ko: kernel/drivers/virtio/virtio.ko",
+    "kernel/fs/nls/nls_cp437.ko:",
+    "kernel/drivers/net/virtio-net.ko: kernel/drivers/virtio/virtio.ko",
+  ].join("\n");
+  it("are loaded after what they need, once, whatever their name's spelling", () => {
+    expect(loadOrder(DEP, ["virtio_pci", "virtio_net", "virtio"])).toEqual([
+      "kernel/drivers/virtio/virtio.ko",
+      "kernel/drivers/virtio/virtio_ring.ko",
+      "kernel/drivers/virtio/virtio_pci.ko",
+      "kernel/drivers/net/virtio-net.ko",
+    ]);
+  });
+  it("that are built in are left out", () => {
+    expect(loadOrder(DEP, ["ext4"])).toEqual([]);
+  });
+});
+
+describe("a wrong package name", () => {
+  const all = ["nginx", "nginx-light", "nginx-full", "redis", "bash"];
+  it("is answered with the nearest ones", () => {
+    expect(nearest("nginx-ligth", all)).toEqual(["nginx-light"]);
+    expect(nearest("ngimx", all)).toEqual(["nginx"]);
+  });
+  it("that resembles none gets no guess", () => {
+    expect(nearest("postgresql", all)).toEqual([]);
+  });
+});
+
+describe("first-boot data", () => {
+  const seed = { instanceId: "u-1", hostname: "web-1", sshAuthorizedKeys: ["ssh-ed25519 AAAA me: here"] };
+  it("is what cloud-init reads", () => {
+    const files = seedFiles(seed);
+    expect(parse(files["meta-data"] ?? "")).toEqual({ "instance-id": "u-1", "local-hostname": "web-1" });
+    expect(files["user-data"]).toMatch(/^#cloud-config\n/);
+    expect(parse(files["user-data"] ?? "")).toEqual({
+      hostname: "web-1",
+      ssh_authorized_keys: ["ssh-ed25519 AAAA me: here"],
+    });
+  });
+  it("may be the user's own", () => {
+    expect(seedFiles({ ...seed, userData: "#!/bin/sh\n" })["user-data"]).toBe("#!/bin/sh\n");
+  });
+});
+
+describe("a recipe", () => {
+  it("has a digest that changes with whatever it says", () => {
+    const digest = recipeDigest({ ...RECIPE, packages: ["nginx-light"] });
+    expect(digest).toMatch(/^[0-9a-f]{12}$/);
+    expect(recipeDigest({ ...RECIPE, packages: ["nginx-light"] })).toBe(digest);
+    expect(recipeDigest({ ...RECIPE, packages: ["nginx-full"] })).not.toBe(digest);
+  });
+  it("becomes services that init keeps running, and files that come last", () => {
+    const files = guestFiles({
+      ...RECIPE,
+      packages: [],
+      services: [{ name: "web", command: "/usr/sbin/nginx" }],
+      files: [{ path: "/etc/hostname", content: "mine\n", mode: "0600" }],
+    });
+    expect(files.find(({ path }) => path === "/etc/inittab")?.content).toContain(
+      "::respawn:/etc/vireo/services/web\n",
+    );
+    const service = files.find(({ path }) => path === "/etc/vireo/services/web");
+    expect(service).toMatchObject({
+      mode: 0o755,
+      content: expect.stringContaining("exec /usr/sbin/nginx\n"),
+    });
+    expect(files.at(-1)).toEqual({ path: "/etc/hostname", content: "mine\n", mode: 0o600 });
+  });
+});
+
+describe("paths in an image under construction", () => {
+  it("never leave it, whatever links and dots say", async () => {
+    const root = mkdtempSync(join(tmpdir(), "vireo-rooted-"));
+    try {
+      mkdirSync(join(root, "var"));
+      mkdirSync(join(root, "etc"));
+      symlinkSync("/run", join(root, "var/run"));
+      symlinkSync("../../../../etc", join(root, "var/up"));
+      symlinkSync("/etc/passwd", join(root, "etc/link"));
+      symlinkSync("b", join(root, "a"));
+      symlinkSync("a", join(root, "b"));
+      expect(await rooted(root, "/var/run/x/y")).toBe(join(root, "run/x/y"));
+      expect(await rooted(root, "/var/up/motd")).toBe(join(root, "etc/motd"));
+      expect(await rooted(root, "/../../etc/motd")).toBe(join(root, "etc/motd"));
+      expect(await rooted(root, "/etc/link")).toBe(join(root, "etc/passwd"));
+      await expect(rooted(root, "/a/x")).rejects.toThrow("/a/x: the links on the way lead in a circle");
+    } finally {
+      rmSync(root, { recursive: true });
+    }
+  });
+});

@@ -1,5 +1,5 @@
 /** What this host is made of, read from /proc, /sys and dmidecode. Parsers are pure; what cannot be read is said to be unknown. */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { release, totalmem } from "node:os";
 import { join } from "node:path";
 import type { HostFacts } from "../compute/kinds.ts";
@@ -22,17 +22,28 @@ const names = (path: string): string[] => {
   }
 };
 
+/** A whole number, or 0 for what is none: NaN would become null in JSON, and the API would refuse all facts for it. */
+const whole = (text: string | undefined): number => {
+  const value = Math.round(Number(text));
+  return Number.isSafeInteger(value) && value > 0 ? value : 0;
+};
+
 /** From /proc/cpuinfo. MHz is the nominal clock of the model's name when it tells one, else the present clock. */
 export function parseCpu(cpuinfo: string): HostFacts["cpu"] {
   const cpus = cpuinfo
     .split(/\n\n+/)
     .map(
       (block) =>
-        new Map(block.split("\n").map((line) => line.split(/\s*:\s*/, 2) as [string, string | undefined])),
+        new Map(
+          block
+            .split("\n")
+            .map((line) => /^(.*?)\s*:\s*(.*)$/.exec(line) ?? ["", "", ""])
+            .map(([, name = "", value = ""]) => [name, value] as const),
+        ),
     )
     .filter((fields) => fields.has("processor"));
   const first = cpus[0];
-  const model = first?.get("model name") ?? "unknown";
+  const model = first?.get("model name") || "unknown";
   const sockets = new Set(cpus.map((fields) => fields.get("physical id") ?? "0")).size || 1;
   const cores = new Set(
     cpus.map((fields) => `${fields.get("physical id")}/${fields.get("core id") ?? fields.get("processor")}`),
@@ -43,7 +54,7 @@ export function parseCpu(cpuinfo: string): HostFacts["cpu"] {
     sockets,
     cores: cores || cpus.length,
     threads: cpus.length,
-    mhz: Math.round(named ? Number(named) * 1000 : Number(first?.get("cpu MHz") ?? 0)),
+    mhz: named ? whole(`${Number(named) * 1000}`) : whole(first?.get("cpu MHz")),
   };
 }
 
@@ -59,23 +70,24 @@ export function parseMemoryModules(text: string): HostFacts["memory"]["modules"]
     return [
       {
         locator: field("Locator"),
-        sizeBytes: Number(size[1]) * (SIZES[size[2] ?? ""] ?? 0),
+        sizeBytes: whole(`${Number(size[1]) * (SIZES[size[2] ?? ""] ?? 0)}`),
         type: field("Type"),
-        speedMTs: Number(/^(\d+)/.exec(field("Speed"))?.[1] ?? 0),
+        speedMTs: whole(/^(\d+)/.exec(field("Speed"))?.[1]),
       },
     ];
   });
 }
 
-function readDisks(): HostFacts["disks"] {
-  return names("/sys/block")
+/** @param sys where sysfs is mounted */
+export function readDisks(sys = "/sys"): HostFacts["disks"] {
+  return names(join(sys, "block"))
     .filter((name) => !/^(loop|ram|zram|dm-|md|sr|fd|nbd)/.test(name))
     .map((name) => {
-      const at = (file: string) => read(join("/sys/block", name, file));
+      const at = (file: string) => read(join(sys, "block", name, file));
       const rotational = at("queue/rotational");
       return {
         name,
-        sizeBytes: Number(at("size") ?? 0) * 512,
+        sizeBytes: whole(at("size")) * 512,
         kind:
           rotational === "0"
             ? ("ssd" as const)
@@ -87,16 +99,22 @@ function readDisks(): HostFacts["disks"] {
     });
 }
 
-/** Physical links, and those that play them in a development host's namespace (veth). Ours and loopback are left out. */
-function readLinks(): HostFacts["links"] {
-  return names("/sys/class/net")
-    .filter((name) => name !== "lo" && !/^vr[bxtd]/.test(name))
+/**
+ * Physical links: those with a device, so no bridge, tap or container's link. A development host's namespace has none: there what is
+ * neither ours nor loopback plays them. @param sys where sysfs is mounted
+ */
+export function readLinks(sys = "/sys", development = false): HostFacts["links"] {
+  const folder = join(sys, "class/net");
+  return names(folder)
+    .filter((name) =>
+      development ? name !== "lo" && !/^vr[bxtd]/.test(name) : existsSync(join(folder, name, "device")),
+    )
     .map((name) => {
-      const at = (file: string) => read(join("/sys/class/net", name, file));
+      const at = (file: string) => read(join(folder, name, file));
       return {
         name,
         mac: at("address") ?? "",
-        mbps: Math.max(0, Number(at("speed") ?? 0)),
+        mbps: whole(at("speed")),
         up: at("operstate") === "up",
       };
     });
@@ -137,7 +155,7 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
     cpu: profile?.cpu ?? parseCpu(read("/proc/cpuinfo") ?? ""),
     memory: profile ? { totalBytes: profile.memoryBytes, modules: [] } : { totalBytes: totalmem(), modules },
     disks: readDisks(),
-    links: readLinks(),
+    links: readLinks("/sys", profile !== undefined),
     ...(power ? { power } : {}),
     qemu: { version, accelerator: verdict.accelerator, reason: verdict.reason },
     kernel: release(),

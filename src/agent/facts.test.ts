@@ -1,0 +1,218 @@
+/** What the host says of itself, on recorded inputs; what is absent or odd becomes unknown, never a number that is none. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parseCpu, parseMemoryModules, readDisks, readLinks } from "./facts.ts";
+
+/** /proc/cpuinfo as the kernel writes it: one block a logical CPU, each followed by an empty line. */
+const cpuinfo = (cpus: readonly Record<string, string>[]) =>
+  cpus
+    .map((fields, index) =>
+      [`processor\t: ${index}`, ...Object.entries(fields).map(([name, value]) => `${name}\t: ${value}`)].join(
+        "\n",
+      ),
+    )
+    .map((block) => `${block}\n\n`)
+    .join("");
+
+describe("/proc/cpuinfo", () => {
+  it("of two sockets with two cores of two threads", () => {
+    const model = "Intel(R) Xeon(R) CPU E5-2630 v3 @ 2.40GHz";
+    const cpus = [0, 1, 2, 3, 4, 5, 6, 7].map((cpu) => ({
+      "model name": model,
+      "cpu MHz": "1197.312",
+      "physical id": String(cpu % 2),
+      "core id": String((cpu >> 1) % 2),
+    }));
+    // The clock of the name, not the 1.2 GHz at which it idles now.
+    expect(parseCpu(cpuinfo(cpus))).toEqual({ model, sockets: 2, cores: 4, threads: 8, mhz: 2400 });
+  });
+  it("whose model tells no clock: the present one", () => {
+    const cpu = { "model name": "AMD EPYC", "cpu MHz": "2596.098", "physical id": "0" };
+    expect(
+      parseCpu(
+        cpuinfo([
+          { ...cpu, "core id": "0" },
+          { ...cpu, "core id": "1" },
+        ]),
+      ),
+    ).toEqual({ model: "AMD EPYC", sockets: 1, cores: 2, threads: 2, mhz: 2596 });
+  });
+  it("of an ARM server, which names neither model nor clock", () => {
+    const arm = { BogoMIPS: "50.00", "CPU implementer": "0x41", "CPU part": "0xd0c" };
+    expect(parseCpu(cpuinfo([arm, arm, arm]))).toEqual({
+      model: "unknown",
+      sockets: 1,
+      cores: 3,
+      threads: 3,
+      mhz: 0,
+    });
+  });
+  it("with a colon in the model's name", () => {
+    expect(parseCpu(cpuinfo([{ "model name": "Odd: CPU : 3" }])).model).toBe("Odd: CPU : 3");
+  });
+  it("with a clock that is no number", () => {
+    expect(parseCpu(cpuinfo([{ "model name": "X @ 1.2.3GHz" }])).mhz).toBe(0);
+    expect(parseCpu(cpuinfo([{ "cpu MHz": "unknown" }])).mhz).toBe(0);
+  });
+  it("that is absent", () => {
+    expect(parseCpu("")).toEqual({ model: "unknown", sockets: 1, cores: 0, threads: 0, mhz: 0 });
+  });
+});
+
+describe("dmidecode -t memory", () => {
+  const RECORDED = `# dmidecode 3.4
+Getting SMBIOS data from sysfs.
+SMBIOS 3.2.0 present.
+
+Handle 0x0024, DMI type 16, 23 bytes
+Physical Memory Array
+	Location: System Board Or Motherboard
+	Maximum Capacity: 1536 GB
+	Number Of Devices: 3
+
+Handle 0x0026, DMI type 17, 84 bytes
+Memory Device
+	Array Handle: 0x0024
+	Total Width: 72 bits
+	Size: 32 GB
+	Form Factor: DIMM
+	Locator: P1-DIMMA1
+	Bank Locator: P0_Node0_Channel0_Dimm0
+	Type: DDR4
+	Type Detail: Synchronous
+	Speed: 2933 MT/s
+	Configured Memory Speed: 2666 MT/s
+
+Handle 0x0028, DMI type 17, 84 bytes
+Memory Device
+	Size: No Module Installed
+	Locator: P1-DIMMA2
+	Type: Unknown
+	Speed: Unknown
+
+Handle 0x002A, DMI type 17, 84 bytes
+Memory Device
+	Size: 16384 MB
+	Locator: P1-DIMMB1
+	Bank Locator: P0_Node0_Channel1_Dimm0
+	Type: DDR4
+	Speed: Unknown
+`;
+  it("lists the modules that are there, with the speed they can do", () => {
+    expect(parseMemoryModules(RECORDED)).toEqual([
+      { locator: "P1-DIMMA1", sizeBytes: 32 * 2 ** 30, type: "DDR4", speedMTs: 2933 },
+      { locator: "P1-DIMMB1", sizeBytes: 16 * 2 ** 30, type: "DDR4", speedMTs: 0 },
+    ]);
+  });
+  it("of a machine without SMBIOS, or that is no such text, gives none", () => {
+    expect(parseMemoryModules("# dmidecode 3.4\n# No SMBIOS nor DMI entry point found, sorry.\n")).toEqual(
+      [],
+    );
+    expect(parseMemoryModules("")).toEqual([]);
+    expect(parseMemoryModules("Memory Device\n\tSize: many GB\n")).toEqual([]);
+  });
+});
+
+describe("any text", () => {
+  const lines = fc.array(
+    fc.oneof(
+      fc.string(),
+      fc.constantFrom("", "Memory Device", "processor\t: 0"),
+      fc
+        .tuple(
+          fc.constantFrom("model name", "cpu MHz", "physical id", "\tSize", "\tSpeed", "\tLocator"),
+          fc.oneof(fc.string(), fc.constantFrom("9e99", "1e400", "-3", "9007199254740991 TB", "8 TB")),
+        )
+        .map(([name, value]) => `${name}: ${value}`),
+    ),
+  );
+  it("gives whole numbers from 0, which the API accepts", () => {
+    fc.assert(
+      fc.property(lines, (text) => {
+        const { sockets, cores, threads, mhz } = parseCpu(text.join("\n"));
+        const modules = parseMemoryModules(text.join("\n"));
+        for (const number of [
+          sockets,
+          cores,
+          threads,
+          mhz,
+          ...modules.flatMap((module) => [module.sizeBytes, module.speedMTs]),
+        ]) {
+          expect(Number.isSafeInteger(number)).toBe(true);
+          expect(number).toBeGreaterThanOrEqual(0);
+        }
+      }),
+    );
+  });
+});
+
+describe("sysfs", () => {
+  let sys: string;
+  beforeEach(() => {
+    sys = mkdtempSync(join(tmpdir(), "vireo-sys-"));
+  });
+  afterEach(() => rmSync(sys, { recursive: true }));
+  const put = (files: Record<string, string>) => {
+    for (const [path, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(sys, path)), { recursive: true });
+      writeFileSync(join(sys, path), text);
+    }
+  };
+
+  it("lists disks with size, kind and model, and leaves out what is none", () => {
+    put({
+      "block/sda/size": "7814037168\n",
+      "block/sda/queue/rotational": "1\n",
+      "block/sda/device/model": "ST4000NM0035\n",
+      "block/nvme0n1/size": "1953525168\n",
+      "block/nvme0n1/queue/rotational": "0\n",
+      "block/nvme0n1/device/model": "SAMSUNG MZ1LB960\n",
+      "block/vda/size": "what\n",
+      "block/loop0/size": "8\n",
+      "block/zram0/size": "8\n",
+      "block/dm-0/size": "8\n",
+      "block/md127/size": "8\n",
+      "block/sr0/size": "8\n",
+    });
+    expect(readDisks(sys)).toEqual([
+      { name: "nvme0n1", sizeBytes: 1953525168 * 512, kind: "ssd", model: "SAMSUNG MZ1LB960" },
+      { name: "sda", sizeBytes: 7814037168 * 512, kind: "hdd", model: "ST4000NM0035" },
+      { name: "vda", sizeBytes: 0, kind: "unknown", model: "" },
+    ]);
+  });
+
+  const LINKS = {
+    "class/net/eno1/device/vendor": "0x8086\n",
+    "class/net/eno1/address": "3c:ec:ef:00:00:01\n",
+    "class/net/eno1/speed": "10000\n",
+    "class/net/eno1/operstate": "up\n",
+    "class/net/eno2/device/vendor": "0x8086\n",
+    "class/net/eno2/speed": "-1\n",
+    "class/net/eno2/operstate": "down\n",
+    "class/net/veth9/address": "02:00:00:00:00:09\n",
+    "class/net/veth9/speed": "10000\n",
+    "class/net/veth9/operstate": "up\n",
+    "class/net/vrb1/speed": "10000\n",
+    "class/net/lo/operstate": "unknown\n",
+  };
+  it("lists physical links; unknown speeds are 0", () => {
+    put(LINKS);
+    expect(readLinks(sys)).toEqual([
+      { name: "eno1", mac: "3c:ec:ef:00:00:01", mbps: 10000, up: true },
+      { name: "eno2", mac: "", mbps: 0, up: false },
+    ]);
+    put({ "class/net/eno1/speed": "fast\n" });
+    expect(readLinks(sys)[0]?.mbps).toBe(0);
+  });
+  it("of a development host: what plays the physical links", () => {
+    put(LINKS);
+    expect(readLinks(sys, true).map(({ name }) => name)).toEqual(["eno1", "eno2", "veth9"]);
+  });
+  it("that is absent gives none", () => {
+    expect(readDisks(sys)).toEqual([]);
+    expect(readLinks(sys)).toEqual([]);
+  });
+});

@@ -324,6 +324,12 @@ async function remove(call: Call): Promise<void> {
 
 async function removeCollection(call: Call): Promise<void> {
   const { exchange, context, kind } = call;
+  // What a client sends that has lost the name: "…/virtualmachines/" + "". It must not mean all of them.
+  if (/^[^?]*\/(\?|$)/.test(exchange.request.url ?? ""))
+    throw new ApiError(
+      "BadRequest",
+      `the path ends where the name of what to delete should be; to delete all ${kind.plural} leave out the slash at its end`,
+    );
   const request = await deleteRequest(exchange);
   const found = await context.service.list(kind, selectionOf(call));
   const deleted: Resource[] = [];

@@ -1,0 +1,110 @@
+/**
+ * Rule 6 of DESIGN: every automatic action records why, what it expected, and what came of it; and it can be previewed. On the real
+ * API and reconcilers; the agents' part is played by hand.
+ */
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { modify } from "../client/client.ts";
+import { Host, Instance, Migration } from "../compute/kinds.ts";
+import { until } from "../compute/testing/control-plane.ts";
+import { type Estate, NS, openEstate } from "../compute/testing/estate.ts";
+import { systemClock } from "../reconcile/clock.ts";
+import { Event } from "../reconcile/kinds.ts";
+import { silentLogger } from "../reconcile/log.ts";
+import { runPlanExecutor } from "./executor.ts";
+import { Plan, Policy } from "./kinds.ts";
+import { runPlanner } from "./planner.ts";
+
+let estate: Estate;
+let stop: AbortController;
+let running: Promise<unknown>;
+
+beforeEach(async () => {
+  estate = await openEstate();
+  for (const [name, mhz] of [
+    ["a", 2000],
+    ["b", 3800],
+  ] as const)
+    await modify(estate.client, Host, { name }, "status", (host) => ({
+      ...host,
+      status: {
+        ...host.status,
+        facts: {
+          source: "declared" as const,
+          cpu: { model: name, sockets: 1, cores: 4, threads: 4, mhz },
+          memory: { totalBytes: 2 ** 30, modules: [] },
+          disks: [],
+          links: [],
+          qemu: { version: "7.2", accelerator: "tcg" as const, reason: "played" },
+          kernel: "6.1",
+          bootId: name,
+        },
+      },
+    }));
+  await estate.client.create(Policy, {
+    metadata: { name: "web", namespace: NS },
+    spec: { selector: { matchLabels: {} }, goal: "balanced" },
+  });
+  await estate.runMachine("web", "a");
+  stop = new AbortController();
+  const context = { client: estate.client, clock: systemClock, log: silentLogger, signal: stop.signal };
+  running = Promise.all([runPlanner(context), runPlanExecutor(context)]);
+});
+afterEach(async () => {
+  stop.abort();
+  await running;
+  await estate.close();
+});
+
+const plans = async () => (await estate.client.list(Plan)).items;
+const changePolicy = (spec: Partial<Policy["spec"]>) =>
+  estate.client.patch(Policy, { name: "web", namespace: NS }, { spec });
+const untilPlan = (what: string, wanted: (plan: Plan) => boolean) =>
+  until(what, async () => (await plans()).find(wanted), plans);
+const requireFast = {
+  required: [{ attribute: "cpu.mhz", operator: "AtLeast", values: ["3000"] }],
+} satisfies Partial<Policy["spec"]>;
+
+it("a plan tells its trigger, of each move reason and expectation, and at the end what came of it", async () => {
+  await changePolicy({ goal: "performance", ...requireFast });
+  const made = await untilPlan("a plan", (plan) => plan.spec.automation === "act");
+  expect(made.spec.trigger).toMatch(/^policy default\/web (changed|is new)$|^a machine came up$/);
+  expect(made.spec.moves).toMatchObject([{ vm: "web", from: "a", to: "b", policy: "web" }]);
+  expect(made.spec.moves[0]?.reason).toBe('on a policy "web" requires cpu.mhz at least 3000, has 2000');
+  expect(made.spec.moves[0]?.expected).toContain("speed: 2000 MHz -> 3800 MHz");
+
+  // The Migration it makes carries the reason and the plan on, and so do the events of the machine.
+  const name = `${made.metadata.name}-0`;
+  const migration = await until("its migration", () => estate.client.get(Migration, { name, namespace: NS }));
+  expect(migration.spec).toMatchObject({
+    reason: made.spec.moves[0]?.reason,
+    plan: made.metadata.name,
+    policy: "web",
+  });
+  await until("the event", async () =>
+    (await estate.client.list(Event)).items.some(
+      ({ spec }) =>
+        spec.reason === "MovePlanned" && spec.about.name === "web" && /requires cpu.mhz/.test(spec.message),
+    ),
+  );
+
+  // It fails: the plan says so, of the very move, in the words of what failed.
+  await estate.instance("web-2", (i) => i.spec.incoming === true);
+  await estate.end("web-2", "MigrationFailed", "b has no room on its disk");
+  const ended = await untilPlan("the end of the plan", (plan) => plan.status?.phase === "Failed");
+  expect(ended.status).toMatchObject({ done: 0, moves: [{ phase: "Failed", migration: name }] });
+  expect(ended.status?.moves?.[0]?.message).toContain("b has no room on its disk");
+  expect(ended.spec).toEqual(made.spec);
+  // And the machine is where it was (rule 4).
+  expect((await estate.client.get(Instance, { name: "web-1", namespace: NS }))?.status?.custody).toBe("Held");
+});
+
+it("a policy that only advises gets the same plan as a preview, and nothing moves", async () => {
+  await changePolicy({ automation: "advise", ...requireFast });
+  const plan = await untilPlan("a proposal", ({ status }) => status?.phase === "Proposed");
+  expect(plan.spec).toMatchObject({ automation: "advise", moves: [{ vm: "web", from: "a", to: "b" }] });
+  expect(plan.spec.moves[0]?.reason).toContain("requires cpu.mhz at least 3000");
+  await until("the event", async () =>
+    (await estate.client.list(Event)).items.some(({ spec }) => spec.reason === "MoveAdvised"),
+  );
+  expect((await estate.client.list(Migration)).items).toEqual([]);
+});

@@ -48,9 +48,23 @@ export async function runAgent(context: AgentContext): Promise<void> {
       log,
       events,
       signal,
+      onSynced: () => reportSynced(context, clock),
       ...(context.intervals ? { intervals: context.intervals } : {}),
     }),
   ]);
+}
+
+/** Who has just started everything (`vireo up`) waits for it. Should it get lost, the next start of the agent tells again. */
+async function reportSynced({ client, name, log, signal }: AgentContext, clock: Clock): Promise<void> {
+  const status = { agent: { syncedTime: clock.now().toISOString() } };
+  for (let attempt = 0; attempt < 5 && !signal.aborted; attempt++)
+    try {
+      await client.patch(Host, { name }, { status }, { subresource: "status", signal });
+      return;
+    } catch (error) {
+      log.warn("agent.synced", { host: name, error });
+      await clock.sleep(1000, signal);
+    }
 }
 
 /** Makes the Host when it is new, and tells what it is made of. Tries until the control plane takes it. */
@@ -60,7 +74,7 @@ async function register(context: AgentContext, clock: Clock): Promise<void> {
     address,
     facts,
     capacity: { cpus: capacity.cpus, memory: formatBytes(Math.floor(capacity.memoryBytes / MiB) * MiB) },
-    agent: { version, startedTime: clock.now().toISOString() },
+    agent: { version, startedTime: clock.now().toISOString(), syncedTime: null },
   };
   while (!signal.aborted) {
     try {

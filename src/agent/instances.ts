@@ -45,6 +45,8 @@ export interface InstanceContext {
   events: EventRecorder;
   signal: AbortSignal;
   intervals?: Partial<Intervals>;
+  /** Called once, when every instance of this host has been looked after since the start. */
+  onSynced?: () => Promise<void>;
 }
 
 /** Milliseconds. */
@@ -105,6 +107,7 @@ class Instances {
     });
     const running = [this.#own.run(signal), this.#controller.run(signal)];
     await Promise.race([this.#own.synced, aborted(signal)]);
+    void this.#controller.idle().then(() => (signal.aborted ? undefined : this.#c.onSynced?.()));
     while (!signal.aborted) {
       await this.#sweep().catch((error: unknown) => log.warn("instances.sweep", { error }));
       await clock.sleep(this.#intervals.sweep, signal);
@@ -118,8 +121,13 @@ class Instances {
     const { hypervisor, client, host, events, log } = this.#c;
     const machines = await hypervisor.list();
     if (machines.length === 0) return;
-    const { items } = await client.list(Instance, { fieldSelector: `spec.host=${host}` });
-    const known = new Set(items.map((instance) => instance.metadata.uid));
+    const uidsOf = async (fieldSelector?: string) => {
+      const { items, skipped } = await client.list(Instance, fieldSelector ? { fieldSelector } : {});
+      return new Set([...items.map(({ metadata }) => metadata), ...skipped].map(({ uid }) => uid));
+    };
+    let known = await uidsOf(`spec.host=${host}`);
+    // One that is not of its kind's shape may not say whose it is, and is there all the same.
+    if (machines.some(({ id }) => !known.has(id))) known = await uidsOf();
     for (const machine of machines) {
       if (known.has(machine.id)) continue;
       if (machine.state !== "ended") {

@@ -1,4 +1,5 @@
 /** The Client of code that runs in the server's own process: the same operations without the network between. */
+import { isSound, sound, soundEvent } from "../client/answers.ts";
 import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "../client/client.ts";
 import { isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
@@ -22,7 +23,8 @@ export class LocalClient implements Client {
 
   async get<T extends Resource>(kind: Kind<T>, at: ObjectName): Promise<T | undefined> {
     try {
-      return structuredClone(await this.#service.get(this.#served(kind), at.namespace, at.name)) as T;
+      const found = await this.#service.get(this.#served(kind), at.namespace, at.name);
+      return structuredClone(sound(kind, found)) as T;
     } catch (error) {
       if (isApiError(error, "NotFound")) return undefined;
       throw error;
@@ -32,7 +34,8 @@ export class LocalClient implements Client {
   async list<T extends Resource>(kind: Kind<T>, options: ListOptions = {}): Promise<List<T>> {
     const { signal: _signal, ...selection } = options;
     const { items, resourceVersion } = await this.#service.list(this.#served(kind), selection);
-    return { items: structuredClone(items) as T[], resourceVersion };
+    const skipped = items.filter((object) => !isSound(object)).map(({ metadata }) => metadata);
+    return structuredClone({ items: items.filter(isSound) as T[], skipped, resourceVersion });
   }
 
   async *watch<T extends Resource>(
@@ -46,7 +49,7 @@ export class LocalClient implements Client {
       queue.push(
         event.type === "BOOKMARK"
           ? { type: event.type, resourceVersion: event.resourceVersion }
-          : { type: event.type, object: structuredClone(event.object) as T },
+          : soundEvent(event.type, structuredClone(event.object) as T),
       );
       wake();
     });

@@ -339,7 +339,7 @@ describe("list and watch", () => {
     await create("a");
     const { items, resourceVersion } = await client.list(Machine);
     await stack.restart();
-    expect(await stack.client.list(Machine)).toEqual({ items, resourceVersion });
+    expect(await stack.client.list(Machine)).toEqual({ items, skipped: [], resourceVersion });
   });
 
   it("says Expired when the history is gone", async () => {

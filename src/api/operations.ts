@@ -24,6 +24,7 @@ import type {
   WriteOptions,
   Written,
 } from "./service.ts";
+import { settleStored } from "./stored.ts";
 import { type Prepared, Turns } from "./turns.ts";
 
 /** History kept for watches that come back: at 100 writes/s more than three minutes. */
@@ -39,6 +40,8 @@ const MAX_OBJECT = 1_572_864;
 
 export class Operations implements Service {
   readonly kinds: readonly Kind[];
+  /** Objects that were found not to have the shape of their kind, marked so that only people see them. */
+  invalid: readonly Resource[] = [];
   readonly #store: Store;
   readonly #cache: Cache;
   readonly #reader: Reader;
@@ -67,6 +70,7 @@ export class Operations implements Service {
     const cache = await Cache.load(store);
     const operations = new Operations(store, kinds, cache, options.now ?? (() => new Date()));
     await store.compact(store.revision() - KEEP_REVISIONS);
+    operations.invalid = await settleStored(store, cache, kinds);
     await operations.#garbage.sweep();
     return operations;
   }

@@ -6,6 +6,7 @@ import type { ObjectMeta, Resource } from "../resource/object.ts";
 import { applyDefaults, pruneUnknown, type Schema, validate } from "../resource/schema.ts";
 import { checkMetadata, METADATA_SCHEMA } from "./metadata.ts";
 import type { WriteOptions } from "./service.ts";
+import { setMark } from "./stored.ts";
 
 export const apiVersionOf = (kind: Kind) => (kind.group ? `${kind.group}/${kind.version}` : kind.version);
 export const qualifiedName = (kind: Kind) => (kind.group ? `${kind.kind}.${kind.group}` : kind.kind);
@@ -87,7 +88,9 @@ export function finish(kind: Kind, object: Resource, old: Resource | undefined, 
     const [top = ""] = field.split(/[.[]/, 1);
     return !old || top === "metadata" || !isDeepStrictEqual(Reflect.get(object, top), Reflect.get(old, top));
   };
-  const causes = [...checkMetadata(metadata), ...validate(rest, schema)].filter(isNew);
+  const shape = validate(rest, schema);
+  setMark(metadata, shape);
+  const causes = [...checkMetadata(metadata), ...shape].filter(isNew);
   if (causes.length === 0 && kind.check) causes.push(...kind.check(object, old, lookup).filter(isNew));
   if (causes.length > 0) throw invalid(kind, metadata.name, causes);
 }

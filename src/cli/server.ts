@@ -15,9 +15,10 @@ import { runScheduler } from "../director/scheduler.ts";
 import { runImageReconciler } from "../images/reconciler.ts";
 import { KINDS } from "../kinds.ts";
 import { systemClock } from "../reconcile/clock.ts";
-import { runEventExpiry } from "../reconcile/events.ts";
+import { EventRecorder, runEventExpiry } from "../reconcile/events.ts";
 import { runAsLeader } from "../reconcile/leader.ts";
 import { createLogger } from "../reconcile/log.ts";
+import { invalidity } from "../resource/invalid.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { CACHE, ROOT, type StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -46,6 +47,13 @@ export async function server(paths: StatePaths, options: { listen: string }): Pr
   ensureAdminKubeconfig(pki, paths.kubeconfig, api.url);
   writeEnrolment(pki, join(paths.pki, "enrolment.json"), { url: api.url, ttlMs: ENROLMENT_TTL_MS });
   log.info("server.ready", { url: api.url });
+  for (const { kind, metadata } of service.invalid)
+    log.warn("object.invalid", {
+      kind,
+      name: metadata.name,
+      namespace: metadata.namespace,
+      why: invalidity({ metadata }),
+    });
 
   const client = new LocalClient(service);
   const clock = systemClock;
@@ -53,6 +61,9 @@ export async function server(paths: StatePaths, options: { listen: string }): Pr
     client,
     { lease: "control-plane", identity: `${host}:${process.pid}`, durationSeconds: 15, clock, log, signal },
     async (leading) => {
+      const events = new EventRecorder(client, "control-plane", log, clock);
+      for (const { kind, metadata } of service.invalid)
+        events.record({ kind, ...metadata }, "Warning", "Invalid", `skipped: ${invalidity({ metadata })}`);
       const context = { client, clock, log, signal: leading };
       await Promise.all([
         runHostReconciler(context),

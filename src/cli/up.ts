@@ -221,7 +221,12 @@ export async function up(
     `API        https://${record.network ? gatewayOf(record.network) : "127.0.0.1"}:${record.port}, kubeconfig ${paths.kubeconfig}`,
   );
   await ensureDefaults(client, paths, machinesSubnetOf(record.network));
-  for (const [i, agent] of record.agents.entries()) record.agents[i] = ensureRunning(agent);
+  /** Agents that are started now: what the store says of their machines is of before. */
+  const startedAt = new Map<string, number>();
+  for (const [i, agent] of record.agents.entries()) {
+    if (!isAlive(agent)) startedAt.set(agent.name, Date.now());
+    record.agents[i] = ensureRunning(agent);
+  }
   writeRecord(paths, record);
   for (const document of documents) {
     const result = await applyDocument(client, document);
@@ -245,7 +250,9 @@ export async function up(
     async () => {
       const dead = record.agents.find((agent) => !isAlive(agent));
       if (dead) throw new UserError(`${dead.name} ended; the end of ${dead.log}:\n${tailOf(dead)}`);
-      const hosts = (await client.list(Host)).items.filter(isReady);
+      const hosts = (await client.list(Host)).items.filter((host) =>
+        isReady(host, startedAt.get(`agent ${host.metadata.name}`)),
+      );
       return hosts.length >= record.agents.length ? hosts : undefined;
     },
     () => record.agents.map((agent) => `${agent.log}:\n${tailOf(agent, 3)}`).join("\n"),

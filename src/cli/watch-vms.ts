@@ -1,6 +1,6 @@
 /** The waiting part of `vireo up`: prints what changes while images are built and machines start, until all are there. */
 import type { Client } from "../client/client.ts";
-import { type Host, VirtualMachine } from "../compute/kinds.ts";
+import { type Host, Instance, VirtualMachine } from "../compute/kinds.ts";
 import { Image } from "../images/kinds.ts";
 import { getCondition } from "../resource/object.ts";
 import { UserError } from "./user-error.ts";
@@ -23,8 +23,10 @@ export function describeImage(image: Image): string {
     : (status.phase ?? "Pending");
 }
 
-export function isReady(host: Host): boolean {
-  return getCondition(host.status?.conditions, "Ready")?.status === "True";
+/** Heard from; and, when its agent was started at `since` (ms), what it says of its machines is of after that. */
+export function isReady({ status }: Host, since = 0): boolean {
+  const synced = Date.parse(status?.agent?.syncedTime ?? "") || 0;
+  return getCondition(status?.conditions, "Ready")?.status === "True" && synced >= since;
 }
 
 const shouldRun = (vm: VirtualMachine) => vm.spec.running && !vm.metadata.deletionTimestamp;
@@ -47,15 +49,27 @@ export async function waitForMachines(
   const deadline = Date.now() + options.timeoutMs;
   for (;;) {
     options.signal.throwIfAborted();
-    const [images, vms] = await Promise.all([client.list(Image), client.list(VirtualMachine)]);
+    const [images, instances, vms] = await Promise.all([
+      client.list(Image),
+      client.list(Instance),
+      client.list(VirtualMachine),
+    ]);
+    const runs = new Set(
+      instances.items
+        .filter(({ status }) => status?.phase === "Running")
+        .map(({ metadata }) => `${metadata.namespace}/${metadata.name}`),
+    );
+    // A machine's own status may be a moment older than its instance's.
+    const isRunning = ({ status, metadata: { namespace } }: VirtualMachine) =>
+      status?.phase === "Running" && runs.has(`${namespace}/${status.instance}`);
     for (const image of images.items) say(`image/${image.metadata.name}`, describeImage(image));
     for (const vm of vms.items) say(`vm/${vm.metadata.name}`, describeMachine(vm));
     const wanted = vms.items.filter(shouldRun);
     const failed = images.items.find((image) => image.status?.phase === "Failed");
     if (failed) throw new UserError(`image/${failed.metadata.name}: ${describeImage(failed)}`);
-    if (wanted.every((vm) => vm.status?.phase === "Running")) return wanted;
+    if (wanted.every(isRunning)) return wanted;
     if (Date.now() > deadline) {
-      const missing = wanted.filter((vm) => vm.status?.phase !== "Running");
+      const missing = wanted.filter((vm) => !isRunning(vm));
       throw new UserError(
         `not running after ${Math.round(options.timeoutMs / 1000)} s:\n${missing.map((vm) => `  vm/${vm.metadata.name}: ${describeMachine(vm)}`).join("\n")}`,
       );

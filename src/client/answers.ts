@@ -1,5 +1,6 @@
 /** What the server answers, checked and turned into types: the client's border. */
 import { ApiError, type Cause, REASON_CODES, type Reason, type StatusDetails } from "../resource/errors.ts";
+import { invalidity } from "../resource/invalid.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import type { List, WatchEvent } from "./client.ts";
@@ -18,6 +19,30 @@ function wrong(kind: { kind: string }, what: string): ApiError {
   return new ApiError("InternalError", `the server's answer is not ${what} of kind ${kind.kind}`);
 }
 
+/**
+ * What a typed client makes of an object: itself, or an error when it is marked as not of its kind's shape. Lists and watches leave
+ * such ones out (`isSound`). @throws ApiError Invalid
+ */
+export function sound<T extends Resource>(kind: { kind: string }, object: T): T {
+  const why = invalidity(object);
+  if (why === undefined) return object;
+  const { name } = object.metadata;
+  throw new ApiError("Invalid", `${kind.kind} "${name}" is skipped until it is mended or deleted: ${why}`, {
+    name,
+    kind: kind.kind,
+  });
+}
+
+export const isSound = (object: Resource) => invalidity(object) === undefined;
+
+/** A marked object is gone for typed clients. */
+export function soundEvent<T extends Resource>(
+  type: "ADDED" | "MODIFIED" | "DELETED",
+  object: T,
+): { type: "ADDED" | "MODIFIED" | "DELETED"; object: T } {
+  return { type: isSound(object) ? type : "DELETED", object };
+}
+
 /** The server has validated the object against the kind's schema when it was written: T follows from the kind. */
 export function resourceFromAnswer<T extends Resource>(kind: Kind<T>, answer: unknown): T {
   if (!isResource(answer) || (answer.kind !== undefined && answer.kind !== kind.kind))
@@ -28,8 +53,10 @@ export function resourceFromAnswer<T extends Resource>(kind: Kind<T>, answer: un
 export function listFromAnswer<T extends Resource>(kind: Kind<T>, answer: unknown): List<T> {
   if (!isRecord(answer) || !Array.isArray(answer.items) || !isRecord(answer.metadata))
     throw wrong(kind, "a list");
+  const all = answer.items.map((item: unknown) => resourceFromAnswer(kind, item));
   return {
-    items: answer.items.map((item: unknown) => resourceFromAnswer(kind, item)),
+    items: all.filter(isSound),
+    skipped: all.filter((object) => !isSound(object)).map(({ metadata }) => metadata),
     resourceVersion: text(answer.metadata.resourceVersion) ?? "",
   };
 }
@@ -41,7 +68,7 @@ export function watchEventFrom<T extends Resource>(kind: Kind<T>, line: string):
     case "ADDED":
     case "MODIFIED":
     case "DELETED":
-      return { type: event.type, object: resourceFromAnswer(kind, event.object) };
+      return soundEvent(event.type, resourceFromAnswer(kind, event.object));
     case "BOOKMARK": {
       const metadata = isRecord(event.object) ? event.object.metadata : undefined;
       return {

@@ -5,7 +5,7 @@
  */
 import { isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
-import type { Resource } from "../resource/object.ts";
+import type { ObjectMeta, Resource } from "../resource/object.ts";
 
 export interface ListOptions {
   namespace?: string;
@@ -16,6 +16,8 @@ export interface ListOptions {
 
 export interface List<T> {
   items: T[];
+  /** Metadata of those left out because they do not have the shape of their kind: they exist all the same. */
+  skipped: readonly ObjectMeta[];
   /** Revision of the snapshot: a watch from here misses nothing. */
   resourceVersion: string;
 }
@@ -31,7 +33,7 @@ export interface ObjectName {
 }
 
 export interface Client {
-  /** Undefined when there is no such object; other errors are thrown. */
+  /** Undefined when there is no such object; other errors are thrown, Invalid for one that is not of its kind's shape. */
   get<T extends Resource>(kind: Kind<T>, at: ObjectName, signal?: AbortSignal): Promise<T | undefined>;
   list<T extends Resource>(kind: Kind<T>, options?: ListOptions): Promise<List<T>>;
   /**

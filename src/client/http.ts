@@ -11,7 +11,7 @@ import { Agent, type AgentOptions, request } from "node:https";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
-import { errorFromAnswer, listFromAnswer, resourceFromAnswer, watchEventFrom } from "./answers.ts";
+import { errorFromAnswer, listFromAnswer, resourceFromAnswer, sound, watchEventFrom } from "./answers.ts";
 import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "./client.ts";
 import { lines } from "./lines.ts";
 
@@ -63,7 +63,8 @@ export class HttpClient implements Client {
 
   async get<T extends Resource>(kind: Kind<T>, at: ObjectName, signal?: AbortSignal): Promise<T | undefined> {
     try {
-      return resourceFromAnswer(kind, await this.#json({ method: "GET", path: pathOf(kind, at), signal }));
+      const answer = await this.#json({ method: "GET", path: pathOf(kind, at), signal });
+      return sound(kind, resourceFromAnswer(kind, answer));
     } catch (error) {
       if (isMissingObject(error)) return undefined;
       throw error;

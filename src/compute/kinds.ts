@@ -408,7 +408,18 @@ export const Host = defineKind({
       }),
     ),
     facts: Type.Optional(Facts),
-    agent: Type.Optional(Type.Object({ version: Type.String(), startedTime: Type.String() })),
+    agent: Type.Optional(
+      Type.Object({
+        version: Type.String(),
+        startedTime: Type.String(),
+        syncedTime: Type.Optional(
+          Type.String({
+            description:
+              "When it had looked after each of its instances since it started: from then on their status is true.",
+          }),
+        ),
+      }),
+    ),
     conditions: Type.Optional(Conditions),
   }),
   columns: [

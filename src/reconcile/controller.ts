@@ -36,7 +36,7 @@ export class Controller {
   readonly #delayed = new Map<string, Delayed>();
   readonly #failures = new Map<string, number>();
   #signal: AbortSignal | undefined;
-  #onIdle: () => void = () => {};
+  #onIdle: (() => void)[] = [];
 
   constructor(options: ControllerOptions) {
     this.#options = options;
@@ -65,10 +65,14 @@ export class Controller {
     await aborted;
     for (const { cancel } of this.#delayed.values()) cancel.abort();
     this.#delayed.clear();
-    if (this.#working.size > 0)
-      await new Promise<void>((resolve) => {
-        this.#onIdle = resolve;
-      });
+    this.#ready.clear();
+    await this.idle();
+  }
+
+  /** Resolves when no key is worked on or ready to be; those that wait for their time (back-off) do not count. */
+  async idle(): Promise<void> {
+    while (this.#working.size > 0 || this.#ready.size > 0)
+      await new Promise<void>((resolve) => this.#onIdle.push(resolve));
   }
 
   #delay(key: string, delayMs: number): void {
@@ -114,8 +118,8 @@ export class Controller {
       }
     } finally {
       this.#working.delete(key);
-      if (this.#working.size === 0) this.#onIdle();
       this.#pump();
+      if (this.#working.size === 0) for (const tell of this.#onIdle.splice(0)) tell();
     }
   }
 }

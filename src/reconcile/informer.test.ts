@@ -16,7 +16,7 @@ const lease = (name: string, version: number, holder = "x"): Lease => ({
 
 /** A server played by hand: each list is answered by `state`, each watch by a script that the test pushes to. */
 class Script {
-  state: List<Lease> = { items: [], resourceVersion: "1" };
+  state: List<Lease> = { items: [], skipped: [], resourceVersion: "1" };
   readonly lists: number[] = [];
   readonly watchedFrom: string[] = [];
   failLists = 0;
@@ -81,7 +81,7 @@ async function start(script: Script) {
 describe("Informer", () => {
   it("lists, then follows the watch", async () => {
     const script = new Script();
-    script.state = { items: [lease("a", 3)], resourceVersion: "5" };
+    script.state = { items: [lease("a", 3)], skipped: [], resourceVersion: "5" };
     const { stop, informer, changes, ended, byHolder } = await start(script);
     await informer.synced;
     expect(script.watchedFrom).toEqual(["5"]);
@@ -114,10 +114,14 @@ describe("Informer", () => {
 
   it("lists again when the history is gone, and tells the differences", async () => {
     const script = new Script();
-    script.state = { items: [lease("a", 3), lease("b", 4), lease("c", 5)], resourceVersion: "5" };
+    script.state = {
+      items: [lease("a", 3), lease("b", 4), lease("c", 5)],
+      skipped: [],
+      resourceVersion: "5",
+    };
     const { clock, stop, changes, ended } = await start(script);
     changes.length = 0;
-    script.state = { items: [lease("a", 3), lease("b", 40, "z")], resourceVersion: "50" };
+    script.state = { items: [lease("a", 3), lease("b", 40, "z")], skipped: [], resourceVersion: "50" };
     script.push(new ApiError("Expired", "compacted"));
     await clock.step(1000);
     expect(changes).toEqual(["b x>z", "c x>-"]);
@@ -129,7 +133,7 @@ describe("Informer", () => {
   it("goes on trying with back-off while the server is away, and survives a reader that throws", async () => {
     const script = new Script();
     script.failLists = 5;
-    script.state = { items: [lease("a", 3)], resourceVersion: "5" };
+    script.state = { items: [lease("a", 3)], skipped: [], resourceVersion: "5" };
     const { clock, stop, informer, changes, ended } = await start(script);
     informer.onChange(() => {
       throw new Error("odd reader");

@@ -1,0 +1,49 @@
+/** Stored objects that are of another version, or that do not have the shape of their kind (see resource/invalid.ts). */
+import { isDeepStrictEqual } from "node:util";
+import type { Cause } from "../resource/errors.ts";
+import { INVALID } from "../resource/invalid.ts";
+import type { Kind } from "../resource/kind.ts";
+import type { ObjectMeta, Resource } from "../resource/object.ts";
+import { applyDefaults, type Schema, validate } from "../resource/schema.ts";
+import type { Store } from "../store/store.ts";
+import { type Cache, pluralOf } from "./cache.ts";
+import { METADATA_SCHEMA } from "./metadata.ts";
+
+const SHOWN = 5;
+
+/** Makes the mark say what is wrong with the object's shape: nothing takes it away. */
+export function setMark(metadata: ObjectMeta, wrong: readonly Cause[]): void {
+  const shown = wrong.slice(0, SHOWN).map(({ field, message }) => `${field}: ${message}`);
+  if (wrong.length > SHOWN) shown.push(`and ${wrong.length - SHOWN} more`);
+  if (wrong.length > 0) metadata.annotations = { ...metadata.annotations, [INVALID]: shown.join("; ") };
+  else if (metadata.annotations && INVALID in metadata.annotations) {
+    const { [INVALID]: _, ...others } = metadata.annotations;
+    metadata.annotations = others;
+  }
+}
+
+/**
+ * Brings what is stored up to the kinds as they are now: defaults that a newer version has are filled in, and the mark of each
+ * object says whether it has its kind's shape. @returns those that are marked
+ */
+export async function settleStored(store: Store, cache: Cache, kinds: readonly Kind[]): Promise<Resource[]> {
+  const byPlural = new Map(kinds.map((kind) => [kind.plural, kind]));
+  const marked: Resource[] = [];
+  for (const { key, object, revision } of [...cache.all()]) {
+    const kind = byPlural.get(pluralOf(key));
+    if (!kind) continue;
+    const schema: Schema = kind.schema;
+    const next = structuredClone(object);
+    applyDefaults(next, schema);
+    const { metadata, apiVersion: _version, kind: _kind, ...rest } = next;
+    // The rules of the kind (`check`) are not asked: they are for new writes.
+    const wrong = [...validate(metadata, METADATA_SCHEMA, "metadata"), ...validate(rest, schema)];
+    setMark(metadata, wrong);
+    if (wrong.length > 0) marked.push(next);
+    if (isDeepStrictEqual(next, object)) continue;
+    const value = (at: number) =>
+      JSON.stringify({ ...next, metadata: { ...metadata, resourceVersion: String(at) } });
+    await store.commit([{ key, expected: revision, value }]);
+  }
+  return marked;
+}

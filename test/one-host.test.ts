@@ -1,0 +1,132 @@
+/**
+ * `vireo up` without --hosts: this machine is the one host. `down --keep` and `up` again bring the machines back with their disks; and
+ * objects of a shape that no reconciler expects (written into the store behind the API's back) stop nobody else's work (rule 9).
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { Host, VirtualMachine } from "../src/compute/kinds.ts";
+import { Event } from "../src/reconcile/kinds.ts";
+import { Stack, until } from "./support/stack.ts";
+
+let stack: Stack;
+let file: string;
+
+const MANIFEST = `
+apiVersion: vireo.dev/v1
+kind: Image
+metadata: { name: boots }
+spec:
+  recipe:
+    packages: []
+    services:
+      - { name: http, command: /usr/bin/serve }
+    files:
+      - path: /usr/bin/serve
+        mode: "0755"
+        content: |
+          #!/bin/sh
+          mkdir -p /srv/www; cd /srv/www
+          echo "boot $(( $(cat index.html 2>/dev/null | tr -dc 0-9) + 1 ))" > index.html; sync
+          exec busybox httpd -f -p 80 -h /srv/www
+---
+apiVersion: vireo.dev/v1
+kind: VirtualMachine
+metadata: { name: a }
+spec: { memory: 128Mi, image: boots, readiness: { http: { port: 80 } } }
+`;
+
+beforeAll(async () => {
+  stack = await Stack.create();
+  file = join(mkdtempSync(join(tmpdir(), "vireo-boots-")), "boots.yaml");
+  writeFileSync(file, MANIFEST);
+});
+beforeEach(() => stack.keepEvidenceOnFailure());
+afterAll(async () => {
+  await stack?.destroy();
+  rmSync(dirname(file), { recursive: true });
+});
+
+it("runs machines on this machine, whose hardware it has measured", async () => {
+  const { code, stdout, stderr } = await stack.up(["-f", file]);
+  expect(code, stdout + stderr).toBe(0);
+  expect(stdout).toContain("this machine is ready");
+  expect(stdout).toMatch(/^a .* 200 "boot 1"/m);
+  const [host] = (await stack.client.list(Host)).items;
+  expect(host?.status?.facts?.source).toBe("measured");
+  expect(host?.status?.facts?.cpu.threads).toBeGreaterThan(0);
+});
+
+it("brings machines back with their disks after down --keep, odd objects in the store or not", async () => {
+  const { code, stderr } = await stack.vireo(["down", "--keep"], { timeoutMs: 120_000 });
+  expect(code, stderr).toBe(0);
+  const odd = (
+    plural: string,
+    kind: string,
+    namespace: string | undefined,
+    more: Record<string, unknown>,
+  ) => {
+    const metadata = {
+      name: "odd",
+      ...(namespace ? { namespace } : {}),
+      uid: `odd-${plural}`,
+      resourceVersion: "2",
+    };
+    const key = namespace ? `${plural}/${namespace}/odd` : `${plural}/odd`;
+    return [key, JSON.stringify({ apiVersion: "vireo.dev/v1", kind, metadata, ...more })] as const;
+  };
+  const db = new DatabaseSync(stack.paths.store);
+  for (const [key, value] of [
+    odd("virtualmachines", "VirtualMachine", "default", { spec: {} }),
+    odd("instances", "Instance", "default", { spec: { vm: 7 }, status: { phase: "Dancing" } }),
+    odd("migrations", "Migration", "default", {}),
+    odd("policies", "Policy", "default", { spec: { selector: "all", goal: "luck", required: 3 } }),
+    odd("plans", "Plan", undefined, { spec: { moves: "many" } }),
+    odd("hosts", "Host", undefined, { spec: null, status: { facts: { cpu: 1 } } }),
+    odd("images", "Image", undefined, { spec: { recipe: { packages: "all" } } }),
+    odd("networks", "Network", undefined, { spec: { subnet: "everywhere" } }),
+    odd("storagepools", "StoragePool", undefined, { spec: {} }),
+    odd("leases", "Lease", undefined, { spec: { renewTime: 5 } }),
+    odd("events", "Event", "default", { spec: null }),
+  ])
+    db.prepare("INSERT INTO current VALUES (?, ?, 2)").run(key, value);
+  db.close();
+
+  const again = await stack.up(["--timeout", "90"], 150_000);
+  expect(again.stdout + again.stderr).toMatch(/^a .* 200 "boot 2"/m);
+  // People see what is wrong with them, and mend or delete them.
+  const { stdout } = await stack.kubectl(["get", "vm", "odd", "-o", "yaml"]);
+  expect(stdout).toMatch(
+    /vireo\.dev\/invalid: 'spec\.memory: Required value; spec\.image:\s+Required value'/,
+  );
+  const events = (await stack.client.list(Event)).items.filter(({ spec }) => spec.reason === "Invalid");
+  expect(new Set(events.map(({ spec }) => spec.about.kind)).size).toBe(11);
+  await stack.kubectl([
+    "patch",
+    "vm",
+    "odd",
+    "--type",
+    "merge",
+    "-p",
+    '{"spec":{"memory":"128Mi","image":"boots","running":false}}',
+  ]);
+  const mended = await stack.client.get(VirtualMachine, { name: "odd", namespace: "default" });
+  expect(mended?.metadata.annotations).toEqual({});
+  expect((await stack.kubectl(["delete", "policy", "odd"])).code).toBe(0);
+  // A new machine finds its way past them, too.
+  await stack.client.create(VirtualMachine, {
+    metadata: { name: "b", namespace: "default" },
+    spec: { memory: "128Mi", image: "boots", readiness: { http: { port: 80 } } },
+  });
+  await until(
+    "b to run",
+    60_000,
+    async () => {
+      const vm = await stack.client.get(VirtualMachine, { name: "b", namespace: "default" });
+      return vm?.status?.phase === "Running" ? true : undefined;
+    },
+    async () => (await stack.kubectl(["get", "vm,instances,events", "-o", "wide"])).stdout,
+  );
+});

@@ -1,6 +1,7 @@
 /** The few writes on instances that the machine's and the migration's reconcilers share; each is safe to do twice. */
 import { type Client, modify, type ObjectName } from "../client/client.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
+import { INVALID } from "../resource/invalid.ts";
 import { API_VERSION } from "../resource/kind.ts";
 import type { ObjectMeta } from "../resource/object.ts";
 import { instanceName, instancesOf, isBound, isReleased } from "./custody.ts";
@@ -10,12 +11,23 @@ export function at({ metadata }: { metadata: ObjectMeta }): ObjectName {
   return { name: metadata.name, ...(metadata.namespace ? { namespace: metadata.namespace } : {}) };
 }
 
-/** The machine's instances as they are now, not as some informer has them. */
+/** An instance of the machine that is not of an instance's shape: what runs of the machine is not known until somebody mends it. */
+export class OddInstance extends Error {}
+
+/**
+ * The machine's instances as they are now, not as some informer has them. @throws OddInstance when one of them cannot be read: it may
+ * hold the disks, so nothing may be decided as if it were not there.
+ */
 export async function freshInstances(client: Client, vm: VirtualMachine): Promise<Instance[]> {
-  const { items } = await client.list(Instance, {
+  const { items, skipped } = await client.list(Instance, {
     ...(vm.metadata.namespace ? { namespace: vm.metadata.namespace } : {}),
     labelSelector: `${VM_LABEL}=${vm.metadata.name}`,
   });
+  const [odd] = skipped;
+  if (odd)
+    throw new OddInstance(
+      `instance ${odd.name} of it is stored in a shape that cannot be read (${odd.annotations?.[INVALID] ?? "unknown"}), so it is not known what runs; mend that instance, or delete it`,
+    );
   return instancesOf(vm, items);
 }
 

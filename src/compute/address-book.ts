@@ -10,6 +10,8 @@ import type { VirtualMachine } from "./kinds.ts";
 export class AddressBook {
   readonly #vms: Informer<VirtualMachine>;
   readonly #given = new Map<string, Interface[]>();
+  /** Of machines that no informer shows, because what is stored of them has a wrong shape. */
+  readonly #refused: Interface[] = [];
 
   constructor(vms: Informer<VirtualMachine>) {
     this.#vms = vms;
@@ -19,10 +21,17 @@ export class AddressBook {
     });
   }
 
+  /** The API knows whose these are, though we do not: they are not given again while this process lives. */
+  refuse(vm: VirtualMachine, interfaces: readonly Interface[]): void {
+    this.#given.delete(vm.metadata.uid ?? "");
+    this.#refused.push(...interfaces);
+  }
+
   /** @throws NoAddress */
   allocate(vm: VirtualMachine, networks: readonly Subnet[]): Interface[] {
     const uid = vm.metadata.uid ?? "";
     const taken = [
+      ...this.#refused,
       ...this.#vms.list().flatMap((o) => (o.metadata.uid === uid ? [] : (o.status?.interfaces ?? []))),
       ...[...this.#given].flatMap(([other, interfaces]) => (other === uid ? [] : interfaces)),
     ];

@@ -1,6 +1,11 @@
-/** Rules of this room's kinds that a schema cannot say. Pure: they see the object, the old one and a look-up of others. */
+/**
+ * Rules of this room's kinds that a schema cannot say. Pure: they see the object, the old one and a look-up of others. Among those
+ * others may be some that are not of their kind's shape (resource/invalid.ts): they must neither break a rule for all, nor be taken
+ * for absent where that would give away disks or addresses.
+ */
 import { isDeepStrictEqual } from "node:util";
 import type { Cause } from "../resource/errors.ts";
+import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { numberToAddress, parseSubnet, vniOf } from "../resource/subnet.ts";
@@ -90,15 +95,21 @@ function checkTakingCustody({ metadata, spec }: Instance, lookup: Lookup): Cause
     .list(Instance, metadata.namespace)
     .find(
       (other) =>
-        other.spec.vmUid === spec.vmUid &&
+        isOfMachine(other, spec.vmUid) &&
         other.metadata.name !== metadata.name &&
         (other.status?.custody === "Held" ||
-          (other.metadata.name === spec.predecessor && other.status?.custody !== "Released")),
+          (other.status?.custody !== "Released" &&
+            (other.metadata.name === spec.predecessor || invalidity(other) !== undefined))),
     );
   if (!holder) return [];
   return [
     forbidden("status.custody", `instance ${holder.metadata.name} has not released the machine's disks`),
   ];
+}
+
+/** An instance that is not of its kind's shape may have lost its spec; its owner tells whose it is. */
+function isOfMachine({ metadata, spec }: Partial<Instance>, vmUid: string): boolean {
+  return spec?.vmUid === vmUid || Boolean(metadata?.ownerReferences?.some(({ uid }) => uid === vmUid));
 }
 
 function checkNewInstance({ metadata, spec }: Instance, lookup: Lookup): Cause[] {
@@ -158,7 +169,7 @@ export function checkNetwork(network: Network, old: Network | undefined, lookup:
     ];
   const causes: Cause[] = [];
   for (const other of lookup.list(NetworkKind)) {
-    if (other.metadata.name === network.metadata.name) continue;
+    if (other.metadata.name === network.metadata.name || invalidity(other)) continue;
     const there = parseSubnet(other.spec.subnet);
     if (base < there.base + 2 ** (32 - there.prefixLength) && there.base < base + size)
       causes.push(
@@ -196,7 +207,7 @@ export function checkStoragePool(pool: StoragePool, old: StoragePool | undefined
     ];
   const other = lookup
     .list(StoragePoolKind)
-    .find((p) => p.metadata.name !== pool.metadata.name && p.spec.directory.path === path);
+    .find((p) => p.metadata.name !== pool.metadata.name && !invalidity(p) && p.spec.directory.path === path);
   return other
     ? [bad("spec.directory.path", path, `is the path of the pool ${JSON.stringify(other.metadata.name)}`)]
     : [];
@@ -259,7 +270,7 @@ function checkInterfaces(object: VirtualMachine, old: VirtualMachine, lookup: Lo
   const uses = new Map<string, string>();
   for (const other of lookup.list(VirtualMachine))
     if (other.metadata.uid !== object.metadata.uid)
-      for (const { network, mac, address } of other.status?.interfaces ?? []) {
+      for (const { network, mac, address } of interfacesOf(other)) {
         uses.set(mac, other.metadata.name);
         uses.set(`${network} ${address}`, other.metadata.name);
       }
@@ -267,4 +278,11 @@ function checkInterfaces(object: VirtualMachine, old: VirtualMachine, lookup: Lo
     const user = uses.get(mac) ?? uses.get(`${network} ${address}`);
     return user ? [bad(`status.interfaces[${index}]`, address, `machine ${user} has this address`)] : [];
   });
+}
+
+/** Also of a machine that is not of its kind's shape: what it has of addresses stays its own. */
+function interfacesOf({ status }: VirtualMachine) {
+  const found: unknown = status?.interfaces;
+  if (!Array.isArray(found)) return [];
+  return (status?.interfaces ?? []).filter((each) => typeof each === "object" && each !== null);
 }

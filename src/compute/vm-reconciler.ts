@@ -25,6 +25,7 @@ import {
   deleteInstance,
   freshInstances,
   machinePart,
+  OddInstance,
   removeUnbound,
   stopInstance,
   takeNumber,
@@ -206,7 +207,22 @@ class VirtualMachineReconciler {
       await this.#writeStatus(vm, instances, migrations, pending("NoAddress", error.message));
       return { requeueAfterMs: 10_000 };
     }
-    await this.#start(vm, interfaces, decision.restarts, last);
+    try {
+      await this.#start(vm, interfaces, decision.restarts, last);
+    } catch (error) {
+      if (error instanceof OddInstance) {
+        const odd: Idle = { phase: "Unknown", reason: "InstanceInvalid", message: error.message };
+        await this.#writeStatus(vm, instances, migrations, odd);
+        return { requeueAfterMs: 30_000 };
+      }
+      const taken = refusedInterfaces(error);
+      if (taken.length === 0) throw error;
+      this.#addresses.refuse(
+        vm,
+        interfaces.filter((_, index) => taken.includes(index)),
+      );
+      return { requeueAfterMs: 1 };
+    }
     return undefined;
   }
 
@@ -363,6 +379,15 @@ class VirtualMachineReconciler {
     else if (status.phase === "Stopped")
       this.#events.record(about(vm), "Normal", "Stopped", ready?.message ?? "stopped");
   }
+}
+
+/** Which of the machine's interfaces the API refused, because a machine has them that we do not see (checkInterfaces). */
+function refusedInterfaces(error: unknown): number[] {
+  if (!isApiError(error, "Invalid")) return [];
+  return (error.details.causes ?? []).flatMap(({ field }) => {
+    const index = /^status\.interfaces\[(\d+)\]$/.exec(field)?.[1];
+    return index === undefined ? [] : [Number(index)];
+  });
 }
 
 function pending(reason: string, message: string): Idle {

@@ -71,6 +71,8 @@ export class Estate {
   /** Machines the user has asked to delete. */
   readonly deleted = new Set<string>();
   readonly #folder = mkdtempSync(join(tmpdir(), "vireo-chaos-"));
+  /** The store's file, for tests that write to it behind the API's back. */
+  readonly storePath = join(this.#folder, "store.db");
   readonly #environment: WatchedEnvironment;
   readonly #agents = new Map<string, Running>();
   #reconcilers: Running[] = [];
@@ -81,7 +83,7 @@ export class Estate {
     this.random = new Random(seed);
     this.world = new PretendWorld({ random: () => this.random.next(), stepMs: 4, breakage: 0.1 });
     this.log = createLogger("chaos", (line) => this.trace(line.trim()));
-    this.server = new Server(join(this.#folder, "store.db"));
+    this.server = new Server(this.storePath);
     this.user = this.server.connection();
     this.#environment = new WatchedEnvironment(this.world, async ({ spec }) => {
       const vms = await this.ask("check", (client) => client.list(VirtualMachine));

@@ -1,6 +1,7 @@
 /** From what a client sent to an object that may be stored: pruned, defaulted, validated; or an error naming each wrong field. */
 import { isDeepStrictEqual } from "node:util";
 import { ApiError, type Cause } from "../resource/errors.ts";
+import { invalidity } from "../resource/invalid.ts";
 import type { Kind, Lookup } from "../resource/kind.ts";
 import type { ObjectMeta, Resource } from "../resource/object.ts";
 import { applyDefaults, pruneUnknown, type Schema, validate } from "../resource/schema.ts";
@@ -91,7 +92,10 @@ export function finish(kind: Kind, object: Resource, old: Resource | undefined, 
   const shape = validate(rest, schema);
   setMark(metadata, shape);
   const causes = [...checkMetadata(metadata), ...shape].filter(isNew);
-  if (causes.length === 0 && kind.check) causes.push(...kind.check(object, old, lookup).filter(isNew));
+  // Rules only read objects of their kind's shape. One that was not is not held against the write that mends it: judged as a new one.
+  const before = old && invalidity(old) === undefined ? old : undefined;
+  if (causes.length === 0 && shape.length === 0 && kind.check)
+    causes.push(...kind.check(object, before, lookup).filter(isNew));
   if (causes.length > 0) throw invalid(kind, metadata.name, causes);
 }
 

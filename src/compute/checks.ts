@@ -54,7 +54,11 @@ export function checkHost(_object: Host, _old: Host | undefined, _lookup: Lookup
 /** The server's part in the chain of custody (kinds.ts): what a late or confused component must not be able to write. */
 export function checkInstance(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
   const { metadata, spec } = object;
-  if (!old) return checkNewInstance(object, lookup);
+  if (!old) {
+    // One with a version was stored in no instance's shape, and is mended: that it may exist was decided when it was made.
+    if (!metadata.resourceVersion) return checkNewInstance(object, lookup);
+    return object.status?.custody === "Held" ? checkTakingCustody(object, lookup) : [];
+  }
   const causes = immutable(
     spec,
     old.spec,

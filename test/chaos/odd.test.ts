@@ -6,6 +6,7 @@
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { Instance, VirtualMachine } from "../../src/compute/kinds.ts";
+import { KINDS } from "../../src/kinds.ts";
 import { getCondition } from "../../src/resource/object.ts";
 import { until } from "../support/stack.ts";
 import { Estate, HOSTS, NS } from "./estate.ts";
@@ -30,19 +31,22 @@ const setRunning = (name: string, running: boolean) =>
   estate.ask(`${name} running: ${running}`, (client) =>
     client.patch(VirtualMachine, { name, namespace: NS }, { spec: { running } }),
   );
+const machine = (name: string) =>
+  estate.ask(`get ${name}`, (client) => client.get(VirtualMachine, { name, namespace: NS }));
+const lastTrouble = () =>
+  estate.world.trace
+    .filter((line) => /"level":"(warn|error)"/.test(line))
+    .slice(-8)
+    .join("\n");
 const untilPhase = (name: string, phase: string) =>
   until(
     `${name} to be ${phase}`,
     8000,
     async () => {
-      const vm = await estate.ask("get", (client) => client.get(VirtualMachine, { name, namespace: NS }));
+      const vm = await machine(name);
       return vm?.status?.phase === phase ? vm : undefined;
     },
-    async () =>
-      estate.world.trace
-        .filter((line) => /"level":"(warn|error)"/.test(line))
-        .slice(-8)
-        .join("\n"),
+    lastTrouble,
   );
 /** Of machines that are not at an end. */
 const pidsOf = (uid: string) =>
@@ -50,14 +54,28 @@ const pidsOf = (uid: string) =>
     .filter((m) => m.state !== "ended" && m.config.disks.some((d) => d.path === `/pretend/${uid}`))
     .map(({ pid }) => pid);
 
-/** Changes a stored object while the server is down. */
-function damage(key: string, change: (object: Stored) => void): void {
+/** Changes a stored object while the server is down. @returns what it was */
+function damage(key: string, change: (object: Stored) => void): Stored {
   const db = new DatabaseSync(estate.storePath);
   const row = db.prepare("SELECT value FROM current WHERE key = ?").get(key);
   const object: Stored = JSON.parse(String(row?.value));
   change(object);
   db.prepare("UPDATE current SET value = ? WHERE key = ?").run(JSON.stringify(object), key);
   db.close();
+  return JSON.parse(String(row?.value));
+}
+
+/** As a user does it: puts back what should be there. */
+async function mend(key: string, { spec, status }: Stored): Promise<void> {
+  const [plural = "", ...at] = key.split("/");
+  const kind = KINDS.find((each) => each.plural === plural);
+  const [name = "", namespace] = at.reverse();
+  if (!kind) throw new Error(`no kind ${plural}`);
+  const where = { name, ...(namespace ? { namespace } : {}) };
+  await estate.ask(`mend ${key}`, (client) => client.patch(kind, where, { spec }));
+  await estate.ask(`mend ${key}`, (client) =>
+    client.patch(kind, where, { status }, { subresource: "status" }),
+  );
 }
 
 it.each<[string, (host: string) => string, (object: Stored) => void]>([
@@ -95,7 +113,8 @@ it.each<[string, (host: string) => string, (object: Stored) => void]>([
   expect(before).toHaveLength(1);
 
   await estate.killControlPlane();
-  damage(keyOf(status?.host ?? ""), change);
+  const key = keyOf(status?.host ?? "");
+  const was = damage(key, change);
   await estate.startControlPlane();
   // Agents that begin anew look for machines that nobody owns at once.
   for (const host of HOSTS) {
@@ -129,4 +148,18 @@ it.each<[string, (host: string) => string, (object: Stored) => void]>([
   expect(estate.world.violations).toEqual([]);
   const { items } = await estate.user.list(Instance);
   expect(items.map(({ metadata: { name } }) => name)).not.toContain("a-2");
+
+  await mend(key, was);
+  if (estate.deleted.has("a"))
+    await until(
+      "a to be deleted after all",
+      8000,
+      async () => (pidsOf(uid).length === 0 && !(await machine("a")) ? true : undefined),
+      lastTrouble,
+    );
+  else {
+    await untilPhase("a", "Running");
+    expect(pidsOf(uid)).toEqual(before);
+  }
+  expect(estate.world.violations).toEqual([]);
 });

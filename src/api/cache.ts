@@ -11,9 +11,10 @@ export interface Cached {
   revision: number;
 }
 
-/** Stored values are written by Operations alone, after validation. */
-function parseStored(value: string): Resource {
-  return JSON.parse(value) as Resource;
+/** Stored values are written by Operations alone, after validation. resourceVersion is the store's to say: it is not in them. */
+function parseStored(value: string, revision: number): Resource {
+  const object = JSON.parse(value) as Resource;
+  return { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
 }
 
 const newObjects = new WeakMap<Change, Resource>();
@@ -23,16 +24,16 @@ const oldObjects = new WeakMap<Change, Resource>();
 export function objectOf(change: Change): Resource {
   const kept = newObjects.get(change);
   if (kept) return kept;
-  const object = parseStored(change.value);
+  const object = parseStored(change.value, change.revision);
   newObjects.set(change, object);
   return object;
 }
 
-/** What a put replaced, shared in the same way. */
+/** What a put replaced, shared in the same way; its resourceVersion may be missing. */
 export function previousOf(change: Change): Resource | undefined {
   const kept = oldObjects.get(change);
   if (kept || change.previous === undefined) return kept;
-  const object = parseStored(change.previous);
+  const object = JSON.parse(change.previous) as Resource;
   oldObjects.set(change, object);
   return object;
 }
@@ -78,7 +79,10 @@ export class Cache {
   readonly #uids = new Set<string>();
   /** uid of an owner -> keys of what it owns. */
   readonly #owned = new Map<string, Set<string>>();
+  readonly #waiting = new Set<{ revision: number; tell: () => void }>();
   #stop: () => void = () => {};
+  /** Called with what was deleted, by this server or another. */
+  onDelete: (object: Resource) => void = () => {};
   /** Revision of the newest change that is in here. */
   revision = 0;
 
@@ -86,7 +90,7 @@ export class Cache {
     const cache = new Cache();
     const { entries, revision } = await store.range("");
     for (const { key, value, revision: at } of entries)
-      cache.#add({ key, object: parseStored(value), revision: at });
+      cache.#add({ key, object: parseStored(value, at), revision: at });
     cache.revision = revision;
     cache.#stop = await store.watch("", revision, (change) => cache.#take(change));
     return cache;
@@ -95,12 +99,34 @@ export class Cache {
   #take(change: Change): void {
     const before = this.get(change.key);
     if (before) this.#index(before, false);
-    if (change.type === "delete") this.collection(pluralOf(change.key)).delete(change.key);
-    else {
+    if (change.type === "delete") {
+      this.collection(pluralOf(change.key)).delete(change.key);
+      this.onDelete(objectOf(change));
+    } else {
       if (before) oldObjects.set(change, before.object);
       this.#add({ key: change.key, object: objectOf(change), revision: change.revision });
     }
     this.revision = change.revision;
+    for (const waiting of this.#waiting)
+      if (waiting.revision <= change.revision) {
+        this.#waiting.delete(waiting);
+        waiting.tell();
+      }
+  }
+
+  /** Resolves when everything up to this revision is in here: true, or false when it takes longer than `timeoutMs`. */
+  reached(revision: number, timeoutMs: number): Promise<boolean> {
+    if (revision <= this.revision) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const waiting = { revision, tell: () => done(true) };
+      const done = (there: boolean) => {
+        clearTimeout(timer);
+        this.#waiting.delete(waiting);
+        resolve(there);
+      };
+      const timer = setTimeout(() => done(false), timeoutMs);
+      this.#waiting.add(waiting);
+    });
   }
 
   #add(entry: Cached): void {

@@ -152,7 +152,7 @@ describe("what an owner leaves behind", () => {
     const key = "machines/default/owner";
     const entry = await stack.store.get(key);
     stack.operations.close();
-    await stack.store.commit([{ key, expected: entry?.revision ?? 0, value: undefined }]);
+    await stack.store.commit({ key, expected: entry?.revision ?? 0, value: undefined });
     await stack.restart();
     expect(await names()).toEqual([]);
   });

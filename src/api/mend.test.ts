@@ -64,7 +64,7 @@ describe.each(KINDS.filter(({ kind }) => SPECS[kind]))("$kind", (kind) => {
   const spec = SPECS[kind.kind];
 
   async function put(plural: string, object: Record<string, unknown>, at: string, ns: string | undefined) {
-    await store.commit([{ key: keyFor(plural, ns, at), expected: 0, value: () => JSON.stringify(object) }]);
+    await store.commit({ key: keyFor(plural, ns, at), expected: 0, value: JSON.stringify(object) });
   }
   async function openWith(more: Record<string, unknown>, metadata: Record<string, unknown> = {}) {
     const own = { name, uid: "odd-uid", ...(namespace ? { namespace } : {}), ...metadata };

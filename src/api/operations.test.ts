@@ -230,7 +230,7 @@ describe("update and patch", () => {
         { subresource: "status" },
       );
     const error = await failure(grow(1));
-    expect(error.message).toContain("larger than 1572864 bytes");
+    expect(error.message).toContain("larger than 1556480 bytes");
     expect((await client.get(Machine, at("a")))?.status).toBeUndefined();
   });
 

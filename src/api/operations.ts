@@ -4,10 +4,10 @@
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import { ApiError } from "../resource/errors.ts";
+import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
-import { CompareFailed, type Store, type Write } from "../store/store.ts";
+import { CompareFailed, OutcomeUnknown, type Store, Unavailable, type Write } from "../store/store.ts";
 import { Cache, type Cached, keyFor } from "./cache.ts";
 import { FOREGROUND, GarbageCollector, PROPAGATION_FINALIZERS } from "./garbage.ts";
 import { modified, overwrite, preconditionFailed, settleNamespace } from "./overwrite.ts";
@@ -24,7 +24,7 @@ import type {
   WriteOptions,
   Written,
 } from "./service.ts";
-import { settleStored } from "./stored.ts";
+import { settleStored, storedForm } from "./stored.ts";
 import { type Prepared, Turns } from "./turns.ts";
 
 /** History kept for watches that come back: at 100 writes/s more than three minutes. */
@@ -35,8 +35,10 @@ const COMPACT_EVERY = 500;
 const ATTEMPTS = 10;
 /** Names that generateName makes are tried so often before the client is told of a collision. */
 const GENERATED_NAMES = 8;
-/** Bytes of one stored object, as in etcd. Patches could make one grow without limit otherwise. */
-const MAX_OBJECT = 1_572_864;
+/** Bytes of one stored object: etcd takes requests of 1.5 MiB. Patches could make one grow without limit otherwise. */
+const MAX_OBJECT = 1_556_480;
+/** How long a request waits for this server to have seen what another one wrote. */
+const CATCH_UP_MS = 3000;
 
 export class Operations implements Service {
   readonly kinds: readonly Kind[];
@@ -48,6 +50,8 @@ export class Operations implements Service {
   readonly #turns: Turns;
   readonly #garbage: GarbageCollector;
   readonly #now: () => Date;
+  /** uid of what this server is deleting: it looks after the dependents itself. */
+  readonly #deleting = new Set<string | undefined>();
   #compactAt: number;
 
   private constructor(store: Store, kinds: readonly Kind[], cache: Cache, now: () => Date) {
@@ -59,6 +63,11 @@ export class Operations implements Service {
     this.#garbage = new GarbageCollector(this, kinds, cache);
     this.#now = now;
     this.#compactAt = store.revision() + COMPACT_EVERY;
+    cache.onDelete = (object) => {
+      // Deleted by another server, which may not know yet of dependents that were made through this one. What fails here is done by
+      // the sweep at the next start.
+      if (!this.#deleting.has(object.metadata.uid)) this.#garbage.removed(object).catch(() => undefined);
+    };
   }
 
   /** Loads the store into memory and finishes deletions that a crash cut short. `now` is the clock of metadata's times. */
@@ -80,15 +89,40 @@ export class Operations implements Service {
   }
 
   async get(kind: Kind, namespace: string | undefined, name: string): Promise<Resource> {
+    await this.#catchUp();
     return this.#reader.get(kind, namespace, name);
   }
 
   async list(kind: Kind, request: ListRequest): Promise<ListResult> {
+    await this.#catchUp(request.resourceVersion);
     return this.#reader.list(kind, request);
   }
 
-  watch(kind: Kind, request: WatchRequest, onEvent: (event: ServiceEvent) => void): Promise<() => void> {
+  async watch(
+    kind: Kind,
+    request: WatchRequest,
+    onEvent: (event: ServiceEvent) => void,
+  ): Promise<() => void> {
+    await this.#catchUp(request.resourceVersion || "0");
     return this.#reader.watch(kind, request, onEvent);
+  }
+
+  /**
+   * Waits until this server has seen as much as the request needs: what the client has seen elsewhere (`resourceVersion`), or,
+   * without one, every write that anybody was told of. "0": whatever is here. Returns also when that takes too long: then the
+   * reader refuses a revision of the future. @throws ApiError ServiceUnavailable
+   */
+  async #catchUp(resourceVersion?: string): Promise<void> {
+    if (resourceVersion === "0") return;
+    try {
+      const wanted = resourceVersion ? Number(resourceVersion) : Number.POSITIVE_INFINITY;
+      if (wanted <= this.#cache.revision) return;
+      const revision = Math.min(wanted, await this.#store.latest());
+      const there = await this.#cache.reached(revision, CATCH_UP_MS);
+      if (!there && !resourceVersion) throw new Unavailable("this server is behind the store");
+    } catch (error) {
+      throw storeError(error);
+    }
   }
 
   async create(
@@ -113,13 +147,12 @@ export class Operations implements Service {
     metadata.creationTimestamp = timestamp(this.#now());
     metadata.generation = 1;
     if (kind.hasStatus) delete object.status;
-    const exists = (cause?: unknown) =>
-      new ApiError(
-        "AlreadyExists",
-        `${resourceName(kind)} ${JSON.stringify(metadata.name)} already exists`,
-        { name: metadata.name, group: kind.group, kind: kind.plural },
-        { cause },
-      );
+    const exists = () =>
+      new ApiError("AlreadyExists", `${resourceName(kind)} ${JSON.stringify(metadata.name)} already exists`, {
+        name: metadata.name,
+        group: kind.group,
+        kind: kind.plural,
+      });
     const prepare = (): Prepared<Resource> => {
       let key = "";
       for (let attempt = 0; ; attempt++) {
@@ -132,14 +165,9 @@ export class Operations implements Service {
       if (options.dryRun) return { done: () => object };
       return this.#put(kind, key, object, 0);
     };
-    try {
-      const made = await this.#turns.run(prepare);
-      if (!options.dryRun && metadata.ownerReferences?.length) await this.#settleOwners(kind, made);
-      return { object: made, warnings, created: true };
-    } catch (error) {
-      if (error instanceof CompareFailed) throw exists(error);
-      throw error;
-    }
+    const made = await this.#again(kind, metadata.name, prepare);
+    if (!options.dryRun && metadata.ownerReferences?.length) await this.#settleOwners(kind, made);
+    return { object: made, warnings, created: true };
   }
 
   async update(
@@ -159,6 +187,7 @@ export class Operations implements Service {
           message: "Invalid value: 0x0: must be specified for an update",
         },
       ]);
+    await this.#catchUp(next.metadata.resourceVersion);
     const object = await this.#change(kind, namespace, name, () => structuredClone(next), options);
     return { object, warnings, created: false };
   }
@@ -196,7 +225,7 @@ export class Operations implements Service {
         finalizers.push(FOREGROUND);
       if (finalizers.length === 0) {
         const done = () => ({ object, gone: true });
-        return request.dryRun ? { done } : { write: removal(current), done };
+        return request.dryRun ? { done } : { write: this.#removal(current), done };
       }
       if (metadata.deletionTimestamp) return { done: () => ({ object, gone: false }) };
       const marked: Resource = {
@@ -220,7 +249,7 @@ export class Operations implements Service {
     }
     const result = await this.#again(kind, name, prepare);
     if (request.dryRun) return result;
-    if (result.gone) await this.#garbage.removed(result.object);
+    if (result.gone) await this.#removed(result.object);
     else if (result.object.metadata.finalizers?.includes(FOREGROUND))
       await this.#garbage.deleteDependents(result.object);
     return result;
@@ -250,11 +279,21 @@ export class Operations implements Service {
       removed = false;
       if (isDeepStrictEqual(next, old) || options.dryRun) return { done: () => next };
       removed = next.metadata.deletionTimestamp !== undefined && !next.metadata.finalizers?.length;
-      return removed ? { write: removal(current), done: () => next } : this.#put(kind, key, next, revision);
+      return removed
+        ? { write: this.#removal(current), done: () => next }
+        : this.#put(kind, key, next, revision);
     };
     const object = await this.#again(kind, name, prepare);
-    if (removed) await this.#garbage.removed(object);
+    if (removed) await this.#removed(object);
     return object;
+  }
+
+  async #removed(object: Resource): Promise<void> {
+    try {
+      await this.#garbage.removed(object);
+    } finally {
+      this.#deleting.delete(object.metadata.uid);
+    }
   }
 
   /** A lost race is tried again on the new state; what the client gave as a precondition is checked again with it. */
@@ -263,33 +302,34 @@ export class Operations implements Service {
       try {
         return await this.#turns.run(prepare);
       } catch (error) {
-        if (!(error instanceof CompareFailed)) throw error;
+        if (attempt === 0 && isApiError(error, "NotFound")) {
+          // Another server may have made it, and this one may not have heard of it yet.
+          const before = this.#cache.revision;
+          await this.#catchUp();
+          if (this.#cache.revision > before) continue;
+        }
+        if (!(error instanceof CompareFailed)) throw storeError(error);
         if (attempt >= ATTEMPTS) throw modified(kind, name, error);
+        await this.#cache.reached(error.revision, CATCH_UP_MS);
       }
     }
   }
 
   #put(kind: Kind, key: string, object: Resource, expected: number) {
-    const withRevision = (revision: number): Resource => ({
-      ...object,
-      metadata: { ...object.metadata, resourceVersion: String(revision) },
-    });
-    const write: Write = {
-      key,
-      expected,
-      value: (revision) => {
-        const text = JSON.stringify(withRevision(revision));
-        if (Buffer.byteLength(text) > MAX_OBJECT) throw tooLarge(kind, object);
-        return text;
-      },
-    };
+    const value = storedForm(object);
+    if (Buffer.byteLength(value) > MAX_OBJECT) throw tooLarge(kind, object);
     return {
-      write,
+      write: { key, expected, value },
       done: (revision: number): Resource => {
         this.#compact(revision);
-        return withRevision(revision);
+        return { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
       },
     };
+  }
+
+  #removal({ key, object, revision }: Cached): Write {
+    this.#deleting.add(object.metadata.uid);
+    return { key, expected: revision, value: undefined };
   }
 
   #compact(revision: number): void {
@@ -306,7 +346,24 @@ export class Operations implements Service {
   }
 }
 
-const removal = ({ key, revision }: Cached): Write => ({ key, expected: revision, value: undefined });
+/** What a client is told when the store does not answer. */
+function storeError(error: unknown): unknown {
+  if (error instanceof OutcomeUnknown)
+    return new ApiError(
+      "Timeout",
+      "the store did not confirm the write in time: it may have happened; read again before repeating it",
+      { retryAfterSeconds: 1 },
+      { cause: error },
+    );
+  if (error instanceof Unavailable)
+    return new ApiError(
+      "ServiceUnavailable",
+      "the store does not answer; try again, or ask another control plane",
+      { retryAfterSeconds: 1 },
+      { cause: error },
+    );
+  return error;
+}
 
 function checkPreconditions(kind: Kind, { metadata }: Resource, request: DeleteRequest): void {
   const { uid, resourceVersion } = request;

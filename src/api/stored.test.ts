@@ -19,9 +19,7 @@ afterEach(() => stack.remove());
 
 async function store(name: string, spec: unknown): Promise<void> {
   const object = { apiVersion: "vireo.dev/v1", kind: "Machine", metadata: { ...at(name), uid: name }, spec };
-  await stack.store.commit([
-    { key: `machines/default/${name}`, expected: 0, value: () => JSON.stringify(object) },
-  ]);
+  await stack.store.commit({ key: `machines/default/${name}`, expected: 0, value: JSON.stringify(object) });
 }
 
 it("gets the defaults that a newer version has", async () => {

@@ -22,6 +22,12 @@ export function setMark(metadata: ObjectMeta, wrong: readonly Cause[]): void {
   }
 }
 
+/** An object as the store keeps it: its resourceVersion is the revision that the write gets. */
+export function storedForm(object: Resource): string {
+  const { resourceVersion: _, ...metadata } = object.metadata;
+  return JSON.stringify({ ...object, metadata });
+}
+
 /**
  * Brings what is stored up to the kinds as they are now: defaults that a newer version has are filled in, and the mark of each
  * object says whether it has its kind's shape. @returns those that are marked
@@ -41,9 +47,7 @@ export async function settleStored(store: Store, cache: Cache, kinds: readonly K
     setMark(metadata, wrong);
     if (wrong.length > 0) marked.push(next);
     if (isDeepStrictEqual(next, object)) continue;
-    const value = (at: number) =>
-      JSON.stringify({ ...next, metadata: { ...metadata, resourceVersion: String(at) } });
-    await store.commit([{ key, expected: revision, value }]);
+    await store.commit({ key, expected: revision, value: storedForm(next) });
   }
   return marked;
 }

@@ -6,11 +6,12 @@
  * its way to the disk, whoever wants to read that object for a write of its own, or looks over objects of that kind, waits for it
  * and prepares again. Other writes are not held up: they go into the same group commit.
  *
- * TODO(correctness): with several API servers over etcd the look-ups have to become conditions of the transaction.
+ * Other API servers on the same store take their turns elsewhere: what was looked over goes along with the write as a guard, and a
+ * write that lost to one of theirs is prepared again, when the cache has come that far.
  */
 import type { Kind, Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
-import type { Entry, Store, Write } from "../store/store.ts";
+import type { Entry, Guard, Store, Write } from "../store/store.ts";
 import { type Cache, type Cached, pluralOf } from "./cache.ts";
 
 /** Thrown while preparing: what was read is being written just now. */
@@ -34,6 +35,8 @@ export class Turns {
   /** Key -> its commit under way; settles without an error. */
   readonly #underWay = new Map<string, Promise<unknown>>();
   #last: Promise<void> = Promise.resolve();
+  /** What the write that is being prepared has looked over. */
+  #guards = new Map<string, Guard>();
 
   constructor(store: Store, cache: Cache) {
     this.#store = store;
@@ -60,7 +63,8 @@ export class Turns {
     try {
       const prepared = await this.#prepare(prepare);
       // Not awaited here: the next one's turn begins while this one is on its way to the disk.
-      return { prepared, committed: prepared.write ? this.#commit(prepared.write) : undefined };
+      const write = prepared.write && { ...prepared.write, guards: [...this.#guards.values()] };
+      return { prepared, committed: write && this.#commit(write) };
     } finally {
       leave();
     }
@@ -68,6 +72,7 @@ export class Turns {
 
   async #prepare<T>(prepare: () => Prepared<T>): Promise<Prepared<T>> {
     for (;;) {
+      this.#guards.clear();
       try {
         return prepare();
       } catch (error) {
@@ -77,8 +82,8 @@ export class Turns {
     }
   }
 
-  async #commit(write: Write): Promise<Entry | undefined> {
-    const commit = this.#store.commit([write]);
+  #commit(write: Write): Promise<Entry> {
+    const commit = this.#store.commit(write);
     const over = commit
       .then(
         () => undefined,
@@ -86,8 +91,7 @@ export class Turns {
       )
       .then(() => this.#underWay.delete(write.key));
     this.#underWay.set(write.key, over);
-    const [entry] = await commit;
-    return entry;
+    return commit;
   }
 
   /** The object as it is after all writes before this turn. Only inside `prepare`. */
@@ -101,6 +105,8 @@ export class Turns {
   readonly lookup: Lookup = {
     list: <T extends Resource>(kind: Kind<T>, namespace?: string): readonly T[] => {
       for (const [key, over] of this.#underWay) if (pluralOf(key) === kind.plural) throw new Busy(over);
+      const prefix = `${kind.plural}/`;
+      this.#guards.set(prefix, { prefix, since: this.#cache.revision });
       const found: T[] = [];
       // Safe: a collection holds only objects that the schema of its kind accepted.
       for (const { object } of this.#cache.collection(kind.plural).byKey.values())

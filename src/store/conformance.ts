@@ -13,7 +13,7 @@ export interface StoreUnderTest {
   remove(): Promise<void>;
 }
 
-const put = (key: string, value: string, expected: number): Write => ({ key, expected, value: () => value });
+const put = (key: string, value: string, expected: number): Write => ({ key, expected, value });
 const remove = (key: string, expected: number): Write => ({ key, expected, value: undefined });
 
 export function testStore(name: string, make: () => Promise<StoreUnderTest>): void {
@@ -32,37 +32,51 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
       return { changes, stop };
     };
 
-    it("gives each write a revision of its own, and the value may contain it", async () => {
+    it("gives each write a revision of its own, higher than all before", async () => {
       const before = store.revision();
-      const [a, b] = await store.commit([
-        { key: "x/a", expected: 0, value: (revision) => `a@${revision}` },
-        { key: "x/b", expected: 0, value: (revision) => `b@${revision}` },
-      ]);
-      expect([a?.revision, b?.revision]).toEqual([before + 1, before + 2]);
+      const a = await store.commit(put("x/a", "1", 0));
+      const b = await store.commit(put("x/b", "2", 0));
+      expect([a.revision, b.revision]).toEqual([before + 1, before + 2]);
       expect(store.revision()).toBe(before + 2);
-      expect(await store.get("x/a")).toEqual({ key: "x/a", value: `a@${before + 1}`, revision: before + 1 });
+      expect(await store.latest()).toBe(before + 2);
+      expect(await store.get("x/a")).toEqual({ key: "x/a", value: "1", revision: before + 1 });
     });
 
     it("refuses a write that has not seen the last one, and then changes nothing", async () => {
-      const [a] = await store.commit([put("x/a", "1", 0)]);
+      const a = await store.commit(put("x/a", "1", 0));
       const revision = store.revision();
       const stale = [
-        [put("x/a", "2", 0)],
-        [put("x/a", "2", (a?.revision ?? 0) - 1)],
-        [put("x/none", "2", 7)],
-        [remove("x/none", 7)],
-        // All or none: the first of these alone would be fine.
-        [put("x/b", "1", 0), put("x/a", "2", 0)],
+        put("x/a", "2", 0),
+        put("x/a", "2", a.revision - 1),
+        put("x/none", "2", 7),
+        remove("x/none", 7),
+        remove("x/a", 0),
       ];
-      for (const writes of stale) await expect(store.commit(writes)).rejects.toBeInstanceOf(CompareFailed);
+      for (const write of stale) {
+        const error = await store.commit(write).catch((e: unknown) => e);
+        expect(error).toBeInstanceOf(CompareFailed);
+        if (error instanceof CompareFailed) expect(error.revision).toBe(revision);
+      }
       expect(store.revision()).toBe(revision);
       expect((await store.range("x/")).entries.map((entry) => entry.key)).toEqual(["x/a"]);
     });
 
+    it("refuses a write when something was put under a guarded prefix since", async () => {
+      const a = await store.commit(put("x/a", "1", 0));
+      const since = a.revision;
+      const guarded = (key: string): Write => ({ ...put(key, "1", 0), guards: [{ prefix: "x/", since }] });
+      await store.commit(put("y/a", "1", 0));
+      await store.commit(guarded("z/a"));
+      const b = await store.commit(put("x/b", "1", 0));
+      await expect(store.commit(guarded("z/b"))).rejects.toBeInstanceOf(CompareFailed);
+      expect(await store.get("z/b")).toBeUndefined();
+      await store.commit({ ...put("z/b", "1", 0), guards: [{ prefix: "x/", since: b.revision }] });
+    });
+
     it("lets exactly one of many concurrent writers win, and tells the others", async () => {
-      const [first] = await store.commit([put("x/a", "0", 0)]);
+      const first = await store.commit(put("x/a", "0", 0));
       const results = await Promise.allSettled(
-        Array.from({ length: 20 }, (_, i) => store.commit([put("x/a", String(i), first?.revision ?? 0)])),
+        Array.from({ length: 20 }, (_, i) => store.commit(put("x/a", String(i), first.revision))),
       );
       expect(results.filter((result) => result.status === "fulfilled")).toHaveLength(1);
       for (const result of results)
@@ -70,7 +84,7 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
     });
 
     it("lists what starts with a prefix, sorted, as of one revision", async () => {
-      for (const key of ["vms/b", "vms/a", "vmsx/a", "vm/a"]) await store.commit([put(key, key, 0)]);
+      for (const key of ["vms/b", "vms/a", "vmsx/a", "vm/a"]) await store.commit(put(key, key, 0));
       const { entries, revision } = await store.range("vms/");
       expect(entries.map((entry) => entry.key)).toEqual(["vms/a", "vms/b"]);
       expect(revision).toBe(store.revision());
@@ -78,16 +92,16 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
     });
 
     it("shows a watch every change after its revision, once and in order, with the value before", async () => {
-      const [a] = await store.commit([put("x/a", "1", 0)]);
+      const a = await store.commit(put("x/a", "1", 0));
       const from = store.revision();
-      const [second] = await store.commit([put("x/a", "2", a?.revision ?? 0)]);
+      const second = await store.commit(put("x/a", "2", a.revision));
       const { changes, stop } = await record("x/", from);
-      await store.commit([put("y/a", "other", 0)]);
-      await store.commit([remove("x/a", second?.revision ?? 0)]);
-      await store.commit([put("x/a", "3", 0)]);
+      await store.commit(put("y/a", "other", 0));
+      await store.commit(remove("x/a", second.revision));
+      await store.commit(put("x/a", "3", 0));
       stop();
       const [again] = (await store.range("x/")).entries;
-      await store.commit([put("x/a", "4", again?.revision ?? 0)]);
+      await store.commit(put("x/a", "4", again?.revision ?? 0));
       expect(changes.map(({ type, value, previous }) => [type, value, previous])).toEqual([
         ["put", "2", "1"],
         ["delete", "2", undefined],
@@ -100,7 +114,7 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
 
     it("has told the watches of a write before the writer hears that it is done", async () => {
       const { changes } = await record("x/", store.revision());
-      await store.commit([put("x/a", "1", 0)]);
+      await store.commit(put("x/a", "1", 0));
       expect(changes).toHaveLength(1);
     });
 
@@ -113,15 +127,15 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
         begun = true;
         void store.watch("x/", from, (change) => inner.push(change.revision));
       });
-      await Promise.all([store.commit([put("x/a", "1", 0)]), store.commit([put("x/b", "1", 0)])]);
-      await store.commit([put("x/c", "1", 0)]);
+      await Promise.all([store.commit(put("x/a", "1", 0)), store.commit(put("x/b", "1", 0))]);
+      await store.commit(put("x/c", "1", 0));
       expect(inner).toEqual([from + 1, from + 2, from + 3]);
     });
 
     it("fails a watch from before compaction, never skips; what is current stays", async () => {
       const start = store.revision();
-      const [a] = await store.commit([put("x/a", "1", 0)]);
-      await store.commit([put("x/a", "2", a?.revision ?? 0)]);
+      const a = await store.commit(put("x/a", "1", 0));
+      await store.commit(put("x/a", "2", a.revision));
       const now = store.revision();
       await store.compact(now);
       await store.compact(start);
@@ -132,20 +146,20 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
       expect((await store.get("x/a"))?.value).toBe("2");
       await store.compact(now + 1000);
       expect(store.revision()).toBe(now);
-      const [b] = await store.commit([put("x/b", "1", 0)]);
-      expect(b?.revision).toBe(now + 1);
+      const b = await store.commit(put("x/b", "1", 0));
+      expect(b.revision).toBe(now + 1);
       expect(changes).toHaveLength(1);
     });
 
     it("is the same after it was opened again: values, revision, history, compaction", async () => {
-      const [a] = await store.commit([put("x/a", "ä\u0000\u{1F600}", 0)]);
+      const a = await store.commit(put("x/a", "ä\u0000\u{1F600}", 0));
       await store.compact(store.revision());
-      await store.commit([put("x/b", "1", 0)]);
-      await store.commit([remove("x/b", store.revision())]);
+      await store.commit(put("x/b", "1", 0));
+      await store.commit(remove("x/b", store.revision()));
       const revision = store.revision();
       store = await under.reopen();
       expect(store.revision()).toBe(revision);
-      expect(await store.get("x/a")).toEqual({ ...a });
+      expect(await store.get("x/a")).toEqual(a);
       const { changes } = await record("x/", revision - 2);
       expect(changes.map((change) => change.type)).toEqual(["put", "delete"]);
       await expect(store.watch("x/", revision - 3, () => {})).rejects.toBeInstanceOf(Compacted);
@@ -163,11 +177,10 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
           for (const { key: k, kind, value } of steps) {
             const expected = (model.get(k)?.revision ?? 0) + (kind === "stale" ? 1 : 0);
             const write = kind === "delete" && expected ? remove(k, expected) : put(k, value, expected);
-            const done = await store.commit([write]).catch(() => undefined);
+            const done = await store.commit(write).catch(() => undefined);
             expect(done === undefined).toBe(kind === "stale");
-            const [entry] = done ?? [];
-            if (entry && write.value) model.set(k, entry);
-            else if (entry) model.delete(k);
+            if (done && write.value !== undefined) model.set(k, done);
+            else if (done) model.delete(k);
           }
           stop();
           for (const change of changes)

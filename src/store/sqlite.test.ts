@@ -38,7 +38,7 @@ describe("SqliteStore", () => {
 
   it("is readable by its owner only", async () => {
     const store = await openSqliteStore(path);
-    await store.commit([{ key: "x/a", value: () => "1", expected: 0 }]);
+    await store.commit({ key: "x/a", value: "1", expected: 0 });
     for (const file of [path, `${path}-wal`].filter(existsSync)) expect(statSync(file).mode & 0o077).toBe(0);
     await store.close();
   });
@@ -46,7 +46,7 @@ describe("SqliteStore", () => {
   it("is used by one process at a time", async () => {
     const store = await openSqliteStore(path);
     await expect(openSqliteStore(path)).rejects.toThrow("another control plane is using it");
-    await store.commit([{ key: "x/a", value: () => "1", expected: 0 }]);
+    await store.commit({ key: "x/a", value: "1", expected: 0 });
     await store.close();
   });
 
@@ -66,10 +66,10 @@ describe("SqliteStore", () => {
 
   it("commits what waits when it is closed, and refuses what comes later", async () => {
     const store = await openSqliteStore(path);
-    const waiting = store.commit([{ key: "x/a", value: () => "1", expected: 0 }]);
+    const waiting = store.commit({ key: "x/a", value: "1", expected: 0 });
     await store.close();
     await waiting;
-    await expect(store.commit([{ key: "x/b", value: () => "1", expected: 0 }])).rejects.toThrow("closed");
+    await expect(store.commit({ key: "x/b", value: "1", expected: 0 })).rejects.toThrow("closed");
     const again = await openSqliteStore(path);
     expect((await again.get("x/a"))?.value).toBe("1");
     await again.close();
@@ -78,17 +78,9 @@ describe("SqliteStore", () => {
   it("keeps one writer's failure from the others of its group", async () => {
     const store = await openSqliteStore(path);
     const results = await Promise.allSettled([
-      store.commit([{ key: "x/a", value: () => "1", expected: 0 }]),
-      store.commit([
-        {
-          key: "x/b",
-          value: () => {
-            throw new Error("cannot be made");
-          },
-          expected: 0,
-        },
-      ]),
-      store.commit([{ key: "x/c", value: () => "1", expected: 0 }]),
+      store.commit({ key: "x/a", value: "1", expected: 0 }),
+      store.commit({ key: "x/b", value: "1", expected: 9 }),
+      store.commit({ key: "x/c", value: "1", expected: 0 }),
     ]);
     expect(results.map((result) => result.status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
     const { entries, revision } = await store.range("x/");

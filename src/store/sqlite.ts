@@ -27,8 +27,8 @@ const FORMAT = 1;
 const LOCK_WAIT_MS = 1000;
 
 interface Pending {
-  writes: readonly Write[];
-  resolve: (entries: Entry[]) => void;
+  write: Write;
+  resolve: (entry: Entry) => void;
   reject: (error: unknown) => void;
 }
 
@@ -77,7 +77,12 @@ function open(path: string): DatabaseSync {
 
 class SqliteStore implements Store {
   readonly #db: DatabaseSync;
-  readonly #statements: Record<"get" | "put" | "del" | "log" | "meta" | "range" | "since", StatementSync>;
+  readonly #statements: Record<
+    "get" | "put" | "del" | "log" | "meta" | "range" | "since" | "putSince",
+    StatementSync
+  >;
+  /** Nobody cuts a file off. */
+  readonly failed = new Promise<Error>(() => {});
   readonly #watchers = new Set<Watcher>();
   #pending: Pending[] = [];
   #revision: number;
@@ -111,10 +116,17 @@ class SqliteStore implements Store {
       since: this.#db.prepare(
         "SELECT * FROM history WHERE revision > ? AND key >= ? AND key < ? ORDER BY revision",
       ),
+      putSince: this.#db.prepare(
+        "SELECT 1 FROM history WHERE revision > ? AND key >= ? AND key < ? AND type = 'put' LIMIT 1",
+      ),
     };
   }
 
   revision(): number {
+    return this.#revision;
+  }
+
+  async latest(): Promise<number> {
     return this.#revision;
   }
 
@@ -134,10 +146,10 @@ class SqliteStore implements Store {
     return { entries, revision: this.#revision };
   }
 
-  commit(writes: readonly Write[]): Promise<Entry[]> {
+  commit(write: Write): Promise<Entry> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new Error("the store is closed"));
-      if (this.#pending.push({ writes, resolve, reject }) === 1) setImmediate(() => this.#flush());
+      if (this.#pending.push({ write, resolve, reject }) === 1) setImmediate(() => this.#flush());
     });
   }
 
@@ -147,22 +159,17 @@ class SqliteStore implements Store {
     this.#pending = [];
     if (batch.length === 0) return;
     const before = this.#revision;
-    const done: { pending: Pending; entries: Entry[] }[] = [];
+    const done: { pending: Pending; entry: Entry }[] = [];
     const failed: { pending: Pending; error: unknown }[] = [];
     const changes: Change[] = [];
     try {
       this.#db.exec("BEGIN IMMEDIATE");
       for (const pending of batch) {
-        this.#db.exec("SAVEPOINT one");
-        const revision = this.#revision;
-        const count = changes.length;
+        // A write that is refused has changed nothing: checks come first.
         try {
-          done.push({ pending, entries: pending.writes.map((write) => this.#apply(write, changes)) });
-          this.#db.exec("RELEASE one");
+          done.push({ pending, entry: this.#apply(pending.write, changes) });
         } catch (error) {
-          this.#db.exec("ROLLBACK TO one; RELEASE one");
-          this.#revision = revision;
-          changes.length = count;
+          if (!(error instanceof CompareFailed)) throw error;
           failed.push({ pending, error });
         }
       }
@@ -185,7 +192,7 @@ class SqliteStore implements Store {
         watcher.seen = change.revision;
         if (change.key.startsWith(watcher.prefix)) watcher.onChange(change);
       }
-    for (const { pending, entries } of done) pending.resolve(entries);
+    for (const { pending, entry } of done) pending.resolve(entry);
     for (const { pending, error } of failed) pending.reject(error);
   }
 
@@ -194,7 +201,11 @@ class SqliteStore implements Store {
     if ((current?.revision ?? 0) !== write.expected)
       throw new CompareFailed(
         `${write.key}: expected revision ${write.expected}, found ${current?.revision ?? 0}`,
+        this.#revision,
       );
+    for (const { prefix, since } of write.guards ?? [])
+      if (since < this.#compacted || this.#statements.putSince.get(since, prefix, after(prefix)))
+        throw new CompareFailed(`${prefix}: written after revision ${since}`, this.#revision);
     const revision = ++this.#revision;
     const previous = current?.value;
     if (write.value === undefined) {
@@ -204,7 +215,7 @@ class SqliteStore implements Store {
       changes.push({ type: "delete", key: write.key, value, revision });
       return { key: write.key, value, revision };
     }
-    const value = write.value(revision);
+    const { value } = write;
     this.#statements.put.run(write.key, value, revision);
     this.#statements.log.run(revision, "put", write.key, value, previous ?? null);
     changes.push({

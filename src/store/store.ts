@@ -1,11 +1,18 @@
 /**
- * The store contract: a revisioned key-value store with etcd's semantics. Implementations: sqlite.ts (one machine); etcd later.
+ * The store contract: a revisioned key-value store with etcd's semantics. Implementations: sqlite.ts (one machine), etcd.ts (a cluster).
  * One conformance suite (conformance.ts) runs against each.
  *
- *  - One revision counter for the whole store; every committed write raises it by one, and it never goes back, not even after a crash.
- *  - Writes are compare-and-swap on the key's last revision, and durable (fsynced) before their promise resolves.
- *  - Watch delivers every write after a revision exactly once, in order, without gaps.
+ *  - One revision counter for the whole store; every committed write raises it, and it never goes back, not even after a crash.
+ *  - Writes are compare-and-swap on the key's last revision, and durable before their promise resolves: fsynced, by a majority where
+ *    there are several members.
+ *  - A commit that fails with CompareFailed changed nothing. One that fails with OutcomeUnknown may have happened, or may still happen:
+ *    it is never told as a failure or as done.
+ *  - Watch delivers every write after a revision exactly once, in order, without gaps; a writer hears that its write is done only
+ *    after the watches of this process have heard of it.
+ *  - get, range and latest are linearizable: they see every write that was acknowledged before they were called, to whomever.
  *  - History is bounded by compaction: reading before it fails with Compacted, never silently skips.
+ *
+ * Leader election needs nothing more: a lease is an object with a holder and a time, taken by compare-and-swap.
  */
 
 /** Keys are "KIND_PLURAL/namespace/name" or "KIND_PLURAL/name"; values are UTF-8 JSON. */
@@ -26,15 +33,31 @@ export interface Change {
   previous?: string;
 }
 
-export interface Write {
-  key: string;
-  /** New value, or undefined to delete. May depend on the revision it will get: resourceVersion is stored inside the object. */
-  value: ((revision: number) => string) | undefined;
-  /** Revision of the key that the writer has seen; 0: the key must not exist. */
-  expected: number;
+/** Nothing was put under `prefix` after revision `since` (deletions may have happened). */
+export interface Guard {
+  prefix: string;
+  since: number;
 }
 
-export class CompareFailed extends Error {}
+export interface Write {
+  key: string;
+  /** New value, or undefined to delete. */
+  value: string | undefined;
+  /** Revision of the key that the writer has seen; 0: the key must not exist. */
+  expected: number;
+  /** What else must still hold at the commit. */
+  guards?: readonly Guard[];
+}
+
+/** The key was written since, or a guard does not hold; nothing was changed. */
+export class CompareFailed extends Error {
+  /** The store's revision when it found that: who has come so far sees what has changed. */
+  readonly revision: number;
+  constructor(message: string, revision: number) {
+    super(message);
+    this.revision = revision;
+  }
+}
 export class Compacted extends Error {
   readonly oldest: number;
   constructor(oldest: number) {
@@ -42,15 +65,22 @@ export class Compacted extends Error {
     this.oldest = oldest;
   }
 }
+/** No member of the store answered in time; nothing was changed. */
+export class Unavailable extends Error {}
+/** The connection was lost after a write was sent. */
+export class OutcomeUnknown extends Error {}
 
+/** All may throw Unavailable. */
 export interface Store {
-  /** The revision of the last committed write. */
+  /** The newest revision that this process's watches have come to. */
   revision(): number;
+  /** The store's revision now. */
+  latest(): Promise<number>;
   get(key: string): Promise<Entry | undefined>;
   /** All entries whose key starts with `prefix`, sorted by key, as of one revision. */
   range(prefix: string): Promise<{ entries: Entry[]; revision: number }>;
-  /** Atomic: all or none. Each write gets a revision of its own, in order. @throws CompareFailed */
-  commit(writes: readonly Write[]): Promise<Entry[]>;
+  /** @returns what was written, or what was deleted with the revision of the deletion. @throws CompareFailed, OutcomeUnknown */
+  commit(write: Write): Promise<Entry>;
   /**
    * Changes of keys under `prefix` with revision > `after`, as they are committed. The callback is called in order and
    * must not block. @throws Compacted. @returns stop function
@@ -58,5 +88,7 @@ export interface Store {
   watch(prefix: string, after: number, onChange: (change: Change) => void): Promise<() => void>;
   /** Forgets history up to and including `revision`; current values stay. */
   compact(revision: number): Promise<void>;
+  /** Resolves when the store cannot go on (it was cut off for longer than history lasts): start the process again. */
+  readonly failed: Promise<Error>;
   close(): Promise<void>;
 }

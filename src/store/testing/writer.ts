@@ -12,8 +12,7 @@ const writer = async (name: string) => {
   for (let i = 0; ; i++) {
     const key = `x/${name}${i % 3}`;
     const value = `${round}.${i}${"-".repeat(500)}`;
-    const [entry] = await store.commit([{ key, value: () => value, expected: last.get(key) ?? 0 }]);
-    if (!entry) throw new Error("a commit of one write gave no entry");
+    const entry = await store.commit({ key, value, expected: last.get(key) ?? 0 });
     last.set(key, entry.revision);
     // Synchronous, so that what the parent reads is what was acknowledged before the kill.
     writeSync(1, `${key} ${value} ${entry.revision}\n`);

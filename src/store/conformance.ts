@@ -121,14 +121,13 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
     it("tells a watch that begins while another is being told nothing twice", async () => {
       const from = store.revision();
       const inner: number[] = [];
-      let begun = false;
+      let begun: Promise<unknown> | undefined;
       await store.watch("x/", from, () => {
-        if (begun) return;
-        begun = true;
-        void store.watch("x/", from, (change) => inner.push(change.revision));
+        begun ??= store.watch("x/", from, (change) => inner.push(change.revision));
       });
       await Promise.all([store.commit(put("x/a", "1", 0)), store.commit(put("x/b", "1", 0))]);
       await store.commit(put("x/c", "1", 0));
+      await begun;
       expect(inner).toEqual([from + 1, from + 2, from + 3]);
     });
 

@@ -1,0 +1,83 @@
+/** Real etcd members for tests: Debian's, on free ports of this machine, with their data in a temporary folder. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+function freePort(): Promise<number> {
+  return new Promise((done, reject) => {
+    const server = createServer().on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() =>
+        address && typeof address === "object" ? done(address.port) : reject(new Error("no port")),
+      );
+    });
+  });
+}
+
+export interface EtcdCluster {
+  /** host:port for clients, one of each member. */
+  endpoints: string[];
+  /** kill -9. */
+  kill(member: number): Promise<void>;
+  start(member: number): void;
+  /** SIGSTOP: its connections stay open, and it says nothing. */
+  pause(member: number): void;
+  resume(member: number): void;
+  stop(): Promise<void>;
+}
+
+export async function startEtcd(size = 1): Promise<EtcdCluster> {
+  const folder = mkdtempSync(join(tmpdir(), "vireo-etcd-"));
+  const members = await Promise.all(
+    Array.from({ length: size }, async (_, i) => ({
+      name: `m${i}`,
+      client: `127.0.0.1:${await freePort()}`,
+      peer: `127.0.0.1:${await freePort()}`,
+      process: undefined as ChildProcess | undefined,
+    })),
+  );
+  const memberAt = (i: number) => {
+    const member = members[i];
+    if (!member) throw new Error(`no member ${i}`);
+    return member;
+  };
+  const start = (i: number) => {
+    const { name, client, peer } = memberAt(i);
+    memberAt(i).process = spawn(
+      "etcd",
+      [
+        ["--name", name],
+        ["--data-dir", join(folder, name)],
+        ["--listen-client-urls", `http://${client}`],
+        ["--advertise-client-urls", `http://${client}`],
+        ["--listen-peer-urls", `http://${peer}`],
+        ["--initial-advertise-peer-urls", `http://${peer}`],
+        ["--initial-cluster", members.map((m) => `${m.name}=http://${m.peer}`).join(",")],
+        ["--log-level", "error"],
+      ].flat(),
+      { stdio: "ignore" },
+    );
+  };
+  const kill = (i: number) =>
+    new Promise<void>((done) => {
+      const { process } = memberAt(i);
+      if (!process || process.exitCode !== null || process.signalCode !== null) return done();
+      process.once("exit", () => done());
+      process.kill("SIGKILL");
+    });
+  for (const i of members.keys()) start(i);
+  return {
+    endpoints: members.map(({ client }) => client),
+    kill,
+    start,
+    pause: (i) => void memberAt(i).process?.kill("SIGSTOP"),
+    resume: (i) => void memberAt(i).process?.kill("SIGCONT"),
+    async stop() {
+      await Promise.all([...members.keys()].map(kill));
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}

@@ -34,7 +34,7 @@ function readEnrolment(path: string): { ca: string; token: string } {
 
 /** Enrols once; afterwards the kept credentials are used. @throws Error */
 export async function enrol(options: {
-  url: string;
+  url: readonly string[];
   name: string;
   address: string;
   enrolmentFile: string;
@@ -61,7 +61,8 @@ export async function enrol(options: {
     });
     client.close();
     const certificate = isFields(answer) ? answer.certificate : undefined;
-    if (typeof certificate !== "string") throw new Error(`${url} did not answer with a certificate`);
+    if (typeof certificate !== "string")
+      throw new Error(`${url.join(", ")} did not answer with a certificate`);
     // The agent's alone: a QEMU process is lent a copy for the time of a migration (qemu-record.ts, lendCredentials).
     mkdirSync(tlsDirectory, { recursive: true, mode: 0o700 });
     const write = (file: string, text: string) => writeFileSync(at(file), text, { mode: 0o600 });

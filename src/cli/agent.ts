@@ -16,7 +16,8 @@ import { version } from "./server.ts";
 import { stopSignal } from "./stop-signal.ts";
 
 export interface AgentOptions {
-  join: string;
+  /** Addresses of the control planes. */
+  join: readonly string[];
   name: string;
   address: string;
   enrolment: string;

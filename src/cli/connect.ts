@@ -4,6 +4,7 @@ import { parse } from "yaml";
 import type { Client } from "../client/client.ts";
 import { HttpClient } from "../client/http.ts";
 import type { StatePaths } from "./paths.ts";
+import { readRecord, urlsOf } from "./record.ts";
 import { UserError } from "./user-error.ts";
 
 const text = (value: unknown, ...path: (string | number)[]): string | undefined => {
@@ -12,14 +13,17 @@ const text = (value: unknown, ...path: (string | number)[]): string | undefined 
   return typeof at === "string" ? at : undefined;
 };
 
-/** Reads the first cluster and user of the file. @throws UserError when the file is missing or not such a file */
-export function connect(kubeconfig: string): Client {
+/**
+ * Reads the first cluster and user of the file; `urls`: all control planes, where more than that cluster's are known.
+ * @throws UserError when the file is missing or not such a file
+ */
+export function connect(kubeconfig: string, urls?: readonly string[]): Client {
   const config: unknown = parse(readFileSync(kubeconfig, "utf8"));
   const url = text(config, "clusters", 0, "cluster", "server");
   const ca = text(config, "clusters", 0, "cluster", "certificate-authority-data");
   const token = text(config, "users", 0, "user", "token");
   if (!url || !ca || !token) throw new UserError(`${kubeconfig}: not a kubeconfig written by \`vireo up\``);
-  return new HttpClient({ url, ca: Buffer.from(ca, "base64").toString("utf8"), token });
+  return new HttpClient({ url: urls ?? url, ca: Buffer.from(ca, "base64").toString("utf8"), token });
 }
 
 /** The client of the running installation. @throws UserError when nothing is up */
@@ -28,5 +32,6 @@ export function connectTo(paths: StatePaths): Client {
     throw new UserError(
       `no control plane in ${paths.state}; start one with \`vireo up\`, or name its folder with --state`,
     );
-  return connect(paths.kubeconfig);
+  const record = readRecord(paths);
+  return connect(paths.kubeconfig, record && urlsOf(record));
 }

@@ -5,10 +5,11 @@ import { removeNetworking } from "../agent/network.ts";
 import { Dnsmasq } from "../agent/network-dhcp.ts";
 import { QemuHypervisor } from "../agent/qemu-hypervisor.ts";
 import { silentLogger } from "../reconcile/log.ts";
+import { openStore } from "../store/open.ts";
 import { stopDaemon } from "./daemons.ts";
 import { removeDevelopmentNetwork } from "./devnet.ts";
 import type { StatePaths } from "./paths.ts";
-import { readRecord } from "./up.ts";
+import { readRecord } from "./record.ts";
 import { UserError } from "./user-error.ts";
 
 /** How long a guest may take to shut down by itself. */
@@ -25,7 +26,7 @@ export async function down(
   if (process.getuid?.() !== 0) throw new UserError("vireo down needs root. Run it with sudo.");
   if (record) {
     // The reconcilers and agents first: they would start again what is stopped here.
-    await Promise.all([record.controlPlane, ...record.agents].map((daemon) => stopDaemon(daemon)));
+    await Promise.all([...record.controlPlanes, ...record.agents].map((daemon) => stopDaemon(daemon)));
     print("stopped  control plane and agents");
   }
   const hosts = join(paths.state, "hosts");
@@ -40,8 +41,20 @@ export async function down(
     return print(`kept     ${paths.state}; the next \`vireo up\` starts the machines again`);
   }
   refuseOddFolder(paths.state);
+  if (record?.store) {
+    await emptyStore(record.store);
+    print(`emptied  ${record.store}`);
+  }
   rmSync(paths.state, { recursive: true, force: true });
   print(`removed  ${paths.state}`);
+}
+
+/** In a cluster's store everything of this installation, and nothing else, lies under its prefix. */
+async function emptyStore(address: string): Promise<void> {
+  const store = await openStore(address);
+  const { entries } = await store.range("");
+  for (const { key, revision } of entries) await store.commit({ key, value: undefined, expected: revision });
+  await store.close();
 }
 
 /** @returns how many ran */

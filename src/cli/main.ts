@@ -34,11 +34,31 @@ program
     positive,
   )
   .option("-f, --file <file>", "manifest to apply; may be given several times", collect, [])
-  .option("--port <port>", "port of the API server", positive, 6443)
+  .option(
+    "--port <port>",
+    "port of the API server; further control planes take the ones after it",
+    positive,
+    6443,
+  )
+  .option("--store <address>", "etcd://HOST:PORT,…/PREFIX; by default SQLite in the state folder")
+  .option(
+    "--control-planes <n>",
+    "how many control planes to start; more than one needs --store",
+    positive,
+    1,
+  )
   .option("--timeout <seconds>", "how long machines may take until they run", positive, 600)
   .option("--detach", "end when all machines run instead of showing events", false)
   .action(
-    async (options: { hosts?: number; file: string[]; port: number; timeout: number; detach: boolean }) => {
+    async (options: {
+      hosts?: number;
+      file: string[];
+      port: number;
+      store?: string;
+      controlPlanes: number;
+      timeout: number;
+      detach: boolean;
+    }) => {
       const { up } = await import("./up.ts");
       await up(
         paths(),
@@ -46,6 +66,8 @@ program
           ...(options.hosts ? { hosts: options.hosts } : {}),
           files: options.file,
           port: options.port,
+          controlPlanes: options.controlPlanes,
+          ...(options.store ? { store: options.store } : {}),
           timeoutMs: options.timeout * 1000,
           detach: options.detach,
         },
@@ -101,7 +123,13 @@ program
   .command("server")
   .description("run a control plane (up starts it)")
   .requiredOption("--listen <host:port>", "address of the API server")
-  .action(async (options: { listen: string }) => {
+  .option("--store <address>", "etcd://HOST:PORT,…/PREFIX; by default SQLite in the state folder")
+  .option(
+    "--follow",
+    "another control plane of this state folder keeps the kubeconfig and the enrolment file",
+    false,
+  )
+  .action(async (options: { listen: string; store?: string; follow: boolean }) => {
     const { server } = await import("./server.ts");
     await server(paths(), options);
   });
@@ -109,7 +137,7 @@ program
 program
   .command("agent")
   .description("run the agent of this host (up starts it)")
-  .requiredOption("--join <url>", "the API server")
+  .requiredOption("--join <url>", "an API server; may be given several times", collect, [])
   .requiredOption("--name <name>", "name of the host")
   .requiredOption("--address <ip>", "where other hosts reach this one")
   .requiredOption("--enrolment <file>", "token and CA fingerprint, as the control plane wrote them")
@@ -117,7 +145,7 @@ program
   .option("--vxlan-peer <ip>", "VXLAN end that is not a host; may be given several times", collect, [])
   .action(
     async (options: {
-      join: string;
+      join: string[];
       name: string;
       address: string;
       enrolment: string;

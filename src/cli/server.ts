@@ -19,7 +19,7 @@ import { EventRecorder, runEventExpiry } from "../reconcile/events.ts";
 import { runAsLeader } from "../reconcile/leader.ts";
 import { createLogger } from "../reconcile/log.ts";
 import { invalidity } from "../resource/invalid.ts";
-import { openSqliteStore } from "../store/sqlite.ts";
+import { openStore, StoreAddressError } from "../store/open.ts";
 import { CACHE, ROOT, type StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
@@ -32,20 +32,34 @@ export const version = (): string => {
   return typeof value === "object" && value !== null ? String(Reflect.get(value, "version")) : "0.0.0";
 };
 
-/** Runs until SIGTERM. @throws UserError for a wrong address */
-export async function server(paths: StatePaths, options: { listen: string }): Promise<void> {
+/** Runs until SIGTERM, or until the store can go on no more. @throws UserError for a wrong address */
+export async function server(
+  paths: StatePaths,
+  options: { listen: string; store?: string; follow: boolean },
+): Promise<void> {
   const match = /^(.+):(\d+)$/.exec(options.listen);
   if (!match) throw new UserError(`--listen: ${JSON.stringify(options.listen)} is not HOST:PORT`);
   const [, host = "", port = ""] = match;
   const log = createLogger("control-plane");
-  const signal = stopSignal();
+  const stop = new AbortController();
+  const signal = AbortSignal.any([stopSignal(), stop.signal]);
   mkdirSync(paths.state, { recursive: true, mode: 0o755 });
   const pki = await Pki.open(paths.pki);
-  const store = await openSqliteStore(paths.store);
+  const store = await openStore(options.store ?? paths.store).catch((error: unknown) => {
+    throw error instanceof StoreAddressError ? new UserError(error.message) : error;
+  });
   const service = await Operations.open(store, KINDS);
   const api = await startApiServer({ service, pki, host, port: Number(port), log, version: version() });
-  ensureAdminKubeconfig(pki, paths.kubeconfig, api.url);
-  writeEnrolment(pki, join(paths.pki, "enrolment.json"), { url: api.url, ttlMs: ENROLMENT_TTL_MS });
+  if (!options.follow) {
+    ensureAdminKubeconfig(pki, paths.kubeconfig, api.url);
+    writeEnrolment(pki, join(paths.pki, "enrolment.json"), { url: api.url, ttlMs: ENROLMENT_TTL_MS });
+  }
+  void store.failed.then((error) => {
+    // Who started it starts it again; then everything is read anew.
+    log.error("store.failed", { error });
+    process.exitCode = 1;
+    stop.abort();
+  });
   log.info("server.ready", { url: api.url });
   for (const { kind, metadata } of service.invalid)
     log.warn("object.invalid", {

@@ -7,7 +7,7 @@
  * Ctrl-C ends only the watching; everything runs on until `vireo down`. Each step makes only what is missing, so an `up`
  * that was interrupted is finished by the next one.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism, hostname, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Client } from "../client/client.ts";
@@ -18,7 +18,6 @@ import { parseSubnet, reservedOf, vniOf } from "../resource/subnet.ts";
 import { connect } from "./connect.ts";
 import { type Daemon, ensureRunning, isAlive, tailOf } from "./daemons.ts";
 import {
-  type DevelopmentNetwork,
   ensureAccess,
   ensureDevelopmentNetwork,
   gatewayOf,
@@ -28,34 +27,20 @@ import {
 import { applyDocument, type Document, readManifest } from "./manifest.ts";
 import { installationId, type StatePaths } from "./paths.ts";
 import { type DevelopmentHost, developmentHosts } from "./profiles.ts";
+import { readRecord, type UpRecord, urlsOf, writeRecord } from "./record.ts";
 import { table } from "./table.ts";
 import { UserError } from "./user-error.ts";
 import { httpAnswer, isReady, waitForMachines } from "./watch-vms.ts";
-
-/** What an `up` made, kept in up.json for later `up`s and for `down`. */
-export interface UpRecord {
-  port: number;
-  network?: DevelopmentNetwork;
-  controlPlane: Daemon;
-  agents: Daemon[];
-}
 
 export interface UpOptions {
   hosts?: number;
   files: readonly string[];
   port: number;
+  /** etcd://…; SQLite in the state folder without it. */
+  store?: string;
+  controlPlanes: number;
   timeoutMs: number;
   detach: boolean;
-}
-
-export function readRecord(paths: StatePaths): UpRecord | undefined {
-  if (!existsSync(paths.record)) return undefined;
-  // Written by this program alone, in a folder of mode 0700.
-  return JSON.parse(readFileSync(paths.record, "utf8")) as UpRecord;
-}
-
-function writeRecord(paths: StatePaths, record: UpRecord): void {
-  writeFileSync(paths.record, JSON.stringify(record, undefined, 2), { mode: 0o600 });
 }
 
 async function until<T>(
@@ -74,26 +59,30 @@ async function until<T>(
   }
 }
 
-async function startControlPlane(paths: StatePaths, record: UpRecord): Promise<Client> {
-  record.controlPlane = ensureRunning(record.controlPlane);
-  writeRecord(paths, record);
-  return until(
-    "the control plane's start",
-    30_000,
-    async () => {
-      if (!isAlive(record.controlPlane))
-        throw new UserError(
-          `the control plane ended; the end of ${record.controlPlane.log}:\n${tailOf(record.controlPlane)}`,
+/** One after the other: the first makes the certificates that the others use. */
+async function startControlPlanes(paths: StatePaths, record: UpRecord): Promise<Client> {
+  for (const [i, daemon] of record.controlPlanes.entries()) {
+    const started = ensureRunning(daemon);
+    record.controlPlanes[i] = started;
+    writeRecord(paths, record);
+    const url = urlsOf(record)[i] ?? "";
+    await until(
+      `the start of the ${started.name}`,
+      30_000,
+      async () => {
+        if (!isAlive(started))
+          throw new UserError(`the ${started.name} ended; the end of ${started.log}:\n${tailOf(started)}`);
+        if (!existsSync(paths.kubeconfig)) return undefined;
+        const client = connect(paths.kubeconfig, [url]);
+        return client.list(Host).then(
+          () => true,
+          () => undefined,
         );
-      if (!existsSync(paths.kubeconfig)) return undefined;
-      const client = connect(paths.kubeconfig);
-      return client.list(Host).then(
-        () => client,
-        () => undefined,
-      );
-    },
-    () => tailOf(record.controlPlane),
-  );
+      },
+      () => tailOf(started),
+    );
+  }
+  return connect(paths.kubeconfig, urlsOf(record));
 }
 
 /** A new record: names, ports and processes are fixed here, so that a replay uses the same. */
@@ -108,13 +97,13 @@ async function planInstallation(paths: StatePaths, options: UpOptions): Promise<
       )
     : undefined;
   const address = network ? gatewayOf(network) : "127.0.0.1";
+  const ports = Array.from({ length: options.controlPlanes }, (_, i) => options.port + i);
   const log = (name: string) => join(paths.logs, `${name}.log`);
   const agent = (name: string, more: string[], namespace?: string): Daemon => ({
     name: `agent ${name}`,
     args: [
       "agent",
-      "--join",
-      `https://${address}:${options.port}`,
+      ...ports.flatMap((port) => ["--join", `https://${address}:${port}`]),
       "--name",
       name,
       "--state",
@@ -131,11 +120,18 @@ async function planInstallation(paths: StatePaths, options: UpOptions): Promise<
   return {
     port: options.port,
     ...(network ? { network } : {}),
-    controlPlane: {
-      name: "control-plane",
-      args: ["server", "--state", paths.state, "--listen", `${address}:${options.port}`],
-      log: log("control-plane"),
-    },
+    ...(options.store ? { store: options.store } : {}),
+    controlPlanes: ports.map((port, i) => {
+      const name = i === 0 ? "control-plane" : `control-plane-${i + 1}`;
+      const store = options.store ? ["--store", options.store] : [];
+      const follow = i === 0 ? [] : ["--follow"];
+      const listen = `${address}:${port}`;
+      return {
+        name,
+        args: ["server", "--state", paths.state, "--listen", listen, ...store, ...follow],
+        log: log(name),
+      };
+    }),
     agents: network
       ? network.hosts.map((host) =>
           agent(
@@ -195,6 +191,10 @@ export async function up(
 ): Promise<void> {
   if (process.getuid?.() !== 0)
     throw new UserError("vireo up needs root: it makes bridges, taps and namespaces. Run it with sudo.");
+  if (options.controlPlanes > 1 && !options.store)
+    throw new UserError(
+      "--control-planes: several control planes share a store: give it with --store etcd://HOST:PORT (SQLite is for one)",
+    );
   const begin = performance.now();
   const seconds = () => `${((performance.now() - begin) / 1000).toFixed(1)} s`;
   const step = (line: string) => print(`[${seconds().padStart(7)}] ${line}`);
@@ -208,6 +208,10 @@ export async function up(
     throw new UserError(
       `this installation has ${existing.network ? `${existing.network.hosts.length} development hosts` : "this machine as its host"}; run \`vireo down\` before changing --hosts`,
     );
+  if (existing && options.controlPlanes > existing.controlPlanes.length)
+    throw new UserError(
+      `this installation has ${existing.controlPlanes.length} control planes; run \`vireo down\` before changing --control-planes`,
+    );
   const record = existing ?? (await planInstallation(paths, options));
   writeRecord(paths, record);
   if (record.network) {
@@ -216,10 +220,8 @@ export async function up(
     );
     await ensureDevelopmentNetwork(record.network);
   }
-  const client = await startControlPlane(paths, record);
-  step(
-    `API        https://${record.network ? gatewayOf(record.network) : "127.0.0.1"}:${record.port}, kubeconfig ${paths.kubeconfig}`,
-  );
+  const client = await startControlPlanes(paths, record);
+  step(`API        ${urlsOf(record).join(", ")}, kubeconfig ${paths.kubeconfig}`);
   await ensureDefaults(client, paths, machinesSubnetOf(record.network));
   /** Agents that are started now: what the store says of their machines is of before. */
   const startedAt = new Map<string, number>();

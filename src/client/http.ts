@@ -16,8 +16,8 @@ import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } fro
 import { lines } from "./lines.ts";
 
 export interface HttpClientOptions {
-  /** https://host:port of the control plane. */
-  url: string;
+  /** https://host:port of the control plane; of several, one is used until it does not answer, then the next. */
+  url: string | readonly string[];
   /** Certificate of the control plane's CA, PEM. Nothing else is trusted. */
   ca: string;
   /** Bearer token, or a client certificate with its key (PEM). */
@@ -42,18 +42,36 @@ interface Call {
 
 export class HttpClient implements Client {
   readonly #options: HttpClientOptions;
-  readonly #base: URL;
+  readonly #bases: readonly URL[];
+  #current = 0;
+  readonly #watches = new Map<IncomingMessage, URL>();
   readonly #agent: Agent;
 
   constructor(options: HttpClientOptions) {
     this.#options = options;
-    this.#base = new URL(options.url);
-    if (this.#base.protocol !== "https:")
-      throw new Error(`the control plane's address must start with https://, got ${options.url}`);
+    this.#bases = [options.url].flat().map((url) => new URL(url));
+    for (const { protocol, href } of this.#bases)
+      if (protocol !== "https:")
+        throw new Error(`the control plane's address must start with https://, got ${href}`);
     const tls: AgentOptions = { ca: options.ca, minVersion: "TLSv1.2" };
     if (options.cert !== undefined) tls.cert = options.cert;
     if (options.key !== undefined) tls.key = options.key;
     this.#agent = new Agent({ ...tls, keepAlive: true, maxFreeSockets: 16, scheduling: "lifo" });
+  }
+
+  /** The control plane in use. */
+  get #base(): URL {
+    const base = this.#bases[this.#current];
+    if (!base) throw new Error("the client was given no control plane's address");
+    return base;
+  }
+
+  /** The next control plane takes over, unless another request has seen to that already. */
+  #leave(base: URL): void {
+    if (base !== this.#base || this.#bases.length === 1) return;
+    this.#current = (this.#current + 1) % this.#bases.length;
+    // Its watches may be as silent as it is; they go on at the next one.
+    for (const [response, from] of this.#watches) if (from === base) response.destroy();
   }
 
   /** Closes idle connections; running requests and watches end with an error. */
@@ -94,12 +112,17 @@ export class HttpClient implements Client {
           path: `${collectionOf(kind, options.namespace)}${queryOf(query)}`,
           signal,
         },
-        this.#options.timeoutMs ?? 30_000,
+        this.#timeoutMs,
       );
       if (response.statusCode !== 200) throw errorFromAnswer(response.statusCode, await textOf(response));
       // From here on only silence limits it.
       response.socket.setTimeout(this.#options.watchIdleMs ?? 150_000, () => response.destroy());
-      for await (const line of lines(response)) yield watchEventFrom(kind, line);
+      this.#watches.set(response, this.#base);
+      try {
+        for await (const line of lines(response)) yield watchEventFrom(kind, line);
+      } finally {
+        this.#watches.delete(response);
+      }
     } catch (error) {
       if (signal?.aborted) return;
       throw this.#asApiError(error);
@@ -173,36 +196,53 @@ export class HttpClient implements Client {
   }
 
   async #json(call: Call): Promise<unknown> {
-    const timeoutMs = this.#options.timeoutMs ?? 30_000;
+    const timeoutMs = this.#timeoutMs;
     try {
-      const response = await this.#send(call, timeoutMs);
-      const text = await textOf(response);
-      if ((response.statusCode ?? 500) >= 300) throw errorFromAnswer(response.statusCode, text);
-      return JSON.parse(text);
+      for (let tried = 1; ; tried++) {
+        const base = this.#base;
+        const response = await this.#send(call, timeoutMs);
+        const text = await textOf(response);
+        if ((response.statusCode ?? 500) < 300) return JSON.parse(text);
+        const error = errorFromAnswer(response.statusCode, text);
+        // It is cut off from the store, and has done nothing.
+        if (!isApiError(error, "ServiceUnavailable") || tried >= this.#bases.length) throw error;
+        this.#leave(base);
+      }
     } catch (error) {
       if (call.signal?.aborted) throw call.signal.reason;
       throw this.#asApiError(error);
     }
   }
 
+  get #timeoutMs(): number {
+    // Where another one may answer, waiting is worth less.
+    return this.#options.timeoutMs ?? (this.#bases.length > 1 ? 10_000 : 30_000);
+  }
+
   async #send(call: Call, timeoutMs: number): Promise<IncomingMessage> {
     call.signal?.throwIfAborted();
-    try {
-      return await this.#once(call, timeoutMs);
-    } catch (error) {
-      // The server closed the kept-alive connection just as we used it.
-      if (call.method === "GET" && error instanceof ReusedSocketError) return this.#once(call, timeoutMs);
-      throw error;
+    for (let tried = 1; ; tried++) {
+      const base = this.#base;
+      try {
+        return await this.#once(call, timeoutMs);
+      } catch (error) {
+        if (call.signal?.aborted) throw error;
+        // The server closed the kept-alive connection just as we used it.
+        if (call.method === "GET" && error instanceof ReusedSocketError) return this.#once(call, timeoutMs);
+        this.#leave(base);
+        if (tried >= this.#bases.length || !(call.method === "GET" || wasNotSent(error))) throw error;
+      }
     }
   }
 
   #once(call: Call, timeoutMs: number): Promise<IncomingMessage> {
+    const base = this.#base;
     const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
     return new Promise((resolve, reject) => {
       const sent = request({
         agent: this.#agent,
-        host: this.#base.hostname.replace(/^\[|\]$/g, ""),
-        port: this.#base.port || 443,
+        host: base.hostname.replace(/^\[|\]$/g, ""),
+        port: base.port || 443,
         method: call.method,
         path: call.path,
         headers: {
@@ -217,8 +257,7 @@ export class HttpClient implements Client {
       });
       // Covers connecting, too: a host that is down does not answer at all.
       const timer = setTimeout(
-        () =>
-          sent.destroy(new ApiError("Timeout", `no answer from ${this.#base.origin} within ${timeoutMs} ms`)),
+        () => sent.destroy(new ApiError("Timeout", `no answer from ${base.origin} within ${timeoutMs} ms`)),
         timeoutMs,
       );
       sent.on("socket", (socket) => socket.setKeepAlive(true, 30_000));
@@ -250,6 +289,15 @@ export class HttpClient implements Client {
     const why = cause instanceof Error ? cause.message || cause.name : String(cause);
     return new ApiError("ServiceUnavailable", `cannot reach ${this.#base.origin}: ${why}`, {}, { cause });
   }
+}
+
+/** Whether no connection came about: then the request cannot have been done. */
+function wasNotSent(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    "code" in error &&
+    ["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND"].includes(String(error.code))
+  );
 }
 
 class ReusedSocketError extends Error {

@@ -12,7 +12,7 @@ import { connect } from "../../src/cli/connect.ts";
 import type { Daemon } from "../../src/cli/daemons.ts";
 import { ensureRunning, isAlive } from "../../src/cli/daemons.ts";
 import { statePaths } from "../../src/cli/paths.ts";
-import { readRecord } from "../../src/cli/up.ts";
+import { readRecord, urlsOf } from "../../src/cli/record.ts";
 import type { Client } from "../../src/client/client.ts";
 
 export const ROOT = resolve(import.meta.dirname, "../..");
@@ -121,7 +121,17 @@ export class Stack {
   }
 
   get client(): Client {
-    return connect(this.paths.kubeconfig);
+    const record = readRecord(this.paths);
+    return connect(this.paths.kubeconfig, record && urlsOf(record));
+  }
+
+  /** A client of each control plane, which knows no other. */
+  clients(): { url: string; client: Client }[] {
+    const record = readRecord(this.paths);
+    return (record ? urlsOf(record) : []).map((url) => ({
+      url,
+      client: connect(this.paths.kubeconfig, [url]),
+    }));
   }
 
   /** kill -9 of the control plane or of an agent ("agent fast-1"), found by its record; resolves when it is gone. */
@@ -137,15 +147,18 @@ export class Stack {
     const started = ensureRunning(daemon);
     const record = readRecord(this.paths);
     if (!record) throw new Error("nothing is up");
-    if (name === "control-plane") record.controlPlane = started;
-    else record.agents = record.agents.map((agent) => (agent.name === name ? started : agent));
+    const replace = (daemon: Daemon) => (daemon.name === name ? started : daemon);
+    record.controlPlanes = record.controlPlanes.map(replace);
+    record.agents = record.agents.map(replace);
     const { writeFile } = await import("node:fs/promises");
     await writeFile(this.paths.record, JSON.stringify(record));
   }
 
   private daemon(name: string): Daemon {
     const record = readRecord(this.paths);
-    const found = [record?.controlPlane, ...(record?.agents ?? [])].find((daemon) => daemon?.name === name);
+    const found = [...(record?.controlPlanes ?? []), ...(record?.agents ?? [])].find(
+      (daemon) => daemon?.name === name,
+    );
     if (!found) throw new Error(`no daemon ${name}`);
     return found;
   }

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { EtcdClient } from "../etcd-client.ts";
 
 function freePort(): Promise<number> {
   return new Promise((done, reject) => {
@@ -23,6 +24,8 @@ export interface EtcdCluster {
   /** kill -9. */
   kill(member: number): Promise<void>;
   start(member: number): void;
+  /** Resolves when the member has come up to the others: it answers a linearizable read by itself. */
+  healthy(member: number): Promise<void>;
   /** SIGSTOP: its connections stay open, and it says nothing. */
   pause(member: number): void;
   resume(member: number): void;
@@ -73,6 +76,10 @@ export async function startEtcd(size = 1): Promise<EtcdCluster> {
     endpoints: members.map(({ client }) => client),
     kill,
     start,
+    async healthy(i) {
+      const client = new EtcdClient({ endpoints: [memberAt(i).client] });
+      await client.read("Range", { key: Buffer.from("x") }).finally(() => client.close());
+    },
     pause: (i) => void memberAt(i).process?.kill("SIGSTOP"),
     resume: (i) => void memberAt(i).process?.kill("SIGCONT"),
     async stop() {

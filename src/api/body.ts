@@ -4,6 +4,7 @@ import { parseAllDocuments } from "yaml";
 import { ApiError } from "../resource/errors.ts";
 import { duplicateKeys, isTooDeep, MAX_DEPTH, parseJson } from "./json.ts";
 import { decodeKubernetesProtobuf } from "./kubernetes-protobuf.ts";
+import { APPLY_TYPE } from "./served.ts";
 
 /** Kubernetes' own limit. */
 export const MAX_BODY = 3 * 2 ** 20;
@@ -61,6 +62,12 @@ export function decodeBody(bytes: Buffer, type: string): Body {
     const value = decodeKubernetesProtobuf(bytes);
     if (value) return { value, duplicates: [] };
   }
+  // kubectl sends JSON under the name of apply's YAML.
+  if (type === APPLY_TYPE)
+    return decodeBody(
+      bytes,
+      bytes.subarray(0, 64).toString().trimStart().startsWith("{") ? "application/json" : "application/yaml",
+    );
   const isYaml = type === "application/yaml" || type === "application/x-yaml" || type === "text/yaml";
   if (!isYaml && type !== "*/*" && !/^application\/([a-z.-]+\+)?json$/.test(type))
     throw unsupportedType(["application/json", "application/yaml"]);

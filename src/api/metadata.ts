@@ -20,12 +20,15 @@ export const METADATA_SCHEMA: Schema = {
     deletionGracePeriodSeconds: { type: "integer", nullable: true },
     labels: { ...strings, nullable: true },
     annotations: { ...strings, nullable: true },
-    finalizers: { type: "array", items: string, nullable: true },
+    finalizers: { type: "array", items: string, nullable: true, "x-kubernetes-list-type": "set" },
     ownerReferences: {
       type: "array",
       nullable: true,
+      "x-kubernetes-list-type": "map",
+      "x-kubernetes-list-map-keys": ["uid"],
       items: {
         type: "object",
+        "x-kubernetes-map-type": "atomic",
         required: ["apiVersion", "kind", "name", "uid"],
         properties: {
           apiVersion: string,
@@ -40,7 +43,18 @@ export const METADATA_SCHEMA: Schema = {
     managedFields: {
       type: "array",
       nullable: true,
-      items: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+      items: {
+        type: "object",
+        properties: {
+          manager: { ...string, maxLength: 128 },
+          operation: string,
+          apiVersion: string,
+          time: { ...string, nullable: true },
+          fieldsType: string,
+          fieldsV1: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+          subresource: string,
+        },
+      },
     },
   },
 };

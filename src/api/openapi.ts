@@ -30,13 +30,14 @@ const QUERY: Record<Action, readonly string[]> = {
   get: [],
   post: ["dryRun", "fieldManager", "fieldValidation"],
   put: ["dryRun", "fieldManager", "fieldValidation"],
-  patch: ["dryRun", "fieldManager", "fieldValidation"],
+  patch: ["dryRun", "fieldManager", "fieldValidation", "force"],
   delete: ["dryRun", "propagationPolicy", "gracePeriodSeconds"],
   deletecollection: ["dryRun", "propagationPolicy", "labelSelector", "fieldSelector"],
 };
 const TYPE_OF_QUERY: Record<string, string> = {
   limit: "integer",
   watch: "boolean",
+  force: "boolean",
   allowWatchBookmarks: "boolean",
   sendInitialEvents: "boolean",
   timeoutSeconds: "integer",

@@ -76,7 +76,15 @@ describe("create", () => {
       { user, fieldValidation: "Strict" },
     );
     expect(Object.keys(object.metadata).sort()).toEqual(
-      ["creationTimestamp", "generation", "name", "namespace", "resourceVersion", "uid"].sort(),
+      [
+        "creationTimestamp",
+        "generation",
+        "managedFields",
+        "name",
+        "namespace",
+        "resourceVersion",
+        "uid",
+      ].sort(),
     );
   });
 

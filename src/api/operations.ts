@@ -9,6 +9,13 @@ import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
 import { CompareFailed, OutcomeUnknown, type Store, Unavailable, type Write } from "../store/store.ts";
 import { Cache, type Cached, keyFor } from "./cache.ts";
+import {
+  applyConfig,
+  decodeConfig,
+  type ManagedFields,
+  recordWrite,
+  setManagedFields,
+} from "./fields/record.ts";
 import { FOREGROUND, GarbageCollector, PROPAGATION_FINALIZERS } from "./garbage.ts";
 import { modified, overwrite, preconditionFailed, settleNamespace } from "./overwrite.ts";
 import { jsonPatch, mergePatch } from "./patch.ts";
@@ -18,6 +25,7 @@ import type {
   DeleteRequest,
   ListRequest,
   ListResult,
+  Patch,
   Service,
   ServiceEvent,
   WatchRequest,
@@ -133,6 +141,19 @@ export class Operations implements Service {
   ): Promise<Written> {
     const warnings: string[] = [];
     const object = decode(kind, body, options, warnings);
+    const { managedFields } = object.metadata;
+    const managed = () => recordWrite(kind, undefined, object, managedFields, options, this.#now());
+    return { object: await this.#create(kind, namespace, object, options, managed), warnings, created: true };
+  }
+
+  /** `managed`: the managedFields of the object when all else of it is settled. */
+  async #create(
+    kind: Kind,
+    namespace: string | undefined,
+    object: Resource,
+    options: WriteOptions,
+    managed: () => ManagedFields,
+  ): Promise<Resource> {
     const { metadata } = object;
     if (metadata.resourceVersion)
       throw new ApiError(
@@ -162,12 +183,13 @@ export class Operations implements Service {
         if (!generate || attempt >= GENERATED_NAMES) throw exists();
       }
       finish(kind, object, undefined, this.#turns.lookup);
+      setManagedFields(object, managed());
       if (options.dryRun) return { done: () => object };
       return this.#put(kind, key, object, 0);
     };
     const made = await this.#again(kind, metadata.name, prepare);
     if (!options.dryRun && metadata.ownerReferences?.length) await this.#settleOwners(kind, made);
-    return { object: made, warnings, created: true };
+    return made;
   }
 
   async update(
@@ -188,7 +210,8 @@ export class Operations implements Service {
         },
       ]);
     await this.#catchUp(next.metadata.resourceVersion);
-    const object = await this.#change(kind, namespace, name, () => structuredClone(next), options);
+    const make = () => ({ object: structuredClone(next) });
+    const object = await this.#change(kind, namespace, name, make, options);
     return { object, warnings, created: false };
   }
 
@@ -196,17 +219,51 @@ export class Operations implements Service {
     kind: Kind,
     namespace: string | undefined,
     name: string,
-    patch: { type: "merge" | "json"; body: unknown },
+    patch: Patch,
     options: WriteOptions,
   ): Promise<Written> {
+    if (patch.type === "apply") return this.#apply(kind, namespace, name, patch, options);
     let warnings: string[] = [];
     const apply = patch.type === "merge" ? mergePatch : jsonPatch;
     const make = (current: Resource) => {
       warnings = [];
-      return decode(kind, apply(current, patch.body), options, warnings);
+      return { object: decode(kind, apply(current, patch.body), options, warnings) };
     };
     const object = await this.#change(kind, namespace, name, make, options);
     return { object, warnings, created: false };
+  }
+
+  /** Server-side apply: makes the object when there is none. */
+  async #apply(
+    kind: Kind,
+    namespace: string | undefined,
+    name: string,
+    { body, force, mayCreate }: Extract<Patch, { type: "apply" }>,
+    options: WriteOptions,
+  ): Promise<Written> {
+    const warnings: string[] = [];
+    const config = decodeConfig(kind, namespace, name, body, options, warnings);
+    const apply = (live: Resource | undefined) =>
+      applyConfig(kind, live, config, { ...options, force }, this.#now());
+    for (let attempt = 0; ; attempt++)
+      try {
+        const object = await this.#change(kind, namespace, name, apply, options);
+        return { object, warnings, created: false };
+      } catch (error) {
+        if (!isApiError(error, "NotFound") || options.subresource) throw error;
+        if (!mayCreate)
+          throw new ApiError("Forbidden", `${error.message}, and ${options.user.name} may not create it`);
+        const { uid } = config.metadata;
+        if (uid) throw preconditionFailed(kind, name, "UID", uid, undefined);
+        const { object, managedFields } = apply(undefined);
+        try {
+          const made = await this.#create(kind, namespace, object, options, () => managedFields);
+          return { object: made, warnings, created: true };
+        } catch (lost) {
+          // Somebody else made it in between: then it is one to change.
+          if (!isApiError(lost, "AlreadyExists") || attempt >= ATTEMPTS) throw lost;
+        }
+      }
   }
 
   async delete(
@@ -268,14 +325,18 @@ export class Operations implements Service {
     kind: Kind,
     namespace: string | undefined,
     name: string,
-    make: (current: Resource) => Resource,
+    make: (current: Resource) => { object: Resource; managedFields?: ManagedFields },
     options: WriteOptions,
   ): Promise<Resource> {
     let removed = false;
     const prepare = (): Prepared<Resource> => {
       const current = this.#current(kind, namespace, name);
       const { object: old, key, revision } = current;
-      const next = overwrite(kind, old, make(old), options.subresource, this.#turns.lookup);
+      const made = make(old);
+      const { managedFields: sent } = made.object.metadata;
+      const next = overwrite(kind, old, made.object, options.subresource, this.#turns.lookup);
+      const managed = made.managedFields ?? recordWrite(kind, old, next, sent, options, this.#now());
+      setManagedFields(next, managed);
       removed = false;
       if (isDeepStrictEqual(next, old) || options.dryRun) return { done: () => next };
       removed = next.metadata.deletionTimestamp !== undefined && !next.metadata.finalizers?.length;

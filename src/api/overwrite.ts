@@ -27,6 +27,12 @@ export function preconditionFailed(
   );
 }
 
+export const nameMismatch = (given: string, name: string) =>
+  new ApiError(
+    "BadRequest",
+    `metadata.name: the name of the object (${given}) is not the name on the URL (${name})`,
+  );
+
 /** Puts the object into the namespace of the request; objects of cluster-wide kinds have none. */
 export function settleNamespace(kind: Kind, namespace: string | undefined, { metadata }: Resource): void {
   if (!kind.namespaced) {
@@ -54,11 +60,7 @@ export function overwrite(
 ): Resource {
   const given = next.metadata;
   const { name, namespace } = old.metadata;
-  if (given.name !== name)
-    throw new ApiError(
-      "BadRequest",
-      `metadata.name: the name of the object (${given.name}) is not the name on the URL (${name})`,
-    );
+  if (given.name !== name) throw nameMismatch(given.name, name);
   settleNamespace(kind, namespace, next);
   if (given.uid && given.uid !== old.metadata.uid)
     throw preconditionFailed(kind, name, "UID", given.uid, old.metadata.uid);
@@ -85,7 +87,8 @@ function withoutStatus(kind: Kind, old: Resource, next: Resource): Resource {
     if (value === undefined) Reflect.deleteProperty(next.metadata, field);
     else Reflect.set(next.metadata, field, value);
   }
-  delete next.metadata.managedFields;
+  if (old.metadata.managedFields) next.metadata.managedFields = old.metadata.managedFields;
+  else delete next.metadata.managedFields;
   if (kind.hasStatus) next.status = structuredClone(old.status);
   return next;
 }

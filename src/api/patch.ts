@@ -11,7 +11,7 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Sets without touching prototypes: `__proto__` becomes an ordinary key, which validation then drops as unknown. */
-function set(target: Record<string, unknown>, key: string, value: unknown): void {
+export function set(target: Record<string, unknown>, key: string, value: unknown): void {
   Object.defineProperty(target, key, { value, enumerable: true, configurable: true, writable: true });
 }
 

@@ -17,7 +17,7 @@ import { negotiate } from "./media.ts";
 import { includeOf, listBytes, sendList, sendObject, sendWritten } from "./resource-answers.ts";
 import { answerReview } from "./reviews.ts";
 import { findTarget, type Target, verbOf } from "./route.ts";
-import { PATCH_TYPES, type Served } from "./served.ts";
+import { APPLY_TYPE, PATCH_TYPES, type Served } from "./served.ts";
 import type { DeleteRequest, Selection, Service, WriteOptions } from "./service.ts";
 import { REVIEWS } from "./synthetic.ts";
 import { WatchStream } from "./watch-stream.ts";
@@ -186,12 +186,15 @@ function writeOptions({ exchange, target }: Call, duplicates: readonly string[] 
       "BadRequest",
       `fieldValidation: must be Strict, Warn or Ignore, not ${JSON.stringify(fieldValidation)}`,
     );
+  const fieldManager = query.get("fieldManager") ?? "";
+  if (fieldManager.length > 128 || !/^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$/u.test(fieldManager))
+    throw new ApiError("Invalid", "fieldManager: Invalid value: must be at most 128 printable characters");
   return {
     user: exchange.user,
     dryRun: isDryRun(query.getAll("dryRun")),
     fieldValidation,
     fieldManager:
-      query.get("fieldManager") || (request.headers["user-agent"] ?? "unknown").split("/")[0] || "unknown",
+      fieldManager || (request.headers["user-agent"] ?? "").split("/")[0]?.slice(0, 128) || "unknown",
     ...(target.subresource === "status" ? { subresource: "status" } : {}),
     ...(duplicates.length ? { duplicateFields: duplicates } : {}),
   };
@@ -251,6 +254,9 @@ async function patch(call: Call): Promise<void> {
   const { exchange, context, kind, target } = call;
   const contentType = typeOfBody(exchange.request);
   if (!PATCH_TYPES.includes(contentType)) throw unsupportedType(PATCH_TYPES);
+  if (contentType === APPLY_TYPE) return apply(call);
+  if (flag(exchange.query.get("force")))
+    throw wrongOption("force: Forbidden: may not be specified for non-apply patch");
   const type = contentType.startsWith("application/json-patch") ? "json" : "merge";
   const own = await ownInstance(call);
   const body = await bodyOf(exchange);
@@ -267,6 +273,34 @@ async function patch(call: Call): Promise<void> {
       target.namespace,
       call.name,
       { type, body: body.value },
+      writeOptions(call, body.duplicates),
+    ),
+  );
+}
+
+const wrongOption = (what: string) =>
+  new ApiError("Invalid", `PatchOptions.meta.k8s.io "" is invalid: ${what}`);
+
+/** Server-side apply. */
+async function apply(call: Call): Promise<void> {
+  const { exchange, context, kind, target, attributes } = call;
+  if (!exchange.query.get("fieldManager"))
+    throw wrongOption("fieldManager: Required value: is required for apply patch");
+  const own = await ownInstance(call);
+  if (own && target.subresource !== "status")
+    forbid(exchange.user, attributes, "hosts may apply only the status of an instance");
+  const body = await bodyOf(exchange);
+  // Where there is no such object it is made, which takes a permission of its own.
+  const create = authorize(exchange.user, { ...attributes, verb: "create" });
+  const mayCreate = create.allowed && create.onlyInstancesOf === undefined;
+  const force = flag(exchange.query.get("force"));
+  await sendWritten(
+    call,
+    await context.service.patch(
+      kind,
+      target.namespace,
+      call.name,
+      { type: "apply", body: body.value, force, mayCreate },
       writeOptions(call, body.duplicates),
     ),
   );

@@ -68,6 +68,11 @@ export interface DeleteRequest {
   propagation?: "Background" | "Foreground" | "Orphan";
 }
 
+/** apply: server-side apply; `force` takes over what others have set, `mayCreate` says whether it may make the object. */
+export type Patch =
+  | { type: "merge" | "json"; body: unknown }
+  | { type: "apply"; body: unknown; force: boolean; mayCreate: boolean };
+
 /** All throw ApiError. Objects returned are shared and must not be changed. */
 export interface Service {
   readonly kinds: readonly Kind[];
@@ -88,7 +93,7 @@ export interface Service {
     kind: Kind,
     namespace: string | undefined,
     name: string,
-    patch: { type: "merge" | "json"; body: unknown },
+    patch: Patch,
     options: WriteOptions,
   ): Promise<Written>;
   /** The object when it stays because of finalizers (gone: false) or as it was at the end (gone: true). */

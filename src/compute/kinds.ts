@@ -44,7 +44,17 @@
  * instance deletes the VM's folder of volumes before it removes the instance's finalizer, when instance.spec.destroyVolumes is set).
  */
 import { Type } from "typebox";
-import { Conditions, defineKind, Name, type ObjectOf, Quantity, Words } from "../resource/kind.ts";
+import {
+  AS_ONE,
+  AS_SET,
+  Conditions,
+  defineKind,
+  keyedBy,
+  Name,
+  type ObjectOf,
+  Quantity,
+  Words,
+} from "../resource/kind.ts";
 
 const MiB = 2 ** 20;
 
@@ -87,7 +97,7 @@ const Readiness = Type.Object(
 const Guest = Type.Object(
   {
     hostname: Type.Optional(Name("Host name inside the guest; the VM's name by default.")),
-    sshAuthorizedKeys: Type.Optional(Type.Array(Type.String({ pattern: "^(ssh|ecdsa|sk)-" }))),
+    sshAuthorizedKeys: Type.Optional(Type.Array(Type.String({ pattern: "^(ssh|ecdsa|sk)-" }), AS_SET)),
     userData: Type.Optional(
       Type.String({ maxLength: 65536, description: "cloud-init user-data that replaces the generated one." }),
     ),
@@ -180,7 +190,10 @@ export const VirtualMachine = defineKind({
     host: Type.Optional(Type.String({ description: "The host it runs on." })),
     why: Type.Optional(Type.String({ description: "Why it is on this host, in one line." })),
     interfaces: Type.Optional(
-      Type.Array(NetworkInterface, { description: "MAC and address of each interface; kept for life." }),
+      Type.Array(NetworkInterface, {
+        description: "MAC and address of each interface; kept for life.",
+        ...keyedBy("network"),
+      }),
     ),
     addresses: Type.Optional(
       Type.Array(Type.String(), { description: "Addresses that the running guest has been seen to use." }),
@@ -334,53 +347,56 @@ export const Migration = defineKind({
 export type Migration = ObjectOf<typeof Migration>;
 
 /** What a host is made of: the agent measures it, or a development host declares it (source says which). */
-const Facts = Type.Object({
-  source: Words(["measured", "declared"], {
-    description: "declared: a profile given to a development host, not the real hardware.",
-  }),
-  cpu: Type.Object({
-    model: Type.String(),
-    sockets: Type.Integer(),
-    cores: Type.Integer({ description: "Physical cores in all." }),
-    threads: Type.Integer({ description: "Logical CPUs in all." }),
-    mhz: Type.Integer({ description: "Clock in MHz; 0 when it cannot be read." }),
-  }),
-  memory: Type.Object({
-    totalBytes: Type.Integer(),
-    modules: Type.Array(
+const Facts = Type.Object(
+  {
+    source: Words(["measured", "declared"], {
+      description: "declared: a profile given to a development host, not the real hardware.",
+    }),
+    cpu: Type.Object({
+      model: Type.String(),
+      sockets: Type.Integer(),
+      cores: Type.Integer({ description: "Physical cores in all." }),
+      threads: Type.Integer({ description: "Logical CPUs in all." }),
+      mhz: Type.Integer({ description: "Clock in MHz; 0 when it cannot be read." }),
+    }),
+    memory: Type.Object({
+      totalBytes: Type.Integer(),
+      modules: Type.Array(
+        Type.Object({
+          locator: Type.String(),
+          sizeBytes: Type.Integer(),
+          type: Type.String(),
+          speedMTs: Type.Integer({ description: "0 when unknown." }),
+        }),
+      ),
+    }),
+    disks: Type.Array(
       Type.Object({
-        locator: Type.String(),
+        name: Type.String(),
         sizeBytes: Type.Integer(),
-        type: Type.String(),
-        speedMTs: Type.Integer({ description: "0 when unknown." }),
+        kind: Words(["ssd", "hdd", "unknown"]),
+        model: Type.String(),
       }),
     ),
-  }),
-  disks: Type.Array(
-    Type.Object({
-      name: Type.String(),
-      sizeBytes: Type.Integer(),
-      kind: Words(["ssd", "hdd", "unknown"]),
-      model: Type.String(),
+    links: Type.Array(
+      Type.Object({
+        name: Type.String(),
+        mac: Type.String(),
+        mbps: Type.Integer({ description: "0 when unknown." }),
+        up: Type.Boolean(),
+      }),
+    ),
+    power: Type.Optional(Type.Object({ idleWatts: Type.Number(), maxWatts: Type.Number() })),
+    qemu: Type.Object({
+      version: Type.String(),
+      accelerator: Words(["kvm", "tcg"]),
+      reason: Type.String({ description: "Why this accelerator: the result of the timed execution probe." }),
     }),
-  ),
-  links: Type.Array(
-    Type.Object({
-      name: Type.String(),
-      mac: Type.String(),
-      mbps: Type.Integer({ description: "0 when unknown." }),
-      up: Type.Boolean(),
-    }),
-  ),
-  power: Type.Optional(Type.Object({ idleWatts: Type.Number(), maxWatts: Type.Number() })),
-  qemu: Type.Object({
-    version: Type.String(),
-    accelerator: Words(["kvm", "tcg"]),
-    reason: Type.String({ description: "Why this accelerator: the result of the timed execution probe." }),
-  }),
-  kernel: Type.String(),
-  bootId: Type.String(),
-});
+    kernel: Type.String(),
+    bootId: Type.String(),
+  },
+  AS_ONE,
+);
 
 export const Host = defineKind({
   kind: "Host",

@@ -1,6 +1,6 @@
 /** The director's kinds: Policy (what users want) and Plan (what the director means to do about it, and why). */
 import { Type } from "typebox";
-import { Conditions, defineKind, Name, type ObjectOf, Words } from "../resource/kind.ts";
+import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, Words } from "../resource/kind.ts";
 
 /** Host attributes that rules may name; see attributes.ts for how each is read from a Host. */
 export const ATTRIBUTES = [
@@ -31,7 +31,7 @@ const Selector = Type.Object(
       ),
     ),
   },
-  { description: "Chooses machines by their labels; empty chooses all of the namespace." },
+  { description: "Chooses machines by their labels; empty chooses all of the namespace.", ...AS_ONE },
 );
 
 const Rule = Type.Object({

@@ -1,6 +1,6 @@
 /** The Image kind: a bootable disk that machines' system disks are linked overlays of. */
 import { Type } from "typebox";
-import { Conditions, defineKind, Name, type ObjectOf, Words } from "../resource/kind.ts";
+import { AS_SET, Conditions, defineKind, keyedBy, Name, type ObjectOf, Words } from "../resource/kind.ts";
 
 const File = Type.String({
   pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -15,6 +15,7 @@ const Recipe = Type.Object(
     packages: Type.Array(Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$" }), {
       maxItems: 200,
       uniqueItems: true,
+      ...AS_SET,
       description: "Debian packages, by name. Slim images unpack them: maintainer scripts do not run.",
     }),
     services: Type.Optional(
@@ -27,7 +28,7 @@ const Recipe = Type.Object(
             description: "Run in the foreground by init and started again when it ends.",
           }),
         }),
-        { description: "What init keeps running." },
+        { description: "What init keeps running.", ...keyedBy("name") },
       ),
     ),
     files: Type.Optional(
@@ -39,6 +40,7 @@ const Recipe = Type.Object(
             Type.String({ pattern: "^0[0-7]{3}$", description: 'File mode, "0644" by default.' }),
           ),
         }),
+        keyedBy("path"),
       ),
     ),
     diskMiB: Type.Optional(

@@ -124,6 +124,16 @@ export function Words<const W extends readonly string[]>(
   return Type.Unsafe<W[number]>({ type: "string", enum: [...words], ...options });
 }
 
+/** Options of a list whose items are told apart by these fields: each item has an owner of its own. */
+export const keyedBy = (...keys: string[]) => ({
+  "x-kubernetes-list-type": "map",
+  "x-kubernetes-list-map-keys": keys,
+});
+/** Options of a list without an order in which no item is twice: each item has an owner of its own. */
+export const AS_SET = { "x-kubernetes-list-type": "set" };
+/** Options of an object that is written as a whole, by one: nobody owns a part of it. */
+export const AS_ONE = { "x-kubernetes-map-type": "atomic" };
+
 export const ConditionSchema = Type.Object({
   type: Type.String(),
   status: Words(["True", "False", "Unknown"]),
@@ -135,8 +145,7 @@ export const ConditionSchema = Type.Object({
 
 export const Conditions = Type.Array(ConditionSchema, {
   description: "Latest observations of the object's state.",
-  "x-kubernetes-list-type": "map",
-  "x-kubernetes-list-map-keys": ["type"],
+  ...keyedBy("type"),
 });
 
 /** Adds a kind's rules (its room's checks.ts) to it, and forgets the precise type: how src/kinds.ts makes the registry. */

@@ -29,6 +29,11 @@ export interface Schema {
   nullable?: boolean;
   "x-vireo-quantity"?: { minimum?: number; maximum?: number };
   "x-kubernetes-preserve-unknown-fields"?: boolean;
+  /** How a list is divided among those who write it: items by keys, items by value, or (the default) not at all. */
+  "x-kubernetes-list-type"?: "map" | "set" | "atomic";
+  "x-kubernetes-list-map-keys"?: readonly string[];
+  /** atomic: an object or map that is owned as a whole. */
+  "x-kubernetes-map-type"?: "granular" | "atomic";
 }
 
 type Fields = Record<string, unknown>;
@@ -44,6 +49,13 @@ function valuesOf(schema: Schema): Schema | undefined {
 
 const own = (schema: Schema, key: string): Schema | undefined =>
   schema.properties && Object.hasOwn(schema.properties, key) ? schema.properties[key] : undefined;
+
+/** The schema of a field of an object or map; undefined when it knows none such. */
+export const childOf = (schema: Schema, field: string): Schema | undefined =>
+  own(schema, field) ?? valuesOf(schema);
+
+/** Whether the schema names this field, in contrast to the keys of a map. */
+export const isNamed = (schema: Schema, field: string): boolean => own(schema, field) !== undefined;
 
 const join = (path: string, key: string) => (path ? `${path}.${key}` : key);
 
@@ -109,6 +121,21 @@ function shown(value: unknown): string {
   return text.length > 100 ? `${text.slice(0, 100)}…` : text;
 }
 
+/** Items of a list that are there already, by the whole of them or by their keys. */
+function duplicates(list: readonly unknown[], schema: Schema, path: string): Cause[] {
+  const type = schema["x-kubernetes-list-type"];
+  const keys = type === "map" ? schema["x-kubernetes-list-map-keys"] : undefined;
+  if (!keys && type !== "set" && !schema.uniqueItems) return [];
+  const identity = (item: unknown): unknown =>
+    keys ? Object.fromEntries(keys.map((key) => [key, isFields(item) ? item[key] : undefined])) : item;
+  const seen = list.map(identity);
+  return seen.flatMap((id, i) =>
+    seen.findIndex((other) => isDeepStrictEqual(other, id)) < i
+      ? [{ field: `${path}[${i}]`, reason: "FieldValueDuplicate", message: `Duplicate value: ${shown(id)}` }]
+      : [],
+  );
+}
+
 /** @returns everything that is wrong, with the path of each field */
 export function validate(value: unknown, schema: Schema, path = ""): Cause[] {
   if (value === null && schema.nullable) return [];
@@ -170,13 +197,8 @@ export function validate(value: unknown, schema: Schema, path = ""): Cause[] {
     const { items } = schema;
     for (const [i, item] of value.entries()) {
       if (items) causes.push(...validate(item, items, `${path}[${i}]`));
-      if (schema.uniqueItems && value.findIndex((other) => isDeepStrictEqual(other, item)) < i)
-        causes.push({
-          field: `${path}[${i}]`,
-          reason: "FieldValueDuplicate",
-          message: `Duplicate value: ${shown(item)}`,
-        });
     }
+    causes.push(...duplicates(value, schema, path));
   }
   if (isFields(value)) {
     for (const key of schema.required ?? [])

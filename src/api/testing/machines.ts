@@ -5,7 +5,17 @@ import { join } from "node:path";
 import { Type } from "typebox";
 import { Lease } from "../../reconcile/kinds.ts";
 import { ApiError } from "../../resource/errors.ts";
-import { defineKind, type Kind, type ObjectOf, Quantity, register, Words } from "../../resource/kind.ts";
+import {
+  AS_SET,
+  Conditions,
+  defineKind,
+  type Kind,
+  keyedBy,
+  type ObjectOf,
+  Quantity,
+  register,
+  Words,
+} from "../../resource/kind.ts";
 import type { ObjectMeta } from "../../resource/object.ts";
 import { openSqliteStore } from "../../store/sqlite.ts";
 import type { Store } from "../../store/store.ts";
@@ -20,8 +30,12 @@ export const Machine = defineKind({
   spec: Type.Object({
     memory: Quantity({ description: "Memory.", minimum: 2 ** 20, maximum: 2 ** 40 }),
     mode: Words(["a", "b"], { default: "a" }),
+    disks: Type.Optional(
+      Type.Array(Type.Object({ name: Type.String(), size: Type.Optional(Type.Integer()) }), keyedBy("name")),
+    ),
+    tags: Type.Optional(Type.Array(Type.String(), AS_SET)),
   }),
-  status: Type.Object({ phase: Type.Optional(Type.String()) }),
+  status: Type.Object({ phase: Type.Optional(Type.String()), conditions: Type.Optional(Conditions) }),
   columns: [],
   selectableFields: ["status.phase"],
 });

@@ -164,6 +164,22 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
       await expect(store.watch("x/", revision - 3, () => {})).rejects.toBeInstanceOf(Compacted);
     });
 
+    it("goes on after a revision that it is given, for ever", async () => {
+      const high = store.revision() + 1_000_000;
+      await store.continueAfter(high);
+      const a = await store.commit(put("x/a", "1", 0));
+      expect(a.revision).toBeGreaterThan(high);
+      store = await under.reopen();
+      expect(store.revision()).toBeGreaterThanOrEqual(a.revision);
+      expect(await store.get("x/a")).toEqual(a);
+      const { changes } = await record("x/", store.revision());
+      const since = { prefix: "x/", since: a.revision };
+      const b = await store.commit({ ...put("x/a", "2", a.revision), guards: [since] });
+      expect(changes).toEqual([{ type: "put", key: "x/a", value: "2", previous: "1", revision: b.revision }]);
+      await store.compact(b.revision);
+      await expect(store.watch("x/", a.revision, () => {})).rejects.toBeInstanceOf(Compacted);
+    });
+
     it("agrees with a plain map, whatever is written", async () => {
       const key = fc.constantFrom("m/a", "m/b", "m/c");
       const step = fc.record({ key, kind: fc.constantFrom("put", "delete", "stale"), value: fc.string() });

@@ -14,6 +14,7 @@ import { EtcdClient, type EtcdOptions, isServiceError } from "./etcd-client.ts";
 import { WatchLoop } from "./etcd-watch.ts";
 import {
   type Change,
+  Compacted,
   CompareFailed,
   type Entry,
   type Guard,
@@ -40,6 +41,8 @@ interface Watcher {
 class EtcdStore implements Store {
   readonly #client: EtcdClient;
   readonly #root: string;
+  /** What is added to etcd's revisions: after a restore ours go on where those of the backup were, which etcd's cannot. */
+  #offset: number;
   readonly #watchers = new Set<Watcher>();
   readonly #loop: WatchLoop;
   readonly #waiting = new Set<{ revision: number; tell: () => void }>();
@@ -50,15 +53,16 @@ class EtcdStore implements Store {
   #next: Promise<number> | undefined;
   readonly failed: Promise<Error>;
 
-  constructor(client: EtcdClient, root: string, revision: number) {
+  constructor(client: EtcdClient, root: string, offset: number, revision: number) {
     this.#client = client;
     this.#root = root;
+    this.#offset = offset;
     this.#seen = revision;
     let fail: (error: Error) => void = () => {};
     this.failed = new Promise((resolve) => {
       fail = resolve;
     });
-    this.#loop = new WatchLoop(client, rangeOf(`${root}/`), revision, {
+    this.#loop = new WatchLoop(client, rangeOf(`${root}/`), revision - offset, {
       onChange: (change) => this.#take(change),
       onCompacted: (error) => fail(error),
     });
@@ -88,7 +92,7 @@ class EtcdStore implements Store {
 
   async #ask(): Promise<number> {
     const answer = await this.#client.read("Range", { key: this.#key(""), keys_only: true, limit: 1 });
-    const revision = headerRevision(answer);
+    const revision = this.#revisionOf(answer);
     if (revision > this.#seen) void this.#tickUntil(revision);
     return revision;
   }
@@ -108,9 +112,14 @@ class EtcdStore implements Store {
     const entries: Entry[] = [];
     let revision = 0;
     for (let start = key; ; ) {
-      const page = { key: start, range_end, limit: PAGE, ...(revision ? { revision } : {}) };
+      const page = {
+        key: start,
+        range_end,
+        limit: PAGE,
+        ...(revision ? { revision: revision - this.#offset } : {}),
+      };
       const answer = await this.#client.read("Range", page);
-      revision ||= headerRevision(answer);
+      revision ||= this.#revisionOf(answer);
       const kvs = kvsOf(answer);
       for (const kv of kvs) entries.push(this.#entry(kv));
       const last = entries.at(-1);
@@ -128,11 +137,16 @@ class EtcdStore implements Store {
     // A deletion of what is not there would be no write at all.
     const missing = value === undefined && expected === 0;
     const compare = [
-      { key: at, target: "MOD", result: "EQUAL", mod_revision: missing ? -1 : expected },
+      {
+        key: at,
+        target: "MOD",
+        result: "EQUAL",
+        mod_revision: missing ? -1 : expected && expected - this.#offset,
+      },
       ...guards.map((guard) => this.#compareGuard(guard)),
     ];
     const answer = await this.#client.write("Txn", { compare, success: [change], failure: [] });
-    const revision = headerRevision(answer);
+    const revision = this.#revisionOf(answer);
     if (answer.succeeded !== true)
       throw new CompareFailed(`${key}: not of revision ${expected} any more, or a guard failed`, revision);
     await this.#heard(revision, HEARD_MS);
@@ -141,7 +155,7 @@ class EtcdStore implements Store {
 
   #compareGuard({ prefix, since }: Guard): object {
     const range = rangeOf(`${this.#data}${prefix}`);
-    return { ...range, target: "MOD", result: "LESS", mod_revision: since + 1 };
+    return { ...range, target: "MOD", result: "LESS", mod_revision: since - this.#offset + 1 };
   }
 
   async watch(prefix: string, after: number, onChange: (change: Change) => void): Promise<() => void> {
@@ -165,14 +179,15 @@ class EtcdStore implements Store {
     if (this.#lastChange < this.#seen) await this.#tick();
     const upTo = this.#seen;
     await new Promise<void>((resolve, reject) => {
-      const loop = new WatchLoop(this.#client, rangeOf(`${this.#root}/`), watcher.seen, {
-        onChange: (raw) => {
+      const loop = new WatchLoop(this.#client, rangeOf(`${this.#root}/`), watcher.seen - this.#offset, {
+        onChange: (change) => {
+          const raw = this.#shift(change);
           if (raw.revision <= upTo) this.#offer(watcher, raw);
           if (raw.revision < upTo) return;
           loop.stop();
           resolve();
         },
-        onCompacted: reject,
+        onCompacted: ({ oldest }) => reject(new Compacted(oldest + this.#offset)),
       });
     });
     const held = watcher.held ?? [];
@@ -186,11 +201,11 @@ class EtcdStore implements Store {
       key: Buffer.from(`${this.#root}/tick`),
       value: Buffer.alloc(0),
     });
-    await this.#heard(headerRevision(answer), HEARD_MS);
+    await this.#heard(this.#revisionOf(answer), HEARD_MS);
   }
 
   async compact(revision: number): Promise<void> {
-    const upTo = Math.min(revision, this.#seen);
+    const upTo = Math.min(revision, this.#seen) - this.#offset;
     if (upTo <= 0) return;
     try {
       await this.#client.read("Compact", { revision: upTo });
@@ -198,6 +213,16 @@ class EtcdStore implements Store {
       // Another control plane was there before.
       if (!isServiceError(error) || !/compacted/.test(error.details)) throw error;
     }
+  }
+
+  async continueAfter(revision: number): Promise<void> {
+    const now = await this.#ask();
+    if (revision <= now) return;
+    const value = Buffer.from(String(revision - now + this.#offset));
+    await this.#client.write("Put", { key: Buffer.from(`${this.#root}/offset`), value });
+    // Everything here was counted by the old one.
+    this.#offset = Number(value);
+    this.#seen = revision;
   }
 
   async close(): Promise<void> {
@@ -218,10 +243,21 @@ class EtcdStore implements Store {
   }
 
   #entry(kv: Record<string, unknown>): Entry {
-    return entryFrom(kv, this.#data.length);
+    const entry = entryFrom(kv, this.#data.length);
+    return { ...entry, revision: entry.revision + this.#offset };
   }
 
-  #take(raw: Change): void {
+  #revisionOf(answer: Record<string, unknown>): number {
+    return headerRevision(answer) + this.#offset;
+  }
+
+  /** A change with our revision. */
+  #shift(change: Change): Change {
+    return { ...change, revision: change.revision + this.#offset };
+  }
+
+  #take(change: Change): void {
+    const raw = this.#shift(change);
     this.#seen = raw.revision;
     this.#lastChange = raw.revision;
     for (const watcher of this.#watchers)
@@ -279,8 +315,10 @@ function previousValue(answer: Record<string, unknown>): string {
 export async function openEtcdStore(options: EtcdOptions & { root: string }): Promise<Store> {
   const client = new EtcdClient(options);
   try {
-    const answer = await client.read("Range", { key: Buffer.from(`${options.root}/tick`) });
-    return new EtcdStore(client, options.root, headerRevision(answer));
+    const answer = await client.read("Range", { key: Buffer.from(`${options.root}/offset`) });
+    const [kept] = kvsOf(answer);
+    const offset = kept ? Number(entryFrom(kept, 0).value) : 0;
+    return new EtcdStore(client, options.root, offset, headerRevision(answer) + offset);
   } catch (error) {
     client.close();
     if (isServiceError(error)) throw new Unavailable(`etcd: ${error.details}`, { cause: error });

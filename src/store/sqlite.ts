@@ -254,6 +254,16 @@ class SqliteStore implements Store {
     this.#compacted = upTo;
   }
 
+  async continueAfter(revision: number): Promise<void> {
+    if (revision <= this.#revision) return;
+    this.#db.exec("BEGIN IMMEDIATE");
+    this.#statements.meta.run(revision, "revision");
+    this.#statements.meta.run(revision, "compacted");
+    this.#db.exec("COMMIT");
+    this.#revision = revision;
+    this.#compacted = revision;
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#flush();

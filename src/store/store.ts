@@ -88,6 +88,8 @@ export interface Store {
   watch(prefix: string, after: number, onChange: (change: Change) => void): Promise<() => void>;
   /** Forgets history up to and including `revision`; current values stay. */
   compact(revision: number): Promise<void>;
+  /** Of an empty store only: revisions from now on are higher than this. For restoring a backup; open it anew afterwards. */
+  continueAfter(revision: number): Promise<void>;
   /** Resolves when the store cannot go on (it was cut off for longer than history lasts): start the process again. */
   readonly failed: Promise<Error>;
   close(): Promise<void>;

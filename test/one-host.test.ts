@@ -2,7 +2,7 @@
  * `vireo up` without --hosts: this machine is the one host. `down --keep` and `up` again bring the machines back with their disks; and
  * objects of a shape that no reconciler expects (written into the store behind the API's back) stop nobody else's work (rule 9).
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -129,4 +129,27 @@ it("brings machines back with their disks after down --keep, odd objects in the 
     },
     async () => (await stack.kubectl(["get", "vm,instances,events", "-o", "wide"])).stdout,
   );
+});
+
+it("comes back whole from a backup of the state that was made while it ran", async () => {
+  const folder = dirname(file);
+  const backup = join(folder, "state.backup");
+  const before = (await stack.client.list(VirtualMachine)).resourceVersion;
+  const made = await stack.vireo(["backup", "state", backup]);
+  expect(made.code, made.stderr).toBe(0);
+  expect(made.stdout).toMatch(/state\.backup: \d+ objects as of /);
+  expect(statSync(backup).mode & 0o777).toBe(0o600);
+  expect((await stack.vireo(["backup", "state", backup])).stderr).toContain("never written over another");
+  expect((await stack.vireo(["restore", "state", backup])).stderr).toContain("is in use; run `vireo down`");
+  await stack.vireo(["down", "--keep"], { timeoutMs: 120_000 });
+  expect((await stack.vireo(["restore", "state", backup])).stderr).toContain("a restore never overwrites");
+  // The control plane's disk is lost; the machines' disks are not.
+  for (const lost of [stack.paths.pki, stack.paths.kubeconfig, stack.paths.store])
+    rmSync(lost, { recursive: true });
+  rmSync(`${stack.paths.store}-wal`, { force: true });
+  const restored = await stack.vireo(["restore", "state", backup]);
+  expect(restored.code, restored.stderr).toBe(0);
+  const again = await stack.up(["--timeout", "90"], 150_000);
+  expect(again.stdout + again.stderr).toMatch(/^a .* 200 "boot 3"/m);
+  expect(Number((await stack.client.list(VirtualMachine)).resourceVersion)).toBeGreaterThan(Number(before));
 });

@@ -65,6 +65,14 @@ export class Pki {
     return new Pki(directory, ca);
   }
 
+  /** What a backup needs of the folder, by file name: the certificate of this server is made anew where it is restored. */
+  files(): Record<string, string> {
+    const names = ["ca.crt", "ca.key", "tokens.json"].filter((name) =>
+      existsSync(join(this.#directory, name)),
+    );
+    return Object.fromEntries(names.map((name) => [name, readFileSync(join(this.#directory, name), "utf8")]));
+  }
+
   /** The CA's certificate, PEM. */
   get ca(): string {
     return this.#ca.cert;

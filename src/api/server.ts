@@ -9,13 +9,15 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import { isIP } from "node:net";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
 import { ApiError } from "../resource/errors.ts";
 import { ANONYMOUS, authenticate } from "./authenticate.ts";
 import { CORE_EVENTS, withCoreEvents } from "./core-events.ts";
 import { enroll } from "./enroll.ts";
 import { type Exchange, pageNotFound, sendValue, statusOf } from "./exchange.ts";
 import { type Health, Pages } from "./pages.ts";
-import type { Pki } from "./pki.ts";
+import { ADMINS, type Pki } from "./pki.ts";
 import { handleResource, type ResourceContext } from "./resource-handlers.ts";
 import { parseUrl } from "./route.ts";
 import { ALL_VERBS } from "./served.ts";
@@ -40,6 +42,8 @@ export interface ApiServerOptions {
   log?: RequestLog;
   /** Vireo's version, for /version. */
   version?: string;
+  /** The lines of a backup of everything, for GET /backup; only administrators get it, for it holds all keys. */
+  backup?: () => AsyncIterable<string>;
   /** What /readyz reports, one entry for each dependency. */
   health?: () => Promise<readonly Health[]>;
 }
@@ -96,6 +100,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     }
     if (exchange.user === ANONYMOUS)
       throw new ApiError("Unauthorized", "Unauthorized: show a client certificate or a bearer token");
+    if (path.length === 1 && path[0] === "backup" && options.backup)
+      return sendBackup(exchange, options.backup);
     if (await pages.closed(exchange)) return;
     if (path[0] !== "api" && path[0] !== "apis") throw pageNotFound();
     await handleResource(exchange, context);
@@ -175,6 +181,16 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
         setTimeout(() => server.closeAllConnections(), 500).unref();
       }),
   };
+}
+
+/** @throws ApiError Forbidden */
+async function sendBackup(exchange: Exchange, lines: () => AsyncIterable<string>): Promise<void> {
+  const { request, response, user } = exchange;
+  if (request.method !== "GET") throw new ApiError("MethodNotAllowed", "a backup is GET /backup");
+  if (!user.groups.includes(ADMINS))
+    throw new ApiError("Forbidden", `User "${user.name}" cannot get path "/backup": only ${ADMINS} may`);
+  response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
+  await pipeline(Readable.from(lines()), response);
 }
 
 async function refuse(exchange: Exchange, error: unknown, log: RequestLog | undefined): Promise<void> {

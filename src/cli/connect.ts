@@ -1,7 +1,6 @@
 /** A client for the control plane that a kubeconfig names: the admin's way in. */
 import { existsSync, readFileSync } from "node:fs";
 import { parse } from "yaml";
-import type { Client } from "../client/client.ts";
 import { HttpClient } from "../client/http.ts";
 import type { StatePaths } from "./paths.ts";
 import { readRecord, urlsOf } from "./record.ts";
@@ -17,7 +16,7 @@ const text = (value: unknown, ...path: (string | number)[]): string | undefined 
  * Reads the first cluster and user of the file; `urls`: all control planes, where more than that cluster's are known.
  * @throws UserError when the file is missing or not such a file
  */
-export function connect(kubeconfig: string, urls?: readonly string[]): Client {
+export function connect(kubeconfig: string, urls?: readonly string[]): HttpClient {
   const config: unknown = parse(readFileSync(kubeconfig, "utf8"));
   const url = text(config, "clusters", 0, "cluster", "server");
   const ca = text(config, "clusters", 0, "cluster", "certificate-authority-data");
@@ -27,7 +26,7 @@ export function connect(kubeconfig: string, urls?: readonly string[]): Client {
 }
 
 /** The client of the running installation. @throws UserError when nothing is up */
-export function connectTo(paths: StatePaths): Client {
+export function connectTo(paths: StatePaths): HttpClient {
   if (!existsSync(paths.kubeconfig))
     throw new UserError(
       `no control plane in ${paths.state}; start one with \`vireo up\`, or name its folder with --state`,

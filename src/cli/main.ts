@@ -113,6 +113,29 @@ image
   });
 
 program
+  .command("backup")
+  .description("keep what the control plane knows")
+  .command("state")
+  .description("all objects and keys, in one file, while everything runs")
+  .argument("<file>", "where to; must not exist")
+  .action(async (file: string) => {
+    const { backupState } = await import("./backup.ts");
+    await backupState(paths(), file, print);
+  });
+
+program
+  .command("restore")
+  .description("bring back what was kept")
+  .command("state")
+  .description("all objects and keys, into an empty state folder")
+  .argument("<file>", "made by vireo backup state")
+  .option("--store <address>", "etcd://HOST:PORT,…/PREFIX; by default SQLite in the state folder")
+  .action(async (file: string, options: { store?: string }) => {
+    const { restoreState } = await import("./backup.ts");
+    await restoreState(paths(), file, options, print);
+  });
+
+program
   .command("kubeconfig")
   .description("print the path of the kubeconfig: export KUBECONFIG=$(vireo kubeconfig)")
   .action(() => {

@@ -19,6 +19,7 @@ import { EventRecorder, runEventExpiry } from "../reconcile/events.ts";
 import { runAsLeader } from "../reconcile/leader.ts";
 import { createLogger } from "../reconcile/log.ts";
 import { invalidity } from "../resource/invalid.ts";
+import { backupLines } from "../store/backup.ts";
 import { openStore, StoreAddressError } from "../store/open.ts";
 import { CACHE, ROOT, type StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -49,7 +50,17 @@ export async function server(
     throw error instanceof StoreAddressError ? new UserError(error.message) : error;
   });
   const service = await Operations.open(store, KINDS);
-  const api = await startApiServer({ service, pki, host, port: Number(port), log, version: version() });
+  const backup = () =>
+    backupLines(store, { time: new Date().toISOString(), version: version(), files: pki.files() });
+  const api = await startApiServer({
+    service,
+    pki,
+    host,
+    port: Number(port),
+    log,
+    version: version(),
+    backup,
+  });
   if (!options.follow) {
     ensureAdminKubeconfig(pki, paths.kubeconfig, api.url);
     writeEnrolment(pki, join(paths.pki, "enrolment.json"), { url: api.url, ttlMs: ENROLMENT_TTL_MS });

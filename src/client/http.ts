@@ -191,6 +191,17 @@ export class HttpClient implements Client {
     return this.#json({ method, path, body, signal });
   }
 
+  /** A page of lines, such as a backup, as they come. @throws ApiError */
+  async *lines(path: string): AsyncGenerator<string> {
+    try {
+      const response = await this.#send({ method: "GET", path }, this.#timeoutMs);
+      if (response.statusCode !== 200) throw errorFromAnswer(response.statusCode, await textOf(response));
+      yield* lines(response);
+    } catch (error) {
+      throw this.#asApiError(error);
+    }
+  }
+
   #write(): string {
     return queryOf({ fieldManager: this.#options.name ?? "vireo", fieldValidation: "Strict" });
   }

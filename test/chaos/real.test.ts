@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Migration, VirtualMachine } from "../../src/compute/kinds.ts";
 import { Stack, until } from "../support/stack.ts";
+import { Random } from "./random.ts";
 
 const SEED = Number(process.env.VIREO_CHAOS_SEED ?? 7);
 const ROUNDS = 10;
@@ -16,17 +17,6 @@ const HOSTS = ["fast-1", "frugal-1"];
 const DAEMONS = ["control-plane", "agent fast-1", "agent frugal-1"];
 
 let stack: Stack;
-
-/** Mulberry32: small and seeded. */
-function mulberry(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 interface Process {
   pid: string;
@@ -80,8 +70,7 @@ afterAll(() => stack?.destroy());
 
 describe("kill -9 at random moments", () => {
   it(`loses and doubles no machine in ${ROUNDS} rounds`, async () => {
-    const random = mulberry(SEED);
-    const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] ?? (list[0] as T);
+    const random = new Random(SEED);
     const violations: string[] = [];
     const watcher = setInterval(() => {
       for (const vm of ["a", "b"]) {
@@ -96,7 +85,7 @@ describe("kill -9 at random moments", () => {
         for (const name of ["a", "b"]) {
           const vm = await stack.client.get(VirtualMachine, at(name));
           const runs = vm?.spec.running === true;
-          const operation = runs ? pick(["move", "move", "stop"]) : "start";
+          const operation = runs ? random.pick(["move", "move", "stop"]) : "start";
           if (operation === "move") {
             const to = HOSTS.find((host) => host !== vm?.status?.host) ?? "";
             await stack.client.create(Migration, {
@@ -107,10 +96,10 @@ describe("kill -9 at random moments", () => {
             await stack.client.patch(VirtualMachine, at(name), { spec: { running: operation === "start" } });
           wanted.set(name, operation !== "stop");
         }
-        const kills = 1 + Math.floor(random() * 3);
+        const kills = 1 + random.below(3);
         for (let i = 0; i < kills; i++) {
-          await new Promise((resolve) => setTimeout(resolve, random() * 2500));
-          const victim = pick(DAEMONS);
+          await new Promise((resolve) => setTimeout(resolve, random.below(2500)));
+          const victim = random.pick(DAEMONS) ?? "control-plane";
           await stack.kill(victim);
           await stack.restart(victim);
         }

@@ -32,13 +32,18 @@ export interface EtcdCluster {
   stop(): Promise<void>;
 }
 
-export async function startEtcd(size = 1): Promise<EtcdCluster> {
+/** `places`: a network namespace and an address for each member; without them all are at 127.0.0.1. */
+export async function startEtcd(
+  size = 1,
+  places: readonly { namespace: string; address: string }[] = [],
+): Promise<EtcdCluster> {
   const folder = mkdtempSync(join(tmpdir(), "vireo-etcd-"));
   const members = await Promise.all(
     Array.from({ length: size }, async (_, i) => ({
       name: `m${i}`,
-      client: `127.0.0.1:${await freePort()}`,
-      peer: `127.0.0.1:${await freePort()}`,
+      namespace: places[i]?.namespace,
+      client: `${places[i]?.address ?? "127.0.0.1"}:${await freePort()}`,
+      peer: `${places[i]?.address ?? "127.0.0.1"}:${await freePort()}`,
       process: undefined as ChildProcess | undefined,
     })),
   );
@@ -48,10 +53,12 @@ export async function startEtcd(size = 1): Promise<EtcdCluster> {
     return member;
   };
   const start = (i: number) => {
-    const { name, client, peer } = memberAt(i);
+    const { name, namespace, client, peer } = memberAt(i);
+    const [command = "", ...before] = [...(namespace ? ["ip", "netns", "exec", namespace] : []), "etcd"];
     memberAt(i).process = spawn(
-      "etcd",
+      command,
       [
+        before,
         ["--name", name],
         ["--data-dir", join(folder, name)],
         ["--listen-client-urls", `http://${client}`],

@@ -1,4 +1,5 @@
 /** All kinds with their rules, in one list: what the server serves. */
+import { RBAC_KINDS } from "./api/rbac-kinds.ts";
 import {
   checkHost,
   checkInstance,
@@ -27,4 +28,5 @@ export const KINDS: readonly Kind[] = [
   register(Plan, checkPlan),
   register(Lease),
   register(Event),
+  ...RBAC_KINDS,
 ];

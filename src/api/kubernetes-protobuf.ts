@@ -1,16 +1,41 @@
 /**
  * Bodies in Kubernetes' protobuf form. kubectl sends them since 1.32 for the kinds it has Go types of, and does not fall back to JSON:
- * reviews (`kubectl auth can-i`, `whoami`) and DeleteOptions. Own kinds always come as JSON. Field numbers are those of
+ * reviews (`kubectl auth can-i`, `whoami`), roles and bindings, and DeleteOptions. Own kinds always come as JSON. Field numbers are those of
  * generated.proto of k8s.io/api and k8s.io/apimachinery.
  */
 import { type ProtobufField, readProtobuf } from "./protobuf.ts";
 
-type Type = "string" | "integer" | "boolean" | "strings" | Message;
+/** A list with one message in it: that message, repeated. */
+type Type = "string" | "integer" | "boolean" | "strings" | "map" | Message | readonly [Message];
 interface Message {
   [field: number]: readonly [name: string, type: Type];
 }
 
-const METADATA: Message = { 1: ["name", "string"], 3: ["namespace", "string"] };
+const METADATA: Message = {
+  1: ["name", "string"],
+  2: ["generateName", "string"],
+  3: ["namespace", "string"],
+  6: ["resourceVersion", "string"],
+  11: ["labels", "map"],
+  12: ["annotations", "map"],
+  14: ["finalizers", "strings"],
+};
+const RULE: Message = {
+  1: ["verbs", "strings"],
+  2: ["apiGroups", "strings"],
+  3: ["resources", "strings"],
+  4: ["resourceNames", "strings"],
+  5: ["nonResourceURLs", "strings"],
+};
+const ROLE: Message = { 1: ["metadata", METADATA], 2: ["rules", [RULE]] };
+const BINDING: Message = {
+  1: ["metadata", METADATA],
+  2: [
+    "subjects",
+    [{ 1: ["kind", "string"], 2: ["apiGroup", "string"], 3: ["name", "string"], 4: ["namespace", "string"] }],
+  ],
+  3: ["roleRef", { 1: ["apiGroup", "string"], 2: ["kind", "string"], 3: ["name", "string"] }],
+};
 const BODIES: Readonly<Record<string, Message>> = {
   SelfSubjectAccessReview: {
     1: ["metadata", METADATA],
@@ -35,6 +60,10 @@ const BODIES: Readonly<Record<string, Message>> = {
   },
   SelfSubjectRulesReview: { 1: ["metadata", METADATA], 2: ["spec", { 1: ["namespace", "string"] }] },
   SelfSubjectReview: { 1: ["metadata", METADATA] },
+  Role: ROLE,
+  ClusterRole: ROLE,
+  RoleBinding: BINDING,
+  ClusterRoleBinding: BINDING,
   DeleteOptions: {
     1: ["gracePeriodSeconds", "integer"],
     2: ["preconditions", { 1: ["uid", "string"], 2: ["resourceVersion", "string"] }],
@@ -50,17 +79,26 @@ function decode(bytes: Buffer, message: Message): Record<string, unknown> {
     const known = message[field.field];
     if (!known) continue;
     const [name, type] = known;
-    if (type === "strings") {
-      const before = result[name];
-      result[name] = [...(Array.isArray(before) ? before : []), textOf(field)];
+    const before = result[name];
+    if (type === "strings" || isRepeated(type)) {
+      const one = type === "strings" ? textOf(field) : decode(field.bytes ?? Buffer.alloc(0), type[0]);
+      result[name] = [...(Array.isArray(before) ? before : []), one];
+    } else if (type === "map") {
+      const { key, value } = decode(field.bytes ?? Buffer.alloc(0), {
+        1: ["key", "string"],
+        2: ["value", "string"],
+      });
+      result[name] = { ...(typeof before === "object" ? before : {}), [String(key)]: value ?? "" };
     } else result[name] = decodeField(field, type);
   }
   return result;
 }
 
+const isRepeated = (type: Type): type is readonly [Message] => Array.isArray(type);
+
 const textOf = (field: ProtobufField) => field.bytes?.toString("utf8") ?? "";
 
-function decodeField(field: ProtobufField, type: Exclude<Type, "strings">): unknown {
+function decodeField(field: ProtobufField, type: "string" | "integer" | "boolean" | Message): unknown {
   if (type === "string") return textOf(field);
   if (type === "integer") return field.number ?? 0;
   if (type === "boolean") return field.number === 1;

@@ -5,12 +5,12 @@ import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import {
   type Attributes,
-  authorize,
   type Decision,
   forbid,
   patchesOnlyFinalizers,
   withFinalizersOf,
 } from "./authorize.ts";
+import type { Authorizer } from "./authorizer.ts";
 import { type Body, decodeBody, readBody, typeOfBody, unsupportedType } from "./body.ts";
 import { type Exchange, flag, send, sendValue, statusOf } from "./exchange.ts";
 import { negotiate } from "./media.ts";
@@ -24,6 +24,7 @@ import { WatchStream } from "./watch-stream.ts";
 
 export interface ResourceContext {
   service: Service;
+  authorizer: Authorizer;
   served: readonly Served[];
   /** The watches that run, so that the server can end them in good order. */
   watches: Set<WatchStream>;
@@ -52,7 +53,7 @@ export async function handleResource(exchange: Exchange, context: ResourceContex
     namespace: target.namespace,
     name: target.name ?? (verb === "create" ? undefined : ""),
   };
-  const decision = authorize(exchange.user, attributes);
+  const decision = context.authorizer.decide(exchange.user, attributes);
   if (!decision.allowed) forbid(exchange.user, attributes, decision.reason);
   const call: Call = { exchange, context, target, kind, name: target.name ?? "", attributes, decision };
   switch (verb) {
@@ -208,11 +209,11 @@ async function create(call: Call): Promise<void> {
   const { exchange, kind, target, context, attributes } = call;
   const body = await bodyOf(exchange);
   if (Object.values(REVIEWS).includes(kind))
-    return sendValue(exchange, 201, answerReview(kind, exchange.user, body.value));
+    return sendValue(exchange, 201, answerReview(context.authorizer, kind, exchange.user, body.value));
   const metadata = isRecord(body.value) && isRecord(body.value.metadata) ? body.value.metadata : {};
   // Only now is the name known. A generated name is nobody's own.
   const named = { ...attributes, name: typeof metadata.name === "string" ? metadata.name : "" };
-  const decision = authorize(exchange.user, named);
+  const decision = context.authorizer.decide(exchange.user, named);
   if (!decision.allowed) forbid(exchange.user, named, decision.reason);
   await sendWritten(
     call,
@@ -291,7 +292,7 @@ async function apply(call: Call): Promise<void> {
     forbid(exchange.user, attributes, "hosts may apply only the status of an instance");
   const body = await bodyOf(exchange);
   // Where there is no such object it is made, which takes a permission of its own.
-  const create = authorize(exchange.user, { ...attributes, verb: "create" });
+  const create = context.authorizer.decide(exchange.user, { ...attributes, verb: "create" });
   const mayCreate = create.allowed && create.onlyInstancesOf === undefined;
   const force = flag(exchange.query.get("force"));
   await sendWritten(

@@ -1,8 +1,8 @@
 /** The reviews: `kubectl auth can-i` and `whoami`, answered by the same rules that guard the requests. */
 import { ApiError } from "../resource/errors.ts";
 import { GROUP, type Kind } from "../resource/kind.ts";
-import { authorize } from "./authorize.ts";
-import { ADMINS, HOSTS } from "./pki.ts";
+import type { Authorizer } from "./authorizer.ts";
+import { HOSTS } from "./pki.ts";
 import { READ_VERBS } from "./served.ts";
 import type { User } from "./service.ts";
 import { REVIEWS } from "./synthetic.ts";
@@ -14,23 +14,27 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 const text = (value: unknown) => (typeof value === "string" ? value : "");
 
 /** The review with its status. */
-export function answerReview(kind: Kind, user: User, body: unknown): object {
+export function answerReview(authorizer: Authorizer, kind: Kind, user: User, body: unknown): object {
   if (!isRecord(body) || body.kind !== kind.kind)
     throw new ApiError("BadRequest", `the body must be a ${kind.kind}`);
   const spec = isRecord(body.spec) ? body.spec : {};
   const status = () => {
-    if (kind === REVIEWS.access) return reviewAccess(user, spec);
-    if (kind === REVIEWS.rules) return rulesOf(user);
+    if (kind === REVIEWS.access) return reviewAccess(authorizer, user, spec);
+    if (kind === REVIEWS.rules) return rulesOf(authorizer, user, text(spec.namespace));
     return { userInfo: { username: user.name, groups: user.groups } };
   };
   return { ...body, metadata: { creationTimestamp: null }, status: status() };
 }
 
-function reviewAccess(user: User, spec: Record<string, unknown>) {
+function reviewAccess(authorizer: Authorizer, user: User, spec: Record<string, unknown>) {
   const asked = spec.resourceAttributes;
-  // Pages that are not resources are open to all who have logged in.
-  if (!isRecord(asked)) return { allowed: true };
-  const decision = authorize(user, {
+  if (!isRecord(asked)) {
+    const path = isRecord(spec.nonResourceAttributes) ? spec.nonResourceAttributes : {};
+    const allowed =
+      isOpenPath(text(path.path)) || authorizer.decidePath(user, text(path.verb), text(path.path));
+    return { allowed };
+  }
+  const decision = authorizer.decide(user, {
     verb: text(asked.verb),
     group: text(asked.group),
     resource: text(asked.resource),
@@ -43,22 +47,23 @@ function reviewAccess(user: User, spec: Record<string, unknown>) {
   return { allowed: true, reason: `only for instances of host ${decision.onlyInstancesOf}` };
 }
 
-function rulesOf(user: User) {
-  const rule = (verbs: readonly string[], resources: readonly string[]) => ({
-    verbs,
-    apiGroups: [GROUP],
-    resources,
-  });
+/** Discovery and documentation are open to all who have logged in. */
+const isOpenPath = (path: string) =>
+  /^\/(api|apis|openapi|version|healthz|livez|readyz)(\/|$)/.test(path) || path === "/";
+
+function rulesOf(authorizer: Authorizer, user: User, namespace: string) {
   const write = ["create", "patch", "update"];
-  const resourceRules = user.groups.includes(ADMINS)
-    ? [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }]
-    : user.groups.includes(HOSTS)
-      ? [
-          { ...rule(READ_VERBS, ["*"]), apiGroups: ["*"] },
-          rule(write, ["hosts", "hosts/status", "leases", "events"]),
-          rule(["patch", "update"], ["instances", "instances/status"]),
-        ]
-      : [];
-  const open = { verbs: ["get"], nonResourceURLs: ["*"] };
-  return { resourceRules, nonResourceRules: [open], incomplete: false };
+  const ofHost = [
+    { verbs: READ_VERBS, apiGroups: [GROUP], resources: ["*"] },
+    { verbs: write, apiGroups: [GROUP], resources: ["hosts", "hosts/status", "leases", "events"] },
+    { verbs: ["patch", "update"], apiGroups: [GROUP], resources: ["instances", "instances/status"] },
+  ];
+  const rules = user.groups.includes(HOSTS) ? ofHost : [...authorizer.rulesOf(user, namespace || undefined)];
+  const isPath = (rule: object) => "nonResourceURLs" in rule;
+  const open = { verbs: ["get"], nonResourceURLs: ["/api*", "/apis*", "/openapi*", "/version", "/healthz"] };
+  return {
+    resourceRules: rules.filter((rule) => !isPath(rule)),
+    nonResourceRules: [open, ...rules.filter(isPath)],
+    incomplete: false,
+  };
 }

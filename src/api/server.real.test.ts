@@ -306,4 +306,34 @@ describe.each(KUBECTLS)("%s", (kubectl) => {
     expect(await k("get", "vm", "-o", "name")).toBe("");
     expect((await run(["delete", "ns", "default"])).err).toMatch(/read-only|not support|not allowed/i);
   });
+
+  it("roles and bindings, who may do what, and acting as somebody else", async () => {
+    await k(
+      "create",
+      "role",
+      "starter",
+      "-n",
+      "shop",
+      "--verb=get,create",
+      "--resource=virtualmachines.vireo.dev",
+    );
+    await k("create", "rolebinding", "eve", "-n", "shop", "--role=starter", "--user=eve", "--group=dev");
+    await k("create", "clusterrole", "hosts", "--verb=get,list", "--resource=hosts.vireo.dev");
+    await k("create", "clusterrolebinding", "ops", "--clusterrole=hosts", "--group=ops");
+    const can = async (who: string[], ...asked: string[]) =>
+      (await run(["auth", "can-i", ...asked, ...who])).out.trim();
+    expect(await can(["--as=eve"], "create", "vm", "-n", "shop")).toBe("yes");
+    expect(await can(["--as=eve"], "create", "vm", "-n", "bank")).toMatch(/^no/);
+    expect(await can(["--as=eve"], "list", "hosts")).toMatch(/^no/);
+    expect(await can(["--as=bob", "--as-group=ops"], "list", "hosts")).toBe("yes");
+    expect(await k("describe", "role", "starter", "-n", "shop")).toContain("virtualmachines.vireo.dev");
+    const refused = await run(["get", "hosts", "--as=eve"]);
+    expect(refused.code).toBe(1);
+    expect(refused.err).toContain(
+      'User "eve" cannot list resource "hosts" in API group "vireo.dev" at the cluster scope',
+    );
+    expect(await k("get", "clusterroles", "-o", "name")).toContain(
+      "clusterrole.rbac.authorization.k8s.io/view",
+    );
+  });
 });

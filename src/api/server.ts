@@ -2,7 +2,7 @@
  * The API server: HTTP/1.1 over TLS, by Kubernetes' conventions, over the kinds it is given. It knows no kind by name (but for what
  * agents may write, authorize.ts); what the API does is in the Service, what it looks like on the wire is in this room:
  *
- *   request -> route.ts -> authenticate.ts -> authorize.ts -> resource-handlers.ts -> Service
+ *   request -> route.ts -> authenticate.ts -> authorizer.ts -> resource-handlers.ts -> Service
  *                     \-> pages: version, health, discovery, OpenAPI, enrolment
  */
 import { randomUUID } from "node:crypto";
@@ -13,9 +13,12 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { ApiError } from "../resource/errors.ts";
 import { ANONYMOUS, authenticate } from "./authenticate.ts";
+import { Authorizer, ensureBuiltInRoles } from "./authorizer.ts";
 import { CORE_EVENTS, withCoreEvents } from "./core-events.ts";
 import { enroll } from "./enroll.ts";
+import { withEscalationCheck } from "./escalation.ts";
 import { type Exchange, pageNotFound, sendValue, statusOf } from "./exchange.ts";
+import { impersonate } from "./impersonate.ts";
 import { type Health, Pages } from "./pages.ts";
 import { ADMINS, type Pki } from "./pki.ts";
 import { handleResource, type ResourceContext } from "./resource-handlers.ts";
@@ -72,8 +75,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     CORE_EVENTS,
     ...options.service.kinds.map((kind) => ({ kind, verbs: ALL_VERBS })),
   ];
+  await ensureBuiltInRoles(options.service);
+  const authorizer = await Authorizer.open(options.service);
   const context: ResourceContext = {
-    service: withCoreEvents(withSynthetic(options.service)),
+    service: withCoreEvents(withSynthetic(withEscalationCheck(options.service, authorizer))),
+    authorizer,
     served,
     watches: new Set(),
   };
@@ -92,6 +98,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     // Known even where it is not needed: a wrong token is refused everywhere but on the health pages.
     if (Pages.isOpen(path)) return pages.open(exchange);
     exchange.user = authenticate(request, (token) => pki.tokens.userOf(token));
+    exchange.user = impersonate(request, exchange.user, authorizer);
     if (path.length === 1 && path[0] === "enroll") {
       if (request.method !== "POST") throw new ApiError("MethodNotAllowed", "enrolment is POST /enroll");
       const name = await enroll(exchange, pki);
@@ -176,6 +183,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
+        authorizer.close();
         for (const watch of context.watches) watch.end();
         server.closeIdleConnections();
         setTimeout(() => server.closeAllConnections(), 500).unref();

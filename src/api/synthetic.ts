@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { Type } from "typebox";
 import { ApiError } from "../resource/errors.ts";
-import type { Kind } from "../resource/kind.ts";
+import { GROUP, type Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
 import { structural } from "./openapi-schema.ts";
 import { parseFieldSelector, parseLabelSelector } from "./selectors.ts";
@@ -149,7 +149,10 @@ export function withSynthetic(service: Service, now = new Date()): Service {
         },
       ],
     ],
-    [CustomResourceDefinition, service.kinds.map((kind) => definitionOf(kind, since))],
+    [
+      CustomResourceDefinition,
+      service.kinds.filter(({ group }) => group === GROUP).map((kind) => definitionOf(kind, since)),
+    ],
   ]);
   const readOnly = (kind: Kind) =>
     new ApiError("MethodNotAllowed", `${kind.plural} are read-only: the server makes them itself`, {

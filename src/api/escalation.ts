@@ -1,0 +1,89 @@
+/**
+ * Nobody gives away more than he has: who writes a role must hold every permission in it, and who binds one must hold what it gives, unless
+ * he has the verb `escalate` on roles, or `bind` on that role. As in Kubernetes.
+ */
+import { ApiError, isApiError } from "../resource/errors.ts";
+import type { Kind } from "../resource/kind.ts";
+import type { Resource } from "../resource/object.ts";
+import { type Authorizer, bindingOf, rulesIn } from "./authorizer.ts";
+import { describeRule, missing } from "./rbac.ts";
+import { RBAC_GROUP } from "./rbac-kinds.ts";
+import type { Service, User, WriteOptions, Written } from "./service.ts";
+
+const ATTEMPTS = 5;
+const SHOWN = 5;
+
+/** @throws ApiError Forbidden, naming what is missing */
+function refuseEscalation(authorizer: Authorizer, kind: Kind, object: Resource, user: User): void {
+  const { name, namespace } = object.metadata;
+  const isRole = kind.plural.endsWith("roles");
+  const { roleRef } = isRole ? { roleRef: { kind: kind.kind, name } } : bindingOf(object);
+  const resource = roleRef.kind === "Role" ? "roles" : "clusterroles";
+  const verb = isRole ? "escalate" : "bind";
+  const asked = { verb, group: RBAC_GROUP, resource, namespace, name: roleRef.name };
+  if (authorizer.decide(user, asked).allowed) return;
+  const wanted = isRole ? rulesIn(object) : authorizer.rulesOfRole(roleRef, namespace);
+  const lacking = missing([...authorizer.rulesOf(user, namespace)], wanted);
+  if (lacking.length === 0) return;
+  const shown = lacking.slice(0, SHOWN).map(describeRule).join("; ");
+  const more = lacking.length > SHOWN ? `; and ${lacking.length - SHOWN} more` : "";
+  throw new ApiError(
+    "Forbidden",
+    `${kind.plural}.${RBAC_GROUP} ${JSON.stringify(name)} is forbidden: User "${user.name}" is attempting to grant permissions not currently held: ${shown}${more}`,
+    { name, group: RBAC_GROUP, kind: kind.plural },
+  );
+}
+
+/** The service with the check in front of writes of roles and bindings. */
+export function withEscalationCheck(service: Service, authorizer: Authorizer): Service {
+  /** What the write would come to is checked, then just that is written. */
+  const checked = async (
+    kind: Kind,
+    options: WriteOptions,
+    write: (options: WriteOptions) => Promise<Written>,
+    namespace: string | undefined,
+    name: string,
+  ): Promise<Written> => {
+    for (let attempt = 1; ; attempt++) {
+      const planned = await write({ ...options, dryRun: true });
+      refuseEscalation(authorizer, kind, planned.object, options.user);
+      if (options.dryRun) return planned;
+      try {
+        const { object, warnings } = planned.created
+          ? await write(options)
+          : await service.update(kind, namespace, name, planned.object, options);
+        return { object, warnings, created: planned.created };
+      } catch (error) {
+        // Somebody changed it in between: what the write comes to may be another thing now.
+        if (!isApiError(error, "Conflict") || attempt >= ATTEMPTS) throw error;
+      }
+    }
+  };
+  const isOurs = (kind: Kind) => kind.group === RBAC_GROUP;
+  return {
+    kinds: service.kinds,
+    get: (...all) => service.get(...all),
+    list: (...all) => service.list(...all),
+    watch: (...all) => service.watch(...all),
+    delete: (...all) => service.delete(...all),
+    create: async (kind, namespace, body, options) => {
+      if (isOurs(kind)) {
+        const planned = await service.create(kind, namespace, body, { ...options, dryRun: true });
+        refuseEscalation(authorizer, kind, planned.object, options.user);
+      }
+      return service.create(kind, namespace, body, options);
+    },
+    update: async (kind, namespace, name, body, options) => {
+      if (isOurs(kind)) {
+        const planned = await service.update(kind, namespace, name, body, { ...options, dryRun: true });
+        refuseEscalation(authorizer, kind, planned.object, options.user);
+      }
+      // With its resourceVersion the update comes to the same, or to nothing.
+      return service.update(kind, namespace, name, body, options);
+    },
+    patch: (kind, namespace, name, patch, options) =>
+      isOurs(kind)
+        ? checked(kind, options, (o) => service.patch(kind, namespace, name, patch, o), namespace, name)
+        : service.patch(kind, namespace, name, patch, options),
+  };
+}

@@ -33,8 +33,8 @@ const CONNECT_MS = 1500;
 const PAUSE_MS = 100;
 
 const CHANNEL = {
-  // A member that is stopped or cut off keeps its connections open in silence.
-  "grpc.keepalive_time_ms": 2000,
+  // A member that is stopped or cut off keeps its connections open in silence. etcd closes them on pings closer than 5 s.
+  "grpc.keepalive_time_ms": 6000,
   "grpc.keepalive_timeout_ms": 2000,
   "grpc.keepalive_permit_without_calls": 1,
   "grpc.initial_reconnect_backoff_ms": 100,
@@ -95,6 +95,8 @@ export class EtcdClient {
   readonly #members: { endpoint: string; client: Client }[];
   #current = 0;
   #closed = false;
+  /** Watches, and the member each is on. */
+  readonly #streams = new Map<ClientDuplexStream<object, Answer>, number>();
 
   constructor({ endpoints, tls }: EtcdOptions) {
     const channel = tls
@@ -130,8 +132,12 @@ export class EtcdClient {
       (bytes) => WATCH.responseDeserialize(bytes) as Answer,
       requireLeader(),
     );
-    stream.on("error", () => this.#leave(at));
-    stream.on("end", () => this.#leave(at));
+    this.#streams.set(stream, at);
+    for (const event of ["error", "end"])
+      stream.on(event, () => {
+        this.#streams.delete(stream);
+        this.#leave(at);
+      });
     stream.write({ create_request: request });
     return stream;
   }
@@ -149,7 +155,10 @@ export class EtcdClient {
 
   /** The next one takes over, unless another request has seen to that already. */
   #leave(at: number): void {
-    if (this.#current === at) this.#current = (at + 1) % this.#members.length;
+    if (this.#current !== at || this.#members.length === 1) return;
+    this.#current = (at + 1) % this.#members.length;
+    // Its watches may be as silent as it is; they go on at the next one.
+    for (const [stream, on] of this.#streams) if (on === at) stream.cancel();
   }
 
   async #call(name: keyof typeof METHODS, request: object, once: boolean): Promise<Answer> {

@@ -1,8 +1,19 @@
 /** Discovery: which groups, versions and resources there are; in the classic form and in the aggregated one (kubectl 1.26 and later). */
 import { createHash } from "node:crypto";
+import type { Kind } from "../resource/kind.ts";
+import { SCALE } from "./scale.ts";
 import { groupVersion, type Served } from "./served.ts";
 
-const STATUS_VERBS = ["get", "patch", "update"];
+const SUBRESOURCE_VERBS = ["get", "patch", "update"];
+
+/** The subresources of a kind, with the kind of object that each is. */
+function subresourcesOf({ kind, verbs }: Served): { name: string; of: Kind }[] {
+  if (!verbs.includes("update")) return [];
+  return [
+    ...(kind.hasStatus ? [{ name: "status", of: kind }] : []),
+    ...(kind.scale ? [{ name: "scale", of: SCALE }] : []),
+  ];
+}
 
 interface Group {
   name: string;
@@ -109,17 +120,14 @@ function classicResources({ kind, verbs }: Served) {
       ...(kind.categories.length ? { categories: kind.categories } : {}),
       storageVersionHash: createHash("sha256").update(kind.plural).digest("base64").slice(0, 12),
     },
-    ...(kind.hasStatus && verbs.includes("update")
-      ? [
-          {
-            name: `${kind.plural}/status`,
-            singularName: "",
-            namespaced: kind.namespaced,
-            kind: kind.kind,
-            verbs: STATUS_VERBS,
-          },
-        ]
-      : []),
+    ...subresourcesOf({ kind, verbs }).map(({ name, of }) => ({
+      name: `${kind.plural}/${name}`,
+      singularName: "",
+      namespaced: kind.namespaced,
+      ...(of === kind ? {} : { group: of.group, version: of.version }),
+      kind: of.kind,
+      verbs: SUBRESOURCE_VERBS,
+    })),
   ];
 }
 
@@ -133,9 +141,10 @@ function aggregatedResource({ kind, verbs }: Served) {
     verbs,
     shortNames: kind.shortNames,
     categories: kind.categories,
-    subresources:
-      kind.hasStatus && verbs.includes("update")
-        ? [{ subresource: "status", responseKind, verbs: STATUS_VERBS }]
-        : [],
+    subresources: subresourcesOf({ kind, verbs }).map(({ name, of }) => ({
+      subresource: name,
+      responseKind: { group: of.group, version: of.version, kind: of.kind },
+      verbs: SUBRESOURCE_VERBS,
+    })),
   };
 }

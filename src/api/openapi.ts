@@ -3,7 +3,9 @@
  * protobuf (openapi-protobuf.ts).
  */
 
+import type { Kind } from "../resource/kind.ts";
 import { DELETE_OPTIONS, definitionName, definitionsOf, type Schema } from "./openapi-schema.ts";
+import { SCALE } from "./scale.ts";
 import { PATCH_TYPES, type Served } from "./served.ts";
 
 type Action = "list" | "post" | "deletecollection" | "get" | "put" | "patch" | "delete";
@@ -53,7 +55,14 @@ const VERB_OF: Record<Action, string> = {
   delete: "delete",
 };
 
-function pathsOf(served: Served): { path: string; operations: Operation[] }[] {
+/** A path with what can be done there; `of` is the kind of object that is there. */
+interface Path {
+  path: string;
+  of: Kind;
+  operations: Operation[];
+}
+
+function pathsOf(served: Served): Path[] {
   const { kind, verbs } = served;
   const root = kind.group ? `/apis/${kind.group}/${kind.version}` : `/api/${kind.version}`;
   const collection = `${root}${kind.namespaced ? "/namespaces/{namespace}" : ""}/${kind.plural}`;
@@ -67,25 +76,37 @@ function pathsOf(served: Served): { path: string; operations: Operation[] }[] {
   const paths = [
     {
       path: collection,
+      of: kind,
       operations: only([
         { action: "list", method: "get" },
         { action: "post", method: "post" },
         { action: "deletecollection", method: "delete" },
       ]),
     },
-    { path: `${collection}/{name}`, operations: only([...item, { action: "delete", method: "delete" }]) },
-    ...(kind.hasStatus ? [{ path: `${collection}/{name}/status`, operations: only(item) }] : []),
+    {
+      path: `${collection}/{name}`,
+      of: kind,
+      operations: only([...item, { action: "delete", method: "delete" }]),
+    },
+    ...(kind.hasStatus ? [{ path: `${collection}/{name}/status`, of: kind, operations: only(item) }] : []),
+    ...(kind.scale ? [{ path: `${collection}/{name}/scale`, of: SCALE, operations: only(item) }] : []),
   ];
   return paths.filter(({ operations }) => operations.length > 0);
 }
 
-const gvkOf = ({ kind }: Served) => ({ group: kind.group, version: kind.version, kind: kind.kind });
+const gvkOf = ({ of }: Path) => ({ group: of.group, version: of.version, kind: of.kind });
 const operationId = ({ kind }: Served, { action }: Operation, path: string) =>
-  `${action}${kind.group.replace(/(^|\.)(\w)/g, (_, _dot: string, letter: string) => letter.toUpperCase())}${kind.kind}${path.endsWith("/status") ? "Status" : ""}`;
+  `${action}${kind.group.replace(/(^|\.)(\w)/g, (_, _dot: string, letter: string) => letter.toUpperCase())}${kind.kind}${/\/status$/.test(path) ? "Status" : /\/scale$/.test(path) ? "Scale" : ""}`;
 
-function schemas(served: Served, action: Action, prefix: string): { body?: Schema; answer: Schema } {
-  const own: Schema = { $ref: prefix + definitionName(served.kind) };
-  const answer = action === "list" ? { $ref: `${prefix}${definitionName(served.kind)}List` } : own;
+/** The kinds of which the documents have definitions. */
+function kindsOf(all: readonly Served[]): Kind[] {
+  const kinds = all.map(({ kind }) => kind);
+  return kinds.some(({ scale }) => scale) ? [...kinds, SCALE] : kinds;
+}
+
+function schemas({ of }: Path, action: Action, prefix: string): { body?: Schema; answer: Schema } {
+  const own: Schema = { $ref: prefix + definitionName(of) };
+  const answer = action === "list" ? { $ref: `${prefix}${definitionName(of)}List` } : own;
   if (action === "post" || action === "put") return { body: own, answer };
   if (action === "patch") return { body: { type: "object" }, answer };
   if (action === "delete" || action === "deletecollection")
@@ -122,10 +143,11 @@ export function openapiV2(all: readonly Served[]): DocumentV2 {
   const prefix = "#/definitions/";
   const paths: DocumentV2["paths"] = {};
   for (const served of all)
-    for (const { path, operations } of pathsOf(served)) {
+    for (const at of pathsOf(served)) {
+      const { path, operations } = at;
       const item: Partial<Record<Operation["method"], OperationV2>> = {};
       for (const operation of operations) {
-        const { body, answer } = schemas(served, operation.action, prefix);
+        const { body, answer } = schemas(at, operation.action, prefix);
         item[operation.method] = {
           description: `${VERB_OF[operation.action]} ${served.kind.kind}`,
           operationId: operationId(served, operation, path),
@@ -157,7 +179,7 @@ export function openapiV2(all: readonly Served[]): DocumentV2 {
           ],
           responses: { 200: { description: "OK", schema: answer } },
           "x-kubernetes-action": operation.action,
-          "x-kubernetes-group-version-kind": gvkOf(served),
+          "x-kubernetes-group-version-kind": gvkOf(at),
         };
       }
       paths[path] = item;
@@ -166,10 +188,7 @@ export function openapiV2(all: readonly Served[]): DocumentV2 {
     swagger: "2.0",
     info: INFO,
     paths,
-    definitions: definitionsOf(
-      all.map((served) => served.kind),
-      prefix,
-    ),
+    definitions: definitionsOf(kindsOf(all), prefix),
   };
 }
 
@@ -178,10 +197,11 @@ export function openapiV3(all: readonly Served[]): object {
   const prefix = "#/components/schemas/";
   const paths: Record<string, Record<string, object>> = {};
   for (const served of all)
-    for (const { path, operations } of pathsOf(served))
+    for (const at of pathsOf(served)) {
+      const { path, operations } = at;
       paths[path] = Object.fromEntries(
         operations.map((operation) => {
-          const { body, answer } = schemas(served, operation.action, prefix);
+          const { body, answer } = schemas(at, operation.action, prefix);
           const types = operation.action === "patch" ? PATCH_TYPES : ["application/json", "application/yaml"];
           return [
             operation.method,
@@ -213,20 +233,18 @@ export function openapiV3(all: readonly Served[]): object {
                 200: { description: "OK", content: { "application/json": { schema: answer } } },
               },
               "x-kubernetes-action": operation.action,
-              "x-kubernetes-group-version-kind": gvkOf(served),
+              "x-kubernetes-group-version-kind": gvkOf(at),
             },
           ];
         }),
       );
+    }
   return {
     openapi: "3.0.0",
     info: INFO,
     paths,
     components: {
-      schemas: definitionsOf(
-        all.map((served) => served.kind),
-        prefix,
-      ),
+      schemas: definitionsOf(kindsOf(all), prefix),
     },
   };
 }

@@ -4,6 +4,7 @@ import { ApiError } from "../resource/errors.ts";
 import type { Kind, Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { finish, invalid, resourceName, SERVER_FIELDS } from "./prepare.ts";
+import type { WriteOptions } from "./service.ts";
 
 export const modified = (kind: Kind, name: string, cause?: unknown) =>
   new ApiError(
@@ -55,7 +56,7 @@ export function overwrite(
   kind: Kind,
   old: Resource,
   next: Resource,
-  subresource: "status" | undefined,
+  subresource: WriteOptions["subresource"],
   lookup: Lookup,
 ): Resource {
   const given = next.metadata;

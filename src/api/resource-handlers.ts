@@ -17,6 +17,7 @@ import { negotiate } from "./media.ts";
 import { includeOf, listBytes, sendList, sendObject, sendWritten } from "./resource-answers.ts";
 import { answerReview } from "./reviews.ts";
 import { findTarget, type Target, verbOf } from "./route.ts";
+import { patchScale, SCALE, scaleOf, updateScale } from "./scale.ts";
 import { APPLY_TYPE, PATCH_TYPES, type Served } from "./served.ts";
 import type { DeleteRequest, Selection, Service, WriteOptions } from "./service.ts";
 import { REVIEWS } from "./synthetic.ts";
@@ -56,6 +57,7 @@ export async function handleResource(exchange: Exchange, context: ResourceContex
   const decision = context.authorizer.decide(exchange.user, attributes);
   if (!decision.allowed) forbid(exchange.user, attributes, decision.reason);
   const call: Call = { exchange, context, target, kind, name: target.name ?? "", attributes, decision };
+  if (target.subresource === "scale") return scale(call, verb);
   switch (verb) {
     case "get":
       return sendObject(call, 200, await context.service.get(kind, target.namespace, call.name));
@@ -305,6 +307,27 @@ async function apply(call: Call): Promise<void> {
       writeOptions(call, body.duplicates),
     ),
   );
+}
+
+/** The subresource scale: the object's number, in the form that all kinds share. */
+async function scale(call: Call, verb: string): Promise<void> {
+  const { exchange, context, kind, target, attributes, decision, name } = call;
+  if (decision.onlyInstancesOf !== undefined) forbid(exchange.user, attributes, "hosts may not scale");
+  const to = { exchange, kind: SCALE };
+  if (verb === "get")
+    return sendObject(to, 200, scaleOf(kind, await context.service.get(kind, target.namespace, name)));
+  const subject = { service: context.service, kind, namespace: target.namespace, name };
+  if (verb === "update") {
+    const body = await bodyOf(exchange);
+    return sendWritten(to, await updateScale(subject, body.value, writeOptions(call, body.duplicates)));
+  }
+  const types = PATCH_TYPES.filter((type) => type !== APPLY_TYPE);
+  const contentType = typeOfBody(exchange.request);
+  if (!types.includes(contentType)) throw unsupportedType(types);
+  const body = await bodyOf(exchange);
+  const type = contentType.startsWith("application/json-patch") ? "json" : "merge";
+  const options = writeOptions(call, body.duplicates);
+  return sendWritten(to, await patchScale(subject, { type, body: body.value }, options));
 }
 
 // --- deleting ---

@@ -55,7 +55,12 @@ export function findTarget(all: readonly Served[], path: readonly string[]): Tar
   );
   const hasEmpty = path.includes("");
   if (!served || more.length > 0 || hasEmpty) throw pageNotFound();
-  if (subresource !== undefined && !(subresource === "status" && served.kind.hasStatus)) throw pageNotFound();
+  const has: Record<string, boolean> = {
+    status: served.kind.hasStatus,
+    scale: served.kind.scale !== undefined,
+  };
+  if (subresource !== undefined && !(Object.hasOwn(has, subresource) && has[subresource]))
+    throw pageNotFound();
   if (!served.kind.namespaced && namespace !== undefined) throw pageNotFound();
   if (served.kind.namespaced && namespace === undefined && name !== undefined) throw pageNotFound();
   return {

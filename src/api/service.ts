@@ -17,7 +17,8 @@ export interface WriteOptions {
   /** Unknown and duplicate fields: Strict refuses, Warn (default) warns, Ignore says nothing; they are always dropped. */
   fieldValidation?: "Strict" | "Warn" | "Ignore";
   fieldManager?: string;
-  subresource?: "status";
+  /** scale: a main write that is recorded as one of that subresource. */
+  subresource?: "status" | "scale";
   /** Duplicate keys found while parsing the body (paths); reported like unknown fields. */
   duplicateFields?: readonly string[];
 }

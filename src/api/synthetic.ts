@@ -113,7 +113,18 @@ function definitionOf(kind: Kind, since: string): Resource {
           served: true,
           storage: true,
           schema: { openAPIV3Schema: structural(kind.schema) },
-          subresources: kind.hasStatus ? { status: {} } : {},
+          subresources: {
+            ...(kind.hasStatus ? { status: {} } : {}),
+            ...(kind.scale
+              ? {
+                  scale: {
+                    specReplicasPath: kind.scale.replicas,
+                    statusReplicasPath: kind.scale.statusReplicas,
+                    ...(kind.scale.selector ? { labelSelectorPath: kind.scale.selector } : {}),
+                  },
+                }
+              : {}),
+          },
           additionalPrinterColumns: kind.columns,
         },
       ],

@@ -41,6 +41,8 @@ export interface Kind<T extends Resource = Resource> {
   schema: TObject;
   /** Whether status is a subresource: main writes keep it, /status writes change nothing else. */
   hasStatus: boolean;
+  /** Dotted paths of the fields that the subresource `scale` stands for, as in a CustomResourceDefinition. */
+  scale?: { replicas: string; statusReplicas: string; selector?: string };
   columns: readonly Column[];
   /** Field selectors besides metadata.name and metadata.namespace, as dotted paths. */
   selectableFields: readonly string[];
@@ -62,6 +64,7 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
   description: string;
   spec: S;
   status?: U;
+  scale?: Kind["scale"];
   columns: readonly Column[];
   selectableFields?: readonly string[];
 }): Kind<Resource<Static<S>, Static<U>> & { spec: Static<S> }> {
@@ -79,6 +82,7 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
       description: declaration.description,
     }),
     hasStatus: status !== undefined,
+    ...(declaration.scale ? { scale: declaration.scale } : {}),
     columns: [...declaration.columns, { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" }],
     selectableFields: declaration.selectableFields ?? [],
   };

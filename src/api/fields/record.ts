@@ -17,7 +17,7 @@ import { isEmpty } from "./set.ts";
 const METADATA_FIELDS = ["generateName", "labels", "annotations", "finalizers", "ownerReferences"] as const;
 
 /** The part of an object that a write to this subresource sets. */
-function viewOf(kind: Kind, object: Resource | undefined, subresource: "status" | undefined): View {
+function viewOf(kind: Kind, object: Resource | undefined, subresource: WriteOptions["subresource"]): View {
   if (subresource === "status") return object?.status === undefined ? {} : { status: object.status };
   const metadata: View = {};
   if (!object) return { metadata };
@@ -28,7 +28,12 @@ function viewOf(kind: Kind, object: Resource | undefined, subresource: "status" 
 }
 
 /** The object with the fields of the view instead of its own. */
-function withView(kind: Kind, object: Resource, view: View, subresource: "status" | undefined): Resource {
+function withView(
+  kind: Kind,
+  object: Resource,
+  view: View,
+  subresource: WriteOptions["subresource"],
+): Resource {
   if (subresource === "status") return { ...object, status: view.status };
   const { metadata: fields, ...rest } = view;
   const metadata = { ...object.metadata };

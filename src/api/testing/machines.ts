@@ -41,6 +41,26 @@ export const Machine = defineKind({
 });
 export type Machine = ObjectOf<typeof Machine>;
 
+/** A kind with a number of replicas: what `scale` is tested on. */
+export const MachineSet = defineKind({
+  kind: "MachineSet",
+  plural: "machinesets",
+  shortNames: ["ms"],
+  namespaced: true,
+  description: "A set of machines, for these tests.",
+  spec: Type.Object({
+    replicas: Type.Integer({ default: 1, minimum: 0, maximum: 100, description: "How many machines." }),
+    template: Type.Optional(Type.Object({ memory: Type.String() })),
+  }),
+  status: Type.Object({
+    replicas: Type.Optional(Type.Integer()),
+    selector: Type.Optional(Type.String()),
+    conditions: Type.Optional(Conditions),
+  }),
+  scale: { replicas: ".spec.replicas", statusReplicas: ".status.replicas", selector: ".status.selector" },
+  columns: [{ name: "Desired", type: "integer", jsonPath: ".spec.replicas" }],
+});
+
 export const user = { name: "tester", groups: [] };
 export const machineKind: Kind = register(Machine);
 export const at = (name: string) => ({ name, namespace: "default" });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { HttpClient, type HttpClientOptions } from "../../client/http.ts";
 import { KINDS } from "../../kinds.ts";
-import { GROUP } from "../../resource/kind.ts";
+import { GROUP, type Kind } from "../../resource/kind.ts";
 import { openSqliteStore } from "../../store/sqlite.ts";
 import { ensureAdminKubeconfig } from "../kubeconfig.ts";
 import { Operations } from "../operations.ts";
@@ -27,15 +27,20 @@ export interface ApiStack extends AsyncDisposable {
   client(options: Omit<HttpClientOptions, "url" | "ca">): HttpClient;
 }
 
-export async function startApiStack(options: Partial<ApiServerOptions> = {}): Promise<ApiStack> {
+/** `more`: kinds that are served besides the real ones. */
+export async function startApiStack({
+  more = [],
+  ...options
+}: Partial<ApiServerOptions> & { more?: readonly Kind[] } = {}): Promise<ApiStack> {
   const folder = mkdtempSync(join(tmpdir(), "vireo-api-"));
   const pki = await Pki.open(join(folder, "pki"));
   const store = await openSqliteStore(join(folder, "store.sqlite"));
   // Without the rules of the kinds' rooms: these tests are about the API, and make objects that refer to nothing.
-  const kinds = KINDS.map((kind) => {
+  const own = KINDS.map((kind) => {
     const { check: _, ...bare } = kind;
     return kind.group === GROUP ? bare : kind;
   });
+  const kinds = [...own, ...more];
   const service = await Operations.open(store, kinds);
   const errors: unknown[] = [];
   const server = await startApiServer({

@@ -2,75 +2,33 @@
  * Real kubectl against a real server: what a user types on the first day. Runs with the kubectl found first on PATH and with
  * Debian's 1.20 (package kubernetes-client), when it is there under another path.
  */
-import { execFile, spawn } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Host, VirtualMachine } from "../compute/kinds.ts";
 import { Event } from "../reconcile/kinds.ts";
+import { KUBECTLS, Kubectl } from "./testing/kubectl.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
-
-const onPath = (process.env.PATH ?? "")
-  .split(":")
-  .map((folder) => join(folder, "kubectl"))
-  .find((path) => existsSync(path));
-/** More versions to test with, as a list of paths. Debian's, unpacked beside a newer one, is looked for in the cache folder. */
-const more = [
-  ...(process.env.VIREO_TEST_KUBECTLS ?? "").split(":"),
-  "/var/cache/vireo/kubectl-1.20/usr/bin/kubectl",
-].filter((path) => path && existsSync(path));
-const KUBECTLS = [...new Set([...(onPath ? [onPath] : []), ...more])];
-
-interface Run {
-  code: number;
-  out: string;
-  err: string;
-}
 
 it("there is a kubectl to test with", () => {
   expect(KUBECTLS, "install Debian's package kubernetes-client").not.toEqual([]);
 });
 
-describe.each(KUBECTLS)("%s", (kubectl) => {
+describe.each(KUBECTLS)("%s", (path) => {
   let stack: ApiStack;
+  let kubectl: Kubectl;
   let minor = 0;
   beforeAll(async () => {
     stack = await startApiStack();
-    const { out } = await run(["version", "--client", "-o", "json"]);
-    minor = Number(/"minor": "(\d+)/.exec(out)?.[1]);
+    kubectl = new Kubectl(path, stack);
+    minor = await kubectl.minor();
   });
   afterAll(async () => {
     expect(stack.errors).toEqual([]);
     await stack[Symbol.asyncDispose]();
   });
 
-  const environment = (extra: Record<string, string> = {}) => ({
-    ...process.env,
-    KUBECONFIG: stack.kubeconfig,
-    HOME: stack.folder,
-    ...extra,
-  });
-  const run = (args: string[], extra?: Record<string, string>): Promise<Run> =>
-    new Promise((resolve) => {
-      execFile(kubectl, args, { env: environment(extra), timeout: 60_000 }, (error, out, err) =>
-        resolve({ code: error ? Number(error.code ?? -1) : 0, out, err }),
-      );
-    });
-  /** Runs it and expects success. */
-  const k = async (...args: string[]): Promise<string> => {
-    const { code, out, err } = await run(args);
-    expect([args.join(" "), code, err.replace(/WARNING: version difference.*\n/, "")]).toEqual([
-      args.join(" "),
-      0,
-      "",
-    ]);
-    return out;
-  };
-  const manifest = (name: string, text: string) => {
-    const path = join(stack.folder, `${name}.yaml`);
-    writeFileSync(path, text);
-    return path;
-  };
+  const run = (args: string[], extra?: Record<string, string>) => kubectl.run(args, extra);
+  const k = (...args: string[]) => kubectl.ok(...args);
+  const manifest = (name: string, text: string) => kubectl.manifest(name, text);
   const vm = (name: string, cpus: number, more = "") =>
     manifest(
       name,
@@ -189,13 +147,9 @@ describe.each(KUBECTLS)("%s", (kubectl) => {
   });
 
   it("get -w shows what happens", async () => {
-    const child = spawn(kubectl, ["get", "vm", "-w", "--no-headers"], { env: environment() });
+    const watching = kubectl.start("get", "vm", "-w", "--no-headers");
     try {
-      let text = "";
-      child.stdout.on("data", (part: Buffer) => {
-        text += part.toString();
-      });
-      await expect.poll(() => text, { timeout: 20_000 }).toMatch(/web/);
+      await expect.poll(watching.text, { timeout: 20_000 }).toMatch(/web/);
       await stack
         .admin()
         .patch(
@@ -204,9 +158,9 @@ describe.each(KUBECTLS)("%s", (kubectl) => {
           { status: { host: "h1" } },
           { subresource: "status" },
         );
-      await expect.poll(() => text, { timeout: 20_000 }).toMatch(/web +Running +h1/);
+      await expect.poll(watching.text, { timeout: 20_000 }).toMatch(/web +Running +h1/);
     } finally {
-      child.kill();
+      watching.stop();
     }
   });
 

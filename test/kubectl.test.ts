@@ -8,8 +8,10 @@ import { KUBECTLS, Kubectl } from "../src/api/testing/kubectl.ts";
 import { MachineSet } from "../src/api/testing/machines.ts";
 import { type ApiStack, startApiStack } from "../src/api/testing/stack.ts";
 import { VirtualMachine } from "../src/compute/kinds.ts";
-import { KINDS } from "../src/kinds.ts";
-import { register } from "../src/resource/kind.ts";
+import { KINDS as ALL_KINDS } from "../src/kinds.ts";
+import { GROUP, register } from "../src/resource/kind.ts";
+
+const KINDS = ALL_KINDS.filter(({ group }) => group === GROUP);
 
 it("there is a kubectl to test with", () => {
   expect(KUBECTLS, "install Debian's package kubernetes-client").not.toEqual([]);

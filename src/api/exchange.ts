@@ -19,6 +19,10 @@ export interface Exchange {
   /** Named in the log and in the answer's X-Request-Id. */
   readonly id: string;
   user: User;
+  /** Who really asks, when it is as somebody else. */
+  asked?: User;
+  /** Called with the answer's code just before it leaves. */
+  readonly onAnswer?: (code: number) => void;
 }
 
 const serialised = new WeakMap<object, Buffer>();
@@ -40,12 +44,14 @@ export function warningHeaders(warnings: readonly string[]): string[] {
 }
 
 export async function send(
-  { request, response }: Exchange,
+  exchange: Exchange,
   code: number,
   body: Buffer,
   options: { contentType?: string; warnings?: readonly string[]; headers?: Record<string, string> } = {},
 ): Promise<void> {
+  const { request, response } = exchange;
   if (response.destroyed) return;
+  exchange.onAnswer?.(code);
   const headers: Record<string, string | number | string[]> = {
     "content-type": options.contentType ?? "application/json",
     "cache-control": "no-cache, private",

@@ -12,6 +12,7 @@ import { isIP } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { ApiError } from "../resource/errors.ts";
+import type { AuditLog, AuditRecord } from "./audit.ts";
 import { ANONYMOUS, authenticate } from "./authenticate.ts";
 import { Authorizer, ensureBuiltInRoles } from "./authorizer.ts";
 import { CORE_EVENTS, withCoreEvents } from "./core-events.ts";
@@ -47,6 +48,7 @@ export interface ApiServerOptions {
   version?: string;
   /** The lines of a backup of everything, for GET /backup; only administrators get it, for it holds all keys. */
   backup?: () => AsyncIterable<string>;
+  audit?: AuditLog;
   /** What /readyz reports, one entry for each dependency. */
   health?: () => Promise<readonly Health[]>;
 }
@@ -98,6 +100,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     // Known even where it is not needed: a wrong token is refused everywhere but on the health pages.
     if (Pages.isOpen(path)) return pages.open(exchange);
     exchange.user = authenticate(request, (token) => pki.tokens.userOf(token));
+    exchange.asked = exchange.user;
     exchange.user = impersonate(request, exchange.user, authorizer);
     if (path.length === 1 && path[0] === "enroll") {
       if (request.method !== "POST") throw new ApiError("MethodNotAllowed", "enrolment is POST /enroll");
@@ -125,10 +128,13 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       query: new URLSearchParams(),
       id,
       user: ANONYMOUS,
+      onAnswer: (code) => {
+        if (options.audit && isAudited(exchange, code)) options.audit.record(auditRecord(exchange, code));
+      },
     };
     const started = Date.now();
     try {
-      exchange = { ...exchange, ...parseUrl(request.url ?? "") };
+      exchange = Object.assign(exchange, parseUrl(request.url ?? ""));
       await answer(exchange);
     } catch (error) {
       await refuse(exchange, error, log);
@@ -191,12 +197,32 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   };
 }
 
+/** Writes, refusals, and reads of secrets. */
+function isAudited({ request, path }: Exchange, code: number): boolean {
+  const isRead = request.method === "GET" || request.method === "HEAD";
+  return !isRead || code === 401 || code === 403 || path.includes("secrets") || path[0] === "backup";
+}
+
+function auditRecord({ request, id, user, asked, path }: Exchange, code: number): AuditRecord {
+  return {
+    time: new Date().toISOString(),
+    request: id,
+    user: user.name,
+    ...(asked && asked.name !== user.name ? { impersonatedBy: asked.name } : {}),
+    from: request.socket.remoteAddress ?? "",
+    verb: request.method ?? "",
+    path: `/${path.join("/")}`,
+    code,
+  };
+}
+
 /** @throws ApiError Forbidden */
 async function sendBackup(exchange: Exchange, lines: () => AsyncIterable<string>): Promise<void> {
   const { request, response, user } = exchange;
   if (request.method !== "GET") throw new ApiError("MethodNotAllowed", "a backup is GET /backup");
   if (!user.groups.includes(ADMINS))
     throw new ApiError("Forbidden", `User "${user.name}" cannot get path "/backup": only ${ADMINS} may`);
+  exchange.onAnswer?.(200);
   response.writeHead(200, { "content-type": "application/x-ndjson", "cache-control": "no-store" });
   await pipeline(Readable.from(lines()), response);
 }

@@ -68,6 +68,7 @@ async function stopMachines(hostFolder: string): Promise<number> {
 /** A state folder is only removed when it looks like one: `--state /home` must not cost anybody their files. */
 function refuseOddFolder(folder: string): void {
   const known = new Set([
+    "audit",
     "pki",
     "store.sqlite",
     "store.sqlite-wal",

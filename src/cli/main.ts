@@ -136,6 +136,17 @@ program
   });
 
 program
+  .command("audit")
+  .description("the log of who changed what")
+  .command("verify")
+  .description("whether no line of it was changed, taken out or moved")
+  .argument("[file]", "one file; by default all of this installation")
+  .action(async (file: string | undefined) => {
+    const { auditVerify } = await import("./audit.ts");
+    auditVerify(paths(), file, print);
+  });
+
+program
   .command("kubeconfig")
   .description("print the path of the kubeconfig: export KUBECONFIG=$(vireo kubeconfig)")
   .action(() => {

@@ -1,6 +1,7 @@
 /** `vireo server`: one control plane: store, API server, and, while it leads, the reconcilers. */
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { AuditLog } from "../api/audit.ts";
 import { ensureAdminKubeconfig, writeEnrolment } from "../api/kubeconfig.ts";
 import { LocalClient } from "../api/local.ts";
 import { Operations } from "../api/operations.ts";
@@ -52,6 +53,7 @@ export async function server(
   const service = await Operations.open(store, KINDS);
   const backup = () =>
     backupLines(store, { time: new Date().toISOString(), version: version(), files: pki.files() });
+  const audit = new AuditLog(join(paths.state, "audit"), `${host}-${port}`.replace(/[^\w.-]/g, "_"));
   const api = await startApiServer({
     service,
     pki,
@@ -60,6 +62,7 @@ export async function server(
     log,
     version: version(),
     backup,
+    audit,
   });
   if (!options.follow) {
     ensureAdminKubeconfig(pki, paths.kubeconfig, api.url);
@@ -103,6 +106,7 @@ export async function server(
     },
   );
   await api.close();
+  audit.close();
   service.close();
   await store.close();
 }

@@ -56,33 +56,16 @@ describe("@kubernetes/client-node", () => {
     await objects.create(machine("b"));
     const read: unknown = await objects.read({ ...made, metadata: at("a") });
     expect(read).toMatchObject({ metadata: { name: "a", generation: 1 } });
-    const first = await objects.list(
-      "vireo.dev/v1",
-      "VirtualMachine",
-      "default",
-      undefined,
-      undefined,
-      undefined,
-      undefined,
-      undefined,
-      1,
-    );
-    expect(first.items).toHaveLength(1);
-    // The client leaves lists of kinds that it does not know as they are.
-    const next = String(Reflect.get(Object(first.metadata), "continue"));
-    const second = await objects.list(
-      "vireo.dev/v1",
-      "VirtualMachine",
-      "default",
-      undefined,
-      undefined,
-      undefined,
-      undefined,
-      undefined,
-      1,
-      next,
-    );
-    expect(second.items.map(({ metadata }) => metadata?.name)).toEqual(["b"]);
+    // Of lists by KubernetesObjectApi the client loses metadata.continue.
+    const first: unknown = await custom.listNamespacedCustomObject({ ...AT, limit: 1 });
+    const next: unknown = Reflect.get(Object(Reflect.get(Object(first), "metadata")), "continue");
+    expect(first).toMatchObject({ items: [{ metadata: { name: "a" } }] });
+    const second: unknown = await custom.listNamespacedCustomObject({
+      ...AT,
+      limit: 1,
+      _continue: String(next),
+    });
+    expect(second).toMatchObject({ items: [{ metadata: { name: "b" } }] });
     const listed: unknown = await custom.listNamespacedCustomObject({ ...AT, labelSelector: "test=node" });
     expect(listed).toMatchObject({ items: [{}, {}] });
     await objects.replace({ ...made, spec: { memory: "64Mi", image: "shop", cpus: 3 } });

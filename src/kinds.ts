@@ -1,5 +1,6 @@
 /** All kinds with their rules, in one list: what the server serves. */
 import { RBAC_KINDS } from "./api/rbac-kinds.ts";
+import { Secret } from "./api/secrets.ts";
 import {
   checkHost,
   checkInstance,
@@ -28,5 +29,6 @@ export const KINDS: readonly Kind[] = [
   register(Plan, checkPlan),
   register(Lease),
   register(Event),
+  Secret,
   ...RBAC_KINDS,
 ];

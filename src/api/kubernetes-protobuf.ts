@@ -6,7 +6,7 @@
 import { type ProtobufField, readProtobuf } from "./protobuf.ts";
 
 /** A list with one message in it: that message, repeated. */
-type Type = "string" | "integer" | "boolean" | "strings" | "map" | Message | readonly [Message];
+type Type = "string" | "integer" | "boolean" | "strings" | "map" | "bytesMap" | Message | readonly [Message];
 interface Message {
   [field: number]: readonly [name: string, type: Type];
 }
@@ -60,6 +60,13 @@ const BODIES: Readonly<Record<string, Message>> = {
   },
   SelfSubjectRulesReview: { 1: ["metadata", METADATA], 2: ["spec", { 1: ["namespace", "string"] }] },
   SelfSubjectReview: { 1: ["metadata", METADATA] },
+  Secret: {
+    1: ["metadata", METADATA],
+    2: ["data", "bytesMap"],
+    3: ["type", "string"],
+    4: ["stringData", "map"],
+    5: ["immutable", "boolean"],
+  },
   Role: ROLE,
   ClusterRole: ROLE,
   RoleBinding: BINDING,
@@ -83,6 +90,11 @@ function decode(bytes: Buffer, message: Message): Record<string, unknown> {
     if (type === "strings" || isRepeated(type)) {
       const one = type === "strings" ? textOf(field) : decode(field.bytes ?? Buffer.alloc(0), type[0]);
       result[name] = [...(Array.isArray(before) ? before : []), one];
+    } else if (type === "bytesMap") {
+      const parts = [...readProtobuf(field.bytes ?? Buffer.alloc(0))];
+      const at = (number: number) => parts.find((part) => part.field === number)?.bytes ?? Buffer.alloc(0);
+      const entry = { [at(1).toString("utf8")]: at(2).toString("base64") };
+      result[name] = { ...(typeof before === "object" ? before : {}), ...entry };
     } else if (type === "map") {
       const { key, value } = decode(field.bytes ?? Buffer.alloc(0), {
         1: ["key", "string"],

@@ -6,7 +6,7 @@
 import type { Kind } from "../resource/kind.ts";
 import { DELETE_OPTIONS, definitionName, definitionsOf, type Schema } from "./openapi-schema.ts";
 import { SCALE } from "./scale.ts";
-import { PATCH_TYPES, type Served } from "./served.ts";
+import { patchTypes, type Served } from "./served.ts";
 
 type Action = "list" | "post" | "deletecollection" | "get" | "put" | "patch" | "delete";
 
@@ -151,7 +151,8 @@ export function openapiV2(all: readonly Served[]): DocumentV2 {
         item[operation.method] = {
           description: `${VERB_OF[operation.action]} ${served.kind.kind}`,
           operationId: operationId(served, operation, path),
-          consumes: operation.action === "patch" ? PATCH_TYPES : ["application/json", "application/yaml"],
+          consumes:
+            operation.action === "patch" ? patchTypes(served.kind) : ["application/json", "application/yaml"],
           produces: ["application/json", "application/yaml"],
           parameters: [
             ...pathParameters(path).map((name) => ({
@@ -202,7 +203,8 @@ export function openapiV3(all: readonly Served[]): object {
       paths[path] = Object.fromEntries(
         operations.map((operation) => {
           const { body, answer } = schemas(at, operation.action, prefix);
-          const types = operation.action === "patch" ? PATCH_TYPES : ["application/json", "application/yaml"];
+          const types =
+            operation.action === "patch" ? patchTypes(served.kind) : ["application/json", "application/yaml"];
           return [
             operation.method,
             {

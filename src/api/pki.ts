@@ -4,13 +4,16 @@
  *   ca.crt ca.key            the CA: signs everything below; whoever has ca.key is the administrator
  *   server.crt server.key    of the API server; made anew when its names change or it runs out
  *   tokens.json              hashes of bearer and bootstrap tokens
+ *   secrets.key              what Secrets are sealed with in the store: {current, keys: {ID: base64}}; keys are added, never changed
  *
  * Who somebody is stands in the certificate: CN is the user, each O a group. Hosts are CN=system:host:NAME, O=system:hosts.
  */
+import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import { ApiError } from "../resource/errors.ts";
+import type { SealingKeys } from "../store/sealed.ts";
 import { type Credentials, createCa, isCurrent, issue, signRequest } from "./certificates.ts";
 import { writeSecret } from "./secret-file.ts";
 import { Tokens } from "./tokens.ts";
@@ -67,7 +70,7 @@ export class Pki {
 
   /** What a backup needs of the folder, by file name: the certificate of this server is made anew where it is restored. */
   files(): Record<string, string> {
-    const names = ["ca.crt", "ca.key", "tokens.json"].filter((name) =>
+    const names = ["ca.crt", "ca.key", "tokens.json", "secrets.key"].filter((name) =>
       existsSync(join(this.#directory, name)),
     );
     return Object.fromEntries(names.map((name) => [name, readFileSync(join(this.#directory, name), "utf8")]));
@@ -76,6 +79,26 @@ export class Pki {
   /** The CA's certificate, PEM. */
   get ca(): string {
     return this.#ca.cert;
+  }
+
+  /** The keys of Secrets; the first is made when there is none. @throws Error naming the file when it is not such a file */
+  sealingKeys(): SealingKeys {
+    const path = join(this.#directory, "secrets.key");
+    if (!existsSync(path)) {
+      const key = randomBytes(32).toString("base64");
+      writeSecret(path, JSON.stringify({ current: "k1", keys: { k1: key } }, undefined, 1));
+    }
+    const wrong = () => new Error(`${path}: is not a file of sealing keys; bring it back from a backup`);
+    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
+    const field = (of: unknown, name: string): unknown =>
+      typeof of === "object" && of !== null ? Reflect.get(of, name) : undefined;
+    const [current, keys] = [field(value, "current"), field(value, "keys")];
+    if (typeof current !== "string" || typeof keys !== "object" || keys === null) throw wrong();
+    const all = Object.fromEntries(
+      Object.entries(keys).map(([id, key]) => [id, Buffer.from(String(key), "base64")]),
+    );
+    if (!all[current] || Object.values(all).some((key) => key.length !== 32)) throw wrong();
+    return { current, keys: all };
   }
 
   /** Certificate of the API server for these DNS names and addresses; localhost and its addresses are always among them. */

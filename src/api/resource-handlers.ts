@@ -18,7 +18,8 @@ import { includeOf, listBytes, sendList, sendObject, sendWritten } from "./resou
 import { answerReview } from "./reviews.ts";
 import { findTarget, type Target, verbOf } from "./route.ts";
 import { patchScale, SCALE, scaleOf, updateScale } from "./scale.ts";
-import { APPLY_TYPE, PATCH_TYPES, type Served } from "./served.ts";
+import { withoutDirectives } from "./secrets.ts";
+import { APPLY_TYPE, patchTypes, type Served, STRATEGIC } from "./served.ts";
 import type { DeleteRequest, Selection, Service, WriteOptions } from "./service.ts";
 import { REVIEWS } from "./synthetic.ts";
 import { WatchStream } from "./watch-stream.ts";
@@ -256,7 +257,7 @@ async function update(call: Call): Promise<void> {
 async function patch(call: Call): Promise<void> {
   const { exchange, context, kind, target } = call;
   const contentType = typeOfBody(exchange.request);
-  if (!PATCH_TYPES.includes(contentType)) throw unsupportedType(PATCH_TYPES);
+  if (!patchTypes(kind).includes(contentType)) throw unsupportedType(patchTypes(kind));
   if (contentType === APPLY_TYPE) return apply(call);
   if (flag(exchange.query.get("force")))
     throw wrongOption("force: Forbidden: may not be specified for non-apply patch");
@@ -275,7 +276,7 @@ async function patch(call: Call): Promise<void> {
       kind,
       target.namespace,
       call.name,
-      { type, body: body.value },
+      { type, body: contentType === STRATEGIC ? withoutDirectives(body.value) : body.value },
       writeOptions(call, body.duplicates),
     ),
   );
@@ -321,7 +322,7 @@ async function scale(call: Call, verb: string): Promise<void> {
     const body = await bodyOf(exchange);
     return sendWritten(to, await updateScale(subject, body.value, writeOptions(call, body.duplicates)));
   }
-  const types = PATCH_TYPES.filter((type) => type !== APPLY_TYPE);
+  const types = patchTypes(kind).filter((type) => type !== APPLY_TYPE);
   const contentType = typeOfBody(exchange.request);
   if (!types.includes(contentType)) throw unsupportedType(types);
   const body = await bodyOf(exchange);

@@ -11,8 +11,15 @@ export const READ_VERBS = ["get", "list", "watch"];
 
 /** Server-side apply: the body is YAML or, as kubectl sends it, JSON. */
 export const APPLY_TYPE = "application/apply-patch+yaml";
-/** Strategic merge patch is not among them: it needs Go types, and kubectl does without when it is not listed. */
-export const PATCH_TYPES = ["application/json-patch+json", "application/merge-patch+json", APPLY_TYPE];
+export const STRATEGIC = "application/strategic-merge-patch+json";
+const PATCHES = ["application/json-patch+json", "application/merge-patch+json", APPLY_TYPE];
+
+/**
+ * The forms of patch that a kind takes. Strategic merge patch is for kinds of the core group alone: kubectl has Go types of those and sends
+ * nothing else; where it is not listed it does without.
+ */
+export const patchTypes = ({ group }: Pick<Kind, "group">): readonly string[] =>
+  group === "" ? [...PATCHES, STRATEGIC] : PATCHES;
 
 /** "vireo.dev/v1", or "v1" of the core group. */
 export const groupVersion = (kind: Pick<Kind, "group" | "version">) =>

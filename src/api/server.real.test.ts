@@ -290,4 +290,29 @@ describe.each(KUBECTLS)("%s", (path) => {
       "clusterrole.rbac.authorization.k8s.io/view",
     );
   });
+
+  it("secrets: created, applied, read by name, never described with their values", async () => {
+    await k(
+      "create",
+      "secret",
+      "generic",
+      "db",
+      "--from-literal=password=hush-1",
+      "--from-literal=user=shop",
+    );
+    expect(await k("get", "secret", "db", "-o", "jsonpath={.data.password}")).toBe(btoa("hush-1"));
+    const web = (value: string) =>
+      manifest(
+        "web-secret",
+        `apiVersion: v1\nkind: Secret\nmetadata: {name: web}\nstringData: {token: ${value}}\n`,
+      );
+    expect(await k("apply", "-f", web("hush-2"))).toContain("secret/web created");
+    expect(await k("apply", "-f", web("hush-3"))).toContain("secret/web configured");
+    expect(await k("get", "secret", "web", "-o", "jsonpath={.data.token}")).toBe(btoa("hush-3"));
+    expect(await k("describe", "secret", "web")).not.toContain("hush");
+    const text = "apiVersion: v1\nkind: Secret\nmetadata: {name: bad}\ndata: {a: not base64}\n";
+    const bad = await run(["create", "-f", manifest("bad-secret", text)]);
+    expect(bad.err).toContain("data[a]: Invalid value: is not base64; write plain text under stringData");
+    expect(await k("delete", "secret", "db")).toContain("deleted");
+  });
 });

@@ -24,6 +24,7 @@ import { type Health, Pages } from "./pages.ts";
 import { ADMINS, type Pki } from "./pki.ts";
 import { handleResource, type ResourceContext } from "./resource-handlers.ts";
 import { parseUrl } from "./route.ts";
+import { withSecrets } from "./secrets.ts";
 import { ALL_VERBS } from "./served.ts";
 import type { Service } from "./service.ts";
 import { SYNTHETIC, withSynthetic } from "./synthetic.ts";
@@ -80,7 +81,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   await ensureBuiltInRoles(options.service);
   const authorizer = await Authorizer.open(options.service);
   const context: ResourceContext = {
-    service: withCoreEvents(withSynthetic(withEscalationCheck(options.service, authorizer))),
+    service: withCoreEvents(withSynthetic(withSecrets(withEscalationCheck(options.service, authorizer)))),
     authorizer,
     served,
     watches: new Set(),

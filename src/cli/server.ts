@@ -6,6 +6,7 @@ import { ensureAdminKubeconfig, writeEnrolment } from "../api/kubeconfig.ts";
 import { LocalClient } from "../api/local.ts";
 import { Operations } from "../api/operations.ts";
 import { Pki } from "../api/pki.ts";
+import { SECRETS_PREFIX } from "../api/secrets.ts";
 import { startApiServer } from "../api/server.ts";
 import { runHostReconciler } from "../compute/host-reconciler.ts";
 import { runMigrationReconciler } from "../compute/migration-reconciler.ts";
@@ -22,6 +23,7 @@ import { createLogger } from "../reconcile/log.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { backupLines } from "../store/backup.ts";
 import { openStore, StoreAddressError } from "../store/open.ts";
+import { sealedStore } from "../store/sealed.ts";
 import { CACHE, ROOT, type StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
@@ -50,7 +52,11 @@ export async function server(
   const store = await openStore(options.store ?? paths.store).catch((error: unknown) => {
     throw error instanceof StoreAddressError ? new UserError(error.message) : error;
   });
-  const service = await Operations.open(store, KINDS);
+  // Backups are made of the store itself, in which Secrets are sealed.
+  const opened = sealedStore(store, [SECRETS_PREFIX], pki.sealingKeys(), (key) =>
+    log.error("secret.unreadable", { key, why: "its sealing key is not in pki/secrets.key" }),
+  );
+  const service = await Operations.open(opened, KINDS);
   const backup = () =>
     backupLines(store, { time: new Date().toISOString(), version: version(), files: pki.files() });
   const audit = new AuditLog(join(paths.state, "audit"), `${host}-${port}`.replace(/[^\w.-]/g, "_"));

@@ -21,6 +21,8 @@ export interface Exchange {
   user: User;
   /** Who really asks, when it is as somebody else. */
   asked?: User;
+  /** Gives the request's seats back before it ends: for what runs on, such as a watch. */
+  leave?: () => void;
   /** Called with the answer's code just before it leaves. */
   readonly onAnswer?: (code: number) => void;
 }

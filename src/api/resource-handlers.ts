@@ -163,6 +163,7 @@ async function watch(call: Call): Promise<void> {
   const stopService = stop;
   if (exchange.response.destroyed) return stopService();
   context.watches.add(stream);
+  exchange.leave?.();
   stream.start(() => {
     stopService();
     context.watches.delete(stream);

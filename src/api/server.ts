@@ -19,6 +19,7 @@ import { CORE_EVENTS, withCoreEvents } from "./core-events.ts";
 import { enroll } from "./enroll.ts";
 import { withEscalationCheck } from "./escalation.ts";
 import { type Exchange, pageNotFound, sendValue, statusOf } from "./exchange.ts";
+import { Fairness, type Limits } from "./fairness.ts";
 import { impersonate } from "./impersonate.ts";
 import { type Health, Pages } from "./pages.ts";
 import { ADMINS, type Pki } from "./pki.ts";
@@ -50,6 +51,8 @@ export interface ApiServerOptions {
   /** The lines of a backup of everything, for GET /backup; only administrators get it, for it holds all keys. */
   backup?: () => AsyncIterable<string>;
   audit?: AuditLog;
+  /** How much one user may have of the server at once. */
+  fairness?: Partial<Limits>;
   /** What /readyz reports, one entry for each dependency. */
   health?: () => Promise<readonly Health[]>;
 }
@@ -64,6 +67,9 @@ export interface ApiServer {
 
 /** Bytes of a refused body that are still read, so that the client can finish sending and read why. */
 const MAX_DRAINED = 64 * 2 ** 20;
+
+/** Seats of a list. */
+const WIDE = 8;
 
 /** Answers to what Node's parser refuses before a request is there. */
 const NOT_HTTP: Readonly<Record<string, string>> = {
@@ -96,6 +102,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     ...(options.names ?? []),
   ]);
 
+  const fairness = new Fairness(options.fairness);
   const answer = async (exchange: Exchange): Promise<void> => {
     const { request, path } = exchange;
     // Known even where it is not needed: a wrong token is refused everywhere but on the health pages.
@@ -103,6 +110,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     exchange.user = authenticate(request, (token) => pki.tokens.userOf(token));
     exchange.asked = exchange.user;
     exchange.user = impersonate(request, exchange.user, authorizer);
+    // Who has not said who he is, is known by where he is.
+    const who = exchange.user === ANONYMOUS ? `address ${request.socket.remoteAddress}` : exchange.user.name;
+    const leave = await fairness.enter(who, widthOf(exchange));
+    exchange.response.once("close", leave);
+    exchange.leave = leave;
     if (path.length === 1 && path[0] === "enroll") {
       if (request.method !== "POST") throw new ApiError("MethodNotAllowed", "enrolment is POST /enroll");
       const name = await enroll(exchange, pki);
@@ -196,6 +208,12 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
         setTimeout(() => server.closeAllConnections(), 500).unref();
       }),
   };
+}
+
+/** Seats that a request takes: a whole list keeps the server busy for as long as many small requests. */
+function widthOf({ request, path, query }: Exchange): number {
+  const isCollection = request.method === "GET" && path[0] === "apis" && [4, 6].includes(path.length);
+  return isCollection && !query.has("limit") ? WIDE : 1;
 }
 
 /** Writes, refusals, and reads of secrets. */

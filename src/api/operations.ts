@@ -124,7 +124,8 @@ export class Operations implements Service {
     if (resourceVersion === "0") return;
     try {
       const wanted = resourceVersion ? Number(resourceVersion) : Number.POSITIVE_INFINITY;
-      if (wanted <= this.#cache.revision) return;
+      // Not a revision at all: the reader says so.
+      if (wanted <= this.#cache.revision || Number.isNaN(wanted)) return;
       const revision = Math.min(wanted, await this.#store.latest());
       const there = await this.#cache.reached(revision, CATCH_UP_MS);
       if (!there && !resourceVersion) throw new Unavailable("this server is behind the store");

@@ -4,13 +4,12 @@ import { Secret } from "./api/secrets.ts";
 import {
   checkHost,
   checkInstance,
-  checkMigration,
   checkNetwork,
   checkStoragePool,
   checkVirtualMachine,
 } from "./compute/checks.ts";
 import { Host, Instance, Migration, Network, StoragePool, VirtualMachine } from "./compute/kinds.ts";
-import { checkPlan, checkPolicy } from "./director/checks.ts";
+import { checkPolicy } from "./director/checks.ts";
 import { Plan, Policy } from "./director/kinds.ts";
 import { checkImage } from "./images/checks.ts";
 import { Image } from "./images/kinds.ts";
@@ -20,13 +19,13 @@ import { type Kind, register } from "./resource/kind.ts";
 export const KINDS: readonly Kind[] = [
   register(VirtualMachine, checkVirtualMachine),
   register(Instance, checkInstance),
-  register(Migration, checkMigration),
+  register(Migration),
   register(Image, checkImage),
   register(Host, checkHost),
   register(Network, checkNetwork),
   register(StoragePool, checkStoragePool),
   register(Policy, checkPolicy),
-  register(Plan, checkPlan),
+  register(Plan),
   register(Lease),
   register(Event),
   Secret,

@@ -4,6 +4,7 @@ import { ApiError, type Cause } from "../resource/errors.ts";
 import { invalidity } from "../resource/invalid.ts";
 import type { Kind, Lookup } from "../resource/kind.ts";
 import type { ObjectMeta, Resource } from "../resource/object.ts";
+import { checkRules } from "../resource/rules.ts";
 import { applyDefaults, pruneUnknown, type Schema, validate } from "../resource/schema.ts";
 import { checkMetadata, METADATA_SCHEMA } from "./metadata.ts";
 import type { WriteOptions } from "./service.ts";
@@ -94,8 +95,10 @@ export function finish(kind: Kind, object: Resource, old: Resource | undefined, 
   const causes = [...checkMetadata(metadata), ...shape].filter(isNew);
   // Rules only read objects of their kind's shape. One that was not is not held against the write that mends it: judged as a new one.
   const before = old && invalidity(old) === undefined ? old : undefined;
-  if (causes.length === 0 && shape.length === 0 && kind.check)
-    causes.push(...kind.check(object, before, lookup).filter(isNew));
+  if (causes.length === 0 && shape.length === 0) {
+    causes.push(...checkRules(object, before, schema).filter(isNew));
+    if (kind.check) causes.push(...kind.check(object, before, lookup).filter(isNew));
+  }
   if (causes.length > 0) throw invalid(kind, metadata.name, causes);
 }
 

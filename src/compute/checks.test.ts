@@ -1,8 +1,15 @@
 import { describe, expect, it } from "vitest";
 import type { Kind, Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
-import { checkInstance, checkMigration, checkNetwork, checkVirtualMachine } from "./checks.ts";
-import type { Instance, Migration, Network, VirtualMachine } from "./kinds.ts";
+import { checkRules } from "../resource/rules.ts";
+import { checkInstance, checkNetwork, checkVirtualMachine as checkOfMachines } from "./checks.ts";
+import { type Instance, Migration, type Network, VirtualMachine } from "./kinds.ts";
+
+/** The kind's own rules and those in its schema, as the server asks them. */
+const checkVirtualMachine = (object: VirtualMachine, old: VirtualMachine | undefined, lookup: Lookup) => [
+  ...checkOfMachines(object, old, lookup),
+  ...checkRules(object, old, VirtualMachine.schema),
+];
 
 function look(...objects: Resource[]): Lookup {
   return {
@@ -60,15 +67,13 @@ describe("checkVirtualMachine", () => {
     expect(checkVirtualMachine(vm("web"), undefined, look())).toEqual([]);
   });
 
-  it("refuses names that make no host name, networks named twice, two probes", () => {
+  it("refuses names that make no host name, two probes", () => {
     const odd = vm("a".repeat(53), {
-      networks: ["a", "b", "a"],
       readiness: { http: { port: 80 }, tcp: { port: 80 } },
     });
     const causes = said(checkVirtualMachine(odd, undefined, look()));
     expect(causes[0]).toMatch(/^metadata.name: .*label of at most 52/);
-    expect(causes[1]).toBe('spec.networks[2]: Duplicate value: "a"');
-    expect(causes[2]).toMatch(/^spec.readiness.tcp: Forbidden/);
+    expect(causes[1]).toMatch(/^spec.readiness.tcp: Forbidden/);
     expect(said(checkVirtualMachine(vm("web.prod"), undefined, look()))).toHaveLength(1);
   });
 
@@ -140,7 +145,8 @@ describe("checkInstance", () => {
   });
 });
 
-describe("checkMigration", () => {
+describe("a Migration", () => {
+  const changed = (object: Migration, old: Migration) => said(checkRules(object, old, Migration.schema));
   const migration = (spec: Partial<Migration["spec"]> = {}): Migration => ({
     apiVersion: "vireo.dev/v1",
     kind: "Migration",
@@ -149,11 +155,12 @@ describe("checkMigration", () => {
   });
 
   it("may only be called off, for good", () => {
-    expect(checkMigration(migration({ cancel: true }), migration(), look())).toEqual([]);
-    expect(said(checkMigration(migration({ to: "c" }), migration(), look()))[0]).toContain(
-      "only cancel may change",
-    );
-    expect(checkMigration(migration(), migration({ cancel: true }), look())).toHaveLength(1);
+    expect(changed(migration({ cancel: true }), migration())).toEqual([]);
+    expect(changed(migration({ to: "c" }), migration())[0]).toContain("only cancel may change");
+    expect(changed(migration({ reason: "x" }), migration())).toHaveLength(1);
+    expect(changed(migration(), migration({ cancel: true }))).toEqual([
+      "spec.cancel: Forbidden: it was called off; create another Migration",
+    ]);
   });
 });
 

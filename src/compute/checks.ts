@@ -12,7 +12,6 @@ import { numberToAddress, parseSubnet, vniOf } from "../resource/subnet.ts";
 import {
   type Host,
   Instance,
-  type Migration,
   type Network,
   Network as NetworkKind,
   type StoragePool,
@@ -134,28 +133,11 @@ function checkNewInstance({ metadata, spec }: Instance, lookup: Lookup): Cause[]
   return [];
 }
 
-export function checkMigration(object: Migration, old: Migration | undefined, _lookup: Lookup): Cause[] {
-  const { spec } = object;
-  if (!old) return [];
-  const causes = immutable(
-    spec,
-    old.spec,
-    ["vm", "to", "reason", "policy", "plan"],
-    "only cancel may change; create another Migration",
-  );
-  if (old.spec.cancel && !spec.cancel)
-    causes.push(forbidden("spec.cancel", "it was called off; create another Migration"));
-  return causes;
-}
-
 /** Networks are apart: no address may be in two of them, and a change would take machines' addresses away. */
 export function checkNetwork(network: Network, old: Network | undefined, lookup: Lookup): Cause[] {
   const { subnet, vni } = network.spec;
-  if (old) {
-    return (["subnet", "vni"] as const)
-      .filter((field) => old.spec[field] !== network.spec[field])
-      .map((field) => forbidden(`spec.${field}`, "cannot be changed; make another network"));
-  }
+  // They never change (kinds.ts).
+  if (old) return [];
   const { base, prefixLength } = parseSubnet(subnet);
   const parts = subnet.split(/[./]/).map(Number);
   if (parts.slice(0, 4).some((part) => part > 255))
@@ -197,10 +179,8 @@ export function checkNetwork(network: Network, old: Network | undefined, lookup:
 
 export function checkStoragePool(pool: StoragePool, old: StoragePool | undefined, lookup: Lookup): Cause[] {
   const { path } = pool.spec.directory;
-  if (old)
-    return path === old.spec.directory.path
-      ? []
-      : [forbidden("spec.directory.path", "cannot be changed, disks are there; make another pool")];
+  // It never changes (kinds.ts).
+  if (old) return [];
   if (path.split("/").some((part, i) => (i > 0 && part === "") || part === "." || part === ".."))
     return [
       bad(
@@ -222,7 +202,7 @@ export function checkVirtualMachine(
   old: VirtualMachine | undefined,
   lookup: Lookup,
 ): Cause[] {
-  const { metadata, spec } = object;
+  const { metadata } = object;
   const causes: Cause[] = [];
   if (!old && (metadata.name.length > MAX_VM_NAME || !LABEL.test(metadata.name)))
     causes.push(
@@ -232,15 +212,6 @@ export function checkVirtualMachine(
         `must be a label of at most ${MAX_VM_NAME} lower-case letters, digits and '-', because it is the guest's host name and the start of its instances' names`,
       ),
     );
-  for (const [index, network] of spec.networks.entries())
-    if (spec.networks.indexOf(network) !== index)
-      causes.push({
-        field: `spec.networks[${index}]`,
-        reason: "FieldValueDuplicate",
-        message: `Duplicate value: ${JSON.stringify(network)}`,
-      });
-  if (spec.readiness?.http && spec.readiness.tcp)
-    causes.push(forbidden("spec.readiness.tcp", "may not be given together with http; choose one of them"));
   if (old) causes.push(...checkChange(object, old), ...checkInterfaces(object, old, lookup));
   return causes;
 }
@@ -255,13 +226,6 @@ function checkChange({ spec, status }: VirtualMachine, { spec: old }: VirtualMac
         "the machine's disks were made from it; create another machine",
       )
     : [];
-  if (!isDeepStrictEqual(spec.networks, old.networks) && spec.running)
-    causes.push(
-      forbidden(
-        "spec.networks",
-        "may only change while the machine is stopped; set spec.running to false first",
-      ),
-    );
   if (old.diskSize && (!spec.diskSize || parseBytes(spec.diskSize) < parseBytes(old.diskSize)))
     causes.push(bad("spec.diskSize", spec.diskSize, `a disk cannot shrink; it has ${old.diskSize}`));
   return causes;

@@ -49,10 +49,12 @@ import {
   AS_SET,
   Conditions,
   defineKind,
+  immutable,
   keyedBy,
   Name,
   type ObjectOf,
   Quantity,
+  rules,
   Words,
 } from "../resource/kind.ts";
 
@@ -89,6 +91,12 @@ const Readiness = Type.Object(
     ),
   },
   {
+    ...rules({
+      rule: "!(has(self.http) && has(self.tcp))",
+      message: "may not be given together with http; choose one of them",
+      fieldPath: ".tcp",
+      reason: "FieldValueForbidden",
+    }),
     description:
       "How the guest says that it is ready: an HTTP answer below 400, or a TCP port that accepts. Without it the guest agent (qemu-ga) has to answer.",
   },
@@ -162,22 +170,30 @@ export const VirtualMachine = defineKind({
   shortNames: ["vm", "vms"],
   namespaced: true,
   description: "VirtualMachine is a virtual machine that a user asks for.",
-  spec: Type.Object({
-    running: Type.Boolean({ default: true, description: "Whether the machine should run." }),
-    ...machine,
-    networks: Type.Array(Name("Name of a Network."), {
-      default: ["default"],
-      maxItems: 8,
-      uniqueItems: true,
-      "x-kubernetes-list-type": "atomic",
-      description: "One network interface for each, in this order.",
+  spec: Type.Object(
+    {
+      running: Type.Boolean({ default: true, description: "Whether the machine should run." }),
+      ...machine,
+      networks: Type.Array(Name("Name of a Network."), {
+        default: ["default"],
+        maxItems: 8,
+        uniqueItems: true,
+        "x-kubernetes-list-type": "atomic",
+        description: "One network interface for each, in this order.",
+      }),
+      restart: Words(["Always", "Never"], {
+        default: "Always",
+        description:
+          "What happens after an end nobody asked for. A guest that shuts itself down stays down in both cases.",
+      }),
+    },
+    rules({
+      rule: "self.networks == oldSelf.networks || !self.running",
+      message: "may only change while the machine is stopped; set spec.running to false first",
+      fieldPath: ".networks",
+      reason: "FieldValueForbidden",
     }),
-    restart: Words(["Always", "Never"], {
-      default: "Always",
-      description:
-        "What happens after an end nobody asked for. A guest that shuts itself down stays down in both cases.",
-    }),
-  }),
+  ),
   // Owner of status: the VM reconciler.
   status: Type.Object({
     phase: Type.Optional(
@@ -307,22 +323,36 @@ export const Instance = defineKind({
 });
 export type Instance = ObjectOf<typeof Instance>;
 
+const ONLY_CANCEL = "field is immutable; only cancel may change; create another Migration";
+
 export const Migration = defineKind({
   kind: "Migration",
   plural: "migrations",
   shortNames: ["mig"],
   namespaced: true,
   description: "Migration moves a running VirtualMachine to another host without stopping it.",
-  spec: Type.Object({
-    vm: Name("The VirtualMachine to move."),
-    to: Name("The host to move it to."),
-    reason: Type.Optional(Type.String({ description: "Why; kept as the VM's placement reason." })),
-    policy: Type.Optional(Type.String()),
-    plan: Type.Optional(Type.String({ description: "The Plan that asked for it." })),
-    cancel: Type.Optional(
-      Type.Boolean({ description: "Set to true to call it off; no effect after the switchover." }),
+  spec: Type.Object(
+    {
+      vm: Name("The VirtualMachine to move."),
+      to: Name("The host to move it to."),
+      reason: Type.Optional(Type.String({ description: "Why; kept as the VM's placement reason." })),
+      policy: Type.Optional(Type.String()),
+      plan: Type.Optional(Type.String({ description: "The Plan that asked for it." })),
+      cancel: Type.Optional(
+        Type.Boolean({ description: "Set to true to call it off; no effect after the switchover." }),
+      ),
+    },
+    rules(
+      ...["vm", "to"].map((field) => immutable(field, ONLY_CANCEL)),
+      ...["reason", "policy", "plan"].map((field) => immutable(field, ONLY_CANCEL, true)),
+      {
+        rule: "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
+        message: "it was called off; create another Migration",
+        fieldPath: ".cancel",
+        reason: "FieldValueForbidden",
+      },
     ),
-  }),
+  ),
   // Owner of status: the Migration reconciler.
   status: Type.Object({
     phase: Type.Optional(Words(["Pending", "Preparing", "Running", "Succeeded", "Failed", "Cancelled"])),
@@ -457,29 +487,35 @@ export const Network = defineKind({
   shortNames: ["net"],
   namespaced: false,
   description: "Network is a layer 2 network that spans all hosts, with addresses given by DHCP.",
-  spec: Type.Object({
-    subnet: Type.String({
-      pattern: "^(\\d{1,3}\\.){3}\\d{1,3}/\\d{1,2}$",
-      description: "IPv4 subnet in CIDR form; its first address is the gateway.",
-    }),
-    nat: Type.Boolean({
-      default: true,
-      description: "Whether machines reach the outside through their host.",
-    }),
-    vni: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 16777215,
-        description: "VXLAN network identifier; derived from the subnet by default.",
+  spec: Type.Object(
+    {
+      subnet: Type.String({
+        pattern: "^(\\d{1,3}\\.){3}\\d{1,3}/\\d{1,2}$",
+        description: "IPv4 subnet in CIDR form; its first address is the gateway.",
       }),
+      nat: Type.Boolean({
+        default: true,
+        description: "Whether machines reach the outside through their host.",
+      }),
+      vni: Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: 16777215,
+          description: "VXLAN network identifier; derived from the subnet by default.",
+        }),
+      ),
+      mtu: Type.Integer({
+        default: 1450,
+        minimum: 576,
+        maximum: 9000,
+        description: "MTU of the guests' interfaces.",
+      }),
+    },
+    rules(
+      immutable("subnet", "cannot be changed; make another network"),
+      immutable("vni", "cannot be changed; make another network", true),
     ),
-    mtu: Type.Integer({
-      default: 1450,
-      minimum: 576,
-      maximum: 9000,
-      description: "MTU of the guests' interfaces.",
-    }),
-  }),
+  ),
   columns: [
     { name: "Subnet", type: "string", jsonPath: ".spec.subnet" },
     { name: "NAT", type: "boolean", jsonPath: ".spec.nat" },
@@ -494,13 +530,16 @@ export const StoragePool = defineKind({
   namespaced: false,
   description: "StoragePool is a place for disks and images.",
   spec: Type.Object({
-    directory: Type.Object({
-      path: Type.String({ pattern: "^/", description: "Absolute path of the directory on the hosts." }),
-      shared: Type.Boolean({
-        default: false,
-        description: "Whether all hosts see the same files there (NFS, CephFS, one machine).",
-      }),
-    }),
+    directory: Type.Object(
+      {
+        path: Type.String({ pattern: "^/", description: "Absolute path of the directory on the hosts." }),
+        shared: Type.Boolean({
+          default: false,
+          description: "Whether all hosts see the same files there (NFS, CephFS, one machine).",
+        }),
+      },
+      rules(immutable("path", "cannot be changed, disks are there; make another pool")),
+    ),
   }),
   columns: [
     { name: "Path", type: "string", jsonPath: ".spec.directory.path" },

@@ -1,9 +1,8 @@
 /** Rules of policies and plans that the schema cannot say. Pure. */
-import { isDeepStrictEqual } from "node:util";
 import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { type Attribute, describeRule, NUMERIC, numberIn, type Rule } from "./attributes.ts";
-import type { Plan, Policy } from "./kinds.ts";
+import type { Policy } from "./kinds.ts";
 
 const invalid = (field: string, value: unknown, why: string): Cause => ({
   field,
@@ -65,37 +64,11 @@ function contradictions(rules: readonly Rule[], field: string): Cause[] {
 }
 
 export function checkPolicy(policy: Policy, _old: Policy | undefined, _lookup: Lookup): Cause[] {
-  const { required = [], preferred = [], keepApart, keepTogether } = policy.spec;
+  const { required = [], preferred = [] } = policy.spec;
   const causes = [
     ...required.flatMap((rule, i) => checkRule(rule, `spec.required[${i}]`)),
     ...preferred.flatMap(({ rule }, i) => checkRule(rule, `spec.preferred[${i}].rule`)),
   ];
   if (causes.length === 0) causes.push(...contradictions(required, "spec.required"));
-  if (keepApart && keepTogether && (keepTogether === "host" || keepApart === "rack"))
-    causes.push(
-      invalid("spec.keepApart", keepApart, `can never hold together with spec.keepTogether: ${keepTogether}`),
-    );
-  for (const [i, { operator, values }] of (policy.spec.selector.matchExpressions ?? []).entries()) {
-    const takes = operator === "In" || operator === "NotIn";
-    if (takes !== Boolean(values?.length))
-      causes.push(
-        invalid(
-          `spec.selector.matchExpressions[${i}].values`,
-          values ?? [],
-          takes ? `${operator} needs values` : `${operator} takes no values`,
-        ),
-      );
-  }
   return causes;
-}
-
-export function checkPlan(plan: Plan, old: Plan | undefined, _lookup: Lookup): Cause[] {
-  if (!old || isDeepStrictEqual(plan.spec, old.spec)) return [];
-  return [
-    {
-      field: "spec",
-      reason: "FieldValueForbidden",
-      message: "Forbidden: a plan is immutable; make another one",
-    },
-  ];
 }

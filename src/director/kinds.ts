@@ -1,6 +1,6 @@
 /** The director's kinds: Policy (what users want) and Plan (what the director means to do about it, and why). */
 import { Type } from "typebox";
-import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, Words } from "../resource/kind.ts";
+import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, rules, Words } from "../resource/kind.ts";
 
 /** Host attributes that rules may name; see attributes.ts for how each is read from a Host. */
 export const ATTRIBUTES = [
@@ -23,11 +23,25 @@ const Selector = Type.Object(
     matchLabels: Type.Optional(Type.Record(Type.String(), Type.String())),
     matchExpressions: Type.Optional(
       Type.Array(
-        Type.Object({
-          key: Type.String(),
-          operator: Words(["In", "NotIn", "Exists", "DoesNotExist"]),
-          values: Type.Optional(Type.Array(Type.String())),
-        }),
+        Type.Object(
+          {
+            key: Type.String(),
+            operator: Words(["In", "NotIn", "Exists", "DoesNotExist"]),
+            values: Type.Optional(Type.Array(Type.String())),
+          },
+          rules(
+            {
+              rule: "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
+              message: "In and NotIn need values",
+              fieldPath: ".values",
+            },
+            {
+              rule: "self.operator in ['In', 'NotIn'] || !has(self.values) || size(self.values) == 0",
+              message: "Exists and DoesNotExist take no values",
+              fieldPath: ".values",
+            },
+          ),
+        ),
       ),
     ),
   },
@@ -49,43 +63,50 @@ export const Policy = defineKind({
   shortNames: ["pol"],
   namespaced: true,
   description: "Policy says where the machines it chooses should run.",
-  spec: Type.Object({
-    selector: Selector,
-    goal: Words(["performance", "energy", "balanced"], {
-      default: "balanced",
-      description:
-        "performance: the fastest host with the least contention. energy: the fewest additional watts. balanced: half and half, and even load.",
-    }),
-    required: Type.Optional(Type.Array(Rule, { description: "A host that breaks one is never used." })),
-    preferred: Type.Optional(
-      Type.Array(Type.Object({ rule: Rule, weight: Type.Integer({ minimum: 1, maximum: 100 }) }), {
-        description: "Hosts that keep these are liked, by weight.",
+  spec: Type.Object(
+    {
+      selector: Selector,
+      goal: Words(["performance", "energy", "balanced"], {
+        default: "balanced",
+        description:
+          "performance: the fastest host with the least contention. energy: the fewest additional watts. balanced: half and half, and even load.",
       }),
-    ),
-    keepTogether: Type.Optional(
-      Words(["host", "rack"], { description: "The chosen machines share one of these." }),
-    ),
-    keepApart: Type.Optional(
-      Words(["host", "rack"], {
-        description: "No two of the chosen machines share one of these. A required rule.",
+      required: Type.Optional(Type.Array(Rule, { description: "A host that breaks one is never used." })),
+      preferred: Type.Optional(
+        Type.Array(Type.Object({ rule: Rule, weight: Type.Integer({ minimum: 1, maximum: 100 }) }), {
+          description: "Hosts that keep these are liked, by weight.",
+        }),
+      ),
+      keepTogether: Type.Optional(
+        Words(["host", "rack"], { description: "The chosen machines share one of these." }),
+      ),
+      keepApart: Type.Optional(
+        Words(["host", "rack"], {
+          description: "No two of the chosen machines share one of these. A required rule.",
+        }),
+      ),
+      spread: Type.Optional(
+        Words(["host", "rack"], {
+          description: "Numbers per host or rack differ by one at most. A required rule.",
+        }),
+      ),
+      automation: Words(["act", "advise"], {
+        default: "act",
+        description: "advise: plans are made but not carried out.",
       }),
-    ),
-    spread: Type.Optional(
-      Words(["host", "rack"], {
-        description: "Numbers per host or rack differ by one at most. A required rule.",
+      priority: Type.Integer({
+        default: 0,
+        minimum: -1000,
+        maximum: 1000,
+        description: "When several policies choose a machine, the highest gives the goal; rules of all hold.",
       }),
-    ),
-    automation: Words(["act", "advise"], {
-      default: "act",
-      description: "advise: plans are made but not carried out.",
+    },
+    rules({
+      rule: "!(has(self.keepApart) && has(self.keepTogether) && (self.keepTogether == 'host' || self.keepApart == 'rack'))",
+      message: "can never hold together with spec.keepTogether",
+      fieldPath: ".keepApart",
     }),
-    priority: Type.Integer({
-      default: 0,
-      minimum: -1000,
-      maximum: 1000,
-      description: "When several policies choose a machine, the highest gives the goal; rules of all hold.",
-    }),
-  }),
+  ),
   // Owner of status: the director.
   status: Type.Object({
     machines: Type.Optional(Type.Integer({ description: "How many machines it chooses." })),
@@ -106,22 +127,29 @@ export const Plan = defineKind({
   namespaced: false,
   description:
     "Plan is an ordered set of live migrations, each with its reason. Immutable once made; status tells how it goes.",
-  spec: Type.Object({
-    trigger: Type.String({ description: "What changed that made the director plan." }),
-    automation: Words(["act", "advise"], { default: "act" }),
-    moves: Type.Array(
-      Type.Object({
-        namespace: Type.String(),
-        vm: Name("The machine."),
-        from: Name("Its host now."),
-        to: Name("Where it goes."),
-        reason: Type.String(),
-        policy: Type.Optional(Type.String()),
-        expected: Type.String({ description: "What the move should gain." }),
-      }),
-      { minItems: 1 },
-    ),
-  }),
+  spec: Type.Object(
+    {
+      trigger: Type.String({ description: "What changed that made the director plan." }),
+      automation: Words(["act", "advise"], { default: "act" }),
+      moves: Type.Array(
+        Type.Object({
+          namespace: Type.String(),
+          vm: Name("The machine."),
+          from: Name("Its host now."),
+          to: Name("Where it goes."),
+          reason: Type.String(),
+          policy: Type.Optional(Type.String()),
+          expected: Type.String({ description: "What the move should gain." }),
+        }),
+        { minItems: 1 },
+      ),
+    },
+    rules({
+      rule: "self == oldSelf",
+      message: "a plan is immutable; make another one",
+      reason: "FieldValueForbidden",
+    }),
+  ),
   // Owner of status: the plan executor.
   status: Type.Object({
     phase: Type.Optional(Words(["Proposed", "Running", "Succeeded", "Failed", "Superseded"])),

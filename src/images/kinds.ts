@@ -1,6 +1,16 @@
 /** The Image kind: a bootable disk that machines' system disks are linked overlays of. */
 import { Type } from "typebox";
-import { AS_SET, Conditions, defineKind, keyedBy, Name, type ObjectOf, Words } from "../resource/kind.ts";
+import {
+  AS_SET,
+  Conditions,
+  defineKind,
+  immutable,
+  keyedBy,
+  Name,
+  type ObjectOf,
+  rules,
+  Words,
+} from "../resource/kind.ts";
 
 const File = Type.String({
   pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -61,11 +71,34 @@ export const Image = defineKind({
   namespaced: false,
   description:
     "Image is a bootable disk. Either `recipe` (Vireo builds it) or `file` (it is in the pool already).",
-  spec: Type.Object({
-    storagePool: Name("The StoragePool that holds the image.", { default: "default" }),
-    recipe: Type.Optional(Recipe),
-    file: Type.Optional(File),
-  }),
+  spec: Type.Object(
+    {
+      storagePool: Name("The StoragePool that holds the image.", { default: "default" }),
+      recipe: Type.Optional(Recipe),
+      file: Type.Optional(File),
+    },
+    rules(
+      {
+        rule: "!(has(self.recipe) && has(self.file))",
+        message: "an image has either a recipe or a file, not both",
+        fieldPath: ".file",
+        reason: "FieldValueForbidden",
+      },
+      {
+        rule: "has(self.recipe) || has(self.file)",
+        message: "an image has a recipe (it is built) or a file (it is in the pool already)",
+        fieldPath: ".recipe",
+        reason: "FieldValueRequired",
+      },
+      immutable("storagePool", "cannot be changed; make another image"),
+      {
+        rule: "!has(oldSelf.file) || (has(self.file) && self.file == oldSelf.file)",
+        message: "cannot be changed, machines may depend on it; make another image",
+        fieldPath: ".file",
+        reason: "FieldValueForbidden",
+      },
+    ),
+  ),
   // Owner of status: the image reconciler.
   status: Type.Object({
     phase: Type.Optional(Words(["Pending", "Building", "Ready", "Failed"])),

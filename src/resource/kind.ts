@@ -9,6 +9,7 @@ import { type Static, type TObject, type TSchema, Type } from "typebox";
 import type { Cause } from "./errors.ts";
 import type { Resource } from "./object.ts";
 import { formatBytes } from "./quantity.ts";
+import type { Rule } from "./schema.ts";
 
 export const GROUP = "vireo.dev";
 export const VERSION = "v1";
@@ -127,6 +128,19 @@ export function Words<const W extends readonly string[]>(
 ) {
   return Type.Unsafe<W[number]>({ type: "string", enum: [...words], ...options });
 }
+
+/** Options with rules in CEL, see rules.ts. */
+export const rules = (...all: Rule[]) => ({ "x-kubernetes-validations": all });
+/** That a field of the value stays as it was. */
+export const immutable = (field: string, hint: string, optional = false): Rule => {
+  const same = `self.${field} == oldSelf.${field}`;
+  return {
+    rule: optional ? `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || ${same})` : same,
+    message: hint,
+    fieldPath: `.${field}`,
+    reason: "FieldValueForbidden",
+  };
+};
 
 /** Options of a list whose items are told apart by these fields: each item has an owner of its own. */
 export const keyedBy = (...keys: string[]) => ({

@@ -34,6 +34,16 @@ export interface Schema {
   "x-kubernetes-list-map-keys"?: readonly string[];
   /** atomic: an object or map that is owned as a whole. */
   "x-kubernetes-map-type"?: "granular" | "atomic";
+  "x-kubernetes-validations"?: readonly Rule[];
+}
+
+/** A rule in CEL on the value where it stands, `self`, and what it was before, `oldSelf` (rules.ts). */
+export interface Rule {
+  rule: string;
+  message: string;
+  /** The field within that is to blame, such as `.tcp`. */
+  fieldPath?: string;
+  reason?: "FieldValueInvalid" | "FieldValueForbidden" | "FieldValueRequired" | "FieldValueDuplicate";
 }
 
 type Fields = Record<string, unknown>;

@@ -29,6 +29,7 @@ import { withSecrets } from "./secrets.ts";
 import { ALL_VERBS } from "./served.ts";
 import type { Service } from "./service.ts";
 import { SYNTHETIC, withSynthetic } from "./synthetic.ts";
+import { otherVersions, withVersions } from "./versions.ts";
 
 /** What the server logs with; structurally the Logger of the reconcile room, which this room does not import. */
 export interface RequestLog {
@@ -79,15 +80,23 @@ const NOT_HTTP: Readonly<Record<string, string>> = {
 
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { pki, log } = options;
+  const versions = otherVersions(options.service.kinds);
   const served = [
     ...SYNTHETIC,
     CORE_EVENTS,
-    ...options.service.kinds.map((kind) => ({ kind, verbs: ALL_VERBS })),
+    // The stored versions first: they are the preferred ones.
+    ...[...options.service.kinds, ...versions.map(({ kind }) => kind)].map((kind) => ({
+      kind,
+      verbs: ALL_VERBS,
+    })),
   ];
   await ensureBuiltInRoles(options.service);
   const authorizer = await Authorizer.open(options.service);
   const context: ResourceContext = {
-    service: withCoreEvents(withSynthetic(withSecrets(withEscalationCheck(options.service, authorizer)))),
+    service: withVersions(
+      withCoreEvents(withSynthetic(withSecrets(withEscalationCheck(options.service, authorizer)))),
+      versions,
+    ),
     authorizer,
     served,
     watches: new Set(),

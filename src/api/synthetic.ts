@@ -127,6 +127,15 @@ function definitionOf(kind: Kind, since: string): Resource {
           },
           additionalPrinterColumns: kind.columns,
         },
+        ...(kind.versions ?? []).map(({ version, schema, columns, deprecated }) => ({
+          name: version,
+          served: true,
+          storage: false,
+          ...(deprecated ? { deprecated: true } : {}),
+          schema: { openAPIV3Schema: structural(schema) },
+          subresources: kind.hasStatus ? { status: {} } : {},
+          additionalPrinterColumns: columns ?? kind.columns,
+        })),
       ],
     },
     status: {

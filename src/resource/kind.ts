@@ -24,6 +24,20 @@ export interface Column {
   priority?: number;
 }
 
+/**
+ * Another version in which a kind is served; it is stored in the kind's own. Both functions get an object of their own to change, all of it
+ * or (for field ownership and what is applied) some: they must bear with missing fields, and should lose nothing.
+ */
+export interface KindVersion {
+  version: string;
+  schema: TObject;
+  columns?: readonly Column[];
+  toStored: (object: Resource) => Resource;
+  fromStored: (object: Resource) => Resource;
+  /** "is deprecated; use v1": shown to those who still write it. */
+  deprecated?: string;
+}
+
 /** What rules across objects may look at: the other stored objects, read-only, at the moment of the write. */
 export interface Lookup {
   list<T extends Resource>(kind: Kind<T>, namespace?: string): readonly T[];
@@ -44,6 +58,8 @@ export interface Kind<T extends Resource = Resource> {
   hasStatus: boolean;
   /** Dotted paths of the fields that the subresource `scale` stands for, as in a CustomResourceDefinition. */
   scale?: { replicas: string; statusReplicas: string; selector?: string };
+  /** Other versions that are served, newest first. */
+  versions?: readonly KindVersion[];
   columns: readonly Column[];
   /** Field selectors besides metadata.name and metadata.namespace, as dotted paths. */
   selectableFields: readonly string[];
@@ -87,6 +103,12 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
     columns: [...declaration.columns, { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" }],
     selectableFields: declaration.selectableFields ?? [],
   };
+}
+
+/** A kind as it is served in another version. Field selectors of the stored version's fields are not offered there. */
+export function versionOf(stored: Kind, { version, schema, columns }: KindVersion): Kind {
+  const { versions: _, check: _check, ...shared } = stored;
+  return { ...shared, version, schema, columns: columns ?? stored.columns, selectableFields: [] };
 }
 
 /** The object type of a kind: `ObjectOf<typeof VirtualMachine>`. */

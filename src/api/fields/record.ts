@@ -46,9 +46,9 @@ function withView(
   return { apiVersion: object.apiVersion, kind: object.kind, metadata, ...kept, ...rest };
 }
 
-const schemas = new WeakMap<Kind, Schema>();
+const schemas = new WeakMap<object, Schema>();
 
-function schemaOf(kind: Kind): Schema {
+function schemaOf(kind: Pick<Kind, "schema">): Schema {
   const kept = schemas.get(kind);
   if (kept) return kept;
   const own: Schema = kind.schema;
@@ -57,10 +57,37 @@ function schemaOf(kind: Kind): Schema {
   return made;
 }
 
+/** A conversion of whole objects, for views. */
+const through =
+  (kind: Kind, convert: (object: Resource) => Resource) =>
+  (view: View): View => {
+    const metadata = { name: "", ...Object(view.metadata) };
+    const whole = structuredClone({ ...view, apiVersion: groupVersion(kind), kind: kind.kind, metadata });
+    const { apiVersion: _version, kind: _kind, metadata: turned, ...rest } = convert(whole);
+    const { name: _name, ...fields } = turned;
+    return "metadata" in view ? { metadata: fields, ...rest } : rest;
+  };
+
 function versionsOf(kind: Kind): Versions {
   const apiVersion = groupVersion(kind);
   const same: Version = { schema: schemaOf(kind), to: (view) => view, from: (view) => view };
-  return { apiVersion, of: (wanted) => (wanted === apiVersion ? same : undefined) };
+  return {
+    apiVersion,
+    of(wanted) {
+      if (wanted === apiVersion) return same;
+      // Recorded when another version was the stored one, or by a client that says so.
+      const other = kind.versions?.find(
+        ({ version }) => groupVersion({ group: kind.group, version }) === wanted,
+      );
+      return (
+        other && {
+          schema: schemaOf(other),
+          to: through(kind, other.fromStored),
+          from: through(kind, other.toStored),
+        }
+      );
+    },
+  };
 }
 
 export type ManagedFields = readonly ManagedFieldsEntry[];

@@ -116,7 +116,11 @@ class Instances {
     await Promise.all(running);
   }
 
-  /** Stops machines whose Instance is gone: only after the API itself has said so, never on silence. */
+  /**
+   * Looks for machines that have no Instance. A deleted Instance waits for its agent (the finalizer), so this is not how machines end: the
+   * store was restored from a time before them, or somebody forced an Instance away. What runs is somebody's work and is left alone; people
+   * are told. Records of ended ones are forgotten.
+   */
   async #sweep(): Promise<void> {
     const { hypervisor, client, host, events, log } = this.#c;
     const machines = await hypervisor.list();
@@ -130,17 +134,17 @@ class Instances {
     if (machines.some(({ id }) => !known.has(id))) known = await uidsOf();
     for (const machine of machines) {
       if (known.has(machine.id)) continue;
-      if (machine.state !== "ended") {
-        log.warn("instances.orphan", { id: machine.id, pid: machine.pid });
-        events.record(
-          { kind: "Host", name: host },
-          "Warning",
-          "OrphanStopped",
-          `machine ${machine.id} (process ${machine.pid}) has no Instance any more and was stopped`,
-        );
-        await hypervisor.stop(machine.id, 0);
+      if (machine.state === "ended") {
+        await hypervisor.forget(machine.id);
+        continue;
       }
-      await hypervisor.forget(machine.id);
+      log.warn("instances.orphan", { id: machine.id, pid: machine.pid });
+      events.record(
+        { kind: "Host", name: host },
+        "Warning",
+        "OrphanFound",
+        `process ${machine.pid} runs a machine (${machine.id}) that has no Instance; it is left running: end the process if it is not wanted any more`,
+      );
     }
   }
 

@@ -7,6 +7,7 @@ import { Instance } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { describeError, type Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
+import { hostDnsName } from "../resource/host-name.ts";
 import { keyOf } from "../resource/object.ts";
 import type { Hypervisor, MachineState, MigrationProgress } from "./hypervisor.ts";
 import type { InstanceStatus } from "./instances.ts";
@@ -75,7 +76,7 @@ export class Outgoing {
   async #begin(instance: Instance, to: NonNullable<Instance["spec"]["migrateTo"]>): Promise<Again> {
     this.#peers.watch(keyOf(instance), { name: to.instance, namespace: instance.metadata.namespace ?? "" });
     try {
-      await this.#c.hypervisor.migrate(idOf(instance), to.address);
+      await this.#c.hypervisor.migrate(idOf(instance), to.address, hostDnsName(to.host));
     } catch (error) {
       return this.#fail(instance, describeError(error));
     }
@@ -114,14 +115,15 @@ export class Outgoing {
     if (!peer?.status?.received || peer.status.phase !== "Incoming") {
       const lost = peer?.status?.phase !== "Incoming";
       if (!lost && clock.now().getTime() - since < CONFIRM_MS) return { requeueAfterMs: 100 };
+      const error = lost
+        ? "the target ended before it had everything"
+        : `the target did not confirm within ${CONFIRM_MS} ms`;
+      // First the word, then the deed: an earlier release of which no answer came may have been done, and then nothing runs here again.
+      const now = await this.#writeFailed(instance, error);
+      if (now?.status?.custody !== "Held") return { requeueAfterMs: 1 };
       this.#completedAt.delete(key);
       await hypervisor.resume(idOf(instance));
-      return this.#fail(
-        instance,
-        lost
-          ? "the target ended before it had everything"
-          : `the target did not confirm within ${CONFIRM_MS} ms`,
-      );
+      return { requeueAfterMs: 1000 };
     }
     const time = clock.now().toISOString();
     try {
@@ -159,10 +161,15 @@ export class Outgoing {
   }
 
   async #fail(instance: Instance, error: string): Promise<Again> {
+    await this.#writeFailed(instance, error);
+    return { requeueAfterMs: 1000 };
+  }
+
+  /** @returns the instance as it is now; one that has released its custody is left as it is */
+  #writeFailed(instance: Instance, error: string): Promise<Instance | undefined> {
     this.#c.log.warn("migration.failed", { instance: keyOf(instance), error });
     const to = instance.spec.migrateTo?.instance ?? instance.status?.migration?.to ?? "";
-    await this.#write(instance, { migration: { to, phase: "Failed", error } });
-    return { requeueAfterMs: 1000 };
+    return this.#write(instance, { migration: { to, phase: "Failed", error } });
   }
 
   async #note(

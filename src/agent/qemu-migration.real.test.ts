@@ -2,7 +2,8 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
-import { createSigningRequest, hostDnsName, Pki } from "../api/pki.ts";
+import { createSigningRequest, Pki } from "../api/pki.ts";
+import { hostDnsName } from "../resource/host-name.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import type { MachineConfig, MachineId } from "./hypervisor.ts";
 import type { QemuHypervisor, QemuHypervisorOptions } from "./qemu-hypervisor.ts";

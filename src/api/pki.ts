@@ -13,6 +13,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import { ApiError } from "../resource/errors.ts";
+import { hostDnsName } from "../resource/host-name.ts";
 import type { SealingKeys } from "../store/sealed.ts";
 import { type Credentials, createCa, isCurrent, issue, signRequest } from "./certificates.ts";
 import { writeSecret } from "./secret-file.ts";
@@ -31,8 +32,6 @@ export const hostUser = (name: string) => `${HOST_USER}${name}`;
 /** The host whose agent this user is. */
 export const hostOfUser = (user: string) =>
   user.startsWith(HOST_USER) ? user.slice(HOST_USER.length) : undefined;
-/** The TLS name of a host, in its certificate; what the source of a migration checks the target against. */
-export const hostDnsName = (name: string) => `${name}.host.vireo`;
 
 function readPair(directory: string, name: string): Credentials | undefined {
   const [cert, key] = [join(directory, `${name}.crt`), join(directory, `${name}.key`)];

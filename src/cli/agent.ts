@@ -10,6 +10,7 @@ import { QemuHypervisor } from "../agent/qemu-hypervisor.ts";
 import { RealEnvironment } from "../agent/real-environment.ts";
 import { HttpClient } from "../client/http.ts";
 import { createLogger } from "../reconcile/log.ts";
+import { lockFolder } from "./lock.ts";
 import type { StatePaths } from "./paths.ts";
 import type { DeclaredProfile } from "./profiles.ts";
 import { version } from "./server.ts";
@@ -34,6 +35,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
   const signal = stopSignal();
   const stateFolder = paths.state;
   mkdirSync(stateFolder, { recursive: true, mode: 0o755 });
+  const unlock = await lockFolder(stateFolder);
   const { name, address } = options;
   const credentials = await enrol({
     url: options.join,
@@ -89,4 +91,5 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
   ]);
   hypervisor.close();
   client.close();
+  unlock();
 }

@@ -1,4 +1,5 @@
 /** `vireo server`: one control plane: store, API server, and, while it leads, the reconcilers. */
+import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { AuditLog } from "../api/audit.ts";
@@ -93,7 +94,14 @@ export async function server(
   const clock = systemClock;
   await runAsLeader(
     client,
-    { lease: "control-plane", identity: `${host}:${process.pid}`, durationSeconds: 15, clock, log, signal },
+    {
+      lease: "control-plane",
+      identity: `${host}:${port} ${randomUUID()}`,
+      durationSeconds: 15,
+      clock,
+      log,
+      signal,
+    },
     async (leading) => {
       const events = new EventRecorder(client, "control-plane", log, clock);
       for (const { kind, metadata } of service.invalid)

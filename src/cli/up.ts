@@ -228,8 +228,9 @@ export async function up(
   for (const [i, agent] of record.agents.entries()) {
     if (!isAlive(agent)) startedAt.set(agent.name, Date.now());
     record.agents[i] = ensureRunning(agent);
+    // After each: one that is not written down would be started twice.
+    writeRecord(paths, record);
   }
-  writeRecord(paths, record);
   for (const document of documents) {
     const result = await applyDocument(client, document);
     step(`${document.kind.singular}/${document.object.metadata.name} ${result}`);

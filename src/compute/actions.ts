@@ -2,7 +2,7 @@
 import { type Client, modify, type ObjectName } from "../client/client.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import { INVALID } from "../resource/invalid.ts";
-import { API_VERSION } from "../resource/kind.ts";
+import { API_VERSION, GROUP } from "../resource/kind.ts";
 import type { ObjectMeta } from "../resource/object.ts";
 import { instanceName, instancesOf, isBound, isReleased } from "./custody.ts";
 import { INSTANCE_FINALIZER, Instance, VirtualMachine, VM_LABEL } from "./kinds.ts";
@@ -45,6 +45,10 @@ export async function takeNumber(
   return client.updateStatus(VirtualMachine, { ...vm, status: { ...vm.status, ...also, sequence } });
 }
 
+/** The machine's labels but for ours: on an instance they mean something to the reconcilers. */
+const userLabels = ({ metadata }: VirtualMachine) =>
+  Object.fromEntries(Object.entries(metadata.labels ?? {}).filter(([key]) => !key.startsWith(`${GROUP}/`)));
+
 /** Creates the instance of the number that the machine's status says. No-op when it exists. */
 export async function createInstance(
   client: Client,
@@ -57,7 +61,7 @@ export async function createInstance(
   const metadata: ObjectMeta = {
     name: instanceName(name, vm.status?.sequence ?? 0),
     ...(namespace ? { namespace } : {}),
-    labels: { ...vm.metadata.labels, ...labels, [VM_LABEL]: name },
+    labels: { ...userLabels(vm), ...labels, [VM_LABEL]: name },
     finalizers: [INSTANCE_FINALIZER],
     ownerReferences: [{ apiVersion: API_VERSION, kind: VirtualMachine.kind, name, uid, controller: true }],
   };

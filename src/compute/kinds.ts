@@ -237,6 +237,13 @@ export const VirtualMachine = defineKind({
 });
 export type VirtualMachine = ObjectOf<typeof VirtualMachine>;
 
+/** Nothing else may reach QEMU, for which exec:, fd: and unix: are addresses, too. */
+export const MIGRATION_ADDRESS = /^tcp:(\[[0-9a-fA-F:]+\]|\d{1,3}(\.\d{1,3}){3}):(\d{1,5})$/;
+const MigrationAddress = Type.String({
+  pattern: MIGRATION_ADDRESS.source,
+  description: "Where the target listens: tcp:IP:PORT.",
+});
+
 export const Instance = defineKind({
   kind: "Instance",
   plural: "instances",
@@ -273,8 +280,8 @@ export const Instance = defineKind({
       Type.Object({
         migration: Type.String(),
         instance: Type.String(),
-        address: Type.String({ description: "Where the target listens: tcp:IP:PORT." }),
-        hostname: Type.Optional(Type.String({ description: "The TLS host name of the target's agent." })),
+        address: MigrationAddress,
+        host: Name("The target's host: whose certificate the source asks for."),
       }),
     ),
   }),
@@ -289,7 +296,7 @@ export const Instance = defineKind({
       Type.String({ description: "Resolved machine type, pinned for migrations: pc-q35-7.2." }),
     ),
     accelerator: Type.Optional(Words(["kvm", "tcg"])),
-    incomingAddress: Type.Optional(Type.String()),
+    incomingAddress: Type.Optional(MigrationAddress),
     received: Type.Optional(
       Type.Boolean({ description: "An incoming migration has arrived whole; it waits for custody." }),
     ),

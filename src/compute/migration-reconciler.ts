@@ -246,7 +246,7 @@ class MigrationReconciler {
     const calledOff = source?.metadata.annotations?.[CALLED_OFF] === target?.metadata.name;
     if (source && target && address && !source.spec.migrateTo && !calledOff) {
       const { name } = m.metadata;
-      const migrateTo = { migration: name, instance: target.metadata.name, address, hostname: m.spec.to };
+      const migrateTo = { migration: name, instance: target.metadata.name, address, host: m.spec.to };
       await this.#client.update(Instance, { ...source, spec: { ...source.spec, migrateTo } });
     }
     if (source?.spec.migrateTo || address) {

@@ -109,8 +109,10 @@ export interface Outgoing {
   bandwidth?: number;
 }
 
-/** Source: starts sending. No-op while one is under way or has been sent. */
+/** Source: starts sending. No-op while one is under way or has been sent. @throws Error for an address that is not tcp:IP:PORT */
 export async function startOutgoing(qmp: Qmp, to: Outgoing): Promise<void> {
+  // For QEMU exec:, fd: and unix: are addresses, too, and this one comes from another host.
+  if (!/^tcp:[0-9a-fA-F.:[\]]+$/.test(to.uri)) throw new Error(`${to.uri} is not an address to migrate to`);
   const { status } = await queryMigration(qmp);
   if (!["none", "failed", "cancelled"].includes(status)) return;
   await qmp.execute(

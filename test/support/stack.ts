@@ -14,6 +14,7 @@ import { ensureRunning, isAlive } from "../../src/cli/daemons.ts";
 import { statePaths } from "../../src/cli/paths.ts";
 import { readRecord, urlsOf } from "../../src/cli/record.ts";
 import type { Client } from "../../src/client/client.ts";
+import { describeError } from "../../src/reconcile/log.ts";
 
 export const ROOT = resolve(import.meta.dirname, "../..");
 
@@ -175,27 +176,27 @@ export class Stack {
   }
 }
 
-/** A loop of HTTP requests beside something else: every request and the longest gap between two answers. */
+/** A loop of HTTP requests beside something else: every request, the longest gap between two answers, and why any was lost. */
 export function askInLoop(url: string): {
-  stop: () => Promise<{ answered: number; lost: number; longestGapMs: number }>;
+  stop: () => Promise<{ answered: number; lost: number; longestGapMs: number; why: string[] }>;
 } {
   const controller = new AbortController();
-  let [answered, lost, longestGapMs, last] = [0, 0, 0, performance.now()];
+  let [answered, longestGapMs, last] = [0, 0, performance.now()];
+  const why: string[] = [];
   const loop = (async () => {
     while (!controller.signal.aborted) {
-      const ok = await fetch(url, {
-        signal: AbortSignal.timeout(5000),
-        headers: { connection: "close" },
-      }).then(
-        async (response) => response.ok && (await response.text()) !== undefined,
-        () => false,
-      );
-      if (ok) {
+      try {
+        const headers = { connection: "close" };
+        const response = await fetch(url, { signal: AbortSignal.timeout(5000), headers });
+        const text = await response.text();
+        if (!response.ok) throw new Error(`${response.status} ${text}`);
         const now = performance.now();
         longestGapMs = Math.max(longestGapMs, now - last);
         last = now;
         answered++;
-      } else lost++;
+      } catch (error) {
+        why.push(describeError(error));
+      }
       await new Promise((done) => setTimeout(done, 20));
     }
   })();
@@ -203,7 +204,7 @@ export function askInLoop(url: string): {
     stop: async () => {
       controller.abort();
       await loop;
-      return { answered, lost, longestGapMs: Math.round(longestGapMs) };
+      return { answered, lost: why.length, longestGapMs: Math.round(longestGapMs), why };
     },
   };
 }

@@ -220,11 +220,25 @@ describe.each(KUBECTLS)("%s", (path) => {
     expect(await k("get", "vm", "g1", "--show-labels", "--no-headers")).toContain("set=g");
     expect(await k("get", "vm", "g1", "-o", "go-template={{.spec.image}}")).toBe("a");
     expect(await k("get", "vm/g1", "ms/set", "-o", "name")).toMatch(/g1\n.*set\n/);
-    const watching = kubectl.start("get", "vm", "g1", "-w", "--no-headers", "-L", "seen");
+    const watching = kubectl.start(["get", "vm", "g1", "-w", "--no-headers", "-L", "seen"]);
     try {
       await expect.poll(watching.text, { timeout: 20_000 }).toMatch(/g1/);
       await k("label", "vm", "g1", "seen=yes");
       await expect.poll(watching.text, { timeout: 20_000 }).toMatch(/g1.*yes/);
+    } finally {
+      watching.stop();
+    }
+  });
+
+  it("watches lists (WatchList), where the client can", async () => {
+    if (minor < 30) return;
+    await k("create", "-f", file("wl", "{memory: 64Mi, image: a}"));
+    const watch = { KUBE_FEATURE_WatchListClient: "true" };
+    const watching = kubectl.start(["get", "vm", "-w", "--no-headers"], watch);
+    const deleting = kubectl.run(["delete", "vm", "wl", "--timeout=30s"], watch);
+    try {
+      await expect.poll(watching.text, { timeout: 20_000 }).toMatch(/wl/);
+      expect(await deleting).toMatchObject({ code: 0 });
     } finally {
       watching.stop();
     }
@@ -242,10 +256,8 @@ describe.each(KUBECTLS)("%s", (path) => {
       expect([kind.plural, code], err).toEqual([kind.plural, 0]);
       if (out) expect(out.split("\n")[0], kind.plural).toMatch(/NAME .*AGE/);
     }
-    const table = JSON.parse(
-      (await k("get", "--raw", "/apis/vireo.dev/v1/namespaces/default/virtualmachines/g1")) || "{}",
-    );
-    expect(table.kind).toBe("VirtualMachine");
+    for (const { kind, columns } of KINDS)
+      expect(columns.filter(({ priority }) => !priority).length, kind).toBeGreaterThan(1);
   });
 
   it("label, annotate, edit, set nothing of it in dry runs", async () => {

@@ -100,7 +100,7 @@ export function statusOf(error: unknown, requestId: string) {
   return {
     kind: "Status",
     apiVersion: "v1",
-    metadata: {},
+    metadata: known.continue === undefined ? {} : { continue: known.continue },
     status: "Failure",
     message: known.message,
     reason: known.reason,

@@ -57,7 +57,10 @@ export class Reader {
   list(kind: Kind, request: ListRequest): ListResult {
     this.#refuseFuture(request.resourceVersion);
     const start = request.continue === undefined ? undefined : decodeContinue(request.continue);
-    const { entries, revision } = this.#snapshot(kind, start);
+    const { entries, revision } = this.#snapshot(
+      kind,
+      start ?? (request.exact ? { revision: Number(request.resourceVersion), start: "" } : undefined),
+    );
     const prefix = prefixOf(kind, request.namespace);
     const matches = predicateOf(kind, request);
     const items: Resource[] = [];
@@ -83,13 +86,17 @@ export class Reader {
   }
 
   #snapshot(kind: Kind, start: { revision: number; start: string } | undefined) {
-    if (!start || start.revision === -1)
+    if (!start || start.revision === -1 || start.revision === this.#cache.revision)
       return { entries: this.#cache.collection(kind.plural).sorted(), revision: this.#cache.revision };
     const entries = this.#snapshots.get(`${kind.plural}@${start.revision}`);
     if (!entries)
       throw new ApiError(
         "Expired",
-        "The provided continue parameter is too old to display a consistent list result. Start a new list without it.",
+        start.start === ""
+          ? `The resourceVersion for the provided list is too old: ${start.revision}`
+          : "The provided continue parameter is too old to display a consistent list result. You can start a new list without it, or use the continue token in this response to retrieve the rest of what there is now.",
+        {},
+        start.start === "" ? {} : { continue: encodeContinue(-1, start.start) },
       );
     return { entries, revision: start.revision };
   }

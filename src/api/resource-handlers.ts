@@ -104,17 +104,46 @@ function integer(exchange: Exchange, name: string): number | undefined {
   return Number(text);
 }
 
+/** resourceVersionMatch of a list. What would change the answer and is not understood is refused. @throws ApiError Invalid */
+function isExact(query: URLSearchParams): boolean {
+  const wrong = (what: string) => new ApiError("Invalid", `ListOptions.meta.k8s.io "" is invalid: ${what}`);
+  if (query.has("sendInitialEvents"))
+    throw wrong("sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list");
+  const match = query.get("resourceVersionMatch");
+  if (!match) return false;
+  if (query.get("continue"))
+    throw wrong(
+      "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided",
+    );
+  const resourceVersion = query.get("resourceVersion");
+  if (!resourceVersion)
+    throw wrong(
+      "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
+    );
+  if (match !== "Exact" && match !== "NotOlderThan")
+    throw wrong(
+      `resourceVersionMatch: Unsupported value: ${JSON.stringify(match)}: supported values: "Exact", "NotOlderThan"`,
+    );
+  if (match === "Exact" && resourceVersion === "0")
+    throw wrong(
+      'resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"',
+    );
+  return match === "Exact";
+}
+
 async function list(call: Call): Promise<void> {
   const { exchange, kind, context } = call;
   const media = negotiate(exchange.request.headers.accept, ["Table", "PartialObjectMetadataList"]);
   const limit = integer(exchange, "limit");
   const token = exchange.query.get("continue");
   const resourceVersion = exchange.query.get("resourceVersion");
+  const exact = isExact(exchange.query);
   const result = await context.service.list(kind, {
     ...selectionOf(call),
     ...(limit ? { limit } : {}),
     ...(token ? { continue: token } : {}),
     ...(resourceVersion ? { resourceVersion } : {}),
+    ...(exact ? { exact } : {}),
   });
   const metadata = {
     resourceVersion: result.resourceVersion,

@@ -147,7 +147,7 @@ describe.each(KUBECTLS)("%s", (path) => {
   });
 
   it("get -w shows what happens", async () => {
-    const watching = kubectl.start("get", "vm", "-w", "--no-headers");
+    const watching = kubectl.start(["get", "vm", "-w", "--no-headers"]);
     try {
       await expect.poll(watching.text, { timeout: 20_000 }).toMatch(/web/);
       await stack

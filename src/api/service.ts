@@ -40,6 +40,8 @@ export interface ListRequest extends Selection {
   limit?: number;
   continue?: string;
   resourceVersion?: string;
+  /** The list of exactly this resourceVersion; Expired when it is not kept. */
+  exact?: boolean;
 }
 
 export interface ListResult {

@@ -55,11 +55,19 @@ export interface StatusDetails {
 export class ApiError extends Error {
   readonly reason: Reason;
   readonly details: StatusDetails;
-  constructor(reason: Reason, message: string, details: StatusDetails = {}, options?: ErrorOptions) {
+  /** Of a list whose snapshot is gone: where to go on, in the state of now. */
+  readonly continue?: string;
+  constructor(
+    reason: Reason,
+    message: string,
+    details: StatusDetails = {},
+    options?: ErrorOptions & { continue?: string },
+  ) {
     super(message, options);
     this.name = "ApiError";
     this.reason = reason;
     this.details = details;
+    if (options?.continue !== undefined) this.continue = options.continue;
   }
   get code(): number {
     return REASON_CODES[this.reason];

@@ -59,8 +59,8 @@ export class Kubectl {
   };
 
   /** Starts it; `text()` is what it has printed so far. */
-  start(...args: string[]): { text: () => string; stop: () => void } {
-    const child = spawn(this.#path, args, { env: this.#environment() });
+  start(args: readonly string[], extra?: Record<string, string>): { text: () => string; stop: () => void } {
+    const child = spawn(this.#path, args, { env: this.#environment(extra) });
     let text = "";
     child.stdout.on("data", (part: Buffer) => {
       text += part.toString();

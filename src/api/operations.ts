@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
-import { CompareFailed, OutcomeUnknown, type Store, Unavailable, type Write } from "../store/store.ts";
+import { CompareFailed, type Store, Unavailable, type Write } from "../store/store.ts";
 import { Cache, type Cached, keyFor } from "./cache.ts";
 import {
   applyConfig,
@@ -17,6 +17,7 @@ import {
   setManagedFields,
 } from "./fields/record.ts";
 import { FOREGROUND, GarbageCollector, PROPAGATION_FINALIZERS } from "./garbage.ts";
+import { checkPreconditions, MAX_OBJECT, storeError, tooLarge } from "./operation-errors.ts";
 import { modified, overwrite, preconditionFailed, settleNamespace } from "./overwrite.ts";
 import { jsonPatch, mergePatch } from "./patch.ts";
 import { decode, finish, invalid, resourceName, SERVER_FIELDS } from "./prepare.ts";
@@ -43,8 +44,6 @@ const COMPACT_EVERY = 500;
 const ATTEMPTS = 10;
 /** Names that generateName makes are tried so often before the client is told of a collision. */
 const GENERATED_NAMES = 8;
-/** Bytes of one stored object: etcd takes requests of 1.5 MiB. Patches could make one grow without limit otherwise. */
-const MAX_OBJECT = 1_556_480;
 /** How long a request waits for this server to have seen what another one wrote. */
 const CATCH_UP_MS = 3000;
 
@@ -407,43 +406,3 @@ export class Operations implements Service {
     if (made) await this.#garbage.settle(made);
   }
 }
-
-/** What a client is told when the store does not answer. */
-function storeError(error: unknown): unknown {
-  if (error instanceof OutcomeUnknown)
-    return new ApiError(
-      "Timeout",
-      "the store did not confirm the write in time: it may have happened; read again before repeating it",
-      { retryAfterSeconds: 1 },
-      { cause: error },
-    );
-  if (error instanceof Unavailable)
-    return new ApiError(
-      "ServiceUnavailable",
-      "the store does not answer; try again, or ask another control plane",
-      { retryAfterSeconds: 1 },
-      { cause: error },
-    );
-  return error;
-}
-
-function checkPreconditions(kind: Kind, { metadata }: Resource, request: DeleteRequest): void {
-  const { uid, resourceVersion } = request;
-  if (uid !== undefined && uid !== metadata.uid)
-    throw preconditionFailed(kind, metadata.name, "UID", uid, metadata.uid);
-  if (resourceVersion !== undefined && resourceVersion !== metadata.resourceVersion)
-    throw preconditionFailed(
-      kind,
-      metadata.name,
-      "ResourceVersion",
-      resourceVersion,
-      metadata.resourceVersion,
-    );
-}
-
-const tooLarge = (kind: Kind, { metadata: { name } }: Resource) =>
-  new ApiError(
-    "RequestEntityTooLarge",
-    `${resourceName(kind)} ${JSON.stringify(name)}: the object would be larger than ${MAX_OBJECT} bytes`,
-    { name, group: kind.group, kind: kind.plural },
-  );

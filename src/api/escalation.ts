@@ -6,6 +6,7 @@ import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { type Authorizer, bindingOf, rulesIn } from "./authorizer.ts";
+import { mergePatch } from "./patch.ts";
 import { describeRule, missing } from "./rbac.ts";
 import { RBAC_GROUP } from "./rbac-kinds.ts";
 import type { Service, User, WriteOptions, Written } from "./service.ts";
@@ -34,6 +35,11 @@ function refuseEscalation(authorizer: Authorizer, kind: Kind, object: Resource, 
   );
 }
 
+/** What is applied, with the uid and the version of the object as preconditions. */
+function appliedTo(body: unknown, { metadata: { uid, resourceVersion } }: Resource): unknown {
+  return mergePatch(body, { metadata: { uid, resourceVersion } });
+}
+
 /** The service with the check in front of writes of roles and bindings. */
 export function withEscalationCheck(service: Service, authorizer: Authorizer): Service {
   /** What the write would come to is checked, then just that is written. */
@@ -41,17 +47,14 @@ export function withEscalationCheck(service: Service, authorizer: Authorizer): S
     kind: Kind,
     options: WriteOptions,
     write: (options: WriteOptions) => Promise<Written>,
-    namespace: string | undefined,
-    name: string,
+    again: (planned: Resource) => Promise<Written>,
   ): Promise<Written> => {
     for (let attempt = 1; ; attempt++) {
       const planned = await write({ ...options, dryRun: true });
       refuseEscalation(authorizer, kind, planned.object, options.user);
       if (options.dryRun) return planned;
       try {
-        const { object, warnings } = planned.created
-          ? await write(options)
-          : await service.update(kind, namespace, name, planned.object, options);
+        const { object, warnings } = planned.created ? await write(options) : await again(planned.object);
         return { object, warnings, created: planned.created };
       } catch (error) {
         // Somebody changed it in between: what the write comes to may be another thing now.
@@ -81,9 +84,14 @@ export function withEscalationCheck(service: Service, authorizer: Authorizer): S
       // With its resourceVersion the update comes to the same, or to nothing.
       return service.update(kind, namespace, name, body, options);
     },
-    patch: (kind, namespace, name, patch, options) =>
-      isOurs(kind)
-        ? checked(kind, options, (o) => service.patch(kind, namespace, name, patch, o), namespace, name)
-        : service.patch(kind, namespace, name, patch, options),
+    patch(kind, namespace, name, patch, options) {
+      if (!isOurs(kind)) return service.patch(kind, namespace, name, patch, options);
+      // What is applied is applied again, to just the version that was looked at: as an update it would have another owner.
+      const again = (planned: Resource) =>
+        patch.type === "apply"
+          ? service.patch(kind, namespace, name, { ...patch, body: appliedTo(patch.body, planned) }, options)
+          : service.update(kind, namespace, name, planned, options);
+      return checked(kind, options, (o) => service.patch(kind, namespace, name, patch, o), again);
+    },
   };
 }

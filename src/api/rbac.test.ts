@@ -6,6 +6,7 @@ import { Policy } from "../director/kinds.ts";
 import { allows, allowsPath, isSubject, missing, type Rule } from "./rbac.ts";
 import { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from "./rbac-kinds.ts";
 import { failure } from "./testing/machines.ts";
+import { raw } from "./testing/raw.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
 
 const rule = (verbs: string[], resources: string[], more: Partial<Rule> = {}): Rule => ({
@@ -158,6 +159,35 @@ describe("over the API", () => {
       "Forbidden",
     );
     expect((await failure(lead.list(Policy, { namespace: "bank" }))).reason).toBe("Forbidden");
+  });
+
+  it("roles that are applied stay with who applies them, and give no more than he has", async () => {
+    await bind(admin, "shop", "gitops", "admin", { kind: "User", name: "gitops" });
+    const token = stack.pki.tokens.addUser({ name: "gitops", groups: [] });
+    const path = `/apis/${Role.group}/v1/namespaces/shop/roles/applied?fieldManager=gitops`;
+    const apply = (verbs: string[], resource: string) =>
+      raw(stack, "PATCH", path, {
+        token,
+        headers: { "content-type": "application/apply-patch+yaml" },
+        body: JSON.stringify({
+          apiVersion: `${Role.group}/v1`,
+          kind: "Role",
+          metadata: { name: "applied" },
+          rules: [{ verbs, apiGroups: ["vireo.dev"], resources: [resource] }],
+        }),
+      });
+    expect((await apply(["get"], "policies")).code).toBe(201);
+    for (const verbs of [["list"], ["watch"]]) {
+      const { code, body } = await apply(verbs, "policies");
+      expect([code, body.rules]).toEqual([
+        200,
+        [{ verbs, apiGroups: ["vireo.dev"], resources: ["policies"] }],
+      ]);
+      expect(body.metadata).toMatchObject({ managedFields: [{ manager: "gitops", operation: "Apply" }] });
+    }
+    expect((await apply(["update"], "hosts")).body.message).toContain(
+      "not currently held: update hosts.vireo.dev",
+    );
   });
 
   it("a binding's role cannot be changed", async () => {

@@ -5,11 +5,14 @@
  *   vrx-NET  VXLAN to the other hosts, a port of the bridge
  *   vrt…     one tap a NIC
  *
+ * Each carries the state folder of its agent (the links as their alias, the tables in their comment): several installations may be up
+ * in one namespace, and each removes only its own.
+ *
  * What belongs to each host alone must not cross the VXLAN: frames from and to the gateway's MAC, ARP for its address, DHCP.
  * RARP must: with it QEMU tells all hosts where a machine is after it moved.
  */
 import { createHash } from "node:crypto";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
 import type { Network } from "../compute/kinds.ts";
 import { gatewayOf, parseSubnet, vniOf } from "../resource/subnet.ts";
@@ -30,7 +33,26 @@ function gatewayMac(name: string): string {
 }
 
 const TABLE = "vireo";
-const TABLE_COMMENT = "made by vireo";
+/** nft's limit for a comment is 128 bytes: the hash stands for the folder, whatever its length. */
+const tableComment = (stateFolder: string) =>
+  `made by vireo, ${createHash("sha256").update(stateFolder).digest("hex").slice(0, 16)}`;
+
+const ownerMark = (stateFolder: string) => `vireo ${stateFolder}`.slice(0, 255);
+const ownerOf = (link: string) => readFileSync(`/sys/class/net/${link}/ifalias`, "utf8").trim();
+
+/** Marks a link as of this state folder. @throws Error when it is another's */
+async function claim(link: string, stateFolder: string): Promise<void> {
+  const owner = ownerOf(link);
+  const mine = ownerMark(stateFolder);
+  if (owner === mine) return;
+  // Without a mark: its maker was ended before he could write it.
+  if (owner !== "")
+    throw new Error(
+      `the link ${link} belongs to the installation in ${owner.replace("vireo ", "")}; ` +
+        "give the network another name and subnet, or run `vireo down` on that installation",
+    );
+  await run("ip", ["link", "set", "dev", link, "alias", mine]);
+}
 
 export class Networking {
   readonly #stateFolder: string;
@@ -83,6 +105,7 @@ export class Networking {
       ]);
       await run("ip", ["link", "set", bridge, "mtu", String(spec.mtu)]);
     }
+    await claim(bridge, this.#stateFolder);
     await run("ip", ["addr", "replace", `${gatewayOf(subnet)}/${subnet.prefixLength}`, "dev", bridge]);
     await run("ip", ["link", "set", bridge, "up"]);
     writeFileSync("/proc/sys/net/ipv4/ip_forward", "1");
@@ -121,6 +144,7 @@ export class Networking {
       ]);
       await run("ip", ["link", "set", vxlan, "mtu", String(mtu), "master", bridge]);
     }
+    await claim(vxlan, this.#stateFolder);
     await run("ip", ["link", "set", vxlan, "up"]);
     // Head-end replication: what goes to everybody (ARP, RARP) is sent to each peer.
     const entries = await run("bridge", ["fdb", "show", "dev", vxlan]);
@@ -150,7 +174,7 @@ export class Networking {
       table bridge ${TABLE}_${id}
       delete table bridge ${TABLE}_${id}
       table bridge ${TABLE}_${id} {
-        comment "${TABLE_COMMENT}"
+        comment "${tableComment(this.#stateFolder)}"
         chain own {
           ether saddr ${mac} drop
           ether daddr ${mac} drop
@@ -175,7 +199,7 @@ export class Networking {
       table ip ${TABLE}_${id}
       delete table ip ${TABLE}_${id}
       table ip ${TABLE}_${id} {
-        comment "${TABLE_COMMENT}"
+        comment "${tableComment(this.#stateFolder)}"
         chain post {
           type nat hook postrouting priority srcnat; policy accept;
           ${nat ? `ip saddr ${subnet} ip daddr != ${subnet} oifname != "${bridge}" masquerade` : ""}
@@ -193,6 +217,7 @@ export class Networking {
       await chmod("/dev/net/tun", 0o666).catch(() => undefined);
       if (!exists(tap))
         await run("ip", ["tuntap", "add", "dev", tap, "mode", "tap", "user", String(user.uid), "vnet_hdr"]);
+      await claim(tap, this.#stateFolder);
       await run("ip", [
         "link",
         "set",
@@ -219,12 +244,14 @@ const tapName = (mac: string) => `vrt${mac.replaceAll(":", "").slice(2)}`;
 
 const exists = (link: string) => existsSync(`/sys/class/net/${link}`);
 
-/** Takes away every bridge, VXLAN, tap, table and dnsmasq of ours in this namespace. */
+/** Takes away every bridge, VXLAN, tap, table and dnsmasq in this namespace that the agent of this state folder made. */
 export async function removeNetworking(stateFolder: string): Promise<void> {
   await Dnsmasq.stopAll(stateFolder);
   const links = (await run("ip", ["-o", "link", "show"])).matchAll(/^\d+: ([^:@]+)/gm);
   for (const [, link = ""] of links)
-    if (/^vr([bx]-|t[0-9a-f]{10}$)/.test(link)) await succeeds("ip", ["link", "del", link]);
+    if (exists(link) && ownerOf(link) === ownerMark(stateFolder)) await succeeds("ip", ["link", "del", link]);
   const tables = (await run("nft", ["list", "tables"])).matchAll(/^table (ip|bridge) (vireo_\S+)$/gm);
-  for (const [, family = "", table = ""] of tables) await succeeds("nft", ["delete", "table", family, table]);
+  for (const [, family = "", table = ""] of tables)
+    if ((await run("nft", ["list", "table", family, table])).includes(`"${tableComment(stateFolder)}"`))
+      await succeeds("nft", ["delete", "table", family, table]);
 }

@@ -1,0 +1,63 @@
+/** Networks of several installations in one namespace. Needs root. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import type { Network } from "../compute/kinds.ts";
+import { run, succeeds } from "../system/run.ts";
+import { Networking, removeNetworking } from "./network.ts";
+
+const folders = [1, 2].map(() => mkdtempSync(join(tmpdir(), "vireo-network-")));
+const [ours = "", theirs = ""] = folders;
+afterAll(async () => {
+  for (const folder of folders) {
+    await removeNetworking(folder);
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+const network = (name: string, subnet: string): Network => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "Network",
+  metadata: { name },
+  spec: { subnet, nat: true, mtu: 1450 },
+});
+const links = async () => run("ip", ["-o", "link", "show"]);
+const user = { uid: 200_001, gid: 200_000 };
+
+describe("networks of two installations in one namespace", () => {
+  it("are removed each by its own `down` alone, with their taps, tables and DHCP", async () => {
+    const [mine, other] = [network("claim-a", "10.199.1.0/24"), network("claim-b", "10.199.2.0/24")];
+    const here = new Networking({ stateFolder: ours, address: "127.0.0.1" });
+    const there = new Networking({ stateFolder: theirs, address: "127.0.0.1" });
+    await here.ensure(mine, ["192.0.2.1"], []);
+    await there.ensure(other, [], []);
+    const tap = await here.ensureTap(mine, "52:54:00:c1:a1:01", user);
+    const otherTap = await there.ensureTap(other, "52:54:00:c1:a1:02", user);
+    expect(await links()).toMatch(/vrx-claim-a/);
+
+    await removeNetworking(ours);
+    const left = await links();
+    expect(left).not.toMatch(/claim-a/);
+    expect(left).not.toContain(tap);
+    expect(left).toMatch(/vrb-claim-b/);
+    expect(left).toContain(otherTap);
+    expect(await succeeds("nft", ["list", "table", "ip", "vireo_claim_a"])).toBe(false);
+    expect(await succeeds("nft", ["list", "table", "bridge", "vireo_claim_b"])).toBe(true);
+
+    await removeNetworking(theirs);
+    expect(await links()).not.toMatch(/claim-b/);
+    expect(await succeeds("nft", ["list", "table", "bridge", "vireo_claim_b"])).toBe(false);
+  });
+
+  it("must not have the same name: the second is refused, with the way out", async () => {
+    const shared = network("claim-c", "10.199.3.0/24");
+    await new Networking({ stateFolder: ours, address: "127.0.0.1" }).ensure(shared, [], []);
+    const second = new Networking({ stateFolder: theirs, address: "127.0.0.1" });
+    await expect(second.ensure(shared, [], [])).rejects.toThrow(
+      `the link vrb-claim-c belongs to the installation in ${ours}; give the network another name and subnet, or run \`vireo down\``,
+    );
+    await removeNetworking(theirs);
+    expect(await links()).toMatch(/vrb-claim-c/);
+  });
+});

@@ -209,10 +209,14 @@ export class Networking {
     await run("nft", ["-f", "-"], { input: rules });
   }
 
-  /** A tap of this user, attached to the network's bridge. @returns its name */
-  async ensureTap(network: Network, mac: string, user: { uid: number; gid: number }): Promise<string> {
+  /** A tap of this user for one run of a machine (the uid of its Instance), attached to the network's bridge. @returns its name */
+  async ensureTap(
+    network: Network,
+    ofRun: { uid: string; mac: string },
+    user: { uid: number; gid: number },
+  ): Promise<string> {
     return this.#serially(async () => {
-      const tap = tapName(mac);
+      const tap = tapName(ofRun);
       // Debian's udev makes it 0666; without udev it may be 0600. Opening it gives nobody anything without a tap of his own.
       await chmod("/dev/net/tun", 0o666).catch(() => undefined);
       if (!exists(tap))
@@ -232,15 +236,18 @@ export class Networking {
     });
   }
 
-  async removeTap(mac: string): Promise<void> {
+  async removeTap(ofRun: { uid: string; mac: string }): Promise<void> {
+    const tap = tapName(ofRun);
     await this.#serially(async () => {
-      if (exists(tapName(mac))) await succeeds("ip", ["link", "del", tapName(mac)]);
+      if (exists(tap)) await succeeds("ip", ["link", "del", tap]);
     });
   }
 }
 
-/** MACs are unique in the estate, and one host has a machine once: so its last five bytes name the tap. */
-const tapName = (mac: string) => `vrt${mac.replaceAll(":", "").slice(2)}`;
+/** By the run, not by the MAC alone: that is the machine's for life, and the clean-up after one run must not take the tap of the next. */
+export function tapName({ uid, mac }: { uid: string; mac: string }): string {
+  return `vrt${createHash("sha256").update(`${uid} ${mac}`).digest("hex").slice(0, 10)}`;
+}
 
 const exists = (link: string) => existsSync(`/sys/class/net/${link}`);
 

@@ -1,6 +1,6 @@
 /** The real hypervisor on a real QEMU with guests of one boot sector: ends, adoption after crashes, isolation, writers. */
 import { execFileSync, spawn } from "node:child_process";
-import { chownSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chownSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -103,6 +103,21 @@ describe("the end of a machine", () => {
     expect(machines.read("a", held.id, "journal")).toContain("host-signal");
     expect(await host.get(held.id)).toMatchObject({ state: "ended", end: { reason: "Requested" } });
     expect(await host.get(hung.id)).toMatchObject({ state: "ended", end: { reason: "Requested" } });
+  });
+
+  it("is never told of one whose record cannot be read, or is gone, while its process runs", async () => {
+    const config = machines.machine("busy");
+    const { pid } = await machines.start(host, config);
+    const record = machines.path("a", config.id, "record.json");
+    const text = readFileSync(record, "utf8");
+    writeFileSync(record, text.slice(0, 50));
+    await expect(host.get(config.id)).rejects.toThrow("the record of the machine on its host cannot be read");
+    expect(await host.list()).toEqual([]);
+    rmSync(record);
+    await expect(host.get(config.id)).rejects.toThrow(`its record is gone, but its process ${pid} runs`);
+    await expect(host.start(config, "run")).rejects.toThrow("its record is gone");
+    writeFileSync(record, text);
+    expect(await host.get(config.id)).toMatchObject({ state: "running", pid });
   });
 
   it("wakes whoever listens, once the process is gone", async () => {

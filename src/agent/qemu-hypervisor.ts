@@ -94,9 +94,15 @@ export class QemuHypervisor implements Hypervisor {
 
   async list(): Promise<MachineState[]> {
     const states = MachineFolder.all(this.#options.runDirectory).map(async (folder) => {
-      const found = this.#look(folder);
-      if (found?.process) folder.trimLogs();
-      return found && this.#state(found);
+      try {
+        const found = this.#look(folder);
+        if (found?.process) folder.trimLogs();
+        return found && (await this.#state(found));
+      } catch (error) {
+        // One odd folder must not hide the others.
+        this.#options.log.warn("hypervisor.unreadable", { folder: folder.path, error });
+        return undefined;
+      }
     });
     return (await Promise.all(states)).filter((state) => state !== undefined);
   }
@@ -250,7 +256,7 @@ export class QemuHypervisor implements Hypervisor {
       return { id: config.id, pid: identity.pid, state, machineType };
     } catch (cause) {
       // Killed first, and waited for, so that its last words are all there and its sockets are free.
-      const process = this.#look(folder)?.process;
+      const process = findByArgument(`path=${folder.path.replaceAll(",", ",,")}/s/`);
       if (process) {
         sendSignal(process, "SIGKILL");
         await waitForExit(process, TERM_MS);
@@ -287,11 +293,24 @@ export class QemuHypervisor implements Hypervisor {
     return found;
   }
 
-  /** Undefined also for a record whose process was never spawned: nothing ran, `start` begins anew. */
+  /**
+   * Undefined also for a record whose process was never spawned: nothing ran, `start` begins anew.
+   * @throws HypervisorError when it cannot be known whether one runs, or one runs whose record is gone
+   */
   #look(folder: MachineFolder): Found | undefined {
-    const record = folder.read();
-    if (!record) return undefined;
     const mark = `path=${folder.path.replaceAll(",", ",,")}/s/`;
+    let record: MachineRecord | undefined;
+    try {
+      record = folder.read();
+    } catch (cause) {
+      throw new HypervisorError("the record of the machine on its host cannot be read", { cause });
+    }
+    if (!record) {
+      const left = findByArgument(mark);
+      if (left)
+        throw new HypervisorError(`its record is gone, but its process ${left.pid} runs; end that first`);
+      return undefined;
+    }
     let process: ProcessIdentity | undefined;
     if (!record.process) {
       process = findByArgument(mark);

@@ -96,17 +96,24 @@ export class MachineFolder {
     if (isRoot()) chownSync(join(this.path, "s"), 0, 0);
   }
 
-  /** Undefined when there is none that makes sense. */
+  /**
+   * Undefined only when there is none. @throws Error when there is one that cannot be read or makes no sense: whoever takes that for "no
+   * machine" gives its disks to another.
+   */
   read(): MachineRecord | undefined {
+    const path = join(this.path, "record.json");
+    let text: string;
     try {
-      const value: unknown = JSON.parse(readFileSync(join(this.path, "record.json"), "utf8"));
-      if (!isFields(value) || !isFields(value.config) || typeof value.config.id !== "string")
-        return undefined;
-      // Written by this file alone, in a folder that only root can write.
-      return value as unknown as MachineRecord;
-    } catch {
-      return undefined;
+      text = readFileSync(path, "utf8");
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+      throw error;
     }
+    const value: unknown = JSON.parse(text);
+    if (!isFields(value) || !isFields(value.config) || typeof value.config.id !== "string")
+      throw new Error(`${path}: is not a machine's record`);
+    // Written by this file alone, in a folder that only root can write.
+    return value as unknown as MachineRecord;
   }
 
   write(record: MachineRecord): void {

@@ -134,11 +134,14 @@ export class RealEnvironment implements HostEnvironment {
       return { user: true };
     }
     await this.#ensure(network, instance);
-    return { tap: await this.#o.networking.ensureTap(network, mac, user) };
+    return {
+      tap: await this.#o.networking.ensureTap(network, { uid: instance.metadata.uid ?? "", mac }, user),
+    };
   }
 
   async release(instance: Instance): Promise<void> {
-    for (const { mac } of instance.spec.interfaces) await this.#o.networking.removeTap(mac);
+    const uid = instance.metadata.uid ?? "";
+    for (const { mac } of instance.spec.interfaces) await this.#o.networking.removeTap({ uid, mac });
   }
 
   async destroyVolumes(instance: Instance): Promise<void> {

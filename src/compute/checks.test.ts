@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
+import { INVALID } from "../resource/invalid.ts";
 import type { Kind, Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { checkRules } from "../resource/rules.ts";
 import { checkInstance, checkNetwork, checkVirtualMachine as checkOfMachines } from "./checks.ts";
-import { type Instance, Migration, type Network, VirtualMachine } from "./kinds.ts";
+import { type Host, type Instance, Migration, type Network, VirtualMachine } from "./kinds.ts";
 
 /** The kind's own rules and those in its schema, as the server asks them. */
 const checkVirtualMachine = (object: VirtualMachine, old: VirtualMachine | undefined, lookup: Lookup) => [
@@ -142,6 +143,59 @@ describe("checkInstance", () => {
     expect(take(instance("web-2", {}, { custody: "None" }))[0]).toContain("web-2 has not released");
     expect(take(instance("web-1", {}, { custody: "Held" }))[0]).toContain("web-1 has not released");
     expect(take(instance("db-1", { vm: "db", vmUid: "uid-db" }, { custody: "Held" }))).toEqual([]);
+  });
+});
+
+describe("room on a host", () => {
+  const web = vm("web", {}, { sequence: 3 });
+  const b: Host = {
+    apiVersion: "vireo.dev/v1",
+    kind: "Host",
+    metadata: { name: "b" },
+    spec: {},
+    status: { capacity: { cpus: 4, memory: "1Gi" } },
+  };
+  const run = (name: string, spec: Partial<Instance["spec"]>, status?: Instance["status"]) =>
+    instance(`${name}-1`, { vm: name, vmUid: `uid-${name}`, host: "b", ...spec }, status);
+  const bind = (spec: Partial<Instance["spec"]>, ...others: Resource[]) =>
+    said(
+      checkInstance(
+        instance("web-3", { ...spec, host: "b" }),
+        instance("web-3", spec),
+        look(web, b, ...others),
+      ),
+    );
+  const create = (spec: Partial<Instance["spec"]>, ...others: Resource[]) =>
+    said(checkInstance(instance("web-3", { ...spec, host: "b" }), undefined, look(web, b, ...others)));
+
+  it("is never given twice, whoever binds: memory and CPUs", () => {
+    for (const write of [bind, create]) {
+      expect(write({ cpus: 2 }, run("db", { cpus: 2 }))).toEqual([]);
+      expect(write({ cpus: 3 }, run("db", { cpus: 2 }))).toEqual([
+        "spec.host: Forbidden: host b has 2 of 4 CPUs free, the machine needs 3",
+      ]);
+      expect(write({ memory: "512Mi" }, run("db", { memory: "600Mi" }))).toEqual([
+        "spec.host: Forbidden: host b has 424Mi of 1Gi memory free, the machine needs 512Mi",
+      ]);
+    }
+  });
+
+  it("counts what runs there, also without a machine or odd; not what is over, elsewhere, or waits for the same disks", () => {
+    expect(bind({ cpus: 1 }, run("gone", { cpus: 4 }))).toHaveLength(1);
+    const odd = run("odd", { cpus: 4, memory: "much" });
+    odd.metadata.annotations = { [INVALID]: "spec.memory" };
+    expect(bind({ cpus: 1 }, odd)).toHaveLength(1);
+    expect(bind({ cpus: 4 }, run("db", { cpus: 4 }, { custody: "Released" }))).toEqual([]);
+    expect(bind({ cpus: 4 }, run("db", { cpus: 4, host: "c" }))).toEqual([]);
+    expect(bind({ cpus: 4 }, run("web", { cpus: 4 }))).toEqual([]);
+    const [one, two] = [run("db", { cpus: 2 }, { custody: "Held" }), run("db", { cpus: 2 })];
+    two.metadata.name = "db-2";
+    expect(bind({ cpus: 2 }, one, two)).toEqual([]);
+  });
+
+  it("is not asked about a run that is bound already", () => {
+    const old = instance("web-3", { host: "b", cpus: 8 });
+    expect(checkInstance({ ...old, status: { phase: "Running" } }, old, look(web, b))).toEqual([]);
   });
 });
 

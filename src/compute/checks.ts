@@ -9,8 +9,9 @@ import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { numberToAddress, parseSubnet, vniOf } from "../resource/subnet.ts";
+import { lackOfRoom } from "./capacity.ts";
 import {
-  type Host,
+  Host,
   Instance,
   type Network,
   Network as NetworkKind,
@@ -55,7 +56,7 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
   const { metadata, spec } = object;
   if (!old) {
     // One with a version was stored in no instance's shape, and is mended: that it may exist was decided when it was made.
-    if (!metadata.resourceVersion) return checkNewInstance(object, lookup);
+    if (!metadata.resourceVersion) return [...checkNewInstance(object, lookup), ...checkRoom(object, lookup)];
     return object.status?.custody === "Held" ? checkTakingCustody(object, lookup) : [];
   }
   const causes = immutable(
@@ -81,6 +82,7 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
     if (old.spec.host) causes.push(bad("spec.host", spec.host, "field is immutable once set"));
     else if (old.status?.custody === "Released" || metadata.deletionTimestamp)
       causes.push(forbidden("spec.host", "this instance is over; it cannot be bound to a host any more"));
+    else causes.push(...checkRoom(object, lookup));
   }
   if (spec.running && !old.spec.running)
     causes.push(
@@ -91,6 +93,15 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
     causes.push(forbidden("status.custody", "Released is for ever"));
   if (custody === "Held" && before !== "Held") causes.push(...checkTakingCustody(object, lookup));
   return causes;
+}
+
+/** The last word on capacity: whoever binds (director, migrations, two leaders for a moment) has looked at an estate that may be old by now. */
+function checkRoom({ spec }: Instance, lookup: Lookup): Cause[] {
+  if (!spec.host) return [];
+  const host = lookup.list(Host).find(({ metadata }) => metadata.name === spec.host);
+  if (!host || invalidity(host)) return [];
+  const why = lackOfRoom(host, spec, lookup.list(Instance));
+  return why ? [forbidden("spec.host", why)] : [];
 }
 
 function checkTakingCustody({ metadata, spec }: Instance, lookup: Lookup): Cause[] {

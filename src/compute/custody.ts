@@ -23,8 +23,9 @@ export function instancesOf(vm: VirtualMachine, instances: readonly Instance[]):
     .sort((a, b) => numberOf(a) - numberOf(b));
 }
 
-export const isReleased = (instance: Instance): boolean => instance.status?.custody === "Released";
-export const isLive = (instance: Instance): boolean => !isReleased(instance);
+type WithCustody = { status?: Instance["status"] | undefined };
+export const isReleased = ({ status }: WithCustody): boolean => status?.custody === "Released";
+export const isLive = (instance: WithCustody): boolean => !isReleased(instance);
 export const isHeld = (instance: Instance): boolean => instance.status?.custody === "Held";
 export const isBound = (instance: Instance): boolean => Boolean(instance.spec.host);
 

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { ListOptions } from "../client/client.ts";
+import type { Kind } from "../resource/kind.ts";
 import { Instance, Migration, VirtualMachine } from "./kinds.ts";
 import { untilGone, untilObject } from "./testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "./testing/estate.ts";
@@ -145,5 +147,39 @@ describe("Migration reconciler", () => {
     expect((await migration("m", "Failed")).status?.message).toBe(
       "host b has 24Mi of 1Gi memory free, the machine needs 64Mi",
     );
+  });
+
+  it("counts CPUs, and what the machine runs with rather than what it is asked to be by now", async () => {
+    await estate.runMachine("big", "b", { cpus: 4 });
+    await estate.client.patch(VirtualMachine, at("big"), { spec: { cpus: 1 } });
+    await move("m");
+    expect((await migration("m", "Failed")).status?.message).toBe(
+      "host b has 0 of 4 CPUs free, the machine needs 1",
+    );
+  });
+
+  it("loses a race for the room with its reason, and the machine runs on", async () => {
+    const { client } = estate;
+    await estate.stopReconcilers();
+    // What it reads of the host here is from before the room was taken.
+    const stale = async (kind: Kind, options: ListOptions = {}) => {
+      const list = await client.list(kind, options);
+      return options.fieldSelector === "spec.host=b" ? { ...list, items: [] } : list;
+    };
+    const behind = new Proxy(client, {
+      get: (target, key) => {
+        const method: unknown = Reflect.get(target, key);
+        return key === "list" ? stale : typeof method === "function" ? method.bind(target) : method;
+      },
+    });
+    await estate.startReconcilers();
+    await estate.runMachine("big", "b", { cpus: 4 });
+    await estate.stopReconcilers();
+    await estate.startReconcilers(behind);
+    await move("m");
+    expect((await migration("m", "Failed")).status?.message).toBe(
+      "host b has 0 of 4 CPUs free, the machine needs 1",
+    );
+    expect((await estate.vm("web", (vm) => vm.status?.phase === "Running")).status?.host).toBe("a");
   });
 });

@@ -17,8 +17,8 @@ import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { getCondition } from "../resource/object.ts";
-import { formatBytes, parseBytes } from "../resource/quantity.ts";
 import { createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "./actions.ts";
+import { lackOfRoom } from "./capacity.ts";
 import {
   currentOf,
   instanceName,
@@ -130,7 +130,7 @@ class MigrationReconciler {
   async #begin(m: Migration, vm: VirtualMachine, instances: readonly Instance[]): Promise<Result> {
     if (m.spec.cancel) return this.#end(m, { phase: "Cancelled", message: "called off before it began" });
     const source = currentOf(instances);
-    const refused = this.#refuse(m, vm, source) ?? (await this.#refuseHost(m, vm));
+    const refused = this.#refuse(m, vm, source) ?? (await this.#refuseHost(m, vm, source));
     if (refused) return this.#end(m, refused);
     const wait = (message: string) =>
       this.#wait(m, message).then((): Result => ({ requeueAfterMs: LOOK_AGAIN_MS }));
@@ -160,23 +160,21 @@ class MigrationReconciler {
     return undefined;
   }
 
-  async #refuseHost(m: Migration, vm: VirtualMachine): Promise<Trouble | undefined> {
+  async #refuseHost(
+    m: Migration,
+    vm: VirtualMachine,
+    source: Instance | undefined,
+  ): Promise<Trouble | undefined> {
     const host = await this.#client.get(Host, { name: m.spec.to });
     if (!host) return failed(`host ${m.spec.to} (spec.to) does not exist`);
     const ready = getCondition(host.status?.conditions, "Ready");
     if (ready?.status !== "True")
       return failed(`host ${m.spec.to} is not ready: ${ready?.message ?? "its agent has not reported yet"}`);
     if (host.spec.unschedulable) return failed(`host ${m.spec.to} takes no machines (spec.unschedulable)`);
-    const capacity = host.status?.capacity;
-    if (!capacity) return undefined;
     const { items } = await this.#client.list(Instance, { fieldSelector: `spec.host=${m.spec.to}` });
-    const used = items.filter(isLive).reduce((sum, i) => sum + parseBytes(i.spec.memory), 0);
-    const free = parseBytes(capacity.memory) - used;
-    if (parseBytes(vm.spec.memory) > free)
-      return failed(
-        `host ${m.spec.to} has ${formatBytes(Math.max(0, free))} of ${capacity.memory} memory free, the machine needs ${vm.spec.memory}`,
-      );
-    return undefined;
+    const demand = source?.spec ?? { ...vm.spec, vmUid: vm.metadata.uid ?? "" };
+    const lack = lackOfRoom(host, demand, items);
+    return lack ? failed(lack) : undefined;
   }
 
   async #number(m: Migration, vm: VirtualMachine): Promise<Result> {
@@ -199,25 +197,33 @@ class MigrationReconciler {
     const other = instances.find((i) => isLive(i) && i !== source && i.metadata.name !== m.status?.target);
     if (other) return this.#end(m, failed(`instance ${other.metadata.name} of the machine came between`));
     const { spec } = source;
-    await createInstance(
-      this.#client,
-      vm,
-      {
-        ...copied(spec),
-        ...(source.status?.machineType ? { machineType: source.status.machineType } : {}),
-        interfaces: spec.interfaces,
-        predecessor: source.metadata.name,
-        incoming: true,
-        ...(source.status?.machineType ? { machineType: source.status.machineType } : {}),
-        host: m.spec.to,
-        placement: {
-          reason: m.spec.reason ?? `moved here by migration ${m.metadata.name}`,
-          ...(m.spec.policy ? { policy: m.spec.policy } : {}),
-          ...(m.spec.plan ? { plan: m.spec.plan } : {}),
+    try {
+      await createInstance(
+        this.#client,
+        vm,
+        {
+          ...copied(spec),
+          interfaces: spec.interfaces,
+          predecessor: source.metadata.name,
+          incoming: true,
+          ...(source.status?.machineType ? { machineType: source.status.machineType } : {}),
+          host: m.spec.to,
+          placement: {
+            reason: m.spec.reason ?? `moved here by migration ${m.metadata.name}`,
+            ...(m.spec.policy ? { policy: m.spec.policy } : {}),
+            ...(m.spec.plan ? { plan: m.spec.plan } : {}),
+          },
         },
-      },
-      { [MIGRATION_LABEL]: m.metadata.name },
-    );
+        { [MIGRATION_LABEL]: m.metadata.name },
+      );
+    } catch (error) {
+      // Since we looked, somebody else was given the room.
+      const [cause] = isApiError(error, "Invalid")
+        ? (error.details.causes ?? []).filter((c) => c.field === "spec.host")
+        : [];
+      if (!cause) throw error;
+      return this.#end(m, failed(cause.message.replace(/^Forbidden: /, "")));
+    }
     await this.#write(m, { ...m.status, phase: "Preparing", message: `waits until ${m.spec.to} listens` });
     return { requeueAfterMs: this.#prepareTimeoutMs };
   }

@@ -1,6 +1,7 @@
 /** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
 import type { Host, Instance, VirtualMachine } from "../compute/kinds.ts";
-import { getCondition } from "../resource/object.ts";
+import { invalidity } from "../resource/invalid.ts";
+import { getCondition, type ObjectMeta } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import type { Policy } from "./kinds.ts";
 
@@ -76,27 +77,69 @@ export function viewHost(host: Host): HostView | undefined {
 
 const live = (instance: Instance) => instance.status?.custody !== "Released";
 
-function viewMachine(vm: VirtualMachine, instances: readonly Instance[]): MachineView {
+const namespaceOf = ({ metadata }: { metadata: ObjectMeta }) => metadata.namespace ?? "default";
+
+/** A machine of which an instance cannot be read is where it was last, and stays there. */
+function viewMachine(
+  vm: VirtualMachine,
+  instances: readonly Instance[],
+  odd: readonly ObjectMeta[],
+): MachineView {
   const own = instances.filter((i) => i.spec.vmUid === vm.metadata.uid && live(i));
-  const holder = own.find((i) => i.status?.custody === "Held") ?? own.find((i) => !i.spec.incoming) ?? own[0];
-  const target = own.find((i) => i !== holder && i.spec.host && i.spec.host !== holder?.spec.host);
-  const namespace = vm.metadata.namespace ?? "default";
+  const unread = odd.some(({ ownerReferences }) =>
+    ownerReferences?.some(({ uid }) => uid === vm.metadata.uid),
+  );
+  const namespace = namespaceOf(vm);
+  const view = viewRuns(own, vm.spec);
+  const host = view.host ?? (unread ? vm.status?.host : undefined);
   return {
+    ...view,
     key: `${namespace}/${vm.metadata.name}`,
     namespace,
     name: vm.metadata.name,
     labels: vm.metadata.labels ?? {},
-    cpus: vm.spec.cpus,
-    memoryBytes: parseBytes(vm.spec.memory),
+    ...(host ? { host } : {}),
+    movable: view.movable && !unread && vm.spec.running && !vm.metadata.deletionTimestamp,
+  };
+}
+
+/** What the live runs of one machine take, and where. `wanted` is what it takes when there is none. */
+function viewRuns(own: readonly Instance[], wanted: Pick<Instance["spec"], "cpus" | "memory">) {
+  const holder = own.find((i) => i.status?.custody === "Held") ?? own.find((i) => !i.spec.incoming) ?? own[0];
+  const target = own.find((i) => i !== holder && i.spec.host && i.spec.host !== holder?.spec.host);
+  // Not the machine's wish, which may have changed since this run began.
+  const { cpus, memory } = holder?.spec ?? wanted;
+  return {
+    cpus,
+    memoryBytes: parseBytes(memory),
     ...(holder?.spec.host ? { host: holder.spec.host } : {}),
     ...(target?.spec.host ? { movingTo: target.spec.host } : {}),
-    movable:
-      holder?.status?.phase === "Running" &&
-      own.length === 1 &&
-      vm.spec.running &&
-      !vm.metadata.deletionTimestamp,
+    movable: holder?.status?.phase === "Running" && own.length === 1,
     since: Date.parse(holder?.status?.readyTime ?? holder?.metadata.creationTimestamp ?? "") || 0,
   };
+}
+
+/** Runs whose VirtualMachine is gone or cannot be read: they run all the same, take room, and stay where they are. */
+function viewOwnerless(vmUid: string, instances: readonly Instance[]): MachineView | undefined {
+  const own = instances.filter((i) => i.spec.vmUid === vmUid && live(i) && i.spec.host);
+  const [first] = own;
+  if (!first) return undefined;
+  const namespace = namespaceOf(first);
+  return {
+    ...viewRuns(own, first.spec),
+    // No VirtualMachine has such a key: one of the same name may have been created since.
+    key: `${namespace}/instances/${first.metadata.name}`,
+    namespace,
+    name: first.spec.vm,
+    labels: first.metadata.labels ?? {},
+    movable: false,
+  };
+}
+
+/** An object of which only the metadata can be read. */
+export interface Unread {
+  kind: string;
+  metadata: ObjectMeta;
 }
 
 export function makeEstate(objects: {
@@ -104,8 +147,13 @@ export function makeEstate(objects: {
   machines: readonly VirtualMachine[];
   instances: readonly Instance[];
   policies: readonly Policy[];
+  unread?: readonly Unread[];
 }): Estate {
-  const odd: Estate["odd"] = [];
+  const { instances, unread = [] } = objects;
+  const odd: Estate["odd"] = unread.map((object) => ({
+    object: `${object.kind}/${object.metadata.name}`,
+    message: invalidity(object) ?? "it does not have the shape of its kind",
+  }));
   const each = <T extends { kind: string; metadata: { name: string } }, V>(
     list: readonly T[],
     view: (object: T) => V | undefined,
@@ -121,11 +169,25 @@ export function makeEstate(objects: {
         return [];
       }
     });
+  const unreadInstances = unread.filter(({ kind }) => kind === "Instance").map(({ metadata }) => metadata);
+  const viewed = new Set<string>();
+  const machines = each(objects.machines, (vm) => {
+    const view = viewMachine(vm, instances, unreadInstances);
+    viewed.add(vm.metadata.uid ?? "");
+    return view;
+  });
+  const ownerless = each(instances, (instance) => {
+    const { vmUid } = instance.spec;
+    if (viewed.has(vmUid)) return undefined;
+    const view = viewOwnerless(vmUid, instances);
+    viewed.add(vmUid);
+    return view;
+  });
   const byName = <T extends { name: string; key?: string }>(a: T, b: T) =>
     (a.key ?? a.name) < (b.key ?? b.name) ? -1 : 1;
   return {
     hosts: each(objects.hosts, viewHost).sort(byName),
-    machines: each(objects.machines, (vm) => viewMachine(vm, objects.instances)).sort(byName),
+    machines: [...machines, ...ownerless].sort(byName),
     policies: [...objects.policies].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)),
     odd,
   };

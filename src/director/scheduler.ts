@@ -6,6 +6,7 @@ import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
+import { isApiError } from "../resource/errors.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
 import { Policy } from "./kinds.ts";
 import { place } from "./place.ts";
@@ -66,9 +67,19 @@ async function round(
       continue;
     }
     const { host, ...why } = placement;
-    const bound = await modify(client, Instance, at(instance), "object", (current) =>
-      current.spec.host ? undefined : { ...current, spec: { ...current.spec, host, placement: why } },
-    );
+    let bound: Instance | undefined;
+    try {
+      bound = await modify(client, Instance, at(instance), "object", (current) =>
+        current.spec.host ? undefined : { ...current, spec: { ...current.spec, host, placement: why } },
+      );
+    } catch (error) {
+      if (!isApiError(error, "Invalid")) throw error;
+      // Since we looked, a migration took the room, say. The others are placed on what there is now.
+      waiting = true;
+      await note(context, instance, "False", "Unschedulable", `${host} was chosen, but: ${error.message}`);
+      estate = await readEstate(client);
+      continue;
+    }
     if (bound?.spec.host !== host) continue;
     estate = apply(estate, key, host);
     log.info("scheduler.bound", { instance: instance.metadata.name, host, reason: why.reason });

@@ -1,8 +1,11 @@
 /** Reads the estate fresh from the API: what decides must not decide on old news. */
-import type { Client } from "../client/client.ts";
+import type { Client, List } from "../client/client.ts";
 import { Host, Instance, VirtualMachine } from "../compute/kinds.ts";
-import { type Estate, makeEstate } from "./estate.ts";
+import { type Estate, makeEstate, type Unread } from "./estate.ts";
 import { Policy } from "./kinds.ts";
+
+const unread = (kind: string, { skipped }: List<unknown>): Unread[] =>
+  skipped.map((metadata) => ({ kind, metadata }));
 
 export async function readEstate(client: Client): Promise<Estate> {
   const [hosts, machines, instances, policies] = await Promise.all([
@@ -16,5 +19,11 @@ export async function readEstate(client: Client): Promise<Estate> {
     machines: machines.items,
     instances: instances.items,
     policies: policies.items,
+    unread: [
+      ...unread("Host", hosts),
+      ...unread("VirtualMachine", machines),
+      ...unread("Instance", instances),
+      ...unread("Policy", policies),
+    ],
   });
 }

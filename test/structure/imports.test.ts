@@ -40,7 +40,7 @@ const REGISTRY = "kinds.ts";
 const PURE = [
   /^resource\//,
   /^director\/(estate|attributes|rules|score|place|plan|explain|checks)\.ts$/,
-  /^compute\/(ipam|checks)\.ts$/,
+  /^compute\/(ipam|checks|capacity)\.ts$/,
   /^images\/checks\.ts$/,
   /^qemu\/(command-line|end)\.ts$/,
 ];

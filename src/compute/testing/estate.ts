@@ -18,6 +18,8 @@ export interface Estate {
   /** Kills nothing, but ends the reconcilers and starts new ones, as after a crash between two writes. */
   restartReconcilers(): Promise<void>;
   stopReconcilers(): Promise<void>;
+  /** Starts them where they are stopped; `through` is what they see of the API. */
+  startReconcilers(through?: Client): Promise<void>;
   vm(name: string, wanted?: (vm: VirtualMachine) => boolean, what?: string): Promise<VirtualMachine>;
   instance(name: string, wanted?: (i: Instance) => boolean, what?: string): Promise<Instance>;
   createMachine(name: string, spec?: Partial<VirtualMachine["spec"]>): Promise<VirtualMachine>;
@@ -41,9 +43,9 @@ export async function openEstate(options: { image?: boolean } = {}): Promise<Est
   const { client } = plane;
   let stop = new AbortController();
   let running: Promise<unknown> = Promise.resolve();
-  const start = () => {
+  const start = (through: Client = client) => {
     stop = new AbortController();
-    const context = { client, clock: systemClock, log: silentLogger, signal: stop.signal };
+    const context = { client: through, clock: systemClock, log: silentLogger, signal: stop.signal };
     running = Promise.all([
       runVirtualMachineReconciler({ ...context, restart: { baseMs: 30, maxMs: 200 } }),
       runMigrationReconciler(context),
@@ -60,6 +62,7 @@ export async function openEstate(options: { image?: boolean } = {}): Promise<Est
       stop.abort();
       await running;
     },
+    startReconcilers: async (through) => start(through),
     restartReconcilers: async () => {
       await estate.stopReconcilers();
       start();

@@ -1,0 +1,66 @@
+/**
+ * Room on a host: capacity without what the runs there take. A run takes what its Instance says, whatever the VirtualMachine says by
+ * now, and whether or not that still exists. Pure.
+ */
+import { formatBytes, parseBytes } from "../resource/quantity.ts";
+import { isLive } from "./custody.ts";
+import type { Host, Instance } from "./kinds.ts";
+
+/** What one run of a machine takes. */
+export interface Demand {
+  cpus: number;
+  /** A quantity: "512Mi". */
+  memory: string;
+  /** Runs of this machine take nothing more beside it: only one of them at a time has the disks. */
+  vmUid: string;
+}
+
+const MiB = 2 ** 20;
+/** Rounded down to whole MiB, so that it never promises more than there is. */
+const shown = (bytes: number) => formatBytes(Math.max(0, Math.floor(bytes / MiB) * MiB));
+
+/**
+ * Why the host has no room for the run; undefined when it has, or has not told its capacity yet. Instances may be of any shape: of one that
+ * is odd, what can be read counts.
+ */
+export function lackOfRoom(
+  host: Host,
+  demand: Demand,
+  instances: readonly Partial<Instance>[],
+): string | undefined {
+  const { name } = host.metadata;
+  const capacity = host.status?.capacity;
+  if (!capacity) return undefined;
+  // The greatest run of each machine: a successor that waits for the disks runs only when its predecessor is gone.
+  const taken = new Map<string, { cpus: number; memory: number }>();
+  for (const instance of instances) {
+    const { spec, metadata } = instance;
+    if (!spec || spec.host !== name || !isLive({ status: instance.status }) || spec.vmUid === demand.vmUid)
+      continue;
+    const machine = typeof spec.vmUid === "string" ? spec.vmUid : (metadata?.uid ?? "");
+    const before = taken.get(machine);
+    taken.set(machine, {
+      cpus: Math.max(before?.cpus ?? 0, typeof spec.cpus === "number" ? spec.cpus : 0),
+      memory: Math.max(before?.memory ?? 0, readable(spec.memory)),
+    });
+  }
+  let cpus = capacity.cpus;
+  let memory: number = parseBytes(capacity.memory);
+  for (const each of taken.values()) {
+    cpus -= each.cpus;
+    memory -= each.memory;
+  }
+  if (parseBytes(demand.memory) > memory)
+    return `host ${name} has ${shown(memory)} of ${capacity.memory} memory free, the machine needs ${demand.memory}`;
+  if (demand.cpus > cpus)
+    return `host ${name} has ${Math.max(0, cpus)} of ${capacity.cpus} CPUs free, the machine needs ${demand.cpus}`;
+  return undefined;
+}
+
+function readable(memory: unknown): number {
+  try {
+    return parseBytes(memory);
+  } catch {
+    return 0;
+  }
+}

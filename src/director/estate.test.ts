@@ -1,0 +1,83 @@
+/** What counts on a host: what runs there, whatever has become of the machine's own object. */
+import { expect, it } from "vitest";
+import type { Instance, VirtualMachine } from "../compute/kinds.ts";
+import { makeEstate, type Unread, usage } from "./estate.ts";
+
+const MiB = 2 ** 20;
+const apiVersion = "vireo.dev/v1" as const;
+
+const vm = (name: string, spec: Partial<VirtualMachine["spec"]> = {}, host?: string): VirtualMachine => ({
+  apiVersion,
+  kind: "VirtualMachine",
+  metadata: { name, namespace: "default", uid: `uid-${name}` },
+  spec: {
+    running: true,
+    cpus: 1,
+    memory: "64Mi",
+    image: "web",
+    storagePool: "default",
+    networks: [],
+    restart: "Always",
+    ...spec,
+  },
+  ...(host ? { status: { host } } : {}),
+});
+
+const run = (name: string, host: string, spec: Partial<Instance["spec"]> = {}): Instance => ({
+  apiVersion,
+  kind: "Instance",
+  metadata: { name: `${name}-1`, namespace: "default", uid: `uid-${name}-1`, labels: { tier: name } },
+  spec: {
+    vm: name,
+    vmUid: `uid-${name}`,
+    cpus: 2,
+    memory: "128Mi",
+    image: "web",
+    storagePool: "default",
+    interfaces: [],
+    running: true,
+    host,
+    ...spec,
+  },
+  status: { custody: "Held", phase: "Running" },
+});
+
+const estate = (machines: VirtualMachine[], instances: Instance[], unread: Unread[] = []) =>
+  makeEstate({
+    hosts: [],
+    policies: [],
+    machines,
+    instances,
+    unread: unread.map(({ kind, metadata }) => ({ kind, metadata })),
+  });
+
+it("counts what the run has, not what its machine is asked to be by now", () => {
+  const changed = estate([vm("web", { cpus: 1, memory: "64Mi" })], [run("web", "a")]);
+  expect(usage(changed, "a")).toEqual({ cpus: 2, memoryBytes: 128 * MiB, machines: 1 });
+});
+
+it("counts runs whose machine is gone or odd, on both hosts when they move, and never moves them", () => {
+  const target = run("gone", "b", { incoming: true });
+  target.metadata.name = "gone-2";
+  target.status = { phase: "Incoming", custody: "None" };
+  const without = estate([vm("new")], [run("gone", "a"), target]);
+  expect(usage(without, "a")).toMatchObject({ cpus: 2, machines: 1 });
+  expect(usage(without, "b")).toMatchObject({ cpus: 2, machines: 1 });
+  expect(without.machines.find((m) => m.name === "gone")).toMatchObject({
+    movable: false,
+    labels: { tier: "gone" },
+  });
+  const odd = estate([], [run("odd", "a")], [vm("odd")]);
+  expect(usage(odd, "a")).toMatchObject({ cpus: 2, memoryBytes: 128 * MiB });
+  expect(odd.odd).toMatchObject([{ object: "VirtualMachine/odd" }]);
+});
+
+it("keeps a machine whose run cannot be read where it was last, and tells of what cannot be read", () => {
+  const unread = run("web", "a");
+  unread.metadata.ownerReferences = [{ apiVersion, kind: "VirtualMachine", name: "web", uid: "uid-web" }];
+  unread.metadata.annotations = { "vireo.dev/invalid": "spec.cpus: must be a number" };
+  const seen = estate([vm("web", { cpus: 3 }, "a")], [], [unread]);
+  expect(usage(seen, "a")).toMatchObject({ cpus: 3, machines: 1 });
+  expect(seen.machines[0]).toMatchObject({ movable: false });
+  expect(seen.odd).toEqual([{ object: "Instance/web-1", message: "spec.cpus: must be a number" }]);
+});

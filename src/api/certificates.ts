@@ -3,10 +3,11 @@
  * fast, understood by Go, OpenSSL and GnuTLS (QEMU). No state and no files here; pki.ts keeps what is made.
  */
 import "reflect-metadata";
-import { randomBytes, webcrypto } from "node:crypto";
+import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import * as x509 from "@peculiar/x509";
 import { ApiError } from "../resource/errors.ts";
+import { isDueForRenewal } from "../resource/lifetime.ts";
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 const DAY = 24 * 3600 * 1000;
@@ -164,8 +165,8 @@ export async function signRequest(
   return sign(ca, parsed.publicKey, request);
 }
 
-/** Whether a certificate still serves: it has all these names, is of this CA, and is valid for `days` more. */
-export function isCurrent(cert: string, caCert: string, names: readonly string[], days: number): boolean {
+/** Whether a pair still serves: it belongs together, has all these names, is of this CA, and is not due for renewal. */
+export function isCurrent({ cert, key }: Credentials, caCert: string, names: readonly string[]): boolean {
   const parsed = new x509.X509Certificate(cert);
   const issuer = new x509.X509Certificate(caCert);
   const own = parsed.getExtension(x509.SubjectAlternativeNameExtension)?.names.items ?? [];
@@ -176,7 +177,9 @@ export function isCurrent(cert: string, caCert: string, names: readonly string[]
       : certificate.getExtension(x509.SubjectKeyIdentifierExtension)?.keyId;
   return (
     keyOf(parsed, "issuer") === keyOf(issuer, "subject") &&
-    parsed.notAfter.getTime() > Date.now() + days * DAY &&
-    names.every((name) => has.has(name))
+    !isDueForRenewal({ from: parsed.notBefore, to: parsed.notAfter }) &&
+    names.every((name) => has.has(name)) &&
+    // Two control planes that renew at once may leave the key of one and the certificate of the other.
+    new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))
   );
 }

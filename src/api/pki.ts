@@ -2,7 +2,7 @@
  * The keys of an installation, in one folder of mode 0700:
  *
  *   ca.crt ca.key            the CA: signs everything below; whoever has ca.key is the administrator
- *   server.crt server.key    of the API server; made anew when its names change or it runs out
+ *   server.crt server.key    of the API server; made anew when its names change or two thirds of its life are over
  *   tokens.json              hashes of bearer and bootstrap tokens
  *   secrets.key              what Secrets are sealed with in the store: {current, keys: {ID: base64}}; keys are added, never changed
  *
@@ -50,21 +50,23 @@ export class Pki {
   readonly tokens: Tokens;
   readonly #directory: string;
   readonly #ca: Credentials;
+  readonly #days: number;
 
-  private constructor(directory: string, ca: Credentials) {
+  private constructor(directory: string, ca: Credentials, days: number) {
     this.#directory = directory;
+    this.#days = days;
     this.#ca = ca;
     this.tokens = new Tokens(join(directory, "tokens.json"));
   }
 
-  /** Opens the folder; makes it and the CA when there is none. */
-  static async open(directory: string): Promise<Pki> {
+  /** Opens the folder; makes it and the CA when there is none. `days`: life of the certificates of servers and hosts. */
+  static async open(directory: string, { days = 365 }: { days?: number } = {}): Promise<Pki> {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     chmodSync(directory, 0o700);
     const ca =
       readPair(directory, "ca") ??
       writePair(directory, "ca", await createCa(`vireo ${new Date().toISOString()}`));
-    return new Pki(directory, ca);
+    return new Pki(directory, ca, days);
   }
 
   /** What a backup needs of the folder, by file name: the certificate of this server is made anew where it is restored. */
@@ -104,7 +106,7 @@ export class Pki {
   async serverCredentials(names: readonly string[]): Promise<Credentials> {
     const all = [...new Set(["localhost", "127.0.0.1", "::1", ...names])];
     const kept = readPair(this.#directory, "server");
-    if (kept && isCurrent(kept.cert, this.#ca.cert, all, 30)) return kept;
+    if (kept && isCurrent(kept, this.#ca.cert, all)) return kept;
     return writePair(
       this.#directory,
       "server",
@@ -112,7 +114,7 @@ export class Pki {
         subject: { commonName: "vireo-apiserver" },
         names: all,
         usage: ["server"],
-        days: 365,
+        days: this.#days,
       }),
     );
   }
@@ -144,7 +146,7 @@ export class Pki {
       subject: { commonName: hostUser(name), organizations: [HOSTS] },
       names: [hostDnsName(name), ...addresses],
       usage: ["client", "server"],
-      days: 365,
+      days: this.#days,
     });
   }
 }

@@ -47,6 +47,8 @@ export interface ApiServerOptions {
   port: number;
   /** Further DNS names and addresses for the certificate. */
   names?: readonly string[];
+  /** How often it is looked whether the certificate is due for renewal; each hour by default. */
+  renewalCheckMs?: number;
   log?: RequestLog;
   /** Vireo's version, for /version. */
   version?: string;
@@ -107,10 +109,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     health: options.health ?? (async () => []),
   });
   const anyAddress = ["0.0.0.0", "::"].includes(options.host);
-  const credentials = await pki.serverCredentials([
-    ...(anyAddress ? [] : [options.host]),
-    ...(options.names ?? []),
-  ]);
+  const names = [...(anyAddress ? [] : [options.host]), ...(options.names ?? [])];
+  let credentials = await pki.serverCredentials(names);
 
   const fairness = new Fairness(options.fairness);
   const answer = async (exchange: Exchange): Promise<void> => {
@@ -174,15 +174,13 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       });
   };
 
+  const secureContext = () => ({ ...credentials, ca: pki.ca, minVersion: "TLSv1.2" as const });
   const server = createServer(
     {
-      key: credentials.key,
-      cert: credentials.cert,
-      ca: pki.ca,
+      ...secureContext(),
       requestCert: true,
       // Clients with a token have no certificate; a wrong certificate is refused by authenticate().
       rejectUnauthorized: false,
-      minVersion: "TLSv1.2",
       // Longer than clients keep idle connections, so that they close first and never write into a closed one.
       keepAliveTimeout: 120_000,
       // Time to send a request; answers (watches) may take as long as they like.
@@ -203,6 +201,19 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     server.once("error", reject);
     server.listen(options.port, options.host, resolve);
   });
+  const renewal = setInterval(
+    () =>
+      void pki.serverCredentials(names).then(
+        (current) => {
+          if (current.cert === credentials.cert) return;
+          credentials = current;
+          server.setSecureContext(secureContext());
+          log?.info("server certificate renewed");
+        },
+        (error: unknown) => log?.error("server certificate not renewed", { error }),
+      ),
+    options.renewalCheckMs ?? 3600_000,
+  ).unref();
   const address = server.address();
   const port = typeof address === "object" && address ? address.port : options.port;
   const name = anyAddress ? "127.0.0.1" : options.host;
@@ -211,6 +222,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     port,
     close: () =>
       new Promise((resolve) => {
+        clearInterval(renewal);
         server.close(() => resolve());
         authorizer.close();
         for (const watch of context.watches) watch.end();

@@ -3,12 +3,13 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import { runAgent } from "../agent/agent.ts";
-import { enrol } from "../agent/enrol.ts";
+import { enrol, keepCertificate } from "../agent/enrol.ts";
 import { readFacts } from "../agent/facts.ts";
 import { Networking } from "../agent/network.ts";
 import { QemuHypervisor } from "../agent/qemu-hypervisor.ts";
 import { RealEnvironment } from "../agent/real-environment.ts";
 import { HttpClient } from "../client/http.ts";
+import { systemClock } from "../reconcile/clock.ts";
 import { createLogger } from "../reconcile/log.ts";
 import { lockFolder } from "./lock.ts";
 import type { StatePaths } from "./paths.ts";
@@ -37,13 +38,15 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
   mkdirSync(stateFolder, { recursive: true, mode: 0o755 });
   const unlock = await lockFolder(stateFolder);
   const { name, address } = options;
-  const credentials = await enrol({
+  const enrolment = {
     url: options.join,
     name,
     address,
     enrolmentFile: options.enrolment,
     stateFolder,
-  });
+    log,
+  };
+  const credentials = await enrol(enrolment);
   const client = new HttpClient({
     url: options.join,
     ca: credentials.ca,
@@ -74,6 +77,12 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
   const starting = environment.start(signal);
   await Promise.all([
     starting,
+    keepCertificate({
+      ...enrolment,
+      onRenewed: (renewed) => client.setCertificate(renewed),
+      clock: systemClock,
+      signal,
+    }),
     runAgent({
       client,
       name,

@@ -74,6 +74,11 @@ export class HttpClient implements Client {
     for (const [response, from] of this.#watches) if (from === base) response.destroy();
   }
 
+  /** New connections show this certificate; what runs on the present ones goes on. */
+  setCertificate({ cert, key }: { cert: string; key: string }): void {
+    Object.assign(this.#agent.options, { cert, key });
+  }
+
   /** Closes idle connections; running requests and watches end with an error. */
   close(): void {
     this.#agent.destroy();

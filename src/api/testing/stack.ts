@@ -30,10 +30,11 @@ export interface ApiStack extends AsyncDisposable {
 /** `more`: kinds that are served besides the real ones. */
 export async function startApiStack({
   more = [],
+  pki: given,
   ...options
 }: Partial<ApiServerOptions> & { more?: readonly Kind[] } = {}): Promise<ApiStack> {
   const folder = mkdtempSync(join(tmpdir(), "vireo-api-"));
-  const pki = await Pki.open(join(folder, "pki"));
+  const pki = given ?? (await Pki.open(join(folder, "pki")));
   const store = await openSqliteStore(join(folder, "store.sqlite"));
   // Without the rules of the kinds' rooms: these tests are about the API, and make objects that refer to nothing.
   const own = KINDS.map((kind) => {

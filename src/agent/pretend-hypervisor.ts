@@ -172,7 +172,7 @@ export class PretendHypervisor implements Hypervisor {
 
   async listen(id: MachineId): Promise<string> {
     this.#need(id);
-    return `pretend:${id}`;
+    return addressOf(id);
   }
 
   async resume(id: MachineId): Promise<void> {
@@ -194,7 +194,7 @@ export class PretendHypervisor implements Hypervisor {
   async migrate(id: MachineId, address: string): Promise<void> {
     const machine = this.#need(id);
     if (["active", "pre-switchover", "completed"].includes(machine.migration.phase)) return;
-    const target = address.slice("pretend:".length) as MachineId;
+    const target = machineAt(address);
     this.#world.set(id, { target, migration: { ...IDLE, phase: "active" } });
     void this.#stream(id, target);
   }
@@ -309,3 +309,11 @@ export class PretendEnvironment implements HostEnvironment {
 }
 
 export const diskOf = (instance: Instance) => `/pretend/${instance.spec.vmUid}`;
+
+/** Has the form of a real address; the machine is in it: the digits of its uid as an IPv6 address. */
+const addressOf = (id: MachineId) => `tcp:[${id.replaceAll("-", "").match(/.{4}/g)?.join(":") ?? ""}]:1`;
+
+function machineAt(address: string): MachineId {
+  const digits = address.replace(/^tcp:\[|\]:1$|:/g, "").replaceAll(":", "");
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5") as MachineId;
+}

@@ -2,6 +2,7 @@
 import type { Client } from "../client/client.ts";
 import { Host, Instance, Network, StoragePool } from "../compute/kinds.ts";
 import { Image } from "../images/kinds.ts";
+import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import type { HostEnvironment, Prepared } from "./environment.ts";
@@ -15,7 +16,7 @@ export interface RealEnvironmentOptions {
   host: string;
   address: string;
   accelerator: "kvm" | "tcg";
-  networking: Networking;
+  networking: Pick<Networking, "ensure" | "ensureTap" | "removeTap">;
   log: Logger;
 }
 
@@ -37,27 +38,35 @@ export class RealEnvironment implements HostEnvironment {
 
   /** Follows hosts and networks until the signal aborts; resolves after the first look. */
   async start(signal: AbortSignal): Promise<void> {
+    const { log } = this.#o;
     const informers = [this.#hosts, this.#networks, this.#instances];
     for (const informer of informers) void informer.run(signal);
     await Promise.all(informers.map((informer) => informer.synced));
+    // One network that cannot be made is tried again, and does not keep the others from being made.
+    const controller = new Controller({
+      name: "networks",
+      reconcile: async (name) => {
+        const network = this.#networks.list().find(({ metadata }) => metadata.name === name);
+        if (network) await this.#ensure(network);
+      },
+      log,
+      workers: 1,
+    });
+    const ensureAll = () => {
+      for (const { metadata } of this.#networks.list()) controller.enqueue(metadata.name);
+    };
+    void controller.run(signal);
     const peers = () => JSON.stringify(this.#peers());
     let before = peers();
-    await this.#ensureNetworks();
+    ensureAll();
+    await controller.idle();
     this.#hosts.onChange(() => {
       // Heartbeats and facts change hosts often; only addresses matter here.
       if (peers() === before) return;
       before = peers();
-      void this.#ensureNetworks();
+      ensureAll();
     });
-    this.#networks.onChange(() => void this.#ensureNetworks());
-  }
-
-  /** One network that cannot be made does not keep the others from being made. */
-  async #ensureNetworks(): Promise<void> {
-    for (const network of this.#networks.list())
-      await this.#ensure(network).catch((error: unknown) =>
-        this.#o.log.error("network.ensure", { network: network.metadata.name, error }),
-      );
+    this.#networks.onChange(ensureAll);
   }
 
   #ensure(network: Network, also?: Instance): Promise<void> {

@@ -4,7 +4,8 @@ import type { Kind, Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { checkRules } from "../resource/rules.ts";
 import { checkInstance, checkNetwork, checkVirtualMachine as checkOfMachines } from "./checks.ts";
-import { type Host, type Instance, Migration, type Network, VirtualMachine } from "./kinds.ts";
+import { type Host, type Instance, Migration, Network, VirtualMachine } from "./kinds.ts";
+import { openControlPlane } from "./testing/control-plane.ts";
 
 /** The kind's own rules and those in its schema, as the server asks them. */
 const checkVirtualMachine = (object: VirtualMachine, old: VirtualMachine | undefined, lookup: Lookup) => [
@@ -242,4 +243,13 @@ describe("a Network", () => {
     expect(messages("10.300.0.0/24")[0]).toContain("at most 255");
     expect(messages("10.78.0.0/31")[0]).toContain("from 8 to 29");
   });
+});
+
+it("a Network keeps its MTU, which machines were started with", async () => {
+  const { client, close } = await openControlPlane();
+  await client.create(Network, { metadata: { name: "net" }, spec: { subnet: "10.1.0.0/24" } });
+  await expect(client.patch(Network, { name: "net" }, { spec: { mtu: 1400 } })).rejects.toThrow(
+    "spec.mtu: Forbidden: cannot be changed, running machines have it; make another network",
+  );
+  await close();
 });

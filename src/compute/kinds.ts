@@ -521,6 +521,7 @@ export const Network = defineKind({
     rules(
       immutable("subnet", "cannot be changed; make another network"),
       immutable("vni", "cannot be changed; make another network", true),
+      immutable("mtu", "cannot be changed, running machines have it; make another network"),
     ),
   ),
   columns: [

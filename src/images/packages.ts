@@ -5,7 +5,7 @@
 import { existsSync, statSync } from "node:fs";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { run, succeeds } from "../system/run.ts";
+import { run } from "../system/run.ts";
 
 export interface Package {
   name: string;
@@ -88,13 +88,18 @@ export class Packages {
   }
 
   /** Names and versions of the packages with all they depend on. @throws PackageError for a name that does not exist */
-  async #resolve(names: readonly string[]): Promise<{ name: string; version: string }[]> {
+  async resolve(names: readonly string[]): Promise<{ name: string; version: string }[]> {
     await writeFile(join(this.#cache, "status"), statusOf(PLUMBING.filter((name) => !names.includes(name))));
+    await this.#requireNames(names);
     let plan: string;
     try {
       plan = await run("apt-get", [...this.#options(), "-s", "install", ...names], { timeoutMs: 60_000 });
-    } catch (error) {
-      throw new PackageError(await this.#explain(names, error), { cause: error });
+    } catch (cause) {
+      const text = cause instanceof Error ? cause.message : String(cause);
+      throw new PackageError(
+        `the packages cannot be installed together: ${text.split("\n").slice(-4).join(" ")}`,
+        { cause },
+      );
     }
     return [...plan.matchAll(/^Inst (\S+) \((\S+) /gm)].map(([, name = "", version = ""]) => ({
       name,
@@ -102,26 +107,26 @@ export class Packages {
     }));
   }
 
-  /** Which of the names is wrong, and what may have been meant. */
-  async #explain(names: readonly string[], error: unknown): Promise<string> {
-    const text = error instanceof Error ? error.message : String(error);
-    const unknown: string[] = [];
-    for (const name of names)
-      if (!(await succeeds("apt-cache", [...this.#options().slice(3), "show", name]))) unknown.push(name);
-    if (unknown.length === 0)
-      return `the packages cannot be installed together: ${text.split("\n").slice(-4).join(" ")}`;
+  /**
+   * apt takes what is no package's name for more: "a.+" for a pattern, "name-" for a removal. So it is only given names of packages.
+   * @throws PackageError with what may have been meant
+   */
+  async #requireNames(names: readonly string[]): Promise<void> {
     const all = (await run("apt-cache", [...this.#options().slice(3), "pkgnames"])).split("\n");
+    const known = new Set(all);
+    const unknown = names.filter((name) => !known.has(name));
+    if (unknown.length === 0) return;
     const parts = unknown.map((name) => {
       const near = nearest(name, all);
       return `there is no package "${name}"${near.length ? `; did you mean ${near.map((n) => `"${n}"`).join(" or ")}?` : ""}`;
     });
-    return parts.join("; ");
+    throw new PackageError(parts.join("; "));
   }
 
   /** Downloads the packages and what they depend on (without maintainer scripts' plumbing). @throws PackageError */
   async fetch(names: readonly string[]): Promise<Package[]> {
     await this.#prepare();
-    const resolved = await this.#resolve(names);
+    const resolved = await this.resolve(names);
     return this.#download(resolved.map(({ name, version }) => `${name}=${version}`));
   }
 

@@ -1,0 +1,37 @@
+/** That the networks of a host come to be, whatever fails at first. */
+import { expect, it } from "vitest";
+import { Network } from "../compute/kinds.ts";
+import { openControlPlane } from "../compute/testing/control-plane.ts";
+import { silentLogger } from "../reconcile/log.ts";
+import { RealEnvironment } from "./real-environment.ts";
+
+it("a network that could not be made is tried again; the others do not wait for it", async () => {
+  const { client, close } = await openControlPlane();
+  await client.create(Network, { metadata: { name: "bad" }, spec: { subnet: "10.1.0.0/24" } });
+  await client.create(Network, { metadata: { name: "good" }, spec: { subnet: "10.2.0.0/24" } });
+  const stop = new AbortController();
+  const tried: string[] = [];
+  await new Promise<void>((done) => {
+    const environment = new RealEnvironment({
+      client,
+      host: "h1",
+      address: "10.0.0.1",
+      accelerator: "tcg",
+      log: silentLogger,
+      networking: {
+        ensure: async ({ metadata }) => {
+          tried.push(metadata.name);
+          if (metadata.name !== "bad") return;
+          if (tried.filter((name) => name === "bad").length < 3) throw new Error("no such device");
+          done();
+        },
+        ensureTap: async () => "tap",
+        removeTap: async () => {},
+      },
+    });
+    void environment.start(stop.signal);
+  });
+  stop.abort();
+  expect(tried).toEqual(["bad", "good", "bad", "bad"]);
+  await close();
+});

@@ -44,6 +44,7 @@ export async function runAgent(context: AgentContext): Promise<void> {
       host: name,
       hypervisor: context.hypervisor,
       environment: context.environment,
+      platform: { accelerator: context.facts.qemu.accelerator, cpuModel: context.facts.cpu.model },
       clock,
       log,
       events,

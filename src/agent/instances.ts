@@ -13,7 +13,7 @@
  */
 import type { Client } from "../client/client.ts";
 import { modify } from "../client/client.ts";
-import { Instance } from "../compute/kinds.ts";
+import { Instance, type Platform } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import type { EventRecorder } from "../reconcile/events.ts";
@@ -40,6 +40,8 @@ export interface InstanceContext {
   host: string;
   hypervisor: Hypervisor;
   environment: HostEnvironment;
+  /** What runs on this host can go on with; decides where they may move. */
+  platform: Platform;
   clock: Clock;
   log: Logger;
   events: EventRecorder;
@@ -252,6 +254,7 @@ class Instances {
       phase: "Starting",
       pid: machine.pid,
       machineType: machine.machineType,
+      ...this.#c.platform,
       startedTime: this.#now(),
       ...ready(instance, this.#now(), false, "Booting", "the guest is booting"),
     });
@@ -326,6 +329,7 @@ class Instances {
           custody: "None",
           pid,
           machineType,
+          ...this.#c.platform,
           incomingAddress,
         });
       } catch (error) {

@@ -296,6 +296,9 @@ export const Instance = defineKind({
       Type.String({ description: "Resolved machine type, pinned for migrations: pc-q35-7.2." }),
     ),
     accelerator: Type.Optional(Words(["kvm", "tcg"])),
+    cpuModel: Type.Optional(
+      Type.String({ description: "The CPU it runs on; under kvm the guest sees this very one." }),
+    ),
     incomingAddress: Type.Optional(MigrationAddress),
     received: Type.Optional(
       Type.Boolean({ description: "An incoming migration has arrived whole; it waits for custody." }),
@@ -329,6 +332,21 @@ export const Instance = defineKind({
   selectableFields: ["spec.host", "spec.vm", "status.phase"],
 });
 export type Instance = ObjectOf<typeof Instance>;
+
+/** What a run's memory can go on with: a guest under kvm has the CPU of its host (-cpu host), under tcg the same one everywhere. */
+export interface Platform {
+  accelerator: "kvm" | "tcg";
+  cpuModel: string;
+}
+
+/** Why a run cannot go on elsewhere without being stopped; undefined when it can. */
+export function platformObstacle(from: Platform, to: Platform): string | undefined {
+  if (from.accelerator !== to.accelerator)
+    return `it runs its machines under ${to.accelerator}, this one began under ${from.accelerator}; only a restart takes it there`;
+  if (from.accelerator === "kvm" && from.cpuModel !== to.cpuModel)
+    return `its CPU is ${to.cpuModel}, this machine's guest has seen ${from.cpuModel} (kvm); only a restart takes it there`;
+  return undefined;
+}
 
 const ONLY_CANCEL = "field is immutable; only cancel may change; create another Migration";
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ListOptions } from "../client/client.ts";
 import type { Kind } from "../resource/kind.ts";
-import { Instance, Migration, VirtualMachine } from "./kinds.ts";
+import { Host, Instance, Migration, VirtualMachine } from "./kinds.ts";
 import { untilGone, untilObject } from "./testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "./testing/estate.ts";
 
@@ -182,4 +182,29 @@ describe("Migration reconciler", () => {
     );
     expect((await estate.vm("web", (vm) => vm.status?.phase === "Running")).status?.host).toBe("a");
   });
+
+  it.each([
+    ["tcg", "Xeon", "it runs its machines under tcg, this one began under kvm"],
+    ["kvm", "EPYC", "its CPU is EPYC, this machine's guest has seen Xeon (kvm)"],
+  ] as const)(
+    "refuses a host where the guest cannot go on: %s on %s",
+    async (accelerator, model, message) => {
+      await estate.report("web-1", { accelerator: "kvm", cpuModel: "Xeon" });
+      const facts = {
+        source: "measured",
+        cpu: { model, sockets: 1, cores: 4, threads: 4, mhz: 2000 },
+        memory: { totalBytes: 2 ** 30, modules: [] },
+        disks: [],
+        links: [],
+        qemu: { version: "7.2", accelerator, reason: "played" },
+        kernel: "6.1",
+        bootId: "b",
+      };
+      await estate.client.patch(Host, { name: "b" }, { status: { facts } }, { subresource: "status" });
+      await move("m");
+      expect((await migration("m", "Failed")).status?.message).toContain(
+        `host b cannot take it over: ${message}`,
+      );
+    },
+  );
 });

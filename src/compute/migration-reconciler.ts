@@ -30,7 +30,15 @@ import {
   isUnderWay,
   numberOf,
 } from "./custody.ts";
-import { Host, Instance, MIGRATION_LABEL, Migration, VirtualMachine } from "./kinds.ts";
+import {
+  Host,
+  Instance,
+  MIGRATION_LABEL,
+  Migration,
+  type Platform,
+  platformObstacle,
+  VirtualMachine,
+} from "./kinds.ts";
 
 export interface MigrationContext {
   client: Client;
@@ -171,10 +179,21 @@ class MigrationReconciler {
     if (ready?.status !== "True")
       return failed(`host ${m.spec.to} is not ready: ${ready?.message ?? "its agent has not reported yet"}`);
     if (host.spec.unschedulable) return failed(`host ${m.spec.to} takes no machines (spec.unschedulable)`);
+    const [from, to] = [source && (await this.#platform(source)), platformOf(host)];
+    const why = from && to && platformObstacle(from, to);
+    if (why) return failed(`host ${m.spec.to} cannot take it over: ${why}`);
     const { items } = await this.#client.list(Instance, { fieldSelector: `spec.host=${m.spec.to}` });
     const demand = source?.spec ?? { ...vm.spec, vmUid: vm.metadata.uid ?? "" };
     const lack = lackOfRoom(host, demand, items);
     return lack ? failed(lack) : undefined;
+  }
+
+  /** As its agent wrote it at the start; of a run from before agents did, what its host is. */
+  async #platform({ status, spec }: Instance): Promise<Platform | undefined> {
+    const { accelerator, cpuModel } = status ?? {};
+    if (accelerator && cpuModel !== undefined) return { accelerator, cpuModel };
+    const host = spec.host ? await this.#client.get(Host, { name: spec.host }) : undefined;
+    return host && platformOf(host);
   }
 
   async #number(m: Migration, vm: VirtualMachine): Promise<Result> {
@@ -371,6 +390,11 @@ class MigrationReconciler {
   #now(): string {
     return this.#clock.now().toISOString();
   }
+}
+
+function platformOf({ status }: Host): Platform | undefined {
+  const facts = status?.facts;
+  return facts && { accelerator: facts.qemu.accelerator, cpuModel: facts.cpu.model };
 }
 
 /** What the source runs with: the target must be the same machine even when the user has changed the VirtualMachine since. */

@@ -87,6 +87,30 @@ function placeAll(estate: Estate): Estate {
 const whereOf = (estate: Estate) => Object.fromEntries(estate.machines.map((m) => [m.name, m.host]));
 const options = (released: string[] = []) => ({ ...PLAN_DEFAULTS, now: 1e9, released: new Set(released) });
 
+describe("a live move", () => {
+  const on = (name: string, accelerator: "kvm" | "tcg", cpuModel: string) =>
+    host(name, 2000, 20, 60, { accelerator, cpuModel });
+  const why = (from: HostView, to: HostView, more: Partial<MachineView> = { host: from.name }) =>
+    obstacle({ hosts: [from, to], machines: [], policies: [], odd: [] }, machine("web", "web", more), to);
+  const platform = { accelerator: "kvm", cpuModel: "Xeon" } as const;
+
+  it("is between equal accelerators, under kvm equal CPUs; a machine that does not run goes anywhere", () => {
+    expect(why(on("a", "tcg", "Xeon"), on("b", "tcg", "EPYC"))).toBeUndefined();
+    expect(why(on("a", "kvm", "Xeon"), on("b", "kvm", "Xeon"))).toBeUndefined();
+    expect(why(on("a", "kvm", "Xeon"), on("b", "kvm", "EPYC"))).toContain("its CPU is EPYC");
+    expect(why(on("a", "kvm", "Xeon"), on("b", "tcg", "Xeon"))).toContain(
+      "under tcg, this one began under kvm",
+    );
+    expect(why(on("a", "kvm", "Xeon"), on("b", "tcg", "EPYC"), {})).toBeUndefined();
+  });
+
+  it("goes by what the run began on, not by what its host is now", () => {
+    const more = { host: "a", platform };
+    expect(why(on("a", "tcg", "Xeon"), on("b", "tcg", "Xeon"), more)).toContain("began under kvm");
+    expect(why(on("a", "tcg", "Xeon"), on("a", "tcg", "Xeon"), more)).toBeUndefined();
+  });
+});
+
 describe("placement", () => {
   it("puts the shop where its policies say", () => {
     expect(whereOf(placeAll(SHOP))).toEqual({ "db-1": "fast-1", "web-1": "frugal-1", "web-2": "middle-1" });

@@ -1,5 +1,5 @@
 /** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
-import type { Host, Instance, VirtualMachine } from "../compute/kinds.ts";
+import type { Host, Instance, Platform, VirtualMachine } from "../compute/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
@@ -20,7 +20,7 @@ export interface HostView {
   cpuModel: string;
   idleWatts?: number;
   maxWatts?: number;
-  accelerator: string;
+  accelerator: Platform["accelerator"];
   ssd: boolean;
   linkMbps: number;
 }
@@ -37,6 +37,8 @@ export interface MachineView {
   host?: string;
   /** A host it is moving to: it counts on both. */
   movingTo?: string;
+  /** What its run began on; a host where it cannot go on is none for it while it runs. */
+  platform?: Platform;
   /** May be moved: it runs and nothing else is being done with it. */
   movable: boolean;
   /** Since when it has been on its host, ms since the epoch. */
@@ -109,11 +111,13 @@ function viewRuns(own: readonly Instance[], wanted: Pick<Instance["spec"], "cpus
   const target = own.find((i) => i !== holder && i.spec.host && i.spec.host !== holder?.spec.host);
   // Not the machine's wish, which may have changed since this run began.
   const { cpus, memory } = holder?.spec ?? wanted;
+  const { accelerator, cpuModel } = holder?.status ?? {};
   return {
     cpus,
     memoryBytes: parseBytes(memory),
     ...(holder?.spec.host ? { host: holder.spec.host } : {}),
     ...(target?.spec.host ? { movingTo: target.spec.host } : {}),
+    ...(accelerator && cpuModel !== undefined ? { platform: { accelerator, cpuModel } } : {}),
     movable: holder?.status?.phase === "Running" && own.length === 1,
     since: Date.parse(holder?.status?.readyTime ?? holder?.metadata.creationTimestamp ?? "") || 0,
   };

@@ -1,4 +1,5 @@
 /** What must hold: capacity, hosts that are open, required attributes, together, apart, spread. Pure. */
+import { platformObstacle } from "../compute/kinds.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { breach } from "./attributes.ts";
 import { type Estate, type HostView, type MachineView, usage } from "./estate.ts";
@@ -45,6 +46,8 @@ const domainOf = (host: HostView, domain: "host" | "rack") => (domain === "host"
 /** Why `machine` may not be on `host`, given where all others are; undefined when it may. The first breach that is found. */
 export function obstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
   if (host.closed && machine.host !== host.name) return host.closed;
+  const why = moveObstacle(estate, machine, host);
+  if (why) return why;
   const used = usage(estate, host.name, machine.key);
   const [cpus, memory] = [host.cpus - used.cpus, host.memoryBytes - used.memoryBytes];
   if (machine.memoryBytes > memory)
@@ -59,6 +62,13 @@ export function obstacle(estate: Estate, machine: MachineView, host: HostView): 
     if (why) return `policy ${JSON.stringify(policy.metadata.name)} ${why}`;
   }
   return undefined;
+}
+
+/** Of a machine that runs elsewhere: whether it can go on here without being stopped. */
+function moveObstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
+  if (machine.host === undefined || machine.host === host.name) return undefined;
+  const from = machine.platform ?? estate.hosts.find(({ name }) => name === machine.host);
+  return from && platformObstacle(from, host);
 }
 
 function groupBreach(

@@ -252,7 +252,7 @@ export class Estate {
   }
 }
 
-const FACTS: HostFacts = {
+export const FACTS: HostFacts = {
   source: "declared",
   cpu: { model: "pretend", sockets: 1, cores: 64, threads: 64, mhz: 3000 },
   memory: { totalBytes: 64 * 2 ** 30, modules: [] },

@@ -84,7 +84,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   const work = await mkdtemp(join(folder, `.build-${name}-`));
   try {
     await progress("resolving and downloading packages");
-    const packages = new Packages(options.cache);
+    const packages = new Packages(options.cache, recipe.release);
     const [kernel, debs] = [
       await packages.kernel(),
       await packages.fetch([...BASE_PACKAGES, ...recipe.packages]),

@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { loadOrder, recipeDigest } from "./builder.ts";
 import { guestFiles } from "./guest-files.ts";
-import { nearest } from "./packages.ts";
+import { nearest, sourcesFor } from "./packages.ts";
 import { rooted } from "./rooted.ts";
 import { seedFiles } from "./seed.ts";
 
@@ -41,6 +41,22 @@ describe("a wrong package name", () => {
   });
   it("that resembles none gets no guess", () => {
     expect(nearest("postgresql", all)).toEqual([]);
+  });
+});
+
+describe("package sources", () => {
+  const of = (id: string, codename: string) => `PRETTY_NAME="x"\nID=${id}\nVERSION_CODENAME=${codename}\n`;
+  it("are the host's own only when it is Debian of the recipe's release", () => {
+    expect(sourcesFor("bookworm", of("debian", "bookworm"), false)).toBeUndefined();
+    for (const other of [of("debian", "trixie"), of("ubuntu", "noble"), "", of("ubuntu", "bookworm")])
+      expect(sourcesFor("bookworm", other, true)).toMatch(
+        /^deb \[arch=amd64 signed-by=\S+\] http:\/\/deb.debian.org\/debian bookworm main\n.* bookworm-security main\n$/s,
+      );
+  });
+  it("that nobody can check are refused", () => {
+    expect(() => sourcesFor("bookworm", of("ubuntu", "noble"), false)).toThrow(
+      "packages of bookworm cannot be checked; install debian-archive-keyring",
+    );
   });
 });
 

@@ -4,7 +4,7 @@ import { CACHE } from "../cli/paths.ts";
 import { Packages } from "./packages.ts";
 
 describe("a package's name", () => {
-  const packages = new Packages(CACHE);
+  const packages = new Packages(CACHE, "bookworm");
   it.each([
     ["busybox-static-", 'there is no package "busybox-static-"; did you mean "busybox-static"'],
     ["busybox-stati.+", 'there is no package "busybox-stati.+"'],

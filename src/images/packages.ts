@@ -1,9 +1,10 @@
 /**
  * Debian packages for an image: resolved and downloaded by apt, with a state of its own, so neither the host's packages nor their
- * versions matter, and nothing on the host changes. Uses the host's package sources and their keys.
+ * versions matter, and nothing on the host changes. Where the host is of the wanted release, its package sources and keys are used
+ * (a mirror nearby, perhaps); elsewhere Debian's own.
  */
 import { existsSync, statSync } from "node:fs";
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../system/run.ts";
 
@@ -41,14 +42,41 @@ const PLUMBING = [
 ];
 const LISTS_MAX_AGE_MS = 24 * 3600_000;
 
+/** Of the package debian-archive-keyring. */
+const DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 export class PackageError extends Error {}
+
+/**
+ * The sources.list of a Debian release; undefined where the host's own are of that release. Pure.
+ * @throws PackageError when there is nothing to check Debian's signatures with
+ */
+export function sourcesFor(release: string, osRelease: string, hasKeys: boolean): string | undefined {
+  const value = (name: string) => new RegExp(`^${name}="?([^"\n]*)"?$`, "m").exec(osRelease)?.[1];
+  if (value("ID") === "debian" && value("VERSION_CODENAME") === release) return undefined;
+  if (!hasKeys)
+    throw new PackageError(
+      `Debian's keys (${DEBIAN_KEYS}) are not on this host, so packages of ${release} cannot be checked; install debian-archive-keyring`,
+    );
+  const suites = [
+    ["http://deb.debian.org/debian", release],
+    ["http://deb.debian.org/debian", `${release}-updates`],
+    ["http://deb.debian.org/debian-security", `${release}-security`],
+  ];
+  return suites
+    .map(([url, suite]) => `deb [arch=amd64 signed-by=${DEBIAN_KEYS}] ${url} ${suite} main\n`)
+    .join("");
+}
 
 export class Packages {
   readonly #cache: string;
+  readonly #release: string;
+  #hostSources = true;
 
   /** `cache` keeps package lists and .debs between builds. */
-  constructor(cache: string) {
-    this.#cache = join(cache, "apt");
+  constructor(cache: string, release: string) {
+    this.#release = release;
+    this.#cache = join(cache, `apt-${release}`);
   }
 
   #options(): string[] {
@@ -73,6 +101,9 @@ export class Packages {
       "Debug::NoLocking=1",
       "-o",
       "APT::Get::List-Cleanup=0",
+      ...(this.#hostSources
+        ? []
+        : ["-o", `Dir::Etc::sourcelist=${at("sources.list")}`, "-o", "Dir::Etc::sourceparts=/dev/null"]),
     ];
   }
 
@@ -80,6 +111,13 @@ export class Packages {
   async #prepare(force = false): Promise<void> {
     for (const name of ["state", "lists/partial", "cache", "archives/partial"])
       await mkdir(join(this.#cache, name), { recursive: true });
+    const sources = sourcesFor(
+      this.#release,
+      await readFile("/etc/os-release", "utf8").catch(() => ""),
+      existsSync(DEBIAN_KEYS),
+    );
+    this.#hostSources = sources === undefined;
+    if (sources !== undefined) await writeFile(join(this.#cache, "sources.list"), sources);
     const stamp = join(this.#cache, "updated");
     const fresh = existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < LISTS_MAX_AGE_MS;
     if (fresh && !force) return;

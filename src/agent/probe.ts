@@ -1,10 +1,12 @@
 /** Is the guest ready? Asked as its VirtualMachine says: by HTTP, by TCP, or of the guest agent. */
-import { connect } from "node:net";
+import { connect, isIP } from "node:net";
 import type { Instance } from "../compute/kinds.ts";
 import { isFields } from "../qemu/qmp.ts";
 import type { Hypervisor, MachineId } from "./hypervisor.ts";
 
 const TIMEOUT_MS = 2000;
+/** What a guest says of itself goes into the status: not more than a sound one has. */
+const MAX_ADDRESSES = 32;
 
 export interface ProbeResult {
   ready: boolean;
@@ -68,5 +70,6 @@ export async function guestAddresses(hypervisor: Hypervisor, id: MachineId): Pro
     .filter(isFields)
     .filter((address) => address["ip-address-type"] === "ipv4")
     .map((address) => String(address["ip-address"]))
-    .filter((address) => !address.startsWith("127."));
+    .filter((address) => isIP(address) === 4 && !address.startsWith("127."))
+    .slice(0, MAX_ADDRESSES);
 }

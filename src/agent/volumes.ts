@@ -1,9 +1,9 @@
 /**
  * A machine's disks: POOL/machines/NAMESPACE/NAME-UID8/{root.qcow2,seed.img}. root.qcow2 is a linked overlay of the image's file.
- * Made once and atomically (a temporary name, then rename), and only for the instance that has custody.
+ * Made once and atomically (a temporary name, then link), and only for the instance that has custody; for a machine that has run before,
+ * never again.
  */
-import { existsSync } from "node:fs";
-import { chmod, chown, mkdir, rename, rm } from "node:fs/promises";
+import { chmod, chown, link, mkdir, rename, rm, stat } from "node:fs/promises";
 import { join, resolve, sep } from "node:path";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
 import type { Image } from "../images/kinds.ts";
@@ -12,7 +12,7 @@ import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
 import type { DiskConfig } from "./hypervisor.ts";
 
-/** QEMU's group on every host: what all machines may read (images, TLS keys of migrations). */
+/** QEMU's group on every host: what all machines may read (images). */
 export const QEMU_GID = 200_000;
 
 /** One user a machine: in 200001 … 265536, from the machine's uid. */
@@ -53,13 +53,18 @@ export async function ensureVolumes(
 ): Promise<DiskConfig[]> {
   const folder = folderOf(pool, instance);
   const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
-  if (!existsSync(root) || !existsSync(seed)) {
-    if (instance.spec.incoming)
-      throw new Error(
-        `the disks of ${instance.spec.vm} are not in ${folder} on this host; is the storage pool ${pool.metadata.name} really shared?`,
-      );
-    await make(pool, image, instance, folder, root, seed);
-  }
+  const [there, seeded] = [await exists(root), await exists(seed)];
+  const { vm, incoming, volumesExist } = instance.spec;
+  if (incoming && !(there && seeded))
+    throw new Error(
+      `the disks of ${vm} are not in ${folder} on this host; is the storage pool ${pool.metadata.name} really shared?`,
+    );
+  // An empty disk in the place of a full one would be worse than no machine.
+  if (!there && volumesExist)
+    throw new Error(
+      `the disks of ${vm}, which has run before, are not in ${folder}; is the storage pool ${pool.metadata.name} mounted here? They are never made anew: bring them back, or delete the machine`,
+    );
+  if (!there || !seeded) await make(pool, image, instance, folder, root, seed);
   return [
     { path: root, format: "qcow2", readOnly: false },
     { path: seed, format: "raw", readOnly: true },
@@ -80,7 +85,7 @@ async function make(
   const { uid, gid } = userOf(instance.spec.vmUid);
   try {
     await mkdir(folder, { recursive: true, mode: 0o711 });
-    if (!existsSync(seed)) {
+    if (!(await exists(seed))) {
       const { guest, vm, vmUid } = instance.spec;
       await makeSeed(`${seed}.new`, {
         instanceId: vmUid,
@@ -91,7 +96,7 @@ async function make(
       await own(`${seed}.new`, uid, gid, 0o400);
       await rename(`${seed}.new`, seed);
     }
-    if (!existsSync(root)) {
+    if (!(await exists(root))) {
       const size = instance.spec.diskSize ? [String(parseBytes(instance.spec.diskSize))] : [];
       await run("qemu-img", [
         "create",
@@ -106,7 +111,9 @@ async function make(
         ...size,
       ]);
       await own(`${root}.new`, uid, gid, 0o600);
-      await rename(`${root}.new`, root);
+      // Unlike a rename, a link never takes the place of what is there after all.
+      await link(`${root}.new`, root);
+      await rm(`${root}.new`);
     }
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
@@ -116,6 +123,17 @@ async function make(
         { cause },
       );
     throw cause;
+  }
+}
+
+/** @throws when that cannot be known: a disk that is not seen for a moment is not one that is not there */
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
+    throw error;
   }
 }
 

@@ -262,6 +262,11 @@ export const Instance = defineKind({
     incoming: Type.Optional(
       Type.Boolean({ description: "Starts as the target of a live migration from its predecessor." }),
     ),
+    volumesExist: Type.Optional(
+      Type.Boolean({
+        description: "The machine has run before: its disks must be there, and are never made anew.",
+      }),
+    ),
     destroyVolumes: Type.Optional(Type.Boolean()),
     machineType: Type.Optional(
       Type.String({ description: "The source's resolved machine type, for an incoming one." }),

@@ -242,6 +242,7 @@ class VirtualMachineReconciler {
       ...machinePart(vm.spec),
       interfaces,
       ...(predecessor ? { predecessor } : {}),
+      ...(last && hasVolumes(last) ? { volumesExist: true } : {}),
     });
     if (restarts > 0 && last) {
       const end = last.status?.end;
@@ -398,3 +399,7 @@ function about({ kind, metadata }: VirtualMachine) {
   const { name, namespace, uid } = metadata;
   return { kind, name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) };
 }
+
+/** Whether disks were made for this run or one before it. */
+const hasVolumes = ({ spec, status }: Instance) =>
+  spec.volumesExist === true || spec.incoming === true || status?.startedTime !== undefined;

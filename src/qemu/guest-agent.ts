@@ -2,6 +2,9 @@
 import { connect } from "node:net";
 import { isFields } from "./qmp.ts";
 
+/** Bytes of one answer, as UTF-16 units. The guest may be hostile: what it sends must not fill the agent's memory. */
+const MAX_ANSWER = 2 ** 20;
+
 /** A byte that is never in JSON: makes the agent's parser forget half a command that an earlier client left behind. */
 const FLUSH = Buffer.from([0xff]);
 
@@ -34,7 +37,10 @@ export function askGuestAgent(
       socket.write(FLUSH);
       send({ execute: "guest-sync", arguments: { id } });
     });
+    let received = 0;
     socket.on("data", (text: string) => {
+      received += text.length;
+      if (received > MAX_ANSWER) return end(undefined);
       const lines = (rest + text).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) {

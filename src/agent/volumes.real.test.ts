@@ -1,0 +1,71 @@
+/** A machine's disks are made once. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import type { Instance, StoragePool } from "../compute/kinds.ts";
+import type { Image } from "../images/kinds.ts";
+import { run } from "../system/run.ts";
+import { ensureVolumes } from "./volumes.ts";
+
+let folder: string;
+let pool: StoragePool;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "vireo-volumes-"));
+  mkdirSync(join(folder, "images"));
+  await run("qemu-img", ["create", "-q", "-f", "qcow2", join(folder, "images/base.qcow2"), "1M"]);
+  pool = {
+    apiVersion: "vireo.dev/v1",
+    kind: "StoragePool",
+    metadata: { name: "default" },
+    spec: { directory: { path: folder, shared: true } },
+  };
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+const image: Image = {
+  apiVersion: "vireo.dev/v1",
+  kind: "Image",
+  metadata: { name: "base" },
+  spec: { storagePool: "default" },
+  status: { file: "base.qcow2", format: "qcow2" },
+};
+const instance = (more: Partial<Instance["spec"]> = {}): Instance => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "Instance",
+  metadata: { name: "a-1", namespace: "default", uid: "u" },
+  spec: {
+    vm: "a",
+    vmUid: "01234567-0000-4000-8000-000000000000",
+    running: true,
+    cpus: 1,
+    memory: "64Mi",
+    image: "base",
+    storagePool: "default",
+    interfaces: [],
+    ...more,
+  },
+});
+const disks = () => join(folder, "machines/default/a-01234567");
+
+it("makes them once, and leaves them as they are after that", async () => {
+  const [root] = await ensureVolumes(pool, image, instance());
+  writeFileSync(root?.path ?? "", "written by the guest");
+  await ensureVolumes(pool, image, instance());
+  await ensureVolumes(pool, image, instance({ volumesExist: true }));
+  expect(readFileSync(join(disks(), "root.qcow2"), "utf8")).toBe("written by the guest");
+});
+
+it("never makes an empty disk for a machine that has run before: the pool may only not be mounted", async () => {
+  await ensureVolumes(pool, image, instance());
+  renameSync(disks(), `${disks()}.away`);
+  await expect(ensureVolumes(pool, image, instance({ volumesExist: true }))).rejects.toThrow(
+    `the disks of a, which has run before, are not in ${disks()}; is the storage pool default mounted here?`,
+  );
+  await expect(ensureVolumes(pool, image, instance({ incoming: true }))).rejects.toThrow(
+    "is the storage pool default really shared?",
+  );
+  expect(existsSync(disks())).toBe(false);
+  renameSync(`${disks()}.away`, disks());
+  await ensureVolumes(pool, image, instance({ volumesExist: true }));
+});

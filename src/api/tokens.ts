@@ -1,10 +1,10 @@
 /**
  * Bearer tokens and the bootstrap tokens of hosts. The file holds only SHA-256 hashes: tokens are 256 random bits, so a plain hash
- * cannot be turned back, and a copy of the file lets nobody in. Another process (the CLI) may add tokens: the file is read
- * again when a token is not known and the file has changed.
+ * cannot be turned back, and a copy of the file lets nobody in. Another process (the CLI) may add and revoke tokens: the file is
+ * looked at with every request and read again when it has changed, so that a revoked token is refused at once.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { ApiError } from "../resource/errors.ts";
 import { writeSecret } from "./secret-file.ts";
 import type { User } from "./service.ts";
@@ -19,7 +19,19 @@ interface TokenEntry {
   host?: string;
 }
 
+/** What may be told of a token: enough to revoke it, not to use it. */
+export interface TokenInfo {
+  /** The first 12 digits of its hash. */
+  id: string;
+  user: User;
+  /** Milliseconds since 1970; absent: for ever. */
+  expires?: number;
+}
+
+const idOf = (entry: TokenEntry) => entry.hash.slice(0, 12);
 const hashOf = (token: string) => createHash("sha256").update(token).digest("hex");
+
+const isAlive = ({ expires }: TokenEntry) => expires === undefined || expires > Date.now();
 
 function parseEntries(text: string, path: string): TokenEntry[] {
   const parsed: unknown = JSON.parse(text);
@@ -31,16 +43,45 @@ function parseEntries(text: string, path: string): TokenEntry[] {
 export class Tokens {
   readonly #path: string;
   #entries: TokenEntry[] = [];
-  #changed = -1;
+  /** Which file was read last: it is replaced as a whole, so inode and time tell versions apart. */
+  #seen = "";
 
   constructor(path: string) {
     this.#path = path;
-    this.#read();
+    this.#refresh();
   }
 
-  /** A new token that logs `user` in. Shown once: only its hash is kept. */
-  addUser(user: User): string {
-    return this.#add({ user });
+  /** A new token that logs `user` in, for ever or for `ttlMs`. Shown once: only its hash is kept. */
+  addUser(user: User, options: { ttlMs?: number } = {}): string {
+    return this.#add({
+      user,
+      ...(options.ttlMs === undefined ? {} : { expires: Date.now() + options.ttlMs }),
+    });
+  }
+
+  /** The users' tokens that are not expired, oldest first. */
+  listUsers(): TokenInfo[] {
+    this.#refresh();
+    return this.#entries.flatMap((entry) =>
+      entry.user && isAlive(entry)
+        ? [
+            {
+              id: idOf(entry),
+              user: entry.user,
+              ...(entry.expires === undefined ? {} : { expires: entry.expires }),
+            },
+          ]
+        : [],
+    );
+  }
+
+  /** From now on the user's token with this id is refused. @returns whether there was one */
+  revoke(id: string): boolean {
+    this.#refresh();
+    const kept = this.#entries.filter((entry) => !entry.user || idOf(entry) !== id);
+    if (kept.length === this.#entries.length) return false;
+    this.#write(kept);
+    return true;
   }
 
   /** A new token for POST /enroll, for any host or for the named one. */
@@ -67,37 +108,30 @@ export class Tokens {
   }
 
   #add(entry: Omit<TokenEntry, "hash">): string {
-    this.#read();
+    this.#refresh();
     const token = randomBytes(32).toString("base64url");
-    const now = Date.now();
-    this.#entries = [
-      ...this.#entries.filter((old) => old.expires === undefined || old.expires > now),
-      { hash: hashOf(token), ...entry },
-    ];
-    writeSecret(this.#path, JSON.stringify(this.#entries, undefined, 1));
-    this.#changed = statSync(this.#path).mtimeMs;
+    this.#write([...this.#entries.filter(isAlive), { hash: hashOf(token), ...entry }]);
     return token;
   }
 
   #find(token: string): TokenEntry | undefined {
+    this.#refresh();
     // A comparison of hashes tells nothing about the token by its timing.
     const hash = hashOf(token);
-    const look = () => this.#entries.find((entry) => entry.hash === hash);
-    let found = look();
-    if (!found && this.#isStale()) {
-      this.#read();
-      found = look();
-    }
-    return found && (found.expires === undefined || found.expires > Date.now()) ? found : undefined;
+    return this.#entries.find((entry) => entry.hash === hash && isAlive(entry));
   }
 
-  #isStale(): boolean {
-    return existsSync(this.#path) && statSync(this.#path).mtimeMs !== this.#changed;
+  #write(entries: TokenEntry[]): void {
+    writeSecret(this.#path, JSON.stringify(entries, undefined, 1));
+    this.#refresh();
   }
 
-  #read(): void {
-    if (!existsSync(this.#path)) return;
-    this.#changed = statSync(this.#path).mtimeMs;
-    this.#entries = parseEntries(readFileSync(this.#path, "utf8"), this.#path);
+  #refresh(): void {
+    const file = statSync(this.#path, { throwIfNoEntry: false });
+    const seen = file ? `${file.ino} ${file.mtimeMs} ${file.size}` : "";
+    if (seen === this.#seen) return;
+    // Without the file no token is known: to delete it revokes all.
+    this.#entries = file ? parseEntries(readFileSync(this.#path, "utf8"), this.#path) : [];
+    this.#seen = seen;
   }
 }

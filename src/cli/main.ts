@@ -146,6 +146,33 @@ program
     auditVerify(paths(), file, print);
   });
 
+const token = program.command("token").description("bearer tokens of users");
+token
+  .command("create")
+  .description("print a new token; it is shown this once")
+  .argument("<user>", "whom it logs in")
+  .option("--group <group>", "a group of the user; may be given several times", collect, [])
+  .option("--ttl <time>", "how long it is good, such as 30m, 12h or 7d; by default until it is revoked")
+  .action(async (user: string, options: { group: string[]; ttl?: string }) => {
+    const { tokenCreate } = await import("./token.ts");
+    tokenCreate(paths(), user, options, print);
+  });
+token
+  .command("list")
+  .description("users' tokens by id, with user, groups and end")
+  .action(async () => {
+    const { tokenList } = await import("./token.ts");
+    tokenList(paths(), print);
+  });
+token
+  .command("revoke")
+  .description("refuse a token from now on")
+  .argument("<id>", "its id, as vireo token list shows it")
+  .action(async (id: string) => {
+    const { tokenRevoke } = await import("./token.ts");
+    tokenRevoke(paths(), id, print);
+  });
+
 program
   .command("kubeconfig")
   .description("print the path of the kubeconfig: export KUBECONFIG=$(vireo kubeconfig)")

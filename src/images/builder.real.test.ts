@@ -22,12 +22,14 @@ it("boots, takes its name and keys, keeps a service running, and powers down", a
     distribution: "debian" as const,
     release: "bookworm" as const,
     packages: [],
+    directories: ["/var/lib/greet/notes"],
     services: [{ name: "greet", command: "/usr/bin/greet" }],
     files: [
       {
         path: "/usr/bin/greet",
         mode: "0755",
-        content: '#!/bin/sh\necho "greet: $(hostname), $(cat /root/.ssh/authorized_keys)"\nexec sleep 1000\n',
+        content:
+          '#!/bin/sh\ncd /var/lib/greet/notes && echo "greet: $(hostname), $(cat /root/.ssh/authorized_keys)"\nexec sleep 1000\n',
       },
     ],
   };

@@ -34,7 +34,7 @@ export type BuiltImage = Pick<
 >;
 
 /** Raised when the builder changes what it makes of the same recipe. */
-const BUILDER_VERSION = 1;
+const BUILDER_VERSION = 2;
 /** What every slim image has besides the recipe's packages. */
 const BASE_PACKAGES = ["busybox-static", "qemu-guest-agent", "netbase"];
 const UNWANTED = ["doc", "man", "info", "locale", "lintian", "bug", "bash-completion", "doc-base", "perl5"];
@@ -185,9 +185,7 @@ async function makeRoot(root: string, debs: readonly Package[], recipe: Recipe):
     await writeFile(at, content);
     await chmod(at, mode);
   }
-  // Packages' services begin with folders that their maintainer scripts would have made.
-  for (const name of ["var/log/nginx", "var/lib/nginx", "var/lib/redis", "var/log/redis"])
-    await mkdir(join(root, name), { recursive: true });
+  for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
   await run("ldconfig", ["-r", root]);
 }
 

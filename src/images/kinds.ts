@@ -41,6 +41,14 @@ const Recipe = Type.Object(
         { description: "What init keeps running.", ...keyedBy("name") },
       ),
     ),
+    directories: Type.Optional(
+      Type.Array(Type.String({ pattern: "^/", maxLength: 200 }), {
+        maxItems: 200,
+        uniqueItems: true,
+        ...AS_SET,
+        description: "Folders to make, such as those that a package's maintainer scripts would have made.",
+      }),
+    ),
     files: Type.Optional(
       Type.Array(
         Type.Object({

@@ -261,7 +261,7 @@ export async function up(
     () => record.agents.map((agent) => `${agent.log}:\n${tailOf(agent, 3)}`).join("\n"),
   );
   step(
-    `hosts      ${record.agents.length === 1 ? "this machine is" : `all ${record.agents.length} are`} ready`,
+    `hosts      ${record.network ? `all ${record.agents.length} are` : "this machine is"} ready`,
   );
 
   const stop = new AbortController();

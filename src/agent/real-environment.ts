@@ -9,7 +9,7 @@ import type { HostEnvironment, Prepared } from "./environment.ts";
 import type { NicConfig } from "./hypervisor.ts";
 import type { Networking } from "./network.ts";
 import type { Reservation } from "./network-dhcp.ts";
-import { destroyVolumes, ensureVolumes, imageFile, userOf } from "./volumes.ts";
+import { destroyVolumes, ensureVolumes, userOf } from "./volumes.ts";
 
 export interface RealEnvironmentOptions {
   client: Client;
@@ -102,31 +102,15 @@ export class RealEnvironment implements HostEnvironment {
       client.get(Image, { name: spec.image }),
     ]);
     if (!pool) throw new Error(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
-    if (!image) throw new Error(`spec.image: there is no Image ${spec.image}`);
     const user = userOf(spec.vmUid);
-    const disks = await ensureVolumes(pool, image, instance);
+    const { disks, boot } = await ensureVolumes(pool, image, instance);
     const nics: NicConfig[] = [];
     for (const { network: name, mac } of spec.interfaces) {
       const network = await client.get(Network, { name });
       if (!network) throw new Error(`spec.networks: there is no Network ${name}`);
       nics.push({ mac, mtu: network.spec.mtu, backend: await this.#backend(network, mac, user, instance) });
     }
-    const { boot } = image.status ?? {};
-    return {
-      disks,
-      nics,
-      user,
-      accelerator,
-      ...(boot
-        ? {
-            boot: {
-              kernel: imageFile(pool, boot.kernel),
-              initrd: imageFile(pool, boot.initrd),
-              commandLine: boot.commandLine,
-            },
-          }
-        : {}),
-    };
+    return { disks, nics, user, accelerator, ...(boot ? { boot } : {}) };
   }
 
   async #backend(

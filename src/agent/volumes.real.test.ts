@@ -49,7 +49,9 @@ const instance = (more: Partial<Instance["spec"]> = {}): Instance => ({
 const disks = () => join(folder, "machines/default/a-01234567");
 
 it("makes them once, and leaves them as they are after that", async () => {
-  const [root] = await ensureVolumes(pool, image, instance());
+  const {
+    disks: [root],
+  } = await ensureVolumes(pool, image, instance());
   writeFileSync(root?.path ?? "", "written by the guest");
   await ensureVolumes(pool, image, instance());
   await ensureVolumes(pool, image, instance({ volumesExist: true }));
@@ -68,4 +70,40 @@ it("never makes an empty disk for a machine that has run before: the pool may on
   expect(existsSync(disks())).toBe(false);
   renameSync(`${disks()}.away`, disks());
   await ensureVolumes(pool, image, instance({ volumesExist: true }));
+});
+
+/** As it is after a build of this name. */
+async function built(build: string): Promise<Image> {
+  await run("qemu-img", ["create", "-q", "-f", "qcow2", join(folder, `images/${build}.qcow2`), "1M"]);
+  const boot = { kernel: `${build}.vmlinuz`, initrd: `${build}.initrd`, commandLine: `root=${build}` };
+  return { ...image, status: { ...image.status, file: `${build}.qcow2`, boot } };
+}
+const boots = (build: string) => ({
+  kernel: join(folder, `images/${build}.vmlinuz`),
+  initrd: join(folder, `images/${build}.initrd`),
+  commandLine: `root=${build}`,
+});
+
+it("keeps the kernel that the root was made with, when the image is built anew or gone", async () => {
+  const [one, two] = [await built("one"), await built("two")];
+  expect((await ensureVolumes(pool, one, instance())).boot).toEqual(boots("one"));
+  expect((await ensureVolumes(pool, two, instance({ volumesExist: true }))).boot).toEqual(boots("one"));
+  expect((await ensureVolumes(pool, two, instance({ incoming: true }))).boot).toEqual(boots("one"));
+  const kept = await ensureVolumes(pool, undefined, instance());
+  expect(kept.boot).toEqual(boots("one"));
+  expect(await run("qemu-img", ["info", kept.disks[0]?.path ?? ""])).toContain("one.qcow2");
+  expect((await ensureVolumes(pool, two, instance({ vm: "new" }))).boot).toEqual(boots("two"));
+});
+
+it("says so when what it boots cannot be read, and when there is no image to make disks from", async () => {
+  await ensureVolumes(pool, await built("one"), instance());
+  for (const text of ['{"kernel": 1}', "{"]) {
+    writeFileSync(join(disks(), "boot.json"), text);
+    await expect(ensureVolumes(pool, image, instance())).rejects.toThrow(
+      "boot.json does not say what a boots",
+    );
+  }
+  await expect(ensureVolumes(pool, undefined, instance({ vm: "new" }))).rejects.toThrow(
+    "spec.image: there is no Image base",
+  );
 });

@@ -1,16 +1,20 @@
 /**
- * A machine's disks: POOL/machines/NAMESPACE/NAME-UID8/{root.qcow2,seed.img}. root.qcow2 is a linked overlay of the image's file.
+ * A machine's disks: POOL/machines/NAMESPACE/NAME-UID8/{root.qcow2,seed.img,boot.json}. root.qcow2 is a linked overlay of the image's file.
  * Made once and atomically (a temporary name, then link), and only for the instance that has custody; for a machine that has run before,
  * never again.
  */
-import { chmod, chown, link, mkdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, chown, link, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join, resolve, sep } from "node:path";
+import { type Static, Type } from "typebox";
+import { Value } from "typebox/value";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
 import type { Image } from "../images/kinds.ts";
 import { makeSeed } from "../images/seed.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
-import type { DiskConfig } from "./hypervisor.ts";
+import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
+
+const ORIGIN = "boot.json";
 
 /** QEMU's group on every host: what all machines may read (images). */
 export const QEMU_GID = 200_000;
@@ -45,12 +49,26 @@ function folderOf(pool: StoragePool, instance: Instance): string {
   );
 }
 
-/** Makes what is missing. A migration target (which has no custody yet) finds everything there. @throws Error with a text for users */
+/** Files to boot from, as QEMU takes them. */
+export type Boot = NonNullable<MachineConfig["boot"]>;
+
+/** What the machine's root was made from: kept beside it, because the image may be built anew, with another kernel. */
+const Origin = Type.Object({
+  file: Type.String(),
+  boot: Type.Optional(
+    Type.Object({ kernel: Type.String(), initrd: Type.String(), commandLine: Type.String() }),
+  ),
+});
+
+/**
+ * Makes what is missing. A migration target (which has no custody yet) finds everything there. `image` is needed only for the making.
+ * @throws Error with a text for users
+ */
 export async function ensureVolumes(
   pool: StoragePool,
-  image: Image,
+  image: Image | undefined,
   instance: Instance,
-): Promise<DiskConfig[]> {
+): Promise<{ disks: DiskConfig[]; boot?: Boot }> {
   const folder = folderOf(pool, instance);
   const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
   const [there, seeded] = [await exists(root), await exists(seed)];
@@ -64,11 +82,51 @@ export async function ensureVolumes(
     throw new Error(
       `the disks of ${vm}, which has run before, are not in ${folder}; is the storage pool ${pool.metadata.name} mounted here? They are never made anew: bring them back, or delete the machine`,
     );
-  if (!there || !seeded) await make(pool, image, instance, folder, root, seed);
-  return [
-    { path: root, format: "qcow2", readOnly: false },
-    { path: seed, format: "raw", readOnly: true },
-  ];
+  if (!there || !seeded) {
+    if (!image) throw new Error(`spec.image: there is no Image ${instance.spec.image}`);
+    await make(pool, image, instance, folder, root, seed);
+  }
+  const boot = await bootOf(folder, image, instance);
+  return {
+    disks: [
+      { path: root, format: "qcow2", readOnly: false },
+      { path: seed, format: "raw", readOnly: true },
+    ],
+    ...(boot
+      ? {
+          boot: {
+            kernel: imageFile(pool, boot.kernel),
+            initrd: imageFile(pool, boot.initrd),
+            commandLine: boot.commandLine,
+          },
+        }
+      : {}),
+  };
+}
+
+async function bootOf(
+  folder: string,
+  image: Image | undefined,
+  { spec }: Instance,
+): Promise<Static<typeof Origin>["boot"]> {
+  const path = join(folder, ORIGIN);
+  if (await exists(path)) {
+    const origin = parsed(await readFile(path, "utf8"));
+    if (!Value.Check(Origin, origin))
+      throw new Error(`${path} does not say what ${spec.vm} boots; it should be as Vireo wrote it`);
+    return origin.boot;
+  }
+  // Disks from before this was kept: the image as it is now is the best that is known.
+  if (!image) throw new Error(`spec.image: there is no Image ${spec.image}`);
+  return image.status?.boot;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 async function make(
@@ -97,6 +155,12 @@ async function make(
       await rename(`${seed}.new`, seed);
     }
     if (!(await exists(root))) {
+      const origin: Static<typeof Origin> = {
+        file,
+        ...(image.status?.boot ? { boot: image.status.boot } : {}),
+      };
+      await writeFile(join(folder, `${ORIGIN}.new`), JSON.stringify(origin), { flush: true });
+      await rename(join(folder, `${ORIGIN}.new`), join(folder, ORIGIN));
       const size = instance.spec.diskSize ? [String(parseBytes(instance.spec.diskSize))] : [];
       await run("qemu-img", [
         "create",

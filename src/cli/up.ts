@@ -260,9 +260,7 @@ export async function up(
     },
     () => record.agents.map((agent) => `${agent.log}:\n${tailOf(agent, 3)}`).join("\n"),
   );
-  step(
-    `hosts      ${record.network ? `all ${record.agents.length} are` : "this machine is"} ready`,
-  );
+  step(`hosts      ${record.network ? `all ${record.agents.length} are` : "this machine is"} ready`);
 
   const stop = new AbortController();
   const vms = await waitForMachines(client, step, { timeoutMs: options.timeoutMs, signal: stop.signal });

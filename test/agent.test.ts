@@ -1,6 +1,7 @@
 /** What an agent tells of its runs, over the real API and a pretended hypervisor. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { runAgent } from "../src/agent/agent.ts";
+import { PrepareError } from "../src/agent/environment.ts";
 import { PretendEnvironment, PretendHypervisor, PretendWorld } from "../src/agent/pretend-hypervisor.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import {
@@ -9,6 +10,7 @@ import {
   untilObject,
 } from "../src/compute/testing/control-plane.ts";
 import { silentLogger } from "../src/reconcile/log.ts";
+import { getCondition } from "../src/resource/object.ts";
 import { FACTS } from "./chaos/estate.ts";
 
 const NS = "default";
@@ -64,6 +66,7 @@ async function run(spec: Partial<Instance["spec"]> = {}): Promise<void> {
     },
   });
 }
+const ready = ({ status }: Pick<Instance, "status">) => getCondition(status?.conditions, "Ready");
 const told = (what: string, wanted: (instance: Instance) => boolean) =>
   untilObject(plane.client, Instance, { name: "web-1", namespace: NS }, what, wanted);
 
@@ -77,4 +80,49 @@ it("also of a run that waits for its memory", async () => {
   await run({ incoming: true, predecessor: "web-0" });
   const { status } = await told("Incoming", (i) => i.status?.phase === "Incoming");
   expect(status).toMatchObject({ accelerator: FACTS.qemu.accelerator, cpuModel: FACTS.cpu.model });
+});
+
+it("tells the user's text of what cannot be prepared, not the inside; a start is tried again", async () => {
+  environment.prepare = async () => {
+    throw new PrepareError("there is no room", { cause: new Error("/secret/path") });
+  };
+  await run();
+  const { status } = await told("PrepareFailed", (i) => ready(i)?.reason === "PrepareFailed");
+  expect(ready({ status })?.message).toBe("there is no room");
+  environment.prepare = new PretendEnvironment().prepare;
+  await told("Running", (i) => i.status?.phase === "Running");
+});
+
+it("keeps what was not foreseen out of it", async () => {
+  environment.prepare = async () => {
+    throw new Error("/secret/path");
+  };
+  await run();
+  const { status } = await told("PrepareFailed", (i) => ready(i)?.reason === "PrepareFailed");
+  expect(ready({ status })?.message).toBe("host a could not prepare it; the log of its agent tells why");
+});
+
+it("a target of a migration that cannot be prepared ends at once, with its reason", async () => {
+  environment.prepare = async () => {
+    throw new PrepareError("the disks are not here");
+  };
+  await run({ incoming: true, predecessor: "web-0" });
+  const { status } = await told("Failed", (i) => i.status?.phase === "Failed");
+  expect(status).toMatchObject({
+    custody: "Released",
+    end: { reason: "MigrationFailed", message: "the disks are not here" },
+  });
+});
+
+it("a machine without a network that others reach says so", async () => {
+  const { prepare } = new PretendEnvironment();
+  environment.prepare = async (instance) => ({ ...(await prepare(instance)), isolated: "no taps" });
+  await run();
+  const { status } = await told("Running", (i) => i.status?.phase === "Running");
+  expect(getCondition(status?.conditions, "NetworkReady")).toMatchObject({
+    status: "False",
+    reason: "UserNetwork",
+    message: "no taps",
+  });
+  expect(ready({ status })?.status).toBe("True");
 });

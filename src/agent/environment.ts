@@ -5,10 +5,16 @@
 import type { Instance } from "../compute/kinds.ts";
 import type { MachineConfig } from "./hypervisor.ts";
 
-export type Prepared = Pick<MachineConfig, "disks" | "nics" | "boot" | "user" | "accelerator">;
+export interface Prepared extends Pick<MachineConfig, "disks" | "nics" | "boot" | "user" | "accelerator"> {
+  /** Why nobody reaches the machine from outside, when that is so. */
+  isolated?: string;
+}
+
+/** Disks or network cannot be had. The text is for users; the inside is in `cause`. */
+export class PrepareError extends Error {}
 
 export interface HostEnvironment {
-  /** Makes sure of disks (only for an instance with custody, unless they exist) and taps. @throws Error with a text for users */
+  /** Makes sure of disks (only for an instance with custody, unless they exist) and taps. @throws PrepareError; ApiError when the control plane does not answer */
   prepare(instance: Instance): Promise<Prepared>;
   /** Takes the taps away. Disks stay: they belong to the machine, not to this run of it. */
   release(instance: Instance): Promise<void>;

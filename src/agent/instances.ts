@@ -18,10 +18,11 @@ import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import type { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
-import { describeError, type Logger } from "../reconcile/log.ts";
-import { keyOf, setCondition } from "../resource/object.ts";
+import type { Logger } from "../reconcile/log.ts";
+import { ApiError } from "../resource/errors.ts";
+import { type ConditionInput, keyOf, setCondition } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
-import type { HostEnvironment } from "./environment.ts";
+import { type HostEnvironment, PrepareError } from "./environment.ts";
 import {
   type Hypervisor,
   HypervisorError,
@@ -230,22 +231,43 @@ class Instances {
   }
 
   async #start(instance: Instance): Promise<Again> {
-    const { hypervisor, environment, events } = this.#c;
-    let config: MachineConfig;
-    try {
-      config = { ...(await environment.prepare(instance)), ...describe(instance) };
-    } catch (error) {
-      const message = describeError(error);
-      await this.#write(instance, ready(instance, this.#now(), false, "PrepareFailed", message));
-      events.record(about(instance), "Warning", "PrepareFailed", message);
-      throw error;
-    }
+    const { hypervisor } = this.#c;
+    const config = await this.#prepare(instance);
     try {
       const machine = await hypervisor.start(config, "run");
       return await this.#started(instance, machine);
     } catch (error) {
       if (!(error instanceof HypervisorError)) throw error;
       return this.#finish(instance, { reason: "StartFailed", message: error.message });
+    }
+  }
+
+  /** @throws PrepareError, of which people have been told; ApiError */
+  async #prepare(instance: Instance): Promise<MachineConfig> {
+    const { environment, events, log, host } = this.#c;
+    try {
+      const { isolated, ...prepared } = await environment.prepare(instance);
+      if (isolated) {
+        const condition = {
+          type: "NetworkReady",
+          status: "False",
+          reason: "UserNetwork",
+          message: isolated,
+        } as const;
+        await this.#write(instance, conditionOf(instance, this.#now(), condition));
+        events.record(about(instance), "Warning", "UserNetwork", isolated);
+      }
+      return { ...prepared, ...describe(instance) };
+    } catch (error) {
+      if (error instanceof ApiError) throw error;
+      const message =
+        error instanceof PrepareError
+          ? error.message
+          : `host ${host} could not prepare it; the log of its agent tells why`;
+      log.warn("instances.prepare", { instance: keyOf(instance), error });
+      await this.#write(instance, ready(instance, this.#now(), false, "PrepareFailed", message));
+      events.record(about(instance), "Warning", "PrepareFailed", message);
+      throw new PrepareError(message, { cause: error });
     }
   }
 
@@ -321,7 +343,7 @@ class Instances {
       });
     if (!machine || phase !== "Incoming") {
       try {
-        const config: MachineConfig = { ...(await environment.prepare(instance)), ...describe(instance) };
+        const config = await this.#prepare(instance);
         const { pid, machineType } = await hypervisor.start(config, "incoming");
         const incomingAddress = await hypervisor.listen(id, environment.bindAddress);
         await this.#write(instance, {
@@ -333,7 +355,8 @@ class Instances {
           incomingAddress,
         });
       } catch (error) {
-        if (!(error instanceof HypervisorError)) throw error;
+        // Nothing has been sent yet: the machine runs on where it is, and may be sent again.
+        if (!(error instanceof HypervisorError || error instanceof PrepareError)) throw error;
         return this.#finish(instance, { reason: "MigrationFailed", message: error.message });
       }
       return { requeueAfterMs: 1000 };
@@ -456,18 +479,17 @@ function ready(
   reason: string,
   message: string,
 ): Pick<InstanceStatus, "conditions"> {
-  return {
-    conditions: [
-      {
-        type: "Ready",
-        status: isReady ? "True" : "False",
-        reason,
-        message,
-        lastTransitionTime: now,
-        observedGeneration: instance.metadata.generation ?? 0,
-      },
-    ],
-  };
+  const status = isReady ? "True" : "False";
+  return conditionOf(instance, now, { type: "Ready", status, reason, message });
+}
+
+function conditionOf(
+  { metadata }: Instance,
+  now: string,
+  condition: Omit<ConditionInput, "observedGeneration">,
+): Pick<InstanceStatus, "conditions"> {
+  const { generation = 0 } = metadata;
+  return { conditions: [{ ...condition, lastTransitionTime: now, observedGeneration: generation }] };
 }
 
 function describe(

@@ -17,6 +17,7 @@ import { chmod } from "node:fs/promises";
 import type { Network } from "../compute/kinds.ts";
 import { gatewayOf, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { run, succeeds } from "../system/run.ts";
+import { PrepareError } from "./environment.ts";
 import { Dnsmasq, type Reservation } from "./network-dhcp.ts";
 
 /** Interface names have at most 15 bytes. Names that are longer are cut, with a hash that keeps them apart. */
@@ -47,7 +48,7 @@ async function claim(link: string, stateFolder: string): Promise<void> {
   if (owner === mine) return;
   // Without a mark: its maker was ended before he could write it.
   if (owner !== "")
-    throw new Error(
+    throw new PrepareError(
       `the link ${link} belongs to the installation in ${owner.replace("vireo ", "")}; ` +
         "give the network another name and subnet, or run `vireo down` on that installation",
     );

@@ -5,11 +5,11 @@
 import type { Client } from "../client/client.ts";
 import { Instance } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
-import { describeError, type Logger } from "../reconcile/log.ts";
+import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { hostDnsName } from "../resource/host-name.ts";
 import { keyOf } from "../resource/object.ts";
-import type { Hypervisor, MachineState, MigrationProgress } from "./hypervisor.ts";
+import { type Hypervisor, HypervisorError, type MachineState, type MigrationProgress } from "./hypervisor.ts";
 import type { InstanceStatus } from "./instances.ts";
 import type { Peers } from "./peers.ts";
 import { idOf } from "./probe.ts";
@@ -78,7 +78,10 @@ export class Outgoing {
     try {
       await this.#c.hypervisor.migrate(idOf(instance), to.address, hostDnsName(to.host));
     } catch (error) {
-      return this.#fail(instance, describeError(error));
+      this.#c.log.warn("migration.begin", { instance: keyOf(instance), error });
+      const message =
+        error instanceof HypervisorError ? error.message : "its host could not begin to send it";
+      return this.#fail(instance, message);
     }
     await this.#note(instance, "Active", undefined);
     return { requeueAfterMs: PROGRESS_MS };

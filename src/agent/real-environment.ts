@@ -5,7 +5,9 @@ import { Image } from "../images/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
-import type { HostEnvironment, Prepared } from "./environment.ts";
+import { ApiError } from "../resource/errors.ts";
+import { CommandError } from "../system/run.ts";
+import { type HostEnvironment, type Prepared, PrepareError } from "./environment.ts";
 import type { NicConfig } from "./hypervisor.ts";
 import type { Networking } from "./network.ts";
 import type { Reservation } from "./network-dhcp.ts";
@@ -19,6 +21,18 @@ export interface RealEnvironmentOptions {
   networking: Pick<Networking, "ensure" | "ensureTap" | "removeTap">;
   log: Logger;
 }
+
+const NO_TAPS =
+  "the agent of its host is not root, so there are no taps: it has QEMU's user network and cannot be reached from outside; run the agent as root";
+
+/** What a tool said is for users, too; anything else that goes wrong inside is in the agent's log. */
+const failedTo =
+  (what: string) =>
+  (cause: unknown): never => {
+    if (cause instanceof PrepareError || cause instanceof ApiError) throw cause;
+    const said = cause instanceof CommandError ? cause.message : "see the log of the agent";
+    throw new PrepareError(`its host could not ${what}: ${said}`, { cause });
+  };
 
 export class RealEnvironment implements HostEnvironment {
   readonly bindAddress: string;
@@ -101,16 +115,19 @@ export class RealEnvironment implements HostEnvironment {
       client.get(StoragePool, { name: spec.storagePool }),
       client.get(Image, { name: spec.image }),
     ]);
-    if (!pool) throw new Error(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
+    if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
     const user = userOf(spec.vmUid);
-    const { disks, boot } = await ensureVolumes(pool, image, instance);
+    const { disks, boot } = await ensureVolumes(pool, image, instance).catch(
+      failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`),
+    );
     const nics: NicConfig[] = [];
     for (const { network: name, mac } of spec.interfaces) {
       const network = await client.get(Network, { name });
-      if (!network) throw new Error(`spec.networks: there is no Network ${name}`);
+      if (!network) throw new PrepareError(`spec.networks: there is no Network ${name}`);
       nics.push({ mac, mtu: network.spec.mtu, backend: await this.#backend(network, mac, user, instance) });
     }
-    return { disks, nics, user, accelerator, ...(boot ? { boot } : {}) };
+    const isolated = nics.some(({ backend }) => "user" in backend) ? NO_TAPS : undefined;
+    return { disks, nics, user, accelerator, ...(boot ? { boot } : {}), ...(isolated ? { isolated } : {}) };
   }
 
   async #backend(
@@ -120,16 +137,17 @@ export class RealEnvironment implements HostEnvironment {
     instance: Instance,
   ): Promise<NicConfig["backend"]> {
     if (process.getuid?.() !== 0) {
-      this.#o.log.warn("network.user", {
-        network: network.metadata.name,
-        reason: "not root: no taps; QEMU's user network is used, the machine cannot be reached from outside",
-      });
+      this.#o.log.warn("network.user", { network: network.metadata.name, reason: NO_TAPS });
       return { user: true };
     }
-    await this.#ensure(network, instance);
-    return {
-      tap: await this.#o.networking.ensureTap(network, { uid: instance.metadata.uid ?? "", mac }, user),
-    };
+    try {
+      await this.#ensure(network, instance);
+      return {
+        tap: await this.#o.networking.ensureTap(network, { uid: instance.metadata.uid ?? "", mac }, user),
+      };
+    } catch (error) {
+      return failedTo(`connect it to the network ${network.metadata.name}`)(error);
+    }
   }
 
   async release(instance: Instance): Promise<void> {

@@ -12,6 +12,7 @@ import type { Image } from "../images/kinds.ts";
 import { makeSeed } from "../images/seed.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
+import { PrepareError } from "./environment.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
 
 const ORIGIN = "boot.json";
@@ -74,16 +75,16 @@ export async function ensureVolumes(
   const [there, seeded] = [await exists(root), await exists(seed)];
   const { vm, incoming, volumesExist } = instance.spec;
   if (incoming && !(there && seeded))
-    throw new Error(
+    throw new PrepareError(
       `the disks of ${vm} are not in ${folder} on this host; is the storage pool ${pool.metadata.name} really shared?`,
     );
   // An empty disk in the place of a full one would be worse than no machine.
   if (!there && volumesExist)
-    throw new Error(
+    throw new PrepareError(
       `the disks of ${vm}, which has run before, are not in ${folder}; is the storage pool ${pool.metadata.name} mounted here? They are never made anew: bring them back, or delete the machine`,
     );
   if (!there || !seeded) {
-    if (!image) throw new Error(`spec.image: there is no Image ${instance.spec.image}`);
+    if (!image) throw new PrepareError(`spec.image: there is no Image ${instance.spec.image}`);
     await make(pool, image, instance, folder, root, seed);
   }
   const boot = await bootOf(folder, image, instance);
@@ -113,11 +114,11 @@ async function bootOf(
   if (await exists(path)) {
     const origin = parsed(await readFile(path, "utf8"));
     if (!Value.Check(Origin, origin))
-      throw new Error(`${path} does not say what ${spec.vm} boots; it should be as Vireo wrote it`);
+      throw new PrepareError(`${path} does not say what ${spec.vm} boots; it should be as Vireo wrote it`);
     return origin.boot;
   }
   // Disks from before this was kept: the image as it is now is the best that is known.
-  if (!image) throw new Error(`spec.image: there is no Image ${spec.image}`);
+  if (!image) throw new PrepareError(`spec.image: there is no Image ${spec.image}`);
   return image.status?.boot;
 }
 
@@ -139,7 +140,7 @@ async function make(
 ): Promise<void> {
   const { file, format } = image.status ?? {};
   if (!file || !format)
-    throw new Error(`image ${image.metadata.name} is not ready: ${image.status?.phase ?? "Pending"}`);
+    throw new PrepareError(`image ${image.metadata.name} is not ready: ${image.status?.phase ?? "Pending"}`);
   const { uid, gid } = userOf(instance.spec.vmUid);
   try {
     await mkdir(folder, { recursive: true, mode: 0o711 });
@@ -182,7 +183,7 @@ async function make(
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
     if (/ENOSPC|No space left/.test(text))
-      throw new Error(
+      throw new PrepareError(
         `the storage pool ${pool.metadata.name} (${pool.spec.directory.path}) is full: no room for the disks of ${instance.spec.vm}`,
         { cause },
       );

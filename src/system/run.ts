@@ -1,7 +1,10 @@
 /** Runs a program to its end, bounded, without a shell. */
-import { execFile } from "node:child_process";
+import { type ExecFileException, execFile } from "node:child_process";
 
-/** @returns stdout. @throws Error with the command and what it said */
+/** A program failed. The text tells which and what it said; the whole command line, for operators, is in the cause. */
+export class CommandError extends Error {}
+
+/** @returns stdout. @throws CommandError */
 export function run(
   command: string,
   args: readonly string[],
@@ -19,13 +22,20 @@ export function run(
       (error, stdout, stderr) => {
         if (!error) return resolve(stdout);
         const missing = "code" in error && error.code === "ENOENT";
-        const said = missing ? "is not installed" : stderr.trim() || error.message;
-        reject(new Error(`${command} ${args.join(" ")}: ${said}`, { cause: error }));
+        const said = missing ? "is not installed" : stderr.trim() || endOf(error);
+        const inside = new Error([command, ...args].join(" "), { cause: error });
+        reject(new CommandError(`${command}: ${said}`, { cause: inside }));
       },
     );
     child.stdin?.on("error", () => {}); // it ended without reading all: its exit code tells
     if (options.input !== undefined) child.stdin?.end(options.input);
   });
+}
+
+/** Not its message, which has the whole command line. */
+function endOf(error: ExecFileException): string {
+  if (error.killed) return "did not end in time";
+  return error.signal ? `ended by ${error.signal}` : `ended with code ${error.code ?? "unknown"}`;
 }
 
 /** Whether it ended with code 0. */

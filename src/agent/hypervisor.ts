@@ -66,6 +66,8 @@ export interface MachineState {
    */
   state: "incoming" | "running" | "paused" | "postmigrate" | "ended";
   machineType: string;
+  /** Why a paused one stands still, in QEMU's word: io-error, guest-panicked, internal-error, watchdog, paused. */
+  pausedBy?: string;
   end?: MachineEnd;
 }
 

@@ -20,7 +20,7 @@ import type { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
-import { type ConditionInput, keyOf, setCondition } from "../resource/object.ts";
+import { type ConditionInput, getCondition, keyOf, setCondition } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { type HostEnvironment, PrepareError } from "./environment.ts";
 import {
@@ -65,6 +65,14 @@ export interface Intervals {
 }
 
 const INTERVALS: Intervals = { probe: 500, refresh: 30_000, sweep: 60_000, grace: 30_000 };
+/** Between two looks at a guest that stands still. */
+const PAUSED_RETRY_MS = 5000;
+const PAUSED: Readonly<Record<string, string>> = {
+  "io-error":
+    "the guest stands still: its disk could not be written; is the storage pool full? It goes on when there is room",
+  "guest-panicked": "the guest's kernel has panicked",
+  "internal-error": "QEMU cannot run the guest any further (internal error)",
+};
 const FINALIZER = "vireo.dev/instance";
 const TERMINAL = ["Stopped", "Failed", "HandedOver"];
 type Again = { requeueAfterMs: number } | undefined;
@@ -226,8 +234,20 @@ class Instances {
     if (phase === "Preparing") return this.#started(instance, machine);
     const moving = await this.#outgoing.step(instance, machine);
     if (moving !== "stays") return moving;
+    if (machine.state === "paused") return this.#paused(instance, machine.pausedBy ?? "paused");
     if (phase === "Starting") return this.#awaitReady(instance);
     return this.#refresh(instance);
+  }
+
+  /** The guest stands still, and nobody asked for it. One that could not write its disk is tried again: space may be back. */
+  async #paused(instance: Instance, by: string): Promise<Again> {
+    const message = PAUSED[by] ?? `the guest stands still (${by})`;
+    if (getCondition(instance.status?.conditions, "Ready")?.message !== message) {
+      await this.#write(instance, ready(instance, this.#now(), false, "Paused", message));
+      this.#c.events.record(about(instance), "Warning", "Paused", message);
+    }
+    if (by === "io-error") await this.#c.hypervisor.resume(idOf(instance));
+    return { requeueAfterMs: PAUSED_RETRY_MS };
   }
 
   async #start(instance: Instance): Promise<Again> {
@@ -318,6 +338,8 @@ class Instances {
   }
 
   async #refresh(instance: Instance): Promise<Again> {
+    if (getCondition(instance.status?.conditions, "Ready")?.reason === "Paused")
+      await this.#write(instance, ready(instance, this.#now(), true, "Ready", "the guest runs again"));
     const addresses = await this.#addresses(instance);
     if (JSON.stringify(addresses) !== JSON.stringify(instance.status?.addresses))
       await this.#write(instance, { addresses });

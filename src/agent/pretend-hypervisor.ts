@@ -22,6 +22,7 @@ interface Machine {
   pid: number;
   state: MachineState["state"];
   bootedAt: number;
+  pausedBy?: string;
   end?: MachineEnd;
   stopRequested?: boolean;
   migration: MigrationProgress;
@@ -285,8 +286,9 @@ export class PretendHypervisor implements Hypervisor {
 }
 
 function stateOf(id: MachineId, machine: Machine): MachineState {
-  const { pid, state, end } = machine;
-  return { id, pid, state, machineType: "pretend-1.0", ...(end ? { end } : {}) };
+  const { pid, state, end, pausedBy } = machine;
+  const why = state === "paused" && pausedBy ? { pausedBy } : {};
+  return { id, pid, state, machineType: "pretend-1.0", ...why, ...(end ? { end } : {}) };
 }
 
 /** Disks that are only names, one a machine: what the world's check is about. */

@@ -331,7 +331,9 @@ export class QemuHypervisor implements Hypervisor {
     const { id } = config;
     if (process) {
       const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => undefined);
-      if (isSame(process)) return { id, pid: process.pid, state: stateOf(status, record.how), machineType };
+      const state = stateOf(status, record.how);
+      const pausedBy = state === "paused" && status ? { pausedBy: status } : {};
+      if (isSame(process)) return { id, pid: process.pid, state, machineType, ...pausedBy };
     }
     await this.#exits.get(id);
     // Read again: a stop may have been asked for while we waited.

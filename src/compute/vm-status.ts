@@ -111,6 +111,8 @@ function describe(view: MachineView, current: Instance | undefined): Ready {
     };
   }
   const own = getCondition(current.status?.conditions, "Ready");
+  if (phase === "Running" && own?.reason === "Paused")
+    return { phase: "Running", status: "False", reason: "Paused", message: own.message };
   if (phase === "Running")
     return {
       phase: "Running",

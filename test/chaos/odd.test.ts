@@ -163,3 +163,27 @@ it.each<[string, (host: string) => string, (object: Stored) => void]>([
   }
   expect(estate.world.violations).toEqual([]);
 });
+
+it("a guest that stands still is not called ready; one that could not write its disk goes on when it can", async () => {
+  await create("a");
+  const vm = await untilPhase("a", "Running");
+  const id = [...estate.world.machines].find(([, m]) => m.state === "running")?.[0];
+  if (!id) throw new Error("no machine runs");
+  const ready = (status: string, reason: string) =>
+    until(
+      `a to be ${reason}`,
+      8000,
+      async () => {
+        const found = getCondition((await machine("a"))?.status?.conditions, "Ready");
+        return found?.status === status && found.reason === reason ? found : undefined;
+      },
+      lastTrouble,
+    );
+  estate.world.set(id, { state: "paused", pausedBy: "guest-panicked" });
+  expect((await ready("False", "Paused")).message).toBe("the guest's kernel has panicked");
+  expect((await machine("a"))?.status?.phase).toBe("Running");
+  estate.world.set(id, { state: "paused", pausedBy: "io-error" });
+  await ready("True", "Running");
+  expect(estate.world.machines.get(id)?.state).toBe("running");
+  expect(pidsOf(vm?.metadata.uid ?? "")).toHaveLength(1);
+});

@@ -263,10 +263,15 @@ export async function up(
   step(`hosts      ${record.network ? `all ${record.agents.length} are` : "this machine is"} ready`);
 
   const stop = new AbortController();
-  const vms = await waitForMachines(client, step, { timeoutMs: options.timeoutMs, signal: stop.signal });
-  if (vms.length > 0) print(`\n${await showTable(client, vms)}\n`);
+  const { running, missing } = await waitForMachines(client, step, {
+    timeoutMs: options.timeoutMs,
+    signal: stop.signal,
+  });
+  if (running.length > 0) print(`\n${await showTable(client, running)}\n`);
+  for (const line of missing) step(`MISSING    ${line}`);
   step(`done. export KUBECONFIG=${paths.kubeconfig}; kubectl get vm; \`vireo down\` removes everything`);
   if (!options.detach) await followEvents(client, print);
+  if (missing.length > 0) throw new UserError(`not all that should run does:\n  ${missing.join("\n  ")}`);
 }
 
 /** Prints events as they come, until Ctrl-C. */

@@ -3,7 +3,6 @@ import type { Client } from "../client/client.ts";
 import { type Host, Instance, VirtualMachine } from "../compute/kinds.ts";
 import { Image } from "../images/kinds.ts";
 import { getCondition } from "../resource/object.ts";
-import { UserError } from "./user-error.ts";
 
 /** One line about a machine's state, for people. */
 export function describeMachine(vm: VirtualMachine): string {
@@ -31,15 +30,21 @@ export function isReady({ status }: Host, since = 0): boolean {
 
 const shouldRun = (vm: VirtualMachine) => vm.spec.running && !vm.metadata.deletionTimestamp;
 
+export interface Outcome {
+  running: VirtualMachine[];
+  /** What failed, and what does not run: one line each, with the reason. */
+  missing: string[];
+}
+
 /**
- * Waits until every image is Ready and every machine that should run is Running; calls `print` with each change.
- * @throws UserError when an image failed or the time is over, with what is still missing.
+ * Waits until every machine that should run is Running, but for those whose image has failed, or until the time is over; calls
+ * `print` with each change.
  */
 export async function waitForMachines(
   client: Client,
   print: (line: string) => void,
   options: { timeoutMs: number; signal: AbortSignal },
-): Promise<VirtualMachine[]> {
+): Promise<Outcome> {
   const said = new Map<string, string>();
   const say = (what: string, text: string) => {
     if (said.get(what) === text) return;
@@ -65,15 +70,23 @@ export async function waitForMachines(
     for (const image of images.items) say(`image/${image.metadata.name}`, describeImage(image));
     for (const vm of vms.items) say(`vm/${vm.metadata.name}`, describeMachine(vm));
     const wanted = vms.items.filter(shouldRun);
-    const failed = images.items.find((image) => image.status?.phase === "Failed");
-    if (failed) throw new UserError(`image/${failed.metadata.name}: ${describeImage(failed)}`);
-    if (wanted.every(isRunning)) return wanted;
-    if (Date.now() > deadline) {
-      const missing = wanted.filter((vm) => !isRunning(vm));
-      throw new UserError(
-        `not running after ${Math.round(options.timeoutMs / 1000)} s:\n${missing.map((vm) => `  vm/${vm.metadata.name}: ${describeMachine(vm)}`).join("\n")}`,
-      );
-    }
+    const failed = images.items.filter((image) => image.status?.phase === "Failed");
+    const hopeless = new Set(failed.map(({ metadata }) => metadata.name));
+    const missing = wanted.filter((vm) => !isRunning(vm));
+    // One that has run before has its disk, whatever has become of the image.
+    const canCome = missing.filter(({ spec, status }) => status?.lastEnd || !hopeless.has(spec.image));
+    const late = Date.now() > deadline;
+    if (canCome.length === 0 || late)
+      return {
+        running: wanted.filter(isRunning),
+        missing: [
+          ...failed.map((image) => `image/${image.metadata.name}: ${describeImage(image)}`),
+          ...missing.map(
+            (vm) =>
+              `vm/${vm.metadata.name}: ${describeMachine(vm)}${late ? ` (after ${Math.round(options.timeoutMs / 1000)} s)` : ""}`,
+          ),
+        ],
+      };
     await new Promise((resolve) => setTimeout(resolve, 300));
   }
 }

@@ -2,13 +2,15 @@
  * How this host gets its certificate: a key of its own, a request, and the bootstrap token of the enrolment file; and how it keeps one:
  * renewed by the present certificate, from two thirds of its life on.
  */
+
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { isFields } from "../resource/fields.ts";
 import "reflect-metadata";
 import { Pkcs10CertificateRequestGenerator } from "@peculiar/x509";
 import { HttpClient } from "../client/http.ts";
-import { isFields } from "../qemu/qmp.ts";
+
 import type { Clock } from "../reconcile/clock.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isDueForRenewal } from "../resource/lifetime.ts";

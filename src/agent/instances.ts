@@ -13,7 +13,7 @@
  */
 import type { Client } from "../client/client.ts";
 import { modify } from "../client/client.ts";
-import { Instance, type Platform } from "../compute/kinds.ts";
+import { INSTANCE_FINALIZER, Instance, type Platform } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import type { EventRecorder } from "../reconcile/events.ts";
@@ -73,7 +73,6 @@ const PAUSED: Readonly<Record<string, string>> = {
   "guest-panicked": "the guest's kernel has panicked",
   "internal-error": "QEMU cannot run the guest any further (internal error)",
 };
-const FINALIZER = "vireo.dev/instance";
 const TERMINAL = ["Stopped", "Failed", "HandedOver"];
 type Again = { requeueAfterMs: number } | undefined;
 
@@ -444,14 +443,14 @@ class Instances {
       await hypervisor.forget(machine.id);
     }
     await environment.release(instance);
-    if (!instance.metadata.deletionTimestamp || !instance.metadata.finalizers?.includes(FINALIZER))
+    if (!instance.metadata.deletionTimestamp || !instance.metadata.finalizers?.includes(INSTANCE_FINALIZER))
       return undefined;
     if (instance.spec.destroyVolumes) await environment.destroyVolumes(instance);
     await modify(client, Instance, at(instance), "object", (current) => ({
       ...current,
       metadata: {
         ...current.metadata,
-        finalizers: current.metadata.finalizers?.filter((f) => f !== FINALIZER) ?? [],
+        finalizers: current.metadata.finalizers?.filter((f) => f !== INSTANCE_FINALIZER) ?? [],
       },
     }));
     return undefined;

@@ -1,7 +1,9 @@
 /** Is the guest ready? Asked as its VirtualMachine says: by HTTP, by TCP, or of the guest agent. */
+
 import { connect, isIP } from "node:net";
 import type { Instance } from "../compute/kinds.ts";
-import { isFields } from "../qemu/qmp.ts";
+import { isFields } from "../resource/fields.ts";
+
 import type { Hypervisor, MachineId } from "./hypervisor.ts";
 
 const TIMEOUT_MS = 2000;

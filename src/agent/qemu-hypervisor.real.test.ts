@@ -1,11 +1,13 @@
 /** The real hypervisor on a real QEMU with guests of one boot sector: ends, adoption after crashes, isolation, writers. */
+
 import { execFileSync, spawn } from "node:child_process";
 import { chownSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { probeAccelerator } from "../qemu/accelerator.ts";
-import { isFields } from "../qemu/qmp.ts";
+import { isFields } from "../resource/fields.ts";
+
 import type { MachineConfig, MachineEnd, MachineId } from "./hypervisor.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
 import { ended, inState, newId, RealMachines, USER, until } from "./testing/real-machines.ts";

@@ -7,6 +7,7 @@
  *     exit.json          its exit status, when the agent that started it was still there
  *   RUN/<id>/s/          its sockets and the serial log; of QEMU's own user while it makes them, then of root
  */
+
 import {
   chmodSync,
   chownSync,
@@ -22,7 +23,8 @@ import {
 import { join } from "node:path";
 import { type Journal, readJournal, trimLog } from "../qemu/journal.ts";
 import type { Exit, ProcessIdentity } from "../qemu/process.ts";
-import { isFields } from "../qemu/qmp.ts";
+import { isFields } from "../resource/fields.ts";
+
 import type { MachineConfig, MachineId } from "./hypervisor.ts";
 
 export interface MachineRecord {

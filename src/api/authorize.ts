@@ -1,5 +1,7 @@
 /** The questions and answers of authorization, and what the agents of hosts may do. Everybody else's rights: authorizer.ts. */
+
 import { ApiError } from "../resource/errors.ts";
+import { isFields } from "../resource/fields.ts";
 import { GROUP } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import type { User } from "./service.ts";
@@ -52,10 +54,6 @@ export function forbid(user: User, attributes: Attributes, reason: string): neve
   );
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** What an agent may say in a write to an instance besides its status. */
 const IDENTITY = ["name", "namespace", "uid", "resourceVersion"];
 
@@ -66,7 +64,7 @@ export function patchesOnlyFinalizers(type: "merge" | "json", patch: unknown): b
       Array.isArray(patch) &&
       patch.every(
         (operation) =>
-          isRecord(operation) &&
+          isFields(operation) &&
           (operation.op === "test" ||
             // move and copy have a second path: not needed, so not allowed.
             (["add", "remove", "replace"].includes(String(operation.op)) &&
@@ -74,9 +72,9 @@ export function patchesOnlyFinalizers(type: "merge" | "json", patch: unknown): b
       )
     );
   return (
-    isRecord(patch) &&
+    isFields(patch) &&
     Object.keys(patch).every((key) => ["apiVersion", "kind", "metadata"].includes(key)) &&
-    isRecord(patch.metadata) &&
+    isFields(patch.metadata) &&
     Object.keys(patch.metadata).every((key) => key === "finalizers" || IDENTITY.includes(key))
   );
 }
@@ -87,7 +85,7 @@ export function patchesOnlyFinalizers(type: "merge" | "json", patch: unknown): b
  * @throws ApiError Conflict when the body is of another version than `current`
  */
 export function withFinalizersOf(current: Resource, body: unknown): unknown {
-  const metadata = isRecord(body) && isRecord(body.metadata) ? body.metadata : {};
+  const metadata = isFields(body) && isFields(body.metadata) ? body.metadata : {};
   const { finalizers: _, ...kept } = current.metadata;
   // Were the two different, the current object's older fields would be written over what the body's version has.
   if (metadata.resourceVersion !== kept.resourceVersion)

@@ -2,9 +2,11 @@
  * Requests made from the server's own OpenAPI document: right ones, nearly right ones, and garbage. Whatever comes, the server answers with a
  * code below 500, goes on, and does not grow. 20,000 requests: VIREO_FUZZ_REQUESTS=20000 ./vireo test fuzz
  */
+
 import { Agent, request } from "node:https";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Random } from "../../test/chaos/random.ts";
+import { type Fields, isFields } from "../resource/fields.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
 
 const REQUESTS = Number(process.env.VIREO_FUZZ_REQUESTS ?? 2000);
@@ -41,10 +43,6 @@ const ODD: readonly unknown[] = [
   "-1Gi",
   "$(reboot)",
 ];
-
-type Fields = Record<string, unknown>;
-const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 interface Operation {
   method: string;

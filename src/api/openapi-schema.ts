@@ -1,4 +1,5 @@
 /** Turns the schemas of kinds into what OpenAPI v2 and v3 of Kubernetes look like: structural, no patternProperties, no unions. */
+import { isFields } from "../resource/fields.ts";
 import type { Kind } from "../resource/kind.ts";
 
 /** A schema of OpenAPI, as far as we write them. */
@@ -121,10 +122,6 @@ export const SHARED: Record<string, Schema> = {
   }),
 };
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 const KEPT = [
   "type",
   "format",
@@ -146,25 +143,25 @@ const KEPT = [
  * refuse on its side what the server takes.
  */
 export function structural(schema: unknown): Schema {
-  if (!isRecord(schema)) return {};
+  if (!isFields(schema)) return {};
   const result: Record<string, unknown> = {};
   for (const key of KEPT) if (schema[key] !== undefined) result[key] = schema[key];
   for (const [key, value] of Object.entries(schema)) if (key.startsWith("x-")) result[key] = value;
-  if (isRecord(schema.properties)) {
+  if (isFields(schema.properties)) {
     const { properties } = schema;
     result.properties = Object.fromEntries(
       Object.entries(properties).map(([key, value]) => [key, structural(value)]),
     );
     const required = (Array.isArray(schema.required) ? schema.required : []).filter((key) => {
       const property: unknown = properties[String(key)];
-      return !(isRecord(property) && property.default !== undefined);
+      return !(isFields(property) && property.default !== undefined);
     });
     if (required.length) result.required = required;
   }
   if (schema.items !== undefined) result.items = structural(schema.items);
-  const [anyKey] = isRecord(schema.patternProperties) ? Object.values(schema.patternProperties) : [];
-  if (isRecord(anyKey)) result.additionalProperties = structural(anyKey);
-  else if (isRecord(schema.additionalProperties))
+  const [anyKey] = isFields(schema.patternProperties) ? Object.values(schema.patternProperties) : [];
+  if (isFields(anyKey)) result.additionalProperties = structural(anyKey);
+  else if (isFields(schema.additionalProperties))
     result.additionalProperties = structural(schema.additionalProperties);
   // Type.Unknown and the like.
   if (result.type === undefined && result.enum === undefined)

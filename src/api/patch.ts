@@ -1,14 +1,13 @@
 /** The patches that resources take: JSON merge patch (RFC 7386) and JSON patch (RFC 6902). */
+
 import { isDeepStrictEqual } from "node:util";
 import { ApiError } from "../resource/errors.ts";
+import { isFields } from "../resource/fields.ts";
 
 /** As in Kubernetes. */
 const MAX_OPERATIONS = 10_000;
 /** Bytes that all copies of one patch may make together: each copy of the whole object into itself doubles it. */
 const MAX_COPIED = 3 * 2 ** 20;
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Sets without touching prototypes: `__proto__` becomes an ordinary key, which validation then drops as unknown. */
 export function set(target: Record<string, unknown>, key: string, value: unknown): void {
@@ -17,8 +16,8 @@ export function set(target: Record<string, unknown>, key: string, value: unknown
 
 /** @returns a new value; neither argument is changed */
 export function mergePatch(target: unknown, patch: unknown): unknown {
-  if (!isObject(patch)) return structuredClone(patch);
-  const result: Record<string, unknown> = isObject(target) ? { ...target } : {};
+  if (!isFields(patch)) return structuredClone(patch);
+  const result: Record<string, unknown> = isFields(target) ? { ...target } : {};
   for (const [key, value] of Object.entries(patch)) {
     if (value === null) delete result[key];
     else set(result, key, mergePatch(Object.hasOwn(result, key) ? result[key] : undefined, value));
@@ -50,7 +49,7 @@ export function jsonPatch(target: unknown, patch: unknown): unknown {
   const root = { "": structuredClone(target) };
   let copied = 0;
   for (const [index, operation] of patch.entries()) {
-    if (!isObject(operation)) throw bad(index, "is not an object with op and path");
+    if (!isFields(operation)) throw bad(index, "is not an object with op and path");
     copied += apply(root, operation, index);
     if (copied > MAX_COPIED)
       throw new ApiError(
@@ -76,7 +75,7 @@ function apply(root: Record<string, unknown>, operation: Record<string, unknown>
   };
   const child = (value: unknown, key: string, at: string[]): unknown => {
     if (Array.isArray(value) && /^\d+$/.test(key) && Number(key) < value.length) return value[Number(key)];
-    if (isObject(value) && Object.hasOwn(value, key)) return value[key];
+    if (isFields(value) && Object.hasOwn(value, key)) return value[key];
     throw missing(at);
   };
   const get = (at: string[]) => child(parentOf(at), at.at(-1) ?? "", at);
@@ -85,14 +84,14 @@ function apply(root: Record<string, unknown>, operation: Record<string, unknown>
     if (Array.isArray(parent)) {
       if (key !== "-" && !(/^\d+$/.test(key) && Number(key) <= parent.length)) throw missing(at);
       parent.splice(key === "-" ? parent.length : Number(key), 0, value);
-    } else if (isObject(parent)) set(parent, key, value);
+    } else if (isFields(parent)) set(parent, key, value);
     else throw missing(at);
   };
   const remove = (at: string[]) => {
     get(at);
     const [parent, key] = [parentOf(at), at.at(-1) ?? ""];
     if (Array.isArray(parent)) parent.splice(Number(key), 1);
-    else if (isObject(parent)) delete parent[key];
+    else if (isFields(parent)) delete parent[key];
   };
   switch (operation.op) {
     case "add":

@@ -1,4 +1,5 @@
 import { ApiError, isApiError } from "../resource/errors.ts";
+import { isFields } from "../resource/fields.ts";
 import type { Resource } from "../resource/object.ts";
 import { type Attributes, forbid, patchesOnlyFinalizers, withFinalizersOf } from "./authorize.ts";
 import { type Body, decodeBody, readBody, typeOfBody, unsupportedType } from "./body.ts";
@@ -84,16 +85,12 @@ function writeOptions({ exchange, target }: Call, duplicates: readonly string[] 
   };
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 async function create(call: Call): Promise<void> {
   const { exchange, kind, target, context, attributes } = call;
   const body = await bodyOf(exchange);
   if (Object.values(REVIEWS).includes(kind))
     return sendValue(exchange, 201, answerReview(context.authorizer, kind, exchange.user, body.value));
-  const metadata = isRecord(body.value) && isRecord(body.value.metadata) ? body.value.metadata : {};
+  const metadata = isFields(body.value) && isFields(body.value.metadata) ? body.value.metadata : {};
   // Only now is the name known. A generated name is nobody's own.
   const named = { ...attributes, name: typeof metadata.name === "string" ? metadata.name : "" };
   const decision = context.authorizer.decide(exchange.user, named);
@@ -112,7 +109,7 @@ async function ownInstance(call: Call): Promise<Resource | undefined> {
   // spec.host never changes once it is set, so what is checked here still holds at the write.
   const current = await context.service.get(kind, target.namespace, call.name);
   const { spec } = current;
-  if (!isRecord(spec) || spec.host !== host)
+  if (!isFields(spec) || spec.host !== host)
     forbid(exchange.user, attributes, `the instance is not bound to host ${host}`);
   return current;
 }
@@ -217,8 +214,8 @@ async function scale(call: Call, verb: string): Promise<void> {
 async function deleteRequest(exchange: Exchange): Promise<DeleteRequest> {
   const bytes = await readBody(exchange.request);
   const decoded = bytes.length ? decodeBody(bytes, typeOfBody(exchange.request)).value : {};
-  if (!isRecord(decoded)) throw new ApiError("BadRequest", "the body must be DeleteOptions");
-  const preconditions = isRecord(decoded.preconditions) ? decoded.preconditions : {};
+  if (!isFields(decoded)) throw new ApiError("BadRequest", "the body must be DeleteOptions");
+  const preconditions = isFields(decoded.preconditions) ? decoded.preconditions : {};
   const { uid, resourceVersion } = preconditions;
   const propagation =
     decoded.propagationPolicy ??

@@ -1,5 +1,7 @@
 /** The reviews: `kubectl auth can-i` and `whoami`, answered by the same rules that guard the requests. */
+
 import { ApiError } from "../resource/errors.ts";
+import { isFields } from "../resource/fields.ts";
 import { GROUP, type Kind } from "../resource/kind.ts";
 import type { Authorizer } from "./authorizer.ts";
 import { HOSTS } from "./pki.ts";
@@ -7,17 +9,13 @@ import { READ_VERBS } from "./served.ts";
 import type { User } from "./service.ts";
 import { REVIEWS } from "./synthetic.ts";
 
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 const text = (value: unknown) => (typeof value === "string" ? value : "");
 
 /** The review with its status. */
 export function answerReview(authorizer: Authorizer, kind: Kind, user: User, body: unknown): object {
-  if (!isRecord(body) || body.kind !== kind.kind)
+  if (!isFields(body) || body.kind !== kind.kind)
     throw new ApiError("BadRequest", `the body must be a ${kind.kind}`);
-  const spec = isRecord(body.spec) ? body.spec : {};
+  const spec = isFields(body.spec) ? body.spec : {};
   const status = () => {
     if (kind === REVIEWS.access) return reviewAccess(authorizer, user, spec);
     if (kind === REVIEWS.rules) return rulesOf(authorizer, user, text(spec.namespace));
@@ -28,8 +26,8 @@ export function answerReview(authorizer: Authorizer, kind: Kind, user: User, bod
 
 function reviewAccess(authorizer: Authorizer, user: User, spec: Record<string, unknown>) {
   const asked = spec.resourceAttributes;
-  if (!isRecord(asked)) {
-    const path = isRecord(spec.nonResourceAttributes) ? spec.nonResourceAttributes : {};
+  if (!isFields(asked)) {
+    const path = isFields(spec.nonResourceAttributes) ? spec.nonResourceAttributes : {};
     const allowed =
       isOpenPath(text(path.path)) || authorizer.decidePath(user, text(path.verb), text(path.path));
     return { allowed };

@@ -2,8 +2,10 @@
  * The Secret kind, Kubernetes' own (v1), for passwords and keys that other objects name. Sealed in the store (store/sealed.ts), left out of logs and
  * of the audit log, read by nobody whose role does not say so.
  */
+
 import { Type } from "typebox";
 import { ApiError } from "../resource/errors.ts";
+import { isFields } from "../resource/fields.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Patch, Service } from "./service.ts";
 
@@ -73,10 +75,6 @@ export const Secret: Kind = {
     return causes;
   },
 };
-
-type Fields = Record<string, unknown>;
-const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const dataOf = (object: object): Record<string, string> => {
   const data: unknown = Reflect.get(object, "data");

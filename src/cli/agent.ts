@@ -4,7 +4,7 @@ import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import { runAgent } from "../agent/agent.ts";
 import { enrol, keepCertificate } from "../agent/enrol.ts";
-import { readFacts } from "../agent/facts.ts";
+import { type DeclaredProfile, readFacts } from "../agent/facts.ts";
 import { Networking } from "../agent/network.ts";
 import { QemuHypervisor } from "../agent/qemu-hypervisor.ts";
 import { RealEnvironment } from "../agent/real-environment.ts";
@@ -13,7 +13,6 @@ import { systemClock } from "../reconcile/clock.ts";
 import { createLogger } from "../reconcile/log.ts";
 import { lockFolder } from "./lock.ts";
 import type { StatePaths } from "./paths.ts";
-import type { DeclaredProfile } from "./profiles.ts";
 import { version } from "./server.ts";
 import { stopSignal } from "./stop-signal.ts";
 

@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { identify } from "../qemu/process.ts";
 import { ROOT } from "./paths.ts";
 
 export interface Daemon {
@@ -20,19 +21,8 @@ export interface Daemon {
   startTime?: string;
 }
 
-function startTimeOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    // A zombie has ended; its parent only has not looked yet.
-    return fields[0] === "Z" ? undefined : fields[19];
-  } catch {
-    return undefined;
-  }
-}
-
 export function isAlive(daemon: Daemon): boolean {
-  return daemon.pid !== undefined && startTimeOf(daemon.pid) === daemon.startTime;
+  return daemon.pid !== undefined && identify(daemon.pid)?.startTime === daemon.startTime;
 }
 
 /** Starts it when it does not run. The process leads a session of its own: a Ctrl-C here does not reach it. */
@@ -54,7 +44,7 @@ export function ensureRunning(daemon: Daemon): Daemon {
   child.on("error", () => {}); // seen as a process that is not alive
   child.unref();
   if (child.pid === undefined) return { ...daemon, pid: undefined, startTime: undefined };
-  return { ...daemon, pid: child.pid, startTime: startTimeOf(child.pid) };
+  return { ...daemon, pid: child.pid, startTime: identify(child.pid)?.startTime };
 }
 
 /** SIGTERM, then SIGKILL after graceMs; resolves when the process is gone. */

@@ -10,12 +10,9 @@
  *
  * Everything is named with the installation's id, so that `down` removes just what its `up` made.
  */
-import { execFile } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { promisify } from "node:util";
+import { run, succeeds } from "../system/run.ts";
 import { UserError } from "./user-error.ts";
-
-const exec = promisify(execFile);
 
 export interface DevelopmentNetwork {
   /** Name of the bridge in the root namespace. */
@@ -23,27 +20,6 @@ export interface DevelopmentNetwork {
   /** The /24 without its last number: "10.250.3". */
   prefix: string;
   hosts: { name: string; namespace: string; address: string }[];
-}
-
-async function run(command: string, ...args: string[]): Promise<string> {
-  try {
-    return (await exec(command, args, { timeout: 20_000, maxBuffer: 2 ** 24 })).stdout;
-  } catch (error) {
-    const detail = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : "";
-    throw new Error(
-      `${command} ${args.join(" ")}: ${detail || (error instanceof Error ? error.message : error)}`,
-      {
-        cause: error,
-      },
-    );
-  }
-}
-
-async function succeeds(command: string, ...args: string[]): Promise<boolean> {
-  return run(command, ...args).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** Address of the root namespace in the underlay. */
@@ -65,7 +41,7 @@ export async function planDevelopmentNetwork(
   hostNames: readonly string[],
 ): Promise<DevelopmentNetwork> {
   const used = new Set(
-    [...(await run("ip", "-o", "-4", "addr")).matchAll(/inet 10\.(?:250|77)\.(\d+)\./g)].map((m) =>
+    [...(await run("ip", ["-o", "-4", "addr"])).matchAll(/inet 10\.(?:250|77)\.(\d+)\./g)].map((m) =>
       Number(m[1]),
     ),
   );
@@ -89,41 +65,50 @@ export async function planDevelopmentNetwork(
 /** Makes what is missing; safe to run again. */
 export async function ensureDevelopmentNetwork(network: DevelopmentNetwork): Promise<void> {
   const { bridge, prefix } = network;
-  if (!(await succeeds("ip", "link", "show", bridge)))
-    await run("ip", "link", "add", bridge, "type", "bridge");
-  await run("ip", "addr", "replace", `${gatewayOf(network)}/24`, "dev", bridge);
-  await run("ip", "link", "set", bridge, "up");
+  if (!(await succeeds("ip", ["link", "show", bridge])))
+    await run("ip", ["link", "add", bridge, "type", "bridge"]);
+  await run("ip", ["addr", "replace", `${gatewayOf(network)}/24`, "dev", bridge]);
+  await run("ip", ["link", "set", bridge, "up"]);
   const namespaces = new Set(
-    (await run("ip", "netns", "list")).split("\n").map((line) => line.split(" ")[0]),
+    (await run("ip", ["netns", "list"])).split("\n").map((line) => line.split(" ")[0]),
   );
   for (const [i, host] of network.hosts.entries()) {
-    const inside = (...args: string[]) => run("ip", "-n", host.namespace, ...args);
+    const inside = (...args: string[]) => run("ip", ["-n", host.namespace, ...args]);
     const outer = `${bridge}p${i + 1}`;
-    if (!namespaces.has(host.namespace)) await run("ip", "netns", "add", host.namespace);
+    if (!namespaces.has(host.namespace)) await run("ip", ["netns", "add", host.namespace]);
     await inside("link", "set", "lo", "up");
-    if (!(await succeeds("ip", "-n", host.namespace, "link", "show", "eth0"))) {
-      await succeeds("ip", "link", "del", outer);
-      await run("ip", "link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", host.namespace);
+    if (!(await succeeds("ip", ["-n", host.namespace, "link", "show", "eth0"]))) {
+      await succeeds("ip", ["link", "del", outer]);
+      await run("ip", [
+        "link",
+        "add",
+        outer,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "eth0",
+        "netns",
+        host.namespace,
+      ]);
     }
-    await run("ip", "link", "set", outer, "master", bridge, "up");
+    await run("ip", ["link", "set", outer, "master", bridge, "up"]);
     await inside("addr", "replace", `${host.address}/24`, "dev", "eth0");
     await inside("link", "set", "eth0", "up");
     await inside("route", "replace", "default", "via", gatewayOf(network));
   }
   writeFileSync("/proc/sys/net/ipv4/ip_forward", "1");
-  await run("nft", "add", "table", "ip", `${bridge}_nat`);
-  await run("nft", "flush", "table", "ip", `${bridge}_nat`);
-  await run(
-    "nft",
+  await run("nft", ["add", "table", "ip", `${bridge}_nat`]);
+  await run("nft", ["flush", "table", "ip", `${bridge}_nat`]);
+  await run("nft", [
     "add",
     "chain",
     "ip",
     `${bridge}_nat`,
     "post",
     "{ type nat hook postrouting priority srcnat ; }",
-  );
-  await run(
-    "nft",
+  ]);
+  await run("nft", [
     "add",
     "rule",
     "ip",
@@ -137,7 +122,7 @@ export async function ensureDevelopmentNetwork(network: DevelopmentNetwork): Pro
     "!=",
     `${prefix}.0/24`,
     "masquerade",
-  );
+  ]);
 }
 
 /**
@@ -149,7 +134,7 @@ export async function ensureAccess(
   access: { vni: number; address: string; prefixLength: number; mtu: number },
 ): Promise<void> {
   const device = `${network.bridge}x${access.vni.toString(36)}`.slice(0, 15);
-  const taken = (await run("ip", "-d", "-o", "link", "show", "type", "vxlan"))
+  const taken = (await run("ip", ["-d", "-o", "link", "show", "type", "vxlan"]))
     .split("\n")
     .find(
       (line) =>
@@ -160,9 +145,8 @@ export async function ensureAccess(
       `another installation on this machine has a network of the same subnet as ${access.address}/${access.prefixLength} (VXLAN ${access.vni}); ` +
         "give the network another subnet, or run `vireo down` on that installation",
     );
-  if (!(await succeeds("ip", "link", "show", device)))
-    await run(
-      "ip",
+  if (!(await succeeds("ip", ["link", "show", device])))
+    await run("ip", [
       "link",
       "add",
       device,
@@ -176,21 +160,21 @@ export async function ensureAccess(
       gatewayOf(network),
       "dev",
       network.bridge,
-    );
-  await run("ip", "link", "set", device, "mtu", String(access.mtu), "up");
-  await run("ip", "addr", "replace", `${access.address}/${access.prefixLength}`, "dev", device);
-  const flood = await run("bridge", "fdb", "show", "dev", device);
+    ]);
+  await run("ip", ["link", "set", device, "mtu", String(access.mtu), "up"]);
+  await run("ip", ["addr", "replace", `${access.address}/${access.prefixLength}`, "dev", device]);
+  const flood = await run("bridge", ["fdb", "show", "dev", device]);
   for (const host of network.hosts)
     if (!flood.includes(`00:00:00:00:00:00 dst ${host.address} `))
-      await run("bridge", "fdb", "append", "00:00:00:00:00:00", "dev", device, "dst", host.address);
+      await run("bridge", ["fdb", "append", "00:00:00:00:00:00", "dev", device, "dst", host.address]);
 }
 
 /** Removes the namespaces, the links and the NAT table. What still runs inside must have been stopped before. */
 export async function removeDevelopmentNetwork(network: DevelopmentNetwork): Promise<void> {
-  for (const host of network.hosts) await succeeds("ip", "netns", "del", host.namespace);
-  const links = (await run("ip", "-o", "link", "show", "type", "vxlan")).matchAll(/^\d+: ([^:@]+)/gm);
+  for (const host of network.hosts) await succeeds("ip", ["netns", "del", host.namespace]);
+  const links = (await run("ip", ["-o", "link", "show", "type", "vxlan"])).matchAll(/^\d+: ([^:@]+)/gm);
   for (const [, name = ""] of links)
-    if (name.startsWith(`${network.bridge}x`)) await succeeds("ip", "link", "del", name);
-  await succeeds("ip", "link", "del", network.bridge);
-  await succeeds("nft", "delete", "table", "ip", `${network.bridge}_nat`);
+    if (name.startsWith(`${network.bridge}x`)) await succeeds("ip", ["link", "del", name]);
+  await succeeds("ip", ["link", "del", network.bridge]);
+  await succeeds("nft", ["delete", "table", "ip", `${network.bridge}_nat`]);
 }

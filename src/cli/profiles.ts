@@ -2,9 +2,7 @@
  * Hardware profiles of development hosts. Declared, not measured: Host.status.facts.source says so. They differ so that
  * policies have something to choose between on one machine.
  */
-import type { HostFacts } from "../compute/kinds.ts";
-
-export type DeclaredProfile = Pick<HostFacts, "cpu" | "power"> & { memoryBytes: number };
+import type { DeclaredProfile } from "../agent/facts.ts";
 
 export interface DevelopmentHost {
   name: string;

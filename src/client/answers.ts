@@ -1,16 +1,14 @@
 /** What the server answers, checked and turned into types: the client's border. */
+
 import { ApiError, type Cause, REASON_CODES, type Reason, type StatusDetails } from "../resource/errors.ts";
+import { isFields } from "../resource/fields.ts";
 import { invalidity } from "../resource/invalid.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import type { List, WatchEvent } from "./client.ts";
 
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 export function isResource(value: unknown): value is Resource {
-  return isRecord(value) && isRecord(value.metadata) && typeof value.metadata.name === "string";
+  return isFields(value) && isFields(value.metadata) && typeof value.metadata.name === "string";
 }
 
 const text = (value: unknown) => (typeof value === "string" ? value : undefined);
@@ -51,7 +49,7 @@ export function resourceFromAnswer<T extends Resource>(kind: Kind<T>, answer: un
 }
 
 export function listFromAnswer<T extends Resource>(kind: Kind<T>, answer: unknown): List<T> {
-  if (!isRecord(answer) || !Array.isArray(answer.items) || !isRecord(answer.metadata))
+  if (!isFields(answer) || !Array.isArray(answer.items) || !isFields(answer.metadata))
     throw wrong(kind, "a list");
   const all = answer.items.map((item: unknown) => resourceFromAnswer(kind, item));
   return {
@@ -63,17 +61,17 @@ export function listFromAnswer<T extends Resource>(kind: Kind<T>, answer: unknow
 
 export function watchEventFrom<T extends Resource>(kind: Kind<T>, line: string): WatchEvent<T> {
   const event: unknown = JSON.parse(line);
-  if (!isRecord(event)) throw wrong(kind, "a watch event");
+  if (!isFields(event)) throw wrong(kind, "a watch event");
   switch (event.type) {
     case "ADDED":
     case "MODIFIED":
     case "DELETED":
       return soundEvent(event.type, resourceFromAnswer(kind, event.object));
     case "BOOKMARK": {
-      const metadata = isRecord(event.object) ? event.object.metadata : undefined;
+      const metadata = isFields(event.object) ? event.object.metadata : undefined;
       return {
         type: "BOOKMARK",
-        resourceVersion: (isRecord(metadata) && text(metadata.resourceVersion)) || "",
+        resourceVersion: (isFields(metadata) && text(metadata.resourceVersion)) || "",
       };
     }
     case "ERROR":
@@ -88,7 +86,7 @@ function isReason(value: unknown): value is Reason {
 }
 
 function detailsFrom(value: unknown): StatusDetails {
-  if (!isRecord(value)) return {};
+  if (!isFields(value)) return {};
   const details: StatusDetails = {};
   for (const key of ["name", "group", "kind", "uid"] as const) {
     const found = text(value[key]);
@@ -96,7 +94,7 @@ function detailsFrom(value: unknown): StatusDetails {
   }
   if (typeof value.retryAfterSeconds === "number") details.retryAfterSeconds = value.retryAfterSeconds;
   if (Array.isArray(value.causes))
-    details.causes = value.causes.filter(isRecord).map(
+    details.causes = value.causes.filter(isFields).map(
       (cause): Cause => ({
         field: text(cause.field) ?? "",
         // A newer server may know more reasons; they are only shown.
@@ -108,7 +106,7 @@ function detailsFrom(value: unknown): StatusDetails {
 }
 
 function errorFromStatus(status: unknown, code: number): ApiError {
-  const known = isRecord(status) ? status : {};
+  const known = isFields(status) ? status : {};
   const byCode = Object.keys(REASON_CODES)
     .filter(isReason)
     .find((reason) => REASON_CODES[reason] === code);

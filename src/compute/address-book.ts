@@ -4,7 +4,7 @@
  * VirtualMachine.status.interfaces has the last word.)
  */
 import type { Informer } from "../reconcile/informer.ts";
-import { allocateInterfaces, type Interface, type Subnet } from "./ipam.ts";
+import { allocateInterfaces, type Interface, type Range } from "./ipam.ts";
 import type { VirtualMachine } from "./kinds.ts";
 
 export class AddressBook {
@@ -28,7 +28,7 @@ export class AddressBook {
   }
 
   /** @throws NoAddress */
-  allocate(vm: VirtualMachine, networks: readonly Subnet[]): Interface[] {
+  allocate(vm: VirtualMachine, networks: readonly Range[]): Interface[] {
     const uid = vm.metadata.uid ?? "";
     const taken = [
       ...this.#refused,

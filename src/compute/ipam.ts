@@ -7,7 +7,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { addressToNumber, numberToAddress } from "../resource/subnet.ts";
+import { addressToNumber, numberToAddress, parseSubnet } from "../resource/subnet.ts";
 
 export interface Interface {
   network: string;
@@ -15,7 +15,8 @@ export interface Interface {
   address: string;
 }
 
-export interface Subnet {
+/** Of a Network: its name and spec.subnet. */
+export interface Range {
   network: string;
   subnet: string;
 }
@@ -27,10 +28,8 @@ const RESERVED = 3;
 
 /** First address that may be given, and how many there are. */
 export function usableRange(subnet: string): { first: number; count: number } {
-  const [base = "0.0.0.0", length = "32"] = subnet.split("/");
-  const size = 2 ** (32 - Number(length));
-  const start = Math.floor(addressToNumber(base) / size) * size;
-  return { first: start + RESERVED, count: Math.max(0, size - RESERVED - 1) };
+  const { base, prefixLength } = parseSubnet(subnet);
+  return { first: base + RESERVED, count: Math.max(0, 2 ** (32 - prefixLength) - RESERVED - 1) };
 }
 
 /**
@@ -51,7 +50,7 @@ export function macFor(uid: string, index: number, used: ReadonlySet<string>): s
  */
 export function allocateInterfaces(
   uid: string,
-  networks: readonly Subnet[],
+  networks: readonly Range[],
   kept: readonly Interface[],
   taken: Iterable<Interface>,
 ): Interface[] {

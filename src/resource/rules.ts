@@ -9,8 +9,10 @@
  * Cost is bounded: rules are parsed once and are small (LIMITS), a rule only sees the value that it stands on, and the lists it goes
  * through have maxItems (a test looks at all kinds). Regular expressions have their place in `pattern`, not in rules.
  */
+
 import { Environment } from "@marcbachmann/cel-js";
 import type { Cause } from "./errors.ts";
+import { isFields } from "./fields.ts";
 import { childOf, type Rule, type Schema } from "./schema.ts";
 
 const LIMITS = {
@@ -53,10 +55,6 @@ function hasRules(schema: Schema): boolean {
   withRules.set(schema, found);
   return found;
 }
-
-type Fields = Record<string, unknown>;
-const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** The value as CEL has it: whole numbers are integers there, and maps have no keys but their own. */
 function celValue(value: unknown, schema: Schema): unknown {

@@ -2,8 +2,10 @@
  * Structural schemas at work: unknown fields are found and dropped, defaults filled in, values checked. Messages are those
  * of Kubernetes' API server, which kubectl prints as they are; sizes have our own (quantity.ts).
  */
+
 import { isDeepStrictEqual } from "node:util";
 import type { Cause } from "./errors.ts";
+import { isFields } from "./fields.ts";
 import { formatBytes, parseBytes, QuantityError } from "./quantity.ts";
 
 /** The part of JSON schema that kinds use. TypeBox schemas are such objects. */
@@ -45,10 +47,6 @@ export interface Rule {
   fieldPath?: string;
   reason?: "FieldValueInvalid" | "FieldValueForbidden" | "FieldValueRequired" | "FieldValueDuplicate";
 }
-
-type Fields = Record<string, unknown>;
-const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** What a map (TypeBox Record) allows for its values; undefined for objects with fixed fields. */
 function valuesOf(schema: Schema): Schema | undefined {

@@ -2,7 +2,9 @@
  * A backup of the state as lines of JSON: a head, the installation's files (keys, tokens), every entry as of one revision, and an end with
  * count and checksum, without which a backup is not whole. Consistent while others write: it is one range of the store.
  */
+
 import { createHash } from "node:crypto";
+import { isFields } from "../resource/fields.ts";
 import type { Store } from "./store.ts";
 
 const FORMAT = 1;
@@ -46,9 +48,6 @@ export interface Backup {
   entries: { key: string; value: string }[];
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
 /** Reads a whole backup (without newlines in the lines) and checks it. @throws BackupError naming the line */
 export async function readBackup(lines: AsyncIterable<string>): Promise<Backup> {
   const hash = createHash("sha256");
@@ -67,7 +66,7 @@ export async function readBackup(lines: AsyncIterable<string>): Promise<Backup> 
     } catch (cause) {
       throw new BackupError(`line ${number}: is not JSON: the file is damaged or not a backup`, { cause });
     }
-    if (!isRecord(value)) throw wrong("is not a part of a backup");
+    if (!isFields(value)) throw wrong("is not a part of a backup");
     if (!head) {
       const { vireoBackup: format, time, version, revision } = value;
       if (typeof format !== "number" || typeof time !== "string" || typeof revision !== "number")
@@ -75,7 +74,7 @@ export async function readBackup(lines: AsyncIterable<string>): Promise<Backup> 
       if (format !== FORMAT)
         throw wrong(`the backup has format ${format}, and this version reads format ${FORMAT}`);
       head = { time, version: String(version), revision };
-    } else if (isRecord(value.end)) {
+    } else if (isFields(value.end)) {
       ended = true;
       if (value.end.sha256 !== hash.digest("hex") || value.end.entries !== entries.length)
         throw wrong("the checksum does not match: the file was changed or damaged");

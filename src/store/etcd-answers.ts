@@ -1,9 +1,6 @@
 /** etcd's answers, checked and turned into types: the border to the client library. */
+import { isFields } from "../resource/fields.ts";
 import type { Change, Entry } from "./store.ts";
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 const wrong = (what: string) => new Error(`etcd answered something unexpected: ${what} is missing`);
 
@@ -20,12 +17,12 @@ function bytes(value: unknown, what: string): string {
 
 /** The store's revision when it answered. */
 export function headerRevision(answer: Record<string, unknown>): number {
-  if (!isRecord(answer.header)) throw wrong("the header");
+  if (!isFields(answer.header)) throw wrong("the header");
   return integer(answer.header.revision, "the revision");
 }
 
 export function kvsOf(answer: Record<string, unknown>): Record<string, unknown>[] {
-  return Array.isArray(answer.kvs) ? answer.kvs.filter(isRecord) : [];
+  return Array.isArray(answer.kvs) ? answer.kvs.filter(isFields) : [];
 }
 
 /** `skip`: characters of the key that are not the caller's. */
@@ -39,9 +36,9 @@ export function entryFrom(kv: Record<string, unknown>, skip: number): Entry {
 
 /** An event of a watch with previous values; the key is etcd's whole one. */
 export function changeFrom(event: unknown): Change {
-  if (!isRecord(event) || !isRecord(event.kv)) throw wrong("the event's key");
+  if (!isFields(event) || !isFields(event.kv)) throw wrong("the event's key");
   const { key, value, revision } = entryFrom(event.kv, 0);
-  const previous = isRecord(event.prev_kv) ? entryFrom(event.prev_kv, 0).value : undefined;
+  const previous = isFields(event.prev_kv) ? entryFrom(event.prev_kv, 0).value : undefined;
   if (event.type === "DELETE") return { type: "delete", key, value: previous ?? "", revision };
   return { type: "put", key, value, revision, ...(previous === undefined ? {} : { previous }) };
 }

@@ -9,7 +9,8 @@
  * until it has come to where the one watch is. When the one watch was away for longer than history lasts, the store has failed.
  */
 
-import { entryFrom, headerRevision, isRecord, kvsOf } from "./etcd-answers.ts";
+import { isFields } from "../resource/fields.ts";
+import { entryFrom, headerRevision, kvsOf } from "./etcd-answers.ts";
 import { EtcdClient, type EtcdOptions, isServiceError } from "./etcd-client.ts";
 import { WatchLoop } from "./etcd-watch.ts";
 import {
@@ -303,9 +304,9 @@ function rangeOf(prefix: string): { key: Buffer; range_end: Buffer } {
 /** The value that a transaction has deleted. */
 function previousValue(answer: Record<string, unknown>): string {
   const [first] = Array.isArray(answer.responses) ? answer.responses : [];
-  const deleted = isRecord(first) ? first.response_delete_range : undefined;
-  const [kv] = isRecord(deleted) && Array.isArray(deleted.prev_kvs) ? deleted.prev_kvs : [];
-  return isRecord(kv) ? entryFrom(kv, 0).value : "";
+  const deleted = isFields(first) ? first.response_delete_range : undefined;
+  const [kv] = isFields(deleted) && Array.isArray(deleted.prev_kvs) ? deleted.prev_kvs : [];
+  return isFields(kv) ? entryFrom(kv, 0).value : "";
 }
 
 /**

@@ -7,17 +7,16 @@
  *
  * Source: sigs.k8s.io/structured-merge-diff, typed.
  */
+
 import { isDeepStrictEqual } from "node:util";
 import { ApiError } from "../../resource/errors.ts";
+import { type Fields, isFields } from "../../resource/fields.ts";
 import { childOf, isNamed, type Schema } from "../../resource/schema.ts";
 import { set as setField } from "../patch.ts";
 import { EMPTY, type FieldSet, isEmpty, isMember, LEAF, nodeOf, union } from "./set.ts";
 
-type Fields = Record<string, unknown>;
 type Shape = "map" | "keyed" | "set" | "leaf";
 
-const isFields = (value: unknown): value is Fields =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 const ANY: Schema = {};
 const below = (schema: Schema, field: string): Schema => childOf(schema, field) ?? ANY;
 const itemsOf = (schema: Schema): Schema => schema.items ?? ANY;

@@ -1,13 +1,7 @@
 /** All kinds with their rules, in one list: what the server serves. */
 import { RBAC_KINDS } from "./api/rbac-kinds.ts";
 import { Secret } from "./api/secrets.ts";
-import {
-  checkHost,
-  checkInstance,
-  checkNetwork,
-  checkStoragePool,
-  checkVirtualMachine,
-} from "./compute/checks.ts";
+import { checkInstance, checkNetwork, checkStoragePool, checkVirtualMachine } from "./compute/checks.ts";
 import { Host, Instance, Migration, Network, StoragePool, VirtualMachine } from "./compute/kinds.ts";
 import { checkPolicy } from "./director/checks.ts";
 import { Plan, Policy } from "./director/kinds.ts";
@@ -21,7 +15,7 @@ export const KINDS: readonly Kind[] = [
   register(Instance, checkInstance),
   register(Migration),
   register(Image, checkImage),
-  register(Host, checkHost),
+  register(Host),
   register(Network, checkNetwork),
   register(StoragePool, checkStoragePool),
   register(Policy, checkPolicy),

@@ -19,7 +19,11 @@ export async function runHeartbeat(context: {
   const at = { name: `host-${host}` };
   let failing = false;
   while (!signal.aborted) {
-    const spec = { holder: host, durationSeconds: seconds * BEATS, renewTime: clock.now().toISOString() };
+    const spec = {
+      holder: host,
+      durationSeconds: Math.ceil(seconds * BEATS),
+      renewTime: clock.now().toISOString(),
+    };
     try {
       if (await client.get(Lease, at, signal)) await client.patch(Lease, at, { spec }, { signal });
       else await client.create(Lease, { metadata: at, spec }, signal);

@@ -158,7 +158,7 @@ export class Outgoing {
       await hypervisor.cancelMigration(idOf(instance));
     else if (machine.state !== "running") await hypervisor.resume(idOf(instance));
     const { migration } = instance.status ?? {};
-    if (migration && ["Active", "PreSwitchover"].includes(migration.phase))
+    if (migration?.phase === "Active")
       await this.#write(instance, { migration: { ...migration, phase: "Cancelled" } });
     return { requeueAfterMs: 100 };
   }

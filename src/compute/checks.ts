@@ -47,10 +47,6 @@ function immutable<S extends object>(
     .map((field) => bad(`spec.${field}`, spec[field], `field is immutable; ${hint}`));
 }
 
-export function checkHost(_object: Host, _old: Host | undefined, _lookup: Lookup): Cause[] {
-  return [];
-}
-
 /** The server's part in the chain of custody (kinds.ts): what a late or confused component must not be able to write. */
 export function checkInstance(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
   const { metadata, spec } = object;

@@ -74,4 +74,18 @@ describe("Host reconciler", () => {
     await clock.step(30_000);
     expect(await ready()).toMatchObject({ status: "True" });
   });
+
+  it("waits as long as the agent's lease says", async () => {
+    await plane.client.create(Lease, {
+      metadata: { name: "host-a" },
+      spec: { holder: "a", durationSeconds: 8, renewTime: "2026-01-01T00:00:00.000Z" },
+    });
+    await clock.step(7000);
+    expect(await ready()).toMatchObject({ status: "True" });
+    await clock.step(2000);
+    expect(await ready()).toMatchObject({
+      reason: "Silent",
+      message: "no heartbeat of its agent for 8 s; what runs on the host is not known",
+    });
+  });
 });

@@ -17,15 +17,13 @@ export interface HostContext {
   clock: Clock;
   log: Logger;
   signal: AbortSignal;
-  /** How long a host may be silent; 40 s by default. */
-  silenceMs?: number;
 }
 
 const PREFIX = "host-";
 
 /** Runs until the signal aborts; never rejects. */
 export async function runHostReconciler(context: HostContext): Promise<void> {
-  const { client, clock, log, signal, silenceMs = 40_000 } = context;
+  const { client, clock, log, signal } = context;
   const hosts = new Informer(client, Host, { log, clock });
   const leases = new Informer(client, Lease, { log, clock });
   const events = new EventRecorder(client, "host-reconciler", log, clock);
@@ -55,19 +53,18 @@ export async function runHostReconciler(context: HostContext): Promise<void> {
     const host = hosts.get(name);
     if (!host) return undefined;
     const beat = seen.get(name);
-    const holder = leases.get(PREFIX + name)?.spec.holder;
+    // How long a host may be silent is what its agent has said.
+    const silenceMs = (leases.get(PREFIX + name)?.spec.durationSeconds ?? 0) * 1000;
     const old = getCondition(host.status?.conditions, "Ready");
     const age = beat ? clock.now().getTime() - beat.at : undefined;
     const generation = host.metadata.generation ?? 0;
     let next: ConditionInput;
-    if (age === undefined || !holder)
+    if (age === undefined)
       next = {
         type: "Ready",
         status: "Unknown",
-        reason: beat ? "AgentStopped" : "NeverHeard",
-        message: beat
-          ? "its agent has stopped in good order; what runs on the host runs on"
-          : `no heartbeat of its agent yet (lease ${PREFIX}${name})`,
+        reason: "NeverHeard",
+        message: `no heartbeat of its agent yet (lease ${PREFIX}${name})`,
         observedGeneration: generation,
       };
     else if (age >= silenceMs || (!beat?.fresh && old?.status === "Unknown"))

@@ -315,7 +315,7 @@ export const Instance = defineKind({
     migration: Type.Optional(
       Type.Object({
         to: Type.String(),
-        phase: Words(["Active", "PreSwitchover", "Completed", "Failed", "Cancelled"]),
+        phase: Words(["Active", "Completed", "Failed", "Cancelled"]),
         transferredBytes: Type.Optional(Type.Integer()),
         remainingBytes: Type.Optional(Type.Integer()),
         totalMs: Type.Optional(Type.Integer()),

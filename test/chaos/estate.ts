@@ -124,7 +124,7 @@ export class Estate {
       };
       void runVirtualMachineReconciler({ ...context, restart: { baseMs: 10, maxMs: 100 } });
       void runMigrationReconciler({ ...context, prepareTimeoutMs: 5000 });
-      void runHostReconciler({ ...context, silenceMs: 1500 });
+      void runHostReconciler(context);
       void runScheduler(context);
       this.#reconcilers.push({
         kill: () => {
@@ -158,7 +158,7 @@ export class Estate {
       version: "test",
       log: this.log.child({ host }),
       signal: stop.signal,
-      heartbeatSeconds: 0.25,
+      heartbeatSeconds: 0.5,
       intervals: { probe: 4, refresh: 500, sweep: 300, grace: 5 },
     });
     this.#agents.set(host, {

@@ -2,7 +2,11 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { runAgent } from "../src/agent/agent.ts";
 import { PrepareError } from "../src/agent/environment.ts";
-import { PretendEnvironment, PretendHypervisor, PretendWorld } from "../src/agent/pretend-hypervisor.ts";
+import {
+  PretendEnvironment,
+  PretendHypervisor,
+  PretendWorld,
+} from "../src/agent/testing/pretend-hypervisor.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import {
   openControlPlane,

@@ -1,6 +1,6 @@
 /**
  * What the agent needs of a hypervisor. Two implementations: QemuHypervisor (real, agent/qemu-hypervisor.ts, over the qemu room)
- * and PretendHypervisor (agent/pretend-hypervisor.ts, in memory; for seeded crash tests and simulated agents only).
+ * and PretendHypervisor (agent/testing/pretend-hypervisor.ts, in memory; for seeded crash tests and simulated agents only).
  *
  * A machine is named by the uid of its Instance. Every call is idempotent: an agent that was killed in the middle calls again.
  * Machines outlive the agent; `list` finds them again from their records and proves by process identity that they are them.

@@ -1,8 +1,8 @@
 /** The store over a real etcd. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { testStore } from "./conformance.ts";
 import { openEtcdStore } from "./etcd.ts";
 import { type Store, Unavailable } from "./store.ts";
+import { testStore } from "./testing/conformance.ts";
 import { type EtcdCluster, startEtcd } from "./testing/etcd.ts";
 
 let cluster: EtcdCluster;

@@ -3,9 +3,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { testStore } from "./conformance.ts";
 import { type SealingKeys, seal, sealedStore, unseal } from "./sealed.ts";
 import { openSqliteStore } from "./sqlite.ts";
+import { testStore } from "./testing/conformance.ts";
 
 const KEYS: SealingKeys = { current: "a", keys: { a: randomBytes(32), b: randomBytes(32) } };
 

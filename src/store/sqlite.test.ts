@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { testStore } from "./conformance.ts";
 import { openSqliteStore } from "./sqlite.ts";
 import type { Store } from "./store.ts";
+import { testStore } from "./testing/conformance.ts";
 
 testStore("SqliteStore", async () => {
   const folder = mkdtempSync(join(tmpdir(), "vireo-store-"));

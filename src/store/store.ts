@@ -1,6 +1,6 @@
 /**
  * The store contract: a revisioned key-value store with etcd's semantics. Implementations: sqlite.ts (one machine), etcd.ts (a cluster).
- * One conformance suite (conformance.ts) runs against each.
+ * One conformance suite (testing/conformance.ts) runs against each.
  *
  *  - One revision counter for the whole store; every committed write raises it, and it never goes back, not even after a crash.
  *  - Writes are compare-and-swap on the key's last revision, and durable before their promise resolves: fsynced, by a majority where

@@ -3,13 +3,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runAgent } from "../../src/agent/agent.ts";
-import { killable } from "../../src/agent/killable.ts";
+import { killable } from "../../src/agent/testing/killable.ts";
 import {
   diskOf,
   PretendEnvironment,
   PretendHypervisor,
   PretendWorld,
-} from "../../src/agent/pretend-hypervisor.ts";
+} from "../../src/agent/testing/pretend-hypervisor.ts";
 import type { Client } from "../../src/client/client.ts";
 import { runHostReconciler } from "../../src/compute/host-reconciler.ts";
 import {

@@ -4,8 +4,8 @@
  * QEMU, a machine opens its disks at `cont`, lets go of them in postmigrate, and image locks are NOT simulated: they
  * must never be what saves us.
  */
-import type { Instance } from "../compute/kinds.ts";
-import type { HostEnvironment, Prepared } from "./environment.ts";
+import type { Instance } from "../../compute/kinds.ts";
+import type { HostEnvironment, Prepared } from "../environment.ts";
 import {
   type Hypervisor,
   HypervisorError,
@@ -14,7 +14,7 @@ import {
   type MachineId,
   type MachineState,
   type MigrationProgress,
-} from "./hypervisor.ts";
+} from "../hypervisor.ts";
 
 interface Machine {
   host: string;

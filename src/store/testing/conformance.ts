@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Change, Compacted, CompareFailed, type Store, type Write } from "./store.ts";
+import { type Change, Compacted, CompareFailed, type Store, type Write } from "../store.ts";
 
 export interface StoreUnderTest {
   store: Store;

@@ -235,10 +235,10 @@ describe.each(KUBECTLS)("%s", (path) => {
     await k("create", "-f", file("wl", "{memory: 64Mi, image: a}"));
     const watch = { KUBE_FEATURE_WatchListClient: "true" };
     const watching = kubectl.start(["get", "vm", "-w", "--no-headers"], watch);
-    const deleting = kubectl.run(["delete", "vm", "wl", "--timeout=30s"], watch);
     try {
+      // Not before it is seen: a deletion that is faster than the watch leaves nothing to see.
       await expect.poll(watching.text, { timeout: 20_000 }).toMatch(/wl/);
-      expect(await deleting).toMatchObject({ code: 0 });
+      expect(await kubectl.run(["delete", "vm", "wl", "--timeout=30s"], watch)).toMatchObject({ code: 0 });
     } finally {
       watching.stop();
     }

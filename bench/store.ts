@@ -35,7 +35,7 @@ async function measure(name: string, store: Store): Promise<number> {
 }
 
 const folder = mkdtempSync(join(tmpdir(), "vireo-bench-"));
-const etcd = await startEtcd();
+const etcd = await startEtcd(1, [], tmpdir());
 try {
   const sqlite = await openSqliteStore(join(folder, "store.sqlite"));
   const own = await measure("SQLite", sqlite);

@@ -1,4 +1,6 @@
 /** The server through HttpClient, over real TLS: who may do what, and that nothing is lost on the way. */
+import { once } from "node:events";
+import { createServer } from "node:https";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { modify, type WatchEvent } from "../client/client.ts";
 import { HttpClient } from "../client/http.ts";
@@ -149,6 +151,38 @@ describe("the API server", () => {
     const other = await Pki.open(`${stack.folder}/other`);
     const deceived = new HttpClient({ url: stack.server.url, ca: other.ca, token: "x" });
     expect(await reasonOf(deceived.list(Host))).toBe("ServiceUnavailable");
+  });
+
+  it("asks again what was refused for now, for as long as a request may take", async () => {
+    const busy = { kind: "Status", reason: "ServiceUnavailable", message: "later", details: {} };
+    const answers: [number, object][] = [
+      [503, { ...busy, details: { retryAfterSeconds: 0.05 } }],
+      [429, { ...busy, reason: "TooManyRequests", details: { retryAfterSeconds: 0.05 } }],
+      [200, { items: [], metadata: {} }],
+    ];
+    let asked = 0;
+    const server = createServer(await stack.pki.serverCredentials(["127.0.0.1"]), (_, response) => {
+      const [code, body] = answers[Math.min(asked++, answers.length - 1)] ?? [500, {}];
+      response.writeHead(code).end(JSON.stringify(body));
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    const address = server.address();
+    const url = `https://127.0.0.1:${typeof address === "object" ? address?.port : ""}`;
+    const client = new HttpClient({ url, ca: stack.pki.ca, token: "x", timeoutMs: 2000 });
+    try {
+      expect((await client.list(Host)).items).toEqual([]);
+      expect(asked).toBe(3);
+      answers.splice(0, 3, [503, { ...busy, details: { retryAfterSeconds: 0.5 } }]);
+      expect(await reasonOf(client.list(Host))).toBe("ServiceUnavailable");
+      expect(asked).toBeGreaterThan(4);
+      answers[0] = [503, busy];
+      asked = 0;
+      expect(await reasonOf(client.list(Host))).toBe("ServiceUnavailable");
+      expect(asked).toBe(1);
+    } finally {
+      client.close();
+      server.close();
+    }
   });
 
   it("lets nobody in without good credentials", async () => {

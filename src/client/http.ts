@@ -2,12 +2,14 @@
  * The client over TLS: what agents, reconcilers in a process of their own, and the CLI use.
  *
  * A request that got no answer (refused, reset, timed out) is an ApiError ServiceUnavailable or Timeout with the system's error as its
- * cause. Whether a write that got no answer was done is not known: the caller reads again, as all reconcilers do. Only reads
- * are repeated here, and only when a kept-alive connection turned out to be closed.
+ * cause. Whether a write that got no answer was done is not known: the caller reads again, as all reconcilers do. Repeated here are
+ * only reads whose kept-alive connection turned out to be closed, and what the server refused for now with a time to come again
+ * (503 and 429 with retryAfterSeconds, as client-go does), within the time that a request may take.
  */
 
 import type { IncomingMessage } from "node:http";
 import { Agent, type AgentOptions, request } from "node:https";
+import { setTimeout as sleep } from "node:timers/promises";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
@@ -213,6 +215,7 @@ export class HttpClient implements Client {
 
   async #json(call: Call): Promise<unknown> {
     const timeoutMs = this.#timeoutMs;
+    const until = Date.now() + timeoutMs;
     try {
       for (let tried = 1; ; tried++) {
         const base = this.#base;
@@ -220,9 +223,13 @@ export class HttpClient implements Client {
         const text = await textOf(response);
         if ((response.statusCode ?? 500) < 300) return JSON.parse(text);
         const error = errorFromAnswer(response.statusCode, text);
-        // It is cut off from the store, and has done nothing.
-        if (!isApiError(error, "ServiceUnavailable") || tried >= this.#bases.length) throw error;
-        this.#leave(base);
+        // Only these have certainly done nothing: cut off from the store, or too busy.
+        if (!isApiError(error, "ServiceUnavailable", "TooManyRequests")) throw error;
+        if (error.code === 503) this.#leave(base);
+        if (tried < this.#bases.length) continue;
+        const waitMs = (error.details.retryAfterSeconds ?? Number.POSITIVE_INFINITY) * 1000;
+        if (Date.now() + waitMs > until) throw error;
+        await sleep(waitMs, undefined, call.signal ? { signal: call.signal } : {});
       }
     } catch (error) {
       if (call.signal?.aborted) throw call.signal.reason;

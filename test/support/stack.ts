@@ -176,7 +176,10 @@ export class Stack {
   }
 }
 
-/** A loop of HTTP requests beside something else: every request, the longest gap between two answers, and why any was lost. */
+/**
+ * A loop of HTTP requests beside something else: every request, the longest gap between two answers, and why any was lost. A slow answer
+ * (of a busy machine) shows in the gap; lost is what was refused, reset, or not answered within 20 s.
+ */
 export function askInLoop(url: string): {
   stop: () => Promise<{ answered: number; lost: number; longestGapMs: number; why: string[] }>;
 } {
@@ -187,7 +190,7 @@ export function askInLoop(url: string): {
     while (!controller.signal.aborted) {
       try {
         const headers = { connection: "close" };
-        const response = await fetch(url, { signal: AbortSignal.timeout(5000), headers });
+        const response = await fetch(url, { signal: AbortSignal.timeout(20_000), headers });
         const text = await response.text();
         if (!response.ok) throw new Error(`${response.status} ${text}`);
         const now = performance.now();

@@ -1,6 +1,6 @@
-/** Real etcd members for tests: Debian's, on free ports of this machine, with their data in a temporary folder. */
+/** Real etcd members for tests: Debian's, on free ports of this machine, with their data in memory. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +18,9 @@ function freePort(): Promise<number> {
   });
 }
 
+/** A killed process loses nothing of what lies here, and members do not lose their leader to a busy disk. */
+const MEMORY = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+
 export interface EtcdCluster {
   /** host:port for clients, one of each member. */
   endpoints: string[];
@@ -32,12 +35,13 @@ export interface EtcdCluster {
   stop(): Promise<void>;
 }
 
-/** `places`: a network namespace and an address for each member; without them all are at 127.0.0.1. */
+/** Resolves when all members answer. `places`: a network namespace and an address for each member; without them all are at 127.0.0.1. `parent`: folder of their data. */
 export async function startEtcd(
   size = 1,
   places: readonly { namespace: string; address: string }[] = [],
+  parent = MEMORY,
 ): Promise<EtcdCluster> {
-  const folder = mkdtempSync(join(tmpdir(), "vireo-etcd-"));
+  const folder = mkdtempSync(join(parent, "vireo-etcd-"));
   const members = await Promise.all(
     Array.from({ length: size }, async (_, i) => ({
       name: `m${i}`,
@@ -78,15 +82,17 @@ export async function startEtcd(
       process.once("exit", () => done());
       process.kill("SIGKILL");
     });
+  const healthy = async (i: number) => {
+    const client = new EtcdClient({ endpoints: [memberAt(i).client] });
+    await client.read("Range", { key: Buffer.from("x") }).finally(() => client.close());
+  };
   for (const i of members.keys()) start(i);
+  await Promise.all([...members.keys()].map(healthy));
   return {
     endpoints: members.map(({ client }) => client),
     kill,
     start,
-    async healthy(i) {
-      const client = new EtcdClient({ endpoints: [memberAt(i).client] });
-      await client.read("Range", { key: Buffer.from("x") }).finally(() => client.close());
-    },
+    healthy,
     pause: (i) => void memberAt(i).process?.kill("SIGSTOP"),
     resume: (i) => void memberAt(i).process?.kill("SIGCONT"),
     async stop() {

@@ -3,7 +3,8 @@
  * commit resolves only after the cache has seen it, so every client reads its own writes.
  */
 import type { Resource } from "../resource/object.ts";
-import type { Change, Store } from "../store/store.ts";
+import { type Change, Compacted, type Store } from "../store/store.ts";
+import { Feed } from "./feed.ts";
 
 export interface Cached {
   key: string;
@@ -19,6 +20,9 @@ function parseStored(value: string, revision: number): Resource {
 
 const newObjects = new WeakMap<Change, Resource>();
 const oldObjects = new WeakMap<Change, Resource>();
+
+/** How far back watchers that come to a server just started are served from its memory. */
+const REPLAYED_REVISIONS = 5000;
 
 /** The object of a change, the same one for the cache and all watchers: parsed once, and its JSON for the wire is made once. */
 export function objectOf(change: Change): Resource {
@@ -85,6 +89,8 @@ export class Cache {
   onDelete: (object: Resource) => void = () => {};
   /** Revision of the newest change that is in here. */
   revision = 0;
+  /** Changes as they come into here. */
+  feed = new Feed(0);
 
   static async load(store: Store): Promise<Cache> {
     const cache = new Cache();
@@ -92,8 +98,20 @@ export class Cache {
     for (const { key, value, revision: at } of entries)
       cache.#add({ key, object: parseStored(value, at), revision: at });
     cache.revision = revision;
-    cache.#stop = await store.watch("", revision, (change) => cache.#take(change));
+    await cache.#follow(store, Math.max(0, revision - REPLAYED_REVISIONS)).catch((error: unknown) => {
+      if (!(error instanceof Compacted)) throw error;
+      return cache.#follow(store, revision);
+    });
     return cache;
+  }
+
+  /** Takes what is newer than the objects that were loaded; what is older is for watchers alone. */
+  async #follow(store: Store, after: number): Promise<void> {
+    const loaded = this.revision;
+    this.feed = new Feed(after);
+    this.#stop = await store.watch("", after, (change) =>
+      change.revision > loaded ? this.#take(change) : this.feed.push(change),
+    );
   }
 
   #take(change: Change): void {
@@ -107,6 +125,7 @@ export class Cache {
       this.#add({ key: change.key, object: objectOf(change), revision: change.revision });
     }
     this.revision = change.revision;
+    this.feed.push(change);
     for (const waiting of this.#waiting)
       if (waiting.revision <= change.revision) {
         this.#waiting.delete(waiting);

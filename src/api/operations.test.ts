@@ -355,8 +355,9 @@ describe("list and watch", () => {
     await create("a");
     await create("b");
     await stack.store.compact(stack.store.revision());
+    await stack.restart();
     const watching = (async () => {
-      for await (const _ of client.watch(Machine, { resourceVersion })) return;
+      for await (const _ of stack.client.watch(Machine, { resourceVersion })) return;
     })();
     expect((await failure(watching)).reason).toBe("Expired");
   });

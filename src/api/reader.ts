@@ -144,12 +144,14 @@ export class Reader {
         onEvent({ type: "BOOKMARK", resourceVersion: String(from), initialEventsEnd: true });
     }
     try {
-      const stop = await this.#store.watch(prefix, from, (change) => {
+      const onChange = (change: Change) => {
         const event = eventOf(change, matches);
         if (event) onEvent(event);
-      });
+      };
+      const stop =
+        this.#cache.feed.follow(prefix, from, onChange) ?? (await this.#store.watch(prefix, from, onChange));
       if (!request.bookmarks) return stop;
-      // The store tells all watchers of a change in one go, so what the cache has seen has been handed over here, too.
+      // What the cache has seen has been handed over here, too: all are told of a change in one go.
       const timer = setInterval(
         () => onEvent({ type: "BOOKMARK", resourceVersion: String(this.#cache.revision) }),
         BOOKMARK_MS,

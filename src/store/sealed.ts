@@ -62,7 +62,9 @@ export function sealedStore(
     const value = open(entry.key, entry.value);
     return value === undefined ? undefined : { ...entry, value };
   };
-  const openChange = ({ previous, ...change }: Change): Change | undefined => {
+  const openChange = (sealed: Change): Change | undefined => {
+    if (!isSealed(sealed.key)) return sealed;
+    const { previous, ...change } = sealed;
     const value = open(change.key, change.value);
     if (value === undefined) return undefined;
     const before = previous === undefined ? undefined : open(change.key, previous);

@@ -1,0 +1,69 @@
+/**
+ * The newest changes, and everybody who watches: all are handed the same Change, so that its object is parsed, and its JSON for the wire is
+ * made, once, however many watch. Kubernetes' API server calls this its watch cache.
+ */
+import type { Change } from "../store/store.ts";
+
+/** What is kept for watchers that come back: this many changes, of at most so many characters in all. */
+const MAX_CHANGES = 10_000;
+const MAX_CHARACTERS = 32 * 2 ** 20;
+
+interface Follower {
+  prefix: string;
+  onChange: (change: Change) => void;
+}
+
+export class Feed {
+  readonly #followers = new Set<Follower>();
+  #changes: Change[] = [];
+  #head = 0;
+  #characters = 0;
+  /** Every change after this revision is here. */
+  #after: number;
+
+  /** @param after revision after which changes will be pushed, in order and without gaps */
+  constructor(after: number) {
+    this.#after = after;
+  }
+
+  push(change: Change): void {
+    this.#changes.push(change);
+    this.#characters += sizeOf(change);
+    while (this.#changes.length - this.#head > MAX_CHANGES || this.#characters > MAX_CHARACTERS) this.#drop();
+    for (const { prefix, onChange } of this.#followers) if (change.key.startsWith(prefix)) onChange(change);
+  }
+
+  /** @returns the function that ends it; undefined when changes after that revision are not here any more */
+  follow(prefix: string, after: number, onChange: (change: Change) => void): (() => void) | undefined {
+    if (after < this.#after) return undefined;
+    for (let i = this.#firstAfter(after); i < this.#changes.length; i++) {
+      const change = this.#changes[i];
+      if (change?.key.startsWith(prefix)) onChange(change);
+    }
+    const follower = { prefix, onChange };
+    this.#followers.add(follower);
+    return () => void this.#followers.delete(follower);
+  }
+
+  #drop(): void {
+    const oldest = this.#changes[this.#head++];
+    if (!oldest) return;
+    this.#after = oldest.revision;
+    this.#characters -= sizeOf(oldest);
+    if (this.#head < MAX_CHANGES) return;
+    this.#changes = this.#changes.slice(this.#head);
+    this.#head = 0;
+  }
+
+  #firstAfter(revision: number): number {
+    let [low, high] = [this.#head, this.#changes.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#changes[middle]?.revision ?? 0) <= revision) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+const sizeOf = ({ value, previous }: Change) => value.length + (previous?.length ?? 0);

@@ -13,6 +13,8 @@ export interface Health {
   name: string;
   ok: boolean;
   message?: string;
+  /** Without it the server is ready all the same: it is reported only. */
+  optional?: boolean;
 }
 
 /** Clients look at the version to know what they may ask for: we follow this one's conventions. */
@@ -78,7 +80,7 @@ export class Pages {
     // Alive is whoever answers at all.
     if (exchange.path[0] === "livez") return send(exchange, 200, Buffer.from("ok"), TEXT);
     const all = await this.#health();
-    const ok = all.every((health) => health.ok);
+    const ok = all.every((health) => health.ok || health.optional);
     const report = all
       .map(
         ({ name, ok, message }) =>

@@ -11,7 +11,7 @@ import { createServer } from "node:https";
 import { isIP } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { ApiError } from "../resource/errors.ts";
+import { ApiError, isApiError } from "../resource/errors.ts";
 import type { AuditLog, AuditRecord } from "./audit.ts";
 import { ANONYMOUS, authenticate } from "./authenticate.ts";
 import { Authorizer, ensureBuiltInRoles } from "./authorizer.ts";
@@ -21,6 +21,7 @@ import { withEscalationCheck } from "./escalation.ts";
 import { type Exchange, pageNotFound, sendValue, statusOf } from "./exchange.ts";
 import { Fairness, type Limits } from "./fairness.ts";
 import { impersonate } from "./impersonate.ts";
+import { Oidc, type OidcOptions } from "./oidc.ts";
 import { type Health, Pages } from "./pages.ts";
 import { ADMINS, type Pki } from "./pki.ts";
 import { handleResource } from "./resource-handlers.ts";
@@ -57,6 +58,8 @@ export interface ApiServerOptions {
   audit?: AuditLog;
   /** How much one user may have of the server at once. */
   fairness?: Partial<Limits>;
+  /** Users of this provider may log in by its tokens. */
+  oidc?: OidcOptions;
   /** What /readyz reports, one entry for each dependency. */
   health?: () => Promise<readonly Health[]>;
 }
@@ -104,9 +107,10 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     served,
     watches: new Set(),
   };
+  const oidc = options.oidc && new Oidc(options.oidc, log);
   const pages = new Pages(served, {
     version: options.version ?? "0.0.0",
-    health: options.health ?? (async () => []),
+    health: async () => [...((await options.health?.()) ?? []), ...(oidc ? [oidc.health()] : [])],
   });
   const anyAddress = ["0.0.0.0", "::"].includes(options.host);
   const names = [...(anyAddress ? [] : [options.host]), ...(options.names ?? [])];
@@ -117,7 +121,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     const { request, path } = exchange;
     // Known even where it is not needed: a wrong token is refused everywhere but on the health pages.
     if (Pages.isOpen(path)) return pages.open(exchange);
-    exchange.user = authenticate(request, (token) => pki.tokens.userOf(token));
+    const login = await authenticate(request, { tokens: pki.tokens, oidc });
+    exchange.user = login.user;
     exchange.asked = exchange.user;
     exchange.user = impersonate(request, exchange.user, authorizer);
     // Who has not said who he is, is known by where he is.
@@ -225,6 +230,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
         clearInterval(renewal);
         server.close(() => resolve());
         authorizer.close();
+        oidc?.close();
         for (const watch of context.watches) watch.end();
         server.closeIdleConnections();
         setTimeout(() => server.closeAllConnections(), 500).unref();
@@ -278,6 +284,12 @@ async function refuse(exchange: Exchange, error: unknown, log: RequestLog | unde
       error,
       // A mistake of ours: the log has where.
       stack: error instanceof Error ? error.stack : undefined,
+    });
+  if (isApiError(error, "Unauthorized") && error.cause instanceof Error)
+    log?.info("login refused", {
+      request: exchange.id,
+      from: request.socket.remoteAddress,
+      why: error.cause.message,
     });
   if (response.headersSent || response.destroyed) {
     response.destroy();

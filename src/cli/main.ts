@@ -2,6 +2,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
+import { type OidcFlags, withOidc } from "./oidc.ts";
 import { statePaths } from "./paths.ts";
 import { UserError } from "./user-error.ts";
 
@@ -23,7 +24,7 @@ const program = new Command("vireo")
 
 const paths = () => statePaths(program.opts<{ state?: string }>().state);
 
-program
+const upCommand = program
   .command("up")
   .description(
     "start everything on this machine, apply manifests, wait until all machines answer; then show events",
@@ -50,15 +51,17 @@ program
   .option("--timeout <seconds>", "how long machines may take until they run", positive, 600)
   .option("--detach", "end when all machines run instead of showing events", false)
   .action(
-    async (options: {
-      hosts?: number;
-      file: string[];
-      port: number;
-      store?: string;
-      controlPlanes: number;
-      timeout: number;
-      detach: boolean;
-    }) => {
+    async (
+      options: OidcFlags & {
+        hosts?: number;
+        file: string[];
+        port: number;
+        store?: string;
+        controlPlanes: number;
+        timeout: number;
+        detach: boolean;
+      },
+    ) => {
       const { up } = await import("./up.ts");
       await up(
         paths(),
@@ -70,11 +73,13 @@ program
           ...(options.store ? { store: options.store } : {}),
           timeoutMs: options.timeout * 1000,
           detach: options.detach,
+          oidc: options,
         },
         print,
       );
     },
   );
+withOidc(upCommand);
 
 program
   .command("down")
@@ -180,7 +185,7 @@ program
     print(paths().kubeconfig);
   });
 
-program
+const serverCommand = program
   .command("server")
   .description("run a control plane (up starts it)")
   .requiredOption("--listen <host:port>", "address of the API server")
@@ -190,10 +195,11 @@ program
     "another control plane of this state folder keeps the kubeconfig and the enrolment file",
     false,
   )
-  .action(async (options: { listen: string; store?: string; follow: boolean }) => {
+  .action(async (options: OidcFlags & { listen: string; store?: string; follow: boolean }) => {
     const { server } = await import("./server.ts");
     await server(paths(), options);
   });
+withOidc(serverCommand);
 
 program
   .command("agent")

@@ -25,6 +25,7 @@ import { invalidity } from "../resource/invalid.ts";
 import { backupLines } from "../store/backup.ts";
 import { openStore, StoreAddressError } from "../store/open.ts";
 import { sealedStore } from "../store/sealed.ts";
+import { type OidcFlags, oidcOptions } from "./oidc.ts";
 import { CACHE, ROOT, type StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
@@ -40,11 +41,12 @@ export const version = (): string => {
 /** Runs until SIGTERM, or until the store can go on no more. @throws UserError for a wrong address */
 export async function server(
   paths: StatePaths,
-  options: { listen: string; store?: string; follow: boolean },
+  options: { listen: string; store?: string; follow: boolean } & OidcFlags,
 ): Promise<void> {
   const match = /^(.+):(\d+)$/.exec(options.listen);
   if (!match) throw new UserError(`--listen: ${JSON.stringify(options.listen)} is not HOST:PORT`);
   const [, host = "", port = ""] = match;
+  const oidc = oidcOptions(options);
   const log = createLogger("control-plane");
   const stop = new AbortController();
   const signal = AbortSignal.any([stopSignal(), stop.signal]);
@@ -70,6 +72,7 @@ export async function server(
     version: version(),
     backup,
     audit,
+    ...(oidc ? { oidc } : {}),
   });
   if (!options.follow) {
     ensureAdminKubeconfig(pki, paths.kubeconfig, api.url);

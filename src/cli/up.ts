@@ -25,6 +25,7 @@ import {
   planDevelopmentNetwork,
 } from "./devnet.ts";
 import { applyDocument, type Document, readManifest } from "./manifest.ts";
+import { type OidcFlags, oidcArguments, oidcOptions } from "./oidc.ts";
 import { installationId, type StatePaths } from "./paths.ts";
 import { type DevelopmentHost, developmentHosts } from "./profiles.ts";
 import { readRecord, type UpRecord, urlsOf, writeRecord } from "./record.ts";
@@ -41,6 +42,7 @@ export interface UpOptions {
   controlPlanes: number;
   timeoutMs: number;
   detach: boolean;
+  oidc: OidcFlags;
 }
 
 async function until<T>(
@@ -125,10 +127,11 @@ async function planInstallation(paths: StatePaths, options: UpOptions): Promise<
       const name = i === 0 ? "control-plane" : `control-plane-${i + 1}`;
       const store = options.store ? ["--store", options.store] : [];
       const follow = i === 0 ? [] : ["--follow"];
+      const oidc = oidcArguments(options.oidc);
       const listen = `${address}:${port}`;
       return {
         name,
-        args: ["server", "--state", paths.state, "--listen", listen, ...store, ...follow],
+        args: ["server", "--state", paths.state, "--listen", listen, ...store, ...follow, ...oidc],
         log: log(name),
       };
     }),
@@ -211,6 +214,12 @@ export async function up(
   if (existing && options.controlPlanes > existing.controlPlanes.length)
     throw new UserError(
       `this installation has ${existing.controlPlanes.length} control planes; run \`vireo down\` before changing --control-planes`,
+    );
+  oidcOptions(options.oidc);
+  const other = oidcArguments(options.oidc).find((word) => !existing?.controlPlanes[0]?.args.includes(word));
+  if (existing && other !== undefined)
+    throw new UserError(
+      `this installation was started without ${other}; run \`vireo down --keep\` before changing --oidc options`,
     );
   const record = existing ?? (await planInstallation(paths, options));
   writeRecord(paths, record);

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EtcdClient } from "../etcd-client.ts";
 
-function freePort(): Promise<number> {
+/** A port of this machine that nobody listens on now. */
+export function freePort(): Promise<number> {
   return new Promise((done, reject) => {
     const server = createServer().on("error", reject);
     server.listen(0, "127.0.0.1", () => {

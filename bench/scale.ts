@@ -185,7 +185,7 @@ async function main(seconds: number): Promise<void> {
     const { resourceVersion } = await client.list(VirtualMachine, { labelSelector: "app=none" });
     watching = fork(import.meta.filename, ["--watchers", paths.kubeconfig, resourceVersion]);
     const sent = new Map<string, number>();
-    const reached = new Times();
+    let reached = new Times();
     watching.on("message", ({ mark, atMs }: { mark: string; atMs: number }) => {
       reached.add(atMs - (sent.get(mark) ?? Number.NaN));
       sent.delete(mark);
@@ -201,7 +201,8 @@ async function main(seconds: number): Promise<void> {
     }
     await sleep(2000);
     sent.clear();
-    const before = { count: reached.count, cpu: cpuSeconds(pid) };
+    reached = new Times();
+    const cpuBefore = cpuSeconds(pid);
     let peakMiB = memoryMiB(pid);
     const looking = setInterval(() => {
       peakMiB = Math.max(peakMiB, memoryMiB(pid));
@@ -222,7 +223,7 @@ async function main(seconds: number): Promise<void> {
     ]);
     for (let waited = 0; sent.size > 0 && waited < 5000; waited += 50) await sleep(50);
     clearInterval(looking);
-    const cores = (cpuSeconds(pid) - before.cpu) / seconds;
+    const cores = (cpuSeconds(pid) - cpuBefore) / seconds;
     print(`reads       ${reads.line()} (bar p99 10 ms)`);
     print(`heartbeats  ${beats.line()}`);
     print(`changes     ${changes.line()}`);

@@ -28,7 +28,7 @@ const ready = async () =>
 
 beforeEach(async () => {
   plane = await openControlPlane();
-  clock = new SteppedClock();
+  clock = new SteppedClock(() => plane.idle());
   await plane.client.create(Host, { metadata: { name: "a" }, spec: {} });
   start();
   await clock.step(100);

@@ -11,7 +11,7 @@ let plane: TestControlPlane;
 let clock: SteppedClock;
 beforeEach(async () => {
   plane = await openControlPlane();
-  clock = new SteppedClock();
+  clock = new SteppedClock(() => plane.idle());
 });
 afterEach(() => plane.close());
 
@@ -130,7 +130,7 @@ describe("EventRecorder", () => {
     const stop = new AbortController();
     const ended = runEventExpiry({ client: plane.client, clock, log: silentLogger, signal: stop.signal });
     await clock.step(900_000);
-    await settle();
+    await settle(() => plane.idle());
     expect((await plane.client.list(Event)).items.map(({ spec }) => spec.reason)).toEqual(["New"]);
     stop.abort();
     await ended;

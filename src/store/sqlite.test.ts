@@ -75,6 +75,20 @@ describe("SqliteStore", () => {
     await again.close();
   });
 
+  it("answers reads of what is in memory while a commit waits for the disk", async () => {
+    const store = await openSqliteStore(path);
+    let turns = 0;
+    const turning = setInterval(() => turns++, 1);
+    const large = "x".repeat(2 ** 20);
+    // Some tens of MiB through fsync, on a thread of its own: this one goes on.
+    await Promise.all(
+      Array.from({ length: 64 }, (_, i) => store.commit({ key: `x/${i}`, value: large, expected: 0 })),
+    );
+    clearInterval(turning);
+    expect(turns).toBeGreaterThan(5);
+    await store.close();
+  });
+
   it("keeps one writer's failure from the others of its group", async () => {
     const store = await openSqliteStore(path);
     const results = await Promise.allSettled([

@@ -1,30 +1,24 @@
 /**
- * The store on one machine: SQLite through node:sqlite, WAL with synchronous=FULL.
+ * The store on one machine: SQLite.
  *
- * DatabaseSync blocks while it fsyncs, so the commits of one turn of the event loop share one transaction (group commit):
- * each is checked on its own against the state that the ones before it leave, failed ones are left out, then one COMMIT makes the
- * rest durable, and only then their promises resolve and watchers hear of them.
+ *   commit ──► what waits ──► one transaction, on a thread of its own (sqlite-worker.ts) ──► watches, then the committers hear
  *
- * One process owns the file: the revision is counted in memory, so a second writer is locked out (locking_mode EXCLUSIVE;
- * the kernel drops the lock with the process, whatever kills it).
- *
- * Rejected: synchronous=NORMAL (may lose the last commits at power loss, and the revision would go back).
+ * node:sqlite blocks while a commit is made durable, which takes as long as the disk likes; on its own thread it keeps nobody from reading. What
+ * comes meanwhile goes into the next transaction together (group commit), so that throughput does not pay one fsync a write.
+ * The thread does and answers requests in order: what is read there was written before, and what its answer says is told at once.
  */
-import { chmodSync } from "node:fs";
-import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { type Change, Compacted, CompareFailed, type Entry, type Store, type Write } from "./store.ts";
-
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS current (key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS history (
-    revision INTEGER PRIMARY KEY, type TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, previous TEXT
-  );
-  CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-  INSERT OR IGNORE INTO meta VALUES ('format', 1), ('revision', 1), ('compacted', 1);
-`;
-const FORMAT = 1;
-/** A control plane that is being replaced may need a moment to let go of the file. */
-const LOCK_WAIT_MS = 1000;
+import { Worker } from "node:worker_threads";
+import type { Outcome } from "./sqlite-file.ts";
+import type { Answer, Request } from "./sqlite-worker.ts";
+import {
+  type Change,
+  Compacted,
+  CompareFailed,
+  type Entry,
+  OutcomeUnknown,
+  type Store,
+  type Write,
+} from "./store.ts";
 
 interface Pending {
   write: Write;
@@ -39,87 +33,66 @@ interface Watcher {
   onChange: (change: Change) => void;
 }
 
-/** The smallest string above all that start with `prefix`; keys are ASCII. */
-const after = (prefix: string) => `${prefix}\uffff`;
-
-const text = (value: unknown): string => {
-  if (typeof value !== "string")
-    throw new Error("the store's file holds something else than this program wrote");
-  return value;
-};
-const integer = (value: unknown): number => {
-  if (typeof value !== "number")
-    throw new Error("the store's file holds something else than this program wrote");
-  return value;
-};
-
-/** @throws Error that names the file and says what would help */
-function open(path: string): DatabaseSync {
-  let db: DatabaseSync | undefined;
-  try {
-    db = new DatabaseSync(path, { timeout: LOCK_WAIT_MS });
-    // Resources will hold secrets; the -wal file gets the same mode.
-    chmodSync(path, 0o600);
-    db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;");
-    db.exec(SCHEMA);
-    return db;
-  } catch (cause) {
-    db?.close();
-    const why = cause instanceof Error ? cause.message : String(cause);
-    const help = /locked/.test(why)
-      ? "another control plane is using it; stop that one first"
-      : /not a database|malformed/.test(why)
-        ? "it is not a store of Vireo, or it is damaged; move it away to begin anew, or restore it"
-        : why;
-    throw new Error(`${path}: cannot be opened as the store: ${help}`, { cause });
-  }
-}
+/** Called with an answer before any later one is looked at. */
+type Waiting = (answer: Answer) => void;
 
 class SqliteStore implements Store {
-  readonly #db: DatabaseSync;
-  readonly #statements: Record<
-    "get" | "put" | "del" | "log" | "meta" | "range" | "since" | "putSince",
-    StatementSync
-  >;
-  /** Nobody cuts a file off. */
-  readonly failed = new Promise<Error>(() => {});
+  readonly #worker: Worker;
+  readonly #waiting: Waiting[] = [];
   readonly #watchers = new Set<Watcher>();
   #pending: Pending[] = [];
-  #revision: number;
-  #compacted: number;
-  #closed = false;
+  #committing = false;
+  #revision = 0;
+  #closed: Promise<void> | undefined;
+  #broken: Error | undefined;
+  readonly failed: Promise<Error>;
 
-  constructor(path: string) {
-    this.#db = open(path);
-    const meta = (name: string) =>
-      integer(this.#db.prepare("SELECT value FROM meta WHERE name = ?").get(name)?.value);
-    const format = meta("format");
-    if (format !== FORMAT) {
-      this.#db.close();
-      throw new Error(
-        `${path}: has format ${format}, of another version of Vireo; this version reads format ${FORMAT}. Start that version, or move the file away to begin anew.`,
-      );
+  constructor(path: string, opened: (error?: Error) => void) {
+    this.#worker = new Worker(new URL("./sqlite-worker.ts", import.meta.url), { workerData: path });
+    this.#waiting.push((answer) => {
+      if ("error" in answer) {
+        this.#closed = Promise.resolve();
+        opened(new Error(answer.error));
+        return;
+      }
+      this.#revision = Number(answer.result);
+      opened();
+    });
+    this.#worker.on("message", (answer: Answer) => {
+      this.#waiting.shift()?.(answer);
+      if (this.#waiting.length === 0) this.#worker.unref();
+    });
+    this.failed = new Promise((resolve) => {
+      const end = (error: Error) => {
+        this.#broken ??= error;
+        for (const waiting of this.#waiting.splice(0)) waiting({ error: error.message });
+        if (!this.#closed) resolve(error);
+      };
+      this.#worker.on("error", end);
+      this.#worker.on("exit", () => end(new Error("the thread of the store has ended")));
+    });
+  }
+
+  /** `then` runs with the answer, in the order of requests. */
+  #ask(request: Request, then: Waiting): void {
+    if (this.#broken) {
+      then({ error: this.#broken.message });
+      return;
     }
-    this.#revision = meta("revision");
-    this.#compacted = meta("compacted");
-    this.#statements = {
-      get: this.#db.prepare("SELECT key, value, revision FROM current WHERE key = ?"),
-      put: this.#db.prepare(
-        "INSERT INTO current VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision",
-      ),
-      del: this.#db.prepare("DELETE FROM current WHERE key = ?"),
-      log: this.#db.prepare("INSERT INTO history VALUES (?, ?, ?, ?, ?)"),
-      meta: this.#db.prepare("UPDATE meta SET value = ? WHERE name = ?"),
-      range: this.#db.prepare(
-        "SELECT key, value, revision FROM current WHERE key >= ? AND key < ? ORDER BY key",
-      ),
-      since: this.#db.prepare(
-        "SELECT * FROM history WHERE revision > ? AND key >= ? AND key < ? ORDER BY revision",
-      ),
-      putSince: this.#db.prepare(
-        "SELECT 1 FROM history WHERE revision > ? AND key >= ? AND key < ? AND type = 'put' LIMIT 1",
-      ),
-    };
+    this.#worker.ref();
+    this.#waiting.push(then);
+    this.#worker.postMessage(request);
+  }
+
+  /** @param read what the method gives */
+  #request<T>(request: Request, read: (result: unknown) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(new Error("the store is closed"));
+      this.#ask(request, (answer) => {
+        if ("error" in answer) reject(errorOf(answer));
+        else resolve(read(answer.result));
+      });
+    });
   }
 
   revision(): number {
@@ -130,150 +103,113 @@ class SqliteStore implements Store {
     return this.#revision;
   }
 
-  #entry(key: string): Entry | undefined {
-    const row = this.#statements.get.get(key);
-    return row && { key: text(row.key), value: text(row.value), revision: integer(row.revision) };
+  get(key: string): Promise<Entry | undefined> {
+    return this.#request({ method: "get", key }, (result) => result as Entry | undefined); // SqliteFile.get
   }
 
-  async get(key: string): Promise<Entry | undefined> {
-    return this.#entry(key);
-  }
-
-  async range(prefix: string): Promise<{ entries: Entry[]; revision: number }> {
-    const entries = this.#statements.range
-      .all(prefix, after(prefix))
-      .map((row) => ({ key: text(row.key), value: text(row.value), revision: integer(row.revision) }));
-    return { entries, revision: this.#revision };
+  range(prefix: string): Promise<{ entries: Entry[]; revision: number }> {
+    return this.#request(
+      { method: "range", key: prefix },
+      (result) => result as { entries: Entry[]; revision: number }, // SqliteFile.range
+    );
   }
 
   commit(write: Write): Promise<Entry> {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(new Error("the store is closed"));
-      if (this.#pending.push({ write, resolve, reject }) === 1) setImmediate(() => this.#flush());
+      if (this.#pending.push({ write, resolve, reject }) === 1 && !this.#committing)
+        setImmediate(() => this.#flush());
     });
   }
 
-  /** One transaction for everything that is waiting. */
+  /** Everything that is waiting goes into one transaction. */
   #flush(): void {
     const batch = this.#pending;
-    this.#pending = [];
     if (batch.length === 0) return;
-    const before = this.#revision;
-    const done: { pending: Pending; entry: Entry }[] = [];
-    const failed: { pending: Pending; error: unknown }[] = [];
-    const changes: Change[] = [];
-    try {
-      this.#db.exec("BEGIN IMMEDIATE");
-      for (const pending of batch) {
-        // A write that is refused has changed nothing: checks come first.
-        try {
-          done.push({ pending, entry: this.#apply(pending.write, changes) });
-        } catch (error) {
-          if (!(error instanceof CompareFailed)) throw error;
-          failed.push({ pending, error });
-        }
-      }
-      this.#statements.meta.run(this.#revision, "revision");
-      this.#db.exec("COMMIT");
-    } catch (error) {
-      // The transaction as a whole did not become durable (disk full, I/O error): nobody's write happened.
-      this.#revision = before;
-      try {
-        this.#db.exec("ROLLBACK");
-      } catch {
-        // SQLite has rolled back by itself
-      }
+    this.#pending = [];
+    this.#committing = true;
+    this.#ask({ method: "commit", writes: batch.map(({ write }) => write) }, (answer) => {
+      this.#committing = false;
+      this.#tell(batch, answer);
+      this.#flush();
+    });
+  }
+
+  #tell(batch: readonly Pending[], answer: Answer): void {
+    if ("error" in answer) {
+      // A thread that died may have committed; one that answers has rolled back.
+      const error = this.#broken ? new OutcomeUnknown(answer.error) : new Error(answer.error);
       for (const { reject } of batch) reject(error);
       return;
     }
-    for (const change of changes)
-      for (const watcher of this.#watchers) {
-        if (change.revision <= watcher.seen) continue;
-        watcher.seen = change.revision;
-        if (change.key.startsWith(watcher.prefix)) watcher.onChange(change);
-      }
-    for (const { pending, entry } of done) pending.resolve(entry);
-    for (const { pending, error } of failed) pending.reject(error);
-  }
-
-  #apply(write: Write, changes: Change[]): Entry {
-    const current = this.#entry(write.key);
-    if ((current?.revision ?? 0) !== write.expected)
-      throw new CompareFailed(
-        `${write.key}: expected revision ${write.expected}, found ${current?.revision ?? 0}`,
-        this.#revision,
-      );
-    for (const { prefix, since } of write.guards ?? [])
-      if (since < this.#compacted || this.#statements.putSince.get(since, prefix, after(prefix)))
-        throw new CompareFailed(`${prefix}: written after revision ${since}`, this.#revision);
-    const revision = ++this.#revision;
-    const previous = current?.value;
-    if (write.value === undefined) {
-      const value = previous ?? "";
-      this.#statements.del.run(write.key);
-      this.#statements.log.run(revision, "delete", write.key, value, null);
-      changes.push({ type: "delete", key: write.key, value, revision });
-      return { key: write.key, value, revision };
+    const { outcomes, revision } = answer.result as { outcomes: Outcome[]; revision: number }; // SqliteFile.commit
+    this.#revision = revision;
+    const changes = batch.map(({ write }, i) => changeOf(write, outcomes[i]));
+    for (const change of changes) if (change) this.#spread(change);
+    for (const [i, { resolve, reject }] of batch.entries()) {
+      const [change, outcome] = [changes[i], outcomes[i]];
+      if (change) resolve({ key: change.key, value: change.value, revision: change.revision });
+      else reject(new CompareFailed(outcome && "refused" in outcome ? outcome.refused : "", revision));
     }
-    const { value } = write;
-    this.#statements.put.run(write.key, value, revision);
-    this.#statements.log.run(revision, "put", write.key, value, previous ?? null);
-    changes.push({
-      type: "put",
-      key: write.key,
-      value,
-      revision,
-      ...(previous === undefined ? {} : { previous }),
-    });
-    return { key: write.key, value, revision };
   }
 
-  async watch(prefix: string, from: number, onChange: (change: Change) => void): Promise<() => void> {
-    if (from < this.#compacted) throw new Compacted(this.#compacted);
-    for (const row of this.#statements.since.all(from, prefix, after(prefix)))
-      onChange({
-        type: row.type === "delete" ? "delete" : "put",
-        key: text(row.key),
-        value: text(row.value),
-        revision: integer(row.revision),
-        ...(typeof row.previous === "string" ? { previous: row.previous } : {}),
+  #spread(change: Change): void {
+    for (const watcher of this.#watchers) {
+      if (change.revision <= watcher.seen) continue;
+      watcher.seen = change.revision;
+      if (change.key.startsWith(watcher.prefix)) watcher.onChange(change);
+    }
+  }
+
+  watch(prefix: string, after: number, onChange: (change: Change) => void): Promise<() => void> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) return reject(new Error("the store is closed"));
+      this.#ask({ method: "since", key: prefix, revision: after }, (answer) => {
+        if ("error" in answer) return reject(errorOf(answer));
+        const { changes, revision } = answer.result as { changes: Change[]; revision: number }; // SqliteFile.since
+        for (const change of changes) onChange(change);
+        // Answers come in order: what is committed after this revision has not been told yet.
+        const watcher = { prefix, onChange, seen: Math.max(after, revision) };
+        this.#watchers.add(watcher);
+        resolve(() => this.#watchers.delete(watcher));
       });
-    // No write can come between: everything here runs in one turn of the event loop.
-    const watcher = { prefix, onChange, seen: Math.max(from, this.#revision) };
-    this.#watchers.add(watcher);
-    return () => this.#watchers.delete(watcher);
+    });
   }
 
-  async compact(revision: number): Promise<void> {
-    const upTo = Math.min(revision, this.#revision);
-    if (upTo <= this.#compacted) return;
-    this.#db.exec("BEGIN IMMEDIATE");
-    this.#db.prepare("DELETE FROM history WHERE revision <= ?").run(upTo);
-    this.#statements.meta.run(upTo, "compacted");
-    this.#db.exec("COMMIT");
-    this.#compacted = upTo;
+  compact(revision: number): Promise<void> {
+    return this.#request({ method: "compact", revision }, () => undefined);
   }
 
   async continueAfter(revision: number): Promise<void> {
-    if (revision <= this.#revision) return;
-    this.#db.exec("BEGIN IMMEDIATE");
-    this.#statements.meta.run(revision, "revision");
-    this.#statements.meta.run(revision, "compacted");
-    this.#db.exec("COMMIT");
-    this.#revision = revision;
-    this.#compacted = revision;
+    await this.#request({ method: "continueAfter", revision }, () => undefined);
+    this.#revision = Math.max(this.#revision, revision);
   }
 
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#flush();
-    this.#closed = true;
-    this.#watchers.clear();
-    this.#db.close();
+  close(): Promise<void> {
+    this.#closed ??= new Promise((resolve) => {
+      this.#flush();
+      if (this.#broken) return resolve();
+      this.#worker.once("exit", () => resolve());
+      this.#ask({ method: "close" }, () => this.#watchers.clear());
+    });
+    return this.#closed;
   }
 }
 
-/** Opens the file, making it when it is missing. @throws when it is not ours or of another format */
-export async function openSqliteStore(path: string): Promise<Store> {
-  return new SqliteStore(path);
+/** What a write changed; undefined when it was refused. */
+function changeOf({ key, value }: Write, outcome: Outcome | undefined): Change | undefined {
+  if (!outcome || "refused" in outcome) return undefined;
+  const { revision, previous } = outcome;
+  if (value === undefined) return { type: "delete", key, value: previous ?? "", revision };
+  return { type: "put", key, value, revision, ...(previous === undefined ? {} : { previous }) };
+}
+
+const errorOf = ({ error, compacted }: Extract<Answer, { error: string }>) =>
+  compacted === undefined ? new Error(error) : new Compacted(compacted);
+
+/** Opens the file, making it when it is missing. @throws when it is not ours, of another format, or in use */
+export function openSqliteStore(path: string): Promise<Store> {
+  return new Promise((resolve, reject) => {
+    const store: SqliteStore = new SqliteStore(path, (error) => (error ? reject(error) : resolve(store)));
+  });
 }

@@ -12,6 +12,8 @@ import { openSqliteStore } from "../../store/sqlite.ts";
 
 export interface TestControlPlane {
   client: Client;
+  /** Resolves when the store has done what was asked of it before. */
+  idle(): Promise<unknown>;
   close(): Promise<void>;
 }
 
@@ -21,6 +23,7 @@ export async function openControlPlane(): Promise<TestControlPlane> {
   const operations = await Operations.open(store, KINDS);
   return {
     client: new LocalClient(operations),
+    idle: () => store.get("idle"),
     close: async () => {
       operations.close();
       await store.close();

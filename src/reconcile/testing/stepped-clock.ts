@@ -7,11 +7,13 @@ interface Sleeper {
 }
 
 export class SteppedClock implements Clock {
-  #now: number;
+  #now = Date.UTC(2026, 0, 1);
   readonly #sleepers = new Set<Sleeper>();
+  readonly #idle: Idle;
 
-  constructor(start = Date.UTC(2026, 0, 1)) {
-    this.#now = start;
+  /** `idle`: of a store, when it does its work on another thread. */
+  constructor(idle?: Idle) {
+    this.#idle = idle ?? (async () => undefined);
   }
 
   now(): Date {
@@ -42,20 +44,26 @@ export class SteppedClock implements Clock {
   /** Moves time on, waking sleepers in order, and lets what they woke run before each next one. */
   async step(ms: number): Promise<void> {
     const end = this.#now + ms;
-    await settle();
+    await settle(this.#idle);
     for (;;) {
       const next = [...this.#sleepers].sort((a, b) => a.due - b.due)[0];
       if (!next || next.due > end) break;
       this.#now = Math.max(this.#now, next.due);
       next.wake();
-      await settle();
+      await settle(this.#idle);
     }
     this.#now = end;
-    await settle();
+    await settle(this.#idle);
   }
 }
 
-/** Lets everything run that can run without time passing (the store's group commit needs a few turns of the event loop). */
-export async function settle(turns = 5): Promise<void> {
-  for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+/** Resolves when what was asked before is done. */
+export type Idle = () => Promise<unknown>;
+
+/** Lets everything run that can run without time passing. A write that one thing makes may wake the next, so it takes a few turns. */
+export async function settle(idle: Idle = async () => undefined): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    await idle();
+  }
 }

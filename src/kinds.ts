@@ -3,6 +3,7 @@ import { RBAC_KINDS } from "./api/rbac-kinds.ts";
 import { Secret } from "./api/secrets.ts";
 import { checkInstance, checkNetwork, checkStoragePool, checkVirtualMachine } from "./compute/checks.ts";
 import { Host, Instance, Migration, Network, StoragePool, VirtualMachine } from "./compute/kinds.ts";
+import { admitVirtualMachine, checkResourceQuota, ResourceQuota } from "./compute/quota.ts";
 import { checkPolicy } from "./director/checks.ts";
 import { Plan, Policy } from "./director/kinds.ts";
 import { checkImage } from "./images/checks.ts";
@@ -11,7 +12,7 @@ import { Event, Lease } from "./reconcile/kinds.ts";
 import { type Kind, register } from "./resource/kind.ts";
 
 export const KINDS: readonly Kind[] = [
-  register(VirtualMachine, checkVirtualMachine),
+  register(VirtualMachine, checkVirtualMachine, admitVirtualMachine),
   register(Instance, checkInstance),
   register(Migration),
   register(Image, checkImage),
@@ -22,6 +23,7 @@ export const KINDS: readonly Kind[] = [
   register(Plan),
   register(Lease),
   register(Event),
+  register(ResourceQuota, checkResourceQuota),
   Secret,
   ...RBAC_KINDS,
 ];

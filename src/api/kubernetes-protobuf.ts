@@ -3,10 +3,20 @@
  * reviews (`kubectl auth can-i`, `whoami`), roles and bindings, and DeleteOptions. Own kinds always come as JSON. Field numbers are those of
  * generated.proto of k8s.io/api and k8s.io/apimachinery.
  */
+import { isFields } from "../resource/fields.ts";
 import { type ProtobufField, readProtobuf } from "./protobuf.ts";
 
 /** A list with one message in it: that message, repeated. */
-type Type = "string" | "integer" | "boolean" | "strings" | "map" | "bytesMap" | Message | readonly [Message];
+type Type =
+  | "string"
+  | "integer"
+  | "boolean"
+  | "strings"
+  | "map"
+  | "bytesMap"
+  | "quantities"
+  | Message
+  | readonly [Message];
 interface Message {
   [field: number]: readonly [name: string, type: Type];
 }
@@ -67,6 +77,10 @@ const BODIES: Readonly<Record<string, Message>> = {
     4: ["stringData", "map"],
     5: ["immutable", "boolean"],
   },
+  ResourceQuota: {
+    1: ["metadata", METADATA],
+    2: ["spec", { 1: ["hard", "quantities"], 2: ["scopes", "strings"] }],
+  },
   Role: ROLE,
   ClusterRole: ROLE,
   RoleBinding: BINDING,
@@ -94,6 +108,13 @@ function decode(bytes: Buffer, message: Message): Record<string, unknown> {
       const parts = [...readProtobuf(field.bytes ?? Buffer.alloc(0))];
       const at = (number: number) => parts.find((part) => part.field === number)?.bytes ?? Buffer.alloc(0);
       const entry = { [at(1).toString("utf8")]: at(2).toString("base64") };
+      result[name] = { ...(typeof before === "object" ? before : {}), ...entry };
+    } else if (type === "quantities") {
+      const { key, value } = decode(field.bytes ?? Buffer.alloc(0), {
+        1: ["key", "string"],
+        2: ["value", { 1: ["string", "string"] }],
+      });
+      const entry = { [String(key)]: isFields(value) ? value.string : "" };
       result[name] = { ...(typeof before === "object" ? before : {}), ...entry };
     } else if (type === "map") {
       const { key, value } = decode(field.bytes ?? Buffer.alloc(0), {

@@ -80,7 +80,7 @@ function dropNulls(metadata: unknown): void {
 
 /**
  * Fills defaults and checks everything. What a write leaves as it was is not held against it: an object that a newer
- * version's rules would refuse still takes status, and can still be deleted. @throws ApiError Invalid
+ * version's rules would refuse still takes status, and can still be deleted. @throws ApiError Invalid, Forbidden
  */
 export function finish(kind: Kind, object: Resource, old: Resource | undefined, lookup: Lookup): void {
   const schema: Schema = kind.schema;
@@ -100,6 +100,13 @@ export function finish(kind: Kind, object: Resource, old: Resource | undefined, 
     if (kind.check) causes.push(...kind.check(object, before, lookup).filter(isNew));
   }
   if (causes.length > 0) throw invalid(kind, metadata.name, causes);
+  const why = shape.length === 0 ? kind.admit?.(object, before, lookup) : undefined;
+  if (why !== undefined)
+    throw new ApiError(
+      "Forbidden",
+      `${resourceName(kind)} ${JSON.stringify(metadata.name)} is forbidden: ${why}`,
+      { name: metadata.name, group: kind.group, kind: kind.plural },
+    );
 }
 
 /** Metadata that only the server writes: a client's values for these are replaced by the stored ones. */

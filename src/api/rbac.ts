@@ -131,6 +131,8 @@ const PROJECT = [
   "plans",
   "instances",
   "events",
+  // To read: the limits of a project are not its own to set.
+  "resourcequotas",
 ];
 
 /** The ClusterRoles that are always there, as in Kubernetes. */

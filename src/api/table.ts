@@ -1,5 +1,6 @@
 /** What `kubectl get` prints: the server makes the table, from the columns that the kind declares. */
-import type { Column, Kind } from "../resource/kind.ts";
+import { invalidity } from "../resource/invalid.ts";
+import type { Kind, MadeColumn } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 
 export type IncludeObject = "None" | "Metadata" | "Object";
@@ -68,7 +69,8 @@ export function age(time: string, now = Date.now()): string {
   return `${Math.floor(days / 365)}y`;
 }
 
-function cell(object: Resource, column: Column): string | number | boolean | null {
+function cell(object: Resource, column: MadeColumn<Resource>): string | number | boolean | null {
+  if (column.text) return invalidity(object) === undefined ? column.text(object) : null;
   const value = valueAt(object, column.jsonPath);
   if (value === undefined || value === null) return column.type === "date" ? "<unknown>" : null;
   if (column.type === "date") return age(String(value));

@@ -12,7 +12,7 @@
 import type { Kind, Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import type { Entry, Guard, Store, Write } from "../store/store.ts";
-import { type Cache, type Cached, pluralOf } from "./cache.ts";
+import type { Cache, Cached } from "./cache.ts";
 
 /** Thrown while preparing: what was read is being written just now. */
 class Busy {
@@ -104,8 +104,8 @@ export class Turns {
   /** For the rules of kinds. Only inside `prepare`. */
   readonly lookup: Lookup = {
     list: <T extends Resource>(kind: Kind<T>, namespace?: string): readonly T[] => {
-      for (const [key, over] of this.#underWay) if (pluralOf(key) === kind.plural) throw new Busy(over);
-      const prefix = `${kind.plural}/`;
+      const prefix = kind.namespaced && namespace ? `${kind.plural}/${namespace}/` : `${kind.plural}/`;
+      for (const [key, over] of this.#underWay) if (key.startsWith(prefix)) throw new Busy(over);
       this.#guards.set(prefix, { prefix, since: this.#cache.revision });
       const found: T[] = [];
       // Safe: a collection holds only objects that the schema of its kind accepted.

@@ -138,6 +138,33 @@ describe("what comes in", () => {
     );
   });
 
+  it("reads a ResourceQuota as kubectl 1.32 sends it", () => {
+    const body = new ProtobufWriter();
+    body.message(1, (meta) => {
+      meta.string(1, "v1");
+      meta.string(2, "ResourceQuota");
+    });
+    body.message(2, (quota) => {
+      quota.message(1, (metadata) => metadata.string(1, "small"));
+      quota.message(2, (spec) => {
+        for (const [name, amount] of [
+          ["requests.cpu", "4"],
+          ["requests.memory", "8Gi"],
+        ] as const)
+          spec.message(1, (entry) => {
+            entry.string(1, name);
+            entry.message(2, (quantity) => quantity.string(1, amount));
+          });
+      });
+    });
+    expect(decodeKubernetesProtobuf(Buffer.concat([Buffer.from("k8s\0"), body.finish()]))).toEqual({
+      apiVersion: "v1",
+      kind: "ResourceQuota",
+      metadata: { name: "small" },
+      spec: { hard: { "requests.cpu": "4", "requests.memory": "8Gi" } },
+    });
+  });
+
   it("reads DeleteOptions and reviews as kubectl 1.32 sends them", () => {
     const body = new ProtobufWriter();
     body.message(1, (meta) => {

@@ -11,6 +11,7 @@ import { SECRETS_PREFIX } from "../api/secrets.ts";
 import { startApiServer } from "../api/server.ts";
 import { runHostReconciler } from "../compute/host-reconciler.ts";
 import { runMigrationReconciler } from "../compute/migration-reconciler.ts";
+import { runQuotaReconciler } from "../compute/quota-reconciler.ts";
 import { runVirtualMachineReconciler } from "../compute/vm-reconciler.ts";
 import { runPlanExecutor } from "../director/executor.ts";
 import { runPlanner } from "../director/planner.ts";
@@ -114,6 +115,7 @@ export async function server(
         runHostReconciler(context),
         runVirtualMachineReconciler(context),
         runMigrationReconciler(context),
+        runQuotaReconciler(context),
         runScheduler(context),
         runPlanner(context),
         runPlanExecutor(context),

@@ -24,6 +24,11 @@ export interface Column {
   priority?: number;
 }
 
+/** A column whose text is made by the server, where no path says it. */
+export interface MadeColumn<T extends Resource> extends Column {
+  text?: (object: T) => string;
+}
+
 /**
  * Another version in which a kind is served; it is stored in the kind's own. Both functions get an object of their own to change, all of it
  * or (for field ownership and what is applied) some: they must bear with missing fields, and should lose nothing.
@@ -60,7 +65,7 @@ export interface Kind<T extends Resource = Resource> {
   scale?: { replicas: string; statusReplicas: string; selector?: string };
   /** Other versions that are served, newest first. */
   versions?: readonly KindVersion[];
-  columns: readonly Column[];
+  columns: readonly MadeColumn<T>[];
   /** Field selectors besides metadata.name and metadata.namespace, as dotted paths. */
   selectableFields: readonly string[];
   /**
@@ -68,6 +73,11 @@ export interface Kind<T extends Resource = Resource> {
    * objects. Pure; runs after defaults and schema validation. `old` is undefined on create.
    */
   check?: (object: T, old: T | undefined, lookup: Lookup) => Cause[];
+  /**
+   * Whether an object that is right in itself may be: why not, or undefined; refused as Forbidden. Pure; runs after `check`, in the same turn,
+   * so that what it looks over holds until the write is done.
+   */
+  admit?: (object: T, old: T | undefined, lookup: Lookup) => string | undefined;
   /** Type only: carries T so that client.get(kind) is typed. Never set. */
   readonly _type?: T;
 }
@@ -188,8 +198,12 @@ export const Conditions = Type.Array(ConditionSchema, {
   ...keyedBy("type"),
 });
 
-/** Adds a kind's rules (its room's checks.ts) to it, and forgets the precise type: how src/kinds.ts makes the registry. */
-export function register<T extends Resource>(kind: Kind<T>, check?: Kind<T>["check"]): Kind {
+/** Adds a kind's rules (its room's checks.ts, quota.ts) to it, and forgets the precise type: how src/kinds.ts makes the registry. */
+export function register<T extends Resource>(
+  kind: Kind<T>,
+  check?: Kind<T>["check"],
+  admit?: Kind<T>["admit"],
+): Kind {
   // The registry treats all kinds alike. Safe: the server calls a kind's check only with objects that its schema accepted.
-  return { ...kind, ...(check ? { check } : {}) } as unknown as Kind;
+  return { ...kind, ...(check ? { check } : {}), ...(admit ? { admit } : {}) } as unknown as Kind;
 }

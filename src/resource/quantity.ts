@@ -71,3 +71,31 @@ export function formatBytes(value: number): string {
 export function toMiB(value: Bytes): number {
   return Math.floor(value / 2 ** 20);
 }
+
+/** Factors of what Kubernetes calls a quantity: also below one, and none at all. */
+const FACTORS: Readonly<Record<string, number>> = {
+  ...UNITS,
+  "": 1,
+  m: 1e-3,
+  u: 1e-6,
+  n: 1e-9,
+  E: 1e18,
+  Ei: 2 ** 60,
+};
+
+/**
+ * Parses an amount as Kubernetes takes it: 4, "4", "500m", "1.5Gi", "1e3"; not negative.
+ * @throws QuantityError with a message for users
+ */
+export function parseAmount(value: unknown): number {
+  const text = typeof value === "number" ? String(value) : value;
+  const match =
+    typeof text === "string" ? /^(\d{1,18}(?:\.\d{1,9})?)(?:([eE]\d{1,2})|([A-Za-z]*))$/.exec(text) : null;
+  const [, digits = "", exponent = "", suffix = ""] = match ?? [];
+  const factor = Object.hasOwn(FACTORS, suffix) ? FACTORS[suffix] : undefined;
+  if (!match || factor === undefined) {
+    const shown = JSON.stringify(value)?.slice(0, 100);
+    throw new QuantityError(`${shown} is not an amount; write for example "4", "500m" or "16Gi"`);
+  }
+  return Number(digits + exponent) * factor;
+}

@@ -21,6 +21,8 @@ export interface Exchange {
   user: User;
   /** Who really asks, when it is as somebody else. */
   asked?: User;
+  /** Whether what he has shown is still good: asked of what runs on, such as a watch. */
+  isGood?: () => boolean;
   /** Gives the request's seats back before it ends: for what runs on, such as a watch. */
   leave?: () => void;
   /** Called with the answer's code just before it leaves. */

@@ -16,8 +16,8 @@ export interface ResourceContext {
   service: Service;
   authorizer: Authorizer;
   served: readonly Served[];
-  /** The watches that run, so that the server can end them in good order. */
-  watches: Set<WatchStream>;
+  /** The watches that run, so that the server can end them in good order; and whether who watches may still do so. */
+  watches: Map<WatchStream, () => boolean>;
 }
 
 /** A request for a resource, authorised. */
@@ -141,7 +141,7 @@ export async function watch(call: Call): Promise<void> {
   }
   const stopService = stop;
   if (exchange.response.destroyed) return stopService();
-  context.watches.add(stream);
+  context.watches.set(stream, exchange.isGood ?? (() => true));
   exchange.leave?.();
   stream.start(() => {
     stopService();

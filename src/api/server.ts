@@ -50,6 +50,8 @@ export interface ApiServerOptions {
   names?: readonly string[];
   /** How often it is looked whether the certificate is due for renewal; each hour by default. */
   renewalCheckMs?: number;
+  /** How long a watch may run on after the token or certificate by which it was begun is good no more; 2 s by default. */
+  recheckMs?: number;
   log?: RequestLog;
   /** Vireo's version, for /version. */
   version?: string;
@@ -105,7 +107,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     ),
     authorizer,
     served,
-    watches: new Set(),
+    watches: new Map(),
   };
   const oidc = options.oidc && new Oidc(options.oidc, log);
   const pages = new Pages(served, {
@@ -124,6 +126,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     const login = await authenticate(request, { tokens: pki.tokens, oidc });
     exchange.user = login.user;
     exchange.asked = exchange.user;
+    exchange.isGood = login.isGood;
     exchange.user = impersonate(request, exchange.user, authorizer);
     // Who has not said who he is, is known by where he is.
     const who = exchange.user === ANONYMOUS ? `address ${request.socket.remoteAddress}` : exchange.user.name;
@@ -219,6 +222,10 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       ),
     options.renewalCheckMs ?? 3600_000,
   ).unref();
+  // Whose token was revoked or has run out, comes again and is told so.
+  const recheck = setInterval(() => {
+    for (const [watch, isGood] of context.watches) if (!isGood()) watch.end();
+  }, options.recheckMs ?? 2000).unref();
   const address = server.address();
   const port = typeof address === "object" && address ? address.port : options.port;
   const name = anyAddress ? "127.0.0.1" : options.host;
@@ -228,10 +235,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     close: () =>
       new Promise((resolve) => {
         clearInterval(renewal);
+        clearInterval(recheck);
         server.close(() => resolve());
         authorizer.close();
         oidc?.close();
-        for (const watch of context.watches) watch.end();
+        for (const watch of context.watches.keys()) watch.end();
         server.closeIdleConnections();
         setTimeout(() => server.closeAllConnections(), 500).unref();
       }),

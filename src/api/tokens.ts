@@ -1,12 +1,14 @@
 /**
  * Bearer tokens and the bootstrap tokens of hosts. The file holds only SHA-256 hashes: tokens are 256 random bits, so a plain hash
  * cannot be turned back, and a copy of the file lets nobody in. Another process (the CLI) may add and revoke tokens: the file is
- * looked at with every request and read again when it has changed, so that a revoked token is refused at once.
+ * looked at with every request and read again when it has changed, so that a revoked token is refused at once. Who changes it holds a lock,
+ * so that of several processes that do so at once none undoes what another did.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import { ApiError } from "../resource/errors.ts";
-import { writeSecret } from "./secret-file.ts";
+import { withLock, writeSecret } from "./secret-file.ts";
 import type { User } from "./service.ts";
 
 interface TokenEntry {
@@ -77,11 +79,7 @@ export class Tokens {
 
   /** From now on the user's token with this id is refused. @returns whether there was one */
   revoke(id: string): boolean {
-    this.#refresh();
-    const kept = this.#entries.filter((entry) => !entry.user || idOf(entry) !== id);
-    if (kept.length === this.#entries.length) return false;
-    this.#write(kept);
-    return true;
+    return this.#change((entries) => entries.filter((entry) => !entry.user || idOf(entry) !== id));
   }
 
   /** A new token for POST /enroll, for any host or for the named one. */
@@ -108,9 +106,8 @@ export class Tokens {
   }
 
   #add(entry: Omit<TokenEntry, "hash">): string {
-    this.#refresh();
     const token = randomBytes(32).toString("base64url");
-    this.#write([...this.#entries.filter(isAlive), { hash: hashOf(token), ...entry }]);
+    this.#change((entries) => [...entries.filter(isAlive), { hash: hashOf(token), ...entry }]);
     return token;
   }
 
@@ -121,9 +118,18 @@ export class Tokens {
     return this.#entries.find((entry) => entry.hash === hash && isAlive(entry));
   }
 
-  #write(entries: TokenEntry[]): void {
-    writeSecret(this.#path, JSON.stringify(entries, undefined, 1));
-    this.#refresh();
+  /** Writes what `change` makes of the entries as they are. @returns whether it changed anything */
+  #change(change: (entries: readonly TokenEntry[]) => TokenEntry[]): boolean {
+    return withLock(`${this.#path}.lock`, () => {
+      // What is in memory may be of before somebody else's turn.
+      this.#seen = "";
+      this.#refresh();
+      const next = change(this.#entries);
+      if (isDeepStrictEqual(next, this.#entries)) return false;
+      writeSecret(this.#path, JSON.stringify(next, undefined, 1));
+      this.#refresh();
+      return true;
+    });
   }
 
   #refresh(): void {

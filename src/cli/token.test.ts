@@ -1,3 +1,5 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -53,4 +55,33 @@ it("what is wrong is told with what would be right", () => {
   for (const ttl of ["", "7", "0m", "-1h", "1w", "1e3s"]) expect(() => parseTtl(ttl)).toThrow("such as 30m");
   expect(() => create("system:node:h1")).toThrow("not starting with system:");
   expect(() => tokenList(statePaths(join(paths.state, "none")), () => {})).toThrow("vireo up makes one");
+});
+
+it("of many that are made at once by processes of their own, none is lost", async () => {
+  const main = join(import.meta.dirname, "main.ts");
+  const make = (user: string) =>
+    new Promise<string>((resolve, reject) =>
+      execFile(process.execPath, [main, "--state", paths.state, "token", "create", user], (error, out) =>
+        error ? reject(error) : resolve(out.trim()),
+      ),
+    );
+  const users = Array.from({ length: 8 }, (_, i) => `user${i}`);
+  // This process, too: as the server that lets hosts in does.
+  const own = users.map(() => server.addUser({ name: "own", groups: [] }));
+  const tokens = await Promise.all(users.map(make));
+  expect(tokens.map((token) => server.userOf(token)?.name)).toEqual(users);
+  expect(own.map((token) => server.userOf(token)?.name)).toEqual(users.map(() => "own"));
+});
+
+it("one process that died while it held the lock holds up nobody", async () => {
+  const lock = join(paths.pki, "tokens.json.lock");
+  const code = `import { withLock } from ${JSON.stringify(join(import.meta.dirname, "../api/secret-file.ts"))};
+    withLock(${JSON.stringify(lock)}, () => { process.stdout.write("held\\n"); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); });`;
+  const holder = spawn(process.execPath, ["--input-type=module", "--eval", code], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  await once(holder.stdout, "data");
+  holder.kill("SIGKILL");
+  await once(holder, "exit");
+  expect(server.userOf(create("ann"))?.name).toBe("ann");
 });

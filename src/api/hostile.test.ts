@@ -1,7 +1,12 @@
 /** What an attacker or a broken client sends: a clear 4xx each time, and the server lives on. */
+import { readFileSync } from "node:fs";
+import { request } from "node:https";
 import { connect as connectTcp } from "node:net";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { VirtualMachine } from "../compute/kinds.ts";
+import { isApiError } from "../resource/errors.ts";
+import { createCa, issue } from "./certificates.ts";
 import { ADMINS } from "./pki.ts";
 import { raw } from "./testing/raw.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
@@ -37,6 +42,48 @@ describe("hostile input", () => {
       reason: "RequestEntityTooLarge",
       message: expect.stringContaining("3145728"),
     });
+  });
+
+  it.each([
+    ["announced", {}],
+    ["not announced", { "transfer-encoding": "chunked" }],
+  ])("refuses 100 MB, %s, and keeps none of it", async (_what, headers) => {
+    const size = 100 * 2 ** 20;
+    const used = () => process.memoryUsage().arrayBuffers;
+    const before = used();
+    let most = 0;
+    const watching = setInterval(() => {
+      most = Math.max(most, used() - before);
+    }, 5);
+    // Made as it is sent, so that what this process holds is the server's.
+    const part = Buffer.alloc(64 * 1024, 0x20);
+    const code = await new Promise<number>((resolve, reject) => {
+      const sent = request(`${stack.server.url}${VMS}`, {
+        method: "POST",
+        ca: stack.pki.ca,
+        agent: false,
+        headers: {
+          authorization: `Bearer ${token}`,
+          "content-type": "application/json",
+          ...("transfer-encoding" in headers ? headers : { "content-length": size }),
+        },
+      });
+      sent.on("response", (answer) => resolve(answer.resume().statusCode ?? 0));
+      // What comes after the answer: the server does not read it to its end.
+      sent.on("error", reject);
+      let left = size;
+      const more = () => {
+        while (left > 0 && !sent.destroyed) {
+          left -= part.length;
+          if (!sent.write(part)) return void sent.once("drain", more);
+        }
+        sent.end();
+      };
+      more();
+    });
+    clearInterval(watching);
+    expect(code).toBe(413);
+    expect(most).toBeLessThan(20 * 2 ** 20);
   });
 
   it("refuses it also when the length is not announced", async () => {
@@ -193,6 +240,61 @@ describe("hostile input", () => {
     expect(
       (await raw(stack, "GET", "/healthz", { headers: { "x-request-id": "a b" } })).headers["x-request-id"],
     ).not.toBe("a b");
+  });
+
+  it("lets nobody in with a token or certificate that is not good, and says no more than that", async () => {
+    const get = (headers: Record<string, string>) => raw(stack, "GET", VMS, { headers });
+    const old = stack.pki.tokens.addUser({ name: "old", groups: [ADMINS] }, { ttlMs: -1 });
+    const encoded = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const claims = encoded({ sub: "admin", groups: [ADMINS], exp: 4e9 });
+    for (const authorization of [
+      `Bearer ${old}`,
+      `Bearer ${token}x`,
+      `Bearer ${token.slice(1)}`,
+      // Nobody's tokens of this form are taken here.
+      `Bearer ${encoded({ alg: "none" })}.${claims}.`,
+      `Bearer ${encoded({ alg: "HS256" })}.${claims}.c2lnbmF0dXJl`,
+      "Bearer",
+      "Bearer ",
+      `Bearer ${token} ${token}`,
+      `Basic ${Buffer.from(`admin:${token}`).toString("base64")}`,
+      token,
+      "Bearer ../../etc/passwd",
+      `Bearer ${"a".repeat(10_000)}`,
+    ]) {
+      const answer = await get({ authorization });
+      expect([authorization, answer.code, answer.body.message]).toEqual([
+        authorization,
+        401,
+        "Unauthorized: the bearer token is not known or has run out",
+      ]);
+    }
+    expect((await get({ authorization: `Bearer ${token}` })).code).toBe(200);
+
+    const pem = (name: string) => readFileSync(join(stack.folder, "pki", name), "utf8");
+    const own = { cert: pem("ca.crt"), key: pem("ca.key") };
+    const wanted = {
+      subject: { commonName: "admin", organizations: [ADMINS] },
+      names: [],
+      usage: ["client" as const],
+      days: 1,
+    };
+    const stranger = await createCa(`vireo ${new Date().toISOString()}`);
+    for (const [what, credentials] of [
+      ["of another CA", await issue(stranger, wanted)],
+      ["that is a CA itself", stranger],
+      ["that has run out", await issue(own, { ...wanted, days: -0.01 })],
+      ["that is a server's", await issue(own, { ...wanted, usage: ["server"] })],
+      ["that names nobody", await issue(own, { ...wanted, subject: { commonName: "" } })],
+    ] as const) {
+      const error = await stack
+        .client({ cert: credentials.cert, key: credentials.key })
+        .list(VirtualMachine)
+        .catch((reason: unknown) => reason);
+      expect([what, isApiError(error, "Unauthorized") || error]).toEqual([what, true]);
+    }
+    const good = stack.client(await issue(own, wanted));
+    expect((await good.list(VirtualMachine)).items.length).toBeGreaterThan(0);
   });
 
   it("lives on after plain text and cut requests", async () => {

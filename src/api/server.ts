@@ -7,7 +7,6 @@
  */
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { createServer } from "node:https";
 import { isIP } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -21,6 +20,7 @@ import { withEscalationCheck } from "./escalation.ts";
 import { type Exchange, pageNotFound, sendValue, statusOf } from "./exchange.ts";
 import { Fairness, type Limits } from "./fairness.ts";
 import { impersonate } from "./impersonate.ts";
+import { createListener, type TimeLimits } from "./listener.ts";
 import { Oidc, type OidcOptions } from "./oidc.ts";
 import { type Health, Pages } from "./pages.ts";
 import { ADMINS, type Pki } from "./pki.ts";
@@ -60,6 +60,9 @@ export interface ApiServerOptions {
   audit?: AuditLog;
   /** How much one user may have of the server at once. */
   fairness?: Partial<Limits>;
+  /** Connections in all; see listener.ts. */
+  connections?: number;
+  times?: Partial<TimeLimits>;
   /** Users of this provider may log in by its tokens. */
   oidc?: OidcOptions;
   /** What /readyz reports, one entry for each dependency. */
@@ -79,12 +82,6 @@ const MAX_DRAINED = 64 * 2 ** 20;
 
 /** Seats of a list. */
 const WIDE = 8;
-
-/** Answers to what Node's parser refuses before a request is there. */
-const NOT_HTTP: Readonly<Record<string, string>> = {
-  HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
-  ERR_HTTP_REQUEST_TIMEOUT: "408 Request Timeout",
-};
 
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   const { pki, log } = options;
@@ -183,27 +180,14 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   };
 
   const secureContext = () => ({ ...credentials, ca: pki.ca, minVersion: "TLSv1.2" as const });
-  const server = createServer(
-    {
-      ...secureContext(),
-      requestCert: true,
-      // Clients with a token have no certificate; a wrong certificate is refused by authenticate().
-      rejectUnauthorized: false,
-      // Longer than clients keep idle connections, so that they close first and never write into a closed one.
-      keepAliveTimeout: 120_000,
-      // Time to send a request; answers (watches) may take as long as they like.
-      requestTimeout: 60_000,
-      headersTimeout: 20_000,
-    },
-    (request, response) => void handle(request, response),
-  );
-  // Whatever is not TLS, or not HTTP: its connection is closed, the server lives on.
-  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    if (!socket.writable) return;
-    const line = NOT_HTTP[error.code ?? ""] ?? "400 Bad Request";
-    socket.end(`HTTP/1.1 ${line}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  const { connections, times } = options;
+  const server = createListener({
+    tls: secureContext(),
+    handle: (request, response) => void handle(request, response),
+    ...(connections === undefined ? {} : { connections }),
+    ...(times === undefined ? {} : { times }),
+    onRefused: (count, address) => log?.error("connections refused", { count, address, why: "too many" }),
   });
-  server.on("tlsClientError", (_error, socket) => socket.destroy());
 
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

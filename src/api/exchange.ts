@@ -1,5 +1,6 @@
 /** One request and its answer, as all handlers see them; how answers are written. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import { promisify } from "node:util";
 import { constants, gzip } from "node:zlib";
 import { stringify } from "yaml";
@@ -18,6 +19,8 @@ export interface Exchange {
   readonly query: URLSearchParams;
   /** Named in the log and in the answer's X-Request-Id. */
   readonly id: string;
+  /** Aborted once the answer was sent, or its connection is gone. */
+  readonly over: AbortSignal;
   user: User;
   /** Who really asks, when it is as somebody else. */
   asked?: User;
@@ -27,6 +30,29 @@ export interface Exchange {
   leave?: () => void;
   /** Called with the answer's code just before it leaves. */
   readonly onAnswer?: (code: number) => void;
+}
+
+const unanswered = new WeakMap<Socket, Set<AbortController>>();
+
+/**
+ * Aborted once the answer was sent, or its connection is gone. Node tells an answer that its connection is gone only if it is its turn on it: of
+ * requests sent after one another without waiting (pipelining), all but the first would hold what they hold for ever.
+ */
+export function whenOver({ socket }: IncomingMessage, response: ServerResponse): AbortSignal {
+  const controller = new AbortController();
+  const all = unanswered.get(socket) ?? new Set();
+  if (!unanswered.has(socket)) {
+    unanswered.set(socket, all);
+    socket.once("close", () => {
+      for (const each of all) each.abort();
+    });
+  }
+  all.add(controller);
+  response.once("close", () => {
+    all.delete(controller);
+    controller.abort();
+  });
+  return controller.signal;
 }
 
 const serialised = new WeakMap<object, Buffer>();

@@ -37,9 +37,10 @@ export class Fairness {
 
   /**
    * Resolves when the request may go on, to the function by which it gives its seats back (once or more often). `width`: seats that it
-   * takes; a list costs more than a get. @throws ApiError TooManyRequests
+   * takes; a list costs more than a get. `over`: aborted when the request is, whether it has seats then or still waits (then this rejects).
+   * @throws ApiError TooManyRequests
    */
-  enter(user: string, width = 1): Promise<() => void> {
+  enter(user: string, width = 1, over?: AbortSignal): Promise<() => void> {
     const flow = this.#flows.get(user) ?? { used: 0, queue: [] };
     this.#flows.set(user, flow);
     if (flow.queue.length >= this.#limits.waiting)
@@ -48,10 +49,34 @@ export class Fairness {
         `too many requests of ${user} at once: ${flow.queue.length} are waiting already; send fewer at a time`,
         { retryAfterSeconds: 1 },
       );
-    return new Promise((resolve) => {
-      flow.queue.push({ width: Math.min(width, this.#limits.each), enter: resolve });
+    return new Promise((resolve, reject) => {
+      let leave: (() => void) | undefined;
+      const waiting: Waiting = {
+        width: Math.min(width, this.#limits.each),
+        enter: (seats) => {
+          leave = seats;
+          resolve(seats);
+        },
+      };
+      const end = () => {
+        if (leave) return leave();
+        flow.queue.splice(flow.queue.indexOf(waiting), 1);
+        if (flow.used === 0 && flow.queue.length === 0) this.#flows.delete(user);
+        reject(new ApiError("BadRequest", "the client has gone"));
+        this.#serve();
+      };
+      flow.queue.push(waiting);
+      if (over?.aborted) return end();
+      over?.addEventListener("abort", end, { once: true });
       this.#serve();
     });
+  }
+
+  /** Seats taken, and requests that wait. */
+  usage(): { used: number; waiting: number } {
+    let waiting = 0;
+    for (const { queue } of this.#flows.values()) waiting += queue.length;
+    return { used: this.#used, waiting };
   }
 
   /** Lets in who fits: always one of the user that has the fewest seats, and of those who have as few, the one whose turn was longest ago. */

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Change } from "../store/store.ts";
@@ -52,4 +54,22 @@ it("keeps the newest of very many", () => {
   feed.follow("", 49_990, ({ revision }) => seen.push(revision));
   expect(seen).toEqual([49_991, 49_992, 49_993, 49_994, 49_995, 49_996, 49_997, 49_998, 49_999, 50_000]);
   expect(feed.follow("", 30_000, () => {})).toBeUndefined();
+});
+
+it("holds on to nothing that it no longer gives out", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect: unknown = runInNewContext("gc");
+  if (typeof collect !== "function") throw new Error("no gc");
+  const feed = new Feed(0);
+  const first = (() => {
+    const each = change(1, "a/1");
+    feed.push(each);
+    return new WeakRef(each);
+  })();
+  for (let revision = 2; revision <= 10_001; revision++) feed.push(change(revision, "a/1"));
+  // A WeakRef holds its target until the end of the turn in which it was made.
+  await new Promise((resolve) => setImmediate(resolve));
+  collect();
+  expect(first.deref()).toBeUndefined();
+  expect(feed.follow("", 1, () => {})).toBeDefined();
 });

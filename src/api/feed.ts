@@ -15,7 +15,8 @@ interface Follower {
 
 export class Feed {
   readonly #followers = new Set<Follower>();
-  #changes: Change[] = [];
+  /** From #head on; what was there before is gone, its place is given back later. */
+  #changes: (Change | undefined)[] = [];
   #head = 0;
   #characters = 0;
   /** Every change after this revision is here. */
@@ -46,8 +47,10 @@ export class Feed {
   }
 
   #drop(): void {
-    const oldest = this.#changes[this.#head++];
+    const oldest = this.#changes[this.#head];
     if (!oldest) return;
+    // Now, not when its place is given back: with its object and JSON it may be large.
+    this.#changes[this.#head++] = undefined;
     this.#after = oldest.revision;
     this.#characters -= sizeOf(oldest);
     if (this.#head < MAX_CHANGES) return;

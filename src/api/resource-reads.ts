@@ -140,11 +140,11 @@ export async function watch(call: Call): Promise<void> {
     return sendValue(exchange, 200, { type: "ERROR", object: statusOf(error, exchange.id) });
   }
   const stopService = stop;
-  if (exchange.response.destroyed) return stopService();
+  if (exchange.over.aborted) return stopService();
   context.watches.set(stream, exchange.isGood ?? (() => true));
   exchange.leave?.();
   stream.start(() => {
     stopService();
     context.watches.delete(stream);
-  });
+  }, exchange.over);
 }

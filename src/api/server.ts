@@ -17,7 +17,7 @@ import { Authorizer, ensureBuiltInRoles } from "./authorizer.ts";
 import { CORE_EVENTS, withCoreEvents } from "./core-events.ts";
 import { enroll } from "./enroll.ts";
 import { withEscalationCheck } from "./escalation.ts";
-import { type Exchange, pageNotFound, sendValue, statusOf } from "./exchange.ts";
+import { type Exchange, pageNotFound, sendValue, statusOf, whenOver } from "./exchange.ts";
 import { Fairness, type Limits } from "./fairness.ts";
 import { impersonate } from "./impersonate.ts";
 import { createListener, type TimeLimits } from "./listener.ts";
@@ -73,6 +73,8 @@ export interface ApiServer {
   /** https://host:port */
   readonly url: string;
   readonly port: number;
+  /** Seats taken just now (fairness.ts), and requests that wait for some. */
+  seats(): { used: number; waiting: number };
   /** Ends watches in good order, then closes all connections. */
   close(): Promise<void>;
 }
@@ -127,9 +129,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     exchange.user = impersonate(request, exchange.user, authorizer);
     // Who has not said who he is, is known by where he is.
     const who = exchange.user === ANONYMOUS ? `address ${request.socket.remoteAddress}` : exchange.user.name;
-    const leave = await fairness.enter(who, widthOf(exchange));
-    exchange.response.once("close", leave);
-    exchange.leave = leave;
+    exchange.leave = await fairness.enter(who, widthOf(exchange), exchange.over);
     if (path.length === 1 && path[0] === "enroll") {
       if (request.method !== "POST") throw new ApiError("MethodNotAllowed", "enrolment is POST /enroll");
       const name = await enroll(exchange, pki);
@@ -155,6 +155,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       path: [],
       query: new URLSearchParams(),
       id,
+      over: whenOver(request, response),
       user: ANONYMOUS,
       onAnswer: (code) => {
         if (options.audit && isAudited(exchange, code)) options.audit.record(auditRecord(exchange, code));
@@ -216,6 +217,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   return {
     url: `https://${isIP(name) === 6 ? `[${name}]` : name}:${port}`,
     port,
+    seats: () => fairness.usage(),
     close: () =>
       new Promise((resolve) => {
         clearInterval(renewal);

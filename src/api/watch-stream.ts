@@ -60,16 +60,21 @@ export class WatchStream {
     this.#schedule();
   }
 
-  /** Sends the headers at once, so that the client knows the watch stands. `onEnd` is called once, however it ends. */
-  start(onEnd: () => void): void {
+  /** Sends the headers at once, so that the client knows the watch stands. `onEnd` is called once, when it is `over`. */
+  start(onEnd: () => void, over: AbortSignal): void {
     const response = this.#response;
-    response.on("close", () => {
+    const onOver = () => {
       this.#ended = true;
       this.#queue = [];
       clearTimeout(this.#stalled);
       clearTimeout(this.#timeout);
       onEnd();
-    });
+    };
+    if (over.aborted) {
+      onOver();
+      return;
+    }
+    over.addEventListener("abort", onOver, { once: true });
     response.on("drain", () => {
       this.#blocked = false;
       clearTimeout(this.#stalled);

@@ -6,6 +6,7 @@ import { lines } from "../client/lines.ts";
 import { Host, VirtualMachine } from "../compute/kinds.ts";
 import { KINDS } from "../kinds.ts";
 import type { Kind } from "../resource/kind.ts";
+import { whenOver } from "./exchange.ts";
 import { duplicateKeys, parseJson } from "./json.ts";
 import { decodeKubernetesProtobuf } from "./kubernetes-protobuf.ts";
 import { negotiate } from "./media.ts";
@@ -219,7 +220,7 @@ describe("a watch stream", () => {
   async function open(options: { stallMs: number; maxQueue?: number }) {
     const { promise, resolve } = Promise.withResolvers<WatchStream>();
     const ended = Promise.withResolvers<void>();
-    const server = createServer((_request, response) => {
+    const server = createServer((request, response) => {
       const stream = new WatchStream(response, plain(VirtualMachine), {
         media: { as: "", version: "", yaml: false, contentType: "application/json" },
         include: "Metadata",
@@ -227,7 +228,7 @@ describe("a watch stream", () => {
         timeoutMs: 60_000,
         ...options,
       });
-      stream.start(() => ended.resolve());
+      stream.start(() => ended.resolve(), whenOver(request, response));
       resolve(stream);
     });
     await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));

@@ -2,21 +2,18 @@
 import { VirtualMachine } from "../compute/kinds.ts";
 import { explain as explainPlacement } from "../director/explain.ts";
 import { readEstate } from "../director/snapshot.ts";
-import { connectTo } from "./connect.ts";
-import type { StatePaths } from "./paths.ts";
+import { openConnection } from "./connect.ts";
+import type { Place } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 import { describeMachine } from "./watch-vms.ts";
 
 /** @throws UserError when there is no such machine */
-export async function explain(
-  paths: StatePaths,
-  what: string,
-  namespace: string,
-  print: (line: string) => void,
-): Promise<void> {
+export async function explain(place: Place, what: string, print: (line: string) => void): Promise<void> {
   const name = /^(?:vm|virtualmachine)s?\/(.+)$/.exec(what)?.[1];
   if (!name) throw new UserError(`${JSON.stringify(what)} is not vm/NAME`);
-  const client = connectTo(paths);
+  const connection = openConnection(place.paths, place.kubeconfig);
+  const { client } = connection;
+  const namespace = place.namespace ?? connection.namespace;
   const [vm, estate] = await Promise.all([
     client.get(VirtualMachine, { name, namespace }),
     readEstate(client),
@@ -24,7 +21,7 @@ export async function explain(
   const explanation = explainPlacement(estate, `${namespace}/${name}`);
   if (!vm || !explanation)
     throw new UserError(
-      `there is no machine ${JSON.stringify(name)} in the namespace ${namespace}; kubectl get vm -A lists them`,
+      `there is no machine ${JSON.stringify(name)} in the namespace ${namespace}; vireo get vm -A lists them`,
     );
   print(`vm/${name}  ${describeMachine(vm)}`);
   if (vm.status?.why) print(`why       ${vm.status.why}`);

@@ -4,6 +4,7 @@ import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { type OidcFlags, withOidc } from "./oidc.ts";
 import { statePaths } from "./paths.ts";
+import { addResourceVerbs } from "./resource-verbs.ts";
 import { UserError } from "./user-error.ts";
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
@@ -90,15 +91,7 @@ program
     await down(paths(), options, print);
   });
 
-program
-  .command("explain")
-  .description("why a machine is on its host: for every host why it was or was not chosen")
-  .argument("<machine>", "vm/NAME")
-  .option("-n, --namespace <namespace>", "its namespace", "default")
-  .action(async (machine: string, options: { namespace: string }) => {
-    const { explain } = await import("./explain.ts");
-    await explain(paths(), machine, options.namespace, print);
-  });
+addResourceVerbs(program, paths, print);
 
 const image = program.command("image").description("bootable images");
 image

@@ -1,15 +1,14 @@
-/** Reads manifests (YAML or JSON, several documents a file) and applies them. */
-import { readFileSync, statSync } from "node:fs";
+/** Reads manifests (YAML or JSON, several documents a file). */
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { LineCounter, parseAllDocuments } from "yaml";
-import type { Client } from "../client/client.ts";
-import { KINDS } from "../kinds.ts";
-import { ApiError } from "../resource/errors.ts";
-import { API_VERSION, type Kind } from "../resource/kind.ts";
+import { isFields } from "../resource/fields.ts";
 import type { Resource } from "../resource/object.ts";
+import { hint } from "./nearest.ts";
 import { UserError } from "./user-error.ts";
 
+/** An object of a manifest, of whatever kind. */
 export interface Document {
-  kind: Kind;
   object: Resource;
   /** "shop.yaml:12": file and line where the document begins. */
   where: string;
@@ -17,24 +16,36 @@ export interface Document {
 
 /** The server refuses more than 3 MiB an object; a file of many objects may be larger, but not absurd. */
 const MAX_FILE_BYTES = 32 * 2 ** 20;
+const MANIFEST = /\.(ya?ml|json)$/;
 
-/** @throws UserError naming file and line */
-export function readManifest(file: string): Document[] {
-  let size: number;
-  try {
-    size = statSync(file).size;
-  } catch {
-    throw new UserError(`${file}: no such file`);
+/** A file, a folder (its manifests, not those of folders in it), or "-" for the standard input. @throws UserError naming file and line */
+export async function readDocuments(file: string): Promise<Document[]> {
+  if (file === "-") {
+    const parts: Buffer[] = [];
+    let size = 0;
+    for await (const part of process.stdin) {
+      size += part.length;
+      if (size > MAX_FILE_BYTES) throw tooLarge("stdin", size);
+      parts.push(part);
+    }
+    return parseDocuments(Buffer.concat(parts).toString("utf8"), "stdin");
   }
-  if (size > MAX_FILE_BYTES)
-    throw new UserError(
-      `${file}: ${size} bytes are more than a manifest may have (${MAX_FILE_BYTES}); split it`,
-    );
-  return parseManifest(readFileSync(file, "utf8"), file);
+  const stat = statSync(file, { throwIfNoEntry: false });
+  if (!stat) throw new UserError(`${file}: no such file`);
+  if (stat.isDirectory()) {
+    const names = readdirSync(file).filter((name) => MANIFEST.test(name));
+    if (names.length === 0) throw new UserError(`${file}: holds no .yaml, .yml or .json file`);
+    return (await Promise.all(names.sort().map((name) => readDocuments(join(file, name))))).flat();
+  }
+  if (stat.size > MAX_FILE_BYTES) throw tooLarge(file, stat.size);
+  return parseDocuments(readFileSync(file, "utf8"), file);
 }
 
+const tooLarge = (file: string, size: number) =>
+  new UserError(`${file}: ${size} bytes are more than a manifest may have (${MAX_FILE_BYTES}); split it`);
+
 /** @throws UserError naming `name` and the line */
-export function parseManifest(text: string, name: string): Document[] {
+export function parseDocuments(text: string, name: string): Document[] {
   const lines = new LineCounter();
   const documents: Document[] = [];
   for (const document of parseAllDocuments(text, { lineCounter: lines, uniqueKeys: true })) {
@@ -49,47 +60,50 @@ export function parseManifest(text: string, name: string): Document[] {
       throw new UserError(`${where}: ${cause instanceof Error ? cause.message : "cannot be read"}`);
     }
     if (value === null || value === undefined) continue;
-    documents.push({ ...recognise(value, where), where });
+    // What `get -o yaml` prints of several objects.
+    const items =
+      isFields(value) &&
+      typeof value.kind === "string" &&
+      value.kind.endsWith("List") &&
+      Array.isArray(value.items)
+        ? value.items
+        : [value];
+    for (const item of items) documents.push({ object: shaped(item, where), where });
   }
   if (documents.length === 0) throw new UserError(`${name}: holds no object`);
   return documents;
 }
 
-function recognise(value: unknown, where: string): { kind: Kind; object: Resource } {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
+function shaped(value: unknown, where: string): Resource {
+  if (!isFields(value))
     throw new UserError(`${where}: not an object; it needs apiVersion, kind, metadata and spec`);
-  const field = (key: string): unknown => Reflect.get(value, key);
-  const kind = KINDS.find((candidate) => candidate.kind === field("kind"));
-  if (!kind)
-    throw new UserError(
-      `${where}: kind: ${JSON.stringify(field("kind"))} is unknown; kinds are ${KINDS.map((k) => k.kind).join(", ")}`,
-    );
-  if (field("apiVersion") !== API_VERSION)
-    throw new UserError(
-      `${where}: apiVersion: ${JSON.stringify(field("apiVersion"))} is not "${API_VERSION}"`,
-    );
-  const metadata = field("metadata");
-  const name = typeof metadata === "object" && metadata !== null ? Reflect.get(metadata, "name") : undefined;
-  if (typeof name !== "string") throw new UserError(`${where}: metadata.name: is missing`);
+  for (const field of ["kind", "apiVersion"])
+    if (typeof value[field] !== "string" || value[field] === "")
+      throw new UserError(
+        `${where}: ${field}: ${value[field] === undefined ? "is missing" : `${JSON.stringify(value[field])} is not a text`}; it needs apiVersion, kind, metadata and spec`,
+      );
+  const { metadata } = value;
+  if (!isFields(metadata) || typeof metadata.name !== "string" || metadata.name === "")
+    throw new UserError(`${where}: metadata.name: is missing`);
   // Safe: what matters of the shape was looked at above; the server validates all of it against the schema.
-  return { kind, object: value as Resource };
+  return value as unknown as Resource;
 }
 
-/** Creates the object, or changes the stored one to what the document says (merge patch). */
-export async function applyDocument(client: Client, document: Document): Promise<"created" | "configured"> {
-  const { kind, object, where } = document;
-  const namespace = kind.namespaced ? (object.metadata.namespace ?? "default") : undefined;
-  const at = { name: object.metadata.name, ...(namespace ? { namespace } : {}) };
-  const metadata = { ...object.metadata, ...(namespace ? { namespace } : {}) };
-  try {
-    if (await client.get(kind, at)) {
-      await client.patch(kind, at, { ...object, metadata });
-      return "configured";
-    }
-    await client.create(kind, { metadata, spec: object.spec });
-    return "created";
-  } catch (error) {
-    if (error instanceof ApiError) throw new UserError(`${where}: ${error.message}`, { cause: error });
-    throw error;
-  }
+/** The kind of a document's object among `kinds`. @throws UserError with the nearest there is */
+export function kindIn<K extends { group: string; version: string; kind: string }>(
+  kinds: readonly K[],
+  { object, where }: Document,
+): K {
+  const apiVersionOf = ({ group, version }: K) => (group ? `${group}/${version}` : version);
+  const found = kinds.find((kind) => kind.kind === object.kind && apiVersionOf(kind) === object.apiVersion);
+  if (found) return found;
+  const elsewhere = kinds.filter((kind) => kind.kind === object.kind).map(apiVersionOf);
+  if (elsewhere.length > 0)
+    throw new UserError(
+      `${where}: apiVersion: ${JSON.stringify(object.apiVersion)} has no ${object.kind}; it is in ${elsewhere.join(" and ")}`,
+    );
+  const known = kinds.map(({ kind }) => kind);
+  throw new UserError(
+    `${where}: kind: ${JSON.stringify(object.kind)} is unknown${hint(object.kind, known)}; kinds are ${known.join(", ")}`,
+  );
 }

@@ -11,10 +11,13 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism, hostname, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Client } from "../client/client.ts";
+import type { HttpClient } from "../client/http.ts";
 import { Host, Network, StoragePool, VirtualMachine } from "../compute/kinds.ts";
+import { KINDS } from "../kinds.ts";
 import { Event } from "../reconcile/kinds.ts";
 import { isApiError } from "../resource/errors.ts";
 import { parseSubnet, reservedOf, vniOf } from "../resource/subnet.ts";
+import { applyDocument } from "./apply.ts";
 import { connect } from "./connect.ts";
 import { type Daemon, ensureRunning, isAlive, tailOf } from "./daemons.ts";
 import {
@@ -24,7 +27,7 @@ import {
   machinesSubnetOf,
   planDevelopmentNetwork,
 } from "./devnet.ts";
-import { applyDocument, type Document, readManifest } from "./manifest.ts";
+import { kindIn, readDocuments } from "./manifest.ts";
 import { type OidcFlags, oidcArguments, oidcOptions } from "./oidc.ts";
 import { installationId, type StatePaths } from "./paths.ts";
 import { type DevelopmentHost, developmentHosts } from "./profiles.ts";
@@ -62,7 +65,7 @@ async function until<T>(
 }
 
 /** One after the other: the first makes the certificates that the others use. */
-async function startControlPlanes(paths: StatePaths, record: UpRecord): Promise<Client> {
+async function startControlPlanes(paths: StatePaths, record: UpRecord): Promise<HttpClient> {
   for (const [i, daemon] of record.controlPlanes.entries()) {
     const started = ensureRunning(daemon);
     record.controlPlanes[i] = started;
@@ -202,7 +205,9 @@ export async function up(
   const seconds = () => `${((performance.now() - begin) / 1000).toFixed(1)} s`;
   const step = (line: string) => print(`[${seconds().padStart(7)}] ${line}`);
   // Bad manifests are found before anything is started.
-  const documents: Document[] = options.files.flatMap(readManifest);
+  const documents = (await Promise.all(options.files.map(readDocuments)))
+    .flat()
+    .map((document) => ({ document, kind: kindIn(KINDS, document) }));
   mkdirSync(paths.state, { recursive: true, mode: 0o755 });
   mkdirSync(join(paths.pool, "images"), { recursive: true, mode: 0o755 });
 
@@ -240,9 +245,9 @@ export async function up(
     // After each: one that is not written down would be started twice.
     writeRecord(paths, record);
   }
-  for (const document of documents) {
-    const result = await applyDocument(client, document);
-    step(`${document.kind.singular}/${document.object.metadata.name} ${result}`);
+  for (const { document, kind } of documents) {
+    const result = await applyDocument(client, kind, document, { forceConflicts: true });
+    step(`${kind.singular}/${document.object.metadata.name} ${result}`);
   }
   if (record.network) {
     const network = record.network;

@@ -81,6 +81,15 @@ export function watchEventFrom<T extends Resource>(kind: Kind<T>, line: string):
   }
 }
 
+/** A watch event in whatever form was asked for. @throws ApiError of an ERROR event */
+export function rawEventFrom(line: string): { type: string; object: unknown } {
+  const event: unknown = JSON.parse(line);
+  if (!isFields(event) || typeof event.type !== "string")
+    throw new ApiError("InternalError", "the server's answer is not a watch event");
+  if (event.type === "ERROR") throw errorFromStatus(event.object, 500);
+  return { type: event.type, object: event.object };
+}
+
 function isReason(value: unknown): value is Reason {
   return typeof value === "string" && Object.hasOwn(REASON_CODES, value);
 }

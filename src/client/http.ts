@@ -13,7 +13,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
-import { errorFromAnswer, listFromAnswer, resourceFromAnswer, sound, watchEventFrom } from "./answers.ts";
+import {
+  errorFromAnswer,
+  listFromAnswer,
+  rawEventFrom,
+  resourceFromAnswer,
+  sound,
+  watchEventFrom,
+} from "./answers.ts";
 import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "./client.ts";
 import { lines } from "./lines.ts";
 
@@ -34,11 +41,17 @@ export interface HttpClientOptions {
   watchIdleMs?: number;
 }
 
-interface Call {
+/** A request in HTTP's own words, for what the typed methods do not cover (tables, discovery, kinds without a declaration). */
+export interface Call {
   method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  /** Path with its query. */
   path: string;
+  /** Sent as JSON. */
   body?: unknown;
+  /** Of the body; application/json by default. */
   contentType?: string;
+  /** What form of answer is asked for; application/json by default. It has to be a JSON one. */
+  accept?: string;
   signal?: AbortSignal | undefined;
 }
 
@@ -111,22 +124,29 @@ export class HttpClient implements Client {
       allowWatchBookmarks: "true",
       resourceVersion: options.resourceVersion,
     };
-    const { signal } = options;
+    const path = `${collectionOf(kind, options.namespace)}${queryOf(query)}`;
+    for await (const line of this.#watched({ method: "GET", path, signal: options.signal }))
+      yield watchEventFrom(kind, line);
+  }
+
+  /**
+   * A watch in HTTP's own words: every event as it came. Ends when the server ends it or the signal aborts.
+   * @throws ApiError, also for an ERROR event
+   */
+  async *stream(call: Call): AsyncGenerator<{ type: string; object: unknown }> {
+    for await (const line of this.#watched(call)) yield rawEventFrom(line);
+  }
+
+  async *#watched(call: Call): AsyncGenerator<string> {
+    const { signal } = call;
     try {
-      const response = await this.#send(
-        {
-          method: "GET",
-          path: `${collectionOf(kind, options.namespace)}${queryOf(query)}`,
-          signal,
-        },
-        this.#timeoutMs,
-      );
+      const response = await this.#send(call, this.#timeoutMs);
       if (response.statusCode !== 200) throw errorFromAnswer(response.statusCode, await textOf(response));
       // From here on only silence limits it.
       response.socket.setTimeout(this.#options.watchIdleMs ?? 150_000, () => response.destroy());
       this.#watches.set(response, this.#base);
       try {
-        for await (const line of lines(response)) yield watchEventFrom(kind, line);
+        yield* lines(response);
       } finally {
         this.#watches.delete(response);
       }
@@ -193,9 +213,14 @@ export class HttpClient implements Client {
     }
   }
 
-  /** Any other page of the API: enrolment, readiness. @returns the parsed JSON. */
+  /** A page that is no resource: enrolment, readiness. @returns the parsed JSON. */
   async raw(method: "GET" | "POST", path: string, body?: unknown, signal?: AbortSignal): Promise<unknown> {
-    return this.#json({ method, path, body, signal });
+    return this.request({ method, path, body, signal });
+  }
+
+  /** Any request. @returns the parsed JSON of the answer. @throws ApiError */
+  request(call: Call): Promise<unknown> {
+    return this.#json(call);
   }
 
   /** A page of lines, such as a backup, as they come. @throws ApiError */
@@ -269,7 +294,7 @@ export class HttpClient implements Client {
         method: call.method,
         path: call.path,
         headers: {
-          accept: "application/json",
+          accept: call.accept ?? "application/json",
           "user-agent": this.#options.name ?? "vireo",
           ...(this.#options.token ? { authorization: `Bearer ${this.#options.token}` } : {}),
           ...(body

@@ -11,9 +11,9 @@ const PAGES = [
     .map((name) => `docs/${name}`),
 ];
 const verbs = new Set(
-  [...readFileSync(join(ROOT, "src/cli/main.ts"), "utf8").matchAll(/\.command\("([a-z]+)/g)].map(
-    (m) => m[1] ?? "",
-  ),
+  readdirSync(join(ROOT, "src/cli"))
+    .map((name) => readFileSync(join(ROOT, "src/cli", name), "utf8"))
+    .flatMap((text) => [...text.matchAll(/\.command\("([a-z]+)/g)].map((m) => m[1] ?? "")),
 );
 
 describe.each(PAGES)("%s", (page) => {

@@ -4,11 +4,10 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { stringify } from "yaml";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
 import { parseDocuments } from "./manifest.ts";
-import { withoutManagedFields } from "./output.ts";
+import { toYaml, withoutManagedFields } from "./output.ts";
 import { openSession, type Place, parseNames, pathTo, query, readNamed } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
@@ -51,12 +50,13 @@ export async function edit(
     return "edited";
   };
 
-  write(COMMENT + stringify(before, { lineWidth: 0 }));
+  write(COMMENT + toYaml(before));
   for (let refused: string | undefined; ; ) {
     await runEditor(file);
     const text = readFileSync(file, "utf8");
     // Left as it was refused: the user gives up.
-    if (text === refused) throw new UserError(`nothing was changed; what you wrote is kept in ${file}`);
+    const written = withoutComments(text);
+    if (written === refused) throw new UserError(`nothing was changed; what you wrote is kept in ${file}`);
     try {
       print(`${kind.singular}/${name} ${await send(text)}`);
       rmSync(folder, { recursive: true, force: true });
@@ -69,12 +69,18 @@ export async function edit(
           { cause: error },
         );
       const why = error.message.split("\n").map((line) => `# ${line}\n`);
-      const written = text.split("\n").filter((line) => !line.startsWith("#"));
-      refused = `${COMMENT}# It was refused:\n${why.join("")}${written.join("\n")}`;
-      write(refused);
+      write(`${COMMENT}# It was refused:\n${why.join("")}${written}`);
+      refused = written;
     }
   }
 }
+
+/** Without the lines that begin with #: within an object's texts none can, they are indented. */
+const withoutComments = (text: string) =>
+  text
+    .split("\n")
+    .filter((line) => !line.startsWith("#"))
+    .join("\n");
 
 /** The merge patch (RFC 7386) that makes `after` of `before`; lists are replaced whole. */
 export function mergePatch(before: unknown, after: unknown): Record<string, unknown> {

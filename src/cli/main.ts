@@ -1,5 +1,5 @@
 /** The `vireo` command: parses arguments, calls one function of the verb's file, prints errors. */
-import { Command, InvalidArgumentError } from "commander";
+import { Argument, Command, InvalidArgumentError } from "commander";
 import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { type OidcFlags, withOidc } from "./oidc.ts";
@@ -218,6 +218,22 @@ program
   );
 
 program
+  .command("completion")
+  .description("print what a shell loads to complete by Tab: source <(vireo completion bash)")
+  .addArgument(new Argument("<shell>", "whose").choices(["bash", "zsh", "fish"]))
+  .action(async (shell: "bash" | "zsh" | "fish") => {
+    const { completionScript } = await import("./completion.ts");
+    process.stdout.write(completionScript(shell));
+  });
+program
+  .command("__complete", { hidden: true })
+  .argument("[word...]", "those after vireo, the last up to the cursor")
+  .action(async (words: string[]) => {
+    const { answerCompletion } = await import("./completion.ts");
+    await answerCompletion(program, words, print);
+  });
+
+program
   .command("test")
   .description("run the tests; the last line counts them")
   .option("--unit", "only those without guests, in seconds", false)
@@ -226,6 +242,12 @@ program
     const { runTests } = await import("./test.ts");
     process.exitCode = await runTests({ ...options, filters });
   });
+
+// Who reads no further (`vireo get vm | head`) has what he wants: the end that other programs have there, by SIGPIPE.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(141);
+  throw error;
+});
 
 try {
   await program.parseAsync();

@@ -26,12 +26,16 @@ export function withoutManagedFields(object: Resource): Resource {
   return { ...object, metadata };
 }
 
+/** YAML that readers of 1.1 (kubectl, Python) understand as well: texts that look like times or truth there are in quotes. */
+export const toYaml = (value: unknown) =>
+  stringify(value, { version: "1.1", aliasDuplicateObjects: false, lineWidth: 0 });
+
 /** @throws UserError */
 export function parseOutput(text = "table", options: { showManagedFields?: boolean } = {}): Output {
   if (text === "table" || text === "wide") return { form: "table", wide: text === "wide" };
   const clean = (object: Resource) => (options.showManagedFields ? object : withoutManagedFields(object));
-  const whole = (objects: readonly { object: Resource }[], one: boolean): unknown => {
-    const items = objects.map(({ object }) => clean(object));
+  const whole = (objects: readonly { object: Resource }[], one: boolean, shorten = clean): unknown => {
+    const items = objects.map(({ object }) => shorten(object));
     return one && items.length === 1
       ? items[0]
       : { apiVersion: "v1", kind: "List", metadata: { resourceVersion: "" }, items };
@@ -39,8 +43,7 @@ export function parseOutput(text = "table", options: { showManagedFields?: boole
   if (text === "yaml")
     return {
       form: "objects",
-      print: (objects, one) =>
-        stringify(whole(objects, one), { aliasDuplicateObjects: false, lineWidth: 0 }).trimEnd(),
+      print: (objects, one) => toYaml(whole(objects, one)).trimEnd(),
     };
   if (text === "json")
     return { form: "objects", print: (objects, one) => JSON.stringify(whole(objects, one), undefined, 4) };
@@ -50,8 +53,16 @@ export function parseOutput(text = "table", options: { showManagedFields?: boole
       print: (objects) => objects.map(({ kind, object }) => fullName(kind, object.metadata.name)).join("\n"),
     };
   if (text.startsWith("jsonpath=")) {
+    // It can ask for anything, so nothing is left out.
     const template = parseTemplate(text.slice("jsonpath=".length));
-    return { form: "objects", print: (objects, one) => render(template, whole(objects, one)) };
+    return {
+      form: "objects",
+      print: (objects, one) =>
+        render(
+          template,
+          whole(objects, one, (all) => all),
+        ),
+    };
   }
   throw new UserError(
     `-o ${JSON.stringify(text)} is not a form of output${hint(text, OUTPUTS)}; there are ${OUTPUTS.join(", ")}`,

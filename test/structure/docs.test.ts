@@ -12,6 +12,7 @@ const PAGES = [
 ];
 const verbs = new Set(
   readdirSync(join(ROOT, "src/cli"))
+    .filter((name) => name.endsWith(".ts"))
     .map((name) => readFileSync(join(ROOT, "src/cli", name), "utf8"))
     .flatMap((text) => [...text.matchAll(/\.command\("([a-z]+)/g)].map((m) => m[1] ?? "")),
 );

@@ -1,0 +1,297 @@
+/** The `vireo` command as users run it, a process, against a real API server; where it and kubectl say the same, it is compared. */
+import { execFile } from "node:child_process";
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { KUBECTLS, Kubectl, type Run } from "../src/api/testing/kubectl.ts";
+import { type ApiStack, startApiStack } from "../src/api/testing/stack.ts";
+import { VirtualMachine } from "../src/compute/kinds.ts";
+
+const ROOT = resolve(import.meta.dirname, "..");
+let stack: ApiStack;
+let kubectl: Kubectl;
+
+beforeAll(async () => {
+  stack = await startApiStack();
+  const [path] = KUBECTLS;
+  if (!path) throw new Error("there is no kubectl; install Debian's package kubernetes-client");
+  kubectl = new Kubectl(path, stack);
+  for (const [namespace, name, app] of [
+    ["default", "web-1", "web"],
+    ["default", "web-2", "web"],
+    ["default", "db", "db"],
+    ["shop", "till", "till"],
+  ] as const)
+    await stack.admin().create(VirtualMachine, {
+      metadata: { name, namespace, labels: { app }, annotations: { since: "2026-01-01", flag: "yes" } },
+      spec: { memory: "64Mi", image: "shop" },
+    });
+});
+afterAll(async () => {
+  expect(stack.errors).toEqual([]);
+  await stack[Symbol.asyncDispose]();
+});
+
+const environment = (more: Record<string, string> = {}) => ({
+  ...process.env,
+  KUBECONFIG: stack.kubeconfig,
+  VIREO_STATE: join(stack.folder, "none"),
+  HOME: stack.folder,
+  ...more,
+});
+
+function run(command: string, args: readonly string[], more?: Record<string, string>): Promise<Run> {
+  return new Promise((done) => {
+    execFile(command, args, { env: environment(more), cwd: ROOT, timeout: 60_000 }, (error, out, err) =>
+      done({ code: error ? Number(error.code ?? -1) : 0, out, err }),
+    );
+  });
+}
+const MAIN = ["--disable-warning=ExperimentalWarning", join(ROOT, "src/cli/main.ts")];
+const vireo = (...args: string[]) => run(process.execPath, [...MAIN, ...args]);
+const ok = async (...args: string[]) => {
+  const { code, out, err } = await vireo(...args);
+  expect([args.join(" "), code, err]).toEqual([args.join(" "), 0, ""]);
+  return out;
+};
+const fails = async (...args: string[]) => {
+  const { code, out, err } = await vireo(...args);
+  expect([args.join(" "), code, out]).toEqual([args.join(" "), 1, ""]);
+  return err;
+};
+/** Ages differ by the second in which they are asked for. */
+const ageless = (table: string) => table.replace(/ +\d+[smhd]\S*$/gm, "");
+
+describe("get", () => {
+  it.each([
+    ["vm"],
+    ["vm", "-A"],
+    ["vm", "-o", "wide"],
+    ["vm/web-1"],
+    ["vm", "-l", "app=web"],
+    ["vm", "-n", "shop"],
+    ["vm", "--field-selector", "metadata.name=db"],
+    ["crd"],
+    ["vm", "-A", "-o", "name"],
+    ["vm,clusterroles", "-o", "name"],
+    ["vm", "db", "-o", 'jsonpath={.metadata.name}{"\\n"}'],
+    ["vm", "-o", "jsonpath={.items[*].metadata.managedFields[0].operation}"],
+  ])("%s %s %s as kubectl does", async (...args) => {
+    expect(ageless(await ok("get", ...args))).toBe(ageless(await kubectl.ok("get", ...args)));
+  });
+
+  it.each([["vm"], ["vm", "web-1"], ["vm,clusterroles", "-A"]])("%s %s as objects", async (...args) => {
+    const managed = (_key: string, value: unknown) => (_key === "managedFields" ? undefined : value);
+    const wanted: unknown = JSON.parse(await kubectl.ok("get", ...args, "-o", "json"), managed);
+    expect(JSON.parse(await ok("get", ...args, "-o", "json"))).toEqual(wanted);
+    // Readers of YAML 1.1 (kubectl's, Python's) must not take texts for times and truth.
+    const yaml = await ok("get", ...args, "-o", "yaml");
+    expect(parse(yaml, { version: "1.1" })).toEqual(wanted);
+    expect(parse(yaml)).toEqual(wanted);
+  });
+
+  it("says what is wrong and what would be right", async () => {
+    expect(await fails("get", "vn")).toContain('there is no kind "vn"; did you mean "vm"?');
+    expect(await fails("get", "vm", "web1")).toContain(
+      'there is no virtualmachine "web1" in the namespace default; did you mean "web-1"?',
+    );
+    expect(await fails("get", "vm", "-o", "yml")).toContain(
+      '-o "yml" is not a form of output; did you mean "yaml"?',
+    );
+    expect(await fails("get", "vm", "--kubeconfig", "/nowhere")).toContain("/nowhere: no such file");
+  });
+
+  it("ends quietly when its reader does", async () => {
+    const { out, err } = await run("bash", [
+      "-c",
+      `"$@" get crd -o yaml | head -n 1; echo "\${PIPESTATUS[0]}"`,
+      "bash",
+      process.execPath,
+      ...MAIN,
+    ]);
+    expect([out, err]).toEqual(["apiVersion: v1\n141\n", ""]);
+  });
+});
+
+describe("apply and delete", () => {
+  const manifest = (name: string, cpus: number) => {
+    const path = join(stack.folder, `${name}.yaml`);
+    writeFileSync(
+      path,
+      `apiVersion: vireo.dev/v1\nkind: VirtualMachine\nmetadata: {name: ${name}}\nspec: {cpus: ${cpus}, memory: 64Mi, image: shop}\n`,
+    );
+    return path;
+  };
+
+  it("creates, changes, leaves as it is; tells of conflicts and how to settle them", async () => {
+    expect(await ok("apply", "-f", manifest("a", 2), "--dry-run")).toBe(
+      "virtualmachine/a created (dry run)\n",
+    );
+    expect(await ok("apply", "-f", manifest("a", 2))).toBe("virtualmachine/a created\n");
+    expect(await ok("apply", "-f", manifest("a", 2))).toBe("virtualmachine/a unchanged\n");
+    expect(await ok("apply", "-f", manifest("a", 3))).toBe("virtualmachine/a configured\n");
+    await kubectl.ok("patch", "vm", "a", "--type=merge", "-p", '{"spec":{"cpus":5}}');
+    const conflict = await fails("apply", "-f", manifest("a", 3));
+    expect(conflict).toMatch(/a\.yaml:1: .*conflict with "kubectl-patch"/);
+    expect(conflict).toContain("--force-conflicts takes these fields over");
+    expect(await ok("apply", "-f", manifest("a", 3), "--force-conflicts")).toBe(
+      "virtualmachine/a configured\n",
+    );
+    expect(await kubectl.ok("get", "vm", "a", "-o", "jsonpath={.spec.cpus}")).toBe("3");
+  });
+
+  it("refuses what is not understood, by file and line", async () => {
+    const path = join(stack.folder, "wrong.yaml");
+    writeFileSync(path, "# a comment\napiVersion: vireo.dev/v1\nkind: VirtualMachin\nmetadata: {name: x}\n");
+    expect(await fails("apply", "-f", path)).toContain(
+      `${path}:2: kind: "VirtualMachin" is unknown; did you mean "VirtualMachine"?`,
+    );
+  });
+
+  it("deletes several by choice only when told to", async () => {
+    await ok("apply", "-f", manifest("b", 1), "-f", manifest("c", 1));
+    await kubectl.ok("label", "vm", "b", "c", "old=yes");
+    const refused = await fails("delete", "vm", "-l", "old=yes");
+    expect(refused).toContain("this would delete 2:\n  virtualmachine/b\n  virtualmachine/c\n");
+    expect(refused).toContain("nothing was deleted; say --yes when that is meant");
+    expect(await ok("get", "vm", "-l", "old=yes", "-o", "name")).toContain("/b\n");
+    expect(await ok("delete", "vm", "-l", "old=yes", "--yes")).toBe(
+      "virtualmachine/b deleted\nvirtualmachine/c deleted\n",
+    );
+    expect(await fails("delete", "vm")).toContain("name which virtualmachines to delete");
+    expect(await ok("delete", "vm/a")).toBe("virtualmachine/a deleted\n");
+    expect(await ok("delete", "vm/a", "--ignore-not-found")).toBe("nothing to delete\n");
+  });
+});
+
+describe("wait", () => {
+  it("ends at once when it is so, and when it becomes so", async () => {
+    expect(await ok("wait", "vm/db", "--for=jsonpath={.spec.memory}=64Mi")).toContain("is met");
+    const waiting = ok("wait", "vm/later", "--for=create", "--timeout=20s");
+    const gone = ok("wait", "vm/web-2", "--for=delete", "--timeout=20s");
+    const phase = ok("wait", "vm/db", "--for=jsonpath={.metadata.labels.tier}=1", "--timeout=20s");
+    await kubectl.ok("label", "vm", "db", "tier=1");
+    await kubectl.ok("delete", "vm", "web-2", "--wait=false");
+    await ok(
+      "apply",
+      "-f",
+      kubectl.manifest(
+        "later",
+        "{apiVersion: vireo.dev/v1, kind: VirtualMachine, metadata: {name: later}, spec: {memory: 64Mi, image: shop}}",
+      ),
+    );
+    expect(await waiting).toContain("virtualmachine/later");
+    expect(await phase).toContain("is met");
+    expect(await gone).toContain("virtualmachine/web-2 is gone");
+  });
+
+  it("tells what it saw last when the time is over", async () => {
+    expect(await fails("wait", "vm/db", "--for=condition=Ready", "--timeout=1s")).toContain(
+      "virtualmachine/db: time is over; it has no condition Ready yet",
+    );
+    expect(await fails("wait", "vm/db", "--for=ready")).toContain("--for=ready is not understood");
+  });
+});
+
+describe("edit", () => {
+  /** An editor that runs this on the file; how often it was opened is counted. */
+  const editor = (name: string, script: string) => {
+    const path = join(stack.folder, name);
+    writeFileSync(path, `#!/bin/sh\necho x >> ${path}.count\n${script}\n`);
+    chmodSync(path, 0o755);
+    return {
+      edit: (...args: string[]) =>
+        run(process.execPath, [...MAIN, "edit", ...args], { EDITOR: path, VISUAL: "", KUBE_EDITOR: "" }),
+      opened: () => (existsSync(`${path}.count`) ? readFileSync(`${path}.count`, "utf8").length / 2 : 0),
+    };
+  };
+
+  it("sends what was changed", async () => {
+    const { edit } = editor("change", `sed -i 's/cpus: 1/cpus: 7/' "$1"`);
+    expect(await edit("vm/db")).toMatchObject({ code: 0, err: "" });
+    expect(await kubectl.ok("get", "vm", "db", "-o", "jsonpath={.spec.cpus}")).toBe("7");
+  });
+
+  it("opens again, with the reason in it, what was refused", async () => {
+    const { edit, opened } = editor(
+      "mend",
+      `if grep -q '^# .*memory' "$1"; then sed -i 's/memory: lots/memory: 96Mi/' "$1"; else sed -i 's/memory: .*/memory: lots/' "$1"; fi`,
+    );
+    expect(await edit("vm/db")).toMatchObject({ code: 0 });
+    expect(opened()).toBe(2);
+    expect(await kubectl.ok("get", "vm", "db", "-o", "jsonpath={.spec.memory}")).toBe("96Mi");
+  });
+
+  it("loses nothing when it is given up", async () => {
+    const { edit } = editor("giveup", `sed -i 's/memory: .*/memory: lots/' "$1"`);
+    const { code, err } = await edit("vm/db");
+    expect(code).toBe(1);
+    const kept = /(\/\S+\.yaml)/.exec(err)?.[1] ?? "";
+    expect(readFileSync(kept, "utf8")).toContain("memory: lots");
+  });
+});
+
+describe("explain", () => {
+  it("a kind and its fields, with the nearest for a wrong one", async () => {
+    const text = await ok("explain", "vm.spec.memory");
+    expect(text).toContain(
+      "KIND:     VirtualMachine\nVERSION:  vireo.dev/v1\nFIELD:    spec.memory <string>",
+    );
+    expect(await ok("explain", "vm", "--recursive")).toContain("    memory <string> -required-\n");
+    expect(await ok("explain", "crd", "--recursive")).toContain("KIND:     CustomResourceDefinition");
+    expect(await fails("explain", "vm.spec.memry")).toContain(
+      'vm.spec has no field "memry"; did you mean "memory"?',
+    );
+  });
+
+  it("names every field that kubectl explain names", async () => {
+    const names = (text: string) => [...text.matchAll(/^ +(\w+)\s*<(\S+)>/gm)].map((found) => found[1]);
+    const theirs = names(await kubectl.ok("explain", "vm.spec", "--recursive"));
+    expect(theirs.length).toBeGreaterThan(10);
+    expect(names(await ok("explain", "vm.spec", "--recursive"))).toEqual(expect.arrayContaining(theirs));
+  });
+});
+
+describe("completion", () => {
+  it("bash", async () => {
+    // Words as bash divides them: at = too.
+    const at = async (...words: string[]) => {
+      const line = words.join(" ").replaceAll(" = ", "=").replace(/ =$/, "=");
+      const last = words.at(-1) ?? "";
+      const script = `source <(./vireo completion bash); compopt() { echo "option $2"; }
+COMP_LINE=$1; COMP_POINT=\${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_vireo "$1" "${last === "=" ? "" : last}" prev; printf '%s\\n' "\${COMPREPLY[@]}"`;
+      return (await run("bash", ["--norc", "-c", script, "bash", line, ...words])).out.trim().split("\n");
+    };
+    expect(await at("./vireo", "ge")).toEqual(["get"]);
+    expect(await at("./vireo", "get", '"vm"', "w")).toEqual(["web-1"]);
+    expect(await at("./vireo", "get", "vm", "-n", "sh")).toEqual(["shop"]);
+    expect(await at("./vireo", "get", "vm", "--output", "=", "y")).toEqual(["yaml"]);
+    expect(await at("./vireo", "get", "vm", "--output", "=")).toContain("wide");
+    expect(await at("./vireo", "get", "vm", "-o", "jsonp")).toEqual(["option nospace", "jsonpath="]);
+    expect(await at("./vireo", "apply", "-f", "ex")).toEqual(["option default"]);
+    expect(await at("./vireo", "explain", "vm.spec.mem")).toEqual(["vm.spec.memory"]);
+  });
+
+  it.skipIf(!existsSync("/usr/bin/fish"))("fish", async () => {
+    const at = async (line: string) => {
+      const script = `./vireo completion fish | source; complete -C ${JSON.stringify(line)}`;
+      const { out } = await run("fish", ["--no-config", "-c", script]);
+      return out.trim().split("\n");
+    };
+    expect(await at("./vireo ge")).toEqual([expect.stringMatching(/^get\t/)]);
+    expect(await at("./vireo get vm w")).toEqual(["web-1"]);
+    expect(await at("./vireo get vm --output=y")).toEqual(["--output=yaml"]);
+    expect(await at("./vireo apply --file=exa")).toEqual(["--file=examples/"]);
+  });
+
+  it("offers verbs and kinds, and says why no names, when nothing is up", async () => {
+    const away = { KUBECONFIG: "", VIREO_STATE: join(stack.folder, "none") };
+    const words = (...all: string[]) => run(process.execPath, [...MAIN, "__complete", "--", ...all], away);
+    expect((await words("get", "virt")).out).toBe("virtualmachines\tVirtualMachine\n");
+    const names = await words("get", "vm", "");
+    expect([names.code, names.out]).toEqual([0, ""]);
+    expect(names.err).toContain("no control plane");
+  });
+});

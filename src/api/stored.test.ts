@@ -1,6 +1,7 @@
 /** Objects in the store that are of another version, or not of their kind's shape at all. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { INVALID } from "../resource/invalid.ts";
+import { Operations } from "./operations.ts";
 import {
   at,
   failure,
@@ -26,6 +27,16 @@ it("gets the defaults that a newer version has", async () => {
   await store("old", { memory: "64Mi" });
   await stack.restart();
   expect(await stack.client.get(Machine, at("old"))).toMatchObject({ spec: { memory: "64Mi", mode: "a" } });
+});
+
+it("are brought up to the kinds by several servers that start at once", async () => {
+  for (let i = 0; i < 20; i++) await store(`old-${i}`, { memory: "64Mi" });
+  const servers = await Promise.all([1, 2, 3].map(() => Operations.open(stack.store, [machineKind])));
+  for (const server of servers) {
+    const { items } = await server.list(machineKind, {});
+    expect(items.map(({ spec }) => spec)).toEqual(Array(20).fill({ memory: "64Mi", mode: "a" }));
+    server.close();
+  }
 });
 
 it("is marked, left out by typed clients, seen by people, and whole again when it is mended", async () => {

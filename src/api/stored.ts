@@ -5,7 +5,7 @@ import { INVALID } from "../resource/invalid.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { ObjectMeta, Resource } from "../resource/object.ts";
 import { applyDefaults, type Schema, validate } from "../resource/schema.ts";
-import type { Store } from "../store/store.ts";
+import { CompareFailed, type Store } from "../store/store.ts";
 import { type Cache, pluralOf } from "./cache.ts";
 import { METADATA_SCHEMA } from "./metadata.ts";
 
@@ -47,7 +47,10 @@ export async function settleStored(store: Store, cache: Cache, kinds: readonly K
     setMark(metadata, wrong);
     if (wrong.length > 0) marked.push(next);
     if (isDeepStrictEqual(next, object)) continue;
-    await store.commit({ key, expected: revision, value: storedForm(next) });
+    // Whoever wrote it meanwhile, another server that starts or a client through it, has seen to it.
+    await store.commit({ key, expected: revision, value: storedForm(next) }).catch((error: unknown) => {
+      if (!(error instanceof CompareFailed)) throw error;
+    });
   }
   return marked;
 }

@@ -79,37 +79,41 @@ class Collection {
 }
 
 export class Cache {
+  readonly #store: Store;
   readonly #collections = new Map<string, Collection>();
   readonly #uids = new Set<string>();
   /** uid of an owner -> keys of what it owns. */
   readonly #owned = new Map<string, Set<string>>();
-  readonly #waiting = new Set<{ revision: number; tell: () => void }>();
   #stop: () => void = () => {};
   /** Called with what was deleted, by this server or another. */
   onDelete: (object: Resource) => void = () => {};
-  /** Revision of the newest change that is in here. */
+  /** Every change up to this revision is in here. */
   revision = 0;
   /** Changes as they come into here. */
   feed = new Feed(0);
 
+  private constructor(store: Store) {
+    this.#store = store;
+  }
+
   static async load(store: Store): Promise<Cache> {
-    const cache = new Cache();
+    const cache = new Cache(store);
     const { entries, revision } = await store.range("");
     for (const { key, value, revision: at } of entries)
       cache.#add({ key, object: parseStored(value, at), revision: at });
     cache.revision = revision;
-    await cache.#follow(store, Math.max(0, revision - REPLAYED_REVISIONS)).catch((error: unknown) => {
+    await cache.#follow(Math.max(0, revision - REPLAYED_REVISIONS)).catch((error: unknown) => {
       if (!(error instanceof Compacted)) throw error;
-      return cache.#follow(store, revision);
+      return cache.#follow(revision);
     });
     return cache;
   }
 
   /** Takes what is newer than the objects that were loaded; what is older is for watchers alone. */
-  async #follow(store: Store, after: number): Promise<void> {
+  async #follow(after: number): Promise<void> {
     const loaded = this.revision;
     this.feed = new Feed(after);
-    this.#stop = await store.watch("", after, (change) =>
+    this.#stop = await this.#store.watch("", after, (change) =>
       change.revision > loaded ? this.#take(change) : this.feed.push(change),
     );
   }
@@ -126,26 +130,15 @@ export class Cache {
     }
     this.revision = change.revision;
     this.feed.push(change);
-    for (const waiting of this.#waiting)
-      if (waiting.revision <= change.revision) {
-        this.#waiting.delete(waiting);
-        waiting.tell();
-      }
   }
 
   /** Resolves when everything up to this revision is in here: true, or false when it takes longer than `timeoutMs`. */
-  reached(revision: number, timeoutMs: number): Promise<boolean> {
-    if (revision <= this.revision) return Promise.resolve(true);
-    return new Promise((resolve) => {
-      const waiting = { revision, tell: () => done(true) };
-      const done = (there: boolean) => {
-        clearTimeout(timer);
-        this.#waiting.delete(waiting);
-        resolve(there);
-      };
-      const timer = setTimeout(() => done(false), timeoutMs);
-      this.#waiting.add(waiting);
-    });
+  async reached(revision: number, timeoutMs: number): Promise<boolean> {
+    if (revision <= this.revision) return true;
+    const there = await this.#store.reached(revision, timeoutMs);
+    // The newest revisions may be of nothing that is kept here, so that no change tells of them.
+    if (there) this.revision = Math.max(this.revision, revision);
+    return there;
   }
 
   #add(entry: Cached): void {

@@ -55,6 +55,23 @@ const client = (i: number): LocalClient => {
 const create = (i: number, name: string, metadata = {}) =>
   client(i).create(Machine, { metadata: { ...at(name), ...metadata }, spec: { memory: "64Mi" } });
 
+it("reads do not wait for a change of ours when the newest write in etcd is somebody else's", async () => {
+  await create(0, "a");
+  const neighbour = await openEtcdStore({ endpoints: cluster.endpoints, root: "/neighbour" });
+  for (let i = 0; i < 5; i++) {
+    const { revision } = await neighbour.commit({ key: `x/${i}`, value: "", expected: 0 });
+    const begun = performance.now();
+    const { items, resourceVersion } = await client(1).list(Machine);
+    expect(items).toHaveLength(1);
+    expect(performance.now() - begun).toBeLessThan(2000); // 3 s is when a server gives up
+    expect(Number(resourceVersion)).toBeGreaterThanOrEqual(revision);
+    // What one server has told of, the others know, too.
+    const listed = await servers[2]?.operations.list(machineKind, { resourceVersion });
+    expect(listed?.items).toHaveLength(1);
+  }
+  await neighbour.close();
+});
+
 it("reads through one see at once what was written through another", async () => {
   for (let i = 0; i < 30; i++) {
     await create(i, `m${i}`);

@@ -33,10 +33,10 @@ const CONNECT_MS = 1500;
 const PAUSE_MS = 100;
 
 const CHANNEL = {
-  // A member that is stopped or cut off keeps its connections open in silence. etcd closes them on pings closer than 5 s.
+  // A member that is stopped or cut off keeps its connections open in silence. etcd closes them on pings closer than 5 s, or of a
+  // connection on which nothing is asked.
   "grpc.keepalive_time_ms": 6000,
   "grpc.keepalive_timeout_ms": 2000,
-  "grpc.keepalive_permit_without_calls": 1,
   "grpc.initial_reconnect_backoff_ms": 100,
   "grpc.max_reconnect_backoff_ms": 1000,
   // Pages of 500 objects; etcd limits what one of them may be.

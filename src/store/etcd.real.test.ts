@@ -33,14 +33,8 @@ describe("EtcdStore", () => {
     const [a, b] = [await open("/one"), await open("/two")];
     const other = await b.commit({ key: "x/a", value: "1", expected: 0 });
     expect(await a.latest()).toBe(other.revision);
-    const heard = await new Promise<number>((resolve) => {
-      const look = setInterval(() => {
-        if (a.revision() < other.revision) return;
-        clearInterval(look);
-        resolve(a.revision());
-      }, 10);
-    });
-    expect(heard).toBeGreaterThanOrEqual(other.revision);
+    expect(await a.reached(other.revision, 3000)).toBe(true);
+    expect(a.revision()).toBeGreaterThanOrEqual(other.revision);
     expect((await a.range("")).entries).toEqual([]);
     await Promise.all([a.close(), b.close()]);
   });

@@ -52,6 +52,7 @@ class EtcdStore implements Store {
   #lastChange = 0;
   #asking: Promise<number> | undefined;
   #next: Promise<number> | undefined;
+  #ticking: Promise<void> | undefined;
   readonly failed: Promise<Error>;
 
   constructor(client: EtcdClient, root: string, offset: number, revision: number) {
@@ -92,15 +93,20 @@ class EtcdStore implements Store {
   }
 
   async #ask(): Promise<number> {
-    const answer = await this.#client.read("Range", { key: this.#key(""), keys_only: true, limit: 1 });
-    const revision = this.#revisionOf(answer);
-    if (revision > this.#seen) void this.#tickUntil(revision);
-    return revision;
+    return this.#revisionOf(
+      await this.#client.read("Range", { key: this.#key(""), keys_only: true, limit: 1 }),
+    );
   }
 
-  /** The revision may be that of somebody else's write, of which our watch will never hear: then one of ours follows. */
-  async #tickUntil(revision: number): Promise<void> {
-    if (!(await this.#heard(revision, TICK_MS))) await this.#tick().catch(() => undefined);
+  /** The revision may be that of a write outside of ROOT, of which our watch will never hear: then one of ours follows. */
+  async reached(revision: number, timeoutMs: number): Promise<boolean> {
+    if (await this.#heard(revision, Math.min(TICK_MS, timeoutMs))) return true;
+    this.#ticking ??= this.#tick()
+      .catch(() => undefined)
+      .finally(() => {
+        this.#ticking = undefined;
+      });
+    return this.#heard(revision, timeoutMs - TICK_MS);
   }
 
   async get(key: string): Promise<Entry | undefined> {

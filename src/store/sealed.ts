@@ -74,6 +74,7 @@ export function sealedStore(
     failed: inner.failed,
     revision: () => inner.revision(),
     latest: () => inner.latest(),
+    reached: (revision, timeoutMs) => inner.reached(revision, timeoutMs),
     compact: (revision) => inner.compact(revision),
     continueAfter: (revision) => inner.continueAfter(revision),
     close: () => inner.close(),

@@ -43,6 +43,24 @@ describe("SqliteStore", () => {
     await store.close();
   });
 
+  it("keeps a process that closes it alive until it is closed", async () => {
+    const program = join(folder, "close.mjs");
+    writeFileSync(
+      program,
+      `import { openSqliteStore } from ${JSON.stringify(new URL("./sqlite.ts", import.meta.url).href)};
+      for (let i = 0; i < 40; i++) await (await openSqliteStore(${JSON.stringify(path)})).close();
+      console.log("closed");`,
+    );
+    const child = spawn(process.execPath, [program]);
+    let output = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream.on("data", (data: Buffer) => {
+        output += data;
+      });
+    await new Promise((done) => child.once("close", done));
+    expect(output).toBe("closed\n");
+  });
+
   it("is used by one process at a time", async () => {
     const store = await openSqliteStore(path);
     await expect(openSqliteStore(path)).rejects.toThrow("another control plane is using it");

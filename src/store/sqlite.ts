@@ -60,7 +60,8 @@ class SqliteStore implements Store {
     });
     this.#worker.on("message", (answer: Answer) => {
       this.#waiting.shift()?.(answer);
-      if (this.#waiting.length === 0) this.#worker.unref();
+      // One that is to close is waited for until it has ended, after its last answer.
+      if (this.#waiting.length === 0 && !this.#closed) this.#worker.unref();
     });
     this.failed = new Promise((resolve) => {
       const end = (error: Error) => {
@@ -101,6 +102,11 @@ class SqliteStore implements Store {
 
   async latest(): Promise<number> {
     return this.#revision;
+  }
+
+  /** Nobody else writes here: at once. */
+  async reached(revision: number): Promise<boolean> {
+    return revision <= this.#revision;
   }
 
   get(key: string): Promise<Entry | undefined> {

@@ -76,6 +76,11 @@ export interface Store {
   revision(): number;
   /** The store's revision now. */
   latest(): Promise<number>;
+  /**
+   * Resolves when this process's watches have heard of everything up to this revision, which the store has come to, whoever wrote it: true, or
+   * false when it takes longer than `timeoutMs`.
+   */
+  reached(revision: number, timeoutMs: number): Promise<boolean>;
   get(key: string): Promise<Entry | undefined>;
   /** All entries whose key starts with `prefix`, sorted by key, as of one revision. */
   range(prefix: string): Promise<{ entries: Entry[]; revision: number }>;

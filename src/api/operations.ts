@@ -34,6 +34,7 @@ import type {
   Written,
 } from "./service.ts";
 import { settleStored, storedForm } from "./stored.ts";
+import { inStoredVersions } from "./stored-versions.ts";
 import { type Prepared, Turns } from "./turns.ts";
 
 /** History kept for watches that come back: at 100 writes/s more than three minutes. */
@@ -51,6 +52,8 @@ export class Operations implements Service {
   readonly kinds: readonly Kind[];
   /** Objects that were found not to have the shape of their kind, marked so that only people see them. */
   invalid: readonly Resource[] = [];
+  /** As of the store; also when an object comes that was written by a newer version. */
+  readonly failed: Promise<Error>;
   readonly #store: Store;
   readonly #cache: Cache;
   readonly #reader: Reader;
@@ -63,6 +66,7 @@ export class Operations implements Service {
 
   private constructor(store: Store, kinds: readonly Kind[], cache: Cache, now: () => Date) {
     this.kinds = kinds;
+    this.failed = store.failed;
     this.#store = store;
     this.#cache = cache;
     this.#reader = new Reader(store, cache);
@@ -77,16 +81,21 @@ export class Operations implements Service {
     };
   }
 
-  /** Loads the store into memory and finishes deletions that a crash cut short. `now` is the clock of metadata's times. */
+  /**
+   * Loads the store into memory, brings what is stored up to the kinds, and finishes deletions that a crash cut short. `now` is the clock of
+   * metadata's times. @throws StoredVersionError when a newer version wrote into the store
+   */
   static async open(
     store: Store,
     kinds: readonly Kind[],
     options: { now?: () => Date } = {},
   ): Promise<Operations> {
-    const cache = await Cache.load(store);
-    const operations = new Operations(store, kinds, cache, options.now ?? (() => new Date()));
-    await store.compact(store.revision() - KEEP_REVISIONS);
-    operations.invalid = await settleStored(store, cache, kinds);
+    const old = new Set<string>();
+    const current = inStoredVersions(store, kinds, (key) => old.add(key));
+    const cache = await Cache.load(current);
+    const operations = new Operations(current, kinds, cache, options.now ?? (() => new Date()));
+    await current.compact(current.revision() - KEEP_REVISIONS);
+    operations.invalid = await settleStored(current, cache, kinds, old);
     await operations.#garbage.sweep();
     return operations;
   }

@@ -5,11 +5,13 @@ import { INVALID } from "../resource/invalid.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { ObjectMeta, Resource } from "../resource/object.ts";
 import { applyDefaults, type Schema, validate } from "../resource/schema.ts";
-import { CompareFailed, type Store } from "../store/store.ts";
+import { CompareFailed, type Store, type Write } from "../store/store.ts";
 import { type Cache, pluralOf } from "./cache.ts";
 import { METADATA_SCHEMA } from "./metadata.ts";
 
 const SHOWN = 5;
+/** Objects that are written at once. */
+const GROUP = 200;
 
 /** Makes the mark say what is wrong with the object's shape: nothing takes it away. */
 export function setMark(metadata: ObjectMeta, wrong: readonly Cause[]): void {
@@ -24,17 +26,25 @@ export function setMark(metadata: ObjectMeta, wrong: readonly Cause[]): void {
 
 /** An object as the store keeps it: its resourceVersion is the revision that the write gets. */
 export function storedForm(object: Resource): string {
-  const { resourceVersion: _, ...metadata } = object.metadata;
-  return JSON.stringify({ ...object, metadata });
+  const { apiVersion, kind, metadata, ...rest } = object;
+  const { resourceVersion: _, ...kept } = metadata;
+  return JSON.stringify({ apiVersion, kind, metadata: kept, ...rest });
 }
 
 /**
- * Brings what is stored up to the kinds as they are now: defaults that a newer version has are filled in, and the mark of each
- * object says whether it has its kind's shape. @returns those that are marked
+ * Brings what is stored up to the kinds as they are now: objects of another version (`old`: their keys) are written in the one that is stored,
+ * defaults that a newer version has are filled in, and the mark of each object says whether it has its kind's shape. Done again, it writes
+ * nothing. @returns those that are marked
  */
-export async function settleStored(store: Store, cache: Cache, kinds: readonly Kind[]): Promise<Resource[]> {
+export async function settleStored(
+  store: Store,
+  cache: Cache,
+  kinds: readonly Kind[],
+  old: ReadonlySet<string>,
+): Promise<Resource[]> {
   const byPlural = new Map(kinds.map((kind) => [kind.plural, kind]));
   const marked: Resource[] = [];
+  const writes: Write[] = [];
   for (const { key, object, revision } of [...cache.all()]) {
     const kind = byPlural.get(pluralOf(key));
     if (!kind) continue;
@@ -46,11 +56,18 @@ export async function settleStored(store: Store, cache: Cache, kinds: readonly K
     const wrong = [...validate(metadata, METADATA_SCHEMA, "metadata"), ...validate(rest, schema)];
     setMark(metadata, wrong);
     if (wrong.length > 0) marked.push(next);
-    if (isDeepStrictEqual(next, object)) continue;
-    // Whoever wrote it meanwhile, another server that starts or a client through it, has seen to it.
-    await store.commit({ key, expected: revision, value: storedForm(next) }).catch((error: unknown) => {
-      if (!(error instanceof CompareFailed)) throw error;
-    });
+    if (old.has(key) || !isDeepStrictEqual(next, object))
+      writes.push({ key, expected: revision, value: storedForm(next) });
   }
+  // So many at once that they share what makes them durable.
+  for (let i = 0; i < writes.length; i += GROUP)
+    await Promise.all(writes.slice(i, i + GROUP).map((write) => settle(store, write)));
   return marked;
+}
+
+async function settle(store: Store, write: Write): Promise<void> {
+  await store.commit(write).catch((error: unknown) => {
+    // Whoever wrote it meanwhile, another server that starts or a client through it, has seen to it.
+    if (!(error instanceof CompareFailed)) throw error;
+  });
 }

@@ -127,9 +127,9 @@ function definitionOf(kind: Kind, since: string): Resource {
           },
           additionalPrinterColumns: kind.columns,
         },
-        ...(kind.versions ?? []).map(({ version, schema, columns, deprecated }) => ({
+        ...(kind.versions ?? []).map(({ version, served, schema, columns, deprecated }) => ({
           name: version,
-          served: true,
+          served: served !== false,
           storage: false,
           ...(deprecated ? { deprecated: true } : {}),
           schema: { openAPIV3Schema: structural(schema) },

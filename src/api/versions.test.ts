@@ -1,51 +1,8 @@
-/** Two versions of one kind, on a kind made for it: v1alpha1 has `ram` in MiB where v1 has `memory` with a unit. */
-import { Type } from "typebox";
+/** Two versions of one kind, served at once. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { defineKind, type Kind, register } from "../resource/kind.ts";
-import type { Resource } from "../resource/object.ts";
+import { Box } from "./testing/boxes.ts";
 import { raw } from "./testing/raw.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
-
-const renamed = (object: Resource, from: string, to: string, turn: (value: unknown) => unknown): Resource => {
-  const { [from]: value, ...rest } = Object(object.spec);
-  if (object.spec === undefined) return object;
-  return { ...object, spec: { ...rest, ...(value === undefined ? {} : { [to]: turn(value) }) } };
-};
-
-const Box: Kind = {
-  ...register(
-    defineKind({
-      kind: "Box",
-      plural: "boxes",
-      namespaced: true,
-      description: "A box, for these tests.",
-      spec: Type.Object({
-        memory: Type.String({ pattern: "^\\d+Mi$" }),
-        mode: Type.String({ default: "a" }),
-      }),
-      status: Type.Object({ phase: Type.Optional(Type.String()) }),
-      columns: [{ name: "Memory", type: "string", jsonPath: ".spec.memory" }],
-      selectableFields: ["status.phase"],
-    }),
-  ),
-  versions: [
-    {
-      version: "v1alpha1",
-      schema: Type.Object({
-        spec: Type.Object({
-          ram: Type.Integer({ minimum: 1, description: "Memory in MiB." }),
-          mode: Type.String({ default: "a" }),
-        }),
-        status: Type.Optional(Type.Object({ phase: Type.Optional(Type.String()) })),
-      }),
-      columns: [{ name: "RAM", type: "integer", jsonPath: ".spec.ram" }],
-      toStored: (object) => renamed(object, "ram", "memory", (ram) => `${ram}Mi`),
-      fromStored: (object) =>
-        renamed(object, "memory", "ram", (memory) => Number.parseInt(String(memory), 10)),
-      deprecated: "is deprecated; use v1",
-    },
-  ],
-};
 
 let stack: ApiStack;
 let token = "";

@@ -30,12 +30,14 @@ interface Version {
 /** The kinds as which the other versions are served. */
 export function otherVersions(kinds: readonly Kind[]): Version[] {
   return kinds.flatMap((stored) =>
-    (stored.versions ?? []).map((declared) => ({
-      stored,
-      kind: versionOf(stored, declared),
-      declared,
-      made: new WeakMap<Resource, Resource>(),
-    })),
+    (stored.versions ?? [])
+      .filter(({ served }) => served !== false)
+      .map((declared) => ({
+        stored,
+        kind: versionOf(stored, declared),
+        declared,
+        made: new WeakMap<Resource, Resource>(),
+      })),
   );
 }
 

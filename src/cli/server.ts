@@ -9,6 +9,7 @@ import { Operations } from "../api/operations.ts";
 import { Pki } from "../api/pki.ts";
 import { SECRETS_PREFIX } from "../api/secrets.ts";
 import { startApiServer } from "../api/server.ts";
+import { StoredVersionError } from "../api/stored-versions.ts";
 import { runHostReconciler } from "../compute/host-reconciler.ts";
 import { runMigrationReconciler } from "../compute/migration-reconciler.ts";
 import { runQuotaReconciler } from "../compute/quota-reconciler.ts";
@@ -60,7 +61,9 @@ export async function server(
   const opened = sealedStore(store, [SECRETS_PREFIX], pki.sealingKeys(), (key) =>
     log.error("secret.unreadable", { key, why: "its sealing key is not in pki/secrets.key" }),
   );
-  const service = await Operations.open(opened, KINDS);
+  const service = await Operations.open(opened, KINDS).catch((error: unknown) => {
+    throw error instanceof StoredVersionError ? new UserError(error.message) : error;
+  });
   const backup = () =>
     backupLines(store, { time: new Date().toISOString(), version: version(), files: pki.files() });
   const audit = new AuditLog(join(paths.state, "audit"), `${host}-${port}`.replace(/[^\w.-]/g, "_"));
@@ -79,7 +82,7 @@ export async function server(
     ensureAdminKubeconfig(pki, paths.kubeconfig, api.url);
     writeEnrolment(pki, join(paths.pki, "enrolment.json"), { url: api.url, ttlMs: ENROLMENT_TTL_MS });
   }
-  void store.failed.then((error) => {
+  void service.failed.then((error) => {
     // Who started it starts it again; then everything is read anew.
     log.error("store.failed", { error });
     process.exitCode = 1;

@@ -30,11 +30,14 @@ export interface MadeColumn<T extends Resource> extends Column {
 }
 
 /**
- * Another version in which a kind is served; it is stored in the kind's own. Both functions get an object of their own to change, all of it
+ * Another version in which a kind is served; it is stored in the kind's own, and what is stored in this one from before is turned into that
+ * (api/stored-versions.ts). Both functions get an object of their own to change, all of it
  * or (for field ownership and what is applied) some: they must bear with missing fields, and should lose nothing.
  */
 export interface KindVersion {
   version: string;
+  /** False: there is no such version for clients any more, only stored objects. */
+  served?: boolean;
   schema: TObject;
   columns?: readonly Column[];
   toStored: (object: Resource) => Resource;
@@ -63,7 +66,7 @@ export interface Kind<T extends Resource = Resource> {
   hasStatus: boolean;
   /** Dotted paths of the fields that the subresource `scale` stands for, as in a CustomResourceDefinition. */
   scale?: { replicas: string; statusReplicas: string; selector?: string };
-  /** Other versions that are served, newest first. */
+  /** Other versions, newest first. */
   versions?: readonly KindVersion[];
   columns: readonly MadeColumn<T>[];
   /** Field selectors besides metadata.name and metadata.namespace, as dotted paths. */

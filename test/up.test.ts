@@ -6,7 +6,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { REQUEST_ID } from "../src/client/request-id.ts";
 import { Host, Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import { Policy } from "../src/director/kinds.ts";
 import { getCondition } from "../src/resource/object.ts";
 import { askInLoop, Stack, until } from "./support/stack.ts";
 
@@ -104,6 +106,24 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
       expect(result.answered).toBeGreaterThan(20);
     }
     expect(addressOf(await machine("web-1"))).toBe(addressOf(before.web1));
+  });
+
+  it("has the whole story of the change under one id in all logs", async () => {
+    const policy = await stack.client.get(Policy, { name: "web", namespace: "default" });
+    const id = policy?.metadata.annotations?.[REQUEST_ID];
+    const told = stack.logLines().filter(({ request }) => request === id);
+    const of = (component: string) =>
+      told.filter((line) => line.component === component).map(({ event }) => event);
+    // The kubectl patch; what the director made of it; the agents' requests; what the agents did.
+    expect(told).toContainEqual(
+      expect.objectContaining({ event: "request", method: "PATCH", user: "admin" }),
+    );
+    expect(of("control-plane")).toContain("director.plan");
+    expect(told).toContainEqual(
+      expect.objectContaining({ event: "request", user: expect.stringMatching(/^system:host:/) }),
+    );
+    const phases = told.filter(({ event }) => event === "instance.phase").map(({ phase }) => phase);
+    expect(phases).toEqual(expect.arrayContaining(["Incoming", "Running"]));
   });
 
   it("keeps machines running through kill -9 of the control plane and all agents, and finds them again", async () => {

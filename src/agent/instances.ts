@@ -13,6 +13,7 @@
  */
 import type { Client } from "../client/client.ts";
 import { modify } from "../client/client.ts";
+import { requestOf } from "../client/request-id.ts";
 import { INSTANCE_FINALIZER, Instance, type Platform } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -99,6 +100,7 @@ class Instances {
       workers: 16,
       backoff: { baseMs: 50, maxMs: 5000 },
       reconcile: (key) => this.#reconcile(key),
+      requestOf: (key) => requestOf(this.#own.get(key)),
     });
     this.#peers = new Peers(context, (key) => this.#controller.enqueue(key));
     this.#outgoing = new Outgoing(context, this.#peers, (instance, change) => this.#write(instance, change));
@@ -462,6 +464,9 @@ class Instances {
 
   /** Changes this agent's part of the status, by compare-and-swap; a terminal status is never left again. */
   async #write(instance: Instance, change: Partial<InstanceStatus>): Promise<Instance | undefined> {
+    const was = instance.status?.phase;
+    if (change.phase && change.phase !== was)
+      this.#c.log.info("instance.phase", { instance: keyOf(instance), phase: change.phase, was });
     return modify(this.#c.client, Instance, at(instance), "status", (current) => {
       if (current.metadata.uid !== instance.metadata.uid || TERMINAL.includes(current.status?.phase ?? ""))
         return undefined;

@@ -21,6 +21,8 @@ export interface Exchange {
   readonly id: string;
   /** Aborted once the answer was sent, or its connection is gone. */
   readonly over: AbortSignal;
+  /** Of a request for a resource that is served. */
+  target?: { verb: string; resource: string };
   user: User;
   /** Who really asks, when it is as somebody else. */
   asked?: User;

@@ -4,6 +4,7 @@
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
+import { currentRequest, REQUEST_ID } from "../client/request-id.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
@@ -385,7 +386,8 @@ export class Operations implements Service {
     }
   }
 
-  #put(kind: Kind, key: string, object: Resource, expected: number) {
+  #put(kind: Kind, key: string, given: Resource, expected: number) {
+    const object = this.#withRequest(kind, key, given);
     const value = storedForm(object);
     if (Buffer.byteLength(value) > MAX_OBJECT) throw tooLarge(kind, object);
     return {
@@ -394,6 +396,18 @@ export class Operations implements Service {
         this.#compact(revision);
         return { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
       },
+    };
+  }
+
+  /** With the id of the request, when that changes what is wanted of the object. Kinds without status are not worked on by anybody. */
+  #withRequest(kind: Kind, key: string, object: Resource): Resource {
+    const request = currentRequest();
+    const { metadata } = object;
+    const isChanged = metadata.generation !== this.#cache.get(key)?.object.metadata.generation;
+    if (!request || !kind.hasStatus || !isChanged) return object;
+    return {
+      ...object,
+      metadata: { ...metadata, annotations: { ...metadata.annotations, [REQUEST_ID]: request } },
     };
   }
 

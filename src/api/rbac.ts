@@ -137,6 +137,7 @@ const PROJECT = [
 
 /** The ClusterRoles that are always there, as in Kubernetes. */
 export const BUILT_IN: Readonly<Record<string, readonly Rule[]>> = {
+  monitoring: [{ verbs: ["get"], nonResourceURLs: ["/metrics"] }],
   "cluster-admin": [rule(ALL, ALL, ALL), { verbs: ALL, nonResourceURLs: ALL }],
   admin: [
     rule([...READ, ...WRITE], VIREO, ["virtualmachines", "migrations", "policies"]),

@@ -18,6 +18,7 @@ export async function handleResource(exchange: Exchange, context: ResourceContex
   const target = findTarget(context.served, exchange.path);
   const { kind } = target.served;
   const verb = verbOf(exchange.request.method ?? "", target, exchange.query);
+  exchange.target = { verb, resource: kind.plural };
   const attributes: Attributes = {
     verb,
     group: kind.group,

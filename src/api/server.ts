@@ -5,11 +5,12 @@
  *   request -> route.ts -> authenticate.ts -> authorizer.ts -> resource-handlers.ts -> Service
  *                     \-> pages: version, health, discovery, OpenAPI, enrolment
  */
-import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { inRequest, requestIdFrom } from "../client/request-id.ts";
+import { exposition } from "../metrics/metrics.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { AuditLog, AuditRecord } from "./audit.ts";
 import { ANONYMOUS, authenticate } from "./authenticate.ts";
@@ -17,13 +18,14 @@ import { Authorizer, ensureBuiltInRoles } from "./authorizer.ts";
 import { CORE_EVENTS, withCoreEvents } from "./core-events.ts";
 import { enroll } from "./enroll.ts";
 import { withEscalationCheck } from "./escalation.ts";
-import { type Exchange, pageNotFound, sendValue, statusOf, whenOver } from "./exchange.ts";
+import { type Exchange, pageNotFound, send, sendValue, statusOf, whenOver } from "./exchange.ts";
 import { Fairness, type Limits } from "./fairness.ts";
 import { impersonate } from "./impersonate.ts";
 import { createListener, type TimeLimits } from "./listener.ts";
 import { Oidc, type OidcOptions } from "./oidc.ts";
 import { type Health, Pages } from "./pages.ts";
 import { ADMINS, type Pki } from "./pki.ts";
+import { measureRequest, seatsGauge, waitingGauge, watchesGauge } from "./request-metrics.ts";
 import { handleResource } from "./resource-handlers.ts";
 import type { ResourceContext } from "./resource-reads.ts";
 import { parseUrl } from "./route.ts";
@@ -140,15 +142,16 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       throw new ApiError("Unauthorized", "Unauthorized: show a client certificate or a bearer token");
     if (path.length === 1 && path[0] === "backup" && options.backup)
       return sendBackup(exchange, options.backup);
+    if (path.length === 1 && path[0] === "metrics") return sendMetrics(exchange, authorizer);
     if (await pages.closed(exchange)) return;
     if (path[0] !== "api" && path[0] !== "apis") throw pageNotFound();
     await handleResource(exchange, context);
   };
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const given = request.headers["x-request-id"];
-    const id = typeof given === "string" && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
-    response.setHeader("x-request-id", id);
+    const id = requestIdFrom(request.headers);
+    // The same to those who look for Kubernetes' name of it.
+    for (const name of ["x-request-id", "audit-id"]) response.setHeader(name, id);
     let exchange: Exchange = {
       request,
       response,
@@ -161,13 +164,15 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
         if (options.audit && isAudited(exchange, code)) options.audit.record(auditRecord(exchange, code));
       },
     };
-    const started = Date.now();
+    const started = performance.now();
     try {
       exchange = Object.assign(exchange, parseUrl(request.url ?? ""));
-      await answer(exchange);
+      await inRequest(id, () => answer(exchange));
     } catch (error) {
       await refuse(exchange, error, log);
     }
+    const ms = performance.now() - started;
+    measureRequest(exchange, ms / 1000);
     const isWrite = request.method !== "GET" && request.method !== "HEAD";
     if (isWrite || response.statusCode >= 500)
       log?.info("request", {
@@ -176,7 +181,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
         method: request.method,
         path: `/${exchange.path.join("/")}`,
         code: response.statusCode,
-        ms: Date.now() - started,
+        ms: Math.round(ms),
       });
   };
 
@@ -211,6 +216,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const recheck = setInterval(() => {
     for (const [watch, isGood] of context.watches) if (!isGood()) watch.end();
   }, options.recheckMs ?? 2000).unref();
+  const untell = [
+    watchesGauge(() => [[{}, context.watches.size]]),
+    seatsGauge(() => [[{}, fairness.usage().used]]),
+    waitingGauge(() => [[{}, fairness.usage().waiting]]),
+  ];
   const address = server.address();
   const port = typeof address === "object" && address ? address.port : options.port;
   const name = anyAddress ? "127.0.0.1" : options.host;
@@ -223,6 +233,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
         clearInterval(renewal);
         clearInterval(recheck);
         server.close(() => resolve());
+        for (const stop of untell) stop();
         authorizer.close();
         oidc?.close();
         for (const watch of context.watches.keys()) watch.end();
@@ -255,6 +266,19 @@ function auditRecord({ request, id, user, asked, path }: Exchange, code: number)
     path: `/${path.join("/")}`,
     code,
   };
+}
+
+/** @throws ApiError Forbidden */
+async function sendMetrics(exchange: Exchange, authorizer: Authorizer): Promise<void> {
+  const { request, user } = exchange;
+  if (request.method !== "GET") throw new ApiError("MethodNotAllowed", "metrics are GET /metrics");
+  if (!authorizer.decidePath(user, "get", "/metrics"))
+    throw new ApiError(
+      "Forbidden",
+      `User "${user.name}" cannot get path "/metrics": the ClusterRole monitoring allows it`,
+    );
+  const { contentType, text } = await exposition();
+  await send(exchange, 200, Buffer.from(text), { contentType });
 }
 
 /** @throws ApiError Forbidden */

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Kind } from "../resource/kind.ts";
+import { overlay } from "../store/overlay.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import { Operations } from "./operations.ts";
@@ -92,8 +93,7 @@ it("turns what is stored into the new version, field owners and all; done again 
 it("goes on where it was cut short", async () => {
   await storeOld();
   const done: Promise<unknown>[] = [];
-  const dying: Store = {
-    ...bound(store),
+  const dying = overlay(store, {
     async commit(write) {
       if (done.length === 130) {
         await Promise.all(done);
@@ -103,7 +103,7 @@ it("goes on where it was cut short", async () => {
       done.push(committed);
       return committed;
     },
-  };
+  });
   await expect(open(Box, dying)).rejects.toThrow("killed here");
   const versions = await storedVersions();
   expect(versions.filter((version) => version === "vireo.dev/v1")).toHaveLength(130);
@@ -184,20 +184,3 @@ it("does not start on what cannot be turned, and leaves it alone", async () => {
   await expect(open(broken)).rejects.toThrow("boxes default/b000 is stored as");
   expect(await storedVersions()).toEqual(["vireo.dev/v1alpha1"]);
 });
-
-/** The methods of a store as properties, to replace some of them. */
-function bound(of: Store): Store {
-  return {
-    failed: of.failed,
-    revision: () => of.revision(),
-    latest: () => of.latest(),
-    reached: (revision, timeoutMs) => of.reached(revision, timeoutMs),
-    get: (key) => of.get(key),
-    range: (prefix) => of.range(prefix),
-    commit: (write) => of.commit(write),
-    watch: (prefix, after, onChange) => of.watch(prefix, after, onChange),
-    compact: (revision) => of.compact(revision),
-    continueAfter: (revision) => of.continueAfter(revision),
-    close: () => of.close(),
-  };
-}

@@ -9,6 +9,7 @@
 import { isFields } from "../resource/fields.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
+import { overlay } from "../store/overlay.ts";
 import type { Change, Entry, Store } from "../store/store.ts";
 import { pluralOf } from "./cache.ts";
 import { groupVersion } from "./served.ts";
@@ -83,14 +84,8 @@ export function inStoredVersions(inner: Store, kinds: readonly Kind[], onOld: (k
       return undefined;
     }
   };
-  return {
+  return overlay(inner, {
     failed: Promise.race([inner.failed, unknown]),
-    revision: () => inner.revision(),
-    latest: () => inner.latest(),
-    reached: (revision, timeoutMs) => inner.reached(revision, timeoutMs),
-    compact: (revision) => inner.compact(revision),
-    continueAfter: (revision) => inner.continueAfter(revision),
-    close: () => inner.close(),
     async get(key) {
       const entry = await inner.get(key);
       return entry && turnEntry(entry);
@@ -108,5 +103,5 @@ export function inStoredVersions(inner: Store, kinds: readonly Kind[], onOld: (k
         const made = turnChange(change);
         if (made) onChange(made);
       }),
-  };
+  });
 }

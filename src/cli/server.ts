@@ -19,12 +19,14 @@ import { runPlanner } from "../director/planner.ts";
 import { runScheduler } from "../director/scheduler.ts";
 import { runImageReconciler } from "../images/reconciler.ts";
 import { KINDS } from "../kinds.ts";
+import { collectProcessMetrics } from "../metrics/metrics.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { EventRecorder, runEventExpiry } from "../reconcile/events.ts";
 import { runAsLeader } from "../reconcile/leader.ts";
 import { createLogger } from "../reconcile/log.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { backupLines } from "../store/backup.ts";
+import { measuredStore } from "../store/measured.ts";
 import { openStore, StoreAddressError } from "../store/open.ts";
 import { sealedStore } from "../store/sealed.ts";
 import { type OidcFlags, oidcOptions } from "./oidc.ts";
@@ -54,9 +56,12 @@ export async function server(
   const signal = AbortSignal.any([stopSignal(), stop.signal]);
   mkdirSync(paths.state, { recursive: true, mode: 0o755 });
   const pki = await Pki.open(paths.pki);
-  const store = await openStore(options.store ?? paths.store).catch((error: unknown) => {
-    throw error instanceof StoreAddressError ? new UserError(error.message) : error;
-  });
+  const store = measuredStore(
+    await openStore(options.store ?? paths.store).catch((error: unknown) => {
+      throw error instanceof StoreAddressError ? new UserError(error.message) : error;
+    }),
+  );
+  collectProcessMetrics();
   // Backups are made of the store itself, in which Secrets are sealed.
   const opened = sealedStore(store, [SECRETS_PREFIX], pki.sealingKeys(), (key) =>
     log.error("secret.unreadable", { key, why: "its sealing key is not in pki/secrets.key" }),

@@ -23,6 +23,7 @@ import {
 } from "./answers.ts";
 import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "./client.ts";
 import { lines } from "./lines.ts";
+import { currentRequest } from "./request-id.ts";
 
 export interface HttpClientOptions {
   /** https://host:port of the control plane; of several, one is used until it does not answer, then the next. */
@@ -286,6 +287,7 @@ export class HttpClient implements Client {
   #once(call: Call, timeoutMs: number): Promise<IncomingMessage> {
     const base = this.#base;
     const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
+    const id = currentRequest();
     return new Promise((resolve, reject) => {
       const sent = request({
         agent: this.#agent,
@@ -296,6 +298,7 @@ export class HttpClient implements Client {
         headers: {
           accept: call.accept ?? "application/json",
           "user-agent": this.#options.name ?? "vireo",
+          ...(id ? { "x-request-id": id } : {}),
           ...(this.#options.token ? { authorization: `Bearer ${this.#options.token}` } : {}),
           ...(body
             ? { "content-type": call.contentType ?? "application/json", "content-length": body.length }

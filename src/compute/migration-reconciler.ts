@@ -10,6 +10,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Client } from "../client/client.ts";
+import { requestOf } from "../client/request-id.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
@@ -64,6 +65,9 @@ const CALLED_OFF = "vireo.dev/migration-called-off";
 /** While it waits for something that no event announces. */
 const LOOK_AGAIN_MS = 2000;
 
+/** "namespace/name" of the machine that a migration or an instance is of. */
+const machineKey = ({ metadata, spec }: Migration | Instance) => `${metadata.namespace}/${spec.vm}`;
+
 /** Runs until the signal aborts; never rejects. */
 export async function runMigrationReconciler(context: MigrationContext): Promise<void> {
   const { client, clock, log, signal } = context;
@@ -74,17 +78,17 @@ export async function runMigrationReconciler(context: MigrationContext): Promise
   const controller = new Controller({
     name: "migration",
     reconcile: (key) => reconciler.reconcile(key),
+    requestOf: (key) => requestOf(migrations.list().find((m) => !isFinal(m) && machineKey(m) === key)),
     log,
     clock,
   });
-  const busy = (key: string) =>
-    migrations.list().some((m) => !isFinal(m) && `${m.metadata.namespace}/${m.spec.vm}` === key);
+  const busy = (key: string) => migrations.list().some((m) => !isFinal(m) && machineKey(m) === key);
   migrations.onChange((_key, now, old) => {
     const migration = now ?? old;
-    if (migration) controller.enqueue(`${migration.metadata.namespace}/${migration.spec.vm}`);
+    if (migration) controller.enqueue(machineKey(migration));
   });
   instances.onChange((_key, now) => {
-    const key = now && `${now.metadata.namespace}/${now.spec.vm}`;
+    const key = now && machineKey(now);
     if (key && (busy(key) || (now.metadata.labels?.[MIGRATION_LABEL] && isLive(now) && !isHeld(now))))
       controller.enqueue(key);
   });

@@ -10,7 +10,9 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Client } from "../client/client.ts";
+import { requestOf } from "../client/request-id.ts";
 import { Image } from "../images/kinds.ts";
+import { countBy, readGauge } from "../metrics/metrics.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
@@ -57,6 +59,13 @@ export interface VirtualMachineContext {
 const machineKey = (o: { metadata: { namespace?: string }; spec: { vm: string } }) =>
   `${o.metadata.namespace ?? "default"}/${o.spec.vm}`;
 
+const machines = readGauge("vireo_machines", "Virtual machines by phase; told by the leader.", ["phase"]);
+const hostsReady = readGauge(
+  "vireo_hosts",
+  "Hosts by whether they are ready (True, False, Unknown); told by the leader.",
+  ["ready"],
+);
+
 /** Runs until the signal aborts; never rejects. */
 export async function runVirtualMachineReconciler(context: VirtualMachineContext): Promise<void> {
   const { client, clock, log, signal } = context;
@@ -74,6 +83,7 @@ export async function runVirtualMachineReconciler(context: VirtualMachineContext
   const controller = new Controller({
     name: "virtualmachine",
     reconcile: (key) => reconciler.reconcile(key),
+    requestOf: (key) => requestOf(vms.get(key)),
     log,
     clock,
   });
@@ -98,8 +108,15 @@ export async function runVirtualMachineReconciler(context: VirtualMachineContext
   const all = Object.values(informers);
   const running = all.map((informer) => informer.run(signal));
   await Promise.race([Promise.all(all.map((informer) => informer.synced)), ...running]);
+  const untell = [
+    machines(() => countBy("phase", vms.list(), ({ status }) => status?.phase ?? "Pending")),
+    hostsReady(() => countBy("ready", hosts.list(), readiness)),
+  ];
   await Promise.all([controller.run(signal), ...running]);
+  for (const stop of untell) stop();
 }
+
+const readiness = ({ status }: Host) => getCondition(status?.conditions, "Ready")?.status ?? "Unknown";
 
 /** Silent: its Ready condition is Unknown, or the host is not registered any more. Before the first heartbeat was judged: not. */
 function isSilent(host: Host | undefined): boolean {
@@ -125,12 +142,14 @@ class VirtualMachineReconciler {
   readonly #migrationsByMachine: Index<Migration>;
   readonly #addresses: AddressBook;
   readonly #events: EventRecorder;
+  readonly #log: Logger;
   /** When we first saw an instance ended, by our clock: hosts' clocks may be wrong. By uid. */
   readonly #endedAt = new Map<string, number>();
 
   constructor(context: VirtualMachineContext, informers: Informers) {
     this.#client = context.client;
     this.#clock = context.clock;
+    this.#log = context.log;
     this.#limits = context.restart ?? RESTART_LIMITS;
     this.#informers = informers;
     this.#instancesByMachine = new Index(informers.instances, (i) => [machineKey(i)]);
@@ -238,6 +257,7 @@ class VirtualMachineReconciler {
     const instances = await freshInstances(this.#client, numbered);
     if (instances.some(isLive)) return;
     const predecessor = instances.at(-1)?.metadata.name;
+    this.#log.info("machine.start", { vm: keyOf(vm), sequence: numbered.status?.sequence });
     await createInstance(this.#client, numbered, {
       ...machinePart(vm.spec),
       interfaces,

@@ -4,6 +4,7 @@
  * after a crash finds it instead of making another.
  */
 import { modify } from "../client/client.ts";
+import { requestOf } from "../client/request-id.ts";
 import { Migration } from "../compute/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
@@ -23,8 +24,13 @@ const KEEP_PLANS = 20;
 
 export async function runPlanExecutor(context: DirectorContext): Promise<void> {
   const { client, log, signal } = context;
-  const controller = new Controller({ name: "plan-executor", log, reconcile: (name) => step(context, name) });
   const plans = new Informer(client, Plan, { log });
+  const controller = new Controller({
+    name: "plan-executor",
+    log,
+    reconcile: (name) => step(context, name),
+    requestOf: (name) => requestOf(plans.get(name)),
+  });
   const migrations = new Informer(client, Migration, { log });
   plans.onChange((name, plan) => {
     if (plan && !FINAL_PLAN.includes(plan.status?.phase ?? "")) controller.enqueue(name);

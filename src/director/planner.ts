@@ -1,5 +1,6 @@
 /** Makes Plans when policies or hosts change, and tells of each policy whether it holds. */
 import { modify } from "../client/client.ts";
+import { inRequest, newRequestId, requestOf } from "../client/request-id.ts";
 import { Host, Instance } from "../compute/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
@@ -25,18 +26,21 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
   /** When each policy was last seen to change, ms; not kept over a restart: then stay times hold. */
   const changedAt = new Map<string, number>();
   let trigger = "a look at the estate";
+  let request: string | undefined;
   const controller = new Controller({
     name: "planner",
     log,
     reconcile: async () => {
-      const why = trigger;
-      trigger = "a look at the estate";
-      await round(context, events, why, changedAt);
+      // What the director decides by itself has an id of its own.
+      const [why, id] = [trigger, request ?? newRequestId()];
+      [trigger, request] = ["a look at the estate", undefined];
+      await inRequest(id, () => round(context, events, why, changedAt));
       return { requeueAfterMs: EVERY_MS };
     },
   });
-  const ask = (why: string) => {
+  const ask = (why: string, id?: string) => {
     trigger = why;
+    request = id;
     controller.enqueue(ROUND, DEBOUNCE_MS);
   };
   const policies = new Informer(client, Policy, { log });
@@ -45,7 +49,7 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
   policies.onChange((key, policy, old) => {
     if (policy?.metadata.generation === old?.metadata.generation) return;
     if (old) changedAt.set(key, clock.now().getTime());
-    ask(`policy ${key} ${policy ? (old ? "changed" : "is new") : "was deleted"}`);
+    ask(`policy ${key} ${policy ? (old ? "changed" : "is new") : "was deleted"}`, requestOf(policy));
   });
   hosts.onChange((name, host, old) => {
     const state = (h: Host | undefined) =>

@@ -1,6 +1,7 @@
 /** The image reconciler: builds images with a recipe, inspects images that are files. One at a time: a build takes the whole machine. */
 import { join } from "node:path";
 import { type Client, modify } from "../client/client.ts";
+import { requestOf } from "../client/request-id.ts";
 import { StoragePool } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -36,6 +37,7 @@ export async function runImageReconciler(context: ImageContext): Promise<void> {
     workers: 1,
     log,
     reconcile: (name) => reconcile(context, events, name),
+    requestOf: (name) => requestOf(images.get(name)),
   });
   images.onChange((name, image, old) => {
     if (image?.metadata.generation !== old?.metadata.generation) controller.enqueue(name);

@@ -5,15 +5,27 @@
  *  - many nudges before it runs are one run: reconcile takes no input but the state it reads;
  *  - an error brings the key back after an exponential back-off; one odd key never stops the others (rule 9).
  */
+import { inRequest } from "../client/request-id.ts";
+import { counter, gauge, histogram } from "../metrics/metrics.ts";
 import { backoffMs } from "./backoff.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { describeError, type Logger } from "./log.ts";
+
+const duration = histogram("vireo_reconcile_duration_seconds", "Time that work on one object took.", [
+  "controller",
+]);
+const failed = counter("vireo_reconcile_errors_total", "Times that work on an object failed.", [
+  "controller",
+]);
+const queued = gauge("vireo_reconcile_queue_length", "Objects that wait to be worked on.", ["controller"]);
 
 export interface ControllerOptions {
   name: string;
   /** Works on one key. May ask to be called again later even when nothing changes. */
   // biome-ignore lint/suspicious/noConfusingVoidType: reconcilers with nothing to say simply return
   reconcile: (key: string, signal: AbortSignal) => Promise<{ requeueAfterMs?: number } | void>;
+  /** The request for which a key is worked on, where one is known: requestOf(its object). */
+  requestOf?: (key: string) => string | undefined;
   log: Logger;
   /** How many keys are worked on at once; 4 by default. */
   workers?: number;
@@ -92,22 +104,30 @@ export class Controller {
   #pump(): void {
     const signal = this.#signal;
     if (!signal || signal.aborted) return;
+    this.#begin(signal);
+    queued.set({ controller: this.#options.name }, this.#ready.size);
+  }
+
+  #begin(signal: AbortSignal): void {
     for (const key of this.#ready) {
       if (this.#working.size >= (this.#options.workers ?? 4)) return;
       if (this.#working.has(key)) continue;
       this.#ready.delete(key);
       this.#working.add(key);
-      void this.#work(key, signal);
+      // Not under the id of whoever nudged it.
+      void inRequest(this.#options.requestOf?.(key), () => this.#work(key, signal));
     }
   }
 
   async #work(key: string, signal: AbortSignal): Promise<void> {
+    const end = duration.startTimer({ controller: this.#options.name });
     try {
       const result = await this.#options.reconcile(key, signal);
       this.#failures.delete(key);
       if (result?.requeueAfterMs !== undefined) this.enqueue(key, Math.max(1, result.requeueAfterMs));
     } catch (error) {
       if (!signal.aborted) {
+        failed.inc({ controller: this.#options.name });
         const failures = this.#failures.get(key) ?? 0;
         this.#failures.set(key, failures + 1);
         const retryMs = backoffMs(failures, this.#options.backoff ?? { baseMs: 100, maxMs: 30_000 });
@@ -117,6 +137,7 @@ export class Controller {
         this.enqueue(key, retryMs);
       }
     } finally {
+      end();
       this.#working.delete(key);
       this.#pump();
       if (this.#working.size === 0) for (const tell of this.#onIdle.splice(0)) tell();

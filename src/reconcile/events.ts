@@ -45,10 +45,12 @@ export class EventRecorder {
     this.#host = host;
   }
 
-  /** Reports that something happened to an object. Never throws, never blocks. */
+  /** Reports that something happened to an object, here in the log at once. Never throws, never blocks. */
   record(about: About, type: "Normal" | "Warning", reason: string, message: string): void {
     const now = this.#clock.now().toISOString();
     const { kind, name, namespace, uid } = about;
+    const object = `${kind} ${namespace ? `${namespace}/` : ""}${name}`;
+    this.#log[type === "Warning" ? "warn" : "info"]("recorded", { object, reason, message });
     const spec: Event["spec"] = {
       about: { kind, name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) },
       type,

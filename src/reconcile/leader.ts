@@ -7,11 +7,14 @@
  * other; what must never happen is guarded by compare-and-swap on the objects themselves, not by it.
  */
 import type { Client } from "../client/client.ts";
+import { gauge } from "../metrics/metrics.ts";
 import { isApiError } from "../resource/errors.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
 import { Lease } from "./kinds.ts";
 import { describeError, type Logger } from "./log.ts";
+
+const leading = gauge("vireo_leader", "1 while this process holds the lease, else 0.", ["lease"]);
 
 export interface LeaderOptions {
   lease: string;
@@ -74,8 +77,10 @@ export async function runAsLeader(
       continue;
     }
     log.info("leading");
+    leading.set({ lease }, 1);
     const began = clock.now().getTime();
     await leadWhileHeld(client, options, lead, askedAt, log);
+    leading.set({ lease }, 0);
     log.info("leads no more");
     // A lead that fails at once must not spin.
     if (!signal.aborted && clock.now().getTime() - began < 1000) await clock.sleep(1000, signal);

@@ -1,4 +1,9 @@
-/** One JSON line per event on stderr, with fixed fields. error: somebody must act; warn: may have to; info: what happened. */
+/**
+ * One JSON line per event on stderr, with fixed fields, `request` among them where work is done for one. error: somebody must act; warn: may
+ * have to; info: what happened.
+ */
+import { currentRequest } from "../client/request-id.ts";
+
 export interface Logger {
   info(event: string, fields?: Record<string, unknown>): void;
   warn(event: string, fields?: Record<string, unknown>): void;
@@ -26,11 +31,10 @@ export function createLogger(
     const log =
       (level: string) =>
       (event: string, fields: Record<string, unknown> = {}) => {
+        const request = currentRequest();
+        const all: Record<string, unknown> = { ...base, ...(request ? { request } : {}), ...fields };
         const shown = Object.fromEntries(
-          Object.entries({ ...base, ...fields }).map(([k, v]) => [
-            k,
-            v instanceof Error ? describeError(v) : v,
-          ]),
+          Object.entries(all).map(([k, v]) => [k, v instanceof Error ? describeError(v) : v]),
         );
         write(`${JSON.stringify({ time: new Date().toISOString(), level, component, event, ...shown })}\n`);
       };

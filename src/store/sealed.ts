@@ -4,6 +4,7 @@
  * backup of the store without the keys learns names, sizes and times, no contents.
  */
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
+import { overlay } from "./overlay.ts";
 import type { Change, Entry, Store } from "./store.ts";
 
 /** The keys by their ids; new values are sealed with `current`. */
@@ -70,14 +71,7 @@ export function sealedStore(
     const before = previous === undefined ? undefined : open(change.key, previous);
     return { ...change, value, ...(before === undefined ? {} : { previous: before }) };
   };
-  return {
-    failed: inner.failed,
-    revision: () => inner.revision(),
-    latest: () => inner.latest(),
-    reached: (revision, timeoutMs) => inner.reached(revision, timeoutMs),
-    compact: (revision) => inner.compact(revision),
-    continueAfter: (revision) => inner.continueAfter(revision),
-    close: () => inner.close(),
+  return overlay(inner, {
     async get(key) {
       const entry = await inner.get(key);
       return entry && openEntry(entry);
@@ -99,5 +93,5 @@ export function sealedStore(
         const opened = openChange(change);
         if (opened) onChange(opened);
       }),
-  };
+  });
 }

@@ -8,16 +8,17 @@ const SRC = resolve(import.meta.dirname, "../../src");
 /** room -> rooms it may import. `kinds.ts` of any capability may be imported by the rooms in KINDS_READERS. */
 const ALLOWED: Record<string, readonly string[]> = {
   resource: [],
-  store: ["resource"],
+  metrics: [],
+  store: ["resource", "metrics"],
   client: ["resource"],
-  api: ["resource", "store", "client"],
-  reconcile: ["resource", "client"],
+  api: ["resource", "store", "client", "metrics"],
+  reconcile: ["resource", "client", "metrics"],
   qemu: [],
-  compute: ["resource", "client", "reconcile"],
+  compute: ["resource", "client", "reconcile", "metrics"],
   system: [],
   images: ["resource", "client", "reconcile", "system"],
   director: ["resource", "client", "reconcile"],
-  agent: ["resource", "client", "reconcile", "qemu", "images", "system"],
+  agent: ["resource", "client", "reconcile", "qemu", "images", "system", "metrics"],
   cli: [
     "resource",
     "client",
@@ -30,6 +31,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     "agent",
     "qemu",
     "system",
+    "metrics",
   ],
 };
 /** Capabilities know each other only by their kinds. */

@@ -3,7 +3,7 @@
  * Keeps the evidence (state folder with logs) when the test failed, removes everything when it passed.
  */
 import { execFile } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -103,6 +103,14 @@ export class Stack {
     onTestFailed(() => {
       this.failed = true;
     });
+  }
+
+  /** What the control planes and agents have logged. */
+  logLines(): Record<string, unknown>[] {
+    return readdirSync(this.paths.logs)
+      .flatMap((file) => readFileSync(join(this.paths.logs, file), "utf8").split("\n"))
+      .filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line));
   }
 
   vireo(args: readonly string[], options: { timeoutMs?: number } = {}): Promise<Ran> {

@@ -200,7 +200,13 @@ describe("over the API", () => {
 
   it("the built-in roles are there", async () => {
     const { items } = await admin.list(ClusterRole);
-    expect(items.map(({ metadata }) => metadata.name)).toEqual(["admin", "cluster-admin", "edit", "monitoring", "view"]);
+    expect(items.map(({ metadata }) => metadata.name)).toEqual([
+      "admin",
+      "cluster-admin",
+      "edit",
+      "monitoring",
+      "view",
+    ]);
   });
 
   it("the agents of hosts read what is ours, and no roles", async () => {

@@ -132,6 +132,11 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
     const loop = askInLoop(`http://${addressOf(await machine("web-1"))}/`);
     const daemons = ["control-plane", "agent fast-1", "agent frugal-1", "agent middle-1"];
     await Promise.all(daemons.map((name) => stack.kill(name)));
+    const doctor = await stack.vireo(["doctor"]);
+    expect(doctor.code).toBe(1);
+    for (const name of daemons) expect(doctor.stdout).toContain(`PROBLEM  ${name} does not run`);
+    expect(doctor.stdout).toMatch(/PROBLEM {2}https:\/\/.*: .*ECONNREFUSED/);
+    expect(doctor.stdout).toMatch(/hosts \(as the API tells it\)\n {2}unknown {2}could not be looked at/);
     for (const name of daemons) await stack.restart(name);
     await until("all machines known as running again", 60_000, async () => {
       const vms = await stack.client.list(VirtualMachine).catch(() => undefined);
@@ -141,6 +146,9 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
     expect(instances).toHaveLength(3);
     expect(qemuPids().sort()).toEqual(pids);
     expect((await loop.stop()).why).toEqual([]);
+    const again = await stack.vireo(["doctor"]);
+    expect(again.code, again.stdout).toBe(0);
+    expect(again.stdout).toMatch(/^ {2}ok {7}3 machines, 3 running$/m);
   });
 
   it("says Unknown of a silent host and its machines, never stopped, and starts nothing twice", async () => {

@@ -13,8 +13,8 @@ import { systemClock } from "../reconcile/clock.ts";
 import { createLogger } from "../reconcile/log.ts";
 import { lockFolder } from "./lock.ts";
 import type { StatePaths } from "./paths.ts";
-import { version } from "./server.ts";
 import { stopSignal } from "./stop-signal.ts";
+import { version } from "./version.ts";
 
 export interface AgentOptions {
   /** Addresses of the control planes. */

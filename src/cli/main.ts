@@ -1,5 +1,5 @@
 /** The `vireo` command: parses arguments, calls one function of the verb's file, prints errors. */
-import { Argument, Command, InvalidArgumentError } from "commander";
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { type OidcFlags, withOidc } from "./oidc.ts";
@@ -142,6 +142,15 @@ program
   .action(async (file: string | undefined) => {
     const { auditVerify } = await import("./audit.ts");
     auditVerify(paths(), file, print);
+  });
+
+program
+  .command("doctor")
+  .description("look at every part, change nothing, and say what is wrong and what would mend it")
+  .addOption(new Option("-o, --output <form>", "instead of lines for people").choices(["json"]))
+  .action(async (options: { output?: "json" }) => {
+    const { doctor } = await import("./doctor.ts");
+    if (!(await doctor(paths(), options, print))) process.exitCode = 1;
   });
 
 const token = program.command("token").description("bearer tokens of users");

@@ -1,6 +1,6 @@
 /** `vireo server`: one control plane: store, API server, and, while it leads, the reconcilers. */
 import { randomUUID } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { AuditLog } from "../api/audit.ts";
 import { ensureAdminKubeconfig, writeEnrolment } from "../api/kubeconfig.ts";
@@ -30,17 +30,13 @@ import { measuredStore } from "../store/measured.ts";
 import { openStore, StoreAddressError } from "../store/open.ts";
 import { sealedStore } from "../store/sealed.ts";
 import { type OidcFlags, oidcOptions } from "./oidc.ts";
-import { CACHE, ROOT, type StatePaths } from "./paths.ts";
+import { CACHE, type StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
+import { version } from "./version.ts";
 
 /** A host that was brought the enrolment file has this long to come in. */
 const ENROLMENT_TTL_MS = 24 * 3600_000;
-
-export const version = (): string => {
-  const value: unknown = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
-  return typeof value === "object" && value !== null ? String(Reflect.get(value, "version")) : "0.0.0";
-};
 
 /** Runs until SIGTERM, or until the store can go on no more. @throws UserError for a wrong address */
 export async function server(

@@ -1,0 +1,88 @@
+/** What the API tells of hosts, machines, images, plans, and of objects that are not of their kind's shape. */
+import type { Client } from "../../client/client.ts";
+import { Host, Migration, VirtualMachine } from "../../compute/kinds.ts";
+import { Image } from "../../images/kinds.ts";
+import { KINDS } from "../../kinds.ts";
+import { INVALID } from "../../resource/invalid.ts";
+import { getCondition, keyOf } from "../../resource/object.ts";
+import { counted, duration, type Finding, ok, problem, warning } from "./finding.ts";
+
+export async function checkHosts(client: Client, version: string): Promise<Finding[]> {
+  const { items } = await client.list(Host);
+  if (items.length === 0)
+    return [problem("there is no host", "run `vireo agent` on one: `vireo up` does for this machine")];
+  return items.map(({ metadata: { name }, status }) => {
+    const ready = getCondition(status?.conditions, "Ready");
+    if (ready?.status !== "True")
+      return problem(
+        `${name} is not ready (${ready?.status ?? "Unknown"}): ${ready?.message ?? "it was never heard of"}`,
+        "does its agent run, and reach the control plane? Its machines run on, if the host does",
+      );
+    const agent = status?.agent?.version;
+    if (agent && agent !== version)
+      return warning(
+        `${name}: its agent has version ${agent}, this command ${version}`,
+        "bring both to one version",
+      );
+    return ok(`${name} is ready, with QEMU ${status?.facts?.qemu.version ?? "of unknown version"}`);
+  });
+}
+
+/** A machine may be on its way for this long before it is told of. */
+const PATIENCE_MS = 120_000;
+
+export async function checkMachines(client: Client): Promise<Finding[]> {
+  const { items } = await client.list(VirtualMachine);
+  const bad = items.flatMap((vm): Finding[] => {
+    const ready = getCondition(vm.status?.conditions, "Ready");
+    if (!vm.spec.running || ready?.status === "True") return [];
+    const since = Date.parse(ready?.lastTransitionTime ?? vm.metadata.creationTimestamp ?? "");
+    const age = Date.now() - since;
+    const what = `${keyOf(vm)} is ${vm.status?.phase ?? "Pending"} for ${duration(age)}: ${ready?.message ?? "nobody has looked after it yet"}`;
+    if (age < PATIENCE_MS) return [ok(what)];
+    return [
+      problem(what, `vireo explain vm/${vm.metadata.name} -n ${vm.metadata.namespace}, and its events`),
+    ];
+  });
+  const running = items.filter(({ status }) => status?.phase === "Running").length;
+  return [ok(`${counted(items.length, "machine")}, ${running} running`), ...bad];
+}
+
+export async function checkWork(client: Client): Promise<Finding[]> {
+  const images = (await client.list(Image)).items.filter(({ status }) => status?.phase === "Failed");
+  const open = (await client.list(Migration)).items.filter(
+    ({ status, metadata }) =>
+      !["Succeeded", "Failed", "Cancelled"].includes(status?.phase ?? "") &&
+      Date.now() - Date.parse(metadata.creationTimestamp ?? "") > 3_600_000,
+  );
+  const found = [
+    ...images.map((image) =>
+      problem(
+        `image ${image.metadata.name} could not be built: ${getCondition(image.status?.conditions, "Ready")?.message ?? "no reason given"}`,
+        "it is tried again every 5 min, and at once when its spec changes",
+      ),
+    ),
+    ...open.map((migration) =>
+      warning(
+        `migration ${keyOf(migration)} goes on for more than an hour: ${migration.status?.message ?? ""}`,
+        "deleting it calls the move off; the machine runs on where it is",
+      ),
+    ),
+  ];
+  return found.length > 0 ? found : [ok("no image has failed, no migration hangs")];
+}
+
+export async function checkStored(client: Client): Promise<Finding[]> {
+  const each = await Promise.all(
+    KINDS.map(async (kind) =>
+      (await client.list(kind)).skipped.map((metadata) =>
+        problem(
+          `${kind.plural} ${metadata.namespace ? `${metadata.namespace}/` : ""}${metadata.name} is left out of all work: ${metadata.annotations?.[INVALID] ?? "not of its kind's shape"}`,
+          `kubectl edit ${kind.plural} ${metadata.name}, or delete it`,
+        ),
+      ),
+    ),
+  );
+  const found = each.flat();
+  return found.length > 0 ? found : [ok("every stored object has the shape of its kind")];
+}

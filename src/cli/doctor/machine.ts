@@ -1,0 +1,54 @@
+/** This machine: whether it can run guests, and has room. */
+import { existsSync, statfsSync } from "node:fs";
+import { probeAccelerator } from "../../qemu/accelerator.ts";
+import { run, succeeds } from "../../system/run.ts";
+import type { StatePaths } from "../paths.ts";
+import { type Finding, ok, problem, size, warning } from "./finding.ts";
+
+/** Programs, and the Debian packages that bring them. */
+const PROGRAMS = {
+  "qemu-system-x86_64": "qemu-system-x86",
+  "qemu-img": "qemu-utils",
+  ip: "iproute2",
+  nft: "nftables",
+  dnsmasq: "dnsmasq-base",
+};
+
+export async function checkMachine(paths: StatePaths): Promise<Finding[]> {
+  const missing = await Promise.all(
+    Object.entries(PROGRAMS).map(async ([program, aptPackage]) =>
+      (await succeeds("sh", ["-c", `command -v ${program}`])) ? [] : [aptPackage],
+    ),
+  );
+  const packages = missing.flat();
+  if (packages.length > 0)
+    return [
+      problem(
+        `packages are missing: ${packages.join(", ")}`,
+        `apt-get install ${packages.join(" ")}, or \`vireo up\``,
+      ),
+    ];
+  const version =
+    /version (\S+)/.exec(await run("qemu-system-x86_64", ["--version"]))?.[1] ?? "of unknown version";
+  const { accelerator, reason } = await probeAccelerator();
+  const qemu = `QEMU ${version} with ${accelerator.toUpperCase()}: ${reason}`;
+  return [
+    accelerator === "kvm"
+      ? ok(qemu)
+      : warning(
+          qemu,
+          "guests run, but slowly; on hardware of your own, enable virtualization in the firmware",
+        ),
+    ...room(paths.state),
+  ];
+}
+
+function room(folder: string): Finding[] {
+  if (!existsSync(folder)) return [];
+  const { bavail, blocks, bsize } = statfsSync(folder);
+  const percent = Math.floor((100 * bavail) / Math.max(1, blocks));
+  const what = `${folder}: ${size(bavail * bsize)} free, ${percent} %`;
+  const fix = "make room: machines stand still when their disks cannot be written";
+  if (percent < 3) return [problem(what, fix)];
+  return [percent < 10 ? warning(what, fix) : ok(what)];
+}

@@ -1,12 +1,13 @@
 /** The `vireo` command as users run it, a process, against a real API server; where it and kubectl say the same, it is compared. */
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { parse } from "yaml";
 import { KUBECTLS, Kubectl, type Run } from "../src/api/testing/kubectl.ts";
 import { type ApiStack, startApiStack } from "../src/api/testing/stack.ts";
 import { VirtualMachine } from "../src/compute/kinds.ts";
+import { Event } from "../src/reconcile/kinds.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
 let stack: ApiStack;
@@ -60,6 +61,22 @@ const fails = async (...args: string[]) => {
   expect([args.join(" "), code, out]).toEqual([args.join(" "), 1, ""]);
   return err;
 };
+/** Starts one that goes on (-w). `text()`: what it has printed; `stop()`: as Ctrl-C does. @returns the exit code from stop */
+function follow(...args: string[]): { text: () => string; stop: () => Promise<number | null> } {
+  const child = spawn(process.execPath, [...MAIN, ...args], { env: environment(), cwd: ROOT });
+  const gone = new Promise<number | null>((done) => child.once("exit", done));
+  let text = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (part: Buffer) => {
+      text += part.toString();
+    });
+  const stop = () => {
+    child.kill("SIGINT");
+    return gone;
+  };
+  onTestFinished(async () => void (await stop()));
+  return { text: () => text, stop };
+}
 /** Ages differ by the second in which they are asked for. */
 const ageless = (table: string) => table.replace(/ +\d+[smhd]\S*$/gm, "");
 
@@ -111,6 +128,99 @@ describe("get", () => {
       ...MAIN,
     ]);
     expect([out, err]).toEqual(["apiVersion: v1\n141\n", ""]);
+  });
+});
+
+describe("get -w", () => {
+  const SLOW = { timeout: 20_000 };
+  const label = (name: string, value: string) =>
+    stack
+      .admin()
+      .patch(VirtualMachine, { name, namespace: "default" }, { metadata: { labels: { seen: value } } });
+
+  it("goes on with what changes, as a table, and ends by Ctrl-C", async () => {
+    const { text, stop } = follow("get", "vm", "-w");
+    await expect.poll(text, SLOW).toMatch(/^NAME .*\ndb .*\nweb-1 .*\nweb-2 /);
+    const [header, first] = text().split("\n");
+    await label("db", "1");
+    await expect.poll(() => text().split("\n").length, SLOW).toBe(5);
+    // The columns stay where they were.
+    const last = text().trimEnd().split("\n").at(-1);
+    expect(last?.indexOf("64Mi")).toBe(first?.indexOf("64Mi"));
+    expect(text().match(/^NAME/gm), header).toHaveLength(1);
+    expect(await stop()).toBe(0);
+  });
+
+  it("follows one object, also as YAML", async () => {
+    const { text, stop } = follow("get", "vm/web-1", "-w", "-o", "yaml");
+    await expect.poll(text, SLOW).toContain("name: web-1");
+    await label("web-2", "2");
+    await label("web-1", "2");
+    await expect.poll(text, SLOW).toContain('seen: "2"');
+    expect(text()).not.toContain("name: web-2");
+    expect(await stop()).toBe(0);
+  });
+
+  it("follows one kind", async () => {
+    expect(await fails("get", "vm,hosts", "-w")).toContain("-w follows one kind or one object");
+  });
+});
+
+describe("events", () => {
+  const SLOW = { timeout: 20_000 };
+  let made = 0;
+  const record = (
+    name: string,
+    type: "Normal" | "Warning",
+    reason: string,
+    message: string,
+    namespace = "default",
+  ) => {
+    const at = new Date(Date.UTC(2026, 0, 1, 12, 0, made++)).toISOString();
+    return stack.admin().create(Event, {
+      metadata: { name: `e-${made}`, namespace },
+      spec: {
+        about: { kind: "VirtualMachine", name, namespace },
+        type,
+        reason,
+        message,
+        reporter: "test",
+        firstTime: at,
+        lastTime: at,
+        count: 1,
+      },
+    });
+  };
+
+  it("tells of all, the newest last; --for, --warnings and -A choose; nothing in them steers the terminal", async () => {
+    expect((await vireo("events")).err).toContain("no events; they are kept for an hour");
+    await record("web-1", "Normal", "Started", "it runs");
+    await record("web-2", "Warning", "NoHost", "no host has room\u001b[31m\nfor it");
+    await record("till", "Normal", "Started", "it runs", "shop");
+    expect(await ok("events")).toBe(
+      `LAST (UTC)             TYPE     REASON   OBJECT    MESSAGE
+2026-01-01 12:00:00    Normal   Started  vm/web-1  it runs
+2026-01-01 12:00:01    Warning  NoHost   vm/web-2  no host has room [31m for it
+`,
+    );
+    expect(await ok("events", "--for", "vm/web-1")).not.toContain("web-2");
+    expect(await ok("events", "--warnings")).not.toContain("web-1");
+    expect(await ok("events", "-n", "shop")).toContain("vm/till");
+    expect(await ok("events", "-A")).toMatch(/^NAMESPACE .*\ndefault .*\ndefault .*\nshop .*vm\/till/);
+    expect((await vireo("events", "--for", "vm/db")).err).toContain("no events");
+    expect(await fails("events", "--for", "vn/web-1")).toContain('did you mean "vm"?');
+  });
+
+  it("-w goes on with what happens to what was chosen", async () => {
+    const { text, stop } = follow("events", "--for", "vm/web-1", "-w");
+    await expect.poll(text, SLOW).toContain("Started");
+    await record("web-2", "Normal", "Moved", "not asked for");
+    await record("web-1", "Normal", "Moved", "from a to b");
+    await expect
+      .poll(text, SLOW)
+      .toMatch(/^2026-01-01 12:00:04 {2}Normal {2}Moved {2}vm\/web-1 {2}from a to b$/m);
+    expect(text()).not.toContain("not asked for");
+    expect(await stop()).toBe(0);
   });
 });
 
@@ -243,6 +353,25 @@ describe("explain", () => {
     expect(await fails("explain", "vm.spec.memry")).toContain(
       'vm.spec has no field "memry"; did you mean "memory"?',
     );
+  });
+
+  it("a machine's place, when a name is meant: vm/NAME is never a field, and a field never a machine", async () => {
+    // A machine by the name of a field, and a field that no machine is called after.
+    await stack.admin().create(VirtualMachine, {
+      metadata: { name: "spec", namespace: "default" },
+      spec: { memory: "64Mi", image: "shop" },
+    });
+    const place = await ok("explain", "vm/spec");
+    expect(place).toMatch(/^vm\/spec {2}/);
+    expect(place).toContain("policies  none; balanced");
+    expect(await ok("explain", "vm.spec")).toContain("FIELD:    spec <Object>");
+    // As get -o name writes it.
+    expect(await ok("explain", "virtualmachine.vireo.dev/spec")).toBe(place);
+    expect(await fails("explain", "vm/memory")).toContain('there is no machine "memory"');
+    expect(await fails("explain", "host/a")).toContain(
+      '"host/a" is not vm/NAME: only machines have a place to explain; `vireo explain host` tells what the kind means',
+    );
+    await stack.admin().delete(VirtualMachine, { name: "spec", namespace: "default" });
   });
 
   it("names every field that kubectl explain names", async () => {

@@ -32,6 +32,7 @@ export async function events(options: EventsOptions, print: (line: string) => vo
     signal: options.signal,
   };
   const { items, resourceVersion } = await session.client.list(Event, selection);
+  let revision = resourceVersion;
   const row = ({ spec, metadata }: Event): string[] => {
     const kind = findKind(session.kinds, spec.about.kind);
     const about = `${kind?.shortNames[0] ?? spec.about.kind.toLowerCase()}/${spec.about.name}`;
@@ -58,7 +59,13 @@ export async function events(options: EventsOptions, print: (line: string) => vo
   if (items.length > 0) print(table(header, items.map(row)));
   else if (!options.watch) process.stderr.write("no events; they are kept for an hour\n");
   if (!options.watch) return;
-  for await (const change of session.client.watch(Event, { ...selection, resourceVersion }))
-    if (change.type === "ADDED" || change.type === "MODIFIED")
-      print(row(change.object).filter(Boolean).join("  "));
+  // A watch that the server ends, as it does with each after some time, goes on where it ended.
+  while (!options.signal.aborted)
+    for await (const change of session.client.watch(Event, { ...selection, resourceVersion: revision })) {
+      revision =
+        (change.type === "BOOKMARK" ? change.resourceVersion : change.object.metadata.resourceVersion) ??
+        revision;
+      if (change.type === "ADDED" || change.type === "MODIFIED")
+        print(row(change.object).filter(Boolean).join("  "));
+    }
 }

@@ -9,8 +9,12 @@ import { describeMachine } from "./watch-vms.ts";
 
 /** @throws UserError when there is no such machine */
 export async function explain(place: Place, what: string, print: (line: string) => void): Promise<void> {
-  const name = /^(?:vm|virtualmachine)s?\/(.+)$/.exec(what)?.[1];
-  if (!name) throw new UserError(`${JSON.stringify(what)} is not vm/NAME`);
+  // As `get -o name` writes it, too.
+  const name = /^(?:vm|virtualmachine)s?(?:\.vireo\.dev)?\/([^/]+)$/.exec(what)?.[1];
+  if (!name)
+    throw new UserError(
+      `${JSON.stringify(what)} is not vm/NAME: only machines have a place to explain; \`vireo explain ${what.split("/")[0]}\` tells what the kind means`,
+    );
   const connection = openConnection(place.paths, place.kubeconfig);
   const { client } = connection;
   const namespace = place.namespace ?? connection.namespace;

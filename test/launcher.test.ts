@@ -98,6 +98,18 @@ describe("the launcher says what to install by hand", () => {
     expect(stderr).toContain("without a network: install these packages by hand");
   });
 
+  it("when node_modules is a link to another checkout's, which npm would empty", async () => {
+    const other = join(folder, "other");
+    mkdirSync(other, { recursive: true });
+    writeFileSync(join(other, "kept"), "");
+    symlinkSync(other, join(checkout, "node_modules"));
+    program("npm", `rm -f ${other}/*`);
+    const { code, stderr } = await launch("kubeconfig");
+    expect(code).toBe(1);
+    expect(stderr).toContain("node_modules is a link to packages of another package-lock.json");
+    expect(existsSync(join(other, "kept"))).toBe(true);
+  });
+
   it("when npm fails: its reason, not its usage", async () => {
     program("npm", "echo 'npm error network request failed'; echo 'npm error'; exit 1");
     const { code, stderr } = await launch("kubeconfig");

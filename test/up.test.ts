@@ -6,10 +6,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { REQUEST_ID } from "../src/client/request-id.ts";
 import { Host, Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import { Policy } from "../src/director/kinds.ts";
 import { getCondition } from "../src/resource/object.ts";
+import { REQUEST_ID } from "../src/telemetry/request-id.ts";
 import { askInLoop, Stack, until } from "./support/stack.ts";
 
 let stack: Stack;

@@ -13,7 +13,6 @@
  */
 import type { Client } from "../client/client.ts";
 import { modify } from "../client/client.ts";
-import { requestOf } from "../client/request-id.ts";
 import { INSTANCE_FINALIZER, Instance, type Platform } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -23,6 +22,7 @@ import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { type ConditionInput, getCondition, keyOf, setCondition } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
+import { requestOf } from "../telemetry/request-id.ts";
 import { type HostEnvironment, PrepareError } from "./environment.ts";
 import {
   type Hypervisor,

@@ -1,8 +1,8 @@
 /** /metrics of the API server, by the real promtool, and who may read it. */
 import { execFile } from "node:child_process";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { collectProcessMetrics } from "../metrics/metrics.ts";
 import { Lease } from "../reconcile/kinds.ts";
+import { collectProcessMetrics } from "../telemetry/metrics.ts";
 import { raw } from "./testing/raw.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
 

@@ -4,11 +4,11 @@
  */
 import { randomBytes, randomUUID } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
-import { currentRequest, REQUEST_ID } from "../client/request-id.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
 import { CompareFailed, type Store, Unavailable, type Write } from "../store/store.ts";
+import { currentRequest, REQUEST_ID } from "../telemetry/request-id.ts";
 import { Cache, type Cached, keyFor } from "./cache.ts";
 import {
   applyConfig,

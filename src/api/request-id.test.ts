@@ -1,9 +1,9 @@
 /** One id for a request: in the answer, in the log, and with the object whose wanted state it changes. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { inRequest, REQUEST_ID } from "../client/request-id.ts";
 import { Policy } from "../director/kinds.ts";
 import { Lease } from "../reconcile/kinds.ts";
 import { createLogger } from "../reconcile/log.ts";
+import { inRequest, REQUEST_ID } from "../telemetry/request-id.ts";
 import { raw } from "./testing/raw.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
 

@@ -1,5 +1,5 @@
 /** Metrics of the API server: what is asked of it, and how long it takes. */
-import { counter, histogram, readGauge } from "../metrics/metrics.ts";
+import { counter, histogram, readGauge } from "../telemetry/metrics.ts";
 import type { Exchange } from "./exchange.ts";
 
 const requests = counter("vireo_api_requests_total", "Requests that were answered.", [

@@ -9,9 +9,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { isIP } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { inRequest, requestIdFrom } from "../client/request-id.ts";
-import { exposition } from "../metrics/metrics.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
+import { exposition } from "../telemetry/metrics.ts";
+import { inRequest, requestIdFrom } from "../telemetry/request-id.ts";
+import { inSpan } from "../telemetry/tracing.ts";
 import type { AuditLog, AuditRecord } from "./audit.ts";
 import { ANONYMOUS, authenticate } from "./authenticate.ts";
 import { Authorizer, ensureBuiltInRoles } from "./authorizer.ts";
@@ -167,7 +168,17 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     const started = performance.now();
     try {
       exchange = Object.assign(exchange, parseUrl(request.url ?? ""));
-      await inRequest(id, () => answer(exchange));
+      const parent = request.headers.traceparent;
+      await inRequest(id, () =>
+        inSpan(`api ${request.method}`, { "http.request.method": request.method }, () => answer(exchange), {
+          traceparent: typeof parent === "string" ? parent : undefined,
+          end: () => ({
+            "url.path": `/${exchange.path.join("/")}`,
+            "http.response.status_code": exchange.response.statusCode,
+            "user.name": exchange.user.name,
+          }),
+        }),
+      );
     } catch (error) {
       await refuse(exchange, error, log);
     }

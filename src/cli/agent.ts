@@ -11,6 +11,7 @@ import { RealEnvironment } from "../agent/real-environment.ts";
 import { HttpClient } from "../client/http.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { createLogger } from "../reconcile/log.ts";
+import { startTracing } from "../telemetry/tracing.ts";
 import { lockFolder } from "./lock.ts";
 import type { StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -32,6 +33,7 @@ const HOST_MEMORY_BYTES = 1024 * 2 ** 20;
 /** Runs until SIGTERM; the machines run on. `paths.state` is the agent's own folder. */
 export async function agent(paths: StatePaths, options: AgentOptions): Promise<void> {
   const log = createLogger(`agent ${options.name}`);
+  const stopTracing = await startTracing("vireo-agent", version());
   const signal = stopSignal();
   const stateFolder = paths.state;
   mkdirSync(stateFolder, { recursive: true, mode: 0o755 });
@@ -100,4 +102,5 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
   hypervisor.close();
   client.close();
   unlock();
+  await stopTracing();
 }

@@ -19,7 +19,6 @@ import { runPlanner } from "../director/planner.ts";
 import { runScheduler } from "../director/scheduler.ts";
 import { runImageReconciler } from "../images/reconciler.ts";
 import { KINDS } from "../kinds.ts";
-import { collectProcessMetrics } from "../metrics/metrics.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { EventRecorder, runEventExpiry } from "../reconcile/events.ts";
 import { runAsLeader } from "../reconcile/leader.ts";
@@ -29,6 +28,8 @@ import { backupLines } from "../store/backup.ts";
 import { measuredStore } from "../store/measured.ts";
 import { openStore, StoreAddressError } from "../store/open.ts";
 import { sealedStore } from "../store/sealed.ts";
+import { collectProcessMetrics } from "../telemetry/metrics.ts";
+import { startTracing } from "../telemetry/tracing.ts";
 import { type OidcFlags, oidcOptions } from "./oidc.ts";
 import { CACHE, type StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -48,6 +49,7 @@ export async function server(
   const [, host = "", port = ""] = match;
   const oidc = oidcOptions(options);
   const log = createLogger("control-plane");
+  const stopTracing = await startTracing("vireo-control-plane", version());
   const stop = new AbortController();
   const signal = AbortSignal.any([stopSignal(), stop.signal]);
   mkdirSync(paths.state, { recursive: true, mode: 0o755 });
@@ -132,4 +134,5 @@ export async function server(
   audit.close();
   service.close();
   await store.close();
+  await stopTracing();
 }

@@ -13,6 +13,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
+import { currentRequest } from "../telemetry/request-id.ts";
+import { traceparent } from "../telemetry/tracing.ts";
 import {
   errorFromAnswer,
   listFromAnswer,
@@ -23,7 +25,6 @@ import {
 } from "./answers.ts";
 import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "./client.ts";
 import { lines } from "./lines.ts";
-import { currentRequest } from "./request-id.ts";
 
 export interface HttpClientOptions {
   /** https://host:port of the control plane; of several, one is used until it does not answer, then the next. */
@@ -287,7 +288,7 @@ export class HttpClient implements Client {
   #once(call: Call, timeoutMs: number): Promise<IncomingMessage> {
     const base = this.#base;
     const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
-    const id = currentRequest();
+    const [id, parent] = [currentRequest(), traceparent()];
     return new Promise((resolve, reject) => {
       const sent = request({
         agent: this.#agent,
@@ -299,6 +300,7 @@ export class HttpClient implements Client {
           accept: call.accept ?? "application/json",
           "user-agent": this.#options.name ?? "vireo",
           ...(id ? { "x-request-id": id } : {}),
+          ...(parent ? { traceparent: parent } : {}),
           ...(this.#options.token ? { authorization: `Bearer ${this.#options.token}` } : {}),
           ...(body
             ? { "content-type": call.contentType ?? "application/json", "content-length": body.length }

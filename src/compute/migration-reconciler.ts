@@ -10,7 +10,6 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Client } from "../client/client.ts";
-import { requestOf } from "../client/request-id.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
@@ -18,6 +17,7 @@ import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { getCondition } from "../resource/object.ts";
+import { requestOf } from "../telemetry/request-id.ts";
 import { createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "./actions.ts";
 import { lackOfRoom } from "./capacity.ts";
 import {

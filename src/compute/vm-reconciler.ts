@@ -10,9 +10,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Client } from "../client/client.ts";
-import { requestOf } from "../client/request-id.ts";
 import { Image } from "../images/kinds.ts";
-import { countBy, readGauge } from "../metrics/metrics.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
@@ -21,6 +19,8 @@ import type { Logger } from "../reconcile/log.ts";
 import { Index } from "../reconcile/lookup.ts";
 import { isApiError } from "../resource/errors.ts";
 import { getCondition, keyOf } from "../resource/object.ts";
+import { countBy, readGauge } from "../telemetry/metrics.ts";
+import { requestOf } from "../telemetry/request-id.ts";
 import {
   at,
   createInstance,

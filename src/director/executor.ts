@@ -4,11 +4,11 @@
  * after a crash finds it instead of making another.
  */
 import { modify } from "../client/client.ts";
-import { requestOf } from "../client/request-id.ts";
 import { Migration } from "../compute/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";
+import { requestOf } from "../telemetry/request-id.ts";
 import { Plan } from "./kinds.ts";
 import type { Move } from "./plan.ts";
 import { FINAL_PLAN } from "./planner.ts";

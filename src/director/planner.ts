@@ -1,11 +1,11 @@
 /** Makes Plans when policies or hosts change, and tells of each policy whether it holds. */
 import { modify } from "../client/client.ts";
-import { inRequest, newRequestId, requestOf } from "../client/request-id.ts";
 import { Host, Instance } from "../compute/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
+import { inRequest, newRequestId, requestOf } from "../telemetry/request-id.ts";
 import type { Estate } from "./estate.ts";
 import { Plan, Policy } from "./kinds.ts";
 import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";

@@ -1,7 +1,6 @@
 /** The image reconciler: builds images with a recipe, inspects images that are files. One at a time: a build takes the whole machine. */
 import { join } from "node:path";
 import { type Client, modify } from "../client/client.ts";
-import { requestOf } from "../client/request-id.ts";
 import { StoragePool } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -9,6 +8,7 @@ import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { setCondition } from "../resource/object.ts";
+import { requestOf } from "../telemetry/request-id.ts";
 import { buildImage, recipeDigest, removeStaleBuilds } from "./builder.ts";
 import { inspectImage } from "./inspect.ts";
 import { Image } from "./kinds.ts";

@@ -5,8 +5,10 @@
  *  - many nudges before it runs are one run: reconcile takes no input but the state it reads;
  *  - an error brings the key back after an exponential back-off; one odd key never stops the others (rule 9).
  */
-import { inRequest } from "../client/request-id.ts";
-import { counter, gauge, histogram } from "../metrics/metrics.ts";
+
+import { counter, gauge, histogram } from "../telemetry/metrics.ts";
+import { inRequest } from "../telemetry/request-id.ts";
+import { inSpan } from "../telemetry/tracing.ts";
 import { backoffMs } from "./backoff.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { describeError, type Logger } from "./log.ts";
@@ -122,7 +124,8 @@ export class Controller {
   async #work(key: string, signal: AbortSignal): Promise<void> {
     const end = duration.startTimer({ controller: this.#options.name });
     try {
-      const result = await this.#options.reconcile(key, signal);
+      const { name, reconcile } = this.#options;
+      const result = await inSpan(`reconcile ${name}`, { "vireo.object": key }, () => reconcile(key, signal));
       this.#failures.delete(key);
       if (result?.requeueAfterMs !== undefined) this.enqueue(key, Math.max(1, result.requeueAfterMs));
     } catch (error) {

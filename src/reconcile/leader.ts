@@ -7,8 +7,8 @@
  * other; what must never happen is guarded by compare-and-swap on the objects themselves, not by it.
  */
 import type { Client } from "../client/client.ts";
-import { gauge } from "../metrics/metrics.ts";
 import { isApiError } from "../resource/errors.ts";
+import { gauge } from "../telemetry/metrics.ts";
 import { backoffMs } from "./backoff.ts";
 import type { Clock } from "./clock.ts";
 import { Lease } from "./kinds.ts";

@@ -2,7 +2,7 @@
  * One JSON line per event on stderr, with fixed fields, `request` among them where work is done for one. error: somebody must act; warn: may
  * have to; info: what happened.
  */
-import { currentRequest } from "../client/request-id.ts";
+import { currentRequest } from "../telemetry/request-id.ts";
 
 export interface Logger {
   info(event: string, fields?: Record<string, unknown>): void;

@@ -1,4 +1,5 @@
-import { histogram, readGauge } from "../metrics/metrics.ts";
+import { histogram, readGauge } from "../telemetry/metrics.ts";
+import { inSpan } from "../telemetry/tracing.ts";
 import { overlay } from "./overlay.ts";
 import { CompareFailed, OutcomeUnknown, type Store } from "./store.ts";
 
@@ -24,7 +25,7 @@ export function measuredStore(inner: Store): Store {
     async commit(write) {
       const end = duration.startTimer();
       try {
-        const entry = await inner.commit(write);
+        const entry = await inSpan("store commit", { "vireo.key": write.key }, () => inner.commit(write));
         end({ outcome: "committed" });
         return entry;
       } catch (error) {

@@ -8,17 +8,17 @@ const SRC = resolve(import.meta.dirname, "../../src");
 /** room -> rooms it may import. `kinds.ts` of any capability may be imported by the rooms in KINDS_READERS. */
 const ALLOWED: Record<string, readonly string[]> = {
   resource: [],
-  metrics: [],
-  store: ["resource", "metrics"],
-  client: ["resource"],
-  api: ["resource", "store", "client", "metrics"],
-  reconcile: ["resource", "client", "metrics"],
+  telemetry: ["resource"],
+  store: ["resource", "telemetry"],
+  client: ["resource", "telemetry"],
+  api: ["resource", "store", "client", "telemetry"],
+  reconcile: ["resource", "client", "telemetry"],
   qemu: [],
-  compute: ["resource", "client", "reconcile", "metrics"],
+  compute: ["resource", "client", "reconcile", "telemetry"],
   system: [],
-  images: ["resource", "client", "reconcile", "system"],
-  director: ["resource", "client", "reconcile"],
-  agent: ["resource", "client", "reconcile", "qemu", "images", "system", "metrics"],
+  images: ["resource", "client", "reconcile", "system", "telemetry"],
+  director: ["resource", "client", "reconcile", "telemetry"],
+  agent: ["resource", "client", "reconcile", "qemu", "images", "system", "telemetry"],
   cli: [
     "resource",
     "client",
@@ -31,7 +31,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     "agent",
     "qemu",
     "system",
-    "metrics",
+    "telemetry",
   ],
 };
 /** Capabilities know each other only by their kinds. */

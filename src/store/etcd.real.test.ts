@@ -17,14 +17,22 @@ const open = (root: string) => openEtcdStore({ endpoints: cluster.endpoints, roo
 testStore("EtcdStore", async () => {
   const root = `/vireo-${++roots}`;
   let store: Store = await open(root);
+  const others: Store[] = [];
   return {
     store,
+    async another() {
+      const other = await open(root);
+      others.push(other);
+      return other;
+    },
     async reopen() {
       await store.close();
       store = await open(root);
       return store;
     },
-    remove: () => store.close(),
+    async remove() {
+      await Promise.all([store, ...others].map((each) => each.close()));
+    },
   };
 });
 

@@ -18,6 +18,7 @@ testStore("A sealed SqliteStore", async () => {
   let store = await open();
   return {
     store,
+    another: async () => store,
     async reopen() {
       await store.close();
       store = await open();

@@ -15,6 +15,7 @@ testStore("SqliteStore", async () => {
   let store: Store = await openSqliteStore(path);
   return {
     store,
+    another: async () => store,
     async reopen() {
       await store.close();
       store = await openSqliteStore(path);

@@ -8,6 +8,8 @@ import { type Change, Compacted, CompareFailed, type Store, type Write } from ".
 
 export interface StoreUnderTest {
   store: Store;
+  /** The same store as another control plane has it; where only one process may have it, the same one. */
+  another(): Promise<Store>;
   /** Closes the store and opens it again, as after a restart. */
   reopen(): Promise<Store>;
   remove(): Promise<void>;
@@ -81,6 +83,42 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
       expect(results.filter((result) => result.status === "fulfilled")).toHaveLength(1);
       for (const result of results)
         if (result.status === "rejected") expect(result.reason).toBeInstanceOf(CompareFailed);
+    });
+
+    it("shows at once, to whomever, what was acknowledged to anybody", async () => {
+      const other = await under.another();
+      let expected = 0;
+      for (let i = 0; i < 30; i++) {
+        const [writer, reader] = i % 2 ? [store, other] : [other, store];
+        ({ revision: expected } = await writer.commit(put("x/a", String(i), expected)));
+        expect(await reader.get("x/a")).toMatchObject({ value: String(i), revision: expected });
+        expect((await reader.range("x/")).entries).toMatchObject([{ value: String(i) }]);
+        expect(await reader.latest()).toBeGreaterThanOrEqual(expected);
+        expect(await reader.reached(expected, 3000)).toBe(true);
+        expect(reader.revision()).toBeGreaterThanOrEqual(expected);
+      }
+    });
+
+    it("has a lease held by one at a time, however many want it", async () => {
+      const other = await under.another();
+      await store.commit(put("leases/a", "free", 0));
+      let holding = 0;
+      const hold = async (via: Store, holder: string): Promise<void> => {
+        for (let times = 0; times < 5; ) {
+          const lease = await via.get("leases/a");
+          if (lease?.value !== "free") continue;
+          const held = await via.commit(put("leases/a", holder, lease.revision)).catch((error: unknown) => {
+            expect(error).toBeInstanceOf(CompareFailed);
+          });
+          if (!held) continue;
+          expect(++holding).toBe(1);
+          expect((await other.get("leases/a"))?.value).toBe(holder);
+          holding--;
+          await via.commit(put("leases/a", "free", held.revision));
+          times++;
+        }
+      };
+      await Promise.all(Array.from({ length: 6 }, (_, i) => hold(i % 2 ? store : other, `holder-${i}`)));
     });
 
     it("lists what starts with a prefix, sorted, as of one revision", async () => {

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Host, Instance, VirtualMachine } from "../src/compute/kinds.ts";
-import { Policy } from "../src/director/kinds.ts";
+import { Plan, Policy } from "../src/director/kinds.ts";
 import { getCondition } from "../src/resource/object.ts";
 import { REQUEST_ID } from "../src/telemetry/request-id.ts";
 import { askInLoop, Stack, until } from "./support/stack.ts";
@@ -109,8 +109,13 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
   });
 
   it("has the whole story of the change under one id in all logs", async () => {
+    // The policy itself does not show it: it is as the user wrote it.
     const policy = await stack.client.get(Policy, { name: "web", namespace: "default" });
-    const id = policy?.metadata.annotations?.[REQUEST_ID];
+    expect(policy?.metadata.annotations ?? {}).not.toHaveProperty([REQUEST_ID]);
+    const plans = (await stack.client.list(Plan)).items;
+    const plan = plans.find(({ spec }) => spec.trigger.includes("policy default/web changed"));
+    const id = plan?.metadata.annotations?.[REQUEST_ID];
+    expect(id).toMatch(/^[0-9a-f]{32}$/);
     const told = stack.logLines().filter(({ request }) => request === id);
     const of = (component: string) =>
       told.filter((line) => line.component === component).map(({ event }) => event);

@@ -5,6 +5,9 @@ import { promisify } from "node:util";
 import { constants, gzip } from "node:zlib";
 import { stringify } from "yaml";
 import { ApiError } from "../resource/errors.ts";
+import type { Kind } from "../resource/kind.ts";
+import type { Resource } from "../resource/object.ts";
+import { shown } from "../telemetry/request-id.ts";
 import type { User } from "./service.ts";
 
 const compress = promisify(gzip);
@@ -59,11 +62,11 @@ export function whenOver({ socket }: IncomingMessage, response: ServerResponse):
 
 const serialised = new WeakMap<object, Buffer>();
 
-/** The JSON of an object that never changes (what the Service hands out): made once, however many read and watch it. */
-export function jsonOf(object: object): Buffer {
+/** The JSON for clients of an object that never changes (what the Service hands out): made once, however many read and watch it. */
+export function jsonOf(kind: Kind, object: Resource): Buffer {
   const kept = serialised.get(object);
   if (kept) return kept;
-  const made = Buffer.from(JSON.stringify(object));
+  const made = Buffer.from(JSON.stringify(shown(kind, object)));
   serialised.set(object, made);
   return made;
 }

@@ -8,7 +8,7 @@ import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
 import { CompareFailed, type Store, Unavailable, type Write } from "../store/store.ts";
-import { currentRequest, REQUEST_ID } from "../telemetry/request-id.ts";
+import { currentRequest, requestOf, withRequest } from "../telemetry/request-id.ts";
 import { Cache, type Cached, keyFor } from "./cache.ts";
 import {
   applyConfig,
@@ -401,14 +401,10 @@ export class Operations implements Service {
 
   /** With the id of the request, when that changes what is wanted of the object. Kinds without status are not worked on by anybody. */
   #withRequest(kind: Kind, key: string, object: Resource): Resource {
-    const request = currentRequest();
-    const { metadata } = object;
-    const isChanged = metadata.generation !== this.#cache.get(key)?.object.metadata.generation;
-    if (!request || !kind.hasStatus || !isChanged) return object;
-    return {
-      ...object,
-      metadata: { ...metadata, annotations: { ...metadata.annotations, [REQUEST_ID]: request } },
-    };
+    if (!kind.hasStatus) return object;
+    const old = this.#cache.get(key)?.object;
+    const isChanged = object.metadata.generation !== old?.metadata.generation;
+    return withRequest(object, (isChanged ? currentRequest() : undefined) ?? requestOf(old));
   }
 
   #removal({ key, object, revision }: Cached): Write {

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import { ApiError } from "../resource/errors.ts";
 import type { Kind, Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
+import { requestOf, withRequest } from "../telemetry/request-id.ts";
 import { finish, invalid, resourceName, SERVER_FIELDS } from "./prepare.ts";
 import type { WriteOptions } from "./service.ts";
 
@@ -90,8 +91,8 @@ function withoutStatus(kind: Kind, old: Resource, next: Resource): Resource {
   }
   if (old.metadata.managedFields) next.metadata.managedFields = old.metadata.managedFields;
   else delete next.metadata.managedFields;
-  if (kind.hasStatus) next.status = structuredClone(old.status);
-  return next;
+  if (!kind.hasStatus) return next;
+  return { ...withRequest(next, requestOf(old)), status: structuredClone(old.status) };
 }
 
 function refuseNewFinalizers(kind: Kind, old: Resource, next: Resource): void {

@@ -1,9 +1,10 @@
 /** One id for a request: in the answer, in the log, and with the object whose wanted state it changes. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Policy } from "../director/kinds.ts";
+import { Plan, Policy } from "../director/kinds.ts";
 import { Lease } from "../reconcile/kinds.ts";
 import { createLogger } from "../reconcile/log.ts";
-import { inRequest, REQUEST_ID } from "../telemetry/request-id.ts";
+import { inRequest, REQUEST_ID, requestOf } from "../telemetry/request-id.ts";
+import { LocalClient } from "./local.ts";
 import { raw } from "./testing/raw.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
 
@@ -34,8 +35,9 @@ const patch = (path: string, body: unknown, id: string, query = "") =>
     body: JSON.stringify(body),
     headers: { "content-type": "application/merge-patch+json", "x-request-id": id },
   });
+/** As the server's own reconcilers see it. */
 const idOf = async (name: string) =>
-  (await stack.admin().get(Policy, { name, namespace: "default" }))?.metadata.annotations?.[REQUEST_ID];
+  requestOf(await new LocalClient(stack.service).get(Policy, { name, namespace: "default" }));
 
 it("is the client's, or the trace's, or a new one; the answer and the log tell it", async () => {
   const trace = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -91,6 +93,49 @@ it("belongs to nobody in managedFields, so that an apply without it conflicts wi
   // Nothing changes: nothing is written.
   const third = await apply("third", "performance");
   expect(third.body.metadata).toEqual(second.body.metadata);
+});
+
+it("is not seen by clients on what users write, in any form: an annotation that changes by itself is a change that nobody asked for", async () => {
+  await create("e", { "x-request-id": "hidden-1" });
+  const annotated = { metadata: { annotations: { mine: "1", [REQUEST_ID]: "forged" } } };
+  const changed = await patch("e", { ...annotated, spec: { goal: "performance" } }, "hidden-2");
+  expect(changed.body.metadata).toMatchObject({ annotations: { mine: "1" } });
+  const plain = "application/json";
+  const forms = [
+    plain,
+    "application/yaml",
+    `${plain};as=Table;v=v1;g=meta.k8s.io`,
+    `${plain};as=PartialObjectMetadata;v=v1;g=meta.k8s.io`,
+    `${plain};as=PartialObjectMetadataList;v=v1;g=meta.k8s.io`,
+  ];
+  const ask = async (accept: string, path: string) => {
+    const { code, body } = await raw(stack, "GET", `${BASE}${path}`, { token, headers: { accept } });
+    expect(`${accept} ${path} ${code}`).toMatch(/ (200|406)$/);
+    expect(JSON.stringify(body)).not.toMatch(/vireo.dev\/request-id|hidden/);
+  };
+  const paths = ["/e", "", "?watch=true&timeoutSeconds=1"];
+  await Promise.all(forms.flatMap((accept) => paths.map((path) => ask(accept, path))));
+  expect(await idOf("e")).toBe("hidden-2");
+
+  // Written back as it was read, it is the same: nothing is written, and its id stays.
+  const { body } = await raw(stack, "GET", `${BASE}/e`, { token });
+  const put = await raw(stack, "PUT", `${BASE}/e`, { token, body: JSON.stringify(body) });
+  expect(put.body).toEqual(body);
+  expect(await idOf("e")).toBe("hidden-2");
+});
+
+it("is seen on what Vireo makes", async () => {
+  const made = await inRequest("planned", () =>
+    stack.admin().create(Plan, {
+      metadata: { name: "p" },
+      spec: {
+        trigger: "a test",
+        automation: "advise",
+        moves: [{ namespace: "default", vm: "a", from: "x", to: "y", reason: "r", expected: "e" }],
+      },
+    }),
+  );
+  expect(made.metadata.annotations).toEqual({ [REQUEST_ID]: "planned" });
 });
 
 it("goes along with requests of our own code, and is not with what nobody works on", async () => {

@@ -1,6 +1,7 @@
 /** Objects and lists as answers, in the form that the client asked for. */
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
+import { shown } from "../telemetry/request-id.ts";
 import { type Exchange, jsonOf, send, sendValue } from "./exchange.ts";
 import { type Media, negotiate } from "./media.ts";
 import { groupVersion } from "./served.ts";
@@ -20,18 +21,19 @@ export function includeOf(exchange: Exchange): IncludeObject {
 export async function sendObject(
   { exchange, kind }: Destination,
   code: number,
-  object: Resource,
+  found: Resource,
   warnings: readonly string[] = [],
 ): Promise<void> {
   const media = negotiate(exchange.request.headers.accept, ["Table", "PartialObjectMetadata"]);
+  if (!media.as && !media.yaml) return send(exchange, code, jsonOf(kind, found), { warnings });
+  const object = shown(kind, found);
   if (media.as === "Table") {
     const { resourceVersion } = object.metadata;
     const options = { metadata: { resourceVersion }, version: media.version, include: includeOf(exchange) };
     return sendValue(exchange, code, tableOf(kind, [object], options), { warnings });
   }
   if (media.as) return sendValue(exchange, code, partialOf(object, media.version), { warnings });
-  if (media.yaml) return sendValue(exchange, code, object, { warnings, yaml: true });
-  return send(exchange, code, jsonOf(object), { warnings });
+  return sendValue(exchange, code, object, { warnings, yaml: true });
 }
 
 export function sendWritten(to: Destination, written: Written): Promise<void> {
@@ -48,7 +50,7 @@ export function listBytes(kind: Kind, metadata: object, items: readonly Resource
   const comma = Buffer.from(",");
   items.forEach((item, index) => {
     if (index > 0) parts.push(comma);
-    parts.push(jsonOf(item));
+    parts.push(jsonOf(kind, item));
   });
   parts.push(Buffer.from("]}\n"));
   return Buffer.concat(parts);
@@ -58,8 +60,10 @@ export async function sendList(
   { exchange, kind }: Destination,
   media: Media,
   metadata: object,
-  items: readonly Resource[],
+  found: readonly Resource[],
 ): Promise<void> {
+  if (!media.as && !media.yaml) return send(exchange, 200, listBytes(kind, metadata, found));
+  const items = found.map((item) => shown(kind, item));
   if (media.as === "Table")
     return sendValue(
       exchange,
@@ -73,12 +77,10 @@ export async function sendList(
       metadata,
       items: items.map((item) => partialOf(item, media.version)),
     });
-  if (media.yaml)
-    return sendValue(
-      exchange,
-      200,
-      { kind: `${kind.kind}List`, apiVersion: groupVersion(kind), metadata, items },
-      { yaml: true },
-    );
-  return send(exchange, 200, listBytes(kind, metadata, items));
+  return sendValue(
+    exchange,
+    200,
+    { kind: `${kind.kind}List`, apiVersion: groupVersion(kind), metadata, items },
+    { yaml: true },
+  );
 }

@@ -8,6 +8,7 @@
 import type { ServerResponse } from "node:http";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
+import { shown } from "../telemetry/request-id.ts";
 import { jsonOf } from "./exchange.ts";
 import type { Media } from "./media.ts";
 import { groupVersion } from "./served.ts";
@@ -133,8 +134,12 @@ export class WatchStream {
     if (event.type === "BOOKMARK")
       return [Buffer.from(`${JSON.stringify({ type: "BOOKMARK", object: this.#bookmark(event) })}\n`)];
     if (this.#options.media.as === "")
-      return [Buffer.from(`{"type":"${event.type}","object":`), jsonOf(event.object), END];
-    return [Buffer.from(`${JSON.stringify({ type: event.type, object: this.#transform(event.object) })}\n`)];
+      return [Buffer.from(`{"type":"${event.type}","object":`), jsonOf(this.#kind, event.object), END];
+    return [
+      Buffer.from(
+        `${JSON.stringify({ type: event.type, object: this.#transform(shown(this.#kind, event.object)) })}\n`,
+      ),
+    ];
   }
 
   #transform(object: Resource): object {

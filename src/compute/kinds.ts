@@ -248,6 +248,7 @@ export const Instance = defineKind({
   kind: "Instance",
   plural: "instances",
   namespaced: true,
+  madeByVireo: true,
   description: "Instance is one run of a VirtualMachine on one host. Made by Vireo, not by users.",
   spec: Type.Object({
     vm: Name("The VirtualMachine."),

@@ -125,6 +125,7 @@ export const Plan = defineKind({
   kind: "Plan",
   plural: "plans",
   namespaced: false,
+  madeByVireo: true,
   description:
     "Plan is an ordered set of live migrations, each with its reason. Immutable once made; status tells how it goes.",
   spec: Type.Object(

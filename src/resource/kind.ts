@@ -64,6 +64,8 @@ export interface Kind<T extends Resource = Resource> {
   schema: TObject;
   /** Whether status is a subresource: main writes keep it, /status writes change nothing else. */
   hasStatus: boolean;
+  /** Vireo itself makes the objects, and users only read them: with those they see the id of the request (telemetry/request-id.ts). */
+  madeByVireo?: boolean;
   /** Dotted paths of the fields that the subresource `scale` stands for, as in a CustomResourceDefinition. */
   scale?: { replicas: string; statusReplicas: string; selector?: string };
   /** Other versions, newest first. */
@@ -94,6 +96,7 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
   description: string;
   spec: S;
   status?: U;
+  madeByVireo?: boolean;
   scale?: Kind["scale"];
   columns: readonly Column[];
   selectableFields?: readonly string[];
@@ -112,6 +115,7 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
       description: declaration.description,
     }),
     hasStatus: status !== undefined,
+    madeByVireo: declaration.madeByVireo ?? false,
     ...(declaration.scale ? { scale: declaration.scale } : {}),
     columns: [...declaration.columns, { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" }],
     selectableFields: declaration.selectableFields ?? [],

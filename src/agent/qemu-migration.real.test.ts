@@ -128,6 +128,23 @@ describe("a migration", () => {
     await target.resume(there);
   });
 
+  it("goes on from where it went to, and back: what QEMU keeps of the last one is not taken for the next", async () => {
+    await pair();
+    const disks = [{ path: join(machines.folder, `${here}.raw`), format: "raw" as const, readOnly: false }];
+    for (let hop = 0; hop < 3; hop++) {
+      await toTheSwitchover();
+      expect(await source.switchover(here)).toMatchObject({ phase: "completed" });
+      await inState(target, there, "paused");
+      await target.resume(there);
+      expect(await target.migration(there)).toMatchObject({ phase: "none" });
+      await source.kill(here);
+      await source.forget(here);
+      [source, target, here, there] = [target, source, there, newId()];
+      await machines.start(target, { ...machines.machine("writer"), id: there, disks }, "incoming");
+      address = await target.listen(there, "127.0.0.1");
+    }
+  });
+
   it("of a guest that writes all the time ends; the outage is as short as QEMU was told", async () => {
     await pair({ guest: "busy" });
     await toTheSwitchover();

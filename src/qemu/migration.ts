@@ -6,8 +6,8 @@
  *   source   none -> setup -> active -> pre-switchover -> device -> completed      failed, cancelled: the guest runs on here
  *   target   none -> setup -> active ----------------------------> completed, paused until `cont`
  *
- * QEMU keeps the status of the last migration for ever, also when the guest runs on here after a "completed" that nobody took
- * over. Only a guest that stands still has really been sent: queryMigration says "none" for the rest.
+ * QEMU keeps the status of the last migration for ever: in one that was a target, and also when the guest runs on here after a
+ * "completed" that nobody took over. Only a guest that stands still has really been sent: queryMigration says "none" for the rest.
  */
 import { isFields, type Qmp, QmpError, type QmpEvent } from "./qmp.ts";
 
@@ -143,8 +143,7 @@ export async function queryMigration(qmp: Qmp): Promise<MigrationStatus> {
   const fields = isFields(answer) ? answer : {};
   const ram = isFields(fields.ram) ? fields.ram : {};
   let status = typeof fields.status === "string" ? fields.status : "none";
-  // Only a source has `ram`.
-  if (status === "completed" && "ram" in fields && !SENT.includes(await runState(qmp))) status = "none";
+  if (status === "completed" && !SENT.includes(await runState(qmp))) status = "none";
   return {
     status,
     transferredBytes: Number(ram.transferred ?? 0),

@@ -7,7 +7,7 @@ import {
   PretendHypervisor,
   PretendWorld,
 } from "../src/agent/testing/pretend-hypervisor.ts";
-import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import { Host, Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import {
   openControlPlane,
   type TestControlPlane,
@@ -40,7 +40,7 @@ beforeEach(async () => {
     version: "test",
     log: silentLogger,
     signal: stop.signal,
-    intervals: { probe: 5, refresh: 100, sweep: 1000, grace: 5 },
+    intervals: { probe: 5, refresh: 100, sweep: 1000, grace: 5, registered: 20 },
   });
 });
 afterEach(async () => {
@@ -129,4 +129,16 @@ it("a machine without a network that others reach says so", async () => {
     message: "no taps",
   });
   expect(ready({ status })?.status).toBe("True");
+});
+
+it("a host that was deleted under its agent is there again, with what it is made of", async () => {
+  const made = (what: string, wanted: (host: Host) => boolean) =>
+    untilObject(plane.client, Host, { name: "a" }, what, wanted);
+  const { metadata } = await made("synced", (host) => Boolean(host.status?.agent?.syncedTime));
+  await plane.client.delete(Host, { name: "a" });
+  const again = await made(
+    "made again",
+    (host) => host.metadata.uid !== metadata.uid && Boolean(host.status?.agent?.syncedTime),
+  );
+  expect(again.status).toMatchObject({ address: "10.0.0.1", capacity: { cpus: 4 } });
 });

@@ -26,19 +26,23 @@ export interface AgentContext {
   log: Logger;
   signal: AbortSignal;
   heartbeatSeconds?: number;
-  intervals?: Partial<Intervals>;
+  intervals?: Partial<Intervals & { registered: number }>;
 }
 
 const MiB = 2 ** 20;
+/** Between two looks whether the Host is still there. */
+const REGISTERED_MS = 60_000;
 
 /** Runs until the signal aborts. The machines run on after that. */
 export async function runAgent(context: AgentContext): Promise<void> {
   const { client, name, log, signal, clock = systemClock } = context;
   const events = new EventRecorder(client, "agent", log, clock, name);
-  await register(context, clock);
+  const startedTime = clock.now().toISOString();
+  await register(context, clock, startedTime);
   if (signal.aborted) return;
   await Promise.all([
     runHeartbeat({ client, host: name, seconds: context.heartbeatSeconds ?? 10, clock, log, signal }),
+    stayRegistered(context, clock, startedTime),
     runInstances({
       client,
       host: name,
@@ -69,13 +73,13 @@ async function reportSynced({ client, name, log, signal }: AgentContext, clock: 
 }
 
 /** Makes the Host when it is new, and tells what it is made of. Tries until the control plane takes it. */
-async function register(context: AgentContext, clock: Clock): Promise<void> {
+async function register(context: AgentContext, clock: Clock, startedTime: string): Promise<void> {
   const { client, name, log, signal, facts, capacity, address, version } = context;
   const status = {
     address,
     facts,
     capacity: { cpus: capacity.cpus, memory: formatBytes(Math.floor(capacity.memoryBytes / MiB) * MiB) },
-    agent: { version, startedTime: clock.now().toISOString(), syncedTime: null },
+    agent: { version, startedTime, syncedTime: null },
   };
   while (!signal.aborted) {
     try {
@@ -90,5 +94,26 @@ async function register(context: AgentContext, clock: Clock): Promise<void> {
       if (!signal.aborted) log.warn("agent.register", { host: name, error });
       await clock.sleep(1000, signal);
     }
+  }
+}
+
+/**
+ * A Host that somebody deleted under its agent is made again: its machines run on, and without it they would be Unknown until the
+ * agent is started anew, and nothing would be placed there.
+ */
+async function stayRegistered(context: AgentContext, clock: Clock, startedTime: string): Promise<void> {
+  const { client, name, log, signal } = context;
+  for (;;) {
+    await clock.sleep(context.intervals?.registered ?? REGISTERED_MS, signal);
+    if (signal.aborted) return;
+    try {
+      if (await client.get(Host, { name }, signal)) continue;
+    } catch {
+      // The heartbeat tells of a control plane that does not answer.
+      continue;
+    }
+    log.warn("agent.unregistered", { host: name, message: "its Host was deleted; it is made again" });
+    await register(context, clock, startedTime);
+    await reportSynced(context, clock);
   }
 }

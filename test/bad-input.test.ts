@@ -108,6 +108,14 @@ describe("vireo up refuses before it starts anything", () => {
   });
 });
 
+describe("vireo up of an installation that is there", () => {
+  it("refuses another store, rather than going on with the old one in silence", async () => {
+    const { code, stderr } = await stack.up(["--store", "etcd://127.0.0.1:1/other"]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/--store: this installation has its state in SQLite/);
+  });
+});
+
 describe("what cannot run says why", () => {
   it("an image that does not exist", async () => {
     expect((await apply(vm("no-image", "{ memory: 1Gi, image: nowhere }"))).code).toBe(0);

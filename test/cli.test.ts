@@ -117,6 +117,8 @@ describe("get", () => {
       '-o "yml" is not a form of output; did you mean "yaml"?',
     );
     expect(await fails("get", "vm", "--kubeconfig", "/nowhere")).toContain("/nowhere: no such file");
+    // $KUBECONFIG is set: a mistyped folder must not delete things elsewhere.
+    expect(await fails("--state", "/nowhere", "get", "vm")).toContain("no control plane in /nowhere");
   });
 
   it("ends quietly when its reader does", async () => {

@@ -94,7 +94,7 @@ export const connect = (kubeconfig: string, urls?: readonly string[]): HttpClien
   open(kubeconfig, urls).client;
 
 /**
- * The running installation, or the control plane that --kubeconfig or, where nothing is installed, $KUBECONFIG names.
+ * The running installation, or the control plane that --kubeconfig or, where nothing is installed and no --state given, $KUBECONFIG names.
  * @throws UserError when there is none
  */
 export function openConnection(paths: StatePaths, kubeconfig?: string): Connection {
@@ -103,7 +103,10 @@ export function openConnection(paths: StatePaths, kubeconfig?: string): Connecti
     const record = readRecord(paths);
     return open(paths.kubeconfig, record && urlsOf(record));
   }
-  const fromEnvironment = process.env.KUBECONFIG?.split(":").find((file) => existsSync(file));
+  // Who named a folder means that one: never another data center because its name was mistyped.
+  const fromEnvironment = paths.named
+    ? undefined
+    : process.env.KUBECONFIG?.split(":").find((file) => existsSync(file));
   if (fromEnvironment) return open(fromEnvironment);
   throw new UserError(
     `no control plane in ${paths.state}; start one with \`vireo up\`, or name its folder with --state or a kubeconfig with --kubeconfig`,

@@ -11,6 +11,8 @@ export const CACHE = process.env.VIREO_CACHE ?? "/var/cache/vireo";
 
 export interface StatePaths {
   state: string;
+  /** Whether --state named it. */
+  named: boolean;
   /** CA, server and admin keys. */
   pki: string;
   store: string;
@@ -23,10 +25,11 @@ export interface StatePaths {
 }
 
 /** Folders of the installation under `state` (default $VIREO_STATE or /var/lib/vireo). */
-export function statePaths(state = process.env.VIREO_STATE ?? "/var/lib/vireo"): StatePaths {
-  const at = resolve(state);
+export function statePaths(state?: string): StatePaths {
+  const at = resolve(state ?? process.env.VIREO_STATE ?? "/var/lib/vireo");
   return {
     state: at,
+    named: state !== undefined,
     pki: join(at, "pki"),
     store: join(at, "store.sqlite"),
     kubeconfig: join(at, "kubeconfig"),

@@ -44,8 +44,10 @@ export async function openSession(place: Place): Promise<Session> {
 export function kindOf(kinds: readonly ServedKind[], word: string): ServedKind {
   const found = findKind(kinds, word);
   if (found) return found;
+  // Reviews are questions, no objects; events are of two groups.
+  const listed = kinds.filter(({ verbs }) => verbs.includes("list")).map(({ plural }) => plural);
   throw new UserError(
-    `there is no kind ${JSON.stringify(word)}${hint(word, wordsFor(kinds))} (kinds are ${kinds.map(({ plural }) => plural).join(", ")})`,
+    `there is no kind ${JSON.stringify(word)}${hint(word, wordsFor(kinds))} (kinds are ${[...new Set(listed)].join(", ")})`,
   );
 }
 

@@ -220,6 +220,10 @@ export async function up(
     throw new UserError(
       `this installation has ${existing.controlPlanes.length} control planes; run \`vireo down\` before changing --control-planes`,
     );
+  if (existing && options.store !== undefined && options.store !== existing.store)
+    throw new UserError(
+      `--store: this installation has its state in ${existing.store ?? "SQLite, in its state folder"}; leave --store out, or name another folder with --state for another installation`,
+    );
   oidcOptions(options.oidc);
   const other = oidcArguments(options.oidc).find((word) => !existing?.controlPlanes[0]?.args.includes(word));
   if (existing && other !== undefined)

@@ -75,37 +75,39 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
     expect(stdout).toMatch(/db-1 +Running +fast-1/);
   });
 
-  it("moves machines live when a policy changes, and no request is lost", async () => {
-    const before = { web1: await machine("web-1"), web2: await machine("web-2") };
+  it("moves machines live when a policy changes, and back, and no request is lost", async () => {
+    const where = async () =>
+      Promise.all(["web-1", "web-2"].map(async (name) => (await machine(name)).status?.host));
+    const before = await where();
+    const address = addressOf(await machine("web-1"));
     const loops = [
-      askInLoop(`http://${addressOf(before.web1)}/`),
-      askInLoop(`http://${addressOf(before.web2)}/`),
+      askInLoop(`http://${address}/`),
+      askInLoop(`http://${addressOf(await machine("web-2"))}/`),
     ];
-    const patched = await stack.kubectl([
-      "patch",
-      "policy",
-      "web",
-      "--type",
-      "merge",
-      "-p",
-      '{"spec":{"goal":"performance"}}',
-    ]);
-    expect(patched.code, patched.stderr).toBe(0);
-    await until("a web machine on another host, and no plan under way", 90_000, async () => {
-      const [web1, web2] = [await machine("web-1"), await machine("web-2")];
-      const moved =
-        web1.status?.host !== before.web1.status?.host || web2.status?.host !== before.web2.status?.host;
-      const settled = web1.status?.phase === "Running" && web2.status?.phase === "Running";
-      const plans = await stack.kubectl(["get", "plans", "-o", "jsonpath={.items[*].status.phase}"]);
-      return moved && settled && !/Running/.test(plans.stdout) ? true : undefined;
-    });
-    const results = await Promise.all(loops.map((loop) => loop.stop()));
-    for (const result of results) {
+    for (const goal of ["performance", "energy"]) {
+      const [hosts, plans] = [await where(), (await stack.client.list(Plan)).items.length];
+      const patch = JSON.stringify({ spec: { goal } });
+      const patched = await stack.kubectl(["patch", "policy", "web", "--type", "merge", "-p", patch]);
+      expect(patched.code, patched.stderr).toBe(0);
+      await until(`a plan for ${goal}, and its end`, 90_000, async () => {
+        const { items } = await stack.client.list(Plan);
+        const isOver = items.every(({ status }) => /^(Succeeded|Failed)$/.test(status?.phase ?? ""));
+        return items.length > plans && isOver ? true : undefined;
+      });
+      expect(await where()).not.toEqual(hosts);
+    }
+    expect(new Set(await where())).toEqual(new Set(before));
+    const { items } = await stack.client.list(Plan);
+    expect(items.map(({ status }) => status)).not.toContainEqual(
+      expect.objectContaining({ phase: "Failed" }),
+    );
+    for (const loop of loops) {
+      const result = await loop.stop();
       process.stdout.write(`requests during the moves: ${JSON.stringify(result)}\n`);
       expect(result.why).toEqual([]);
       expect(result.answered).toBeGreaterThan(20);
     }
-    expect(addressOf(await machine("web-1"))).toBe(addressOf(before.web1));
+    expect(addressOf(await machine("web-1"))).toBe(address);
   });
 
   it("has the whole story of the change under one id in all logs", async () => {
@@ -181,7 +183,8 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
     expect(performance.now() - begin).toBeLessThan(60_000);
   });
 
-  it("removes everything on down", async () => {
+  it("removes everything on down", async (context) => {
+    context.skip(stack.failed, "the evidence of a failed test is kept");
     const { code, stdout, stderr } = await stack.vireo(["down"], { timeoutMs: 120_000 });
     expect(code, stdout + stderr).toBe(0);
     expect(qemuPids()).toEqual([]);

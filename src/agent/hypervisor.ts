@@ -66,7 +66,7 @@ export interface MachineState {
    */
   state: "incoming" | "running" | "paused" | "postmigrate" | "ended";
   machineType: string;
-  /** Why a paused one stands still, in QEMU's word: io-error, guest-panicked, internal-error, watchdog, paused. */
+  /** Why a paused one stands still, in QEMU's word: io-error, guest-panicked, internal-error, watchdog, paused; or "migration": while its memory is sent. */
   pausedBy?: string;
   end?: MachineEnd;
 }
@@ -90,7 +90,10 @@ export interface Hypervisor {
   listen(id: MachineId, bindAddress: string): Promise<string>;
   /** Lets a paused, incoming-complete or postmigrate machine run (`cont`) and announces its addresses. No-op when it runs. @throws while the memory has not all arrived. */
   resume(id: MachineId): Promise<void>;
-  /** Starts sending the machine to `address`; stops before the switchover. No-op when under way. */
+  /**
+   * Starts sending the machine to `address`; stops before the switchover. No-op when under way. Where the hypervisor cannot send memory
+   * that is written to, the guest stands still (pausedBy "migration") from here on until it runs at the target, or here again.
+   */
   migrate(id: MachineId, address: string, tlsHostname?: string): Promise<void>;
   migration(id: MachineId): Promise<MigrationProgress>;
   /** From pre-switchover to completed: resolves with the final progress (completed or failed; on failure the machine runs on). */

@@ -235,7 +235,8 @@ class Instances {
     if (phase === "Preparing") return this.#started(instance, machine);
     const moving = await this.#outgoing.step(instance, machine);
     if (moving !== "stays") return moving;
-    if (machine.state === "paused") return this.#paused(instance, machine.pausedBy ?? "paused");
+    if (machine.state === "paused" && machine.pausedBy !== "migration")
+      return this.#paused(instance, machine.pausedBy ?? "paused");
     if (phase === "Starting") return this.#awaitReady(instance);
     return this.#refresh(instance);
   }

@@ -18,6 +18,8 @@ import { idOf } from "./probe.ts";
 const CONFIRM_MS = 5000;
 /** Between two looks while memory is sent; events wake us earlier. */
 const PROGRESS_MS = 1000;
+/** How long a guest that stands still for it may wait for a stream that does not get on, before it runs on here. */
+const STALLED_MS = 10_000;
 
 type Migration = NonNullable<InstanceStatus["migration"]>;
 type Again = { requeueAfterMs: number } | undefined;
@@ -28,6 +30,9 @@ export class Outgoing {
   readonly #write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>;
   /** When the machine was seen standing still, completed, for the time limit above. A restarted agent begins to count anew. */
   readonly #completedAt = new Map<string, number>();
+
+  /** What had been sent when the stream last got on. */
+  readonly #sent = new Map<string, { bytes: number; at: number }>();
 
   constructor(
     context: { client: Client; hypervisor: Hypervisor; clock: Clock; log: Logger },
@@ -45,7 +50,8 @@ export class Outgoing {
     const id = idOf(instance);
     const { migrateTo } = instance.spec;
     const attempt = instance.status?.migration;
-    if (!migrateTo && !attempt && machine.state !== "postmigrate") return "stays";
+    const isHeld = machine.pausedBy === "migration";
+    if (!migrateTo && !attempt && machine.state !== "postmigrate" && !isHeld) return "stays";
     if (
       !migrateTo &&
       attempt &&
@@ -65,6 +71,13 @@ export class Outgoing {
         return this.#begin(instance, migrateTo);
       case "active":
         if (!started) await this.#note(instance, "Active", progress);
+        if (isHeld && this.#isStalled(keyOf(instance), progress.transferredBytes)) {
+          await hypervisor.cancelMigration(id);
+          return this.#fail(
+            instance,
+            `nothing could be sent for ${STALLED_MS} ms, while the guest stood still`,
+          );
+        }
         return { requeueAfterMs: PROGRESS_MS };
       case "pre-switchover":
         return this.#switchover(instance, migrateTo.instance);
@@ -73,7 +86,16 @@ export class Outgoing {
     }
   }
 
+  #isStalled(key: string, bytes: number): boolean {
+    const now = this.#c.clock.now().getTime();
+    const last = this.#sent.get(key);
+    if (last?.bytes === bytes) return now - last.at >= STALLED_MS;
+    this.#sent.set(key, { bytes, at: now });
+    return false;
+  }
+
   async #begin(instance: Instance, to: NonNullable<Instance["spec"]["migrateTo"]>): Promise<Again> {
+    this.#sent.delete(keyOf(instance));
     this.#peers.watch(keyOf(instance), { name: to.instance, namespace: instance.metadata.namespace ?? "" });
     try {
       await this.#c.hypervisor.migrate(idOf(instance), to.address, hostDnsName(to.host));

@@ -2,8 +2,8 @@
  * The real Hypervisor: QEMU processes of this host, driven over QMP. It keeps no state of its own that matters: what runs
  * is found from the records and /proc, how it is from QMP, how it ended from the journal. So an agent can be killed at any point.
  *
- * For whoever changes this: `cont` is said in two places only, `start` (a machine of our own) and `resume` (whose caller
- * has custody of the disks). Anywhere else it could make a second writer.
+ * For whoever changes this: `cont` is said in three places only, `start` (a machine of our own), `resume` (whose caller has custody of the
+ * disks) and #letGoOn (one that was not sent after all). Anywhere else it could make a second writer.
  */
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
@@ -15,6 +15,7 @@ import {
   cancelOutgoing,
   continueSwitchover,
   listenIncoming,
+  type MigrationStatus,
   queryMigration,
   runState,
   startOutgoing,
@@ -55,6 +56,11 @@ export interface QemuHypervisorOptions {
   tls?: Tls;
   /** Bytes per second a migration may use; unlimited when absent. */
   migrationBandwidth?: number;
+  /**
+   * Accelerators under which memory is sent while the guest runs; only KVM's when absent. QEMU's TCG loses writes meanwhile (seen with 7.2,
+   * in most migrations of a busy guest): its first look at the dirty pages leaves entries of the TLB that write without being noticed.
+   */
+  precopy?: readonly MachineConfig["accelerator"][];
   log: Logger;
 }
 
@@ -135,25 +141,32 @@ export class QemuHypervisor implements Hypervisor {
       if (status === "inmigrate")
         throw new HypervisorError(`${record.config.name}: its memory has not all arrived yet`);
       await qmp.execute("cont");
+      if (record.heldForMigration) folder.write({ ...record, heldForMigration: false });
       if (record.how !== "incoming") return;
       // Tells the switches where the machine's addresses are now; a few times, because the first may be lost.
       await qmp
         .execute("announce-self", { initial: 20, max: 400, rounds: 5, step: 60 })
         .catch((error: unknown) => this.#options.log.warn("hypervisor.announce", { id, error }));
-      folder.write({ ...record, how: "run" });
+      folder.write({ ...record, how: "run", heldForMigration: false });
     });
   }
 
   async migrate(id: MachineId, address: string, tlsHostname?: string): Promise<void> {
     const found = this.#need(id);
-    const { migrationBandwidth: bandwidth } = this.#options;
+    const { folder, record } = found;
+    const { migrationBandwidth: bandwidth, precopy = ["kvm"] } = this.#options;
     await this.#with(id, async (qmp) => {
       const status = await runState(qmp);
-      if (status !== "running" && status !== "finish-migrate" && status !== "postmigrate")
+      const isHeld = record.heldForMigration === true && status === "paused";
+      if (!isHeld && status !== "running" && status !== "finish-migrate" && status !== "postmigrate")
         throw new HypervisorError(
-          `${found.record.config.name} cannot be migrated: it is ${status}, only a running machine moves`,
+          `${record.config.name} cannot be migrated: it is ${status}, only a running machine moves`,
         );
-      await this.#withCredentials(found, (tls) =>
+      if (status === "running" && !precopy.includes(record.config.accelerator)) {
+        folder.write({ ...record, heldForMigration: true });
+        await qmp.execute("stop");
+      }
+      const start = this.#withCredentials(found, (tls) =>
         startOutgoing(qmp, {
           uri: address,
           ...(tls ? { tls } : {}),
@@ -161,26 +174,54 @@ export class QemuHypervisor implements Hypervisor {
           ...(bandwidth ? { bandwidth } : {}),
         }),
       );
+      await start.catch(async (error: unknown) => {
+        await this.#letGoOn(id, qmp, ["paused"]);
+        throw error;
+      });
     });
   }
 
   async migration(id: MachineId): Promise<MigrationProgress> {
-    return this.#with(id, async (qmp) => progressOf(await queryMigration(qmp)));
+    return this.#with(id, async (qmp) => this.#progress(id, qmp, await queryMigration(qmp)));
   }
 
   async switchover(id: MachineId): Promise<MigrationProgress> {
-    return this.#with(id, async (qmp) => progressOf(await continueSwitchover(qmp)));
+    return this.#with(id, async (qmp) => this.#progress(id, qmp, await continueSwitchover(qmp)));
   }
 
   async cancelMigration(id: MachineId): Promise<void> {
-    await this.#with(id, (qmp) => cancelOutgoing(qmp));
+    await this.#with(id, async (qmp) => {
+      await cancelOutgoing(qmp);
+      await this.#progress(id, qmp, await queryMigration(qmp));
+    });
+  }
+
+  /** The progress; a guest that stood still for a migration that came to nothing goes on. */
+  async #progress(id: MachineId, qmp: Qmp, status: MigrationStatus): Promise<MigrationProgress> {
+    const progress = progressOf(status);
+    if (!this.#need(id).record.heldForMigration) return progress;
+    // postmigrate: also the state after one that failed at its very end.
+    if (progress.phase === "failed" || progress.phase === "cancelled")
+      await this.#letGoOn(id, qmp, ["paused", "postmigrate"]);
+    // QEMU counts from where it stops the guest, and this one stood still before.
+    return { ...progress, downtimeMs: progress.totalMs };
+  }
+
+  /** @param states run states that here mean: it was not sent */
+  async #letGoOn(id: MachineId, qmp: Qmp, states: readonly string[]): Promise<void> {
+    const { folder, record } = this.#need(id);
+    if (!record.heldForMigration) return;
+    if (states.includes(await runState(qmp))) await qmp.execute("cont");
+    folder.write({ ...record, heldForMigration: false });
   }
 
   async stop(id: MachineId, graceMs: number): Promise<void> {
     const found = this.#find(id);
     if (!found?.process) return;
-    const { folder, record, process } = found;
-    folder.write({ ...record, stopRequested: true });
+    const { folder, process } = found;
+    // Its guest could not hear the power button.
+    if (found.record.heldForMigration) await this.cancelMigration(id).catch(() => undefined);
+    folder.write({ ...(folder.read() ?? found.record), stopRequested: true });
     if (!(await stopOrderly(process, () => this.#monitor(id), graceMs))) await this.kill(id);
     this.#monitors.drop(id);
   }
@@ -332,7 +373,8 @@ export class QemuHypervisor implements Hypervisor {
     if (process) {
       const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => undefined);
       const state = stateOf(status, record.how);
-      const pausedBy = state === "paused" && status ? { pausedBy: status } : {};
+      const by = status === "paused" && record.heldForMigration ? "migration" : status;
+      const pausedBy = state === "paused" && by ? { pausedBy: by } : {};
       if (isSame(process)) return { id, pid: process.pid, state, machineType, ...pausedBy };
     }
     await this.#exits.get(id);

@@ -35,6 +35,8 @@ export interface MachineRecord {
   /** Absent from before the spawn until just after it. */
   process?: ProcessIdentity;
   stopRequested: boolean;
+  /** Its guest was stopped so that its memory can be sent. Written before that is done, gone when it runs on. */
+  heldForMigration?: boolean;
 }
 
 /** A unix socket's path has at most 107 bytes; ours add "/<12>/s/serial". */

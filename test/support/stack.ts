@@ -84,7 +84,7 @@ export async function until<T>(
 export class Stack {
   readonly paths: ReturnType<typeof statePaths>;
   readonly port: number;
-  private failed = false;
+  failed = false;
 
   private constructor(state: string, port: number) {
     this.paths = statePaths(state);

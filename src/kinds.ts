@@ -1,7 +1,16 @@
 /** All kinds with their rules, in one list: what the server serves. */
+import { keepDefault, Namespace } from "./api/namespaces.ts";
 import { RBAC_KINDS } from "./api/rbac-kinds.ts";
 import { Secret } from "./api/secrets.ts";
 import { checkInstance, checkNetwork, checkStoragePool, checkVirtualMachine } from "./compute/checks.ts";
+import {
+  keepHost,
+  keepImage,
+  keepNetwork,
+  keepProject,
+  keepStoragePool,
+  keepVirtualMachine,
+} from "./compute/in-use.ts";
 import { Host, Instance, Migration, Network, StoragePool, VirtualMachine } from "./compute/kinds.ts";
 import { admitVirtualMachine, checkResourceQuota, ResourceQuota } from "./compute/quota.ts";
 import { checkPolicy } from "./director/checks.ts";
@@ -12,18 +21,25 @@ import { Event, Lease } from "./reconcile/kinds.ts";
 import { type Kind, register } from "./resource/kind.ts";
 
 export const KINDS: readonly Kind[] = [
-  register(VirtualMachine, checkVirtualMachine, admitVirtualMachine),
-  register(Instance, checkInstance),
+  register(Namespace, {
+    admitDelete: (object, lookup) => keepDefault(object) ?? keepProject(object, lookup),
+  }),
+  register(VirtualMachine, {
+    check: checkVirtualMachine,
+    admit: admitVirtualMachine,
+    admitDelete: keepVirtualMachine,
+  }),
+  register(Instance, { check: checkInstance }),
   register(Migration),
-  register(Image, checkImage),
-  register(Host),
-  register(Network, checkNetwork),
-  register(StoragePool, checkStoragePool),
-  register(Policy, checkPolicy),
+  register(Image, { check: checkImage, admitDelete: keepImage }),
+  register(Host, { admitDelete: keepHost }),
+  register(Network, { check: checkNetwork, admitDelete: keepNetwork }),
+  register(StoragePool, { check: checkStoragePool, admitDelete: keepStoragePool }),
+  register(Policy, { check: checkPolicy }),
   register(Plan),
   register(Lease),
   register(Event),
-  register(ResourceQuota, checkResourceQuota),
+  register(ResourceQuota, { check: checkResourceQuota }),
   Secret,
   ...RBAC_KINDS,
 ];

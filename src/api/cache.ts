@@ -61,6 +61,14 @@ class Collection {
     return this.#sorted;
   }
 
+  /** Those whose keys begin so, in order. */
+  under(prefix: string): readonly Cached[] {
+    const from = this.#position(prefix);
+    let to = from;
+    while (this.#sorted[to]?.key.startsWith(prefix)) to++;
+    return this.#sorted.slice(from, to);
+  }
+
   #own(): Cached[] {
     if (this.#givenOut) this.#sorted = this.#sorted.slice();
     this.#givenOut = false;

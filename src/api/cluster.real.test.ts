@@ -42,7 +42,10 @@ beforeEach(async () => {
   servers = await Promise.all(
     [0, 1, 2].map(async () => {
       const store = await openEtcdStore({ endpoints: cluster.endpoints, root });
-      const operations = await Operations.open(store, [register(Machine, onlyOneHolder), register(Lease)]);
+      const operations = await Operations.open(store, [
+        register(Machine, { check: onlyOneHolder }),
+        register(Lease),
+      ]);
       return { store, operations, client: new LocalClient(operations) };
     }),
   );

@@ -5,12 +5,15 @@
  *   Foreground            the owner waits, marked by a finalizer, until the dependents that block it (blockOwnerDeletion) are gone
  *   Orphan                the dependents lose the reference first, and stay
  *
+ * A namespace is an owner of all that is in it, always deleted in the foreground.
+ *
  * It works right after each deletion, and once over everything at start: a crash between an owner's end and that of its
  * dependents leaves nothing behind. An object that cannot be deleted does not stop the work for the others.
  */
 import type { Kind } from "../resource/kind.ts";
 import type { OwnerReference, Resource } from "../resource/object.ts";
 import { type Cache, type Cached, pluralOf } from "./cache.ts";
+import { isNamespaceObject, type Namespaces } from "./namespaces.ts";
 import { apiVersionOf } from "./prepare.ts";
 import type { Service } from "./service.ts";
 
@@ -25,16 +28,25 @@ export class GarbageCollector {
   readonly #cache: Cache;
   readonly #byPlural: ReadonlyMap<string, Kind>;
   readonly #types: ReadonlySet<string>;
+  readonly #namespaces: Namespaces;
 
-  constructor(service: Pick<Service, "delete" | "patch">, kinds: readonly Kind[], cache: Cache) {
+  constructor(
+    service: Pick<Service, "delete" | "patch">,
+    kinds: readonly Kind[],
+    cache: Cache,
+    namespaces: Namespaces,
+  ) {
     this.#service = service;
     this.#cache = cache;
+    this.#namespaces = namespaces;
     this.#byPlural = new Map(kinds.map((kind) => [kind.plural, kind]));
     this.#types = new Set(kinds.map((kind) => `${apiVersionOf(kind)} ${kind.kind}`));
   }
 
-  /** Whether somebody has to wait for the end of this object. */
-  isBlocked({ metadata: { uid = "" } }: Resource): boolean {
+  /** Whether this object has to wait for the end of others. */
+  isBlocked(object: Resource): boolean {
+    const { uid = "", name } = object.metadata;
+    if (isNamespaceObject(object)) return this.#namespaces.contentsOf(name).length > 0;
     return this.#cache
       .ownedBy(uid)
       .some(({ object }) =>
@@ -53,12 +65,15 @@ export class GarbageCollector {
   }
 
   /** After the end of an object: its dependents go, and owners that waited for it may go on. */
-  async removed({ metadata: { uid = "", ownerReferences = [] } }: Resource): Promise<void> {
+  async removed(object: Resource): Promise<void> {
+    const { uid = "", ownerReferences = [] } = object.metadata;
     await Promise.all(this.#cache.ownedBy(uid).map((dependent) => this.settle(dependent)));
     for (const reference of ownerReferences) {
       const owner = this.#find(reference);
       if (owner) await this.#goOn(owner);
     }
+    const namespace = this.#namespaces.waitingFor(object);
+    if (namespace) await this.#goOn(namespace);
   }
 
   /** Deletes the object when none of its owners is there any more, else takes the missing ones out of its references. */
@@ -71,7 +86,9 @@ export class GarbageCollector {
   }
 
   /** The dependents of an owner that is deleted in the foreground. */
-  async deleteDependents({ metadata: { uid = "" } }: Resource): Promise<void> {
+  async deleteDependents(owner: Resource): Promise<void> {
+    if (isNamespaceObject(owner)) return this.#deleteContents(owner.metadata.name);
+    const { uid = "" } = owner.metadata;
     await Promise.all(
       this.#cache.ownedBy(uid).map((dependent) => {
         const others = dependent.object.metadata.ownerReferences?.filter((r) => r.uid !== uid) ?? [];
@@ -80,6 +97,14 @@ export class GarbageCollector {
           : this.#keepOwners(dependent, (reference) => reference.uid !== uid);
       }),
     );
+  }
+
+  /** What has owners goes with them, in their way. */
+  async #deleteContents(namespace: string): Promise<void> {
+    const contents = this.#namespaces
+      .contentsOf(namespace)
+      .filter(({ object }) => !object.metadata.ownerReferences?.some(({ uid }) => this.#cache.hasUid(uid)));
+    await Promise.all(contents.map((cached) => this.#delete(cached, "Background")));
   }
 
   /** Everything that a crash may have left half done. */

@@ -1,7 +1,7 @@
 /**
  * Bodies in Kubernetes' protobuf form. kubectl sends them since 1.32 for the kinds it has Go types of, and does not fall back to JSON:
- * reviews (`kubectl auth can-i`, `whoami`), roles and bindings, and DeleteOptions. Own kinds always come as JSON. Field numbers are those of
- * generated.proto of k8s.io/api and k8s.io/apimachinery.
+ * reviews (`kubectl auth can-i`, `whoami`), namespaces, secrets, quotas, roles and bindings, and DeleteOptions. Own kinds always come
+ * as JSON. Field numbers are those of generated.proto of k8s.io/api and k8s.io/apimachinery.
  */
 import { isFields } from "../resource/fields.ts";
 import { type ProtobufField, readProtobuf } from "./protobuf.ts";
@@ -70,6 +70,7 @@ const BODIES: Readonly<Record<string, Message>> = {
   },
   SelfSubjectRulesReview: { 1: ["metadata", METADATA], 2: ["spec", { 1: ["namespace", "string"] }] },
   SelfSubjectReview: { 1: ["metadata", METADATA] },
+  Namespace: { 1: ["metadata", METADATA] },
   Secret: {
     1: ["metadata", METADATA],
     2: ["data", "bytesMap"],

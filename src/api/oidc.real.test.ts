@@ -67,6 +67,7 @@ it("a user of the provider is ISSUER#SUB with prefixed groups, and may do what t
 
 it.each(KUBECTLS)("%s --token: a role that is bound to a group of the provider counts", async (path) => {
   const kubectl = new Kubectl(path, stack);
+  await kubectl.ok("create", "namespace", "shop");
   await kubectl.ok("create", "rolebinding", "dev", "--clusterrole=edit", "--group=oidc:dev", "-n", "shop");
   const token = await provider.token({ username: "eve", claims: { groups: ["dev"] } });
   const as = (...args: string[]) => [
@@ -85,7 +86,7 @@ it.each(KUBECTLS)("%s --token: a role that is bound to a group of the provider c
   expect(await kubectl.fails("get", "vm", "-n", "shop", "--token", old, "--user=")).toMatch(
     /Unauthorized|logged in/,
   );
-  await kubectl.ok("delete", "rolebinding", "dev", "-n", "shop");
+  await kubectl.ok("delete", "namespace", "shop");
 });
 
 it("refuses what is forged, run out, or for somebody else: the reason is in the log, not in the answer", async () => {

@@ -18,10 +18,11 @@ import {
   setManagedFields,
 } from "./fields/record.ts";
 import { FOREGROUND, GarbageCollector, PROPAGATION_FINALIZERS } from "./garbage.ts";
+import { isNamespace, Namespaces, TERMINATING } from "./namespaces.ts";
 import { checkPreconditions, MAX_OBJECT, storeError, tooLarge } from "./operation-errors.ts";
 import { modified, overwrite, preconditionFailed, settleNamespace } from "./overwrite.ts";
 import { jsonPatch, mergePatch } from "./patch.ts";
-import { decode, finish, invalid, resourceName, SERVER_FIELDS } from "./prepare.ts";
+import { decode, finish, forbidden, invalid, resourceName, SERVER_FIELDS } from "./prepare.ts";
 import { notFound, Reader } from "./reader.ts";
 import type {
   DeleteRequest,
@@ -59,6 +60,7 @@ export class Operations implements Service {
   readonly #cache: Cache;
   readonly #reader: Reader;
   readonly #turns: Turns;
+  readonly #namespaces: Namespaces;
   readonly #garbage: GarbageCollector;
   readonly #now: () => Date;
   /** uid of what this server is deleting: it looks after the dependents itself. */
@@ -72,7 +74,8 @@ export class Operations implements Service {
     this.#cache = cache;
     this.#reader = new Reader(store, cache);
     this.#turns = new Turns(store, cache);
-    this.#garbage = new GarbageCollector(this, kinds, cache);
+    this.#namespaces = new Namespaces(kinds, cache);
+    this.#garbage = new GarbageCollector(this, kinds, cache, this.#namespaces);
     this.#now = now;
     this.#compactAt = store.revision() + COMPACT_EVERY;
     cache.onDelete = (object) => {
@@ -97,6 +100,7 @@ export class Operations implements Service {
     const operations = new Operations(current, kinds, cache, options.now ?? (() => new Date()));
     await current.compact(current.revision() - KEEP_REVISIONS);
     operations.invalid = await settleStored(current, cache, kinds, old);
+    await operations.#namespaces.ensure(current, operations.#now());
     await operations.#garbage.sweep();
     return operations;
   }
@@ -192,6 +196,7 @@ export class Operations implements Service {
         if (!this.#turns.read(key)) break;
         if (!generate || attempt >= GENERATED_NAMES) throw exists();
       }
+      this.#namespaces.require(kind, object, this.#turns);
       finish(kind, object, undefined, this.#turns.lookup);
       setManagedFields(object, managed());
       if (options.dryRun) return { done: () => object };
@@ -288,8 +293,12 @@ export class Operations implements Service {
       checkPreconditions(kind, object, request);
       const { metadata } = object;
       const finalizers = (metadata.finalizers ?? []).filter((f) => !PROPAGATION_FINALIZERS.includes(f));
-      if (request.propagation === "Foreground" && this.#garbage.isBlocked(object))
-        finalizers.push(FOREGROUND);
+      const why = metadata.deletionTimestamp ? undefined : kind.admitDelete?.(object, this.#turns.lookup);
+      if (why !== undefined) throw forbidden(kind, name, why);
+      const waits = isNamespace(kind)
+        ? this.#namespaces.firstOf(name, this.#turns.lookup) !== undefined
+        : request.propagation === "Foreground" && this.#garbage.isBlocked(object);
+      if (waits) finalizers.push(FOREGROUND);
       if (finalizers.length === 0) {
         const done = () => ({ object, gone: true });
         return request.dryRun ? { done } : { write: this.#removal(current), done };
@@ -297,6 +306,7 @@ export class Operations implements Service {
       if (metadata.deletionTimestamp) return { done: () => ({ object, gone: false }) };
       const marked: Resource = {
         ...object,
+        ...(isNamespace(kind) ? TERMINATING : {}),
         metadata: {
           ...metadata,
           finalizers,
@@ -350,6 +360,9 @@ export class Operations implements Service {
       removed = false;
       if (isDeepStrictEqual(next, old) || options.dryRun) return { done: () => next };
       removed = next.metadata.deletionTimestamp !== undefined && !next.metadata.finalizers?.length;
+      const left =
+        removed && isNamespace(kind) ? this.#namespaces.firstOf(name, this.#turns.lookup) : undefined;
+      if (left) throw forbidden(kind, name, `${left.kind} ${left.metadata.name} is still in it`);
       return removed
         ? { write: this.#removal(current), done: () => next }
         : this.#put(kind, key, next, revision);

@@ -101,12 +101,17 @@ export function finish(kind: Kind, object: Resource, old: Resource | undefined, 
   }
   if (causes.length > 0) throw invalid(kind, metadata.name, causes);
   const why = shape.length === 0 ? kind.admit?.(object, before, lookup) : undefined;
-  if (why !== undefined)
-    throw new ApiError(
-      "Forbidden",
-      `${resourceName(kind)} ${JSON.stringify(metadata.name)} is forbidden: ${why}`,
-      { name: metadata.name, group: kind.group, kind: kind.plural },
-    );
+  if (why !== undefined) throw forbidden(kind, metadata.name, why);
+}
+
+/** What is right in itself, but may not be done as things are. */
+export function forbidden(kind: Kind, name: string, why: string, causes?: Cause[]): ApiError {
+  return new ApiError("Forbidden", `${resourceName(kind)} ${JSON.stringify(name)} is forbidden: ${why}`, {
+    name,
+    group: kind.group,
+    kind: kind.plural,
+    ...(causes ? { causes } : {}),
+  });
 }
 
 /** Metadata that only the server writes: a client's values for these are replaced by the stored ones. */

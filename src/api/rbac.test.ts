@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { HttpClient } from "../client/http.ts";
 import { Host, VirtualMachine } from "../compute/kinds.ts";
 import { Policy } from "../director/kinds.ts";
+import { Namespace } from "./namespaces.ts";
 import { allows, allowsPath, isSubject, missing, type Rule } from "./rbac.ts";
 import { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from "./rbac-kinds.ts";
 import { failure } from "./testing/machines.ts";
@@ -72,6 +73,7 @@ describe("over the API", () => {
   beforeAll(async () => {
     stack = await startApiStack();
     admin = stack.admin();
+    for (const name of ["shop", "bank"]) await admin.create(Namespace, { metadata: { name }, spec: {} });
   });
   afterAll(() => stack[Symbol.asyncDispose]());
 

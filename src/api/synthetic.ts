@@ -1,5 +1,5 @@
 /**
- * Kinds that are not stored: the namespace list, the CustomResourceDefinitions that describe our own kinds, and the reviews by which
+ * Kinds that are not stored: the CustomResourceDefinitions that describe our own kinds, and the reviews by which
  * clients ask who they are and what they may do. kubectl, k9s and Terraform ask for them; nobody can write them.
  */
 import { createHash } from "node:crypto";
@@ -38,15 +38,6 @@ function kindOf(
   };
 }
 
-const Namespace = kindOf("", "Namespace", "namespaces", {
-  description:
-    "Namespace divides the names of objects. Listed for clients' sake; it need not be made before use.",
-  shortNames: ["ns"],
-  columns: [
-    { name: "Status", type: "string", jsonPath: ".status.phase" },
-    { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
-  ],
-});
 const CustomResourceDefinition = kindOf(
   "apiextensions.k8s.io",
   "CustomResourceDefinition",
@@ -71,7 +62,6 @@ export const REVIEWS = {
 } as const;
 
 export const SYNTHETIC: readonly Served[] = [
-  { kind: Namespace, verbs: READ_VERBS },
   { kind: CustomResourceDefinition, verbs: READ_VERBS },
   ...Object.values(REVIEWS).map((kind) => ({ kind, verbs: ["create"] })),
 ];
@@ -157,18 +147,6 @@ function metadataOf(name: string, since: string) {
 export function withSynthetic(service: Service, now = new Date()): Service {
   const since = timestamp(now);
   const objects = new Map<Kind, readonly Resource[]>([
-    [
-      Namespace,
-      [
-        {
-          apiVersion: "v1",
-          kind: "Namespace",
-          metadata: { ...metadataOf("default", since), labels: { "kubernetes.io/metadata.name": "default" } },
-          spec: { finalizers: ["kubernetes"] },
-          status: { phase: "Active" },
-        },
-      ],
-    ],
     [
       CustomResourceDefinition,
       service.kinds.filter(({ group }) => group === GROUP).map((kind) => definitionOf(kind, since)),

@@ -101,17 +101,24 @@ export class Turns {
     return this.#cache.get(key);
   }
 
+  /** As `read`, and the write is made only if this object is then still as it is now. Only inside `prepare`. */
+  pin(key: string): Cached | undefined {
+    const found = this.read(key);
+    if (found) this.#guards.set(key, { key, revision: found.revision });
+    return found;
+  }
+
   /** For the rules of kinds. Only inside `prepare`. */
   readonly lookup: Lookup = {
     list: <T extends Resource>(kind: Kind<T>, namespace?: string): readonly T[] => {
       const prefix = kind.namespaced && namespace ? `${kind.plural}/${namespace}/` : `${kind.plural}/`;
       for (const [key, over] of this.#underWay) if (key.startsWith(prefix)) throw new Busy(over);
       this.#guards.set(prefix, { prefix, since: this.#cache.revision });
-      const found: T[] = [];
       // Safe: a collection holds only objects that the schema of its kind accepted.
-      for (const { object } of this.#cache.collection(kind.plural).byKey.values())
-        if (!namespace || object.metadata.namespace === namespace) found.push(object as T);
-      return found;
+      return this.#cache
+        .collection(kind.plural)
+        .under(prefix)
+        .map(({ object }) => object as T);
     },
   };
 }

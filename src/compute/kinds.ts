@@ -186,6 +186,11 @@ export const VirtualMachine = defineKind({
         description:
           "What happens after an end nobody asked for. A guest that shuts itself down stays down in both cases.",
       }),
+      deletionProtection: Type.Optional(
+        Type.Boolean({
+          description: "While true, the machine cannot be deleted, nor the namespace it is in.",
+        }),
+      ),
     },
     rules({
       rule: "self.networks == oldSelf.networks || !self.running",

@@ -1,6 +1,7 @@
 /** Quotas where no single process sees all writes: two API servers on one etcd; and as people see them, by kubectl. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { LocalClient } from "../api/local.ts";
+import { Namespace } from "../api/namespaces.ts";
 import { Operations } from "../api/operations.ts";
 import { KUBECTLS, Kubectl } from "../api/testing/kubectl.ts";
 import { startApiStack } from "../api/testing/stack.ts";
@@ -30,6 +31,7 @@ it("two servers on one store let in no more than fits, while the quota's status 
   );
   const [first, second] = servers.map(({ client }) => client);
   if (!first || !second) throw new Error("two servers");
+  await first.create(Namespace, { metadata: { name: "shop" }, spec: {} });
   const stop = new AbortController();
   const running = runQuotaReconciler({
     client: first,

@@ -1,5 +1,6 @@
 /** Quotas over the real API operations: what is let in, what is refused and in which words, and that many at once do not slip by. */
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { Namespace } from "../api/namespaces.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
@@ -13,6 +14,8 @@ const COUNT = "count/virtualmachines.vireo.dev";
 let plane: TestControlPlane;
 beforeEach(async () => {
   plane = await openControlPlane();
+  for (const name of ["shop", "other"])
+    await plane.client.create(Namespace, { metadata: { name }, spec: {} });
 });
 afterEach(() => plane.close());
 

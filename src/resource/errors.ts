@@ -15,6 +15,7 @@ export interface Cause {
     | "FieldValueForbidden"
     | "FieldValueDuplicate"
     | "FieldManagerConflict"
+    | "NamespaceTerminating"
     | "ResourceVersionTooLarge";
   message: string;
 }

@@ -83,6 +83,8 @@ export interface Kind<T extends Resource = Resource> {
    * so that what it looks over holds until the write is done.
    */
   admit?: (object: T, old: T | undefined, lookup: Lookup) => string | undefined;
+  /** Why the object may not be deleted now, or undefined; refused as Forbidden. Pure; in the turn of the deletion, as `admit`. */
+  admitDelete?: (object: T, lookup: Lookup) => string | undefined;
   /** Type only: carries T so that client.get(kind) is typed. Never set. */
   readonly _type?: T;
 }
@@ -208,9 +210,8 @@ export const Conditions = Type.Array(ConditionSchema, {
 /** Adds a kind's rules (its room's checks.ts, quota.ts) to it, and forgets the precise type: how src/kinds.ts makes the registry. */
 export function register<T extends Resource>(
   kind: Kind<T>,
-  check?: Kind<T>["check"],
-  admit?: Kind<T>["admit"],
+  rules: Pick<Kind<T>, "check" | "admit" | "admitDelete"> = {},
 ): Kind {
-  // The registry treats all kinds alike. Safe: the server calls a kind's check only with objects that its schema accepted.
-  return { ...kind, ...(check ? { check } : {}), ...(admit ? { admit } : {}) } as unknown as Kind;
+  // The registry treats all kinds alike. Safe: the server calls a kind's rules only with objects that its schema accepted.
+  return { ...kind, ...rules } as unknown as Kind;
 }

@@ -160,7 +160,15 @@ class EtcdStore implements Store {
     return { key, value: value ?? previousValue(answer), revision };
   }
 
-  #compareGuard({ prefix, since }: Guard): object {
+  #compareGuard(guard: Guard): object {
+    if ("key" in guard)
+      return {
+        key: this.#key(guard.key),
+        target: "MOD",
+        result: "EQUAL",
+        mod_revision: guard.revision - this.#offset,
+      };
+    const { prefix, since } = guard;
     const range = rangeOf(`${this.#data}${prefix}`);
     return { ...range, target: "MOD", result: "LESS", mod_revision: since - this.#offset + 1 };
   }

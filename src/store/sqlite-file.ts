@@ -9,7 +9,7 @@
  */
 import { chmodSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { type Change, Compacted, type Entry, type Write } from "./store.ts";
+import { type Change, Compacted, type Entry, type Guard, type Write } from "./store.ts";
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS current (key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
@@ -164,9 +164,10 @@ export class SqliteFile {
     const current = this.get(key);
     const found = current?.revision ?? 0;
     if (found !== expected) return { refused: `${key}: expected revision ${expected}, found ${found}` };
-    for (const { prefix, since } of guards ?? [])
-      if (since < this.#compacted || this.#statements.putSince.get(since, prefix, after(prefix)))
-        return { refused: `${prefix}: written after revision ${since}` };
+    for (const guard of guards ?? []) {
+      const broken = this.#broken(guard);
+      if (broken) return { refused: broken };
+    }
     const revision = ++this.#revision;
     const previous = current?.value;
     if (value === undefined) {
@@ -177,6 +178,20 @@ export class SqliteFile {
       this.#statements.log.run(revision, "put", key, value, previous ?? null);
     }
     return { revision, ...(previous === undefined ? {} : { previous }) };
+  }
+
+  /** Why a guard does not hold. */
+  #broken(guard: Guard): string | undefined {
+    if ("key" in guard) {
+      const found = this.get(guard.key)?.revision;
+      return found === guard.revision
+        ? undefined
+        : `${guard.key}: not of revision ${guard.revision} any more`;
+    }
+    const { prefix, since } = guard;
+    const isBroken =
+      since < this.#compacted || this.#statements.putSince.get(since, prefix, after(prefix)) !== undefined;
+    return isBroken ? `${prefix}: written after revision ${since}` : undefined;
   }
 
   compact(revision: number): void {

@@ -33,11 +33,11 @@ export interface Change {
   previous?: string;
 }
 
-/** Nothing was put under `prefix` after revision `since` (deletions may have happened). */
-export interface Guard {
-  prefix: string;
-  since: number;
-}
+export type Guard =
+  /** Nothing was put under `prefix` after revision `since` (deletions may have happened). */
+  | { prefix: string; since: number }
+  /** The key is there, as written at that revision. */
+  | { key: string; revision: number };
 
 export interface Write {
   key: string;

@@ -82,7 +82,10 @@ export async function openMachines(check?: Kind<Machine>["check"]): Promise<Mach
   const folder = mkdtempSync(join(tmpdir(), "vireo-operations-"));
   const open = async (rules: Kind<Machine>["check"]) => {
     const store = await openSqliteStore(join(folder, "store.sqlite"));
-    const operations = await Operations.open(store, [register(Machine, rules), register(Lease)]);
+    const operations = await Operations.open(store, [
+      register(Machine, rules ? { check: rules } : {}),
+      register(Lease),
+    ]);
     return { store, operations, client: new LocalClient(operations) };
   };
   const stack: MachineStack = {

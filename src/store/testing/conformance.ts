@@ -75,6 +75,22 @@ export function testStore(name: string, make: () => Promise<StoreUnderTest>): vo
       await store.commit({ ...put("z/b", "1", 0), guards: [{ prefix: "x/", since: b.revision }] });
     });
 
+    it("refuses a write when a guarded key was written or deleted since", async () => {
+      const guarded = (key: string, revision: number): Write => ({
+        ...put(key, "1", 0),
+        guards: [{ key: "x/a", revision }],
+      });
+      const a = await store.commit(put("x/a", "1", 0));
+      await store.commit(guarded("y/a", a.revision));
+      const b = await store.commit(put("x/a", "2", a.revision));
+      await expect(store.commit(guarded("y/b", a.revision))).rejects.toBeInstanceOf(CompareFailed);
+      await store.commit(remove("x/a", b.revision));
+      await expect(store.commit(guarded("y/b", b.revision))).rejects.toBeInstanceOf(CompareFailed);
+      await store.commit(put("x/a", "2", 0));
+      await expect(store.commit(guarded("y/b", b.revision))).rejects.toBeInstanceOf(CompareFailed);
+      expect(await store.get("y/b")).toBeUndefined();
+    });
+
     it("lets exactly one of many concurrent writers win, and tells the others", async () => {
       const first = await store.commit(put("x/a", "0", 0));
       const results = await Promise.allSettled(

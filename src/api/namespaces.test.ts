@@ -1,0 +1,159 @@
+/** Namespaces over the real operations: nothing is made in one that is not there, and one that goes takes all that is in it along. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { register } from "../resource/kind.ts";
+import { openSqliteStore } from "../store/sqlite.ts";
+import type { Store } from "../store/store.ts";
+import { LocalClient } from "./local.ts";
+import { keepDefault, Namespace } from "./namespaces.ts";
+import { Operations } from "./operations.ts";
+import { failure, Machine } from "./testing/machines.ts";
+
+const NAMESPACE = register(Namespace, { admitDelete: keepDefault });
+
+let folder: string;
+let store: Store;
+let operations: Operations;
+let client: LocalClient;
+
+async function open(kinds = [NAMESPACE, register(Machine)]) {
+  store = await openSqliteStore(join(folder, "store.sqlite"));
+  operations = await Operations.open(store, kinds);
+  client = new LocalClient(operations);
+}
+async function close() {
+  operations.close();
+  await store.close();
+}
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "vireo-namespaces-"));
+  await open();
+});
+afterEach(async () => {
+  await close();
+  rmSync(folder, { recursive: true });
+});
+
+const make = (name: string, namespace: string, finalizers: string[] = []) =>
+  client.create(Machine, { metadata: { name, namespace, finalizers }, spec: { memory: "64Mi" } });
+const namespaces = async () => (await client.list(Namespace)).items.map(({ metadata }) => metadata.name);
+const create = (name: string) => client.create(Namespace, { metadata: { name }, spec: {} });
+const remove = (name: string) => client.delete(Namespace, { name });
+
+it("the default one is there; what would go into a missing one is refused, and says what to do", async () => {
+  expect(await namespaces()).toEqual(["default"]);
+  expect(await client.get(Namespace, { name: "default" })).toMatchObject({ status: { phase: "Active" } });
+  await make("a", "default");
+  const error = await failure(make("a", "shop"));
+  expect(error).toMatchObject({
+    code: 404,
+    message: 'namespaces "shop" not found: create it first (kubectl create namespace shop), or mend the name',
+    details: { name: "shop", kind: "namespaces" },
+  });
+  await create("shop");
+  await make("a", "shop");
+});
+
+it("the default one stays", async () => {
+  expect((await failure(remove("default"))).message).toBe(
+    'namespaces "default" is forbidden: this namespace may not be deleted',
+  );
+});
+
+it("a name that is no label is refused", async () => {
+  expect((await failure(create("a.b"))).message).toContain("metadata.name: Invalid value");
+});
+
+it("an empty one goes at once; one with objects takes no more, waits for the last, and goes with it", async () => {
+  await create("empty");
+  await remove("empty");
+  await create("shop");
+  await make("quick", "shop");
+  await make("slow", "shop", ["example.com/wait"]);
+  await make("elsewhere", "default", []);
+  await remove("shop");
+  expect(await client.get(Namespace, { name: "shop" })).toMatchObject({
+    metadata: { deletionTimestamp: expect.any(String) },
+    status: { phase: "Terminating" },
+  });
+  const left = async () => (await client.list(Machine)).items.map(({ metadata }) => metadata.name);
+  expect(await left()).toEqual(["elsewhere", "slow"]);
+  const error = await failure(make("new", "shop"));
+  expect(error.message).toBe(
+    'machines.vireo.dev "new" is forbidden: unable to create new content in namespace shop because it is being terminated',
+  );
+  expect(error).toMatchObject({ details: { causes: [{ reason: "NamespaceTerminating" }] } });
+  // By force it does not go either.
+  const forced = client.patch(Namespace, { name: "shop" }, { metadata: { finalizers: null } });
+  expect((await failure(forced)).message).toContain("Machine slow is still in it");
+  await client.patch(Machine, { name: "slow", namespace: "shop" }, { metadata: { finalizers: null } });
+  expect(await left()).toEqual(["elsewhere"]);
+  expect(await namespaces()).toEqual(["default"]);
+  await create("shop");
+  await make("new", "shop");
+});
+
+it.each(["Orphan", "Background", "Foreground"] as const)(
+  "nothing stays behind, deleted by %s",
+  async (propagation) => {
+    await create("shop");
+    const owner = await make("owner", "shop");
+    const { name, uid = "" } = owner.metadata;
+    await client.create(Machine, {
+      metadata: {
+        name: "owned",
+        namespace: "shop",
+        ownerReferences: [{ apiVersion: "vireo.dev/v1", kind: "Machine", name, uid }],
+      },
+      spec: { memory: "64Mi" },
+    });
+    const user = { name: "tester", groups: [] };
+    await operations.delete(NAMESPACE, undefined, "shop", { user, propagation });
+    expect(await namespaces()).toEqual(["default"]);
+    expect((await client.list(Machine)).items).toEqual([]);
+  },
+);
+
+it("of creations and a deletion at the same time, no object is left without its namespace", async () => {
+  for (let round = 0; round < 10; round++) {
+    await create("shop");
+    await Promise.allSettled(
+      Array.from({ length: 20 }, (_, i) => (i === 10 ? remove("shop") : make(`m${i}`, "shop"))),
+    );
+    expect(await namespaces()).toEqual(["default"]);
+    expect((await client.list(Machine)).items).toEqual([]);
+  }
+});
+
+it("a deletion that a crash cut short is finished at the start", async () => {
+  await create("shop");
+  await make("a", "shop");
+  await make("b", "shop", ["example.com/wait"]);
+  // As it is when only the mark was stored.
+  const stored = await store.get("namespaces/shop");
+  const { metadata, ...rest } = JSON.parse(stored?.value ?? "{}");
+  const deletion = { deletionTimestamp: metadata.creationTimestamp, finalizers: ["foregroundDeletion"] };
+  await store.commit({
+    key: "namespaces/shop",
+    expected: stored?.revision ?? 0,
+    value: JSON.stringify({ ...rest, metadata: { ...metadata, ...deletion } }),
+  });
+  await close();
+  await open();
+  expect((await client.list(Machine)).items.map((machine) => machine.metadata.name)).toEqual(["b"]);
+  await client.patch(Machine, { name: "b", namespace: "shop" }, { metadata: { finalizers: null } });
+  expect(await namespaces()).toEqual(["default"]);
+});
+
+it("those of an installation from before namespaces had to be made are made at the start", async () => {
+  await close();
+  await open([register(Machine)]);
+  await make("a", "shop");
+  await make("b", "bank");
+  await close();
+  await open();
+  expect(await namespaces()).toEqual(["bank", "default", "shop"]);
+  await make("b", "shop");
+});

@@ -1,0 +1,53 @@
+/** What may not be deleted while somebody needs it. Pure: rules of kinds, looked over in the turn of the deletion. */
+import { invalidity } from "../resource/invalid.ts";
+import type { Lookup } from "../resource/kind.ts";
+import { keyOf, type Resource } from "../resource/object.ts";
+import { type Host, Instance, type Network, type StoragePool, VirtualMachine } from "./kinds.ts";
+
+const SHOWN = 3;
+
+/** "used by default/web-1, default/web-2, default/web-3 and 4 more: …"; undefined when nobody uses it. */
+function usedBy(users: readonly Resource[], remedy: string): string | undefined {
+  if (users.length === 0) return undefined;
+  const shown = users.slice(0, SHOWN).map(keyOf).join(", ");
+  const more = users.length > SHOWN ? ` and ${users.length - SHOWN} more` : "";
+  return `used by ${shown}${more}: ${remedy}`;
+}
+
+/** Of an object that is not of its kind's shape it is not known what it uses: it is asked field by field. */
+const names = (field: unknown, name: string) =>
+  field === name || (Array.isArray(field) && field.includes(name));
+
+const machinesThatName =
+  (field: "image" | "storagePool" | "networks") =>
+  ({ metadata: { name } }: Resource, lookup: Lookup): string | undefined =>
+    usedBy(
+      lookup.list(VirtualMachine).filter(({ spec }: Partial<VirtualMachine>) => names(spec?.[field], name)),
+      `spec.${field} of these machines names it; delete them first`,
+    );
+
+/** The disks of machines are overlays of their image. */
+export const keepImage = machinesThatName("image");
+export const keepStoragePool: (pool: StoragePool, lookup: Lookup) => string | undefined =
+  machinesThatName("storagePool");
+export const keepNetwork: (network: Network, lookup: Lookup) => string | undefined =
+  machinesThatName("networks");
+
+/** Nothing knows any more where the machines of a host are when the host is not known. */
+export function keepHost({ metadata: { name } }: Host, lookup: Lookup): string | undefined {
+  const runs = lookup
+    .list(Instance)
+    .filter(({ spec, status }: Partial<Instance>) => spec?.host === name && status?.custody !== "Released");
+  return usedBy(runs, "these instances are on it; move or stop their machines first");
+}
+
+export function keepVirtualMachine({ metadata, spec }: VirtualMachine): string | undefined {
+  if (invalidity({ metadata }) !== undefined || !spec.deletionProtection) return undefined;
+  return "spec.deletionProtection is true; set it to false first";
+}
+
+/** A project goes with all that is in it: not while there is something that its owner wants to keep. */
+export function keepProject({ metadata: { name } }: Resource, lookup: Lookup): string | undefined {
+  const kept = lookup.list(VirtualMachine, name).filter((vm) => keepVirtualMachine(vm) !== undefined);
+  return usedBy(kept, "spec.deletionProtection of these machines is true; set it to false first");
+}

@@ -66,7 +66,7 @@ interface Sent {
   token?: string;
 }
 
-const VMS = "/apis/vireo.dev/v1/namespaces/shop/virtualmachines";
+const VMS = "/apis/vireo.dev/v1/namespaces/default/virtualmachines";
 const JSON_TYPE = { "content-type": "application/json" };
 const MERGE = { "content-type": "application/merge-patch+json" };
 const TABLE = { accept: "application/json;as=Table;v=v1;g=meta.k8s.io,application/json" };
@@ -255,7 +255,7 @@ class Clients {
 
   /** Takes away the events about the machines: they are stored for an hour, which is no leak. */
   async dropEvents(): Promise<void> {
-    await this.#send({ method: "DELETE", path: "/apis/vireo.dev/v1/namespaces/shop/events" });
+    await this.#send({ method: "DELETE", path: "/apis/vireo.dev/v1/namespaces/default/events" });
   }
 
   /** Ends its connection within the body. */

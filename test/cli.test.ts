@@ -4,6 +4,7 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { parse } from "yaml";
+import { Namespace } from "../src/api/namespaces.ts";
 import { KUBECTLS, Kubectl, type Run } from "../src/api/testing/kubectl.ts";
 import { type ApiStack, startApiStack } from "../src/api/testing/stack.ts";
 import { VirtualMachine } from "../src/compute/kinds.ts";
@@ -18,6 +19,7 @@ beforeAll(async () => {
   const [path] = KUBECTLS;
   if (!path) throw new Error("there is no kubectl; install Debian's package kubernetes-client");
   kubectl = new Kubectl(path, stack);
+  await stack.admin().create(Namespace, { metadata: { name: "shop" }, spec: {} });
   for (const [namespace, name, app] of [
     ["default", "web-1", "web"],
     ["default", "web-2", "web"],

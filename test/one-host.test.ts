@@ -1,5 +1,6 @@
 /**
- * `vireo up` without --hosts: this machine is the one host. `down --keep` and `up` again bring the machines back with their disks; and
+ * `vireo up` without --hosts: this machine is the one host. `down --keep` and `up` again bring the machines back with their disks, also
+ * from a backup and with another store; and
  * objects of a shape that no reconciler expects (written into the store behind the API's back) stop nobody else's work (rule 9).
  */
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -9,6 +10,8 @@ import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { Host, VirtualMachine } from "../src/compute/kinds.ts";
 import { Event } from "../src/reconcile/kinds.ts";
+import { openStore } from "../src/store/open.ts";
+import { startEtcd } from "../src/store/testing/etcd.ts";
 import { Stack, until } from "./support/stack.ts";
 
 let stack: Stack;
@@ -152,4 +155,29 @@ it("comes back whole from a backup of the state that was made while it ran", asy
   const again = await stack.up(["--timeout", "90"], 150_000);
   expect(again.stdout + again.stderr).toMatch(/^a .* 200 "boot 3"/m);
   expect(Number((await stack.client.list(VirtualMachine)).resourceVersion)).toBeGreaterThan(Number(before));
+});
+
+it("moves from SQLite to etcd by a backup, and knows its store after down --keep", async () => {
+  const etcd = await startEtcd();
+  const backup = join(dirname(file), "move.backup");
+  const address = `etcd://${etcd.endpoints.join(",")}/moved`;
+  expect((await stack.vireo(["backup", "state", backup])).code).toBe(0);
+  await stack.vireo(["down", "--keep"], { timeoutMs: 120_000 });
+  // In etcd there is nothing yet.
+  const early = await stack.vireo(["up", "--store", address]);
+  expect(early.stderr).toContain(
+    "this installation has its state in SQLite, in its state folder; leave --store out",
+  );
+  const restored = await stack.vireo(["restore", "state", backup, "--store", address]);
+  expect(restored.code, restored.stderr).toBe(0);
+  const again = await stack.up(["--timeout", "90"], 150_000);
+  expect(again.stdout + again.stderr).toMatch(/^a .* 200 "boot 4"/m);
+  expect((await stack.vireo(["doctor"])).stdout).toContain(`etcd ${etcd.endpoints[0]}: answers`);
+  // With and without --keep in between, all of it is gone in the end.
+  await stack.vireo(["down", "--keep"], { timeoutMs: 120_000 });
+  expect((await stack.vireo(["down"])).stdout).toContain(`emptied  ${address}`);
+  const store = await openStore(address);
+  expect((await store.range("")).entries).toEqual([]);
+  await store.close();
+  await etcd.stop();
 });

@@ -5,6 +5,7 @@ import {
   createWriteStream,
   existsSync,
   mkdirSync,
+  readFileSync,
   renameSync,
   rmSync,
 } from "node:fs";
@@ -17,7 +18,7 @@ import { type Backup, BackupError, readBackup, restoreEntries } from "../store/b
 import { openStore } from "../store/open.ts";
 import { connectTo } from "./connect.ts";
 import type { StatePaths } from "./paths.ts";
-import { readRecord } from "./record.ts";
+import { readRecord, readSettings, writeSettings } from "./record.ts";
 import { UserError } from "./user-error.ts";
 
 // Not readline: it takes U+2028 for the end of a line, and JSON may hold it as it is.
@@ -62,7 +63,7 @@ export async function backupState(
   }
 }
 
-/** Into a state folder in which nothing is, or another empty store. Hosts find the control plane again when it has the same address. @throws UserError */
+/** Into a state folder without state, or an empty store elsewhere; the keys may be there already. Hosts find the control plane again when it has the same address. @throws UserError */
 export async function restoreState(
   paths: StatePaths,
   file: string,
@@ -72,11 +73,17 @@ export async function restoreState(
   const backup = await read(file);
   if (readRecord(paths))
     throw new UserError(`${paths.state} is in use; run \`vireo down\`, or name another folder with --state`);
-  for (const taken of [paths.pki, ...(options.store ? [] : [paths.store])])
-    if (existsSync(taken))
+  for (const [name, text] of Object.entries(backup.files)) {
+    const taken = join(paths.pki, name);
+    if (existsSync(taken) && readFileSync(taken, "utf8") !== text)
       throw new UserError(
-        `${taken} exists already; a restore never overwrites: move it away, or name another folder with --state`,
+        `${taken} is not as in the backup; a restore never overwrites: move ${paths.pki} away, or name another folder with --state`,
       );
+  }
+  if (!options.store && existsSync(paths.store))
+    throw new UserError(
+      `${paths.store} exists already; a restore never overwrites: move it away, or name another folder with --state`,
+    );
   mkdirSync(paths.state, { recursive: true, mode: 0o755 });
   const store = await openStore(options.store ?? paths.store);
   try {
@@ -88,6 +95,8 @@ export async function restoreState(
   } finally {
     await store.close();
   }
+  const { store: _, ...settings } = readSettings(paths);
+  writeSettings(paths, { ...settings, ...(options.store ? { store: options.store } : {}) });
   // Last: without them nothing starts, and the restore can be begun again.
   for (const [name, text] of Object.entries(backup.files)) writeSecret(join(paths.pki, name), text);
   print(

@@ -9,7 +9,7 @@ import { openStore } from "../store/open.ts";
 import { stopDaemon } from "./daemons.ts";
 import { removeDevelopmentNetwork } from "./devnet.ts";
 import type { StatePaths } from "./paths.ts";
-import { readRecord } from "./record.ts";
+import { readRecord, readSettings } from "./record.ts";
 import { UserError } from "./user-error.ts";
 
 /** How long a guest may take to shut down by itself. */
@@ -38,12 +38,13 @@ export async function down(
   else if (record) for (const name of names) await removeNetworking(paths.host(name));
   if (options.keep) {
     rmSync(paths.record, { force: true });
-    return print(`kept     ${paths.state}; the next \`vireo up\` starts the machines again`);
+    return print(`kept     ${paths.state}; the next \`vireo up\` starts all again as it was`);
   }
   refuseOddFolder(paths.state);
-  if (record?.store) {
-    await emptyStore(record.store);
-    print(`emptied  ${record.store}`);
+  const { store } = readSettings(paths);
+  if (store) {
+    await emptyStore(store);
+    print(`emptied  ${store}`);
   }
   rmSync(paths.state, { recursive: true, force: true });
   print(`removed  ${paths.state}`);
@@ -75,6 +76,7 @@ function refuseOddFolder(folder: string): void {
     "store.sqlite-shm",
     "kubeconfig",
     "up.json",
+    "settings.json",
     "logs",
     "pool",
     "hosts",

@@ -38,16 +38,14 @@ const upCommand = program
   .option("-f, --file <file>", "manifest to apply; may be given several times", collect, [])
   .option(
     "--port <port>",
-    "port of the API server; further control planes take the ones after it",
+    "port of the API server (default: 6443); further control planes take the ones after it",
     positive,
-    6443,
   )
   .option("--store <address>", "etcd://HOST:PORT,…/PREFIX; by default SQLite in the state folder")
   .option(
     "--control-planes <n>",
-    "how many control planes to start; more than one needs --store",
+    "how many control planes to start (default: 1); more than one needs --store",
     positive,
-    1,
   )
   .option("--timeout <seconds>", "how long machines may take until they run", positive, 600)
   .option("--detach", "end when all machines run instead of showing events", false)
@@ -56,25 +54,26 @@ const upCommand = program
       options: OidcFlags & {
         hosts?: number;
         file: string[];
-        port: number;
+        port?: number;
         store?: string;
-        controlPlanes: number;
+        controlPlanes?: number;
         timeout: number;
         detach: boolean;
       },
     ) => {
       const { up } = await import("./up.ts");
+      const { hosts, file: files, port, store, controlPlanes, timeout, detach, ...oidc } = options;
       await up(
         paths(),
         {
-          ...(options.hosts ? { hosts: options.hosts } : {}),
-          files: options.file,
-          port: options.port,
-          controlPlanes: options.controlPlanes,
-          ...(options.store ? { store: options.store } : {}),
-          timeoutMs: options.timeout * 1000,
-          detach: options.detach,
-          oidc: options,
+          ...(hosts === undefined ? {} : { hosts }),
+          ...(port === undefined ? {} : { port }),
+          ...(store === undefined ? {} : { store }),
+          ...(controlPlanes === undefined ? {} : { controlPlanes }),
+          ...(Object.keys(oidc).length === 0 ? {} : { oidc }),
+          files,
+          timeoutMs: timeout * 1000,
+          detach,
         },
         print,
       );

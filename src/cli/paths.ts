@@ -19,6 +19,8 @@ export interface StatePaths {
   kubeconfig: string;
   /** What `up` started: process ids and namespaces, so that `down` can take it away. */
   record: string;
+  /** How `up` was asked to make the installation; outlives `down --keep`. */
+  settings: string;
   logs: string;
   pool: string;
   host: (name: string) => string;
@@ -34,6 +36,7 @@ export function statePaths(state?: string): StatePaths {
     store: join(at, "store.sqlite"),
     kubeconfig: join(at, "kubeconfig"),
     record: join(at, "up.json"),
+    settings: join(at, "settings.json"),
     logs: join(at, "logs"),
     pool: join(at, "pool"),
     host: (name) => join(at, "hosts", name),

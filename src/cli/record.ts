@@ -1,8 +1,20 @@
-/** What an `up` made on this machine, kept in up.json of the state folder. */
+/** What an `up` was asked for, in settings.json of the state folder, and what it made on this machine, in up.json. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import type { Daemon } from "./daemons.ts";
 import { type DevelopmentNetwork, gatewayOf } from "./devnet.ts";
+import type { OidcFlags } from "./oidc.ts";
 import type { StatePaths } from "./paths.ts";
+
+/** What `up` was asked for: the next one, after `down --keep`, does the same unless told otherwise. */
+export interface Settings {
+  /** Development hosts; this machine is the host without them. */
+  hosts?: number;
+  port?: number;
+  /** etcd://…; SQLite in the state folder without it. */
+  store?: string;
+  controlPlanes?: number;
+  oidc?: OidcFlags;
+}
 
 /** What an `up` made, kept in up.json for later `up`s and for `down`. */
 export interface UpRecord {
@@ -10,15 +22,23 @@ export interface UpRecord {
   network?: DevelopmentNetwork;
   /** The first one keeps kubeconfig and enrolment file. */
   controlPlanes: Daemon[];
-  /** etcd://…, when it is not SQLite in the state folder. */
-  store?: string;
   agents: Daemon[];
 }
 
+// Both files are written by this program alone, in a folder that is root's.
+
 export function readRecord(paths: StatePaths): UpRecord | undefined {
   if (!existsSync(paths.record)) return undefined;
-  // Written by this program alone, in a folder of mode 0700.
   return JSON.parse(readFileSync(paths.record, "utf8")) as UpRecord;
+}
+
+export function readSettings(paths: StatePaths): Settings {
+  if (!existsSync(paths.settings)) return {};
+  return JSON.parse(readFileSync(paths.settings, "utf8")) as Settings;
+}
+
+export function writeSettings(paths: StatePaths, settings: Settings): void {
+  writeFileSync(paths.settings, JSON.stringify(settings, undefined, 2), { mode: 0o600 });
 }
 
 export function writeRecord(paths: StatePaths, record: UpRecord): void {

@@ -28,25 +28,30 @@ import {
   planDevelopmentNetwork,
 } from "./devnet.ts";
 import { kindIn, readDocuments } from "./manifest.ts";
-import { type OidcFlags, oidcArguments, oidcOptions } from "./oidc.ts";
+import { oidcArguments, oidcOptions } from "./oidc.ts";
 import { installationId, type StatePaths } from "./paths.ts";
 import { type DevelopmentHost, developmentHosts } from "./profiles.ts";
-import { readRecord, type UpRecord, urlsOf, writeRecord } from "./record.ts";
+import {
+  readRecord,
+  readSettings,
+  type Settings,
+  type UpRecord,
+  urlsOf,
+  writeRecord,
+  writeSettings,
+} from "./record.ts";
 import { table } from "./table.ts";
 import { UserError } from "./user-error.ts";
 import { httpAnswer, isReady, waitForMachines } from "./watch-vms.ts";
 
-export interface UpOptions {
-  hosts?: number;
+/** What is not given is as it was for the last `up`. */
+export interface UpOptions extends Settings {
   files: readonly string[];
-  port: number;
-  /** etcd://…; SQLite in the state folder without it. */
-  store?: string;
-  controlPlanes: number;
   timeoutMs: number;
   detach: boolean;
-  oidc: OidcFlags;
 }
+
+const PORT = 6443;
 
 async function until<T>(
   what: string,
@@ -91,9 +96,10 @@ async function startControlPlanes(paths: StatePaths, record: UpRecord): Promise<
 }
 
 /** A new record: names, ports and processes are fixed here, so that a replay uses the same. */
-async function planInstallation(paths: StatePaths, options: UpOptions): Promise<UpRecord> {
-  const hosts: DevelopmentHost[] = options.hosts
-    ? developmentHosts(options.hosts, { cpus: availableParallelism(), memoryBytes: totalmem() })
+async function planInstallation(paths: StatePaths, settings: Settings): Promise<UpRecord> {
+  const { port: first = PORT, controlPlanes = 1 } = settings;
+  const hosts: DevelopmentHost[] = settings.hosts
+    ? developmentHosts(settings.hosts, { cpus: availableParallelism(), memoryBytes: totalmem() })
     : [];
   const network = hosts.length
     ? await planDevelopmentNetwork(
@@ -102,7 +108,7 @@ async function planInstallation(paths: StatePaths, options: UpOptions): Promise<
       )
     : undefined;
   const address = network ? gatewayOf(network) : "127.0.0.1";
-  const ports = Array.from({ length: options.controlPlanes }, (_, i) => options.port + i);
+  const ports = Array.from({ length: controlPlanes }, (_, i) => first + i);
   const log = (name: string) => join(paths.logs, `${name}.log`);
   const agent = (name: string, more: string[], namespace?: string): Daemon => ({
     name: `agent ${name}`,
@@ -123,14 +129,13 @@ async function planInstallation(paths: StatePaths, options: UpOptions): Promise<
   const profileOf = (name: string) => join(paths.state, `profile-${name}.json`);
   for (const host of hosts) writeFileSync(profileOf(host.name), JSON.stringify(host.profile, undefined, 2));
   return {
-    port: options.port,
+    port: first,
     ...(network ? { network } : {}),
-    ...(options.store ? { store: options.store } : {}),
     controlPlanes: ports.map((port, i) => {
       const name = i === 0 ? "control-plane" : `control-plane-${i + 1}`;
-      const store = options.store ? ["--store", options.store] : [];
+      const store = settings.store ? ["--store", settings.store] : [];
       const follow = i === 0 ? [] : ["--follow"];
-      const oidc = oidcArguments(options.oidc);
+      const oidc = oidcArguments(settings.oidc ?? {});
       const listen = `${address}:${port}`;
       return {
         name,
@@ -197,7 +202,10 @@ export async function up(
 ): Promise<void> {
   if (process.getuid?.() !== 0)
     throw new UserError("vireo up needs root: it makes bridges, taps and namespaces. Run it with sudo.");
-  if (options.controlPlanes > 1 && !options.store)
+  const { files, timeoutMs, detach, ...given } = options;
+  const before = readSettings(paths);
+  const settings: Settings = { ...before, ...given };
+  if ((settings.controlPlanes ?? 1) > 1 && !settings.store)
     throw new UserError(
       "--control-planes: several control planes share a store: give it with --store etcd://HOST:PORT (SQLite is for one)",
     );
@@ -205,32 +213,35 @@ export async function up(
   const seconds = () => `${((performance.now() - begin) / 1000).toFixed(1)} s`;
   const step = (line: string) => print(`[${seconds().padStart(7)}] ${line}`);
   // Bad manifests are found before anything is started.
-  const documents = (await Promise.all(options.files.map(readDocuments)))
+  const documents = (await Promise.all(files.map(readDocuments)))
     .flat()
     .map((document) => ({ document, kind: kindIn(KINDS, document) }));
   mkdirSync(paths.state, { recursive: true, mode: 0o755 });
   mkdirSync(join(paths.pool, "images"), { recursive: true, mode: 0o755 });
 
   const existing = readRecord(paths);
-  if (existing && options.hosts !== undefined && options.hosts !== (existing.network?.hosts.length ?? 0))
+  if (existing && given.hosts !== undefined && given.hosts !== (existing.network?.hosts.length ?? 0))
     throw new UserError(
       `this installation has ${existing.network ? `${existing.network.hosts.length} development hosts` : "this machine as its host"}; run \`vireo down\` before changing --hosts`,
     );
-  if (existing && options.controlPlanes > existing.controlPlanes.length)
+  if (existing && (given.controlPlanes ?? 1) > existing.controlPlanes.length)
     throw new UserError(
       `this installation has ${existing.controlPlanes.length} control planes; run \`vireo down\` before changing --control-planes`,
     );
-  if (existing && options.store !== undefined && options.store !== existing.store)
+  if (given.store !== undefined && given.store !== before.store && (before.store || existsSync(paths.store)))
     throw new UserError(
-      `--store: this installation has its state in ${existing.store ?? "SQLite, in its state folder"}; leave --store out, or name another folder with --state for another installation`,
+      `--store: this installation has its state in ${before.store ?? "SQLite, in its state folder"}; leave --store out, or name another folder with --state for another installation (docs/state.md says how to move it)`,
     );
-  oidcOptions(options.oidc);
-  const other = oidcArguments(options.oidc).find((word) => !existing?.controlPlanes[0]?.args.includes(word));
+  oidcOptions(settings.oidc ?? {});
+  const other = oidcArguments(given.oidc ?? {}).find(
+    (word) => !existing?.controlPlanes[0]?.args.includes(word),
+  );
   if (existing && other !== undefined)
     throw new UserError(
       `this installation was started without ${other}; run \`vireo down --keep\` before changing --oidc options`,
     );
-  const record = existing ?? (await planInstallation(paths, options));
+  const record = existing ?? (await planInstallation(paths, settings));
+  if (!existing) writeSettings(paths, settings);
   writeRecord(paths, record);
   if (record.network) {
     step(
@@ -282,13 +293,13 @@ export async function up(
 
   const stop = new AbortController();
   const { running, missing } = await waitForMachines(client, step, {
-    timeoutMs: options.timeoutMs,
+    timeoutMs,
     signal: stop.signal,
   });
   if (running.length > 0) print(`\n${await showTable(client, running)}\n`);
   for (const line of missing) step(`MISSING    ${line}`);
   step(`done. export KUBECONFIG=${paths.kubeconfig}; kubectl get vm; \`vireo down\` removes everything`);
-  if (!options.detach) await followEvents(client, print);
+  if (!detach) await followEvents(client, print);
   if (missing.length > 0) throw new UserError(`not all that should run does:\n  ${missing.join("\n  ")}`);
 }
 

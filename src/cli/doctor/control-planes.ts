@@ -5,7 +5,7 @@ import { Lease } from "../../reconcile/kinds.ts";
 import { EtcdClient } from "../../store/etcd-client.ts";
 import { parseEtcdAddress } from "../../store/open.ts";
 import type { StatePaths } from "../paths.ts";
-import { readRecord, urlsOf } from "../record.ts";
+import { readRecord, readSettings, urlsOf } from "../record.ts";
 import { duration, type Finding, ok, problem, size, unknown, warning } from "./finding.ts";
 
 /** @param clientOf opens one control plane */
@@ -52,7 +52,7 @@ function leads(url: string, lease: Lease | undefined): Finding {
 }
 
 export async function checkStore(paths: StatePaths): Promise<Finding[]> {
-  const address = readRecord(paths)?.store;
+  const address = readSettings(paths).store;
   if (address) return checkEtcd(address);
   if (!existsSync(paths.store)) return [unknown(`${paths.store}: there is no such file`)];
   const bytesOf = (file: string) => (existsSync(file) ? statSync(file).size : 0);

@@ -4,9 +4,13 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { identify } from "../qemu/process.ts";
 import { gatewayOf, numberToAddress, type Subnet } from "../resource/subnet.ts";
 import { run } from "../system/run.ts";
+
+/** How long it may take to end. */
+const STOP_MS = 5000;
 
 export interface Reservation {
   mac: string;
@@ -16,6 +20,7 @@ export interface Reservation {
 
 export class Dnsmasq {
   readonly #folder: string;
+  readonly #leases: string;
   readonly #options: { bridge: string; subnet: Subnet; mtu: number };
 
   constructor(options: {
@@ -26,6 +31,7 @@ export class Dnsmasq {
     mtu: number;
   }) {
     this.#folder = join(options.stateFolder, "dhcp", options.network);
+    this.#leases = join(this.#folder, "leases");
     this.#options = options;
     // dnsmasq reads the hosts file again as its own unprivileged user.
     mkdirSync(this.#folder, { recursive: true, mode: 0o755 });
@@ -45,10 +51,30 @@ export class Dnsmasq {
     }
     const pid = runningPid(this.#folder);
     if (pid === undefined) await this.#start(hosts);
-    else if (changed) process.kill(pid, "SIGHUP");
+    else if (this.#hasStaleLease(reservations)) {
+      await this.#stop(pid);
+      await this.#start(hosts);
+    } else if (changed) process.kill(pid, "SIGHUP");
   }
 
+  /** A lease of a machine that is gone: as long as dnsmasq knows it, it gives the address to nobody else. It forgets none but by a new start. */
+  #hasStaleLease(reservations: readonly Reservation[]): boolean {
+    const macs = new Map(reservations.map(({ mac, address }) => [address, mac]));
+    return readLeases(this.#leases).some(({ mac, address }) => (macs.get(address) ?? mac) !== mac);
+  }
+
+  async #stop(pid: number): Promise<void> {
+    process.kill(pid, "SIGTERM");
+    const deadline = Date.now() + STOP_MS;
+    while (runningPid(this.#folder) !== undefined) {
+      if (Date.now() > deadline) throw new Error(`dnsmasq (process ${pid}) does not end on SIGTERM`);
+      await sleep(5);
+    }
+  }
+
+  /** Without leases: reservations are all that counts, and whoever has an address keeps it. */
   async #start(hosts: string): Promise<void> {
+    rmSync(this.#leases, { force: true });
     const { bridge, subnet, mtu } = this.#options;
     const gateway = gatewayOf(subnet);
     await run("dnsmasq", [
@@ -59,7 +85,7 @@ export class Dnsmasq {
       "--except-interface=lo",
       `--dhcp-range=${numberToAddress(subnet.base)},static`,
       `--dhcp-hostsfile=${hosts}`,
-      `--dhcp-leasefile=${join(this.#folder, "leases")}`,
+      `--dhcp-leasefile=${this.#leases}`,
       "--dhcp-ignore=tag:!known",
       "--dhcp-authoritative",
       "--dhcp-no-override",
@@ -82,6 +108,16 @@ export class Dnsmasq {
       rmSync(join(folder, network), { recursive: true, force: true });
     }
   }
+}
+
+/** Lines of "expiry MAC address name client-id". */
+function readLeases(file: string): { mac: string; address: string }[] {
+  if (!existsSync(file)) return [];
+  const lines = readFileSync(file, "utf8").split("\n");
+  return lines.map((line) => {
+    const [, mac = "", address = ""] = line.split(" ");
+    return { mac, address };
+  });
 }
 
 /** The process of the pid file, when it is really a dnsmasq of this folder. */

@@ -1,5 +1,5 @@
 /** Networks of several installations in one namespace. Needs root. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -9,6 +9,8 @@ import { Networking, removeNetworking } from "./network.ts";
 
 const folders = [1, 2].map(() => mkdtempSync(join(tmpdir(), "vireo-network-")));
 const [ours = "", theirs = ""] = folders;
+// dnsmasq reads its file as a user of its own.
+for (const folder of folders) chmodSync(folder, 0o755);
 afterAll(async () => {
   for (const folder of folders) {
     await removeNetworking(folder);
@@ -22,6 +24,23 @@ const network = (name: string, subnet: string): Network => ({
   metadata: { name },
   spec: { subnet, nat: true, mtu: 1450 },
 });
+let clients = 0;
+/** The address that a machine with this MAC gets on the bridge. */
+async function addressOf(mac: string, bridge: string): Promise<string> {
+  // Another one each time: the kernel takes its time to remove one.
+  const namespace = `vrt-${clients++}`;
+  await run("ip", ["netns", "add", namespace]);
+  try {
+    await run("ip", ["link", "add", namespace, "type", "veth", "peer", "name", "eth0", "netns", namespace]);
+    await run("ip", ["link", "set", namespace, "master", bridge, "up"]);
+    await run("ip", ["-n", namespace, "link", "set", "eth0", "up"]);
+    await run("ip", ["-n", namespace, "route", "add", "default", "dev", "eth0"]);
+    const client = join(import.meta.dirname, "testing/dhcp-client.ts");
+    return (await run("ip", ["netns", "exec", namespace, process.execPath, client, mac])).trim();
+  } finally {
+    await run("ip", ["netns", "del", namespace]);
+  }
+}
 const links = async () => run("ip", ["-o", "link", "show"]);
 const user = { uid: 200_001, gid: 200_000 };
 
@@ -60,4 +79,18 @@ describe("networks of two installations in one namespace", () => {
     await removeNetworking(theirs);
     expect(await links()).toMatch(/vrb-claim-c/);
   });
+});
+
+it("a machine gets the address of one that is gone", async () => {
+  const lan = network("claim-d", "10.199.4.0/24");
+  const here = new Networking({ stateFolder: ours, address: "127.0.0.1" });
+  const reserve = (mac: string, hostname: string) =>
+    here.ensure(lan, [], [{ mac, address: "10.199.4.3", hostname }]);
+  const [old, other] = ["52:54:00:c1:a1:03", "52:54:00:c1:a1:04"];
+  await reserve(old, "old");
+  expect(await addressOf(old, "vrb-claim-d")).toBe("10.199.4.3");
+  expect(await addressOf(other, "vrb-claim-d")).toBe("none");
+  await reserve(other, "other");
+  expect(await addressOf(other, "vrb-claim-d")).toBe("10.199.4.3");
+  expect(await addressOf(old, "vrb-claim-d")).toBe("none");
 });

@@ -2,10 +2,11 @@
 import { isResource } from "../client/answers.ts";
 import { discover, findKind, resourcePath, type ServedKind, wordsFor } from "../client/discovery.ts";
 import type { HttpClient } from "../client/http.ts";
+import type { Connection } from "../client/kubeconfig.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
 import type { Resource } from "../resource/object.ts";
-import { type Connection, openConnection } from "./connect.ts";
+import { openConnection } from "./connect.ts";
 import { hint } from "./nearest.ts";
 import type { StatePaths } from "./paths.ts";
 import { UserError } from "./user-error.ts";

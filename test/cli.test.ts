@@ -121,6 +121,15 @@ describe("get", () => {
     expect(await fails("get", "vm", "--kubeconfig", "/nowhere")).toContain("/nowhere: no such file");
     // $KUBECONFIG is set: a mistyped folder must not delete things elsewhere.
     expect(await fails("--state", "/nowhere", "get", "vm")).toContain("no control plane in /nowhere");
+    expect(await fails("get", "vm", "--kind")).toMatch(/^vireo: unknown option '--kind'/);
+    const nobody = join(stack.folder, "nobody.yaml");
+    writeFileSync(
+      nobody,
+      readFileSync(stack.kubeconfig, "utf8").replace(stack.server.url, "https://127.0.0.1:1"),
+    );
+    expect(await fails("get", "vm", "--kubeconfig", nobody)).toMatch(
+      /^vireo: cannot reach https:\/\/127.0.0.1:1: .*ECONNREFUSED.*; `vireo doctor` tells what runs, `vireo up` starts what does not\n$/,
+    );
   });
 
   it("ends quietly when its reader does", async () => {
@@ -208,6 +217,9 @@ describe("events", () => {
 `,
     );
     expect(await ok("events", "--for", "vm/web-1")).not.toContain("web-2");
+    expect(await fails("events", "--for", "web-1")).toContain(
+      '"web-1" is not KIND/NAME; for a machine: vm/web-1',
+    );
     expect(await ok("events", "--warnings")).not.toContain("web-1");
     expect(await ok("events", "-n", "shop")).toContain("vm/till");
     expect(await ok("events", "-A")).toMatch(/^NAMESPACE .*\ndefault .*\ndefault .*\nshop .*vm\/till/);
@@ -261,6 +273,11 @@ describe("apply and delete", () => {
     expect(await fails("apply", "-f", path)).toContain(
       `${path}:2: kind: "VirtualMachin" is unknown; did you mean "VirtualMachine"?`,
     );
+    writeFileSync(path, "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n");
+    const unknown = await fails("apply", "-f", path);
+    expect(unknown).toContain(`${path}:1: kind: "Pod" is unknown; kinds are VirtualMachine, `);
+    // What nobody can apply is not offered.
+    expect(unknown).not.toMatch(/Review|CustomResourceDefinition/);
   });
 
   it("deletes several by choice only when told to", async () => {

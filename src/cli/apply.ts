@@ -25,6 +25,7 @@ export async function apply(options: ApplyOptions, print: (line: string) => void
   // All manifests are read before the first is applied.
   const documents = (await Promise.all(options.files.map(readDocuments))).flat();
   const session = await openSession(options);
+  const writable = session.kinds.filter(({ verbs }) => verbs.includes("patch"));
   for (const document of documents) {
     const { object, where } = document;
     const given = object.metadata.namespace;
@@ -32,7 +33,7 @@ export async function apply(options: ApplyOptions, print: (line: string) => void
       throw new UserError(
         `${where}: metadata.namespace: is ${JSON.stringify(given)}, but -n says ${JSON.stringify(options.namespace)}`,
       );
-    const kind = kindIn(session.kinds, document);
+    const kind = kindIn(writable, document);
     const result = await applyDocument(session.client, kind, document, options, session.namespace);
     print(`${kind.singular}/${object.metadata.name} ${result}${options.dryRun ? " (dry run)" : ""}`);
   }

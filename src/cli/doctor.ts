@@ -4,7 +4,7 @@ import { connect, openConnection } from "./connect.ts";
 import { checkControlPlanes, checkStore, controlPlaneUrls } from "./doctor/control-planes.ts";
 import { checkHosts, checkMachines, checkStored, checkWork } from "./doctor/estate.ts";
 import { counted, type Level, type Section, section } from "./doctor/finding.ts";
-import { checkAudit, checkFiles, checkLogs, checkProcesses } from "./doctor/installation.ts";
+import { agentHosts, checkAudit, checkFiles, checkLogs, checkProcesses } from "./doctor/installation.ts";
 import { checkMachine } from "./doctor/machine.ts";
 import type { StatePaths } from "./paths.ts";
 import { version } from "./version.ts";
@@ -56,7 +56,7 @@ function ofApi(paths: StatePaths): Promise<Section>[] {
   const { client, file, url } = connection;
   const view = "as the API tells it";
   const estate = [
-    section("hosts", view, () => checkHosts(client, version())),
+    section("hosts", view, () => checkHosts(client, version(), agentHosts(paths))),
     section("machines", view, () => checkMachines(client)),
     section("work", view, () => checkWork(client)),
     section("stored objects", view, () => checkStored(client)),

@@ -3,6 +3,7 @@ import { findKind } from "../client/discovery.ts";
 import { Event } from "../reconcile/kinds.ts";
 import { openSession, type Place, parseNames } from "./resources.ts";
 import { table } from "./table.ts";
+import { UserError } from "./user-error.ts";
 
 export interface EventsOptions extends Place {
   for?: string;
@@ -20,6 +21,10 @@ export async function events(options: EventsOptions, print: (line: string) => vo
   const session = await openSession(options);
   const fields = options.warnings ? ["spec.type=Warning"] : [];
   let { namespace } = session;
+  if (options.for && !options.for.includes("/") && !findKind(session.kinds, options.for))
+    throw new UserError(
+      `--for: ${JSON.stringify(options.for)} is not KIND/NAME; for a machine: vm/${options.for}`,
+    );
   for (const { kind, name } of options.for ? parseNames(session.kinds, [options.for]) : []) {
     fields.push(`spec.about.kind=${kind.kind}`);
     if (name !== undefined) fields.push(`spec.about.name=${name}`);

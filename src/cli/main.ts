@@ -21,6 +21,10 @@ const collect = (value: string, list: string[]) => [...list, value];
 const program = new Command("vireo")
   .description("Runs the virtual machines of a whole data center by policy.")
   .option("--state <folder>", "where this installation lives (default: $VIREO_STATE or /var/lib/vireo)")
+  .configureOutput({
+    // As all other errors begin.
+    outputError: (text, write) => write(text.replace(/^error: /, "vireo: ")),
+  })
   .showHelpAfterError("(vireo help shows what there is)");
 
 const paths = () => statePaths(program.opts<{ state?: string }>().state);
@@ -257,11 +261,18 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+/** What to do when nobody listens where the control plane should be. */
+function wayOut(error: unknown): string {
+  const { cause } = error instanceof ApiError ? error : {};
+  const isRefused = cause instanceof Error && "code" in cause && cause.code === "ECONNREFUSED";
+  return isRefused ? "; `vireo doctor` tells what runs, `vireo up` starts what does not" : "";
+}
+
 try {
   await program.parseAsync();
 } catch (error) {
   const forUser = error instanceof UserError || error instanceof ApiError;
-  process.stderr.write(`vireo: ${forUser ? error.message : describeError(error)}\n`);
+  process.stderr.write(`vireo: ${forUser ? error.message : describeError(error)}${wayOut(error)}\n`);
   if (!forUser && error instanceof Error && process.env.VIREO_DEBUG) process.stderr.write(`${error.stack}\n`);
   process.exitCode = 1;
 }

@@ -1,20 +1,24 @@
-/** Real kubectls against a test's API server: the one found first on PATH, and others that are named or in the cache folder. */
+/** Real kubectls against a test's API server: the one found first on PATH, kubectl.1.* there, and others that are named or in the cache folder. */
 import { execFile, spawn } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import type { ApiStack } from "./stack.ts";
 
-const onPath = (process.env.PATH ?? "")
-  .split(":")
-  .map((folder) => join(folder, "kubectl"))
-  .find((path) => existsSync(path));
+const folders = (process.env.PATH ?? "").split(":").filter((folder) => existsSync(folder));
+const onPath = folders.map((folder) => join(folder, "kubectl")).find((path) => existsSync(path));
+/** Several versions beside each other: kubectl.1.27 and the like. */
+const versions = folders.flatMap((folder) =>
+  readdirSync(folder)
+    .filter((name) => /^kubectl\.1\.\d+$/.test(name))
+    .map((name) => join(folder, name)),
+);
 /** More versions to test with, as a list of paths. Debian's, unpacked beside a newer one, is looked for in the cache folder. */
 const more = [
   ...(process.env.VIREO_TEST_KUBECTLS ?? "").split(":"),
   "/var/cache/vireo/kubectl-1.20/usr/bin/kubectl",
 ].filter((path) => path && existsSync(path));
-export const KUBECTLS: readonly string[] = [...new Set([...(onPath ? [onPath] : []), ...more])];
+export const KUBECTLS: readonly string[] = [...new Set([...(onPath ? [onPath] : []), ...versions, ...more])];
 
 export interface Run {
   code: number;

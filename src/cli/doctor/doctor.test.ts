@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { AuditLog } from "../../api/audit.ts";
 import { Pki } from "../../api/pki.ts";
 import { startApiStack } from "../../api/testing/stack.ts";
+import { Host } from "../../compute/kinds.ts";
 import { statePaths } from "../paths.ts";
 import { checkControlPlanes, checkStore } from "./control-planes.ts";
 import { checkHosts, checkMachines, checkStored } from "./estate.ts";
@@ -93,6 +94,13 @@ it("tells what the API has, and what is wrong with it", async () => {
   await using stack = await startApiStack();
   const client = stack.admin();
   expect(await checkHosts(client, "1")).toMatchObject([{ level: "problem", what: "there is no host" }]);
+  await client.create(Host, { metadata: { name: "a" }, spec: {} });
+  const hosts = await checkHosts(client, "1", ["a", "b"]);
+  expect(hosts).toMatchObject([{ level: "problem" }, { level: "problem" }]);
+  expect(hosts.map(({ what }) => what)).toEqual([
+    "b is not there, though its agent was started on this machine",
+    expect.stringMatching(/^a is not ready/),
+  ]);
   expect(await checkMachines(client)).toEqual([{ level: "ok", what: "0 machines, 0 running" }]);
   expect(await checkStored(client)).toMatchObject([{ level: "ok" }]);
   // Nobody is elected in this test's server.

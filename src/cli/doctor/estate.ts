@@ -7,11 +7,24 @@ import { INVALID } from "../../resource/invalid.ts";
 import { getCondition, keyOf } from "../../resource/object.ts";
 import { counted, duration, type Finding, ok, problem, warning } from "./finding.ts";
 
-export async function checkHosts(client: Client, version: string): Promise<Finding[]> {
+/** `agents`: hosts whose agents were started on this machine. */
+export async function checkHosts(
+  client: Client,
+  version: string,
+  agents: readonly string[] = [],
+): Promise<Finding[]> {
   const { items } = await client.list(Host);
   if (items.length === 0)
     return [problem("there is no host", "run `vireo agent` on one: `vireo up` does for this machine")];
-  return items.map(({ metadata: { name }, status }) => {
+  const missing = agents
+    .filter((name) => !items.some(({ metadata }) => metadata.name === name))
+    .map((name) =>
+      problem(
+        `${name} is not there, though its agent was started on this machine`,
+        "an agent that runs and reaches the control plane makes it again within a minute; its log tells more",
+      ),
+    );
+  const found = items.map(({ metadata: { name }, status }) => {
     const ready = getCondition(status?.conditions, "Ready");
     if (ready?.status !== "True")
       return problem(
@@ -26,6 +39,7 @@ export async function checkHosts(client: Client, version: string): Promise<Findi
       );
     return ok(`${name} is ready, with QEMU ${status?.facts?.qemu.version ?? "of unknown version"}`);
   });
+  return [...missing, ...found];
 }
 
 /** A machine may be on its way for this long before it is told of. */

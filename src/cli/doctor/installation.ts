@@ -42,6 +42,10 @@ function checkCertificate(file: string): Finding {
   return left < WARN_MS ? warning(what, fix) : ok(what);
 }
 
+/** Hosts whose agents were started here. */
+export const agentHosts = (paths: StatePaths): string[] =>
+  (readRecord(paths)?.agents ?? []).map(({ name }) => name.replace(/^agent /, ""));
+
 export function checkProcesses(paths: StatePaths): Finding[] {
   const record = readRecord(paths);
   if (!record) return [problem(`nothing was started from ${paths.state}`, "vireo up")];

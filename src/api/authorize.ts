@@ -16,21 +16,29 @@ export interface Attributes {
   name?: string | undefined;
 }
 
-/** `onlyInstancesOf`: allowed only for instances bound to this host, which the handler has to look at. */
+/**
+ * `onlyInstancesOf`: writes are allowed only to instances bound to this host, and only those are read whole (host-view.ts), which the
+ * handler has to look at.
+ */
 export type Decision = { allowed: true; onlyInstancesOf?: string } | { allowed: false; reason: string };
 
 const YES: Decision = { allowed: true };
 const no = (reason: string): Decision => ({ allowed: false, reason });
 const READ = ["get", "list", "watch"];
 const WRITE = ["create", "update", "patch"];
+const READ_BY_HOSTS = ["hosts", "leases", "instances", "networks", "storagepools", "images", "events"];
 /**
- * What the agent of a host may do: read what machines are made of, and write what is bound to its own host, so that a host that was
+ * What the agent of a host may do: read what its machines are made of, and write what is bound to its own host, so that a host that was
  * broken into cannot touch the others (the idea of Kubernetes' node restriction).
  */
 export function authorizeHost(host: string, attributes: Attributes): Decision {
   const { verb, group, resource, subresource, name } = attributes;
-  if (READ.includes(verb) && (group === GROUP || (group === "" && resource !== "secrets"))) return YES;
-  if (group !== GROUP || !WRITE.includes(verb)) return no("hosts may only read, create and update");
+  if (group !== GROUP) return no("hosts have no business with it");
+  if (READ.includes(verb)) {
+    if (!READ_BY_HOSTS.includes(resource)) return no(`hosts may not read ${resource}`);
+    return resource === "instances" ? { allowed: true, onlyInstancesOf: host } : YES;
+  }
+  if (!WRITE.includes(verb)) return no("hosts may only read, create and update");
   const own = (expected: string) =>
     name === undefined || name === expected
       ? YES

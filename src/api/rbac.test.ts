@@ -211,9 +211,11 @@ describe("over the API", () => {
     ]);
   });
 
-  it("the agents of hosts read what is ours, and no roles", async () => {
+  it("the agents of hosts read what they need, and no machines or roles", async () => {
     const host = await stack.host("h1");
-    await host.list(VirtualMachine);
+    await host.list(Host);
+    expect((await failure(host.list(VirtualMachine))).reason).toBe("Forbidden");
+    expect((await failure(host.list(Policy))).reason).toBe("Forbidden");
     expect((await failure(host.list(ClusterRole))).reason).toBe("Forbidden");
   });
 });

@@ -4,6 +4,7 @@ import type { Resource } from "../resource/object.ts";
 import { type Attributes, forbid, patchesOnlyFinalizers, withFinalizersOf } from "./authorize.ts";
 import { type Body, decodeBody, readBody, typeOfBody, unsupportedType } from "./body.ts";
 import { type Exchange, flag, send, sendValue } from "./exchange.ts";
+import { asSeenBy } from "./host-view.ts";
 import { listBytes, sendObject, sendWritten } from "./resource-answers.ts";
 import { type Call, list, type ResourceContext, selectionOf, watch } from "./resource-reads.ts";
 import { answerReview } from "./reviews.ts";
@@ -29,11 +30,21 @@ export async function handleResource(exchange: Exchange, context: ResourceContex
   };
   const decision = context.authorizer.decide(exchange.user, attributes);
   if (!decision.allowed) forbid(exchange.user, attributes, decision.reason);
-  const call: Call = { exchange, context, target, kind, name: target.name ?? "", attributes, decision };
+  const host = decision.onlyInstancesOf;
+  const service = host === undefined ? context.service : asSeenBy(host, context.service);
+  const call: Call = {
+    exchange,
+    context: { ...context, service },
+    target,
+    kind,
+    name: target.name ?? "",
+    attributes,
+    decision,
+  };
   if (target.subresource === "scale") return scale(call, verb);
   switch (verb) {
     case "get":
-      return sendObject(call, 200, await context.service.get(kind, target.namespace, call.name));
+      return sendObject(call, 200, await service.get(kind, target.namespace, call.name));
     case "list":
       return list(call);
     case "watch":

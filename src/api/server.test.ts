@@ -9,6 +9,7 @@ import { Event, Lease } from "../reconcile/kinds.ts";
 import { ApiError } from "../resource/errors.ts";
 import { createSigningRequest } from "./certificates.ts";
 import { hostUser, Pki } from "./pki.ts";
+import { Secret } from "./secrets.ts";
 import { raw } from "./testing/raw.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";
 
@@ -219,7 +220,28 @@ describe("the API server", () => {
     expect(await reasonOf(agent.patch(Host, { name: "h1" }, { spec: { rack: "r1" } }))).toBe("done");
     await admin.create(Host, { metadata: { name: "h2" }, spec: {} });
     expect((await agent.list(Host)).items.length).toBe(2);
-    expect((await agent.list(VirtualMachine)).items).toEqual([]);
+    // What guests are told is for their own host alone.
+    for (const [name, host] of [
+      ["whole", "h1"],
+      ["part", "h2"],
+    ] as const) {
+      const told = newInstance(name, host);
+      await admin.create(Instance, { ...told, spec: { ...told.spec, guest: { userData: "password: x" } } });
+    }
+    const seen = (await agent.list(Instance)).items;
+    expect(seen.map(({ metadata, spec }) => [metadata.name, spec.guest])).toEqual([
+      ["part", undefined],
+      ["whole", { userData: "password: x" }],
+    ]);
+    expect((await agent.get(Instance, { name: "part", namespace: "default" }))?.spec.guest).toBeUndefined();
+    for await (const event of agent.watch(Instance, {
+      resourceVersion: "0",
+      fieldSelector: "metadata.name=part",
+    })) {
+      expect(event).toMatchObject({ type: "ADDED", object: { metadata: { name: "part" } } });
+      expect(JSON.stringify(event)).not.toContain("password");
+      break;
+    }
     const lease = { durationSeconds: 10, holder: "h1", renewTime: "2026-01-01T00:00:00.000Z" };
     expect(await reasonOf(agent.create(Lease, { metadata: { name: "host-h1" }, spec: lease }))).toBe("done");
 
@@ -249,6 +271,8 @@ describe("the API server", () => {
     );
 
     for (const refused of [
+      agent.list(VirtualMachine),
+      agent.list(Secret),
       agent.create(Host, { metadata: { name: "h3" }, spec: {} }),
       agent.patch(Host, { name: "h2" }, { spec: { unschedulable: true } }),
       agent.patch(Host, { name: "h2" }, { status: {} }, { subresource: "status" }),

@@ -13,6 +13,7 @@ import {
 } from "./compute/in-use.ts";
 import { Host, Instance, Migration, Network, StoragePool, VirtualMachine } from "./compute/kinds.ts";
 import { admitVirtualMachine, checkResourceQuota, ResourceQuota } from "./compute/quota.ts";
+import { Rollback, Snapshot } from "./compute/snapshots/kinds.ts";
 import { checkPolicy } from "./director/checks.ts";
 import { Plan, Policy } from "./director/kinds.ts";
 import { checkImage } from "./images/checks.ts";
@@ -31,6 +32,8 @@ export const KINDS: readonly Kind[] = [
   }),
   register(Instance, { check: checkInstance }),
   register(Migration),
+  register(Snapshot),
+  register(Rollback),
   register(Image, { check: checkImage, admitDelete: keepImage }),
   register(Host, { admitDelete: keepHost }),
   register(Network, { check: checkNetwork, admitDelete: keepNetwork }),

@@ -133,6 +133,38 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
     expect(phases).toEqual(expect.arrayContaining(["Incoming", "Running"]));
   });
 
+  it("takes a machine back to a snapshot, and forth again to what it was before", async () => {
+    const url = `http://${addressOf(await machine("db-1"))}/cgi-bin/stock`;
+    const visits = async (times: number) => {
+      let last = 0;
+      for (let i = 0; i < times; i++) last = JSON.parse(await (await fetch(url)).text()).visits;
+      return last;
+    };
+    const rollback = async (to: string) => {
+      const { code, stdout, stderr } = await stack.vireo(["rollback", "vm/db-1", "--to", to]);
+      expect([code, stderr]).toEqual([0, ""]);
+      const ready = await stack.vireo(["wait", "vm/db-1", "--for=condition=Ready", "--timeout=60s"]);
+      expect(ready.code, ready.stderr).toBe(0);
+      return /the state before is (\S+)/.exec(stdout)?.[1] ?? "";
+    };
+    const before = await visits(1);
+    const taken = await stack.vireo(["snapshot", "vm/db-1", "--name", "one"]);
+    expect(taken.stdout, taken.stderr).toContain("is ready: the guest had written out its file systems");
+    const after = await visits(20);
+    expect(after).toBe(before + 20);
+    const kept = await rollback("one");
+    const back = await visits(1);
+    expect(back).toBeGreaterThan(before);
+    expect(back).toBeLessThan(after);
+    await rollback(kept);
+    expect(await visits(1)).toBeGreaterThan(after);
+    const { stdout } = await stack.kubectl(["get", "snapshots,rollbacks"]);
+    expect(stdout).toMatch(/snapshot\S+\/one +db-1 +Ready +Quiesced/);
+    expect(stdout).toMatch(/rollback\S+ +db-1 +one +\S+-before +Succeeded/);
+    expect((await stack.kubectl(["delete", "snapshots", "--all"])).code).toBe(0);
+    expect(await visits(1)).toBeGreaterThan(after);
+  });
+
   it("keeps machines running through kill -9 of the control plane and all agents, and finds them again", async () => {
     const pids = qemuPids().sort();
     expect(pids).toHaveLength(3);

@@ -4,6 +4,7 @@
  */
 import type { Instance } from "../compute/kinds.ts";
 import type { MachineConfig } from "./hypervisor.ts";
+import type { Layers } from "./layers.ts";
 
 export interface Prepared extends Pick<MachineConfig, "disks" | "nics" | "boot" | "user" | "accelerator"> {
   /** Why nobody reaches the machine from outside, when that is so. */
@@ -18,6 +19,8 @@ export interface HostEnvironment {
   prepare(instance: Instance): Promise<Prepared>;
   /** Takes the taps away. Disks stay: they belong to the machine, not to this run of it. */
   release(instance: Instance): Promise<void>;
+  /** The layers of the machine's disks, for its snapshots. @throws PrepareError; ApiError when the control plane does not answer */
+  layers(instance: Instance): Promise<Layers>;
   /** Destroys the machine's disks: exactly its own folder. */
   destroyVolumes(instance: Instance): Promise<void>;
   /** Where incoming migrations listen. */

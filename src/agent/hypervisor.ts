@@ -80,6 +80,12 @@ export interface MigrationProgress {
   error?: string;
 }
 
+/** A layer of a disk that the guest writes to, and an empty overlay of it that is to take its place. Absolute paths. */
+export interface LayerSwitch {
+  from: string;
+  to: string;
+}
+
 export interface Hypervisor {
   /** Everything of ours that runs here or has ended and was not forgotten; cheap enough to call every few seconds. */
   list(): Promise<MachineState[]>;
@@ -108,6 +114,15 @@ export interface Hypervisor {
   forget(id: MachineId): Promise<void>;
   /** Runs a qemu-ga command; undefined when no agent answers within timeoutMs. */
   guestAgent(id: MachineId, command: string, timeoutMs: number): Promise<unknown | undefined>;
+  /** The layers that the guest writes to now, as paths. */
+  activeLayers(id: MachineId): Promise<string[]>;
+  /** Switches all at one instant, or none; those switched already stay. @returns for how long, in ms, a write of the guest may have waited */
+  switchLayers(id: MachineId, switches: readonly LayerSwitch[]): Promise<number>;
+  /**
+   * Copies what `from` holds into `into`, the layer right above it, and lets go of `from`; goes on with one that is under way. The guest
+   * runs meanwhile. @returns false when the machine does not have `into` open
+   */
+  absorbLayer(id: MachineId, into: string, from: string): Promise<boolean>;
   /** Calls back with the machine's id whenever something about it may have changed; a nudge, nothing more. @returns unsubscribe */
   onChange(callback: (id: MachineId) => void): () => void;
 }

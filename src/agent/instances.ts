@@ -23,6 +23,7 @@ import { ApiError } from "../resource/errors.ts";
 import { type ConditionInput, getCondition, keyOf, setCondition } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { requestOf } from "../telemetry/request-id.ts";
+import { DiskTasks, pendingTask, ROLLED_BACK } from "./disk-tasks.ts";
 import { type HostEnvironment, PrepareError } from "./environment.ts";
 import {
   type Hypervisor,
@@ -88,6 +89,7 @@ class Instances {
   readonly #controller: Controller;
   readonly #peers: Peers;
   readonly #outgoing: Outgoing;
+  readonly #tasks: DiskTasks;
 
   constructor(context: InstanceContext) {
     this.#c = context;
@@ -104,6 +106,7 @@ class Instances {
     });
     this.#peers = new Peers(context, (key) => this.#controller.enqueue(key));
     this.#outgoing = new Outgoing(context, this.#peers, (instance, change) => this.#write(instance, change));
+    this.#tasks = new DiskTasks(context, (key) => this.#controller.enqueue(key));
   }
 
   async run(): Promise<void> {
@@ -169,7 +172,11 @@ class Instances {
     }
     const status = instance.status ?? {};
     const machine = await this.#c.hypervisor.get(idOf(instance));
-    if (TERMINAL.includes(status.phase ?? "")) return this.#clean(instance, machine);
+    if (TERMINAL.includes(status.phase ?? "")) {
+      const again = await this.#clean(instance, machine);
+      if (!instance.metadata.deletionTimestamp) this.#tasks.step(instance, false);
+      return again;
+    }
     if (status.custody === "Held") return this.#held(instance, machine);
     if (instance.spec.incoming) return this.#incoming(instance, machine);
     return this.#waiting(instance);
@@ -229,12 +236,15 @@ class Instances {
       return this.#finish(instance, { reason: "Killed", message: "its process and its records are gone" });
     if (machine?.state === "ended")
       return this.#finish(instance, machine.end ?? { reason: "Killed", message: "its process is gone" });
+    const task = pendingTask(instance);
+    if (task?.action === "Rollback") return this.#endForRollback(instance, machine, task.keep !== undefined);
     if (!wanted(instance)) return this.#stop(instance, machine);
     if (!machine || machine.state === "incoming" || (machine.state === "paused" && phase === "Preparing"))
       return this.#start(instance);
     if (phase === "Preparing") return this.#started(instance, machine);
     const moving = await this.#outgoing.step(instance, machine);
     if (moving !== "stays") return moving;
+    this.#tasks.step(instance, true);
     if (machine.state === "paused" && machine.pausedBy !== "migration")
       return this.#paused(instance, machine.pausedBy ?? "paused");
     if (phase === "Starting") return this.#awaitReady(instance);
@@ -422,6 +432,17 @@ class Instances {
       });
     if (machine) await this.#c.hypervisor.stop(idOf(instance), this.#intervals.grace);
     return this.#finish(instance, { reason: "Requested", message: "stopped on request" });
+  }
+
+  /** Nothing that the guest does from now on counts. The disks are taken back once the run is over. */
+  async #endForRollback(
+    instance: Instance,
+    machine: MachineState | undefined,
+    keep: boolean,
+  ): Promise<Again> {
+    if (machine?.state === "running" && keep) await this.#tasks.quiesce(instance);
+    if (machine) await this.#c.hypervisor.kill(machine.id);
+    return this.#finish(instance, { reason: "Requested", message: ROLLED_BACK });
   }
 
   /** The run is over: its process is gone for sure, so custody is given up. */

@@ -32,11 +32,13 @@ import {
   waitForExit,
 } from "../qemu/process.ts";
 import { type Qmp, QmpError } from "../qemu/qmp.ts";
+import { absorbLayer, activeLayers, switchLayers } from "../qemu/snapshot.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { toMiB } from "../resource/quantity.ts";
 import {
   type Hypervisor,
   HypervisorError,
+  type LayerSwitch,
   type MachineConfig,
   type MachineId,
   type MachineState,
@@ -249,6 +251,18 @@ export class QemuHypervisor implements Hypervisor {
   async guestAgent(id: MachineId, command: string, timeoutMs: number): Promise<unknown | undefined> {
     const found = this.#find(id);
     return found?.process ? askGuestAgent(found.folder.files.guestAgent, command, timeoutMs) : undefined;
+  }
+
+  activeLayers(id: MachineId): Promise<string[]> {
+    return this.#with(id, activeLayers);
+  }
+
+  switchLayers(id: MachineId, switches: readonly LayerSwitch[]): Promise<number> {
+    return this.#with(id, (qmp) => switchLayers(qmp, switches));
+  }
+
+  absorbLayer(id: MachineId, into: string, from: string): Promise<boolean> {
+    return this.#with(id, (qmp) => absorbLayer(qmp, into, from));
   }
 
   onChange(callback: (id: MachineId) => void): () => void {

@@ -9,9 +9,10 @@ import { ApiError } from "../resource/errors.ts";
 import { CommandError } from "../system/run.ts";
 import { type HostEnvironment, type Prepared, PrepareError } from "./environment.ts";
 import type { NicConfig } from "./hypervisor.ts";
+import type { Layers } from "./layers.ts";
 import type { Networking } from "./network.ts";
 import type { Reservation } from "./network-dhcp.ts";
-import { destroyVolumes, ensureVolumes, userOf } from "./volumes.ts";
+import { destroyVolumes, ensureVolumes, layersOf, userOf } from "./volumes.ts";
 
 export interface RealEnvironmentOptions {
   client: Client;
@@ -153,6 +154,13 @@ export class RealEnvironment implements HostEnvironment {
   async release(instance: Instance): Promise<void> {
     const uid = instance.metadata.uid ?? "";
     for (const { mac } of instance.spec.interfaces) await this.#o.networking.removeTap({ uid, mac });
+  }
+
+  async layers(instance: Instance): Promise<Layers> {
+    const { storagePool } = instance.spec;
+    const pool = await this.#o.client.get(StoragePool, { name: storagePool });
+    if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${storagePool}`);
+    return layersOf(pool, instance);
   }
 
   async destroyVolumes(instance: Instance): Promise<void> {

@@ -1,12 +1,21 @@
 /** A machine's disks are made once. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
 import type { Image } from "../images/kinds.ts";
 import { run } from "../system/run.ts";
-import { ensureVolumes } from "./volumes.ts";
+import { ensureVolumes, layersOf } from "./volumes.ts";
 
 let folder: string;
 let pool: StoragePool;
@@ -106,4 +115,18 @@ it("says so when what it boots cannot be read, and when there is no image to mak
   await expect(ensureVolumes(pool, undefined, instance({ vm: "new" }))).rejects.toThrow(
     "spec.image: there is no Image base",
   );
+});
+
+it("gives the active layer of a disk, also when its first one has been merged away", async () => {
+  await ensureVolumes(pool, image, instance());
+  const layers = layersOf(pool, instance());
+  const snapshot = "aaaaaaaa-0000-4000-8000-000000000000";
+  await layers.begin(snapshot);
+  await layers.settle();
+  await layers.remove(snapshot, async () => false);
+  expect(readdirSync(disks()).filter((name) => name.endsWith(".qcow2"))).toEqual(["root-aaaaaaaa0000.qcow2"]);
+  const later = await ensureVolumes(pool, image, instance({ volumesExist: true }));
+  expect(later.disks[0]?.path).toBe(join(disks(), "root-aaaaaaaa0000.qcow2"));
+  rmSync(join(disks(), "root-aaaaaaaa0000.qcow2"));
+  await expect(ensureVolumes(pool, image, instance({ volumesExist: true }))).rejects.toThrow("are not in");
 });

@@ -1,9 +1,10 @@
 /**
- * A machine's disks: POOL/machines/NAMESPACE/NAME-UID8/{root.qcow2,seed.img,boot.json}. root.qcow2 is a linked overlay of the image's file.
+ * A machine's disks: POOL/machines/NAMESPACE/NAME-UID8/{root.qcow2,seed.img,boot.json}. root.qcow2 is a linked overlay of the image's file,
+ * and the first layer of the disk (layers.ts).
  * Made once and atomically (a temporary name, then link), and only for the instance that has custody; for a machine that has run before,
  * never again.
  */
-import { chmod, chown, link, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve, sep } from "node:path";
 import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
@@ -14,6 +15,8 @@ import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
 import { PrepareError } from "./environment.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
+import { Layers } from "./layers.ts";
+import { exists, own } from "./volume-files.ts";
 
 const ORIGIN = "boot.json";
 
@@ -50,6 +53,13 @@ function folderOf(pool: StoragePool, instance: Instance): string {
   );
 }
 
+/** The disks that the guest can write; layersOf's and ensureVolumes' order. */
+const WRITABLE = ["root"];
+
+export function layersOf(pool: StoragePool, instance: Instance): Layers {
+  return new Layers(folderOf(pool, instance), WRITABLE, userOf(instance.spec.vmUid));
+}
+
 /** Files to boot from, as QEMU takes them. */
 export type Boot = NonNullable<MachineConfig["boot"]>;
 
@@ -72,8 +82,13 @@ export async function ensureVolumes(
 ): Promise<{ disks: DiskConfig[]; boot?: Boot }> {
   const folder = folderOf(pool, instance);
   const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
-  const [there, seeded] = [await exists(root), await exists(seed)];
   const { vm, incoming, volumesExist } = instance.spec;
+  const layers = layersOf(pool, instance);
+  // The target of a migration opens what the source has open, which is nothing that is cut short: nobody works on the disks meanwhile.
+  if (!incoming) await layers.settle();
+  const active = await layers.active();
+  const there = (await Promise.all(active.map(exists))).every(Boolean);
+  const seeded = await exists(seed);
   if (incoming && !(there && seeded))
     throw new PrepareError(
       `the disks of ${vm} are not in ${folder} on this host; is the storage pool ${pool.metadata.name} really shared?`,
@@ -85,12 +100,12 @@ export async function ensureVolumes(
     );
   if (!there || !seeded) {
     if (!image) throw new PrepareError(`spec.image: there is no Image ${instance.spec.image}`);
-    await make(pool, image, instance, folder, root, seed);
+    await make(pool, image, instance, folder, there, root, seed);
   }
   const boot = await bootOf(folder, image, instance);
   return {
     disks: [
-      { path: root, format: "qcow2", readOnly: false },
+      ...active.map((path): DiskConfig => ({ path, format: "qcow2", readOnly: false })),
       { path: seed, format: "raw", readOnly: true },
     ],
     ...(boot
@@ -135,6 +150,7 @@ async function make(
   image: Image,
   instance: Instance,
   folder: string,
+  there: boolean,
   root: string,
   seed: string,
 ): Promise<void> {
@@ -155,7 +171,7 @@ async function make(
       await own(`${seed}.new`, uid, gid, 0o400);
       await rename(`${seed}.new`, seed);
     }
-    if (!(await exists(root))) {
+    if (!there) {
       const origin: Static<typeof Origin> = {
         file,
         ...(image.status?.boot ? { boot: image.status.boot } : {}),
@@ -189,22 +205,6 @@ async function make(
       );
     throw cause;
   }
-}
-
-/** @throws when that cannot be known: a disk that is not seen for a moment is not one that is not there */
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
-    throw error;
-  }
-}
-
-async function own(path: string, uid: number, gid: number, mode: number): Promise<void> {
-  if (process.getuid?.() === 0) await chown(path, uid, gid);
-  await chmod(path, mode);
 }
 
 /** Removes the machine's own folder, nothing else. */

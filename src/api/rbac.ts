@@ -127,6 +127,8 @@ const PROJECT = [
   "virtualmachines",
   "virtualmachines/status",
   "migrations",
+  "snapshots",
+  "rollbacks",
   "policies",
   "plans",
   "instances",
@@ -135,18 +137,20 @@ const PROJECT = [
   "resourcequotas",
 ];
 
+const WRITABLE = ["virtualmachines", "migrations", "snapshots", "rollbacks", "policies"];
+
 /** The ClusterRoles that are always there, as in Kubernetes. */
 export const BUILT_IN: Readonly<Record<string, readonly Rule[]>> = {
   monitoring: [{ verbs: ["get"], nonResourceURLs: ["/metrics"] }],
   "cluster-admin": [rule(ALL, ALL, ALL), { verbs: ALL, nonResourceURLs: ALL }],
   admin: [
-    rule([...READ, ...WRITE], VIREO, ["virtualmachines", "migrations", "policies"]),
+    rule([...READ, ...WRITE], VIREO, WRITABLE),
     rule(READ, [...VIREO, ""], [...PROJECT, "secrets"]),
     rule([...READ, ...WRITE], [""], ["secrets"]),
     rule([...READ, ...WRITE], ["rbac.authorization.k8s.io"], ["roles", "rolebindings"]),
   ],
   edit: [
-    rule([...READ, ...WRITE], VIREO, ["virtualmachines", "migrations", "policies"]),
+    rule([...READ, ...WRITE], VIREO, WRITABLE),
     rule(READ, [...VIREO, ""], PROJECT),
     rule([...READ, ...WRITE], [""], ["secrets"]),
   ],

@@ -2,8 +2,10 @@
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
+import { addMachineVerbs } from "./machine-verbs.ts";
 import { type OidcFlags, withOidc } from "./oidc.ts";
 import { statePaths } from "./paths.ts";
+import { placeFrom } from "./place.ts";
 import { addResourceVerbs } from "./resource-verbs.ts";
 import { UserError } from "./user-error.ts";
 
@@ -94,7 +96,9 @@ program
     await down(paths(), options, print);
   });
 
-addResourceVerbs(program, paths, print);
+const placeOf = placeFrom(paths);
+addResourceVerbs(program, placeOf, print);
+addMachineVerbs(program, placeOf, print);
 
 const image = program.command("image").description("bootable images");
 image

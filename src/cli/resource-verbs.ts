@@ -1,47 +1,17 @@
 /** The verbs on objects of whatever kind (get, apply, delete, edit, wait, events, explain): their arguments and options. */
-import { type Command, InvalidArgumentError } from "commander";
-import type { StatePaths } from "./paths.ts";
+import type { Command } from "commander";
+import { durationMs, type PlaceOptions, withPlace } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 
-interface PlaceOptions {
-  kubeconfig?: string;
-  namespace?: string;
-  allNamespaces?: boolean;
-}
-
 const collect = (value: string, list: string[]) => [...list, value];
 
-/** "90s", "5m", "2h" or seconds, in ms. */
-export function durationMs(text: string): number {
-  const match = /^(\d+)(s|m|h)?$/.exec(text);
-  if (!match) throw new InvalidArgumentError("a time such as 90s, 5m or 2h is needed");
-  return (
-    Number(match[1]) *
-    { s: 1000, m: 60_000, h: 3_600_000 }[match[2] === "m" || match[2] === "h" ? match[2] : "s"]
-  );
-}
-
-const withPlace = (command: Command, { all = false } = {}): Command => {
-  command
-    .option("-n, --namespace <namespace>", "the namespace; by default the kubeconfig's")
-    .option("--kubeconfig <file>", "another control plane than this installation's");
-  return all ? command.option("-A, --all-namespaces", "in all namespaces") : command;
-};
-
-/** Adds the verbs. `paths` is asked for when a verb runs: options before it decide. */
+/** Adds the verbs. */
 export function addResourceVerbs(
   program: Command,
-  paths: () => StatePaths,
+  placeOf: (options: PlaceOptions) => Place,
   print: (line: string) => void,
 ): void {
-  const placeOf = ({ kubeconfig, namespace, allNamespaces }: PlaceOptions): Place => ({
-    paths: paths(),
-    ...(kubeconfig === undefined ? {} : { kubeconfig }),
-    ...(namespace === undefined ? {} : { namespace }),
-    ...(allNamespaces === undefined ? {} : { allNamespaces }),
-  });
-
   withPlace(program.command("get"), { all: true })
     .description("show objects: a table, or whole; and follow how they change")
     .argument("<kind...>", "vm, vm,hosts, vm web-1, vm/web-1, or all")

@@ -13,6 +13,7 @@ import { StoredVersionError } from "../api/stored-versions.ts";
 import { runHostReconciler } from "../compute/host-reconciler.ts";
 import { runMigrationReconciler } from "../compute/migration-reconciler.ts";
 import { runQuotaReconciler } from "../compute/quota-reconciler.ts";
+import { runSnapshotReconciler } from "../compute/snapshots/reconciler.ts";
 import { runVirtualMachineReconciler } from "../compute/vm-reconciler.ts";
 import { runPlanExecutor } from "../director/executor.ts";
 import { runPlanner } from "../director/planner.ts";
@@ -121,6 +122,7 @@ export async function server(
         runHostReconciler(context),
         runVirtualMachineReconciler(context),
         runMigrationReconciler(context),
+        runSnapshotReconciler(context),
         runQuotaReconciler(context),
         runScheduler(context),
         runPlanner(context),

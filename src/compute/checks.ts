@@ -128,6 +128,11 @@ function checkNewInstance({ metadata, spec }: Instance, lookup: Lookup): Cause[]
     return [bad("spec.vmUid", spec.vmUid, `there is no VirtualMachine ${spec.vm} with this uid`)];
   if (vm.metadata.deletionTimestamp)
     return [forbidden("spec.vm", `VirtualMachine ${spec.vm} is being deleted`)];
+  const busy = vm.status?.disksBusy;
+  if (busy)
+    return [
+      forbidden("spec.vm", `the disks of ${spec.vm} are being worked on (${busy.action} of ${busy.name})`),
+    ];
   const wanted = `${spec.vm}-${vm.status?.sequence ?? 0}`;
   if (metadata.name !== wanted)
     return [

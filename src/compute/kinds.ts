@@ -57,6 +57,7 @@ import {
   rules,
   Words,
 } from "../resource/kind.ts";
+import { DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
 
 const MiB = 2 ** 20;
 
@@ -226,6 +227,9 @@ export const VirtualMachine = defineKind({
         description: "Automatic restarts since the last run that lasted 10 minutes.",
       }),
     ),
+    // Owner of these two: the Snapshot reconciler.
+    disksBusy: Type.Optional(DisksBusy),
+    snapshot: Type.Optional(Type.String({ description: "The Snapshot that its disks have gone on from." })),
     observedGeneration: Type.Optional(Type.Integer()),
     conditions: Type.Optional(Conditions),
   }),
@@ -295,6 +299,8 @@ export const Instance = defineKind({
         host: Name("The target's host: whose certificate the source asks for."),
       }),
     ),
+    // Owner: the Snapshot reconciler.
+    diskTask: Type.Optional(DiskTask),
   }),
   // Owner of status: the agent of spec.host; condition Scheduled: the director.
   status: Type.Object({
@@ -331,6 +337,7 @@ export const Instance = defineKind({
         error: Type.Optional(Type.String()),
       }),
     ),
+    diskTask: Type.Optional(DiskTaskResult),
     conditions: Type.Optional(Conditions),
   }),
   columns: [

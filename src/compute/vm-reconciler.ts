@@ -204,6 +204,12 @@ class VirtualMachineReconciler {
       await this.#writeStatus(vm, instances, migrations, decision);
       return undefined;
     }
+    const busy = vm.status?.disksBusy;
+    if (busy) {
+      const message = `its disks are being worked on (${busy.action} of ${busy.name}); it starts after that`;
+      await this.#writeStatus(vm, instances, migrations, pending("DisksBusy", message));
+      return undefined; // The end of it changes the machine, which brings it back here.
+    }
     const missing = this.#missing(vm);
     if (missing) {
       await this.#writeStatus(vm, instances, migrations, missing);

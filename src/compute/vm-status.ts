@@ -58,6 +58,8 @@ export function machineStatus(view: MachineView): Status {
     ...(current?.status?.addresses ? { addresses: current.status.addresses } : {}),
     ...(lastEnd ? { lastEnd } : {}),
     ...(old.restarts === undefined ? {} : { restarts: old.restarts }),
+    ...(old.disksBusy ? { disksBusy: old.disksBusy } : {}),
+    ...(old.snapshot ? { snapshot: old.snapshot } : {}),
     observedGeneration: vm.metadata.generation ?? 0,
     conditions: [
       ...setCondition(

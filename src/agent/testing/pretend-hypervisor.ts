@@ -5,16 +5,19 @@
  * must never be what saves us.
  */
 import type { Instance } from "../../compute/kinds.ts";
-import type { HostEnvironment, Prepared } from "../environment.ts";
+import { type HostEnvironment, type Prepared, PrepareError } from "../environment.ts";
 import {
   type Hypervisor,
   HypervisorError,
+  type LayerSwitch,
   type MachineConfig,
   type MachineEnd,
   type MachineId,
   type MachineState,
   type MigrationProgress,
 } from "../hypervisor.ts";
+import { Layers } from "../layers.ts";
+import { absorbed, chainOf, makeLayer, pretendTool } from "./pretend-layers.ts";
 
 interface Machine {
   host: string;
@@ -54,6 +57,8 @@ export class PretendWorld {
   readonly violations: string[] = [];
   /** What happened, for the trace of a failed run. */
   readonly trace: string[] = [];
+  /** What the guests have written: by layer, the last thing. */
+  readonly contents = new Map<string, number>();
   readonly options: PretendOptions;
   #nextPid = 1000;
   readonly #listeners = new Map<string, Set<(id: MachineId) => void>>();
@@ -280,6 +285,34 @@ export class PretendHypervisor implements Hypervisor {
       : undefined;
   }
 
+  async activeLayers(id: MachineId): Promise<string[]> {
+    return this.#need(id).config.disks.map(({ path }) => path);
+  }
+
+  async switchLayers(id: MachineId, switches: readonly LayerSwitch[]): Promise<number> {
+    await this.#world.pause();
+    const { config } = this.#need(id);
+    const disks = config.disks.map((disk) => {
+      const to = switches.find(({ from }) => from === disk.path)?.to;
+      return to ? { ...disk, path: to } : disk;
+    });
+    for (const { from, to } of switches)
+      if (!disks.some(({ path }) => path === to)) throw new HypervisorError(`it does not write to ${from}`);
+    this.#world.set(id, { config: { ...config, disks } });
+    await this.#world.pause();
+    return 1;
+  }
+
+  async absorbLayer(id: MachineId, into: string, from: string): Promise<boolean> {
+    const machine = this.#find(id);
+    if (!machine || machine.state === "ended") return false;
+    if (!machine.config.disks.some(({ path }) => chainOf(path).includes(into))) return false;
+    await this.#world.pause();
+    this.#need(id);
+    if (chainOf(into)[1] === from) absorbed(this.#world.contents, into, from);
+    return true;
+  }
+
   onChange(callback: (id: MachineId) => void): () => void {
     return this.#world.subscribe(this.#host, callback);
   }
@@ -291,14 +324,41 @@ function stateOf(id: MachineId, machine: Machine): MachineState {
   return { id, pid, state, machineType: "pretend-1.0", ...why, ...(end ? { end } : {}) };
 }
 
-/** Disks that are only names, one a machine: what the world's check is about. */
+export interface PretendFiles {
+  world: PretendWorld;
+  folder: string;
+  /** Whether the agent that uses them has been killed. */
+  isDead: () => boolean;
+}
+
+/** Disks that are only names, one a machine: what the world's check is about. With a world and a folder their layers are files there. */
 export class PretendEnvironment implements HostEnvironment {
   readonly bindAddress = "pretend";
   readonly destroyed: string[] = [];
+  readonly #files: PretendFiles | undefined;
+
+  constructor(files?: PretendFiles) {
+    this.#files = files;
+  }
+
+  async layers(instance: Instance): Promise<Layers> {
+    if (!this.#files) throw new PrepareError("these disks have no layers");
+    const { world, folder, isDead } = this.#files;
+    const own = `${folder}/${instance.spec.vmUid}`;
+    makeLayer(`${own}/root.qcow2`);
+    return new Layers(own, ["root"], { uid: 0, gid: 0 }, pretendTool(world.contents, isDead));
+  }
+
+  async #disk(instance: Instance): Promise<string> {
+    if (!this.#files) return diskOf(instance);
+    const layers = await this.layers(instance);
+    if (!instance.spec.incoming) await layers.settle();
+    return (await layers.active())[0] ?? "";
+  }
 
   async prepare(instance: Instance): Promise<Prepared> {
     return {
-      disks: [{ path: diskOf(instance), format: "qcow2", readOnly: false }],
+      disks: [{ path: await this.#disk(instance), format: "qcow2", readOnly: false }],
       nics: [],
       user: { uid: 1, gid: 1 },
       accelerator: "tcg",

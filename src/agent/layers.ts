@@ -1,0 +1,389 @@
+/**
+ * The layers of a machine's disks, in its folder (volumes.ts). A disk is a chain of qcow2 files; only the top one, the active layer, is ever
+ * written by the guest. A snapshot freezes the active layers and puts an empty overlay on each:
+ *
+ *   image ◄── root.qcow2 ◄── root-4f….qcow2 ◄── root-91….qcow2 (active)
+ *               frozen by      frozen by
+ *               snapshot 4f…   snapshot 91…          a rollback to 4f…: a new overlay of root.qcow2 becomes the active one
+ *
+ *   root.qcow2, root-<12 digits of the uid>.qcow2     layers; a file keeps its name and, once frozen, what it holds
+ *   layers.json                                       which layers are active; without it each disk's first
+ *   snapshots/<uid>.json                              what each snapshot froze: taking, taken, deleted
+ *
+ * layers.json is the one truth, and is replaced atomically. A layer that nothing needs is merged into the only one above it; while several
+ * are above it, it stays. Every function may be cut short anywhere and called again; only whoever works under the claim on the disks
+ * (compute/snapshots/kinds.ts) calls those that change something. External layers, not qcow2's internal snapshots: the pause does not grow
+ * with the disk, others can read a frozen layer while the guest runs (clones, backups), and no table is rewritten in place.
+ */
+import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { type Static, type TSchema, Type } from "typebox";
+import { Value } from "typebox/value";
+import type { Snapshot } from "../compute/snapshots/kinds.ts";
+import { run } from "../system/run.ts";
+import type { LayerSwitch } from "./hypervisor.ts";
+import { exists, own } from "./volume-files.ts";
+
+export type Taken = NonNullable<NonNullable<Snapshot["status"]>["taken"]>;
+export type Facts = Pick<Taken, "takenTime" | "pauseMs" | "consistent">;
+
+const Files = Type.Record(Type.String(), Type.String());
+const Frozen = Type.Object({
+  state: Type.Union([Type.Literal("taking"), Type.Literal("taken"), Type.Literal("deleted")]),
+  /** By disk: the layer that it freezes. */
+  layers: Files,
+  /** By disk: the overlay that becomes active instead. */
+  next: Files,
+  taken: Type.Optional(Type.Unsafe<Taken>({ type: "object" })),
+});
+type Frozen = Static<typeof Frozen>;
+
+/** Takes what `from` holds into `into`, right above it. @returns false when `into` is not open in a running machine */
+export type Absorb = (into: string, from: string) => Promise<boolean>;
+
+/** Every change of a file; another one only for crash tests, which stop it between any two. Each is done whole or not at all. */
+export interface LayerTool {
+  /** An empty overlay of `backing`, which may be in use; of QEMU's user. */
+  create(path: string, backing: string, sizeBytes: number, user: { uid: number; gid: number }): Promise<void>;
+  /** Puts `path` on the layer below its own, with nothing of what it holds changed; neither is in use for writing. */
+  rebase(path: string, from: string): Promise<void>;
+  /** Writes a file or replaces it. */
+  replace(path: string, text: string): Promise<void>;
+  /** No-op when there is none. */
+  remove(path: string): Promise<void>;
+}
+
+/** A merge copies as much as a disk holds. */
+const MERGE_MS = 86_400_000;
+
+const BackingInfo = Type.Object({
+  "full-backing-filename": Type.String(),
+  "backing-filename-format": Type.String(),
+});
+
+export const QEMU_IMG: LayerTool = {
+  create: async (path, backing, sizeBytes, { uid, gid }) => {
+    const made = `${path}.new`;
+    await rm(made, { force: true });
+    const what = ["-q", "-f", "qcow2", "-u", "-b", backing, "-F", "qcow2", made, String(sizeBytes)];
+    await run("qemu-img", ["create", ...what]);
+    await own(made, uid, gid, 0o600);
+    await rename(made, path);
+  },
+  rebase: async (path, from) => {
+    const info: unknown = JSON.parse(await run("qemu-img", ["info", "-U", "--output=json", from]));
+    const below = Value.Check(BackingInfo, info)
+      ? ["-b", info["full-backing-filename"], "-F", info["backing-filename-format"]]
+      : ["-b", ""];
+    await run("qemu-img", ["rebase", "-q", "-f", "qcow2", ...below, path], { timeoutMs: MERGE_MS });
+  },
+  replace: async (path, text) => {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await writeFile(`${path}.new`, text, { flush: true });
+    await rename(`${path}.new`, path);
+  },
+  remove: (path) => rm(path, { force: true }),
+};
+
+export interface Tree {
+  tree: { snapshot: string; parent?: string }[];
+  current?: string;
+}
+
+const digits = (uid: string) => uid.replaceAll("-", "").slice(0, 12);
+
+export class Layers {
+  readonly #folder: string;
+  readonly #disks: readonly string[];
+  readonly #user: { uid: number; gid: number };
+  readonly #tool: LayerTool;
+
+  /** @param disks the names of the disks that the guest can write: "root" */
+  constructor(
+    folder: string,
+    disks: readonly string[],
+    user: { uid: number; gid: number },
+    tool: LayerTool = QEMU_IMG,
+  ) {
+    this.#folder = folder;
+    this.#disks = disks;
+    this.#user = user;
+    this.#tool = tool;
+  }
+
+  /** The active layers' paths, in the order of the disks. */
+  async active(): Promise<string[]> {
+    const files = await this.#pointer();
+    return this.#disks.map((disk) => this.#path(files[disk] ?? `${disk}.qcow2`));
+  }
+
+  /**
+   * Finishes what was cut short between QEMU's switch and our writing it down. Only while no machine has the disks: an empty overlay of what
+   * was active is as good as that, whether or not the switch was made.
+   */
+  async settle(): Promise<void> {
+    for (const [, record] of await this.#records()) if (record.state === "taking") await this.#point(record);
+  }
+
+  /** Step 1 of a snapshot: makes the overlays. @returns what is to be switched in a running machine */
+  async begin(uid: string): Promise<LayerSwitch[]> {
+    let record = await this.#read(uid);
+    if (!record) {
+      const active = await this.#pointer();
+      record = { state: "taking", layers: {}, next: {} };
+      for (const disk of this.#disks) {
+        const layer = active[disk] ?? `${disk}.qcow2`;
+        const next = `${disk}-${digits(uid)}.qcow2`;
+        await this.#overlay(next, layer);
+        record.layers[disk] = layer;
+        record.next[disk] = next;
+      }
+      await this.#write(uid, record);
+    }
+    return this.#disks.flatMap((disk) => {
+      const [from, to] = [record.layers[disk], record.next[disk]];
+      return from && to ? [{ from: this.#path(from), to: this.#path(to) }] : [];
+    });
+  }
+
+  /** Step 2, once QEMU has switched, or no machine has the disks. @returns what is told of it, also when it was finished before */
+  async finish(uid: string, facts: Facts): Promise<Taken> {
+    const record = await this.#read(uid);
+    if (!record) throw new Error(`snapshot ${uid} was not begun`);
+    await this.#point(record);
+    if (record.state !== "taking" && record.taken) return record.taken;
+    const taken: Taken = { ...facts, disks: [] };
+    for (const [name, layer] of Object.entries(record.layers)) {
+      const { sizeBytes } = await readHeader(this.#path(layer));
+      taken.disks.push({ name, sizeBytes, usedBytes: (await stat(this.#path(layer))).blocks * 512 });
+    }
+    await this.#write(uid, { ...record, state: "taken", taken });
+    return taken;
+  }
+
+  /** Instead of step 2: none of it has happened. Only when QEMU has not switched. */
+  async abandon(uid: string): Promise<void> {
+    const record = await this.#read(uid);
+    if (record?.state !== "taking") return;
+    for (const next of Object.values(record.next)) await this.#tool.remove(this.#path(next));
+    await this.#tool.remove(this.#recordPath(uid));
+  }
+
+  /**
+   * Makes the disks what they were in a snapshot. No machine has them. `keep`: the state before becomes this snapshot, else it is deleted.
+   * @param id of this rollback: done once, however often it is called
+   */
+  async revert(id: string, uid: string, keep: string | undefined, facts: Facts): Promise<Taken | undefined> {
+    const record = await this.#read(uid);
+    if (record?.state !== "taken") throw new LayersError("the snapshot's disks are not there");
+    const active = await this.#pointer();
+    const next = Object.fromEntries(this.#disks.map((disk) => [disk, `${disk}-${digits(id)}.qcow2`]));
+    const before = keep ?? id;
+    if (!this.#disks.every((disk) => active[disk] === next[disk])) {
+      const layers: Static<typeof Files> = {};
+      for (const disk of this.#disks) {
+        const frozen = record.layers[disk];
+        if (!frozen) throw new LayersError(`the snapshot has no disk ${disk}; it was added later`);
+        await this.#overlay(next[disk] ?? "", frozen);
+        layers[disk] = active[disk] ?? `${disk}.qcow2`;
+      }
+      if (!(await this.#read(before))) await this.#write(before, { state: "taking", layers, next });
+    }
+    // All done before: what was not to be kept is gone.
+    if (!keep && !(await this.#read(before))) return undefined;
+    const taken = await this.finish(before, facts);
+    if (keep) return taken;
+    await this.#mark(before);
+    return undefined;
+  }
+
+  /** Deletes a snapshot, and merges what nothing needs any more. `absorb` is asked first: a running machine may have the layers open. */
+  async remove(uid: string, absorb: Absorb): Promise<void> {
+    await this.#mark(uid);
+    await this.collect(absorb);
+  }
+
+  /** Frees what belongs to deleted snapshots only. */
+  async collect(absorb: Absorb): Promise<void> {
+    for (;;) {
+      const records = await this.#records();
+      const layers = await this.#layers();
+      const needed = new Set(Object.values(await this.#pointer()));
+      for (const disk of this.#disks) if (!(await this.#pointer())[disk]) needed.add(`${disk}.qcow2`);
+      for (const [, { state, layers }] of records)
+        if (state !== "deleted") for (const layer of Object.values(layers)) needed.add(layer);
+      const candidates = records.flatMap(([, { state, layers }]) =>
+        state === "deleted" ? Object.values(layers) : [],
+      );
+      const step = nextStep(layers, candidates, needed);
+      if (step.do === "nothing") {
+        for (const [uid, { state, layers: own }] of records)
+          if (state === "deleted" && !Object.values(own).some((layer) => layers.has(layer)))
+            await this.#tool.remove(this.#recordPath(uid));
+        return;
+      }
+      const layer = this.#path(step.layer);
+      if (step.do === "merge") {
+        const into = this.#path(step.into);
+        if (!(await absorb(into, layer))) await this.#tool.rebase(into, layer);
+        if ((await readHeader(into)).backing === layer)
+          throw new LayersError(`${step.into} still needs ${step.layer}`);
+      } else await this.#tool.remove(layer);
+    }
+  }
+
+  async tree(): Promise<Tree> {
+    const [disk = ""] = this.#disks;
+    const layers = await this.#layers();
+    const taken = (await this.#records()).filter(([, { state }]) => state === "taken");
+    const by = new Map(taken.map(([uid, record]) => [record.layers[disk], uid]));
+    const below = (layer: string | undefined): string | undefined => {
+      for (let next = layers.get(layer ?? ""); next; next = layers.get(next)) {
+        const uid = by.get(next);
+        if (uid) return uid;
+      }
+      return undefined;
+    };
+    const current = below((await this.#pointer())[disk]);
+    return {
+      tree: taken.map(([snapshot, record]) => {
+        const parent = below(record.layers[disk]);
+        return { snapshot, ...(parent ? { parent } : {}) };
+      }),
+      ...(current ? { current } : {}),
+    };
+  }
+
+  // --- inside ---
+
+  /** Every layer with the one below it; the image below the first is none of ours. */
+  async #layers(): Promise<Map<string, string | undefined>> {
+    const found = new Map<string, string | undefined>();
+    for (const file of await readdir(this.#folder)) {
+      if (!file.endsWith(".qcow2")) continue;
+      const { backing } = await readHeader(this.#path(file));
+      found.set(file, backing?.startsWith(`${this.#folder}/`) ? basename(backing) : undefined);
+    }
+    return found;
+  }
+
+  async #overlay(name: string, layer: string): Promise<void> {
+    const path = this.#path(name);
+    if (await exists(path)) return;
+    const { sizeBytes } = await readHeader(this.#path(layer));
+    await this.#tool.create(path, this.#path(layer), sizeBytes, this.#user);
+  }
+
+  /** Makes the overlays of a snapshot active where what it froze still is. */
+  async #point(record: Frozen): Promise<void> {
+    const before = await this.#pointer();
+    const after = { ...before };
+    for (const [disk, layer] of Object.entries(record.layers)) {
+      const next = record.next[disk];
+      if (next && (before[disk] ?? `${disk}.qcow2`) === layer && (await exists(this.#path(next))))
+        after[disk] = next;
+    }
+    if (!isDeepStrictEqual(before, after))
+      await this.#tool.replace(this.#path("layers.json"), JSON.stringify(after));
+  }
+
+  async #pointer(): Promise<Static<typeof Files>> {
+    return (await readJson(this.#path("layers.json"), Files)) ?? {};
+  }
+
+  async #mark(uid: string): Promise<void> {
+    const record = await this.#read(uid);
+    if (record) await this.#write(uid, { ...record, state: "deleted" });
+  }
+
+  async #records(): Promise<[string, Frozen][]> {
+    const folder = this.#path("snapshots");
+    if (!(await exists(folder))) return [];
+    const found: [string, Frozen][] = [];
+    for (const file of (await readdir(folder)).sort()) {
+      if (!file.endsWith(".json")) continue;
+      const uid = basename(file, ".json");
+      const record = await this.#read(uid);
+      if (record) found.push([uid, record]);
+    }
+    return found;
+  }
+
+  #read(uid: string): Promise<Frozen | undefined> {
+    return readJson(this.#recordPath(uid), Frozen);
+  }
+
+  #write(uid: string, record: Frozen): Promise<void> {
+    return this.#tool.replace(this.#recordPath(uid), JSON.stringify(record));
+  }
+
+  #path(file: string): string {
+    return join(this.#folder, file);
+  }
+
+  #recordPath(uid: string): string {
+    return this.#path(`snapshots/${uid}.json`);
+  }
+}
+
+/** The text is for users. */
+export class LayersError extends Error {}
+
+export type Step =
+  | { do: "nothing" }
+  | { do: "remove"; layer: string }
+  | { do: "merge"; layer: string; into: string };
+
+/**
+ * What can be freed next: a layer without others on it goes; one with a single one on it is merged into that; one with several stays. Pure.
+ * @param layers each with the one below it
+ */
+export function nextStep(
+  layers: ReadonlyMap<string, string | undefined>,
+  candidates: readonly string[],
+  needed: ReadonlySet<string>,
+): Step {
+  for (const layer of candidates) {
+    if (!layers.has(layer) || needed.has(layer)) continue;
+    const above = [...layers].filter(([, below]) => below === layer).map(([name]) => name);
+    const [into] = above;
+    if (into === undefined) return { do: "remove", layer };
+    if (above.length === 1) return { do: "merge", layer, into };
+  }
+  return { do: "nothing" };
+}
+
+/** @returns undefined when there is none. @throws LayersError when it is not what we write: nothing may be decided then */
+async function readJson<T extends TSchema>(path: string, schema: T): Promise<Static<T> | undefined> {
+  if (!(await exists(path))) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(path, "utf8"));
+  } catch {
+    // Told below.
+  }
+  if (!Value.Check(schema, value))
+    throw new LayersError(`${path} is not as Vireo wrote it; mend it or restore it`);
+  return value;
+}
+
+const HEADER_BYTES = 104;
+
+/** What the head of a qcow2 file says (QEMU, docs/interop/qcow2.txt): read by ourselves, because it may be in use. */
+async function readHeader(path: string): Promise<{ sizeBytes: number; backing?: string }> {
+  const file = await open(path, "r");
+  try {
+    const header = Buffer.alloc(HEADER_BYTES);
+    await file.read(header, 0, HEADER_BYTES, 0);
+    if (header.toString("latin1", 0, 4) !== "QFI\xfb") throw new LayersError(`${path} is no qcow2 file`);
+    const sizeBytes = Number(header.readBigUInt64BE(24));
+    const [at, length] = [Number(header.readBigUInt64BE(8)), header.readUInt32BE(16)];
+    if (at === 0) return { sizeBytes };
+    const name = Buffer.alloc(Math.min(length, 1023));
+    await file.read(name, 0, name.length, at);
+    return { sizeBytes, backing: name.toString() };
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,74 @@
+/** Layers of pretended disks: files of a qcow2 head and nothing else; what guests wrote to them is in a map. */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import type { LayerTool } from "../layers.ts";
+
+type Contents = Map<string, number>;
+
+const NAME_AT = 104;
+
+/** Makes the first layer of a disk that has none. */
+export function makeLayer(path: string): void {
+  if (existsSync(dirname(path))) return;
+  mkdirSync(dirname(path), { recursive: true });
+  writeHead(path, undefined);
+}
+
+function writeHead(path: string, backing: string | undefined): void {
+  const head = Buffer.alloc(512);
+  head.write("QFI\xfb", 0, "latin1");
+  head.writeUInt32BE(3, 4);
+  head.writeBigUInt64BE(2n ** 24n, 24);
+  if (backing) {
+    head.writeBigUInt64BE(BigInt(NAME_AT), 8);
+    head.writeUInt32BE(Buffer.byteLength(backing), 16);
+    head.write(backing, NAME_AT);
+  }
+  writeFileSync(path, head);
+}
+
+/** A layer and those below it. */
+export function chainOf(path: string): string[] {
+  const chain = [path];
+  for (;;) {
+    const head = readFileSync(chain.at(-1) ?? "");
+    const length = head.readUInt32BE(16);
+    if (length === 0) return chain;
+    chain.push(head.toString("utf8", NAME_AT, NAME_AT + length));
+  }
+}
+
+/** What a guest reads. */
+export const contentOf = (contents: Contents, path: string): number | undefined =>
+  chainOf(path)
+    .map((layer) => contents.get(layer))
+    .find((found) => found !== undefined);
+
+export function absorbed(contents: Contents, into: string, from: string): void {
+  const below = contents.get(from);
+  if (!contents.has(into) && below !== undefined) contents.set(into, below);
+  writeHead(into, chainOf(from)[1]);
+}
+
+const NEVER = new Promise<never>(() => {});
+
+/** Each change is made in one go, and after `isDead` none any more: what had begun stands still for ever, as in a killed process. */
+export function pretendTool(contents: Contents, isDead: () => boolean): LayerTool {
+  const step = async (change: () => void) => {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    if (isDead()) await NEVER;
+    change();
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    if (isDead()) await NEVER;
+  };
+  return {
+    create: (path, backing) => step(() => writeHead(path, backing)),
+    rebase: (path, from) => step(() => absorbed(contents, path, from)),
+    replace: (path, text) =>
+      step(() => {
+        mkdirSync(dirname(path), { recursive: true });
+        writeFileSync(path, text);
+      }),
+    remove: (path) => step(() => rmSync(path, { force: true })),
+  };
+}

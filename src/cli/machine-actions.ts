@@ -1,0 +1,93 @@
+/** `vireo snapshot`, `rollback`, `migrate`: each makes an object, as `kubectl create` would, and tells how it goes on. */
+import { Migration, VirtualMachine } from "../compute/kinds.ts";
+import { Rollback, Snapshot } from "../compute/snapshots/kinds.ts";
+import { carryOut, type Standing } from "./operation.ts";
+import { openSession, type Place, parseNames, type Session } from "./resources.ts";
+import { UserError } from "./user-error.ts";
+
+interface Options extends Place {
+  /** "vm/web-1" */
+  machine: string;
+  timeoutMs: number;
+  signal: AbortSignal;
+}
+type Print = (line: string) => void;
+
+/** @throws UserError when it could not be taken */
+export async function snapshot(
+  options: Options & { name?: string; quiesce: boolean },
+  print: Print,
+): Promise<void> {
+  const { session, vm, namespace } = await machineOf(options);
+  const name = options.name ?? nameOfNow(vm);
+  const spec = { vm, quiesce: options.quiesce };
+  const standing = (object: Snapshot): Standing => {
+    const found = standingOf("Ready", ["Failed"])(object);
+    const { taken } = object.status ?? {};
+    if (found.over !== "done" || !taken) return found;
+    return { ...found, line: `is ready: ${CONSISTENT[taken.consistent]}; writes waited ${taken.pauseMs} ms` };
+  };
+  await carryOut(
+    session.client,
+    Snapshot,
+    { metadata: { name, namespace }, spec },
+    { ...options, standing },
+    print,
+  );
+}
+
+const CONSISTENT = {
+  Quiesced: "the guest had written out its file systems",
+  Crash: "as after a power cut",
+  Stopped: "the machine did not run",
+};
+
+/** @throws UserError when it failed */
+export async function rollback(
+  options: Options & { to: string; keep: boolean },
+  print: Print,
+): Promise<void> {
+  const { session, vm, namespace } = await machineOf(options);
+  const spec = { vm, snapshot: options.to, keep: options.keep };
+  const standing = standingOf("Succeeded", ["Failed"]);
+  const metadata = { name: nameOfNow(vm), namespace };
+  await carryOut(session.client, Rollback, { metadata, spec }, { ...options, standing }, print);
+}
+
+/** @throws UserError when it failed or was called off */
+export async function migrate(options: Options & { to: string }, print: Print): Promise<void> {
+  const { session, vm, namespace } = await machineOf(options);
+  const spec = { vm, to: options.to, reason: "asked for by hand" };
+  const standing = standingOf("Succeeded", ["Failed", "Cancelled"]);
+  const metadata = { name: nameOfNow(vm), namespace };
+  await carryOut(session.client, Migration, { metadata, spec }, { ...options, standing }, print);
+}
+
+/** @throws UserError when the word names no machine */
+async function machineOf({
+  machine,
+  ...place
+}: Options): Promise<{ session: Session; vm: string; namespace: string }> {
+  const session = await openSession(place);
+  const [named] = parseNames(session.kinds, [machine.includes("/") ? machine : `vm/${machine}`]);
+  if (named?.kind.kind !== VirtualMachine.kind || !named.name)
+    throw new UserError(`${JSON.stringify(machine)} is no machine; say vm/NAME`);
+  return { session, vm: named.name, namespace: session.namespace ?? "default" };
+}
+
+/** A name for what is made now: "web-1-20261124-051500". */
+function nameOfNow(vm: string, now = new Date()): string {
+  const time = now.toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-");
+  // With "-before" it still is a name.
+  return `${vm.slice(0, 40)}-${time}`;
+}
+
+/** Of a kind whose status has a phase and a message. */
+const standingOf =
+  (done: string, failed: readonly string[]) =>
+  ({ status }: { status?: { phase?: string; message?: string } }): Standing => {
+    const { phase = "Pending", message } = status ?? {};
+    const line = message ?? phase.toLowerCase();
+    if (phase === done) return { line, over: "done" };
+    return failed.includes(phase) ? { line, over: "failed" } : { line };
+  };

@@ -1,0 +1,52 @@
+/** Verbs on one machine (snapshot, rollback, migrate): their arguments and options. */
+import type { Command } from "commander";
+import { durationMs, type PlaceOptions, withPlace } from "./place.ts";
+import type { Place } from "./resources.ts";
+import { stopSignal } from "./stop-signal.ts";
+
+type Common = PlaceOptions & { timeout: number };
+
+/** Adds the verbs. */
+export function addMachineVerbs(
+  program: Command,
+  placeOf: (options: PlaceOptions) => Place,
+  print: (line: string) => void,
+): void {
+  const withMachine = (command: Command) =>
+    withPlace(command)
+      .argument("<vm>", "vm/web-1")
+      .option("--timeout <time>", "how long to wait for its end", durationMs, 600_000);
+  const common = (machine: string, options: Common) => ({
+    ...placeOf(options),
+    machine,
+    timeoutMs: options.timeout,
+    signal: stopSignal(),
+  });
+
+  withMachine(program.command("snapshot"))
+    .description("keep the state of all disks of a machine as it is now")
+    .option("--name <name>", "of the Snapshot; by default the machine's with the time")
+    .option("--no-quiesce", "do not have the guest write out its file systems first")
+    .action(async (machine: string, options: Common & { name?: string; quiesce: boolean }) => {
+      const { snapshot } = await import("./machine-actions.ts");
+      const { name, quiesce } = options;
+      await snapshot({ ...common(machine, options), ...(name ? { name } : {}), quiesce }, print);
+    });
+
+  withMachine(program.command("rollback"))
+    .description("take a machine's disks back to a snapshot; what they hold now becomes one, too")
+    .requiredOption("--to <snapshot>", "the Snapshot")
+    .option("--no-keep", "lose what they hold now")
+    .action(async (machine: string, options: Common & { to: string; keep: boolean }) => {
+      const { rollback } = await import("./machine-actions.ts");
+      await rollback({ ...common(machine, options), to: options.to, keep: options.keep }, print);
+    });
+
+  withMachine(program.command("migrate"))
+    .description("move a running machine to another host")
+    .requiredOption("--to <host>", "the host")
+    .action(async (machine: string, options: Common & { to: string }) => {
+      const { migrate } = await import("./machine-actions.ts");
+      await migrate({ ...common(machine, options), to: options.to }, print);
+    });
+}

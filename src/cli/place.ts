@@ -1,0 +1,37 @@
+/** Options that verbs share: which control plane, which namespace, how long. */
+import { type Command, InvalidArgumentError } from "commander";
+import type { StatePaths } from "./paths.ts";
+import type { Place } from "./resources.ts";
+
+export interface PlaceOptions {
+  kubeconfig?: string;
+  namespace?: string;
+  allNamespaces?: boolean;
+}
+
+/** "90s", "5m", "2h" or seconds, in ms. */
+export function durationMs(text: string): number {
+  const match = /^(\d+)(s|m|h)?$/.exec(text);
+  if (!match) throw new InvalidArgumentError("a time such as 90s, 5m or 2h is needed");
+  return (
+    Number(match[1]) *
+    { s: 1000, m: 60_000, h: 3_600_000 }[match[2] === "m" || match[2] === "h" ? match[2] : "s"]
+  );
+}
+
+export const withPlace = (command: Command, { all = false } = {}): Command => {
+  command
+    .option("-n, --namespace <namespace>", "the namespace; by default the kubeconfig's")
+    .option("--kubeconfig <file>", "another control plane than this installation's");
+  return all ? command.option("-A, --all-namespaces", "in all namespaces") : command;
+};
+
+/** `paths` is asked for when a verb runs: options before it decide. */
+export const placeFrom =
+  (paths: () => StatePaths) =>
+  ({ kubeconfig, namespace, allNamespaces }: PlaceOptions): Place => ({
+    paths: paths(),
+    ...(kubeconfig === undefined ? {} : { kubeconfig }),
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(allNamespaces === undefined ? {} : { allNamespaces }),
+  });

@@ -1,0 +1,160 @@
+/**
+ * Snapshot and Rollback, and what an agent is told to do with a machine's disks.
+ *
+ * Who works on the disks when: everything that changes their layers (src/agent/layers.ts) is one *disk task* at a time, under a claim.
+ *
+ *   claim: VirtualMachine.status.disksBusy, by compare-and-swap ─► no instance of the machine can be created any more (checkInstance)
+ *   ─► the list of its instances is complete; exactly one holds the disks, or none is live and the newest ran last
+ *   ─► that instance's spec.diskTask ─► its agent does it ─► status.diskTask of the same id ─► results are written ─► the claim goes
+ *
+ * So no run starts, and none moves, while layers change; and whatever dies on the way, the task is done again from the start: each is
+ * idempotent. The claim goes only when no instance has an unfinished task.
+ *
+ * A rollback ends the run (its agent kills it), works on the disks of the ended one, and a new run starts from there.
+ */
+import { Type } from "typebox";
+import {
+  Conditions,
+  defineKind,
+  immutable,
+  keyedBy,
+  Name,
+  type ObjectOf,
+  rules,
+  Words,
+} from "../../resource/kind.ts";
+
+/** On a Snapshot: its files are removed before it goes. */
+export const SNAPSHOT_FINALIZER = "vireo.dev/snapshot";
+
+const Uid = (description: string) => Type.String({ description, pattern: "^[0-9a-f-]{36}$" });
+
+/** What is known of a snapshot once it is taken; by its agent. */
+const Taken = Type.Object({
+  takenTime: Type.String(),
+  pauseMs: Type.Number({
+    description: "How long writes of the guest waited; with quiescing, from the freeze to the thaw.",
+  }),
+  consistent: Words(["Quiesced", "Crash", "Stopped"], {
+    description:
+      "Quiesced: the guest had written out its file systems. Crash: as after a power cut. Stopped: the machine did not run.",
+  }),
+  disks: Type.Array(
+    Type.Object({
+      name: Type.String(),
+      sizeBytes: Type.Integer({ description: "Size of the disk as the guest sees it." }),
+      usedBytes: Type.Integer({ description: "What its own layer takes in the storage pool." }),
+    }),
+    keyedBy("name"),
+  ),
+});
+
+/** Instance.spec.diskTask. Owner: the Snapshot reconciler. */
+export const DiskTask = Type.Object({
+  id: Type.String({ description: "Told back in status.diskTask.id when it is done." }),
+  action: Words(["Take", "Delete", "Rollback"]),
+  snapshot: Uid("The Snapshot that is taken, deleted or gone back to, by uid."),
+  quiesce: Type.Optional(Type.Boolean()),
+  rollback: Type.Optional(Uid("Rollback: which one, by uid.")),
+  keep: Type.Optional(Uid("Rollback: the state before becomes this Snapshot; absent: it is lost.")),
+});
+
+/** Instance.status.diskTask. Owner: the agent. */
+export const DiskTaskResult = Type.Object({
+  id: Type.String(),
+  phase: Words(["Done", "Failed"]),
+  time: Type.String(),
+  message: Type.Optional(Type.String()),
+  taken: Type.Optional(Taken),
+  tree: Type.Optional(
+    Type.Array(Type.Object({ snapshot: Type.String(), parent: Type.Optional(Type.String()) }), {
+      description: "All snapshots of the disks, by uid.",
+      ...keyedBy("snapshot"),
+    }),
+  ),
+  current: Type.Optional(
+    Type.String({ description: "The snapshot that the disks have gone on from, by uid." }),
+  ),
+});
+
+/** VirtualMachine.status.disksBusy: the claim. Owner: the Snapshot reconciler. */
+export const DisksBusy = Type.Object({
+  action: Words(["Take", "Delete", "Rollback"]),
+  name: Type.String({ description: "The Snapshot or Rollback." }),
+  uid: Type.String(),
+});
+
+const AS_IT_IS = "cannot be changed; make another one";
+
+export const Snapshot = defineKind({
+  kind: "Snapshot",
+  plural: "snapshots",
+  shortNames: ["snap"],
+  namespaced: true,
+  description:
+    "Snapshot is the state of all disks of a VirtualMachine at one instant. Deleting it frees its space.",
+  spec: Type.Object(
+    {
+      vm: Name("The VirtualMachine."),
+      quiesce: Type.Boolean({
+        default: true,
+        description: "Have the guest agent, when there is one, write out the file systems for the moment.",
+      }),
+    },
+    rules(immutable("vm", AS_IT_IS), immutable("quiesce", AS_IT_IS)),
+  ),
+  // Owner of status: the Snapshot reconciler.
+  status: Type.Object({
+    phase: Type.Optional(Words(["Pending", "Taking", "Ready", "Failed", "Deleting"])),
+    message: Type.Optional(Type.String()),
+    parent: Type.Optional(Type.String({ description: "The Snapshot that it was made after, in the tree." })),
+    taken: Type.Optional(Taken),
+    conditions: Type.Optional(Conditions),
+  }),
+  columns: [
+    { name: "VM", type: "string", jsonPath: ".spec.vm" },
+    { name: "Phase", type: "string", jsonPath: ".status.phase" },
+    { name: "Parent", type: "string", jsonPath: ".status.parent" },
+    { name: "Consistent", type: "string", jsonPath: ".status.taken.consistent" },
+    { name: "Pause (ms)", type: "number", jsonPath: ".status.taken.pauseMs" },
+    { name: "Message", type: "string", jsonPath: ".status.message", priority: 1 },
+  ],
+  selectableFields: ["spec.vm", "status.phase"],
+});
+export type Snapshot = ObjectOf<typeof Snapshot>;
+
+export const Rollback = defineKind({
+  kind: "Rollback",
+  plural: "rollbacks",
+  namespaced: true,
+  description: "Rollback takes a VirtualMachine back to one of its Snapshots.",
+  spec: Type.Object(
+    {
+      vm: Name("The VirtualMachine."),
+      snapshot: Name("The Snapshot to go back to."),
+      keep: Type.Boolean({
+        default: true,
+        description:
+          "Keep the state before as a Snapshot, named after the Rollback. Without it that state is lost.",
+      }),
+    },
+    rules(...["vm", "snapshot", "keep"].map((field) => immutable(field, AS_IT_IS))),
+  ),
+  // Owner of status: the Snapshot reconciler.
+  status: Type.Object({
+    phase: Type.Optional(Words(["Pending", "Running", "Succeeded", "Failed"])),
+    message: Type.Optional(Type.String()),
+    kept: Type.Optional(Type.String({ description: "The Snapshot that the state before is kept in." })),
+    startedTime: Type.Optional(Type.String()),
+    finishedTime: Type.Optional(Type.String()),
+  }),
+  columns: [
+    { name: "VM", type: "string", jsonPath: ".spec.vm" },
+    { name: "Snapshot", type: "string", jsonPath: ".spec.snapshot" },
+    { name: "Kept", type: "string", jsonPath: ".status.kept" },
+    { name: "Phase", type: "string", jsonPath: ".status.phase" },
+    { name: "Message", type: "string", jsonPath: ".status.message", priority: 1 },
+  ],
+  selectableFields: ["spec.vm", "status.phase"],
+});
+export type Rollback = ObjectOf<typeof Rollback>;

@@ -1,0 +1,53 @@
+/** What is to be done next with the disks of a machine, and whether it can be done now. Pure. */
+import type { Instance, VirtualMachine } from "../kinds.ts";
+import { type Rollback, SNAPSHOT_FINALIZER, type Snapshot } from "./kinds.ts";
+
+/** One thing to be done with a machine's disks. */
+export type Operation =
+  | { action: "Take" | "Delete"; object: Snapshot }
+  | { action: "Rollback"; object: Rollback };
+
+/** Everything about one machine, as it is now. */
+export interface View {
+  vm: VirtualMachine;
+  snapshots: readonly Snapshot[];
+  rollbacks: readonly Rollback[];
+  instances: readonly Instance[];
+}
+
+export const isOver = ({ status }: Rollback) => status?.phase === "Succeeded" || status?.phase === "Failed";
+export const isTaken = ({ status }: Snapshot) => status?.phase === "Ready";
+export const isOpen = (s: Snapshot) =>
+  s.metadata.deletionTimestamp !== undefined || !(isTaken(s) || s.status?.phase === "Failed");
+
+export const keptName = ({ metadata }: Rollback) => `${metadata.name}-before`;
+
+export const hasOpenTask = ({ spec, status, metadata }: Instance): boolean =>
+  spec.diskTask !== undefined && status?.diskTask?.id !== spec.diskTask.id && !metadata.deletionTimestamp;
+
+/** What is to be done, oldest first. What a rollback keeps is part of that rollback. */
+export function operations({ snapshots, rollbacks }: View): Operation[] {
+  const under = new Set(rollbacks.filter((r) => !isOver(r)).map(keptName));
+  const open: Operation[] = [];
+  for (const object of snapshots) {
+    if (object.metadata.deletionTimestamp) {
+      if (object.metadata.finalizers?.includes(SNAPSHOT_FINALIZER)) open.push({ action: "Delete", object });
+    } else if (isOpen(object) && !under.has(object.metadata.name)) open.push({ action: "Take", object });
+  }
+  for (const object of rollbacks) if (!isOver(object)) open.push({ action: "Rollback", object });
+  const age = ({ object: { metadata } }: Operation) =>
+    `${metadata.deletionTimestamp ?? metadata.creationTimestamp ?? ""} ${metadata.name}`;
+  return open.sort((a, b) => age(a).localeCompare(age(b)));
+}
+
+/** Why the disks cannot be worked on now. */
+export function obstacle(live: readonly Instance[], holder: Instance | undefined): string | undefined {
+  const other = live.find((instance) => instance !== holder);
+  if (other) return `instance ${other.metadata.name} comes or goes`;
+  if (!holder || !live.includes(holder)) return undefined;
+  const phase = holder.status?.phase ?? "Pending";
+  if (holder.spec.migrateTo) return "the machine is being moved";
+  // A rollback has asked for its end.
+  if (phase === "Running" || phase === "Starting" || hasOpenTask(holder)) return undefined;
+  return `the machine is ${phase}`;
+}

@@ -1,0 +1,430 @@
+/**
+ * The Snapshot reconciler: takes and deletes snapshots and goes back to them, one at a time for each machine; the protocol is in kinds.ts
+ * here. Machine by machine it reads everything fresh, chooses what is next, and does one step:
+ *
+ *   oldest open one ─► who holds the disks? ─► claim (CAS) ─► looked again: still so ─► task on that instance ─► its agent's word
+ *        ─► Snapshot or Rollback is final ─► tree and claim written
+ *
+ * It may be killed between any two writes: what it decides depends only on what is stored.
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { Client } from "../../client/client.ts";
+import type { Clock } from "../../reconcile/clock.ts";
+import { Controller } from "../../reconcile/controller.ts";
+import { EventRecorder } from "../../reconcile/events.ts";
+import { Informer } from "../../reconcile/informer.ts";
+import type { Logger } from "../../reconcile/log.ts";
+import { ApiError, isApiError } from "../../resource/errors.ts";
+import { API_VERSION } from "../../resource/kind.ts";
+import { setCondition } from "../../resource/object.ts";
+import { freshInstances } from "../actions.ts";
+import { isBound, isHeld, isLive } from "../custody.ts";
+import { Instance, VirtualMachine } from "../kinds.ts";
+import { Rollback, SNAPSHOT_FINALIZER, Snapshot } from "./kinds.ts";
+import {
+  hasOpenTask,
+  isOpen,
+  isOver,
+  isTaken,
+  keptName,
+  type Operation,
+  obstacle,
+  operations,
+  type View,
+} from "./next.ts";
+
+export interface SnapshotContext {
+  client: Client;
+  clock: Clock;
+  log: Logger;
+  signal: AbortSignal;
+  /** Between two attempts to delete; 30 s by default. */
+  retryMs?: number;
+}
+
+type Result = { requeueAfterMs?: number } | undefined;
+type Task = NonNullable<Instance["spec"]["diskTask"]>;
+type TaskResult = NonNullable<NonNullable<Instance["status"]>["diskTask"]>;
+type Busy = NonNullable<NonNullable<VirtualMachine["status"]>["disksBusy"]>;
+
+/** While it waits for something that no event announces. */
+const LOOK_AGAIN_MS = 2000;
+
+/** Runs until the signal aborts; never rejects. */
+export async function runSnapshotReconciler(context: SnapshotContext): Promise<void> {
+  const { client, clock, log, signal } = context;
+  const snapshots = new Informer(client, Snapshot, { log, clock });
+  const rollbacks = new Informer(client, Rollback, { log, clock });
+  const instances = new Informer(client, Instance, { log, clock });
+  const vms = new Informer(client, VirtualMachine, { log, clock });
+  const reconciler = new SnapshotReconciler(context);
+  const controller = new Controller({
+    name: "snapshot",
+    reconcile: (key) => reconciler.reconcile(key),
+    log,
+    clock,
+  });
+  const keyOfMachine = (o: { metadata: { namespace?: string }; spec: { vm: string } }) =>
+    `${o.metadata.namespace}/${o.spec.vm}`;
+  for (const informer of [snapshots, rollbacks])
+    informer.onChange(
+      (_key: string, now: Snapshot | Rollback | undefined, old: Snapshot | Rollback | undefined) => {
+        const object = now ?? old;
+        if (object) controller.enqueue(keyOfMachine(object));
+      },
+    );
+  const open = (key: string) =>
+    snapshots.list().some((s) => keyOfMachine(s) === key && isOpen(s)) ||
+    rollbacks.list().some((r) => keyOfMachine(r) === key && !isOver(r));
+  instances.onChange((_key, now, old) => {
+    const key = now && keyOfMachine(now);
+    if (key && (now.spec.diskTask || open(key)) && !isDeepStrictEqual(now, old)) controller.enqueue(key);
+  });
+  vms.onChange((key, now) => {
+    if (!now || now.status?.disksBusy || open(key)) controller.enqueue(key);
+  });
+  const all = [snapshots, rollbacks, instances, vms];
+  await Promise.all([controller.run(signal), ...all.map((informer) => informer.run(signal))]);
+}
+
+class SnapshotReconciler {
+  readonly #client: Client;
+  readonly #clock: Clock;
+  readonly #events: EventRecorder;
+  readonly #retryMs: number;
+
+  constructor(context: SnapshotContext) {
+    this.#client = context.client;
+    this.#clock = context.clock;
+    this.#retryMs = context.retryMs ?? 30_000;
+    this.#events = new EventRecorder(context.client, "snapshot-reconciler", context.log, context.clock);
+  }
+
+  /** @param key namespace/name of the machine */
+  async reconcile(key: string): Promise<Result> {
+    const [namespace = "", name = ""] = key.split("/");
+    const fieldSelector = `spec.vm=${name}`;
+    const [vm, { items: snapshots }, { items: rollbacks }] = await Promise.all([
+      this.#client.get(VirtualMachine, { namespace, name }),
+      this.#client.list(Snapshot, { namespace, fieldSelector }),
+      this.#client.list(Rollback, { namespace, fieldSelector }),
+    ]);
+    if (!vm || vm.metadata.deletionTimestamp) return this.#machineGone(name, vm, snapshots, rollbacks);
+    const instances = await freshInstances(this.#client, vm);
+    const view = { vm, snapshots, rollbacks, instances };
+    const busy = vm.status?.disksBusy;
+    const open = operations(view);
+    const claimed = busy && open.find(({ object }) => object.metadata.uid === busy.uid);
+    if (busy && !claimed) return this.#release(view);
+    const [operation] = claimed ? [claimed] : open;
+    if (!operation) return undefined;
+    return this.#advance(operation, view);
+  }
+
+  /** With the machine its disks go, and all their snapshots. */
+  async #machineGone(
+    name: string,
+    vm: VirtualMachine | undefined,
+    snapshots: readonly Snapshot[],
+    rollbacks: readonly Rollback[],
+  ): Promise<Result> {
+    const message = vm ? `machine ${name} is being deleted` : `machine ${name} (spec.vm) does not exist`;
+    for (const rollback of rollbacks)
+      if (!isOver(rollback)) await this.#endRollback(rollback, "Failed", message);
+    for (const snapshot of snapshots) {
+      const owned = snapshot.metadata.ownerReferences?.some(({ kind }) => kind === VirtualMachine.kind);
+      if (snapshot.metadata.deletionTimestamp) await this.#letGo(snapshot);
+      else if (!vm && !owned) await this.#fail(snapshot, message);
+    }
+    return undefined;
+  }
+
+  async #advance(operation: Operation, view: View): Promise<Result> {
+    const { vm, instances } = view;
+    const { object, action } = operation;
+    const live = instances.filter(isLive);
+    const holder = live.find(isHeld) ?? instances.findLast(isBound);
+    if (instances.length === 0 && !vm.status?.disksBusy) return this.#noDisks(operation);
+    const why = obstacle(live, holder);
+    if (why || !holder) {
+      // Claimed before the other came: it goes first.
+      if (vm.status?.disksBusy && !instances.some(hasOpenTask)) await this.#release(view);
+      await this.#note(operation, `waits: ${why ?? "no host has its disks"}`);
+      return { requeueAfterMs: LOOK_AGAIN_MS };
+    }
+    const base = `${action}:${object.metadata.uid}`;
+    const result = holder.status?.diskTask;
+    const told = result && (result.id === base || result.id.startsWith(`${base}:`)) ? result : undefined;
+    const mine = holder.spec.diskTask?.id === told?.id;
+    if (told && mine && (told.phase === "Done" || !this.#mayRetry(operation, told)))
+      return this.#finish(operation, view, told);
+    const uid = object.metadata.uid ?? "";
+    const busy: Busy = { action, name: object.metadata.name, uid };
+    if (!isDeepStrictEqual(vm.status?.disksBusy, busy)) {
+      const refused = this.#refuse(operation, view);
+      if (refused) return this.#end(operation, refused);
+      await this.#adopt(operation, vm);
+      await this.#client.updateStatus(VirtualMachine, { ...vm, status: { ...vm.status, disksBusy: busy } });
+      return { requeueAfterMs: 1 }; // and looks again: from now on no run can come
+    }
+    if (holder.spec.diskTask && hasOpenTask(holder)) return undefined; // its agent is at it
+    const task = await this.#task(operation, view, told);
+    if (!task) return undefined;
+    await this.#client.update(Instance, {
+      ...holder,
+      // A run that a rollback ends does not count as one that broke down.
+      spec: { ...holder.spec, diskTask: task, ...(action === "Rollback" ? { running: false } : {}) },
+    });
+    return undefined;
+  }
+
+  /** A failed deletion is tried again for as long as it is asked for. */
+  #mayRetry({ action }: Operation, { phase, time }: TaskResult): boolean {
+    if (phase !== "Failed" || action !== "Delete") return false;
+    return this.#clock.now().getTime() - Date.parse(time) >= this.#retryMs;
+  }
+
+  async #task(operation: Operation, view: View, failed: TaskResult | undefined): Promise<Task | undefined> {
+    const { action, object } = operation;
+    const uid = object.metadata.uid ?? "";
+    const id = `${action}:${uid}`;
+    switch (action) {
+      case "Take":
+        await this.#status(object, { ...object.status, phase: "Taking", message: "is being taken" });
+        return { id, action, snapshot: uid, quiesce: object.spec.quiesce };
+      case "Delete":
+        return { id: failed ? `${id}:${Date.parse(failed.time)}` : id, action, snapshot: uid };
+      case "Rollback": {
+        const target = view.snapshots.find((s) => s.metadata.name === object.spec.snapshot);
+        if (!target?.metadata.uid) return undefined;
+        const kept = object.spec.keep ? await this.#kept(object, view) : undefined;
+        const keep = kept?.metadata.uid;
+        await this.#statusOf(object, {
+          ...object.status,
+          phase: "Running",
+          startedTime: object.status?.startedTime ?? this.#now(),
+          message: `goes back to ${object.spec.snapshot}`,
+          ...(kept ? { kept: kept.metadata.name } : {}),
+        });
+        return { id, action, snapshot: target.metadata.uid, rollback: uid, ...(keep ? { keep } : {}) };
+      }
+    }
+  }
+
+  /** The Snapshot that the state before a rollback becomes: made first, so that its uid is known. */
+  async #kept(rollback: Rollback, { vm, snapshots }: View): Promise<Snapshot> {
+    const name = keptName(rollback);
+    const there = snapshots.find((s) => s.metadata.name === name);
+    if (there) return there;
+    return this.#client.create(Snapshot, {
+      metadata: {
+        name,
+        ...(rollback.metadata.namespace ? { namespace: rollback.metadata.namespace } : {}),
+        finalizers: [SNAPSHOT_FINALIZER],
+        ownerReferences: [ownerOf(vm)],
+      },
+      spec: { vm: vm.metadata.name, quiesce: true },
+    });
+  }
+
+  #refuse(operation: Operation, view: View): string | undefined {
+    if (operation.action !== "Rollback") return undefined;
+    const { spec } = operation.object;
+    const target = view.snapshots.find((s) => s.metadata.name === spec.snapshot);
+    if (!target) return `snapshot ${spec.snapshot} (spec.snapshot) of ${spec.vm} does not exist`;
+    if (target.metadata.deletionTimestamp) return `snapshot ${spec.snapshot} is being deleted`;
+    if (!isTaken(target))
+      return `snapshot ${spec.snapshot} is not ready: ${target.status?.phase ?? "Pending"}`;
+    const name = keptName(operation.object);
+    if (spec.keep && view.snapshots.some((s) => s.metadata.name === name))
+      return `the state before was to be kept as snapshot ${name}, which exists; give the Rollback another name`;
+    return undefined;
+  }
+
+  /** A snapshot goes when its machine goes, and not before its files. */
+  async #adopt(operation: Operation, vm: VirtualMachine): Promise<void> {
+    if (operation.action !== "Take") return;
+    const { metadata } = operation.object;
+    const [finalizers, owners] = [metadata.finalizers ?? [], metadata.ownerReferences ?? []];
+    if (finalizers.includes(SNAPSHOT_FINALIZER) && owners.some(({ uid }) => uid === vm.metadata.uid)) return;
+    operation.object = await this.#client.update(Snapshot, {
+      ...operation.object,
+      metadata: {
+        ...metadata,
+        finalizers: [...new Set([...finalizers, SNAPSHOT_FINALIZER])],
+        ownerReferences: [...owners.filter(({ uid }) => uid !== vm.metadata.uid), ownerOf(vm)],
+      },
+    });
+  }
+
+  // --- the end ---
+
+  async #finish(operation: Operation, view: View, result: TaskResult): Promise<Result> {
+    const { action, object } = operation;
+    const done = result.phase === "Done";
+    const failure = result.message ?? "its host could not do it";
+    switch (action) {
+      case "Take":
+        if (!done) return this.#end(operation, failure);
+        await this.#ready(object, result.taken, "taken");
+        this.#report(object, "Normal", "SnapshotTaken", `snapshot ${object.metadata.name} was taken`);
+        break;
+      case "Delete":
+        if (!done) {
+          await this.#note(operation, `is not deleted yet: ${failure}`);
+          // Until the next attempt the machine may start and move.
+          if (view.vm.status?.disksBusy) await this.#release(view);
+          return { requeueAfterMs: this.#retryMs };
+        }
+        await this.#sync(view, result);
+        await this.#letGo(object);
+        break;
+      case "Rollback": {
+        const kept = view.snapshots.find((s) => s.metadata.name === object.status?.kept);
+        if (kept && result.taken)
+          await this.#ready(kept, result.taken, `the state before rollback ${object.metadata.name}`);
+        else if (kept && !isTaken(kept))
+          await this.#fail(kept, `rollback ${object.metadata.name} failed: ${failure}`);
+        if (!done) return this.#end(operation, failure);
+        const back = `went back to snapshot ${object.spec.snapshot}`;
+        await this.#endRollback(
+          object,
+          "Succeeded",
+          kept ? `${back}; the state before is ${kept.metadata.name}` : back,
+        );
+        this.#report(object, "Normal", "RolledBack", back);
+      }
+    }
+    return { requeueAfterMs: 1 }; // The claim goes in the next look, which finds nothing open under it.
+  }
+
+  async #end(operation: Operation, message: string): Promise<Result> {
+    const { action, object } = operation;
+    if (action === "Rollback") {
+      await this.#endRollback(object, "Failed", message);
+      this.#report(object, "Warning", "RollbackFailed", `rollback ${object.metadata.name}: ${message}`);
+    } else {
+      await this.#fail(object, message);
+      this.#report(object, "Warning", "SnapshotFailed", `snapshot ${object.metadata.name}: ${message}`);
+    }
+    return { requeueAfterMs: 1 };
+  }
+
+  async #noDisks(operation: Operation): Promise<Result> {
+    if (operation.action === "Delete") {
+      await this.#letGo(operation.object);
+      return undefined;
+    }
+    return this.#end(operation, `${operation.object.spec.vm} has no disks yet: it has never run`);
+  }
+
+  /** The claim goes, unless some agent is still at work under it. */
+  async #release(view: View): Promise<Result> {
+    const { vm, instances } = view;
+    if (instances.some(hasOpenTask)) return { requeueAfterMs: LOOK_AGAIN_MS };
+    const last = instances.findLast(({ status }) => status?.diskTask?.phase === "Done")?.status?.diskTask;
+    if (last) await this.#sync(view, last);
+    const { disksBusy: _, snapshot: before, ...status } = vm.status ?? {};
+    const current = last
+      ? view.snapshots.find(({ metadata }) => metadata.uid === last.current)?.metadata.name
+      : before;
+    await this.#client.updateStatus(VirtualMachine, {
+      ...vm,
+      status: { ...status, ...(current ? { snapshot: current } : {}) },
+    });
+    return { requeueAfterMs: 1 };
+  }
+
+  /** The tree as the disks have it. */
+  async #sync({ snapshots }: View, { tree }: TaskResult): Promise<void> {
+    const nameOf = new Map(snapshots.map(({ metadata }) => [metadata.uid, metadata.name]));
+    for (const snapshot of snapshots) {
+      const found = tree?.find((each) => each.snapshot === snapshot.metadata.uid);
+      if (!found || !snapshot.status || snapshot.metadata.deletionTimestamp) continue;
+      const { parent: _, ...status } = snapshot.status;
+      const parent = nameOf.get(found.parent);
+      await this.#status(snapshot, { ...status, ...(parent ? { parent } : {}) });
+    }
+  }
+
+  async #letGo(snapshot: Snapshot): Promise<void> {
+    const finalizers = snapshot.metadata.finalizers?.filter((f) => f !== SNAPSHOT_FINALIZER) ?? [];
+    if (finalizers.length === snapshot.metadata.finalizers?.length) return;
+    try {
+      await this.#client.update(Snapshot, { ...snapshot, metadata: { ...snapshot.metadata, finalizers } });
+    } catch (error) {
+      if (!isApiError(error, "NotFound")) throw error;
+    }
+  }
+
+  // --- status ---
+
+  async #ready(snapshot: Snapshot, taken: TaskResult["taken"], message: string): Promise<void> {
+    await this.#status(snapshot, {
+      ...snapshot.status,
+      phase: "Ready",
+      message,
+      ...(taken ? { taken } : {}),
+    });
+  }
+
+  async #fail(snapshot: Snapshot, message: string): Promise<void> {
+    await this.#status(snapshot, { ...snapshot.status, phase: "Failed", message });
+  }
+
+  async #note({ action, object }: Operation, message: string): Promise<void> {
+    if (action === "Rollback")
+      await this.#statusOf(object, { ...object.status, phase: object.status?.phase ?? "Pending", message });
+    else {
+      const phase = action === "Delete" ? "Deleting" : (object.status?.phase ?? "Pending");
+      await this.#status(object, { ...object.status, phase, message });
+    }
+  }
+
+  async #status(snapshot: Snapshot, status: NonNullable<Snapshot["status"]>): Promise<void> {
+    const { phase = "Pending", message = "" } = status;
+    const ready = phase === "Ready" ? "True" : "False";
+    const conditions = setCondition(
+      snapshot.status?.conditions,
+      { type: "Ready", status: ready, reason: phase, message },
+      this.#now(),
+    );
+    if (isDeepStrictEqual(snapshot.status, { ...status, conditions })) return;
+    const written = await this.#client.updateStatus(Snapshot, {
+      ...snapshot,
+      status: { ...status, conditions },
+    });
+    Object.assign(snapshot, written);
+  }
+
+  async #statusOf(rollback: Rollback, status: NonNullable<Rollback["status"]>): Promise<void> {
+    if (isDeepStrictEqual(rollback.status, status)) return;
+    const written = await this.#client.updateStatus(Rollback, { ...rollback, status });
+    Object.assign(rollback, written);
+  }
+
+  async #endRollback(rollback: Rollback, phase: "Succeeded" | "Failed", message: string): Promise<void> {
+    await this.#statusOf(rollback, { ...rollback.status, phase, message, finishedTime: this.#now() });
+  }
+
+  #report(
+    { metadata, spec }: Snapshot | Rollback,
+    type: "Normal" | "Warning",
+    reason: string,
+    message: string,
+  ): void {
+    const { namespace } = metadata;
+    const about = { kind: VirtualMachine.kind, name: spec.vm, ...(namespace ? { namespace } : {}) };
+    this.#events.record(about, type, reason, message);
+  }
+
+  #now(): string {
+    return this.#clock.now().toISOString();
+  }
+}
+
+function ownerOf({ kind, metadata }: VirtualMachine) {
+  const { name, uid } = metadata;
+  if (!uid) throw new ApiError("InternalError", "a machine without uid");
+  return { apiVersion: API_VERSION, kind, name, uid };
+}

@@ -1,0 +1,140 @@
+/**
+ * Layers of disks under a running guest, over QMP: all disks switched to new overlays at one instant, and a layer that nobody needs any more
+ * taken out of a chain. What is open, and where, is asked of QEMU each time; a layer is known by its path, which never changes.
+ */
+import { isFields, type Qmp, QmpError } from "./qmp.ts";
+
+/** A qcow2 file that is open for writing, and an empty overlay of it that is to take its place. */
+export interface Switch {
+  from: string;
+  to: string;
+}
+
+/** As in command-line.ts. */
+const LAYER = { "read-only": false, discard: "unmap" } as const;
+
+interface Node {
+  name: string;
+  driver: string;
+  file: string;
+  /** The file below it in the chain. */
+  backing?: string;
+}
+
+async function nodes(qmp: Qmp): Promise<Node[]> {
+  const answer = await qmp.execute("query-named-block-nodes", { flat: true });
+  return (Array.isArray(answer) ? answer : []).filter(isFields).map((node) => ({
+    name: String(node["node-name"]),
+    driver: String(node.drv),
+    file: pathOf(String(node.file)),
+    ...(typeof node.backing_file === "string" ? { backing: pathOf(node.backing_file) } : {}),
+  }));
+}
+
+/** QEMU tells a node with options of its own as json:{…}; the file is at the bottom. */
+function pathOf(file: string): string {
+  if (!file.startsWith("json:")) return file;
+  let value: unknown = JSON.parse(file.slice("json:".length));
+  while (isFields(value) && typeof value.filename !== "string") value = value.file;
+  return isFields(value) ? String(value.filename) : file;
+}
+
+/** The paths of the layers that the guest writes to now, one for each of its disks. */
+export async function activeLayers(qmp: Qmp): Promise<string[]> {
+  const answer = await qmp.execute("query-block");
+  return (Array.isArray(answer) ? answer : []).flatMap((device) =>
+    isFields(device) && isFields(device.inserted) && typeof device.inserted.file === "string"
+      ? [pathOf(device.inserted.file)]
+      : [],
+  );
+}
+
+const formatNode = (all: readonly Node[], path: string): Node | undefined =>
+  all.find(({ driver, file }) => file === path && driver === "qcow2");
+
+/** At most 31 characters; of the path, because that is what makes a layer. */
+function nodeName(path: string): string {
+  const name = path.slice(path.lastIndexOf("/") + 1).replace(/\.qcow2$/, "");
+  return `layer-${name.slice(-24)}`;
+}
+
+/**
+ * Switches all disks in one transaction: what they hold afterwards in the layers below is of one instant. Disks that are switched already stay
+ * as they are. @returns how long it took, ms: the longest that a write of the guest can have waited. @throws QmpError; then none is switched.
+ */
+export async function switchLayers(qmp: Qmp, switches: readonly Switch[]): Promise<number> {
+  const active = await activeLayers(qmp);
+  const wanted = switches.filter(({ to }) => !active.includes(to));
+  const known = await nodes(qmp);
+  const actions: unknown[] = [];
+  for (const { from, to } of wanted) {
+    const node = formatNode(known, from);
+    if (!node || !active.includes(from)) throw new QmpError("GenericError", `it does not write to ${from}`);
+    const overlay = nodeName(to);
+    // Of an attempt that was cut short.
+    if (known.some(({ name }) => name === overlay))
+      await qmp.execute("blockdev-del", { "node-name": overlay });
+    await qmp.execute("blockdev-add", {
+      driver: "qcow2",
+      "node-name": overlay,
+      ...LAYER,
+      backing: null,
+      file: { driver: "file", filename: to, aio: "threads", locking: "on", ...LAYER },
+    });
+    actions.push({ type: "blockdev-snapshot", data: { node: node.name, overlay } });
+  }
+  if (actions.length === 0) return 0;
+  const began = performance.now();
+  await qmp.execute("transaction", { actions }, 60_000);
+  return performance.now() - began;
+}
+
+/** How long a layer may take to be copied into the one above it: a day. */
+const ABSORB_MS = 86_400_000;
+
+/**
+ * Copies what `from` holds into `into`, the layer right above it, and takes `from` out of the chain, while the guest runs; `into` may be any
+ * layer, also the one that is written to. Goes on with one that is under way. @returns false when `into` is not open here. @throws QmpError
+ */
+export async function absorbLayer(qmp: Qmp, into: string, from: string): Promise<boolean> {
+  const known = await nodes(qmp);
+  const [top, bottom] = [formatNode(known, into), formatNode(known, from)];
+  if (!top) return false;
+  if (!bottom || top.backing !== from) {
+    // Done before, but for the last step.
+    if (bottom) await close(qmp, bottom);
+    return true;
+  }
+  const job = `absorb-${top.name}`.replaceAll("#", "");
+  let said: string | undefined;
+  const ended = qmp.waitFor(({ event, data }) => {
+    if (data.device !== job || (event !== "BLOCK_JOB_COMPLETED" && event !== "BLOCK_JOB_CANCELLED"))
+      return false;
+    if (typeof data.error === "string") said = data.error;
+    return true;
+  }, ABSORB_MS);
+  if (!(await isRunning(qmp, job)))
+    await qmp.execute("block-stream", { "job-id": job, device: top.name, bottom: bottom.name });
+  await Promise.race([ended, gone(qmp, job)]);
+  if (said) throw new QmpError("GenericError", `${from} could not be merged: ${said}`);
+  if (qmp.closed) throw new QmpError("Disconnected", "QEMU closed the monitor");
+  await close(qmp, bottom);
+  return true;
+}
+
+/** One that we added ourselves stays open until we say so; others go with their last user. */
+async function close(qmp: Qmp, { name }: Node): Promise<void> {
+  if ((await nodes(qmp)).some((node) => node.name === name))
+    await qmp.execute("blockdev-del", { "node-name": name });
+}
+
+async function isRunning(qmp: Qmp, job: string): Promise<boolean> {
+  const jobs = await qmp.execute("query-block-jobs");
+  return Array.isArray(jobs) && jobs.some((each) => isFields(each) && each.device === job);
+}
+
+/** Until it is no longer listed: its event may have come before we listened. */
+async function gone(qmp: Qmp, job: string): Promise<void> {
+  while (!qmp.closed && (await isRunning(qmp, job).catch(() => false)))
+    await new Promise((resolve) => setTimeout(resolve, 200));
+}

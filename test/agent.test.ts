@@ -119,8 +119,8 @@ it("a target of a migration that cannot be prepared ends at once, with its reaso
 });
 
 it("a machine without a network that others reach says so", async () => {
-  const { prepare } = new PretendEnvironment();
-  environment.prepare = async (instance) => ({ ...(await prepare(instance)), isolated: "no taps" });
+  const pretended = new PretendEnvironment();
+  environment.prepare = async (instance) => ({ ...(await pretended.prepare(instance)), isolated: "no taps" });
   await run();
   const { status } = await told("Running", (i) => i.status?.phase === "Running");
   expect(getCondition(status?.conditions, "NetworkReady")).toMatchObject({

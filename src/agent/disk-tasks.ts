@@ -105,6 +105,7 @@ export class DiskTasks {
     const absorb = async (into: string, from: string) => running && hypervisor.absorbLayer(id, into, from);
     switch (task.action) {
       case "Take":
+        if (task.memory) return this.#takeWithMemory(layers, instance, task, running);
         return running ? this.#take(layers, instance, task) : this.#takeStopped(layers, task);
       case "Delete":
         await layers.remove(task.snapshot, absorb);
@@ -112,10 +113,8 @@ export class DiskTasks {
       case "Rollback": {
         const now = { takenTime: this.#now(), pauseMs: 0 };
         const consistent = this.#quiesced.has(keyOf(instance)) ? "Quiesced" : consistencyOf(instance);
-        const kept = await layers.revert(task.rollback ?? "", task.snapshot, task.keep, {
-          ...now,
-          consistent,
-        });
+        const facts = { ...now, consistent };
+        const kept = await layers.revert(task.rollback ?? "", task.snapshot, task.keep, facts, task.memory);
         await layers.collect(absorb);
         this.#quiesced.delete(keyOf(instance));
         return kept;
@@ -148,6 +147,58 @@ export class DiskTasks {
       pauseMs: Math.round(pauseMs * 10) / 10,
       consistent: frozen ? "Quiesced" : "Crash",
     });
+  }
+
+  /** Not done again when it was cut short: the memory would be of another instant than the disks. */
+  async #takeWithMemory(layers: Layers, instance: Instance, task: Task, running: boolean): Promise<Taken> {
+    const { hypervisor } = this.#c;
+    const { snapshot: uid } = task;
+    const id = idOf(instance);
+    const absorb = async (into: string, from: string) => running && hypervisor.absorbLayer(id, into, from);
+    const undo = async (switched: boolean) => {
+      if (!switched) return layers.abandon(uid);
+      await layers.finish(uid, { takenTime: this.#now(), pauseMs: 0, consistent: "Crash" });
+      await layers.remove(uid, absorb);
+    };
+    if (running) await hypervisor.abandonMemory(id);
+    const wasBegun = await layers.isBegun(uid);
+    if (!running) {
+      if (wasBegun) await undo(true);
+      throw new LayersError("the machine does not run: there is no memory to keep; take it without");
+    }
+    const switches = await layers.begin(uid);
+    const isSwitched = async () => {
+      const active = await hypervisor.activeLayers(id);
+      return switches.some(({ to }) => active.includes(to));
+    };
+    if (wasBegun && (await isSwitched())) {
+      await undo(true);
+      throw new LayersError("the agent was started anew while it was taken; take another one");
+    }
+    const takenTime = this.#now();
+    try {
+      const saved = await hypervisor.saveMemory(id, switches, layers.memoryFile(uid));
+      const { machineType = "", accelerator = "tcg" } = instance.status ?? {};
+      const { cpus, memory, interfaces } = instance.spec;
+      const networks = interfaces.map(({ network }) => network);
+      return await layers.finish(uid, {
+        takenTime,
+        pauseMs: Math.round(saved.pauseMs * 10) / 10,
+        consistent: "Memory",
+        memory: {
+          sizeBytes: saved.sizeBytes,
+          live: saved.live,
+          machineType,
+          accelerator,
+          cpus,
+          memory,
+          networks,
+        },
+      });
+    } catch (error) {
+      if (error instanceof HypervisorError) await undo(await isSwitched());
+      throw error;
+    }
   }
 
   async #takeStopped(layers: Layers, task: Task): Promise<Taken> {

@@ -6,9 +6,17 @@ import type { Instance } from "../compute/kinds.ts";
 import type { MachineConfig } from "./hypervisor.ts";
 import type { Layers } from "./layers.ts";
 
+/** A machine's memory in a file of Hypervisor.saveMemory, and the machine type that it is of. */
+export interface SavedMachine {
+  file: string;
+  machineType: string;
+}
+
 export interface Prepared extends Pick<MachineConfig, "disks" | "nics" | "boot" | "user" | "accelerator"> {
   /** Why nobody reaches the machine from outside, when that is so. */
   isolated?: string;
+  /** The run goes on with this memory instead of booting. */
+  saved?: SavedMachine;
 }
 
 /** Disks or network cannot be had. The text is for users; the inside is in `cause`. */

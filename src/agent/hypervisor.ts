@@ -86,6 +86,15 @@ export interface LayerSwitch {
   to: string;
 }
 
+export interface SavedMemory {
+  /** How long the guest stood still. */
+  pauseMs: number;
+  /** Whether it ran while its memory was written. */
+  live: boolean;
+  /** Of the file. */
+  sizeBytes: number;
+}
+
 export interface Hypervisor {
   /** Everything of ours that runs here or has ended and was not forgotten; cheap enough to call every few seconds. */
   list(): Promise<MachineState[]>;
@@ -123,6 +132,15 @@ export interface Hypervisor {
    * runs meanwhile. @returns false when the machine does not have `into` open
    */
   absorbLayer(id: MachineId, into: string, from: string): Promise<boolean>;
+  /**
+   * As switchLayers, of a running machine, with the memory of that instant in a new file. Not to be called again after one that was cut short:
+   * abandonMemory is. @throws HypervisorError; the layers may have been switched then, and the guest runs on
+   */
+  saveMemory(id: MachineId, switches: readonly LayerSwitch[], file: string): Promise<SavedMemory>;
+  /** Lets a guest go on that stands still for a saveMemory that was cut short. */
+  abandonMemory(id: MachineId): Promise<void>;
+  /** An incoming machine takes its memory from a file of saveMemory, and waits for `resume`. No-op when it has it. */
+  loadMemory(id: MachineId, file: string): Promise<void>;
   /** Calls back with the machine's id whenever something about it may have changed; a nudge, nothing more. @returns unsubscribe */
   onChange(callback: (id: MachineId) => void): () => void;
 }

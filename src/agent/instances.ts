@@ -24,7 +24,7 @@ import { type ConditionInput, getCondition, keyOf, setCondition } from "../resou
 import { parseBytes } from "../resource/quantity.ts";
 import { requestOf } from "../telemetry/request-id.ts";
 import { DiskTasks, pendingTask, ROLLED_BACK } from "./disk-tasks.ts";
-import { type HostEnvironment, PrepareError } from "./environment.ts";
+import { type HostEnvironment, type Prepared, PrepareError, type SavedMachine } from "./environment.ts";
 import {
   type Hypervisor,
   HypervisorError,
@@ -264,9 +264,12 @@ class Instances {
 
   async #start(instance: Instance): Promise<Again> {
     const { hypervisor } = this.#c;
-    const config = await this.#prepare(instance);
+    const { saved, ...config } = await this.#prepare(instance);
     try {
+      if (saved) return await this.#goOn(instance, config, saved);
       const machine = await hypervisor.start(config, "run");
+      // An agent died between the memory's coming in and this.
+      if (machine.state === "paused") await hypervisor.resume(machine.id);
       return await this.#started(instance, machine);
     } catch (error) {
       if (!(error instanceof HypervisorError)) throw error;
@@ -274,8 +277,18 @@ class Instances {
     }
   }
 
+  /** With a snapshot's memory instead of booting. That it was to be so is forgotten before the guest runs: it changes the disks. */
+  async #goOn(instance: Instance, config: MachineConfig, saved: SavedMachine): Promise<Again> {
+    const { hypervisor, environment } = this.#c;
+    const machine = await hypervisor.start({ ...config, machineType: saved.machineType }, "incoming");
+    await hypervisor.loadMemory(machine.id, saved.file);
+    await (await environment.layers(instance)).resumed();
+    await hypervisor.resume(machine.id);
+    return this.#started(instance, machine);
+  }
+
   /** @throws PrepareError, of which people have been told; ApiError */
-  async #prepare(instance: Instance): Promise<MachineConfig> {
+  async #prepare(instance: Instance): Promise<MachineConfig & Pick<Prepared, "saved">> {
     const { environment, events, log, host } = this.#c;
     try {
       const { isolated, ...prepared } = await environment.prepare(instance);

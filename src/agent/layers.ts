@@ -7,8 +7,10 @@
  *               snapshot 4f…   snapshot 91…          a rollback to 4f…: a new overlay of root.qcow2 becomes the active one
  *
  *   root.qcow2, root-<12 digits of the uid>.qcow2     layers; a file keeps its name and, once frozen, what it holds
- *   layers.json                                       which layers are active; without it each disk's first
+ *   layers.json                                       which layers are active, and with which snapshot's memory the next run goes on;
+ *                                                     without it each disk's first
  *   snapshots/<uid>.json                              what each snapshot froze: taking, taken, deleted
+ *   snapshots/<uid>.memory                            the memory that was kept with it
  *
  * layers.json is the one truth, and is replaced atomically. A layer that nothing needs is merged into the only one above it; while several
  * are above it, it stays. Every function may be cut short anywhere and called again; only whoever works under the claim on the disks
@@ -26,7 +28,7 @@ import type { LayerSwitch } from "./hypervisor.ts";
 import { exists, own } from "./volume-files.ts";
 
 export type Taken = NonNullable<NonNullable<Snapshot["status"]>["taken"]>;
-export type Facts = Pick<Taken, "takenTime" | "pauseMs" | "consistent">;
+export type Facts = Omit<Taken, "disks">;
 
 const Files = Type.Record(Type.String(), Type.String());
 const Frozen = Type.Object({
@@ -38,6 +40,13 @@ const Frozen = Type.Object({
   taken: Type.Optional(Type.Unsafe<Taken>({ type: "object" })),
 });
 type Frozen = Static<typeof Frozen>;
+const Pointer = Type.Object({
+  /** By disk. */
+  active: Files,
+  /** A snapshot, by uid. Goes before the guest runs: from then on the disks are not those of its memory. */
+  resume: Type.Optional(Type.String()),
+});
+type Pointer = Static<typeof Pointer>;
 
 /** Takes what `from` holds into `into`, right above it. @returns false when `into` is not open in a running machine */
 export type Absorb = (into: string, from: string) => Promise<boolean>;
@@ -114,8 +123,31 @@ export class Layers {
 
   /** The active layers' paths, in the order of the disks. */
   async active(): Promise<string[]> {
-    const files = await this.#pointer();
-    return this.#disks.map((disk) => this.#path(files[disk] ?? `${disk}.qcow2`));
+    const { active } = await this.#pointer();
+    return this.#disks.map((disk) => this.#path(active[disk] ?? `${disk}.qcow2`));
+  }
+
+  /** Where the memory of a snapshot is kept. */
+  memoryFile(uid: string): string {
+    return this.#path(`snapshots/${uid}.memory`);
+  }
+
+  /** The memory that the next run goes on with. */
+  async saved(): Promise<{ file: string; of: NonNullable<Taken["memory"]> } | undefined> {
+    const { resume } = await this.#pointer();
+    const of = resume && (await this.#read(resume))?.taken?.memory;
+    return of && (await exists(this.memoryFile(resume))) ? { file: this.memoryFile(resume), of } : undefined;
+  }
+
+  /** The memory has been loaded, and its guest is about to run. */
+  async resumed(): Promise<void> {
+    const { active, resume } = await this.#pointer();
+    if (resume !== undefined) await this.#setPointer({ active });
+  }
+
+  /** Whether a snapshot was begun and is not finished. */
+  async isBegun(uid: string): Promise<boolean> {
+    return (await this.#read(uid))?.state === "taking";
   }
 
   /**
@@ -130,7 +162,7 @@ export class Layers {
   async begin(uid: string): Promise<LayerSwitch[]> {
     let record = await this.#read(uid);
     if (!record) {
-      const active = await this.#pointer();
+      const { active } = await this.#pointer();
       record = { state: "taking", layers: {}, next: {} };
       for (const disk of this.#disks) {
         const layer = active[disk] ?? `${disk}.qcow2`;
@@ -147,11 +179,13 @@ export class Layers {
     });
   }
 
-  /** Step 2, once QEMU has switched, or no machine has the disks. @returns what is told of it, also when it was finished before */
-  async finish(uid: string, facts: Facts): Promise<Taken> {
+  /**
+   * Step 2, once QEMU has switched, or no machine has the disks. `next`: what is pointed to besides; as it is when absent. @returns what is told of it, also when it was finished before
+   */
+  async finish(uid: string, facts: Facts, next?: Pick<Pointer, "resume">): Promise<Taken> {
     const record = await this.#read(uid);
     if (!record) throw new Error(`snapshot ${uid} was not begun`);
-    await this.#point(record);
+    await this.#point(record, next);
     if (record.state !== "taking" && record.taken) return record.taken;
     const taken: Taken = { ...facts, disks: [] };
     for (const [name, layer] of Object.entries(record.layers)) {
@@ -173,11 +207,18 @@ export class Layers {
   /**
    * Makes the disks what they were in a snapshot. No machine has them. `keep`: the state before becomes this snapshot, else it is deleted.
    * @param id of this rollback: done once, however often it is called
+   * @param resume whether the next run goes on with the snapshot's memory
    */
-  async revert(id: string, uid: string, keep: string | undefined, facts: Facts): Promise<Taken | undefined> {
+  async revert(
+    id: string,
+    uid: string,
+    keep: string | undefined,
+    facts: Facts,
+    resume = false,
+  ): Promise<Taken | undefined> {
     const record = await this.#read(uid);
     if (record?.state !== "taken") throw new LayersError("the snapshot's disks are not there");
-    const active = await this.#pointer();
+    const { active } = await this.#pointer();
     const next = Object.fromEntries(this.#disks.map((disk) => [disk, `${disk}-${digits(id)}.qcow2`]));
     const before = keep ?? id;
     if (!this.#disks.every((disk) => active[disk] === next[disk])) {
@@ -192,7 +233,7 @@ export class Layers {
     }
     // All done before: what was not to be kept is gone.
     if (!keep && !(await this.#read(before))) return undefined;
-    const taken = await this.finish(before, facts);
+    const taken = await this.finish(before, facts, resume ? { resume: uid } : {});
     if (keep) return taken;
     await this.#mark(before);
     return undefined;
@@ -209,8 +250,7 @@ export class Layers {
     for (;;) {
       const records = await this.#records();
       const layers = await this.#layers();
-      const needed = new Set(Object.values(await this.#pointer()));
-      for (const disk of this.#disks) if (!(await this.#pointer())[disk]) needed.add(`${disk}.qcow2`);
+      const needed = new Set((await this.active()).map((path) => basename(path)));
       for (const [, { state, layers }] of records)
         if (state !== "deleted") for (const layer of Object.values(layers)) needed.add(layer);
       const candidates = records.flatMap(([, { state, layers }]) =>
@@ -245,7 +285,7 @@ export class Layers {
       }
       return undefined;
     };
-    const current = below((await this.#pointer())[disk]);
+    const current = below((await this.#pointer()).active[disk]);
     return {
       tree: taken.map(([snapshot, record]) => {
         const parent = below(record.layers[disk]);
@@ -276,25 +316,30 @@ export class Layers {
   }
 
   /** Makes the overlays of a snapshot active where what it froze still is. */
-  async #point(record: Frozen): Promise<void> {
-    const before = await this.#pointer();
+  async #point(record: Frozen, next?: Pick<Pointer, "resume">): Promise<void> {
+    const { active: before, ...rest } = await this.#pointer();
     const after = { ...before };
     for (const [disk, layer] of Object.entries(record.layers)) {
       const next = record.next[disk];
       if (next && (before[disk] ?? `${disk}.qcow2`) === layer && (await exists(this.#path(next))))
         after[disk] = next;
     }
-    if (!isDeepStrictEqual(before, after))
-      await this.#tool.replace(this.#path("layers.json"), JSON.stringify(after));
+    if (!isDeepStrictEqual(before, after)) await this.#setPointer({ active: after, ...(next ?? rest) });
   }
 
-  async #pointer(): Promise<Static<typeof Files>> {
-    return (await readJson(this.#path("layers.json"), Files)) ?? {};
+  async #pointer(): Promise<Pointer> {
+    return (await readJson(this.#path("layers.json"), Pointer)) ?? { active: {} };
+  }
+
+  #setPointer(pointer: Pointer): Promise<void> {
+    return this.#tool.replace(this.#path("layers.json"), JSON.stringify(pointer));
   }
 
   async #mark(uid: string): Promise<void> {
     const record = await this.#read(uid);
     if (record) await this.#write(uid, { ...record, state: "deleted" });
+    // A run that was to go on with it boots instead: saved() finds no file.
+    await this.#tool.remove(this.memoryFile(uid));
   }
 
   async #records(): Promise<[string, Frozen][]> {

@@ -11,6 +11,7 @@ import { commandLine } from "../qemu/command-line.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
 import { newestMachineType } from "../qemu/machine-type.ts";
+import { abandonMemory, loadMemory, saveMemory } from "../qemu/memory.ts";
 import {
   cancelOutgoing,
   continueSwitchover,
@@ -43,7 +44,9 @@ import {
   type MachineId,
   type MachineState,
   type MigrationProgress,
+  type SavedMemory,
 } from "./hypervisor.ts";
+import { receiveFile, sendFile } from "./memory-files.ts";
 import { Monitors } from "./qemu-monitors.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
 import { progressOf, stateOf } from "./qemu-state.ts";
@@ -143,13 +146,13 @@ export class QemuHypervisor implements Hypervisor {
       if (status === "inmigrate")
         throw new HypervisorError(`${record.config.name}: its memory has not all arrived yet`);
       await qmp.execute("cont");
-      if (record.heldForMigration) folder.write({ ...record, heldForMigration: false });
+      if (record.held) folder.write({ ...record, held: undefined });
       if (record.how !== "incoming") return;
       // Tells the switches where the machine's addresses are now; a few times, because the first may be lost.
       await qmp
         .execute("announce-self", { initial: 20, max: 400, rounds: 5, step: 60 })
         .catch((error: unknown) => this.#options.log.warn("hypervisor.announce", { id, error }));
-      folder.write({ ...record, how: "run", heldForMigration: false });
+      folder.write({ ...record, how: "run", held: undefined });
     });
   }
 
@@ -159,13 +162,13 @@ export class QemuHypervisor implements Hypervisor {
     const { migrationBandwidth: bandwidth, precopy = ["kvm"] } = this.#options;
     await this.#with(id, async (qmp) => {
       const status = await runState(qmp);
-      const isHeld = record.heldForMigration === true && status === "paused";
+      const isHeld = record.held === "migration" && status === "paused";
       if (!isHeld && status !== "running" && status !== "finish-migrate" && status !== "postmigrate")
         throw new HypervisorError(
           `${record.config.name} cannot be migrated: it is ${status}, only a running machine moves`,
         );
       if (status === "running" && !precopy.includes(record.config.accelerator)) {
-        folder.write({ ...record, heldForMigration: true });
+        folder.write({ ...record, held: "migration" });
         await qmp.execute("stop");
       }
       const start = this.#withCredentials(found, (tls) =>
@@ -201,7 +204,7 @@ export class QemuHypervisor implements Hypervisor {
   /** The progress; a guest that stood still for a migration that came to nothing goes on. */
   async #progress(id: MachineId, qmp: Qmp, status: MigrationStatus): Promise<MigrationProgress> {
     const progress = progressOf(status);
-    if (!this.#need(id).record.heldForMigration) return progress;
+    if (this.#need(id).record.held !== "migration") return progress;
     // postmigrate: also the state after one that failed at its very end.
     if (progress.phase === "failed" || progress.phase === "cancelled")
       await this.#letGoOn(id, qmp, ["paused", "postmigrate"]);
@@ -212,9 +215,9 @@ export class QemuHypervisor implements Hypervisor {
   /** @param states run states that here mean: it was not sent */
   async #letGoOn(id: MachineId, qmp: Qmp, states: readonly string[]): Promise<void> {
     const { folder, record } = this.#need(id);
-    if (!record.heldForMigration) return;
+    if (record.held !== "migration") return;
     if (states.includes(await runState(qmp))) await qmp.execute("cont");
-    folder.write({ ...record, heldForMigration: false });
+    folder.write({ ...record, held: undefined });
   }
 
   async stop(id: MachineId, graceMs: number): Promise<void> {
@@ -222,7 +225,7 @@ export class QemuHypervisor implements Hypervisor {
     if (!found?.process) return;
     const { folder, process } = found;
     // Its guest could not hear the power button.
-    if (found.record.heldForMigration) await this.cancelMigration(id).catch(() => undefined);
+    if (found.record.held === "migration") await this.cancelMigration(id).catch(() => undefined);
     folder.write({ ...(folder.read() ?? found.record), stopRequested: true });
     if (!(await stopOrderly(process, () => this.#monitor(id), graceMs))) await this.kill(id);
     this.#monitors.drop(id);
@@ -263,6 +266,42 @@ export class QemuHypervisor implements Hypervisor {
 
   absorbLayer(id: MachineId, into: string, from: string): Promise<boolean> {
     return this.#with(id, (qmp) => absorbLayer(qmp, into, from));
+  }
+
+  async saveMemory(id: MachineId, switches: readonly LayerSwitch[], file: string): Promise<SavedMemory> {
+    const { folder, record } = this.#need(id);
+    return this.#with(id, async (qmp) => {
+      const status = await runState(qmp);
+      if (status !== "running")
+        throw new HypervisorError(`${record.config.name}: its memory cannot be kept while it is ${status}`);
+      const path = folder.lendSocket(record.config.user);
+      const receiver = await receiveFile(path, file, record.config.user);
+      try {
+        folder.write({ ...(folder.read() ?? record), held: "snapshot" });
+        const saved = await saveMemory(qmp, switches, path);
+        return { ...saved, sizeBytes: await receiver.done() };
+      } finally {
+        receiver.close();
+        folder.takeSocketBack();
+        folder.write({ ...(folder.read() ?? record), held: undefined });
+      }
+    });
+  }
+
+  async abandonMemory(id: MachineId): Promise<void> {
+    const { folder, record } = this.#need(id);
+    if (record.held !== "snapshot") return;
+    await this.#with(id, abandonMemory);
+    folder.takeSocketBack();
+    folder.write({ ...(folder.read() ?? record), held: undefined });
+  }
+
+  async loadMemory(id: MachineId, file: string): Promise<void> {
+    const { folder, record } = this.#need(id);
+    await this.#with(id, async (qmp) => {
+      const path = folder.lendSocket(record.config.user);
+      await loadMemory(qmp, path, () => sendFile(file, path)).finally(() => folder.takeSocketBack());
+    });
   }
 
   onChange(callback: (id: MachineId) => void): () => void {
@@ -387,7 +426,7 @@ export class QemuHypervisor implements Hypervisor {
     if (process) {
       const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => undefined);
       const state = stateOf(status, record.how);
-      const by = status === "paused" && record.heldForMigration ? "migration" : status;
+      const by = status === "paused" ? (record.held ?? status) : status;
       const pausedBy = state === "paused" && by ? { pausedBy: by } : {};
       if (isSame(process)) return { id, pid: process.pid, state, machineType, ...pausedBy };
     }

@@ -35,8 +35,8 @@ export interface MachineRecord {
   /** Absent from before the spawn until just after it. */
   process?: ProcessIdentity;
   stopRequested: boolean;
-  /** Its guest was stopped so that its memory can be sent. Written before that is done, gone when it runs on. */
-  heldForMigration?: boolean;
+  /** Why its guest was stopped by us for a while. Written before that is done, gone when it runs on. */
+  held?: "migration" | "snapshot";
 }
 
 /** A unix socket's path has at most 107 bytes; ours add "/<12>/s/serial". */
@@ -93,6 +93,19 @@ export class MachineFolder {
     chmodSync(this.path, 0o711);
     mkdirSync(join(this.path, "s"), { mode: 0o700 });
     if (isRoot()) chownSync(join(this.path, "s"), user.uid, user.gid);
+  }
+
+  /** Where the memory of a guest goes through: a folder that its QEMU reaches, for as long as that takes. @returns the socket's path */
+  lendSocket(user: User): string {
+    const folder = join(this.path, "m");
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { mode: 0o700 });
+    if (isRoot()) chownSync(folder, user.uid, user.gid);
+    return join(folder, "memory");
+  }
+
+  takeSocketBack(): void {
+    rmSync(join(this.path, "m"), { recursive: true, force: true });
   }
 
   /** Once QEMU has made its sockets: from now on only root reaches them, whatever another machine's QEMU may try. Idempotent. */

@@ -118,7 +118,7 @@ export class RealEnvironment implements HostEnvironment {
     ]);
     if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
     const user = userOf(spec.vmUid);
-    const { disks, boot } = await ensureVolumes(pool, image, instance).catch(
+    const { disks, boot, saved } = await ensureVolumes(pool, image, instance).catch(
       failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`),
     );
     const nics: NicConfig[] = [];
@@ -128,7 +128,15 @@ export class RealEnvironment implements HostEnvironment {
       nics.push({ mac, mtu: network.spec.mtu, backend: await this.#backend(network, mac, user, instance) });
     }
     const isolated = nics.some(({ backend }) => "user" in backend) ? NO_TAPS : undefined;
-    return { disks, nics, user, accelerator, ...(boot ? { boot } : {}), ...(isolated ? { isolated } : {}) };
+    return {
+      disks,
+      nics,
+      user,
+      accelerator,
+      ...(boot ? { boot } : {}),
+      ...(isolated ? { isolated } : {}),
+      ...(saved ? { saved } : {}),
+    };
   }
 
   async #backend(

@@ -13,6 +13,7 @@ import type { Image } from "../images/kinds.ts";
 import { makeSeed } from "../images/seed.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
+import type { SavedMachine } from "./environment.ts";
 import { PrepareError } from "./environment.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
 import { Layers } from "./layers.ts";
@@ -60,6 +61,19 @@ export function layersOf(pool: StoragePool, instance: Instance): Layers {
   return new Layers(folderOf(pool, instance), WRITABLE, userOf(instance.spec.vmUid));
 }
 
+/** The memory of a snapshot, with which a run goes on. @throws PrepareError when the machine has become another one */
+async function savedOf(layers: Layers, { spec }: Instance): Promise<SavedMachine | undefined> {
+  const saved = await layers.saved();
+  if (!saved) return undefined;
+  const { cpus, memory, networks, machineType } = saved.of;
+  const now = spec.interfaces.map(({ network }) => network);
+  if (cpus !== spec.cpus || parseBytes(memory) !== parseBytes(spec.memory) || networks.join() !== now.join())
+    throw new PrepareError(
+      `it is to go on with the memory of a snapshot, which is of a machine with ${cpus} CPUs, ${memory} of memory and the networks ${networks.join(", ")}; make it so again, or roll it back with memory: false`,
+    );
+  return { file: saved.file, machineType };
+}
+
 /** Files to boot from, as QEMU takes them. */
 export type Boot = NonNullable<MachineConfig["boot"]>;
 
@@ -79,7 +93,7 @@ export async function ensureVolumes(
   pool: StoragePool,
   image: Image | undefined,
   instance: Instance,
-): Promise<{ disks: DiskConfig[]; boot?: Boot }> {
+): Promise<{ disks: DiskConfig[]; boot?: Boot; saved?: SavedMachine }> {
   const folder = folderOf(pool, instance);
   const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
   const { vm, incoming, volumesExist } = instance.spec;
@@ -103,11 +117,13 @@ export async function ensureVolumes(
     await make(pool, image, instance, folder, there, root, seed);
   }
   const boot = await bootOf(folder, image, instance);
+  const saved = incoming ? undefined : await savedOf(layers, instance);
   return {
     disks: [
       ...active.map((path): DiskConfig => ({ path, format: "qcow2", readOnly: false })),
       { path: seed, format: "raw", readOnly: true },
     ],
+    ...(saved ? { saved } : {}),
     ...(boot
       ? {
           boot: {

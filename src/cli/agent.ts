@@ -8,6 +8,7 @@ import { type DeclaredProfile, readFacts } from "../agent/facts.ts";
 import { Networking } from "../agent/network.ts";
 import { QemuHypervisor } from "../agent/qemu-hypervisor.ts";
 import { RealEnvironment } from "../agent/real-environment.ts";
+import { allowUserfaultfd } from "../agent/userfaultfd.ts";
 import { HttpClient } from "../client/http.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { createLogger } from "../reconcile/log.ts";
@@ -48,6 +49,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
     log,
   };
   const credentials = await enrol(enrolment);
+  allowUserfaultfd(log);
   const client = new HttpClient({
     url: options.join,
     ca: credentials.ca,

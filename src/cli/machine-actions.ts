@@ -15,17 +15,18 @@ type Print = (line: string) => void;
 
 /** @throws UserError when it could not be taken */
 export async function snapshot(
-  options: Options & { name?: string; quiesce: boolean },
+  options: Options & { name?: string; quiesce: boolean; memory: boolean },
   print: Print,
 ): Promise<void> {
   const { session, vm, namespace } = await machineOf(options);
   const name = options.name ?? nameOfNow(vm);
-  const spec = { vm, quiesce: options.quiesce };
+  const spec = { vm, quiesce: options.quiesce, memory: options.memory };
   const standing = (object: Snapshot): Standing => {
     const found = standingOf("Ready", ["Failed"])(object);
     const { taken } = object.status ?? {};
     if (found.over !== "done" || !taken) return found;
-    return { ...found, line: `is ready: ${CONSISTENT[taken.consistent]}; writes waited ${taken.pauseMs} ms` };
+    const stood = taken.memory ? "the guest stood still for" : "writes waited";
+    return { ...found, line: `is ready: ${CONSISTENT[taken.consistent]}; ${stood} ${taken.pauseMs} ms` };
   };
   await carryOut(
     session.client,
@@ -40,15 +41,16 @@ const CONSISTENT = {
   Quiesced: "the guest had written out its file systems",
   Crash: "as after a power cut",
   Stopped: "the machine did not run",
+  Memory: "with its memory",
 };
 
 /** @throws UserError when it failed */
 export async function rollback(
-  options: Options & { to: string; keep: boolean },
+  options: Options & { to: string; keep: boolean; memory: boolean },
   print: Print,
 ): Promise<void> {
   const { session, vm, namespace } = await machineOf(options);
-  const spec = { vm, snapshot: options.to, keep: options.keep };
+  const spec = { vm, snapshot: options.to, keep: options.keep, memory: options.memory };
   const standing = standingOf("Succeeded", ["Failed"]);
   const metadata = { name: nameOfNow(vm), namespace };
   await carryOut(session.client, Rollback, { metadata, spec }, { ...options, standing }, print);

@@ -26,20 +26,25 @@ export function addMachineVerbs(
   withMachine(program.command("snapshot"))
     .description("keep the state of all disks of a machine as it is now")
     .option("--name <name>", "of the Snapshot; by default the machine's with the time")
+    .option("--memory", "keep the memory, too: a rollback goes on from this very moment", false)
     .option("--no-quiesce", "do not have the guest write out its file systems first")
-    .action(async (machine: string, options: Common & { name?: string; quiesce: boolean }) => {
-      const { snapshot } = await import("./machine-actions.ts");
-      const { name, quiesce } = options;
-      await snapshot({ ...common(machine, options), ...(name ? { name } : {}), quiesce }, print);
-    });
+    .action(
+      async (machine: string, options: Common & { name?: string; quiesce: boolean; memory: boolean }) => {
+        const { snapshot } = await import("./machine-actions.ts");
+        const { name, quiesce, memory } = options;
+        await snapshot({ ...common(machine, options), ...(name ? { name } : {}), quiesce, memory }, print);
+      },
+    );
 
   withMachine(program.command("rollback"))
     .description("take a machine's disks back to a snapshot; what they hold now becomes one, too")
     .requiredOption("--to <snapshot>", "the Snapshot")
     .option("--no-keep", "lose what they hold now")
-    .action(async (machine: string, options: Common & { to: string; keep: boolean }) => {
+    .option("--no-memory", "boot, also when the snapshot has memory")
+    .action(async (machine: string, options: Common & { to: string; keep: boolean; memory: boolean }) => {
       const { rollback } = await import("./machine-actions.ts");
-      await rollback({ ...common(machine, options), to: options.to, keep: options.keep }, print);
+      const { to, keep, memory } = options;
+      await rollback({ ...common(machine, options), to, keep, memory }, print);
     });
 
   withMachine(program.command("migrate"))

@@ -31,8 +31,12 @@ export interface Tls {
   peers?: string;
 }
 
+/** background-snapshot: an agent that died in the middle of one has left it on (memory.ts). */
 const capabilities = (names: readonly string[]) => ({
-  capabilities: names.map((capability) => ({ capability, state: true })),
+  capabilities: [
+    { capability: "background-snapshot", state: false },
+    ...names.map((capability) => ({ capability, state: true })),
+  ],
 });
 
 /** Replaces an object, so that renewed certificates are read. */

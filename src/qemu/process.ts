@@ -18,19 +18,22 @@ export interface ProcessIdentity {
   startTime: string;
 }
 
-/** Undefined when there is no such process, or it is a zombie. */
+/**
+ * Undefined when there is no such process, or it is a zombie. One of which threads are left is none yet: they still hold its files, and with them
+ * the locks of disks.
+ */
 export function identify(pid: number): ProcessIdentity | undefined {
   const stat = readStat(pid);
-  return stat && stat.state !== "Z" ? { pid, startTime: stat.startTime } : undefined;
+  return stat && (stat.state !== "Z" || stat.threads > 1) ? { pid, startTime: stat.startTime } : undefined;
 }
 
-function readStat(pid: number): { state: string; startTime: string } | undefined {
+function readStat(pid: number): { state: string; threads: number; startTime: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The program's name, in parentheses, may hold anything.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    const [state, startTime] = [fields[0], fields[19]];
-    return state !== undefined && startTime !== undefined ? { state, startTime } : undefined;
+    const [state, threads, startTime] = [fields[0], Number(fields[17]), fields[19]];
+    return state !== undefined && startTime !== undefined ? { state, threads, startTime } : undefined;
   } catch {
     return undefined;
   }

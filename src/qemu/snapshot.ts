@@ -58,11 +58,8 @@ function nodeName(path: string): string {
   return `layer-${name.slice(-24)}`;
 }
 
-/**
- * Switches all disks in one transaction: what they hold afterwards in the layers below is of one instant. Disks that are switched already stay
- * as they are. @returns how long it took, ms: the longest that a write of the guest can have waited. @throws QmpError; then none is switched.
- */
-export async function switchLayers(qmp: Qmp, switches: readonly Switch[]): Promise<number> {
+/** Opens the overlays. @returns what a transaction has to do to switch the disks that are not switched yet. @throws QmpError */
+export async function overlayActions(qmp: Qmp, switches: readonly Switch[]): Promise<unknown[]> {
   const active = await activeLayers(qmp);
   const wanted = switches.filter(({ to }) => !active.includes(to));
   const known = await nodes(qmp);
@@ -83,6 +80,15 @@ export async function switchLayers(qmp: Qmp, switches: readonly Switch[]): Promi
     });
     actions.push({ type: "blockdev-snapshot", data: { node: node.name, overlay } });
   }
+  return actions;
+}
+
+/**
+ * Switches all disks in one transaction: what they hold afterwards in the layers below is of one instant. Disks that are switched already stay
+ * as they are. @returns how long it took, ms: the longest that a write of the guest can have waited. @throws QmpError; then none is switched.
+ */
+export async function switchLayers(qmp: Qmp, switches: readonly Switch[]): Promise<number> {
+  const actions = await overlayActions(qmp, switches);
   if (actions.length === 0) return 0;
   const began = performance.now();
   await qmp.execute("transaction", { actions }, 60_000);

@@ -4,6 +4,7 @@
  * QEMU, a machine opens its disks at `cont`, lets go of them in postmigrate, and image locks are NOT simulated: they
  * must never be what saves us.
  */
+import { writeFileSync } from "node:fs";
 import type { Instance } from "../../compute/kinds.ts";
 import { type HostEnvironment, type Prepared, PrepareError } from "../environment.ts";
 import {
@@ -15,9 +16,10 @@ import {
   type MachineId,
   type MachineState,
   type MigrationProgress,
+  type SavedMemory,
 } from "../hypervisor.ts";
 import { Layers } from "../layers.ts";
-import { absorbed, chainOf, makeLayer, pretendTool } from "./pretend-layers.ts";
+import { absorbed, chainOf, contentOf, makeLayer, pretendTool } from "./pretend-layers.ts";
 
 interface Machine {
   host: string;
@@ -32,6 +34,8 @@ interface Machine {
   target?: MachineId;
   /** Received memory from a machine that ran on afterwards: running it would put old memory over newer disks. */
   stale?: boolean;
+  /** What the guest has in mind. */
+  memory?: number;
 }
 
 const IDLE: MigrationProgress = {
@@ -59,6 +63,8 @@ export class PretendWorld {
   readonly trace: string[] = [];
   /** What the guests have written: by layer, the last thing. */
   readonly contents = new Map<string, number>();
+  /** Saved memories, by file: what the guest had in mind, and what was on its disk at that instant. */
+  readonly memories = new Map<string, { memory: number | undefined; content: number | undefined }>();
   readonly options: PretendOptions;
   #nextPid = 1000;
   readonly #listeners = new Map<string, Set<(id: MachineId) => void>>();
@@ -313,6 +319,34 @@ export class PretendHypervisor implements Hypervisor {
     return true;
   }
 
+  async saveMemory(id: MachineId, switches: readonly LayerSwitch[], file: string): Promise<SavedMemory> {
+    await this.switchLayers(id, switches);
+    const { memory } = this.#need(id);
+    const content = contentOf(this.#world.contents, switches[0]?.from ?? "");
+    await this.#world.pause();
+    this.#need(id);
+    this.#world.memories.set(file, { memory, content });
+    writeFileSync(file, "pretended");
+    return { pauseMs: 1, live: true, sizeBytes: 9 };
+  }
+
+  async abandonMemory(): Promise<void> {}
+
+  async loadMemory(id: MachineId, file: string): Promise<void> {
+    await this.#world.pause();
+    const machine = this.#need(id);
+    if (machine.state !== "incoming") return;
+    const saved = this.#world.memories.get(file);
+    if (!saved) throw new HypervisorError(`${file} is no memory`);
+    if (contentOf(this.#world.contents, machine.config.disks[0]?.path ?? "") !== saved.content)
+      this.#world.violations.push(`${machine.config.name} has the memory of another instant than its disk`);
+    this.#world.set(id, {
+      state: "paused",
+      target: ARRIVED,
+      ...(saved.memory === undefined ? {} : { memory: saved.memory }),
+    });
+  }
+
   onChange(callback: (id: MachineId) => void): () => void {
     return this.#world.subscribe(this.#host, callback);
   }
@@ -357,8 +391,12 @@ export class PretendEnvironment implements HostEnvironment {
   }
 
   async prepare(instance: Instance): Promise<Prepared> {
+    const disk = await this.#disk(instance);
+    const saved =
+      this.#files && !instance.spec.incoming ? await (await this.layers(instance)).saved() : undefined;
     return {
-      disks: [{ path: await this.#disk(instance), format: "qcow2", readOnly: false }],
+      ...(saved ? { saved: { file: saved.file, machineType: saved.of.machineType } } : {}),
+      disks: [{ path: disk, format: "qcow2", readOnly: false }],
       nics: [],
       user: { uid: 1, gid: 1 },
       accelerator: "tcg",

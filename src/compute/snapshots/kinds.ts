@@ -33,12 +33,30 @@ const Uid = (description: string) => Type.String({ description, pattern: "^[0-9a
 const Taken = Type.Object({
   takenTime: Type.String(),
   pauseMs: Type.Number({
-    description: "How long writes of the guest waited; with quiescing, from the freeze to the thaw.",
-  }),
-  consistent: Words(["Quiesced", "Crash", "Stopped"], {
     description:
-      "Quiesced: the guest had written out its file systems. Crash: as after a power cut. Stopped: the machine did not run.",
+      "How long writes of the guest waited; with quiescing, from the freeze to the thaw. With memory: how long the guest stood still.",
   }),
+  consistent: Words(["Quiesced", "Crash", "Stopped", "Memory"], {
+    description:
+      "Quiesced: the guest had written out its file systems. Crash: as after a power cut. Stopped: the machine did not run. Memory: the guest goes on exactly there.",
+  }),
+  memory: Type.Optional(
+    Type.Object(
+      {
+        sizeBytes: Type.Integer({ description: "What it takes in the storage pool." }),
+        live: Type.Boolean({
+          description:
+            "Whether the guest ran while its memory was written. False where the kernel of the host does not allow it: then it stood still for pauseMs.",
+        }),
+        machineType: Type.String(),
+        accelerator: Words(["kvm", "tcg"]),
+        cpus: Type.Integer(),
+        memory: Type.String(),
+        networks: Type.Array(Type.String()),
+      },
+      { description: "The memory that was kept with the disks, and the machine that it is of." },
+    ),
+  ),
   disks: Type.Array(
     Type.Object({
       name: Type.String(),
@@ -55,6 +73,9 @@ export const DiskTask = Type.Object({
   action: Words(["Take", "Delete", "Rollback"]),
   snapshot: Uid("The Snapshot that is taken, deleted or gone back to, by uid."),
   quiesce: Type.Optional(Type.Boolean()),
+  memory: Type.Optional(
+    Type.Boolean({ description: "Take: with the memory. Rollback: the next run goes on with it." }),
+  ),
   rollback: Type.Optional(Uid("Rollback: which one, by uid.")),
   keep: Type.Optional(Uid("Rollback: the state before becomes this Snapshot; absent: it is lost.")),
 });
@@ -92,16 +113,21 @@ export const Snapshot = defineKind({
   shortNames: ["snap"],
   namespaced: true,
   description:
-    "Snapshot is the state of all disks of a VirtualMachine at one instant. Deleting it frees its space.",
+    "Snapshot is the state of all disks of a VirtualMachine at one instant, and of its memory when asked for. Deleting it frees its space.",
   spec: Type.Object(
     {
       vm: Name("The VirtualMachine."),
       quiesce: Type.Boolean({
         default: true,
-        description: "Have the guest agent, when there is one, write out the file systems for the moment.",
+        description:
+          "Have the guest agent, when there is one, write out the file systems for the moment. Not done with memory, which holds what is not written yet.",
+      }),
+      memory: Type.Boolean({
+        default: false,
+        description: "Keep the memory of the running machine, too: a rollback goes on from this very moment.",
       }),
     },
-    rules(immutable("vm", AS_IT_IS), immutable("quiesce", AS_IT_IS)),
+    rules(...["vm", "quiesce", "memory"].map((field) => immutable(field, AS_IT_IS))),
   ),
   // Owner of status: the Snapshot reconciler.
   status: Type.Object({
@@ -115,6 +141,7 @@ export const Snapshot = defineKind({
     { name: "VM", type: "string", jsonPath: ".spec.vm" },
     { name: "Phase", type: "string", jsonPath: ".status.phase" },
     { name: "Parent", type: "string", jsonPath: ".status.parent" },
+    { name: "Memory", type: "boolean", jsonPath: ".spec.memory" },
     { name: "Consistent", type: "string", jsonPath: ".status.taken.consistent" },
     { name: "Pause (ms)", type: "number", jsonPath: ".status.taken.pauseMs" },
     { name: "Message", type: "string", jsonPath: ".status.message", priority: 1 },
@@ -137,8 +164,12 @@ export const Rollback = defineKind({
         description:
           "Keep the state before as a Snapshot, named after the Rollback. Without it that state is lost.",
       }),
+      memory: Type.Boolean({
+        default: true,
+        description: "Go on with the snapshot's memory when it has one; without it the machine boots.",
+      }),
     },
-    rules(...["vm", "snapshot", "keep"].map((field) => immutable(field, AS_IT_IS))),
+    rules(...["vm", "snapshot", "keep", "memory"].map((field) => immutable(field, AS_IT_IS))),
   ),
   // Owner of status: the Snapshot reconciler.
   status: Type.Object({

@@ -27,6 +27,7 @@ import {
   isOver,
   isTaken,
   keptName,
+  notTheSame,
   type Operation,
   obstacle,
   operations,
@@ -191,7 +192,12 @@ class SnapshotReconciler {
     switch (action) {
       case "Take":
         await this.#status(object, { ...object.status, phase: "Taking", message: "is being taken" });
-        return { id, action, snapshot: uid, quiesce: object.spec.quiesce };
+        return {
+          id,
+          action,
+          snapshot: uid,
+          ...(object.spec.memory ? { memory: true } : { quiesce: object.spec.quiesce }),
+        };
       case "Delete":
         return { id: failed ? `${id}:${Date.parse(failed.time)}` : id, action, snapshot: uid };
       case "Rollback": {
@@ -206,7 +212,14 @@ class SnapshotReconciler {
           message: `goes back to ${object.spec.snapshot}`,
           ...(kept ? { kept: kept.metadata.name } : {}),
         });
-        return { id, action, snapshot: target.metadata.uid, rollback: uid, ...(keep ? { keep } : {}) };
+        return {
+          id,
+          action,
+          snapshot: target.metadata.uid,
+          rollback: uid,
+          ...(keep ? { keep } : {}),
+          ...(object.spec.memory && target.status?.taken?.memory ? { memory: true } : {}),
+        };
       }
     }
   }
@@ -223,7 +236,7 @@ class SnapshotReconciler {
         finalizers: [SNAPSHOT_FINALIZER],
         ownerReferences: [ownerOf(vm)],
       },
-      spec: { vm: vm.metadata.name, quiesce: true },
+      spec: { vm: vm.metadata.name, quiesce: true, memory: false },
     });
   }
 
@@ -235,6 +248,9 @@ class SnapshotReconciler {
     if (target.metadata.deletionTimestamp) return `snapshot ${spec.snapshot} is being deleted`;
     if (!isTaken(target))
       return `snapshot ${spec.snapshot} is not ready: ${target.status?.phase ?? "Pending"}`;
+    const other = spec.memory ? notTheSame(view.vm, target) : undefined;
+    if (other)
+      return `the memory of snapshot ${spec.snapshot} is of a machine with ${other}; make it so again, or set spec.memory of the Rollback to false`;
     const name = keptName(operation.object);
     if (spec.keep && view.snapshots.some((s) => s.metadata.name === name))
       return `the state before was to be kept as snapshot ${name}, which exists; give the Rollback another name`;

@@ -1,0 +1,152 @@
+/** A guest's memory kept together with its disks, on a real QEMU whose guest counts on its disk for ever: it goes on exactly there. */
+import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeEach, expect, it } from "vitest";
+import { writeBootDisk } from "../qemu/testing/boot-sectors.ts";
+import { run } from "../system/run.ts";
+import type { LayerSwitch, MachineConfig } from "./hypervisor.ts";
+import type { QemuHypervisor } from "./qemu-hypervisor.ts";
+import { inState, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
+
+const machines = new RealMachines();
+let host: QemuHypervisor;
+let folder: string;
+const disk = (name: string) => join(folder, `${name}.qcow2`);
+const memory = () => join(folder, "memory");
+
+beforeEach(async () => {
+  host = machines.hypervisor("a");
+  folder = join(machines.folder, "disks");
+  mkdirSync(folder, { mode: 0o711 });
+  writeBootDisk(join(machines.folder, "image.raw"), "writer");
+  await overlay("root", join(machines.folder, "image.raw"), "raw");
+});
+
+async function overlay(name: string, backing: string, format = "qcow2"): Promise<string> {
+  await run("qemu-img", [
+    "create",
+    "-q",
+    "-u",
+    "-f",
+    "qcow2",
+    "-b",
+    backing,
+    "-F",
+    format,
+    disk(name),
+    "64M",
+  ]);
+  chownSync(disk(name), USER.uid, USER.gid);
+  return disk(name);
+}
+
+const config = (path: string, more: Partial<MachineConfig> = {}): MachineConfig =>
+  machines.machine("writer", { disks: [{ path, format: "qcow2", readOnly: false }], ...more });
+
+const FIRST = 2048;
+const WINDOW = 0x4000;
+
+/** What the guest has counted to. */
+async function last(name: string): Promise<number> {
+  const raw = join(machines.folder, "look.raw");
+  await run("qemu-img", ["convert", "-U", "-q", "-f", "qcow2", "-O", "raw", disk(name), raw]);
+  const bytes = readFileSync(raw);
+  rmSync(raw);
+  let max = 0;
+  for (let i = 1; i < WINDOW; i++) max = Math.max(max, bytes.readUInt32LE((FIRST + i) * 512));
+  return max;
+}
+/** The first byte that this layer itself holds. */
+async function firstByte(name: string): Promise<number> {
+  const map: unknown = JSON.parse(await run("qemu-img", ["map", "-U", "--output=json", disk(name)]));
+  const own = Array.isArray(map) ? map.filter(({ depth, data }) => depth === 0 && data) : [];
+  return Number(own[0]?.start ?? -1);
+}
+const counts = (name: string, above: number) =>
+  until(async () => ((await last(name)) > above ? true : undefined), 30_000);
+/** More than the guest writes into one cluster. */
+const ENOUGH = 400;
+
+async function save(id: MachineConfig["id"], name: string) {
+  const switches: LayerSwitch[] = [{ from: disk("root"), to: await overlay(name, disk("root")) }];
+  return host.saveMemory(id, switches, memory());
+}
+
+it("the guest runs on, and goes on from that instant in another QEMU", async () => {
+  const first = config(disk("root"));
+  const { machineType } = await machines.start(host, first);
+  await counts("root", ENOUGH);
+  const saved = await save(first.id, "next");
+  expect(saved.sizeBytes).toBe(statSync(memory()).size);
+  await inState(host, first.id, "running");
+  const at = await last("root");
+  await counts("next", at);
+  expect(await last("root")).toBe(at);
+  await host.kill(first.id);
+
+  // From the frozen disk and the memory of then: the next number, none before it.
+  const again = config(await overlay("again", disk("root")), { id: newId(), machineType });
+  await machines.start(host, again, "incoming");
+  await host.loadMemory(again.id, memory());
+  await host.loadMemory(again.id, memory());
+  await inState(host, again.id, "paused");
+  expect(await firstByte("again")).toBe(-1);
+  await host.resume(again.id);
+  await counts("again", at);
+  expect(await firstByte("again")).toBeGreaterThanOrEqual(Math.floor(((FIRST + at) * 512) / 65536) * 65536);
+});
+
+it("can be done again and again, and a machine that was resumed moves and is saved as any other", async () => {
+  const first = config(disk("root"));
+  const { machineType } = await machines.start(host, first);
+  await counts("root", ENOUGH);
+  await save(first.id, "one");
+  rmSync(memory());
+  await host.saveMemory(first.id, [{ from: disk("one"), to: await overlay("two", disk("one")) }], memory());
+  await counts("two", await last("one"));
+  const target = machines.hypervisor("b");
+  const there = config(disk("two"), { id: newId(), machineType });
+  await machines.start(target, there, "incoming");
+  await host.migrate(first.id, await target.listen(there.id, "127.0.0.1"));
+  await until(async () => ((await host.migration(first.id)).phase === "pre-switchover" ? true : undefined));
+  expect(await host.switchover(first.id)).toMatchObject({ phase: "completed" });
+  await inState(target, there.id, "paused");
+  await target.resume(there.id);
+  await host.kill(first.id);
+  rmSync(memory());
+  await target.saveMemory(
+    there.id,
+    [{ from: disk("two"), to: await overlay("three", disk("two")) }],
+    memory(),
+  );
+  await counts("three", await last("two"));
+});
+
+it("a file that is no memory ends the new QEMU and nothing else; one that is not written whole is none", async () => {
+  const first = config(disk("root"));
+  const { machineType } = await machines.start(host, first);
+  await counts("root", 10);
+  writeFileSync(memory(), "nonsense");
+  const again = config(await overlay("again", disk("root")), { id: newId(), machineType });
+  await machines.start(host, again, "incoming");
+  await expect(host.loadMemory(again.id, memory())).rejects.toThrow();
+  await inState(host, again.id, "ended");
+  // Nobody can write there.
+  rmSync(memory());
+  mkdirSync(`${memory()}.part`);
+  await expect(save(first.id, "next")).rejects.toThrow();
+  expect(existsSync(memory())).toBe(false);
+  await inState(host, first.id, "running");
+});
+
+it("an agent that died in the middle leaves a guest that another lets go on", async () => {
+  const first = config(disk("root"));
+  await machines.start(host, first);
+  await counts("root", ENOUGH);
+  const saving = save(first.id, "next").catch(() => undefined);
+  host.close();
+  await saving;
+  const other = machines.hypervisor("a");
+  await other.abandonMemory(first.id);
+  await inState(other, first.id, "running");
+});

@@ -159,7 +159,7 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
     await rollback(kept);
     expect(await visits(1)).toBeGreaterThan(after);
     const { stdout } = await stack.kubectl(["get", "snapshots,rollbacks"]);
-    expect(stdout).toMatch(/snapshot\S+\/one +db-1 +Ready +Quiesced/);
+    expect(stdout).toMatch(/snapshot\S+\/one +db-1 +Ready +false +Quiesced/);
     expect(stdout).toMatch(/rollback\S+ +db-1 +one +\S+-before +Succeeded/);
     expect((await stack.kubectl(["delete", "snapshots", "--all"])).code).toBe(0);
     expect(await visits(1)).toBeGreaterThan(after);

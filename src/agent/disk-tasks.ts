@@ -24,6 +24,9 @@ const THAW_MS = 10_000;
 /** An agent in the guest that does not answer within this is none. */
 const ANSWER_MS = 1000;
 
+/** What failed for an unknown reason, or because the control plane does not answer, is tried again after this. */
+const AGAIN_MS = 1000;
+
 interface Context {
   client: Client;
   hypervisor: Hypervisor;
@@ -61,7 +64,10 @@ export class DiskTasks {
     if (!task) return false;
     this.#underWay.add(key);
     void this.#do(instance, task, running)
-      .catch((error: unknown) => this.#c.log.warn("disks.task", { instance: key, task: task.id, error }))
+      .catch(async (error: unknown) => {
+        this.#c.log.warn("disks.task", { instance: key, task: task.id, error });
+        await this.#c.clock.sleep(AGAIN_MS);
+      })
       .finally(() => {
         this.#underWay.delete(key);
         this.#again(key);

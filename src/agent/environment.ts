@@ -6,10 +6,11 @@ import type { Instance } from "../compute/kinds.ts";
 import type { MachineConfig } from "./hypervisor.ts";
 import type { Layers } from "./layers.ts";
 
-/** A machine's memory in a file of Hypervisor.saveMemory, and the machine type that it is of. */
+/** A machine's memory in a file of Hypervisor.saveMemory, and what it ran as. */
 export interface SavedMachine {
   file: string;
   machineType: string;
+  accelerator: MachineConfig["accelerator"];
 }
 
 export interface Prepared extends Pick<MachineConfig, "disks" | "nics" | "boot" | "user" | "accelerator"> {

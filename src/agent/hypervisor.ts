@@ -66,7 +66,7 @@ export interface MachineState {
    */
   state: "incoming" | "running" | "paused" | "postmigrate" | "ended";
   machineType: string;
-  /** Why a paused one stands still, in QEMU's word: io-error, guest-panicked, internal-error, watchdog, paused; or "migration": while its memory is sent. */
+  /** Why a paused one stands still, in QEMU's word: io-error, guest-panicked, internal-error, watchdog, paused; or "migration", "snapshot": while its memory is sent or kept. */
   pausedBy?: string;
   end?: MachineEnd;
 }

@@ -75,6 +75,8 @@ const PAUSED: Readonly<Record<string, string>> = {
   "guest-panicked": "the guest's kernel has panicked",
   "internal-error": "QEMU cannot run the guest any further (internal error)",
 };
+/** Whoever stopped it, lets it go on. */
+const HELD_BY_US = ["migration", "snapshot"];
 const TERMINAL = ["Stopped", "Failed", "HandedOver"];
 type Again = { requeueAfterMs: number } | undefined;
 
@@ -245,7 +247,7 @@ class Instances {
     const moving = await this.#outgoing.step(instance, machine);
     if (moving !== "stays") return moving;
     this.#tasks.step(instance, true);
-    if (machine.state === "paused" && machine.pausedBy !== "migration")
+    if (machine.state === "paused" && !HELD_BY_US.includes(machine.pausedBy ?? ""))
       return this.#paused(instance, machine.pausedBy ?? "paused");
     if (phase === "Starting") return this.#awaitReady(instance);
     return this.#refresh(instance);

@@ -144,6 +144,7 @@ it("an agent that died in the middle leaves a guest that another lets go on", as
   await machines.start(host, first);
   await counts("root", ENOUGH);
   const saving = save(first.id, "next").catch(() => undefined);
+  await until(() => (existsSync(`${memory()}.part`) ? true : undefined));
   host.close();
   await saving;
   const other = machines.hypervisor("a");

@@ -2,8 +2,9 @@
  * The real Hypervisor: QEMU processes of this host, driven over QMP. It keeps no state of its own that matters: what runs
  * is found from the records and /proc, how it is from QMP, how it ended from the journal. So an agent can be killed at any point.
  *
- * For whoever changes this: `cont` is said in three places only, `start` (a machine of our own), `resume` (whose caller has custody of the
- * disks) and #letGoOn (one that was not sent after all). Anywhere else it could make a second writer.
+ * For whoever changes this: `cont` is said in four places only, `start` (a machine of our own), `resume` (whose caller has custody of the
+ * disks), #letGoOn (one that was not sent after all) and qemu/memory.ts (one whose memory is kept, under the claim on its disks). Anywhere else it
+ * could make a second writer.
  */
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
@@ -226,6 +227,7 @@ export class QemuHypervisor implements Hypervisor {
     const { folder, process } = found;
     // Its guest could not hear the power button.
     if (found.record.held === "migration") await this.cancelMigration(id).catch(() => undefined);
+    if (found.record.held === "snapshot") await this.abandonMemory(id).catch(() => undefined);
     folder.write({ ...(folder.read() ?? found.record), stopRequested: true });
     if (!(await stopOrderly(process, () => this.#monitor(id), graceMs))) await this.kill(id);
     this.#monitors.drop(id);

@@ -121,6 +121,10 @@ export class RealEnvironment implements HostEnvironment {
     const { disks, boot, saved } = await ensureVolumes(pool, image, instance).catch(
       failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`),
     );
+    if (saved && saved.accelerator !== accelerator)
+      throw new PrepareError(
+        `it is to go on with the memory of a snapshot, which was kept under ${saved.accelerator}; this host has ${accelerator}: roll it back with memory: false`,
+      );
     const nics: NicConfig[] = [];
     for (const { network: name, mac } of spec.interfaces) {
       const network = await client.get(Network, { name });

@@ -9,6 +9,7 @@ import { join, resolve, sep } from "node:path";
 import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
+import { notTheSame } from "../compute/snapshots/kinds.ts";
 import type { Image } from "../images/kinds.ts";
 import { makeSeed } from "../images/seed.ts";
 import { parseBytes } from "../resource/quantity.ts";
@@ -65,13 +66,14 @@ export function layersOf(pool: StoragePool, instance: Instance): Layers {
 async function savedOf(layers: Layers, { spec }: Instance): Promise<SavedMachine | undefined> {
   const saved = await layers.saved();
   if (!saved) return undefined;
-  const { cpus, memory, networks, machineType } = saved.of;
-  const now = spec.interfaces.map(({ network }) => network);
-  if (cpus !== spec.cpus || parseBytes(memory) !== parseBytes(spec.memory) || networks.join() !== now.join())
+  const networks = spec.interfaces.map(({ network }) => network);
+  const other = notTheSame({ ...spec, networks }, saved.of);
+  if (other)
     throw new PrepareError(
-      `it is to go on with the memory of a snapshot, which is of a machine with ${cpus} CPUs, ${memory} of memory and the networks ${networks.join(", ")}; make it so again, or roll it back with memory: false`,
+      `it is to go on with the memory of a snapshot, which is of a machine with ${other}; make it so again, or roll it back with memory: false`,
     );
-  return { file: saved.file, machineType };
+  const { machineType, accelerator: of } = saved.of;
+  return { file: saved.file, machineType, accelerator: of };
 }
 
 /** Files to boot from, as QEMU takes them. */

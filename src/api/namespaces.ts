@@ -7,10 +7,10 @@ import { Type } from "typebox";
 import { ApiError } from "../resource/errors.ts";
 import { type Kind, type Lookup, Words } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
-import { CompareFailed, type Store } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
 import { type Cache, type Cached, keyFor } from "./cache.ts";
 import { forbidden } from "./prepare.ts";
-import { storedForm } from "./stored.ts";
+import { settle, storedForm } from "./stored.ts";
 import type { Turns } from "./turns.ts";
 
 /** The one that is always there. */
@@ -133,11 +133,8 @@ export class Namespaces {
     await Promise.all(
       [...names]
         .filter((name) => !this.#cache.get(keyOfNamespace(name)))
-        .map((name) => store.commit({ key: keyOfNamespace(name), expected: 0, value: made(name, now) })),
-    ).catch((error: unknown) => {
-      // Another server, which starts just now as well, has made it.
-      if (!(error instanceof CompareFailed)) throw error;
-    });
+        .map((name) => settle(store, { key: keyOfNamespace(name), expected: 0, value: made(name, now) })),
+    );
   }
 }
 

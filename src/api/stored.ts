@@ -65,7 +65,8 @@ export async function settleStored(
   return marked;
 }
 
-async function settle(store: Store, write: Write): Promise<void> {
+/** Writes what another server may be writing just now, too. */
+export async function settle(store: Store, write: Write): Promise<void> {
   await store.commit(write).catch((error: unknown) => {
     // Whoever wrote it meanwhile, another server that starts or a client through it, has seen to it.
     if (!(error instanceof CompareFailed)) throw error;

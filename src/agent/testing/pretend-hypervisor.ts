@@ -395,7 +395,11 @@ export class PretendEnvironment implements HostEnvironment {
     const saved =
       this.#files && !instance.spec.incoming ? await (await this.layers(instance)).saved() : undefined;
     return {
-      ...(saved ? { saved: { file: saved.file, machineType: saved.of.machineType } } : {}),
+      ...(saved
+        ? {
+            saved: { file: saved.file, machineType: saved.of.machineType, accelerator: saved.of.accelerator },
+          }
+        : {}),
       disks: [{ path: disk, format: "qcow2", readOnly: false }],
       nics: [],
       user: { uid: 1, gid: 1 },

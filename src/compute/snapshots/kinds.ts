@@ -12,6 +12,7 @@
  *
  * A rollback ends the run (its agent kills it), works on the disks of the ended one, and a new run starts from there.
  */
+import { isDeepStrictEqual } from "node:util";
 import { Type } from "typebox";
 import {
   Conditions,
@@ -23,6 +24,7 @@ import {
   rules,
   Words,
 } from "../../resource/kind.ts";
+import { parseBytes } from "../../resource/quantity.ts";
 
 /** On a Snapshot: its files are removed before it goes. */
 export const SNAPSHOT_FINALIZER = "vireo.dev/snapshot";
@@ -189,3 +191,18 @@ export const Rollback = defineKind({
   selectableFields: ["spec.vm", "status.phase"],
 });
 export type Rollback = ObjectOf<typeof Rollback>;
+
+type KeptMemory = NonNullable<NonNullable<NonNullable<Snapshot["status"]>["taken"]>["memory"]>;
+
+/** What of the machine is not as it was when the snapshot's memory was kept: a guest cannot be told in the middle. */
+export function notTheSame(
+  now: Pick<KeptMemory, "cpus" | "memory" | "networks">,
+  then: KeptMemory,
+): string | undefined {
+  if (then.cpus !== now.cpus) return `${then.cpus} CPUs (spec.cpus is ${now.cpus})`;
+  if (parseBytes(then.memory) !== parseBytes(now.memory))
+    return `${then.memory} of memory (spec.memory is ${now.memory})`;
+  if (!isDeepStrictEqual(then.networks, now.networks))
+    return `the networks ${then.networks.join(", ") || "none"} (spec.networks is ${now.networks.join(", ") || "empty"})`;
+  return undefined;
+}

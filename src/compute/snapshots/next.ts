@@ -1,6 +1,4 @@
 /** What is to be done next with the disks of a machine, and whether it can be done now. Pure. */
-import { isDeepStrictEqual } from "node:util";
-import { parseBytes } from "../../resource/quantity.ts";
 import type { Instance, VirtualMachine } from "../kinds.ts";
 import { type Rollback, SNAPSHOT_FINALIZER, type Snapshot } from "./kinds.ts";
 
@@ -52,16 +50,4 @@ export function obstacle(live: readonly Instance[], holder: Instance | undefined
   // A rollback has asked for its end.
   if (phase === "Running" || phase === "Starting" || hasOpenTask(holder)) return undefined;
   return `the machine is ${phase}`;
-}
-
-/** What of the machine is not as it was when the snapshot's memory was kept: a guest cannot be told in the middle. */
-export function notTheSame({ spec }: VirtualMachine, { status }: Snapshot): string | undefined {
-  const then = status?.taken?.memory;
-  if (!then) return undefined;
-  if (then.cpus !== spec.cpus) return `${then.cpus} CPUs (spec.cpus is ${spec.cpus})`;
-  if (parseBytes(then.memory) !== parseBytes(spec.memory))
-    return `${then.memory} of memory (spec.memory is ${spec.memory})`;
-  if (!isDeepStrictEqual(then.networks, spec.networks))
-    return `the networks ${then.networks.join(", ") || "none"} (spec.networks is ${spec.networks.join(", ") || "empty"})`;
-  return undefined;
 }

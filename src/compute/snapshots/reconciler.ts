@@ -20,14 +20,13 @@ import { setCondition } from "../../resource/object.ts";
 import { freshInstances } from "../actions.ts";
 import { isBound, isHeld, isLive } from "../custody.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
-import { Rollback, SNAPSHOT_FINALIZER, Snapshot } from "./kinds.ts";
+import { notTheSame, Rollback, SNAPSHOT_FINALIZER, Snapshot } from "./kinds.ts";
 import {
   hasOpenTask,
   isOpen,
   isOver,
   isTaken,
   keptName,
-  notTheSame,
   type Operation,
   obstacle,
   operations,
@@ -248,7 +247,8 @@ class SnapshotReconciler {
     if (target.metadata.deletionTimestamp) return `snapshot ${spec.snapshot} is being deleted`;
     if (!isTaken(target))
       return `snapshot ${spec.snapshot} is not ready: ${target.status?.phase ?? "Pending"}`;
-    const other = spec.memory ? notTheSame(view.vm, target) : undefined;
+    const kept = target.status?.taken?.memory;
+    const other = spec.memory && kept ? notTheSame(view.vm.spec, kept) : undefined;
     if (other)
       return `the memory of snapshot ${spec.snapshot} is of a machine with ${other}; make it so again, or set spec.memory of the Rollback to false`;
     const name = keptName(operation.object);

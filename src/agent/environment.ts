@@ -13,7 +13,8 @@ export interface SavedMachine {
   accelerator: MachineConfig["accelerator"];
 }
 
-export interface Prepared extends Pick<MachineConfig, "disks" | "nics" | "boot" | "user" | "accelerator"> {
+export interface Prepared
+  extends Pick<MachineConfig, "disks" | "nics" | "boot" | "firmware" | "user" | "accelerator"> {
   /** Why nobody reaches the machine from outside, when that is so. */
   isolated?: string;
   /** The run goes on with this memory instead of booting. */

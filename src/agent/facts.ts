@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { HostFacts } from "../compute/kinds.ts";
 import { type AcceleratorVerdict, probeAccelerator } from "../qemu/accelerator.ts";
 import { run } from "../system/run.ts";
+import { readOffers } from "./offers.ts";
 
 const read = (path: string): string | undefined => {
   try {
@@ -157,7 +158,12 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
     disks: readDisks(),
     links: readLinks("/sys", profile !== undefined),
     ...(power ? { power } : {}),
-    qemu: { version, accelerator: verdict.accelerator, reason: verdict.reason },
+    qemu: {
+      version,
+      accelerator: verdict.accelerator,
+      reason: verdict.reason,
+      offers: await readOffers(),
+    },
     kernel: release(),
     bootId,
   };

@@ -35,6 +35,8 @@ export interface MachineConfig {
   disks: DiskConfig[];
   nics: NicConfig[];
   boot?: { kernel: string; initrd: string; commandLine: string };
+  /** UEFI; the BIOS when absent. `secure`: only its own code writes the variables, for Secure Boot. */
+  firmware?: { code: string; variables: DiskConfig; secure: boolean };
   accelerator: "kvm" | "tcg";
   /** "pc-q35-7.2" when pinned by a migration source, else the newest this QEMU has. */
   machineType?: string;

@@ -118,7 +118,7 @@ export class RealEnvironment implements HostEnvironment {
     ]);
     if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
     const user = userOf(spec.vmUid);
-    const { disks, boot, saved } = await ensureVolumes(pool, image, instance).catch(
+    const { disks, boot, firmware, saved } = await ensureVolumes(pool, image, instance).catch(
       failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`),
     );
     if (saved && saved.accelerator !== accelerator)
@@ -138,6 +138,7 @@ export class RealEnvironment implements HostEnvironment {
       user,
       accelerator,
       ...(boot ? { boot } : {}),
+      ...(firmware ? { firmware } : {}),
       ...(isolated ? { isolated } : {}),
       ...(saved ? { saved } : {}),
     };

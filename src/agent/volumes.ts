@@ -5,9 +5,10 @@
  * never again.
  */
 import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join, resolve, sep } from "node:path";
+import { basename, join, resolve, sep } from "node:path";
 import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
+import { hardwareOf, lackingText } from "../compute/hardware/kinds.ts";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
 import { notTheSame } from "../compute/snapshots/kinds.ts";
 import type { Image } from "../images/kinds.ts";
@@ -16,6 +17,7 @@ import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
 import type { SavedMachine } from "./environment.ts";
 import { PrepareError } from "./environment.ts";
+import { findFirmware } from "./firmware.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
 import { Layers } from "./layers.ts";
 import { exists, own } from "./volume-files.ts";
@@ -55,11 +57,12 @@ function folderOf(pool: StoragePool, instance: Instance): string {
   );
 }
 
-/** The disks that the guest can write; layersOf's and ensureVolumes' order. */
-const WRITABLE = ["root"];
+/** What the guest can write; layersOf's and ensureVolumes' order. The variables of UEFI are a disk like others: in snapshots, too. */
+const writable = ({ spec }: Instance) =>
+  hardwareOf(spec.hardware).firmware === "uefi" ? ["root", "vars"] : ["root"];
 
 export function layersOf(pool: StoragePool, instance: Instance): Layers {
-  return new Layers(folderOf(pool, instance), WRITABLE, userOf(instance.spec.vmUid));
+  return new Layers(folderOf(pool, instance), writable(instance), userOf(instance.spec.vmUid));
 }
 
 /** The memory of a snapshot, with which a run goes on. @throws PrepareError when the machine has become another one */
@@ -95,15 +98,15 @@ export async function ensureVolumes(
   pool: StoragePool,
   image: Image | undefined,
   instance: Instance,
-): Promise<{ disks: DiskConfig[]; boot?: Boot; saved?: SavedMachine }> {
+): Promise<{ disks: DiskConfig[]; boot?: Boot; firmware?: Firmware; saved?: SavedMachine }> {
   const folder = folderOf(pool, instance);
   const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
   const { vm, incoming, volumesExist } = instance.spec;
   const layers = layersOf(pool, instance);
   // The target of a migration opens what the source has open, which is nothing that is cut short: nobody works on the disks meanwhile.
   if (!incoming) await layers.settle();
-  const active = await layers.active();
-  const there = (await Promise.all(active.map(exists))).every(Boolean);
+  const [active = root, variables] = await layers.active();
+  const there = await exists(active);
   const seeded = await exists(seed);
   if (incoming && !(there && seeded))
     throw new PrepareError(
@@ -119,13 +122,15 @@ export async function ensureVolumes(
     await make(pool, image, instance, folder, there, root, seed);
   }
   const boot = await bootOf(folder, image, instance);
+  const firmware = variables && (await firmwareOf(instance, variables, boot !== undefined));
   const saved = incoming ? undefined : await savedOf(layers, instance);
   return {
     disks: [
-      ...active.map((path): DiskConfig => ({ path, format: "qcow2", readOnly: false })),
+      { path: active, format: "qcow2", readOnly: false },
       { path: seed, format: "raw", readOnly: true },
     ],
     ...(saved ? { saved } : {}),
+    ...(firmware ? { firmware } : {}),
     ...(boot
       ? {
           boot: {
@@ -136,6 +141,31 @@ export async function ensureVolumes(
         }
       : {}),
   };
+}
+
+type Firmware = NonNullable<MachineConfig["firmware"]>;
+
+/** The machine's store of variables is made when it is missing: unlike a disk, an empty one only boots by default. */
+async function firmwareOf({ spec }: Instance, path: string, direct: boolean): Promise<Firmware> {
+  const { secureBoot } = hardwareOf(spec.hardware);
+  const found = await findFirmware("x86_64", "pc-q35-", secureBoot);
+  if (!found) throw new PrepareError(`its host ${lackingText(secureBoot ? "secureBoot" : "uefi")} there`);
+  // The firmware would start that kernel whoever signed it.
+  if (secureBoot && direct)
+    throw new PrepareError(
+      `spec.hardware.secureBoot: the kernel of the image ${spec.image} is started without a boot loader, which Secure Boot does not check; use an image with a signed boot loader, or no Secure Boot`,
+    );
+  if (!(await exists(path))) {
+    if (spec.incoming || basename(path) !== "vars.qcow2")
+      throw new PrepareError(
+        `${path}, the variables of its firmware, is not on this host; is its storage pool really shared?`,
+      );
+    await run("qemu-img", ["convert", "-q", "-f", "raw", "-O", "qcow2", found.variables, `${path}.new`]);
+    const { uid, gid } = userOf(spec.vmUid);
+    await own(`${path}.new`, uid, gid, 0o600);
+    await rename(`${path}.new`, path);
+  }
+  return { code: found.code, variables: { path, format: "qcow2", readOnly: false }, secure: secureBoot };
 }
 
 async function bootOf(

@@ -92,6 +92,13 @@ describe("checkVirtualMachine", () => {
     expect(change({ diskSize: "3Gi", cpus: 2, memory: "1Gi" })).toEqual([]);
   });
 
+  it("refuses hardware that goes not together", () => {
+    const check = (hardware: VirtualMachine["spec"]["hardware"]) =>
+      said(checkVirtualMachine(vm("web", hardware ? { hardware } : {}), undefined, look()));
+    expect(check({ firmware: "uefi", secureBoot: true })).toEqual([]);
+    expect(check({ secureBoot: true })[0]).toMatch(/^spec.hardware.secureBoot: .*set spec.hardware.firmware/);
+  });
+
   it("never lets two machines have one address", () => {
     const interfaces = [{ network: "default", mac: "52:54:00:00:00:01", address: "10.0.0.3" }];
     const other = vm("db", {}, { interfaces });

@@ -10,6 +10,7 @@ import type { Lookup } from "../resource/kind.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { numberToAddress, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { lackOfRoom } from "./capacity.ts";
+import { checkHardware } from "./hardware/kinds.ts";
 import {
   Host,
   Instance,
@@ -69,6 +70,7 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
       "image",
       "storagePool",
       "diskSize",
+      "hardware",
       "guest",
       "readiness",
     ],
@@ -224,6 +226,8 @@ export function checkVirtualMachine(
         `must be a label of at most ${MAX_VM_NAME} lower-case letters, digits and '-', because it is the guest's host name and the start of its instances' names`,
       ),
     );
+  if (!isDeepStrictEqual(object.spec.hardware, old?.spec.hardware))
+    causes.push(...checkHardware(object.spec.hardware));
   if (old) causes.push(...checkChange(object, old), ...checkInterfaces(object, old, lookup));
   return causes;
 }

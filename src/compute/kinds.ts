@@ -57,6 +57,7 @@ import {
   rules,
   Words,
 } from "../resource/kind.ts";
+import { Hardware, OFFER_NAMES } from "./hardware/kinds.ts";
 import { DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
 
 const MiB = 2 ** 20;
@@ -123,6 +124,7 @@ const machine = {
   diskSize: Type.Optional(
     Quantity({ description: "Size of the system disk; the image's own size by default.", minimum: MiB }),
   ),
+  hardware: Type.Optional(Hardware),
   guest: Type.Optional(Guest),
   readiness: Type.Optional(Readiness),
 };
@@ -464,6 +466,11 @@ const Facts = Type.Object(
       version: Type.String(),
       accelerator: Words(["kvm", "tcg"]),
       reason: Type.String({ description: "Why this accelerator: the result of the timed execution probe." }),
+      offers: Type.Optional(
+        Type.Array(Words(OFFER_NAMES), {
+          description: "What it can give to guests that other hosts may not have.",
+        }),
+      ),
     }),
     kernel: Type.String(),
     bootId: Type.String(),

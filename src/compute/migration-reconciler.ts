@@ -31,6 +31,7 @@ import {
   isUnderWay,
   numberOf,
 } from "./custody.ts";
+import { lackOf, needsOf } from "./hardware/kinds.ts";
 import {
   Host,
   Instance,
@@ -188,6 +189,8 @@ class MigrationReconciler {
     if (why) return failed(`host ${m.spec.to} cannot take it over: ${why}`);
     const { items } = await this.#client.list(Instance, { fieldSelector: `spec.host=${m.spec.to}` });
     const demand = source?.spec ?? { ...vm.spec, vmUid: vm.metadata.uid ?? "" };
+    const lacks = lackOf(needsOf(demand.hardware), host.status?.facts?.qemu.offers);
+    if (lacks) return failed(`host ${m.spec.to} cannot take it over: it ${lacks}`);
     const lack = lackOfRoom(host, demand, items);
     return lack ? failed(lack) : undefined;
   }
@@ -403,13 +406,14 @@ function platformOf({ status }: Host): Platform | undefined {
 
 /** What the source runs with: the target must be the same machine even when the user has changed the VirtualMachine since. */
 function copied(spec: Instance["spec"]) {
-  const { cpus, memory, image, storagePool, diskSize, guest, readiness } = spec;
+  const { cpus, memory, image, storagePool, diskSize, hardware, guest, readiness } = spec;
   return {
     cpus,
     memory,
     image,
     storagePool,
     ...(diskSize ? { diskSize } : {}),
+    ...(hardware ? { hardware } : {}),
     ...(guest ? { guest } : {}),
     ...(readiness ? { readiness } : {}),
   };

@@ -87,6 +87,16 @@ function placeAll(estate: Estate): Estate {
 const whereOf = (estate: Estate) => Object.fromEntries(estate.machines.map((m) => [m.name, m.host]));
 const options = (released: string[] = []) => ({ ...PLAN_DEFAULTS, now: 1e9, released: new Set(released) });
 
+it("a host that lacks what the machine's hardware needs is not chosen, and the package is named", () => {
+  const uefi = machine("uefi", "x", { needs: ["uefi"] });
+  const [first, second] = [host("a", 2000, 0, 0), host("b", 1000, 0, 0, { offers: ["uefi"] })];
+  const estate = { ...SHOP, hosts: [first, second], machines: [uefi] };
+  expect(obstacle(estate, uefi, first)).toBe(
+    "has no firmware for UEFI guests; apt-get install ovmf there and start its agent anew",
+  );
+  expect(place(estate, uefi).host).toBe("b");
+});
+
 describe("a live move", () => {
   const on = (name: string, accelerator: "kvm" | "tcg", cpuModel: string) =>
     host(name, 2000, 20, 60, { accelerator, cpuModel });

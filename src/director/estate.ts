@@ -1,4 +1,5 @@
 /** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
+import { needsOf, type Offer } from "../compute/hardware/kinds.ts";
 import type { Host, Instance, Platform, VirtualMachine } from "../compute/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
@@ -21,6 +22,8 @@ export interface HostView {
   idleWatts?: number;
   maxWatts?: number;
   accelerator: Platform["accelerator"];
+  /** What it has for guests that not every host has. */
+  offers?: readonly string[];
   ssd: boolean;
   linkMbps: number;
 }
@@ -39,6 +42,8 @@ export interface MachineView {
   movingTo?: string;
   /** What its run began on; a host where it cannot go on is none for it while it runs. */
   platform?: Platform;
+  /** What a host has to offer for it. */
+  needs?: readonly Offer[];
   /** May be moved: it runs and nothing else is being done with it. */
   movable: boolean;
   /** Since when it has been on its host, ms since the epoch. */
@@ -72,6 +77,7 @@ export function viewHost(host: Host): HostView | undefined {
     cpuModel: facts.cpu.model,
     ...(facts.power ? { idleWatts: facts.power.idleWatts, maxWatts: facts.power.maxWatts } : {}),
     accelerator: facts.qemu.accelerator,
+    ...(facts.qemu.offers ? { offers: facts.qemu.offers } : {}),
     ssd: facts.disks.some((disk) => disk.kind === "ssd"),
     linkMbps: Math.max(0, ...facts.links.map((link) => link.mbps)),
   };
@@ -106,15 +112,16 @@ function viewMachine(
 }
 
 /** What the live runs of one machine take, and where. `wanted` is what it takes when there is none. */
-function viewRuns(own: readonly Instance[], wanted: Pick<Instance["spec"], "cpus" | "memory">) {
+function viewRuns(own: readonly Instance[], wanted: Pick<Instance["spec"], "cpus" | "memory" | "hardware">) {
   const holder = own.find((i) => i.status?.custody === "Held") ?? own.find((i) => !i.spec.incoming) ?? own[0];
   const target = own.find((i) => i !== holder && i.spec.host && i.spec.host !== holder?.spec.host);
   // Not the machine's wish, which may have changed since this run began.
-  const { cpus, memory } = holder?.spec ?? wanted;
+  const { cpus, memory, hardware } = holder?.spec ?? wanted;
   const { accelerator, cpuModel } = holder?.status ?? {};
   return {
     cpus,
     memoryBytes: parseBytes(memory),
+    needs: needsOf(hardware),
     ...(holder?.spec.host ? { host: holder.spec.host } : {}),
     ...(target?.spec.host ? { movingTo: target.spec.host } : {}),
     ...(accelerator && cpuModel !== undefined ? { platform: { accelerator, cpuModel } } : {}),

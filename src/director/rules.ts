@@ -1,4 +1,5 @@
 /** What must hold: capacity, hosts that are open, required attributes, together, apart, spread. Pure. */
+import { lackOf } from "../compute/hardware/kinds.ts";
 import { platformObstacle } from "../compute/kinds.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { breach } from "./attributes.ts";
@@ -46,7 +47,7 @@ const domainOf = (host: HostView, domain: "host" | "rack") => (domain === "host"
 /** Why `machine` may not be on `host`, given where all others are; undefined when it may. The first breach that is found. */
 export function obstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
   if (host.closed && machine.host !== host.name) return host.closed;
-  const why = moveObstacle(estate, machine, host);
+  const why = moveObstacle(estate, machine, host) ?? lackOf(machine.needs ?? [], host.offers);
   if (why) return why;
   const used = usage(estate, host.name, machine.key);
   const [cpus, memory] = [host.cpus - used.cpus, host.memoryBytes - used.memoryBytes];

@@ -16,6 +16,15 @@ export interface Nic {
   mtu: number;
 }
 
+export interface Firmware {
+  /** Raw, never written. */
+  code: string;
+  /** The machine's own store of variables. */
+  variables: Disk;
+  /** Only code in System Management Mode writes the variables: what Secure Boot needs. */
+  secure: boolean;
+}
+
 export interface Machine {
   uuid: string;
   name: string;
@@ -24,6 +33,8 @@ export interface Machine {
   disks: readonly Disk[];
   nics: readonly Nic[];
   boot?: { kernel: string; initrd: string; commandLine: string };
+  /** UEFI; the BIOS when absent. */
+  firmware?: Firmware;
   accelerator: "kvm" | "tcg";
   /** Versioned machine type, "pc-q35-7.2". */
   machineType: string;
@@ -75,7 +86,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     "-display",
     "none",
     "-machine",
-    `${machine.machineType},usb=off,dump-guest-core=off,memory-backend=pc.ram`,
+    `${machine.machineType},usb=off,dump-guest-core=off,memory-backend=pc.ram${flash(machine.firmware)}`,
     "-accel",
     machine.accelerator,
     "-cpu",
@@ -134,9 +145,10 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
   });
   args.push("-object", json({ "qom-type": "rng-random", id: "urandom", filename: "/dev/urandom" }));
 
+  if (machine.firmware) args.push(...firmwareBlocks(machine.firmware));
   for (const [i, disk] of machine.disks.entries()) {
     args.push("-object", json({ "qom-type": "throttle-group", id: `throttle${i}` }));
-    args.push("-blockdev", json(blockdev(disk, i)));
+    args.push("-blockdev", json(blockdev(disk, `${i}`)));
     devices.push({
       driver: "virtio-blk-pci",
       id: `disk${i}`,
@@ -184,8 +196,26 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
   return args;
 }
 
+function flash(firmware: Firmware | undefined): string {
+  if (!firmware) return "";
+  return `,pflash0=firmware,pflash1=drive-vars${firmware.secure ? ",smm=on" : ""}`;
+}
+
+function firmwareBlocks({ code, variables, secure }: Firmware): string[] {
+  const file = { driver: "file", filename: code, "read-only": true };
+  return [
+    "-blockdev",
+    json({ driver: "raw", "node-name": "firmware", "read-only": true, file }),
+    "-object",
+    json({ "qom-type": "throttle-group", id: "throttle-vars" }),
+    "-blockdev",
+    json(blockdev(variables, "-vars")),
+    ...(secure ? ["-global", "driver=cfi.pflash01,property=secure,value=on"] : []),
+  ];
+}
+
 /** throttle (a stable name for the device, and a place for limits and filters) over format over file; each layer says what it is. */
-function blockdev(disk: Disk, index: number): unknown {
+function blockdev(disk: Disk, index: string): unknown {
   const common = { "read-only": disk.readOnly, discard: "unmap" };
   return {
     driver: "throttle",

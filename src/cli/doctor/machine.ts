@@ -1,5 +1,7 @@
 /** This machine: whether it can run guests, and has room. */
 import { existsSync, statfsSync } from "node:fs";
+import { readOffers } from "../../agent/offers.ts";
+import { OFFER_NAMES, OFFERS } from "../../compute/hardware/kinds.ts";
 import { probeAccelerator } from "../../qemu/accelerator.ts";
 import { run, succeeds } from "../../system/run.ts";
 import type { StatePaths } from "../paths.ts";
@@ -39,8 +41,20 @@ export async function checkMachine(paths: StatePaths): Promise<Finding[]> {
           qemu,
           "guests run, but slowly; on hardware of your own, enable virtualization in the firmware",
         ),
+    ...(await optional()),
     ...room(paths.state),
   ];
+}
+
+/** What only some guests need. */
+async function optional(): Promise<Finding[]> {
+  const has = await readOffers();
+  return OFFER_NAMES.filter((offer) => !has.includes(offer)).map((offer) =>
+    warning(
+      `this machine has no ${OFFERS[offer].what}: guests that need it do not run here`,
+      `apt-get install ${OFFERS[offer].package}, if you have such guests, and start the agent anew`,
+    ),
+  );
 }
 
 function room(folder: string): Finding[] {

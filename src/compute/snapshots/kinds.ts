@@ -25,6 +25,7 @@ import {
   Words,
 } from "../../resource/kind.ts";
 import { parseBytes } from "../../resource/quantity.ts";
+import { Hardware, hardwareOf } from "../hardware/kinds.ts";
 
 /** On a Snapshot: its files are removed before it goes. */
 export const SNAPSHOT_FINALIZER = "vireo.dev/snapshot";
@@ -55,6 +56,7 @@ const Taken = Type.Object({
         cpus: Type.Integer(),
         memory: Type.String(),
         networks: Type.Array(Type.String()),
+        hardware: Type.Optional(Hardware),
       },
       { description: "The memory that was kept with the disks, and the machine that it is of." },
     ),
@@ -196,12 +198,14 @@ type KeptMemory = NonNullable<NonNullable<NonNullable<Snapshot["status"]>["taken
 
 /** What of the machine is not as it was when the snapshot's memory was kept: a guest cannot be told in the middle. */
 export function notTheSame(
-  now: Pick<KeptMemory, "cpus" | "memory" | "networks">,
+  now: Pick<KeptMemory, "cpus" | "memory" | "networks" | "hardware">,
   then: KeptMemory,
 ): string | undefined {
   if (then.cpus !== now.cpus) return `${then.cpus} CPUs (spec.cpus is ${now.cpus})`;
   if (parseBytes(then.memory) !== parseBytes(now.memory))
     return `${then.memory} of memory (spec.memory is ${now.memory})`;
+  const [was, is] = [hardwareOf(then.hardware), hardwareOf(now.hardware)];
+  if (!isDeepStrictEqual(was, is)) return `other hardware (spec.hardware was ${JSON.stringify(was)})`;
   if (!isDeepStrictEqual(then.networks, now.networks))
     return `the networks ${then.networks.join(", ") || "none"} (spec.networks is ${now.networks.join(", ") || "empty"})`;
   return undefined;

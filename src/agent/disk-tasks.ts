@@ -184,7 +184,7 @@ export class DiskTasks {
     const takenTime = this.#now();
     try {
       const saved = await hypervisor.saveMemory(id, switches, layers.memoryFile(uid));
-      const { machineType = "", accelerator = "tcg" } = instance.status ?? {};
+      const { machineType = "", accelerator = "tcg", guestCpu } = instance.status ?? {};
       const { cpus, memory, interfaces, hardware } = instance.spec;
       const networks = interfaces.map(({ network }) => network);
       return await layers.finish(uid, {
@@ -199,6 +199,7 @@ export class DiskTasks {
           cpus,
           memory,
           networks,
+          ...(guestCpu ? { guestCpu } : {}),
           ...(hardware ? { hardware } : {}),
         },
       });

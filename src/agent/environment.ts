@@ -10,6 +10,7 @@ import type { Layers } from "./layers.ts";
 export interface SavedMachine {
   file: string;
   machineType: string;
+  guestCpu?: string;
   accelerator: MachineConfig["accelerator"];
 }
 

@@ -4,6 +4,7 @@ import { release, totalmem } from "node:os";
 import { join } from "node:path";
 import type { HostFacts } from "../compute/kinds.ts";
 import { type AcceleratorVerdict, probeAccelerator } from "../qemu/accelerator.ts";
+import { readCapabilities } from "../qemu/capabilities.ts";
 import { run } from "../system/run.ts";
 import { readOffers } from "./offers.ts";
 
@@ -162,6 +163,7 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
       version,
       accelerator: verdict.accelerator,
       reason: verdict.reason,
+      ...(await readCapabilities("qemu-system-x86_64", verdict.accelerator)),
       offers: await readOffers(),
     },
     kernel: release(),

@@ -38,8 +38,12 @@ export interface MachineConfig {
   /** UEFI; the BIOS when absent. `secure`: only its own code writes the variables, for Secure Boot. */
   firmware?: { code: string; variables: DiskConfig; secure: boolean };
   accelerator: "kvm" | "tcg";
-  /** "pc-q35-7.2" when pinned by a migration source, else the newest this QEMU has. */
+  /** "pc-q35-7.2" when the machine was it before, else the newest this QEMU has. */
   machineType?: string;
+  /** QEMU's CPU model; absent: that of the host under KVM, qemu64 under TCG. */
+  guestCpu?: string;
+  /** What the guest sees as the machine's own; `id` when absent. */
+  uuid?: string;
   /** Numeric uid and gid QEMU runs as. */
   user: { uid: number; gid: number };
 }
@@ -68,6 +72,8 @@ export interface MachineState {
    */
   state: "incoming" | "running" | "paused" | "postmigrate" | "ended";
   machineType: string;
+  /** The CPU model that its guest sees; absent of one started by an older agent. */
+  guestCpu?: string;
   /** Why a paused one stands still, in QEMU's word: io-error, guest-panicked, internal-error, watchdog, paused; or "migration", "snapshot": while its memory is sent or kept. */
   pausedBy?: string;
   end?: MachineEnd;

@@ -13,6 +13,7 @@
  */
 import type { Client } from "../client/client.ts";
 import { modify } from "../client/client.ts";
+import { pinsOf } from "../compute/hardware/kinds.ts";
 import { INSTANCE_FINALIZER, Instance, type Platform } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -282,7 +283,9 @@ class Instances {
   /** With a snapshot's memory instead of booting. That it was to be so is forgotten before the guest runs: it changes the disks. */
   async #goOn(instance: Instance, config: MachineConfig, saved: SavedMachine): Promise<Again> {
     const { hypervisor, environment } = this.#c;
-    const machine = await hypervisor.start({ ...config, machineType: saved.machineType }, "incoming");
+    const { machineType, guestCpu } = saved;
+    const then = { ...config, machineType, ...(guestCpu ? { guestCpu } : {}) };
+    const machine = await hypervisor.start(then, "incoming");
     await hypervisor.loadMemory(machine.id, saved.file);
     await (await environment.layers(instance)).resumed();
     await hypervisor.resume(machine.id);
@@ -323,6 +326,7 @@ class Instances {
       phase: "Starting",
       pid: machine.pid,
       machineType: machine.machineType,
+      ...(machine.guestCpu ? { guestCpu: machine.guestCpu } : {}),
       ...this.#c.platform,
       startedTime: this.#now(),
       ...ready(instance, this.#now(), false, "Booting", "the guest is booting"),
@@ -393,13 +397,14 @@ class Instances {
     if (!machine || phase !== "Incoming") {
       try {
         const config = await this.#prepare(instance);
-        const { pid, machineType } = await hypervisor.start(config, "incoming");
+        const { pid, machineType, guestCpu } = await hypervisor.start(config, "incoming");
         const incomingAddress = await hypervisor.listen(id, environment.bindAddress);
         await this.#write(instance, {
           phase: "Incoming",
           custody: "None",
           pid,
           machineType,
+          ...(guestCpu ? { guestCpu } : {}),
           ...this.#c.platform,
           incomingAddress,
         });
@@ -557,14 +562,15 @@ function conditionOf(
 
 function describe(
   instance: Instance,
-): Pick<MachineConfig, "id" | "name" | "cpus" | "memory" | "machineType"> {
+): Pick<MachineConfig, "id" | "uuid" | "name" | "cpus" | "memory" | "machineType" | "guestCpu"> {
   const { spec, metadata } = instance;
   return {
     id: idOf(instance),
+    uuid: spec.vmUid,
     name: metadata.name,
     cpus: spec.cpus,
     memory: parseBytes(spec.memory),
-    ...(spec.machineType ? { machineType: spec.machineType } : {}),
+    ...pinsOf(undefined, spec),
   };
 }
 

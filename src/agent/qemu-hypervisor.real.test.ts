@@ -6,6 +6,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { probeAccelerator } from "../qemu/accelerator.ts";
+import { readCapabilities } from "../qemu/capabilities.ts";
 import { isFields } from "../resource/fields.ts";
 
 import type { MachineConfig, MachineEnd, MachineId } from "./hypervisor.ts";
@@ -263,6 +264,20 @@ describe("a machine that runs", () => {
   });
 });
 
+it("a machine has the CPU and the uuid that it was given, and this host tells which it can give", async () => {
+  const { machineTypes, guestCpus } = await readCapabilities("qemu-system-x86_64", "tcg");
+  expect(machineTypes).toContain("pc-q35-7.2");
+  expect(guestCpus).toEqual(expect.arrayContaining(["Nehalem", "qemu64"]));
+  expect(guestCpus).not.toContain("Haswell");
+  const uuid = newId();
+  const config = machines.machine("busy", { guestCpu: "Nehalem", uuid });
+  const { pid } = await machines.start(host, config);
+  const args = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  expect(args).toContain(`-uuid\0${uuid}\0`);
+  expect(args).toContain("-cpu\0Nehalem,enforce\0");
+  expect(await host.get(config.id)).toMatchObject({ machineType: "pc-q35-7.2", guestCpu: "Nehalem" });
+});
+
 describe("a start that fails", () => {
   const failures: [string, Partial<MachineConfig>, RegExp][] = [
     [
@@ -271,6 +286,7 @@ describe("a start that fails", () => {
       /nowhere.*No such file/,
     ],
     ["unknown machine type", { machineType: "pc-q35-99.9" }, /unsupported machine type/],
+    ["a CPU that this host cannot give whole", { guestCpu: "Haswell" }, /Haswell|requested features/],
     ["too much memory", { memory: (2 ** 52) as MachineConfig["memory"] }, /memory/],
   ];
   it.each(failures)("%s: says why and leaves nothing behind", async (_, more, message) => {

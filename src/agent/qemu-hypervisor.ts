@@ -8,7 +8,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
-import { commandLine } from "../qemu/command-line.ts";
+import { commandLine, DEFAULT_CPU } from "../qemu/command-line.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
 import { newestMachineType } from "../qemu/machine-type.ts";
@@ -332,12 +332,18 @@ export class QemuHypervisor implements Hypervisor {
     const folder = MachineFolder.of(this.#options.runDirectory, config.id);
     folder.remove();
     folder.create(config.user);
-    const record: MachineRecord = { config, machineType, how, stopRequested: false };
+    const guestCpu = config.guestCpu ?? DEFAULT_CPU[config.accelerator];
+    const record: MachineRecord = {
+      config: { ...config, guestCpu },
+      machineType,
+      how,
+      stopRequested: false,
+    };
     // The record first: an agent that dies just after the spawn finds the process by the folder in its arguments.
     folder.write(record);
     try {
       const args = commandLine(
-        { ...config, uuid: config.id, memoryMiB: toMiB(config.memory), machineType },
+        { ...config, uuid: config.uuid ?? config.id, memoryMiB: toMiB(config.memory), machineType },
         folder.files,
         how,
       );
@@ -349,7 +355,7 @@ export class QemuHypervisor implements Hypervisor {
       folder.secure();
       if (how === "run") await qmp.execute("cont");
       const state = how === "run" ? "running" : "incoming";
-      return { id: config.id, pid: identity.pid, state, machineType };
+      return { id: config.id, pid: identity.pid, state, machineType, guestCpu };
     } catch (cause) {
       // Killed first, and waited for, so that its last words are all there and its sockets are free.
       const process = findByArgument(`path=${folder.path.replaceAll(",", ",,")}/s/`);
@@ -425,12 +431,13 @@ export class QemuHypervisor implements Hypervisor {
   async #state({ folder, record, process }: Found): Promise<MachineState> {
     const { config, machineType } = record;
     const { id } = config;
+    const was = { machineType, ...(config.guestCpu ? { guestCpu: config.guestCpu } : {}) };
     if (process) {
       const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => undefined);
       const state = stateOf(status, record.how);
       const by = status === "paused" ? (record.held ?? status) : status;
       const pausedBy = state === "paused" && by ? { pausedBy: by } : {};
-      if (isSame(process)) return { id, pid: process.pid, state, machineType, ...pausedBy };
+      if (isSame(process)) return { id, pid: process.pid, state, ...was, ...pausedBy };
     }
     await this.#exits.get(id);
     // Read again: a stop may have been asked for while we waited.
@@ -443,7 +450,7 @@ export class QemuHypervisor implements Hypervisor {
       stopRequested,
       incoming: record.how === "incoming",
     });
-    return { id, pid: record.process?.pid ?? 0, state: "ended", machineType, end };
+    return { id, pid: record.process?.pid ?? 0, state: "ended", ...was, end };
   }
 
   async #monitor(id: MachineId): Promise<Qmp> {

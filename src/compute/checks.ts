@@ -71,11 +71,15 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
       "storagePool",
       "diskSize",
       "hardware",
+      "machineType",
       "guest",
       "readiness",
     ],
     "a run never changes under itself",
   );
+  // Chosen with the host.
+  if (old.spec.guestCpu || old.spec.host)
+    causes.push(...immutable(spec, old.spec, ["guestCpu"], "a run never changes under itself"));
   if (spec.host !== old.spec.host) {
     if (old.spec.host) causes.push(bad("spec.host", spec.host, "field is immutable once set"));
     else if (old.status?.custody === "Released" || metadata.deletionTimestamp)

@@ -57,7 +57,7 @@ import {
   rules,
   Words,
 } from "../resource/kind.ts";
-import { Hardware, OFFER_NAMES } from "./hardware/kinds.ts";
+import { Hardware, type Has, isNamed, OFFER_NAMES, pins } from "./hardware/kinds.ts";
 import { DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
 
 const MiB = 2 ** 20;
@@ -223,6 +223,7 @@ export const VirtualMachine = defineKind({
       Type.Array(Type.String(), { description: "Addresses that the running guest has been seen to use." }),
     ),
     lastEnd: Type.Optional(End),
+    ...pins,
     restarts: Type.Optional(
       Type.Integer({
         minimum: 0,
@@ -280,9 +281,8 @@ export const Instance = defineKind({
       }),
     ),
     destroyVolumes: Type.Optional(Type.Boolean()),
-    machineType: Type.Optional(
-      Type.String({ description: "The source's resolved machine type, for an incoming one." }),
-    ),
+    // What the machine was before; guestCpu of a first run: by the director, with host.
+    ...pins,
     // Owner of host, placement: the director (or the Migration reconciler for an incoming one). Immutable once set.
     host: Type.Optional(Name("The host it is bound to.")),
     placement: Type.Optional(
@@ -311,12 +311,10 @@ export const Instance = defineKind({
       Words(["None", "Held", "Released"], { description: "Whether this run may write the disks." }),
     ),
     pid: Type.Optional(Type.Integer()),
-    machineType: Type.Optional(
-      Type.String({ description: "Resolved machine type, pinned for migrations: pc-q35-7.2." }),
-    ),
+    ...pins,
     accelerator: Type.Optional(Words(["kvm", "tcg"])),
     cpuModel: Type.Optional(
-      Type.String({ description: "The CPU it runs on; under kvm the guest sees this very one." }),
+      Type.String({ description: "The CPU of the host; the guest sees it when guestCpu is host." }),
     ),
     incomingAddress: Type.Optional(MigrationAddress),
     received: Type.Optional(
@@ -353,16 +351,23 @@ export const Instance = defineKind({
 });
 export type Instance = ObjectOf<typeof Instance>;
 
-/** What a run's memory can go on with: a guest under kvm has the CPU of its host (-cpu host), under tcg the same one everywhere. */
+/** What a run's memory can go on with: a guest under kvm may have the CPU of its host, under tcg never. */
 export interface Platform {
   accelerator: "kvm" | "tcg";
   cpuModel: string;
 }
 
 /** Why a run cannot go on elsewhere without being stopped; undefined when it can. */
-export function platformObstacle(from: Platform, to: Platform): string | undefined {
+export function platformObstacle(
+  from: Platform & { guestCpu?: string },
+  to: Platform & Has,
+): string | undefined {
   if (from.accelerator !== to.accelerator)
     return `it runs its machines under ${to.accelerator}, this one began under ${from.accelerator}; only a restart takes it there`;
+  if (isNamed(from.guestCpu))
+    return to.guestCpus && !to.guestCpus.includes(from.guestCpu)
+      ? `it cannot give guests the CPU ${from.guestCpu}, which this machine's guest has seen; only a restart with another spec.hardware.cpu takes it there`
+      : undefined;
   if (from.accelerator === "kvm" && from.cpuModel !== to.cpuModel)
     return `its CPU is ${to.cpuModel}, this machine's guest has seen ${from.cpuModel} (kvm); only a restart takes it there`;
   return undefined;
@@ -466,6 +471,14 @@ const Facts = Type.Object(
       version: Type.String(),
       accelerator: Words(["kvm", "tcg"]),
       reason: Type.String({ description: "Why this accelerator: the result of the timed execution probe." }),
+      machineTypes: Type.Optional(
+        Type.Array(Type.String(), {
+          description: "The machine types of its QEMU that machines can be pinned to.",
+        }),
+      ),
+      guestCpus: Type.Optional(
+        Type.Array(Type.String(), { description: "The CPU models that it can give to guests, whole." }),
+      ),
       offers: Type.Optional(
         Type.Array(Words(OFFER_NAMES), {
           description: "What it can give to guests that other hosts may not have.",

@@ -31,7 +31,7 @@ import {
   isUnderWay,
   numberOf,
 } from "./custody.ts";
-import { lackOf, needsOf } from "./hardware/kinds.ts";
+import { type Has, lackOf, needsOf, type Pins, pinsOf } from "./hardware/kinds.ts";
 import {
   Host,
   Instance,
@@ -189,16 +189,17 @@ class MigrationReconciler {
     if (why) return failed(`host ${m.spec.to} cannot take it over: ${why}`);
     const { items } = await this.#client.list(Instance, { fieldSelector: `spec.host=${m.spec.to}` });
     const demand = source?.spec ?? { ...vm.spec, vmUid: vm.metadata.uid ?? "" };
-    const lacks = lackOf(needsOf(demand.hardware), host.status?.facts?.qemu.offers);
+    const lacks = lackOf(needsOf({ ...demand, ...source?.status }), host.status?.facts?.qemu ?? {});
     if (lacks) return failed(`host ${m.spec.to} cannot take it over: it ${lacks}`);
     const lack = lackOfRoom(host, demand, items);
     return lack ? failed(lack) : undefined;
   }
 
   /** As its agent wrote it at the start; of a run from before agents did, what its host is. */
-  async #platform({ status, spec }: Instance): Promise<Platform | undefined> {
-    const { accelerator, cpuModel } = status ?? {};
-    if (accelerator && cpuModel !== undefined) return { accelerator, cpuModel };
+  async #platform({ status, spec }: Instance): Promise<(Platform & Pins) | undefined> {
+    const { accelerator, cpuModel, guestCpu } = status ?? {};
+    if (accelerator && cpuModel !== undefined)
+      return { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) };
     const host = spec.host ? await this.#client.get(Host, { name: spec.host }) : undefined;
     return host && platformOf(host);
   }
@@ -232,7 +233,7 @@ class MigrationReconciler {
           interfaces: spec.interfaces,
           predecessor: source.metadata.name,
           incoming: true,
-          ...(source.status?.machineType ? { machineType: source.status.machineType } : {}),
+          ...pinsOf(undefined, source.status),
           host: m.spec.to,
           placement: {
             reason: m.spec.reason ?? `moved here by migration ${m.metadata.name}`,
@@ -399,9 +400,9 @@ class MigrationReconciler {
   }
 }
 
-function platformOf({ status }: Host): Platform | undefined {
+function platformOf({ status }: Host): (Platform & Has) | undefined {
   const facts = status?.facts;
-  return facts && { accelerator: facts.qemu.accelerator, cpuModel: facts.cpu.model };
+  return facts && { ...facts.qemu, cpuModel: facts.cpu.model };
 }
 
 /** What the source runs with: the target must be the same machine even when the user has changed the VirtualMachine since. */

@@ -34,6 +34,7 @@ import {
 } from "./actions.ts";
 import { AddressBook } from "./address-book.ts";
 import { instancesOf, isBound, isLive, superseded } from "./custody.ts";
+import { pinsOf } from "./hardware/kinds.ts";
 import { NoAddress } from "./ipam.ts";
 import {
   Host,
@@ -266,6 +267,7 @@ class VirtualMachineReconciler {
     this.#log.info("machine.start", { vm: keyOf(vm), sequence: numbered.status?.sequence });
     await createInstance(this.#client, numbered, {
       ...machinePart(vm.spec),
+      ...pinsOf(vm.spec.hardware, vm.status),
       interfaces,
       ...(predecessor ? { predecessor } : {}),
       ...(last && hasVolumes(last) ? { volumesExist: true } : {}),

@@ -1,6 +1,7 @@
 /** What VirtualMachine.status says, as a pure function of what is known. */
 import { type ConditionInput, getCondition, setCondition } from "../resource/object.ts";
 import { currentOf, isHeld, isLive, isUnderWay } from "./custody.ts";
+import { isNamed, type Pins } from "./hardware/kinds.ts";
 import type { Instance, Migration, VirtualMachine } from "./kinds.ts";
 
 type Status = NonNullable<VirtualMachine["status"]>;
@@ -56,6 +57,7 @@ export function machineStatus(view: MachineView): Status {
     ...(current?.spec.placement ? { why: current.spec.placement.reason } : {}),
     ...(old.interfaces ? { interfaces: old.interfaces } : {}),
     ...(current?.status?.addresses ? { addresses: current.status.addresses } : {}),
+    ...kept(old, current),
     ...(lastEnd ? { lastEnd } : {}),
     ...(old.restarts === undefined ? {} : { restarts: old.restarts }),
     ...(old.disksBusy ? { disksBusy: old.disksBusy } : {}),
@@ -70,6 +72,12 @@ export function machineStatus(view: MachineView): Status {
       ...passedOn,
     ],
   };
+}
+
+/** What the machine is pinned to: what its newest run that has begun was. */
+function kept(old: Status, current: Instance | undefined): Pins {
+  const { machineType = old.machineType, guestCpu = old.guestCpu } = current?.status ?? {};
+  return { ...(machineType ? { machineType } : {}), ...(isNamed(guestCpu) ? { guestCpu } : {}) };
 }
 
 function describe(view: MachineView, current: Instance | undefined): Ready {

@@ -8,7 +8,7 @@ import { explain } from "./explain.ts";
 import type { Policy } from "./kinds.ts";
 import { place } from "./place.ts";
 import { apply, PLAN_DEFAULTS, planMoves } from "./plan.ts";
-import { obstacle } from "./rules.ts";
+import { cpuFor, obstacle } from "./rules.ts";
 
 const GiB = 2 ** 30;
 
@@ -88,8 +88,8 @@ const whereOf = (estate: Estate) => Object.fromEntries(estate.machines.map((m) =
 const options = (released: string[] = []) => ({ ...PLAN_DEFAULTS, now: 1e9, released: new Set(released) });
 
 it("a host that lacks what the machine's hardware needs is not chosen, and the package is named", () => {
-  const uefi = machine("uefi", "x", { needs: ["uefi"] });
-  const [first, second] = [host("a", 2000, 0, 0), host("b", 1000, 0, 0, { offers: ["uefi"] })];
+  const uefi = machine("uefi", "x", { needs: { offers: ["uefi"] } });
+  const [first, second] = [host("a", 2000, 0, 0), host("b", 1000, 0, 0, { has: { offers: ["uefi"] } })];
   const estate = { ...SHOP, hosts: [first, second], machines: [uefi] };
   expect(obstacle(estate, uefi, first)).toBe(
     "has no firmware for UEFI guests; apt-get install ovmf there and start its agent anew",
@@ -114,10 +114,53 @@ describe("a live move", () => {
     expect(why(on("a", "kvm", "Xeon"), on("b", "tcg", "EPYC"), {})).toBeUndefined();
   });
 
+  it("under kvm goes between unlike CPUs when the guest sees one that both can give", () => {
+    const to = (...guestCpus: string[]) => ({ ...on("b", "kvm", "EPYC"), has: { guestCpus } });
+    const more = { host: "a", platform: { ...platform, guestCpu: "Westmere" } };
+    expect(why(on("a", "kvm", "Xeon"), to("Nehalem", "Westmere"), more)).toBeUndefined();
+    expect(why(on("a", "kvm", "Xeon"), to("Nehalem"), more)).toContain("cannot give guests the CPU Westmere");
+  });
+
   it("goes by what the run began on, not by what its host is now", () => {
     const more = { host: "a", platform };
     expect(why(on("a", "tcg", "Xeon"), on("b", "tcg", "Xeon"), more)).toContain("began under kvm");
     expect(why(on("a", "tcg", "Xeon"), on("a", "tcg", "Xeon"), more)).toBeUndefined();
+  });
+});
+
+describe("the CPU of a machine that starts for the first time", () => {
+  const on = (name: string, guestCpus: string[], more: Partial<HostView> = {}) =>
+    host(name, 2000, 20, 60, { accelerator: "kvm", has: { guestCpus }, ...more });
+  const old = on("old", ["Nehalem", "Westmere"]);
+  const recent = on("recent", ["EPYC", "Nehalem", "Westmere"]);
+  const third = on("third", ["EPYC", "Haswell-noTSX", "Nehalem"], { ssd: false });
+  const web = machine("web", "web");
+  const cpu = (hosts: HostView[], policies: Policy[] = []) =>
+    cpuFor({ hosts, machines: [web], policies, odd: [] }, web, hosts[0] ?? old);
+
+  it("is the best that all hosts have where it may be", () => {
+    expect(cpu([recent])).toBe("EPYC");
+    expect(cpu([recent, old])).toBe("Westmere");
+    expect(cpu([recent, old, third])).toBe("Nehalem");
+    const required = [{ attribute: "disk.ssd" as const, operator: "In" as const, values: ["true"] }];
+    expect(cpu([recent, old, third], [policy("fast", "web", { required })])).toBe("Westmere");
+    expect(cpu([recent, on("tcg", ["qemu64"], { accelerator: "tcg" })])).toBe("EPYC");
+  });
+
+  it("is that of its host when they have none in common, or one does not tell", () => {
+    expect(cpu([recent, on("odd", ["486"])])).toBeUndefined();
+    expect(cpu([recent, host("older agent", 1, 1, 1, { accelerator: "kvm" })])).toBeUndefined();
+  });
+
+  it("and its machine type keep it from hosts that cannot give them", () => {
+    const pinned = machine("web", "web", {
+      needs: { offers: [], machineType: "pc-q35-9.0", guestCpu: "EPYC" },
+    });
+    const refusal = (has: HostView["has"]) =>
+      obstacle({ ...SHOP, machines: [pinned] }, pinned, host("x", 1, 1, 1, has ? { has } : {}));
+    expect(refusal({ machineTypes: ["pc-q35-7.2"] })).toContain("no machine type pc-q35-9.0");
+    expect(refusal({ machineTypes: ["pc-q35-9.0"], guestCpus: ["Nehalem"] })).toContain("the CPU EPYC");
+    expect(refusal({ machineTypes: ["pc-q35-9.0"], guestCpus: ["EPYC"] })).toBeUndefined();
   });
 });
 

@@ -1,5 +1,5 @@
 /** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
-import { needsOf, type Offer } from "../compute/hardware/kinds.ts";
+import { type Has, type Needs, needsOf, pinsOf } from "../compute/hardware/kinds.ts";
 import type { Host, Instance, Platform, VirtualMachine } from "../compute/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
@@ -23,7 +23,7 @@ export interface HostView {
   maxWatts?: number;
   accelerator: Platform["accelerator"];
   /** What it has for guests that not every host has. */
-  offers?: readonly string[];
+  has?: Has;
   ssd: boolean;
   linkMbps: number;
 }
@@ -41,9 +41,9 @@ export interface MachineView {
   /** A host it is moving to: it counts on both. */
   movingTo?: string;
   /** What its run began on; a host where it cannot go on is none for it while it runs. */
-  platform?: Platform;
-  /** What a host has to offer for it. */
-  needs?: readonly Offer[];
+  platform?: Platform & { guestCpu?: string };
+  /** What a host has to have for it. */
+  needs?: Needs;
   /** May be moved: it runs and nothing else is being done with it. */
   movable: boolean;
   /** Since when it has been on its host, ms since the epoch. */
@@ -77,7 +77,7 @@ export function viewHost(host: Host): HostView | undefined {
     cpuModel: facts.cpu.model,
     ...(facts.power ? { idleWatts: facts.power.idleWatts, maxWatts: facts.power.maxWatts } : {}),
     accelerator: facts.qemu.accelerator,
-    ...(facts.qemu.offers ? { offers: facts.qemu.offers } : {}),
+    has: facts.qemu,
     ssd: facts.disks.some((disk) => disk.kind === "ssd"),
     linkMbps: Math.max(0, ...facts.links.map((link) => link.mbps)),
   };
@@ -98,7 +98,7 @@ function viewMachine(
     ownerReferences?.some(({ uid }) => uid === vm.metadata.uid),
   );
   const namespace = namespaceOf(vm);
-  const view = viewRuns(own, vm.spec);
+  const view = viewRuns(own, { ...vm.spec, ...pinsOf(vm.spec.hardware, vm.status) });
   const host = view.host ?? (unread ? vm.status?.host : undefined);
   return {
     ...view,
@@ -111,20 +111,24 @@ function viewMachine(
   };
 }
 
+type Wanted = Pick<Instance["spec"], "cpus" | "memory" | "hardware" | "machineType" | "guestCpu">;
+
 /** What the live runs of one machine take, and where. `wanted` is what it takes when there is none. */
-function viewRuns(own: readonly Instance[], wanted: Pick<Instance["spec"], "cpus" | "memory" | "hardware">) {
+function viewRuns(own: readonly Instance[], wanted: Wanted) {
   const holder = own.find((i) => i.status?.custody === "Held") ?? own.find((i) => !i.spec.incoming) ?? own[0];
   const target = own.find((i) => i !== holder && i.spec.host && i.spec.host !== holder?.spec.host);
   // Not the machine's wish, which may have changed since this run began.
-  const { cpus, memory, hardware } = holder?.spec ?? wanted;
-  const { accelerator, cpuModel } = holder?.status ?? {};
+  const now: Wanted = holder?.spec ?? wanted;
+  const { accelerator, cpuModel, guestCpu } = holder?.status ?? {};
   return {
-    cpus,
-    memoryBytes: parseBytes(memory),
-    needs: needsOf(hardware),
+    cpus: now.cpus,
+    memoryBytes: parseBytes(now.memory),
+    needs: needsOf({ ...now, ...pinsOf(undefined, holder?.status) }),
     ...(holder?.spec.host ? { host: holder.spec.host } : {}),
     ...(target?.spec.host ? { movingTo: target.spec.host } : {}),
-    ...(accelerator && cpuModel !== undefined ? { platform: { accelerator, cpuModel } } : {}),
+    ...(accelerator && cpuModel !== undefined
+      ? { platform: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } }
+      : {}),
     movable: holder?.status?.phase === "Running" && own.length === 1,
     since: Date.parse(holder?.status?.readyTime ?? holder?.metadata.creationTimestamp ?? "") || 0,
   };

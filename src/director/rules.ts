@@ -1,5 +1,5 @@
 /** What must hold: capacity, hosts that are open, required attributes, together, apart, spread. Pure. */
-import { lackOf } from "../compute/hardware/kinds.ts";
+import { baseline, lackOf } from "../compute/hardware/kinds.ts";
 import { platformObstacle } from "../compute/kinds.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { breach } from "./attributes.ts";
@@ -47,7 +47,7 @@ const domainOf = (host: HostView, domain: "host" | "rack") => (domain === "host"
 /** Why `machine` may not be on `host`, given where all others are; undefined when it may. The first breach that is found. */
 export function obstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
   if (host.closed && machine.host !== host.name) return host.closed;
-  const why = moveObstacle(estate, machine, host) ?? lackOf(machine.needs ?? [], host.offers);
+  const why = moveObstacle(estate, machine, host) ?? lack(machine, host);
   if (why) return why;
   const used = usage(estate, host.name, machine.key);
   const [cpus, memory] = [host.cpus - used.cpus, host.memoryBytes - used.memoryBytes];
@@ -65,11 +65,33 @@ export function obstacle(estate: Estate, machine: MachineView, host: HostView): 
   return undefined;
 }
 
+function lack({ needs }: MachineView, { has = {} }: HostView): string | undefined {
+  return needs && lackOf(needs, has);
+}
+
+/**
+ * The CPU for a machine that has none yet: the best that all hosts have where its policies and its hardware allow it to be, and that run
+ * guests as `host` does, so that it can be moved to any of them. Undefined when they have none in common: then it is that of its host.
+ */
+export function cpuFor(estate: Estate, machine: MachineView, host: HostView): string | undefined {
+  const required = policiesOf(estate, machine).flatMap(({ spec }) => spec.required ?? []);
+  const allowed = estate.hosts.filter(
+    (other) =>
+      other.accelerator === host.accelerator &&
+      !lack(machine, other) &&
+      !required.some((rule) => breach(other, rule)),
+  );
+  return baseline(
+    host.accelerator,
+    allowed.map(({ has = {} }) => has),
+  );
+}
+
 /** Of a machine that runs elsewhere: whether it can go on here without being stopped. */
 function moveObstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
   if (machine.host === undefined || machine.host === host.name) return undefined;
   const from = machine.platform ?? estate.hosts.find(({ name }) => name === machine.host);
-  return from && platformObstacle(from, host);
+  return from && platformObstacle(from, { ...host, ...host.has });
 }
 
 function groupBreach(

@@ -11,6 +11,7 @@ import { getCondition, setCondition } from "../resource/object.ts";
 import { Policy } from "./kinds.ts";
 import { place } from "./place.ts";
 import { apply } from "./plan.ts";
+import { cpuFor } from "./rules.ts";
 import { readEstate } from "./snapshot.ts";
 
 export interface DirectorContext {
@@ -67,10 +68,17 @@ async function round(
       continue;
     }
     const { host, ...why } = placement;
+    const view = estate.hosts.find(({ name }) => name === host);
+    const guestCpu = instance.spec.guestCpu ?? (view && cpuFor(estate, machine, view));
     let bound: Instance | undefined;
     try {
       bound = await modify(client, Instance, at(instance), "object", (current) =>
-        current.spec.host ? undefined : { ...current, spec: { ...current.spec, host, placement: why } },
+        current.spec.host
+          ? undefined
+          : {
+              ...current,
+              spec: { ...current.spec, host, placement: why, ...(guestCpu ? { guestCpu } : {}) },
+            },
       );
     } catch (error) {
       if (!isApiError(error, "Invalid")) throw error;

@@ -36,6 +36,8 @@ export interface Machine {
   /** UEFI; the BIOS when absent. */
   firmware?: Firmware;
   accelerator: "kvm" | "tcg";
+  /** QEMU's name; absent: that of the host under KVM, the same everywhere under TCG. */
+  guestCpu?: string;
   /** Versioned machine type, "pc-q35-7.2". */
   machineType: string;
 }
@@ -66,7 +68,12 @@ function slot(index: number): string {
 }
 
 /** TCG has no host model; qemu64 is the same on every host and boots fastest. KVM's `host` moves only between equal CPUs. */
-const CPU = { kvm: "host", tcg: "qemu64" } as const;
+export const DEFAULT_CPU = { kvm: "host", tcg: "qemu64" } as const;
+
+/** One that a host cannot give whole is refused, rather than to become another one there. */
+function cpu({ accelerator, guestCpu = DEFAULT_CPU[accelerator] }: Machine): string {
+  return ["host", "max", DEFAULT_CPU.tcg].includes(guestCpu) ? guestCpu : `${guestCpu},enforce`;
+}
 
 /**
  * The arguments after the program's name. `incoming`: wait for `migrate-incoming`. The guest never starts by itself (-S).
@@ -90,7 +97,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     "-accel",
     machine.accelerator,
     "-cpu",
-    CPU[machine.accelerator],
+    cpu(machine),
     "-m",
     `${machine.memoryMiB}M`,
     "-object",

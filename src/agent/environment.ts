@@ -15,7 +15,10 @@ export interface SavedMachine {
 }
 
 export interface Prepared
-  extends Pick<MachineConfig, "disks" | "nics" | "boot" | "firmware" | "user" | "accelerator"> {
+  extends Pick<
+    MachineConfig,
+    "disks" | "nics" | "boot" | "firmware" | "hardware" | "tpm" | "user" | "accelerator"
+  > {
   /** Why nobody reaches the machine from outside, when that is so. */
   isolated?: string;
   /** The run goes on with this memory instead of booting. */

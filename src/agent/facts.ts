@@ -2,9 +2,10 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { release, totalmem } from "node:os";
 import { join } from "node:path";
+import type { Offer } from "../compute/hardware/kinds.ts";
 import type { HostFacts } from "../compute/kinds.ts";
 import { type AcceleratorVerdict, probeAccelerator } from "../qemu/accelerator.ts";
-import { readCapabilities } from "../qemu/capabilities.ts";
+import { type Capabilities, readCapabilities } from "../qemu/capabilities.ts";
 import { run } from "../system/run.ts";
 import { readOffers } from "./offers.ts";
 
@@ -145,6 +146,17 @@ export interface DeclaredProfile {
   power?: HostFacts["power"];
 }
 
+/** Of all the architectures that there are here; their names do not collide. */
+async function capabilities(own: "kvm" | "tcg", offers: readonly Offer[]): Promise<Capabilities> {
+  const x86 = await readCapabilities("qemu-system-x86_64", own);
+  if (!offers.includes("aarch64")) return x86;
+  const arm = await readCapabilities("qemu-system-aarch64", "tcg");
+  return {
+    machineTypes: [...x86.machineTypes, ...arm.machineTypes],
+    guestCpus: [...new Set([...x86.guestCpus, ...arm.guestCpus])],
+  };
+}
+
 /** @throws Error when QEMU is not installed */
 export async function readFacts(stateFolder: string, profile?: DeclaredProfile): Promise<HostFacts> {
   const version = /version (\S+)/.exec(await run("qemu-system-x86_64", ["--version"]))?.[1] ?? "unknown";
@@ -152,6 +164,7 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
   const verdict = await accelerator(stateFolder, `${bootId} ${release()} ${version}`);
   const modules = await run("dmidecode", ["-t", "memory"]).then(parseMemoryModules, () => []);
   const power = profile?.power;
+  const offers = await readOffers();
   return {
     source: profile ? "declared" : "measured",
     cpu: profile?.cpu ?? parseCpu(read("/proc/cpuinfo") ?? ""),
@@ -163,8 +176,8 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
       version,
       accelerator: verdict.accelerator,
       reason: verdict.reason,
-      ...(await readCapabilities("qemu-system-x86_64", verdict.accelerator)),
-      offers: await readOffers(),
+      ...(await capabilities(verdict.accelerator, offers)),
+      offers,
     },
     kernel: release(),
     bootId,

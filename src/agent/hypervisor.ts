@@ -5,6 +5,7 @@
  * A machine is named by the uid of its Instance. Every call is idempotent: an agent that was killed in the middle calls again.
  * Machines outlive the agent; `list` finds them again from their records and proves by process identity that they are them.
  */
+import type { WholeHardware } from "../compute/hardware/kinds.ts";
 import type { Bytes } from "../resource/quantity.ts";
 
 declare const machineBrand: unique symbol;
@@ -35,6 +36,10 @@ export interface MachineConfig {
   disks: DiskConfig[];
   nics: NicConfig[];
   boot?: { kernel: string; initrd: string; commandLine: string };
+  /** How it looks to the guest; as machines of today when absent. */
+  hardware?: WholeHardware;
+  /** The folder of its TPM's state; no TPM when absent. */
+  tpm?: string;
   /** UEFI; the BIOS when absent. `secure`: only its own code writes the variables, for Secure Boot. */
   firmware?: { code: string; variables: DiskConfig; secure: boolean };
   accelerator: "kvm" | "tcg";
@@ -74,6 +79,8 @@ export interface MachineState {
   machineType: string;
   /** The CPU model that its guest sees; absent of one started by an older agent. */
   guestCpu?: string;
+  /** Absent where nothing runs guests but in name. */
+  accelerator?: MachineConfig["accelerator"];
   /** Why a paused one stands still, in QEMU's word: io-error, guest-panicked, internal-error, watchdog, paused; or "migration", "snapshot": while its memory is sent or kept. */
   pausedBy?: string;
   end?: MachineEnd;

@@ -13,7 +13,7 @@
  */
 import type { Client } from "../client/client.ts";
 import { modify } from "../client/client.ts";
-import { pinsOf } from "../compute/hardware/kinds.ts";
+import { pinsIn } from "../compute/hardware/kinds.ts";
 import { INSTANCE_FINALIZER, Instance, type Platform } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -327,11 +327,16 @@ class Instances {
       pid: machine.pid,
       machineType: machine.machineType,
       ...(machine.guestCpu ? { guestCpu: machine.guestCpu } : {}),
-      ...this.#c.platform,
+      ...this.#platformOf(machine),
       startedTime: this.#now(),
       ...ready(instance, this.#now(), false, "Booting", "the guest is booting"),
     });
     return { requeueAfterMs: this.#intervals.probe };
+  }
+
+  /** What is not of the host's architecture is emulated, whatever the host can do. */
+  #platformOf({ accelerator = this.#c.platform.accelerator }: MachineState): Platform {
+    return { ...this.#c.platform, accelerator };
   }
 
   async #awaitReady(instance: Instance): Promise<Again> {
@@ -397,7 +402,8 @@ class Instances {
     if (!machine || phase !== "Incoming") {
       try {
         const config = await this.#prepare(instance);
-        const { pid, machineType, guestCpu } = await hypervisor.start(config, "incoming");
+        const machine = await hypervisor.start(config, "incoming");
+        const { pid, machineType, guestCpu } = machine;
         const incomingAddress = await hypervisor.listen(id, environment.bindAddress);
         await this.#write(instance, {
           phase: "Incoming",
@@ -405,7 +411,7 @@ class Instances {
           pid,
           machineType,
           ...(guestCpu ? { guestCpu } : {}),
-          ...this.#c.platform,
+          ...this.#platformOf(machine),
           incomingAddress,
         });
       } catch (error) {
@@ -570,7 +576,7 @@ function describe(
     name: metadata.name,
     cpus: spec.cpus,
     memory: parseBytes(spec.memory),
-    ...pinsOf(undefined, spec),
+    ...pinsIn(spec),
   };
 }
 

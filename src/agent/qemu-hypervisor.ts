@@ -8,7 +8,8 @@
  */
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
-import { commandLine, DEFAULT_CPU } from "../qemu/command-line.ts";
+import { TODAY } from "../qemu/board.ts";
+import { commandLine, defaultCpu } from "../qemu/command-line.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
 import { newestMachineType } from "../qemu/machine-type.ts";
@@ -35,6 +36,7 @@ import {
 } from "../qemu/process.ts";
 import { type Qmp, QmpError } from "../qemu/qmp.ts";
 import { absorbLayer, activeLayers, switchLayers } from "../qemu/snapshot.ts";
+import { startTpm } from "../qemu/tpm.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { toMiB } from "../resource/quantity.ts";
 import {
@@ -92,7 +94,8 @@ export class QemuHypervisor implements Hypervisor {
   readonly #starting = new Map<MachineId, Promise<MachineState>>();
   /** Processes of our own: they are over once their exit status is on disk. */
   readonly #exits = new Map<MachineId, Promise<void>>();
-  #newestMachineType: Promise<string | undefined> | undefined;
+  /** By board. */
+  readonly #newest = new Map<string, Promise<string | undefined>>();
 
   /** @throws Error when the folder's path is too long */
   constructor(options: QemuHypervisorOptions) {
@@ -328,11 +331,13 @@ export class QemuHypervisor implements Hypervisor {
         });
       return this.#state(there);
     }
-    const machineType = config.machineType ?? (await this.#machineType());
+    const machineType = config.machineType ?? (await this.#machineType(config));
     const folder = MachineFolder.of(this.#options.runDirectory, config.id);
     folder.remove();
     folder.create(config.user);
-    const guestCpu = config.guestCpu ?? DEFAULT_CPU[config.accelerator];
+    const { hardware, accelerator } = config;
+    const guestCpu = config.guestCpu ?? defaultCpu(accelerator, hardware);
+    const binary = this.#binaryFor(config);
     const record: MachineRecord = {
       config: { ...config, guestCpu },
       machineType,
@@ -341,13 +346,25 @@ export class QemuHypervisor implements Hypervisor {
     };
     // The record first: an agent that dies just after the spawn finds the process by the folder in its arguments.
     folder.write(record);
+    let endTpm = () => {};
     try {
+      if (config.tpm) {
+        const { tpm: socket, tpmLog: log } = folder.files;
+        endTpm = await startTpm({ stateFolder: config.tpm, socket, log }, config.user);
+      }
+      const { tpm: _, ...rest } = config;
       const args = commandLine(
-        { ...config, uuid: config.uuid ?? config.id, memoryMiB: toMiB(config.memory), machineType },
+        {
+          ...rest,
+          ...(config.tpm ? { tpm: folder.files.tpm } : {}),
+          uuid: config.uuid ?? config.id,
+          memoryMiB: toMiB(config.memory),
+          machineType,
+        },
         folder.files,
         how,
       );
-      const { identity, exit } = await spawnQemu(this.#binary, args, folder.files, config.user, (process) =>
+      const { identity, exit } = await spawnQemu(binary, args, folder.files, config.user, (process) =>
         folder.write({ ...record, process }),
       );
       this.#awaitExit(config.id, folder, exit);
@@ -355,8 +372,9 @@ export class QemuHypervisor implements Hypervisor {
       folder.secure();
       if (how === "run") await qmp.execute("cont");
       const state = how === "run" ? "running" : "incoming";
-      return { id: config.id, pid: identity.pid, state, machineType, guestCpu };
+      return { id: config.id, pid: identity.pid, state, machineType, guestCpu, accelerator };
     } catch (cause) {
+      endTpm();
       // Killed first, and waited for, so that its last words are all there and its sockets are free.
       const process = findByArgument(`path=${folder.path.replaceAll(",", ",,")}/s/`);
       if (process) {
@@ -431,7 +449,8 @@ export class QemuHypervisor implements Hypervisor {
   async #state({ folder, record, process }: Found): Promise<MachineState> {
     const { config, machineType } = record;
     const { id } = config;
-    const was = { machineType, ...(config.guestCpu ? { guestCpu: config.guestCpu } : {}) };
+    const { accelerator } = config;
+    const was = { machineType, accelerator, ...(config.guestCpu ? { guestCpu: config.guestCpu } : {}) };
     if (process) {
       const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => undefined);
       const state = stateOf(status, record.how);
@@ -499,17 +518,24 @@ export class QemuHypervisor implements Hypervisor {
     for (const listener of this.#listeners) listener(id);
   }
 
-  async #machineType(): Promise<string> {
-    this.#newestMachineType ??= newestMachineType(this.#binary);
+  #binaryFor({ hardware }: MachineConfig): string {
+    return hardware?.architecture === "aarch64" ? "qemu-system-aarch64" : this.#binary;
+  }
+
+  async #machineType(config: MachineConfig): Promise<string> {
+    const { board } = config.hardware ?? TODAY;
+    const binary = this.#binaryFor(config);
+    const asked = this.#newest.get(board) ?? newestMachineType(binary, board);
+    this.#newest.set(board, asked);
     let type: string | undefined;
     try {
-      type = await this.#newestMachineType;
+      type = await asked;
     } catch (cause) {
-      this.#newestMachineType = undefined; // it may be installed later
-      throw new HypervisorError(`${this.#binary} does not run here; is QEMU installed?`, { cause });
+      this.#newest.delete(board); // it may be installed later
+      throw new HypervisorError(`${binary} does not run here; is QEMU installed?`, { cause });
     }
     if (type) return type;
-    throw new HypervisorError(`${this.#binary} has no q35 machine; is it qemu-system-x86_64?`);
+    throw new HypervisorError(`${binary} has no ${board} machine; is it a QEMU of that architecture?`);
   }
 }
 

@@ -82,6 +82,8 @@ export class MachineFolder {
       guestAgent: own("qga"),
       serialSocket: own("serial"),
       serialLog: own("serial.log"),
+      tpm: own("tpm"),
+      tpmLog: join(this.path, "tpm.log"),
       fifo: join(this.path, "fifo"),
       journal: join(this.path, "journal"),
       stderr: join(this.path, "stderr"),

@@ -1,5 +1,6 @@
 /** The real HostEnvironment: disks in storage pools, taps on bridges; keeps the networks here in line with the estate. */
 import type { Client } from "../client/client.ts";
+import { acceleratorOf, hardwareOf } from "../compute/hardware/kinds.ts";
 import { Host, Instance, Network, StoragePool } from "../compute/kinds.ts";
 import { Image } from "../images/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -110,15 +111,16 @@ export class RealEnvironment implements HostEnvironment {
   }
 
   async prepare(instance: Instance): Promise<Prepared> {
-    const { client, accelerator } = this.#o;
+    const { client } = this.#o;
     const { spec } = instance;
+    const accelerator = acceleratorOf(spec.hardware, this.#o.accelerator);
     const [pool, image] = await Promise.all([
       client.get(StoragePool, { name: spec.storagePool }),
       client.get(Image, { name: spec.image }),
     ]);
     if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
     const user = userOf(spec.vmUid);
-    const { disks, boot, firmware, saved } = await ensureVolumes(pool, image, instance).catch(
+    const { disks, boot, firmware, tpm, saved } = await ensureVolumes(pool, image, instance).catch(
       failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`),
     );
     if (saved && saved.accelerator !== accelerator)
@@ -139,6 +141,8 @@ export class RealEnvironment implements HostEnvironment {
       accelerator,
       ...(boot ? { boot } : {}),
       ...(firmware ? { firmware } : {}),
+      ...(tpm ? { tpm } : {}),
+      hardware: hardwareOf(spec.hardware),
       ...(isolated ? { isolated } : {}),
       ...(saved ? { saved } : {}),
     };

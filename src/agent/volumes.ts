@@ -8,7 +8,7 @@ import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
-import { hardwareOf, lackingText } from "../compute/hardware/kinds.ts";
+import { hardwareOf, lackingText, PREFIX } from "../compute/hardware/kinds.ts";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
 import { notTheSame } from "../compute/snapshots/kinds.ts";
 import type { Image } from "../images/kinds.ts";
@@ -98,7 +98,7 @@ export async function ensureVolumes(
   pool: StoragePool,
   image: Image | undefined,
   instance: Instance,
-): Promise<{ disks: DiskConfig[]; boot?: Boot; firmware?: Firmware; saved?: SavedMachine }> {
+): Promise<{ disks: DiskConfig[]; boot?: Boot; firmware?: Firmware; tpm?: string; saved?: SavedMachine }> {
   const folder = folderOf(pool, instance);
   const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
   const { vm, incoming, volumesExist } = instance.spec;
@@ -123,6 +123,7 @@ export async function ensureVolumes(
   }
   const boot = await bootOf(folder, image, instance);
   const firmware = variables && (await firmwareOf(instance, variables, boot !== undefined));
+  const tpm = hardwareOf(instance.spec.hardware).tpm ? await tpmOf(instance, folder) : undefined;
   const saved = incoming ? undefined : await savedOf(layers, instance);
   return {
     disks: [
@@ -131,6 +132,7 @@ export async function ensureVolumes(
     ],
     ...(saved ? { saved } : {}),
     ...(firmware ? { firmware } : {}),
+    ...(tpm ? { tpm } : {}),
     ...(boot
       ? {
           boot: {
@@ -143,13 +145,25 @@ export async function ensureVolumes(
   };
 }
 
+/** The state is swtpm's, in files of the machine's user; made by the first run. */
+async function tpmOf({ spec }: Instance, folder: string): Promise<string> {
+  const path = join(folder, "tpm");
+  await mkdir(path, { recursive: true });
+  const { uid, gid } = userOf(spec.vmUid);
+  await own(path, uid, gid, 0o700);
+  return path;
+}
+
 type Firmware = NonNullable<MachineConfig["firmware"]>;
 
 /** The machine's store of variables is made when it is missing: unlike a disk, an empty one only boots by default. */
 async function firmwareOf({ spec }: Instance, path: string, direct: boolean): Promise<Firmware> {
-  const { secureBoot } = hardwareOf(spec.hardware);
-  const found = await findFirmware("x86_64", "pc-q35-", secureBoot);
-  if (!found) throw new PrepareError(`its host ${lackingText(secureBoot ? "secureBoot" : "uefi")} there`);
+  const { secureBoot, architecture, board } = hardwareOf(spec.hardware);
+  const found = await findFirmware(architecture, PREFIX[board], secureBoot);
+  if (!found)
+    throw new PrepareError(
+      `its host ${lackingText(architecture === "aarch64" ? "aarch64" : secureBoot ? "secureBoot" : "uefi")} there`,
+    );
   // The firmware would start that kernel whoever signed it.
   if (secureBoot && direct)
     throw new PrepareError(

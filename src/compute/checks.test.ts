@@ -97,6 +97,19 @@ describe("checkVirtualMachine", () => {
       said(checkVirtualMachine(vm("web", hardware ? { hardware } : {}), undefined, look()));
     expect(check({ firmware: "uefi", secureBoot: true })).toEqual([]);
     expect(check({ secureBoot: true })[0]).toMatch(/^spec.hardware.secureBoot: .*set spec.hardware.firmware/);
+    expect(check({ architecture: "aarch64", cpu: "max" })).toEqual([]);
+    expect(check({ board: "isapc" })).toEqual([]);
+    const odd = [
+      [{ architecture: "aarch64", board: "q35" }, /^spec.hardware.board: .*is a board of x86_64; aarch64/],
+      [{ board: "q35", disks: "ide" }, /^spec.hardware.disks: .*the board q35 has virtio, sata/],
+      [{ board: "isapc", nics: "virtio" }, /^spec.hardware.nics: .*the board isapc has ne2k/],
+      [{ board: "isapc", tpm: true }, /^spec.hardware.tpm/],
+      [{ board: "virt", firmware: "bios" }, /^spec.hardware.firmware/],
+      [{ board: "pc", machineType: "pc-q35-7.2" }, /^spec.hardware.machineType: .*none of the board pc/],
+    ] as const;
+    for (const [hardware, why] of odd) expect(check(hardware)[0]).toMatch(why);
+    const two = checkVirtualMachine(vm("web", { cpus: 2, hardware: { board: "isapc" } }), undefined, look());
+    expect(said(two)[0]).toMatch(/^spec.cpus: .*isapc has one CPU/);
   });
 
   it("never lets two machines have one address", () => {

@@ -230,8 +230,9 @@ export function checkVirtualMachine(
         `must be a label of at most ${MAX_VM_NAME} lower-case letters, digits and '-', because it is the guest's host name and the start of its instances' names`,
       ),
     );
-  if (!isDeepStrictEqual(object.spec.hardware, old?.spec.hardware))
-    causes.push(...checkHardware(object.spec.hardware));
+  const asked = ({ hardware, cpus, networks }: VirtualMachine["spec"]) => [hardware, cpus, networks];
+  if (!old || !isDeepStrictEqual(asked(object.spec), asked(old.spec)))
+    causes.push(...checkHardware(object.spec));
   if (old) causes.push(...checkChange(object, old), ...checkInterfaces(object, old, lookup));
   return causes;
 }

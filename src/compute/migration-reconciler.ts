@@ -31,7 +31,7 @@ import {
   isUnderWay,
   numberOf,
 } from "./custody.ts";
-import { type Has, lackOf, needsOf, type Pins, pinsOf } from "./hardware/kinds.ts";
+import { acceleratorOf, type Has, lackOf, needsOf, type Pins, pinsIn } from "./hardware/kinds.ts";
 import {
   Host,
   Instance,
@@ -185,7 +185,10 @@ class MigrationReconciler {
       return failed(`host ${m.spec.to} is not ready: ${ready?.message ?? "its agent has not reported yet"}`);
     if (host.spec.unschedulable) return failed(`host ${m.spec.to} takes no machines (spec.unschedulable)`);
     const [from, to] = [source && (await this.#platform(source)), platformOf(host)];
-    const why = from && to && platformObstacle(from, to);
+    const why =
+      from &&
+      to &&
+      platformObstacle(from, { ...to, accelerator: acceleratorOf(source?.spec.hardware, to.accelerator) });
     if (why) return failed(`host ${m.spec.to} cannot take it over: ${why}`);
     const { items } = await this.#client.list(Instance, { fieldSelector: `spec.host=${m.spec.to}` });
     const demand = source?.spec ?? { ...vm.spec, vmUid: vm.metadata.uid ?? "" };
@@ -233,7 +236,7 @@ class MigrationReconciler {
           interfaces: spec.interfaces,
           predecessor: source.metadata.name,
           incoming: true,
-          ...pinsOf(undefined, source.status),
+          ...pinsIn(source.status),
           host: m.spec.to,
           placement: {
             reason: m.spec.reason ?? `moved here by migration ${m.metadata.name}`,

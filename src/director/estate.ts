@@ -1,5 +1,5 @@
 /** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
-import { type Has, type Needs, needsOf, pinsOf } from "../compute/hardware/kinds.ts";
+import { type Has, type Needs, needsOf, pinsIn, pinsOf } from "../compute/hardware/kinds.ts";
 import type { Host, Instance, Platform, VirtualMachine } from "../compute/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
@@ -123,7 +123,7 @@ function viewRuns(own: readonly Instance[], wanted: Wanted) {
   return {
     cpus: now.cpus,
     memoryBytes: parseBytes(now.memory),
-    needs: needsOf({ ...now, ...pinsOf(undefined, holder?.status) }),
+    needs: needsOf({ ...now, ...pinsIn(holder?.status) }),
     ...(holder?.spec.host ? { host: holder.spec.host } : {}),
     ...(target?.spec.host ? { movingTo: target.spec.host } : {}),
     ...(accelerator && cpuModel !== undefined

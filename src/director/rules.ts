@@ -65,6 +65,10 @@ export function obstacle(estate: Estate, machine: MachineView, host: HostView): 
   return undefined;
 }
 
+const isForeign = ({ needs }: MachineView) => needs?.offers.includes("aarch64") ?? false;
+const acceleratorFor = (machine: MachineView, host: HostView) =>
+  isForeign(machine) ? "tcg" : host.accelerator;
+
 function lack({ needs }: MachineView, { has = {} }: HostView): string | undefined {
   return needs && lackOf(needs, has);
 }
@@ -74,6 +78,8 @@ function lack({ needs }: MachineView, { has = {} }: HostView): string | undefine
  * guests as `host` does, so that it can be moved to any of them. Undefined when they have none in common: then it is that of its host.
  */
 export function cpuFor(estate: Estate, machine: MachineView, host: HostView): string | undefined {
+  // Emulated, it is the same everywhere.
+  if (isForeign(machine)) return undefined;
   const required = policiesOf(estate, machine).flatMap(({ spec }) => spec.required ?? []);
   const allowed = estate.hosts.filter(
     (other) =>
@@ -91,7 +97,7 @@ export function cpuFor(estate: Estate, machine: MachineView, host: HostView): st
 function moveObstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
   if (machine.host === undefined || machine.host === host.name) return undefined;
   const from = machine.platform ?? estate.hosts.find(({ name }) => name === machine.host);
-  return from && platformObstacle(from, { ...host, ...host.has });
+  return from && platformObstacle(from, { ...host, ...host.has, accelerator: acceleratorFor(machine, host) });
 }
 
 function groupBreach(

@@ -23,7 +23,8 @@ export async function readCapabilities(binary: string, accelerator: "kvm" | "tcg
       .filter((name) => VERSIONED.test(name))
       .sort(),
     guestCpus: cpus
-      .filter(({ "unavailable-features": lacks }) => Array.isArray(lacks) && lacks.length === 0)
+      // Where an architecture has no such features, nothing is said of them.
+      .filter(({ "unavailable-features": lacks = [] }) => Array.isArray(lacks) && lacks.length === 0)
       .map(({ name }) => String(name))
       .filter((name) => name !== "base")
       .sort(),

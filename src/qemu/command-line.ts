@@ -4,6 +4,8 @@
  * whole seccomp sandbox.
  */
 
+import { BOARDS, type Hardware, HYPERV, ideDisk, isaNic, Slots, TODAY } from "./board.ts";
+
 export interface Disk {
   path: string;
   format: "qcow2" | "raw";
@@ -35,6 +37,10 @@ export interface Machine {
   boot?: { kernel: string; initrd: string; commandLine: string };
   /** UEFI; the BIOS when absent. */
   firmware?: Firmware;
+  /** That of today when absent. */
+  hardware?: Hardware;
+  /** The socket of a swtpm that waits there. */
+  tpm?: string;
   accelerator: "kvm" | "tcg";
   /** QEMU's name; absent: that of the host under KVM, the same everywhere under TCG. */
   guestCpu?: string;
@@ -55,24 +61,28 @@ const json = (value: unknown) => JSON.stringify(value);
 /** Within QEMU's comma separated options a comma is written twice. */
 const doubleCommas = (text: string) => text.replaceAll(",", ",,");
 
-/** q35's slots 0 and 31 are the chipset's; ours begin at 2. */
-const FIRST_SLOT = 2;
-const LAST_SLOT = 30;
+const CORTEX = "cortex-a72";
+const SAME_EVERYWHERE = "qemu64";
 
-function slot(index: number): string {
-  if (FIRST_SLOT + index > LAST_SLOT)
-    throw new RangeError(
-      `a machine has room for ${LAST_SLOT - FIRST_SLOT + 1} devices; give it fewer disks or networks`,
-    );
-  return `0x${(FIRST_SLOT + index).toString(16)}`;
+/**
+ * The CPU of a machine that was given none. TCG has no host model; qemu64 is the same on every host and boots fastest. KVM's `host` moves only between equal
+ * CPUs.
+ */
+export function defaultCpu(accelerator: Machine["accelerator"], { architecture }: Hardware = TODAY): string {
+  if (architecture === "aarch64") return CORTEX;
+  return accelerator === "kvm" ? "host" : SAME_EVERYWHERE;
 }
 
-/** TCG has no host model; qemu64 is the same on every host and boots fastest. KVM's `host` moves only between equal CPUs. */
-export const DEFAULT_CPU = { kvm: "host", tcg: "qemu64" } as const;
-
 /** One that a host cannot give whole is refused, rather than to become another one there. */
-function cpu({ accelerator, guestCpu = DEFAULT_CPU[accelerator] }: Machine): string {
-  return ["host", "max", DEFAULT_CPU.tcg].includes(guestCpu) ? guestCpu : `${guestCpu},enforce`;
+function cpu({
+  accelerator,
+  hardware = TODAY,
+  guestCpu = defaultCpu(accelerator, hardware),
+}: Machine): string {
+  const x86 = hardware.architecture === "x86_64";
+  const enforce = x86 && !["host", "max", SAME_EVERYWHERE].includes(guestCpu) ? ["enforce"] : [];
+  const hyperv = x86 && hardware.hyperv && accelerator === "kvm" ? HYPERV : [];
+  return [guestCpu, ...enforce, ...hyperv].join(",");
 }
 
 /**
@@ -80,8 +90,9 @@ function cpu({ accelerator, guestCpu = DEFAULT_CPU[accelerator] }: Machine): str
  * @throws RangeError when there are more devices than slots
  */
 export function commandLine(machine: Machine, files: RunFiles, how: "run" | "incoming"): string[] {
-  const devices: unknown[] = [];
-  const pci = () => ({ bus: "pcie.0", addr: slot(devices.length) });
+  const { hardware = TODAY } = machine;
+  const board = BOARDS[hardware.board];
+  const slots = new Slots(hardware.board);
   const args = [
     "-name",
     `guest=${doubleCommas(machine.name)},debug-threads=on`,
@@ -93,7 +104,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     "-display",
     "none",
     "-machine",
-    `${machine.machineType},usb=off,dump-guest-core=off,memory-backend=pc.ram${flash(machine.firmware)}`,
+    `${machine.machineType},usb=off,dump-guest-core=off,memory-backend=${board.ram}${board.options}${flash(machine.firmware)}`,
     "-accel",
     machine.accelerator,
     "-cpu",
@@ -103,7 +114,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     "-object",
     json({
       "qom-type": "memory-backend-memfd",
-      id: "pc.ram",
+      id: board.ram,
       size: machine.memoryMiB * 2 ** 20,
       share: true,
     }),
@@ -112,13 +123,12 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     "-overcommit",
     "mem-lock=off",
     "-rtc",
-    "base=utc",
-    "-boot",
-    "strict=on",
+    `base=${hardware.clock}`,
+    // The BIOS of an ISA board knows no order to boot in: strictly, it would boot nothing.
+    ...(slots.hasPci ? ["-boot", "strict=on"] : []),
     "-msg",
     "timestamp=on",
-    "-global",
-    "ICH9-LPC.disable_s3=1",
+    ...board.globals.flatMap((global) => ["-global", global]),
     "-sandbox",
     "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
     // The event journal: a monitor on stdin and stdout (see process.ts).
@@ -132,39 +142,23 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     "chardev=qmp,mode=control",
     "-chardev",
     `socket,id=serial,path=${doubleCommas(files.serialSocket)},server=on,wait=off,logfile=${doubleCommas(files.serialLog)},logappend=on`,
-    "-device",
-    json({ driver: "isa-serial", chardev: "serial" }),
+    ...board.serial,
     // A guest's reset stays a reset; after a panic the machine ends, and whoever owns it decides on a restart.
     "-action",
     "reboot=reset,shutdown=poweroff,panic=shutdown",
   ];
 
-  devices.push({ driver: "pvpanic-pci", id: "pvpanic", ...pci() });
-  devices.push({ driver: "virtio-serial-pci", id: "vserial", ...pci() });
-  args.push("-chardev", `socket,id=qga,path=${doubleCommas(files.guestAgent)},server=on,wait=off`);
-  devices.push({
-    driver: "virtio-rng-pci",
-    id: "rng0",
-    rng: "urandom",
-    "max-bytes": 1024,
-    period: 1000,
-    ...pci(),
-  });
-  args.push("-object", json({ "qom-type": "rng-random", id: "urandom", filename: "/dev/urandom" }));
+  if (slots.hasPci) {
+    slots.addPci({ driver: "pvpanic-pci", id: "pvpanic" });
+    slots.addPci({ driver: "virtio-serial-pci", id: "vserial" });
+    args.push("-chardev", `socket,id=qga,path=${doubleCommas(files.guestAgent)},server=on,wait=off`);
+    slots.addPci({ driver: "virtio-rng-pci", id: "rng0", rng: "urandom", "max-bytes": 1024, period: 1000 });
+    args.push("-object", json({ "qom-type": "rng-random", id: "urandom", filename: "/dev/urandom" }));
+  }
 
   if (machine.firmware) args.push(...firmwareBlocks(machine.firmware));
-  for (const [i, disk] of machine.disks.entries()) {
-    args.push("-object", json({ "qom-type": "throttle-group", id: `throttle${i}` }));
-    args.push("-blockdev", json(blockdev(disk, `${i}`)));
-    devices.push({
-      driver: "virtio-blk-pci",
-      id: `disk${i}`,
-      drive: `drive${i}`,
-      serial: `disk${i}`,
-      ...(machine.boot ? {} : { bootindex: i }),
-      ...pci(),
-    });
-  }
+  for (const [i, disk] of machine.disks.entries())
+    args.push(...attachDisk(machine, hardware, slots, disk, i));
   for (const [i, nic] of machine.nics.entries()) {
     args.push(
       "-netdev",
@@ -174,22 +168,16 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
           : { type: "user", id: `net${i}` },
       ),
     );
-    devices.push({
-      driver: "virtio-net-pci",
-      id: `nic${i}`,
-      netdev: `net${i}`,
-      mac: nic.mac,
-      host_mtu: nic.mtu,
-      rx_queue_size: 1024,
-      romfile: "",
-      ...pci(),
-    });
+    attachNic(hardware, slots, nic, i);
   }
-  for (const device of devices) args.push("-device", json(device));
-  args.push(
-    "-device",
-    json({ driver: "virtserialport", bus: "vserial.0", chardev: "qga", name: "org.qemu.guest_agent.0" }),
-  );
+  if (hardware.video !== "none") attachVideo(hardware, slots);
+  if (machine.tpm) args.push(...attachTpm(hardware, slots, machine.tpm));
+  for (const device of slots.devices) args.push("-device", json(device));
+  if (slots.hasPci)
+    args.push(
+      "-device",
+      json({ driver: "virtserialport", bus: "vserial.0", chardev: "qga", name: "org.qemu.guest_agent.0" }),
+    );
   if (machine.boot)
     args.push(
       "-kernel",
@@ -201,6 +189,46 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     );
   if (how === "incoming") args.push("-incoming", "defer");
   return args;
+}
+
+function attachDisk({ boot }: Machine, hardware: Hardware, slots: Slots, disk: Disk, i: number): string[] {
+  const drive = { id: `disk${i}`, drive: `drive${i}`, serial: `disk${i}` };
+  const order = boot ? {} : { bootindex: i };
+  const blocks = [
+    "-object",
+    json({ "qom-type": "throttle-group", id: `throttle${i}` }),
+    "-blockdev",
+    json(blockdev(disk, `${i}`)),
+  ];
+  if (hardware.disks === "virtio") slots.addPci({ driver: "virtio-blk-pci", ...drive, ...order });
+  else if (!disk.readOnly) slots.add({ driver: "ide-hd", ...drive, ...order, ...ideDisk(hardware.board, i) });
+  // An IDE disk cannot be read-only. What is told to the guest comes on a stick; guests of before USB do not know it anyway.
+  else if (hardware.disks === "sata") {
+    slots.addPci({ driver: "qemu-xhci", id: "xhci" });
+    slots.add({ driver: "usb-storage", ...drive, bus: "xhci.0", removable: true });
+  } else return [];
+  return blocks;
+}
+
+function attachNic({ nics, board }: Hardware, slots: Slots, { mac, mtu }: Nic, i: number): void {
+  const nic = { id: `nic${i}`, netdev: `net${i}`, mac };
+  if (nics === "virtio")
+    slots.addPci({ driver: "virtio-net-pci", ...nic, host_mtu: mtu, rx_queue_size: 1024, romfile: "" });
+  else if (nics !== "ne2k") slots.addPci({ driver: nics, ...nic, romfile: "" });
+  else if (board === "isapc") slots.add({ driver: "ne2k_isa", ...nic, ...isaNic(i) });
+  else slots.addPci({ driver: "ne2k_pci", ...nic, romfile: "" });
+}
+
+function attachVideo({ video, board }: Hardware, slots: Slots): void {
+  if (board === "isapc")
+    slots.add({ driver: video === "cirrus" ? "isa-cirrus-vga" : "isa-vga", id: "video" });
+  else slots.addPci({ driver: video === "cirrus" ? "cirrus-vga" : "VGA", id: "video" });
+}
+
+/** @param socket of swtpm */
+function attachTpm({ architecture }: Hardware, slots: Slots, socket: string): string[] {
+  slots.add({ driver: architecture === "aarch64" ? "tpm-tis-device" : "tpm-tis", id: "tpm0", tpmdev: "tpm" });
+  return ["-chardev", `socket,id=tpm,path=${doubleCommas(socket)}`, "-tpmdev", "emulator,id=tpm,chardev=tpm"];
 }
 
 function flash(firmware: Firmware | undefined): string {

@@ -1,7 +1,7 @@
 /** A storage pool in a temporary folder and machines with hardware of their own in it, as an agent makes them, on a real QEMU. */
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Hardware } from "../../compute/hardware/kinds.ts";
+import { type Hardware, hardwareOf } from "../../compute/hardware/kinds.ts";
 import type { Instance, StoragePool } from "../../compute/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { parseBytes } from "../../resource/quantity.ts";
@@ -71,6 +71,7 @@ export class HardwarePool {
       memory: parseBytes(instance.spec.memory),
       nics: [],
       accelerator: "tcg",
+      hardware: hardwareOf(instance.spec.hardware),
       user: userOf(instance.spec.vmUid),
       ...volumes,
     };

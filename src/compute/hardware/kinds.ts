@@ -10,6 +10,17 @@ import { Words } from "../../resource/kind.ts";
 
 export const Hardware = Type.Object(
   {
+    architecture: Type.Optional(
+      Words(["x86_64", "aarch64"], {
+        description: "Of the guest; x86_64 by default. Another one than the host's is emulated, slowly.",
+      }),
+    ),
+    board: Type.Optional(
+      Words(["q35", "pc", "isapc", "virt"], {
+        description:
+          "q35 (PCI Express and SATA, the default), pc (PCI and IDE), isapc (neither PCI nor ACPI, for guests of before 1995); virt for aarch64.",
+      }),
+    ),
     firmware: Type.Optional(
       Words(["bios", "uefi"], {
         description:
@@ -37,33 +48,119 @@ export const Hardware = Type.Object(
           "With uefi: only loaders signed by Microsoft's keys start (Windows, shim of Linux distributions).",
       }),
     ),
+    disks: Type.Optional(
+      Words(["virtio", "sata", "ide"], {
+        description:
+          "How disks look to the guest: virtio by default; sata (q35) and ide (pc, isapc) for guests without its drivers. With ide the guest is told nothing at its first boot.",
+      }),
+    ),
+    nics: Type.Optional(
+      Words(["virtio", "e1000e", "e1000", "rtl8139", "ne2k"], {
+        description: "How networks look to the guest; virtio by default.",
+      }),
+    ),
+    video: Type.Optional(
+      Words(["none", "vga", "cirrus"], {
+        description: "The display adapter; none by default: serial console.",
+      }),
+    ),
+    tpm: Type.Optional(
+      Type.Boolean({ description: "A TPM 2.0 of its own. Its state is kept with the machine's disks." }),
+    ),
+    hyperv: Type.Optional(
+      Type.Boolean({ description: "Under KVM, what Windows asks of Hyper-V to run faster." }),
+    ),
+    clock: Type.Optional(
+      Words(["utc", "localtime"], {
+        description: "What the machine's clock shows; utc by default. Windows and DOS expect localtime.",
+      }),
+    ),
   },
   { description: "What the guest finds in its machine; may be left out for guests of today." },
 );
 export type Hardware = Static<typeof Hardware>;
 
 /** With everything said that decides how the machine looks; what it is pinned to is apart (Pins). */
-export interface WholeHardware {
-  firmware: "bios" | "uefi";
-  secureBoot: boolean;
+export type WholeHardware = Required<Omit<Hardware, "machineType" | "cpu">>;
+
+/** Boards and what each can have: first what it has by default. */
+const BOARDS = {
+  q35: {
+    architecture: "x86_64",
+    disks: ["virtio", "sata"],
+    nics: ["virtio", "e1000e", "e1000", "rtl8139", "ne2k"],
+  },
+  pc: { architecture: "x86_64", disks: ["virtio", "ide"], nics: ["virtio", "e1000", "rtl8139", "ne2k"] },
+  isapc: { architecture: "x86_64", disks: ["ide"], nics: ["ne2k"] },
+  virt: { architecture: "aarch64", disks: ["virtio"], nics: ["virtio"] },
+} as const;
+
+export function hardwareOf(said: Hardware = {}): WholeHardware {
+  const { architecture = said.board === "virt" ? "aarch64" : "x86_64" } = said;
+  const { board = architecture === "aarch64" ? "virt" : "q35" } = said;
+  return {
+    architecture,
+    board,
+    firmware: said.firmware ?? (board === "virt" ? "uefi" : "bios"),
+    secureBoot: said.secureBoot ?? false,
+    disks: said.disks ?? BOARDS[board].disks[0],
+    nics: said.nics ?? BOARDS[board].nics[0],
+    video: said.video ?? "none",
+    tpm: said.tpm ?? false,
+    hyperv: said.hyperv ?? false,
+    clock: said.clock ?? "utc",
+  };
 }
 
-export function hardwareOf({ firmware = "bios", secureBoot = false }: Hardware = {}): WholeHardware {
-  return { firmware, secureBoot };
-}
+/** The beginning of a board's versioned machine types. */
+export const PREFIX = { q35: "pc-q35-", pc: "pc-i440fx-", isapc: "isapc", virt: "virt-" } as const;
+
+/** The accelerator of a machine on a host: what is not the host's architecture is emulated. */
+export const acceleratorOf = (hardware: Hardware | undefined, ofHost: "kvm" | "tcg"): "kvm" | "tcg" =>
+  hardwareOf(hardware).architecture === "x86_64" ? ofHost : "tcg";
 
 /** What goes not together, by field. */
-export function checkHardware(hardware: Hardware | undefined): Cause[] {
-  const { firmware, secureBoot } = hardwareOf(hardware);
-  if (secureBoot && firmware !== "uefi")
-    return [
-      {
-        field: "spec.hardware.secureBoot",
-        reason: "FieldValueInvalid",
-        message: "Invalid value: true: is a feature of UEFI; set spec.hardware.firmware to uefi, too",
-      },
-    ];
-  return [];
+export function checkHardware({ hardware, cpus, networks }: MachineSpec): Cause[] {
+  const whole = hardwareOf(hardware);
+  const { board, architecture, firmware, secureBoot, disks, nics, tpm, video } = whole;
+  const can = BOARDS[board];
+  const causes: Cause[] = [];
+  const refuse = (field: string, value: unknown, why: string) =>
+    causes.push({
+      field: `spec.${field}`,
+      reason: "FieldValueInvalid",
+      message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
+    });
+  const one = (words: readonly string[]) => words.join(", ");
+  if (can.architecture !== architecture)
+    refuse("hardware.board", board, `is a board of ${can.architecture}; ${architecture} has another`);
+  if (!can.disks.some((word) => word === disks))
+    refuse("hardware.disks", disks, `the board ${board} has ${one(can.disks)}`);
+  if (!can.nics.some((word) => word === nics))
+    refuse("hardware.nics", nics, `the board ${board} has ${one(can.nics)}`);
+  if (board === "virt" && firmware !== "uefi") refuse("hardware.firmware", firmware, "aarch64 has uefi");
+  if (board === "isapc" && firmware !== "bios") refuse("hardware.firmware", firmware, "isapc has bios");
+  if (board === "isapc" && tpm) refuse("hardware.tpm", tpm, "isapc can have none");
+  if (board === "isapc" && cpus > 1) refuse("cpus", cpus, "the board isapc has one CPU");
+  if (board === "isapc" && networks.length > 2)
+    refuse("networks", networks, "the board isapc has room for two network cards");
+  if (board === "virt" && video !== "none")
+    refuse("hardware.video", video, "aarch64 has none; use the serial console");
+  if (secureBoot && (firmware !== "uefi" || board !== "q35"))
+    refuse(
+      "hardware.secureBoot",
+      secureBoot,
+      "is a feature of UEFI on the board q35; set spec.hardware.firmware to uefi, too",
+    );
+  if (hardware?.machineType && !hardware.machineType.startsWith(PREFIX[board]))
+    refuse("hardware.machineType", hardware.machineType, `is none of the board ${board}`);
+  return causes;
+}
+
+interface MachineSpec {
+  hardware?: Hardware;
+  cpus: number;
+  networks: readonly string[];
 }
 
 /** What a machine keeps from its first start on, so that it can go on at any time on any host that has it. */
@@ -82,10 +179,20 @@ export interface Pins {
 
 /** What the next run of a machine has to be: what is asked for, else what it was from the first time on. */
 export function pinsOf(hardware: Hardware | undefined, was: Pins | undefined): Pins {
-  const machineType = hardware?.machineType ?? was?.machineType;
-  const guestCpu = hardware?.cpu ?? was?.guestCpu;
+  const { board } = hardwareOf(hardware);
+  // With another board it is another machine.
+  const isOther = ([name, prefix]: [string, string]) =>
+    name !== board && was?.machineType?.startsWith(prefix);
+  const before = Object.entries(PREFIX).some(isOther) ? undefined : was;
+  const { machineType = before?.machineType, cpu: guestCpu = before?.guestCpu } = hardware ?? {};
   return { ...(machineType ? { machineType } : {}), ...(guestCpu ? { guestCpu } : {}) };
 }
+
+/** Only those of it, and only what there is. */
+export const pinsIn = ({ machineType, guestCpu }: Pins = {}): Pins => ({
+  ...(machineType ? { machineType } : {}),
+  ...(guestCpu ? { guestCpu } : {}),
+});
 
 /** A CPU that is not the same everywhere is none to keep. */
 export const isNamed = (guestCpu: string | undefined): guestCpu is string =>
@@ -106,18 +213,24 @@ export interface Needs extends Pins {
 export const OFFERS = {
   uefi: { what: "firmware for UEFI guests", package: "ovmf" },
   secureBoot: { what: "firmware for UEFI guests with Secure Boot", package: "ovmf" },
+  tpm: { what: "TPM for guests", package: "swtpm" },
+  aarch64: { what: "QEMU and firmware for aarch64 guests", package: "qemu-system-arm qemu-efi-aarch64" },
 } as const;
 export type Offer = keyof typeof OFFERS;
 export const OFFER_NAMES = Object.keys(OFFERS) as [Offer, ...Offer[]];
 
 export function needsOf(spec: Pins & { hardware?: Hardware }): Needs {
-  const { firmware, secureBoot } = hardwareOf(spec.hardware);
+  const { firmware, secureBoot, architecture, tpm } = hardwareOf(spec.hardware);
+  const foreign = architecture === "aarch64";
+  const offers: [Offer, boolean][] = [
+    ["aarch64", foreign],
+    ["uefi", firmware === "uefi" && !foreign],
+    ["secureBoot", secureBoot],
+    ["tpm", tpm],
+  ];
   return {
     ...pinsOf(spec.hardware, spec),
-    offers: [
-      ...(firmware === "uefi" ? (["uefi"] as const) : []),
-      ...(secureBoot ? (["secureBoot"] as const) : []),
-    ],
+    offers: offers.flatMap(([offer, needed]) => (needed ? [offer] : [])),
   };
 }
 

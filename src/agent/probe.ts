@@ -25,6 +25,7 @@ export async function probe(instance: Instance, hypervisor: Hypervisor): Promise
     return http(`http://${address}:${port}${path}`);
   }
   if (readiness?.tcp && address) return tcp(address, readiness.tcp.port);
+  if (readiness?.none) return { ready: true, message: "it runs (spec.readiness.none)" };
   const answer = await hypervisor.guestAgent(idOf(instance), "guest-info", TIMEOUT_MS);
   return answer === undefined
     ? { ready: false, message: "the guest agent does not answer yet" }

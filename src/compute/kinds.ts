@@ -84,6 +84,9 @@ const Readiness = Type.Object(
       }),
     ),
     tcp: Type.Optional(Type.Object({ port: Port })),
+    none: Type.Optional(
+      Type.Boolean({ description: "It counts as ready once it runs: for guests that have no way to tell." }),
+    ),
     timeoutSeconds: Type.Optional(
       Type.Integer({
         minimum: 1,
@@ -93,12 +96,20 @@ const Readiness = Type.Object(
     ),
   },
   {
-    ...rules({
-      rule: "!(has(self.http) && has(self.tcp))",
-      message: "may not be given together with http; choose one of them",
-      fieldPath: ".tcp",
-      reason: "FieldValueForbidden",
-    }),
+    ...rules(
+      {
+        rule: "!(has(self.http) && has(self.tcp))",
+        message: "may not be given together with http; choose one of them",
+        fieldPath: ".tcp",
+        reason: "FieldValueForbidden",
+      },
+      {
+        rule: "!(has(self.none) && self.none && (has(self.http) || has(self.tcp)))",
+        message: "may not be given together with http or tcp; choose one of them",
+        fieldPath: ".none",
+        reason: "FieldValueForbidden",
+      },
+    ),
     description:
       "How the guest says that it is ready: an HTTP answer below 400, or a TCP port that accepts. Without it the guest agent (qemu-ga) has to answer.",
   },

@@ -7,6 +7,7 @@
  */
 import type { WholeHardware } from "../compute/hardware/kinds.ts";
 import type { Bytes } from "../resource/quantity.ts";
+import type { MachineUsage } from "./usage.ts";
 
 declare const machineBrand: unique symbol;
 /** The uid of an Instance. */
@@ -138,6 +139,8 @@ export interface Hypervisor {
   forget(id: MachineId): Promise<void>;
   /** Runs a qemu-ga command; undefined when no agent answers within timeoutMs. */
   guestAgent(id: MachineId, command: string, timeoutMs: number): Promise<unknown | undefined>;
+  /** What it has used since it began; undefined when that cannot be known now. */
+  usage(id: MachineId): Promise<MachineUsage | undefined>;
   /** The layers that the guest writes to now, as paths. */
   activeLayers(id: MachineId): Promise<string[]>;
   /** Switches all at one instant, or none; those switched already stay. @returns for how long, in ms, a write of the guest may have waited */

@@ -36,6 +36,7 @@ import {
 import { Outgoing } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import { guestAddresses, idOf, probe } from "./probe.ts";
+import { UsageSampler } from "./usage.ts";
 
 export type InstanceStatus = NonNullable<Instance["status"]>;
 
@@ -61,13 +62,15 @@ export interface Intervals {
   probe: number;
   /** Between two looks at a running one. */
   refresh: number;
+  /** Between two looks at what machines use. */
+  sample: number;
   /** Between two looks for machines that nobody owns. */
   sweep: number;
   /** How long a guest may take to shut down. */
   grace: number;
 }
 
-const INTERVALS: Intervals = { probe: 500, refresh: 30_000, sweep: 60_000, grace: 30_000 };
+const INTERVALS: Intervals = { probe: 500, refresh: 30_000, sample: 10_000, sweep: 60_000, grace: 30_000 };
 /** Between two looks at a guest that stands still. */
 const PAUSED_RETRY_MS = 5000;
 const PAUSED: Readonly<Record<string, string>> = {
@@ -93,6 +96,7 @@ class Instances {
   readonly #peers: Peers;
   readonly #outgoing: Outgoing;
   readonly #tasks: DiskTasks;
+  readonly #usage: UsageSampler;
 
   constructor(context: InstanceContext) {
     this.#c = context;
@@ -109,6 +113,7 @@ class Instances {
     });
     this.#peers = new Peers(context, (key) => this.#controller.enqueue(key));
     this.#outgoing = new Outgoing(context, this.#peers, (instance, change) => this.#write(instance, change));
+    this.#usage = new UsageSampler(context.hypervisor, context.clock);
     this.#tasks = new DiskTasks(context, (key) => this.#controller.enqueue(key));
   }
 
@@ -123,7 +128,11 @@ class Instances {
       const key = byId.get(id);
       if (key) this.#controller.enqueue(key);
     });
-    const running = [this.#own.run(signal), this.#controller.run(signal)];
+    const running = [
+      this.#own.run(signal),
+      this.#controller.run(signal),
+      this.#usage.run(() => this.#own.list(), signal, this.#intervals.sample),
+    ];
     await Promise.race([this.#own.synced, aborted(signal)]);
     void this.#controller.idle().then(() => (signal.aborted ? undefined : this.#c.onSynced?.()));
     while (!signal.aborted) {
@@ -377,8 +386,9 @@ class Instances {
     if (getCondition(instance.status?.conditions, "Ready")?.reason === "Paused")
       await this.#write(instance, ready(instance, this.#now(), true, "Ready", "the guest runs again"));
     const addresses = await this.#addresses(instance);
-    if (JSON.stringify(addresses) !== JSON.stringify(instance.status?.addresses))
-      await this.#write(instance, { addresses });
+    const moved = JSON.stringify(addresses) !== JSON.stringify(instance.status?.addresses);
+    const usage = this.#usage.news(instance);
+    if (moved || usage) await this.#write(instance, { addresses, ...(usage ? { usage } : {}) });
     return { requeueAfterMs: this.#intervals.refresh };
   }
 

@@ -278,6 +278,20 @@ it("a machine has the CPU and the uuid that it was given, and this host tells wh
   expect(await host.get(config.id)).toMatchObject({ machineType: "pc-q35-7.2", guestCpu: "Nehalem" });
 });
 
+it("what a machine uses is read of it: processor, memory, what it writes", async () => {
+  const config = machines.machine("writer");
+  await machines.start(host, config);
+  const usage = await until(async () => {
+    const now = await host.usage(config.id);
+    return now && (now.disks[0]?.writes ?? 0) > 10 && now.cpuSeconds > 0 ? now : undefined;
+  });
+  expect(usage.residentBytes).toBeGreaterThan(8 * 2 ** 20);
+  expect(usage.disks).toMatchObject([{ disk: "disk0", writeSeconds: expect.any(Number) }]);
+  expect(usage.disks[0]?.writtenBytes).toBeGreaterThan(5000);
+  // A boot sector has no balloon driver.
+  expect(usage.guestUsedBytes).toBeUndefined();
+});
+
 describe("a start that fails", () => {
   const failures: [string, Partial<MachineConfig>, RegExp][] = [
     [

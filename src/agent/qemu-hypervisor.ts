@@ -37,6 +37,7 @@ import {
 import { type Qmp, QmpError } from "../qemu/qmp.ts";
 import { absorbLayer, activeLayers, switchLayers } from "../qemu/snapshot.ts";
 import { startTpm } from "../qemu/tpm.ts";
+import { readUsage } from "../qemu/usage.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { toMiB } from "../resource/quantity.ts";
 import {
@@ -54,6 +55,7 @@ import { Monitors } from "./qemu-monitors.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
 import { progressOf, stateOf } from "./qemu-state.ts";
 import { stopOrderly } from "./qemu-stop.ts";
+import { type MachineUsage, readTap } from "./usage.ts";
 
 export interface QemuHypervisorOptions {
   /** One folder a machine is made in here; its path may have at most 85 bytes (sockets). */
@@ -259,6 +261,14 @@ export class QemuHypervisor implements Hypervisor {
   async guestAgent(id: MachineId, command: string, timeoutMs: number): Promise<unknown | undefined> {
     const found = this.#find(id);
     return found?.process ? askGuestAgent(found.folder.files.guestAgent, command, timeoutMs) : undefined;
+  }
+
+  async usage(id: MachineId): Promise<MachineUsage | undefined> {
+    const { process, record } = this.#need(id);
+    if (!process) return undefined;
+    const taps = record.config.nics.flatMap(({ backend }) => ("tap" in backend ? [backend.tap] : []));
+    const usage = await this.#with(id, (qmp) => readUsage(process.pid, qmp));
+    return { ...usage, nics: await Promise.all(taps.map((tap) => readTap(tap))) };
   }
 
   activeLayers(id: MachineId): Promise<string[]> {

@@ -5,17 +5,20 @@ import { join } from "node:path";
 import { runAgent } from "../agent/agent.ts";
 import { enrol, keepCertificate } from "../agent/enrol.ts";
 import { type DeclaredProfile, readFacts } from "../agent/facts.ts";
+import { parseAddress, serveMetrics } from "../agent/metrics-server.ts";
 import { Networking } from "../agent/network.ts";
 import { QemuHypervisor } from "../agent/qemu-hypervisor.ts";
 import { RealEnvironment } from "../agent/real-environment.ts";
 import { allowUserfaultfd } from "../agent/userfaultfd.ts";
 import { HttpClient } from "../client/http.ts";
 import { systemClock } from "../reconcile/clock.ts";
-import { createLogger } from "../reconcile/log.ts";
+import { createLogger, type Logger } from "../reconcile/log.ts";
+import { collectProcessMetrics } from "../telemetry/metrics.ts";
 import { startTracing } from "../telemetry/tracing.ts";
 import { lockFolder } from "./lock.ts";
 import type { StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
+import { UserError } from "./user-error.ts";
 import { version } from "./version.ts";
 
 export interface AgentOptions {
@@ -25,11 +28,20 @@ export interface AgentOptions {
   address: string;
   enrolment: string;
   profile?: string;
+  metrics?: string;
   vxlanPeer: readonly string[];
 }
 
 /** Memory that stays with the host itself. */
 const HOST_MEMORY_BYTES = 1024 * 2 ** 20;
+
+/** Machines matter more than their numbers: where these cannot be served, the agent runs all the same. */
+async function startMetrics(address: string, log: Logger, signal: AbortSignal): Promise<void> {
+  const at = parseAddress(address);
+  if (!at) throw new UserError(`--metrics ${address}: write an address and a port, such as 127.0.0.1:9464`);
+  collectProcessMetrics();
+  await serveMetrics(at, signal).catch((error: unknown) => log.warn("metrics.listen", { address, error }));
+}
 
 /** Runs until SIGTERM; the machines run on. `paths.state` is the agent's own folder. */
 export async function agent(paths: StatePaths, options: AgentOptions): Promise<void> {
@@ -48,6 +60,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
     stateFolder,
     log,
   };
+  if (options.metrics !== undefined) await startMetrics(options.metrics, log, signal);
   const credentials = await enrol(enrolment);
   allowUserfaultfd(log);
   const client = new HttpClient({

@@ -218,6 +218,12 @@ program
   .requiredOption("--address <ip>", "where other hosts reach this one")
   .requiredOption("--enrolment <file>", "token and CA fingerprint, as the control plane wrote them")
   .option("--profile <file>", "declared hardware of a development host")
+  .addOption(
+    new Option(
+      "--metrics <address>",
+      "serve Prometheus metrics here to whoever reaches it: 127.0.0.1:9464",
+    ).env("VIREO_AGENT_METRICS"),
+  )
   .option("--vxlan-peer <ip>", "VXLAN end that is not a host; may be given several times", collect, [])
   .action(
     async (options: {
@@ -226,6 +232,7 @@ program
       address: string;
       enrolment: string;
       profile?: string;
+      metrics?: string;
       vxlanPeer: string[];
     }) => {
       const { agent } = await import("./agent.ts");

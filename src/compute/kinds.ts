@@ -43,7 +43,7 @@
  * reconciler waits until all instances are gone, and then removes the finalizer; the agent named in status.host of the last
  * instance deletes the VM's folder of volumes before it removes the instance's finalizer, when instance.spec.destroyVolumes is set).
  */
-import { Type } from "typebox";
+import { type Static, Type } from "typebox";
 import {
   AS_ONE,
   AS_SET,
@@ -178,6 +178,31 @@ const NetworkInterface = Type.Object({
   address: IPv4,
 });
 
+/** What a machine used over the last while, as its agent saw it. */
+const Usage = Type.Object(
+  {
+    time: Type.String({ description: "When it was so; not written again while it stays about the same." }),
+    cpus: Type.Number({ description: "Processors of the host, in all: 0.5 is half of one." }),
+    stolenCpus: Type.Number({ description: "How many virtual CPUs waited for one of the host's." }),
+    hostMemoryBytes: Type.Integer({ description: "Memory of the host that it takes." }),
+    guestMemoryBytes: Type.Optional(
+      Type.Integer({ description: "What the guest says that it uses; absent without its balloon driver." }),
+    ),
+    disk: Type.Object({
+      readBytesPerSecond: Type.Number(),
+      writtenBytesPerSecond: Type.Number(),
+      operationsPerSecond: Type.Number(),
+      latencyMs: Type.Optional(Type.Number({ description: "Mean of the guest's requests that ended." })),
+    }),
+    network: Type.Object({
+      receivedBytesPerSecond: Type.Number({ description: "By the guest." }),
+      sentBytesPerSecond: Type.Number(),
+    }),
+  },
+  { description: "What it used over the last while.", ...AS_ONE },
+);
+export type Usage = Static<typeof Usage>;
+
 export const VirtualMachine = defineKind({
   kind: "VirtualMachine",
   plural: "virtualmachines",
@@ -233,6 +258,7 @@ export const VirtualMachine = defineKind({
     addresses: Type.Optional(
       Type.Array(Type.String(), { description: "Addresses that the running guest has been seen to use." }),
     ),
+    usage: Type.Optional(Usage),
     lastEnd: Type.Optional(End),
     ...pins,
     restarts: Type.Optional(
@@ -254,6 +280,7 @@ export const VirtualMachine = defineKind({
     { name: "CPUs", type: "integer", jsonPath: ".spec.cpus" },
     { name: "Memory", type: "string", jsonPath: ".spec.memory" },
     { name: "Image", type: "string", jsonPath: ".spec.image", priority: 1 },
+    { name: "Used CPUs", type: "number", jsonPath: ".status.usage.cpus", priority: 1 },
     { name: "Why", type: "string", jsonPath: ".status.why", priority: 1 },
   ],
   selectableFields: ["status.phase", "status.host"],
@@ -334,6 +361,7 @@ export const Instance = defineKind({
     startedTime: Type.Optional(Type.String()),
     readyTime: Type.Optional(Type.String()),
     addresses: Type.Optional(Type.Array(Type.String())),
+    usage: Type.Optional(Usage),
     end: Type.Optional(End),
     migration: Type.Optional(
       Type.Object({

@@ -57,6 +57,7 @@ export function machineStatus(view: MachineView): Status {
     ...(current?.spec.placement ? { why: current.spec.placement.reason } : {}),
     ...(old.interfaces ? { interfaces: old.interfaces } : {}),
     ...(current?.status?.addresses ? { addresses: current.status.addresses } : {}),
+    ...(current?.status?.usage && ready.phase === "Running" ? { usage: current.status.usage } : {}),
     ...kept(old, current),
     ...(lastEnd ? { lastEnd } : {}),
     ...(old.restarts === undefined ? {} : { restarts: old.restarts }),

@@ -34,7 +34,7 @@ export type BuiltImage = Pick<
 >;
 
 /** Raised when the builder changes what it makes of the same recipe. */
-const BUILDER_VERSION = 2;
+const BUILDER_VERSION = 3;
 /** What every slim image has besides the recipe's packages. */
 const BASE_PACKAGES = ["busybox-static", "qemu-guest-agent", "netbase"];
 const UNWANTED = ["doc", "man", "info", "locale", "lintian", "bug", "bash-completion", "doc-base", "perl5"];
@@ -45,6 +45,7 @@ const DRIVERS = [
   "virtio_net",
   "virtio_console",
   "virtio_rng",
+  "virtio_balloon",
   "vfat",
   "nls_cp437",
   "nls_ascii",

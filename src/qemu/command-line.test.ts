@@ -68,6 +68,7 @@ describe("the command line", () => {
       -device {"driver":"virtio-blk-pci","id":"disk0","drive":"drive0","serial":"disk0","bootindex":0,"bus":"pcie.0","addr":"0x5"}
       -device {"driver":"virtio-blk-pci","id":"disk1","drive":"drive1","serial":"disk1","bootindex":1,"bus":"pcie.0","addr":"0x6"}
       -device {"driver":"virtio-net-pci","id":"nic0","netdev":"net0","mac":"52:54:00:00:00:01","host_mtu":1450,"rx_queue_size":1024,"romfile":"","bus":"pcie.0","addr":"0x7"}
+      -device {"driver":"virtio-balloon-pci","id":"balloon","deflate-on-oom":true,"free-page-reporting":true,"bus":"pcie.0","addr":"0x8"}
       -device {"driver":"virtserialport","bus":"vserial.0","chardev":"qga","name":"org.qemu.guest_agent.0"}"
     `);
   });
@@ -116,6 +117,6 @@ describe("the command line", () => {
   it("gives every device an address of its own", () => {
     const addresses = changed({}).match(/"addr":"0x[0-9a-f]+"/g) ?? [];
     expect(new Set(addresses).size).toBe(addresses.length);
-    expect(addresses).toHaveLength(6);
+    expect(addresses).toHaveLength(7);
   });
 });

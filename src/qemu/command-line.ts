@@ -171,6 +171,14 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     attachNic(hardware, slots, nic, i);
   }
   if (hardware.video !== "none") attachVideo(hardware, slots);
+  // Last, so that the others' places stay. Memory that the guest does not use goes back to the host.
+  if (slots.hasPci)
+    slots.addPci({
+      driver: "virtio-balloon-pci",
+      id: "balloon",
+      "deflate-on-oom": true,
+      "free-page-reporting": true,
+    });
   if (machine.tpm) args.push(...attachTpm(hardware, slots, machine.tpm));
   for (const device of slots.devices) args.push("-device", json(device));
   if (slots.hasPci)

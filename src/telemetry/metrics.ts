@@ -28,13 +28,21 @@ export const histogram = <L extends string>(name: string, help: string, labelNam
 type Source = () => Iterable<readonly [Labels, number]>;
 
 /** A gauge that is worked out when it is read. @returns adds a source, until the function that it returns is called */
-export function readGauge(
+export const readGauge = (name: string, help: string, labelNames: readonly string[] = []) =>
+  readMetric(Gauge, name, help, labelNames);
+
+/** The same of what only counts up, by somebody else. */
+export const readCounter = (name: string, help: string, labelNames: readonly string[]) =>
+  readMetric(Counter, name, help, labelNames);
+
+function readMetric(
+  Metric: typeof Gauge | typeof Counter,
   name: string,
   help: string,
-  labelNames: readonly string[] = [],
+  labelNames: readonly string[],
 ): (source: Source) => () => void {
   const sources = new Set<Source>();
-  new Gauge({
+  new Metric({
     name,
     help,
     labelNames,

@@ -330,6 +330,8 @@ export class PretendHypervisor implements Hypervisor {
     return { pauseMs: 1, live: true, sizeBytes: 9 };
   }
 
+  async usage(): Promise<undefined> {}
+
   async abandonMemory(): Promise<void> {}
 
   async loadMemory(id: MachineId, file: string): Promise<void> {

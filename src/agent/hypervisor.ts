@@ -7,6 +7,7 @@
  */
 import type { WholeHardware } from "../compute/hardware/kinds.ts";
 import type { Bytes } from "../resource/quantity.ts";
+import type { Resources } from "./cgroups.ts";
 import type { MachineUsage } from "./usage.ts";
 
 declare const machineBrand: unique symbol;
@@ -139,6 +140,8 @@ export interface Hypervisor {
   forget(id: MachineId): Promise<void>;
   /** Runs a qemu-ga command; undefined when no agent answers within timeoutMs. */
   guestAgent(id: MachineId, command: string, timeoutMs: number): Promise<unknown | undefined>;
+  /** Its share of the host's processors, from now on. @returns why it cannot be, for users; undefined when it is so */
+  share(id: MachineId, resources: Resources): Promise<string | undefined>;
   /** What it has used since it began; undefined when that cannot be known now. */
   usage(id: MachineId): Promise<MachineUsage | undefined>;
   /** The layers that the guest writes to now, as paths. */

@@ -36,6 +36,7 @@ import {
 import { Outgoing } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import { guestAddresses, idOf, probe } from "./probe.ts";
+import { Shares } from "./shares.ts";
 import { UsageSampler } from "./usage.ts";
 
 export type InstanceStatus = NonNullable<Instance["status"]>;
@@ -97,6 +98,7 @@ class Instances {
   readonly #outgoing: Outgoing;
   readonly #tasks: DiskTasks;
   readonly #usage: UsageSampler;
+  readonly #shares: Shares;
 
   constructor(context: InstanceContext) {
     this.#c = context;
@@ -113,6 +115,9 @@ class Instances {
     });
     this.#peers = new Peers(context, (key) => this.#controller.enqueue(key));
     this.#outgoing = new Outgoing(context, this.#peers, (instance, change) => this.#write(instance, change));
+    this.#shares = new Shares(context, async (instance, condition) => {
+      await this.#write(instance, conditionOf(instance, this.#now(), condition));
+    });
     this.#usage = new UsageSampler(context.hypervisor, context.clock);
     this.#tasks = new DiskTasks(context, (key) => this.#controller.enqueue(key));
   }
@@ -331,6 +336,7 @@ class Instances {
   }
 
   async #started(instance: Instance, machine: MachineState): Promise<Again> {
+    await this.#shares.set(instance);
     await this.#write(instance, {
       phase: "Starting",
       pid: machine.pid,
@@ -386,6 +392,7 @@ class Instances {
     if (getCondition(instance.status?.conditions, "Ready")?.reason === "Paused")
       await this.#write(instance, ready(instance, this.#now(), true, "Ready", "the guest runs again"));
     const addresses = await this.#addresses(instance);
+    await this.#shares.set(instance);
     const moved = JSON.stringify(addresses) !== JSON.stringify(instance.status?.addresses);
     const usage = this.#usage.news(instance);
     if (moved || usage) await this.#write(instance, { addresses, ...(usage ? { usage } : {}) });
@@ -498,6 +505,7 @@ class Instances {
   async #clean(instance: Instance, machine: MachineState | undefined): Promise<Again> {
     const { hypervisor, environment, client } = this.#c;
     this.#peers.release(keyOf(instance));
+    this.#shares.forget(instance);
     if (machine) {
       if (machine.state !== "ended") await hypervisor.kill(machine.id);
       await hypervisor.forget(machine.id);

@@ -278,6 +278,29 @@ it("a machine has the CPU and the uuid that it was given, and this host tells wh
   expect(await host.get(config.id)).toMatchObject({ machineType: "pc-q35-7.2", guestCpu: "Nehalem" });
 });
 
+it("a machine takes no more of the processors than it may, and gets its group taken away in the end", async () => {
+  const config = machines.machine("busy");
+  await machines.start(host, config);
+  const used = async () => (await host.usage(config.id))?.cpuSeconds ?? 0;
+  const over = async (ms: number) => {
+    const [before, began] = [await used(), performance.now()];
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    return (((await used()) - before) * 1000) / (performance.now() - began);
+  };
+  expect(await host.share(config.id, { cpuLimit: 0.2, cpuWeight: 50 })).toBeUndefined();
+  const group = readFileSync(`/proc/${(await host.get(config.id))?.pid}/cgroup`, "utf8");
+  const name = config.id.replaceAll("-", "").slice(0, 12);
+  expect(group).toContain(`/vireo/${name}`);
+  // What it took is known at once; how much that is, over a second.
+  expect(await over(1000)).toBeLessThan(0.35);
+  expect(await host.share(config.id, {})).toBeUndefined();
+  await host.kill(config.id);
+  await host.forget(config.id);
+  expect(readdirSync("/sys/fs/cgroup", { recursive: true }).filter((path) => path.includes(name))).toEqual(
+    [],
+  );
+});
+
 it("what a machine uses is read of it: processor, memory, what it writes", async () => {
   const config = machines.machine("writer");
   await machines.start(host, config);

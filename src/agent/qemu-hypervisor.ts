@@ -40,6 +40,7 @@ import { startTpm } from "../qemu/tpm.ts";
 import { readUsage } from "../qemu/usage.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { toMiB } from "../resource/quantity.ts";
+import { Cgroups, type Resources } from "./cgroups.ts";
 import {
   type Hypervisor,
   HypervisorError,
@@ -91,6 +92,7 @@ export class QemuHypervisor implements Hypervisor {
   readonly #options: QemuHypervisorOptions;
   readonly #binary: string;
   readonly #monitors: Monitors;
+  readonly #cgroups = new Cgroups();
   readonly #listeners = new Set<(id: MachineId) => void>();
   /** Starts under way: a second call of the same joins the first. */
   readonly #starting = new Map<MachineId, Promise<MachineState>>();
@@ -255,12 +257,19 @@ export class QemuHypervisor implements Hypervisor {
     if (found?.process) throw new HypervisorError(`${found.record.config.name} still runs`);
     this.#monitors.drop(id);
     this.#exits.delete(id);
-    MachineFolder.of(this.#options.runDirectory, id).remove();
+    const folder = MachineFolder.of(this.#options.runDirectory, id);
+    this.#cgroups.remove(folder.name);
+    folder.remove();
   }
 
   async guestAgent(id: MachineId, command: string, timeoutMs: number): Promise<unknown | undefined> {
     const found = this.#find(id);
     return found?.process ? askGuestAgent(found.folder.files.guestAgent, command, timeoutMs) : undefined;
+  }
+
+  async share(id: MachineId, resources: Resources): Promise<string | undefined> {
+    const { process, folder } = this.#need(id);
+    return process && this.#cgroups.apply(folder.name, process.pid, resources);
   }
 
   async usage(id: MachineId): Promise<MachineUsage | undefined> {

@@ -20,7 +20,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type Journal, readJournal, trimLog } from "../qemu/journal.ts";
 import type { Exit, ProcessIdentity } from "../qemu/process.ts";
 import { isFields } from "../resource/fields.ts";
@@ -73,6 +73,11 @@ export class MachineFolder {
 
   private constructor(path: string) {
     this.path = path;
+  }
+
+  /** 12 digits. */
+  get name(): string {
+    return basename(this.path);
   }
 
   get files() {

@@ -126,6 +126,28 @@ const Guest = Type.Object(
   { description: "What the guest is told at its first boot, as NoCloud cloud-init data." },
 );
 
+const Resources = Type.Object(
+  {
+    cpuWeight: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 10000,
+        description:
+          "Its share of the host's processors when they are busy, against other machines; 100 by default.",
+      }),
+    ),
+    cpuLimit: Type.Optional(
+      Type.Number({
+        minimum: 0.05,
+        maximum: 512,
+        description:
+          "Processors of the host that it takes at most, 1.5 for one and a half; no limit by default.",
+      }),
+    ),
+  },
+  { description: "How it shares its host with other machines. May be changed while it runs." },
+);
+
 /** The part of a VM that one run of it needs; copied into the Instance so that a run never changes under itself. */
 const machine = {
   cpus: Type.Integer({ minimum: 1, maximum: 512, default: 1, description: "Number of virtual CPUs." }),
@@ -136,6 +158,7 @@ const machine = {
     Quantity({ description: "Size of the system disk; the image's own size by default.", minimum: MiB }),
   ),
   hardware: Type.Optional(Hardware),
+  resources: Type.Optional(Resources),
   guest: Type.Optional(Guest),
   readiness: Type.Optional(Readiness),
 };

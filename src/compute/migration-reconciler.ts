@@ -410,7 +410,7 @@ function platformOf({ status }: Host): (Platform & Has) | undefined {
 
 /** What the source runs with: the target must be the same machine even when the user has changed the VirtualMachine since. */
 function copied(spec: Instance["spec"]) {
-  const { cpus, memory, image, storagePool, diskSize, hardware, guest, readiness } = spec;
+  const { cpus, memory, image, storagePool, diskSize, hardware, resources, guest, readiness } = spec;
   return {
     cpus,
     memory,
@@ -418,6 +418,7 @@ function copied(spec: Instance["spec"]) {
     storagePool,
     ...(diskSize ? { diskSize } : {}),
     ...(hardware ? { hardware } : {}),
+    ...(resources ? { resources } : {}),
     ...(guest ? { guest } : {}),
     ...(readiness ? { readiness } : {}),
   };

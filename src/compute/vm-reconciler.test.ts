@@ -115,6 +115,17 @@ describe("VirtualMachine reconciler", () => {
     await estate.instance("web-3");
   });
 
+  it("hands a changed share of the host to the run at once", async () => {
+    estate = await openEstate();
+    await estate.runMachine("web", "a");
+    const patch = (resources: unknown) =>
+      estate.client.patch(VirtualMachine, at("web"), { spec: { resources } });
+    await patch({ cpuWeight: 50 });
+    await estate.instance("web-1", ({ spec }) => spec.resources?.cpuWeight === 50);
+    await patch(null);
+    await estate.instance("web-1", ({ spec }) => spec.resources === undefined);
+  });
+
   it("stays failed with restart: Never", async () => {
     estate = await openEstate();
     await estate.runMachine("web", "a", { restart: "Never" });

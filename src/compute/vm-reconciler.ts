@@ -9,7 +9,7 @@
  * It is never the reconciler that declares a run over: only its agent (or nobody, while that host is silent) does.
  */
 import { isDeepStrictEqual } from "node:util";
-import type { Client } from "../client/client.ts";
+import { type Client, modify } from "../client/client.ts";
 import { Image } from "../images/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -175,7 +175,11 @@ class VirtualMachineReconciler {
     const migrations = this.#migrationsByMachine.get(key);
     for (const instance of superseded(instances, migrations))
       if (!(await removeUnbound(this.#client, instance))) await deleteInstance(this.#client, instance);
-    for (const instance of instances) if (isLive(instance)) await this.#hold(vm, instance);
+    for (const instance of instances)
+      if (isLive(instance)) {
+        await this.#hold(vm, instance);
+        await this.#adjust(vm, instance);
+      }
     // An ended instance remembers that its machine was asked to stop: only then does a later spec.running start it again.
     const last = instances.at(-1);
     if (last && !vm.spec.running) await stopInstance(this.#client, last);
@@ -192,6 +196,15 @@ class VirtualMachineReconciler {
     if (!unwanted) return;
     if (!isBound(instance) && (await removeUnbound(this.#client, instance))) return;
     if (!vm.spec.running) await stopInstance(this.#client, instance);
+  }
+
+  /** What may change while it runs goes to its run at once. */
+  async #adjust({ spec: { resources } }: VirtualMachine, instance: Instance): Promise<void> {
+    if (isDeepStrictEqual(instance.spec.resources, resources)) return;
+    await modify(this.#client, Instance, at(instance), "object", (now) => {
+      const { resources: _, ...spec } = now.spec;
+      return { ...now, spec: { ...spec, ...(resources ? { resources } : {}) } };
+    });
   }
 
   async #startOrWait(

@@ -330,6 +330,8 @@ export class PretendHypervisor implements Hypervisor {
     return { pauseMs: 1, live: true, sizeBytes: 9 };
   }
 
+  async share(): Promise<undefined> {}
+
   async usage(): Promise<undefined> {}
 
   async abandonMemory(): Promise<void> {}

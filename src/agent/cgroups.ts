@@ -1,0 +1,103 @@
+/**
+ * Each machine's QEMU in a control group of its own, version 1 or 2, whichever the host has: CPU weight and limit.
+ *
+ *   v2: ROOT/vireo/<12 digits>/{cpu.weight,cpu.max,cgroup.procs}
+ *   v1: ROOT/cpu/vireo/<12 digits>/{cpu.shares,cpu.cfs_quota_us,cgroup.procs}
+ *
+ * All machines are in one, also those without wishes: else two machines with as many threads as they like would not share evenly. Under systemd
+ * ROOT/vireo is beside system.slice, which systemd leaves alone.
+ */
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+export interface Resources {
+  /** 1 to 10000; 100 is that of everybody. */
+  cpuWeight?: number;
+  /** Processors at most. */
+  cpuLimit?: number;
+}
+
+const ROOT = "/sys/fs/cgroup";
+const GROUP = "vireo";
+const DEFAULT_WEIGHT = 100;
+/** Of all machines together against the rest of the host, which is little on a host of machines. */
+const ALL_WEIGHT = 1000;
+const PERIOD_US = 100_000;
+
+/** v1 counts 1024 where v2 counts 100. */
+const shares = (weight: number) => String(Math.max(2, Math.round((weight * 1024) / 100)));
+const quota = (limit: number) => Math.round(limit * PERIOD_US);
+
+export class Cgroups {
+  readonly #root: string;
+
+  constructor(root = ROOT) {
+    this.#root = root;
+  }
+
+  /**
+   * Puts the process into its group and sets what is asked for; what is not goes back to what everybody has. Idempotent.
+   * @returns why it cannot be, for users; undefined when all is as asked
+   */
+  apply(name: string, pid: number, resources: Resources): string | undefined {
+    const { cpuWeight = DEFAULT_WEIGHT, cpuLimit } = resources;
+    const two = this.#isVersionTwo();
+    const all = two ? join(this.#root, GROUP) : this.#versionOne();
+    if (!all) return "its host has no control groups for processors (cgroup v1 or v2 with cpu)";
+    const own = join(all, name);
+    try {
+      if (two) {
+        allow(this.#root);
+        mkdirSync(own, { recursive: true });
+        allow(all);
+        set(all, "cpu.weight", String(ALL_WEIGHT));
+        set(own, "cpu.weight", String(cpuWeight));
+        set(own, "cpu.max", `${cpuLimit === undefined ? "max" : quota(cpuLimit)} ${PERIOD_US}`);
+      } else {
+        mkdirSync(own, { recursive: true });
+        set(all, "cpu.shares", shares(ALL_WEIGHT));
+        set(own, "cpu.shares", shares(cpuWeight));
+        set(own, "cpu.cfs_period_us", String(PERIOD_US));
+        set(own, "cpu.cfs_quota_us", String(cpuLimit === undefined ? -1 : quota(cpuLimit)));
+      }
+      set(own, "cgroup.procs", String(pid));
+      return undefined;
+    } catch (error) {
+      const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+      return `its host does not let the agent set it (${own}: ${code}); the agent has to be root, and to see ${this.#root} writable`;
+    }
+  }
+
+  /** Once nothing is in it any more. No-op when there is none. */
+  remove(name: string): void {
+    const folders = [join(this.#root, GROUP, name), join(this.#versionOne() ?? this.#root, name)];
+    for (const folder of folders)
+      try {
+        rmdirSync(folder);
+      } catch {
+        // There is none, or something is in it still: it costs nothing.
+      }
+  }
+
+  #isVersionTwo(): boolean {
+    try {
+      return readFileSync(join(this.#root, "cgroup.controllers"), "utf8").split(/\s+/).includes("cpu");
+    } catch {
+      return false;
+    }
+  }
+
+  #versionOne(): string | undefined {
+    const found = ["cpu", "cpu,cpuacct"].find((name) => existsSync(join(this.#root, name, "cpu.shares")));
+    return found && join(this.#root, found, GROUP);
+  }
+}
+
+function set(folder: string, file: string, value: string): void {
+  writeFileSync(join(folder, file), value);
+}
+
+/** Lets the groups inside have weights of their own. */
+function allow(folder: string): void {
+  set(folder, "cgroup.subtree_control", "+cpu");
+}

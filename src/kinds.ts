@@ -3,6 +3,7 @@ import { keepDefault, Namespace } from "./api/namespaces.ts";
 import { RBAC_KINDS } from "./api/rbac-kinds.ts";
 import { Secret } from "./api/secrets.ts";
 import { checkInstance, checkNetwork, checkStoragePool, checkVirtualMachine } from "./compute/checks.ts";
+import { GuestCommand } from "./compute/guest-commands/kinds.ts";
 import {
   keepHost,
   keepImage,
@@ -34,6 +35,7 @@ export const KINDS: readonly Kind[] = [
   register(Migration),
   register(Snapshot),
   register(Rollback),
+  register(GuestCommand),
   register(Image, { check: checkImage, admitDelete: keepImage }),
   register(Host, { admitDelete: keepHost }),
   register(Network, { check: checkNetwork, admitDelete: keepNetwork }),

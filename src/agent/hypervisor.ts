@@ -6,6 +6,7 @@
  * Machines outlive the agent; `list` finds them again from their records and proves by process identity that they are them.
  */
 import type { WholeHardware } from "../compute/hardware/kinds.ts";
+import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
 import type { Bytes } from "../resource/quantity.ts";
 import type { Resources } from "./cgroups.ts";
 import type { MachineUsage } from "./usage.ts";
@@ -144,6 +145,8 @@ export interface Hypervisor {
   share(id: MachineId, resources: Resources): Promise<string | undefined>;
   /** What it has used since it began; undefined when that cannot be known now. */
   usage(id: MachineId): Promise<MachineUsage | undefined>;
+  /** Runs a program in the guest to its end. @throws HypervisorError: no agent there, refused, not ended in time */
+  guestExec(id: MachineId, program: GuestProgram): Promise<GuestExit>;
   /** The layers that the guest writes to now, as paths. */
   activeLayers(id: MachineId): Promise<string[]>;
   /** Switches all at one instant, or none; those switched already stay. @returns for how long, in ms, a write of the guest may have waited */

@@ -26,6 +26,7 @@ import { parseBytes } from "../resource/quantity.ts";
 import { requestOf } from "../telemetry/request-id.ts";
 import { DiskTasks, pendingTask, ROLLED_BACK } from "./disk-tasks.ts";
 import { type HostEnvironment, type Prepared, PrepareError, type SavedMachine } from "./environment.ts";
+import { GuestTasks } from "./guest-tasks.ts";
 import {
   type Hypervisor,
   HypervisorError,
@@ -97,6 +98,7 @@ class Instances {
   readonly #peers: Peers;
   readonly #outgoing: Outgoing;
   readonly #tasks: DiskTasks;
+  readonly #guestTasks: GuestTasks;
   readonly #usage: UsageSampler;
   readonly #shares: Shares;
 
@@ -115,6 +117,7 @@ class Instances {
     });
     this.#peers = new Peers(context, (key) => this.#controller.enqueue(key));
     this.#outgoing = new Outgoing(context, this.#peers, (instance, change) => this.#write(instance, change));
+    this.#guestTasks = new GuestTasks(context);
     this.#shares = new Shares(context, async (instance, condition) => {
       await this.#write(instance, conditionOf(instance, this.#now(), condition));
     });
@@ -262,6 +265,7 @@ class Instances {
     const moving = await this.#outgoing.step(instance, machine);
     if (moving !== "stays") return moving;
     this.#tasks.step(instance, true);
+    this.#guestTasks.step(instance);
     if (machine.state === "paused" && !HELD_BY_US.includes(machine.pausedBy ?? ""))
       return this.#paused(instance, machine.pausedBy ?? "paused");
     if (phase === "Starting") return this.#awaitReady(instance);

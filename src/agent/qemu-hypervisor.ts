@@ -12,6 +12,7 @@ import { TODAY } from "../qemu/board.ts";
 import { commandLine, defaultCpu } from "../qemu/command-line.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
+import { GuestExecError, type GuestExit, type GuestProgram, guestExec } from "../qemu/guest-exec.ts";
 import { newestMachineType } from "../qemu/machine-type.ts";
 import { abandonMemory, loadMemory, saveMemory } from "../qemu/memory.ts";
 import {
@@ -278,6 +279,15 @@ export class QemuHypervisor implements Hypervisor {
     const taps = record.config.nics.flatMap(({ backend }) => ("tap" in backend ? [backend.tap] : []));
     const usage = await this.#with(id, (qmp) => readUsage(process.pid, qmp));
     return { ...usage, nics: await Promise.all(taps.map((tap) => readTap(tap))) };
+  }
+
+  async guestExec(id: MachineId, program: GuestProgram): Promise<GuestExit> {
+    const { folder, record } = this.#need(id);
+    if (record.config.hardware?.board === "isapc")
+      throw new HypervisorError("its board (isapc) has no channel to a guest agent");
+    return guestExec(folder.files.guestAgent, program).catch((error: unknown) => {
+      throw error instanceof GuestExecError ? new HypervisorError(error.message) : error;
+    });
   }
 
   activeLayers(id: MachineId): Promise<string[]> {

@@ -1,4 +1,4 @@
-/** What the agent of a host sees: of instances of other hosts not what their guests are told, passwords and keys among it. */
+/** What the agent of a host sees: of instances of other hosts not what their guests are told or told to do, and say; passwords and keys among it. */
 import { isFields } from "../resource/fields.ts";
 import type { Resource } from "../resource/object.ts";
 import type { Service } from "./service.ts";
@@ -6,10 +6,14 @@ import type { Service } from "./service.ts";
 /** Reads of instances through the service; the writes are as they were. */
 export function asSeenBy(host: string, service: Service): Service {
   const seen = <T extends Resource>(object: T): T => {
-    const { spec } = object;
-    if (!isFields(spec) || spec.host === host || spec.guest === undefined) return object;
-    const { guest: _, ...rest } = spec;
-    return { ...object, spec: rest };
+    const { spec, status } = object;
+    if (!isFields(spec) || spec.host === host) return object;
+    const told = isFields(status) ? status : {};
+    if (spec.guest === undefined && spec.guestTask === undefined && told.guestTask === undefined)
+      return object;
+    const { guest: _, guestTask: __, ...ofSpec } = spec;
+    const { guestTask: ___, ...ofStatus } = told;
+    return { ...object, spec: ofSpec, ...(isFields(status) ? { status: ofStatus } : {}) };
   };
   return {
     kinds: service.kinds,

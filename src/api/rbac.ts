@@ -129,6 +129,7 @@ const PROJECT = [
   "migrations",
   "snapshots",
   "rollbacks",
+  "guestcommands",
   "policies",
   "plans",
   "instances",
@@ -137,7 +138,7 @@ const PROJECT = [
   "resourcequotas",
 ];
 
-const WRITABLE = ["virtualmachines", "migrations", "snapshots", "rollbacks", "policies"];
+const WRITABLE = ["virtualmachines", "migrations", "snapshots", "rollbacks", "guestcommands", "policies"];
 
 /** The ClusterRoles that are always there, as in Kubernetes. */
 export const BUILT_IN: Readonly<Record<string, readonly Rule[]>> = {

@@ -1,4 +1,6 @@
 /** `vireo snapshot`, `rollback`, `migrate`: each makes an object, as `kubectl create` would, and tells how it goes on. */
+import { randomUUID } from "node:crypto";
+import { GuestCommand } from "../compute/guest-commands/kinds.ts";
 import { Migration, VirtualMachine } from "../compute/kinds.ts";
 import { Rollback, Snapshot } from "../compute/snapshots/kinds.ts";
 import { carryOut, type Standing } from "./operation.ts";
@@ -54,6 +56,36 @@ export async function rollback(
   const standing = standingOf("Succeeded", ["Failed"]);
   const metadata = { name: nameOfNow(vm), namespace };
   await carryOut(session.client, Rollback, { metadata, spec }, { ...options, standing }, print);
+}
+
+/**
+ * Runs a program in the guest, says what it said, and takes the object away again.
+ * @returns its exit code; 128 and more by a signal, as shells have it. @throws UserError when it could not be run
+ */
+export async function exec(
+  options: Options & { command: string[]; input?: string; runSeconds: number },
+): Promise<number> {
+  const { session, vm, namespace } = await machineOf(options);
+  const { command, input, runSeconds: timeoutSeconds } = options;
+  const metadata = { name: `${nameOfNow(vm)}-${randomUUID().slice(0, 4)}`, namespace };
+  const spec = { vm, command, timeoutSeconds, ...(input === undefined ? {} : { input }) };
+  let last: GuestCommand["status"];
+  const standing = ({ status }: GuestCommand): Standing => {
+    last = status;
+    const line = status?.message ?? "";
+    const ended = status?.exitCode !== undefined || status?.signal !== undefined;
+    if (ended || status?.phase === "Succeeded") return { line, over: "done" };
+    return status?.phase === "Failed" ? { line, over: "failed" } : { line };
+  };
+  try {
+    await carryOut(session.client, GuestCommand, { metadata, spec }, { ...options, standing }, () => {});
+  } finally {
+    await session.client.delete(GuestCommand, metadata).catch(() => undefined);
+  }
+  process.stdout.write(last?.stdout ?? "");
+  process.stderr.write(last?.stderr ?? "");
+  if (last?.truncated) process.stderr.write("(more was said than is kept)\n");
+  return last?.exitCode ?? 128 + (last?.signal ?? 0);
 }
 
 /** @throws UserError when it failed or was called off */

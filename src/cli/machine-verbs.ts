@@ -1,4 +1,5 @@
 /** Verbs on one machine (snapshot, rollback, migrate): their arguments and options. */
+import { readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { durationMs, type PlaceOptions, withPlace } from "./place.ts";
 import type { Place } from "./resources.ts";
@@ -45,6 +46,24 @@ export function addMachineVerbs(
       const { rollback } = await import("./machine-actions.ts");
       const { to, keep, memory } = options;
       await rollback({ ...common(machine, options), to, keep, memory }, print);
+    });
+
+  withPlace(program.command("exec"))
+    .argument("<vm>", "vm/web-1")
+    .argument("<command...>", "the program and its arguments; after --")
+    .description("run a program in a machine's guest (by its guest agent); ends with its exit code")
+    .option("-i, --stdin", "hand our standard input to it, up to 64 KiB", false)
+    .option("--timeout <time>", "how long it may take", durationMs, 60_000)
+    .action(async (machine: string, command: string[], options: Common & { stdin: boolean }) => {
+      const { exec } = await import("./machine-actions.ts");
+      const input = options.stdin ? readFileSync(0, "utf8") : undefined;
+      const runSeconds = Math.max(1, Math.ceil(options.timeout / 1000));
+      process.exitCode = await exec({
+        ...common(machine, { ...options, timeout: options.timeout + 60_000 }),
+        command,
+        runSeconds,
+        ...(input === undefined ? {} : { input }),
+      });
     });
 
   withMachine(program.command("migrate"))

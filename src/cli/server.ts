@@ -10,6 +10,7 @@ import { Pki } from "../api/pki.ts";
 import { SECRETS_PREFIX } from "../api/secrets.ts";
 import { startApiServer } from "../api/server.ts";
 import { StoredVersionError } from "../api/stored-versions.ts";
+import { runGuestCommandReconciler } from "../compute/guest-commands/reconciler.ts";
 import { runHostReconciler } from "../compute/host-reconciler.ts";
 import { runMigrationReconciler } from "../compute/migration-reconciler.ts";
 import { runQuotaReconciler } from "../compute/quota-reconciler.ts";
@@ -123,6 +124,7 @@ export async function server(
         runVirtualMachineReconciler(context),
         runMigrationReconciler(context),
         runSnapshotReconciler(context),
+        runGuestCommandReconciler(context),
         runQuotaReconciler(context),
         runScheduler(context),
         runPlanner(context),

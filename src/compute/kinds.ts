@@ -57,6 +57,7 @@ import {
   rules,
   Words,
 } from "../resource/kind.ts";
+import { GuestTask, GuestTaskResult } from "./guest-commands/kinds.ts";
 import { Hardware, type Has, isNamed, OFFER_NAMES, pins } from "./hardware/kinds.ts";
 import { DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
 
@@ -364,6 +365,8 @@ export const Instance = defineKind({
     ),
     // Owner: the Snapshot reconciler.
     diskTask: Type.Optional(DiskTask),
+    // Owner: the GuestCommand reconciler.
+    guestTask: Type.Optional(GuestTask),
   }),
   // Owner of status: the agent of spec.host; condition Scheduled: the director.
   status: Type.Object({
@@ -400,6 +403,7 @@ export const Instance = defineKind({
       }),
     ),
     diskTask: Type.Optional(DiskTaskResult),
+    guestTask: Type.Optional(GuestTaskResult),
     conditions: Type.Optional(Conditions),
   }),
   columns: [

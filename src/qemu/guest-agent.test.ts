@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { askGuestAgent } from "./guest-agent.ts";
+import { guestExec } from "./guest-exec.ts";
 
 async function withGuest<T>(
   talk: (socket: Socket, line: string) => void,
@@ -44,4 +45,38 @@ it("with a right answer is understood", async () => {
     socket.write(id ? `{"return": ${id}}\n` : '{"return": {"version": "1"}}\n');
   };
   expect(await withGuest(talk, (path) => askGuestAgent(path, "guest-info", 5000))).toEqual({ version: "1" });
+});
+
+describe("a program in the guest", () => {
+  /** A qemu-ga that answers each command by its name. */
+  const agent = (answers: Record<string, () => unknown>) => (socket: Socket, line: string) => {
+    const message = JSON.parse(line.slice(line.indexOf("{")));
+    const answer =
+      message.execute === "guest-sync" ? { return: message.arguments.id } : answers[message.execute]?.();
+    socket.write(`${JSON.stringify(answer)}\n`);
+  };
+  const base64 = (text: string) => Buffer.from(text).toString("base64");
+  const execute = (answers: Record<string, () => unknown>, timeoutMs = 5000) =>
+    withGuest(agent(answers), (path) => guestExec(path, { command: ["ls", "-l"], timeoutMs }));
+
+  it("is waited for, and what it said is read", async () => {
+    let looks = 0;
+    const ended = { exited: true, exitcode: 3, "out-data": base64("out"), "err-data": base64("err") };
+    const exit = await execute({
+      "guest-exec": () => ({ return: { pid: 7 } }),
+      "guest-exec-status": () => ({ return: ++looks < 3 ? { exited: false } : ended }),
+    });
+    expect(exit).toEqual({ exitCode: 3, stdout: "out", stderr: "err", truncated: false });
+  });
+
+  it("that is refused, or does not end, is told so", async () => {
+    const refused = { error: { class: "GenericError", desc: "no such file" } };
+    await expect(execute({ "guest-exec": () => refused })).rejects.toThrow(/refused it: no such file/);
+    const never = {
+      "guest-exec": () => ({ return: { pid: 7 } }),
+      "guest-exec-status": () => ({ return: { exited: false } }),
+    };
+    await expect(execute(never, 100)).rejects.toThrow(/not ended within 0.1 s; it runs on .* process 7/);
+    await expect(execute({ "guest-exec": () => ({ return: "odd" }) })).rejects.toThrow(/which process/);
+  });
 });

@@ -8,25 +8,36 @@ const MAX_ANSWER = 2 ** 20;
 /** A byte that is never in JSON: makes the agent's parser forget half a command that an earlier client left behind. */
 const FLUSH = Buffer.from([0xff]);
 
-/**
- * Runs one command, after a guest-sync that tells our answer from leftovers of earlier clients.
- * @returns its `return` value, or undefined when no agent answered in time or it refused the command
- */
-export function askGuestAgent(
+/** @returns its `return` value, or undefined when no agent answered in time or it refused the command */
+export async function askGuestAgent(
   path: string,
   command: string,
   timeoutMs: number,
   args?: Record<string, unknown>,
 ): Promise<unknown | undefined> {
+  const answer = await callGuestAgent(path, command, timeoutMs, args);
+  return answer && "value" in answer ? answer.value : undefined;
+}
+
+/**
+ * Runs one command, after a guest-sync that tells our answer from leftovers of earlier clients.
+ * @returns its `return` value, or why the agent refused it; undefined when none answered in time
+ */
+export function callGuestAgent(
+  path: string,
+  command: string,
+  timeoutMs: number,
+  args?: Record<string, unknown>,
+): Promise<{ value: unknown } | { error: string } | undefined> {
   return new Promise((resolve) => {
     const id = Math.floor(Math.random() * 2 ** 31);
     const socket = connect(path);
     let rest = "";
     let synced = false;
-    const end = (value: unknown) => {
+    const end = (answer: { value: unknown } | { error: string } | undefined) => {
       clearTimeout(timer);
       socket.destroy();
-      resolve(value);
+      resolve(answer);
     };
     const timer = setTimeout(() => end(undefined), timeoutMs);
     const send = (message: unknown) => socket.write(`${JSON.stringify(message)}\n`);
@@ -50,11 +61,15 @@ export function askGuestAgent(
           if (message.return !== id) continue;
           synced = true;
           send({ execute: command, ...(args ? { arguments: args } : {}) });
-        } else return end("error" in message ? undefined : message.return);
+        } else
+          return end("error" in message ? { error: reasonIn(message.error) } : { value: message.return });
       }
     });
   });
 }
+
+/** The guest's own words, cut short. */
+const reasonIn = (error: unknown) => String(isFields(error) ? error.desc : error).slice(0, 300);
 
 function parse(line: string): Record<string, unknown> | undefined {
   try {

@@ -4,8 +4,10 @@
  * QEMU, a machine opens its disks at `cont`, lets go of them in postmigrate, and image locks are NOT simulated: they
  * must never be what saves us.
  */
+
 import { writeFileSync } from "node:fs";
 import type { Instance } from "../../compute/kinds.ts";
+import type { GuestExit, GuestProgram } from "../../qemu/guest-exec.ts";
 import { type HostEnvironment, type Prepared, PrepareError } from "../environment.ts";
 import {
   type Hypervisor,
@@ -59,6 +61,8 @@ export class PretendWorld {
   readonly machines = new Map<MachineId, Machine>();
   /** Every breach of rule 1, in words. Must stay empty. */
   readonly violations: string[] = [];
+  /** What was run in guests. */
+  readonly executed: string[] = [];
   /** What happened, for the trace of a failed run. */
   readonly trace: string[] = [];
   /** What the guests have written: by layer, the last thing. */
@@ -328,6 +332,13 @@ export class PretendHypervisor implements Hypervisor {
     this.#world.memories.set(file, { memory, content });
     writeFileSync(file, "pretended");
     return { pauseMs: 1, live: true, sizeBytes: 9 };
+  }
+
+  /** A guest that says its arguments; "fail" is refused. */
+  async guestExec(_id: MachineId, { command, input }: GuestProgram): Promise<GuestExit> {
+    if (command[0] === "fail") throw new HypervisorError("the guest agent refused it: no such file");
+    this.#world.executed.push(command.join(" "));
+    return { exitCode: 0, stdout: [...command, input ?? ""].join(" "), stderr: "", truncated: false };
   }
 
   async share(): Promise<undefined> {}

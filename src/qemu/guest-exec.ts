@@ -1,0 +1,71 @@
+/** A program in the guest, by qemu-ga: started, looked after until it ends, its outputs read. What the guest says is not trusted: bounded and checked. */
+import { callGuestAgent } from "./guest-agent.ts";
+import { isFields } from "./qmp.ts";
+
+export interface GuestProgram {
+  command: readonly string[];
+  input?: string;
+  timeoutMs: number;
+}
+
+export interface GuestExit {
+  exitCode?: number;
+  signal?: number;
+  stdout: string;
+  stderr: string;
+  /** The guest agent itself kept only a part (16 MiB). */
+  truncated: boolean;
+}
+
+/** The text is for users. */
+export class GuestExecError extends Error {}
+
+const ASK_MS = 5000;
+const LOOK_MS = [20, 50, 100, 250, 500];
+
+/** @throws GuestExecError: no agent, refused, not ended in time (it runs on in the guest) */
+export async function guestExec(socket: string, program: GuestProgram): Promise<GuestExit> {
+  const [path = "", ...arg] = program.command;
+  const deadline = performance.now() + program.timeoutMs;
+  const input =
+    program.input === undefined ? {} : { "input-data": Buffer.from(program.input).toString("base64") };
+  const pid = (await ask(socket, "guest-exec", { path, arg, ...input, "capture-output": true })).pid;
+  if (typeof pid !== "number")
+    throw new GuestExecError("the guest agent did not say which process it started");
+  for (let look = 0; ; look++) {
+    const state = await ask(socket, "guest-exec-status", { pid });
+    if (state.exited === true) return exitOf(state);
+    if (performance.now() > deadline)
+      throw new GuestExecError(
+        `not ended within ${program.timeoutMs / 1000} s; it runs on in the guest as process ${pid} (spec.timeoutSeconds)`,
+      );
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS[look] ?? 1000));
+  }
+}
+
+/** @throws GuestExecError */
+async function ask(
+  socket: string,
+  command: string,
+  args: Record<string, unknown>,
+): Promise<Record<string, unknown>> {
+  const answer = await callGuestAgent(socket, command, ASK_MS, args);
+  if (!answer)
+    throw new GuestExecError(
+      "no guest agent (qemu-ga) answers in the guest, or it answered with more than 1 MiB; is it installed and running there?",
+    );
+  if ("error" in answer) throw new GuestExecError(`the guest agent refused it: ${answer.error}`);
+  return isFields(answer.value) ? answer.value : {};
+}
+
+function exitOf(state: Record<string, unknown>): GuestExit {
+  const text = (name: string) => Buffer.from(String(state[name] ?? ""), "base64").toString();
+  const { exitcode, signal } = state;
+  return {
+    ...(Number.isInteger(exitcode) ? { exitCode: Number(exitcode) } : {}),
+    ...(Number.isInteger(signal) ? { signal: Number(signal) } : {}),
+    stdout: text("out-data"),
+    stderr: text("err-data"),
+    truncated: state["out-truncated"] === true || state["err-truncated"] === true,
+  };
+}

@@ -295,7 +295,6 @@ it("a machine takes no more of the processors than it may, and gets its group ta
   expect(await over(1000)).toBeLessThan(0.35);
   expect(await host.share(config.id, {})).toBeUndefined();
   await host.kill(config.id);
-  await host.forget(config.id);
   expect(readdirSync("/sys/fs/cgroup", { recursive: true }).filter((path) => path.includes(name))).toEqual(
     [],
   );

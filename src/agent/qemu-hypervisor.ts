@@ -238,6 +238,7 @@ export class QemuHypervisor implements Hypervisor {
     if (found.record.held === "snapshot") await this.abandonMemory(id).catch(() => undefined);
     folder.write({ ...(folder.read() ?? found.record), stopRequested: true });
     if (!(await stopOrderly(process, () => this.#monitor(id), graceMs))) await this.kill(id);
+    this.#cgroups.remove(folder.name);
     this.#monitors.drop(id);
   }
 
@@ -250,6 +251,7 @@ export class QemuHypervisor implements Hypervisor {
       throw new HypervisorError(
         `process ${found.process.pid} of ${found.record.config.name} cannot be killed; is its storage hung?`,
       );
+    this.#cgroups.remove(found.folder.name);
     this.#monitors.drop(id);
   }
 

@@ -8,6 +8,7 @@ import type { MachineConfig, MachineId, NicConfig } from "./hypervisor.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
 import { HardwarePool } from "./testing/hardware.ts";
 import { inState, RealMachines, until } from "./testing/real-machines.ts";
+import { layersOf } from "./volumes.ts";
 
 const machines = new RealMachines();
 let host: QemuHypervisor;
@@ -49,6 +50,38 @@ describe("an old guest", () => {
     await move(config, { ...(await pool.config(instance)), machineType, guestCpu }, target);
   });
 });
+
+it("disks served by a thread of their own are snapshotted, merged and moved as any others", async () => {
+  const target = machines.hypervisor("b");
+  const pool = new HardwarePool(machines, (path) => writeBootDisk(path, "writer"));
+  const instance = pool.instance({ ioThread: true });
+  const layers = layersOf(pool.pool, instance);
+  const config = await pool.config(instance);
+  const { machineType } = await machines.start(host, config);
+  const { pid } = (await host.get(config.id)) ?? { pid: 0 };
+  const threads = readdirSync(`/proc/${pid}/task`).map((id) =>
+    readFileSync(`/proc/${pid}/task/${id}/comm`, "utf8"),
+  );
+  expect(threads.join("")).toContain("IO io0");
+  const writes = async () => (await host.usage(config.id))?.disks[0]?.writes ?? 0;
+  const writesOn = async () => {
+    const before = await writes();
+    await until(async () => (await writes()) > before + 20 || undefined);
+  };
+  await writesOn();
+  const uid = "00000000-0000-4000-8000-000000000001";
+  const facts = { takenTime: "2026-11-24T00:00:00Z", pauseMs: 0, consistent: "Crash" } as const;
+  await host.switchLayers(config.id, await layers.begin(uid));
+  await layers.finish(uid, facts);
+  await writesOn();
+  const memory = "00000000-0000-4000-8000-000000000002";
+  await host.saveMemory(config.id, await layers.begin(memory), layers.memoryFile(memory));
+  await layers.finish(memory, facts);
+  await writesOn();
+  await layers.remove(uid, (into, from) => host.absorbLayer(config.id, into, from));
+  await writesOn();
+  await move(config, { ...(await pool.config(instance)), machineType }, target);
+}, 90_000);
 
 /** Live, from host to target; the guest runs there. */
 async function move(config: MachineConfig, there: MachineConfig, target: QemuHypervisor): Promise<void> {

@@ -103,6 +103,7 @@ describe("checkVirtualMachine", () => {
       [{ architecture: "aarch64", board: "q35" }, /^spec.hardware.board: .*is a board of x86_64; aarch64/],
       [{ board: "q35", disks: "ide" }, /^spec.hardware.disks: .*the board q35 has virtio, sata/],
       [{ board: "isapc", nics: "virtio" }, /^spec.hardware.nics: .*the board isapc has ne2k/],
+      [{ disks: "sata", ioThread: true }, /^spec.hardware.ioThread: .*for disks of virtio; these are sata/],
       [{ board: "isapc", tpm: true }, /^spec.hardware.tpm/],
       [{ board: "virt", firmware: "bios" }, /^spec.hardware.firmware/],
       [{ board: "pc", machineType: "pc-q35-7.2" }, /^spec.hardware.machineType: .*none of the board pc/],

@@ -9,6 +9,8 @@ export interface Hardware {
   /** q35: PCI Express and SATA (2009). pc: PCI and IDE (1996). isapc: neither PCI nor ACPI. virt: ARM. */
   board: "q35" | "pc" | "isapc" | "virt";
   disks: "virtio" | "sata" | "ide";
+  /** One thread for all its virtio disks; QEMU's main thread when false. */
+  ioThread: boolean;
   nics: "virtio" | "e1000e" | "e1000" | "rtl8139" | "ne2k";
   video: "none" | "vga" | "cirrus";
   clock: "utc" | "localtime";
@@ -20,6 +22,7 @@ export const TODAY: Hardware = {
   architecture: "x86_64",
   board: "q35",
   disks: "virtio",
+  ioThread: false,
   nics: "virtio",
   video: "none",
   clock: "utc",

@@ -157,6 +157,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
   }
 
   if (machine.firmware) args.push(...firmwareBlocks(machine.firmware));
+  if (hardware.ioThread) args.push("-object", json({ "qom-type": "iothread", id: IO_THREAD }));
   for (const [i, disk] of machine.disks.entries())
     args.push(...attachDisk(machine, hardware, slots, disk, i));
   for (const [i, nic] of machine.nics.entries()) {
@@ -199,6 +200,8 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
   return args;
 }
 
+const IO_THREAD = "io0";
+
 function attachDisk({ boot }: Machine, hardware: Hardware, slots: Slots, disk: Disk, i: number): string[] {
   const drive = { id: `disk${i}`, drive: `drive${i}`, serial: `disk${i}` };
   const order = boot ? {} : { bootindex: i };
@@ -208,7 +211,8 @@ function attachDisk({ boot }: Machine, hardware: Hardware, slots: Slots, disk: D
     "-blockdev",
     json(blockdev(disk, `${i}`)),
   ];
-  if (hardware.disks === "virtio") slots.addPci({ driver: "virtio-blk-pci", ...drive, ...order });
+  const thread = hardware.ioThread ? { iothread: IO_THREAD } : {};
+  if (hardware.disks === "virtio") slots.addPci({ driver: "virtio-blk-pci", ...drive, ...thread, ...order });
   else if (!disk.readOnly) slots.add({ driver: "ide-hd", ...drive, ...order, ...ideDisk(hardware.board, i) });
   // An IDE disk cannot be read-only. What is told to the guest comes on a stick; guests of before USB do not know it anyway.
   else if (hardware.disks === "sata") {

@@ -54,6 +54,12 @@ export const Hardware = Type.Object(
           "How disks look to the guest: virtio by default; sata (q35) and ide (pc, isapc) for guests without its drivers. With ide the guest is told nothing at its first boot.",
       }),
     ),
+    ioThread: Type.Optional(
+      Type.Boolean({
+        description:
+          "A thread of their own serves its virtio disks: more requests a second, and the guest's other devices do not wait for them. False by default.",
+      }),
+    ),
     nics: Type.Optional(
       Words(["virtio", "e1000e", "e1000", "rtl8139", "ne2k"], {
         description: "How networks look to the guest; virtio by default.",
@@ -104,6 +110,7 @@ export function hardwareOf(said: Hardware = {}): WholeHardware {
     firmware: said.firmware ?? (board === "virt" ? "uefi" : "bios"),
     secureBoot: said.secureBoot ?? false,
     disks: said.disks ?? BOARDS[board].disks[0],
+    ioThread: said.ioThread ?? false,
     nics: said.nics ?? BOARDS[board].nics[0],
     video: said.video ?? "none",
     tpm: said.tpm ?? false,
@@ -122,7 +129,7 @@ export const acceleratorOf = (hardware: Hardware | undefined, ofHost: "kvm" | "t
 /** What goes not together, by field. */
 export function checkHardware({ hardware, cpus, networks }: MachineSpec): Cause[] {
   const whole = hardwareOf(hardware);
-  const { board, architecture, firmware, secureBoot, disks, nics, tpm, video } = whole;
+  const { board, architecture, firmware, secureBoot, disks, nics, tpm, video, ioThread } = whole;
   const can = BOARDS[board];
   const causes: Cause[] = [];
   const refuse = (field: string, value: unknown, why: string) =>
@@ -138,6 +145,8 @@ export function checkHardware({ hardware, cpus, networks }: MachineSpec): Cause[
     refuse("hardware.disks", disks, `the board ${board} has ${one(can.disks)}`);
   if (!can.nics.some((word) => word === nics))
     refuse("hardware.nics", nics, `the board ${board} has ${one(can.nics)}`);
+  if (ioThread && disks !== "virtio")
+    refuse("hardware.ioThread", ioThread, `is for disks of virtio; these are ${disks}`);
   if (board === "virt" && firmware !== "uefi") refuse("hardware.firmware", firmware, "aarch64 has uefi");
   if (board === "isapc" && firmware !== "bios") refuse("hardware.firmware", firmware, "isapc has bios");
   if (board === "isapc" && tpm) refuse("hardware.tpm", tpm, "isapc can have none");

@@ -46,13 +46,12 @@ export async function checkMachine(paths: StatePaths): Promise<Finding[]> {
   ];
 }
 
-/** What only some guests need. */
+/** What only some guests need: nothing is wrong without it. */
 async function optional(): Promise<Finding[]> {
   const has = await readOffers();
   return OFFER_NAMES.filter((offer) => !has.includes(offer)).map((offer) =>
-    warning(
-      `this machine has no ${OFFERS[offer].what}: guests that need it do not run here`,
-      `apt-get install ${OFFERS[offer].package}, if you have such guests, and start the agent anew`,
+    ok(
+      `without ${OFFERS[offer].what}: for such guests, apt-get install ${OFFERS[offer].package} and start the agent anew`,
     ),
   );
 }

@@ -143,6 +143,24 @@ it("are not run again when the agent was killed meanwhile: it says that the end 
   expect([asked, world.executed]).toEqual([1, []]);
 });
 
+it("given to a run that is gone are not said to have ended, nor run again", async () => {
+  await runMachine();
+  stop.abort();
+  const command = await create("lost", ["ls"]);
+  await plane.client.updateStatus(GuestCommand, {
+    ...command,
+    status: { phase: "Running", instance: "web-0" },
+  });
+  stop = new AbortController();
+  const context = { client: plane.client, clock: systemClock, log: silentLogger, signal: stop.signal };
+  running.push(runGuestCommandReconciler(context));
+  expect(await over("lost")).toMatchObject({
+    phase: "Failed",
+    message: expect.stringContaining("not known"),
+  });
+  expect(world.executed).toEqual([]);
+});
+
 it("go an hour after their end", async () => {
   await create("old", ["ls"], "none");
   await over("old");

@@ -117,8 +117,9 @@ async function begin(
     const on = instances.find(({ metadata }) => metadata.name === given);
     // It is under way there; or what was written last comes first.
     if (on?.spec.guestTask?.id === uid) return true;
+    // Its task may never have been written, or have gone with its instance.
     const message =
-      "it was not run: the machine ended, or the control plane did, just before; make another one";
+      "it is not known whether it ran, or how it ended: the machine, or the control plane, ended or moved just then";
     await write(context, command, { phase: "Failed", message });
     return true;
   }

@@ -184,7 +184,7 @@ export class DiskTasks {
     const takenTime = this.#now();
     try {
       const saved = await hypervisor.saveMemory(id, switches, layers.memoryFile(uid));
-      const { machineType = "", accelerator = "tcg", guestCpu } = instance.status ?? {};
+      const { machineType = "", accelerator = "tcg", guestCpu, cpuModel } = instance.status ?? {};
       const { cpus, memory, interfaces, hardware } = instance.spec;
       const networks = interfaces.map(({ network }) => network);
       return await layers.finish(uid, {
@@ -200,6 +200,7 @@ export class DiskTasks {
           memory,
           networks,
           ...(guestCpu ? { guestCpu } : {}),
+          ...(cpuModel ? { cpuModel } : {}),
           ...(hardware ? { hardware } : {}),
         },
       });

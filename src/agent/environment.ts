@@ -11,6 +11,8 @@ export interface SavedMachine {
   file: string;
   machineType: string;
   guestCpu?: string;
+  /** Of the host where it was kept: the guest saw it when guestCpu is host. */
+  cpuModel?: string;
   accelerator: MachineConfig["accelerator"];
 }
 

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { Network } from "../compute/kinds.ts";
 import { openControlPlane } from "../compute/testing/control-plane.ts";
 import { silentLogger } from "../reconcile/log.ts";
-import { RealEnvironment } from "./real-environment.ts";
+import { memoryObstacle, RealEnvironment } from "./real-environment.ts";
 
 it("a network that could not be made is tried again; the others do not wait for it", async () => {
   const { client, close } = await openControlPlane();
@@ -16,7 +16,7 @@ it("a network that could not be made is tried again; the others do not wait for 
       client,
       host: "h1",
       address: "10.0.0.1",
-      accelerator: "tcg",
+      platform: { accelerator: "tcg", cpuModel: "Xeon" },
       log: silentLogger,
       networking: {
         ensure: async ({ metadata }) => {
@@ -34,4 +34,15 @@ it("a network that could not be made is tried again; the others do not wait for 
   stop.abort();
   expect(tried).toEqual(["bad", "good", "bad", "bad"]);
   await close();
+});
+
+it("the memory of a snapshot goes on where its guest sees the same CPU, and nowhere else", () => {
+  const here = { accelerator: "kvm", cpuModel: "EPYC", guestCpus: ["Westmere"] } as const;
+  const kept = { accelerator: "kvm", cpuModel: "Xeon" } as const;
+  expect(memoryObstacle({ ...kept, guestCpu: "Westmere" }, here)).toBeUndefined();
+  expect(memoryObstacle({ ...kept, guestCpu: "Haswell" }, here)).toMatch(/the CPU Haswell.*memory: false/);
+  expect(memoryObstacle({ ...kept, guestCpu: "host" }, here)).toMatch(/its CPU is EPYC/);
+  expect(memoryObstacle({ ...kept, cpuModel: "EPYC", guestCpu: "host" }, here)).toBeUndefined();
+  expect(memoryObstacle({ accelerator: "kvm" }, here)).toBeUndefined();
+  expect(memoryObstacle({ accelerator: "tcg", guestCpu: "qemu64" }, here)).toMatch(/under kvm/);
 });

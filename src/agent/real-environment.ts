@@ -1,14 +1,14 @@
 /** The real HostEnvironment: disks in storage pools, taps on bridges; keeps the networks here in line with the estate. */
 import type { Client } from "../client/client.ts";
-import { acceleratorOf, hardwareOf } from "../compute/hardware/kinds.ts";
-import { Host, Instance, Network, StoragePool } from "../compute/kinds.ts";
+import { acceleratorOf, type Has, hardwareOf } from "../compute/hardware/kinds.ts";
+import { Host, Instance, Network, type Platform, platformObstacle, StoragePool } from "../compute/kinds.ts";
 import { Image } from "../images/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { CommandError } from "../system/run.ts";
-import { type HostEnvironment, type Prepared, PrepareError } from "./environment.ts";
+import { type HostEnvironment, type Prepared, PrepareError, type SavedMachine } from "./environment.ts";
 import type { NicConfig } from "./hypervisor.ts";
 import type { Layers } from "./layers.ts";
 import type { Networking } from "./network.ts";
@@ -19,7 +19,8 @@ export interface RealEnvironmentOptions {
   client: Client;
   host: string;
   address: string;
-  accelerator: "kvm" | "tcg";
+  /** What runs here can go on with. */
+  platform: Platform & Has;
   networking: Pick<Networking, "ensure" | "ensureTap" | "removeTap">;
   log: Logger;
 }
@@ -35,6 +36,19 @@ const failedTo =
     const said = cause instanceof CommandError ? cause.message : "see the log of the agent";
     throw new PrepareError(`its host could not ${what}: ${said}`, { cause });
   };
+
+/** Why a run cannot go on here with the memory of a snapshot; undefined when it can. What was kept by an older agent tells no CPU. */
+export function memoryObstacle(
+  { accelerator, cpuModel, guestCpu }: Pick<SavedMachine, "accelerator" | "cpuModel" | "guestCpu">,
+  here: Platform & Has,
+): string | undefined {
+  const then = { accelerator, cpuModel: cpuModel ?? here.cpuModel, ...(guestCpu ? { guestCpu } : {}) };
+  const why = platformObstacle(then, here);
+  return (
+    why &&
+    `its host cannot go on with the memory of the snapshot: ${why}; roll it back with memory: false, which boots`
+  );
+}
 
 export class RealEnvironment implements HostEnvironment {
   readonly bindAddress: string;
@@ -113,7 +127,7 @@ export class RealEnvironment implements HostEnvironment {
   async prepare(instance: Instance): Promise<Prepared> {
     const { client } = this.#o;
     const { spec } = instance;
-    const accelerator = acceleratorOf(spec.hardware, this.#o.accelerator);
+    const accelerator = acceleratorOf(spec.hardware, this.#o.platform.accelerator);
     const [pool, image] = await Promise.all([
       client.get(StoragePool, { name: spec.storagePool }),
       client.get(Image, { name: spec.image }),
@@ -123,10 +137,8 @@ export class RealEnvironment implements HostEnvironment {
     const { disks, boot, firmware, tpm, saved } = await ensureVolumes(pool, image, instance).catch(
       failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`),
     );
-    if (saved && saved.accelerator !== accelerator)
-      throw new PrepareError(
-        `it is to go on with the memory of a snapshot, which was kept under ${saved.accelerator}; this host has ${accelerator}: roll it back with memory: false`,
-      );
+    const other = saved && memoryObstacle(saved, { ...this.#o.platform, accelerator });
+    if (other) throw new PrepareError(other);
     const nics: NicConfig[] = [];
     for (const { network: name, mac } of spec.interfaces) {
       const network = await client.get(Network, { name });

@@ -75,8 +75,14 @@ async function savedOf(layers: Layers, { spec }: Instance): Promise<SavedMachine
     throw new PrepareError(
       `it is to go on with the memory of a snapshot, which is of a machine with ${other}; make it so again, or roll it back with memory: false`,
     );
-  const { machineType, accelerator: of, guestCpu } = saved.of;
-  return { file: saved.file, machineType, accelerator: of, ...(guestCpu ? { guestCpu } : {}) };
+  const { machineType, accelerator: of, guestCpu, cpuModel } = saved.of;
+  return {
+    file: saved.file,
+    machineType,
+    accelerator: of,
+    ...(guestCpu ? { guestCpu } : {}),
+    ...(cpuModel ? { cpuModel } : {}),
+  };
 }
 
 /** Files to boot from, as QEMU takes them. */

@@ -81,7 +81,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
     client,
     host: name,
     address,
-    accelerator: facts.qemu.accelerator,
+    platform: { ...facts.qemu, cpuModel: facts.cpu.model },
     networking,
     log,
   });

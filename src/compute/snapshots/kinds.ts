@@ -57,6 +57,7 @@ const Taken = Type.Object({
         memory: Type.String(),
         networks: Type.Array(Type.String()),
         guestCpu: Type.Optional(Type.String()),
+        cpuModel: Type.Optional(Type.String()),
         hardware: Type.Optional(Hardware),
       },
       { description: "The memory that was kept with the disks, and the machine that it is of." },

@@ -9,6 +9,7 @@ import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { Host, VirtualMachine } from "../src/compute/kinds.ts";
+import { Image } from "../src/images/kinds.ts";
 import { Event } from "../src/reconcile/kinds.ts";
 import { openStore } from "../src/store/open.ts";
 import { startEtcd } from "../src/store/testing/etcd.ts";
@@ -60,6 +61,24 @@ it("runs machines on this machine, whose hardware it has measured", async () => 
   const [host] = (await stack.client.list(Host)).items;
   expect(host?.status?.facts?.source).toBe("measured");
   expect(host?.status?.facts?.cpu.threads).toBeGreaterThan(0);
+});
+
+it("builds the same image again from its lock", async () => {
+  const { code, stdout, stderr } = await stack.vireo(["image", "lock", "boots"]);
+  expect(code, stderr).toBe(0);
+  const locked = join(dirname(file), "locked.yaml");
+  writeFileSync(locked, stdout.replace("name: boots", "name: boots-again"));
+  expect((await stack.vireo(["apply", "-f", locked])).code).toBe(0);
+  const wait = ["wait", "image/boots-again", "--for", "condition=Ready", "--timeout", "60s"];
+  const waited = await stack.vireo(wait, { timeoutMs: 70_000 });
+  expect(waited.code, waited.stdout + waited.stderr).toBe(0);
+  const status = async (name: string) => (await stack.client.get(Image, { name }))?.status;
+  const [first, again] = [await status("boots"), await status("boots-again")];
+  expect(again?.sha256).toMatch(/^[0-9a-f]{64}$/);
+  expect(again?.sha256).toBe(first?.sha256);
+  expect(again?.packages).toEqual(first?.packages);
+  const unknown = await stack.vireo(["image", "lock", "nosuch"]);
+  expect(unknown.stderr).toBe("vireo: there is no image nosuch; vireo get images lists them\n");
 });
 
 it("brings machines back with their disks after down --keep, odd objects in the store or not", async () => {

@@ -1,4 +1,5 @@
-/** `vireo image build`: makes an Image with a recipe, and shows the control plane building it. */
+/** `vireo image build`: makes an Image with a recipe, and shows the control plane building it; `vireo image lock`: what it was built from. */
+import { stringify } from "yaml";
 import { Image } from "../images/kinds.ts";
 import { connectTo } from "./connect.ts";
 import type { StatePaths } from "./paths.ts";
@@ -23,7 +24,8 @@ export async function buildImage(
   const spec = { recipe: { packages: [...request.packages], ...(services.length ? { services } : {}) } };
   const at = { name: request.name };
   const image = (await client.get(Image, at))
-    ? await client.patch(Image, at, { spec })
+    ? // A merge patch keeps what it does not name, and a lock is of the packages that were there before.
+      await client.patch(Image, at, { spec: { recipe: { lock: null, ...spec.recipe } } })
     : await client.create(Image, { metadata: at, spec });
   const generation = image.metadata.generation ?? 0;
   for (let said = ""; ; ) {
@@ -45,4 +47,35 @@ export async function buildImage(
       throw new UserError(`image/${request.name} is not built after ${request.timeoutMs / 1000} s: ${text}`);
     await new Promise((resolve) => setTimeout(resolve, 300));
   }
+}
+
+/**
+ * Prints a manifest of the image that pins each package by version and sha256: from it the same image is built, bit for bit, at any time.
+ * @throws UserError when the image is not built by a recipe, or not built yet
+ */
+export async function printLock(
+  paths: StatePaths,
+  name: string,
+  print: (line: string) => void,
+): Promise<void> {
+  const image = await connectTo(paths).get(Image, { name });
+  if (!image) throw new UserError(`there is no image ${name}; vireo get images lists them`);
+  const { recipe, storagePool } = image.spec;
+  if (!recipe) throw new UserError(`image/${name} is a file that was brought along, not built from a recipe`);
+  const { phase, packages = [], observedGeneration } = image.status ?? {};
+  if (phase !== "Ready" || observedGeneration !== image.metadata.generation)
+    throw new UserError(`image/${name} is not built yet: ${describeImage(image)}`);
+  const lock = packages.flatMap(({ sha256, ...known }) => (sha256 ? [{ ...known, sha256 }] : []));
+  if (lock.length < packages.length || lock.length === 0)
+    throw new UserError(
+      `image/${name} was built by an older Vireo, which kept no digests of packages; build it again under another name`,
+    );
+  const { apiVersion, kind } = image;
+  const manifest = {
+    apiVersion,
+    kind,
+    metadata: { name },
+    spec: { storagePool, recipe: { ...recipe, lock } },
+  };
+  print(stringify(manifest, { lineWidth: 0 }).trimEnd());
 }

@@ -117,6 +117,17 @@ image
     );
   });
 
+image
+  .command("lock")
+  .description(
+    "print the image's manifest with the version and sha256 of each package: it builds the same image again",
+  )
+  .argument("<name>", "name of the Image")
+  .action(async (name: string) => {
+    const { printLock } = await import("./image.ts");
+    await printLock(paths(), name, print);
+  });
+
 program
   .command("backup")
   .description("keep what the control plane knows")

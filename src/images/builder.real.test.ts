@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { CACHE } from "../cli/paths.ts";
 import { run } from "../system/run.ts";
-import { buildImage } from "./builder.ts";
+import { type BuiltImage, buildImage } from "./builder.ts";
+import { sha256Of } from "./digest.ts";
 import { makeSeed } from "./seed.ts";
 
 let folder: string;
@@ -16,23 +17,26 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+const recipe = {
+  distribution: "debian" as const,
+  release: "bookworm" as const,
+  packages: [],
+  directories: ["/var/lib/greet/notes"],
+  services: [{ name: "greet", command: "/usr/bin/greet" }],
+  files: [
+    {
+      path: "/usr/bin/greet",
+      mode: "0755",
+      content:
+        '#!/bin/sh\ncd /var/lib/greet/notes && echo "greet: $(hostname), $(cat /root/.ssh/authorized_keys)"\nexec sleep 1000\n',
+    },
+  ],
+};
+const nothing = () => {};
+let built: BuiltImage;
+
 it("boots, takes its name and keys, keeps a service running, and powers down", async () => {
   const stages: string[] = [];
-  const recipe = {
-    distribution: "debian" as const,
-    release: "bookworm" as const,
-    packages: [],
-    directories: ["/var/lib/greet/notes"],
-    services: [{ name: "greet", command: "/usr/bin/greet" }],
-    files: [
-      {
-        path: "/usr/bin/greet",
-        mode: "0755",
-        content:
-          '#!/bin/sh\ncd /var/lib/greet/notes && echo "greet: $(hostname), $(cat /root/.ssh/authorized_keys)"\nexec sleep 1000\n',
-      },
-    ],
-  };
   const options = {
     name: "greet",
     recipe,
@@ -40,7 +44,7 @@ it("boots, takes its name and keys, keeps a service running, and powers down", a
     cache: CACHE,
     progress: (stage: string) => void stages.push(stage),
   };
-  const built = await buildImage(options);
+  built = await buildImage(options);
   expect(stages[0]).toBe("resolving and downloading packages");
   expect(readdirSync(options.folder).filter((name) => name.startsWith("."))).toEqual([]);
   expect(built.packages?.map(({ name }) => name)).toContain("busybox-static");
@@ -73,4 +77,45 @@ it("boots, takes its name and keys, keeps a service running, and powers down", a
   clearInterval(ask);
   expect(code, said()).toBe(0);
   expect(said()).toContain("greet: greeter, ssh-ed25519 AAAA me");
+});
+
+it("is the same, bit for bit, when it is built elsewhere from its lock", async () => {
+  const lock = built.packages?.map(({ name, version, sha256 = "" }) => ({ name, version, sha256 })) ?? [];
+  expect(lock.map(({ name }) => name)).toContainEqual(expect.stringMatching(/^linux-image-/));
+  const elsewhere = join(folder, "elsewhere");
+  const options = { name: "again", folder: elsewhere, cache: CACHE, progress: nothing };
+  const again = await buildImage({ ...options, recipe: { ...recipe, lock } });
+  expect(again.sha256).toBe(built.sha256);
+  expect(again.packages).toEqual(built.packages);
+  const files = ["kernel", "initrd"] as const;
+  for (const file of files)
+    expect(await sha256Of(join(elsewhere, again.boot?.[file] ?? "")), file).toBe(
+      await sha256Of(join(folder, "images", built.boot?.[file] ?? "")),
+    );
+  // Another moment, another folder, and a file system without faults.
+  const raw = join(folder, "again.raw");
+  await run("qemu-img", ["convert", "-O", "raw", join(elsewhere, again.file ?? ""), raw]);
+  await run("e2fsck", ["-fn", raw]);
+
+  const wrong = lock.map((locked, i) => (i === 0 ? { ...locked, sha256: "0".repeat(64) } : locked));
+  await expect(buildImage({ ...options, recipe: { ...recipe, lock: wrong } })).rejects.toThrow(
+    /^recipe\.lock: \S+ \S+ has the sha256 .*, the lock says 0{64}$/,
+  );
+  const gone = lock.map((locked, i) => (i === 0 ? { ...locked, version: "0-gone" } : locked));
+  await expect(buildImage({ ...options, recipe: { ...recipe, lock: gone } })).rejects.toThrow(
+    /^recipe\.lock: not all of its packages are to be had: .*0-gone/,
+  );
+});
+
+it("that nobody wants any more ends before its next stage, and leaves nothing", async () => {
+  const cancel = new AbortController();
+  const begun: string[] = [];
+  const progress = (stage: string) => {
+    begun.push(stage);
+    if (stage.startsWith("unpacking")) cancel.abort();
+  };
+  const options = { name: "unwanted", recipe, folder: join(folder, "unwanted"), cache: CACHE, progress };
+  await expect(buildImage({ ...options, signal: cancel.signal })).rejects.toThrow("aborted");
+  expect(begun.at(-1)).toMatch(/^unpacking/);
+  expect(readdirSync(options.folder)).toEqual([]);
 });

@@ -5,7 +5,7 @@
  *   Resolving -> Downloading -> Unpacking -> Making the initrd -> Making the disk
  */
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import {
   chmod,
   copyFile,
@@ -20,8 +20,9 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { run } from "../system/run.ts";
+import { sha256Of } from "./digest.ts";
+import { clampTimes, makeDisk, newestFile } from "./disk.ts";
 import { guestFiles, INITRD_INIT } from "./guest-files.ts";
 import type { Image } from "./kinds.ts";
 import { type Package, Packages } from "./packages.ts";
@@ -34,7 +35,7 @@ export type BuiltImage = Pick<
 >;
 
 /** Raised when the builder changes what it makes of the same recipe. */
-const BUILDER_VERSION = 3;
+const BUILDER_VERSION = 4;
 /** What every slim image has besides the recipe's packages. */
 const BASE_PACKAGES = ["busybox-static", "qemu-guest-agent", "netbase"];
 const UNWANTED = ["doc", "man", "info", "locale", "lintian", "bug", "bash-completion", "doc-base", "perl5"];
@@ -55,7 +56,6 @@ const DRIVERS = [
   "af_packet",
 ];
 const COMMAND_LINE = "console=ttyS0 quiet net.ifnames=0 mitigations=off panic=10";
-const MiB = 2 ** 20;
 
 export interface BuildOptions {
   name: string;
@@ -65,19 +65,24 @@ export interface BuildOptions {
   /** Keeps downloads between builds. */
   cache: string;
   progress: (stage: string) => Promise<void> | void;
+  /** Ends the build before its next stage; nothing is left of it. */
+  signal?: AbortSignal;
 }
 
-/** The first 12 hex digits name the files: the same recipe is never built twice. */
+const digestOf = (value: unknown) => createHash("sha256").update(JSON.stringify(value)).digest("hex");
+
+/** Names the files: the same recipe is never built twice. */
 export function recipeDigest(recipe: Recipe): string {
-  return createHash("sha256")
-    .update(JSON.stringify([BUILDER_VERSION, recipe]))
-    .digest("hex")
-    .slice(0, 12);
+  return digestOf([BUILDER_VERSION, recipe]).slice(0, 12);
 }
 
 /** Files appear in the folder only when all of them are whole. @throws Error with a text for users; nothing is left then */
 export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
-  const { name, recipe, folder, progress } = options;
+  const { name, recipe, folder } = options;
+  const progress = async (stage: string) => {
+    options.signal?.throwIfAborted();
+    await options.progress(stage);
+  };
   await mkdir(folder, { recursive: true, mode: 0o755 });
   const base = `${name}-${recipeDigest(recipe)}`;
   const described = join(folder, `${base}.json`);
@@ -86,26 +91,31 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   try {
     await progress("resolving and downloading packages");
     const packages = new Packages(options.cache, recipe.release);
-    const [kernel, debs] = [
-      await packages.kernel(),
-      await packages.fetch([...BASE_PACKAGES, ...recipe.packages]),
-    ];
+    const { kernel, debs } = await fetchPackages(packages, recipe);
     await progress(`unpacking ${debs.length} packages`);
     const root = join(work, "root");
-    await makeRoot(root, debs, recipe);
+    const epoch = await makeRoot(root, debs, recipe);
     await progress("making the initial RAM disk");
-    await makeKernel(work, kernel, debs);
+    await makeKernel(work, kernel, debs, epoch);
     await progress("making the disk");
     const disk = join(work, "disk.qcow2");
-    const virtualBytes = await makeDisk(work, root, disk, recipe.diskMiB);
+    const contents = [...debs, kernel].map((deb) => ({
+      name: deb.name,
+      version: deb.version,
+      sha256: deb.sha256,
+    }));
+    // A lock says of a recipe what it was built from anyway: with and without it the disk is the same.
+    const digest = digestOf([BUILDER_VERSION, { ...recipe, lock: undefined }, contents]);
+    const virtualBytes = await makeDisk(work, root, disk, { diskMiB: recipe.diskMiB, epoch, digest });
+    options.signal?.throwIfAborted();
     const built: BuiltImage = {
       file: `${base}.qcow2`,
       format: "qcow2",
       virtualBytes,
       allocatedBytes: (await stat(disk)).blocks * 512,
-      sha256: await sha256(disk),
+      sha256: await sha256Of(disk),
       boot: { kernel: `${base}.vmlinuz`, initrd: `${base}.initrd`, commandLine: COMMAND_LINE },
-      packages: debs.map((deb) => ({ name: deb.name, version: deb.version })),
+      packages: contents,
     };
     for (const [from, to] of [
       ["vmlinuz", `${base}.vmlinuz`],
@@ -139,6 +149,24 @@ export async function removeStaleBuilds(folder: string): Promise<void> {
     if (name.startsWith(".build-")) await rm(join(folder, name), { recursive: true, force: true });
 }
 
+/** Names are looked at before anything is downloaded. */
+async function fetchPackages(
+  packages: Packages,
+  recipe: Recipe,
+): Promise<{ kernel: Package; debs: Package[] }> {
+  const { lock } = recipe;
+  if (!lock) {
+    const debs = await packages.fetch([...BASE_PACKAGES, ...recipe.packages]);
+    return { kernel: await packages.kernel(), debs };
+  }
+  const all = await packages.fetchLocked(lock);
+  const kernel = all.find(isKernel);
+  if (!kernel) throw new Error("recipe.lock: has no linux-image package");
+  return { kernel, debs: all.filter((deb) => deb !== kernel) };
+}
+
+const isKernel = ({ name }: Package) => name.startsWith("linux-image-");
+
 async function unpack(deb: string, root: string, members: readonly string[] = []): Promise<void> {
   const excludes = UNWANTED.map((name) => `--exclude=./usr/share/${name}/*`);
   // The folders below / are links into /usr, as Debian has them; tar must not put folders in their place.
@@ -146,7 +174,8 @@ async function unpack(deb: string, root: string, members: readonly string[] = []
   await run("sh", ["-ec", script, "sh", deb, root, ...excludes, ...members], { timeoutMs: 120_000 });
 }
 
-async function makeRoot(root: string, debs: readonly Package[], recipe: Recipe): Promise<void> {
+/** @returns the moment that no file of it is newer than, in seconds since 1970 */
+async function makeRoot(root: string, debs: readonly Package[], recipe: Recipe): Promise<number> {
   for (const name of ["bin", "sbin", "lib", "lib64"]) {
     await mkdir(join(root, "usr", name), { recursive: true });
     await symlink(`usr/${name}`, join(root, name));
@@ -169,6 +198,7 @@ async function makeRoot(root: string, debs: readonly Package[], recipe: Recipe):
   // Relative: tar follows it, and must stay within the image.
   await symlink("../run", join(root, "var/run"));
   for (const { file } of debs) await unpack(file, root);
+  const epoch = await newestFile(root);
   // busybox does everything that no package brought a program for.
   const applets = (await run(join(root, "usr/bin/busybox"), ["--list-full"])).split("\n").filter(Boolean);
   for (const applet of [...applets, "sbin/init"]) {
@@ -188,10 +218,19 @@ async function makeRoot(root: string, debs: readonly Package[], recipe: Recipe):
   }
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
   await run("ldconfig", ["-r", root]);
+  // ldconfig's memory of this machine's inodes.
+  await rm(join(root, "var/cache/ldconfig"), { recursive: true, force: true });
+  await clampTimes(root, epoch);
+  return epoch;
 }
 
 /** vmlinuz and initrd in `work`. */
-async function makeKernel(work: string, kernel: Package, debs: readonly Package[]): Promise<void> {
+async function makeKernel(
+  work: string,
+  kernel: Package,
+  debs: readonly Package[],
+  epoch: number,
+): Promise<void> {
   const tree = join(work, "kernel");
   await mkdir(tree);
   await unpack(kernel.file, tree);
@@ -211,6 +250,7 @@ async function makeKernel(work: string, kernel: Package, debs: readonly Package[
     await copyFile(join(modules, path), join(initrd, "modules", posix.basename(path)));
   await writeFile(join(initrd, "modules/order"), `${order.map((path) => posix.basename(path)).join("\n")}\n`);
   await writeFile(join(initrd, "init"), INITRD_INIT, { mode: 0o755 });
+  await clampTimes(initrd, epoch);
   const pack =
     'cd "$1" && find . | LC_ALL=C sort | cpio --quiet --reproducible -o -H newc -R 0:0 | zstd -q -9 -o "$2"';
   await run("sh", ["-ec", pack, "sh", initrd, join(work, "initrd")], { timeoutMs: 60_000 });
@@ -236,33 +276,4 @@ export function loadOrder(modulesDep: string, wanted: readonly string[]): string
       if (!order.includes(path)) order.push(path);
   }
   return order;
-}
-
-/** @returns the disk's virtual size in bytes */
-async function makeDisk(
-  work: string,
-  root: string,
-  disk: string,
-  diskMiB: number | undefined,
-): Promise<number> {
-  const used = Number((await run("du", ["-sm", "--apparent-size", root])).split("\t")[0]);
-  // Half as much again, and room for the file system's own tables and for data.
-  const size = diskMiB ?? Math.ceil((used * 3) / 2) + 64;
-  if (size < used + 8)
-    throw new Error(`recipe.diskMiB: ${size} MiB are too few; the files alone need ${used} MiB`);
-  const raw = join(work, "disk.raw");
-  await run(
-    "mke2fs",
-    ["-q", "-t", "ext4", "-d", root, "-L", "root", "-m", "0", "-E", "root_owner=0:0", raw, `${size}M`],
-    { timeoutMs: 120_000 },
-  );
-  await run("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", raw, disk], { timeoutMs: 120_000 });
-  await rm(raw);
-  return size * MiB;
-}
-
-async function sha256(path: string): Promise<string> {
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(path), hash);
-  return hash.digest("hex");
 }

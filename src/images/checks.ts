@@ -4,7 +4,20 @@ import type { Lookup } from "../resource/kind.ts";
 import type { Image } from "./kinds.ts";
 
 export function checkImage(image: Image, _old: Image | undefined, _lookup: Lookup): Cause[] {
-  return (image.spec.recipe?.files ?? []).flatMap(({ path }, i) =>
+  const { files = [], packages = [], lock } = image.spec.recipe ?? {};
+  const locked = lock && new Set(lock.map(({ name }) => name));
+  const unlocked = packages.flatMap((name, i) =>
+    !locked || locked.has(name)
+      ? []
+      : [
+          {
+            field: `spec.recipe.packages[${i}]`,
+            reason: "FieldValueInvalid" as const,
+            message: `Invalid value: ${JSON.stringify(name)}: is not in spec.recipe.lock; build without the lock, then take the new one from vireo image lock`,
+          },
+        ],
+  );
+  const paths = files.flatMap(({ path }, i) =>
     path.split("/").includes("..") || path.endsWith("/")
       ? [
           {
@@ -15,4 +28,5 @@ export function checkImage(image: Image, _old: Image | undefined, _lookup: Looku
         ]
       : [],
   );
+  return [...unlocked, ...paths];
 }

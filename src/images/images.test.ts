@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { loadOrder, recipeDigest } from "./builder.ts";
+import { checkImage } from "./checks.ts";
 import { guestFiles } from "./guest-files.ts";
 import { nearest, sourcesFor } from "./packages.ts";
 import { rooted } from "./rooted.ts";
@@ -99,6 +100,26 @@ describe("a recipe", () => {
       content: expect.stringContaining("exec /usr/sbin/nginx\n"),
     });
     expect(files.at(-1)).toEqual({ path: "/etc/hostname", content: "mine\n", mode: 0o600 });
+  });
+});
+
+describe("a lock", () => {
+  const check = (packages: string[]) => {
+    const spec = {
+      storagePool: "default",
+      recipe: { ...RECIPE, packages, lock: [{ name: "nginx-light", version: "1", sha256: "0".repeat(64) }] },
+    };
+    const image = { apiVersion: "vireo.dev/v1", kind: "Image", metadata: { name: "web" }, spec };
+    return checkImage(image, undefined, { list: () => [] });
+  };
+  it("has every package that the recipe names", () => {
+    expect(check(["nginx-light"])).toEqual([]);
+    expect(check(["nginx-light", "redis-server"])).toMatchObject([
+      {
+        field: "spec.recipe.packages[1]",
+        message: expect.stringContaining('"redis-server": is not in spec.recipe.lock'),
+      },
+    ]);
   });
 });
 

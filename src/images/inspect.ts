@@ -1,10 +1,9 @@
 /** A look at an image file that somebody else made, before anything opens it: is it an image, and does it stay within the pool? */
-import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { lstat, realpath } from "node:fs/promises";
 import { join, sep } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { run } from "../system/run.ts";
+import { sha256Of } from "./digest.ts";
 
 export interface InspectedImage {
   format: "qcow2" | "raw";
@@ -55,9 +54,7 @@ export async function inspectImage(folder: string, file: string): Promise<Inspec
   // qemu-img calls anything it does not know "raw": a disk has a boot sector's signature at least.
   if (format === "raw" && !(await hasBootSignature(path)))
     throw wrong("is not a disk image: neither qcow2 nor a raw disk with a boot sector");
-  const hash = createHash("sha256");
-  await pipeline(createReadStream(path), hash);
-  return { format, virtualBytes, allocatedBytes: found.blocks * 512, sha256: hash.digest("hex") };
+  return { format, virtualBytes, allocatedBytes: found.blocks * 512, sha256: await sha256Of(path) };
 }
 
 async function imageInfo(path: string): Promise<Record<string, unknown>> {

@@ -18,6 +18,12 @@ const File = Type.String({
   description: "A file name in the pool's images/ folder; never a path.",
 });
 
+const LockedPackage = Type.Object({
+  name: Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$", maxLength: 200 }),
+  version: Type.String({ pattern: "^[A-Za-z0-9.+:~-]+$", maxLength: 200 }),
+  sha256: Type.String({ pattern: "^[0-9a-f]{64}$", description: "Of the .deb file." }),
+});
+
 const Recipe = Type.Object(
   {
     distribution: Words(["debian"], { default: "debian" }),
@@ -60,6 +66,14 @@ const Recipe = Type.Object(
         }),
         keyedBy("path"),
       ),
+    ),
+    lock: Type.Optional(
+      Type.Array(LockedPackage, {
+        maxItems: 2000,
+        ...keyedBy("name"),
+        description:
+          "Exactly these packages are used, nothing is resolved: the same lock gives the same image, bit for bit. `vireo image lock` prints it.",
+      }),
     ),
     diskMiB: Type.Optional(
       Type.Integer({
@@ -122,7 +136,12 @@ export const Image = defineKind({
         { description: "Direct kernel boot with these files; without it the firmware boots the disk." },
       ),
     ),
-    packages: Type.Optional(Type.Array(Type.Object({ name: Type.String(), version: Type.String() }))),
+    packages: Type.Optional(
+      Type.Array(
+        Type.Object({ name: Type.String(), version: Type.String(), sha256: Type.Optional(Type.String()) }),
+        { description: "All packages of the image, the kernel's too." },
+      ),
+    ),
     observedGeneration: Type.Optional(Type.Integer()),
     conditions: Type.Optional(Conditions),
   }),

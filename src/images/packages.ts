@@ -7,13 +7,18 @@ import { existsSync, statSync } from "node:fs";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../system/run.ts";
+import { sha256Of } from "./digest.ts";
 
 export interface Package {
   name: string;
   version: string;
   /** The downloaded .deb. */
   file: string;
+  /** Of the .deb, in hexadecimal. */
+  sha256: string;
 }
+/** What is known of a package before it is downloaded. */
+export type LockedPackage = Omit<Package, "file">;
 
 /**
  * Only maintainer scripts need these, and a slim image runs none. apt is told that they are installed, so it brings neither
@@ -107,8 +112,7 @@ export class Packages {
     ];
   }
 
-  /** Makes the folders; fetches the package lists when they are missing or older than a day. */
-  async #prepare(force = false): Promise<void> {
+  async #prepareSources(): Promise<void> {
     for (const name of ["state", "lists/partial", "cache", "archives/partial"])
       await mkdir(join(this.#cache, name), { recursive: true });
     const sources = sourcesFor(
@@ -118,6 +122,11 @@ export class Packages {
     );
     this.#hostSources = sources === undefined;
     if (sources !== undefined) await writeFile(join(this.#cache, "sources.list"), sources);
+  }
+
+  /** Makes the folders; fetches the package lists when they are missing or older than a day. */
+  async #prepare(force = false): Promise<void> {
+    await this.#prepareSources();
     const stamp = join(this.#cache, "updated");
     const fresh = existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < LISTS_MAX_AGE_MS;
     if (fresh && !force) return;
@@ -168,6 +177,29 @@ export class Packages {
     return this.#download(resolved.map(({ name, version }) => `${name}=${version}`));
   }
 
+  /**
+   * Downloads exactly these packages, whatever the sources have by now; from the cache when the mirror has dropped them.
+   * @throws PackageError for one that is not to be had, or is another file than the lock says
+   */
+  async fetchLocked(lock: readonly LockedPackage[]): Promise<Package[]> {
+    // No lists: where all is in the cache, no network is needed.
+    await this.#prepareSources();
+    const specs = lock.map(({ name, version }) => `${name}=${version}`);
+    const found = await this.#download(specs).catch((cause: unknown) => {
+      const said = cause instanceof Error ? cause.message.split("\n").at(-1) : String(cause);
+      throw new PackageError(
+        `recipe.lock: not all of its packages are to be had: ${said}; without recipe.lock the image is built from today's`,
+        { cause },
+      );
+    });
+    for (const [i, { name, version, file, sha256 }] of found.entries())
+      if (sha256 !== lock[i]?.sha256)
+        throw new PackageError(
+          `recipe.lock: ${name} ${version} has the sha256 ${sha256} (${file}), the lock says ${lock[i]?.sha256}`,
+        );
+    return found;
+  }
+
   /** Downloads just these, without what they depend on. `"linux-image-x"` or `"x=1.0-1"`. */
   async #download(exact: readonly string[]): Promise<Package[]> {
     const archives = join(this.#cache, "archives");
@@ -185,12 +217,14 @@ export class Packages {
       }
     }
     const now = await this.#files(archives);
-    return exact.map((spec) => {
-      const file = now.get(spec);
-      const [name = "", version = ""] = spec.split("=");
-      if (!file) throw new PackageError(`package ${spec} was not downloaded`);
-      return { name, version, file };
-    });
+    return Promise.all(
+      exact.map(async (spec) => {
+        const file = now.get(spec);
+        const [name = "", version = ""] = spec.split("=");
+        if (!file) throw new PackageError(`package ${spec} was not downloaded`);
+        return { name, version, file, sha256: await sha256Of(file) };
+      }),
+    );
   }
 
   /** "name=version" -> file, of what is in the cache: names are NAME_VERSION_ARCH.deb with ":" as %3a. */

@@ -31,15 +31,27 @@ export async function runImageReconciler(context: ImageContext): Promise<void> {
   const { client, log, signal } = context;
   const images = new Informer(client, Image, { log });
   const events = new EventRecorder(client, "image-reconciler", log, context.clock);
+  const builds = new Map<string, AbortController>();
   const controller = new Controller({
     name: "images",
     // A build takes the whole machine, and apt's folders bear one at a time.
     workers: 1,
     log,
-    reconcile: (name) => reconcile(context, events, name),
+    reconcile: async (name) => {
+      const cancel = new AbortController();
+      builds.set(name, cancel);
+      try {
+        return await reconcile(context, events, name, AbortSignal.any([signal, cancel.signal]));
+      } finally {
+        builds.delete(name);
+      }
+    },
     requestOf: (name) => requestOf(images.get(name)),
   });
   images.onChange((name, image, old) => {
+    // What is being built is not wanted any more: deleted, or asked for anew.
+    if (image?.metadata.generation !== old?.metadata.generation || image?.metadata.deletionTimestamp)
+      builds.get(name)?.abort();
     if (image?.metadata.generation !== old?.metadata.generation) controller.enqueue(name);
   });
   await Promise.all([images.run(signal), controller.run(signal)]);
@@ -49,6 +61,7 @@ async function reconcile(
   context: ImageContext,
   events: EventRecorder,
   name: string,
+  cancelled: AbortSignal,
 ): Promise<{ requeueAfterMs: number } | undefined> {
   const { client, clock, log } = context;
   const image = await client.get(Image, { name });
@@ -93,6 +106,7 @@ async function reconcile(
           recipe,
           folder,
           cache: context.cache,
+          signal: cancelled,
           progress: async (stage) => void (await working(stage)),
         });
       }
@@ -107,6 +121,10 @@ async function reconcile(
     events.record({ kind: "Image", name }, "Normal", "Ready", `image ${name} is ready`);
     return undefined;
   } catch (error) {
+    if (cancelled.aborted) {
+      log.info("image.cancelled", { image: name });
+      return undefined;
+    }
     const message = error instanceof Error ? error.message : String(error);
     log.warn("image.failed", { image: name, error });
     await write({ phase: "Failed", progress: "" }, { status: "False", reason: "Failed", message });

@@ -8,7 +8,7 @@ export class CommandError extends Error {}
 export function run(
   command: string,
   args: readonly string[],
-  options: { timeoutMs?: number; input?: string; cwd?: string } = {},
+  options: { timeoutMs?: number; input?: string; cwd?: string; env?: Readonly<Record<string, string>> } = {},
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = execFile(
@@ -18,6 +18,7 @@ export function run(
         timeout: options.timeoutMs ?? 15_000,
         maxBuffer: 2 ** 26,
         ...(options.cwd ? { cwd: options.cwd } : {}),
+        ...(options.env ? { env: { ...process.env, ...options.env } } : {}),
       },
       (error, stdout, stderr) => {
         if (!error) return resolve(stdout);

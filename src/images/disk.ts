@@ -1,0 +1,75 @@
+/**
+ * Disks and archives that are the same, bit for bit, whenever and wherever they are made of the same files: times are clamped to one
+ * moment, identifiers are made from what goes in.
+ */
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { run } from "../system/run.ts";
+
+const MiB = 2 ** 20;
+
+/** The moment that the newest of the unpacked files has, in seconds since 1970: an image is as old as its packages. */
+export async function newestFile(root: string): Promise<number> {
+  const times = await run("find", [root, "-type", "f", "-printf", "%Ts\\n"]);
+  return times.split("\n").reduce((newest, text) => Math.max(newest, Number(text)), 0);
+}
+
+/** No file of the tree is newer than `epoch` (seconds since 1970) afterwards. Links themselves are set, not what they lead to. */
+export async function clampTimes(tree: string, epoch: number): Promise<void> {
+  await run("find", [tree, "-newermt", `@${epoch}`, "-exec", "touch", "-h", "-d", `@${epoch}`, "{}", "+"]);
+}
+
+/**
+ * An ext4 file system with the files of `root`, as the qcow2 `disk`.
+ * @param digest hexadecimal, at least 32 digits: the file system's identifiers are made from it
+ * @returns the disk's virtual size in bytes. @throws Error when diskMiB is too small
+ */
+export async function makeDisk(
+  work: string,
+  root: string,
+  disk: string,
+  { diskMiB, epoch, digest }: { diskMiB: number | undefined; epoch: number; digest: string },
+): Promise<number> {
+  const used = Number((await run("du", ["-sm", "--apparent-size", root])).split("\t")[0]);
+  // Half as much again, and room for the file system's own tables and for data.
+  const size = diskMiB ?? Math.ceil((used * 3) / 2) + 64;
+  if (size < used + 8)
+    throw new Error(`recipe.diskMiB: ${size} MiB are too few; the files alone need ${used} MiB`);
+  const raw = join(work, "disk.raw");
+  const uuid = digest.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, "$1-$2-$3-$4-$5");
+  // e2fsprogs before 1.47.1 know no SOURCE_DATE_EPOCH.
+  const env = { E2FSPROGS_FAKE_TIME: String(epoch) };
+  const extended = `root_owner=0:0,hash_seed=${uuid}`;
+  await run(
+    "mke2fs",
+    ["-q", "-t", "ext4", "-d", root, "-L", "root", "-m", "0", "-U", uuid, "-E", extended, raw, `${size}M`],
+    { timeoutMs: 120_000, env },
+  );
+  await settleInodeTimes(work, raw, epoch, env);
+  await run("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", raw, disk], { timeoutMs: 120_000 });
+  await rm(raw);
+  return size * MiB;
+}
+
+/** mke2fs -d copies when the build machine last read and changed each file; nothing sets that from outside. */
+async function settleInodeTimes(
+  work: string,
+  raw: string,
+  epoch: number,
+  env: Readonly<Record<string, string>>,
+): Promise<void> {
+  const header = await run("dumpe2fs", ["-h", raw]);
+  const count = (name: string) => Number(new RegExp(`^${name}: *(\\d+)$`, "m").exec(header)?.[1]);
+  const last = count("Inode count") - count("Free inodes");
+  // 2 is the root folder, 11 the first that is not the file system's own; mke2fs hands them out in order.
+  const inodes = [2, ...Array.from({ length: last - 10 }, (_, i) => 11 + i)];
+  const commands = inodes.flatMap((inode) => [
+    ...["ctime", "atime", "crtime"].map((field) => `sif <${inode}> ${field} @${epoch}`),
+    ...["ctime_extra", "atime_extra", "mtime_extra", "crtime_extra"].map(
+      (field) => `sif <${inode}> ${field} 0`,
+    ),
+  ]);
+  const script = join(work, "debugfs");
+  await writeFile(script, `${commands.join("\n")}\n`);
+  await run("debugfs", ["-w", "-f", script, raw], { timeoutMs: 60_000, env });
+}

@@ -77,6 +77,8 @@ it("builds the same image again from its lock", async () => {
   expect(again?.sha256).toMatch(/^[0-9a-f]{64}$/);
   expect(again?.sha256).toBe(first?.sha256);
   expect(again?.packages).toEqual(first?.packages);
+  const sbom = await stack.vireo(["image", "sbom", "boots", "--format", "cyclonedx"]);
+  expect(JSON.parse(sbom.stdout).components).toHaveLength(first?.packages?.length ?? -1);
   const unknown = await stack.vireo(["image", "lock", "nosuch"]);
   expect(unknown.stderr).toBe("vireo: there is no image nosuch; vireo get images lists them\n");
 });

@@ -1,5 +1,6 @@
 /** The `vireo` command: parses arguments, calls one function of the verb's file, prints errors. */
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { SBOM_FORMATS, type SbomFormat } from "../images/sbom.ts";
 import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { addMachineVerbs } from "./machine-verbs.ts";
@@ -126,6 +127,20 @@ image
   .action(async (name: string) => {
     const { printLock } = await import("./image.ts");
     await printLock(paths(), name, print);
+  });
+
+image
+  .command("sbom")
+  .description("print the list of the image's packages for scanners and auditors")
+  .argument("<name>", "name of the Image")
+  .addOption(
+    new Option("--format <format>", "SPDX 2.3 or CycloneDX 1.5, both as JSON")
+      .choices(SBOM_FORMATS)
+      .default("spdx" satisfies SbomFormat),
+  )
+  .action(async (name: string, { format }: { format: SbomFormat }) => {
+    const { printSbom } = await import("./image.ts");
+    await printSbom(paths(), name, format, print);
   });
 
 program

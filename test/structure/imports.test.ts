@@ -43,7 +43,7 @@ const PURE = [
   /^resource\//,
   /^director\/(estate|attributes|rules|score|place|plan|explain|checks)\.ts$/,
   /^compute\/(ipam|checks|capacity)\.ts$/,
-  /^images\/checks\.ts$/,
+  /^images\/(checks|sbom)\.ts$/,
   /^qemu\/(command-line|end)\.ts$/,
 ];
 const PURE_MODULES = ["node:crypto", "node:util", "node:net", "node:assert"];

@@ -3,7 +3,7 @@
  * from a backup and with another store; and
  * objects of a shape that no reconciler expects (written into the store behind the API's back) stop nobody else's work (rule 9).
  */
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -81,6 +81,21 @@ it("builds the same image again from its lock", async () => {
   expect(JSON.parse(sbom.stdout).components).toHaveLength(first?.packages?.length ?? -1);
   const unknown = await stack.vireo(["image", "lock", "nosuch"]);
   expect(unknown.stderr).toBe("vireo: there is no image nosuch; vireo get images lists them\n");
+});
+
+it("stops building an image that is deleted, and leaves nothing of it", async () => {
+  const at = { name: "unwanted" };
+  await stack.client.create(Image, { metadata: at, spec: { recipe: { packages: ["nginx-light"] } } });
+  await until("the image is being built", 20_000, async () =>
+    (await stack.client.get(Image, at))?.status?.phase === "Building" ? true : undefined,
+  );
+  await stack.client.delete(Image, at);
+  const left = () => readdirSync(join(stack.paths.pool, "images"));
+  expect(left()).toContainEqual(expect.stringMatching(/^boots-/));
+  await until("the build has ended", 30_000, async () =>
+    left().some((name) => name.startsWith(".build-")) ? undefined : true,
+  );
+  expect(left().filter((name) => name.startsWith("unwanted"))).toEqual([]);
 });
 
 it("brings machines back with their disks after down --keep, odd objects in the store or not", async () => {

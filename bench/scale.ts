@@ -16,7 +16,8 @@ import { join, resolve } from "node:path";
 import { connect } from "../src/cli/connect.ts";
 import { statePaths } from "../src/cli/paths.ts";
 import type { HttpClient } from "../src/client/http.ts";
-import { Host, VirtualMachine } from "../src/compute/kinds.ts";
+import { Host } from "../src/compute/hosts/kinds.ts";
+import { VirtualMachine } from "../src/compute/kinds.ts";
 import { Lease } from "../src/reconcile/kinds.ts";
 
 const MACHINES = 40_000;

@@ -4,6 +4,7 @@ import { RBAC_KINDS } from "./api/rbac-kinds.ts";
 import { Secret } from "./api/secrets.ts";
 import { checkInstance, checkNetwork, checkStoragePool, checkVirtualMachine } from "./compute/checks.ts";
 import { GuestCommand } from "./compute/guest-commands/kinds.ts";
+import { Host } from "./compute/hosts/kinds.ts";
 import {
   keepHost,
   keepImage,
@@ -12,7 +13,8 @@ import {
   keepStoragePool,
   keepVirtualMachine,
 } from "./compute/in-use.ts";
-import { Host, Instance, Migration, Network, StoragePool, VirtualMachine } from "./compute/kinds.ts";
+import { Instance, Network, StoragePool, VirtualMachine } from "./compute/kinds.ts";
+import { Migration } from "./compute/migrations/kinds.ts";
 import { admitVirtualMachine, checkResourceQuota, ResourceQuota } from "./compute/quota.ts";
 import { Rollback, Snapshot } from "./compute/snapshots/kinds.ts";
 import { checkPolicy } from "./director/checks.ts";

@@ -7,7 +7,8 @@ import {
   PretendHypervisor,
   PretendWorld,
 } from "../src/agent/testing/pretend-hypervisor.ts";
-import { Host, Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import { Host } from "../src/compute/hosts/kinds.ts";
+import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import {
   openControlPlane,
   type TestControlPlane,

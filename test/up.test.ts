@@ -6,7 +6,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { Host, Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import { Host } from "../src/compute/hosts/kinds.ts";
+import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import { Plan, Policy } from "../src/director/kinds.ts";
 import { getCondition } from "../src/resource/object.ts";
 import { REQUEST_ID } from "../src/telemetry/request-id.ts";

@@ -1,6 +1,6 @@
 /** The host agent: registers its host, keeps its heartbeat, runs its instances. Everything it needs is handed in. */
 import type { Client } from "../client/client.ts";
-import { Host, type HostFacts } from "../compute/kinds.ts";
+import { Host, type HostFacts } from "../compute/hosts/kinds.ts";
 import { type Clock, systemClock } from "../reconcile/clock.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import type { Logger } from "../reconcile/log.ts";

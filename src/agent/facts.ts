@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { release, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Offer } from "../compute/hardware/kinds.ts";
-import type { HostFacts } from "../compute/kinds.ts";
+import type { HostFacts } from "../compute/hosts/kinds.ts";
 import { type AcceleratorVerdict, probeAccelerator } from "../qemu/accelerator.ts";
 import { type Capabilities, readCapabilities } from "../qemu/capabilities.ts";
 import { run } from "../system/run.ts";

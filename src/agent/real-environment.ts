@@ -1,7 +1,8 @@
 /** The real HostEnvironment: disks in storage pools, taps on bridges; keeps the networks here in line with the estate. */
 import type { Client } from "../client/client.ts";
 import { acceleratorOf, type Has, hardwareOf } from "../compute/hardware/kinds.ts";
-import { Host, Instance, Network, type Platform, platformObstacle, StoragePool } from "../compute/kinds.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { Instance, Network, type Platform, platformObstacle, StoragePool } from "../compute/kinds.ts";
 import { Image } from "../images/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";

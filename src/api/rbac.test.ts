@@ -1,7 +1,8 @@
 /** Roles and bindings: what rules allow, over the real server, and that nobody gives away more than he has. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { HttpClient } from "../client/http.ts";
-import { Host, VirtualMachine } from "../compute/kinds.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { VirtualMachine } from "../compute/kinds.ts";
 import { Policy } from "../director/kinds.ts";
 import { Namespace } from "./namespaces.ts";
 import { allows, allowsPath, isSubject, missing, type Rule } from "./rbac.ts";

@@ -3,7 +3,8 @@
  * Debian's 1.20 (package kubernetes-client), when it is there under another path.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Host, VirtualMachine } from "../compute/kinds.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { VirtualMachine } from "../compute/kinds.ts";
 import { Event } from "../reconcile/kinds.ts";
 import { KUBECTLS, Kubectl } from "./testing/kubectl.ts";
 import { type ApiStack, startApiStack } from "./testing/stack.ts";

@@ -1,7 +1,8 @@
 /** `vireo snapshot`, `rollback`, `migrate`: each makes an object, as `kubectl create` would, and tells how it goes on. */
 import { randomUUID } from "node:crypto";
 import { GuestCommand } from "../compute/guest-commands/kinds.ts";
-import { Migration, VirtualMachine } from "../compute/kinds.ts";
+import { VirtualMachine } from "../compute/kinds.ts";
+import { Migration } from "../compute/migrations/kinds.ts";
 import { Rollback, Snapshot } from "../compute/snapshots/kinds.ts";
 import { carryOut, type Standing } from "./operation.ts";
 import { openSession, type Place, parseNames, type Session } from "./resources.ts";

@@ -1,6 +1,7 @@
 /** The waiting part of `vireo up`: prints what changes while images are built and machines start, until all are there. */
 import type { Client } from "../client/client.ts";
-import { type Host, Instance, VirtualMachine } from "../compute/kinds.ts";
+import type { Host } from "../compute/hosts/kinds.ts";
+import { Instance, VirtualMachine } from "../compute/kinds.ts";
 import { Image } from "../images/kinds.ts";
 import { getCondition } from "../resource/object.ts";
 

@@ -4,7 +4,8 @@
  */
 import { formatBytes, parseBytes } from "../resource/quantity.ts";
 import { isLive } from "./custody.ts";
-import type { Host, Instance } from "./kinds.ts";
+import type { Host } from "./hosts/kinds.ts";
+import type { Instance } from "./kinds.ts";
 
 /** What one run of a machine takes. */
 export interface Demand {

@@ -11,8 +11,8 @@ import { parseBytes } from "../resource/quantity.ts";
 import { numberToAddress, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { lackOfRoom } from "./capacity.ts";
 import { checkHardware } from "./hardware/kinds.ts";
+import { Host } from "./hosts/kinds.ts";
 import {
-  Host,
   Instance,
   type Network,
   Network as NetworkKind,

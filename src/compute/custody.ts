@@ -2,7 +2,8 @@
  * Pure questions about the instances of one machine; the rules are in kinds.ts's header. "Live" means: not Released, so it
  * may hold the disks, or come to hold them.
  */
-import type { Instance, Migration, VirtualMachine } from "./kinds.ts";
+import type { Instance, VirtualMachine } from "./kinds.ts";
+import type { Migration } from "./migrations/kinds.ts";
 
 /** The number at the end of an instance's name. */
 export function numberOf(instance: { metadata: { name: string } }): number {

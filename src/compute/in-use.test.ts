@@ -5,7 +5,8 @@ import { Image } from "../images/kinds.ts";
 import { isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
-import { Host, Network, StoragePool, VirtualMachine } from "./kinds.ts";
+import { Host } from "./hosts/kinds.ts";
+import { Network, StoragePool, VirtualMachine } from "./kinds.ts";
 import { untilGone } from "./testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "./testing/estate.ts";
 

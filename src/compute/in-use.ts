@@ -2,7 +2,8 @@
 import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { keyOf, type Resource } from "../resource/object.ts";
-import { type Host, Instance, type Network, type StoragePool, VirtualMachine } from "./kinds.ts";
+import type { Host } from "./hosts/kinds.ts";
+import { Instance, type Network, type StoragePool, VirtualMachine } from "./kinds.ts";
 
 const SHOWN = 3;
 

@@ -1,5 +1,5 @@
 /**
- * The kinds of the compute room: VirtualMachine, Instance, Migration, Host, Network, StoragePool.
+ * The kinds VirtualMachine and Instance, the heart of the compute room, and Network and StoragePool.
  *
  * A VirtualMachine is what the user asked for; an Instance is one run of it on one host. Rule 1 of the design (never two
  * writers on one disk) rests on the *chain of custody* of a VM's instances:
@@ -45,124 +45,25 @@
  */
 import { type Static, Type } from "typebox";
 import {
-  AS_ONE,
-  AS_SET,
   Conditions,
   defineKind,
   immutable,
   keyedBy,
   Name,
   type ObjectOf,
-  Quantity,
   rules,
   Words,
 } from "../resource/kind.ts";
 import { GuestTask, GuestTaskResult } from "./guest-commands/kinds.ts";
-import { Hardware, type Has, isNamed, OFFER_NAMES, pins } from "./hardware/kinds.ts";
+import { type Has, isNamed, pins } from "./hardware/kinds.ts";
+import { End, MachineUsage, machine, NetworkInterface } from "./machine.ts";
+import { MigrationAddress } from "./migrations/kinds.ts";
 import { DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
-
-const MiB = 2 ** 20;
 
 export const INSTANCE_FINALIZER = "vireo.dev/instance";
 export const VOLUMES_FINALIZER = "vireo.dev/volumes";
 /** Label on an Instance: the name of its VirtualMachine. */
 export const VM_LABEL = "vireo.dev/vm";
-/** Label on the target Instance of a live migration: the name of its Migration. */
-export const MIGRATION_LABEL = "vireo.dev/migration";
-
-const Port = Type.Integer({ minimum: 1, maximum: 65535 });
-const IPv4 = Type.String({ pattern: "^(\\d{1,3}\\.){3}\\d{1,3}$" });
-const Mac = Type.String({ pattern: "^([0-9a-f]{2}:){5}[0-9a-f]{2}$" });
-
-const Readiness = Type.Object(
-  {
-    http: Type.Optional(
-      Type.Object({
-        port: Port,
-        path: Type.Optional(
-          Type.String({ pattern: "^/", description: "Path of the request; / by default." }),
-        ),
-      }),
-    ),
-    tcp: Type.Optional(Type.Object({ port: Port })),
-    none: Type.Optional(
-      Type.Boolean({ description: "It counts as ready once it runs: for guests that have no way to tell." }),
-    ),
-    timeoutSeconds: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 86400,
-        description: "After this long without an answer the condition Ready says so; 300 by default.",
-      }),
-    ),
-  },
-  {
-    ...rules(
-      {
-        rule: "!(has(self.http) && has(self.tcp))",
-        message: "may not be given together with http; choose one of them",
-        fieldPath: ".tcp",
-        reason: "FieldValueForbidden",
-      },
-      {
-        rule: "!(has(self.none) && self.none && (has(self.http) || has(self.tcp)))",
-        message: "may not be given together with http or tcp; choose one of them",
-        fieldPath: ".none",
-        reason: "FieldValueForbidden",
-      },
-    ),
-    description:
-      "How the guest says that it is ready: an HTTP answer below 400, or a TCP port that accepts. Without it the guest agent (qemu-ga) has to answer.",
-  },
-);
-
-const Guest = Type.Object(
-  {
-    hostname: Type.Optional(Name("Host name inside the guest; the VM's name by default.")),
-    sshAuthorizedKeys: Type.Optional(Type.Array(Type.String({ pattern: "^(ssh|ecdsa|sk)-" }), AS_SET)),
-    userData: Type.Optional(
-      Type.String({ maxLength: 65536, description: "cloud-init user-data that replaces the generated one." }),
-    ),
-  },
-  { description: "What the guest is told at its first boot, as NoCloud cloud-init data." },
-);
-
-const Resources = Type.Object(
-  {
-    cpuWeight: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 10000,
-        description:
-          "Its share of the host's processors when they are busy, against other machines; 100 by default.",
-      }),
-    ),
-    cpuLimit: Type.Optional(
-      Type.Number({
-        minimum: 0.05,
-        maximum: 512,
-        description:
-          "Processors of the host that it takes at most, 1.5 for one and a half; no limit by default.",
-      }),
-    ),
-  },
-  { description: "How it shares its host with other machines. May be changed while it runs." },
-);
-
-/** The part of a VM that one run of it needs; copied into the Instance so that a run never changes under itself. */
-const machine = {
-  cpus: Type.Integer({ minimum: 1, maximum: 512, default: 1, description: "Number of virtual CPUs." }),
-  memory: Quantity({ description: "Memory of the machine.", minimum: 32 * MiB, maximum: 16 * 2 ** 40 }),
-  image: Name("The Image whose disk the VM's system disk is a linked overlay of."),
-  storagePool: Name("The StoragePool that holds the VM's disks.", { default: "default" }),
-  diskSize: Type.Optional(
-    Quantity({ description: "Size of the system disk; the image's own size by default.", minimum: MiB }),
-  ),
-  hardware: Type.Optional(Hardware),
-  resources: Type.Optional(Resources),
-  guest: Type.Optional(Guest),
-  readiness: Type.Optional(Readiness),
-};
 
 const Phase = Words([
   "Pending", // no host chosen yet, or custody not given yet
@@ -176,56 +77,7 @@ const Phase = Words([
   "Failed", // ended otherwise, or never started: see end
 ]);
 
-const End = Type.Object(
-  {
-    reason: Words([
-      "GuestShutdown",
-      "GuestReset",
-      "GuestPanic",
-      "Requested", // stopped by us
-      "HostSignal", // SIGTERM and the like from outside
-      "Killed", // SIGKILL or out of memory: the process went without a word
-      "Crashed", // abort or another signal
-      "StartFailed",
-      "MigrationFailed",
-      "HandedOver",
-    ]),
-    message: Type.String(),
-    time: Type.String(),
-  },
-  { description: "Why the run ended." },
-);
-
-const NetworkInterface = Type.Object({
-  network: Name("The Network it is attached to."),
-  mac: Mac,
-  address: IPv4,
-});
-
-/** What a machine used over the last while, as its agent saw it. */
-const Usage = Type.Object(
-  {
-    time: Type.String({ description: "When it was so; not written again while it stays about the same." }),
-    cpus: Type.Number({ description: "Processors of the host, in all: 0.5 is half of one." }),
-    stolenCpus: Type.Number({ description: "How many virtual CPUs waited for one of the host's." }),
-    hostMemoryBytes: Type.Integer({ description: "Memory of the host that it takes." }),
-    guestMemoryBytes: Type.Optional(
-      Type.Integer({ description: "What the guest says that it uses; absent without its balloon driver." }),
-    ),
-    disk: Type.Object({
-      readBytesPerSecond: Type.Number(),
-      writtenBytesPerSecond: Type.Number(),
-      operationsPerSecond: Type.Number(),
-      latencyMs: Type.Optional(Type.Number({ description: "Mean of the guest's requests that ended." })),
-    }),
-    network: Type.Object({
-      receivedBytesPerSecond: Type.Number({ description: "By the guest." }),
-      sentBytesPerSecond: Type.Number(),
-    }),
-  },
-  { description: "What it used over the last while.", ...AS_ONE },
-);
-export type Usage = Static<typeof Usage>;
+export type Usage = Static<typeof MachineUsage>;
 
 export const VirtualMachine = defineKind({
   kind: "VirtualMachine",
@@ -282,7 +134,7 @@ export const VirtualMachine = defineKind({
     addresses: Type.Optional(
       Type.Array(Type.String(), { description: "Addresses that the running guest has been seen to use." }),
     ),
-    usage: Type.Optional(Usage),
+    usage: Type.Optional(MachineUsage),
     lastEnd: Type.Optional(End),
     ...pins,
     restarts: Type.Optional(
@@ -310,13 +162,6 @@ export const VirtualMachine = defineKind({
   selectableFields: ["status.phase", "status.host"],
 });
 export type VirtualMachine = ObjectOf<typeof VirtualMachine>;
-
-/** Nothing else may reach QEMU, for which exec:, fd: and unix: are addresses, too. */
-export const MIGRATION_ADDRESS = /^tcp:(\[[0-9a-fA-F:]+\]|\d{1,3}(\.\d{1,3}){3}):(\d{1,5})$/;
-const MigrationAddress = Type.String({
-  pattern: MIGRATION_ADDRESS.source,
-  description: "Where the target listens: tcp:IP:PORT.",
-});
 
 export const Instance = defineKind({
   kind: "Instance",
@@ -387,7 +232,7 @@ export const Instance = defineKind({
     startedTime: Type.Optional(Type.String()),
     readyTime: Type.Optional(Type.String()),
     addresses: Type.Optional(Type.Array(Type.String())),
-    usage: Type.Optional(Usage),
+    usage: Type.Optional(MachineUsage),
     end: Type.Optional(End),
     migration: Type.Optional(
       Type.Object({
@@ -438,177 +283,6 @@ export function platformObstacle(
     return `its CPU is ${to.cpuModel}, this machine's guest has seen ${from.cpuModel} (kvm); only a restart takes it there`;
   return undefined;
 }
-
-const ONLY_CANCEL = "field is immutable; only cancel may change; create another Migration";
-
-export const Migration = defineKind({
-  kind: "Migration",
-  plural: "migrations",
-  shortNames: ["mig"],
-  namespaced: true,
-  description: "Migration moves a running VirtualMachine to another host without stopping it.",
-  spec: Type.Object(
-    {
-      vm: Name("The VirtualMachine to move."),
-      to: Name("The host to move it to."),
-      reason: Type.Optional(Type.String({ description: "Why; kept as the VM's placement reason." })),
-      policy: Type.Optional(Type.String()),
-      plan: Type.Optional(Type.String({ description: "The Plan that asked for it." })),
-      cancel: Type.Optional(
-        Type.Boolean({ description: "Set to true to call it off; no effect after the switchover." }),
-      ),
-    },
-    rules(
-      ...["vm", "to"].map((field) => immutable(field, ONLY_CANCEL)),
-      ...["reason", "policy", "plan"].map((field) => immutable(field, ONLY_CANCEL, true)),
-      {
-        rule: "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
-        message: "it was called off; create another Migration",
-        fieldPath: ".cancel",
-        reason: "FieldValueForbidden",
-      },
-    ),
-  ),
-  // Owner of status: the Migration reconciler.
-  status: Type.Object({
-    phase: Type.Optional(Words(["Pending", "Preparing", "Running", "Succeeded", "Failed", "Cancelled"])),
-    source: Type.Optional(Type.String({ description: "Source instance." })),
-    target: Type.Optional(Type.String({ description: "Target instance." })),
-    from: Type.Optional(Type.String({ description: "Source host." })),
-    startedTime: Type.Optional(Type.String()),
-    finishedTime: Type.Optional(Type.String()),
-    downtimeMs: Type.Optional(Type.Integer()),
-    message: Type.Optional(Type.String()),
-    conditions: Type.Optional(Conditions),
-  }),
-  columns: [
-    { name: "VM", type: "string", jsonPath: ".spec.vm" },
-    { name: "From", type: "string", jsonPath: ".status.from" },
-    { name: "To", type: "string", jsonPath: ".spec.to" },
-    { name: "Phase", type: "string", jsonPath: ".status.phase" },
-    { name: "Message", type: "string", jsonPath: ".status.message", priority: 1 },
-  ],
-  selectableFields: ["spec.vm", "spec.to", "spec.plan", "status.phase"],
-});
-export type Migration = ObjectOf<typeof Migration>;
-
-/** What a host is made of: the agent measures it, or a development host declares it (source says which). */
-const Facts = Type.Object(
-  {
-    source: Words(["measured", "declared"], {
-      description: "declared: a profile given to a development host, not the real hardware.",
-    }),
-    cpu: Type.Object({
-      model: Type.String(),
-      sockets: Type.Integer(),
-      cores: Type.Integer({ description: "Physical cores in all." }),
-      threads: Type.Integer({ description: "Logical CPUs in all." }),
-      mhz: Type.Integer({ description: "Clock in MHz; 0 when it cannot be read." }),
-    }),
-    memory: Type.Object({
-      totalBytes: Type.Integer(),
-      modules: Type.Array(
-        Type.Object({
-          locator: Type.String(),
-          sizeBytes: Type.Integer(),
-          type: Type.String(),
-          speedMTs: Type.Integer({ description: "0 when unknown." }),
-        }),
-      ),
-    }),
-    disks: Type.Array(
-      Type.Object({
-        name: Type.String(),
-        sizeBytes: Type.Integer(),
-        kind: Words(["ssd", "hdd", "unknown"]),
-        model: Type.String(),
-      }),
-    ),
-    links: Type.Array(
-      Type.Object({
-        name: Type.String(),
-        mac: Type.String(),
-        mbps: Type.Integer({ description: "0 when unknown." }),
-        up: Type.Boolean(),
-      }),
-    ),
-    power: Type.Optional(Type.Object({ idleWatts: Type.Number(), maxWatts: Type.Number() })),
-    qemu: Type.Object({
-      version: Type.String(),
-      accelerator: Words(["kvm", "tcg"]),
-      reason: Type.String({ description: "Why this accelerator: the result of the timed execution probe." }),
-      machineTypes: Type.Optional(
-        Type.Array(Type.String(), {
-          description: "The machine types of its QEMU that machines can be pinned to.",
-        }),
-      ),
-      guestCpus: Type.Optional(
-        Type.Array(Type.String(), { description: "The CPU models that it can give to guests, whole." }),
-      ),
-      offers: Type.Optional(
-        Type.Array(Words(OFFER_NAMES), {
-          description: "What it can give to guests that other hosts may not have.",
-        }),
-      ),
-    }),
-    kernel: Type.String(),
-    bootId: Type.String(),
-  },
-  AS_ONE,
-);
-
-export const Host = defineKind({
-  kind: "Host",
-  plural: "hosts",
-  namespaced: false,
-  description: "Host is a machine that runs virtual machines. Its agent creates it when it enrols.",
-  spec: Type.Object({
-    unschedulable: Type.Optional(
-      Type.Boolean({
-        description: "No new machine is placed here (kubectl cordon's meaning); running ones stay.",
-      }),
-    ),
-    site: Type.Optional(Name("Site, the largest failure domain.")),
-    rack: Type.Optional(Name("Rack within the site.")),
-  }),
-  // Owner: the agent, except conditions: the host reconciler (Ready from the lease host-NAME).
-  status: Type.Object({
-    address: Type.Optional(
-      Type.String({ description: "Where other hosts reach it: migration streams and VXLAN." }),
-    ),
-    capacity: Type.Optional(
-      Type.Object({
-        cpus: Type.Integer({ description: "Virtual CPUs that may be given out." }),
-        memory: Quantity({ description: "Memory that may be given to machines." }),
-      }),
-    ),
-    facts: Type.Optional(Facts),
-    agent: Type.Optional(
-      Type.Object({
-        version: Type.String(),
-        startedTime: Type.String(),
-        syncedTime: Type.Optional(
-          Type.String({
-            description:
-              "When it had looked after each of its instances since it started: from then on their status is true.",
-          }),
-        ),
-      }),
-    ),
-    conditions: Type.Optional(Conditions),
-  }),
-  columns: [
-    { name: "Ready", type: "string", jsonPath: ".status.conditions[?(@.type=='Ready')].status" },
-    { name: "CPUs", type: "integer", jsonPath: ".status.capacity.cpus" },
-    { name: "Memory", type: "string", jsonPath: ".status.capacity.memory" },
-    { name: "Accelerator", type: "string", jsonPath: ".status.facts.qemu.accelerator" },
-    { name: "Facts", type: "string", jsonPath: ".status.facts.source" },
-    { name: "CPU", type: "string", jsonPath: ".status.facts.cpu.model", priority: 1 },
-    { name: "Address", type: "string", jsonPath: ".status.address", priority: 1 },
-  ],
-});
-export type Host = ObjectOf<typeof Host>;
-export type HostFacts = NonNullable<NonNullable<Host["status"]>["facts"]>;
 
 export const Network = defineKind({
   kind: "Network",

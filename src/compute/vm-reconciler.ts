@@ -35,16 +35,10 @@ import {
 import { AddressBook } from "./address-book.ts";
 import { instancesOf, isBound, isLive, superseded } from "./custody.ts";
 import { pinsOf } from "./hardware/kinds.ts";
+import { Host } from "./hosts/kinds.ts";
 import { NoAddress } from "./ipam.ts";
-import {
-  Host,
-  Instance,
-  Migration,
-  Network,
-  StoragePool,
-  VirtualMachine,
-  VOLUMES_FINALIZER,
-} from "./kinds.ts";
+import { Instance, Network, StoragePool, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
+import { Migration } from "./migrations/kinds.ts";
 import { decideStart, RESTART_LIMITS, type RestartLimits } from "./restart.ts";
 import { type Idle, machineStatus } from "./vm-status.ts";
 

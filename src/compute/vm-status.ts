@@ -2,7 +2,8 @@
 import { type ConditionInput, getCondition, setCondition } from "../resource/object.ts";
 import { currentOf, isHeld, isLive, isUnderWay } from "./custody.ts";
 import { isNamed, type Pins } from "./hardware/kinds.ts";
-import type { Instance, Migration, VirtualMachine } from "./kinds.ts";
+import type { Instance, VirtualMachine } from "./kinds.ts";
+import type { Migration } from "./migrations/kinds.ts";
 
 type Status = NonNullable<VirtualMachine["status"]>;
 type Phase = NonNullable<Status["phase"]>;

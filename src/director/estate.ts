@@ -1,6 +1,7 @@
 /** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
 import { type Has, type Needs, needsOf, pinsIn, pinsOf } from "../compute/hardware/kinds.ts";
-import type { Host, Instance, Platform, VirtualMachine } from "../compute/kinds.ts";
+import type { Host } from "../compute/hosts/kinds.ts";
+import type { Instance, Platform, VirtualMachine } from "../compute/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";

@@ -4,7 +4,7 @@
  * after a crash finds it instead of making another.
  */
 import { modify } from "../client/client.ts";
-import { Migration } from "../compute/kinds.ts";
+import { Migration } from "../compute/migrations/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";

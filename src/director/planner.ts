@@ -1,6 +1,7 @@
 /** Makes Plans when policies or hosts change, and tells of each policy whether it holds. */
 import { modify } from "../client/client.ts";
-import { Host, Instance } from "../compute/kinds.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { Instance } from "../compute/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";

@@ -4,7 +4,9 @@
  */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { modify } from "../client/client.ts";
-import { Host, Instance, Migration } from "../compute/kinds.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { Instance } from "../compute/kinds.ts";
+import { Migration } from "../compute/migrations/kinds.ts";
 import { until } from "../compute/testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "../compute/testing/estate.ts";
 import { systemClock } from "../reconcile/clock.ts";

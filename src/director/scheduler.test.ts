@@ -2,7 +2,8 @@
 import { expect, it } from "vitest";
 import type { ListOptions } from "../client/client.ts";
 import { modify } from "../client/client.ts";
-import { Host, type Instance } from "../compute/kinds.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import type { Instance } from "../compute/kinds.ts";
 import { openEstate } from "../compute/testing/estate.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { silentLogger } from "../reconcile/log.ts";

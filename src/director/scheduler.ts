@@ -1,6 +1,7 @@
 /** Binds instances that have no host yet. One round looks at all of them on one fresh estate, so two never get the same room. */
 import { type Client, modify } from "../client/client.ts";
-import { Host, Instance } from "../compute/kinds.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { Instance } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";

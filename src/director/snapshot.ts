@@ -1,6 +1,7 @@
 /** Reads the estate fresh from the API: what decides must not decide on old news. */
 import type { Client, List } from "../client/client.ts";
-import { Host, Instance, VirtualMachine } from "../compute/kinds.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { Instance, VirtualMachine } from "../compute/kinds.ts";
 import { type Estate, makeEstate, type Unread } from "./estate.ts";
 import { Policy } from "./kinds.ts";
 

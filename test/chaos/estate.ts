@@ -11,16 +11,11 @@ import {
   PretendWorld,
 } from "../../src/agent/testing/pretend-hypervisor.ts";
 import type { Client } from "../../src/client/client.ts";
-import { runHostReconciler } from "../../src/compute/host-reconciler.ts";
-import {
-  type HostFacts,
-  Instance,
-  Migration,
-  Network,
-  StoragePool,
-  VirtualMachine,
-} from "../../src/compute/kinds.ts";
-import { runMigrationReconciler } from "../../src/compute/migration-reconciler.ts";
+import type { HostFacts } from "../../src/compute/hosts/kinds.ts";
+import { runHostReconciler } from "../../src/compute/hosts/reconciler.ts";
+import { Instance, Network, StoragePool, VirtualMachine } from "../../src/compute/kinds.ts";
+import { Migration } from "../../src/compute/migrations/kinds.ts";
+import { runMigrationReconciler } from "../../src/compute/migrations/reconciler.ts";
 import { runVirtualMachineReconciler } from "../../src/compute/vm-reconciler.ts";
 import { runScheduler } from "../../src/director/scheduler.ts";
 import { Image } from "../../src/images/kinds.ts";

@@ -6,7 +6,8 @@
  * One seed again: VIREO_CHAOS_SEED=17 vireo test test/chaos; more of them: VIREO_CHAOS_RUNS=2000.
  */
 import { describe, expect, it } from "vitest";
-import { Migration, VirtualMachine } from "../../src/compute/kinds.ts";
+import { VirtualMachine } from "../../src/compute/kinds.ts";
+import { Migration } from "../../src/compute/migrations/kinds.ts";
 import { systemClock } from "../../src/reconcile/clock.ts";
 import { Estate, HOSTS, NS } from "./estate.ts";
 

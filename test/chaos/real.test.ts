@@ -7,7 +7,8 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { Migration, VirtualMachine } from "../../src/compute/kinds.ts";
+import { VirtualMachine } from "../../src/compute/kinds.ts";
+import { Migration } from "../../src/compute/migrations/kinds.ts";
 import { Stack, until } from "../support/stack.ts";
 import { Random } from "./random.ts";
 

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { AuditLog } from "../../api/audit.ts";
 import { Pki } from "../../api/pki.ts";
 import { startApiStack } from "../../api/testing/stack.ts";
-import { Host } from "../../compute/kinds.ts";
+import { Host } from "../../compute/hosts/kinds.ts";
 import { statePaths } from "../paths.ts";
 import { checkControlPlanes, checkStore } from "./control-planes.ts";
 import { checkHosts, checkMachines, checkStored } from "./estate.ts";

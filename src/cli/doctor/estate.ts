@@ -1,6 +1,8 @@
 /** What the API tells of hosts, machines, images, plans, and of objects that are not of their kind's shape. */
 import type { Client } from "../../client/client.ts";
-import { Host, Migration, VirtualMachine } from "../../compute/kinds.ts";
+import { Host } from "../../compute/hosts/kinds.ts";
+import { VirtualMachine } from "../../compute/kinds.ts";
+import { Migration } from "../../compute/migrations/kinds.ts";
 import { Image } from "../../images/kinds.ts";
 import { KINDS } from "../../kinds.ts";
 import { INVALID } from "../../resource/invalid.ts";

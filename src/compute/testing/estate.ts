@@ -5,8 +5,9 @@ import { Image } from "../../images/kinds.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { setCondition } from "../../resource/object.ts";
-import { Host, INSTANCE_FINALIZER, Instance, Network, StoragePool, VirtualMachine } from "../kinds.ts";
-import { runMigrationReconciler } from "../migration-reconciler.ts";
+import { Host } from "../hosts/kinds.ts";
+import { INSTANCE_FINALIZER, Instance, Network, StoragePool, VirtualMachine } from "../kinds.ts";
+import { runMigrationReconciler } from "../migrations/reconciler.ts";
 import { runVirtualMachineReconciler } from "../vm-reconciler.ts";
 import { openControlPlane, untilObject } from "./control-plane.ts";
 

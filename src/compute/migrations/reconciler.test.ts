@@ -1,9 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ListOptions } from "../client/client.ts";
-import type { Kind } from "../resource/kind.ts";
-import { Host, Instance, Migration, VirtualMachine } from "./kinds.ts";
-import { untilGone, untilObject } from "./testing/control-plane.ts";
-import { type Estate, NS, openEstate } from "./testing/estate.ts";
+import type { ListOptions } from "../../client/client.ts";
+import type { Kind } from "../../resource/kind.ts";
+import { Host } from "../hosts/kinds.ts";
+import { Instance, VirtualMachine } from "../kinds.ts";
+import { untilGone, untilObject } from "../testing/control-plane.ts";
+import { type Estate, NS, openEstate } from "../testing/estate.ts";
+import { Migration } from "./kinds.ts";
 
 let estate: Estate;
 beforeEach(async () => {

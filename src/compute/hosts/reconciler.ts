@@ -2,14 +2,14 @@
  * The Host reconciler: condition Ready from the heartbeat lease host-NAME. Silence makes a host Unknown, never "down": what
  * runs there may well run on (rule 7). Times are measured by our own clock from the moment a renewal was seen.
  */
-import { type Client, modify } from "../client/client.ts";
-import type { Clock } from "../reconcile/clock.ts";
-import { Controller } from "../reconcile/controller.ts";
-import { EventRecorder } from "../reconcile/events.ts";
-import { Informer } from "../reconcile/informer.ts";
-import { Lease } from "../reconcile/kinds.ts";
-import type { Logger } from "../reconcile/log.ts";
-import { type ConditionInput, getCondition, setCondition } from "../resource/object.ts";
+import { type Client, modify } from "../../client/client.ts";
+import type { Clock } from "../../reconcile/clock.ts";
+import { Controller } from "../../reconcile/controller.ts";
+import { EventRecorder } from "../../reconcile/events.ts";
+import { Informer } from "../../reconcile/informer.ts";
+import { Lease } from "../../reconcile/kinds.ts";
+import type { Logger } from "../../reconcile/log.ts";
+import { type ConditionInput, getCondition, setCondition } from "../../resource/object.ts";
 import { Host } from "./kinds.ts";
 
 export interface HostContext {

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Lease } from "../reconcile/kinds.ts";
-import { silentLogger } from "../reconcile/log.ts";
-import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
-import { getCondition } from "../resource/object.ts";
-import { runHostReconciler } from "./host-reconciler.ts";
+import { Lease } from "../../reconcile/kinds.ts";
+import { silentLogger } from "../../reconcile/log.ts";
+import { SteppedClock } from "../../reconcile/testing/stepped-clock.ts";
+import { getCondition } from "../../resource/object.ts";
+import { openControlPlane, type TestControlPlane } from "../testing/control-plane.ts";
 import { Host } from "./kinds.ts";
-import { openControlPlane, type TestControlPlane } from "./testing/control-plane.ts";
+import { runHostReconciler } from "./reconciler.ts";
 
 let plane: TestControlPlane;
 let clock: SteppedClock;

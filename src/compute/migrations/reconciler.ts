@@ -9,17 +9,17 @@
  * between any two writes.
  */
 import { isDeepStrictEqual } from "node:util";
-import type { Client } from "../client/client.ts";
-import type { Clock } from "../reconcile/clock.ts";
-import { Controller } from "../reconcile/controller.ts";
-import { EventRecorder } from "../reconcile/events.ts";
-import { Informer } from "../reconcile/informer.ts";
-import type { Logger } from "../reconcile/log.ts";
-import { isApiError } from "../resource/errors.ts";
-import { getCondition } from "../resource/object.ts";
-import { requestOf } from "../telemetry/request-id.ts";
-import { createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "./actions.ts";
-import { lackOfRoom } from "./capacity.ts";
+import type { Client } from "../../client/client.ts";
+import type { Clock } from "../../reconcile/clock.ts";
+import { Controller } from "../../reconcile/controller.ts";
+import { EventRecorder } from "../../reconcile/events.ts";
+import { Informer } from "../../reconcile/informer.ts";
+import type { Logger } from "../../reconcile/log.ts";
+import { isApiError } from "../../resource/errors.ts";
+import { getCondition } from "../../resource/object.ts";
+import { requestOf } from "../../telemetry/request-id.ts";
+import { createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "../actions.ts";
+import { lackOfRoom } from "../capacity.ts";
 import {
   currentOf,
   instanceName,
@@ -30,17 +30,11 @@ import {
   isReleased,
   isUnderWay,
   numberOf,
-} from "./custody.ts";
-import { acceleratorOf, type Has, lackOf, needsOf, type Pins, pinsIn } from "./hardware/kinds.ts";
-import {
-  Host,
-  Instance,
-  MIGRATION_LABEL,
-  Migration,
-  type Platform,
-  platformObstacle,
-  VirtualMachine,
-} from "./kinds.ts";
+} from "../custody.ts";
+import { acceleratorOf, type Has, lackOf, needsOf, type Pins, pinsIn } from "../hardware/kinds.ts";
+import { Host } from "../hosts/kinds.ts";
+import { Instance, type Platform, platformObstacle, VirtualMachine } from "../kinds.ts";
+import { MIGRATION_LABEL, Migration } from "./kinds.ts";
 
 export interface MigrationContext {
   client: Client;

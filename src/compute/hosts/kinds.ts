@@ -1,0 +1,122 @@
+/** The kind Host. */
+import { Type } from "typebox";
+import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, Quantity, Words } from "../../resource/kind.ts";
+import { OFFER_NAMES } from "../hardware/kinds.ts";
+
+/** What a host is made of: the agent measures it, or a development host declares it (source says which). */
+const Facts = Type.Object(
+  {
+    source: Words(["measured", "declared"], {
+      description: "declared: a profile given to a development host, not the real hardware.",
+    }),
+    cpu: Type.Object({
+      model: Type.String(),
+      sockets: Type.Integer(),
+      cores: Type.Integer({ description: "Physical cores in all." }),
+      threads: Type.Integer({ description: "Logical CPUs in all." }),
+      mhz: Type.Integer({ description: "Clock in MHz; 0 when it cannot be read." }),
+    }),
+    memory: Type.Object({
+      totalBytes: Type.Integer(),
+      modules: Type.Array(
+        Type.Object({
+          locator: Type.String(),
+          sizeBytes: Type.Integer(),
+          type: Type.String(),
+          speedMTs: Type.Integer({ description: "0 when unknown." }),
+        }),
+      ),
+    }),
+    disks: Type.Array(
+      Type.Object({
+        name: Type.String(),
+        sizeBytes: Type.Integer(),
+        kind: Words(["ssd", "hdd", "unknown"]),
+        model: Type.String(),
+      }),
+    ),
+    links: Type.Array(
+      Type.Object({
+        name: Type.String(),
+        mac: Type.String(),
+        mbps: Type.Integer({ description: "0 when unknown." }),
+        up: Type.Boolean(),
+      }),
+    ),
+    power: Type.Optional(Type.Object({ idleWatts: Type.Number(), maxWatts: Type.Number() })),
+    qemu: Type.Object({
+      version: Type.String(),
+      accelerator: Words(["kvm", "tcg"]),
+      reason: Type.String({ description: "Why this accelerator: the result of the timed execution probe." }),
+      machineTypes: Type.Optional(
+        Type.Array(Type.String(), {
+          description: "The machine types of its QEMU that machines can be pinned to.",
+        }),
+      ),
+      guestCpus: Type.Optional(
+        Type.Array(Type.String(), { description: "The CPU models that it can give to guests, whole." }),
+      ),
+      offers: Type.Optional(
+        Type.Array(Words(OFFER_NAMES), {
+          description: "What it can give to guests that other hosts may not have.",
+        }),
+      ),
+    }),
+    kernel: Type.String(),
+    bootId: Type.String(),
+  },
+  AS_ONE,
+);
+
+export const Host = defineKind({
+  kind: "Host",
+  plural: "hosts",
+  namespaced: false,
+  description: "Host is a machine that runs virtual machines. Its agent creates it when it enrols.",
+  spec: Type.Object({
+    unschedulable: Type.Optional(
+      Type.Boolean({
+        description: "No new machine is placed here (kubectl cordon's meaning); running ones stay.",
+      }),
+    ),
+    site: Type.Optional(Name("Site, the largest failure domain.")),
+    rack: Type.Optional(Name("Rack within the site.")),
+  }),
+  // Owner: the agent, except conditions: the host reconciler (Ready from the lease host-NAME).
+  status: Type.Object({
+    address: Type.Optional(
+      Type.String({ description: "Where other hosts reach it: migration streams and VXLAN." }),
+    ),
+    capacity: Type.Optional(
+      Type.Object({
+        cpus: Type.Integer({ description: "Virtual CPUs that may be given out." }),
+        memory: Quantity({ description: "Memory that may be given to machines." }),
+      }),
+    ),
+    facts: Type.Optional(Facts),
+    agent: Type.Optional(
+      Type.Object({
+        version: Type.String(),
+        startedTime: Type.String(),
+        syncedTime: Type.Optional(
+          Type.String({
+            description:
+              "When it had looked after each of its instances since it started: from then on their status is true.",
+          }),
+        ),
+      }),
+    ),
+    conditions: Type.Optional(Conditions),
+  }),
+  columns: [
+    { name: "Ready", type: "string", jsonPath: ".status.conditions[?(@.type=='Ready')].status" },
+    { name: "CPUs", type: "integer", jsonPath: ".status.capacity.cpus" },
+    { name: "Memory", type: "string", jsonPath: ".status.capacity.memory" },
+    { name: "Accelerator", type: "string", jsonPath: ".status.facts.qemu.accelerator" },
+    { name: "Facts", type: "string", jsonPath: ".status.facts.source" },
+    { name: "CPU", type: "string", jsonPath: ".status.facts.cpu.model", priority: 1 },
+    { name: "Address", type: "string", jsonPath: ".status.address", priority: 1 },
+  ],
+});
+export type Host = ObjectOf<typeof Host>;
+export type HostFacts = NonNullable<NonNullable<Host["status"]>["facts"]>;

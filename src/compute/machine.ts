@@ -1,0 +1,150 @@
+/** What a VirtualMachine and each run of it have in common. */
+import { Type } from "typebox";
+import { AS_ONE, AS_SET, Name, Quantity, rules, Words } from "../resource/kind.ts";
+import { Hardware } from "./hardware/kinds.ts";
+
+const MiB = 2 ** 20;
+
+const Port = Type.Integer({ minimum: 1, maximum: 65535 });
+const IPv4 = Type.String({ pattern: "^(\\d{1,3}\\.){3}\\d{1,3}$" });
+const Mac = Type.String({ pattern: "^([0-9a-f]{2}:){5}[0-9a-f]{2}$" });
+
+const Readiness = Type.Object(
+  {
+    http: Type.Optional(
+      Type.Object({
+        port: Port,
+        path: Type.Optional(
+          Type.String({ pattern: "^/", description: "Path of the request; / by default." }),
+        ),
+      }),
+    ),
+    tcp: Type.Optional(Type.Object({ port: Port })),
+    none: Type.Optional(
+      Type.Boolean({ description: "It counts as ready once it runs: for guests that have no way to tell." }),
+    ),
+    timeoutSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 86400,
+        description: "After this long without an answer the condition Ready says so; 300 by default.",
+      }),
+    ),
+  },
+  {
+    ...rules(
+      {
+        rule: "!(has(self.http) && has(self.tcp))",
+        message: "may not be given together with http; choose one of them",
+        fieldPath: ".tcp",
+        reason: "FieldValueForbidden",
+      },
+      {
+        rule: "!(has(self.none) && self.none && (has(self.http) || has(self.tcp)))",
+        message: "may not be given together with http or tcp; choose one of them",
+        fieldPath: ".none",
+        reason: "FieldValueForbidden",
+      },
+    ),
+    description:
+      "How the guest says that it is ready: an HTTP answer below 400, or a TCP port that accepts. Without it the guest agent (qemu-ga) has to answer.",
+  },
+);
+
+const Guest = Type.Object(
+  {
+    hostname: Type.Optional(Name("Host name inside the guest; the VM's name by default.")),
+    sshAuthorizedKeys: Type.Optional(Type.Array(Type.String({ pattern: "^(ssh|ecdsa|sk)-" }), AS_SET)),
+    userData: Type.Optional(
+      Type.String({ maxLength: 65536, description: "cloud-init user-data that replaces the generated one." }),
+    ),
+  },
+  { description: "What the guest is told at its first boot, as NoCloud cloud-init data." },
+);
+
+const Resources = Type.Object(
+  {
+    cpuWeight: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 10000,
+        description:
+          "Its share of the host's processors when they are busy, against other machines; 100 by default.",
+      }),
+    ),
+    cpuLimit: Type.Optional(
+      Type.Number({
+        minimum: 0.05,
+        maximum: 512,
+        description:
+          "Processors of the host that it takes at most, 1.5 for one and a half; no limit by default.",
+      }),
+    ),
+  },
+  { description: "How it shares its host with other machines. May be changed while it runs." },
+);
+
+/** The part of a VM that one run of it needs; copied into the Instance so that a run never changes under itself. */
+export const machine = {
+  cpus: Type.Integer({ minimum: 1, maximum: 512, default: 1, description: "Number of virtual CPUs." }),
+  memory: Quantity({ description: "Memory of the machine.", minimum: 32 * MiB, maximum: 16 * 2 ** 40 }),
+  image: Name("The Image whose disk the VM's system disk is a linked overlay of."),
+  storagePool: Name("The StoragePool that holds the VM's disks.", { default: "default" }),
+  diskSize: Type.Optional(
+    Quantity({ description: "Size of the system disk; the image's own size by default.", minimum: MiB }),
+  ),
+  hardware: Type.Optional(Hardware),
+  resources: Type.Optional(Resources),
+  guest: Type.Optional(Guest),
+  readiness: Type.Optional(Readiness),
+};
+
+export const End = Type.Object(
+  {
+    reason: Words([
+      "GuestShutdown",
+      "GuestReset",
+      "GuestPanic",
+      "Requested", // stopped by us
+      "HostSignal", // SIGTERM and the like from outside
+      "Killed", // SIGKILL or out of memory: the process went without a word
+      "Crashed", // abort or another signal
+      "StartFailed",
+      "MigrationFailed",
+      "HandedOver",
+    ]),
+    message: Type.String(),
+    time: Type.String(),
+  },
+  { description: "Why the run ended." },
+);
+
+export const NetworkInterface = Type.Object({
+  network: Name("The Network it is attached to."),
+  mac: Mac,
+  address: IPv4,
+});
+
+/** What a machine used over the last while, as its agent saw it. */
+export const MachineUsage = Type.Object(
+  {
+    time: Type.String({ description: "When it was so; not written again while it stays about the same." }),
+    cpus: Type.Number({ description: "Processors of the host, in all: 0.5 is half of one." }),
+    stolenCpus: Type.Number({ description: "How many virtual CPUs waited for one of the host's." }),
+    hostMemoryBytes: Type.Integer({ description: "Memory of the host that it takes." }),
+    guestMemoryBytes: Type.Optional(
+      Type.Integer({ description: "What the guest says that it uses; absent without its balloon driver." }),
+    ),
+    disk: Type.Object({
+      readBytesPerSecond: Type.Number(),
+      writtenBytesPerSecond: Type.Number(),
+      operationsPerSecond: Type.Number(),
+      latencyMs: Type.Optional(Type.Number({ description: "Mean of the guest's requests that ended." })),
+    }),
+    network: Type.Object({
+      receivedBytesPerSecond: Type.Number({ description: "By the guest." }),
+      sentBytesPerSecond: Type.Number(),
+    }),
+  },
+  { description: "What it used over the last while.", ...AS_ONE },
+);

@@ -185,7 +185,7 @@ export class DiskTasks {
     try {
       const saved = await hypervisor.saveMemory(id, switches, layers.memoryFile(uid));
       const { machineType = "", accelerator = "tcg", guestCpu, cpuModel } = instance.status ?? {};
-      const { cpus, memory, interfaces, hardware } = instance.spec;
+      const { cpus, memory, interfaces, disks, hardware } = instance.spec;
       const networks = interfaces.map(({ network }) => network);
       return await layers.finish(uid, {
         takenTime,
@@ -199,6 +199,7 @@ export class DiskTasks {
           cpus,
           memory,
           networks,
+          ...(disks ? { disks: disks.map(({ name }) => name) } : {}),
           ...(guestCpu ? { guestCpu } : {}),
           ...(cpuModel ? { cpuModel } : {}),
           ...(hardware ? { hardware } : {}),

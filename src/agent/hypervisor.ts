@@ -16,6 +16,8 @@ declare const machineBrand: unique symbol;
 export type MachineId = string & { readonly [machineBrand]: true };
 
 export interface DiskConfig {
+  /** Of a data disk; the guest sees it as the serial number. */
+  name?: string;
   /** Absolute path of the overlay (or seed image). */
   path: string;
   format: "qcow2" | "raw";

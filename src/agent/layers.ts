@@ -122,9 +122,9 @@ export class Layers {
   }
 
   /** The active layers' paths, in the order of the disks. */
-  async active(): Promise<string[]> {
+  async active(disks = this.#disks): Promise<string[]> {
     const { active } = await this.#pointer();
-    return this.#disks.map((disk) => this.#path(active[disk] ?? `${disk}.qcow2`));
+    return disks.map((disk) => this.#path(active[disk] ?? `${disk}.qcow2`));
   }
 
   /** Where the memory of a snapshot is kept. */
@@ -224,10 +224,10 @@ export class Layers {
     if (!this.#disks.every((disk) => active[disk] === next[disk])) {
       const layers: Static<typeof Files> = {};
       for (const disk of this.#disks) {
-        const frozen = record.layers[disk];
-        if (!frozen) throw new LayersError(`the snapshot has no disk ${disk}; it was added later`);
-        await this.#overlay(next[disk] ?? "", frozen);
-        layers[disk] = active[disk] ?? `${disk}.qcow2`;
+        const now = active[disk] ?? `${disk}.qcow2`;
+        // One that was added later goes on as it is.
+        await this.#overlay(next[disk] ?? "", record.layers[disk] ?? now);
+        layers[disk] = now;
       }
       if (!(await this.#read(before))) await this.#write(before, { state: "taking", layers, next });
     }
@@ -251,6 +251,8 @@ export class Layers {
       const records = await this.#records();
       const layers = await this.#layers();
       const needed = new Set((await this.active()).map((path) => basename(path)));
+      // Of disks that are not the machine's now, too.
+      for (const layer of Object.values((await this.#pointer()).active)) needed.add(layer);
       for (const [, { state, layers }] of records)
         if (state !== "deleted") for (const layer of Object.values(layers)) needed.add(layer);
       const candidates = records.flatMap(([, { state, layers }]) =>

@@ -135,9 +135,9 @@ export class RealEnvironment implements HostEnvironment {
     ]);
     if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
     const user = userOf(spec.vmUid);
-    const { disks, boot, firmware, tpm, saved } = await ensureVolumes(pool, image, instance).catch(
-      failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`),
-    );
+    const { disks, boot, firmware, tpm, saved } = await ensureVolumes(pool, image, instance, (name) =>
+      client.get(Image, { name }),
+    ).catch(failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`));
     const other = saved && memoryObstacle(saved, { ...this.#o.platform, accelerator });
     if (other) throw new PrepareError(other);
     const nics: NicConfig[] = [];

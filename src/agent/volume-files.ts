@@ -1,5 +1,6 @@
 /** Files of machines' disks. */
-import { chmod, chown, stat } from "node:fs/promises";
+import { chmod, chown, link, rm, stat } from "node:fs/promises";
+import { run } from "../system/run.ts";
 
 /** @throws when that cannot be known: a disk that is not seen for a moment is not one that is not there */
 export async function exists(path: string): Promise<boolean> {
@@ -15,4 +16,24 @@ export async function exists(path: string): Promise<boolean> {
 export async function own(path: string, uid: number, gid: number, mode: number): Promise<void> {
   if (process.getuid?.() === 0) await chown(path, uid, gid);
   await chmod(path, mode);
+}
+
+/**
+ * The first layer of a disk, made whole or not at all; one that is there is left as it is. `below`: the file that it is a linked overlay of.
+ * `sizeBytes`: that of `below` when absent.
+ */
+export async function makeDisk(
+  path: string,
+  below: { path: string; format: string } | undefined,
+  sizeBytes: number | undefined,
+  { uid, gid }: { uid: number; gid: number },
+): Promise<void> {
+  const made = `${path}.new`;
+  const backing = below ? ["-b", below.path, "-F", below.format] : [];
+  const size = sizeBytes === undefined ? [] : [String(sizeBytes)];
+  await run("qemu-img", ["create", "-q", "-f", "qcow2", ...backing, made, ...size]);
+  await own(made, uid, gid, 0o600);
+  // Unlike a rename, a link never takes the place of what is there after all.
+  await link(made, path);
+  await rm(made);
 }

@@ -4,7 +4,7 @@
  * Made once and atomically (a temporary name, then link), and only for the instance that has custody; for a machine that has run before,
  * never again.
  */
-import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
@@ -15,12 +15,13 @@ import type { Image } from "../images/kinds.ts";
 import { makeSeed } from "../images/seed.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
+import { type DataDiskSource, ensureDataDisks, layerName } from "./data-disks.ts";
 import type { SavedMachine } from "./environment.ts";
 import { PrepareError } from "./environment.ts";
 import { findFirmware } from "./firmware.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
 import { Layers } from "./layers.ts";
-import { exists, own } from "./volume-files.ts";
+import { exists, makeDisk, own } from "./volume-files.ts";
 
 const ORIGIN = "boot.json";
 
@@ -57,9 +58,13 @@ function folderOf(pool: StoragePool, instance: Instance): string {
   );
 }
 
-/** What the guest can write; layersOf's and ensureVolumes' order. The variables of UEFI are a disk like others: in snapshots, too. */
-const writable = ({ spec }: Instance) =>
-  hardwareOf(spec.hardware).firmware === "uefi" ? ["root", "vars"] : ["root"];
+/** What the guest can write. The variables of UEFI are a disk like others: in snapshots, too. */
+const writable = ({ spec }: Instance) => [
+  ...systemDisks(spec),
+  ...(spec.disks ?? []).filter(({ readOnly }) => !readOnly).map(layerName),
+];
+const systemDisks = ({ hardware }: Instance["spec"]) =>
+  hardwareOf(hardware).firmware === "uefi" ? ["root", "vars"] : ["root"];
 
 export function layersOf(pool: StoragePool, instance: Instance): Layers {
   return new Layers(folderOf(pool, instance), writable(instance), userOf(instance.spec.vmUid));
@@ -104,6 +109,7 @@ export async function ensureVolumes(
   pool: StoragePool,
   image: Image | undefined,
   instance: Instance,
+  imageNamed: DataDiskSource["imageNamed"] = async () => undefined,
 ): Promise<{ disks: DiskConfig[]; boot?: Boot; firmware?: Firmware; tpm?: string; saved?: SavedMachine }> {
   const folder = folderOf(pool, instance);
   const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
@@ -111,7 +117,7 @@ export async function ensureVolumes(
   const layers = layersOf(pool, instance);
   // The target of a migration opens what the source has open, which is nothing that is cut short: nobody works on the disks meanwhile.
   if (!incoming) await layers.settle();
-  const [active = root, variables] = await layers.active();
+  const [active = root, variables] = await layers.active(systemDisks(instance.spec));
   const there = await exists(active);
   const seeded = await exists(seed);
   if (incoming && !(there && seeded))
@@ -127,6 +133,11 @@ export async function ensureVolumes(
     if (!image) throw new PrepareError(`spec.image: there is no Image ${instance.spec.image}`);
     await make(pool, image, instance, folder, there, root, seed);
   }
+  const user = userOf(instance.spec.vmUid);
+  const imagePath = (file: string) => imageFile(pool, file);
+  const data = await ensureDataDisks({ folder, layers, user, imageNamed, imagePath }, instance).catch(
+    (cause: unknown) => sayFull(cause, pool, vm),
+  );
   const boot = await bootOf(folder, image, instance);
   const firmware = variables && (await firmwareOf(instance, variables, boot !== undefined));
   const tpm = hardwareOf(instance.spec.hardware).tpm ? await tpmOf(instance, folder) : undefined;
@@ -135,6 +146,7 @@ export async function ensureVolumes(
     disks: [
       { path: active, format: "qcow2", readOnly: false },
       { path: seed, format: "raw", readOnly: true },
+      ...data,
     ],
     ...(saved ? { saved } : {}),
     ...(firmware ? { firmware } : {}),
@@ -246,33 +258,23 @@ async function make(
       };
       await writeFile(join(folder, `${ORIGIN}.new`), JSON.stringify(origin), { flush: true });
       await rename(join(folder, `${ORIGIN}.new`), join(folder, ORIGIN));
-      const size = instance.spec.diskSize ? [String(parseBytes(instance.spec.diskSize))] : [];
-      await run("qemu-img", [
-        "create",
-        "-q",
-        "-f",
-        "qcow2",
-        "-b",
-        imageFile(pool, file),
-        "-F",
-        format,
-        `${root}.new`,
-        ...size,
-      ]);
-      await own(`${root}.new`, uid, gid, 0o600);
-      // Unlike a rename, a link never takes the place of what is there after all.
-      await link(`${root}.new`, root);
-      await rm(`${root}.new`);
+      const { diskSize } = instance.spec;
+      const size = diskSize === undefined ? undefined : parseBytes(diskSize);
+      await makeDisk(root, { path: imageFile(pool, file), format }, size, { uid, gid });
     }
   } catch (cause) {
-    const text = cause instanceof Error ? cause.message : String(cause);
-    if (/ENOSPC|No space left/.test(text))
-      throw new PrepareError(
-        `the storage pool ${pool.metadata.name} (${pool.spec.directory.path}) is full: no room for the disks of ${instance.spec.vm}`,
-        { cause },
-      );
-    throw cause;
+    sayFull(cause, pool, instance.spec.vm);
   }
+}
+
+function sayFull(cause: unknown, { metadata, spec }: StoragePool, vm: string): never {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  if (/ENOSPC|No space left/.test(text))
+    throw new PrepareError(
+      `the storage pool ${metadata.name} (${spec.directory.path}) is full: no room for the disks of ${vm}`,
+      { cause },
+    );
+  throw cause;
 }
 
 /** Removes the machine's own folder, nothing else. */

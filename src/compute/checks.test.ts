@@ -94,6 +94,23 @@ describe("checkVirtualMachine", () => {
     expect(change({ diskSize: "3Gi", cpus: 2, memory: "1Gi" })).toEqual([]);
   });
 
+  it("data disks may grow, never shrink, and stay what they were made from", () => {
+    const disks = [{ name: "logs", size: "2Gi", image: "files" }];
+    const old = vm("web", { disks }, { sequence: 1 });
+    const change = (...disks: NonNullable<VirtualMachine["spec"]["disks"]>) =>
+      said(checkVirtualMachine(vm("web", { disks }, { sequence: 1 }), old, look()));
+    expect(change({ name: "logs", size: "3Gi", image: "files" }, { name: "more", size: "1Gi" })).toEqual([]);
+    expect(change()).toEqual([]);
+    expect(change({ name: "logs", size: "1Gi", image: "files" })[0]).toContain(
+      'spec.disks[0].size: Invalid value: "1Gi": a disk cannot shrink; it has 2Gi',
+    );
+    expect(change({ name: "logs", size: "2Gi" })[0]).toContain("give another one another name");
+    expect(change({ name: "empty" })[0]).toContain("an empty disk needs a size");
+    const many = Array.from({ length: 5 }, (_, i) => ({ name: `d${i}`, size: "1Gi" }));
+    const sata = vm("web", { disks: many, hardware: { disks: "sata" } });
+    expect(said(checkVirtualMachine(sata, undefined, look()))[0]).toContain("has room for 4 of them");
+  });
+
   it("refuses hardware that goes not together", () => {
     const check = (hardware: VirtualMachine["spec"]["hardware"]) =>
       said(checkVirtualMachine(vm("web", hardware ? { hardware } : {}), undefined, look()));

@@ -7,9 +7,9 @@ import { isDeepStrictEqual } from "node:util";
 import type { Cause } from "../resource/errors.ts";
 import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
-import { parseBytes } from "../resource/quantity.ts";
 import { numberToAddress, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { lackOfRoom } from "./capacity.ts";
+import { checkDisks } from "./disks/kinds.ts";
 import { checkHardware } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
 import {
@@ -70,6 +70,7 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
       "image",
       "storagePool",
       "diskSize",
+      "disks",
       "hardware",
       "machineType",
       "guest",
@@ -230,7 +231,12 @@ export function checkVirtualMachine(
         `must be a label of at most ${MAX_VM_NAME} lower-case letters, digits and '-', because it is the guest's host name and the start of its instances' names`,
       ),
     );
-  const asked = ({ hardware, cpus, networks }: VirtualMachine["spec"]) => [hardware, cpus, networks];
+  const asked = ({ hardware, cpus, networks, disks }: VirtualMachine["spec"]) => [
+    hardware,
+    cpus,
+    networks,
+    disks?.length,
+  ];
   if (!old || !isDeepStrictEqual(asked(object.spec), asked(old.spec)))
     causes.push(...checkHardware(object.spec));
   if (old) causes.push(...checkChange(object, old), ...checkInterfaces(object, old, lookup));
@@ -247,9 +253,7 @@ function checkChange({ spec, status }: VirtualMachine, { spec: old }: VirtualMac
         "the machine's disks were made from it; create another machine",
       )
     : [];
-  if (old.diskSize && (!spec.diskSize || parseBytes(spec.diskSize) < parseBytes(old.diskSize)))
-    causes.push(bad("spec.diskSize", spec.diskSize, `a disk cannot shrink; it has ${old.diskSize}`));
-  return causes;
+  return [...causes, ...checkDisks(spec, old, Boolean(status?.sequence))];
 }
 
 /** The last word on addresses: two control planes that both believe to lead cannot give one address twice. */

@@ -26,7 +26,7 @@ it("images, networks and pools stay as long as a machine names them", async () =
   for (const name of ["a", "b", "c", "d", "e"]) await estate.createMachine(name, { running: false });
   const users = "used by default/a, default/b, default/c and 2 more";
   expect(await remove(Image, "web")).toBe(
-    `images.vireo.dev "web" is forbidden: ${users}: spec.image of these machines names it; delete them first`,
+    `images.vireo.dev "web" is forbidden: ${users}: spec.image or spec.disks of these machines names it; delete them first`,
   );
   expect(await remove(Network, "default")).toContain(`${users}: spec.networks of`);
   expect(await remove(StoragePool, "default")).toContain(`${users}: spec.storagePool of`);

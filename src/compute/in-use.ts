@@ -20,15 +20,22 @@ const names = (field: unknown, name: string) =>
   field === name || (Array.isArray(field) && field.includes(name));
 
 const machinesThatName =
-  (field: "image" | "storagePool" | "networks") =>
+  (field: "storagePool" | "networks") =>
   ({ metadata: { name } }: Resource, lookup: Lookup): string | undefined =>
     usedBy(
       lookup.list(VirtualMachine).filter(({ spec }: Partial<VirtualMachine>) => names(spec?.[field], name)),
       `spec.${field} of these machines names it; delete them first`,
     );
 
-/** The disks of machines are overlays of their image. */
-export const keepImage = machinesThatName("image");
+/** The disks of machines are overlays of their images. */
+export function keepImage({ metadata: { name } }: Resource, lookup: Lookup): string | undefined {
+  const uses = ({ spec }: Partial<VirtualMachine>) =>
+    spec?.image === name || (Array.isArray(spec?.disks) && spec.disks.some((disk) => disk?.image === name));
+  return usedBy(
+    lookup.list(VirtualMachine).filter(uses),
+    "spec.image or spec.disks of these machines names it; delete them first",
+  );
+}
 export const keepStoragePool: (pool: StoragePool, lookup: Lookup) => string | undefined =
   machinesThatName("storagePool");
 export const keepNetwork: (network: Network, lookup: Lookup) => string | undefined =

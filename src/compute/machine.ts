@@ -1,6 +1,7 @@
 /** What a VirtualMachine and each run of it have in common. */
 import { Type } from "typebox";
-import { AS_ONE, AS_SET, Name, Quantity, rules, Words } from "../resource/kind.ts";
+import { AS_ONE, AS_SET, keyedBy, Name, Quantity, rules, Words } from "../resource/kind.ts";
+import { DataDisk, MAX_DISKS } from "./disks/kinds.ts";
 import { Hardware } from "./hardware/kinds.ts";
 
 const MiB = 2 ** 20;
@@ -92,6 +93,14 @@ export const machine = {
   storagePool: Name("The StoragePool that holds the VM's disks.", { default: "default" }),
   diskSize: Type.Optional(
     Quantity({ description: "Size of the system disk; the image's own size by default.", minimum: MiB }),
+  ),
+  disks: Type.Optional(
+    Type.Array(DataDisk, {
+      maxItems: MAX_DISKS,
+      ...keyedBy("name"),
+      description:
+        "More disks, in the same StoragePool. One that is taken out of this list is detached and kept; it is there again when its name is.",
+    }),
   ),
   hardware: Type.Optional(Hardware),
   resources: Type.Optional(Resources),

@@ -73,7 +73,7 @@ it("a change is held to what it adds; one that adds nothing is never refused", a
 it("with a limit of storage a machine has to say its size", async () => {
   await limit("disks", { "requests.storage": "10Gi" });
   expect(await refusal(create("a"))).toBe(
-    '403 virtualmachines.vireo.dev "a" is forbidden: failed quota: disks: must specify requests.storage (spec.diskSize)',
+    '403 virtualmachines.vireo.dev "a" is forbidden: failed quota: disks: must specify requests.storage (spec.diskSize, and size of each of spec.disks)',
   );
   await create("a", { diskSize: "8Gi" });
   expect(await refusal(create("b", { diskSize: "3Gi" }))).toContain(

@@ -12,6 +12,7 @@ import { invalidity } from "../resource/invalid.ts";
 import { GROUP, type Kind, type Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { formatBytes, parseAmount, parseBytes, QuantityError } from "../resource/quantity.ts";
+import { storageOf } from "./disks/kinds.ts";
 import { VirtualMachine } from "./kinds.ts";
 
 const COUNT = `count/${VirtualMachine.plural}.${GROUP}`;
@@ -20,10 +21,12 @@ const COUNTED: Readonly<Record<string, (vm: VirtualMachine) => number | undefine
   [COUNT]: () => 1,
   "requests.cpu": ({ spec }) => spec.cpus,
   "requests.memory": ({ spec }) => parseBytes(spec.memory),
-  "requests.storage": ({ spec }) => (spec.diskSize === undefined ? undefined : parseBytes(spec.diskSize)),
+  "requests.storage": ({ spec }) => storageOf(spec),
 };
 /** The field of a machine that has to be there when there is a limit. */
-const FIELD: Readonly<Record<string, string>> = { "requests.storage": "spec.diskSize" };
+const FIELD: Readonly<Record<string, string>> = {
+  "requests.storage": "spec.diskSize, and size of each of spec.disks",
+};
 const IN_BYTES: readonly string[] = ["requests.memory", "requests.storage"];
 
 export type Amounts = Record<string, string | number>;

@@ -34,6 +34,7 @@ import {
 } from "./actions.ts";
 import { AddressBook } from "./address-book.ts";
 import { instancesOf, isBound, isLive, superseded } from "./custody.ts";
+import { imagesOf } from "./disks/kinds.ts";
 import { pinsOf } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
 import { NoAddress } from "./ipam.ts";
@@ -94,7 +95,7 @@ export async function runVirtualMachineReconciler(context: VirtualMachineContext
   const enqueueWhere = (wanted: (vm: VirtualMachine) => boolean) => {
     for (const vm of vms.list()) if (wanted(vm)) controller.enqueue(keyOf(vm));
   };
-  images.onChange((name) => enqueueWhere((vm) => vm.spec.image === name));
+  images.onChange((name) => enqueueWhere((vm) => imagesOf(vm.spec).includes(name)));
   networks.onChange((name) => enqueueWhere((vm) => vm.spec.networks.includes(name)));
   pools.onChange((name) => enqueueWhere((vm) => vm.spec.storagePool === name));
   hosts.onChange((name, now, old) => {
@@ -292,20 +293,10 @@ class VirtualMachineReconciler {
 
   /** What has to be there before the machine can start, if anything is not. */
   #missing({ spec, status }: VirtualMachine): Idle | undefined {
-    const { images, networks, pools } = this.#informers;
-    const image = images.get(spec.image);
-    if (!image)
-      return pending(
-        "ImageMissing",
-        `image ${spec.image} (spec.image) does not exist; create it, or wait for it`,
-      );
-    // A machine that has run before only needs the file its overlay is linked to.
-    const usable = image.status?.phase === "Ready" || ((status?.sequence ?? 0) > 0 && image.status?.file);
-    if (!usable) {
-      const phase = image.status?.phase ?? "Pending";
-      // How far its build is stands in the image alone: each step would be a write to each machine that waits.
-      const why = phase === "Failed" && getCondition(image.status?.conditions, "Ready")?.message;
-      return pending("ImageNotReady", `image ${spec.image} is not ready: ${phase}${why ? `, ${why}` : ""}`);
+    const { networks, pools } = this.#informers;
+    for (const name of imagesOf(spec)) {
+      const missing = this.#missingImage(name, name === spec.image ? "spec.image" : "spec.disks", status);
+      if (missing) return missing;
     }
     if (!pools.get(spec.storagePool))
       return pending(
@@ -315,6 +306,19 @@ class VirtualMachineReconciler {
     const network = spec.networks.find((name) => !networks.get(name));
     if (network) return pending("NetworkMissing", `network ${network} (spec.networks) does not exist`);
     return undefined;
+  }
+
+  #missingImage(name: string, field: string, status: VirtualMachine["status"]): Idle | undefined {
+    const image = this.#informers.images.get(name);
+    if (!image)
+      return pending("ImageMissing", `image ${name} (${field}) does not exist; create it, or wait for it`);
+    // A machine that has run before only needs the file its overlay is linked to.
+    if (image.status?.phase === "Ready" || ((status?.sequence ?? 0) > 0 && image.status?.file))
+      return undefined;
+    const phase = image.status?.phase ?? "Pending";
+    // How far its build is stands in the image alone: each step would be a write to each machine that waits.
+    const why = phase === "Failed" && getCondition(image.status?.conditions, "Ready")?.message;
+    return pending("ImageNotReady", `image ${name} is not ready: ${phase}${why ? `, ${why}` : ""}`);
   }
 
   /** @throws NoAddress */

@@ -82,6 +82,7 @@ const LAST_SLOT = 30;
 export class Slots {
   readonly devices: unknown[] = [];
   readonly #bus: string | undefined;
+  readonly #ids = new Set<string>();
   #taken = 0;
 
   constructor(board: Hardware["board"]) {
@@ -94,6 +95,13 @@ export class Slots {
 
   add(device: object): void {
     this.devices.push(device);
+  }
+
+  /** Only the first time. */
+  ensurePci(device: { driver: string; id: string }): void {
+    if (this.#ids.has(device.id)) return;
+    this.#ids.add(device.id);
+    this.addPci(device);
   }
 
   /** @throws RangeError when there are more devices than slots */

@@ -73,6 +73,13 @@ describe("the command line", () => {
     `);
   });
 
+  it("of a data disk has its name", () => {
+    const data = { name: "logs", path: "/pool/logs.qcow2", format: "qcow2", readOnly: false } as const;
+    const text = changed({ disks: [...machine.disks, data] });
+    expect(text).toContain('{"driver":"throttle","node-name":"drive-logs","throttle-group":"throttle-logs"');
+    expect(text).toContain('"id":"disk-logs","drive":"drive-logs","serial":"logs","bootindex":2');
+  });
+
   it("of an incoming machine differs by -incoming alone", () => {
     expect(commandLine(machine, files, "incoming")).toEqual([
       ...commandLine(machine, files, "run"),

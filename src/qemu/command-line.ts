@@ -7,6 +7,8 @@
 import { BOARDS, type Hardware, HYPERV, ideDisk, isaNic, Slots, TODAY } from "./board.ts";
 
 export interface Disk {
+  /** Of a data disk; the guest sees it as the serial number. */
+  name?: string;
   path: string;
   format: "qcow2" | "raw";
   readOnly: boolean;
@@ -203,20 +205,21 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
 const IO_THREAD = "io0";
 
 function attachDisk({ boot }: Machine, hardware: Hardware, slots: Slots, disk: Disk, i: number): string[] {
-  const drive = { id: `disk${i}`, drive: `drive${i}`, serial: `disk${i}` };
+  const key = disk.name === undefined ? `${i}` : `-${disk.name}`;
+  const drive = { id: `disk${key}`, drive: `drive${key}`, serial: disk.name ?? `disk${i}` };
   const order = boot ? {} : { bootindex: i };
   const blocks = [
     "-object",
-    json({ "qom-type": "throttle-group", id: `throttle${i}` }),
+    json({ "qom-type": "throttle-group", id: `throttle${key}` }),
     "-blockdev",
-    json(blockdev(disk, `${i}`)),
+    json(blockdev(disk, key)),
   ];
   const thread = hardware.ioThread ? { iothread: IO_THREAD } : {};
   if (hardware.disks === "virtio") slots.addPci({ driver: "virtio-blk-pci", ...drive, ...thread, ...order });
   else if (!disk.readOnly) slots.add({ driver: "ide-hd", ...drive, ...order, ...ideDisk(hardware.board, i) });
   // An IDE disk cannot be read-only. What is told to the guest comes on a stick; guests of before USB do not know it anyway.
   else if (hardware.disks === "sata") {
-    slots.addPci({ driver: "qemu-xhci", id: "xhci" });
+    slots.ensurePci({ driver: "qemu-xhci", id: "xhci" });
     slots.add({ driver: "usb-storage", ...drive, bus: "xhci.0", removable: true });
   } else return [];
   return blocks;

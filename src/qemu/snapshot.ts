@@ -2,6 +2,7 @@
  * Layers of disks under a running guest, over QMP: all disks switched to new overlays at one instant, and a layer that nobody needs any more
  * taken out of a chain. What is open, and where, is asked of QEMU each time; a layer is known by its path, which never changes.
  */
+import { createHash } from "node:crypto";
 import { isFields, type Qmp, QmpError } from "./qmp.ts";
 
 /** A qcow2 file that is open for writing, and an empty overlay of it that is to take its place. */
@@ -53,10 +54,7 @@ const formatNode = (all: readonly Node[], path: string): Node | undefined =>
   all.find(({ driver, file }) => file === path && driver === "qcow2");
 
 /** At most 31 characters; of the path, because that is what makes a layer. */
-function nodeName(path: string): string {
-  const name = path.slice(path.lastIndexOf("/") + 1).replace(/\.qcow2$/, "");
-  return `layer-${name.slice(-24)}`;
-}
+const nodeName = (path: string) => `layer-${createHash("sha256").update(path).digest("hex").slice(0, 24)}`;
 
 /** Opens the overlays. @returns what a transaction has to do to switch the disks that are not switched yet. @throws QmpError */
 export async function overlayActions(qmp: Qmp, switches: readonly Switch[]): Promise<unknown[]> {

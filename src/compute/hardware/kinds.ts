@@ -7,6 +7,7 @@
 import { type Static, Type } from "typebox";
 import type { Cause } from "../../resource/errors.ts";
 import { Words } from "../../resource/kind.ts";
+import { MAX_DISKS } from "../disks/kinds.ts";
 
 export const Hardware = Type.Object(
   {
@@ -127,7 +128,7 @@ export const acceleratorOf = (hardware: Hardware | undefined, ofHost: "kvm" | "t
   hardwareOf(hardware).architecture === "x86_64" ? ofHost : "tcg";
 
 /** What goes not together, by field. */
-export function checkHardware({ hardware, cpus, networks }: MachineSpec): Cause[] {
+export function checkHardware({ hardware, cpus, networks, disks: more = [] }: MachineSpec): Cause[] {
   const whole = hardwareOf(hardware);
   const { board, architecture, firmware, secureBoot, disks, nics, tpm, video, ioThread } = whole;
   const can = BOARDS[board];
@@ -153,6 +154,9 @@ export function checkHardware({ hardware, cpus, networks }: MachineSpec): Cause[
   if (board === "isapc" && cpus > 1) refuse("cpus", cpus, "the board isapc has one CPU");
   if (board === "isapc" && networks.length > 2)
     refuse("networks", networks, "the board isapc has room for two network cards");
+  const room = roomForDisks(whole, networks.length);
+  if (more.length > room)
+    refuse("disks", more.length, `the board ${board} has room for ${room} of them beside the system disk`);
   if (board === "virt" && video !== "none")
     refuse("hardware.video", video, "aarch64 has none; use the serial console");
   if (secureBoot && (firmware !== "uefi" || board !== "q35"))
@@ -166,7 +170,15 @@ export function checkHardware({ hardware, cpus, networks }: MachineSpec): Cause[
   return causes;
 }
 
+/** How many data disks there is room for: channels of its controller, or slots of PCI that nothing else takes. */
+function roomForDisks({ disks }: WholeHardware, nics: number): number {
+  if (disks === "sata") return 4;
+  if (disks === "ide") return 2;
+  return Math.min(MAX_DISKS, 22 - nics);
+}
+
 interface MachineSpec {
+  disks?: readonly unknown[];
   hardware?: Hardware;
   cpus: number;
   networks: readonly string[];

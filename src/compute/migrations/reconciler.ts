@@ -404,13 +404,14 @@ function platformOf({ status }: Host): (Platform & Has) | undefined {
 
 /** What the source runs with: the target must be the same machine even when the user has changed the VirtualMachine since. */
 function copied(spec: Instance["spec"]) {
-  const { cpus, memory, image, storagePool, diskSize, hardware, resources, guest, readiness } = spec;
+  const { cpus, memory, image, storagePool, diskSize, disks, hardware, resources, guest, readiness } = spec;
   return {
     cpus,
     memory,
     image,
     storagePool,
     ...(diskSize ? { diskSize } : {}),
+    ...(disks ? { disks } : {}),
     ...(hardware ? { hardware } : {}),
     ...(resources ? { resources } : {}),
     ...(guest ? { guest } : {}),

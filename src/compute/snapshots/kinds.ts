@@ -56,6 +56,7 @@ const Taken = Type.Object({
         cpus: Type.Integer(),
         memory: Type.String(),
         networks: Type.Array(Type.String()),
+        disks: Type.Optional(Type.Array(Type.String(), { description: "Data disks." })),
         guestCpu: Type.Optional(Type.String()),
         cpuModel: Type.Optional(Type.String()),
         hardware: Type.Optional(Hardware),
@@ -200,7 +201,7 @@ type KeptMemory = NonNullable<NonNullable<NonNullable<Snapshot["status"]>["taken
 
 /** What of the machine is not as it was when the snapshot's memory was kept: a guest cannot be told in the middle. */
 export function notTheSame(
-  now: Pick<KeptMemory, "cpus" | "memory" | "networks" | "hardware">,
+  now: Pick<KeptMemory, "cpus" | "memory" | "networks" | "hardware"> & { disks?: { name: string }[] },
   then: KeptMemory,
 ): string | undefined {
   if (then.cpus !== now.cpus) return `${then.cpus} CPUs (spec.cpus is ${now.cpus})`;
@@ -210,5 +211,8 @@ export function notTheSame(
   if (!isDeepStrictEqual(was, is)) return `other hardware (spec.hardware was ${JSON.stringify(was)})`;
   if (!isDeepStrictEqual(then.networks, now.networks))
     return `the networks ${then.networks.join(", ") || "none"} (spec.networks is ${now.networks.join(", ") || "empty"})`;
+  const [had, has] = [then.disks ?? [], (now.disks ?? []).map(({ name }) => name)];
+  if (!isDeepStrictEqual(had, has))
+    return `the data disks ${had.join(", ") || "none"} (spec.disks has ${has.join(", ") || "none"})`;
   return undefined;
 }

@@ -1,0 +1,57 @@
+/** The data disks of a machine (compute/disks/kinds.ts), in its folder beside the system disk: NAME.data.qcow2 is the first layer of one. */
+import { join } from "node:path";
+import type { DataDisk } from "../compute/disks/kinds.ts";
+import type { Instance } from "../compute/kinds.ts";
+import type { Image } from "../images/kinds.ts";
+import { formatBytes, parseBytes } from "../resource/quantity.ts";
+import { PrepareError } from "./environment.ts";
+import type { DiskConfig } from "./hypervisor.ts";
+import type { Layers } from "./layers.ts";
+import { exists, makeDisk } from "./volume-files.ts";
+
+export interface DataDiskSource {
+  /** The machine's. */
+  folder: string;
+  layers: Layers;
+  user: { uid: number; gid: number };
+  imageNamed: (name: string) => Promise<Image | undefined>;
+  /** Where an image's file is. */
+  imagePath: (file: string) => string;
+}
+
+/** What the layers of a data disk are called. A name has no dot, so these are never those of another disk. */
+export const layerName = ({ name }: Pick<DataDisk, "name">) => `${name}.data`;
+
+/** Makes those that are missing, unless the instance only takes over what another has open. @throws PrepareError */
+export async function ensureDataDisks(source: DataDiskSource, { spec }: Instance): Promise<DiskConfig[]> {
+  const { disks = [] } = spec;
+  const paths = await source.layers.active(disks.map(layerName));
+  const found: DiskConfig[] = [];
+  for (const [i, disk] of disks.entries()) {
+    const path = paths[i] ?? "";
+    if (!(await exists(path))) {
+      const first = join(source.folder, `${layerName(disk)}.qcow2`);
+      if (spec.incoming || path !== first)
+        throw new PrepareError(
+          `${path}, the disk ${disk.name} of ${spec.vm}, is not on this host; is its storage pool really shared?`,
+        );
+      await makeDataDisk(source, disk, first);
+    }
+    found.push({ name: disk.name, path, format: "qcow2", readOnly: disk.readOnly ?? false });
+  }
+  return found;
+}
+
+async function makeDataDisk(source: DataDiskSource, disk: DataDisk, path: string): Promise<void> {
+  const { imageNamed, imagePath, user } = source;
+  const size = disk.size === undefined ? undefined : parseBytes(disk.size);
+  if (disk.image === undefined) return makeDisk(path, undefined, size, user);
+  const { file, format, virtualBytes, phase = "Pending" } = (await imageNamed(disk.image))?.status ?? {};
+  if (!file || !format)
+    throw new PrepareError(`spec.disks: the image ${disk.image} of ${disk.name} is not ready: ${phase}`);
+  if (size !== undefined && virtualBytes !== undefined && size < virtualBytes)
+    throw new PrepareError(
+      `spec.disks: ${disk.name} is to have ${disk.size}, but its image ${disk.image} has ${formatBytes(virtualBytes)}; make it at least that large`,
+    );
+  return makeDisk(path, { path: imagePath(file), format }, size, user);
+}

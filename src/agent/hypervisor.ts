@@ -126,8 +126,8 @@ export interface Hypervisor {
   /** Lets a paused, incoming-complete or postmigrate machine run (`cont`) and announces its addresses. No-op when it runs. @throws while the memory has not all arrived. */
   resume(id: MachineId): Promise<void>;
   /**
-   * Starts sending the machine to `address`; stops before the switchover. No-op when under way. Where the hypervisor cannot send memory
-   * that is written to, the guest stands still (pausedBy "migration") from here on until it runs at the target, or here again.
+   * Starts sending the machine to `address`; stops before the switchover. No-op when under way. Under TCG the guest stands still for the
+   * first moment (pausedBy "migration"), and on boards whose writes cannot be tracked until it runs at the target, or here again.
    */
   migrate(id: MachineId, address: string, tlsHostname?: string): Promise<void>;
   migration(id: MachineId): Promise<MigrationProgress>;

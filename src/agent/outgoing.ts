@@ -71,6 +71,8 @@ export class Outgoing {
         return this.#begin(instance, migrateTo);
       case "active":
         if (!started) await this.#note(instance, "Active", progress);
+        // An agent may have died before it let the guest go on.
+        if (isHeld) await hypervisor.migrate(id, migrateTo.address, hostDnsName(migrateTo.host));
         if (isHeld && this.#isStalled(keyOf(instance), progress.transferredBytes)) {
           await hypervisor.cancelMigration(id);
           return this.#fail(

@@ -10,6 +10,7 @@ import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { TODAY } from "../qemu/board.ts";
 import { commandLine, defaultCpu } from "../qemu/command-line.ts";
+import { canTrackWrites, flushTlbs } from "../qemu/dirty-tracking.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
 import { GuestExecError, type GuestExit, type GuestProgram, guestExec } from "../qemu/guest-exec.ts";
@@ -20,6 +21,7 @@ import {
   continueSwitchover,
   listenIncoming,
   type MigrationStatus,
+  outgoingBegun,
   queryMigration,
   runState,
   startOutgoing,
@@ -68,11 +70,6 @@ export interface QemuHypervisorOptions {
   tls?: Tls;
   /** Bytes per second a migration may use; unlimited when absent. */
   migrationBandwidth?: number;
-  /**
-   * Accelerators under which memory is sent while the guest runs; only KVM's when absent. QEMU's TCG loses writes meanwhile (seen with 7.2,
-   * in most migrations of a busy guest): its first look at the dirty pages leaves entries of the TLB that write without being noticed.
-   */
-  precopy?: readonly MachineConfig["accelerator"][];
   log: Logger;
 }
 
@@ -80,6 +77,8 @@ export interface QemuHypervisorOptions {
 const HOST_CERTIFICATES = "CN=system:host:*,O=system:hosts";
 
 const STATUS_MS = 2000;
+/** How long a target may take to connect, proofs of identity included. A guest under TCG stands still meanwhile. */
+const BEGIN_MS = 5000;
 const TERM_MS = 5000;
 const KILL_MS = 60_000;
 
@@ -168,30 +167,45 @@ export class QemuHypervisor implements Hypervisor {
   async migrate(id: MachineId, address: string, tlsHostname?: string): Promise<void> {
     const found = this.#need(id);
     const { folder, record } = found;
-    const { migrationBandwidth: bandwidth, precopy = ["kvm"] } = this.#options;
+    const { accelerator, hardware = TODAY, name } = record.config;
+    const { migrationBandwidth: bandwidth } = this.#options;
+    const tracked = accelerator === "tcg" && canTrackWrites(hardware.board);
     await this.#with(id, async (qmp) => {
       const status = await runState(qmp);
-      const isHeld = record.held === "migration" && status === "paused";
+      let isHeld = record.held === "migration" && status === "paused";
       if (!isHeld && status !== "running" && status !== "finish-migrate" && status !== "postmigrate")
         throw new HypervisorError(
-          `${record.config.name} cannot be migrated: it is ${status}, only a running machine moves`,
+          `${name} cannot be migrated: it is ${status}, only a running machine moves`,
         );
-      if (status === "running" && !precopy.includes(record.config.accelerator)) {
+      const hold = async () => {
         folder.write({ ...record, held: "migration" });
+        isHeld = true;
         await qmp.execute("stop");
-      }
-      const start = this.#withCredentials(found, (tls) =>
-        startOutgoing(qmp, {
-          uri: address,
-          ...(tls ? { tls } : {}),
-          ...(tlsHostname ? { hostname: tlsHostname } : {}),
-          ...(bandwidth ? { bandwidth } : {}),
-        }),
-      );
-      await start.catch(async (error: unknown) => {
+      };
+      try {
+        await this.#withCredentials(found, async (tls) => {
+          await startOutgoing(
+            qmp,
+            {
+              uri: address,
+              ...(tls ? { tls } : {}),
+              ...(tlsHostname ? { hostname: tlsHostname } : {}),
+              ...(bandwidth ? { bandwidth } : {}),
+              onePass: tracked,
+            },
+            accelerator === "tcg" ? hold : undefined,
+          );
+          if (isHeld) await outgoingBegun(qmp, BEGIN_MS);
+        });
+        if (!isHeld || !tracked) return;
+        await flushTlbs(qmp, hardware.board);
+        await this.#letGoOn(id, qmp, ["paused"]);
+      } catch (error) {
+        // A guest that ran on while memory is sent which has not been tracked would arrive with old words.
+        await cancelOutgoing(qmp);
         await this.#letGoOn(id, qmp, ["paused"]);
         throw error;
-      });
+      }
     });
   }
 

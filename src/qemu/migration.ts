@@ -111,10 +111,15 @@ export interface Outgoing {
   hostname?: string;
   /** Bytes per second; practically unlimited when absent (QEMU's own default, 128 MiB/s, is low). */
   bandwidth?: number;
+  /** What the guest writes meanwhile is sent once it stands still, in no further pass before that (see dirty-tracking.ts). */
+  onePass?: boolean;
 }
 
-/** Source: starts sending. No-op while one is under way or has been sent. @throws Error for an address that is not tcp:IP:PORT */
-export async function startOutgoing(qmp: Qmp, to: Outgoing): Promise<void> {
+/**
+ * Source: starts sending. No-op while one is under way or has been sent. `hold` is called when all is ready for the first byte.
+ * @throws Error for an address that is not tcp:IP:PORT
+ */
+export async function startOutgoing(qmp: Qmp, to: Outgoing, hold?: () => Promise<void>): Promise<void> {
   // For QEMU exec:, fd: and unix: are addresses, too, and this one comes from another host.
   if (!/^tcp:[0-9a-fA-F.:[\]]+$/.test(to.uri)) throw new Error(`${to.uri} is not an address to migrate to`);
   const { status } = await queryMigration(qmp);
@@ -124,13 +129,28 @@ export async function startOutgoing(qmp: Qmp, to: Outgoing): Promise<void> {
     capabilities(["events", "pause-before-switchover", "auto-converge"]),
   );
   await qmp.execute("migrate-set-parameters", {
-    "downtime-limit": downtimeLimitMs(0),
+    "downtime-limit": to.onePass ? 0 : downtimeLimitMs(0),
     "max-bandwidth": to.bandwidth ?? 8 * 2 ** 30,
     // Empty strings reset what an earlier attempt has set.
     "tls-creds": to.tls ? await setCredentials(qmp, to.tls, "client") : "",
     "tls-hostname": to.tls ? (to.hostname ?? "") : "",
   });
+  await hold?.();
   await qmp.execute("migrate", { uri: to.uri });
+}
+
+/**
+ * Source: resolves once the target is connected and memory goes there. One that does not connect in time is given up.
+ * @throws QmpError with the reason when it came to nothing
+ */
+export async function outgoingBegun(qmp: Qmp, timeoutMs: number): Promise<void> {
+  const over = (status: unknown) => status !== "setup" && status !== "none";
+  const begun = qmp.waitFor(({ event, data }) => event === "MIGRATION" && over(data.status), timeoutMs);
+  // Before we listened, perhaps.
+  if (!over((await queryMigration(qmp)).status) && !(await begun)) await cancelOutgoing(qmp);
+  const { status, error } = await queryMigration(qmp);
+  if (status === "failed" || status === "cancelled")
+    throw new QmpError("GenericError", error ?? `the target did not answer within ${timeoutMs / 1000} s`);
 }
 
 /** query-status: running, paused, inmigrate, finish-migrate, postmigrate, prelaunch, io-error, … */

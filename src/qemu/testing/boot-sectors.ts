@@ -20,6 +20,9 @@ const SECTORS = {
     "H4sIAAAAAAACA/tleKDvRt+FPQw1/IxiDTX8CgfSmk8w8isd2M3B0Hdb5R+QBVKRtpuBgaEhrfPGC12GNFszaUGGEuG0xsMMHAwMaY2/GRgYG4oefXn9Nz2t11ngBRdDWvODD+nHGBhfv971gyft/a4/PGlvD/duYWCYwAAF//8DiUnnGfgZCmoYRsEAgdBVABaYlwEAAgAA",
   /** Says on the serial port which old hardware it finds, see old.s; two sectors. */
   old: "H4sIAAAAAAACAzM80Hej70DfhT0MNftm1LzIZQja9YMnbQcDA0ND2vu0t1H75tek2YJ4pcz7ltS88GXYwci0k4nB4NtuhrqzwkVs+xjqXlgw7JJnfvNu5///j/7tYmd+Y/O/hGtFQwnbvpU1L2QYdh1h3sEm9N7pjY1QKdu+9TUvOBn2ba95wczw5fXfNS0HSkQ6jgTt+sv8ZoVCye9dP5g7HryLev38cFlmUWq+FYNCZnEig0JBciaDQl6qUTaDQnJmUVFpMYNCal4KLxfDKKAMhK5SSMkszh4NiBELAJ3Qt/wABAAA",
+  /** Tells on the serial port of every word of its memory that is not what it wrote there, see counter.s. */
+  counter:
+    "H4sIAAAAAAACA/tleKDvRt+FPQw1TybxMD2bxM8o1lHDr3AgrfkEI7/SgVcqNQIMaTs4GKCKGBgMb+9nYFBgsJQvVe11ZuxkbzzOIMDA0PifgUGFoeil8/fD/+0ZGEpvp+36wbxB793rS2CGK5DRu40BCfwHamCYdB5CzzrPIM5QUMMwCugMQlcBAJfW/U8AAgAA",
 } as const;
 
 /** Writes a raw disk of 16 MiB that boots this guest. */

@@ -1,0 +1,53 @@
+# Counts in each of 64 pages and checks what it wrote the pass before: "." now and then, "E" for every word that is not what it wrote.
+.code16
+.globl _start
+_start:
+  cli
+  xor %ax,%ax
+  mov %ax,%ds
+  mov %ax,%ss
+  mov $0x7c00,%sp
+  in $0x92,%al
+  or $2,%al
+  out %al,$0x92
+  lgdt gdtr
+  mov %cr0,%eax
+  or $1,%eax
+  mov %eax,%cr0
+  ljmp $16,$flat
+.code32
+flat:
+  mov $8,%ax
+  mov %ax,%ds
+  mov %ax,%ss
+  mov $0x7c00,%esp
+  xor %ebx,%ebx        # what was written before
+again:
+  mov $0x200000,%edi
+1: cmp %ebx,(%edi)
+  jne lost
+3: lea 1(%ebx),%eax
+  mov %eax,(%edi)
+  add $0x1000,%edi
+  cmp $0x240000,%edi
+  jb 1b
+  inc %ebx
+  test $0x3fff,%ebx
+  jnz again
+  mov $0x3f8,%dx
+  mov $'.',%al
+  out %al,%dx
+  jmp again
+lost:
+  mov $0x3f8,%dx
+  mov $'E',%al
+  out %al,%dx
+  jmp 3b
+.align 8
+gdt: .quad 0
+  .quad 0x00cf92000000ffff
+  .quad 0x00cf9a000000ffff
+gdtr: .word 23
+  .long gdt
+.org 510
+.word 0xaa55

@@ -39,6 +39,8 @@ export interface MachineConfig {
   cpus: number;
   memory: Bytes;
   disks: DiskConfig[];
+  /** Of the machine alone: what is made in there while it runs is reached, too. Of everything else, only the files that are named here. */
+  folders?: string[];
   nics: NicConfig[];
   boot?: { kernel: string; initrd: string; commandLine: string };
   /** How it looks to the guest; as machines of today when absent. */

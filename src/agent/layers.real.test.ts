@@ -37,7 +37,7 @@ beforeEach(async () => {
 
 async function config(more: Partial<MachineConfig> = {}): Promise<MachineConfig> {
   const disks = (await layers.active()).map((path) => ({ path, format: "qcow2", readOnly: false }) as const);
-  return machines.machine("writer", { disks, ...more });
+  return machines.machine("writer", { disks, folders: [folder], ...more });
 }
 
 /** A machine that has begun to count on its disk. */

@@ -418,7 +418,7 @@ async function readJson<T extends TSchema>(path: string, schema: T): Promise<Sta
 const HEADER_BYTES = 104;
 
 /** What the head of a qcow2 file says (QEMU, docs/interop/qcow2.txt): read by ourselves, because it may be in use. */
-async function readHeader(path: string): Promise<{ sizeBytes: number; backing?: string }> {
+export async function readHeader(path: string): Promise<{ sizeBytes: number; backing?: string }> {
   const file = await open(path, "r");
   try {
     const header = Buffer.alloc(HEADER_BYTES);

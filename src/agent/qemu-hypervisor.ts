@@ -59,6 +59,7 @@ import { Monitors } from "./qemu-monitors.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
 import { progressOf, stateOf } from "./qemu-state.ts";
 import { stopOrderly } from "./qemu-stop.ts";
+import { reachOf } from "./reach.ts";
 import { type MachineUsage, readTap } from "./usage.ts";
 
 export interface QemuHypervisorOptions {
@@ -395,7 +396,11 @@ export class QemuHypervisor implements Hypervisor {
     try {
       if (config.tpm) {
         const { tpm: socket, tpmLog: log } = folder.files;
-        endTpm = await startTpm({ stateFolder: config.tpm, socket, log }, config.user);
+        const reach = { writable: [folder.path, config.tpm], readable: [], devices: [] };
+        endTpm = await startTpm(
+          { stateFolder: config.tpm, socket, log },
+          folder.enclose(reach, config.user, "tpm"),
+        );
       }
       const { tpm: _, ...rest } = config;
       const args = commandLine(
@@ -409,7 +414,8 @@ export class QemuHypervisor implements Hypervisor {
         folder.files,
         how,
       );
-      const { identity, exit } = await spawnQemu(binary, args, folder.files, config.user, (process) =>
+      const before = folder.enclose(await reachOf(config, folder.path), config.user);
+      const { identity, exit } = await spawnQemu([...before, binary, ...args], folder.files, (process) =>
         folder.write({ ...record, process }),
       );
       this.#awaitExit(config.id, folder, exit);

@@ -5,6 +5,7 @@
  *     record.json        the MachineConfig it was started from, and its process
  *     journal, stderr    what it said, in files it has open only for appending
  *     exit.json          its exit status, when the agent that started it was still there
+ *     root/, fstab       what it sees of its host (qemu/enclosure.ts)
  *   RUN/<id>/s/          its sockets and the serial log; of QEMU's own user while it makes them, then of root
  */
 
@@ -21,6 +22,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
+import { enclose, type Reach } from "../qemu/enclosure.ts";
 import { type Journal, readJournal, trimLog } from "../qemu/journal.ts";
 import type { Exit, ProcessIdentity } from "../qemu/process.ts";
 import { isFields } from "../resource/fields.ts";
@@ -100,6 +102,11 @@ export class MachineFolder {
     chmodSync(this.path, 0o711);
     mkdirSync(join(this.path, "s"), { mode: 0o700 });
     if (isRoot()) chownSync(join(this.path, "s"), user.uid, user.gid);
+  }
+
+  /** @returns the command before that of a process which sees nothing but `reach`; nothing when we are not root, whose alone that is */
+  enclose(reach: Reach, user: User, name?: string): string[] {
+    return isRoot() ? enclose(this.path, reach, user, name) : [];
   }
 
   /** Where the memory of a guest goes through: a folder that its QEMU reaches, for as long as that takes. @returns the socket's path */

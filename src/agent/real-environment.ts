@@ -135,7 +135,7 @@ export class RealEnvironment implements HostEnvironment {
     ]);
     if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
     const user = userOf(spec.vmUid);
-    const { disks, boot, firmware, tpm, saved } = await ensureVolumes(pool, image, instance, (name) =>
+    const { disks, folders, boot, firmware, tpm, saved } = await ensureVolumes(pool, image, instance, (name) =>
       client.get(Image, { name }),
     ).catch(failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`));
     const other = saved && memoryObstacle(saved, { ...this.#o.platform, accelerator });
@@ -149,6 +149,7 @@ export class RealEnvironment implements HostEnvironment {
     const isolated = nics.some(({ backend }) => "user" in backend) ? NO_TAPS : undefined;
     return {
       disks,
+      folders,
       nics,
       user,
       accelerator,

@@ -110,7 +110,14 @@ export async function ensureVolumes(
   image: Image | undefined,
   instance: Instance,
   imageNamed: DataDiskSource["imageNamed"] = async () => undefined,
-): Promise<{ disks: DiskConfig[]; boot?: Boot; firmware?: Firmware; tpm?: string; saved?: SavedMachine }> {
+): Promise<{
+  disks: DiskConfig[];
+  folders: string[];
+  boot?: Boot;
+  firmware?: Firmware;
+  tpm?: string;
+  saved?: SavedMachine;
+}> {
   const folder = folderOf(pool, instance);
   const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
   const { vm, incoming, volumesExist } = instance.spec;
@@ -148,6 +155,7 @@ export async function ensureVolumes(
       { path: seed, format: "raw", readOnly: true },
       ...data,
     ],
+    folders: [folder],
     ...(saved ? { saved } : {}),
     ...(firmware ? { firmware } : {}),
     ...(tpm ? { tpm } : {}),

@@ -27,13 +27,15 @@ export function identify(pid: number): ProcessIdentity | undefined {
   return stat && (stat.state !== "Z" || stat.threads > 1) ? { pid, startTime: stat.startTime } : undefined;
 }
 
-function readStat(pid: number): { state: string; threads: number; startTime: string } | undefined {
+function readStat(
+  pid: number,
+): { state: string; parent: string; threads: number; startTime: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The program's name, in parentheses, may hold anything.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    const [state, threads, startTime] = [fields[0], Number(fields[17]), fields[19]];
-    return state !== undefined && startTime !== undefined ? { state, threads, startTime } : undefined;
+    const [state, parent = "", threads, startTime] = [fields[0], fields[1], Number(fields[17]), fields[19]];
+    return state !== undefined && startTime !== undefined ? { state, parent, threads, startTime } : undefined;
   } catch {
     return undefined;
   }
@@ -43,11 +45,14 @@ export function isSame(identity: ProcessIdentity): boolean {
   return identify(identity.pid)?.startTime === identity.startTime;
 }
 
-/** Whether it is a QEMU with `text` in one of its arguments: after a reboot another process may have the same id and start time. */
+/**
+ * Whether it is a QEMU with `text` in one of its arguments: after a reboot another process may have the same id and start time. One that is on its
+ * way (enclosure.ts) is one, too: it may be held up there by a storage that hangs, and opens the disks later.
+ */
 export function hasArgument(pid: number, text: string): boolean {
   try {
     const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-    return (args[0]?.includes("qemu-system") ?? false) && args.some((arg) => arg.includes(text));
+    return args.some((arg) => arg.includes("qemu-system")) && args.some((arg) => arg.includes(text));
   } catch {
     return false;
   }
@@ -58,13 +63,21 @@ export function hasArgument(pid: number, text: string): boolean {
  * down the process id. The folder of a machine's sockets is such a text; no other process has it.
  */
 export function findByArgument(text: string): ProcessIdentity | undefined {
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name) || !hasArgument(Number(name), text)) continue;
-    const identity = identify(Number(name));
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name) && hasArgument(Number(name), text));
+  for (const pid of pids) {
+    // On its way it forks others, which look like it before they become what they are to be.
+    if (pids.includes(readStat(Number(pid))?.parent ?? "")) continue;
+    const identity = identify(Number(pid));
     if (identity) return identity;
   }
   return undefined;
 }
+
+/** Of ours nothing else gets in. Programs of administrators are not on everybody's path. */
+export const spawnEnvironment = () => ({
+  PATH: `${process.env.PATH ?? "/usr/bin:/bin"}:/usr/sbin:/sbin`,
+  LANG: "C.UTF-8",
+});
 
 export interface SpawnFiles {
   fifo: string;
@@ -84,7 +97,7 @@ export interface Spawned {
 }
 
 /**
- * Starts QEMU so that it outlives us: detached, in a session of its own, as an unprivileged user. Its stdin is a FIFO that was opened
+ * Starts QEMU so that it outlives us: detached, in a session of its own, as an unprivileged user (`command`: enclosure.ts). Its stdin is a FIFO that was opened
  * for reading *and* writing and already holds `qmp_capabilities`: QEMU negotiates by itself and then writes every event to
  * its stdout, a file. So why it ended is on disk even when nobody was there. -daemonize is no choice: it needs what the seccomp
  * sandbox denies.
@@ -93,10 +106,8 @@ export interface Spawned {
  * @throws Error with the cause (no such program, not allowed to change the user)
  */
 export async function spawnQemu(
-  binary: string,
-  args: readonly string[],
+  command: readonly string[],
   files: SpawnFiles,
-  user: { uid: number; gid: number },
   onSpawn: (identity: ProcessIdentity) => void,
 ): Promise<Spawned> {
   if (existsSync(files.fifo)) rmSync(files.fifo);
@@ -106,13 +117,12 @@ export async function spawnQemu(
   const stderr = openSync(files.stderr, "a", 0o600);
   try {
     writeSync(input, '{"execute":"qmp_capabilities"}\n');
-    const root = process.getuid?.() === 0;
-    const child = spawn(binary, args, {
+    const [program = "", ...args] = command;
+    const child = spawn(program, args, {
       stdio: [input, journal, stderr],
       detached: true,
       cwd: "/",
-      env: { PATH: process.env.PATH ?? "/usr/bin", LANG: "C.UTF-8" },
-      ...(root ? user : {}),
+      env: spawnEnvironment(),
     });
     child.unref();
     const failed = new Promise<never>((_, reject) => child.on("error", reject));

@@ -6,6 +6,7 @@ import { execFile, spawn } from "node:child_process";
 import { closeSync, existsSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { spawnEnvironment } from "./process.ts";
 
 export interface TpmFiles {
   /** Exists, and belongs to the user. */
@@ -18,12 +19,13 @@ export interface TpmFiles {
 const START_MS = 10_000;
 
 /**
+ * @param before the command before its own: enclosure.ts
  * @returns ends it, for when QEMU did not start
  * @throws Error when there is no swtpm, or it ends at once; with what it said in the log
  */
 export async function startTpm(
   { stateFolder, socket, log }: TpmFiles,
-  user: { uid: number; gid: number },
+  before: readonly string[],
 ): Promise<() => void> {
   const { stdout } = await promisify(execFile)("swtpm", ["socket", "--print-capabilities"]);
   const args = ["socket", "--tpm2", "--tpmstate", `dir=${stateFolder},mode=0600`];
@@ -34,12 +36,12 @@ export async function startTpm(
   else rmSync(join(stateFolder, ".lock"), { force: true });
   const said = openSync(log, "a", 0o600);
   try {
-    const child = spawn("swtpm", args, {
+    const [program = "", ...command] = [...before, "swtpm", ...args];
+    const child = spawn(program, command, {
       stdio: ["ignore", said, said],
       detached: true,
       cwd: "/",
-      env: { PATH: process.env.PATH ?? "/usr/bin", LANG: "C.UTF-8" },
-      ...(process.getuid?.() === 0 ? user : {}),
+      env: spawnEnvironment(),
     });
     child.unref();
     let ended = false;

@@ -67,7 +67,7 @@ function probe(where: Where, paths: readonly string[]): Record<string, string> {
 }
 
 const statusOf = (pid: number, field: string) =>
-  new RegExp(`^${field}:\\s*(.*)$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  new RegExp(`^${field}:[ \\t]*(.*)$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
 
 async function twoMachines() {
   const host = machines.hypervisor("run");

@@ -41,7 +41,11 @@ async function overlay(name: string, backing: string, format = "qcow2"): Promise
 }
 
 const config = (path: string, more: Partial<MachineConfig> = {}): MachineConfig =>
-  machines.machine("writer", { disks: [{ path, format: "qcow2", readOnly: false }], folders: [folder], ...more });
+  machines.machine("writer", {
+    disks: [{ path, format: "qcow2", readOnly: false }],
+    folders: [folder],
+    ...more,
+  });
 
 const FIRST = 2048;
 const WINDOW = 0x4000;

@@ -41,9 +41,34 @@ export async function checkMachine(paths: StatePaths): Promise<Finding[]> {
           qemu,
           "guests run, but slowly; on hardware of your own, enable virtualization in the firmware",
         ),
+    await confinement(),
     ...(await optional()),
     ...room(paths.state),
   ];
+}
+
+/** Whether machines can be kept from each other's files: qemu/enclosure.ts. */
+async function confinement(): Promise<Finding> {
+  if (process.getuid?.() !== 0)
+    return warning(
+      "not looked at as root: whether each machine's QEMU can be enclosed is not known; an agent that is not root does not enclose them",
+      "run the doctor, and agents, as root",
+    );
+  return (await succeeds("unshare", [
+    "--mount",
+    "--propagation",
+    "private",
+    "mount",
+    "-t",
+    "tmpfs",
+    "none",
+    "/mnt",
+  ]))
+    ? ok("each machine's QEMU sees only its own files")
+    : problem(
+        "root may not make mount namespaces here, so no machine starts: QEMU has to be kept from others' files",
+        "is this a container? Give it CAP_SYS_ADMIN, or run the agent on the host itself",
+      );
 }
 
 /** What only some guests need: nothing is wrong without it. */

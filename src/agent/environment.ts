@@ -19,7 +19,16 @@ export interface SavedMachine {
 export interface Prepared
   extends Pick<
     MachineConfig,
-    "disks" | "folders" | "nics" | "boot" | "firmware" | "hardware" | "tpm" | "user" | "accelerator"
+    | "disks"
+    | "folders"
+    | "images"
+    | "nics"
+    | "boot"
+    | "firmware"
+    | "hardware"
+    | "tpm"
+    | "user"
+    | "accelerator"
   > {
   /** Why nobody reaches the machine from outside, when that is so. */
   isolated?: string;

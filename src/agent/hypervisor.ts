@@ -41,6 +41,8 @@ export interface MachineConfig {
   disks: DiskConfig[];
   /** Of the machine alone: what is made in there while it runs is reached, too. Of everything else, only the files that are named here. */
   folders?: string[];
+  /** A folder of images, to read: of one of them a disk may be made while the machine runs. */
+  images?: string;
   nics: NicConfig[];
   boot?: { kernel: string; initrd: string; commandLine: string };
   /** How it looks to the guest; as machines of today when absent. */

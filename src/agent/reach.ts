@@ -1,4 +1,4 @@
-/** Which files of the host the QEMU of a machine reaches (qemu/enclosure.ts): what its description names, the layers below its disks, nothing else. */
+/** Which files of the host the QEMU of a machine reaches (qemu/enclosure.ts): what its description names, the layers below its disks, the images, nothing else. */
 import { dirname, resolve } from "node:path";
 import type { Reach } from "../qemu/enclosure.ts";
 import type { MachineConfig } from "./hypervisor.ts";
@@ -6,14 +6,15 @@ import { readHeader } from "./layers.ts";
 
 /** @param runFolder of the machine: sockets, and what is lent to it for a while */
 export async function reachOf(config: MachineConfig, runFolder: string): Promise<Reach> {
-  const { disks, firmware, boot, nics, accelerator, folders = [] } = config;
+  const { disks, firmware, boot, nics, accelerator, folders = [], images } = config;
   const all = firmware ? [...disks, firmware.variables] : disks;
   const own = [...folders, runFolder];
-  const isOutside = (path: string) => !own.some((folder) => path.startsWith(`${folder}/`));
+  const covered = images ? [...own, images] : own;
+  const isOutside = (path: string) => !covered.some((folder) => path.startsWith(`${folder}/`));
   const below = await Promise.all(
     all.filter(({ format }) => format === "qcow2").map(({ path }) => layersBelow(path)),
   );
-  const readable = [
+  const named = [
     ...all.filter(({ readOnly }) => readOnly).map(({ path }) => path),
     ...below.flat(),
     ...(firmware ? [firmware.code] : []),
@@ -21,7 +22,7 @@ export async function reachOf(config: MachineConfig, runFolder: string): Promise
   ];
   const writable = all.filter(({ readOnly }) => !readOnly).map(({ path }) => path);
   return {
-    readable: readable.filter(isOutside),
+    readable: [...(images ? [images] : []), ...named.filter(isOutside)],
     writable: [...own, ...writable.filter(isOutside)],
     devices: [
       ...(accelerator === "kvm" ? ["/dev/kvm"] : []),

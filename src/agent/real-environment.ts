@@ -135,8 +135,11 @@ export class RealEnvironment implements HostEnvironment {
     ]);
     if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
     const user = userOf(spec.vmUid);
-    const { disks, folders, boot, firmware, tpm, saved } = await ensureVolumes(pool, image, instance, (name) =>
-      client.get(Image, { name }),
+    const { disks, folders, images, boot, firmware, tpm, saved } = await ensureVolumes(
+      pool,
+      image,
+      instance,
+      (name) => client.get(Image, { name }),
     ).catch(failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`));
     const other = saved && memoryObstacle(saved, { ...this.#o.platform, accelerator });
     if (other) throw new PrepareError(other);
@@ -150,6 +153,7 @@ export class RealEnvironment implements HostEnvironment {
     return {
       disks,
       folders,
+      images,
       nics,
       user,
       accelerator,

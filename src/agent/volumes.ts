@@ -113,6 +113,7 @@ export async function ensureVolumes(
 ): Promise<{
   disks: DiskConfig[];
   folders: string[];
+  images: string;
   boot?: Boot;
   firmware?: Firmware;
   tpm?: string;
@@ -156,6 +157,7 @@ export async function ensureVolumes(
       ...data,
     ],
     folders: [folder],
+    images: inside(pool.spec.directory.path, "images"),
     ...(saved ? { saved } : {}),
     ...(firmware ? { firmware } : {}),
     ...(tpm ? { tpm } : {}),

@@ -1,6 +1,7 @@
 /** The host agent: registers its host, keeps its heartbeat, runs its instances. Everything it needs is handed in. */
 import type { Client } from "../client/client.ts";
 import { Host, type HostFacts } from "../compute/hosts/kinds.ts";
+import type { Reservable } from "../compute/resources/kinds.ts";
 import { type Clock, systemClock } from "../reconcile/clock.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import type { Logger } from "../reconcile/log.ts";
@@ -18,7 +19,7 @@ export interface AgentContext {
   environment: HostEnvironment;
   facts: HostFacts;
   /** What may be given to machines. */
-  capacity: { cpus: number; memoryBytes: number };
+  capacity: { cpus: number; memoryBytes: number } & Reservable;
   /** Where other hosts reach this one. */
   address: string;
   version: string;
@@ -75,10 +76,11 @@ async function reportSynced({ client, name, log, signal }: AgentContext, clock: 
 /** Makes the Host when it is new, and tells what it is made of. Tries until the control plane takes it. */
 async function register(context: AgentContext, clock: Clock, startedTime: string): Promise<void> {
   const { client, name, log, signal, facts, capacity, address, version } = context;
+  const { memoryBytes, ...rest } = capacity;
   const status = {
     address,
     facts,
-    capacity: { cpus: capacity.cpus, memory: formatBytes(Math.floor(capacity.memoryBytes / MiB) * MiB) },
+    capacity: { ...rest, memory: formatBytes(Math.floor(memoryBytes / MiB) * MiB) },
     agent: { version, startedTime, syncedTime: null },
   };
   while (!signal.aborted) {

@@ -15,8 +15,10 @@ const read = (file: string) => readFileSync(join(root, file), "utf8");
 it("version 2: weight, limit, and back to what everybody has", () => {
   writeFileSync(join(root, "cgroup.controllers"), "cpuset cpu io memory\n");
   const groups = new Cgroups(root);
-  expect(groups.apply("a", 42, { cpuWeight: 300, cpuLimit: 1.5 })).toBeUndefined();
-  expect([read("cgroup.subtree_control"), read("vireo/cgroup.subtree_control")]).toEqual(["+cpu", "+cpu"]);
+  expect(groups.apply("a", 42, { cpuWeight: 300, cpuLimit: 1.5 }, 2 ** 30)).toBeUndefined();
+  const allowed = [read("cgroup.subtree_control"), read("vireo/cgroup.subtree_control")];
+  expect(allowed).toEqual(["+cpu +memory", "+cpu +memory"]);
+  expect(read("vireo/a/memory.max")).toBe(`${2 ** 30}`);
   expect([read("vireo/a/cpu.weight"), read("vireo/a/cpu.max")]).toEqual(["300", "150000 100000"]);
   expect(read("vireo/a/cgroup.procs")).toBe("42");
   expect(groups.apply("a", 42, {})).toBeUndefined();
@@ -26,7 +28,13 @@ it("version 2: weight, limit, and back to what everybody has", () => {
 it("version 1: the same in its own words", () => {
   mkdirSync(join(root, "cpu"));
   writeFileSync(join(root, "cpu/cpu.shares"), "1024");
-  expect(new Cgroups(root).apply("a", 42, { cpuWeight: 50, cpuLimit: 0.5 })).toBeUndefined();
+  mkdirSync(join(root, "memory"));
+  writeFileSync(join(root, "memory/memory.limit_in_bytes"), "-1");
+  expect(new Cgroups(root).apply("a", 42, { cpuWeight: 50, cpuLimit: 0.5 }, 2 ** 30)).toBeUndefined();
+  expect([read("memory/vireo/a/memory.limit_in_bytes"), read("memory/vireo/a/cgroup.procs")]).toEqual([
+    `${2 ** 30}`,
+    "42",
+  ]);
   expect([read("cpu/vireo/a/cpu.shares"), read("cpu/vireo/a/cpu.cfs_quota_us")]).toEqual(["512", "50000"]);
 });
 

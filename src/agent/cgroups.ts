@@ -1,8 +1,10 @@
 /**
- * Each machine's QEMU in a control group of its own, version 1 or 2, whichever the host has: CPU weight and limit.
+ * Each machine's QEMU in a control group of its own, version 1 or 2, whichever the host has: CPU weight and limit, and a limit of memory, so that one
+ * gone wild ends itself and nobody else.
  *
- *   v2: ROOT/vireo/<12 digits>/{cpu.weight,cpu.max,cgroup.procs}
+ *   v2: ROOT/vireo/<12 digits>/{cpu.weight,cpu.max,memory.max,cgroup.procs}
  *   v1: ROOT/cpu/vireo/<12 digits>/{cpu.shares,cpu.cfs_quota_us,cgroup.procs}
+ *       ROOT/memory/vireo/<12 digits>/{memory.limit_in_bytes,cgroup.procs}
  *
  * All machines are in one, also those without wishes: else two machines with as many threads as they like would not share evenly. Under systemd
  * ROOT/vireo is beside system.slice, which systemd leaves alone.
@@ -10,7 +12,7 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-export interface Resources {
+export interface CpuShare {
   /** 1 to 10000; 100 is that of everybody. */
   cpuWeight?: number;
   /** Processors at most. */
@@ -37,19 +39,23 @@ export class Cgroups {
 
   /**
    * Puts the process into its group and sets what is asked for; what is not goes back to what everybody has. Idempotent.
+   * @param memoryBytes that it takes at most; where the host has no such groups, there is no limit
    * @returns why it cannot be, for users; undefined when all is as asked
    */
-  apply(name: string, pid: number, resources: Resources): string | undefined {
-    const { cpuWeight = DEFAULT_WEIGHT, cpuLimit } = resources;
-    const two = this.#isVersionTwo();
+  apply(name: string, pid: number, share: CpuShare, memoryBytes?: number): string | undefined {
+    const { cpuWeight = DEFAULT_WEIGHT, cpuLimit } = share;
+    const controllers = this.#controllers();
+    const two = controllers.includes("cpu");
     const all = two ? join(this.#root, GROUP) : this.#versionOne();
     if (!all) return "its host has no control groups for processors (cgroup v1 or v2 with cpu)";
     const own = join(all, name);
     try {
       if (two) {
-        allow(this.#root);
+        const both = ["cpu", ...(controllers.includes("memory") ? ["memory"] : [])];
+        allow(this.#root, both);
         mkdirSync(own, { recursive: true });
-        allow(all);
+        allow(all, both);
+        if (both.includes("memory")) set(own, "memory.max", String(memoryBytes ?? "max"));
         set(all, "cpu.weight", String(ALL_WEIGHT));
         set(own, "cpu.weight", String(cpuWeight));
         set(own, "cpu.max", `${cpuLimit === undefined ? "max" : quota(cpuLimit)} ${PERIOD_US}`);
@@ -59,6 +65,7 @@ export class Cgroups {
         set(own, "cpu.shares", shares(cpuWeight));
         set(own, "cpu.cfs_period_us", String(PERIOD_US));
         set(own, "cpu.cfs_quota_us", String(cpuLimit === undefined ? -1 : quota(cpuLimit)));
+        this.#limitMemory(name, pid, memoryBytes ?? -1);
       }
       set(own, "cgroup.procs", String(pid));
       return undefined;
@@ -70,7 +77,11 @@ export class Cgroups {
 
   /** Once nothing is in it any more. No-op when there is none. */
   remove(name: string): void {
-    const folders = [join(this.#root, GROUP, name), join(this.#versionOne() ?? this.#root, name)];
+    const folders = [
+      join(this.#root, GROUP, name),
+      join(this.#versionOne() ?? this.#root, name),
+      join(this.#root, "memory", GROUP, name),
+    ];
     for (const folder of folders)
       try {
         rmdirSync(folder);
@@ -79,11 +90,22 @@ export class Cgroups {
       }
   }
 
-  #isVersionTwo(): boolean {
+  /** Version 1. */
+  #limitMemory(name: string, pid: number, bytes: number): void {
+    const memory = join(this.#root, "memory");
+    if (!existsSync(join(memory, "memory.limit_in_bytes"))) return;
+    const own = join(memory, GROUP, name);
+    mkdirSync(own, { recursive: true });
+    set(own, "memory.limit_in_bytes", String(bytes));
+    set(own, "cgroup.procs", String(pid));
+  }
+
+  /** Of version 2. */
+  #controllers(): string[] {
     try {
-      return readFileSync(join(this.#root, "cgroup.controllers"), "utf8").split(/\s+/).includes("cpu");
+      return readFileSync(join(this.#root, "cgroup.controllers"), "utf8").split(/\s+/);
     } catch {
-      return false;
+      return [];
     }
   }
 
@@ -98,6 +120,6 @@ function set(folder: string, file: string, value: string): void {
 }
 
 /** Lets the groups inside have weights of their own. */
-function allow(folder: string): void {
-  set(folder, "cgroup.subtree_control", "+cpu");
+function allow(folder: string, controllers: readonly string[]): void {
+  set(folder, "cgroup.subtree_control", controllers.map((name) => `+${name}`).join(" "));
 }

@@ -8,6 +8,7 @@ import { type AcceleratorVerdict, probeAccelerator } from "../qemu/accelerator.t
 import { type Capabilities, readCapabilities } from "../qemu/capabilities.ts";
 import { run } from "../system/run.ts";
 import { readOffers } from "./offers.ts";
+import { readTopology } from "./topology.ts";
 
 const read = (path: string): string | undefined => {
   try {
@@ -169,6 +170,8 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
     source: profile ? "declared" : "measured",
     cpu: profile?.cpu ?? parseCpu(read("/proc/cpuinfo") ?? ""),
     memory: profile ? { totalBytes: profile.memoryBytes, modules: [] } : { totalBytes: totalmem(), modules },
+    // A development host has a part of a machine whose CPUs it does not know.
+    ...(profile ? {} : { numaNodes: readTopology().nodes }),
     disks: readDisks(),
     links: readLinks("/sys", profile !== undefined),
     ...(power ? { power } : {}),

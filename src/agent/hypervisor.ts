@@ -6,9 +6,10 @@
  * Machines outlive the agent; `list` finds them again from their records and proves by process identity that they are them.
  */
 import type { WholeHardware } from "../compute/hardware/kinds.ts";
+import type { Resources } from "../compute/resources/kinds.ts";
 import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
 import type { Bytes } from "../resource/quantity.ts";
-import type { Resources } from "./cgroups.ts";
+import type { Place } from "./own-place.ts";
 import type { MachineUsage } from "./usage.ts";
 
 declare const machineBrand: unique symbol;
@@ -58,6 +59,8 @@ export interface MachineConfig {
   guestCpu?: string;
   /** What the guest sees as the machine's own; `id` when absent. */
   uuid?: string;
+  /** How it shares its host, and what of it is its own. */
+  resources?: Resources;
   /** Numeric uid and gid QEMU runs as. */
   user: { uid: number; gid: number };
 }
@@ -88,6 +91,8 @@ export interface MachineState {
   machineType: string;
   /** The CPU model that its guest sees; absent of one started by an older agent. */
   guestCpu?: string;
+  /** What of its host is its own. */
+  place?: Place;
   /** Absent where nothing runs guests but in name. */
   accelerator?: MachineConfig["accelerator"];
   /** Why a paused one stands still, in QEMU's word: io-error, guest-panicked, internal-error, watchdog, paused; or "migration", "snapshot": while its memory is sent or kept. */

@@ -38,6 +38,7 @@ import { Outgoing } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import { guestAddresses, idOf, probe } from "./probe.ts";
 import { Shares } from "./shares.ts";
+import { formatList } from "./topology.ts";
 import { UsageSampler } from "./usage.ts";
 
 export type InstanceStatus = NonNullable<Instance["status"]>;
@@ -347,6 +348,7 @@ class Instances {
       machineType: machine.machineType,
       ...(machine.guestCpu ? { guestCpu: machine.guestCpu } : {}),
       ...this.#platformOf(machine),
+      ...ownOf(machine),
       startedTime: this.#now(),
       ...ready(instance, this.#now(), false, "Booting", "the guest is booting"),
     });
@@ -433,6 +435,7 @@ class Instances {
           machineType,
           ...(guestCpu ? { guestCpu } : {}),
           ...this.#platformOf(machine),
+          ...ownOf(machine),
           incomingAddress,
         });
       } catch (error) {
@@ -590,7 +593,10 @@ function conditionOf(
 
 function describe(
   instance: Instance,
-): Pick<MachineConfig, "id" | "uuid" | "name" | "cpus" | "memory" | "machineType" | "guestCpu"> {
+): Pick<
+  MachineConfig,
+  "id" | "uuid" | "name" | "cpus" | "memory" | "resources" | "machineType" | "guestCpu"
+> {
   const { spec, metadata } = instance;
   return {
     id: idOf(instance),
@@ -598,7 +604,16 @@ function describe(
     name: metadata.name,
     cpus: spec.cpus,
     memory: parseBytes(spec.memory),
+    ...(spec.resources ? { resources: spec.resources } : {}),
     ...pinsIn(spec),
+  };
+}
+
+/** What of its host is its own. */
+function ownOf({ place }: MachineState): Pick<InstanceStatus, "hostCpus" | "numaNode"> {
+  return {
+    ...(place?.cpus ? { hostCpus: formatList(place.cpus) } : {}),
+    ...(place?.node === undefined ? {} : { numaNode: place.node }),
   };
 }
 

@@ -8,6 +8,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { resolve } from "node:path";
+import type { Resources } from "../compute/resources/kinds.ts";
 import { TODAY } from "../qemu/board.ts";
 import { commandLine, defaultCpu } from "../qemu/command-line.ts";
 import { canTrackWrites, flushTlbs } from "../qemu/dirty-tracking.ts";
@@ -43,7 +44,7 @@ import { startTpm } from "../qemu/tpm.ts";
 import { readUsage } from "../qemu/usage.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { toMiB } from "../resource/quantity.ts";
-import { Cgroups, type Resources } from "./cgroups.ts";
+import { HostShare } from "./host-share.ts";
 import {
   type Hypervisor,
   HypervisorError,
@@ -60,6 +61,7 @@ import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
 import { progressOf, stateOf } from "./qemu-state.ts";
 import { stopOrderly } from "./qemu-stop.ts";
 import { reachOf } from "./reach.ts";
+import { pageBytes } from "./topology.ts";
 import { type MachineUsage, readTap } from "./usage.ts";
 
 export interface QemuHypervisorOptions {
@@ -93,7 +95,7 @@ export class QemuHypervisor implements Hypervisor {
   readonly #options: QemuHypervisorOptions;
   readonly #binary: string;
   readonly #monitors: Monitors;
-  readonly #cgroups = new Cgroups();
+  readonly #share = new HostShare();
   readonly #listeners = new Set<(id: MachineId) => void>();
   /** Starts under way: a second call of the same joins the first. */
   readonly #starting = new Map<MachineId, Promise<MachineState>>();
@@ -253,8 +255,7 @@ export class QemuHypervisor implements Hypervisor {
     if (found.record.held === "snapshot") await this.abandonMemory(id).catch(() => undefined);
     folder.write({ ...(folder.read() ?? found.record), stopRequested: true });
     if (!(await stopOrderly(process, () => this.#monitor(id), graceMs))) await this.kill(id);
-    this.#cgroups.remove(folder.name);
-    this.#monitors.drop(id);
+    await this.#gone(id, folder);
   }
 
   async kill(id: MachineId): Promise<void> {
@@ -266,17 +267,15 @@ export class QemuHypervisor implements Hypervisor {
       throw new HypervisorError(
         `process ${found.process.pid} of ${found.record.config.name} cannot be killed; is its storage hung?`,
       );
-    this.#cgroups.remove(found.folder.name);
-    this.#monitors.drop(id);
+    await this.#gone(id, found.folder);
   }
 
   async forget(id: MachineId): Promise<void> {
     const found = this.#find(id);
     if (found?.process) throw new HypervisorError(`${found.record.config.name} still runs`);
-    this.#monitors.drop(id);
     this.#exits.delete(id);
     const folder = MachineFolder.of(this.#options.runDirectory, id);
-    this.#cgroups.remove(folder.name);
+    await this.#gone(id, folder);
     folder.remove();
   }
 
@@ -286,8 +285,12 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async share(id: MachineId, resources: Resources): Promise<string | undefined> {
-    const { process, folder } = this.#need(id);
-    return process && this.#cgroups.apply(folder.name, process.pid, resources);
+    const { process, folder, record } = this.#need(id);
+    const others = this.#running(id);
+    return (
+      process &&
+      this.#share.apply(folder.name, process.pid, record, resources, () => this.#monitor(id), others)
+    );
   }
 
   async usage(id: MachineId): Promise<MachineUsage | undefined> {
@@ -384,8 +387,11 @@ export class QemuHypervisor implements Hypervisor {
     const { hardware, accelerator } = config;
     const guestCpu = config.guestCpu ?? defaultCpu(accelerator, hardware);
     const binary = this.#binaryFor(config);
+    // From here to the write of the record nothing else is done: no other start chooses the same.
+    const place = this.#share.place(config, this.#running(config.id));
     const record: MachineRecord = {
       config: { ...config, guestCpu },
+      ...(place ? { place } : {}),
       machineType,
       how,
       stopRequested: false,
@@ -409,21 +415,25 @@ export class QemuHypervisor implements Hypervisor {
           ...(config.tpm ? { tpm: folder.files.tpm } : {}),
           uuid: config.uuid ?? config.id,
           memoryMiB: toMiB(config.memory),
+          ram: ramOf(config, place),
           machineType,
         },
         folder.files,
         how,
       );
       const before = folder.enclose(await reachOf(config, folder.path), config.user);
-      const { identity, exit } = await spawnQemu([...before, binary, ...args], folder.files, (process) =>
-        folder.write({ ...record, process }),
-      );
+      const { identity, exit } = await spawnQemu([...before, binary, ...args], folder.files, (process) => {
+        folder.write({ ...record, process });
+        this.#share.begin(folder.name, process.pid, config);
+      });
       this.#awaitExit(config.id, folder, exit);
       const qmp = await this.#monitors.await(config.id, folder.files.qmp, identity);
       folder.secure();
+      await this.#share.settle(identity.pid, record, async () => qmp, this.#running(config.id));
       if (how === "run") await qmp.execute("cont");
       const state = how === "run" ? "running" : "incoming";
-      return { id: config.id, pid: identity.pid, state, machineType, guestCpu, accelerator };
+      const own = place ? { place } : {};
+      return { id: config.id, pid: identity.pid, state, machineType, guestCpu, accelerator, ...own };
     } catch (cause) {
       endTpm();
       // Killed first, and waited for, so that its last words are all there and its sockets are free.
@@ -438,6 +448,27 @@ export class QemuHypervisor implements Hypervisor {
       folder.remove();
       throw new HypervisorError(`QEMU did not start ${config.name}: ${said || describe(cause)}`, { cause });
     }
+  }
+
+  /** Its process is: what it had of the host is others'. */
+  async #gone(id: MachineId, folder: MachineFolder): Promise<void> {
+    this.#share.remove(folder.name);
+    this.#monitors.drop(id);
+    await this.#share.rebalance(this.#running(id));
+  }
+
+  /** Records of machines that run, or are being started, but for one. */
+  #running(but: MachineId): MachineRecord[] {
+    return MachineFolder.all(this.#options.runDirectory).flatMap((folder) => {
+      try {
+        const record = folder.read();
+        if (!record || record.config.id === but) return [];
+        const runs = record.process ? isSame(record.process) : this.#starting.has(record.config.id);
+        return runs ? [record] : [];
+      } catch {
+        return []; // `list` tells of it
+      }
+    });
   }
 
   #awaitExit(id: MachineId, folder: MachineFolder, exit: Promise<Exit>): void {
@@ -501,7 +532,12 @@ export class QemuHypervisor implements Hypervisor {
     const { config, machineType } = record;
     const { id } = config;
     const { accelerator } = config;
-    const was = { machineType, accelerator, ...(config.guestCpu ? { guestCpu: config.guestCpu } : {}) };
+    const was = {
+      machineType,
+      accelerator,
+      ...(config.guestCpu ? { guestCpu: config.guestCpu } : {}),
+      ...(record.place ? { place: record.place } : {}),
+    };
     if (process) {
       const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => undefined);
       const state = stateOf(status, record.how);
@@ -589,5 +625,10 @@ export class QemuHypervisor implements Hypervisor {
     throw new HypervisorError(`${binary} has no ${board} machine; is it a QEMU of that architecture?`);
   }
 }
+
+const ramOf = ({ resources }: MachineConfig, place: MachineRecord["place"]) => ({
+  ...(resources?.hugepages ? { hugePageBytes: pageBytes(resources.hugepages) } : {}),
+  ...(place?.bound && place.node !== undefined ? { node: place.node } : {}),
+});
 
 const describe = (error: unknown) => (error instanceof Error ? error.message : String(error));

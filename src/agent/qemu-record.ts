@@ -28,12 +28,15 @@ import type { Exit, ProcessIdentity } from "../qemu/process.ts";
 import { isFields } from "../resource/fields.ts";
 
 import type { MachineConfig, MachineId } from "./hypervisor.ts";
+import type { Place } from "./own-place.ts";
 
 export interface MachineRecord {
   config: MachineConfig;
   machineType: string;
   /** "run" also for an incoming one, from its first `resume` on. */
   how: "run" | "incoming";
+  /** What of its host is its own. */
+  place?: Place;
   /** Absent from before the spawn until just after it. */
   process?: ProcessIdentity;
   stopRequested: boolean;

@@ -9,10 +9,13 @@ import { parseAddress, serveMetrics } from "../agent/metrics-server.ts";
 import { Networking } from "../agent/network.ts";
 import { QemuHypervisor } from "../agent/qemu-hypervisor.ts";
 import { RealEnvironment } from "../agent/real-environment.ts";
+import { hugeBytes, readTopology, reservableOf } from "../agent/topology.ts";
 import { allowUserfaultfd } from "../agent/userfaultfd.ts";
 import { HttpClient } from "../client/http.ts";
+import { OVERCOMMIT, type Reservable } from "../compute/resources/kinds.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { createLogger, type Logger } from "../reconcile/log.ts";
+import { protectFromOom } from "../system/oom.ts";
 import { collectProcessMetrics } from "../telemetry/metrics.ts";
 import { startTracing } from "../telemetry/tracing.ts";
 import { lockFolder } from "./lock.ts";
@@ -43,11 +46,21 @@ async function startMetrics(address: string, log: Logger, signal: AbortSignal): 
   await serveMetrics(at, signal).catch((error: unknown) => log.warn("metrics.listen", { address, error }));
 }
 
+function measuredCapacity(): { cpus: number; memoryBytes: number } & Reservable {
+  const topology = readTopology();
+  return {
+    cpus: availableParallelism() * OVERCOMMIT,
+    memoryBytes: Math.max(0, totalmem() - hugeBytes(topology) - HOST_MEMORY_BYTES),
+    ...reservableOf(topology),
+  };
+}
+
 /** Runs until SIGTERM; the machines run on. `paths.state` is the agent's own folder. */
 export async function agent(paths: StatePaths, options: AgentOptions): Promise<void> {
   const log = createLogger(`agent ${options.name}`);
   const stopTracing = await startTracing("vireo-agent", version());
   const signal = stopSignal();
+  protectFromOom();
   const stateFolder = paths.state;
   mkdirSync(stateFolder, { recursive: true, mode: 0o755 });
   const unlock = await lockFolder(stateFolder);
@@ -107,7 +120,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
       facts,
       capacity: profile
         ? { cpus: profile.cpu.threads, memoryBytes: profile.memoryBytes }
-        : { cpus: availableParallelism() * 2, memoryBytes: Math.max(0, totalmem() - HOST_MEMORY_BYTES) },
+        : measuredCapacity(),
       address,
       version: version(),
       log,

@@ -30,6 +30,7 @@ import { backupLines } from "../store/backup.ts";
 import { measuredStore } from "../store/measured.ts";
 import { openStore, StoreAddressError } from "../store/open.ts";
 import { sealedStore } from "../store/sealed.ts";
+import { protectFromOom } from "../system/oom.ts";
 import { collectProcessMetrics } from "../telemetry/metrics.ts";
 import { startTracing } from "../telemetry/tracing.ts";
 import { type OidcFlags, oidcOptions } from "./oidc.ts";
@@ -54,6 +55,7 @@ export async function server(
   const stopTracing = await startTracing("vireo-control-plane", version());
   const stop = new AbortController();
   const signal = AbortSignal.any([stopSignal(), stop.signal]);
+  protectFromOom();
   mkdirSync(paths.state, { recursive: true, mode: 0o755 });
   const pki = await Pki.open(paths.pki);
   const store = measuredStore(

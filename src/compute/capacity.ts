@@ -6,12 +6,21 @@ import { formatBytes, parseBytes } from "../resource/quantity.ts";
 import { isLive } from "./custody.ts";
 import type { Host } from "./hosts/kinds.ts";
 import type { Instance } from "./kinds.ts";
+import {
+  cpusOf,
+  lackOfReserved,
+  memoryOf,
+  type Reserved,
+  type Resources,
+  reservedBy,
+} from "./resources/kinds.ts";
 
 /** What one run of a machine takes. */
 export interface Demand {
   cpus: number;
   /** A quantity: "512Mi". */
   memory: string;
+  resources?: Resources;
   /** Runs of this machine take nothing more beside it: only one of them at a time has the disks. */
   vmUid: string;
 }
@@ -33,16 +42,22 @@ export function lackOfRoom(
   const capacity = host.status?.capacity;
   if (!capacity) return undefined;
   // The greatest run of each machine: a successor that waits for the disks runs only when its predecessor is gone.
-  const taken = new Map<string, { cpus: number; memory: number }>();
+  const taken = new Map<string, { cpus: number; memory: number; reserved: Reserved | undefined }>();
   for (const instance of instances) {
     const { spec, metadata } = instance;
     if (!spec || spec.host !== name || !isLive({ status: instance.status }) || spec.vmUid === demand.vmUid)
       continue;
     const machine = typeof spec.vmUid === "string" ? spec.vmUid : (metadata?.uid ?? "");
     const before = taken.get(machine);
+    const takes = {
+      cpus: typeof spec.cpus === "number" ? spec.cpus : 0,
+      memory: sizeOf(spec.memory),
+      ...(spec.resources ? { resources: spec.resources } : {}),
+    };
     taken.set(machine, {
-      cpus: Math.max(before?.cpus ?? 0, typeof spec.cpus === "number" ? spec.cpus : 0),
-      memory: Math.max(before?.memory ?? 0, readable(spec.memory)),
+      cpus: Math.max(before?.cpus ?? 0, cpusOf(takes)),
+      memory: Math.max(before?.memory ?? 0, memoryOf(takes)),
+      reserved: reservedBy(takes, instance.status?.numaNode) ?? before?.reserved,
     });
   }
   let cpus = capacity.cpus;
@@ -51,17 +66,22 @@ export function lackOfRoom(
     cpus -= each.cpus;
     memory -= each.memory;
   }
-  if (parseBytes(demand.memory) > memory)
+  const wants = reservedBy(demand);
+  const others = [...taken.values()].flatMap(({ reserved }) => reserved ?? []);
+  const lack = wants && lackOfReserved(capacity, wants, others);
+  if (lack) return `host ${name} ${lack}`;
+  if (memoryOf(demand) > memory)
     return `host ${name} has ${shown(memory)} of ${capacity.memory} memory free, the machine needs ${demand.memory}`;
-  if (demand.cpus > cpus)
-    return `host ${name} has ${Math.max(0, cpus)} of ${capacity.cpus} CPUs free, the machine needs ${demand.cpus}`;
+  if (cpusOf(demand) > cpus)
+    return `host ${name} has ${Math.max(0, cpus)} of ${capacity.cpus} CPUs free, the machine needs ${cpusOf(demand)}`;
   return undefined;
 }
 
-function readable(memory: unknown): number {
+/** "0Mi" for what is none. */
+function sizeOf(memory: unknown): string {
   try {
-    return parseBytes(memory);
+    return formatBytes(parseBytes(memory));
   } catch {
-    return 0;
+    return "0Mi";
   }
 }

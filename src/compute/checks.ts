@@ -20,6 +20,7 @@ import {
   StoragePool as StoragePoolKind,
   VirtualMachine,
 } from "./kinds.ts";
+import { checkResources, keptOf } from "./resources/kinds.ts";
 
 /** Room for "-" and the number that make an instance's name, which has to be a label, too. */
 const MAX_VM_NAME = 52;
@@ -78,6 +79,8 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
     ],
     "a run never changes under itself",
   );
+  if (!isDeepStrictEqual(keptOf(spec.resources), keptOf(old.spec.resources)))
+    causes.push(bad("spec.resources", spec.resources, "a run keeps what of its host is its own"));
   // Chosen with the host.
   if (old.spec.guestCpu || old.spec.host)
     causes.push(...immutable(spec, old.spec, ["guestCpu"], "a run never changes under itself"));
@@ -239,6 +242,9 @@ export function checkVirtualMachine(
   ];
   if (!old || !isDeepStrictEqual(asked(object.spec), asked(old.spec)))
     causes.push(...checkHardware(object.spec));
+  const shares = ({ resources, memory }: VirtualMachine["spec"]) => [resources, memory];
+  if (!old || !isDeepStrictEqual(shares(object.spec), shares(old.spec)))
+    causes.push(...checkResources(object.spec));
   if (old) causes.push(...checkChange(object, old), ...checkInterfaces(object, old, lookup));
   return causes;
 }

@@ -225,6 +225,12 @@ export const Instance = defineKind({
     cpuModel: Type.Optional(
       Type.String({ description: "The CPU of the host; the guest sees it when guestCpu is host." }),
     ),
+    hostCpus: Type.Optional(
+      Type.String({ description: "The host's CPUs that are its own (dedicatedCpus): 2-3." }),
+    ),
+    numaNode: Type.Optional(
+      Type.Integer({ description: "The host's NUMA node that all of its own CPUs are of." }),
+    ),
     incomingAddress: Type.Optional(MigrationAddress),
     received: Type.Optional(
       Type.Boolean({ description: "An incoming migration has arrived whole; it waits for custody." }),

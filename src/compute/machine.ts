@@ -3,6 +3,7 @@ import { Type } from "typebox";
 import { AS_ONE, AS_SET, keyedBy, Name, Quantity, rules, Words } from "../resource/kind.ts";
 import { DataDisk, MAX_DISKS } from "./disks/kinds.ts";
 import { Hardware } from "./hardware/kinds.ts";
+import { Resources } from "./resources/kinds.ts";
 
 const MiB = 2 ** 20;
 
@@ -61,28 +62,6 @@ const Guest = Type.Object(
     ),
   },
   { description: "What the guest is told at its first boot, as NoCloud cloud-init data." },
-);
-
-const Resources = Type.Object(
-  {
-    cpuWeight: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 10000,
-        description:
-          "Its share of the host's processors when they are busy, against other machines; 100 by default.",
-      }),
-    ),
-    cpuLimit: Type.Optional(
-      Type.Number({
-        minimum: 0.05,
-        maximum: 512,
-        description:
-          "Processors of the host that it takes at most, 1.5 for one and a half; no limit by default.",
-      }),
-    ),
-  },
-  { description: "How it shares its host with other machines. May be changed while it runs." },
 );
 
 /** The part of a VM that one run of it needs; copied into the Instance so that a run never changes under itself. */

@@ -40,6 +40,7 @@ import { Host } from "./hosts/kinds.ts";
 import { NoAddress } from "./ipam.ts";
 import { Instance, Network, StoragePool, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
 import { Migration } from "./migrations/kinds.ts";
+import { adjusted } from "./resources/kinds.ts";
 import { decideStart, RESTART_LIMITS, type RestartLimits } from "./restart.ts";
 import { type Idle, machineStatus } from "./vm-status.ts";
 
@@ -195,10 +196,11 @@ class VirtualMachineReconciler {
 
   /** What may change while it runs goes to its run at once. */
   async #adjust({ spec: { resources } }: VirtualMachine, instance: Instance): Promise<void> {
-    if (isDeepStrictEqual(instance.spec.resources, resources)) return;
+    if (isDeepStrictEqual(instance.spec.resources, adjusted(instance.spec.resources, resources))) return;
     await modify(this.#client, Instance, at(instance), "object", (now) => {
-      const { resources: _, ...spec } = now.spec;
-      return { ...now, spec: { ...spec, ...(resources ? { resources } : {}) } };
+      const { resources: had, ...spec } = now.spec;
+      const has = adjusted(had, resources);
+      return { ...now, spec: { ...spec, ...(has ? { resources: has } : {}) } };
     });
   }
 

@@ -2,6 +2,7 @@
 import { type Has, type Needs, needsOf, pinsIn, pinsOf } from "../compute/hardware/kinds.ts";
 import type { Host } from "../compute/hosts/kinds.ts";
 import type { Instance, Platform, VirtualMachine } from "../compute/kinds.ts";
+import { cpusOf, memoryOf, type Reservable, type Reserved, reservedBy } from "../compute/resources/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
@@ -25,6 +26,8 @@ export interface HostView {
   accelerator: Platform["accelerator"];
   /** What it has for guests that not every host has. */
   has?: Has;
+  /** What it can give to one machine alone. */
+  reservable?: Reservable;
   ssd: boolean;
   linkMbps: number;
 }
@@ -45,6 +48,8 @@ export interface MachineView {
   platform?: Platform & { guestCpu?: string };
   /** What a host has to have for it. */
   needs?: Needs;
+  /** What it has of its host alone, or is to have. */
+  reserved?: Reserved;
   /** May be moved: it runs and nothing else is being done with it. */
   movable: boolean;
   /** Since when it has been on its host, ms since the epoch. */
@@ -79,6 +84,7 @@ export function viewHost(host: Host): HostView | undefined {
     ...(facts.power ? { idleWatts: facts.power.idleWatts, maxWatts: facts.power.maxWatts } : {}),
     accelerator: facts.qemu.accelerator,
     has: facts.qemu,
+    reservable: capacity,
     ssd: facts.disks.some((disk) => disk.kind === "ssd"),
     linkMbps: Math.max(0, ...facts.links.map((link) => link.mbps)),
   };
@@ -112,7 +118,10 @@ function viewMachine(
   };
 }
 
-type Wanted = Pick<Instance["spec"], "cpus" | "memory" | "hardware" | "machineType" | "guestCpu">;
+type Wanted = Pick<
+  Instance["spec"],
+  "cpus" | "memory" | "hardware" | "resources" | "machineType" | "guestCpu"
+>;
 
 /** What the live runs of one machine take, and where. `wanted` is what it takes when there is none. */
 function viewRuns(own: readonly Instance[], wanted: Wanted) {
@@ -121,9 +130,11 @@ function viewRuns(own: readonly Instance[], wanted: Wanted) {
   // Not the machine's wish, which may have changed since this run began.
   const now: Wanted = holder?.spec ?? wanted;
   const { accelerator, cpuModel, guestCpu } = holder?.status ?? {};
+  const reserved = reservedBy(now, holder?.status?.numaNode);
   return {
-    cpus: now.cpus,
-    memoryBytes: parseBytes(now.memory),
+    cpus: cpusOf(now),
+    memoryBytes: memoryOf(now),
+    ...(reserved ? { reserved } : {}),
     needs: needsOf({ ...now, ...pinsIn(holder?.status) }),
     ...(holder?.spec.host ? { host: holder.spec.host } : {}),
     ...(target?.spec.host ? { movingTo: target.spec.host } : {}),

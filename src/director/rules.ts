@@ -1,6 +1,7 @@
 /** What must hold: capacity, hosts that are open, required attributes, together, apart, spread. Pure. */
 import { baseline, lackOf } from "../compute/hardware/kinds.ts";
 import { platformObstacle } from "../compute/kinds.ts";
+import { lackOfReserved, type Reserved } from "../compute/resources/kinds.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { breach } from "./attributes.ts";
 import { type Estate, type HostView, type MachineView, usage } from "./estate.ts";
@@ -54,6 +55,8 @@ export function obstacle(estate: Estate, machine: MachineView, host: HostView): 
   if (machine.memoryBytes > memory)
     return `needs ${size(machine.memoryBytes)} memory, ${size(Math.max(0, memory))} of ${size(host.memoryBytes)} is free`;
   if (machine.cpus > cpus) return `needs ${machine.cpus} CPUs, ${Math.max(0, cpus)} of ${host.cpus} are free`;
+  const own = ownObstacle(estate, machine, host);
+  if (own) return own;
   for (const policy of policiesOf(estate, machine)) {
     for (const rule of policy.spec.required ?? []) {
       const why = breach(host, rule);
@@ -71,6 +74,20 @@ const acceleratorFor = (machine: MachineView, host: HostView) =>
 
 function lack({ needs }: MachineView, { has = {} }: HostView): string | undefined {
   return needs && lackOf(needs, has);
+}
+
+/** Of what it is to have of its host alone. */
+function ownObstacle({ machines }: Estate, machine: MachineView, host: HostView): string | undefined {
+  if (!machine.reserved) return undefined;
+  const { node: _, ...wants } = machine.reserved;
+  const there = machines.flatMap((m): Reserved[] => {
+    if (!m.reserved || m.key === machine.key) return [];
+    if (m.host === host.name) return [m.reserved];
+    // Which node it comes to be on is chosen there.
+    const { node: __, ...reserved } = m.reserved;
+    return m.movingTo === host.name ? [reserved] : [];
+  });
+  return lackOfReserved(host.reservable ?? {}, wants, there);
 }
 
 /**

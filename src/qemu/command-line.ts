@@ -5,6 +5,7 @@
  */
 
 import { BOARDS, type Hardware, HYPERV, ideDisk, isaNic, Slots, TODAY } from "./board.ts";
+import { isKept, type Ram, ramObject } from "./ram.ts";
 
 export interface Disk {
   /** Of a data disk; the guest sees it as the serial number. */
@@ -34,6 +35,8 @@ export interface Machine {
   name: string;
   cpus: number;
   memoryMiB: number;
+  /** Where its memory comes from, when that matters. */
+  ram?: Ram;
   disks: readonly Disk[];
   nics: readonly Nic[];
   boot?: { kernel: string; initrd: string; commandLine: string };
@@ -114,12 +117,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     "-m",
     `${machine.memoryMiB}M`,
     "-object",
-    json({
-      "qom-type": "memory-backend-memfd",
-      id: board.ram,
-      size: machine.memoryMiB * 2 ** 20,
-      share: true,
-    }),
+    json(ramObject(board.ram, machine.memoryMiB * 2 ** 20, machine.ram)),
     "-smp",
     `${machine.cpus},sockets=1,cores=${machine.cpus},threads=1`,
     "-overcommit",
@@ -174,13 +172,13 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     attachNic(hardware, slots, nic, i);
   }
   if (hardware.video !== "none") attachVideo(hardware, slots);
-  // Last, so that the others' places stay. Memory that the guest does not use goes back to the host.
+  // Last, so that the others' places stay. Memory that the guest does not use goes back to the host, unless it is to be kept.
   if (slots.hasPci)
     slots.addPci({
       driver: "virtio-balloon-pci",
       id: "balloon",
       "deflate-on-oom": true,
-      "free-page-reporting": true,
+      "free-page-reporting": !isKept(machine.ram),
     });
   if (machine.tpm) args.push(...attachTpm(hardware, slots, machine.tpm));
   for (const device of slots.devices) args.push("-device", json(device));

@@ -2,6 +2,7 @@
 import { Type } from "typebox";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, Quantity, Words } from "../../resource/kind.ts";
 import { OFFER_NAMES } from "../hardware/kinds.ts";
+import { HUGE_PAGES, reservable } from "../resources/kinds.ts";
 
 /** What a host is made of: the agent measures it, or a development host declares it (source says which). */
 const Facts = Type.Object(
@@ -27,6 +28,21 @@ const Facts = Type.Object(
         }),
       ),
     }),
+    numaNodes: Type.Optional(
+      Type.Array(
+        Type.Object({
+          id: Type.Integer(),
+          cpus: Type.String({ description: "Logical CPUs, as Linux lists them: 0-3,8-11." }),
+          memoryBytes: Type.Integer(),
+          hugepages: Type.Array(
+            Type.Object({ size: Words(HUGE_PAGES), count: Type.Integer(), free: Type.Integer() }),
+          ),
+        }),
+        {
+          description: "Processors and memory that are near each other; huge pages as of the agent's start.",
+        },
+      ),
+    ),
     disks: Type.Array(
       Type.Object({
         name: Type.String(),
@@ -90,7 +106,8 @@ export const Host = defineKind({
     capacity: Type.Optional(
       Type.Object({
         cpus: Type.Integer({ description: "Virtual CPUs that may be given out." }),
-        memory: Quantity({ description: "Memory that may be given to machines." }),
+        memory: Quantity({ description: "Memory that may be given to machines; without huge pages." }),
+        ...reservable,
       }),
     ),
     facts: Type.Optional(Facts),

@@ -40,7 +40,7 @@ describe("the command line", () => {
       -accel tcg
       -cpu qemu64
       -m 512M
-      -object {"qom-type":"memory-backend-memfd","id":"pc.ram","size":536870912,"share":true}
+      -object {"qom-type":"memory-backend-memfd","id":"pc.ram","size":536870912,"share":true,"merge":false}
       -smp 2,sockets=1,cores=2,threads=1
       -overcommit mem-lock=off
       -rtc base=utc

@@ -5,7 +5,7 @@
  *
  *   Pending ── custody given ──► Held, Preparing ──► Starting ── ready ──► Running ──► Stopping ──► Stopped, Released
  *                                                                            │
- *   incoming: None ──► Incoming ── received, source Released ──► Held, Running    source: ──► HandedOver, Released
+ *   incoming: None ──► Incoming ── source Released ──► Held, Running    source: ──► HandedOver, Released
  *
  * Rules for changes here:
  *   - custody=Held is in the API before QEMU may write; custody=Released only when its process is gone or will never run again.
@@ -246,8 +246,14 @@ class Instances {
   async #handedOver(instance: Instance): Promise<"yes" | "not yet" | "never"> {
     const at = { name: instance.spec.predecessor ?? "", namespace: instance.metadata.namespace ?? "" };
     this.#peers.watch(keyOf(instance), at);
-    const status = (await this.#c.client.get(Instance, at))?.status;
-    if (status?.phase === "HandedOver" && status.migration?.to === instance.metadata.name) return "yes";
+    const toUs = ({ status }: Instance) =>
+      status?.phase === "HandedOver" && status.migration?.to === instance.metadata.name;
+    // That is never taken back, so what was seen will do; the guest stands still meanwhile.
+    const seen = this.#peers.seen(keyOf(instance));
+    if (seen && toUs(seen)) return "yes";
+    const before = await this.#c.client.get(Instance, at);
+    if (before && toUs(before)) return "yes";
+    const status = before?.status;
     return !status || status.custody === "Released" ? "never" : "not yet";
   }
 
@@ -410,7 +416,7 @@ class Instances {
   async #incoming(instance: Instance, machine: MachineState | undefined): Promise<Again> {
     const { hypervisor, environment } = this.#c;
     const id = idOf(instance);
-    const { phase, received } = instance.status ?? {};
+    const { phase } = instance.status ?? {};
     // Stopped right after the switchover it is the machine already: it takes over first, and then its guest is asked to shut down.
     const tookOver = machine?.state === "running" || machine?.state === "paused";
     if (!wanted(instance) && !(tookOver && (await this.#handedOver(instance)) === "yes")) {
@@ -448,7 +454,6 @@ class Instances {
     if (machine.state === "incoming") return { requeueAfterMs: 1000 };
     // All has arrived (or, after a crash of this agent, it runs already). The source must let go before it may run.
     if (machine.state === "paused") {
-      if (!received) await this.#write(instance, { received: true });
       const given = await this.#handedOver(instance);
       if (given === "never") {
         await hypervisor.kill(id);

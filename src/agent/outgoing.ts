@@ -14,8 +14,6 @@ import type { InstanceStatus } from "./instances.ts";
 import type { Peers } from "./peers.ts";
 import { idOf } from "./probe.ts";
 
-/** How long a target may take to say that all has arrived, before the machine runs on here. The guest stands still meanwhile. */
-const CONFIRM_MS = 5000;
 /** Between two looks while memory is sent; events wake us earlier. */
 const PROGRESS_MS = 1000;
 /** How long a guest that stands still for it may wait for a stream that does not get on, before it runs on here. */
@@ -28,9 +26,6 @@ export class Outgoing {
   readonly #c: { client: Client; hypervisor: Hypervisor; clock: Clock; log: Logger };
   readonly #peers: Peers;
   readonly #write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>;
-  /** When the machine was seen standing still, completed, for the time limit above. A restarted agent begins to count anew. */
-  readonly #completedAt = new Map<string, number>();
-
   /** What had been sent when the stream last got on. */
   readonly #sent = new Map<string, { bytes: number; at: number }>();
 
@@ -111,44 +106,34 @@ export class Outgoing {
     return { requeueAfterMs: PROGRESS_MS };
   }
 
-  /** The last moment to say no: the object is read again, so a cancel that was acknowledged before now is honoured. */
+  /** The last moment to say no without the guest having stood still: `instance` has just been read. */
   async #switchover(instance: Instance, target: string): Promise<Again> {
-    const { client, hypervisor } = this.#c;
-    const namespace = instance.metadata.namespace ?? "";
-    const [now, peer] = await Promise.all([
-      client.get(Instance, { name: instance.metadata.name, namespace }),
-      client.get(Instance, { name: target, namespace }),
-    ]);
-    if (!now) return undefined;
-    if (now.spec.migrateTo?.instance !== target || peer?.status?.phase !== "Incoming") {
+    const { hypervisor } = this.#c;
+    if ((await this.#peer(instance, target))?.status?.phase !== "Incoming") {
       await hypervisor.cancelMigration(idOf(instance));
-      return this.#fail(now, "the target is no longer there");
+      return this.#fail(instance, "the target is no longer there");
     }
     const progress = await hypervisor.switchover(idOf(instance));
     if (progress.phase !== "completed")
-      return this.#fail(now, progress.error ?? "the target broke off the switchover");
-    return this.#handOver(now, progress);
+      return this.#fail(instance, progress.error ?? "the target broke off the switchover");
+    return this.#handOver(instance, progress);
   }
 
-  /** Memory is over there, the guest stands still: release custody once the target has it all, or run on here. */
+  async #peer(instance: Instance, target: string): Promise<Instance | undefined> {
+    const at = { name: target, namespace: instance.metadata.namespace ?? "" };
+    this.#peers.watch(keyOf(instance), at);
+    return this.#peers.seen(keyOf(instance)) ?? this.#c.client.get(Instance, at);
+  }
+
+  /** All is over there, and the target has said so (capability return-path); the guest stands still: release custody, or run on here. */
   async #handOver(instance: Instance, progress: MigrationProgress): Promise<Again> {
     const { client, clock, hypervisor } = this.#c;
-    const key = keyOf(instance);
     const target = instance.spec.migrateTo?.instance ?? "";
-    this.#peers.watch(key, { name: target, namespace: instance.metadata.namespace ?? "" });
-    const peer = await client.get(Instance, { name: target, namespace: instance.metadata.namespace ?? "" });
-    const since = this.#completedAt.get(key) ?? clock.now().getTime();
-    this.#completedAt.set(key, since);
-    if (!peer?.status?.received || peer.status.phase !== "Incoming") {
-      const lost = peer?.status?.phase !== "Incoming";
-      if (!lost && clock.now().getTime() - since < CONFIRM_MS) return { requeueAfterMs: 100 };
-      const error = lost
-        ? "the target ended before it had everything"
-        : `the target did not confirm within ${CONFIRM_MS} ms`;
+    const peer = await this.#peer(instance, target);
+    if (peer?.status?.phase !== "Incoming") {
       // First the word, then the deed: an earlier release of which no answer came may have been done, and then nothing runs here again.
-      const now = await this.#writeFailed(instance, error);
+      const now = await this.#writeFailed(instance, "the target ended before it took over");
       if (now?.status?.custody !== "Held") return { requeueAfterMs: 1 };
-      this.#completedAt.delete(key);
       await hypervisor.resume(idOf(instance));
       return { requeueAfterMs: 1000 };
     }
@@ -169,7 +154,6 @@ export class Outgoing {
       if (isApiError(error, "Conflict")) return { requeueAfterMs: 1 };
       throw error; // an answer that was lost: the next look reads what really happened
     }
-    this.#completedAt.delete(key);
     return { requeueAfterMs: 500 };
   }
 
@@ -177,7 +161,6 @@ export class Outgoing {
   async #callOff(instance: Instance, machine: MachineState, progress: MigrationProgress): Promise<Again> {
     const { hypervisor } = this.#c;
     this.#peers.release(keyOf(instance));
-    this.#completedAt.delete(keyOf(instance));
     if (["active", "pre-switchover"].includes(progress.phase))
       await hypervisor.cancelMigration(idOf(instance));
     else if (machine.state !== "running") await hypervisor.resume(idOf(instance));

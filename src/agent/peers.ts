@@ -7,7 +7,10 @@ import type { Logger } from "../reconcile/log.ts";
 export class Peers {
   readonly #context: { client: Client; log: Logger; signal: AbortSignal };
   readonly #onChange: (key: string) => void;
-  readonly #watches = new Map<string, { peer: string; stop: AbortController }>();
+  readonly #watches = new Map<
+    string,
+    { peer: string; stop: AbortController; informer: Informer<Instance> }
+  >();
 
   constructor(
     context: { client: Client; log: Logger; signal: AbortSignal },
@@ -23,14 +26,19 @@ export class Peers {
     this.release(key);
     const { client, log, signal } = this.#context;
     const stop = new AbortController();
-    this.#watches.set(key, { peer: peer.name, stop });
     const informer = new Informer(client, Instance, {
       ...(peer.namespace ? { namespace: peer.namespace } : {}),
       fieldSelector: `metadata.name=${peer.name}`,
       log,
     });
+    this.#watches.set(key, { peer: peer.name, stop, informer });
     informer.onChange(() => this.#onChange(key));
     void informer.run(AbortSignal.any([stop.signal, signal]));
+  }
+
+  /** The peer as last seen: what it says of its own end holds for ever, the rest may be old. Undefined before the first look. */
+  seen(key: string): Instance | undefined {
+    return this.#watches.get(key)?.informer.list()[0];
   }
 
   release(key: string): void {

@@ -26,11 +26,10 @@
  *   1. Migration reconciler creates the target Instance: host=to, predecessor=source, incoming=true, template of the source.
  *   2. Target agent starts QEMU with -incoming defer, writes status.incomingAddress, phase Incoming (custody None).
  *   3. Reconciler sets source.spec.migrateTo={instance,address}. Source agent migrates (pause-before-switchover), re-checks
- *      that spec.migrateTo still names the target, and continues. Completed at the source does not mean that the target has it all:
- *      the last bytes may sit in a socket of a target that is dead. So the target agent writes status.received when its QEMU
- *      says so; only then the source agent writes, with compare-and-swap on the resourceVersion of the object it re-checked,
- *      custody=Released, phase=HandedOver. This one write is the flip of ownership. A write whose answer was lost is read
- *      again, never assumed. If it lost against a cancel, or the target is gone or silent: `cont` at the source.
+ *      that spec.migrateTo still names the target, and continues. QEMU says "completed" at the source only once the target has it all
+ *      and has said so (capability return-path). Then the source agent writes, with compare-and-swap on the resourceVersion of the object
+ *      it re-checked, custody=Released, phase=HandedOver. This one write is the flip of ownership. A write whose answer was lost is read
+ *      again, never assumed. If it lost against a cancel, or the target is gone: `cont` at the source.
  *   4. Target agent watches its predecessor; once it is HandedOver to this very target: `cont`, announce-self, custody Held, phase
  *      Running. A source that is Released otherwise may have run on after it sent its memory: then the target ends, never runs.
  *   5. Reconciler sees the target Running: VM.status follows, Migration Succeeded, then the source Instance is deleted.
@@ -232,9 +231,6 @@ export const Instance = defineKind({
       Type.Integer({ description: "The host's NUMA node that all of its own CPUs are of." }),
     ),
     incomingAddress: Type.Optional(MigrationAddress),
-    received: Type.Optional(
-      Type.Boolean({ description: "An incoming migration has arrived whole; it waits for custody." }),
-    ),
     startedTime: Type.Optional(Type.String()),
     readyTime: Type.Optional(Type.String()),
     addresses: Type.Optional(Type.Array(Type.String())),

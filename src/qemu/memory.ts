@@ -23,7 +23,7 @@ const RESUME_MS = 60_000;
 const MAX_BANDWIDTH = 2 ** 40;
 
 /** What earlier migrations of this guest may have left on, and does not go with it. */
-const OTHERS = ["pause-before-switchover", "auto-converge", "late-block-activate"];
+const OTHERS = ["pause-before-switchover", "auto-converge", "late-block-activate", "return-path"];
 
 /** @returns whether the guest can run while its memory is written */
 async function setLive(qmp: Qmp, state: boolean): Promise<boolean> {

@@ -1,7 +1,7 @@
 /**
  * Live migration over shared storage, as verified on QEMU 7.2. The source stops before the switchover (pause-before-switchover), so
- * that whoever decides can check again; the target takes the disks' locks only at `cont` (late-block-activate). Everything acts
- * on MIGRATION events, because polling would lengthen the outage.
+ * that whoever decides can check again; the target takes the disks' locks only at `cont` (late-block-activate). "completed" at the source means that the
+ * target has loaded it all and has said so (return-path). Everything acts on MIGRATION events, because polling would lengthen the outage.
  *
  *   source   none -> setup -> active -> pre-switchover -> device -> completed      failed, cancelled: the guest runs on here
  *   target   none -> setup -> active ----------------------------> completed, paused until `cont`
@@ -126,7 +126,7 @@ export async function startOutgoing(qmp: Qmp, to: Outgoing, hold?: () => Promise
   if (!["none", "failed", "cancelled"].includes(status)) return;
   await qmp.execute(
     "migrate-set-capabilities",
-    capabilities(["events", "pause-before-switchover", "auto-converge"]),
+    capabilities(["events", "pause-before-switchover", "auto-converge", "return-path"]),
   );
   await qmp.execute("migrate-set-parameters", {
     "downtime-limit": to.onePass ? 0 : downtimeLimitMs(0),

@@ -77,7 +77,7 @@ async function twoMachines() {
   const start = async (name: string, mac: string) => {
     const instance = pool.instance({ tpm: true }, { vm: name, vmUid: newId() });
     const config: MachineConfig = await pool.config(instance);
-    const run = { uid: config.id, mac };
+    const run = { uid: config.id, mac, address: "10.199.9.5" };
     const tap = await networking.ensureTap(lan, run, config.user);
     const { pid } = await machines.start(host, { ...config, nics: [{ mac, mtu: 1450, backend: { tap } }] });
     return { config, pid };

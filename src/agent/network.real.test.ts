@@ -51,8 +51,16 @@ describe("networks of two installations in one namespace", () => {
     const there = new Networking({ stateFolder: theirs, address: "127.0.0.1" });
     await here.ensure(mine, ["192.0.2.1"], []);
     await there.ensure(other, [], []);
-    const tap = await here.ensureTap(mine, { uid: "a", mac: "52:54:00:c1:a1:01" }, user);
-    const otherTap = await there.ensureTap(other, { uid: "b", mac: "52:54:00:c1:a1:02" }, user);
+    const tap = await here.ensureTap(
+      mine,
+      { uid: "a", mac: "52:54:00:c1:a1:01", address: "10.199.1.3" },
+      user,
+    );
+    const otherTap = await there.ensureTap(
+      other,
+      { uid: "b", mac: "52:54:00:c1:a1:02", address: "10.199.2.3" },
+      user,
+    );
     expect(await links()).toMatch(/vrx-claim-a/);
 
     await removeNetworking(ours);

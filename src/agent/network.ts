@@ -3,7 +3,7 @@
  *
  *   vrb-NET  bridge with the gateway's address: the same address and MAC on every host, so a machine that moves keeps its gateway
  *   vrx-NET  VXLAN to the other hosts, a port of the bridge
- *   vrt…     one tap a NIC
+ *   vrt…     one tap a NIC, and what may come out of it (network-guard.ts)
  *
  * Each carries the state folder of its agent (the links as their alias, the tables in their comment): several installations may be up
  * in one namespace, and each removes only its own.
@@ -19,6 +19,7 @@ import { gatewayOf, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { run, succeeds } from "../system/run.ts";
 import { PrepareError } from "./environment.ts";
 import { Dnsmasq, type Reservation } from "./network-dhcp.ts";
+import { type GuardedNic, NetworkGuard } from "./network-guard.ts";
 
 /** Interface names have at most 15 bytes. Names that are longer are cut, with a hash that keeps them apart. */
 function linkName(kind: "b" | "x" | "t", name: string): string {
@@ -61,12 +62,14 @@ export class Networking {
   /** VXLAN ends besides the hosts: see the cli's devnet.ts. */
   readonly #extraPeers: readonly string[];
   readonly #dnsmasq = new Map<string, Dnsmasq>();
+  readonly #guard: NetworkGuard;
   #work: Promise<unknown> = Promise.resolve();
 
   constructor(options: { stateFolder: string; address: string; extraPeers?: readonly string[] }) {
     this.#stateFolder = options.stateFolder;
     this.#address = options.address;
     this.#extraPeers = options.extraPeers ?? [];
+    this.#guard = new NetworkGuard(options.stateFolder, tableComment(options.stateFolder));
   }
 
   /** Makes the network's bridge, VXLAN and DHCP here, or brings them in line with `peers` (addresses of all hosts) and `reservations`. */
@@ -210,10 +213,13 @@ export class Networking {
     await run("nft", ["-f", "-"], { input: rules });
   }
 
-  /** A tap of this user for one run of a machine (the uid of its Instance), attached to the network's bridge. @returns its name */
+  /**
+   * A tap of this user for one run of a machine (the uid of its Instance), attached to the network's bridge. Nothing but the NIC's own MAC and
+   * address gets out of it, unless the network says so. @returns its name
+   */
   async ensureTap(
     network: Network,
-    ofRun: { uid: string; mac: string },
+    ofRun: { uid: string; mac: string; address: string },
     user: { uid: number; gid: number },
   ): Promise<string> {
     return this.#serially(async () => {
@@ -223,6 +229,9 @@ export class Networking {
       if (!exists(tap))
         await run("ip", ["tuntap", "add", "dev", tap, "mode", "tap", "user", String(user.uid), "vnet_hdr"]);
       await claim(tap, this.#stateFolder);
+      const { mac, address } = ofRun;
+      if (isGuarded(network)) await this.#guard.add({ tap, mac, address });
+      else await this.#guard.remove(tap);
       await run("ip", [
         "link",
         "set",
@@ -241,9 +250,25 @@ export class Networking {
     const tap = tapName(ofRun);
     await this.#serially(async () => {
       if (exists(tap)) await succeeds("ip", ["link", "del", tap]);
+      await this.#guard.remove(tap);
+    });
+  }
+
+  /**
+   * Brings the guards of all taps here in line: after a start of the agent, a change of a network, or somebody's `nft flush`.
+   * @param nics of the runs on this host, whether or not they have a tap by now; those made meanwhile stay guarded
+   */
+  async guard(nics: readonly (GuardedNic & { network: Network })[]): Promise<void> {
+    await this.#serially(async () => {
+      const told = new Set(nics.map(({ tap }) => tap));
+      const others = this.#guard.nics.filter(({ tap }) => !told.has(tap));
+      const here = [...nics.filter(({ network }) => isGuarded(network)), ...others];
+      await this.#guard.set(here.filter(({ tap }) => exists(tap)));
     });
   }
 }
+
+const isGuarded = ({ spec }: Network) => spec.antiSpoofing ?? true;
 
 /** By the run, not by the MAC alone: that is the machine's for life, and the clean-up after one run must not take the tap of the next. */
 export function tapName({ uid, mac }: { uid: string; mac: string }): string {

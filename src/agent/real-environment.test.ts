@@ -27,6 +27,7 @@ it("a network that could not be made is tried again; the others do not wait for 
         },
         ensureTap: async () => "tap",
         removeTap: async () => {},
+        guard: async () => {},
       },
     });
     void environment.start(stop.signal);

@@ -12,7 +12,7 @@ import { CommandError } from "../system/run.ts";
 import { type HostEnvironment, type Prepared, PrepareError, type SavedMachine } from "./environment.ts";
 import type { NicConfig } from "./hypervisor.ts";
 import type { Layers } from "./layers.ts";
-import type { Networking } from "./network.ts";
+import { type Networking, tapName } from "./network.ts";
 import type { Reservation } from "./network-dhcp.ts";
 import { destroyVolumes, ensureVolumes, layersOf, userOf } from "./volumes.ts";
 
@@ -22,7 +22,7 @@ export interface RealEnvironmentOptions {
   address: string;
   /** What runs here can go on with. */
   platform: Platform & Has;
-  networking: Pick<Networking, "ensure" | "ensureTap" | "removeTap">;
+  networking: Pick<Networking, "ensure" | "ensureTap" | "removeTap" | "guard">;
   log: Logger;
 }
 
@@ -87,17 +87,34 @@ export class RealEnvironment implements HostEnvironment {
       for (const { metadata } of this.#networks.list()) controller.enqueue(metadata.name);
     };
     void controller.run(signal);
+    const guard = () => this.guard().catch((error: unknown) => log.warn("network.guard", { error }));
     const peers = () => JSON.stringify(this.#peers());
     let before = peers();
     ensureAll();
-    await controller.idle();
+    await Promise.all([controller.idle(), guard()]);
     this.#hosts.onChange(() => {
       // Heartbeats and facts change hosts often; only addresses matter here.
       if (peers() === before) return;
       before = peers();
       ensureAll();
     });
-    this.#networks.onChange(ensureAll);
+    this.#networks.onChange(() => {
+      ensureAll();
+      void guard();
+    });
+  }
+
+  /** What may come out of the taps of this host's runs is as their networks say. No-op without root, which has no taps. */
+  async guard(): Promise<void> {
+    if (process.getuid?.() !== 0) return;
+    const networks = new Map(this.#networks.list().map((network) => [network.metadata.name, network]));
+    const nics = this.#instances.list().flatMap(({ metadata, spec }) =>
+      spec.interfaces.flatMap(({ network: name, mac, address }) => {
+        const network = networks.get(name);
+        return network ? [{ tap: tapName({ uid: metadata.uid ?? "", mac }), mac, address, network }] : [];
+      }),
+    );
+    await this.#o.networking.guard(nics);
   }
 
   #ensure(network: Network, also?: Instance): Promise<void> {
@@ -144,10 +161,11 @@ export class RealEnvironment implements HostEnvironment {
     const other = saved && memoryObstacle(saved, { ...this.#o.platform, accelerator });
     if (other) throw new PrepareError(other);
     const nics: NicConfig[] = [];
-    for (const { network: name, mac } of spec.interfaces) {
+    for (const nic of spec.interfaces) {
+      const { network: name, mac } = nic;
       const network = await client.get(Network, { name });
       if (!network) throw new PrepareError(`spec.networks: there is no Network ${name}`);
-      nics.push({ mac, mtu: network.spec.mtu, backend: await this.#backend(network, mac, user, instance) });
+      nics.push({ mac, mtu: network.spec.mtu, backend: await this.#backend(network, nic, user, instance) });
     }
     const isolated = nics.some(({ backend }) => "user" in backend) ? NO_TAPS : undefined;
     return {
@@ -168,7 +186,7 @@ export class RealEnvironment implements HostEnvironment {
 
   async #backend(
     network: Network,
-    mac: string,
+    { mac, address }: Instance["spec"]["interfaces"][number],
     user: { uid: number; gid: number },
     instance: Instance,
   ): Promise<NicConfig["backend"]> {
@@ -179,7 +197,11 @@ export class RealEnvironment implements HostEnvironment {
     try {
       await this.#ensure(network, instance);
       return {
-        tap: await this.#o.networking.ensureTap(network, { uid: instance.metadata.uid ?? "", mac }, user),
+        tap: await this.#o.networking.ensureTap(
+          network,
+          { uid: instance.metadata.uid ?? "", mac, address },
+          user,
+        ),
       };
     } catch (error) {
       return failedTo(`connect it to the network ${network.metadata.name}`)(error);

@@ -315,6 +315,12 @@ export const Network = defineKind({
         maximum: 9000,
         description: "MTU of the guests' interfaces.",
       }),
+      antiSpoofing: Type.Optional(
+        Type.Boolean({
+          description:
+            "Whether machines may only speak with the MAC and address that they were given: true when absent. False for machines that are routers, or share an address.",
+        }),
+      ),
     },
     rules(
       immutable("subnet", "cannot be changed; make another network"),

@@ -10,6 +10,7 @@ import {
   keepImage,
   keepNetwork,
   keepProject,
+  keepSnapshot,
   keepStoragePool,
   keepVirtualMachine,
 } from "./compute/in-use.ts";
@@ -35,7 +36,7 @@ export const KINDS: readonly Kind[] = [
   }),
   register(Instance, { check: checkInstance }),
   register(Migration),
-  register(Snapshot),
+  register(Snapshot, { admitDelete: keepSnapshot }),
   register(Rollback),
   register(GuestCommand),
   register(Image, { check: checkImage, admitDelete: keepImage }),

@@ -1,86 +1,17 @@
 /** Snapshots through the real API, reconcilers and agent, over pretended guests whose disks tell what was written last; with kill -9 of both. */
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { readdirSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { runAgent } from "../src/agent/agent.ts";
-import { killable } from "../src/agent/testing/killable.ts";
-import {
-  PretendEnvironment,
-  PretendHypervisor,
-  PretendWorld,
-} from "../src/agent/testing/pretend-hypervisor.ts";
-import { contentOf } from "../src/agent/testing/pretend-layers.ts";
-import type { Client } from "../src/client/client.ts";
-import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import type { PretendWorld } from "../src/agent/testing/pretend-hypervisor.ts";
+import { VirtualMachine } from "../src/compute/kinds.ts";
 import { Rollback, Snapshot } from "../src/compute/snapshots/kinds.ts";
-import { runSnapshotReconciler } from "../src/compute/snapshots/reconciler.ts";
-import { until, untilGone, untilObject } from "../src/compute/testing/control-plane.ts";
-import { type Estate, NS, openEstate } from "../src/compute/testing/estate.ts";
-import { systemClock } from "../src/reconcile/clock.ts";
-import { silentLogger } from "../src/reconcile/log.ts";
-import { FACTS } from "./chaos/estate.ts";
+import { untilGone, untilObject } from "../src/compute/testing/control-plane.ts";
+import { type Estate, NS } from "../src/compute/testing/estate.ts";
+import { PretendHost } from "./support/pretend-host.ts";
 
+let host: PretendHost;
 let estate: Estate;
 let world: PretendWorld;
-let folder: string;
-let killAgent: () => void;
-let killReconciler: () => void;
-let over: AbortController;
-
-function startAgent(): void {
-  const stop = new AbortController();
-  let dead = false;
-  const files = { world, folder, isDead: () => dead };
-  const parts = {
-    client: killable(estate.client),
-    hypervisor: killable<PretendHypervisor>(new PretendHypervisor(world, "a")),
-    environment: killable<PretendEnvironment>(new PretendEnvironment(files)),
-  };
-  void runAgent({
-    client: parts.client.object,
-    name: "a",
-    hypervisor: parts.hypervisor.object,
-    environment: parts.environment.object,
-    facts: FACTS,
-    capacity: { cpus: 4, memoryBytes: 2 ** 30 },
-    address: "10.0.0.1",
-    version: "test",
-    log: silentLogger,
-    signal: stop.signal,
-    intervals: { probe: 5, refresh: 100, sweep: 1000, grace: 5 },
-  });
-  killAgent = () => {
-    dead = true;
-    for (const part of Object.values(parts)) part.kill();
-    stop.abort();
-  };
-}
-
-function startReconciler(): void {
-  const stop = new AbortController();
-  const client = killable<Client>(estate.client);
-  void runSnapshotReconciler({
-    client: client.object,
-    clock: systemClock,
-    log: silentLogger,
-    signal: stop.signal,
-    retryMs: 50,
-  });
-  killReconciler = () => {
-    client.kill();
-    stop.abort();
-  };
-}
-
-/** The director's part. */
-async function bindAll(): Promise<void> {
-  while (!over.signal.aborted) {
-    const { items } = await estate.client.list(Instance);
-    for (const i of items) if (!i.spec.host) await estate.bind(i.metadata.name, "a").catch(() => undefined);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 const at = (name: string) => ({ name, namespace: NS });
 const snapshot = (name: string, wanted = "Ready") =>
@@ -96,46 +27,21 @@ const rollback = (name: string, to: string, keep = true, wanted = "Succeeded", m
     .create(Rollback, { metadata: at(name), spec: { vm: "web", snapshot: to, keep, memory } })
     .then(() => untilObject(estate.client, Rollback, at(name), wanted, (r) => r.status?.phase === wanted));
 const free = () => estate.vm("web", (vm) => !vm.status?.disksBusy, "free");
-const runs = () =>
-  until("web running", () =>
-    Promise.resolve([...world.machines].find(([, m]) => m.state === "running")?.[1]),
-  );
-
-/** The guest writes; @returns what it wrote. */
-async function write(value: number): Promise<void> {
-  const [disk] = (await runs()).config.disks;
-  world.contents.set(disk?.path ?? "", value);
-}
-async function read(): Promise<number | undefined> {
-  const [disk] = (await runs()).config.disks;
-  return contentOf(world.contents, disk?.path ?? "");
-}
-
-/** What the guest has in mind: lost when it boots. */
-async function think(value: number): Promise<void> {
-  const machine = await runs();
-  machine.memory = value;
-}
-const thinks = async () => (await runs()).memory;
+const runs = () => host.runs();
+const write = (value: number) => host.write(value);
+const read = () => host.read();
+const think = (value: number) => host.think(value);
+const thinks = () => host.thinks();
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "vireo-snapshots-"));
-  world = new PretendWorld({ random: () => 0.5, stepMs: 2, breakage: 0 });
-  estate = await openEstate();
-  over = new AbortController();
-  startAgent();
-  startReconciler();
-  void bindAll();
+  host = await PretendHost.open();
+  ({ estate, world } = host);
   await estate.createMachine("web", { readiness: {} });
   await estate.vm("web", (vm) => vm.status?.phase === "Running", "Running");
 });
 afterEach(async () => {
-  over.abort();
-  killAgent();
-  killReconciler();
-  await estate.close();
+  await host.close();
   expect(world.violations).toEqual([]);
-  rmSync(folder, { recursive: true, force: true });
 });
 
 describe("snapshots", () => {
@@ -278,24 +184,7 @@ describe("snapshots", () => {
 });
 
 describe("kill -9", () => {
-  /** Kills what `kill` says every few ms while the work goes on. */
-  async function amid<T>(work: Promise<T>, seed: number): Promise<T> {
-    let done = false;
-    void work.finally(() => {
-      done = true;
-    });
-    for (let i = seed; !done && i < seed + 25; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 3 + ((i * 7) % 23)));
-      if (i % 2 === 0) {
-        killAgent();
-        startAgent();
-      } else {
-        killReconciler();
-        startReconciler();
-      }
-    }
-    return work;
-  }
+  const amid = <T>(work: Promise<T>, seed: number) => host.amid(work, seed);
 
   it.each([1, 2, 3, 4, 5, 6, 7, 8])(
     "of agent and control plane at any step: each state is kept (%i)",

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
 import type { Image } from "../images/kinds.ts";
 import { run } from "../system/run.ts";
+import { Copies } from "./copies.ts";
 import type { Facts } from "./layers.ts";
 import { ensureVolumes, layersOf } from "./volumes.ts";
 
@@ -52,9 +53,10 @@ const instance = (disks: NonNullable<Instance["spec"]["disks"]>, more: Partial<I
   },
 });
 const prepare = (of: Instance) =>
-  ensureVolumes(storagePool(), image("base", 2 ** 20), of, async (name) =>
-    name === "files" ? image(name, 3 * 2 ** 20) : undefined,
-  );
+  ensureVolumes(storagePool(), image("base", 2 ** 20), of, {
+    imageNamed: async (name) => (name === "files" ? image(name, 3 * 2 ** 20) : undefined),
+    copies: new Copies(),
+  });
 const file = (name: string) => join(pool, "machines/default/a-01234567", name);
 const sizeOf = async (path: string): Promise<unknown> =>
   JSON.parse(await run("qemu-img", ["info", "--output=json", path]))["virtual-size"];

@@ -24,6 +24,8 @@ const THAW_MS = 10_000;
 /** An agent in the guest that does not answer within this is none. */
 const ANSWER_MS = 1000;
 
+const CUT_SHORT = "the agent was started anew while it was taken; take another one";
+
 /** What failed for an unknown reason, or because the control plane does not answer, is tried again after this. */
 const AGAIN_MS = 1000;
 
@@ -85,7 +87,14 @@ export class DiskTasks {
     try {
       const layers = await this.#c.environment.layers(instance);
       const taken = await this.#carryOut(layers, instance, task, running);
-      result = { phase: "Done", ...(taken ? { taken } : {}), ...(await layers.tree()) };
+      const lent = task.template || task.action === "Lend";
+      if (lent) await layers.lend(task.snapshot);
+      result = {
+        phase: "Done",
+        ...(taken ? { taken } : {}),
+        ...(lent ? { lent } : {}),
+        ...(await layers.tree()),
+      };
     } catch (error) {
       const known = [HypervisorError, LayersError, PrepareError, CommandError].some(
         (k) => error instanceof k,
@@ -113,6 +122,8 @@ export class DiskTasks {
       case "Take":
         if (task.memory) return this.#takeWithMemory(layers, instance, task, running);
         return running ? this.#take(layers, instance, task) : this.#takeStopped(layers, task);
+      case "Lend":
+        return undefined; // done to all that are to be lent, above
       case "Delete":
         await layers.remove(task.snapshot, absorb);
         return undefined;
@@ -166,8 +177,15 @@ export class DiskTasks {
       await layers.finish(uid, { takenTime: this.#now(), pauseMs: 0, consistent: "Crash" });
       await layers.remove(uid, absorb);
     };
+    const before = await layers.standing(uid);
+    // An agent died after the last step, and before it was told.
+    if (before?.state === "taken" && before.taken?.memory) return before.taken;
+    if (before && before.state !== "taking") {
+      await layers.remove(uid, absorb); // or while it undid what had been cut short
+      throw new LayersError(CUT_SHORT);
+    }
+    const wasBegun = before !== undefined;
     if (running) await hypervisor.abandonMemory(id);
-    const wasBegun = await layers.isBegun(uid);
     if (!running) {
       if (wasBegun) await undo(true);
       throw new LayersError("the machine does not run: there is no memory to keep; take it without");
@@ -179,7 +197,7 @@ export class DiskTasks {
     };
     if (wasBegun && (await isSwitched())) {
       await undo(true);
-      throw new LayersError("the agent was started anew while it was taken; take another one");
+      throw new LayersError(CUT_SHORT);
     }
     const takenTime = this.#now();
     try {

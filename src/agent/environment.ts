@@ -4,6 +4,7 @@
  */
 import type { Instance } from "../compute/kinds.ts";
 import type { MachineConfig } from "./hypervisor.ts";
+import type { Identity } from "./identity.ts";
 import type { Layers } from "./layers.ts";
 
 /** A machine's memory in a file of Hypervisor.saveMemory, and what it ran as. */
@@ -14,6 +15,8 @@ export interface SavedMachine {
   /** Of the host where it was kept: the guest saw it when guestCpu is host. */
   cpuModel?: string;
   accelerator: MachineConfig["accelerator"];
+  /** It is another machine's: its guest needs an identity of its own. */
+  cloned?: boolean;
 }
 
 export interface Prepared
@@ -34,15 +37,22 @@ export interface Prepared
   isolated?: string;
   /** The run goes on with this memory instead of booting. */
   saved?: SavedMachine;
+  /** Why a clone that was to go on with its template's memory boots instead. */
+  notInstant?: string;
 }
 
 /** Disks or network cannot be had. The text is for users; the inside is in `cause`. */
 export class PrepareError extends Error {}
 
 export interface HostEnvironment {
-  /** Makes sure of disks (only for an instance with custody, unless they exist) and taps. @throws PrepareError; ApiError when the control plane does not answer */
+  /**
+   * Makes sure of disks (only for an instance with custody, unless they exist) and taps. @throws StillPreparing: again a little later; PrepareError;
+   * ApiError when the control plane does not answer
+   */
   prepare(instance: Instance): Promise<Prepared>;
-  /** Takes the taps away. Disks stay: they belong to the machine, not to this run of it. */
+  /** Who the guest of an instant clone is to become. @throws PrepareError; ApiError */
+  identity(instance: Instance): Promise<Identity>;
+  /** Takes the taps away, and ends what is still being made. Disks stay: they belong to the machine, not to this run of it. */
   release(instance: Instance): Promise<void>;
   /** The layers of the machine's disks, for its snapshots. @throws PrepareError; ApiError when the control plane does not answer */
   layers(instance: Instance): Promise<Layers>;

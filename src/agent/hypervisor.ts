@@ -97,6 +97,8 @@ export interface MachineState {
   accelerator?: MachineConfig["accelerator"];
   /** Why a paused one stands still, in QEMU's word: io-error, guest-panicked, internal-error, watchdog, paused; or "migration", "snapshot": while its memory is sent or kept. */
   pausedBy?: string;
+  /** Its network cards have no link. */
+  disconnected?: boolean;
   end?: MachineEnd;
 }
 
@@ -176,6 +178,10 @@ export interface Hypervisor {
   abandonMemory(id: MachineId): Promise<void>;
   /** An incoming machine takes its memory from a file of saveMemory, and waits for `resume`. No-op when it has it. */
   loadMemory(id: MachineId, file: string): Promise<void>;
+  /** Takes the link of its network cards away, before an incoming machine runs: nothing that it sends or is sent gets through. */
+  disconnect(id: MachineId): Promise<void>;
+  /** Gives it back. */
+  connect(id: MachineId): Promise<void>;
   /** Calls back with the machine's id whenever something about it may have changed; a nudge, nothing more. @returns unsubscribe */
   onChange(callback: (id: MachineId) => void): () => void;
 }

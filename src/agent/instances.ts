@@ -24,6 +24,7 @@ import { ApiError } from "../resource/errors.ts";
 import { type ConditionInput, getCondition, keyOf, setCondition } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { requestOf } from "../telemetry/request-id.ts";
+import { StillPreparing } from "./copies.ts";
 import { DiskTasks, pendingTask, ROLLED_BACK } from "./disk-tasks.ts";
 import { type HostEnvironment, type Prepared, PrepareError, type SavedMachine } from "./environment.ts";
 import { GuestTasks } from "./guest-tasks.ts";
@@ -34,6 +35,7 @@ import {
   type MachineEnd,
   type MachineState,
 } from "./hypervisor.ts";
+import { identify } from "./identity.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import { guestAddresses, idOf, probe } from "./probe.ts";
@@ -84,6 +86,8 @@ const PAUSED: Readonly<Record<string, string>> = {
 };
 /** Whoever stopped it, lets it go on. */
 const HELD_BY_US = ["migration", "snapshot"];
+/** Says of an instant clone whether it is one. */
+const CLONED = "Cloned";
 const TERMINAL = ["Stopped", "Failed", "HandedOver"];
 type Again = { requeueAfterMs: number } | undefined;
 
@@ -268,6 +272,8 @@ class Instances {
     if (!wanted(instance)) return this.#stop(instance, machine);
     if (!machine || machine.state === "incoming" || (machine.state === "paused" && phase === "Preparing"))
       return this.#start(instance);
+    // An agent died before the guest of a clone had its own identity.
+    if (machine.disconnected) return this.#identify(instance, machine);
     if (phase === "Preparing") return this.#started(instance, machine);
     const moving = await this.#outgoing.step(instance, machine);
     if (moving !== "stays") return moving;
@@ -292,7 +298,17 @@ class Instances {
 
   async #start(instance: Instance): Promise<Again> {
     const { hypervisor } = this.#c;
-    const { saved, ...config } = await this.#prepare(instance);
+    let prepared: MachineConfig & Pick<Prepared, "saved" | "notInstant">;
+    try {
+      prepared = await this.#prepare(instance);
+    } catch (error) {
+      if (!(error instanceof StillPreparing)) throw error;
+      await this.#write(instance, ready(instance, this.#now(), false, "Copying", error.message));
+      return { requeueAfterMs: this.#intervals.probe };
+    }
+    const { saved, notInstant, ...config } = prepared;
+    if (notInstant && !getCondition(instance.status?.conditions, CLONED))
+      await this.#cloned(instance, "False", "Linked", `it boots: ${notInstant}`);
     try {
       if (saved) return await this.#goOn(instance, config, saved);
       const machine = await hypervisor.start(config, "run");
@@ -312,13 +328,46 @@ class Instances {
     const then = { ...config, machineType, ...(guestCpu ? { guestCpu } : {}) };
     const machine = await hypervisor.start(then, "incoming");
     await hypervisor.loadMemory(machine.id, saved.file);
+    if (saved.cloned) await hypervisor.disconnect(machine.id);
     await (await environment.layers(instance)).resumed();
     await hypervisor.resume(machine.id);
-    return this.#started(instance, machine);
+    return saved.cloned ? this.#identify(instance, machine) : this.#started(instance, machine);
+  }
+
+  /** The guest runs as that of its template, without a link. One that cannot become another boots as one. */
+  async #identify(instance: Instance, machine: MachineState): Promise<Again> {
+    const { hypervisor, environment } = this.#c;
+    const why = await identify(hypervisor, instance, await environment.identity(instance));
+    if (why === undefined) {
+      await this.#cloned(
+        instance,
+        "True",
+        "Resumed",
+        "its guest went on as that of its template, with an identity of its own",
+      );
+      return this.#started(instance, machine);
+    }
+    await this.#cloned(instance, "False", "Linked", `it boots: ${why}`);
+    await hypervisor.kill(machine.id);
+    await hypervisor.forget(machine.id);
+    const { phase: _, ...status } = instance.status ?? {};
+    return this.#start({ ...instance, status });
+  }
+
+  async #cloned(
+    instance: Instance,
+    status: "True" | "False",
+    reason: string,
+    message: string,
+  ): Promise<void> {
+    const condition = { type: CLONED, status, reason, message };
+    await this.#write(instance, conditionOf(instance, this.#now(), condition));
+    const type = status === "True" ? "Normal" : "Warning";
+    this.#c.events.record(about(instance), type, reason === "Linked" ? "NotInstant" : reason, message);
   }
 
   /** @throws PrepareError, of which people have been told; ApiError */
-  async #prepare(instance: Instance): Promise<MachineConfig & Pick<Prepared, "saved">> {
+  async #prepare(instance: Instance): Promise<MachineConfig & Pick<Prepared, "saved" | "notInstant">> {
     const { environment, events, log, host } = this.#c;
     try {
       const { isolated, ...prepared } = await environment.prepare(instance);
@@ -334,7 +383,7 @@ class Instances {
       }
       return { ...prepared, ...describe(instance) };
     } catch (error) {
-      if (error instanceof ApiError) throw error;
+      if (error instanceof ApiError || error instanceof StillPreparing) throw error;
       const message =
         error instanceof PrepareError
           ? error.message

@@ -17,7 +17,7 @@
  * (compute/snapshots/kinds.ts) calls those that change something. External layers, not qcow2's internal snapshots: the pause does not grow
  * with the disk, others can read a frozen layer while the guest runs (clones, backups), and no table is rewritten in place.
  */
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { type Static, type TSchema, Type } from "typebox";
@@ -38,6 +38,8 @@ const Frozen = Type.Object({
   /** By disk: the overlay that becomes active instead. */
   next: Files,
   taken: Type.Optional(Type.Unsafe<Taken>({ type: "object" })),
+  /** Other machines may have them, and what is below them, open for reading. */
+  lent: Type.Optional(Type.Boolean()),
 });
 type Frozen = Static<typeof Frozen>;
 const Pointer = Type.Object({
@@ -45,6 +47,13 @@ const Pointer = Type.Object({
   active: Files,
   /** A snapshot, by uid. Goes before the guest runs: from then on the disks are not those of its memory. */
   resume: Type.Optional(Type.String()),
+  /** Of a clone's first run: the memory of its template; goes as `resume` does. */
+  template: Type.Optional(
+    Type.Object({
+      file: Type.String(),
+      of: Type.Unsafe<NonNullable<Taken["memory"]>>({ type: "object" }),
+    }),
+  ),
 });
 type Pointer = Static<typeof Pointer>;
 
@@ -61,6 +70,8 @@ export interface LayerTool {
   replace(path: string, text: string): Promise<void>;
   /** No-op when there is none. */
   remove(path: string): Promise<void>;
+  /** Lets the QEMUs of other machines read it. */
+  lend(path: string): Promise<void>;
 }
 
 /** A merge copies as much as a disk holds. */
@@ -93,6 +104,8 @@ export const QEMU_IMG: LayerTool = {
     await rename(`${path}.new`, path);
   },
   remove: (path) => rm(path, { force: true }),
+  // Of QEMU's group, as what all machines can read (volumes.ts).
+  lend: (path) => chmod(path, 0o640),
 };
 
 export interface Tree {
@@ -133,21 +146,27 @@ export class Layers {
   }
 
   /** The memory that the next run goes on with. */
-  async saved(): Promise<{ file: string; of: NonNullable<Taken["memory"]> } | undefined> {
-    const { resume } = await this.#pointer();
+  async saved(): Promise<Saved | undefined> {
+    const { resume, template } = await this.#pointer();
+    if (template) return (await exists(template.file)) ? { ...template, cloned: true } : undefined;
     const of = resume && (await this.#read(resume))?.taken?.memory;
     return of && (await exists(this.memoryFile(resume))) ? { file: this.memoryFile(resume), of } : undefined;
   }
 
   /** The memory has been loaded, and its guest is about to run. */
   async resumed(): Promise<void> {
-    const { active, resume } = await this.#pointer();
-    if (resume !== undefined) await this.#setPointer({ active });
+    const { active, resume, template } = await this.#pointer();
+    if (resume !== undefined || template) await this.#setPointer({ active });
   }
 
-  /** Whether a snapshot was begun and is not finished. */
-  async isBegun(uid: string): Promise<boolean> {
-    return (await this.#read(uid))?.state === "taking";
+  /** A new machine's first run goes on with this memory of another one. Before its disks are made. */
+  async resumeAs(template: { file: string; of: NonNullable<Taken["memory"]> }): Promise<void> {
+    await this.#setPointer({ active: {}, template });
+  }
+
+  /** How far a snapshot is, and what is told of one that is finished; undefined before it is begun, and when nothing is left of it. */
+  async standing(uid: string): Promise<Pick<Frozen, "state" | "taken"> | undefined> {
+    return this.#read(uid);
   }
 
   /**
@@ -194,6 +213,28 @@ export class Layers {
     }
     await this.#write(uid, { ...record, state: "taken", taken });
     return taken;
+  }
+
+  /**
+   * Other machines may read what a snapshot froze, from now on: until it is deleted, nothing is merged into its layers or those below. On the next
+   * machine of a chain of clones they are another folder's, and lent already.
+   */
+  async lend(uid: string): Promise<void> {
+    const record = await this.#read(uid);
+    if (record?.state !== "taken") throw new LayersError("the snapshot's disks are not there");
+    if (!record.lent) await this.#write(uid, { ...record, lent: true });
+    const layers = await this.#layers();
+    for (const layer of withAllBelow(layers, Object.values(record.layers)))
+      await this.#tool.lend(this.#path(layer));
+  }
+
+  /** What was lent of a snapshot: by disk, the layer's path. @throws LayersError when it was not */
+  async lent(uid: string): Promise<{ disks: Record<string, string>; taken: Taken }> {
+    const record = await this.#read(uid);
+    if (record?.state !== "taken" || !record.lent || !record.taken)
+      throw new LayersError("the template's disks are not there; is its storage pool really shared?");
+    const paths = Object.entries(record.layers).map(([disk, layer]) => [disk, this.#path(layer)]);
+    return { disks: Object.fromEntries(paths), taken: record.taken };
   }
 
   /** Instead of step 2: none of it has happened. Only when QEMU has not switched. */
@@ -258,7 +299,10 @@ export class Layers {
       const candidates = records.flatMap(([, { state, layers }]) =>
         state === "deleted" ? Object.values(layers) : [],
       );
-      const step = nextStep(layers, candidates, needed);
+      const lent = records.flatMap(([, { state, lent, layers }]) =>
+        lent && state !== "deleted" ? Object.values(layers) : [],
+      );
+      const step = nextStep(layers, candidates, needed, withAllBelow(layers, lent));
       if (step.do === "nothing") {
         for (const [uid, { state, layers: own }] of records)
           if (state === "deleted" && !Object.values(own).some((layer) => layers.has(layer)))
@@ -374,6 +418,13 @@ export class Layers {
   }
 }
 
+/** A memory that the next run goes on with; `cloned`: another machine's. */
+export interface Saved {
+  file: string;
+  of: NonNullable<Taken["memory"]>;
+  cloned?: boolean;
+}
+
 /** The text is for users. */
 export class LayersError extends Error {}
 
@@ -385,20 +436,34 @@ export type Step =
 /**
  * What can be freed next: a layer without others on it goes; one with a single one on it is merged into that; one with several stays. Pure.
  * @param layers each with the one below it
+ * @param lent which others have open for reading: nothing is merged into them
  */
 export function nextStep(
   layers: ReadonlyMap<string, string | undefined>,
   candidates: readonly string[],
   needed: ReadonlySet<string>,
+  lent: ReadonlySet<string> = new Set(),
 ): Step {
   for (const layer of candidates) {
     if (!layers.has(layer) || needed.has(layer)) continue;
     const above = [...layers].filter(([, below]) => below === layer).map(([name]) => name);
     const [into] = above;
     if (into === undefined) return { do: "remove", layer };
-    if (above.length === 1) return { do: "merge", layer, into };
+    if (above.length === 1 && !lent.has(into)) return { do: "merge", layer, into };
   }
   return { do: "nothing" };
+}
+
+/** These layers, and all that they stand on. */
+function withAllBelow(
+  layers: ReadonlyMap<string, string | undefined>,
+  tops: readonly string[],
+): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const top of tops)
+    for (let layer: string | undefined = top; layer && layers.has(layer); layer = layers.get(layer))
+      found.add(layer);
+  return found;
 }
 
 /** @returns undefined when there is none. @throws LayersError when it is not what we write: nothing may be decided then */

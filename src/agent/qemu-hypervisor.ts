@@ -15,6 +15,7 @@ import { canTrackWrites, flushTlbs } from "../qemu/dirty-tracking.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
 import { GuestExecError, type GuestExit, type GuestProgram, guestExec } from "../qemu/guest-exec.ts";
+import { setLinks } from "../qemu/links.ts";
 import { newestMachineType } from "../qemu/machine-type.ts";
 import { abandonMemory, loadMemory, saveMemory } from "../qemu/memory.ts";
 import {
@@ -358,6 +359,21 @@ export class QemuHypervisor implements Hypervisor {
     });
   }
 
+  disconnect(id: MachineId): Promise<void> {
+    return this.#setLinks(id, false);
+  }
+
+  connect(id: MachineId): Promise<void> {
+    return this.#setLinks(id, true);
+  }
+
+  async #setLinks(id: MachineId, up: boolean): Promise<void> {
+    const { folder, record } = this.#need(id);
+    if (!up) folder.write({ ...record, disconnected: true });
+    await this.#with(id, (qmp) => setLinks(qmp, record.config.nics.length, up));
+    if (up) folder.write({ ...(folder.read() ?? record), disconnected: undefined });
+  }
+
   onChange(callback: (id: MachineId) => void): () => void {
     this.#listeners.add(callback);
     return () => this.#listeners.delete(callback);
@@ -543,7 +559,8 @@ export class QemuHypervisor implements Hypervisor {
       const state = stateOf(status, record.how);
       const by = status === "paused" ? (record.held ?? status) : status;
       const pausedBy = state === "paused" && by ? { pausedBy: by } : {};
-      if (isSame(process)) return { id, pid: process.pid, state, ...was, ...pausedBy };
+      const links = record.disconnected ? { disconnected: true } : {};
+      if (isSame(process)) return { id, pid: process.pid, state, ...was, ...pausedBy, ...links };
     }
     await this.#exits.get(id);
     // Read again: a stop may have been asked for while we waited.

@@ -42,6 +42,8 @@ export interface MachineRecord {
   stopRequested: boolean;
   /** Why its guest was stopped by us for a while. Written before that is done, gone when it runs on. */
   held?: "migration" | "snapshot";
+  /** Its network cards have no link. Written before it is taken away, gone when it is back. */
+  disconnected?: boolean;
 }
 
 /** A unix socket's path has at most 107 bytes; ours add "/<12>/s/serial". */

@@ -9,12 +9,14 @@ import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { CommandError } from "../system/run.ts";
+import { Copies, StillPreparing } from "./copies.ts";
 import { type HostEnvironment, type Prepared, PrepareError, type SavedMachine } from "./environment.ts";
 import type { NicConfig } from "./hypervisor.ts";
+import { type Identity, identityOf } from "./identity.ts";
 import type { Layers } from "./layers.ts";
 import { type Networking, tapName } from "./network.ts";
 import type { Reservation } from "./network-dhcp.ts";
-import { destroyVolumes, ensureVolumes, layersOf, userOf } from "./volumes.ts";
+import { destroyVolumes, ensureVolumes, layersOf, stopMaking, userOf } from "./volumes.ts";
 
 export interface RealEnvironmentOptions {
   client: Client;
@@ -26,6 +28,7 @@ export interface RealEnvironmentOptions {
   log: Logger;
 }
 
+const NO_TEMPLATE_MEMORY = "the memory of its template is not there, or is of another kind of machine";
 const NO_TAPS =
   "the agent of its host is not root, so there are no taps: it has QEMU's user network and cannot be reached from outside; run the agent as root";
 
@@ -33,7 +36,7 @@ const NO_TAPS =
 const failedTo =
   (what: string) =>
   (cause: unknown): never => {
-    if (cause instanceof PrepareError || cause instanceof ApiError) throw cause;
+    if ([PrepareError, ApiError, StillPreparing].some((known) => cause instanceof known)) throw cause;
     const said = cause instanceof CommandError ? cause.message : "see the log of the agent";
     throw new PrepareError(`its host could not ${what}: ${said}`, { cause });
   };
@@ -57,6 +60,7 @@ export class RealEnvironment implements HostEnvironment {
   readonly #hosts: Informer<Host>;
   readonly #networks: Informer<Network>;
   readonly #instances: Informer<Instance>;
+  readonly #copies = new Copies();
 
   constructor(options: RealEnvironmentOptions) {
     const { client, log } = options;
@@ -146,20 +150,29 @@ export class RealEnvironment implements HostEnvironment {
     const { client } = this.#o;
     const { spec } = instance;
     const accelerator = acceleratorOf(spec.hardware, this.#o.platform.accelerator);
-    const [pool, image] = await Promise.all([
-      client.get(StoragePool, { name: spec.storagePool }),
+    const poolOf = (name: string) => client.get(StoragePool, { name });
+    const [pool, image, sourcePool] = await Promise.all([
+      poolOf(spec.storagePool),
       client.get(Image, { name: spec.image }),
+      spec.source?.storagePool ? poolOf(spec.source.storagePool) : undefined,
     ]);
     if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
     const user = userOf(spec.vmUid);
-    const { disks, folders, images, boot, firmware, tpm, saved } = await ensureVolumes(
-      pool,
-      image,
-      instance,
-      (name) => client.get(Image, { name }),
-    ).catch(failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`));
+    const imageNamed = (name: string) => client.get(Image, { name });
+    const made = await ensureVolumes(pool, image, instance, {
+      imageNamed,
+      sourcePool,
+      copies: this.#copies,
+    }).catch(failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`));
+    const { disks, folders, images, boot, firmware, tpm } = made;
+    let { saved } = made;
     const other = saved && memoryObstacle(saved, { ...this.#o.platform, accelerator });
-    if (other) throw new PrepareError(other);
+    if (other && !saved?.cloned) throw new PrepareError(other);
+    if (other) {
+      await layersOf(pool, instance).resumed();
+      saved = undefined;
+    }
+    const notInstant = spec.source?.mode === "Instant" && !saved ? (other ?? NO_TEMPLATE_MEMORY) : undefined;
     const nics: NicConfig[] = [];
     for (const nic of spec.interfaces) {
       const { network: name, mac } = nic;
@@ -181,7 +194,18 @@ export class RealEnvironment implements HostEnvironment {
       hardware: hardwareOf(spec.hardware),
       ...(isolated ? { isolated } : {}),
       ...(saved ? { saved } : {}),
+      ...(notInstant ? { notInstant } : {}),
     };
+  }
+
+  async identity({ spec, ...instance }: Instance): Promise<Identity> {
+    const subnets: string[] = [];
+    for (const { network: name } of spec.interfaces) {
+      const network = await this.#o.client.get(Network, { name });
+      if (!network) throw new PrepareError(`spec.networks: there is no Network ${name}`);
+      subnets.push(network.spec.subnet);
+    }
+    return identityOf({ ...instance, spec }, subnets);
   }
 
   async #backend(
@@ -211,6 +235,9 @@ export class RealEnvironment implements HostEnvironment {
   async release(instance: Instance): Promise<void> {
     const uid = instance.metadata.uid ?? "";
     for (const { mac } of instance.spec.interfaces) await this.#o.networking.removeTap({ uid, mac });
+    if (!instance.spec.source) return;
+    const pool = await this.#o.client.get(StoragePool, { name: instance.spec.storagePool });
+    if (pool) await stopMaking(pool, instance, this.#copies);
   }
 
   async layers(instance: Instance): Promise<Layers> {

@@ -15,6 +15,8 @@ import type { Image } from "../images/kinds.ts";
 import { makeSeed } from "../images/seed.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
+import { cloneDisks } from "./clones.ts";
+import { Copies, copyDisk } from "./copies.ts";
 import { type DataDiskSource, ensureDataDisks, layerName } from "./data-disks.ts";
 import type { SavedMachine } from "./environment.ts";
 import { PrepareError } from "./environment.ts";
@@ -48,14 +50,11 @@ export function imageFile(pool: StoragePool, file: string): string {
   return inside(pool.spec.directory.path, "images", file);
 }
 
-function folderOf(pool: StoragePool, instance: Instance): string {
-  const { vm, vmUid } = instance.spec;
-  return inside(
-    pool.spec.directory.path,
-    "machines",
-    instance.metadata.namespace ?? "default",
-    `${vm}-${vmUid.slice(0, 8)}`,
-  );
+type Owner = Pick<Instance["spec"], "vm" | "vmUid">;
+
+function folderOf(pool: StoragePool, { metadata, spec }: Instance, { vm, vmUid }: Owner = spec): string {
+  const name = `${vm}-${vmUid.slice(0, 8)}`;
+  return inside(pool.spec.directory.path, "machines", metadata.namespace ?? "default", name);
 }
 
 /** What the guest can write. The variables of UEFI are a disk like others: in snapshots, too. */
@@ -76,6 +75,10 @@ async function savedOf(layers: Layers, { spec }: Instance): Promise<SavedMachine
   if (!saved) return undefined;
   const networks = spec.interfaces.map(({ network }) => network);
   const other = notTheSame({ ...spec, networks }, saved.of);
+  if (other && saved.cloned) {
+    await layers.resumed();
+    return undefined;
+  }
   if (other)
     throw new PrepareError(
       `it is to go on with the memory of a snapshot, which is of a machine with ${other}; make it so again, or roll it back with memory: false`,
@@ -87,6 +90,7 @@ async function savedOf(layers: Layers, { spec }: Instance): Promise<SavedMachine
     accelerator: of,
     ...(guestCpu ? { guestCpu } : {}),
     ...(cpuModel ? { cpuModel } : {}),
+    ...(saved.cloned ? { cloned: true } : {}),
   };
 }
 
@@ -101,15 +105,23 @@ const Origin = Type.Object({
   ),
 });
 
+/** What disks are made with, besides the machine's image. */
+export interface Materials {
+  imageNamed: DataDiskSource["imageNamed"];
+  /** Of the machine that it is a clone of. */
+  sourcePool?: StoragePool | undefined;
+  copies: Copies;
+}
+
 /**
  * Makes what is missing. A migration target (which has no custody yet) finds everything there. `image` is needed only for the making.
- * @throws Error with a text for users
+ * @throws StillPreparing while a disk is being copied; Error with a text for users
  */
 export async function ensureVolumes(
   pool: StoragePool,
   image: Image | undefined,
   instance: Instance,
-  imageNamed: DataDiskSource["imageNamed"] = async () => undefined,
+  more: Materials = { copies: new Copies(), imageNamed: async () => undefined },
 ): Promise<{
   disks: DiskConfig[];
   folders: string[];
@@ -137,11 +149,9 @@ export async function ensureVolumes(
     throw new PrepareError(
       `the disks of ${vm}, which has run before, are not in ${folder}; is the storage pool ${pool.metadata.name} mounted here? They are never made anew: bring them back, or delete the machine`,
     );
-  if (!there || !seeded) {
-    if (!image) throw new PrepareError(`spec.image: there is no Image ${instance.spec.image}`);
-    await make(pool, image, instance, folder, there, root, seed);
-  }
+  if (!there || !seeded) await make(pool, image, more, instance, folder, there, root, seed);
   const user = userOf(instance.spec.vmUid);
+  const { imageNamed } = more;
   const imagePath = (file: string) => imageFile(pool, file);
   const data = await ensureDataDisks({ folder, layers, user, imageNamed, imagePath }, instance).catch(
     (cause: unknown) => sayFull(cause, pool, vm),
@@ -237,16 +247,14 @@ function parsed(text: string): unknown {
 
 async function make(
   pool: StoragePool,
-  image: Image,
+  image: Image | undefined,
+  more: Materials,
   instance: Instance,
   folder: string,
   there: boolean,
   root: string,
   seed: string,
 ): Promise<void> {
-  const { file, format } = image.status ?? {};
-  if (!file || !format)
-    throw new PrepareError(`image ${image.metadata.name} is not ready: ${image.status?.phase ?? "Pending"}`);
   const { uid, gid } = userOf(instance.spec.vmUid);
   try {
     await mkdir(folder, { recursive: true, mode: 0o711 });
@@ -262,15 +270,8 @@ async function make(
       await rename(`${seed}.new`, seed);
     }
     if (!there) {
-      const origin: Static<typeof Origin> = {
-        file,
-        ...(image.status?.boot ? { boot: image.status.boot } : {}),
-      };
-      await writeFile(join(folder, `${ORIGIN}.new`), JSON.stringify(origin), { flush: true });
-      await rename(join(folder, `${ORIGIN}.new`), join(folder, ORIGIN));
-      const { diskSize } = instance.spec;
-      const size = diskSize === undefined ? undefined : parseBytes(diskSize);
-      await makeDisk(root, { path: imageFile(pool, file), format }, size, { uid, gid });
+      if (instance.spec.source?.vm) await makeClone(pool, more, instance, folder);
+      else await makeFromImage(pool, image, more, instance, folder, root);
     }
   } catch (cause) {
     sayFull(cause, pool, instance.spec.vm);
@@ -285,6 +286,62 @@ function sayFull(cause: unknown, { metadata, spec }: StoragePool, vm: string): n
       { cause },
     );
   throw cause;
+}
+
+async function makeFromImage(
+  pool: StoragePool,
+  image: Image | undefined,
+  { copies }: Materials,
+  { spec }: Instance,
+  folder: string,
+  root: string,
+): Promise<void> {
+  if (!image) throw new PrepareError(`spec.image: there is no Image ${spec.image}`);
+  const { file, format, boot } = image.status ?? {};
+  if (!file || !format)
+    throw new PrepareError(`image ${image.metadata.name} is not ready: ${image.status?.phase ?? "Pending"}`);
+  const origin: Static<typeof Origin> = { file, ...(boot ? { boot } : {}) };
+  await writeFile(join(folder, `${ORIGIN}.new`), JSON.stringify(origin), { flush: true });
+  await rename(join(folder, `${ORIGIN}.new`), join(folder, ORIGIN));
+  const size = spec.diskSize === undefined ? undefined : parseBytes(spec.diskSize);
+  const disk = { path: imageFile(pool, file), format };
+  const user = userOf(spec.vmUid);
+  if (spec.source?.mode === "Full") await copyDisk(copies, disk, root, size, user);
+  else await makeDisk(root, disk, size, user);
+}
+
+async function makeClone(
+  pool: StoragePool,
+  { sourcePool, copies }: Materials,
+  instance: Instance,
+  folder: string,
+): Promise<void> {
+  const { source, diskSize, disks = [], vmUid } = instance.spec;
+  const { vm = "", vmUid: owner = "", storagePool = "" } = source ?? {};
+  if (!source || !sourcePool)
+    throw new PrepareError(`spec.source: the StoragePool ${storagePool} of its template does not exist`);
+  const lender = folderOf(sourcePool, instance, { vm, vmUid: owner });
+  const sizes = new Map(disks.map((disk) => [layerName(disk), disk.size]));
+  await cloneDisks(
+    { folder: lender, layers: new Layers(lender, [], userOf(owner)) },
+    {
+      folder,
+      layers: layersOf(pool, instance),
+      user: userOf(vmUid),
+      // The system disk last: where it is, the others are.
+      disks: writable(instance)
+        .map((name) => ({ name, size: name === "root" ? diskSize : sizes.get(name) }))
+        .map(({ name, size }) => ({ name, ...(size ? { sizeBytes: parseBytes(size) } : {}) }))
+        .sort(({ name: a }, { name: b }) => Number(a === "root") - Number(b === "root")),
+    },
+    source,
+    copies,
+  );
+}
+
+/** Ends what is still being made of its disks. */
+export async function stopMaking(pool: StoragePool, instance: Instance, copies: Copies): Promise<void> {
+  await copies.cancel(folderOf(pool, instance));
 }
 
 /** Removes the machine's own folder, nothing else. */

@@ -1,11 +1,26 @@
 /** Verbs on one machine (snapshot, rollback, migrate): their arguments and options. */
 import { readFileSync } from "node:fs";
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { durationMs, type PlaceOptions, withPlace } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
+import { UserError } from "./user-error.ts";
 
 type Common = PlaceOptions & { timeout: number };
+interface CloneOptions {
+  name: string;
+  full: boolean;
+  instant: boolean;
+  count?: number;
+  start: boolean;
+}
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 1000)
+    throw new InvalidArgumentError("It has to be a whole number from 1 to 1000.");
+  return value;
+}
 
 /** Adds the verbs. */
 export function addMachineVerbs(
@@ -46,6 +61,38 @@ export function addMachineVerbs(
       const { rollback } = await import("./machine-actions.ts");
       const { to, keep, memory } = options;
       await rollback({ ...common(machine, options), to, keep, memory }, print);
+    });
+
+  withPlace(program.command("clone"))
+    .argument("<object>", "vm/web-1 or snapshot/golden")
+    .description("make another machine whose disks begin as those of a machine or snapshot")
+    .requiredOption("--name <name>", "of the new machine")
+    .option("--full", "with a copy of the disks: needs nothing of its source afterwards", false)
+    .option(
+      "--instant",
+      "goes on with the source's memory instead of booting, under its own name and address",
+      false,
+    )
+    .option("--count <number>", "that many, called NAME-1, NAME-2, …", wholeNumber)
+    .option("--no-start", "do not start it")
+    .option("--timeout <time>", "how long to wait until it runs", durationMs, 600_000)
+    .action(async (object: string, options: Common & CloneOptions) => {
+      const { clone } = await import("./clone-action.ts");
+      const { name, full, instant, count, start, timeout } = options;
+      if (full && instant) throw new UserError("--full and --instant exclude each other; say one of them");
+      await clone(
+        {
+          ...placeOf(options),
+          object,
+          name,
+          ...(count === undefined ? {} : { count }),
+          mode: full ? "Full" : instant ? "Instant" : "Linked",
+          running: start,
+          timeoutMs: timeout,
+          signal: stopSignal(),
+        },
+        print,
+      );
     });
 
   withPlace(program.command("exec"))

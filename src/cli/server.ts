@@ -10,6 +10,7 @@ import { Pki } from "../api/pki.ts";
 import { SECRETS_PREFIX } from "../api/secrets.ts";
 import { startApiServer } from "../api/server.ts";
 import { StoredVersionError } from "../api/stored-versions.ts";
+import { runCloneReconciler } from "../compute/clones/reconciler.ts";
 import { runGuestCommandReconciler } from "../compute/guest-commands/reconciler.ts";
 import { runHostReconciler } from "../compute/hosts/reconciler.ts";
 import { runMigrationReconciler } from "../compute/migrations/reconciler.ts";
@@ -126,6 +127,7 @@ export async function server(
         runVirtualMachineReconciler(context),
         runMigrationReconciler(context),
         runSnapshotReconciler(context),
+        runCloneReconciler(context),
         runGuestCommandReconciler(context),
         runQuotaReconciler(context),
         runScheduler(context),

@@ -9,6 +9,7 @@ import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { numberToAddress, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { lackOfRoom } from "./capacity.ts";
+import { unlike } from "./clones/unlike.ts";
 import { checkDisks } from "./disks/kinds.ts";
 import { checkHardware } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
@@ -21,6 +22,7 @@ import {
   VirtualMachine,
 } from "./kinds.ts";
 import { checkResources, keptOf } from "./resources/kinds.ts";
+import { Snapshot } from "./snapshots/kinds.ts";
 
 /** Room for "-" and the number that make an instance's name, which has to be a label, too. */
 const MAX_VM_NAME = 52;
@@ -246,6 +248,7 @@ export function checkVirtualMachine(
   if (!old || !isDeepStrictEqual(shares(object.spec), shares(old.spec)))
     causes.push(...checkResources(object.spec));
   if (old) causes.push(...checkChange(object, old), ...checkInterfaces(object, old, lookup));
+  else causes.push(...checkSource(object, lookup));
   return causes;
 }
 
@@ -260,6 +263,24 @@ function checkChange({ spec, status }: VirtualMachine, { spec: old }: VirtualMac
       )
     : [];
   return [...causes, ...checkDisks(spec, old, Boolean(status?.sequence))];
+}
+
+/** What a clone is made from may be made later; what is there already has to fit. */
+function checkSource(vm: VirtualMachine, lookup: Lookup): Cause[] {
+  const { source } = vm.spec;
+  if (!source) return [];
+  const { namespace, name } = vm.metadata;
+  const snapshot = lookup.list(Snapshot, namespace).find(({ metadata }) => metadata.name === source.snapshot);
+  const from = source.vm ?? (snapshot && !invalidity(snapshot) ? snapshot.spec.vm : undefined);
+  if (from === name) return [bad("spec.source.vm", from, "a machine cannot be a clone of itself")];
+  const owner = lookup.list(VirtualMachine, namespace).find(({ metadata }) => metadata.name === from);
+  if (!owner || invalidity(owner)) return [];
+  if (owner.metadata.deletionTimestamp)
+    return [forbidden("spec.source", `VirtualMachine ${from} is being deleted`)];
+  if (snapshot?.metadata.deletionTimestamp)
+    return [forbidden("spec.source", `Snapshot ${source.snapshot} is being deleted`)];
+  const [, field, why] = /^(spec\.\w+): (.*)$/.exec(unlike(vm, owner) ?? "") ?? [];
+  return field && why ? [forbidden(field, why)] : [];
 }
 
 /** The last word on addresses: two control planes that both believe to lead cannot give one address twice. */

@@ -4,6 +4,7 @@ import type { Lookup } from "../resource/kind.ts";
 import { keyOf, type Resource } from "../resource/object.ts";
 import type { Host } from "./hosts/kinds.ts";
 import { Instance, type Network, type StoragePool, VirtualMachine } from "./kinds.ts";
+import { Snapshot } from "./snapshots/kinds.ts";
 
 const SHOWN = 3;
 
@@ -49,13 +50,47 @@ export function keepHost({ metadata: { name } }: Host, lookup: Lookup): string |
   return usedBy(runs, "these instances are on it; move or stop their machines first");
 }
 
-export function keepVirtualMachine({ metadata, spec }: VirtualMachine): string | undefined {
+/** Whether a machine's disks need what the snapshot froze, or are about to. */
+export function usesSnapshot(
+  { spec, status }: Partial<VirtualMachine>,
+  { metadata: { name, uid } }: Resource,
+): boolean {
+  if (status?.source?.independent) return false;
+  return spec?.source?.snapshot === name || (uid !== undefined && status?.source?.snapshotUid === uid);
+}
+
+const FREE_IT = "their disks are linked to it (spec.source); delete them first";
+
+/** The disks of clones are overlays of their template, or are being copied from it. */
+export function keepSnapshot(snapshot: Snapshot, lookup: Lookup): string | undefined {
+  const machines = lookup.list(VirtualMachine, snapshot.metadata.namespace);
+  return usedBy(
+    machines.filter((vm) => usesSnapshot(vm, snapshot)),
+    FREE_IT,
+  );
+}
+
+export function keepVirtualMachine(vm: VirtualMachine, lookup: Lookup): string | undefined {
+  const { metadata } = vm;
+  const own = lookup.list(Snapshot, metadata.namespace).filter(({ spec }) => spec?.vm === metadata.name);
+  const isClone = (other: Partial<VirtualMachine> & Resource) => {
+    if (other.metadata.uid === metadata.uid || other.status?.source?.independent) return false;
+    const { source } = other.status ?? {};
+    const begins = !source?.ready && other.spec?.source?.vm === metadata.name;
+    return begins || source?.vmUid === metadata.uid || own.some((snapshot) => usesSnapshot(other, snapshot));
+  };
+  return (
+    keepProtected(vm) ?? usedBy(lookup.list(VirtualMachine, metadata.namespace).filter(isClone), FREE_IT)
+  );
+}
+
+function keepProtected({ metadata, spec }: VirtualMachine): string | undefined {
   if (invalidity({ metadata }) !== undefined || !spec.deletionProtection) return undefined;
   return "spec.deletionProtection is true; set it to false first";
 }
 
 /** A project goes with all that is in it: not while there is something that its owner wants to keep. */
 export function keepProject({ metadata: { name } }: Resource, lookup: Lookup): string | undefined {
-  const kept = lookup.list(VirtualMachine, name).filter((vm) => keepVirtualMachine(vm) !== undefined);
+  const kept = lookup.list(VirtualMachine, name).filter((vm) => keepProtected(vm) !== undefined);
   return usedBy(kept, "spec.deletionProtection of these machines is true; set it to false first");
 }

@@ -53,6 +53,7 @@ import {
   rules,
   Words,
 } from "../resource/kind.ts";
+import { InstanceSource, Source, SourceStatus } from "./clones/kinds.ts";
 import { GuestTask, GuestTaskResult } from "./guest-commands/kinds.ts";
 import { type Has, isNamed, pins } from "./hardware/kinds.ts";
 import { End, MachineUsage, machine, NetworkInterface } from "./machine.ts";
@@ -88,6 +89,7 @@ export const VirtualMachine = defineKind({
     {
       running: Type.Boolean({ default: true, description: "Whether the machine should run." }),
       ...machine,
+      source: Type.Optional(Source),
       networks: Type.Array(Name("Name of a Network."), {
         default: ["default"],
         maxItems: 8,
@@ -106,12 +108,15 @@ export const VirtualMachine = defineKind({
         }),
       ),
     },
-    rules({
-      rule: "self.networks == oldSelf.networks || !self.running",
-      message: "may only change while the machine is stopped; set spec.running to false first",
-      fieldPath: ".networks",
-      reason: "FieldValueForbidden",
-    }),
+    rules(
+      {
+        rule: "self.networks == oldSelf.networks || !self.running",
+        message: "may only change while the machine is stopped; set spec.running to false first",
+        fieldPath: ".networks",
+        reason: "FieldValueForbidden",
+      },
+      immutable("source", "cannot be changed; make another machine", true),
+    ),
   ),
   // Owner of status: the VM reconciler.
   status: Type.Object({
@@ -136,6 +141,7 @@ export const VirtualMachine = defineKind({
     usage: Type.Optional(MachineUsage),
     lastEnd: Type.Optional(End),
     ...pins,
+    source: Type.Optional(SourceStatus),
     restarts: Type.Optional(
       Type.Integer({
         minimum: 0,
@@ -187,6 +193,7 @@ export const Instance = defineKind({
       }),
     ),
     destroyVolumes: Type.Optional(Type.Boolean()),
+    source: Type.Optional(InstanceSource),
     // What the machine was before; guestCpu of a first run: by the director, with host.
     ...pins,
     // Owner of host, placement: the director (or the Migration reconciler for an incoming one). Immutable once set.

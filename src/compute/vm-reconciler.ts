@@ -33,6 +33,7 @@ import {
   takeNumber,
 } from "./actions.ts";
 import { AddressBook } from "./address-book.ts";
+import { instanceSource } from "./clones/kinds.ts";
 import { instancesOf, isBound, isLive, superseded } from "./custody.ts";
 import { imagesOf } from "./disks/kinds.ts";
 import { pinsOf } from "./hardware/kinds.ts";
@@ -226,6 +227,12 @@ class VirtualMachineReconciler {
       await this.#writeStatus(vm, instances, migrations, missing);
       return undefined;
     }
+    const { source } = vm.status ?? {};
+    if (vm.spec.source && !source?.ready) {
+      const why = pending("CloneWaits", source?.message ?? "waits for what it is made from (spec.source)");
+      await this.#writeStatus(vm, instances, migrations, why);
+      return undefined;
+    }
     if (!vm.metadata.finalizers?.includes(VOLUMES_FINALIZER)) {
       const finalizers = [...(vm.metadata.finalizers ?? []), VOLUMES_FINALIZER];
       await this.#client.update(VirtualMachine, { ...vm, metadata: { ...vm.metadata, finalizers } });
@@ -280,7 +287,7 @@ class VirtualMachineReconciler {
       ...pinsOf(vm.spec.hardware, vm.status),
       interfaces,
       ...(predecessor ? { predecessor } : {}),
-      ...(last && hasVolumes(last) ? { volumesExist: true } : {}),
+      ...disksOf(vm, last),
     });
     if (restarts > 0 && last) {
       const end = last.status?.end;
@@ -297,7 +304,9 @@ class VirtualMachineReconciler {
   #missing({ spec, status }: VirtualMachine): Idle | undefined {
     const { networks, pools } = this.#informers;
     for (const name of imagesOf(spec)) {
-      const missing = this.#missingImage(name, name === spec.image ? "spec.image" : "spec.disks", status);
+      const hasDisks = (status?.sequence ?? 0) > 0 || Boolean(spec.source?.vm || spec.source?.snapshot);
+      const field = name === spec.image ? "spec.image" : "spec.disks";
+      const missing = this.#missingImage(name, field, hasDisks);
       if (missing) return missing;
     }
     if (!pools.get(spec.storagePool))
@@ -310,13 +319,12 @@ class VirtualMachineReconciler {
     return undefined;
   }
 
-  #missingImage(name: string, field: string, status: VirtualMachine["status"]): Idle | undefined {
+  #missingImage(name: string, field: string, hasDisks: boolean): Idle | undefined {
     const image = this.#informers.images.get(name);
     if (!image)
       return pending("ImageMissing", `image ${name} (${field}) does not exist; create it, or wait for it`);
     // A machine that has run before only needs the file its overlay is linked to.
-    if (image.status?.phase === "Ready" || ((status?.sequence ?? 0) > 0 && image.status?.file))
-      return undefined;
+    if (image.status?.phase === "Ready" || (hasDisks && image.status?.file)) return undefined;
     const phase = image.status?.phase ?? "Pending";
     // How far its build is stands in the image alone: each step would be a write to each machine that waits.
     const why = phase === "Failed" && getCondition(image.status?.conditions, "Ready")?.message;
@@ -439,6 +447,12 @@ function pending(reason: string, message: string): Idle {
 function about({ kind, metadata }: VirtualMachine) {
   const { name, namespace, uid } = metadata;
   return { kind, name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) };
+}
+
+/** Where the next run has its disks from, when they are not those of the image. */
+function disksOf({ status }: VirtualMachine, last: Instance | undefined): Partial<Instance["spec"]> {
+  if (last && hasVolumes(last)) return { volumesExist: true };
+  return status?.source ? { source: instanceSource(status.source) } : {};
 }
 
 /** Whether disks were made for this run or one before it. */

@@ -5,7 +5,7 @@
  * must never be what saves us.
  */
 
-import { writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import type { Instance } from "../../compute/kinds.ts";
 import type { GuestExit, GuestProgram } from "../../qemu/guest-exec.ts";
 import { type HostEnvironment, type Prepared, PrepareError } from "../environment.ts";
@@ -20,6 +20,7 @@ import {
   type MigrationProgress,
   type SavedMemory,
 } from "../hypervisor.ts";
+import type { Identity } from "../identity.ts";
 import { Layers } from "../layers.ts";
 import { absorbed, chainOf, contentOf, makeLayer, pretendTool } from "./pretend-layers.ts";
 
@@ -38,6 +39,9 @@ interface Machine {
   stale?: boolean;
   /** What the guest has in mind. */
   memory?: number;
+  disconnected?: boolean;
+  /** Whom the guest takes itself for: the machine that it was booted as, or given the identity of. */
+  identity?: string;
 }
 
 const IDLE: MigrationProgress = {
@@ -68,7 +72,10 @@ export class PretendWorld {
   /** What the guests have written: by layer, the last thing. */
   readonly contents = new Map<string, number>();
   /** Saved memories, by file: what the guest had in mind, and what was on its disk at that instant. */
-  readonly memories = new Map<string, { memory: number | undefined; content: number | undefined }>();
+  readonly memories = new Map<
+    string,
+    Pick<Machine, "memory" | "identity"> & { content: number | undefined }
+  >();
   readonly options: PretendOptions;
   #nextPid = 1000;
   readonly #listeners = new Map<string, Set<(id: MachineId) => void>>();
@@ -116,6 +123,9 @@ export class PretendWorld {
   }
 
   #check(): void {
+    for (const { state, identity, config, disconnected, host } of this.machines.values())
+      if (state === "running" && !disconnected && identity && identity !== config.uuid)
+        this.violations.push(`${config.name}@${host} is on its networks as another machine`);
     const paths = new Set([...this.machines.values()].flatMap((m) => m.config.disks.map((d) => d.path)));
     for (const path of paths) {
       // An incoming machine whose memory has arrived is `received`: paused, but its disks are not activated before `cont`.
@@ -180,6 +190,7 @@ export class PretendHypervisor implements Hypervisor {
         pid: this.#world.nextPid,
         state: how === "run" ? "running" : "incoming",
         bootedAt: Date.now(),
+        ...(how === "run" && config.uuid ? { identity: config.uuid } : {}),
         migration: IDLE,
       });
     await this.#world.pause();
@@ -325,20 +336,45 @@ export class PretendHypervisor implements Hypervisor {
 
   async saveMemory(id: MachineId, switches: readonly LayerSwitch[], file: string): Promise<SavedMemory> {
     await this.switchLayers(id, switches);
-    const { memory } = this.#need(id);
+    const { memory, identity } = this.#need(id);
     const content = contentOf(this.#world.contents, switches[0]?.from ?? "");
     await this.#world.pause();
     this.#need(id);
-    this.#world.memories.set(file, { memory, content });
+    this.#world.memories.set(file, {
+      content,
+      ...(memory === undefined ? {} : { memory }),
+      ...(identity ? { identity } : {}),
+    });
     writeFileSync(file, "pretended");
     return { pauseMs: 1, live: true, sizeBytes: 9 };
   }
 
   /** A guest that says its arguments; "fail" is refused. */
-  async guestExec(_id: MachineId, { command, input }: GuestProgram): Promise<GuestExit> {
+  async guestExec(id: MachineId, { command, input }: GuestProgram): Promise<GuestExit> {
+    // Of a guest that goes on as another's: its new identity (identity.ts).
+    if (this.#find(id)?.disconnected) {
+      await this.#world.pause();
+      const { config } = this.#need(id);
+      this.#world.set(id, config.uuid ? { identity: config.uuid } : {});
+      return { exitCode: 0, stdout: "", stderr: "", truncated: false };
+    }
     if (command[0] === "fail") throw new HypervisorError("the guest agent refused it: no such file");
     this.#world.executed.push(command.join(" "));
     return { exitCode: 0, stdout: [...command, input ?? ""].join(" "), stderr: "", truncated: false };
+  }
+
+  async disconnect(id: MachineId): Promise<void> {
+    await this.#world.pause();
+    this.#need(id);
+    this.#world.set(id, { disconnected: true });
+    await this.#world.pause();
+  }
+
+  async connect(id: MachineId): Promise<void> {
+    await this.#world.pause();
+    this.#need(id);
+    this.#world.set(id, { disconnected: false });
+    await this.#world.pause();
   }
 
   async share(): Promise<undefined> {}
@@ -359,6 +395,7 @@ export class PretendHypervisor implements Hypervisor {
       state: "paused",
       target: ARRIVED,
       ...(saved.memory === undefined ? {} : { memory: saved.memory }),
+      ...(saved.identity ? { identity: saved.identity } : {}),
     });
   }
 
@@ -370,7 +407,8 @@ export class PretendHypervisor implements Hypervisor {
 function stateOf(id: MachineId, machine: Machine): MachineState {
   const { pid, state, end, pausedBy } = machine;
   const why = state === "paused" && pausedBy ? { pausedBy } : {};
-  return { id, pid, state, machineType: "pretend-1.0", ...why, ...(end ? { end } : {}) };
+  const links = machine.disconnected ? { disconnected: true } : {};
+  return { id, pid, state, machineType: "pretend-1.0", ...why, ...links, ...(end ? { end } : {}) };
 }
 
 export interface PretendFiles {
@@ -392,14 +430,43 @@ export class PretendEnvironment implements HostEnvironment {
 
   async layers(instance: Instance): Promise<Layers> {
     if (!this.#files) throw new PrepareError("these disks have no layers");
-    const { world, folder, isDead } = this.#files;
+    const { folder } = this.#files;
     const own = `${folder}/${instance.spec.vmUid}`;
     makeLayer(`${own}/root.qcow2`);
-    return new Layers(own, ["root"], { uid: 0, gid: 0 }, pretendTool(world.contents, isDead));
+    return this.#layersIn(own);
+  }
+
+  #layersIn(folder: string): Layers {
+    const { world, isDead } = this.#files ?? {};
+    if (!world || !isDead) throw new PrepareError("these disks have no layers");
+    return new Layers(folder, ["root"], { uid: 0, gid: 0 }, pretendTool(world.contents, isDead));
+  }
+
+  /** As clones.ts does it: the disk last. */
+  async #clone({ spec }: Instance, folder: string): Promise<void> {
+    const { world, isDead } = this.#files ?? {};
+    const { source } = spec;
+    if (!world || !isDead || !source?.vmUid || existsSync(`${folder}/${spec.vmUid}/root.qcow2`)) return;
+    const lender = this.#layersIn(`${folder}/${source.vmUid}`);
+    const { disks, taken } = await lender.lent(source.snapshotUid ?? "");
+    const file = lender.memoryFile(source.snapshotUid ?? "");
+    const own = `${folder}/${spec.vmUid}`;
+    if (source.mode === "Instant" && taken.memory && existsSync(file))
+      await this.#layersIn(own).resumeAs({ file, of: taken.memory });
+    const tool = pretendTool(world.contents, isDead);
+    const [layer = ""] = Object.values(disks);
+    if (source.mode === "Full") {
+      makeLayer(`${own}/root.qcow2`);
+      world.contents.set(`${own}/root.qcow2`, contentOf(world.contents, layer) ?? 0);
+    } else {
+      mkdirSync(own, { recursive: true });
+      await tool.create(`${own}/root.qcow2`, layer, 2 ** 24, { uid: 0, gid: 0 });
+    }
   }
 
   async #disk(instance: Instance): Promise<string> {
     if (!this.#files) return diskOf(instance);
+    await this.#clone(instance, this.#files.folder);
     const layers = await this.layers(instance);
     if (!instance.spec.incoming) await layers.settle();
     return (await layers.active())[0] ?? "";
@@ -412,7 +479,12 @@ export class PretendEnvironment implements HostEnvironment {
     return {
       ...(saved
         ? {
-            saved: { file: saved.file, machineType: saved.of.machineType, accelerator: saved.of.accelerator },
+            saved: {
+              file: saved.file,
+              machineType: saved.of.machineType,
+              accelerator: saved.of.accelerator,
+              ...(saved.cloned ? { cloned: true } : {}),
+            },
           }
         : {}),
       disks: [{ path: disk, format: "qcow2", readOnly: false }],
@@ -420,6 +492,9 @@ export class PretendEnvironment implements HostEnvironment {
       user: { uid: 1, gid: 1 },
       accelerator: "tcg",
     };
+  }
+  async identity({ spec }: Instance): Promise<Identity> {
+    return { hostname: spec.vm, machineId: spec.vmUid, cards: [] };
   }
   async release(): Promise<void> {}
   async destroyVolumes(instance: Instance): Promise<void> {

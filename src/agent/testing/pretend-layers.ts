@@ -70,5 +70,6 @@ export function pretendTool(contents: Contents, isDead: () => boolean): LayerToo
         writeFileSync(path, text);
       }),
     remove: (path) => step(() => rmSync(path, { force: true })),
+    lend: () => step(() => {}),
   };
 }

@@ -77,12 +77,13 @@ const Taken = Type.Object({
 /** Instance.spec.diskTask. Owner: the Snapshot reconciler. */
 export const DiskTask = Type.Object({
   id: Type.String({ description: "Told back in status.diskTask.id when it is done." }),
-  action: Words(["Take", "Delete", "Rollback"]),
-  snapshot: Uid("The Snapshot that is taken, deleted or gone back to, by uid."),
+  action: Words(["Take", "Delete", "Rollback", "Lend"]),
+  snapshot: Uid("The Snapshot that is taken, deleted, gone back to or lent, by uid."),
   quiesce: Type.Optional(Type.Boolean()),
   memory: Type.Optional(
     Type.Boolean({ description: "Take: with the memory. Rollback: the next run goes on with it." }),
   ),
+  template: Type.Optional(Type.Boolean({ description: "Take: and lend it." })),
   rollback: Type.Optional(Uid("Rollback: which one, by uid.")),
   keep: Type.Optional(Uid("Rollback: the state before becomes this Snapshot; absent: it is lost.")),
 });
@@ -94,6 +95,7 @@ export const DiskTaskResult = Type.Object({
   time: Type.String(),
   message: Type.Optional(Type.String()),
   taken: Type.Optional(Taken),
+  lent: Type.Optional(Type.Boolean({ description: "Take, Lend: other machines may read its layers." })),
   tree: Type.Optional(
     Type.Array(Type.Object({ snapshot: Type.String(), parent: Type.Optional(Type.String()) }), {
       description: "All snapshots of the disks, by uid.",
@@ -107,7 +109,7 @@ export const DiskTaskResult = Type.Object({
 
 /** VirtualMachine.status.disksBusy: the claim. Owner: the Snapshot reconciler. */
 export const DisksBusy = Type.Object({
-  action: Words(["Take", "Delete", "Rollback"]),
+  action: Words(["Take", "Delete", "Rollback", "Lend"]),
   name: Type.String({ description: "The Snapshot or Rollback." }),
   uid: Type.String(),
 });
@@ -133,14 +135,25 @@ export const Snapshot = defineKind({
         default: false,
         description: "Keep the memory of the running machine, too: a rollback goes on from this very moment.",
       }),
+      template: Type.Boolean({
+        default: false,
+        description:
+          "Machines can be cloned from it (VirtualMachine.spec.source). Set by itself with the first clone; from then on it cannot be deleted while a clone needs it.",
+      }),
     },
-    rules(...["vm", "quiesce", "memory"].map((field) => immutable(field, AS_IT_IS))),
+    rules(...["vm", "quiesce", "memory"].map((field) => immutable(field, AS_IT_IS)), {
+      rule: "self.template || !oldSelf.template",
+      message: "a template stays one; delete it when it is not needed any more",
+      fieldPath: ".template",
+      reason: "FieldValueForbidden",
+    }),
   ),
   // Owner of status: the Snapshot reconciler.
   status: Type.Object({
     phase: Type.Optional(Words(["Pending", "Taking", "Ready", "Failed", "Deleting"])),
     message: Type.Optional(Type.String()),
     parent: Type.Optional(Type.String({ description: "The Snapshot that it was made after, in the tree." })),
+    template: Type.Optional(Type.Boolean({ description: "Its layers are lent: clones may use them." })),
     taken: Type.Optional(Taken),
     conditions: Type.Optional(Conditions),
   }),
@@ -149,6 +162,7 @@ export const Snapshot = defineKind({
     { name: "Phase", type: "string", jsonPath: ".status.phase" },
     { name: "Parent", type: "string", jsonPath: ".status.parent" },
     { name: "Memory", type: "boolean", jsonPath: ".spec.memory" },
+    { name: "Template", type: "boolean", jsonPath: ".spec.template", priority: 1 },
     { name: "Consistent", type: "string", jsonPath: ".status.taken.consistent" },
     { name: "Pause (ms)", type: "number", jsonPath: ".status.taken.pauseMs" },
     { name: "Message", type: "string", jsonPath: ".status.message", priority: 1 },

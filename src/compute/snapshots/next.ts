@@ -4,7 +4,7 @@ import { type Rollback, SNAPSHOT_FINALIZER, type Snapshot } from "./kinds.ts";
 
 /** One thing to be done with a machine's disks. */
 export type Operation =
-  | { action: "Take" | "Delete"; object: Snapshot }
+  | { action: "Take" | "Delete" | "Lend"; object: Snapshot }
   | { action: "Rollback"; object: Rollback };
 
 /** Everything about one machine, as it is now. */
@@ -18,7 +18,11 @@ export interface View {
 export const isOver = ({ status }: Rollback) => status?.phase === "Succeeded" || status?.phase === "Failed";
 export const isTaken = ({ status }: Snapshot) => status?.phase === "Ready";
 export const isOpen = (s: Snapshot) =>
-  s.metadata.deletionTimestamp !== undefined || !(isTaken(s) || s.status?.phase === "Failed");
+  s.metadata.deletionTimestamp !== undefined ||
+  !(isTaken(s) || s.status?.phase === "Failed") ||
+  isToBeLent(s);
+/** Taken, and not a template yet. */
+const isToBeLent = (s: Snapshot) => isTaken(s) && s.spec.template && !s.status?.template;
 
 export const keptName = ({ metadata }: Rollback) => `${metadata.name}-before`;
 
@@ -32,7 +36,8 @@ export function operations({ snapshots, rollbacks }: View): Operation[] {
   for (const object of snapshots) {
     if (object.metadata.deletionTimestamp) {
       if (object.metadata.finalizers?.includes(SNAPSHOT_FINALIZER)) open.push({ action: "Delete", object });
-    } else if (isOpen(object) && !under.has(object.metadata.name)) open.push({ action: "Take", object });
+    } else if (isOpen(object) && !under.has(object.metadata.name))
+      open.push({ action: isTaken(object) ? "Lend" : "Take", object });
   }
   for (const object of rollbacks) if (!isOver(object)) open.push({ action: "Rollback", object });
   const age = ({ object: { metadata } }: Operation) =>

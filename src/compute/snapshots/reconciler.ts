@@ -178,9 +178,9 @@ class SnapshotReconciler {
     return undefined;
   }
 
-  /** A failed deletion is tried again for as long as it is asked for. */
+  /** What only frees or lends is tried again for as long as it is asked for. */
   #mayRetry({ action }: Operation, { phase, time }: TaskResult): boolean {
-    if (phase !== "Failed" || action !== "Delete") return false;
+    if (phase !== "Failed" || !["Delete", "Lend"].includes(action)) return false;
     return this.#clock.now().getTime() - Date.parse(time) >= this.#retryMs;
   }
 
@@ -188,6 +188,7 @@ class SnapshotReconciler {
     const { action, object } = operation;
     const uid = object.metadata.uid ?? "";
     const id = `${action}:${uid}`;
+    const again = failed ? `${id}:${Date.parse(failed.time)}` : id;
     switch (action) {
       case "Take":
         await this.#status(object, { ...object.status, phase: "Taking", message: "is being taken" });
@@ -196,9 +197,11 @@ class SnapshotReconciler {
           action,
           snapshot: uid,
           ...(object.spec.memory ? { memory: true } : { quiesce: object.spec.quiesce }),
+          ...(object.spec.template ? { template: true } : {}),
         };
+      case "Lend":
       case "Delete":
-        return { id: failed ? `${id}:${Date.parse(failed.time)}` : id, action, snapshot: uid };
+        return { id: again, action, snapshot: uid };
       case "Rollback": {
         const target = view.snapshots.find((s) => s.metadata.name === object.spec.snapshot);
         if (!target?.metadata.uid) return undefined;
@@ -282,8 +285,16 @@ class SnapshotReconciler {
     switch (action) {
       case "Take":
         if (!done) return this.#end(operation, failure);
-        await this.#ready(object, result.taken, "taken");
+        await this.#ready(object, result.taken, "taken", result.lent);
         this.#report(object, "Normal", "SnapshotTaken", `snapshot ${object.metadata.name} was taken`);
+        break;
+      case "Lend":
+        if (!done) {
+          await this.#note(operation, `is no template yet: ${failure}`);
+          if (view.vm.status?.disksBusy) await this.#release(view);
+          return { requeueAfterMs: this.#retryMs };
+        }
+        await this.#status(object, { ...object.status, template: true, message: "clones may be made of it" });
         break;
       case "Delete":
         if (!done) {
@@ -375,12 +386,18 @@ class SnapshotReconciler {
 
   // --- status ---
 
-  async #ready(snapshot: Snapshot, taken: TaskResult["taken"], message: string): Promise<void> {
+  async #ready(
+    snapshot: Snapshot,
+    taken: TaskResult["taken"],
+    message: string,
+    lent: boolean | undefined = false,
+  ): Promise<void> {
     await this.#status(snapshot, {
       ...snapshot.status,
       phase: "Ready",
       message,
       ...(taken ? { taken } : {}),
+      ...(lent ? { template: true } : {}),
     });
   }
 

@@ -1,11 +1,8 @@
 /** Programs in guests: the reconciler and an agent over the real API, with a pretended hypervisor. Each is run at most once, whoever dies. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { runAgent } from "../src/agent/agent.ts";
-import {
-  PretendEnvironment,
-  PretendHypervisor,
-  PretendWorld,
-} from "../src/agent/testing/pretend-hypervisor.ts";
+import { PretendEnvironment } from "../src/agent/testing/pretend-environment.ts";
+import { PretendHypervisor, PretendWorld } from "../src/agent/testing/pretend-hypervisor.ts";
 import { GuestCommand } from "../src/compute/guest-commands/kinds.ts";
 import { runGuestCommandReconciler } from "../src/compute/guest-commands/reconciler.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";

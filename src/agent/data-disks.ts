@@ -16,7 +16,7 @@ export interface DataDiskSource {
   user: { uid: number; gid: number };
   imageNamed: (name: string) => Promise<Image | undefined>;
   /** Where an image's file is. */
-  imagePath: (file: string) => string;
+  imagePath: (image: Image, file: string) => Promise<string>;
 }
 
 /** What the layers of a data disk are called. A name has no dot, so these are never those of another disk. */
@@ -46,12 +46,22 @@ async function makeDataDisk(source: DataDiskSource, disk: DataDisk, path: string
   const { imageNamed, imagePath, user } = source;
   const size = disk.size === undefined ? undefined : parseBytes(disk.size);
   if (disk.image === undefined) return makeDisk(path, undefined, size, user);
-  const { file, format, virtualBytes, phase = "Pending" } = (await imageNamed(disk.image))?.status ?? {};
-  if (!file || !format)
+  const image = await imageNamed(disk.image);
+  const { file, format, virtualBytes, phase = "Pending" } = image?.status ?? {};
+  if (!image || !file || !format)
     throw new PrepareError(`spec.disks: the image ${disk.image} of ${disk.name} is not ready: ${phase}`);
   if (size !== undefined && virtualBytes !== undefined && size < virtualBytes)
     throw new PrepareError(
       `spec.disks: ${disk.name} is to have ${disk.size}, but its image ${disk.image} has ${formatBytes(virtualBytes)}; make it at least that large`,
     );
-  return makeDisk(path, { path: imagePath(file), format }, size, user);
+  return makeDisk(path, { path: await imagePath(image, file), format }, size, user);
+}
+
+/** Those that were taken out of the machine's list and are kept with its disks. @param files names in its folder */
+export function detachedDisks(files: readonly string[], { spec }: Instance): string[] {
+  const attached = new Set((spec.disks ?? []).map(({ name }) => name));
+  const names = files.flatMap(
+    (file) => /^([a-z][-a-z0-9]*)\.data(-[0-9a-f]{12})?\.qcow2$/.exec(file)?.[1] ?? [],
+  );
+  return [...new Set(names)].filter((name) => !attached.has(name)).sort();
 }

@@ -3,7 +3,8 @@
  * (real-environment.ts) and PretendEnvironment (testing/pretend-hypervisor.ts, for crash tests). Every call is idempotent.
  */
 import type { Instance } from "../compute/kinds.ts";
-import type { MachineConfig } from "./hypervisor.ts";
+import type { Volumes } from "../compute/migrations/kinds.ts";
+import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
 import type { Identity } from "./identity.ts";
 import type { Layers } from "./layers.ts";
 
@@ -41,6 +42,13 @@ export interface Prepared
   notInstant?: string;
 }
 
+export interface ToCopy {
+  /** What another host needs to know to make the same disks. */
+  volumes: Volumes;
+  /** Disks that are the machine's, and that its guest does not have now. */
+  detached: DiskConfig[];
+}
+
 /** Disks or network cannot be had. The text is for users; the inside is in `cause`. */
 export class PrepareError extends Error {}
 
@@ -52,8 +60,14 @@ export interface HostEnvironment {
   prepare(instance: Instance): Promise<Prepared>;
   /** Who the guest of an instant clone is to become. @throws PrepareError; ApiError */
   identity(instance: Instance): Promise<Identity>;
-  /** Takes the taps away, and ends what is still being made. Disks stay: they belong to the machine, not to this run of it. */
+  /** Takes the taps away, copies of disks that were not accepted, and ends what is still being made. Disks stay: they belong to the machine, not to this run of it. */
   release(instance: Instance): Promise<void>;
+  /** What goes along when it moves without shared storage. @throws PrepareError, LayersError; ApiError when the control plane does not answer */
+  volumes(instance: Instance): Promise<ToCopy>;
+  /** Of a target: the copies that its machine does not have as disks. @throws as layers */
+  detachedDisks(instance: Instance): Promise<DiskConfig[]>;
+  /** The copies that came along with a migration are the machine's disks from now on. No-op when they are. @throws as layers */
+  acceptDisks(instance: Instance): Promise<void>;
   /** The layers of the machine's disks, for its snapshots. @throws PrepareError; ApiError when the control plane does not answer */
   layers(instance: Instance): Promise<Layers>;
   /** Destroys the machine's disks: exactly its own folder. */

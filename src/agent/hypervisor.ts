@@ -111,6 +111,25 @@ export interface MigrationProgress {
   error?: string;
 }
 
+export interface DiskTarget {
+  /** Of its listenForDisks. */
+  address: string;
+  tlsHostname?: string;
+  /** Disks that go along although the guest does not have them. */
+  detached: readonly DiskConfig[];
+  /** Names (disk-copies.ts) of those that have the same image below them there: only what the machine has written goes. */
+  linked: readonly string[];
+}
+
+/** How far the disks are that go along with a migration. */
+export interface DiskProgress {
+  /** ready: the target has all, and gets each write of the guest. finished: the guest stands still, and both are the same. */
+  phase: "none" | "copying" | "ready" | "finished" | "failed";
+  transferredBytes: number;
+  remainingBytes: number;
+  error?: string;
+}
+
 /** A layer of a disk that the guest writes to, and an empty overlay of it that is to take its place. Absolute paths. */
 export interface LayerSwitch {
   from: string;
@@ -134,6 +153,11 @@ export interface Hypervisor {
   start(config: MachineConfig, how: "run" | "incoming"): Promise<MachineState>;
   /** Opens the listener of an incoming machine on `bindAddress`; the same answer when called again. @returns "tcp:IP:PORT" */
   listen(id: MachineId, bindAddress: string): Promise<string>;
+  /**
+   * Lets the source write this incoming machine's disks, which are empty, until `resume`; also `detached` ones. The same answer when called again.
+   * @returns "tcp:IP:PORT"
+   */
+  listenForDisks(id: MachineId, bindAddress: string, detached: readonly DiskConfig[]): Promise<string>;
   /** Lets a paused, incoming-complete or postmigrate machine run (`cont`) and announces its addresses. No-op when it runs. @throws while the memory has not all arrived. */
   resume(id: MachineId): Promise<void>;
   /**
@@ -144,6 +168,13 @@ export interface Hypervisor {
   migration(id: MachineId): Promise<MigrationProgress>;
   /** From pre-switchover to completed: resolves with the final progress (completed or failed; on failure the machine runs on). */
   switchover(id: MachineId): Promise<MigrationProgress>;
+  /** Begins to copy the disks, while the guest runs; before `migrate`. No-op when under way. */
+  copyDisks(id: MachineId, to: DiskTarget): Promise<void>;
+  diskCopies(id: MachineId): Promise<DiskProgress>;
+  /** In pre-switchover: the last writes go, and then the copies are the same. May be called again. @throws HypervisorError when they are not */
+  finishDiskCopies(id: MachineId): Promise<void>;
+  /** Ends them, and forgets that they were. No-op when there are none. */
+  abandonDiskCopies(id: MachineId): Promise<void>;
   /** Calls a migration off; the machine runs on. No-op when there is none. */
   cancelMigration(id: MachineId): Promise<void>;
   /** ACPI power button, then `quit` after graceMs, then SIGTERM, SIGKILL; resolves when the process is gone. */

@@ -36,6 +36,7 @@ import {
   type MachineState,
 } from "./hypervisor.ts";
 import { identify } from "./identity.ts";
+import { LayersError } from "./layers.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import { guestAddresses, idOf, probe } from "./probe.ts";
@@ -275,6 +276,9 @@ class Instances {
     // An agent died before the guest of a clone had its own identity.
     if (machine.disconnected) return this.#identify(instance, machine);
     if (phase === "Preparing") return this.#started(instance, machine);
+    const { tellVolumes } = instance.spec;
+    if (tellVolumes && instance.status?.volumes?.to !== tellVolumes)
+      await this.#tellVolumes(instance, tellVolumes);
     const moving = await this.#outgoing.step(instance, machine);
     if (moving !== "stays") return moving;
     this.#tasks.step(instance, true);
@@ -460,6 +464,21 @@ class Instances {
     return { requeueAfterMs: this.#intervals.refresh };
   }
 
+  /** A migration asks what its target has to make. */
+  async #tellVolumes(instance: Instance, to: string): Promise<void> {
+    const { environment, log } = this.#c;
+    try {
+      const { volumes } = await environment.volumes(instance);
+      await this.#write(instance, { volumes: { to, volumes } });
+    } catch (error) {
+      if (error instanceof ApiError) throw error;
+      log.warn("instances.volumes", { instance: keyOf(instance), error });
+      const known = error instanceof PrepareError || error instanceof LayersError;
+      const message = known ? error.message : "the log of its agent tells why";
+      await this.#write(instance, { volumes: { to, error: message } });
+    }
+  }
+
   // --- the target of a migration ---
 
   async #incoming(instance: Instance, machine: MachineState | undefined): Promise<Again> {
@@ -468,11 +487,19 @@ class Instances {
     const { phase } = instance.status ?? {};
     // Stopped right after the switchover it is the machine already: it takes over first, and then its guest is asked to shut down.
     const tookOver = machine?.state === "running" || machine?.state === "paused";
-    if (!wanted(instance) && !(tookOver && (await this.#handedOver(instance)) === "yes")) {
-      if (machine) await hypervisor.kill(id);
-      return this.#finish(instance, { reason: "MigrationFailed", message: "called off" });
+    const gone = machine?.state === "ended" || (!machine && phase === "Incoming");
+    if (gone && (await this.#handedOver(instance)) === "yes") {
+      // It was the machine, for however short a time, and starts again from the disks that are here: "MigrationFailed" would say that it never was.
+      await environment.acceptDisks(instance);
+      const message = machine?.end?.message ?? "its process is gone";
+      return this.#finish(instance, { reason: "Killed", message });
     }
-    if (machine?.state === "ended" || (!machine && phase === "Incoming"))
+    if (!wanted(instance) && !(tookOver && (await this.#handedOver(instance)) === "yes")) {
+      if (machine && !gone) await hypervisor.kill(id);
+      const message = machine?.end?.message ?? "called off";
+      return this.#finish(instance, { reason: "MigrationFailed", message });
+    }
+    if (gone)
       return this.#finish(instance, {
         reason: "MigrationFailed",
         message: machine?.end?.message ?? "the incoming machine is gone",
@@ -483,6 +510,13 @@ class Instances {
         const machine = await hypervisor.start(config, "incoming");
         const { pid, machineType, guestCpu } = machine;
         const incomingAddress = await hypervisor.listen(id, environment.bindAddress);
+        const incomingDisks = instance.spec.copyDisks
+          ? await hypervisor.listenForDisks(
+              id,
+              environment.bindAddress,
+              await environment.detachedDisks(instance),
+            )
+          : undefined;
         await this.#write(instance, {
           phase: "Incoming",
           custody: "None",
@@ -492,6 +526,7 @@ class Instances {
           ...this.#platformOf(machine),
           ...ownOf(machine),
           incomingAddress,
+          ...(incomingDisks ? { incomingDisks } : {}),
         });
       } catch (error) {
         // Nothing has been sent yet: the machine runs on where it is, and may be sent again.
@@ -512,6 +547,7 @@ class Instances {
         });
       }
       if (given === "not yet") return { requeueAfterMs: 1000 };
+      await environment.acceptDisks(instance);
       await hypervisor.resume(id);
     }
     await this.#write(instance, {

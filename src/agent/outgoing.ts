@@ -2,14 +2,24 @@
  * The source's part of a live migration; the protocol is in compute/kinds.ts. Up to the one write that releases custody, everything
  * that goes wrong ends with the machine running on here.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { Client } from "../client/client.ts";
 import { Instance } from "../compute/kinds.ts";
+import type { Volumes } from "../compute/migrations/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { hostDnsName } from "../resource/host-name.ts";
 import { keyOf } from "../resource/object.ts";
-import { type Hypervisor, HypervisorError, type MachineState, type MigrationProgress } from "./hypervisor.ts";
+import { linkedOf } from "./disk-copies.ts";
+import { type HostEnvironment, PrepareError } from "./environment.ts";
+import {
+  type DiskProgress,
+  type Hypervisor,
+  HypervisorError,
+  type MachineState,
+  type MigrationProgress,
+} from "./hypervisor.ts";
 import type { InstanceStatus } from "./instances.ts";
 import type { Peers } from "./peers.ts";
 import { idOf } from "./probe.ts";
@@ -20,17 +30,26 @@ const PROGRESS_MS = 1000;
 const STALLED_MS = 10_000;
 
 type Migration = NonNullable<InstanceStatus["migration"]>;
+type Target = NonNullable<Instance["spec"]["migrateTo"]>;
 type Again = { requeueAfterMs: number } | undefined;
 
+interface Context {
+  client: Client;
+  hypervisor: Hypervisor;
+  environment: Pick<HostEnvironment, "volumes">;
+  clock: Clock;
+  log: Logger;
+}
+
 export class Outgoing {
-  readonly #c: { client: Client; hypervisor: Hypervisor; clock: Clock; log: Logger };
+  readonly #c: Context;
   readonly #peers: Peers;
   readonly #write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>;
   /** What had been sent when the stream last got on. */
   readonly #sent = new Map<string, { bytes: number; at: number }>();
 
   constructor(
-    context: { client: Client; hypervisor: Hypervisor; clock: Clock; log: Logger },
+    context: Context,
     peers: Peers,
     write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>,
   ) {
@@ -62,10 +81,17 @@ export class Outgoing {
       case "none":
       case "failed":
       case "cancelled":
-        if (started) return this.#fail(instance, progress.error ?? "the stream to the target broke");
-        return this.#begin(instance, migrateTo);
-      case "active":
-        if (!started) await this.#note(instance, "Active", progress);
+        if (!started) return this.#begin(instance, migrateTo);
+        // What QEMU tells then is of an earlier migration.
+        if (attempt.stage === "Disks") return this.#copyDisks(instance, migrateTo);
+        return this.#fail(instance, progress.error ?? "the stream to the target broke");
+      case "active": {
+        const copies = migrateTo.disksAddress ? await hypervisor.diskCopies(id) : undefined;
+        if (copies && copies.phase !== "ready") {
+          await hypervisor.cancelMigration(id);
+          return this.#fail(instance, lostCopies(copies));
+        }
+        await this.#note(instance, { stage: "Memory", ...figures(progress), ...disksOf(copies) });
         // An agent may have died before it let the guest go on.
         if (isHeld) await hypervisor.migrate(id, migrateTo.address, hostDnsName(migrateTo.host));
         if (isHeld && this.#isStalled(keyOf(instance), progress.transferredBytes)) {
@@ -76,6 +102,7 @@ export class Outgoing {
           );
         }
         return { requeueAfterMs: PROGRESS_MS };
+      }
       case "pre-switchover":
         return this.#switchover(instance, migrateTo.instance);
       case "completed":
@@ -91,27 +118,75 @@ export class Outgoing {
     return false;
   }
 
-  async #begin(instance: Instance, to: NonNullable<Instance["spec"]["migrateTo"]>): Promise<Again> {
+  async #begin(instance: Instance, to: Target): Promise<Again> {
+    const { hypervisor, environment } = this.#c;
     this.#sent.delete(keyOf(instance));
     this.#peers.watch(keyOf(instance), { name: to.instance, namespace: instance.metadata.namespace ?? "" });
-    try {
-      await this.#c.hypervisor.migrate(idOf(instance), to.address, hostDnsName(to.host));
-    } catch (error) {
-      this.#c.log.warn("migration.begin", { instance: keyOf(instance), error });
-      const message =
-        error instanceof HypervisorError ? error.message : "its host could not begin to send it";
-      return this.#fail(instance, message);
-    }
-    await this.#note(instance, "Active", undefined);
+    // Of an earlier attempt: they must not be taken for this one's.
+    await hypervisor.abandonDiskCopies(idOf(instance));
+    const { disksAddress: address } = to;
+    if (!address) return this.#sendMemory(instance, to);
+    const failed = await this.#try(instance, async () => {
+      const { volumes, detached } = await environment.volumes(instance);
+      await this.#refuseChanged(instance, to, volumes);
+      const tlsHostname = hostDnsName(to.host);
+      const linked = linkedOf(volumes);
+      await hypervisor.copyDisks(idOf(instance), { address, tlsHostname, detached, linked });
+    });
+    if (failed) return this.#fail(instance, failed);
+    await this.#note(instance, { stage: "Disks" });
     return { requeueAfterMs: PROGRESS_MS };
+  }
+
+  /** Since the target was made, a snapshot may have been taken: what it made would not fit. From now on none is, while migrateTo is set. */
+  async #refuseChanged(instance: Instance, to: Target, volumes: Volumes): Promise<void> {
+    const namespace = instance.metadata.namespace ?? "";
+    const peer = await this.#c.client.get(Instance, { name: to.instance, namespace });
+    if (!isDeepStrictEqual(peer?.spec.copyDisks, volumes))
+      throw new PrepareError("its disks have changed since the migration began; move it once more");
+  }
+
+  /** The guest runs, and so does the copying of its disks. */
+  async #copyDisks(instance: Instance, to: Target): Promise<Again> {
+    const copies = await this.#c.hypervisor.diskCopies(idOf(instance));
+    if (copies.phase === "ready") return this.#sendMemory(instance, to, copies);
+    if (copies.phase !== "copying") return this.#fail(instance, lostCopies(copies));
+    await this.#note(instance, { stage: "Disks", ...disksOf(copies) });
+    return { requeueAfterMs: PROGRESS_MS };
+  }
+
+  async #sendMemory(instance: Instance, to: Target, copies?: DiskProgress): Promise<Again> {
+    const failed = await this.#try(instance, () =>
+      this.#c.hypervisor.migrate(idOf(instance), to.address, hostDnsName(to.host)),
+    );
+    if (failed) return this.#fail(instance, failed);
+    await this.#note(instance, { stage: "Memory", ...disksOf(copies) });
+    return { requeueAfterMs: PROGRESS_MS };
+  }
+
+  /** @returns what went wrong, for users */
+  async #try(instance: Instance, work: () => Promise<void>): Promise<string | undefined> {
+    try {
+      await work();
+      return undefined;
+    } catch (error) {
+      this.#c.log.warn("migration.step", { instance: keyOf(instance), error });
+      const known = error instanceof HypervisorError || error instanceof PrepareError;
+      return known ? error.message : "its host could not begin to send it";
+    }
   }
 
   /** The last moment to say no without the guest having stood still: `instance` has just been read. */
   async #switchover(instance: Instance, target: string): Promise<Again> {
     const { hypervisor } = this.#c;
-    if ((await this.#peer(instance, target))?.status?.phase !== "Incoming") {
+    const copying = instance.spec.migrateTo?.disksAddress !== undefined;
+    const [peer, notCopied] = await Promise.all([
+      this.#peer(instance, target),
+      copying ? this.#try(instance, () => hypervisor.finishDiskCopies(idOf(instance))) : undefined,
+    ]);
+    if (peer?.status?.phase !== "Incoming" || notCopied) {
       await hypervisor.cancelMigration(idOf(instance));
-      return this.#fail(instance, "the target is no longer there");
+      return this.#fail(instance, notCopied ?? "the target is no longer there");
     }
     const progress = await hypervisor.switchover(idOf(instance));
     if (progress.phase !== "completed")
@@ -135,6 +210,7 @@ export class Outgoing {
       const now = await this.#writeFailed(instance, "the target ended before it took over");
       if (now?.status?.custody !== "Held") return { requeueAfterMs: 1 };
       await hypervisor.resume(idOf(instance));
+      await hypervisor.abandonDiskCopies(idOf(instance));
       return { requeueAfterMs: 1000 };
     }
     const time = clock.now().toISOString();
@@ -146,7 +222,12 @@ export class Outgoing {
           ...instance.status,
           phase: "HandedOver",
           custody: "Released",
-          migration: { ...figures(progress), to: target, phase: "Completed" },
+          migration: {
+            ...whole(instance.status?.migration),
+            ...figures(progress),
+            to: target,
+            phase: "Completed",
+          },
           end: { reason: "HandedOver", message: `moved to ${peer.spec.host ?? "another host"}`, time },
         },
       });
@@ -164,13 +245,16 @@ export class Outgoing {
     if (["active", "pre-switchover"].includes(progress.phase))
       await hypervisor.cancelMigration(idOf(instance));
     else if (machine.state !== "running") await hypervisor.resume(idOf(instance));
+    await hypervisor.abandonDiskCopies(idOf(instance));
     const { migration } = instance.status ?? {};
     if (migration?.phase === "Active")
       await this.#write(instance, { migration: { ...migration, phase: "Cancelled" } });
     return { requeueAfterMs: 100 };
   }
 
+  /** The guest runs here. */
   async #fail(instance: Instance, error: string): Promise<Again> {
+    await this.#c.hypervisor.abandonDiskCopies(idOf(instance));
     await this.#writeFailed(instance, error);
     return { requeueAfterMs: 1000 };
   }
@@ -182,14 +266,25 @@ export class Outgoing {
     return this.#write(instance, { migration: { to, phase: "Failed", error } });
   }
 
-  async #note(
-    instance: Instance,
-    phase: Migration["phase"],
-    progress: MigrationProgress | undefined,
-  ): Promise<void> {
+  async #note(instance: Instance, change: Omit<Migration, "to" | "phase">): Promise<void> {
     const to = instance.spec.migrateTo?.instance ?? "";
-    await this.#write(instance, { migration: { ...(progress ? figures(progress) : {}), to, phase } });
+    await this.#write(instance, { migration: { ...change, to, phase: "Active" } });
   }
+}
+
+const lostCopies = ({ error }: DiskProgress) =>
+  `its disks could not be copied: ${error ?? "the copying ended by itself"}`;
+
+const disksOf = (copies: DiskProgress | undefined): Pick<Migration, "disks"> =>
+  copies
+    ? { disks: { transferredBytes: copies.transferredBytes, remainingBytes: copies.remainingBytes } }
+    : {};
+
+/** Once the disks are the same at both ends. */
+function whole(migration: Migration | undefined): Partial<Migration> {
+  const { transferredBytes = 0, remainingBytes = 0 } = migration?.disks ?? {};
+  const disks = { transferredBytes: transferredBytes + remainingBytes, remainingBytes: 0 };
+  return { ...migration, ...(migration?.disks ? { disks } : {}) };
 }
 
 function figures(progress: MigrationProgress): Omit<Migration, "to" | "phase"> {

@@ -27,8 +27,15 @@ import {
   queryMigration,
   runState,
   startOutgoing,
-  type Tls,
 } from "../qemu/migration.ts";
+import {
+  abandonMirrors,
+  exportDisks,
+  finishMirrors,
+  queryMirrors,
+  startMirrors,
+  stopExports,
+} from "../qemu/mirror.ts";
 import {
   type Exit,
   findByArgument,
@@ -41,12 +48,17 @@ import {
 } from "../qemu/process.ts";
 import { type Qmp, QmpError } from "../qemu/qmp.ts";
 import { absorbLayer, activeLayers, switchLayers } from "../qemu/snapshot.ts";
+import type { Tls } from "../qemu/tls.ts";
 import { startTpm } from "../qemu/tpm.ts";
 import { readUsage } from "../qemu/usage.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { toMiB } from "../resource/quantity.ts";
+import { exportsOf, mirrorsOf } from "./disk-copies.ts";
 import { HostShare } from "./host-share.ts";
 import {
+  type DiskConfig,
+  type DiskProgress,
+  type DiskTarget,
   type Hypervisor,
   HypervisorError,
   type LayerSwitch,
@@ -150,6 +162,17 @@ export class QemuHypervisor implements Hypervisor {
     );
   }
 
+  async listenForDisks(id: MachineId, bindAddress: string, detached: readonly DiskConfig[]): Promise<string> {
+    const found = this.#need(id);
+    const { record, process } = found;
+    if (!process) throw new HypervisorError(`${record.config.name} runs no more`);
+    return this.#with(id, (qmp) =>
+      this.#withCredentials(found, (tls) =>
+        exportDisks(qmp, process.pid, bindAddress, exportsOf(record.config, detached), tls),
+      ),
+    );
+  }
+
   async resume(id: MachineId): Promise<void> {
     const { folder, record } = this.#need(id);
     await this.#with(id, async (qmp) => {
@@ -157,6 +180,7 @@ export class QemuHypervisor implements Hypervisor {
       if (status === "running") return;
       if (status === "inmigrate")
         throw new HypervisorError(`${record.config.name}: its memory has not all arrived yet`);
+      if (record.how === "incoming") await stopExports(qmp);
       await qmp.execute("cont");
       if (record.held) folder.write({ ...record, held: undefined });
       if (record.how !== "incoming") return;
@@ -211,6 +235,29 @@ export class QemuHypervisor implements Hypervisor {
         throw error;
       }
     });
+  }
+
+  async copyDisks(id: MachineId, to: DiskTarget): Promise<void> {
+    const found = this.#need(id);
+    const { address, tlsHostname: hostname } = to;
+    const mirrors = mirrorsOf(found.record.config, to.detached, to.linked);
+    await this.#with(id, (qmp) =>
+      this.#withCredentials(found, (tls) =>
+        startMirrors(qmp, { address, mirrors, ...(tls ? { tls } : {}), ...(hostname ? { hostname } : {}) }),
+      ),
+    );
+  }
+
+  diskCopies(id: MachineId): Promise<DiskProgress> {
+    return this.#with(id, queryMirrors);
+  }
+
+  finishDiskCopies(id: MachineId): Promise<void> {
+    return this.#with(id, finishMirrors);
+  }
+
+  abandonDiskCopies(id: MachineId): Promise<void> {
+    return this.#with(id, abandonMirrors);
   }
 
   async migration(id: MachineId): Promise<MigrationProgress> {

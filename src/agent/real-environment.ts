@@ -10,12 +10,27 @@ import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { CommandError } from "../system/run.ts";
 import { Copies, StillPreparing } from "./copies.ts";
-import { type HostEnvironment, type Prepared, PrepareError, type SavedMachine } from "./environment.ts";
-import type { NicConfig } from "./hypervisor.ts";
+import {
+  type HostEnvironment,
+  type Prepared,
+  PrepareError,
+  type SavedMachine,
+  type ToCopy,
+} from "./environment.ts";
+import type { DiskConfig, NicConfig } from "./hypervisor.ts";
 import { type Identity, identityOf } from "./identity.ts";
 import type { Layers } from "./layers.ts";
 import { type Networking, tapName } from "./network.ts";
 import type { Reservation } from "./network-dhcp.ts";
+import {
+  acceptCopies,
+  describeVolumes,
+  detachedCopies,
+  discardCopies,
+  makeCopies,
+  type Pools,
+  refuseCopies,
+} from "./volume-copies.ts";
 import { destroyVolumes, ensureVolumes, layersOf, stopMaking, userOf } from "./volumes.ts";
 
 export interface RealEnvironmentOptions {
@@ -150,20 +165,26 @@ export class RealEnvironment implements HostEnvironment {
     const { client } = this.#o;
     const { spec } = instance;
     const accelerator = acceleratorOf(spec.hardware, this.#o.platform.accelerator);
-    const poolOf = (name: string) => client.get(StoragePool, { name });
     const [pool, image, sourcePool] = await Promise.all([
-      poolOf(spec.storagePool),
+      this.#poolOf(instance),
       client.get(Image, { name: spec.image }),
-      spec.source?.storagePool ? poolOf(spec.source.storagePool) : undefined,
+      spec.source?.storagePool ? client.get(StoragePool, { name: spec.source.storagePool }) : undefined,
     ]);
-    if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
     const user = userOf(spec.vmUid);
     const imageNamed = (name: string) => client.get(Image, { name });
-    const made = await ensureVolumes(pool, image, instance, {
-      imageNamed,
-      sourcePool,
-      copies: this.#copies,
-    }).catch(failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`));
+    const make = async () => {
+      if (spec.copyDisks) await makeCopies(await this.#pools(instance), instance, spec.copyDisks);
+      else await refuseCopies(pool, instance);
+      return ensureVolumes(pool, image, instance, {
+        imageNamed,
+        poolOf: (of) => this.#poolOfImage(of, pool),
+        sourcePool,
+        copies: this.#copies,
+      });
+    };
+    const made = await make().catch(
+      failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`),
+    );
     const { disks, folders, images, boot, firmware, tpm } = made;
     let { saved } = made;
     const other = saved && memoryObstacle(saved, { ...this.#o.platform, accelerator });
@@ -235,16 +256,53 @@ export class RealEnvironment implements HostEnvironment {
   async release(instance: Instance): Promise<void> {
     const uid = instance.metadata.uid ?? "";
     for (const { mac } of instance.spec.interfaces) await this.#o.networking.removeTap({ uid, mac });
-    if (!instance.spec.source) return;
+    if (!instance.spec.source && !instance.spec.copyDisks) return;
     const pool = await this.#o.client.get(StoragePool, { name: instance.spec.storagePool });
-    if (pool) await stopMaking(pool, instance, this.#copies);
+    if (pool && instance.spec.source) await stopMaking(pool, instance, this.#copies);
+    if (pool && instance.spec.copyDisks) await discardCopies(pool, instance);
+  }
+
+  /** @throws PrepareError; ApiError */
+  async #poolOf({ spec }: Instance): Promise<StoragePool> {
+    const pool = await this.#o.client.get(StoragePool, { name: spec.storagePool });
+    if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${spec.storagePool}`);
+    return pool;
+  }
+
+  /** An image may be in another pool than the machine: a shared one, say. @throws PrepareError; ApiError */
+  async #poolOfImage(image: Image | undefined, own: StoragePool): Promise<StoragePool> {
+    const name = image?.spec.storagePool ?? own.metadata.name;
+    if (name === own.metadata.name) return own;
+    const pool = await this.#o.client.get(StoragePool, { name });
+    if (!pool) throw new PrepareError(`image ${image?.metadata.name}: there is no StoragePool ${name}`);
+    return pool;
+  }
+
+  async #pools(instance: Instance): Promise<Pools> {
+    const { client } = this.#o;
+    const [own, image, { items: all }] = await Promise.all([
+      this.#poolOf(instance),
+      client.get(Image, { name: instance.spec.image }),
+      client.list(StoragePool),
+    ]);
+    const shared = all.filter(({ spec }) => spec.directory.shared);
+    return { own, shared, image, ofImage: await this.#poolOfImage(image, own) };
+  }
+
+  async volumes(instance: Instance): Promise<ToCopy> {
+    return describeVolumes(await this.#pools(instance), instance);
+  }
+
+  async detachedDisks(instance: Instance): Promise<DiskConfig[]> {
+    return instance.spec.copyDisks ? detachedCopies(await this.#poolOf(instance), instance) : [];
+  }
+
+  async acceptDisks(instance: Instance): Promise<void> {
+    if (instance.spec.copyDisks) await acceptCopies(await this.#poolOf(instance), instance);
   }
 
   async layers(instance: Instance): Promise<Layers> {
-    const { storagePool } = instance.spec;
-    const pool = await this.#o.client.get(StoragePool, { name: storagePool });
-    if (!pool) throw new PrepareError(`spec.storagePool: there is no StoragePool ${storagePool}`);
-    return layersOf(pool, instance);
+    return layersOf(await this.#poolOf(instance), instance);
   }
 
   async destroyVolumes(instance: Instance): Promise<void> {

@@ -1,5 +1,6 @@
 /** Files of machines' disks. */
-import { chmod, chown, link, rm, stat } from "node:fs/promises";
+import { chmod, chown, link, rename, rm, stat } from "node:fs/promises";
+import type { Instance } from "../compute/kinds.ts";
 import { run } from "../system/run.ts";
 
 /** @throws when that cannot be known: a disk that is not seen for a moment is not one that is not there */
@@ -36,4 +37,12 @@ export async function makeDisk(
   // Unlike a rename, a link never takes the place of what is there after all.
   await link(made, path);
   await rm(made);
+}
+
+/** A folder that is being removed has another name: what is made at its place meanwhile is not touched. */
+export async function removeWhole(folder: string, { metadata }: Instance): Promise<void> {
+  const gone = `${folder}.gone-${metadata.uid?.slice(0, 8)}`;
+  await rm(gone, { recursive: true, force: true });
+  if (await exists(folder)) await rename(folder, gone);
+  await rm(gone, { recursive: true, force: true });
 }

@@ -4,7 +4,7 @@
  * Made once and atomically (a temporary name, then link), and only for the instance that has custody; for a machine that has run before,
  * never again.
  */
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
@@ -23,9 +23,9 @@ import { PrepareError } from "./environment.ts";
 import { findFirmware } from "./firmware.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
 import { Layers } from "./layers.ts";
-import { exists, makeDisk, own } from "./volume-files.ts";
+import { exists, makeDisk, own, removeWhole } from "./volume-files.ts";
 
-const ORIGIN = "boot.json";
+export const ORIGIN = "boot.json";
 
 /** QEMU's group on every host: what all machines may read (images). */
 export const QEMU_GID = 200_000;
@@ -46,19 +46,25 @@ function inside(pool: string, ...parts: string[]): string {
   return path;
 }
 
+export const poolFolder = (pool: StoragePool) => pool.spec.directory.path;
+
 export function imageFile(pool: StoragePool, file: string): string {
   return inside(pool.spec.directory.path, "images", file);
 }
 
 type Owner = Pick<Instance["spec"], "vm" | "vmUid">;
 
-function folderOf(pool: StoragePool, { metadata, spec }: Instance, { vm, vmUid }: Owner = spec): string {
+export function folderOf(
+  pool: StoragePool,
+  { metadata, spec }: Instance,
+  { vm, vmUid }: Owner = spec,
+): string {
   const name = `${vm}-${vmUid.slice(0, 8)}`;
   return inside(pool.spec.directory.path, "machines", metadata.namespace ?? "default", name);
 }
 
 /** What the guest can write. The variables of UEFI are a disk like others: in snapshots, too. */
-const writable = ({ spec }: Instance) => [
+export const writable = ({ spec }: Instance) => [
   ...systemDisks(spec),
   ...(spec.disks ?? []).filter(({ readOnly }) => !readOnly).map(layerName),
 ];
@@ -108,13 +114,16 @@ const Origin = Type.Object({
 /** What disks are made with, besides the machine's image. */
 export interface Materials {
   imageNamed: DataDiskSource["imageNamed"];
+  /** Where an image's files are; in the machine's pool when absent. */
+  poolOf?: (image: Image | undefined) => Promise<StoragePool>;
   /** Of the machine that it is a clone of. */
   sourcePool?: StoragePool | undefined;
   copies: Copies;
 }
 
 /**
- * Makes what is missing. A migration target (which has no custody yet) finds everything there. `image` is needed only for the making.
+ * Makes what is missing. A migration target (which has no custody yet) finds everything there: the disks, or copies of them
+ * (volume-copies.ts). `image` is needed only for the making.
  * @throws StillPreparing while a disk is being copied; Error with a text for users
  */
 export async function ensureVolumes(
@@ -135,6 +144,8 @@ export async function ensureVolumes(
   const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
   const { vm, incoming, volumesExist } = instance.spec;
   const layers = layersOf(pool, instance);
+  const { imageNamed, poolOf = async () => pool } = more;
+  const images = await poolOf(image);
   // The target of a migration opens what the source has open, which is nothing that is cut short: nobody works on the disks meanwhile.
   if (!incoming) await layers.settle();
   const [active = root, variables] = await layers.active(systemDisks(instance.spec));
@@ -149,14 +160,13 @@ export async function ensureVolumes(
     throw new PrepareError(
       `the disks of ${vm}, which has run before, are not in ${folder}; is the storage pool ${pool.metadata.name} mounted here? They are never made anew: bring them back, or delete the machine`,
     );
-  if (!there || !seeded) await make(pool, image, more, instance, folder, there, root, seed);
+  if (!there || !seeded) await make(pool, images, image, more, instance, folder, there, root, seed);
   const user = userOf(instance.spec.vmUid);
-  const { imageNamed } = more;
-  const imagePath = (file: string) => imageFile(pool, file);
+  const imagePath = async (of: Image, file: string) => imageFile(await poolOf(of), file);
   const data = await ensureDataDisks({ folder, layers, user, imageNamed, imagePath }, instance).catch(
     (cause: unknown) => sayFull(cause, pool, vm),
   );
-  const boot = await bootOf(folder, image, instance);
+  const { boot } = await readOrigin(folder, image, instance);
   const firmware = variables && (await firmwareOf(instance, variables, boot !== undefined));
   const tpm = hardwareOf(instance.spec.hardware).tpm ? await tpmOf(instance, folder) : undefined;
   const saved = incoming ? undefined : await savedOf(layers, instance);
@@ -167,15 +177,15 @@ export async function ensureVolumes(
       ...data,
     ],
     folders: [folder],
-    images: inside(pool.spec.directory.path, "images"),
+    images: inside(poolFolder(images), "images"),
     ...(saved ? { saved } : {}),
     ...(firmware ? { firmware } : {}),
     ...(tpm ? { tpm } : {}),
     ...(boot
       ? {
           boot: {
-            kernel: imageFile(pool, boot.kernel),
-            initrd: imageFile(pool, boot.initrd),
+            kernel: imageFile(images, boot.kernel),
+            initrd: imageFile(images, boot.initrd),
             commandLine: boot.commandLine,
           },
         }
@@ -220,21 +230,22 @@ async function firmwareOf({ spec }: Instance, path: string, direct: boolean): Pr
   return { code: found.code, variables: { path, format: "qcow2", readOnly: false }, secure: secureBoot };
 }
 
-async function bootOf(
+export async function readOrigin(
   folder: string,
   image: Image | undefined,
   { spec }: Instance,
-): Promise<Static<typeof Origin>["boot"]> {
+): Promise<Static<typeof Origin>> {
   const path = join(folder, ORIGIN);
   if (await exists(path)) {
     const origin = parsed(await readFile(path, "utf8"));
     if (!Value.Check(Origin, origin))
       throw new PrepareError(`${path} does not say what ${spec.vm} boots; it should be as Vireo wrote it`);
-    return origin.boot;
+    return origin;
   }
   // Disks from before this was kept: the image as it is now is the best that is known.
   if (!image) throw new PrepareError(`spec.image: there is no Image ${spec.image}`);
-  return image.status?.boot;
+  const { file = "", boot } = image.status ?? {};
+  return { file, ...(boot ? { boot } : {}) };
 }
 
 function parsed(text: string): unknown {
@@ -247,6 +258,7 @@ function parsed(text: string): unknown {
 
 async function make(
   pool: StoragePool,
+  images: StoragePool,
   image: Image | undefined,
   more: Materials,
   instance: Instance,
@@ -271,7 +283,7 @@ async function make(
     }
     if (!there) {
       if (instance.spec.source?.vm) await makeClone(pool, more, instance, folder);
-      else await makeFromImage(pool, image, more, instance, folder, root);
+      else await makeFromImage(images, image, more, instance, folder, root);
     }
   } catch (cause) {
     sayFull(cause, pool, instance.spec.vm);
@@ -289,7 +301,7 @@ function sayFull(cause: unknown, { metadata, spec }: StoragePool, vm: string): n
 }
 
 async function makeFromImage(
-  pool: StoragePool,
+  images: StoragePool,
   image: Image | undefined,
   { copies }: Materials,
   { spec }: Instance,
@@ -304,7 +316,7 @@ async function makeFromImage(
   await writeFile(join(folder, `${ORIGIN}.new`), JSON.stringify(origin), { flush: true });
   await rename(join(folder, `${ORIGIN}.new`), join(folder, ORIGIN));
   const size = spec.diskSize === undefined ? undefined : parseBytes(spec.diskSize);
-  const disk = { path: imageFile(pool, file), format };
+  const disk = { path: imageFile(images, file), format };
   const user = userOf(spec.vmUid);
   if (spec.source?.mode === "Full") await copyDisk(copies, disk, root, size, user);
   else await makeDisk(root, disk, size, user);
@@ -346,5 +358,5 @@ export async function stopMaking(pool: StoragePool, instance: Instance, copies: 
 
 /** Removes the machine's own folder, nothing else. */
 export async function destroyVolumes(pool: StoragePool, instance: Instance): Promise<void> {
-  await rm(folderOf(pool, instance), { recursive: true, force: true });
+  await removeWhole(folderOf(pool, instance), instance);
 }

@@ -16,10 +16,14 @@ export interface Daemon {
   log: string;
   /** Network namespace it runs in. */
   namespace?: string;
+  /** With a namespace: a folder that it, and what it starts, see in the place of another. */
+  mount?: { from: string; at: string };
   pid?: number;
   /** Field 22 of /proc/PID/stat: clock ticks after boot. */
   startTime?: string;
 }
+
+const BIND = 'mount --bind "$1" "$2" && shift 2 && exec "$@"';
 
 export function isAlive(daemon: Daemon): boolean {
   return daemon.pid !== undefined && identify(daemon.pid)?.startTime === daemon.startTime;
@@ -36,8 +40,11 @@ export function ensureRunning(daemon: Daemon): Daemon {
     join(ROOT, "src/cli/main.ts"),
     ...daemon.args,
   ];
+  // ip-netns gives it a mount namespace of its own, out of which no mount leads.
+  const { mount } = daemon;
+  const mounted = mount ? ["sh", "-c", BIND, "sh", mount.from, mount.at, ...node] : node;
   const [command = "", ...args] = daemon.namespace
-    ? ["ip", "netns", "exec", daemon.namespace, ...node]
+    ? ["ip", "netns", "exec", daemon.namespace, ...mounted]
     : node;
   const child = spawn(command, args, { detached: true, stdio: ["ignore", output, output], cwd: "/" });
   closeSync(output);

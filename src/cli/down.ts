@@ -79,6 +79,7 @@ function refuseOddFolder(folder: string): void {
     "settings.json",
     "logs",
     "pool",
+    "local",
     "hosts",
   ]);
   const odd = readdirSync(folder).filter((name) => !known.has(name) && !/^profile-.*\.json$/.test(name));

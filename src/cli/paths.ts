@@ -23,6 +23,8 @@ export interface StatePaths {
   settings: string;
   logs: string;
   pool: string;
+  /** A folder that is another one on each development host. */
+  local: string;
   host: (name: string) => string;
 }
 
@@ -39,6 +41,7 @@ export function statePaths(state?: string): StatePaths {
     settings: join(at, "settings.json"),
     logs: join(at, "logs"),
     pool: join(at, "pool"),
+    local: join(at, "local"),
     host: (name) => join(at, "hosts", name),
   };
 }

@@ -125,7 +125,7 @@ async function planInstallation(paths: StatePaths, settings: Settings): Promise<
       ...more,
     ],
     log: log(`agent-${name}`),
-    ...(namespace ? { namespace } : {}),
+    ...(namespace ? { namespace, mount: { from: localOf(paths, name), at: paths.local } } : {}),
   });
   const profileOf = (name: string) => join(paths.state, `profile-${name}.json`);
   for (const host of hosts) writeFileSync(profileOf(host.name), JSON.stringify(host.profile, undefined, 2));
@@ -156,18 +156,26 @@ async function planInstallation(paths: StatePaths, settings: Settings): Promise<
   };
 }
 
-async function ensureDefaults(client: Client, paths: StatePaths, subnet: string): Promise<void> {
+/** What a development host sees in the place of the folder `local`. */
+const localOf = (paths: StatePaths, host: string) => join(paths.host(host), "local");
+
+async function ensureDefaults(client: Client, paths: StatePaths, record: UpRecord): Promise<void> {
   const ignoreExisting = (error: unknown) => {
     if (!isApiError(error, "AlreadyExists")) throw error;
   };
-  if (!(await client.get(StoragePool, { name: "default" })))
-    // On one machine all hosts see the same folder: shared storage.
-    await client
-      .create(StoragePool, {
-        metadata: { name: "default" },
-        spec: { directory: { path: paths.pool, shared: true } },
-      })
-      .catch(ignoreExisting);
+  const ensurePool = async (name: string, directory: StoragePool["spec"]["directory"]) => {
+    if (await client.get(StoragePool, { name })) return;
+    await client.create(StoragePool, { metadata: { name }, spec: { directory } }).catch(ignoreExisting);
+  };
+  // On one machine all hosts see the same folder: shared storage.
+  await ensurePool("default", { path: paths.pool, shared: true });
+  if (record.network) {
+    for (const { name } of record.network.hosts)
+      mkdirSync(localOf(paths, name), { recursive: true, mode: 0o755 });
+    mkdirSync(paths.local, { recursive: true, mode: 0o755 });
+    await ensurePool("local", { path: paths.local, shared: false });
+  }
+  const subnet = machinesSubnetOf(record.network);
   if (!(await client.get(Network, { name: "default" })))
     await client.create(Network, { metadata: { name: "default" }, spec: { subnet } }).catch(ignoreExisting);
 }
@@ -252,7 +260,7 @@ export async function up(
   }
   const client = await startControlPlanes(paths, record);
   step(`API        ${urlsOf(record).join(", ")}, kubeconfig ${paths.kubeconfig}`);
-  await ensureDefaults(client, paths, machinesSubnetOf(record.network));
+  await ensureDefaults(client, paths, record);
   /** Agents that are started now: what the store says of their machines is of before. */
   const startedAt = new Map<string, number>();
   for (const [i, agent] of record.agents.entries()) {

@@ -80,9 +80,18 @@ export async function stopInstance(client: Client, instance: Instance): Promise<
     .catch((error: unknown) => ignoreGone(error));
 }
 
-export async function deleteInstance(client: Client, instance: Instance): Promise<void> {
-  if (instance.metadata.deletionTimestamp) return;
+/** @param destroyVolumes whether its agent is to destroy what its host has of the machine's disks first */
+export async function deleteInstance(
+  client: Client,
+  instance: Instance,
+  destroyVolumes = false,
+): Promise<void> {
   const { uid } = instance.metadata;
+  if (destroyVolumes && !instance.spec.destroyVolumes)
+    await modify(client, Instance, at(instance), "object", (now) =>
+      now.metadata.uid === uid ? { ...now, spec: { ...now.spec, destroyVolumes } } : undefined,
+    );
+  if (instance.metadata.deletionTimestamp) return;
   await client.delete(Instance, at(instance), uid ? { uid } : {}).catch((error: unknown) => {
     // Conflict: by now another object has the name.
     if (!isApiError(error, "Conflict", "NotFound")) throw error;

@@ -67,6 +67,8 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
       "vmUid",
       "predecessor",
       "incoming",
+      "copyDisks",
+      "disksOn",
       "interfaces",
       "cpus",
       "memory",

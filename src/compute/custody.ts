@@ -30,6 +30,32 @@ export const isLive = (instance: WithCustody): boolean => !isReleased(instance);
 export const isHeld = (instance: Instance): boolean => instance.status?.custody === "Held";
 export const isBound = (instance: Instance): boolean => Boolean(instance.spec.host);
 
+/**
+ * Whether the machine's disks were ever this run's. Not those of the target of a migration that came to nothing: an agent says MigrationFailed
+ * of no other.
+ */
+export const hadCustody = (instance: Instance): boolean =>
+  isHeld(instance) ||
+  (isReleased(instance) &&
+    isBound(instance) &&
+    !(instance.spec.incoming && instance.status?.end?.reason === "MigrationFailed"));
+
+/** The host that has the machine's disks, when hosts do not share them; undefined when none were made yet. */
+export const hostOfDisks = (instances: readonly Instance[]): string | undefined =>
+  instances.findLast((instance) => isBound(instance) && hadCustody(instance))?.spec.host;
+
+/** Whether it moved away with its disks, and what is left of them on its host is of no use to anybody. */
+export const leftDisksBehind = (instance: Instance, instances: readonly Instance[]): boolean =>
+  instance.status?.phase === "HandedOver" &&
+  instances.some(
+    (target) =>
+      target.spec.copyDisks !== undefined &&
+      target.spec.predecessor === instance.metadata.name &&
+      instance.status?.migration?.to === target.metadata.name &&
+      target.spec.host !== instance.spec.host &&
+      hadCustody(target),
+  );
+
 /** The instance that is the machine now: the one with custody, else the newest live one. */
 export function currentOf(instances: readonly Instance[]): Instance | undefined {
   return instances.findLast(isHeld) ?? instances.findLast(isLive);
@@ -47,9 +73,9 @@ export function isUnderWay(migration: Migration): boolean {
 }
 
 /**
- * Instances that nothing needs any more. The newest bound one is kept as long as the machine exists, although it has ended: it
+ * Instances that nothing needs any more. The newest bound one that had custody is kept as long as the machine exists, although it has ended: it
  * says on which host the volumes were used last, and its agent destroys them when the machine is deleted. An older one goes
- * as soon as a newer one has, or had, custody.
+ * as soon as a newer one has, or had, custody; a target that never had it as soon as its migration is over.
  */
 export function superseded(instances: readonly Instance[], migrations: readonly Migration[]): Instance[] {
   const needed = new Set(
@@ -60,11 +86,12 @@ export function superseded(instances: readonly Instance[], migrations: readonly 
     if (!isBound(instance)) return true;
     if (needed.has(instance.metadata.name)) return false;
     return instances.some(
-      (newer) =>
-        numberOf(newer) > numberOf(instance) &&
-        isBound(newer) &&
-        !newer.metadata.deletionTimestamp &&
-        (isHeld(newer) || isReleased(newer)),
+      (other) =>
+        (numberOf(other) > numberOf(instance) || !hadCustody(instance)) &&
+        other !== instance &&
+        isBound(other) &&
+        !other.metadata.deletionTimestamp &&
+        hadCustody(other),
     );
   });
 }

@@ -33,6 +33,11 @@
  *   4. Target agent watches its predecessor; once it is HandedOver to this very target: `cont`, announce-self, custody Held, phase
  *      Running. A source that is Released otherwise may have run on after it sent its memory: then the target ends, never runs.
  *   5. Reconciler sees the target Running: VM.status follows, Migration Succeeded, then the source Instance is deleted.
+ *   Without shared storage (spec.copyDisks of the target) the disks go along: in step 2 the target makes empty ones and lets the source write them,
+ *   in step 3 the source mirrors its own into them before its memory goes, and continues only when they are the same. QEMU's locks
+ *   keep nobody from running both then; this chain alone does. The copies count as the machine's disks once the target has seen the flip, and
+ *   are thrown away with a target that has not; the source's go with its Instance, once the target has had custody. A run that is not a target is
+ *   bound to the host of the last one that had custody (spec.disksOn).
  *   Failure before the flip: source runs on (rule 4), reconciler clears migrateTo first, then deletes the target; the reason
  *   from both ends is in the Migration. Failure after the flip: target is the VM; if it dies, the VM restarts cold from its disks.
  *
@@ -57,7 +62,7 @@ import { InstanceSource, Source, SourceStatus } from "./clones/kinds.ts";
 import { GuestTask, GuestTaskResult } from "./guest-commands/kinds.ts";
 import { type Has, isNamed, pins } from "./hardware/kinds.ts";
 import { End, MachineUsage, machine, NetworkInterface } from "./machine.ts";
-import { MigrationAddress } from "./migrations/kinds.ts";
+import { DisksSent, MigrationAddress, Stage, Volumes, VolumesTold } from "./migrations/kinds.ts";
 import { DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
 
 export const INSTANCE_FINALIZER = "vireo.dev/instance";
@@ -194,6 +199,10 @@ export const Instance = defineKind({
     ),
     destroyVolumes: Type.Optional(Type.Boolean()),
     source: Type.Optional(InstanceSource),
+    disksOn: Type.Optional(
+      Name("The host that has its disks, when its storage pool is not shared: no other can run it."),
+    ),
+    copyDisks: Type.Optional(Volumes),
     // What the machine was before; guestCpu of a first run: by the director, with host.
     ...pins,
     // Owner of host, placement: the director (or the Migration reconciler for an incoming one). Immutable once set.
@@ -205,12 +214,16 @@ export const Instance = defineKind({
         plan: Type.Optional(Type.String()),
       }),
     ),
-    // Owner: the Migration reconciler.
+    // Owner of these two: the Migration reconciler.
+    tellVolumes: Type.Optional(
+      Type.String({ description: "The Migration, by uid, that needs to know what its disks are." }),
+    ),
     migrateTo: Type.Optional(
       Type.Object({
         migration: Type.String(),
         instance: Type.String(),
         address: MigrationAddress,
+        disksAddress: Type.Optional(MigrationAddress),
         host: Name("The target's host: whose certificate the source asks for."),
       }),
     ),
@@ -238,6 +251,8 @@ export const Instance = defineKind({
       Type.Integer({ description: "The host's NUMA node that all of its own CPUs are of." }),
     ),
     incomingAddress: Type.Optional(MigrationAddress),
+    incomingDisks: Type.Optional(MigrationAddress),
+    volumes: Type.Optional(VolumesTold),
     startedTime: Type.Optional(Type.String()),
     readyTime: Type.Optional(Type.String()),
     addresses: Type.Optional(Type.Array(Type.String())),
@@ -247,6 +262,8 @@ export const Instance = defineKind({
       Type.Object({
         to: Type.String(),
         phase: Words(["Active", "Completed", "Failed", "Cancelled"]),
+        stage: Type.Optional(Stage),
+        disks: Type.Optional(DisksSent),
         transferredBytes: Type.Optional(Type.Integer()),
         remainingBytes: Type.Optional(Type.Integer()),
         totalMs: Type.Optional(Type.Integer()),

@@ -34,7 +34,7 @@ import {
 } from "./actions.ts";
 import { AddressBook } from "./address-book.ts";
 import { instanceSource } from "./clones/kinds.ts";
-import { instancesOf, isBound, isLive, superseded } from "./custody.ts";
+import { hostOfDisks, instancesOf, isBound, isLive, leftDisksBehind, superseded } from "./custody.ts";
 import { imagesOf } from "./disks/kinds.ts";
 import { pinsOf } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
@@ -170,8 +170,10 @@ class VirtualMachineReconciler {
       return undefined;
     }
     const migrations = this.#migrationsByMachine.get(key);
-    for (const instance of superseded(instances, migrations))
-      if (!(await removeUnbound(this.#client, instance))) await deleteInstance(this.#client, instance);
+    for (const instance of superseded(instances, migrations)) {
+      if (await removeUnbound(this.#client, instance)) continue;
+      await deleteInstance(this.#client, instance, leftDisksBehind(instance, instances));
+    }
     for (const instance of instances)
       if (isLive(instance)) {
         await this.#hold(vm, instance);
@@ -288,6 +290,7 @@ class VirtualMachineReconciler {
       interfaces,
       ...(predecessor ? { predecessor } : {}),
       ...disksOf(vm, last),
+      ...this.#disksOn(vm, instances),
     });
     if (restarts > 0 && last) {
       const end = last.status?.end;
@@ -298,6 +301,12 @@ class VirtualMachineReconciler {
         `started again after ${end?.reason ?? "its end"}${end?.message ? `: ${end.message}` : ""}`,
       );
     }
+  }
+
+  #disksOn({ spec }: VirtualMachine, instances: readonly Instance[]): Pick<Instance["spec"], "disksOn"> {
+    const pool = this.#informers.pools.get(spec.storagePool);
+    const host = hostOfDisks(instances);
+    return host && pool && !pool.spec.directory.shared ? { disksOn: host } : {};
   }
 
   /** What has to be there before the machine can start, if anything is not. */
@@ -368,12 +377,10 @@ class VirtualMachineReconciler {
     const bound = instances.filter(isBound);
     if (!bound.some(isLive)) {
       const keeper = bound.findLast((i) => !i.metadata.deletionTimestamp) ?? bound.at(-1);
-      for (const instance of bound) if (instance !== keeper) await deleteInstance(this.#client, instance);
-      if (keeper && instances.length === 1) {
-        if (!keeper.spec.destroyVolumes)
-          await this.#client.patch(Instance, at(keeper), { spec: { destroyVolumes: true } });
-        await deleteInstance(this.#client, keeper);
-      }
+      // Each host may have some of its disks.
+      for (const instance of bound)
+        if (instance !== keeper) await deleteInstance(this.#client, instance, true);
+      if (keeper && instances.length === 1) await deleteInstance(this.#client, keeper, true);
     }
     await this.#writeStatus(vm, instances, [], {
       phase: "Stopping",

@@ -50,6 +50,8 @@ export interface MachineView {
   needs?: Needs;
   /** What it has of its host alone, or is to have. */
   reserved?: Reserved;
+  /** The only host that can start it, because it has its disks. A run can be moved away from there, with them. */
+  disksOn?: string;
   /** May be moved: it runs and nothing else is being done with it. */
   movable: boolean;
   /** Since when it has been on its host, ms since the epoch. */
@@ -138,6 +140,7 @@ function viewRuns(own: readonly Instance[], wanted: Wanted) {
     needs: needsOf({ ...now, ...pinsIn(holder?.status) }),
     ...(holder?.spec.host ? { host: holder.spec.host } : {}),
     ...(target?.spec.host ? { movingTo: target.spec.host } : {}),
+    ...(holder && !holder.spec.host && holder.spec.disksOn ? { disksOn: holder.spec.disksOn } : {}),
     ...(accelerator && cpuModel !== undefined
       ? { platform: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } }
       : {}),

@@ -48,6 +48,8 @@ const domainOf = (host: HostView, domain: "host" | "rack") => (domain === "host"
 /** Why `machine` may not be on `host`, given where all others are; undefined when it may. The first breach that is found. */
 export function obstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
   if (host.closed && machine.host !== host.name) return host.closed;
+  if (machine.disksOn !== undefined && machine.disksOn !== host.name)
+    return `its disks are on ${machine.disksOn}, in a storage pool that is not shared`;
   const why = moveObstacle(estate, machine, host) ?? lack(machine, host);
   if (why) return why;
   const used = usage(estate, host.name, machine.key);

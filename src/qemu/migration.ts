@@ -10,6 +10,7 @@
  * "completed" that nobody took over. Only a guest that stands still has really been sent: queryMigration says "none" for the rest.
  */
 import { isFields, type Qmp, QmpError, type QmpEvent } from "./qmp.ts";
+import { clientTls, serverTls, type Tls } from "./tls.ts";
 
 export interface MigrationStatus {
   /** none, setup, active, pre-switchover, device, completed, failed, cancelling, cancelled. */
@@ -21,16 +22,6 @@ export interface MigrationStatus {
   error?: string;
 }
 
-export interface Tls {
-  /** Folder with ca-cert.pem, server-cert.pem, server-key.pem, client-cert.pem, client-key.pem; QEMU's user must be able to read it. */
-  directory: string;
-  /**
-   * Target: who may send, as a pattern (with *) of the certificate's distinguished name as GnuTLS writes it,
-   * "CN=host-*,O=hosts". Absent: everybody with a certificate of the CA.
-   */
-  peers?: string;
-}
-
 /** background-snapshot: an agent that died in the middle of one has left it on (memory.ts). */
 const capabilities = (names: readonly string[]) => ({
   capabilities: [
@@ -39,36 +30,12 @@ const capabilities = (names: readonly string[]) => ({
   ],
 });
 
-/** Replaces an object, so that renewed certificates are read. */
-async function setObject(qmp: Qmp, object: { "qom-type": string; id: string; [key: string]: unknown }) {
-  await qmp.execute("object-del", { id: object.id }).catch((error: unknown) => {
-    if (!(error instanceof QmpError && error.errorClass === "GenericError")) throw error; // not there
-  });
-  await qmp.execute("object-add", object);
-}
-
-async function setCredentials(qmp: Qmp, tls: Tls, endpoint: "client" | "server"): Promise<string> {
-  const id = `tls-${endpoint}`;
-  const { directory: dir } = tls;
-  await setObject(qmp, { "qom-type": "tls-creds-x509", id, dir, endpoint, "verify-peer": true });
-  return id;
-}
-
 /** Target: opens the listener; QEMU picks the port. @returns "tcp:IP:PORT", the same when called again */
 export async function listenIncoming(qmp: Qmp, address: string, tls: Tls | undefined): Promise<string> {
   const open = await listeningAt(qmp);
   if (open) return open;
   await qmp.execute("migrate-set-capabilities", capabilities(["events", "late-block-activate"]));
-  if (tls) {
-    if (tls.peers) {
-      const rules = [{ match: tls.peers, policy: "allow", format: "glob" }];
-      await setObject(qmp, { "qom-type": "authz-list", id: "tls-peers", policy: "deny", rules });
-    }
-    await qmp.execute("migrate-set-parameters", {
-      "tls-creds": await setCredentials(qmp, tls, "server"),
-      ...(tls.peers ? { "tls-authz": "tls-peers" } : {}),
-    });
-  }
+  if (tls) await qmp.execute("migrate-set-parameters", await serverTls(qmp, tls));
   await qmp.execute("migrate-incoming", { uri: `tcp:${address.includes(":") ? `[${address}]` : address}:0` });
   const at = await listeningAt(qmp);
   if (!at) throw new QmpError("GenericError", "QEMU does not tell where it listens for the migration");
@@ -132,7 +99,7 @@ export async function startOutgoing(qmp: Qmp, to: Outgoing, hold?: () => Promise
     "downtime-limit": to.onePass ? 0 : downtimeLimitMs(0),
     "max-bandwidth": to.bandwidth ?? 8 * 2 ** 30,
     // Empty strings reset what an earlier attempt has set.
-    "tls-creds": to.tls ? await setCredentials(qmp, to.tls, "client") : "",
+    "tls-creds": to.tls ? await clientTls(qmp, to.tls) : "",
     "tls-hostname": to.tls ? (to.hostname ?? "") : "",
   });
   await hold?.();

@@ -3,6 +3,7 @@
  * taken out of a chain. What is open, and where, is asked of QEMU each time; a layer is known by its path, which never changes.
  */
 import { createHash } from "node:crypto";
+import { type Node, listNodes as nodes, pathOf } from "./block-nodes.ts";
 import { isFields, type Qmp, QmpError } from "./qmp.ts";
 
 /** A qcow2 file that is open for writing, and an empty overlay of it that is to take its place. */
@@ -13,32 +14,6 @@ export interface Switch {
 
 /** As in command-line.ts. */
 const LAYER = { "read-only": false, discard: "unmap" } as const;
-
-interface Node {
-  name: string;
-  driver: string;
-  file: string;
-  /** The file below it in the chain. */
-  backing?: string;
-}
-
-async function nodes(qmp: Qmp): Promise<Node[]> {
-  const answer = await qmp.execute("query-named-block-nodes", { flat: true });
-  return (Array.isArray(answer) ? answer : []).filter(isFields).map((node) => ({
-    name: String(node["node-name"]),
-    driver: String(node.drv),
-    file: pathOf(String(node.file)),
-    ...(typeof node.backing_file === "string" ? { backing: pathOf(node.backing_file) } : {}),
-  }));
-}
-
-/** QEMU tells a node with options of its own as json:{…}; the file is at the bottom. */
-function pathOf(file: string): string {
-  if (!file.startsWith("json:")) return file;
-  let value: unknown = JSON.parse(file.slice("json:".length));
-  while (isFields(value) && typeof value.filename !== "string") value = value.file;
-  return isFields(value) ? String(value.filename) : file;
-}
 
 /** The paths of the layers that the guest writes to now, one for each of its disks. */
 export async function activeLayers(qmp: Qmp): Promise<string[]> {

@@ -4,12 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runAgent } from "../../src/agent/agent.ts";
 import { killable } from "../../src/agent/testing/killable.ts";
-import {
-  diskOf,
-  PretendEnvironment,
-  PretendHypervisor,
-  PretendWorld,
-} from "../../src/agent/testing/pretend-hypervisor.ts";
+import { diskOf, LOCAL_POOL, PretendEnvironment } from "../../src/agent/testing/pretend-environment.ts";
+import { PretendHypervisor, PretendWorld } from "../../src/agent/testing/pretend-hypervisor.ts";
 import type { Client } from "../../src/client/client.ts";
 import type { HostFacts } from "../../src/compute/hosts/kinds.ts";
 import { runHostReconciler } from "../../src/compute/hosts/reconciler.ts";
@@ -32,20 +28,28 @@ interface Running {
   kill: () => void;
 }
 
-/** Watches that volumes are destroyed only of machines that nothing runs of and that are being deleted. */
+/** Watches that volumes are destroyed only of machines that nothing runs of and that are being deleted, or have moved away with them. */
 class WatchedEnvironment extends PretendEnvironment {
   readonly #world: PretendWorld;
+  readonly #host: string;
   readonly #mayDestroy: (instance: Instance) => Promise<boolean>;
 
-  constructor(world: PretendWorld, mayDestroy: (instance: Instance) => Promise<boolean>) {
-    super();
+  constructor(world: PretendWorld, host: string, mayDestroy: (instance: Instance) => Promise<boolean>) {
+    super(undefined, { world, host });
     this.#world = world;
+    this.#host = host;
     this.#mayDestroy = mayDestroy;
   }
 
   override async destroyVolumes(instance: Instance): Promise<void> {
     const disk = diskOf(instance);
-    this.#world.trace.push(`destroy ${disk} (${instance.spec.vm})`);
+    this.#world.trace.push(`destroy ${disk} (${instance.spec.vm}) on ${this.#host}`);
+    const copy = this.#world.local.at(disk, this.#host);
+    if (copy && this.#world.local.isElsewhere(disk, this.#host)) {
+      await super.destroyVolumes(instance);
+      this.destroyed.pop(); // they live on elsewhere
+      return;
+    }
     if (this.#world.writersOf(disk).length > 0)
       this.#world.violations.push(
         `the volumes of ${instance.spec.vm} were destroyed under a running machine`,
@@ -68,7 +72,9 @@ export class Estate {
   readonly #folder = mkdtempSync(join(tmpdir(), "vireo-chaos-"));
   /** The store's file, for tests that write to it behind the API's back. */
   readonly storePath = join(this.#folder, "store.db");
-  readonly #environment: WatchedEnvironment;
+  readonly #environments: Map<string, WatchedEnvironment>;
+  /** Where its machines have their disks: in about every second run their hosts do not share them. */
+  readonly storagePool: string;
   readonly #agents = new Map<string, Running>();
   #reconcilers: Running[] = [];
   #over = false;
@@ -80,11 +86,15 @@ export class Estate {
     this.log = createLogger("chaos", (line) => this.trace(line.trim()));
     this.server = new Server(this.storePath);
     this.user = this.server.connection();
-    this.#environment = new WatchedEnvironment(this.world, async ({ spec }) => {
+    const mayDestroy = async ({ spec }: Instance) => {
       const vms = await this.ask("check", (client) => client.list(VirtualMachine));
       const vm = vms?.items.find(({ metadata }) => metadata.uid === spec.vmUid);
       return !vm || vm.metadata.deletionTimestamp !== undefined;
-    });
+    };
+    this.#environments = new Map(
+      HOSTS.map((host) => [host, new WatchedEnvironment(this.world, host, mayDestroy)]),
+    );
+    this.storagePool = Math.floor(seed / 4) % 2 === 1 ? LOCAL_POOL : "default";
     // Every fourth run has two control planes that both believe to lead: compare-and-swap alone has to be enough.
     this.#planes = seed % 4 === 0 ? 2 : 1;
   }
@@ -98,6 +108,10 @@ export class Estate {
     await this.user.create(StoragePool, {
       metadata: { name: "default" },
       spec: { directory: { path: "/pretend", shared: true } },
+    });
+    await this.user.create(StoragePool, {
+      metadata: { name: LOCAL_POOL },
+      spec: { directory: { path: "/local" } },
     });
     await this.user.create(Network, { metadata: { name: "default" }, spec: { subnet: "10.9.0.0/24" } });
     await this.user.create(Image, { metadata: { name: "web" }, spec: { file: "web.qcow2" } });
@@ -141,7 +155,9 @@ export class Estate {
     const stop = new AbortController();
     const client = killable(this.server.connection());
     const hypervisor = killable(new PretendHypervisor(this.world, host));
-    const environment = killable(this.#environment);
+    const own = this.#environments.get(host);
+    if (!own) throw new Error(`there is no host ${host}`);
+    const environment = killable(own);
     void runAgent({
       client: client.object,
       name: host,
@@ -223,7 +239,8 @@ export class Estate {
       const live = own.filter((i) => i.status?.custody !== "Released");
       if (live.length !== (vm.spec.running ? 1 : 0)) wrong.push(`${name} has ${live.length} live instances`);
       if (own.length > 1) wrong.push(`${name} has ${own.length} instances`);
-      if (this.#environment.destroyed.includes(disk)) wrong.push(`the volumes of ${name} are gone`);
+      if ([...this.#environments.values()].some(({ destroyed }) => destroyed.includes(disk)))
+        wrong.push(`the volumes of ${name} are gone`);
     }
     for (const name of this.deleted)
       if (vms.some((vm) => vm.metadata.name === name)) wrong.push(`${name} is there`);

@@ -98,7 +98,7 @@ async function create(estate: Estate, name: string): Promise<void> {
   const made = await estate.ask(`create ${name}`, (client) =>
     client.create(VirtualMachine, {
       metadata: { name, namespace: NS },
-      spec: { image: "web", memory: "64Mi" },
+      spec: { image: "web", memory: "64Mi", storagePool: estate.storagePool },
     }),
   );
   if (made) estate.deleted.delete(name);

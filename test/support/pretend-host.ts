@@ -7,11 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runAgent } from "../../src/agent/agent.ts";
 import { killable } from "../../src/agent/testing/killable.ts";
-import {
-  PretendEnvironment,
-  PretendHypervisor,
-  PretendWorld,
-} from "../../src/agent/testing/pretend-hypervisor.ts";
+import { PretendEnvironment } from "../../src/agent/testing/pretend-environment.ts";
+import { PretendHypervisor, PretendWorld } from "../../src/agent/testing/pretend-hypervisor.ts";
 import { contentOf } from "../../src/agent/testing/pretend-layers.ts";
 import type { Client } from "../../src/client/client.ts";
 import { runCloneReconciler } from "../../src/compute/clones/reconciler.ts";

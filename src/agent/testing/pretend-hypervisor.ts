@@ -5,11 +5,10 @@
  * must never be what saves us.
  */
 
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import type { Instance } from "../../compute/kinds.ts";
+import { writeFileSync } from "node:fs";
 import type { GuestExit, GuestProgram } from "../../qemu/guest-exec.ts";
-import { type HostEnvironment, type Prepared, PrepareError } from "../environment.ts";
 import {
+  type DiskProgress,
   type Hypervisor,
   HypervisorError,
   type LayerSwitch,
@@ -20,9 +19,8 @@ import {
   type MigrationProgress,
   type SavedMemory,
 } from "../hypervisor.ts";
-import type { Identity } from "../identity.ts";
-import { Layers } from "../layers.ts";
-import { absorbed, chainOf, contentOf, makeLayer, pretendTool } from "./pretend-layers.ts";
+import { LocalDisks } from "./local-disks.ts";
+import { absorbed, chainOf, contentOf } from "./pretend-layers.ts";
 
 interface Machine {
   host: string;
@@ -42,6 +40,8 @@ interface Machine {
   disconnected?: boolean;
   /** Whom the guest takes itself for: the machine that it was booted as, or given the identity of. */
   identity?: string;
+  /** Its disks, on their way to another host. */
+  copies?: DiskProgress & { target: MachineId };
 }
 
 const IDLE: MigrationProgress = {
@@ -76,6 +76,8 @@ export class PretendWorld {
     string,
     Pick<Machine, "memory" | "identity"> & { content: number | undefined }
   >();
+  /** Disks that hosts do not share: which host has what of them. */
+  readonly local = new LocalDisks((text) => this.violations.push(text));
   readonly options: PretendOptions;
   #nextPid = 1000;
   readonly #listeners = new Map<string, Set<(id: MachineId) => void>>();
@@ -96,7 +98,9 @@ export class PretendWorld {
   set(id: MachineId, change: Partial<Machine>): void {
     const machine = this.machines.get(id);
     if (!machine) return;
+    const ran = machine.state === "running";
     Object.assign(machine, change);
+    if (machine.state === "running" && !ran) this.#runs(machine);
     this.trace.push(`${machine.config.name}@${machine.host} ${machine.state} ${machine.migration.phase}`);
     this.#check();
     for (const listener of this.#listeners.get(machine.host) ?? []) listener(id);
@@ -104,7 +108,12 @@ export class PretendWorld {
 
   add(id: MachineId, machine: Machine): void {
     this.machines.set(id, machine);
+    if (machine.state === "running") this.#runs(machine);
     this.set(id, {});
+  }
+
+  #runs({ config, host }: Machine): void {
+    for (const { path } of config.disks) this.local.runs(path, host, config.name);
   }
 
   subscribe(host: string, listener: (id: MachineId) => void): () => void {
@@ -202,6 +211,56 @@ export class PretendHypervisor implements Hypervisor {
     return addressOf(id);
   }
 
+  async listenForDisks(id: MachineId): Promise<string> {
+    return this.listen(id);
+  }
+
+  async copyDisks(id: MachineId, { address }: { address: string }): Promise<void> {
+    const target = machineAt(address);
+    const machine = this.#need(id);
+    if (machine.copies) return;
+    this.#world.set(id, { copies: { phase: "copying", transferredBytes: 1, remainingBytes: 1, target } });
+    void this.#copy(id, target);
+  }
+
+  async #copy(id: MachineId, target: MachineId): Promise<void> {
+    await this.#world.pause();
+    const machine = this.#world.machines.get(id);
+    if (machine?.copies?.phase !== "copying" || machine.copies.target !== target) return;
+    const broken = this.#world.options.random() < this.#world.options.breakage;
+    this.#world.set(id, {
+      copies: broken
+        ? { ...machine.copies, phase: "failed", error: "pretended: the copying broke" }
+        : { ...machine.copies, phase: "ready", remainingBytes: 0 },
+    });
+  }
+
+  async diskCopies(id: MachineId): Promise<DiskProgress> {
+    const { copies } = this.#need(id);
+    if (!copies) return { phase: "none", transferredBytes: 0, remainingBytes: 0 };
+    const there = this.#world.machines.get(copies.target);
+    return copies.phase === "ready" && there?.state !== "incoming"
+      ? { ...copies, phase: "failed", error: "pretended: the target is gone" }
+      : copies;
+  }
+
+  async finishDiskCopies(id: MachineId): Promise<void> {
+    const machine = this.#need(id);
+    const { phase, error = "pretended: not copied" } = await this.diskCopies(id);
+    const there = machine.copies && this.#world.machines.get(machine.copies.target);
+    if (phase === "finished") return;
+    if (phase !== "ready" || !machine.copies || !there) throw new HypervisorError(error);
+    if (machine.migration.phase !== "pre-switchover")
+      this.#world.violations.push(`the copies of ${machine.config.name} were ended while its guest ran`);
+    for (const { path } of there.config.disks) this.#world.local.copied(path, there.host);
+    this.#world.set(id, { copies: { ...machine.copies, phase: "finished" } });
+    await this.#world.pause();
+  }
+
+  async abandonDiskCopies(id: MachineId): Promise<void> {
+    if (this.#need(id).copies) this.#world.set(id, { copies: undefined as never });
+  }
+
   async resume(id: MachineId): Promise<void> {
     const machine = this.#need(id);
     if (machine.state === "running") return;
@@ -250,6 +309,8 @@ export class PretendHypervisor implements Hypervisor {
   async switchover(id: MachineId): Promise<MigrationProgress> {
     const machine = this.#need(id);
     if (machine.migration.phase === "pre-switchover") {
+      if (this.#world.local.has(machine.config.disks[0]?.path ?? "") && machine.copies?.phase !== "finished")
+        this.#world.violations.push(`${machine.config.name} was sent without its disks`);
       const there = machine.target && this.#world.machines.get(machine.target);
       if (machine.target && there?.state === "incoming") {
         this.#world.set(id, {
@@ -410,99 +471,6 @@ function stateOf(id: MachineId, machine: Machine): MachineState {
   const links = machine.disconnected ? { disconnected: true } : {};
   return { id, pid, state, machineType: "pretend-1.0", ...why, ...links, ...(end ? { end } : {}) };
 }
-
-export interface PretendFiles {
-  world: PretendWorld;
-  folder: string;
-  /** Whether the agent that uses them has been killed. */
-  isDead: () => boolean;
-}
-
-/** Disks that are only names, one a machine: what the world's check is about. With a world and a folder their layers are files there. */
-export class PretendEnvironment implements HostEnvironment {
-  readonly bindAddress = "pretend";
-  readonly destroyed: string[] = [];
-  readonly #files: PretendFiles | undefined;
-
-  constructor(files?: PretendFiles) {
-    this.#files = files;
-  }
-
-  async layers(instance: Instance): Promise<Layers> {
-    if (!this.#files) throw new PrepareError("these disks have no layers");
-    const { folder } = this.#files;
-    const own = `${folder}/${instance.spec.vmUid}`;
-    makeLayer(`${own}/root.qcow2`);
-    return this.#layersIn(own);
-  }
-
-  #layersIn(folder: string): Layers {
-    const { world, isDead } = this.#files ?? {};
-    if (!world || !isDead) throw new PrepareError("these disks have no layers");
-    return new Layers(folder, ["root"], { uid: 0, gid: 0 }, pretendTool(world.contents, isDead));
-  }
-
-  /** As clones.ts does it: the disk last. */
-  async #clone({ spec }: Instance, folder: string): Promise<void> {
-    const { world, isDead } = this.#files ?? {};
-    const { source } = spec;
-    if (!world || !isDead || !source?.vmUid || existsSync(`${folder}/${spec.vmUid}/root.qcow2`)) return;
-    const lender = this.#layersIn(`${folder}/${source.vmUid}`);
-    const { disks, taken } = await lender.lent(source.snapshotUid ?? "");
-    const file = lender.memoryFile(source.snapshotUid ?? "");
-    const own = `${folder}/${spec.vmUid}`;
-    if (source.mode === "Instant" && taken.memory && existsSync(file))
-      await this.#layersIn(own).resumeAs({ file, of: taken.memory });
-    const tool = pretendTool(world.contents, isDead);
-    const [layer = ""] = Object.values(disks);
-    if (source.mode === "Full") {
-      makeLayer(`${own}/root.qcow2`);
-      world.contents.set(`${own}/root.qcow2`, contentOf(world.contents, layer) ?? 0);
-    } else {
-      mkdirSync(own, { recursive: true });
-      await tool.create(`${own}/root.qcow2`, layer, 2 ** 24, { uid: 0, gid: 0 });
-    }
-  }
-
-  async #disk(instance: Instance): Promise<string> {
-    if (!this.#files) return diskOf(instance);
-    await this.#clone(instance, this.#files.folder);
-    const layers = await this.layers(instance);
-    if (!instance.spec.incoming) await layers.settle();
-    return (await layers.active())[0] ?? "";
-  }
-
-  async prepare(instance: Instance): Promise<Prepared> {
-    const disk = await this.#disk(instance);
-    const saved =
-      this.#files && !instance.spec.incoming ? await (await this.layers(instance)).saved() : undefined;
-    return {
-      ...(saved
-        ? {
-            saved: {
-              file: saved.file,
-              machineType: saved.of.machineType,
-              accelerator: saved.of.accelerator,
-              ...(saved.cloned ? { cloned: true } : {}),
-            },
-          }
-        : {}),
-      disks: [{ path: disk, format: "qcow2", readOnly: false }],
-      nics: [],
-      user: { uid: 1, gid: 1 },
-      accelerator: "tcg",
-    };
-  }
-  async identity({ spec }: Instance): Promise<Identity> {
-    return { hostname: spec.vm, machineId: spec.vmUid, cards: [] };
-  }
-  async release(): Promise<void> {}
-  async destroyVolumes(instance: Instance): Promise<void> {
-    this.destroyed.push(diskOf(instance));
-  }
-}
-
-export const diskOf = (instance: Instance) => `/pretend/${instance.spec.vmUid}`;
 
 /** Has the form of a real address; the machine is in it: the digits of its uid as an IPv6 address. */
 const addressOf = (id: MachineId) => `tcp:[${id.replaceAll("-", "").match(/.{4}/g)?.join(":") ?? ""}]:1`;

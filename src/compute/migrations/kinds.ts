@@ -1,6 +1,15 @@
 /** The kind Migration; how one goes is told in ../kinds.ts, at the chain of custody. */
-import { Type } from "typebox";
-import { Conditions, defineKind, immutable, Name, type ObjectOf, rules, Words } from "../../resource/kind.ts";
+import { type Static, Type } from "typebox";
+import {
+  Conditions,
+  defineKind,
+  immutable,
+  keyedBy,
+  Name,
+  type ObjectOf,
+  rules,
+  Words,
+} from "../../resource/kind.ts";
 
 /** Label on the target Instance of a live migration: the name of its Migration. */
 export const MIGRATION_LABEL = "vireo.dev/migration";
@@ -11,6 +20,60 @@ export const MigrationAddress = Type.String({
   pattern: MIGRATION_ADDRESS.source,
   description: "Where the target listens: tcp:IP:PORT.",
 });
+
+const Bytes = Type.Integer({ minimum: 0 });
+const DiskName = Type.String({ pattern: "^[a-z0-9][a-z0-9.-]*$" });
+/** As volumes.ts writes them; never a path. */
+const File = Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$" });
+
+/**
+ * A machine's disks in a pool that its host does not share: what another host needs to know to make the same. Instance.spec.copyDisks of
+ * a target: they come along from the predecessor's host, and are made empty here. Owner there: the Migration reconciler.
+ */
+export const Volumes = Type.Object({
+  disks: Type.Array(
+    Type.Object({
+      name: DiskName,
+      sizeBytes: Bytes,
+      below: Type.Optional(
+        Type.Object(
+          { pool: Name("A StoragePool that both hosts share."), file: File, format: Words(["qcow2", "raw"]) },
+          {
+            description:
+              "The image that it is an overlay of, there as well as here; absent when it goes along.",
+          },
+        ),
+      ),
+    }),
+    { ...keyedBy("name"), description: "What the guest has as disks, or had, but for its seed." },
+  ),
+  seedBytes: Bytes,
+  origin: Type.Object(
+    {
+      file: File,
+      boot: Type.Optional(Type.Object({ kernel: File, initrd: File, commandLine: Type.String() })),
+    },
+    { description: "The image's files that it was made from and boots." },
+  ),
+});
+export type Volumes = Static<typeof Volumes>;
+
+/** Instance.status.volumes: the answer to spec.tellVolumes. Owner: the agent. */
+export const VolumesTold = Type.Object({
+  to: Type.String({ description: "spec.tellVolumes" }),
+  volumes: Type.Optional(Volumes),
+  error: Type.Optional(Type.String({ description: "Why they cannot be told." })),
+});
+
+/** How far what is sent is, in bytes. */
+const Sent = Type.Object({
+  transferredBytes: Type.Optional(Bytes),
+  remainingBytes: Type.Optional(Bytes),
+});
+/** Where a move is. */
+export const Stage = Words(["Disks", "Memory"]);
+/** Of the disks that go along. */
+export const DisksSent = Sent;
 
 const ONLY_CANCEL = "field is immutable; only cancel may change; create another Migration";
 
@@ -50,6 +113,9 @@ export const Migration = defineKind({
     from: Type.Optional(Type.String({ description: "Source host." })),
     startedTime: Type.Optional(Type.String()),
     finishedTime: Type.Optional(Type.String()),
+    stage: Type.Optional(Stage),
+    disks: Type.Optional(DisksSent),
+    memory: Type.Optional(Sent),
     downtimeMs: Type.Optional(Type.Integer()),
     message: Type.Optional(Type.String()),
     conditions: Type.Optional(Conditions),

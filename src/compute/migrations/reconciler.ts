@@ -33,7 +33,8 @@ import {
 } from "../custody.ts";
 import { acceleratorOf, type Has, lackOf, needsOf, type Pins, pinsIn } from "../hardware/kinds.ts";
 import { Host } from "../hosts/kinds.ts";
-import { Instance, type Platform, platformObstacle, VirtualMachine } from "../kinds.ts";
+import { Instance, type Platform, platformObstacle, StoragePool, VirtualMachine } from "../kinds.ts";
+import { Snapshot } from "../snapshots/kinds.ts";
 import { MIGRATION_LABEL, Migration } from "./kinds.ts";
 
 export interface MigrationContext {
@@ -137,7 +138,10 @@ class MigrationReconciler {
   async #begin(m: Migration, vm: VirtualMachine, instances: readonly Instance[]): Promise<Result> {
     if (m.spec.cancel) return this.#end(m, { phase: "Cancelled", message: "called off before it began" });
     const source = currentOf(instances);
-    const refused = this.#refuse(m, vm, source) ?? (await this.#refuseHost(m, vm, source));
+    const refused =
+      this.#refuse(m, vm, source) ??
+      (await this.#refuseHost(m, vm, source)) ??
+      (await this.#refuseDisks(m, vm.spec.storagePool));
     if (refused) return this.#end(m, refused);
     const wait = (message: string) =>
       this.#wait(m, message).then((): Result => ({ requeueAfterMs: LOOK_AGAIN_MS }));
@@ -192,6 +196,28 @@ class MigrationReconciler {
     return lack ? failed(lack) : undefined;
   }
 
+  /** Whether disks in the pool have to be copied along. */
+  async #isLocal(storagePool: string): Promise<boolean> {
+    const pool = await this.#client.get(StoragePool, { name: storagePool });
+    return pool !== undefined && !pool.spec.directory.shared;
+  }
+
+  /** What cannot be copied along. */
+  async #refuseDisks(m: Migration, storagePool: string): Promise<Trouble | undefined> {
+    if (!(await this.#isLocal(storagePool))) return undefined;
+    const { vm, to } = m.spec;
+    const { items } = await this.#client.list(Snapshot, {
+      namespace: m.metadata.namespace ?? "",
+      fieldSelector: `spec.vm=${vm}`,
+    });
+    const [first, ...more] = items.filter(({ status }) => status?.phase !== "Failed");
+    if (!first) return undefined;
+    const names = `${first.metadata.name}${more.length > 0 ? ` and ${more.length} more` : ""}`;
+    return failed(
+      `machine ${vm} has snapshots (${names}), which do not go along from a storage pool that is not shared (${storagePool}); delete them before it moves to ${to}`,
+    );
+  }
+
   /** As its agent wrote it at the start; of a run from before agents did, what its host is. */
   async #platform({ status, spec }: Instance): Promise<(Platform & Pins) | undefined> {
     const { accelerator, cpuModel, guestCpu } = status ?? {};
@@ -221,6 +247,9 @@ class MigrationReconciler {
     const other = instances.find((i) => isLive(i) && i !== source && i.metadata.name !== m.status?.target);
     if (other) return this.#end(m, failed(`instance ${other.metadata.name} of the machine came between`));
     const { spec } = source;
+    const copyDisks = await this.#copyDisks(m, source, instances);
+    if (copyDisks === "wait") return { requeueAfterMs: LOOK_AGAIN_MS };
+    if ("phase" in copyDisks) return this.#end(m, copyDisks);
     try {
       await createInstance(
         this.#client,
@@ -230,6 +259,7 @@ class MigrationReconciler {
           interfaces: spec.interfaces,
           predecessor: source.metadata.name,
           incoming: true,
+          ...copyDisks,
           ...pinsIn(source.status),
           host: m.spec.to,
           placement: {
@@ -252,6 +282,36 @@ class MigrationReconciler {
     return { requeueAfterMs: this.#prepareTimeoutMs };
   }
 
+  /** What the target has to be told of the disks, which the source's agent is asked for. */
+  async #copyDisks(
+    m: Migration,
+    source: Instance,
+    instances: readonly Instance[],
+  ): Promise<Pick<Instance["spec"], "copyDisks"> | Trouble | "wait"> {
+    if (!(await this.#isLocal(source.spec.storagePool))) return {};
+    const uid = m.metadata.uid ?? "";
+    // The agent there has yet to clear away what an earlier run left.
+    const before = instances.find(
+      (i) => i.spec.host === m.spec.to && i.metadata.name !== m.status?.target && i !== source,
+    );
+    if (before) {
+      await this.#wait(m, `waits until instance ${before.metadata.name} is gone from ${m.spec.to}`);
+      return "wait";
+    }
+    const refused = await this.#refuseDisks(m, source.spec.storagePool);
+    if (refused) return refused;
+    if (source.spec.tellVolumes !== uid)
+      await this.#client.update(Instance, { ...source, spec: { ...source.spec, tellVolumes: uid } });
+    const told = source.status?.volumes;
+    if (told?.to !== uid) return "wait";
+    const { volumes } = told;
+    if (!volumes)
+      return failed(
+        `its host ${source.spec.host} cannot tell what its disks are: ${told.error ?? "unknown"}`,
+      );
+    return { copyDisks: volumes };
+  }
+
   // --- under way ---
 
   async #advance(m: Migration, vm: VirtualMachine, instances: readonly Instance[]): Promise<Result> {
@@ -272,19 +332,17 @@ class MigrationReconciler {
     }
     if (m.status?.phase === "Pending" && !target) return this.#number(m, vm);
     if (m.status?.phase === "Pending") m = await this.#write(m, { ...m.status, phase: "Preparing" });
-    const address = target?.status?.phase === "Incoming" ? target.status.incomingAddress : undefined;
+    const order = target && orderTo(m, target);
     const calledOff = source?.metadata.annotations?.[CALLED_OFF] === target?.metadata.name;
-    if (source && target && address && !source.spec.migrateTo && !calledOff) {
-      const { name } = m.metadata;
-      const migrateTo = { migration: name, instance: target.metadata.name, address, host: m.spec.to };
-      await this.#client.update(Instance, { ...source, spec: { ...source.spec, migrateTo } });
-    }
-    if (source?.spec.migrateTo || address) {
-      if (m.status?.phase !== "Running")
-        await this.#write(m, { ...m.status, phase: "Running", message: `memory goes to ${m.spec.to}` });
-      return undefined;
-    }
-    return { requeueAfterMs: LOOK_AGAIN_MS };
+    if (source && order && !source.spec.migrateTo && !calledOff)
+      await this.#client.update(Instance, { ...source, spec: { ...source.spec, migrateTo: order } });
+    if (!source?.spec.migrateTo && !order) return { requeueAfterMs: LOOK_AGAIN_MS };
+    const sent = source?.status?.migration;
+    const { stage = target?.spec.copyDisks ? "Disks" : "Memory", ...figures } =
+      sent?.to === m.status?.target ? sentOf(sent) : {};
+    const message = `${stage === "Disks" ? "disks go" : "memory goes"} to ${m.spec.to}`;
+    await this.#write(m, { ...m.status, phase: "Running", stage, ...figures, message });
+    return undefined;
   }
 
   /** What ends a migration before the flip. */
@@ -359,6 +417,7 @@ class MigrationReconciler {
     const downtimeMs = sent?.to === target.metadata.name ? sent.downtimeMs : undefined;
     await this.#write(m, {
       ...m.status,
+      ...(sent?.to === target.metadata.name ? sentOf(sent) : {}),
       phase: "Succeeded",
       finishedTime: this.#now(),
       ...(downtimeMs === undefined ? {} : { downtimeMs }),
@@ -416,6 +475,33 @@ function copied(spec: Instance["spec"]) {
     ...(resources ? { resources } : {}),
     ...(guest ? { guest } : {}),
     ...(readiness ? { readiness } : {}),
+  };
+}
+
+type Sent = NonNullable<NonNullable<Instance["status"]>["migration"]>;
+
+/** As its agent tells it. */
+function sentOf(sent: Sent | undefined): Pick<Status, "stage" | "disks" | "memory"> {
+  const { stage, disks, transferredBytes, remainingBytes } = sent ?? {};
+  return {
+    ...(stage ? { stage } : {}),
+    ...(disks ? { disks } : {}),
+    ...(transferredBytes === undefined
+      ? {}
+      : { memory: { transferredBytes, ...(remainingBytes === undefined ? {} : { remainingBytes }) } }),
+  };
+}
+
+/** What the source is told, once the target takes what it sends. */
+function orderTo(m: Migration, { metadata, spec, status }: Instance): Instance["spec"]["migrateTo"] {
+  const { incomingAddress: address, incomingDisks } = status ?? {};
+  if (status?.phase !== "Incoming" || !address || (spec.copyDisks && !incomingDisks)) return undefined;
+  return {
+    migration: m.metadata.name,
+    instance: metadata.name,
+    address,
+    ...(spec.copyDisks && incomingDisks ? { disksAddress: incomingDisks } : {}),
+    host: m.spec.to,
   };
 }
 

@@ -1,0 +1,154 @@
+/**
+ * Disks that are only names, one a machine: what the world's check is about. With a world and a folder their layers are files there; with a world and a
+ * host those in pools called local are that host's own.
+ */
+import { existsSync, mkdirSync } from "node:fs";
+import type { Instance } from "../../compute/kinds.ts";
+import type { Volumes } from "../../compute/migrations/kinds.ts";
+import { type HostEnvironment, type Prepared, PrepareError, type ToCopy } from "../environment.ts";
+import type { Identity } from "../identity.ts";
+import { Layers } from "../layers.ts";
+import type { PretendWorld } from "./pretend-hypervisor.ts";
+import { contentOf, makeLayer, pretendTool } from "./pretend-layers.ts";
+
+export interface PretendFiles {
+  world: PretendWorld;
+  folder: string;
+  /** Whether the agent that uses them has been killed. */
+  isDead: () => boolean;
+}
+
+/** Its disks are not shared between hosts. */
+export const LOCAL_POOL = "local";
+
+const VOLUMES: Volumes = {
+  disks: [{ name: "root", sizeBytes: 1 }],
+  seedBytes: 1,
+  origin: { file: "web.qcow2" },
+};
+
+export class PretendEnvironment implements HostEnvironment {
+  readonly bindAddress = "pretend";
+  readonly destroyed: string[] = [];
+  readonly #files: PretendFiles | undefined;
+  readonly #own: { world: PretendWorld; host: string } | undefined;
+
+  constructor(files?: PretendFiles, own?: { world: PretendWorld; host: string }) {
+    this.#files = files;
+    this.#own = own;
+  }
+
+  async layers(instance: Instance): Promise<Layers> {
+    if (!this.#files) throw new PrepareError("these disks have no layers");
+    const { folder } = this.#files;
+    const own = `${folder}/${instance.spec.vmUid}`;
+    makeLayer(`${own}/root.qcow2`);
+    return this.#layersIn(own);
+  }
+
+  #layersIn(folder: string): Layers {
+    const { world, isDead } = this.#files ?? {};
+    if (!world || !isDead) throw new PrepareError("these disks have no layers");
+    return new Layers(folder, ["root"], { uid: 0, gid: 0 }, pretendTool(world.contents, isDead));
+  }
+
+  /** As clones.ts does it: the disk last. */
+  async #clone({ spec }: Instance, folder: string): Promise<void> {
+    const { world, isDead } = this.#files ?? {};
+    const { source } = spec;
+    if (!world || !isDead || !source?.vmUid || existsSync(`${folder}/${spec.vmUid}/root.qcow2`)) return;
+    const lender = this.#layersIn(`${folder}/${source.vmUid}`);
+    const { disks, taken } = await lender.lent(source.snapshotUid ?? "");
+    const file = lender.memoryFile(source.snapshotUid ?? "");
+    const own = `${folder}/${spec.vmUid}`;
+    if (source.mode === "Instant" && taken.memory && existsSync(file))
+      await this.#layersIn(own).resumeAs({ file, of: taken.memory });
+    const tool = pretendTool(world.contents, isDead);
+    const [layer = ""] = Object.values(disks);
+    if (source.mode === "Full") {
+      makeLayer(`${own}/root.qcow2`);
+      world.contents.set(`${own}/root.qcow2`, contentOf(world.contents, layer) ?? 0);
+    } else {
+      mkdirSync(own, { recursive: true });
+      await tool.create(`${own}/root.qcow2`, layer, 2 ** 24, { uid: 0, gid: 0 });
+    }
+  }
+
+  async #disk(instance: Instance): Promise<string> {
+    if (!this.#files) return diskOf(instance);
+    await this.#clone(instance, this.#files.folder);
+    const layers = await this.layers(instance);
+    if (!instance.spec.incoming) await layers.settle();
+    return (await layers.active())[0] ?? "";
+  }
+
+  async prepare(instance: Instance): Promise<Prepared> {
+    this.#makeLocal(instance);
+    const disk = await this.#disk(instance);
+    const saved =
+      this.#files && !instance.spec.incoming ? await (await this.layers(instance)).saved() : undefined;
+    return {
+      ...(saved
+        ? {
+            saved: {
+              file: saved.file,
+              machineType: saved.of.machineType,
+              accelerator: saved.of.accelerator,
+              ...(saved.cloned ? { cloned: true } : {}),
+            },
+          }
+        : {}),
+      disks: [{ path: disk, format: "qcow2", readOnly: false }],
+      nics: [],
+      user: { uid: 1, gid: 1 },
+      accelerator: "tcg",
+    };
+  }
+
+  async identity({ spec }: Instance): Promise<Identity> {
+    return { hostname: spec.vm, machineId: spec.vmUid, cards: [] };
+  }
+
+  /** As volumes.ts and volume-copies.ts do. */
+  #makeLocal({ spec, metadata }: Instance): void {
+    if (!this.#own || spec.storagePool !== LOCAL_POOL) return;
+    const { world, host } = this.#own;
+    const path = diskOf({ spec });
+    const there = world.local.at(path, host);
+    if (spec.copyDisks) {
+      if (there && !there.mark) throw new PrepareError("there are disks of it on this host already");
+      if (there?.mark !== metadata.uid)
+        world.local.make(path, host, { whole: false, mark: metadata.uid ?? "" });
+    } else if (spec.incoming) throw new PrepareError("its disks are not on this host");
+    else if (there?.mark) throw new PrepareError("what is on this host is a half-made copy");
+    else if (!there && spec.volumesExist) throw new PrepareError("its disks are not on this host");
+    else if (!there) world.local.make(path, host, { whole: true });
+  }
+
+  async volumes(): Promise<ToCopy> {
+    return { volumes: VOLUMES, detached: [] };
+  }
+
+  async detachedDisks(): Promise<[]> {
+    return [];
+  }
+
+  async acceptDisks({ spec }: Instance): Promise<void> {
+    if (this.#own && spec.copyDisks) this.#own.world.local.accept(diskOf({ spec }), this.#own.host);
+  }
+
+  async release({ spec, metadata }: Instance): Promise<void> {
+    if (!this.#own || !spec.copyDisks) return;
+    const { world, host } = this.#own;
+    const path = diskOf({ spec });
+    if (world.local.at(path, host)?.mark === metadata.uid) world.local.remove(path, host);
+  }
+
+  async destroyVolumes(instance: Instance): Promise<void> {
+    const path = diskOf(instance);
+    if (this.#own) this.#own.world.local.remove(path, this.#own.host);
+    this.destroyed.push(path);
+  }
+}
+
+export const diskOf = ({ spec }: Pick<Instance, "spec">) => `/pretend/${spec.vmUid}`;

@@ -1,0 +1,42 @@
+/** Credentials of one QEMU for what it sends to and takes from others: memory and disks alike. */
+import { type Qmp, QmpError } from "./qmp.ts";
+
+export interface Tls {
+  /** Folder with ca-cert.pem, server-cert.pem, server-key.pem, client-cert.pem, client-key.pem; QEMU's user must be able to read it. */
+  directory: string;
+  /**
+   * Target: who may send, as a pattern (with *) of the certificate's distinguished name as GnuTLS writes it,
+   * "CN=host-*,O=hosts". Absent: everybody with a certificate of the CA.
+   */
+  peers?: string;
+}
+
+/** Replaces an object, so that renewed certificates are read. */
+async function setObject(qmp: Qmp, object: { "qom-type": string; id: string; [key: string]: unknown }) {
+  await qmp.execute("object-del", { id: object.id }).catch((error: unknown) => {
+    if (!(error instanceof QmpError && error.errorClass === "GenericError")) throw error; // not there
+  });
+  await qmp.execute("object-add", object);
+}
+
+async function setCredentials(qmp: Qmp, tls: Tls, endpoint: "client" | "server"): Promise<string> {
+  const id = `tls-${endpoint}`;
+  const { directory: dir } = tls;
+  await setObject(qmp, { "qom-type": "tls-creds-x509", id, dir, endpoint, "verify-peer": true });
+  return id;
+}
+
+/** For the end that listens: its credentials, and whom it lets in. Names of objects. */
+export async function serverTls(qmp: Qmp, tls: Tls): Promise<{ "tls-creds": string; "tls-authz"?: string }> {
+  if (tls.peers) {
+    const rules = [{ match: tls.peers, policy: "allow", format: "glob" }];
+    await setObject(qmp, { "qom-type": "authz-list", id: "tls-peers", policy: "deny", rules });
+  }
+  return {
+    "tls-creds": await setCredentials(qmp, tls, "server"),
+    ...(tls.peers ? { "tls-authz": "tls-peers" } : {}),
+  };
+}
+
+/** For the end that connects: the name of its credentials. */
+export const clientTls = (qmp: Qmp, tls: Tls): Promise<string> => setCredentials(qmp, tls, "client");

@@ -55,7 +55,7 @@ describe.each(KUBECTLS)("%s", (path) => {
       "virtualmachine.vireo.dev/ss serverside-applied\n",
     );
     await k(...apply, file("ss", "{cpus: 3, memory: 64Mi, image: shop}"));
-    expect(await spec("ss")).toMatchObject({ cpus: 3, restart: "Always" });
+    expect(await spec("ss")).toMatchObject({ cpus: 3, restart: "OnFailure" });
     expect(await spec("ss")).not.toHaveProperty("diskSize");
     await k("patch", "vm", "ss", "--type=merge", "-p", '{"spec":{"cpus":5}}');
     const conflict = await fails(...apply, file("ss", "{cpus: 3, memory: 64Mi, image: shop}"));

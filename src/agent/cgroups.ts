@@ -75,6 +75,22 @@ export class Cgroups {
     }
   }
 
+  /** How many processes of the group the kernel has killed for want of memory; undefined when it does not tell. */
+  oomKills(name: string): number | undefined {
+    const files = [
+      join(this.#root, GROUP, name, "memory.events"),
+      join(this.#root, "memory", GROUP, name, "memory.oom_control"),
+    ];
+    for (const file of files)
+      try {
+        const kills = /^oom_kill (\d+)$/m.exec(readFileSync(file, "utf8"))?.[1];
+        if (kills !== undefined) return Number(kills);
+      } catch {
+        // There is none.
+      }
+    return undefined;
+  }
+
   /** Once nothing is in it any more. No-op when there is none. */
   remove(name: string): void {
     const folders = [

@@ -14,6 +14,7 @@ import { type HostEnvironment, PrepareError } from "./environment.ts";
 import { type Hypervisor, HypervisorError } from "./hypervisor.ts";
 import { type Layers, LayersError, type Taken } from "./layers.ts";
 import { idOf } from "./probe.ts";
+import { describeMemory } from "./suspension.ts";
 
 type Task = NonNullable<Instance["spec"]["diskTask"]>;
 type Result = NonNullable<NonNullable<Instance["status"]>["diskTask"]>;
@@ -105,7 +106,7 @@ export class DiskTasks {
       this.#c.log.warn("disks.task", { instance: keyOf(instance), task: task.id, error });
       result = { phase: "Failed", message: error instanceof Error ? error.message : String(error) };
     }
-    await this.#report(instance, { ...result, id: task.id, time: this.#now() });
+    await this.#report(instance, { ...result, id: task.id, time: this.#now() }, task);
   }
 
   async #carryOut(
@@ -202,26 +203,11 @@ export class DiskTasks {
     const takenTime = this.#now();
     try {
       const saved = await hypervisor.saveMemory(id, switches, layers.memoryFile(uid));
-      const { machineType = "", accelerator = "tcg", guestCpu, cpuModel } = instance.status ?? {};
-      const { cpus, memory, interfaces, disks, hardware } = instance.spec;
-      const networks = interfaces.map(({ network }) => network);
       return await layers.finish(uid, {
         takenTime,
         pauseMs: Math.round(saved.pauseMs * 10) / 10,
         consistent: "Memory",
-        memory: {
-          sizeBytes: saved.sizeBytes,
-          live: saved.live,
-          machineType,
-          accelerator,
-          cpus,
-          memory,
-          networks,
-          ...(disks ? { disks: disks.map(({ name }) => name) } : {}),
-          ...(guestCpu ? { guestCpu } : {}),
-          ...(cpuModel ? { cpuModel } : {}),
-          ...(hardware ? { hardware } : {}),
-        },
+        memory: { sizeBytes: saved.sizeBytes, live: saved.live, ...describeMemory(instance) },
       });
     } catch (error) {
       if (error instanceof HypervisorError) await undo(await isSwitched());
@@ -258,13 +244,16 @@ export class DiskTasks {
     });
   }
 
-  async #report(instance: Instance, diskTask: Result): Promise<void> {
+  async #report(instance: Instance, diskTask: Result, { action }: Task): Promise<void> {
     const at = { name: instance.metadata.name, namespace: instance.metadata.namespace ?? "" };
-    await modify(this.#c.client, Instance, at, "status", (current) =>
-      current.metadata.uid === instance.metadata.uid && current.spec.diskTask?.id === diskTask.id
-        ? { ...current, status: { ...current.status, diskTask } }
-        : undefined,
-    );
+    await modify(this.#c.client, Instance, at, "status", (current) => {
+      if (current.metadata.uid !== instance.metadata.uid || current.spec.diskTask?.id !== diskTask.id)
+        return undefined;
+      const { suspended, ...status } = current.status ?? {};
+      // The disks have gone back: what was kept by suspending is of another state.
+      const kept = suspended && !(action === "Rollback" && diskTask.phase === "Done") ? { suspended } : {};
+      return { ...current, status: { ...status, ...kept, diskTask } };
+    });
   }
 
   #now(): string {

@@ -4,6 +4,7 @@
  */
 import type { Instance } from "../compute/kinds.ts";
 import type { Volumes } from "../compute/migrations/kinds.ts";
+import type { Dumps } from "./dumps.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
 import type { Identity } from "./identity.ts";
 import type { Layers } from "./layers.ts";
@@ -11,6 +12,8 @@ import type { Layers } from "./layers.ts";
 /** A machine's memory in a file of Hypervisor.saveMemory, and what it ran as. */
 export interface SavedMachine {
   file: string;
+  /** Kept with a snapshot, or by suspending. */
+  kind: "snapshot" | "suspended";
   machineType: string;
   guestCpu?: string;
   /** Of the host where it was kept: the guest saw it when guestCpu is host. */
@@ -70,6 +73,8 @@ export interface HostEnvironment {
   acceptDisks(instance: Instance): Promise<void>;
   /** The layers of the machine's disks, for its snapshots. @throws PrepareError; ApiError when the control plane does not answer */
   layers(instance: Instance): Promise<Layers>;
+  /** Where dumps of its memory are kept. @throws PrepareError; ApiError when the control plane does not answer */
+  dumps(instance: Instance): Promise<Dumps>;
   /** Destroys the machine's disks: exactly its own folder. */
   destroyVolumes(instance: Instance): Promise<void>;
   /** Where incoming migrations listen. */

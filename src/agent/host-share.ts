@@ -162,6 +162,11 @@ export class HostShare {
       if (allowedCpus(pid, thread) !== list) await run("taskset", ["-c", "-p", list, thread]);
   }
 
+  /** How many processes of it the kernel has killed for want of memory; undefined when that is not known. */
+  oomKills(name: string): number | undefined {
+    return this.#cgroups.oomKills(name);
+  }
+
   remove(name: string): void {
     this.#cgroups.remove(name);
   }

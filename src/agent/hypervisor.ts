@@ -61,9 +61,16 @@ export interface MachineConfig {
   uuid?: string;
   /** How it shares its host, and what of it is its own. */
   resources?: Resources;
+  /** Its guest stands still from the beginning, until setPaused. */
+  paused?: boolean;
+  /** What becomes of it when its guest panics; `end` when absent. */
+  onPanic?: PanicAction;
   /** Numeric uid and gid QEMU runs as. */
   user: { uid: number; gid: number };
 }
+
+/** end: its run is over. pause: its guest stands still, so that its memory can be looked at. */
+export type PanicAction = "end" | "pause";
 
 /** How a machine ended, told from the event journal (see qemu/end.ts for the table). */
 export interface MachineEnd {
@@ -71,11 +78,16 @@ export interface MachineEnd {
     | "GuestShutdown"
     | "GuestReset"
     | "GuestPanic"
+    | "Watchdog"
     | "Requested"
+    | "Suspended"
     | "HostSignal"
+    | "HostRebooted"
+    | "OutOfMemory"
     | "Killed"
     | "Crashed"
     | "StartFailed"
+    | "ResumeFailed"
     | "MigrationFailed";
   message: string;
 }
@@ -95,10 +107,17 @@ export interface MachineState {
   place?: Place;
   /** Absent where nothing runs guests but in name. */
   accelerator?: MachineConfig["accelerator"];
-  /** Why a paused one stands still, in QEMU's word: io-error, guest-panicked, internal-error, watchdog, paused; or "migration", "snapshot": while its memory is sent or kept. */
+  /**
+   * Why one stands still, in QEMU's word: io-error (storage-full when that is why), guest-panicked, internal-error, watchdog, paused; "user": by
+   * setPaused; or what we do with its memory, "migration", "snapshot", "suspend" (this also of one that has ended).
+   */
   pausedBy?: string;
   /** Its network cards have no link. */
   disconnected?: boolean;
+  /** setPaused said so. It may stand still for another reason, or be about to. */
+  paused?: boolean;
+  /** When its watchdog last acted, or its guest panicked; ms since the epoch. */
+  brokeDownMs?: number;
   end?: MachineEnd;
 }
 
@@ -130,6 +149,9 @@ export interface DiskProgress {
   error?: string;
 }
 
+/** How far the dump of a guest's memory has come. */
+export type DumpState = { state: "active" } | { state: "done"; sizeBytes: number };
+
 /** A layer of a disk that the guest writes to, and an empty overlay of it that is to take its place. Absolute paths. */
 export interface LayerSwitch {
   from: string;
@@ -158,8 +180,17 @@ export interface Hypervisor {
    * @returns "tcp:IP:PORT"
    */
   listenForDisks(id: MachineId, bindAddress: string, detached: readonly DiskConfig[]): Promise<string>;
-  /** Lets a paused, incoming-complete or postmigrate machine run (`cont`) and announces its addresses. No-op when it runs. @throws while the memory has not all arrived. */
+  /**
+   * A paused, incoming-complete or postmigrate machine takes its disks and runs (`cont`), and announces its addresses; one that is to be paused takes its disks and
+   * stands still. No-op when it runs. @throws while the memory has not all arrived.
+   */
   resume(id: MachineId): Promise<void>;
+  /** Has the guest stand still, or go on unless it stands still for another reason too. What was said last counts, also after `resume`. */
+  setPaused(id: MachineId, paused: boolean): Promise<void>;
+  /** From now on. */
+  setOnPanic(id: MachineId, action: PanicAction): Promise<void>;
+  /** The reset button, once for each `request`, however often it is called. One that is not to be paused runs after it. */
+  reset(id: MachineId, request: string): Promise<void>;
   /**
    * Starts sending the machine to `address`; stops before the switchover. No-op when under way. Under TCG the guest stands still for the
    * first moment (pausedBy "migration"), and on boards whose writes cannot be tracked until it runs at the target, or here again.
@@ -177,10 +208,12 @@ export interface Hypervisor {
   abandonDiskCopies(id: MachineId): Promise<void>;
   /** Calls a migration off; the machine runs on. No-op when there is none. */
   cancelMigration(id: MachineId): Promise<void>;
+  /** The ACPI power button; the guest may shut down then. @returns whether it can hear it */
+  powerDown(id: MachineId): Promise<boolean>;
   /** ACPI power button, then `quit` after graceMs, then SIGTERM, SIGKILL; resolves when the process is gone. */
   stop(id: MachineId, graceMs: number): Promise<void>;
-  /** At once, for machines that must not run any more. Resolves when the process is gone. */
-  kill(id: MachineId): Promise<void>;
+  /** At once, for machines that must not run any more. Resolves when the process is gone. @param end how that is told; Requested when absent */
+  kill(id: MachineId, end?: MachineEnd): Promise<void>;
   /** Removes the records of an ended machine. */
   forget(id: MachineId): Promise<void>;
   /** Runs a qemu-ga command; undefined when no agent answers within timeoutMs. */
@@ -205,8 +238,15 @@ export interface Hypervisor {
    * abandonMemory is. @throws HypervisorError; the layers may have been switched then, and the guest runs on
    */
   saveMemory(id: MachineId, switches: readonly LayerSwitch[], file: string): Promise<SavedMemory>;
-  /** Lets a guest go on that stands still for a saveMemory that was cut short. */
+  /** Lets a guest go on that stands still for a saveMemory or suspend that was cut short. */
   abandonMemory(id: MachineId): Promise<void>;
+  /**
+   * Its memory in a new file, and it stands still (pausedBy "suspend") from then on, its disks written out: to be killed, or to go on by abandonMemory.
+   * @throws HypervisorError; the guest runs on
+   */
+  suspend(id: MachineId, file: string): Promise<SavedMemory>;
+  /** Writes the memory of a guest that stands still into `file`, which is there and is its user's; call again until it is done. @throws HypervisorError when it failed */
+  dumpMemory(id: MachineId, file: string): Promise<DumpState>;
   /** An incoming machine takes its memory from a file of saveMemory, and waits for `resume`. No-op when it has it. */
   loadMemory(id: MachineId, file: string): Promise<void>;
   /** Takes the link of its network cards away, before an incoming machine runs: nothing that it sends or is sent gets through. */

@@ -21,7 +21,7 @@ import type { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
-import { type ConditionInput, getCondition, keyOf, setCondition } from "../resource/object.ts";
+import { getCondition, keyOf, setCondition } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { requestOf } from "../telemetry/request-id.ts";
 import { StillPreparing } from "./copies.ts";
@@ -36,15 +36,16 @@ import {
   type MachineState,
 } from "./hypervisor.ts";
 import { identify } from "./identity.ts";
+import { type Again, about, conditionOf, type InstanceStatus, ready } from "./instance-status.ts";
 import { LayersError } from "./layers.ts";
+import { Lifecycle, panicAction } from "./lifecycle.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import { guestAddresses, idOf, probe } from "./probe.ts";
 import { Shares } from "./shares.ts";
+import { Suspension } from "./suspension.ts";
 import { formatList } from "./topology.ts";
 import { UsageSampler } from "./usage.ts";
-
-export type InstanceStatus = NonNullable<Instance["status"]>;
 
 export interface InstanceContext {
   client: Client;
@@ -77,20 +78,9 @@ export interface Intervals {
 }
 
 const INTERVALS: Intervals = { probe: 500, refresh: 30_000, sample: 10_000, sweep: 60_000, grace: 30_000 };
-/** Between two looks at a guest that stands still. */
-const PAUSED_RETRY_MS = 5000;
-const PAUSED: Readonly<Record<string, string>> = {
-  "io-error":
-    "the guest stands still: its disk could not be written; is the storage pool full? It goes on when there is room",
-  "guest-panicked": "the guest's kernel has panicked",
-  "internal-error": "QEMU cannot run the guest any further (internal error)",
-};
-/** Whoever stopped it, lets it go on. */
-const HELD_BY_US = ["migration", "snapshot"];
 /** Says of an instant clone whether it is one. */
 const CLONED = "Cloned";
 const TERMINAL = ["Stopped", "Failed", "HandedOver"];
-type Again = { requeueAfterMs: number } | undefined;
 
 export async function runInstances(context: InstanceContext): Promise<void> {
   await new Instances(context).run();
@@ -107,6 +97,8 @@ class Instances {
   readonly #guestTasks: GuestTasks;
   readonly #usage: UsageSampler;
   readonly #shares: Shares;
+  readonly #lifecycle: Lifecycle;
+  readonly #suspension: Suspension;
 
   constructor(context: InstanceContext) {
     this.#c = context;
@@ -129,6 +121,11 @@ class Instances {
     });
     this.#usage = new UsageSampler(context.hypervisor, context.clock);
     this.#tasks = new DiskTasks(context, (key) => this.#controller.enqueue(key));
+    const write = (instance: Instance, change: Partial<InstanceStatus>) => this.#write(instance, change);
+    const finish = (instance: Instance, end: MachineEnd, also?: Partial<InstanceStatus>) =>
+      this.#finish(instance, end, also);
+    this.#lifecycle = new Lifecycle(context, this.#intervals.grace, write, finish);
+    this.#suspension = new Suspension(context, write, finish);
   }
 
   async run(): Promise<void> {
@@ -266,38 +263,33 @@ class Instances {
     const phase = instance.status?.phase;
     if (!machine && phase !== "Preparing")
       return this.#finish(instance, { reason: "Killed", message: "its process and its records are gone" });
+    if (machine?.pausedBy === "suspend") return this.#suspension.settle(instance, machine);
     if (machine?.state === "ended")
       return this.#finish(instance, machine.end ?? { reason: "Killed", message: "its process is gone" });
     const task = pendingTask(instance);
     if (task?.action === "Rollback") return this.#endForRollback(instance, machine, task.keep !== undefined);
-    if (!wanted(instance)) return this.#stop(instance, machine);
+    if (!wanted(instance)) return this.#lifecycle.stop(instance, machine);
     if (!machine || machine.state === "incoming" || (machine.state === "paused" && phase === "Preparing"))
       return this.#start(instance);
     // An agent died before the guest of a clone had its own identity.
     if (machine.disconnected) return this.#identify(instance, machine);
     if (phase === "Preparing") return this.#started(instance, machine);
+    await this.#lifecycle.steer(instance, machine);
     const { tellVolumes } = instance.spec;
     if (tellVolumes && instance.status?.volumes?.to !== tellVolumes)
       await this.#tellVolumes(instance, tellVolumes);
     const moving = await this.#outgoing.step(instance, machine);
     if (moving !== "stays") return moving;
-    this.#tasks.step(instance, true);
+    const busy = this.#tasks.step(instance, true);
     this.#guestTasks.step(instance);
-    if (machine.state === "paused" && !HELD_BY_US.includes(machine.pausedBy ?? ""))
-      return this.#paused(instance, machine.pausedBy ?? "paused");
+    if (instance.spec.suspend && !busy) {
+      const suspended = await this.#suspension.suspend(instance, machine);
+      if (suspended !== "not now") return suspended;
+    }
+    const standing = await this.#lifecycle.step(instance, machine, busy);
+    if (standing !== "runs") return standing;
     if (phase === "Starting") return this.#awaitReady(instance);
     return this.#refresh(instance);
-  }
-
-  /** The guest stands still, and nobody asked for it. One that could not write its disk is tried again: space may be back. */
-  async #paused(instance: Instance, by: string): Promise<Again> {
-    const message = PAUSED[by] ?? `the guest stands still (${by})`;
-    if (getCondition(instance.status?.conditions, "Ready")?.message !== message) {
-      await this.#write(instance, ready(instance, this.#now(), false, "Paused", message));
-      this.#c.events.record(about(instance), "Warning", "Paused", message);
-    }
-    if (by === "io-error") await this.#c.hypervisor.resume(idOf(instance));
-    return { requeueAfterMs: PAUSED_RETRY_MS };
   }
 
   async #start(instance: Instance): Promise<Again> {
@@ -316,8 +308,9 @@ class Instances {
     try {
       if (saved) return await this.#goOn(instance, config, saved);
       const machine = await hypervisor.start(config, "run");
-      // An agent died between the memory's coming in and this.
-      if (machine.state === "paused") await hypervisor.resume(machine.id);
+      // An agent died between the memory's coming in and this; or between the spawn and `cont`.
+      if (machine.state === "paused" && !machine.pausedBy?.startsWith("user"))
+        await hypervisor.resume(machine.id);
       return await this.#started(instance, machine);
     } catch (error) {
       if (!(error instanceof HypervisorError)) throw error;
@@ -325,13 +318,24 @@ class Instances {
     }
   }
 
-  /** With a snapshot's memory instead of booting. That it was to be so is forgotten before the guest runs: it changes the disks. */
+  /** With memory that is kept, instead of booting. That it was to be so is forgotten before the guest runs: it changes the disks. */
   async #goOn(instance: Instance, config: MachineConfig, saved: SavedMachine): Promise<Again> {
     const { hypervisor, environment } = this.#c;
     const { machineType, guestCpu } = saved;
     const then = { ...config, machineType, ...(guestCpu ? { guestCpu } : {}) };
     const machine = await hypervisor.start(then, "incoming");
-    await hypervisor.loadMemory(machine.id, saved.file);
+    try {
+      await hypervisor.loadMemory(machine.id, saved.file);
+    } catch (error) {
+      if (!(error instanceof HypervisorError) || saved.kind !== "suspended") throw error;
+      // It is still there, and nothing has run: whoever it is decides what becomes of it.
+      const message = `it could not go on with the memory that is kept: ${error.message}`;
+      const end = { reason: "ResumeFailed", message } as const;
+      await hypervisor.kill(machine.id, end);
+      return this.#finish(instance, end);
+    }
+    // A clone has to run to get an identity of its own; it is paused after that.
+    await hypervisor.setPaused(machine.id, saved.cloned ? false : (instance.spec.paused ?? false));
     if (saved.cloned) await hypervisor.disconnect(machine.id);
     await (await environment.layers(instance)).resumed();
     await hypervisor.resume(machine.id);
@@ -454,8 +458,6 @@ class Instances {
   }
 
   async #refresh(instance: Instance): Promise<Again> {
-    if (getCondition(instance.status?.conditions, "Ready")?.reason === "Paused")
-      await this.#write(instance, ready(instance, this.#now(), true, "Ready", "the guest runs again"));
     const addresses = await this.#addresses(instance);
     await this.#shares.set(instance);
     const moved = JSON.stringify(addresses) !== JSON.stringify(instance.status?.addresses);
@@ -548,31 +550,25 @@ class Instances {
       }
       if (given === "not yet") return { requeueAfterMs: 1000 };
       await environment.acceptDisks(instance);
+      await hypervisor.setPaused(id, instance.spec.paused ?? false);
       await hypervisor.resume(id);
     }
+    const moved = `moved here from ${instance.spec.predecessor}`;
     await this.#write(instance, {
       phase: "Running",
       custody: "Held",
       pid: machine.pid,
       startedTime: this.#now(),
       readyTime: this.#now(),
-      ...ready(instance, this.#now(), true, "Migrated", `moved here from ${instance.spec.predecessor}`),
+      ...(instance.spec.paused
+        ? ready(instance, this.#now(), false, "Paused", moved)
+        : ready(instance, this.#now(), true, "Migrated", moved)),
     });
     this.#peers.release(keyOf(instance));
     return { requeueAfterMs: 100 };
   }
 
   // --- the end ---
-
-  async #stop(instance: Instance, machine: MachineState | undefined): Promise<Again> {
-    if (instance.status?.phase !== "Stopping")
-      await this.#write(instance, {
-        phase: "Stopping",
-        ...ready(instance, this.#now(), false, "Stopping", "the guest is asked to shut down"),
-      });
-    if (machine) await this.#c.hypervisor.stop(idOf(instance), this.#intervals.grace);
-    return this.#finish(instance, { reason: "Requested", message: "stopped on request" });
-  }
 
   /** Nothing that the guest does from now on counts. The disks are taken back once the run is over. */
   async #endForRollback(
@@ -586,12 +582,13 @@ class Instances {
   }
 
   /** The run is over: its process is gone for sure, so custody is given up. */
-  async #finish(instance: Instance, end: MachineEnd): Promise<Again> {
-    const orderly = end.reason === "Requested" || end.reason === "GuestShutdown";
+  async #finish(instance: Instance, end: MachineEnd, also: Partial<InstanceStatus> = {}): Promise<Again> {
+    const orderly = ["Requested", "GuestShutdown", "Suspended"].includes(end.reason);
     await this.#write(instance, {
       phase: orderly ? "Stopped" : "Failed",
       custody: "Released",
       end: { ...end, time: this.#now() },
+      ...also,
       ...ready(instance, this.#now(), false, end.reason, end.message),
     });
     this.#c.events.record(about(instance), orderly ? "Normal" : "Warning", end.reason, end.message);
@@ -654,38 +651,11 @@ const at = (instance: Instance) => ({
   name: instance.metadata.name,
   namespace: instance.metadata.namespace ?? "",
 });
-const about = (instance: Instance) => ({
-  kind: "VirtualMachine",
-  name: instance.spec.vm,
-  namespace: instance.metadata.namespace ?? "",
-});
-
-/** The Ready condition, as a change for #write. */
-function ready(
-  instance: Instance,
-  now: string,
-  isReady: boolean,
-  reason: string,
-  message: string,
-): Pick<InstanceStatus, "conditions"> {
-  const status = isReady ? "True" : "False";
-  return conditionOf(instance, now, { type: "Ready", status, reason, message });
-}
-
-function conditionOf(
-  { metadata }: Instance,
-  now: string,
-  condition: Omit<ConditionInput, "observedGeneration">,
-): Pick<InstanceStatus, "conditions"> {
-  const { generation = 0 } = metadata;
-  return { conditions: [{ ...condition, lastTransitionTime: now, observedGeneration: generation }] };
-}
-
 function describe(
   instance: Instance,
 ): Pick<
   MachineConfig,
-  "id" | "uuid" | "name" | "cpus" | "memory" | "resources" | "machineType" | "guestCpu"
+  "id" | "uuid" | "name" | "cpus" | "memory" | "resources" | "machineType" | "guestCpu" | "paused" | "onPanic"
 > {
   const { spec, metadata } = instance;
   return {
@@ -695,6 +665,8 @@ function describe(
     cpus: spec.cpus,
     memory: parseBytes(spec.memory),
     ...(spec.resources ? { resources: spec.resources } : {}),
+    paused: spec.paused ?? false,
+    onPanic: panicAction(instance),
     ...pinsIn(spec),
   };
 }

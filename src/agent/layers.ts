@@ -11,6 +11,7 @@
  *                                                     without it each disk's first
  *   snapshots/<uid>.json                              what each snapshot froze: taking, taken, deleted
  *   snapshots/<uid>.memory                            the memory that was kept with it
+ *   suspended.memory                                  the memory of a suspended machine; of nobody unless layers.json says so
  *
  * layers.json is the one truth, and is replaced atomically. A layer that nothing needs is merged into the only one above it; while several
  * are above it, it stays. Every function may be cut short anywhere and called again; only whoever works under the claim on the disks
@@ -29,6 +30,7 @@ import { exists, own } from "./volume-files.ts";
 
 export type Taken = NonNullable<NonNullable<Snapshot["status"]>["taken"]>;
 export type Facts = Omit<Taken, "disks">;
+export type KeptMemory = NonNullable<Taken["memory"]>;
 
 const Files = Type.Record(Type.String(), Type.String());
 const Frozen = Type.Object({
@@ -42,6 +44,14 @@ const Frozen = Type.Object({
   lent: Type.Optional(Type.Boolean()),
 });
 type Frozen = Static<typeof Frozen>;
+const SuspendedRun = Type.Object({
+  /** The run that was, by the uid of its Instance. */
+  run: Type.String(),
+  time: Type.String(),
+  saveMs: Type.Integer(),
+  memory: Type.Unsafe<KeptMemory>({ type: "object" }),
+});
+export type SuspendedRun = Static<typeof SuspendedRun>;
 const Pointer = Type.Object({
   /** By disk. */
   active: Files,
@@ -54,6 +64,8 @@ const Pointer = Type.Object({
       of: Type.Unsafe<NonNullable<Taken["memory"]>>({ type: "object" }),
     }),
   ),
+  /** The machine was suspended just here: goes in the same way. */
+  suspended: Type.Optional(SuspendedRun),
 });
 type Pointer = Static<typeof Pointer>;
 
@@ -145,18 +157,39 @@ export class Layers {
     return this.#path(`snapshots/${uid}.memory`);
   }
 
-  /** The memory that the next run goes on with. */
+  /** The memory that the next run goes on with: of its template, as it was suspended, or a snapshot's. */
   async saved(): Promise<Saved | undefined> {
-    const { resume, template } = await this.#pointer();
-    if (template) return (await exists(template.file)) ? { ...template, cloned: true } : undefined;
+    const { resume, template, suspended } = await this.#pointer();
+    if (template)
+      return (await exists(template.file)) ? { ...template, kind: "snapshot", cloned: true } : undefined;
+    const file = this.suspendedFile();
+    // Said to be there, it has to be: a machine that was suspended does not boot instead by itself.
+    if (suspended) return { file, of: suspended.memory, kind: "suspended" };
     const of = resume && (await this.#read(resume))?.taken?.memory;
-    return of && (await exists(this.memoryFile(resume))) ? { file: this.memoryFile(resume), of } : undefined;
+    return of && (await exists(this.memoryFile(resume)))
+      ? { file: this.memoryFile(resume), of, kind: "snapshot" }
+      : undefined;
   }
 
-  /** The memory has been loaded, and its guest is about to run. */
+  /** The memory has been loaded, and its guest is about to run; or nobody is to go on with it any more. */
   async resumed(): Promise<void> {
-    const { active, resume, template } = await this.#pointer();
-    if (resume !== undefined || template) await this.#setPointer({ active });
+    const { active, resume, template, suspended } = await this.#pointer();
+    if (resume !== undefined || template || suspended) await this.#setPointer({ active });
+    await this.#tool.remove(this.suspendedFile());
+  }
+
+  suspendedFile(): string {
+    return this.#path("suspended.memory");
+  }
+
+  /** The run's memory is in suspendedFile, and it never goes on by itself: from now on the next one does with it. */
+  async suspended(suspended: SuspendedRun): Promise<void> {
+    await this.#setPointer({ ...(await this.#pointer()), suspended });
+  }
+
+  /** The run whose memory the next one goes on with. */
+  async suspendedRun(): Promise<SuspendedRun | undefined> {
+    return (await this.#pointer()).suspended;
   }
 
   /** A new machine's first run goes on with this memory of another one. Before its disks are made. */
@@ -421,7 +454,9 @@ export class Layers {
 /** A memory that the next run goes on with; `cloned`: another machine's. */
 export interface Saved {
   file: string;
-  of: NonNullable<Taken["memory"]>;
+  of: KeptMemory;
+  /** Kept with a snapshot, or by suspending. */
+  kind: "snapshot" | "suspended";
   cloned?: boolean;
 }
 

@@ -20,7 +20,7 @@ import {
   type MachineState,
   type MigrationProgress,
 } from "./hypervisor.ts";
-import type { InstanceStatus } from "./instances.ts";
+import type { InstanceStatus } from "./instance-status.ts";
 import type { Peers } from "./peers.ts";
 import { idOf } from "./probe.ts";
 
@@ -70,7 +70,7 @@ export class Outgoing {
       !migrateTo &&
       attempt &&
       ["Failed", "Cancelled"].includes(attempt.phase) &&
-      machine.state === "running"
+      (machine.state === "running" || (machine.state === "paused" && !isHeld))
     )
       return "stays";
     const progress = await hypervisor.migration(id);
@@ -244,7 +244,8 @@ export class Outgoing {
     this.#peers.release(keyOf(instance));
     if (["active", "pre-switchover"].includes(progress.phase))
       await hypervisor.cancelMigration(idOf(instance));
-    else if (machine.state !== "running") await hypervisor.resume(idOf(instance));
+    else if (machine.state === "postmigrate" || machine.pausedBy === "migration")
+      await hypervisor.resume(idOf(instance));
     await hypervisor.abandonDiskCopies(idOf(instance));
     const { migration } = instance.status ?? {};
     if (migration?.phase === "Active")

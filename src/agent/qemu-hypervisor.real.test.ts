@@ -63,7 +63,7 @@ describe("the end of a machine", () => {
     ["SIGTERM", "HostSignal", /terminating on signal 15 from pid \d+/],
     ["SIGINT", "HostSignal", /terminating on signal 2/],
     ["SIGHUP", "HostSignal", /terminating on signal 1/],
-    ["SIGKILL", "Killed", /SIGKILL or out of memory/],
+    ["SIGKILL", "Killed", /^QEMU was killed \(SIGKILL\)$/],
     ["SIGABRT", "Crashed", /SIGABRT/],
     ["SIGSEGV", "Crashed", /SIGSEGV/],
   ];

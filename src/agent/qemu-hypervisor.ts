@@ -2,15 +2,15 @@
  * The real Hypervisor: QEMU processes of this host, driven over QMP. It keeps no state of its own that matters: what runs
  * is found from the records and /proc, how it is from QMP, how it ended from the journal. So an agent can be killed at any point.
  *
- * For whoever changes this: `cont` is said in four places only, `start` (a machine of our own), `resume` (whose caller has custody of the
+ * For whoever changes this: `cont` is said in few places only, `start` (a machine of our own), `resume`, `setPaused` and `reset` (whose caller has custody of the
  * disks), #letGoOn (one that was not sent after all) and qemu/memory.ts (one whose memory is kept, under the claim on its disks). Anywhere else it
- * could make a second writer.
+ * could make a second writer. One that is to be paused (record.paused) never gets it.
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Resources } from "../compute/resources/kinds.ts";
 import { TODAY } from "../qemu/board.ts";
-import { commandLine, defaultCpu } from "../qemu/command-line.ts";
+import { commandLine, defaultCpu, PANIC } from "../qemu/command-line.ts";
 import { canTrackWrites, flushTlbs } from "../qemu/dirty-tracking.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
@@ -48,6 +48,16 @@ import {
 } from "../qemu/process.ts";
 import { type Qmp, QmpError } from "../qemu/qmp.ts";
 import { absorbLayer, activeLayers, switchLayers } from "../qemu/snapshot.ts";
+import {
+  dumpMemory,
+  goOn,
+  lastOf,
+  pressReset,
+  standStill,
+  takeDisks,
+  wasFull,
+  wasReset,
+} from "../qemu/standing.ts";
 import type { Tls } from "../qemu/tls.ts";
 import { startTpm } from "../qemu/tpm.ts";
 import { readUsage } from "../qemu/usage.ts";
@@ -59,20 +69,24 @@ import {
   type DiskConfig,
   type DiskProgress,
   type DiskTarget,
+  type DumpState,
   type Hypervisor,
   HypervisorError,
   type LayerSwitch,
   type MachineConfig,
+  type MachineEnd,
   type MachineId,
   type MachineState,
   type MigrationProgress,
+  type PanicAction,
   type SavedMemory,
 } from "./hypervisor.ts";
 import { receiveFile, sendFile } from "./memory-files.ts";
+import { killedForMemory } from "./oom.ts";
 import { Monitors } from "./qemu-monitors.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
-import { progressOf, stateOf } from "./qemu-state.ts";
-import { stopOrderly } from "./qemu-stop.ts";
+import { progressOf, standsBecause, stateOf } from "./qemu-state.ts";
+import { pressPower, stopOrderly } from "./qemu-stop.ts";
 import { reachOf } from "./reach.ts";
 import { pageBytes } from "./topology.ts";
 import { type MachineUsage, readTap } from "./usage.ts";
@@ -181,7 +195,9 @@ export class QemuHypervisor implements Hypervisor {
       if (status === "inmigrate")
         throw new HypervisorError(`${record.config.name}: its memory has not all arrived yet`);
       if (record.how === "incoming") await stopExports(qmp);
-      await qmp.execute("cont");
+      if (!record.paused) await qmp.execute("cont");
+      else if (record.how === "incoming" || status === "postmigrate")
+        await this.#takeDisks(folder, record, qmp);
       if (record.held) folder.write({ ...record, held: undefined });
       if (record.how !== "incoming") return;
       // Tells the switches where the machine's addresses are now; a few times, because the first may be lost.
@@ -189,6 +205,33 @@ export class QemuHypervisor implements Hypervisor {
         .execute("announce-self", { initial: 20, max: 400, rounds: 5, step: 60 })
         .catch((error: unknown) => this.#options.log.warn("hypervisor.announce", { id, error }));
       folder.write({ ...record, how: "run", held: undefined });
+    });
+  }
+
+  async setPaused(id: MachineId, paused: boolean): Promise<void> {
+    const { folder, record, process } = this.#need(id);
+    if (Boolean(record.paused) !== paused) folder.write({ ...record, paused: paused || undefined });
+    // One that waits for custody, or is being sent or kept, is as it was told once that is over.
+    if (!process || record.how === "incoming" || record.held) return;
+    await this.#with(id, (qmp) => (paused ? standStill(qmp) : goOn(qmp)));
+  }
+
+  async setOnPanic(id: MachineId, action: PanicAction): Promise<void> {
+    const { folder, record } = this.#need(id);
+    if ((record.onPanic ?? "end") === action) return;
+    await this.#with(id, (qmp) => qmp.execute("set-action", { panic: PANIC[action] }));
+    folder.write({ ...record, onPanic: action });
+  }
+
+  async reset(id: MachineId, request: string): Promise<void> {
+    const { folder, record } = this.#need(id);
+    const { reset = { request, atMs: Date.now() }, held, paused } = record;
+    const begun = reset.request === request ? reset : { request, atMs: Date.now() };
+    const isDone = record.reset === begun && wasReset(folder.journal(), begun.atMs);
+    folder.write({ ...record, reset: begun });
+    await this.#with(id, async (qmp) => {
+      if (!isDone) await pressReset(qmp);
+      if (!held && !paused) await goOn(qmp);
     });
   }
 
@@ -201,7 +244,14 @@ export class QemuHypervisor implements Hypervisor {
     await this.#with(id, async (qmp) => {
       const status = await runState(qmp);
       let isHeld = record.held === "migration" && status === "paused";
-      if (!isHeld && status !== "running" && status !== "finish-migrate" && status !== "postmigrate")
+      const stands = record.paused && (status === "paused" || status === "prelaunch");
+      if (
+        !isHeld &&
+        !stands &&
+        status !== "running" &&
+        status !== "finish-migrate" &&
+        status !== "postmigrate"
+      )
         throw new HypervisorError(
           `${name} cannot be migrated: it is ${status}, only a running machine moves`,
         );
@@ -290,26 +340,40 @@ export class QemuHypervisor implements Hypervisor {
   async #letGoOn(id: MachineId, qmp: Qmp, states: readonly string[]): Promise<void> {
     const { folder, record } = this.#need(id);
     if (record.held !== "migration") return;
-    if (states.includes(await runState(qmp))) await qmp.execute("cont");
+    const status = await runState(qmp);
+    if (!record.paused && states.includes(status)) await qmp.execute("cont");
+    if (record.paused && status === "postmigrate") await this.#takeDisks(folder, record, qmp);
     folder.write({ ...record, held: undefined });
+  }
+
+  async powerDown(id: MachineId): Promise<boolean> {
+    const found = this.#find(id);
+    if (!found?.process) return false;
+    const { folder } = found;
+    // Its guest could not hear the power button.
+    if (found.record.held === "migration") await this.cancelMigration(id).catch(() => undefined);
+    if (found.record.held === "snapshot") await this.abandonMemory(id).catch(() => undefined);
+    folder.write({ ...(folder.read() ?? found.record), stopRequested: true });
+    return this.#with(id, pressPower).catch((error: unknown) => {
+      this.#options.log.warn("hypervisor.powerDown", { id, error });
+      return false;
+    });
   }
 
   async stop(id: MachineId, graceMs: number): Promise<void> {
     const found = this.#find(id);
     if (!found?.process) return;
     const { folder, process } = found;
-    // Its guest could not hear the power button.
-    if (found.record.held === "migration") await this.cancelMigration(id).catch(() => undefined);
-    if (found.record.held === "snapshot") await this.abandonMemory(id).catch(() => undefined);
+    if (graceMs > 0 && (await this.powerDown(id))) await waitForExit(process, graceMs);
     folder.write({ ...(folder.read() ?? found.record), stopRequested: true });
-    if (!(await stopOrderly(process, () => this.#monitor(id), graceMs))) await this.kill(id);
+    if (!(await stopOrderly(process, () => this.#monitor(id)))) await this.kill(id);
     await this.#gone(id, folder);
   }
 
-  async kill(id: MachineId): Promise<void> {
+  async kill(id: MachineId, end?: MachineEnd): Promise<void> {
     const found = this.#find(id);
     if (!found?.process) return;
-    found.folder.write({ ...found.record, stopRequested: true });
+    found.folder.write({ ...found.record, stopRequested: true, ...(end ? { end } : {}) });
     sendSignal(found.process, "SIGKILL");
     if (!(await waitForExit(found.process, KILL_MS)))
       throw new HypervisorError(
@@ -371,31 +435,70 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async saveMemory(id: MachineId, switches: readonly LayerSwitch[], file: string): Promise<SavedMemory> {
+    const { record } = this.#need(id);
+    try {
+      return await this.#save(id, switches, file, "snapshot", record.paused ? "stands still" : "runs");
+    } finally {
+      await this.abandonMemory(id);
+    }
+  }
+
+  async suspend(id: MachineId, file: string): Promise<SavedMemory> {
+    try {
+      return await this.#save(id, [], file, "suspend", "stands still");
+    } catch (error) {
+      if (this.#find(id)?.process) await this.abandonMemory(id);
+      throw error;
+    }
+  }
+
+  async #save(
+    id: MachineId,
+    switches: readonly LayerSwitch[],
+    file: string,
+    held: "snapshot" | "suspend",
+    then: "runs" | "stands still",
+  ): Promise<SavedMemory> {
     const { folder, record } = this.#need(id);
     return this.#with(id, async (qmp) => {
       const status = await runState(qmp);
-      if (status !== "running")
+      if (status !== "running" && !(record.paused && ["paused", "prelaunch"].includes(status)))
         throw new HypervisorError(`${record.config.name}: its memory cannot be kept while it is ${status}`);
       const path = folder.lendSocket(record.config.user);
       const receiver = await receiveFile(path, file, record.config.user);
       try {
-        folder.write({ ...(folder.read() ?? record), held: "snapshot" });
-        const saved = await saveMemory(qmp, switches, path);
+        folder.write({ ...(folder.read() ?? record), held });
+        const saved = await saveMemory(qmp, switches, path, then);
         return { ...saved, sizeBytes: await receiver.done() };
       } finally {
         receiver.close();
         folder.takeSocketBack();
-        folder.write({ ...(folder.read() ?? record), held: undefined });
       }
     });
   }
 
   async abandonMemory(id: MachineId): Promise<void> {
     const { folder, record } = this.#need(id);
-    if (record.held !== "snapshot") return;
-    await this.#with(id, abandonMemory);
+    if (record.held !== "snapshot" && record.held !== "suspend") return;
+    await this.#with(id, async (qmp) => {
+      await abandonMemory(qmp, record.paused ? "stands still" : "runs");
+      if (record.paused && (await runState(qmp)) === "postmigrate")
+        await this.#takeDisks(folder, record, qmp);
+    });
     folder.takeSocketBack();
     folder.write({ ...(folder.read() ?? record), held: undefined });
+  }
+
+  async dumpMemory(id: MachineId, file: string): Promise<DumpState> {
+    const { folder, record } = this.#need(id);
+    const begun = record.dump === file;
+    if (!begun) folder.write({ ...record, dump: file });
+    const { state } = await this.#with(id, (qmp) => dumpMemory(qmp, file, begun));
+    return state === "done" ? { state, sizeBytes: statSync(file).size } : { state };
+  }
+
+  async #takeDisks(folder: MachineFolder, { config }: MachineRecord, qmp: Qmp): Promise<void> {
+    await takeDisks(qmp, folder.lendSocket(config.user)).finally(() => folder.takeSocketBack());
   }
 
   async loadMemory(id: MachineId, file: string): Promise<void> {
@@ -437,7 +540,7 @@ export class QemuHypervisor implements Hypervisor {
     const there = this.#find(config.id);
     if (there) {
       // An agent died between the spawn and `cont`. Not for an incoming machine: that one waits for custody.
-      if (there.process && how === "run" && there.record.how === "run")
+      if (there.process && how === "run" && there.record.how === "run" && !there.record.paused)
         await this.#with(config.id, async (qmp) => {
           if ((await runState(qmp)) === "prelaunch") await qmp.execute("cont");
         });
@@ -458,6 +561,9 @@ export class QemuHypervisor implements Hypervisor {
       machineType,
       how,
       stopRequested: false,
+      bootId: bootId(),
+      ...(config.paused ? { paused: true } : {}),
+      ...(config.onPanic ? { onPanic: config.onPanic } : {}),
     };
     // The record first: an agent that dies just after the spawn finds the process by the folder in its arguments.
     folder.write(record);
@@ -493,10 +599,11 @@ export class QemuHypervisor implements Hypervisor {
       const qmp = await this.#monitors.await(config.id, folder.files.qmp, identity);
       folder.secure();
       await this.#share.settle(identity.pid, record, async () => qmp, this.#running(config.id));
-      if (how === "run") await qmp.execute("cont");
-      const state = how === "run" ? "running" : "incoming";
+      if (how === "run" && !config.paused) await qmp.execute("cont");
+      const state = how === "incoming" ? "incoming" : config.paused ? "paused" : "running";
+      const as = config.paused ? { paused: true, ...(how === "run" ? { pausedBy: "user" } : {}) } : {};
       const own = place ? { place } : {};
-      return { id: config.id, pid: identity.pid, state, machineType, guestCpu, accelerator, ...own };
+      return { id: config.id, pid: identity.pid, state, machineType, guestCpu, accelerator, ...as, ...own };
     } catch (cause) {
       endTpm();
       // Killed first, and waited for, so that its last words are all there and its sockets are free.
@@ -604,23 +711,39 @@ export class QemuHypervisor implements Hypervisor {
     if (process) {
       const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => undefined);
       const state = stateOf(status, record.how);
-      const by = status === "paused" ? (record.held ?? status) : status;
-      const pausedBy = state === "paused" && by ? { pausedBy: by } : {};
+      const by = standsBecause(status, record, () => wasFull(folder.journal()));
+      const pausedBy = (state === "paused" || record.held === "suspend") && by ? { pausedBy: by } : {};
       const links = record.disconnected ? { disconnected: true } : {};
-      if (isSame(process)) return { id, pid: process.pid, state, ...was, ...pausedBy, ...links };
+      const paused = record.paused ? { paused: true } : {};
+      // The journal is read of those alone that it may say something of.
+      const mayTell =
+        config.hardware?.watchdog === "Reset" || status === "guest-panicked" || status === "watchdog";
+      const event = status === "guest-panicked" ? "GUEST_PANICKED" : "WATCHDOG";
+      const brokeDownMs = mayTell ? lastOf(folder.journal(), event) : undefined;
+      const told = brokeDownMs === undefined ? {} : { brokeDownMs };
+      if (isSame(process))
+        return { id, pid: process.pid, state, ...was, ...pausedBy, ...paused, ...told, ...links };
     }
     await this.#exits.get(id);
     // Read again: a stop may have been asked for while we waited.
-    const { stopRequested } = folder.read() ?? record;
+    const { stopRequested, held, end: told } = folder.read() ?? record;
     const exit = folder.readExit();
-    const end = endOf({
-      journal: folder.journal(),
-      stderr: folder.stderr(),
-      ...(exit ? { exit } : {}),
-      stopRequested,
-      incoming: record.how === "incoming",
-    });
-    return { id, pid: record.process?.pid ?? 0, state: "ended", ...was, end };
+    const outOfMemory = () =>
+      record.process && killedForMemory(record.process, this.#share.oomKills(folder.name));
+    const isTold = stopRequested && told;
+    const end =
+      isTold ||
+      endOf({
+        journal: folder.journal(),
+        stderr: folder.stderr(),
+        ...(exit ? { exit } : {}),
+        stopRequested,
+        incoming: record.how === "incoming",
+        rebooted: record.bootId !== undefined && record.bootId !== bootId(),
+        outOfMemory,
+      });
+    const kept = held === "suspend" ? { pausedBy: held } : {};
+    return { id, pid: record.process?.pid ?? 0, state: "ended", ...was, ...kept, end };
   }
 
   async #monitor(id: MachineId): Promise<Qmp> {
@@ -694,5 +817,7 @@ const ramOf = ({ resources }: MachineConfig, place: MachineRecord["place"]) => (
   ...(resources?.hugepages ? { hugePageBytes: pageBytes(resources.hugepages) } : {}),
   ...(place?.bound && place.node !== undefined ? { node: place.node } : {}),
 });
+/** Another one after each start of the host. */
+const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 
 const describe = (error: unknown) => (error instanceof Error ? error.message : String(error));

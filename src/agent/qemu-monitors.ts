@@ -17,6 +17,8 @@ const TELLING: readonly string[] = [
   "RESUME",
   "MIGRATION",
   "GUEST_PANICKED",
+  "WATCHDOG",
+  "DUMP_COMPLETED",
   "BLOCK_IO_ERROR",
   "VSERPORT_CHANGE", // the guest agent is there, or gone
 ];

@@ -27,7 +27,7 @@ import { type Journal, readJournal, trimLog } from "../qemu/journal.ts";
 import type { Exit, ProcessIdentity } from "../qemu/process.ts";
 import { isFields } from "../resource/fields.ts";
 
-import type { MachineConfig, MachineId } from "./hypervisor.ts";
+import type { MachineConfig, MachineEnd, MachineId, PanicAction } from "./hypervisor.ts";
 import type { Place } from "./own-place.ts";
 
 export interface MachineRecord {
@@ -40,8 +40,19 @@ export interface MachineRecord {
   /** Absent from before the spawn until just after it. */
   process?: ProcessIdentity;
   stopRequested: boolean;
+  /** How that end is told, when not as one that was asked for. */
+  end?: MachineEnd;
   /** Why its guest was stopped by us for a while. Written before that is done, gone when it runs on. */
-  held?: "migration" | "snapshot";
+  held?: "migration" | "snapshot" | "suspend";
+  /** Its guest is to stand still, whatever else is done with it. */
+  paused?: boolean;
+  onPanic?: PanicAction;
+  /** The reset that was asked for last, and when we began with it, ms since the epoch. */
+  reset?: { request: string; atMs: number };
+  /** The file that its memory was last to be dumped into. */
+  dump?: string;
+  /** Which start of the host it was started in. */
+  bootId?: string;
   /** Its network cards have no link. Written before it is taken away, gone when it is back. */
   disconnected?: boolean;
 }

@@ -1,6 +1,7 @@
 /** QEMU's words for states -> ours. Pure. */
 import type { MigrationStatus } from "../qemu/migration.ts";
 import type { MachineState, MigrationProgress } from "./hypervisor.ts";
+import type { MachineRecord } from "./qemu-record.ts";
 
 /**
  * The state of a machine whose process is there. `status` is QEMU's run state, undefined when the monitor did not answer, which is no
@@ -25,6 +26,19 @@ export function stateOf(status: string | undefined, how: "run" | "incoming"): Ma
     default:
       return "running"; // finish-migrate too: it stands still before a switchover, which `migration` tells
   }
+}
+
+/** MachineState.pausedBy. `isFull`: whether the storage is, as far as the journal tells. */
+export function standsBecause(
+  status: string | undefined,
+  { held, paused }: Pick<MachineRecord, "held" | "paused">,
+  isFull: () => boolean,
+): string | undefined {
+  if (held === "suspend") return held;
+  if (status === "io-error" && !paused) return isFull() ? "storage-full" : status;
+  if (status === "paused" || status === "prelaunch" || status === "io-error")
+    return held ?? (paused ? "user" : status);
+  return status;
 }
 
 const PHASES: Readonly<Record<string, MigrationProgress["phase"]>> = {

@@ -1,4 +1,4 @@
-/** The ladder by which a machine is stopped: power button, `quit`, SIGTERM. (The last step, SIGKILL, is Hypervisor.kill.) */
+/** The ladder by which a machine is stopped: power button, then `quit`, SIGTERM. (The last step, SIGKILL, is Hypervisor.kill.) */
 import { runState } from "../qemu/migration.ts";
 import { isSame, type ProcessIdentity, sendSignal, waitForExit } from "../qemu/process.ts";
 import { type Qmp, QmpError } from "../qemu/qmp.ts";
@@ -8,12 +8,15 @@ const POWERDOWN_MS = 2000;
 const QUIT_MS = 10_000;
 const TERM_MS = 5000;
 
+/** Only a guest that runs sees the power button; one that stands still is not woken for it: its disks may be another's by now. */
+export async function pressPower(qmp: Qmp): Promise<boolean> {
+  if ((await runState(qmp, STATUS_MS)) !== "running") return false;
+  await qmp.execute("system_powerdown", undefined, POWERDOWN_MS);
+  return true;
+}
+
 /** @returns whether the process is gone */
-export async function stopOrderly(
-  process: ProcessIdentity,
-  monitor: () => Promise<Qmp>,
-  graceMs: number,
-): Promise<boolean> {
+export async function stopOrderly(process: ProcessIdentity, monitor: () => Promise<Qmp>): Promise<boolean> {
   const say = async (command: string, timeoutMs: number): Promise<boolean> => {
     try {
       await (await monitor()).execute(command, undefined, timeoutMs);
@@ -27,9 +30,6 @@ export async function stopOrderly(
   const status = await monitor()
     .then((qmp) => runState(qmp, STATUS_MS))
     .catch(() => "");
-  // Only a guest that runs sees the power button; one that stands still is not woken for it: its disks may be another's by now.
-  if (graceMs > 0 && status === "running" && (await say("system_powerdown", POWERDOWN_MS)))
-    await waitForExit(process, graceMs);
   if (status && isSame(process) && (await say("quit", QUIT_MS))) await waitForExit(process, QUIT_MS);
   if (!isSame(process)) return true;
   sendSignal(process, "SIGTERM"); // as orderly as `quit`, and needs no monitor

@@ -39,11 +39,12 @@ it("a network that could not be made is tried again; the others do not wait for 
 
 it("the memory of a snapshot goes on where its guest sees the same CPU, and nowhere else", () => {
   const here = { accelerator: "kvm", cpuModel: "EPYC", guestCpus: ["Westmere"] } as const;
-  const kept = { accelerator: "kvm", cpuModel: "Xeon" } as const;
+  const kind = "snapshot";
+  const kept = { kind, accelerator: "kvm", cpuModel: "Xeon" } as const;
   expect(memoryObstacle({ ...kept, guestCpu: "Westmere" }, here)).toBeUndefined();
   expect(memoryObstacle({ ...kept, guestCpu: "Haswell" }, here)).toMatch(/the CPU Haswell.*memory: false/);
   expect(memoryObstacle({ ...kept, guestCpu: "host" }, here)).toMatch(/its CPU is EPYC/);
   expect(memoryObstacle({ ...kept, cpuModel: "EPYC", guestCpu: "host" }, here)).toBeUndefined();
-  expect(memoryObstacle({ accelerator: "kvm" }, here)).toBeUndefined();
-  expect(memoryObstacle({ accelerator: "tcg", guestCpu: "qemu64" }, here)).toMatch(/under kvm/);
+  expect(memoryObstacle({ kind, accelerator: "kvm" }, here)).toBeUndefined();
+  expect(memoryObstacle({ kind, accelerator: "tcg", guestCpu: "qemu64" }, here)).toMatch(/under kvm/);
 });

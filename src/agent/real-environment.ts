@@ -10,6 +10,7 @@ import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { CommandError } from "../system/run.ts";
 import { Copies, StillPreparing } from "./copies.ts";
+import type { Dumps } from "./dumps.ts";
 import {
   type HostEnvironment,
   type Prepared,
@@ -31,7 +32,7 @@ import {
   type Pools,
   refuseCopies,
 } from "./volume-copies.ts";
-import { destroyVolumes, ensureVolumes, layersOf, stopMaking, userOf } from "./volumes.ts";
+import { destroyVolumes, dumpsOf, ensureVolumes, layersOf, stopMaking, userOf, wayOut } from "./volumes.ts";
 
 export interface RealEnvironmentOptions {
   client: Client;
@@ -58,15 +59,12 @@ const failedTo =
 
 /** Why a run cannot go on here with the memory of a snapshot; undefined when it can. What was kept by an older agent tells no CPU. */
 export function memoryObstacle(
-  { accelerator, cpuModel, guestCpu }: Pick<SavedMachine, "accelerator" | "cpuModel" | "guestCpu">,
+  { accelerator, cpuModel, guestCpu, kind }: Omit<SavedMachine, "file" | "machineType">,
   here: Platform & Has,
 ): string | undefined {
   const then = { accelerator, cpuModel: cpuModel ?? here.cpuModel, ...(guestCpu ? { guestCpu } : {}) };
   const why = platformObstacle(then, here);
-  return (
-    why &&
-    `its host cannot go on with the memory of the snapshot: ${why}; roll it back with memory: false, which boots`
-  );
+  return why && `its host cannot go on with the memory that is kept: ${why}; ${wayOut(kind)}`;
 }
 
 export class RealEnvironment implements HostEnvironment {
@@ -303,6 +301,10 @@ export class RealEnvironment implements HostEnvironment {
 
   async layers(instance: Instance): Promise<Layers> {
     return layersOf(await this.#poolOf(instance), instance);
+  }
+
+  async dumps(instance: Instance): Promise<Dumps> {
+    return dumpsOf(await this.#poolOf(instance), instance);
   }
 
   async destroyVolumes(instance: Instance): Promise<void> {

@@ -18,6 +18,7 @@ import { run } from "../system/run.ts";
 import { cloneDisks } from "./clones.ts";
 import { Copies, copyDisk } from "./copies.ts";
 import { type DataDiskSource, ensureDataDisks, layerName } from "./data-disks.ts";
+import { Dumps } from "./dumps.ts";
 import type { SavedMachine } from "./environment.ts";
 import { PrepareError } from "./environment.ts";
 import { findFirmware } from "./firmware.ts";
@@ -75,7 +76,17 @@ export function layersOf(pool: StoragePool, instance: Instance): Layers {
   return new Layers(folderOf(pool, instance), writable(instance), userOf(instance.spec.vmUid));
 }
 
-/** The memory of a snapshot, with which a run goes on. @throws PrepareError when the machine has become another one */
+export function dumpsOf(pool: StoragePool, instance: Instance): Dumps {
+  return new Dumps(join(folderOf(pool, instance), "dumps"), userOf(instance.spec.vmUid));
+}
+
+/** How a machine starts that cannot go on with memory which is kept for it. */
+export const wayOut = (kind: SavedMachine["kind"]) =>
+  kind === "suspended"
+    ? "spec.discardMemory: true boots instead (vireo start --discard-memory)"
+    : "roll it back with memory: false, which boots";
+
+/** The memory with which a run goes on. @throws PrepareError when the machine has become another one */
 async function savedOf(layers: Layers, { spec }: Instance): Promise<SavedMachine | undefined> {
   const saved = await layers.saved();
   if (!saved) return undefined;
@@ -87,11 +98,12 @@ async function savedOf(layers: Layers, { spec }: Instance): Promise<SavedMachine
   }
   if (other)
     throw new PrepareError(
-      `it is to go on with the memory of a snapshot, which is of a machine with ${other}; make it so again, or roll it back with memory: false`,
+      `it is to go on with memory that is of a machine with ${other}; make it so again, or: ${wayOut(saved.kind)}`,
     );
   const { machineType, accelerator: of, guestCpu, cpuModel } = saved.of;
   return {
     file: saved.file,
+    kind: saved.kind,
     machineType,
     accelerator: of,
     ...(guestCpu ? { guestCpu } : {}),
@@ -142,12 +154,13 @@ export async function ensureVolumes(
 }> {
   const folder = folderOf(pool, instance);
   const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
-  const { vm, incoming, volumesExist } = instance.spec;
+  const { vm, incoming, volumesExist, discardMemory } = instance.spec;
   const layers = layersOf(pool, instance);
   const { imageNamed, poolOf = async () => pool } = more;
   const images = await poolOf(image);
   // The target of a migration opens what the source has open, which is nothing that is cut short: nobody works on the disks meanwhile.
   if (!incoming) await layers.settle();
+  if (discardMemory && !incoming) await layers.resumed();
   const [active = root, variables] = await layers.active(systemDisks(instance.spec));
   const there = await exists(active);
   const seeded = await exists(seed);

@@ -35,7 +35,16 @@ export async function clone(options: Options, print: (line: string) => void): Pr
   const vm = snapshot?.spec.vm ?? named.name;
   const original = await client.get(VirtualMachine, { name: vm, namespace });
   if (!original) throw new UserError(`there is no machine ${vm}`);
-  const { deletionProtection: _protected, source: _source, guest, ...spec } = original.spec;
+  const {
+    deletionProtection: _protected,
+    source: _source,
+    requests: _requests,
+    paused: _paused,
+    suspended: _suspended,
+    discardMemory: _discard,
+    guest,
+    ...spec
+  } = original.spec;
   // Its own name, by which others find it.
   const { hostname: _hostname, ...told } = guest ?? {};
   const { labels } = original.metadata;

@@ -197,6 +197,13 @@ async function valuesOf(
       return objectCandidates(context);
     case "object":
       return objectCandidates({ ...context, before: [] });
+    case "vm": {
+      const slash = context.current.indexOf("/");
+      return namedBy(slash === -1 ? "vm" : context.current.slice(0, slash), context);
+    }
+    case "host":
+    case "snapshot":
+      return values((await context.source.names([placeholder])).filter((name) => PLAIN.test(name)));
     case "what":
       return explainCandidates(context);
     default:

@@ -8,7 +8,7 @@ import { carryOut, type Standing } from "./operation.ts";
 import { openSession, type Place, parseNames, type Session } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
-interface Options extends Place {
+export interface MachineOptions extends Place {
   /** "vm/web-1" */
   machine: string;
   timeoutMs: number;
@@ -18,7 +18,7 @@ type Print = (line: string) => void;
 
 /** @throws UserError when it could not be taken */
 export async function snapshot(
-  options: Options & { name?: string; quiesce: boolean; memory: boolean },
+  options: MachineOptions & { name?: string; quiesce: boolean; memory: boolean },
   print: Print,
 ): Promise<void> {
   const { session, vm, namespace } = await machineOf(options);
@@ -49,7 +49,7 @@ const CONSISTENT = {
 
 /** @throws UserError when it failed */
 export async function rollback(
-  options: Options & { to: string; keep: boolean; memory: boolean },
+  options: MachineOptions & { to: string; keep: boolean; memory: boolean },
   print: Print,
 ): Promise<void> {
   const { session, vm, namespace } = await machineOf(options);
@@ -64,7 +64,7 @@ export async function rollback(
  * @returns its exit code; 128 and more by a signal, as shells have it. @throws UserError when it could not be run
  */
 export async function exec(
-  options: Options & { command: string[]; input?: string; runSeconds: number },
+  options: MachineOptions & { command: string[]; input?: string; runSeconds: number },
 ): Promise<number> {
   const { session, vm, namespace } = await machineOf(options);
   const { command, input, runSeconds: timeoutSeconds } = options;
@@ -90,7 +90,7 @@ export async function exec(
 }
 
 /** @throws UserError when it failed or was called off */
-export async function migrate(options: Options & { to: string }, print: Print): Promise<void> {
+export async function migrate(options: MachineOptions & { to: string }, print: Print): Promise<void> {
   const { session, vm, namespace } = await machineOf(options);
   const spec = { vm, to: options.to, reason: "asked for by hand" };
   const standing = standingOf("Succeeded", ["Failed", "Cancelled"]);
@@ -99,10 +99,10 @@ export async function migrate(options: Options & { to: string }, print: Print): 
 }
 
 /** @throws UserError when the word names no machine */
-async function machineOf({
+export async function machineOf({
   machine,
   ...place
-}: Options): Promise<{ session: Session; vm: string; namespace: string }> {
+}: MachineOptions): Promise<{ session: Session; vm: string; namespace: string }> {
   const session = await openSession(place);
   const [named] = parseNames(session.kinds, [machine.includes("/") ? machine : `vm/${machine}`]);
   if (named?.kind.kind !== VirtualMachine.kind || !named.name)

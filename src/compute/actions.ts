@@ -135,6 +135,14 @@ export function ignoreGone(error: unknown): void {
 
 /** The part of a machine's spec that a run of it copies. */
 export function machinePart(spec: VirtualMachine["spec"]) {
-  const { running: _running, networks: _networks, restart: _restart, source: _source, ...machine } = spec;
+  const {
+    running: _running,
+    suspended: _suspended,
+    networks: _networks,
+    restart: _restart,
+    requests: _requests,
+    source: _source,
+    ...machine
+  } = spec;
   return machine;
 }

@@ -80,6 +80,8 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
       "machineType",
       "guest",
       "readiness",
+      "discardMemory",
+      "resumes",
     ],
     "a run never changes under itself",
   );

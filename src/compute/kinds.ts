@@ -61,6 +61,7 @@ import {
 import { InstanceSource, Source, SourceStatus } from "./clones/kinds.ts";
 import { GuestTask, GuestTaskResult } from "./guest-commands/kinds.ts";
 import { type Has, isNamed, pins } from "./hardware/kinds.ts";
+import { KEEPS_MEMORY, machineStatus, ofMachine, ofRun, runStatus, steering } from "./lifecycle/kinds.ts";
 import { End, MachineUsage, machine, NetworkInterface } from "./machine.ts";
 import { DisksSent, MigrationAddress, Stage, Volumes, VolumesTold } from "./migrations/kinds.ts";
 import { DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
@@ -95,17 +96,14 @@ export const VirtualMachine = defineKind({
       running: Type.Boolean({ default: true, description: "Whether the machine should run." }),
       ...machine,
       source: Type.Optional(Source),
+      ...steering,
+      ...ofMachine,
       networks: Type.Array(Name("Name of a Network."), {
         default: ["default"],
         maxItems: 8,
         uniqueItems: true,
         "x-kubernetes-list-type": "atomic",
         description: "One network interface for each, in this order.",
-      }),
-      restart: Words(["Always", "Never"], {
-        default: "Always",
-        description:
-          "What happens after an end nobody asked for. A guest that shuts itself down stays down in both cases.",
       }),
       deletionProtection: Type.Optional(
         Type.Boolean({
@@ -114,6 +112,7 @@ export const VirtualMachine = defineKind({
       ),
     },
     rules(
+      KEEPS_MEMORY,
       {
         rule: "self.networks == oldSelf.networks || !self.running",
         message: "may only change while the machine is stopped; set spec.running to false first",
@@ -126,9 +125,25 @@ export const VirtualMachine = defineKind({
   // Owner of status: the VM reconciler.
   status: Type.Object({
     phase: Type.Optional(
-      Words(["Pending", "Starting", "Running", "Migrating", "Stopping", "Stopped", "Failed", "Unknown"], {
-        description: "Unknown: its host is silent; the machine may well be running.",
-      }),
+      Words(
+        [
+          "Pending",
+          "Starting",
+          "Running",
+          "Paused",
+          "Migrating",
+          "Stopping",
+          "Suspending",
+          "Suspended",
+          "Stopped",
+          "Failed",
+          "Unknown",
+        ],
+        {
+          description:
+            "Paused: its guest stands still; condition Ready tells why. Unknown: its host is silent; the machine may well be running.",
+        },
+      ),
     ),
     sequence: Type.Optional(Type.Integer({ minimum: 0, description: "Number of the newest Instance." })),
     instance: Type.Optional(Type.String({ description: "The Instance that is the machine now." })),
@@ -145,6 +160,7 @@ export const VirtualMachine = defineKind({
     ),
     usage: Type.Optional(MachineUsage),
     lastEnd: Type.Optional(End),
+    ...machineStatus,
     ...pins,
     source: Type.Optional(SourceStatus),
     restarts: Type.Optional(
@@ -183,6 +199,8 @@ export const Instance = defineKind({
     vm: Name("The VirtualMachine."),
     vmUid: Type.String({ description: "Its uid: a new machine of the same name is another one." }),
     ...machine,
+    ...steering,
+    ...ofRun,
     interfaces: Type.Array(NetworkInterface),
     // Owner of running, destroyVolumes: the VM reconciler. Of predecessor, incoming: whoever creates it.
     running: Type.Boolean({ default: true }),
@@ -239,6 +257,7 @@ export const Instance = defineKind({
       Words(["None", "Held", "Released"], { description: "Whether this run may write the disks." }),
     ),
     pid: Type.Optional(Type.Integer()),
+    ...runStatus,
     ...pins,
     accelerator: Type.Optional(Words(["kvm", "tcg"])),
     cpuModel: Type.Optional(

@@ -93,11 +93,16 @@ export const End = Type.Object(
       "GuestShutdown",
       "GuestReset",
       "GuestPanic",
+      "Watchdog", // its guest did not feed it
       "Requested", // stopped by us
+      "Suspended", // its memory is kept
       "HostSignal", // SIGTERM and the like from outside
-      "Killed", // SIGKILL or out of memory: the process went without a word
+      "HostRebooted", // or lost its power
+      "OutOfMemory", // killed by the host's kernel
+      "Killed", // SIGKILL: the process went without a word
       "Crashed", // abort or another signal
       "StartFailed",
+      "ResumeFailed", // it could not go on with the memory that is kept
       "MigrationFailed",
       "HandedOver",
     ]),

@@ -1,5 +1,6 @@
 /** Whether a machine without a live instance gets a new one, and when. Pure. */
 import type { Instance, VirtualMachine } from "./kinds.ts";
+import { wantsRestart } from "./lifecycle/requests.ts";
 
 export interface RestartLimits {
   /** Wait before the first restart after a crash; doubles with every one. */
@@ -9,12 +10,15 @@ export interface RestartLimits {
 export const RESTART_LIMITS: RestartLimits = { baseMs: 1000, maxMs: 300_000 };
 
 /** A run this long was a good one: the next crash is the first again. */
-const GOOD_RUN_MS = 600_000;
+export const GOOD_RUN_MS = 600_000;
+/** So many restarts without a good run are a loop. */
+export const LOOP_RESTARTS = 3;
 
 export type StartDecision =
   | { do: "start"; restarts: number }
-  | { do: "wait"; ms: number; message: string }
-  | { do: "stay"; phase: "Stopped" | "Failed"; reason: string; message: string };
+  /** `totalMs`: since its end was seen. */
+  | { do: "wait"; ms: number; totalMs: number; restart: number; why: string }
+  | { do: "stay"; phase: "Stopped" | "Suspended" | "Failed"; reason: string; message: string };
 
 /**
  * @param last newest instance, which has ended; undefined when there never was one (or it was deleted by hand)
@@ -26,36 +30,64 @@ export function decideStart(
   endedForMs: number,
   limits: RestartLimits = RESTART_LIMITS,
 ): StartDecision {
-  if (!vm.spec.running)
-    return { do: "stay", phase: "Stopped", reason: "Stopped", message: "stopped, as spec.running says" };
-  // spec.running false on an ended instance: its end was asked for, and since then somebody asked for a start.
-  if (!last?.spec.running) return { do: "start", restarts: 0 };
-  const end = last.status?.end;
+  const { spec, status, metadata } = vm;
+  const end = last?.status?.end;
   const why = `${end?.reason ?? "ended"}${end?.message ? `: ${end.message}` : ""}`;
-  if (end?.reason === "GuestShutdown")
-    return {
-      do: "stay",
-      phase: "Stopped",
-      reason: "GuestShutdown",
-      message: "the guest shut itself down; set spec.running to false and then to true to start it again",
-    };
-  if (vm.spec.restart === "Never")
-    return {
-      do: "stay",
-      phase: "Failed",
-      reason: end?.reason ?? "Ended",
-      message: `${why} (spec.restart is Never)`,
-    };
-  if (end?.reason === "GuestReset") return { do: "start", restarts: vm.status?.restarts ?? 0 };
-  const restarts = lasted(last) >= GOOD_RUN_MS ? 0 : (vm.status?.restarts ?? 0);
-  const ms = Math.min(limits.maxMs, limits.baseMs * 2 ** Math.min(restarts, 20)) - endedForMs;
-  if (ms > 0)
-    return {
-      do: "wait",
-      ms,
-      message: `restart ${restarts + 1} in ${Math.ceil(ms / 1000)} s after ${why}`,
-    };
-  return { do: "start", restarts: restarts + 1 };
+  const start = `vireo start vm/${metadata.name}`;
+  const stay = (
+    phase: "Stopped" | "Suspended" | "Failed",
+    reason: string,
+    message: string,
+  ): StartDecision => ({
+    do: "stay",
+    phase,
+    reason,
+    message,
+  });
+  if (!spec.running)
+    return status?.suspended && end?.reason === "Suspended"
+      ? stay("Suspended", "Suspended", `suspended; \`${start}\` goes on with its memory`)
+      : stay("Stopped", "Stopped", "stopped, as spec.running says");
+  if (spec.suspended) {
+    if (end?.reason === "Suspended")
+      return stay(
+        "Suspended",
+        "Suspended",
+        `suspended, as spec.suspended says; \`${start}\` goes on with its memory`,
+      );
+    const had = last ? `its run ended before it was suspended (${why})` : "it has not run yet";
+    return stay(
+      "Stopped",
+      "NotSuspended",
+      `${had}, and spec.suspended keeps it down; \`${start}\` starts it`,
+    );
+  }
+  // spec.running false on an ended instance: its end was asked for, and since then somebody asked for a start.
+  if (!last?.spec.running || wantsRestart(vm)) return { do: "start", restarts: 0 };
+  if (end?.reason === "Suspended") return { do: "start", restarts: status?.restarts ?? 0 };
+  if (end?.reason === "ResumeFailed" && !spec.discardMemory)
+    return stay(
+      "Failed",
+      "ResumeFailed",
+      `${end.message}; its memory is kept: \`${start}\` tries again, with --discard-memory it boots`,
+    );
+  if (end?.reason === "GuestShutdown" && spec.restart !== "Always")
+    return stay("Stopped", "GuestShutdown", `the guest shut itself down; \`${start}\` starts it again`);
+  if (spec.restart === "Never")
+    return stay(
+      "Failed",
+      end?.reason ?? "Ended",
+      `${why} (spec.restart is Never); \`${start}\` starts it again`,
+    );
+  if (end?.reason === "GuestPanic" && spec.onPanic?.action === "Stop")
+    return stay("Failed", "GuestPanic", `${why} (spec.onPanic.action is Stop); \`${start}\` starts it again`);
+  if (end?.reason === "GuestReset") return { do: "start", restarts: status?.restarts ?? 0 };
+  const restarts = lasted(last) >= GOOD_RUN_MS ? 0 : (status?.restarts ?? 0);
+  const totalMs = Math.min(limits.maxMs, limits.baseMs * 2 ** Math.min(restarts, 20));
+  const ms = totalMs - endedForMs;
+  return ms > 0
+    ? { do: "wait", ms, totalMs, restart: restarts + 1, why }
+    : { do: "start", restarts: restarts + 1 };
 }
 
 /** How long the run was, by its host's clock. */

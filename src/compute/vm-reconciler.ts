@@ -40,10 +40,12 @@ import { pinsOf } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
 import { NoAddress } from "./ipam.ts";
 import { Instance, Network, StoragePool, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
+import { STEERED } from "./lifecycle/kinds.ts";
+import { handReset, isTelling, isToRestart, isWanted } from "./lifecycle/requests.ts";
 import { Migration } from "./migrations/kinds.ts";
 import { adjusted } from "./resources/kinds.ts";
 import { decideStart, RESTART_LIMITS, type RestartLimits } from "./restart.ts";
-import { type Idle, machineStatus } from "./vm-status.ts";
+import { CRASH_LOOP, type Idle, machineStatus } from "./vm-status.ts";
 
 export interface VirtualMachineContext {
   client: Client;
@@ -171,39 +173,54 @@ class VirtualMachineReconciler {
     }
     const migrations = this.#migrationsByMachine.get(key);
     for (const instance of superseded(instances, migrations)) {
-      if (await removeUnbound(this.#client, instance)) continue;
+      // One that knows what the status does not say yet stays until that is written.
+      if (isTelling(vm, instance) || (await removeUnbound(this.#client, instance))) continue;
       await deleteInstance(this.#client, instance, leftDisksBehind(instance, instances));
     }
-    for (const instance of instances)
-      if (isLive(instance)) {
-        await this.#hold(vm, instance);
-        await this.#adjust(vm, instance);
-      }
+    const live = instances.filter(isLive);
+    const restart = live.length > 0 && (await isToRestart(this.#client, vm));
+    for (const instance of live) {
+      await this.#hold(vm, instance, restart);
+      await this.#adjust(vm, instance);
+    }
+    await handReset(this.#client, vm, instances);
     // An ended instance remembers that its machine was asked to stop: only then does a later spec.running start it again.
     const last = instances.at(-1);
     if (last && !vm.spec.running) await stopInstance(this.#client, last);
-    if (instances.some(isLive)) {
-      await this.#writeStatus(vm, instances, migrations, pending("Starting", "is being started"));
-      return undefined;
-    }
+    if (live.length > 0)
+      return this.#writeStatus(vm, instances, migrations, pending("Starting", "is being started"));
     return this.#startOrWait(vm, instances, migrations);
   }
 
   /** Live, and the machine is to be down: stop it. Deleted by somebody before a host was chosen: take it away. */
-  async #hold(vm: VirtualMachine, instance: Instance): Promise<void> {
-    const unwanted = !vm.spec.running || instance.metadata.deletionTimestamp;
-    if (!unwanted) return;
+  async #hold(vm: VirtualMachine, instance: Instance, restart: boolean): Promise<void> {
+    const stop = !vm.spec.running || restart;
+    if (isWanted(vm) && !restart && !instance.metadata.deletionTimestamp) return;
     if (!isBound(instance) && (await removeUnbound(this.#client, instance))) return;
-    if (!vm.spec.running) await stopInstance(this.#client, instance);
+    if (stop) await stopInstance(this.#client, instance);
   }
 
   /** What may change while it runs goes to its run at once. */
-  async #adjust({ spec: { resources } }: VirtualMachine, instance: Instance): Promise<void> {
-    if (isDeepStrictEqual(instance.spec.resources, adjusted(instance.spec.resources, resources))) return;
+  async #adjust({ spec }: VirtualMachine, instance: Instance): Promise<void> {
+    const suspend = spec.suspended && spec.running;
+    const isSame =
+      isDeepStrictEqual(instance.spec.resources, adjusted(instance.spec.resources, spec.resources)) &&
+      STEERED.every((key) => isDeepStrictEqual(instance.spec[key], spec[key])) &&
+      Boolean(instance.spec.suspend) === Boolean(suspend);
+    if (isSame) return;
     await modify(this.#client, Instance, at(instance), "object", (now) => {
-      const { resources: had, ...spec } = now.spec;
-      const has = adjusted(had, resources);
-      return { ...now, spec: { ...spec, ...(has ? { resources: has } : {}) } };
+      const { resources: had, paused: _1, stop: _2, onPanic: _3, suspend: _4, ...rest } = now.spec;
+      const has = adjusted(had, spec.resources);
+      const set = STEERED.filter((key) => spec[key] !== undefined).map((key) => [key, spec[key]]);
+      return {
+        ...now,
+        spec: {
+          ...rest,
+          ...Object.fromEntries(set),
+          ...(has ? { resources: has } : {}),
+          ...(suspend ? { suspend } : {}),
+        },
+      };
     });
   }
 
@@ -241,8 +258,12 @@ class VirtualMachineReconciler {
       return undefined; // The informer brings the changed machine back here.
     }
     if (decision.do === "wait") {
-      await this.#writeStatus(vm, instances, migrations, pending("BackOff", decision.message));
-      return { requeueAfterMs: decision.ms };
+      const { ms, totalMs, restart, why } = decision;
+      const since = this.#endedAt.get(last?.metadata.uid ?? "") ?? this.#clock.now().getTime();
+      const next = new Date(since + totalMs).toISOString();
+      const idle = pending("BackOff", `restart ${restart} at ${next}, after ${why}`);
+      await this.#writeStatus(vm, instances, migrations, { ...idle, nextStartTime: next });
+      return { requeueAfterMs: ms };
     }
     let interfaces: ReturnType<AddressBook["allocate"]>;
     try {
@@ -279,7 +300,12 @@ class VirtualMachineReconciler {
   ): Promise<void> {
     // The informer may not show the instance made a moment ago. Seeing it now saves a number; what makes it safe comes below.
     if ((await freshInstances(this.#client, vm)).some(isLive)) return;
-    const numbered = await takeNumber(this.#client, vm, { interfaces, restarts });
+    const numbered = await takeNumber(this.#client, vm, {
+      interfaces,
+      restarts,
+      // It boots: what was asked of a run before is done.
+      ...(vm.spec.requests ? { requests: vm.spec.requests } : {}),
+    });
     const instances = await freshInstances(this.#client, numbered);
     if (instances.some(isLive)) return;
     const predecessor = instances.at(-1)?.metadata.name;
@@ -287,6 +313,7 @@ class VirtualMachineReconciler {
     await createInstance(this.#client, numbered, {
       ...machinePart(vm.spec),
       ...pinsOf(vm.spec.hardware, vm.status),
+      ...resumesWith(vm),
       interfaces,
       ...(predecessor ? { predecessor } : {}),
       ...disksOf(vm, last),
@@ -405,24 +432,30 @@ class VirtualMachineReconciler {
     instances: readonly Instance[],
     migrations: readonly Migration[],
     idle: Idle,
-  ): Promise<void> {
+  ): Promise<{ requeueAfterMs: number } | undefined> {
+    const now = this.#clock.now();
     const status = machineStatus({
       vm,
       instances,
       migrations,
       isSilent: (host) => isSilent(this.#informers.hosts.get(host)),
       idle,
-      now: this.#clock.now().toISOString(),
+      now: now.toISOString(),
     });
-    if (isDeepStrictEqual(status, vm.status)) return;
+    // A loop of crashes is over once a run has been a good one, which no event tells.
+    const again = { requeueAfterMs: 60_000 };
+    const after =
+      getCondition(status.conditions, CRASH_LOOP) && status.phase !== "Pending" ? again : undefined;
+    if (isDeepStrictEqual(status, vm.status)) return after;
     try {
       await this.#client.updateStatus(VirtualMachine, { ...vm, status });
     } catch (error) {
       // Somebody was faster: the informer brings the newer machine, and with it another look.
-      if (isApiError(error, "Conflict", "NotFound")) return;
+      if (isApiError(error, "Conflict", "NotFound")) return undefined;
       throw error;
     }
     this.#report(vm, status);
+    return after;
   }
 
   #report(vm: VirtualMachine, status: NonNullable<VirtualMachine["status"]>): void {
@@ -433,8 +466,8 @@ class VirtualMachineReconciler {
       this.#events.record(about(vm), "Normal", "Running", `runs on ${status.host ?? "its host"}${why}`);
     } else if (status.phase === "Failed" || status.phase === "Unknown")
       this.#events.record(about(vm), "Warning", ready?.reason ?? status.phase, ready?.message ?? "");
-    else if (status.phase === "Stopped")
-      this.#events.record(about(vm), "Normal", "Stopped", ready?.message ?? "stopped");
+    else if (status.phase === "Stopped" || status.phase === "Suspended")
+      this.#events.record(about(vm), "Normal", status.phase, ready?.message ?? "stopped");
   }
 }
 
@@ -460,6 +493,14 @@ function about({ kind, metadata }: VirtualMachine) {
 function disksOf({ status }: VirtualMachine, last: Instance | undefined): Partial<Instance["spec"]> {
   if (last && hasVolumes(last)) return { volumesExist: true };
   return status?.source ? { source: instanceSource(status.source) } : {};
+}
+
+/** What a host has to be for the next run to go on with the memory that is kept. */
+function resumesWith({ spec, status }: VirtualMachine): Pick<Instance["spec"], "resumes"> {
+  const { suspended } = status ?? {};
+  if (!suspended || spec.discardMemory) return {};
+  const { accelerator, cpuModel, guestCpu } = suspended;
+  return { resumes: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } };
 }
 
 /** Whether disks were made for this run or one before it. */

@@ -3,7 +3,10 @@ import { type ConditionInput, getCondition, setCondition } from "../resource/obj
 import { currentOf, isHeld, isLive, isUnderWay } from "./custody.ts";
 import { isNamed, type Pins } from "./hardware/kinds.ts";
 import type { Instance, VirtualMachine } from "./kinds.ts";
+import { isStanding } from "./lifecycle/kinds.ts";
+import { requestsDone } from "./lifecycle/requests.ts";
 import type { Migration } from "./migrations/kinds.ts";
+import { GOOD_RUN_MS, LOOP_RESTARTS } from "./restart.ts";
 
 type Status = NonNullable<VirtualMachine["status"]>;
 type Phase = NonNullable<Status["phase"]>;
@@ -13,7 +16,11 @@ export interface Idle {
   phase: Phase;
   reason: string;
   message: string;
+  nextStartTime?: string;
 }
+
+/** The condition of a machine that ends again and again. */
+export const CRASH_LOOP = "CrashLoop";
 
 export interface MachineView {
   vm: VirtualMachine;
@@ -48,8 +55,12 @@ export function machineStatus(view: MachineView): Status {
   };
   // What the agent says about the run (user networking, say) is said of the machine, too.
   const passedOn = (current?.status?.conditions ?? []).filter(
-    (c) => !["Ready", "Scheduled"].includes(c.type),
+    (c) => !["Ready", "Scheduled", "Suspended"].includes(c.type),
   );
+  const requests = requestsDone(vm, instances);
+  const suspended = suspendedOf(old, instances);
+  const dumps = instances.findLast(({ status }) => status?.dumps)?.status?.dumps ?? old.dumps;
+  const loop = crashLoop(view, current);
   return {
     phase: ready.phase,
     ...(old.sequence === undefined ? {} : { sequence: old.sequence }),
@@ -61,6 +72,10 @@ export function machineStatus(view: MachineView): Status {
     ...(current?.status?.usage && ready.phase === "Running" ? { usage: current.status.usage } : {}),
     ...kept(old, current),
     ...(lastEnd ? { lastEnd } : {}),
+    ...(requests ? { requests } : {}),
+    ...(suspended ? { suspended } : {}),
+    ...(dumps ? { dumps } : {}),
+    ...(!current && view.idle.nextStartTime ? { nextStartTime: view.idle.nextStartTime } : {}),
     ...(old.restarts === undefined ? {} : { restarts: old.restarts }),
     ...(old.disksBusy ? { disksBusy: old.disksBusy } : {}),
     ...(old.snapshot ? { snapshot: old.snapshot } : {}),
@@ -72,9 +87,40 @@ export function machineStatus(view: MachineView): Status {
         condition,
         now,
       ),
+      ...(loop ? setCondition(old.conditions?.filter(isLoop), loop, now).filter(isLoop) : []),
       ...passedOn,
     ],
   };
+}
+
+const isLoop = ({ type }: { type: string }) => type === CRASH_LOOP;
+
+/** Said while it ends again and again: until a run has been a good one. */
+function crashLoop(
+  { vm, instances, idle, now }: MachineView,
+  current: Instance | undefined,
+): ConditionInput | undefined {
+  const { restarts = 0 } = vm.status ?? {};
+  const { startedTime } = current?.status ?? {};
+  const waits = !current && idle.nextStartTime !== undefined;
+  if (restarts < LOOP_RESTARTS || !(current || waits)) return undefined;
+  if (startedTime && Date.parse(now) - Date.parse(startedTime) >= GOOD_RUN_MS) return undefined;
+  const end = instances.findLast(({ status }) => status?.end)?.status?.end ?? vm.status?.lastEnd;
+  const next = waits ? `the next start is at ${idle.nextStartTime}` : "the machine has been started again";
+  return {
+    type: CRASH_LOOP,
+    status: "True",
+    reason: end?.reason ?? "Ended",
+    message: `it was started again ${restarts} times without running for 10 minutes; it ended last with ${end?.reason ?? "no word"}${end?.message ? ` (${end.message})` : ""}; ${next}`,
+    observedGeneration: vm.metadata.generation ?? 0,
+  };
+}
+
+/** Until a run has begun, with that memory or without. */
+function suspendedOf(old: Status, instances: readonly Instance[]): Status["suspended"] {
+  const newest = instances.at(-1);
+  if (newest?.status?.end?.reason === "Suspended") return newest.status.suspended;
+  return newest?.status?.startedTime ? undefined : old.suspended;
 }
 
 /** What the machine is pinned to: what its newest run that has begun was. */
@@ -105,6 +151,17 @@ function describe(view: MachineView, current: Instance | undefined): Ready {
       message: `nothing is heard from host ${host}; the machine may well be running there, so it is not started elsewhere`,
     };
   const ending = ["Stopping", "Stopped", "Failed", "HandedOver"].includes(phase);
+  const own = getCondition(current.status?.conditions, "Ready");
+  if (current.spec.suspend && vm.spec.running && !ending) {
+    const failed = getCondition(current.status?.conditions, "Suspended");
+    const message = failed?.message ?? "its memory is being kept, then it ends";
+    return {
+      phase: "Suspending",
+      status: own?.status ?? "False",
+      reason: failed?.reason ?? "Suspending",
+      message,
+    };
+  }
   if (vm.metadata.deletionTimestamp || !vm.spec.running || !current.spec.running || ending)
     return { phase: "Stopping", status: "False", reason: "Stopping", message: "waits for the guest to stop" };
   if (!host) {
@@ -123,9 +180,8 @@ function describe(view: MachineView, current: Instance | undefined): Ready {
       message: `moves from ${migration.status?.from ?? host} to ${migration.spec.to}`,
     };
   }
-  const own = getCondition(current.status?.conditions, "Ready");
-  if (phase === "Running" && own?.reason === "Paused")
-    return { phase: "Running", status: "False", reason: "Paused", message: own.message };
+  if ((phase === "Running" || phase === "Starting") && own && isStanding(own.reason))
+    return { phase: "Paused", status: "False", reason: own.reason, message: own.message };
   if (phase === "Running")
     return {
       phase: "Running",

@@ -46,6 +46,8 @@ export interface MachineView {
   movingTo?: string;
   /** What its run began on; a host where it cannot go on is none for it while it runs. */
   platform?: Platform & { guestCpu?: string };
+  /** It is to go on with memory that was kept on this. */
+  resumes?: Platform & { guestCpu?: string };
   /** What a host has to have for it. */
   needs?: Needs;
   /** What it has of its host alone, or is to have. */
@@ -144,6 +146,7 @@ function viewRuns(own: readonly Instance[], wanted: Wanted) {
     ...(accelerator && cpuModel !== undefined
       ? { platform: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } }
       : {}),
+    ...(holder?.spec.resumes ? { resumes: holder.spec.resumes } : {}),
     movable: holder?.status?.phase === "Running" && own.length === 1,
     since: Date.parse(holder?.status?.readyTime ?? holder?.metadata.creationTimestamp ?? "") || 0,
   };

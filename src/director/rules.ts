@@ -112,11 +112,19 @@ export function cpuFor(estate: Estate, machine: MachineView, host: HostView): st
   );
 }
 
-/** Of a machine that runs elsewhere: whether it can go on here without being stopped. */
+/** Of a machine that runs elsewhere: whether it can go on here without being stopped; of one that was suspended: whether it can go on here. */
 function moveObstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
-  if (machine.host === undefined || machine.host === host.name) return undefined;
+  const here = () => ({ ...host, ...host.has, accelerator: acceleratorFor(machine, host) });
+  if (machine.host === undefined) {
+    const why = machine.resumes && platformObstacle(machine.resumes, here());
+    return (
+      why &&
+      `cannot go on with the memory that the machine was suspended with: ${why}; spec.discardMemory boots it anywhere`
+    );
+  }
+  if (machine.host === host.name) return undefined;
   const from = machine.platform ?? estate.hosts.find(({ name }) => name === machine.host);
-  return from && platformObstacle(from, { ...host, ...host.has, accelerator: acceleratorFor(machine, host) });
+  return from && platformObstacle(from, here());
 }
 
 function groupBreach(

@@ -16,6 +16,8 @@ export interface Hardware {
   clock: "utc" | "localtime";
   /** Hyper-V's enlightenments, under KVM. */
   hyperv: boolean;
+  /** What an i6300esb does when it is not fed. */
+  watchdog: "none" | "Reset" | "PowerOff" | "Pause" | "Dump";
 }
 
 export const TODAY: Hardware = {
@@ -27,6 +29,7 @@ export const TODAY: Hardware = {
   video: "none",
   clock: "utc",
   hyperv: false,
+  watchdog: "none",
 };
 
 interface Board {

@@ -65,7 +65,7 @@ describe("the command line", () => {
       -device {"driver":"pvpanic-pci","id":"pvpanic","bus":"pcie.0","addr":"0x2"}
       -device {"driver":"virtio-serial-pci","id":"vserial","bus":"pcie.0","addr":"0x3"}
       -device {"driver":"virtio-rng-pci","id":"rng0","rng":"urandom","max-bytes":1024,"period":1000,"bus":"pcie.0","addr":"0x4"}
-      -device {"driver":"virtio-blk-pci","id":"disk0","drive":"drive0","serial":"disk0","bootindex":0,"bus":"pcie.0","addr":"0x5"}
+      -device {"driver":"virtio-blk-pci","id":"disk0","drive":"drive0","serial":"disk0","werror":"stop","bootindex":0,"bus":"pcie.0","addr":"0x5"}
       -device {"driver":"virtio-blk-pci","id":"disk1","drive":"drive1","serial":"disk1","bootindex":1,"bus":"pcie.0","addr":"0x6"}
       -device {"driver":"virtio-net-pci","id":"nic0","netdev":"net0","mac":"52:54:00:00:00:01","host_mtu":1450,"rx_queue_size":1024,"romfile":"","bus":"pcie.0","addr":"0x7"}
       -device {"driver":"virtio-balloon-pci","id":"balloon","deflate-on-oom":true,"free-page-reporting":true,"bus":"pcie.0","addr":"0x8"}
@@ -77,7 +77,9 @@ describe("the command line", () => {
     const data = { name: "logs", path: "/pool/logs.qcow2", format: "qcow2", readOnly: false } as const;
     const text = changed({ disks: [...machine.disks, data] });
     expect(text).toContain('{"driver":"throttle","node-name":"drive-logs","throttle-group":"throttle-logs"');
-    expect(text).toContain('"id":"disk-logs","drive":"drive-logs","serial":"logs","bootindex":2');
+    expect(text).toContain(
+      '"id":"disk-logs","drive":"drive-logs","serial":"logs","werror":"stop","bootindex":2',
+    );
   });
 
   it("of an incoming machine differs by -incoming alone", () => {

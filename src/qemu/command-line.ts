@@ -46,6 +46,8 @@ export interface Machine {
   hardware?: Hardware;
   /** The socket of a swtpm that waits there. */
   tpm?: string;
+  /** What becomes of it when its guest panics; `end` when absent. */
+  onPanic?: "end" | "pause";
   accelerator: "kvm" | "tcg";
   /** QEMU's name; absent: that of the host under KVM, the same everywhere under TCG. */
   guestCpu?: string;
@@ -145,7 +147,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     ...board.serial,
     // A guest's reset stays a reset; after a panic the machine ends, and whoever owns it decides on a restart.
     "-action",
-    "reboot=reset,shutdown=poweroff,panic=shutdown",
+    `reboot=reset,shutdown=poweroff,panic=${PANIC[machine.onPanic ?? "end"]}${watchdogAction(hardware)}`,
   ];
 
   if (slots.hasPci) {
@@ -180,6 +182,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
       "deflate-on-oom": true,
       "free-page-reporting": !isKept(machine.ram),
     });
+  if (hardware.watchdog !== "none") slots.addPci({ driver: "i6300esb", id: "watchdog" });
   if (machine.tpm) args.push(...attachTpm(hardware, slots, machine.tpm));
   for (const device of slots.devices) args.push("-device", json(device));
   if (slots.hasPci)
@@ -200,11 +203,23 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
   return args;
 }
 
+/** QEMU's words, also for its set-action. */
+export const PANIC = { end: "shutdown", pause: "pause" } as const;
+
+/** A dump is made of a guest that stands still. */
+function watchdogAction({ watchdog }: Hardware): string {
+  if (watchdog === "none") return "";
+  const words = { Reset: "reset", PowerOff: "poweroff", Pause: "pause", Dump: "pause" };
+  return `,watchdog=${words[watchdog]}`;
+}
+
 const IO_THREAD = "io0";
 
 function attachDisk({ boot }: Machine, hardware: Hardware, slots: Slots, disk: Disk, i: number): string[] {
   const key = disk.name === undefined ? `${i}` : `-${disk.name}`;
-  const drive = { id: `disk${key}`, drive: `drive${key}`, serial: disk.name ?? `disk${i}` };
+  // A guest whose disk cannot be written stands still until it can: its own error handling would lose what it has.
+  const stands = disk.readOnly ? {} : { werror: "stop" };
+  const drive = { id: `disk${key}`, drive: `drive${key}`, serial: disk.name ?? `disk${i}`, ...stands };
   const order = boot ? {} : { bootindex: i };
   const blocks = [
     "-object",

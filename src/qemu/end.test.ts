@@ -6,6 +6,7 @@ const HELLO = '{"QMP": {"version": {}, "capabilities": ["oob"]}}\n{"return": {}}
 const shutdown = (reason: string, guest: boolean) =>
   `{"timestamp": {"seconds": 1, "microseconds": 5}, "event": "SHUTDOWN", "data": {"guest": ${guest}, "reason": "${reason}"}}\n`;
 const PANICKED = '{"timestamp": {"seconds": 1}, "event": "GUEST_PANICKED", "data": {"action": "poweroff"}}\n';
+const WATCHDOG = '{"timestamp": {"seconds": 1}, "event": "WATCHDOG", "data": {"action": "poweroff"}}\n';
 const TERMINATED = "2026-01-02T03:04:05.678901Z qemu-system-x86_64: terminating on signal 15 from pid 7 ()";
 const WARNING = "qemu-system-x86_64: warning: host doesn't support requested feature: CPUID.80000001H";
 
@@ -27,7 +28,30 @@ describe("the end of a machine", () => {
     ],
     ["an unknown reason", HELLO + shutdown("host-ui", false), {}, "Killed", /host-ui/],
     ["SIGKILL, seen", HELLO, { exit: { code: null, signal: "SIGKILL" } }, "Killed", /SIGKILL/],
-    ["SIGKILL, not seen", HELLO, {}, "Killed", /SIGKILL or out of memory/],
+    ["SIGKILL, not seen", HELLO, {}, "Killed", /SIGKILL/],
+    ["out of memory", HELLO, { outOfMemory: () => "for want of memory" }, "OutOfMemory", /want/],
+    ["the host was started anew", HELLO, { rebooted: true }, "HostRebooted", /started anew/],
+    [
+      "shut down, then the host was",
+      HELLO + shutdown("guest-shutdown", true),
+      { rebooted: true },
+      "GuestShutdown",
+      /shut/,
+    ],
+    [
+      "watchdog that switches off",
+      `${HELLO}${WATCHDOG}`,
+      { exit: { code: 0, signal: null }, stderr: "i6300esb_timer_expired: I would send APIC 1 INT 10 here" },
+      "Watchdog",
+      /did not feed/,
+    ],
+    [
+      "its device says something before",
+      HELLO,
+      { stderr: "i6300esb_timer_expired: I would send APIC 1 INT 10 here" },
+      "Killed",
+      /SIGKILL/,
+    ],
     ["SIGKILL after warnings", HELLO, { stderr: WARNING }, "Killed", /SIGKILL/],
     ["segmentation fault", HELLO, { exit: { code: null, signal: "SIGSEGV" } }, "Crashed", /SIGSEGV/],
     ["seccomp", HELLO, { exit: { code: null, signal: "SIGSYS" } }, "Crashed", /SIGSYS/],
@@ -54,7 +78,7 @@ describe("the end of a machine", () => {
       HELLO + shutdown("guest-shutdown", true),
       { stopRequested: true },
       "Requested",
-      /on request/,
+      /as asked/,
     ],
     ["killed by us", HELLO, { stopRequested: true }, "Requested", /on request/],
   ];

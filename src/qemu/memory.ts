@@ -48,11 +48,16 @@ const isOver = ({ event, data }: QmpEvent) =>
 
 /**
  * Switches the disks and sends the memory of that instant to the unix socket `path`, where somebody listens; resolves when all is sent. The
- * guest runs on in any case. @throws QmpError when the memory was not sent; the disks may have been switched then
+ * guest runs on in any case, unless it is to stand still. @throws QmpError when the memory was not sent; the disks may have been switched then
  */
-export async function saveMemory(qmp: Qmp, switches: readonly Switch[], path: string): Promise<Saved> {
+export async function saveMemory(
+  qmp: Qmp,
+  switches: readonly Switch[],
+  path: string,
+  then: "runs" | "stands still" = "runs",
+): Promise<Saved> {
   const actions = await overlayActions(qmp, switches);
-  const live = await setLive(qmp, true);
+  const live = await setLive(qmp, then === "runs");
   await qmp.execute("migrate-set-parameters", {
     "max-bandwidth": MAX_BANDWIDTH,
     "tls-creds": "",
@@ -77,7 +82,7 @@ export async function saveMemory(qmp: Qmp, switches: readonly Switch[], path: st
       throw new QmpError("GenericError", `its memory could not be written: ${why ?? status}`);
   } finally {
     if (!qmp.closed) {
-      await goOn(qmp);
+      if (then === "runs") await goOn(qmp);
       if (pauseMs === 0) pauseMs = performance.now() - began;
       await setLive(qmp, false);
     }
@@ -85,15 +90,15 @@ export async function saveMemory(qmp: Qmp, switches: readonly Switch[], path: st
   return { pauseMs, live };
 }
 
-/** Calls off what is under way, and lets the guest go on. */
-export async function abandonMemory(qmp: Qmp): Promise<void> {
+/** Calls off what is under way, and lets the guest go on unless it is to stand still. */
+export async function abandonMemory(qmp: Qmp, then: "runs" | "stands still" = "runs"): Promise<void> {
   const over = qmp.waitFor(isOver, RESUME_MS);
   const answer = await qmp.execute("query-migrate");
   if (isFields(answer) && ["setup", "active", "device"].includes(String(answer.status))) {
     await qmp.execute("migrate_cancel");
     await over;
   }
-  await goOn(qmp);
+  if (then === "runs") await goOn(qmp);
   await setLive(qmp, false);
 }
 

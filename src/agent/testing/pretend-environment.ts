@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync } from "node:fs";
 import type { Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
+import { Dumps } from "../dumps.ts";
 import { type HostEnvironment, type Prepared, PrepareError, type ToCopy } from "../environment.ts";
 import type { Identity } from "../identity.ts";
 import { Layers } from "../layers.ts";
@@ -74,6 +75,11 @@ export class PretendEnvironment implements HostEnvironment {
     }
   }
 
+  async dumps(instance: Instance): Promise<Dumps> {
+    if (!this.#files) throw new PrepareError("these disks have no folder");
+    return new Dumps(`${this.#files.folder}/${instance.spec.vmUid}/dumps`, { uid: 0, gid: 0 });
+  }
+
   async #disk(instance: Instance): Promise<string> {
     if (!this.#files) return diskOf(instance);
     await this.#clone(instance, this.#files.folder);
@@ -85,6 +91,7 @@ export class PretendEnvironment implements HostEnvironment {
   async prepare(instance: Instance): Promise<Prepared> {
     this.#makeLocal(instance);
     const disk = await this.#disk(instance);
+    if (this.#files && instance.spec.discardMemory) await (await this.layers(instance)).resumed();
     const saved =
       this.#files && !instance.spec.incoming ? await (await this.layers(instance)).saved() : undefined;
     return {
@@ -92,6 +99,7 @@ export class PretendEnvironment implements HostEnvironment {
         ? {
             saved: {
               file: saved.file,
+              kind: saved.kind,
               machineType: saved.of.machineType,
               accelerator: saved.of.accelerator,
               ...(saved.cloned ? { cloned: true } : {}),

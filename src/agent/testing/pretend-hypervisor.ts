@@ -9,6 +9,7 @@ import { writeFileSync } from "node:fs";
 import type { GuestExit, GuestProgram } from "../../qemu/guest-exec.ts";
 import {
   type DiskProgress,
+  type DumpState,
   type Hypervisor,
   HypervisorError,
   type LayerSwitch,
@@ -29,6 +30,10 @@ interface Machine {
   state: MachineState["state"];
   bootedAt: number;
   pausedBy?: string;
+  paused?: boolean;
+  brokeDownMs?: number;
+  /** Resets that were asked for, and done. */
+  resets: string[];
   end?: MachineEnd;
   stopRequested?: boolean;
   migration: MigrationProgress;
@@ -78,6 +83,10 @@ export class PretendWorld {
   >();
   /** Disks that hosts do not share: which host has what of them. */
   readonly local = new LocalDisks((text) => this.violations.push(text));
+  /** Whether guests do not hear the power button. */
+  deaf = false;
+  /** Whether there is no room for memory. */
+  full = false;
   readonly options: PretendOptions;
   #nextPid = 1000;
   readonly #listeners = new Map<string, Set<(id: MachineId) => void>>();
@@ -197,9 +206,11 @@ export class PretendHypervisor implements Hypervisor {
         host: this.#host,
         config,
         pid: this.#world.nextPid,
-        state: how === "run" ? "running" : "incoming",
+        state: how === "incoming" ? how : config.paused ? "paused" : "running",
         bootedAt: Date.now(),
         ...(how === "run" && config.uuid ? { identity: config.uuid } : {}),
+        ...(config.paused ? { paused: true, pausedBy: "user" } : {}),
+        resets: [],
         migration: IDLE,
       });
     await this.#world.pause();
@@ -271,10 +282,58 @@ export class PretendHypervisor implements Hypervisor {
       machine.state === "postmigrate" && machine.target && this.#world.machines.get(machine.target);
     if (there) there.stale = true;
     this.#world.set(id, {
-      state: "running",
+      ...(machine.paused ? { state: "paused", pausedBy: "user" } : { state: "running" }),
       target: undefined as never,
       migration: { ...IDLE, phase: machine.state === "postmigrate" ? "cancelled" : "none" },
     });
+  }
+
+  async setPaused(id: MachineId, paused: boolean): Promise<void> {
+    const machine = this.#need(id);
+    machine.paused = paused;
+    await this.#world.pause();
+    this.#need(id);
+    if (paused && machine.state === "running") this.#world.set(id, { state: "paused", pausedBy: "user" });
+    if (!paused && machine.state === "paused" && machine.pausedBy === "user" && machine.target !== ARRIVED)
+      this.#world.set(id, { state: "running" });
+  }
+
+  async setOnPanic(): Promise<void> {}
+
+  async reset(id: MachineId, request: string): Promise<void> {
+    const machine = this.#need(id);
+    await this.#world.pause();
+    this.#need(id);
+    if (!machine.resets.includes(request)) {
+      machine.resets.push(request);
+      this.#world.trace.push(`${machine.config.name} reset ${request}`);
+      this.#world.set(id, { memory: undefined as never, bootedAt: Date.now() });
+    }
+    await this.#world.pause();
+    if (!machine.paused && machine.state === "paused") this.#world.set(id, { state: "running" });
+  }
+
+  async suspend(id: MachineId, file: string): Promise<SavedMemory> {
+    const { memory, identity, config } = this.#need(id);
+    if (this.#world.full) throw new HypervisorError("pretended: no room");
+    this.#world.set(id, { state: "postmigrate", pausedBy: "suspend" });
+    await this.#world.pause();
+    this.#need(id);
+    this.#world.memories.set(file, {
+      memory,
+      ...(identity ? { identity } : {}),
+      content: contentOf(this.#world.contents, config.disks[0]?.path ?? ""),
+    });
+    writeFileSync(file, "pretended");
+    await this.#world.pause();
+    this.#need(id);
+    return { pauseMs: 1, live: false, sizeBytes: 9 };
+  }
+
+  async dumpMemory(_id: MachineId, file: string): Promise<DumpState> {
+    await this.#world.pause();
+    writeFileSync(file, "pretended");
+    return { state: "done", sizeBytes: 9 };
   }
 
   async migrate(id: MachineId, address: string): Promise<void> {
@@ -340,19 +399,31 @@ export class PretendHypervisor implements Hypervisor {
     }
   }
 
+  /** A guest that shuts down at once. */
+  async powerDown(id: MachineId): Promise<boolean> {
+    await this.#world.pause();
+    if (this.#find(id)?.state !== "running") return false;
+    this.#world.trace.push(`${this.#need(id).config.name} power button`);
+    if (!this.#world.deaf) await this.#end(id);
+    return true;
+  }
+
   async stop(id: MachineId): Promise<void> {
     await this.#world.pause();
     await this.#end(id);
   }
 
-  async kill(id: MachineId): Promise<void> {
-    await this.#end(id);
+  async kill(id: MachineId, end?: MachineEnd): Promise<void> {
+    await this.#end(id, end);
   }
 
-  async #end(id: MachineId): Promise<void> {
+  async #end(
+    id: MachineId,
+    end: MachineEnd = { reason: "Requested", message: "stopped on request" },
+  ): Promise<void> {
     const machine = this.#find(id);
     if (!machine || machine.state === "ended") return;
-    this.#world.set(id, { state: "ended", end: { reason: "Requested", message: "stopped on request" } });
+    this.#world.set(id, { state: "ended", end });
     await this.#world.pause();
   }
 
@@ -442,7 +513,17 @@ export class PretendHypervisor implements Hypervisor {
 
   async usage(): Promise<undefined> {}
 
-  async abandonMemory(): Promise<void> {}
+  async abandonMemory(id: MachineId): Promise<void> {
+    const machine = this.#need(id);
+    await this.#world.pause();
+    if (machine.pausedBy !== "suspend" || machine.state !== "postmigrate") return;
+    this.#world.set(
+      id,
+      machine.paused
+        ? { state: "paused", pausedBy: "user" }
+        : { state: "running", pausedBy: undefined as never },
+    );
+  }
 
   async loadMemory(id: MachineId, file: string): Promise<void> {
     await this.#world.pause();
@@ -466,10 +547,19 @@ export class PretendHypervisor implements Hypervisor {
 }
 
 function stateOf(id: MachineId, machine: Machine): MachineState {
-  const { pid, state, end, pausedBy } = machine;
-  const why = state === "paused" && pausedBy ? { pausedBy } : {};
-  const links = machine.disconnected ? { disconnected: true } : {};
-  return { id, pid, state, machineType: "pretend-1.0", ...why, ...links, ...(end ? { end } : {}) };
+  const { pid, state, end, pausedBy, paused, brokeDownMs } = machine;
+  const why = (state === "paused" || pausedBy === "suspend") && pausedBy ? { pausedBy } : {};
+  return {
+    id,
+    pid,
+    state,
+    machineType: "pretend-1.0",
+    ...why,
+    ...(machine.disconnected ? { disconnected: true } : {}),
+    ...(paused ? { paused } : {}),
+    ...(brokeDownMs === undefined ? {} : { brokeDownMs }),
+    ...(end ? { end } : {}),
+  };
 }
 
 /** Has the form of a real address; the machine is in it: the digits of its uid as an IPv6 address. */

@@ -77,6 +77,12 @@ export const Hardware = Type.Object(
     hyperv: Type.Optional(
       Type.Boolean({ description: "Under KVM, what Windows asks of Hyper-V to run faster." }),
     ),
+    watchdog: Type.Optional(
+      Words(["none", "Reset", "PowerOff", "Pause", "Dump"], {
+        description:
+          "An i6300esb (q35, pc), and what happens when the guest has begun to feed it and stops: Reset; PowerOff (spec.restart decides then); Pause: it stands still until it is reset or stopped; Dump: its memory is kept as spec.onPanic.dump does, then as PowerOff. none by default.",
+      }),
+    ),
     clock: Type.Optional(
       Words(["utc", "localtime"], {
         description: "What the machine's clock shows; utc by default. Windows and DOS expect localtime.",
@@ -117,6 +123,7 @@ export function hardwareOf(said: Hardware = {}): WholeHardware {
     tpm: said.tpm ?? false,
     hyperv: said.hyperv ?? false,
     clock: said.clock ?? "utc",
+    watchdog: said.watchdog ?? "none",
   };
 }
 
@@ -130,7 +137,7 @@ export const acceleratorOf = (hardware: Hardware | undefined, ofHost: "kvm" | "t
 /** What goes not together, by field. */
 export function checkHardware({ hardware, cpus, networks, disks: more = [] }: MachineSpec): Cause[] {
   const whole = hardwareOf(hardware);
-  const { board, architecture, firmware, secureBoot, disks, nics, tpm, video, ioThread } = whole;
+  const { board, architecture, firmware, secureBoot, disks, nics, tpm, video, ioThread, watchdog } = whole;
   const can = BOARDS[board];
   const causes: Cause[] = [];
   const refuse = (field: string, value: unknown, why: string) =>
@@ -159,6 +166,8 @@ export function checkHardware({ hardware, cpus, networks, disks: more = [] }: Ma
     refuse("disks", more.length, `the board ${board} has room for ${room} of them beside the system disk`);
   if (board === "virt" && video !== "none")
     refuse("hardware.video", video, "aarch64 has none; use the serial console");
+  if (watchdog !== "none" && board !== "q35" && board !== "pc")
+    refuse("hardware.watchdog", watchdog, `the board ${board} has none; q35 and pc do`);
   if (secureBoot && (firmware !== "uefi" || board !== "q35"))
     refuse(
       "hardware.secureBoot",

@@ -166,6 +166,10 @@ class MigrationReconciler {
     if (vm.metadata.deletionTimestamp) return failed(`machine ${name} is being deleted`);
     if (!vm.spec.running)
       return failed(`machine ${name} is not to run (spec.running is false); only running machines move`);
+    if (vm.spec.suspended)
+      return failed(
+        `machine ${name} is suspended (spec.suspended); it may go on elsewhere when it is started`,
+      );
     if (source && isHeld(source) && source.spec.host === m.spec.to)
       return failed(`machine ${name} runs on ${m.spec.to} already`);
     return undefined;
@@ -464,6 +468,7 @@ function platformOf({ status }: Host): (Platform & Has) | undefined {
 /** What the source runs with: the target must be the same machine even when the user has changed the VirtualMachine since. */
 function copied(spec: Instance["spec"]) {
   const { cpus, memory, image, storagePool, diskSize, disks, hardware, resources, guest, readiness } = spec;
+  const { paused, stop, onPanic } = spec;
   return {
     cpus,
     memory,
@@ -475,6 +480,9 @@ function copied(spec: Instance["spec"]) {
     ...(resources ? { resources } : {}),
     ...(guest ? { guest } : {}),
     ...(readiness ? { readiness } : {}),
+    ...(paused ? { paused } : {}),
+    ...(stop ? { stop } : {}),
+    ...(onPanic ? { onPanic } : {}),
   };
 }
 

@@ -18,6 +18,9 @@ const SECTORS = {
   /** Touches the pvpanic device. */
   panic:
     "H4sIAAAAAAACA/tleKDvRt+FPQw1/IxiDTX8CgfSmk8w8isd2M3B0Hdb5R+QBVKRtpuBgaEhrfPGC12GNFszaUGGEuG0xsMMHAwMaY2/GRgYG4oefXn9Nz2t11ngBRdDWvODD+nHGBhfv971gyft/a4/PGlvD/duYWCYwAAF//8DiUnnGfgZCmoYRsEAgdBVABaYlwEAAgAA",
+  /** Arms its watchdog and does not feed it, see watchdog.s. */
+  watchdog:
+    "H4sIAAAAAAACA/tleKDvRt+FPQw1/IxiB2r4FQ6kNZ9g5Fc6sJuDoe+2yj8gC6QibTcDA0NDWueNFwUMabZtDatVS4TTGg8zcDAwpDX+ZmBgbCh69OX13/S0XmeBF74Mac0PPqR1Hnuhy5CedpyNoYGB4YUSiOnGAmKDVCW8kGPYwcLwHsTOeCHEsIHp3et96cfdeBoYQGQbw+FdP3jS3u/6w3P4xZf/aW8P925hYOgtYYCB//+BxKTzDPwMG2oYRgGZIHQVAC+EclQAAgAA",
   /** Says on the serial port which old hardware it finds, see old.s; two sectors. */
   old: "H4sIAAAAAAACAzM80Hej70DfhT0MNftm1LzIZQja9YMnbQcDA0ND2vu0t1H75tek2YJ4pcz7ltS88GXYwci0k4nB4NtuhrqzwkVs+xjqXlgw7JJnfvNu5///j/7tYmd+Y/O/hGtFQwnbvpU1L2QYdh1h3sEm9N7pjY1QKdu+9TUvOBn2ba95wczw5fXfNS0HSkQ6jgTt+sv8ZoVCye9dP5g7HryLev38cFlmUWq+FYNCZnEig0JBciaDQl6qUTaDQnJmUVFpMYNCal4KLxfDKKAMhK5SSMkszh4NiBELAJ3Qt/wABAAA",
   /** Tells on the serial port of every word of its memory that is not what it wrote there, see counter.s. */

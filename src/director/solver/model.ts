@@ -1,0 +1,140 @@
+/**
+ * The estate as the solver sees it: numbers in flat arrays, so that the cost of a change is found by a few additions and no object is
+ * made. Names, reasons and policies stay outside. Pure.
+ *
+ * An *item* (a machine) is on a *host*. What must hold:
+ *   room       demands on a host are at most its capacity, for each resource. Of a *transient* resource an item that is moved
+ *              takes its share on its first host, too.
+ *   allowed    an item's class says which hosts it may use
+ *   tallies    how many items of a group each domain (host, rack, site…) has: at most so many in one, in at least or at most so
+ *              many domains, evenly, or only where another group is
+ * What it costs (the solver makes the sum least):
+ *   terms      of each host: the sum over its terms of max(0, base + sum of its items' increments). A load above a safe level is such a
+ *              term, and so is an unbalanced rest of two resources, or a slope of a convex cost of load.
+ *   opening    of each host that has an item
+ *   fit        of an item on a host: perItem + perSize * size, by the item's class
+ *   moves      of each item that is not where it was, and of the pair of hosts; and of the service that has most of its items moved
+ * A state that breaks something (a rule was added, a host closed) is a beginning like others: a change may not break more, and what
+ * it mends counts for `mend` each.
+ */
+
+export interface Model {
+  resources: number;
+  terms: number;
+  hosts: number;
+  items: number;
+  /** Resources 0 … transient-1 are the transient ones. */
+  transient: number;
+  /** hosts × resources */
+  capacity: Float64Array;
+  /** Of each resource: what one unit beyond capacity counts while searching. */
+  price: Float64Array;
+  /** items × resources */
+  demand: Float64Array;
+  /** hosts × terms: the value without items. */
+  base: Float64Array;
+  /** items × terms: what an item adds to the value. */
+  increment: Float64Array;
+  /** 1: this item stays; none: all may be moved. */
+  fixed?: Uint8Array;
+  /** Where each item was first; -1: nowhere yet. */
+  home: Int32Array;
+  /** Of each item, when it is moved. */
+  moveCost: Float64Array;
+  /** hosts × hosts, from home to new; none: all 0. */
+  distance?: Int32Array;
+  distanceWeight: number;
+  /** For each item the service it belongs to; the cost of the most moved service is `serviceWeight` for each moved item. */
+  service?: Int32Array;
+  services: number;
+  serviceWeight: number;
+  tallies: Tallies;
+}
+
+/** Groups of items and the domains they are counted in. */
+export interface Tallies {
+  count: number;
+  /** levels × hosts: the domain of each host. */
+  domains: Int32Array;
+  domainCounts: Int32Array;
+  level: Int32Array;
+  /** Members of tally t: members[memberStart[t]] … */
+  memberStart: Int32Array;
+  members: Int32Array;
+  /** Tallies of item i, likewise. */
+  ofStart: Int32Array;
+  of: Int32Array;
+  /** At most so many items in one domain. */
+  most: Int32Array;
+  /** In at least, and at most, so many domains. */
+  minDomains: Int32Array;
+  maxDomains: Int32Array;
+  /** Where tally t has an item, those it needs have one, too. */
+  needsStart: Int32Array;
+  needs: Int32Array;
+  neededByStart: Int32Array;
+  neededBy: Int32Array;
+}
+
+export const NO_LIMIT = 2 ** 30;
+
+export interface TallySpec {
+  level: number;
+  members: readonly number[];
+  most?: number;
+  minDomains?: number;
+  maxDomains?: number;
+  needs?: readonly number[];
+}
+
+/** Lists of numbers as one array and where each begins in it. */
+export function pack(lists: readonly (readonly number[])[]): { start: Int32Array; all: Int32Array } {
+  const start = new Int32Array(lists.length + 1);
+  let total = 0;
+  for (const [i, list] of lists.entries()) start[i + 1] = total += list.length;
+  const all = new Int32Array(total);
+  let next = 0;
+  for (const list of lists) for (const each of list) all[next++] = each;
+  return { start, all };
+}
+
+/** array[i] += by. The index is one of the array's. */
+export function add(array: Float64Array | Int32Array, i: number, by: number): void {
+  array[i] = (array[i] as number) + by;
+}
+
+export function makeTallies(
+  items: number,
+  levels: readonly Int32Array[],
+  specs: readonly TallySpec[],
+): Tallies {
+  const domainCounts = Int32Array.from(levels, (of) => of.reduce((most, d) => Math.max(most, d + 1), 1));
+  const domains = Int32Array.from(levels.flatMap((of) => [...of]));
+  const own: number[][] = Array.from({ length: items }, () => []);
+  const neededBy: number[][] = specs.map(() => []);
+  for (const [t, spec] of specs.entries()) {
+    for (const item of spec.members) own[item]?.push(t);
+    for (const other of spec.needs ?? []) neededBy[other]?.push(t);
+  }
+  const members = pack(specs.map((s) => s.members));
+  const of = pack(own);
+  const needs = pack(specs.map((s) => s.needs ?? []));
+  const by = pack(neededBy);
+  return {
+    count: specs.length,
+    domains,
+    domainCounts,
+    level: Int32Array.from(specs, (s) => s.level),
+    memberStart: members.start,
+    members: members.all,
+    ofStart: of.start,
+    of: of.all,
+    most: Int32Array.from(specs, (s) => s.most ?? NO_LIMIT),
+    minDomains: Int32Array.from(specs, (s) => s.minDomains ?? 0),
+    maxDomains: Int32Array.from(specs, (s) => s.maxDomains ?? NO_LIMIT),
+    needsStart: needs.start,
+    needs: needs.all,
+    neededByStart: by.start,
+    neededBy: by.all,
+  };
+}

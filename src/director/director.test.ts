@@ -3,12 +3,12 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checkPolicy } from "./checks.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
-import { usage } from "./estate.ts";
 import { explain } from "./explain.ts";
+import { apply } from "./index.ts";
 import type { Policy } from "./kinds.ts";
 import { place } from "./place.ts";
-import { apply, PLAN_DEFAULTS, planMoves } from "./plan.ts";
-import { cpuFor, obstacle } from "./rules.ts";
+import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
+import { cpuFor, obstacle, usage } from "./rules.ts";
 
 const GiB = 2 ** 30;
 

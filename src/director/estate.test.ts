@@ -1,7 +1,8 @@
 /** What counts on a host: what runs there, whatever has become of the machine's own object. */
 import { expect, it } from "vitest";
 import type { Instance, VirtualMachine } from "../compute/kinds.ts";
-import { makeEstate, type Unread, usage } from "./estate.ts";
+import { makeEstate, type Unread } from "./estate.ts";
+import { usage } from "./rules.ts";
 
 const MiB = 2 ** 20;
 const apiVersion = "vireo.dev/v1" as const;

@@ -225,17 +225,3 @@ export function makeEstate(objects: {
     odd,
   };
 }
-
-/** What machines take of a host; a machine that moves counts on both. `without` leaves one machine out. */
-export function usage(
-  estate: Estate,
-  host: string,
-  without?: string,
-): { cpus: number; memoryBytes: number; machines: number } {
-  const here = estate.machines.filter((m) => m.key !== without && (m.host === host || m.movingTo === host));
-  return {
-    cpus: here.reduce((sum, m) => sum + m.cpus, 0),
-    memoryBytes: here.reduce((sum, m) => sum + m.memoryBytes, 0),
-    machines: here.length,
-  };
-}

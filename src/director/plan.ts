@@ -6,6 +6,7 @@
  * gain clearly, and a machine that came to its host recently stays, unless a rule is broken or policies changed since.
  */
 import type { Estate, MachineView } from "./estate.ts";
+import { apply } from "./index.ts";
 import type { Plan } from "./kinds.ts";
 import { judge, reasonFor } from "./place.ts";
 import { obstacle, policiesOf } from "./rules.ts";
@@ -47,10 +48,6 @@ export function planMoves(estate: Estate, options: PlanOptions): Move[] {
     state = apply(state, best.machine.key, best.to);
   }
   return moves;
-}
-
-export function apply(estate: Estate, key: string, to: string): Estate {
-  return { ...estate, machines: estate.machines.map((m) => (m.key === key ? { ...m, host: to } : m)) };
 }
 
 function bestMove(estate: Estate, options: PlanOptions, moved: ReadonlySet<string>): Candidate | undefined {

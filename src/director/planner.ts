@@ -8,9 +8,10 @@ import { Informer } from "../reconcile/informer.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
 import { inRequest, newRequestId, requestOf } from "../telemetry/request-id.ts";
 import type { Estate } from "./estate.ts";
+import { chooses } from "./index.ts";
 import { Plan, Policy } from "./kinds.ts";
 import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";
-import { chooses, obstacle } from "./rules.ts";
+import { obstacle } from "./rules.ts";
 import type { DirectorContext } from "./scheduler.ts";
 import { readEstate } from "./snapshot.ts";
 

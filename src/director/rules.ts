@@ -4,46 +4,30 @@ import { platformObstacle } from "../compute/kinds.ts";
 import { lackOfReserved, type Reserved } from "../compute/resources/kinds.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { breach } from "./attributes.ts";
-import { type Estate, type HostView, type MachineView, usage } from "./estate.ts";
+import type { Estate, HostView, MachineView } from "./estate.ts";
+import { domainOf, indexOf, type Use } from "./index.ts";
 import type { Policy } from "./kinds.ts";
 
-/** Whether the policy chooses the machine: same namespace, labels match. */
-export function chooses(policy: Policy, machine: MachineView): boolean {
-  if ((policy.metadata.namespace ?? "default") !== machine.namespace) return false;
-  const { matchLabels = {}, matchExpressions = [] } = policy.spec.selector;
-  const { labels } = machine;
-  return (
-    Object.entries(matchLabels).every(([key, value]) => labels[key] === value) &&
-    matchExpressions.every((expression) => holds(expression, labels))
-  );
-}
-
-type Expression = NonNullable<Policy["spec"]["selector"]["matchExpressions"]>[number];
-
-function holds({ key, operator, values = [] }: Expression, labels: Record<string, string>): boolean {
-  const value = labels[key];
-  switch (operator) {
-    case "In":
-      return value !== undefined && values.includes(value);
-    case "NotIn":
-      return value === undefined || !values.includes(value);
-    case "Exists":
-      return value !== undefined;
-    case "DoesNotExist":
-      return value === undefined;
-  }
-}
-
 /** Highest priority first; ties by name. */
-export function policiesOf(estate: Estate, machine: MachineView): Policy[] {
-  return estate.policies
-    .filter((policy) => chooses(policy, machine))
-    .sort((a, b) => b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1));
+export function policiesOf(estate: Estate, machine: MachineView): readonly Policy[] {
+  return indexOf(estate).policiesOf(machine);
+}
+
+/** What machines take of a host; a machine that moves counts on both. `without` leaves one machine out. */
+export function usage(estate: Estate, host: string, without?: string): Use {
+  const index = indexOf(estate);
+  const all = index.use(host);
+  const out = without === undefined ? undefined : index.get(without);
+  if (!out || (out.host !== host && out.movingTo !== host)) return all;
+  return {
+    cpus: all.cpus - out.cpus,
+    memoryBytes: all.memoryBytes - out.memoryBytes,
+    machines: all.machines - 1,
+  };
 }
 
 const MiB = 2 ** 20;
 const size = (bytes: number) => formatBytes(Math.floor(bytes / MiB) * MiB);
-const domainOf = (host: HostView, domain: "host" | "rack") => (domain === "host" ? host.name : host.rack);
 
 /** Why `machine` may not be on `host`, given where all others are; undefined when it may. The first breach that is found. */
 export function obstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
@@ -135,28 +119,36 @@ function groupBreach(
 ): string | undefined {
   const { keepApart, keepTogether, spread } = policy.spec;
   if (!keepApart && !keepTogether && !spread) return undefined;
-  const hosts = new Map(estate.hosts.map((h) => [h.name, h]));
-  const others = estate.machines.filter((m) => m.key !== machine.key && m.host && chooses(policy, m));
-  const placesOf = (m: MachineView, domain: "host" | "rack") =>
-    [m.host, m.movingTo].flatMap((name) => {
-      const at = name === undefined ? undefined : hosts.get(name);
-      return at ? [domainOf(at, domain)] : [];
+  const index = indexOf(estate);
+  const group = index.group(policy);
+  const self = index.get(machine.key);
+  const others = () =>
+    group.members.flatMap((i) => {
+      const other = index.machines[i];
+      return other && other.key !== machine.key && other.host ? [other] : [];
     });
-  if (keepApart) {
-    const here = others.find((m) => placesOf(m, keepApart).includes(domainOf(host, keepApart)));
+  const selfIn = (level: "host" | "rack", domain: string) =>
+    self?.host ? index.placesOf(self, level).filter((place) => place === domain).length : 0;
+  const countOf = (level: "host" | "rack", domain: string) =>
+    (group.counts[level].get(domain) ?? 0) - selfIn(level, domain);
+  if (keepApart && countOf(keepApart, domainOf(host, keepApart)) > 0) {
+    const here = others().find((m) => index.placesOf(m, keepApart).includes(domainOf(host, keepApart)));
     if (here) return `keeps its machines on different ${keepApart}s, ${here.name} is there`;
   }
-  if (keepTogether) {
-    const there = others.find((m) => !placesOf(m, keepTogether).includes(domainOf(host, keepTogether)));
+  if (keepTogether && group.placed > (self?.host ? 1 : 0)) {
+    const there = others().find(
+      (m) => !index.placesOf(m, keepTogether).includes(domainOf(host, keepTogether)),
+    );
     if (there) return `keeps its machines on one ${keepTogether}, ${there.name} is on ${there.host}`;
   }
   if (spread) {
+    const here = countOf(spread, domainOf(host, spread));
+    // Nobody has fewer than none.
+    if (here === 0) return undefined;
     // Only domains that could take a machine count: an empty host that is closed does not forbid all others.
-    const counts = new Map(estate.hosts.filter((h) => !h.closed).map((h) => [domainOf(h, spread), 0]));
-    for (const m of others)
-      for (const place of placesOf(m, spread)) counts.set(place, (counts.get(place) ?? 0) + 1);
-    const here = counts.get(domainOf(host, spread)) ?? 0;
-    const least = Math.min(...counts.values());
+    const open = new Set(estate.hosts.filter((h) => !h.closed).map((h) => domainOf(h, spread)));
+    for (const place of group.counts[spread].keys()) open.add(place);
+    const least = Math.min(...[...open].map((place) => countOf(spread, place)));
     if (here > least) return `spreads its machines over ${spread}s: ${here} of them here, ${least} elsewhere`;
   }
   return undefined;

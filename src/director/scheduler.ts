@@ -9,9 +9,9 @@ import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
+import { apply } from "./index.ts";
 import { Policy } from "./kinds.ts";
 import { place } from "./place.ts";
-import { apply } from "./plan.ts";
 import { cpuFor } from "./rules.ts";
 import { readEstate } from "./snapshot.ts";
 

@@ -6,9 +6,9 @@
  *   balanced:    half and half, with even load
  */
 import { breach, describeRule } from "./attributes.ts";
-import { type Estate, type HostView, type MachineView, usage } from "./estate.ts";
+import type { Estate, HostView, MachineView } from "./estate.ts";
 import type { Policy } from "./kinds.ts";
-import { policiesOf } from "./rules.ts";
+import { policiesOf, usage } from "./rules.ts";
 
 export interface Score {
   total: number;

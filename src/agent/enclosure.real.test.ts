@@ -6,7 +6,8 @@ import { afterEach, expect, it } from "vitest";
 import type { Network } from "../compute/kinds.ts";
 import { writeBootDisk } from "../qemu/testing/boot-sectors.ts";
 import type { MachineConfig } from "./hypervisor.ts";
-import { Networking, removeNetworking } from "./network.ts";
+import { Networking } from "./network.ts";
+import { removeNetworking } from "./network-leftovers.ts";
 import { HardwarePool } from "./testing/hardware.ts";
 import { newId, RealMachines, until } from "./testing/real-machines.ts";
 

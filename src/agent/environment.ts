@@ -8,6 +8,7 @@ import type { Dumps } from "./dumps.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
 import type { Identity } from "./identity.ts";
 import type { Layers } from "./layers.ts";
+import type { Trace } from "./leftovers.ts";
 
 /** A machine's memory in a file of Hypervisor.saveMemory, and what it ran as. */
 export interface SavedMachine {
@@ -75,6 +76,8 @@ export interface HostEnvironment {
   layers(instance: Instance): Promise<Layers>;
   /** Where dumps of its memory are kept. @throws PrepareError; ApiError when the control plane does not answer */
   dumps(instance: Instance): Promise<Dumps>;
+  /** What is here of runs and networks, and what an agent that was killed has half made; and mends what somebody else took away. */
+  traces(): Promise<Trace[]>;
   /** Destroys the machine's disks: exactly its own folder. */
   destroyVolumes(instance: Instance): Promise<void>;
   /** Where incoming migrations listen. */

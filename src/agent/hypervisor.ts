@@ -9,6 +9,7 @@ import type { WholeHardware } from "../compute/hardware/kinds.ts";
 import type { Resources } from "../compute/resources/kinds.ts";
 import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
 import type { Bytes } from "../resource/quantity.ts";
+import type { Trace } from "./leftovers.ts";
 import type { Place } from "./own-place.ts";
 import type { MachineUsage } from "./usage.ts";
 
@@ -216,6 +217,8 @@ export interface Hypervisor {
   kill(id: MachineId, end?: MachineEnd): Promise<void>;
   /** Removes the records of an ended machine. */
   forget(id: MachineId): Promise<void>;
+  /** What is here of machines that run no more, and what an agent that was killed left of those that do. */
+  traces(): Promise<Trace[]>;
   /** Runs a qemu-ga command; undefined when no agent answers within timeoutMs. */
   guestAgent(id: MachineId, command: string, timeoutMs: number): Promise<unknown | undefined>;
   /** Its share of the host's processors, from now on. @returns why it cannot be, for users; undefined when it is so */

@@ -39,6 +39,7 @@ import { identify } from "./identity.ts";
 import { type Again, about, conditionOf, type InstanceStatus, ready } from "./instance-status.ts";
 import { LayersError } from "./layers.ts";
 import { Lifecycle, panicAction } from "./lifecycle.ts";
+import { removeLeftovers } from "./leftovers.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import { guestAddresses, idOf, probe } from "./probe.ts";
@@ -147,43 +148,11 @@ class Instances {
     await Promise.race([this.#own.synced, aborted(signal)]);
     void this.#controller.idle().then(() => (signal.aborted ? undefined : this.#c.onSynced?.()));
     while (!signal.aborted) {
-      await this.#sweep().catch((error: unknown) => log.warn("instances.sweep", { error }));
+      await removeLeftovers(this.#c).catch((error: unknown) => log.warn("instances.sweep", { error }));
       await clock.sleep(this.#intervals.sweep, signal);
     }
     unsubscribe();
     await Promise.all(running);
-  }
-
-  /**
-   * Looks for machines that have no Instance. A deleted Instance waits for its agent (the finalizer), so this is not how machines end: the
-   * store was restored from a time before them, or somebody forced an Instance away. What runs is somebody's work and is left alone; people
-   * are told. Records of ended ones are forgotten.
-   */
-  async #sweep(): Promise<void> {
-    const { hypervisor, client, host, events, log } = this.#c;
-    const machines = await hypervisor.list();
-    if (machines.length === 0) return;
-    const uidsOf = async (fieldSelector?: string) => {
-      const { items, skipped } = await client.list(Instance, fieldSelector ? { fieldSelector } : {});
-      return new Set([...items.map(({ metadata }) => metadata), ...skipped].map(({ uid }) => uid));
-    };
-    let known = await uidsOf(`spec.host=${host}`);
-    // One that is not of its kind's shape may not say whose it is, and is there all the same.
-    if (machines.some(({ id }) => !known.has(id))) known = await uidsOf();
-    for (const machine of machines) {
-      if (known.has(machine.id)) continue;
-      if (machine.state === "ended") {
-        await hypervisor.forget(machine.id);
-        continue;
-      }
-      log.warn("instances.orphan", { id: machine.id, pid: machine.pid });
-      events.record(
-        { kind: "Host", name: host },
-        "Warning",
-        "OrphanFound",
-        `process ${machine.pid} runs a machine (${machine.id}) that has no Instance; it is left running: end the process if it is not wanted any more`,
-      );
-    }
   }
 
   async #reconcile(key: string): Promise<Again> {

@@ -98,15 +98,23 @@ export class Dnsmasq {
     ]);
   }
 
+  /** The networks that have one, or had, from this state folder. */
+  static networks(stateFolder: string): string[] {
+    const folder = join(stateFolder, "dhcp");
+    return existsSync(folder) ? readdirSync(folder) : [];
+  }
+
+  /** Stops a network's, if it runs, and forgets it. */
+  static stop(stateFolder: string, network: string): void {
+    const folder = join(stateFolder, "dhcp", network);
+    const pid = runningPid(folder);
+    if (pid !== undefined) process.kill(pid, "SIGTERM");
+    rmSync(folder, { recursive: true, force: true });
+  }
+
   /** Stops every dnsmasq that was started from this state folder. */
   static async stopAll(stateFolder: string): Promise<void> {
-    const folder = join(stateFolder, "dhcp");
-    if (!existsSync(folder)) return;
-    for (const network of readdirSync(folder)) {
-      const pid = runningPid(join(folder, network));
-      if (pid !== undefined) process.kill(pid, "SIGTERM");
-      rmSync(join(folder, network), { recursive: true, force: true });
-    }
+    for (const network of Dnsmasq.networks(stateFolder)) Dnsmasq.stop(stateFolder, network);
   }
 }
 

@@ -7,8 +7,10 @@ import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Network } from "../compute/kinds.ts";
 import { run, succeeds } from "../system/run.ts";
-import { Networking, removeNetworking, tapName } from "./network.ts";
+import { Networking } from "./network.ts";
 import { guardTable, linkLocal } from "./network-guard.ts";
+import { removeNetworking } from "./network-leftovers.ts";
+import { tapName } from "./network-names.ts";
 import { newId, RealMachines, until } from "./testing/real-machines.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "vireo-guard-"));

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Network } from "../compute/kinds.ts";
 import { run, succeeds } from "../system/run.ts";
-import { Networking, removeNetworking } from "./network.ts";
+import { Networking } from "./network.ts";
+import { removeNetworking } from "./network-leftovers.ts";
 
 const folders = [1, 2].map(() => mkdtempSync(join(tmpdir(), "vireo-network-")));
 const [ours = "", theirs = ""] = folders;

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { tapName } from "./network.ts";
+import { tapName } from "./network-names.ts";
 
 it("a run has taps of its own: the clean-up of one leaves those of the next, which has the same MAC", () => {
   const mac = "52:54:00:12:34:56";

@@ -12,35 +12,23 @@
  * RARP must: with it QEMU tells all hosts where a machine is after it moved.
  */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
 import type { Network } from "../compute/kinds.ts";
 import { gatewayOf, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { run, succeeds } from "../system/run.ts";
 import { PrepareError } from "./environment.ts";
+import type { Trace } from "./leftovers.ts";
 import { Dnsmasq, type Reservation } from "./network-dhcp.ts";
 import { type GuardedNic, NetworkGuard } from "./network-guard.ts";
-
-/** Interface names have at most 15 bytes. Names that are longer are cut, with a hash that keeps them apart. */
-function linkName(kind: "b" | "x" | "t", name: string): string {
-  const plain = `vr${kind}-${name}`;
-  if (plain.length <= 15) return plain;
-  return `vr${kind}-${name.slice(0, 5)}${createHash("sha256").update(name).digest("hex").slice(0, 6)}`;
-}
+import { hasTaps, networkTraces, removeLink, removeTable } from "./network-leftovers.ts";
+import { exists, linkName, ownerMark, ownerOf, tableComment, tableOf, tapName } from "./network-names.ts";
 
 /** Locally administered; made from the network's name, so the same on each host. */
 function gatewayMac(name: string): string {
   const hash = createHash("sha256").update(`gateway ${name}`).digest("hex");
   return `02:76:${hash.slice(0, 2)}:${hash.slice(2, 4)}:${hash.slice(4, 6)}:${hash.slice(6, 8)}`;
 }
-
-const TABLE = "vireo";
-/** nft's limit for a comment is 128 bytes: the hash stands for the folder, whatever its length. */
-const tableComment = (stateFolder: string) =>
-  `made by vireo, ${createHash("sha256").update(stateFolder).digest("hex").slice(0, 16)}`;
-
-const ownerMark = (stateFolder: string) => `vireo ${stateFolder}`.slice(0, 255);
-const ownerOf = (link: string) => readFileSync(`/sys/class/net/${link}/ifalias`, "utf8").trim();
 
 /** Marks a link as of this state folder. @throws Error when it is another's */
 async function claim(link: string, stateFolder: string): Promise<void> {
@@ -173,11 +161,11 @@ export class Networking {
     gateway: string,
   ): Promise<void> {
     const mac = gatewayMac(name);
-    const id = name.replaceAll(/[^a-z0-9]/g, "_");
+    const table = tableOf(name);
     const rules = `
-      table bridge ${TABLE}_${id}
-      delete table bridge ${TABLE}_${id}
-      table bridge ${TABLE}_${id} {
+      table bridge ${table}
+      delete table bridge ${table}
+      table bridge ${table} {
         comment "${tableComment(this.#stateFolder)}"
         chain own {
           ether saddr ${mac} drop
@@ -200,9 +188,9 @@ export class Networking {
           iifname "${vxlan}" jump own
         }
       }
-      table ip ${TABLE}_${id}
-      delete table ip ${TABLE}_${id}
-      table ip ${TABLE}_${id} {
+      table ip ${table}
+      delete table ip ${table}
+      table ip ${table} {
         comment "${tableComment(this.#stateFolder)}"
         chain post {
           type nat hook postrouting priority srcnat; policy accept;
@@ -266,25 +254,24 @@ export class Networking {
       await this.#guard.set(here.filter(({ tap }) => exists(tap)));
     });
   }
+
+  /** What this installation has made here. */
+  async traces(): Promise<Trace[]> {
+    const traces = await networkTraces(this.#stateFolder);
+    return traces.map((trace) => ({ ...trace, remove: () => this.#serially(() => trace.remove()) }));
+  }
+
+  /** A network that is no more, unless a machine has a tap on it still. */
+  async remove(name: string): Promise<void> {
+    await this.#serially(async () => {
+      this.#dnsmasq.delete(name);
+      const [bridge, vxlan] = [linkName("b", name), linkName("x", name)];
+      if (hasTaps(bridge)) return;
+      Dnsmasq.stop(this.#stateFolder, name);
+      for (const link of [vxlan, bridge]) await removeLink(this.#stateFolder, link);
+      for (const family of ["ip", "bridge"]) await removeTable(this.#stateFolder, family, tableOf(name));
+    });
+  }
 }
 
 const isGuarded = ({ spec }: Network) => spec.antiSpoofing ?? true;
-
-/** By the run, not by the MAC alone: that is the machine's for life, and the clean-up after one run must not take the tap of the next. */
-export function tapName({ uid, mac }: { uid: string; mac: string }): string {
-  return `vrt${createHash("sha256").update(`${uid} ${mac}`).digest("hex").slice(0, 10)}`;
-}
-
-const exists = (link: string) => existsSync(`/sys/class/net/${link}`);
-
-/** Takes away every bridge, VXLAN, tap, table and dnsmasq in this namespace that the agent of this state folder made. */
-export async function removeNetworking(stateFolder: string): Promise<void> {
-  await Dnsmasq.stopAll(stateFolder);
-  const links = (await run("ip", ["-o", "link", "show"])).matchAll(/^\d+: ([^:@]+)/gm);
-  for (const [, link = ""] of links)
-    if (exists(link) && ownerOf(link) === ownerMark(stateFolder)) await succeeds("ip", ["link", "del", link]);
-  const tables = (await run("nft", ["list", "tables"])).matchAll(/^table (ip|bridge) (vireo_\S+)$/gm);
-  for (const [, family = "", table = ""] of tables)
-    if ((await run("nft", ["list", "table", family, table])).includes(`"${tableComment(stateFolder)}"`))
-      await succeeds("nft", ["delete", "table", family, table]);
-}

@@ -81,8 +81,10 @@ import {
   type PanicAction,
   type SavedMemory,
 } from "./hypervisor.ts";
+import type { Trace } from "./leftovers.ts";
 import { receiveFile, sendFile } from "./memory-files.ts";
 import { killedForMemory } from "./oom.ts";
+import { endSwtpms, machineTraces } from "./qemu-leftovers.ts";
 import { Monitors } from "./qemu-monitors.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
 import { progressOf, standsBecause, stateOf } from "./qemu-state.ts";
@@ -391,6 +393,16 @@ export class QemuHypervisor implements Hypervisor {
     folder.remove();
   }
 
+  async traces(): Promise<Trace[]> {
+    const { runDirectory } = this.#options;
+    const isStarting = (name: string) =>
+      [...this.#starting.keys()].some((id) => MachineFolder.of(runDirectory, id).name === name);
+    return machineTraces(runDirectory, isStarting, (folder) => {
+      this.#share.remove(folder.name);
+      folder.remove();
+    });
+  }
+
   async guestAgent(id: MachineId, command: string, timeoutMs: number): Promise<unknown | undefined> {
     const found = this.#find(id);
     return found?.process ? askGuestAgent(found.folder.files.guestAgent, command, timeoutMs) : undefined;
@@ -548,6 +560,7 @@ export class QemuHypervisor implements Hypervisor {
     }
     const machineType = config.machineType ?? (await this.#machineType(config));
     const folder = MachineFolder.of(this.#options.runDirectory, config.id);
+    endSwtpms(folder);
     folder.remove();
     folder.create(config.user);
     const { hardware, accelerator } = config;
@@ -607,7 +620,7 @@ export class QemuHypervisor implements Hypervisor {
     } catch (cause) {
       endTpm();
       // Killed first, and waited for, so that its last words are all there and its sockets are free.
-      const process = findByArgument(`path=${folder.path.replaceAll(",", ",,")}/s/`);
+      const process = findByArgument(folder.mark);
       if (process) {
         sendSignal(process, "SIGKILL");
         await waitForExit(process, TERM_MS);
@@ -670,7 +683,7 @@ export class QemuHypervisor implements Hypervisor {
    * @throws HypervisorError when it cannot be known whether one runs, or one runs whose record is gone
    */
   #look(folder: MachineFolder): Found | undefined {
-    const mark = `path=${folder.path.replaceAll(",", ",,")}/s/`;
+    const { mark } = folder;
     let record: MachineRecord | undefined;
     try {
       record = folder.read();

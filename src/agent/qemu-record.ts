@@ -65,6 +65,9 @@ const TLS_FILES = ["ca-cert", "server-cert", "server-key", "client-cert", "clien
   (name) => `${name}.pem`,
 );
 
+/** What this process has lent to QEMUs just now. */
+const lent = new Set<string>();
+
 export type User = MachineConfig["user"];
 const isRoot = () => process.getuid?.() === 0;
 
@@ -74,6 +77,10 @@ export class MachineFolder {
   /** Short, because of the sockets; 48 bits of a uid do not collide on one host, and `read` checks it. */
   static of(runDirectory: string, id: MachineId): MachineFolder {
     return new MachineFolder(join(runDirectory, id.replaceAll("-", "").slice(0, 12)));
+  }
+
+  static at(path: string): MachineFolder {
+    return new MachineFolder(path);
   }
 
   static all(runDirectory: string): MachineFolder[] {
@@ -91,6 +98,11 @@ export class MachineFolder {
 
   private constructor(path: string) {
     this.path = path;
+  }
+
+  /** In an argument of its QEMU, and of no other process. */
+  get mark(): string {
+    return `path=${this.path.replaceAll(",", ",,")}/s/`;
   }
 
   /** 12 digits. */
@@ -127,7 +139,8 @@ export class MachineFolder {
 
   /** Where the memory of a guest goes through: a folder that its QEMU reaches, for as long as that takes. @returns the socket's path */
   lendSocket(user: User): string {
-    const folder = join(this.path, "m");
+    const folder = this.#socketFolder;
+    lent.add(folder);
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { mode: 0o700 });
     if (isRoot()) chownSync(folder, user.uid, user.gid);
@@ -135,7 +148,8 @@ export class MachineFolder {
   }
 
   takeSocketBack(): void {
-    rmSync(join(this.path, "m"), { recursive: true, force: true });
+    rmSync(this.#socketFolder, { recursive: true, force: true });
+    lent.delete(this.#socketFolder);
   }
 
   /** Once QEMU has made its sockets: from now on only root reaches them, whatever another machine's QEMU may try. Idempotent. */
@@ -208,6 +222,7 @@ export class MachineFolder {
   /** Copies the host's migration credentials for this machine's QEMU, which reads them when it is told to. @returns the folder */
   lendCredentials(from: string, user: User): string {
     this.takeBackCredentials();
+    lent.add(this.#lent);
     mkdirSync(this.#lent, { mode: 0o700 });
     for (const name of TLS_FILES) {
       const copy = join(this.#lent, name);
@@ -222,10 +237,24 @@ export class MachineFolder {
   /** A QEMU that sends nothing has no use for the host's key, whoever has taken it over. */
   takeBackCredentials(): void {
     rmSync(this.#lent, { recursive: true, force: true });
+    lent.delete(this.#lent);
+  }
+
+  /** What another agent, which is gone, has lent and not taken back. */
+  leftLent(): string[] {
+    return [this.#socketFolder, this.#lent].filter((path) => existsSync(path) && !lent.has(path));
+  }
+
+  removeLeftLent(): void {
+    for (const path of this.leftLent()) rmSync(path, { recursive: true, force: true });
   }
 
   get #lent(): string {
     return join(this.path, "tls");
+  }
+
+  get #socketFolder(): string {
+    return join(this.path, "m");
   }
 
   remove(): void {

@@ -28,6 +28,8 @@ it("a network that could not be made is tried again; the others do not wait for 
         ensureTap: async () => "tap",
         removeTap: async () => {},
         guard: async () => {},
+        remove: async () => {},
+        traces: async () => [],
       },
     });
     void environment.start(stop.signal);

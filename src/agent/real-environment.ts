@@ -1,4 +1,5 @@
 /** The real HostEnvironment: disks in storage pools, taps on bridges; keeps the networks here in line with the estate. */
+import { rm } from "node:fs/promises";
 import type { Client } from "../client/client.ts";
 import { acceleratorOf, type Has, hardwareOf } from "../compute/hardware/kinds.ts";
 import { Host } from "../compute/hosts/kinds.ts";
@@ -21,8 +22,10 @@ import {
 import type { DiskConfig, NicConfig } from "./hypervisor.ts";
 import { type Identity, identityOf } from "./identity.ts";
 import type { Layers } from "./layers.ts";
-import { type Networking, tapName } from "./network.ts";
+import type { Trace } from "./leftovers.ts";
+import type { Networking } from "./network.ts";
 import type { Reservation } from "./network-dhcp.ts";
+import { tapName } from "./network-names.ts";
 import {
   acceptCopies,
   describeVolumes,
@@ -32,7 +35,7 @@ import {
   type Pools,
   refuseCopies,
 } from "./volume-copies.ts";
-import { destroyVolumes, dumpsOf, ensureVolumes, layersOf, stopMaking, userOf, wayOut } from "./volumes.ts";
+import { destroyVolumes, dumpsOf, ensureVolumes, halfMade, layersOf, stopMaking, userOf, wayOut } from "./volumes.ts";
 
 export interface RealEnvironmentOptions {
   client: Client;
@@ -40,7 +43,7 @@ export interface RealEnvironmentOptions {
   address: string;
   /** What runs here can go on with. */
   platform: Platform & Has;
-  networking: Pick<Networking, "ensure" | "ensureTap" | "removeTap" | "guard">;
+  networking: Pick<Networking, "ensure" | "remove" | "ensureTap" | "removeTap" | "guard" | "traces">;
   log: Logger;
 }
 
@@ -73,6 +76,7 @@ export class RealEnvironment implements HostEnvironment {
   readonly #hosts: Informer<Host>;
   readonly #networks: Informer<Network>;
   readonly #instances: Informer<Instance>;
+  readonly #startedMs = Date.now();
   readonly #copies = new Copies();
 
   constructor(options: RealEnvironmentOptions) {
@@ -95,7 +99,7 @@ export class RealEnvironment implements HostEnvironment {
       name: "networks",
       reconcile: async (name) => {
         const network = this.#networks.list().find(({ metadata }) => metadata.name === name);
-        if (network) await this.#ensure(network);
+        await (network ? this.#ensure(network) : this.#o.networking.remove(name));
       },
       log,
       workers: 1,
@@ -115,8 +119,9 @@ export class RealEnvironment implements HostEnvironment {
       before = peers();
       ensureAll();
     });
-    this.#networks.onChange(() => {
+    this.#networks.onChange((name) => {
       ensureAll();
+      controller.enqueue(name);
       void guard();
     });
   }
@@ -297,6 +302,27 @@ export class RealEnvironment implements HostEnvironment {
 
   async acceptDisks(instance: Instance): Promise<void> {
     if (instance.spec.copyDisks) await acceptCopies(await this.#poolOf(instance), instance);
+  }
+
+  async traces(): Promise<Trace[]> {
+    await this.guard();
+    const files = await Promise.all(this.#instances.list().map((instance) => this.#halfMade(instance)));
+    const isRoot = process.getuid?.() === 0;
+    return [...(isRoot ? await this.#o.networking.traces() : []), ...files.flat()];
+  }
+
+  /** Only of a run that has the disks: elsewhere another agent may be making them. */
+  async #halfMade(instance: Instance): Promise<Trace[]> {
+    const { storagePool } = instance.spec;
+    if (instance.status?.custody !== "Held") return [];
+    const pool = await this.#o.client.get(StoragePool, { name: storagePool }).catch(() => undefined);
+    const files = pool ? await halfMade(pool, instance, this.#startedMs).catch(() => []) : [];
+    return files.map((path) => ({
+      what: path,
+      isNeeded: ({ instances }) =>
+        instances.find(({ metadata }) => metadata.uid === instance.metadata.uid)?.status?.custody !== "Held",
+      remove: () => rm(path, { force: true }),
+    }));
   }
 
   async layers(instance: Instance): Promise<Layers> {

@@ -4,7 +4,7 @@
  * Made once and atomically (a temporary name, then link), and only for the instance that has custody; for a machine that has run before,
  * never again.
  */
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
@@ -367,6 +367,24 @@ async function makeClone(
 /** Ends what is still being made of its disks. */
 export async function stopMaking(pool: StoragePool, instance: Instance, copies: Copies): Promise<void> {
   await copies.cancel(folderOf(pool, instance));
+}
+
+/**
+ * Files of the machine that were begun before `beforeMs` and have not got their name: an agent that was killed was at them, and whoever makes
+ * them again begins anew. Absolute.
+ */
+export async function halfMade(pool: StoragePool, instance: Instance, beforeMs: number): Promise<string[]> {
+  const folder = folderOf(pool, instance);
+  const found: string[] = [];
+  for (const part of [folder, join(folder, "snapshots")])
+    for (const name of await readdir(part).catch(() => [])) {
+      if (!/\.(new|part)$/.test(name)) continue;
+      const { birthtimeMs, mtimeMs, nlink } = await stat(join(part, name));
+      // Of one that has got its name already, and kept this one, the guest changes the other. Some file systems do not know when one was made.
+      const lastMs = nlink > 1 && birthtimeMs ? birthtimeMs : Math.max(birthtimeMs, mtimeMs);
+      if (lastMs < beforeMs) found.push(join(part, name));
+    }
+  return found;
 }
 
 /** Removes the machine's own folder, nothing else. */

@@ -13,7 +13,7 @@ const TYPE = { apiVersion: "vireo.dev/v1" } as const;
 
 export class HardwarePool {
   readonly pool: StoragePool;
-  readonly #image: Image;
+  readonly image: Image;
   readonly #vmUid = newId();
 
   /** @param write writes the raw disk of the image */
@@ -32,7 +32,7 @@ export class HardwarePool {
       metadata: { name: "default" },
       spec: { directory: { path, shared: true } },
     };
-    this.#image = {
+    this.image = {
       ...TYPE,
       kind: "Image",
       metadata: { name: "disk" },
@@ -63,7 +63,7 @@ export class HardwarePool {
 
   /** What the agent would start. */
   async config(instance: Instance, id: MachineId = newId()): Promise<MachineConfig> {
-    const { saved: _, ...volumes } = await ensureVolumes(this.pool, this.#image, instance);
+    const { saved: _, ...volumes } = await ensureVolumes(this.pool, this.image, instance);
     return {
       id,
       name: instance.metadata.name,

@@ -9,6 +9,7 @@ import { Dumps } from "../dumps.ts";
 import { type HostEnvironment, type Prepared, PrepareError, type ToCopy } from "../environment.ts";
 import type { Identity } from "../identity.ts";
 import { Layers } from "../layers.ts";
+import type { Trace } from "../leftovers.ts";
 import type { PretendWorld } from "./pretend-hypervisor.ts";
 import { contentOf, makeLayer, pretendTool } from "./pretend-layers.ts";
 
@@ -150,6 +151,10 @@ export class PretendEnvironment implements HostEnvironment {
     const { world, host } = this.#own;
     const path = diskOf({ spec });
     if (world.local.at(path, host)?.mark === metadata.uid) world.local.remove(path, host);
+  }
+
+  async traces(): Promise<Trace[]> {
+    return [];
   }
 
   async destroyVolumes(instance: Instance): Promise<void> {

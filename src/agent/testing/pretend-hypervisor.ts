@@ -20,6 +20,7 @@ import {
   type MigrationProgress,
   type SavedMemory,
 } from "../hypervisor.ts";
+import type { Trace } from "../leftovers.ts";
 import { LocalDisks } from "./local-disks.ts";
 import { absorbed, chainOf, contentOf } from "./pretend-layers.ts";
 
@@ -429,6 +430,17 @@ export class PretendHypervisor implements Hypervisor {
 
   async forget(id: MachineId): Promise<void> {
     if (this.#find(id)?.state === "ended") this.#world.machines.delete(id);
+  }
+
+  async traces(): Promise<Trace[]> {
+    return (await this.list())
+      .filter(({ state }) => state === "ended")
+      .map(({ id }) => ({
+        what: `run folder ${id}`,
+        isNeeded: ({ instances, oddInstances }) =>
+          oddInstances.has(id) || instances.some(({ metadata }) => metadata.uid === id),
+        remove: () => this.forget(id),
+      }));
   }
 
   async guestAgent(id: MachineId): Promise<unknown | undefined> {

@@ -13,6 +13,8 @@ const SECTORS = {
     "H4sIAAAAAAACAzM80Hej70DfhT0MNb/T/rPF1KQtBOLFDA1pqv/tGRjSWBk4gOTikJodDM77fGo2NZwV3s2g0Pc45R8bA0PjYQbGxt8MDUXvXx/uLWEQYGBkYGhgGAVDBoSuAgANUh7hAAIAAA==",
   /** ACPI power off. */
   shutdown: "H4sIAAAAAAACA9vFwraDQeH9l9d/GUbBiAOhqwBOOI+aAAIAAA==",
+  /** Powers off when its power button is pressed; says so on the serial port when it would, see button.s. */
+  button: "H4sIAAAAAAACA9vFxPaWl4Hx/a4fzBuK3v3+souB7e1KBsaSb7tY2HYwKLz/8vovwygYriB0FQDh4U/EAAIAAA==",
   /** Resets, again and again. */
   reset: "H4sIAAAAAAACA9vpwBC48///R/8iH33fwLbrJ8+7L6//MoyCkQFCVwEADHwe+wACAAA=",
   /** Touches the pvpanic device. */

@@ -1,0 +1,97 @@
+/**
+ * Removes what an agent that was killed left behind on its host: what it had made for a run that is gone, or had half made. The world is looked at
+ * first and the API after that: whatever was there had its Instance before, so one that has none now has lost it. Everything is listed in an
+ * Event before it is removed. What an installation did not make is never touched; each trace is known as its own by a mark, its place or its name.
+ *
+ * What runs without an Instance is no leftover: the store was restored from a time before it, or somebody forced its Instance away. It is
+ * somebody's work and is left alone, with its tap and network; people are told.
+ */
+import type { Client } from "../client/client.ts";
+import { Instance, Network } from "../compute/kinds.ts";
+import type { EventRecorder } from "../reconcile/events.ts";
+import type { Logger } from "../reconcile/log.ts";
+import type { HostEnvironment } from "./environment.ts";
+import type { Hypervisor } from "./hypervisor.ts";
+
+/** What the API knows of. Of objects that are not of their kind's shape, that they are there. */
+export interface Owners {
+  instances: readonly Instance[];
+  oddInstances: ReadonlySet<string>;
+  networks: ReadonlySet<string>;
+}
+
+/** Something on this host that this installation made. */
+export interface Trace {
+  /** For people: "tap vrt0123456789". */
+  what: string;
+  isNeeded(by: Owners): boolean;
+  /** Looks again, and removes it unless it has come into use. Once more is as good as once. */
+  remove(): Promise<void>;
+}
+
+/** Well below what an Event's message may have. */
+const LISTED_CHARS = 800;
+
+export async function removeLeftovers(context: {
+  client: Client;
+  host: string;
+  hypervisor: Pick<Hypervisor, "list" | "traces">;
+  environment: Pick<HostEnvironment, "traces">;
+  events: EventRecorder;
+  log: Logger;
+}): Promise<void> {
+  const { client, host, hypervisor, environment, events, log } = context;
+  const machines = await hypervisor.list();
+  const traces = [...(await hypervisor.traces()), ...(await environment.traces())];
+  if (machines.length + traces.length === 0) return;
+  const owners = await ownersOf(client);
+  const uids = new Set(owners.instances.map(({ metadata }) => metadata.uid));
+  for (const { id, pid, state } of machines) {
+    if (state === "ended" || uids.has(id) || owners.oddInstances.has(id)) continue;
+    log.warn("instances.orphan", { id, pid });
+    events.record(
+      { kind: "Host", name: host },
+      "Warning",
+      "OrphanFound",
+      `process ${pid} runs a machine (${id}) that has no Instance; it is left running: end the process if it is not wanted any more`,
+    );
+  }
+  const left = traces.filter((trace) => !trace.isNeeded(owners));
+  if (left.length === 0) return;
+  for (const list of listed(left.map(({ what }) => what))) {
+    log.info("leftovers.removed", { list });
+    events.record(
+      { kind: "Host", name: host },
+      "Normal",
+      "LeftoversRemoved",
+      `left over from work that was cut short, needed by nothing, and removed: ${list}`,
+    );
+  }
+  await events.flushed();
+  for (const { what, remove } of left)
+    await remove().catch((error: unknown) => log.warn("leftovers.remove", { what, error }));
+}
+
+async function ownersOf(client: Client): Promise<Owners> {
+  const instances = await client.list(Instance);
+  const networks = await client.list(Network);
+  return {
+    instances: instances.items,
+    oddInstances: new Set(instances.skipped.flatMap(({ uid }) => uid ?? [])),
+    networks: new Set(
+      [...networks.items.map(({ metadata }) => metadata), ...networks.skipped].map((m) => m.name),
+    ),
+  };
+}
+
+/** In as many texts as it takes. */
+function listed(names: readonly string[]): string[] {
+  const texts: string[] = [];
+  for (const name of names) {
+    const last = texts.at(-1);
+    if (last !== undefined && last.length + name.length < LISTED_CHARS)
+      texts[texts.length - 1] = `${last}, ${name}`;
+    else texts.push(name);
+  }
+  return texts;
+}

@@ -173,7 +173,7 @@ export class RealEnvironment implements HostEnvironment {
       client.get(Image, { name: spec.image }),
       spec.source?.storagePool ? client.get(StoragePool, { name: spec.source.storagePool }) : undefined,
     ]);
-    const user = userOf(spec.vmUid);
+    const user = userOf(spec);
     const imageNamed = (name: string) => client.get(Image, { name });
     const make = async () => {
       if (spec.copyDisks) await makeCopies(await this.#pools(instance), instance, spec.copyDisks);

@@ -87,7 +87,7 @@ export async function makeCopies(
   instance: Instance,
   { disks, seedBytes, origin }: Volumes,
 ): Promise<void> {
-  const { vm, vmUid, storagePool } = instance.spec;
+  const { vm, storagePool } = instance.spec;
   const folder = folderOf(pool, instance);
   const uid = instance.metadata.uid ?? "";
   if (!(await exists(poolFolder(pool))))
@@ -111,7 +111,7 @@ export async function makeCopies(
     await writeFile(join(made, MARK), JSON.stringify({ instance: uid }), { flush: true });
     await rename(made, folder);
   }
-  const user = userOf(vmUid);
+  const user = userOf(instance.spec);
   for (const { name, sizeBytes, below } of disks) {
     const path = join(folder, `${name}.qcow2`);
     if (await exists(path)) continue;
@@ -163,7 +163,7 @@ export async function refuseCopies(pool: StoragePool, instance: Instance): Promi
 export async function acceptCopies(pool: StoragePool, instance: Instance): Promise<void> {
   const folder = folderOf(pool, instance);
   if ((await markOf(folder)) !== instance.metadata.uid) return;
-  const { uid, gid } = userOf(instance.spec.vmUid);
+  const { uid, gid } = userOf(instance.spec);
   await own(join(folder, "seed.img"), uid, gid, 0o400);
   await rm(join(folder, MARK));
 }

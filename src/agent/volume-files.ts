@@ -1,5 +1,6 @@
 /** Files of machines' disks. */
-import { chmod, chown, link, rename, rm, stat } from "node:fs/promises";
+import { chmod, chown, lchown, link, lstat, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
 import type { Instance } from "../compute/kinds.ts";
 import { run } from "../system/run.ts";
 
@@ -17,6 +18,20 @@ export async function exists(path: string): Promise<boolean> {
 export async function own(path: string, uid: number, gid: number, mode: number): Promise<void> {
   if (process.getuid?.() === 0) await chown(path, uid, gid);
   await chmod(path, mode);
+}
+
+/** Gives all in a machine's folder that is another user's than `user`, and not root's, to that one. When `disk` is so already, all is. */
+export async function inherit(
+  folder: string,
+  disk: string,
+  user: { uid: number; gid: number },
+): Promise<void> {
+  if (process.getuid?.() !== 0 || (await stat(disk)).uid === user.uid) return;
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  // The disk last: it tells that all is done.
+  const paths = entries.map((entry) => join(entry.parentPath, entry.name)).filter((path) => path !== disk);
+  for (const path of [...paths, disk])
+    if (![0, user.uid].includes((await lstat(path)).uid)) await lchown(path, user.uid, user.gid);
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +16,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
 import type { Image } from "../images/kinds.ts";
 import { run } from "../system/run.ts";
-import { ensureVolumes, layersOf } from "./volumes.ts";
+import { ensureVolumes, layersOf, userOf } from "./volumes.ts";
 
 let folder: string;
 let pool: StoragePool;
@@ -129,4 +130,18 @@ it("gives the active layer of a disk, also when its first one has been merged aw
   expect(later.disks[0]?.path).toBe(join(disks(), "root-aaaaaaaa0000.qcow2"));
   rmSync(join(disks(), "root-aaaaaaaa0000.qcow2"));
   await expect(ensureVolumes(pool, image, instance({ volumesExist: true }))).rejects.toThrow("are not in");
+});
+
+it("of a machine that is given another user, all is that one's from its next start on", async () => {
+  const before = instance();
+  await ensureVolumes(pool, image, before);
+  await layersOf(pool, before).begin("aaaaaaaa-0000-4000-8000-000000000000");
+  const owners = () =>
+    [...new Set(readdirSync(disks()).map((name) => statSync(join(disks(), name)).uid))].sort();
+  expect(owners()).toEqual([0, userOf(before.spec).uid]);
+  const after = instance({ user: 300_000, volumesExist: true });
+  await ensureVolumes(pool, image, { ...after, spec: { ...after.spec, incoming: true } });
+  expect(owners()).toEqual([0, userOf(before.spec).uid]);
+  await ensureVolumes(pool, image, after);
+  expect(owners()).toEqual([0, 300_000]);
 });

@@ -11,6 +11,7 @@ import { Value } from "typebox/value";
 import { hardwareOf, lackingText, PREFIX } from "../compute/hardware/kinds.ts";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
 import { notTheSame } from "../compute/snapshots/kinds.ts";
+import { firstChoice } from "../compute/users/kinds.ts";
 import type { Image } from "../images/kinds.ts";
 import { makeSeed } from "../images/seed.ts";
 import { parseBytes } from "../resource/quantity.ts";
@@ -24,19 +25,19 @@ import { PrepareError } from "./environment.ts";
 import { findFirmware } from "./firmware.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
 import { Layers } from "./layers.ts";
-import { exists, makeDisk, own, removeWhole } from "./volume-files.ts";
+import { exists, inherit, makeDisk, own, removeWhole } from "./volume-files.ts";
 
 export const ORIGIN = "boot.json";
 
 /** QEMU's group on every host: what all machines may read (images). */
 export const QEMU_GID = 200_000;
 
-/** One user a machine: in 200001 … 265536, from the machine's uid. */
-export function userOf(vmUid: string): { uid: number; gid: number } {
-  return {
-    uid: QEMU_GID + 1 + (Number.parseInt(vmUid.replaceAll("-", "").slice(0, 4), 16) % 65_536),
-    gid: QEMU_GID,
-  };
+/** One user a machine: what it was given, or what it had before one was given. */
+export function userOf({ vmUid, user }: Pick<Instance["spec"], "vmUid" | "user">): {
+  uid: number;
+  gid: number;
+} {
+  return { uid: user ?? firstChoice(vmUid), gid: QEMU_GID };
 }
 
 /** Names have been validated; that no path leaves the pool is checked all the same. */
@@ -73,7 +74,7 @@ const systemDisks = ({ hardware }: Instance["spec"]) =>
   hardwareOf(hardware).firmware === "uefi" ? ["root", "vars"] : ["root"];
 
 export function layersOf(pool: StoragePool, instance: Instance): Layers {
-  return new Layers(folderOf(pool, instance), writable(instance), userOf(instance.spec.vmUid));
+  return new Layers(folderOf(pool, instance), writable(instance), userOf(instance.spec));
 }
 
 export function dumpsOf(pool: StoragePool, instance: Instance): Dumps {
@@ -174,7 +175,8 @@ export async function ensureVolumes(
       `the disks of ${vm}, which has run before, are not in ${folder}; is the storage pool ${pool.metadata.name} mounted here? They are never made anew: bring them back, or delete the machine`,
     );
   if (!there || !seeded) await make(pool, images, image, more, instance, folder, there, root, seed);
-  const user = userOf(instance.spec.vmUid);
+  const user = userOf(instance.spec);
+  if (there && !incoming) await inherit(folder, active, user);
   const imagePath = async (of: Image, file: string) => imageFile(await poolOf(of), file);
   const data = await ensureDataDisks({ folder, layers, user, imageNamed, imagePath }, instance).catch(
     (cause: unknown) => sayFull(cause, pool, vm),
@@ -210,7 +212,7 @@ export async function ensureVolumes(
 async function tpmOf({ spec }: Instance, folder: string): Promise<string> {
   const path = join(folder, "tpm");
   await mkdir(path, { recursive: true });
-  const { uid, gid } = userOf(spec.vmUid);
+  const { uid, gid } = userOf(spec);
   await own(path, uid, gid, 0o700);
   return path;
 }
@@ -236,7 +238,7 @@ async function firmwareOf({ spec }: Instance, path: string, direct: boolean): Pr
         `${path}, the variables of its firmware, is not on this host; is its storage pool really shared?`,
       );
     await run("qemu-img", ["convert", "-q", "-f", "raw", "-O", "qcow2", found.variables, `${path}.new`]);
-    const { uid, gid } = userOf(spec.vmUid);
+    const { uid, gid } = userOf(spec);
     await own(`${path}.new`, uid, gid, 0o600);
     await rename(`${path}.new`, path);
   }
@@ -280,7 +282,7 @@ async function make(
   root: string,
   seed: string,
 ): Promise<void> {
-  const { uid, gid } = userOf(instance.spec.vmUid);
+  const { uid, gid } = userOf(instance.spec);
   try {
     await mkdir(folder, { recursive: true, mode: 0o711 });
     if (!(await exists(seed))) {
@@ -330,7 +332,7 @@ async function makeFromImage(
   await rename(join(folder, `${ORIGIN}.new`), join(folder, ORIGIN));
   const size = spec.diskSize === undefined ? undefined : parseBytes(spec.diskSize);
   const disk = { path: imageFile(images, file), format };
-  const user = userOf(spec.vmUid);
+  const user = userOf(spec);
   if (spec.source?.mode === "Full") await copyDisk(copies, disk, root, size, user);
   else await makeDisk(root, disk, size, user);
 }
@@ -341,18 +343,18 @@ async function makeClone(
   instance: Instance,
   folder: string,
 ): Promise<void> {
-  const { source, diskSize, disks = [], vmUid } = instance.spec;
+  const { source, diskSize, disks = [] } = instance.spec;
   const { vm = "", vmUid: owner = "", storagePool = "" } = source ?? {};
   if (!source || !sourcePool)
     throw new PrepareError(`spec.source: the StoragePool ${storagePool} of its template does not exist`);
   const lender = folderOf(sourcePool, instance, { vm, vmUid: owner });
   const sizes = new Map(disks.map((disk) => [layerName(disk), disk.size]));
   await cloneDisks(
-    { folder: lender, layers: new Layers(lender, [], userOf(owner)) },
+    { folder: lender, layers: new Layers(lender, [], userOf({ vmUid: owner })) },
     {
       folder,
       layers: layersOf(pool, instance),
-      user: userOf(vmUid),
+      user: userOf(instance.spec),
       // The system disk last: where it is, the others are.
       disks: writable(instance)
         .map((name) => ({ name, size: name === "root" ? diskSize : sizes.get(name) }))

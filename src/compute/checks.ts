@@ -70,6 +70,7 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
       "copyDisks",
       "disksOn",
       "interfaces",
+      "user",
       "cpus",
       "memory",
       "image",
@@ -251,7 +252,12 @@ export function checkVirtualMachine(
   const shares = ({ resources, memory }: VirtualMachine["spec"]) => [resources, memory];
   if (!old || !isDeepStrictEqual(shares(object.spec), shares(old.spec)))
     causes.push(...checkResources(object.spec));
-  if (old) causes.push(...checkChange(object, old), ...checkInterfaces(object, old, lookup));
+  if (old)
+    causes.push(
+      ...checkChange(object, old),
+      ...checkInterfaces(object, old, lookup),
+      ...checkUser(object, old, lookup),
+    );
   else causes.push(...checkSource(object, lookup));
   return causes;
 }
@@ -302,6 +308,16 @@ function checkInterfaces(object: VirtualMachine, old: VirtualMachine, lookup: Lo
     const user = uses.get(mac) ?? uses.get(`${network} ${address}`);
     return user ? [bad(`status.interfaces[${index}]`, address, `machine ${user} has this address`)] : [];
   });
+}
+
+/** As with addresses: no two machines have one user. */
+function checkUser({ metadata, status }: VirtualMachine, old: VirtualMachine, lookup: Lookup): Cause[] {
+  const user = status?.user;
+  if (user === undefined || user === old.status?.user) return [];
+  const other = lookup
+    .list(VirtualMachine)
+    .find((each) => each.metadata.uid !== metadata.uid && each.status?.user === user);
+  return other ? [bad("status.user", user, `machine ${other.metadata.name} has this user`)] : [];
 }
 
 /** Also of a machine that is not of its kind's shape: what it has of addresses stays its own. */

@@ -65,6 +65,7 @@ import { KEEPS_MEMORY, machineStatus, ofMachine, ofRun, runStatus, steering } fr
 import { End, MachineUsage, machine, NetworkInterface } from "./machine.ts";
 import { DisksSent, MigrationAddress, Stage, Volumes, VolumesTold } from "./migrations/kinds.ts";
 import { DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
+import { MachineUser } from "./users/kinds.ts";
 
 export const INSTANCE_FINALIZER = "vireo.dev/instance";
 export const VOLUMES_FINALIZER = "vireo.dev/volumes";
@@ -155,6 +156,7 @@ export const VirtualMachine = defineKind({
         ...keyedBy("network"),
       }),
     ),
+    user: Type.Optional(MachineUser),
     addresses: Type.Optional(
       Type.Array(Type.String(), { description: "Addresses that the running guest has been seen to use." }),
     ),
@@ -202,6 +204,7 @@ export const Instance = defineKind({
     ...steering,
     ...ofRun,
     interfaces: Type.Array(NetworkInterface),
+    user: Type.Optional(MachineUser),
     // Owner of running, destroyVolumes: the VM reconciler. Of predecessor, incoming: whoever creates it.
     running: Type.Boolean({ default: true }),
     predecessor: Type.Optional(

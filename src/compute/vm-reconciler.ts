@@ -45,6 +45,7 @@ import { handReset, isTelling, isToRestart, isWanted } from "./lifecycle/request
 import { Migration } from "./migrations/kinds.ts";
 import { adjusted } from "./resources/kinds.ts";
 import { decideStart, RESTART_LIMITS, type RestartLimits } from "./restart.ts";
+import { UserBook } from "./users/book.ts";
 import { CRASH_LOOP, type Idle, machineStatus } from "./vm-status.ts";
 
 export interface VirtualMachineContext {
@@ -141,6 +142,7 @@ class VirtualMachineReconciler {
   readonly #instancesByMachine: Index<Instance>;
   readonly #migrationsByMachine: Index<Migration>;
   readonly #addresses: AddressBook;
+  readonly #users: UserBook;
   readonly #events: EventRecorder;
   readonly #log: Logger;
   /** When we first saw an instance ended, by our clock: hosts' clocks may be wrong. By uid. */
@@ -155,6 +157,7 @@ class VirtualMachineReconciler {
     this.#instancesByMachine = new Index(informers.instances, (i) => [machineKey(i)]);
     this.#migrationsByMachine = new Index(informers.migrations, (m) => [machineKey(m)]);
     this.#addresses = new AddressBook(informers.vms);
+    this.#users = new UserBook(informers.vms);
     this.#events = new EventRecorder(context.client, "virtualmachine-reconciler", context.log, context.clock);
     informers.instances.onChange((_key, now, old) => {
       if (!now && old?.metadata.uid) this.#endedAt.delete(old.metadata.uid);
@@ -273,8 +276,9 @@ class VirtualMachineReconciler {
       await this.#writeStatus(vm, instances, migrations, pending("NoAddress", error.message));
       return { requeueAfterMs: 10_000 };
     }
+    const user = this.#users.allocate(vm);
     try {
-      await this.#start(vm, interfaces, decision.restarts, last);
+      await this.#start(vm, { interfaces, user }, decision.restarts, last);
     } catch (error) {
       if (error instanceof OddInstance) {
         const odd: Idle = { phase: "Unknown", reason: "InstanceInvalid", message: error.message };
@@ -282,7 +286,9 @@ class VirtualMachineReconciler {
         return { requeueAfterMs: 30_000 };
       }
       const taken = refusedInterfaces(error);
-      if (taken.length === 0) throw error;
+      const isUserTaken = isRefused(error, "status.user");
+      if (isUserTaken) this.#users.refuse(vm, user);
+      if (taken.length === 0 && !isUserTaken) throw error;
       this.#addresses.refuse(
         vm,
         interfaces.filter((_, index) => taken.includes(index)),
@@ -294,14 +300,14 @@ class VirtualMachineReconciler {
 
   async #start(
     vm: VirtualMachine,
-    interfaces: NonNullable<NonNullable<VirtualMachine["status"]>["interfaces"]>,
+    own: Pick<Instance["spec"], "interfaces" | "user">,
     restarts: number,
     last: Instance | undefined,
   ): Promise<void> {
     // The informer may not show the instance made a moment ago. Seeing it now saves a number; what makes it safe comes below.
     if ((await freshInstances(this.#client, vm)).some(isLive)) return;
     const numbered = await takeNumber(this.#client, vm, {
-      interfaces,
+      ...own,
       restarts,
       // It boots: what was asked of a run before is done.
       ...(vm.spec.requests ? { requests: vm.spec.requests } : {}),
@@ -314,7 +320,7 @@ class VirtualMachineReconciler {
       ...machinePart(vm.spec),
       ...pinsOf(vm.spec.hardware, vm.status),
       ...resumesWith(vm),
-      interfaces,
+      ...own,
       ...(predecessor ? { predecessor } : {}),
       ...disksOf(vm, last),
       ...this.#disksOn(vm, instances),
@@ -470,6 +476,9 @@ class VirtualMachineReconciler {
       this.#events.record(about(vm), "Normal", status.phase, ready?.message ?? "stopped");
   }
 }
+
+const isRefused = (error: unknown, field: string) =>
+  isApiError(error, "Invalid") && (error.details.causes ?? []).some((cause) => cause.field === field);
 
 /** Which of the machine's interfaces the API refused, because a machine has them that we do not see (checkInterfaces). */
 function refusedInterfaces(error: unknown): number[] {

@@ -68,6 +68,7 @@ export function machineStatus(view: MachineView): Status {
     ...(current?.spec.host ? { host: current.spec.host } : {}),
     ...(current?.spec.placement ? { why: current.spec.placement.reason } : {}),
     ...(old.interfaces ? { interfaces: old.interfaces } : {}),
+    ...(old.user === undefined ? {} : { user: old.user }),
     ...(current?.status?.addresses ? { addresses: current.status.addresses } : {}),
     ...(current?.status?.usage && ready.phase === "Running" ? { usage: current.status.usage } : {}),
     ...kept(old, current),

@@ -23,7 +23,7 @@ export interface Doomed {
 const [folder = "", json = ""] = process.argv.slice(2);
 const { pool, image, instance, network }: Doomed = JSON.parse(json);
 const { saved: _, ...volumes } = await ensureVolumes(pool, image, instance);
-const user = userOf(instance.spec.vmUid);
+const user = userOf(instance.spec);
 const networking = new Networking({ stateFolder: folder, address: "127.0.0.1" });
 const [nic = { mac: "", address: "" }] = instance.spec.interfaces;
 await networking.ensure(network, [], [{ ...nic, hostname: "doomed" }]);

@@ -72,7 +72,7 @@ export class HardwarePool {
       nics: [],
       accelerator: "tcg",
       hardware: hardwareOf(instance.spec.hardware),
-      user: userOf(instance.spec.vmUid),
+      user: userOf(instance.spec),
       ...volumes,
     };
   }

@@ -261,6 +261,7 @@ class MigrationReconciler {
         {
           ...copied(spec),
           interfaces: spec.interfaces,
+          ...(spec.user === undefined ? {} : { user: spec.user }),
           predecessor: source.metadata.name,
           incoming: true,
           ...copyDisks,

@@ -38,8 +38,8 @@ import {
 import { identify } from "./identity.ts";
 import { type Again, about, conditionOf, type InstanceStatus, ready } from "./instance-status.ts";
 import { LayersError } from "./layers.ts";
-import { Lifecycle, panicAction } from "./lifecycle.ts";
 import { removeLeftovers } from "./leftovers.ts";
+import { Lifecycle, panicAction } from "./lifecycle.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import { guestAddresses, idOf, probe } from "./probe.ts";

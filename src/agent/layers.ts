@@ -219,7 +219,12 @@ export class Layers {
       for (const disk of this.#disks) {
         const layer = active[disk] ?? `${disk}.qcow2`;
         const next = `${disk}-${digits(uid)}.qcow2`;
-        await this.#overlay(next, layer);
+        try {
+          await this.#overlay(next, layer);
+        } catch (error) {
+          await this.#dropUnrecorded(uid);
+          throw error;
+        }
         record.layers[disk] = layer;
         record.next[disk] = next;
       }
@@ -315,6 +320,7 @@ export class Layers {
 
   /** Deletes a snapshot, and merges what nothing needs any more. `absorb` is asked first: a running machine may have the layers open. */
   async remove(uid: string, absorb: Absorb): Promise<void> {
+    await this.#dropUnrecorded(uid);
     await this.#mark(uid);
     await this.collect(absorb);
   }
@@ -419,6 +425,20 @@ export class Layers {
     if (record) await this.#write(uid, { ...record, state: "deleted" });
     // A run that was to go on with it boots instead: saved() finds no file.
     await this.#tool.remove(this.memoryFile(uid));
+  }
+
+  /** Overlays that `begin` made and did not get to record, so that no guest has ever written to them. No-op when it did. */
+  async #dropUnrecorded(uid: string): Promise<void> {
+    if (await this.#read(uid)) return;
+    const needed = new Set(Object.values((await this.#pointer()).active));
+    for (const [, { layers, next }] of await this.#records())
+      for (const layer of [...Object.values(layers), ...Object.values(next)]) needed.add(layer);
+    const layers = await this.#layers();
+    for (const below of layers.values()) if (below) needed.add(below);
+    for (const disk of this.#disks) {
+      const made = `${disk}-${digits(uid)}.qcow2`;
+      if (layers.has(made) && !needed.has(made)) await this.#tool.remove(this.#path(made));
+    }
   }
 
   async #records(): Promise<[string, Frozen][]> {

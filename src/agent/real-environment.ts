@@ -35,7 +35,16 @@ import {
   type Pools,
   refuseCopies,
 } from "./volume-copies.ts";
-import { destroyVolumes, dumpsOf, ensureVolumes, halfMade, layersOf, stopMaking, userOf, wayOut } from "./volumes.ts";
+import {
+  destroyVolumes,
+  dumpsOf,
+  ensureVolumes,
+  halfMade,
+  layersOf,
+  stopMaking,
+  userOf,
+  wayOut,
+} from "./volumes.ts";
 
 export interface RealEnvironmentOptions {
   client: Client;

@@ -16,6 +16,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
 import type { Image } from "../images/kinds.ts";
 import { run } from "../system/run.ts";
+import { Layers, QEMU_IMG } from "./layers.ts";
 import { ensureVolumes, layersOf, userOf } from "./volumes.ts";
 
 let folder: string;
@@ -144,4 +145,33 @@ it("of a machine that is given another user, all is that one's from its next sta
   expect(owners()).toEqual([0, userOf(before.spec).uid]);
   await ensureVolumes(pool, image, after);
   expect(owners()).toEqual([0, 300_000]);
+});
+
+it("overlays of a snapshot that could not be begun, or was deleted after that was cut short, are not left", async () => {
+  await ensureVolumes(pool, image, instance());
+  const uid = "bbbbbbbb-0000-4000-8000-000000000000";
+  const overlays = () => readdirSync(disks()).filter((name) => /^root-/.test(name));
+  let fails = true;
+  const user = userOf(instance().spec);
+  const layers = new Layers(disks(), ["root", "more"], user, {
+    ...QEMU_IMG,
+    create: (path, ...rest) =>
+      fails && path.includes("more-") ? Promise.reject(new Error("no room")) : QEMU_IMG.create(path, ...rest),
+  });
+  await run("qemu-img", ["create", "-q", "-f", "qcow2", join(disks(), "more.qcow2"), "1M"]);
+  await expect(layers.begin(uid)).rejects.toThrow("no room");
+  expect(overlays()).toEqual([]);
+  // As if the agent had been killed before it wrote the record.
+  fails = false;
+  await layers.begin(uid);
+  rmSync(join(disks(), `snapshots/${uid}.json`));
+  expect(overlays()).toHaveLength(1);
+  await layers.remove(uid, async () => false);
+  expect(overlays()).toEqual([]);
+  // One that is in use stays, whatever became of its record.
+  await layers.begin(uid);
+  await layers.settle();
+  rmSync(join(disks(), `snapshots/${uid}.json`));
+  await layers.remove(uid, async () => false);
+  expect(overlays()).toHaveLength(1);
 });

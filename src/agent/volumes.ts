@@ -78,7 +78,7 @@ export function layersOf(pool: StoragePool, instance: Instance): Layers {
 }
 
 export function dumpsOf(pool: StoragePool, instance: Instance): Dumps {
-  return new Dumps(join(folderOf(pool, instance), "dumps"), userOf(instance.spec.vmUid));
+  return new Dumps(join(folderOf(pool, instance), "dumps"), userOf(instance.spec));
 }
 
 /** How a machine starts that cannot go on with memory which is kept for it. */

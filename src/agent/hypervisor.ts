@@ -110,7 +110,8 @@ export interface MachineState {
   accelerator?: MachineConfig["accelerator"];
   /**
    * Why one stands still, in QEMU's word: io-error (storage-full when that is why), guest-panicked, internal-error, watchdog, paused; "user": by
-   * setPaused; or what we do with its memory, "migration", "snapshot", "suspend" (this also of one that has ended).
+   * setPaused; what we do with its memory, "migration", "snapshot", "suspend" (this also of one that has ended); or "lost": the rest of its
+   * memory will never come (post-copy).
    */
   pausedBy?: string;
   /** Its network cards have no link. */
@@ -122,12 +123,27 @@ export interface MachineState {
   end?: MachineEnd;
 }
 
+/** How a machine is sent. */
+export interface SendOptions {
+  /** The name in the target's certificate; that of the address when absent. */
+  tlsHostname?: string;
+  /** That it may use of the link at most. */
+  bytesPerSecond?: number;
+  /** That the guest may stand still for the switchover at most; eased up to 2 s for one that writes much when absent. */
+  downtimeMs?: number;
+  /** The target listens for it. */
+  postCopy?: boolean;
+}
+
 export interface MigrationProgress {
-  phase: "none" | "active" | "pre-switchover" | "completed" | "failed" | "cancelled";
+  /** post-copy: the machine is the target's, which still gets memory from here. */
+  phase: "none" | "active" | "pre-switchover" | "post-copy" | "completed" | "failed" | "cancelled";
   transferredBytes: number;
   remainingBytes: number;
   totalMs: number;
   downtimeMs: number;
+  /** What the guest makes anew of what had been sent; 0 while not known. */
+  dirtyBytesPerSecond: number;
   error?: string;
 }
 
@@ -175,7 +191,7 @@ export interface Hypervisor {
   /** Starts it paused-then-running, or waiting for a migration. No-op when it is there already. @throws HypervisorError (reason for users). */
   start(config: MachineConfig, how: "run" | "incoming"): Promise<MachineState>;
   /** Opens the listener of an incoming machine on `bindAddress`; the same answer when called again. @returns "tcp:IP:PORT" */
-  listen(id: MachineId, bindAddress: string): Promise<string>;
+  listen(id: MachineId, bindAddress: string, postCopy?: boolean): Promise<string>;
   /**
    * Lets the source write this incoming machine's disks, which are empty, until `resume`; also `detached` ones. The same answer when called again.
    * @returns "tcp:IP:PORT"
@@ -196,9 +212,11 @@ export interface Hypervisor {
    * Starts sending the machine to `address`; stops before the switchover. No-op when under way. Under TCG the guest stands still for the
    * first moment (pausedBy "migration"), and on boards whose writes cannot be tracked until it runs at the target, or here again.
    */
-  migrate(id: MachineId, address: string, tlsHostname?: string): Promise<void>;
+  migrate(id: MachineId, address: string, how?: SendOptions): Promise<void>;
+  /** After migrate with postCopy: the switchover does not wait for the rest of the memory. No-op when it is too late for that. */
+  startPostCopy(id: MachineId): Promise<void>;
   migration(id: MachineId): Promise<MigrationProgress>;
-  /** From pre-switchover to completed: resolves with the final progress (completed or failed; on failure the machine runs on). */
+  /** From pre-switchover on: resolves with the progress of the end (completed, post-copy, or failed: then the machine runs on). */
   switchover(id: MachineId): Promise<MigrationProgress>;
   /** Begins to copy the disks, while the guest runs; before `migrate`. No-op when under way. */
   copyDisks(id: MachineId, to: DiskTarget): Promise<void>;

@@ -79,6 +79,10 @@ export interface Intervals {
 }
 
 const INTERVALS: Intervals = { probe: 500, refresh: 30_000, sample: 10_000, sweep: 60_000, grace: 30_000 };
+const LOST =
+  "one of its two hosts, or the network between them, failed in the middle of post-copy; its memory is lost";
+/** Between two looks at a source that has handed over, and that its target still needs. */
+const SERVING_MS = 500;
 /** Says of an instant clone whether it is one. */
 const CLONED = "Cloned";
 const TERMINAL = ["Stopped", "Failed", "HandedOver"];
@@ -237,6 +241,7 @@ class Instances {
       return this.#finish(instance, machine.end ?? { reason: "Killed", message: "its process is gone" });
     const task = pendingTask(instance);
     if (task?.action === "Rollback") return this.#endForRollback(instance, machine, task.keep !== undefined);
+    if (machine?.pausedBy === "lost") return this.#lost(instance, machine);
     if (!wanted(instance)) return this.#lifecycle.stop(instance, machine);
     if (!machine || machine.state === "incoming" || (machine.state === "paused" && phase === "Preparing"))
       return this.#start(instance);
@@ -248,6 +253,7 @@ class Instances {
     if (tellVolumes && instance.status?.volumes?.to !== tellVolumes)
       await this.#tellVolumes(instance, tellVolumes);
     const moving = await this.#outgoing.step(instance, machine);
+    if (moving === "lost") return this.#lost(instance, machine);
     if (moving !== "stays") return moving;
     const busy = this.#tasks.step(instance, true);
     this.#guestTasks.step(instance);
@@ -259,6 +265,12 @@ class Instances {
     if (standing !== "runs") return standing;
     if (phase === "Starting") return this.#awaitReady(instance);
     return this.#refresh(instance);
+  }
+
+  /** Part of its memory was at either end of a post-copy that broke: it starts anew from its disks. */
+  async #lost(instance: Instance, machine: MachineState): Promise<Again> {
+    await this.#c.hypervisor.kill(machine.id);
+    return this.#finish(instance, { reason: "MigrationFailed", message: LOST });
   }
 
   async #start(instance: Instance): Promise<Again> {
@@ -480,7 +492,8 @@ class Instances {
         const config = await this.#prepare(instance);
         const machine = await hypervisor.start(config, "incoming");
         const { pid, machineType, guestCpu } = machine;
-        const incomingAddress = await hypervisor.listen(id, environment.bindAddress);
+        const { postCopy = false } = instance.spec;
+        const incomingAddress = await hypervisor.listen(id, environment.bindAddress, postCopy);
         const incomingDisks = instance.spec.copyDisks
           ? await hypervisor.listenForDisks(
               id,
@@ -569,7 +582,11 @@ class Instances {
     const { hypervisor, environment, client } = this.#c;
     this.#peers.release(keyOf(instance));
     this.#shares.forget(instance);
+    const phase = instance.status?.phase;
     if (machine) {
+      // The target runs, and still gets memory from here.
+      if (phase === "HandedOver" && machine.state !== "ended" && (await isServing(hypervisor, machine.id)))
+        return { requeueAfterMs: SERVING_MS };
       if (machine.state !== "ended") await hypervisor.kill(machine.id);
       await hypervisor.forget(machine.id);
     }
@@ -614,6 +631,9 @@ class Instances {
     });
   }
 }
+
+const isServing = async (hypervisor: Hypervisor, id: MachineState["id"]): Promise<boolean> =>
+  (await hypervisor.migration(id).catch(() => undefined))?.phase === "post-copy";
 
 const wanted = (instance: Instance) => instance.spec.running && !instance.metadata.deletionTimestamp;
 const at = (instance: Instance) => ({

@@ -11,6 +11,7 @@ import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { hostDnsName } from "../resource/host-name.ts";
 import { keyOf } from "../resource/object.ts";
+import { parseBytes } from "../resource/quantity.ts";
 import { linkedOf } from "./disk-copies.ts";
 import { type HostEnvironment, PrepareError } from "./environment.ts";
 import {
@@ -19,10 +20,12 @@ import {
   HypervisorError,
   type MachineState,
   type MigrationProgress,
+  type SendOptions,
 } from "./hypervisor.ts";
 import type { InstanceStatus } from "./instance-status.ts";
 import type { Peers } from "./peers.ts";
 import { idOf } from "./probe.ts";
+import { SendRate, secondsLeft } from "./send-rate.ts";
 
 /** Between two looks while memory is sent; events wake us earlier. */
 const PROGRESS_MS = 1000;
@@ -45,6 +48,7 @@ export class Outgoing {
   readonly #c: Context;
   readonly #peers: Peers;
   readonly #write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>;
+  readonly #rates = new Map<string, SendRate>();
   /** What had been sent when the stream last got on. */
   readonly #sent = new Map<string, { bytes: number; at: number }>();
 
@@ -58,8 +62,8 @@ export class Outgoing {
     this.#write = write;
   }
 
-  /** One step. "stays": no migration is asked for or under way. */
-  async step(instance: Instance, machine: MachineState): Promise<Again | "stays"> {
+  /** One step. "stays": no migration is asked for or under way. "lost": neither end can go on (post-copy). */
+  async step(instance: Instance, machine: MachineState): Promise<Again | "stays" | "lost"> {
     const { hypervisor } = this.#c;
     const id = idOf(instance);
     const { migrateTo } = instance.spec;
@@ -74,6 +78,7 @@ export class Outgoing {
     )
       return "stays";
     const progress = await hypervisor.migration(id);
+    if (!migrateTo && progress.phase === "post-copy") return "lost";
     if (!migrateTo) return this.#callOff(instance, machine, progress);
     const started = attempt?.to === migrateTo.instance;
     if (started && ["Failed", "Cancelled"].includes(attempt.phase)) return "stays";
@@ -91,9 +96,10 @@ export class Outgoing {
           await hypervisor.cancelMigration(id);
           return this.#fail(instance, lostCopies(copies));
         }
-        await this.#note(instance, { stage: "Memory", ...figures(progress), ...disksOf(copies) });
+        const left = this.#left(keyOf(instance), progress, progress.dirtyBytesPerSecond);
+        await this.#note(instance, { stage: "Memory", ...figures(progress), ...left, ...disksOf(copies) });
         // An agent may have died before it let the guest go on.
-        if (isHeld) await hypervisor.migrate(id, migrateTo.address, hostDnsName(migrateTo.host));
+        if (isHeld) await hypervisor.migrate(id, migrateTo.address, optionsOf(migrateTo));
         if (isHeld && this.#isStalled(keyOf(instance), progress.transferredBytes)) {
           await hypervisor.cancelMigration(id);
           return this.#fail(
@@ -101,13 +107,29 @@ export class Outgoing {
             `nothing could be sent for ${STALLED_MS} ms, while the guest stood still`,
           );
         }
+        // What had been sent by now, was; from here on the guest does not wait for the rest.
+        if (migrateTo.transfer?.postCopy && !isHeld && attempt?.stage === "Memory")
+          await hypervisor.startPostCopy(id);
         return { requeueAfterMs: PROGRESS_MS };
       }
       case "pre-switchover":
         return this.#switchover(instance, migrateTo.instance);
+      case "post-copy":
       case "completed":
         return this.#handOver(instance, progress);
     }
+  }
+
+  #left(
+    key: string,
+    { transferredBytes, remainingBytes }: { transferredBytes: number; remainingBytes: number },
+    dirtyBytesPerSecond = 0,
+  ): Pick<Migration, "secondsLeft"> {
+    const rate = this.#rates.get(key) ?? new SendRate();
+    this.#rates.set(key, rate);
+    const bytesPerSecond = rate.look(transferredBytes, this.#c.clock.now().getTime());
+    const left = secondsLeft(remainingBytes, bytesPerSecond ?? 0, dirtyBytesPerSecond);
+    return left === undefined ? {} : { secondsLeft: left };
   }
 
   #isStalled(key: string, bytes: number): boolean {
@@ -121,6 +143,7 @@ export class Outgoing {
   async #begin(instance: Instance, to: Target): Promise<Again> {
     const { hypervisor, environment } = this.#c;
     this.#sent.delete(keyOf(instance));
+    this.#rates.delete(keyOf(instance));
     this.#peers.watch(keyOf(instance), { name: to.instance, namespace: instance.metadata.namespace ?? "" });
     // Of an earlier attempt: they must not be taken for this one's.
     await hypervisor.abandonDiskCopies(idOf(instance));
@@ -151,15 +174,20 @@ export class Outgoing {
     const copies = await this.#c.hypervisor.diskCopies(idOf(instance));
     if (copies.phase === "ready") return this.#sendMemory(instance, to, copies);
     if (copies.phase !== "copying") return this.#fail(instance, lostCopies(copies));
-    await this.#note(instance, { stage: "Disks", ...disksOf(copies) });
+    await this.#note(instance, {
+      stage: "Disks",
+      ...this.#left(keyOf(instance), copies),
+      ...disksOf(copies),
+    });
     return { requeueAfterMs: PROGRESS_MS };
   }
 
   async #sendMemory(instance: Instance, to: Target, copies?: DiskProgress): Promise<Again> {
     const failed = await this.#try(instance, () =>
-      this.#c.hypervisor.migrate(idOf(instance), to.address, hostDnsName(to.host)),
+      this.#c.hypervisor.migrate(idOf(instance), to.address, optionsOf(to)),
     );
     if (failed) return this.#fail(instance, failed);
+    this.#rates.delete(keyOf(instance));
     await this.#note(instance, { stage: "Memory", ...disksOf(copies) });
     return { requeueAfterMs: PROGRESS_MS };
   }
@@ -177,7 +205,7 @@ export class Outgoing {
   }
 
   /** The last moment to say no without the guest having stood still: `instance` has just been read. */
-  async #switchover(instance: Instance, target: string): Promise<Again> {
+  async #switchover(instance: Instance, target: string): Promise<Again | "lost"> {
     const { hypervisor } = this.#c;
     const copying = instance.spec.migrateTo?.disksAddress !== undefined;
     const [peer, notCopied] = await Promise.all([
@@ -189,7 +217,7 @@ export class Outgoing {
       return this.#fail(instance, notCopied ?? "the target is no longer there");
     }
     const progress = await hypervisor.switchover(idOf(instance));
-    if (progress.phase !== "completed")
+    if (progress.phase !== "completed" && progress.phase !== "post-copy")
       return this.#fail(instance, progress.error ?? "the target broke off the switchover");
     return this.#handOver(instance, progress);
   }
@@ -200,12 +228,16 @@ export class Outgoing {
     return this.#peers.seen(keyOf(instance)) ?? this.#c.client.get(Instance, at);
   }
 
-  /** All is over there, and the target has said so (capability return-path); the guest stands still: release custody, or run on here. */
-  async #handOver(instance: Instance, progress: MigrationProgress): Promise<Again> {
+  /**
+   * All is over there, and the target has said so (capability return-path), or with post-copy follows by itself; the guest stands still: release
+   * custody, or run on here.
+   */
+  async #handOver(instance: Instance, progress: MigrationProgress): Promise<Again | "lost"> {
     const { client, clock, hypervisor } = this.#c;
     const target = instance.spec.migrateTo?.instance ?? "";
     const peer = await this.#peer(instance, target);
     if (peer?.status?.phase !== "Incoming") {
+      if (progress.phase === "post-copy") return "lost";
       // First the word, then the deed: an earlier release of which no answer came may have been done, and then nothing runs here again.
       const now = await this.#writeFailed(instance, "the target ended before it took over");
       if (now?.status?.custody !== "Held") return { requeueAfterMs: 1 };
@@ -273,6 +305,16 @@ export class Outgoing {
   }
 }
 
+function optionsOf({ host, transfer = {} }: Target): SendOptions {
+  const { bandwidth, downtimeMs, postCopy } = transfer;
+  return {
+    tlsHostname: hostDnsName(host),
+    ...(bandwidth ? { bytesPerSecond: parseBytes(bandwidth) } : {}),
+    ...(downtimeMs ? { downtimeMs } : {}),
+    ...(postCopy ? { postCopy } : {}),
+  };
+}
+
 const lostCopies = ({ error }: DiskProgress) =>
   `its disks could not be copied: ${error ?? "the copying ended by itself"}`;
 
@@ -282,10 +324,11 @@ const disksOf = (copies: DiskProgress | undefined): Pick<Migration, "disks"> =>
     : {};
 
 /** Once the disks are the same at both ends. */
-function whole(migration: Migration | undefined): Partial<Migration> {
-  const { transferredBytes = 0, remainingBytes = 0 } = migration?.disks ?? {};
+function whole(was: Migration | undefined): Partial<Migration> {
+  const { secondsLeft: _, ...migration }: Partial<Migration> = was ?? {};
+  const { transferredBytes = 0, remainingBytes = 0 } = migration.disks ?? {};
   const disks = { transferredBytes: transferredBytes + remainingBytes, remainingBytes: 0 };
-  return { ...migration, ...(migration?.disks ? { disks } : {}) };
+  return { ...migration, ...(migration.disks ? { disks } : {}) };
 }
 
 function figures(progress: MigrationProgress): Omit<Migration, "to" | "phase"> {

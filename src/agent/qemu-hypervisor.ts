@@ -3,7 +3,7 @@
  * is found from the records and /proc, how it is from QMP, how it ended from the journal. So an agent can be killed at any point.
  *
  * For whoever changes this: `cont` is said in few places only, `start` (a machine of our own), `resume`, `setPaused` and `reset` (whose caller has custody of the
- * disks), #letGoOn (one that was not sent after all) and qemu/memory.ts (one whose memory is kept, under the claim on its disks). Anywhere else it
+ * disks), qemu-sending.ts (one that was not sent after all) and qemu/memory.ts (one whose memory is kept, under the claim on its disks). Anywhere else it
  * could make a second writer. One that is to be paused (record.paused) never gets it.
  */
 import { mkdirSync, readFileSync, statSync } from "node:fs";
@@ -11,23 +11,13 @@ import { resolve } from "node:path";
 import type { Resources } from "../compute/resources/kinds.ts";
 import { TODAY } from "../qemu/board.ts";
 import { commandLine, defaultCpu, PANIC } from "../qemu/command-line.ts";
-import { canTrackWrites, flushTlbs } from "../qemu/dirty-tracking.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
 import { GuestExecError, type GuestExit, type GuestProgram, guestExec } from "../qemu/guest-exec.ts";
 import { setLinks } from "../qemu/links.ts";
 import { newestMachineType } from "../qemu/machine-type.ts";
 import { abandonMemory, loadMemory, saveMemory } from "../qemu/memory.ts";
-import {
-  cancelOutgoing,
-  continueSwitchover,
-  listenIncoming,
-  type MigrationStatus,
-  outgoingBegun,
-  queryMigration,
-  runState,
-  startOutgoing,
-} from "../qemu/migration.ts";
+import { listenIncoming, runState } from "../qemu/migration.ts";
 import {
   abandonMirrors,
   exportDisks,
@@ -80,6 +70,7 @@ import {
   type MigrationProgress,
   type PanicAction,
   type SavedMemory,
+  type SendOptions,
 } from "./hypervisor.ts";
 import type { Trace } from "./leftovers.ts";
 import { receiveFile, sendFile } from "./memory-files.ts";
@@ -87,7 +78,8 @@ import { killedForMemory } from "./oom.ts";
 import { endSwtpms, machineTraces } from "./qemu-leftovers.ts";
 import { Monitors } from "./qemu-monitors.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
-import { progressOf, standsBecause, stateOf } from "./qemu-state.ts";
+import { Sending, type Found as Sent } from "./qemu-sending.ts";
+import { standsBecause, stateOf } from "./qemu-state.ts";
 import { pressPower, stopOrderly } from "./qemu-stop.ts";
 import { reachOf } from "./reach.ts";
 import { pageBytes } from "./topology.ts";
@@ -109,14 +101,10 @@ export interface QemuHypervisorOptions {
 const HOST_CERTIFICATES = "CN=system:host:*,O=system:hosts";
 
 const STATUS_MS = 2000;
-/** How long a target may take to connect, proofs of identity included. A guest under TCG stands still meanwhile. */
-const BEGIN_MS = 5000;
 const TERM_MS = 5000;
 const KILL_MS = 60_000;
 
-interface Found {
-  folder: MachineFolder;
-  record: MachineRecord;
+interface Found extends Sent {
   process: ProcessIdentity | undefined;
 }
 
@@ -124,6 +112,7 @@ export class QemuHypervisor implements Hypervisor {
   readonly #options: QemuHypervisorOptions;
   readonly #binary: string;
   readonly #monitors: Monitors;
+  readonly #sending: Sending<Found>;
   readonly #share = new HostShare();
   readonly #listeners = new Set<(id: MachineId) => void>();
   /** Starts under way: a second call of the same joins the first. */
@@ -138,7 +127,19 @@ export class QemuHypervisor implements Hypervisor {
     // QEMU runs in another folder than we.
     this.#options = { ...options, runDirectory: resolve(options.runDirectory) };
     this.#binary = options.binary ?? "qemu-system-x86_64";
-    this.#monitors = new Monitors((id) => this.#nudge(id));
+    this.#monitors = new Monitors(
+      (id) => this.#nudge(id),
+      (id) => this.#find(id)?.record.maxDowntimeMs,
+    );
+    this.#sending = new Sending(
+      {
+        need: (id) => this.#need(id),
+        with: (id, work) => this.#with(id, work),
+        takeDisks: ({ folder, record }, qmp) => this.#takeDisks(folder, record, qmp),
+        withCredentials: (found, work) => this.#withCredentials(found, work),
+      },
+      options.migrationBandwidth,
+    );
     MachineFolder.checkRunDirectory(this.#options.runDirectory);
     mkdirSync(this.#options.runDirectory, { recursive: true, mode: 0o755 });
   }
@@ -171,10 +172,11 @@ export class QemuHypervisor implements Hypervisor {
     return starting;
   }
 
-  async listen(id: MachineId, bindAddress: string): Promise<string> {
+  async listen(id: MachineId, bindAddress: string, postCopy = false): Promise<string> {
     const found = this.#need(id);
+    if (postCopy) found.folder.write({ ...found.record, postCopy });
     return this.#with(id, (qmp) =>
-      this.#withCredentials(found, (tls) => listenIncoming(qmp, bindAddress, tls)),
+      this.#withCredentials(found, (tls) => listenIncoming(qmp, bindAddress, tls, postCopy)),
     );
   }
 
@@ -237,56 +239,8 @@ export class QemuHypervisor implements Hypervisor {
     });
   }
 
-  async migrate(id: MachineId, address: string, tlsHostname?: string): Promise<void> {
-    const found = this.#need(id);
-    const { folder, record } = found;
-    const { accelerator, hardware = TODAY, name } = record.config;
-    const { migrationBandwidth: bandwidth } = this.#options;
-    const tracked = accelerator === "tcg" && canTrackWrites(hardware.board);
-    await this.#with(id, async (qmp) => {
-      const status = await runState(qmp);
-      let isHeld = record.held === "migration" && status === "paused";
-      const stands = record.paused && (status === "paused" || status === "prelaunch");
-      if (
-        !isHeld &&
-        !stands &&
-        status !== "running" &&
-        status !== "finish-migrate" &&
-        status !== "postmigrate"
-      )
-        throw new HypervisorError(
-          `${name} cannot be migrated: it is ${status}, only a running machine moves`,
-        );
-      const hold = async () => {
-        folder.write({ ...record, held: "migration" });
-        isHeld = true;
-        await qmp.execute("stop");
-      };
-      try {
-        await this.#withCredentials(found, async (tls) => {
-          await startOutgoing(
-            qmp,
-            {
-              uri: address,
-              ...(tls ? { tls } : {}),
-              ...(tlsHostname ? { hostname: tlsHostname } : {}),
-              ...(bandwidth ? { bandwidth } : {}),
-              onePass: tracked,
-            },
-            accelerator === "tcg" ? hold : undefined,
-          );
-          if (isHeld) await outgoingBegun(qmp, BEGIN_MS);
-        });
-        if (!isHeld || !tracked) return;
-        await flushTlbs(qmp, hardware.board);
-        await this.#letGoOn(id, qmp, ["paused"]);
-      } catch (error) {
-        // A guest that ran on while memory is sent which has not been tracked would arrive with old words.
-        await cancelOutgoing(qmp);
-        await this.#letGoOn(id, qmp, ["paused"]);
-        throw error;
-      }
-    });
+  migrate(id: MachineId, address: string, how: SendOptions = {}): Promise<void> {
+    return this.#sending.migrate(id, address, how);
   }
 
   async copyDisks(id: MachineId, to: DiskTarget): Promise<void> {
@@ -312,40 +266,20 @@ export class QemuHypervisor implements Hypervisor {
     return this.#with(id, abandonMirrors);
   }
 
-  async migration(id: MachineId): Promise<MigrationProgress> {
-    return this.#with(id, async (qmp) => this.#progress(id, qmp, await queryMigration(qmp)));
+  startPostCopy(id: MachineId): Promise<void> {
+    return this.#sending.startPostCopy(id);
   }
 
-  async switchover(id: MachineId): Promise<MigrationProgress> {
-    return this.#with(id, async (qmp) => this.#progress(id, qmp, await continueSwitchover(qmp)));
+  migration(id: MachineId): Promise<MigrationProgress> {
+    return this.#sending.migration(id);
   }
 
-  async cancelMigration(id: MachineId): Promise<void> {
-    await this.#with(id, async (qmp) => {
-      await cancelOutgoing(qmp);
-      await this.#progress(id, qmp, await queryMigration(qmp));
-    });
+  switchover(id: MachineId): Promise<MigrationProgress> {
+    return this.#sending.switchover(id);
   }
 
-  /** The progress; a guest that stood still for a migration that came to nothing goes on. */
-  async #progress(id: MachineId, qmp: Qmp, status: MigrationStatus): Promise<MigrationProgress> {
-    const progress = progressOf(status);
-    if (this.#need(id).record.held !== "migration") return progress;
-    // postmigrate: also the state after one that failed at its very end.
-    if (progress.phase === "failed" || progress.phase === "cancelled")
-      await this.#letGoOn(id, qmp, ["paused", "postmigrate"]);
-    // QEMU counts from where it stops the guest, and this one stood still before.
-    return { ...progress, downtimeMs: progress.totalMs };
-  }
-
-  /** @param states run states that here mean: it was not sent */
-  async #letGoOn(id: MachineId, qmp: Qmp, states: readonly string[]): Promise<void> {
-    const { folder, record } = this.#need(id);
-    if (record.held !== "migration") return;
-    const status = await runState(qmp);
-    if (!record.paused && states.includes(status)) await qmp.execute("cont");
-    if (record.paused && status === "postmigrate") await this.#takeDisks(folder, record, qmp);
-    folder.write({ ...record, held: undefined });
+  cancelMigration(id: MachineId): Promise<void> {
+    return this.#sending.cancel(id);
   }
 
   async powerDown(id: MachineId): Promise<boolean> {
@@ -723,6 +657,8 @@ export class QemuHypervisor implements Hypervisor {
     };
     if (process) {
       const status = await this.#with(id, (qmp) => runState(qmp, STATUS_MS)).catch(() => undefined);
+      if (record.postCopy && status === "running" && (await this.#sending.isLost(id)))
+        return { id, pid: process.pid, state: "paused", ...was, pausedBy: "lost" };
       const state = stateOf(status, record.how);
       const by = standsBecause(status, record, () => wasFull(folder.journal()));
       const pausedBy = (state === "paused" || record.held === "suspend") && by ? { pausedBy: by } : {};

@@ -26,10 +26,12 @@ const TELLING: readonly string[] = [
 export class Monitors {
   readonly #open = new Map<MachineId, Promise<Qmp>>();
   readonly #nudge: (id: MachineId) => void;
+  readonly #maxDowntimeMs: (id: MachineId) => number | undefined;
 
-  /** `nudge` is called after events, and once a process is gone. */
-  constructor(nudge: (id: MachineId) => void) {
+  /** `nudge` is called after events, and once a process is gone. `maxDowntimeMs`: of a machine that is sent. */
+  constructor(nudge: (id: MachineId) => void, maxDowntimeMs: (id: MachineId) => number | undefined) {
     this.#nudge = nudge;
+    this.#maxDowntimeMs = maxDowntimeMs;
   }
 
   /** @throws QmpError */
@@ -40,7 +42,7 @@ export class Monitors {
       qmp.onEvent((event: QmpEvent) => {
         if (TELLING.includes(event.event)) this.#nudge(id);
       });
-      easeDowntimeLimit(qmp);
+      easeDowntimeLimit(qmp, () => this.#maxDowntimeMs(id));
       qmp.onClose(() => {
         this.#forget(id, made);
         void waitForExit(process, EXIT_MS).then(() => this.#nudge(id));

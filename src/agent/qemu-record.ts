@@ -53,6 +53,10 @@ export interface MachineRecord {
   dump?: string;
   /** Which start of the host it was started in. */
   bootId?: string;
+  /** An incoming one, whose memory may still come after it runs. */
+  postCopy?: boolean | undefined;
+  /** Of the newest migration from here. */
+  maxDowntimeMs?: number | undefined;
   /** Its network cards have no link. Written before it is taken away, gone when it is back. */
   disconnected?: boolean;
 }

@@ -21,7 +21,14 @@ it("QEMU's run states are these of ours", () => {
 
 it("a migration's steps are these of ours", () => {
   const phase = (status: string) =>
-    progressOf({ status, transferredBytes: 0, remainingBytes: 0, totalMs: 0, downtimeMs: 0 }).phase;
+    progressOf({
+      status,
+      transferredBytes: 0,
+      remainingBytes: 0,
+      totalMs: 0,
+      downtimeMs: 0,
+      dirtyBytesPerSecond: 0,
+    }).phase;
   expect(["setup", "active", "device", "cancelling"].map(phase)).toEqual(Array(4).fill("active"));
   for (const same of ["none", "pre-switchover", "completed", "failed", "cancelled"] as const)
     expect(phase(same)).toBe(same);

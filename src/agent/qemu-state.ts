@@ -44,6 +44,8 @@ export function standsBecause(
 const PHASES: Readonly<Record<string, MigrationProgress["phase"]>> = {
   none: "none",
   "pre-switchover": "pre-switchover",
+  "postcopy-active": "post-copy",
+  "postcopy-paused": "failed", // its stream broke, and nobody mends it
   completed: "completed",
   failed: "failed",
   cancelled: "cancelled",

@@ -63,7 +63,15 @@ import { GuestTask, GuestTaskResult } from "./guest-commands/kinds.ts";
 import { type Has, isNamed, pins } from "./hardware/kinds.ts";
 import { KEEPS_MEMORY, machineStatus, ofMachine, ofRun, runStatus, steering } from "./lifecycle/kinds.ts";
 import { End, MachineUsage, machine, NetworkInterface } from "./machine.ts";
-import { DisksSent, MigrationAddress, Stage, Volumes, VolumesTold } from "./migrations/kinds.ts";
+import {
+  DisksSent,
+  MigrationAddress,
+  SecondsLeft,
+  Stage,
+  Transfer,
+  Volumes,
+  VolumesTold,
+} from "./migrations/kinds.ts";
 import { DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
 import { MachineUser } from "./users/kinds.ts";
 
@@ -224,6 +232,7 @@ export const Instance = defineKind({
       Name("The host that has its disks, when its storage pool is not shared: no other can run it."),
     ),
     copyDisks: Type.Optional(Volumes),
+    postCopy: Type.Optional(Type.Boolean({ description: "Its memory may still come after it runs." })),
     // What the machine was before; guestCpu of a first run: by the director, with host.
     ...pins,
     // Owner of host, placement: the director (or the Migration reconciler for an incoming one). Immutable once set.
@@ -246,6 +255,7 @@ export const Instance = defineKind({
         address: MigrationAddress,
         disksAddress: Type.Optional(MigrationAddress),
         host: Name("The target's host: whose certificate the source asks for."),
+        transfer: Type.Optional(Transfer),
       }),
     ),
     // Owner: the Snapshot reconciler.
@@ -288,6 +298,7 @@ export const Instance = defineKind({
         disks: Type.Optional(DisksSent),
         transferredBytes: Type.Optional(Type.Integer()),
         remainingBytes: Type.Optional(Type.Integer()),
+        secondsLeft: Type.Optional(SecondsLeft),
         totalMs: Type.Optional(Type.Integer()),
         downtimeMs: Type.Optional(
           Type.Integer({ description: "As QEMU reports it; includes the wait before switchover." }),

@@ -2,6 +2,7 @@
  * What is asked of an estate again and again, found once: what is on each host, which policies choose a machine and which machines a policy, and how
  * many of them each host and rack has. Kept with the estate; a move carries it on to the estate after the move instead of counting anew.
  */
+import { selects } from "../resource/selector.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import type { Policy } from "./kinds.ts";
 
@@ -27,28 +28,7 @@ export const domainOf = (host: HostView, level: Level): string => (level === "ho
 /** Whether the policy chooses the machine: same namespace, labels match. */
 export function chooses(policy: Policy, machine: MachineView): boolean {
   if ((policy.metadata.namespace ?? "default") !== machine.namespace) return false;
-  const { matchLabels = {}, matchExpressions = [] } = policy.spec.selector;
-  const { labels } = machine;
-  return (
-    Object.entries(matchLabels).every(([key, value]) => labels[key] === value) &&
-    matchExpressions.every((expression) => holds(expression, labels))
-  );
-}
-
-type Expression = NonNullable<Policy["spec"]["selector"]["matchExpressions"]>[number];
-
-function holds({ key, operator, values = [] }: Expression, labels: Record<string, string>): boolean {
-  const value = labels[key];
-  switch (operator) {
-    case "In":
-      return value !== undefined && values.includes(value);
-    case "NotIn":
-      return value === undefined || !values.includes(value);
-    case "Exists":
-      return value !== undefined;
-    case "DoesNotExist":
-      return value === undefined;
-  }
+  return selects(policy.spec.selector, machine.labels);
 }
 
 export class EstateIndex {

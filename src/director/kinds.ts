@@ -1,5 +1,6 @@
 /** The director's kinds: Policy (what users want) and Plan (what the director means to do about it, and why). */
 import { Type } from "typebox";
+import { Transfer } from "../compute/migrations/kinds.ts";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, rules, Words } from "../resource/kind.ts";
 
 /** Host attributes that rules may name; see attributes.ts for how each is read from a Host. */
@@ -94,11 +95,13 @@ export const Policy = defineKind({
         default: "act",
         description: "advise: plans are made but not carried out.",
       }),
+      transfer: Type.Optional(Transfer),
       priority: Type.Integer({
         default: 0,
         minimum: -1000,
         maximum: 1000,
-        description: "When several policies choose a machine, the highest gives the goal; rules of all hold.",
+        description:
+          "When several policies choose a machine, the highest gives the goal, and how it is sent; rules of all hold.",
       }),
     },
     rules({

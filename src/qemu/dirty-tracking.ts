@@ -30,11 +30,13 @@ export const canTrackWrites = (board: string): boolean => board in PAM;
 export async function flushTlbs(qmp: Qmp, board: string): Promise<void> {
   const register = PAM[board];
   if (register === undefined) throw new QmpError("GenericError", `${board} has no PAM registers`);
-  // The guest may have stood still between writing an address and reading the data.
-  const before = await readPort(qmp, ADDRESS_PORT);
-  await writePort(qmp, ADDRESS_PORT, register);
-  await writePort(qmp, DATA_PORT, await readPort(qmp, DATA_PORT));
-  await writePort(qmp, ADDRESS_PORT, before);
+  // The guest may have stood still between writing an address and reading the data. QEMU carries commands out in the order they come in.
+  const [before, , value] = await Promise.all([
+    readPort(qmp, ADDRESS_PORT),
+    writePort(qmp, ADDRESS_PORT, register),
+    readPort(qmp, DATA_PORT),
+  ]);
+  await Promise.all([writePort(qmp, DATA_PORT, value), writePort(qmp, ADDRESS_PORT, before)]);
 }
 
 async function monitor(qmp: Qmp, command: string): Promise<string> {

@@ -6,6 +6,11 @@
  *   source   none -> setup -> active -> pre-switchover -> device -> completed      failed, cancelled: the guest runs on here
  *   target   none -> setup -> active ----------------------------> completed, paused until `cont`
  *
+ * With post-copy the target may run before all is there (both have the capability from the start):
+ *
+ *   source   … active -> (startPostCopy) pre-switchover -> postcopy-active -> completed
+ *   target   … active -> postcopy-active, paused until `cont`, gets the rest as it needs it -> completed
+ *
  * QEMU keeps the status of the last migration for ever: in one that was a target, and also when the guest runs on here after a
  * "completed" that nobody took over. Only a guest that stands still has really been sent: queryMigration says "none" for the rest.
  */
@@ -13,28 +18,39 @@ import { isFields, type Qmp, QmpError, type QmpEvent } from "./qmp.ts";
 import { clientTls, serverTls, type Tls } from "./tls.ts";
 
 export interface MigrationStatus {
-  /** none, setup, active, pre-switchover, device, completed, failed, cancelling, cancelled. */
+  /** none, setup, active, pre-switchover, device, postcopy-active, postcopy-paused, completed, failed, cancelling, cancelled. */
   status: string;
   transferredBytes: number;
   remainingBytes: number;
   totalMs: number;
   downtimeMs: number;
+  /** As of QEMU's last look at the dirty pages; 0 before. */
+  dirtyBytesPerSecond: number;
   error?: string;
 }
 
-/** background-snapshot: an agent that died in the middle of one has left it on (memory.ts). */
-const capabilities = (names: readonly string[]) => ({
+/** background-snapshot: an agent that died in the middle of one has left it on (memory.ts). postcopy-ram: an earlier migration may have. */
+const capabilities = (names: readonly string[], postCopy = false) => ({
   capabilities: [
     { capability: "background-snapshot", state: false },
+    { capability: "postcopy-ram", state: postCopy },
     ...names.map((capability) => ({ capability, state: true })),
   ],
 });
 
-/** Target: opens the listener; QEMU picks the port. @returns "tcp:IP:PORT", the same when called again */
-export async function listenIncoming(qmp: Qmp, address: string, tls: Tls | undefined): Promise<string> {
+/**
+ * Target: opens the listener; QEMU picks the port. @returns "tcp:IP:PORT", the same when called again
+ * @throws QmpError, with postCopy also where the kernel does not let QEMU wait for memory (userfaultfd)
+ */
+export async function listenIncoming(
+  qmp: Qmp,
+  address: string,
+  tls: Tls | undefined,
+  postCopy = false,
+): Promise<string> {
   const open = await listeningAt(qmp);
   if (open) return open;
-  await qmp.execute("migrate-set-capabilities", capabilities(["events", "late-block-activate"]));
+  await qmp.execute("migrate-set-capabilities", capabilities(["events", "late-block-activate"], postCopy));
   if (tls) await qmp.execute("migrate-set-parameters", await serverTls(qmp, tls));
   await qmp.execute("migrate-incoming", { uri: `tcp:${address.includes(":") ? `[${address}]` : address}:0` });
   const at = await listeningAt(qmp);
@@ -55,19 +71,18 @@ async function listeningAt(qmp: Qmp): Promise<string | undefined> {
  * The outage QEMU may aim at, by passes over the memory: 30 ms, so that players of a game do not notice; a guest that
  * writes faster than the network sends gets more, step by step up to 2 s, because else its migration would never end.
  */
-export function downtimeLimitMs(passes: number): number {
-  return Math.min(2000, 30 * 2 ** Math.max(0, Math.floor((passes - 6) / 3)));
+export function downtimeLimitMs(passes: number, maxMs = 2000): number {
+  return Math.min(maxMs, 30 * 2 ** Math.max(0, Math.floor((passes - 6) / 3)));
 }
 
 /** Source: follows the passes of a running migration (see downtimeLimitMs); for as long as the connection lives. */
-export function easeDowntimeLimit(qmp: Qmp): void {
+export function easeDowntimeLimit(qmp: Qmp, maxMs: () => number | undefined): void {
   qmp.onEvent(({ event, data }) => {
     if (event !== "MIGRATION_PASS") return;
     const passes = Number(data.pass);
-    if (downtimeLimitMs(passes) === downtimeLimitMs(passes - 1)) return;
-    qmp
-      .execute("migrate-set-parameters", { "downtime-limit": downtimeLimitMs(passes) })
-      .catch(() => undefined); // over meanwhile
+    const limit = downtimeLimitMs(passes, maxMs());
+    if (limit === downtimeLimitMs(passes - 1, maxMs())) return;
+    qmp.execute("migrate-set-parameters", { "downtime-limit": limit }).catch(() => undefined); // over meanwhile
   });
 }
 
@@ -80,6 +95,9 @@ export interface Outgoing {
   bandwidth?: number;
   /** What the guest writes meanwhile is sent once it stands still, in no further pass before that (see dirty-tracking.ts). */
   onePass?: boolean;
+  maxDowntimeMs?: number;
+  /** The target was told to expect it: startPostCopy may follow. */
+  postCopy?: boolean;
 }
 
 /**
@@ -93,11 +111,13 @@ export async function startOutgoing(qmp: Qmp, to: Outgoing, hold?: () => Promise
   if (!["none", "failed", "cancelled"].includes(status)) return;
   await qmp.execute(
     "migrate-set-capabilities",
-    capabilities(["events", "pause-before-switchover", "auto-converge", "return-path"]),
+    capabilities(["events", "pause-before-switchover", "auto-converge", "return-path"], to.postCopy),
   );
   await qmp.execute("migrate-set-parameters", {
-    "downtime-limit": to.onePass ? 0 : downtimeLimitMs(0),
+    "downtime-limit": to.onePass ? 0 : downtimeLimitMs(0, to.maxDowntimeMs),
     "max-bandwidth": to.bandwidth ?? 8 * 2 ** 30,
+    // What the guest waits for is sent all the same.
+    "max-postcopy-bandwidth": to.bandwidth ?? 0,
     // Empty strings reset what an earlier attempt has set.
     "tls-creds": to.tls ? await clientTls(qmp, to.tls) : "",
     "tls-hostname": to.tls ? (to.hostname ?? "") : "",
@@ -118,6 +138,13 @@ export async function outgoingBegun(qmp: Qmp, timeoutMs: number): Promise<void> 
   const { status, error } = await queryMigration(qmp);
   if (status === "failed" || status === "cancelled")
     throw new QmpError("GenericError", error ?? `the target did not answer within ${timeoutMs / 1000} s`);
+}
+
+/** Source: the machine is to go on at the target before all is there, after a switchover as any. No-op when it is too late for that. */
+export async function startPostCopy(qmp: Qmp): Promise<void> {
+  await qmp.execute("migrate-start-postcopy").catch((error: unknown) => {
+    if (!(error instanceof QmpError && error.errorClass === "GenericError")) throw error; // over meanwhile
+  });
 }
 
 /** query-status: running, paused, inmigrate, finish-migrate, postmigrate, prelaunch, io-error, … */
@@ -141,12 +168,16 @@ export async function queryMigration(qmp: Qmp): Promise<MigrationStatus> {
     remainingBytes: Number(ram.remaining ?? 0),
     totalMs: Number(fields["total-time"] ?? 0),
     downtimeMs: Number(fields.downtime ?? 0),
+    dirtyBytesPerSecond: Number(ram["dirty-pages-rate"] ?? 0) * Number(ram["page-size"] ?? 0),
     ...(typeof fields["error-desc"] === "string" ? { error: fields["error-desc"] } : {}),
   };
 }
 
 const FINAL = ["completed", "failed", "cancelled"];
-const isFinal = (event: QmpEvent) => event.event === "MIGRATION" && FINAL.includes(String(event.data.status));
+/** The target may run. */
+const SWITCHED = [...FINAL, "postcopy-active"];
+const isIn = (states: readonly string[]) => (event: QmpEvent) =>
+  event.event === "MIGRATION" && states.includes(String(event.data.status));
 
 /**
  * Source, in pre-switchover: hands over, and resolves when it has completed or failed (then the guest runs on here). A target that
@@ -154,9 +185,9 @@ const isFinal = (event: QmpEvent) => event.event === "MIGRATION" && FINAL.includ
  * @throws QmpError when the migration has not come as far as that
  */
 export async function continueSwitchover(qmp: Qmp, timeoutMs = 10_000): Promise<MigrationStatus> {
-  const ended = qmp.waitFor(isFinal, timeoutMs); // before the question: an event may come right behind its answer
+  const ended = qmp.waitFor(isIn(SWITCHED), timeoutMs); // before the question: an event may come right behind its answer
   const before = await queryMigration(qmp);
-  if (FINAL.includes(before.status)) return before;
+  if (SWITCHED.includes(before.status)) return before;
   if (before.status === "pre-switchover") await qmp.execute("migrate-continue", { state: "pre-switchover" });
   else if (before.status !== "device")
     throw new QmpError(
@@ -164,6 +195,8 @@ export async function continueSwitchover(qmp: Qmp, timeoutMs = 10_000): Promise<
       `the migration cannot switch over yet: it is ${before.status === "none" ? "not begun" : before.status}`,
     );
   if (!(await ended) && !qmp.closed) await cancelOutgoing(qmp);
+  const after = await queryMigration(qmp);
+  if (after.status === "postcopy-active") return after;
   // The event comes a moment before the guest's state changes, and for that there is none.
   for (let i = 0; i < 500 && (await runState(qmp)) === "finish-migrate"; i++)
     await new Promise((resolve) => setTimeout(resolve, 1));
@@ -172,9 +205,9 @@ export async function continueSwitchover(qmp: Qmp, timeoutMs = 10_000): Promise<
 
 /** Source: calls it off, and resolves when that is done; the guest runs on. No-op when there is none or it has completed. */
 export async function cancelOutgoing(qmp: Qmp, timeoutMs = 10_000): Promise<void> {
-  const ended = qmp.waitFor(isFinal, timeoutMs);
+  const ended = qmp.waitFor(isIn(FINAL), timeoutMs);
   const { status } = await queryMigration(qmp);
-  if (status === "none" || FINAL.includes(status)) return;
+  if (status === "none" || SWITCHED.includes(status)) return;
   await qmp.execute("migrate_cancel");
   if (!(await ended) && !FINAL.includes((await queryMigration(qmp)).status))
     throw new QmpError("Timeout", `the migration could not be called off within ${timeoutMs / 1000} s`);

@@ -150,7 +150,7 @@ describe("the status of a migration", () => {
   });
 
   it("the outage QEMU aims at grows only when a migration does not end", () => {
-    const limits = [0, 1, 8, 9, 12, 15, 100].map(downtimeLimitMs);
+    const limits = [0, 1, 8, 9, 12, 15, 100].map((passes) => downtimeLimitMs(passes));
     expect(limits).toEqual([30, 30, 30, 60, 120, 240, 2000]);
   });
 });

@@ -56,6 +56,7 @@ const IDLE: MigrationProgress = {
   remainingBytes: 0,
   totalMs: 0,
   downtimeMs: 0,
+  dirtyBytesPerSecond: 0,
 };
 
 export interface PretendOptions {
@@ -361,6 +362,9 @@ export class PretendHypervisor implements Hypervisor {
         });
     } else this.#world.set(id, { migration: { ...IDLE, phase: "pre-switchover" } });
   }
+
+  /** Pretended memory is small: it is always too late for that. */
+  async startPostCopy(): Promise<void> {}
 
   async migration(id: MachineId): Promise<MigrationProgress> {
     return this.#need(id).migration;

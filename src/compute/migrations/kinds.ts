@@ -7,6 +7,7 @@ import {
   keyedBy,
   Name,
   type ObjectOf,
+  Quantity,
   rules,
   Words,
 } from "../../resource/kind.ts";
@@ -72,8 +73,40 @@ const Sent = Type.Object({
 });
 /** Where a move is. */
 export const Stage = Words(["Disks", "Memory"]);
+export const SecondsLeft = Type.Integer({
+  description: "How long it still takes, by what was sent of late; absent while that is not known.",
+});
 /** Of the disks that go along. */
 export const DisksSent = Sent;
+
+/** Of a Migration, and of the Policies that choose its machine. */
+export const Transfer = Type.Object(
+  {
+    bandwidth: Type.Optional(
+      Quantity({
+        description:
+          "Bytes per second that it may use of the link, 100Mi for instance; all there is by default.",
+        minimum: 2 ** 20,
+      }),
+    ),
+    downtimeMs: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 60_000,
+        description:
+          "How long the guest may stand still for the last of its memory, at most. By default 30 ms, and up to 2 s when it writes faster than can be sent; a guest that cannot be sent in that time gets less of its processors. Under TCG there is one pass over the memory, and no limit.",
+      }),
+    ),
+    postCopy: Type.Optional(
+      Type.Boolean({
+        description:
+          "The machine goes on at the target before all of its memory is there, and gets the rest as it needs it: it stands still for a moment only, however much it writes. But should one of the two hosts or the network between them fail in that time, the machine is lost, and starts anew from its disks.",
+      }),
+    ),
+  },
+  { description: "How it is sent to another host." },
+);
+export type Transfer = Static<typeof Transfer>;
 
 const ONLY_CANCEL = "field is immutable; only cancel may change; create another Migration";
 
@@ -90,13 +123,14 @@ export const Migration = defineKind({
       reason: Type.Optional(Type.String({ description: "Why; kept as the VM's placement reason." })),
       policy: Type.Optional(Type.String()),
       plan: Type.Optional(Type.String({ description: "The Plan that asked for it." })),
+      transfer: Type.Optional(Transfer),
       cancel: Type.Optional(
         Type.Boolean({ description: "Set to true to call it off; no effect after the switchover." }),
       ),
     },
     rules(
       ...["vm", "to"].map((field) => immutable(field, ONLY_CANCEL)),
-      ...["reason", "policy", "plan"].map((field) => immutable(field, ONLY_CANCEL, true)),
+      ...["reason", "policy", "plan", "transfer"].map((field) => immutable(field, ONLY_CANCEL, true)),
       {
         rule: "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
         message: "it was called off; create another Migration",
@@ -116,6 +150,7 @@ export const Migration = defineKind({
     stage: Type.Optional(Stage),
     disks: Type.Optional(DisksSent),
     memory: Type.Optional(Sent),
+    secondsLeft: Type.Optional(SecondsLeft),
     downtimeMs: Type.Optional(Type.Integer()),
     message: Type.Optional(Type.String()),
     conditions: Type.Optional(Conditions),
@@ -125,6 +160,7 @@ export const Migration = defineKind({
     { name: "From", type: "string", jsonPath: ".status.from" },
     { name: "To", type: "string", jsonPath: ".spec.to" },
     { name: "Phase", type: "string", jsonPath: ".status.phase" },
+    { name: "Seconds left", type: "integer", jsonPath: ".status.secondsLeft" },
     { name: "Message", type: "string", jsonPath: ".status.message", priority: 1 },
   ],
   selectableFields: ["spec.vm", "spec.to", "spec.plan", "status.phase"],

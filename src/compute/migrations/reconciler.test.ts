@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ListOptions } from "../../client/client.ts";
+import { Policy } from "../../director/kinds.ts";
 import type { Kind } from "../../resource/kind.ts";
 import { Host } from "../hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
@@ -61,6 +62,42 @@ describe("Migration reconciler", () => {
       const vm = await estate.vm("web", (o) => o.status?.phase === "Running");
       expect(vm.status).toMatchObject({ host: "b", instance: "web-2", why: "b is better", sequence: 2 });
     });
+
+  it("is sent as it says itself, and else as the policies of its machine say", async () => {
+    const policy = (name: string, priority: number, labels: Record<string, string>, transfer: object) =>
+      estate.client.create(Policy, {
+        metadata: at(name),
+        spec: { selector: { matchLabels: labels }, priority, transfer },
+      });
+    await policy("all", 0, {}, { bandwidth: "100Mi", downtimeMs: 500 });
+    await policy("more", 1, {}, { bandwidth: "200Mi" });
+    await policy("others", 2, { not: "this" }, { bandwidth: "1Mi" });
+    const metadata = at("m");
+    await estate.client.create(Migration, {
+      metadata,
+      spec: { vm: "web", to: "b", transfer: { downtimeMs: 20 } },
+    });
+    await estate.instance("web-2");
+    const incomingAddress = "tcp:10.0.0.2:4444";
+    await estate.report("web-2", { phase: "Incoming", custody: "None", incomingAddress });
+    const source = await estate.instance("web-1", (i) => i.spec.migrateTo !== undefined, "told to migrate");
+    expect(source.spec.migrateTo?.transfer).toEqual({ bandwidth: "200Mi", downtimeMs: 20, postCopy: false });
+    const sending = { to: "web-2", phase: "Active", stage: "Memory" } as const;
+    await estate.report("web-1", {
+      migration: { ...sending, transferredBytes: 30, remainingBytes: 20, secondsLeft: 2 },
+    });
+    await untilObject(estate.client, Migration, metadata, "told", (m) => m.status?.secondsLeft === 2);
+    // When that is not known any more, the old figure does not stand there for ever.
+    await estate.report("web-1", { migration: { ...sending, transferredBytes: 40, remainingBytes: 20 } });
+    const told = await untilObject(
+      estate.client,
+      Migration,
+      metadata,
+      "told",
+      (m) => m.status?.memory?.transferredBytes === 40,
+    );
+    expect(told.status).not.toHaveProperty("secondsLeft");
+  });
 
   it("is called off before the flip: order taken back, target deleted, machine stays", async () => {
     await play();

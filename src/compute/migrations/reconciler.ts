@@ -10,6 +10,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Client } from "../../client/client.ts";
+import { Policy } from "../../director/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import { Controller } from "../../reconcile/controller.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
@@ -17,6 +18,7 @@ import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { getCondition } from "../../resource/object.ts";
+import { selects } from "../../resource/selector.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import { createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "../actions.ts";
 import { lackOfRoom } from "../capacity.ts";
@@ -35,7 +37,8 @@ import { acceleratorOf, type Has, lackOf, needsOf, type Pins, pinsIn } from "../
 import { Host } from "../hosts/kinds.ts";
 import { Instance, type Platform, platformObstacle, StoragePool, VirtualMachine } from "../kinds.ts";
 import { Snapshot } from "../snapshots/kinds.ts";
-import { MIGRATION_LABEL, Migration } from "./kinds.ts";
+import { MIGRATION_LABEL, Migration, type Transfer } from "./kinds.ts";
+import { transferOf } from "./transfer.ts";
 
 export interface MigrationContext {
   client: Client;
@@ -265,6 +268,7 @@ class MigrationReconciler {
           predecessor: source.metadata.name,
           incoming: true,
           ...copyDisks,
+          ...((await this.#transfer(m, vm)).postCopy ? { postCopy: true } : {}),
           ...pinsIn(source.status),
           host: m.spec.to,
           placement: {
@@ -337,17 +341,29 @@ class MigrationReconciler {
     }
     if (m.status?.phase === "Pending" && !target) return this.#number(m, vm);
     if (m.status?.phase === "Pending") m = await this.#write(m, { ...m.status, phase: "Preparing" });
-    const order = target && orderTo(m, target);
+    const order =
+      target && !source?.spec.migrateTo ? orderTo(m, target, await this.#transfer(m, vm)) : undefined;
     const calledOff = source?.metadata.annotations?.[CALLED_OFF] === target?.metadata.name;
-    if (source && order && !source.spec.migrateTo && !calledOff)
+    if (source && order && !calledOff)
       await this.#client.update(Instance, { ...source, spec: { ...source.spec, migrateTo: order } });
     if (!source?.spec.migrateTo && !order) return { requeueAfterMs: LOOK_AGAIN_MS };
     const sent = source?.status?.migration;
     const { stage = target?.spec.copyDisks ? "Disks" : "Memory", ...figures } =
       sent?.to === m.status?.target ? sentOf(sent) : {};
     const message = `${stage === "Disks" ? "disks go" : "memory goes"} to ${m.spec.to}`;
-    await this.#write(m, { ...m.status, phase: "Running", stage, ...figures, message });
+    const { secondsLeft: _, ...status } = m.status ?? {};
+    await this.#write(m, { ...status, phase: "Running", stage, ...figures, message });
     return undefined;
+  }
+
+  /** What it says of how it is sent, and its policies. */
+  async #transfer(m: Migration, vm: VirtualMachine): Promise<Transfer> {
+    const { namespace = "" } = m.metadata;
+    const { items } = await this.#client.list(Policy, { namespace });
+    const policies = items
+      .filter(({ spec }) => selects(spec.selector, vm.metadata.labels ?? {}))
+      .sort((a, b) => b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1));
+    return transferOf([m.spec.transfer, ...policies.map(({ spec }) => spec.transfer)]);
   }
 
   /** What ends a migration before the flip. */
@@ -490,9 +506,10 @@ function copied(spec: Instance["spec"]) {
 type Sent = NonNullable<NonNullable<Instance["status"]>["migration"]>;
 
 /** As its agent tells it. */
-function sentOf(sent: Sent | undefined): Pick<Status, "stage" | "disks" | "memory"> {
-  const { stage, disks, transferredBytes, remainingBytes } = sent ?? {};
+function sentOf(sent: Sent | undefined): Pick<Status, "stage" | "disks" | "memory" | "secondsLeft"> {
+  const { stage, disks, transferredBytes, remainingBytes, secondsLeft } = sent ?? {};
   return {
+    ...(secondsLeft === undefined ? {} : { secondsLeft }),
     ...(stage ? { stage } : {}),
     ...(disks ? { disks } : {}),
     ...(transferredBytes === undefined
@@ -502,7 +519,11 @@ function sentOf(sent: Sent | undefined): Pick<Status, "stage" | "disks" | "memor
 }
 
 /** What the source is told, once the target takes what it sends. */
-function orderTo(m: Migration, { metadata, spec, status }: Instance): Instance["spec"]["migrateTo"] {
+function orderTo(
+  m: Migration,
+  { metadata, spec, status }: Instance,
+  transfer: Transfer,
+): Instance["spec"]["migrateTo"] {
   const { incomingAddress: address, incomingDisks } = status ?? {};
   if (status?.phase !== "Incoming" || !address || (spec.copyDisks && !incomingDisks)) return undefined;
   return {
@@ -511,6 +532,10 @@ function orderTo(m: Migration, { metadata, spec, status }: Instance): Instance["
     address,
     ...(spec.copyDisks && incomingDisks ? { disksAddress: incomingDisks } : {}),
     host: m.spec.to,
+    // Both ends have to agree on this one, and the target began with it.
+    ...(Object.keys(transfer).length > 0 || spec.postCopy
+      ? { transfer: { ...transfer, postCopy: spec.postCopy ?? false } }
+      : {}),
   };
 }
 

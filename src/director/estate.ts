@@ -2,6 +2,7 @@
 import { type Has, type Needs, needsOf, pinsIn, pinsOf } from "../compute/hardware/kinds.ts";
 import type { Host } from "../compute/hosts/kinds.ts";
 import type { Instance, Platform, VirtualMachine } from "../compute/kinds.ts";
+import type { Migration } from "../compute/migrations/kinds.ts";
 import { cpusOf, memoryOf, type Reservable, type Reserved, reservedBy } from "../compute/resources/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
@@ -58,6 +59,8 @@ export interface MachineView {
   movable: boolean;
   /** Since when it has been on its host, ms since the epoch. */
   since: number;
+  /** Hosts that it was moved away from, and when, ms since the epoch. */
+  left?: { host: string; at: number }[];
 }
 
 export interface Estate {
@@ -175,14 +178,28 @@ export interface Unread {
   metadata: ObjectMeta;
 }
 
+/** By machine: what its migrations that succeeded moved it away from. */
+function leftHosts(migrations: readonly Migration[]): Map<string, { host: string; at: number }[]> {
+  const left = new Map<string, { host: string; at: number }[]>();
+  for (const migration of migrations) {
+    const { phase, from, finishedTime } = migration.status ?? {};
+    if (phase !== "Succeeded" || !from || !finishedTime) continue;
+    const key = `${namespaceOf(migration)}/${migration.spec.vm}`;
+    left.set(key, [...(left.get(key) ?? []), { host: from, at: Date.parse(finishedTime) || 0 }]);
+  }
+  return left;
+}
+
 export function makeEstate(objects: {
   hosts: readonly Host[];
   machines: readonly VirtualMachine[];
   instances: readonly Instance[];
   policies: readonly Policy[];
+  migrations?: readonly Migration[];
   unread?: readonly Unread[];
 }): Estate {
   const { instances, unread = [] } = objects;
+  const left = leftHosts(objects.migrations ?? []);
   const odd: Estate["odd"] = unread.map((object) => ({
     object: `${object.kind}/${object.metadata.name}`,
     message: invalidity(object) ?? "it does not have the shape of its kind",
@@ -203,16 +220,18 @@ export function makeEstate(objects: {
       }
     });
   const unreadInstances = unread.filter(({ kind }) => kind === "Instance").map(({ metadata }) => metadata);
+  const byMachine = Map.groupBy(instances, ({ spec }) => spec.vmUid);
   const viewed = new Set<string>();
   const machines = each(objects.machines, (vm) => {
-    const view = viewMachine(vm, instances, unreadInstances);
+    const view = viewMachine(vm, byMachine.get(vm.metadata.uid ?? "") ?? [], unreadInstances);
     viewed.add(vm.metadata.uid ?? "");
-    return view;
+    const from = left.get(view.key);
+    return from ? { ...view, left: from } : view;
   });
   const ownerless = each(instances, (instance) => {
     const { vmUid } = instance.spec;
     if (viewed.has(vmUid)) return undefined;
-    const view = viewOwnerless(vmUid, instances);
+    const view = viewOwnerless(vmUid, byMachine.get(vmUid) ?? []);
     viewed.add(vmUid);
     return view;
   });

@@ -37,12 +37,12 @@ export class EstateIndex {
   readonly position: ReadonlyMap<string, number>;
   readonly fastestMhz: number;
   private readonly used = new Map<string, Use>();
-  private readonly policies: readonly Policy[];
+  /** By one label that a machine must have to be chosen, or by namespace alone. */
+  private readonly policies = new Map<string, { rank: number; policy: Policy }[]>();
+  private grouped = false;
   private readonly chosenBy = new Map<string, Policy[]>();
   private readonly groups = new Map<Policy, Group>();
   readonly machines: MachineView[];
-  /** Moves that have been carried on so far; what depends on where machines are is remembered for one number. */
-  moves = 0;
 
   constructor(estate: Estate) {
     this.hosts = new Map(estate.hosts.map((host) => [host.name, host]));
@@ -50,9 +50,13 @@ export class EstateIndex {
     this.fastestMhz = estate.hosts.reduce((most, { mhz }) => Math.max(most, mhz), 1);
     this.machines = [...estate.machines];
     // Highest priority first; ties by name.
-    this.policies = [...estate.policies].sort(
+    const sorted = [...estate.policies].sort(
       (a, b) => b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1),
     );
+    for (const [rank, policy] of sorted.entries()) {
+      const bucket = bucketOf(policy);
+      this.policies.set(bucket, [...(this.policies.get(bucket) ?? []), { rank, policy }]);
+    }
     for (const machine of estate.machines) this.count(machine, 1);
   }
 
@@ -68,26 +72,39 @@ export class EstateIndex {
 
   policiesOf(machine: MachineView): readonly Policy[] {
     // A view of it that is not the estate's may have other labels.
-    if (this.get(machine.key)?.labels !== machine.labels)
-      return this.policies.filter((policy) => chooses(policy, machine));
+    if (this.get(machine.key)?.labels !== machine.labels) return this.find(machine);
     const known = this.chosenBy.get(machine.key);
     if (known) return known;
-    const found = this.policies.filter((policy) => chooses(policy, machine));
+    const found = this.find(machine);
     this.chosenBy.set(machine.key, found);
     return found;
   }
 
+  private find(machine: MachineView): Policy[] {
+    const buckets = [
+      machine.namespace,
+      ...Object.entries(machine.labels).map((label) => bucket(machine.namespace, label)),
+    ];
+    return buckets
+      .flatMap((of) => this.policies.get(of) ?? [])
+      .filter(({ policy }) => chooses(policy, machine))
+      .sort((a, b) => a.rank - b.rank)
+      .map(({ policy }) => policy);
+  }
+
+  /** Of one of the estate's policies. */
   group(policy: Policy): Group {
-    const known = this.groups.get(policy);
-    if (known) return known;
-    const group: Group = { members: [], placed: 0, counts: { host: new Map(), rack: new Map() } };
-    for (const [i, machine] of this.machines.entries()) {
-      if (!chooses(policy, machine)) continue;
-      group.members.push(i);
-      this.countInGroup(group, machine, 1);
+    if (!this.grouped) {
+      this.grouped = true;
+      for (const [i, machine] of this.machines.entries())
+        for (const chosen of this.policiesOf(machine)) {
+          const group = this.groups.get(chosen) ?? newGroup();
+          this.groups.set(chosen, group);
+          group.members.push(i);
+          this.countInGroup(group, machine, 1);
+        }
     }
-    this.groups.set(policy, group);
-    return group;
+    return this.groups.get(policy) ?? newGroup();
   }
 
   /** The domains a machine is in: one, or two while it moves. */
@@ -112,7 +129,6 @@ export class EstateIndex {
       this.countInGroup(group, after, 1);
     }
     this.machines[at] = after;
-    this.moves++;
     return after;
   }
 
@@ -135,6 +151,16 @@ export class EstateIndex {
         group.counts[level].set(place, (group.counts[level].get(place) ?? 0) + by);
   }
 }
+
+const bucket = (namespace: string, [key, value]: readonly [string, string]) => `${namespace} ${key}=${value}`;
+
+function bucketOf({ metadata, spec }: Policy): string {
+  const { namespace = "default" } = metadata;
+  const [label] = Object.entries(spec.selector.matchLabels ?? {});
+  return label ? bucket(namespace, label) : namespace;
+}
+
+const newGroup = (): Group => ({ members: [], placed: 0, counts: { host: new Map(), rack: new Map() } });
 
 const NONE: Use = { cpus: 0, memoryBytes: 0, machines: 0 };
 const LEVELS: readonly Level[] = ["host", "rack"];

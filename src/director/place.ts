@@ -1,7 +1,7 @@
 /** Chooses a host for a machine, or says of every host why not. Deterministic: ties go to the first name. Pure. */
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { obstacle, policiesOf } from "./rules.ts";
-import { goalOf, type Score, score } from "./score.ts";
+import { frameOf, goalOf, type Score, score } from "./score.ts";
 
 export interface Verdict {
   host: HostView;
@@ -13,10 +13,11 @@ export interface Verdict {
 
 /** Every host, the best first, those that are ruled out last. */
 export function judge(estate: Estate, machine: MachineView): Verdict[] {
+  const frame = frameOf(estate, machine);
   return estate.hosts
     .map((host): Verdict => {
       const why = obstacle(estate, machine, host);
-      return why ? { host, obstacle: why } : { host, score: score(estate, machine, host) };
+      return why ? { host, obstacle: why } : { host, score: score(estate, machine, host, frame) };
     })
     .sort((a, b) => (b.score?.total ?? -1) - (a.score?.total ?? -1) || (a.host.name < b.host.name ? -1 : 1));
 }

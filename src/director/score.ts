@@ -7,6 +7,7 @@
  */
 import { breach, describeRule } from "./attributes.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
+import { indexOf } from "./index.ts";
 import type { Policy } from "./kinds.ts";
 import { policiesOf, usage } from "./rules.ts";
 
@@ -35,10 +36,34 @@ export function goalOf(policy: Policy | undefined): Policy["spec"]["goal"] {
   return policy?.spec.goal ?? "balanced";
 }
 
-export function score(estate: Estate, machine: MachineView, host: HostView): Score {
+/** What is the same for every host that one machine could be on, found once. */
+export interface Frame {
+  policies: readonly Policy[];
+  weights: (typeof WEIGHTS)[keyof typeof WEIGHTS];
+  fastestMhz: number;
+  dearestWatts: number;
+  preferred: readonly NonNullable<Policy["spec"]["preferred"]>[number][];
+  preferredWeight: number;
+}
+
+export function frameOf(estate: Estate, machine: MachineView): Frame {
   const policies = policiesOf(estate, machine);
-  const weights = WEIGHTS[goalOf(policies[0])];
-  const fastest = Math.max(1, ...estate.hosts.map((h) => h.mhz));
+  const preferred = policies.flatMap((policy) => policy.spec.preferred ?? []);
+  let dearestWatts = 1;
+  for (const host of estate.hosts)
+    dearestWatts = Math.max(dearestWatts, addedWatts(estate, machine, host) ?? 0);
+  return {
+    policies,
+    weights: WEIGHTS[goalOf(policies[0])],
+    fastestMhz: indexOf(estate).fastestMhz,
+    dearestWatts,
+    preferred,
+    preferredWeight: preferred.reduce((total, { weight }) => total + weight, 0),
+  };
+}
+
+/** Each from 0 to 1. */
+function valuesOf(estate: Estate, machine: MachineView, host: HostView, frame: Frame) {
   const used = usage(estate, host.name, machine.key);
   const room =
     1 -
@@ -46,40 +71,53 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
       (used.cpus + machine.cpus) / host.cpus,
       (used.memoryBytes + machine.memoryBytes) / host.memoryBytes,
     );
-  const watts = addedWatts(estate, machine, host);
-  const dearest = Math.max(1, ...estate.hosts.map((h) => addedWatts(estate, machine, h) ?? 0));
+  const inUse = used.machines > 0;
+  const addedW = addedWatts(estate, machine, host);
+  // Without power figures fewer hosts in use is the best that is known about watts.
+  const watts = addedW === undefined ? (inUse ? 0.5 : 0) : 1 - addedW / frame.dearestWatts;
+  return { speed: host.mhz / frame.fastestMhz, room: Math.max(0, room), watts, addedW, inUse };
+}
+
+/** The total of `score`, without its words. */
+export function totalOf(estate: Estate, machine: MachineView, host: HostView, frame: Frame): number {
+  const { speed, room, watts } = valuesOf(estate, machine, host, frame);
+  const { weights, preferred, preferredWeight } = frame;
+  let total = speed * weights.speed + room * weights.room + watts * weights.watts;
+  for (const { rule, weight } of preferred)
+    if (!breach(host, rule)) total += (PREFERENCES * weight) / preferredWeight;
+  return total;
+}
+
+export function score(
+  estate: Estate,
+  machine: MachineView,
+  host: HostView,
+  frame: Frame = frameOf(estate, machine),
+): Score {
+  const { weights, preferred, preferredWeight } = frame;
+  const { speed, room, watts, addedW, inUse } = valuesOf(estate, machine, host, frame);
   const parts: Score["parts"] = [
-    { name: "speed", value: host.mhz / fastest, weight: weights.speed, detail: `${host.mhz} MHz` },
+    { name: "speed", value: speed, weight: weights.speed, detail: `${host.mhz} MHz` },
+    { name: "room", value: room, weight: weights.room, detail: `${Math.round(room * 100)} % free with it` },
     {
-      name: "room",
-      value: Math.max(0, room),
-      weight: weights.room,
-      detail: `${Math.round(Math.max(0, room) * 100)} % free with it`,
+      name: "watts",
+      value: watts,
+      weight: weights.watts,
+      detail:
+        addedW === undefined
+          ? inUse
+            ? "in use already; watts unknown"
+            : "empty; watts unknown"
+          : `${Math.round(addedW)} W more`,
     },
-    watts === undefined
-      ? // Without power figures fewer hosts in use is the best that is known about watts.
-        {
-          name: "watts",
-          value: used.machines > 0 ? 0.5 : 0,
-          weight: weights.watts,
-          detail: used.machines > 0 ? "in use already; watts unknown" : "empty; watts unknown",
-        }
-      : {
-          name: "watts",
-          value: 1 - watts / dearest,
-          weight: weights.watts,
-          detail: `${Math.round(watts)} W more`,
-        },
   ];
-  const preferred = policies.flatMap((policy) => policy.spec.preferred ?? []);
-  const sum = preferred.reduce((total, { weight }) => total + weight, 0);
   for (const { rule, weight } of preferred)
     parts.push({
       name: "preferred",
       value: breach(host, rule) ? 0 : 1,
-      weight: (PREFERENCES * weight) / sum,
+      weight: (PREFERENCES * weight) / preferredWeight,
       detail: `${describeRule(rule)}: ${breach(host, rule) ? "no" : "yes"}`,
     });
-  const used2 = parts.filter((part) => part.weight > 0);
-  return { total: used2.reduce((total, part) => total + part.value * part.weight, 0), parts: used2 };
+  const weighed = parts.filter((part) => part.weight > 0);
+  return { total: weighed.reduce((total, part) => total + part.value * part.weight, 0), parts: weighed };
 }

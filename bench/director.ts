@@ -1,0 +1,153 @@
+/**
+ * The director's planning on estates that are made up: hosts of four generations in racks of 20, ten machines for each host, four fifths of
+ * them chosen by policies (required rules, preferences, apart, spread, goals).
+ *   node bench/director.ts [HOSTS…]     (100 316 1000)
+ * For each size: placing one machine (median and p99 of 200), a plan of an estate at rest, and of the same one with a host closed, and memory. Ends with
+ * 1 when a bar is missed at 10,000 hosts (a plan in 1 s, a placement in 1 ms at p99, 1 GB), or a time grows faster than n log n.
+ */
+import type { Estate, HostView, MachineView } from "../src/director/estate.ts";
+import { apply } from "../src/director/index.ts";
+import type { Policy } from "../src/director/kinds.ts";
+import { place } from "../src/director/place.ts";
+import { PLAN_DEFAULTS, planMoves } from "../src/director/plan.ts";
+import { xorshift } from "../src/director/solver/anneal.ts";
+
+const GiB = 2 ** 30;
+const PER_HOST = 10;
+const GROUP = 8;
+const PLACEMENTS = 200;
+const BARS = { hosts: 10_000, planMs: 1000, placeMs: 1, bytes: 1e9 };
+
+const GENERATIONS = [
+  { cpuModel: "Westmere", mhz: 2400, cpus: 24, gib: 96, idleWatts: 140, maxWatts: 310 },
+  { cpuModel: "Haswell", mhz: 2600, cpus: 48, gib: 256, idleWatts: 95, maxWatts: 380 },
+  { cpuModel: "Cascadelake", mhz: 3000, cpus: 64, gib: 512, idleWatts: 110, maxWatts: 520 },
+  { cpuModel: "EPYC", mhz: 3400, cpus: 128, gib: 1024, idleWatts: 150, maxWatts: 640 },
+] as const;
+
+function makeHost(i: number): HostView {
+  const { gib, ...of } = GENERATIONS[i % GENERATIONS.length] ?? GENERATIONS[0];
+  return {
+    ...of,
+    name: `host-${String(i).padStart(5, "0")}`,
+    ready: true,
+    site: i % 3 === 0 ? "north" : "south",
+    rack: `rack-${Math.floor(i / 20)}`,
+    memoryBytes: gib * GiB,
+    cores: of.cpus,
+    accelerator: "tcg",
+    ssd: i % 5 !== 0,
+    linkMbps: i % 2 === 0 ? 10_000 : 25_000,
+  };
+}
+
+type Spec = Partial<Policy["spec"]>;
+/** In turns: what the policy of a group of eight machines says. */
+const SPECS: readonly Spec[] = [
+  { goal: "performance", keepApart: "host" },
+  { goal: "energy" },
+  { goal: "balanced", required: [{ attribute: "disk.ssd", operator: "In", values: ["true"] }] },
+  {
+    goal: "balanced",
+    keepApart: "rack",
+    preferred: [{ rule: { attribute: "link.mbps", operator: "AtLeast", values: ["25000"] }, weight: 10 }],
+  },
+];
+
+function makeEstate(hosts: number): Estate {
+  const random = xorshift(hosts);
+  const list = Array.from({ length: hosts }, (_, i) => makeHost(i));
+  const machines: MachineView[] = Array.from({ length: hosts * PER_HOST }, (_, i) => {
+    const name = `vm-${String(i).padStart(6, "0")}`;
+    const group = Math.floor(i / GROUP);
+    return {
+      key: `default/${name}`,
+      namespace: "default",
+      name,
+      labels: { app: group % 5 === 4 ? "none" : `app-${group}` },
+      cpus: 1 + (random() % 4),
+      memoryBytes: (1 + (random() % 8)) * GiB,
+      // Groups go over neighbouring racks, one after the other, so that all rules hold.
+      host: list[(i * 20 + Math.floor((i * 20) / hosts)) % hosts]?.name ?? "",
+      movable: true,
+      since: 0,
+    };
+  });
+  const policies: Policy[] = Array.from({ length: Math.ceil(machines.length / GROUP) }, (_, group) => ({
+    apiVersion: "vireo.dev/v1" as const,
+    kind: "Policy" as const,
+    metadata: { name: `app-${group}`, namespace: "default" },
+    spec: {
+      selector: { matchLabels: { app: `app-${group}` } },
+      goal: "balanced" as const,
+      automation: "act" as const,
+      priority: 0,
+      ...SPECS[group % SPECS.length],
+    },
+  }));
+  return { hosts: list, machines, policies: policies.filter((_, group) => group % 5 !== 4), odd: [] };
+}
+
+function timesOf(count: number, act: (i: number) => void): number[] {
+  return Array.from({ length: count }, (_, i) => {
+    const begin = performance.now();
+    act(i);
+    return performance.now() - begin;
+  }).sort((a, b) => a - b);
+}
+
+const at = (times: readonly number[], share: number) => times[Math.floor((times.length - 1) * share)] ?? 0;
+
+function measure(hosts: number) {
+  const estate = makeEstate(hosts);
+  const options = { ...PLAN_DEFAULTS, now: 1e12, released: new Set<string>() };
+  let state = estate;
+  const newcomers = estate.machines.filter(
+    (_, i) => i % Math.max(1, Math.floor(estate.machines.length / 40)) === 0,
+  );
+  const placeOne = (i: number) => {
+    const machine = newcomers[i % newcomers.length];
+    if (!machine) return;
+    const { host: _, ...unplaced } = machine;
+    const { host } = place(state, { ...unplaced, labels: machine.labels });
+    if (host) state = apply(state, machine.key, host);
+  };
+  timesOf(20, placeOne);
+  const places = timesOf(PLACEMENTS, placeOne);
+  const [plan = 0] = timesOf(1, () => planMoves(estate, options));
+  globalThis.gc?.();
+  return {
+    hosts,
+    placeMs: at(places, 0.5),
+    placeP99Ms: at(places, 0.99),
+    planMs: plan,
+    bytes: process.memoryUsage().rss,
+  };
+}
+
+const sizes = process.argv.length > 2 ? process.argv.slice(2).map(Number) : [100, 316, 1000];
+let missed = false;
+let before: ReturnType<typeof measure> | undefined;
+for (const hosts of sizes) {
+  const now = measure(hosts);
+  // 1: as n log n.
+  const growth = (key: "placeMs" | "planMs") =>
+    before
+      ? (
+          now[key] /
+          before[key] /
+          ((hosts * Math.log(hosts)) / (before.hosts * Math.log(before.hosts)))
+        ).toFixed(2)
+      : "-";
+  process.stdout.write(
+    `${hosts} hosts, ${hosts * PER_HOST} machines: one placement ${now.placeMs.toFixed(2)} ms, p99 ${now.placeP99Ms.toFixed(2)} ms (growth to n log n ${growth("placeMs")}); plan ${now.planMs.toFixed(0)} ms (${growth("planMs")}); ${(now.bytes / 2 ** 20).toFixed(0)} MiB\n`,
+  );
+  if (before && (Number(growth("placeMs")) > 1.5 || Number(growth("planMs")) > 1.5)) missed = true;
+  if (
+    hosts >= BARS.hosts &&
+    (now.planMs > BARS.planMs || now.placeP99Ms > BARS.placeMs || now.bytes > BARS.bytes)
+  )
+    missed = true;
+  before = now;
+}
+process.exitCode = missed ? 1 : 0;

@@ -175,6 +175,77 @@ describe("a restart", () => {
   });
 });
 
+describe("a guest that panics", () => {
+  const panic = async () => {
+    const { id } = await here.guest();
+    here.world.set(id, { state: "paused", pausedBy: "guest-panicked", brokeDownMs: Date.now() });
+  };
+
+  it("is dumped and started again; stays, or stays down, as spec.onPanic says", async () => {
+    await patch({ onPanic: { dump: true } });
+    await here.estate.instance("web-1", ({ spec }) => spec.onPanic?.dump === true);
+    await panic();
+    const vm = await here.estate.vm(
+      "web",
+      ({ status }) => status?.restarts === 1 && status.phase === "Running",
+      "again",
+    );
+    expect(vm.status).toMatchObject({
+      lastEnd: { reason: "GuestPanic" },
+      dumps: [{ reason: "GuestPanic", host: "a", sizeBytes: 9 }],
+    });
+    await patch({ onPanic: { action: "Pause" } });
+    await here.estate.instance("web-2", ({ spec }) => spec.onPanic?.action === "Pause");
+    await panic();
+    expect(ready(await phase("Paused"))?.reason).toBe("GuestPanic");
+    await patch({ requests: { reset: "one" } });
+    await phase("Running");
+    await patch({ onPanic: { action: "Stop" } });
+    await here.estate.instance("web-2", ({ spec }) => spec.onPanic?.action === "Stop");
+    await panic();
+    expect(ready(await phase("Failed"))?.message).toContain("spec.onPanic.action is Stop");
+    expect(await events()).toEqual(expect.arrayContaining(["GuestPanic", "Dumped"]));
+  });
+
+  it.each([1, 2, 3, 4])("is dumped once and told as that, with kill -9 at any step (%i)", async (seed) => {
+    await patch({ onPanic: { dump: true }, restart: "Never" });
+    await here.estate.instance("web-1", ({ spec }) => spec.onPanic?.dump === true);
+    await panic();
+    const vm = await here.amid(phase("Failed"), seed);
+    expect(vm.status?.lastEnd?.reason).toBe("GuestPanic");
+    expect(vm.status?.dumps).toHaveLength(1);
+    expect(existsSync(vm.status?.dumps?.[0]?.file ?? "")).toBe(true);
+  });
+});
+
+describe("a machine that ends again and again", () => {
+  it("says when it is started next, until that goes well", async () => {
+    for (const restarts of [1, 2, 3]) {
+      here.world.crash((await here.guest()).id);
+      await here.estate.vm(
+        "web",
+        ({ status }) => status?.restarts === restarts && status.phase === "Running",
+        `${restarts}`,
+      );
+    }
+    const vm = await phase("Running");
+    expect(getCondition(vm.status?.conditions, "CrashLoop")).toMatchObject({
+      status: "True",
+      reason: "Killed",
+      message: expect.stringMatching(
+        /^it was started again 3 times without running for 10 minutes; it ended last with Killed/,
+      ),
+    });
+    expect(vm.status?.nextStartTime).toBeUndefined();
+    here.world.crash((await here.guest()).id);
+    const waits = await here.estate.vm("web", ({ status }) => status?.nextStartTime !== undefined, "waiting");
+    expect(ready(waits)).toMatchObject({
+      reason: "BackOff",
+      message: `restart 4 at ${waits.status?.nextStartTime}, after Killed: killed by the test`,
+    });
+  });
+});
+
 describe("a stop", () => {
   it("waits for the guest as long as spec.stop says, and not longer once it is forced", async () => {
     here.world.deaf = true;

@@ -240,14 +240,36 @@ describe("a storage that is full", () => {
   });
 });
 
+it("an end that the host's own brought is told as that", async () => {
+  const config = machines.machine("busy");
+  const { pid } = await machines.start(host, config);
+  const record = machines.path("a", config.id, "record.json");
+  const text = readFileSync(record, "utf8");
+  process.kill(pid, "SIGKILL");
+  expect(await ended(host, config.id)).toMatchObject({ reason: "Killed" });
+  // As of another start of the host.
+  writeFileSync(record, text.replace(/"bootId": "[^"]+"/, '"bootId": "another"'));
+  expect(await ended(host, config.id)).toMatchObject({ reason: "HostRebooted" });
+});
+
 describe("too little memory", () => {
   it("is told as that, not as a kill", async () => {
     // It takes more once it runs.
     const config = machines.machine("busy", { paused: true });
     await machines.start(host, config);
     const group = join("/sys/fs/cgroup/memory/vireo", config.id.replaceAll("-", "").slice(0, 12));
-    const used = Number(readFileSync(join(group, "memory.usage_in_bytes"), "utf8"));
-    writeFileSync(join(group, "memory.limit_in_bytes"), String(used + 2 ** 16));
+    const stat = readFileSync(join(group, "memory.stat"), "utf8");
+    // The rest is cache of files, which the kernel takes away first.
+    const used = ["rss", "shmem"].map((name) => Number(new RegExp(`^${name} (\\d+)$`, "m").exec(stat)?.[1]));
+    // The least that it can be: the kernel refuses what it cannot get down to.
+    const limit = (bytes: number): void => {
+      try {
+        writeFileSync(join(group, "memory.limit_in_bytes"), String(bytes));
+      } catch {
+        limit(bytes + 2 ** 16);
+      }
+    };
+    limit(used.reduce((sum, each) => sum + each, 0));
     await host.setPaused(config.id, false).catch(() => undefined);
     const { reason, message } = await ended(host, config.id);
     expect({ reason, message }).toEqual({

@@ -141,6 +141,7 @@ export function machinePart(spec: VirtualMachine["spec"]) {
     networks: _networks,
     restart: _restart,
     requests: _requests,
+    deletionProtection: _protected,
     source: _source,
     ...machine
   } = spec;

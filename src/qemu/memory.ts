@@ -20,6 +20,8 @@ export interface Saved {
 /** Memory of any size, to a slow disk: a day. */
 const SAVE_MS = 86_400_000;
 const RESUME_MS = 60_000;
+/** From the end of what is fed to a QEMU to its word on it. */
+const FED_MS = 10_000;
 const MAX_BANDWIDTH = 2 ** 40;
 
 /** What earlier migrations of this guest may have left on, and does not go with it. */
@@ -106,6 +108,9 @@ async function goOn(qmp: Qmp): Promise<void> {
   if (["paused", "postmigrate"].includes(await runState(qmp))) await qmp.execute("cont");
 }
 
+const after = (ms: number): Promise<undefined> =>
+  new Promise((resolve) => setTimeout(resolve, ms, undefined).unref());
+
 /**
  * In a QEMU that waits for it (-incoming defer): takes the memory that `feed` sends to the unix socket at `path`. The guest does not run yet. No-op
  * when it has it. @throws QmpError; QEMU may be gone then
@@ -115,8 +120,12 @@ export async function loadMemory(qmp: Qmp, path: string, feed: () => Promise<voi
   await setLive(qmp, false);
   const over = qmp.waitFor(isOver, SAVE_MS);
   await qmp.execute("migrate-incoming", { uri: `unix:${path}` });
-  await feed();
-  const event = await over;
+  // QEMU closes the connection as soon as it has all, which may look like a failure on our side: what it says counts.
+  const cause: unknown = await feed().then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  const event = await (cause === undefined ? over : Promise.race([over, after(FED_MS)]));
   if (event?.data.status !== "completed")
-    throw new QmpError("GenericError", "the saved memory could not be taken up");
+    throw new QmpError("GenericError", "the saved memory could not be taken up", { cause });
 }

@@ -179,9 +179,9 @@ it("a guest that stands still is not called ready; one that could not write its 
       },
       lastTrouble,
     );
-  estate.world.set(id, { state: "paused", pausedBy: "guest-panicked" });
-  expect((await ready("False", "Paused")).message).toBe("the guest's kernel has panicked");
-  expect((await machine("a"))?.status?.phase).toBe("Running");
+  estate.world.set(id, { state: "paused", pausedBy: "internal-error" });
+  expect((await ready("False", "InternalError")).message).toMatch(/^QEMU cannot run the guest any further/);
+  expect((await machine("a"))?.status?.phase).toBe("Paused");
   estate.world.set(id, { state: "paused", pausedBy: "io-error" });
   await ready("True", "Running");
   expect(estate.world.machines.get(id)?.state).toBe("running");

@@ -129,9 +129,11 @@ async function begin(
   });
   const refused = !vm
     ? `there is no machine ${command.spec.vm} (spec.vm)`
-    : !vm.spec.running
+    : !vm.spec.running || vm.spec.suspended
       ? `${command.spec.vm} does not run; start it first`
-      : undefined;
+      : vm.spec.paused
+        ? `${command.spec.vm} is paused; resume it first`
+        : undefined;
   if (refused) {
     await write(context, command, { phase: "Failed", message: refused });
     return true;

@@ -1,13 +1,13 @@
 /** Live migration between two real hypervisors on one shared disk, and everything that can go wrong on the way. */
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
-import { createSigningRequest, Pki } from "../api/pki.ts";
 import { hardwareOf } from "../compute/hardware/kinds.ts";
 import { hostDnsName } from "../resource/host-name.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import type { MachineConfig, MachineId } from "./hypervisor.ts";
 import type { QemuHypervisor, QemuHypervisorOptions } from "./qemu-hypervisor.ts";
+import { credentialsOf, type Holder, writeCredentials } from "./testing/credentials.ts";
 import { ended, inState, newId, RealMachines, until } from "./testing/real-machines.ts";
 
 const machines = new RealMachines();
@@ -344,32 +344,9 @@ describe.each([
 });
 
 describe("encrypted migration", () => {
-  const folderOf = (name: string) => join(machines.folder, `tls-${name}`);
-  const as = (name: string) => ({ tls: { directory: folderOf(name) } });
+  const as = (holder: Holder) => credentialsOf(machines.folder, holder);
 
-  /** Credentials as the product's own enrolment gives them. */
-  beforeEach(async () => {
-    const pki = await Pki.open(join(machines.folder, "pki"));
-    const foreign = await Pki.open(join(machines.folder, "foreign"));
-    const write = (name: string, ca: string, { cert, key }: { cert: string; key: string }) => {
-      mkdirSync(folderOf(name), { mode: 0o700 }); // root's: QEMU itself cannot read it
-      const file = (at: string, text: string) =>
-        writeFileSync(join(folderOf(name), at), text, { mode: 0o600 });
-      file("ca-cert.pem", ca);
-      for (const role of ["server", "client"]) {
-        file(`${role}-cert.pem`, cert);
-        file(`${role}-key.pem`, key);
-      }
-    };
-    const enrol = async (name: string, by: Pki) => {
-      const { csr, key } = await createSigningRequest(name);
-      return { cert: await by.signHost(name, csr, ["127.0.0.1"]), key };
-    };
-    write("a", pki.ca, await enrol("a", pki));
-    write("b", pki.ca, await enrol("b", pki));
-    write("foreign", pki.ca + foreign.ca, await enrol("a", foreign));
-    write("user", pki.ca, await pki.clientCredentials("system:host:a,O=system:hosts", ["people"]));
-  });
+  beforeEach(() => writeCredentials(machines.folder));
 
   it.each([
     ["name", hostDnsName("b")],
@@ -386,7 +363,7 @@ describe("encrypted migration", () => {
     expect(existsSync(machines.path("b", there, "tls"))).toBe(false);
   });
 
-  const refused: [string, string, string | undefined, RegExp][] = [
+  const refused: [string, Holder, string | undefined, RegExp][] = [
     ["to a host of another name", "a", hostDnsName("c"), /does not match the hostname/],
     ["from a host of another CA", "foreign", undefined, /Verify failed/],
     ["from somebody who is no host, whatever his name", "user", undefined, /authz check .* is denied/],

@@ -14,6 +14,7 @@ import {
   startOutgoing,
   startPostCopy,
 } from "../qemu/migration.ts";
+import { sendsBitmaps } from "../qemu/mirror.ts";
 import type { Qmp } from "../qemu/qmp.ts";
 import type { Tls } from "../qemu/tls.ts";
 import { HypervisorError, type MachineId, type MigrationProgress, type SendOptions } from "./hypervisor.ts";
@@ -54,8 +55,9 @@ export class Sending<F extends Found> {
     const { accelerator, hardware = TODAY, name } = record.config;
     const { tlsHostname, downtimeMs } = how;
     const bandwidth = how.bytesPerSecond ?? this.#bandwidth;
-    const tracked = accelerator === "tcg" && canTrackWrites(hardware.board);
     await this.#at.with(id, async (qmp) => {
+      // Bitmaps are sent at the very end only, and would never let the one pass end.
+      const tracked = accelerator === "tcg" && canTrackWrites(hardware.board) && !(await sendsBitmaps(qmp));
       const status = await runState(qmp);
       let isHeld = record.held === "migration" && status === "paused";
       const stands = record.paused && (status === "paused" || status === "prelaunch");

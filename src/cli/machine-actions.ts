@@ -90,9 +90,9 @@ export async function exec(
 }
 
 /** @throws UserError when it failed or was called off */
-export async function migrate(options: MachineOptions & { to: string }, print: Print): Promise<void> {
+export async function migrate(options: MachineOptions & { to?: string }, print: Print): Promise<void> {
   const { session, vm, namespace } = await machineOf(options);
-  const spec = { vm, to: options.to, reason: "asked for by hand" };
+  const spec = { vm, ...(options.to ? { to: options.to, reason: "asked for by hand" } : {}) };
   const standing = standingOf("Succeeded", ["Failed", "Cancelled"]);
   const metadata = { name: nameOfNow(vm), namespace };
   await carryOut(session.client, Migration, { metadata, spec }, { ...options, standing }, print);

@@ -115,9 +115,9 @@ export function addMachineVerbs(
 
   withMachine(program.command("migrate"))
     .description("move a running machine to another host")
-    .requiredOption("--to <host>", "the host")
-    .action(async (machine: string, options: Common & { to: string }) => {
+    .option("--to <host>", "the host; by default the best one that its policies allow")
+    .action(async (machine: string, options: Common & { to?: string }) => {
       const { migrate } = await import("./machine-actions.ts");
-      await migrate({ ...common(machine, options), to: options.to }, print);
+      await migrate({ ...common(machine, options), ...(options.to ? { to: options.to } : {}) }, print);
     });
 }

@@ -17,6 +17,7 @@ import { runMigrationReconciler } from "../compute/migrations/reconciler.ts";
 import { runQuotaReconciler } from "../compute/quota-reconciler.ts";
 import { runSnapshotReconciler } from "../compute/snapshots/reconciler.ts";
 import { runVirtualMachineReconciler } from "../compute/vm-reconciler.ts";
+import { runDestinations } from "../director/destinations.ts";
 import { runPlanExecutor } from "../director/executor.ts";
 import { runPlanner } from "../director/planner.ts";
 import { runScheduler } from "../director/scheduler.ts";
@@ -131,6 +132,7 @@ export async function server(
         runGuestCommandReconciler(context),
         runQuotaReconciler(context),
         runScheduler(context),
+        runDestinations(context),
         runPlanner(context),
         runPlanExecutor(context),
         runImageReconciler({ ...context, cache: CACHE }),

@@ -40,9 +40,11 @@ export const hadCustody = (instance: Instance): boolean =>
     isBound(instance) &&
     !(instance.spec.incoming && instance.status?.end?.reason === "MigrationFailed"));
 
-/** The host that has the machine's disks, when hosts do not share them; undefined when none were made yet. */
+/** The host that has the machine's disks, when hosts do not share them; undefined when none were made yet. In any order. */
 export const hostOfDisks = (instances: readonly Instance[]): string | undefined =>
-  instances.findLast((instance) => isBound(instance) && hadCustody(instance))?.spec.host;
+  instances
+    .filter((instance) => isBound(instance) && hadCustody(instance))
+    .sort((a, b) => numberOf(b) - numberOf(a))[0]?.spec.host;
 
 /** Whether it moved away with its disks, and what is left of them on its host is of no use to anybody. */
 export const leftDisksBehind = (instance: Instance, instances: readonly Instance[]): boolean =>

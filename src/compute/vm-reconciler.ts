@@ -336,10 +336,16 @@ class VirtualMachineReconciler {
     }
   }
 
-  #disksOn({ spec }: VirtualMachine, instances: readonly Instance[]): Pick<Instance["spec"], "disksOn"> {
-    const pool = this.#informers.pools.get(spec.storagePool);
-    const host = hostOfDisks(instances);
-    return host && pool && !pool.spec.directory.shared ? { disksOn: host } : {};
+  /** Where it has to start, because hosts do not share what it starts from: its disks, or those that they are made from. */
+  #disksOn(vm: VirtualMachine, instances: readonly Instance[]): Pick<Instance["spec"], "disksOn"> {
+    const isLocal = (name: string) => this.#informers.pools.get(name)?.spec.directory.shared === false;
+    const own = hostOfDisks(instances);
+    const { vm: name, vmUid, storagePool = "" } = vm.status?.source ?? {};
+    const source = own === undefined && name !== undefined && isLocal(storagePool);
+    const of = source ? this.#instancesByMachine.get(`${vm.metadata.namespace ?? "default"}/${name}`) : [];
+    const host = isLocal(vm.spec.storagePool) ? own : undefined;
+    const disksOn = host ?? hostOfDisks(of.filter(({ spec }) => spec.vmUid === vmUid));
+    return disksOn ? { disksOn } : {};
   }
 
   /** What has to be there before the machine can start, if anything is not. */

@@ -178,7 +178,7 @@ function describe(view: MachineView, current: Instance | undefined): Ready {
       phase: "Migrating",
       status: running ? "True" : "False",
       reason: "Migrating",
-      message: `moves from ${migration.status?.from ?? host} to ${migration.spec.to}`,
+      message: `moves from ${migration.status?.from ?? host} to ${migration.spec.to ?? "another host"}`,
     };
   }
   if ((phase === "Running" || phase === "Starting") && own && isStanding(own.reason))

@@ -38,12 +38,14 @@ export function reasonFor(estate: Estate, machine: MachineView, best: Verdict, p
   return `${who}: ${details.join(", ")}${rank}`;
 }
 
-export function place(estate: Estate, machine: MachineView): Placement {
-  const verdicts = judge(estate, machine);
+/** @param but a host that it is to leave */
+export function place(estate: Estate, machine: MachineView, but?: string): Placement {
+  const verdicts = judge(estate, machine).filter(({ host }) => host.name !== but);
   const possible = verdicts.filter((verdict) => verdict.score);
   const [best] = possible;
   if (!best) {
-    if (verdicts.length === 0) return { reason: "there is no host yet" };
+    if (verdicts.length === 0)
+      return { reason: but === undefined ? "there is no host yet" : `there is no host but ${but}` };
     return { reason: verdicts.map(({ host, obstacle: why }) => `${host.name}: ${why}`).join("; ") };
   }
   const [policy] = policiesOf(estate, machine);

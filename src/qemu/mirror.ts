@@ -193,6 +193,17 @@ async function mapBitmaps(qmp: Qmp, mirrors: readonly Mirror[]): Promise<void> {
   await qmp.execute("migrate-set-parameters", { "block-bitmap-mapping": mapping });
 }
 
+/** Whether dirty bitmaps go along with the next migration. */
+export async function sendsBitmaps(qmp: Qmp): Promise<boolean> {
+  const capabilities = await qmp.execute("query-migrate-capabilities");
+  const isOn = (each: unknown) =>
+    isFields(each) && each.capability === "dirty-bitmaps" && each.state === true;
+  if (!Array.isArray(capabilities) || !capabilities.some(isOn)) return false;
+  const parameters = await qmp.execute("query-migrate-parameters");
+  const mapping = isFields(parameters) && parameters["block-bitmap-mapping"];
+  return Array.isArray(mapping) && mapping.length > 0;
+}
+
 interface Job {
   status: string;
   ready: boolean;
@@ -251,8 +262,7 @@ export async function finishMirrors(qmp: Qmp): Promise<void> {
     [...(await listJobs(qmp))].map(async ([name, job]) => {
       if (isOver(job)) return;
       const ended = concluded(qmp, name, FINISH_MS);
-      await qmp.execute("block-job-cancel", { device: `${JOB}${name}`, force: false });
-      await ended;
+      if (await cancel(qmp, name, false)) await ended;
     }),
   );
   const { phase, error } = await queryMirrors(qmp);
@@ -265,14 +275,23 @@ export async function finishMirrors(qmp: Qmp): Promise<void> {
 export async function abandonMirrors(qmp: Qmp): Promise<void> {
   for (const [name, job] of await listJobs(qmp)) {
     const ended = concluded(qmp, name, CANCEL_MS);
-    if (!isOver(job)) {
-      await qmp.execute("block-job-cancel", { device: `${JOB}${name}`, force: true });
-      await ended;
-    }
+    if (!isOver(job) && (await cancel(qmp, name, true))) await ended;
     await qmp.execute("job-dismiss", { id: `${JOB}${name}` });
   }
   await closeNodes(qmp);
   await setBitmaps(qmp, false);
+}
+
+/** @returns false when it has ended by itself meanwhile */
+async function cancel(qmp: Qmp, name: string, force: boolean): Promise<boolean> {
+  try {
+    await qmp.execute("block-job-cancel", { device: `${JOB}${name}`, force });
+    return true;
+  } catch (error) {
+    const job = (await listJobs(qmp)).get(name);
+    if (job && !isOver(job)) throw error;
+    return false;
+  }
 }
 
 const concluded = (qmp: Qmp, name: string, timeoutMs: number) =>

@@ -149,6 +149,7 @@ async function runSeed(seed: number): Promise<void> {
       // After the flip the target is the machine: it may be stopped or crash, but never be thrown away like a spare.
       if (/handed over.*called off/.test(m.status?.message ?? ""))
         wrong.push(`${m.metadata.name}: its target was killed after the switchover`);
+      if (m.status?.phase === "Succeeded") count(`moved in ${estate.storagePool}`);
       count(`migration ${m.status?.phase}: ${m.status?.message?.replace(/\d+/g, "N")}`);
     }
     for (const vm of (await estate.user.list(VirtualMachine)).items) count(`machine ${vm.status?.phase}`);
@@ -204,6 +205,7 @@ describe("kill -9 at random moments, pretended hypervisor", () => {
     const total = (pattern: RegExp) =>
       [...seen].filter(([what]) => pattern.test(what)).reduce((sum, [, n]) => sum + n, 0);
     expect(total(/^migration Succeeded/)).toBeGreaterThan(RUNS / 4);
+    expect(total(/^moved in local/)).toBeGreaterThan(RUNS / 16);
     expect(total(/^migration Failed/)).toBeGreaterThan(RUNS / 4);
     expect(total(/^machine Running/)).toBeGreaterThan(RUNS / 4);
     expect(total(/^machine Stopped/)).toBeGreaterThan(RUNS / 10);

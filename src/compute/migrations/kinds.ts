@@ -119,7 +119,7 @@ export const Migration = defineKind({
   spec: Type.Object(
     {
       vm: Name("The VirtualMachine to move."),
-      to: Name("The host to move it to."),
+      to: Type.Optional(Name("The host to move it to; the director chooses one when absent.")),
       reason: Type.Optional(Type.String({ description: "Why; kept as the VM's placement reason." })),
       policy: Type.Optional(Type.String()),
       plan: Type.Optional(Type.String({ description: "The Plan that asked for it." })),
@@ -129,8 +129,19 @@ export const Migration = defineKind({
       ),
     },
     rules(
-      ...["vm", "to"].map((field) => immutable(field, ONLY_CANCEL)),
-      ...["reason", "policy", "plan", "transfer"].map((field) => immutable(field, ONLY_CANCEL, true)),
+      immutable("vm", ONLY_CANCEL),
+      {
+        rule: "!has(oldSelf.to) || (has(self.to) && self.to == oldSelf.to)",
+        message: ONLY_CANCEL,
+        fieldPath: ".to",
+        reason: "FieldValueForbidden",
+      },
+      ...["plan", "transfer"].map((field) => immutable(field, ONLY_CANCEL, true)),
+      // Given with the host, when the director chooses it.
+      ...["reason", "policy"].map((field) => {
+        const { rule, ...rest } = immutable(field, ONLY_CANCEL, true);
+        return { ...rest, rule: `!has(oldSelf.to) || (${rule})` };
+      }),
       {
         rule: "!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)",
         message: "it was called off; create another Migration",

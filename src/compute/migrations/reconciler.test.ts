@@ -133,6 +133,29 @@ describe("Migration reconciler", () => {
     expect((await estate.instance("web-3")).spec).toMatchObject({ predecessor: "web-1", host: "c" });
   });
 
+  it("waits for what the other end tells of the failure, whichever fails first", async () => {
+    await play();
+    await estate.end("web-2", "MigrationFailed", "Size mismatch: pc.ram");
+    await estate.report("web-1", { migration: { to: "web-2", phase: "Failed", error: "Broken pipe" } });
+    const { status } = await migration("m", "Failed");
+    expect(status?.message).toBe("a could not send it: Broken pipe (MigrationFailed: Size mismatch: pc.ram)");
+  });
+
+  it("goes where the director says when no host was named, or ends with its reason", async () => {
+    await estate.client.create(Migration, { metadata: at("m"), spec: { vm: "web" } });
+    const waits = (m: Migration) => m.status?.message === "waits for the director to choose a host";
+    await untilObject(estate.client, Migration, at("m"), "waiting", waits);
+    await estate.client.patch(Migration, at("m"), { spec: { to: "b", reason: "b is best" } });
+    expect((await estate.instance("web-2")).spec).toMatchObject({
+      host: "b",
+      placement: { reason: "b is best" },
+    });
+    await expect(estate.client.patch(Migration, at("m"), { spec: { to: "c" } })).rejects.toThrow(/immutable/);
+    await expect(estate.client.patch(Migration, at("m"), { spec: { reason: "x" } })).rejects.toThrow(
+      /immutable/,
+    );
+  });
+
   it("source crashes before the flip: target goes, the machine starts again cold", async () => {
     await play();
     await estate.end("web-1", "Crashed");

@@ -61,6 +61,9 @@ const failed = (message: string): Trouble => ({ phase: "Failed", message });
 /** On a source: the target that it must not be sent to any more. */
 const CALLED_OFF = "vireo.dev/migration-called-off";
 
+/** How long the other end may take to tell why it failed. */
+const SETTLE_MS = 2000;
+
 /** While it waits for something that no event announces. */
 const LOOK_AGAIN_MS = 2000;
 
@@ -102,6 +105,8 @@ class MigrationReconciler {
   readonly #clock: Clock;
   readonly #events: EventRecorder;
   readonly #prepareTimeoutMs: number;
+  /** When one end was first seen to have failed, by the Migration's uid. */
+  readonly #settling = new Map<string, number>();
 
   constructor(context: MigrationContext) {
     this.#client = context.client;
@@ -143,9 +148,14 @@ class MigrationReconciler {
     const source = currentOf(instances);
     const refused =
       this.#refuse(m, vm, source) ??
-      (await this.#refuseHost(m, vm, source)) ??
+      (m.spec.to ? await this.#refuseHost(m, vm, source) : undefined) ??
       (await this.#refuseDisks(m, vm.spec.storagePool));
     if (refused) return this.#end(m, refused);
+    if (!m.spec.to) {
+      const scheduled = getCondition(m.status?.conditions, "Scheduled");
+      if (scheduled?.status === "False") return this.#end(m, failed(scheduled.message));
+      return this.#wait(m, "waits for the director to choose a host");
+    }
     const wait = (message: string) =>
       this.#wait(m, message).then((): Result => ({ requeueAfterMs: LOOK_AGAIN_MS }));
     if (!source || !isHeld(source) || source.status?.phase !== "Running")
@@ -159,7 +169,7 @@ class MigrationReconciler {
       target: instanceName(vm.metadata.name, (vm.status?.sequence ?? 0) + 1),
       ...(source.spec.host ? { from: source.spec.host } : {}),
       startedTime: m.status?.startedTime ?? this.#now(),
-      message: `prepares ${m.spec.to}`,
+      message: `prepares ${toOf(m)}`,
     });
     return this.#advance(claimed, vm, instances);
   }
@@ -173,8 +183,8 @@ class MigrationReconciler {
       return failed(
         `machine ${name} is suspended (spec.suspended); it may go on elsewhere when it is started`,
       );
-    if (source && isHeld(source) && source.spec.host === m.spec.to)
-      return failed(`machine ${name} runs on ${m.spec.to} already`);
+    if (source && isHeld(source) && source.spec.host === toOf(m))
+      return failed(`machine ${name} runs on ${toOf(m)} already`);
     return undefined;
   }
 
@@ -183,22 +193,22 @@ class MigrationReconciler {
     vm: VirtualMachine,
     source: Instance | undefined,
   ): Promise<Trouble | undefined> {
-    const host = await this.#client.get(Host, { name: m.spec.to });
-    if (!host) return failed(`host ${m.spec.to} (spec.to) does not exist`);
+    const host = await this.#client.get(Host, { name: toOf(m) });
+    if (!host) return failed(`host ${toOf(m)} (spec.to) does not exist`);
     const ready = getCondition(host.status?.conditions, "Ready");
     if (ready?.status !== "True")
-      return failed(`host ${m.spec.to} is not ready: ${ready?.message ?? "its agent has not reported yet"}`);
-    if (host.spec.unschedulable) return failed(`host ${m.spec.to} takes no machines (spec.unschedulable)`);
+      return failed(`host ${toOf(m)} is not ready: ${ready?.message ?? "its agent has not reported yet"}`);
+    if (host.spec.unschedulable) return failed(`host ${toOf(m)} takes no machines (spec.unschedulable)`);
     const [from, to] = [source && (await this.#platform(source)), platformOf(host)];
     const why =
       from &&
       to &&
       platformObstacle(from, { ...to, accelerator: acceleratorOf(source?.spec.hardware, to.accelerator) });
-    if (why) return failed(`host ${m.spec.to} cannot take it over: ${why}`);
-    const { items } = await this.#client.list(Instance, { fieldSelector: `spec.host=${m.spec.to}` });
+    if (why) return failed(`host ${toOf(m)} cannot take it over: ${why}`);
+    const { items } = await this.#client.list(Instance, { fieldSelector: `spec.host=${toOf(m)}` });
     const demand = source?.spec ?? { ...vm.spec, vmUid: vm.metadata.uid ?? "" };
     const lacks = lackOf(needsOf({ ...demand, ...source?.status }), host.status?.facts?.qemu ?? {});
-    if (lacks) return failed(`host ${m.spec.to} cannot take it over: it ${lacks}`);
+    if (lacks) return failed(`host ${toOf(m)} cannot take it over: it ${lacks}`);
     const lack = lackOfRoom(host, demand, items);
     return lack ? failed(lack) : undefined;
   }
@@ -221,7 +231,7 @@ class MigrationReconciler {
     if (!first) return undefined;
     const names = `${first.metadata.name}${more.length > 0 ? ` and ${more.length} more` : ""}`;
     return failed(
-      `machine ${vm} has snapshots (${names}), which do not go along from a storage pool that is not shared (${storagePool}); delete them before it moves to ${to}`,
+      `machine ${vm} has snapshots (${names}), which do not go along from a storage pool that is not shared (${storagePool}); delete them before it moves${to ? ` to ${to}` : ""}`,
     );
   }
 
@@ -268,9 +278,10 @@ class MigrationReconciler {
           predecessor: source.metadata.name,
           incoming: true,
           ...copyDisks,
-          ...((await this.#transfer(m, vm)).postCopy ? { postCopy: true } : {}),
+          // A guest that runs there before all is there must have its disks, and those are the same only once it stands still.
+          ...(!copyDisks.copyDisks && (await this.#transfer(m, vm)).postCopy ? { postCopy: true } : {}),
           ...pinsIn(source.status),
-          host: m.spec.to,
+          host: toOf(m),
           placement: {
             reason: m.spec.reason ?? `moved here by migration ${m.metadata.name}`,
             ...(m.spec.policy ? { policy: m.spec.policy } : {}),
@@ -287,7 +298,7 @@ class MigrationReconciler {
       if (!cause) throw error;
       return this.#end(m, failed(cause.message.replace(/^Forbidden: /, "")));
     }
-    await this.#write(m, { ...m.status, phase: "Preparing", message: `waits until ${m.spec.to} listens` });
+    await this.#write(m, { ...m.status, phase: "Preparing", message: `waits until ${toOf(m)} listens` });
     return { requeueAfterMs: this.#prepareTimeoutMs };
   }
 
@@ -301,10 +312,10 @@ class MigrationReconciler {
     const uid = m.metadata.uid ?? "";
     // The agent there has yet to clear away what an earlier run left.
     const before = instances.find(
-      (i) => i.spec.host === m.spec.to && i.metadata.name !== m.status?.target && i !== source,
+      (i) => i.spec.host === toOf(m) && i.metadata.name !== m.status?.target && i !== source,
     );
     if (before) {
-      await this.#wait(m, `waits until instance ${before.metadata.name} is gone from ${m.spec.to}`);
+      await this.#wait(m, `waits until instance ${before.metadata.name} is gone from ${toOf(m)}`);
       return "wait";
     }
     const refused = await this.#refuseDisks(m, source.spec.storagePool);
@@ -328,13 +339,15 @@ class MigrationReconciler {
     const target = instances.find((i) => i.metadata.name === m.status?.target && isTargetOf(i, m));
     if (target && isHeld(target)) {
       if (target.status?.phase === "Running") return this.#succeed(m, source, target);
-      return this.#wait(m, `runs on ${m.spec.to}, which has yet to report it`);
+      return this.#wait(m, `runs on ${toOf(m)}, which has yet to report it`);
     }
     if (source?.status?.phase === "HandedOver") {
-      if (target && isLive(target)) return this.#wait(m, `handed over to ${m.spec.to}`);
-      return this.#end(m, failed(`handed over, but it ended on ${m.spec.to} at once${endOf(target)}`));
+      if (target && isLive(target)) return this.#wait(m, `handed over to ${toOf(m)}`);
+      return this.#end(m, failed(`handed over, but it ended on ${toOf(m)} at once${endOf(target)}`));
     }
     const trouble = this.#trouble(m, vm, source, target);
+    if (trouble && trouble.phase === "Failed" && this.#otherEndMayTell(m, source, target))
+      return { requeueAfterMs: SETTLE_MS / 10 };
     if (trouble) {
       if (target && !(await this.#abort(source, target))) return { requeueAfterMs: 1 };
       return this.#end(m, trouble);
@@ -350,7 +363,7 @@ class MigrationReconciler {
     const sent = source?.status?.migration;
     const { stage = target?.spec.copyDisks ? "Disks" : "Memory", ...figures } =
       sent?.to === m.status?.target ? sentOf(sent) : {};
-    const message = `${stage === "Disks" ? "disks go" : "memory goes"} to ${m.spec.to}`;
+    const message = `${stage === "Disks" ? "disks go" : "memory goes"} to ${toOf(m)}`;
     const { secondsLeft: _, ...status } = m.status ?? {};
     await this.#write(m, { ...status, phase: "Running", stage, ...figures, message });
     return undefined;
@@ -364,6 +377,20 @@ class MigrationReconciler {
       .filter(({ spec }) => selects(spec.selector, vm.metadata.labels ?? {}))
       .sort((a, b) => b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1));
     return transferOf([m.spec.transfer, ...policies.map(({ spec }) => spec.transfer)]);
+  }
+
+  /** Of a stream that broke each end knows something else, and tells it a moment after the other. */
+  #otherEndMayTell(m: Migration, source: Instance | undefined, target: Instance | undefined): boolean {
+    if (!source?.spec.migrateTo || !target) return false;
+    const sending = source.status?.migration;
+    const sourceTold = sending?.to === target.metadata.name && sending.phase !== "Active";
+    if (isReleased(source) || sourceTold === isReleased(target)) return false;
+    const key = m.metadata.uid ?? "";
+    const now = this.#clock.now().getTime();
+    const since = this.#settling.get(key) ?? now;
+    if (now - since < SETTLE_MS) this.#settling.set(key, since);
+    else this.#settling.delete(key);
+    return now - since < SETTLE_MS;
   }
 
   /** What ends a migration before the flip. */
@@ -386,10 +413,10 @@ class MigrationReconciler {
     if (m.status?.phase === "Pending") return undefined;
     if (!target) return failed(`the target instance ${m.status?.target} is gone`);
     if (isReleased(target) || target.metadata.deletionTimestamp)
-      return failed(`${m.spec.to} could not receive it${endOf(target)}`);
+      return failed(`${toOf(m)} could not receive it${endOf(target)}`);
     const since = Date.parse(m.status?.startedTime ?? this.#now());
     if (m.status?.phase === "Preparing" && this.#clock.now().getTime() - since > this.#prepareTimeoutMs)
-      return failed(`${m.spec.to} was not ready to receive within ${this.#prepareTimeoutMs / 1000} s`);
+      return failed(`${toOf(m)} was not ready to receive within ${this.#prepareTimeoutMs / 1000} s`);
     return undefined;
   }
 
@@ -442,16 +469,16 @@ class MigrationReconciler {
       phase: "Succeeded",
       finishedTime: this.#now(),
       ...(downtimeMs === undefined ? {} : { downtimeMs }),
-      message: `runs on ${m.spec.to}`,
+      message: `runs on ${toOf(m)}`,
     });
-    this.#report(m, "Normal", "Migrated", `moved from ${m.status?.from} to ${m.spec.to}`);
+    this.#report(m, "Normal", "Migrated", `moved from ${m.status?.from} to ${toOf(m)}`);
     return undefined;
   }
 
   async #end(m: Migration, { phase, message }: Trouble): Promise<undefined> {
     await this.#write(m, { ...m.status, phase, finishedTime: this.#now(), message });
-    if (phase === "Failed") this.#report(m, "Warning", "MigrationFailed", `move to ${m.spec.to}: ${message}`);
-    else this.#report(m, "Normal", "MigrationCancelled", `move to ${m.spec.to}: ${message}`);
+    if (phase === "Failed") this.#report(m, "Warning", "MigrationFailed", `move to ${toOf(m)}: ${message}`);
+    else this.#report(m, "Normal", "MigrationCancelled", `move to ${toOf(m)}: ${message}`);
     return undefined;
   }
 
@@ -531,13 +558,16 @@ function orderTo(
     instance: metadata.name,
     address,
     ...(spec.copyDisks && incomingDisks ? { disksAddress: incomingDisks } : {}),
-    host: m.spec.to,
+    host: toOf(m),
     // Both ends have to agree on this one, and the target began with it.
     ...(Object.keys(transfer).length > 0 || spec.postCopy
       ? { transfer: { ...transfer, postCopy: spec.postCopy ?? false } }
       : {}),
   };
 }
+
+/** Chosen before anything is begun. */
+const toOf = ({ spec }: Migration): string => spec.to ?? "";
 
 const isTargetOf = (instance: Instance, m: Migration): boolean =>
   instance.spec.incoming === true &&

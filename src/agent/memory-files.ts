@@ -9,16 +9,19 @@ export async function receiveFile(
   path: string,
   file: string,
   user: { uid: number; gid: number },
-): Promise<{ done: () => Promise<number>; close: () => void }> {
+): Promise<{ done: () => Promise<number>; isFull: () => boolean; close: () => void }> {
   const part = `${file}.part`;
   await rm(part, { force: true });
   const handle = await open(part, "wx", 0o600);
   let written: Promise<void> = Promise.reject(new Error("nothing was sent"));
   written.catch(() => undefined);
+  let full = false;
   const server = createServer((socket) => {
     server.close();
     written = pipeline(socket, handle.createWriteStream({ flush: true, highWaterMark: 2 ** 20 }));
-    written.catch(() => undefined);
+    written.catch((error: NodeJS.ErrnoException) => {
+      full = error.code === "ENOSPC";
+    });
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -33,6 +36,8 @@ export async function receiveFile(
       await rename(part, file);
       return (await stat(file)).size;
     },
+    /** Whether it ended because there was no room. */
+    isFull: () => full,
     close() {
       server.close();
       void handle.close().catch(() => undefined);

@@ -1,5 +1,14 @@
 /** A guest's memory kept together with its disks, on a real QEMU whose guest counts on its disk for ever: it goes on exactly there. */
-import { chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { beforeEach, expect, it } from "vitest";
 import { writeBootDisk } from "../qemu/testing/boot-sectors.ts";
@@ -156,4 +165,69 @@ it("an agent that died in the middle leaves a guest that another lets go on", as
   const other = machines.hypervisor("a");
   await other.abandonMemory(first.id);
   await inState(other, first.id, "running");
+});
+
+it("suspended, it is on another host where it was; one that cannot be saved runs on", async () => {
+  const first = config(disk("root"));
+  const { machineType } = await machines.start(host, first);
+  await counts("root", ENOUGH);
+  mkdirSync(`${memory()}.part`); // nobody can write there
+  await expect(host.suspend(first.id, memory())).rejects.toThrow();
+  await inState(host, first.id, "running");
+  rmSync(`${memory()}.part`, { recursive: true });
+
+  const saved = await host.suspend(first.id, memory());
+  expect(saved).toMatchObject({ live: false, sizeBytes: statSync(memory()).size });
+  expect(await host.get(first.id)).toMatchObject({ state: "postmigrate", pausedBy: "suspend" });
+  // An agent that died before it was written down lets it go on.
+  host.close();
+  const next = machines.hypervisor("a");
+  await next.abandonMemory(first.id);
+  await inState(next, first.id, "running");
+  await counts("root", await last("root"));
+  rmSync(memory());
+  await next.suspend(first.id, memory());
+  await next.kill(first.id);
+  expect(await next.get(first.id)).toMatchObject({ state: "ended", pausedBy: "suspend" });
+  const at = await last("root");
+
+  const there = machines.hypervisor("b");
+  const again = config(disk("root"), { id: newId(), machineType, paused: true });
+  await machines.start(there, again, "incoming");
+  await there.loadMemory(again.id, memory());
+  await there.resume(again.id);
+  expect(await there.get(again.id)).toMatchObject({ state: "paused", pausedBy: "user" });
+  expect(await last("root")).toBe(at);
+  await there.setPaused(again.id, false);
+  await counts("root", at);
+});
+
+it("is not suspended where there is no room for its memory, and runs on", async () => {
+  const first = config(disk("root"));
+  await machines.start(host, first);
+  await counts("root", 10);
+  const full = join(machines.folder, "full");
+  mkdirSync(full);
+  await run("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", full]);
+  try {
+    await expect(host.suspend(first.id, join(full, "memory"))).rejects.toThrow(
+      "there is no room for its memory in its storage pool",
+    );
+    await until(() => readdirSync(full).length === 0 || undefined);
+  } finally {
+    await run("umount", ["-l", full]);
+  }
+  await inState(host, first.id, "running");
+  await counts("root", await last("root"));
+});
+
+it("paused, its memory is kept with its disks, and it stays paused", async () => {
+  const first = config(disk("root"));
+  await machines.start(host, first);
+  await counts("root", ENOUGH);
+  await host.setPaused(first.id, true);
+  expect((await save(first.id, "next")).live).toBe(false);
+  expect(await host.get(first.id)).toMatchObject({ state: "paused", pausedBy: "user" });
+  await host.setPaused(first.id, false);
+  await counts("next", await last("root"));
 });

@@ -416,6 +416,11 @@ export class QemuHypervisor implements Hypervisor {
         folder.write({ ...(folder.read() ?? record), held });
         const saved = await saveMemory(qmp, switches, path, then);
         return { ...saved, sizeBytes: await receiver.done() };
+      } catch (cause) {
+        // QEMU knows only that nobody took it.
+        if (!receiver.isFull()) throw cause;
+        const { name } = record.config;
+        throw new HypervisorError(`${name}: there is no room for its memory in its storage pool`, { cause });
       } finally {
         receiver.close();
         folder.takeSocketBack();

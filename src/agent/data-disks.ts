@@ -1,12 +1,14 @@
 /** The data disks of a machine (compute/disks/kinds.ts), in its folder beside the system disk: NAME.data.qcow2 is the first layer of one. */
 import { join } from "node:path";
-import type { DataDisk } from "../compute/disks/kinds.ts";
+import type { DataDisk, DiskLimits } from "../compute/disks/kinds.ts";
 import type { Instance } from "../compute/kinds.ts";
 import type { Image } from "../images/kinds.ts";
+import type { Limits } from "../qemu/throttle.ts";
 import { formatBytes, parseBytes } from "../resource/quantity.ts";
+import { run } from "../system/run.ts";
 import { PrepareError } from "./environment.ts";
 import type { DiskConfig } from "./hypervisor.ts";
-import type { Layers } from "./layers.ts";
+import { type Layers, readHeader } from "./layers.ts";
 import { exists, makeDisk } from "./volume-files.ts";
 
 export interface DataDiskSource {
@@ -22,6 +24,9 @@ export interface DataDiskSource {
 /** What the layers of a data disk are called. A name has no dot, so these are never those of another disk. */
 export const layerName = ({ name }: Pick<DataDisk, "name">) => `${name}.data`;
 
+/** Those that the run really has, once it says so: one may be about to come or go. */
+export const attached = ({ spec, status }: Instance) => status?.has?.disks ?? spec.disks ?? [];
+
 /** Makes those that are missing, unless the instance only takes over what another has open. @throws PrepareError */
 export async function ensureDataDisks(source: DataDiskSource, { spec }: Instance): Promise<DiskConfig[]> {
   const { disks = [] } = spec;
@@ -35,11 +40,47 @@ export async function ensureDataDisks(source: DataDiskSource, { spec }: Instance
         throw new PrepareError(
           `${path}, the disk ${disk.name} of ${spec.vm}, is not on this host; is its storage pool really shared?`,
         );
+      if (disk.exists)
+        throw new PrepareError(
+          `${path}, the disk ${disk.name} of ${spec.vm}, is not there, and a disk that was used is never made anew: bring it back, or name another one`,
+        );
       await makeDataDisk(source, disk, first);
     }
-    found.push({ name: disk.name, path, format: "qcow2", readOnly: disk.readOnly ?? false });
+    const { name, port, size, limits, readOnly = false } = disk;
+    found.push({
+      name,
+      path,
+      format: "qcow2",
+      readOnly,
+      ...(port === undefined ? {} : { port }),
+      ...(size === undefined ? {} : { sizeBytes: parseBytes(size) }),
+      ...(limits ? { limits: limitsOf(limits) } : {}),
+    });
   }
   return found;
+}
+
+/** In bytes, as QEMU takes them. */
+export function limitsOf({ iops, readIops, writeIops, bytesPerSecond, burst }: DiskLimits): Limits {
+  const most = burst && {
+    seconds: burst.seconds,
+    ...(burst.iops ? { iops: burst.iops } : {}),
+    ...(burst.bytesPerSecond ? { bytes: parseBytes(burst.bytesPerSecond) } : {}),
+  };
+  return {
+    ...(iops ? { iops } : {}),
+    ...(readIops ? { readIops } : {}),
+    ...(writeIops ? { writeIops } : {}),
+    ...(bytesPerSecond ? { bytes: parseBytes(bytesPerSecond) } : {}),
+    ...(most ? { burst: most } : {}),
+  };
+}
+
+/** Makes the file of a disk that no machine has open as large as it is to be. */
+export async function grow({ path, format, readOnly, sizeBytes }: DiskConfig): Promise<void> {
+  if (sizeBytes === undefined || readOnly || format !== "qcow2") return;
+  if ((await readHeader(path)).sizeBytes < sizeBytes)
+    await run("qemu-img", ["resize", "-q", "-f", "qcow2", path, String(sizeBytes)]);
 }
 
 async function makeDataDisk(source: DataDiskSource, disk: DataDisk, path: string): Promise<void> {
@@ -58,10 +99,10 @@ async function makeDataDisk(source: DataDiskSource, disk: DataDisk, path: string
 }
 
 /** Those that were taken out of the machine's list and are kept with its disks. @param files names in its folder */
-export function detachedDisks(files: readonly string[], { spec }: Instance): string[] {
-  const attached = new Set((spec.disks ?? []).map(({ name }) => name));
+export function detachedDisks(files: readonly string[], instance: Instance): string[] {
+  const used = new Set(attached(instance).map(({ name }) => name));
   const names = files.flatMap(
     (file) => /^([a-z][-a-z0-9]*)\.data(-[0-9a-f]{12})?\.qcow2$/.exec(file)?.[1] ?? [],
   );
-  return [...new Set(names)].filter((name) => !attached.has(name)).sort();
+  return [...new Set(names)].filter((name) => !used.has(name)).sort();
 }

@@ -2,6 +2,7 @@
  * What an instance needs of its host besides the hypervisor: disks and network. Implementations: RealEnvironment
  * (real-environment.ts) and PretendEnvironment (testing/pretend-hypervisor.ts, for crash tests). Every call is idempotent.
  */
+import type { Has } from "../compute/changes/kinds.ts";
 import type { Instance } from "../compute/kinds.ts";
 import type { Volumes } from "../compute/migrations/kinds.ts";
 import type { Dumps } from "./dumps.ts";
@@ -15,6 +16,8 @@ export interface SavedMachine {
   file: string;
   /** Kept with a snapshot, or by suspending. */
   kind: "snapshot" | "suspended";
+  /** What it had where; absent from before anything could come and go. */
+  has?: Has;
   machineType: string;
   guestCpu?: string;
   /** Of the host where it was kept: the guest saw it when guestCpu is host. */
@@ -31,6 +34,7 @@ export interface Prepared
     | "folders"
     | "images"
     | "nics"
+    | "ports"
     | "boot"
     | "firmware"
     | "hardware"
@@ -64,6 +68,10 @@ export interface HostEnvironment {
   prepare(instance: Instance): Promise<Prepared>;
   /** Who the guest of an instant clone is to become. @throws PrepareError; ApiError */
   identity(instance: Instance): Promise<Identity>;
+  /** Makes sure of what is to be plugged into the running machine: disks in the order of Prepared, and taps. @throws PrepareError; ApiError */
+  devices(instance: Instance): Promise<Pick<Prepared, "disks" | "nics">>;
+  /** Takes the tap of an interface away that the machine has no more. */
+  releaseInterface(instance: Instance, mac: string): Promise<void>;
   /** Takes the taps away, copies of disks that were not accepted, and ends what is still being made. Disks stay: they belong to the machine, not to this run of it. */
   release(instance: Instance): Promise<void>;
   /** What goes along when it moves without shared storage. @throws PrepareError, LayersError; ApiError when the control plane does not answer */

@@ -7,7 +7,9 @@
  */
 import type { WholeHardware } from "../compute/hardware/kinds.ts";
 import type { Resources } from "../compute/resources/kinds.ts";
+import type { Disk, Nic } from "../qemu/devices.ts";
 import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
+import type { Adjusted, Present } from "../qemu/hotplug.ts";
 import type { Bytes } from "../resource/quantity.ts";
 import type { Trace } from "./leftovers.ts";
 import type { Place } from "./own-place.ts";
@@ -17,21 +19,11 @@ declare const machineBrand: unique symbol;
 /** The uid of an Instance. */
 export type MachineId = string & { readonly [machineBrand]: true };
 
-export interface DiskConfig {
-  /** Of a data disk; the guest sees it as the serial number. */
-  name?: string;
-  /** Absolute path of the overlay (or seed image). */
-  path: string;
-  format: "qcow2" | "raw";
-  readOnly: boolean;
-}
+/** `path`: absolute, of the overlay (or seed image). `sizeBytes`: it is to have at least that. */
+export type DiskConfig = Disk & { sizeBytes?: number };
 
-export interface NicConfig {
-  mac: string;
-  /** A tap that exists and is attached already, or QEMU's user network where taps cannot be had. */
-  backend: { tap: string } | { user: true };
-  mtu: number;
-}
+/** A tap that exists and is attached already, or QEMU's user network where taps cannot be had. */
+export type NicConfig = Nic;
 
 /** The whole record a machine is started from; kept beside the machine so that an adopting agent and a migration target use the same. */
 export interface MachineConfig {
@@ -46,6 +38,8 @@ export interface MachineConfig {
   /** A folder of images, to read: of one of them a disk may be made while the machine runs. */
   images?: string;
   nics: NicConfig[];
+  /** Places for disks and networks that come and go; none when absent, as of machines from before there were any. */
+  ports?: number;
   boot?: { kernel: string; initrd: string; commandLine: string };
   /** How it looks to the guest; as machines of today when absent. */
   hardware?: WholeHardware;
@@ -245,6 +239,10 @@ export interface Hypervisor {
   usage(id: MachineId): Promise<MachineUsage | undefined>;
   /** Runs a program in the guest to its end. @throws HypervisorError: no agent there, refused, not ended in time */
   guestExec(id: MachineId, program: GuestProgram): Promise<GuestExit>;
+  /** What it has at ports now: data disks by name, networks by MAC address without colons. */
+  present(id: MachineId): Promise<Present>;
+  /** Gives a running machine the disks and networks that are listed, with their sizes and limits, as far as its guest and QEMU let it. */
+  adjust(id: MachineId, wanted: Pick<MachineConfig, "disks" | "nics">): Promise<Adjusted>;
   /** The layers that the guest writes to now, as paths. */
   activeLayers(id: MachineId): Promise<string[]>;
   /** Switches all at one instant, or none; those switched already stay. @returns for how long, in ms, a write of the guest may have waited */

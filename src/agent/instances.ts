@@ -24,6 +24,7 @@ import { ApiError } from "../resource/errors.ts";
 import { getCondition, keyOf, setCondition } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { requestOf } from "../telemetry/request-id.ts";
+import { asKept, beginning, Changes } from "./changes.ts";
 import { StillPreparing } from "./copies.ts";
 import { DiskTasks, pendingTask, ROLLED_BACK } from "./disk-tasks.ts";
 import { type HostEnvironment, type Prepared, PrepareError, type SavedMachine } from "./environment.ts";
@@ -83,6 +84,8 @@ const LOST =
   "one of its two hosts, or the network between them, failed in the middle of post-copy; its memory is lost";
 /** Between two looks at a source that has handed over, and that its target still needs. */
 const SERVING_MS = 500;
+/** Between two attempts at a change of a running machine. */
+const CHANGE_RETRY_MS = 10_000;
 /** Says of an instant clone whether it is one. */
 const CLONED = "Cloned";
 const TERMINAL = ["Stopped", "Failed", "HandedOver"];
@@ -104,6 +107,7 @@ class Instances {
   readonly #shares: Shares;
   readonly #lifecycle: Lifecycle;
   readonly #suspension: Suspension;
+  readonly #changes: Changes;
 
   constructor(context: InstanceContext) {
     this.#c = context;
@@ -124,6 +128,7 @@ class Instances {
     this.#shares = new Shares(context, async (instance, condition) => {
       await this.#write(instance, conditionOf(instance, this.#now(), condition));
     });
+    this.#changes = new Changes(context, (instance, change) => this.#write(instance, change));
     this.#usage = new UsageSampler(context.hypervisor, context.clock);
     this.#tasks = new DiskTasks(context, (key) => this.#controller.enqueue(key));
     const write = (instance: Instance, change: Partial<InstanceStatus>) => this.#write(instance, change);
@@ -246,7 +251,7 @@ class Instances {
     if (!machine || machine.state === "incoming" || (machine.state === "paused" && phase === "Preparing"))
       return this.#start(instance);
     // An agent died before the guest of a clone had its own identity.
-    if (machine.disconnected) return this.#identify(instance, machine);
+    if (machine.disconnected) return this.#identify(instance, machine, instance.status?.has);
     if (phase === "Preparing") return this.#started(instance, machine);
     await this.#lifecycle.steer(instance, machine);
     const { tellVolumes } = instance.spec;
@@ -263,7 +268,13 @@ class Instances {
     }
     const standing = await this.#lifecycle.step(instance, machine, busy);
     if (standing !== "runs") return standing;
-    if (phase === "Starting") return this.#awaitReady(instance);
+    const unfinished = !busy && machine.state === "running" && (await this.#changes.step(instance));
+    const again = await this.#look(instance);
+    return unfinished ? sooner(again, CHANGE_RETRY_MS) : again;
+  }
+
+  #look(instance: Instance): Promise<Again> {
+    if (instance.status?.phase === "Starting") return this.#awaitReady(instance);
     return this.#refresh(instance);
   }
 
@@ -303,8 +314,10 @@ class Instances {
   async #goOn(instance: Instance, config: MachineConfig, saved: SavedMachine): Promise<Again> {
     const { hypervisor, environment } = this.#c;
     const { machineType, guestCpu } = saved;
-    const then = { ...config, machineType, ...(guestCpu ? { guestCpu } : {}) };
+    const kept = asKept(config, instance, saved.has);
+    const then = { ...kept.config, machineType, ...(guestCpu ? { guestCpu } : {}) };
     const machine = await hypervisor.start(then, "incoming");
+    await this.#write(instance, { has: kept.has });
     try {
       await hypervisor.loadMemory(machine.id, saved.file);
     } catch (error) {
@@ -320,11 +333,13 @@ class Instances {
     if (saved.cloned) await hypervisor.disconnect(machine.id);
     await (await environment.layers(instance)).resumed();
     await hypervisor.resume(machine.id);
-    return saved.cloned ? this.#identify(instance, machine) : this.#started(instance, machine);
+    return saved.cloned
+      ? this.#identify(instance, machine, kept.has)
+      : this.#started(instance, machine, kept.has);
   }
 
   /** The guest runs as that of its template, without a link. One that cannot become another boots as one. */
-  async #identify(instance: Instance, machine: MachineState): Promise<Again> {
+  async #identify(instance: Instance, machine: MachineState, has: InstanceStatus["has"]): Promise<Again> {
     const { hypervisor, environment } = this.#c;
     const why = await identify(hypervisor, instance, await environment.identity(instance));
     if (why === undefined) {
@@ -334,12 +349,12 @@ class Instances {
         "Resumed",
         "its guest went on as that of its template, with an identity of its own",
       );
-      return this.#started(instance, machine);
+      return this.#started(instance, machine, has);
     }
     await this.#cloned(instance, "False", "Linked", `it boots: ${why}`);
     await hypervisor.kill(machine.id);
     await hypervisor.forget(machine.id);
-    const { phase: _, ...status } = instance.status ?? {};
+    const { phase: _, has: _has, ...status } = instance.status ?? {};
     return this.#start({ ...instance, status });
   }
 
@@ -384,11 +399,16 @@ class Instances {
     }
   }
 
-  async #started(instance: Instance, machine: MachineState): Promise<Again> {
+  async #started(
+    instance: Instance,
+    machine: MachineState,
+    has: InstanceStatus["has"] = instance.status?.has ?? beginning(instance),
+  ): Promise<Again> {
     await this.#shares.set(instance);
     await this.#write(instance, {
       phase: "Starting",
       pid: machine.pid,
+      has,
       machineType: machine.machineType,
       ...(machine.guestCpu ? { guestCpu: machine.guestCpu } : {}),
       ...this.#platformOf(machine),
@@ -539,6 +559,7 @@ class Instances {
     await this.#write(instance, {
       phase: "Running",
       custody: "Held",
+      ...(instance.spec.has ? { has: instance.spec.has } : {}),
       pid: machine.pid,
       startedTime: this.#now(),
       readyTime: this.#now(),
@@ -582,6 +603,7 @@ class Instances {
     const { hypervisor, environment, client } = this.#c;
     this.#peers.release(keyOf(instance));
     this.#shares.forget(instance);
+    this.#changes.forget(instance);
     const phase = instance.status?.phase;
     if (machine) {
       // The target runs, and still gets memory from here.
@@ -635,6 +657,9 @@ class Instances {
 const isServing = async (hypervisor: Hypervisor, id: MachineState["id"]): Promise<boolean> =>
   (await hypervisor.migration(id).catch(() => undefined))?.phase === "post-copy";
 
+const sooner = (again: Again, ms: number): Again => ({
+  requeueAfterMs: Math.min(again?.requeueAfterMs ?? ms, ms),
+});
 const wanted = (instance: Instance) => instance.spec.running && !instance.metadata.deletionTimestamp;
 const at = (instance: Instance) => ({
   name: instance.metadata.name,

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Client } from "../client/client.ts";
 import { Instance } from "../compute/kinds.ts";
 import type { Volumes } from "../compute/migrations/kinds.ts";
+import { macKey } from "../qemu/devices.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
@@ -145,6 +146,8 @@ export class Outgoing {
     this.#sent.delete(keyOf(instance));
     this.#rates.delete(keyOf(instance));
     this.#peers.watch(keyOf(instance), { name: to.instance, namespace: instance.metadata.namespace ?? "" });
+    const other = await this.#otherHardware(instance, to.instance);
+    if (other) return this.#fail(instance, other);
     // Of an earlier attempt: they must not be taken for this one's.
     await hypervisor.abandonDiskCopies(idOf(instance));
     const { disksAddress: address } = to;
@@ -202,6 +205,28 @@ export class Outgoing {
       const known = error instanceof HypervisorError || error instanceof PrepareError;
       return known ? error.message : "its host could not begin to send it";
     }
+  }
+
+  /** The target was made to have what this machine had; by now that may be something else. */
+  async #otherHardware(instance: Instance, target: string): Promise<string | undefined> {
+    const { metadata, status } = instance;
+    const at = { name: target, namespace: metadata.namespace ?? "" };
+    const there = (await this.#c.client.get(Instance, at))?.spec.has;
+    if (!there && !status?.has) return undefined;
+    const has = await this.#c.hypervisor.present(idOf(instance));
+    const atPorts = <T extends { port?: number }>(all: readonly T[] = [], name: (one: T) => string) =>
+      all.flatMap((one) => (one.port === undefined ? [] : name(one))).sort();
+    const same =
+      there?.ports === status?.has?.ports &&
+      isDeepStrictEqual(
+        atPorts(there?.disks, ({ name }) => name),
+        [...has.disks].sort(),
+      ) &&
+      isDeepStrictEqual(
+        atPorts(there?.interfaces, ({ mac }) => macKey(mac)),
+        [...has.nics].sort(),
+      );
+    return same ? undefined : "its disks or networks changed while its target was being made; move it again";
   }
 
   /** The last moment to say no without the guest having stood still: `instance` has just been read. */

@@ -14,6 +14,7 @@ import { commandLine, defaultCpu, PANIC } from "../qemu/command-line.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
 import { GuestExecError, type GuestExit, type GuestProgram, guestExec } from "../qemu/guest-exec.ts";
+import { type Adjusted, adjust, type Present, present } from "../qemu/hotplug.ts";
 import { setLinks } from "../qemu/links.ts";
 import { newestMachineType } from "../qemu/machine-type.ts";
 import { abandonMemory, loadMemory, saveMemory } from "../qemu/memory.ts";
@@ -368,6 +369,21 @@ export class QemuHypervisor implements Hypervisor {
     });
   }
 
+  present(id: MachineId): Promise<Present> {
+    return this.#with(id, present);
+  }
+
+  async adjust(id: MachineId, wanted: Pick<MachineConfig, "disks" | "nics">): Promise<Adjusted> {
+    const { folder, record } = this.#need(id);
+    const { hardware } = record.config;
+    const adjusted = await this.#with(id, (qmp) =>
+      adjust(qmp, { ...wanted, ...(hardware ? { hardware } : {}) }),
+    );
+    const { config, ...rest } = folder.read() ?? record;
+    folder.write({ ...rest, config: { ...config, ...wanted } });
+    return adjusted;
+  }
+
   activeLayers(id: MachineId): Promise<string[]> {
     return this.#with(id, activeLayers);
   }
@@ -471,7 +487,7 @@ export class QemuHypervisor implements Hypervisor {
   async #setLinks(id: MachineId, up: boolean): Promise<void> {
     const { folder, record } = this.#need(id);
     if (!up) folder.write({ ...record, disconnected: true });
-    await this.#with(id, (qmp) => setLinks(qmp, record.config.nics.length, up));
+    await this.#with(id, (qmp) => setLinks(qmp, record.config.nics, up));
     if (up) folder.write({ ...(folder.read() ?? record), disconnected: undefined });
   }
 

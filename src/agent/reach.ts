@@ -6,7 +6,7 @@ import { readHeader } from "./layers.ts";
 
 /** @param runFolder of the machine: sockets, and what is lent to it for a while */
 export async function reachOf(config: MachineConfig, runFolder: string): Promise<Reach> {
-  const { disks, firmware, boot, nics, accelerator, folders = [], images } = config;
+  const { disks, firmware, boot, nics, ports = 0, accelerator, folders = [], images } = config;
   const all = firmware ? [...disks, firmware.variables] : disks;
   const own = [...folders, runFolder];
   const covered = images ? [...own, images] : own;
@@ -26,7 +26,7 @@ export async function reachOf(config: MachineConfig, runFolder: string): Promise
     writable: [...own, ...writable.filter(isOutside)],
     devices: [
       ...(accelerator === "kvm" ? ["/dev/kvm"] : []),
-      ...(nics.some(({ backend }) => "tap" in backend) ? ["/dev/net/tun"] : []),
+      ...(ports > 0 || nics.some(({ backend }) => "tap" in backend) ? ["/dev/net/tun"] : []),
     ],
   };
 }

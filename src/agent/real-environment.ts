@@ -10,6 +10,7 @@ import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { CommandError } from "../system/run.ts";
+import { beginning } from "./changes.ts";
 import { Copies, StillPreparing } from "./copies.ts";
 import type { Dumps } from "./dumps.ts";
 import {
@@ -41,6 +42,7 @@ import {
   ensureVolumes,
   halfMade,
   layersOf,
+  liveDisks,
   stopMaking,
   userOf,
   wayOut,
@@ -206,19 +208,15 @@ export class RealEnvironment implements HostEnvironment {
       saved = undefined;
     }
     const notInstant = spec.source?.mode === "Instant" && !saved ? (other ?? NO_TEMPLATE_MEMORY) : undefined;
-    const nics: NicConfig[] = [];
-    for (const nic of spec.interfaces) {
-      const { network: name, mac } = nic;
-      const network = await client.get(Network, { name });
-      if (!network) throw new PrepareError(`spec.networks: there is no Network ${name}`);
-      nics.push({ mac, mtu: network.spec.mtu, backend: await this.#backend(network, nic, user, instance) });
-    }
+    const nics = await this.#nics(instance, user);
+    const { ports } = beginning(instance);
     const isolated = nics.some(({ backend }) => "user" in backend) ? NO_TAPS : undefined;
     return {
       disks,
       folders,
       images,
       nics,
+      ...(ports > 0 ? { ports } : {}),
       user,
       accelerator,
       ...(boot ? { boot } : {}),
@@ -239,6 +237,29 @@ export class RealEnvironment implements HostEnvironment {
       subnets.push(network.spec.subnet);
     }
     return identityOf({ ...instance, spec }, subnets);
+  }
+
+  async devices(instance: Instance): Promise<Pick<Prepared, "disks" | "nics">> {
+    const { client } = this.#o;
+    const { storagePool, vm, vmUid } = instance.spec;
+    const pool = await this.#poolOf(instance);
+    const disks = await liveDisks(pool, instance, {
+      imageNamed: (name) => client.get(Image, { name }),
+      poolOf: (of) => this.#poolOfImage(of, pool),
+    }).catch(failedTo(`make the disks of ${vm} in the storage pool ${storagePool}`));
+    return { disks, nics: await this.#nics(instance, userOf(vmUid)) };
+  }
+
+  async #nics(instance: Instance, user: { uid: number; gid: number }): Promise<NicConfig[]> {
+    const nics: NicConfig[] = [];
+    for (const nic of instance.spec.interfaces) {
+      const { network: name, mac, port } = nic;
+      const network = await this.#o.client.get(Network, { name });
+      if (!network) throw new PrepareError(`spec.networks: there is no Network ${name}`);
+      const backend = await this.#backend(network, nic, user, instance);
+      nics.push({ mac, mtu: network.spec.mtu, backend, ...(port === undefined ? {} : { port }) });
+    }
+    return nics;
   }
 
   async #backend(
@@ -267,7 +288,10 @@ export class RealEnvironment implements HostEnvironment {
 
   async release(instance: Instance): Promise<void> {
     const uid = instance.metadata.uid ?? "";
-    for (const { mac } of instance.spec.interfaces) await this.#o.networking.removeTap({ uid, mac });
+    const { spec, status } = instance;
+    // Its guest may not have let go of one that it is not to have any more.
+    for (const { mac } of [...spec.interfaces, ...(status?.has?.interfaces ?? [])])
+      await this.#o.networking.removeTap({ uid, mac });
     if (!instance.spec.source && !instance.spec.copyDisks) return;
     const pool = await this.#o.client.get(StoragePool, { name: instance.spec.storagePool });
     if (pool && instance.spec.source) await stopMaking(pool, instance, this.#copies);
@@ -332,6 +356,10 @@ export class RealEnvironment implements HostEnvironment {
         instances.find(({ metadata }) => metadata.uid === instance.metadata.uid)?.status?.custody !== "Held",
       remove: () => rm(path, { force: true }),
     }));
+  }
+
+  async releaseInterface({ metadata }: Instance, mac: string): Promise<void> {
+    await this.#o.networking.removeTap({ uid: metadata.uid ?? "", mac });
   }
 
   async layers(instance: Instance): Promise<Layers> {

@@ -106,7 +106,7 @@ export class Suspension {
 
 /** The machine that memory which is kept now is of. */
 export function describeMemory({ status = {}, spec }: Instance): Omit<KeptMemory, "sizeBytes" | "live"> {
-  const { machineType = "", accelerator = "tcg", guestCpu, cpuModel } = status;
+  const { machineType = "", accelerator = "tcg", guestCpu, cpuModel, has } = status;
   const { cpus, memory, interfaces, disks, hardware } = spec;
   return {
     machineType,
@@ -115,6 +115,7 @@ export function describeMemory({ status = {}, spec }: Instance): Omit<KeptMemory
     memory,
     networks: interfaces.map(({ network }) => network),
     ...(disks ? { disks: disks.map(({ name }) => name) } : {}),
+    ...(has ? { has } : {}),
     ...(guestCpu ? { guestCpu } : {}),
     ...(cpuModel ? { cpuModel } : {}),
     ...(hardware ? { hardware } : {}),

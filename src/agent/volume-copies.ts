@@ -13,7 +13,7 @@ import { Value } from "typebox/value";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
 import type { Volumes } from "../compute/migrations/kinds.ts";
 import type { Image } from "../images/kinds.ts";
-import { detachedDisks, layerName } from "./data-disks.ts";
+import { attached, detachedDisks, layerName } from "./data-disks.ts";
 import { PrepareError, type ToCopy } from "./environment.ts";
 import type { DiskConfig } from "./hypervisor.ts";
 import { readHeader } from "./layers.ts";
@@ -49,7 +49,7 @@ export async function describeVolumes(
 ): Promise<ToCopy> {
   const folder = folderOf(pool, instance);
   const detached = detachedDisks(await readdir(folder), instance);
-  const data = [...(instance.spec.disks ?? []).map(({ name }) => name), ...detached];
+  const data = [...attached(instance).map(({ name }) => name), ...detached];
   const names = [...new Set([...writable(instance), ...data.map((name) => layerName({ name }))])];
   const paths = await layersOf(pool, instance).active(names);
   const disks: Volumes["disks"] = [];

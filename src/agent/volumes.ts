@@ -18,7 +18,7 @@ import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
 import { cloneDisks } from "./clones.ts";
 import { Copies, copyDisk } from "./copies.ts";
-import { type DataDiskSource, ensureDataDisks, layerName } from "./data-disks.ts";
+import { attached, type DataDiskSource, ensureDataDisks, grow, layerName, limitsOf } from "./data-disks.ts";
 import { Dumps } from "./dumps.ts";
 import type { SavedMachine } from "./environment.ts";
 import { PrepareError } from "./environment.ts";
@@ -66,9 +66,11 @@ export function folderOf(
 }
 
 /** What the guest can write. The variables of UEFI are a disk like others: in snapshots, too. */
-export const writable = ({ spec }: Instance) => [
-  ...systemDisks(spec),
-  ...(spec.disks ?? []).filter(({ readOnly }) => !readOnly).map(layerName),
+export const writable = (instance: Instance) => [
+  ...systemDisks(instance.spec),
+  ...attached(instance)
+    .filter(({ readOnly }) => !readOnly)
+    .map(layerName),
 ];
 const systemDisks = ({ hardware }: Instance["spec"]) =>
   hardwareOf(hardware).firmware === "uefi" ? ["root", "vars"] : ["root"];
@@ -101,10 +103,11 @@ async function savedOf(layers: Layers, { spec }: Instance): Promise<SavedMachine
     throw new PrepareError(
       `it is to go on with memory that is of a machine with ${other}; make it so again, or: ${wayOut(saved.kind)}`,
     );
-  const { machineType, accelerator: of, guestCpu, cpuModel } = saved.of;
+  const { machineType, accelerator: of, guestCpu, cpuModel, has } = saved.of;
   return {
     file: saved.file,
     kind: saved.kind,
+    ...(has ? { has } : {}),
     machineType,
     accelerator: of,
     ...(guestCpu ? { guestCpu } : {}),
@@ -185,12 +188,11 @@ export async function ensureVolumes(
   const firmware = variables && (await firmwareOf(instance, variables, boot !== undefined));
   const tpm = hardwareOf(instance.spec.hardware).tpm ? await tpmOf(instance, folder) : undefined;
   const saved = incoming ? undefined : await savedOf(layers, instance);
+  const disks = [...systemDisk(instance, active, seed), ...data];
+  // The guest whose memory goes on knows its disks as they were; they grow once it runs.
+  if (!incoming && !saved) for (const disk of disks) await grow(disk);
   return {
-    disks: [
-      { path: active, format: "qcow2", readOnly: false },
-      { path: seed, format: "raw", readOnly: true },
-      ...data,
-    ],
+    disks,
     folders: [folder],
     images: inside(poolFolder(images), "images"),
     ...(saved ? { saved } : {}),
@@ -206,6 +208,42 @@ export async function ensureVolumes(
         }
       : {}),
   };
+}
+
+function systemDisk({ spec }: Instance, path: string, seed: string): DiskConfig[] {
+  const { diskSize, diskLimits } = spec;
+  return [
+    {
+      path,
+      format: "qcow2",
+      readOnly: false,
+      ...(diskSize ? { sizeBytes: parseBytes(diskSize) } : {}),
+      ...(diskLimits ? { limits: limitsOf(diskLimits) } : {}),
+    },
+    { path: seed, format: "raw", readOnly: true },
+  ];
+}
+
+/** The disks of a running machine: new ones are made, those that it has are left as they are. @throws PrepareError */
+export async function liveDisks(
+  pool: StoragePool,
+  instance: Instance,
+  { imageNamed, poolOf = async () => pool }: Omit<Materials, "copies">,
+): Promise<DiskConfig[]> {
+  const folder = folderOf(pool, instance);
+  const layers = layersOf(pool, instance);
+  const [active = ""] = await layers.active(["root"]);
+  const source = {
+    folder,
+    layers,
+    user: userOf(instance.spec.vmUid),
+    imageNamed,
+    imagePath: async (of: Image, file: string) => imageFile(await poolOf(of), file),
+  };
+  const data = await ensureDataDisks(source, instance).catch((cause: unknown) =>
+    sayFull(cause, pool, instance.spec.vm),
+  );
+  return [...systemDisk(instance, active, join(folder, "seed.img")), ...data];
 }
 
 /** The state is swtpm's, in files of the machine's user; made by the first run. */

@@ -4,6 +4,7 @@ import { ApiError, isApiError } from "../resource/errors.ts";
 import { INVALID } from "../resource/invalid.ts";
 import { API_VERSION, GROUP } from "../resource/kind.ts";
 import type { ObjectMeta } from "../resource/object.ts";
+import { placedDisks } from "./changes/places.ts";
 import { instanceName, instancesOf, isBound, isReleased } from "./custody.ts";
 import { INSTANCE_FINALIZER, Instance, VirtualMachine, VM_LABEL } from "./kinds.ts";
 
@@ -134,7 +135,7 @@ export function ignoreGone(error: unknown): void {
 }
 
 /** The part of a machine's spec that a run of it copies. */
-export function machinePart(spec: VirtualMachine["spec"]) {
+export function machinePart(vm: VirtualMachine) {
   const {
     running: _running,
     suspended: _suspended,
@@ -143,7 +144,8 @@ export function machinePart(spec: VirtualMachine["spec"]) {
     requests: _requests,
     deletionProtection: _protected,
     source: _source,
+    disks,
     ...machine
-  } = spec;
-  return machine;
+  } = vm.spec;
+  return { ...machine, ...(disks ? { disks: placedDisks(vm) } : {}) };
 }

@@ -27,11 +27,12 @@ export class AddressBook {
     this.#refused.push(...interfaces);
   }
 
-  /** @throws NoAddress */
-  allocate(vm: VirtualMachine, networks: readonly Range[]): Interface[] {
+  /** `used`: what its guest may still have of networks that it is to leave. @throws NoAddress */
+  allocate(vm: VirtualMachine, networks: readonly Range[], used: readonly Interface[] = []): Interface[] {
     const uid = vm.metadata.uid ?? "";
     const taken = [
       ...this.#refused,
+      ...used,
       ...this.#vms.list().flatMap((o) => (o.metadata.uid === uid ? [] : (o.status?.interfaces ?? []))),
       ...[...this.#given].flatMap(([other, interfaces]) => (other === uid ? [] : interfaces)),
     ];

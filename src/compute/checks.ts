@@ -69,18 +69,15 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
       "incoming",
       "copyDisks",
       "disksOn",
-      "interfaces",
       "user",
+      "has",
       "cpus",
       "memory",
       "image",
       "storagePool",
-      "diskSize",
-      "disks",
       "hardware",
       "machineType",
       "guest",
-      "readiness",
       "discardMemory",
       "resumes",
     ],
@@ -252,6 +249,8 @@ export function checkVirtualMachine(
   const shares = ({ resources, memory }: VirtualMachine["spec"]) => [resources, memory];
   if (!old || !isDeepStrictEqual(shares(object.spec), shares(old.spec)))
     causes.push(...checkResources(object.spec));
+  const begun = Boolean(object.status?.sequence);
+  causes.push(...checkDisks(object.spec, old?.spec, begun, object.status?.disks));
   if (old)
     causes.push(
       ...checkChange(object, old),
@@ -264,7 +263,7 @@ export function checkVirtualMachine(
 
 function checkChange({ spec, status }: VirtualMachine, { spec: old }: VirtualMachine): Cause[] {
   // Before the first run there is no disk yet: a mistyped image may be put right.
-  const causes = status?.sequence
+  return status?.sequence
     ? immutable(
         spec,
         old,
@@ -272,7 +271,6 @@ function checkChange({ spec, status }: VirtualMachine, { spec: old }: VirtualMac
         "the machine's disks were made from it; create another machine",
       )
     : [];
-  return [...causes, ...checkDisks(spec, old, Boolean(status?.sequence))];
 }
 
 /** What a clone is made from may be made later; what is there already has to fit. */

@@ -13,6 +13,8 @@ export interface Interface {
   network: string;
   mac: string;
   address: string;
+  /** Where the guest finds it (changes/places.ts). */
+  port?: number;
 }
 
 /** Of a Network: its name and spec.subnet. */

@@ -58,11 +58,14 @@ import {
   rules,
   Words,
 } from "../resource/kind.ts";
+import { Has, PendingChange, Refused } from "./changes/kinds.ts";
 import { InstanceSource, Source, SourceStatus } from "./clones/kinds.ts";
+import { KnownDisk, PlacedDisk } from "./disks/kinds.ts";
 import { GuestTask, GuestTaskResult } from "./guest-commands/kinds.ts";
-import { type Has, isNamed, pins } from "./hardware/kinds.ts";
+import { type Has as HostHas, isNamed, pins } from "./hardware/kinds.ts";
+import { NetworkInterface } from "./interfaces.ts";
 import { KEEPS_MEMORY, machineStatus, ofMachine, ofRun, runStatus, steering } from "./lifecycle/kinds.ts";
-import { End, MachineUsage, machine, NetworkInterface } from "./machine.ts";
+import { End, MachineUsage, machine } from "./machine.ts";
 import {
   DisksSent,
   MigrationAddress,
@@ -112,7 +115,7 @@ export const VirtualMachine = defineKind({
         maxItems: 8,
         uniqueItems: true,
         "x-kubernetes-list-type": "atomic",
-        description: "One network interface for each, in this order.",
+        description: "One network interface for each, in this order. May be changed while it runs.",
       }),
       deletionProtection: Type.Optional(
         Type.Boolean({
@@ -120,16 +123,7 @@ export const VirtualMachine = defineKind({
         }),
       ),
     },
-    rules(
-      KEEPS_MEMORY,
-      {
-        rule: "self.networks == oldSelf.networks || !self.running",
-        message: "may only change while the machine is stopped; set spec.running to false first",
-        fieldPath: ".networks",
-        reason: "FieldValueForbidden",
-      },
-      immutable("source", "cannot be changed; make another machine", true),
-    ),
+    rules(KEEPS_MEMORY, immutable("source", "cannot be changed; make another machine", true)),
   ),
   // Owner of status: the VM reconciler.
   status: Type.Object({
@@ -173,6 +167,18 @@ export const VirtualMachine = defineKind({
     ...machineStatus,
     ...pins,
     source: Type.Optional(SourceStatus),
+    disks: Type.Optional(
+      Type.Array(KnownDisk, {
+        description: "Data disks, also those that are kept without being in spec.disks.",
+        ...keyedBy("name"),
+      }),
+    ),
+    pendingChanges: Type.Optional(
+      Type.Array(PendingChange, {
+        description: "What of spec its run does not have; the next start has it all.",
+        ...keyedBy("field"),
+      }),
+    ),
     restarts: Type.Optional(
       Type.Integer({
         minimum: 0,
@@ -192,6 +198,12 @@ export const VirtualMachine = defineKind({
     { name: "CPUs", type: "integer", jsonPath: ".spec.cpus" },
     { name: "Memory", type: "string", jsonPath: ".spec.memory" },
     { name: "Image", type: "string", jsonPath: ".spec.image", priority: 1 },
+    {
+      name: "Restart For",
+      type: "string",
+      jsonPath: ".status.conditions[?(@.type=='RestartRequired')].message",
+      priority: 1,
+    },
     { name: "Used CPUs", type: "number", jsonPath: ".status.usage.cpus", priority: 1 },
     { name: "Why", type: "string", jsonPath: ".status.why", priority: 1 },
   ],
@@ -211,8 +223,14 @@ export const Instance = defineKind({
     ...machine,
     ...steering,
     ...ofRun,
+    disks: Type.Optional(Type.Array(PlacedDisk, keyedBy("name"))),
     interfaces: Type.Array(NetworkInterface),
     user: Type.Optional(MachineUser),
+    has: Type.Optional(
+      Type.Object(Has.properties, {
+        description: "It begins with just this, because its predecessor has it.",
+      }),
+    ),
     // Owner of running, destroyVolumes: the VM reconciler. Of predecessor, incoming: whoever creates it.
     running: Type.Boolean({ default: true }),
     predecessor: Type.Optional(
@@ -271,6 +289,13 @@ export const Instance = defineKind({
     ),
     pid: Type.Optional(Type.Integer()),
     ...runStatus,
+    has: Type.Optional(Has),
+    refused: Type.Optional(
+      Type.Array(Refused, {
+        description: "What could not be done of what spec asks for.",
+        ...keyedBy("field"),
+      }),
+    ),
     ...pins,
     accelerator: Type.Optional(Words(["kvm", "tcg"])),
     cpuModel: Type.Optional(
@@ -330,7 +355,7 @@ export interface Platform {
 /** Why a run cannot go on elsewhere without being stopped; undefined when it can. */
 export function platformObstacle(
   from: Platform & { guestCpu?: string },
-  to: Platform & Has,
+  to: Platform & HostHas,
 ): string | undefined {
   if (from.accelerator !== to.accelerator)
     return `it runs its machines under ${to.accelerator}, this one began under ${from.accelerator}; only a restart takes it there`;

@@ -1,15 +1,13 @@
 /** What a VirtualMachine and each run of it have in common. */
 import { Type } from "typebox";
 import { AS_ONE, AS_SET, keyedBy, Name, Quantity, rules, Words } from "../resource/kind.ts";
-import { DataDisk, MAX_DISKS } from "./disks/kinds.ts";
+import { DataDisk, DiskLimits, MAX_DISKS } from "./disks/kinds.ts";
 import { Hardware } from "./hardware/kinds.ts";
 import { Resources } from "./resources/kinds.ts";
 
 const MiB = 2 ** 20;
 
 const Port = Type.Integer({ minimum: 1, maximum: 65535 });
-const IPv4 = Type.String({ pattern: "^(\\d{1,3}\\.){3}\\d{1,3}$" });
-const Mac = Type.String({ pattern: "^([0-9a-f]{2}:){5}[0-9a-f]{2}$" });
 
 const Readiness = Type.Object(
   {
@@ -71,8 +69,12 @@ export const machine = {
   image: Name("The Image whose disk the VM's system disk is a linked overlay of."),
   storagePool: Name("The StoragePool that holds the VM's disks.", { default: "default" }),
   diskSize: Type.Optional(
-    Quantity({ description: "Size of the system disk; the image's own size by default.", minimum: MiB }),
+    Quantity({
+      description: "Size of the system disk; the image's own size by default. It may grow, never shrink.",
+      minimum: MiB,
+    }),
   ),
+  diskLimits: Type.Optional(DiskLimits),
   disks: Type.Optional(
     Type.Array(DataDisk, {
       maxItems: MAX_DISKS,
@@ -111,12 +113,6 @@ export const End = Type.Object(
   },
   { description: "Why the run ended." },
 );
-
-export const NetworkInterface = Type.Object({
-  network: Name("The Network it is attached to."),
-  mac: Mac,
-  address: IPv4,
-});
 
 /** What a machine used over the last while, as its agent saw it. */
 export const MachineUsage = Type.Object(

@@ -33,17 +33,27 @@ import {
   takeNumber,
 } from "./actions.ts";
 import { AddressBook } from "./address-book.ts";
+import { askRun, newPlaces, stillUsed } from "./changes/live.ts";
+import { placed, placedInterfaces } from "./changes/places.ts";
 import { instanceSource } from "./clones/kinds.ts";
-import { hostOfDisks, instancesOf, isBound, isLive, leftDisksBehind, superseded } from "./custody.ts";
+import {
+  hostOfDisks,
+  instancesOf,
+  isBound,
+  isHeld,
+  isLive,
+  isUnderWay,
+  leftDisksBehind,
+  superseded,
+} from "./custody.ts";
 import { imagesOf } from "./disks/kinds.ts";
 import { pinsOf } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
-import { NoAddress } from "./ipam.ts";
+import { type Interface, NoAddress } from "./ipam.ts";
 import { Instance, Network, StoragePool, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
 import { STEERED } from "./lifecycle/kinds.ts";
 import { handReset, isTelling, isToRestart, isWanted } from "./lifecycle/requests.ts";
 import { Migration } from "./migrations/kinds.ts";
-import { adjusted } from "./resources/kinds.ts";
 import { decideStart, RESTART_LIMITS, type RestartLimits } from "./restart.ts";
 import { UserBook } from "./users/book.ts";
 import { CRASH_LOOP, type Idle, machineStatus } from "./vm-status.ts";
@@ -184,7 +194,8 @@ class VirtualMachineReconciler {
     const restart = live.length > 0 && (await isToRestart(this.#client, vm));
     for (const instance of live) {
       await this.#hold(vm, instance, restart);
-      await this.#adjust(vm, instance);
+      await this.#steer(vm, instance);
+      if (vm.spec.running && (await this.#adjust(vm, instance, migrations))) return undefined;
     }
     await handReset(this.#client, vm, instances);
     // An ended instance remembers that its machine was asked to stop: only then does a later spec.running start it again.
@@ -203,28 +214,56 @@ class VirtualMachineReconciler {
     if (stop) await stopInstance(this.#client, instance);
   }
 
-  /** What may change while it runs goes to its run at once. */
-  async #adjust({ spec }: VirtualMachine, instance: Instance): Promise<void> {
+  /** Whether it stands still, and how it ends, is told to its run at once. */
+  async #steer({ spec }: VirtualMachine, instance: Instance): Promise<void> {
     const suspend = spec.suspended && spec.running;
     const isSame =
-      isDeepStrictEqual(instance.spec.resources, adjusted(instance.spec.resources, spec.resources)) &&
       STEERED.every((key) => isDeepStrictEqual(instance.spec[key], spec[key])) &&
       Boolean(instance.spec.suspend) === Boolean(suspend);
     if (isSame) return;
     await modify(this.#client, Instance, at(instance), "object", (now) => {
-      const { resources: had, paused: _1, stop: _2, onPanic: _3, suspend: _4, ...rest } = now.spec;
-      const has = adjusted(had, spec.resources);
+      const { paused: _1, stop: _2, onPanic: _3, suspend: _4, ...rest } = now.spec;
       const set = STEERED.filter((key) => spec[key] !== undefined).map((key) => [key, spec[key]]);
       return {
         ...now,
-        spec: {
-          ...rest,
-          ...Object.fromEntries(set),
-          ...(has ? { resources: has } : {}),
-          ...(suspend ? { suspend } : {}),
-        },
+        spec: { ...rest, ...Object.fromEntries(set), ...(suspend ? { suspend } : {}) },
       };
     });
+  }
+
+  /**
+   * What may change while it runs goes to its run at once; not while it moves, because both ends have to have the same.
+   * @returns whether the machine is to be looked at again
+   */
+  async #adjust(vm: VirtualMachine, instance: Instance, migrations: readonly Migration[]): Promise<boolean> {
+    if (isHeld(instance) ? migrations.some(isUnderWay) : instance.spec.incoming) return false;
+    // Nobody has begun with it: one that is as the machine is to be now takes its place.
+    if (!isBound(instance) && isOutdated(vm, instance) && (await removeUnbound(this.#client, instance)))
+      return true;
+    try {
+      const places = newPlaces(vm, this.#allocate(vm, stillUsed(vm, instance)));
+      if (places) {
+        await this.#client.updateStatus(VirtualMachine, { ...vm, status: { ...vm.status, ...places } });
+        return true;
+      }
+    } catch (error) {
+      // The network is told as pending.
+      if (!(error instanceof NoAddress) && !this.#refuseInterfaces(vm, error)) throw error;
+    }
+    await askRun(this.#client, vm, instance);
+    return false;
+  }
+
+  /** @returns whether the error was of addresses that others have */
+  #refuseInterfaces(vm: VirtualMachine, error: unknown): boolean {
+    const taken = refusedInterfaces(error);
+    if (taken.length === 0) return false;
+    const interfaces = this.#allocate(vm);
+    this.#addresses.refuse(
+      vm,
+      interfaces.filter((_, index) => taken.includes(index)),
+    );
+    return true;
   }
 
   async #startOrWait(
@@ -285,14 +324,9 @@ class VirtualMachineReconciler {
         await this.#writeStatus(vm, instances, migrations, odd);
         return { requeueAfterMs: 30_000 };
       }
-      const taken = refusedInterfaces(error);
       const isUserTaken = isRefused(error, "status.user");
       if (isUserTaken) this.#users.refuse(vm, user);
-      if (taken.length === 0 && !isUserTaken) throw error;
-      this.#addresses.refuse(
-        vm,
-        interfaces.filter((_, index) => taken.includes(index)),
-      );
+      if (!this.#refuseInterfaces(vm, error) && !isUserTaken) throw error;
       return { requeueAfterMs: 1 };
     }
     return undefined;
@@ -306,8 +340,10 @@ class VirtualMachineReconciler {
   ): Promise<void> {
     // The informer may not show the instance made a moment ago. Seeing it now saves a number; what makes it safe comes below.
     if ((await freshInstances(this.#client, vm)).some(isLive)) return;
+    const places = placed(vm, own.interfaces);
     const numbered = await takeNumber(this.#client, vm, {
       ...own,
+      ...places,
       restarts,
       // It boots: what was asked of a run before is done.
       ...(vm.spec.requests ? { requests: vm.spec.requests } : {}),
@@ -317,10 +353,11 @@ class VirtualMachineReconciler {
     const predecessor = instances.at(-1)?.metadata.name;
     this.#log.info("machine.start", { vm: keyOf(vm), sequence: numbered.status?.sequence });
     await createInstance(this.#client, numbered, {
-      ...machinePart(vm.spec),
+      ...machinePart(numbered),
       ...pinsOf(vm.spec.hardware, vm.status),
       ...resumesWith(vm),
       ...own,
+      interfaces: placedInterfaces(places.interfaces, vm.spec.hardware),
       ...(predecessor ? { predecessor } : {}),
       ...disksOf(vm, last),
       ...this.#disksOn(vm, instances),
@@ -380,12 +417,12 @@ class VirtualMachineReconciler {
   }
 
   /** @throws NoAddress */
-  #allocate(vm: VirtualMachine) {
+  #allocate(vm: VirtualMachine, used: readonly Interface[] = []) {
     const subnets = vm.spec.networks.flatMap((network) => {
       const subnet = this.#informers.networks.get(network)?.spec.subnet;
       return subnet ? [{ network, subnet }] : [];
     });
-    return this.#addresses.allocate(vm, subnets);
+    return this.#addresses.allocate(vm, subnets, used);
   }
 
   #endedForMs(instance: Instance): number {
@@ -509,6 +546,21 @@ function disksOf({ status }: VirtualMachine, last: Instance | undefined): Partia
   if (last && hasVolumes(last)) return { volumesExist: true };
   return status?.source ? { source: instanceSource(status.source) } : {};
 }
+/** Whether a run that waits for a host is not what the machine is to be by now. */
+function isOutdated(vm: VirtualMachine, { spec }: Instance): boolean {
+  const part = machinePart(vm);
+  return (
+    Object.entries(part).some(
+      ([field, value]) => !LIVE.has(field) && !isDeepStrictEqual(value, Reflect.get(spec, field)),
+    ) ||
+    !isDeepStrictEqual(
+      vm.spec.networks,
+      spec.interfaces.map(({ network }) => network),
+    )
+  );
+}
+/** What goes to a run in any case. */
+const LIVE = new Set<string>(["resources", "readiness", "diskLimits", "diskSize", ...STEERED]);
 
 /** What a host has to be for the next run to go on with the memory that is kept. */
 function resumesWith({ spec, status }: VirtualMachine): Pick<Instance["spec"], "resumes"> {

@@ -1,6 +1,9 @@
 /** What VirtualMachine.status says, as a pure function of what is known. */
 import { type ConditionInput, getCondition, setCondition } from "../resource/object.ts";
+import type { PendingChange } from "./changes/kinds.ts";
+import { livePlan, tell } from "./changes/plan.ts";
 import { currentOf, isHeld, isLive, isUnderWay } from "./custody.ts";
+import type { KnownDisk } from "./disks/kinds.ts";
 import { isNamed, type Pins } from "./hardware/kinds.ts";
 import type { Instance, VirtualMachine } from "./kinds.ts";
 import { isStanding } from "./lifecycle/kinds.ts";
@@ -53,6 +56,11 @@ export function machineStatus(view: MachineView): Status {
     message: ready.message,
     observedGeneration: vm.metadata.generation ?? 0,
   };
+  const pendingChanges =
+    current && isLive(current) && vm.spec.running && !vm.metadata.deletionTimestamp
+      ? livePlan(vm, current).pending
+      : [];
+  const waiting = pendingChanges.filter(({ restart }) => restart);
   // What the agent says about the run (user networking, say) is said of the machine, too.
   const passedOn = (current?.status?.conditions ?? []).filter(
     (c) => !["Ready", "Scheduled", "Suspended"].includes(c.type),
@@ -72,6 +80,8 @@ export function machineStatus(view: MachineView): Status {
     ...(current?.status?.addresses ? { addresses: current.status.addresses } : {}),
     ...(current?.status?.usage && ready.phase === "Running" ? { usage: current.status.usage } : {}),
     ...kept(old, current),
+    ...(old.disks ? { disks: knownDisks(old.disks, current) } : {}),
+    ...(pendingChanges.length > 0 ? { pendingChanges } : {}),
     ...(lastEnd ? { lastEnd } : {}),
     ...(requests ? { requests } : {}),
     ...(suspended ? { suspended } : {}),
@@ -89,6 +99,7 @@ export function machineStatus(view: MachineView): Status {
         now,
       ),
       ...(loop ? setCondition(old.conditions?.filter(isLoop), loop, now).filter(isLoop) : []),
+      ...(waiting.length > 0 ? restartRequired(vm, waiting, now) : []),
       ...passedOn,
     ],
   };
@@ -123,6 +134,29 @@ function suspendedOf(old: Status, instances: readonly Instance[]): Status["suspe
   if (newest?.status?.end?.reason === "Suspended") return newest.status.suspended;
   return newest?.status?.startedTime ? undefined : old.suspended;
 }
+
+function restartRequired({ status, metadata }: VirtualMachine, waiting: PendingChange[], now: string) {
+  const type = "RestartRequired";
+  return setCondition(
+    status?.conditions?.filter((c) => c.type === type),
+    {
+      type,
+      status: "True",
+      reason: "PendingChanges",
+      message: waiting.map(tell).join("; "),
+      observedGeneration: metadata.generation ?? 0,
+    },
+    now,
+  );
+}
+
+/** A disk that a run has had is there, and is never made anew. */
+const knownDisks = (known: KnownDisk[], current: Instance | undefined) =>
+  known.map((disk) =>
+    disk.made || current?.status?.has?.disks.some(({ name }) => name === disk.name)
+      ? { ...disk, made: true }
+      : disk,
+  );
 
 /** What the machine is pinned to: what its newest run that has begun was. */
 function kept(old: Status, current: Instance | undefined): Pins {

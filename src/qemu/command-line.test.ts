@@ -82,6 +82,38 @@ describe("the command line", () => {
     );
   });
 
+  it("has root ports for what comes and goes, and leaves the rest where it was", () => {
+    const nics = machine.nics.map((nic) => ({ ...nic, port: 0 }));
+    const limits = { iops: 100, burst: { iops: 200, seconds: 3 } };
+    const data = {
+      name: "logs",
+      path: "/pool/l.qcow2",
+      format: "qcow2",
+      readOnly: false,
+      port: 9,
+      limits,
+    } as const;
+    const text = changed({ nics, ports: 16, disks: [...machine.disks, data] });
+    expect(text).toContain(
+      '{"driver":"pcie-root-port","id":"port0","chassis":1,"port":0,"io-reserve":0,"multifunction":true,"bus":"pcie.0","addr":"0x1e.0"}',
+    );
+    expect(text).toContain(
+      '"id":"port9","chassis":10,"port":9,"io-reserve":0,"bus":"pcie.0","addr":"0x1d.1"}',
+    );
+    expect(text).toContain(
+      '"id":"disk-logs","drive":"drive-logs","serial":"logs","werror":"stop","bootindex":2,"bus":"port9","addr":"0x0"}',
+    );
+    expect(text).toContain(
+      '"id":"nic525400000001","netdev":"net525400000001","mac":"52:54:00:00:00:01","host_mtu":1450,"rx_queue_size":1024,"romfile":"","bus":"port0","addr":"0x0"}',
+    );
+    expect(text).toContain(
+      '"id":"balloon","deflate-on-oom":true,"free-page-reporting":true,"bus":"pcie.0","addr":"0x7"}',
+    );
+    expect(text).toMatch(
+      /"id":"throttle-logs","limits":\{"iops-total":100,"iops-total-max":200,"iops-total-max-length":3,"iops-read":0/,
+    );
+  });
+
   it("of an incoming machine differs by -incoming alone", () => {
     expect(commandLine(machine, files, "incoming")).toEqual([
       ...commandLine(machine, files, "run"),

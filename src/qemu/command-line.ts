@@ -5,21 +5,22 @@
  */
 
 import { BOARDS, type Hardware, HYPERV, ideDisk, isaNic, Slots, TODAY } from "./board.ts";
+import {
+  blockdev,
+  type Disk,
+  drive,
+  IO_THREAD,
+  keyOf,
+  type Nic,
+  netdev,
+  nicKey,
+  pciNic,
+  portBus,
+  rootPort,
+  throttleGroup,
+  virtioDisk,
+} from "./devices.ts";
 import { isKept, type Ram, ramObject } from "./ram.ts";
-
-export interface Disk {
-  /** Of a data disk; the guest sees it as the serial number. */
-  name?: string;
-  path: string;
-  format: "qcow2" | "raw";
-  readOnly: boolean;
-}
-
-export interface Nic {
-  mac: string;
-  backend: { tap: string } | { user: true };
-  mtu: number;
-}
 
 export interface Firmware {
   /** Raw, never written. */
@@ -39,6 +40,8 @@ export interface Machine {
   ram?: Ram;
   disks: readonly Disk[];
   nics: readonly Nic[];
+  /** How many root ports there are for disks and networks that come and go; none when absent. */
+  ports?: number;
   boot?: { kernel: string; initrd: string; commandLine: string };
   /** UEFI; the BIOS when absent. */
   firmware?: Firmware;
@@ -163,15 +166,9 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
   for (const [i, disk] of machine.disks.entries())
     args.push(...attachDisk(machine, hardware, slots, disk, i));
   for (const [i, nic] of machine.nics.entries()) {
-    args.push(
-      "-netdev",
-      json(
-        "tap" in nic.backend
-          ? { type: "tap", id: `net${i}`, ifname: nic.backend.tap, script: "no", downscript: "no" }
-          : { type: "user", id: `net${i}` },
-      ),
-    );
-    attachNic(hardware, slots, nic, i);
+    const key = nicKey(nic, i);
+    args.push("-netdev", json(netdev(nic, key)));
+    attachNic(hardware, slots, nic, i, key);
   }
   if (hardware.video !== "none") attachVideo(hardware, slots);
   // Last, so that the others' places stay. Memory that the guest does not use goes back to the host, unless it is to be kept.
@@ -184,6 +181,8 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     });
   if (hardware.watchdog !== "none") slots.addPci({ driver: "i6300esb", id: "watchdog" });
   if (machine.tpm) args.push(...attachTpm(hardware, slots, machine.tpm));
+  const ports = Array.from({ length: machine.ports ?? 0 }, (_, port) => rootPort(board.pci ?? "", port));
+  for (const port of ports) args.push("-device", json(port));
   for (const device of slots.devices) args.push("-device", json(device));
   if (slots.hasPci)
     args.push(
@@ -213,38 +212,31 @@ function watchdogAction({ watchdog }: Hardware): string {
   return `,watchdog=${words[watchdog]}`;
 }
 
-const IO_THREAD = "io0";
-
 function attachDisk({ boot }: Machine, hardware: Hardware, slots: Slots, disk: Disk, i: number): string[] {
-  const key = disk.name === undefined ? `${i}` : `-${disk.name}`;
-  // A guest whose disk cannot be written stands still until it can: its own error handling would lose what it has.
-  const stands = disk.readOnly ? {} : { werror: "stop" };
-  const drive = { id: `disk${key}`, drive: `drive${key}`, serial: disk.name ?? `disk${i}`, ...stands };
+  const key = keyOf(disk, i);
+  const serial = disk.name ?? `disk${i}`;
   const order = boot ? {} : { bootindex: i };
-  const blocks = [
-    "-object",
-    json({ "qom-type": "throttle-group", id: `throttle${key}` }),
-    "-blockdev",
-    json(blockdev(disk, key)),
-  ];
-  const thread = hardware.ioThread ? { iothread: IO_THREAD } : {};
-  if (hardware.disks === "virtio") slots.addPci({ driver: "virtio-blk-pci", ...drive, ...thread, ...order });
-  else if (!disk.readOnly) slots.add({ driver: "ide-hd", ...drive, ...order, ...ideDisk(hardware.board, i) });
+  const blocks = ["-object", json(throttleGroup(key, disk.limits)), "-blockdev", json(blockdev(disk, key))];
+  const ide = drive(key, serial, disk.readOnly);
+  if (disk.port !== undefined)
+    slots.add({ ...virtioDisk(hardware, key, serial, disk.readOnly), ...order, ...portBus(disk.port) });
+  else if (hardware.disks === "virtio")
+    slots.addPci({ ...virtioDisk(hardware, key, serial, disk.readOnly), ...order });
+  else if (!disk.readOnly) slots.add({ driver: "ide-hd", ...ide, ...order, ...ideDisk(hardware.board, i) });
   // An IDE disk cannot be read-only. What is told to the guest comes on a stick; guests of before USB do not know it anyway.
   else if (hardware.disks === "sata") {
     slots.ensurePci({ driver: "qemu-xhci", id: "xhci" });
-    slots.add({ driver: "usb-storage", ...drive, bus: "xhci.0", removable: true });
+    slots.add({ driver: "usb-storage", ...ide, bus: "xhci.0", removable: true });
   } else return [];
   return blocks;
 }
 
-function attachNic({ nics, board }: Hardware, slots: Slots, { mac, mtu }: Nic, i: number): void {
-  const nic = { id: `nic${i}`, netdev: `net${i}`, mac };
-  if (nics === "virtio")
-    slots.addPci({ driver: "virtio-net-pci", ...nic, host_mtu: mtu, rx_queue_size: 1024, romfile: "" });
-  else if (nics !== "ne2k") slots.addPci({ driver: nics, ...nic, romfile: "" });
-  else if (board === "isapc") slots.add({ driver: "ne2k_isa", ...nic, ...isaNic(i) });
-  else slots.addPci({ driver: "ne2k_pci", ...nic, romfile: "" });
+function attachNic(hardware: Hardware, slots: Slots, nic: Nic, i: number, key: string): void {
+  const { nics, board } = hardware;
+  if (nic.port !== undefined) slots.add({ ...pciNic(hardware, nic, key), ...portBus(nic.port) });
+  else if (nics === "ne2k" && board === "isapc")
+    slots.add({ driver: "ne2k_isa", id: `nic${key}`, netdev: `net${key}`, mac: nic.mac, ...isaNic(i) });
+  else slots.addPci(pciNic(hardware, nic, key));
 }
 
 function attachVideo({ video, board }: Hardware, slots: Slots): void {
@@ -270,33 +262,9 @@ function firmwareBlocks({ code, variables, secure }: Firmware): string[] {
     "-blockdev",
     json({ driver: "raw", "node-name": "firmware", "read-only": true, file }),
     "-object",
-    json({ "qom-type": "throttle-group", id: "throttle-vars" }),
+    json(throttleGroup("-vars", undefined)),
     "-blockdev",
     json(blockdev(variables, "-vars")),
     ...(secure ? ["-global", "driver=cfi.pflash01,property=secure,value=on"] : []),
   ];
-}
-
-/** throttle (a stable name for the device, and a place for limits and filters) over format over file; each layer says what it is. */
-function blockdev(disk: Disk, index: string): unknown {
-  const common = { "read-only": disk.readOnly, discard: "unmap" };
-  return {
-    driver: "throttle",
-    "node-name": `drive${index}`,
-    "throttle-group": `throttle${index}`,
-    ...common,
-    file: {
-      driver: disk.format,
-      "node-name": `format${index}`,
-      ...common,
-      file: {
-        driver: "file",
-        "node-name": `file${index}`,
-        filename: disk.path,
-        aio: "threads",
-        locking: "on",
-        ...common,
-      },
-    },
-  };
 }

@@ -5,13 +5,16 @@
 import { existsSync, mkdirSync } from "node:fs";
 import type { Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
+import { beginning } from "../changes.ts";
+import { layerName } from "../data-disks.ts";
 import { Dumps } from "../dumps.ts";
 import { type HostEnvironment, type Prepared, PrepareError, type ToCopy } from "../environment.ts";
+import type { DiskConfig, NicConfig } from "../hypervisor.ts";
 import type { Identity } from "../identity.ts";
 import { Layers } from "../layers.ts";
 import type { Trace } from "../leftovers.ts";
 import type { PretendWorld } from "./pretend-hypervisor.ts";
-import { contentOf, makeLayer, pretendTool } from "./pretend-layers.ts";
+import { contentOf, makeDataLayer, makeLayer, pretendTool } from "./pretend-layers.ts";
 
 export interface PretendFiles {
   world: PretendWorld;
@@ -45,13 +48,14 @@ export class PretendEnvironment implements HostEnvironment {
     const { folder } = this.#files;
     const own = `${folder}/${instance.spec.vmUid}`;
     makeLayer(`${own}/root.qcow2`);
-    return this.#layersIn(own);
+    const data = (instance.status?.has?.disks ?? instance.spec.disks ?? []).map(layerName);
+    return this.#layersIn(own, ["root", ...data]);
   }
 
-  #layersIn(folder: string): Layers {
+  #layersIn(folder: string, disks = ["root"]): Layers {
     const { world, isDead } = this.#files ?? {};
     if (!world || !isDead) throw new PrepareError("these disks have no layers");
-    return new Layers(folder, ["root"], { uid: 0, gid: 0 }, pretendTool(world.contents, isDead));
+    return new Layers(folder, disks, { uid: 0, gid: 0 }, pretendTool(world.contents, isDead));
   }
 
   /** As clones.ts does it: the disk last. */
@@ -81,17 +85,41 @@ export class PretendEnvironment implements HostEnvironment {
     return new Dumps(`${this.#files.folder}/${instance.spec.vmUid}/dumps`, { uid: 0, gid: 0 });
   }
 
-  async #disk(instance: Instance): Promise<string> {
-    if (!this.#files) return diskOf(instance);
-    await this.#clone(instance, this.#files.folder);
-    const layers = await this.layers(instance);
-    if (!instance.spec.incoming) await layers.settle();
-    return (await layers.active())[0] ?? "";
+  async #disks(instance: Instance): Promise<DiskConfig[]> {
+    const disks = instance.spec.disks ?? [];
+    let paths = [diskOf(instance), ...disks.map(({ name }) => `${diskOf(instance)}/${name}`)];
+    if (this.#files) {
+      paths = await (await this.layers(instance)).active(["root", ...disks.map(layerName)]);
+      for (const path of paths.slice(1)) makeDataLayer(path);
+    }
+    return paths.map((path, i) => {
+      const { name, port } = disks[i - 1] ?? {};
+      return {
+        path,
+        format: "qcow2",
+        readOnly: false,
+        ...(name === undefined ? {} : { name }),
+        ...(port === undefined ? {} : { port }),
+      };
+    });
+  }
+
+  #nics({ spec }: Instance): NicConfig[] {
+    return spec.interfaces.map(({ mac, port }) => ({
+      mac,
+      mtu: 1450,
+      backend: { user: true },
+      ...(port === undefined ? {} : { port }),
+    }));
   }
 
   async prepare(instance: Instance): Promise<Prepared> {
     this.#makeLocal(instance);
-    const disk = await this.#disk(instance);
+    if (this.#files) {
+      await this.#clone(instance, this.#files.folder);
+      if (!instance.spec.incoming) await (await this.layers(instance)).settle();
+    }
+    const { ports } = beginning(instance);
     if (this.#files && instance.spec.discardMemory) await (await this.layers(instance)).resumed();
     const saved =
       this.#files && !instance.spec.incoming ? await (await this.layers(instance)).saved() : undefined;
@@ -104,11 +132,13 @@ export class PretendEnvironment implements HostEnvironment {
               machineType: saved.of.machineType,
               accelerator: saved.of.accelerator,
               ...(saved.cloned ? { cloned: true } : {}),
+              ...(saved.of.has ? { has: saved.of.has } : {}),
             },
           }
         : {}),
-      disks: [{ path: disk, format: "qcow2", readOnly: false }],
-      nics: [],
+      disks: await this.#disks(instance),
+      nics: this.#nics(instance),
+      ...(ports > 0 ? { ports } : {}),
       user: { uid: 1, gid: 1 },
       accelerator: "tcg",
     };
@@ -117,6 +147,12 @@ export class PretendEnvironment implements HostEnvironment {
   async identity({ spec }: Instance): Promise<Identity> {
     return { hostname: spec.vm, machineId: spec.vmUid, cards: [] };
   }
+
+  async devices(instance: Instance): Promise<Pick<Prepared, "disks" | "nics">> {
+    return { disks: await this.#disks(instance), nics: this.#nics(instance) };
+  }
+
+  async releaseInterface(): Promise<void> {}
 
   /** As volumes.ts and volume-copies.ts do. */
   #makeLocal({ spec, metadata }: Instance): void {

@@ -6,7 +6,9 @@
  */
 
 import { writeFileSync } from "node:fs";
+import { macKey } from "../../qemu/devices.ts";
 import type { GuestExit, GuestProgram } from "../../qemu/guest-exec.ts";
+import type { Adjusted, Present } from "../../qemu/hotplug.ts";
 import {
   type DiskProgress,
   type DumpState,
@@ -72,6 +74,8 @@ export class PretendWorld {
   readonly machines = new Map<MachineId, Machine>();
   /** Every breach of rule 1, in words. Must stay empty. */
   readonly violations: string[] = [];
+  /** Machines that were sent to one with other hardware, which QEMU does not take. */
+  readonly unfit: string[] = [];
   /** What was run in guests. */
   readonly executed: string[] = [];
   /** What happened, for the trace of a failed run. */
@@ -353,7 +357,9 @@ export class PretendHypervisor implements Hypervisor {
     if (machine?.migration.phase !== "active" || machine.target !== target) return;
     const there = this.#world.machines.get(target);
     const broken = this.#world.options.random() < this.#world.options.breakage;
-    if (broken || there?.state !== "incoming") {
+    const fits = there && hardwareOf(there.config) === hardwareOf(machine.config);
+    if (!fits) this.#world.unfit.push(machine.config.name);
+    if (broken || !fits || there?.state !== "incoming") {
       this.#world.set(id, { migration: { ...IDLE, phase: "failed", error: "pretended: the stream broke" } });
       if (there?.state === "incoming")
         this.#world.set(target, {
@@ -456,6 +462,18 @@ export class PretendHypervisor implements Hypervisor {
 
   async activeLayers(id: MachineId): Promise<string[]> {
     return this.#need(id).config.disks.map(({ path }) => path);
+  }
+
+  async present(id: MachineId): Promise<Present> {
+    return presentIn(this.#need(id).config);
+  }
+
+  async adjust(id: MachineId, { disks, nics }: Pick<MachineConfig, "disks" | "nics">): Promise<Adjusted> {
+    await this.#world.pause();
+    const { config } = this.#need(id);
+    this.#world.set(id, { config: { ...config, disks, nics } });
+    await this.#world.pause();
+    return { ...presentIn({ disks, nics }), refused: [] };
   }
 
   async switchLayers(id: MachineId, switches: readonly LayerSwitch[]): Promise<number> {
@@ -561,6 +579,19 @@ export class PretendHypervisor implements Hypervisor {
     return this.#world.subscribe(this.#host, callback);
   }
 }
+
+const presentIn = ({ disks, nics }: Pick<MachineConfig, "disks" | "nics">): Present => ({
+  disks: disks.flatMap(({ name }) => name ?? []),
+  nics: nics.map(({ mac }) => macKey(mac)),
+});
+
+/** Whether the memory of one fits the other: everything at the same place. */
+const hardwareOf = ({ disks, nics, ports }: MachineConfig) =>
+  JSON.stringify([
+    ports,
+    disks.map(({ name, port }) => [name, port]),
+    nics.map(({ mac, port }) => [mac, port]),
+  ]);
 
 function stateOf(id: MachineId, machine: Machine): MachineState {
   const { pid, state, end, pausedBy, paused, brokeDownMs } = machine;

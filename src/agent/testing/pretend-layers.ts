@@ -14,6 +14,11 @@ export function makeLayer(path: string): void {
   writeHead(path, undefined);
 }
 
+/** Of a data disk: beside what is there. */
+export function makeDataLayer(path: string): void {
+  if (!existsSync(path)) writeHead(path, undefined);
+}
+
 function writeHead(path: string, backing: string | undefined): void {
   const head = Buffer.alloc(512);
   head.write("QFI\xfb", 0, "latin1");

@@ -127,6 +127,15 @@ export function hardwareOf(said: Hardware = {}): WholeHardware {
   };
 }
 
+/** What can come and go while the guest runs: what is on PCI Express. Cards of before that need I/O ports, which a root port has none of. */
+export function hotPlugOf(hardware: Hardware | undefined): { disks: boolean; nics: boolean } {
+  const { board, disks, nics } = hardwareOf(hardware);
+  return {
+    disks: board === "q35" && disks === "virtio",
+    nics: board === "q35" && (nics === "virtio" || nics === "e1000e"),
+  };
+}
+
 /** The beginning of a board's versioned machine types. */
 export const PREFIX = { q35: "pc-q35-", pc: "pc-i440fx-", isapc: "isapc", virt: "virt-" } as const;
 
@@ -180,10 +189,10 @@ export function checkHardware({ hardware, cpus, networks, disks: more = [] }: Ma
 }
 
 /** How many data disks there is room for: channels of its controller, or slots of PCI that nothing else takes. */
-function roomForDisks({ disks }: WholeHardware, nics: number): number {
+function roomForDisks({ disks, board }: WholeHardware, nics: number): number {
   if (disks === "sata") return 4;
   if (disks === "ide") return 2;
-  return Math.min(MAX_DISKS, 22 - nics);
+  return board === "q35" ? MAX_DISKS : Math.min(MAX_DISKS, 22 - nics);
 }
 
 interface MachineSpec {

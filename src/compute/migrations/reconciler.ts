@@ -22,6 +22,7 @@ import { selects } from "../../resource/selector.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import { createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "../actions.ts";
 import { lackOfRoom } from "../capacity.ts";
+import type { Has as HasNow } from "../changes/kinds.ts";
 import {
   currentOf,
   instanceName,
@@ -275,6 +276,7 @@ class MigrationReconciler {
           ...copied(spec),
           interfaces: spec.interfaces,
           ...(spec.user === undefined ? {} : { user: spec.user }),
+          ...asItIs(source.status?.has),
           predecessor: source.metadata.name,
           incoming: true,
           ...copyDisks,
@@ -511,7 +513,19 @@ function platformOf({ status }: Host): (Platform & Has) | undefined {
 
 /** What the source runs with: the target must be the same machine even when the user has changed the VirtualMachine since. */
 function copied(spec: Instance["spec"]) {
-  const { cpus, memory, image, storagePool, diskSize, disks, hardware, resources, guest, readiness } = spec;
+  const {
+    cpus,
+    memory,
+    image,
+    storagePool,
+    diskSize,
+    diskLimits,
+    disks,
+    hardware,
+    resources,
+    guest,
+    readiness,
+  } = spec;
   const { paused, stop, onPanic } = spec;
   return {
     cpus,
@@ -519,6 +533,7 @@ function copied(spec: Instance["spec"]) {
     image,
     storagePool,
     ...(diskSize ? { diskSize } : {}),
+    ...(diskLimits ? { diskLimits } : {}),
     ...(disks ? { disks } : {}),
     ...(hardware ? { hardware } : {}),
     ...(resources ? { resources } : {}),
@@ -565,6 +580,8 @@ function orderTo(
       : {}),
   };
 }
+/** Not what the source has been asked for: what it really has by now. */
+const asItIs = (has: HasNow | undefined) => has && { has, interfaces: has.interfaces, disks: has.disks };
 
 /** Chosen before anything is begun. */
 const toOf = ({ spec }: Migration): string => spec.to ?? "";

@@ -25,6 +25,7 @@ import {
   Words,
 } from "../../resource/kind.ts";
 import { parseBytes } from "../../resource/quantity.ts";
+import { Has } from "../changes/kinds.ts";
 import { Hardware, hardwareOf } from "../hardware/kinds.ts";
 
 /** On a Snapshot: its files are removed before it goes. */
@@ -57,6 +58,7 @@ const Taken = Type.Object({
         memory: Type.String(),
         networks: Type.Array(Type.String()),
         disks: Type.Optional(Type.Array(Type.String(), { description: "Data disks." })),
+        has: Type.Optional(Type.Object(Has.properties)),
         guestCpu: Type.Optional(Type.String()),
         cpuModel: Type.Optional(Type.String()),
         hardware: Type.Optional(Hardware),

@@ -1,0 +1,127 @@
+/**
+ * Brings a running machine to what its Instance asks for by now (compute/changes/): disks and networks that come and go, disks that grow, limits.
+ * Between other work on the machine, never beside it: not while it moves, nor while its disks are worked on. What could not be done is told in
+ * status.refused and tried again.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { type Has, portsFor, type Refused } from "../compute/changes/kinds.ts";
+import type { Instance } from "../compute/kinds.ts";
+import { macKey } from "../qemu/devices.ts";
+import type { Adjusted } from "../qemu/hotplug.ts";
+import type { Logger } from "../reconcile/log.ts";
+import { keyOf } from "../resource/object.ts";
+import { type HostEnvironment, PrepareError } from "./environment.ts";
+import { type Hypervisor, HypervisorError, type MachineConfig } from "./hypervisor.ts";
+import { idOf } from "./probe.ts";
+
+type Write = (instance: Instance, change: { has: Has; refused: Refused[] }) => Promise<unknown>;
+
+export class Changes {
+  readonly #c: { hypervisor: Hypervisor; environment: HostEnvironment; log: Logger };
+  readonly #write: Write;
+  /** By machine: what this agent has done. The next one looks for itself. */
+  readonly #done = new Map<string, string>();
+
+  constructor(context: { hypervisor: Hypervisor; environment: HostEnvironment; log: Logger }, write: Write) {
+    this.#c = context;
+    this.#write = write;
+  }
+
+  /** @returns whether something is left to be done */
+  async step(instance: Instance): Promise<boolean> {
+    const { spec, status = {} } = instance;
+    const id = idOf(instance);
+    const { disks, interfaces, diskSize, diskLimits } = spec;
+    const wanted = JSON.stringify({ disks, interfaces, diskSize, diskLimits });
+    if (this.#done.get(id) === wanted) return false;
+    const before = status.has ?? withoutPorts(spec);
+    let after = { has: before, refused: [] as Refused[] };
+    try {
+      const adjusted = await this.#c.hypervisor.adjust(id, await this.#c.environment.devices(instance));
+      after = outcome(instance, before, adjusted);
+      for (const nic of before.interfaces)
+        if (![...spec.interfaces, ...after.has.interfaces].some(({ mac }) => mac === nic.mac))
+          await this.#c.environment.releaseInterface(instance, nic.mac);
+    } catch (error) {
+      if (!(error instanceof HypervisorError || error instanceof PrepareError)) throw error;
+      this.#c.log.warn("changes", { instance: keyOf(instance), error });
+      after.refused.push({ field: "disks", reason: error.message });
+    }
+    const told = { has: status.has, refused: status.refused ?? [] };
+    if (!isDeepStrictEqual(told, after)) await this.#write(instance, after);
+    if (after.refused.length > 0) return true;
+    this.#done.set(id, wanted);
+    return false;
+  }
+
+  forget(instance: Instance): void {
+    this.#done.delete(idOf(instance));
+  }
+}
+
+/** What a run has when it begins. */
+export function beginning({ spec }: Instance): Has {
+  if (spec.has) return spec.has;
+  // One that comes from an agent which knows nothing of ports has none.
+  return { ...withoutPorts(spec), ports: spec.incoming ? 0 : portsFor(spec) };
+}
+
+const withoutPorts = ({ disks = [], interfaces }: Instance["spec"]): Has => ({ ports: 0, disks, interfaces });
+
+/** A machine that goes on with kept memory has everything where it was then. */
+export function asKept(
+  { ports: _, ...config }: MachineConfig,
+  { spec }: Instance,
+  then: Has = { ports: 0, disks: [], interfaces: [] },
+): { config: MachineConfig; has: Has } {
+  const move = <T extends { port?: number }>({ port: _port, ...rest }: T, port: number | undefined) => ({
+    ...rest,
+    ...(port === undefined ? {} : { port }),
+  });
+  const diskPort = (name: string | undefined) => then.disks.find((disk) => disk.name === name)?.port;
+  const nicPort = (mac: string) => {
+    const network = spec.interfaces.find((nic) => nic.mac === mac)?.network;
+    return then.interfaces.find((nic) => nic.network === network)?.port;
+  };
+  return {
+    config: {
+      ...config,
+      ...(then.ports > 0 ? { ports: then.ports } : {}),
+      disks: config.disks.map((disk) => move(disk, diskPort(disk.name))),
+      nics: config.nics.map((nic) => move(nic, nicPort(nic.mac))),
+    },
+    has: {
+      ports: then.ports,
+      disks: (spec.disks ?? []).map((disk) => move(disk, diskPort(disk.name))),
+      interfaces: spec.interfaces.map((nic) => move(nic, nicPort(nic.mac))),
+    },
+  };
+}
+
+function outcome(
+  { spec }: Instance,
+  before: Has,
+  { disks, nics, refused }: Adjusted,
+): { has: Has; refused: Refused[] } {
+  const wanted = spec.disks ?? [];
+  const isThere = <T extends { port?: number }>(one: T, is: (one: T) => boolean) =>
+    one.port === undefined || is(one);
+  const leaving = before.disks.filter(({ name }) => !wanted.some((disk) => disk.name === name));
+  const left = before.interfaces.filter(({ mac }) => !spec.interfaces.some((nic) => nic.mac === mac));
+  const has: Has = {
+    ...before,
+    disks: [...wanted, ...leaving].filter((disk) => isThere(disk, ({ name }) => disks.includes(name))),
+    interfaces: [...spec.interfaces, ...left].filter((nic) =>
+      isThere(nic, ({ mac }) => nics.includes(macKey(mac))),
+    ),
+  };
+  const networkOf = (key: string) =>
+    [...spec.interfaces, ...before.interfaces].find(({ mac }) => macKey(mac) === key)?.network ?? key;
+  return {
+    has,
+    refused: refused.map(({ disk, nic, why }) => ({
+      field: nic !== undefined ? `networks[${networkOf(nic)}]` : disk ? `disks[${disk}]` : "diskSize",
+      reason: why,
+    })),
+  };
+}

@@ -1,0 +1,61 @@
+/**
+ * What of a machine changes while it runs.
+ *
+ *   VirtualMachine.spec ─(plan.ts: what can go to the run)─► Instance.spec ─(its agent, agent/changes.ts)─► QEMU ─► Instance.status.has
+ *         └─ what cannot, or has not yet ─► VirtualMachine.status.pendingChanges, with why; the next start has it all
+ *
+ * Disks and networks have a *port* each, by which the guest finds them: given by the VM reconciler, kept in the machine's status. A run begins with
+ * some ports more than it needs; what it has where (`has`) goes along: the target of a migration, and the memory of a snapshot, need the same.
+ */
+import { type Static, Type } from "typebox";
+import { keyedBy } from "../../resource/kind.ts";
+import { PlacedDisk } from "../disks/kinds.ts";
+import { type Hardware, hotPlugOf } from "../hardware/kinds.ts";
+import { NetworkInterface } from "../interfaces.ts";
+
+/** Of one run: what it was begun with, and what it has now. */
+export const Has = Type.Object(
+  {
+    ports: Type.Integer({ description: "Places for disks and networks that come and go; 0: none." }),
+    disks: Type.Array(PlacedDisk, keyedBy("name")),
+    interfaces: Type.Array(NetworkInterface, keyedBy("mac")),
+  },
+  { description: "The hardware that the run has now." },
+);
+export type Has = Static<typeof Has>;
+
+/** Instance.status.refused: what its agent could not do of what Instance.spec asks for. */
+export const Refused = Type.Object({
+  field: Type.String({ description: "disks[data]" }),
+  reason: Type.String(),
+});
+export type Refused = Static<typeof Refused>;
+
+export const PendingChange = Type.Object({
+  field: Type.String({ description: "Of spec." }),
+  from: Type.Optional(Type.String({ description: "What it runs with; absent: nothing." })),
+  to: Type.Optional(Type.String({ description: "What spec asks for; absent: nothing." })),
+  restart: Type.Boolean({ description: "Whether it waits for the next start; else it is being tried." }),
+  reason: Type.String(),
+});
+export type PendingChange = Static<typeof PendingChange>;
+
+/** More than a run needs when it begins: what may come while it lasts. */
+const SPARE = 2;
+const PORTS_AT_ONCE = 8;
+
+/** How many ports a run begins with. */
+export function portsFor({
+  hardware,
+  disks = [],
+  interfaces,
+}: {
+  hardware?: Hardware;
+  disks?: readonly { port?: number }[];
+  interfaces: readonly { port?: number }[];
+}): number {
+  const hot = hotPlugOf(hardware);
+  if (!hot.disks && !hot.nics) return 0;
+  const used = [...disks, ...interfaces].flatMap(({ port }) => port ?? []);
+  return PORTS_AT_ONCE * Math.ceil((Math.max(-1, ...used) + 1 + SPARE) / PORTS_AT_ONCE);
+}

@@ -1,0 +1,44 @@
+/** Brings what changed in a machine's spec to the run that it has, as plan.ts says what can go there. */
+import { isDeepStrictEqual } from "node:util";
+import { type Client, modify } from "../../client/client.ts";
+import { isApiError } from "../../resource/errors.ts";
+import { at } from "../actions.ts";
+import type { Interface } from "../ipam.ts";
+import { Instance, type VirtualMachine } from "../kinds.ts";
+import { placed } from "./places.ts";
+import { livePlan } from "./plan.ts";
+
+/** Of networks that the machine is to leave, but its guest may not have left yet. */
+export function stillUsed(vm: VirtualMachine, run: Instance | undefined): Interface[] {
+  const all = [...(run?.spec.interfaces ?? []), ...(run?.status?.has?.interfaces ?? [])];
+  const kept = new Set(vm.status?.interfaces?.map(({ mac }) => mac));
+  return all.filter(({ mac }) => !kept.has(mac));
+}
+
+/** What status.interfaces and status.disks are to become while it runs; undefined when they are so. */
+export function newPlaces(vm: VirtualMachine, interfaces: readonly Interface[]) {
+  const { interfaces: before = [], disks: known = [] } = vm.status ?? {};
+  const places = placed(vm, interfaces);
+  return isDeepStrictEqual(places, { interfaces: before, disks: known }) ? undefined : places;
+}
+
+/** @returns why the API refused it: no room on the host; undefined when the run has been asked for it all */
+export async function askRun(
+  client: Client,
+  vm: VirtualMachine,
+  instance: Instance,
+): Promise<string | undefined> {
+  if (isDeepStrictEqual(livePlan(vm, instance).spec, instance.spec)) return undefined;
+  try {
+    await modify(client, Instance, at(instance), "object", (now) =>
+      now.metadata.uid === instance.metadata.uid && !now.spec.migrateTo
+        ? { ...now, spec: livePlan(vm, now).spec }
+        : undefined,
+    );
+    return undefined;
+  } catch (error) {
+    const causes = isApiError(error, "Invalid") ? (error.details.causes ?? []) : [];
+    if (causes.length === 0) throw error;
+    return causes.map(({ message }) => message.replace(/^Forbidden: /, "")).join("; ");
+  }
+}

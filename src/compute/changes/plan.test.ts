@@ -1,0 +1,161 @@
+import { describe, expect, it } from "vitest";
+import type { Instance, VirtualMachine } from "../kinds.ts";
+import { portsFor } from "./kinds.ts";
+import { placed, placedDisks } from "./places.ts";
+import { livePlan, tell } from "./plan.ts";
+
+type Spec = VirtualMachine["spec"];
+const NIC = { network: "default", mac: "52:54:00:00:00:01", address: "10.0.0.3", port: 0 };
+
+const machine = (spec: Partial<Spec> = {}, status: VirtualMachine["status"] = {}): VirtualMachine => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "VirtualMachine",
+  metadata: { name: "web", namespace: "default", uid: "u" },
+  spec: {
+    running: true,
+    cpus: 1,
+    memory: "64Mi",
+    image: "web",
+    storagePool: "default",
+    networks: ["default"],
+    restart: "Always",
+    ...spec,
+  },
+  status: { interfaces: [NIC], ...status },
+});
+/** Runs as the machine was. */
+function runOf(vm: VirtualMachine, more: Partial<NonNullable<Instance["status"]>> = {}): Instance {
+  const { running: _r, networks: _n, restart: _s, disks: _d, ...part } = vm.spec;
+  const interfaces = vm.status?.interfaces ?? [];
+  const disks = placedDisks(vm);
+  const spec = { ...part, disks, interfaces, vm: "web", vmUid: "u", running: true };
+  return {
+    apiVersion: "vireo.dev/v1",
+    kind: "Instance",
+    metadata: { name: "web-1", namespace: "default", uid: "i" },
+    spec,
+    status: { custody: "Held", phase: "Running", has: { ports: 8, disks, interfaces }, ...more },
+  };
+}
+/** The machine by now, with the places that the reconciler gives. */
+function later(before: VirtualMachine, spec: Partial<Spec>, nics = before.status?.interfaces ?? []) {
+  const vm = { ...before, spec: { ...before.spec, ...spec } };
+  return { ...vm, status: { ...before.status, ...placed(vm, nics) } };
+}
+const told = (vm: VirtualMachine, run: Instance) => livePlan(vm, run).pending.map(tell);
+
+describe("places", () => {
+  it("are the lowest free ones, kept for as long as a disk or network is the machine's", () => {
+    const two = [
+      { name: "a", size: "1Gi" },
+      { name: "b", size: "1Gi" },
+    ];
+    const vm = later(machine(), { disks: two });
+    expect(vm.status.disks).toEqual([
+      { ...two[0], port: 1 },
+      { ...two[1], port: 2 },
+    ]);
+    const second = { ...NIC, network: "lan", mac: "52:54:00:00:00:02" };
+    const { port: _, ...unplaced } = second;
+    const more = later(vm, { disks: two.slice(1), networks: ["default", "lan"] }, [NIC, unplaced]);
+    expect(more.status.interfaces).toEqual([NIC, { ...second, port: 1 }]);
+    // The one that left is kept, without a place.
+    expect(more.status.disks).toEqual([{ ...two[1], port: 2 }, two[0]]);
+    expect(later(more, { disks: two }).status.disks?.map(({ port }) => port)).toEqual([3, 2]);
+  });
+
+  it("are some more than a run needs when it begins, none where nothing can come", () => {
+    const run = (port: number, hardware: Spec["hardware"] = {}) =>
+      portsFor({ hardware, interfaces: [{ port }] });
+    expect([run(0), run(5), run(6)]).toEqual([8, 8, 16]);
+    expect(portsFor({ interfaces: [] })).toBe(8);
+    expect(run(0, { board: "pc" })).toBe(0);
+    expect(run(0, { disks: "sata", nics: "rtl8139" })).toBe(0);
+  });
+});
+
+describe("what changes in a machine that runs", () => {
+  const vm = later(machine(), { disks: [{ name: "data", size: "1Gi" }] });
+
+  it("goes to the run: limits, growth, disks and networks that come or go", () => {
+    expect(livePlan(vm, runOf(vm))).toEqual({ spec: runOf(vm).spec, pending: [] });
+    const lan = { network: "lan", mac: "52:54:00:00:00:02", address: "10.1.0.3" };
+    const changed = later(
+      vm,
+      {
+        diskSize: "4Gi",
+        diskLimits: { iops: 10 },
+        disks: [
+          { name: "data", size: "2Gi", limits: { iops: 5 } },
+          { name: "new", size: "1Gi" },
+        ],
+        networks: ["lan"],
+      },
+      [lan],
+    );
+    const { spec, pending } = livePlan(changed, runOf(vm));
+    expect(spec).toMatchObject({
+      diskSize: "4Gi",
+      diskLimits: { iops: 10 },
+      disks: [
+        { name: "data", size: "2Gi", limits: { iops: 5 }, port: 1 },
+        { name: "new", port: 2 },
+      ],
+      interfaces: [{ network: "lan", port: 0 }],
+    });
+    expect(pending).toEqual([]);
+    // The run has been asked, and has not got it yet.
+    const asked: Instance = {
+      ...runOf(vm, {
+        refused: [{ field: "networks[default]", reason: "the guest has not let go of it yet" }],
+      }),
+      spec,
+    };
+    expect(told(changed, asked)).toEqual([
+      'disks[new]: nothing → {"name":"new","size":"1Gi"} (is being attached)',
+      "networks[lan]: nothing → lan (is being attached)",
+      "networks[default]: default → nothing (the guest has not let go of it yet)",
+    ]);
+    expect(livePlan(changed, asked).pending.every(({ restart }) => !restart)).toBe(true);
+  });
+
+  it("waits for the next start where it cannot go, and says why", () => {
+    const changed = later(vm, {
+      cpus: 2,
+      hardware: { video: "vga" },
+      guest: { hostname: "other" },
+      disks: [{ name: "data", size: "1Gi", readOnly: true }],
+    });
+    const { spec, pending } = livePlan(changed, runOf(vm));
+    expect(spec).toEqual(runOf(vm).spec);
+    expect(pending.map(({ field, restart }) => [field, restart])).toEqual([
+      ["disks[data].readOnly", true],
+      ["cpus", true],
+      ["hardware", true],
+      ["guest", true],
+    ]);
+    // Said or not, it is the same hardware.
+    expect(told(later(vm, { hardware: { board: "q35" } }), runOf(vm))).toEqual([]);
+  });
+
+  it("waits where the run has no places: all are taken, another board, an older Vireo", () => {
+    const many = Array.from({ length: 9 }, (_, i) => ({ name: `d${i}`, size: "1Gi" }));
+    const full = later(vm, { disks: [{ name: "data", size: "1Gi" }, ...many] });
+    expect(told(full, runOf(vm)).filter((text) => text.includes("all 8 places"))).toHaveLength(3);
+    const old = later(machine({ hardware: { board: "pc" } }), { disks: [{ name: "data", size: "1Gi" }] });
+    const less = later(old, { disks: [], networks: [] }, []);
+    expect(told(less, runOf(old, { has: { ports: 0, disks: placedDisks(old), interfaces: [NIC] } }))).toEqual(
+      [
+        expect.stringContaining("with the board pc and disks of virtio none come or go while it runs"),
+        expect.stringContaining("networks[default]: default → nothing (with the board pc"),
+      ],
+    );
+    const { has: _, ...unsaid } = runOf(vm).status ?? {};
+    expect(told(later(vm, { disks: [] }), { ...runOf(vm), status: unsaid })[0]).toContain("older Vireo");
+  });
+
+  it("a network that does not exist is waited for", () => {
+    const { pending } = livePlan(later(vm, { networks: ["default", "none"] }), runOf(vm));
+    expect(pending).toMatchObject([{ field: "networks[none]", restart: false }]);
+  });
+});

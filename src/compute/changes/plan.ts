@@ -1,0 +1,213 @@
+/**
+ * What of a machine's spec can go to the run that it has, and what waits for the next one. Pure.
+ *
+ * Nothing that was changed is ever passed over in silence: what is neither in the run nor on its way is among the pending changes, with the reason.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { hardwareOf, hotPlugOf } from "../hardware/kinds.ts";
+import type { Instance, VirtualMachine } from "../kinds.ts";
+import { adjusted, keptOf } from "../resources/kinds.ts";
+import type { Has, PendingChange } from "./kinds.ts";
+import { placedDisks } from "./places.ts";
+
+type Run = Instance["spec"];
+
+export interface LivePlan {
+  /** What the run is to be asked for. */
+  spec: Run;
+  pending: PendingChange[];
+}
+
+/** What a run is begun with, and then as it is until its end; with why. */
+const FIXED = {
+  cpus: "the run has the CPUs that it began with",
+  memory: "the run has the memory that it began with",
+  hardware: "a guest finds its hardware as it was when it started",
+  guest: "a guest is told at its start",
+} as const;
+
+/** `instance`: the run that is the machine now, not one that is being made elsewhere. */
+export function livePlan(vm: VirtualMachine, instance: Instance): LivePlan {
+  const plan = new Plan(vm, instance);
+  plan.resources();
+  plan.disks();
+  plan.networks();
+  for (const field of ["cpus", "memory", "hardware", "guest"] as const) plan.fixed(field);
+  plan.underWay();
+  return { spec: plan.spec, pending: plan.pending };
+}
+
+class Plan {
+  readonly pending: PendingChange[] = [];
+  spec: Run;
+  readonly #vm: VirtualMachine;
+  readonly #run: Run;
+  readonly #has: Has | undefined;
+  readonly #refused: NonNullable<NonNullable<Instance["status"]>["refused"]>;
+
+  constructor(vm: VirtualMachine, { spec, status }: Instance) {
+    this.#vm = vm;
+    this.#run = spec;
+    this.#has = status?.has;
+    this.#refused = status?.refused ?? [];
+    const { resources: _r, readiness: _d, diskLimits: _l, ...rest } = spec;
+    const { readiness, diskLimits, diskSize } = vm.spec;
+    const resources = adjusted(spec.resources, vm.spec.resources);
+    this.spec = {
+      ...rest,
+      ...(resources ? { resources } : {}),
+      ...(readiness ? { readiness } : {}),
+      ...(diskLimits ? { diskLimits } : {}),
+      ...(diskSize ? { diskSize } : {}),
+    };
+  }
+
+  resources(): void {
+    const [from, to] = [keptOf(this.#run.resources), keptOf(this.#vm.spec.resources)];
+    if (!isDeepStrictEqual(from, to))
+      this.#wait("resources", from, to, "what is its own of a host is given at its start");
+  }
+
+  disks(): void {
+    const { hardware, disks: running = [] } = this.#run;
+    const wanted = placedDisks(this.#vm, hardware);
+    const can = this.#hot("disks");
+    const next = wanted.flatMap((disk) => {
+      const field = `disks[${disk.name}]`;
+      const now = running.find(({ name }) => name === disk.name);
+      if (!now) {
+        const why = can ?? this.#placeFor(disk.port);
+        if (why) this.#wait(field, undefined, disk, why);
+        return why ? [] : [disk];
+      }
+      if ((now.readOnly ?? false) !== (disk.readOnly ?? false))
+        this.#wait(
+          `${field}.readOnly`,
+          now.readOnly ?? false,
+          disk.readOnly ?? false,
+          "the guest has it open as it is",
+        );
+      const { readOnly: _, limits: _l, size: _s, ...kept } = now;
+      const { readOnly, limits, size } = { readOnly: now.readOnly, limits: disk.limits, size: disk.size };
+      return [
+        {
+          ...kept,
+          ...(readOnly === undefined ? {} : { readOnly }),
+          ...(limits ? { limits } : {}),
+          ...(size ? { size } : {}),
+        },
+      ];
+    });
+    const going = running.filter((disk) => !wanted.some(({ name }) => name === disk.name));
+    for (const disk of going) {
+      const why = can ?? (disk.port === undefined ? "it is at a fixed place" : undefined);
+      if (!why) continue;
+      this.#wait(`disks[${disk.name}]`, disk, undefined, why);
+      next.push(disk);
+    }
+    const { disks: _, ...rest } = this.spec;
+    this.spec = { ...rest, ...(next.length > 0 || running.length > 0 ? { disks: next } : {}) };
+  }
+
+  networks(): void {
+    const running = this.#run.interfaces;
+    const interfaces = this.#vm.status?.interfaces ?? [];
+    const can = this.#hot("nics");
+    const next = this.#vm.spec.networks.flatMap((network) => {
+      const now = running.find((nic) => nic.network === network);
+      if (now) return [now];
+      const nic = interfaces.find((each) => each.network === network);
+      const why =
+        can ?? (nic ? this.#placeFor(nic.port) : `network ${network} does not exist, or has no free address`);
+      if (why)
+        this.#wait(`networks[${network}]`, undefined, network, why, can !== undefined || nic !== undefined);
+      return why || !nic ? [] : [nic];
+    });
+    for (const nic of running) {
+      if (this.#vm.spec.networks.includes(nic.network)) continue;
+      const why = can ?? (nic.port === undefined ? "it is at a fixed place" : undefined);
+      if (!why) continue;
+      this.#wait(`networks[${nic.network}]`, nic.network, undefined, why);
+      next.push(nic);
+    }
+    this.spec = { ...this.spec, interfaces: next };
+  }
+
+  fixed(field: keyof typeof FIXED): void {
+    const [from, to] = [this.#run[field], this.#vm.spec[field]];
+    const same =
+      field === "hardware"
+        ? isDeepStrictEqual(wholeHardware(this.#run), wholeHardware(this.#vm.spec))
+        : isDeepStrictEqual(from, to);
+    if (!same) this.#wait(field, from, to, FIXED[field]);
+  }
+
+  /** What the run has been asked for and has not got. */
+  underWay(): void {
+    const told = new Set(this.pending.map(({ field }) => field));
+    const also = (field: string, from: unknown, to: unknown, otherwise: string) => {
+      const reason = this.#refused.find((each) => each.field === field)?.reason ?? otherwise;
+      if (!told.has(field)) this.#wait(field, from, to, reason, false);
+      told.add(field);
+    };
+    const has = this.#has;
+    if (has) {
+      const { disks = [], interfaces } = this.#run;
+      const missing = <T>(all: readonly T[], some: readonly T[], by: (one: T) => string) =>
+        all.filter((one) => !some.some((other) => by(other) === by(one)));
+      const byName = ({ name }: { name: string }) => name;
+      const byMac = ({ mac }: { mac: string }) => mac;
+      for (const disk of missing(disks, has.disks, byName))
+        also(`disks[${disk.name}]`, undefined, disk, "is being attached");
+      for (const disk of missing(has.disks, disks, byName))
+        also(`disks[${disk.name}]`, disk, undefined, "the guest is asked to let go of it");
+      for (const { network } of missing(interfaces, has.interfaces, byMac))
+        also(`networks[${network}]`, undefined, network, "is being attached");
+      for (const { network } of missing(has.interfaces, interfaces, byMac))
+        also(`networks[${network}]`, network, undefined, "the guest is asked to let go of it");
+    }
+    for (const { field, reason } of this.#refused) also(field, undefined, undefined, reason);
+  }
+
+  /** Why nothing of the sort can come or go in this run; undefined when it can. */
+  #hot(what: "disks" | "nics"): string | undefined {
+    const { hardware } = this.#run;
+    const { board, disks, nics } = hardwareOf(hardware);
+    if (!hotPlugOf(hardware)[what])
+      return `with the board ${board} and ${what === "disks" ? `disks of ${disks}` : `networks of ${nics}`} none come or go while it runs`;
+    if (!this.#has) return "the run has not told what it has; it may be of an older Vireo";
+    return this.#has.ports > 0 ? undefined : "the run began without places for more";
+  }
+
+  #placeFor(port: number | undefined): string | undefined {
+    const { ports = 0 } = this.#has ?? {};
+    return port !== undefined && port < ports
+      ? undefined
+      : `all ${ports} places of this run are taken; the next one has more`;
+  }
+
+  #wait(field: string, from: unknown, to: unknown, reason: string, restart = true): void {
+    this.pending.push({
+      field,
+      ...(from === undefined ? {} : { from: shown(from) }),
+      ...(to === undefined ? {} : { to: shown(to) }),
+      restart,
+      reason,
+    });
+  }
+}
+
+/** machineType and cpu decide about the next start, too. */
+const wholeHardware = ({ hardware }: Pick<Run, "hardware">) => ({ ...hardware, ...hardwareOf(hardware) });
+
+const MAX_SHOWN = 200;
+function shown(value: unknown): string {
+  const text = typeof value === "object" ? JSON.stringify(value, ORDER) : String(value);
+  return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+}
+/** Where it is, and whether it was seen before, is none of the user's concern. */
+const ORDER = (key: string, value: unknown) => (key === "port" || key === "exists" ? undefined : value);
+
+/** "cpus: 2 → 4 (the run has …)" */
+export const tell = ({ field, from, to, reason }: PendingChange) =>
+  `${field}: ${from ?? "nothing"} → ${to ?? "nothing"} (${reason})`;

@@ -1,0 +1,149 @@
+/**
+ * What changes while a machine runs, in one guest built by Vireo: disks and networks come and go, disks grow, limits are set; the guest sees it, a
+ * move to another host takes it along, and what has to wait for the next start says so.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import { getCondition } from "../src/resource/object.ts";
+import { Stack, until } from "./support/stack.ts";
+
+let stack: Stack;
+let file: string;
+
+const MANIFEST = `
+apiVersion: vireo.dev/v1
+kind: Image
+metadata: { name: plain }
+spec: { recipe: { packages: [] } }
+---
+apiVersion: vireo.dev/v1
+kind: Network
+metadata: { name: second }
+spec: { subnet: 10.88.7.0/24 }
+---
+apiVersion: vireo.dev/v1
+kind: VirtualMachine
+metadata: { name: a }
+spec: { memory: 192Mi, image: plain, disks: [{ name: data, size: 64Mi }] }
+`;
+
+const at = { name: "a", namespace: "default" };
+
+beforeAll(async () => {
+  stack = await Stack.create();
+  file = join(mkdtempSync(join(tmpdir(), "vireo-changes-")), "a.yaml");
+  writeFileSync(file, MANIFEST);
+  const { code, stdout, stderr } = await stack.up(["--hosts", "2", "-f", file]);
+  expect(code, stdout + stderr).toBe(0);
+});
+beforeEach(() => stack.keepEvidenceOnFailure());
+afterAll(async () => {
+  await stack?.destroy();
+  rmSync(dirname(file), { recursive: true });
+});
+
+async function inGuest(command: string): Promise<string> {
+  const { stdout, stderr } = await stack.vireo(["exec", "vm/a", "--", "sh", "-c", command]);
+  return (stdout + stderr).trim();
+}
+const guestSays = (command: string, wanted: string) =>
+  until(
+    `${command}: ${wanted}`,
+    20_000,
+    async () => ((await inGuest(command)) === wanted ? true : undefined),
+    async () => `${await inGuest(command)}; ${JSON.stringify((await machine()).status)}`,
+  );
+async function machine(): Promise<VirtualMachine> {
+  const vm = await stack.client.get(VirtualMachine, at);
+  if (!vm) throw new Error("no vm/a");
+  return vm;
+}
+async function run(): Promise<Instance> {
+  const instance = await stack.client.get(Instance, {
+    ...at,
+    name: (await machine()).status?.instance ?? "",
+  });
+  if (!instance) throw new Error("no instance");
+  return instance;
+}
+const change = (spec: Partial<VirtualMachine["spec"]>) => stack.client.patch(VirtualMachine, at, { spec });
+const pending = async () => ((await machine()).status?.pendingChanges ?? []).map(({ field }) => field);
+const nothingPending = () =>
+  until(
+    "no change is pending",
+    20_000,
+    async () => ((await pending()).length === 0 ? true : undefined),
+    async () => JSON.stringify((await machine()).status?.pendingChanges),
+  );
+/** Sizes of its disks in MiB by serial number, as the guest tells them; not those of the system disk and the seed. */
+const DISKS =
+  "cd /sys/block; for d in vd?; do s=$(cat $d/serial); case $s in disk?) ;; *) echo $s $(($(cat $d/size) / 2048));; esac; done | sort";
+const CARDS = "ls /sys/class/net | grep -c eth";
+const onDisk = (name: string) => `/dev/$(cd /sys/block; grep -lx ${name} vd?/serial | cut -d/ -f1)`;
+
+it("disks and networks come, and disks grow, while the guest runs", async () => {
+  expect(await inGuest(DISKS)).toBe("data 64");
+  await change({
+    diskSize: "400Mi",
+    diskLimits: { iops: 400, burst: { iops: 800, seconds: 2 } },
+    disks: [
+      { name: "data", size: "96Mi" },
+      { name: "more", size: "32Mi", limits: { bytesPerSecond: "8Mi" } },
+    ],
+    networks: ["default", "second"],
+  });
+  await guestSays(DISKS, "data 96\nmore 32");
+  await guestSays(CARDS, "2");
+  await guestSays("echo $(($(cat /sys/block/vda/size) / 2048))", "400");
+  await nothingPending();
+  expect((await run()).status).toMatchObject({
+    has: { ports: 8, disks: [{ name: "data" }, { name: "more" }], interfaces: [{}, { network: "second" }] },
+    refused: [],
+  });
+  expect(
+    await inGuest(`echo kept | dd of=${onDisk("more")} bs=512 conv=sync 2>/dev/null; sync; echo ok`),
+  ).toBe("ok");
+});
+
+it("a move takes along what came", async () => {
+  const { host } = (await machine()).status ?? {};
+  const to = host === "fast-1" ? "frugal-1" : "fast-1";
+  const { code, stdout, stderr } = await stack.vireo(["migrate", "vm/a", "--to", to], { timeoutMs: 60_000 });
+  expect(code, stdout + stderr).toBe(0);
+  expect((await machine()).status?.host).toBe(to);
+  expect(await inGuest(DISKS)).toBe("data 96\nmore 32");
+  expect(await inGuest(`head -c 4 ${onDisk("more")}`)).toBe("kept");
+  await nothingPending();
+  expect((await run()).status?.has).toMatchObject({ ports: 8, interfaces: [{}, { network: "second" }] });
+});
+
+it("they go, and what was on a disk is there when it is named again", async () => {
+  await change({ disks: [{ name: "data", size: "96Mi" }], networks: ["default"] });
+  await guestSays(DISKS, "data 96");
+  await guestSays(CARDS, "1");
+  await nothingPending();
+  expect((await machine()).status?.disks).toMatchObject([{ name: "data" }, { name: "more", made: true }]);
+  await change({
+    disks: [
+      { name: "data", size: "96Mi" },
+      { name: "more", size: "32Mi" },
+    ],
+  });
+  await guestSays(DISKS, "data 96\nmore 32");
+  expect(await inGuest(`head -c 4 ${onDisk("more")}`)).toBe("kept");
+});
+
+it("what has to wait for the next start says so, and is there then", async () => {
+  await change({ cpus: 2, guest: { hostname: "renamed" } });
+  await until("pending", 10_000, async () => ((await pending()).length === 2 ? true : undefined));
+  const condition = getCondition((await machine()).status?.conditions, "RestartRequired");
+  expect(condition).toMatchObject({
+    status: "True",
+    message: expect.stringContaining("cpus: 1 → 2 (the run has the CPUs that it began with)"),
+  });
+  const { stdout } = await stack.kubectl(["get", "vm", "a", "-o", "wide"]);
+  expect(stdout).toMatch(/RESTART FOR[\s\S]*cpus: 1 → 2/);
+});

@@ -27,7 +27,7 @@ spec: { subnet: 10.88.7.0/24 }
 apiVersion: vireo.dev/v1
 kind: VirtualMachine
 metadata: { name: a }
-spec: { memory: 192Mi, image: plain, disks: [{ name: data, size: 64Mi }] }
+spec: { memory: 192Mi, maxMemory: 512Mi, maxCpus: 3, image: plain, disks: [{ name: data, size: 64Mi }] }
 `;
 
 const at = { name: "a", namespace: "default" };
@@ -52,7 +52,7 @@ async function inGuest(command: string): Promise<string> {
 const guestSays = (command: string, wanted: string) =>
   until(
     `${command}: ${wanted}`,
-    20_000,
+    60_000,
     async () => ((await inGuest(command)) === wanted ? true : undefined),
     async () => `${await inGuest(command)}; ${JSON.stringify((await machine()).status)}`,
   );
@@ -74,7 +74,7 @@ const pending = async () => ((await machine()).status?.pendingChanges ?? []).map
 const nothingPending = () =>
   until(
     "no change is pending",
-    20_000,
+    60_000,
     async () => ((await pending()).length === 0 ? true : undefined),
     async () => JSON.stringify((await machine()).status?.pendingChanges),
   );
@@ -108,6 +108,26 @@ it("disks and networks come, and disks grow, while the guest runs", async () => 
   ).toBe("ok");
 });
 
+/** In MiB, as the guest tells it. What its balloon has is still among the total, and not available. */
+const memoryBetween = async (what: "MemTotal" | "MemAvailable", least: number, most: number) => {
+  const kib = await inGuest(`sed -n 's/^${what}: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo`);
+  return Number(kib) / 1024 > least && Number(kib) / 1024 < most ? true : undefined;
+};
+
+it("CPUs and memory come, and the balloon takes what the guest is not to use", async () => {
+  expect(await inGuest("nproc")).toBe("1");
+  await change({ cpus: 2, memory: "320Mi" });
+  await guestSays("nproc", "2");
+  await until("the guest has more memory", 60_000, () => memoryBetween("MemTotal", 210, 320));
+  await nothingPending();
+  expect((await run()).status?.has).toMatchObject({
+    cpus: { begun: 1, now: 2, most: 3 },
+    memory: { begun: "192Mi", modules: ["128Mi"], most: "512Mi" },
+  });
+  await change({ memoryTarget: "160Mi" });
+  await until("the balloon has taken it", 60_000, () => memoryBetween("MemAvailable", 0, 100));
+});
+
 it("a move takes along what came", async () => {
   const { host } = (await machine()).status ?? {};
   const to = host === "fast-1" ? "frugal-1" : "fast-1";
@@ -116,8 +136,14 @@ it("a move takes along what came", async () => {
   expect((await machine()).status?.host).toBe(to);
   expect(await inGuest(DISKS)).toBe("data 96\nmore 32");
   expect(await inGuest(`head -c 4 ${onDisk("more")}`)).toBe("kept");
+  expect(await inGuest("nproc")).toBe("2");
   await nothingPending();
-  expect((await run()).status?.has).toMatchObject({ ports: 8, interfaces: [{}, { network: "second" }] });
+  expect((await run()).status?.has).toMatchObject({
+    ports: 8,
+    cpus: { now: 2 },
+    memory: { modules: ["128Mi"] },
+    interfaces: [{}, { network: "second" }],
+  });
 });
 
 it("they go, and what was on a disk is there when it is named again", async () => {
@@ -136,14 +162,33 @@ it("they go, and what was on a disk is there when it is named again", async () =
   expect(await inGuest(`head -c 4 ${onDisk("more")}`)).toBe("kept");
 });
 
+it("memory goes when the guest lets go of it", async () => {
+  await stack.client.patch(VirtualMachine, at, { spec: { memory: "192Mi", memoryTarget: null } });
+  await until("the guest has less memory", 90_000, () => memoryBetween("MemTotal", 90, 192));
+  await nothingPending();
+  expect((await run()).status?.has).toMatchObject({ memory: { modules: [] } });
+});
+
 it("what has to wait for the next start says so, and is there then", async () => {
-  await change({ cpus: 2, guest: { hostname: "renamed" } });
+  await change({ cpus: 1, hardware: { video: "vga" } });
   await until("pending", 10_000, async () => ((await pending()).length === 2 ? true : undefined));
   const condition = getCondition((await machine()).status?.conditions, "RestartRequired");
   expect(condition).toMatchObject({
     status: "True",
-    message: expect.stringContaining("cpus: 1 → 2 (the run has the CPUs that it began with)"),
+    message: expect.stringContaining("cpus: 2 → 1 (emulated CPUs (tcg) come while it runs, and do not go)"),
   });
   const { stdout } = await stack.kubectl(["get", "vm", "a", "-o", "wide"]);
-  expect(stdout).toMatch(/RESTART FOR[\s\S]*cpus: 1 → 2/);
+  expect(stdout).toMatch(/RESTART FOR[\s\S]*cpus: 2 → 1/);
+  await change({ running: false });
+  await until("it is stopped", 90_000, async () =>
+    (await machine()).status?.phase === "Stopped" ? true : undefined,
+  );
+  expect(await pending()).toEqual([]);
+  await change({ running: true });
+  await until("it runs", 60_000, async () =>
+    (await machine()).status?.phase === "Running" ? true : undefined,
+  );
+  expect(await inGuest("nproc")).toBe("1");
+  expect(await inGuest(DISKS)).toBe("data 96\nmore 32");
+  expect(await pending()).toEqual([]);
 });

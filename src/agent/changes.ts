@@ -10,6 +10,7 @@ import { macKey } from "../qemu/devices.ts";
 import type { Adjusted } from "../qemu/hotplug.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { keyOf } from "../resource/object.ts";
+import { formatBytes, parseBytes } from "../resource/quantity.ts";
 import { type HostEnvironment, PrepareError } from "./environment.ts";
 import { type Hypervisor, HypervisorError, type MachineConfig } from "./hypervisor.ts";
 import { idOf } from "./probe.ts";
@@ -31,13 +32,18 @@ export class Changes {
   async step(instance: Instance): Promise<boolean> {
     const { spec, status = {} } = instance;
     const id = idOf(instance);
-    const { disks, interfaces, diskSize, diskLimits } = spec;
-    const wanted = JSON.stringify({ disks, interfaces, diskSize, diskLimits });
+    const { disks, interfaces, diskSize, diskLimits, cpus, memory, memoryTarget } = spec;
+    const wanted = JSON.stringify({ disks, interfaces, diskSize, diskLimits, cpus, memory, memoryTarget });
     if (this.#done.get(id) === wanted) return false;
     const before = status.has ?? withoutPorts(spec);
     let after = { has: before, refused: [] as Refused[] };
     try {
-      const adjusted = await this.#c.hypervisor.adjust(id, await this.#c.environment.devices(instance));
+      const adjusted = await this.#c.hypervisor.adjust(id, {
+        ...(await this.#c.environment.devices(instance)),
+        cpus,
+        memory: parseBytes(memory),
+        ...(memoryTarget ? { memoryTarget: parseBytes(memoryTarget) } : {}),
+      });
       after = outcome(instance, before, adjusted);
       for (const nic of before.interfaces)
         if (![...spec.interfaces, ...after.has.interfaces].some(({ mac }) => mac === nic.mac))
@@ -63,17 +69,40 @@ export class Changes {
 export function beginning({ spec }: Instance): Has {
   if (spec.has) return spec.has;
   // One that comes from an agent which knows nothing of ports has none.
-  return { ...withoutPorts(spec), ports: spec.incoming ? 0 : portsFor(spec) };
+  if (spec.incoming) return withoutPorts(spec);
+  const { cpus, memory, maxCpus, maxMemory } = spec;
+  return {
+    ...withoutPorts(spec),
+    ports: portsFor(spec),
+    cpus: { begun: cpus, now: cpus, most: Math.max(cpus, maxCpus ?? 0) },
+    memory: { begun: memory, modules: [], most: maxMemory ?? memory },
+  };
+}
+
+/** What a hypervisor is told of it. */
+export function amountsOf(
+  { cpus, memory }: Has,
+  { spec }: Instance,
+): Pick<MachineConfig, "cpus" | "memory" | "more"> {
+  if (!cpus || !memory) return { cpus: spec.cpus, memory: parseBytes(spec.memory) };
+  const begun = { cpus: cpus.begun, memory: parseBytes(memory.begun) };
+  const most = { maxCpus: cpus.most, maxMemory: parseBytes(memory.most) };
+  if (most.maxCpus === begun.cpus && most.maxMemory === begun.memory) return begun;
+  return {
+    ...begun,
+    more: { ...most, cpus: cpus.now, modules: memory.modules.map((size) => parseBytes(size)) },
+  };
 }
 
 const withoutPorts = ({ disks = [], interfaces }: Instance["spec"]): Has => ({ ports: 0, disks, interfaces });
 
 /** A machine that goes on with kept memory has everything where it was then. */
 export function asKept(
-  { ports: _, ...config }: MachineConfig,
-  { spec }: Instance,
+  { ports: _, more: _more, ...config }: MachineConfig,
+  instance: Instance,
   then: Has = { ports: 0, disks: [], interfaces: [] },
 ): { config: MachineConfig; has: Has } {
+  const { spec } = instance;
   const move = <T extends { port?: number }>({ port: _port, ...rest }: T, port: number | undefined) => ({
     ...rest,
     ...(port === undefined ? {} : { port }),
@@ -86,12 +115,13 @@ export function asKept(
   return {
     config: {
       ...config,
+      ...amountsOf(then, instance),
       ...(then.ports > 0 ? { ports: then.ports } : {}),
       disks: config.disks.map((disk) => move(disk, diskPort(disk.name))),
       nics: config.nics.map((nic) => move(nic, nicPort(nic.mac))),
     },
     has: {
-      ports: then.ports,
+      ...then,
       disks: (spec.disks ?? []).map((disk) => move(disk, diskPort(disk.name))),
       interfaces: spec.interfaces.map((nic) => move(nic, nicPort(nic.mac))),
     },
@@ -101,7 +131,7 @@ export function asKept(
 function outcome(
   { spec }: Instance,
   before: Has,
-  { disks, nics, refused }: Adjusted,
+  { disks, nics, cpus, modules, refused }: Adjusted,
 ): { has: Has; refused: Refused[] } {
   const wanted = spec.disks ?? [];
   const isThere = <T extends { port?: number }>(one: T, is: (one: T) => boolean) =>
@@ -110,6 +140,10 @@ function outcome(
   const left = before.interfaces.filter(({ mac }) => !spec.interfaces.some((nic) => nic.mac === mac));
   const has: Has = {
     ...before,
+    ...(before.cpus ? { cpus: { ...before.cpus, now: cpus || before.cpus.now } } : {}),
+    ...(before.memory
+      ? { memory: { ...before.memory, modules: modules.map((size) => formatBytes(size)) } }
+      : {}),
     disks: [...wanted, ...leaving].filter((disk) => isThere(disk, ({ name }) => disks.includes(name))),
     interfaces: [...spec.interfaces, ...left].filter((nic) =>
       isThere(nic, ({ mac }) => nics.includes(macKey(mac))),
@@ -119,8 +153,8 @@ function outcome(
     [...spec.interfaces, ...before.interfaces].find(({ mac }) => macKey(mac) === key)?.network ?? key;
   return {
     has,
-    refused: refused.map(({ disk, nic, why }) => ({
-      field: nic !== undefined ? `networks[${networkOf(nic)}]` : disk ? `disks[${disk}]` : "diskSize",
+    refused: refused.map(({ disk, nic, of, why }) => ({
+      field: of ?? (nic !== undefined ? `networks[${networkOf(nic)}]` : disk ? `disks[${disk}]` : "diskSize"),
       reason: why,
     })),
   };

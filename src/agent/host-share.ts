@@ -27,8 +27,12 @@ const MiB = 2 ** 20;
  * and another for a snapshot that is being merged), stacks and bookkeeping of each virtual CPU, dirty bitmaps and page tables (a hundredth of the memory, twice
  * over), and under TCG what it has translated (at most 1 GiB).
  */
-export function memoryLimitOf({ memory, cpus, disks, accelerator }: MachineConfig): number {
-  const overhead = 256 + disks.length * 64 + cpus * 16 + (accelerator === "tcg" ? 1024 : 0);
+export function memoryLimitOf({ accelerator, ports = 0, more, ...config }: MachineConfig): number {
+  // What it may become while it runs.
+  const disks = Math.max(config.disks.length, ports);
+  const memory = Math.max(config.memory, more?.maxMemory ?? 0);
+  const cpus = Math.max(config.cpus, more?.maxCpus ?? 0);
+  const overhead = 256 + disks * 64 + cpus * 16 + (accelerator === "tcg" ? 1024 : 0);
   return Math.ceil((memory * 1.02) / MiB + overhead) * MiB;
 }
 

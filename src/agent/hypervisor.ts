@@ -7,6 +7,7 @@
  */
 import type { WholeHardware } from "../compute/hardware/kinds.ts";
 import type { Resources } from "../compute/resources/kinds.ts";
+import type { More } from "../qemu/command-line.ts";
 import type { Disk, Nic } from "../qemu/devices.ts";
 import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
 import type { Adjusted, Present } from "../qemu/hotplug.ts";
@@ -32,6 +33,8 @@ export interface MachineConfig {
   name: string;
   cpus: number;
   memory: Bytes;
+  /** Room for more CPUs and memory, and what has come of it; none when absent. */
+  more?: More;
   disks: DiskConfig[];
   /** Of the machine alone: what is made in there while it runs is reached, too. Of everything else, only the files that are named here. */
   folders?: string[];
@@ -178,6 +181,9 @@ export interface SavedMemory {
   sizeBytes: number;
 }
 
+/** What of a machine changes while it runs. `cpus`, `memory`: in all; no more than there is room for. */
+export type Adjustable = Pick<MachineConfig, "disks" | "nics" | "cpus" | "memory"> & { memoryTarget?: Bytes };
+
 export interface Hypervisor {
   /** Everything of ours that runs here or has ended and was not forgotten; cheap enough to call every few seconds. */
   list(): Promise<MachineState[]>;
@@ -242,7 +248,7 @@ export interface Hypervisor {
   /** What it has at ports now: data disks by name, networks by MAC address without colons. */
   present(id: MachineId): Promise<Present>;
   /** Gives a running machine the disks and networks that are listed, with their sizes and limits, as far as its guest and QEMU let it. */
-  adjust(id: MachineId, wanted: Pick<MachineConfig, "disks" | "nics">): Promise<Adjusted>;
+  adjust(id: MachineId, wanted: Adjustable): Promise<Adjusted>;
   /** The layers that the guest writes to now, as paths. */
   activeLayers(id: MachineId): Promise<string[]>;
   /** Switches all at one instant, or none; those switched already stay. @returns for how long, in ms, a write of the guest may have waited */

@@ -22,9 +22,8 @@ import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { getCondition, keyOf, setCondition } from "../resource/object.ts";
-import { parseBytes } from "../resource/quantity.ts";
 import { requestOf } from "../telemetry/request-id.ts";
-import { asKept, beginning, Changes } from "./changes.ts";
+import { amountsOf, asKept, beginning, Changes } from "./changes.ts";
 import { StillPreparing } from "./copies.ts";
 import { DiskTasks, pendingTask, ROLLED_BACK } from "./disk-tasks.ts";
 import { type HostEnvironment, type Prepared, PrepareError, type SavedMachine } from "./environment.ts";
@@ -669,15 +668,24 @@ function describe(
   instance: Instance,
 ): Pick<
   MachineConfig,
-  "id" | "uuid" | "name" | "cpus" | "memory" | "resources" | "machineType" | "guestCpu" | "paused" | "onPanic"
+  | "id"
+  | "uuid"
+  | "name"
+  | "cpus"
+  | "memory"
+  | "more"
+  | "resources"
+  | "machineType"
+  | "guestCpu"
+  | "paused"
+  | "onPanic"
 > {
   const { spec, metadata } = instance;
   return {
     id: idOf(instance),
     uuid: spec.vmUid,
     name: metadata.name,
-    cpus: spec.cpus,
-    memory: parseBytes(spec.memory),
+    ...amountsOf(beginning(instance), instance),
     ...(spec.resources ? { resources: spec.resources } : {}),
     paused: spec.paused ?? false,
     onPanic: panicAction(instance),

@@ -218,6 +218,8 @@ export class Outgoing {
       all.flatMap((one) => (one.port === undefined ? [] : name(one))).sort();
     const same =
       there?.ports === status?.has?.ports &&
+      (!there?.cpus || there.cpus.now === has.cpus) &&
+      isDeepStrictEqual(there?.memory?.modules.map((size) => parseBytes(size)) ?? [], has.modules) &&
       isDeepStrictEqual(
         atPorts(there?.disks, ({ name }) => name),
         [...has.disks].sort(),
@@ -226,7 +228,9 @@ export class Outgoing {
         atPorts(there?.interfaces, ({ mac }) => macKey(mac)),
         [...has.nics].sort(),
       );
-    return same ? undefined : "its disks or networks changed while its target was being made; move it again";
+    return same
+      ? undefined
+      : "its disks, networks, CPUs or memory changed while its target was being made; move it again";
   }
 
   /** The last moment to say no without the guest having stood still: `instance` has just been read. */

@@ -14,6 +14,7 @@ import { commandLine, defaultCpu, PANIC } from "../qemu/command-line.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
 import { GuestExecError, type GuestExit, type GuestProgram, guestExec } from "../qemu/guest-exec.ts";
+import { bringOnline } from "../qemu/guest-online.ts";
 import { type Adjusted, adjust, type Present, present } from "../qemu/hotplug.ts";
 import { setLinks } from "../qemu/links.ts";
 import { newestMachineType } from "../qemu/machine-type.ts";
@@ -57,6 +58,7 @@ import { toMiB } from "../resource/quantity.ts";
 import { exportsOf, mirrorsOf } from "./disk-copies.ts";
 import { HostShare } from "./host-share.ts";
 import {
+  type Adjustable,
   type DiskConfig,
   type DiskProgress,
   type DiskTarget,
@@ -373,15 +375,30 @@ export class QemuHypervisor implements Hypervisor {
     return this.#with(id, present);
   }
 
-  async adjust(id: MachineId, wanted: Pick<MachineConfig, "disks" | "nics">): Promise<Adjusted> {
+  async adjust(
+    id: MachineId,
+    { cpus, memory, memoryTarget: target, ...wanted }: Adjustable,
+  ): Promise<Adjusted> {
     const { folder, record } = this.#need(id);
-    const { hardware } = record.config;
+    const { hardware, more, accelerator } = record.config;
+    const amounts = {
+      hasRoom: more !== undefined,
+      cpus,
+      begunWith: record.config.memory,
+      memory,
+      ...(target === undefined ? {} : { target }),
+      ram: ramOf(record.config, record.place),
+      cpusGo: accelerator === "kvm",
+    };
     const adjusted = await this.#with(id, (qmp) =>
-      adjust(qmp, { ...wanted, ...(hardware ? { hardware } : {}) }),
+      adjust(qmp, { ...wanted, amounts, ...(hardware ? { hardware } : {}) }),
     );
+    const now = more && { ...more, cpus: adjusted.cpus, modules: adjusted.modules };
     const { config, ...rest } = folder.read() ?? record;
-    folder.write({ ...rest, config: { ...config, ...wanted } });
-    return adjusted;
+    folder.write({ ...rest, config: { ...config, ...wanted, ...(now ? { more: now } : {}) } });
+    if (!now) return adjusted;
+    const refused = await bringOnline(folder.files.guestAgent, adjusted.cpus);
+    return { ...adjusted, refused: [...adjusted.refused, ...refused] };
   }
 
   activeLayers(id: MachineId): Promise<string[]> {

@@ -241,13 +241,13 @@ export class RealEnvironment implements HostEnvironment {
 
   async devices(instance: Instance): Promise<Pick<Prepared, "disks" | "nics">> {
     const { client } = this.#o;
-    const { storagePool, vm, vmUid } = instance.spec;
+    const { storagePool, vm } = instance.spec;
     const pool = await this.#poolOf(instance);
     const disks = await liveDisks(pool, instance, {
       imageNamed: (name) => client.get(Image, { name }),
       poolOf: (of) => this.#poolOfImage(of, pool),
     }).catch(failedTo(`make the disks of ${vm} in the storage pool ${storagePool}`));
-    return { disks, nics: await this.#nics(instance, userOf(vmUid)) };
+    return { disks, nics: await this.#nics(instance, userOf(instance.spec)) };
   }
 
   async #nics(instance: Instance, user: { uid: number; gid: number }): Promise<NicConfig[]> {

@@ -236,7 +236,7 @@ export async function liveDisks(
   const source = {
     folder,
     layers,
-    user: userOf(instance.spec.vmUid),
+    user: userOf(instance.spec),
     imageNamed,
     imagePath: async (of: Image, file: string) => imageFile(await poolOf(of), file),
   };

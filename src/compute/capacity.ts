@@ -3,6 +3,7 @@
  * now, and whether or not that still exists. Pure.
  */
 import { formatBytes, parseBytes } from "../resource/quantity.ts";
+import { memoryNow } from "./changes/kinds.ts";
 import { isLive } from "./custody.ts";
 import type { Host } from "./hosts/kinds.ts";
 import type { Instance } from "./kinds.ts";
@@ -49,14 +50,16 @@ export function lackOfRoom(
       continue;
     const machine = typeof spec.vmUid === "string" ? spec.vmUid : (metadata?.uid ?? "");
     const before = taken.get(machine);
+    // Its guest may have more than it is to have by now, and not let go of it.
+    const { has } = instance.status ?? {};
     const takes = {
       cpus: typeof spec.cpus === "number" ? spec.cpus : 0,
       memory: sizeOf(spec.memory),
       ...(spec.resources ? { resources: spec.resources } : {}),
     };
     taken.set(machine, {
-      cpus: Math.max(before?.cpus ?? 0, cpusOf(takes)),
-      memory: Math.max(before?.memory ?? 0, memoryOf(takes)),
+      cpus: Math.max(before?.cpus ?? 0, cpusOf(takes), numberOf(has?.cpus?.now)),
+      memory: Math.max(before?.memory ?? 0, memoryOf(takes), has?.memory ? memoryNow(has.memory) : 0),
       reserved: reservedBy(takes, instance.status?.numaNode) ?? before?.reserved,
     });
   }
@@ -76,6 +79,8 @@ export function lackOfRoom(
     return `host ${name} has ${Math.max(0, cpus)} of ${capacity.cpus} CPUs free, the machine needs ${cpusOf(demand)}`;
   return undefined;
 }
+
+const numberOf = (value: unknown) => (typeof value === "number" ? value : 0);
 
 /** "0Mi" for what is none. */
 function sizeOf(memory: unknown): string {

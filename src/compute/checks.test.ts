@@ -164,7 +164,7 @@ describe("checkInstance", () => {
     expect(change({ host: "b" })).toHaveLength(1);
     expect(change({ predecessor: "web-1" })).toHaveLength(1);
     expect(change({ incoming: true })).toHaveLength(1);
-    expect(change({ memory: "1Gi" })).toHaveLength(1);
+    expect(change({ maxMemory: "1Gi" })).toHaveLength(1);
     expect(change({}, { custody: "Held" })).toEqual(["status.custody: Forbidden: Released is for ever"]);
     const stopped = instance("web-3", { running: false });
     expect(checkInstance(instance("web-3"), stopped, look(web))).toHaveLength(1);

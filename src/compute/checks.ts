@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Cause } from "../resource/errors.ts";
 import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
+import { parseBytes } from "../resource/quantity.ts";
 import { numberToAddress, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { lackOfRoom } from "./capacity.ts";
 import { unlike } from "./clones/unlike.ts";
@@ -71,8 +72,8 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
       "disksOn",
       "user",
       "has",
-      "cpus",
-      "memory",
+      "maxCpus",
+      "maxMemory",
       "image",
       "storagePool",
       "hardware",
@@ -94,6 +95,8 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
       causes.push(forbidden("spec.host", "this instance is over; it cannot be bound to a host any more"));
     else causes.push(...checkRoom(object, lookup));
   }
+  const grows = spec.cpus > old.spec.cpus || parseBytes(spec.memory) > parseBytes(old.spec.memory);
+  if (grows && spec.host === old.spec.host) causes.push(...checkRoom(object, lookup, "spec.memory"));
   if (spec.running && !old.spec.running)
     causes.push(
       forbidden("spec.running", "a run that was asked to stop is not asked back; a new instance follows it"),
@@ -106,12 +109,12 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
 }
 
 /** The last word on capacity: whoever binds (director, migrations, two leaders for a moment) has looked at an estate that may be old by now. */
-function checkRoom({ spec }: Instance, lookup: Lookup): Cause[] {
+function checkRoom({ spec }: Instance, lookup: Lookup, field = "spec.host"): Cause[] {
   if (!spec.host) return [];
   const host = lookup.list(Host).find(({ metadata }) => metadata.name === spec.host);
   if (!host || invalidity(host)) return [];
   const why = lackOfRoom(host, spec, lookup.list(Instance));
-  return why ? [forbidden("spec.host", why)] : [];
+  return why ? [forbidden(field, why)] : [];
 }
 
 function checkTakingCustody({ metadata, spec }: Instance, lookup: Lookup): Cause[] {
@@ -238,11 +241,12 @@ export function checkVirtualMachine(
         `must be a label of at most ${MAX_VM_NAME} lower-case letters, digits and '-', because it is the guest's host name and the start of its instances' names`,
       ),
     );
-  const asked = ({ hardware, cpus, networks, disks }: VirtualMachine["spec"]) => [
-    hardware,
-    cpus,
-    networks,
+  const asked = ({ disks, ...spec }: VirtualMachine["spec"]) => [
+    spec.hardware,
+    spec.cpus,
+    spec.networks,
     disks?.length,
+    [spec.memory, spec.maxCpus, spec.maxMemory, spec.memoryTarget, spec.resources],
   ];
   if (!old || !isDeepStrictEqual(asked(object.spec), asked(old.spec)))
     causes.push(...checkHardware(object.spec));

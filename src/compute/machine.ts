@@ -66,6 +66,29 @@ const Guest = Type.Object(
 export const machine = {
   cpus: Type.Integer({ minimum: 1, maximum: 512, default: 1, description: "Number of virtual CPUs." }),
   memory: Quantity({ description: "Memory of the machine.", minimum: 32 * MiB, maximum: 16 * 2 ** 40 }),
+  maxCpus: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 512,
+      description: "How many cpus may become while it runs; a run has room for that many from its start on.",
+    }),
+  ),
+  maxMemory: Type.Optional(
+    Quantity({
+      description:
+        "How much memory may become while it runs; a run has room for that much from its start on.",
+      minimum: 32 * MiB,
+      maximum: 16 * 2 ** 40,
+    }),
+  ),
+  memoryTarget: Type.Optional(
+    Quantity({
+      description:
+        "What the guest is to make do with: its balloon gives the rest of its memory back to the host, unless it runs short. All of it by default.",
+      minimum: 32 * MiB,
+      maximum: 16 * 2 ** 40,
+    }),
+  ),
   image: Name("The Image whose disk the VM's system disk is a linked overlay of."),
   storagePool: Name("The StoragePool that holds the VM's disks.", { default: "default" }),
   diskSize: Type.Optional(

@@ -155,6 +155,8 @@ class VirtualMachineReconciler {
   readonly #users: UserBook;
   readonly #events: EventRecorder;
   readonly #log: Logger;
+  /** Why the host of a machine cannot give it more CPUs and memory. By uid. */
+  readonly #noRoom = new Map<string, string>();
   /** When we first saw an instance ended, by our clock: hosts' clocks may be wrong. By uid. */
   readonly #endedAt = new Map<string, number>();
 
@@ -201,8 +203,16 @@ class VirtualMachineReconciler {
     // An ended instance remembers that its machine was asked to stop: only then does a later spec.running start it again.
     const last = instances.at(-1);
     if (last && !vm.spec.running) await stopInstance(this.#client, last);
-    if (live.length > 0)
-      return this.#writeStatus(vm, instances, migrations, pending("Starting", "is being started"));
+    if (live.length > 0) {
+      const again = await this.#writeStatus(
+        vm,
+        instances,
+        migrations,
+        pending("Starting", "is being started"),
+      );
+      // Somebody else may leave the host.
+      return this.#noRoom.has(vm.metadata.uid ?? "") ? { requeueAfterMs: ROOM_RETRY_MS } : again;
+    }
     return this.#startOrWait(vm, instances, migrations);
   }
 
@@ -250,7 +260,9 @@ class VirtualMachineReconciler {
       // The network is told as pending.
       if (!(error instanceof NoAddress) && !this.#refuseInterfaces(vm, error)) throw error;
     }
-    await askRun(this.#client, vm, instance);
+    const noRoom = await askRun(this.#client, vm, instance);
+    if (noRoom) this.#noRoom.set(vm.metadata.uid ?? "", noRoom);
+    else this.#noRoom.delete(vm.metadata.uid ?? "");
     return false;
   }
 
@@ -489,6 +501,7 @@ class VirtualMachineReconciler {
       migrations,
       isSilent: (host) => isSilent(this.#informers.hosts.get(host)),
       idle,
+      noRoom: this.#noRoom.get(vm.metadata.uid ?? ""),
       now: now.toISOString(),
     });
     // A loop of crashes is over once a run has been a good one, which no event tells.
@@ -559,8 +572,16 @@ function isOutdated(vm: VirtualMachine, { spec }: Instance): boolean {
     )
   );
 }
+const ROOM_RETRY_MS = 30_000;
 /** What goes to a run in any case. */
-const LIVE = new Set<string>(["resources", "readiness", "diskLimits", "diskSize", ...STEERED]);
+const LIVE = new Set<string>([
+  "resources",
+  "readiness",
+  "diskLimits",
+  "diskSize",
+  "memoryTarget",
+  ...STEERED,
+]);
 
 /** What a host has to be for the next run to go on with the memory that is kept. */
 function resumesWith({ spec, status }: VirtualMachine): Pick<Instance["spec"], "resumes"> {

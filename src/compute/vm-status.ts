@@ -33,6 +33,8 @@ export interface MachineView {
   /** Whether nothing has been heard from a host for too long. */
   isSilent: (host: string) => boolean;
   idle: Idle;
+  /** Why its host cannot give it more CPUs and memory. */
+  noRoom?: string | undefined;
   now: string;
 }
 
@@ -58,7 +60,7 @@ export function machineStatus(view: MachineView): Status {
   };
   const pendingChanges =
     current && isLive(current) && vm.spec.running && !vm.metadata.deletionTimestamp
-      ? livePlan(vm, current).pending
+      ? livePlan(vm, current, view.noRoom).pending
       : [];
   const waiting = pendingChanges.filter(({ restart }) => restart);
   // What the agent says about the run (user networking, say) is said of the machine, too.

@@ -35,7 +35,7 @@ export type BuiltImage = Pick<
 >;
 
 /** Raised when the builder changes what it makes of the same recipe. */
-const BUILDER_VERSION = 4;
+const BUILDER_VERSION = 5;
 /** What every slim image has besides the recipe's packages. */
 const BASE_PACKAGES = ["busybox-static", "qemu-guest-agent", "netbase"];
 const UNWANTED = ["doc", "man", "info", "locale", "lintian", "bug", "bash-completion", "doc-base", "perl5"];
@@ -55,7 +55,8 @@ const DRIVERS = [
   "evdev",
   "af_packet",
 ];
-const COMMAND_LINE = "console=ttyS0 quiet net.ifnames=0 mitigations=off panic=10";
+const COMMAND_LINE =
+  "console=ttyS0 quiet net.ifnames=0 mitigations=off panic=10 memhp_default_state=online_movable";
 
 export interface BuildOptions {
   name: string;

@@ -7,10 +7,14 @@
 import { BOARDS, type Hardware, HYPERV, ideDisk, isaNic, Slots, TODAY } from "./board.ts";
 import {
   blockdev,
+  cpuDevice,
   type Disk,
   drive,
   IO_THREAD,
   keyOf,
+  MODULES,
+  memoryModule,
+  moduleObject,
   type Nic,
   netdev,
   nicKey,
@@ -31,11 +35,24 @@ export interface Firmware {
   secure: boolean;
 }
 
+export interface More {
+  /** In all, at most. */
+  maxCpus: number;
+  /** Bytes in all, at most. */
+  maxMemory: number;
+  /** How many there are now. */
+  cpus: number;
+  /** Bytes of each module that came, in this order. */
+  modules: readonly number[];
+}
+
 export interface Machine {
   uuid: string;
   name: string;
   cpus: number;
   memoryMiB: number;
+  /** Room for more CPUs and memory, and what has come of it; none when absent. */
+  more?: More;
   /** Where its memory comes from, when that matters. */
   ram?: Ram;
   disks: readonly Disk[];
@@ -120,11 +137,11 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     "-cpu",
     cpu(machine),
     "-m",
-    `${machine.memoryMiB}M`,
+    `${machine.memoryMiB}M${roomForModules(machine)}`,
     "-object",
     json(ramObject(board.ram, machine.memoryMiB * 2 ** 20, machine.ram)),
     "-smp",
-    `${machine.cpus},sockets=1,cores=${machine.cpus},threads=1`,
+    smp(machine),
     "-overcommit",
     "mem-lock=off",
     "-rtc",
@@ -184,6 +201,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
   const ports = Array.from({ length: machine.ports ?? 0 }, (_, port) => rootPort(board.pci ?? "", port));
   for (const port of ports) args.push("-device", json(port));
   for (const device of slots.devices) args.push("-device", json(device));
+  args.push(...whatCame(machine));
   if (slots.hasPci)
     args.push(
       "-device",
@@ -210,6 +228,27 @@ function watchdogAction({ watchdog }: Hardware): string {
   if (watchdog === "none") return "";
   const words = { Reset: "reset", PowerOff: "poweroff", Pause: "pause", Dump: "pause" };
   return `,watchdog=${words[watchdog]}`;
+}
+
+const smp = ({ cpus, more }: Machine) => {
+  const most = Math.max(cpus, more?.maxCpus ?? 0);
+  return `${cpus}${most > cpus ? `,maxcpus=${most}` : ""},sockets=1,cores=${most},threads=1`;
+};
+
+const roomForModules = ({ memoryMiB, more }: Machine) =>
+  more && more.maxMemory > memoryMiB * 2 ** 20
+    ? `,slots=${MODULES},maxmem=${Math.floor(more.maxMemory / 2 ** 20)}M`
+    : "";
+
+/** CPUs and memory that came while it ran: as they would come again. */
+function whatCame({ cpus, more, ram, ...machine }: Machine): string[] {
+  if (!more) return [];
+  const driver = `${machine.guestCpu ?? defaultCpu(machine.accelerator, machine.hardware)}-x86_64-cpu`;
+  const args: string[] = [];
+  for (let core = cpus; core < more.cpus; core++) args.push("-device", json(cpuDevice(driver, core)));
+  for (const [i, bytes] of more.modules.entries())
+    args.push("-object", json(moduleObject(i, bytes, ram)), "-device", json(memoryModule(i)));
+  return args;
 }
 
 function attachDisk({ boot }: Machine, hardware: Hardware, slots: Slots, disk: Disk, i: number): string[] {

@@ -3,6 +3,7 @@
  * Express) can come and go while the guest runs; others have a slot of the board.
  */
 import type { Hardware } from "./board.ts";
+import { type Ram, ramObject } from "./ram.ts";
 import { type Limits, throttleLimits } from "./throttle.ts";
 
 export interface Disk {
@@ -94,6 +95,27 @@ export function pciNic({ nics }: Pick<Hardware, "nics">, { mac, mtu }: Nic, key:
     return { driver: "virtio-net-pci", ...nic, host_mtu: mtu, rx_queue_size: 1024, romfile: "" };
   return { driver: nics === "ne2k" ? "ne2k_pci" : nics, ...nic, romfile: "" };
 }
+
+/** A CPU besides those of the start; all are cores of one socket. */
+export const cpuDevice = (driver: string, core: number) => ({
+  driver,
+  id: `cpu${core}`,
+  "socket-id": 0,
+  "core-id": core,
+  "thread-id": 0,
+});
+
+/** The memory of a module, and the module that the guest finds. */
+export const moduleObject = (index: number, bytes: number, ram: Ram | undefined) =>
+  ramObject(`memory${index}`, bytes, ram);
+export const memoryModule = (index: number) => ({
+  driver: "pc-dimm",
+  id: `dimm${index}`,
+  memdev: `memory${index}`,
+  slot: index,
+});
+/** Places for modules. */
+export const MODULES = 16;
 
 /** Root ports take the last slots, eight a slot, from the end of the bus: what comes before may become more. */
 const LAST_PORT_SLOT = 0x1e;

@@ -15,17 +15,27 @@ import {
   throttleGroup,
   virtioDisk,
 } from "./devices.ts";
+import {
+  type Amounts,
+  adjustBalloon,
+  adjustCpus,
+  adjustModules,
+  amounts,
+  type WantedMemory,
+} from "./hot-memory.ts";
 import { isFields, type Qmp, QmpError } from "./qmp.ts";
 import { setLimits } from "./throttle.ts";
 
 /** What a machine is to have. Of disks and networks without a port only limits and sizes change. */
 export interface Wanted {
   hardware?: Hardware;
+  /** Undefined: CPUs and memory stay as they are. */
+  amounts?: WantedMemory;
   disks: readonly (Disk & { sizeBytes?: number })[];
   nics: readonly Nic[];
 }
 
-export interface Present {
+export interface Present extends Amounts {
   /** Data disks that the guest has now, by name. */
   disks: string[];
   /** Networks at a port that it has now, by MAC address without colons. */
@@ -38,11 +48,12 @@ export interface Adjusted extends Present {
 export interface Refusal {
   disk?: string;
   nic?: string;
+  of?: "cpus" | "memory" | "memoryTarget";
   why: string;
 }
 
 /** How long a guest may take to let go of a device before we look again later. */
-const LET_GO_MS = 5000;
+const LET_GO_MS = 3000;
 const LOOK_MS = 100;
 const STAYS = "the guest has not let go of it yet; it is asked again and again";
 
@@ -63,7 +74,7 @@ export async function adjust(qmp: Qmp, wanted: Wanted): Promise<Adjusted> {
     new Set(wanted.disks.map(({ name }) => name)),
     new Set(wanted.nics.map(({ mac }) => macKey(mac))),
   ];
-  const before = await present(qmp);
+  const before = await atPorts(qmp);
   for (const disk of before.disks) if (!names.has(disk)) await attempt({ disk }, () => removeDisk(qmp, disk));
   for (const nic of before.nics) if (!macs.has(nic)) await attempt({ nic }, () => removeNic(qmp, nic));
   for (const disk of wanted.disks)
@@ -72,7 +83,7 @@ export async function adjust(qmp: Qmp, wanted: Wanted): Promise<Adjusted> {
   for (const nic of wanted.nics)
     if (nic.port !== undefined && !before.nics.includes(macKey(nic.mac)))
       await attempt({ nic: macKey(nic.mac) }, () => addNic(qmp, hardware, nic));
-  const now = await present(qmp);
+  const now = await atPorts(qmp);
   const sizes = await diskSizes(qmp);
   for (const [i, disk] of wanted.disks.entries()) {
     const { name = "", sizeBytes, limits } = disk;
@@ -84,18 +95,30 @@ export async function adjust(qmp: Qmp, wanted: Wanted): Promise<Adjusted> {
       await qmp.execute("block_resize", { "node-name": `drive${key}`, size: sizeBytes });
     });
   }
-  return { ...now, refused };
+  const { amounts: wants } = wanted;
+  if (wants) {
+    if (wants.hasRoom) {
+      await attempt({ of: "cpus" }, () => adjustCpus(qmp, wants));
+      await attempt({ of: "memory" }, () => adjustModules(qmp, wants));
+    }
+    await attempt({ of: "memoryTarget" }, () => adjustBalloon(qmp, wants));
+  }
+  return { ...now, ...(await amounts(qmp)), refused };
 }
 
 /** By the ids that we give (devices.ts). @throws QmpError */
 export async function present(qmp: Qmp): Promise<Present> {
+  return { ...(await atPorts(qmp)), ...(await amounts(qmp)) };
+}
+
+async function atPorts(qmp: Qmp): Promise<Pick<Present, "disks" | "nics">> {
   const ids = await deviceIds(qmp);
   const having = (prefix: string) =>
     ids.flatMap((id) => (id.startsWith(prefix) ? [id.slice(prefix.length)] : []));
   return { disks: having("disk-"), nics: having("nic").filter((key) => key.length === 12) };
 }
 
-async function deviceIds(qmp: Qmp): Promise<string[]> {
+export async function deviceIds(qmp: Qmp): Promise<string[]> {
   const listed = await qmp.execute("qom-list", { path: "/machine/peripheral" });
   return (Array.isArray(listed) ? listed : []).flatMap((each) => (isFields(each) ? [String(each.name)] : []));
 }
@@ -173,7 +196,7 @@ export async function letGo(qmp: Qmp, id: string, ms = LET_GO_MS): Promise<boole
 }
 
 /** What it refuses is so already. */
-async function quietly(asked: Promise<unknown>): Promise<void> {
+export async function quietly(asked: Promise<unknown>): Promise<void> {
   await asked.catch((error: unknown) => {
     if (!(error instanceof QmpError) || ["Timeout", "Disconnected"].includes(error.errorClass)) throw error;
   });

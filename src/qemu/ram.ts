@@ -13,7 +13,7 @@ export interface Ram {
  * A file in memory, as what shares it with QEMU needs. KSM merges no such memory: where it is to, it is private. Huge pages and that of one node are taken at
  * the start: later there might be none left, which would be the end of the guest.
  */
-export function ramObject(id: string, size: number, ram: Ram = {}): object {
+export function ramObject(id: string, size: number, ram: Ram = {}): Record<string, unknown> {
   const { hugePageBytes, node, mergeable } = ram;
   return {
     "qom-type": mergeable ? "memory-backend-ram" : "memory-backend-memfd",

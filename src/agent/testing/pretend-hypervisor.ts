@@ -10,6 +10,7 @@ import { macKey } from "../../qemu/devices.ts";
 import type { GuestExit, GuestProgram } from "../../qemu/guest-exec.ts";
 import type { Adjusted, Present } from "../../qemu/hotplug.ts";
 import {
+  type Adjustable,
   type DiskProgress,
   type DumpState,
   type Hypervisor,
@@ -468,12 +469,19 @@ export class PretendHypervisor implements Hypervisor {
     return presentIn(this.#need(id).config);
   }
 
-  async adjust(id: MachineId, { disks, nics }: Pick<MachineConfig, "disks" | "nics">): Promise<Adjusted> {
+  async adjust(id: MachineId, { disks, nics, cpus, memory }: Adjustable): Promise<Adjusted> {
     await this.#world.pause();
     const { config } = this.#need(id);
-    this.#world.set(id, { config: { ...config, disks, nics } });
+    const came = config.more && memory - config.memory - sum(config.more.modules);
+    const more = config.more && {
+      ...config.more,
+      cpus,
+      modules: came ? [...config.more.modules, came] : config.more.modules,
+    };
+    const now = { ...config, disks, nics, ...(more ? { more } : {}) };
+    this.#world.set(id, { config: now });
     await this.#world.pause();
-    return { ...presentIn({ disks, nics }), refused: [] };
+    return { ...presentIn(now), refused: [] };
   }
 
   async switchLayers(id: MachineId, switches: readonly LayerSwitch[]): Promise<number> {
@@ -580,15 +588,19 @@ export class PretendHypervisor implements Hypervisor {
   }
 }
 
-const presentIn = ({ disks, nics }: Pick<MachineConfig, "disks" | "nics">): Present => ({
+const sum = (sizes: readonly number[]) => sizes.reduce((all, size) => all + size, 0);
+const presentIn = ({ disks, nics, cpus, more }: MachineConfig): Present => ({
   disks: disks.flatMap(({ name }) => name ?? []),
   nics: nics.map(({ mac }) => macKey(mac)),
+  cpus: more?.cpus ?? cpus,
+  modules: [...(more?.modules ?? [])],
 });
 
 /** Whether the memory of one fits the other: everything at the same place. */
-const hardwareOf = ({ disks, nics, ports }: MachineConfig) =>
+const hardwareOf = ({ disks, nics, ports, cpus, memory, more }: MachineConfig) =>
   JSON.stringify([
     ports,
+    [cpus, memory, more?.cpus, more?.maxCpus, more?.modules, more?.maxMemory],
     disks.map(({ name, port }) => [name, port]),
     nics.map(({ mac, port }) => [mac, port]),
   ]);

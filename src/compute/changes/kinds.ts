@@ -9,13 +9,24 @@
  */
 import { type Static, Type } from "typebox";
 import { keyedBy } from "../../resource/kind.ts";
+import { parseBytes } from "../../resource/quantity.ts";
 import { PlacedDisk } from "../disks/kinds.ts";
 import { type Hardware, hotPlugOf } from "../hardware/kinds.ts";
 import { NetworkInterface } from "../interfaces.ts";
 
 /** Of one run: what it was begun with, and what it has now. */
+const Cpus = Type.Integer({ minimum: 1 });
+const Bytes = Type.String({ description: "A quantity." });
 export const Has = Type.Object(
   {
+    cpus: Type.Optional(Type.Object({ begun: Cpus, now: Cpus, most: Cpus })),
+    memory: Type.Optional(
+      Type.Object({
+        begun: Bytes,
+        modules: Type.Array(Bytes, { description: "What came since, in this order." }),
+        most: Bytes,
+      }),
+    ),
     ports: Type.Integer({ description: "Places for disks and networks that come and go; 0: none." }),
     disks: Type.Array(PlacedDisk, keyedBy("name")),
     interfaces: Type.Array(NetworkInterface, keyedBy("mac")),
@@ -58,4 +69,18 @@ export function portsFor({
   if (!hot.disks && !hot.nics) return 0;
   const used = [...disks, ...interfaces].flatMap(({ port }) => port ?? []);
   return PORTS_AT_ONCE * Math.ceil((Math.max(-1, ...used) + 1 + SPARE) / PORTS_AT_ONCE);
+}
+
+/** All memory that a run has, in bytes. Of an instance of an odd shape, what can be read. */
+export function memoryNow({ begun, modules }: NonNullable<Has["memory"]>): number {
+  const sizes: unknown[] = [begun, ...(Array.isArray(modules) ? modules : [])];
+  return sizes.reduce<number>((sum, size) => sum + bytesOf(size), 0);
+}
+
+function bytesOf(size: unknown): number {
+  try {
+    return parseBytes(size);
+  } catch {
+    return 0;
+  }
 }

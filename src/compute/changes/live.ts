@@ -29,16 +29,22 @@ export async function askRun(
   instance: Instance,
 ): Promise<string | undefined> {
   if (isDeepStrictEqual(livePlan(vm, instance).spec, instance.spec)) return undefined;
+  const ask = (noRoom?: string) =>
+    modify(client, Instance, at(instance), "object", (now) => {
+      if (now.metadata.uid !== instance.metadata.uid || now.spec.migrateTo) return undefined;
+      const { spec } = livePlan(vm, now, noRoom);
+      return isDeepStrictEqual(spec, now.spec) ? undefined : { ...now, spec };
+    });
   try {
-    await modify(client, Instance, at(instance), "object", (now) =>
-      now.metadata.uid === instance.metadata.uid && !now.spec.migrateTo
-        ? { ...now, spec: livePlan(vm, now).spec }
-        : undefined,
-    );
+    await ask();
     return undefined;
   } catch (error) {
     const causes = isApiError(error, "Invalid") ? (error.details.causes ?? []) : [];
-    if (causes.length === 0) throw error;
-    return causes.map(({ message }) => message.replace(/^Forbidden: /, "")).join("; ");
+    const [lack] = causes.filter(({ field }) => field === "spec.memory");
+    if (!lack) throw error;
+    const noRoom = lack.message.replace(/^Forbidden: /, "");
+    // The rest goes all the same.
+    await ask(noRoom);
+    return noRoom;
   }
 }

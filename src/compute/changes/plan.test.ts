@@ -154,6 +154,44 @@ describe("what changes in a machine that runs", () => {
     expect(told(later(vm, { disks: [] }), { ...runOf(vm), status: unsaid })[0]).toContain("older Vireo");
   });
 
+  it("CPUs and memory come within the room that the run began with; what it began with stays", () => {
+    const roomy = machine({ cpus: 2, memory: "256Mi", maxCpus: 4, maxMemory: "1Gi" });
+    const has = {
+      ports: 8,
+      disks: [],
+      interfaces: [NIC],
+      cpus: { begun: 2, now: 2, most: 4 },
+      memory: { begun: "256Mi", modules: [], most: "1Gi" },
+    };
+    const run = runOf(roomy, { has, accelerator: "tcg" });
+    const more = { ...roomy, spec: { ...roomy.spec, cpus: 3, memory: "512Mi", memoryTarget: "300Mi" } };
+    const { spec, pending } = livePlan(more, run);
+    expect([spec.cpus, spec.memory, spec.memoryTarget, pending]).toEqual([3, "512Mi", "300Mi", []]);
+    expect(told(more, { ...run, spec })).toEqual([
+      "cpus: 2 → 3 (is being tried)",
+      "memory: 256Mi → 512Mi (is being tried)",
+    ]);
+    const lacking = livePlan(more, run, "host a has 0Mi free");
+    expect([lacking.spec.cpus, lacking.spec.memory]).toEqual([2, "256Mi"]);
+    expect(lacking.pending.map(({ restart, reason }) => [restart, reason])).toEqual([
+      [false, "host a has 0Mi free"],
+      [false, "host a has 0Mi free"],
+    ]);
+    const as = (change: Partial<Spec>, from = run) =>
+      told({ ...roomy, spec: { ...roomy.spec, ...change } }, from)[0];
+    expect(as({ cpus: 1 })).toBe("cpus: 2 → 1 (the 2 that it began with stay)");
+    expect(as({ cpus: 5 })).toContain("the run has room for 4 (spec.maxCpus when it began)");
+    expect(as({ memory: "2Gi" })).toContain("the run has room for 1Gi");
+    expect(as({ memory: "128Mi" })).toContain("the 256Mi that it began with stay");
+    expect(as({ memory: "300Mi" })).toContain("memory comes in steps of 128Mi while it runs");
+    const grown = {
+      ...run,
+      spec: { ...run.spec, cpus: 3 },
+      status: { ...run.status, has: { ...has, cpus: { ...has.cpus, now: 3 } } },
+    };
+    expect(as({ cpus: 2 }, grown)).toContain("emulated CPUs (tcg) come while it runs, and do not go");
+  });
+
   it("a network that does not exist is waited for", () => {
     const { pending } = livePlan(later(vm, { networks: ["default", "none"] }), runOf(vm));
     expect(pending).toMatchObject([{ field: "networks[none]", restart: false }]);

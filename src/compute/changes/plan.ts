@@ -4,10 +4,11 @@
  * Nothing that was changed is ever passed over in silence: what is neither in the run nor on its way is among the pending changes, with the reason.
  */
 import { isDeepStrictEqual } from "node:util";
+import { formatBytes, parseBytes } from "../../resource/quantity.ts";
 import { hardwareOf, hotPlugOf } from "../hardware/kinds.ts";
 import type { Instance, VirtualMachine } from "../kinds.ts";
 import { adjusted, keptOf } from "../resources/kinds.ts";
-import type { Has, PendingChange } from "./kinds.ts";
+import { type Has, memoryNow, type PendingChange } from "./kinds.ts";
 import { placedDisks } from "./places.ts";
 
 type Run = Instance["spec"];
@@ -20,19 +21,23 @@ export interface LivePlan {
 
 /** What a run is begun with, and then as it is until its end; with why. */
 const FIXED = {
-  cpus: "the run has the CPUs that it began with",
-  memory: "the run has the memory that it began with",
+  maxCpus: "the run has the room that it began with",
+  maxMemory: "the run has the room that it began with",
   hardware: "a guest finds its hardware as it was when it started",
   guest: "a guest is told at its start",
 } as const;
 
-/** `instance`: the run that is the machine now, not one that is being made elsewhere. */
-export function livePlan(vm: VirtualMachine, instance: Instance): LivePlan {
+/**
+ * `instance`: the run that is the machine now, not one that is being made elsewhere. `noRoom`: why its host cannot give it more CPUs and memory.
+ */
+export function livePlan(vm: VirtualMachine, instance: Instance, noRoom?: string): LivePlan {
   const plan = new Plan(vm, instance);
   plan.resources();
   plan.disks();
   plan.networks();
-  for (const field of ["cpus", "memory", "hardware", "guest"] as const) plan.fixed(field);
+  plan.cpus(noRoom);
+  plan.memory(noRoom);
+  for (const field of ["maxCpus", "maxMemory", "hardware", "guest"] as const) plan.fixed(field);
   plan.underWay();
   return { spec: plan.spec, pending: plan.pending };
 }
@@ -43,6 +48,7 @@ class Plan {
   readonly #vm: VirtualMachine;
   readonly #run: Run;
   readonly #has: Has | undefined;
+  readonly #accelerator: string | undefined;
   readonly #refused: NonNullable<NonNullable<Instance["status"]>["refused"]>;
 
   constructor(vm: VirtualMachine, { spec, status }: Instance) {
@@ -50,8 +56,9 @@ class Plan {
     this.#run = spec;
     this.#has = status?.has;
     this.#refused = status?.refused ?? [];
-    const { resources: _r, readiness: _d, diskLimits: _l, ...rest } = spec;
-    const { readiness, diskLimits, diskSize } = vm.spec;
+    this.#accelerator = status?.accelerator;
+    const { resources: _r, readiness: _d, diskLimits: _l, memoryTarget: _t, ...rest } = spec;
+    const { readiness, diskLimits, diskSize, memoryTarget } = vm.spec;
     const resources = adjusted(spec.resources, vm.spec.resources);
     this.spec = {
       ...rest,
@@ -59,6 +66,7 @@ class Plan {
       ...(readiness ? { readiness } : {}),
       ...(diskLimits ? { diskLimits } : {}),
       ...(diskSize ? { diskSize } : {}),
+      ...(memoryTarget ? { memoryTarget } : {}),
     };
   }
 
@@ -66,6 +74,48 @@ class Plan {
     const [from, to] = [keptOf(this.#run.resources), keptOf(this.#vm.spec.resources)];
     if (!isDeepStrictEqual(from, to))
       this.#wait("resources", from, to, "what is its own of a host is given at its start");
+  }
+
+  cpus(noRoom?: string): void {
+    const [from, to] = [this.#run.cpus, this.#vm.spec.cpus];
+    if (from === to) return;
+    const { begun, now, most } = this.#has?.cpus ?? { begun: from, now: from, most: from };
+    const why =
+      most === begun
+        ? "the run has the CPUs that it began with; spec.maxCpus gives the next one room for more"
+        : to > most
+          ? `the run has room for ${most} (spec.maxCpus when it began)`
+          : to < begun
+            ? `the ${begun} that it began with stay`
+            : to < now && this.#accelerator === "tcg"
+              ? "emulated CPUs (tcg) come while it runs, and do not go"
+              : undefined;
+    this.#amount("cpus", from, to, why, to > from ? noRoom : undefined);
+  }
+
+  memory(noRoom?: string): void {
+    const { memory: from } = this.#run;
+    const { memory: to } = this.#vm.spec;
+    const [is, wanted] = [parseBytes(from), parseBytes(to)];
+    if (is === wanted) return;
+    const { begun, most } = this.#has?.memory ?? { begun: from, most: from };
+    const rest = (wanted - parseBytes(begun)) % MODULE_STEP;
+    const why =
+      parseBytes(most) === parseBytes(begun)
+        ? "the run has the memory that it began with; spec.maxMemory gives the next one room for more"
+        : wanted > parseBytes(most)
+          ? `the run has room for ${most} (spec.maxMemory when it began)`
+          : wanted < parseBytes(begun)
+            ? `the ${begun} that it began with stay; spec.memoryTarget has the guest make do with less`
+            : rest !== 0
+              ? `memory comes in steps of ${formatBytes(MODULE_STEP)} while it runs, from ${begun} on`
+              : undefined;
+    this.#amount("memory", from, to, why, wanted > is ? noRoom : undefined);
+  }
+
+  #amount(field: "cpus" | "memory", from: unknown, to: unknown, why?: string, noRoom?: string): void {
+    if (why ?? noRoom) this.#wait(field, from, to, why ?? noRoom ?? "", why !== undefined);
+    else this.spec = { ...this.spec, [field]: to };
   }
 
   disks(): void {
@@ -157,6 +207,10 @@ class Plan {
         all.filter((one) => !some.some((other) => by(other) === by(one)));
       const byName = ({ name }: { name: string }) => name;
       const byMac = ({ mac }: { mac: string }) => mac;
+      const { cpus, memory } = this.#run;
+      if (has.cpus && has.cpus.now !== cpus) also("cpus", has.cpus.now, cpus, "is being tried");
+      if (has.memory && memoryNow(has.memory) !== parseBytes(memory))
+        also("memory", formatBytes(memoryNow(has.memory)), memory, "is being tried");
       for (const disk of missing(disks, has.disks, byName))
         also(`disks[${disk.name}]`, undefined, disk, "is being attached");
       for (const disk of missing(has.disks, disks, byName))
@@ -200,6 +254,8 @@ class Plan {
 /** machineType and cpu decide about the next start, too. */
 const wholeHardware = ({ hardware }: Pick<Run, "hardware">) => ({ ...hardware, ...hardwareOf(hardware) });
 
+/** What Linux takes at a time. */
+const MODULE_STEP = 128 * 2 ** 20;
 const MAX_SHOWN = 200;
 function shown(value: unknown): string {
   const text = typeof value === "object" ? JSON.stringify(value, ORDER) : String(value);

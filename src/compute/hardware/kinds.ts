@@ -7,6 +7,7 @@
 import { type Static, Type } from "typebox";
 import type { Cause } from "../../resource/errors.ts";
 import { Words } from "../../resource/kind.ts";
+import { parseBytes } from "../../resource/quantity.ts";
 import { MAX_DISKS } from "../disks/kinds.ts";
 
 export const Hardware = Type.Object(
@@ -144,7 +145,7 @@ export const acceleratorOf = (hardware: Hardware | undefined, ofHost: "kvm" | "t
   hardwareOf(hardware).architecture === "x86_64" ? ofHost : "tcg";
 
 /** What goes not together, by field. */
-export function checkHardware({ hardware, cpus, networks, disks: more = [] }: MachineSpec): Cause[] {
+export function checkHardware({ hardware, cpus, networks, disks: more = [], ...spec }: MachineSpec): Cause[] {
   const whole = hardwareOf(hardware);
   const { board, architecture, firmware, secureBoot, disks, nics, tpm, video, ioThread, watchdog } = whole;
   const can = BOARDS[board];
@@ -155,6 +156,27 @@ export function checkHardware({ hardware, cpus, networks, disks: more = [] }: Ma
       reason: "FieldValueInvalid",
       message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
     });
+  const { maxCpus, maxMemory, memoryTarget, memory, resources = {} } = spec;
+  if (maxCpus !== undefined && maxCpus < cpus) refuse("maxCpus", maxCpus, `has to be at least cpus, ${cpus}`);
+  if (maxMemory !== undefined && parseBytes(maxMemory) < parseBytes(memory))
+    refuse("maxMemory", maxMemory, `has to be at least memory, ${memory}`);
+  if (memoryTarget !== undefined && parseBytes(memoryTarget) > parseBytes(memory))
+    refuse("memoryTarget", memoryTarget, `has to be at most memory, ${memory}`);
+  for (const [field, value] of Object.entries({ maxCpus, maxMemory }))
+    if (value !== undefined && board !== "q35" && board !== "pc")
+      refuse(field, value, `the board ${board} takes none while it runs`);
+  if (maxCpus !== undefined && resources.dedicatedCpus)
+    refuse(
+      "maxCpus",
+      maxCpus,
+      "its CPUs are its own (spec.resources.dedicatedCpus), and are given at its start",
+    );
+  if ((maxMemory ?? memoryTarget) !== undefined && (resources.hugepages || resources.singleNumaNode))
+    refuse(
+      maxMemory ? "maxMemory" : "memoryTarget",
+      maxMemory ?? memoryTarget,
+      "its memory is set aside for it at its start (spec.resources: hugepages, singleNumaNode)",
+    );
   const one = (words: readonly string[]) => words.join(", ");
   if (can.architecture !== architecture)
     refuse("hardware.board", board, `is a board of ${can.architecture}; ${architecture} has another`);
@@ -196,6 +218,11 @@ function roomForDisks({ disks, board }: WholeHardware, nics: number): number {
 }
 
 interface MachineSpec {
+  memory: string;
+  maxCpus?: number;
+  maxMemory?: string;
+  memoryTarget?: string;
+  resources?: { dedicatedCpus?: boolean; hugepages?: string; singleNumaNode?: boolean };
   disks?: readonly unknown[];
   hardware?: Hardware;
   cpus: number;

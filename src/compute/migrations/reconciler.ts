@@ -18,11 +18,12 @@ import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { getCondition } from "../../resource/object.ts";
+import { formatBytes } from "../../resource/quantity.ts";
 import { selects } from "../../resource/selector.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import { createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "../actions.ts";
 import { lackOfRoom } from "../capacity.ts";
-import type { Has as HasNow } from "../changes/kinds.ts";
+import { type Has as HasNow, memoryNow } from "../changes/kinds.ts";
 import {
   currentOf,
   instanceName,
@@ -516,6 +517,9 @@ function copied(spec: Instance["spec"]) {
   const {
     cpus,
     memory,
+    maxCpus,
+    maxMemory,
+    memoryTarget,
     image,
     storagePool,
     diskSize,
@@ -530,6 +534,9 @@ function copied(spec: Instance["spec"]) {
   return {
     cpus,
     memory,
+    ...(maxCpus ? { maxCpus } : {}),
+    ...(maxMemory ? { maxMemory } : {}),
+    ...(memoryTarget ? { memoryTarget } : {}),
     image,
     storagePool,
     ...(diskSize ? { diskSize } : {}),
@@ -581,7 +588,14 @@ function orderTo(
   };
 }
 /** Not what the source has been asked for: what it really has by now. */
-const asItIs = (has: HasNow | undefined) => has && { has, interfaces: has.interfaces, disks: has.disks };
+const asItIs = (has: HasNow | undefined) =>
+  has && {
+    has,
+    interfaces: has.interfaces,
+    disks: has.disks,
+    ...(has.cpus ? { cpus: has.cpus.now } : {}),
+    ...(has.memory && has.memory.modules.length > 0 ? { memory: formatBytes(memoryNow(has.memory)) } : {}),
+  };
 
 /** Chosen before anything is begun. */
 const toOf = ({ spec }: Migration): string => spec.to ?? "";

@@ -202,7 +202,8 @@ export class DiskTasks {
     }
     const takenTime = this.#now();
     try {
-      const saved = await hypervisor.saveMemory(id, switches, layers.memoryFile(uid));
+      const how = task.template ? { apart: true } : {};
+      const saved = await hypervisor.saveMemory(id, switches, layers.memoryFile(uid), how);
       return await layers.finish(uid, {
         takenTime,
         pauseMs: Math.round(saved.pauseMs * 10) / 10,

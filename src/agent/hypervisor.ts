@@ -172,6 +172,11 @@ export interface LayerSwitch {
   to: string;
 }
 
+export interface HowToSave {
+  /** So that many can go on with it at once, where that can be: the guest stands still until it is copied. */
+  apart?: boolean;
+}
+
 export interface SavedMemory {
   /** How long the guest stood still. */
   pauseMs: number;
@@ -262,7 +267,12 @@ export interface Hypervisor {
    * As switchLayers, of a running machine, with the memory of that instant in a new file. Not to be called again after one that was cut short:
    * abandonMemory is. @throws HypervisorError; the layers may have been switched then, and the guest runs on
    */
-  saveMemory(id: MachineId, switches: readonly LayerSwitch[], file: string): Promise<SavedMemory>;
+  saveMemory(
+    id: MachineId,
+    switches: readonly LayerSwitch[],
+    file: string,
+    how?: HowToSave,
+  ): Promise<SavedMemory>;
   /** Lets a guest go on that stands still for a saveMemory or suspend that was cut short. */
   abandonMemory(id: MachineId): Promise<void>;
   /**
@@ -278,6 +288,8 @@ export interface Hypervisor {
   disconnect(id: MachineId): Promise<void>;
   /** Gives it back. */
   connect(id: MachineId): Promise<void>;
+  /** The hardware addresses that the guest has given its cards, as far as the cards tell. */
+  guestMacs(id: MachineId): Promise<string[]>;
   /** Calls back with the machine's id whenever something about it may have changed; a nudge, nothing more. @returns unsubscribe */
   onChange(callback: (id: MachineId) => void): () => void;
 }

@@ -9,7 +9,7 @@
 import type { Instance } from "../compute/kinds.ts";
 import type { GuestProgram } from "../qemu/guest-exec.ts";
 import { gatewayOf, parseSubnet } from "../resource/subnet.ts";
-import { type Hypervisor, HypervisorError } from "./hypervisor.ts";
+import { type Hypervisor, HypervisorError, type MachineId } from "./hypervisor.ts";
 import { idOf } from "./probe.ts";
 
 /** One of the guest's cards: what it was, and what it becomes. */
@@ -30,6 +30,7 @@ export interface Identity {
 
 /** A busy guest may take this long; one without a guest agent does not answer at all. */
 const DEADLINE_MS = 15_000;
+const SEEN_MS = 10;
 
 /** @param subnets of its interfaces' networks */
 export function identityOf({ spec }: Instance, subnets: readonly string[]): Identity {
@@ -53,33 +54,40 @@ export function identityScript({ hostname, machineId, cards }: Identity): string
   return [
     "set -e",
     "card() {",
-    '  for path in /sys/class/net/*; do [ "$(cat "$path/address")" = "$1" ] && { basename "$path"; return; }; done',
+    "  for path in /sys/class/net/*; do",
+    // A virtual one may have an address that cannot be read.
+    '    read -r mac < "$path/address" || continue',
+    '    [ "$mac" != "$1" ] || { nic=$(basename "$path"); return; }',
+    "  done 2>/dev/null",
     "  return 1",
     "}",
-    // The client of DHCP knows the old address, and would bring it back.
-    "killall udhcpc dhclient 2>/dev/null || pkill 'udhcpc|dhclient' 2>/dev/null || true",
     ...cards.flatMap(({ from, mac, address, prefixLength, gateway }, i) => [
-      `nic=$(card ${mac} || card ${from})`,
-      // Down in between: that also takes its old routes and IPv6 addresses, which were made from the old hardware address.
-      'ip link set dev "$nic" down',
-      `ip link set dev "$nic" address ${mac}`,
+      `card ${mac} || card ${from}`,
+      // Without them none is left that was made from the old hardware address.
+      'v6="/proc/sys/net/ipv6/conf/$nic/disable_ipv6"',
+      '[ ! -e "$v6" ] || echo 1 > "$v6"',
       'ip -4 addr flush dev "$nic"',
       `ip addr add ${address}/${prefixLength} dev "$nic"`,
-      'ip link set dev "$nic" up',
+      // Last, because it is seen from outside.
+      `ip link set dev "$nic" address ${mac} 2>/dev/null || { ip link set dev "$nic" down; ip link set dev "$nic" address ${mac}; ip link set dev "$nic" up; }`,
       ...(i === 0 ? [`ip route replace default via ${gateway} dev "$nic" 2>/dev/null || true`] : []),
+      '[ ! -e "$v6" ] || echo 0 > "$v6"',
     ]),
+    // The rest need not be waited for.
+    "(",
     `hostname ${hostname}`,
     `echo ${hostname} > /etc/hostname`,
     `[ ! -f /etc/hosts ] || sed -i 's/^127\\.0\\.1\\.1 .*/127.0.1.1 ${hostname}/' /etc/hosts`,
     `[ ! -s /etc/machine-id ] || echo ${machineId} > /etc/machine-id`,
-    // As at boot (images/guest-files.ts); other guests have clients of their own, which see the link come.
+    // The client of DHCP knows the old hardware address. As at boot (images/guest-files.ts); other guests' clients see the link come.
     "if [ -x /etc/vireo/udhcpc ]; then",
+    "  killall udhcpc || true",
     ...cards.map(
       ({ mac }) =>
-        `  (sleep 1; exec udhcpc -b -i "$(card ${mac})" -t 5 -T 1 -A 2 -s /etc/vireo/udhcpc -x hostname:${hostname}) >/dev/null 2>&1 </dev/null &`,
+        `  card ${mac} && udhcpc -b -i "$nic" -t 5 -T 1 -A 2 -s /etc/vireo/udhcpc -x hostname:${hostname} &`,
     ),
     "fi",
-    "echo identified",
+    ") >/dev/null 2>&1 </dev/null &",
     "",
   ].join("\n");
 }
@@ -100,10 +108,16 @@ export async function identify(
   };
   const deadline = performance.now() + DEADLINE_MS;
   for (;;) {
+    const over = new AbortController();
     try {
-      const { exitCode, stderr } = await hypervisor.guestExec(id, program);
-      if (exitCode !== 0)
-        return `the guest could not be given its own identity: ${stderr.trim().slice(0, 300) || `ended with ${exitCode}`}`;
+      const told = hypervisor
+        .guestExec(id, program)
+        .then(({ exitCode, stderr }) =>
+          exitCode === 0 ? undefined : stderr.trim().slice(0, 300) || `ended with ${exitCode}`,
+        );
+      told.catch(() => undefined); // looked at below, unless the cards were faster
+      const why = await Promise.race([told, seen(hypervisor, id, identity, over.signal)]);
+      if (why !== undefined) return `the guest could not be given its own identity: ${why}`;
       await hypervisor.connect(id);
       return undefined;
     } catch (error) {
@@ -111,6 +125,27 @@ export async function identify(
       // Its guest agent may have been in the middle of something when it was saved.
       if (performance.now() > deadline)
         return `the guest could not be given its own identity: ${error.message}`;
+    } finally {
+      over.abort();
     }
   }
+}
+
+/**
+ * Resolves once the cards have their new hardware addresses, which is the last thing that has to be: a busy guest's agent takes much longer to say so. Never
+ * where they do not tell.
+ */
+async function seen(
+  hypervisor: Hypervisor,
+  id: MachineId,
+  { cards }: Identity,
+  signal: AbortSignal,
+): Promise<undefined> {
+  while (!signal.aborted) {
+    const macs = await hypervisor.guestMacs(id);
+    if (macs.length === 0) break;
+    if (cards.every(({ mac }) => macs.includes(mac))) return undefined;
+    await new Promise((resolve) => setTimeout(resolve, SEEN_MS));
+  }
+  return new Promise(() => {});
 }

@@ -424,7 +424,14 @@ export class Layers {
     const record = await this.#read(uid);
     if (record) await this.#write(uid, { ...record, state: "deleted" });
     // A run that was to go on with it boots instead: saved() finds no file.
-    await this.#tool.remove(this.memoryFile(uid));
+    for (const file of await this.#filesOf(uid)) await this.#tool.remove(this.#path(`snapshots/${file}`));
+  }
+
+  /** Of a snapshot's memory, whatever there is of it (memory-files.ts). */
+  async #filesOf(uid: string): Promise<string[]> {
+    const folder = this.#path("snapshots");
+    const files = (await exists(folder)) ? await readdir(folder) : [];
+    return files.filter((file) => file === `${uid}.memory` || file.startsWith(`${uid}.memory.`));
   }
 
   /** Overlays that `begin` made and did not get to record, so that no guest has ever written to them. No-op when it did. */

@@ -1,8 +1,18 @@
-/** Files of guests' memory, which QEMU sends and takes through unix sockets: it may open no files of ours, and can be given none. */
-import { createReadStream } from "node:fs";
+/**
+ * Files of guests' memory, which QEMU sends and takes through unix sockets: it may open no files of ours, and can be given none. FILE has it all, or the
+ * state of the devices alone; then the memory itself is in FILE.ram, copied by us from and to the memory of QEMU (a memfd). Each copy is a guest's own:
+ * mapping one file in all of them would share it, but QEMU 7.2 punches holes into the file when a guest gives back pages (free page reporting).
+ *
+ *   FILE.ram.BOOT  until it is on disk: what it holds is sure only as long as the host runs (BOOT is its boot id)
+ *   FILE.ram       from then on
+ */
+import { createReadStream, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { chmod, chown, open, rename, rm, stat } from "node:fs/promises";
 import { connect, createServer } from "node:net";
+import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { run } from "../system/run.ts";
+import { exists } from "./volume-files.ts";
 
 /** Listens at `path` for one connection, and writes what comes to `file`: whole or not at all. Only `user` can connect. */
 export async function receiveFile(
@@ -49,4 +59,89 @@ export async function receiveFile(
 /** Sends the file to whoever listens at `path`. */
 export async function sendFile(file: string, path: string): Promise<void> {
   await pipeline(createReadStream(file, { highWaterMark: 2 ** 20 }), connect(path));
+}
+
+/** A copy of as much as a machine may have, to a slow disk. */
+const COPY_MS = 3_600_000;
+const SYNC_WAIT_MS = 30_000;
+
+/** The memory of a guest as a file of its QEMU; undefined when it cannot be reached, is none, or is more than one (memory that was plugged in). */
+export function memoryOf(pid: number, sizeBytes: number): string | undefined {
+  try {
+    const folder = `/proc/${pid}/fd`;
+    const [path, ...more] = readdirSync(folder)
+      .map((fd) => join(folder, fd))
+      .filter((path) => readlinkSync(path).startsWith("/memfd:memory-backend-memfd"));
+    return path && more.length === 0 && statSync(path).size === sizeBytes ? path : undefined;
+  } catch {
+    return undefined; // we are not root, or it is gone
+  }
+}
+
+/** Has all of the guest's memory there, so that QEMU, which write-protects it while the guest stands still, finds all of it. */
+export async function fillMemory(memory: string, sizeBytes: number): Promise<void> {
+  await run("fallocate", ["--offset", "0", "--length", String(sizeBytes), memory], { timeoutMs: COPY_MS });
+}
+
+/** Copies what a guest that stands still has in memory, for `file`. @returns bytes that it takes. @throws CommandError */
+export async function keepRam(memory: string, file: string): Promise<number> {
+  const part = `${file}.ram.part`;
+  await rm(part, { force: true });
+  await run("cp", ["--sparse=always", memory, part], { timeoutMs: COPY_MS });
+  await chmod(part, 0o600);
+  await rename(part, `${file}.ram.${bootId()}`);
+  return (await stat(`${file}.ram.${bootId()}`)).blocks * 512;
+}
+
+/** Makes sure of what keepRam has copied; the guest runs on meanwhile. */
+export async function syncRam(file: string): Promise<void> {
+  const fresh = `${file}.ram.${bootId()}`;
+  if (!(await exists(fresh))) return;
+  await run("sync", [fresh], { timeoutMs: COPY_MS });
+  await rename(fresh, `${file}.ram`);
+  await run("sync", [dirname(file)], { timeoutMs: COPY_MS });
+}
+
+/** The memory that is kept apart for `file`; undefined when there is none. @throws Error when it was lost with its host */
+async function ramOf(file: string): Promise<string | undefined> {
+  const deadline = performance.now() + SYNC_WAIT_MS;
+  for (;;) {
+    for (const path of [`${file}.ram.${bootId()}`, `${file}.ram`]) if (await exists(path)) return path;
+    // Another host is about to have it on disk.
+    const names = readdirSync(dirname(file)).filter((name) => name.startsWith(`${basename(file)}.ram.`));
+    if (names.length === 0) return undefined;
+    if (performance.now() > deadline)
+      throw new Error(`${file}: the host that had its memory was switched off before that was on disk`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Puts what is kept apart into the memory of a QEMU that has begun. @returns whether there is any. @throws Error */
+export async function takeRam(file: string, memory: () => string | undefined): Promise<boolean> {
+  for (let again = true; ; again = false) {
+    const ram = await ramOf(file);
+    if (!ram) return false;
+    const to = memory();
+    if (!to) throw new Error("the memory of its QEMU cannot be reached");
+    const how = ["-n", "--target-is-zero", "-W", "-m", "8", "-f", "raw", "-O", "raw"];
+    try {
+      await run("qemu-img", ["convert", ...how, ram, to], { timeoutMs: COPY_MS });
+      return true;
+    } catch (error) {
+      if (!again || (await exists(ram))) throw error; // else it got its last name meanwhile
+    }
+  }
+}
+
+/** Whatever there is of it. */
+export async function removeMemory(file: string): Promise<void> {
+  const [folder, name] = [dirname(file), basename(file)];
+  for (const each of readdirSync(folder))
+    if (each === name || each.startsWith(`${name}.`)) await rm(join(folder, each), { force: true });
+}
+
+let boot = "";
+function bootId(): string {
+  boot ||= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  return boot;
 }

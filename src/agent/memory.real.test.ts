@@ -231,3 +231,35 @@ it("paused, its memory is kept with its disks, and it stays paused", async () =>
   await host.setPaused(first.id, false);
   await counts("next", await last("root"));
 });
+
+it("apart from the devices' state, it is copied into each QEMU that goes on with it; those know that they have no link yet", async () => {
+  const first = config(disk("root"));
+  const { machineType } = await machines.start(host, first);
+  await counts("root", ENOUGH);
+  const switches = [{ from: disk("root"), to: await overlay("next", disk("root")) }];
+  const saved = await host.saveMemory(first.id, switches, memory(), { apart: true });
+  expect(saved.live).toBe(false);
+  expect(statSync(memory()).size).toBeLessThan(2 ** 20);
+  expect(saved.sizeBytes).toBeGreaterThan(statSync(memory()).size);
+  const at = await last("root");
+  await counts("next", at);
+  const clones = [];
+  for (const name of ["one", "two"]) {
+    const clone = config(await overlay(name, disk("root")), { id: newId(), machineType });
+    await machines.start(host, clone, "incoming");
+    await host.loadMemory(clone.id, memory());
+    await host.disconnect(clone.id);
+    await host.resume(clone.id);
+    clones.push(clone);
+  }
+  for (const name of ["one", "two"]) await counts(name, at);
+  const [one, two] = clones;
+  if (!one || !two) throw new Error("there are two");
+  expect((await host.get(one.id))?.disconnected).toBe(true);
+  await host.connect(one.id);
+  expect((await host.get(one.id))?.disconnected).toBeUndefined();
+  // Its memory is its own, and kept as any other's.
+  rmSync(memory());
+  await host.saveMemory(one.id, [{ from: disk("one"), to: await overlay("three", disk("one")) }], memory());
+  await counts("three", await last("one"));
+});

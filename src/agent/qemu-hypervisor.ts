@@ -16,9 +16,9 @@ import { askGuestAgent } from "../qemu/guest-agent.ts";
 import { GuestExecError, type GuestExit, type GuestProgram, guestExec } from "../qemu/guest-exec.ts";
 import { bringOnline } from "../qemu/guest-online.ts";
 import { type Adjusted, adjust, type Present, present } from "../qemu/hotplug.ts";
-import { setLinks } from "../qemu/links.ts";
+import { guestMacs, setLinks } from "../qemu/links.ts";
 import { newestMachineType } from "../qemu/machine-type.ts";
-import { abandonMemory, loadMemory, saveMemory } from "../qemu/memory.ts";
+import { abandonMemory } from "../qemu/memory.ts";
 import { listenIncoming, runState } from "../qemu/migration.ts";
 import {
   abandonMirrors,
@@ -63,6 +63,7 @@ import {
   type DiskProgress,
   type DiskTarget,
   type DumpState,
+  type HowToSave,
   type Hypervisor,
   HypervisorError,
   type LayerSwitch,
@@ -76,9 +77,9 @@ import {
   type SendOptions,
 } from "./hypervisor.ts";
 import type { Trace } from "./leftovers.ts";
-import { receiveFile, sendFile } from "./memory-files.ts";
 import { killedForMemory } from "./oom.ts";
 import { endSwtpms, machineTraces } from "./qemu-leftovers.ts";
+import { keepMemory, takeMemory } from "./qemu-memory.ts";
 import { Monitors } from "./qemu-monitors.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
 import { Sending, type Found as Sent } from "./qemu-sending.ts";
@@ -413,52 +414,31 @@ export class QemuHypervisor implements Hypervisor {
     return this.#with(id, (qmp) => absorbLayer(qmp, into, from));
   }
 
-  async saveMemory(id: MachineId, switches: readonly LayerSwitch[], file: string): Promise<SavedMemory> {
-    const { record } = this.#need(id);
+  async saveMemory(
+    id: MachineId,
+    switches: readonly LayerSwitch[],
+    file: string,
+    { apart = false }: HowToSave = {},
+  ): Promise<SavedMemory> {
+    const found = this.#need(id);
+    const after = found.record.paused ? "stands still" : "runs";
+    const how = { held: "snapshot", after, apart } as const;
     try {
-      return await this.#save(id, switches, file, "snapshot", record.paused ? "stands still" : "runs");
+      return await this.#with(id, (qmp) => keepMemory(qmp, found, switches, file, how, this.#options.log));
     } finally {
       await this.abandonMemory(id);
     }
   }
 
   async suspend(id: MachineId, file: string): Promise<SavedMemory> {
+    const found = this.#need(id);
+    const how = { held: "suspend", after: "stands still", apart: false } as const;
     try {
-      return await this.#save(id, [], file, "suspend", "stands still");
+      return await this.#with(id, (qmp) => keepMemory(qmp, found, [], file, how, this.#options.log));
     } catch (error) {
       if (this.#find(id)?.process) await this.abandonMemory(id);
       throw error;
     }
-  }
-
-  async #save(
-    id: MachineId,
-    switches: readonly LayerSwitch[],
-    file: string,
-    held: "snapshot" | "suspend",
-    then: "runs" | "stands still",
-  ): Promise<SavedMemory> {
-    const { folder, record } = this.#need(id);
-    return this.#with(id, async (qmp) => {
-      const status = await runState(qmp);
-      if (status !== "running" && !(record.paused && ["paused", "prelaunch"].includes(status)))
-        throw new HypervisorError(`${record.config.name}: its memory cannot be kept while it is ${status}`);
-      const path = folder.lendSocket(record.config.user);
-      const receiver = await receiveFile(path, file, record.config.user);
-      try {
-        folder.write({ ...(folder.read() ?? record), held });
-        const saved = await saveMemory(qmp, switches, path, then);
-        return { ...saved, sizeBytes: await receiver.done() };
-      } catch (cause) {
-        // QEMU knows only that nobody took it.
-        if (!receiver.isFull()) throw cause;
-        const { name } = record.config;
-        throw new HypervisorError(`${name}: there is no room for its memory in its storage pool`, { cause });
-      } finally {
-        receiver.close();
-        folder.takeSocketBack();
-      }
-    });
   }
 
   async abandonMemory(id: MachineId): Promise<void> {
@@ -486,11 +466,8 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async loadMemory(id: MachineId, file: string): Promise<void> {
-    const { folder, record } = this.#need(id);
-    await this.#with(id, async (qmp) => {
-      const path = folder.lendSocket(record.config.user);
-      await loadMemory(qmp, path, () => sendFile(file, path)).finally(() => folder.takeSocketBack());
-    });
+    const found = this.#need(id);
+    await this.#with(id, (qmp) => takeMemory(qmp, found, file));
   }
 
   disconnect(id: MachineId): Promise<void> {
@@ -499,6 +476,10 @@ export class QemuHypervisor implements Hypervisor {
 
   connect(id: MachineId): Promise<void> {
     return this.#setLinks(id, true);
+  }
+
+  guestMacs(id: MachineId): Promise<string[]> {
+    return this.#with(id, guestMacs);
   }
 
   async #setLinks(id: MachineId, up: boolean): Promise<void> {

@@ -196,9 +196,13 @@ export class RealEnvironment implements HostEnvironment {
         copies: this.#copies,
       });
     };
-    const made = await make().catch(
+    const making = make().catch(
       failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`),
     );
+    // One after the other, unless somebody waits for it: a copy, say, is asked for again and again.
+    if (spec.source?.mode !== "Instant") await making;
+    const plugging = this.#nics(instance, user).finally(() => making.catch(() => undefined));
+    const [made, nics] = await Promise.all([making, plugging]);
     const { disks, folders, images, boot, firmware, tpm } = made;
     let { saved } = made;
     const other = saved && memoryObstacle(saved, { ...this.#o.platform, accelerator });
@@ -208,7 +212,6 @@ export class RealEnvironment implements HostEnvironment {
       saved = undefined;
     }
     const notInstant = spec.source?.mode === "Instant" && !saved ? (other ?? NO_TEMPLATE_MEMORY) : undefined;
-    const nics = await this.#nics(instance, user);
     const { ports } = beginning(instance);
     const isolated = nics.some(({ backend }) => "user" in backend) ? NO_TAPS : undefined;
     return {

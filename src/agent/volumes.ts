@@ -320,27 +320,35 @@ async function make(
   root: string,
   seed: string,
 ): Promise<void> {
-  const { uid, gid } = userOf(instance.spec);
   try {
     await mkdir(folder, { recursive: true, mode: 0o711 });
-    if (!(await exists(seed))) {
-      const { guest, vm, vmUid } = instance.spec;
-      await makeSeed(`${seed}.new`, {
-        instanceId: vmUid,
-        hostname: guest?.hostname ?? vm,
-        sshAuthorizedKeys: guest?.sshAuthorizedKeys ?? [],
-        ...(guest?.userData ? { userData: guest.userData } : {}),
-      });
-      await own(`${seed}.new`, uid, gid, 0o400);
-      await rename(`${seed}.new`, seed);
-    }
-    if (!there) {
+    const disk = async () => {
+      if (there) return;
       if (instance.spec.source?.vm) await makeClone(pool, more, instance, folder);
       else await makeFromImage(images, image, more, instance, folder, root);
-    }
+    };
+    const seeding = seedOf(instance, seed);
+    // Neither needs the other. Both are over before either's failure is told.
+    if (instance.spec.source?.mode !== "Instant") await seeding;
+    for (const made of await Promise.allSettled([seeding, disk()]))
+      if (made.status === "rejected") throw made.reason;
   } catch (cause) {
     sayFull(cause, pool, instance.spec.vm);
   }
+}
+
+async function seedOf({ spec }: Instance, seed: string): Promise<void> {
+  if (await exists(seed)) return;
+  const { guest, vm, vmUid } = spec;
+  await makeSeed(`${seed}.new`, {
+    instanceId: vmUid,
+    hostname: guest?.hostname ?? vm,
+    sshAuthorizedKeys: guest?.sshAuthorizedKeys ?? [],
+    ...(guest?.userData ? { userData: guest.userData } : {}),
+  });
+  const { uid, gid } = userOf(spec);
+  await own(`${seed}.new`, uid, gid, 0o400);
+  await rename(`${seed}.new`, seed);
 }
 
 function sayFull(cause: unknown, { metadata, spec }: StoragePool, vm: string): never {

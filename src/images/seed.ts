@@ -37,11 +37,9 @@ export async function makeSeed(path: string, seed: Seed): Promise<void> {
     await writeFile(path, "");
     await truncate(path, BYTES);
     await run("mkfs.vfat", ["-n", "CIDATA", "-i", "56495245", path]);
-    for (const [name, text] of Object.entries(seedFiles(seed))) {
-      const file = join(folder, name);
-      await writeFile(file, text);
-      await run("mcopy", ["-i", path, file, `::${name}`]);
-    }
+    const files = Object.entries(seedFiles(seed));
+    for (const [name, text] of files) await writeFile(join(folder, name), text);
+    await run("mcopy", ["-i", path, ...files.map(([name]) => join(folder, name)), "::"]);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -21,7 +21,7 @@ export interface GuestExit {
 export class GuestExecError extends Error {}
 
 const ASK_MS = 5000;
-const LOOK_MS = [20, 50, 100, 250, 500];
+const LOOK_MS = [20, 20, 20, 20, 20, 50, 50, 50, 100, 100, 250, 500];
 
 /** @throws GuestExecError: no agent, refused, not ended in time (it runs on in the guest) */
 export async function guestExec(socket: string, program: GuestProgram): Promise<GuestExit> {

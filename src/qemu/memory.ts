@@ -3,7 +3,8 @@
  * the same devices. QEMU sees a migration to or from a unix socket; what comes through it is the other end's to keep.
  *
  * Where the kernel lets QEMU write-protect memory (userfaultfd; capability background-snapshot), the guest stands still for the switch alone, and runs on
- * while its memory is written as it was then. Elsewhere it stands still until all is written.
+ * while its memory is written as it was then. Elsewhere it stands still until all is written. Or, for clones, it is copied apart while the guest stands
+ * still (capability x-ignore-shared): another QEMU has it as fast as it can be copied, and takes up a state of a few hundred kilobytes.
  */
 
 import { runState } from "./migration.ts";
@@ -25,28 +26,44 @@ const FED_MS = 10_000;
 const MAX_BANDWIDTH = 2 ** 40;
 
 /** What earlier migrations of this guest may have left on, and does not go with it. */
-const OTHERS = ["pause-before-switchover", "auto-converge", "late-block-activate", "return-path"];
+const OTHERS = [
+  "pause-before-switchover",
+  "auto-converge",
+  "late-block-activate",
+  "return-path",
+  "postcopy-ram",
+];
 
-/** @returns whether the guest can run while its memory is written */
-async function setLive(qmp: Qmp, state: boolean): Promise<boolean> {
+/** How a memory gets to a file: in one stream, while the guest runs or stands still; or apart from the state of the devices, which the stream alone is. */
+type Way = "live" | "still" | "apart";
+
+/** @returns the way that this QEMU has; another than asked for only when that one cannot be */
+async function setWay(qmp: Qmp, way: Way): Promise<Way> {
   const off = OTHERS.map((capability) => ({ capability, state: false }));
   try {
     await qmp.execute("migrate-set-capabilities", {
       capabilities: [
         { capability: "events", state: true },
         ...off,
-        { capability: "background-snapshot", state },
+        { capability: "background-snapshot", state: way === "live" },
+        { capability: "x-ignore-shared", state: way === "apart" },
       ],
     });
-    return state;
+    return way;
   } catch (error) {
-    if (!(error instanceof QmpError && error.errorClass === "GenericError") || !state) throw error;
-    return setLive(qmp, false);
+    if (!(error instanceof QmpError && error.errorClass === "GenericError") || way === "still") throw error;
+    return setWay(qmp, "still");
   }
 }
 
 const isOver = ({ event, data }: QmpEvent) =>
   event === "MIGRATION" && ["completed", "failed", "cancelled"].includes(String(data.status));
+
+export interface SaveOptions {
+  after?: "runs" | "stands still";
+  /** Copies the guest's memory, which stands still meanwhile: then only the state of the devices is sent. Not called when QEMU cannot do that. */
+  copyApart?: () => Promise<void>;
+}
 
 /**
  * Switches the disks and sends the memory of that instant to the unix socket `path`, where somebody listens; resolves when all is sent. The
@@ -56,10 +73,10 @@ export async function saveMemory(
   qmp: Qmp,
   switches: readonly Switch[],
   path: string,
-  then: "runs" | "stands still" = "runs",
+  { after = "runs", copyApart }: SaveOptions = {},
 ): Promise<Saved> {
   const actions = await overlayActions(qmp, switches);
-  const live = await setLive(qmp, then === "runs");
+  const way = await setWay(qmp, copyApart ? "apart" : after === "runs" ? "live" : "still");
   await qmp.execute("migrate-set-parameters", {
     "max-bandwidth": MAX_BANDWIDTH,
     "tls-creds": "",
@@ -73,7 +90,7 @@ export async function saveMemory(
     await qmp.execute("stop");
     if (actions.length > 0) await qmp.execute("transaction", { actions }, RESUME_MS);
     await qmp.execute("migrate", { uri: `unix:${path}` });
-    if (live) {
+    if (way === "live") {
       await Promise.race([resumed, over]);
       pauseMs = performance.now() - began;
     }
@@ -82,14 +99,15 @@ export async function saveMemory(
     const { status, "error-desc": why } = isFields(answer) ? answer : {};
     if (status !== "completed")
       throw new QmpError("GenericError", `its memory could not be written: ${why ?? status}`);
+    if (way === "apart") await copyApart?.();
   } finally {
     if (!qmp.closed) {
-      if (then === "runs") await goOn(qmp);
+      if (after === "runs") await goOn(qmp);
       if (pauseMs === 0) pauseMs = performance.now() - began;
-      await setLive(qmp, false);
+      await setWay(qmp, "still");
     }
   }
-  return { pauseMs, live };
+  return { pauseMs, live: way === "live" };
 }
 
 /** Calls off what is under way, and lets the guest go on unless it is to stand still. */
@@ -101,7 +119,7 @@ export async function abandonMemory(qmp: Qmp, then: "runs" | "stands still" = "r
     await over;
   }
   if (then === "runs") await goOn(qmp);
-  await setLive(qmp, false);
+  await setWay(qmp, "still");
 }
 
 async function goOn(qmp: Qmp): Promise<void> {
@@ -112,12 +130,19 @@ const after = (ms: number): Promise<undefined> =>
   new Promise((resolve) => setTimeout(resolve, ms, undefined).unref());
 
 /**
- * In a QEMU that waits for it (-incoming defer): takes the memory that `feed` sends to the unix socket at `path`. The guest does not run yet. No-op
- * when it has it. @throws QmpError; QEMU may be gone then
+ * In a QEMU that waits for it (-incoming defer): takes what `feed` sends to the unix socket at `path`. `apart`: the memory is there already. The guest
+ * does not run yet. No-op when it has it. @throws QmpError; QEMU may be gone then
  */
-export async function loadMemory(qmp: Qmp, path: string, feed: () => Promise<void>): Promise<void> {
+export async function loadMemory(
+  qmp: Qmp,
+  path: string,
+  feed: () => Promise<void>,
+  apart = false,
+): Promise<void> {
   if ((await runState(qmp)) !== "inmigrate") return;
-  await setLive(qmp, false);
+  const way = await setWay(qmp, apart ? "apart" : "still");
+  if (apart && way !== "apart")
+    throw new QmpError("GenericError", "this QEMU cannot take a memory that is kept apart (x-ignore-shared)");
   const over = qmp.waitFor(isOver, SAVE_MS);
   await qmp.execute("migrate-incoming", { uri: `unix:${path}` });
   // QEMU closes the connection as soon as it has all, which may look like a failure on our side: what it says counts.
@@ -128,4 +153,5 @@ export async function loadMemory(qmp: Qmp, path: string, feed: () => Promise<voi
   const event = await (cause === undefined ? over : Promise.race([over, after(FED_MS)]));
   if (event?.data.status !== "completed")
     throw new QmpError("GenericError", "the saved memory could not be taken up", { cause });
+  await setWay(qmp, "still");
 }

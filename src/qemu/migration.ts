@@ -29,10 +29,14 @@ export interface MigrationStatus {
   error?: string;
 }
 
-/** background-snapshot: an agent that died in the middle of one has left it on (memory.ts). postcopy-ram: an earlier migration may have. */
+/**
+ * An agent that died in the middle of keeping a memory has left the first two on (memory.ts); with x-ignore-shared no memory would be sent. postcopy-ram: an earlier
+ * migration may have.
+ */
 const capabilities = (names: readonly string[], postCopy = false) => ({
   capabilities: [
     { capability: "background-snapshot", state: false },
+    { capability: "x-ignore-shared", state: false },
     { capability: "postcopy-ram", state: postCopy },
     ...names.map((capability) => ({ capability, state: true })),
   ],

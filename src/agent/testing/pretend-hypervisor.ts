@@ -551,6 +551,10 @@ export class PretendHypervisor implements Hypervisor {
     await this.#world.pause();
   }
 
+  async guestMacs(): Promise<string[]> {
+    return [];
+  }
+
   async share(): Promise<undefined> {}
 
   async usage(): Promise<undefined> {}

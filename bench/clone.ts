@@ -1,0 +1,136 @@
+/**
+ * How long a clone takes from the request to its first HTTP answer: on a machine of a running installation, made for this from the image of its `web-1`
+ * (nginx). Instant clones of the running machine (each makes a template: the first clone of a source costs more), instant clones of that template (the
+ * following ones), linked clones, which boot; a full one. Beside them, as the measure of the machine itself: how long that machine takes from the request.
+ *
+ *   ./vireo up --hosts 3 -f examples/shop.yaml --detach
+ *   node bench/clone.ts [STATE] [ROUNDS]
+ *
+ * Ends with 1 when the bar is missed: HTTP answer of an instant clone of a running machine, and of those that follow, within 1 s (median).
+ */
+import { execFileSync } from "node:child_process";
+import { connect } from "node:net";
+import { connectTo } from "../src/cli/connect.ts";
+import { statePaths } from "../src/cli/paths.ts";
+import { VirtualMachine } from "../src/compute/kinds.ts";
+import { Snapshot } from "../src/compute/snapshots/kinds.ts";
+import { getCondition } from "../src/resource/object.ts";
+
+const [state, rounds = "5"] = process.argv.slice(2);
+const client = connectTo(statePaths(state));
+const namespace = "default";
+const prefix = `bench-${process.pid}`;
+const print = (line: string) => process.stdout.write(`${line}\n`);
+const BAR_MS = 1000;
+const LIMIT_MS = 120_000;
+
+async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
+  const deadline = Date.now() + LIMIT_MS;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (Date.now() > deadline) throw new Error(`${what}: not within ${LIMIT_MS} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** One attempt of 200 ms, on a connection of its own: one that is sent to nobody is sent again only after a second. */
+function answers(address: string): Promise<true | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect(80, address);
+    const end = (answer: true | undefined) => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve(answer);
+    };
+    const timer = setTimeout(() => end(undefined), 200);
+    socket.on("error", () => end(undefined));
+    socket.on("connect", () => socket.write("GET / HTTP/1.0\r\n\r\n"));
+    socket.on("data", (data) => end(data.toString().startsWith("HTTP/1.1 200") || undefined));
+  });
+}
+
+/** As a client that has never talked to a machine of that address. */
+function forget(address: string): void {
+  for (const [, link = ""] of execFileSync("ip", ["neigh", "show", address], { encoding: "utf8" }).matchAll(
+    /dev (\S+)/g,
+  ))
+    execFileSync("ip", ["neigh", "del", address, "dev", link]);
+}
+
+const at = (name: string) => ({ name, namespace });
+const model = await client.get(VirtualMachine, at("web-1"));
+if (!model) throw new Error("there is no web-1; start the example");
+const { image, memory, readiness } = model.spec;
+const spec = { image, memory, ...(readiness ? { readiness } : {}) };
+
+/** @returns ms until it answers */
+async function make(name: string, source?: VirtualMachine["spec"]["source"]): Promise<number> {
+  const began = performance.now();
+  await client.create(VirtualMachine, {
+    metadata: at(name),
+    spec: { ...spec, ...(source ? { source } : {}) },
+  });
+  const address = await until(`address of ${name}`, async () => {
+    const vm = await client.get(VirtualMachine, at(name));
+    return vm?.status?.interfaces?.[0]?.address;
+  });
+  forget(address);
+  await until(`answer of ${name}`, () => answers(address));
+  const ms = performance.now() - began;
+  const vm = await until(`${name} ready`, async () => {
+    const now = await client.get(VirtualMachine, at(name));
+    return getCondition(now?.status?.conditions, "Ready")?.status === "True" ? now : undefined;
+  });
+  const { source: made, conditions } = vm.status ?? {};
+  const cloned = getCondition(conditions, "Cloned");
+  if (source?.mode === "Instant" && cloned?.status !== "True")
+    throw new Error(`${name} is not instant: ${cloned?.message ?? made?.message}`);
+  return ms;
+}
+
+async function remove(name: string): Promise<void> {
+  await client.delete(VirtualMachine, at(name));
+  await until(`end of ${name}`, async () =>
+    (await client.get(VirtualMachine, at(name))) ? undefined : true,
+  );
+}
+
+const median = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+const spread = (values: number[]) =>
+  `median ${median(values).toFixed(0)} ms (${Math.min(...values).toFixed(0)} … ${Math.max(...values).toFixed(0)} of ${values.length})`;
+
+async function measure(what: string, source: () => VirtualMachine["spec"]["source"], keep = false) {
+  const values: number[] = [];
+  for (let i = 0; i < Number(rounds); i++) {
+    const name = `${prefix}-${what}-${i}`;
+    values.push(await make(name, source()));
+    if (!keep || i > 0) await remove(name);
+  }
+  return values;
+}
+
+const source = `${prefix}-source`;
+const booted = await make(source);
+await make(`${prefix}-warm-up`, { vm: source, mode: "Instant" });
+await remove(`${prefix}-warm-up`);
+const first = await measure("first", () => ({ vm: source, mode: "Instant" }), true);
+const template = `${prefix}-first-0-source`;
+const taken = (await client.get(Snapshot, at(template)))?.status?.taken;
+const following = await measure("following", () => ({ snapshot: template, mode: "Instant" }));
+const linked = await measure("linked", () => ({ snapshot: template, mode: "Linked" }));
+const full = await make(`${prefix}-full`, { snapshot: template, mode: "Full" });
+for (const name of [`${prefix}-full`, `${prefix}-first-0`]) await remove(name);
+await remove(source);
+client.close();
+
+print(`HTTP answer after the request, ${memory} of memory:`);
+print(`  the machine itself, which boots:           ${booted.toFixed(0)} ms`);
+print(`  instant clone of the running machine:      ${spread(first)} (bar ${BAR_MS} ms)`);
+print(`  instant clones of the same template:       ${spread(following)} (bar ${BAR_MS} ms)`);
+print(`  linked clones, which boot:                 ${spread(linked)}`);
+print(`  a full clone, copied and booted:           ${full.toFixed(0)} ms`);
+print(
+  `  the source stood still for ${taken?.pauseMs} ms; its memory takes ${((taken?.memory?.sizeBytes ?? 0) / 2 ** 20).toFixed(0)} MiB`,
+);
+if (median(first) > BAR_MS || median(following) > BAR_MS) process.exitCode = 1;

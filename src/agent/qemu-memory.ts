@@ -1,0 +1,95 @@
+/** Keeping a guest's memory in files (memory-files.ts) and taking it up again: QEMU's part is in qemu/memory.ts. */
+import { loadMemory, saveMemory } from "../qemu/memory.ts";
+import { runState } from "../qemu/migration.ts";
+import type { ProcessIdentity } from "../qemu/process.ts";
+import type { Qmp } from "../qemu/qmp.ts";
+import type { Logger } from "../reconcile/log.ts";
+import { HypervisorError, type LayerSwitch, type SavedMemory } from "./hypervisor.ts";
+import {
+  fillMemory,
+  keepRam,
+  memoryOf,
+  receiveFile,
+  removeMemory,
+  sendFile,
+  syncRam,
+  takeRam,
+} from "./memory-files.ts";
+import type { MachineFolder, MachineRecord } from "./qemu-record.ts";
+
+export interface Machine {
+  folder: MachineFolder;
+  record: MachineRecord;
+  process: ProcessIdentity | undefined;
+}
+
+/** Huge pages cannot be written by us. */
+const ramFileOf = ({ process, record: { config } }: Machine) =>
+  process && !config.resources?.hugepages ? memoryOf(process.pid, config.memory) : undefined;
+
+export interface How {
+  held: "snapshot" | "suspend";
+  after: "runs" | "stands still";
+  /** The memory in a file of its own, where that can be. */
+  apart: boolean;
+}
+
+/**
+ * What stands still for it in the end, goes on by QemuHypervisor.abandonMemory. @throws QmpError; HypervisorError; Error. The layers may have been
+ * switched then
+ */
+export async function keepMemory(
+  qmp: Qmp,
+  machine: Machine,
+  switches: readonly LayerSwitch[],
+  file: string,
+  { held, after, apart }: How,
+  log: Logger,
+): Promise<SavedMemory> {
+  const { folder, record } = machine;
+  const status = await runState(qmp);
+  if (status !== "running" && !(record.paused && ["paused", "prelaunch"].includes(status)))
+    throw new HypervisorError(`${record.config.name}: its memory cannot be kept while it is ${status}`);
+  const ram = ramFileOf(machine);
+  // What an attempt that was cut short has left would be taken for the memory of this one.
+  await removeMemory(file);
+  let ramBytes = 0;
+  const copyApart = async () => {
+    if (!ram) return;
+    ramBytes = await keepRam(ram, file).catch((cause: unknown) => {
+      const said = cause instanceof Error ? cause.message : String(cause);
+      throw new HypervisorError(`${record.config.name}: its memory could not be copied: ${said}`, { cause });
+    });
+  };
+  // QEMU looks at every page before it lets the guest run on: those that are missing it would get while the guest stands still.
+  if (ram && !apart && after === "runs")
+    await fillMemory(ram, record.config.memory).catch((error: unknown) => log.warn("memory.fill", { error }));
+  const path = folder.lendSocket(record.config.user);
+  const receiver = await receiveFile(path, file, record.config.user);
+  try {
+    folder.write({ ...(folder.read() ?? record), held });
+    const saved = await saveMemory(qmp, switches, path, { after, ...(ram && apart ? { copyApart } : {}) });
+    return { ...saved, sizeBytes: ramBytes + (await receiver.done()) };
+  } catch (cause) {
+    // QEMU knows only that nobody took it.
+    if (!receiver.isFull()) throw cause;
+    const { name } = record.config;
+    throw new HypervisorError(`${name}: there is no room for its memory in its storage pool`, { cause });
+  } finally {
+    receiver.close();
+    folder.takeSocketBack();
+    if (ramBytes > 0) void syncRam(file).catch((error: unknown) => log.warn("memory.sync", { file, error }));
+  }
+}
+
+/** No-op when it has it. @throws QmpError; HypervisorError; QEMU may be gone then */
+export async function takeMemory(qmp: Qmp, machine: Machine, file: string): Promise<void> {
+  const { folder, record } = machine;
+  if ((await runState(qmp)) !== "inmigrate") return;
+  const apart = await takeRam(file, () => ramFileOf(machine)).catch((cause: unknown) => {
+    const said = cause instanceof Error ? cause.message : String(cause);
+    throw new HypervisorError(`${record.config.name}: its saved memory cannot be had: ${said}`, { cause });
+  });
+  const path = folder.lendSocket(record.config.user);
+  await loadMemory(qmp, path, () => sendFile(file, path), apart).finally(() => folder.takeSocketBack());
+}

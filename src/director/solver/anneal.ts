@@ -4,8 +4,8 @@
  * a moved item holds of transient resources.
  *
  * Room is soft while it is warm: demand beyond capacity has a price that rises until it cannot be paid. Large items of full hosts move only this
- * way; with hard room the result on the tight published instances was worse by up to 15 points. Tallies are always hard. Only states with room for
- * all are results. Rejected: re-packing hosts by exact search of subproblems (a hundred times dearer for each change than two soft shifts).
+ * way; with hard room the results on tight published instances were clearly worse. Tallies are always hard. Only states with room for
+ * all are results.
  *
  * The same seed and `steps` give the same result; with a time limit, how far it comes depends on the machine.
  */

@@ -5,17 +5,15 @@
  * An *item* (a machine) is on a *host*. What must hold:
  *   room       demands on a host are at most its capacity, for each resource. Of a *transient* resource an item that is moved
  *              takes its share on its first host, too.
- *   allowed    an item's class says which hosts it may use
  *   tallies    how many items of a group each domain (host, rack, site…) has: at most so many in one, in at least or at most so
- *              many domains, evenly, or only where another group is
+ *              many domains, or only where another group is
  * What it costs (the solver makes the sum least):
  *   terms      of each host: the sum over its terms of max(0, base + sum of its items' increments). A load above a safe level is such a
  *              term, and so is an unbalanced rest of two resources, or a slope of a convex cost of load.
- *   opening    of each host that has an item
- *   fit        of an item on a host: perItem + perSize * size, by the item's class
  *   moves      of each item that is not where it was, and of the pair of hosts; and of the service that has most of its items moved
- * A state that breaks something (a rule was added, a host closed) is a beginning like others: a change may not break more, and what
- * it mends counts for `mend` each.
+ *
+ * TODO(correctness): the director's planner does not plan with it yet; bench/roadef.ts does. For that it lacks which hosts an item may use,
+ * and the cost of a host that is used at all.
  */
 
 export interface Model {

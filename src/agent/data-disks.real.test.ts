@@ -1,5 +1,5 @@
 /** A machine's data disks are made once, beside its system disk, and are layers as that one. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -68,15 +68,24 @@ it("empty ones and those of an image; made once, kept when they are not named, a
   ]);
   const { disks } = await prepare(both);
   expect(disks.slice(2)).toEqual([
-    { name: "logs", path: file("logs.data.qcow2"), format: "qcow2", readOnly: false },
+    {
+      name: "logs",
+      path: file("logs.data.qcow2"),
+      format: "qcow2",
+      readOnly: false,
+      sizeBytes: 2 * 2 ** 20,
+    },
     { name: "files", path: file("files.data.qcow2"), format: "qcow2", readOnly: false },
   ]);
   expect(await sizeOf(file("logs.data.qcow2"))).toBe(2 * 2 ** 20);
   expect(await sizeOf(file("files.data.qcow2"))).toBe(3 * 2 ** 20);
-  writeFileSync(file("logs.data.qcow2"), "written by the guest");
+  await run("qemu-io", ["-f", "qcow2", "-c", "write -P 7 0 64k", file("logs.data.qcow2")]);
   expect((await prepare(instance([], { volumesExist: true }))).disks).toHaveLength(2);
   expect((await prepare(both)).disks).toEqual(disks);
-  expect(await run("cat", [file("logs.data.qcow2")])).toBe("written by the guest");
+  await run("qemu-io", ["-f", "qcow2", "-c", "read -P 7 0 64k", file("logs.data.qcow2")]);
+  // It grows while nobody has it open.
+  await prepare(instance([{ name: "logs", size: "4Mi" }], { volumesExist: true }));
+  expect(await sizeOf(file("logs.data.qcow2"))).toBe(4 * 2 ** 20);
 });
 
 it("say what is missing: an image, room for it, or the disk itself where the machine moves to", async () => {

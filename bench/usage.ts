@@ -1,4 +1,7 @@
-/** What sampling the usage of 10 machines costs: processor time of the agent a sample, and its share of one core at a sample each 10 s. */
+/**
+ * What sampling the usage of 10 machines costs: processor time of the agent a sample, and its share of one core
+ * at a sample each 5 s. Ends with 1 above 0.3 %.
+ */
 
 import { randomUUID } from "node:crypto";
 import { chmodSync, chownSync, mkdtempSync, rmSync } from "node:fs";
@@ -12,7 +15,8 @@ import { parseBytes } from "../src/resource/quantity.ts";
 
 const MACHINES = 10;
 const SAMPLES = 30;
-const EVERY_S = 10;
+const EVERY_S = 5;
+const BAR_PERCENT = 0.3;
 const user = { uid: 200_001, gid: 200_000 };
 
 const folder = mkdtempSync(join(tmpdir(), "vireo-bench-"));
@@ -40,7 +44,9 @@ try {
   const { user: inUser, system } = process.cpuUsage(begin);
   const ms = (inUser + system) / 1000 / SAMPLES;
   console.log(`a sample of ${MACHINES} machines: ${ms.toFixed(1)} ms of processor time`);
-  console.log(`each ${EVERY_S} s: ${((ms / (EVERY_S * 1000)) * 100).toFixed(2)} % of a core (bar: 0.3 %)`);
+  const percent = (ms / (EVERY_S * 1000)) * 100;
+  console.log(`each ${EVERY_S} s: ${percent.toFixed(2)} % of a core (bar: ${BAR_PERCENT} %)`);
+  if (percent > BAR_PERCENT) process.exitCode = 1;
 } finally {
   for (const id of ids) await hypervisor.kill(id);
   hypervisor.close();

@@ -3,8 +3,9 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { runAgent } from "../src/agent/agent.ts";
 import { PretendEnvironment } from "../src/agent/testing/pretend-environment.ts";
 import { PretendHypervisor, PretendWorld } from "../src/agent/testing/pretend-hypervisor.ts";
-import { GuestCommand } from "../src/compute/guest-commands/kinds.ts";
+import { GuestCommand, passwordContext } from "../src/compute/guest-commands/kinds.ts";
 import { runGuestCommandReconciler } from "../src/compute/guest-commands/reconciler.ts";
+import { Host } from "../src/compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import {
   openControlPlane,
@@ -14,6 +15,7 @@ import {
 } from "../src/compute/testing/control-plane.ts";
 import { systemClock } from "../src/reconcile/clock.ts";
 import { silentLogger } from "../src/reconcile/log.ts";
+import { seal } from "../src/resource/sealed.ts";
 import { FACTS } from "./chaos/estate.ts";
 
 const NS = "default";
@@ -156,6 +158,50 @@ it("given to a run that is gone are not said to have ended, nor run again", asyn
     message: expect.stringContaining("not known"),
   });
   expect(world.executed).toEqual([]);
+});
+
+it("sets a password that nobody but the agent can read, for this machine and user alone", async () => {
+  await runMachine();
+  const { client } = plane;
+  const uid = (await client.get(VirtualMachine, at("web")))?.metadata.uid ?? "";
+  const isKnown = (host: Host) => host.status?.agent?.sealingKey !== undefined;
+  const host = await untilObject(client, Host, { name: "a" }, "its key", isKnown);
+  const sealed = seal(host.status?.agent?.sealingKey ?? "", "geheim", passwordContext(uid, "root"));
+  const set = (name: string, user: string, text = sealed) =>
+    client.create(GuestCommand, {
+      metadata: at(name),
+      spec: { vm: "web", password: { user, sealed: text } },
+    });
+  await set("good", "root");
+  expect(await over("good")).toMatchObject({ phase: "Succeeded", exitCode: 0 });
+  expect(world.executed).toEqual(["password of root: geheim"]);
+  expect(JSON.stringify(await client.list(GuestCommand))).not.toContain("geheim");
+  // What was seen of it is of no use for another user, nor after a new start of the agent.
+  await set("other", "admin");
+  expect(await over("other")).toMatchObject({
+    phase: "Failed",
+    message: expect.stringContaining("sealed for"),
+  });
+  const forNobody = seal(host.status?.agent?.sealingKey ?? "", "x", passwordContext(uid, "nobody"));
+  await set("nobody", "nobody", forNobody);
+  expect(await over("nobody")).toMatchObject({ message: expect.stringContaining("no such user") });
+  stopAgent.abort();
+  await Promise.all(running.splice(1));
+  startAgent();
+  await set("late", "root");
+  expect(await over("late")).toMatchObject({
+    phase: "Failed",
+    message: expect.stringContaining("started anew"),
+  });
+  expect(world.executed).toHaveLength(1);
+});
+
+it("has either a command or a password", async () => {
+  const create = (spec: object) =>
+    plane.client.create(GuestCommand, { metadata: at("odd"), spec: { vm: "web", ...spec } });
+  await expect(create({})).rejects.toThrow("exactly one of command and password");
+  const password = { user: "root", sealed: "AAAA" };
+  await expect(create({ command: ["ls"], password })).rejects.toThrow("exactly one of command and password");
 });
 
 it("go an hour after their end", async () => {

@@ -7,6 +7,7 @@ import { EventRecorder } from "../reconcile/events.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { formatBytes } from "../resource/quantity.ts";
+import { newOpener } from "../resource/sealed.ts";
 import type { HostEnvironment } from "./environment.ts";
 import { runHeartbeat } from "./heartbeat.ts";
 import type { Hypervisor } from "./hypervisor.ts";
@@ -30,6 +31,12 @@ export interface AgentContext {
   intervals?: Partial<Intervals & { registered: number }>;
 }
 
+/** What is new with each start. */
+interface Since {
+  startedTime: string;
+  sealingKey: string;
+}
+
 const MiB = 2 ** 20;
 /** Between two looks whether the Host is still there. */
 const REGISTERED_MS = 60_000;
@@ -38,18 +45,21 @@ const REGISTERED_MS = 60_000;
 export async function runAgent(context: AgentContext): Promise<void> {
   const { client, name, log, signal, clock = systemClock } = context;
   const events = new EventRecorder(client, "agent", log, clock, name);
-  const startedTime = clock.now().toISOString();
-  await register(context, clock, startedTime);
+  // A new key for each start: what was sealed for the one before cannot be opened any more by anybody.
+  const opener = newOpener();
+  const since = { startedTime: clock.now().toISOString(), sealingKey: opener.publicKey };
+  await register(context, clock, since);
   if (signal.aborted) return;
   await Promise.all([
     runHeartbeat({ client, host: name, seconds: context.heartbeatSeconds ?? 10, clock, log, signal }),
-    stayRegistered(context, clock, startedTime),
+    stayRegistered(context, clock, since),
     runInstances({
       client,
       host: name,
       hypervisor: context.hypervisor,
       environment: context.environment,
       platform: { accelerator: context.facts.qemu.accelerator, cpuModel: context.facts.cpu.model },
+      opener,
       clock,
       log,
       events,
@@ -74,14 +84,14 @@ async function reportSynced({ client, name, log, signal }: AgentContext, clock: 
 }
 
 /** Makes the Host when it is new, and tells what it is made of. Tries until the control plane takes it. */
-async function register(context: AgentContext, clock: Clock, startedTime: string): Promise<void> {
+async function register(context: AgentContext, clock: Clock, since: Since): Promise<void> {
   const { client, name, log, signal, facts, capacity, address, version } = context;
   const { memoryBytes, ...rest } = capacity;
   const status = {
     address,
     facts,
     capacity: { ...rest, memory: formatBytes(Math.floor(memoryBytes / MiB) * MiB) },
-    agent: { version, startedTime, syncedTime: null },
+    agent: { version, ...since, syncedTime: null },
   };
   while (!signal.aborted) {
     try {
@@ -103,7 +113,7 @@ async function register(context: AgentContext, clock: Clock, startedTime: string
  * A Host that somebody deleted under its agent is made again: its machines run on, and without it they would be Unknown until the
  * agent is started anew, and nothing would be placed there.
  */
-async function stayRegistered(context: AgentContext, clock: Clock, startedTime: string): Promise<void> {
+async function stayRegistered(context: AgentContext, clock: Clock, since: Since): Promise<void> {
   const { client, name, log, signal } = context;
   for (;;) {
     await clock.sleep(context.intervals?.registered ?? REGISTERED_MS, signal);
@@ -115,7 +125,7 @@ async function stayRegistered(context: AgentContext, clock: Clock, startedTime: 
       continue;
     }
     log.warn("agent.unregistered", { host: name, message: "its Host was deleted; it is made again" });
-    await register(context, clock, startedTime);
+    await register(context, clock, since);
     await reportSynced(context, clock);
   }
 }

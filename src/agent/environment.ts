@@ -42,6 +42,8 @@ export interface Prepared
     | "user"
     | "accelerator"
   > {
+  /** With which others its memory may be merged; with none when absent. */
+  mergeWith?: string;
   /** Why nobody reaches the machine from outside, when that is so. */
   isolated?: string;
   /** The run goes on with this memory instead of booting. */

@@ -1,17 +1,31 @@
 /** The agent's part of GuestCommands (compute/guest-commands/kinds.ts): runs Instance.spec.guestTask once, and tells it in status.guestTask. */
 import { type Client, modify } from "../client/client.ts";
-import { type GuestTask, type GuestTaskResult, OUTPUT_MAX } from "../compute/guest-commands/kinds.ts";
+import {
+  type GuestTask,
+  type GuestTaskResult,
+  OUTPUT_MAX,
+  passwordContext,
+} from "../compute/guest-commands/kinds.ts";
 import { Instance } from "../compute/kinds.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { keyOf } from "../resource/object.ts";
+import type { Opener } from "../resource/sealed.ts";
 import { type Hypervisor, HypervisorError } from "./hypervisor.ts";
 import { idOf } from "./probe.ts";
 
+interface Context {
+  client: Client;
+  hypervisor: Hypervisor;
+  log: Logger;
+  /** Opens what was sealed for this agent. */
+  opener: Opener;
+}
+
 export class GuestTasks {
-  readonly #c: { client: Client; hypervisor: Hypervisor; log: Logger };
+  readonly #c: Context;
   readonly #underWay = new Set<string>();
 
-  constructor(context: { client: Client; hypervisor: Hypervisor; log: Logger }) {
+  constructor(context: Context) {
     this.#c = context;
   }
 
@@ -37,10 +51,9 @@ export class GuestTasks {
     await this.#tell(instance, await this.#run(instance, task));
   }
 
-  async #run(
-    instance: Instance,
-    { id, command, input, timeoutSeconds }: GuestTask,
-  ): Promise<GuestTaskResult> {
+  async #run(instance: Instance, task: GuestTask): Promise<GuestTaskResult> {
+    const { id, command, input, timeoutSeconds, password } = task;
+    if (!command) return this.#setPassword(instance, id, password);
     const program = { command, timeoutMs: timeoutSeconds * 1000, ...(input === undefined ? {} : { input }) };
     try {
       const { stdout, stderr, truncated, ...exit } = await this.#c.hypervisor.guestExec(
@@ -57,11 +70,35 @@ export class GuestTasks {
         ...(more ? { truncated: true } : {}),
       };
     } catch (error) {
-      const message = error instanceof HypervisorError ? error.message : "its host could not ask the guest";
-      if (!(error instanceof HypervisorError))
-        this.#c.log.warn("guest.exec", { instance: keyOf(instance), error });
+      return this.#failed(instance, id, error);
+    }
+  }
+
+  async #setPassword(
+    instance: Instance,
+    id: string,
+    password: GuestTask["password"],
+  ): Promise<GuestTaskResult> {
+    const { user = "", sealed = "" } = password ?? {};
+    const text = this.#c.opener.open(sealed, passwordContext(instance.spec.vmUid, user));
+    if (text === undefined) {
+      const message =
+        "the password was sealed for another host, machine or user, or before the agent of its host was started anew; seal it again (vireo set-password)";
       return { id, phase: "Failed", message };
     }
+    try {
+      await this.#c.hypervisor.setGuestPassword(idOf(instance), user, text);
+      return { id, phase: "Done", exitCode: 0 };
+    } catch (error) {
+      return this.#failed(instance, id, error);
+    }
+  }
+
+  #failed(instance: Instance, id: string, error: unknown): GuestTaskResult {
+    const message = error instanceof HypervisorError ? error.message : "its host could not ask the guest";
+    if (!(error instanceof HypervisorError))
+      this.#c.log.warn("guest.exec", { instance: keyOf(instance), error });
+    return { id, phase: "Failed", message };
   }
 
   /** Unless the task was taken away meanwhile: then nobody wants to know. */

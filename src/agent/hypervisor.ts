@@ -63,6 +63,8 @@ export interface MachineConfig {
   paused?: boolean;
   /** What becomes of it when its guest panics; `end` when absent. */
   onPanic?: PanicAction;
+  /** Its memory may be merged with that of others which say the same, while no other may be merged. */
+  mergeWith?: string;
   /** Numeric uid and gid QEMU runs as. */
   user: { uid: number; gid: number };
 }
@@ -254,6 +256,8 @@ export interface Hypervisor {
   present(id: MachineId): Promise<Present>;
   /** Gives a running machine the disks and networks that are listed, with their sizes and limits, as far as its guest and QEMU let it. */
   adjust(id: MachineId, wanted: Adjustable): Promise<Adjusted>;
+  /** Gives a user of the guest a password. @throws HypervisorError: no agent there, refused */
+  setGuestPassword(id: MachineId, user: string, password: string): Promise<void>;
   /** The layers that the guest writes to now, as paths. */
   activeLayers(id: MachineId): Promise<string[]>;
   /** Switches all at one instant, or none; those switched already stay. @returns for how long, in ms, a write of the guest may have waited */

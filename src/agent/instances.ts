@@ -22,6 +22,7 @@ import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { getCondition, keyOf, setCondition } from "../resource/object.ts";
+import type { Opener } from "../resource/sealed.ts";
 import { requestOf } from "../telemetry/request-id.ts";
 import { amountsOf, asKept, beginning, Changes } from "./changes.ts";
 import { StillPreparing } from "./copies.ts";
@@ -55,6 +56,8 @@ export interface InstanceContext {
   environment: HostEnvironment;
   /** What runs on this host can go on with; decides where they may move. */
   platform: Platform;
+  /** Opens what was sealed for this agent. */
+  opener: Opener;
   clock: Clock;
   log: Logger;
   events: EventRecorder;
@@ -78,7 +81,7 @@ export interface Intervals {
   grace: number;
 }
 
-const INTERVALS: Intervals = { probe: 500, refresh: 30_000, sample: 10_000, sweep: 60_000, grace: 30_000 };
+const INTERVALS: Intervals = { probe: 500, refresh: 30_000, sample: 5000, sweep: 60_000, grace: 30_000 };
 const LOST =
   "one of its two hosts, or the network between them, failed in the middle of post-copy; its memory is lost";
 /** Between two looks at a source that has handed over, and that its target still needs. */

@@ -51,6 +51,8 @@ export class Networking {
   readonly #extraPeers: readonly string[];
   readonly #dnsmasq = new Map<string, Dnsmasq>();
   readonly #guard: NetworkGuard;
+  /** By network: what it was last made for. */
+  readonly #made = new Map<string, string>();
   #work: Promise<unknown> = Promise.resolve();
 
   constructor(options: { stateFolder: string; address: string; extraPeers?: readonly string[] }) {
@@ -63,6 +65,21 @@ export class Networking {
   /** Makes the network's bridge, VXLAN and DHCP here, or brings them in line with `peers` (addresses of all hosts) and `reservations`. */
   ensure(network: Network, peers: readonly string[], reservations: readonly Reservation[]): Promise<void> {
     return this.#serially(() => this.#ensure(network, peers, reservations));
+  }
+
+  /** As `ensure`, but takes a network that this agent has made for the same as it made it: nothing but DHCP is looked after. */
+  ensureKnown(
+    network: Network,
+    peers: readonly string[],
+    reservations: readonly Reservation[],
+  ): Promise<void> {
+    return this.#serially(async () => {
+      const { name } = network.metadata;
+      const isMade = this.#made.get(name) === madeFor(network, peers) && exists(linkName("b", name));
+      await (isMade
+        ? this.#dnsmasq.get(name)?.ensure(reservations)
+        : this.#ensure(network, peers, reservations));
+    });
   }
 
   /** One change at a time: two of them at once would both find a link missing and both make it. */
@@ -111,6 +128,7 @@ export class Networking {
       new Dnsmasq({ stateFolder: this.#stateFolder, network: name, bridge, subnet, mtu: spec.mtu });
     this.#dnsmasq.set(name, dnsmasq);
     await dnsmasq.ensure(reservations);
+    this.#made.set(name, madeFor(network, peers));
   }
 
   async #ensureVxlan(
@@ -214,12 +232,9 @@ export class Networking {
       const tap = tapName(ofRun);
       // Debian's udev makes it 0666; without udev it may be 0600. Opening it gives nobody anything without a tap of his own.
       await chmod("/dev/net/tun", 0o666).catch(() => undefined);
-      if (!exists(tap))
-        await run("ip", ["tuntap", "add", "dev", tap, "mode", "tap", "user", String(user.uid), "vnet_hdr"]);
-      await claim(tap, this.#stateFolder);
       const { mac, address } = ofRun;
-      if (isGuarded(network)) await this.#guard.add({ tap, mac, address });
-      else await this.#guard.remove(tap);
+      const guarding = isGuarded(network) ? this.#guard.add({ tap, mac, address }) : this.#guard.remove(tap);
+      await Promise.all([guarding, this.#claimedTap(tap, user.uid)]);
       await run("ip", [
         "link",
         "set",
@@ -232,6 +247,14 @@ export class Networking {
       ]);
       return tap;
     });
+  }
+
+  async #claimedTap(tap: string, uid: number): Promise<void> {
+    if (exists(tap)) return claim(tap, this.#stateFolder);
+    const mark = ownerMark(this.#stateFolder);
+    const add = `tuntap add dev ${tap} mode tap user ${uid} vnet_hdr`;
+    const alias = `link set dev ${tap} alias ${mark.includes('"') ? `'${mark}'` : `"${mark}"`}`;
+    await run("ip", ["-batch", "-"], { input: `${add}\n${alias}\n` });
   }
 
   async removeTap(ofRun: { uid: string; mac: string }): Promise<void> {
@@ -265,6 +288,7 @@ export class Networking {
   async remove(name: string): Promise<void> {
     await this.#serially(async () => {
       this.#dnsmasq.delete(name);
+      this.#made.delete(name);
       const [bridge, vxlan] = [linkName("b", name), linkName("x", name)];
       if (hasTaps(bridge)) return;
       Dnsmasq.stop(this.#stateFolder, name);
@@ -275,3 +299,5 @@ export class Networking {
 }
 
 const isGuarded = ({ spec }: Network) => spec.antiSpoofing ?? true;
+
+const madeFor = ({ spec }: Network, peers: readonly string[]) => JSON.stringify([spec, peers]);

@@ -31,12 +31,12 @@ async function inAgentThatDies(config: MachineConfig, code: string): Promise<voi
   const child = spawn(process.execPath, [
     "--input-type=module-typescript",
     "-e",
-    `import { existsSync, readFileSync } from "node:fs";
+    `import fs from "node:fs";
+     import { syncBuiltinESMExports } from "node:module";
      import { QemuHypervisor } from ${at("qemu-hypervisor.ts")};
      import { silentLogger } from ${at("../reconcile/log.ts")};
      const h = new QemuHypervisor({ runDirectory: ${JSON.stringify(join(machines.folder, "a"))}, log: silentLogger });
      const config = ${JSON.stringify(config)};
-     const record = ${JSON.stringify(machines.path("a", config.id, "record.json"))};
      const die = () => process.kill(process.pid, "SIGKILL");
      ${code}`,
   ]);
@@ -47,6 +47,16 @@ async function inAgentThatDies(config: MachineConfig, code: string): Promise<voi
   const signal = await new Promise((resolve) => child.on("exit", (_, by) => resolve(by)));
   expect(signal, stderr).toBe("SIGKILL");
 }
+
+/** Once the record says which process it is, before anything else is done. */
+const DIES_AT_SPAWN = `
+  const { renameSync, readFileSync } = fs;
+  fs.renameSync = (from, to) => {
+    renameSync(from, to);
+    if (readFileSync(to, "utf8").includes("startTime")) die();
+  };
+  syncBuiltinESMExports();
+`;
 
 describe("the end of a machine", () => {
   const guests = [
@@ -142,12 +152,7 @@ describe("an agent that is killed", () => {
 
   it("just after the spawn: the machine is found, and the start is finished", async () => {
     const config = machines.machine("busy");
-    await inAgentThatDies(
-      config,
-      `void h.start(config, "run");
-       const look = () => existsSync(record) && readFileSync(record, "utf8").includes("startTime") ? die() : setImmediate(look);
-       look();`,
-    );
+    await inAgentThatDies(config, `${DIES_AT_SPAWN} void h.start(config, "run");`);
     // As if it had died one line earlier, before it wrote down the process.
     const { process: started, ...rest } = recordOf(config.id);
     writeFileSync(machines.path("a", config.id, "record.json"), JSON.stringify(rest));
@@ -160,12 +165,7 @@ describe("an agent that is killed", () => {
     const config = machines.machine("busy", {
       disks: [{ path: join(machines.folder, "absent.raw"), format: "raw", readOnly: false }],
     });
-    await inAgentThatDies(
-      config,
-      `h.start(config, "run").catch(() => {});
-       const look = () => existsSync(record) && readFileSync(record, "utf8").includes("startTime") ? die() : setImmediate(look);
-       look();`,
-    );
+    await inAgentThatDies(config, `${DIES_AT_SPAWN} h.start(config, "run").catch(() => {});`);
     expect(await ended(host, config.id)).toEqual({
       reason: "StartFailed",
       message: expect.stringMatching(/No such file or directory/),

@@ -13,7 +13,13 @@ import { TODAY } from "../qemu/board.ts";
 import { commandLine, defaultCpu, PANIC } from "../qemu/command-line.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
-import { GuestExecError, type GuestExit, type GuestProgram, guestExec } from "../qemu/guest-exec.ts";
+import {
+  GuestExecError,
+  type GuestExit,
+  type GuestProgram,
+  guestExec,
+  setGuestPassword,
+} from "../qemu/guest-exec.ts";
 import { bringOnline } from "../qemu/guest-online.ts";
 import { type Adjusted, adjust, type Present, present } from "../qemu/hotplug.ts";
 import { guestMacs, setLinks } from "../qemu/links.ts";
@@ -33,6 +39,7 @@ import {
   findByArgument,
   hasArgument,
   isSame,
+  makeFifo,
   type ProcessIdentity,
   sendSignal,
   spawnQemu,
@@ -360,14 +367,23 @@ export class QemuHypervisor implements Hypervisor {
     if (!process) return undefined;
     const taps = record.config.nics.flatMap(({ backend }) => ("tap" in backend ? [backend.tap] : []));
     const usage = await this.#with(id, (qmp) => readUsage(process.pid, qmp));
-    return { ...usage, nics: await Promise.all(taps.map((tap) => readTap(tap))) };
+    return { ...usage, nics: taps.map((tap) => readTap(tap)) };
   }
 
-  async guestExec(id: MachineId, program: GuestProgram): Promise<GuestExit> {
+  guestExec(id: MachineId, program: GuestProgram): Promise<GuestExit> {
+    return this.#withGuest(id, (socket) => guestExec(socket, program));
+  }
+
+  setGuestPassword(id: MachineId, user: string, password: string): Promise<void> {
+    return this.#withGuest(id, (socket) => setGuestPassword(socket, user, password));
+  }
+
+  /** @throws HypervisorError */
+  async #withGuest<T>(id: MachineId, work: (socket: string) => Promise<T>): Promise<T> {
     const { folder, record } = this.#need(id);
     if (record.config.hardware?.board === "isapc")
       throw new HypervisorError("its board (isapc) has no channel to a guest agent");
-    return guestExec(folder.files.guestAgent, program).catch((error: unknown) => {
+    return work(folder.files.guestAgent).catch((error: unknown) => {
       throw error instanceof GuestExecError ? new HypervisorError(error.message) : error;
     });
   }
@@ -388,7 +404,7 @@ export class QemuHypervisor implements Hypervisor {
       begunWith: record.config.memory,
       memory,
       ...(target === undefined ? {} : { target }),
-      ram: ramOf(record.config, record.place),
+      ram: ramOf(record),
       cpusGo: accelerator === "kvm",
     };
     const adjusted = await this.#with(id, (qmp) =>
@@ -520,10 +536,13 @@ export class QemuHypervisor implements Hypervisor {
     const guestCpu = config.guestCpu ?? defaultCpu(accelerator, hardware);
     const binary = this.#binaryFor(config);
     // From here to the write of the record nothing else is done: no other start chooses the same.
-    const place = this.#share.place(config, this.#running(config.id));
+    const others = this.#running(config.id);
+    const place = this.#share.place(config, others);
+    const merges = mergesWith(config, others);
     const record: MachineRecord = {
       config: { ...config, guestCpu },
       ...(place ? { place } : {}),
+      ...(merges ? { merges } : {}),
       machineType,
       how,
       stopRequested: false,
@@ -550,13 +569,14 @@ export class QemuHypervisor implements Hypervisor {
           ...(config.tpm ? { tpm: folder.files.tpm } : {}),
           uuid: config.uuid ?? config.id,
           memoryMiB: toMiB(config.memory),
-          ram: ramOf(config, place),
+          ram: ramOf(record),
           machineType,
         },
         folder.files,
         how,
       );
-      const before = folder.enclose(await reachOf(config, folder.path), config.user);
+      const [reach] = await Promise.all([reachOf(config, folder.path), makeFifo(folder.files.fifo)]);
+      const before = folder.enclose(reach, config.user);
       const { identity, exit } = await spawnQemu([...before, binary, ...args], folder.files, (process) => {
         folder.write({ ...record, process });
         this.#share.begin(folder.name, process.pid, config);
@@ -781,9 +801,16 @@ export class QemuHypervisor implements Hypervisor {
   }
 }
 
-const ramOf = ({ resources }: MachineConfig, place: MachineRecord["place"]) => ({
-  ...(resources?.hugepages ? { hugePageBytes: pageBytes(resources.hugepages) } : {}),
+/** The kernel merges whatever may be merged: while it may merge those of one project, no other may. Huge pages are not merged. */
+const mergesWith = ({ mergeWith, resources }: MachineConfig, others: readonly MachineRecord[]) =>
+  !resources?.hugepages && others.every(({ merges = mergeWith }) => merges === mergeWith)
+    ? mergeWith
+    : undefined;
+
+const ramOf = ({ config, place, merges }: MachineRecord) => ({
+  ...(config.resources?.hugepages ? { hugePageBytes: pageBytes(config.resources.hugepages) } : {}),
   ...(place?.bound && place.node !== undefined ? { node: place.node } : {}),
+  ...(merges ? { mergeable: true } : {}),
 });
 /** Another one after each start of the host. */
 const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();

@@ -37,6 +37,8 @@ export interface MachineRecord {
   how: "run" | "incoming";
   /** What of its host is its own. */
   place?: Place;
+  /** Its memory may be merged with that of others which have the same here. */
+  merges?: string;
   /** Absent from before the spawn until just after it. */
   process?: ProcessIdentity;
   stopRequested: boolean;

@@ -25,6 +25,7 @@ it("a network that could not be made is tried again; the others do not wait for 
           if (tried.filter((name) => name === "bad").length < 3) throw new Error("no such device");
           done();
         },
+        ensureKnown: async () => {},
         ensureTap: async () => "tap",
         removeTap: async () => {},
         guard: async () => {},

@@ -10,6 +10,7 @@ import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { CommandError } from "../system/run.ts";
+import { bothOf } from "./both.ts";
 import { beginning } from "./changes.ts";
 import { Copies, StillPreparing } from "./copies.ts";
 import type { Dumps } from "./dumps.ts";
@@ -22,6 +23,7 @@ import {
 } from "./environment.ts";
 import type { DiskConfig, NicConfig } from "./hypervisor.ts";
 import { type Identity, identityOf } from "./identity.ts";
+import { runKsm } from "./ksm.ts";
 import type { Layers } from "./layers.ts";
 import type { Trace } from "./leftovers.ts";
 import type { Networking } from "./network.ts";
@@ -54,13 +56,21 @@ export interface RealEnvironmentOptions {
   address: string;
   /** What runs here can go on with. */
   platform: Platform & Has;
-  networking: Pick<Networking, "ensure" | "remove" | "ensureTap" | "removeTap" | "guard" | "traces">;
+  networking: Pick<
+    Networking,
+    "ensure" | "ensureKnown" | "remove" | "ensureTap" | "removeTap" | "guard" | "traces"
+  >;
+  /** A development host: its kernel is others', too. */
+  sharesKernel?: boolean;
   log: Logger;
 }
 
 const NO_TEMPLATE_MEMORY = "the memory of its template is not there, or is of another kind of machine";
 const NO_TAPS =
   "the agent of its host is not root, so there are no taps: it has QEMU's user network and cannot be reached from outside; run the agent as root";
+
+/** After a machine was connected to a network, ms. */
+const LOOK_MS = 10_000;
 
 /** What a tool said is for users, too; anything else that goes wrong inside is in the agent's log. */
 const failedTo =
@@ -89,6 +99,8 @@ export class RealEnvironment implements HostEnvironment {
   readonly #instances: Informer<Instance>;
   readonly #startedMs = Date.now();
   readonly #copies = new Copies();
+  /** Has a network looked after, soon. */
+  #look: (network: string) => void = () => {};
 
   constructor(options: RealEnvironmentOptions) {
     const { client, log } = options;
@@ -105,6 +117,8 @@ export class RealEnvironment implements HostEnvironment {
     const informers = [this.#hosts, this.#networks, this.#instances];
     for (const informer of informers) void informer.run(signal);
     await Promise.all(informers.map((informer) => informer.synced));
+    const { client, host, sharesKernel = false } = this.#o;
+    void runKsm({ client, host, hosts: this.#hosts, sharesKernel, log, signal });
     // One network that cannot be made is tried again, and does not keep the others from being made.
     const controller = new Controller({
       name: "networks",
@@ -120,6 +134,7 @@ export class RealEnvironment implements HostEnvironment {
     };
     void controller.run(signal);
     const guard = () => this.guard().catch((error: unknown) => log.warn("network.guard", { error }));
+    this.#look = (network) => controller.enqueue(network, LOOK_MS);
     const peers = () => JSON.stringify(this.#peers());
     let before = peers();
     ensureAll();
@@ -150,8 +165,9 @@ export class RealEnvironment implements HostEnvironment {
     await this.#o.networking.guard(nics);
   }
 
-  #ensure(network: Network, also?: Instance): Promise<void> {
-    return this.#o.networking.ensure(network, this.#peers(), this.#reservations(network.metadata.name, also));
+  #ensure(network: Network): Promise<void> {
+    const { name } = network.metadata;
+    return this.#o.networking.ensure(network, this.#peers(), this.#reservations(name));
   }
 
   #peers(): string[] {
@@ -199,10 +215,9 @@ export class RealEnvironment implements HostEnvironment {
     const making = make().catch(
       failedTo(`make the disks of ${spec.vm} in the storage pool ${spec.storagePool}`),
     );
-    // One after the other, unless somebody waits for it: a copy, say, is asked for again and again.
-    if (spec.source?.mode !== "Instant") await making;
-    const plugging = this.#nics(instance, user).finally(() => making.catch(() => undefined));
-    const [made, nics] = await Promise.all([making, plugging]);
+    // Each takes programs that take their time: both at once. But a copy is asked for again and again.
+    if (spec.source?.mode === "Full" || spec.copyDisks) await making;
+    const [made, nics] = await bothOf(making, this.#nics(instance, user));
     const { disks, folders, images, boot, firmware, tpm } = made;
     let { saved } = made;
     const other = saved && memoryObstacle(saved, { ...this.#o.platform, accelerator });
@@ -214,6 +229,7 @@ export class RealEnvironment implements HostEnvironment {
     const notInstant = spec.source?.mode === "Instant" && !saved ? (other ?? NO_TEMPLATE_MEMORY) : undefined;
     const { ports } = beginning(instance);
     const isolated = nics.some(({ backend }) => "user" in backend) ? NO_TAPS : undefined;
+    const ksm = this.#hosts.get(this.#o.host)?.status?.ksm;
     return {
       disks,
       folders,
@@ -226,6 +242,7 @@ export class RealEnvironment implements HostEnvironment {
       ...(firmware ? { firmware } : {}),
       ...(tpm ? { tpm } : {}),
       hardware: hardwareOf(spec.hardware),
+      ...(ksm && ksm.namespace === instance.metadata.namespace ? { mergeWith: ksm.namespace } : {}),
       ...(isolated ? { isolated } : {}),
       ...(saved ? { saved } : {}),
       ...(notInstant ? { notInstant } : {}),
@@ -257,7 +274,7 @@ export class RealEnvironment implements HostEnvironment {
     const nics: NicConfig[] = [];
     for (const nic of instance.spec.interfaces) {
       const { network: name, mac, port } = nic;
-      const network = await this.#o.client.get(Network, { name });
+      const network = this.#networks.get(name) ?? (await this.#o.client.get(Network, { name }));
       if (!network) throw new PrepareError(`spec.networks: there is no Network ${name}`);
       const backend = await this.#backend(network, nic, user, instance);
       nics.push({ mac, mtu: network.spec.mtu, backend, ...(port === undefined ? {} : { port }) });
@@ -276,7 +293,10 @@ export class RealEnvironment implements HostEnvironment {
       return { user: true };
     }
     try {
-      await this.#ensure(network, instance);
+      const { name } = network.metadata;
+      // What somebody else has changed of it does not hold a machine up; it is put right soon.
+      await this.#o.networking.ensureKnown(network, this.#peers(), this.#reservations(name, instance));
+      this.#look(name);
       return {
         tap: await this.#o.networking.ensureTap(
           network,

@@ -2,7 +2,7 @@
  * What machines really use: sampled from time to time, for the agent's metrics (all counters, as Prometheus wants them) and for
  * status.usage (what it was over the last while). The status is written seldom: a machine that goes on as before costs no write.
  */
-import { readFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import type { Instance, Usage } from "../compute/kinds.ts";
 import type { ProcessUsage } from "../qemu/usage.ts";
 import type { Clock } from "../reconcile/clock.ts";
@@ -10,7 +10,7 @@ import { readCounter, readGauge } from "../telemetry/metrics.ts";
 import type { Hypervisor, MachineId } from "./hypervisor.ts";
 import { idOf } from "./probe.ts";
 
-const SAMPLE_MS = 10_000;
+const SAMPLE_MS = 5000;
 const CLASS_NET = "/sys/class/net";
 
 export interface NicUsage {
@@ -145,10 +145,9 @@ export class UsageSampler {
 }
 
 /** What a tap's counters say, the other way round: what the host sends is what the guest receives. */
-export async function readTap(name: string, classNet = CLASS_NET): Promise<NicUsage> {
-  const read = async (what: string) =>
-    Number(await readFile(`${classNet}/${name}/statistics/${what}`, "utf8"));
-  return { receivedBytes: await read("tx_bytes"), sentBytes: await read("rx_bytes") };
+export function readTap(name: string, classNet = CLASS_NET): NicUsage {
+  const read = (what: string) => Number(readFileSync(`${classNet}/${name}/statistics/${what}`, "utf8"));
+  return { receivedBytes: read("tx_bytes"), sentBytes: read("rx_bytes") };
 }
 
 const sum = <T>(all: readonly T[], of: (each: T) => number) =>

@@ -16,6 +16,7 @@ import type { Image } from "../images/kinds.ts";
 import { makeSeed } from "../images/seed.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
+import { bothOf } from "./both.ts";
 import { cloneDisks } from "./clones.ts";
 import { Copies, copyDisk } from "./copies.ts";
 import { attached, type DataDiskSource, ensureDataDisks, grow, layerName, limitsOf } from "./data-disks.ts";
@@ -327,11 +328,8 @@ async function make(
       if (instance.spec.source?.vm) await makeClone(pool, more, instance, folder);
       else await makeFromImage(images, image, more, instance, folder, root);
     };
-    const seeding = seedOf(instance, seed);
-    // Neither needs the other. Both are over before either's failure is told.
-    if (instance.spec.source?.mode !== "Instant") await seeding;
-    for (const made of await Promise.allSettled([seeding, disk()]))
-      if (made.status === "rejected") throw made.reason;
+    // Neither needs the other.
+    await bothOf(seedOf(instance, seed), disk());
   } catch (cause) {
     sayFull(cause, pool, instance.spec.vm);
   }

@@ -96,6 +96,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
     address,
     platform: { ...facts.qemu, cpuModel: facts.cpu.model },
     networking,
+    sharesKernel: profile !== undefined,
     log,
   });
   const hypervisor = new QemuHypervisor({

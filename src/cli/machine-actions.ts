@@ -1,9 +1,11 @@
 /** `vireo snapshot`, `rollback`, `migrate`: each makes an object, as `kubectl create` would, and tells how it goes on. */
 import { randomUUID } from "node:crypto";
-import { GuestCommand } from "../compute/guest-commands/kinds.ts";
+import { GuestCommand, passwordContext } from "../compute/guest-commands/kinds.ts";
+import { Host } from "../compute/hosts/kinds.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
 import { Rollback, Snapshot } from "../compute/snapshots/kinds.ts";
+import { seal } from "../resource/sealed.ts";
 import { carryOut, type Standing } from "./operation.ts";
 import { openSession, type Place, parseNames, type Session } from "./resources.ts";
 import { UserError } from "./user-error.ts";
@@ -87,6 +89,42 @@ export async function exec(
   process.stderr.write(last?.stderr ?? "");
   if (last?.truncated) process.stderr.write("(more was said than is kept)\n");
   return last?.exitCode ?? 128 + (last?.signal ?? 0);
+}
+
+/**
+ * Gives a user of the guest a password. It is sealed for the agent of the machine's host: neither the API nor the store ever has it.
+ * @throws UserError when it could not be set
+ */
+export async function setPassword(
+  options: MachineOptions & { user: string; password: string },
+  print: Print,
+): Promise<void> {
+  const { session, vm, namespace } = await machineOf(options);
+  const { client } = session;
+  const { user, password } = options;
+  const machine = await client.get(VirtualMachine, { name: vm, namespace });
+  if (!machine) throw new UserError(`there is no machine ${vm}`);
+  const { host: name } = machine.status ?? {};
+  const host = name === undefined ? undefined : await client.get(Host, { name });
+  const key = host?.status?.agent?.sealingKey;
+  if (!machine.spec.running || !host)
+    throw new UserError(`${vm} does not run; start it first: its guest sets the password`);
+  if (key === undefined)
+    throw new UserError(`the agent of host ${name} is too old to take passwords; start it anew`);
+  const sealed = seal(key, password, passwordContext(machine.metadata.uid ?? "", user));
+  const metadata = { name: `${nameOfNow(vm)}-${randomUUID().slice(0, 4)}`, namespace };
+  const spec = { vm, password: { user, sealed } };
+  const standing = ({ status }: GuestCommand): Standing => {
+    const line = status?.phase === "Succeeded" ? `${user} has a new password` : (status?.message ?? "waits");
+    if (status?.phase === "Succeeded") return { line, over: "done" };
+    return status?.phase === "Failed" ? { line, over: "failed" } : { line };
+  };
+  try {
+    await carryOut(client, GuestCommand, { metadata, spec }, { ...options, standing }, () => {});
+  } finally {
+    await client.delete(GuestCommand, metadata).catch(() => undefined);
+  }
+  print(`${user} of vm/${vm} has a new password`);
 }
 
 /** @throws UserError when it failed or was called off */

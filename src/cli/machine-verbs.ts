@@ -113,6 +113,18 @@ export function addMachineVerbs(
       });
     });
 
+  withMachine(program.command("set-password"))
+    .argument("<user>", "the user, in the guest")
+    .description(
+      "give a user of a machine's guest a password, which is asked for, or read from standard input",
+    )
+    .action(async (machine: string, user: string, options: Common) => {
+      const { setPassword } = await import("./machine-actions.ts");
+      const { readPassword } = await import("./read-password.ts");
+      const password = await readPassword(`new password of ${user} in ${machine}: `);
+      await setPassword({ ...common(machine, options), user, password }, print);
+    });
+
   withMachine(program.command("migrate"))
     .description("move a running machine to another host")
     .option("--to <host>", "the host; by default the best one that its policies allow")

@@ -308,8 +308,9 @@ class VirtualMachineReconciler {
     }
     if (!vm.metadata.finalizers?.includes(VOLUMES_FINALIZER)) {
       const finalizers = [...(vm.metadata.finalizers ?? []), VOLUMES_FINALIZER];
-      await this.#client.update(VirtualMachine, { ...vm, metadata: { ...vm.metadata, finalizers } });
-      return undefined; // The informer brings the changed machine back here.
+      const metadata = { ...vm.metadata, finalizers };
+      const kept = await this.#client.update(VirtualMachine, { ...vm, metadata });
+      return this.#startOrWait(kept, instances, migrations);
     }
     if (decision.do === "wait") {
       const { ms, totalMs, restart, why } = decision;

@@ -36,13 +36,13 @@ export function obstacle(estate: Estate, machine: MachineView, host: HostView): 
     return `its disks are on ${machine.disksOn}, in a storage pool that is not shared`;
   const why = moveObstacle(estate, machine, host) ?? lack(machine, host);
   if (why) return why;
+  const own = ownObstacle(estate, machine, host);
+  if (own) return own;
   const used = usage(estate, host.name, machine.key);
   const [cpus, memory] = [host.cpus - used.cpus, host.memoryBytes - used.memoryBytes];
   if (machine.memoryBytes > memory)
     return `needs ${size(machine.memoryBytes)} memory, ${size(Math.max(0, memory))} of ${size(host.memoryBytes)} is free`;
   if (machine.cpus > cpus) return `needs ${machine.cpus} CPUs, ${Math.max(0, cpus)} of ${host.cpus} are free`;
-  const own = ownObstacle(estate, machine, host);
-  if (own) return own;
   for (const policy of policiesOf(estate, machine)) {
     for (const rule of policy.spec.required ?? []) {
       const why = breach(host, rule);

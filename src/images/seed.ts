@@ -1,5 +1,5 @@
 /** First-boot data of a machine: a NoCloud seed, which cloud-init and our slim images both understand. */
-import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
@@ -30,16 +30,37 @@ export function seedFiles(seed: Seed): Record<string, string> {
   };
 }
 
-/** Writes the seed as a file system image (vfat, label CIDATA) to `path`. @throws Error */
-export async function makeSeed(path: string, seed: Seed): Promise<void> {
+/** An empty one: always the same bytes, so it is made once for all. */
+let empty: Promise<Buffer> | undefined;
+
+async function makeEmpty(): Promise<Buffer> {
   const folder = await mkdtemp(join(tmpdir(), "vireo-seed-"));
   try {
+    const path = join(folder, "empty.img");
     await writeFile(path, "");
     await truncate(path, BYTES);
     await run("mkfs.vfat", ["-n", "CIDATA", "-i", "56495245", path]);
-    const files = Object.entries(seedFiles(seed));
-    for (const [name, text] of files) await writeFile(join(folder, name), text);
-    await run("mcopy", ["-i", path, ...files.map(([name]) => join(folder, name)), "::"]);
+    return await readFile(path);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Writes the seed as a file system image (vfat, label CIDATA) to `path`. @throws Error */
+export async function makeSeed(path: string, seed: Seed): Promise<void> {
+  empty ??= makeEmpty();
+  await writeFile(
+    path,
+    await empty.catch((error: unknown) => {
+      empty = undefined; // its program may be installed later
+      throw error;
+    }),
+  );
+  const folder = await mkdtemp(join(tmpdir(), "vireo-seed-"));
+  try {
+    const files = Object.entries(seedFiles(seed)).map(([name, text]) => [join(folder, name), text] as const);
+    await Promise.all(files.map(([file, text]) => writeFile(file, text)));
+    await run("mcopy", ["-i", path, ...files.map(([file]) => file), "::"]);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -36,7 +36,7 @@ describe("the command line", () => {
       -no-user-config
       -nodefaults
       -display none
-      -machine pc-q35-7.2,usb=off,dump-guest-core=off,memory-backend=pc.ram
+      -machine pc-q35-7.2,usb=off,dump-guest-core=off,mem-merge=off,memory-backend=pc.ram
       -accel tcg
       -cpu qemu64
       -m 512M

@@ -131,7 +131,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     "-display",
     "none",
     "-machine",
-    `${machine.machineType},usb=off,dump-guest-core=off,memory-backend=${board.ram}${board.options}${flash(machine.firmware)}`,
+    `${machine.machineType},usb=off,dump-guest-core=off,mem-merge=${machine.ram?.mergeable ? "on" : "off"},memory-backend=${board.ram}${board.options}${flash(machine.firmware)}`,
     "-accel",
     machine.accelerator,
     "-cpu",

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { askGuestAgent } from "./guest-agent.ts";
-import { guestExec } from "./guest-exec.ts";
+import { guestExec, setGuestPassword } from "./guest-exec.ts";
 
 async function withGuest<T>(
   talk: (socket: Socket, line: string) => void,
@@ -67,6 +67,53 @@ describe("a program in the guest", () => {
       "guest-exec-status": () => ({ return: ++looks < 3 ? { exited: false } : ended }),
     });
     expect(exit).toEqual({ exitCode: 3, stdout: "out", stderr: "err", truncated: false });
+  });
+
+  it("passwords come as they are, whatever is in them", async () => {
+    const heard: unknown[] = [];
+    const talk = (socket: Socket, line: string) => {
+      const message = JSON.parse(line.slice(line.indexOf("{")));
+      if (message.execute !== "guest-sync") heard.push(message);
+      socket.write(`${JSON.stringify({ return: message.arguments.id ?? {} })}\n`);
+    };
+    await withGuest(talk, (path) => setGuestPassword(path, "root", 'a:"ß'));
+    const password = base64('a:"ß');
+    expect(heard).toEqual([
+      { execute: "guest-set-user-password", arguments: { username: "root", password, crypted: false } },
+    ]);
+  });
+
+  it("passwords are set without PAM where the guest has none", async () => {
+    const heard: Record<string, unknown>[] = [];
+    const says = (exitcode: number, error: string) => ({
+      "guest-set-user-password": () => ({
+        error: { class: "GenericError", desc: "child process has failed to set user password" },
+      }),
+      "guest-exec": () => ({ return: { pid: 7 } }),
+      "guest-exec-status": () => ({ return: { exited: true, exitcode, "err-data": base64(error) } }),
+    });
+    const set = (answers: Record<string, () => unknown>) =>
+      withGuest(
+        (socket, line) => {
+          heard.push(JSON.parse(line.slice(line.indexOf("{"))));
+          agent(answers)(socket, line);
+        },
+        (path) => setGuestPassword(path, "root", "geheim"),
+      );
+    await set(says(0, ""));
+    expect(heard.find(({ execute }) => execute === "guest-exec")).toMatchObject({
+      arguments: {
+        path: "chpasswd",
+        arg: ["--crypt-method", "SHA512"],
+        "input-data": base64("root:geheim\n"),
+      },
+    });
+    await expect(set(says(1, "chpasswd: line 1: user 'root' does not exist"))).rejects.toThrow(
+      /chpasswd in the guest refused it: .*does not exist/,
+    );
+    await expect(
+      withGuest(agent({}), (path) => setGuestPassword(path, "root", "a\nadmin:b")),
+    ).rejects.toThrow("line breaks");
   });
 
   it("that is refused, or does not end, is told so", async () => {

@@ -43,6 +43,28 @@ export async function guestExec(socket: string, program: GuestProgram): Promise<
   }
 }
 
+/**
+ * Gives a user of the guest a password. The guest agent's own way needs PAM in the guest; where that fails, chpasswd is asked to do without.
+ * @throws GuestExecError: no agent, refused (no such user, say)
+ */
+export async function setGuestPassword(socket: string, username: string, password: string): Promise<void> {
+  if (/[\r\n]/.test(username + password))
+    throw new GuestExecError("neither a user nor a password has line breaks");
+  const coded = Buffer.from(password).toString("base64");
+  try {
+    await ask(socket, "guest-set-user-password", { username, password: coded, crypted: false });
+  } catch (error) {
+    if (!(error instanceof GuestExecError && error.message.includes("child process has failed"))) throw error;
+    const { exitCode, stderr } = await guestExec(socket, {
+      command: ["chpasswd", "--crypt-method", "SHA512"],
+      input: `${username}:${password}\n`,
+      timeoutMs: ASK_MS,
+    });
+    if (exitCode !== 0)
+      throw new GuestExecError(`chpasswd in the guest refused it: ${stderr.trim().slice(0, 300)}`);
+  }
+}
+
 /** @throws GuestExecError */
 async function ask(
   socket: string,

@@ -1,15 +1,7 @@
 /** QEMU processes: how they are started, and how they are known again. */
-import { execFileSync, spawn } from "node:child_process";
-import {
-  closeSync,
-  constants,
-  existsSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { execFile, spawn } from "node:child_process";
+import { closeSync, constants, openSync, readdirSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { promisify } from "node:util";
 
 /** A process is the same one only while its id *and* its start time are the same. */
 export interface ProcessIdentity {
@@ -96,8 +88,14 @@ export interface Spawned {
   exit: Promise<Exit>;
 }
 
+/** What `spawnQemu` needs: made apart, because it takes a program, which other things need not wait for. */
+export async function makeFifo(path: string): Promise<void> {
+  rmSync(path, { force: true });
+  await promisify(execFile)("mkfifo", ["-m", "600", path]);
+}
+
 /**
- * Starts QEMU so that it outlives us: detached, in a session of its own, as an unprivileged user (`command`: enclosure.ts). Its stdin is a FIFO that was opened
+ * Starts QEMU so that it outlives us: detached, in a session of its own, as an unprivileged user (`command`: enclosure.ts). Its stdin is a FIFO (makeFifo) that was opened
  * for reading *and* writing and already holds `qmp_capabilities`: QEMU negotiates by itself and then writes every event to
  * its stdout, a file. So why it ended is on disk even when nobody was there. -daemonize is no choice: it needs what the seccomp
  * sandbox denies.
@@ -110,8 +108,6 @@ export async function spawnQemu(
   files: SpawnFiles,
   onSpawn: (identity: ProcessIdentity) => void,
 ): Promise<Spawned> {
-  if (existsSync(files.fifo)) rmSync(files.fifo);
-  execFileSync("mkfifo", ["-m", "600", files.fifo]);
   const input = openSync(files.fifo, constants.O_RDWR);
   const journal = openSync(files.journal, "a", 0o600);
   const stderr = openSync(files.stderr, "a", 0o600);

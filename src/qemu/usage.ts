@@ -1,5 +1,5 @@
 /** What a QEMU process has used since it began: from /proc, of its monitor, and of the guest's balloon driver. Cheap: three small questions. */
-import { readdir, readFile } from "node:fs/promises";
+import { readdirSync, readFileSync } from "node:fs";
 import { type Fields, isFields, type Qmp, QmpError } from "./qmp.ts";
 
 export interface DiskUsage {
@@ -30,32 +30,52 @@ const TICKS = 100;
 const PAGE = 4096;
 const QMP_MS = 2000;
 /** How often QEMU asks the guest, s. */
-const POLL_SECONDS = 10;
+const POLL_SECONDS = 5;
 const BALLOON = "/machine/peripheral/balloon";
 
 /** @throws when the process is gone; QmpError when it does not answer */
 export async function readUsage(pid: number, qmp: Qmp): Promise<ProcessUsage> {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+  // Of the kernel's memory: quicker than to have another thread read them.
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
   // The program's name, in parentheses, may hold anything.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const guestUsedBytes = await guestMemory(qmp);
   return {
     cpuSeconds: (Number(fields[11]) + Number(fields[12])) / TICKS,
-    stealSeconds: await stealSeconds(pid),
+    stealSeconds: stealSeconds(pid, qmp),
     residentBytes: Number(fields[21]) * PAGE,
     ...(guestUsedBytes === undefined ? {} : { guestUsedBytes }),
     disks: parseBlockStats(await qmp.execute("query-blockstats", undefined, QMP_MS)),
   };
 }
 
+/** Of each connection: which threads run the guest's CPUs, and whether its QEMU asks the guest's balloon driver. These do not change. */
+const known = new WeakMap<Qmp, { isVcpu: Map<string, boolean>; asks: boolean }>();
+
+function knownOf(qmp: Qmp) {
+  const kept = known.get(qmp) ?? { isVcpu: new Map<string, boolean>(), asks: false };
+  known.set(qmp, kept);
+  return kept;
+}
+
 /** QEMU names its threads: "CPU 0/KVM". schedstat: ns run, ns waited to run, times. */
-async function stealSeconds(pid: number): Promise<number> {
-  const waits = (await readdir(`/proc/${pid}/task`)).map(async (thread) => {
-    const at = (file: string) => readFile(`/proc/${pid}/task/${thread}/${file}`, "utf8").catch(() => "");
-    if (!(await at("comm")).startsWith("CPU ")) return 0;
-    return Number((await at("schedstat")).split(" ")[1] ?? 0) / 1e9;
-  });
-  return (await Promise.all(waits)).reduce((sum, each) => sum + each, 0);
+function stealSeconds(pid: number, qmp: Qmp): number {
+  const { isVcpu } = knownOf(qmp);
+  const threads = readdirSync(`/proc/${pid}/task`);
+  for (const thread of isVcpu.keys()) if (!threads.includes(thread)) isVcpu.delete(thread);
+  return threads.reduce((sum, thread) => {
+    try {
+      const at = (file: string) => readFileSync(`/proc/${pid}/task/${thread}/${file}`, "utf8");
+      // A new thread may not have its name yet: only what has one is known.
+      if (!isVcpu.has(thread)) {
+        const name = at("comm");
+        if (!name.startsWith("qemu-system")) isVcpu.set(thread, name.startsWith("CPU "));
+      }
+      return isVcpu.get(thread) ? sum + Number(at("schedstat").split(" ")[1] ?? 0) / 1e9 : sum;
+    } catch {
+      return sum; // it ended meanwhile
+    }
+  }, 0);
 }
 
 /** Of the disks that the guest has; by the id of the device. */
@@ -82,12 +102,14 @@ export function parseBlockStats(answer: unknown): DiskUsage[] {
 async function guestMemory(qmp: Qmp): Promise<number | undefined> {
   const get = (property: string) => qmp.execute("qom-get", { path: BALLOON, property }, QMP_MS);
   try {
-    if ((await get("guest-stats-polling-interval")) === 0)
+    const kept = knownOf(qmp);
+    if (!kept.asks && (await get("guest-stats-polling-interval")) === 0)
       await qmp.execute("qom-set", {
         path: BALLOON,
         property: "guest-stats-polling-interval",
         value: POLL_SECONDS,
       });
+    kept.asks = true;
     return usedOf(await get("guest-stats"));
   } catch (error) {
     // One without PCI has none.

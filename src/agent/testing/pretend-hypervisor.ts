@@ -555,6 +555,11 @@ export class PretendHypervisor implements Hypervisor {
     return [];
   }
 
+  async setGuestPassword(_id: MachineId, user: string, password: string): Promise<void> {
+    if (user === "nobody") throw new HypervisorError("the guest agent refused it: no such user");
+    this.#world.executed.push(`password of ${user}: ${password}`);
+  }
+
   async share(): Promise<undefined> {}
 
   async usage(): Promise<undefined> {}

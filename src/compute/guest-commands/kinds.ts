@@ -12,13 +12,31 @@ import { AS_ONE, defineKind, immutable, Name, type ObjectOf, rules, Words } from
 /** Characters of each of its outputs that are kept. */
 export const OUTPUT_MAX = 65_536;
 
+/** What a password is sealed for: it opens for nobody else. */
+export const passwordContext = (vmUid: string, user: string) => `password ${vmUid} ${user}`;
+
 const what = {
-  command: Type.Array(Type.String({ maxLength: 32_768 }), {
-    minItems: 1,
-    maxItems: 256,
-    "x-kubernetes-list-type": "atomic",
-    description: "The program's path or name in the guest, and its arguments. No shell is in between.",
-  }),
+  command: Type.Optional(
+    Type.Array(Type.String({ maxLength: 32_768 }), {
+      minItems: 1,
+      maxItems: 256,
+      "x-kubernetes-list-type": "atomic",
+      description: "The program's path or name in the guest, and its arguments. No shell is in between.",
+    }),
+  ),
+  password: Type.Optional(
+    Type.Object(
+      {
+        user: Type.String({ pattern: "^[^:\\r\\n]+$", maxLength: 256, description: "Of the guest." }),
+        sealed: Type.String({
+          maxLength: 8192,
+          description:
+            "The password, which only the agent of the machine's host can read (Host.status.agent.sealingKey), and for this machine and user alone. `vireo set-password` makes it.",
+        }),
+      },
+      { description: "Instead of a command: the password that a user of the guest gets.", ...AS_ONE },
+    ),
+  ),
   input: Type.Optional(
     Type.String({ maxLength: OUTPUT_MAX, description: "What it reads from its standard input." }),
   ),
@@ -61,12 +79,18 @@ export const GuestCommand = defineKind({
   shortNames: ["exec"],
   namespaced: true,
   description:
-    "GuestCommand runs a program once in the guest of a VirtualMachine, by its guest agent. Whoever may view the project sees it and what it said. It goes an hour after its end.",
+    "GuestCommand runs a program once in the guest of a VirtualMachine, or sets a password there, by its guest agent. Whoever may view the project sees it and what it said. It goes an hour after its end.",
   spec: Type.Object(
     { vm: Name("The VirtualMachine."), ...what },
     rules(
-      ...["vm", "command", "timeoutSeconds"].map((field) => immutable(field, ANOTHER)),
-      immutable("input", ANOTHER, true),
+      ...["vm", "timeoutSeconds"].map((field) => immutable(field, ANOTHER)),
+      ...["command", "password", "input"].map((field) => immutable(field, ANOTHER, true)),
+      {
+        rule: "has(self.command) != has(self.password)",
+        message: "exactly one of command and password has to be given",
+        fieldPath: ".command",
+        reason: "FieldValueInvalid",
+      },
     ),
   ),
   // Owner of status: the GuestCommand reconciler.

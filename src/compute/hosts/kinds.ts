@@ -97,6 +97,15 @@ export const Host = defineKind({
     ),
     site: Type.Optional(Name("Site, the largest failure domain.")),
     rack: Type.Optional(Name("Rack within the site.")),
+    ksm: Type.Optional(
+      Type.Object(
+        { namespace: Name("The project whose machines share what is equal in their memory.") },
+        {
+          description:
+            "Has the host's kernel merge equal memory (KSM) of machines of one project that start from now on. Never of several: what was merged can be told by measuring, so one would learn what others have in memory. Off when absent.",
+        },
+      ),
+    ),
   }),
   // Owner: the agent, except conditions: the host reconciler (Ready from the lease host-NAME).
   status: Type.Object({
@@ -111,10 +120,25 @@ export const Host = defineKind({
       }),
     ),
     facts: Type.Optional(Facts),
+    ksm: Type.Optional(
+      Type.Object(
+        {
+          state: Words(["On", "Off", "Failed"]),
+          namespace: Type.Optional(Type.String()),
+          message: Type.Optional(Type.String({ description: "Why it cannot be as spec.ksm says." })),
+        },
+        AS_ONE,
+      ),
+    ),
     agent: Type.Optional(
       Type.Object({
         version: Type.String(),
         startedTime: Type.String(),
+        sealingKey: Type.Optional(
+          Type.String({
+            description: "What only this agent is to read is sealed with it; new at each start.",
+          }),
+        ),
         syncedTime: Type.Optional(
           Type.String({
             description:

@@ -23,6 +23,8 @@ export interface AgentContext {
   capacity: { cpus: number; memoryBytes: number } & Reservable;
   /** Where other hosts reach this one. */
   address: string;
+  /** Where control planes reach its consoles; none when absent. */
+  consoleAddress?: string;
   version: string;
   clock?: Clock;
   log: Logger;
@@ -85,10 +87,12 @@ async function reportSynced({ client, name, log, signal }: AgentContext, clock: 
 
 /** Makes the Host when it is new, and tells what it is made of. Tries until the control plane takes it. */
 async function register(context: AgentContext, clock: Clock, since: Since): Promise<void> {
-  const { client, name, log, signal, facts, capacity, address, version } = context;
+  const { client, name, log, signal, facts, capacity, address, consoleAddress, version } = context;
   const { memoryBytes, ...rest } = capacity;
   const status = {
     address,
+    // A patch takes away what an earlier agent wrote.
+    consoleAddress: consoleAddress ?? null,
     facts,
     capacity: { ...rest, memory: formatBytes(Math.floor(memoryBytes / MiB) * MiB) },
     agent: { version, ...since, syncedTime: null },

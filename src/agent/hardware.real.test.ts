@@ -17,7 +17,7 @@ beforeEach(() => {
 });
 
 const said = (id: MachineId, what: RegExp, hypervisor = "a") =>
-  until(() => what.exec(machines.read(hypervisor, id, "s/serial.log"))?.[0], 60_000);
+  until(() => what.exec(machines.serial(hypervisor, id))?.[0], 60_000);
 const nic: NicConfig = { mac: "52:54:00:00:00:01", mtu: 1450, backend: { user: true } };
 const oldDisk = (path: string) => writeBootDisk(path, "old");
 

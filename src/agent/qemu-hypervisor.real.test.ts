@@ -240,7 +240,7 @@ describe("a machine that runs", () => {
       ],
       nics: [{ mac: "52:54:00:12:34:56", backend: { user: true }, mtu: 1450 }],
     });
-    await until(() => machines.read("a,b=c d", config.id, "s/serial.log").includes(".") || undefined);
+    await until(() => machines.serial("a,b=c d", config.id).includes(".") || undefined);
     odd.close();
     expect(await machines.hypervisor("a,b=c d").list()).toMatchObject([{ id: config.id, state: "running" }]);
   });
@@ -248,7 +248,7 @@ describe("a machine that runs", () => {
   it("writes its console to a file", async () => {
     const config = machines.machine("busy");
     await machines.start(host, config);
-    await until(() => machines.read("a", config.id, "s/serial.log").includes(".") || undefined);
+    await until(() => machines.serial("a", config.id).includes(".") || undefined);
   });
 
   it("is not ended by odd events, long logs or a silent guest agent", async () => {

@@ -62,6 +62,7 @@ import { startTpm } from "../qemu/tpm.ts";
 import { readUsage } from "../qemu/usage.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { toMiB } from "../resource/quantity.ts";
+import { MachineConsoles } from "./consoles/machine-consoles.ts";
 import { exportsOf, mirrorsOf } from "./disk-copies.ts";
 import { HostShare } from "./host-share.ts";
 import {
@@ -125,6 +126,8 @@ export class QemuHypervisor implements Hypervisor {
   readonly #monitors: Monitors;
   readonly #sending: Sending<Found>;
   readonly #share = new HostShare();
+  /** Serial ports and screens of the machines that run. */
+  readonly consoles: MachineConsoles;
   readonly #listeners = new Set<(id: MachineId) => void>();
   /** Starts under way: a second call of the same joins the first. */
   readonly #starting = new Map<MachineId, Promise<MachineState>>();
@@ -151,6 +154,11 @@ export class QemuHypervisor implements Hypervisor {
       },
       options.migrationBandwidth,
     );
+    this.consoles = new MachineConsoles({
+      machine: (id) => this.#alive(id),
+      monitor: (id, work) => this.#with(id, work),
+      log: options.log,
+    });
     MachineFolder.checkRunDirectory(this.#options.runDirectory);
     mkdirSync(this.#options.runDirectory, { recursive: true, mode: 0o755 });
   }
@@ -159,7 +167,10 @@ export class QemuHypervisor implements Hypervisor {
     const states = MachineFolder.all(this.#options.runDirectory).map(async (folder) => {
       try {
         const found = this.#look(folder);
-        if (found?.process) folder.trimLogs();
+        if (found?.process) {
+          folder.trimLogs();
+          await this.consoles.find(found.record.config.id, folder);
+        }
         return found && (await this.#state(found));
       } catch (error) {
         // One odd folder must not hide the others.
@@ -332,6 +343,7 @@ export class QemuHypervisor implements Hypervisor {
   async forget(id: MachineId): Promise<void> {
     const found = this.#find(id);
     if (found?.process) throw new HypervisorError(`${found.record.config.name} still runs`);
+    this.consoles.drop(id);
     this.#exits.delete(id);
     const folder = MachineFolder.of(this.#options.runDirectory, id);
     await this.#gone(id, folder);
@@ -513,6 +525,7 @@ export class QemuHypervisor implements Hypervisor {
   /** Lets go of the monitors; the machines run on. Another agent can then talk to them. */
   close(): void {
     this.#monitors.close();
+    this.consoles.close();
   }
 
   // --- inside ---
@@ -585,6 +598,7 @@ export class QemuHypervisor implements Hypervisor {
       const qmp = await this.#monitors.await(config.id, folder.files.qmp, identity);
       folder.secure();
       await this.#share.settle(identity.pid, record, async () => qmp, this.#running(config.id));
+      await this.consoles.begin(config.id, folder, qmp);
       if (how === "run" && !config.paused) await qmp.execute("cont");
       const state = how === "incoming" ? "incoming" : config.paused ? "paused" : "running";
       const as = config.paused ? { paused: true, ...(how === "run" ? { pausedBy: "user" } : {}) } : {};
@@ -649,6 +663,12 @@ export class QemuHypervisor implements Hypervisor {
     const found = this.#find(id);
     if (!found) throw new HypervisorError(`no machine ${id} runs on this host`);
     return found;
+  }
+
+  #alive(id: MachineId): Found & { process: ProcessIdentity } {
+    const { process, ...found } = this.#need(id);
+    if (!process) throw new HypervisorError(`${found.record.config.name} runs no more`);
+    return { ...found, process };
   }
 
   /**
@@ -735,8 +755,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async #monitor(id: MachineId): Promise<Qmp> {
-    const { folder, process, record } = this.#need(id);
-    if (!process) throw new HypervisorError(`${record.config.name} runs no more`);
+    const { folder, process } = this.#alive(id);
     const qmp = await this.#monitors.connect(id, folder.files.qmp, process);
     folder.secure(); // not earlier: QEMU may still be making its other sockets
     return qmp;

@@ -6,7 +6,8 @@
  *     journal, stderr    what it said, in files it has open only for appending
  *     exit.json          its exit status, when the agent that started it was still there
  *     root/, fstab       what it sees of its host (qemu/enclosure.ts)
- *   RUN/<id>/s/          its sockets and the serial log; of QEMU's own user while it makes them, then of root
+ *   RUN/<id>/serial/     what its guest said on the serial port, see consoles/serial-log.ts
+ *   RUN/<id>/s/          its sockets; of QEMU's own user while it makes them, then of root
  */
 
 import {
@@ -122,7 +123,8 @@ export class MachineFolder {
       qmp: own("qmp"),
       guestAgent: own("qga"),
       serialSocket: own("serial"),
-      serialLog: own("serial.log"),
+      serialLog: join(this.path, "serial"),
+      vnc: own("vnc"),
       tpm: own("tpm"),
       tpmLog: join(this.path, "tpm.log"),
       fifo: join(this.path, "fifo"),
@@ -145,17 +147,26 @@ export class MachineFolder {
 
   /** Where the memory of a guest goes through: a folder that its QEMU reaches, for as long as that takes. @returns the socket's path */
   lendSocket(user: User): string {
-    const folder = this.#socketFolder;
-    lent.add(folder);
-    rmSync(folder, { recursive: true, force: true });
-    mkdirSync(folder, { mode: 0o700 });
-    if (isRoot()) chownSync(folder, user.uid, user.gid);
-    return join(folder, "memory");
+    lent.add(this.#socketFolder);
+    return join(this.#lend(this.#socketFolder, user), "memory");
   }
 
   takeSocketBack(): void {
     rmSync(this.#socketFolder, { recursive: true, force: true });
     lent.delete(this.#socketFolder);
+  }
+
+  /** A folder that its QEMU writes pictures of the screen to, each under a name of its own, and nothing else. Idempotent. */
+  lendForScreenshots(user: User): string {
+    const folder = join(this.path, "p");
+    return existsSync(folder) ? folder : this.#lend(folder, user);
+  }
+
+  #lend(folder: string, user: User): string {
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { mode: 0o700 });
+    if (isRoot()) chownSync(folder, user.uid, user.gid);
+    return folder;
   }
 
   /** Once QEMU has made its sockets: from now on only root reaches them, whatever another machine's QEMU may try. Idempotent. */
@@ -221,8 +232,10 @@ export class MachineFolder {
 
   /** Keeps what a guest can make grow from filling the host's disk. */
   trimLogs(): void {
-    const { journal, stderr, serialLog } = this.files;
-    for (const path of [journal, stderr, serialLog]) trimLog(path, LOG_MAX, LOG_KEEP);
+    const { journal, stderr } = this.files;
+    // The last one is written by QEMUs that agents of before src/agent/consoles have started.
+    for (const path of [journal, stderr, join(this.path, "s", "serial.log")])
+      trimLog(path, LOG_MAX, LOG_KEEP);
   }
 
   /** Copies the host's migration credentials for this machine's QEMU, which reads them when it is told to. @returns the folder */

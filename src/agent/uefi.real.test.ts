@@ -20,7 +20,7 @@ beforeEach(() => {
 });
 
 const said = (id: MachineId, what: RegExp, hypervisor = "a") =>
-  until(() => what.exec(machines.read(hypervisor, id, "s/serial.log"))?.[0], BOOT_MS);
+  until(() => what.exec(machines.serial(hypervisor, id))?.[0], BOOT_MS);
 
 describe("a guest that UEFI starts", () => {
   it("finds what it wrote into the firmware's variables after the next start, and in a snapshot", async () => {

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
 import { runAgent } from "../agent/agent.ts";
+import { type ConsoleListener, serveConsoles } from "../agent/consoles/listener.ts";
 import { enrol, keepCertificate } from "../agent/enrol.ts";
 import { type DeclaredProfile, readFacts } from "../agent/facts.ts";
 import { parseAddress, serveMetrics } from "../agent/metrics-server.ts";
@@ -104,12 +105,21 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
     tls: { directory: credentials.tlsDirectory },
     log,
   });
+  const consoles = await serveConsoles({ address, credentials, consoles: hypervisor.consoles, log }).catch(
+    (error: unknown): ConsoleListener | undefined => {
+      log.warn("consoles.listen", { address, error });
+      return undefined;
+    },
+  );
   const starting = environment.start(signal);
   await Promise.all([
     starting,
     keepCertificate({
       ...enrolment,
-      onRenewed: (renewed) => client.setCertificate(renewed),
+      onRenewed: (renewed) => {
+        client.setCertificate(renewed);
+        consoles?.setCredentials(renewed);
+      },
       clock: systemClock,
       signal,
     }),
@@ -123,11 +133,13 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
         ? { cpus: profile.cpu.threads, memoryBytes: profile.memoryBytes }
         : measuredCapacity(),
       address,
+      ...(consoles ? { consoleAddress: consoles.address } : {}),
       version: version(),
       log,
       signal,
     }),
   ]);
+  consoles?.close();
   hypervisor.close();
   client.close();
   unlock();

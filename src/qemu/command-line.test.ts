@@ -5,7 +5,7 @@ const files: RunFiles = {
   qmp: "/run/m/s/qmp",
   guestAgent: "/run/m/s/qga",
   serialSocket: "/run/m/s/serial",
-  serialLog: "/run/m/s/serial.log",
+  vnc: "/run/m/s/vnc",
 };
 const machine: Machine = {
   uuid: "8b0e5f8e-6f0c-4a1c-9a67-1c7a3f9f3c11",
@@ -52,7 +52,7 @@ describe("the command line", () => {
       -mon chardev=journal,mode=control
       -chardev socket,id=qmp,path=/run/m/s/qmp,server=on,wait=off
       -mon chardev=qmp,mode=control
-      -chardev socket,id=serial,path=/run/m/s/serial,server=on,wait=off,logfile=/run/m/s/serial.log,logappend=on
+      -chardev socket,id=serial,path=/run/m/s/serial,server=on,wait=off
       -device {"driver":"isa-serial","chardev":"serial"}
       -action reboot=reset,shutdown=poweroff,panic=shutdown
       -chardev socket,id=qga,path=/run/m/s/qga,server=on,wait=off
@@ -143,9 +143,9 @@ describe("the command line", () => {
   });
 
   it("doubles commas, which would else begin another option", () => {
-    const odd = { ...files, serialLog: "/run/a,b/serial.log" };
+    const odd = { ...files, serialSocket: "/run/a,b/serial" };
     expect(lines(commandLine({ ...machine, name: "a,process=x" }, odd, "run"))).toMatch(
-      /guest=a,,process=x,debug[\s\S]*logfile=\/run\/a,,b\/serial\.log,logappend=on/,
+      /guest=a,,process=x,debug[\s\S]*path=\/run\/a,,b\/serial,server/,
     );
   });
 

@@ -24,6 +24,7 @@ import {
   throttleGroup,
   virtioDisk,
 } from "./devices.ts";
+import { attachPointer, attachVideo } from "./display.ts";
 import { isKept, type Ram, ramObject } from "./ram.ts";
 
 export interface Firmware {
@@ -80,7 +81,7 @@ export interface RunFiles {
   qmp: string;
   guestAgent: string;
   serialSocket: string;
-  serialLog: string;
+  vnc: string;
 }
 
 const json = (value: unknown) => JSON.stringify(value);
@@ -163,7 +164,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     "-mon",
     "chardev=qmp,mode=control",
     "-chardev",
-    `socket,id=serial,path=${doubleCommas(files.serialSocket)},server=on,wait=off,logfile=${doubleCommas(files.serialLog)},logappend=on`,
+    `socket,id=serial,path=${doubleCommas(files.serialSocket)},server=on,wait=off`,
     ...board.serial,
     // A guest's reset stays a reset; after a panic the machine ends, and whoever owns it decides on a restart.
     "-action",
@@ -187,7 +188,10 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     args.push("-netdev", json(netdev(nic, key)));
     attachNic(hardware, slots, nic, i, key);
   }
-  if (hardware.video !== "none") attachVideo(hardware, slots);
+  if (hardware.video !== "none") {
+    attachVideo(hardware, slots);
+    args.push("-vnc", `unix:${doubleCommas(files.vnc)}`);
+  }
   // Last, so that the others' places stay. Memory that the guest does not use goes back to the host, unless it is to be kept.
   if (slots.hasPci)
     slots.addPci({
@@ -198,6 +202,7 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
     });
   if (hardware.watchdog !== "none") slots.addPci({ driver: "i6300esb", id: "watchdog" });
   if (machine.tpm) args.push(...attachTpm(hardware, slots, machine.tpm));
+  attachPointer(hardware, slots);
   const ports = Array.from({ length: machine.ports ?? 0 }, (_, port) => rootPort(board.pci ?? "", port));
   for (const port of ports) args.push("-device", json(port));
   for (const device of slots.devices) args.push("-device", json(device));
@@ -276,12 +281,6 @@ function attachNic(hardware: Hardware, slots: Slots, nic: Nic, i: number, key: s
   else if (nics === "ne2k" && board === "isapc")
     slots.add({ driver: "ne2k_isa", id: `nic${key}`, netdev: `net${key}`, mac: nic.mac, ...isaNic(i) });
   else slots.addPci(pciNic(hardware, nic, key));
-}
-
-function attachVideo({ video, board }: Hardware, slots: Slots): void {
-  if (board === "isapc")
-    slots.add({ driver: video === "cirrus" ? "isa-cirrus-vga" : "isa-vga", id: "video" });
-  else slots.addPci({ driver: video === "cirrus" ? "cirrus-vga" : "VGA", id: "video" });
 }
 
 /** @param socket of swtpm */

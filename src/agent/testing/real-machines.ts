@@ -1,6 +1,6 @@
 /** A temporary folder with real hypervisors and guests of one boot sector; everything is gone after each test. */
 import { randomUUID } from "node:crypto";
-import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach } from "vitest";
@@ -87,6 +87,15 @@ export class RealMachines {
   /** A file of a machine's run folder. */
   path(hypervisor: string, id: MachineId, file: string): string {
     return join(this.folder, hypervisor, id.replaceAll("-", "").slice(0, 12), file);
+  }
+
+  /** What its guest has said on the serial port. */
+  serial(hypervisor: string, id: MachineId): string {
+    const folder = this.path(hypervisor, id, "serial");
+    return readdirSync(folder)
+      .sort()
+      .map((name) => readFileSync(join(folder, name), "latin1"))
+      .join("");
   }
 
   read(hypervisor: string, id: MachineId, file: string): string {

@@ -112,6 +112,9 @@ export const Host = defineKind({
     address: Type.Optional(
       Type.String({ description: "Where other hosts reach it: migration streams and VXLAN." }),
     ),
+    consoleAddress: Type.Optional(
+      Type.String({ description: "Where control planes reach the consoles of its machines, by mTLS." }),
+    ),
     capacity: Type.Optional(
       Type.Object({
         cpus: Type.Integer({ description: "Virtual CPUs that may be given out." }),

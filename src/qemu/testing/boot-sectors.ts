@@ -28,6 +28,9 @@ const SECTORS = {
   /** Tells on the serial port of every word of its memory that is not what it wrote there, see counter.s. */
   counter:
     "H4sIAAAAAAACA/tleKDvRt+FPQw1TybxMD2bxM8o1lHDr3AgrfkEI7/SgVcqNQIMaTs4GKCKGBgMb+9nYFBgsJQvVe11ZuxkbzzOIMDA0PifgUGFoeil8/fD/+0ZGEpvp+36wbxB793rS2CGK5DRu40BCfwHamCYdB5CzzrPIM5QUMMwCugMQlcBAJfW/U8AAgAA",
+  /** A terminal on COM1, with a screen and a keyboard, see console.s. */
+  console:
+    "H4sIAAAAAAACAzM80Hej70DfhT0MNb//7GBmOCuwb0HNmpYDJRwv0hhelDC8/rzrL/ObFYwlIrt+ML+xqStRtVEscXjhxfAiguH1ky2MZ8VK7hk8OSsWsCH7hSlDxAtDhhf2DK9Pb07suPFCleHf4Ybf1aVMmxN3/v//6B/UpKev1wDN2sdQs5OB6XPe689BAWAJhZIfEUDxd1GHgwO28O1mBzolIvpwWWZRar6VQnJ+XnF+TiovF8MooCIIXQUAcOX0YwACAAA=",
 } as const;
 
 /** Writes a raw disk of 16 MiB that boots this guest. */

@@ -87,7 +87,7 @@ try {
   const [host = ""] = readdirSync(join(state, "hosts"));
   const run = join(paths.host(host), "run");
   const serialLogs = () =>
-    (existsSync(run) ? readdirSync(run) : []).map((name) => join(run, name, "s/serial.log"));
+    (existsSync(run) ? readdirSync(run) : []).map((name) => join(run, name, "serial", "0".repeat(16)));
   const [byVireo, byHand]: [number[], number[]] = [[], []];
   for (let round = 0; round < Number(rounds) + WARM_UP; round++) {
     const at = { name: `start-${round}`, namespace };
@@ -158,10 +158,12 @@ async function runByHand(
   for (const tap of taps)
     execFileSync("ip", ["tuntap", "add", "dev", tap, "mode", "tap", "user", `${user.uid}`, "vnet_hdr"]);
   const log = join(own, "s/serial.log");
+  // There is no agent that writes it.
+  const withLog = ours.map((arg) => (arg.startsWith("socket,id=serial,") ? `${arg},logfile=${log}` : arg));
   const began = performance.now();
   const child = spawn(
     binary,
-    ours.filter((arg) => arg !== "-S"),
+    withLog.filter((arg) => arg !== "-S"),
     {
       ...user,
       cwd: "/",

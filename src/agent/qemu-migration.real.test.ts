@@ -191,7 +191,7 @@ describe("a migration", () => {
     // So slow that there would be several passes, after the first of which QEMU alone notices nothing any more.
     const slow = { migrationBandwidth: 1_000_000 };
     await pair({ guest: "counter", source: slow, target: slow });
-    const said = (name: string, id: MachineId) => machines.read(name, id, "s/serial.log");
+    const said = (name: string, id: MachineId) => machines.serial(name, id);
     let at = "a";
     for (let hop = 0; hop < 4; hop++) {
       const before = said(at, here).length;

@@ -6,12 +6,20 @@ import { groupVersion, type Served } from "./served.ts";
 
 const SUBRESOURCE_VERBS = ["get", "patch", "update"];
 
+type KindName = Pick<Kind, "group" | "version" | "kind">;
+
 /** The subresources of a kind, with the kind of object that each is. */
-function subresourcesOf({ kind, verbs }: Served): { name: string; of: Kind }[] {
+function subresourcesOf(served: Served): { name: string; of: KindName; verbs: readonly string[] }[] {
+  const { kind, verbs, subresources = [] } = served;
   if (!verbs.includes("update")) return [];
   return [
-    ...(kind.hasStatus ? [{ name: "status", of: kind }] : []),
-    ...(kind.scale ? [{ name: "scale", of: SCALE }] : []),
+    ...(kind.hasStatus ? [{ name: "status", of: kind, verbs: SUBRESOURCE_VERBS }] : []),
+    ...(kind.scale ? [{ name: "scale", of: SCALE, verbs: SUBRESOURCE_VERBS }] : []),
+    ...subresources.map(({ name, answers, methods }) => ({
+      name,
+      of: { group: kind.group, version: kind.version, kind: answers },
+      verbs: [...new Set(Object.values(methods))],
+    })),
   ];
 }
 
@@ -108,7 +116,8 @@ function describeGroup(group: Group) {
   return { name: group.name, versions, preferredVersion: versions[0] };
 }
 
-function classicResources({ kind, verbs }: Served) {
+function classicResources(served: Served) {
+  const { kind, verbs } = served;
   return [
     {
       name: kind.plural,
@@ -120,18 +129,19 @@ function classicResources({ kind, verbs }: Served) {
       ...(kind.categories.length ? { categories: kind.categories } : {}),
       storageVersionHash: createHash("sha256").update(kind.plural).digest("base64").slice(0, 12),
     },
-    ...subresourcesOf({ kind, verbs }).map(({ name, of }) => ({
+    ...subresourcesOf(served).map(({ name, of, verbs }) => ({
       name: `${kind.plural}/${name}`,
       singularName: "",
       namespaced: kind.namespaced,
       ...(of === kind ? {} : { group: of.group, version: of.version }),
       kind: of.kind,
-      verbs: SUBRESOURCE_VERBS,
+      verbs,
     })),
   ];
 }
 
-function aggregatedResource({ kind, verbs }: Served) {
+function aggregatedResource(served: Served) {
+  const { kind, verbs } = served;
   const responseKind = { group: kind.group, version: kind.version, kind: kind.kind };
   return {
     resource: kind.plural,
@@ -141,10 +151,10 @@ function aggregatedResource({ kind, verbs }: Served) {
     verbs,
     shortNames: kind.shortNames,
     categories: kind.categories,
-    subresources: subresourcesOf({ kind, verbs }).map(({ name, of }) => ({
+    subresources: subresourcesOf(served).map(({ name, of, verbs }) => ({
       subresource: name,
       responseKind: { group: of.group, version: of.version, kind: of.kind },
-      verbs: SUBRESOURCE_VERBS,
+      verbs,
     })),
   };
 }

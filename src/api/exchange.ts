@@ -9,6 +9,7 @@ import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { shown } from "../telemetry/request-id.ts";
 import type { User } from "./service.ts";
+import type { Upgrade } from "./subresource.ts";
 
 const compress = promisify(gzip);
 /** Below this, compressing costs more than it saves. */
@@ -29,6 +30,12 @@ export interface Exchange {
   user: User;
   /** Who really asks, when it is as somebody else. */
   asked?: User;
+  /** Of a request for a WebSocket. */
+  readonly upgrade?: Upgrade;
+  /** Who came by a ticket: the uid of the object that it is for. */
+  ticketFor?: string;
+  /** Written to the audit log although it is a read. */
+  isAudited?: boolean;
   /** Whether what he has shown is still good: asked of what runs on, such as a watch. */
   isGood?: () => boolean;
   /** Gives the request's seats back before it ends: for what runs on, such as a watch. */

@@ -1,10 +1,11 @@
 /** The HTTPS listener: TLS, limits of connections, and time limits, so that nobody holds on to the server by doing nothing slowly. */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import { type IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 import { MAX_BODY } from "./body.ts";
 import { Connections, clientOf, connectionLimit } from "./connections.ts";
+import { attach, type Upgrade, wantsWebSocket } from "./subresource.ts";
 
 /** Milliseconds. */
 export interface TimeLimits {
@@ -40,7 +41,7 @@ const NOT_HTTP: Readonly<Record<string, string>> = {
 
 export interface ListenerOptions {
   tls: TlsOptions;
-  handle: (request: IncomingMessage, response: ServerResponse) => void;
+  handle: (request: IncomingMessage, response: ServerResponse, upgrade?: Upgrade) => void;
   /** Connections in all; by default 10,000, or what the limit of open files leaves room for. */
   connections?: number;
   times?: Partial<TimeLimits>;
@@ -69,9 +70,16 @@ export function createListener(options: ListenerOptions): Server {
       headersTimeout: times.headers,
       requestTimeout: times.request,
       connectionsCheckingInterval: times.check,
+      shouldUpgradeCallback: wantsWebSocket,
     },
     handle,
   );
+  server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    const response = new ServerResponse(request);
+    socket.setTimeout(0);
+    attach(response, { socket, head });
+    options.handle(request, response, { socket, head });
+  });
   // Whoever asks first need not send what will be refused.
   server.on("checkContinue", (request: IncomingMessage, response: ServerResponse) => {
     if (!(Number(request.headers["content-length"] ?? 0) > MAX_BODY)) response.writeContinue();

@@ -126,6 +126,7 @@ const WRITE = ["create", "delete", "deletecollection", "patch", "update"];
 const PROJECT = [
   "virtualmachines",
   "virtualmachines/status",
+  "virtualmachines/log",
   "migrations",
   "snapshots",
   "rollbacks",
@@ -140,18 +141,26 @@ const PROJECT = [
 
 const WRITABLE = ["virtualmachines", "migrations", "snapshots", "rollbacks", "guestcommands", "policies"];
 
+/** A screen may show what is for its user alone. */
+const AT_THE_CONSOLE = [
+  rule(["create"], VIREO, ["virtualmachines/console", "virtualmachines/vnc"]),
+  rule(["get"], VIREO, ["virtualmachines/screenshot"]),
+];
+
 /** The ClusterRoles that are always there, as in Kubernetes. */
 export const BUILT_IN: Readonly<Record<string, readonly Rule[]>> = {
   monitoring: [{ verbs: ["get"], nonResourceURLs: ["/metrics"] }],
   "cluster-admin": [rule(ALL, ALL, ALL), { verbs: ALL, nonResourceURLs: ALL }],
   admin: [
     rule([...READ, ...WRITE], VIREO, WRITABLE),
+    ...AT_THE_CONSOLE,
     rule(READ, [...VIREO, ""], [...PROJECT, "secrets"]),
     rule([...READ, ...WRITE], [""], ["secrets"]),
     rule([...READ, ...WRITE], ["rbac.authorization.k8s.io"], ["roles", "rolebindings"]),
   ],
   edit: [
     rule([...READ, ...WRITE], VIREO, WRITABLE),
+    ...AT_THE_CONSOLE,
     rule(READ, [...VIREO, ""], PROJECT),
     rule([...READ, ...WRITE], [""], ["secrets"]),
   ],

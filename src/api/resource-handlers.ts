@@ -41,6 +41,7 @@ export async function handleResource(exchange: Exchange, context: ResourceContex
     attributes,
     decision,
   };
+  if (target.apart) return target.apart.handle(call);
   if (target.subresource === "scale") return scale(call, verb);
   switch (verb) {
     case "get":

@@ -16,8 +16,8 @@ export interface ResourceContext {
   service: Service;
   authorizer: Authorizer;
   served: readonly Served[];
-  /** The watches that run, so that the server can end them in good order; and whether who watches may still do so. */
-  watches: Map<WatchStream, () => boolean>;
+  /** The watches and WebSockets that run, so that the server can end them in good order; and whether who watches may still do so. */
+  watches: Map<{ end(): void }, () => boolean>;
 }
 
 /** A request for a resource, authorised. */

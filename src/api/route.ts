@@ -2,12 +2,15 @@
 import { ApiError } from "../resource/errors.ts";
 import { flag, pageNotFound } from "./exchange.ts";
 import type { Served } from "./served.ts";
+import type { Subresource } from "./subresource.ts";
 
 export interface Target {
   served: Served;
   namespace?: string;
   name?: string;
   subresource?: string;
+  /** The subresource, when it is none of the object itself. */
+  apart?: Subresource;
 }
 
 /**
@@ -59,7 +62,8 @@ export function findTarget(all: readonly Served[], path: readonly string[]): Tar
     status: served.kind.hasStatus,
     scale: served.kind.scale !== undefined,
   };
-  if (subresource !== undefined && !(Object.hasOwn(has, subresource) && has[subresource]))
+  const apart = served.subresources?.find((one) => one.name === subresource);
+  if (subresource !== undefined && !apart && !(Object.hasOwn(has, subresource) && has[subresource]))
     throw pageNotFound();
   if (!served.kind.namespaced && namespace !== undefined) throw pageNotFound();
   if (served.kind.namespaced && namespace === undefined && name !== undefined) throw pageNotFound();
@@ -68,6 +72,7 @@ export function findTarget(all: readonly Served[], path: readonly string[]): Tar
     ...(namespace === undefined ? {} : { namespace }),
     ...(name === undefined ? {} : { name }),
     ...(subresource === undefined ? {} : { subresource }),
+    ...(apart ? { apart } : {}),
   };
 }
 
@@ -76,6 +81,7 @@ export function verbOf(method: string, target: Target, query: URLSearchParams): 
   const { kind, verbs } = target.served;
   const named = target.name !== undefined;
   const verb = ((): string | undefined => {
+    if (target.apart) return method === "GET" || method === "POST" ? target.apart.methods[method] : undefined;
     if (method === "GET") return flag(query.get("watch")) ? "watch" : named ? "get" : "list";
     if (method === "POST") return named ? undefined : "create";
     if (method === "PUT") return named ? "update" : undefined;
@@ -86,7 +92,7 @@ export function verbOf(method: string, target: Target, query: URLSearchParams): 
   const refused =
     verb === undefined ||
     !verbs.includes(verb) ||
-    (target.subresource !== undefined && !["get", "update", "patch"].includes(verb));
+    (target.subresource !== undefined && !target.apart && !["get", "update", "patch"].includes(verb));
   const resource = kind.group ? `${kind.plural}.${kind.group}` : kind.plural;
   if (refused)
     throw new ApiError("MethodNotAllowed", `${verb ?? method} is not supported on ${resource} at this path`, {

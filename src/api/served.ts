@@ -1,9 +1,12 @@
 import type { Kind } from "../resource/kind.ts";
+import type { Subresource } from "./subresource.ts";
 
 /** A kind with what can be done to it. */
 export interface Served {
   kind: Kind;
   verbs: readonly string[];
+  /** Besides status and scale. */
+  subresources?: readonly Subresource[];
 }
 
 export const ALL_VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];

@@ -14,7 +14,7 @@ import { exposition } from "../telemetry/metrics.ts";
 import { inRequest, requestIdFrom } from "../telemetry/request-id.ts";
 import { inSpan } from "../telemetry/tracing.ts";
 import type { AuditLog, AuditRecord } from "./audit.ts";
-import { ANONYMOUS, authenticate } from "./authenticate.ts";
+import { ANONYMOUS, authenticate, type Login } from "./authenticate.ts";
 import { Authorizer, ensureBuiltInRoles } from "./authorizer.ts";
 import { CORE_EVENTS, withCoreEvents } from "./core-events.ts";
 import { enroll } from "./enroll.ts";
@@ -33,7 +33,9 @@ import { parseUrl } from "./route.ts";
 import { withSecrets } from "./secrets.ts";
 import { ALL_VERBS } from "./served.ts";
 import type { Service } from "./service.ts";
+import type { Subresource, Upgrade } from "./subresource.ts";
 import { SYNTHETIC, withSynthetic } from "./synthetic.ts";
+import type { Tickets } from "./tickets.ts";
 import { otherVersions, withVersions } from "./versions.ts";
 
 /** What the server logs with; structurally the Logger of the reconcile room, which this room does not import. */
@@ -61,6 +63,10 @@ export interface ApiServerOptions {
   /** The lines of a backup of everything, for GET /backup; only administrators get it, for it holds all keys. */
   backup?: () => AsyncIterable<string>;
   audit?: AuditLog;
+  /** Subresources that other rooms serve, by "virtualmachines.vireo.dev". */
+  subresources?: Readonly<Record<string, readonly Subresource[]>>;
+  /** By which WebSockets may be opened. */
+  tickets?: Tickets;
   /** How much one user may have of the server at once. */
   fairness?: Partial<Limits>;
   /** Connections in all; see listener.ts. */
@@ -98,6 +104,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     ...[...options.service.kinds, ...versions.map(({ kind }) => kind)].map((kind) => ({
       kind,
       verbs: ALL_VERBS,
+      subresources: options.subresources?.[`${kind.plural}.${kind.group}`] ?? [],
     })),
   ];
   await ensureBuiltInRoles(options.service);
@@ -121,11 +128,22 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   let credentials = await pki.serverCredentials(names);
 
   const fairness = new Fairness(options.fairness);
+  /** @throws ApiError Unauthorized */
+  const byTicket = async (exchange: Exchange, ticket: string): Promise<Login> => {
+    const used = await options.tickets?.use(ticket, `/${exchange.path.join("/")}`);
+    if (!used) throw new ApiError("Unauthorized", "Unauthorized: this server gives no tickets");
+    exchange.ticketFor = used.uid;
+    // What he may do is asked again and again while it is open.
+    return { user: used.user, isGood: () => true };
+  };
   const answer = async (exchange: Exchange): Promise<void> => {
     const { request, path } = exchange;
     // Known even where it is not needed: a wrong token is refused everywhere but on the health pages.
     if (Pages.isOpen(path)) return pages.open(exchange);
-    const login = await authenticate(request, { tokens: pki.tokens, oidc });
+    const ticket = exchange.upgrade && exchange.query.get("ticket");
+    const login = ticket
+      ? await byTicket(exchange, ticket)
+      : await authenticate(request, { tokens: pki.tokens, oidc });
     exchange.user = login.user;
     exchange.asked = exchange.user;
     exchange.isGood = login.isGood;
@@ -149,7 +167,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     await handleResource(exchange, context);
   };
 
-  const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+  const handle = async (
+    request: IncomingMessage,
+    response: ServerResponse,
+    upgrade?: Upgrade,
+  ): Promise<void> => {
     const id = requestIdFrom(request.headers);
     // The same to those who look for Kubernetes' name of it.
     for (const name of ["x-request-id", "audit-id"]) response.setHeader(name, id);
@@ -161,6 +183,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       id,
       over: whenOver(request, response),
       user: ANONYMOUS,
+      ...(upgrade ? { upgrade } : {}),
       onAnswer: (code) => {
         if (options.audit && isAudited(exchange, code)) options.audit.record(auditRecord(exchange, code));
       },
@@ -200,7 +223,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const { connections, times } = options;
   const server = createListener({
     tls: secureContext(),
-    handle: (request, response) => void handle(request, response),
+    handle: (request, response, upgrade) => void handle(request, response, upgrade),
     ...(connections === undefined ? {} : { connections }),
     ...(times === undefined ? {} : { times }),
     onRefused: (count, address) => log?.error("connections refused", { count, address, why: "too many" }),
@@ -260,9 +283,9 @@ function widthOf({ request, path, query }: Exchange): number {
   return isCollection && !query.has("limit") ? WIDE : 1;
 }
 
-/** Writes, refusals, and reads of secrets. */
-function isAudited({ request, path }: Exchange, code: number): boolean {
-  const isRead = request.method === "GET" || request.method === "HEAD";
+/** Writes, refusals, consoles, and reads of secrets. */
+function isAudited({ request, path, isAudited }: Exchange, code: number): boolean {
+  const isRead = (request.method === "GET" || request.method === "HEAD") && !isAudited;
   return !isRead || code === 401 || code === 403 || path.includes("secrets") || path[0] === "backup";
 }
 

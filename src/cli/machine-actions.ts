@@ -1,5 +1,6 @@
 /** `vireo snapshot`, `rollback`, `migrate`: each makes an object, as `kubectl create` would, and tells how it goes on. */
 import { randomUUID } from "node:crypto";
+import type { ServedKind } from "../client/discovery.ts";
 import { GuestCommand, passwordContext } from "../compute/guest-commands/kinds.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
@@ -137,15 +138,17 @@ export async function migrate(options: MachineOptions & { to?: string }, print: 
 }
 
 /** @throws UserError when the word names no machine */
-export async function machineOf({
-  machine,
-  ...place
-}: MachineOptions): Promise<{ session: Session; vm: string; namespace: string }> {
+export async function machineOf({ machine, ...place }: Omit<MachineOptions, "timeoutMs">): Promise<{
+  session: Session;
+  kind: ServedKind;
+  vm: string;
+  namespace: string;
+}> {
   const session = await openSession(place);
   const [named] = parseNames(session.kinds, [machine.includes("/") ? machine : `vm/${machine}`]);
   if (named?.kind.kind !== VirtualMachine.kind || !named.name)
     throw new UserError(`${JSON.stringify(machine)} is no machine; say vm/NAME`);
-  return { session, vm: named.name, namespace: session.namespace ?? "default" };
+  return { session, kind: named.kind, vm: named.name, namespace: session.namespace ?? "default" };
 }
 
 /** A name for what is made now: "web-1-20261124-051500". */

@@ -3,6 +3,7 @@ import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { SBOM_FORMATS, type SbomFormat } from "../images/sbom.ts";
 import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
+import { addConsoleVerbs } from "./console-verbs.ts";
 import { addLifecycleVerbs } from "./lifecycle-verbs.ts";
 import { addMachineVerbs } from "./machine-verbs.ts";
 import { type OidcFlags, withOidc } from "./oidc.ts";
@@ -102,6 +103,7 @@ const placeOf = placeFrom(paths);
 addResourceVerbs(program, placeOf, print);
 addLifecycleVerbs(program, placeOf, print);
 addMachineVerbs(program, placeOf, print);
+addConsoleVerbs(program, placeOf, print);
 
 const image = program.command("image").description("bootable images");
 image

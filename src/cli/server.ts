@@ -10,6 +10,7 @@ import { Pki } from "../api/pki.ts";
 import { SECRETS_PREFIX } from "../api/secrets.ts";
 import { startApiServer } from "../api/server.ts";
 import { StoredVersionError } from "../api/stored-versions.ts";
+import { Tickets } from "../api/tickets.ts";
 import { runCloneReconciler } from "../compute/clones/reconciler.ts";
 import { runGuestCommandReconciler } from "../compute/guest-commands/reconciler.ts";
 import { runHostReconciler } from "../compute/hosts/reconciler.ts";
@@ -17,6 +18,7 @@ import { runMigrationReconciler } from "../compute/migrations/reconciler.ts";
 import { runQuotaReconciler } from "../compute/quota-reconciler.ts";
 import { runSnapshotReconciler } from "../compute/snapshots/reconciler.ts";
 import { runVirtualMachineReconciler } from "../compute/vm-reconciler.ts";
+import { consoleSubresources } from "../consoles/subresources.ts";
 import { runDestinations } from "../director/destinations.ts";
 import { runPlanExecutor } from "../director/executor.ts";
 import { runPlanner } from "../director/planner.ts";
@@ -76,8 +78,11 @@ export async function server(
   const backup = () =>
     backupLines(store, { time: new Date().toISOString(), version: version(), files: pki.files() });
   const audit = new AuditLog(join(paths.state, "audit"), `${host}-${port}`.replace(/[^\w.-]/g, "_"));
+  const tickets = new Tickets(store);
   const api = await startApiServer({
     service,
+    tickets,
+    subresources: consoleSubresources({ service, issuer: pki, tickets, log }),
     pki,
     host,
     port: Number(port),

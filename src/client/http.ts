@@ -91,6 +91,22 @@ export class HttpClient implements Client {
     for (const [response, from] of this.#watches) if (from === base) response.destroy();
   }
 
+  /** How to come to the control plane otherwise (websocket.ts): its addresses, the one in use first, and what is shown to it. */
+  get way(): { bases: readonly URL[]; tls: AgentOptions; token?: string } {
+    const { ca, cert, key } = this.#agent.options;
+    const { token } = this.#options;
+    return {
+      bases: [...this.#bases.slice(this.#current), ...this.#bases.slice(0, this.#current)],
+      tls: {
+        minVersion: "TLSv1.2",
+        ...(ca ? { ca } : {}),
+        ...(cert ? { cert } : {}),
+        ...(key ? { key } : {}),
+      },
+      ...(token === undefined ? {} : { token }),
+    };
+  }
+
   /** New connections show this certificate; what runs on the present ones goes on. */
   setCertificate({ cert, key }: { cert: string; key: string }): void {
     Object.assign(this.#agent.options, { cert, key });
@@ -227,12 +243,17 @@ export class HttpClient implements Client {
 
   /** A page of lines, such as a backup, as they come. @throws ApiError */
   async *lines(path: string): AsyncGenerator<string> {
+    yield* lines(this.bytes(path));
+  }
+
+  /** A page that is no JSON, as it comes; ends when the signal aborts. @throws ApiError */
+  async *bytes(path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
     try {
-      const response = await this.#send({ method: "GET", path }, this.#timeoutMs);
+      const response = await this.#send({ method: "GET", path, signal }, this.#timeoutMs);
       if (response.statusCode !== 200) throw errorFromAnswer(response.statusCode, await textOf(response));
-      yield* lines(response);
+      for await (const part of response) yield part;
     } catch (error) {
-      throw this.#asApiError(error);
+      if (!signal?.aborted) throw this.#asApiError(error);
     }
   }
 
@@ -315,8 +336,8 @@ export class HttpClient implements Client {
       );
       sent.on("socket", (socket) => socket.setKeepAlive(true, 30_000));
       sent.on("response", (response) => {
-        const isWatch = call.path.includes("watch=true");
-        if (isWatch) clearTimeout(timer);
+        const isEndless = /[?&](watch|follow)=true/.test(call.path);
+        if (isEndless) clearTimeout(timer);
         else response.once("close", () => clearTimeout(timer));
         resolve(response);
       });

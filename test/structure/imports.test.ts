@@ -18,6 +18,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   system: [],
   images: ["resource", "client", "reconcile", "system", "telemetry"],
   director: ["resource", "client", "reconcile", "telemetry"],
+  consoles: ["resource", "client", "reconcile", "api", "telemetry"],
   agent: ["resource", "client", "reconcile", "qemu", "images", "system", "telemetry"],
   cli: [
     "resource",
@@ -28,6 +29,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     "compute",
     "images",
     "director",
+    "consoles",
     "agent",
     "qemu",
     "system",
@@ -35,7 +37,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   ],
 };
 /** Capabilities know each other only by their kinds. */
-const KINDS_READERS = ["compute", "images", "director", "agent"];
+const KINDS_READERS = ["compute", "images", "director", "consoles", "agent"];
 /** The registry: the one file above the rooms. */
 const REGISTRY = "kinds.ts";
 /** Pure cores: no I/O, so no node: module but these. */
@@ -45,6 +47,7 @@ const PURE = [
   /^compute\/(ipam|checks|capacity)\.ts$/,
   /^images\/(checks|sbom)\.ts$/,
   /^qemu\/(command-line|end)\.ts$/,
+  /^consoles\/rfb\/(parse|server-messages|client-messages)\.ts$/,
 ];
 const PURE_MODULES = ["node:crypto", "node:util", "node:net", "node:assert"];
 

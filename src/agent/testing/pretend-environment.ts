@@ -33,7 +33,7 @@ const VOLUMES: Volumes = {
 };
 
 export class PretendEnvironment implements HostEnvironment {
-  readonly bindAddress = "pretend";
+  readonly bindAddress: string = "pretend";
   readonly destroyed: string[] = [];
   readonly #files: PretendFiles | undefined;
   readonly #own: { world: PretendWorld; host: string } | undefined;

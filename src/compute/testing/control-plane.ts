@@ -9,9 +9,12 @@ import { KINDS } from "../../kinds.ts";
 import type { Kind } from "../../resource/kind.ts";
 import type { Resource } from "../../resource/object.ts";
 import { openSqliteStore } from "../../store/sqlite.ts";
+import type { Store } from "../../store/store.ts";
 
 export interface TestControlPlane {
   client: Client;
+  service: Operations;
+  store: Store;
   /** Resolves when the store has done what was asked of it before. */
   idle(): Promise<unknown>;
   close(): Promise<void>;
@@ -23,6 +26,8 @@ export async function openControlPlane(): Promise<TestControlPlane> {
   const operations = await Operations.open(store, KINDS);
   return {
     client: new LocalClient(operations),
+    service: operations,
+    store,
     idle: () => store.get("idle"),
     close: async () => {
       operations.close();
@@ -60,6 +65,7 @@ export function untilObject<T extends Resource>(
   at: ObjectName,
   what: string,
   wanted: (object: T) => boolean,
+  timeoutMs?: number,
 ): Promise<T> {
   return until(
     `${kind.kind} ${at.name}: ${what}`,
@@ -68,6 +74,7 @@ export function untilObject<T extends Resource>(
       return object && wanted(object) ? object : undefined;
     },
     () => client.get(kind, at),
+    timeoutMs,
   );
 }
 

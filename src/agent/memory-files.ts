@@ -1,7 +1,7 @@
 /**
  * Files of guests' memory, which QEMU sends and takes through unix sockets: it may open no files of ours, and can be given none. FILE has it all, or the
  * state of the devices alone; then the memory itself is in FILE.ram, copied by us from and to the memory of QEMU (a memfd). Each copy is a guest's own:
- * mapping one file in all of them would share it, but QEMU 7.2 punches holes into the file when a guest gives back pages (free page reporting).
+ * mapping one file in all of them would share it, but a QEMU whose guest gives back pages (free page reporting) is expected to punch holes into the file; not tried.
  *
  *   FILE.ram.BOOT  until it is on disk: what it holds is sure only as long as the host runs (BOOT is its boot id)
  *   FILE.ram       from then on

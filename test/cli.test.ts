@@ -421,7 +421,7 @@ _vireo "$1" "${last === "=" ? "" : last}" prev; printf '%s\\n' "\${COMPREPLY[@]}
     expect(await at("./vireo", "get", "vm", "--output", "=")).toContain("wide");
     expect(await at("./vireo", "get", "vm", "-o", "jsonp")).toEqual(["option nospace", "jsonpath="]);
     expect(await at("./vireo", "apply", "-f", "ex")).toEqual(["option default"]);
-    expect(await at("./vireo", "explain", "vm.spec.mem")).toEqual(["vm.spec.memory"]);
+    expect(await at("./vireo", "explain", "vm.spec.memoryT")).toEqual(["vm.spec.memoryTarget"]);
   });
 
   it.skipIf(!existsSync("/usr/bin/fish"))("fish", async () => {

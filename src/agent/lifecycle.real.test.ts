@@ -22,7 +22,7 @@ const stands = (id: MachineId, by: string, of = host) =>
     return state?.state === "paused" && state.pausedBy === by ? state : undefined;
   });
 /** What it has said on its console; it says nothing while it stands still. */
-const said = (id: MachineId, of = "a") => statSync(machines.path(of, id, "s/serial.log")).size;
+const said = (id: MachineId, of = "a") => machines.serial(of, id).length;
 const goesOn = async (id: MachineId, of = "a") => {
   const before = said(id, of);
   await until(() => (said(id, of) > before ? true : undefined));

@@ -217,7 +217,7 @@ describe("a migration", () => {
   it("with post-copy goes on at the target before all is there, and loses nothing", async () => {
     const slow = { migrationBandwidth: 2_000_000 };
     await pair({ guest: "counter", source: slow, postCopy: true });
-    await until(() => (machines.read("a", here, "s/serial.log").length > 5 ? true : undefined));
+    await until(() => (machines.serial("a", here).length > 5 ? true : undefined));
     await source.migrate(here, address, { postCopy: true });
     await source.startPostCopy(here);
     await phase("pre-switchover");
@@ -225,8 +225,8 @@ describe("a migration", () => {
     await inState(target, there, "paused");
     await target.resume(there);
     await phase("completed");
-    await until(() => (machines.read("b", there, "s/serial.log").length > 20 ? true : undefined));
-    expect(machines.read("b", there, "s/serial.log")).toMatch(/^\.+$/);
+    await until(() => (machines.serial("b", there).length > 20 ? true : undefined));
+    expect(machines.serial("b", there)).toMatch(/^\.+$/);
     expect(await target.get(there)).toMatchObject({ state: "running" });
   });
 

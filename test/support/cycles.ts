@@ -144,8 +144,10 @@ async function hearsItsButton(paths: StatePaths, client: Client, ids: Set<string
   const instance = await client.get(Instance, { ...at, name });
   const id = instance?.metadata.uid?.replaceAll("-", "").slice(0, 12) ?? "";
   ids.add(id);
-  const log = join(paths.host(instance?.spec.host ?? ""), "run", id, "s/serial.log");
-  await until("the guest's word", () => (existsSync(log) && statSync(log).size > 0 ? true : undefined));
+  const log = join(paths.host(instance?.spec.host ?? ""), "run", id, "serial");
+  const hasSpoken = () =>
+    existsSync(log) && readdirSync(log).some((name) => statSync(join(log, name)).size > 0);
+  await until("the guest's word", () => (hasSpoken() ? true : undefined));
 }
 
 /** How many there are of each. */

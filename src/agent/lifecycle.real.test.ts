@@ -41,6 +41,7 @@ describe("a paused machine", () => {
     expect(await stands(config.id, "user")).toMatchObject({ paused: true });
     host.close();
     const next = machines.hypervisor("a");
+    await next.list(); // from here on somebody hears what its guest says
     await next.resume(config.id); // takes its disks, does not run
     expect(await next.get(config.id)).toMatchObject({ state: "paused", pausedBy: "user" });
     await next.setPaused(config.id, false);
@@ -115,6 +116,7 @@ describe("reset", () => {
     await host.reset(config.id, "one");
     host.close();
     const next = machines.hypervisor("a");
+    await next.list(); // from here on somebody hears what its guest says
     await next.reset(config.id, "one");
     expect(resets()).toBe(1);
     await goesOn(config.id);

@@ -257,7 +257,7 @@ it("an end that the host's own brought is told as that", async () => {
 describe("too little memory", () => {
   it("is told as that, not as a kill", async () => {
     // It takes more once it runs.
-    const config = machines.machine("busy", { paused: true });
+    const config = machines.machine("hungry", { paused: true });
     await machines.start(host, config);
     const group = join("/sys/fs/cgroup/memory/vireo", config.id.replaceAll("-", "").slice(0, 12));
     const stat = readFileSync(join(group, "memory.stat"), "utf8");

@@ -31,6 +31,9 @@ const SECTORS = {
   /** A terminal on COM1, with a screen and a keyboard, see console.s. */
   console:
     "H4sIAAAAAAACAzM80Hej70DfhT0MNb//7GBmOCuwb0HNmpYDJRwv0hhelDC8/rzrL/ObFYwlIrt+ML+xqStRtVEscXjhxfAiguH1ky2MZ8VK7hk8OSsWsCH7hSlDxAtDhhf2DK9Pb07suPFCleHf4Ybf1aVMmxN3/v//6B/UpKev1wDN2sdQs5OB6XPe689BAWAJhZIfEUDxd1GHgwO28O1mBzolIvpwWWZRar6VQnJ+XnF+TiovF8MooCIIXQUAcOX0YwACAAA=",
+  /** Takes 32 MiB of memory. */
+  hungry:
+    "H4sIAAAAAAACA/tleKDvRt+FPQw1TybxMD2bxM8ollDDr3AgrfkEI7/SgVcqNQIMaTs4GPpu7GdgUGD4z954nEGAgaHxP5DHVPQhbdcP5g16714/YoCC/0AJhknnIfSs8wziDB41DKNgkILQVQAW/hu1AAIAAA==",
 } as const;
 
 /** Writes a raw disk of 16 MiB that boots this guest. */

@@ -50,6 +50,8 @@ class WatchedEnvironment extends PretendEnvironment {
       this.destroyed.pop(); // they live on elsewhere
       return;
     }
+    // An agent that was killed after it had destroyed its host's copy does so again: there is nothing left on this host to lose.
+    if (!copy && instance.spec.storagePool === LOCAL_POOL) return;
     if (this.#world.writersOf(disk).length > 0)
       this.#world.violations.push(
         `the volumes of ${instance.spec.vm} were destroyed under a running machine`,

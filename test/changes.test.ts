@@ -3,6 +3,7 @@
  * move to another host takes it along, and what has to wait for the next start says so.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
@@ -94,6 +95,7 @@ it("disks and networks come, and disks grow, while the guest runs", async () => 
       { name: "more", size: "32Mi", limits: { bytesPerSecond: "8Mi" } },
     ],
     networks: ["default", "second"],
+    networkLimits: [{ network: "default", sendBytesPerSecond: "512Ki" }],
   });
   await guestSays(DISKS, "data 96\nmore 32");
   await guestSays(CARDS, "2");
@@ -103,6 +105,7 @@ it("disks and networks come, and disks grow, while the guest runs", async () => 
     has: { ports: 8, disks: [{ name: "data" }, { name: "more" }], interfaces: [{}, { network: "second" }] },
     refused: [],
   });
+  expect((await run()).status?.has?.interfaces[0]?.limits).toEqual({ sendBytesPerSecond: "512Ki" });
   expect(
     await inGuest(`echo kept | dd of=${onDisk("more")} bs=512 conv=sync 2>/dev/null; sync; echo ok`),
   ).toBe("ok");
@@ -144,6 +147,31 @@ it("a move takes along what came", async () => {
     memory: { modules: ["128Mi"] },
     interfaces: [{}, { network: "second" }],
   });
+});
+
+it("what it sends is limited where it has moved to, too", async () => {
+  const size = 2 * 2 ** 20;
+  let begun = 0;
+  const received = Promise.withResolvers<number>();
+  const server = createServer((socket) => {
+    begun = performance.now();
+    let count = 0;
+    socket.on("error", received.reject);
+    socket.on("data", (data) => {
+      count += data.length;
+      if (count >= size) received.resolve((performance.now() - begun) / 1000);
+    });
+  });
+  // This machine's own address in the network.
+  const here = ((await machine()).status?.interfaces?.[0]?.address ?? "").replace(/\d+$/, "2");
+  await new Promise<void>((done) => server.listen(0, here, done));
+  const address = server.address();
+  const port = typeof address === "object" ? address?.port : 0;
+  await inGuest(`dd if=/dev/zero bs=64k count=${size / 65536} 2>/dev/null | nc ${here} ${port}`);
+  const seconds = await received.promise;
+  server.close();
+  // It may have saved as much as it may send in a second.
+  expect((size - 2 ** 19 - 2 ** 16) / seconds).toBeLessThan(2 ** 19);
 });
 
 it("they go, and what was on a disk is there when it is named again", async () => {

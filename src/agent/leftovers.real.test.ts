@@ -27,6 +27,7 @@ import { run, succeeds } from "../system/run.ts";
 import { removeLeftovers } from "./leftovers.ts";
 import { Networking } from "./network.ts";
 import { removeNetworking } from "./network-leftovers.ts";
+import { tableComment } from "./network-names.ts";
 import { QemuHypervisor } from "./qemu-hypervisor.ts";
 import type { Doomed } from "./testing/doomed-agent.ts";
 import { HardwarePool } from "./testing/hardware.ts";
@@ -52,6 +53,7 @@ afterEach(async () => {
 const PROGRAMS = [
   "ip",
   "nft",
+  "tc",
   "bridge",
   "dnsmasq",
   "qemu-img",
@@ -119,7 +121,10 @@ async function world(): Promise<string[]> {
     }
   });
   const run = join(machines.folder, "run");
+  const { stdout: rules } = spawnSync("nft", ["list", "ruleset", "netdev"], { encoding: "utf8" });
+  const limits = rules.split("table netdev ").filter((text) => text.includes(tableComment(machines.folder)));
   return [
+    ...limits.map((text) => `table ${text.split(" ")[0]}`),
     ...mine.map((link) => `link ${link}`),
     ...processes.map((command) => `process ${command}`),
     ...(existsSync(run) ? readdirSync(run) : []).map((folder) => `folder ${folder}`),

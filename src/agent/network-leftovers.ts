@@ -4,6 +4,7 @@ import { run, succeeds } from "../system/run.ts";
 import type { Trace } from "./leftovers.ts";
 import { Dnsmasq } from "./network-dhcp.ts";
 import { guardTable } from "./network-guard.ts";
+import { forgetTap, limitedTap } from "./network-limits.ts";
 import { exists, linkName, ownerMark, ownerOf, tableComment, tableOf, tapName } from "./network-names.ts";
 
 /** Whether taps of machines are on a bridge, or on that of a VXLAN. */
@@ -30,12 +31,14 @@ async function links(stateFolder: string): Promise<string[]> {
 }
 
 export async function removeLink(stateFolder: string, link: string): Promise<void> {
-  if (exists(link) && ownerOf(link) === ownerMark(stateFolder)) await succeeds("ip", ["link", "del", link]);
+  if (!exists(link) || ownerOf(link) !== ownerMark(stateFolder)) return;
+  await succeeds("ip", ["link", "del", link]);
+  if (link.startsWith("vrt")) await forgetTap(link);
 }
 
 /** Tables that are Vireo's, and perhaps another installation's. */
 async function tables(): Promise<{ family: string; table: string }[]> {
-  const all = (await run("nft", ["list", "tables"])).matchAll(/^table (ip|bridge) (vireo_\S+)$/gm);
+  const all = (await run("nft", ["list", "tables"])).matchAll(/^table (ip|bridge|netdev) (vireo_\S+)$/gm);
   return [...all].map(([, family = "", table = ""]) => ({ family, table }));
 }
 
@@ -91,7 +94,10 @@ export async function networkTraces(stateFolder: string): Promise<Trace[]> {
     if (table !== guardTable(stateFolder) && (await isOurs(stateFolder, family, table)))
       traces.push({
         what: `nftables table ${family} ${table}`,
-        isNeeded: ({ networks }) => [...networks].some((name) => tableOf(name) === table),
+        isNeeded: ({ networks }) =>
+          family === "netdev"
+            ? exists(limitedTap(table) ?? "none")
+            : [...networks].some((name) => tableOf(name) === table),
         remove: () => removeTable(stateFolder, family, table),
       });
   return traces;

@@ -3,7 +3,7 @@
  *
  *   vrb-NET  bridge with the gateway's address: the same address and MAC on every host, so a machine that moves keeps its gateway
  *   vrx-NET  VXLAN to the other hosts, a port of the bridge
- *   vrt…     one tap a NIC, and what may come out of it (network-guard.ts)
+ *   vrt…     one tap a NIC, what may come out of it (network-guard.ts), and how much (network-limits.ts)
  *
  * Each carries the state folder of its agent (the links as their alias, the tables in their comment): several installations may be up
  * in one namespace, and each removes only its own.
@@ -14,6 +14,7 @@
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
+import { isDeepStrictEqual } from "node:util";
 import type { Network } from "../compute/kinds.ts";
 import { gatewayOf, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { run, succeeds } from "../system/run.ts";
@@ -22,6 +23,7 @@ import type { Trace } from "./leftovers.ts";
 import { Dnsmasq, type Reservation } from "./network-dhcp.ts";
 import { type GuardedNic, NetworkGuard } from "./network-guard.ts";
 import { hasTaps, networkTraces, removeLink, removeTable } from "./network-leftovers.ts";
+import { forgetTap, limitTap, type TapLimits, unlimited } from "./network-limits.ts";
 import { exists, linkName, ownerMark, ownerOf, tableComment, tableOf, tapName } from "./network-names.ts";
 
 /** Locally administered; made from the network's name, so the same on each host. */
@@ -51,6 +53,8 @@ export class Networking {
   readonly #extraPeers: readonly string[];
   readonly #dnsmasq = new Map<string, Dnsmasq>();
   readonly #guard: NetworkGuard;
+  /** By tap. What it was last limited to; of one that is not here, nobody knows. */
+  readonly #limits = new Map<string, TapLimits>();
   /** By network: what it was last made for. */
   readonly #made = new Map<string, string>();
   #work: Promise<unknown> = Promise.resolve();
@@ -227,9 +231,11 @@ export class Networking {
     network: Network,
     ofRun: { uid: string; mac: string; address: string },
     user: { uid: number; gid: number },
+    limits: TapLimits = {},
   ): Promise<string> {
     return this.#serially(async () => {
       const tap = tapName(ofRun);
+      const isNew = !exists(tap);
       // Debian's udev makes it 0666; without udev it may be 0600. Opening it gives nobody anything without a tap of his own.
       await chmod("/dev/net/tun", 0o666).catch(() => undefined);
       const { mac, address } = ofRun;
@@ -245,8 +251,16 @@ export class Networking {
         linkName("b", network.metadata.name),
         "up",
       ]);
+      await this.#limit(tap, limits, isNew && !this.#limits.has(tap));
       return tap;
     });
+  }
+
+  async #limit(tap: string, limits: TapLimits, isNew = false): Promise<void> {
+    if (isDeepStrictEqual(this.#limits.get(tap), limits) && !isNew) return;
+    this.#limits.delete(tap);
+    await limitTap(tap, limits, tableComment(this.#stateFolder), isNew);
+    this.#limits.set(tap, limits);
   }
 
   async #claimedTap(tap: string, uid: number): Promise<void> {
@@ -261,20 +275,30 @@ export class Networking {
     const tap = tapName(ofRun);
     await this.#serially(async () => {
       if (exists(tap)) await succeeds("ip", ["link", "del", tap]);
+      const { send } = this.#limits.get(tap) ?? { send: 0 };
+      this.#limits.delete(tap);
+      if (send !== undefined) await forgetTap(tap);
       await this.#guard.remove(tap);
     });
   }
 
   /**
-   * Brings the guards of all taps here in line: after a start of the agent, a change of a network, or somebody's `nft flush`.
+   * Brings the guards and limits of all taps here in line: after a start of the agent, a change of a network, or somebody's `nft flush`.
    * @param nics of the runs on this host, whether or not they have a tap by now; those made meanwhile stay guarded
    */
-  async guard(nics: readonly (GuardedNic & { network: Network })[]): Promise<void> {
+  async guard(nics: readonly (GuardedNic & { network: Network; limits?: TapLimits })[]): Promise<void> {
     await this.#serially(async () => {
       const told = new Set(nics.map(({ tap }) => tap));
       const others = this.#guard.nics.filter(({ tap }) => !told.has(tap));
       const here = [...nics.filter(({ network }) => isGuarded(network)), ...others];
       await this.#guard.set(here.filter(({ tap }) => exists(tap)));
+      const limits = new Map(
+        nics.flatMap(({ tap, limits }) => (limits && exists(tap) ? [[tap, limits] as const] : [])),
+      );
+      for (const tap of await unlimited(limits)) {
+        this.#limits.delete(tap);
+        await this.#limit(tap, limits.get(tap) ?? {});
+      }
     });
   }
 

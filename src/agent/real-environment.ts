@@ -9,6 +9,7 @@ import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
+import { parseBytes } from "../resource/quantity.ts";
 import { CommandError } from "../system/run.ts";
 import { bothOf } from "./both.ts";
 import { beginning } from "./changes.ts";
@@ -28,6 +29,7 @@ import type { Layers } from "./layers.ts";
 import type { Trace } from "./leftovers.ts";
 import type { Networking } from "./network.ts";
 import type { Reservation } from "./network-dhcp.ts";
+import type { TapLimits } from "./network-limits.ts";
 import { tapName } from "./network-names.ts";
 import {
   acceptCopies,
@@ -67,7 +69,7 @@ export interface RealEnvironmentOptions {
 
 const NO_TEMPLATE_MEMORY = "the memory of its template is not there, or is of another kind of machine";
 const NO_TAPS =
-  "the agent of its host is not root, so there are no taps: it has QEMU's user network and cannot be reached from outside; run the agent as root";
+  "the agent of its host is not root, so there are no taps: it has QEMU's user network, cannot be reached from outside, and its spec.networkLimits do not hold; run the agent as root";
 
 /** After a machine was connected to a network, ms. */
 const LOOK_MS = 10_000;
@@ -80,6 +82,14 @@ const failedTo =
     const said = cause instanceof CommandError ? cause.message : "see the log of the agent";
     throw new PrepareError(`its host could not ${what}: ${said}`, { cause });
   };
+
+const tapLimits = ({
+  receiveBytesPerSecond: receive,
+  sendBytesPerSecond: send,
+}: NonNullable<Instance["spec"]["interfaces"][number]["limits"]> = {}): TapLimits => ({
+  ...(receive === undefined ? {} : { receive: parseBytes(receive) }),
+  ...(send === undefined ? {} : { send: parseBytes(send) }),
+});
 
 /** Why a run cannot go on here with the memory of a snapshot; undefined when it can. What was kept by an older agent tells no CPU. */
 export function memoryObstacle(
@@ -157,9 +167,10 @@ export class RealEnvironment implements HostEnvironment {
     if (process.getuid?.() !== 0) return;
     const networks = new Map(this.#networks.list().map((network) => [network.metadata.name, network]));
     const nics = this.#instances.list().flatMap(({ metadata, spec }) =>
-      spec.interfaces.flatMap(({ network: name, mac, address }) => {
+      spec.interfaces.flatMap(({ network: name, mac, address, limits }) => {
         const network = networks.get(name);
-        return network ? [{ tap: tapName({ uid: metadata.uid ?? "", mac }), mac, address, network }] : [];
+        const tap = tapName({ uid: metadata.uid ?? "", mac });
+        return network ? [{ tap, mac, address, network, limits: tapLimits(limits) }] : [];
       }),
     );
     await this.#o.networking.guard(nics);
@@ -284,7 +295,7 @@ export class RealEnvironment implements HostEnvironment {
 
   async #backend(
     network: Network,
-    { mac, address }: Instance["spec"]["interfaces"][number],
+    { mac, address, limits }: Instance["spec"]["interfaces"][number],
     user: { uid: number; gid: number },
     instance: Instance,
   ): Promise<NicConfig["backend"]> {
@@ -302,6 +313,7 @@ export class RealEnvironment implements HostEnvironment {
           network,
           { uid: instance.metadata.uid ?? "", mac, address },
           user,
+          tapLimits(limits),
         ),
       };
     } catch (error) {

@@ -140,6 +140,7 @@ export function machinePart(vm: VirtualMachine) {
     running: _running,
     suspended: _suspended,
     networks: _networks,
+    networkLimits: _limits,
     restart: _restart,
     requests: _requests,
     deletionProtection: _protected,

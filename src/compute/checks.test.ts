@@ -131,6 +131,19 @@ describe("checkVirtualMachine", () => {
     expect(said(two)[0]).toMatch(/^spec.cpus: .*isapc has one CPU/);
   });
 
+  it("refuses limits of networks that it is not on, and those that say nothing", () => {
+    const limit = { network: "default", sendBytesPerSecond: "1Mi" };
+    const check = (limits: VirtualMachine["spec"]["networkLimits"] = []) =>
+      said(checkVirtualMachine(vm("web", { networkLimits: limits }), undefined, look()));
+    expect(check([limit])).toEqual([]);
+    expect(check([limit, { ...limit, network: "lan" }])).toEqual([
+      'spec.networkLimits[1].network: Invalid value: "lan": is none of spec.networks; take the limit away, too',
+    ]);
+    expect(check([{ network: "default" }])[0]).toMatch(
+      /^spec\.networkLimits\[0\]\.sendBytesPerSecond: .*no limit/,
+    );
+  });
+
   it("never lets two machines have one address", () => {
     const interfaces = [{ network: "default", mac: "52:54:00:00:00:01", address: "10.0.0.3" }];
     const other = vm("db", {}, { interfaces });

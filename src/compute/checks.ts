@@ -14,6 +14,7 @@ import { unlike } from "./clones/unlike.ts";
 import { checkDisks } from "./disks/kinds.ts";
 import { checkHardware } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
+import { checkNetworkLimits } from "./interfaces.ts";
 import {
   Instance,
   type Network,
@@ -253,6 +254,7 @@ export function checkVirtualMachine(
   const shares = ({ resources, memory }: VirtualMachine["spec"]) => [resources, memory];
   if (!old || !isDeepStrictEqual(shares(object.spec), shares(old.spec)))
     causes.push(...checkResources(object.spec));
+  causes.push(...checkNetworkLimits(object.spec));
   const begun = Boolean(object.status?.sequence);
   causes.push(...checkDisks(object.spec, old?.spec, begun, object.status?.disks));
   if (old)

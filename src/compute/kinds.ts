@@ -63,7 +63,7 @@ import { InstanceSource, Source, SourceStatus } from "./clones/kinds.ts";
 import { KnownDisk, PlacedDisk } from "./disks/kinds.ts";
 import { GuestTask, GuestTaskResult } from "./guest-commands/kinds.ts";
 import { type Has as HostHas, isNamed, pins } from "./hardware/kinds.ts";
-import { NetworkInterface } from "./interfaces.ts";
+import { NetworkInterface, NetworkLimit, RunInterface } from "./interfaces.ts";
 import { KEEPS_MEMORY, machineStatus, ofMachine, ofRun, runStatus, steering } from "./lifecycle/kinds.ts";
 import { End, MachineUsage, machine } from "./machine.ts";
 import {
@@ -117,6 +117,13 @@ export const VirtualMachine = defineKind({
         "x-kubernetes-list-type": "atomic",
         description: "One network interface for each, in this order. May be changed while it runs.",
       }),
+      networkLimits: Type.Optional(
+        Type.Array(NetworkLimit, {
+          maxItems: 8,
+          ...keyedBy("network"),
+          description: "How much it may send and receive on a network. Changed while it runs.",
+        }),
+      ),
       deletionProtection: Type.Optional(
         Type.Boolean({
           description: "While true, the machine cannot be deleted, nor the namespace it is in.",
@@ -224,7 +231,7 @@ export const Instance = defineKind({
     ...steering,
     ...ofRun,
     disks: Type.Optional(Type.Array(PlacedDisk, keyedBy("name"))),
-    interfaces: Type.Array(NetworkInterface),
+    interfaces: Type.Array(RunInterface),
     user: Type.Optional(MachineUser),
     has: Type.Optional(
       Type.Object(Has.properties, {

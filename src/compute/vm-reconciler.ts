@@ -370,7 +370,7 @@ class VirtualMachineReconciler {
       ...pinsOf(vm.spec.hardware, vm.status),
       ...resumesWith(vm),
       ...own,
-      interfaces: placedInterfaces(places.interfaces, vm.spec.hardware),
+      interfaces: placedInterfaces(places.interfaces, vm.spec),
       ...(predecessor ? { predecessor } : {}),
       ...disksOf(vm, last),
       ...this.#disksOn(vm, instances),

@@ -27,7 +27,8 @@ const user = userOf(instance.spec);
 const networking = new Networking({ stateFolder: folder, address: "127.0.0.1" });
 const [nic = { mac: "", address: "" }] = instance.spec.interfaces;
 await networking.ensure(network, [], [{ ...nic, hostname: "doomed" }]);
-const tap = await networking.ensureTap(network, { uid: instance.metadata.uid ?? "", ...nic }, user);
+const limits = { receive: 2 ** 20, send: 2 ** 20 };
+const tap = await networking.ensureTap(network, { uid: instance.metadata.uid ?? "", ...nic }, user, limits);
 const hypervisor = new QemuHypervisor({ runDirectory: join(folder, "run"), log: silentLogger });
 await hypervisor.start(
   {

@@ -12,7 +12,7 @@ import { keyedBy } from "../../resource/kind.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import { PlacedDisk } from "../disks/kinds.ts";
 import { type Hardware, hotPlugOf } from "../hardware/kinds.ts";
-import { NetworkInterface } from "../interfaces.ts";
+import { RunInterface } from "../interfaces.ts";
 
 /** Of one run: what it was begun with, and what it has now. */
 const Cpus = Type.Integer({ minimum: 1 });
@@ -29,7 +29,7 @@ export const Has = Type.Object(
     ),
     ports: Type.Integer({ description: "Places for disks and networks that come and go; 0: none." }),
     disks: Type.Array(PlacedDisk, keyedBy("name")),
-    interfaces: Type.Array(NetworkInterface, keyedBy("mac")),
+    interfaces: Type.Array(RunInterface, keyedBy("mac")),
   },
   { description: "The hardware that the run has now." },
 );

@@ -2,8 +2,9 @@
 
 import type { KnownDisk, PlacedDisk } from "../disks/kinds.ts";
 import { hotPlugOf } from "../hardware/kinds.ts";
+import { limited, type RunInterface } from "../interfaces.ts";
 import type { Interface } from "../ipam.ts";
-import type { Instance, VirtualMachine } from "../kinds.ts";
+import type { VirtualMachine } from "../kinds.ts";
 
 export interface Places {
   interfaces: Interface[];
@@ -50,8 +51,11 @@ export function placedDisks({ spec, status }: VirtualMachine, hardware = spec.ha
   });
 }
 
-/** The interfaces as a run of this hardware has them. */
+/** The interfaces as a run of the machine has them. */
 export const placedInterfaces = (
   interfaces: readonly Interface[],
-  hardware: Instance["spec"]["hardware"],
-): Interface[] => (hotPlugOf(hardware).nics ? [...interfaces] : interfaces.map(({ port: _, ...nic }) => nic));
+  spec: VirtualMachine["spec"],
+): RunInterface[] =>
+  interfaces.map(({ port, ...nic }) =>
+    limited({ ...nic, ...(hotPlugOf(spec.hardware).nics && port !== undefined ? { port } : {}) }, spec),
+  );

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Instance, VirtualMachine } from "../kinds.ts";
 import { portsFor } from "./kinds.ts";
-import { placed, placedDisks } from "./places.ts";
+import { placed, placedDisks, placedInterfaces } from "./places.ts";
 import { livePlan, tell } from "./plan.ts";
 
 type Spec = VirtualMachine["spec"];
@@ -117,6 +117,25 @@ describe("what changes in a machine that runs", () => {
       "networks[default]: default → nothing (the guest has not let go of it yet)",
     ]);
     expect(livePlan(changed, asked).pending.every(({ restart }) => !restart)).toBe(true);
+  });
+
+  it("limits of a network go to the run, change, and go again; no other network has them", () => {
+    const lan = { ...NIC, network: "lan", mac: "52:54:00:00:00:02", port: 1 };
+    const two = machine({ networks: ["default", "lan"] }, { interfaces: [NIC, lan] });
+    const asked = (spec: Partial<Spec>, run: Instance) =>
+      livePlan({ ...two, spec: { ...two.spec, ...spec } }, run).spec.interfaces;
+    const limits = { receiveBytesPerSecond: "1Mi", sendBytesPerSecond: "2Mi" };
+    const limited = asked({ networkLimits: [{ network: "lan", ...limits }] }, runOf(two));
+    expect(limited).toEqual([NIC, { ...lan, limits }]);
+    const run = runOf(two);
+    const now = { ...run, spec: { ...run.spec, interfaces: limited } };
+    const send = { sendBytesPerSecond: "1Gi" };
+    expect(asked({ networkLimits: [{ network: "lan", ...send }] }, now)[1]?.limits).toEqual(send);
+    expect(asked({}, now)).toEqual([NIC, lan]);
+    // The next run begins with them.
+    expect(
+      placedInterfaces([NIC, lan], { ...two.spec, networkLimits: [{ network: "lan", ...send }] }),
+    ).toEqual([NIC, { ...lan, limits: send }]);
   });
 
   it("waits for the next start where it cannot go, and says why", () => {

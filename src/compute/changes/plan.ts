@@ -6,6 +6,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { formatBytes, parseBytes } from "../../resource/quantity.ts";
 import { hardwareOf, hotPlugOf } from "../hardware/kinds.ts";
+import { limited } from "../interfaces.ts";
 import type { Instance, VirtualMachine } from "../kinds.ts";
 import { adjusted, keptOf } from "../resources/kinds.ts";
 import { type Has, memoryNow, type PendingChange } from "./kinds.ts";
@@ -165,13 +166,13 @@ class Plan {
     const can = this.#hot("nics");
     const next = this.#vm.spec.networks.flatMap((network) => {
       const now = running.find((nic) => nic.network === network);
-      if (now) return [now];
+      if (now) return [limited(now, this.#vm.spec)];
       const nic = interfaces.find((each) => each.network === network);
       const why =
         can ?? (nic ? this.#placeFor(nic.port) : `network ${network} does not exist, or has no free address`);
       if (why)
         this.#wait(`networks[${network}]`, undefined, network, why, can !== undefined || nic !== undefined);
-      return why || !nic ? [] : [nic];
+      return why || !nic ? [] : [limited(nic, this.#vm.spec)];
     });
     for (const nic of running) {
       if (this.#vm.spec.networks.includes(nic.network)) continue;

@@ -19,7 +19,7 @@ export const MAX_DISKS = 16;
 /** Where the guest finds a disk or network of a run; given by the VM reconciler. Absent: at a fixed place, which nothing can leave while it runs. */
 export const Port = Type.Optional(Type.Integer({ minimum: 0, maximum: 63 }));
 
-const PerSecond = (what: string) =>
+export const PerSecond = (what: string) =>
   Type.Optional(Quantity({ description: `${what} a second, at most.`, minimum: 65536, maximum: 2 ** 46 }));
 const Count = (what: string) =>
   Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000_000, description: `${what} a second, at most.` }));

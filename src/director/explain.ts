@@ -1,8 +1,8 @@
 /** Why a machine is where it is: for every host what ruled it out, or how it scored. Pure. */
 import type { Estate } from "./estate.ts";
+import { goalOf } from "./goals.ts";
 import { judge } from "./place.ts";
 import { policiesOf } from "./rules.ts";
-import { goalOf } from "./score.ts";
 
 export interface Explanation {
   machine: string;

@@ -1,10 +1,14 @@
 /**
- * What is asked of an estate again and again, found once: what is on each host, which policies choose a machine and which machines a policy, and how
- * many of them each host and rack has. Kept with the estate; a move carries it on to the estate after the move instead of counting anew.
+ * The estate as the solver's model (solver/model.ts), made once, and what is asked of it again and again: what is on each host, which policies choose a machine,
+ * where a policy's machines are, which host a machine would like best. Kept with the estate; a move carries it on to the estate after the move.
  */
 import { selects } from "../resource/selector.ts";
+import { type HostKinds, hostKinds, MachineKind } from "./classes.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import type { Policy } from "./kinds.ts";
+import { type Model, makeTallies, type TallySpec } from "./solver/model.ts";
+import { Shelves, type Want } from "./solver/shelves.ts";
+import { State } from "./solver/state.ts";
 
 export interface Use {
   cpus: number;
@@ -12,18 +16,12 @@ export interface Use {
   machines: number;
 }
 
-type Level = "host" | "rack";
+export const LEVELS = ["host", "rack"] as const;
+export type Level = (typeof LEVELS)[number];
 
-/** Where the machines of one policy are: by host or rack. */
-export interface Group {
-  /** Where its machines are in the estate's list. */
-  members: number[];
-  /** How many of them are anywhere. */
-  placed: number;
-  counts: Record<Level, Map<string, number>>;
-}
-
-export const domainOf = (host: HostView, level: Level): string => (level === "host" ? host.name : host.rack);
+/** Racks of two sites that are called the same are two. */
+export const domainOf = (host: HostView, level: Level): string =>
+  level === "host" ? host.name : `${host.site} ${host.rack}`;
 
 /** Whether the policy chooses the machine: same namespace, labels match. */
 export function chooses(policy: Policy, machine: MachineView): boolean {
@@ -31,38 +29,222 @@ export function chooses(policy: Policy, machine: MachineView): boolean {
   return selects(policy.spec.selector, machine.labels);
 }
 
+interface Ranked {
+  rank: number;
+  policy: Policy;
+}
+
+interface Filed {
+  any: Ranked[];
+  /** By the first label that they need, and its value. */
+  by: Map<string, Map<string, Ranked[]>>;
+}
+
+const RESOURCES = 2;
+
 export class EstateIndex {
   readonly hosts: ReadonlyMap<string, HostView>;
   /** Where each machine is in the estate's list. */
   readonly position: ReadonlyMap<string, number>;
-  readonly fastestMhz: number;
-  private readonly used = new Map<string, Use>();
-  /** By one label that a machine must have to be chosen, or by namespace alone. */
-  private readonly policies = new Map<string, { rank: number; policy: Policy }[]>();
-  private grouped = false;
-  private readonly chosenBy = new Map<string, Policy[]>();
-  private readonly groups = new Map<Policy, Group>();
   readonly machines: MachineView[];
+  readonly fastestMhz: number;
+  readonly state: State;
+  readonly shelves: Shelves;
+  /** Of the estate, in its order; those behind them are only known by name. */
+  private readonly list: readonly HostView[];
+  private readonly names: string[];
+  private readonly hostAt = new Map<string, number>();
+  /** By namespace: policies that any machine may be chosen by, and those that need a label. */
+  private readonly policies = new Map<string, Filed>();
+  private readonly chosenBy: (readonly Policy[])[];
+  private readonly members = new Map<Policy, number[]>();
+  private readonly tallies = new Map<Policy, Partial<Record<GroupRule, number>>>();
+  /** Of a machine that is moving, the item that stands for it where it goes. */
+  private readonly shadows = new Map<number, number>();
+  private readonly kinds: HostKinds;
+  private readonly machineKinds = new Map<string, MachineKind>();
+  private readonly kindOf: (MachineKind | undefined)[];
+  private readonly contents = new Map<Policy, number>();
 
   constructor(estate: Estate) {
+    this.list = estate.hosts;
     this.hosts = new Map(estate.hosts.map((host) => [host.name, host]));
     this.position = new Map(estate.machines.map((machine, i) => [machine.key, i]));
-    this.fastestMhz = estate.hosts.reduce((most, { mhz }) => Math.max(most, mhz), 1);
     this.machines = [...estate.machines];
-    // Highest priority first; ties by name.
-    const sorted = [...estate.policies].sort(
-      (a, b) => b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1),
+    this.kindOf = new Array(estate.machines.length);
+    this.fastestMhz = estate.hosts.reduce((most, { mhz }) => Math.max(most, mhz), 1);
+    this.names = estate.hosts.map(({ name }) => name);
+    for (const [i, name] of this.names.entries()) this.hostAt.set(name, i);
+    this.filePolicies(estate.policies);
+    this.chosenBy = estate.machines.map((machine) => this.find(machine));
+    for (const [i, chosen] of this.chosenBy.entries())
+      for (const policy of chosen) this.membersOf(policy).push(i);
+    const at = this.whereAll();
+    const open = Uint8Array.from({ length: this.names.length }, (_, h) =>
+      h < this.list.length && this.list[h]?.closed === undefined ? 1 : 0,
     );
-    for (const [rank, policy] of sorted.entries()) {
-      const bucket = bucketOf(policy);
-      this.policies.set(bucket, [...(this.policies.get(bucket) ?? []), { rank, policy }]);
-    }
-    for (const machine of estate.machines) this.count(machine, 1);
+    this.state = new State(this.modelOf(at.length, open), at);
+    this.kinds = hostKinds(estate.hosts, estate.policies);
+    // Hosts that are only known by name are of a kind of their own.
+    const kindOf = new Int32Array(this.names.length).fill(this.kinds.examples.length);
+    kindOf.set(this.kinds.of);
+    this.shelves = new Shelves(this.state, kindOf, this.kinds.examples.length + 1, open);
   }
 
-  /** Of a host, with all that is or will be there. */
-  use(host: string): Readonly<Use> {
-    return this.used.get(host) ?? NONE;
+  private filePolicies(policies: readonly Policy[]): void {
+    // Highest priority first; ties by name.
+    const sorted = [...policies].sort(
+      (a, b) => b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1),
+    );
+    const contents = new Map<string, number>();
+    for (const [rank, policy] of sorted.entries()) {
+      const { metadata, spec } = policy;
+      const content = JSON.stringify([spec.goal, spec.required, spec.preferred]);
+      const number = contents.get(content) ?? contents.size;
+      contents.set(content, number);
+      this.contents.set(policy, number);
+      const namespace = metadata.namespace ?? "default";
+      const own: Filed = this.policies.get(namespace) ?? { any: [], by: new Map() };
+      this.policies.set(namespace, own);
+      const [label] = Object.entries(spec.selector.matchLabels ?? {});
+      if (!label) {
+        own.any.push({ rank, policy });
+        continue;
+      }
+      const values: Map<string, Ranked[]> = own.by.get(label[0]) ?? new Map<string, Ranked[]>();
+      own.by.set(label[0], values);
+      const filed = values.get(label[1]) ?? [];
+      values.set(label[1], filed);
+      filed.push({ rank, policy });
+    }
+  }
+
+  private find(machine: MachineView): readonly Policy[] {
+    const own = this.policies.get(machine.namespace);
+    if (!own) return NO_POLICIES;
+    const found = own.any.filter(({ policy }) => chooses(policy, machine));
+    for (const key in machine.labels)
+      for (const each of own.by.get(key)?.get(machine.labels[key] as string) ?? [])
+        if (chooses(each.policy, machine)) found.push(each);
+    if (found.length === 0) return NO_POLICIES;
+    return found.sort((a, b) => a.rank - b.rank).map(({ policy }) => policy);
+  }
+
+  /** Highest priority first; ties by name. */
+  policiesOf(machine: MachineView): readonly Policy[] {
+    const at = this.position.get(machine.key);
+    // A view of it that is not the estate's may have other labels.
+    return at !== undefined && this.machines[at]?.labels === machine.labels
+      ? (this.chosenBy[at] as readonly Policy[])
+      : this.find(machine);
+  }
+
+  /** Where the machines that the policy chooses are in the estate's list. */
+  membersOf(policy: Policy): number[] {
+    const members = this.members.get(policy) ?? [];
+    this.members.set(policy, members);
+    return members;
+  }
+
+  /** The host of each item; machines first, then those that are on their way, where they go. */
+  private whereAll(): Int32Array {
+    const at: number[] = [];
+    for (const { host } of this.machines) at.push(host === undefined ? -1 : this.numberOf(host));
+    for (const [i, { movingTo, host }] of this.machines.entries()) {
+      if (movingTo === undefined || movingTo === host) continue;
+      this.shadows.set(i, at.length);
+      at.push(this.numberOf(movingTo));
+    }
+    return Int32Array.from(at);
+  }
+
+  /** Also of a host that is only known by name. */
+  private numberOf(host: string): number {
+    const known = this.hostAt.get(host);
+    if (known !== undefined) return known;
+    this.hostAt.set(host, this.names.length);
+    return this.names.push(host) - 1;
+  }
+
+  private modelOf(items: number, open: Uint8Array): Model {
+    const hosts = this.names.length;
+    const capacity = new Float64Array(hosts * RESOURCES);
+    for (const [h, { cpus, memoryBytes }] of this.list.entries())
+      capacity.set([cpus, memoryBytes], h * RESOURCES);
+    const demand = new Float64Array(items * RESOURCES);
+    const need = (item: number, { cpus, memoryBytes }: MachineView) => {
+      demand[item * RESOURCES] = cpus;
+      demand[item * RESOURCES + 1] = memoryBytes;
+    };
+    for (const [i, machine] of this.machines.entries()) need(i, machine);
+    for (const [i, shadow] of this.shadows) need(shadow, this.machines[i] as MachineView);
+    return {
+      resources: RESOURCES,
+      terms: 0,
+      hosts,
+      items,
+      transient: 0,
+      capacity,
+      price: new Float64Array(RESOURCES),
+      demand,
+      base: new Float64Array(0),
+      increment: new Float64Array(0),
+      home: new Int32Array(items).fill(-1),
+      moveCost: new Float64Array(items),
+      distanceWeight: 0,
+      services: 0,
+      serviceWeight: 0,
+      tallies: this.talliesOf(items, open),
+    };
+  }
+
+  private talliesOf(items: number, open: Uint8Array): Model["tallies"] {
+    const levels = LEVELS.map((level) => {
+      const known = new Map<string, number>();
+      return Int32Array.from(this.names, (name, h) => {
+        const host = this.list[h];
+        const domain = host ? domainOf(host, level) : `\n${name}`;
+        const number = known.get(domain) ?? known.size;
+        known.set(domain, number);
+        return number;
+      });
+    });
+    const specs: TallySpec[] = [];
+    for (const [policy, chosen] of this.members) {
+      const rules = groupRulesOf(policy);
+      if (rules.length === 0) continue;
+      const moving = chosen.flatMap((i) => this.shadows.get(i) ?? []);
+      const members = moving.length === 0 ? chosen : [...chosen, ...moving];
+      const own: Partial<Record<GroupRule, number>> = {};
+      for (const { rule, level, ...limits } of rules)
+        own[rule] = specs.push({ level: LEVELS.indexOf(level), members, ...limits }) - 1;
+      this.tallies.set(policy, own);
+    }
+    return makeTallies(items, levels, specs, open);
+  }
+
+  /** Of a host, with all that is or will be there; `without` leaves one machine out. */
+  use(host: string, without?: string): Use {
+    const h = this.hostAt.get(host);
+    if (h === undefined) return { cpus: 0, memoryBytes: 0, machines: 0 };
+    const { free, model, itemsOn } = this.state;
+    const taken = (r: number) =>
+      (model.capacity[h * RESOURCES + r] as number) - (free[h * RESOURCES + r] as number);
+    const use = { cpus: taken(0), memoryBytes: taken(1), machines: itemsOn[h] as number };
+    for (const item of this.itemsOf(without)) {
+      if (this.state.at[item] !== h) continue;
+      use.cpus -= model.demand[item * RESOURCES] as number;
+      use.memoryBytes -= model.demand[item * RESOURCES + 1] as number;
+      use.machines--;
+    }
+    return use;
+  }
+
+  /** One, or two while it moves. */
+  private itemsOf(key: string | undefined): number[] {
+    const i = key === undefined ? undefined : this.position.get(key);
+    const shadow = i === undefined ? undefined : this.shadows.get(i);
+    return i === undefined ? [] : shadow === undefined ? [i] : [i, shadow];
   }
 
   get(key: string): MachineView | undefined {
@@ -70,100 +252,118 @@ export class EstateIndex {
     return at === undefined ? undefined : this.machines[at];
   }
 
-  policiesOf(machine: MachineView): readonly Policy[] {
-    // A view of it that is not the estate's may have other labels.
-    if (this.get(machine.key)?.labels !== machine.labels) return this.find(machine);
-    const known = this.chosenBy.get(machine.key);
-    if (known) return known;
-    const found = this.find(machine);
-    this.chosenBy.set(machine.key, found);
-    return found;
+  /** Of the policy's other machines: how many share the host's domain, how many the least taken open domain has, one that is there, and one elsewhere. */
+  group(policy: Policy, rule: GroupRule, machine: MachineView, host: HostView) {
+    const t = this.tallies.get(policy)?.[rule];
+    const h = this.hostAt.get(host.name);
+    if (t === undefined || h === undefined) return undefined;
+    const { counts, at, model } = this.state;
+    const { domains, level } = model.tallies;
+    const domain = (i: number) => domains[(level[t] as number) * model.hosts + i] as number;
+    const own = this.itemsOf(machine.key);
+    const others = this.membersOf(policy).filter((i) => !own.includes(i) && (at[i] as number) >= 0);
+    const placesOf = (i: number) =>
+      this.itemsOf(this.machines[i]?.key).map((item) => domain(at[item] as number));
+    const ownHere = own.filter(
+      (item) => (at[item] as number) >= 0 && domain(at[item] as number) === domain(h),
+    );
+    return {
+      here: counts.countIn(t, domain(h)) - ownHere.length,
+      fewest: () => counts.fewestWithout(t, own[0] ?? -1),
+      oneHere: () => this.machines[others.find((i) => placesOf(i).includes(domain(h))) ?? -1],
+      oneElsewhere: () => this.machines[others.find((i) => placesOf(i).some((d) => d !== domain(h))) ?? -1],
+    };
   }
 
-  private find(machine: MachineView): Policy[] {
-    const buckets = [
-      machine.namespace,
-      ...Object.entries(machine.labels).map((label) => bucket(machine.namespace, label)),
-    ];
-    return buckets
-      .flatMap((of) => this.policies.get(of) ?? [])
-      .filter(({ policy }) => chooses(policy, machine))
-      .sort((a, b) => a.rank - b.rank)
-      .map(({ policy }) => policy);
-  }
-
-  /** Of one of the estate's policies. */
-  group(policy: Policy): Group {
-    if (!this.grouped) {
-      this.grouped = true;
-      for (const [i, machine] of this.machines.entries())
-        for (const chosen of this.policiesOf(machine)) {
-          const group = this.groups.get(chosen) ?? newGroup();
-          this.groups.set(chosen, group);
-          group.members.push(i);
-          this.countInGroup(group, machine, 1);
-        }
-    }
-    return this.groups.get(policy) ?? newGroup();
-  }
-
-  /** The domains a machine is in: one, or two while it moves. */
-  placesOf(machine: MachineView, level: Level): string[] {
-    return [machine.host, machine.movingTo].flatMap((name) => {
-      const host = name === undefined ? undefined : this.hosts.get(name);
-      return host ? [domainOf(host, level)] : [];
-    });
-  }
-
+  /** Puts a machine on a host of the estate. */
   move(key: string, to: string): MachineView | undefined {
     const at = this.position.get(key);
     const before = at === undefined ? undefined : this.machines[at];
     if (at === undefined || !before) return undefined;
+    this.shelves.move(at, this.hostAt.get(to) ?? -1);
     const after = { ...before, host: to };
-    this.count(before, -1);
-    this.count(after, 1);
-    for (const policy of this.policiesOf(before)) {
-      const group = this.groups.get(policy);
-      if (!group) continue;
-      this.countInGroup(group, before, -1);
-      this.countInGroup(group, after, 1);
-    }
     this.machines[at] = after;
+    this.kindOf[at] = undefined;
     return after;
   }
 
-  private count(machine: MachineView, by: 1 | -1): void {
-    for (const name of new Set([machine.host, machine.movingTo])) {
-      if (name === undefined) continue;
-      const use = this.used.get(name) ?? { ...NONE };
-      use.cpus += by * machine.cpus;
-      use.memoryBytes += by * machine.memoryBytes;
-      use.machines += by;
-      this.used.set(name, use);
-    }
+  /** Takes it back there, as it was. */
+  restore(at: number, before: MachineView): void {
+    this.shelves.move(at, before.host === undefined ? -1 : (this.hostAt.get(before.host) ?? -1));
+    this.machines[at] = before;
+    this.kindOf[at] = undefined;
   }
 
-  private countInGroup(group: Group, machine: MachineView, by: 1 | -1): void {
-    if (machine.host) group.placed += by;
-    else return;
-    for (const level of LEVELS)
-      for (const place of this.placesOf(machine, level))
-        group.counts[level].set(place, (group.counts[level].get(place) ?? 0) + by);
+  hostNumber(name: string): number {
+    return this.hostAt.get(name) ?? -1;
+  }
+
+  hostOf(h: number): HostView | undefined {
+    return this.list[h];
+  }
+
+  private kindOfMachine(at: number, machine: MachineView): MachineKind {
+    const same = this.machines[at] === machine;
+    const known = same ? this.kindOf[at] : undefined;
+    if (known) return known;
+    const from = machine.host === undefined ? undefined : this.hosts.get(machine.host);
+    const { needs, platform, resumes, host } = machine;
+    let key = `${machine.cpus}`;
+    for (const policy of this.policiesOf(machine)) key += `,${this.contents.get(policy)}`;
+    if (needs && (needs.offers.length > 0 || needs.machineType || needs.guestCpu))
+      key += JSON.stringify(needs);
+    if (host === undefined) key += resumes ? `|r${JSON.stringify(resumes)}` : "|";
+    else if (platform) key += `|p${JSON.stringify(platform)}`;
+    else key += from ? `|f${from.accelerator} ${from.cpuModel}` : "|";
+    const kind =
+      this.machineKinds.get(key) ??
+      new MachineKind(machine, this.policiesOf(machine), this.kinds.examples, this.fastestMhz, from);
+    this.machineKinds.set(key, kind);
+    if (same) this.kindOf[at] = kind;
+    return kind;
+  }
+
+  /** What one of the estate's machines looks for, and how it likes where it is; also of another view of it. Undefined: it is not of the estate. */
+  seek(machine: MachineView): Seek | undefined {
+    const at = this.position.get(machine.key);
+    if (at === undefined) return undefined;
+    const kind = this.kindOfMachine(at, machine);
+    const { state, shelves } = this;
+    const h = machine.host === undefined ? -1 : (this.hostAt.get(machine.host) ?? -1);
+    const hostKind = h < 0 || h >= this.list.length ? undefined : (this.kinds.of[h] as number);
+    const onlyOne = h >= 0 && (state.itemsOn[h] as number) === 1 && state.at[at] === h;
+    const dearest = kind.dearestWatts(shelves, onlyOne ? hostKind : undefined);
+    const { likes, order } = kind.likesAt(dearest);
+    const demand = [machine.cpus, machine.memoryBytes];
+    const want: Want = { item: at, demand, likes, order, room: kind.room };
+    if (hostKind === undefined) return { want, dearestWatts: dearest };
+    const like = kind.likeOf(hostKind, !onlyOne, dearest) + kind.room * shelves.roomWith(want, h);
+    const stays =
+      (kind.mayStay[hostKind] as number) === 1 && shelves.fits(want, h) && state.counts.breaks(at, h) < 0;
+    return { want, dearestWatts: dearest, now: { host: h, like, stays } };
   }
 }
 
-const bucket = (namespace: string, [key, value]: readonly [string, string]) => `${namespace} ${key}=${value}`;
-
-function bucketOf({ metadata, spec }: Policy): string {
-  const { namespace = "default" } = metadata;
-  const [label] = Object.entries(spec.selector.matchLabels ?? {});
-  return label ? bucket(namespace, label) : namespace;
+export interface Seek {
+  want: Want;
+  /** Watts that it would add where it adds most. */
+  dearestWatts: number;
+  /** Of a machine that is on a host of the estate; `stays`: it may be there, as far as kinds, room and groups say. */
+  now?: { host: number; like: number; stays: boolean };
 }
 
-const newGroup = (): Group => ({ members: [], placed: 0, counts: { host: new Map(), rack: new Map() } });
+export type GroupRule = "keepApart" | "keepTogether" | "spread";
 
-const NONE: Use = { cpus: 0, memoryBytes: 0, machines: 0 };
-const LEVELS: readonly Level[] = ["host", "rack"];
+/** What the policy says of its machines together, as the solver knows it. */
+function groupRulesOf({ spec }: Policy) {
+  const rules: ({ rule: GroupRule; level: Level } & Pick<TallySpec, "most" | "maxDomains" | "even">)[] = [];
+  if (spec.keepApart) rules.push({ rule: "keepApart", level: spec.keepApart, most: 1 });
+  if (spec.keepTogether) rules.push({ rule: "keepTogether", level: spec.keepTogether, maxDomains: 1 });
+  if (spec.spread) rules.push({ rule: "spread", level: spec.spread, even: true });
+  return rules;
+}
+
+const NO_POLICIES: readonly Policy[] = [];
 
 const indexes = new WeakMap<Estate, EstateIndex>();
 

@@ -1,26 +1,63 @@
 /** Chooses a host for a machine, or says of every host why not. Deterministic: ties go to the first name. Pure. */
 import type { Estate, HostView, MachineView } from "./estate.ts";
-import { obstacle, policiesOf } from "./rules.ts";
-import { frameOf, goalOf, type Score, score } from "./score.ts";
+import { goalOf } from "./goals.ts";
+import { indexOf } from "./index.ts";
+import { isSpecial, obstacle, policiesOf } from "./rules.ts";
+import { type Score, score } from "./score.ts";
 
 export interface Verdict {
   host: HostView;
   /** Why it may not be there. */
   obstacle?: string;
-  /** How good it would be there; also for hosts that are ruled out, when asked for. */
+  /** How good it would be there, when it may. */
   score?: Score;
 }
 
-/** Every host, the best first, those that are ruled out last. */
+/** Every host in words, the best first, those that are ruled out last. */
 export function judge(estate: Estate, machine: MachineView): Verdict[] {
-  const frame = frameOf(estate, machine);
   return estate.hosts
     .map((host): Verdict => {
       const why = obstacle(estate, machine, host);
-      return why ? { host, obstacle: why } : { host, score: score(estate, machine, host, frame) };
+      return why ? { host, obstacle: why } : { host, score: score(estate, machine, host) };
     })
     .sort((a, b) => (b.score?.total ?? -1) - (a.score?.total ?? -1) || (a.host.name < b.host.name ? -1 : 1));
 }
+
+interface Choice {
+  best: Verdict | undefined;
+  /** How many hosts could run it. */
+  possible: number;
+}
+
+/** Without words for all the others. @param but a host that it is to leave */
+export function choose(estate: Estate, machine: MachineView, but?: string): Choice {
+  const index = indexOf(estate);
+  const seek = index.get(machine.key)?.labels === machine.labels ? index.seek(machine) : undefined;
+  if (!seek) {
+    const possible = judge(estate, machine).filter(({ host, score: of }) => of && host.name !== but);
+    return { best: possible[0], possible: possible.length };
+  }
+  const special = isSpecial(machine);
+  let best: HostView | undefined;
+  let liked = 0;
+  let possible = 0;
+  for (const [h, host] of estate.hosts.entries()) {
+    if (host.name === but || !index.shelves.admits(seek.want, h)) continue;
+    if (special && obstacle(estate, machine, host)) continue;
+    possible++;
+    const value = index.shelves.liking(seek.want, h);
+    // Of hosts that are liked equally the first.
+    if (best && value <= liked + EQUAL) continue;
+    best = host;
+    liked = value;
+  }
+  return { best: best && { host: best, score: score(estate, machine, best) }, possible };
+}
+
+/** Likings that differ by less are equal. */
+const EQUAL = 1e-9;
+/** So many hosts, or reasons, are told one by one. */
+const EACH = 8;
 
 export type Placement =
   | { host: string; reason: string; policy?: string }
@@ -40,18 +77,30 @@ export function reasonFor(estate: Estate, machine: MachineView, best: Verdict, p
 
 /** @param but a host that it is to leave */
 export function place(estate: Estate, machine: MachineView, but?: string): Placement {
-  const verdicts = judge(estate, machine).filter(({ host }) => host.name !== but);
-  const possible = verdicts.filter((verdict) => verdict.score);
-  const [best] = possible;
+  const { best, possible } = choose(estate, machine, but);
   if (!best) {
-    if (verdicts.length === 0)
+    const others = estate.hosts.filter(({ name }) => name !== but);
+    if (others.length === 0)
       return { reason: but === undefined ? "there is no host yet" : `there is no host but ${but}` };
-    return { reason: verdicts.map(({ host, obstacle: why }) => `${host.name}: ${why}`).join("; ") };
+    return { reason: refusal(others.map((host) => [host.name, obstacle(estate, machine, host) ?? "?"])) };
   }
   const [policy] = policiesOf(estate, machine);
   return {
     host: best.host.name,
-    reason: reasonFor(estate, machine, best, possible.length),
+    reason: reasonFor(estate, machine, best, possible),
     ...(policy ? { policy: policy.metadata.name } : {}),
   };
+}
+
+/** What each host says, or when there are many, how many say the same. */
+function refusal(all: readonly (readonly [host: string, why: string])[]): string {
+  if (all.length <= EACH) return all.map(([host, why]) => `${host}: ${why}`).join("; ");
+  const byReason = [...Map.groupBy(all, ([, why]) => why)].sort(([, a], [, b]) => b.length - a.length);
+  const told = byReason.slice(0, EACH).map(([why, of]) => {
+    const [first = ["?", ""], second] = of;
+    if (!second) return `${first[0]}: ${why}`;
+    return `${of.length} hosts (${first[0]}, ${second[0]}${of.length > 2 ? ", …" : ""}): ${why}`;
+  });
+  const rest = byReason.slice(EACH).reduce((sum, [, of]) => sum + of.length, 0);
+  return [...told, ...(rest > 0 ? [`${rest} more hosts for other reasons`] : [])].join("; ");
 }

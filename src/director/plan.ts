@@ -1,18 +1,19 @@
 /**
  * Moves that are worth it, in an order in which every state between is allowed. Pure.
  *
- * One move at a time is chosen, the one with the greatest gain, broken rules first; it is applied to the estate, and the next one is judged
- * there. All machines are looked at once for many moves: a gain that has become less since waits for its turn (lazy greedy), one that
+ * One move at a time is chosen, the one with the greatest gain, broken rules first; it is applied to the index of the estate, and the next one is judged
+ * there (afterwards all are taken back). All machines are looked at once for many moves: a gain that has become less since waits for its turn (lazy greedy), one that
  * has become more is found by the next look; when a look finds nothing, that is all. A machine moves at most once a plan, so a plan ends. Against ping-pong: a move must
  * gain clearly, and a machine that came to its host recently stays, unless a rule is broken or policies changed since; and it never goes
  * back within that time to a host that it was moved away from.
  */
-import type { Estate, MachineView } from "./estate.ts";
-import { apply, indexOf } from "./index.ts";
+import type { Estate, HostView, MachineView } from "./estate.ts";
+import { type EstateIndex, indexOf } from "./index.ts";
 import type { Plan } from "./kinds.ts";
-import { judge, reasonFor } from "./place.ts";
-import { obstacle, policiesOf } from "./rules.ts";
-import { frameOf, score, totalOf } from "./score.ts";
+import { choose, reasonFor } from "./place.ts";
+import { isSpecial, obstacle, policiesOf } from "./rules.ts";
+import { score } from "./score.ts";
+import { Heap } from "./solver/heap.ts";
 
 export type Move = Plan["spec"]["moves"][number];
 
@@ -30,90 +31,86 @@ export interface PlanOptions {
 
 export const PLAN_DEFAULTS = { stayMs: 300_000, threshold: 0.08, maxMoves: 50 } as const;
 
+/** A mended rule counts more than anything else. */
+const MENDED = 10;
+
 interface Candidate {
-  move: Move;
-  to: string;
+  /** Where the machine is in the estate's list. */
+  at: number;
   gain: number;
+  to: number;
+  broken: boolean;
 }
 
 /** The moves, in order; none: there is no useful move. */
 export function planMoves(estate: Estate, options: PlanOptions): Move[] {
-  let state = estate;
+  const index = indexOf(estate);
   const moves: Move[] = [];
-  const moved = new Set<string>();
-  for (let found = true; found && moves.length < options.maxMoves; ) {
-    found = false;
-    // The gain that each had when it was looked at; before it is taken, it is looked at again on what there is by then.
-    const queue = gainsOf(state, options, moved);
-    for (let next = queue.pop(); next && moves.length < options.maxMoves; next = queue.pop()) {
-      const machine = indexOf(state).get(next.key);
-      const candidate = machine && candidateFor(state, machine, options);
-      if (!candidate) continue;
-      if (candidate.gain < (queue.at(-1)?.gain ?? 0)) {
-        insert(queue, { key: next.key, gain: candidate.gain });
-        continue;
+  const before: [number, MachineView][] = [];
+  const moved = new Set<number>();
+  try {
+    for (let found = true; found && moves.length < options.maxMoves; ) {
+      found = false;
+      // The gain that each had when it was looked at; before it is taken, it is looked at again on what there is by then.
+      const queue = new Heap<Candidate>((a, b) => b.gain - a.gain || a.at - b.at);
+      for (const [at, machine] of index.machines.entries()) {
+        if (!machine.movable || moved.has(at)) continue;
+        const candidate = consider(estate, index, at, options);
+        if (candidate) queue.push(candidate);
       }
-      moves.push(candidate.move);
-      moved.add(next.key);
-      state = apply(state, next.key, candidate.to);
-      found = true;
+      for (let next = queue.pop(); next && moves.length < options.maxMoves; next = queue.pop()) {
+        const candidate = consider(estate, index, next.at, options);
+        if (!candidate) continue;
+        if (candidate.gain < (queue.first?.gain ?? 0)) {
+          queue.push(candidate);
+          continue;
+        }
+        const machine = index.machines[candidate.at] as MachineView;
+        const to = index.hostOf(candidate.to) as HostView;
+        moves.push(inWords(estate, machine, to, candidate.broken));
+        moved.add(candidate.at);
+        before.push([candidate.at, machine]);
+        index.move(machine.key, to.name);
+        found = true;
+      }
     }
+  } finally {
+    for (const [at, machine] of before.reverse()) index.restore(at, machine);
   }
   return moves;
 }
 
-interface Gain {
-  key: string;
-  gain: number;
-}
-
-/** Of the machines that could gain by a move, the greatest last. */
-function gainsOf(estate: Estate, options: PlanOptions, moved: ReadonlySet<string>): Gain[] {
-  const gains: Gain[] = [];
-  for (const machine of estate.machines) {
-    if (!machine.movable || moved.has(machine.key)) continue;
-    const gain = gainOf(estate, machine, options);
-    if (gain !== undefined) gains.push({ key: machine.key, gain });
-  }
-  // The sort is stable: of equal ones the first of the estate comes last, to be taken first.
-  return gains.reverse().sort((a, b) => a.gain - b.gain);
-}
-
-/** Behind all that gain less. */
-function insert(queue: Gain[], gain: Gain): void {
-  const at = queue.findLastIndex((each) => each.gain < gain.gain) + 1;
-  queue.splice(at, 0, gain);
-}
-
-/** Why a machine may be moved: a rule is broken where it is, or it has been there long enough. Undefined: it stays. */
-function reasonToMove(estate: Estate, machine: MachineView, options: PlanOptions) {
-  const here = indexOf(estate).hosts.get(machine.host ?? "");
+/** The best move of a machine, if it may be moved (a rule is broken where it is, or it has been there long enough) and gains enough. */
+function consider(
+  estate: Estate,
+  index: EstateIndex,
+  at: number,
+  options: PlanOptions,
+): Candidate | undefined {
+  const machine = index.machines[at] as MachineView;
+  const here = index.hosts.get(machine.host ?? "");
   // A host that is silent keeps its machines: nobody can move them, and they may well run.
   if (!here?.ready) return undefined;
-  const broken = here.closed === "it is marked unschedulable" ? undefined : obstacle(estate, machine, here);
+  const seek = index.seek(machine);
+  if (!seek?.now) return undefined;
+  const { want, now } = seek;
+  const special = isSpecial(machine);
+  const broken =
+    here.closed !== "it is marked unschedulable" &&
+    (!now.stays || (special && obstacle(estate, machine, here) !== undefined));
   const settled = options.now - machine.since >= options.stayMs || options.released.has(machine.key);
-  return broken || settled ? { here, broken } : undefined;
+  if (!broken && !settled) return undefined;
+  const floor = broken ? Number.NEGATIVE_INFINITY : now.like + options.threshold;
+  const accept = (h: number): boolean => {
+    const host = index.hostOf(h) as HostView;
+    return !leftLately(machine, host.name, options) && !(special && obstacle(estate, machine, host));
+  };
+  const picky = special || (machine.left !== undefined && machine.left.length > 0);
+  const to = index.shelves.best(want, floor, picky ? accept : undefined);
+  if (to < 0) return undefined;
+  const gain = index.shelves.liking(want, to) - now.like;
+  return { at, gain: broken ? MENDED + gain : gain, to, broken };
 }
-
-/** What the best move of the machine gains; a mended rule counts more than anything else. Undefined: not enough, or it must stay. */
-function gainOf(estate: Estate, machine: MachineView, options: PlanOptions): number | undefined {
-  const why = reasonToMove(estate, machine, options);
-  if (!why) return undefined;
-  const { here, broken } = why;
-  const frame = frameOf(estate, machine);
-  const now = totalOf(estate, machine, here, frame);
-  let best: number | undefined;
-  for (const host of estate.hosts) {
-    if (host.name === here.name) continue;
-    const gain = totalOf(estate, machine, host, frame) - now;
-    if ((!broken && gain < options.threshold) || (best !== undefined && gain <= best)) continue;
-    if (leftLately(machine, host.name, options) || obstacle(estate, machine, host)) continue;
-    best = gain;
-  }
-  return best === undefined ? undefined : broken ? MENDED + best : best;
-}
-
-const MENDED = 10;
 
 /** Not even to mend a rule: what is mended there breaks what it was moved away for, and so on. */
 function leftLately(
@@ -124,40 +121,29 @@ function leftLately(
   return !released.has(key) && left.some((one) => one.host === host && now - one.at < stayMs);
 }
 
-function candidateFor(estate: Estate, machine: MachineView, options: PlanOptions): Candidate | undefined {
-  const why = reasonToMove(estate, machine, options);
-  if (!why) return undefined;
-  const { here, broken } = why;
-  const possible = judge(estate, machine).filter(
-    (verdict) =>
-      verdict.score && verdict.host.name !== here.name && !leftLately(machine, verdict.host.name, options),
-  );
-  const [there] = possible;
-  if (!there?.score) return undefined;
+function inWords(estate: Estate, machine: MachineView, to: HostView, broken: boolean): Move {
+  const here = indexOf(estate).hosts.get(machine.host ?? "") as HostView;
   const now = score(estate, machine, here);
-  const gain = there.score.total - now.total;
-  if (!broken && gain < options.threshold) return undefined;
+  const there = score(estate, machine, to);
   const [policy] = policiesOf(estate, machine);
-  const expected = there.score.parts
+  const expected = there.parts
     .filter((part) => part.weight >= 0.1)
     .map(
       (part) =>
         `${part.name}: ${now.parts.find((p) => p.name === part.name)?.detail ?? "?"} -> ${part.detail}`,
     )
     .join("; ");
+  // With its own.
+  const possible = () => choose(estate, machine, here.name).possible + 1;
   return {
-    to: there.host.name,
-    gain: broken ? MENDED + gain : gain,
-    move: {
-      namespace: machine.namespace,
-      vm: machine.name,
-      from: here.name,
-      to: there.host.name,
-      reason: broken
-        ? `on ${here.name} ${broken}`
-        : `${reasonFor(estate, machine, there, possible.length + 1)}; score ${now.total.toFixed(2)} -> ${there.score.total.toFixed(2)}`,
-      ...(policy ? { policy: policy.metadata.name } : {}),
-      expected,
-    },
+    namespace: machine.namespace,
+    vm: machine.name,
+    from: here.name,
+    to: to.name,
+    reason: broken
+      ? `on ${here.name} ${obstacle(estate, machine, here)}`
+      : `${reasonFor(estate, machine, { host: to, score: there }, possible())}; score ${now.total.toFixed(2)} -> ${there.total.toFixed(2)}`,
+    ...(policy ? { policy: policy.metadata.name } : {}),
+    expected,
   };
 }

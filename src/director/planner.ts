@@ -8,7 +8,7 @@ import { Informer } from "../reconcile/informer.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
 import { inRequest, newRequestId, requestOf } from "../telemetry/request-id.ts";
 import type { Estate } from "./estate.ts";
-import { chooses } from "./index.ts";
+import { indexOf } from "./index.ts";
 import { Plan, Policy } from "./kinds.ts";
 import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";
 import { obstacle } from "./rules.ts";
@@ -124,24 +124,28 @@ const target = ({ namespace, vm, to }: Move) => [namespace, vm, to];
 
 /** Machines that a policy which changed after they came to their host chooses. */
 function released(estate: Estate, changedAt: ReadonlyMap<string, number>): Set<string> {
-  const free = estate.machines.filter((machine) =>
-    estate.policies.some((policy) => {
-      const at = changedAt.get(`${policy.metadata.namespace ?? "default"}/${policy.metadata.name}`);
-      return at !== undefined && at > machine.since && chooses(policy, machine);
-    }),
-  );
-  return new Set(free.map((machine) => machine.key));
+  const free = new Set<string>();
+  const index = indexOf(estate);
+  for (const policy of estate.policies) {
+    const at = changedAt.get(`${policy.metadata.namespace ?? "default"}/${policy.metadata.name}`);
+    if (at === undefined) continue;
+    for (const i of index.membersOf(policy)) {
+      const machine = index.machines[i];
+      if (machine && at > machine.since) free.add(machine.key);
+    }
+  }
+  return free;
 }
 
 /** status.machines and the condition Satisfied of each policy, written only when they change. */
 async function tellPolicies(context: DirectorContext, estate: Estate): Promise<void> {
+  const index = indexOf(estate);
   for (const policy of estate.policies) {
-    const chosen = estate.machines.filter((machine) => chooses(policy, machine));
-    const only: Estate = { ...estate, policies: [policy] };
+    const chosen = index.membersOf(policy).flatMap((i) => index.machines[i] ?? []);
     const broken = chosen.flatMap((machine) => {
-      const host = estate.hosts.find((h) => h.name === machine.host);
+      const host = index.hosts.get(machine.host ?? "");
       if (!host) return [`${machine.name} has no host`];
-      const why = obstacle(only, machine, host);
+      const why = obstacle(estate, machine, host, [policy]);
       return why ? [`${machine.name} on ${host.name}: ${why}`] : [];
     });
     const [status, reason, message] =

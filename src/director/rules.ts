@@ -1,12 +1,12 @@
-/** What must hold: capacity, hosts that are open, required attributes, together, apart, spread. Pure. */
-import { baseline, lackOf } from "../compute/hardware/kinds.ts";
-import { platformObstacle } from "../compute/kinds.ts";
+/** Why a machine may not be on a host, in words: capacity, hosts that are open, required attributes, together, apart, spread. Pure. */
+import { baseline } from "../compute/hardware/kinds.ts";
 import { lackOfReserved, type Reserved } from "../compute/resources/kinds.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { breach } from "./attributes.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
-import { domainOf, indexOf, type Use } from "./index.ts";
+import { indexOf, type Use } from "./index.ts";
 import type { Policy } from "./kinds.ts";
+import { isForeign, lack, moveObstacle, requiredBreach } from "./suits.ts";
 
 /** Highest priority first; ties by name. */
 export function policiesOf(estate: Estate, machine: MachineView): readonly Policy[] {
@@ -15,26 +15,29 @@ export function policiesOf(estate: Estate, machine: MachineView): readonly Polic
 
 /** What machines take of a host; a machine that moves counts on both. `without` leaves one machine out. */
 export function usage(estate: Estate, host: string, without?: string): Use {
-  const index = indexOf(estate);
-  const all = index.use(host);
-  const out = without === undefined ? undefined : index.get(without);
-  if (!out || (out.host !== host && out.movingTo !== host)) return all;
-  return {
-    cpus: all.cpus - out.cpus,
-    memoryBytes: all.memoryBytes - out.memoryBytes,
-    machines: all.machines - 1,
-  };
+  return indexOf(estate).use(host, without);
 }
 
 const MiB = 2 ** 20;
 const size = (bytes: number) => formatBytes(Math.floor(bytes / MiB) * MiB);
 
-/** Why `machine` may not be on `host`, given where all others are; undefined when it may. The first breach that is found. */
-export function obstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
+/**
+ * Why `machine` may not be on `host`, given where all others are; undefined when it may. The first breach that is found.
+ * @param policies only these of the estate's have a say; all that choose the machine when not given
+ */
+export function obstacle(
+  estate: Estate,
+  machine: MachineView,
+  host: HostView,
+  policies: readonly Policy[] = policiesOf(estate, machine),
+): string | undefined {
   if (host.closed && machine.host !== host.name) return host.closed;
   if (machine.disksOn !== undefined && machine.disksOn !== host.name)
     return `its disks are on ${machine.disksOn}, in a storage pool that is not shared`;
-  const why = moveObstacle(estate, machine, host) ?? lack(machine, host);
+  const index = indexOf(estate);
+  const from = machine.host === undefined ? undefined : index.hosts.get(machine.host);
+  const why =
+    (machine.host === host.name ? undefined : moveObstacle(machine, from, host)) ?? lack(machine, host);
   if (why) return why;
   const own = ownObstacle(estate, machine, host);
   if (own) return own;
@@ -43,30 +46,24 @@ export function obstacle(estate: Estate, machine: MachineView, host: HostView): 
   if (machine.memoryBytes > memory)
     return `needs ${size(machine.memoryBytes)} memory, ${size(Math.max(0, memory))} of ${size(host.memoryBytes)} is free`;
   if (machine.cpus > cpus) return `needs ${machine.cpus} CPUs, ${Math.max(0, cpus)} of ${host.cpus} are free`;
-  for (const policy of policiesOf(estate, machine)) {
-    for (const rule of policy.spec.required ?? []) {
-      const why = breach(host, rule);
-      if (why) return `policy ${JSON.stringify(policy.metadata.name)} ${why}`;
-    }
-    const why = groupBreach(estate, policy, machine, host);
-    if (why) return `policy ${JSON.stringify(policy.metadata.name)} ${why}`;
+  const required = requiredBreach(policies, host);
+  if (required) return required;
+  for (const policy of policies) {
+    const broken = groupBreach(estate, policy, machine, host);
+    if (broken) return `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;
   }
   return undefined;
 }
 
-const isForeign = ({ needs }: MachineView) => needs?.offers.includes("aarch64") ?? false;
-const acceleratorFor = (machine: MachineView, host: HostView) =>
-  isForeign(machine) ? "tcg" : host.accelerator;
-
-function lack({ needs }: MachineView, { has = {} }: HostView): string | undefined {
-  return needs && lackOf(needs, has);
-}
+/** Of these machines obstacles are not seen by the index: what they are to have of their host alone, and disks that only one host has. */
+export const isSpecial = ({ reserved, disksOn }: MachineView): boolean =>
+  reserved !== undefined || disksOn !== undefined;
 
 /** Of what it is to have of its host alone. */
-function ownObstacle({ machines }: Estate, machine: MachineView, host: HostView): string | undefined {
+function ownObstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
   if (!machine.reserved) return undefined;
   const { node: _, ...wants } = machine.reserved;
-  const there = machines.flatMap((m): Reserved[] => {
+  const there = indexOf(estate).machines.flatMap((m): Reserved[] => {
     if (!m.reserved || m.key === machine.key) return [];
     if (m.host === host.name) return [m.reserved];
     // Which node it comes to be on is chosen there.
@@ -96,21 +93,6 @@ export function cpuFor(estate: Estate, machine: MachineView, host: HostView): st
   );
 }
 
-/** Of a machine that runs elsewhere: whether it can go on here without being stopped; of one that was suspended: whether it can go on here. */
-function moveObstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
-  const here = () => ({ ...host, ...host.has, accelerator: acceleratorFor(machine, host) });
-  if (machine.host === undefined) {
-    const why = machine.resumes && platformObstacle(machine.resumes, here());
-    return (
-      why &&
-      `cannot go on with the memory that the machine was suspended with: ${why}; spec.discardMemory boots it anywhere`
-    );
-  }
-  if (machine.host === host.name) return undefined;
-  const from = machine.platform ?? estate.hosts.find(({ name }) => name === machine.host);
-  return from && platformObstacle(from, here());
-}
-
 function groupBreach(
   estate: Estate,
   policy: Policy,
@@ -118,38 +100,21 @@ function groupBreach(
   host: HostView,
 ): string | undefined {
   const { keepApart, keepTogether, spread } = policy.spec;
-  if (!keepApart && !keepTogether && !spread) return undefined;
   const index = indexOf(estate);
-  const group = index.group(policy);
-  const self = index.get(machine.key);
-  const others = () =>
-    group.members.flatMap((i) => {
-      const other = index.machines[i];
-      return other && other.key !== machine.key && other.host ? [other] : [];
-    });
-  const selfIn = (level: "host" | "rack", domain: string) =>
-    self?.host ? index.placesOf(self, level).filter((place) => place === domain).length : 0;
-  const countOf = (level: "host" | "rack", domain: string) =>
-    (group.counts[level].get(domain) ?? 0) - selfIn(level, domain);
-  if (keepApart && countOf(keepApart, domainOf(host, keepApart)) > 0) {
-    const here = others().find((m) => index.placesOf(m, keepApart).includes(domainOf(host, keepApart)));
-    if (here) return `keeps its machines on different ${keepApart}s, ${here.name} is there`;
+  if (keepApart) {
+    const group = index.group(policy, "keepApart", machine, host);
+    if (group && group.here > 0)
+      return `keeps its machines on different ${keepApart}s, ${group.oneHere()?.name ?? "another"} is there`;
   }
-  if (keepTogether && group.placed > (self?.host ? 1 : 0)) {
-    const there = others().find(
-      (m) => !index.placesOf(m, keepTogether).includes(domainOf(host, keepTogether)),
-    );
+  if (keepTogether) {
+    const there = index.group(policy, "keepTogether", machine, host)?.oneElsewhere();
     if (there) return `keeps its machines on one ${keepTogether}, ${there.name} is on ${there.host}`;
   }
   if (spread) {
-    const here = countOf(spread, domainOf(host, spread));
+    const group = index.group(policy, "spread", machine, host);
     // Nobody has fewer than none.
-    if (here === 0) return undefined;
-    // Only domains that could take a machine count: an empty host that is closed does not forbid all others.
-    const open = new Set(estate.hosts.filter((h) => !h.closed).map((h) => domainOf(h, spread)));
-    for (const place of group.counts[spread].keys()) open.add(place);
-    const least = Math.min(...[...open].map((place) => countOf(spread, place)));
-    if (here > least) return `spreads its machines over ${spread}s: ${here} of them here, ${least} elsewhere`;
+    if (group && group.here > 0 && group.here > group.fewest())
+      return `spreads its machines over ${spread}s: ${group.here} of them here, ${group.fewest()} elsewhere`;
   }
   return undefined;
 }

@@ -43,7 +43,8 @@ const REGISTRY = "kinds.ts";
 /** Pure cores: no I/O, so no node: module but these. */
 const PURE = [
   /^resource\//,
-  /^director\/(estate|attributes|rules|score|place|plan|explain|checks)\.ts$/,
+  /^director\/(estate|attributes|checks|classes|explain|goals|index|place|plan|rules|score|suits)\.ts$/,
+  /^director\/solver\/(counts|heap|model|anneal|roadef|shelves|state)\.ts$/,
   /^compute\/(ipam|checks|capacity)\.ts$/,
   /^images\/(checks|sbom)\.ts$/,
   /^qemu\/(command-line|end)\.ts$/,

@@ -116,7 +116,7 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
         let delta = state.exchangeDelta(p, q);
         if (delta - price * ((hostLack[a] as number) + (hostLack[b] as number)) > limit) continue;
         delta += price * state.lackExchange(p, q) + state.otherDelta(p, b) + state.otherDelta(q, a);
-        if (delta > limit || !state.allowsExchange(p, q)) continue;
+        if (delta > limit || !state.counts.allowsExchange(p, q)) continue;
         state.move(p, b);
         state.move(q, a);
       } else {
@@ -125,7 +125,7 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
         let delta = state.leaveDelta(p) + price * state.lackLeave(p) + state.joinDelta(p, b);
         if (delta > limit) continue;
         delta += price * state.lackJoin(p, b) + state.otherDelta(p, b);
-        if (delta > limit || !state.allows(p, b)) continue;
+        if (delta > limit || !state.counts.allows(p, b)) continue;
         state.move(p, b);
       }
     }

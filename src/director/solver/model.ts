@@ -12,8 +12,8 @@
  *              term, and so is an unbalanced rest of two resources, or a slope of a convex cost of load.
  *   moves      of each item that is not where it was, and of the pair of hosts; and of the service that has most of its items moved
  *
- * TODO(correctness): the director's planner does not plan with it yet; bench/roadef.ts does. For that it lacks which hosts an item may use,
- * and the cost of a host that is used at all.
+ * The estate (index.ts) and published instances (roadef.ts) are read into the same model. Of an estate few moves are sought that gain most: what a machine
+ * likes about hosts (classes.ts) orders them (shelves.ts). Of an instance the best assignment is, whatever has to be moved (anneal.ts).
  */
 
 export interface Model {
@@ -35,7 +35,7 @@ export interface Model {
   increment: Float64Array;
   /** 1: this item stays; none: all may be moved. */
   fixed?: Uint8Array;
-  /** Where each item was first; -1: nowhere yet. */
+  /** Where each item was first; -1: nowhere, or what it costs to move is not counted. */
   home: Int32Array;
   /** Of each item, when it is moved. */
   moveCost: Float64Array;
@@ -67,6 +67,11 @@ export interface Tallies {
   /** In at least, and at most, so many domains. */
   minDomains: Int32Array;
   maxDomains: Int32Array;
+  /** 1: no domain has more than the open ones with the fewest have, and one. */
+  even: Uint8Array;
+  /** Of each level 1 for each domain that could take an item, and how many those are. */
+  open: Uint8Array[];
+  openCounts: Int32Array;
   /** Where tally t has an item, those it needs have one, too. */
   needsStart: Int32Array;
   needs: Int32Array;
@@ -82,6 +87,7 @@ export interface TallySpec {
   most?: number;
   minDomains?: number;
   maxDomains?: number;
+  even?: boolean;
   needs?: readonly number[];
 }
 
@@ -105,9 +111,16 @@ export function makeTallies(
   items: number,
   levels: readonly Int32Array[],
   specs: readonly TallySpec[],
+  /** Of each host whether it could take an item; none: all could. */
+  isOpen?: Uint8Array,
 ): Tallies {
   const domainCounts = Int32Array.from(levels, (of) => of.reduce((most, d) => Math.max(most, d + 1), 1));
   const domains = Int32Array.from(levels.flatMap((of) => [...of]));
+  const open = levels.map((of, l) => {
+    const flags = new Uint8Array(domainCounts[l] as number);
+    for (const [host, d] of of.entries()) if (!isOpen || isOpen[host] === 1) flags[d] = 1;
+    return flags;
+  });
   const own: number[][] = Array.from({ length: items }, () => []);
   const neededBy: number[][] = specs.map(() => []);
   for (const [t, spec] of specs.entries()) {
@@ -130,6 +143,9 @@ export function makeTallies(
     most: Int32Array.from(specs, (s) => s.most ?? NO_LIMIT),
     minDomains: Int32Array.from(specs, (s) => s.minDomains ?? 0),
     maxDomains: Int32Array.from(specs, (s) => s.maxDomains ?? NO_LIMIT),
+    even: Uint8Array.from(specs, (s) => (s.even ? 1 : 0)),
+    open,
+    openCounts: Int32Array.from(open, (flags) => flags.reduce((sum, flag) => sum + flag, 0)),
     needsStart: needs.start,
     needs: needs.all,
     neededByStart: by.start,

@@ -153,7 +153,7 @@ describe("the state of a solution", () => {
         const shifted = [...state.at].with(p, b);
         const exchanged = [...state.at].with(p, c).with(q, a);
         if (round % 2 === 0 && a !== b) {
-          const allowed = state.fits(p, b) && state.allows(p, b);
+          const allowed = state.fits(p, b) && state.counts.allows(p, b);
           const cost = costOf(i, shifted);
           expect(allowed).toBe(cost !== undefined);
           if (cost === undefined) continue;
@@ -162,7 +162,7 @@ describe("the state of a solution", () => {
           expect(state.cost).toBe(cost);
         } else if (round % 2 === 1 && a !== c) {
           const cost = costOf(i, exchanged);
-          const allowed = state.lackExchange(p, q) <= 0 && state.allowsExchange(p, q);
+          const allowed = state.lackExchange(p, q) <= 0 && state.counts.allowsExchange(p, q);
           expect(allowed).toBe(cost !== undefined);
           if (cost === undefined) continue;
           state.move(p, c);

@@ -1,12 +1,10 @@
 /** Where every item is, and what follows from it, kept up to date by each change. Costs are exact while all numbers are integers. */
+import { Counts } from "./counts.ts";
 import { add, type Model } from "./model.ts";
-
-/** Groups up to this size are counted by looking at each member; greater ones have a counter for each domain. */
-const SCAN = 12;
 
 export class State {
   readonly model: Model;
-  /** The host of each item. */
+  /** The host of each item; -1: none. */
   readonly at: Int32Array;
   /** hosts × terms */
   readonly value: Float64Array;
@@ -24,13 +22,12 @@ export class State {
   /** How many services have n items moved. */
   private readonly movedCounts: Int32Array;
   private mostMoved = 0;
-  /** Of each tally where its counters begin; -1: its members are looked at. */
-  private readonly row: Int32Array;
-  private readonly counters: Int32Array;
-  private readonly distinct: Int32Array;
+  /** Of each host. */
+  readonly itemsOn: Int32Array;
+  readonly counts: Counts;
 
   constructor(model: Model, at: Int32Array = model.home) {
-    const { hosts, terms, resources, tallies } = model;
+    const { hosts, terms, resources } = model;
     this.model = model;
     this.at = Int32Array.from(at);
     this.value = Float64Array.from(model.base);
@@ -38,21 +35,15 @@ export class State {
     this.hostCost = new Float64Array(hosts);
     this.hostLack = new Float64Array(hosts);
     this.price = model.price;
+    this.itemsOn = new Int32Array(hosts);
     this.movedOf = new Int32Array(model.services);
     this.movedCounts = new Int32Array(model.items + 2);
     this.movedCounts[0] = model.services;
-    this.row = new Int32Array(tallies.count).fill(-1);
-    this.distinct = new Int32Array(tallies.count);
-    let counters = 0;
-    for (let t = 0; t < tallies.count; t++) {
-      if ((tallies.memberStart[t + 1] as number) - (tallies.memberStart[t] as number) <= SCAN) continue;
-      this.row[t] = counters;
-      counters += tallies.domainCounts[tallies.level[t] as number] as number;
-    }
-    this.counters = new Int32Array(counters);
     for (let p = 0; p < model.items; p++) {
       const m = this.at[p] as number;
       const home = model.home[p] as number;
+      if (m < 0) continue;
+      add(this.itemsOn, m, 1);
       for (let k = 0; k < terms; k++)
         add(this.value, m * terms + k, model.increment[p * terms + k] as number);
       for (let r = 0; r < resources; r++)
@@ -66,16 +57,7 @@ export class State {
     }
     for (let m = 0; m < hosts; m++) this.sum += this.setCost(m);
     for (let m = 0; m < hosts; m++) this.lack += this.setLack(m);
-    for (let t = 0; t < tallies.count; t++) {
-      const first = (tallies.level[t] as number) * hosts;
-      const seen = new Set<number>();
-      for (let i = tallies.memberStart[t] as number; i < (tallies.memberStart[t + 1] as number); i++) {
-        const d = tallies.domains[first + (this.at[tallies.members[i] as number] as number)] as number;
-        seen.add(d);
-        if ((this.row[t] as number) >= 0) add(this.counters, (this.row[t] as number) + d, 1);
-      }
-      this.distinct[t] = seen.size;
-    }
+    this.counts = new Counts(model, this.at);
   }
 
   get cost(): number {
@@ -270,151 +252,35 @@ export class State {
     return cost - (this.hostCost[a] as number) - (this.hostCost[b] as number);
   }
 
-  countIn(t: number, d: number): number {
-    const row = this.row[t] as number;
-    if (row >= 0) return this.counters[row + d] as number;
-    const { memberStart, members, domains, level } = this.model.tallies;
-    const first = (level[t] as number) * this.model.hosts;
-    let count = 0;
-    for (let i = memberStart[t] as number, end = memberStart[t + 1] as number; i < end; i++)
-      if ((domains[first + (this.at[members[i] as number] as number)] as number) === d) count++;
-    return count;
-  }
-
-  /** Whether the tallies let p go to b. */
-  allows(p: number, b: number): boolean {
-    const { tallies, hosts } = this.model;
-    const { domains } = tallies;
-    const a = this.at[p] as number;
-    for (let i = tallies.ofStart[p] as number, end = tallies.ofStart[p + 1] as number; i < end; i++) {
-      const t = tallies.of[i] as number;
-      const level0 = (tallies.level[t] as number) * hosts;
-      const from = domains[level0 + a] as number;
-      const to = domains[level0 + b] as number;
-      if (from === to) continue;
-      const there = this.countIn(t, to);
-      if (there >= (tallies.most[t] as number)) return false;
-      const leaves = this.countIn(t, from) === 1;
-      const distinct = (this.distinct[t] as number) + (there === 0 ? 1 : 0) - (leaves ? 1 : 0);
-      const before = this.distinct[t] as number;
-      if (distinct < before && distinct < (tallies.minDomains[t] as number)) return false;
-      if (distinct > before && distinct > (tallies.maxDomains[t] as number)) return false;
-      if (there === 0)
-        for (
-          let k = tallies.needsStart[t] as number, last = tallies.needsStart[t + 1] as number;
-          k < last;
-          k++
-        )
-          if (this.countIn(tallies.needs[k] as number, to) === 0) return false;
-      if (leaves)
-        for (
-          let k = tallies.neededByStart[t] as number, last = tallies.neededByStart[t + 1] as number;
-          k < last;
-          k++
-        )
-          if (this.countIn(tallies.neededBy[k] as number, from) > 0) return false;
-    }
-    return true;
-  }
-
-  /** Whether the tallies let p and q change places. */
-  allowsExchange(p: number, q: number): boolean {
-    const { ofStart } = this.model.tallies;
-    const bare = (item: number) => (ofStart[item] as number) === (ofStart[item + 1] as number);
-    const a = this.at[p] as number;
-    const b = this.at[q] as number;
-    if (bare(q)) return this.allows(p, b);
-    if (bare(p)) return this.allows(q, a);
-    // As if both had been moved.
-    this.recount(p, b);
-    this.at[p] = b;
-    this.recount(q, a);
-    this.at[q] = a;
-    const kept = this.holds(p, a, b) && this.holds(q, b, a);
-    this.recount(q, b);
-    this.at[q] = b;
-    this.recount(p, a);
-    this.at[p] = a;
-    return kept;
-  }
-
-  /** Whether the tallies of p hold, which came from a to b. */
-  private holds(p: number, a: number, b: number): boolean {
-    const { tallies, hosts } = this.model;
-    const { domains } = tallies;
-    for (let i = tallies.ofStart[p] as number, end = tallies.ofStart[p + 1] as number; i < end; i++) {
-      const t = tallies.of[i] as number;
-      const level0 = (tallies.level[t] as number) * hosts;
-      const from = domains[level0 + a] as number;
-      const to = domains[level0 + b] as number;
-      if (from === to) continue;
-      if (this.countIn(t, to) > (tallies.most[t] as number)) return false;
-      if (
-        (this.distinct[t] as number) < (tallies.minDomains[t] as number) ||
-        (this.distinct[t] as number) > (tallies.maxDomains[t] as number)
-      )
-        return false;
-      for (let k = tallies.needsStart[t] as number, last = tallies.needsStart[t + 1] as number; k < last; k++)
-        if (this.countIn(tallies.needs[k] as number, to) === 0) return false;
-      if (this.countIn(t, from) === 0)
-        for (
-          let k = tallies.neededByStart[t] as number, last = tallies.neededByStart[t + 1] as number;
-          k < last;
-          k++
-        )
-          if (this.countIn(tallies.neededBy[k] as number, from) > 0) return false;
-    }
-    return true;
-  }
-
-  /** Counts p as on b; `at` is set by the caller, afterwards. */
-  private recount(p: number, b: number): void {
-    const { tallies, hosts } = this.model;
-    const { domains } = tallies;
-    const a = this.at[p] as number;
-    for (let i = tallies.ofStart[p] as number, end = tallies.ofStart[p + 1] as number; i < end; i++) {
-      const t = tallies.of[i] as number;
-      const level0 = (tallies.level[t] as number) * hosts;
-      const from = domains[level0 + a] as number;
-      const to = domains[level0 + b] as number;
-      if (from === to) continue;
-      if (this.countIn(t, to) === 0) add(this.distinct, t, 1);
-      if (this.countIn(t, from) === 1) add(this.distinct, t, -1);
-      const row = this.row[t] as number;
-      if (row >= 0) {
-        add(this.counters, row + from, -1);
-        add(this.counters, row + to, 1);
-      }
-    }
-  }
-
-  /** Puts p on b, whatever that breaks. */
+  /** Puts p on b (-1: nowhere), whatever that breaks. */
   move(p: number, b: number): void {
-    const { model, at, value, free, hostCost, hostLack } = this;
-    const { terms, resources, transient, increment, demand, home } = model;
+    const { model, at, sum } = this;
     const a = at[p] as number;
     if (a === b) return;
-    const first = home[p] as number;
-    this.sum += this.moveCostOf(p, b) - this.moveCostOf(p, a);
+    const first = model.home[p] as number;
+    this.sum = sum + this.moveCostOf(p, b) - this.moveCostOf(p, a);
     if (a === first) this.countMoved(p, 1);
     else if (b === first) this.countMoved(p, -1);
-    this.recount(p, b);
-    for (let i = p * terms, j = a * terms, k = b * terms, end = i + terms; i < end; i++, j++, k++) {
-      add(value, j, -(increment[i] as number));
-      add(value, k, increment[i] as number);
-    }
-    for (
-      let r = 0, i = p * resources, j = a * resources, k = b * resources;
-      r < resources;
-      r++, i++, j++, k++
-    ) {
-      if (r >= transient || a !== first) add(free, j, demand[i] as number);
-      if (r >= transient || b !== first) add(free, k, -(demand[i] as number));
-    }
+    this.counts.recount(p, b);
+    if (a >= 0) this.load(p, a, -1);
+    if (b >= 0) this.load(p, b, 1);
     at[p] = b;
-    this.sum -= (hostCost[a] as number) + (hostCost[b] as number);
-    this.sum += this.setCost(a) + this.setCost(b);
-    this.lack -= (hostLack[a] as number) + (hostLack[b] as number);
-    this.lack += this.setLack(a) + this.setLack(b);
+  }
+
+  /** Adds p to what host m has, or takes it off. */
+  private load(p: number, m: number, by: 1 | -1): void {
+    const { value, free, hostCost, hostLack } = this;
+    const { terms, resources, transient, increment, demand, home } = this.model;
+    for (let i = p * terms, j = m * terms, end = i + terms; i < end; i++, j++)
+      add(value, j, by * (increment[i] as number));
+    // What moved items hold at home, they hold on.
+    const begin = m === (home[p] as number) ? transient : 0;
+    for (let r = begin, i = p * resources + begin, j = m * resources + begin; r < resources; r++, i++, j++)
+      add(free, j, -by * (demand[i] as number));
+    add(this.itemsOn, m, by);
+    this.sum -= hostCost[m] as number;
+    this.sum += this.setCost(m);
+    this.lack -= hostLack[m] as number;
+    this.lack += this.setLack(m);
   }
 }

@@ -1,0 +1,183 @@
+/**
+ * Hosts that no rule and no goal can tell apart but by what runs on them, and machines that look for the same, each judged once for all. An estate of ten thousand
+ * hosts has a few dozen kinds of them. Pure.
+ */
+import { attributeOf, NUMERIC, numberIn, type Rule } from "./attributes.ts";
+import type { HostView, MachineView } from "./estate.ts";
+import { addedWatts, goalOf, preferencesOf, preferred, WEIGHTS, wattsValue } from "./goals.ts";
+import type { Policy } from "./kinds.ts";
+import type { Shelves } from "./solver/shelves.ts";
+import { lack, moveObstacle, requiredBreach } from "./suits.ts";
+
+/** Memory of hosts of one kind differs by less than a twentieth. */
+const MEMORY_STEPS = 16;
+
+export interface HostKinds {
+  /** The kind of each host. */
+  of: Int32Array;
+  /** One host of each kind. */
+  examples: HostView[];
+}
+
+/** @param policies whose rules they must be alike for */
+export function hostKinds(hosts: readonly HostView[], policies: readonly Policy[]): HostKinds {
+  const seen = sightOf([...policies.flatMap(({ spec }) => spec.required ?? []), ...preferencesOf(policies)]);
+  const known = new Map<string, number>();
+  const examples: HostView[] = [];
+  const of = Int32Array.from(hosts, (host) => {
+    const { mhz, cpus, memoryBytes, idleWatts, maxWatts, accelerator, cpuModel, has } = host;
+    const memory = Math.round(Math.log2(memoryBytes + 1) * MEMORY_STEPS);
+    const key = JSON.stringify([
+      seen(host),
+      mhz,
+      cpus,
+      memory,
+      idleWatts,
+      maxWatts,
+      accelerator,
+      cpuModel,
+      has,
+    ]);
+    const kind = known.get(key);
+    if (kind !== undefined) return kind;
+    known.set(key, examples.length);
+    return examples.push(host) - 1;
+  });
+  return { of, examples };
+}
+
+/** What the rules see of a host: of an attribute only which of the values that they name it has, or between which of them it is. */
+function sightOf(rules: readonly (Rule | { rule: Rule })[]): (host: HostView) => (string | number)[] {
+  const words = new Map<Rule["attribute"], Set<string>>();
+  const limits = new Map<Rule["attribute"], Set<number>>();
+  for (const each of rules) {
+    const { attribute, operator, values } = "rule" in each ? each.rule : each;
+    if (operator === "In" || operator === "NotIn")
+      for (const value of values) setOf(words, attribute).add(value);
+    else setOf(limits, attribute).add(numberIn(attribute, values[0] ?? "") ?? Number.NaN);
+  }
+  const sorted = [...limits].map(([attribute, of]) => [attribute, [...of].sort((a, b) => a - b)] as const);
+  return (host) => [
+    ...[...words].map(([attribute, of]) => {
+      const value = String(attributeOf(host, attribute) ?? "");
+      return of.has(value) ? value : "";
+    }),
+    ...sorted.map(([attribute, of]) => {
+      const value = attributeOf(host, attribute);
+      return value === undefined ? "" : between(of, Number(value));
+    }),
+    ...NUMERIC.filter((attribute) => words.has(attribute)).map((attribute) =>
+      attributeOf(host, attribute) === undefined ? 0 : 1,
+    ),
+  ];
+}
+
+function setOf<K, V>(sets: Map<K, Set<V>>, key: K): Set<V> {
+  const set = sets.get(key) ?? new Set<V>();
+  sets.set(key, set);
+  return set;
+}
+
+/** Even: between two of them; odd: equal to one. */
+function between(sorted: readonly number[], value: number): number {
+  let below = 0;
+  let high = sorted.length;
+  while (below < high) {
+    const middle = (below + high) >> 1;
+    if ((sorted[middle] as number) < value) below = middle + 1;
+    else high = middle;
+  }
+  return 2 * below + (sorted[below] === value ? 1 : 0);
+}
+
+/** Likings of all shelves at one price of watts. */
+export interface Likes {
+  /** By shelf (2 * kind of host, and 1 more for hosts in use); -Infinity: may not be there. */
+  likes: Float64Array;
+  /** The others, those liked most first. */
+  order: Int32Array;
+}
+
+/** Machines that look for the same, but for their memory and whom they go with. */
+export class MachineKind {
+  readonly room: number;
+  private readonly wattsWeight: number;
+  /** Of each kind of host: whether one that is there may stay, and whether others may come. */
+  readonly mayStay: Uint8Array;
+  private readonly mayCome: Uint8Array;
+  /** Of each kind of host what does not depend on what runs there. */
+  private readonly fixed: Float64Array;
+  /** By shelf, NaN: unknown. */
+  private readonly added: Float64Array;
+  private dearest = { version: -1, watts: 1 };
+  private known: { watts: number; likes: Likes } | undefined;
+
+  /** @param from the host that the example is on */
+  constructor(
+    example: MachineView,
+    policies: readonly Policy[],
+    hosts: readonly HostView[],
+    fastestMhz: number,
+    from: HostView | undefined,
+  ) {
+    const weights = WEIGHTS[goalOf(policies[0])];
+    const preferences = preferencesOf(policies);
+    this.room = weights.room;
+    this.wattsWeight = weights.watts;
+    this.mayStay = new Uint8Array(hosts.length);
+    this.mayCome = new Uint8Array(hosts.length);
+    this.fixed = new Float64Array(hosts.length);
+    this.added = new Float64Array(2 * hosts.length);
+    for (const [kind, host] of hosts.entries()) {
+      const stays = !lack(example, host) && !requiredBreach(policies, host);
+      this.mayStay[kind] = stays ? 1 : 0;
+      this.mayCome[kind] = stays && !moveObstacle(example, from, host) ? 1 : 0;
+      this.fixed[kind] = preferred(preferences, host).reduce(
+        (sum, { kept, weight }) => sum + (kept ? weight : 0),
+        (host.mhz / fastestMhz) * weights.speed,
+      );
+      for (const inUse of [0, 1])
+        this.added[2 * kind + inUse] = addedWatts(example, host, inUse === 1) ?? Number.NaN;
+    }
+  }
+
+  /** Watts that it would add where it adds most; `alone`: the kind of a host on which there is only this one. */
+  dearestWatts(shelves: Shelves, alone: number | undefined): number {
+    if (this.dearest.version !== shelves.version) {
+      let watts = 1;
+      for (let shelf = 0; shelf < this.added.length; shelf++)
+        if ((shelves.count[shelf] as number) > 0 && (this.added[shelf] as number) > watts)
+          watts = this.added[shelf] as number;
+      this.dearest = { version: shelves.version, watts };
+    }
+    const own = alone === undefined ? 0 : (this.added[2 * alone] as number);
+    return own > this.dearest.watts ? own : this.dearest.watts;
+  }
+
+  likesAt(dearestWatts: number): Likes {
+    if (this.known?.watts === dearestWatts) return this.known.likes;
+    const likes = new Float64Array(this.added.length);
+    for (let shelf = 0; shelf < likes.length; shelf++) {
+      const watts = this.added[shelf] as number;
+      const value = wattsValue(Number.isNaN(watts) ? undefined : watts, shelf % 2 === 1, dearestWatts);
+      likes[shelf] =
+        (this.mayCome[shelf >> 1] as number) === 1
+          ? (this.fixed[shelf >> 1] as number) + value * this.wattsWeight
+          : Number.NEGATIVE_INFINITY;
+    }
+    const order = Int32Array.from(likes.keys())
+      .filter((shelf) => (likes[shelf] as number) > Number.NEGATIVE_INFINITY)
+      .sort((a, b) => (likes[b] as number) - (likes[a] as number) || a - b);
+    this.known = { watts: dearestWatts, likes: { likes, order } };
+    return this.known.likes;
+  }
+
+  /** How it likes a host of that kind where it is, apart from room; also where it may not come. */
+  likeOf(kind: number, inUse: boolean, dearestWatts: number): number {
+    const watts = this.added[2 * kind + (inUse ? 1 : 0)] as number;
+    return (
+      (this.fixed[kind] as number) +
+      wattsValue(Number.isNaN(watts) ? undefined : watts, inUse, dearestWatts) * this.wattsWeight
+    );
+  }
+}

@@ -1,0 +1,221 @@
+/** How many items of each group every domain has (model.ts, Tallies), and what that allows. Kept up to date by `State`. */
+import { add, type Model, NO_LIMIT } from "./model.ts";
+
+/** Groups up to this size are counted by looking at each member; greater ones have a counter for each domain. */
+const SCAN = 12;
+/** And up to one for so many domains, so that all counters together take no more memory than so many for each member. */
+const DOMAINS_A_MEMBER = 256;
+
+export class Counts {
+  private readonly model: Model;
+  /** The host of each item, -1: none; the state's. */
+  private readonly at: Int32Array;
+  /** Of each tally where its counters begin; -1: its members are looked at. */
+  private readonly row: Int32Array;
+  private readonly counters: Int32Array;
+  private readonly distinct: Int32Array;
+  /** Of each tally the fewest that a domain has which counts for `even`; -1: not known now. */
+  private readonly fewest: Int32Array;
+
+  constructor(model: Model, at: Int32Array) {
+    const { hosts, tallies } = model;
+    this.model = model;
+    this.at = at;
+    this.row = new Int32Array(tallies.count).fill(-1);
+    this.distinct = new Int32Array(tallies.count);
+    this.fewest = new Int32Array(tallies.count).fill(-1);
+    let counters = 0;
+    for (let t = 0; t < tallies.count; t++) {
+      const size = (tallies.memberStart[t + 1] as number) - (tallies.memberStart[t] as number);
+      const domains = tallies.domainCounts[tallies.level[t] as number] as number;
+      if (size <= Math.max(SCAN, domains / DOMAINS_A_MEMBER)) continue;
+      this.row[t] = counters;
+      counters += domains;
+    }
+    this.counters = new Int32Array(counters);
+    for (let t = 0; t < tallies.count; t++) {
+      const first = (tallies.level[t] as number) * hosts;
+      const seen = new Set<number>();
+      for (let i = tallies.memberStart[t] as number; i < (tallies.memberStart[t + 1] as number); i++) {
+        const host = at[tallies.members[i] as number] as number;
+        if (host < 0) continue;
+        const d = tallies.domains[first + host] as number;
+        seen.add(d);
+        if ((this.row[t] as number) >= 0) add(this.counters, (this.row[t] as number) + d, 1);
+      }
+      this.distinct[t] = seen.size;
+    }
+  }
+
+  countIn(t: number, d: number): number {
+    const row = this.row[t] as number;
+    if (row >= 0) return this.counters[row + d] as number;
+    const { memberStart, members, domains, level } = this.model.tallies;
+    const first = (level[t] as number) * this.model.hosts;
+    let count = 0;
+    for (let i = memberStart[t] as number, end = memberStart[t + 1] as number; i < end; i++) {
+      const host = this.at[members[i] as number] as number;
+      if (host >= 0 && (domains[first + host] as number) === d) count++;
+    }
+    return count;
+  }
+
+  /** The domain of tally t that p is in; -1: it is nowhere. */
+  private domainOf(t: number, p: number): number {
+    const { domains, level } = this.model.tallies;
+    const host = p < 0 ? -1 : (this.at[p] as number);
+    return host < 0 ? -1 : (domains[(level[t] as number) * this.model.hosts + host] as number);
+  }
+
+  /** The first tally that p would break on b, as if it were nowhere yet; -1: none. Needs are not looked at. */
+  breaks(p: number, b: number): number {
+    const { tallies, hosts } = this.model;
+    const { domains } = tallies;
+    for (let i = tallies.ofStart[p] as number, end = tallies.ofStart[p + 1] as number; i < end; i++) {
+      const t = tallies.of[i] as number;
+      const d = domains[(tallies.level[t] as number) * hosts + b] as number;
+      const own = this.domainOf(t, p);
+      const others = this.countIn(t, d) - (own === d ? 1 : 0);
+      if (others >= (tallies.most[t] as number)) return t;
+      if ((tallies.maxDomains[t] as number) < NO_LIMIT) {
+        const without = (this.distinct[t] as number) - (own >= 0 && this.countIn(t, own) === 1 ? 1 : 0);
+        if (without + (others === 0 ? 1 : 0) > (tallies.maxDomains[t] as number)) return t;
+      }
+      if ((tallies.even[t] as number) === 1 && others > 0 && others > this.fewestWithout(t, p)) return t;
+    }
+    return -1;
+  }
+
+  /** The fewest members that a domain has, without p, of those that are open or have one. */
+  fewestWithout(t: number, p: number): number {
+    const { open, level, domainCounts } = this.model.tallies;
+    const l = level[t] as number;
+    const own = this.domainOf(t, p);
+    const alone = own >= 0 && this.countIn(t, own) === 1;
+    // Without looking at each: there are more open domains than such that have one.
+    if ((this.distinct[t] as number) - (alone ? 1 : 0) < (this.model.tallies.openCounts[l] as number))
+      return 0;
+    const isOpen = open[l] as Uint8Array;
+    const count = domainCounts[l] as number;
+    const fewest = (but: number): number => {
+      let least = NO_LIMIT;
+      for (let d = 0; d < count; d++) {
+        const n = this.countIn(t, d) - (d === but ? 1 : 0);
+        if (n < least && (n > 0 || (isOpen[d] as number) === 1)) least = n;
+      }
+      return least;
+    };
+    if (alone) return fewest(own);
+    if ((this.fewest[t] as number) < 0) this.fewest[t] = fewest(-1);
+    const all = this.fewest[t] as number;
+    return own < 0 ? all : Math.min(all, this.countIn(t, own) - 1);
+  }
+
+  /** Whether the tallies let p go to b. */
+  allows(p: number, b: number): boolean {
+    const { tallies, hosts } = this.model;
+    const { domains } = tallies;
+    const a = this.at[p] as number;
+    for (let i = tallies.ofStart[p] as number, end = tallies.ofStart[p + 1] as number; i < end; i++) {
+      const t = tallies.of[i] as number;
+      const level0 = (tallies.level[t] as number) * hosts;
+      const from = domains[level0 + a] as number;
+      const to = domains[level0 + b] as number;
+      if (from === to) continue;
+      const there = this.countIn(t, to);
+      if (there >= (tallies.most[t] as number)) return false;
+      const leaves = this.countIn(t, from) === 1;
+      const distinct = (this.distinct[t] as number) + (there === 0 ? 1 : 0) - (leaves ? 1 : 0);
+      const before = this.distinct[t] as number;
+      if (distinct < before && distinct < (tallies.minDomains[t] as number)) return false;
+      if (distinct > before && distinct > (tallies.maxDomains[t] as number)) return false;
+      if (there === 0)
+        for (
+          let k = tallies.needsStart[t] as number, last = tallies.needsStart[t + 1] as number;
+          k < last;
+          k++
+        )
+          if (this.countIn(tallies.needs[k] as number, to) === 0) return false;
+      if (leaves)
+        for (
+          let k = tallies.neededByStart[t] as number, last = tallies.neededByStart[t + 1] as number;
+          k < last;
+          k++
+        )
+          if (this.countIn(tallies.neededBy[k] as number, from) > 0) return false;
+    }
+    return true;
+  }
+
+  /** Whether the tallies let p and q change places. */
+  allowsExchange(p: number, q: number): boolean {
+    const { ofStart } = this.model.tallies;
+    const bare = (item: number) => (ofStart[item] as number) === (ofStart[item + 1] as number);
+    const a = this.at[p] as number;
+    const b = this.at[q] as number;
+    if (bare(q)) return this.allows(p, b);
+    if (bare(p)) return this.allows(q, a);
+    // As if both had been moved.
+    this.recount(p, b);
+    this.at[p] = b;
+    this.recount(q, a);
+    this.at[q] = a;
+    const kept = this.holds(p, a, b) && this.holds(q, b, a);
+    this.recount(q, b);
+    this.at[q] = b;
+    this.recount(p, a);
+    this.at[p] = a;
+    return kept;
+  }
+
+  /** Whether the tallies of p hold, which came from a to b. */
+  private holds(p: number, a: number, b: number): boolean {
+    const { tallies, hosts } = this.model;
+    const { domains } = tallies;
+    for (let i = tallies.ofStart[p] as number, end = tallies.ofStart[p + 1] as number; i < end; i++) {
+      const t = tallies.of[i] as number;
+      const level0 = (tallies.level[t] as number) * hosts;
+      const from = domains[level0 + a] as number;
+      const to = domains[level0 + b] as number;
+      if (from === to) continue;
+      if (this.countIn(t, to) > (tallies.most[t] as number)) return false;
+      if (
+        (this.distinct[t] as number) < (tallies.minDomains[t] as number) ||
+        (this.distinct[t] as number) > (tallies.maxDomains[t] as number)
+      )
+        return false;
+      for (let k = tallies.needsStart[t] as number, last = tallies.needsStart[t + 1] as number; k < last; k++)
+        if (this.countIn(tallies.needs[k] as number, to) === 0) return false;
+      if (this.countIn(t, from) === 0)
+        for (
+          let k = tallies.neededByStart[t] as number, last = tallies.neededByStart[t + 1] as number;
+          k < last;
+          k++
+        )
+          if (this.countIn(tallies.neededBy[k] as number, from) > 0) return false;
+    }
+    return true;
+  }
+
+  /** Counts p as on b (-1: nowhere); `at` is set by the caller, afterwards. */
+  recount(p: number, b: number): void {
+    const { tallies, hosts } = this.model;
+    const { domains } = tallies;
+    const a = this.at[p] as number;
+    for (let i = tallies.ofStart[p] as number, end = tallies.ofStart[p + 1] as number; i < end; i++) {
+      const t = tallies.of[i] as number;
+      const level0 = (tallies.level[t] as number) * hosts;
+      const from = a < 0 ? -1 : (domains[level0 + a] as number);
+      const to = b < 0 ? -1 : (domains[level0 + b] as number);
+      if (from === to) continue;
+      if (to >= 0 && this.countIn(t, to) === 0) add(this.distinct, t, 1);
+      if (from >= 0 && this.countIn(t, from) === 1) add(this.distinct, t, -1);
+      this.fewest[t] = -1;
+      const row = this.row[t] as number;
+      if (row >= 0) {
+        if (from >= 0) add(this.counters, row + from, -1);
+        if (to >= 0) add(this.counters, row + to, 1);
+      }
+    }
+  }
+}

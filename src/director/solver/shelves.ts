@@ -1,0 +1,199 @@
+/**
+ * The hosts in the order in which they are worth looking at, so that the best one for an item is found by looking at a few. Hosts of one kind are alike but
+ * for what is on them: those of one *shelf* (of a kind, with items or without) are liked equally apart from the room that is left, and stand
+ * on it by their load. Pure.
+ */
+import type { State } from "./state.ts";
+
+/** Likings that differ by less are equal: of equal ones the first host is taken. */
+const EQUAL = 1e-9;
+
+/** What an item looks for. */
+export interface Want {
+  item: number;
+  /** Of each resource. */
+  demand: ArrayLike<number>;
+  /** How it likes hosts of each shelf, apart from room; -Infinity: it may not be there. */
+  likes: Float64Array;
+  /** The shelves where it may be, those liked most first. */
+  order: Int32Array;
+  /** How much it likes a host that would be empty with it, more than one that would be full. */
+  room: number;
+}
+
+export class Shelves {
+  private readonly state: State;
+  private readonly kindOf: Int32Array;
+  private readonly open: Uint8Array;
+  /** By shelf (2 * kind, and 1 more for hosts with items): the least loaded first. */
+  private readonly hosts: number[][];
+  /** Share of the scarcest resource that is taken. */
+  private readonly loads: Float64Array;
+  /** kinds × resources: the most that a host of the kind has. */
+  private readonly most: Float64Array;
+  /** By shelf, of all hosts, whether open or not. */
+  readonly count: Int32Array;
+  /** Grows when a shelf gets its first host or loses its last. */
+  version = 0;
+
+  /** @param open of each host 1: it takes items */
+  constructor(state: State, kindOf: Int32Array, kinds: number, open: Uint8Array) {
+    const { hosts, resources, capacity } = state.model;
+    this.state = state;
+    this.kindOf = kindOf;
+    this.open = open;
+    this.hosts = Array.from({ length: 2 * kinds }, () => []);
+    this.loads = new Float64Array(hosts);
+    this.most = new Float64Array(kinds * resources);
+    this.count = new Int32Array(2 * kinds);
+    for (let h = 0; h < hosts; h++) {
+      const kind = kindOf[h] as number;
+      for (let r = 0; r < resources; r++) {
+        const c = capacity[h * resources + r] as number;
+        if (c > (this.most[kind * resources + r] as number)) this.most[kind * resources + r] = c;
+      }
+      this.loads[h] = this.loadOf(h);
+      const shelf = 2 * kind + ((state.itemsOn[h] as number) > 0 ? 1 : 0);
+      (this.count[shelf] as number)++;
+      if ((open[h] as number) === 1) (this.hosts[shelf] as number[]).push(h);
+    }
+    for (const shelf of this.hosts)
+      shelf.sort((a, b) => (this.loads[a] as number) - (this.loads[b] as number) || a - b);
+  }
+
+  private loadOf(h: number): number {
+    const { resources, capacity } = this.state.model;
+    let load = 0;
+    for (let r = 0, i = h * resources; r < resources; r++, i++) {
+      const c = capacity[i] as number;
+      const share = c > 0 ? (c - (this.state.free[i] as number)) / c : 1;
+      if (share > load) load = share;
+    }
+    return load;
+  }
+
+  /** Puts an item elsewhere, and its hosts where they then belong. */
+  move(item: number, to: number): void {
+    const from = this.state.at[item] as number;
+    for (const h of [from, to]) if (h >= 0) this.take(h);
+    this.state.move(item, to);
+    for (const h of [from, to]) if (h >= 0) this.put(h);
+  }
+
+  private shelfOf(h: number): number {
+    return 2 * (this.kindOf[h] as number) + ((this.state.itemsOn[h] as number) > 0 ? 1 : 0);
+  }
+
+  private take(h: number): void {
+    const shelf = this.shelfOf(h);
+    if (--(this.count[shelf] as number) === 0) this.version++;
+    if ((this.open[h] as number) === 1) (this.hosts[shelf] as number[]).splice(this.positionOf(shelf, h), 1);
+  }
+
+  private put(h: number): void {
+    const shelf = this.shelfOf(h);
+    if (++(this.count[shelf] as number) === 1) this.version++;
+    this.loads[h] = this.loadOf(h);
+    if ((this.open[h] as number) === 1)
+      (this.hosts[shelf] as number[]).splice(this.positionOf(shelf, h), 0, h);
+  }
+
+  /** Where it is on the shelf, or belongs. */
+  private positionOf(shelf: number, h: number): number {
+    const hosts = this.hosts[shelf] as number[];
+    const load = this.loads[h] as number;
+    let low = 0;
+    let high = hosts.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const other = hosts[middle] as number;
+      const before = (this.loads[other] as number) - load || other - h;
+      if (before < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** The share of the host that would be free with the item, of its scarcest resource; its own counts once, also where it is already. */
+  roomWith(want: Want, h: number): number {
+    const { state } = this;
+    const { resources, capacity } = state.model;
+    const here = (state.at[want.item] as number) === h;
+    let load = 0;
+    for (let r = 0, i = h * resources; r < resources; r++, i++) {
+      const c = capacity[i] as number;
+      const own = here ? this.ownOf(want, r) : 0;
+      const share = (c - (state.free[i] as number) - own + (want.demand[r] as number)) / c;
+      if (share > load) load = share;
+    }
+    return Math.max(0, 1 - load);
+  }
+
+  /** Of the others that are there. */
+  private shelfWithout(want: Want, h: number): number {
+    const others = (this.state.itemsOn[h] as number) - ((this.state.at[want.item] as number) === h ? 1 : 0);
+    return 2 * (this.kindOf[h] as number) + (others > 0 ? 1 : 0);
+  }
+
+  /** How well the item would like to be on the host; -Infinity: it may not come there. */
+  liking(want: Want, h: number): number {
+    return (want.likes[this.shelfWithout(want, h)] as number) + want.room * this.roomWith(want, h);
+  }
+
+  private ownOf({ item }: Want, r: number): number {
+    return this.state.model.demand[item * this.state.model.resources + r] as number;
+  }
+
+  fits(want: Want, h: number): boolean {
+    const { state } = this;
+    const { resources } = state.model;
+    const here = (state.at[want.item] as number) === h;
+    for (let r = 0, i = h * resources; r < resources; r++, i++)
+      if ((want.demand[r] as number) > (state.free[i] as number) + (here ? this.ownOf(want, r) : 0))
+        return false;
+    return true;
+  }
+
+  /** Whether the item may come to the host: open, of a kind that is allowed, room, groups. */
+  admits(want: Want, h: number): boolean {
+    return (
+      (this.open[h] as number) === 1 &&
+      (want.likes[this.shelfWithout(want, h)] as number) > Number.NEGATIVE_INFINITY &&
+      this.fits(want, h) &&
+      this.state.counts.breaks(want.item, h) < 0
+    );
+  }
+
+  /**
+   * The host that the item likes best, as much as `floor` at least; -1: none. The one that it is on is left out.
+   * @param accept the last word, asked only of hosts that are the best so far
+   */
+  best(want: Want, floor: number, accept: ((h: number) => boolean) | undefined): number {
+    const { state, loads, most } = this;
+    const { resources } = state.model;
+    const own = state.at[want.item] as number;
+    let best = -1;
+    let liked = floor;
+    for (const shelf of want.order) {
+      const like = want.likes[shelf] as number;
+      if (like + want.room < liked - EQUAL) break;
+      let share = 1;
+      for (let r = 0, i = (shelf >> 1) * resources; r < resources; r++, i++)
+        share = Math.min(share, (want.demand[r] as number) / (most[i] as number));
+      const top = like + want.room * (1 - share);
+      for (const h of this.hosts[shelf] as number[]) {
+        const load = loads[h] as number;
+        // Nor is any behind it better or less full.
+        if (top - want.room * load < liked - EQUAL || load + share > 1 + EQUAL) break;
+        if (h === own || !this.fits(want, h)) continue;
+        const value = this.liking(want, h);
+        const better =
+          best < 0 ? value >= floor - EQUAL : value > liked + EQUAL || (value > liked - EQUAL && h < best);
+        if (!better || state.counts.breaks(want.item, h) >= 0 || (accept && !accept(h))) continue;
+        best = h;
+        liked = value;
+      }
+    }
+    return best;
+  }
+}

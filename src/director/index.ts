@@ -252,7 +252,7 @@ export class EstateIndex {
     return at === undefined ? undefined : this.machines[at];
   }
 
-  /** Of the policy's other machines: how many share the host's domain, how many the least taken open domain has, one that is there, and one elsewhere. */
+  /** Of the policy's other machines: how many share the host's domain, how many do not, how many the least taken open domain has, and one of each. */
   group(policy: Policy, rule: GroupRule, machine: MachineView, host: HostView) {
     const t = this.tallies.get(policy)?.[rule];
     const h = this.hostAt.get(host.name);
@@ -260,18 +260,25 @@ export class EstateIndex {
     const { counts, at, model } = this.state;
     const { domains, level } = model.tallies;
     const domain = (i: number) => domains[(level[t] as number) * model.hosts + i] as number;
-    const own = this.itemsOf(machine.key);
-    const others = this.membersOf(policy).filter((i) => !own.includes(i) && (at[i] as number) >= 0);
-    const placesOf = (i: number) =>
-      this.itemsOf(this.machines[i]?.key).map((item) => domain(at[item] as number));
-    const ownHere = own.filter(
-      (item) => (at[item] as number) >= 0 && domain(at[item] as number) === domain(h),
-    );
+    const own = this.itemsOf(machine.key).filter((item) => (at[item] as number) >= 0);
+    const here =
+      counts.countIn(t, domain(h)) - own.filter((item) => domain(at[item] as number) === domain(h)).length;
+    const other = (wanted: (d: number) => boolean): MachineView | undefined => {
+      const i = this.membersOf(policy).find(
+        (each) =>
+          this.machines[each]?.key !== machine.key &&
+          this.itemsOf(this.machines[each]?.key).some(
+            (item) => (at[item] as number) >= 0 && wanted(domain(at[item] as number)),
+          ),
+      );
+      return i === undefined ? undefined : this.machines[i];
+    };
     return {
-      here: counts.countIn(t, domain(h)) - ownHere.length,
+      here,
+      elsewhere: (counts.placed[t] as number) - own.length - here,
       fewest: () => counts.fewestWithout(t, own[0] ?? -1),
-      oneHere: () => this.machines[others.find((i) => placesOf(i).includes(domain(h))) ?? -1],
-      oneElsewhere: () => this.machines[others.find((i) => placesOf(i).some((d) => d !== domain(h))) ?? -1],
+      oneHere: () => other((d) => d === domain(h)),
+      oneElsewhere: () => other((d) => d !== domain(h)),
     };
   }
 
@@ -310,11 +317,11 @@ export class EstateIndex {
     const { needs, platform, resumes, host } = machine;
     let key = `${machine.cpus}`;
     for (const policy of this.policiesOf(machine)) key += `,${this.contents.get(policy)}`;
-    if (needs && (needs.offers.length > 0 || needs.machineType || needs.guestCpu))
-      key += JSON.stringify(needs);
-    if (host === undefined) key += resumes ? `|r${JSON.stringify(resumes)}` : "|";
-    else if (platform) key += `|p${JSON.stringify(platform)}`;
-    else key += from ? `|f${from.accelerator} ${from.cpuModel}` : "|";
+    if (needs) key += `|${needs.offers.join()}|${needs.machineType}|${needs.guestCpu}`;
+    // What it goes on with.
+    const began = host === undefined ? resumes : (platform ?? from);
+    if (began)
+      key += `|${host === undefined}|${began.accelerator}|${began.cpuModel}|${"guestCpu" in began ? began.guestCpu : ""}`;
     const kind =
       this.machineKinds.get(key) ??
       new MachineKind(machine, this.policiesOf(machine), this.kinds.examples, this.fastestMhz, from);
@@ -385,4 +392,12 @@ export function apply(estate: Estate, key: string, to: string): Estate {
   indexes.delete(estate);
   indexes.set(after, index);
   return after;
+}
+
+/** The same for an estate that nobody else looks at, in place: without a copy of its list. */
+export function applyTo(estate: Estate, key: string, to: string): void {
+  const index = indexOf(estate);
+  const at = index.position.get(key);
+  const moved = index.move(key, to);
+  if (at !== undefined && moved) estate.machines[at] = moved;
 }

@@ -32,30 +32,27 @@ interface Choice {
 /** Without words for all the others. @param but a host that it is to leave */
 export function choose(estate: Estate, machine: MachineView, but?: string): Choice {
   const index = indexOf(estate);
-  const seek = index.get(machine.key)?.labels === machine.labels ? index.seek(machine) : undefined;
+  // Of another view of it than the estate's, the index knows neither its group nor its place.
+  const seek = index.get(machine.key) === machine ? index.seek(machine) : undefined;
   if (!seek) {
     const possible = judge(estate, machine).filter(({ host, score: of }) => of && host.name !== but);
     return { best: possible[0], possible: possible.length };
   }
+  const { shelves } = index;
+  const leave = but === undefined ? -1 : index.hostNumber(but);
   const special = isSpecial(machine);
-  let best: HostView | undefined;
-  let liked = 0;
-  let possible = 0;
-  for (const [h, host] of estate.hosts.entries()) {
-    if (host.name === but || !index.shelves.admits(seek.want, h)) continue;
-    if (special && obstacle(estate, machine, host)) continue;
-    possible++;
-    const value = index.shelves.liking(seek.want, h);
-    // Of hosts that are liked equally the first.
-    if (best && value <= liked + EQUAL) continue;
-    best = host;
-    liked = value;
-  }
-  return { best: best && { host: best, score: score(estate, machine, best) }, possible };
+  const accept = (h: number): boolean => {
+    const host = index.hostOf(h);
+    return h !== leave && host !== undefined && !(special && obstacle(estate, machine, host));
+  };
+  const h = shelves.best(seek.want, Number.NEGATIVE_INFINITY, special || leave >= 0 ? accept : undefined);
+  const best = index.hostOf(h);
+  return {
+    best: best && { host: best, score: score(estate, machine, best) },
+    possible: shelves.countOf(seek.want, special ? accept : undefined, leave),
+  };
 }
 
-/** Likings that differ by less are equal. */
-const EQUAL = 1e-9;
 /** So many hosts, or reasons, are told one by one. */
 const EACH = 8;
 

@@ -107,7 +107,8 @@ function groupBreach(
       return `keeps its machines on different ${keepApart}s, ${group.oneHere()?.name ?? "another"} is there`;
   }
   if (keepTogether) {
-    const there = index.group(policy, "keepTogether", machine, host)?.oneElsewhere();
+    const group = index.group(policy, "keepTogether", machine, host);
+    const there = group && group.elsewhere > 0 ? group.oneElsewhere() : undefined;
     if (there) return `keeps its machines on one ${keepTogether}, ${there.name} is on ${there.host}`;
   }
   if (spread) {

@@ -9,7 +9,7 @@ import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
-import { apply } from "./index.ts";
+import { applyTo, indexOf } from "./index.ts";
 import { Policy } from "./kinds.ts";
 import { place } from "./place.ts";
 import { cpuFor } from "./rules.ts";
@@ -60,7 +60,7 @@ async function round(
   let waiting = false;
   for (const instance of unbound) {
     const key = `${instance.metadata.namespace ?? "default"}/${instance.spec.vm}`;
-    const machine = estate.machines.find((m) => m.key === key);
+    const machine = indexOf(estate).get(key);
     if (!machine) continue; // its VirtualMachine is gone, or odd: the others are placed all the same
     const placement = place(estate, machine);
     if (placement.host === undefined) {
@@ -69,7 +69,7 @@ async function round(
       continue;
     }
     const { host, ...why } = placement;
-    const view = estate.hosts.find(({ name }) => name === host);
+    const view = indexOf(estate).hosts.get(host);
     const guestCpu = instance.spec.guestCpu ?? (view && cpuFor(estate, machine, view));
     let bound: Instance | undefined;
     try {
@@ -90,7 +90,7 @@ async function round(
       continue;
     }
     if (bound?.spec.host !== host) continue;
-    estate = apply(estate, key, host);
+    applyTo(estate, key, host);
     log.info("scheduler.bound", { instance: instance.metadata.name, host, reason: why.reason });
     await note(context, instance, "True", "Scheduled", `on ${host}: ${why.reason}`);
     events.record(

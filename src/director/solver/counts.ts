@@ -14,6 +14,8 @@ export class Counts {
   private readonly row: Int32Array;
   private readonly counters: Int32Array;
   private readonly distinct: Int32Array;
+  /** Of each tally how many members are anywhere. */
+  readonly placed: Int32Array;
   /** Of each tally the fewest that a domain has which counts for `even`; -1: not known now. */
   private readonly fewest: Int32Array;
 
@@ -23,6 +25,7 @@ export class Counts {
     this.at = at;
     this.row = new Int32Array(tallies.count).fill(-1);
     this.distinct = new Int32Array(tallies.count);
+    this.placed = new Int32Array(tallies.count);
     this.fewest = new Int32Array(tallies.count).fill(-1);
     let counters = 0;
     for (let t = 0; t < tallies.count; t++) {
@@ -39,6 +42,7 @@ export class Counts {
       for (let i = tallies.memberStart[t] as number; i < (tallies.memberStart[t + 1] as number); i++) {
         const host = at[tallies.members[i] as number] as number;
         if (host < 0) continue;
+        add(this.placed, t, 1);
         const d = tallies.domains[first + host] as number;
         seen.add(d);
         if ((this.row[t] as number) >= 0) add(this.counters, (this.row[t] as number) + d, 1);
@@ -208,6 +212,8 @@ export class Counts {
       const from = a < 0 ? -1 : (domains[level0 + a] as number);
       const to = b < 0 ? -1 : (domains[level0 + b] as number);
       if (from === to) continue;
+      if (from < 0) add(this.placed, t, 1);
+      if (to < 0) add(this.placed, t, -1);
       if (to >= 0 && this.countIn(t, to) === 0) add(this.distinct, t, 1);
       if (from >= 0 && this.countIn(t, from) === 1) add(this.distinct, t, -1);
       this.fewest[t] = -1;

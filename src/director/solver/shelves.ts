@@ -25,9 +25,13 @@ export class Shelves {
   private readonly state: State;
   private readonly kindOf: Int32Array;
   private readonly open: Uint8Array;
-  /** By shelf (2 * kind, and 1 more for hosts with items): the least loaded first. */
+  /**
+   * By shelf (2 * kind, and 1 more for hosts with items) and by scarcest resource: the least loaded first. There an item adds its share of that resource at
+   * least, so that it is known soon when no better host comes.
+   */
   private readonly hosts: number[][];
-  /** Share of the scarcest resource that is taken. */
+  /** The scarcest resource of each host, and the share of it that is taken. */
+  private readonly scarcest: Uint8Array;
   private readonly loads: Float64Array;
   /** kinds × resources: the most that a host of the kind has. */
   private readonly most: Float64Array;
@@ -42,7 +46,8 @@ export class Shelves {
     this.state = state;
     this.kindOf = kindOf;
     this.open = open;
-    this.hosts = Array.from({ length: 2 * kinds }, () => []);
+    this.hosts = Array.from({ length: 2 * kinds * resources }, () => []);
+    this.scarcest = new Uint8Array(hosts);
     this.loads = new Float64Array(hosts);
     this.most = new Float64Array(kinds * resources);
     this.count = new Int32Array(2 * kinds);
@@ -52,24 +57,32 @@ export class Shelves {
         const c = capacity[h * resources + r] as number;
         if (c > (this.most[kind * resources + r] as number)) this.most[kind * resources + r] = c;
       }
-      this.loads[h] = this.loadOf(h);
-      const shelf = 2 * kind + ((state.itemsOn[h] as number) > 0 ? 1 : 0);
-      (this.count[shelf] as number)++;
-      if ((open[h] as number) === 1) (this.hosts[shelf] as number[]).push(h);
+      this.weigh(h);
+      (this.count[this.shelfOf(h)] as number)++;
+      if ((open[h] as number) === 1) this.listOf(h).push(h);
     }
     for (const shelf of this.hosts)
       shelf.sort((a, b) => (this.loads[a] as number) - (this.loads[b] as number) || a - b);
   }
 
-  private loadOf(h: number): number {
+  private weigh(h: number): void {
     const { resources, capacity } = this.state.model;
     let load = 0;
+    this.scarcest[h] = 0;
     for (let r = 0, i = h * resources; r < resources; r++, i++) {
       const c = capacity[i] as number;
       const share = c > 0 ? (c - (this.state.free[i] as number)) / c : 1;
-      if (share > load) load = share;
+      if (share <= load) continue;
+      load = share;
+      this.scarcest[h] = r;
     }
-    return load;
+    this.loads[h] = load;
+  }
+
+  private listOf(h: number): number[] {
+    return this.hosts[
+      this.shelfOf(h) * this.state.model.resources + (this.scarcest[h] as number)
+    ] as number[];
   }
 
   /** Puts an item elsewhere, and its hosts where they then belong. */
@@ -87,20 +100,22 @@ export class Shelves {
   private take(h: number): void {
     const shelf = this.shelfOf(h);
     if (--(this.count[shelf] as number) === 0) this.version++;
-    if ((this.open[h] as number) === 1) (this.hosts[shelf] as number[]).splice(this.positionOf(shelf, h), 1);
+    if ((this.open[h] as number) === 0) return;
+    const list = this.listOf(h);
+    list.splice(this.positionOf(list, h), 1);
   }
 
   private put(h: number): void {
     const shelf = this.shelfOf(h);
     if (++(this.count[shelf] as number) === 1) this.version++;
-    this.loads[h] = this.loadOf(h);
-    if ((this.open[h] as number) === 1)
-      (this.hosts[shelf] as number[]).splice(this.positionOf(shelf, h), 0, h);
+    this.weigh(h);
+    if ((this.open[h] as number) === 0) return;
+    const list = this.listOf(h);
+    list.splice(this.positionOf(list, h), 0, h);
   }
 
-  /** Where it is on the shelf, or belongs. */
-  private positionOf(shelf: number, h: number): number {
-    const hosts = this.hosts[shelf] as number[];
+  /** Where it is in its list, or belongs. */
+  private positionOf(hosts: readonly number[], h: number): number {
     const load = this.loads[h] as number;
     let low = 0;
     let high = hosts.length;
@@ -164,8 +179,30 @@ export class Shelves {
     );
   }
 
+  /** How many hosts admit the item, but for one. */
+  countOf(want: Want, accept: ((h: number) => boolean) | undefined, but: number): number {
+    const { open, state, kindOf } = this;
+    const { resources, hosts } = state.model;
+    const { demand, likes, item } = want;
+    const { ofStart } = state.model.tallies;
+    const own = state.at[item] as number;
+    const alone = (ofStart[item] as number) === (ofStart[item + 1] as number);
+    let count = 0;
+    // As `admits`, without calling it for each.
+    for (let h = 0; h < hosts; h++) {
+      if ((open[h] as number) === 0 || h === but) continue;
+      if ((likes[2 * (kindOf[h] as number)] as number) === Number.NEGATIVE_INFINITY) continue;
+      let fits = true;
+      for (let r = 0, i = h * resources; r < resources; r++, i++)
+        if ((demand[r] as number) > (state.free[i] as number)) fits = false;
+      if (h === own) fits = this.fits(want, h);
+      if (fits && (alone || state.counts.breaks(item, h) < 0) && (!accept || accept(h))) count++;
+    }
+    return count;
+  }
+
   /**
-   * The host that the item likes best, as much as `floor` at least; -1: none. The one that it is on is left out.
+   * The host that the item likes best, as much as `floor` at least; -1: none. The one that it is on is none.
    * @param accept the last word, asked only of hosts that are the best so far
    */
   best(want: Want, floor: number, accept: ((h: number) => boolean) | undefined): number {
@@ -177,21 +214,21 @@ export class Shelves {
     for (const shelf of want.order) {
       const like = want.likes[shelf] as number;
       if (like + want.room < liked - EQUAL) break;
-      let share = 1;
-      for (let r = 0, i = (shelf >> 1) * resources; r < resources; r++, i++)
-        share = Math.min(share, (want.demand[r] as number) / (most[i] as number));
-      const top = like + want.room * (1 - share);
-      for (const h of this.hosts[shelf] as number[]) {
-        const load = loads[h] as number;
-        // Nor is any behind it better or less full.
-        if (top - want.room * load < liked - EQUAL || load + share > 1 + EQUAL) break;
-        if (h === own || !this.fits(want, h)) continue;
-        const value = this.liking(want, h);
-        const better =
-          best < 0 ? value >= floor - EQUAL : value > liked + EQUAL || (value > liked - EQUAL && h < best);
-        if (!better || state.counts.breaks(want.item, h) >= 0 || (accept && !accept(h))) continue;
-        best = h;
-        liked = value;
+      for (let r = 0; r < resources; r++) {
+        const share = (want.demand[r] as number) / (most[(shelf >> 1) * resources + r] as number);
+        const top = like + want.room * (1 - share);
+        for (const h of this.hosts[shelf * resources + r] as number[]) {
+          const load = loads[h] as number;
+          // Nor is any behind it better, or less full.
+          if (top - want.room * load < liked - EQUAL || load + share > 1 + EQUAL) break;
+          if (h === own || !this.fits(want, h)) continue;
+          const value = this.liking(want, h);
+          const better =
+            best < 0 ? value >= floor - EQUAL : value > liked + EQUAL || (value > liked - EQUAL && h < best);
+          if (!better || state.counts.breaks(want.item, h) >= 0 || (accept && !accept(h))) continue;
+          best = h;
+          liked = value;
+        }
       }
     }
     return best;

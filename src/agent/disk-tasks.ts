@@ -10,6 +10,7 @@ import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { keyOf } from "../resource/object.ts";
 import { CommandError } from "../system/run.ts";
+import { bothOf } from "./both.ts";
 import { type HostEnvironment, PrepareError } from "./environment.ts";
 import { type Hypervisor, HypervisorError } from "./hypervisor.ts";
 import { type Layers, LayersError, type Taken } from "./layers.ts";
@@ -22,6 +23,7 @@ type Result = NonNullable<NonNullable<Instance["status"]>["diskTask"]>;
 /** A guest may need this long to write out what it has; after that the snapshot is as after a power cut. */
 const FREEZE_MS = 10_000;
 const THAW_MS = 10_000;
+const GREET_MS = 300;
 /** An agent in the guest that does not answer within this is none. */
 const ANSWER_MS = 1000;
 
@@ -191,7 +193,8 @@ export class DiskTasks {
       if (wasBegun) await undo(true);
       throw new LayersError("the machine does not run: there is no memory to keep; take it without");
     }
-    const switches = await layers.begin(uid);
+    // Its agent, which somebody is connected to when the memory is kept, answers at once when the guest goes on elsewhere (qemu/guest-agent.ts).
+    const [switches] = await bothOf(layers.begin(uid), hypervisor.guestAgent(id, "guest-ping", GREET_MS));
     const isSwitched = async () => {
       const active = await hypervisor.activeLayers(id);
       return switches.some(({ to }) => active.includes(to));

@@ -1,7 +1,7 @@
 /**
  * A new identity for the guest of an instant clone, which goes on as the guest of its template: with that one's hardware addresses, addresses, name and
  * machine id. Its network cards have no link (Hypervisor.disconnect) from before it runs until this is done, so nobody on its networks ever meets two of
- * the same. By the guest agent: a POSIX shell, `ip` and `hostname` in the guest suffice (busybox, any Linux). What it finds done it does not do again.
+ * the same. By the guest agent: a POSIX shell and `ip` in the guest suffice (busybox, any Linux). What it finds done it does not do again.
  *
  * What else a guest holds that should be its own (keys of its SSH server, random numbers that programs have drawn) is the guest's business: the kernel is
  * told by the VM generation id.
@@ -57,10 +57,13 @@ export function identityScript({ hostname, machineId, cards }: Identity): string
     "  for path in /sys/class/net/*; do",
     // A virtual one may have an address that cannot be read.
     '    read -r mac < "$path/address" || continue',
-    '    [ "$mac" != "$1" ] || { nic=$(basename "$path"); return; }',
+    `    [ "$mac" != "$1" ] || { nic=\${path##*/}; return; }`,
     "  done 2>/dev/null",
     "  return 1",
     "}",
+    // Each program that is started is dear in a guest whose translated code is not there yet (TCG): what the shell can do itself it does.
+    `{ echo ${hostname} > /proc/sys/kernel/hostname && echo ${hostname} > /etc/hostname; } 2>/dev/null || true`,
+    `{ [ ! -s /etc/machine-id ] || echo ${machineId} > /etc/machine-id; } 2>/dev/null || true`,
     ...cards.flatMap(({ from, mac, address, prefixLength, gateway }, i) => [
       `card ${mac} || card ${from}`,
       // Without them none is left that was made from the old hardware address.
@@ -71,14 +74,12 @@ export function identityScript({ hostname, machineId, cards }: Identity): string
       // Last, because it is seen from outside.
       `ip link set dev "$nic" address ${mac} 2>/dev/null || { ip link set dev "$nic" down; ip link set dev "$nic" address ${mac}; ip link set dev "$nic" up; }`,
       ...(i === 0 ? [`ip route replace default via ${gateway} dev "$nic" 2>/dev/null || true`] : []),
-      '[ ! -e "$v6" ] || echo 0 > "$v6"',
     ]),
-    // The rest need not be waited for.
+    // The rest need not be waited for, and leaves the processor to what the guest is there for.
     "(",
-    `hostname ${hostname}`,
-    `echo ${hostname} > /etc/hostname`,
+    "sleep 1",
+    ...cards.map(({ mac }) => `card ${mac} && echo 0 > "/proc/sys/net/ipv6/conf/$nic/disable_ipv6" || true`),
     `[ ! -f /etc/hosts ] || sed -i 's/^127\\.0\\.1\\.1 .*/127.0.1.1 ${hostname}/' /etc/hosts`,
-    `[ ! -s /etc/machine-id ] || echo ${machineId} > /etc/machine-id`,
     // The client of DHCP knows the old hardware address. As at boot (images/guest-files.ts); other guests' clients see the link come.
     "if [ -x /etc/vireo/udhcpc ]; then",
     "  killall udhcpc || true",

@@ -226,10 +226,11 @@ export class QemuHypervisor implements Hypervisor {
         await this.#takeDisks(folder, record, qmp);
       if (record.held) folder.write({ ...record, held: undefined });
       if (record.how !== "incoming") return;
-      // Tells the switches where the machine's addresses are now; a few times, because the first may be lost.
-      await qmp
-        .execute("announce-self", { initial: 20, max: 400, rounds: 5, step: 60 })
-        .catch((error: unknown) => this.#options.log.warn("hypervisor.announce", { id, error }));
+      // Tells the switches where the machine's addresses are now; a few times, because the first may be lost. One without a link does it when it has one.
+      if (!record.disconnected)
+        await qmp
+          .execute("announce-self", { initial: 20, max: 400, rounds: 5, step: 60 })
+          .catch((error: unknown) => this.#options.log.warn("hypervisor.announce", { id, error }));
       folder.write({ ...record, how: "run", held: undefined });
     });
   }

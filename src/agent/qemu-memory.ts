@@ -1,4 +1,5 @@
 /** Keeping a guest's memory in files (memory-files.ts) and taking it up again: QEMU's part is in qemu/memory.ts. */
+import { connectGuestAgent } from "../qemu/guest-agent.ts";
 import { loadMemory, saveMemory } from "../qemu/memory.ts";
 import { runState } from "../qemu/migration.ts";
 import type { ProcessIdentity } from "../qemu/process.ts";
@@ -86,6 +87,7 @@ export async function keepMemory(
 export async function takeMemory(qmp: Qmp, machine: Machine, file: string): Promise<void> {
   const { folder, record } = machine;
   if ((await runState(qmp)) !== "inmigrate") return;
+  connectGuestAgent(folder.files.guestAgent);
   const apart = await takeRam(file, () => ramFileOf(machine)).catch((cause: unknown) => {
     const said = cause instanceof Error ? cause.message : String(cause);
     throw new HypervisorError(`${record.config.name}: its saved memory cannot be had: ${said}`, { cause });

@@ -1,12 +1,22 @@
-/** qemu-ga, the agent inside the guest, over its virtio-serial channel. It may be absent, old, or hung: everything is bounded. */
-import { connect } from "node:net";
+/**
+ * qemu-ga, the agent inside the guest, over its virtio-serial channel. It may be absent, old, or hung: everything is bounded.
+ *
+ * The connection is kept for a while, and one command goes after the other: as long as nobody is connected, qemu-ga looks every 100 ms only whether
+ * somebody is, and each new connection would wait for that.
+ */
+import { connect, type Socket } from "node:net";
 import { isFields } from "./qmp.ts";
 
 /** Bytes of one answer, as UTF-16 units. The guest may be hostile: what it sends must not fill the agent's memory. */
 const MAX_ANSWER = 2 ** 20;
 
+/** A connection that nobody uses is kept for so long. */
+const IDLE_MS = 5000;
+
 /** A byte that is never in JSON: makes the agent's parser forget half a command that an earlier client left behind. */
 const FLUSH = Buffer.from([0xff]);
+
+type Answer = { value: unknown } | { error: string } | undefined;
 
 /** @returns its `return` value, or undefined when no agent answered in time or it refused the command */
 export async function askGuestAgent(
@@ -20,7 +30,7 @@ export async function askGuestAgent(
 }
 
 /**
- * Runs one command, after a guest-sync that tells our answer from leftovers of earlier clients.
+ * Runs one command, on a new connection after a guest-sync that tells our answer from leftovers of earlier clients.
  * @returns its `return` value, or why the agent refused it; undefined when none answered in time
  */
 export function callGuestAgent(
@@ -28,44 +38,125 @@ export function callGuestAgent(
   command: string,
   timeoutMs: number,
   args?: Record<string, unknown>,
-): Promise<{ value: unknown } | { error: string } | undefined> {
+): Promise<Answer> {
   return new Promise((resolve) => {
-    const id = Math.floor(Math.random() * 2 ** 31);
-    const socket = connect(path);
-    let rest = "";
-    let synced = false;
-    const end = (answer: { value: unknown } | { error: string } | undefined) => {
-      clearTimeout(timer);
-      socket.destroy();
-      resolve(answer);
-    };
-    const timer = setTimeout(() => end(undefined), timeoutMs);
-    const send = (message: unknown) => socket.write(`${JSON.stringify(message)}\n`);
-    socket.setEncoding("utf8");
-    socket.on("error", () => end(undefined));
-    socket.on("close", () => end(undefined));
-    socket.on("connect", () => {
-      socket.write(FLUSH);
-      send({ execute: "guest-sync", arguments: { id } });
-    });
-    let received = 0;
-    socket.on("data", (text: string) => {
-      received += text.length;
-      if (received > MAX_ANSWER) return end(undefined);
-      const lines = (rest + text).split("\n");
-      rest = lines.pop() ?? "";
-      for (const line of lines) {
-        const message = parse(line);
-        if (!message) continue;
-        if (!synced) {
-          if (message.return !== id) continue;
-          synced = true;
-          send({ execute: command, ...(args ? { arguments: args } : {}) });
-        } else
-          return end("error" in message ? { error: reasonIn(message.error) } : { value: message.return });
-      }
-    });
+    const message = { execute: command, ...(args ? { arguments: args } : {}) };
+    Channel.of(path).add({ message, deadline: performance.now() + timeoutMs, resolve });
   });
+}
+
+/** Connects, so that an agent which was connected when its guest's memory was kept finds that it still is. */
+export function connectGuestAgent(path: string): void {
+  Channel.of(path);
+}
+
+interface Call {
+  message: Record<string, unknown>;
+  /** By performance.now. */
+  deadline: number;
+  resolve: (answer: Answer) => void;
+}
+
+const channels = new Map<string, Channel>();
+
+class Channel {
+  readonly #path: string;
+  readonly #socket: Socket;
+  readonly #sync = Math.floor(Math.random() * 2 ** 31);
+  #synced = false;
+  #rest = "";
+  #received = 0;
+  /** The first is under way. */
+  #calls: Call[] = [];
+  #sent: Call | undefined;
+  #timer: NodeJS.Timeout;
+
+  static of(path: string): Channel {
+    const channel = channels.get(path) ?? new Channel(path);
+    channels.set(path, channel);
+    return channel;
+  }
+
+  private constructor(path: string) {
+    this.#path = path;
+    this.#socket = connect(path);
+    this.#socket.unref();
+    this.#socket.setEncoding("utf8");
+    this.#socket.on("data", (text: string) => this.#read(text));
+    this.#socket.on("error", () => this.#end(false));
+    this.#socket.on("close", () => this.#end(false));
+    this.#timer = this.#idle();
+    this.#socket.write(FLUSH);
+    this.#send({ execute: "guest-sync", arguments: { id: this.#sync } });
+  }
+
+  add(call: Call): void {
+    this.#calls.push(call);
+    this.#next();
+  }
+
+  #send(message: Record<string, unknown>): void {
+    this.#socket.write(`${JSON.stringify(message)}\n`);
+  }
+
+  #idle(): NodeJS.Timeout {
+    return setTimeout(() => this.#end(false), IDLE_MS).unref();
+  }
+
+  #next(): void {
+    const [call] = this.#calls;
+    clearTimeout(this.#timer);
+    if (!call) {
+      this.#socket.unref();
+      this.#timer = this.#idle();
+      return;
+    }
+    this.#socket.ref();
+    // An answer that comes too late must not be taken for that to the next command: the connection goes with the command.
+    this.#timer = setTimeout(() => this.#end(true), Math.max(0, call.deadline - performance.now()));
+    if (!this.#synced || this.#sent === call) return;
+    this.#sent = call;
+    this.#received = 0;
+    this.#send(call.message);
+  }
+
+  #read(text: string): void {
+    this.#received += text.length;
+    if (this.#received > MAX_ANSWER) {
+      this.#end(false);
+      return;
+    }
+    const lines = (this.#rest + text).split("\n");
+    this.#rest = lines.pop() ?? "";
+    for (const line of lines) {
+      const message = parse(line);
+      if (!message) continue;
+      if (!this.#synced) {
+        this.#synced = message.return === this.#sync;
+        if (this.#synced) this.#next();
+        continue;
+      }
+      if (!this.#sent) continue;
+      const { resolve } = this.#sent;
+      this.#sent = undefined;
+      this.#calls.shift();
+      resolve("error" in message ? { error: reasonIn(message.error) } : { value: message.return });
+      this.#next();
+    }
+  }
+
+  /** @param again whether those that wait behind the first have their turn on another connection */
+  #end(again: boolean): void {
+    clearTimeout(this.#timer);
+    if (channels.get(this.#path) === this) channels.delete(this.#path);
+    this.#socket.destroy();
+    const [first, ...others] = this.#calls;
+    this.#calls = [];
+    first?.resolve(undefined);
+    for (const call of others)
+      if (again) Channel.of(this.#path).add(call);
+      else call.resolve(undefined);
+  }
 }
 
 /** The guest's own words, cut short. */

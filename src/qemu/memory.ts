@@ -143,6 +143,8 @@ export async function loadMemory(
   const way = await setWay(qmp, apart ? "apart" : "still");
   if (apart && way !== "apart")
     throw new QmpError("GenericError", "this QEMU cannot take a memory that is kept apart (x-ignore-shared)");
+  // Its cards do not announce themselves in their own time, which would keep `announce-self` from being heard for a second.
+  await qmp.execute("migrate-set-parameters", { "announce-rounds": 0 });
   const over = qmp.waitFor(isOver, SAVE_MS);
   await qmp.execute("migrate-incoming", { uri: `unix:${path}` });
   // QEMU closes the connection as soon as it has all, which may look like a failure on our side: what it says counts.

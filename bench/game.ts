@@ -158,7 +158,12 @@ function askAll(url: string, clients: number, stop: AbortSignal): { answers: num
 async function web(): Promise<void> {
   const [image, vm] = ["bench-nginx", `web-${process.pid}`];
   const nginx = { name: "nginx", command: '/usr/sbin/nginx -g "daemon off;"' };
-  await built(image, { packages: ["nginx-light"], services: [nginx] });
+  const site = {
+    path: "/etc/nginx/sites-enabled/bench",
+    content: "server { listen 80 default_server; root /srv/www; }\n",
+  };
+  const page = { path: "/srv/www/index.html", content: "<h1>It moves</h1>\n" };
+  await built(image, { packages: ["nginx-light"], services: [nginx], files: [site, page] });
   const address = await machine(vm, image, "192Mi", { readiness: { http: { port: 80 } } });
   const stop = new AbortController();
   try {

@@ -132,6 +132,8 @@ export interface SendOptions {
   downtimeMs?: number;
   /** The target listens for it. */
   postCopy?: boolean;
+  /** Nothing is left to be done in pre-switchover: it goes on by itself, and `switchover` waits for the end. */
+  switchesOver?: boolean;
 }
 
 export interface MigrationProgress {

@@ -168,7 +168,7 @@ class Instances {
 
   async #reconcile(key: string): Promise<Again> {
     const [namespace = "", name = ""] = key.split("/");
-    const instance = await this.#c.client.get(Instance, { namespace, name });
+    const instance = this.#justGiven(key) ?? (await this.#c.client.get(Instance, { namespace, name }));
     if (!instance || instance.spec.host !== this.#c.host) {
       this.#peers.release(key);
       return undefined;
@@ -226,17 +226,26 @@ class Instances {
    * than the disks.
    */
   async #handedOver(instance: Instance): Promise<"yes" | "not yet" | "never"> {
-    const at = { name: instance.spec.predecessor ?? "", namespace: instance.metadata.namespace ?? "" };
-    this.#peers.watch(keyOf(instance), at);
-    const toUs = ({ status }: Instance) =>
-      status?.phase === "HandedOver" && status.migration?.to === instance.metadata.name;
-    // That is never taken back, so what was seen will do; the guest stands still meanwhile.
+    const at = this.#watchPredecessor(instance);
     const seen = this.#peers.seen(keyOf(instance));
-    if (seen && toUs(seen)) return "yes";
+    if (seen && isGiven(instance, seen)) return "yes";
     const before = await this.#c.client.get(Instance, at);
-    if (before && toUs(before)) return "yes";
+    if (before && isGiven(instance, before)) return "yes";
     const status = before?.status;
     return !status || status.custody === "Released" ? "never" : "not yet";
+  }
+
+  #watchPredecessor(instance: Instance): { name: string; namespace: string } {
+    const at = { name: instance.spec.predecessor ?? "", namespace: instance.metadata.namespace ?? "" };
+    this.#peers.watch(keyOf(instance), at);
+    return at;
+  }
+
+  /** An incoming one, as last seen, that has been given custody. Its guest stands still for as long as we look. */
+  #justGiven(key: string): Instance | undefined {
+    const [own, source] = [this.#own.get(key), this.#peers.seen(key)];
+    const waits = own?.spec.incoming && own.status?.phase === "Incoming" && own.spec.host === this.#c.host;
+    return waits && source && isGiven(own, source) ? own : undefined;
   }
 
   async #held(instance: Instance, machine: MachineState | undefined): Promise<Again> {
@@ -490,6 +499,8 @@ class Instances {
     const { hypervisor, environment } = this.#c;
     const id = idOf(instance);
     const { phase } = instance.status ?? {};
+    // From now on: once its memory is here, each look costs the guest time.
+    this.#watchPredecessor(instance);
     // Stopped right after the switchover it is the machine already: it takes over first, and then its guest is asked to shut down.
     const tookOver = machine?.state === "running" || machine?.state === "paused";
     const gone = machine?.state === "ended" || (!machine && phase === "Incoming");
@@ -662,6 +673,9 @@ const isServing = async (hypervisor: Hypervisor, id: MachineState["id"]): Promis
 const sooner = (again: Again, ms: number): Again => ({
   requeueAfterMs: Math.min(again?.requeueAfterMs ?? ms, ms),
 });
+/** Whether a source has handed over to this very one. That is never taken back: to have seen it once will do. */
+const isGiven = (instance: Instance, { status }: Instance): boolean =>
+  status?.phase === "HandedOver" && status.migration?.to === instance.metadata.name;
 const wanted = (instance: Instance) => instance.spec.running && !instance.metadata.deletionTimestamp;
 const at = (instance: Instance) => ({
   name: instance.metadata.name,

@@ -50,6 +50,10 @@ export class Outgoing {
   readonly #peers: Peers;
   readonly #write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>;
   readonly #rates = new Map<string, SendRate>();
+  /** Of which this process has seen the beginning through. */
+  readonly #begun = new Set<string>();
+  /** When the progress of each was last written. */
+  readonly #noted = new Map<string, { stage: string | undefined; at: number }>();
   /** What had been sent when the stream last got on. */
   readonly #sent = new Map<string, { bytes: number; at: number }>();
 
@@ -99,8 +103,11 @@ export class Outgoing {
         }
         const left = this.#left(keyOf(instance), progress, progress.dirtyBytesPerSecond);
         await this.#note(instance, { stage: "Memory", ...figures(progress), ...left, ...disksOf(copies) });
-        // An agent may have died before it let the guest go on.
-        if (isHeld) await hypervisor.migrate(id, migrateTo.address, optionsOf(migrateTo));
+        // An agent may have died before it let the guest go on, or the memory go.
+        if (isHeld || !this.#begun.has(keyOf(instance))) {
+          await hypervisor.migrate(id, migrateTo.address, optionsOf(migrateTo));
+          this.#begun.add(keyOf(instance));
+        }
         if (isHeld && this.#isStalled(keyOf(instance), progress.transferredBytes)) {
           await hypervisor.cancelMigration(id);
           return this.#fail(
@@ -145,6 +152,8 @@ export class Outgoing {
     const { hypervisor, environment } = this.#c;
     this.#sent.delete(keyOf(instance));
     this.#rates.delete(keyOf(instance));
+    this.#begun.delete(keyOf(instance));
+    this.#noted.delete(keyOf(instance));
     this.#peers.watch(keyOf(instance), { name: to.instance, namespace: instance.metadata.namespace ?? "" });
     const other = await this.#otherHardware(instance, to.instance);
     if (other) return this.#fail(instance, other);
@@ -190,6 +199,7 @@ export class Outgoing {
       this.#c.hypervisor.migrate(idOf(instance), to.address, optionsOf(to)),
     );
     if (failed) return this.#fail(instance, failed);
+    this.#begun.add(keyOf(instance));
     this.#rates.delete(keyOf(instance));
     await this.#note(instance, { stage: "Memory", ...disksOf(copies) });
     return { requeueAfterMs: PROGRESS_MS };
@@ -233,38 +243,42 @@ export class Outgoing {
       : "its disks, networks, CPUs or memory changed while its target was being made; move it again";
   }
 
-  /** The last moment to say no without the guest having stood still: `instance` has just been read. */
+  /** The guest stands still. What has to be known for the hand-over is found out while the last of its memory goes. */
   async #switchover(instance: Instance, target: string): Promise<Again | "lost"> {
     const { hypervisor } = this.#c;
-    const copying = instance.spec.migrateTo?.disksAddress !== undefined;
-    const [peer, notCopied] = await Promise.all([
-      this.#peer(instance, target),
-      copying ? this.#try(instance, () => hypervisor.finishDiskCopies(idOf(instance))) : undefined,
-    ]);
-    if (peer?.status?.phase !== "Incoming" || notCopied) {
-      await hypervisor.cancelMigration(idOf(instance));
-      return this.#fail(instance, notCopied ?? "the target is no longer there");
+    const id = idOf(instance);
+    if (instance.spec.migrateTo?.disksAddress !== undefined) {
+      const notCopied = await this.#try(instance, () => hypervisor.finishDiskCopies(id));
+      if (notCopied) {
+        await hypervisor.cancelMigration(id);
+        return this.#fail(instance, notCopied);
+      }
     }
-    const progress = await hypervisor.switchover(idOf(instance));
+    const [progress, peer] = await Promise.all([
+      hypervisor.switchover(id),
+      this.#freshPeer(instance, target).catch(() => undefined),
+    ]);
     if (progress.phase !== "completed" && progress.phase !== "post-copy")
       return this.#fail(instance, progress.error ?? "the target broke off the switchover");
-    return this.#handOver(instance, progress);
+    return this.#handOver(instance, progress, peer);
   }
 
-  async #peer(instance: Instance, target: string): Promise<Instance | undefined> {
-    const at = { name: target, namespace: instance.metadata.namespace ?? "" };
-    this.#peers.watch(keyOf(instance), at);
-    return this.#peers.seen(keyOf(instance)) ?? this.#c.client.get(Instance, at);
+  async #freshPeer(instance: Instance, target: string): Promise<Instance | undefined> {
+    return this.#c.client.get(Instance, { name: target, namespace: instance.metadata.namespace ?? "" });
   }
 
   /**
    * All is over there, and the target has said so (capability return-path), or with post-copy follows by itself; the guest stands still: release
    * custody, or run on here.
    */
-  async #handOver(instance: Instance, progress: MigrationProgress): Promise<Again | "lost"> {
+  async #handOver(
+    instance: Instance,
+    progress: MigrationProgress,
+    known?: Instance,
+  ): Promise<Again | "lost"> {
     const { client, clock, hypervisor } = this.#c;
     const target = instance.spec.migrateTo?.instance ?? "";
-    const peer = await this.#peer(instance, target);
+    const peer = known ?? (await this.#freshPeer(instance, target));
     if (peer?.status?.phase !== "Incoming") {
       if (progress.phase === "post-copy") return "lost";
       // First the word, then the deed: an earlier release of which no answer came may have been done, and then nothing runs here again.
@@ -328,16 +342,22 @@ export class Outgoing {
     return this.#write(instance, { migration: { to, phase: "Failed", error } });
   }
 
+  /** Each write wakes us again: not oftener than somebody would look. */
   async #note(instance: Instance, change: Omit<Migration, "to" | "phase">): Promise<void> {
     const to = instance.spec.migrateTo?.instance ?? "";
+    const now = this.#c.clock.now().getTime();
+    const last = this.#noted.get(keyOf(instance));
+    if (last && last.stage === change.stage && now - last.at < PROGRESS_MS) return;
+    this.#noted.set(keyOf(instance), { stage: change.stage, at: now });
     await this.#write(instance, { migration: { ...change, to, phase: "Active" } });
   }
 }
 
-function optionsOf({ host, transfer = {} }: Target): SendOptions {
+function optionsOf({ host, disksAddress, transfer = {} }: Target): SendOptions {
   const { bandwidth, downtimeMs, postCopy } = transfer;
   return {
     tlsHostname: hostDnsName(host),
+    ...(disksAddress ? {} : { switchesOver: true }),
     ...(bandwidth ? { bytesPerSecond: parseBytes(bandwidth) } : {}),
     ...(downtimeMs ? { downtimeMs } : {}),
     ...(postCopy ? { postCopy } : {}),

@@ -143,7 +143,7 @@ export class QemuHypervisor implements Hypervisor {
     this.#binary = options.binary ?? "qemu-system-x86_64";
     this.#monitors = new Monitors(
       (id) => this.#nudge(id),
-      (id) => this.#find(id)?.record.maxDowntimeMs,
+      (id) => this.#find(id)?.record ?? {},
     );
     this.#sending = new Sending(
       {
@@ -204,8 +204,9 @@ export class QemuHypervisor implements Hypervisor {
 
   async listenForDisks(id: MachineId, bindAddress: string, detached: readonly DiskConfig[]): Promise<string> {
     const found = this.#need(id);
-    const { record, process } = found;
+    const { folder, record, process } = found;
     if (!process) throw new HypervisorError(`${record.config.name} runs no more`);
+    folder.write({ ...record, exports: true });
     return this.#with(id, (qmp) =>
       this.#withCredentials(found, (tls) =>
         exportDisks(qmp, process.pid, bindAddress, exportsOf(record.config, detached), tls),
@@ -220,7 +221,7 @@ export class QemuHypervisor implements Hypervisor {
       if (status === "running") return;
       if (status === "inmigrate")
         throw new HypervisorError(`${record.config.name}: its memory has not all arrived yet`);
-      if (record.how === "incoming") await stopExports(qmp);
+      if (record.exports) await stopExports(qmp);
       if (!record.paused) await qmp.execute("cont");
       else if (record.how === "incoming" || status === "postmigrate")
         await this.#takeDisks(folder, record, qmp);
@@ -231,7 +232,7 @@ export class QemuHypervisor implements Hypervisor {
         await qmp
           .execute("announce-self", { initial: 20, max: 400, rounds: 5, step: 60 })
           .catch((error: unknown) => this.#options.log.warn("hypervisor.announce", { id, error }));
-      folder.write({ ...record, how: "run", held: undefined });
+      folder.write({ ...record, how: "run", held: undefined, exports: undefined });
     });
   }
 

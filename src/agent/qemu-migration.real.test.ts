@@ -3,6 +3,9 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { hardwareOf } from "../compute/hardware/kinds.ts";
+import { startOutgoing } from "../qemu/migration.ts";
+import { Qmp } from "../qemu/qmp.ts";
+import { isFields } from "../resource/fields.ts";
 import { hostDnsName } from "../resource/host-name.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import type { MachineConfig, MachineId } from "./hypervisor.ts";
@@ -212,6 +215,40 @@ describe("a migration", () => {
     }
     await until(() => (said(at, here).length > 20 ? true : undefined));
     expect(said(at, here)).toMatch(/^\.+$/);
+  });
+
+  it("sends no memory before the guest's writes are tracked, and its agent may be killed until then", async () => {
+    await pair({ guest: "counter" });
+    source.close();
+    const qmp = await Qmp.connect(machines.path("a", here, "s/qmp"));
+    await startOutgoing(qmp, { uri: address, heldBack: true, onePass: true });
+    const sent = await until(async () => {
+      const answer = await qmp.execute("query-migrate");
+      const { ram, ...fields } = isFields(answer) ? answer : {};
+      // Several of the tenths of a second by which QEMU counts.
+      return Number(fields["total-time"]) > 500 && isFields(ram) ? ram : undefined;
+    });
+    expect(sent).toMatchObject({ normal: 0, duplicate: 0, "dirty-sync-count": 1 });
+    qmp.close();
+    source = machines.hypervisor("a");
+    expect(await source.migration(here)).toMatchObject({ phase: "active" });
+    await source.migrate(here, address);
+    await phase("pre-switchover");
+    expect(await source.switchover(here)).toMatchObject({ phase: "completed" });
+    await inState(target, there, "paused");
+    await target.resume(there);
+    await until(() => (machines.serial("b", there).length > 5 ? true : undefined));
+    expect(machines.serial("b", there)).toMatch(/^\.+$/);
+  });
+
+  it("goes from the switchover on by itself when nothing is left to be done there", async () => {
+    await pair();
+    await source.migrate(here, address, { switchesOver: true });
+    await phase("completed");
+    expect(await source.switchover(here)).toMatchObject({ phase: "completed" });
+    await inState(target, there, "paused");
+    await target.resume(there);
+    expect(await target.get(there)).toMatchObject({ state: "running" });
   });
 
   it("with post-copy goes on at the target before all is there, and loses nothing", async () => {

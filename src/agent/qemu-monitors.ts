@@ -1,8 +1,9 @@
 /** The QMP connections to this host's machines: one each, made when it is needed, made again after it broke. */
-import { easeDowntimeLimit } from "../qemu/migration.ts";
+import { easeDowntimeLimit, switchOverAtOnce } from "../qemu/migration.ts";
 import { isSame, type ProcessIdentity, waitForExit } from "../qemu/process.ts";
 import { Qmp, type QmpEvent } from "../qemu/qmp.ts";
 import type { MachineId } from "./hypervisor.ts";
+import type { MachineRecord } from "./qemu-record.ts";
 
 /** From spawn to a monitor that answers: QEMU needs well below a second, a busy machine some more. */
 const START_MS = 20_000;
@@ -23,15 +24,17 @@ const TELLING: readonly string[] = [
   "VSERPORT_CHANGE", // the guest agent is there, or gone
 ];
 
+type Sent = Pick<MachineRecord, "maxDowntimeMs" | "switchesOver">;
+
 export class Monitors {
   readonly #open = new Map<MachineId, Promise<Qmp>>();
   readonly #nudge: (id: MachineId) => void;
-  readonly #maxDowntimeMs: (id: MachineId) => number | undefined;
+  readonly #sending: (id: MachineId) => Sent;
 
-  /** `nudge` is called after events, and once a process is gone. `maxDowntimeMs`: of a machine that is sent. */
-  constructor(nudge: (id: MachineId) => void, maxDowntimeMs: (id: MachineId) => number | undefined) {
+  /** `nudge` is called after events, and once a process is gone. `sending`: how a machine is sent. */
+  constructor(nudge: (id: MachineId) => void, sending: (id: MachineId) => Sent) {
     this.#nudge = nudge;
-    this.#maxDowntimeMs = maxDowntimeMs;
+    this.#sending = sending;
   }
 
   /** @throws QmpError */
@@ -42,7 +45,8 @@ export class Monitors {
       qmp.onEvent((event: QmpEvent) => {
         if (TELLING.includes(event.event)) this.#nudge(id);
       });
-      easeDowntimeLimit(qmp, () => this.#maxDowntimeMs(id));
+      easeDowntimeLimit(qmp, () => this.#sending(id).maxDowntimeMs);
+      switchOverAtOnce(qmp, () => this.#sending(id).switchesOver ?? false);
       qmp.onClose(() => {
         this.#forget(id, made);
         void waitForExit(process, EXIT_MS).then(() => this.#nudge(id));

@@ -58,8 +58,12 @@ export interface MachineRecord {
   bootId?: string;
   /** An incoming one, whose memory may still come after it runs. */
   postCopy?: boolean | undefined;
+  /** An incoming one, whose disks are, or may be, open to its source. */
+  exports?: boolean | undefined;
   /** Of the newest migration from here. */
   maxDowntimeMs?: number | undefined;
+  /** Of the newest migration from here: it goes on from pre-switchover by itself. */
+  switchesOver?: boolean | undefined;
   /** Its network cards have no link. Written before it is taken away, gone when it is back. */
   disconnected?: boolean;
 }

@@ -7,10 +7,13 @@ import { canTrackWrites, flushTlbs } from "../qemu/dirty-tracking.ts";
 import {
   cancelOutgoing,
   continueSwitchover,
+  isHeldBack,
+  isUnderWay,
   type MigrationStatus,
   outgoingBegun,
   queryMigration,
   runState,
+  sendAtLast,
   startOutgoing,
   startPostCopy,
 } from "../qemu/migration.ts";
@@ -65,9 +68,10 @@ export class Sending<F extends Found> {
         throw new HypervisorError(
           `${name} cannot be migrated: it is ${status}, only a running machine moves`,
         );
-      // For whoever eases the limit while it is sent (qemu-monitors.ts), also after a restart.
-      if (record.maxDowntimeMs !== downtimeMs) {
-        record.maxDowntimeMs = downtimeMs;
+      // For whoever listens to QEMU while it is sent (qemu-monitors.ts), also after a restart.
+      const { switchesOver } = how;
+      if (record.maxDowntimeMs !== downtimeMs || record.switchesOver !== switchesOver) {
+        Object.assign(record, { maxDowntimeMs: downtimeMs, switchesOver });
         folder.write(record);
       }
       const hold = async () => {
@@ -76,25 +80,27 @@ export class Sending<F extends Found> {
         await qmp.execute("stop");
       };
       try {
+        // A guest whose writes cannot be tracked stands still from the first byte to the last.
+        if (accelerator === "tcg" && !tracked && !(await isUnderWay(qmp))) await hold();
         await this.#at.withCredentials(found, async (tls) => {
-          await startOutgoing(
-            qmp,
-            {
-              uri: address,
-              ...(tls ? { tls } : {}),
-              ...(tlsHostname ? { hostname: tlsHostname } : {}),
-              ...(bandwidth ? { bandwidth } : {}),
-              ...(downtimeMs ? { maxDowntimeMs: downtimeMs } : {}),
-              onePass: tracked,
-              ...(how.postCopy ? { postCopy: true } : {}),
-            },
-            accelerator === "tcg" ? hold : undefined,
-          );
-          if (isHeld) await outgoingBegun(qmp, BEGIN_MS);
+          await startOutgoing(qmp, {
+            uri: address,
+            ...(tls ? { tls } : {}),
+            ...(tlsHostname ? { hostname: tlsHostname } : {}),
+            ...(bandwidth ? { bandwidth } : {}),
+            ...(downtimeMs ? { maxDowntimeMs: downtimeMs } : {}),
+            onePass: tracked,
+            heldBack: tracked,
+            ...(how.postCopy ? { postCopy: true } : {}),
+          });
+          if (isHeld || tracked) await outgoingBegun(qmp, BEGIN_MS);
         });
-        if (!isHeld || !tracked) return;
+        if (!tracked) return;
+        if (!(await isHeldBack(qmp))) return await this.letGoOn(id, qmp, ["paused"]);
+        await hold();
         await flushTlbs(qmp, hardware.board);
         await this.letGoOn(id, qmp, ["paused"]);
+        await sendAtLast(qmp, bandwidth);
       } catch (error) {
         // A guest that ran on while memory is sent which has not been tracked would arrive with old words.
         await cancelOutgoing(qmp);

@@ -44,6 +44,7 @@ export function standsBecause(
 const PHASES: Readonly<Record<string, MigrationProgress["phase"]>> = {
   none: "none",
   "pre-switchover": "pre-switchover",
+  device: "pre-switchover", // under way, and soon over
   "postcopy-active": "post-copy",
   "postcopy-paused": "failed", // its stream broke, and nobody mends it
   completed: "completed",
@@ -52,5 +53,5 @@ const PHASES: Readonly<Record<string, MigrationProgress["phase"]>> = {
 };
 
 export function progressOf({ status, ...rest }: MigrationStatus): MigrationProgress {
-  return { ...rest, phase: PHASES[status] ?? "active" }; // setup, active, device, cancelling
+  return { ...rest, phase: PHASES[status] ?? "active" }; // setup, active, cancelling
 }

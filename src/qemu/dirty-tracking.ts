@@ -6,7 +6,8 @@
  * 7.2 never resets it, QEMU from 8.2 on only when a page has become dirty anew): entries from before write on unnoticed, and
  * the target gets old words (seen: guests that crash after the move). So here
  *
- *   - the guest stands still while the first bits are cleared, and all TLBs are emptied before it goes on (a few ms), and
+ *   - no page is sent yet when the first bits have been cleared; then the guest stands still for the few ms in which all TLBs are emptied, and only then
+ *     its pages begin to go: what it wrote unnoticed before that goes with them; and
  *   - there is one pass only: bits are cleared next when the guest has been stopped for the switchover. What it wrote during the pass
  *     is sent then. With a downtime limit of 0 QEMU does exactly that.
  *

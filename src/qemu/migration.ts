@@ -90,6 +90,14 @@ export function easeDowntimeLimit(qmp: Qmp, maxMs: () => number | undefined): vo
   });
 }
 
+/** Source: goes on from pre-switchover as soon as QEMU is there, when that is wanted; for as long as the connection lives. */
+export function switchOverAtOnce(qmp: Qmp, isWanted: () => boolean): void {
+  qmp.onEvent((event) => {
+    if (!isIn(["pre-switchover"])(event) || !isWanted()) return;
+    qmp.execute("migrate-continue", { state: "pre-switchover" }).catch(() => undefined); // called off meanwhile
+  });
+}
+
 export interface Outgoing {
   uri: string;
   tls?: Tls;
@@ -97,6 +105,8 @@ export interface Outgoing {
   hostname?: string;
   /** Bytes per second; practically unlimited when absent (QEMU's own default, 128 MiB/s, is low). */
   bandwidth?: number;
+  /** No memory goes until sendAtLast. */
+  heldBack?: boolean;
   /** What the guest writes meanwhile is sent once it stands still, in no further pass before that (see dirty-tracking.ts). */
   onePass?: boolean;
   maxDowntimeMs?: number;
@@ -104,30 +114,58 @@ export interface Outgoing {
   postCopy?: boolean;
 }
 
+const UNLIMITED = 8 * 2 ** 30;
 /**
- * Source: starts sending. No-op while one is under way or has been sent. `hold` is called when all is ready for the first byte.
+ * Bytes per second at which QEMU sends no memory at all. It counts by tenths of a second, begins each by the head of a section (5 bytes) and looks before each page
+ * whether more than its share has gone (ram_save_iterate, qemu_file_rate_limit).
+ */
+const NOTHING = 10;
+
+/** Source: whether its machine is being sent, or has been. */
+export async function isUnderWay(qmp: Qmp): Promise<boolean> {
+  return !["none", "failed", "cancelled"].includes((await queryMigration(qmp)).status);
+}
+
+/**
+ * Source: starts sending. No-op while one is under way or has been sent.
  * @throws Error for an address that is not tcp:IP:PORT
  */
-export async function startOutgoing(qmp: Qmp, to: Outgoing, hold?: () => Promise<void>): Promise<void> {
+export async function startOutgoing(qmp: Qmp, to: Outgoing): Promise<void> {
   // For QEMU exec:, fd: and unix: are addresses, too, and this one comes from another host.
   if (!/^tcp:[0-9a-fA-F.:[\]]+$/.test(to.uri)) throw new Error(`${to.uri} is not an address to migrate to`);
-  const { status } = await queryMigration(qmp);
-  if (!["none", "failed", "cancelled"].includes(status)) return;
+  if (await isUnderWay(qmp)) return;
   await qmp.execute(
     "migrate-set-capabilities",
     capabilities(["events", "pause-before-switchover", "auto-converge", "return-path"], to.postCopy),
   );
   await qmp.execute("migrate-set-parameters", {
     "downtime-limit": to.onePass ? 0 : downtimeLimitMs(0, to.maxDowntimeMs),
-    "max-bandwidth": to.bandwidth ?? 8 * 2 ** 30,
+    "max-bandwidth": to.heldBack ? NOTHING : (to.bandwidth ?? UNLIMITED),
     // What the guest waits for is sent all the same.
     "max-postcopy-bandwidth": to.bandwidth ?? 0,
     // Empty strings reset what an earlier attempt has set.
     "tls-creds": to.tls ? await clientTls(qmp, to.tls) : "",
     "tls-hostname": to.tls ? (to.hostname ?? "") : "",
   });
-  await hold?.();
   await qmp.execute("migrate", { uri: to.uri });
+}
+
+/** Source: whether an outgoing migration still waits for sendAtLast. @throws QmpError when memory has gone all the same */
+export async function isHeldBack(qmp: Qmp): Promise<boolean> {
+  const [parameters, migration] = await Promise.all([
+    qmp.execute("query-migrate-parameters"),
+    qmp.execute("query-migrate"),
+  ]);
+  if (!isFields(parameters) || parameters["max-bandwidth"] !== NOTHING) return false;
+  const ram = isFields(migration) && isFields(migration.ram) ? migration.ram : {};
+  if (Number(ram.normal ?? 0) + Number(ram.duplicate ?? 0) > 0)
+    throw new QmpError("GenericError", "QEMU sent memory before it was told to");
+  return true;
+}
+
+/** Source: memory goes from now on. @param bandwidth as Outgoing's */
+export async function sendAtLast(qmp: Qmp, bandwidth = UNLIMITED): Promise<void> {
+  await qmp.execute("migrate-set-parameters", { "max-bandwidth": bandwidth });
 }
 
 /**
@@ -161,11 +199,12 @@ export async function runState(qmp: Qmp, timeoutMs?: number): Promise<string> {
 const SENT = ["postmigrate", "finish-migrate"];
 
 export async function queryMigration(qmp: Qmp): Promise<MigrationStatus> {
-  const answer = await qmp.execute("query-migrate");
+  // The order counts: a guest that stands still when it is asked second has been sent when it is "completed".
+  const [answer, state] = await Promise.all([qmp.execute("query-migrate"), runState(qmp)]);
   const fields = isFields(answer) ? answer : {};
   const ram = isFields(fields.ram) ? fields.ram : {};
   let status = typeof fields.status === "string" ? fields.status : "none";
-  if (status === "completed" && !SENT.includes(await runState(qmp))) status = "none";
+  if (status === "completed" && !SENT.includes(state)) status = "none";
   return {
     status,
     transferredBytes: Number(ram.transferred ?? 0),
@@ -192,19 +231,22 @@ export async function continueSwitchover(qmp: Qmp, timeoutMs = 10_000): Promise<
   const ended = qmp.waitFor(isIn(SWITCHED), timeoutMs); // before the question: an event may come right behind its answer
   const before = await queryMigration(qmp);
   if (SWITCHED.includes(before.status)) return before;
-  if (before.status === "pre-switchover") await qmp.execute("migrate-continue", { state: "pre-switchover" });
+  if (before.status === "pre-switchover")
+    await qmp.execute("migrate-continue", { state: "pre-switchover" }).catch(async (error: unknown) => {
+      if ((await queryMigration(qmp)).status === "pre-switchover") throw error; // not gone on by itself meanwhile
+    });
   else if (before.status !== "device")
     throw new QmpError(
       "GenericError",
       `the migration cannot switch over yet: it is ${before.status === "none" ? "not begun" : before.status}`,
     );
   if (!(await ended) && !qmp.closed) await cancelOutgoing(qmp);
-  const after = await queryMigration(qmp);
-  if (after.status === "postcopy-active") return after;
   // The event comes a moment before the guest's state changes, and for that there is none.
-  for (let i = 0; i < 500 && (await runState(qmp)) === "finish-migrate"; i++)
+  for (let i = 0; ; i++) {
+    const [after, state] = await Promise.all([queryMigration(qmp), runState(qmp)]);
+    if (after.status === "postcopy-active" || state !== "finish-migrate" || i === 500) return after;
     await new Promise((resolve) => setTimeout(resolve, 1));
-  return queryMigration(qmp);
+  }
 }
 
 /** Source: calls it off, and resolves when that is done; the guest runs on. No-op when there is none or it has completed. */

@@ -106,8 +106,9 @@ async function exported(qmp: Qmp): Promise<Set<string>> {
 
 /** Ends the exports, before the guest runs here. No-op when there are none. */
 export async function stopExports(qmp: Qmp): Promise<void> {
-  if ((await exported(qmp)).size > 0) await qmp.execute("nbd-server-stop", undefined, FINISH_MS);
-  for (const node of await namesOfNodes(qmp))
+  const [exports, nodes] = await Promise.all([exported(qmp), namesOfNodes(qmp)]);
+  if (exports.size > 0) await qmp.execute("nbd-server-stop", undefined, FINISH_MS);
+  for (const node of nodes)
     if (node.startsWith(FILE)) await qmp.execute("blockdev-del", { "node-name": node });
 }
 

@@ -6,18 +6,22 @@
 import { type Client, modify } from "../client/client.ts";
 import { Instance } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
+import type { EventRecorder } from "../reconcile/events.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { keyOf } from "../resource/object.ts";
 import { CommandError } from "../system/run.ts";
 import { bothOf } from "./both.ts";
 import { type HostEnvironment, PrepareError } from "./environment.ts";
-import { type Hypervisor, HypervisorError } from "./hypervisor.ts";
-import { type Layers, LayersError, type Taken } from "./layers.ts";
+import { type Hypervisor, HypervisorError, type MachineId, NoAnswerError } from "./hypervisor.ts";
+import { about } from "./instance-status.ts";
+import { type Absorb, type Layers, LayersError, type Taken } from "./layers.ts";
 import { idOf } from "./probe.ts";
+import { reasonOf } from "./reasons.ts";
 import { describeMemory } from "./suspension.ts";
 
-type Task = NonNullable<Instance["spec"]["diskTask"]>;
+export type DiskTask = NonNullable<Instance["spec"]["diskTask"]>;
+type Task = DiskTask;
 type Result = NonNullable<NonNullable<Instance["status"]>["diskTask"]>;
 
 /** A guest may need this long to write out what it has; after that the snapshot is as after a power cut. */
@@ -27,10 +31,31 @@ const GREET_MS = 300;
 /** An agent in the guest that does not answer within this is none. */
 const ANSWER_MS = 1000;
 
-const CUT_SHORT = "the agent was started anew while it was taken; take another one";
+const CUT_SHORT =
+  "it was cut short: the agent was started anew while it was taken, or its QEMU did not answer; take another one";
 
-/** What failed for an unknown reason, or because the control plane does not answer, is tried again after this. */
+/** What failed for an unknown reason, or because somebody does not answer, is tried again after this. */
 const AGAIN_MS = 1000;
+
+/** For people, of a machine. */
+const WORDS: Readonly<Record<Task["action"], string>> = {
+  Take: "a snapshot of it",
+  Lend: "a template of it",
+  Delete: "the deletion of a snapshot of it",
+  Rollback: "its rollback",
+};
+
+/** It is not known how far it got, or it got too far to be told as failed: it is tried again, and finds that out. */
+class UndecidedError extends Error {}
+
+/** What may be told as the end of a task. */
+const isTellable = (error: unknown): error is Error =>
+  [HypervisorError, LayersError, PrepareError, CommandError].some((kind) => error instanceof kind) &&
+  !(error instanceof NoAnswerError);
+
+const undecided = (cause: unknown): never => {
+  throw isTellable(cause) ? new UndecidedError(cause.message, { cause }) : cause;
+};
 
 interface Context {
   client: Client;
@@ -38,6 +63,7 @@ interface Context {
   environment: HostEnvironment;
   clock: Clock;
   log: Logger;
+  events: EventRecorder;
 }
 
 /** The task that is not done yet. */
@@ -51,6 +77,8 @@ export class DiskTasks {
   readonly #underWay = new Set<string>();
   /** What a rollback found when it froze the guest, for the kept snapshot; lost with the agent, which is then told as a crash. */
   readonly #quiesced = new Set<string>();
+  /** What was said last of a task that waits. By its id. */
+  readonly #waits = new Map<string, string>();
 
   /** `again` is called with an instance's key when a task of it has ended. */
   constructor(context: Context, again: (key: string) => void) {
@@ -70,7 +98,7 @@ export class DiskTasks {
     this.#underWay.add(key);
     void this.#do(instance, task, running)
       .catch(async (error: unknown) => {
-        this.#c.log.warn("disks.task", { instance: key, task: task.id, error });
+        this.#waiting(instance, task, error);
         await this.#c.clock.sleep(AGAIN_MS);
       })
       .finally(() => {
@@ -85,30 +113,69 @@ export class DiskTasks {
     if (await this.#freeze(instance)) this.#quiesced.add(keyOf(instance));
   }
 
+  /**
+   * Before a rollback ends a run: whether it can be made at all is found out while the guest runs on.
+   * @returns false when it cannot, which is told then. @throws what is to be tried again
+   */
+  async prepareRollback(instance: Instance, task: Task): Promise<boolean> {
+    try {
+      const layers = await this.#c.environment.layers(instance);
+      await layers.prepareRevert(task.rollback ?? "", task.snapshot);
+      return true;
+    } catch (error) {
+      if (isTellable(error)) {
+        // An agent died between the freeze and the end of the run.
+        if (task.keep) await this.#thaw(instance, false);
+        await this.#fail(instance, task, error);
+        return false;
+      }
+      this.#waiting(instance, task, error);
+      throw error;
+    }
+  }
+
   async #do(instance: Instance, task: Task, running: boolean): Promise<void> {
     let result: Omit<Result, "id" | "time">;
     try {
       const layers = await this.#c.environment.layers(instance);
-      const taken = await this.#carryOut(layers, instance, task, running);
+      const { taken, message } = await this.#carryOut(layers, instance, task, running);
       const lent = task.template || task.action === "Lend";
       if (lent) await layers.lend(task.snapshot);
       result = {
         phase: "Done",
         ...(taken ? { taken } : {}),
         ...(lent ? { lent } : {}),
-        ...(await layers.tree()),
+        ...(message ? { message } : {}),
+        ...(await layers.tree().catch(undecided)),
       };
     } catch (error) {
-      const known = [HypervisorError, LayersError, PrepareError, CommandError].some(
-        (k) => error instanceof k,
-      );
-      if (isApiError(error) || !known) throw error; // again later
-      // The machine ended under our hands: the disks are whole, and are worked on as those of a stopped one.
-      if (running && (await this.#c.hypervisor.get(idOf(instance)))?.state !== "running") throw error;
-      this.#c.log.warn("disks.task", { instance: keyOf(instance), task: task.id, error });
-      result = { phase: "Failed", message: error instanceof Error ? error.message : String(error) };
+      if (isApiError(error)) throw error; // again later
+      const machine = running ? await this.#c.hypervisor.get(idOf(instance)) : undefined;
+      // It ended under our hands: the disks are whole, and are worked on as those of a stopped one.
+      if (running && (!machine || machine.state === "ended")) return;
+      // Whatever went wrong, maybe with an agent before: it does not stay frozen.
+      if (running && task.quiesce) await this.#thaw(instance, false);
+      if (!isTellable(error)) throw error; // again later
+      await this.#fail(instance, task, error);
+      return;
     }
     await this.#report(instance, { ...result, id: task.id, time: this.#now() }, task);
+  }
+
+  async #fail(instance: Instance, task: Task, error: Error): Promise<void> {
+    this.#c.log.warn("disks.task", { instance: keyOf(instance), task: task.id, error });
+    const result = { phase: "Failed", message: error.message, id: task.id, time: this.#now() } as const;
+    await this.#report(instance, result, task);
+  }
+
+  /** Once for each reason. */
+  #waiting(instance: Instance, { id, action }: Task, error: unknown): void {
+    this.#c.log.warn("disks.task", { instance: keyOf(instance), task: id, error });
+    const why = isApiError(error) ? undefined : reasonOf(error, NoAnswerError, UndecidedError);
+    if (why === undefined || this.#waits.get(id) === why) return;
+    this.#waits.set(id, why);
+    const message = `${WORDS[action]} waits, and is tried again: ${why}`;
+    this.#c.events.record(about(instance), "Warning", "DisksWait", message);
   }
 
   async #carryOut(
@@ -116,57 +183,99 @@ export class DiskTasks {
     instance: Instance,
     task: Task,
     running: boolean,
-  ): Promise<Taken | undefined> {
+  ): Promise<Pick<Result, "taken" | "message">> {
     const { hypervisor } = this.#c;
     const id = idOf(instance);
-    if (!running) await layers.settle();
+    if (running) await layers.settle(await this.#active(id), task.snapshot);
+    else await layers.settle();
     const absorb = async (into: string, from: string) => running && hypervisor.absorbLayer(id, into, from);
     switch (task.action) {
       case "Take":
-        if (task.memory) return this.#takeWithMemory(layers, instance, task, running);
-        return running ? this.#take(layers, instance, task) : this.#takeStopped(layers, task);
+        if (task.memory) return { taken: await this.#takeWithMemory(layers, instance, task, running) };
+        return {
+          taken: await (running ? this.#take(layers, instance, task) : this.#takeStopped(layers, task)),
+        };
       case "Lend":
-        return undefined; // done to all that are to be lent, above
+        return {}; // done to all that are to be lent, above
       case "Delete":
         await layers.remove(task.snapshot, absorb);
-        return undefined;
+        return {};
       case "Rollback": {
-        const now = { takenTime: this.#now(), pauseMs: 0 };
-        const consistent = this.#quiesced.has(keyOf(instance)) ? "Quiesced" : consistencyOf(instance);
-        const facts = { ...now, consistent };
-        const kept = await layers.revert(task.rollback ?? "", task.snapshot, task.keep, facts, task.memory);
-        await layers.collect(absorb);
+        const taken = await this.#revert(layers, instance, task);
+        const message = await this.#free(layers, absorb);
         this.#quiesced.delete(keyOf(instance));
-        return kept;
+        return { ...(taken ? { taken } : {}), ...(message ? { message } : {}) };
       }
+    }
+  }
+
+  /** Of a machine that is there. What cannot be known is never taken for an answer. */
+  #active(id: MachineId): Promise<string[]> {
+    return this.#c.hypervisor.activeLayers(id).catch(undecided);
+  }
+
+  async #revert(layers: Layers, instance: Instance, task: Task): Promise<Taken | undefined> {
+    const { rollback = "", snapshot, keep, memory } = task;
+    const now = { takenTime: this.#now(), pauseMs: 0 };
+    const consistent = this.#quiesced.has(keyOf(instance)) ? "Quiesced" : consistencyOf(instance);
+    try {
+      return await layers.revert(rollback, snapshot, keep, { ...now, consistent }, memory);
+    } catch (error) {
+      if (isTellable(error) && !(await layers.undoRevert(rollback, keep))) return undecided(error);
+      throw error;
+    }
+  }
+
+  /** After a rollback, which is done whatever comes of this. @returns why not all could be freed, for users */
+  async #free(layers: Layers, absorb: Absorb): Promise<string | undefined> {
+    try {
+      await layers.collect(absorb);
+      return undefined;
+    } catch (error) {
+      if (!isTellable(error)) throw error;
+      this.#c.log.warn("disks.free", { error });
+      return `not all that nothing needs any more could be freed: ${error.message}; the next rollback or deletion of a snapshot tries again`;
     }
   }
 
   async #take(layers: Layers, instance: Instance, task: Task): Promise<Taken> {
     const { hypervisor } = this.#c;
     const id = idOf(instance);
+    const wasBegun = (await layers.standing(task.snapshot)) !== undefined;
     const switches = await layers.begin(task.snapshot);
+    const isSwitched = async () => {
+      const active = await this.#active(id);
+      return switches.some(({ to }) => active.includes(to));
+    };
     const takenTime = this.#now();
+    // By an attempt that was cut short: whether the guest had frozen its file systems then, nobody knows.
+    if (wasBegun && (await isSwitched())) {
+      if (task.quiesce) await this.#thaw(instance, false);
+      return layers.finish(task.snapshot, { takenTime, pauseMs: 0, consistent: "Crash" }).catch(undecided);
+    }
     const began = performance.now();
     const frozen = task.quiesce === true && (await this.#freeze(instance));
     let pauseMs: number;
     try {
       pauseMs = await hypervisor.switchLayers(id, switches);
     } catch (error) {
-      if (!(error instanceof HypervisorError)) throw error;
-      // When QEMU does not tell, we do not know, and ask again later.
-      const active = await hypervisor.activeLayers(id);
-      if (!switches.some(({ to }) => active.includes(to))) await layers.abandon(task.snapshot);
-      throw error;
+      // One that does not answer may still switch: it is asked again later.
+      if (!isTellable(error)) throw error;
+      if (!(await isSwitched())) {
+        await layers.abandon(task.snapshot);
+        throw error;
+      }
+      pauseMs = performance.now() - began;
     } finally {
       if (task.quiesce) await this.#thaw(instance, frozen);
     }
     if (frozen) pauseMs = performance.now() - began;
-    return layers.finish(task.snapshot, {
+    const facts = {
       takenTime,
       pauseMs: Math.round(pauseMs * 10) / 10,
       consistent: frozen ? "Quiesced" : "Crash",
-    });
+    } as const;
+    return layers.finish(task.snapshot, facts).catch(undecided);
   }
 
   /** Not done again when it was cut short: the memory would be of another instant than the disks. */
@@ -196,7 +305,7 @@ export class DiskTasks {
     // Its agent, which somebody is connected to when the memory is kept, answers at once when the guest goes on elsewhere (qemu/guest-agent.ts).
     const [switches] = await bothOf(layers.begin(uid), hypervisor.guestAgent(id, "guest-ping", GREET_MS));
     const isSwitched = async () => {
-      const active = await hypervisor.activeLayers(id);
+      const active = await this.#active(id);
       return switches.some(({ to }) => active.includes(to));
     };
     if (wasBegun && (await isSwitched())) {
@@ -207,14 +316,15 @@ export class DiskTasks {
     try {
       const how = task.template ? { apart: true } : {};
       const saved = await hypervisor.saveMemory(id, switches, layers.memoryFile(uid), how);
-      return await layers.finish(uid, {
+      const facts = {
         takenTime,
         pauseMs: Math.round(saved.pauseMs * 10) / 10,
         consistent: "Memory",
         memory: { sizeBytes: saved.sizeBytes, live: saved.live, ...describeMemory(instance) },
-      });
+      } as const;
+      return await layers.finish(uid, facts).catch(undecided);
     } catch (error) {
-      if (error instanceof HypervisorError) await undo(await isSwitched());
+      if (isTellable(error)) await undo(await isSwitched());
       throw error;
     }
   }
@@ -250,6 +360,7 @@ export class DiskTasks {
 
   async #report(instance: Instance, diskTask: Result, { action }: Task): Promise<void> {
     const at = { name: instance.metadata.name, namespace: instance.metadata.namespace ?? "" };
+    this.#waits.delete(diskTask.id);
     await modify(this.#c.client, Instance, at, "status", (current) => {
       if (current.metadata.uid !== instance.metadata.uid || current.spec.diskTask?.id !== diskTask.id)
         return undefined;

@@ -302,3 +302,6 @@ export interface Hypervisor {
 
 /** The text is for users (what went wrong, what would fix it); `cause` holds the inside. */
 export class HypervisorError extends Error {}
+
+/** QEMU did not answer: what it was told may have been done, may be done later, or never. Nothing may be concluded but from its next answer, or its end. */
+export class NoAnswerError extends HypervisorError {}

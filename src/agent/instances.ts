@@ -26,7 +26,7 @@ import type { Opener } from "../resource/sealed.ts";
 import { requestOf } from "../telemetry/request-id.ts";
 import { amountsOf, asKept, beginning, Changes } from "./changes.ts";
 import { StillPreparing } from "./copies.ts";
-import { DiskTasks, pendingTask, ROLLED_BACK } from "./disk-tasks.ts";
+import { type DiskTask, DiskTasks, pendingTask, ROLLED_BACK } from "./disk-tasks.ts";
 import { type HostEnvironment, type Prepared, PrepareError, type SavedMachine } from "./environment.ts";
 import { GuestTasks } from "./guest-tasks.ts";
 import {
@@ -256,7 +256,7 @@ class Instances {
     if (machine?.state === "ended")
       return this.#finish(instance, machine.end ?? { reason: "Killed", message: "its process is gone" });
     const task = pendingTask(instance);
-    if (task?.action === "Rollback") return this.#endForRollback(instance, machine, task.keep !== undefined);
+    if (task?.action === "Rollback") return this.#endForRollback(instance, machine, task);
     if (machine?.pausedBy === "lost") return this.#lost(instance, machine);
     if (!wanted(instance)) return this.#lifecycle.stop(instance, machine);
     if (!machine || machine.state === "incoming" || (machine.state === "paused" && phase === "Preparing"))
@@ -590,9 +590,10 @@ class Instances {
   async #endForRollback(
     instance: Instance,
     machine: MachineState | undefined,
-    keep: boolean,
+    task: DiskTask,
   ): Promise<Again> {
-    if (machine?.state === "running" && keep) await this.#tasks.quiesce(instance);
+    if (!(await this.#tasks.prepareRollback(instance, task))) return { requeueAfterMs: 1 };
+    if (machine?.state === "running" && task.keep) await this.#tasks.quiesce(instance);
     if (machine) await this.#c.hypervisor.kill(machine.id);
     return this.#finish(instance, { reason: "Requested", message: ROLLED_BACK });
   }

@@ -203,11 +203,27 @@ export class Layers {
   }
 
   /**
-   * Finishes what was cut short between QEMU's switch and our writing it down. Only while no machine has the disks: an empty overlay of what
-   * was active is as good as that, whether or not the switch was made.
+   * Finishes what was cut short between QEMU's switch and our writing it down. While no machine has the disks, an empty overlay of what was active is as
+   * good as that, whether or not the switch was made. `written`: what a running machine writes to, which alone says whether it was; what was not begins
+   * anew, or, but for snapshot `but`, has not been.
    */
-  async settle(): Promise<void> {
-    for (const [, record] of await this.#records()) if (record.state === "taking") await this.#point(record);
+  async settle(written?: readonly string[], but?: string): Promise<void> {
+    for (const [uid, record] of await this.#records()) {
+      const isSwitched = Object.values(record.next).some((next) => written?.includes(this.#path(next)));
+      // Also of one that has been given up since.
+      if (isSwitched || (!written && record.state === "taking")) await this.#point(record);
+      else if (record.state === "taking" && uid !== but) await this.abandon(uid);
+    }
+  }
+
+  /** Whether a switch was cut short, so that only a machine which runs says which layers are active. */
+  async isUnsettled(): Promise<boolean> {
+    const { active } = await this.#pointer();
+    return (await this.#records()).some(
+      ([, { state, layers }]) =>
+        state === "taking" &&
+        Object.entries(layers).some(([disk, layer]) => (active[disk] ?? `${disk}.qcow2`) === layer),
+    );
   }
 
   /** Step 1 of a snapshot: makes the overlays. @returns what is to be switched in a running machine */
@@ -278,9 +294,64 @@ export class Layers {
   /** Instead of step 2: none of it has happened. Only when QEMU has not switched. */
   async abandon(uid: string): Promise<void> {
     const record = await this.#read(uid);
-    if (record?.state !== "taking") return;
+    const active = new Set(Object.values((await this.#pointer()).active));
+    if (record?.state !== "taking" || Object.values(record.next).some((next) => active.has(next))) return;
     for (const next of Object.values(record.next)) await this.#tool.remove(this.#path(next));
     await this.#tool.remove(this.#recordPath(uid));
+  }
+
+  /**
+   * What of a revert can fail for want of room, or of the snapshot: while the machine runs on. Called again by revert, which finds it done.
+   * @throws LayersError, CommandError; nothing of it is left then
+   */
+  async prepareRevert(id: string, uid: string): Promise<void> {
+    try {
+      await this.#overlays(id, await this.#frozen(uid), (await this.#pointer()).active);
+    } catch (error) {
+      await this.undoRevert(id, undefined).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Takes back what a revert has made. @returns false when the disks have gone back: then it is to be finished */
+  async undoRevert(id: string, keep: string | undefined): Promise<boolean> {
+    const { active } = await this.#pointer();
+    const next = this.#nextOf(id);
+    if (this.#disks.some((disk) => active[disk] === next[disk])) return false;
+    const before = keep ?? id;
+    if ((await this.#read(before))?.state === "taking") await this.#tool.remove(this.#recordPath(before));
+    for (const file of Object.values(next)) await this.#tool.remove(this.#path(file));
+    return true;
+  }
+
+  #nextOf(id: string): Static<typeof Files> {
+    return Object.fromEntries(this.#disks.map((disk) => [disk, `${disk}-${digits(id)}.qcow2`]));
+  }
+
+  /** What a snapshot froze. @throws LayersError when it is not all there */
+  async #frozen(uid: string): Promise<Frozen> {
+    const record = await this.#read(uid);
+    if (record?.state !== "taken") throw new LayersError("the snapshot's disks are not there");
+    const layers = await this.#layers();
+    for (const top of Object.values(record.layers))
+      for (let layer: string | undefined = top; layer; layer = layers.get(layer))
+        if (!layers.has(layer))
+          throw new LayersError(
+            `the snapshot's disks are not whole: ${this.#path(layer)} is gone; bring it back, or choose another snapshot`,
+          );
+    return record;
+  }
+
+  /** Empty ones on what a snapshot froze. @returns by disk, the layers that they are to take the place of */
+  async #overlays(id: string, { layers }: Frozen, active: Pointer["active"]): Promise<Static<typeof Files>> {
+    const now: Static<typeof Files> = {};
+    for (const [disk, next] of Object.entries(this.#nextOf(id))) {
+      const layer = active[disk] ?? `${disk}.qcow2`;
+      // One that was added later goes on as it is.
+      await this.#overlay(next, layers[disk] ?? layer);
+      now[disk] = layer;
+    }
+    return now;
   }
 
   /**
@@ -295,19 +366,12 @@ export class Layers {
     facts: Facts,
     resume = false,
   ): Promise<Taken | undefined> {
-    const record = await this.#read(uid);
-    if (record?.state !== "taken") throw new LayersError("the snapshot's disks are not there");
+    const record = await this.#frozen(uid);
     const { active } = await this.#pointer();
-    const next = Object.fromEntries(this.#disks.map((disk) => [disk, `${disk}-${digits(id)}.qcow2`]));
+    const next = this.#nextOf(id);
     const before = keep ?? id;
     if (!this.#disks.every((disk) => active[disk] === next[disk])) {
-      const layers: Static<typeof Files> = {};
-      for (const disk of this.#disks) {
-        const now = active[disk] ?? `${disk}.qcow2`;
-        // One that was added later goes on as it is.
-        await this.#overlay(next[disk] ?? "", record.layers[disk] ?? now);
-        layers[disk] = now;
-      }
+      const layers = await this.#overlays(id, record, active);
       if (!(await this.#read(before))) await this.#write(before, { state: "taking", layers, next });
     }
     // All done before: what was not to be kept is gone.
@@ -353,7 +417,7 @@ export class Layers {
         const into = this.#path(step.into);
         if (!(await absorb(into, layer))) await this.#tool.rebase(into, layer);
         if ((await readHeader(into)).backing === layer)
-          throw new LayersError(`${step.into} still needs ${step.layer}`);
+          throw new LayersError("a layer of its disks was merged, and is still needed; it is tried again");
       } else await this.#tool.remove(layer);
     }
   }

@@ -80,6 +80,7 @@ import {
   type MachineId,
   type MachineState,
   type MigrationProgress,
+  NoAnswerError,
   type PanicAction,
   type SavedMemory,
   type SendOptions,
@@ -771,7 +772,9 @@ export class QemuHypervisor implements Hypervisor {
       if (!(error instanceof QmpError)) throw error;
       const { folder, record } = this.#need(id);
       const silent = ["Disconnected", "Timeout"].includes(error.errorClass);
-      const said = silent ? "its QEMU does not answer" : error.message.replaceAll(`${folder.path}/`, "");
+      if (silent)
+        throw new NoAnswerError(`${record.config.name}: its QEMU does not answer`, { cause: error });
+      const said = error.message.replaceAll(`${folder.path}/`, "");
       throw new HypervisorError(`${record.config.name}: ${said}`, { cause: error });
     }
   }

@@ -163,8 +163,12 @@ export async function ensureVolumes(
   const layers = layersOf(pool, instance);
   const { imageNamed, poolOf = async () => pool } = more;
   const images = await poolOf(image);
-  // The target of a migration opens what the source has open, which is nothing that is cut short: nobody works on the disks meanwhile.
+  // The target of a migration opens what the source has open. Nobody works on the disks meanwhile; but agents of before may have left a switch unfinished.
   if (!incoming) await layers.settle();
+  else if (await layers.isUnsettled())
+    throw new PrepareError(
+      `a snapshot of ${vm} was cut short, and only the host where it runs knows its disks: take another snapshot of it, or delete one, before it is moved`,
+    );
   if (discardMemory && !incoming) await layers.resumed();
   const [active = root, variables] = await layers.active(systemDisks(instance.spec));
   const there = await exists(active);

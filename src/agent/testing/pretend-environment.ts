@@ -55,7 +55,8 @@ export class PretendEnvironment implements HostEnvironment {
   #layersIn(folder: string, disks = ["root"]): Layers {
     const { world, isDead } = this.#files ?? {};
     if (!world || !isDead) throw new PrepareError("these disks have no layers");
-    return new Layers(folder, disks, { uid: 0, gid: 0 }, pretendTool(world.contents, isDead));
+    const tool = pretendTool(world.contents, isDead, (call) => world.fault(call, "before"));
+    return new Layers(folder, disks, { uid: 0, gid: 0 }, tool);
   }
 
   /** As clones.ts does it: the disk last. */
@@ -117,7 +118,9 @@ export class PretendEnvironment implements HostEnvironment {
     this.#makeLocal(instance);
     if (this.#files) {
       await this.#clone(instance, this.#files.folder);
-      if (!instance.spec.incoming) await (await this.layers(instance)).settle();
+      const layers = await this.layers(instance);
+      if (!instance.spec.incoming) await layers.settle();
+      else if (await layers.isUnsettled()) throw new PrepareError("a snapshot of it was cut short");
     }
     const { ports } = beginning(instance);
     if (this.#files && instance.spec.discardMemory) await (await this.layers(instance)).resumed();

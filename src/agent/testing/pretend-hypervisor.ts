@@ -23,6 +23,7 @@ import {
   type MigrationProgress,
   type SavedMemory,
 } from "../hypervisor.ts";
+import type { LayerTool } from "../layers.ts";
 import type { Trace } from "../leftovers.ts";
 import { LocalDisks } from "./local-disks.ts";
 import { absorbed, chainOf, contentOf } from "./pretend-layers.ts";
@@ -62,6 +63,16 @@ const IDLE: MigrationProgress = {
   dirtyBytesPerSecond: 0,
 };
 
+/** What tests let go wrong. */
+export type Faulty =
+  | "activeLayers"
+  | "switchLayers"
+  | "absorbLayer"
+  | "resume"
+  | "kill"
+  | "guestAgent"
+  | keyof LayerTool;
+
 export interface PretendOptions {
   /** 0 … 1; seeded, so that a run can be repeated. */
   random: () => number;
@@ -94,6 +105,8 @@ export class PretendWorld {
   deaf = false;
   /** Whether there is no room for memory. */
   full = false;
+  /** Called before and after what a call does; what it throws, the caller gets. */
+  fault: (call: Faulty, when: "before" | "after") => void = () => {};
   readonly options: PretendOptions;
   #nextPid = 1000;
   readonly #listeners = new Map<string, Set<(id: MachineId) => void>>();
@@ -282,6 +295,7 @@ export class PretendHypervisor implements Hypervisor {
   async resume(id: MachineId): Promise<void> {
     const machine = this.#need(id);
     if (machine.state === "running") return;
+    this.#world.fault("resume", "before");
     if (machine.state === "incoming") throw new HypervisorError("its memory has not all arrived yet");
     if (machine.stale)
       this.#world.violations.push(`${machine.config.name}@${this.#host} runs with old memory`);
@@ -426,6 +440,7 @@ export class PretendHypervisor implements Hypervisor {
   }
 
   async kill(id: MachineId, end?: MachineEnd): Promise<void> {
+    this.#world.fault("kill", "before");
     await this.#end(id, end);
   }
 
@@ -462,6 +477,7 @@ export class PretendHypervisor implements Hypervisor {
   }
 
   async activeLayers(id: MachineId): Promise<string[]> {
+    this.#world.fault("activeLayers", "before");
     return this.#need(id).config.disks.map(({ path }) => path);
   }
 
@@ -478,7 +494,12 @@ export class PretendHypervisor implements Hypervisor {
       cpus,
       modules: came ? [...config.more.modules, came] : config.more.modules,
     };
-    const now = { ...config, disks, nics, ...(more ? { more } : {}) };
+    // As in QEMU, one that is there stays as it is: its layers may have been switched since the caller looked.
+    const there = disks.map((disk) => {
+      const same = config.disks.find(({ name }) => name === disk.name);
+      return same ? { ...disk, path: same.path } : disk;
+    });
+    const now = { ...config, disks: there, nics, ...(more ? { more } : {}) };
     this.#world.set(id, { config: now });
     await this.#world.pause();
     return { ...presentIn(now), refused: [] };
@@ -487,6 +508,7 @@ export class PretendHypervisor implements Hypervisor {
   async switchLayers(id: MachineId, switches: readonly LayerSwitch[]): Promise<number> {
     await this.#world.pause();
     const { config } = this.#need(id);
+    this.#world.fault("switchLayers", "before");
     const disks = config.disks.map((disk) => {
       const to = switches.find(({ from }) => from === disk.path)?.to;
       return to ? { ...disk, path: to } : disk;
@@ -494,6 +516,7 @@ export class PretendHypervisor implements Hypervisor {
     for (const { from, to } of switches)
       if (!disks.some(({ path }) => path === to)) throw new HypervisorError(`it does not write to ${from}`);
     this.#world.set(id, { config: { ...config, disks } });
+    this.#world.fault("switchLayers", "after");
     await this.#world.pause();
     return 1;
   }
@@ -501,6 +524,7 @@ export class PretendHypervisor implements Hypervisor {
   async absorbLayer(id: MachineId, into: string, from: string): Promise<boolean> {
     const machine = this.#find(id);
     if (!machine || machine.state === "ended") return false;
+    this.#world.fault("absorbLayer", "before");
     if (!machine.config.disks.some(({ path }) => chainOf(path).includes(into))) return false;
     await this.#world.pause();
     this.#need(id);

@@ -58,23 +58,28 @@ export function absorbed(contents: Contents, into: string, from: string): void {
 const NEVER = new Promise<never>(() => {});
 
 /** Each change is made in one go, and after `isDead` none any more: what had begun stands still for ever, as in a killed process. */
-export function pretendTool(contents: Contents, isDead: () => boolean): LayerTool {
-  const step = async (change: () => void) => {
+export function pretendTool(
+  contents: Contents,
+  isDead: () => boolean,
+  fault: (call: keyof LayerTool) => void = () => {},
+): LayerTool {
+  const step = async (call: keyof LayerTool, change: () => void) => {
     await new Promise((resolve) => setTimeout(resolve, 1));
     if (isDead()) await NEVER;
+    fault(call);
     change();
     await new Promise((resolve) => setTimeout(resolve, 1));
     if (isDead()) await NEVER;
   };
   return {
-    create: (path, backing) => step(() => writeHead(path, backing)),
-    rebase: (path, from) => step(() => absorbed(contents, path, from)),
+    create: (path, backing) => step("create", () => writeHead(path, backing)),
+    rebase: (path, from) => step("rebase", () => absorbed(contents, path, from)),
     replace: (path, text) =>
-      step(() => {
+      step("replace", () => {
         mkdirSync(dirname(path), { recursive: true });
         writeFileSync(path, text);
       }),
-    remove: (path) => step(() => rmSync(path, { force: true })),
-    lend: () => step(() => {}),
+    remove: (path) => step("remove", () => rmSync(path, { force: true })),
+    lend: () => step("lend", () => {}),
   };
 }

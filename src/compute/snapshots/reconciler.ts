@@ -18,7 +18,7 @@ import { ApiError, isApiError } from "../../resource/errors.ts";
 import { API_VERSION } from "../../resource/kind.ts";
 import { setCondition } from "../../resource/object.ts";
 import { freshInstances } from "../actions.ts";
-import { isBound, isHeld, isLive } from "../custody.ts";
+import { isBound, isHeld, isLive, isReleased } from "../custody.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
 import { notTheSame, Rollback, SNAPSHOT_FINALIZER, Snapshot } from "./kinds.ts";
 import {
@@ -156,6 +156,16 @@ class SnapshotReconciler {
     const result = holder.status?.diskTask;
     const told = result && (result.id === base || result.id.startsWith(`${base}:`)) ? result : undefined;
     const mine = holder.spec.diskTask?.id === told?.id;
+    // A run that a rollback has ended does not count as one that broke down. Not before: where the rollback cannot be made it goes on.
+    if (
+      holder.spec.diskTask?.id === base &&
+      action === "Rollback" &&
+      isReleased(holder) &&
+      holder.spec.running
+    ) {
+      await this.#client.update(Instance, { ...holder, spec: { ...holder.spec, running: false } });
+      return { requeueAfterMs: 1 };
+    }
     if (told && mine && (told.phase === "Done" || !this.#mayRetry(operation, told)))
       return this.#finish(operation, view, told);
     const uid = object.metadata.uid ?? "";
@@ -172,8 +182,7 @@ class SnapshotReconciler {
     if (!task) return undefined;
     await this.#client.update(Instance, {
       ...holder,
-      // A run that a rollback ends does not count as one that broke down.
-      spec: { ...holder.spec, diskTask: task, ...(action === "Rollback" ? { running: false } : {}) },
+      spec: { ...holder.spec, diskTask: task },
     });
     return undefined;
   }
@@ -314,11 +323,9 @@ class SnapshotReconciler {
           await this.#fail(kept, `rollback ${object.metadata.name} failed: ${failure}`);
         if (!done) return this.#end(operation, failure);
         const back = `went back to snapshot ${object.spec.snapshot}`;
-        await this.#endRollback(
-          object,
-          "Succeeded",
-          kept ? `${back}; the state before is ${kept.metadata.name}` : back,
-        );
+        const before = kept ? [`the state before is ${kept.metadata.name}`] : [];
+        const left = result.message ? [result.message] : [];
+        await this.#endRollback(object, "Succeeded", [back, ...before, ...left].join("; "));
         this.#report(object, "Normal", "RolledBack", back);
       }
     }

@@ -1,0 +1,269 @@
+/** Snapshots and rollbacks whose QEMU, storage or agent fails in the middle: nothing is told that is not so, and what the guest writes is never lost. */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { HypervisorError, NoAnswerError } from "../src/agent/hypervisor.ts";
+import type { PretendWorld } from "../src/agent/testing/pretend-hypervisor.ts";
+import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import { Rollback, Snapshot } from "../src/compute/snapshots/kinds.ts";
+import { until, untilGone, untilObject } from "../src/compute/testing/control-plane.ts";
+import { type Estate, NS } from "../src/compute/testing/estate.ts";
+import { Event } from "../src/reconcile/kinds.ts";
+import { CommandError } from "../src/system/run.ts";
+import { PretendHost } from "./support/pretend-host.ts";
+
+let host: PretendHost;
+let estate: Estate;
+let world: PretendWorld;
+
+const SILENT = () => new NoAnswerError("web: its QEMU does not answer");
+const at = (name: string) => ({ name, namespace: NS });
+const snapshot = (name: string, wanted = "Ready") =>
+  untilObject(estate.client, Snapshot, at(name), wanted, (s) => s.status?.phase === wanted);
+const create = (name: string, memory = false) =>
+  estate.client.create(Snapshot, { metadata: at(name), spec: { vm: "web", quiesce: true, memory } });
+const take = async (name: string) => {
+  await create(name);
+  return snapshot(name);
+};
+const rollback = (name: string, to: string, wanted = "Succeeded", keep = true) =>
+  estate.client
+    .create(Rollback, { metadata: at(name), spec: { vm: "web", snapshot: to, keep, memory: true } })
+    .then(() => untilObject(estate.client, Rollback, at(name), wanted, (r) => r.status?.phase === wanted));
+const free = () => estate.vm("web", (vm) => !vm.status?.disksBusy, "free");
+const events = async (reason: string) =>
+  (await estate.client.list(Event, { namespace: NS })).items.filter((event) => event.spec.reason === reason);
+const folder = async () => dirname((await host.runs()).config.disks[0]?.path ?? "");
+const crash = () => {
+  const [id] = [...world.machines].find(([, m]) => m.state === "running") ?? [];
+  if (id) world.crash(id);
+};
+/** The guest starts anew, from what the agent takes for its disks. */
+const startAnew = async () => {
+  const restarts = (await estate.vm("web")).status?.restarts ?? 0;
+  crash();
+  await estate.vm("web", (vm) => vm.status?.phase === "Running" && vm.status.restarts === restarts + 1);
+};
+/** Lets calls go wrong until it is called with nothing. @returns how often they did */
+function fail(wrong: Partial<Record<string, () => Error | undefined>>): () => number {
+  let times = 0;
+  world.fault = (call, when) => {
+    const error = wrong[`${when} ${call}`]?.();
+    if (!error) return;
+    times++;
+    throw error;
+  };
+  return () => times;
+}
+/** QEMU makes the switch, and says no more. */
+function silentFromSwitch(): () => number {
+  let isSwitched = false;
+  return fail({
+    "after switchLayers": () => {
+      isSwitched = true;
+      return SILENT();
+    },
+    "before activeLayers": () => (isSwitched ? SILENT() : undefined),
+  });
+}
+const times = (count: () => number, wanted: number) =>
+  until(`${wanted} faults`, async () => (count() >= wanted ? true : undefined));
+
+beforeEach(async () => {
+  host = await PretendHost.open();
+  ({ estate, world } = host);
+  await estate.createMachine("web", { readiness: {} });
+  await estate.vm("web", (vm) => vm.status?.phase === "Running", "Running");
+  await host.write(1);
+});
+afterEach(async () => {
+  world.fault = () => {};
+  await host.close();
+  expect(world.violations).toEqual([]);
+});
+
+describe("a QEMU that does not answer", () => {
+  it("while its disks are switched: the snapshot is not Failed, and what is written meanwhile is there", async () => {
+    const count = silentFromSwitch();
+    await create("one");
+    await times(count, 2);
+    await host.write(2); // into the overlay: QEMU has made the switch
+    expect((await estate.client.get(Snapshot, at("one")))?.status?.phase).toBe("Taking");
+    expect((await events("DisksWait")).map(({ spec }) => spec.message)).toEqual([
+      "a snapshot of it waits, and is tried again: web: its QEMU does not answer",
+    ]);
+    fail({});
+    expect((await snapshot("one")).status?.taken).toMatchObject({ consistent: "Crash" });
+    await free();
+    await startAnew();
+    expect(await host.read()).toBe(2);
+    await rollback("back", "one");
+    expect(await host.read()).toBe(1);
+  });
+
+  it("deleted meanwhile, it costs nothing that was written since", async () => {
+    const count = silentFromSwitch();
+    await create("one");
+    await times(count, 2);
+    await host.write(2);
+    await estate.client.delete(Snapshot, at("one"));
+    fail({});
+    await untilGone(estate.client, Snapshot, at("one"));
+    await free();
+    await startAnew();
+    expect(await host.read()).toBe(2);
+  });
+
+  it("with memory: Failed is told once QEMU says how its disks are, and they are whole", async () => {
+    const count = silentFromSwitch();
+    await create("one", true);
+    await times(count, 2);
+    await host.write(2);
+    expect((await estate.client.get(Snapshot, at("one")))?.status?.phase).toBe("Taking");
+    fail({});
+    expect((await snapshot("one", "Failed")).status?.message).toContain("cut short");
+    await free();
+    await startAnew();
+    expect(await host.read()).toBe(2);
+    expect(readdirSync(await folder()).filter((name) => name.endsWith(".qcow2"))).toHaveLength(1);
+  });
+
+  it("one that is told to have failed, and has switched: it is taken", async () => {
+    fail({ "after switchLayers": () => new HypervisorError("web: pretended") });
+    await take("one");
+    await host.write(2);
+    await free();
+    await startAnew();
+    expect(await host.read()).toBe(2);
+  });
+
+  it("as an older agent left it, told Failed: the deletion asks QEMU first", async () => {
+    const count = silentFromSwitch();
+    await create("one");
+    await times(count, 2);
+    await host.write(2);
+    // What the older agent wrote.
+    const instance = (await estate.client.list(Instance)).items.at(-1);
+    if (!instance?.spec.diskTask) throw new Error("no task");
+    const { id } = instance.spec.diskTask;
+    const diskTask = { id, time: new Date().toISOString(), phase: "Failed", message: "old" } as const;
+    await estate.client.patch(
+      Instance,
+      at(instance.metadata.name),
+      { status: { diskTask } },
+      { subresource: "status" },
+    );
+    await snapshot("one", "Failed");
+    await free();
+    fail({});
+    await estate.client.delete(Snapshot, at("one"));
+    await untilGone(estate.client, Snapshot, at("one"));
+    await free();
+    await startAnew();
+    expect(await host.read()).toBe(2);
+  });
+});
+
+describe("a rollback", () => {
+  const FULL = () => new CommandError("qemu-img: No space left on device");
+  const overlays = async () =>
+    readdirSync(await folder())
+      .filter((name) => name.endsWith(".qcow2"))
+      .sort();
+
+  it("that was done is told so, whatever can not be freed after it; the state before is kept", async () => {
+    await take("one");
+    await host.write(2);
+    await take("two");
+    await host.write(3);
+    await rollback("back", "one", "Succeeded", false);
+    await free();
+    await estate.client.delete(Snapshot, at("one"));
+    await untilGone(estate.client, Snapshot, at("one"));
+    // Two branches stood on it; from now on one does, and it could be merged into that.
+    const count = fail({ "before rebase": FULL });
+    const forth = await rollback("forth", "two", "Succeeded", false);
+    expect(count()).toBe(1);
+    expect(forth.status?.message).toContain("No space left");
+    expect(await host.read()).toBe(2);
+    await host.write(4);
+    await free();
+    await rollback("again", "two");
+    expect(count()).toBe(2);
+    expect((await snapshot("again-before")).status?.taken).toMatchObject({ disks: [{ name: "root" }] });
+    await free();
+    fail({});
+    await rollback("last", "again-before", "Succeeded", false);
+    expect(await host.read()).toBe(4);
+    await free();
+    // What could not be freed then, is.
+    await estate.client.delete(Snapshot, at("again-before"));
+    await untilGone(estate.client, Snapshot, at("again-before"));
+    await estate.client.delete(Snapshot, at("two"));
+    await untilGone(estate.client, Snapshot, at("two"));
+    expect(await overlays()).toHaveLength(1);
+    expect(await host.read()).toBe(4);
+  });
+
+  it.each([
+    ["its pool is full", async () => fail({ "before create": FULL }), "No space left"],
+    [
+      "the snapshot's record is odd",
+      async (uid: string) => writeFileSync(join(await folder(), `snapshots/${uid}.json`), "odd"),
+      "is not as Vireo wrote it",
+    ],
+    [
+      "its layers are odd",
+      async (uid: string) => {
+        const path = join(await folder(), `snapshots/${uid}.json`);
+        writeFileSync(path, readFileSync(path, "utf8").replace("root.qcow2", "gone.qcow2"));
+      },
+      "gone.qcow2",
+    ],
+  ])("that cannot be leaves the guest as it runs: %s", async (_what, spoil, message) => {
+    const one = await take("one");
+    await host.write(2);
+    await host.think(22);
+    await free();
+    const before = await overlays();
+    await spoil(one.metadata.uid ?? "");
+    const failed = await rollback("back", "one", "Failed");
+    expect(failed.status?.message).toContain(message);
+    await free();
+    expect([await host.read(), await host.thinks()]).toEqual([2, 22]);
+    expect((await estate.vm("web")).status).toMatchObject({ phase: "Running", restarts: 0 });
+    expect(await overlays()).toEqual(before);
+    fail({});
+    await new Promise((resolve) => setTimeout(resolve, 100)); // nothing that ends it comes later
+    expect(await host.thinks()).toBe(22);
+  });
+
+  it("that fails once the guest has ended leaves the disks as they were, and nothing of itself", async () => {
+    await take("one");
+    await host.write(2);
+    await free();
+    const before = await overlays();
+    let ended = false;
+    world.fault = (call) => {
+      ended ||= call === "kill";
+      if (ended && call === "replace") throw FULL();
+    };
+    await rollback("back", "one", "Failed");
+    world.fault = () => {};
+    await estate.vm("web", (vm) => vm.status?.phase === "Running" && !vm.status.disksBusy, "Running");
+    expect(await host.read()).toBe(2);
+    expect(await overlays()).toEqual(before);
+    expect((await estate.vm("web")).status?.restarts).toBe(0);
+  });
+});
+
+describe("a task on a guest that stands still", () => {
+  it("fails when it cannot be done, and lets go of the disks", async () => {
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { paused: true } });
+    await until("paused", async () => [...world.machines.values()].some(({ state }) => state === "paused"));
+    fail({ "before switchLayers": () => new HypervisorError("web: no room") });
+    await create("one");
+    expect((await snapshot("one", "Failed")).status?.message).toBe("web: no room");
+    await free();
+  });
+});

@@ -620,9 +620,13 @@ class Instances {
     this.#changes.forget(instance);
     const phase = instance.status?.phase;
     if (machine) {
-      // The target runs, and still gets memory from here.
-      if (phase === "HandedOver" && machine.state !== "ended" && (await isServing(hypervisor, machine.id)))
-        return { requeueAfterMs: SERVING_MS };
+      if (phase === "HandedOver" && machine.state !== "ended") {
+        // Its guest begins to run elsewhere, perhaps on these very processors: to free the memory here can wait.
+        const sinceMs = this.#c.clock.now().getTime() - Date.parse(instance.status?.end?.time ?? "");
+        if (sinceMs >= 0 && sinceMs < SERVING_MS) return { requeueAfterMs: SERVING_MS };
+        // The target runs, and still gets memory from here.
+        if (await isServing(hypervisor, machine.id)) return { requeueAfterMs: SERVING_MS };
+      }
       if (machine.state !== "ended") await hypervisor.kill(machine.id);
       await hypervisor.forget(machine.id);
     }

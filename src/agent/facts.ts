@@ -1,4 +1,4 @@
-/** What this host is made of, read from /proc, /sys and dmidecode. Parsers are pure; what cannot be read is said to be unknown. */
+/** What this host is made of, read from /proc, /sys and dmidecode. Its parsers do no I/O; what cannot be read is said to be unknown. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { release, totalmem } from "node:os";
 import { join } from "node:path";

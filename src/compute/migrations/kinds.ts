@@ -177,3 +177,6 @@ export const Migration = defineKind({
   selectableFields: ["spec.vm", "spec.to", "spec.plan", "status.phase"],
 });
 export type Migration = ObjectOf<typeof Migration>;
+
+/** Chosen before anything is begun. */
+export const toOf = ({ spec }: Migration): string => spec.to ?? "";

@@ -18,12 +18,9 @@ import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { getCondition } from "../../resource/object.ts";
-import { formatBytes } from "../../resource/quantity.ts";
 import { selects } from "../../resource/selector.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import { createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "../actions.ts";
-import { lackOfRoom } from "../capacity.ts";
-import { type Has as HasNow, memoryNow } from "../changes/kinds.ts";
 import {
   currentOf,
   instanceName,
@@ -35,12 +32,13 @@ import {
   isUnderWay,
   numberOf,
 } from "../custody.ts";
-import { acceleratorOf, type Has, lackOf, needsOf, type Pins, pinsIn } from "../hardware/kinds.ts";
-import { Host } from "../hosts/kinds.ts";
-import { Instance, type Platform, platformObstacle, StoragePool, VirtualMachine } from "../kinds.ts";
-import { Snapshot } from "../snapshots/kinds.ts";
-import { MIGRATION_LABEL, Migration, type Transfer } from "./kinds.ts";
+import { pinsIn } from "../hardware/kinds.ts";
+import { Instance, VirtualMachine } from "../kinds.ts";
+import { MIGRATION_LABEL, Migration, type Transfer, toOf } from "./kinds.ts";
+import { isLocal, refuse, refuseDisks, refuseHost } from "./refusals.ts";
+import { asItIs, copied, orderTo, sentOf } from "./target.ts";
 import { transferOf } from "./transfer.ts";
+import { endOf, failed, type Trouble, troubleOf } from "./trouble.ts";
 
 export interface MigrationContext {
   client: Client;
@@ -53,13 +51,6 @@ export interface MigrationContext {
 
 type Status = NonNullable<Migration["status"]>;
 type Result = { requeueAfterMs?: number } | undefined;
-/** Why a migration cannot go on; phase says what it ends as. */
-interface Trouble {
-  phase: "Failed" | "Cancelled";
-  message: string;
-}
-const failed = (message: string): Trouble => ({ phase: "Failed", message });
-
 /** On a source: the target that it must not be sent to any more. */
 const CALLED_OFF = "vireo.dev/migration-called-off";
 
@@ -149,9 +140,9 @@ class MigrationReconciler {
     if (m.spec.cancel) return this.#end(m, { phase: "Cancelled", message: "called off before it began" });
     const source = currentOf(instances);
     const refused =
-      this.#refuse(m, vm, source) ??
-      (m.spec.to ? await this.#refuseHost(m, vm, source) : undefined) ??
-      (await this.#refuseDisks(m, vm.spec.storagePool));
+      refuse(m, vm, source) ??
+      (m.spec.to ? await refuseHost(this.#client, m, vm, source) : undefined) ??
+      (await refuseDisks(this.#client, m, vm.spec.storagePool));
     if (refused) return this.#end(m, refused);
     if (!m.spec.to) {
       const scheduled = getCondition(m.status?.conditions, "Scheduled");
@@ -174,76 +165,6 @@ class MigrationReconciler {
       message: `prepares ${toOf(m)}`,
     });
     return this.#advance(claimed, vm, instances);
-  }
-
-  #refuse(m: Migration, vm: VirtualMachine, source: Instance | undefined): Trouble | undefined {
-    const { name } = vm.metadata;
-    if (vm.metadata.deletionTimestamp) return failed(`machine ${name} is being deleted`);
-    if (!vm.spec.running)
-      return failed(`machine ${name} is not to run (spec.running is false); only running machines move`);
-    if (vm.spec.suspended)
-      return failed(
-        `machine ${name} is suspended (spec.suspended); it may go on elsewhere when it is started`,
-      );
-    if (source && isHeld(source) && source.spec.host === toOf(m))
-      return failed(`machine ${name} runs on ${toOf(m)} already`);
-    return undefined;
-  }
-
-  async #refuseHost(
-    m: Migration,
-    vm: VirtualMachine,
-    source: Instance | undefined,
-  ): Promise<Trouble | undefined> {
-    const host = await this.#client.get(Host, { name: toOf(m) });
-    if (!host) return failed(`host ${toOf(m)} (spec.to) does not exist`);
-    const ready = getCondition(host.status?.conditions, "Ready");
-    if (ready?.status !== "True")
-      return failed(`host ${toOf(m)} is not ready: ${ready?.message ?? "its agent has not reported yet"}`);
-    if (host.spec.unschedulable) return failed(`host ${toOf(m)} takes no machines (spec.unschedulable)`);
-    const [from, to] = [source && (await this.#platform(source)), platformOf(host)];
-    const why =
-      from &&
-      to &&
-      platformObstacle(from, { ...to, accelerator: acceleratorOf(source?.spec.hardware, to.accelerator) });
-    if (why) return failed(`host ${toOf(m)} cannot take it over: ${why}`);
-    const { items } = await this.#client.list(Instance, { fieldSelector: `spec.host=${toOf(m)}` });
-    const demand = source?.spec ?? { ...vm.spec, vmUid: vm.metadata.uid ?? "" };
-    const lacks = lackOf(needsOf({ ...demand, ...source?.status }), host.status?.facts?.qemu ?? {});
-    if (lacks) return failed(`host ${toOf(m)} cannot take it over: it ${lacks}`);
-    const lack = lackOfRoom(host, demand, items);
-    return lack ? failed(lack) : undefined;
-  }
-
-  /** Whether disks in the pool have to be copied along. */
-  async #isLocal(storagePool: string): Promise<boolean> {
-    const pool = await this.#client.get(StoragePool, { name: storagePool });
-    return pool !== undefined && !pool.spec.directory.shared;
-  }
-
-  /** What cannot be copied along. */
-  async #refuseDisks(m: Migration, storagePool: string): Promise<Trouble | undefined> {
-    if (!(await this.#isLocal(storagePool))) return undefined;
-    const { vm, to } = m.spec;
-    const { items } = await this.#client.list(Snapshot, {
-      namespace: m.metadata.namespace ?? "",
-      fieldSelector: `spec.vm=${vm}`,
-    });
-    const [first, ...more] = items.filter(({ status }) => status?.phase !== "Failed");
-    if (!first) return undefined;
-    const names = `${first.metadata.name}${more.length > 0 ? ` and ${more.length} more` : ""}`;
-    return failed(
-      `machine ${vm} has snapshots (${names}), which do not go along from a storage pool that is not shared (${storagePool}); delete them before it moves${to ? ` to ${to}` : ""}`,
-    );
-  }
-
-  /** As its agent wrote it at the start; of a run from before agents did, what its host is. */
-  async #platform({ status, spec }: Instance): Promise<(Platform & Pins) | undefined> {
-    const { accelerator, cpuModel, guestCpu } = status ?? {};
-    if (accelerator && cpuModel !== undefined)
-      return { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) };
-    const host = spec.host ? await this.#client.get(Host, { name: spec.host }) : undefined;
-    return host && platformOf(host);
   }
 
   async #number(m: Migration, vm: VirtualMachine): Promise<Result> {
@@ -311,7 +232,7 @@ class MigrationReconciler {
     source: Instance,
     instances: readonly Instance[],
   ): Promise<Pick<Instance["spec"], "copyDisks"> | Trouble | "wait"> {
-    if (!(await this.#isLocal(source.spec.storagePool))) return {};
+    if (!(await isLocal(this.#client, source.spec.storagePool))) return {};
     const uid = m.metadata.uid ?? "";
     // The agent there has yet to clear away what an earlier run left.
     const before = instances.find(
@@ -321,7 +242,7 @@ class MigrationReconciler {
       await this.#wait(m, `waits until instance ${before.metadata.name} is gone from ${toOf(m)}`);
       return "wait";
     }
-    const refused = await this.#refuseDisks(m, source.spec.storagePool);
+    const refused = await refuseDisks(this.#client, m, source.spec.storagePool);
     if (refused) return refused;
     if (source.spec.tellVolumes !== uid)
       await this.#client.update(Instance, { ...source, spec: { ...source.spec, tellVolumes: uid } });
@@ -348,7 +269,10 @@ class MigrationReconciler {
       if (target && isLive(target)) return this.#wait(m, `handed over to ${toOf(m)}`);
       return this.#end(m, failed(`handed over, but it ended on ${toOf(m)} at once${endOf(target)}`));
     }
-    const trouble = this.#trouble(m, vm, source, target);
+    const trouble = troubleOf(m, vm, source, target, {
+      nowMs: this.#clock.now().getTime(),
+      prepareTimeoutMs: this.#prepareTimeoutMs,
+    });
     if (trouble && trouble.phase === "Failed" && this.#otherEndMayTell(m, source, target))
       return { requeueAfterMs: SETTLE_MS / 10 };
     if (trouble) {
@@ -394,33 +318,6 @@ class MigrationReconciler {
     if (now - since < SETTLE_MS) this.#settling.set(key, since);
     else this.#settling.delete(key);
     return now - since < SETTLE_MS;
-  }
-
-  /** What ends a migration before the flip. */
-  #trouble(
-    m: Migration,
-    vm: VirtualMachine,
-    source: Instance | undefined,
-    target: Instance | undefined,
-  ): Trouble | undefined {
-    if (m.spec.cancel)
-      return { phase: "Cancelled", message: "called off (spec.cancel); the machine stayed where it was" };
-    if (vm.metadata.deletionTimestamp || !vm.spec.running) return failed("the machine was stopped meanwhile");
-    if (!source || isReleased(source))
-      return failed(`the machine ended on ${m.status?.from}${endOf(source)}`);
-    if (!source.spec.running || source.metadata.deletionTimestamp)
-      return failed("the machine was stopped meanwhile");
-    const sending = source.status?.migration;
-    if (sending?.to === m.status?.target && (sending?.phase === "Failed" || sending?.phase === "Cancelled"))
-      return failed(`${m.status?.from} could not send it: ${sending.error ?? sending.phase}${endOf(target)}`);
-    if (m.status?.phase === "Pending") return undefined;
-    if (!target) return failed(`the target instance ${m.status?.target} is gone`);
-    if (isReleased(target) || target.metadata.deletionTimestamp)
-      return failed(`${toOf(m)} could not receive it${endOf(target)}`);
-    const since = Date.parse(m.status?.startedTime ?? this.#now());
-    if (m.status?.phase === "Preparing" && this.#clock.now().getTime() - since > this.#prepareTimeoutMs)
-      return failed(`${toOf(m)} was not ready to receive within ${this.#prepareTimeoutMs / 1000} s`);
-    return undefined;
   }
 
   /**
@@ -507,108 +404,10 @@ class MigrationReconciler {
   }
 }
 
-function platformOf({ status }: Host): (Platform & Has) | undefined {
-  const facts = status?.facts;
-  return facts && { ...facts.qemu, cpuModel: facts.cpu.model };
-}
-
-/** What the source runs with: the target must be the same machine even when the user has changed the VirtualMachine since. */
-function copied(spec: Instance["spec"]) {
-  const {
-    cpus,
-    memory,
-    maxCpus,
-    maxMemory,
-    memoryTarget,
-    image,
-    storagePool,
-    diskSize,
-    diskLimits,
-    disks,
-    hardware,
-    resources,
-    guest,
-    readiness,
-  } = spec;
-  const { paused, stop, onPanic } = spec;
-  return {
-    cpus,
-    memory,
-    ...(maxCpus ? { maxCpus } : {}),
-    ...(maxMemory ? { maxMemory } : {}),
-    ...(memoryTarget ? { memoryTarget } : {}),
-    image,
-    storagePool,
-    ...(diskSize ? { diskSize } : {}),
-    ...(diskLimits ? { diskLimits } : {}),
-    ...(disks ? { disks } : {}),
-    ...(hardware ? { hardware } : {}),
-    ...(resources ? { resources } : {}),
-    ...(guest ? { guest } : {}),
-    ...(readiness ? { readiness } : {}),
-    ...(paused ? { paused } : {}),
-    ...(stop ? { stop } : {}),
-    ...(onPanic ? { onPanic } : {}),
-  };
-}
-
-type Sent = NonNullable<NonNullable<Instance["status"]>["migration"]>;
-
-/** As its agent tells it. */
-function sentOf(sent: Sent | undefined): Pick<Status, "stage" | "disks" | "memory" | "secondsLeft"> {
-  const { stage, disks, transferredBytes, remainingBytes, secondsLeft } = sent ?? {};
-  return {
-    ...(secondsLeft === undefined ? {} : { secondsLeft }),
-    ...(stage ? { stage } : {}),
-    ...(disks ? { disks } : {}),
-    ...(transferredBytes === undefined
-      ? {}
-      : { memory: { transferredBytes, ...(remainingBytes === undefined ? {} : { remainingBytes }) } }),
-  };
-}
-
-/** What the source is told, once the target takes what it sends. */
-function orderTo(
-  m: Migration,
-  { metadata, spec, status }: Instance,
-  transfer: Transfer,
-): Instance["spec"]["migrateTo"] {
-  const { incomingAddress: address, incomingDisks } = status ?? {};
-  if (status?.phase !== "Incoming" || !address || (spec.copyDisks && !incomingDisks)) return undefined;
-  return {
-    migration: m.metadata.name,
-    instance: metadata.name,
-    address,
-    ...(spec.copyDisks && incomingDisks ? { disksAddress: incomingDisks } : {}),
-    host: toOf(m),
-    // Both ends have to agree on this one, and the target began with it.
-    ...(Object.keys(transfer).length > 0 || spec.postCopy
-      ? { transfer: { ...transfer, postCopy: spec.postCopy ?? false } }
-      : {}),
-  };
-}
-/** Not what the source has been asked for: what it really has by now. */
-const asItIs = (has: HasNow | undefined) =>
-  has && {
-    has,
-    interfaces: has.interfaces,
-    disks: has.disks,
-    ...(has.cpus ? { cpus: has.cpus.now } : {}),
-    ...(has.memory && has.memory.modules.length > 0 ? { memory: formatBytes(memoryNow(has.memory)) } : {}),
-  };
-
-/** Chosen before anything is begun. */
-const toOf = ({ spec }: Migration): string => spec.to ?? "";
-
 const isTargetOf = (instance: Instance, m: Migration): boolean =>
   instance.spec.incoming === true &&
   instance.spec.predecessor === m.status?.source &&
   instance.metadata.labels?.[MIGRATION_LABEL] === m.metadata.name;
-
-const endOf = (instance: Instance | undefined): string => {
-  const end = instance?.status?.end;
-  return end ? ` (${end.reason}: ${end.message})` : "";
-};
 
 function byAge(a: Migration, b: Migration): number {
   return (

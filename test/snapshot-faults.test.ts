@@ -267,3 +267,40 @@ describe("a task on a guest that stands still", () => {
     await free();
   });
 });
+
+describe("custody", () => {
+  it("is not given up before the process is gone: a start that fails, and a QEMU that cannot be killed", async () => {
+    await create("one", true);
+    await snapshot("one");
+    await host.write(2);
+    await free();
+    const ended = (await host.runs()).config.name;
+    // The next run goes on with the memory, which fails at `cont`; then it hangs in its storage.
+    let stuck = 0;
+    world.fault = (call) => {
+      if (call === "resume") throw SILENT();
+      if (call === "kill" && [...world.machines.values()].some((m) => m.state === "paused")) {
+        stuck++;
+        throw new HypervisorError("process 1 of web-2 cannot be killed");
+      }
+    };
+    await estate.client.create(Rollback, {
+      metadata: at("back"),
+      spec: { vm: "web", snapshot: "one", keep: false, memory: true },
+    });
+    await until("a QEMU that cannot be killed", async () => stuck >= 2);
+    const [next] = (await estate.client.list(Instance)).items.filter(
+      ({ metadata, spec }) => spec.vm === "web" && metadata.name !== ended,
+    );
+    expect(next?.status).toMatchObject({ custody: "Held" });
+    world.fault = () => {};
+    const over = await untilObject(
+      estate.client,
+      Instance,
+      at(next?.metadata.name ?? ""),
+      "over or running",
+      ({ status }) => status?.custody === "Released" || status?.phase === "Running",
+    );
+    expect(["Running", "Failed"]).toContain(over.status?.phase);
+  });
+});

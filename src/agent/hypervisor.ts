@@ -197,7 +197,7 @@ export interface Hypervisor {
   /** Everything of ours that runs here or has ended and was not forgotten; cheap enough to call every few seconds. */
   list(): Promise<MachineState[]>;
   get(id: MachineId): Promise<MachineState | undefined>;
-  /** Starts it paused-then-running, or waiting for a migration. No-op when it is there already. @throws HypervisorError (reason for users). */
+  /** Starts it paused-then-running, or waiting for a migration. No-op when it is there already. @throws HypervisorError (reason for users); then none runs, or `kill` says that one does. */
   start(config: MachineConfig, how: "run" | "incoming"): Promise<MachineState>;
   /** Opens the listener of an incoming machine on `bindAddress`; the same answer when called again. @returns "tcp:IP:PORT" */
   listen(id: MachineId, bindAddress: string, postCopy?: boolean): Promise<string>;
@@ -240,7 +240,10 @@ export interface Hypervisor {
   powerDown(id: MachineId): Promise<boolean>;
   /** ACPI power button, then `quit` after graceMs, then SIGTERM, SIGKILL; resolves when the process is gone. */
   stop(id: MachineId, graceMs: number): Promise<void>;
-  /** At once, for machines that must not run any more. Resolves when the process is gone. @param end how that is told; Requested when absent */
+  /**
+   * At once, for machines that must not run any more; no-op for one that does not. Resolves when the process is gone. @param end how that is told; Requested when
+   * absent @throws HypervisorError when it is not gone within a minute: its disks are its own until it is
+   */
   kill(id: MachineId, end?: MachineEnd): Promise<void>;
   /** Removes the records of an ended machine. */
   forget(id: MachineId): Promise<void>;

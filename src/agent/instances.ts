@@ -317,7 +317,9 @@ class Instances {
       return await this.#started(instance, machine);
     } catch (error) {
       if (!(error instanceof HypervisorError)) throw error;
-      return this.#finish(instance, { reason: "StartFailed", message: error.message });
+      const end = { reason: "StartFailed", message: error.message } as const;
+      await hypervisor.kill(idOf(instance), end);
+      return this.#finish(instance, end);
     }
   }
 
@@ -548,6 +550,7 @@ class Instances {
       } catch (error) {
         // Nothing has been sent yet: the machine runs on where it is, and may be sent again.
         if (!(error instanceof HypervisorError || error instanceof PrepareError)) throw error;
+        await hypervisor.kill(id);
         return this.#finish(instance, { reason: "MigrationFailed", message: error.message });
       }
       return { requeueAfterMs: 1000 };
@@ -598,7 +601,7 @@ class Instances {
     return this.#finish(instance, { reason: "Requested", message: ROLLED_BACK });
   }
 
-  /** The run is over: its process is gone for sure, so custody is given up. */
+  /** The run is over: whoever calls this has seen its process go (Hypervisor.kill throws while it has not), so custody is given up. */
   async #finish(instance: Instance, end: MachineEnd, also: Partial<InstanceStatus> = {}): Promise<Again> {
     const orderly = ["Requested", "GuestShutdown", "Suspended"].includes(end.reason);
     await this.#write(instance, {

@@ -1,16 +1,27 @@
 /** The real hypervisor on a real QEMU with guests of one boot sector: ends, adoption after crashes, isolation, writers. */
 
 import { execFileSync, spawn } from "node:child_process";
-import { chownSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { probeAccelerator } from "../qemu/accelerator.ts";
 import { readCapabilities } from "../qemu/capabilities.ts";
+import { identify, isSame } from "../qemu/process.ts";
 import { isFields } from "../resource/fields.ts";
 
-import type { MachineConfig, MachineEnd, MachineId } from "./hypervisor.ts";
-import type { QemuHypervisor } from "./qemu-hypervisor.ts";
+import { type MachineConfig, type MachineEnd, type MachineId, NoAnswerError } from "./hypervisor.ts";
+import { endProcess, type QemuHypervisor } from "./qemu-hypervisor.ts";
 import { ended, inState, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
 
 const machines = new RealMachines();
@@ -313,6 +324,52 @@ it("what a machine uses is read of it: processor, memory, what it writes", async
   // A boot sector has no balloon driver.
   expect(usage.guestUsedBytes).toBeUndefined();
 });
+
+it("what is written down while QEMU is asked something else stays written down", async () => {
+  const config = machines.machine("busy");
+  await machines.start(host, config);
+  const told = host.setOnPanic(config.id, "pause");
+  const path = machines.path("a", config.id, "record.json");
+  writeFileSync(path, JSON.stringify({ ...recordOf(config.id), held: "snapshot" }));
+  await told;
+  expect(recordOf(config.id)).toMatchObject({ held: "snapshot", onPanic: "pause" });
+});
+
+it("silence is told as silence, and changes nothing that QEMU says afterwards", async () => {
+  const config = machines.machine("busy");
+  const { pid } = await machines.start(host, config);
+  host.close(); // a new connection gives up sooner
+  process.kill(pid, "SIGSTOP");
+  try {
+    await expect(machines.hypervisor("a").activeLayers(config.id)).rejects.toBeInstanceOf(NoAnswerError);
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+  expect(await machines.hypervisor("a").activeLayers(config.id)).toEqual([config.disks[0]?.path]);
+});
+
+// A process of cgroup v1's freezer waits in the kernel, as one does whose storage hangs: no signal ends it there.
+const FREEZER = "/sys/fs/cgroup/freezer";
+it.skipIf(!existsSync(join(FREEZER, "cgroup.procs")))(
+  "one that cannot be killed is not told as gone",
+  async () => {
+    const child = spawn("sleep", ["1000"], { stdio: "ignore" });
+    const { pid = 0 } = child;
+    const identity = identify(pid) ?? { pid, startTime: "" };
+    const group = join(FREEZER, `vireo-test-${pid}`);
+    mkdirSync(group);
+    try {
+      writeFileSync(join(group, "cgroup.procs"), String(pid));
+      writeFileSync(join(group, "freezer.state"), "FROZEN");
+      await expect(endProcess(identity, "web", 100)).rejects.toThrow(/cannot be killed; is its storage hung/);
+    } finally {
+      writeFileSync(join(group, "freezer.state"), "THAWED");
+      await endProcess(identity, "web", 10_000);
+      rmdirSync(group);
+    }
+    expect(isSame(identity)).toBe(false);
+  },
+);
 
 describe("a start that fails", () => {
   const failures: [string, Partial<MachineConfig>, RegExp][] = [

@@ -114,7 +114,6 @@ export interface QemuHypervisorOptions {
 const HOST_CERTIFICATES = "CN=system:host:*,O=system:hosts";
 
 const STATUS_MS = 2000;
-const TERM_MS = 5000;
 const KILL_MS = 60_000;
 
 interface Found extends Sent {
@@ -226,14 +225,16 @@ export class QemuHypervisor implements Hypervisor {
       if (!record.paused) await qmp.execute("cont");
       else if (record.how === "incoming" || status === "postmigrate")
         await this.#takeDisks(folder, record, qmp);
-      if (record.held) folder.write({ ...record, held: undefined });
+      // One that has begun to be kept meanwhile stays held.
+      if (record.held)
+        folder.update((now) => ({ ...now, held: now.held === record.held ? undefined : now.held }));
       if (record.how !== "incoming") return;
       // Tells the switches where the machine's addresses are now; a few times, because the first may be lost. One without a link does it when it has one.
       if (!record.disconnected)
         await qmp
           .execute("announce-self", { initial: 20, max: 400, rounds: 5, step: 60 })
           .catch((error: unknown) => this.#options.log.warn("hypervisor.announce", { id, error }));
-      folder.write({ ...record, how: "run", held: undefined, exports: undefined });
+      folder.update((now) => ({ ...now, how: "run", exports: undefined }));
     });
   }
 
@@ -249,7 +250,7 @@ export class QemuHypervisor implements Hypervisor {
     const { folder, record } = this.#need(id);
     if ((record.onPanic ?? "end") === action) return;
     await this.#with(id, (qmp) => qmp.execute("set-action", { panic: PANIC[action] }));
-    folder.write({ ...record, onPanic: action });
+    folder.update((now) => ({ ...now, onPanic: action }));
   }
 
   async reset(id: MachineId, request: string): Promise<void> {
@@ -335,11 +336,7 @@ export class QemuHypervisor implements Hypervisor {
     const found = this.#find(id);
     if (!found?.process) return;
     found.folder.write({ ...found.record, stopRequested: true, ...(end ? { end } : {}) });
-    sendSignal(found.process, "SIGKILL");
-    if (!(await waitForExit(found.process, KILL_MS)))
-      throw new HypervisorError(
-        `process ${found.process.pid} of ${found.record.config.name} cannot be killed; is its storage hung?`,
-      );
+    await endProcess(found.process, found.record.config.name);
     await this.#gone(id, found.folder);
   }
 
@@ -611,10 +608,8 @@ export class QemuHypervisor implements Hypervisor {
       endTpm();
       // Killed first, and waited for, so that its last words are all there and its sockets are free.
       const process = findByArgument(folder.mark);
-      if (process) {
-        sendSignal(process, "SIGKILL");
-        await waitForExit(process, TERM_MS);
-      }
+      // One that cannot be killed keeps its record, and its disks.
+      if (process) await endProcess(process, config.name);
       const said = readableErrors(folder.stderr()).join("; ");
       this.#monitors.drop(config.id);
       this.#exits.delete(config.id);
@@ -823,6 +818,15 @@ export class QemuHypervisor implements Hypervisor {
     if (type) return type;
     throw new HypervisorError(`${binary} has no ${board} machine; is it a QEMU of that architecture?`);
   }
+}
+
+/** @throws HypervisorError when it is still there after a while: one that waits for its storage cannot be killed, and may write when that is back */
+export async function endProcess(process: ProcessIdentity, name: string, timeoutMs = KILL_MS): Promise<void> {
+  sendSignal(process, "SIGKILL");
+  if (!(await waitForExit(process, timeoutMs)))
+    throw new HypervisorError(
+      `process ${process.pid} of ${name} cannot be killed; is its storage hung? Its host keeps its disks until it is gone`,
+    );
 }
 
 /** The kernel merges whatever may be merged: while it may merge those of one project, no other may. Huge pages are not merged. */

@@ -204,6 +204,12 @@ export class MachineFolder {
     renameSync(`${path}.new`, path);
   }
 
+  /** Changes it as it is now, for whoever has waited for something since it was read: others may have written it. No-op when it is gone. */
+  update(change: (now: MachineRecord) => MachineRecord): void {
+    const now = this.read();
+    if (now) this.write(change(now));
+  }
+
   writeExit(exit: Exit): void {
     if (existsSync(this.path)) writeFileSync(join(this.path, "exit.json"), JSON.stringify(exit));
   }

@@ -1,14 +1,14 @@
 /**
- * Simulated annealing over shifts (an item to another host) and exchanges (two items change places), half of them made up at random, the
- * others where they help most: exchanges within a tally keep its counts whatever its limits, and a shift home frees what
- * a moved item holds of transient resources.
+ * Simulated annealing over shifts (an item to another host), exchanges (two items change places; within a tally they keep its counts
+ * whatever its limits) and large items for which others make room (repack.ts).
  *
- * Room is soft while it is warm: demand beyond capacity has a price that rises until it cannot be paid. Large items of full hosts move only this
- * way; with hard room the results on tight published instances were clearly worse. Tallies are always hard. Only states with room for
- * all are results.
+ * Room is soft while it is warm: demand beyond capacity has a price that rises until it cannot be paid; with hard room the results on tight published instances
+ * were clearly worse. So were they with sharp terms: at first the corners of all are rounded (State.round), and become sharp as it cools. Tallies are always
+ * hard. Only states with room for all are results, and only by what they really cost.
  *
  * The same seed and `steps` give the same result; with a time limit, how far it comes depends on the machine.
  */
+import { Repack } from "./repack.ts";
 import type { State } from "./state.ts";
 
 export interface AnnealOptions {
@@ -23,6 +23,8 @@ export interface AnnealOptions {
   /** Price of demand beyond capacity, at the beginning and the end, in mean costs of such a demand. */
   priceHot: number;
   priceCold: number;
+  /** How much the corners of terms are rounded at first, as a share of a term's value without items. */
+  round: number;
 }
 
 /** What the options are for a model and a time when nothing else is known. */
@@ -31,68 +33,109 @@ export function temper(
   seed: number,
   { milliseconds, steps }: Pick<AnnealOptions, "milliseconds" | "steps">,
 ): AnnealOptions {
-  const { items } = state.model;
   // Proposals for each item, about; with few, beginning hot only destroys what there is.
   const each =
-    Math.min(steps ?? Number.POSITIVE_INFINITY, (milliseconds ?? Number.POSITIVE_INFINITY) * 3000) / items;
+    Math.min(steps ?? Number.POSITIVE_INFINITY, (milliseconds ?? Number.POSITIVE_INFINITY) * 700) /
+    state.model.items;
   return {
     seed,
     ...(steps === undefined ? {} : { steps }),
     ...(milliseconds === undefined ? {} : { milliseconds }),
-    hot: 0.5 * Math.min(1, each / 20_000) ** 0.5,
-    cold: 0.003,
+    hot: 0.3 * Math.min(1, each / 150) ** 0.5,
+    cold: 0.005,
     // Where moved items hold room at home, most that is far beyond it while it is warm cannot come back when it is cold.
-    priceHot: state.model.transient > 0 ? 10 : 3,
-    priceCold: 200,
+    priceHot: state.model.transient > 0 ? 8 : 2,
+    priceCold: 1000,
+    round: 0.4,
   };
 }
 
 const BLOCK = 2048;
-/** Where each phase begins, and by how much cooler than `hot`; the first begins cold and only descends, so that there is something in any case. */
-const PHASES = [0, 0.05, 0.7, 0.85, 1];
-const COOLER = [Number.POSITIVE_INFINITY, 1, 8, 8];
-/** Reaches the last price here, so that what is left of the time is spent with it. */
-const PRICED = 0.85;
+/** Attempts to repack in each block. */
+const REPACKS = 40;
+/** So long it only descends, cold and sharp, so that there is something in any case. */
+const DESCENT = 0.04;
+/** From here on, what has no room becomes dearer until all has. */
+const PAID = 0.7;
+/** Sharp from here on. */
+const SHARP = 0.95;
+/** If there is still no room for all here, the best that has is gone on with. */
+const LAST = 0.96;
+const DEAREST = 1e7;
 const UNIT = 2 ** -32;
 const LOGS = new Float64Array(4096).map((_, i) => -Math.log((i + 0.5) / 4096));
 
 /** The best assignment found; that of `state` when there is none with room for all. Leaves `state` anywhere. */
 export function anneal(state: State, options: AnnealOptions): Int32Array {
-  const { model, at, hostLack } = state;
-  const { items, hosts, home, fixed } = model;
-  const { ofStart, of, memberStart, members } = model.tallies;
+  const { model, at } = state;
   const best = Int32Array.from(at);
-  if (items === 0 || hosts < 2) return best;
+  if (model.items === 0 || model.hosts < 2) return best;
   const random = xorshift(options.seed);
   const scale = meanChange(state, random);
   if (scale === 0) return best;
+  const walk = new Walk(state, random);
   let least = state.lacking ? Number.POSITIVE_INFINITY : state.cost;
   const { steps = Number.POSITIVE_INFINITY, milliseconds = Number.POSITIVE_INFINITY } = options;
   const hot = options.hot * scale;
   const cold = options.cold * scale;
-  const homeShare = (model.transient > 0 ? 0.4 : 0.1) * 2 ** 32;
-  const exchangeShare = 0.5 * 2 ** 32;
-  const groupShare = 0.3 * 2 ** 32;
   const begin = performance.now();
-  let price = options.priceHot;
-  let phase = 0;
+  let price = options.priceCold;
+  let round = 0;
+  let warm = false;
+  let last = false;
   for (let done = 0; ; done += BLOCK) {
     const past = Math.max(done / steps, (performance.now() - begin) / milliseconds);
     if (past >= 1) break;
-    if (past >= (PHASES[phase + 1] as number)) {
-      phase++;
-      // Warmed up again from the best there is: also when the last cooling ended without room for all.
-      for (let p = 0; p < items; p++) state.move(p, best[p] as number);
+    const cooled = (past - DESCENT) / (1 - DESCENT);
+    let temperature = cold;
+    if (cooled >= 0) {
+      if (!warm) price = options.priceHot;
+      warm = true;
+      temperature = hot * (cold / hot) ** cooled;
+      const due = options.priceHot * (options.priceCold / options.priceHot) ** cooled;
+      price = cooled > PAID && state.lacking ? Math.min(DEAREST, price * 1.05) : Math.max(price, due);
+      // Not in each block: all hosts are reckoned anew.
+      const wanted = Math.ceil(100 * Math.max(0, 1 - cooled / SHARP)) * (options.round / 100);
+      if (wanted !== round) state.round(wanted);
+      round = wanted;
+      if (cooled > LAST && !last) {
+        last = true;
+        if (state.lacking) for (let p = 0; p < model.items; p++) state.move(p, best[p] as number);
+      }
     }
-    const from = PHASES[phase] as number;
-    const share = (past - from) / ((PHASES[phase + 1] as number) - from);
-    const cooler = COOLER[phase] as number;
-    const warm = Math.max(cold, hot / cooler);
-    const temperature = warm * (cold / warm) ** share;
-    const first = Math.min(options.priceHot * cooler, options.priceCold);
-    // Once it should be paid, it doubles until it is.
-    if (share < PRICED) price = first * (options.priceCold / first) ** (share / PRICED);
-    else if (state.lacking && price < 1e5) price *= 1.05;
+    walk.block(temperature, price);
+    if (state.lacking) continue;
+    const cost = state.exactCost();
+    if (cost >= least) continue;
+    least = cost;
+    best.set(at);
+  }
+  state.round(0);
+  return best;
+}
+
+/** Proposals, half of them made up at random, the others where they help most: a shift home frees what a moved item holds of transient resources. */
+class Walk {
+  private readonly state: State;
+  private readonly random: () => number;
+  private readonly repack: Repack;
+  private readonly homeShare: number;
+  private readonly exchangeShare = 0.5 * 2 ** 32;
+  private readonly groupShare = 0.2 * 2 ** 32;
+
+  constructor(state: State, random: () => number) {
+    this.state = state;
+    this.random = random;
+    this.repack = new Repack(state, random);
+    this.homeShare = (state.model.transient > 0 ? 0.4 : 0.1) * 2 ** 32;
+  }
+
+  block(temperature: number, price: number): void {
+    const { state, random, repack, homeShare, exchangeShare, groupShare } = this;
+    const { items, hosts, home, fixed } = state.model;
+    const { ofStart, of, memberStart, members } = state.model.tallies;
+    const { at, hostLack, counts } = state;
+    for (let i = 0; i < REPACKS; i++) repack.attempt(temperature * (LOGS[random() & 4095] as number), price);
     for (let i = 0; i < BLOCK; i++) {
       const kind = random();
       const p = (random() * UNIT * items) | 0;
@@ -115,26 +158,21 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
         if (a === b || (fixed && (fixed[q] as number) === 1)) continue;
         let delta = state.exchangeDelta(p, q);
         if (delta - price * ((hostLack[a] as number) + (hostLack[b] as number)) > limit) continue;
-        delta += price * state.lackExchange(p, q) + state.otherDelta(p, b) + state.otherDelta(q, a);
-        if (delta > limit || !state.counts.allowsExchange(p, q)) continue;
+        delta += price * state.lackExchange(p, q) + state.exchangeOther(p, q);
+        if (delta > limit || !counts.allowsExchange(p, q)) continue;
         state.move(p, b);
         state.move(q, a);
       } else {
         const b = u < homeShare ? (home[p] as number) : (u * UNIT * hosts) | 0;
-        if (a === b) continue;
+        if (b < 0 || a === b) continue;
         let delta = state.leaveDelta(p) + price * state.lackLeave(p) + state.joinDelta(p, b);
         if (delta > limit) continue;
         delta += price * state.lackJoin(p, b) + state.otherDelta(p, b);
-        if (delta > limit || !state.counts.allows(p, b)) continue;
+        if (delta > limit || !counts.allows(p, b)) continue;
         state.move(p, b);
       }
     }
-    if (state.cost < least && !state.lacking) {
-      least = state.cost;
-      best.set(at);
-    }
   }
-  return best;
 }
 
 /** Whole numbers from 0 to 2^32 - 1 (Marsaglia 2003). */

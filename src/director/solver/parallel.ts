@@ -68,7 +68,8 @@ const isTask = (value: unknown): value is Task =>
   typeof value === "object" && value !== null && "solver" in value && value.solver === "vireo";
 
 /** The checking of the results, and the way back. */
-const MARGIN_MS = 30;
+const MARGIN_MS = 80;
+const ITEMS_A_MS = 200;
 
 if (!isMainThread && isTask(workerData)) {
   const { model, at, options: given, index } = workerData;
@@ -77,10 +78,13 @@ if (!isMainThread && isTask(workerData)) {
   const options = temper(state, given.seed + index, {
     ...(untilMs === undefined
       ? {}
-      : { milliseconds: Math.max(1, untilMs - Date.now() - MARGIN_MS - model.items / 500) }),
+      : { milliseconds: Math.max(1, untilMs - Date.now() - MARGIN_MS - model.items / ITEMS_A_MS) }),
     ...(steps === undefined ? {} : { steps }),
   });
-  // One of them with dear room: it finds less, but always something.
-  if (index % 2 === 1) options.priceHot *= 2;
+  // One of them with dearer room: on tight estates it finds more, on others less.
+  if (index % 2 === 1) {
+    options.priceHot *= 4;
+    options.priceCold *= 3;
+  }
   parentPort?.postMessage(anneal(state, options));
 }

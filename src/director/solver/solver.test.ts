@@ -136,7 +136,7 @@ function descend(i: Instance): number {
   }
 }
 
-const OPTIONS = { seed: 7, steps: 60_000, hot: 0.5, cold: 0.003, priceHot: 4, priceCold: 200 };
+const OPTIONS = { seed: 7, steps: 200_000, hot: 0.3, cold: 0.005, priceHot: 3, priceCold: 1000, round: 0.4 };
 
 describe("the state of a solution", () => {
   it("knows its cost, and before a change what that costs and whether it is allowed", () => {
@@ -165,6 +165,11 @@ describe("the state of a solution", () => {
           const allowed = state.lackExchange(p, q) <= 0 && state.counts.allowsExchange(p, q);
           expect(allowed).toBe(cost !== undefined);
           if (cost === undefined) continue;
+          state.round(0.3);
+          expect(state.cost).toBeGreaterThanOrEqual(before);
+          expect(state.exactCost()).toBeCloseTo(before, 6);
+          state.round(0);
+          expect(before + state.exchangeDelta(p, q) + state.exchangeOther(p, q)).toBe(cost);
           state.move(p, c);
           state.move(q, a);
           expect(state.cost).toBe(cost);

@@ -10,20 +10,28 @@ export class State {
   readonly value: Float64Array;
   /** hosts × resources: what is left, without what moved items hold of transient resources. */
   readonly free: Float64Array;
+  /** hosts × terms: how far from 0 the cost of a term begins to bend. */
+  private readonly width: Float64Array;
   /** Of each host what its items need beyond its capacity, summed over resources by their prices. */
   readonly hostLack: Float64Array;
   private lack = 0;
   readonly price: Float64Array;
   /** Cost of the terms of each host. */
   readonly hostCost: Float64Array;
-  /** Everything but the term for the most moved service. */
-  private sum = 0;
+  /** The terms of all hosts. */
+  private termCost = 0;
+  /** What moved items cost, but for the most moved service. */
+  private moveCost = 0;
   private readonly movedOf: Int32Array;
   /** How many services have n items moved. */
   private readonly movedCounts: Int32Array;
   private mostMoved = 0;
   /** Of each host. */
   readonly itemsOn: Int32Array;
+  /** Of each host its items as a list: the first, and after each the next; -1 ends. */
+  readonly first: Int32Array;
+  readonly next: Int32Array;
+  private readonly previous: Int32Array;
   readonly counts: Counts;
 
   constructor(model: Model, at: Int32Array = model.home) {
@@ -31,11 +39,15 @@ export class State {
     this.model = model;
     this.at = Int32Array.from(at);
     this.value = Float64Array.from(model.base);
+    this.width = new Float64Array(model.base.length);
     this.free = Float64Array.from(model.capacity);
     this.hostCost = new Float64Array(hosts);
     this.hostLack = new Float64Array(hosts);
     this.price = model.price;
     this.itemsOn = new Int32Array(hosts);
+    this.first = new Int32Array(hosts).fill(-1);
+    this.next = new Int32Array(model.items).fill(-1);
+    this.previous = new Int32Array(model.items).fill(-1);
     this.movedOf = new Int32Array(model.services);
     this.movedCounts = new Int32Array(model.items + 2);
     this.movedCounts[0] = model.services;
@@ -44,6 +56,7 @@ export class State {
       const home = model.home[p] as number;
       if (m < 0) continue;
       add(this.itemsOn, m, 1);
+      this.link(p, m);
       for (let k = 0; k < terms; k++)
         add(this.value, m * terms + k, model.increment[p * terms + k] as number);
       for (let r = 0; r < resources; r++)
@@ -51,17 +64,35 @@ export class State {
       if (m !== home && home >= 0) {
         for (let r = 0; r < model.transient; r++)
           add(this.free, home * resources + r, -(model.demand[p * resources + r] as number));
-        this.sum += this.moveCostOf(p, m);
+        this.moveCost += this.moveCostOf(p, m);
         this.countMoved(p, 1);
       }
     }
-    for (let m = 0; m < hosts; m++) this.sum += this.setCost(m);
+    for (let m = 0; m < hosts; m++) this.termCost += this.setCost(m);
     for (let m = 0; m < hosts; m++) this.lack += this.setLack(m);
     this.counts = new Counts(model, this.at);
   }
 
+  /** As it is felt while terms are rounded; else what it is. */
   get cost(): number {
-    return this.sum + this.mostMoved * this.model.serviceWeight;
+    return this.termCost + this.moveCost + this.mostMoved * this.model.serviceWeight;
+  }
+
+  /** Whatever is rounded. */
+  exactCost(): number {
+    let terms = 0;
+    for (const value of this.value) if (value > 0) terms += value;
+    return terms + this.cost - this.termCost;
+  }
+
+  /**
+   * Rounds the corner of each term, so that it is felt before it is reached: what is to be spread is spread, also where that does not cost yet. The width is
+   * a share of the term's value without items. 0: sharp again.
+   */
+  round(share: number): void {
+    for (const [i, base] of this.model.base.entries()) this.width[i] = share * Math.abs(base);
+    this.termCost = 0;
+    for (let m = 0; m < this.model.hosts; m++) this.termCost += this.setCost(m);
   }
 
   /** Whether some host has more than it has room for. */
@@ -70,11 +101,16 @@ export class State {
     return this.lack > 1e-3;
   }
 
+  /** What there is too much on all hosts, by price. */
+  get lackTotal(): number {
+    return this.lack;
+  }
+
   private termsOf(m: number): number {
     const { terms } = this.model;
     let cost = 0;
     for (let k = m * terms; k < (m + 1) * terms; k++)
-      if ((this.value[k] as number) > 0) cost += this.value[k] as number;
+      cost += bend(this.value[k] as number, this.width[k] as number);
     return cost;
   }
 
@@ -205,23 +241,23 @@ export class State {
   /** What leaving its host saves (negative or 0 in most cases), as to terms. */
   leaveDelta(p: number): number {
     const { terms, increment } = this.model;
-    const { value, at } = this;
+    const { value, at, width } = this;
     const a = at[p] as number;
     let cost = 0;
     for (let i = p * terms, j = a * terms, end = i + terms; i < end; i++, j++) {
       const v = (value[j] as number) - (increment[i] as number);
-      if (v > 0) cost += v;
+      cost += bend(v, width[j] as number);
     }
     return cost - (this.hostCost[a] as number);
   }
 
   joinDelta(p: number, b: number): number {
     const { terms, increment } = this.model;
-    const { value } = this;
+    const { value, width } = this;
     let cost = 0;
     for (let i = p * terms, j = b * terms, end = i + terms; i < end; i++, j++) {
       const v = (value[j] as number) + (increment[i] as number);
-      if (v > 0) cost += v;
+      cost += bend(v, width[j] as number);
     }
     return cost - (this.hostCost[b] as number);
   }
@@ -232,9 +268,32 @@ export class State {
     return this.moveCostOf(p, b) - this.moveCostOf(p, a) + this.serviceDelta(p, a, b);
   }
 
+  /** What p and q cost more in each other's place, apart from the terms. The most moved service counts once, however many of its items move. */
+  exchangeOther(p: number, q: number): number {
+    const a = this.at[p] as number;
+    const b = this.at[q] as number;
+    const own = this.moveCostOf(p, b) - this.moveCostOf(p, a) + this.moveCostOf(q, a) - this.moveCostOf(q, b);
+    const { service, serviceWeight } = this.model;
+    if (!service || serviceWeight === 0) return own;
+    const before = this.mostMoved;
+    this.countShift(p, a, b, 1);
+    this.countShift(q, b, a, 1);
+    const most = this.mostMoved;
+    this.countShift(q, b, a, -1);
+    this.countShift(p, a, b, -1);
+    return own + serviceWeight * (most - before);
+  }
+
+  /** Counts p as moved, or not, when it goes from a to b; -1: back again. */
+  private countShift(p: number, a: number, b: number, by: 1 | -1): void {
+    const home = this.model.home[p] as number;
+    if (a === home) this.countMoved(p, by);
+    else if (b === home) this.countMoved(p, by === 1 ? -1 : 1);
+  }
+
   exchangeDelta(p: number, q: number): number {
     const { terms, increment } = this.model;
-    const { value, at } = this;
+    const { value, at, width } = this;
     const a = at[p] as number;
     const b = at[q] as number;
     let cost = 0;
@@ -245,26 +304,49 @@ export class State {
     ) {
       const d = (increment[i] as number) - (increment[j] as number);
       const v = (value[k] as number) - d;
-      if (v > 0) cost += v;
       const w = (value[l] as number) + d;
-      if (w > 0) cost += w;
+      cost += bend(v, width[k] as number) + bend(w, width[l] as number);
     }
     return cost - (this.hostCost[a] as number) - (this.hostCost[b] as number);
   }
 
   /** Puts p on b (-1: nowhere), whatever that breaks. */
   move(p: number, b: number): void {
-    const { model, at, sum } = this;
+    const { model, at } = this;
     const a = at[p] as number;
     if (a === b) return;
     const first = model.home[p] as number;
-    this.sum = sum + this.moveCostOf(p, b) - this.moveCostOf(p, a);
+    this.moveCost += this.moveCostOf(p, b) - this.moveCostOf(p, a);
     if (a === first) this.countMoved(p, 1);
     else if (b === first) this.countMoved(p, -1);
     this.counts.recount(p, b);
-    if (a >= 0) this.load(p, a, -1);
-    if (b >= 0) this.load(p, b, 1);
+    if (a >= 0) {
+      this.unlink(p, a);
+      this.load(p, a, -1);
+    }
+    if (b >= 0) {
+      this.link(p, b);
+      this.load(p, b, 1);
+    }
     at[p] = b;
+  }
+
+  private link(p: number, m: number): void {
+    const { first, next, previous } = this;
+    const second = first[m] as number;
+    first[m] = p;
+    next[p] = second;
+    previous[p] = -1;
+    if (second >= 0) previous[second] = p;
+  }
+
+  private unlink(p: number, m: number): void {
+    const { first, next, previous } = this;
+    const before = previous[p] as number;
+    const after = next[p] as number;
+    if (before < 0) first[m] = after;
+    else next[before] = after;
+    if (after >= 0) previous[after] = before;
   }
 
   /** Adds p to what host m has, or takes it off. */
@@ -278,9 +360,17 @@ export class State {
     for (let r = begin, i = p * resources + begin, j = m * resources + begin; r < resources; r++, i++, j++)
       add(free, j, -by * (demand[i] as number));
     add(this.itemsOn, m, by);
-    this.sum -= hostCost[m] as number;
-    this.sum += this.setCost(m);
+    this.termCost -= hostCost[m] as number;
+    this.termCost += this.setCost(m);
     this.lack -= hostLack[m] as number;
     this.lack += this.setLack(m);
   }
+}
+
+/** max(0, value), with a parabola for a corner from -width to width. */
+function bend(value: number, width: number): number {
+  if (value >= width) return value;
+  if (value <= -width) return 0;
+  const x = value + width;
+  return (x * x) / (4 * width);
 }

@@ -65,6 +65,8 @@ export interface MachineConfig {
   onPanic?: PanicAction;
   /** Its memory may be merged with that of others which say the same, while no other may be merged. */
   mergeWith?: string;
+  /** A file of saveMemory, whose memory was kept apart: it begins with that, shared with others which do, where that can be. */
+  template?: string;
   /** Numeric uid and gid QEMU runs as. */
   user: { uid: number; gid: number };
 }

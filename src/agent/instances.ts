@@ -328,7 +328,8 @@ class Instances {
     const { hypervisor, environment } = this.#c;
     const { machineType, guestCpu } = saved;
     const kept = asKept(config, instance, saved.has);
-    const then = { ...kept.config, machineType, ...(guestCpu ? { guestCpu } : {}) };
+    const template = saved.cloned ? { template: saved.file } : {};
+    const then = { ...kept.config, ...template, machineType, ...(guestCpu ? { guestCpu } : {}) };
     const machine = await hypervisor.start(then, "incoming");
     await this.#write(instance, { has: kept.has });
     try {

@@ -1,7 +1,7 @@
 /**
  * Files of guests' memory, which QEMU sends and takes through unix sockets: it may open no files of ours, and can be given none. FILE has it all, or the
- * state of the devices alone; then the memory itself is in FILE.ram, copied by us from and to the memory of QEMU (a memfd). Each copy is a guest's own:
- * mapping one file in all of them would share it, but a QEMU whose guest gives back pages (free page reporting) is expected to punch holes into the file; not tried.
+ * state of the devices alone; then the memory itself is in FILE.ram, copied by us from and to the memory of QEMU (a memfd), or shared by several
+ * (shared-memory.ts).
  *
  *   FILE.ram.BOOT  until it is on disk: what it holds is sure only as long as the host runs (BOOT is its boot id)
  *   FILE.ram       from then on
@@ -103,7 +103,7 @@ export async function syncRam(file: string): Promise<void> {
 }
 
 /** The memory that is kept apart for `file`; undefined when there is none. @throws Error when it was lost with its host */
-async function ramOf(file: string): Promise<string | undefined> {
+export async function ramOf(file: string): Promise<string | undefined> {
   const deadline = performance.now() + SYNC_WAIT_MS;
   for (;;) {
     for (const path of [`${file}.ram.${bootId()}`, `${file}.ram`]) if (await exists(path)) return path;
@@ -116,8 +116,8 @@ async function ramOf(file: string): Promise<string | undefined> {
   }
 }
 
-/** Puts what is kept apart into the memory of a QEMU that has begun. @returns whether there is any. @throws Error */
-export async function takeRam(file: string, memory: () => string | undefined): Promise<boolean> {
+/** Puts what is kept apart into a memory, which is empty. @returns whether there is any. @throws Error */
+export async function copyRam(file: string, memory: () => string | undefined): Promise<boolean> {
   for (let again = true; ; again = false) {
     const ram = await ramOf(file);
     if (!ram) return false;

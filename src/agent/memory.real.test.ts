@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -12,6 +13,7 @@ import {
 import { join } from "node:path";
 import { beforeEach, expect, it } from "vitest";
 import { writeBootDisk } from "../qemu/testing/boot-sectors.ts";
+import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
 import type { LayerSwitch, MachineConfig } from "./hypervisor.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
@@ -232,34 +234,90 @@ it("paused, its memory is kept with its disks, and it stays paused", async () =>
   await counts("next", await last("root"));
 });
 
-it("apart from the devices' state, it is copied into each QEMU that goes on with it; those know that they have no link yet", async () => {
+/** Keeps the memory of a guest apart, and its disk in `root`. @returns what goes on with both is like */
+async function template() {
   const first = config(disk("root"));
   const { machineType } = await machines.start(host, first);
   await counts("root", ENOUGH);
   const switches = [{ from: disk("root"), to: await overlay("next", disk("root")) }];
   const saved = await host.saveMemory(first.id, switches, memory(), { apart: true });
+  const at = await last("root");
+  await counts("next", at);
+  await host.kill(first.id);
+  return { machineType, saved, at };
+}
+
+async function goOn(machine: MachineConfig, on = host): Promise<number> {
+  const { pid } = await machines.start(on, machine, "incoming");
+  await on.loadMemory(machine.id, memory());
+  await on.disconnect(machine.id);
+  await on.resume(machine.id);
+  return pid;
+}
+
+it("apart from the devices' state, it is copied into a QEMU that goes on with it, which knows that it has no link yet", async () => {
+  const { machineType, saved, at } = await template();
   expect(saved.live).toBe(false);
   expect(statSync(memory()).size).toBeLessThan(2 ** 20);
   expect(saved.sizeBytes).toBeGreaterThan(statSync(memory()).size);
-  const at = await last("root");
-  await counts("next", at);
-  const clones = [];
-  for (const name of ["one", "two"]) {
-    const clone = config(await overlay(name, disk("root")), { id: newId(), machineType });
-    await machines.start(host, clone, "incoming");
-    await host.loadMemory(clone.id, memory());
-    await host.disconnect(clone.id);
-    await host.resume(clone.id);
-    clones.push(clone);
-  }
-  for (const name of ["one", "two"]) await counts(name, at);
-  const [one, two] = clones;
-  if (!one || !two) throw new Error("there are two");
+  const one = config(await overlay("one", disk("root")), { id: newId(), machineType });
+  await goOn(one);
+  await counts("one", at);
   expect((await host.get(one.id))?.disconnected).toBe(true);
   await host.connect(one.id);
   expect((await host.get(one.id))?.disconnected).toBeUndefined();
-  // Its memory is its own, and kept as any other's.
+});
+
+it("of a template is shared by all that go on with it, and nobody can change it", async () => {
+  const { machineType, at } = await template();
+  const more = { machineType, template: memory() };
+  const clone = async (name: string) => config(await overlay(name, disk("root")), { id: newId(), ...more });
+  const shared = (pid: number) => `/proc/${pid}/fd/3`;
+  const [one, two, three] = [await clone("one"), await clone("two"), await clone("three")];
+  const pids = [await goOn(one), await goOn(two)];
+  for (const name of ["one", "two"]) await counts(name, at);
+  const what = (pid: number) => readlinkSync(shared(pid)) + statSync(shared(pid)).ino;
+  expect(what(pids[0] ?? 0)).toContain("/memfd:vireo-template");
+  // Another agent finds it in those that have it.
+  const other = machines.hypervisor("a");
+  const last3 = await goOn(three, other);
+  await counts("three", at);
+  expect(new Set([...pids, last3].map(what)).size).toBe(1);
+  await other.kill(three.id);
+  const punch = ["--punch-hole", "--offset", "0", "--length", "4096", shared(pids[0] ?? 0)];
+  await expect(run("fallocate", punch)).rejects.toThrow("not permitted");
+  expect(await host.adjust(one.id, { ...one, memoryTarget: parseBytes("32Mi") })).toMatchObject({
+    refused: [{ of: "memoryTarget", why: expect.stringContaining("memory of its template") }],
+  });
+
+  // What it has become is its own: it is kept while it runs, and moves.
   rmSync(memory());
-  await host.saveMemory(one.id, [{ from: disk("one"), to: await overlay("three", disk("one")) }], memory());
-  await counts("three", await last("one"));
+  const saved = await host.saveMemory(
+    one.id,
+    [{ from: disk("one"), to: await overlay("four", disk("one")) }],
+    memory(),
+  );
+  expect(saved.live).toBe(true);
+  await counts("four", await last("one"));
+  await host.kill(one.id);
+  const target = machines.hypervisor("b");
+  const there = config(disk("two"), { id: newId(), machineType });
+  await machines.start(target, there, "incoming");
+  await host.migrate(two.id, await target.listen(there.id, "127.0.0.1"));
+  await until(async () => ((await host.migration(two.id)).phase === "pre-switchover" ? true : undefined));
+  await host.switchover(two.id);
+  await inState(target, there.id, "paused");
+  const before = await last("two");
+  await target.resume(there.id);
+  await counts("two", before);
+});
+
+it("of a template that an agent died while it was filled is made anew", async () => {
+  const { machineType, at } = await template();
+  const path = await overlay("one", disk("root"));
+  const one = config(path, { id: newId(), machineType, template: memory() });
+  const { pid } = await machines.start(host, one, "incoming");
+  const other = machines.hypervisor("a");
+  expect(await goOn(one, other)).not.toBe(pid);
+  await counts("one", at);
 });

@@ -95,6 +95,7 @@ import { Sending, type Found as Sent } from "./qemu-sending.ts";
 import { standsBecause, stateOf } from "./qemu-state.ts";
 import { pressPower, stopOrderly } from "./qemu-stop.ts";
 import { reachOf } from "./reach.ts";
+import { SHARED_FD, type Shared, SharedMemory } from "./shared-memory.ts";
 import { pageBytes } from "./topology.ts";
 import { type MachineUsage, readTap } from "./usage.ts";
 
@@ -131,6 +132,9 @@ export class QemuHypervisor implements Hypervisor {
   readonly #listeners = new Set<(id: MachineId) => void>();
   /** Starts under way: a second call of the same joins the first. */
   readonly #starting = new Map<MachineId, Promise<MachineState>>();
+  readonly #shared: SharedMemory;
+  /** The memory that they share is being made. */
+  readonly #filling = new Map<MachineId, Promise<void>>();
   /** Processes of our own: they are over once their exit status is on disk. */
   readonly #exits = new Map<MachineId, Promise<void>>();
   /** By board. */
@@ -141,6 +145,7 @@ export class QemuHypervisor implements Hypervisor {
     // QEMU runs in another folder than we.
     this.#options = { ...options, runDirectory: resolve(options.runDirectory) };
     this.#binary = options.binary ?? "qemu-system-x86_64";
+    this.#shared = new SharedMemory(options.log);
     this.#monitors = new Monitors(
       (id) => this.#nudge(id),
       (id) => this.#find(id)?.record ?? {},
@@ -418,6 +423,7 @@ export class QemuHypervisor implements Hypervisor {
       ...(target === undefined ? {} : { target }),
       ram: ramOf(record),
       cpusGo: accelerator === "kvm",
+      ...(record.shared ? { isShared: true } : {}),
     };
     const adjusted = await this.#with(id, (qmp) =>
       adjust(qmp, { ...wanted, amounts, ...(hardware ? { hardware } : {}) }),
@@ -495,7 +501,8 @@ export class QemuHypervisor implements Hypervisor {
 
   async loadMemory(id: MachineId, file: string): Promise<void> {
     const found = this.#need(id);
-    await this.#with(id, (qmp) => takeMemory(qmp, found, file));
+    await this.#with(id, (qmp) => takeMemory(qmp, found, file, this.#filling.get(id)));
+    this.#filling.delete(id);
   }
 
   disconnect(id: MachineId): Promise<void> {
@@ -525,13 +532,19 @@ export class QemuHypervisor implements Hypervisor {
   /** Lets go of the monitors; the machines run on. Another agent can then talk to them. */
   close(): void {
     this.#monitors.close();
+    this.#shared.close();
     this.consoles.close();
   }
 
   // --- inside ---
 
   async #start(config: MachineConfig, how: "run" | "incoming"): Promise<MachineState> {
-    const there = this.#find(config.id);
+    let there = this.#find(config.id);
+    // An agent died while it made the memory that it shares, and it has part of that.
+    if (there?.process && there.record.shared === "filling" && !this.#filling.has(config.id)) {
+      await this.kill(config.id);
+      there = undefined;
+    }
     if (there) {
       // An agent died between the spawn and `cont`. Not for an incoming machine: that one waits for custody.
       if (there.process && how === "run" && there.record.how === "run" && !there.record.paused)
@@ -548,6 +561,7 @@ export class QemuHypervisor implements Hypervisor {
     const { hardware, accelerator } = config;
     const guestCpu = config.guestCpu ?? defaultCpu(accelerator, hardware);
     const binary = this.#binaryFor(config);
+    const shared = await this.#shareTemplate(config);
     // From here to the write of the record nothing else is done: no other start chooses the same.
     const others = this.#running(config.id);
     const place = this.#share.place(config, others);
@@ -556,6 +570,7 @@ export class QemuHypervisor implements Hypervisor {
       config: { ...config, guestCpu },
       ...(place ? { place } : {}),
       ...(merges ? { merges } : {}),
+      ...(shared ? { shared: "filling" } : {}),
       machineType,
       how,
       stopRequested: false,
@@ -582,7 +597,7 @@ export class QemuHypervisor implements Hypervisor {
           ...(config.tpm ? { tpm: folder.files.tpm } : {}),
           uuid: config.uuid ?? config.id,
           memoryMiB: toMiB(config.memory),
-          ram: ramOf(record),
+          ram: { ...ramOf(record), ...(shared ? { fd: SHARED_FD } : {}) },
           machineType,
         },
         folder.files,
@@ -590,10 +605,13 @@ export class QemuHypervisor implements Hypervisor {
       );
       const [reach] = await Promise.all([reachOf(config, folder.path), makeFifo(folder.files.fifo)]);
       const before = folder.enclose(reach, config.user);
-      const { identity, exit } = await spawnQemu([...before, binary, ...args], folder.files, (process) => {
+      const begun = (process: ProcessIdentity) => {
         folder.write({ ...record, process });
         this.#share.begin(folder.name, process.pid, config);
-      });
+      };
+      const command = [...before, binary, ...args];
+      const fds = shared ? [shared.fd] : [];
+      const { identity, exit } = await spawnQemu(command, folder.files, begun, fds);
       this.#awaitExit(config.id, folder, exit);
       const qmp = await this.#monitors.await(config.id, folder.files.qmp, identity);
       folder.secure();
@@ -616,6 +634,18 @@ export class QemuHypervisor implements Hypervisor {
       folder.remove();
       throw new HypervisorError(`QEMU did not start ${config.name}: ${said || describe(cause)}`, { cause });
     }
+  }
+
+  async #shareTemplate(config: MachineConfig): Promise<Shared | undefined> {
+    const { id, template, memory, resources } = config;
+    // What is its own from the start is taken before the rest is there.
+    if (!template || resources?.hugepages || resources?.singleNumaNode) return undefined;
+    const holders = this.#running(id).flatMap(({ config, shared, process }) =>
+      config.template === template && shared === "whole" && process ? [process.pid] : [],
+    );
+    const made = await this.#shared.of(template, memory, holders);
+    if (made) this.#filling.set(id, made.whole);
+    return made;
   }
 
   /** Its process is: what it had of the host is others'. */

@@ -7,6 +7,7 @@ import type { Qmp } from "../qemu/qmp.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { HypervisorError, type LayerSwitch, type SavedMemory } from "./hypervisor.ts";
 import {
+  copyRam,
   fillMemory,
   keepRam,
   memoryOf,
@@ -14,7 +15,6 @@ import {
   removeMemory,
   sendFile,
   syncRam,
-  takeRam,
 } from "./memory-files.ts";
 import type { MachineFolder, MachineRecord } from "./qemu-record.ts";
 
@@ -24,9 +24,9 @@ export interface Machine {
   process: ProcessIdentity | undefined;
 }
 
-/** Huge pages cannot be written by us. */
-const ramFileOf = ({ process, record: { config } }: Machine) =>
-  process && !config.resources?.hugepages ? memoryOf(process.pid, config.memory) : undefined;
+/** Huge pages cannot be written by us; what is shared with others is not its own. */
+const ramFileOf = ({ process, record: { config, shared } }: Machine) =>
+  process && !config.resources?.hugepages && !shared ? memoryOf(process.pid, config.memory) : undefined;
 
 export interface How {
   held: "snapshot" | "suspend";
@@ -83,12 +83,26 @@ export async function keepMemory(
   }
 }
 
-/** No-op when it has it. @throws QmpError; HypervisorError; QEMU may be gone then */
-export async function takeMemory(qmp: Qmp, machine: Machine, file: string): Promise<void> {
+/**
+ * No-op when it has it. @param shared resolves once the memory that it shares is whole
+ * @throws QmpError; HypervisorError; QEMU may be gone then
+ */
+export async function takeMemory(
+  qmp: Qmp,
+  machine: Machine,
+  file: string,
+  shared: Promise<void> | undefined,
+): Promise<void> {
   const { folder, record } = machine;
   if ((await runState(qmp)) !== "inmigrate") return;
   connectGuestAgent(folder.files.guestAgent);
-  const apart = await takeRam(file, () => ramFileOf(machine)).catch((cause: unknown) => {
+  const take = async () => {
+    if (!record.shared) return copyRam(file, () => ramFileOf(machine));
+    await shared;
+    folder.write({ ...(folder.read() ?? record), shared: "whole" });
+    return true;
+  };
+  const apart = await take().catch((cause: unknown) => {
     const said = cause instanceof Error ? cause.message : String(cause);
     throw new HypervisorError(`${record.config.name}: its saved memory cannot be had: ${said}`, { cause });
   });

@@ -40,6 +40,8 @@ export interface MachineRecord {
   place?: Place;
   /** Its memory may be merged with that of others which have the same here. */
   merges?: string;
+  /** Its memory is that of config.template, shared with others. Until that is whole it must not run. */
+  shared?: "filling" | "whole";
   /** Absent from before the spawn until just after it. */
   process?: ProcessIdentity;
   stopRequested: boolean;

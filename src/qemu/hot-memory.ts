@@ -19,6 +19,8 @@ export interface WantedMemory {
   /** Bytes that the guest is to make do with; all when absent. */
   target?: number;
   ram?: Ram;
+  /** What it began with is shared with others: nothing of it can be given back to the host. */
+  isShared?: boolean;
   /** Whether CPUs can go: QEMU's TCG (7.2) frees what it still uses when one does, and ends itself later. */
   cpusGo: boolean;
 }
@@ -88,11 +90,13 @@ export async function adjustModules(qmp: Qmp, wanted: WantedMemory): Promise<str
 /** Has the guest's balloon take what is above the target; all is the guest's without one. @throws QmpError */
 export async function adjustBalloon(
   qmp: Qmp,
-  { begunWith, target }: WantedMemory,
+  { begunWith, target, isShared }: WantedMemory,
 ): Promise<string | undefined> {
   const total = begunWith + (await modulesOf(qmp)).reduce((sum, size) => sum + size, 0);
   if (!(await deviceIds(qmp)).includes("balloon"))
     return target === undefined ? undefined : "its board has no balloon";
+  if (isShared && target !== undefined)
+    return "it began with the memory of its template, which it shares with others: it can give back some from its next start or move on";
   const balloon = await qmp.execute("query-balloon");
   // A guest that was never asked for less is left alone.
   if (target === undefined && isFields(balloon) && balloon.actual === total) return undefined;

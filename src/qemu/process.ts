@@ -100,6 +100,8 @@ export async function makeFifo(path: string): Promise<void> {
  * its stdout, a file. So why it ended is on disk even when nobody was there. -daemonize is no choice: it needs what the seccomp
  * sandbox denies.
  *
+ * `fds` are its descriptors from 3 on.
+ *
  * `onSpawn` is called in the same turn as the spawn, so that the process id is on disk before anything else can happen.
  * @throws Error with the cause (no such program, not allowed to change the user)
  */
@@ -107,6 +109,7 @@ export async function spawnQemu(
   command: readonly string[],
   files: SpawnFiles,
   onSpawn: (identity: ProcessIdentity) => void,
+  fds: readonly number[] = [],
 ): Promise<Spawned> {
   const input = openSync(files.fifo, constants.O_RDWR);
   const journal = openSync(files.journal, "a", 0o600);
@@ -115,7 +118,7 @@ export async function spawnQemu(
     writeSync(input, '{"execute":"qmp_capabilities"}\n');
     const [program = "", ...args] = command;
     const child = spawn(program, args, {
-      stdio: [input, journal, stderr],
+      stdio: [input, journal, stderr, ...fds],
       detached: true,
       cwd: "/",
       env: spawnEnvironment(),

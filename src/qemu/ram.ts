@@ -7,6 +7,8 @@ export interface Ram {
   node?: number;
   /** The host may merge it with equal memory of others. */
   mergeable?: boolean;
+  /** A descriptor that QEMU has: what it holds is the memory in the beginning, and what the guest writes is its own. */
+  fd?: number;
 }
 
 /**
@@ -14,12 +16,14 @@ export interface Ram {
  * the start: later there might be none left, which would be the end of the guest.
  */
 export function ramObject(id: string, size: number, ram: Ram = {}): Record<string, unknown> {
-  const { hugePageBytes, node, mergeable } = ram;
+  const { hugePageBytes, node, mergeable, fd } = ram;
+  const type = fd !== undefined ? "file" : mergeable ? "ram" : "memfd";
   return {
-    "qom-type": mergeable ? "memory-backend-ram" : "memory-backend-memfd",
+    "qom-type": `memory-backend-${type}`,
     id,
     size,
-    share: !mergeable,
+    share: type === "memfd",
+    ...(fd === undefined ? {} : { "mem-path": `/proc/self/fd/${fd}` }),
     merge: mergeable ?? false,
     ...(hugePageBytes ? { hugetlb: true, hugetlbsize: hugePageBytes } : {}),
     ...(node === undefined ? {} : { "host-nodes": [node], policy: "bind" }),

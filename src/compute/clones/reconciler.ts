@@ -284,6 +284,8 @@ function whyNotInstant({ spec }: VirtualMachine, { metadata, status }: Snapshot)
   if (!memory)
     return `snapshot ${metadata.name} has no memory: the machine did not run, or it was not asked for`;
   if (spec.hardware?.tpm) return "a TPM is never cloned, and its guest would find another one";
+  if (spec.resources?.hugepages)
+    return "memory of huge pages (spec.resources.hugepages) cannot begin as another machine's";
   const other = notTheSame(spec, memory);
   return other && `the memory is of a machine with ${other}`;
 }

@@ -14,9 +14,10 @@ import { Image } from "../src/images/kinds.ts";
 import { Event } from "../src/reconcile/kinds.ts";
 import { openStore } from "../src/store/open.ts";
 import { startEtcd } from "../src/store/testing/etcd.ts";
-import { Stack, until } from "./support/stack.ts";
+import { freePort, Stack, until } from "./support/stack.ts";
 
 let stack: Stack;
+let metrics: string;
 let file: string;
 
 const MANIFEST = `
@@ -45,6 +46,7 @@ spec: { memory: 128Mi, image: boots, readiness: { http: { port: 80 } } }
 
 beforeAll(async () => {
   stack = await Stack.create();
+  metrics = `127.0.0.1:${await freePort()}`;
   file = join(mkdtempSync(join(tmpdir(), "vireo-boots-")), "boots.yaml");
   writeFileSync(file, MANIFEST);
 });
@@ -55,7 +57,7 @@ afterAll(async () => {
 });
 
 it("runs machines on this machine, whose hardware it has measured", async () => {
-  const { code, stdout, stderr } = await stack.up(["-f", file]);
+  const { code, stdout, stderr } = await stack.up(["-f", file], { env: { VIREO_AGENT_METRICS: metrics } });
   expect(code, stdout + stderr).toBe(0);
   expect(stdout).toContain("this machine is ready");
   expect(stdout).toMatch(/^a .* 200 "boot 1"/m);
@@ -99,6 +101,39 @@ it("stops building an image that is deleted, and leaves nothing of it", async ()
   expect(left().filter((name) => name.startsWith("unwanted"))).toEqual([]);
 });
 
+it("tells what a machine really uses: as metrics of its agent, and in its status", async () => {
+  const counted = await until("the counters of a", 30_000, async () => {
+    const text = await fetch(`http://${metrics}/metrics`).then((answer) => answer.text());
+    const values = [...text.matchAll(/^(vireo_vm_\w+)\{(.*)\} (\S+)$/gm)]
+      .filter(([, , labels]) => labels?.includes('namespace="default",vm="a"'))
+      .map(([, name = "", , value]) => [name, Number(value)] as const);
+    return values.length > 0 ? values : undefined;
+  });
+  const names = new Set(counted.map(([name]) => name));
+  // What the guest says of its memory comes once its driver does.
+  names.delete("vireo_vm_guest_memory_used_bytes");
+  expect([...names].sort()).toEqual([
+    "vireo_vm_cpu_seconds_total",
+    "vireo_vm_cpu_steal_seconds_total",
+    "vireo_vm_disk_bytes_total",
+    "vireo_vm_disk_operation_seconds_total",
+    "vireo_vm_disk_operations_total",
+    "vireo_vm_memory_resident_bytes",
+    "vireo_vm_network_bytes_total",
+  ]);
+  const most = (wanted: string) =>
+    Math.max(...counted.flatMap(([name, value]) => (name === wanted ? value : [])));
+  expect(most("vireo_vm_cpu_seconds_total")).toBeGreaterThan(0.1);
+  expect(most("vireo_vm_memory_resident_bytes")).toBeGreaterThan(2 ** 24);
+  expect(most("vireo_vm_disk_bytes_total")).toBeGreaterThan(2 ** 20);
+  expect(most("vireo_vm_network_bytes_total")).toBeGreaterThan(100);
+  const usage = await until("the usage of a", 60_000, async () => {
+    const vm = await stack.client.get(VirtualMachine, { name: "a", namespace: "default" });
+    return vm?.status?.usage;
+  });
+  expect(usage.hostMemoryBytes).toBeGreaterThan(2 ** 24);
+});
+
 it("brings machines back with their disks after down --keep, odd objects in the store or not", async () => {
   const { code, stderr } = await stack.vireo(["down", "--keep"], { timeoutMs: 120_000 });
   expect(code, stderr).toBe(0);
@@ -134,7 +169,7 @@ it("brings machines back with their disks after down --keep, odd objects in the 
     db.prepare("INSERT INTO current VALUES (?, ?, 2)").run(key, value);
   db.close();
 
-  const again = await stack.up(["--timeout", "90"], 150_000);
+  const again = await stack.up(["--timeout", "90"], { timeoutMs: 150_000 });
   expect(again.stdout + again.stderr).toMatch(/^a .* 200 "boot 2"/m);
   // People see what is wrong with them, and mend or delete them.
   const { stdout } = await stack.kubectl(["get", "vm", "odd", "-o", "yaml"]);
@@ -189,7 +224,7 @@ it("comes back whole from a backup of the state that was made while it ran", asy
   rmSync(`${stack.paths.store}-wal`, { force: true });
   const restored = await stack.vireo(["restore", "state", backup]);
   expect(restored.code, restored.stderr).toBe(0);
-  const again = await stack.up(["--timeout", "90"], 150_000);
+  const again = await stack.up(["--timeout", "90"], { timeoutMs: 150_000 });
   expect(again.stdout + again.stderr).toMatch(/^a .* 200 "boot 3"/m);
   expect(Number((await stack.client.list(VirtualMachine)).resourceVersion)).toBeGreaterThan(Number(before));
 });
@@ -207,7 +242,7 @@ it("moves from SQLite to etcd by a backup, and knows its store after down --keep
   );
   const restored = await stack.vireo(["restore", "state", backup, "--store", address]);
   expect(restored.code, restored.stderr).toBe(0);
-  const again = await stack.up(["--timeout", "90"], 150_000);
+  const again = await stack.up(["--timeout", "90"], { timeoutMs: 150_000 });
   expect(again.stdout + again.stderr).toMatch(/^a .* 200 "boot 4"/m);
   expect((await stack.vireo(["doctor"])).stdout).toContain(`etcd ${etcd.endpoints[0]}: answers`);
   // With and without --keep in between, all of it is gone in the end.

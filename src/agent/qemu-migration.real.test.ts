@@ -241,6 +241,25 @@ describe("a migration", () => {
     expect(machines.serial("b", there)).toMatch(/^\.+$/);
   });
 
+  it("is sent as it was asked to be: at most so many bytes a second, and slowed down when the guest writes too much", async () => {
+    await pair({ guest: "busy" });
+    await source.migrate(here, address, { bytesPerSecond: 200_000, downtimeMs: 40 });
+    const sent = () => source.migration(here).then(({ transferredBytes }) => transferredBytes);
+    const [from, begun] = [await sent(), performance.now()];
+    await until(async () => ((await sent()) > from + 100_000 ? true : undefined));
+    const seconds = (performance.now() - begun) / 1000;
+    // QEMU counts by tenths of a second.
+    expect((await sent()) - from).toBeLessThan(200_000 * (seconds + 0.3));
+    source.close();
+    const qmp = await Qmp.connect(machines.path("a", here, "s/qmp"));
+    expect(await qmp.execute("query-migrate-parameters")).toMatchObject({ "max-bandwidth": 200_000 });
+    expect(await qmp.execute("query-migrate-capabilities")).toContainEqual({
+      capability: "auto-converge",
+      state: true,
+    });
+    qmp.close();
+  });
+
   it("goes from the switchover on by itself when nothing is left to be done there", async () => {
     await pair();
     await source.migrate(here, address, { switchesOver: true });

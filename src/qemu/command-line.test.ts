@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { TODAY } from "./board.ts";
 import { commandLine, type Machine, type RunFiles } from "./command-line.ts";
 
 const files: RunFiles = {
@@ -140,6 +141,14 @@ describe("the command line", () => {
     const nics: Machine["nics"] = [{ mac: "52:54:00:00:00:01", backend: { user: true }, mtu: 1450 }];
     expect(changed({ nics })).toContain('-netdev {"type":"user","id":"net0"}');
     expect(changed({ accelerator: "kvm" })).toMatch(/-accel kvm\n-cpu host\n/);
+  });
+
+  it("shows a Windows guest what Hyper-V would, where the CPU is the host's", () => {
+    const hardware = { ...TODAY, hyperv: true };
+    expect(changed({ hardware, accelerator: "kvm" })).toMatch(
+      /^-cpu host,(?=.*\bhv-stimer\b)(?=.*\bhv-relaxed\b)(?=.*\bhv-vapic\b)/m,
+    );
+    expect(changed({ hardware })).toMatch(/^-cpu qemu64$/m);
   });
 
   it("doubles commas, which would else begin another option", () => {

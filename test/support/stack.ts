@@ -113,12 +113,21 @@ export class Stack {
       .map((line) => JSON.parse(line));
   }
 
-  vireo(args: readonly string[], options: { timeoutMs?: number } = {}): Promise<Ran> {
+  vireo(
+    args: readonly string[],
+    options: { timeoutMs?: number; env?: Record<string, string> } = {},
+  ): Promise<Ran> {
     return run(join(ROOT, "vireo"), ["--state", this.paths.state, ...args], options);
   }
 
-  up(args: readonly string[], timeoutMs = 280_000): Promise<Ran> {
-    return this.vireo(["up", "--port", String(this.port), "--detach", ...args], { timeoutMs });
+  up(
+    args: readonly string[],
+    options: { timeoutMs?: number; env?: Record<string, string> } = {},
+  ): Promise<Ran> {
+    return this.vireo(["up", "--port", String(this.port), "--detach", ...args], {
+      timeoutMs: 280_000,
+      ...options,
+    });
   }
 
   kubectl(args: readonly string[], input?: string): Promise<Ran> {

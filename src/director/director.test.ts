@@ -241,6 +241,38 @@ describe("a plan", () => {
   });
 });
 
+describe("a host with few machines", () => {
+  const wide = (name: string, idle: number) =>
+    host(name, 3000, idle, idle * 3, { cpus: 8, memoryBytes: 16 * GiB });
+  const small = (name: string, on: string, tier = "web") => machine(name, tier, { host: on });
+  const estate = (tier: string): Estate => ({
+    hosts: [wide("a", 100), wide("b", 100), host("c", 3000, 100, 300)],
+    machines: [
+      small("web-1", "a", tier),
+      small("web-2", "a", tier),
+      ...["1", "2", "3"].map((n) => ({ ...small(`own-${n}`, "b"), movable: false })),
+    ],
+    policies: [policy("web", "web", { goal: "energy" }), policy("fast", "fast", { goal: "performance" })],
+    odd: [],
+  });
+
+  it("is emptied when the moves together save enough, which none does by itself", () => {
+    const moves = planMoves(estate("web"), options());
+    expect(moves.map(({ vm, from, to }) => [vm, from, to])).toEqual([
+      ["web-1", "a", "b"],
+      ["web-2", "a", "b"],
+    ]);
+    expect(moves[0]?.reason).toBe("policy web (energy): 2 moves leave a empty, 100 W less");
+  });
+
+  it("is not when its machines want speed, or one of them has to stay", () => {
+    expect(planMoves(estate("fast"), options()).filter(({ to }) => to === "b")).toEqual([]);
+    const { machines, ...of } = estate("web");
+    const stuck = machines.map((m) => (m.name === "web-2" ? { ...m, movable: false } : m));
+    expect(planMoves({ ...of, machines: stuck }, options())).toEqual([]);
+  });
+});
+
 describe("an explanation", () => {
   it("has a verdict for every host", () => {
     const explanation = explain(placeAll(SHOP), "default/web-1");

@@ -301,6 +301,15 @@ export class EstateIndex {
     this.kindOf[at] = undefined;
   }
 
+  /** Where the machines that are on the host, not on their way there, are in the estate's list. */
+  machinesOn(host: string): number[] {
+    const machines: number[] = [];
+    const { first, next } = this.state;
+    for (let item = first[this.hostNumber(host)] ?? -1; item >= 0; item = next[item] as number)
+      if (item < this.machines.length) machines.push(item);
+    return machines;
+  }
+
   hostNumber(name: string): number {
     return this.hostAt.get(name) ?? -1;
   }

@@ -83,6 +83,7 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
   let round = 0;
   let warm = false;
   let last = false;
+  let before = 0;
   for (let done = 0; ; done += BLOCK) {
     const past = Math.max(done / steps, (performance.now() - begin) / milliseconds);
     if (past >= 1) break;
@@ -93,7 +94,11 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
       warm = true;
       temperature = hot * (cold / hot) ** cooled;
       const due = options.priceHot * (options.priceCold / options.priceHot) ** cooled;
-      price = cooled > PAID && state.lacking ? Math.min(DEAREST, price * 1.05) : Math.max(price, due);
+      const step = 2 ** (100 * (cooled - before));
+      before = cooled;
+      if (cooled > PAID)
+        price = state.lacking ? Math.min(DEAREST, price * step) : Math.max(due, price / step);
+      else price = due;
       // Not in each block: all hosts are reckoned anew.
       const wanted = Math.ceil(100 * Math.max(0, 1 - cooled / SHARP)) * (options.round / 100);
       if (wanted !== round) state.round(wanted);

@@ -1,0 +1,111 @@
+/** A plan while it is made: its moves, each in words, made in the index of the estate one after the other, and taken back in the end. Pure. */
+import type { Estate, HostView, MachineView } from "./estate.ts";
+import { type EstateIndex, indexOf } from "./index.ts";
+import type { Plan } from "./kinds.ts";
+import { choose, reasonFor } from "./place.ts";
+import { isSpecial, obstacle, policiesOf } from "./rules.ts";
+import { score } from "./score.ts";
+
+export type Move = Plan["spec"]["moves"][number];
+
+export interface PlanOptions {
+  /** Now, ms since the epoch. */
+  now: number;
+  /** A machine stays at least this long where it came to. */
+  stayMs: number;
+  /** Of the score (0 … 1): what a move must gain at least. */
+  threshold: number;
+  /** Machines whose policies changed since they were placed need not stay. */
+  released: ReadonlySet<string>;
+  maxMoves: number;
+}
+
+export const PLAN_DEFAULTS = { stayMs: 300_000, threshold: 0.08, maxMoves: 50 } as const;
+
+/** Moves that are made in the index for as long as a plan is made, with their words. */
+export class Draft {
+  readonly estate: Estate;
+  readonly index: EstateIndex;
+  readonly moves: Move[] = [];
+  /** Where machines that were moved are in the estate's list. */
+  readonly moved = new Set<number>();
+  private readonly before: [at: number, machine: MachineView][] = [];
+
+  constructor(estate: Estate, index: EstateIndex) {
+    this.estate = estate;
+    this.index = index;
+  }
+
+  /** @param why when it is not for what the machine gains itself */
+  make(at: number, to: HostView, why?: string): void {
+    const machine = this.index.machines[at] as MachineView;
+    this.moves.push(inWords(this.estate, machine, to, why));
+    this.moved.add(at);
+    this.before.push([at, machine]);
+    this.index.move(machine.key, to.name);
+  }
+
+  /** All but the first ones. */
+  takeBack(keep: number): void {
+    for (const [at, machine] of this.before.splice(keep).reverse()) {
+      this.index.restore(at, machine);
+      this.moved.delete(at);
+    }
+  }
+}
+
+function inWords(estate: Estate, machine: MachineView, to: HostView, why: string | undefined): Move {
+  const here = indexOf(estate).hosts.get(machine.host ?? "") as HostView;
+  const now = score(estate, machine, here);
+  const there = score(estate, machine, to);
+  const [policy] = policiesOf(estate, machine);
+  const expected = there.parts
+    .filter((part) => part.weight >= 0.1)
+    .map(
+      (part) =>
+        `${part.name}: ${now.parts.find((p) => p.name === part.name)?.detail ?? "?"} -> ${part.detail}`,
+    )
+    .join("; ");
+  // With its own.
+  const possible = () => choose(estate, machine, here.name).possible + 1;
+  return {
+    namespace: machine.namespace,
+    vm: machine.name,
+    from: here.name,
+    to: to.name,
+    reason:
+      why ??
+      `${reasonFor(estate, machine, { host: to, score: there }, possible())}; score ${now.total.toFixed(2)} -> ${there.total.toFixed(2)}`,
+    ...(policy ? { policy: policy.metadata.name } : {}),
+    expected,
+  };
+}
+
+/** What the index does not know of hosts that a machine may go to; undefined: nothing. */
+export function acceptOf(
+  estate: Estate,
+  index: EstateIndex,
+  machine: MachineView,
+  options: PlanOptions,
+): ((h: number) => boolean) | undefined {
+  const special = isSpecial(machine);
+  if (!special && !machine.left?.length) return undefined;
+  return (h) => {
+    const host = index.hostOf(h) as HostView;
+    return !leftLately(machine, host.name, options) && !(special && obstacle(estate, machine, host));
+  };
+}
+
+/** It has been there long enough, or need not. */
+export function isSettled({ key, since }: MachineView, { now, stayMs, released }: PlanOptions): boolean {
+  return now - since >= stayMs || released.has(key);
+}
+
+/** Not even to mend a rule: what is mended there breaks what it was moved away for, and so on. */
+function leftLately(
+  { key, left = [] }: MachineView,
+  host: string,
+  { now, stayMs, released }: PlanOptions,
+): boolean {
+  return !released.has(key) && left.some((one) => one.host === host && now - one.at < stayMs);
+}

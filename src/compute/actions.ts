@@ -15,6 +15,9 @@ export function at({ metadata }: { metadata: ObjectMeta }): ObjectName {
 /** An instance of the machine that is not of an instance's shape: what runs of the machine is not known until somebody mends it. */
 export class OddInstance extends Error {}
 
+/** What such an instance keeps waiting is tried again after this: mending it may not be seen where it would be read. */
+export const ODD_RETRY_MS = 30_000;
+
 /**
  * The machine's instances as they are now, not as some informer has them. @throws OddInstance when one of them cannot be read: it may
  * hold the disks, so nothing may be decided as if it were not there.

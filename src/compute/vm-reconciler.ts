@@ -27,6 +27,7 @@ import {
   deleteInstance,
   freshInstances,
   machinePart,
+  ODD_RETRY_MS,
   OddInstance,
   removeUnbound,
   stopInstance,
@@ -183,7 +184,12 @@ class VirtualMachineReconciler {
     if (!vm) return undefined;
     const instances = instancesOf(vm, known);
     if (vm.metadata.deletionTimestamp) {
-      await this.#remove(vm);
+      try {
+        await this.#remove(vm);
+      } catch (error) {
+        if (!(error instanceof OddInstance)) throw error;
+        return this.#writeOdd(vm, instances, `it cannot be deleted yet: ${error.message}`);
+      }
       return undefined;
     }
     const migrations = this.#migrationsByMachine.get(key);
@@ -332,11 +338,7 @@ class VirtualMachineReconciler {
     try {
       await this.#start(vm, { interfaces, user }, decision.restarts, last);
     } catch (error) {
-      if (error instanceof OddInstance) {
-        const odd: Idle = { phase: "Unknown", reason: "InstanceInvalid", message: error.message };
-        await this.#writeStatus(vm, instances, migrations, odd);
-        return { requeueAfterMs: 30_000 };
-      }
+      if (error instanceof OddInstance) return this.#writeOdd(vm, instances, error.message, migrations);
       const isUserTaken = isRefused(error, "status.user");
       if (isUserTaken) this.#users.refuse(vm, user);
       if (!this.#refuseInterfaces(vm, error) && !isUserTaken) throw error;
@@ -487,6 +489,20 @@ class VirtualMachineReconciler {
       if (now?.metadata.uid === instance.spec.vmUid) continue;
       if (!(await removeUnbound(this.#client, instance))) await deleteInstance(this.#client, instance);
     }
+  }
+
+  async #writeOdd(
+    vm: VirtualMachine,
+    instances: readonly Instance[],
+    message: string,
+    migrations: readonly Migration[] = [],
+  ): Promise<{ requeueAfterMs: number }> {
+    await this.#writeStatus(vm, instances, migrations, {
+      phase: "Unknown",
+      reason: "InstanceInvalid",
+      message,
+    });
+    return { requeueAfterMs: ODD_RETRY_MS };
   }
 
   async #writeStatus(

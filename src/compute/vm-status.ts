@@ -169,7 +169,7 @@ function kept(old: Status, current: Instance | undefined): Pins {
 function describe(view: MachineView, current: Instance | undefined): Ready {
   const { vm, migrations, isSilent, idle } = view;
   if (!current) {
-    if (vm.metadata.deletionTimestamp)
+    if (vm.metadata.deletionTimestamp && idle.reason !== "InstanceInvalid")
       return {
         phase: "Stopped",
         status: "False",

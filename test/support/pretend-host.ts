@@ -71,11 +71,11 @@ export class PretendHost {
     };
   }
 
-  /** After a kill -9 of those before. */
-  startReconcilers(): void {
+  /** After a kill -9 of those before. `through`: what they see of the API. */
+  startReconcilers(through: Client = this.estate.client): void {
     this.#killReconcilers();
     const stop = new AbortController();
-    const client = killable<Client>(this.estate.client);
+    const client = killable<Client>(through);
     const context = {
       client: client.object,
       clock: systemClock,

@@ -17,7 +17,7 @@ import type { Logger } from "../../reconcile/log.ts";
 import { Index } from "../../reconcile/lookup.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
-import { at, freshInstances, ignoreGone } from "../actions.ts";
+import { at, freshInstances, ignoreGone, ODD_RETRY_MS, OddInstance } from "../actions.ts";
 import { usesSnapshot } from "../in-use.ts";
 import { VirtualMachine } from "../kinds.ts";
 import { notTheSame, Snapshot } from "../snapshots/kinds.ts";
@@ -103,8 +103,14 @@ class CloneReconciler {
     if (!vm || !source || vm.metadata.deletionTimestamp) return undefined;
     const status = vm.status?.source;
     if (status?.ready) {
-      if (!status.independent && status.mode === "Full" && (await this.#hasDisks(vm)))
-        await this.#tell(vm, { ...status, independent: true });
+      try {
+        if (!status.independent && status.mode === "Full" && (await this.#hasDisks(vm)))
+          await this.#tell(vm, { ...status, independent: true });
+      } catch (error) {
+        // The machine's own condition tells of it.
+        if (!(error instanceof OddInstance)) throw error;
+        return { requeueAfterMs: ODD_RETRY_MS };
+      }
       return undefined;
     }
     if (!source.vm && !source.snapshot) {

@@ -20,7 +20,15 @@ import { isApiError } from "../../resource/errors.ts";
 import { getCondition } from "../../resource/object.ts";
 import { selects } from "../../resource/selector.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
-import { createInstance, deleteInstance, freshInstances, removeUnbound, takeNumber } from "../actions.ts";
+import {
+  createInstance,
+  deleteInstance,
+  freshInstances,
+  ODD_RETRY_MS,
+  OddInstance,
+  removeUnbound,
+  takeNumber,
+} from "../actions.ts";
 import {
   currentOf,
   instanceName,
@@ -122,7 +130,14 @@ class MigrationReconciler {
       for (const m of open) await this.#end(m, failed(`machine ${name} does not exist`));
       return undefined;
     }
-    const instances = await freshInstances(this.#client, vm);
+    let instances: Instance[];
+    try {
+      instances = await freshInstances(this.#client, vm);
+    } catch (error) {
+      if (!(error instanceof OddInstance)) throw error;
+      for (const m of open) await this.#wait(m, `waits: ${error.message}`);
+      return { requeueAfterMs: ODD_RETRY_MS };
+    }
     await this.#abortStrays(items, instances);
     const [first, ...others] = open;
     if (!first) return undefined;

@@ -17,7 +17,7 @@ import type { Logger } from "../../reconcile/log.ts";
 import { ApiError, isApiError } from "../../resource/errors.ts";
 import { API_VERSION } from "../../resource/kind.ts";
 import { setCondition } from "../../resource/object.ts";
-import { freshInstances } from "../actions.ts";
+import { freshInstances, ODD_RETRY_MS, OddInstance } from "../actions.ts";
 import { isBound, isHeld, isLive, isReleased } from "../custody.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
 import { notTheSame, Rollback, SNAPSHOT_FINALIZER, Snapshot } from "./kinds.ts";
@@ -110,7 +110,15 @@ class SnapshotReconciler {
       this.#client.list(Rollback, { namespace, fieldSelector }),
     ]);
     if (!vm || vm.metadata.deletionTimestamp) return this.#machineGone(name, vm, snapshots, rollbacks);
-    const instances = await freshInstances(this.#client, vm);
+    let instances: Instance[];
+    try {
+      instances = await freshInstances(this.#client, vm);
+    } catch (error) {
+      if (!(error instanceof OddInstance)) throw error;
+      for (const operation of operations({ vm, snapshots, rollbacks, instances: [] }))
+        await this.#note(operation, `waits: ${error.message}`);
+      return { requeueAfterMs: ODD_RETRY_MS };
+    }
     const view = { vm, snapshots, rollbacks, instances };
     const busy = vm.status?.disksBusy;
     const open = operations(view);
@@ -179,7 +187,7 @@ class SnapshotReconciler {
     }
     if (holder.spec.diskTask && hasOpenTask(holder)) return undefined; // its agent is at it
     const task = await this.#task(operation, view, told);
-    if (!task) return undefined;
+    if (!task) return this.#end(operation, "the snapshot to go back to is gone, or cannot be read any more");
     await this.#client.update(Instance, {
       ...holder,
       spec: { ...holder.spec, diskTask: task },

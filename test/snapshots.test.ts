@@ -137,6 +137,16 @@ describe("snapshots", () => {
     await rollback("back", "one");
     expect([await read(), await thinks()]).toEqual([1, 11]);
     await free();
+    // The state before is kept with its memory, too: just there it goes on.
+    expect((await snapshot("back-before")).status).toMatchObject({
+      taken: { consistent: "Memory", memory: { live: false, cpus: 1, machineType: "pretend-1.0" } },
+      message: "the state before rollback back",
+    });
+    await rollback("forth", "back-before", false);
+    expect([await read(), await thinks()]).toEqual([2, 22]);
+    await free();
+    await rollback("back-again", "one", false);
+    await free();
     // Once: the next run of the same disks boots.
     await write(3);
     const [id] = [...world.machines].find(([, m]) => m.state === "running") ?? [];
@@ -173,6 +183,47 @@ describe("snapshots", () => {
       spec: { vm: "web", quiesce: true, memory: true },
     });
     expect((await snapshot("none", "Failed")).status?.message).toContain("there is no memory to keep");
+  });
+
+  it("keep the memory of the state before when asked to, and only then of one that runs", async () => {
+    await write(1);
+    await take("one");
+    await think(11);
+    const go = async (name: string, to: string, spec: Partial<Rollback["spec"]>, wanted = "Succeeded") => {
+      await estate.client.create(Rollback, {
+        metadata: at(name),
+        spec: { vm: "web", snapshot: to, keep: true, memory: true, ...spec },
+      });
+      const done = await untilObject(
+        estate.client,
+        Rollback,
+        at(name),
+        wanted,
+        (r) => r.status?.phase === wanted,
+      );
+      await free();
+      return done;
+    };
+    await go("a", "one", {});
+    expect((await snapshot("a-before")).status?.taken?.memory).toBeUndefined();
+    await write(2);
+    await think(22);
+    await go("b", "one", { keepMemory: true });
+    expect(await thinks()).toBeUndefined();
+    await go("c", "b-before", { keepMemory: false });
+    expect([await read(), await thinks()]).toEqual([2, 22]);
+    expect((await snapshot("c-before")).status?.taken?.memory).toBeUndefined();
+    // Where there is no room for it, the guest runs on.
+    world.full = true;
+    const failed = await go("d", "one", { keepMemory: true }, "Failed");
+    expect(failed.status?.message).toContain("(spec.keepMemory: false goes without): pretended: no room");
+    expect([await read(), await thinks()]).toEqual([2, 22]);
+    world.full = false;
+    await expect(go("e", "one", { keep: false, keepMemory: true })).rejects.toThrow("set keep to true");
+    await estate.client.patch(VirtualMachine, at("web"), { spec: { running: false } });
+    await estate.vm("web", (vm) => vm.status?.phase === "Stopped", "Stopped");
+    await go("f", "b-before", { keepMemory: true });
+    expect((await snapshot("f-before")).status?.taken).toMatchObject({ consistent: "Stopped" });
   });
 
   it("go with their machine", async () => {
@@ -234,9 +285,57 @@ describe("kill -9", () => {
       // An agent that died between loading and running may have to boot it.
       expect([11, undefined]).toContain(await thinks());
       await amid(rollback("forth", "back-before"), seed + 2);
-      expect([await read(), await thinks()]).toEqual([2, undefined]);
+      expect(await read()).toBe(2);
+      expect([22, undefined]).toContain(await thinks());
     },
   );
+
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])(
+    "of a busy guest that goes back: what is kept of it has the memory and the disk of one instant (%i)",
+    async (seed) => {
+      await take("one", true);
+      let last = 0;
+      const busy = setInterval(() => host.both(++last), 1);
+      const done = await amid(rollback("back", "one"), seed).finally(() => clearInterval(busy));
+      expect(done.status?.kept).toBe("back-before");
+      expect((await snapshot("back-before")).status?.taken).toMatchObject({ consistent: "Memory" });
+      await free();
+      const before = last;
+      await rollback("forth", "back-before", false);
+      const found = await read();
+      expect(found).toBeGreaterThan(0);
+      expect(found).toBeLessThanOrEqual(before);
+      expect(await thinks()).toBe(found);
+    },
+  );
+
+  it("between the keeping and the end of a run: of a guest that ran on and broke down no memory is kept", async () => {
+    await take("one", true);
+    host.both(2);
+    let ranOn = false;
+    world.fault = (call) => {
+      if (call !== "kill") return;
+      world.fault = () => {};
+      ranOn = true;
+      host.startAgent();
+      throw new Error("its agent is dead");
+    };
+    const forget = world.subscribe("a", (id) => {
+      if (!ranOn || world.machines.get(id)?.state !== "running") return;
+      ranOn = false;
+      host.both(3);
+      world.crash(id);
+    });
+    await rollback("back", "one");
+    forget();
+    expect((await snapshot("back-before")).status).toMatchObject({
+      taken: { consistent: "Crash" },
+      message: "the state before rollback back; without its memory, because its guest did not run any more",
+    });
+    await free();
+    await rollback("forth", "back-before", false);
+    expect([await read(), await thinks()]).toEqual([3, undefined]);
+  });
 
   it.each([1, 2, 3])(
     "of the guest's process, too: the state of a snapshot is one that was (%i)",

@@ -13,9 +13,15 @@ import { keyOf } from "../resource/object.ts";
 import { CommandError } from "../system/run.ts";
 import { bothOf } from "./both.ts";
 import { type HostEnvironment, PrepareError } from "./environment.ts";
-import { type Hypervisor, HypervisorError, type MachineId, NoAnswerError } from "./hypervisor.ts";
+import {
+  type Hypervisor,
+  HypervisorError,
+  type MachineId,
+  type MachineState,
+  NoAnswerError,
+} from "./hypervisor.ts";
 import { about } from "./instance-status.ts";
-import { type Absorb, type Layers, LayersError, type Taken } from "./layers.ts";
+import { type Absorb, type Facts, type Layers, LayersError, type Taken } from "./layers.ts";
 import { idOf } from "./probe.ts";
 import { reasonOf } from "./reasons.ts";
 import { describeMemory } from "./suspension.ts";
@@ -108,9 +114,38 @@ export class DiskTasks {
     return true;
   }
 
-  /** Before a rollback ends a run: what the guest has in mind gets to its disks. It is never thawed: it is killed. */
-  async quiesce(instance: Instance): Promise<void> {
-    if (await this.#freeze(instance)) this.#quiesced.add(keyOf(instance));
+  /**
+   * Before a rollback ends a run: what the guest has in mind is kept, as memory or on its disks. It stands still from then on, and never runs again: it is
+   * killed. So memory that is there once its process is gone is of the instant of its disks; whoever lets it run on drops that first (dropKept).
+   * @returns false when it cannot be, which is told: the guest runs on. @throws what is to be tried again
+   */
+  async keepState(instance: Instance, task: Task, { id, state, pausedBy }: MachineState): Promise<boolean> {
+    const { keep, keepMemory, rollback = "" } = task;
+    if (!keep) return true;
+    if (!keepMemory || !(state === "running" || pausedBy?.startsWith("user"))) {
+      if (state === "running" && (await this.#freeze(instance))) this.#quiesced.add(keyOf(instance));
+      return true;
+    }
+    const layers = await this.#c.environment.layers(instance);
+    try {
+      await this.#c.hypervisor.suspend(id, layers.memoryFile(keep), { apart: true });
+      return true;
+    } catch (error) {
+      if (!isTellable(error)) {
+        this.#waiting(instance, task, error);
+        throw error;
+      }
+      await layers.undoRevert(rollback, keep);
+      const message = `the memory of the state before could not be kept (spec.keepMemory: false goes without): ${error.message}`;
+      await this.#fail(instance, task, new HypervisorError(message, { cause: error }));
+      return false;
+    }
+  }
+
+  /** What keepState has kept does not count: the guest is about to run on. No-op when it has not. */
+  async dropKept(instance: Instance): Promise<void> {
+    const keep = pendingTask(instance)?.keep;
+    if (keep) await (await this.#c.environment.layers(instance)).dropMemory(keep);
   }
 
   /**
@@ -217,9 +252,15 @@ export class DiskTasks {
   async #revert(layers: Layers, instance: Instance, task: Task): Promise<Taken | undefined> {
     const { rollback = "", snapshot, keep, memory } = task;
     const now = { takenTime: this.#now(), pauseMs: 0 };
-    const consistent = this.#quiesced.has(keyOf(instance)) ? "Quiesced" : consistencyOf(instance);
+    const sizeBytes = keep && (await layers.memoryBytes(keep));
+    const facts: Facts = sizeBytes
+      ? { ...now, consistent: "Memory", memory: { sizeBytes, live: false, ...describeMemory(instance) } }
+      : {
+          ...now,
+          consistent: this.#quiesced.has(keyOf(instance)) ? "Quiesced" : consistencyOf(instance),
+        };
     try {
-      return await layers.revert(rollback, snapshot, keep, { ...now, consistent }, memory);
+      return await layers.revert(rollback, snapshot, keep, facts, memory);
     } catch (error) {
       if (isTellable(error) && !(await layers.undoRevert(rollback, keep))) return undecided(error);
       throw error;

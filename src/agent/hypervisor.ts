@@ -290,7 +290,7 @@ export interface Hypervisor {
    * Its memory in a new file, and it stands still (pausedBy "suspend") from then on, its disks written out: to be killed, or to go on by abandonMemory.
    * @throws HypervisorError; the guest runs on
    */
-  suspend(id: MachineId, file: string): Promise<SavedMemory>;
+  suspend(id: MachineId, file: string, how?: HowToSave): Promise<SavedMemory>;
   /** Writes the memory of a guest that stands still into `file`, which is there and is its user's; call again until it is done. @throws HypervisorError when it failed */
   dumpMemory(id: MachineId, file: string): Promise<DumpState>;
   /** An incoming machine takes its memory from a file of saveMemory, and waits for `resume`. No-op when it has it. */

@@ -252,7 +252,11 @@ class Instances {
     const phase = instance.status?.phase;
     if (!machine && phase !== "Preparing")
       return this.#finish(instance, { reason: "Killed", message: "its process and its records are gone" });
-    if (machine?.pausedBy === "suspend") return this.#suspension.settle(instance, machine);
+    if (machine?.pausedBy === "suspend") {
+      // Of a rollback whose agent died: its guest will have run on.
+      if (machine.state !== "ended") await this.#tasks.dropKept(instance);
+      return this.#suspension.settle(instance, machine);
+    }
     if (machine?.state === "ended")
       return this.#finish(instance, machine.end ?? { reason: "Killed", message: "its process is gone" });
     const task = pendingTask(instance);
@@ -597,9 +601,10 @@ class Instances {
     task: DiskTask,
   ): Promise<Again> {
     if (!(await this.#tasks.prepareRollback(instance, task))) return { requeueAfterMs: 1 };
-    if (machine?.state === "running" && task.keep) await this.#tasks.quiesce(instance);
-    if (machine) await this.#c.hypervisor.kill(machine.id);
-    return this.#finish(instance, { reason: "Requested", message: ROLLED_BACK });
+    if (machine && !(await this.#tasks.keepState(instance, task, machine))) return { requeueAfterMs: 1 };
+    const end = { reason: "Requested", message: ROLLED_BACK } as const;
+    if (machine) await this.#c.hypervisor.kill(machine.id, end);
+    return this.#finish(instance, end);
   }
 
   /** The run is over: whoever calls this has seen its process go (Hypervisor.kill throws while it has not), so custody is given up. */

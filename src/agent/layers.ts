@@ -157,6 +157,22 @@ export class Layers {
     return this.#path(`snapshots/${uid}.memory`);
   }
 
+  /** Bytes that the memory of a snapshot takes; undefined when none was kept whole. */
+  async memoryBytes(uid: string): Promise<number | undefined> {
+    if (!(await exists(this.memoryFile(uid)))) return undefined;
+    const files = await Promise.all(
+      (await this.#filesOf(uid)).map((file) => stat(this.#path(`snapshots/${file}`))),
+    );
+    return files.reduce((sum, { blocks }) => sum + blocks * 512, 0);
+  }
+
+  /** No-op when there is none. */
+  async dropMemory(uid: string): Promise<void> {
+    // The one that tells that it is whole goes first.
+    for (const file of (await this.#filesOf(uid)).sort())
+      await this.#tool.remove(this.#path(`snapshots/${file}`));
+  }
+
   /** The memory that the next run goes on with: of its template, as it was suspended, or a snapshot's. */
   async saved(): Promise<Saved | undefined> {
     const { resume, template, suspended } = await this.#pointer();
@@ -321,6 +337,7 @@ export class Layers {
     const before = keep ?? id;
     if ((await this.#read(before))?.state === "taking") await this.#tool.remove(this.#recordPath(before));
     for (const file of Object.values(next)) await this.#tool.remove(this.#path(file));
+    if (keep) await this.dropMemory(keep);
     return true;
   }
 
@@ -488,7 +505,7 @@ export class Layers {
     const record = await this.#read(uid);
     if (record) await this.#write(uid, { ...record, state: "deleted" });
     // A run that was to go on with it boots instead: saved() finds no file.
-    for (const file of await this.#filesOf(uid)) await this.#tool.remove(this.#path(`snapshots/${file}`));
+    await this.dropMemory(uid);
   }
 
   /** Of a snapshot's memory, whatever there is of it (memory-files.ts). */

@@ -268,6 +268,20 @@ it("apart from the devices' state, it is copied into a QEMU that goes on with it
   expect((await host.get(one.id))?.disconnected).toBeUndefined();
 });
 
+it("apart from it, it is kept of a guest that stands still from then on, and goes on when it is let", async () => {
+  const first = config(disk("root"));
+  const { machineType } = await machines.start(host, first);
+  await counts("root", ENOUGH);
+  await host.suspend(first.id, memory(), { apart: true });
+  await host.abandonMemory(first.id);
+  await counts("root", await last("root"));
+  await host.suspend(first.id, memory(), { apart: true });
+  const at = await last("root");
+  await host.kill(first.id);
+  await goOn(config(disk("root"), { id: newId(), machineType }));
+  await counts("root", at);
+});
+
 it("of a template is shared by all that go on with it, and nobody can change it", async () => {
   const { machineType, at } = await template();
   const more = { machineType, template: memory() };

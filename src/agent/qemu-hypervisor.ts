@@ -464,9 +464,9 @@ export class QemuHypervisor implements Hypervisor {
     }
   }
 
-  async suspend(id: MachineId, file: string): Promise<SavedMemory> {
+  async suspend(id: MachineId, file: string, { apart = false }: HowToSave = {}): Promise<SavedMemory> {
     const found = this.#need(id);
-    const how = { held: "suspend", after: "stands still", apart: false } as const;
+    const how = { held: "suspend", after: "stands still", apart } as const;
     try {
       return await this.#with(id, (qmp) => keepMemory(qmp, found, [], file, how, this.#options.log));
     } catch (error) {

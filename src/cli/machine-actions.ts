@@ -50,13 +50,18 @@ const CONSISTENT = {
   Memory: "with its memory",
 };
 
+export interface RollbackOptions {
+  to: string;
+  keep: boolean;
+  keepMemory?: boolean;
+  memory: boolean;
+}
+
 /** @throws UserError when it failed */
-export async function rollback(
-  options: MachineOptions & { to: string; keep: boolean; memory: boolean },
-  print: Print,
-): Promise<void> {
+export async function rollback(options: MachineOptions & RollbackOptions, print: Print): Promise<void> {
   const { session, vm, namespace } = await machineOf(options);
-  const spec = { vm, snapshot: options.to, keep: options.keep, memory: options.memory };
+  const { to: snapshot, keep, keepMemory, memory } = options;
+  const spec = { vm, snapshot, keep, ...(keepMemory === undefined ? {} : { keepMemory }), memory };
   const standing = standingOf("Succeeded", ["Failed"]);
   const metadata = { name: nameOfNow(vm), namespace };
   await carryOut(session.client, Rollback, { metadata, spec }, { ...options, standing }, print);

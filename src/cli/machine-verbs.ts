@@ -1,6 +1,7 @@
 /** Verbs on one machine (snapshot, rollback, migrate): their arguments and options. */
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
+import type { RollbackOptions } from "./machine-actions.ts";
 import { durationMs, type PlaceOptions, withPlace } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -56,11 +57,14 @@ export function addMachineVerbs(
     .description("take a machine's disks back to a snapshot; what they hold now becomes one, too")
     .requiredOption("--to <snapshot>", "the Snapshot")
     .option("--no-keep", "lose what they hold now")
+    .option("--keep-memory", "keep the memory of now, too: a rollback to that goes on just here")
+    .option("--no-keep-memory", "do not, also when the snapshot has memory")
     .option("--no-memory", "boot, also when the snapshot has memory")
-    .action(async (machine: string, options: Common & { to: string; keep: boolean; memory: boolean }) => {
+    .action(async (machine: string, options: Common & RollbackOptions) => {
       const { rollback } = await import("./machine-actions.ts");
-      const { to, keep, memory } = options;
-      await rollback({ ...common(machine, options), to, keep, memory }, print);
+      const { to, keep, keepMemory, memory } = options;
+      const kept = keepMemory === undefined ? {} : { keepMemory };
+      await rollback({ ...common(machine, options), to, keep, ...kept, memory }, print);
     });
 
   withPlace(program.command("clone"))

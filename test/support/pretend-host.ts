@@ -123,6 +123,14 @@ export class PretendHost {
     const [disk] = (await this.runs(vm)).config.disks;
     this.world.contents.set(disk?.path ?? "", value);
   }
+  /** The guest, if it runs now, writes what it has in mind. */
+  both(value: number): void {
+    for (const machine of this.world.machines.values())
+      if (machine.state === "running") {
+        machine.memory = value;
+        this.world.contents.set(machine.config.disks[0]?.path ?? "", value);
+      }
+  }
   /** What the guest reads. */
   async read(vm = "web"): Promise<number | undefined> {
     const [disk] = (await this.runs(vm)).config.disks;

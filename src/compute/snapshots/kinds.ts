@@ -88,6 +88,9 @@ export const DiskTask = Type.Object({
   template: Type.Optional(Type.Boolean({ description: "Take: and lend it." })),
   rollback: Type.Optional(Uid("Rollback: which one, by uid.")),
   keep: Type.Optional(Uid("Rollback: the state before becomes this Snapshot; absent: it is lost.")),
+  keepMemory: Type.Optional(
+    Type.Boolean({ description: "Rollback: with the memory, if the machine runs until then." }),
+  ),
 });
 
 /** Instance.status.diskTask. Owner: the agent. */
@@ -187,12 +190,23 @@ export const Rollback = defineKind({
         description:
           "Keep the state before as a Snapshot, named after the Rollback. Without it that state is lost.",
       }),
+      keepMemory: Type.Optional(
+        Type.Boolean({
+          description:
+            "Keep the memory of a machine that runs with the state before, so that a rollback to that goes on just here. By default when the rollback goes on with the snapshot's memory.",
+        }),
+      ),
       memory: Type.Boolean({
         default: true,
         description: "Go on with the snapshot's memory when it has one; without it the machine boots.",
       }),
     },
-    rules(...["vm", "snapshot", "keep", "memory"].map((field) => immutable(field, AS_IT_IS))),
+    rules(...["vm", "snapshot", "keep", "keepMemory", "memory"].map((field) => immutable(field, AS_IT_IS)), {
+      rule: "self.keep || !has(self.keepMemory) || !self.keepMemory",
+      message: "the memory is kept with the state before, which is not to be kept; set keep to true",
+      fieldPath: ".keepMemory",
+      reason: "FieldValueInvalid",
+    }),
   ),
   // Owner of status: the Snapshot reconciler.
   status: Type.Object({

@@ -222,7 +222,10 @@ class SnapshotReconciler {
       case "Rollback": {
         const target = view.snapshots.find((s) => s.metadata.name === object.spec.snapshot);
         if (!target?.metadata.uid) return undefined;
-        const kept = object.spec.keep ? await this.#kept(object, view) : undefined;
+        const goesOn = object.spec.memory && target.status?.taken?.memory !== undefined;
+        const runs = view.instances.some((instance) => isLive(instance) && isHeld(instance));
+        const keepMemory = runs && (object.spec.keepMemory ?? goesOn);
+        const kept = object.spec.keep ? await this.#kept(object, view, keepMemory) : undefined;
         const keep = kept?.metadata.uid;
         await this.#statusOf(object, {
           ...object.status,
@@ -237,14 +240,15 @@ class SnapshotReconciler {
           snapshot: target.metadata.uid,
           rollback: uid,
           ...(keep ? { keep } : {}),
-          ...(object.spec.memory && target.status?.taken?.memory ? { memory: true } : {}),
+          ...(kept?.spec.memory ? { keepMemory: true } : {}),
+          ...(goesOn ? { memory: true } : {}),
         };
       }
     }
   }
 
   /** The Snapshot that the state before a rollback becomes: made first, so that its uid is known. */
-  async #kept(rollback: Rollback, { vm, snapshots }: View): Promise<Snapshot> {
+  async #kept(rollback: Rollback, { vm, snapshots }: View, memory: boolean): Promise<Snapshot> {
     const name = keptName(rollback);
     const there = snapshots.find((s) => s.metadata.name === name);
     if (there) return there;
@@ -255,7 +259,7 @@ class SnapshotReconciler {
         finalizers: [SNAPSHOT_FINALIZER],
         ownerReferences: [ownerOf(vm)],
       },
-      spec: { vm: vm.metadata.name, quiesce: true, memory: false },
+      spec: { vm: vm.metadata.name, quiesce: true, memory },
     });
   }
 
@@ -325,9 +329,15 @@ class SnapshotReconciler {
         break;
       case "Rollback": {
         const kept = view.snapshots.find((s) => s.metadata.name === object.status?.kept);
-        if (kept && result.taken)
-          await this.#ready(kept, result.taken, `the state before rollback ${object.metadata.name}`);
-        else if (kept && !isTaken(kept))
+        if (kept && result.taken) {
+          const lost = kept.spec.memory && !result.taken.memory;
+          const without = lost ? "; without its memory, because its guest did not run any more" : "";
+          await this.#ready(
+            kept,
+            result.taken,
+            `the state before rollback ${object.metadata.name}${without}`,
+          );
+        } else if (kept && !isTaken(kept))
           await this.#fail(kept, `rollback ${object.metadata.name} failed: ${failure}`);
         if (!done) return this.#end(operation, failure);
         const back = `went back to snapshot ${object.spec.snapshot}`;

@@ -8,6 +8,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import { Image } from "../src/images/kinds.ts";
+import { writeBootCd } from "../src/qemu/testing/boot-sectors.ts";
 import { getCondition } from "../src/resource/object.ts";
 import { Stack, until } from "./support/stack.ts";
 
@@ -28,7 +30,7 @@ spec: { subnet: 10.88.7.0/24 }
 apiVersion: vireo.dev/v1
 kind: VirtualMachine
 metadata: { name: a }
-spec: { memory: 192Mi, maxMemory: 512Mi, maxCpus: 3, image: plain, disks: [{ name: data, size: 64Mi }] }
+spec: { memory: 192Mi, maxMemory: 512Mi, maxCpus: 3, image: plain, disks: [{ name: data, size: 64Mi }], cdDrives: [{ name: cd }] }
 `;
 
 const at = { name: "a", namespace: "default" };
@@ -111,6 +113,24 @@ it("disks and networks come, and disks grow, while the guest runs", async () => 
   ).toBe("ok");
 });
 
+it("a CD comes into the drive; what is not there, or is no CD, does not", async () => {
+  writeBootCd(join(stack.paths.pool, "images/tools.iso"), "busy");
+  await stack.client.create(Image, { metadata: { name: "tools" }, spec: { file: "tools.iso" } });
+  for (const [image, why] of [
+    ["nowhere", "there is no Image nowhere"],
+    ["plain", "image plain is a disk (qcow2)"],
+  ] as const) {
+    await change({ cdDrives: [{ name: "cd", image }] });
+    await until(why, 60_000, async () =>
+      JSON.stringify((await machine()).status?.pendingChanges).includes(why) ? true : undefined,
+    );
+  }
+  const { code, stdout, stderr } = await stack.vireo(["insert", "vm/a", "tools"]);
+  expect(code, stderr).toBe(0);
+  expect(stdout).toContain("tools is in the drive cd of vm/a");
+  expect((await run()).status?.has?.cdDrives).toEqual([{ name: "cd", image: "tools" }]);
+});
+
 /** In MiB, as the guest tells it. What its balloon has is still among the total, and not available. */
 const memoryBetween = async (what: "MemTotal" | "MemAvailable", least: number, most: number) => {
   const kib = await inGuest(`sed -n 's/^${what}: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo`);
@@ -146,7 +166,12 @@ it("a move takes along what came", async () => {
     cpus: { now: 2 },
     memory: { modules: ["128Mi"] },
     interfaces: [{}, { network: "second" }],
+    cdDrives: [{ name: "cd", image: "tools" }],
   });
+  const ejected = await stack.vireo(["eject", "vm/a"]);
+  expect(ejected.code, ejected.stderr).toBe(0);
+  expect(ejected.stdout).toContain("the drive cd of vm/a is empty");
+  expect((await run()).status?.has?.cdDrives).toEqual([{ name: "cd" }]);
 });
 
 it("what it sends is limited where it has moved to, too", async () => {

@@ -4,6 +4,7 @@
  * status.refused and tried again.
  */
 import { isDeepStrictEqual } from "node:util";
+import type { FilledDrive } from "../compute/boot/kinds.ts";
 import { type Has, portsFor, type Refused } from "../compute/changes/kinds.ts";
 import type { Instance } from "../compute/kinds.ts";
 import { macKey } from "../qemu/devices.ts";
@@ -32,8 +33,9 @@ export class Changes {
   async step(instance: Instance): Promise<boolean> {
     const { spec, status = {} } = instance;
     const id = idOf(instance);
-    const { disks, interfaces, diskSize, diskLimits, cpus, memory, memoryTarget } = spec;
-    const wanted = JSON.stringify({ disks, interfaces, diskSize, diskLimits, cpus, memory, memoryTarget });
+    const { disks, cdDrives, interfaces, diskSize, diskLimits, cpus, memory, memoryTarget } = spec;
+    const amounts = { diskSize, diskLimits, cpus, memory, memoryTarget };
+    const wanted = JSON.stringify({ disks, cdDrives, interfaces, ...amounts });
     if (this.#done.get(id) === wanted) return false;
     const before = status.has ?? withoutPorts(spec);
     let after = { has: before, refused: [] as Refused[] };
@@ -94,7 +96,15 @@ export function amountsOf(
   };
 }
 
-const withoutPorts = ({ disks = [], interfaces }: Instance["spec"]): Has => ({ ports: 0, disks, interfaces });
+const withoutPorts = ({ disks = [], interfaces, cdDrives, bootOrder }: Instance["spec"]): Has => ({
+  ports: 0,
+  disks,
+  interfaces,
+  ...(cdDrives ? { cdDrives: cdDrives.map(filled) } : {}),
+  ...(bootOrder ? { bootOrder } : {}),
+});
+
+const filled = ({ name, image }: FilledDrive): FilledDrive => ({ name, ...(image ? { image } : {}) });
 
 /** A machine that goes on with kept memory has everything where it was then. */
 export function asKept(
@@ -122,6 +132,8 @@ export function asKept(
     },
     has: {
       ...then,
+      // Drives are those of then; what is in them is what is to be in them now.
+      ...(spec.cdDrives ? { cdDrives: spec.cdDrives.map(filled) } : {}),
       disks: (spec.disks ?? []).map((disk) => move(disk, diskPort(disk.name))),
       interfaces: spec.interfaces.map((nic) => move(nic, nicPort(nic.mac))),
     },
@@ -138,12 +150,17 @@ function outcome(
     one.port === undefined || is(one);
   const leaving = before.disks.filter(({ name }) => !wanted.some((disk) => disk.name === name));
   const left = before.interfaces.filter(({ mac }) => !spec.interfaces.some((nic) => nic.mac === mac));
+  const inDrive = (drive: FilledDrive) => {
+    const now = spec.cdDrives?.find(({ name }) => name === drive.name);
+    return now && !refused.some(({ cd }) => cd === drive.name) ? filled(now) : drive;
+  };
   const has: Has = {
     ...before,
     ...(before.cpus ? { cpus: { ...before.cpus, now: cpus || before.cpus.now } } : {}),
     ...(before.memory
       ? { memory: { ...before.memory, modules: modules.map((size) => formatBytes(size)) } }
       : {}),
+    ...(before.cdDrives ? { cdDrives: before.cdDrives.map(inDrive) } : {}),
     disks: [...wanted, ...leaving].filter((disk) => isThere(disk, ({ name }) => disks.includes(name))),
     interfaces: [...spec.interfaces, ...left].filter((nic) =>
       isThere(nic, ({ mac }) => nics.includes(macKey(mac))),
@@ -151,10 +168,15 @@ function outcome(
   };
   const networkOf = (key: string) =>
     [...spec.interfaces, ...before.interfaces].find(({ mac }) => macKey(mac) === key)?.network ?? key;
+  const fieldOf = (disk?: string, cd?: string, nic?: string) => {
+    if (cd !== undefined) return `cdDrives[${cd}]`;
+    if (nic !== undefined) return `networks[${networkOf(nic)}]`;
+    return disk ? `disks[${disk}]` : "diskSize";
+  };
   return {
     has,
-    refused: refused.map(({ disk, nic, of, why }) => ({
-      field: of ?? (nic !== undefined ? `networks[${networkOf(nic)}]` : disk ? `disks[${disk}]` : "diskSize"),
+    refused: refused.map(({ disk, cd, nic, of, why }) => ({
+      field: of ?? fieldOf(disk, cd, nic),
       reason: why,
     })),
   };

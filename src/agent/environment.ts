@@ -31,6 +31,7 @@ export interface Prepared
   extends Pick<
     MachineConfig,
     | "disks"
+    | "cds"
     | "folders"
     | "images"
     | "nics"
@@ -70,8 +71,8 @@ export interface HostEnvironment {
   prepare(instance: Instance): Promise<Prepared>;
   /** Who the guest of an instant clone is to become. @throws PrepareError; ApiError */
   identity(instance: Instance): Promise<Identity>;
-  /** Makes sure of what is to be plugged into the running machine: disks in the order of Prepared, and taps. @throws PrepareError; ApiError */
-  devices(instance: Instance): Promise<Pick<Prepared, "disks" | "nics">>;
+  /** Makes sure of what is to be plugged into the running machine: disks in the order of Prepared, what comes into its drives, and taps. @throws PrepareError; ApiError */
+  devices(instance: Instance): Promise<Pick<Prepared, "disks" | "cds" | "nics">>;
   /** Takes the tap of an interface away that the machine has no more. */
   releaseInterface(instance: Instance, mac: string): Promise<void>;
   /** Takes the taps away, copies of disks that were not accepted, and ends what is still being made. Disks stay: they belong to the machine, not to this run of it. */

@@ -12,6 +12,7 @@ import type { Disk, Nic } from "../qemu/devices.ts";
 import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
 import type { Adjusted, Present } from "../qemu/hotplug.ts";
 import type { Bytes } from "../resource/quantity.ts";
+import type { CdConfig } from "./cds.ts";
 import type { Trace } from "./leftovers.ts";
 import type { Place } from "./own-place.ts";
 import type { MachineUsage } from "./usage.ts";
@@ -36,10 +37,11 @@ export interface MachineConfig {
   /** Room for more CPUs and memory, and what has come of it; none when absent. */
   more?: More;
   disks: DiskConfig[];
+  cds?: CdConfig[];
   /** Of the machine alone: what is made in there while it runs is reached, too. Of everything else, only the files that are named here. */
   folders?: string[];
-  /** A folder of images, to read: of one of them a disk may be made while the machine runs. */
-  images?: string;
+  /** Folders of images, to read: of one of them a disk may be made, or it comes into a drive, while the machine runs. */
+  images?: string[];
   nics: NicConfig[];
   /** Places for disks and networks that come and go; none when absent, as of machines from before there were any. */
   ports?: number;
@@ -193,7 +195,9 @@ export interface SavedMemory {
 }
 
 /** What of a machine changes while it runs. `cpus`, `memory`: in all; no more than there is room for. */
-export type Adjustable = Pick<MachineConfig, "disks" | "nics" | "cpus" | "memory"> & { memoryTarget?: Bytes };
+export type Adjustable = Pick<MachineConfig, "disks" | "cds" | "nics" | "cpus" | "memory"> & {
+  memoryTarget?: Bytes;
+};
 
 export interface Hypervisor {
   /** Everything of ours that runs here or has ended and was not forgotten; cheap enough to call every few seconds. */
@@ -261,7 +265,7 @@ export interface Hypervisor {
   guestExec(id: MachineId, program: GuestProgram): Promise<GuestExit>;
   /** What it has at ports now: data disks by name, networks by MAC address without colons. */
   present(id: MachineId): Promise<Present>;
-  /** Gives a running machine the disks and networks that are listed, with their sizes and limits, as far as its guest and QEMU let it. */
+  /** Gives a running machine the disks and networks that are listed, and its drives what is to be in them, with their sizes and limits, as far as its guest and QEMU let it. */
   adjust(id: MachineId, wanted: Adjustable): Promise<Adjusted>;
   /** Gives a user of the guest a password. @throws HypervisorError: no agent there, refused */
   setGuestPassword(id: MachineId, user: string, password: string): Promise<void>;

@@ -229,6 +229,7 @@ export class Outgoing {
     const same =
       there?.ports === status?.has?.ports &&
       (!there?.cpus || there.cpus.now === has.cpus) &&
+      isDeepStrictEqual(there?.cdDrives, status?.has?.cdDrives) &&
       isDeepStrictEqual(there?.memory?.modules.map((size) => parseBytes(size)) ?? [], has.modules) &&
       isDeepStrictEqual(
         atPorts(there?.disks, ({ name }) => name),

@@ -6,10 +6,10 @@ import { readHeader } from "./layers.ts";
 
 /** @param runFolder of the machine: sockets, and what is lent to it for a while */
 export async function reachOf(config: MachineConfig, runFolder: string): Promise<Reach> {
-  const { disks, firmware, boot, nics, ports = 0, accelerator, folders = [], images } = config;
+  const { disks, cds = [], firmware, boot, nics, ports = 0, accelerator, folders = [], images = [] } = config;
   const all = firmware ? [...disks, firmware.variables] : disks;
   const own = [...folders, runFolder];
-  const covered = images ? [...own, images] : own;
+  const covered = [...own, ...images];
   const isOutside = (path: string) => !covered.some((folder) => path.startsWith(`${folder}/`));
   const below = await Promise.all(
     all.filter(({ format }) => format === "qcow2").map(({ path }) => layersBelow(path)),
@@ -17,12 +17,13 @@ export async function reachOf(config: MachineConfig, runFolder: string): Promise
   const named = [
     ...all.filter(({ readOnly }) => readOnly).map(({ path }) => path),
     ...below.flat(),
+    ...cds.flatMap(({ path }) => path ?? []),
     ...(firmware ? [firmware.code] : []),
     ...(boot ? [boot.kernel, boot.initrd] : []),
   ];
   const writable = all.filter(({ readOnly }) => !readOnly).map(({ path }) => path);
   return {
-    readable: [...(images ? [images] : []), ...named.filter(isOutside)],
+    readable: [...images, ...named.filter(isOutside)],
     writable: [...own, ...writable.filter(isOutside)],
     devices: [
       ...(accelerator === "kvm" ? ["/dev/kvm"] : []),

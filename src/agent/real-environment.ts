@@ -12,6 +12,7 @@ import { ApiError } from "../resource/errors.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { CommandError } from "../system/run.ts";
 import { bothOf } from "./both.ts";
+import { type CdConfig, cdsOf, inBootOrder } from "./cds.ts";
 import { beginning } from "./changes.ts";
 import { Copies, StillPreparing } from "./copies.ts";
 import type { Dumps } from "./dumps.ts";
@@ -45,6 +46,7 @@ import {
   dumpsOf,
   ensureVolumes,
   halfMade,
+  imagesFolder,
   layersOf,
   liveDisks,
   stopMaking,
@@ -240,16 +242,18 @@ export class RealEnvironment implements HostEnvironment {
     const notInstant = spec.source?.mode === "Instant" && !saved ? (other ?? NO_TEMPLATE_MEMORY) : undefined;
     const { ports } = beginning(instance);
     const isolated = nics.some(({ backend }) => "user" in backend) ? NO_TAPS : undefined;
+    const cds = await this.#cds(instance, pool);
+    const empty = cds.find(({ lacking }) => lacking !== undefined);
+    if (empty) throw new PrepareError(`spec.cdDrives: ${empty.name}: ${empty.lacking}`);
     const ksm = this.#hosts.get(this.#o.host)?.status?.ksm;
+    const inOrder = inBootOrder({ disks, nics, cds, ...(boot ? { boot } : {}) }, spec);
     return {
-      disks,
+      ...inOrder,
       folders,
-      images,
-      nics,
+      images: cds.length > 0 ? [...new Set([...images, ...(await this.#imageFolders())])] : images,
       ...(ports > 0 ? { ports } : {}),
       user,
       accelerator,
-      ...(boot ? { boot } : {}),
       ...(firmware ? { firmware } : {}),
       ...(tpm ? { tpm } : {}),
       hardware: hardwareOf(spec.hardware),
@@ -270,7 +274,7 @@ export class RealEnvironment implements HostEnvironment {
     return identityOf({ ...instance, spec }, subnets);
   }
 
-  async devices(instance: Instance): Promise<Pick<Prepared, "disks" | "nics">> {
+  async devices(instance: Instance): Promise<Pick<Prepared, "disks" | "cds" | "nics">> {
     const { client } = this.#o;
     const { storagePool, vm } = instance.spec;
     const pool = await this.#poolOf(instance);
@@ -278,7 +282,24 @@ export class RealEnvironment implements HostEnvironment {
       imageNamed: (name) => client.get(Image, { name }),
       poolOf: (of) => this.#poolOfImage(of, pool),
     }).catch(failedTo(`make the disks of ${vm} in the storage pool ${storagePool}`));
-    return { disks, nics: await this.#nics(instance, userOf(instance.spec)) };
+    const [cds, nics] = await Promise.all([
+      this.#cds(instance, pool),
+      this.#nics(instance, userOf(instance.spec)),
+    ]);
+    return { disks, ...(cds.length > 0 ? { cds } : {}), nics };
+  }
+
+  #cds(instance: Instance, own: StoragePool): Promise<CdConfig[]> {
+    return cdsOf(instance, {
+      imageNamed: (name) => this.#o.client.get(Image, { name }),
+      poolOf: (image) => this.#poolOfImage(image, own),
+    });
+  }
+
+  /** Of one with drives, any image may come into them while it runs, whichever pool it is in. */
+  async #imageFolders(): Promise<string[]> {
+    const { items } = await this.#o.client.list(StoragePool);
+    return items.map(imagesFolder);
   }
 
   async #nics(instance: Instance, user: { uid: number; gid: number }): Promise<NicConfig[]> {

@@ -51,6 +51,8 @@ function inside(pool: string, ...parts: string[]): string {
 
 export const poolFolder = (pool: StoragePool) => pool.spec.directory.path;
 
+export const imagesFolder = (pool: StoragePool) => inside(poolFolder(pool), "images");
+
 export function imageFile(pool: StoragePool, file: string): string {
   return inside(pool.spec.directory.path, "images", file);
 }
@@ -151,7 +153,7 @@ export async function ensureVolumes(
 ): Promise<{
   disks: DiskConfig[];
   folders: string[];
-  images: string;
+  images: string[];
   boot?: Boot;
   firmware?: Firmware;
   tpm?: string;
@@ -199,7 +201,7 @@ export async function ensureVolumes(
   return {
     disks,
     folders: [folder],
-    images: inside(poolFolder(images), "images"),
+    images: [imagesFolder(images)],
     ...(saved ? { saved } : {}),
     ...(firmware ? { firmware } : {}),
     ...(tpm ? { tpm } : {}),

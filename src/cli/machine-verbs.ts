@@ -1,4 +1,4 @@
-/** Verbs on one machine (snapshot, rollback, migrate): their arguments and options. */
+/** Verbs on one machine (snapshot, rollback, migrate, insert, …): their arguments and options. */
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError } from "commander";
 import type { RollbackOptions } from "./machine-actions.ts";
@@ -128,6 +128,34 @@ export function addMachineVerbs(
       const password = await readPassword(`new password of ${user} in ${machine}: `);
       await setPassword({ ...common(machine, options), user, password }, print);
     });
+
+  const changeCd = async (
+    machine: string,
+    options: Common & { drive?: string; force?: boolean },
+    image?: string,
+  ) => {
+    const { changeCd } = await import("./cd.ts");
+    const { drive, force = false } = options;
+    const which = { ...(drive === undefined ? {} : { drive }), ...(image === undefined ? {} : { image }) };
+    await changeCd({ ...common(machine, options), ...which, force }, print);
+  };
+  const withDrive = (command: Command) =>
+    withPlace(command)
+      .argument("<vm>", "vm/web-1")
+      .option("--drive <name>", "which of its drives, when it has several")
+      .option("--force", "also when its guest has locked the drive, as with a paper clip")
+      .option("--timeout <time>", "how long to wait for its guest", durationMs, 60_000);
+  withDrive(program.command("insert"))
+    .argument("<image>", "the Image, a plain file (ISO)")
+    .description("put a CD into a machine's drive, instead of what is in it")
+    .action((machine: string, image: string, options: Common & { drive?: string; force?: boolean }) =>
+      changeCd(machine, options, image),
+    );
+  withDrive(program.command("eject"))
+    .description("take out what is in a machine's CD drive")
+    .action((machine: string, options: Common & { drive?: string; force?: boolean }) =>
+      changeCd(machine, options),
+    );
 
   withMachine(program.command("migrate"))
     .description("move a running machine to another host")

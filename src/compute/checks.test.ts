@@ -144,6 +144,27 @@ describe("checkVirtualMachine", () => {
     );
   });
 
+  it("refuses a boot order of what it does not have, or that nobody follows, and drives without a place", () => {
+    const check = (spec: Partial<VirtualMachine["spec"]>) =>
+      said(checkVirtualMachine(vm("web", spec), undefined, look()));
+    const disks = [{ name: "data", size: "1Gi" }];
+    const cdDrives = [{ name: "cd" }, { name: "drivers" }];
+    const bootOrder = ["cd/cd", "disk", "disk/data", "network/default"];
+    expect(check({ disks, cdDrives, bootOrder })).toEqual([]);
+    expect(check({ bootOrder: ["disk/data", "cd/cd", "network/lan"] })).toEqual([
+      'spec.bootOrder[0]: Invalid value: "disk/data": spec.disks has no data',
+      'spec.bootOrder[1]: Invalid value: "cd/cd": spec.cdDrives has no cd',
+      'spec.bootOrder[2]: Invalid value: "network/lan": spec.networks has no lan',
+    ]);
+    expect(check({ hardware: { board: "isapc" }, bootOrder: ["disk"] })[0]).toMatch(/isapc knows no order/);
+    const four = ["a", "b", "c", "d"].map((name) => ({ name, size: "1Gi" }));
+    const sata = { hardware: { disks: "sata" }, disks: four } as const;
+    expect(check({ ...sata, cdDrives: cdDrives.slice(1) })).toEqual([]);
+    expect(check({ ...sata, cdDrives })[0]).toContain(
+      "room for 3 of them beside the system disk and its CD drives",
+    );
+  });
+
   it("never lets two machines have one address", () => {
     const interfaces = [{ network: "default", mac: "52:54:00:00:00:01", address: "10.0.0.3" }];
     const other = vm("db", {}, { interfaces });

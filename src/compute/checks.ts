@@ -9,6 +9,7 @@ import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { numberToAddress, parseSubnet, vniOf } from "../resource/subnet.ts";
+import { checkBoot } from "./boot/kinds.ts";
 import { lackOfRoom } from "./capacity.ts";
 import { unlike } from "./clones/unlike.ts";
 import { checkDisks } from "./disks/kinds.ts";
@@ -78,6 +79,7 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
       "image",
       "storagePool",
       "hardware",
+      "bootOrder",
       "machineType",
       "guest",
       "discardMemory",
@@ -247,10 +249,12 @@ export function checkVirtualMachine(
     spec.cpus,
     spec.networks,
     disks?.length,
+    spec.cdDrives?.length,
     [spec.memory, spec.maxCpus, spec.maxMemory, spec.memoryTarget, spec.resources],
   ];
   if (!old || !isDeepStrictEqual(asked(object.spec), asked(old.spec)))
     causes.push(...checkHardware(object.spec));
+  causes.push(...checkBoot(object.spec));
   const shares = ({ resources, memory }: VirtualMachine["spec"]) => [resources, memory];
   if (!old || !isDeepStrictEqual(shares(object.spec), shares(old.spec)))
     causes.push(...checkResources(object.spec));

@@ -39,6 +39,20 @@ it("images, networks and pools stay as long as a machine names them", async () =
   expect(await remove(Image, "web")).toBe("deleted");
 });
 
+it("an image stays as long as it is in a drive", async () => {
+  await estate.client.create(Image, { metadata: { name: "iso" }, spec: { file: "a.iso" } });
+  await estate.createMachine("a", { running: false, cdDrives: [{ name: "cd", image: "iso" }] });
+  expect(await remove(Image, "iso")).toBe(
+    'images.vireo.dev "iso" is forbidden: used by default/a: it is in their CD drives; vireo eject takes it out',
+  );
+  await estate.client.patch(
+    VirtualMachine,
+    { name: "a", namespace: NS },
+    { spec: { cdDrives: [{ name: "cd" }] } },
+  );
+  expect(await remove(Image, "iso")).toBe("deleted");
+});
+
 it("a host stays as long as a machine is on it", async () => {
   await estate.runMachine("web", "a");
   expect(await remove(Host, "a")).toBe(

@@ -30,11 +30,16 @@ const machinesThatName =
 
 /** The disks of machines are overlays of their images. */
 export function keepImage({ metadata: { name } }: Resource, lookup: Lookup): string | undefined {
-  const uses = ({ spec }: Partial<VirtualMachine>) =>
-    spec?.image === name || (Array.isArray(spec?.disks) && spec.disks.some((disk) => disk?.image === name));
-  return usedBy(
-    lookup.list(VirtualMachine).filter(uses),
-    "spec.image or spec.disks of these machines names it; delete them first",
+  const isIn = (list: readonly { image?: string }[] | undefined) =>
+    Array.isArray(list) && list.some((each) => each?.image === name);
+  const uses = ({ spec }: Partial<VirtualMachine>) => spec?.image === name || isIn(spec?.disks);
+  const all = lookup.list(VirtualMachine);
+  return (
+    usedBy(all.filter(uses), "spec.image or spec.disks of these machines names it; delete them first") ??
+    usedBy(
+      all.filter(({ spec }: Partial<VirtualMachine>) => isIn(spec?.cdDrives)),
+      "it is in their CD drives; vireo eject takes it out",
+    )
   );
 }
 export const keepStoragePool: (pool: StoragePool, lookup: Lookup) => string | undefined =

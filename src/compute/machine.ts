@@ -1,6 +1,7 @@
 /** What a VirtualMachine and each run of it have in common. */
 import { Type } from "typebox";
 import { AS_ONE, AS_SET, keyedBy, Name, Quantity, rules, Words } from "../resource/kind.ts";
+import { boot } from "./boot/kinds.ts";
 import { DataDisk, DiskLimits, MAX_DISKS } from "./disks/kinds.ts";
 import { Hardware } from "./hardware/kinds.ts";
 import { Resources } from "./resources/kinds.ts";
@@ -106,6 +107,7 @@ export const machine = {
         "More disks, in the same StoragePool. One that is taken out of this list is detached and kept; it is there again when its name is.",
     }),
   ),
+  ...boot,
   hardware: Type.Optional(Hardware),
   resources: Type.Optional(Resources),
   guest: Type.Optional(Guest),

@@ -404,8 +404,10 @@ class VirtualMachineReconciler {
   #missing({ spec, status }: VirtualMachine): Idle | undefined {
     const { networks, pools } = this.#informers;
     for (const name of imagesOf(spec)) {
-      const hasDisks = (status?.sequence ?? 0) > 0 || Boolean(spec.source?.vm || spec.source?.snapshot);
-      const field = name === spec.image ? "spec.image" : "spec.disks";
+      const isInDrive = spec.cdDrives?.some(({ image }) => image === name);
+      const hasDisks =
+        !isInDrive && ((status?.sequence ?? 0) > 0 || Boolean(spec.source?.vm || spec.source?.snapshot));
+      const field = name === spec.image ? "spec.image" : isInDrive ? "spec.cdDrives" : "spec.disks";
       const missing = this.#missingImage(name, field, hasDisks);
       if (missing) return missing;
     }

@@ -52,8 +52,10 @@ export async function inspectImage(folder: string, file: string): Promise<Inspec
   if (!(virtualBytes > 0) || virtualBytes > MAX_VIRTUAL_BYTES)
     throw wrong(`claims a size of ${virtualBytes} bytes`);
   // qemu-img calls anything it does not know "raw": a disk has a boot sector's signature at least.
-  if (format === "raw" && !(await hasBootSignature(path)))
-    throw wrong("is not a disk image: neither qcow2 nor a raw disk with a boot sector");
+  if (format === "raw" && !(await hasBootSignature(path)) && !(await isCd(path)))
+    throw wrong(
+      "is not a disk image: neither qcow2, nor a raw disk with a boot sector, nor a CD (ISO 9660, UDF)",
+    );
   return { format, virtualBytes, allocatedBytes: found.blocks * 512, sha256: await sha256Of(path) };
 }
 
@@ -68,8 +70,16 @@ async function imageInfo(path: string): Promise<Record<string, unknown>> {
   return { ...value };
 }
 
-async function hasBootSignature(path: string): Promise<boolean> {
+const hasBootSignature = async (path: string) =>
+  (await bytesAt(path, 510, 2)).equals(Buffer.from([0x55, 0xaa]));
+
+/** What the first of a CD's volume descriptors is known by, in its 17th sector. */
+const isCd = async (path: string) =>
+  ["CD001", "BEA01"].includes((await bytesAt(path, 16 * 2048 + 1, 5)).toString("latin1"));
+
+async function bytesAt(path: string, start: number, count: number): Promise<Buffer> {
   const bytes: Buffer[] = [];
-  for await (const chunk of createReadStream(path, { start: 510, end: 511 })) bytes.push(Buffer.from(chunk));
-  return Buffer.concat(bytes).equals(Buffer.from([0x55, 0xaa]));
+  for await (const chunk of createReadStream(path, { start, end: start + count - 1 }))
+    bytes.push(Buffer.from(chunk));
+  return Buffer.concat(bytes);
 }

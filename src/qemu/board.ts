@@ -37,6 +37,8 @@ interface Board {
   pci?: string;
   /** QEMU's name of the memory: it is in the stream of a migration. */
   ram: string;
+  /** Whether it has channels of IDE or SATA. */
+  hasIde: boolean;
   /** More of -machine. */
   options: string;
   globals: readonly string[];
@@ -52,6 +54,7 @@ export const BOARDS: Record<Hardware["board"], Board> = {
   q35: {
     pci: "pcie.0",
     ram: "pc.ram",
+    hasIde: true,
     options: "",
     globals: ["ICH9-LPC.disable_s3=1"],
     serial: ISA_SERIAL,
@@ -60,16 +63,18 @@ export const BOARDS: Record<Hardware["board"], Board> = {
   pc: {
     pci: "pci.0",
     ram: "pc.ram",
+    hasIde: true,
     options: "",
     globals: ["PIIX4_PM.disable_s3=1"],
     serial: ISA_SERIAL,
     newest: /alias of (pc-i440fx-[\d.]+)/,
   },
   // It has no versions.
-  isapc: { ram: "pc.ram", options: "", globals: [], serial: ISA_SERIAL, newest: /^(isapc) /m },
+  isapc: { ram: "pc.ram", hasIde: true, options: "", globals: [], serial: ISA_SERIAL, newest: /^(isapc) /m },
   virt: {
     pci: "pcie.0",
     ram: "mach-virt.ram",
+    hasIde: false,
     options: ",gic-version=3",
     globals: [],
     serial: ["-serial", "chardev:serial"],

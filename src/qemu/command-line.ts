@@ -5,6 +5,7 @@
  */
 
 import { BOARDS, type Hardware, HYPERV, ideDisk, isaNic, Slots, TODAY } from "./board.ts";
+import { attachCds, type Cd } from "./cd.ts";
 import {
   blockdev,
   cpuDevice,
@@ -57,6 +58,7 @@ export interface Machine {
   /** Where its memory comes from, when that matters. */
   ram?: Ram;
   disks: readonly Disk[];
+  cds?: readonly Cd[];
   nics: readonly Nic[];
   /** How many root ports there are for disks and networks that come and go; none when absent. */
   ports?: number;
@@ -203,6 +205,9 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
   if (hardware.watchdog !== "none") slots.addPci({ driver: "i6300esb", id: "watchdog" });
   if (machine.tpm) args.push(...attachTpm(hardware, slots, machine.tpm));
   attachPointer(hardware, slots);
+  const { cds = [] } = machine;
+  const cdOrder = (cd: Cd, i: number) => orderOf(machine, cd, machine.disks.length + i);
+  args.push(...attachCds(hardware, slots, cds, cdOrder));
   const ports = Array.from({ length: machine.ports ?? 0 }, (_, port) => rootPort(board.pci ?? "", port));
   for (const port of ports) args.push("-device", json(port));
   for (const device of slots.devices) args.push("-device", json(device));
@@ -256,10 +261,22 @@ function whatCame({ cpus, more, ram, ...machine }: Machine): string[] {
   return args;
 }
 
-function attachDisk({ boot }: Machine, hardware: Hardware, slots: Slots, disk: Disk, i: number): string[] {
+/** What is started when nothing is said of it: a kernel, or the first disk that has something to start. */
+function orderOf(
+  { boot, disks, nics, cds = [] }: Machine,
+  { bootindex }: { bootindex?: number },
+  otherwise: number,
+): { bootindex?: number } {
+  if (boot) return {};
+  const all: { bootindex?: number }[] = [...disks, ...nics, ...cds];
+  if (all.every((each) => each.bootindex === undefined)) return { bootindex: otherwise };
+  return bootindex === undefined ? {} : { bootindex };
+}
+
+function attachDisk(machine: Machine, hardware: Hardware, slots: Slots, disk: Disk, i: number): string[] {
   const key = keyOf(disk, i);
   const serial = disk.name ?? `disk${i}`;
-  const order = boot ? {} : { bootindex: i };
+  const order = orderOf(machine, disk, i);
   const blocks = ["-object", json(throttleGroup(key, disk.limits)), "-blockdev", json(blockdev(disk, key))];
   const ide = drive(key, serial, disk.readOnly);
   if (disk.port !== undefined)

@@ -14,6 +14,8 @@ export interface Disk {
   readOnly: boolean;
   /** The root port that it is at. */
   port?: number;
+  /** When the firmware tries it; disks in their order when nothing is said of any device. */
+  bootindex?: number;
   limits?: Limits;
 }
 
@@ -22,6 +24,8 @@ export interface Nic {
   backend: { tap: string } | { user: true };
   mtu: number;
   port?: number;
+  /** When the firmware tries it; not at all when absent. */
+  bootindex?: number;
 }
 
 export const IO_THREAD = "io0";
@@ -89,11 +93,13 @@ export const netdev = ({ backend }: Nic, key: string) =>
     : { type: "user", id: `net${key}` };
 
 /** A card on PCI; `ne2k` has an ISA one, too. */
-export function pciNic({ nics }: Pick<Hardware, "nics">, { mac, mtu }: Nic, key: string) {
+export function pciNic({ nics }: Pick<Hardware, "nics">, { mac, mtu, bootindex }: Nic, key: string) {
   const nic = { id: `nic${key}`, netdev: `net${key}`, mac };
+  // The program by which the firmware starts from a network is there only when it is to.
+  const start = bootindex === undefined ? { romfile: "" } : { bootindex };
   if (nics === "virtio")
-    return { driver: "virtio-net-pci", ...nic, host_mtu: mtu, rx_queue_size: 1024, romfile: "" };
-  return { driver: nics === "ne2k" ? "ne2k_pci" : nics, ...nic, romfile: "" };
+    return { driver: "virtio-net-pci", ...nic, host_mtu: mtu, rx_queue_size: 1024, ...start };
+  return { driver: nics === "ne2k" ? "ne2k_pci" : nics, ...nic, ...start };
 }
 
 /** A CPU besides those of the start; all are cores of one socket. */

@@ -3,6 +3,7 @@
  * that it can be cut short anywhere and done again.
  */
 import { type Hardware, TODAY } from "./board.ts";
+import { type Cd, setMedium } from "./cd.ts";
 import {
   blockdev,
   type Disk,
@@ -33,6 +34,8 @@ export interface Wanted {
   amounts?: WantedMemory;
   disks: readonly (Disk & { sizeBytes?: number })[];
   nics: readonly Nic[];
+  /** Of drives, only what is in them changes. `lacking`: why what is to be in it cannot be had. */
+  cds?: readonly (Cd & { lacking?: string })[];
 }
 
 export interface Present extends Amounts {
@@ -44,9 +47,10 @@ export interface Present extends Amounts {
 export interface Adjusted extends Present {
   refused: Refusal[];
 }
-/** `disk`: by name, or "" for the system disk. `nic`: as in Adjusted. */
+/** `disk`: by name, or "" for the system disk. `cd`: by name. `nic`: as in Adjusted. */
 export interface Refusal {
   disk?: string;
+  cd?: string;
   nic?: string;
   of?: "cpus" | "memory" | "memoryTarget";
   why: string;
@@ -89,12 +93,16 @@ export async function adjust(qmp: Qmp, wanted: Wanted): Promise<Adjusted> {
     const { name = "", sizeBytes, limits } = disk;
     if (disk.name !== undefined && !now.disks.includes(name)) continue;
     const key = keyOf(disk, i);
+    // Guests whose disks are of IDE are not told anything at their first boot: there is no seed.
+    if (disk.name === undefined && !sizes.has(`drive${key}`)) continue;
     await attempt({ disk: name }, async () => {
       await setLimits(qmp, key, limits);
       if (sizeBytes === undefined || disk.readOnly || (sizes.get(`drive${key}`) ?? 0) >= sizeBytes) return;
       await qmp.execute("block_resize", { "node-name": `drive${key}`, size: sizeBytes });
     });
   }
+  for (const cd of wanted.cds ?? [])
+    await attempt({ cd: cd.name }, async () => cd.lacking ?? setMedium(qmp, cd));
   const { amounts: wants } = wanted;
   if (wants) {
     if (wants.hasRoom) {

@@ -10,6 +10,7 @@
 import { type Static, Type } from "typebox";
 import { keyedBy } from "../../resource/kind.ts";
 import { parseBytes } from "../../resource/quantity.ts";
+import { FilledDrive } from "../boot/kinds.ts";
 import { PlacedDisk } from "../disks/kinds.ts";
 import { type Hardware, hotPlugOf } from "../hardware/kinds.ts";
 import { RunInterface } from "../interfaces.ts";
@@ -29,6 +30,8 @@ export const Has = Type.Object(
     ),
     ports: Type.Integer({ description: "Places for disks and networks that come and go; 0: none." }),
     disks: Type.Array(PlacedDisk, keyedBy("name")),
+    cdDrives: Type.Optional(Type.Array(FilledDrive, keyedBy("name"))),
+    bootOrder: Type.Optional(Type.Array(Type.String(), { "x-kubernetes-list-type": "atomic" })),
     interfaces: Type.Array(RunInterface, keyedBy("mac")),
   },
   { description: "The hardware that the run has now." },

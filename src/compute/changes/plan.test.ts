@@ -138,6 +138,34 @@ describe("what changes in a machine that runs", () => {
     ).toEqual([NIC, { ...lan, limits: send }]);
   });
 
+  it("what is in a drive goes to the run; drives and the boot order wait for the next", () => {
+    const before = machine({ cdDrives: [{ name: "cd", image: "old" }] });
+    const has = { ports: 8, disks: [], interfaces: [NIC], cdDrives: [{ name: "cd", image: "old" }] };
+    const run = runOf(before, { has });
+    expect(livePlan(before, run)).toMatchObject({ spec: { cdDrives: has.cdDrives }, pending: [] });
+    const changed = {
+      ...before,
+      spec: {
+        ...before.spec,
+        cdDrives: [{ name: "cd", image: "new", force: true }, { name: "more" }],
+        bootOrder: ["cd/cd"],
+      },
+    };
+    const { spec, pending } = livePlan(changed, run);
+    expect(spec.cdDrives).toEqual([{ name: "cd", image: "new", force: true }]);
+    expect(spec.bootOrder).toBeUndefined();
+    expect(pending.map(({ field, restart }) => [field, restart])).toEqual([
+      ["cdDrives[more]", true],
+      ["bootOrder", true],
+    ]);
+    const refused = [{ field: "cdDrives[cd]", reason: "the guest has locked the drive" }];
+    const asked = { ...runOf(before, { has, refused }), spec };
+    expect(told(changed, asked)).toContain("cdDrives[cd]: old → new (the guest has locked the drive)");
+    const gone = { ...before, spec: { ...before.spec, cdDrives: [] } };
+    expect(livePlan(gone, run).spec.cdDrives).toEqual(run.spec.cdDrives);
+    expect(told(gone, run)).toEqual([expect.stringMatching(/^cdDrives\[cd\]: .* → nothing/)]);
+  });
+
   it("waits for the next start where it cannot go, and says why", () => {
     const changed = later(vm, {
       cpus: 2,

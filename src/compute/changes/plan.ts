@@ -25,6 +25,7 @@ const FIXED = {
   maxCpus: "the run has the room that it began with",
   maxMemory: "the run has the room that it began with",
   hardware: "a guest finds its hardware as it was when it started",
+  bootOrder: "its firmware is told at its start",
   guest: "a guest is told at its start",
 } as const;
 
@@ -36,9 +37,10 @@ export function livePlan(vm: VirtualMachine, instance: Instance, noRoom?: string
   plan.resources();
   plan.disks();
   plan.networks();
+  plan.cdDrives();
   plan.cpus(noRoom);
   plan.memory(noRoom);
-  for (const field of ["maxCpus", "maxMemory", "hardware", "guest"] as const) plan.fixed(field);
+  for (const field of ["maxCpus", "maxMemory", "hardware", "bootOrder", "guest"] as const) plan.fixed(field);
   plan.underWay();
   return { spec: plan.spec, pending: plan.pending };
 }
@@ -184,6 +186,18 @@ class Plan {
     this.spec = { ...this.spec, interfaces: next };
   }
 
+  cdDrives(): void {
+    const [running, wanted] = [this.#run.cdDrives ?? [], this.#vm.spec.cdDrives ?? []];
+    const why = "a drive comes and goes when the machine starts; what is in it, at any time";
+    const named = (drives: typeof running, name: string) => drives.find((drive) => drive.name === name);
+    for (const drive of wanted)
+      if (!named(running, drive.name)) this.#wait(`cdDrives[${drive.name}]`, undefined, drive, why);
+    for (const drive of running)
+      if (!named(wanted, drive.name)) this.#wait(`cdDrives[${drive.name}]`, drive, undefined, why);
+    if (running.length > 0)
+      this.spec = { ...this.spec, cdDrives: running.map((drive) => named(wanted, drive.name) ?? drive) };
+  }
+
   fixed(field: keyof typeof FIXED): void {
     const [from, to] = [this.#run[field], this.#vm.spec[field]];
     const same =
@@ -212,6 +226,11 @@ class Plan {
       if (has.cpus && has.cpus.now !== cpus) also("cpus", has.cpus.now, cpus, "is being tried");
       if (has.memory && memoryNow(has.memory) !== parseBytes(memory))
         also("memory", formatBytes(memoryNow(has.memory)), memory, "is being tried");
+      for (const { name, image } of this.#run.cdDrives ?? []) {
+        const now = has.cdDrives?.find((drive) => drive.name === name);
+        if (now?.image !== image)
+          also(`cdDrives[${name}]`, now?.image, image, image ? "is being inserted" : "is being taken out");
+      }
       for (const disk of missing(disks, has.disks, byName))
         also(`disks[${disk.name}]`, undefined, disk, "is being attached");
       for (const disk of missing(has.disks, disks, byName))

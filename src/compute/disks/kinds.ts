@@ -177,7 +177,11 @@ export function storageOf({ diskSize, disks = [] }: Spec): number | undefined {
     : undefined;
 }
 
-/** The images that a machine's disks begin as. */
-export const imagesOf = ({ image, disks = [] }: Pick<Spec, "image" | "disks">): string[] => [
-  ...new Set([image, ...disks.flatMap((disk) => disk.image ?? [])]),
+/** The images that a machine's disks begin as, and those that are in its CD drives. */
+export const imagesOf = ({
+  image,
+  disks = [],
+  cdDrives = [],
+}: Pick<Spec, "image" | "disks" | "cdDrives">): string[] => [
+  ...new Set([image, ...[...disks, ...cdDrives].flatMap((each) => each.image ?? [])]),
 ];

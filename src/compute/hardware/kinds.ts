@@ -109,6 +109,9 @@ const BOARDS = {
   virt: { architecture: "aarch64", disks: ["virtio"], nics: ["virtio"] },
 } as const;
 
+/** Their firmware is told nothing about what to start first. */
+export const BOARDS_WITHOUT_ORDER: readonly WholeHardware["board"][] = ["isapc"];
+
 export function hardwareOf(said: Hardware = {}): WholeHardware {
   const { architecture = said.board === "virt" ? "aarch64" : "x86_64" } = said;
   const { board = architecture === "aarch64" ? "virt" : "q35" } = said;
@@ -145,7 +148,14 @@ export const acceleratorOf = (hardware: Hardware | undefined, ofHost: "kvm" | "t
   hardwareOf(hardware).architecture === "x86_64" ? ofHost : "tcg";
 
 /** What goes not together, by field. */
-export function checkHardware({ hardware, cpus, networks, disks: more = [], ...spec }: MachineSpec): Cause[] {
+export function checkHardware({
+  hardware,
+  cpus,
+  networks,
+  disks: more = [],
+  cdDrives = [],
+  ...spec
+}: MachineSpec): Cause[] {
   const whole = hardwareOf(hardware);
   const { board, architecture, firmware, secureBoot, disks, nics, tpm, video, ioThread, watchdog } = whole;
   const can = BOARDS[board];
@@ -192,9 +202,13 @@ export function checkHardware({ hardware, cpus, networks, disks: more = [], ...s
   if (board === "isapc" && cpus > 1) refuse("cpus", cpus, "the board isapc has one CPU");
   if (board === "isapc" && networks.length > 2)
     refuse("networks", networks, "the board isapc has room for two network cards");
-  const room = roomForDisks(whole, networks.length);
+  const room = roomForDisks(whole, networks.length, cdDrives.length);
   if (more.length > room)
-    refuse("disks", more.length, `the board ${board} has room for ${room} of them beside the system disk`);
+    refuse(
+      "disks",
+      more.length,
+      `the board ${board} has room for ${room} of them beside the system disk${cdDrives.length > 1 ? " and its CD drives" : ""}`,
+    );
   if (board === "virt" && video !== "none")
     refuse("hardware.video", video, "aarch64 has none; use the serial console");
   if (watchdog !== "none" && board !== "q35" && board !== "pc")
@@ -210,10 +224,11 @@ export function checkHardware({ hardware, cpus, networks, disks: more = [], ...s
   return causes;
 }
 
-/** How many data disks there is room for: channels of its controller, or slots of PCI that nothing else takes. */
-function roomForDisks({ disks, board }: WholeHardware, nics: number): number {
-  if (disks === "sata") return 4;
-  if (disks === "ide") return 2;
+/** How many data disks there is room for: channels of its controller, or slots of PCI that nothing else takes. One CD drive has a channel that no disk takes. */
+function roomForDisks({ disks, board }: WholeHardware, nics: number, cdDrives: number): number {
+  const channels = Math.max(0, cdDrives - 1);
+  if (disks === "sata") return 4 - channels;
+  if (disks === "ide") return 2 - channels;
   return board === "q35" ? MAX_DISKS : Math.min(MAX_DISKS, 22 - nics);
 }
 
@@ -224,6 +239,7 @@ interface MachineSpec {
   memoryTarget?: string;
   resources?: { dedicatedCpus?: boolean; hugepages?: string; singleNumaNode?: boolean };
   disks?: readonly unknown[];
+  cdDrives?: readonly unknown[];
   hardware?: Hardware;
   cpus: number;
   networks: readonly string[];

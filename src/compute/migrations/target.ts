@@ -87,6 +87,7 @@ export const asItIs = (has: HasNow | undefined) =>
     has,
     interfaces: has.interfaces,
     disks: has.disks,
+    ...(has.cdDrives ? { cdDrives: has.cdDrives } : {}),
     ...(has.cpus ? { cpus: has.cpus.now } : {}),
     ...(has.memory && has.memory.modules.length > 0 ? { memory: formatBytes(memoryNow(has.memory)) } : {}),
   };

@@ -231,7 +231,11 @@ type KeptMemory = NonNullable<NonNullable<NonNullable<Snapshot["status"]>["taken
 
 /** What of the machine is not as it was when the snapshot's memory was kept: a guest cannot be told in the middle. */
 export function notTheSame(
-  now: Pick<KeptMemory, "cpus" | "memory" | "networks" | "hardware"> & { disks?: { name: string }[] },
+  now: Pick<KeptMemory, "cpus" | "memory" | "networks" | "hardware"> & {
+    disks?: { name: string }[];
+    cdDrives?: { name: string }[];
+    bootOrder?: string[];
+  },
   then: KeptMemory,
 ): string | undefined {
   if (then.cpus !== now.cpus) return `${then.cpus} CPUs (spec.cpus is ${now.cpus})`;
@@ -244,5 +248,10 @@ export function notTheSame(
   const [had, has] = [then.disks ?? [], (now.disks ?? []).map(({ name }) => name)];
   if (!isDeepStrictEqual(had, has))
     return `the data disks ${had.join(", ") || "none"} (spec.disks has ${has.join(", ") || "none"})`;
+  const drives = (of: { cdDrives?: { name: string }[] } = {}) => (of.cdDrives ?? []).map(({ name }) => name);
+  if (!isDeepStrictEqual(drives(then.has), drives(now)))
+    return `the CD drives ${drives(then.has).join(", ") || "none"} (spec.cdDrives has ${drives(now).join(", ") || "none"})`;
+  if (!isDeepStrictEqual(then.has?.bootOrder, now.bootOrder))
+    return `the boot order ${then.has?.bootOrder?.join(", ") ?? "of default"} (spec.bootOrder is ${now.bootOrder?.join(", ") ?? "not set"})`;
   return undefined;
 }

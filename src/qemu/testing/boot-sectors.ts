@@ -34,7 +34,39 @@ const SECTORS = {
   /** Takes 32 MiB of memory. */
   hungry:
     "H4sIAAAAAAACA/tleKDvRt+FPQw1TybxMD2bxM8ollDDr3AgrfkEI7/SgVcqNQIMaTs4GPpu7GdgUGD4z954nEGAgaHxP5DHVPQhbdcP5g16714/YoCC/0AJhknnIfSs8wziDB41DKNgkILQVQAW/hu1AAIAAA==",
+  /** Locks its CD drive on the board pc and says so on the serial port, see lock.s. */
+  lock: "H4sIAAAAAAACA/tleKDvRt+FPQw1u74xbtjw7oUNw66PjAYH3u36wvjOaQPHu13fGTcsePdClWFfRM1ONoZdHxjXvn/054UowwrG0jP7Ump2/WBe03KghPnd6x9fXv8Fqn6zoqH092E5BgYGRgYIyMlPzk5N4eViGAWDDISuAgCMKULGAAIAAA==",
 } as const;
+
+/**
+ * Writes a CD (ISO 9660, as far as a BIOS looks) that boots this guest by El Torito, without emulation of a disk: descriptors of a volume, of what it boots
+ * and of their end, the boot catalogue, and the guest.
+ */
+export function writeBootCd(path: string, guest: keyof typeof SECTORS): void {
+  const cd = Buffer.alloc(24 * 2048);
+  const at = (sector: number) => sector * 2048;
+  const [catalogue, code] = [19, 20];
+  const descriptor = (sector: number, type: number) => {
+    cd[at(sector)] = type;
+    cd.write("CD001\x01", at(sector) + 1, "latin1");
+  };
+  descriptor(16, 1);
+  cd.writeUInt32LE(24, at(16) + 80);
+  cd.writeUInt16LE(2048, at(16) + 128);
+  descriptor(17, 0);
+  cd.write("EL TORITO SPECIFICATION", at(17) + 7, "latin1");
+  cd.writeUInt32LE(catalogue, at(17) + 71);
+  descriptor(18, 255);
+  // The sum of its 16 words is 0.
+  cd.set([1, 0], at(catalogue));
+  cd.set([0x55, 0xaa], at(catalogue) + 30);
+  cd.writeUInt16LE((0x10000 - 0xaa55 - 1) & 0xffff, at(catalogue) + 28);
+  cd.set([0x88, 0], at(catalogue) + 32);
+  cd.writeUInt16LE(4, at(catalogue) + 38);
+  cd.writeUInt32LE(code, at(catalogue) + 40);
+  cd.set(gunzipSync(Buffer.from(SECTORS[guest], "base64")), at(code));
+  writeFileSync(path, cd);
+}
 
 /** Writes a raw disk of 16 MiB that boots this guest. */
 export function writeBootDisk(path: string, guest: keyof typeof SECTORS): void {

@@ -107,6 +107,12 @@ describe("a clone", () => {
     await host.think(11);
     const one = await cloned("one", { vm: "web", mode: "Instant" });
     expect([await host.read("one"), await host.thinks("one")]).toEqual([1, 11]);
+    // Its kernel is told that it is another one.
+    const generation = async (name: string) => (await host.runs(name)).config.generationId;
+    expect([await generation("one"), await generation("web")]).toEqual([
+      one.metadata.uid,
+      (await estate.vm("web")).metadata.uid,
+    ]);
     expect(getCondition(one.status?.conditions, "Cloned")).toMatchObject({
       status: "True",
       reason: "Resumed",

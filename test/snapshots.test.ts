@@ -55,7 +55,17 @@ describe("snapshots", () => {
     expect((await free()).status?.snapshot).toBe("two");
     expect((await snapshot("two")).status?.parent).toBe("one");
 
+    const generation = async () => [
+      (await estate.vm("web")).status?.generationId,
+      (await runs()).config.generationId,
+    ];
+    const [first, seen] = await generation();
+    expect([first, seen]).toEqual([(await estate.vm("web")).metadata.uid, first]);
     const done = await rollback("back", "one");
+    // The guest is told that its state has gone on from an earlier one.
+    await free();
+    await estate.vm("web", (vm) => vm.status?.phase === "Running");
+    expect(await generation()).toEqual([done.metadata.uid, done.metadata.uid]);
     expect(done.status).toMatchObject({ kept: "back-before" });
     expect(await read()).toBe(1);
     await free();

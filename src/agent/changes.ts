@@ -96,19 +96,26 @@ export function amountsOf(
   };
 }
 
-const withoutPorts = ({ disks = [], interfaces, cdDrives, bootOrder }: Instance["spec"]): Has => ({
+const withoutPorts = ({
+  disks = [],
+  interfaces,
+  cdDrives,
+  bootOrder,
+  generationId,
+}: Instance["spec"]): Has => ({
   ports: 0,
   disks,
   interfaces,
   ...(cdDrives ? { cdDrives: cdDrives.map(filled) } : {}),
   ...(bootOrder ? { bootOrder } : {}),
+  ...(generationId ? { tellsGeneration: true } : {}),
 });
 
 const filled = ({ name, image }: FilledDrive): FilledDrive => ({ name, ...(image ? { image } : {}) });
 
 /** A machine that goes on with kept memory has everything where it was then. */
 export function asKept(
-  { ports: _, more: _more, ...config }: MachineConfig,
+  { ports: _, more: _more, generationId, ...config }: MachineConfig,
   instance: Instance,
   then: Has = { ports: 0, disks: [], interfaces: [] },
 ): { config: MachineConfig; has: Has } {
@@ -127,6 +134,8 @@ export function asKept(
       ...config,
       ...amountsOf(then, instance),
       ...(then.ports > 0 ? { ports: then.ports } : {}),
+      // The id is that of now; memory from before there was one has no device for it.
+      ...(then.tellsGeneration && generationId ? { generationId } : {}),
       disks: config.disks.map((disk) => move(disk, diskPort(disk.name))),
       nics: config.nics.map((nic) => move(nic, nicPort(nic.mac))),
     },

@@ -59,6 +59,8 @@ export interface MachineConfig {
   guestCpu?: string;
   /** What the guest sees as the machine's own; `id` when absent. */
   uuid?: string;
+  /** The VM generation id that the guest is told; no device for it when absent. */
+  generationId?: string;
   /** How it shares its host, and what of it is its own. */
   resources?: Resources;
   /** Its guest stands still from the beginning, until setPaused. */

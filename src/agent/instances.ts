@@ -710,6 +710,7 @@ function describe(
   | "guestCpu"
   | "paused"
   | "onPanic"
+  | "generationId"
 > {
   const { spec, metadata } = instance;
   return {
@@ -720,6 +721,7 @@ function describe(
     ...(spec.resources ? { resources: spec.resources } : {}),
     paused: spec.paused ?? false,
     onPanic: panicAction(instance),
+    ...(spec.generationId ? { generationId: spec.generationId } : {}),
     ...pinsIn(spec),
   };
 }

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, expect, it } from "vitest";
+import { Qmp } from "../qemu/qmp.ts";
 import { writeBootDisk } from "../qemu/testing/boot-sectors.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
@@ -335,3 +336,45 @@ it("of a template that an agent died while it was filled is made anew", async ()
   expect(await goOn(one, other)).not.toBe(pid);
   await counts("one", at);
 });
+
+it("the guest is told the VM generation id of its run, another one with the memory of then, the same where it moves to", async () => {
+  const ids = [newId(), newId()] as const;
+  /** As QEMU says; whoever asks takes the monitor from the agent. */
+  const told = async (name: string, id: MachineConfig["id"]) => {
+    host.close();
+    const qmp = await until(() => Qmp.connect(machines.path(name, id, "s/qmp")).catch(() => undefined));
+    const answer = await qmp.execute("query-vm-generation-id");
+    qmp.close();
+    host = machines.hypervisor(name);
+    return answer;
+  };
+  const first = config(disk("root"), { generationId: ids[0] });
+  const { machineType } = await machines.start(host, first);
+  await counts("root", ENOUGH);
+  expect(await told("a", first.id)).toEqual({ guid: ids[0] });
+  await save(first.id, "next");
+  await host.kill(first.id);
+  const again = config(await overlay("again", disk("root")), {
+    id: newId(),
+    machineType,
+    generationId: ids[1],
+  });
+  await machines.start(host, again, "incoming");
+  await host.loadMemory(again.id, memory());
+  await inState(host, again.id, "paused");
+  await host.resume(again.id);
+  await counts("again", ENOUGH);
+  expect(await told("a", again.id)).toEqual({ guid: ids[1] });
+
+  const target = machines.hypervisor("b");
+  const there = { ...again, id: newId() };
+  await machines.start(target, there, "incoming");
+  await host.migrate(again.id, await target.listen(there.id, "127.0.0.1"));
+  await until(async () => ((await host.migration(again.id)).phase === "pre-switchover" ? true : undefined));
+  expect(await host.switchover(again.id)).toMatchObject({ phase: "completed" });
+  await inState(target, there.id, "paused");
+  await target.resume(there.id);
+  target.close();
+  host = target;
+  expect(await told("b", there.id)).toEqual({ guid: ids[1] });
+}, 60_000);

@@ -80,6 +80,7 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
       "storagePool",
       "hardware",
       "bootOrder",
+      "generationId",
       "machineType",
       "guest",
       "discardMemory",

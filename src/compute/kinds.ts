@@ -62,7 +62,7 @@ import { Has, PendingChange, Refused } from "./changes/kinds.ts";
 import { InstanceSource, Source, SourceStatus } from "./clones/kinds.ts";
 import { KnownDisk, PlacedDisk } from "./disks/kinds.ts";
 import { GuestTask, GuestTaskResult } from "./guest-commands/kinds.ts";
-import { type Has as HostHas, isNamed, pins } from "./hardware/kinds.ts";
+import { GenerationId, type Has as HostHas, isNamed, pins } from "./hardware/kinds.ts";
 import { NetworkInterface, NetworkLimit, RunInterface } from "./interfaces.ts";
 import { KEEPS_MEMORY, machineStatus, ofMachine, ofRun, runStatus, steering } from "./lifecycle/kinds.ts";
 import { End, MachineUsage, machine } from "./machine.ts";
@@ -195,6 +195,8 @@ export const VirtualMachine = defineKind({
     // Owner of these two: the Snapshot reconciler.
     disksBusy: Type.Optional(DisksBusy),
     snapshot: Type.Optional(Type.String({ description: "The Snapshot that its disks have gone on from." })),
+    // Owner: the Snapshot reconciler; of the first one, whoever starts it.
+    generationId: GenerationId,
     observedGeneration: Type.Optional(Type.Integer()),
     conditions: Type.Optional(Conditions),
   }),
@@ -258,6 +260,7 @@ export const Instance = defineKind({
     ),
     copyDisks: Type.Optional(Volumes),
     postCopy: Type.Optional(Type.Boolean({ description: "Its memory may still come after it runs." })),
+    generationId: GenerationId,
     // What the machine was before; guestCpu of a first run: by the director, with host.
     ...pins,
     // Owner of host, placement: the director (or the Migration reconciler for an incoming one). Immutable once set.

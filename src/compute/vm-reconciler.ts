@@ -48,7 +48,7 @@ import {
   superseded,
 } from "./custody.ts";
 import { imagesOf } from "./disks/kinds.ts";
-import { pinsOf } from "./hardware/kinds.ts";
+import { pinsOf, tellsGeneration } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
 import { type Interface, NoAddress } from "./ipam.ts";
 import { Instance, Network, StoragePool, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
@@ -359,6 +359,7 @@ class VirtualMachineReconciler {
     const numbered = await takeNumber(this.#client, vm, {
       ...own,
       ...places,
+      ...generationOf(vm),
       restarts,
       // It boots: what was asked of a run before is done.
       ...(vm.spec.requests ? { requests: vm.spec.requests } : {}),
@@ -371,6 +372,7 @@ class VirtualMachineReconciler {
       ...machinePart(numbered),
       ...pinsOf(vm.spec.hardware, vm.status),
       ...resumesWith(vm),
+      ...generationOf(numbered),
       ...own,
       interfaces: placedInterfaces(places.interfaces, vm.spec),
       ...(predecessor ? { predecessor } : {}),
@@ -609,6 +611,12 @@ function resumesWith({ spec, status }: VirtualMachine): Pick<Instance["spec"], "
   const { accelerator, cpuModel, guestCpu } = suspended;
   return { resumes: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } };
 }
+
+/** The first is its uid, which no clone has. */
+const generationOf = ({ spec, status, metadata: { uid } }: VirtualMachine) => {
+  const generationId = status?.generationId ?? uid;
+  return generationId !== undefined && tellsGeneration(spec.hardware) ? { generationId } : {};
+};
 
 /** Whether disks were made for this run or one before it. */
 const hasVolumes = ({ spec, status }: Instance) =>

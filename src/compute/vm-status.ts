@@ -92,6 +92,7 @@ export function machineStatus(view: MachineView): Status {
     ...(old.restarts === undefined ? {} : { restarts: old.restarts }),
     ...(old.disksBusy ? { disksBusy: old.disksBusy } : {}),
     ...(old.snapshot ? { snapshot: old.snapshot } : {}),
+    ...(old.generationId ? { generationId: old.generationId } : {}),
     ...(old.source ? { source: old.source } : {}),
     observedGeneration: vm.metadata.generation ?? 0,
     conditions: [

@@ -69,6 +69,8 @@ export interface Machine {
   hardware?: Hardware;
   /** The socket of a swtpm that waits there. */
   tpm?: string;
+  /** The VM generation id that the guest is told by ACPI; not when absent. */
+  generationId?: string;
   /** What becomes of it when its guest panics; `end` when absent. */
   onPanic?: "end" | "pause";
   accelerator: "kvm" | "tcg";
@@ -205,7 +207,8 @@ export function commandLine(machine: Machine, files: RunFiles, how: "run" | "inc
   if (hardware.watchdog !== "none") slots.addPci({ driver: "i6300esb", id: "watchdog" });
   if (machine.tpm) args.push(...attachTpm(hardware, slots, machine.tpm));
   attachPointer(hardware, slots);
-  const { cds = [] } = machine;
+  const { cds = [], generationId: guid } = machine;
+  if (guid) slots.add({ driver: "vmgenid", id: "generation", guid });
   const cdOrder = (cd: Cd, i: number) => orderOf(machine, cd, machine.disks.length + i);
   args.push(...attachCds(hardware, slots, cds, cdOrder));
   const ports = Array.from({ length: machine.ports ?? 0 }, (_, port) => rootPort(board.pci ?? "", port));

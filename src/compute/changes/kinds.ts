@@ -31,6 +31,9 @@ export const Has = Type.Object(
     ports: Type.Integer({ description: "Places for disks and networks that come and go; 0: none." }),
     disks: Type.Array(PlacedDisk, keyedBy("name")),
     cdDrives: Type.Optional(Type.Array(FilledDrive, keyedBy("name"))),
+    tellsGeneration: Type.Optional(
+      Type.Boolean({ description: "Whether its guest is told its VM generation id." }),
+    ),
     bootOrder: Type.Optional(Type.Array(Type.String(), { "x-kubernetes-list-type": "atomic" })),
     interfaces: Type.Array(RunInterface, keyedBy("mac")),
   },

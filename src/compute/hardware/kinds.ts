@@ -131,6 +131,19 @@ export function hardwareOf(said: Hardware = {}): WholeHardware {
   };
 }
 
+/** Boards that can tell a guest its VM generation id; by ACPI, as QEMU has it for PCs. */
+export const tellsGeneration = (hardware: Hardware | undefined): boolean =>
+  ["q35", "pc"].includes(hardwareOf(hardware).board);
+
+/** What its guest is told: another id when its state goes on from an earlier one, or is that of a clone. */
+export const GenerationId = Type.Optional(
+  Type.String({
+    pattern: "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+    description:
+      "The VM generation id that its guest sees (boards q35, pc): another one after a rollback and in a clone, and else the same, wherever and however often it starts.",
+  }),
+);
+
 /** What can come and go while the guest runs: what is on PCI Express. Cards of before that need I/O ports, which a root port has none of. */
 export function hotPlugOf(hardware: Hardware | undefined): { disks: boolean; nics: boolean } {
   const { board, disks, nics } = hardwareOf(hardware);

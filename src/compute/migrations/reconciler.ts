@@ -213,7 +213,7 @@ class MigrationReconciler {
           ...copied(spec),
           interfaces: spec.interfaces,
           ...(spec.user === undefined ? {} : { user: spec.user }),
-          ...asItIs(source.status?.has),
+          ...asItIs(source.status?.has, spec),
           predecessor: source.metadata.name,
           incoming: true,
           ...copyDisks,

@@ -19,6 +19,7 @@ export function copied(spec: Instance["spec"]) {
     diskSize,
     diskLimits,
     disks,
+    bootOrder,
     hardware,
     resources,
     guest,
@@ -36,6 +37,7 @@ export function copied(spec: Instance["spec"]) {
     ...(diskSize ? { diskSize } : {}),
     ...(diskLimits ? { diskLimits } : {}),
     ...(disks ? { disks } : {}),
+    ...(bootOrder ? { bootOrder } : {}),
     ...(hardware ? { hardware } : {}),
     ...(resources ? { resources } : {}),
     ...(guest ? { guest } : {}),
@@ -82,9 +84,10 @@ export function orderTo(
   };
 }
 /** Not what the source has been asked for: what it really has by now. */
-export const asItIs = (has: HasNow | undefined) =>
+export const asItIs = (has: HasNow | undefined, { generationId }: Instance["spec"]) =>
   has && {
     has,
+    ...(has.tellsGeneration && generationId ? { generationId } : {}),
     interfaces: has.interfaces,
     disks: has.disks,
     ...(has.cdDrives ? { cdDrives: has.cdDrives } : {}),

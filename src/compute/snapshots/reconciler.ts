@@ -380,9 +380,15 @@ class SnapshotReconciler {
     const current = last
       ? view.snapshots.find(({ metadata }) => metadata.uid === last.current)?.metadata.name
       : before;
+    // What comes after a rollback is another state that went on from there; told again it is the same one.
+    const generationId = ROLLBACK.exec(last?.id ?? "")?.[1];
     await this.#client.updateStatus(VirtualMachine, {
       ...vm,
-      status: { ...status, ...(current ? { snapshot: current } : {}) },
+      status: {
+        ...status,
+        ...(current ? { snapshot: current } : {}),
+        ...(generationId ? { generationId } : {}),
+      },
     });
     return { requeueAfterMs: 1 };
   }
@@ -480,6 +486,9 @@ class SnapshotReconciler {
     return this.#clock.now().toISOString();
   }
 }
+
+/** The id of its task, with its uid. */
+const ROLLBACK = /^Rollback:([0-9a-f-]{36})$/;
 
 function ownerOf({ kind, metadata }: VirtualMachine) {
   const { name, uid } = metadata;

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { BOARDS, type Hardware, ideDisk, type Slots } from "./board.ts";
-import { isFields, type Qmp } from "./qmp.ts";
+import { isFields, type Qmp, QmpError } from "./qmp.ts";
 
 export interface Cd {
   name: string;
@@ -60,10 +60,11 @@ function placeOf(board: Hardware["board"], i: number): number {
 /** How long a guest may take to let go of it before we look again later. */
 const LET_GO_MS = 3000;
 const LOOK_MS = 100;
+const ATTEMPTS = 10;
 const LOCKED =
   "the guest has locked the drive; it is asked again and again (force: true takes out what is in it all the same)";
 
-/** Has in the drive what is to be in it. @returns why it is not; undefined when it is. @throws QmpError; what was in it stays then */
+/** Has in the drive what is to be in it. @returns why it is not; undefined when it is. @throws QmpError; while the new one cannot be opened, what was in it stays */
 export async function setMedium(qmp: Qmp, { name, path, force = false }: Cd): Promise<string | undefined> {
   const id = deviceOf(name);
   const before = await look(qmp, name);
@@ -72,17 +73,32 @@ export async function setMedium(qmp: Qmp, { name, path, force = false }: Cd): Pr
   if (before.node !== wanted) {
     if (path !== undefined && !(await nodesOf(qmp, name)).includes(wanted ?? ""))
       await qmp.execute("blockdev-add", medium(name, path));
-    if (!(await open(qmp, name, force))) {
+    if (!(await change(qmp, name, wanted, force))) {
       await dropUnused(qmp, name);
       return LOCKED;
     }
-    await qmp.execute("blockdev-remove-medium", { id });
-    if (wanted !== undefined) await qmp.execute("blockdev-insert-medium", { id, "node-name": wanted });
   }
   // Also of an attempt that was cut short.
   if (before.node !== wanted || before.isOpen) await qmp.execute("blockdev-close-tray", { id });
   await dropUnused(qmp, name);
   return undefined;
+}
+
+/** @returns whether its guest let us */
+async function change(qmp: Qmp, name: string, wanted: string | undefined, force: boolean): Promise<boolean> {
+  const id = deviceOf(name);
+  for (let attempt = 1; ; attempt++) {
+    if (!(await open(qmp, name, force))) return false;
+    try {
+      await qmp.execute("blockdev-remove-medium", { id });
+      if (wanted !== undefined) await qmp.execute("blockdev-insert-medium", { id, "node-name": wanted });
+      return true;
+    } catch (error) {
+      // Guests and their firmware close it, too, when they look for something in it.
+      const isClosed = error instanceof QmpError && error.message.includes("is not open");
+      if (!isClosed || attempt === ATTEMPTS) throw error;
+    }
+  }
 }
 
 interface Drive {

@@ -159,7 +159,9 @@ export class Packages {
    * @throws PackageError with what may have been meant
    */
   async #requireNames(names: readonly string[]): Promise<void> {
-    const all = (await run("apt-cache", [...this.#options().slice(3), "pkgnames"])).split("\n");
+    const all = (
+      await run("apt-cache", [...this.#options().slice(3), "pkgnames"], { timeoutMs: 60_000 })
+    ).split("\n");
     const known = new Set(all);
     const unknown = names.filter((name) => !known.has(name));
     if (unknown.length === 0) return;
@@ -240,14 +242,16 @@ export class Packages {
   /** The distribution's small kernel for virtual machines. */
   async kernel(): Promise<Package> {
     await this.#prepare();
-    const depends = await run("apt-cache", [
-      ...this.#options().slice(3),
-      "depends",
-      "linux-image-cloud-amd64",
-    ]);
+    const depends = await run(
+      "apt-cache",
+      [...this.#options().slice(3), "depends", "linux-image-cloud-amd64"],
+      { timeoutMs: 60_000 },
+    );
     const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
     if (!name) throw new PackageError("the package sources have no linux-image-cloud-amd64");
-    const show = await run("apt-cache", [...this.#options().slice(3), "show", "--no-all-versions", name]);
+    const show = await run("apt-cache", [...this.#options().slice(3), "show", "--no-all-versions", name], {
+      timeoutMs: 60_000,
+    });
     const version = /^Version: (\S+)$/m.exec(show)?.[1] ?? "";
     const [kernel] = await this.#download([`${name}=${version}`]);
     if (!kernel) throw new PackageError(`package ${name} was not downloaded`);

@@ -122,7 +122,7 @@ it("a CD comes into the drive; what is not there, or is no CD, does not", async 
   ] as const) {
     await change({ cdDrives: [{ name: "cd", image }] });
     await until(why, 60_000, async () =>
-      JSON.stringify((await machine()).status?.pendingChanges).includes(why) ? true : undefined,
+      JSON.stringify((await machine()).status?.pendingChanges ?? []).includes(why) ? true : undefined,
     );
   }
   const { code, stdout, stderr } = await stack.vireo(["insert", "vm/a", "tools"]);

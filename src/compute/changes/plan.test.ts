@@ -103,7 +103,12 @@ describe("what changes in a machine that runs", () => {
       ],
       interfaces: [{ network: "lan", port: 0 }],
     });
-    expect(pending).toEqual([]);
+    // Told from the moment on in which it is asked for.
+    expect(pending.map(({ field, restart }) => [field, restart])).toEqual([
+      ["disks[new]", false],
+      ["networks[lan]", false],
+      ["networks[default]", false],
+    ]);
     // The run has been asked, and has not got it yet.
     const asked: Instance = {
       ...runOf(vm, {
@@ -157,6 +162,7 @@ describe("what changes in a machine that runs", () => {
     expect(pending.map(({ field, restart }) => [field, restart])).toEqual([
       ["cdDrives[more]", true],
       ["bootOrder", true],
+      ["cdDrives[cd]", false],
     ]);
     const refused = [{ field: "cdDrives[cd]", reason: "the guest has locked the drive" }];
     const asked = { ...runOf(before, { has, refused }), spec };
@@ -213,7 +219,13 @@ describe("what changes in a machine that runs", () => {
     const run = runOf(roomy, { has, accelerator: "tcg" });
     const more = { ...roomy, spec: { ...roomy.spec, cpus: 3, memory: "512Mi", memoryTarget: "300Mi" } };
     const { spec, pending } = livePlan(more, run);
-    expect([spec.cpus, spec.memory, spec.memoryTarget, pending]).toEqual([3, "512Mi", "300Mi", []]);
+    const fields = pending.map(({ field }) => field);
+    expect([spec.cpus, spec.memory, spec.memoryTarget, fields]).toEqual([
+      3,
+      "512Mi",
+      "300Mi",
+      ["cpus", "memory"],
+    ]);
     expect(told(more, { ...run, spec })).toEqual([
       "cpus: 2 → 3 (is being tried)",
       "memory: 256Mi → 512Mi (is being tried)",

@@ -217,16 +217,17 @@ class Plan {
     };
     const has = this.#has;
     if (has) {
-      const { disks = [], interfaces } = this.#run;
+      // Also what it is about to be asked for.
+      const { disks = [], interfaces } = this.spec;
       const missing = <T>(all: readonly T[], some: readonly T[], by: (one: T) => string) =>
         all.filter((one) => !some.some((other) => by(other) === by(one)));
       const byName = ({ name }: { name: string }) => name;
       const byMac = ({ mac }: { mac: string }) => mac;
-      const { cpus, memory } = this.#run;
+      const { cpus, memory } = this.spec;
       if (has.cpus && has.cpus.now !== cpus) also("cpus", has.cpus.now, cpus, "is being tried");
       if (has.memory && memoryNow(has.memory) !== parseBytes(memory))
         also("memory", formatBytes(memoryNow(has.memory)), memory, "is being tried");
-      for (const { name, image } of this.#run.cdDrives ?? []) {
+      for (const { name, image } of this.spec.cdDrives ?? []) {
         const now = has.cdDrives?.find((drive) => drive.name === name);
         if (now?.image !== image)
           also(`cdDrives[${name}]`, now?.image, image, image ? "is being inserted" : "is being taken out");

@@ -18,7 +18,7 @@ it("tells users which program failed and what it said; the command line is for o
 it("says how it ended when it said nothing", async () => {
   expect(await failure("sh", ["-c", "exit 3"])).toMatchObject({ message: "sh: ended with code 3" });
   expect(await failure("sh", ["-c", "kill -9 $$"])).toMatchObject({ message: "sh: ended by SIGKILL" });
-  expect(await failure("sleep", ["10"], 20)).toMatchObject({ message: "sleep: did not end in time" });
+  expect(await failure("sleep", ["10"], 20)).toMatchObject({ message: "sleep: did not end within 0.02 s" });
   expect(await failure("vireo-no-such-program", [])).toMatchObject({
     message: "vireo-no-such-program: is not installed",
   });

@@ -10,12 +10,13 @@ export function run(
   args: readonly string[],
   options: { timeoutMs?: number; input?: string; cwd?: string; env?: Readonly<Record<string, string>> } = {},
 ): Promise<string> {
+  const timeout = options.timeoutMs ?? 15_000;
   return new Promise((resolve, reject) => {
     const child = execFile(
       command,
       args,
       {
-        timeout: options.timeoutMs ?? 15_000,
+        timeout,
         maxBuffer: 2 ** 26,
         ...(options.cwd ? { cwd: options.cwd } : {}),
         ...(options.env ? { env: { ...process.env, ...options.env } } : {}),
@@ -23,7 +24,7 @@ export function run(
       (error, stdout, stderr) => {
         if (!error) return resolve(stdout);
         const missing = "code" in error && error.code === "ENOENT";
-        const said = missing ? "is not installed" : stderr.trim() || endOf(error);
+        const said = missing ? "is not installed" : stderr.trim() || endOf(error, timeout);
         const inside = new Error([command, ...args].join(" "), { cause: error });
         reject(new CommandError(`${command}: ${said}`, { cause: inside }));
       },
@@ -34,8 +35,8 @@ export function run(
 }
 
 /** Not its message, which has the whole command line. */
-function endOf(error: ExecFileException): string {
-  if (error.killed) return "did not end in time";
+function endOf(error: ExecFileException, timeoutMs: number): string {
+  if (error.killed) return `did not end within ${timeoutMs / 1000} s`;
   return error.signal ? `ended by ${error.signal}` : `ended with code ${error.code ?? "unknown"}`;
 }
 

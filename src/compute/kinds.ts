@@ -25,10 +25,10 @@
  * Live migration (Migration reconciler + the two agents):
  *   1. Migration reconciler creates the target Instance: host=to, predecessor=source, incoming=true, template of the source.
  *   2. Target agent starts QEMU with -incoming defer, writes status.incomingAddress, phase Incoming (custody None).
- *   3. Reconciler sets source.spec.migrateTo={instance,address}. Source agent migrates (pause-before-switchover), re-checks
- *      that spec.migrateTo still names the target, and continues. QEMU says "completed" at the source only once the target has it all
- *      and has said so (capability return-path). Then the source agent writes, with compare-and-swap on the resourceVersion of the object
- *      it re-checked, custody=Released, phase=HandedOver. This one write is the flip of ownership. A write whose answer was lost is read
+ *   3. Reconciler sets source.spec.migrateTo={instance,address}. Source agent migrates (pause-before-switchover; QEMU goes on from there at
+ *      once, unless disks go along: the guest waits). QEMU says "completed" at the source only once the target has it all and has said so
+ *      (capability return-path). Then the source agent writes, with compare-and-swap on the resourceVersion of the object in which
+ *      spec.migrateTo named the target, custody=Released, phase=HandedOver. This one write is the flip of ownership. A write whose answer was lost is read
  *      again, never assumed. If it lost against a cancel, or the target is gone: `cont` at the source.
  *   4. Target agent watches its predecessor; once it is HandedOver to this very target: `cont`, announce-self, custody Held, phase
  *      Running. A source that is Released otherwise may have run on after it sent its memory: then the target ends, never runs.

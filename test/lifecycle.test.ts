@@ -218,6 +218,17 @@ describe("a guest that panics", () => {
   });
 });
 
+it("a machine whose memory was lost in the middle of a move says so, and starts anew", async () => {
+  const { id } = await here.guest();
+  here.world.set(id, { state: "paused", pausedBy: "lost" });
+  const vm = await here.estate.vm(
+    "web",
+    ({ status }) => status?.restarts === 1 && status.phase === "Running",
+    "again",
+  );
+  expect(vm.status?.lastEnd).toMatchObject({ reason: "MemoryLost" });
+});
+
 describe("a machine that ends again and again", () => {
   it("says when it is started next, until that goes well", async () => {
     for (const restarts of [1, 2, 3]) {

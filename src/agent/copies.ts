@@ -4,8 +4,9 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { link, rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import { run } from "../system/run.ts";
-import { own } from "./volume-files.ts";
+import { flush, own } from "./volume-files.ts";
 
 interface Copy {
   child: ChildProcess;
@@ -43,8 +44,21 @@ export class Copies {
 
   async #begin(from: { path: string; format: string }, to: string): Promise<Copy> {
     await rm(to, { force: true });
-    // -U: the source may be open in the QEMUs of other clones; nothing ever writes to it. -W: in any order, which is faster.
-    const args = ["convert", "-p", "-U", "-W", "-f", from.format, "-O", "qcow2", from.path, to];
+    // -t: all of it is written out at the end; without, qemu-img leaves that to the kernel. -U: the source may be open in the QEMUs of other clones; nothing ever writes to it. -W: in any order, which is faster.
+    const args = [
+      "convert",
+      "-p",
+      "-t",
+      "writeback",
+      "-U",
+      "-W",
+      "-f",
+      from.format,
+      "-O",
+      "qcow2",
+      from.path,
+      to,
+    ];
     const child = spawn("qemu-img", args, { stdio: ["ignore", "pipe", "pipe"] });
     const copy: Copy = { child, percent: 0, said: "" };
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
@@ -78,6 +92,9 @@ export async function copyDisk(
   if (sizeBytes !== undefined)
     await run("qemu-img", ["resize", "-q", "-f", "qcow2", made, String(sizeBytes)]);
   await own(made, uid, gid, 0o600);
+  // What it was copied from may go as soon as it has its name.
+  await flush(made);
   await link(made, path);
+  await flush(dirname(path));
   await rm(made);
 }

@@ -94,6 +94,7 @@ export interface MachineEnd {
     | "Crashed"
     | "StartFailed"
     | "ResumeFailed"
+    | "MemoryLost"
     | "MigrationFailed";
   message: string;
 }

@@ -296,7 +296,7 @@ class Instances {
   /** Part of its memory was at either end of a post-copy that broke: it starts anew from its disks. */
   async #lost(instance: Instance, machine: MachineState): Promise<Again> {
     await this.#c.hypervisor.kill(machine.id);
-    return this.#finish(instance, { reason: "MigrationFailed", message: LOST });
+    return this.#finish(instance, { reason: "MemoryLost", message: LOST });
   }
 
   async #start(instance: Instance): Promise<Again> {

@@ -26,7 +26,7 @@ import { Value } from "typebox/value";
 import type { Snapshot } from "../compute/snapshots/kinds.ts";
 import { run } from "../system/run.ts";
 import type { LayerSwitch } from "./hypervisor.ts";
-import { exists, own } from "./volume-files.ts";
+import { exists, flush, own } from "./volume-files.ts";
 
 export type Taken = NonNullable<NonNullable<Snapshot["status"]>["taken"]>;
 export type Facts = Omit<Taken, "disks">;
@@ -101,6 +101,8 @@ export const QEMU_IMG: LayerTool = {
     const what = ["-q", "-f", "qcow2", "-u", "-b", backing, "-F", "qcow2", made, String(sizeBytes)];
     await run("qemu-img", ["create", ...what]);
     await own(made, uid, gid, 0o600);
+    // layers.json may say that it is the disk, and outlive a power cut.
+    await flush(made);
     await rename(made, path);
   },
   rebase: async (path, from) => {

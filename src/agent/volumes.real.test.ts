@@ -17,7 +17,7 @@ import type { Instance, StoragePool } from "../compute/kinds.ts";
 import type { Image } from "../images/kinds.ts";
 import { run } from "../system/run.ts";
 import { Layers, QEMU_IMG } from "./layers.ts";
-import { ensureVolumes, layersOf, userOf } from "./volumes.ts";
+import { destroyVolumes, dumpsOf, ensureVolumes, layersOf, userOf } from "./volumes.ts";
 
 let folder: string;
 let pool: StoragePool;
@@ -136,12 +136,18 @@ it("gives the active layer of a disk, also when its first one has been merged aw
 it("of a machine that is given another user, all is that one's from its next start on", async () => {
   const before = instance();
   await ensureVolumes(pool, image, before);
-  await layersOf(pool, before).begin("aaaaaaaa-0000-4000-8000-000000000000");
+  const uid = "aaaaaaaa-0000-4000-8000-000000000000";
+  await layersOf(pool, before).begin(uid);
   const owners = () =>
     [...new Set(readdirSync(disks()).map((name) => statSync(join(disks(), name)).uid))].sort();
   expect(owners()).toEqual([0, userOf(before.spec).uid]);
   const after = instance({ user: 300_000, volumesExist: true });
-  await ensureVolumes(pool, image, { ...after, spec: { ...after.spec, incoming: true } });
+  const moved = { ...after, spec: { ...after.spec, incoming: true } };
+  // Whether the source has switched, only its QEMU knows.
+  await expect(ensureVolumes(pool, image, moved)).rejects.toThrow("a snapshot of a was cut short");
+  const facts = { takenTime: "2026-01-01T00:00:00Z", pauseMs: 0, consistent: "Crash" } as const;
+  await layersOf(pool, before).finish(uid, facts);
+  await ensureVolumes(pool, image, moved);
   expect(owners()).toEqual([0, userOf(before.spec).uid]);
   await ensureVolumes(pool, image, after);
   expect(owners()).toEqual([0, 300_000]);
@@ -174,4 +180,23 @@ it("overlays of a snapshot that could not be begun, or was deleted after that wa
   rmSync(join(disks(), `snapshots/${uid}.json`));
   await layers.remove(uid, async () => false);
   expect(overlays()).toHaveLength(1);
+});
+
+it("dumps stay where they are told to be when the disks have moved away, and go with the machine", async () => {
+  await ensureVolumes(pool, image, instance());
+  const dumps = dumpsOf(pool, instance());
+  const path = dumps.path({ reason: "GuestPanic", time: new Date(1000).toISOString(), host: "a" });
+  writeFileSync(await dumps.begin(path, 0), "core");
+  await dumps.finish(path, 3);
+  // As agents of before kept them.
+  writeFileSync(join(disks(), "dumps/GuestPanic-500-a.elf"), "older");
+  const moved: Instance = { ...instance(), status: { phase: "HandedOver" } };
+  await destroyVolumes(pool, moved);
+  await destroyVolumes(pool, moved);
+  expect(existsSync(disks())).toBe(false);
+  expect(readFileSync(path, "utf8")).toBe("core");
+  expect((await dumps.list()).map(({ sizeBytes }) => sizeBytes)).toEqual([5, 4]);
+  await destroyVolumes(pool, instance());
+  expect(existsSync(path)).toBe(false);
+  expect(readdirSync(join(folder, "machines/default"))).toEqual([]);
 });

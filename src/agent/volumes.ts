@@ -4,7 +4,7 @@
  * Made once and atomically (a temporary name, then link), and only for the instance that has custody; for a machine that has run before,
  * never again.
  */
-import { mkdir, readdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, join, resolve, sep } from "node:path";
 import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
@@ -26,7 +26,7 @@ import { PrepareError } from "./environment.ts";
 import { findFirmware } from "./firmware.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
 import { Layers } from "./layers.ts";
-import { exists, inherit, makeDisk, own, removeWhole } from "./volume-files.ts";
+import { exists, flush, inherit, makeDisk, own, removeWhole } from "./volume-files.ts";
 
 export const ORIGIN = "boot.json";
 
@@ -82,8 +82,11 @@ export function layersOf(pool: StoragePool, instance: Instance): Layers {
   return new Layers(folderOf(pool, instance), writable(instance), userOf(instance.spec));
 }
 
+const dumpsFolder = (folder: string) => `${folder}.dumps`;
+
 export function dumpsOf(pool: StoragePool, instance: Instance): Dumps {
-  return new Dumps(join(folderOf(pool, instance), "dumps"), userOf(instance.spec));
+  const folder = folderOf(pool, instance);
+  return new Dumps(join(folder, "dumps"), userOf(instance.spec), dumpsFolder(folder));
 }
 
 /** How a machine starts that cannot go on with memory which is kept for it. */
@@ -285,6 +288,7 @@ async function firmwareOf({ spec }: Instance, path: string, direct: boolean): Pr
     await run("qemu-img", ["convert", "-q", "-f", "raw", "-O", "qcow2", found.variables, `${path}.new`]);
     const { uid, gid } = userOf(spec);
     await own(`${path}.new`, uid, gid, 0o600);
+    await flush(`${path}.new`);
     await rename(`${path}.new`, path);
   }
   return { code: found.code, variables: { path, format: "qcow2", readOnly: false }, secure: secureBoot };
@@ -439,7 +443,10 @@ export async function halfMade(pool: StoragePool, instance: Instance, beforeMs: 
   return found;
 }
 
-/** Removes the machine's own folder, nothing else. */
+/** Removes the machine's own folder, and its dumps; those of one that has moved away are nowhere else, and stay. */
 export async function destroyVolumes(pool: StoragePool, instance: Instance): Promise<void> {
-  await removeWhole(folderOf(pool, instance), instance);
+  const folder = folderOf(pool, instance);
+  if (instance.status?.phase === "HandedOver") await dumpsOf(pool, instance).moveOut();
+  else await rm(dumpsFolder(folder), { recursive: true, force: true });
+  await removeWhole(folder, instance);
 }

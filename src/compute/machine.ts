@@ -130,7 +130,8 @@ export const End = Type.Object(
       "Crashed", // abort or another signal
       "StartFailed",
       "ResumeFailed", // it could not go on with the memory that is kept
-      "MigrationFailed",
+      "MemoryLost", // in the middle of post-copy
+      "MigrationFailed", // of the target of a move that never was the machine
       "HandedOver",
     ]),
     message: Type.String(),

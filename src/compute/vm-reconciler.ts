@@ -36,28 +36,21 @@ import {
 import { AddressBook } from "./address-book.ts";
 import { askRun, newPlaces, stillUsed } from "./changes/live.ts";
 import { placed, placedInterfaces } from "./changes/places.ts";
-import { instanceSource } from "./clones/kinds.ts";
-import {
-  hostOfDisks,
-  instancesOf,
-  isBound,
-  isHeld,
-  isLive,
-  isUnderWay,
-  leftDisksBehind,
-  superseded,
-} from "./custody.ts";
+import { instancesOf, isBound, isHeld, isLive, isUnderWay, leftDisksBehind, superseded } from "./custody.ts";
+import { removeMachine, removeOrphans } from "./deletion.ts";
 import { imagesOf } from "./disks/kinds.ts";
-import { pinsOf, tellsGeneration } from "./hardware/kinds.ts";
+import { pinsOf } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
 import { type Interface, NoAddress } from "./ipam.ts";
 import { Instance, Network, StoragePool, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
 import { STEERED } from "./lifecycle/kinds.ts";
 import { handReset, isTelling, isToRestart, isWanted } from "./lifecycle/requests.ts";
 import { Migration } from "./migrations/kinds.ts";
+import { missingOf } from "./missing.ts";
+import { disksOf, disksOn, generationOf, isOutdated, resumesWith } from "./next-run.ts";
 import { decideStart, RESTART_LIMITS, type RestartLimits } from "./restart.ts";
 import { UserBook } from "./users/book.ts";
-import { CRASH_LOOP, type Idle, machineStatus } from "./vm-status.ts";
+import { CRASH_LOOP, type Idle, machineStatus, pending } from "./vm-status.ts";
 
 export interface VirtualMachineContext {
   client: Client;
@@ -180,12 +173,13 @@ class VirtualMachineReconciler {
   async reconcile(key: string): Promise<{ requeueAfterMs?: number } | undefined> {
     const vm = this.#informers.vms.get(key);
     const known = this.#instancesByMachine.get(key);
-    await this.#removeOrphans(vm, known);
+    await removeOrphans(this.#client, vm, known);
     if (!vm) return undefined;
     const instances = instancesOf(vm, known);
     if (vm.metadata.deletionTimestamp) {
       try {
-        await this.#remove(vm);
+        const left = await removeMachine(this.#client, vm);
+        if (left) await this.#writeStatus(vm, left, [], DELETING);
       } catch (error) {
         if (!(error instanceof OddInstance)) throw error;
         return this.#writeOdd(vm, instances, `it cannot be deleted yet: ${error.message}`);
@@ -301,7 +295,11 @@ class VirtualMachineReconciler {
       await this.#writeStatus(vm, instances, migrations, pending("DisksBusy", message));
       return undefined; // The end of it changes the machine, which brings it back here.
     }
-    const missing = this.#missing(vm);
+    const missing = missingOf(vm, {
+      image: (name) => this.#informers.images.get(name),
+      hasNetwork: (name) => this.#informers.networks.get(name) !== undefined,
+      hasPool: (name) => this.#informers.pools.get(name) !== undefined,
+    });
     if (missing) {
       await this.#writeStatus(vm, instances, migrations, missing);
       return undefined;
@@ -377,7 +375,12 @@ class VirtualMachineReconciler {
       interfaces: placedInterfaces(places.interfaces, vm.spec),
       ...(predecessor ? { predecessor } : {}),
       ...disksOf(vm, last),
-      ...this.#disksOn(vm, instances),
+      ...disksOn(
+        vm,
+        instances,
+        (pool) => this.#informers.pools.get(pool)?.spec.directory.shared === false,
+        (key) => this.#instancesByMachine.get(key),
+      ),
     });
     if (restarts > 0 && last) {
       const end = last.status?.end;
@@ -388,51 +391,6 @@ class VirtualMachineReconciler {
         `started again after ${end?.reason ?? "its end"}${end?.message ? `: ${end.message}` : ""}`,
       );
     }
-  }
-
-  /** Where it has to start, because hosts do not share what it starts from: its disks, or those that they are made from. */
-  #disksOn(vm: VirtualMachine, instances: readonly Instance[]): Pick<Instance["spec"], "disksOn"> {
-    const isLocal = (name: string) => this.#informers.pools.get(name)?.spec.directory.shared === false;
-    const own = hostOfDisks(instances);
-    const { vm: name, vmUid, storagePool = "" } = vm.status?.source ?? {};
-    const source = own === undefined && name !== undefined && isLocal(storagePool);
-    const of = source ? this.#instancesByMachine.get(`${vm.metadata.namespace ?? "default"}/${name}`) : [];
-    const host = isLocal(vm.spec.storagePool) ? own : undefined;
-    const disksOn = host ?? hostOfDisks(of.filter(({ spec }) => spec.vmUid === vmUid));
-    return disksOn ? { disksOn } : {};
-  }
-
-  /** What has to be there before the machine can start, if anything is not. */
-  #missing({ spec, status }: VirtualMachine): Idle | undefined {
-    const { networks, pools } = this.#informers;
-    for (const name of imagesOf(spec)) {
-      const isInDrive = spec.cdDrives?.some(({ image }) => image === name);
-      const hasDisks =
-        !isInDrive && ((status?.sequence ?? 0) > 0 || Boolean(spec.source?.vm || spec.source?.snapshot));
-      const field = name === spec.image ? "spec.image" : isInDrive ? "spec.cdDrives" : "spec.disks";
-      const missing = this.#missingImage(name, field, hasDisks);
-      if (missing) return missing;
-    }
-    if (!pools.get(spec.storagePool))
-      return pending(
-        "StoragePoolMissing",
-        `storage pool ${spec.storagePool} (spec.storagePool) does not exist`,
-      );
-    const network = spec.networks.find((name) => !networks.get(name));
-    if (network) return pending("NetworkMissing", `network ${network} (spec.networks) does not exist`);
-    return undefined;
-  }
-
-  #missingImage(name: string, field: string, hasDisks: boolean): Idle | undefined {
-    const image = this.#informers.images.get(name);
-    if (!image)
-      return pending("ImageMissing", `image ${name} (${field}) does not exist; create it, or wait for it`);
-    // A machine that has run before only needs the file its overlay is linked to.
-    if (image.status?.phase === "Ready" || (hasDisks && image.status?.file)) return undefined;
-    const phase = image.status?.phase ?? "Pending";
-    // How far its build is stands in the image alone: each step would be a write to each machine that waits.
-    const why = phase === "Failed" && getCondition(image.status?.conditions, "Ready")?.message;
-    return pending("ImageNotReady", `image ${name} is not ready: ${phase}${why ? `, ${why}` : ""}`);
   }
 
   /** @throws NoAddress */
@@ -450,49 +408,6 @@ class VirtualMachineReconciler {
     const since = this.#endedAt.get(uid) ?? now;
     this.#endedAt.set(uid, since);
     return now - since;
-  }
-
-  /**
-   * The machine is being deleted. Everything is stopped; then the newest bound instance stays alone, its agent is told to
-   * destroy the volumes, and goes; then the machine may go.
-   */
-  async #remove(vm: VirtualMachine): Promise<void> {
-    if (!vm.metadata.finalizers?.includes(VOLUMES_FINALIZER)) return;
-    // Complete: no instance of a machine that is being deleted can be created any more (checkInstance).
-    const instances = await freshInstances(this.#client, vm);
-    if (instances.length === 0) {
-      const finalizers = vm.metadata.finalizers.filter((f) => f !== VOLUMES_FINALIZER);
-      await this.#client.update(VirtualMachine, { ...vm, metadata: { ...vm.metadata, finalizers } });
-      return;
-    }
-    for (const instance of instances) {
-      if (!isBound(instance) && (await removeUnbound(this.#client, instance))) continue;
-      if (isLive(instance)) await stopInstance(this.#client, instance);
-    }
-    const bound = instances.filter(isBound);
-    if (!bound.some(isLive)) {
-      const keeper = bound.findLast((i) => !i.metadata.deletionTimestamp) ?? bound.at(-1);
-      // Each host may have some of its disks.
-      for (const instance of bound)
-        if (instance !== keeper) await deleteInstance(this.#client, instance, true);
-      if (keeper && instances.length === 1) await deleteInstance(this.#client, keeper, true);
-    }
-    await this.#writeStatus(vm, instances, [], {
-      phase: "Stopping",
-      reason: "Deleting",
-      message: "is being deleted",
-    });
-  }
-
-  /** Instances of a machine that is gone (its finalizer was removed by force), or of an older one of the name. */
-  async #removeOrphans(vm: VirtualMachine | undefined, instances: readonly Instance[]): Promise<void> {
-    for (const instance of instances) {
-      if (instance.spec.vmUid === vm?.metadata.uid) continue;
-      // The informers are not in step: the machine may be newer than our copy.
-      const now = await this.#client.get(VirtualMachine, { ...at(instance), name: instance.spec.vm });
-      if (now?.metadata.uid === instance.spec.vmUid) continue;
-      if (!(await removeUnbound(this.#client, instance))) await deleteInstance(this.#client, instance);
-    }
   }
 
   async #writeOdd(
@@ -566,58 +481,10 @@ function refusedInterfaces(error: unknown): number[] {
   });
 }
 
-function pending(reason: string, message: string): Idle {
-  return { phase: "Pending", reason, message };
-}
-
 function about({ kind, metadata }: VirtualMachine) {
   const { name, namespace, uid } = metadata;
   return { kind, name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) };
 }
 
-/** Where the next run has its disks from, when they are not those of the image. */
-function disksOf({ status }: VirtualMachine, last: Instance | undefined): Partial<Instance["spec"]> {
-  if (last && hasVolumes(last)) return { volumesExist: true };
-  return status?.source ? { source: instanceSource(status.source) } : {};
-}
-/** Whether a run that waits for a host is not what the machine is to be by now. */
-function isOutdated(vm: VirtualMachine, { spec }: Instance): boolean {
-  const part = machinePart(vm);
-  return (
-    Object.entries(part).some(
-      ([field, value]) => !LIVE.has(field) && !isDeepStrictEqual(value, Reflect.get(spec, field)),
-    ) ||
-    !isDeepStrictEqual(
-      vm.spec.networks,
-      spec.interfaces.map(({ network }) => network),
-    )
-  );
-}
+const DELETING: Idle = { phase: "Stopping", reason: "Deleting", message: "is being deleted" };
 const ROOM_RETRY_MS = 30_000;
-/** What goes to a run in any case. */
-const LIVE = new Set<string>([
-  "resources",
-  "readiness",
-  "diskLimits",
-  "diskSize",
-  "memoryTarget",
-  ...STEERED,
-]);
-
-/** What a host has to be for the next run to go on with the memory that is kept. */
-function resumesWith({ spec, status }: VirtualMachine): Pick<Instance["spec"], "resumes"> {
-  const { suspended } = status ?? {};
-  if (!suspended || spec.discardMemory) return {};
-  const { accelerator, cpuModel, guestCpu } = suspended;
-  return { resumes: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } };
-}
-
-/** The first is its uid, which no clone has. */
-const generationOf = ({ spec, status, metadata: { uid } }: VirtualMachine) => {
-  const generationId = status?.generationId ?? uid;
-  return generationId !== undefined && tellsGeneration(spec.hardware) ? { generationId } : {};
-};
-
-/** Whether disks were made for this run or one before it. */
-const hasVolumes = ({ spec, status }: Instance) =>
-  spec.volumesExist === true || spec.incoming === true || status?.startedTime !== undefined;

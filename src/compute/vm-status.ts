@@ -22,6 +22,8 @@ export interface Idle {
   nextStartTime?: string;
 }
 
+export const pending = (reason: string, message: string): Idle => ({ phase: "Pending", reason, message });
+
 /** The condition of a machine that ends again and again. */
 export const CRASH_LOOP = "CrashLoop";
 

@@ -118,6 +118,25 @@ it("takes the disks along while the guest writes them, and leaves none behind", 
   });
 });
 
+it("leaves a host in maintenance, which takes none until that ends", async () => {
+  const host = (await phase("a", "Running")).status?.host ?? "";
+  const before = await writesOn(host, "a");
+  const drained = await stack.vireo(["drain", host, "--timeout", "120s"], { timeoutMs: 150_000 });
+  expect(drained.code, drained.stdout + drained.stderr).toBe(0);
+  expect(drained.stdout).toMatch(new RegExp(`host/${host} is empty`));
+  expect((await phase("a", "Running")).status).toMatchObject({
+    host: other(host),
+    why: `${host} is in maintenance`,
+  });
+  await writesOn(other(host), "a", before);
+  const refused = await stack.vireo(["migrate", "vm/a", "--to", host]);
+  expect(refused.stdout + refused.stderr).toMatch(/takes no machines \(spec.maintenance\)/);
+  const ended = await stack.vireo(["uncordon", host]);
+  expect(ended.stdout).toMatch(/takes machines again/);
+  const unknown = await stack.vireo(["cordon", "nowhere"]);
+  expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringMatching(/there is no host "nowhere"/)]);
+});
+
 it("is not moved with snapshots, which would stay behind; and says so", async () => {
   const { host } = (await phase("a", "Running")).status ?? {};
   const taken = await stack.vireo(["snapshot", "vm/a", "--name", "one"]);

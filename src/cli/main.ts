@@ -4,6 +4,7 @@ import { SBOM_FORMATS, type SbomFormat } from "../images/sbom.ts";
 import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { addConsoleVerbs } from "./console-verbs.ts";
+import { addHostVerbs } from "./host-verbs.ts";
 import { addLifecycleVerbs } from "./lifecycle-verbs.ts";
 import { addMachineVerbs } from "./machine-verbs.ts";
 import { type OidcFlags, withOidc } from "./oidc.ts";
@@ -103,6 +104,7 @@ const placeOf = placeFrom(paths);
 addResourceVerbs(program, placeOf, print);
 addLifecycleVerbs(program, placeOf, print);
 addMachineVerbs(program, placeOf, print);
+addHostVerbs(program, placeOf, print);
 addConsoleVerbs(program, placeOf, print);
 
 const image = program.command("image").description("bootable images");

@@ -23,7 +23,20 @@ export async function carryOut<T extends Resource>(
   print: (line: string) => void,
 ): Promise<void> {
   const { metadata } = await client.create(kind, object);
-  const { name, namespace, uid } = metadata;
+  await follow(client, kind, metadata, options, print);
+}
+
+/**
+ * The same for an object that is there.
+ * @throws UserError when it failed, or the time was over, with what was seen last
+ */
+export async function follow<T extends Resource>(
+  client: Client,
+  kind: Kind<T>,
+  { name, namespace, uid }: Resource["metadata"],
+  options: { timeoutMs: number; signal: AbortSignal; standing: (object: T) => Standing },
+  print: (line: string) => void,
+): Promise<void> {
   const what = `${kind.singular}/${name}`;
   const watching = new AbortController();
   const timeout = AbortSignal.timeout(options.timeoutMs);

@@ -241,6 +241,20 @@ describe("a plan", () => {
   });
 });
 
+it("a host in maintenance is left at once, if need be to where the machine came from; by a policy's rules", () => {
+  const [from, back] = [
+    host("a", 2000, 20, 60, { maintenance: true, closed: "it is in maintenance" }),
+    host("b", 2000, 20, 60),
+  ];
+  const web = machine("web", "web", { host: "a", since: 1e9 - 1, left: [{ host: "b", at: 1e9 - 1 }] });
+  const estate = { hosts: [from, back], machines: [web], policies: [], odd: [] };
+  expect(planMoves(estate, options())).toMatchObject([
+    { vm: "web", from: "a", to: "b", reason: "a is in maintenance" },
+  ]);
+  const required = [{ attribute: "name" as const, operator: "NotIn" as const, values: ["b"] }];
+  expect(planMoves({ ...estate, policies: [policy("web", "web", { required })] }, options())).toEqual([]);
+});
+
 describe("a host with few machines", () => {
   const wide = (name: string, idle: number) =>
     host(name, 3000, idle, idle * 3, { cpus: 8, memoryBytes: 16 * GiB });

@@ -89,10 +89,14 @@ export function acceptOf(
   options: PlanOptions,
 ): ((h: number) => boolean) | undefined {
   const special = isSpecial(machine);
-  if (!special && !machine.left?.length) return undefined;
+  // Who puts a host into maintenance wants its machines away, if need be where they came from.
+  const back = machine.left?.length && !index.hosts.get(machine.host ?? "")?.maintenance;
+  if (!special && !back) return undefined;
   return (h) => {
     const host = index.hostOf(h) as HostView;
-    return !leftLately(machine, host.name, options) && !(special && obstacle(estate, machine, host));
+    return (
+      !(back && leftLately(machine, host.name, options)) && !(special && obstacle(estate, machine, host))
+    );
   };
 }
 

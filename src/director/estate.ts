@@ -14,6 +14,8 @@ export interface HostView {
   ready: boolean;
   /** Why it takes no new machines; undefined when it does. */
   closed?: string;
+  /** Its machines are to leave it. */
+  maintenance?: boolean;
   site: string;
   rack: string;
   cpus: number;
@@ -76,11 +78,18 @@ export function viewHost(host: Host): HostView | undefined {
   const { facts, capacity } = status ?? {};
   if (!facts || !capacity) return undefined;
   const ready = getCondition(status?.conditions, "Ready")?.status === "True";
-  const closed = spec.unschedulable ? "it is marked unschedulable" : ready ? undefined : "it is not ready";
+  const closed = spec.maintenance
+    ? "it is in maintenance"
+    : spec.unschedulable
+      ? "it is marked unschedulable"
+      : ready
+        ? undefined
+        : "it is not ready";
   return {
     name: metadata.name,
     ready,
     ...(closed ? { closed } : {}),
+    ...(spec.maintenance ? { maintenance: true } : {}),
     site: spec.site ?? "",
     rack: spec.rack ?? metadata.name,
     cpus: capacity.cpus,

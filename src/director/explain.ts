@@ -25,9 +25,12 @@ export function explain(estate: Estate, key: string): Explanation | undefined {
     hosts: judge(estate, machine).map(({ host, obstacle, score }) => ({
       name: host.name,
       chosen: host.name === machine.host,
-      verdict: obstacle
-        ? `ruled out: ${obstacle}`
-        : `score ${(score?.total ?? 0).toFixed(2)} (${(score?.parts ?? []).map((part) => `${part.name} ${part.value.toFixed(2)} × ${part.weight.toFixed(2)}: ${part.detail}`).join("; ")})`,
+      verdict:
+        host.maintenance && host.name === machine.host
+          ? "to be left: it is in maintenance"
+          : obstacle
+            ? `ruled out: ${obstacle}`
+            : `score ${(score?.total ?? 0).toFixed(2)} (${(score?.parts ?? []).map((part) => `${part.name} ${part.value.toFixed(2)} × ${part.weight.toFixed(2)}: ${part.detail}`).join("; ")})`,
     })),
   };
 }

@@ -61,14 +61,19 @@ function lookAtAll(draft: Draft, options: PlanOptions): boolean {
     }
     const machine = index.machines[candidate.at] as MachineView;
     const here = index.hosts.get(machine.host ?? "");
-    const why = candidate.broken && here && `on ${here.name} ${obstacle(estate, machine, here)}`;
+    const why =
+      candidate.broken &&
+      here &&
+      (here.maintenance
+        ? `${here.name} is in maintenance`
+        : `on ${here.name} ${obstacle(estate, machine, here)}`);
     draft.make(candidate.at, index.hostOf(candidate.to) as HostView, why || undefined);
     found = true;
   }
   return found;
 }
 
-/** The best move of a machine, if it may be moved (a rule is broken where it is, or it has been there long enough) and gains enough. */
+/** The best move of a machine, if it may be moved (its host is to be empty, a rule is broken there, or it has been there long enough) and gains enough. */
 function consider(
   estate: Estate,
   index: EstateIndex,
@@ -84,8 +89,9 @@ function consider(
   const { want, now } = seek;
   const special = isSpecial(machine);
   const broken =
-    here.closed !== "it is marked unschedulable" &&
-    (!now.stays || (special && obstacle(estate, machine, here) !== undefined));
+    here.maintenance ||
+    (here.closed !== "it is marked unschedulable" &&
+      (!now.stays || (special && obstacle(estate, machine, here) !== undefined)));
   if (!broken && !isSettled(machine, options)) return undefined;
   const floor = broken ? Number.NEGATIVE_INFINITY : now.like + options.threshold;
   const to = index.shelves.best(want, floor, acceptOf(estate, index, machine, options));

@@ -10,6 +10,7 @@ import { inRequest, newRequestId, requestOf } from "../telemetry/request-id.ts";
 import type { Estate } from "./estate.ts";
 import { indexOf } from "./index.ts";
 import { Plan, Policy } from "./kinds.ts";
+import { tellHosts } from "./maintenance.ts";
 import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";
 import { obstacle } from "./rules.ts";
 import type { DirectorContext } from "./scheduler.ts";
@@ -45,6 +46,8 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     request = id;
     controller.enqueue(ROUND, DEBOUNCE_MS);
   };
+  /** Hosts that are to be empty. */
+  const leaving = new Set<string>();
   const policies = new Informer(client, Policy, { log });
   const hosts = new Informer(client, Host, { log });
   const instances = new Informer(client, Instance, { log });
@@ -54,16 +57,32 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     ask(`policy ${key} ${policy ? (old ? "changed" : "is new") : "was deleted"}`, requestOf(policy));
   });
   hosts.onChange((name, host, old) => {
+    if (host?.spec.maintenance) leaving.add(name);
+    else leaving.delete(name);
     const state = (h: Host | undefined) =>
       JSON.stringify([h?.spec, h?.status?.capacity, getCondition(h?.status?.conditions, "Ready")?.status]);
     if (state(host) !== state(old)) ask(`host ${name} ${host ? (old ? "changed" : "is new") : "is gone"}`);
   });
+  const plans = new Informer(client, Plan, { log });
+  plans.onChange((name, plan, old) => {
+    // What it could not hold (maxMoves), or made possible. One that failed is not tried again at once.
+    if (old && plan?.status?.phase === "Succeeded" && old.status?.phase !== "Succeeded")
+      ask(`plan ${name} was carried out`);
+  });
   instances.onChange((_key, instance, old) => {
+    const gone = !instance || instance.status?.custody === "Released";
+    if (gone && old && leaving.has(old.spec.host ?? "")) ask(`a machine left host ${old.spec.host}`);
     if (instance?.status?.phase !== old?.status?.phase && instance?.status?.phase === "Running")
       ask("a machine came up");
   });
   controller.enqueue(ROUND, DEBOUNCE_MS);
-  await Promise.all([policies.run(signal), hosts.run(signal), instances.run(signal), controller.run(signal)]);
+  await Promise.all([
+    policies.run(signal),
+    hosts.run(signal),
+    instances.run(signal),
+    plans.run(signal),
+    controller.run(signal),
+  ]);
 }
 
 async function round(
@@ -76,6 +95,7 @@ async function round(
   const estate = await readEstate(client);
   for (const { object, message } of estate.odd) log.warn("director.odd", { object, message });
   await tellPolicies(context, estate);
+  await tellHosts(context, estate);
   const plans = (await client.list(Plan)).items;
   // The plan under way changes the estate; it is planned again when that has ended.
   if (plans.some((plan) => plan.spec.automation === "act" && !FINAL_PLAN.includes(plan.status?.phase ?? "")))

@@ -95,6 +95,12 @@ export const Host = defineKind({
         description: "No new machine is placed here (kubectl cordon's meaning); running ones stay.",
       }),
     ),
+    maintenance: Type.Optional(
+      Type.Boolean({
+        description:
+          "Its machines are moved elsewhere while they run, and none comes; the condition Evacuated tells when it is empty, and else what stays and why.",
+      }),
+    ),
     site: Type.Optional(Name("Site, the largest failure domain.")),
     rack: Type.Optional(Name("Rack within the site.")),
     ksm: Type.Optional(
@@ -107,7 +113,7 @@ export const Host = defineKind({
       ),
     ),
   }),
-  // Owner: the agent, except conditions: the host reconciler (Ready from the lease host-NAME).
+  // Owner: the agent, except conditions: the host reconciler (Ready from the lease host-NAME) and the director (Evacuated).
   status: Type.Object({
     address: Type.Optional(
       Type.String({ description: "Where other hosts reach it: migration streams and VXLAN." }),

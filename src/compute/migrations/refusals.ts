@@ -36,6 +36,7 @@ export async function refuseHost(
   if (ready?.status !== "True")
     return failed(`host ${toOf(m)} is not ready: ${ready?.message ?? "its agent has not reported yet"}`);
   if (host.spec.unschedulable) return failed(`host ${toOf(m)} takes no machines (spec.unschedulable)`);
+  if (host.spec.maintenance) return failed(`host ${toOf(m)} takes no machines (spec.maintenance)`);
   const [from, to] = [source && (await platformBefore(client, source)), platformOf(host)];
   const why =
     from &&

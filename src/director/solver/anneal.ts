@@ -41,7 +41,7 @@ export function temper(
     seed,
     ...(steps === undefined ? {} : { steps }),
     ...(milliseconds === undefined ? {} : { milliseconds }),
-    hot: 0.3 * Math.min(1, each / 150) ** 0.5,
+    hot: 0.5 * Math.min(1, each / 300) ** 0.5,
     cold: 0.005,
     // Where moved items hold room at home, most that is far beyond it while it is warm cannot come back when it is cold.
     priceHot: state.model.transient > 0 ? 8 : 2,

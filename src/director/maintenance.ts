@@ -1,0 +1,73 @@
+/** The condition Evacuated of hosts in maintenance: True when no machine is there, else what stays and why. */
+import { modify } from "../client/client.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { getCondition, setCondition } from "../resource/object.ts";
+import type { Estate, HostView, MachineView } from "./estate.ts";
+import { indexOf } from "./index.ts";
+import { place } from "./place.ts";
+import { policiesOf } from "./rules.ts";
+import type { DirectorContext } from "./scheduler.ts";
+
+const EVACUATED = "Evacuated";
+/** So many machines are told one by one. */
+const EACH = 5;
+
+/** What keeps machines on a host that they are to leave; empty: nothing is there. Pure. */
+export function staying(estate: Estate, host: HostView): string[] {
+  const index = indexOf(estate);
+  const there = estate.machines.filter((m) => m.host === host.name || m.movingTo === host.name);
+  return there
+    .map((machine) => `${machine.namespace}/${machine.name} ${whyStaying(estate, machine, host)}`)
+    .sort();
+
+  function whyStaying(of: Estate, machine: MachineView, from: HostView): string {
+    if (machine.movingTo !== undefined) return `is moving from ${machine.host} to ${machine.movingTo}`;
+    if (!from.ready) return "is on a host that is not ready: nobody can move it";
+    if (!machine.movable) return "does not run, or something else is being done with it; start or stop it";
+    const placement = place(of, machine, from.name);
+    if (placement.host === undefined) return `has no other host that can run it: ${placement.reason}`;
+    const [policy] = policiesOf(of, machine);
+    if (policy?.spec.automation === "advise")
+      return `is to be moved by hand (vireo migrate), to ${placement.host}, say: policy ${policy.metadata.name} only advises`;
+    return index.get(machine.key) ? `goes to ${placement.host}` : "";
+  }
+}
+
+/** Written only when it changes; a host that is no longer in maintenance has none. */
+export async function tellHosts({ client, clock }: DirectorContext, estate: Estate): Promise<void> {
+  const hosts = (await client.list(Host)).items;
+  for (const host of hosts) {
+    const { name, generation = 0 } = host.metadata;
+    const old = getCondition(host.status?.conditions, EVACUATED);
+    if (!host.spec.maintenance) {
+      if (old)
+        await modify(client, Host, { name }, "status", (now) => ({
+          ...now,
+          status: {
+            ...now.status,
+            conditions: (now.status?.conditions ?? []).filter(({ type }) => type !== EVACUATED),
+          },
+        }));
+      continue;
+    }
+    const view = indexOf(estate).hosts.get(name);
+    const left = view ? staying(estate, view) : [];
+    const more = left.length > EACH ? `; and ${left.length - EACH} more` : "";
+    const [status, reason, message] =
+      left.length === 0
+        ? (["True", "Empty", "no machine is on it"] as const)
+        : (["False", "MachinesLeft", `${left.slice(0, EACH).join("; ")}${more}`] as const);
+    if (old?.status === status && old.message === message && old.observedGeneration === generation) continue;
+    await modify(client, Host, { name }, "status", (now) => ({
+      ...now,
+      status: {
+        ...now.status,
+        conditions: setCondition(
+          now.status?.conditions,
+          { type: EVACUATED, status, reason, message, observedGeneration: generation },
+          clock.now().toISOString(),
+        ),
+      },
+    }));
+  }
+}

@@ -8,13 +8,13 @@ import type { Logger } from "../reconcile/log.ts";
 import { HypervisorError, type LayerSwitch, type SavedMemory } from "./hypervisor.ts";
 import {
   copyRam,
-  fillMemory,
   keepRam,
   memoryOf,
   receiveFile,
   removeMemory,
   sendFile,
   syncRam,
+  touchMemory,
 } from "./memory-files.ts";
 import type { MachineFolder, MachineRecord } from "./qemu-record.ts";
 
@@ -62,9 +62,11 @@ export async function keepMemory(
       throw new HypervisorError(`${record.config.name}: its memory could not be copied: ${said}`, { cause });
     });
   };
-  // QEMU looks at every page before it lets the guest run on: those that are missing it would get while the guest stands still.
-  if (ram && !apart && after === "runs")
-    await fillMemory(ram, record.config.memory).catch((error: unknown) => log.warn("memory.fill", { error }));
+  const { process } = machine;
+  if (process && !apart && after === "runs")
+    await touchMemory(process.pid, record.config.memory).catch((error: unknown) =>
+      log.warn("memory.touch", { error }),
+    );
   const path = folder.lendSocket(record.config.user);
   const receiver = await receiveFile(path, file, record.config.user);
   try {

@@ -202,6 +202,7 @@ async function valuesOf(
       return namedBy(slash === -1 ? "vm" : context.current.slice(0, slash), context);
     }
     case "host":
+    case "plan":
     case "snapshot":
       return values((await context.source.names([placeholder])).filter((name) => PLAIN.test(name)));
     case "what":

@@ -10,6 +10,7 @@ import { addMachineVerbs } from "./machine-verbs.ts";
 import { type OidcFlags, withOidc } from "./oidc.ts";
 import { statePaths } from "./paths.ts";
 import { placeFrom } from "./place.ts";
+import { addPlanVerbs } from "./plan-verbs.ts";
 import { addResourceVerbs } from "./resource-verbs.ts";
 import { UserError } from "./user-error.ts";
 
@@ -106,6 +107,7 @@ addLifecycleVerbs(program, placeOf, print);
 addMachineVerbs(program, placeOf, print);
 addHostVerbs(program, placeOf, print);
 addConsoleVerbs(program, placeOf, print);
+addPlanVerbs(program, placeOf, print);
 
 const image = program.command("image").description("bootable images");
 image

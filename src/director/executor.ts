@@ -1,100 +1,210 @@
 /**
- * Carries plans out, one move after the other, as Migrations. It decides nothing: each move is checked again just before it, and one
- * that no longer fits is skipped with the reason. The Migration's name comes from the plan and the move's place in it, so a replay
- * after a crash finds it instead of making another.
+ * Carries plans out, as Migrations. It decides nothing: each move is checked again just before it (recheck.ts), begins when those before it
+ * and the hosts' links allow it (pace.ts), and one that no longer fits is skipped with the reason; the others go on. What each was to take
+ * and gain, and what it did, is written beside each other.
+ *
+ * The Migration's name comes from the plan and the move's place in it, so a replay after a crash finds it instead of making another; the
+ * figures before it are written before it is made.
  */
+import { isDeepStrictEqual } from "node:util";
 import { modify } from "../client/client.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";
 import { requestOf } from "../telemetry/request-id.ts";
-import { Plan } from "./kinds.ts";
+import type { Estate } from "./estate.ts";
+import { figuresOf } from "./figures.ts";
+import { linkOf } from "./forecast.ts";
+import { indexOf } from "./index.ts";
+import { isFinalPlan, Plan } from "./kinds.ts";
+import { actualOf, outcome } from "./outcome.ts";
+import { type UnderWay, waitsFor } from "./pace.ts";
 import type { Move } from "./plan.ts";
-import { FINAL_PLAN } from "./planner.ts";
-import { obstacle } from "./rules.ts";
+import { hindrance } from "./recheck.ts";
 import type { DirectorContext } from "./scheduler.ts";
 import { readEstate } from "./snapshot.ts";
 
 type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
 
-const OPEN = ["Waiting", "Running"];
 /** Migrations of plans are kept for people to look at; the newest of these many plans. */
 const KEEP_PLANS = 20;
+/** While moves wait or run: hosts and rules may change. A Migration that ends wakes us at once. */
+const LOOK_AGAIN_MS = 3000;
+const FINAL_MIGRATION = ["Succeeded", "Failed", "Cancelled"];
 
-export async function runPlanExecutor(context: DirectorContext): Promise<void> {
+export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LOOK_AGAIN_MS): Promise<void> {
   const { client, log, signal } = context;
   const plans = new Informer(client, Plan, { log });
   const controller = new Controller({
     name: "plan-executor",
     log,
-    reconcile: (name) => step(context, name),
+    reconcile: async (name) => {
+      const next = await step(context, name);
+      if (next === "over") return undefined;
+      return { requeueAfterMs: next === "more" ? 1 : lookAgainMs };
+    },
     requestOf: (name) => requestOf(plans.get(name)),
   });
   const migrations = new Informer(client, Migration, { log });
   plans.onChange((name, plan) => {
-    if (plan && !FINAL_PLAN.includes(plan.status?.phase ?? "")) controller.enqueue(name);
+    if (plan && !isFinalPlan(plan)) controller.enqueue(name);
   });
-  migrations.onChange((_key, migration) => {
-    if (migration?.spec.plan) controller.enqueue(migration.spec.plan);
+  migrations.onChange((_key, now, old) => {
+    const { plan } = (now ?? old)?.spec ?? {};
+    // Not each time when it tells how far it is.
+    if (now?.status?.phase === old?.status?.phase) return;
+    if (plan) controller.enqueue(plan);
+    // Whoever asked for it: its hosts have room for others by now.
+    if (!now || FINAL_MIGRATION.includes(now.status?.phase ?? ""))
+      for (const open of plans.list()) if (!isFinalPlan(open)) controller.enqueue(open.metadata.name);
   });
   await Promise.all([plans.run(signal), migrations.run(signal), controller.run(signal)]);
 }
 
-async function step(context: DirectorContext, name: string): Promise<{ requeueAfterMs: number } | undefined> {
+async function step(context: DirectorContext, name: string): Promise<"more" | "wait" | "over"> {
   const { client } = context;
   const plan = await client.get(Plan, { name });
-  if (!plan || FINAL_PLAN.includes(plan.status?.phase ?? "")) return undefined;
-  const { moves, automation } = plan.spec;
-  if (automation === "advise") {
+  if (!plan || isFinalPlan(plan)) return "over";
+  if (plan.spec.automation === "advise") {
     if (plan.status?.phase !== "Proposed") await write(context, name, { phase: "Proposed" });
-    return undefined;
+    return "over";
   }
-  const states: MoveStatus[] = moves.map((_, i) => plan.status?.moves?.[i] ?? { phase: "Waiting" });
-  const index = states.findIndex((state) => OPEN.includes(state.phase));
-  const move = moves[index];
-  const state = states[index];
-  if (!move || !state) {
-    const failed = states.filter(({ phase }) => phase === "Failed" || phase === "Skipped").length;
-    await write(context, name, {
-      phase: failed === 0 ? "Succeeded" : "Failed",
-      done: states.length - failed,
-      moves: states,
-    });
-    await forgetOld(context);
-    return undefined;
+  const migrations = (await client.list(Migration)).items;
+  const { moves } = plan.spec;
+  const states = moves.map((move, i) => {
+    const state: MoveStatus = plan.status?.moves?.[i] ?? { phase: "Waiting" };
+    return isOpen(state) ? follow(state, nameOf(name, i), ownOf(migrations, move, nameOf(name, i))) : state;
+  });
+  const ended = states.flatMap(({ phase, actual }, i) => (phase === "Succeeded" && !actual ? [i] : []));
+  const waits = states.some(({ phase }) => phase === "Waiting");
+  let begun = false;
+  if (ended.length > 0 || waits) {
+    // Read after the Migrations: what has ended is in it. And it is no small thing to read.
+    const estate = await readEstate(client);
+    for (const i of ended) states[i] = told(estate, migrations, plan, states, i);
+    begun = waits && (await beginOne(context, plan, states, estate, migrations));
   }
-  states[index] = await advance(context, plan, move, `${name}-${index}`, state);
-  const done = states.filter(({ phase }) => phase === "Succeeded").length;
-  await write(context, name, { phase: "Running", done, moves: states });
-  // The next move begins at once; a running one wakes us when its Migration changes.
-  return { requeueAfterMs: OPEN.includes(states[index]?.phase ?? "") ? 5000 : 1 };
+  if (states.some(isOpen)) {
+    const done = states.filter(({ phase }) => phase === "Succeeded").length;
+    await write(context, name, { phase: "Running", done, moves: states });
+    return begun ? "more" : "wait";
+  }
+  const failed = states.filter(({ phase }) => phase !== "Succeeded").length;
+  await write(context, name, {
+    phase: failed === 0 ? "Succeeded" : "Failed",
+    done: states.length - failed,
+    moves: states,
+  });
+  await forgetOld(context);
+  return "over";
 }
 
-async function advance(
+const isOpen = ({ phase }: MoveStatus) => phase === "Waiting" || phase === "Running";
+
+const nameOf = (plan: string, move: number) => `${plan}-${move}`;
+
+const ownOf = (migrations: readonly Migration[], move: Move, name: string) =>
+  migrations.find(
+    ({ metadata }) => metadata.name === name && (metadata.namespace ?? "default") === move.namespace,
+  );
+
+/** How a move stands by its Migration; it may be one that a dead leader made and did not write down. */
+function follow(state: MoveStatus, name: string, migration: Migration | undefined): MoveStatus {
+  if (!migration)
+    return state.phase === "Running"
+      ? { ...state, phase: "Failed", message: "its Migration was deleted" }
+      : state;
+  const { phase, message } = migration.status ?? {};
+  const now = { ...state, migration: name, ...(message ? { message } : {}) };
+  if (phase === "Succeeded") return { ...now, phase };
+  return { ...now, phase: phase === "Failed" || phase === "Cancelled" ? "Failed" : "Running" };
+}
+
+/** A move that has just ended well, with what came of it. */
+function told(
+  estate: Estate,
+  migrations: readonly Migration[],
+  plan: Plan,
+  states: readonly MoveStatus[],
+  i: number,
+): MoveStatus {
+  const [move, state] = [plan.spec.moves[i] as Move, states[i] as MoveStatus];
+  const migration = ownOf(migrations, move, nameOf(plan.metadata.name, i));
+  if (!migration) return state;
+  const after = figuresOf(estate, move);
+  const actual = actualOf(migration, state.before, after);
+  return { ...state, after, actual, message: outcome(move, actual) };
+}
+
+/** Begins the first move that may; of all that wait it is said what for. @returns whether one was begun or skipped: then there is more to see */
+async function beginOne(
   context: DirectorContext,
   plan: Plan,
-  move: Move,
-  migration: string,
-  state: MoveStatus,
+  states: MoveStatus[],
+  estate: Estate,
+  migrations: readonly Migration[],
+): Promise<boolean> {
+  const { moves } = plan.spec;
+  const inPhase = (phase: MoveStatus["phase"]) => moves.filter((_, i) => states[i]?.phase === phase);
+  const underWay = migrations
+    .filter(({ status }) => !FINAL_MIGRATION.includes(status?.phase ?? ""))
+    .map((migration) => hostsOf(estate, migration));
+  for (const [i, move] of moves.entries()) {
+    const state = states[i];
+    if (state?.phase !== "Waiting") continue;
+    const running = inPhase("Running");
+    const hinders = hindrance(estate, move);
+    // What is in its way may go with a move that has begun.
+    if (hinders && (hinders.forGood || running.length === 0)) {
+      states[i] = { ...state, phase: "Skipped", message: hinders.why };
+      return true;
+    }
+    const before = moves.slice(0, i).filter((_, j) => states[j]?.phase === "Waiting");
+    const message = hinders?.why ?? waitsFor(estate, move, { before, running, underWay });
+    if (message) {
+      states[i] = { ...state, message };
+      continue;
+    }
+    states[i] = await begin(context, plan, i, states, estate);
+    return true;
+  }
+  return false;
+}
+
+function hostsOf(estate: Estate, { metadata, spec, status }: Migration): UnderWay {
+  const machine = indexOf(estate).get(`${metadata.namespace ?? "default"}/${spec.vm}`);
+  return { from: status?.from ?? machine?.host ?? "", to: spec.to ?? "" };
+}
+
+async function begin(
+  context: DirectorContext,
+  plan: Plan,
+  i: number,
+  states: MoveStatus[],
+  estate: Estate,
 ): Promise<MoveStatus> {
   const { client } = context;
-  const at = { name: migration, namespace: move.namespace };
-  const existing = await client.get(Migration, at);
-  if (existing) {
-    const { phase, message } = existing.status ?? {};
-    const said = message ? { message } : {};
-    if (phase === "Succeeded") return { phase, migration, ...said };
-    if (phase === "Failed" || phase === "Cancelled") return { phase: "Failed", migration, ...said };
-    return { phase: "Running", migration, ...said };
-  }
-  if (state.phase === "Running") return { phase: "Failed", migration, message: "its Migration was deleted" };
-  const why = await noLongerFits(context, move);
-  if (why) return { phase: "Skipped", message: why };
+  const move = plan.spec.moves[i] as Move;
+  const migration = nameOf(plan.metadata.name, i);
+  const { hosts } = indexOf(estate);
+  const machine = indexOf(estate).get(`${move.namespace}/${move.vm}`);
+  const figures: Partial<MoveStatus> = {
+    migration,
+    before: figuresOf(estate, move),
+    linkMbps: linkOf(hosts.get(move.from), hosts.get(move.to)),
+    ...(machine ? { memoryBytes: machine.memoryBytes } : {}),
+  };
+  // Afterwards they could not be told any more.
+  await write(context, plan.metadata.name, {
+    phase: "Running",
+    moves: states.with(i, { phase: "Waiting", ...figures }),
+  });
   try {
     await client.create(Migration, {
       metadata: {
-        ...at,
+        name: migration,
+        namespace: move.namespace,
         ownerReferences: [
           {
             apiVersion: plan.apiVersion,
@@ -116,21 +226,7 @@ async function advance(
     if (isApiError(error, "Invalid")) return { phase: "Skipped", message: error.message };
     if (!isApiError(error, "AlreadyExists")) throw error;
   }
-  return { phase: "Running", migration };
-}
-
-/** The world may have changed since the plan was made. */
-async function noLongerFits(context: DirectorContext, move: Move): Promise<string | undefined> {
-  const estate = await readEstate(context.client);
-  const machine = estate.machines.find((m) => m.key === `${move.namespace}/${move.vm}`);
-  if (!machine) return `machine ${move.vm} is gone`;
-  if (machine.host !== move.from)
-    return `machine ${move.vm} is on ${machine.host ?? "no host"}, not on ${move.from}`;
-  if (!machine.movable) return `machine ${move.vm} is not running, or is being moved or stopped`;
-  const host = estate.hosts.find((h) => h.name === move.to);
-  if (!host) return `host ${move.to} is gone`;
-  const why = obstacle(estate, machine, host);
-  return why ? `host ${move.to}: ${why}` : undefined;
+  return { phase: "Running", ...figures };
 }
 
 async function write(
@@ -138,16 +234,16 @@ async function write(
   name: string,
   status: NonNullable<Plan["status"]>,
 ): Promise<void> {
-  await modify(context.client, Plan, { name }, "status", (plan) => ({
-    ...plan,
-    status: { ...plan.status, ...status },
-  }));
+  await modify(context.client, Plan, { name }, "status", (plan) => {
+    const now = { ...plan.status, ...status };
+    return isDeepStrictEqual(now, plan.status) ? undefined : { ...plan, status: now };
+  });
 }
 
 /** Old plans go, and with them (by owner reference) their Migrations. */
 async function forgetOld({ client }: DirectorContext): Promise<void> {
   const ended = (await client.list(Plan)).items
-    .filter((plan) => FINAL_PLAN.includes(plan.status?.phase ?? ""))
+    .filter(isFinalPlan)
     .sort((a, b) => (a.metadata.creationTimestamp ?? "").localeCompare(b.metadata.creationTimestamp ?? ""));
   for (const plan of ended.slice(0, -KEEP_PLANS)) await client.delete(Plan, { name: plan.metadata.name });
 }

@@ -1,5 +1,5 @@
 /** The director's kinds: Policy (what users want) and Plan (what the director means to do about it, and why). */
-import { Type } from "typebox";
+import { type Static, Type } from "typebox";
 import { Transfer } from "../compute/migrations/kinds.ts";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, rules, Words } from "../resource/kind.ts";
 
@@ -124,6 +124,40 @@ export const Policy = defineKind({
 });
 export type Policy = ObjectOf<typeof Policy>;
 
+/** What a move costs and gains. Each as far as it is known. */
+const Effect = Type.Object({
+  seconds: Type.Optional(Type.Number({ description: "From its beginning until it runs there." })),
+  bytes: Type.Optional(Type.Integer({ description: "Sent over the network, memory and disks." })),
+  downtimeMs: Type.Optional(Type.Integer({ description: "How long the guest stands still." })),
+  score: Type.Optional(
+    Type.Number({
+      description: "By how much the machine likes its host better, by its policy; from -1 to 1.",
+    }),
+  ),
+  watts: Type.Optional(
+    Type.Number({
+      description:
+        "By how much both hosts together take more, by their power figures and the CPUs given out; below 0: less.",
+    }),
+  ),
+});
+export type Effect = Static<typeof Effect>;
+
+const HostFigures = Type.Object({
+  machines: Type.Integer(),
+  cpus: Type.Integer({ description: "Given out to machines." }),
+  memoryBytes: Type.Integer({ description: "Given out to machines." }),
+  watts: Type.Optional(Type.Number({ description: "By its power figures and the CPUs given out." })),
+});
+export type HostFigures = Static<typeof HostFigures>;
+
+const BothHosts = Type.Object({
+  from: Type.Optional(HostFigures),
+  to: Type.Optional(HostFigures),
+  score: Type.Optional(Type.Number({ description: "Of the machine, where it is." })),
+});
+export type BothHosts = Static<typeof BothHosts>;
+
 export const Plan = defineKind({
   kind: "Plan",
   plural: "plans",
@@ -134,6 +168,7 @@ export const Plan = defineKind({
   spec: Type.Object(
     {
       trigger: Type.String({ description: "What changed that made the director plan." }),
+      undoes: Type.Optional(Name("The Plan whose moves it takes back, because a user asked for it.")),
       automation: Words(["act", "advise"], { default: "act" }),
       moves: Type.Array(
         Type.Object({
@@ -143,7 +178,14 @@ export const Plan = defineKind({
           to: Name("Where it goes."),
           reason: Type.String(),
           policy: Type.Optional(Type.String()),
+          policyGeneration: Type.Optional(
+            Type.Integer({
+              description:
+                "Of the policy as it was planned by: when that has changed, the move is not begun.",
+            }),
+          ),
           expected: Type.String({ description: "What the move should gain." }),
+          predicted: Type.Optional(Effect),
         }),
         { minItems: 1 },
       ),
@@ -163,7 +205,14 @@ export const Plan = defineKind({
         Type.Object({
           phase: Words(["Waiting", "Running", "Succeeded", "Failed", "Skipped"]),
           migration: Type.Optional(Type.String()),
-          message: Type.Optional(Type.String()),
+          message: Type.Optional(
+            Type.String({ description: "What it waits for, why it was not made, or what came of it." }),
+          ),
+          memoryBytes: Type.Optional(Type.Integer({ description: "What the machine had as it began." })),
+          linkMbps: Type.Optional(Type.Integer({ description: "The slower link of the two hosts." })),
+          before: Type.Optional(BothHosts),
+          after: Type.Optional(BothHosts),
+          actual: Type.Optional(Effect),
         }),
       ),
     ),
@@ -177,3 +226,7 @@ export const Plan = defineKind({
   selectableFields: ["status.phase"],
 });
 export type Plan = ObjectOf<typeof Plan>;
+
+const FINAL_PLAN = ["Succeeded", "Failed", "Superseded"];
+/** Nothing of it is done any more. */
+export const isFinalPlan = ({ status }: Plan): boolean => FINAL_PLAN.includes(status?.phase ?? "");

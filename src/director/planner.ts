@@ -8,20 +8,22 @@ import { Informer } from "../reconcile/informer.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
 import { inRequest, newRequestId, requestOf } from "../telemetry/request-id.ts";
 import type { Estate } from "./estate.ts";
+import { predict } from "./figures.ts";
 import { indexOf } from "./index.ts";
-import { Plan, Policy } from "./kinds.ts";
+import { isFinalPlan, Plan, Policy } from "./kinds.ts";
 import { tellHosts } from "./maintenance.ts";
 import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";
+import { policyOf } from "./recheck.ts";
 import { obstacle } from "./rules.ts";
 import type { DirectorContext } from "./scheduler.ts";
 import { readEstate } from "./snapshot.ts";
+import { holdUndone } from "./undo.ts";
 
 const ROUND = "round";
 /** Changes that come together (several policies of one manifest) are planned for once. */
 const DEBOUNCE_MS = 700;
 /** Without any change: load and stay times may have made a move useful. */
 const EVERY_MS = 60_000;
-export const FINAL_PLAN = ["Succeeded", "Failed", "Superseded"];
 
 export async function runPlanner(context: DirectorContext): Promise<void> {
   const { client, clock, log, signal } = context;
@@ -65,9 +67,12 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
   });
   const plans = new Informer(client, Plan, { log });
   plans.onChange((name, plan, old) => {
+    if (!plan || !old || isFinalPlan(old) || !isFinalPlan(plan)) return;
     // What it could not hold (maxMoves), or made possible. One that failed is not tried again at once.
-    if (old && plan?.status?.phase === "Succeeded" && old.status?.phase !== "Succeeded")
-      ask(`plan ${name} was carried out`);
+    if (plan.status?.phase === "Succeeded") ask(`plan ${name} was carried out`);
+    // The world has changed under it: what is best now?
+    else if (plan.status?.moves?.some(({ phase }) => phase === "Skipped") && !plan.spec.undoes)
+      ask(`not all of plan ${name} could be done`);
   });
   instances.onChange((_key, instance, old) => {
     const gone = !instance || instance.status?.custody === "Released";
@@ -77,10 +82,7 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
   });
   controller.enqueue(ROUND, DEBOUNCE_MS);
   await Promise.all([
-    policies.run(signal),
-    hosts.run(signal),
-    instances.run(signal),
-    plans.run(signal),
+    ...[policies, hosts, instances, plans].map((informer) => informer.run(signal)),
     controller.run(signal),
   ]);
 }
@@ -98,17 +100,10 @@ async function round(
   await tellHosts(context, estate);
   const plans = (await client.list(Plan)).items;
   // The plan under way changes the estate; it is planned again when that has ended.
-  if (plans.some((plan) => plan.spec.automation === "act" && !FINAL_PLAN.includes(plan.status?.phase ?? "")))
-    return;
-  const moves = planMoves(estate, {
-    ...PLAN_DEFAULTS,
-    now: clock.now().getTime(),
-    released: released(estate, changedAt),
-  });
-  const automationOf = (move: Move) =>
-    estate.policies.find(
-      (p) => p.metadata.name === move.policy && (p.metadata.namespace ?? "default") === move.namespace,
-    )?.spec.automation ?? "act";
+  if (plans.some((plan) => plan.spec.automation === "act" && !isFinalPlan(plan))) return;
+  const free = { now: clock.now().getTime(), released: released(estate, changedAt) };
+  const moves = planMoves(holdUndone(estate, plans, free), { ...PLAN_DEFAULTS, ...free });
+  const automationOf = (move: Move) => policyOf(estate.policies, move)?.spec.automation ?? "act";
   for (const automation of ["act", "advise"] as const) {
     const own = moves.filter((move) => automationOf(move) === automation);
     const open = plans.filter(
@@ -128,7 +123,15 @@ async function round(
     }
     if (own.length === 0) continue;
     const name = `plan-${clock.now().getTime().toString(36)}-${automation}`;
-    await client.create(Plan, { metadata: { name }, spec: { trigger, automation, moves: own } });
+    const generation = (move: Move) => policyOf(estate.policies, move)?.metadata.generation;
+    const dated = own.map((move) => {
+      const policyGeneration = generation(move);
+      return { ...move, ...(policyGeneration === undefined ? {} : { policyGeneration }) };
+    });
+    await client.create(Plan, {
+      metadata: { name },
+      spec: { trigger, automation, moves: predict(estate, dated, plans) },
+    });
     log.info("director.plan", { plan: name, trigger, moves: own.length });
     for (const move of own)
       events.record(

@@ -1,0 +1,104 @@
+/** `vireo plan undo`: a new Plan that takes back what an earlier one did, by the director's own rules on the estate as it is now. */
+import type { Client } from "../client/client.ts";
+import { predict } from "../director/figures.ts";
+import { isFinalPlan, Plan } from "../director/kinds.ts";
+import { describeEffect } from "../director/outcome.ts";
+import { readEstate } from "../director/snapshot.ts";
+import { type Kept, lastToUndo, madeBy, planUndo } from "../director/undo.ts";
+import { openConnection } from "./connect.ts";
+import { carryOut, type Standing } from "./operation.ts";
+import type { Place } from "./resources.ts";
+import { UserError } from "./user-error.ts";
+
+interface UndoOptions extends Place {
+  /** The newest that can be undone when absent. */
+  name?: string;
+  dryRun: boolean;
+  wait: boolean;
+  timeoutMs: number;
+  signal: AbortSignal;
+}
+type Print = (line: string) => void;
+
+/** @throws UserError when there is nothing to undo, or not all of it went back */
+export async function undoPlan(options: UndoOptions, print: Print): Promise<void> {
+  await undoWith(openConnection(options.paths, options.kubeconfig).client, options, print);
+}
+
+/** The same with a client that is open. */
+export async function undoWith(
+  client: Client,
+  options: Omit<UndoOptions, keyof Place>,
+  print: Print,
+  now = new Date(),
+): Promise<void> {
+  const plans = (await client.list(Plan)).items;
+  const plan = planOf(plans, options.name);
+  const busy = plans.find((one) => one.spec.automation === "act" && !isFinalPlan(one));
+  if (busy)
+    throw new UserError(
+      `plan/${busy.metadata.name} is under way; undo when it has ended (\`vireo get plan/${busy.metadata.name} -w\` shows how it goes)`,
+    );
+  const { moves, kept } = planUndo(await readEstate(client), plan);
+  const { name } = plan.metadata;
+  const stays = kept.map(({ vm, why }: Kept) => `  ${vm} stays: ${why}`);
+  if (moves.length === 0)
+    throw new UserError([`nothing of plan/${name} can be taken back:`, ...stays].join("\n"));
+  // Read anew: what was planned on the other has moved on in it.
+  const predicted = predict(await readEstate(client), moves, plans);
+  print(`undo of plan/${name} (${plan.spec.trigger}):`);
+  for (const move of predicted)
+    print(`  ${move.vm} from ${move.from} to ${move.to}: ${describeEffect(move.predicted ?? {})}`);
+  for (const line of stays) print(line);
+  if (options.dryRun) return;
+  const undo = {
+    metadata: { name: `undo-${now.getTime().toString(36)}` },
+    spec: {
+      trigger: `a user asked to undo ${name}`,
+      undoes: name,
+      automation: "act" as const,
+      moves: predicted,
+    },
+  };
+  if (!options.wait) {
+    await client.create(Plan, undo);
+    print(`plan/${undo.metadata.name} created`);
+    return;
+  }
+  await carryOut(client, Plan, undo, { ...options, standing }, print);
+  if (kept.length > 0)
+    throw new UserError(
+      `${kept.length} of ${kept.length + moves.length} machines stay where plan/${name} brought them`,
+    );
+}
+
+/** @throws UserError when it cannot be undone */
+function planOf(plans: readonly Plan[], asked: string | undefined): Plan {
+  if (asked === undefined) {
+    const plan = lastToUndo(plans);
+    if (plan) return plan;
+    throw new UserError(
+      "there is no plan that moved something and is not undone; `vireo get plans` lists those that are kept",
+    );
+  }
+  const name = asked.replace(/^plans?(?:\.vireo\.dev)?\//, "");
+  const plan = plans.find(({ metadata }) => metadata.name === name);
+  if (!plan)
+    throw new UserError(
+      `there is no plan ${JSON.stringify(name)}; \`vireo get plans\` lists those that are kept`,
+    );
+  if (isFinalPlan(plan) && madeBy(plan).length === 0)
+    throw new UserError(`plan/${name} moved nothing: there is nothing to undo`);
+  return plan;
+}
+
+function standing({ spec, status }: Plan): Standing {
+  const { phase = "Pending", moves = [] } = status ?? {};
+  const told = spec.moves.flatMap(({ vm }, i) => {
+    const { phase: of, message } = moves[i] ?? {};
+    return of && of !== "Waiting" && message ? [`${vm} ${message}`] : [];
+  });
+  const line = `${phase === "Succeeded" ? "succeeded" : phase === "Failed" ? "ended" : "is under way"}: ${told.join("; ") || "nothing has been moved yet"}`;
+  if (phase === "Succeeded") return { line, over: "done" };
+  return phase === "Failed" ? { line, over: "failed" } : { line };
+}

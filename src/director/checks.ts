@@ -2,7 +2,7 @@
 import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { type Attribute, describeRule, NUMERIC, numberIn, type Rule } from "./attributes.ts";
-import type { Policy } from "./kinds.ts";
+import { DOMAINS, type Policy } from "./kinds.ts";
 
 const invalid = (field: string, value: unknown, why: string): Cause => ({
   field,
@@ -63,12 +63,28 @@ function contradictions(rules: readonly Rule[], field: string): Cause[] {
   return causes;
 }
 
+/** All in one place, and only some of them in it. */
+function neverTogether({ spec: { atMost, keepTogether } }: Policy): Cause[] {
+  if (!atMost || !keepTogether || DOMAINS.indexOf(keepTogether) > DOMAINS.indexOf(atMost.per)) return [];
+  const { machines, percent = 100 } = atMost;
+  return (machines === undefined ? percent < 100 : machines === 1)
+    ? [
+        invalid(
+          "spec.atMost",
+          atMost,
+          `can never hold together with spec.keepTogether, which puts all on one ${keepTogether}`,
+        ),
+      ]
+    : [];
+}
+
 export function checkPolicy(policy: Policy, _old: Policy | undefined, _lookup: Lookup): Cause[] {
   const { required = [], preferred = [] } = policy.spec;
   const causes = [
     ...required.flatMap((rule, i) => checkRule(rule, `spec.required[${i}]`)),
     ...preferred.flatMap(({ rule }, i) => checkRule(rule, `spec.preferred[${i}].rule`)),
   ];
-  if (causes.length === 0) causes.push(...contradictions(required, "spec.required"));
+  if (causes.length === 0)
+    causes.push(...contradictions(required, "spec.required"), ...neverTogether(policy));
   return causes;
 }

@@ -241,6 +241,38 @@ describe("a plan", () => {
   });
 });
 
+describe("at most so many in one place", () => {
+  const hosts = ["a", "b", "c"].map((name) =>
+    host(name, 2000, 20, 60, { cpus: 8, rack: name === "a" ? "r1" : "r2" }),
+  );
+  const estate = (atMost: Policy["spec"]["atMost"], ...on: (string | undefined)[]): Estate => ({
+    hosts,
+    machines: on.map((at, i) => machine(`web-${i}`, "web", at ? { host: at } : {})),
+    policies: [policy("web", "web", { goal: "energy", ...(atMost ? { atMost } : {}) })],
+    odd: [],
+  });
+
+  it("is kept by placement, and its words tell the limit", () => {
+    const racks = estate({ per: "rack", machines: 2 }, "b", "c", undefined);
+    expect(place(racks, racks.machines[2] ?? machine("", "")).host).toBe("a");
+    expect(obstacle(racks, racks.machines[2] ?? machine("", ""), hosts[1] ?? host("", 1, 1, 1))).toBe(
+      'policy "web" has at most 2 of its machines on one rack, 2 are there',
+    );
+    const share = estate({ per: "host", percent: 50 }, "a", "a", undefined, undefined);
+    expect(obstacle(share, share.machines[2] ?? machine("", ""), hosts[0] ?? host("", 1, 1, 1))).toBe(
+      'policy "web" has at most 2 (50 % of 4) of its machines on one host, 2 are there',
+    );
+  });
+
+  it("is mended by a plan, with no more moves than it takes", () => {
+    const moves = planMoves(estate({ per: "host", percent: 50 }, "a", "a", "a", "b"), options());
+    expect(moves).toHaveLength(1);
+    expect(moves[0]?.reason).toBe(
+      'on a policy "web" has at most 2 (50 % of 4) of its machines on one host, 2 are there',
+    );
+  });
+});
+
 it("a host in maintenance is left at once, if need be to where the machine came from; by a policy's rules", () => {
   const [from, back] = [
     host("a", 2000, 20, 60, { maintenance: true, closed: "it is in maintenance" }),
@@ -422,6 +454,10 @@ describe("the rules of a policy", () => {
     expect(check({ required: [{ attribute: "cpu.model", operator: "AtMost", values: ["1"] }] })[0]).toMatch(
       /^spec.required\[0\].operator: .*is not a number/,
     );
+    expect(check({ keepTogether: "host", atMost: { per: "rack", percent: 50 } })[0]).toMatch(
+      /^spec.atMost: .*can never hold together with spec.keepTogether, which puts all on one host/,
+    );
+    expect(check({ keepTogether: "rack", atMost: { per: "host", machines: 1 } })).toEqual([]);
     expect(
       check({
         required: [

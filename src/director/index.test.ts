@@ -71,7 +71,13 @@ const anyMachine = (i: number): fc.Arbitrary<MachineView> =>
       since: 0,
     }));
 
-const level = fc.constantFrom(undefined, "host" as const, "rack" as const);
+const level = fc.constantFrom(undefined, undefined, "host" as const, "rack" as const, "site" as const);
+const atMost = fc.constantFrom(
+  undefined,
+  { per: "rack" as const, machines: 2 },
+  { per: "host" as const, percent: 40 },
+  { per: "site" as const, percent: 60 },
+);
 const anyPolicy = (tier: string): fc.Arbitrary<Policy> =>
   fc
     .record({
@@ -79,6 +85,7 @@ const anyPolicy = (tier: string): fc.Arbitrary<Policy> =>
       keepApart: level,
       keepTogether: level,
       spread: level,
+      atMost,
       fast: fc.boolean(),
       ssd: fc.boolean(),
     })

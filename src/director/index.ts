@@ -5,7 +5,7 @@
 import { selects } from "../resource/selector.ts";
 import { type HostKinds, hostKinds, MachineKind } from "./classes.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
-import type { Policy } from "./kinds.ts";
+import { DOMAINS, type Policy } from "./kinds.ts";
 import { type Model, makeTallies, type TallySpec } from "./solver/model.ts";
 import { Shelves, type Want } from "./solver/shelves.ts";
 import { State } from "./solver/state.ts";
@@ -16,12 +16,11 @@ export interface Use {
   machines: number;
 }
 
-export const LEVELS = ["host", "rack"] as const;
-export type Level = (typeof LEVELS)[number];
+export type Level = (typeof DOMAINS)[number];
 
 /** Racks of two sites that are called the same are two. */
 export const domainOf = (host: HostView, level: Level): string =>
-  level === "host" ? host.name : `${host.site} ${host.rack}`;
+  level === "host" ? host.name : level === "rack" ? `${host.site} ${host.rack}` : host.site;
 
 /** Whether the policy chooses the machine: same namespace, labels match. */
 export function chooses(policy: Policy, machine: MachineView): boolean {
@@ -199,7 +198,7 @@ export class EstateIndex {
   }
 
   private talliesOf(items: number, open: Uint8Array): Model["tallies"] {
-    const levels = LEVELS.map((level) => {
+    const levels = DOMAINS.map((level) => {
       const known = new Map<string, number>();
       return Int32Array.from(this.names, (name, h) => {
         const host = this.list[h];
@@ -211,13 +210,13 @@ export class EstateIndex {
     });
     const specs: TallySpec[] = [];
     for (const [policy, chosen] of this.members) {
-      const rules = groupRulesOf(policy);
+      const rules = groupRulesOf(policy, chosen.length);
       if (rules.length === 0) continue;
       const moving = chosen.flatMap((i) => this.shadows.get(i) ?? []);
       const members = moving.length === 0 ? chosen : [...chosen, ...moving];
       const own: Partial<Record<GroupRule, number>> = {};
       for (const { rule, level, ...limits } of rules)
-        own[rule] = specs.push({ level: LEVELS.indexOf(level), members, ...limits }) - 1;
+        own[rule] = specs.push({ level: DOMAINS.indexOf(level), members, ...limits }) - 1;
       this.tallies.set(policy, own);
     }
     return makeTallies(items, levels, specs, open);
@@ -275,6 +274,7 @@ export class EstateIndex {
     };
     return {
       here,
+      most: model.tallies.most[t] as number,
       elsewhere: (counts.placed[t] as number) - own.length - here,
       fewest: () => counts.fewestWithout(t, own[0] ?? -1),
       oneHere: () => other((d) => d === domain(h)),
@@ -368,14 +368,19 @@ export interface Seek {
   now?: { host: number; like: number; stays: boolean };
 }
 
-export type GroupRule = "keepApart" | "keepTogether" | "spread";
+export type GroupRule = "keepApart" | "keepTogether" | "spread" | "atMost";
 
 /** What the policy says of its machines together, as the solver knows it. */
-function groupRulesOf({ spec }: Policy) {
+function groupRulesOf({ spec }: Policy, chosen: number) {
   const rules: ({ rule: GroupRule; level: Level } & Pick<TallySpec, "most" | "maxDomains" | "even">)[] = [];
   if (spec.keepApart) rules.push({ rule: "keepApart", level: spec.keepApart, most: 1 });
   if (spec.keepTogether) rules.push({ rule: "keepTogether", level: spec.keepTogether, maxDomains: 1 });
   if (spec.spread) rules.push({ rule: "spread", level: spec.spread, even: true });
+  if (spec.atMost) {
+    const { per, machines, percent = 100 } = spec.atMost;
+    const most = machines ?? Math.max(1, Math.floor((chosen * percent) / 100));
+    rules.push({ rule: "atMost", level: per, most });
+  }
   return rules;
 }
 

@@ -19,6 +19,9 @@ export const ATTRIBUTES = [
   "accelerator",
 ] as const;
 
+/** Where machines fail together, each within the next. */
+export const DOMAINS = ["host", "rack", "site"] as const;
+
 const Selector = Type.Object(
   {
     matchLabels: Type.Optional(Type.Record(Type.String(), Type.String())),
@@ -79,17 +82,41 @@ export const Policy = defineKind({
         }),
       ),
       keepTogether: Type.Optional(
-        Words(["host", "rack"], { description: "The chosen machines share one of these." }),
+        Words(DOMAINS, { description: "The chosen machines share one of these. A required rule." }),
       ),
       keepApart: Type.Optional(
-        Words(["host", "rack"], {
+        Words(DOMAINS, {
           description: "No two of the chosen machines share one of these. A required rule.",
         }),
       ),
       spread: Type.Optional(
-        Words(["host", "rack"], {
-          description: "Numbers per host or rack differ by one at most. A required rule.",
+        Words(DOMAINS, {
+          description: "Numbers per host, rack or site differ by one at most. A required rule.",
         }),
+      ),
+      atMost: Type.Optional(
+        Type.Object(
+          {
+            per: Words(DOMAINS),
+            machines: Type.Optional(Type.Integer({ minimum: 1, description: "So many of them." })),
+            percent: Type.Optional(
+              Type.Integer({
+                minimum: 1,
+                maximum: 100,
+                description: "Or this share of all that the policy chooses, rounded down; one in any case.",
+              }),
+            ),
+          },
+          {
+            description:
+              "How many of the chosen machines one host, rack or site may have, so that losing it takes no more. A required rule.",
+            ...AS_ONE,
+            ...rules({
+              rule: "has(self.machines) != has(self.percent)",
+              message: "say either machines or percent",
+            }),
+          },
+        ),
       ),
       automation: Words(["act", "advise"], {
         default: "act",
@@ -105,7 +132,7 @@ export const Policy = defineKind({
       }),
     },
     rules({
-      rule: "!(has(self.keepApart) && has(self.keepTogether) && (self.keepTogether == 'host' || self.keepApart == 'rack'))",
+      rule: "!(has(self.keepApart) && has(self.keepTogether) && (self.keepTogether == 'host' || self.keepApart == 'site' || self.keepTogether == self.keepApart))",
       message: "can never hold together with spec.keepTogether",
       fieldPath: ".keepApart",
     }),

@@ -100,6 +100,13 @@ it("a plan tells its trigger, of each move reason and expectation, and at the en
   expect((await estate.client.get(Instance, { name: "web-1", namespace: NS }))?.status?.custody).toBe("Held");
 });
 
+it("a policy with a limit that says too much, or too little, is refused with what is wrong", async () => {
+  const both = changePolicy({ atMost: { per: "rack", machines: 2, percent: 50 } });
+  await expect(both).rejects.toThrow(/spec.atMost.*say either machines or percent/);
+  await expect(changePolicy({ atMost: { per: "rack" } })).rejects.toThrow(/say either machines or percent/);
+  await changePolicy({ atMost: { per: "site", percent: 50 } });
+});
+
 it("a policy that only advises gets the same plan as a preview, and nothing moves", async () => {
   await changePolicy({ automation: "advise", ...requireFast });
   const plan = await untilPlan("a proposal", ({ status }) => status?.phase === "Proposed");

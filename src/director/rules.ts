@@ -99,7 +99,7 @@ function groupBreach(
   machine: MachineView,
   host: HostView,
 ): string | undefined {
-  const { keepApart, keepTogether, spread } = policy.spec;
+  const { keepApart, keepTogether, spread, atMost } = policy.spec;
   const index = indexOf(estate);
   if (keepApart) {
     const group = index.group(policy, "keepApart", machine, host);
@@ -110,6 +110,13 @@ function groupBreach(
     const group = index.group(policy, "keepTogether", machine, host);
     const there = group && group.elsewhere > 0 ? group.oneElsewhere() : undefined;
     if (there) return `keeps its machines on one ${keepTogether}, ${there.name} is on ${there.host}`;
+  }
+  if (atMost) {
+    const group = index.group(policy, "atMost", machine, host);
+    const share =
+      atMost.percent === undefined ? "" : ` (${atMost.percent} % of ${index.membersOf(policy).length})`;
+    if (group && group.here >= group.most)
+      return `has at most ${group.most}${share} of its machines on one ${atMost.per}, ${group.here} are there`;
   }
   if (spread) {
     const group = index.group(policy, "spread", machine, host);

@@ -2,9 +2,9 @@
  * Simulated annealing over shifts (an item to another host), exchanges (two items change places; within a tally they keep its counts
  * whatever its limits) and large items for which others make room (repack.ts).
  *
- * Room is soft while it is warm: demand beyond capacity has a price that rises until it cannot be paid; with hard room the results on tight published instances
- * were clearly worse. So were they with sharp terms: at first the corners of all are rounded (State.round), and become sharp as it cools. Tallies are always
- * hard. Only states with room for all are results, and only by what they really cost.
+ * Room may be soft while it is warm: demand beyond capacity has a price that rises until it cannot be paid; on some tight published instances that finds
+ * more, on others hard room does (an unpayable price from the beginning). With sharp terms the results on all of them were clearly worse: at first the corners of all are
+ * rounded (State.round), and become sharp as it cools. Tallies are always hard. Only states with room for all are results, and only by what they really cost.
  *
  * The same seed and `steps` give the same result; with a time limit, how far it comes depends on the machine.
  */
@@ -43,9 +43,8 @@ export function temper(
     ...(milliseconds === undefined ? {} : { milliseconds }),
     hot: 0.5 * Math.min(1, each / 300) ** 0.5,
     cold: 0.005,
-    // Where moved items hold room at home, most that is far beyond it while it is warm cannot come back when it is cold.
-    priceHot: state.model.transient > 0 ? 8 : 2,
-    priceCold: 1000,
+    priceHot: 32,
+    priceCold: 3000,
     round: 0.4,
   };
 }

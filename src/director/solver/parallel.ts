@@ -30,22 +30,22 @@ export async function solve(model: Model, at: Int32Array, options: SolveOptions)
       work({ solver: "vireo", ...shared, options, index }),
     ),
   );
-  const began = new State(model, at);
-  let best = at;
-  let least = began.lacking ? Number.POSITIVE_INFINITY : began.cost;
-  for (const result of results) {
-    const state = new State(model, result);
-    if (state.lacking || state.cost >= least) continue;
-    least = state.cost;
-    best = result;
-  }
-  return best;
+  // Each is at least as good as `at`.
+  let best: Outcome = { at, cost: Number.POSITIVE_INFINITY };
+  for (const result of results) if (result.cost < best.cost) best = result;
+  return best.at;
 }
 
-function work(task: Task): Promise<Int32Array> {
+interface Outcome {
+  at: Int32Array;
+  /** Infinite: some host has more than it has room for. */
+  cost: number;
+}
+
+function work(task: Task): Promise<Outcome> {
   return new Promise((done, failed) => {
     const worker = new Worker(new URL(import.meta.url), { workerData: task });
-    worker.once("message", (result: Int32Array) => done(result));
+    worker.once("message", (result: Outcome) => done(result));
     worker.once("error", failed);
     worker.once("exit", (code) => failed(new Error(`a solver thread ended with ${code} and no result`)));
   });
@@ -70,6 +70,7 @@ const isTask = (value: unknown): value is Task =>
 /** The checking of the results, and the way back. */
 const MARGIN_MS = 80;
 const ITEMS_A_MS = 200;
+const UNPAYABLE = 1e6;
 
 if (!isMainThread && isTask(workerData)) {
   const { model, at, options: given, index } = workerData;
@@ -81,10 +82,13 @@ if (!isMainThread && isTask(workerData)) {
       : { milliseconds: Math.max(1, untilMs - Date.now() - MARGIN_MS - model.items / ITEMS_A_MS) }),
     ...(steps === undefined ? {} : { steps }),
   });
-  // One of them with dearer room: on tight estates it finds more, on others less.
-  if (index % 2 === 1) {
-    options.priceHot *= 4;
-    options.priceCold *= 3;
-  }
-  parentPort?.postMessage(anneal(state, options));
+  // One of them with hard room: which finds more depends on the estate, and this one always has a result.
+  if (index % 2 === 1) options.priceHot = options.priceCold = UNPAYABLE;
+  const result = anneal(state, options);
+  // Here the code is warm; the thread that waits need not reckon.
+  const found = new State(model, result);
+  parentPort?.postMessage({
+    at: result,
+    cost: found.lacking ? Number.POSITIVE_INFINITY : found.cost,
+  } satisfies Outcome);
 }

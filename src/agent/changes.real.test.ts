@@ -2,6 +2,7 @@
 import { chownSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { TODAY } from "../qemu/board.ts";
 import { run } from "../system/run.ts";
 import type { Adjustable, DiskConfig, MachineConfig } from "./hypervisor.ts";
 import { inState, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
@@ -79,3 +80,30 @@ it("disks, CPUs and memory come, grow, are limited, and move along; they go only
   ]);
   await inState(target, there.id, "running");
 }, 120_000);
+
+it("CPUs and memory come on the board pc, too, and move along", async () => {
+  const [source, target] = [machines.hypervisor("a"), machines.hypervisor("b")];
+  const room = { maxCpus: 2, maxMemory: 256 * MiB };
+  const hardware = { ...TODAY, board: "pc", firmware: "bios", secureBoot: false, tpm: false } as const;
+  const config = machines.machine("busy", {
+    memory: megabytes(64),
+    hardware,
+    more: { ...room, cpus: 1, modules: [] },
+  });
+  const { machineType } = await machines.start(source, config);
+  const wanted: Adjustable = { disks: config.disks, nics: [], cpus: 2, memory: megabytes(192) };
+  const has = { disks: [], nics: [], cpus: 2, modules: [128 * MiB] };
+  expect(await source.adjust(config.id, wanted)).toEqual({ ...has, refused: [] });
+  const more = { ...room, cpus: 2, modules: [128 * MiB] };
+  const there: MachineConfig = { ...config, id: newId(), machineType, more };
+  await machines.start(target, there, "incoming");
+  await source.migrate(config.id, await target.listen(there.id, "127.0.0.1"));
+  await until(async () =>
+    (await source.migration(config.id)).phase === "pre-switchover" ? true : undefined,
+  );
+  expect(await source.switchover(config.id)).toMatchObject({ phase: "completed" });
+  await inState(target, there.id, "paused");
+  await target.resume(there.id);
+  expect(await target.present(there.id)).toEqual(has);
+  await inState(target, there.id, "running");
+}, 60_000);

@@ -93,6 +93,19 @@ describe("checkVirtualMachine", () => {
     expect(change({ diskSize: "3Gi", cpus: 2, memory: "1Gi" })).toEqual([]);
   });
 
+  it("what a guest is told at its first boot alone cannot be told later; its host name can", () => {
+    const guest = { hostname: "a", sshAuthorizedKeys: ["ssh-ed25519 A"] };
+    const old = vm("web", { guest }, { sequence: 1 });
+    const change = (now: VirtualMachine["spec"]["guest"], sequence = 1) =>
+      said(checkVirtualMachine(vm("web", now ? { guest: now } : {}, { sequence }), old, look()));
+    expect(change({ ...guest, hostname: "b" })).toEqual([]);
+    const why = /^spec\.guest\.sshAuthorizedKeys: .*at its first boot alone; change it in the guest/;
+    expect(change({ ...guest, sshAuthorizedKeys: ["ssh-ed25519 B"] })[0]).toMatch(why);
+    expect(change(undefined)[0]).toMatch(why);
+    expect(change({ ...guest, userData: "#cloud-config" })[0]).toMatch(/^spec\.guest\.userData: /);
+    expect(change(undefined, 0)).toEqual([]);
+  });
+
   it("data disks may grow, never shrink, and stay what they were made from", () => {
     const disks = [{ name: "logs", size: "2Gi", image: "files" }];
     const old = vm("web", { disks }, { sequence: 1 });
@@ -129,6 +142,17 @@ describe("checkVirtualMachine", () => {
     for (const [hardware, why] of odd) expect(check(hardware)[0]).toMatch(why);
     const two = checkVirtualMachine(vm("web", { cpus: 2, hardware: { board: "isapc" } }), undefined, look());
     expect(said(two)[0]).toMatch(/^spec.cpus: .*isapc has one CPU/);
+  });
+
+  it("refuses what the board isapc would not notice", () => {
+    const check = (spec: Partial<VirtualMachine["spec"]>) =>
+      said(checkVirtualMachine(vm("web", { hardware: { board: "isapc" }, ...spec }), undefined, look()));
+    expect(check({ onPanic: { action: "Stop" } })[0]).toMatch(/^spec\.onPanic: .*pvpanic/);
+    expect(check({ memoryTarget: "32Mi" })[0]).toMatch(/^spec\.memoryTarget: .*no balloon/);
+    expect(check({ maxCpus: 2, maxMemory: "1Gi" }).map((text) => text.split(":")[0])).toEqual([
+      "spec.maxCpus",
+      "spec.maxMemory",
+    ]);
   });
 
   it("refuses limits of networks that it is not on, and those that say nothing", () => {

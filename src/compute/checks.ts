@@ -251,7 +251,7 @@ export function checkVirtualMachine(
     spec.networks,
     disks?.length,
     spec.cdDrives?.length,
-    [spec.memory, spec.maxCpus, spec.maxMemory, spec.memoryTarget, spec.resources],
+    [spec.memory, spec.maxCpus, spec.maxMemory, spec.memoryTarget, spec.resources, spec.onPanic],
   ];
   if (!old || !isDeepStrictEqual(asked(object.spec), asked(old.spec)))
     causes.push(...checkHardware(object.spec));
@@ -274,14 +274,17 @@ export function checkVirtualMachine(
 
 function checkChange({ spec, status }: VirtualMachine, { spec: old }: VirtualMachine): Cause[] {
   // Before the first run there is no disk yet: a mistyped image may be put right.
-  return status?.sequence
-    ? immutable(
-        spec,
-        old,
-        ["image", "storagePool"],
-        "the machine's disks were made from it; create another machine",
-      )
-    : [];
+  if (!status?.sequence) return [];
+  const hint = "the machine's disks were made from it; create another machine";
+  return [
+    ...immutable(spec, old, ["image", "storagePool"], hint),
+    ...immutable(
+      spec.guest ?? {},
+      old.guest ?? {},
+      ["sshAuthorizedKeys", "userData"],
+      "a guest is told it at its first boot alone; change it in the guest (vireo exec), or create another machine",
+    ).map((cause) => ({ ...cause, field: cause.field.replace("spec.", "spec.guest.") })),
+  ];
 }
 
 /** What a clone is made from may be made later; what is there already has to fit. */

@@ -73,6 +73,14 @@ it("counts runs whose machine is gone or odd, on both hosts when they move, and 
   expect(odd.odd).toMatchObject([{ object: "VirtualMachine/odd" }]);
 });
 
+it("moves no machine that is being suspended, or whose run is asked to stop", () => {
+  const movable = (spec: Parameters<typeof vm>[1], more: Parameters<typeof run>[2] = {}) =>
+    estate([vm("web", spec, "a")], [run("web", "a", more)]).machines[0]?.movable;
+  expect(movable({})).toBe(true);
+  expect(movable({ suspended: true })).toBe(false);
+  expect(movable({}, { running: false })).toBe(false);
+});
+
 it("keeps a machine whose run cannot be read where it was last, and tells of what cannot be read", () => {
   const unread = run("web", "a");
   unread.metadata.ownerReferences = [{ apiVersion, kind: "VirtualMachine", name: "web", uid: "uid-web" }];

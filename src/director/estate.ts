@@ -130,7 +130,8 @@ function viewMachine(
     name: vm.metadata.name,
     labels: vm.metadata.labels ?? {},
     ...(host ? { host } : {}),
-    movable: view.movable && !unread && vm.spec.running && !vm.metadata.deletionTimestamp,
+    movable:
+      view.movable && !unread && vm.spec.running && !vm.spec.suspended && !vm.metadata.deletionTimestamp,
   };
 }
 
@@ -159,7 +160,7 @@ function viewRuns(own: readonly Instance[], wanted: Wanted) {
       ? { platform: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } }
       : {}),
     ...(holder?.spec.resumes ? { resumes: holder.spec.resumes } : {}),
-    movable: holder?.status?.phase === "Running" && own.length === 1,
+    movable: holder?.status?.phase === "Running" && holder.spec.running && own.length === 1,
     since: Date.parse(holder?.status?.readyTime ?? holder?.metadata.creationTimestamp ?? "") || 0,
   };
 }

@@ -75,6 +75,7 @@ export class RealEstate {
   readonly servers: ApiServer[] = [];
   readonly agents = new Map<string, Agent>();
   readonly pki: Pki;
+  #pkiFolder = "";
   readonly #plane: TestControlPlane;
   readonly #guest: Parameters<typeof writeBootDisk>[1];
   readonly #stop = new AbortController();
@@ -94,6 +95,7 @@ export class RealEstate {
   ): Promise<RealEstate> {
     const pkiFolder = mkdtempSync(join(tmpdir(), "vireo-pki-"));
     const estate = new RealEstate(await openControlPlane(), await Pki.open(pkiFolder), guest);
+    estate.#pkiFolder = pkiFolder;
     const { client, service, store } = estate.#plane;
     await client.create(StoragePool, {
       metadata: { name: "default" },
@@ -236,6 +238,6 @@ export class RealEstate {
     for (const client of this.#clients) client.close();
     for (const server of this.servers) await server.close();
     await this.#plane.close();
-    rmSync(this.folder, { recursive: true, force: true });
+    for (const folder of [this.folder, this.#pkiFolder]) rmSync(folder, { recursive: true, force: true });
   }
 }

@@ -26,7 +26,7 @@ const FIXED = {
   maxMemory: "the run has the room that it began with",
   hardware: "a guest finds its hardware as it was when it started",
   bootOrder: "its firmware is told at its start",
-  guest: "a guest is told at its start",
+  guest: "a guest asks for its host name when it starts",
 } as const;
 
 /**

@@ -179,7 +179,7 @@ export function checkHardware({
       reason: "FieldValueInvalid",
       message: `Invalid value: ${JSON.stringify(value)}: ${why}`,
     });
-  const { maxCpus, maxMemory, memoryTarget, memory, resources = {} } = spec;
+  const { maxCpus, maxMemory, memoryTarget, memory, onPanic, resources = {} } = spec;
   if (maxCpus !== undefined && maxCpus < cpus) refuse("maxCpus", maxCpus, `has to be at least cpus, ${cpus}`);
   if (maxMemory !== undefined && parseBytes(maxMemory) < parseBytes(memory))
     refuse("maxMemory", maxMemory, `has to be at least memory, ${memory}`);
@@ -212,6 +212,14 @@ export function checkHardware({
   if (board === "virt" && firmware !== "uefi") refuse("hardware.firmware", firmware, "aarch64 has uefi");
   if (board === "isapc" && firmware !== "bios") refuse("hardware.firmware", firmware, "isapc has bios");
   if (board === "isapc" && tpm) refuse("hardware.tpm", tpm, "isapc can have none");
+  if (board === "isapc" && onPanic)
+    refuse(
+      "onPanic",
+      onPanic,
+      "on the board isapc no guest can tell that it panicked (pvpanic); take it away",
+    );
+  if (board === "isapc" && memoryTarget !== undefined)
+    refuse("memoryTarget", memoryTarget, "the board isapc has no balloon; take it away");
   if (board === "isapc" && cpus > 1) refuse("cpus", cpus, "the board isapc has one CPU");
   if (board === "isapc" && networks.length > 2)
     refuse("networks", networks, "the board isapc has room for two network cards");
@@ -250,6 +258,7 @@ interface MachineSpec {
   maxCpus?: number;
   maxMemory?: string;
   memoryTarget?: string;
+  onPanic?: object;
   resources?: { dedicatedCpus?: boolean; hugepages?: string; singleNumaNode?: boolean };
   disks?: readonly unknown[];
   cdDrives?: readonly unknown[];

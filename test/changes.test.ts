@@ -131,24 +131,32 @@ it("a CD comes into the drive; what is not there, or is no CD, does not", async 
   expect((await run()).status?.has?.cdDrives).toEqual([{ name: "cd", image: "tools" }]);
 });
 
-/** In MiB, as the guest tells it. What its balloon has is still among the total, and not available. */
-const memoryBetween = async (what: "MemTotal" | "MemAvailable", least: number, most: number) => {
-  const kib = await inGuest(`sed -n 's/^${what}: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo`);
-  return Number(kib) / 1024 > least && Number(kib) / 1024 < most ? true : undefined;
-};
+/** In KiB, as the guest tells it. What its balloon has is still among the total, and not available. */
+const memory = async (what: "MemTotal" | "MemAvailable") =>
+  Number(await inGuest(`sed -n 's/^${what}: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo`));
+const memTotal = () => memory("MemTotal");
+let begunWith = 0;
 
 it("CPUs and memory come, and the balloon takes what the guest is not to use", async () => {
+  begunWith = await memTotal();
   expect(await inGuest("nproc")).toBe("1");
   await change({ cpus: 2, memory: "320Mi" });
   await guestSays("nproc", "2");
-  await until("the guest has more memory", 60_000, () => memoryBetween("MemTotal", 210, 320));
+  // A block of Linux, whole.
+  await until("the guest has more memory", 60_000, async () =>
+    (await memTotal()) > begunWith + 120 * 1024 ? true : undefined,
+  );
+  // What a kernel takes for itself; 64 MiB more would be a buffer that none of its devices needs (images/builder.ts).
+  expect(begunWith).toBeGreaterThan(140 * 1024);
   await nothingPending();
   expect((await run()).status?.has).toMatchObject({
     cpus: { begun: 1, now: 2, most: 3 },
     memory: { begun: "192Mi", modules: ["128Mi"], most: "512Mi" },
   });
   await change({ memoryTarget: "160Mi" });
-  await until("the balloon has taken it", 60_000, () => memoryBetween("MemAvailable", 0, 100));
+  await until("the balloon has taken it", 60_000, async () =>
+    (await memory("MemAvailable")) < 140 * 1024 ? true : undefined,
+  );
 });
 
 it("a move takes along what came", async () => {
@@ -218,17 +226,11 @@ it("they go, and what was on a disk is there when it is named again", async () =
 it("memory goes when the guest lets go of it, and until then it is told that it has not", async () => {
   await stack.client.patch(VirtualMachine, at, { spec: { memory: "192Mi", memoryTarget: null } });
   const changes = async () => JSON.stringify((await machine()).status?.pendingChanges ?? []);
-  const modules = async () => (await run()).status?.has?.memory?.modules;
-  await until(
-    "the module is gone, or it is told why not",
-    90_000,
-    async () =>
-      (await modules())?.length === 0 || (await changes()).includes("has not let go of a memory module")
-        ? true
-        : undefined,
-    async () =>
-      `${await changes()} ${JSON.stringify(await modules())} ${await inGuest("head -1 /proc/meminfo")}`,
-  );
+  const isGone = async () => ((await run()).status?.has?.memory?.modules.length === 0 ? true : undefined);
+  const gone = await until("the module is gone", 45_000, isGone).catch(() => false);
+  // What is in it may not be movable for a while: that is the guest's to say.
+  if (!gone) expect(await changes()).toContain("has not let go of a memory module");
+  else expect(Math.abs((await memTotal()) - begunWith)).toBeLessThan(1024);
 });
 
 it("what has to wait for the next start says so, and is there then", async () => {

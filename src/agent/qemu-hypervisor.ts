@@ -9,7 +9,6 @@
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Resources } from "../compute/resources/kinds.ts";
-import { TODAY } from "../qemu/board.ts";
 import { commandLine, defaultCpu, PANIC } from "../qemu/command-line.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
@@ -20,10 +19,8 @@ import {
   guestExec,
   setGuestPassword,
 } from "../qemu/guest-exec.ts";
-import { bringOnline } from "../qemu/guest-online.ts";
-import { type Adjusted, adjust, type Present, present } from "../qemu/hotplug.ts";
+import { type Adjusted, type Present, present } from "../qemu/hotplug.ts";
 import { guestMacs, setLinks } from "../qemu/links.ts";
-import { newestMachineType } from "../qemu/machine-type.ts";
 import { abandonMemory } from "../qemu/memory.ts";
 import { listenIncoming, runState } from "../qemu/migration.ts";
 import {
@@ -87,16 +84,17 @@ import {
 } from "./hypervisor.ts";
 import type { Trace } from "./leftovers.ts";
 import { killedForMemory } from "./oom.ts";
+import { changeMachine, ramOf } from "./qemu-changes.ts";
 import { endSwtpms, machineTraces } from "./qemu-leftovers.ts";
 import { keepMemory, takeMemory } from "./qemu-memory.ts";
 import { Monitors } from "./qemu-monitors.ts";
+import { QemuPrograms } from "./qemu-programs.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
 import { Sending, type Found as Sent } from "./qemu-sending.ts";
 import { standsBecause, stateOf } from "./qemu-state.ts";
 import { pressPower, stopOrderly } from "./qemu-stop.ts";
 import { reachOf } from "./reach.ts";
 import { SHARED_FD, type Shared, SharedMemory } from "./shared-memory.ts";
-import { pageBytes } from "./topology.ts";
 import { type MachineUsage, readTap } from "./usage.ts";
 
 export interface QemuHypervisorOptions {
@@ -123,7 +121,7 @@ interface Found extends Sent {
 
 export class QemuHypervisor implements Hypervisor {
   readonly #options: QemuHypervisorOptions;
-  readonly #binary: string;
+  readonly #programs: QemuPrograms;
   readonly #monitors: Monitors;
   readonly #sending: Sending<Found>;
   readonly #share = new HostShare();
@@ -137,14 +135,12 @@ export class QemuHypervisor implements Hypervisor {
   readonly #filling = new Map<MachineId, Promise<void>>();
   /** Processes of our own: they are over once their exit status is on disk. */
   readonly #exits = new Map<MachineId, Promise<void>>();
-  /** By board. */
-  readonly #newest = new Map<string, Promise<string | undefined>>();
 
   /** @throws Error when the folder's path is too long */
   constructor(options: QemuHypervisorOptions) {
     // QEMU runs in another folder than we.
     this.#options = { ...options, runDirectory: resolve(options.runDirectory) };
-    this.#binary = options.binary ?? "qemu-system-x86_64";
+    this.#programs = new QemuPrograms(options.binary);
     this.#shared = new SharedMemory(options.log);
     this.#monitors = new Monitors(
       (id) => this.#nudge(id),
@@ -409,31 +405,8 @@ export class QemuHypervisor implements Hypervisor {
     return this.#with(id, present);
   }
 
-  async adjust(
-    id: MachineId,
-    { cpus, memory, memoryTarget: target, ...wanted }: Adjustable,
-  ): Promise<Adjusted> {
-    const { folder, record } = this.#need(id);
-    const { hardware, more, accelerator } = record.config;
-    const amounts = {
-      hasRoom: more !== undefined,
-      cpus,
-      begunWith: record.config.memory,
-      memory,
-      ...(target === undefined ? {} : { target }),
-      ram: ramOf(record),
-      cpusGo: accelerator === "kvm",
-      ...(record.shared ? { isShared: true } : {}),
-    };
-    const adjusted = await this.#with(id, (qmp) =>
-      adjust(qmp, { ...wanted, amounts, ...(hardware ? { hardware } : {}) }),
-    );
-    const now = more && { ...more, cpus: adjusted.cpus, modules: adjusted.modules };
-    const { config, ...rest } = folder.read() ?? record;
-    folder.write({ ...rest, config: { ...config, ...wanted, ...(now ? { more: now } : {}) } });
-    if (!now) return adjusted;
-    const refused = await bringOnline(folder.files.guestAgent, adjusted.cpus);
-    return { ...adjusted, refused: [...adjusted.refused, ...refused] };
+  adjust(id: MachineId, wanted: Adjustable): Promise<Adjusted> {
+    return changeMachine(this.#need(id), wanted, (work) => this.#with(id, work));
   }
 
   activeLayers(id: MachineId): Promise<string[]> {
@@ -553,14 +526,14 @@ export class QemuHypervisor implements Hypervisor {
         });
       return this.#state(there);
     }
-    const machineType = config.machineType ?? (await this.#machineType(config));
+    const machineType = config.machineType ?? (await this.#programs.machineType(config));
     const folder = MachineFolder.of(this.#options.runDirectory, config.id);
     endSwtpms(folder);
     folder.remove();
     folder.create(config.user);
     const { hardware, accelerator } = config;
     const guestCpu = config.guestCpu ?? defaultCpu(accelerator, hardware);
-    const binary = this.#binaryFor(config);
+    const binary = this.#programs.of(config);
     const shared = await this.#shareTemplate(config);
     // From here to the write of the record nothing else is done: no other start chooses the same.
     const others = this.#running(config.id);
@@ -828,26 +801,6 @@ export class QemuHypervisor implements Hypervisor {
   #nudge(id: MachineId): void {
     for (const listener of this.#listeners) listener(id);
   }
-
-  #binaryFor({ hardware }: MachineConfig): string {
-    return hardware?.architecture === "aarch64" ? "qemu-system-aarch64" : this.#binary;
-  }
-
-  async #machineType(config: MachineConfig): Promise<string> {
-    const { board } = config.hardware ?? TODAY;
-    const binary = this.#binaryFor(config);
-    const asked = this.#newest.get(board) ?? newestMachineType(binary, board);
-    this.#newest.set(board, asked);
-    let type: string | undefined;
-    try {
-      type = await asked;
-    } catch (cause) {
-      this.#newest.delete(board); // it may be installed later
-      throw new HypervisorError(`${binary} does not run here; is QEMU installed?`, { cause });
-    }
-    if (type) return type;
-    throw new HypervisorError(`${binary} has no ${board} machine; is it a QEMU of that architecture?`);
-  }
 }
 
 /** @throws HypervisorError when it is still there after a while: one that waits for its storage cannot be killed, and may write when that is back */
@@ -865,11 +818,6 @@ const mergesWith = ({ mergeWith, resources }: MachineConfig, others: readonly Ma
     ? mergeWith
     : undefined;
 
-const ramOf = ({ config, place, merges }: MachineRecord) => ({
-  ...(config.resources?.hugepages ? { hugePageBytes: pageBytes(config.resources.hugepages) } : {}),
-  ...(place?.bound && place.node !== undefined ? { node: place.node } : {}),
-  ...(merges ? { mergeable: true } : {}),
-});
 /** Another one after each start of the host. */
 const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 

@@ -55,8 +55,12 @@ const DRIVERS = [
   "evdev",
   "af_packet",
 ];
+/**
+ * swiotlb: where memory may come above 4 GiB Linux sets 64 MiB aside to copy through for devices that do not reach it; virtio's reach all, and they are the only
+ * ones here.
+ */
 const COMMAND_LINE =
-  "console=ttyS0 quiet net.ifnames=0 mitigations=off panic=10 memhp_default_state=online_movable";
+  "console=ttyS0 quiet net.ifnames=0 mitigations=off panic=10 memhp_default_state=online_movable swiotlb=noforce";
 
 export interface BuildOptions {
   name: string;

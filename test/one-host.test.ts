@@ -14,7 +14,7 @@ import { Image } from "../src/images/kinds.ts";
 import { Event } from "../src/reconcile/kinds.ts";
 import { openStore } from "../src/store/open.ts";
 import { startEtcd } from "../src/store/testing/etcd.ts";
-import { freePort, Stack, until } from "./support/stack.ts";
+import { freePort, run, Stack, until } from "./support/stack.ts";
 
 let stack: Stack;
 let metrics: string;
@@ -26,7 +26,7 @@ kind: Image
 metadata: { name: boots }
 spec:
   recipe:
-    packages: []
+    packages: [passwd]
     services:
       - { name: http, command: /usr/bin/serve }
     files:
@@ -99,6 +99,40 @@ it("stops building an image that is deleted, and leaves nothing of it", async ()
     left().some((name) => name.startsWith(".build-")) ? undefined : true,
   );
   expect(left().filter((name) => name.startsWith("unwanted"))).toEqual([]);
+});
+
+it("sets a password in a real guest, by its agent", async () => {
+  const set = (user: string) => stack.vireo(["set-password", "vm/a", user], { input: "ge:heim ß\n" });
+  const { code, stdout, stderr } = await set("root");
+  expect(code, stdout + stderr).toBe(0);
+  const { stdout: shadow } = await stack.vireo(["exec", "vm/a", "--", "grep", "^root:", "/etc/shadow"]);
+  const [, hash = "", salt = ""] = /^root:((\$6\$[^$]+\$)[^:]+):/.exec(shadow) ?? [];
+  expect(hash, shadow).not.toBe("");
+  // What the C library makes of it.
+  expect((await run("perl", ["-e", "print crypt($ARGV[0], $ARGV[1])", "ge:heim ß", salt])).stdout).toBe(hash);
+  const refused = await set("nobody-knows");
+  expect(refused.code).not.toBe(0);
+  expect(refused.stdout + refused.stderr).toContain("nobody-knows");
+});
+
+it("clones a running machine, which goes on as somebody else", async () => {
+  const exec = async (vm: string, script: string) =>
+    (await stack.vireo(["exec", `vm/${vm}`, "--", "sh", "-c", script])).stdout.trim();
+  await exec("a", "echo kept > /dev/shm/mark");
+  const made = await stack.vireo(["clone", "vm/a", "--name", "b", "--instant"], { timeoutMs: 60_000 });
+  expect(made.code, made.stdout + made.stderr).toBe(0);
+  const b = await stack.client.get(VirtualMachine, { name: "b", namespace: "default" });
+  expect(b?.status?.conditions).toContainEqual(expect.objectContaining({ type: "Cloned", status: "True" }));
+  const [nic] = b?.status?.interfaces ?? [];
+  const seen =
+    "cat /dev/shm/mark; hostname; cat /etc/hostname /sys/class/net/eth0/address; ip -4 -o addr show eth0";
+  const [mark, name, stored, mac, address] = (await exec("b", seen)).split("\n");
+  expect([mark, name, stored, mac]).toEqual(["kept", "b", "b", nic?.mac]);
+  expect(address).toContain(` ${nic?.address}/`);
+  expect(await (await fetch(`http://${nic?.address}/`)).text()).toBe("boot 1\n");
+  // Its source has noticed nothing.
+  expect(await exec("a", "hostname; cat /dev/shm/mark")).toBe("a\nkept");
+  expect((await stack.vireo(["delete", "vm/b"], { timeoutMs: 60_000 })).code).toBe(0);
 });
 
 it("tells what a machine really uses: as metrics of its agent, and in its status", async () => {

@@ -115,7 +115,7 @@ export class Stack {
 
   vireo(
     args: readonly string[],
-    options: { timeoutMs?: number; env?: Record<string, string> } = {},
+    options: { timeoutMs?: number; env?: Record<string, string>; input?: string } = {},
   ): Promise<Ran> {
     return run(join(ROOT, "vireo"), ["--state", this.paths.state, ...args], options);
   }

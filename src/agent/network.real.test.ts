@@ -1,12 +1,14 @@
 /** Networks of several installations in one namespace. Needs root. */
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Network } from "../compute/kinds.ts";
+import { vniOf } from "../resource/subnet.ts";
 import { run, succeeds } from "../system/run.ts";
 import { Networking } from "./network.ts";
 import { removeNetworking } from "./network-leftovers.ts";
+import { linkName } from "./network-names.ts";
 
 const folders = [1, 2].map(() => mkdtempSync(join(tmpdir(), "vireo-network-")));
 const [ours = "", theirs = ""] = folders;
@@ -102,4 +104,49 @@ it("a machine gets the address of one that is gone", async () => {
   await reserve(other, "other");
   expect(await addressOf(other, "vrb-claim-d")).toBe("10.199.4.3");
   expect(await addressOf(old, "vrb-claim-d")).toBe("none");
+});
+
+describe("the tunnel between hosts", () => {
+  const box = "vrt-underlay";
+  afterAll(async () => {
+    await succeeds("ip", ["netns", "del", box]);
+  });
+
+  /** A VXLAN packet with an Ethernet frame to everybody, from one of the addresses of another box on the underlay. */
+  const send = (from: string, vni: number) =>
+    run("ip", [
+      ...["netns", "exec", box, process.execPath, "-e"],
+      `const frame = Buffer.concat([Buffer.alloc(6, 255), Buffer.from("02aabbccddee88b5", "hex"), Buffer.alloc(46)]);
+       const head = Buffer.from([8, 0, 0, 0, ...[16, 8, 0].map((bits) => (${vni} >> bits) & 255), 0]);
+       const socket = require("node:dgram").createSocket("udp4");
+       socket.bind(0, "${from}", () => socket.send(Buffer.concat([head, frame]), 4789, "10.198.7.1", () => socket.close()));`,
+    ]);
+
+  it("takes frames from the other hosts' addresses, and from nobody else's, also after they change", async () => {
+    const lan = network("claim-e", "10.199.5.0/24");
+    const vni = vniOf(lan.spec);
+    await run("ip", ["netns", "add", box]);
+    await run("ip", ["link", "add", box, "type", "veth", "peer", "name", "eth0", "netns", box]);
+    await run("ip", ["addr", "add", "10.198.7.1/24", "dev", box]);
+    await run("ip", ["link", "set", box, "up"]);
+    for (const address of ["10.198.7.2/24", "10.198.7.66/24"])
+      await run("ip", ["-n", box, "addr", "add", address, "dev", "eth0"]);
+    await run("ip", ["-n", box, "link", "set", "eth0", "up"]);
+    const here = new Networking({ stateFolder: ours, address: "10.198.7.1" });
+    await here.ensure(lan, ["10.198.7.2"], []);
+    const came = () =>
+      Number(readFileSync(`/sys/class/net/${linkName("x", "claim-e")}/statistics/rx_packets`, "utf8"));
+    const comes = async (from: string) => {
+      const before = came();
+      await send(from, vni);
+      return came() - before;
+    };
+    expect(await comes("10.198.7.2")).toBe(1);
+    expect(await comes("10.198.7.66")).toBe(0);
+    await here.ensure(lan, ["10.198.7.66"], []);
+    expect(await comes("10.198.7.66")).toBe(1);
+    expect(await comes("10.198.7.2")).toBe(0);
+    await here.ensure(lan, [], []);
+    expect(await comes("10.198.7.66")).toBe(0);
+  });
 });

@@ -8,12 +8,13 @@
  * Each carries the state folder of its agent (the links as their alias, the tables in their comment): several installations may be up
  * in one namespace, and each removes only its own.
  *
- * What belongs to each host alone must not cross the VXLAN: frames from and to the gateway's MAC, ARP for its address, DHCP.
+ * Frames come out of the VXLAN from the addresses of the other hosts alone. What belongs to each host alone must not cross the VXLAN: frames from and to the gateway's MAC, ARP for its address, DHCP.
  * RARP must: with it QEMU tells all hosts where a machine is after it moved.
  */
 import { createHash } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
+import { isIPv4 } from "node:net";
 import { isDeepStrictEqual } from "node:util";
 import type { Network } from "../compute/kinds.ts";
 import { gatewayOf, parseSubnet, vniOf } from "../resource/subnet.ts";
@@ -126,7 +127,8 @@ export class Networking {
       (peer) => peer !== this.#address && peer !== "127.0.0.1",
     );
     if (others.length > 0) await this.#ensureVxlan(bridge, vxlan, vniOf(spec), spec.mtu, others);
-    await this.#ensureRules(name, bridge, vxlan, spec.subnet, spec.nat, gatewayOf(subnet));
+    const tunnel = { vni: vniOf(spec), peers: others };
+    await this.#ensureRules(name, bridge, vxlan, spec.subnet, spec.nat, gatewayOf(subnet), tunnel);
     const dnsmasq =
       this.#dnsmasq.get(name) ??
       new Dnsmasq({ stateFolder: this.#stateFolder, network: name, bridge, subnet, mtu: spec.mtu });
@@ -181,9 +183,13 @@ export class Networking {
     subnet: string,
     nat: boolean,
     gateway: string,
+    { vni, peers }: { vni: number; peers: readonly string[] },
   ): Promise<void> {
     const mac = gatewayMac(name);
     const table = tableOf(name);
+    // By VNI (bits 96 to 120 of UDP): other installations may have networks and hosts of their own. Loose fragments never come here.
+    const others = peers.filter(isIPv4);
+    const strangers = others.length > 0 ? `ip saddr != { ${others.join(", ")} }` : "";
     const rules = `
       table bridge ${table}
       delete table bridge ${table}
@@ -214,6 +220,10 @@ export class Networking {
       delete table ip ${table}
       table ip ${table} {
         comment "${tableComment(this.#stateFolder)}"
+        chain tunnel {
+          type filter hook input priority filter; policy accept;
+          udp dport 4789 @th,96,24 ${vni} ${strangers} drop
+        }
         chain post {
           type nat hook postrouting priority srcnat; policy accept;
           ${nat ? `ip saddr ${subnet} ip daddr != ${subnet} oifname != "${bridge}" masquerade` : ""}

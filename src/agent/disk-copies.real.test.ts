@@ -481,7 +481,7 @@ describe("disks are sent encrypted", () => {
   beforeEach(() => writeCredentials(machines.folder));
 
   it("between two hosts that prove who they are", async () => {
-    await pair({ source: as("a"), target: as("b") });
+    await pair({ source: as("a"), target: as("b"), differs: { sender: "a" } });
     to = { ...to, tlsHostname: hostDnsName("b") };
     await source.copyDisks(here, to);
     await copied("ready");
@@ -496,13 +496,15 @@ describe("disks are sent encrypted", () => {
       expect(existsSync(machines.path(end, id, "tls"))).toBe(false);
   });
 
-  it.each<[string, Holder | undefined, string | undefined]>([
+  it.each<[string, Holder | undefined, string | undefined, string?]>([
+    ["from another host than the machine's own", "a", hostDnsName("b"), "c"],
     ["to a host of another name", "a", hostDnsName("c")],
     ["from a host of another CA", "foreign", hostDnsName("b")],
     ["from somebody who is no host, whatever his name", "user", hostDnsName("b")],
     ["from somebody without credentials", undefined, undefined],
-  ])("and refused %s", async (_, holder, tlsHostname) => {
-    await pair({ ...(holder ? { source: as(holder) } : {}), target: as("b") });
+  ])("and refused %s", async (_, holder, tlsHostname, sender) => {
+    const differs = sender ? { sender } : {};
+    await pair({ ...(holder ? { source: as(holder) } : {}), target: as("b"), differs });
     const before = await content(at("b", "raw.img"));
     await expect(
       source.copyDisks(here, { ...to, ...(tlsHostname ? { tlsHostname } : {}) }),

@@ -248,6 +248,11 @@ class Instances {
     return waits && source && isGiven(own, source) ? own : undefined;
   }
 
+  async #senderOf({ metadata: { namespace = "" }, spec }: Instance): Promise<string | undefined> {
+    const source = await this.#c.client.get(Instance, { name: spec.predecessor ?? "", namespace });
+    return source?.spec.host;
+  }
+
   async #held(instance: Instance, machine: MachineState | undefined): Promise<Again> {
     const phase = instance.status?.phase;
     if (!machine && phase !== "Preparing")
@@ -529,7 +534,8 @@ class Instances {
       });
     if (!machine || phase !== "Incoming") {
       try {
-        const config = await this.#prepare(instance);
+        const sender = await this.#senderOf(instance);
+        const config = { ...(await this.#prepare(instance)), ...(sender ? { sender } : {}) };
         const machine = await hypervisor.start(config, "incoming");
         const { pid, machineType, guestCpu } = machine;
         const { postCopy = false } = instance.spec;

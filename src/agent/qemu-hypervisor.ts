@@ -109,8 +109,8 @@ export interface QemuHypervisorOptions {
   log: Logger;
 }
 
-/** Who may send a machine to this host: what enrolment writes into the certificates of hosts, as GnuTLS prints it. */
-const HOST_CERTIFICATES = "CN=system:host:*,O=system:hosts";
+/** Who may send a machine to this host: what enrolment writes into the certificate of a host, as GnuTLS prints it. */
+const certificateOf = ({ sender = "*" }: MachineConfig) => `CN=system:host:${sender},O=system:hosts`;
 
 const STATUS_MS = 2000;
 const KILL_MS = 60_000;
@@ -792,7 +792,7 @@ export class QemuHypervisor implements Hypervisor {
       });
     }
     try {
-      return await work({ peers: HOST_CERTIFICATES, ...tls, directory });
+      return await work({ peers: certificateOf(record.config), ...tls, directory });
     } finally {
       folder.takeBackCredentials();
     }

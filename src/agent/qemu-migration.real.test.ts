@@ -408,7 +408,7 @@ describe("encrypted migration", () => {
     ["name", hostDnsName("b")],
     ["address", undefined],
   ])("moves a machine; the target is proven by its %s, the source as a host", async (_, hostname) => {
-    await pair({ source: as("a"), target: as("b") });
+    await pair({ source: as("a"), target: as("b"), differs: { sender: "a" } });
     await source.migrate(here, address, hostname ? { tlsHostname: hostname } : {});
     await phase("pre-switchover");
     expect(await source.switchover(here)).toMatchObject({ phase: "completed" });
@@ -419,13 +419,14 @@ describe("encrypted migration", () => {
     expect(existsSync(machines.path("b", there, "tls"))).toBe(false);
   });
 
-  const refused: [string, Holder, string | undefined, RegExp][] = [
+  const refused: [string, Holder, string | undefined, RegExp, string?][] = [
+    ["from another host than the machine's own", "a", undefined, /authz check .* is denied/, "c"],
     ["to a host of another name", "a", hostDnsName("c"), /does not match the hostname/],
     ["from a host of another CA", "foreign", undefined, /Verify failed/],
     ["from somebody who is no host, whatever his name", "user", undefined, /authz check .* is denied/],
   ];
-  it.each(refused)("is refused %s", async (_, name, hostname, reason) => {
-    await pair({ source: as(name), target: as("b") });
+  it.each(refused)("is refused %s", async (_, name, hostname, reason, sender) => {
+    await pair({ source: as(name), target: as("b"), differs: sender ? { sender } : {} });
     const refusal = await source
       .migrate(here, address, hostname ? { tlsHostname: hostname } : {})
       .catch((error: unknown) => String(error));

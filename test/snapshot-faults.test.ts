@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { PrepareError } from "../src/agent/environment.ts";
 import { HypervisorError, NoAnswerError } from "../src/agent/hypervisor.ts";
 import type { PretendWorld } from "../src/agent/testing/pretend-hypervisor.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
@@ -265,6 +266,44 @@ describe("a task on a guest that stands still", () => {
     await create("one");
     expect((await snapshot("one", "Failed")).status?.message).toBe("web: no room");
     await free();
+  });
+});
+
+describe("a guest that an agent has frozen, and then died", () => {
+  /** The agent dies once the guest is frozen, before or after the disks are switched. */
+  function dies(when: "before" | "after", then: () => void = () => {}): void {
+    let dead = false;
+    world.frozen = new Set();
+    world.fault = (call, at) => {
+      if (dead || call !== "switchLayers" || at !== when) return;
+      dead = true;
+      expect(world.frozen?.size).toBe(1);
+      host.startAgent();
+      then();
+    };
+  }
+  const thawed = () => until("the thaw", async () => world.frozen?.size === 0);
+
+  it.each(["before", "after"] as const)("is thawed by the next one (%s the switch)", async (when) => {
+    dies(when);
+    await create("one");
+    await snapshot("one");
+    expect(world.frozen).toEqual(new Set());
+  });
+
+  it("is thawed also when the next one can do nothing else", async () => {
+    dies("after", () => {
+      world.fault = (call) => {
+        if (call === "layers") throw new PrepareError("the StoragePool default does not exist");
+      };
+    });
+    await create("one");
+    await until("the next agent", async () => (await events("DisksWait")).length > 0);
+    await thawed();
+    expect((await estate.client.get(Snapshot, at("one")))?.status?.phase).toBe("Taking");
+    world.fault = () => {};
+    await snapshot("one");
+    expect(world.frozen).toEqual(new Set());
   });
 });
 

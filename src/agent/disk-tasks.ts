@@ -172,7 +172,8 @@ export class DiskTasks {
   async #do(instance: Instance, task: Task, running: boolean): Promise<void> {
     let result: Omit<Result, "id" | "time">;
     try {
-      const layers = await this.#c.environment.layers(instance);
+      // An agent before may have switched the disks already.
+      const layers = await this.#c.environment.layers(instance).catch(undecided);
       const { taken, message } = await this.#carryOut(layers, instance, task, running);
       const lent = task.template || task.action === "Lend";
       if (lent) await layers.lend(task.snapshot);

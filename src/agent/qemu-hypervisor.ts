@@ -2,9 +2,10 @@
  * The real Hypervisor: QEMU processes of this host, driven over QMP. It keeps no state of its own that matters: what runs
  * is found from the records and /proc, how it is from QMP, how it ended from the journal. So an agent can be killed at any point.
  *
- * For whoever changes this: `cont` is said in few places only, `start` (a machine of our own), `resume`, `setPaused` and `reset` (whose caller has custody of the
- * disks), qemu-sending.ts (one that was not sent after all) and qemu/memory.ts (one whose memory is kept, under the claim on its disks). Anywhere else it
- * could make a second writer. One that is to be paused (record.paused) never gets it.
+ * For whoever changes this: whoever says `cont` has to have custody of the disks, else it could make a second writer: `start` (a machine of our own), `resume`,
+ * `setPaused` and `reset`, qemu-sending.ts (one that was not sent after all), qemu/memory.ts (one whose memory is kept, under the claim on its disks), and
+ * qemu/standing.ts, for all of these. One that is to be paused (record.paused) gets it only where QEMU takes its disks back by nothing else, and `stop` right
+ * after it (takeDisks).
  */
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";

@@ -32,7 +32,7 @@ export const isBound = (instance: Instance): boolean => Boolean(instance.spec.ho
 
 /**
  * Whether the machine's disks were ever this run's. Not those of the target of a migration that came to nothing: an agent says MigrationFailed
- * of no other.
+ * of no other (a target that was lost after it had taken over ends with MemoryLost, or as any machine does).
  */
 export const hadCustody = (instance: Instance): boolean =>
   isHeld(instance) ||

@@ -45,7 +45,8 @@ export class PretendEnvironment implements HostEnvironment {
 
   async layers(instance: Instance): Promise<Layers> {
     if (!this.#files) throw new PrepareError("these disks have no layers");
-    const { folder } = this.#files;
+    const { folder, world } = this.#files;
+    world.fault("layers", "before");
     const own = `${folder}/${instance.spec.vmUid}`;
     makeLayer(`${own}/root.qcow2`);
     const data = (instance.status?.has?.disks ?? instance.spec.disks ?? []).map(layerName);

@@ -70,7 +70,7 @@ export type Faulty =
   | "absorbLayer"
   | "resume"
   | "kill"
-  | "guestAgent"
+  | "layers"
   | keyof LayerTool;
 
 export interface PretendOptions {
@@ -105,6 +105,8 @@ export class PretendWorld {
   deaf = false;
   /** Whether there is no room for memory. */
   full = false;
+  /** Guests whose file systems are frozen; undefined where they cannot be. */
+  frozen: Set<MachineId> | undefined;
   /** Called before and after what a call does; what it throws, the caller gets. */
   fault: (call: Faulty, when: "before" | "after") => void = () => {};
   readonly options: PretendOptions;
@@ -469,8 +471,14 @@ export class PretendHypervisor implements Hypervisor {
       }));
   }
 
-  async guestAgent(id: MachineId): Promise<unknown | undefined> {
+  async guestAgent(id: MachineId, command: string): Promise<unknown | undefined> {
     const machine = this.#find(id);
+    const { frozen } = this.#world;
+    if (frozen && command.startsWith("guest-fsfreeze-")) {
+      if (command === "guest-fsfreeze-freeze") frozen.add(id);
+      else frozen.delete(id);
+      return 1;
+    }
     return machine?.state === "running" && Date.now() - machine.bootedAt > this.#world.options.stepMs
       ? {}
       : undefined;

@@ -188,6 +188,22 @@ describe("placement", () => {
     const { reason } = place(strict, strict.machines[0] ?? machine("", ""));
     expect(reason).toContain('fast-1: policy "strict" requires cpu.mhz at least 5000, has 3800');
     expect(reason).toContain("frugal-1");
+    expect(reason).toMatch(/; without policy "strict" it could run on fast-1, frugal-1, … \(3 hosts\)$/);
+  });
+
+  it("names the fewest policies that would have to go, and none when it is not for them", () => {
+    const only = (name: string, ...values: string[]) =>
+      policy(name, "db", { required: [{ attribute: "name", operator: "In", values }] });
+    const two = {
+      ...SHOP,
+      policies: [only("one", "fast-1"), only("two", "frugal-1", "fast-1"), only("three", "none")],
+    };
+    const db = two.machines[0] ?? machine("", "");
+    expect(place(two, db).reason).toMatch(/; without policy "three" it could run on fast-1$/);
+    const apart = { ...two, policies: [...two.policies, only("four", "frugal-1")] };
+    expect(place(apart, db).reason).toMatch(/; without policies "four" and "three" it could run on fast-1$/);
+    const closed = { ...two, hosts: HOSTS.map((h) => ({ ...h, closed: "it is not ready" })) };
+    expect(place(closed, db).reason).not.toContain("without");
   });
 
   it("takes no host that is not ready or is closed", () => {

@@ -79,7 +79,8 @@ export function place(estate: Estate, machine: MachineView, but?: string): Place
     const others = estate.hosts.filter(({ name }) => name !== but);
     if (others.length === 0)
       return { reason: but === undefined ? "there is no host yet" : `there is no host but ${but}` };
-    return { reason: refusal(others.map((host) => [host.name, obstacle(estate, machine, host) ?? "?"])) };
+    const told = refusal(others.map((host) => [host.name, obstacle(estate, machine, host) ?? "?"]));
+    return { reason: [told, ...relaxation(estate, machine, others)].join("; ") };
   }
   const [policy] = policiesOf(estate, machine);
   return {
@@ -87,6 +88,30 @@ export function place(estate: Estate, machine: MachineView, but?: string): Place
     reason: reasonFor(estate, machine, best, possible),
     ...(policy ? { policy: policy.metadata.name } : {}),
   };
+}
+
+/** More are not tried: of so many policies two at most would have to go. */
+const RELAXED = 4;
+
+/** The fewest policies without which some host could run it, and which hosts; nothing when it is not for its policies. */
+function relaxation(estate: Estate, machine: MachineView, hosts: readonly HostView[]): string[] {
+  const policies = policiesOf(estate, machine).slice(0, RELAXED);
+  const sets = [
+    ...policies.map((policy) => [policy]),
+    ...policies.flatMap((a, i) => policies.slice(i + 1).map((b) => [a, b])),
+  ];
+  for (const without of sets) {
+    const rest = policiesOf(estate, machine).filter((policy) => !without.includes(policy));
+    const free = hosts.filter((host) => obstacle(estate, machine, host, rest) === undefined);
+    const [first, second] = free;
+    if (!first) continue;
+    const names = without.map(({ metadata }) => JSON.stringify(metadata.name)).join(" and ");
+    const more = free.length > 2 ? `, … (${free.length} hosts)` : "";
+    return [
+      `without ${without.length === 1 ? "policy" : "policies"} ${names} it could run on ${first.name}${second ? `, ${second.name}${more}` : ""}`,
+    ];
+  }
+  return [];
 }
 
 /** What each host says, or when there are many, how many say the same. */

@@ -6,6 +6,7 @@ import type { Hardware } from "../compute/hardware/kinds.ts";
 import type { Instance } from "../compute/kinds.ts";
 import { inspectImage } from "../images/inspect.ts";
 import type { Image } from "../images/kinds.ts";
+import { type Fields, Qmp } from "../qemu/qmp.ts";
 import { writeBootCd, writeBootDisk } from "../qemu/testing/boot-sectors.ts";
 import { cdsOf, inBootOrder } from "./cds.ts";
 import type { MachineConfig, MachineId, NicConfig } from "./hypervisor.ts";
@@ -116,6 +117,28 @@ it("CDs come, change and go while the guest runs, on each board with drives; not
     await host.kill(config.id);
   }
 }, 120_000);
+
+it("a change that was cut short at any step is finished by the next agent", async () => {
+  const config = await configOf(pool.instance({}, { cdDrives: [{ name: "cd", image: "one" }] }));
+  await machines.start(host, config);
+  const steps: [string, Fields][] = [
+    ["blockdev-open-tray", { id: "cd-cd", force: false }],
+    ["blockdev-remove-medium", { id: "cd-cd" }],
+  ];
+  for (const count of [1, 2]) {
+    // The agent is gone: QEMU talks to one at a time.
+    host.close();
+    const qmp = await until(() => Qmp.connect(machines.path("a", config.id, "s/qmp")).catch(() => undefined));
+    for (const [command, args] of steps.slice(0, count)) await qmp.execute(command, args);
+    qmp.close();
+    host = machines.hypervisor("a");
+    for (const image of ["one", "two"]) {
+      expect(await put(config, [{ name: "cd", image }])).toEqual([]);
+      expect(await inside(config.id)).toEqual([image]);
+    }
+    expect(await put(config, [{ name: "cd", image: "one" }])).toEqual([]);
+  }
+}, 60_000);
 
 it("a drive that its guest has locked keeps what is in it, until it is taken out by force; it moves along", async () => {
   const target = machines.hypervisor("b");

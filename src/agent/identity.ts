@@ -3,8 +3,8 @@
  * machine id. Its network cards have no link (Hypervisor.disconnect) from before it runs until this is done, so nobody on its networks ever meets two of
  * the same. By the guest agent: a POSIX shell and `ip` in the guest suffice (busybox, any Linux). What it finds done it does not do again.
  *
- * What else a guest holds that should be its own (keys of its SSH server, random numbers that programs have drawn) is the guest's business: the kernel is
- * told by the VM generation id.
+ * What else a guest holds that should be its own (keys of its SSH server, random numbers that programs have drawn) is the guest's business: a kernel
+ * with a driver for it is told by the VM generation id.
  */
 import type { Instance } from "../compute/kinds.ts";
 import type { GuestProgram } from "../qemu/guest-exec.ts";

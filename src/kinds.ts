@@ -20,6 +20,7 @@ import { admitVirtualMachine, checkResourceQuota, ResourceQuota } from "./comput
 import { Rollback, Snapshot } from "./compute/snapshots/kinds.ts";
 import { checkPolicy } from "./director/checks.ts";
 import { Plan, Policy } from "./director/kinds.ts";
+import { checkRules } from "./director/last-word.ts";
 import { checkImage } from "./images/checks.ts";
 import { Image } from "./images/kinds.ts";
 import { Event, Lease } from "./reconcile/kinds.ts";
@@ -34,7 +35,12 @@ export const KINDS: readonly Kind[] = [
     admit: admitVirtualMachine,
     admitDelete: keepVirtualMachine,
   }),
-  register(Instance, { check: checkInstance }),
+  register(Instance, {
+    check: (object, old, lookup) => [
+      ...checkInstance(object, old, lookup),
+      ...checkRules(object, old, lookup),
+    ],
+  }),
   register(Migration),
   register(Snapshot, { admitDelete: keepSnapshot }),
   register(Rollback),

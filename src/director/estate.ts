@@ -200,6 +200,17 @@ function leftHosts(migrations: readonly Migration[]): Map<string, { host: string
   return left;
 }
 
+const FINAL_MIGRATION = ["Succeeded", "Failed", "Cancelled"];
+
+/** By machine: where a Migration that is not over moves it, "" while nobody knows. Its target may not exist yet; its room is taken all the same. */
+function goals(migrations: readonly Migration[]): Map<string, string> {
+  return new Map(
+    migrations
+      .filter(({ status }) => !FINAL_MIGRATION.includes(status?.phase ?? ""))
+      .map((migration) => [`${namespaceOf(migration)}/${migration.spec.vm}`, migration.spec.to ?? ""]),
+  );
+}
+
 export function makeEstate(objects: {
   hosts: readonly Host[];
   machines: readonly VirtualMachine[];
@@ -210,6 +221,7 @@ export function makeEstate(objects: {
 }): Estate {
   const { instances, unread = [] } = objects;
   const left = leftHosts(objects.migrations ?? []);
+  const goingTo = goals(objects.migrations ?? []);
   const odd: Estate["odd"] = unread.map((object) => ({
     object: `${object.kind}/${object.metadata.name}`,
     message: invalidity(object) ?? "it does not have the shape of its kind",
@@ -236,7 +248,13 @@ export function makeEstate(objects: {
     const view = viewMachine(vm, byMachine.get(vm.metadata.uid ?? "") ?? [], unreadInstances);
     viewed.add(vm.metadata.uid ?? "");
     const from = left.get(view.key);
-    return from ? { ...view, left: from } : view;
+    const to = goingTo.get(view.key);
+    return {
+      ...view,
+      ...(from ? { left: from } : {}),
+      ...(to === undefined ? {} : { movable: false }),
+      ...(to && view.host && to !== view.host && !view.movingTo ? { movingTo: to } : {}),
+    };
   });
   const ownerless = each(instances, (instance) => {
     const { vmUid } = instance.spec;

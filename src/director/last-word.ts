@@ -1,0 +1,120 @@
+/**
+ * The server's last word on the rules of policies, when an Instance gets its host. Scheduler, migrations and users have each looked at an
+ * estate that may be old by now: two of them could each do what is allowed, and break a rule together. All of them have to write the host here,
+ * one after the other. Pure.
+ *
+ * The same rules as rules.ts, on stored objects and of one machine only: no index of the whole estate is made for one write. A machine
+ * that moves counts on both hosts; of how many are elsewhere at least (spread) it counts on neither, since its move may yet fail. Machines that
+ * are kept together can be moved by hand only when one may go first: so that rule does not bind a user's own move.
+ */
+import { Host } from "../compute/hosts/kinds.ts";
+import { Instance, VirtualMachine } from "../compute/kinds.ts";
+import type { Cause } from "../resource/errors.ts";
+import { invalidity } from "../resource/invalid.ts";
+import type { Lookup } from "../resource/kind.ts";
+import { selects } from "../resource/selector.ts";
+import { type HostView, viewHost } from "./estate.ts";
+import type { Level } from "./index.ts";
+import { Policy } from "./kinds.ts";
+import { requiredBreach } from "./suits.ts";
+
+/** What is wrong with the host that an Instance gets. */
+export function checkRules(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
+  const { spec, metadata } = object;
+  // One with a version but no old form is one that is mended: where it is was decided when it came there.
+  if (!spec.host || old?.spec.host || (!old && metadata.resourceVersion)) return [];
+  const policies = lookup.list(Policy, metadata.namespace).filter((policy) => !invalidity(policy));
+  if (policies.length === 0) return [];
+  const vms = new Map(lookup.list(VirtualMachine, metadata.namespace).map((vm) => [vm.metadata.uid, vm]));
+  const labelsOf = (instance: Instance) =>
+    (vms.get(instance.spec?.vmUid)?.metadata ?? instance.metadata).labels ?? {};
+  const own = policies
+    .filter((policy) => selects(policy.spec.selector, labelsOf(object)))
+    .sort((a, b) => b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1));
+  if (own.length === 0) return [];
+  const hosts = lookup.list(Host);
+  const host = hosts.find((one) => one.metadata.name === spec.host && !invalidity(one));
+  const view = host && viewOf(host);
+  const byHand = spec.incoming && !spec.placement?.plan;
+  const groups = own.filter(
+    (policy) => policy.spec.keepApart || policy.spec.keepTogether || policy.spec.spread,
+  );
+  const others =
+    groups.length === 0
+      ? []
+      : lookup
+          .list(Instance, metadata.namespace)
+          .filter((other) => other.status?.custody !== "Released" && other.spec?.host)
+          .filter((other) => other.spec.vmUid !== spec.vmUid);
+  const why =
+    (view && requiredBreach(own, view)) ??
+    groups
+      .map((policy) => {
+        const members = others.filter((other) => selects(policy.spec.selector, labelsOf(other)));
+        const broken = groupBreach(policy.spec, spec.host as string, members, hosts, byHand);
+        return broken && `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;
+      })
+      .find((broken) => broken !== undefined);
+  return why
+    ? [{ field: "spec.host", reason: "FieldValueForbidden", message: `Forbidden: host ${spec.host}: ${why}` }]
+    : [];
+}
+
+/** Undefined of a host that has not told yet what it is, or is odd. */
+function viewOf(host: Host): HostView | undefined {
+  try {
+    return viewHost(host);
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param members runs of the policy's other machines that are on a host */
+function groupBreach(
+  { keepApart, keepTogether, spread }: Policy["spec"],
+  on: string,
+  members: readonly Instance[],
+  hosts: readonly Host[],
+  byHand = false,
+): string | undefined {
+  const domainAt = (level: Level) => {
+    const racks = new Map(
+      hosts.map(({ metadata, spec: of }) => [
+        metadata.name,
+        `${of?.site ?? ""} ${of?.rack ?? metadata.name}`,
+      ]),
+    );
+    return (host: string) => (level === "host" ? host : (racks.get(host) ?? `\n${host}`));
+  };
+  if (keepApart) {
+    const domain = domainAt(keepApart);
+    const there = members.find((other) => domain(hostOf(other)) === domain(on));
+    if (there) return `keeps its machines on different ${keepApart}s, ${there.spec.vm} is there`;
+  }
+  if (keepTogether && !byHand) {
+    const domain = domainAt(keepTogether);
+    const elsewhere = members.find((other) => domain(hostOf(other)) !== domain(on));
+    if (elsewhere)
+      return `keeps its machines on one ${keepTogether}, ${elsewhere.spec.vm} is on ${hostOf(elsewhere)}`;
+  }
+  if (spread) {
+    const domain = domainAt(spread);
+    const machines = [...Map.groupBy(members, (other) => other.spec.vmUid).values()].map(
+      (runs) => new Set(runs.map((run) => domain(hostOf(run)))),
+    );
+    const here = machines.filter((domains) => domains.has(domain(on))).length;
+    const all = new Set(machines.flatMap((domains) => [...domains]));
+    for (const host of hosts) {
+      const view = invalidity(host) ? undefined : viewOf(host);
+      if (view && !view.closed) all.add(domain(view.name));
+    }
+    const settled = machines.filter((domains) => domains.size === 1);
+    const fewest = Math.min(...[...all].map((each) => settled.filter((domains) => domains.has(each)).length));
+    // Nobody has fewer than none.
+    if (here > 0 && here > fewest)
+      return `spreads its machines over ${spread}s: ${here} of them here, ${fewest} elsewhere`;
+  }
+  return undefined;
+}
+
+const hostOf = ({ spec }: Instance): string => spec.host ?? "";

@@ -68,7 +68,7 @@ const isTask = (value: unknown): value is Task =>
   typeof value === "object" && value !== null && "solver" in value && value.solver === "vireo";
 
 /** The checking of the results, and the way back. */
-const MARGIN_MS = 80;
+const MARGIN_MS = 150;
 const ITEMS_A_MS = 200;
 const UNPAYABLE = 1e6;
 

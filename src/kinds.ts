@@ -23,6 +23,7 @@ import { Plan, Policy } from "./director/kinds.ts";
 import { checkRules } from "./director/last-word.ts";
 import { checkImage } from "./images/checks.ts";
 import { Image } from "./images/kinds.ts";
+import { checkHostPower } from "./power/checks.ts";
 import { Event, Lease } from "./reconcile/kinds.ts";
 import { type Kind, register } from "./resource/kind.ts";
 
@@ -46,7 +47,7 @@ export const KINDS: readonly Kind[] = [
   register(Rollback),
   register(GuestCommand),
   register(Image, { check: checkImage, admitDelete: keepImage }),
-  register(Host, { admitDelete: keepHost }),
+  register(Host, { check: checkHostPower, admitDelete: keepHost }),
   register(Network, { check: checkNetwork, admitDelete: keepNetwork }),
   register(StoragePool, { check: checkStoragePool, admitDelete: keepStoragePool }),
   register(Policy, { check: checkPolicy }),

@@ -18,9 +18,11 @@ export interface Attributes {
 
 /**
  * `onlyInstancesOf`: writes are allowed only to instances bound to this host, and only those are read whole (host-view.ts), which the
- * handler has to look at.
+ * handler has to look at. `onlyName`: of what is created, only the name is taken.
  */
-export type Decision = { allowed: true; onlyInstancesOf?: string } | { allowed: false; reason: string };
+export type Decision =
+  | { allowed: true; onlyInstancesOf?: string; onlyName?: true }
+  | { allowed: false; reason: string };
 
 const YES: Decision = { allowed: true };
 const no = (reason: string): Decision => ({ allowed: false, reason });
@@ -43,11 +45,23 @@ export function authorizeHost(host: string, attributes: Attributes): Decision {
     name === undefined || name === expected
       ? YES
       : no(`host ${host} may write only ${resource} "${expected}"`);
-  if (resource === "hosts" && (subresource === undefined || subresource === "status")) return own(host);
+  // Its spec is the administrators': whom a host's password is sent to is in it.
+  if (resource === "hosts" && verb === "create" && subresource === undefined) {
+    const decision = own(host);
+    return decision.allowed ? { ...decision, onlyName: true } : decision;
+  }
+  if (resource === "hosts" && subresource === "status") return own(host);
   if (resource === "leases" && subresource === undefined) return own(`host-${host}`);
   if (resource === "events" && subresource === undefined) return YES;
   if (resource === "instances" && verb !== "create") return { allowed: true, onlyInstancesOf: host };
   return no(`hosts may not write ${resource}`);
+}
+
+/** The object with nothing but its name. */
+export function onlyNameOf(body: unknown): unknown {
+  if (!isFields(body)) return body;
+  const { name } = isFields(body.metadata) ? body.metadata : {};
+  return { ...body, metadata: { name }, spec: {} };
 }
 
 /** @throws ApiError Forbidden */

@@ -1,7 +1,7 @@
 import { ApiError, isApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
 import type { Resource } from "../resource/object.ts";
-import { type Attributes, forbid, patchesOnlyFinalizers, withFinalizersOf } from "./authorize.ts";
+import { type Attributes, forbid, onlyNameOf, patchesOnlyFinalizers, withFinalizersOf } from "./authorize.ts";
 import { type Body, decodeBody, readBody, typeOfBody, unsupportedType } from "./body.ts";
 import { type Exchange, flag, send, sendValue } from "./exchange.ts";
 import { asSeenBy } from "./host-view.ts";
@@ -108,9 +108,10 @@ async function create(call: Call): Promise<void> {
   const named = { ...attributes, name: typeof metadata.name === "string" ? metadata.name : "" };
   const decision = context.authorizer.decide(exchange.user, named);
   if (!decision.allowed) forbid(exchange.user, named, decision.reason);
+  const value = decision.onlyName ? onlyNameOf(body.value) : body.value;
   await sendWritten(
     call,
-    await context.service.create(kind, target.namespace, body.value, writeOptions(call, body.duplicates)),
+    await context.service.create(kind, target.namespace, value, writeOptions(call, body.duplicates)),
   );
 }
 

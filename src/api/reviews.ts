@@ -53,7 +53,8 @@ function rulesOf(authorizer: Authorizer, user: User, namespace: string) {
   const write = ["create", "patch", "update"];
   const ofHost = [
     { verbs: READ_VERBS, apiGroups: [GROUP], resources: ["*"] },
-    { verbs: write, apiGroups: [GROUP], resources: ["hosts", "hosts/status", "leases", "events"] },
+    { verbs: write, apiGroups: [GROUP], resources: ["hosts/status", "leases", "events"] },
+    { verbs: ["create"], apiGroups: [GROUP], resources: ["hosts"] },
     { verbs: ["patch", "update"], apiGroups: [GROUP], resources: ["instances", "instances/status"] },
   ];
   const rules = user.groups.includes(HOSTS) ? ofHost : [...authorizer.rulesOf(user, namespace || undefined)];

@@ -11,6 +11,7 @@ import { type OidcFlags, withOidc } from "./oidc.ts";
 import { statePaths } from "./paths.ts";
 import { placeFrom } from "./place.ts";
 import { addPlanVerbs } from "./plan-verbs.ts";
+import { addPowerVerbs } from "./power-verbs.ts";
 import { addResourceVerbs } from "./resource-verbs.ts";
 import { UserError } from "./user-error.ts";
 
@@ -108,6 +109,7 @@ addMachineVerbs(program, placeOf, print);
 addHostVerbs(program, placeOf, print);
 addConsoleVerbs(program, placeOf, print);
 addPlanVerbs(program, placeOf, print);
+addPowerVerbs(program, placeOf, print);
 
 const image = program.command("image").description("bootable images");
 image

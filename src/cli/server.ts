@@ -1,13 +1,13 @@
 /** `vireo server`: one control plane: store, API server, and, while it leads, the reconcilers. */
 import { randomUUID } from "node:crypto";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { AuditLog } from "../api/audit.ts";
 import { ensureAdminKubeconfig, writeEnrolment } from "../api/kubeconfig.ts";
 import { LocalClient } from "../api/local.ts";
 import { Operations } from "../api/operations.ts";
 import { Pki } from "../api/pki.ts";
-import { SECRETS_PREFIX } from "../api/secrets.ts";
+import { SECRETS_PREFIX, Secret } from "../api/secrets.ts";
 import { startApiServer } from "../api/server.ts";
 import { StoredVersionError } from "../api/stored-versions.ts";
 import { Tickets } from "../api/tickets.ts";
@@ -25,6 +25,7 @@ import { runPlanner } from "../director/planner.ts";
 import { runScheduler } from "../director/scheduler.ts";
 import { runImageReconciler } from "../images/reconciler.ts";
 import { KINDS } from "../kinds.ts";
+import { runPowerReconciler } from "../power/reconciler.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { EventRecorder, runEventExpiry } from "../reconcile/events.ts";
 import { runAsLeader } from "../reconcile/leader.ts";
@@ -45,6 +46,9 @@ import { version } from "./version.ts";
 
 /** A host that was brought the enrolment file has this long to come in. */
 const ENROLMENT_TTL_MS = 24 * 3600_000;
+
+/** Of this machine. */
+const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 
 /** Runs until SIGTERM, or until the store can go on no more. @throws UserError for a wrong address */
 export async function server(
@@ -130,6 +134,7 @@ export async function server(
       const context = { client, clock, log, signal: leading };
       await Promise.all([
         runHostReconciler(context),
+        runPowerReconciler({ ...context, secretOf: (at) => client.get(Secret, at), bootId: bootId() }),
         runVirtualMachineReconciler(context),
         runMigrationReconciler(context),
         runSnapshotReconciler(context),

@@ -4,6 +4,7 @@
  * for absent where that would give away disks or addresses.
  */
 import { isDeepStrictEqual } from "node:util";
+import { heldForPower } from "../power/kinds.ts";
 import type { Cause } from "../resource/errors.ts";
 import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
@@ -117,6 +118,9 @@ function checkRoom({ spec }: Instance, lookup: Lookup, field = "spec.host"): Cau
   if (!spec.host) return [];
   const host = lookup.list(Host).find(({ metadata }) => metadata.name === spec.host);
   if (!host || invalidity(host)) return [];
+  const held = heldForPower(host);
+  if (held && field === "spec.host")
+    return [forbidden(field, `host ${spec.host} takes no machines: ${held}`)];
   const why = lackOfRoom(host, spec, lookup.list(Instance));
   return why ? [forbidden(field, why)] : [];
 }

@@ -4,6 +4,7 @@ import type { Host } from "../compute/hosts/kinds.ts";
 import type { Instance, Platform, VirtualMachine } from "../compute/kinds.ts";
 import type { Migration } from "../compute/migrations/kinds.ts";
 import { cpusOf, memoryOf, type Reservable, type Reserved, reservedBy } from "../compute/resources/kinds.ts";
+import { heldForPower } from "../power/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
@@ -82,9 +83,7 @@ export function viewHost(host: Host): HostView | undefined {
     ? "it is in maintenance"
     : spec.unschedulable
       ? "it is marked unschedulable"
-      : ready
-        ? undefined
-        : "it is not ready";
+      : (heldForPower(host) ?? (ready ? undefined : "it is not ready"));
   return {
     name: metadata.name,
     ready,

@@ -16,6 +16,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   qemu: [],
   compute: ["resource", "client", "reconcile", "telemetry"],
   system: [],
+  power: ["resource", "client", "reconcile", "system", "telemetry"],
   images: ["resource", "client", "reconcile", "system", "telemetry"],
   director: ["resource", "client", "reconcile", "telemetry"],
   consoles: ["resource", "client", "reconcile", "api", "telemetry"],
@@ -30,6 +31,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     "images",
     "director",
     "consoles",
+    "power",
     "agent",
     "qemu",
     "system",
@@ -37,7 +39,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   ],
 };
 /** Capabilities know each other only by their kinds. */
-const KINDS_READERS = ["compute", "images", "director", "consoles", "agent"];
+const KINDS_READERS = ["compute", "images", "director", "consoles", "power", "agent"];
 /** The registry: the one file above the rooms. */
 const REGISTRY = "kinds.ts";
 /** Pure cores, and all files whose first comment says that they are pure: no I/O, so no node: module but these. */

@@ -1,5 +1,6 @@
 /** The kind Host. */
 import { Type } from "typebox";
+import { POWER_RULES, powerSpec, powerStatus } from "../../power/kinds.ts";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, Quantity, Words } from "../../resource/kind.ts";
 import { OFFER_NAMES } from "../hardware/kinds.ts";
 import { HUGE_PAGES, reservable } from "../resources/kinds.ts";
@@ -89,31 +90,36 @@ export const Host = defineKind({
   plural: "hosts",
   namespaced: false,
   description: "Host is a machine that runs virtual machines. Its agent creates it when it enrols.",
-  spec: Type.Object({
-    unschedulable: Type.Optional(
-      Type.Boolean({
-        description: "No new machine is placed here (kubectl cordon's meaning); running ones stay.",
-      }),
-    ),
-    maintenance: Type.Optional(
-      Type.Boolean({
-        description:
-          "Its machines are moved elsewhere while they run, and none comes; the condition Evacuated tells when it is empty, and else what stays and why.",
-      }),
-    ),
-    site: Type.Optional(Name("Site, the largest failure domain.")),
-    rack: Type.Optional(Name("Rack within the site.")),
-    ksm: Type.Optional(
-      Type.Object(
-        { namespace: Name("The project whose machines share what is equal in their memory.") },
-        {
-          description:
-            "Has the host's kernel merge equal memory (KSM) of machines of one project that start from now on. Never of several: what was merged can be told by measuring, so one would learn what others have in memory. Off when absent.",
-        },
+  spec: Type.Object(
+    {
+      unschedulable: Type.Optional(
+        Type.Boolean({
+          description: "No new machine is placed here (kubectl cordon's meaning); running ones stay.",
+        }),
       ),
-    ),
-  }),
-  // Owner: the agent, except conditions: the host reconciler (Ready from the lease host-NAME) and the director (Evacuated).
+      maintenance: Type.Optional(
+        Type.Boolean({
+          description:
+            "Its machines are moved elsewhere while they run, and none comes; the condition Evacuated tells when it is empty, and else what stays and why.",
+        }),
+      ),
+      site: Type.Optional(Name("Site, the largest failure domain.")),
+      rack: Type.Optional(Name("Rack within the site.")),
+      ksm: Type.Optional(
+        Type.Object(
+          { namespace: Name("The project whose machines share what is equal in their memory.") },
+          {
+            description:
+              "Has the host's kernel merge equal memory (KSM) of machines of one project that start from now on. Never of several: what was merged can be told by measuring, so one would learn what others have in memory. Off when absent.",
+          },
+        ),
+      ),
+      ...powerSpec,
+    },
+    POWER_RULES,
+  ),
+  // Owner: the agent, except power: the power reconciler, and conditions: the host reconciler (Ready from the lease host-NAME), the director
+  // (Evacuated), the power reconciler.
   status: Type.Object({
     address: Type.Optional(
       Type.String({ description: "Where other hosts reach it: migration streams and VXLAN." }),
@@ -156,6 +162,7 @@ export const Host = defineKind({
         ),
       }),
     ),
+    power: Type.Optional(powerStatus),
     conditions: Type.Optional(Conditions),
   }),
   columns: [
@@ -165,6 +172,7 @@ export const Host = defineKind({
     { name: "Accelerator", type: "string", jsonPath: ".status.facts.qemu.accelerator" },
     { name: "Facts", type: "string", jsonPath: ".status.facts.source" },
     { name: "CPU", type: "string", jsonPath: ".status.facts.cpu.model", priority: 1 },
+    { name: "Power", type: "string", jsonPath: ".status.power.state", priority: 1 },
     { name: "Address", type: "string", jsonPath: ".status.address", priority: 1 },
   ],
 });

@@ -1,5 +1,6 @@
 /** Why a migration is not begun. Nothing has been touched yet: the machine stays where it is. */
 import type { Client } from "../../client/client.ts";
+import { heldForPower } from "../../power/kinds.ts";
 import { getCondition } from "../../resource/object.ts";
 import { lackOfRoom } from "../capacity.ts";
 import { isHeld } from "../custody.ts";
@@ -37,6 +38,8 @@ export async function refuseHost(
     return failed(`host ${toOf(m)} is not ready: ${ready?.message ?? "its agent has not reported yet"}`);
   if (host.spec.unschedulable) return failed(`host ${toOf(m)} takes no machines (spec.unschedulable)`);
   if (host.spec.maintenance) return failed(`host ${toOf(m)} takes no machines (spec.maintenance)`);
+  const held = heldForPower(host);
+  if (held) return failed(`host ${toOf(m)} takes no machines: ${held}`);
   const [from, to] = [source && (await platformBefore(client, source)), platformOf(host)];
   const why =
     from &&

@@ -1,0 +1,79 @@
+/** `vireo host power on`, `off`, `status`: change the host's spec, as `kubectl patch` would, and tell what comes of it. */
+import { Host } from "../compute/hosts/kinds.ts";
+import { POWER_AS_ASKED } from "../power/kinds.ts";
+import { getCondition } from "../resource/object.ts";
+import { follow, type Standing } from "./operation.ts";
+import { openSession, type Place, parseNames, readNamed, type Session } from "./resources.ts";
+import { UserError } from "./user-error.ts";
+
+interface HostOptions extends Place {
+  /** "host/a", or "a". */
+  host: string;
+}
+type Print = (line: string) => void;
+
+/** Reasons that nothing but another request ends. */
+const FINAL = ["TimedOut", "ControlPlane"];
+
+/** @throws UserError when it cannot be, or the time is over */
+export async function switchPower(
+  verb: "on" | "off",
+  options: HostOptions & { timeoutMs: number; wait: boolean; force: boolean; signal: AbortSignal },
+  print: Print,
+): Promise<void> {
+  const { session, host: before } = await hostOf(options);
+  const { client } = session;
+  const { name } = before.metadata;
+  const what = `host/${name}`;
+  if (!before.spec.bmc)
+    throw new UserError(`${what} cannot be switched: its spec.bmc does not say through what (docs/hosts.md)`);
+  const power = verb === "on" ? "On" : options.force ? "ForceOff" : "Off";
+  const { lastTask } = before.status?.power ?? {};
+  // A request that failed is tried again when it is a new one.
+  if (before.spec.power === power && lastTask && !lastTask.succeeded)
+    await client.patch(Host, { name }, { spec: { power: null } });
+  const closes = verb === "off" && !before.spec.maintenance ? { unschedulable: true } : {};
+  const spec = { power, ...closes };
+  const patched = await client.patch(Host, { name }, { spec });
+  if (!options.wait) return print(`${what} is told to be switched ${verb}`);
+  const standing = ({ metadata, status }: Host): Standing => {
+    const found = getCondition(status?.conditions, POWER_AS_ASKED);
+    if (!found || (found.observedGeneration ?? 0) < (metadata.generation ?? 0))
+      return { line: "waits for the control plane to look at it" };
+    const { message: line, reason } = found;
+    if (FINAL.includes(reason)) return { line, over: "failed" };
+    return found.status === "True" ? { line, over: "done" } : { line };
+  };
+  await follow(client, Host, patched.metadata, { ...options, standing }, print);
+  if (verb === "on" && (patched.spec.unschedulable || patched.spec.maintenance))
+    print(`host/${name} takes no machines; vireo uncordon ${name} ends that`);
+}
+
+/** @throws UserError when there is no such host */
+export async function powerStatus(options: HostOptions, print: Print): Promise<void> {
+  const { host } = await hostOf(options);
+  const { spec, status, metadata } = host;
+  const what = `host/${metadata.name}`;
+  const { power } = status ?? {};
+  if (!spec.bmc) return print(`${what}: its power is not known (no spec.bmc)`);
+  print(`${what}: ${power?.state ?? "Unknown"}${power ? ` since ${power.since}` : ", not asked yet"}`);
+  const condition = getCondition(status?.conditions, POWER_AS_ASKED);
+  if (condition) print(`asked for: ${spec.power ?? "nothing"}: ${condition.message}`);
+  const { task, lastTask } = power ?? {};
+  if (task) print(`under way: ${task.kind} since ${task.startedTime}`);
+  if (lastTask)
+    print(
+      `last: ${lastTask.kind} of ${lastTask.startedTime} ${lastTask.succeeded ? "succeeded" : "failed"}: ${lastTask.message}`,
+    );
+}
+
+async function hostOf({ host, ...place }: HostOptions): Promise<{ session: Session; host: Host }> {
+  const session = await openSession(place);
+  const [named] = parseNames(session.kinds, [host.includes("/") ? host : `host/${host}`]);
+  if (named?.kind.kind !== Host.kind || !named.name)
+    throw new UserError(`${JSON.stringify(host)} is no host; say host/NAME`);
+  const found = await session.client.get(Host, { name: named.name });
+  if (found) return { session, host: found };
+  await readNamed(session, { kind: named.kind, name: named.name });
+  throw new UserError(`there is no host ${named.name}`);
+}

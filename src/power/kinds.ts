@@ -1,0 +1,158 @@
+/**
+ * Power of hosts: the pieces of the kind Host that say how a host is switched on and off, and the rules about them that others read.
+ *
+ *   spec.bmc            how its power is reached: IPMI or Redfish; Wake-on-LAN as last choice, which can only wake
+ *   spec.power          what is asked for: On, Off (its system is asked to shut down), ForceOff (the power is cut)
+ *   status.power.task   what is being done about it. Written before anything is pressed, so that whoever leads next goes on with it
+ *
+ *   Off, ForceOff:  task ──► pressed ──► the BMC says off ──► over
+ *   WakeTest:       task, GoingOff ──► the BMC says off ──► GoingOn, pressed ──► its agent has started anew ──► passed
+ *
+ * No machine loses its host by this (rule 5): a task that switches off is accepted only while no run on the host may hold disks, and while there is one,
+ * or Off is asked for, no run is bound to the host. Both are rules of the store's writes (checks.ts here and compute/checks.ts), so they hold
+ * against late and doubled leaders, too.
+ */
+import { type Static, Type } from "typebox";
+import { AS_ONE, Name, rules, Words } from "../resource/kind.ts";
+
+const ADDRESS = "^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$";
+
+const Ipmi = Type.Object(
+  {
+    address: Type.String({ pattern: ADDRESS, description: "Host name or IP address of the BMC." }),
+    port: Type.Integer({ minimum: 1, maximum: 65535, default: 623, description: "Its UDP port." }),
+    cipherSuite: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 17,
+        description:
+          "The IPMI cipher suite, for BMCs that cannot be asked which they know: 17, or 3 for old ones.",
+      }),
+    ),
+  },
+  { description: "IPMI 2.0 over LAN (RMCP+), through ipmitool." },
+);
+export type Ipmi = Static<typeof Ipmi>;
+
+export const Bmc = Type.Object(
+  {
+    ipmi: Type.Optional(Ipmi),
+    credentials: Type.Optional(
+      Type.Object(
+        {
+          namespace: Name("Its namespace.", { default: "default" }),
+          name: Name("Its name."),
+        },
+        {
+          description:
+            "A Secret of the type vireo.dev/bmc with the keys username and password. Of that type alone, so that no other Secret can be sent to an address that is written here. It needs no right but to see and switch power (IPMI: OPERATOR).",
+        },
+      ),
+    ),
+  },
+  {
+    description: "The host's management controller, through which its power is seen and switched.",
+    ...rules(
+      {
+        rule: "has(self.ipmi)",
+        message: "say how it is reached: ipmi",
+        fieldPath: ".ipmi",
+        reason: "FieldValueRequired",
+      },
+      {
+        rule: "!has(self.ipmi) || has(self.credentials)",
+        message: "IPMI needs them: the name of a Secret of the type vireo.dev/bmc",
+        fieldPath: ".credentials",
+        reason: "FieldValueRequired",
+      },
+    ),
+  },
+);
+export type Bmc = Static<typeof Bmc>;
+
+/** Fields of a Host's spec. */
+export const powerSpec = {
+  bmc: Type.Optional(Bmc),
+  power: Type.Optional(
+    Words(["On", "Off", "ForceOff"], {
+      description:
+        "Whether it should be switched on. Off: once no machine is on it, its system is asked to shut down (ACPI), and given spec.powerManagement.shutdownSeconds. ForceOff: its power is cut instead of asking. Both need unschedulable or maintenance. As it is when absent.",
+    }),
+  ),
+  powerManagement: Type.Optional(
+    Type.Object({
+      shutdownSeconds: Type.Optional(
+        Type.Integer({
+          minimum: 10,
+          maximum: 3600,
+          description: "How long its system may take to shut down; 300 when absent.",
+        }),
+      ),
+    }),
+  ),
+};
+
+/** Rules of a Host's spec. */
+export const POWER_RULES = rules(
+  {
+    rule: "!has(self.power) || has(self.bmc)",
+    message: "its power cannot be switched: spec.bmc does not say through what",
+    fieldPath: ".power",
+    reason: "FieldValueForbidden",
+  },
+  {
+    rule: "!has(self.power) || self.power == 'On' || (has(self.unschedulable) && self.unschedulable) || (has(self.maintenance) && self.maintenance)",
+    message:
+      "this or maintenance must be true while spec.power is Off or ForceOff, so that nothing is placed on the host; switch it on first",
+    fieldPath: ".unschedulable",
+    reason: "FieldValueInvalid",
+  },
+);
+
+const Task = Type.Object(
+  {
+    kind: Words(["On", "Off", "ForceOff"]),
+    startedTime: Type.String(),
+    generation: Type.Integer({ description: "metadata.generation that asked for it." }),
+  },
+  { ...AS_ONE, description: "What is being done. Nothing is placed on the host while it is." },
+);
+export type Task = Static<typeof Task>;
+
+const Done = Type.Object(
+  {
+    kind: Words(["On", "Off", "ForceOff"]),
+    startedTime: Type.String(),
+    finishedTime: Type.String(),
+    generation: Type.Integer(),
+    succeeded: Type.Boolean(),
+    message: Type.String(),
+  },
+  { ...AS_ONE, description: "What was done last, and what came of it." },
+);
+
+/** Field of a Host's status. Owner: the power reconciler. */
+export const powerStatus = Type.Object({
+  state: Words(["On", "Off", "Unknown"], { description: "What its BMC says; Unknown when it says nothing." }),
+  since: Type.String({ description: "When that was seen first." }),
+  reason: Type.Optional(Type.String({ description: "Why it is Unknown." })),
+  task: Type.Optional(Task),
+  lastTask: Type.Optional(Done),
+});
+export type PowerStatus = Static<typeof powerStatus>;
+
+/** Condition: whether its power is as spec.power says, and if not, why. */
+export const POWER_AS_ASKED = "PowerAsAsked";
+
+interface Powered {
+  spec: { power?: "On" | "Off" | "ForceOff" };
+  status?: { power?: PowerStatus } | undefined;
+}
+
+/** Why nothing may be placed on a host because of its power, or undefined. */
+export function heldForPower({ spec, status }: Powered): string | undefined {
+  const { task, state } = status?.power ?? {};
+  if (task && task.kind !== "On") return "it is being switched off";
+  if (spec.power === "Off" || spec.power === "ForceOff") return `it is to be switched off (spec.power)`;
+  return state === "Off" ? "it is switched off" : undefined;
+}

@@ -1,0 +1,228 @@
+/** The power reconciler over a pretend BMC and the real store: machines are never switched off under, whoever is late. */
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Host } from "../compute/hosts/kinds.ts";
+import { Instance, StoragePool, VirtualMachine } from "../compute/kinds.ts";
+import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
+import { Event } from "../reconcile/kinds.ts";
+import { silentLogger } from "../reconcile/log.ts";
+import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
+import { getCondition } from "../resource/object.ts";
+import { POWER_AS_ASKED } from "./kinds.ts";
+import { runPowerReconciler } from "./reconciler.ts";
+import { PretendBmc } from "./testing/pretend-bmc.ts";
+
+let plane: TestControlPlane;
+let clock: SteppedClock;
+let bmc: PretendBmc;
+let stop: AbortController;
+let running: Promise<void>;
+
+const start = (bootId = "the control plane's") => {
+  stop = new AbortController();
+  running = runPowerReconciler({
+    client: plane.client,
+    clock,
+    log: silentLogger,
+    signal: stop.signal,
+    secretOf: async () => undefined,
+    bootId,
+    open: async () => bmc,
+  });
+};
+const restart = async (bootId?: string) => {
+  stop.abort();
+  await running;
+  start(bootId);
+};
+const host = async () => {
+  const found = await plane.client.get(Host, { name: "a" });
+  if (!found) throw new Error("no host");
+  return found;
+};
+const standing = async () => getCondition((await host()).status?.conditions, POWER_AS_ASKED);
+const ask = async (spec: object) => {
+  await plane.client.patch(Host, { name: "a" }, { spec });
+  await clock.step(5000);
+};
+const reasons = async () => (await plane.client.list(Event)).items.map(({ spec }) => spec.reason);
+
+/** A run on the host that has its machine's disks. */
+async function runOn(bound: string): Promise<void> {
+  const vm = await plane.client.create(VirtualMachine, {
+    metadata: { name: "web", namespace: "default" },
+    spec: { image: "web", memory: "64Mi" },
+  });
+  await plane.client.patch(
+    VirtualMachine,
+    { name: "web", namespace: "default" },
+    { status: { sequence: 1 } },
+    { subresource: "status" },
+  );
+  await plane.client.create(Instance, {
+    metadata: { name: "web-1", namespace: "default" },
+    spec: {
+      vm: "web",
+      vmUid: vm.metadata.uid ?? "",
+      host: bound,
+      running: true,
+      image: "web",
+      memory: "64Mi",
+      cpus: 1,
+      storagePool: "default",
+      interfaces: [],
+    },
+  });
+}
+const at = { name: "web-1", namespace: "default" };
+
+beforeEach(async () => {
+  plane = await openControlPlane();
+  clock = new SteppedClock(() => plane.idle());
+  bmc = new PretendBmc("On");
+  await plane.client.create(StoragePool, {
+    metadata: { name: "default" },
+    spec: { directory: { path: "/pool", shared: true } },
+  });
+  await plane.client.create(Host, {
+    metadata: { name: "a" },
+    spec: { bmc: { ipmi: { address: "10.0.0.1" }, credentials: { name: "bmc-a" } } },
+  });
+  start();
+  await clock.step(5000);
+});
+afterEach(async () => {
+  stop.abort();
+  await running;
+  await plane.close();
+});
+
+describe("power reconciler", () => {
+  it("waits for the machines to be gone, also for one whose host is silent, and lets no other come meanwhile", async () => {
+    await runOn("a");
+    for (const status of [undefined, { phase: "Running", custody: "Held" }]) {
+      if (status) await plane.client.patch(Instance, at, { status }, { subresource: "status" });
+      await ask({ power: "ForceOff", unschedulable: true, rack: status ? "r1" : "r2" });
+      await clock.step(60_000);
+      expect(bmc.pressed).toEqual([]);
+      expect(await standing()).toMatchObject({
+        status: "False",
+        reason: "MachinesThere",
+        message:
+          "waits to be switched off: machines are on it: default/web-1; vireo drain a moves them elsewhere",
+      });
+    }
+    await plane.client.patch(Instance, at, { status: { custody: "Released" } }, { subresource: "status" });
+    await clock.step(15_000);
+    expect(bmc.pressed).toEqual(["cut"]);
+    expect(await standing()).toMatchObject({ status: "True", reason: "AsAsked" });
+    expect(await reasons()).toEqual(expect.arrayContaining(["SwitchingOff", "SwitchedOff"]));
+  });
+
+  it("no run is bound to a host that is to be switched off, by whomever", async () => {
+    bmc.heeds = false;
+    await ask({ power: "Off", unschedulable: true });
+    expect(bmc.pressed).toEqual(["shutDown"]);
+    await expect(runOn("a")).rejects.toThrow("host a takes no machines: it is being switched off");
+    // Asked back: its system may go down at any moment all the same.
+    await ask({ power: "On", unschedulable: false });
+    expect((await host()).status?.power?.task?.kind).toBe("Off");
+    await expect(
+      plane.client.create(VirtualMachine, {
+        metadata: { name: "other", namespace: "default" },
+        spec: { image: "web", memory: "64Mi" },
+      }),
+    ).resolves.toBeDefined();
+    await clock.step(310_000);
+    expect((await host()).status?.power).toMatchObject({
+      state: "On",
+      lastTask: { kind: "Off", succeeded: false },
+    });
+    expect((await host()).status?.power?.task).toBeUndefined();
+    expect(await standing()).toMatchObject({ status: "True", reason: "AsAsked" });
+  });
+
+  it("a shutdown that does not come is told and left; On is tried again", async () => {
+    bmc.heeds = false;
+    await ask({ power: "Off", unschedulable: true });
+    await clock.step(3_600_000);
+    expect(bmc.pressed).toEqual(["shutDown"]);
+    expect(await standing()).toMatchObject({ status: "False", reason: "TimedOut" });
+    expect(await reasons()).toContain("SwitchOffFailed");
+    await ask({ power: "ForceOff" });
+    expect(bmc.pressed).toEqual(["shutDown", "cut"]);
+    bmc.comesOn = false;
+    await ask({ power: "On" });
+    await clock.step(100_000);
+    expect(await standing()).toMatchObject({ status: "False", reason: "TimedOut" });
+    bmc.comesOn = true;
+    await clock.step(600_000);
+    expect(await standing()).toMatchObject({ status: "True", reason: "AsAsked" });
+    expect(bmc.pressed).toEqual(["shutDown", "cut", "on", "on"]);
+  });
+
+  it("goes on after a control plane that was killed before, or after, it pressed", async () => {
+    bmc.heeds = false;
+    await ask({ power: "Off", unschedulable: true });
+    const { startedTime } = (await host()).status?.power?.task ?? {};
+    await restart();
+    await clock.step(5000);
+    // Asked once more: its system may not have heard. The time runs on from the first.
+    expect(bmc.pressed).toEqual(["shutDown", "shutDown"]);
+    expect((await host()).status?.power?.task?.startedTime).toBe(startedTime);
+    bmc.power = "Off";
+    await clock.step(5000);
+    expect(await standing()).toMatchObject({ status: "True", reason: "AsAsked" });
+  });
+
+  it("does nothing unasked, tells what it sees, and keeps silence apart from off", async () => {
+    expect((await host()).status?.power).toMatchObject({ state: "On" });
+    bmc.power = "Off";
+    await clock.step(130_000);
+    expect((await host()).status?.power).toMatchObject({ state: "Off" });
+    bmc.broken = "the BMC at 10.0.0.1 does not answer";
+    await clock.step(130_000);
+    expect((await host()).status?.power).toMatchObject({ state: "Unknown", reason: bmc.broken });
+    await ask({ power: "Off", unschedulable: true });
+    expect(await standing()).toMatchObject({ status: "Unknown", reason: "BmcFailed", message: bmc.broken });
+    expect(bmc.pressed).toEqual([]);
+    expect(await reasons()).toEqual(expect.arrayContaining(["SwitchedOff", "PowerUnknown"]));
+    await ask({ power: null, bmc: null });
+    expect((await host()).status?.power).toBeUndefined();
+    expect(await standing()).toBeUndefined();
+  });
+
+  it("does not switch off the machine that it runs on itself", async () => {
+    await plane.client.patch(Host, { name: "a" }, { status: { facts: FACTS } }, { subresource: "status" });
+    await restart("b00t");
+    await ask({ power: "ForceOff", unschedulable: true });
+    expect(await standing()).toMatchObject({ status: "False", reason: "ControlPlane" });
+    expect(bmc.pressed).toEqual([]);
+  });
+
+  it("refuses what makes no sense, and says where", async () => {
+    const refusal = (spec: object) =>
+      plane.client.patch(Host, { name: "a" }, { spec }).then(
+        () => "taken",
+        (error: Error) => error.message,
+      );
+    expect(await refusal({ power: "Off" })).toMatch(
+      /spec.unschedulable: .*must be true while spec.power is Off/,
+    );
+    expect(await refusal({ bmc: null, power: "On" })).toMatch(/spec.power: .*spec.bmc does not say/);
+    expect(await refusal({ bmc: { credentials: null } })).toMatch(/spec.bmc.credentials: Required/);
+    expect(await refusal({ bmc: { ipmi: { address: "-x evil" } } })).toMatch(/spec.bmc.ipmi.address/);
+    await refusal({ power: "Off", unschedulable: true });
+    expect(await refusal({ unschedulable: false })).toMatch(/spec.unschedulable/);
+  });
+});
+
+const FACTS = {
+  source: "measured",
+  cpu: { model: "x", sockets: 1, cores: 1, threads: 1, mhz: 0 },
+  memory: { totalBytes: 1, modules: [] },
+  disks: [],
+  links: [],
+  qemu: { version: "7.2", accelerator: "tcg", reason: "x" },
+  kernel: "6",
+  bootId: "b00t",
+};

@@ -1,0 +1,246 @@
+/**
+ * The power reconciler: has the BMC of each host do what the host's spec asks for (kinds.ts: how, and what keeps machines safe), and tells what it
+ * says. All that it needs to go on is in the Host's status; what this process has pressed is only remembered so as not to press on and on.
+ */
+
+import { type Client, modify } from "../client/client.ts";
+import type { Host as HostType } from "../compute/hosts/kinds.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import type { Clock } from "../reconcile/clock.ts";
+import { Controller } from "../reconcile/controller.ts";
+import { EventRecorder } from "../reconcile/events.ts";
+import { Informer } from "../reconcile/informer.ts";
+import type { Logger } from "../reconcile/log.ts";
+import { isApiError } from "../resource/errors.ts";
+import { type Resource, setCondition } from "../resource/object.ts";
+import { type Bmc, BmcError, openBmc } from "./bmc.ts";
+import { type Bmc as BmcSpec, POWER_AS_ASKED, type PowerStatus, type Task } from "./kinds.ts";
+import { type Next, nextOf, type Seen, type Standing, saysSo } from "./next.ts";
+
+export interface PowerContext {
+  client: Client;
+  clock: Clock;
+  log: Logger;
+  signal: AbortSignal;
+  /** Reads a Secret. */
+  secretOf: (at: { namespace: string; name: string }) => Promise<Resource | undefined>;
+  /** The boot id of the machine that the control plane runs on. */
+  bootId: string;
+  /** Another way to BMCs than the real one, for tests. */
+  open?: (spec: BmcSpec) => Promise<Bmc>;
+  intervals?: Partial<typeof INTERVALS>;
+}
+
+/** Between two looks at a BMC: while something is done, and otherwise. */
+const INTERVALS = { busyMs: 2000, idleMs: 120_000 };
+/** Between two looks whether the machines have left a host. */
+const WAITING_MS = 10_000;
+/** ipmitool is a process each, and waits most of the time: hosts that do not answer must not hold up the others. */
+const WORKERS = 16;
+
+/** Runs until the signal aborts; never rejects. */
+export async function runPowerReconciler(context: PowerContext): Promise<void> {
+  const { client, clock, log, signal } = context;
+  const { busyMs, idleMs } = { ...INTERVALS, ...context.intervals };
+  const open = context.open ?? ((spec: BmcSpec) => openBmc(spec, context.secretOf));
+  const hosts = new Informer(client, Host, { log, clock });
+  const events = new EventRecorder(client, "power-reconciler", log, clock);
+  /** By uid: what was seen last, of which spec, and when. */
+  const seenAt = new Map<string, { seen: Seen; at: number; generation: number }>();
+  /** By uid: the start of the task that was pressed for. */
+  const pressed = new Map<string, string>();
+  const controller = new Controller({ name: "power", log, clock, workers: WORKERS, reconcile });
+  hosts.onChange((name, host, old) => {
+    const uid = old?.metadata.uid;
+    if (!host && uid) {
+      seenAt.delete(uid);
+      pressed.delete(uid);
+    }
+    controller.enqueue(name);
+  });
+
+  async function reconcile(name: string): Promise<{ requeueAfterMs: number } | undefined> {
+    const host = await client.get(Host, { name });
+    if (!host) return undefined;
+    const { uid = "" } = host.metadata;
+    if (!host.spec.bmc) {
+      if (host.status?.power) await clear(name);
+      return undefined;
+    }
+    const seen = await look(host, host.spec.bmc);
+    const now = clock.now().getTime();
+    const { task } = host.status?.power ?? {};
+    const next = nextOf(host, {
+      now,
+      seen,
+      pressed: task !== undefined && pressed.get(uid) === task.startedTime,
+      own: host.status?.facts?.bootId === context.bootId,
+    });
+    switch (next.step) {
+      case "begin":
+        return { requeueAfterMs: (await begin(host, seen, next.task)) ? busyMs : WAITING_MS };
+      case "press":
+        await write(host, seen, next.standing);
+        await press(host, host.spec.bmc, next);
+        return { requeueAfterMs: busyMs };
+      case "wait":
+        await write(host, seen, next.standing);
+        return { requeueAfterMs: busyMs };
+      case "finish":
+        if (await write(host, seen, next.standing, next.done)) told(host, next.done);
+        return { requeueAfterMs: busyMs };
+      case "settle":
+        await write(host, seen, next.standing);
+        return { requeueAfterMs: idleMs };
+    }
+  }
+
+  /** What the BMC says, asked no more often than needed. */
+  async function look(host: HostType, spec: BmcSpec): Promise<Seen> {
+    const { uid = "", generation = 0 } = host.metadata;
+    const now = clock.now().getTime();
+    const known = seenAt.get(uid);
+    const freshMs = host.status?.power?.task ? busyMs : idleMs;
+    if (known && known.generation === generation && now - known.at < freshMs) return known.seen;
+    let seen: Seen;
+    try {
+      seen = { state: await (await open(spec)).state() };
+    } catch (error) {
+      seen = { state: "Unknown", reason: reasonOf(error) };
+    }
+    seenAt.set(uid, { seen, at: now, generation });
+    return seen;
+  }
+
+  const reasonOf = (error: unknown): string => {
+    if (error instanceof BmcError) return error.message;
+    log.warn("power.failed", { error });
+    return "its BMC could not be asked; the control plane's log tells why";
+  };
+
+  /** Writes the task. @returns false while machines are on the host: then it is refused (checks.ts) */
+  async function begin(host: HostType, seen: Seen, task: Task): Promise<boolean> {
+    const { name, uid } = host.metadata;
+    try {
+      const begun = await modify(client, Host, { name }, "status", (now) =>
+        now.metadata.uid !== uid || now.metadata.generation !== host.metadata.generation
+          ? undefined
+          : { ...now, status: { ...now.status, power: { ...powerOf(now, seen), task } } },
+      );
+      if (begun?.status?.power?.task?.startedTime === task.startedTime)
+        events.record(
+          about(host),
+          "Normal",
+          BEGUN[task.kind],
+          `${WHY[task.kind]}, because spec.power is ${host.spec.power}`,
+        );
+    } catch (error) {
+      if (!isApiError(error, "Invalid")) throw error;
+      const cause = error.details.causes?.find(({ field }) => field === "status.power.task");
+      if (!cause) throw error;
+      const message = `waits to be switched off: ${cause.message.replace(/^Forbidden: /, "")}; vireo drain ${name} moves them elsewhere`;
+      await write(host, seen, { status: "False", reason: "MachinesThere", message });
+      return false;
+    }
+    return true;
+  }
+
+  async function press(host: HostType, spec: BmcSpec, next: Next & { step: "press" }): Promise<void> {
+    const { uid = "" } = host.metadata;
+    const { task } = host.status?.power ?? {};
+    if (!task || signal.aborted) return;
+    try {
+      await (await open(spec))[next.what]();
+      pressed.set(uid, task.startedTime);
+    } catch (error) {
+      // Tried again until the task's time is over.
+      const reason = reasonOf(error);
+      events.record(about(host), "Warning", "BmcFailed", reason);
+      await write(
+        host,
+        { state: host.status?.power?.state ?? "Unknown" },
+        { ...next.standing, message: reason },
+      );
+    }
+    seenAt.delete(uid);
+  }
+
+  /** @returns whether it was this call that wrote it */
+  async function write(
+    host: HostType,
+    seen: Seen,
+    standing: Standing,
+    done?: PowerStatus["lastTask"],
+  ): Promise<boolean> {
+    const { name, uid } = host.metadata;
+    let wrote = false;
+    await modify(client, Host, { name }, "status", (now) => {
+      wrote = false;
+      if (now.metadata.uid !== uid || !now.spec.bmc) return undefined;
+      const { power } = now.status ?? {};
+      if (done && power?.task?.startedTime !== done.startedTime) return undefined;
+      const { task, ...rest } = powerOf(now, seen);
+      const next = done ? { ...rest, lastTask: done } : { ...rest, ...(task ? { task } : {}) };
+      const same = power?.state === next.state && power.reason === next.reason && !done;
+      if (same && saysSo(now, POWER_AS_ASKED, standing)) return undefined;
+      wrote = true;
+      const condition = {
+        type: POWER_AS_ASKED,
+        ...standing,
+        observedGeneration: host.metadata.generation ?? 0,
+      };
+      const conditions = setCondition(now.status?.conditions, condition, clock.now().toISOString());
+      return { ...now, status: { ...now.status, power: next, conditions } };
+    });
+    const before = host.status?.power?.state;
+    if (wrote && before !== seen.state) {
+      if (seen.state === "Unknown") events.record(about(host), "Warning", "PowerUnknown", seen.reason ?? "");
+      else if (before !== undefined && !done && !host.status?.power?.task)
+        events.record(
+          about(host),
+          "Normal",
+          `Switched${seen.state}`,
+          `seen by its BMC to be ${seen.state.toLowerCase()}; nothing of Vireo's did that`,
+        );
+    }
+    return wrote;
+  }
+
+  /** The host's power with what was seen. */
+  function powerOf(host: HostType, { state, reason }: Seen): PowerStatus {
+    const { power } = host.status ?? {};
+    const { reason: _, ...rest } = power ?? {};
+    const since = power?.state === state ? power.since : clock.now().toISOString();
+    return { ...rest, state, since, ...(reason === undefined ? {} : { reason }) };
+  }
+
+  async function clear(name: string): Promise<void> {
+    await modify(client, Host, { name }, "status", (now) => {
+      if (now.spec.bmc || !now.status?.power) return undefined;
+      const { power: _, conditions = [], ...rest } = now.status;
+      return {
+        ...now,
+        status: { ...rest, conditions: conditions.filter(({ type }) => type !== POWER_AS_ASKED) },
+      };
+    });
+  }
+
+  function told(host: HostType, { kind, succeeded, message }: NonNullable<PowerStatus["lastTask"]>): void {
+    const what = kind === "On" ? "On" : "Off";
+    if (succeeded) events.record(about(host), "Normal", `Switched${what}`, message);
+    else events.record(about(host), "Warning", `Switch${what}Failed`, message);
+  }
+
+  const informed = hosts.run(signal);
+  await Promise.race([hosts.synced, informed]);
+  await Promise.all([controller.run(signal), informed]);
+}
+
+const about = ({ metadata: { name, uid } }: HostType) => ({ kind: Host.kind, name, ...(uid ? { uid } : {}) });
+
+const BEGUN = { On: "SwitchingOn", Off: "SwitchingOff", ForceOff: "SwitchingOff" } as const;
+const WHY = {
+  On: "its BMC is told to switch it on",
+  Off: "no machine is on it; its system is asked to shut down",
+  ForceOff: "no machine is on it; its power is cut",
+} as const;

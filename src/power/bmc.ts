@@ -3,6 +3,7 @@ import { isFields } from "../resource/fields.ts";
 import type { Resource } from "../resource/object.ts";
 import { openIpmi } from "./ipmi.ts";
 import type { Bmc as BmcSpec } from "./kinds.ts";
+import { openRedfish } from "./redfish.ts";
 
 export type PowerState = "On" | "Off";
 
@@ -54,9 +55,10 @@ export async function openBmc(
   spec: BmcSpec,
   secretOf: (at: { namespace: string; name: string }) => Promise<Resource | undefined>,
 ): Promise<Bmc> {
-  const { ipmi, credentials } = spec;
+  const { ipmi, redfish, credentials } = spec;
   if (!credentials) throw new BmcError("spec.bmc.credentials is missing");
   const login = credentialsOf(credentials, await secretOf(credentials));
   if (ipmi) return openIpmi(ipmi, login);
+  if (redfish) return openRedfish(redfish, login);
   throw new BmcError("spec.bmc does not say how the BMC is reached");
 }

@@ -34,9 +34,47 @@ const Ipmi = Type.Object(
 );
 export type Ipmi = Static<typeof Ipmi>;
 
+const Redfish = Type.Object(
+  {
+    url: Type.String({
+      pattern: "^https://[A-Za-z0-9.:\\[\\]-]{1,262}$",
+      description: "https://HOST or https://HOST:PORT, without a path.",
+    }),
+    system: Type.String({
+      pattern: "^[A-Za-z0-9._-]{1,128}$",
+      description: "The id of its ComputerSystem, as in /redfish/v1/Systems/ID: 1, System.Embedded.1.",
+    }),
+    ca: Type.Optional(
+      Type.String({
+        maxLength: 65536,
+        pattern: "^-----BEGIN CERTIFICATE-----",
+        description:
+          "CA of its certificate, PEM. Without it and fingerprint: one that the control plane's machine trusts.",
+      }),
+    ),
+    fingerprint: Type.Optional(
+      Type.String({
+        pattern: "^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$",
+        description: "SHA-256 of its certificate, for one that no CA has signed.",
+      }),
+    ),
+  },
+  {
+    description: "Redfish over HTTPS.",
+    ...rules({
+      rule: "!(has(self.ca) && has(self.fingerprint))",
+      message: "its certificate is proven by ca or by fingerprint, not by both",
+      fieldPath: ".fingerprint",
+      reason: "FieldValueForbidden",
+    }),
+  },
+);
+export type Redfish = Static<typeof Redfish>;
+
 export const Bmc = Type.Object(
   {
     ipmi: Type.Optional(Ipmi),
+    redfish: Type.Optional(Redfish),
     credentials: Type.Optional(
       Type.Object(
         {
@@ -54,14 +92,14 @@ export const Bmc = Type.Object(
     description: "The host's management controller, through which its power is seen and switched.",
     ...rules(
       {
-        rule: "has(self.ipmi)",
-        message: "say how it is reached: ipmi",
+        rule: "has(self.ipmi) != has(self.redfish)",
+        message: "say how it is reached: by ipmi or by redfish, one of the two",
         fieldPath: ".ipmi",
         reason: "FieldValueRequired",
       },
       {
-        rule: "!has(self.ipmi) || has(self.credentials)",
-        message: "IPMI needs them: the name of a Secret of the type vireo.dev/bmc",
+        rule: "has(self.credentials)",
+        message: "a BMC lets nobody in without them: the name of a Secret of the type vireo.dev/bmc",
         fieldPath: ".credentials",
         reason: "FieldValueRequired",
       },

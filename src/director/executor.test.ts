@@ -1,7 +1,8 @@
 /** Plans carried out on the real API and reconcilers, the agents' part played: what came of each move, undo, and a world that changes between two steps. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { killable } from "../agent/testing/killable.ts";
 import { undoWith } from "../cli/plan-undo.ts";
-import { modify } from "../client/client.ts";
+import { type Client, modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../compute/kinds.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
@@ -268,4 +269,44 @@ it("moves that share no host go on at once; one that waits for room begins when 
     "Succeeded: runs on a",
     "Succeeded: runs on b",
   ]);
+});
+
+it("killed at any moment and started again, makes each move once, with what came of it", async () => {
+  for (const vm of ["x", "y", "z"]) await estate.runMachine(vm, "a");
+  agentsMove = new Set(["x", "y", "z"]);
+  // Not the one that lives on beside it.
+  stop.abort();
+  await running;
+  stop = new AbortController();
+  let kill: () => void = () => {};
+  const restart = () => {
+    kill();
+    const client = killable<Client>(estate.client);
+    const dead = new AbortController();
+    kill = () => {
+      client.kill();
+      dead.abort();
+    };
+    // Not waited for: what is dead does not end.
+    void runPlanExecutor(
+      { client: client.object, clock: systemClock, log: silentLogger, signal: dead.signal },
+      50,
+    );
+  };
+  running = playAgents();
+  restart();
+  await create("p1", [move("x", "a", "b"), move("y", "a", "c"), move("z", "a", "b")]);
+  let done = await estate.client.get(Plan, { name: "p1" });
+  for (let i = 0; done?.status?.phase !== "Succeeded" && i < 60; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 5 + ((i * 13) % 60)));
+    restart();
+    done = await estate.client.get(Plan, { name: "p1" });
+    expect(done?.status?.phase).not.toBe("Failed");
+  }
+  done = await over("p1");
+  kill();
+  expect(await migrations()).toEqual(["p1-0", "p1-1", "p1-2"]);
+  for (const state of done.status?.moves ?? [])
+    expect(state).toMatchObject({ phase: "Succeeded", memoryBytes: 2 ** 26, actual: { bytes: 2 ** 26 } });
+  expect(done.status?.moves?.every(({ before, after }) => before?.from && after?.to)).toBe(true);
 });

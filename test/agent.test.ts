@@ -101,7 +101,9 @@ it("keeps what was not foreseen out of it", async () => {
   };
   await run();
   const { status } = await told("PrepareFailed", (i) => ready(i)?.reason === "PrepareFailed");
-  expect(ready({ status })?.message).toBe("host a could not prepare it; the log of its agent tells why");
+  expect(ready({ status })?.message).toBe(
+    "host a could not prepare it: an error that is not expected, which its host's agent has logged; tell whoever runs the host",
+  );
 });
 
 it("a target of a migration that cannot be prepared ends at once, with its reason", async () => {

@@ -12,6 +12,7 @@ import { keyOf } from "../resource/object.ts";
 import type { Opener } from "../resource/sealed.ts";
 import { type Hypervisor, HypervisorError } from "./hypervisor.ts";
 import { idOf } from "./probe.ts";
+import { reasonOf } from "./reasons.ts";
 
 interface Context {
   client: Client;
@@ -95,7 +96,7 @@ export class GuestTasks {
   }
 
   #failed(instance: Instance, id: string, error: unknown): GuestTaskResult {
-    const message = error instanceof HypervisorError ? error.message : "its host could not ask the guest";
+    const message = reasonOf(error);
     if (!(error instanceof HypervisorError))
       this.#c.log.warn("guest.exec", { instance: keyOf(instance), error });
     return { id, phase: "Failed", message };

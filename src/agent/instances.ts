@@ -38,12 +38,12 @@ import {
 } from "./hypervisor.ts";
 import { identify } from "./identity.ts";
 import { type Again, about, conditionOf, type InstanceStatus, ready } from "./instance-status.ts";
-import { LayersError } from "./layers.ts";
 import { removeLeftovers } from "./leftovers.ts";
 import { Lifecycle, panicAction } from "./lifecycle.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
 import { guestAddresses, idOf, probe } from "./probe.ts";
+import { reasonOf } from "./reasons.ts";
 import { Shares } from "./shares.ts";
 import { Suspension } from "./suspension.ts";
 import { formatList } from "./topology.ts";
@@ -414,7 +414,7 @@ class Instances {
       const message =
         error instanceof PrepareError
           ? error.message
-          : `host ${host} could not prepare it; the log of its agent tells why`;
+          : `host ${host} could not prepare it: ${reasonOf(error)}`;
       log.warn("instances.prepare", { instance: keyOf(instance), error });
       await this.#write(instance, ready(instance, this.#now(), false, "PrepareFailed", message));
       events.record(about(instance), "Warning", "PrepareFailed", message);
@@ -499,8 +499,7 @@ class Instances {
     } catch (error) {
       if (error instanceof ApiError) throw error;
       log.warn("instances.volumes", { instance: keyOf(instance), error });
-      const known = error instanceof PrepareError || error instanceof LayersError;
-      const message = known ? error.message : "the log of its agent tells why";
+      const message = reasonOf(error);
       await this.#write(instance, { volumes: { to, error: message } });
     }
   }

@@ -15,9 +15,10 @@ import { getCondition, keyOf } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { DumpError, type Dumps } from "./dumps.ts";
 import type { HostEnvironment } from "./environment.ts";
-import { type Hypervisor, HypervisorError, type MachineState, type PanicAction } from "./hypervisor.ts";
+import type { Hypervisor, MachineState, PanicAction } from "./hypervisor.ts";
 import { type Again, about, type Finish, ready, type Write } from "./instance-status.ts";
 import { idOf } from "./probe.ts";
+import { reasonOf } from "./reasons.ts";
 
 /** Between two looks at a guest that stands still, or whose memory is dumped. */
 const STANDING_RETRY_MS = 5000;
@@ -194,9 +195,7 @@ export class Lifecycle {
       log.warn("lifecycle.dump", { instance: keyOf(instance), error });
       await dumps.abandon(path);
       const message =
-        error instanceof DumpError
-          ? error.message
-          : `its memory could not be dumped: ${error instanceof HypervisorError ? error.message : "see the log of its host's agent"}`;
+        error instanceof DumpError ? error.message : `its memory could not be dumped: ${reasonOf(error)}`;
       events.record(about(instance), "Warning", "DumpFailed", message);
       return message;
     }

@@ -95,6 +95,7 @@ import { Sending, type Found as Sent } from "./qemu-sending.ts";
 import { standsBecause, stateOf } from "./qemu-state.ts";
 import { pressPower, stopOrderly } from "./qemu-stop.ts";
 import { reachOf } from "./reach.ts";
+import { reasonOf } from "./reasons.ts";
 import { SHARED_FD, type Shared, SharedMemory } from "./shared-memory.ts";
 import { type MachineUsage, readTap } from "./usage.ts";
 
@@ -606,7 +607,7 @@ export class QemuHypervisor implements Hypervisor {
       this.#monitors.drop(config.id);
       this.#exits.delete(config.id);
       folder.remove();
-      throw new HypervisorError(`QEMU did not start ${config.name}: ${said || describe(cause)}`, { cause });
+      throw new HypervisorError(`QEMU did not start ${config.name}: ${said || whyNot(cause)}`, { cause });
     }
   }
 
@@ -822,4 +823,9 @@ const mergesWith = ({ mergeWith, resources }: MachineConfig, others: readonly Ma
 /** Another one after each start of the host. */
 const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 
-const describe = (error: unknown) => (error instanceof Error ? error.message : String(error));
+/** A start that failed before QEMU could say why: what the programs around it said is for users, other errors are ours. */
+function whyNot(cause: unknown): string {
+  if (cause instanceof QmpError) return "it does not answer; is this host overloaded?";
+  const isMissing = cause instanceof Error && "syscall" in cause && /^spawn .* ENOENT/.test(cause.message);
+  return isMissing ? `${cause.syscall}: No such file; is QEMU installed on this host?` : reasonOf(cause);
+}

@@ -1,4 +1,5 @@
 /** Why something went wrong, for users: what a file system or program of the host says has a word for them, whatever else is inside stays inside. */
+import { CommandError } from "../system/run.ts";
 import { PrepareError } from "./environment.ts";
 import { HypervisorError } from "./hypervisor.ts";
 import { LayersError } from "./layers.ts";
@@ -20,7 +21,7 @@ type ErrorKind = abstract new (...args: never[]) => Error;
 
 /** `kinds`: others whose text is for users. */
 export function reasonOf(error: unknown, ...kinds: ErrorKind[]): string {
-  const told = [HypervisorError, LayersError, PrepareError, ...kinds];
+  const told = [HypervisorError, LayersError, PrepareError, CommandError, ...kinds];
   if (error instanceof Error && told.some((kind) => error instanceof kind)) return error.message;
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   return (

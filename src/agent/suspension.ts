@@ -15,10 +15,11 @@ import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { keyOf } from "../resource/object.ts";
 import type { HostEnvironment } from "./environment.ts";
-import { type Hypervisor, HypervisorError, type MachineState } from "./hypervisor.ts";
+import type { Hypervisor, MachineState } from "./hypervisor.ts";
 import { type Again, about, conditionOf, type Finish, type Write } from "./instance-status.ts";
 import type { KeptMemory, SuspendedRun } from "./layers.ts";
 import { idOf } from "./probe.ts";
+import { reasonOf } from "./reasons.ts";
 
 /** One that could not be saved runs on for this long before it is tried again: meanwhile it stood still. */
 const RETRY_MS = 60_000;
@@ -74,8 +75,7 @@ export class Suspension {
       if (error instanceof ApiError || (await hypervisor.get(id))?.pausedBy === "suspend") throw error;
       log.warn("suspension", { instance: keyOf(instance), error });
       this.#failedAt.set(id, now.getTime());
-      const why = error instanceof HypervisorError ? error.message : "see the log of its host's agent";
-      const message = `it could not be suspended and runs on: ${why}; it is tried again every ${RETRY_MS / 1000} s`;
+      const message = `it could not be suspended and runs on: ${reasonOf(error)}; it is tried again every ${RETRY_MS / 1000} s`;
       const condition = { type: "Suspended", status: "False", reason: "SuspendFailed", message } as const;
       await this.#write(instance, conditionOf(instance, now.toISOString(), condition));
       events.record(about(instance), "Warning", "SuspendFailed", message);

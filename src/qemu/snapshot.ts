@@ -95,7 +95,8 @@ export async function absorbLayer(qmp: Qmp, into: string, from: string): Promise
   if (!(await isRunning(qmp, job)))
     await qmp.execute("block-stream", { "job-id": job, device: top.name, bottom: bottom.name });
   await Promise.race([ended, gone(qmp, job)]);
-  if (said) throw new QmpError("GenericError", `${from} could not be merged: ${said}`);
+  if (said)
+    throw new QmpError("GenericError", `what it holds could not be merged into the layer above: ${said}`);
   if (qmp.closed) throw new QmpError("Disconnected", "QEMU closed the monitor");
   await close(qmp, bottom);
   return true;

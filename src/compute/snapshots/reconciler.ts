@@ -302,7 +302,7 @@ class SnapshotReconciler {
   async #finish(operation: Operation, view: View, result: TaskResult): Promise<Result> {
     const { action, object } = operation;
     const done = result.phase === "Done";
-    const failure = result.message ?? "its host could not do it";
+    const failure = result.message ?? "its host did not say why; try it again";
     switch (action) {
       case "Take":
         if (!done) return this.#end(operation, failure);

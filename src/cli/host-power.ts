@@ -1,6 +1,6 @@
 /** `vireo host power on`, `off`, `status`: change the host's spec, as `kubectl patch` would, and tell what comes of it. */
 import { Host } from "../compute/hosts/kinds.ts";
-import { POWER_AS_ASKED } from "../power/kinds.ts";
+import { failedWakeTest, POWER_AS_ASKED } from "../power/kinds.ts";
 import { getCondition } from "../resource/object.ts";
 import { follow, type Standing } from "./operation.ts";
 import { openSession, type Place, parseNames, readNamed, type Session } from "./resources.ts";
@@ -13,7 +13,7 @@ interface HostOptions extends Place {
 type Print = (line: string) => void;
 
 /** Reasons that nothing but another request ends. */
-const FINAL = ["TimedOut", "ControlPlane"];
+const FINAL = ["TimedOut", "ControlPlane", "WakeTestFailed"];
 
 /** @throws UserError when it cannot be, or the time is over */
 export async function switchPower(
@@ -59,12 +59,27 @@ export async function powerStatus(options: HostOptions, print: Print): Promise<v
   print(`${what}: ${power?.state ?? "Unknown"}${power ? ` since ${power.since}` : ", not asked yet"}`);
   const condition = getCondition(status?.conditions, POWER_AS_ASKED);
   if (condition) print(`asked for: ${spec.power ?? "nothing"}: ${condition.message}`);
-  const { task, lastTask } = power ?? {};
+  const { task, lastTask, lastWakeTest } = power ?? {};
   if (task) print(`under way: ${task.kind} since ${task.startedTime}`);
   if (lastTask)
     print(
       `last: ${lastTask.kind} of ${lastTask.startedTime} ${lastTask.succeeded ? "succeeded" : "failed"}: ${lastTask.message}`,
     );
+  if (lastWakeTest)
+    print(
+      `wake test of ${lastWakeTest.startedTime}: ${lastWakeTest.passed ? "passed" : "failed"}: ${lastWakeTest.message}`,
+    );
+}
+
+/** @throws UserError when there is nothing to acknowledge */
+export async function acknowledge(options: HostOptions, print: Print): Promise<void> {
+  const { session, host } = await hostOf(options);
+  const { name } = host.metadata;
+  const { startedTime: acknowledgedWakeTest } = host.status?.power?.lastWakeTest ?? {};
+  if (!failedWakeTest(host))
+    throw new UserError(`host/${name} has failed no wake test that is not acknowledged yet`);
+  await session.client.patch(Host, { name }, { spec: { powerManagement: { acknowledgedWakeTest } } });
+  print(`host/${name} may be shut down again, and is tested again`);
 }
 
 async function hostOf({ host, ...place }: HostOptions): Promise<{ session: Session; host: Host }> {

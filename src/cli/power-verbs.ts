@@ -51,4 +51,10 @@ export function addPowerVerbs(
       const { powerStatus } = await import("./host-power.ts");
       await powerStatus({ ...placeOf(options), host }, print);
     });
+  verb("acknowledge")
+    .description("that a host failed its wake test has been looked after: it may be shut down again")
+    .action(async (host: string, options: PlaceOptions) => {
+      const { acknowledge } = await import("./host-power.ts");
+      await acknowledge({ ...placeOf(options), host }, print);
+    });
 }

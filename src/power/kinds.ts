@@ -126,6 +126,32 @@ export const powerSpec = {
           description: "How long its system may take to shut down; 300 when absent.",
         }),
       ),
+      acknowledgedWakeTest: Type.Optional(
+        Type.String({
+          maxLength: 64,
+          description:
+            "The startedTime of the failed test (status.power.lastWakeTest) that somebody has looked after: the host may be shut down again, and is tested again.",
+        }),
+      ),
+      wakeTest: Type.Optional(
+        Type.Object(
+          {
+            everyDays: Type.Integer({ minimum: 1, maximum: 3650, description: "Days between two tests." }),
+            bootSeconds: Type.Optional(
+              Type.Integer({
+                minimum: 10,
+                maximum: 7200,
+                description:
+                  "How long it may take from switched on to its agent's first word; 900 when absent.",
+              }),
+            ),
+          },
+          {
+            description:
+              "Proves now and then that the host wakes: while no machine is on it and nothing else is asked for it is shut down and switched on again, one host of the estate at a time. One that failed is not tested again, nor shut down for spec.power: Off, until that is acknowledged.",
+          },
+        ),
+      ),
     }),
   ),
 };
@@ -149,9 +175,18 @@ export const POWER_RULES = rules(
 
 const Task = Type.Object(
   {
-    kind: Words(["On", "Off", "ForceOff"]),
+    kind: Words(["On", "Off", "ForceOff", "WakeTest"]),
     startedTime: Type.String(),
     generation: Type.Integer({ description: "metadata.generation that asked for it." }),
+    waking: Type.Optional(
+      Type.Object(
+        {
+          time: Type.String({ description: "When it was seen to be off." }),
+          agent: Type.String({ description: "When the agent that ran before was started." }),
+        },
+        { description: "Of a wake test: it was off, and is to come on." },
+      ),
+    ),
   },
   { ...AS_ONE, description: "What is being done. Nothing is placed on the host while it is." },
 );
@@ -169,6 +204,16 @@ const Done = Type.Object(
   { ...AS_ONE, description: "What was done last, and what came of it." },
 );
 
+const WakeTest = Type.Object(
+  {
+    startedTime: Type.String(),
+    finishedTime: Type.String(),
+    passed: Type.Boolean(),
+    message: Type.String(),
+  },
+  AS_ONE,
+);
+
 /** Field of a Host's status. Owner: the power reconciler. */
 export const powerStatus = Type.Object({
   state: Words(["On", "Off", "Unknown"], { description: "What its BMC says; Unknown when it says nothing." }),
@@ -176,14 +221,21 @@ export const powerStatus = Type.Object({
   reason: Type.Optional(Type.String({ description: "Why it is Unknown." })),
   task: Type.Optional(Task),
   lastTask: Type.Optional(Done),
+  lastWakeTest: Type.Optional(WakeTest),
 });
 export type PowerStatus = Static<typeof powerStatus>;
 
 /** Condition: whether its power is as spec.power says, and if not, why. */
 export const POWER_AS_ASKED = "PowerAsAsked";
 
+/** Condition: its newest wake test failed, and nobody has acknowledged that. */
+export const WAKE_TEST_FAILED = "WakeTestFailed";
+
 interface Powered {
-  spec: { power?: "On" | "Off" | "ForceOff" };
+  spec: {
+    power?: "On" | "Off" | "ForceOff";
+    powerManagement?: { acknowledgedWakeTest?: string };
+  };
   status?: { power?: PowerStatus } | undefined;
 }
 
@@ -193,4 +245,11 @@ export function heldForPower({ spec, status }: Powered): string | undefined {
   if (task && task.kind !== "On") return "it is being switched off";
   if (spec.power === "Off" || spec.power === "ForceOff") return `it is to be switched off (spec.power)`;
   return state === "Off" ? "it is switched off" : undefined;
+}
+
+/** Whether a host is not to be shut down by anything but a user's own ForceOff, because it may not come on again. */
+export function failedWakeTest({ spec, status }: Powered): boolean {
+  const { lastWakeTest } = status?.power ?? {};
+  if (!lastWakeTest || lastWakeTest.passed) return false;
+  return spec.powerManagement?.acknowledgedWakeTest !== lastWakeTest.startedTime;
 }

@@ -2,9 +2,10 @@
 import type { Host } from "../compute/hosts/kinds.ts";
 import { getCondition } from "../resource/object.ts";
 import type { PowerState } from "./bmc.ts";
-import type { PowerStatus, Task } from "./kinds.ts";
+import { failedWakeTest, type PowerStatus, type Task } from "./kinds.ts";
 
-type Done = NonNullable<PowerStatus["lastTask"]>;
+export type Done = NonNullable<PowerStatus["lastTask"]>;
+export type WakeTest = NonNullable<PowerStatus["lastWakeTest"]>;
 
 export interface Seen {
   /** What the BMC says. */
@@ -21,14 +22,15 @@ export interface Standing {
 }
 
 /**
- * begin: write the task, which is refused while machines are there. press: have the BMC do it (again: harmless). finish: the task is over. settle: there
+ * begin: write the task, which is refused while machines are there; then `otherwise` stands. turn: write how far the task has come. press: have the BMC do it (again: harmless). finish: the task is over. settle: there
  * is nothing to do.
  */
 export type Next =
-  | { step: "begin"; task: Task }
+  | { step: "begin"; task: Task; otherwise?: Standing }
+  | { step: "turn"; task: Task; standing: Standing }
   | { step: "press"; what: "on" | "shutDown" | "cut"; standing: Standing }
   | { step: "wait"; standing: Standing }
-  | { step: "finish"; done: Done; standing: Standing }
+  | { step: "finish"; done: Done | WakeTest; standing: Standing }
   | { step: "settle"; standing: Standing };
 
 /** How long a BMC may take until it says that the power is on, or is cut. */
@@ -36,6 +38,8 @@ const SWITCH_MS = 60_000;
 /** Until a host that did not come on is told again to. */
 const RETRY_MS = 300_000;
 const SHUTDOWN_SECONDS = 300;
+const BOOT_SECONDS = 900;
+const DAY_MS = 86_400_000;
 
 export interface Situation {
   now: number;
@@ -44,24 +48,35 @@ export interface Situation {
   pressed: boolean;
   /** The host is the machine that the control plane itself runs on. */
   own: boolean;
+  /** A wake test of another host is under way. */
+  testing: boolean;
 }
 
-export function nextOf(host: Host, { now, seen, pressed, own }: Situation): Next {
+export function nextOf(host: Host, situation: Situation): Next {
+  const { now, seen, own } = situation;
   const { task } = host.status?.power ?? {};
-  if (task) return goOn(host, task, { now, seen, pressed, own });
+  if (task?.kind === "WakeTest") return test(host, task, situation);
+  if (task) return goOn(host, task.kind, task, situation);
   if (seen.state === "Unknown")
     return settle("Unknown", "BmcFailed", seen.reason ?? "its BMC has not been asked yet");
-  const wanted = host.spec.power;
+  // One that its wake test left off is not left so.
+  const wanted = host.spec.power ?? (failedWakeTest(host) ? "On" : undefined);
   const generation = host.metadata.generation ?? 0;
-  const begin = (kind: Task["kind"]): Next => ({
+  const begin = (kind: Task["kind"]): Next & { step: "begin" } => ({
     step: "begin",
     task: { kind, startedTime: new Date(now).toISOString(), generation },
   });
-  if (wanted === undefined) return settle("True", "NotAsked", `is ${word(seen)}; nothing else is asked for`);
-  const failed = failure(host, now);
-  if (wanted === "On") {
-    if (seen.state === "On") return settle("True", "AsAsked", "is switched on");
-    return failed ?? begin("On");
+  const failed = failure(host, wanted, now);
+  if (wanted === undefined || wanted === "On") {
+    if (seen.state === "Off" && wanted === "On") return failed ?? begin("On");
+    const settled =
+      wanted === "On"
+        ? settle("True", "AsAsked", "is switched on")
+        : settle("True", "NotAsked", `is ${word(seen)}; nothing else is asked for`);
+    if (!isTestDue(host, situation)) return settled;
+    const { standing } = settled;
+    const message = `${standing.message}; its wake test is due once no machine is on it`;
+    return { ...begin("WakeTest"), otherwise: { ...standing, message } };
   }
   if (seen.state === "Off") return settle("True", "AsAsked", "is switched off");
   if (!host.spec.unschedulable && !host.spec.maintenance)
@@ -76,22 +91,93 @@ export function nextOf(host: Host, { now, seen, pressed, own }: Situation): Next
       "ControlPlane",
       "is not switched off: the control plane that would switch it on again runs on it",
     );
+  if (wanted === "Off" && failedWakeTest(host))
+    return settle(
+      "False",
+      "WakeTestFailed",
+      `is not shut down: it failed its wake test of ${host.status?.power?.lastWakeTest?.startedTime}, and may not come on again; vireo host power acknowledge ${host.metadata.name} allows it`,
+    );
   return failed ?? begin(wanted);
 }
 
+/** Of a host whose agent is heard from: it has to be proven that it is again. */
+function isTestDue(host: Host, { now, seen, own, testing }: Situation): boolean {
+  const { spec, status } = host;
+  const { wakeTest } = spec.powerManagement ?? {};
+  if (!wakeTest || own || testing || seen.state !== "On" || failedWakeTest(host)) return false;
+  if (getCondition(status?.conditions, "Ready")?.status !== "True" || !status?.agent) return false;
+  const last = status.power?.lastWakeTest;
+  return !last?.passed || now - Date.parse(last.startedTime) >= wakeTest.everyDays * DAY_MS;
+}
+
+/** A wake test on its way: off, and on again until its agent, started anew, is heard from. */
+function test(host: Host, task: Task, { now, seen, pressed }: Situation): Next {
+  const { status, spec } = host;
+  const finish = (passed: boolean, message: string): Next => ({
+    step: "finish",
+    done: { startedTime: task.startedTime, finishedTime: new Date(now).toISOString(), passed, message },
+    standing: passed
+      ? { status: "True", reason: "AsAsked", message: `is switched on; ${message}` }
+      : { status: "False", reason: "WakeTestFailed", message },
+  });
+  const standing = (message: string): Standing => ({
+    status: "False",
+    reason: "WakeTest",
+    message: seen.state === "Unknown" ? (seen.reason ?? "its BMC says nothing") : `its wake test: ${message}`,
+  });
+  if (!task.waking) {
+    const limitMs = (spec.powerManagement?.shutdownSeconds ?? SHUTDOWN_SECONDS) * 1000;
+    const waits = standing("its system is asked to shut down");
+    if (seen.state === "Off") {
+      const waking = { time: new Date(now).toISOString(), agent: status?.agent?.startedTime ?? "" };
+      return { step: "turn", task: { ...task, waking }, standing: standing("it is off, and is switched on") };
+    }
+    if (now - Date.parse(task.startedTime) >= limitMs)
+      return finish(
+        false,
+        `it was not seen to be off within ${limitMs / 1000} s after its system was asked to shut down`,
+      );
+    return pressed || seen.state === "Unknown"
+      ? { step: "wait", standing: waits }
+      : { step: "press", what: "shutDown", standing: waits };
+  }
+  const tookMs = now - Date.parse(task.waking.time);
+  const limitMs = (spec.powerManagement?.wakeTest?.bootSeconds ?? BOOT_SECONDS) * 1000;
+  const isBack =
+    getCondition(status?.conditions, "Ready")?.status === "True" &&
+    status?.agent !== undefined &&
+    status.agent.startedTime !== task.waking.agent;
+  if (isBack) return finish(true, `it woke in ${Math.round(tookMs / 1000)} s, up to its agent's first word`);
+  if (tookMs >= limitMs)
+    return finish(
+      false,
+      seen.state === "On"
+        ? `it was switched on, and its agent was not heard from within ${limitMs / 1000} s`
+        : `it did not come on within ${limitMs / 1000} s${seen.reason ? `: ${seen.reason}` : ""}`,
+    );
+  const waits = standing("it is switched on; waits for its agent");
+  return pressed || seen.state !== "Off"
+    ? { step: "wait", standing: waits }
+    : { step: "press", what: "on", standing: waits };
+}
+
 /** Of a task that failed for what is still asked for. Off is not tried again by itself, On after a while. */
-function failure({ metadata, status, spec }: Host, now: number): Next | undefined {
+function failure(
+  { metadata, status }: Host,
+  wanted: Done["kind"] | undefined,
+  now: number,
+): Next | undefined {
   const { lastTask } = status?.power ?? {};
-  if (!lastTask || lastTask.succeeded || lastTask.kind !== spec.power) return undefined;
+  if (!lastTask || lastTask.succeeded || lastTask.kind !== wanted) return undefined;
   if (lastTask.generation !== metadata.generation) return undefined;
   if (lastTask.kind === "On" && now - Date.parse(lastTask.finishedTime) >= RETRY_MS) return undefined;
   return settle("False", "TimedOut", lastTask.message);
 }
 
-function goOn(host: Host, task: Task, { now, seen, pressed }: Situation): Next {
+function goOn(host: Host, kind: Done["kind"], task: Task, { now, seen, pressed }: Situation): Next {
   const { spec, metadata } = host;
   // Pressing harder is a task of its own, and takes over from the one that asks.
-  if (task.kind === "Off" && spec.power === "ForceOff" && seen.state !== "Off")
+  if (kind === "Off" && spec.power === "ForceOff" && seen.state !== "Off")
     return {
       step: "begin",
       task: {
@@ -100,13 +186,20 @@ function goOn(host: Host, task: Task, { now, seen, pressed }: Situation): Next {
         generation: metadata.generation ?? 0,
       },
     };
-  const goal: PowerState = task.kind === "On" ? "On" : "Off";
+  const goal: PowerState = kind === "On" ? "On" : "Off";
   const tookMs = now - Date.parse(task.startedTime);
   const limitMs =
-    task.kind === "Off" ? (spec.powerManagement?.shutdownSeconds ?? SHUTDOWN_SECONDS) * 1000 : SWITCH_MS;
+    kind === "Off" ? (spec.powerManagement?.shutdownSeconds ?? SHUTDOWN_SECONDS) * 1000 : SWITCH_MS;
   const finish = (succeeded: boolean, message: string): Next => ({
     step: "finish",
-    done: { ...task, finishedTime: new Date(now).toISOString(), succeeded, message },
+    done: {
+      kind,
+      startedTime: task.startedTime,
+      generation: task.generation,
+      finishedTime: new Date(now).toISOString(),
+      succeeded,
+      message,
+    },
     standing: succeeded
       ? { status: "True", reason: "AsAsked", message }
       : { status: "False", reason: "TimedOut", message },
@@ -122,30 +215,30 @@ function goOn(host: Host, task: Task, { now, seen, pressed }: Situation): Next {
       return finish(false, `it is not known whether it did ${limit}: ${seen.reason}`);
     return finish(
       false,
-      task.kind === "Off"
+      kind === "Off"
         ? `its system did not shut down ${limit} (spec.powerManagement.shutdownSeconds); spec.power: ForceOff (vireo host power off --force) cuts its power`
         : `its BMC took the order, and the host is still ${word(seen)} ${limit}`,
     );
   }
   const standing: Standing = {
     status: "False",
-    reason: task.kind === "On" ? "SwitchingOn" : "SwitchingOff",
+    reason: kind === "On" ? "SwitchingOn" : "SwitchingOff",
     message:
       seen.state === "Unknown"
         ? (seen.reason ?? "its BMC says nothing")
-        : task.kind === "Off"
+        : kind === "Off"
           ? "waits for its system to shut down, which was asked to"
           : `is being switched ${goal.toLowerCase()}`,
   };
   if (pressed || seen.state === "Unknown") return { step: "wait", standing };
-  return { step: "press", what: WHAT[task.kind], standing };
+  return { step: "press", what: WHAT[kind], standing };
 }
 
 const WHAT = { On: "on", Off: "shutDown", ForceOff: "cut" } as const;
 
 const word = ({ state }: Seen) => `switched ${state.toLowerCase()}`;
 
-const settle = (status: Standing["status"], reason: string, message: string): Next => ({
+const settle = (status: Standing["status"], reason: string, message: string): Next & { step: "settle" } => ({
   step: "settle",
   standing: { status, reason, message },
 });

@@ -1,13 +1,14 @@
 /** The power reconciler over a pretend BMC and the real store: machines are never switched off under, whoever is late. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { Instance, StoragePool, VirtualMachine } from "../compute/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
 import { Event } from "../reconcile/kinds.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
-import { getCondition } from "../resource/object.ts";
-import { POWER_AS_ASKED } from "./kinds.ts";
+import { getCondition, setCondition } from "../resource/object.ts";
+import { POWER_AS_ASKED, WAKE_TEST_FAILED } from "./kinds.ts";
 import { runPowerReconciler } from "./reconciler.ts";
 import { PretendBmc } from "./testing/pretend-bmc.ts";
 
@@ -189,6 +190,108 @@ describe("power reconciler", () => {
     await ask({ power: null, bmc: null });
     expect((await host()).status?.power).toBeUndefined();
     expect(await standing()).toBeUndefined();
+  });
+
+  describe("wake test", () => {
+    let boots = 0;
+    /** The agent's part: it has started, and is heard from, or not. */
+    const agent = async (status: "True" | "Unknown") => {
+      await modify(plane.client, Host, { name: "a" }, "status", (now) => ({
+        ...now,
+        status: {
+          ...now.status,
+          ...(status === "True" ? { agent: { version: "1", startedTime: `start ${boots++}` } } : {}),
+          conditions: setCondition(
+            now.status?.conditions,
+            { type: "Ready", status, reason: "Test", message: "played" },
+            clock.now().toISOString(),
+          ),
+        },
+      }));
+      await clock.step(5000);
+    };
+    const lastTest = async () => (await host()).status?.power?.lastWakeTest;
+    const DAY = 86_400_000;
+    const wakeTest = { everyDays: 7, bootSeconds: 600 };
+
+    it("passes when its agent, started anew, is heard from; the next is due after its days", async () => {
+      await agent("True");
+      await ask({ powerManagement: { wakeTest } });
+      expect(bmc.pressed).toEqual(["shutDown", "on"]);
+      // Ready is old news: the heartbeat of the agent from before.
+      await clock.step(20_000);
+      expect((await host()).status?.power?.task).toMatchObject({ kind: "WakeTest" });
+      await expect(runOn("a")).rejects.toThrow("host a takes no machines: it is being switched off");
+      await restart();
+      await clock.step(5000);
+      await agent("True");
+      expect(await lastTest()).toMatchObject({
+        passed: true,
+        message: expect.stringMatching(/it woke in \d+ s/),
+      });
+      expect(await reasons()).toEqual(expect.arrayContaining(["WakeTestBegun", "WakeTestPassed"]));
+      expect(getCondition((await host()).status?.conditions, WAKE_TEST_FAILED)).toMatchObject({
+        status: "False",
+      });
+      await clock.step(DAY / 24);
+      expect(bmc.pressed).toEqual(["shutDown", "on"]);
+    });
+
+    it("is for empty hosts that are heard from, and asked for", async () => {
+      await agent("Unknown");
+      await ask({ powerManagement: { wakeTest } });
+      expect(bmc.pressed).toEqual([]);
+      await agent("True");
+      expect(bmc.pressed).toEqual(["shutDown", "on"]);
+    });
+
+    it("waits for machines", async () => {
+      await runOn("a");
+      await agent("True");
+      await ask({ powerManagement: { wakeTest } });
+      await clock.step(300_000);
+      expect(bmc.pressed).toEqual([]);
+      expect(await standing()).toMatchObject({
+        status: "True",
+        message: "is switched on; nothing else is asked for; its wake test is due once no machine is on it",
+      });
+    });
+
+    it("a host that failed it is tried to be brought back, and never shut down again until somebody says so", async () => {
+      await agent("True");
+      bmc.comesOn = false;
+      await ask({ powerManagement: { wakeTest } });
+      await agent("Unknown");
+      await clock.step(650_000);
+      expect(await lastTest()).toMatchObject({ passed: false, message: "it did not come on within 600 s" });
+      expect(getCondition((await host()).status?.conditions, WAKE_TEST_FAILED)).toMatchObject({
+        status: "True",
+      });
+      expect(await reasons()).toContain("WakeTestFailed");
+      bmc.comesOn = true;
+      await clock.step(700_000);
+      expect(bmc.power).toBe("On");
+      await agent("True");
+      const before = [...bmc.pressed];
+      await ask({ power: "Off", unschedulable: true });
+      await clock.step(300_000);
+      expect(await standing()).toMatchObject({ status: "False", reason: "WakeTestFailed" });
+      await ask({ power: null });
+      await clock.step(300_000);
+      await restart();
+      await clock.step(300_000);
+      expect(bmc.pressed).toEqual(before);
+      // Of another test: not this one.
+      await ask({ power: "Off", powerManagement: { acknowledgedWakeTest: "another" } });
+      expect(bmc.pressed).toEqual(before);
+      const { startedTime } = (await lastTest()) ?? {};
+      await ask({ powerManagement: { acknowledgedWakeTest: startedTime } });
+      expect(bmc.pressed).toEqual([...before, "shutDown"]);
+      expect(getCondition((await host()).status?.conditions, WAKE_TEST_FAILED)).toMatchObject({
+        status: "False",
+        reason: "Acknowledged",
+      });
+    });
   });
 
   it("does not switch off the machine that it runs on itself", async () => {

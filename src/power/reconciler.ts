@@ -14,8 +14,15 @@ import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { type Resource, setCondition } from "../resource/object.ts";
 import { type Bmc, BmcError, openBmc } from "./bmc.ts";
-import { type Bmc as BmcSpec, POWER_AS_ASKED, type PowerStatus, type Task } from "./kinds.ts";
-import { type Next, nextOf, type Seen, type Standing, saysSo } from "./next.ts";
+import {
+  type Bmc as BmcSpec,
+  failedWakeTest,
+  POWER_AS_ASKED,
+  type PowerStatus,
+  type Task,
+  WAKE_TEST_FAILED,
+} from "./kinds.ts";
+import { type Done, type Next, nextOf, type Seen, type Standing, saysSo, type WakeTest } from "./next.ts";
 
 export interface PowerContext {
   client: Client;
@@ -47,7 +54,14 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
   const events = new EventRecorder(client, "power-reconciler", log, clock);
   /** By uid: what was seen last, of which spec, and when. */
   const seenAt = new Map<string, { seen: Seen; at: number; generation: number }>();
-  /** By uid: the start of the task that was pressed for. */
+  /** Hosts whose wake tests are being begun: one host of the estate at a time. */
+  const beginning = new Set<string>();
+  const isTesting = (name: string) =>
+    [...beginning].some((other) => other !== name) ||
+    hosts
+      .list()
+      .some(({ metadata, status }) => metadata.name !== name && status?.power?.task?.kind === "WakeTest");
+  /** By uid: the step of the task that was pressed for. */
   const pressed = new Map<string, string>();
   const controller = new Controller({ name: "power", log, clock, workers: WORKERS, reconcile });
   hosts.onChange((name, host, old) => {
@@ -73,12 +87,17 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     const next = nextOf(host, {
       now,
       seen,
-      pressed: task !== undefined && pressed.get(uid) === task.startedTime,
+      pressed: task !== undefined && pressed.get(uid) === stepOf(task),
       own: host.status?.facts?.bootId === context.bootId,
+      testing: isTesting(name),
     });
     switch (next.step) {
       case "begin":
-        return { requeueAfterMs: (await begin(host, seen, next.task)) ? busyMs : WAITING_MS };
+        if (await begin(host, seen, next)) return { requeueAfterMs: busyMs };
+        return { requeueAfterMs: next.otherwise ? idleMs : WAITING_MS };
+      case "turn":
+        await write(host, seen, next.standing, { task: next.task });
+        return { requeueAfterMs: busyMs };
       case "press":
         await write(host, seen, next.standing);
         await press(host, host.spec.bmc, next);
@@ -87,7 +106,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
         await write(host, seen, next.standing);
         return { requeueAfterMs: busyMs };
       case "finish":
-        if (await write(host, seen, next.standing, next.done)) told(host, next.done);
+        if (await write(host, seen, next.standing, { done: next.done })) told(host, next.done);
         return { requeueAfterMs: busyMs };
       case "settle":
         await write(host, seen, next.standing);
@@ -119,8 +138,13 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
   };
 
   /** Writes the task. @returns false while machines are on the host: then it is refused (checks.ts) */
-  async function begin(host: HostType, seen: Seen, task: Task): Promise<boolean> {
+  async function begin(
+    host: HostType,
+    seen: Seen,
+    { task, otherwise }: Next & { step: "begin" },
+  ): Promise<boolean> {
     const { name, uid } = host.metadata;
+    if (task.kind === "WakeTest") beginning.add(name);
     try {
       const begun = await modify(client, Host, { name }, "status", (now) =>
         now.metadata.uid !== uid || now.metadata.generation !== host.metadata.generation
@@ -128,19 +152,16 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
           : { ...now, status: { ...now.status, power: { ...powerOf(now, seen), task } } },
       );
       if (begun?.status?.power?.task?.startedTime === task.startedTime)
-        events.record(
-          about(host),
-          "Normal",
-          BEGUN[task.kind],
-          `${WHY[task.kind]}, because spec.power is ${host.spec.power}`,
-        );
+        events.record(about(host), "Normal", BEGUN[task.kind], `${WHY[task.kind]}, ${becauseOf(host, task)}`);
     } catch (error) {
       if (!isApiError(error, "Invalid")) throw error;
       const cause = error.details.causes?.find(({ field }) => field === "status.power.task");
       if (!cause) throw error;
       const message = `waits to be switched off: ${cause.message.replace(/^Forbidden: /, "")}; vireo drain ${name} moves them elsewhere`;
-      await write(host, seen, { status: "False", reason: "MachinesThere", message });
+      await write(host, seen, otherwise ?? { status: "False", reason: "MachinesThere", message });
       return false;
+    } finally {
+      beginning.delete(name);
     }
     return true;
   }
@@ -151,7 +172,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     if (!task || signal.aborted) return;
     try {
       await (await open(spec))[next.what]();
-      pressed.set(uid, task.startedTime);
+      pressed.set(uid, stepOf(task));
     } catch (error) {
       // Tried again until the task's time is over.
       const reason = reasonOf(error);
@@ -170,18 +191,23 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     host: HostType,
     seen: Seen,
     standing: Standing,
-    done?: PowerStatus["lastTask"],
+    change: { done?: Done | WakeTest; task?: Task } = {},
   ): Promise<boolean> {
+    const { done } = change;
     const { name, uid } = host.metadata;
     let wrote = false;
     await modify(client, Host, { name }, "status", (now) => {
       wrote = false;
       if (now.metadata.uid !== uid || !now.spec.bmc) return undefined;
       const { power } = now.status ?? {};
-      if (done && power?.task?.startedTime !== done.startedTime) return undefined;
-      const { task, ...rest } = powerOf(now, seen);
-      const next = done ? { ...rest, lastTask: done } : { ...rest, ...(task ? { task } : {}) };
-      const same = power?.state === next.state && power.reason === next.reason && !done;
+      const of = change.task ?? done;
+      if (of && power?.task?.startedTime !== of.startedTime) return undefined;
+      const { task: current, ...rest } = powerOf(now, seen);
+      const task = change.task ?? current;
+      const next: PowerStatus = done
+        ? { ...rest, ...("passed" in done ? { lastWakeTest: done } : { lastTask: done }) }
+        : { ...rest, ...(task ? { task } : {}) };
+      const same = power?.state === next.state && power.reason === next.reason && !of;
       if (same && saysSo(now, POWER_AS_ASKED, standing)) return undefined;
       wrote = true;
       const condition = {
@@ -189,8 +215,17 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
         ...standing,
         observedGeneration: host.metadata.generation ?? 0,
       };
-      const conditions = setCondition(now.status?.conditions, condition, clock.now().toISOString());
-      return { ...now, status: { ...now.status, power: next, conditions } };
+      const time = clock.now().toISOString();
+      const changed = { ...now, status: { ...now.status, power: next } };
+      const conditions = setCondition(now.status?.conditions, condition, time);
+      const tested = wakeCondition(changed);
+      return {
+        ...changed,
+        status: {
+          ...changed.status,
+          conditions: tested ? setCondition(conditions, tested, time) : conditions,
+        },
+      };
     });
     const before = host.status?.power?.state;
     if (wrote && before !== seen.state) {
@@ -220,14 +255,24 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       const { power: _, conditions = [], ...rest } = now.status;
       return {
         ...now,
-        status: { ...rest, conditions: conditions.filter(({ type }) => type !== POWER_AS_ASKED) },
+        status: {
+          ...rest,
+          conditions: conditions.filter(({ type }) => type !== POWER_AS_ASKED && type !== WAKE_TEST_FAILED),
+        },
       };
     });
   }
 
-  function told(host: HostType, { kind, succeeded, message }: NonNullable<PowerStatus["lastTask"]>): void {
-    const what = kind === "On" ? "On" : "Off";
-    if (succeeded) events.record(about(host), "Normal", `Switched${what}`, message);
+  function told(host: HostType, done: Done | WakeTest): void {
+    const { message } = done;
+    if ("passed" in done) {
+      const after = `${message}; it is not shut down by itself again until vireo host power acknowledge ${host.metadata.name}`;
+      if (done.passed) events.record(about(host), "Normal", "WakeTestPassed", message);
+      else events.record(about(host), "Warning", "WakeTestFailed", after);
+      return;
+    }
+    const what = done.kind === "On" ? "On" : "Off";
+    if (done.succeeded) events.record(about(host), "Normal", `Switched${what}`, message);
     else events.record(about(host), "Warning", `Switch${what}Failed`, message);
   }
 
@@ -238,9 +283,39 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
 
 const about = ({ metadata: { name, uid } }: HostType) => ({ kind: Host.kind, name, ...(uid ? { uid } : {}) });
 
-const BEGUN = { On: "SwitchingOn", Off: "SwitchingOff", ForceOff: "SwitchingOff" } as const;
+/** One press each. */
+const stepOf = ({ startedTime, waking }: Task) => `${startedTime} ${waking ? "waking" : ""}`;
+
+function wakeCondition(host: HostType) {
+  const { lastWakeTest } = host.status?.power ?? {};
+  if (!lastWakeTest) return undefined;
+  const failed = failedWakeTest(host);
+  return {
+    type: WAKE_TEST_FAILED,
+    status: failed ? ("True" as const) : ("False" as const),
+    reason: failed ? "Failed" : lastWakeTest.passed ? "Passed" : "Acknowledged",
+    message: `${lastWakeTest.message} (test of ${lastWakeTest.startedTime})`,
+    observedGeneration: host.metadata.generation ?? 0,
+  };
+}
+
+function becauseOf({ spec, status }: HostType, { kind }: Task): string {
+  const { wakeTest } = spec.powerManagement ?? {};
+  if (kind === "WakeTest")
+    return `because one is due every ${wakeTest?.everyDays} days (spec.powerManagement.wakeTest), and it is expected to be heard from again by itself`;
+  if (spec.power === undefined && status?.power?.lastWakeTest) return "because its wake test has left it off";
+  return `because spec.power is ${spec.power}`;
+}
+
+const BEGUN = {
+  On: "SwitchingOn",
+  Off: "SwitchingOff",
+  ForceOff: "SwitchingOff",
+  WakeTest: "WakeTestBegun",
+} as const;
 const WHY = {
   On: "its BMC is told to switch it on",
   Off: "no machine is on it; its system is asked to shut down",
   ForceOff: "no machine is on it; its power is cut",
+  WakeTest: "no machine is on it; it is shut down and switched on again",
 } as const;

@@ -8,7 +8,8 @@ import type { InstanceSource } from "../compute/clones/kinds.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { type Copies, copyDisk } from "./copies.ts";
 import { PrepareError } from "./environment.ts";
-import { type Layers, LayersError } from "./layers.ts";
+import { LayersError } from "./layer-records.ts";
+import type { Layers } from "./layers.ts";
 import { exists, makeDisk } from "./volume-files.ts";
 
 /** The machine that a clone is made from. */

@@ -7,7 +7,7 @@ import type { Instance, StoragePool } from "../compute/kinds.ts";
 import type { Image } from "../images/kinds.ts";
 import { run } from "../system/run.ts";
 import { Copies } from "./copies.ts";
-import type { Facts } from "./layers.ts";
+import type { Facts } from "./layer-records.ts";
 import { ensureVolumes, layersOf } from "./volumes.ts";
 
 let pool: string;

@@ -8,7 +8,8 @@ import { formatBytes, parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
 import { PrepareError } from "./environment.ts";
 import type { DiskConfig } from "./hypervisor.ts";
-import { type Layers, readHeader } from "./layers.ts";
+import type { Layers } from "./layers.ts";
+import { readHeader } from "./qcow2-head.ts";
 import { exists, makeDisk } from "./volume-files.ts";
 
 export interface DataDiskSource {

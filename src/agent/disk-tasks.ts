@@ -21,7 +21,8 @@ import {
   NoAnswerError,
 } from "./hypervisor.ts";
 import { about } from "./instance-status.ts";
-import { type Absorb, type Facts, type Layers, LayersError, type Taken } from "./layers.ts";
+import { type Facts, LayersError, type Taken } from "./layer-records.ts";
+import type { Absorb, Layers } from "./layers.ts";
 import { idOf } from "./probe.ts";
 import { reasonOf } from "./reasons.ts";
 import { describeMemory } from "./suspension.ts";

@@ -5,7 +5,8 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { writeBootDisk } from "../qemu/testing/boot-sectors.ts";
 import { run } from "../system/run.ts";
 import type { MachineConfig } from "./hypervisor.ts";
-import { type Facts, Layers } from "./layers.ts";
+import type { Facts } from "./layer-records.ts";
+import { Layers } from "./layers.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
 import { inState, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
 
@@ -88,6 +89,15 @@ const more = async (id: MachineConfig["id"]) => {
   const before = await last(root);
   await until(async () => ((await last(root)) > before ? true : undefined));
 };
+
+it("a snapshot that was undone after its layers had been switched is not begun again: it would freeze what is written to", async () => {
+  await layers.begin(A);
+  await layers.finish(A, FACTS);
+  await layers.remove(A, async () => false);
+  await expect(layers.begin(A)).rejects.toThrow("take another one");
+  expect(await layers.tree()).toEqual({ tree: [] });
+  expect((await layers.begin(B)).map(({ from }) => from)).toEqual(await layers.active());
+});
 
 describe("layers under a guest that writes", () => {
   it("all disks are frozen at one instant, and a frozen layer never changes", async () => {

@@ -18,109 +18,29 @@
  * (compute/snapshots/kinds.ts) calls those that change something. External layers, not qcow2's internal snapshots: the pause does not grow
  * with the disk, others can read a frozen layer while the guest runs (clones, backups), and no table is rewritten in place.
  */
-import { chmod, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { type Static, type TSchema, Type } from "typebox";
-import { Value } from "typebox/value";
-import type { Snapshot } from "../compute/snapshots/kinds.ts";
-import { run } from "../system/run.ts";
+import type { Static } from "typebox";
 import type { LayerSwitch } from "./hypervisor.ts";
-import { exists, flush, own } from "./volume-files.ts";
-
-export type Taken = NonNullable<NonNullable<Snapshot["status"]>["taken"]>;
-export type Facts = Omit<Taken, "disks">;
-export type KeptMemory = NonNullable<Taken["memory"]>;
-
-const Files = Type.Record(Type.String(), Type.String());
-const Frozen = Type.Object({
-  state: Type.Union([Type.Literal("taking"), Type.Literal("taken"), Type.Literal("deleted")]),
-  /** By disk: the layer that it freezes. */
-  layers: Files,
-  /** By disk: the overlay that becomes active instead. */
-  next: Files,
-  taken: Type.Optional(Type.Unsafe<Taken>({ type: "object" })),
-  /** Other machines may have them, and what is below them, open for reading. */
-  lent: Type.Optional(Type.Boolean()),
-});
-type Frozen = Static<typeof Frozen>;
-const SuspendedRun = Type.Object({
-  /** The run that was, by the uid of its Instance. */
-  run: Type.String(),
-  time: Type.String(),
-  saveMs: Type.Integer(),
-  memory: Type.Unsafe<KeptMemory>({ type: "object" }),
-});
-export type SuspendedRun = Static<typeof SuspendedRun>;
-const Pointer = Type.Object({
-  /** By disk. */
-  active: Files,
-  /** A snapshot, by uid. Goes before the guest runs: from then on the disks are not those of its memory. */
-  resume: Type.Optional(Type.String()),
-  /** Of a clone's first run: the memory of its template; goes as `resume` does. */
-  template: Type.Optional(
-    Type.Object({
-      file: Type.String(),
-      of: Type.Unsafe<NonNullable<Taken["memory"]>>({ type: "object" }),
-    }),
-  ),
-  /** The machine was suspended just here: goes in the same way. */
-  suspended: Type.Optional(SuspendedRun),
-});
-type Pointer = Static<typeof Pointer>;
+import {
+  type Facts,
+  type Files,
+  Frozen,
+  type KeptMemory,
+  LayersError,
+  Pointer,
+  readJson,
+  type SuspendedRun,
+  type Taken,
+} from "./layer-records.ts";
+import { nextStep, withAllBelow } from "./layer-steps.ts";
+import { type LayerTool, QEMU_IMG } from "./layer-tool.ts";
+import { readHeader } from "./qcow2-head.ts";
+import { exists } from "./volume-files.ts";
 
 /** Takes what `from` holds into `into`, right above it. @returns false when `into` is not open in a running machine */
 export type Absorb = (into: string, from: string) => Promise<boolean>;
-
-/** Every change of a file; another one only for crash tests, which stop it between any two. Each is done whole or not at all. */
-export interface LayerTool {
-  /** An empty overlay of `backing`, which may be in use; of QEMU's user. */
-  create(path: string, backing: string, sizeBytes: number, user: { uid: number; gid: number }): Promise<void>;
-  /** Puts `path` on the layer below its own, with nothing of what it holds changed; neither is in use for writing. */
-  rebase(path: string, from: string): Promise<void>;
-  /** Writes a file or replaces it. */
-  replace(path: string, text: string): Promise<void>;
-  /** No-op when there is none. */
-  remove(path: string): Promise<void>;
-  /** Lets the QEMUs of other machines read it. */
-  lend(path: string): Promise<void>;
-}
-
-/** A merge copies as much as a disk holds. */
-const MERGE_MS = 86_400_000;
-
-const BackingInfo = Type.Object({
-  "full-backing-filename": Type.String(),
-  "backing-filename-format": Type.String(),
-});
-
-export const QEMU_IMG: LayerTool = {
-  create: async (path, backing, sizeBytes, { uid, gid }) => {
-    const made = `${path}.new`;
-    await rm(made, { force: true });
-    const what = ["-q", "-f", "qcow2", "-u", "-b", backing, "-F", "qcow2", made, String(sizeBytes)];
-    await run("qemu-img", ["create", ...what]);
-    await own(made, uid, gid, 0o600);
-    // layers.json may say that it is the disk, and outlive a power cut.
-    await flush(made);
-    await rename(made, path);
-  },
-  rebase: async (path, from) => {
-    const info: unknown = JSON.parse(await run("qemu-img", ["info", "-U", "--output=json", from]));
-    const below = Value.Check(BackingInfo, info)
-      ? ["-b", info["full-backing-filename"], "-F", info["backing-filename-format"]]
-      : ["-b", ""];
-    await run("qemu-img", ["rebase", "-q", "-f", "qcow2", ...below, path], { timeoutMs: MERGE_MS });
-  },
-  replace: async (path, text) => {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    await writeFile(`${path}.new`, text, { flush: true });
-    await rename(`${path}.new`, path);
-  },
-  remove: (path) => rm(path, { force: true }),
-  // Of QEMU's group, as what all machines can read (volumes.ts).
-  lend: (path) => chmod(path, 0o640),
-};
 
 export interface Tree {
   tree: { snapshot: string; parent?: string }[];
@@ -244,11 +164,14 @@ export class Layers {
     );
   }
 
-  /** Step 1 of a snapshot: makes the overlays. @returns what is to be switched in a running machine */
+  /** Step 1 of a snapshot: makes the overlays. @returns what is to be switched in a running machine. @throws LayersError when it was undone */
   async begin(uid: string): Promise<LayerSwitch[]> {
     let record = await this.#read(uid);
     if (!record) {
       const { active } = await this.#pointer();
+      // What it froze has been merged into its own overlays: they would be what it freezes, and what is written to.
+      if (this.#disks.some((disk) => active[disk] === `${disk}-${digits(uid)}.qcow2`))
+        throw new LayersError("it was cut short, and has been undone; take another one");
       record = { state: "taking", layers: {}, next: {} };
       for (const disk of this.#disks) {
         const layer = active[disk] ?? `${disk}.qcow2`;
@@ -568,97 +491,4 @@ export interface Saved {
   /** Kept with a snapshot, or by suspending. */
   kind: "snapshot" | "suspended";
   cloned?: boolean;
-}
-
-/** The text is for users. */
-export class LayersError extends Error {}
-
-export type Step =
-  | { do: "nothing" }
-  | { do: "remove"; layer: string }
-  | { do: "merge"; layer: string; into: string };
-
-/**
- * What can be freed next: a layer without others on it goes; one with a single one on it is merged into that; one with several stays. Pure.
- * @param layers each with the one below it
- * @param lent which others have open for reading: nothing is merged into them
- */
-export function nextStep(
-  layers: ReadonlyMap<string, string | undefined>,
-  candidates: readonly string[],
-  needed: ReadonlySet<string>,
-  lent: ReadonlySet<string> = new Set(),
-): Step {
-  for (const layer of candidates) {
-    if (!layers.has(layer) || needed.has(layer)) continue;
-    const above = [...layers].filter(([, below]) => below === layer).map(([name]) => name);
-    const [into] = above;
-    if (into === undefined) return { do: "remove", layer };
-    if (above.length === 1 && !lent.has(into)) return { do: "merge", layer, into };
-  }
-  return { do: "nothing" };
-}
-
-/** These layers, and all that they stand on. */
-function withAllBelow(
-  layers: ReadonlyMap<string, string | undefined>,
-  tops: readonly string[],
-): ReadonlySet<string> {
-  const found = new Set<string>();
-  for (const top of tops)
-    for (let layer: string | undefined = top; layer && layers.has(layer); layer = layers.get(layer))
-      found.add(layer);
-  return found;
-}
-
-/** @returns undefined when there is none. @throws LayersError when it is not what we write: nothing may be decided then */
-async function readJson<T extends TSchema>(path: string, schema: T): Promise<Static<T> | undefined> {
-  if (!(await exists(path))) return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(await readFile(path, "utf8"));
-  } catch {
-    // Told below.
-  }
-  if (!Value.Check(schema, value))
-    throw new LayersError(`${path} is not as Vireo wrote it; mend it or restore it`);
-  return value;
-}
-
-const HEADER_BYTES = 104;
-/** Of a header extension: the format of the file below. */
-const BACKING_FORMAT = 0xe2792aca;
-
-/** What the head of a qcow2 file says (QEMU, docs/interop/qcow2.txt): read by ourselves, because it may be in use. */
-export async function readHeader(
-  path: string,
-): Promise<{ sizeBytes: number; backing?: string; backingFormat?: string }> {
-  const file = await open(path, "r");
-  try {
-    const header = Buffer.alloc(HEADER_BYTES);
-    await file.read(header, 0, HEADER_BYTES, 0);
-    if (header.toString("latin1", 0, 4) !== "QFI\xfb") throw new LayersError(`${path} is no qcow2 file`);
-    const sizeBytes = Number(header.readBigUInt64BE(24));
-    const [at, length] = [Number(header.readBigUInt64BE(8)), header.readUInt32BE(16)];
-    if (at === 0) return { sizeBytes };
-    const name = Buffer.alloc(Math.min(length, 1023));
-    await file.read(name, 0, name.length, at);
-    // The extensions lie between the header and the name: type, length, data filled up to 8 bytes.
-    const extensions = Buffer.alloc(Math.min(65_536, Math.max(0, at - HEADER_BYTES)));
-    await file.read(extensions, 0, extensions.length, header.readUInt32BE(100));
-    for (let i = 0; i + 8 <= extensions.length; ) {
-      const [type, size] = [extensions.readUInt32BE(i), extensions.readUInt32BE(i + 4)];
-      if (type === 0) break;
-      if (type === BACKING_FORMAT)
-        return {
-          sizeBytes,
-          backing: name.toString(),
-          backingFormat: extensions.toString("latin1", i + 8, i + 8 + size),
-        };
-      i += 8 + Math.ceil(size / 8) * 8;
-    }
-    return { sizeBytes, backing: name.toString() };
-  } finally {
-    await file.close();
-  }
 }

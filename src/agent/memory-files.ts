@@ -82,11 +82,12 @@ export function memoryOf(pid: number, sizeBytes: number): string | undefined {
  * Has every page of the guest's memory there, and in the page tables of its QEMU, which looks at each of them while the guest stands still (to write-protect
  * it): those that are missing then cost a fault each, half a second for 512 MiB. No-op where its memory is none that we find.
  */
-export async function touchMemory(pid: number, sizeBytes: number): Promise<void> {
+export async function touchMemory(pid: number): Promise<void> {
   for (const line of readFileSync(`/proc/${pid}/maps`, "utf8").split("\n")) {
     const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) .* \/memfd:/.exec(line) ?? [];
-    const start = Number.parseInt(from ?? "", 16);
-    if (Number.parseInt(to ?? "", 16) - start !== sizeBytes) continue;
+    if (from === undefined || to === undefined) continue;
+    const start = Number.parseInt(from, 16);
+    const sizeBytes = Number.parseInt(to, 16) - start;
     const what = [
       `if=/proc/${pid}/mem`,
       `skip=${start}`,

@@ -64,9 +64,7 @@ export async function keepMemory(
   };
   const { process } = machine;
   if (process && !apart && after === "runs")
-    await touchMemory(process.pid, record.config.memory).catch((error: unknown) =>
-      log.warn("memory.touch", { error }),
-    );
+    await touchMemory(process.pid).catch((error: unknown) => log.warn("memory.touch", { error }));
   const path = folder.lendSocket(record.config.user);
   const receiver = await receiveFile(path, file, record.config.user);
   try {

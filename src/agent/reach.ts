@@ -2,7 +2,7 @@
 import { dirname, resolve } from "node:path";
 import type { Reach } from "../qemu/enclosure.ts";
 import type { MachineConfig } from "./hypervisor.ts";
-import { readHeader } from "./layers.ts";
+import { readHeader } from "./qcow2-head.ts";
 
 /** @param runFolder of the machine: sockets, and what is lent to it for a while */
 export async function reachOf(config: MachineConfig, runFolder: string): Promise<Reach> {

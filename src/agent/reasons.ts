@@ -2,7 +2,7 @@
 import { CommandError } from "../system/run.ts";
 import { PrepareError } from "./environment.ts";
 import { HypervisorError } from "./hypervisor.ts";
-import { LayersError } from "./layers.ts";
+import { LayersError } from "./layer-records.ts";
 
 /** Of system calls on disks, by errno. */
 const FILE_SYSTEM: Readonly<Record<string, string>> = {

@@ -17,7 +17,7 @@ import { keyOf } from "../resource/object.ts";
 import type { HostEnvironment } from "./environment.ts";
 import type { Hypervisor, MachineState } from "./hypervisor.ts";
 import { type Again, about, conditionOf, type Finish, type Write } from "./instance-status.ts";
-import type { KeptMemory, SuspendedRun } from "./layers.ts";
+import type { KeptMemory, SuspendedRun } from "./layer-records.ts";
 import { idOf } from "./probe.ts";
 import { reasonOf } from "./reasons.ts";
 

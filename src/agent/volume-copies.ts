@@ -16,7 +16,7 @@ import type { Image } from "../images/kinds.ts";
 import { attached, detachedDisks, layerName } from "./data-disks.ts";
 import { PrepareError, type ToCopy } from "./environment.ts";
 import type { DiskConfig } from "./hypervisor.ts";
-import { readHeader } from "./layers.ts";
+import { readHeader } from "./qcow2-head.ts";
 import { exists, makeDisk, own, removeWhole } from "./volume-files.ts";
 import {
   folderOf,

@@ -16,7 +16,8 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Instance, StoragePool } from "../compute/kinds.ts";
 import type { Image } from "../images/kinds.ts";
 import { run } from "../system/run.ts";
-import { Layers, QEMU_IMG } from "./layers.ts";
+import { QEMU_IMG } from "./layer-tool.ts";
+import { Layers } from "./layers.ts";
 import { destroyVolumes, dumpsOf, ensureVolumes, layersOf, userOf } from "./volumes.ts";
 
 let folder: string;

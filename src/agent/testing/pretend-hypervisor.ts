@@ -23,7 +23,7 @@ import {
   type MigrationProgress,
   type SavedMemory,
 } from "../hypervisor.ts";
-import type { LayerTool } from "../layers.ts";
+import type { LayerTool } from "../layer-tool.ts";
 import type { Trace } from "../leftovers.ts";
 import { LocalDisks } from "./local-disks.ts";
 import { absorbed, chainOf, contentOf } from "./pretend-layers.ts";

@@ -15,17 +15,11 @@ import { keyOf } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { linkedOf } from "./disk-copies.ts";
 import { type HostEnvironment, PrepareError } from "./environment.ts";
-import {
-  type DiskProgress,
-  type Hypervisor,
-  HypervisorError,
-  type MachineState,
-  type MigrationProgress,
-  type SendOptions,
-} from "./hypervisor.ts";
+import type { DiskProgress, Hypervisor, MachineState, MigrationProgress, SendOptions } from "./hypervisor.ts";
 import type { InstanceStatus } from "./instance-status.ts";
 import type { Peers } from "./peers.ts";
 import { idOf } from "./probe.ts";
+import { reasonOf } from "./reasons.ts";
 import { SendRate, secondsLeft } from "./send-rate.ts";
 
 /** Between two looks while memory is sent; events wake us earlier. */
@@ -212,8 +206,7 @@ export class Outgoing {
       return undefined;
     } catch (error) {
       this.#c.log.warn("migration.step", { instance: keyOf(instance), error });
-      const known = error instanceof HypervisorError || error instanceof PrepareError;
-      return known ? error.message : "its host could not begin to send it";
+      return reasonOf(error);
     }
   }
 

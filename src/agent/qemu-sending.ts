@@ -71,11 +71,10 @@ export class Sending<F extends Found> {
       // For whoever listens to QEMU while it is sent (qemu-monitors.ts), also after a restart.
       const { switchesOver } = how;
       if (record.maxDowntimeMs !== downtimeMs || record.switchesOver !== switchesOver) {
-        Object.assign(record, { maxDowntimeMs: downtimeMs, switchesOver });
-        folder.write(record);
+        folder.update((now) => ({ ...now, maxDowntimeMs: downtimeMs, switchesOver }));
       }
       const hold = async () => {
-        folder.write({ ...record, held: "migration" });
+        folder.update((now) => ({ ...now, held: "migration" }));
         isHeld = true;
         await qmp.execute("stop");
       };
@@ -133,8 +132,7 @@ export class Sending<F extends Found> {
   async isLost(id: MachineId): Promise<boolean> {
     const { status } = await this.#at.with(id, queryMigration);
     if (status !== "postcopy-active" && status !== "postcopy-paused") {
-      const { folder, record } = this.#at.need(id);
-      folder.write({ ...record, postCopy: undefined });
+      this.#at.need(id).folder.update((now) => ({ ...now, postCopy: undefined }));
     }
     return status === "postcopy-paused";
   }
@@ -163,6 +161,6 @@ export class Sending<F extends Found> {
       });
     // All may have been sent meanwhile: then it stands still for the switchover, and should that fail, QEMU would not let it go on by itself.
     if ((await runState(qmp)) === "finish-migrate") return;
-    folder.write({ ...record, held: undefined });
+    folder.update((now) => ({ ...now, held: undefined }));
   }
 }

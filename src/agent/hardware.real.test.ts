@@ -69,12 +69,12 @@ it("disks served by a thread of their own are snapshotted, merged and moved as a
     await until(async () => (await writes()) > before + 20 || undefined);
   };
   await writesOn();
-  const uid = "00000000-0000-4000-8000-000000000001";
+  const uid = "00000001-0000-4000-8000-000000000000";
   const facts = { takenTime: "2026-11-24T00:00:00Z", pauseMs: 0, consistent: "Crash" } as const;
   await host.switchLayers(config.id, await layers.begin(uid));
   await layers.finish(uid, facts);
   await writesOn();
-  const memory = "00000000-0000-4000-8000-000000000002";
+  const memory = "00000002-0000-4000-8000-000000000000";
   await host.saveMemory(config.id, await layers.begin(memory), layers.memoryFile(memory));
   await layers.finish(memory, facts);
   await writesOn();

@@ -29,6 +29,7 @@ import { Image } from "../src/images/kinds.ts";
 import { writeBootDisk } from "../src/qemu/testing/boot-sectors.ts";
 
 const [rounds = "10"] = process.argv.slice(2);
+if (!(Number(rounds) > 0)) throw new Error(`${rounds}: how many rounds? a number from 1 on`);
 const BAR_MS = 150;
 const WARM_UP = 2;
 const namespace = "default";

@@ -92,7 +92,9 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
       expect(patched.code, patched.stderr).toBe(0);
       await until(`a plan for ${goal}, and its end`, 90_000, async () => {
         const { items } = await stack.client.list(Plan);
-        const isOver = items.every(({ status }) => /^(Succeeded|Failed)$/.test(status?.phase ?? ""));
+        const isOver = items.every(({ status }) =>
+          /^(Succeeded|Failed|Superseded)$/.test(status?.phase ?? ""),
+        );
         return items.length > plans && isOver ? true : undefined;
       });
       expect(await where()).not.toEqual(hosts);

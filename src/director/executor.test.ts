@@ -11,7 +11,7 @@ import { type Estate, NS, openEstate } from "../compute/testing/estate.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { runPlanExecutor } from "./executor.ts";
-import { Plan, Policy } from "./kinds.ts";
+import { isFinalPlan, Plan, Policy } from "./kinds.ts";
 
 let estate: Estate;
 let stop: AbortController;
@@ -100,6 +100,18 @@ const runsOn = (vm: string, host: string) =>
 const migrations = async () =>
   (await estate.client.list(Migration)).items.map(({ metadata }) => metadata.name).sort();
 const said = ({ status }: Plan) => status?.moves?.map(({ phase, message }) => `${phase}: ${message}`);
+
+it("of which every move is overtaken before it begins has not failed: it is superseded", async () => {
+  await estate.runMachine("x", "a");
+  await create("p1", [move("x", "b", "c"), move("nobody", "a", "b")]);
+  const { status } = await plan("p1", "over", isFinalPlan);
+  expect(status).toMatchObject({
+    phase: "Superseded",
+    done: 0,
+    moves: [{ phase: "Skipped" }, { phase: "Skipped" }],
+  });
+  expect(await migrations()).toEqual([]);
+});
 
 it("tells of each move what was predicted and what came of it, and takes it back when asked", async () => {
   agentsMove = new Set(["x", "y"]);

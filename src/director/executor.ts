@@ -90,12 +90,11 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
     await write(context, name, { phase: "Running", done, moves: states });
     return begun ? "more" : "wait";
   }
-  const failed = states.filter(({ phase }) => phase !== "Succeeded").length;
-  await write(context, name, {
-    phase: failed === 0 ? "Succeeded" : "Failed",
-    done: states.length - failed,
-    moves: states,
-  });
+  const done = states.filter(({ phase }) => phase === "Succeeded").length;
+  // Nothing went wrong with a plan that the world has overtaken before any move of it: the next one is made of what is now.
+  const isOvertaken = states.every(({ phase }) => phase === "Skipped") && !plan.spec.undoes;
+  const phase = done === states.length ? "Succeeded" : isOvertaken ? "Superseded" : "Failed";
+  await write(context, name, { phase, done, moves: states });
   await forgetOld(context);
   return "over";
 }

@@ -101,6 +101,11 @@ it("tells what the API has, and what is wrong with it", async () => {
     "b is not there, though its agent was started on this machine",
     expect.stringMatching(/^a is not ready/),
   ]);
+  const bmc = { ipmi: { address: "10.0.9.1" }, credentials: { name: "bmc-a" } };
+  const host = await client.patch(Host, { name: "a" }, { spec: { bmc, power: "Off", unschedulable: true } });
+  const power = { state: "Off", since: "2026-11-24T00:00:00Z" } as const;
+  await client.updateStatus(Host, { ...host, status: { ...host.status, power } });
+  expect(await checkHosts(client, "1")).toEqual([{ level: "ok", what: "a is off, as asked (spec.power)" }]);
   expect(await checkMachines(client)).toEqual([{ level: "ok", what: "0 machines, 0 running" }]);
   expect(await checkStored(client)).toMatchObject([{ level: "ok" }]);
   // Nobody is elected in this test's server.

@@ -26,7 +26,9 @@ export async function checkHosts(
         "an agent that runs and reaches the control plane makes it again within a minute; its log tells more",
       ),
     );
-  const found = items.map(({ metadata: { name }, status }) => {
+  const found = items.map(({ metadata: { name }, spec, status }) => {
+    const isToBeOff = spec.power === "Off" || spec.power === "ForceOff";
+    if (isToBeOff && status?.power?.state === "Off") return ok(`${name} is off, as asked (spec.power)`);
     const ready = getCondition(status?.conditions, "Ready");
     if (ready?.status !== "True")
       return problem(

@@ -12,7 +12,7 @@ import { cdsOf, inBootOrder } from "./cds.ts";
 import type { MachineConfig, MachineId, NicConfig } from "./hypervisor.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
 import { HardwarePool } from "./testing/hardware.ts";
-import { inState, RealMachines, until } from "./testing/real-machines.ts";
+import { moveLive, RealMachines, until } from "./testing/real-machines.ts";
 
 const machines = new RealMachines();
 let host: QemuHypervisor;
@@ -153,11 +153,7 @@ it("a drive that its guest has locked keeps what is in it, until it is taken out
 
   const there = { ...(await configOf(instance)), machineType };
   await machines.start(target, there, "incoming");
-  await host.migrate(config.id, await target.listen(there.id, "127.0.0.1"));
-  await until(async () => ((await host.migration(config.id)).phase === "pre-switchover" ? true : undefined));
-  expect(await host.switchover(config.id)).toMatchObject({ phase: "completed" });
-  await inState(target, there.id, "paused");
-  await target.resume(there.id);
+  await moveLive(host, config.id, target, there.id);
   expect(await inside(there.id, target)).toEqual(["one"]);
   expect(await put(there, [{ name: "cd", image: "two" }], target)).toEqual(locked);
   expect(await put(there, [{ name: "cd", image: "two", force: true }], target)).toEqual([]);

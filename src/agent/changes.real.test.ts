@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { TODAY } from "../qemu/board.ts";
 import { run } from "../system/run.ts";
 import type { Adjustable, DiskConfig, MachineConfig } from "./hypervisor.ts";
-import { inState, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
+import { inState, moveLive, newId, RealMachines, USER } from "./testing/real-machines.ts";
 
 const machines = new RealMachines();
 const MiB = 2 ** 20;
@@ -59,13 +59,7 @@ it("disks, CPUs and memory come, grow, are limited, and move along; they go only
     more: { ...room, cpus: 2, modules: [128 * MiB] },
   };
   await machines.start(target, there, "incoming");
-  await source.migrate(config.id, await target.listen(there.id, "127.0.0.1"));
-  await until(async () =>
-    (await source.migration(config.id)).phase === "pre-switchover" ? true : undefined,
-  );
-  expect(await source.switchover(config.id)).toMatchObject({ phase: "completed" });
-  await inState(target, there.id, "paused");
-  await target.resume(there.id);
+  await moveLive(source, config.id, target, there.id);
   expect(await target.present(there.id)).toEqual(has);
 
   const less = { ...wanted, disks: config.disks, nics: [], cpus: 1, memory: megabytes(64) };
@@ -97,13 +91,7 @@ it("CPUs and memory come on the board pc, too, and move along", async () => {
   const more = { ...room, cpus: 2, modules: [128 * MiB] };
   const there: MachineConfig = { ...config, id: newId(), machineType, more };
   await machines.start(target, there, "incoming");
-  await source.migrate(config.id, await target.listen(there.id, "127.0.0.1"));
-  await until(async () =>
-    (await source.migration(config.id)).phase === "pre-switchover" ? true : undefined,
-  );
-  expect(await source.switchover(config.id)).toMatchObject({ phase: "completed" });
-  await inState(target, there.id, "paused");
-  await target.resume(there.id);
+  await moveLive(source, config.id, target, there.id);
   expect(await target.present(there.id)).toEqual(has);
   await inState(target, there.id, "running");
 }, 60_000);

@@ -7,7 +7,7 @@ import { writeArmDisk, writeUefiDisk } from "../qemu/testing/uefi-disk.ts";
 import type { MachineConfig, MachineId, NicConfig } from "./hypervisor.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
 import { HardwarePool } from "./testing/hardware.ts";
-import { inState, RealMachines, until } from "./testing/real-machines.ts";
+import { inState, moveLive, RealMachines, until } from "./testing/real-machines.ts";
 import { layersOf } from "./volumes.ts";
 
 const machines = new RealMachines();
@@ -86,20 +86,7 @@ it("disks served by a thread of their own are snapshotted, merged and moved as a
 /** Live, from host to target; the guest runs there. */
 async function move(config: MachineConfig, there: MachineConfig, target: QemuHypervisor): Promise<void> {
   await machines.start(target, there, "incoming");
-  await host.migrate(config.id, await target.listen(there.id, "127.0.0.1"));
-  await until(async () => {
-    const { phase, error } = await host.migration(config.id);
-    if (phase === "failed") throw new Error(error);
-    return phase === "pre-switchover" ? true : undefined;
-  });
-  const end = await host.switchover(config.id);
-  const why =
-    end.phase === "completed"
-      ? ""
-      : `${machines.read("b", there.id, "stderr")} ${there.tpm ? machines.read("b", there.id, "tpm.log") : ""}`;
-  expect(end, `${end.error} ${why}`).toMatchObject({ phase: "completed" });
-  await inState(target, there.id, "paused");
-  await target.resume(there.id);
+  await moveLive(host, config.id, target, there.id);
   await inState(target, there.id, "running");
 }
 

@@ -5,8 +5,7 @@ import type { Resources } from "../compute/resources/kinds.ts";
 import { run } from "../system/run.ts";
 import { memoryLimitOf, oomScoreOf } from "./host-share.ts";
 import type { MachineConfig, MachineState } from "./hypervisor.ts";
-import type { QemuHypervisor } from "./qemu-hypervisor.ts";
-import { inState, RealMachines } from "./testing/real-machines.ts";
+import { moveLive, RealMachines } from "./testing/real-machines.ts";
 import { dedicatable, formatList, readTopology } from "./topology.ts";
 
 const machines = new RealMachines();
@@ -117,23 +116,12 @@ describe("huge pages", () => {
     writeFileSync(POOL, "80");
     const there = { ...config, id: machine({}).id };
     await machines.start(target, there, "incoming");
-    await host.migrate(config.id, await target.listen(there.id, "127.0.0.1"));
-    await inPhase(host, config, "pre-switchover");
-    expect((await host.switchover(config.id)).phase).toBe("completed");
-    await inState(target, there.id, "paused");
-    await target.resume(there.id);
+    await moveLive(host, config.id, target, there.id);
     await host.kill(config.id);
     await target.kill(there.id);
     expect(free()).toBe(80);
   }, 60_000);
 });
-
-async function inPhase(host: QemuHypervisor, { id }: MachineConfig, wanted: string): Promise<void> {
-  for (let i = 0; (await host.migration(id)).phase !== wanted; i++) {
-    if (i > 2000) throw new Error(JSON.stringify(await host.migration(id)));
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
 
 describe("when memory runs out", () => {
   const scoreOf = ({ pid }: MachineState) => Number(readFileSync(`/proc/${pid}/oom_score_adj`, "utf8"));

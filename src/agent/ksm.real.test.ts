@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { setKsm } from "./ksm.ts";
-import { inState, RealMachines, until } from "./testing/real-machines.ts";
+import { moveLive, RealMachines, until } from "./testing/real-machines.ts";
 
 const machines = new RealMachines();
 /** VmFlags of a mapping that KSM looks at. */
@@ -23,11 +23,7 @@ describe("machines", () => {
     const target = machines.hypervisor("b");
     const { mergeWith: _, ...there } = { ...one, id: of().id };
     await machines.start(target, there, "incoming");
-    await host.migrate(one.id, await target.listen(there.id, "127.0.0.1"));
-    await until(async () => (await host.migration(one.id)).phase === "pre-switchover" || undefined);
-    expect((await host.switchover(one.id)).phase).toBe("completed");
-    await inState(target, there.id, "paused");
-    await target.resume(there.id);
+    await moveLive(host, one.id, target, there.id);
     expect(isMergeable((await target.get(there.id))?.pid ?? 0)).toBe(false);
   }, 60_000);
 });

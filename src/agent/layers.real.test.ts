@@ -8,7 +8,7 @@ import type { MachineConfig } from "./hypervisor.ts";
 import type { Facts } from "./layer-records.ts";
 import { Layers } from "./layers.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
-import { inState, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
+import { moveLive, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
 
 const machines = new RealMachines();
 let host: QemuHypervisor;
@@ -218,11 +218,7 @@ describe("layers under a guest that writes", () => {
     const { machineType } = (await host.get(id)) ?? { machineType: "" };
     const there = await config({ id: newId(), machineType });
     await machines.start(target, there, "incoming");
-    await host.migrate(id, await target.listen(there.id, "127.0.0.1"));
-    await until(async () => ((await host.migration(id)).phase === "pre-switchover" ? true : undefined));
-    expect(await host.switchover(id)).toMatchObject({ phase: "completed" });
-    await inState(target, there.id, "paused");
-    await target.resume(there.id);
+    await moveLive(host, id, target, there.id);
     await host.kill(id);
     await layers.begin(B).then((switches) => target.switchLayers(there.id, switches));
     await layers.finish(B, FACTS);

@@ -7,7 +7,7 @@ import { hardwareOf } from "../compute/hardware/kinds.ts";
 import { Dumps } from "./dumps.ts";
 import type { MachineConfig, MachineId } from "./hypervisor.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
-import { ended, inState, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
+import { ended, inState, moveLive, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
 
 const machines = new RealMachines();
 let host: QemuHypervisor;
@@ -69,11 +69,7 @@ describe("a paused machine", () => {
       const to = machines.hypervisor(name);
       const target = { ...first, id: newId() };
       await machines.start(to, target, "incoming");
-      await from.migrate(id, await to.listen(target.id, "127.0.0.1"));
-      await until(async () => (await from.migration(id)).phase === "pre-switchover" || undefined);
-      expect(await from.switchover(id)).toMatchObject({ phase: "completed" });
-      await inState(to, target.id, "paused");
-      await to.resume(target.id);
+      await moveLive(from, id, to, target.id);
       expect(await stands(target.id, "user", to)).toMatchObject({ paused: true });
       expect(journal(target.id, name)).not.toContain("RESUME");
       await from.kill(id);

@@ -18,7 +18,7 @@ import { parseBytes } from "../resource/quantity.ts";
 import { run } from "../system/run.ts";
 import type { LayerSwitch, MachineConfig } from "./hypervisor.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
-import { inState, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
+import { inState, moveLive, newId, RealMachines, send, USER, until } from "./testing/real-machines.ts";
 
 const machines = new RealMachines();
 let host: QemuHypervisor;
@@ -125,11 +125,7 @@ it("can be done again and again, and a machine that was resumed moves and is sav
   const target = machines.hypervisor("b");
   const there = config(disk("two"), { id: newId(), machineType });
   await machines.start(target, there, "incoming");
-  await host.migrate(first.id, await target.listen(there.id, "127.0.0.1"));
-  await until(async () => ((await host.migration(first.id)).phase === "pre-switchover" ? true : undefined));
-  expect(await host.switchover(first.id)).toMatchObject({ phase: "completed" });
-  await inState(target, there.id, "paused");
-  await target.resume(there.id);
+  await moveLive(host, first.id, target, there.id);
   await host.kill(first.id);
   rmSync(memory());
   await target.saveMemory(
@@ -318,10 +314,7 @@ it("of a template is shared by all that go on with it, and nobody can change it"
   const target = machines.hypervisor("b");
   const there = config(disk("two"), { id: newId(), machineType });
   await machines.start(target, there, "incoming");
-  await host.migrate(two.id, await target.listen(there.id, "127.0.0.1"));
-  await until(async () => ((await host.migration(two.id)).phase === "pre-switchover" ? true : undefined));
-  await host.switchover(two.id);
-  await inState(target, there.id, "paused");
+  await send(host, two.id, target, there.id);
   const before = await last("two");
   await target.resume(there.id);
   await counts("two", before);
@@ -369,11 +362,7 @@ it("the guest is told the VM generation id of its run, another one with the memo
   const target = machines.hypervisor("b");
   const there = { ...again, id: newId() };
   await machines.start(target, there, "incoming");
-  await host.migrate(again.id, await target.listen(there.id, "127.0.0.1"));
-  await until(async () => ((await host.migration(again.id)).phase === "pre-switchover" ? true : undefined));
-  expect(await host.switchover(again.id)).toMatchObject({ phase: "completed" });
-  await inState(target, there.id, "paused");
-  await target.resume(there.id);
+  await moveLive(host, again.id, target, there.id);
   target.close();
   host = target;
   expect(await told("b", there.id)).toEqual({ guid: ids[1] });

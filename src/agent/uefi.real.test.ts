@@ -4,7 +4,7 @@ import { writeUefiDisk } from "../qemu/testing/uefi-disk.ts";
 import type { MachineId } from "./hypervisor.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
 import { HardwarePool } from "./testing/hardware.ts";
-import { inState, newId, RealMachines, until } from "./testing/real-machines.ts";
+import { inState, moveLive, newId, RealMachines, until } from "./testing/real-machines.ts";
 import { layersOf } from "./volumes.ts";
 
 const UEFI = { firmware: "uefi" } as const;
@@ -65,13 +65,7 @@ describe("a guest that UEFI starts", () => {
       machineType,
     };
     await machines.start(target, there, "incoming");
-    await host.migrate(config.id, await target.listen(there.id, "127.0.0.1"));
-    await until(async () =>
-      (await host.migration(config.id)).phase === "pre-switchover" ? true : undefined,
-    );
-    expect(await host.switchover(config.id)).toMatchObject({ phase: "completed" });
-    await inState(target, there.id, "paused");
-    await target.resume(there.id);
+    await moveLive(host, config.id, target, there.id);
     await inState(target, there.id, "running");
     await host.kill(config.id);
     await target.kill(there.id);

@@ -22,23 +22,10 @@ let agentsMove: Set<string>;
 beforeEach(async () => {
   estate = await openEstate();
   for (const name of ["a", "b", "c"])
-    await modify(estate.client, Host, { name }, "status", (host) => ({
-      ...host,
-      status: {
-        ...host.status,
-        facts: {
-          source: "declared" as const,
-          cpu: { model: "x", sockets: 1, cores: 4, threads: 4, mhz: 2000 },
-          memory: { totalBytes: 2 ** 30, modules: [] },
-          disks: [],
-          links: [{ name: "eth0", mac: "52:54:00:00:00:01", mbps: 10_000, up: true }],
-          power: { idleWatts: 10, maxWatts: 50 },
-          qemu: { version: "7.2", accelerator: "tcg" as const, reason: "played" },
-          kernel: "6.1",
-          bootId: name,
-        },
-      },
-    }));
+    await estate.hostFacts(name, {
+      links: [{ name: "eth0", mac: "52:54:00:00:00:01", mbps: 10_000, up: true }],
+      power: { idleWatts: 10, maxWatts: 50 },
+    });
   agentsMove = new Set();
   stop = new AbortController();
   const context = { client: estate.client, clock: systemClock, log: silentLogger, signal: stop.signal };

@@ -2,12 +2,11 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ListOptions } from "../client/client.ts";
-import { modify } from "../client/client.ts";
-import { Host } from "../compute/hosts/kinds.ts";
+import type { Host } from "../compute/hosts/kinds.ts";
 import { Instance, type VirtualMachine } from "../compute/kinds.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
 import { until } from "../compute/testing/control-plane.ts";
-import { type Estate, NS, openEstate } from "../compute/testing/estate.ts";
+import { declaredFacts, type Estate, NS, openEstate } from "../compute/testing/estate.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import type { Kind } from "../resource/kind.ts";
@@ -19,26 +18,27 @@ import { checkRules } from "./last-word.ts";
 import { obstacle } from "./rules.ts";
 import { runScheduler } from "./scheduler.ts";
 
-const facts = (name: string) => ({
-  source: "declared" as const,
-  cpu: { model: "x", sockets: 1, cores: 4, threads: 4, mhz: name === "b" ? 3800 : 2000 },
-  memory: { totalBytes: 2 ** 30, modules: [] },
-  disks: [],
-  links: [],
-  qemu: { version: "7.2", accelerator: "tcg" as const, reason: "played" },
-  kernel: "6.1",
-  bootId: name,
+const vm = (name: string, labels: Record<string, string> = {}): VirtualMachine => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "VirtualMachine",
+  metadata: { name, namespace: NS, uid: `uid-${name}`, labels },
+  spec: {
+    running: true,
+    cpus: 1,
+    memory: "64Mi",
+    image: "i",
+    storagePool: "p",
+    networks: [],
+    restart: "Always",
+  },
 });
 
 describe("web-2 is bound to b while web-1 is moved there", () => {
   let estate: Estate;
   beforeEach(async () => {
     estate = await openEstate();
-    for (const name of ["a", "b"])
-      await modify(estate.client, Host, { name }, "status", (host) => ({
-        ...host,
-        status: { ...host.status, facts: facts(name) },
-      }));
+    await estate.hostFacts("a");
+    await estate.hostFacts("b", { mhz: 3800 });
     await estate.client.create(Policy, {
       metadata: { name: "apart", namespace: NS },
       spec: { selector: {}, keepApart: "host", goal: "performance" },
@@ -161,20 +161,6 @@ describe("web-2 is bound to b while web-1 is moved there", () => {
 it("a machine that a Migration is to move takes its place there before its target exists, and is not moved otherwise", () => {
   const metadata = { namespace: NS };
   const meta = (name: string) => ({ ...metadata, name, uid: `uid-${name}` });
-  const vm = (name: string): VirtualMachine => ({
-    apiVersion: "vireo.dev/v1",
-    kind: "VirtualMachine",
-    metadata: meta(name),
-    spec: {
-      running: true,
-      cpus: 1,
-      memory: "64Mi",
-      image: "i",
-      storagePool: "p",
-      networks: [],
-      restart: "Always",
-    },
-  });
   const estate = (phase?: "Succeeded" | "Pending", to?: string) =>
     makeEstate({
       hosts: [],
@@ -245,7 +231,11 @@ it("says the same as the director's own judgement, of any estate in which nothin
             kind: "Host",
             metadata: { name: `h${i}` },
             spec: { rack: `r${rack}` },
-            status: { capacity: { cpus: 99, memory: "99Gi" }, facts: facts("a"), conditions: [condition] },
+            status: {
+              capacity: { cpus: 99, memory: "99Gi" },
+              facts: declaredFacts("a"),
+              conditions: [condition],
+            },
           };
         });
         const policies = rules.map(({ tier, fast, ...spec }, i): Policy => {
@@ -265,22 +255,7 @@ it("says the same as the director's own judgement, of any estate in which nothin
           };
         });
         const all = [{ tier: "web", host: -1 }, ...runs];
-        const machines = all.map(
-          ({ tier }, i): VirtualMachine => ({
-            apiVersion: "vireo.dev/v1",
-            kind: "VirtualMachine",
-            metadata: { name: `m${i}`, namespace: NS, uid: `uid-m${i}`, labels: { tier } },
-            spec: {
-              running: true,
-              cpus: 1,
-              memory: "64Mi",
-              image: "i",
-              storagePool: "p",
-              networks: [],
-              restart: "Always",
-            },
-          }),
-        );
+        const machines = all.map(({ tier }, i) => vm(`m${i}`, { tier }));
         const instances = all.map(({ host }, i) => instance(`m${i}`, host < 0 ? undefined : `h${host}`));
         const estate = makeEstate({ hosts, policies, machines, instances });
         const [machine, host] = [estate.machines.find(({ name }) => name === "m0"), estate.hosts[0]];

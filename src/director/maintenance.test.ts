@@ -1,6 +1,5 @@
 /** A host in maintenance is emptied by plans, and says what stays. On the real API and reconcilers; the agents' part is played by hand. */
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
 import { until } from "../compute/testing/control-plane.ts";
@@ -18,23 +17,7 @@ let running: Promise<unknown>;
 
 beforeEach(async () => {
   estate = await openEstate();
-  for (const name of ["a", "b"])
-    await modify(estate.client, Host, { name }, "status", (host) => ({
-      ...host,
-      status: {
-        ...host.status,
-        facts: {
-          source: "declared" as const,
-          cpu: { model: name, sockets: 1, cores: 4, threads: 4, mhz: 2000 },
-          memory: { totalBytes: 2 ** 30, modules: [] },
-          disks: [],
-          links: [],
-          qemu: { version: "7.2", accelerator: "tcg" as const, reason: "played" },
-          kernel: "6.1",
-          bootId: name,
-        },
-      },
-    }));
+  for (const name of ["a", "b"]) await estate.hostFacts(name);
   await estate.runMachine("web", "a");
   stop = new AbortController();
   const context = { client: estate.client, clock: systemClock, log: silentLogger, signal: stop.signal };

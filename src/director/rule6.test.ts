@@ -3,8 +3,6 @@
  * API and reconcilers; the agents' part is played by hand.
  */
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { modify } from "../client/client.ts";
-import { Host } from "../compute/hosts/kinds.ts";
 import { Instance } from "../compute/kinds.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
 import { until } from "../compute/testing/control-plane.ts";
@@ -22,26 +20,8 @@ let running: Promise<unknown>;
 
 beforeEach(async () => {
   estate = await openEstate();
-  for (const [name, mhz] of [
-    ["a", 2000],
-    ["b", 3800],
-  ] as const)
-    await modify(estate.client, Host, { name }, "status", (host) => ({
-      ...host,
-      status: {
-        ...host.status,
-        facts: {
-          source: "declared" as const,
-          cpu: { model: name, sockets: 1, cores: 4, threads: 4, mhz },
-          memory: { totalBytes: 2 ** 30, modules: [] },
-          disks: [],
-          links: [],
-          qemu: { version: "7.2", accelerator: "tcg" as const, reason: "played" },
-          kernel: "6.1",
-          bootId: name,
-        },
-      },
-    }));
+  await estate.hostFacts("a");
+  await estate.hostFacts("b", { mhz: 3800 });
   await estate.client.create(Policy, {
     metadata: { name: "web", namespace: NS },
     spec: { selector: { matchLabels: {} }, goal: "balanced" },

@@ -1,7 +1,6 @@
 /** What the scheduler does when the estate it decided on is old by the time it binds. */
 import { expect, it } from "vitest";
 import type { ListOptions } from "../client/client.ts";
-import { modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import type { Instance } from "../compute/kinds.ts";
 import { openEstate } from "../compute/testing/estate.ts";
@@ -14,23 +13,8 @@ import { runScheduler } from "./scheduler.ts";
 it("a host that was filled meanwhile is refused with the reason; the machine is placed on what there is then", async () => {
   const estate = await openEstate();
   const { client } = estate;
-  for (const name of ["a", "b"])
-    await modify(client, Host, { name }, "status", (host) => ({
-      ...host,
-      status: {
-        ...host.status,
-        facts: {
-          source: "declared" as const,
-          cpu: { model: "x", sockets: 1, cores: 4, threads: 4, mhz: name === "a" ? 3800 : 2000 },
-          memory: { totalBytes: 2 ** 30, modules: [] },
-          disks: [],
-          links: [],
-          qemu: { version: "7.2", accelerator: "tcg" as const, reason: "played" },
-          kernel: "6.1",
-          bootId: name,
-        },
-      },
-    }));
+  await estate.hostFacts("a", { mhz: 3800 });
+  await estate.hostFacts("b");
   await estate.runMachine("big", "a", { cpus: 4 });
   await estate.createMachine("web");
   await estate.instance("web-1");

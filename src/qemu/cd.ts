@@ -103,6 +103,7 @@ async function change(qmp: Qmp, name: string, wanted: string | undefined, force:
 
 interface Drive {
   isOpen: boolean;
+  isLocked: boolean;
   node: string | undefined;
 }
 
@@ -114,18 +115,22 @@ async function look(qmp: Qmp, name: string): Promise<Drive | undefined> {
   return (
     found && {
       isOpen: found.tray_open === true,
+      isLocked: found.locked === true,
       node: isFields(found.inserted) ? String(found.inserted["node-name"]) : undefined,
     }
   );
 }
 
-/** A drive that is locked only asks its guest. @returns whether it is open */
+/** A drive that is locked only asks its guest, once. One that is not may be closed by the guest before we see it open. @returns whether it is open */
 async function open(qmp: Qmp, name: string, force: boolean): Promise<boolean> {
-  await qmp.execute("blockdev-open-tray", { id: deviceOf(name), force });
+  const ask = () => qmp.execute("blockdev-open-tray", { id: deviceOf(name), force });
+  await ask();
   for (const deadline = Date.now() + LET_GO_MS; ; ) {
-    if ((await look(qmp, name))?.isOpen) return true;
+    const drive = await look(qmp, name);
+    if (drive?.isOpen) return true;
     if (Date.now() > deadline) return false;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    if (drive && !drive.isLocked) await ask();
+    else await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }
 

@@ -115,3 +115,28 @@ export const inState = (
   wanted: MachineState["state"],
 ): Promise<true> =>
   until(async () => ((await hypervisor.get(id))?.state === wanted ? (true as const) : undefined));
+
+/** Sends a machine live to one that waits for it, as far as the hand-over: it does not run there yet. @throws Error that tells why not */
+export async function send(
+  source: QemuHypervisor,
+  id: MachineId,
+  target: QemuHypervisor,
+  there: MachineId,
+): Promise<void> {
+  const why = async (error?: string) => `${error ?? ""} ${(await target.get(there))?.end?.message ?? ""}`;
+  await source.migrate(id, await target.listen(there, "127.0.0.1"));
+  await until(async () => {
+    const { phase, error } = await source.migration(id);
+    if (phase === "failed" || phase === "cancelled") throw new Error(await why(error));
+    return phase === "pre-switchover" ? true : undefined;
+  });
+  const { phase, error } = await source.switchover(id);
+  if (phase !== "completed") throw new Error(`${phase}: ${await why(error)}`);
+  await inState(target, there, "paused");
+}
+
+/** As send; and then it is the target's. */
+export async function moveLive(...[source, id, target, there]: Parameters<typeof send>): Promise<void> {
+  await send(source, id, target, there);
+  await target.resume(there);
+}

@@ -5,7 +5,7 @@ import { Image } from "../../images/kinds.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { setCondition } from "../../resource/object.ts";
-import { Host } from "../hosts/kinds.ts";
+import { Host, type HostFacts } from "../hosts/kinds.ts";
 import { INSTANCE_FINALIZER, Instance, Network, StoragePool, VirtualMachine } from "../kinds.ts";
 import { runMigrationReconciler } from "../migrations/reconciler.ts";
 import { runVirtualMachineReconciler } from "../vm-reconciler.ts";
@@ -33,11 +33,29 @@ export interface Estate {
   /** The agent's part: the instance is deleted and its process is gone. */
   finalize(instance: string): Promise<void>;
   hostReady(name: string, status: "True" | "Unknown"): Promise<void>;
+  /** What the host is made of: declaredFacts. */
+  hostFacts(...of: Parameters<typeof declaredFacts>): Promise<void>;
   /** Machine from nothing to Running on a host. */
   runMachine(name: string, host: string, spec?: Partial<VirtualMachine["spec"]>): Promise<void>;
   close(): Promise<void>;
 }
 type EndReason = NonNullable<NonNullable<Instance["status"]>["end"]>["reason"];
+
+/** Of a host with 4 cores of 2000 MHz and 1 GiB, but for what is told. */
+export function declaredFacts(name: string, told: Partial<HostFacts> & { mhz?: number } = {}): HostFacts {
+  const { mhz = 2000, ...more } = told;
+  return {
+    source: "declared",
+    cpu: { model: "x", sockets: 1, cores: 4, threads: 4, mhz },
+    memory: { totalBytes: 2 ** 30, modules: [] },
+    disks: [],
+    links: [],
+    qemu: { version: "7.2", accelerator: "tcg", reason: "played" },
+    kernel: "6.1",
+    bootId: name,
+    ...more,
+  };
+}
 
 export async function openEstate(options: { image?: boolean } = {}): Promise<Estate> {
   const plane = await openControlPlane();
@@ -120,6 +138,10 @@ export async function openEstate(options: { image?: boolean } = {}): Promise<Est
           ),
         },
       }));
+    },
+    hostFacts: async (name, told) => {
+      const facts = declaredFacts(name, told);
+      await modify(client, Host, { name }, "status", (h) => ({ ...h, status: { ...h.status, facts } }));
     },
     runMachine: async (name, host, spec) => {
       await estate.createMachine(name, spec);

@@ -133,20 +133,8 @@ export class Counts {
       const before = this.distinct[t] as number;
       if (distinct < before && distinct < (tallies.minDomains[t] as number)) return false;
       if (distinct > before && distinct > (tallies.maxDomains[t] as number)) return false;
-      if (there === 0)
-        for (
-          let k = tallies.needsStart[t] as number, last = tallies.needsStart[t + 1] as number;
-          k < last;
-          k++
-        )
-          if (this.countIn(tallies.needs[k] as number, to) === 0) return false;
-      if (leaves)
-        for (
-          let k = tallies.neededByStart[t] as number, last = tallies.neededByStart[t + 1] as number;
-          k < last;
-          k++
-        )
-          if (this.countIn(tallies.neededBy[k] as number, from) > 0) return false;
+      if (there === 0 && !this.hasNeeds(t, to)) return false;
+      if (leaves && this.isNeeded(t, from)) return false;
     }
     return true;
   }
@@ -188,17 +176,25 @@ export class Counts {
         (this.distinct[t] as number) > (tallies.maxDomains[t] as number)
       )
         return false;
-      for (let k = tallies.needsStart[t] as number, last = tallies.needsStart[t + 1] as number; k < last; k++)
-        if (this.countIn(tallies.needs[k] as number, to) === 0) return false;
-      if (this.countIn(t, from) === 0)
-        for (
-          let k = tallies.neededByStart[t] as number, last = tallies.neededByStart[t + 1] as number;
-          k < last;
-          k++
-        )
-          if (this.countIn(tallies.neededBy[k] as number, from) > 0) return false;
+      if (!this.hasNeeds(t, to) || (this.countIn(t, from) === 0 && this.isNeeded(t, from))) return false;
     }
     return true;
+  }
+
+  /** Whether a domain has some of each tally that t cannot be there without. */
+  private hasNeeds(t: number, domain: number): boolean {
+    const { needs, needsStart } = this.model.tallies;
+    for (let k = needsStart[t] as number, end = needsStart[t + 1] as number; k < end; k++)
+      if (this.countIn(needs[k] as number, domain) === 0) return false;
+    return true;
+  }
+
+  /** Whether a domain has some of a tally that cannot be there without t. */
+  private isNeeded(t: number, domain: number): boolean {
+    const { neededBy, neededByStart } = this.model.tallies;
+    for (let k = neededByStart[t] as number, end = neededByStart[t + 1] as number; k < end; k++)
+      if (this.countIn(neededBy[k] as number, domain) > 0) return true;
+    return false;
   }
 
   /** Counts p as on b (-1: nowhere); `at` is set by the caller, afterwards. */

@@ -8,7 +8,7 @@ import { heldForPower } from "../power/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
-import type { Policy } from "./kinds.ts";
+import type { DOMAINS, Policy } from "./kinds.ts";
 
 export interface HostView {
   name: string;
@@ -35,6 +35,14 @@ export interface HostView {
   ssd: boolean;
   linkMbps: number;
 }
+
+export type Level = (typeof DOMAINS)[number];
+
+/** Racks of two sites that are called the same are two. */
+export const domainOf = (
+  { name, site, rack }: Pick<HostView, "name" | Exclude<Level, "host">>,
+  level: Level,
+): string => (level === "host" ? name : level === "rack" ? `${site} ${rack}` : site);
 
 export interface MachineView {
   /** "namespace/name" */

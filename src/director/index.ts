@@ -4,8 +4,8 @@
  */
 import { selects } from "../resource/selector.ts";
 import { type HostKinds, hostKinds, MachineKind } from "./classes.ts";
-import type { Estate, HostView, MachineView } from "./estate.ts";
-import { DOMAINS, type Policy } from "./kinds.ts";
+import { domainOf, type Estate, type HostView, type Level, type MachineView } from "./estate.ts";
+import { byPriority, DOMAINS, mostOf, type Policy } from "./kinds.ts";
 import { type Model, makeTallies, type TallySpec } from "./solver/model.ts";
 import { Shelves, type Want } from "./solver/shelves.ts";
 import { State } from "./solver/state.ts";
@@ -15,12 +15,6 @@ export interface Use {
   memoryBytes: number;
   machines: number;
 }
-
-export type Level = (typeof DOMAINS)[number];
-
-/** Racks of two sites that are called the same are two. */
-export const domainOf = (host: HostView, level: Level): string =>
-  level === "host" ? host.name : level === "rack" ? `${host.site} ${host.rack}` : host.site;
 
 /** Whether the policy chooses the machine: same namespace, labels match. */
 export function chooses(policy: Policy, machine: MachineView): boolean {
@@ -91,10 +85,7 @@ export class EstateIndex {
   }
 
   private filePolicies(policies: readonly Policy[]): void {
-    // Highest priority first; ties by name.
-    const sorted = [...policies].sort(
-      (a, b) => b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1),
-    );
+    const sorted = [...policies].sort(byPriority);
     const contents = new Map<string, number>();
     for (const [rank, policy] of sorted.entries()) {
       const { metadata, spec } = policy;
@@ -376,11 +367,7 @@ function groupRulesOf({ spec }: Policy, chosen: number) {
   if (spec.keepApart) rules.push({ rule: "keepApart", level: spec.keepApart, most: 1 });
   if (spec.keepTogether) rules.push({ rule: "keepTogether", level: spec.keepTogether, maxDomains: 1 });
   if (spec.spread) rules.push({ rule: "spread", level: spec.spread, even: true });
-  if (spec.atMost) {
-    const { per, machines, percent = 100 } = spec.atMost;
-    const most = machines ?? Math.max(1, Math.floor((chosen * percent) / 100));
-    rules.push({ rule: "atMost", level: per, most });
-  }
+  if (spec.atMost) rules.push({ rule: "atMost", level: spec.atMost.per, most: mostOf(spec.atMost, chosen) });
   return rules;
 }
 

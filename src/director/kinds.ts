@@ -151,6 +151,16 @@ export const Policy = defineKind({
 });
 export type Policy = ObjectOf<typeof Policy>;
 
+/** The highest priority first; ties by name. */
+export const byPriority = (a: Policy, b: Policy): number =>
+  b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1);
+
+/** How many machines one place may have at most. @param chosen how many the policy chooses */
+export const mostOf = (
+  { machines, percent = 100 }: NonNullable<Policy["spec"]["atMost"]>,
+  chosen: number,
+): number => machines ?? Math.max(1, Math.floor((chosen * percent) / 100));
+
 /** What a move costs and gains. Each as far as it is known. */
 const Effect = Type.Object({
   seconds: Type.Optional(Type.Number({ description: "From its beginning until it runs there." })),

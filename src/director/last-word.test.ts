@@ -13,7 +13,7 @@ import type { Kind } from "../resource/kind.ts";
 import { getCondition } from "../resource/object.ts";
 import { makeEstate } from "./estate.ts";
 import { runPlanExecutor } from "./executor.ts";
-import { Plan, Policy } from "./kinds.ts";
+import { DOMAINS, Plan, Policy } from "./kinds.ts";
 import { checkRules } from "./last-word.ts";
 import { obstacle } from "./rules.ts";
 import { runScheduler } from "./scheduler.ts";
@@ -203,12 +203,19 @@ const instance = (vm: string, host: string | undefined, labels: Record<string, s
 });
 
 it("says the same as the director's own judgement, of any estate in which nothing moves", () => {
-  const level = fc.constantFrom(undefined, "host", "rack") as fc.Arbitrary<"host" | "rack" | undefined>;
+  const level = fc.constantFrom(undefined, ...DOMAINS);
   const anyPolicy = fc.record({
     tier: fc.constantFrom("db", "web", ""),
     keepApart: level,
     keepTogether: level,
     spread: level,
+    atMost: fc.option(
+      fc.oneof(
+        fc.record({ per: fc.constantFrom(...DOMAINS), machines: fc.integer({ min: 1, max: 3 }) }),
+        fc.record({ per: fc.constantFrom(...DOMAINS), percent: fc.integer({ min: 1, max: 100 }) }),
+      ),
+      { nil: undefined },
+    ),
     fast: fc.boolean(),
   });
   const anyRun = fc.record({ tier: fc.constantFrom("db", "web"), host: fc.integer({ min: 0, max: 4 }) });
@@ -217,12 +224,19 @@ it("says the same as the director's own judgement, of any estate in which nothin
     fc.property(
       fc.array(anyPolicy, { minLength: 1, maxLength: 2 }),
       fc.array(anyRun, { maxLength: 6 }),
-      fc.array(fc.record({ rack: fc.integer({ max: 2, min: 0 }), ready: fc.boolean() }), {
-        minLength: 5,
-        maxLength: 5,
-      }),
+      fc.array(
+        fc.record({
+          site: fc.integer({ max: 1, min: 0 }),
+          rack: fc.integer({ max: 2, min: 0 }),
+          ready: fc.boolean(),
+        }),
+        {
+          minLength: 5,
+          maxLength: 5,
+        },
+      ),
       (rules, runs, places) => {
-        const hosts = places.map(({ rack, ready }, i): Host => {
+        const hosts = places.map(({ site, rack, ready }, i): Host => {
           // The one that is asked about is open.
           const status = ready || i === 0 ? ("True" as const) : ("Unknown" as const);
           const condition = { type: "Ready", status, reason: "x", message: "", lastTransitionTime: "" };
@@ -230,7 +244,7 @@ it("says the same as the director's own judgement, of any estate in which nothin
             apiVersion: "vireo.dev/v1",
             kind: "Host",
             metadata: { name: `h${i}` },
-            spec: { rack: `r${rack}` },
+            spec: { rack: `r${rack}`, site: `s${site}` },
             status: {
               capacity: { cpus: 99, memory: "99Gi" },
               facts: declaredFacts("a"),
@@ -301,4 +315,84 @@ it("lets a user move machines that are kept together, one after the other, but n
   expect(target({ reason: "asked for by hand" }, true)).toEqual([]);
   expect(target({ reason: "better", plan: "p1" }, true)).toEqual([why]);
   expect(target({ reason: "bound" }, false)).toEqual([why]);
+});
+
+describe("of three hosts in two racks of one site", () => {
+  const host = (name: string, rack: string): Host => ({
+    apiVersion: "vireo.dev/v1",
+    kind: "Host",
+    metadata: { name },
+    spec: { site: "s", rack },
+    status: {
+      capacity: { cpus: 99, memory: "99Gi" },
+      facts: declaredFacts(name),
+      conditions: [
+        {
+          type: "Ready",
+          status: "True",
+          reason: "x",
+          message: "",
+          lastTransitionTime: "2026-11-28T10:00:00Z",
+        },
+      ],
+    },
+  });
+  /** What is said of a user's move of m0 to a host, while m1, m2… are where `on` says. */
+  const said = (spec: Partial<Policy["spec"]>, to: string, on: string[]) => {
+    const policy: Policy = {
+      apiVersion: "vireo.dev/v1",
+      kind: "Policy",
+      metadata: { name: "p", namespace: NS },
+      spec: { selector: {}, goal: "balanced", automation: "act", priority: 0, ...spec },
+    };
+    const kinds: Record<string, readonly unknown[]> = {
+      Policy: [policy],
+      Host: [
+        host("a", "r1"),
+        host("b", "r1"),
+        host("c", "r2"),
+        { ...host("far", "r1"), spec: { site: "t" } },
+      ],
+      Instance: on.map((at, i) => instance(`m${i + 1}`, at)),
+    };
+    const lookup = { list: <T>(kind: { kind: string }) => (kinds[kind.kind] ?? []) as readonly T[] };
+    const [cause] = checkRules(instance("m0", to), undefined, lookup);
+    return cause?.message.replace(/^Forbidden: host \w+: policy "p" /, "");
+  };
+
+  it("a rack and a site are told apart", () => {
+    expect(said({ keepTogether: "site" }, "c", ["a"])).toBeUndefined();
+    expect(said({ keepTogether: "rack" }, "b", ["a"])).toBeUndefined();
+    expect(said({ keepTogether: "rack" }, "c", ["a"])).toBe("keeps its machines on one rack, m1 is on a");
+    expect(said({ keepTogether: "host" }, "b", ["a"])).toBe("keeps its machines on one host, m1 is on a");
+    expect(said({ keepApart: "site" }, "c", ["a"])).toBe(
+      "keeps its machines on different sites, m1 is there",
+    );
+    expect(said({ keepApart: "site" }, "far", ["a"])).toBeUndefined();
+    expect(said({ keepApart: "rack" }, "c", ["a"])).toBeUndefined();
+    expect(said({ keepApart: "rack" }, "b", ["a"])).toBe(
+      "keeps its machines on different racks, m1 is there",
+    );
+    expect(said({ spread: "site" }, "c", ["a"])).toBe(
+      "spreads its machines over sites: 1 of them here, 0 elsewhere",
+    );
+    expect(said({ spread: "rack" }, "c", ["a"])).toBeUndefined();
+    expect(said({ spread: "rack" }, "b", ["a"])).toBe(
+      "spreads its machines over racks: 1 of them here, 0 elsewhere",
+    );
+  });
+
+  it("no more than the policy says come to one, a share being of all that it chooses", () => {
+    const two = (per: "host" | "rack" | "site") => ({ atMost: { per, machines: 2 } });
+    const are = (per: string) => `has at most 2 of its machines on one ${per}, 2 are there`;
+    expect(said(two("host"), "b", ["a", "a"])).toBeUndefined();
+    expect(said(two("host"), "a", ["a", "a"])).toBe(are("host"));
+    expect(said(two("rack"), "b", ["a", "a"])).toBe(are("rack"));
+    expect(said(two("rack"), "c", ["a", "b"])).toBeUndefined();
+    expect(said(two("site"), "c", ["a", "b"])).toBe(are("site"));
+    expect(said({ atMost: { per: "host", percent: 50 } }, "a", ["a", "b"])).toBe(
+      "has at most 1 (50 % of 3) of its machines on one host, 1 are there",
+    );
+    expect(said({ atMost: { per: "host", percent: 50 } }, "a", ["a", "b", "b"])).toBeUndefined();
+  });
 });

@@ -13,9 +13,8 @@ import type { Cause } from "../resource/errors.ts";
 import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { selects } from "../resource/selector.ts";
-import { type HostView, viewHost } from "./estate.ts";
-import type { Level } from "./index.ts";
-import { Policy } from "./kinds.ts";
+import { domainOf, type HostView, type Level, viewHost } from "./estate.ts";
+import { byPriority, mostOf, Policy } from "./kinds.ts";
 import { requiredBreach } from "./suits.ts";
 
 /** What is wrong with the host that an Instance gets. */
@@ -28,17 +27,13 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
   const vms = new Map(lookup.list(VirtualMachine, metadata.namespace).map((vm) => [vm.metadata.uid, vm]));
   const labelsOf = (instance: Instance) =>
     (vms.get(instance.spec?.vmUid)?.metadata ?? instance.metadata).labels ?? {};
-  const own = policies
-    .filter((policy) => selects(policy.spec.selector, labelsOf(object)))
-    .sort((a, b) => b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1));
+  const own = policies.filter((policy) => selects(policy.spec.selector, labelsOf(object))).sort(byPriority);
   if (own.length === 0) return [];
   const hosts = lookup.list(Host);
   const host = hosts.find((one) => one.metadata.name === spec.host && !invalidity(one));
   const view = host && viewOf(host);
   const byHand = spec.incoming && !spec.placement?.plan;
-  const groups = own.filter(
-    (policy) => policy.spec.keepApart || policy.spec.keepTogether || policy.spec.spread,
-  );
+  const groups = own.filter(({ spec: of }) => of.keepApart || of.keepTogether || of.spread || of.atMost);
   const others =
     groups.length === 0
       ? []
@@ -51,7 +46,14 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
     groups
       .map((policy) => {
         const members = others.filter((other) => selects(policy.spec.selector, labelsOf(other)));
-        const broken = groupBreach(policy.spec, spec.host as string, members, hosts, byHand);
+        const chosen = () => {
+          const uids = [object, ...members].map((instance) => instance.spec.vmUid);
+          const all = [...vms.values()].filter((vm) =>
+            selects(policy.spec.selector, vm.metadata.labels ?? {}),
+          );
+          return new Set([...uids, ...all.map((vm) => vm.metadata.uid)]).size;
+        };
+        const broken = groupBreach(policy.spec, spec.host as string, { members, chosen, hosts, byHand });
         return broken && `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;
       })
       .find((broken) => broken !== undefined);
@@ -69,22 +71,28 @@ function viewOf(host: Host): HostView | undefined {
   }
 }
 
-/** @param members runs of the policy's other machines that are on a host */
+interface Group {
+  /** Runs of the policy's other machines that are on a host. */
+  members: readonly Instance[];
+  /** How many machines it chooses, wherever they are. */
+  chosen: () => number;
+  hosts: readonly Host[];
+  byHand: boolean | undefined;
+}
+
 function groupBreach(
-  { keepApart, keepTogether, spread }: Policy["spec"],
+  { keepApart, keepTogether, spread, atMost }: Policy["spec"],
   on: string,
-  members: readonly Instance[],
-  hosts: readonly Host[],
-  byHand = false,
+  { members, chosen, hosts, byHand }: Group,
 ): string | undefined {
   const domainAt = (level: Level) => {
-    const racks = new Map(
-      hosts.map(({ metadata, spec: of }) => [
-        metadata.name,
-        `${of?.site ?? ""} ${of?.rack ?? metadata.name}`,
+    const domains = new Map(
+      hosts.map(({ metadata: { name }, spec }) => [
+        name,
+        domainOf({ name, site: spec?.site ?? "", rack: spec?.rack ?? name }, level),
       ]),
     );
-    return (host: string) => (level === "host" ? host : (racks.get(host) ?? `\n${host}`));
+    return (host: string) => domains.get(host) ?? `\n${host}`;
   };
   if (keepApart) {
     const domain = domainAt(keepApart);
@@ -96,6 +104,15 @@ function groupBreach(
     const elsewhere = members.find((other) => domain(hostOf(other)) !== domain(on));
     if (elsewhere)
       return `keeps its machines on one ${keepTogether}, ${elsewhere.spec.vm} is on ${hostOf(elsewhere)}`;
+  }
+  if (atMost) {
+    const domain = domainAt(atMost.per);
+    const there = members.filter((other) => domain(hostOf(other)) === domain(on));
+    const here = new Set(there.map((run) => run.spec.vmUid)).size;
+    const most = mostOf(atMost, chosen());
+    const share = atMost.percent === undefined ? "" : ` (${atMost.percent} % of ${chosen()})`;
+    if (here >= most)
+      return `has at most ${most}${share} of its machines on one ${atMost.per}, ${here} are there`;
   }
   if (spread) {
     const domain = domainAt(spread);

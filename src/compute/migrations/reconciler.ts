@@ -10,7 +10,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Client } from "../../client/client.ts";
-import { Policy } from "../../director/kinds.ts";
+import { byPriority, Policy } from "../../director/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import { Controller } from "../../reconcile/controller.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
@@ -317,7 +317,7 @@ class MigrationReconciler {
     const { items } = await this.#client.list(Policy, { namespace });
     const policies = items
       .filter(({ spec }) => selects(spec.selector, vm.metadata.labels ?? {}))
-      .sort((a, b) => b.spec.priority - a.spec.priority || (a.metadata.name < b.metadata.name ? -1 : 1));
+      .sort(byPriority);
     return transferOf([m.spec.transfer, ...policies.map(({ spec }) => spec.transfer)]);
   }
 

@@ -15,24 +15,15 @@ import { statePaths } from "../src/cli/paths.ts";
 import { VirtualMachine } from "../src/compute/kinds.ts";
 import { Snapshot } from "../src/compute/snapshots/kinds.ts";
 import { getCondition } from "../src/resource/object.ts";
+import { count, median, spread, until, within } from "./measure.ts";
 
-const [state, rounds = "5"] = process.argv.slice(2);
+const state = process.argv[2];
+const rounds = count(process.argv[3], 5, "ROUNDS");
 const client = connectTo(statePaths(state));
 const namespace = "default";
 const prefix = `bench-${process.pid}`;
 const print = (line: string) => process.stdout.write(`${line}\n`);
 const BAR_MS = 1000;
-const LIMIT_MS = 120_000;
-
-async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
-  const deadline = Date.now() + LIMIT_MS;
-  for (;;) {
-    const found = await look();
-    if (found !== undefined) return found;
-    if (Date.now() > deadline) throw new Error(`${what}: not within ${LIMIT_MS} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 /** One attempt of 200 ms, on a connection of its own: one that is sent to nobody is sent again only after a second. */
 function answers(address: string): Promise<true | undefined> {
@@ -96,13 +87,9 @@ async function remove(name: string): Promise<void> {
   );
 }
 
-const median = (values: number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
-const spread = (values: number[]) =>
-  `median ${median(values).toFixed(0)} ms (${Math.min(...values).toFixed(0)} … ${Math.max(...values).toFixed(0)} of ${values.length})`;
-
 async function measure(what: string, source: () => VirtualMachine["spec"]["source"], keep = false) {
   const values: number[] = [];
-  for (let i = 0; i < Number(rounds); i++) {
+  for (let i = 0; i < rounds; i++) {
     const name = `${prefix}-${what}-${i}`;
     values.push(await make(name, source()));
     if (!keep || i > 0) await remove(name);
@@ -133,4 +120,4 @@ print(`  a full clone, copied and booted:           ${full.toFixed(0)} ms`);
 print(
   `  the source stood still for ${taken?.pauseMs} ms; its memory takes ${((taken?.memory?.sizeBytes ?? 0) / 2 ** 20).toFixed(0)} MiB`,
 );
-if (median(first) > BAR_MS || median(following) > BAR_MS) process.exitCode = 1;
+if (!within([median(first), median(following)], BAR_MS)) process.exitCode = 1;

@@ -8,14 +8,16 @@
  */
 import { execFileSync } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectTo } from "../src/cli/connect.ts";
 import { statePaths } from "../src/cli/paths.ts";
+import { freePort } from "../src/system/testing/free-port.ts";
 import { runCycles } from "../test/support/cycles.ts";
+import { count } from "./measure.ts";
 
-const [starts = "100", moves = "100"] = process.argv.slice(2);
+const starts = count(process.argv[2], 100, "STARTS");
+const moves = count(process.argv[3], 100, "MOVES");
 const print = (line: string) => process.stdout.write(`${line}\n`);
 const state = mkdtempSync(join(tmpdir(), "vireo-bench-"));
 chmodSync(state, 0o755);
@@ -24,12 +26,7 @@ const vireo = (...args: string[]) =>
   execFileSync(join(import.meta.dirname, "../vireo"), ["--state", state, ...args], {
     stdio: ["ignore", "ignore", "inherit"],
   });
-const port = await new Promise<number>((resolve) => {
-  const server = createServer().listen(0, () => {
-    const address = server.address();
-    server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-  });
-});
+const port = await freePort();
 try {
   vireo("up", "--port", `${port}`, "--hosts", "2", "--detach");
   const client = connectTo(paths);
@@ -38,8 +35,8 @@ try {
     paths,
     client,
     hosts: ["fast-1", "frugal-1"],
-    startStops: Number(starts),
-    migrations: Number(moves),
+    startStops: starts,
+    migrations: moves,
     print,
   });
   client.close();

@@ -9,8 +9,9 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { statePaths } from "../src/cli/paths.ts";
+import { count } from "./measure.ts";
 
-const seconds = Number(process.argv[2] ?? 60);
+const seconds = count(process.argv[2], 60, "SECONDS");
 const paths = statePaths(process.argv[3]);
 const TICKS_PER_SECOND = 100;
 const BAR_PERCENT = 3;

@@ -19,31 +19,20 @@ import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import { Rollback, Snapshot } from "../src/compute/snapshots/kinds.ts";
 import type { Kind } from "../src/resource/kind.ts";
 import { getCondition, type Resource } from "../src/resource/object.ts";
+import { count, pause, spread, until, within } from "./measure.ts";
 
-const [state, rounds = "10"] = process.argv.slice(2);
+const state = process.argv[2];
+const rounds = count(process.argv[3], 10, "ROUNDS");
 const vm = `bench-${process.pid}`;
 const client = connectTo(statePaths(state));
 const namespace = "default";
 const print = (line: string) => process.stdout.write(`${line}\n`);
 
-async function until<T extends Resource>(
-  kind: Kind<T>,
-  name: string,
-  is: (object: T) => boolean,
-): Promise<T> {
-  const deadline = Date.now() + 120_000;
-  for (;;) {
+const reaches = <T extends Resource>(kind: Kind<T>, name: string, is: (object: T) => boolean): Promise<T> =>
+  until(`${kind.kind} ${name}`, async () => {
     const object = await client.get(kind, { name, namespace });
-    if (object && is(object)) return object;
-    if (Date.now() > deadline) throw new Error(`${kind.kind} ${name}: ${JSON.stringify(object?.status)}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-const spread = (values: number[]) => {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (q: number) => (sorted[Math.floor(q * (sorted.length - 1))] ?? 0).toFixed(1);
-  return `min ${at(0)}, median ${at(0.5)}, max ${at(1)} ms of ${values.length}`;
-};
+    return object && is(object) ? object : undefined;
+  });
 
 const model = await client.get(VirtualMachine, { name: "db-1", namespace });
 if (!model) throw new Error("there is no db-1; start the example");
@@ -53,7 +42,7 @@ await client.create(VirtualMachine, {
   spec: { memory: "512Mi", image, ...(readiness ? { readiness } : {}) },
 });
 const isReady = ({ status }: VirtualMachine) => getCondition(status?.conditions, "Ready")?.status === "True";
-const machine = await until(VirtualMachine, vm, isReady);
+const machine = await reaches(VirtualMachine, vm, isReady);
 const address = machine.status?.interfaces?.[0]?.address ?? "";
 
 /** What the guest has counted to; undefined when it does not answer now. What is sent to nobody is sent again only after a second: we do sooner. */
@@ -88,7 +77,7 @@ const busy = Promise.all(
   [1, 2].map(async () => {
     while (!stop.signal.aborted) {
       const count = await visits();
-      if (count === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+      if (count === undefined) await pause(5);
       newest = count ?? newest;
     }
   }),
@@ -97,11 +86,11 @@ const busy = Promise.all(
 const names: string[] = [];
 async function measure(what: string, more: { quiesce: boolean; memory: boolean }): Promise<number[]> {
   const pauses: number[] = [];
-  for (let i = 0; i < Number(rounds); i++) {
+  for (let i = 0; i < rounds; i++) {
     const name = `${vm}-${what}-${i}`;
     names.push(name);
     await client.create(Snapshot, { metadata: { name, namespace }, spec: { vm, ...more } });
-    const { status } = await until(Snapshot, name, ({ status }) =>
+    const { status } = await reaches(Snapshot, name, ({ status }) =>
       ["Ready", "Failed"].includes(status?.phase ?? ""),
     );
     if (status?.phase !== "Ready") throw new Error(status?.message);
@@ -109,29 +98,32 @@ async function measure(what: string, more: { quiesce: boolean; memory: boolean }
       print(
         `memory: ${((status.taken?.memory?.sizeBytes ?? 0) / 2 ** 20).toFixed(0)} MiB, live: ${status.taken?.memory?.live}`,
       );
-    pauses.push(status.taken?.pauseMs ?? 0);
+    pauses.push(status.taken?.pauseMs ?? Number.NaN);
   }
   return pauses;
 }
 const alone = await measure("disks", { quiesce: false, memory: false });
 const frozen = await measure("frozen", { quiesce: true, memory: false });
 const exact = await measure("memory", { quiesce: false, memory: true });
-print(`pause, disks only:                 ${spread(alone)} (bar 30 ms)`);
-print(`pause, frozen by the guest agent:  ${spread(frozen)} (the guest writes out what it has: no bar)`);
-print(`pause, with memory:                ${spread(exact)} (bar 100 ms)`);
+print(`pause, disks only:                 ${spread(alone, 1)} (bar 30 ms)`);
+print(`pause, frozen by the guest agent:  ${spread(frozen, 1)} (the guest writes out what it has: no bar)`);
+print(`pause, with memory:                ${spread(exact, 1)} (bar 100 ms)`);
 
 /** @returns ms until the guest of then runs, and until it answers */
 async function rollback(name: string, to: string): Promise<{ runs: number; answers: number }> {
   // So that the guest of then is told from the one of now.
   const enough = newest + 50;
-  while (newest < enough) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until("the guest counts on", () => newest >= enough || undefined);
   const before = newest;
   const [began, beganAt] = [performance.now(), Date.now()];
   await client.create(Rollback, { metadata: { name, namespace }, spec: { vm, snapshot: to, keep: false } });
-  while (newest >= before - 20) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until("the guest of then answers", () => newest < before - 20 || undefined);
   const answered = performance.now() - began;
-  await until(Rollback, name, ({ status }) => status?.phase === "Succeeded");
-  const { status } = await until(VirtualMachine, vm, (now) => isReady(now) && !now.status?.disksBusy);
+  const done = await reaches(Rollback, name, ({ status }) =>
+    ["Succeeded", "Failed"].includes(status?.phase ?? ""),
+  );
+  if (done.status?.phase !== "Succeeded") throw new Error(`${name}: ${done.status?.message}`);
+  const { status } = await reaches(VirtualMachine, vm, (now) => isReady(now) && !now.status?.disksBusy);
   const run = await client.get(Instance, { name: status?.instance ?? "", namespace });
   return { runs: Date.parse(run?.status?.startedTime ?? "") - beganAt, answers: answered };
 }
@@ -142,16 +134,14 @@ for (let i = 0; i < 5; i++) {
   resumed.push(runs);
   answered.push(answers);
 }
-print(`rollback with memory, until it runs:     ${spread(resumed)} (bar 1500 ms)`);
-print(`rollback with memory, until it answers:  ${spread(answered)}`);
+print(`rollback with memory, until it runs:     ${spread(resumed, 1)} (bar 1500 ms)`);
+print(`rollback with memory, until it answers:  ${spread(answered, 1)}`);
 const { answers: booted } = await rollback(`${vm}-boot`, `${vm}-disks-0`);
-print(`rollback of disks, until it has booted:  ${spread([booted])}`);
+print(`rollback of disks, until it has booted:  ${spread([booted], 1)}`);
 
 const cleaning = performance.now();
 for (const name of names) await client.delete(Snapshot, { name, namespace });
-for (const name of names)
-  while (await client.get(Snapshot, { name, namespace }))
-    await new Promise((resolve) => setTimeout(resolve, 50));
+for (const name of names) while (await client.get(Snapshot, { name, namespace })) await pause(50);
 print(
   `${names.length} snapshots deleted while it ran: ${((performance.now() - cleaning) / 1000).toFixed(2)} s`,
 );
@@ -169,4 +159,4 @@ print(
   `beside it: qemu-img snapshot -c of an empty, stopped disk ${(performance.now() - internal).toFixed(1)} ms`,
 );
 rmSync(folder, { recursive: true });
-if (Math.max(...alone) > 30 || Math.max(...exact) > 100 || Math.max(...resumed) > 1500) process.exitCode = 1;
+if (!within(alone, 30) || !within(exact, 100) || !within(resumed, 1500)) process.exitCode = 1;

@@ -1,6 +1,7 @@
 /**
  * Durable writes a second of the stores, 64 writers at once, 1.5 KB values; etcd (one member, this machine) beside SQLite in the same run.
  *   node bench/store.ts [SECONDS]
+ * Ends with 1 when SQLite makes less than 3,000 a second.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,8 +10,9 @@ import { openEtcdStore } from "../src/store/etcd.ts";
 import { openSqliteStore } from "../src/store/sqlite.ts";
 import type { Store } from "../src/store/store.ts";
 import { startEtcd } from "../src/store/testing/etcd.ts";
+import { count } from "./measure.ts";
 
-const SECONDS = Number(process.argv[2] ?? 10);
+const SECONDS = count(process.argv[2], 10, "SECONDS");
 const WRITERS = 64;
 /** Writes a second. */
 const BAR = 3000;
@@ -48,7 +50,7 @@ try {
   process.stdout.write(
     `SQLite to etcd: ${(own / theirs).toFixed(1)} : 1; the bar for SQLite is ${BAR} writes/s\n`,
   );
-  if (own < BAR) process.exitCode = 1;
+  if (!(own >= BAR)) process.exitCode = 1;
 } finally {
   await etcd.stop();
   rmSync(folder, { recursive: true, force: true });

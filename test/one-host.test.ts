@@ -14,7 +14,8 @@ import { Image } from "../src/images/kinds.ts";
 import { Event } from "../src/reconcile/kinds.ts";
 import { openStore } from "../src/store/open.ts";
 import { startEtcd } from "../src/store/testing/etcd.ts";
-import { freePort, run, Stack, until } from "./support/stack.ts";
+import { freePort } from "../src/system/testing/free-port.ts";
+import { run, Stack, until } from "./support/stack.ts";
 
 let stack: Stack;
 let metrics: string;

@@ -4,7 +4,6 @@
  */
 import { execFile } from "node:child_process";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { onTestFailed } from "vitest";
@@ -15,6 +14,7 @@ import { statePaths } from "../../src/cli/paths.ts";
 import { readRecord, urlsOf } from "../../src/cli/record.ts";
 import type { Client } from "../../src/client/client.ts";
 import { describeError } from "../../src/reconcile/log.ts";
+import { freePort } from "../../src/system/testing/free-port.ts";
 
 export const ROOT = resolve(import.meta.dirname, "../..");
 
@@ -47,20 +47,6 @@ export function run(
     );
     child.stdin?.on("error", () => {}); // it ended without reading all
     child.stdin?.end(options.input ?? "");
-  });
-}
-
-/** A TCP port that is free now. */
-export function freePort(): Promise<number> {
-  return new Promise((done, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "0.0.0.0", () => {
-      const address = server.address();
-      server.close(() =>
-        address && typeof address === "object" ? done(address.port) : reject(new Error("no port")),
-      );
-    });
   });
 }
 

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { request } from "node:https";
 import { join } from "node:path";
 import { exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT } from "jose";
-import { freePort } from "../../store/testing/etcd.ts";
+import { freePort } from "../../system/testing/free-port.ts";
 import { createCa, issue } from "../certificates.ts";
 import type { ProviderConfig } from "./oidc-provider.ts";
 

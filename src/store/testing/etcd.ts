@@ -1,23 +1,10 @@
 /** Real etcd members for tests: Debian's, on free ports of this machine, with their data in memory. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "../../system/testing/free-port.ts";
 import { EtcdClient } from "../etcd-client.ts";
-
-/** A port of this machine that nobody listens on now. */
-export function freePort(): Promise<number> {
-  return new Promise((done, reject) => {
-    const server = createServer().on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() =>
-        address && typeof address === "object" ? done(address.port) : reject(new Error("no port")),
-      );
-    });
-  });
-}
 
 /** A killed process loses nothing of what lies here, and members do not lose their leader to a busy disk. */
 const MEMORY = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();

@@ -3,7 +3,7 @@
  * may hold the disks, or come to hold them.
  */
 import type { Instance, VirtualMachine } from "./kinds.ts";
-import type { Migration } from "./migrations/kinds.ts";
+import { isFinal, type Migration } from "./migrations/kinds.ts";
 
 /** The number at the end of an instance's name. */
 export function numberOf(instance: { metadata: { name: string } }): number {
@@ -61,17 +61,6 @@ export const leftDisksBehind = (instance: Instance, instances: readonly Instance
 /** The instance that is the machine now: the one with custody, else the newest live one. */
 export function currentOf(instances: readonly Instance[]): Instance | undefined {
   return instances.findLast(isHeld) ?? instances.findLast(isLive);
-}
-
-const FINAL = ["Succeeded", "Failed", "Cancelled"];
-
-export function isFinal(migration: Migration): boolean {
-  return FINAL.includes(migration.status?.phase ?? "");
-}
-
-/** A migration that has touched instances, or may at any moment. */
-export function isUnderWay(migration: Migration): boolean {
-  return migration.status?.source !== undefined && !isFinal(migration);
 }
 
 /**

@@ -36,7 +36,7 @@ import {
 import { AddressBook } from "./address-book.ts";
 import { askRun, newPlaces, stillUsed } from "./changes/live.ts";
 import { placed, placedInterfaces } from "./changes/places.ts";
-import { instancesOf, isBound, isHeld, isLive, isUnderWay, leftDisksBehind, superseded } from "./custody.ts";
+import { instancesOf, isBound, isHeld, isLive, leftDisksBehind, superseded } from "./custody.ts";
 import { removeMachine, removeOrphans } from "./deletion.ts";
 import { imagesOf } from "./disks/kinds.ts";
 import { pinsOf } from "./hardware/kinds.ts";
@@ -45,7 +45,7 @@ import { type Interface, NoAddress } from "./ipam.ts";
 import { Instance, Network, StoragePool, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
 import { STEERED } from "./lifecycle/kinds.ts";
 import { handReset, isTelling, isToRestart, isWanted } from "./lifecycle/requests.ts";
-import { Migration } from "./migrations/kinds.ts";
+import { isUnderWay, Migration } from "./migrations/kinds.ts";
 import { missingOf } from "./missing.ts";
 import { disksOf, disksOn, generationOf, isOutdated, resumesWith } from "./next-run.ts";
 import { decideStart, RESTART_LIMITS, type RestartLimits } from "./restart.ts";

@@ -2,13 +2,13 @@
 import { type ConditionInput, getCondition, setCondition } from "../resource/object.ts";
 import type { PendingChange } from "./changes/kinds.ts";
 import { livePlan, tell } from "./changes/plan.ts";
-import { currentOf, isHeld, isLive, isUnderWay } from "./custody.ts";
+import { currentOf, isHeld, isLive } from "./custody.ts";
 import type { KnownDisk } from "./disks/kinds.ts";
 import { isNamed, type Pins } from "./hardware/kinds.ts";
 import type { Instance, VirtualMachine } from "./kinds.ts";
 import { isStanding } from "./lifecycle/kinds.ts";
 import { requestsDone } from "./lifecycle/requests.ts";
-import type { Migration } from "./migrations/kinds.ts";
+import { isUnderWay, type Migration } from "./migrations/kinds.ts";
 import { GOOD_RUN_MS, LOOP_RESTARTS } from "./restart.ts";
 
 type Status = NonNullable<VirtualMachine["status"]>;

@@ -1,6 +1,6 @@
 /** Chooses the host for Migrations that name none: the best for the machine by its policies, but for the one it is on. */
 import { modify } from "../client/client.ts";
-import { Migration } from "../compute/migrations/kinds.ts";
+import { isFinal, Migration } from "../compute/migrations/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { setCondition } from "../resource/object.ts";
@@ -10,7 +10,6 @@ import type { DirectorContext } from "./scheduler.ts";
 import { readEstate } from "./snapshot.ts";
 
 const AGAIN_MS = 5000;
-const FINAL = ["Succeeded", "Failed", "Cancelled"];
 
 export async function runDestinations(context: DirectorContext): Promise<void> {
   const { client, log, signal } = context;
@@ -27,7 +26,7 @@ export async function runDestinations(context: DirectorContext): Promise<void> {
   await Promise.all([migrations.run(signal), controller.run(signal)]);
 }
 
-const isOpen = ({ spec, status }: Migration) => !spec.to && !FINAL.includes(status?.phase ?? "");
+const isOpen = (migration: Migration) => !migration.spec.to && !isFinal(migration);
 
 async function choose(
   { client, clock, log }: DirectorContext,

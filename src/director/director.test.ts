@@ -257,6 +257,47 @@ describe("a plan", () => {
   });
 });
 
+it("makes no move of a plan that is carried out hang on one that is only advised", () => {
+  const estate: Estate = {
+    hosts: [
+      host("slow", 1000, 20, 60),
+      host("fast", 4000, 100, 400, { cpus: 1 }),
+      host("frugal", 500, 5, 10, { cpus: 1 }),
+    ],
+    machines: [machine("x", "db", { host: "slow" }), machine("y", "web", { host: "fast" })],
+    policies: [
+      policy("db", "db", { goal: "performance" }),
+      policy("web", "web", { goal: "energy", automation: "advise" }),
+    ],
+    odd: [],
+  };
+  const moves = (of: Estate, automation: "act" | "advise") =>
+    planMoves(of, { ...options(), automation }).map(({ vm, to }) => `${vm} ${to}`);
+  // x has no room on fast before y has left it.
+  expect(moves(estate, "act")).toEqual([]);
+  expect(moves(estate, "advise")).toEqual(["y frugal"]);
+  const acts = {
+    ...estate,
+    policies: estate.policies.map((p) => ({ ...p, spec: { ...p.spec, automation: "act" as const } })),
+  };
+  expect(moves(acts, "act")).toEqual(["y frugal", "x fast"]);
+  expect(moves(acts, "advise")).toEqual([]);
+});
+
+it("leaves a machine that could not be moved where it is, the longer the more often that was", () => {
+  const now = 1e9;
+  const moves = (times: number, agoMs: number) => {
+    const failed = { times, at: now - agoMs, why: "played" };
+    const web = machine("web", "web", { host: "frugal-1", failed });
+    const required = [{ attribute: "cpu.mhz" as const, operator: "AtLeast" as const, values: ["3000"] }];
+    const policies = [policy("web", "web", { required })];
+    return planMoves({ ...SHOP, machines: [web], policies }, { ...options(), now }).length;
+  };
+  expect([moves(1, 59_000), moves(1, 60_000)]).toEqual([0, 1]);
+  expect([moves(3, 239_000), moves(3, 240_000)]).toEqual([0, 1]);
+  expect([moves(99, 899_000), moves(99, 900_000)]).toEqual([0, 1]);
+});
+
 describe("at most so many in one place", () => {
   const hosts = ["a", "b", "c"].map((name) =>
     host(name, 2000, 20, 60, { cpus: 8, rack: name === "a" ? "r1" : "r2" }),

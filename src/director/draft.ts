@@ -1,7 +1,7 @@
 /** A plan while it is made: its moves, each in words, made in the index of the estate one after the other, and taken back in the end. Pure. */
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { type EstateIndex, indexOf } from "./index.ts";
-import type { Plan } from "./kinds.ts";
+import type { Plan, Policy } from "./kinds.ts";
 import { choose, reasonFor } from "./place.ts";
 import { isSpecial, obstacle, policiesOf } from "./rules.ts";
 import { score } from "./score.ts";
@@ -18,9 +18,24 @@ export interface PlanOptions {
   /** Machines whose policies changed since they were placed need not stay. */
   released: ReadonlySet<string>;
   maxMoves: number;
+  /** Only machines whose policy says so are moved. */
+  automation: Policy["spec"]["automation"];
 }
 
-export const PLAN_DEFAULTS = { stayMs: 300_000, threshold: 0.08, maxMoves: 50 } as const;
+export const PLAN_DEFAULTS = { stayMs: 300_000, threshold: 0.08, maxMoves: 50, automation: "act" } as const;
+
+/** A machine that could not be moved is left alone so long, twice as long after each further time, and at most so long. */
+const RETRY = { firstMs: 60_000, mostMs: 900_000 };
+
+/** When it may be tried again, ms since the epoch. */
+export const retryAt = ({ times, at }: NonNullable<MachineView["failed"]>): number =>
+  at + Math.min(RETRY.mostMs, RETRY.firstMs * 2 ** (times - 1));
+
+/** Whether a plan may move it at all. */
+export function mayMove(estate: Estate, machine: MachineView, { automation, now }: PlanOptions): boolean {
+  if (!machine.movable || (machine.failed && now < retryAt(machine.failed))) return false;
+  return (policiesOf(estate, machine)[0]?.spec.automation ?? "act") === automation;
+}
 
 /** Moves that are made in the index for as long as a plan is made, with their words. */
 export class Draft {
@@ -45,9 +60,8 @@ export class Draft {
     this.index.move(machine.key, to.name);
   }
 
-  /** All but the first ones. */
-  takeBack(keep: number): void {
-    for (const [at, machine] of this.before.splice(keep).reverse()) {
+  takeBack(): void {
+    for (const [at, machine] of this.before.splice(0).reverse()) {
       this.index.restore(at, machine);
       this.moved.delete(at);
     }

@@ -2,7 +2,7 @@
  * Hosts that are worth emptying: none of their machines would gain by itself, but the last that leaves takes the watts with it that the host needs when it does
  * nothing. All or none: when not all of them find room on hosts that are in use, or their moves together do not gain enough for each, they stay. Pure.
  */
-import { acceptOf, type Draft, isSettled, type PlanOptions } from "./draft.ts";
+import { acceptOf, type Draft, isSettled, mayMove, type PlanOptions } from "./draft.ts";
 import type { HostView, MachineView } from "./estate.ts";
 import { goalOf } from "./goals.ts";
 import { policiesOf } from "./rules.ts";
@@ -30,13 +30,13 @@ export function emptyHosts(draft: Draft, options: PlanOptions): boolean {
 
 /** Of a host with two to a few, the largest first. Undefined: one of them stays. */
 function machinesToMove(draft: Draft, host: HostView, options: PlanOptions): number[] | undefined {
-  const { index, moved } = draft;
+  const { estate, index, moved } = draft;
   const { machines } = index.use(host.name);
   if (machines < 2 || machines > MOST) return undefined;
   const there = index.machinesOn(host.name);
   const movable = there.filter((at) => {
     const machine = index.machines[at];
-    return machine?.movable && !moved.has(at) && isSettled(machine, options);
+    return machine && !moved.has(at) && mayMove(estate, machine, options) && isSettled(machine, options);
   });
   if (movable.length < machines) return undefined;
   const sizeOf = (at: number) => index.machines[at]?.memoryBytes ?? 0;

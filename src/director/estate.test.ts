@@ -1,6 +1,7 @@
 /** What counts on a host: what runs there, whatever has become of the machine's own object. */
 import { expect, it } from "vitest";
 import type { Instance, VirtualMachine } from "../compute/kinds.ts";
+import type { Migration } from "../compute/migrations/kinds.ts";
 import { makeEstate, type Unread } from "./estate.ts";
 import { usage } from "./rules.ts";
 
@@ -89,4 +90,36 @@ it("keeps a machine whose run cannot be read where it was last, and tells of wha
   expect(usage(seen, "a")).toMatchObject({ cpus: 3, machines: 1 });
   expect(seen.machines[0]).toMatchObject({ movable: false });
   expect(seen.odd).toEqual([{ object: "Instance/web-1", message: "spec.cpus: must be a number" }]);
+});
+
+it("knows how often in a row plans could not move a machine, and why", () => {
+  const ended = (minute: number, status: Migration["status"], plan?: string): Migration => ({
+    apiVersion,
+    kind: "Migration",
+    metadata: { name: `m${9 - minute}`, namespace: "default" },
+    spec: { vm: "web", to: "b", ...(plan ? { plan } : {}) },
+    status: { ...status, finishedTime: `2026-11-28T10:0${minute}:00Z` },
+  });
+  const failed = (minute: number, message: string, plan?: string) =>
+    ended(minute, { phase: "Failed", message }, plan);
+  const seen = (...migrations: Migration[]) =>
+    makeEstate({
+      hosts: [],
+      policies: [],
+      machines: [vm("web")],
+      instances: [run("web", "a")],
+      migrations,
+    }).machines[0];
+  const at = (minute: number) => Date.parse(`2026-11-28T10:0${minute}:00Z`);
+  const moved = ended(2, { phase: "Succeeded", from: "b" });
+  expect(seen(failed(1, "old", "p1"), moved)).toMatchObject({ left: [{ host: "b", at: at(2) }] });
+  expect(seen(failed(1, "old", "p1"), moved)).not.toHaveProperty("failed");
+  const twice = [failed(3, "no disk", "p2"), failed(5, "no room", "p3")];
+  expect(seen(failed(1, "old", "p1"), moved, ...twice)?.failed).toEqual({
+    times: 2,
+    at: at(5),
+    why: "no room",
+  });
+  // What a user tried is no trouble of the director's.
+  expect(seen(failed(4, "by hand"))).not.toHaveProperty("failed");
 });

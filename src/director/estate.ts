@@ -2,7 +2,7 @@
 import { type Has, type Needs, needsOf, pinsIn, pinsOf } from "../compute/hardware/kinds.ts";
 import type { Host } from "../compute/hosts/kinds.ts";
 import type { Instance, Platform, VirtualMachine } from "../compute/kinds.ts";
-import type { Migration } from "../compute/migrations/kinds.ts";
+import { isFinal, type Migration } from "../compute/migrations/kinds.ts";
 import { cpusOf, memoryOf, type Reservable, type Reserved, reservedBy } from "../compute/resources/kinds.ts";
 import { heldForPower } from "../power/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
@@ -72,6 +72,8 @@ export interface MachineView {
   since: number;
   /** Hosts that it was moved away from, and when, ms since the epoch. */
   left?: { host: string; at: number }[];
+  /** Moves of plans that came to nothing, one after the other: how many, when the last ended (ms since the epoch), and why. */
+  failed?: { times: number; at: number; why: string };
 }
 
 export interface Estate {
@@ -195,25 +197,29 @@ export interface Unread {
   metadata: ObjectMeta;
 }
 
-/** By machine: what its migrations that succeeded moved it away from. */
-function leftHosts(migrations: readonly Migration[]): Map<string, { host: string; at: number }[]> {
-  const left = new Map<string, { host: string; at: number }[]>();
-  for (const migration of migrations) {
-    const { phase, from, finishedTime } = migration.status ?? {};
-    if (phase !== "Succeeded" || !from || !finishedTime) continue;
-    const key = `${namespaceOf(migration)}/${migration.spec.vm}`;
-    left.set(key, [...(left.get(key) ?? []), { host: from, at: Date.parse(finishedTime) || 0 }]);
-  }
-  return left;
-}
+type Past = Pick<MachineView, "left" | "failed">;
 
-const FINAL_MIGRATION = ["Succeeded", "Failed", "Cancelled"];
+/** By machine: what came of its migrations that are over. */
+function pastMoves(migrations: readonly Migration[]): Map<string, Past> {
+  const past = new Map<string, Past>();
+  const endOf = ({ status }: Migration) => Date.parse(status?.finishedTime ?? "") || 0;
+  for (const migration of migrations.filter(isFinal).sort((a, b) => endOf(a) - endOf(b))) {
+    const { phase, from, message = "" } = migration.status ?? {};
+    const key = `${namespaceOf(migration)}/${migration.spec.vm}`;
+    const { left = [], failed } = past.get(key) ?? {};
+    const at = endOf(migration);
+    if (phase === "Succeeded") past.set(key, from ? { left: [...left, { host: from, at }] } : { left });
+    else if (migration.spec.plan)
+      past.set(key, { left, failed: { times: (failed?.times ?? 0) + 1, at, why: message } });
+  }
+  return past;
+}
 
 /** By machine: where a Migration that is not over moves it, "" while nobody knows. Its target may not exist yet; its room is taken all the same. */
 function goals(migrations: readonly Migration[]): Map<string, string> {
   return new Map(
     migrations
-      .filter(({ status }) => !FINAL_MIGRATION.includes(status?.phase ?? ""))
+      .filter((migration) => !isFinal(migration))
       .map((migration) => [`${namespaceOf(migration)}/${migration.spec.vm}`, migration.spec.to ?? ""]),
   );
 }
@@ -227,7 +233,7 @@ export function makeEstate(objects: {
   unread?: readonly Unread[];
 }): Estate {
   const { instances, unread = [] } = objects;
-  const left = leftHosts(objects.migrations ?? []);
+  const past = pastMoves(objects.migrations ?? []);
   const goingTo = goals(objects.migrations ?? []);
   const odd: Estate["odd"] = unread.map((object) => ({
     object: `${object.kind}/${object.metadata.name}`,
@@ -254,11 +260,10 @@ export function makeEstate(objects: {
   const machines = each(objects.machines, (vm) => {
     const view = viewMachine(vm, byMachine.get(vm.metadata.uid ?? "") ?? [], unreadInstances);
     viewed.add(vm.metadata.uid ?? "");
-    const from = left.get(view.key);
     const to = goingTo.get(view.key);
     return {
       ...view,
-      ...(from ? { left: from } : {}),
+      ...past.get(view.key),
       ...(to === undefined ? {} : { movable: false }),
       ...(to && view.host && to !== view.host && !view.movingTo ? { movingTo: to } : {}),
     };

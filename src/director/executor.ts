@@ -8,7 +8,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { modify } from "../client/client.ts";
-import { Migration } from "../compute/migrations/kinds.ts";
+import { isFinal, Migration } from "../compute/migrations/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";
@@ -31,7 +31,6 @@ type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
 const KEEP_PLANS = 20;
 /** While moves wait or run: hosts and rules may change. A Migration that ends wakes us at once. */
 const LOOK_AGAIN_MS = 3000;
-const FINAL_MIGRATION = ["Succeeded", "Failed", "Cancelled"];
 
 export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LOOK_AGAIN_MS): Promise<void> {
   const { client, log, signal } = context;
@@ -56,7 +55,7 @@ export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LO
     if (now?.status?.phase === old?.status?.phase) return;
     if (plan) controller.enqueue(plan);
     // Whoever asked for it: its hosts have room for others by now.
-    if (!now || FINAL_MIGRATION.includes(now.status?.phase ?? ""))
+    if (!now || isFinal(now))
       for (const open of plans.list()) if (!isFinalPlan(open)) controller.enqueue(open.metadata.name);
   });
   await Promise.all([plans.run(signal), migrations.run(signal), controller.run(signal)]);
@@ -147,7 +146,7 @@ async function beginOne(
   const { moves } = plan.spec;
   const inPhase = (phase: MoveStatus["phase"]) => moves.filter((_, i) => states[i]?.phase === phase);
   const underWay = migrations
-    .filter(({ status }) => !FINAL_MIGRATION.includes(status?.phase ?? ""))
+    .filter((migration) => !isFinal(migration))
     .map((migration) => hostsOf(estate, migration));
   for (const [i, move] of moves.entries()) {
     const state = states[i];

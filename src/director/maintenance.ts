@@ -2,6 +2,7 @@
 import { modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
+import { retryAt } from "./draft.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { indexOf } from "./index.ts";
 import { place } from "./place.ts";
@@ -12,25 +13,26 @@ const EVACUATED = "Evacuated";
 /** So many machines are told one by one. */
 const EACH = 5;
 
-/** What keeps machines on a host that they are to leave; empty: nothing is there. Pure. */
-export function staying(estate: Estate, host: HostView): string[] {
-  const index = indexOf(estate);
+/** What keeps machines on a host that they are to leave; empty: nothing is there. */
+function staying(estate: Estate, host: HostView): string[] {
   const there = estate.machines.filter((m) => m.host === host.name || m.movingTo === host.name);
   return there
     .map((machine) => `${machine.namespace}/${machine.name} ${whyStaying(estate, machine, host)}`)
     .sort();
+}
 
-  function whyStaying(of: Estate, machine: MachineView, from: HostView): string {
-    if (machine.movingTo !== undefined) return `is moving from ${machine.host} to ${machine.movingTo}`;
-    if (!from.ready) return "is on a host that is not ready: nobody can move it";
-    if (!machine.movable) return "does not run, or something else is being done with it; start or stop it";
-    const placement = place(of, machine, from.name);
-    if (placement.host === undefined) return `has no other host that can run it: ${placement.reason}`;
-    const [policy] = policiesOf(of, machine);
-    if (policy?.spec.automation === "advise")
-      return `is to be moved by hand (vireo migrate), to ${placement.host}, say: policy ${policy.metadata.name} only advises`;
-    return index.get(machine.key) ? `goes to ${placement.host}` : "";
-  }
+function whyStaying(estate: Estate, machine: MachineView, from: HostView): string {
+  if (machine.movingTo !== undefined) return `is moving from ${machine.host} to ${machine.movingTo}`;
+  if (!from.ready) return "is on a host that is not ready: nobody can move it";
+  if (!machine.movable) return "does not run, or something else is being done with it; start or stop it";
+  const placement = place(estate, machine, from.name);
+  if (placement.host === undefined) return `has no other host that can run it: ${placement.reason}`;
+  const [policy] = policiesOf(estate, machine);
+  if (policy?.spec.automation === "advise")
+    return `is to be moved by hand (vireo migrate), to ${placement.host}, say: policy ${policy.metadata.name} only advises`;
+  if (machine.failed)
+    return `could not be moved: ${machine.failed.why}; it is tried again after ${new Date(retryAt(machine.failed)).toISOString()}`;
+  return `goes to ${placement.host}`;
 }
 
 /** Written only when it changes; a host that is no longer in maintenance has none. */

@@ -7,7 +7,7 @@
  * gain clearly, and a machine that came to its host recently stays, unless a rule is broken or policies changed since; and it never goes
  * back within that time to a host that it was moved away from.
  */
-import { acceptOf, Draft, isSettled, type Move, type PlanOptions } from "./draft.ts";
+import { acceptOf, Draft, isSettled, type Move, mayMove, type PlanOptions } from "./draft.ts";
 import { emptyHosts } from "./empty.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { type EstateIndex, indexOf } from "./index.ts";
@@ -37,7 +37,7 @@ export function planMoves(estate: Estate, options: PlanOptions): Move[] {
       found = lookAtAll(draft, options) || emptyHosts(draft, options);
     return draft.moves;
   } finally {
-    draft.takeBack(0);
+    draft.takeBack();
   }
 }
 
@@ -47,7 +47,7 @@ function lookAtAll(draft: Draft, options: PlanOptions): boolean {
   // The gain that each had when it was looked at; before it is taken, it is looked at again on what there is by then.
   const queue = new Heap<Candidate>((a, b) => b.gain - a.gain || a.at - b.at);
   for (const [at, machine] of index.machines.entries()) {
-    if (!machine.movable || moved.has(at)) continue;
+    if (moved.has(at) || !mayMove(estate, machine, options)) continue;
     const candidate = consider(estate, index, at, options);
     if (candidate) queue.push(candidate);
   }

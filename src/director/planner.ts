@@ -17,7 +17,7 @@ import { policyOf } from "./recheck.ts";
 import { obstacle } from "./rules.ts";
 import type { DirectorContext } from "./scheduler.ts";
 import { readEstate } from "./snapshot.ts";
-import { holdUndone } from "./undo.ts";
+import { holdUndone, madeBy } from "./undo.ts";
 
 const ROUND = "round";
 /** Changes that come together (several policies of one manifest) are planned for once. */
@@ -43,11 +43,13 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
       return { requeueAfterMs: EVERY_MS };
     },
   });
-  const ask = (why: string, id?: string) => {
+  const ask = (why: string, id?: string, delayMs = DEBOUNCE_MS) => {
     trigger = why;
     request = id;
-    controller.enqueue(ROUND, DEBOUNCE_MS);
+    controller.enqueue(ROUND, delayMs);
   };
+  /** Plans in a row that moved nothing. */
+  let fruitless = 0;
   /** Hosts that are to be empty. */
   const leaving = new Set<string>();
   const policies = new Informer(client, Policy, { log });
@@ -66,13 +68,12 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     if (state(host) !== state(old)) ask(`host ${name} ${host ? (old ? "changed" : "is new") : "is gone"}`);
   });
   const plans = new Informer(client, Plan, { log });
-  plans.onChange((name, plan, old) => {
+  plans.onChange((_name, plan, old) => {
     if (!plan || !old || isFinalPlan(old) || !isFinalPlan(plan)) return;
-    // What it could not hold (maxMoves), or made possible. One that failed is not tried again at once.
-    if (plan.status?.phase === "Succeeded") ask(`plan ${name} was carried out`);
-    // The world has changed under it: what is best now?
-    else if (plan.status?.moves?.some(({ phase }) => phase === "Skipped") && !plan.spec.undoes)
-      ask(`not all of plan ${name} could be done`);
+    if (plan.spec.automation === "advise") return;
+    fruitless = madeBy(plan).length > 0 ? 0 : fruitless + 1;
+    const why = whyAgain(plan);
+    if (why) ask(why, undefined, Math.min(EVERY_MS, DEBOUNCE_MS * 2 ** fruitless));
   });
   instances.onChange((_key, instance, old) => {
     const gone = !instance || instance.status?.custody === "Released";
@@ -85,6 +86,17 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     ...[policies, hosts, instances, plans].map((informer) => informer.run(signal)),
     controller.run(signal),
   ]);
+}
+
+/** Why it is planned again as soon as a plan is over; undefined: the next look is soon enough. */
+export function whyAgain({ metadata: { name }, spec, status }: Plan): string | undefined {
+  // What it could not hold (maxMoves), or made possible.
+  if (status?.phase === "Succeeded") return `plan ${name} was carried out`;
+  const was = (phase: string) => status?.moves?.some((move) => move.phase === phase);
+  // The world has changed under it: what is best now?
+  return was("Skipped") && !was("Failed") && !spec.undoes
+    ? `not all of plan ${name} could be done`
+    : undefined;
 }
 
 async function round(
@@ -102,10 +114,10 @@ async function round(
   // The plan under way changes the estate; it is planned again when that has ended.
   if (plans.some((plan) => plan.spec.automation === "act" && !isFinalPlan(plan))) return;
   const free = { now: clock.now().getTime(), released: released(estate, changedAt) };
-  const moves = planMoves(holdUndone(estate, plans, free), { ...PLAN_DEFAULTS, ...free });
-  const automationOf = (move: Move) => policyOf(estate.policies, move)?.spec.automation ?? "act";
+  const held = holdUndone(estate, plans, free);
   for (const automation of ["act", "advise"] as const) {
-    const own = moves.filter((move) => automationOf(move) === automation);
+    // Each by itself: what is carried out must not hang on what is only advised.
+    const own = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation });
     const open = plans.filter(
       (plan) => plan.spec.automation === "advise" && plan.status?.phase === "Proposed",
     );

@@ -2,7 +2,7 @@
 import type { Client } from "../../client/client.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
 import { VirtualMachine } from "../../compute/kinds.ts";
-import { Migration } from "../../compute/migrations/kinds.ts";
+import { isFinal, Migration } from "../../compute/migrations/kinds.ts";
 import { Image } from "../../images/kinds.ts";
 import { KINDS } from "../../kinds.ts";
 import { INVALID } from "../../resource/invalid.ts";
@@ -69,9 +69,8 @@ export async function checkMachines(client: Client): Promise<Finding[]> {
 export async function checkWork(client: Client): Promise<Finding[]> {
   const images = (await client.list(Image)).items.filter(({ status }) => status?.phase === "Failed");
   const open = (await client.list(Migration)).items.filter(
-    ({ status, metadata }) =>
-      !["Succeeded", "Failed", "Cancelled"].includes(status?.phase ?? "") &&
-      Date.now() - Date.parse(metadata.creationTimestamp ?? "") > 3_600_000,
+    (migration) =>
+      !isFinal(migration) && Date.now() - Date.parse(migration.metadata.creationTimestamp ?? "") > 3_600_000,
   );
   const found = [
     ...images.map((image) =>

@@ -178,5 +178,16 @@ export const Migration = defineKind({
 });
 export type Migration = ObjectOf<typeof Migration>;
 
+const FINAL = ["Succeeded", "Failed", "Cancelled"];
+
+export function isFinal(migration: Migration): boolean {
+  return FINAL.includes(migration.status?.phase ?? "");
+}
+
+/** A migration that has touched instances, or may at any moment. */
+export function isUnderWay(migration: Migration): boolean {
+  return migration.status?.source !== undefined && !isFinal(migration);
+}
+
 /** Chosen before anything is begun. */
 export const toOf = ({ spec }: Migration): string => spec.to ?? "";

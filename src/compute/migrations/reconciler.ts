@@ -29,20 +29,10 @@ import {
   removeUnbound,
   takeNumber,
 } from "../actions.ts";
-import {
-  currentOf,
-  instanceName,
-  isBound,
-  isFinal,
-  isHeld,
-  isLive,
-  isReleased,
-  isUnderWay,
-  numberOf,
-} from "../custody.ts";
+import { currentOf, instanceName, isBound, isHeld, isLive, isReleased, numberOf } from "../custody.ts";
 import { pinsIn } from "../hardware/kinds.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
-import { MIGRATION_LABEL, Migration, type Transfer, toOf } from "./kinds.ts";
+import { isFinal, isUnderWay, MIGRATION_LABEL, Migration, type Transfer, toOf } from "./kinds.ts";
 import { isLocal, refuse, refuseDisks, refuseHost } from "./refusals.ts";
 import { asItIs, copied, orderTo, sentOf } from "./target.ts";
 import { transferOf } from "./transfer.ts";

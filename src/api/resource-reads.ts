@@ -43,7 +43,7 @@ export function selectionOf({ exchange: { query }, target }: Call): Selection {
 }
 
 /** A whole number from the query, or undefined. @throws ApiError BadRequest */
-function integer(exchange: Exchange, name: string): number | undefined {
+export function integer(exchange: Exchange, name: string): number | undefined {
   const text = exchange.query.get(name);
   if (!text) return undefined;
   if (!/^\d{1,15}$/.test(text))

@@ -49,7 +49,7 @@ export const wantsWebSocket = ({ method, headers }: IncomingMessage): boolean =>
  * @throws ApiError BadRequest when it does not ask for one, Forbidden when a page of somebody else's does, by the login of a browser
  */
 export async function acceptWebSocket(call: Call): Promise<WebSocket> {
-  const { exchange, context, attributes } = call;
+  const { exchange, attributes } = call;
   const { request, response, upgrade } = exchange;
   if (!upgrade)
     throw new ApiError(
@@ -61,21 +61,18 @@ export async function acceptWebSocket(call: Call): Promise<WebSocket> {
   const key = request.headers["sec-websocket-key"] ?? "";
   if (version !== "13" || !/^[+/0-9A-Za-z]{22}==$/.test(key))
     throw new ApiError("BadRequest", "the headers are not those of a WebSocket of version 13 (RFC 6455)");
+  if (exchange.over.aborted) throw gone();
   exchange.isAudited = true;
   exchange.onAnswer?.(101);
   detach(response, upgrade.socket);
   const socket = await new Promise<WebSocket>((resolve, reject) => {
-    exchange.over.addEventListener("abort", () => reject(new ApiError("BadRequest", "the client has gone")), {
-      once: true,
-    });
+    exchange.over.addEventListener("abort", () => reject(gone()), { once: true });
     sockets.handleUpgrade(request, upgrade.socket, upgrade.head, resolve);
   });
   exchange.leave?.();
-  const { user, isGood = () => true } = exchange;
-  const running = {
-    end: () => socket.close(1012, "the control plane ends, or your right to this has; come again"),
-  };
-  context.watches.set(running, () => isGood() && context.authorizer.decide(user, attributes).allowed);
+  const leave = whileAllowed(call, () =>
+    socket.close(1012, "the control plane ends, or your right to this has; come again"),
+  );
   let answered = true;
   const ping = setInterval(() => {
     if (!answered) return socket.terminate();
@@ -88,9 +85,19 @@ export async function acceptWebSocket(call: Call): Promise<WebSocket> {
   socket.on("error", () => {});
   socket.on("close", () => {
     clearInterval(ping);
-    context.watches.delete(running);
+    leave();
   });
   return socket;
+}
+
+const gone = () => new ApiError("BadRequest", "the client has gone");
+
+/** Calls `end` when the server ends, or when whoever asked has no right to it any more. @returns to be called when it is over */
+export function whileAllowed({ exchange, context, attributes }: Call, end: () => void): () => void {
+  const { user, isGood = () => true } = exchange;
+  const running = { end };
+  context.watches.set(running, () => isGood() && context.authorizer.decide(user, attributes).allowed);
+  return () => void context.watches.delete(running);
 }
 
 /** A browser sends its login (a client certificate) along whichever page asks; a ticket or token somebody must have been given. */

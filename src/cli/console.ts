@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
-import { type OpenSocket, openSocket } from "../client/websocket.ts";
+import { openSocket } from "../client/websocket.ts";
 import { type MachineOptions, machineOf } from "./machine-actions.ts";
 import { pathTo, type Session } from "./resources.ts";
 import { UserError } from "./user-error.ts";
@@ -25,7 +25,7 @@ async function open(options: Options): Promise<{ session: Session; path: string;
 /** Until ^] is typed, standard input ends, or the machine does. */
 export async function console(options: Options & { tail: number }, say: Print): Promise<void> {
   const { session, path, name } = await open(options);
-  const { stream, why, close } = await openSocket(
+  const { stream, why, code, close } = await openSocket(
     session.client,
     `${path}/console?tailLines=${options.tail}`,
   );
@@ -70,7 +70,7 @@ export async function console(options: Options & { tail: number }, say: Print): 
     stdin.destroy();
   }
   if (isTerminal) say("");
-  if (!left && !why().startsWith("the machine"))
+  if (!left && code() !== 1000)
     throw new UserError(`vm/${name}: the connection ended${why() && `: ${why()}`}`);
   if (!left) say(`vm/${name}: ${why()}`);
 }
@@ -79,12 +79,11 @@ export async function console(options: Options & { tail: number }, say: Print): 
 export async function vnc(options: Options & { port: number }, print: Print): Promise<void> {
   const { session, path, name } = await open(options);
   // Before anybody is told an address: whether it has a screen, and may be seen.
-  const first: OpenSocket = await openSocket(session.client, `${path}/vnc`);
-  let waiting: OpenSocket | undefined = first;
+  (await openSocket(session.client, `${path}/vnc`)).close();
   const serve = async (viewer: Socket) => {
     viewer.on("error", () => {});
-    const socket = waiting ?? (await openSocket(session.client, `${path}/vnc`));
-    waiting = undefined;
+    const socket = await openSocket(session.client, `${path}/vnc`);
+    if (viewer.destroyed) return socket.close();
     const { stream } = socket;
     viewer.pipe(stream);
     stream.pipe(viewer);
@@ -93,10 +92,6 @@ export async function vnc(options: Options & { port: number }, print: Print): Pr
       if (!viewer.destroyed) print(`vm/${name}: ${socket.why() || "the connection ended"}`);
     });
   };
-  // Nobody came in time, and it was given up.
-  first.stream.once("end", () => {
-    if (waiting === first) waiting = undefined;
-  });
   const viewers = new Set<Socket>();
   const server = createServer((viewer) => {
     viewers.add(viewer);
@@ -124,7 +119,6 @@ export async function vnc(options: Options & { port: number }, print: Print): Pr
   if (!options.signal.aborted) await once(options.signal, "abort");
   server.close();
   for (const viewer of viewers) viewer.destroy();
-  waiting?.close();
 }
 
 /** Writes the PNG, to standard output for "-". */

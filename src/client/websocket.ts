@@ -14,6 +14,8 @@ export interface OpenSocket {
   stream: Duplex;
   /** Why the server closed it, once it has: empty when it did not say. */
   why: () => string;
+  /** Its code for that (RFC 6455, 7.4): 1000 is a good end; undefined until then. */
+  code: () => number | undefined;
   close(): void;
 }
 
@@ -48,7 +50,9 @@ export async function openSocket(client: Pick<HttpClient, "way">, path: string):
 
 function connect(socket: WebSocket): Promise<OpenSocket> {
   let why = "";
-  socket.on("close", (_code, reason) => {
+  let code: number | undefined;
+  socket.on("close", (given, reason) => {
+    code = given;
     why = reason.toString("utf8");
   });
   return new Promise((resolve, reject) => {
@@ -69,7 +73,7 @@ function connect(socket: WebSocket): Promise<OpenSocket> {
     socket.on("open", () => {
       const stream = createWebSocketStream(socket);
       stream.on("error", () => {});
-      resolve({ stream, why: () => why, close: () => socket.close(1000) });
+      resolve({ stream, why: () => why, code: () => code, close: () => socket.close(1000) });
     });
   });
 }

@@ -55,7 +55,7 @@ export class AgentLink {
   page(place: Place, path: string): Promise<Buffer> {
     return this.#ask(place, path, false, async (response) => {
       if (response.statusCode !== 200) throw await refusal(place, response);
-      return bodyOf(response);
+      return bodyOf(place, response);
     });
   }
 
@@ -105,28 +105,37 @@ export class AgentLink {
 
   #credentials(): Promise<{ cert: string; key: string }> {
     const now = Date.now();
-    if (!this.#kept || now - this.#kept.since > RENEW_MS)
-      this.#kept = {
-        credentials: this.#issuer.clientCredentials(CONTROL_PLANE_USER, [], CERTIFICATE_DAYS),
-        since: now,
-      };
-    return this.#kept.credentials;
+    if (this.#kept && now - this.#kept.since <= RENEW_MS) return this.#kept.credentials;
+    const credentials = this.#issuer.clientCredentials(CONTROL_PLANE_USER, [], CERTIFICATE_DAYS);
+    const kept = { credentials, since: now };
+    this.#kept = kept;
+    credentials.catch(() => {
+      if (this.#kept === kept) this.#kept = undefined;
+    });
+    return credentials;
   }
 }
 
-async function bodyOf(response: IncomingMessage): Promise<Buffer> {
+/** @throws ApiError ServiceUnavailable */
+async function bodyOf({ host }: Place, response: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = [];
   let bytes = 0;
-  for await (const part of response) {
-    parts.push(part);
-    bytes += part.length;
-    if (bytes > MAX_BYTES) throw new Error("the answer is too long");
+  try {
+    for await (const part of response) {
+      parts.push(part);
+      bytes += part.length;
+      if (bytes > MAX_BYTES) throw new Error(`it is longer than ${MAX_BYTES} bytes`);
+    }
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : cause;
+    const text = `the answer of the agent of host ${host} broke off: ${why}`;
+    throw new ApiError("ServiceUnavailable", text, {}, { cause });
   }
   return Buffer.concat(parts);
 }
 
-async function refusal({ host }: Place, response: IncomingMessage): Promise<ApiError> {
-  const text = (await bodyOf(response)).toString("utf8").trim();
+async function refusal(place: Place, response: IncomingMessage): Promise<ApiError> {
+  const text = (await bodyOf(place, response)).toString("utf8").trim();
   if (response.statusCode === 409) return new ApiError("Conflict", text);
-  return new ApiError("ServiceUnavailable", `the agent of host ${host} refused: ${text}`);
+  return new ApiError("ServiceUnavailable", `the agent of host ${place.host} refused: ${text}`);
 }

@@ -25,13 +25,16 @@ export class Runs {
   readonly #uid: string;
   readonly #waiting = new Set<() => void>();
 
-  /** Follows it until the signal aborts. */
+  /** Follows it until the signal aborts. @throws ApiError when it has */
   static async open(client: Client, vm: VirtualMachine, signal: AbortSignal): Promise<Runs> {
     const runs = new Runs(client, vm, signal);
-    await Promise.all([runs.#vms.synced, runs.#instances.synced]);
+    const informers = [runs.#vms, runs.#instances];
+    await Promise.all(informers.map((one) => Promise.race([one.synced, one.run(signal)])));
+    if (signal.aborted) throw new ApiError("BadRequest", "the client has gone");
     return runs;
   }
 
+  /** Not followed yet. */
   private constructor(client: Client, { metadata }: VirtualMachine, signal: AbortSignal) {
     const { name, namespace = "" } = metadata;
     this.#client = client;
@@ -45,8 +48,6 @@ export class Runs {
     this.#vms.onChange(wake);
     this.#instances.onChange(wake);
     signal.addEventListener("abort", wake, { once: true });
-    void this.#vms.run(signal);
-    void this.#instances.run(signal);
   }
 
   /** Why nothing is to be waited for; undefined while it runs or will. */

@@ -14,16 +14,17 @@ import type { Duplex } from "node:stream";
 import { createWebSocketStream, type WebSocket } from "ws";
 import { flag, send, sendValue } from "../api/exchange.ts";
 import { LocalClient } from "../api/local.ts";
-import type { Call } from "../api/resource-reads.ts";
+import { type Call, integer } from "../api/resource-reads.ts";
 import type { Service } from "../api/service.ts";
-import { acceptWebSocket, type Subresource } from "../api/subresource.ts";
+import { acceptWebSocket, type Subresource, whileAllowed } from "../api/subresource.ts";
 import type { Tickets } from "../api/tickets.ts";
 import type { Client } from "../client/client.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
-import { describeError, type Logger } from "../reconcile/log.ts";
+import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { AgentLink, type Issuer } from "./agent-link.ts";
 import { type Attendance, attendAll, firstStream } from "./attend.ts";
+import { ProtocolError } from "./rfb/parse.ts";
 import { type Run, Runs } from "./runs.ts";
 import { SerialSession } from "./serial-session.ts";
 import { VncSession } from "./vnc-session.ts";
@@ -106,9 +107,10 @@ class Consoles {
     const { exchange } = call;
     const lines = linesOf(call);
     const vm = await this.#machine(call);
-    const over = new AbortController();
+    const done = new AbortController();
+    const signal = AbortSignal.any([exchange.over, done.signal]);
     try {
-      const runs = await Runs.open(this.#client, vm, over.signal);
+      const runs = await Runs.open(this.#client, vm, signal);
       const run = await this.#running(runs, vm);
       const contentType = "text/plain; charset=utf-8";
       if (!flag(exchange.query.get("follow"))) {
@@ -116,30 +118,25 @@ class Consoles {
         return await send(exchange, 200, text, { contentType });
       }
       const { response } = exchange;
-      exchange.over.addEventListener("abort", () => over.abort(), { once: true });
-      const running = { end: () => response.end() };
-      const { isGood = () => true, user } = exchange;
-      const { context, attributes } = call;
-      context.watches.set(running, () => isGood() && context.authorizer.decide(user, attributes).allowed);
+      const leave = whileAllowed(call, () => response.end());
       exchange.onAnswer?.(200);
       response.writeHead(200, { "content-type": contentType, "cache-control": "no-store" });
       response.flushHeaders();
       exchange.leave?.();
       const session = new SerialSession(response, lines);
-      await attendAll(runs, this.#link, session, { first: undefined, signal: over.signal }).finally(() =>
-        context.watches.delete(running),
-      );
+      await attendAll(runs, this.#link, session, { first: undefined, signal }).finally(leave);
       response.end();
     } finally {
-      over.abort();
+      done.abort();
     }
   }
 
   async screenshot(call: Call): Promise<void> {
     const vm = await this.#machine(call);
-    const over = new AbortController();
+    const done = new AbortController();
+    const signal = AbortSignal.any([call.exchange.over, done.signal]);
     try {
-      const runs = await Runs.open(this.#client, vm, over.signal);
+      const runs = await Runs.open(this.#client, vm, signal);
       const run = await this.#running(runs, vm);
       const picture = await this.#link.page(run, `/machines/${run.uid}/screenshot`);
       call.exchange.isAudited = true;
@@ -148,7 +145,7 @@ class Consoles {
         headers: { "cache-control": "no-store" },
       });
     } finally {
-      over.abort();
+      done.abort();
     }
   }
 
@@ -161,35 +158,35 @@ class Consoles {
     const { exchange } = call;
     const { log } = this.#options;
     const vm = await this.#machine(call);
-    const over = new AbortController();
-    exchange.over.addEventListener("abort", () => over.abort(), { once: true });
+    const done = new AbortController();
+    const signal = AbortSignal.any([exchange.over, done.signal]);
     let first: Awaited<ReturnType<typeof firstStream>>;
     try {
-      const runs = await Runs.open(this.#client, vm, over.signal);
+      const runs = await Runs.open(this.#client, vm, signal);
       if (runs.over) throw notRunning(vm, runs.over);
       first = await firstStream(runs, this.#link, path);
       const socket = await acceptWebSocket(call);
       const viewer = createWebSocketStream(socket);
       viewer.on("error", () => {});
-      viewer.once("close", () => over.abort());
+      viewer.once("close", () => done.abort());
       const about = { request: exchange.id, user: exchange.user.name, path: `/${exchange.path.join("/")}` };
       log.info("console.opened", about);
-      void attendAll(runs, this.#link, sessionOf(viewer), { first, signal: over.signal })
+      void attendAll(runs, this.#link, sessionOf(viewer), { first, signal })
         .then(
           (why = "ended") => close(socket, 1000, why),
           (error: unknown) => {
             log.warn("console.failed", { ...about, error });
-            close(socket, 1011, describeError(error));
+            close(socket, 1011, reasonFor(error));
           },
         )
         .finally(() => {
-          over.abort();
+          done.abort();
           // The viewer's answer to the close comes behind whatever he still sends.
           viewer.resume();
           log.info("console.closed", about);
         });
     } catch (error) {
-      over.abort();
+      done.abort();
       first?.stream.socket.destroy();
       throw error;
     }
@@ -224,12 +221,9 @@ function close(socket: WebSocket, code: number, why: string): void {
   socket.close(code, Buffer.from(why).subarray(0, MAX_REASON_BYTES).toString("utf8"));
 }
 
+/** For viewers. What else went wrong is for operators. */
+const reasonFor = (error: unknown): string =>
+  error instanceof ApiError || error instanceof ProtocolError ? error.message : "see the control plane's log";
+
 /** @throws ApiError BadRequest */
-function linesOf({ exchange: { query } }: Call): number {
-  const text = query.get("tailLines") ?? String(DEFAULT_LINES);
-  if (/^\d{1,7}$/.test(text)) return Number(text);
-  throw new ApiError(
-    "BadRequest",
-    `the parameter tailLines must be a whole number, not ${JSON.stringify(text)}`,
-  );
-}
+const linesOf = ({ exchange }: Call): number => integer(exchange, "tailLines") ?? DEFAULT_LINES;

@@ -28,6 +28,8 @@ export class VncSession implements Attendance {
   #screen: Screen | undefined;
   #encodings: { message: Buffer; encodings: readonly number[] } | undefined;
   #to: Duplex | undefined;
+  /** What the viewer did wrong: the end of its session. */
+  #wrong: unknown;
 
   /** @param name what viewers show as title */
   constructor(viewer: Duplex, name: string) {
@@ -61,7 +63,7 @@ export class VncSession implements Attendance {
         this.#listen();
       }
       this.#to = socket;
-      await this.#pass(socket, over);
+      if (!this.#wrong) await this.#pass(socket, over);
     } catch (error) {
       // A connection that is cut off does not end the session; nonsense does, and what the viewer cannot be told.
       if (error instanceof ProtocolError) throw error;
@@ -70,6 +72,7 @@ export class VncSession implements Attendance {
       if (this.#to === socket) this.#to = undefined;
       socket.destroy();
     }
+    if (this.#wrong) throw this.#wrong;
   }
 
   /** To another server: all that this viewer's conversation rests on. */
@@ -118,12 +121,13 @@ export class VncSession implements Attendance {
   /** Whole messages of the viewer, to the server that there is. */
   #listen(): void {
     const messages = new Messages(clientMessage);
-    const viewer = this.#viewer;
-    viewer.on("data", (bytes: Buffer) => {
+    this.#viewer.on("data", (bytes: Buffer) => {
+      if (this.#wrong) return;
       try {
         for (const message of messages.push(bytes)) this.#say(message);
       } catch (error) {
-        viewer.destroy(error instanceof Error ? error : undefined);
+        this.#wrong = error;
+        this.#to?.destroy();
       }
     });
   }

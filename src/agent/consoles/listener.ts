@@ -186,7 +186,7 @@ function begin(log: SerialLog, query: URLSearchParams): number {
   const from = query.get("from");
   if (from !== null && /^\d{1,15}$/.test(from)) return Math.min(Math.max(Number(from), log.start), log.end);
   const lines = query.get("tailLines") ?? "";
-  return log.lastLines(/^\d{1,7}$/.test(lines) ? Number(lines) : DEFAULT_LINES);
+  return log.lastLines(/^\d{1,15}$/.test(lines) ? Number(lines) : DEFAULT_LINES);
 }
 
 function* tail(log: SerialLog, query: URLSearchParams): Generator<Buffer> {

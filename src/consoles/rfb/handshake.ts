@@ -1,4 +1,7 @@
-/** The beginning of an RFB session, from both sides. Access has been decided before: there is no password here. What is no RFB is a ProtocolError, a connection that ends is another. */
+/**
+ * The beginning of an RFB session, from both sides. Access has been decided before: there is no password here. What is not RFB is a ProtocolError; a
+ * connection that ends is a plain Error.
+ */
 import type { Duplex } from "node:stream";
 import { ProtocolError } from "./parse.ts";
 import type { PixelFormat } from "./server-messages.ts";
@@ -15,7 +18,7 @@ export interface Server {
 }
 
 /** Bytes of a stream, so many at a time; what was not asked for stays in it. */
-function read(stream: Duplex, length: number): Promise<Buffer> {
+function read(stream: Duplex, length: number, late = new Error("no answer in time")): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const look = () => {
       const bytes: Buffer | null = length === 0 ? Buffer.alloc(0) : stream.read(length);
@@ -24,7 +27,7 @@ function read(stream: Duplex, length: number): Promise<Buffer> {
       if (bytes || stream.destroyed || stream.readableEnded) done(() => reject(ended()));
     };
     const over = () => done(() => reject(ended()));
-    const timer = setTimeout(() => done(() => reject(new Error("no answer in time"))), TIME_MS);
+    const timer = setTimeout(() => done(() => reject(late)), TIME_MS);
     const done = (end: () => void) => {
       clearTimeout(timer);
       stream.off("readable", look);
@@ -66,19 +69,21 @@ export async function greetServer(stream: Duplex): Promise<Server> {
 
 /** As server of a viewer, up to its ClientInit. Versions 3.3, 3.7 and 3.8. @throws ProtocolError */
 export async function greetViewer(stream: Duplex): Promise<void> {
+  const said = (length: number) =>
+    read(stream, length, new ProtocolError("the viewer did not answer in time"));
   stream.write(VERSION);
-  const answer = /^RFB 003\.(\d{3})\n$/.exec((await read(stream, 12)).toString("latin1"));
+  const answer = /^RFB 003\.(\d{3})\n$/.exec((await said(12)).toString("latin1"));
   if (!answer) throw new ProtocolError("the viewer does not speak RFB");
   const minor = Number(answer[1]);
   if (minor < 7) stream.write(Buffer.from([0, 0, 0, NO_PASSWORD]));
   else {
     stream.write(Buffer.from([1, NO_PASSWORD]));
-    const [chosen] = await read(stream, 1);
+    const [chosen] = await said(1);
     if (chosen !== NO_PASSWORD)
       throw new ProtocolError("the viewer chose a way to log in that was not offered");
     if (minor >= 8) stream.write(Buffer.alloc(4));
   }
-  await read(stream, 1);
+  await said(1);
 }
 
 export function serverInit({ width, height, format }: Server, name: string): Buffer {

@@ -39,13 +39,13 @@ export async function undoWith(
     throw new UserError(
       `plan/${busy.metadata.name} is under way; undo when it has ended (\`vireo get plan/${busy.metadata.name} -w\` shows how it goes)`,
     );
-  const { moves, kept } = planUndo(await readEstate(client), plan);
+  const estate = await readEstate(client);
+  const { moves, kept } = planUndo(estate, plan);
   const { name } = plan.metadata;
   const stays = kept.map(({ vm, why }: Kept) => `  ${vm} stays: ${why}`);
   if (moves.length === 0)
     throw new UserError([`nothing of plan/${name} can be taken back:`, ...stays].join("\n"));
-  // Read anew: what was planned on the other has moved on in it.
-  const predicted = predict(await readEstate(client), moves, plans);
+  const predicted = predict(estate, moves, plans);
   print(`undo of plan/${name} (${plan.spec.trigger}):`);
   for (const move of predicted)
     print(`  ${move.vm} from ${move.from} to ${move.to}: ${describeEffect(move.predicted ?? {})}`);

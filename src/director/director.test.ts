@@ -344,6 +344,22 @@ it("a host in maintenance is left at once, if need be to where the machine came 
   expect(planMoves({ ...estate, policies: [policy("web", "web", { required })] }, options())).toEqual([]);
 });
 
+it("a cordoned host keeps its machines, but for those that break a rule there", () => {
+  const slow = host("slow", 1000, 20, 60, { cordoned: true, closed: "it is marked unschedulable" });
+  const moves = (cordoned: HostView, policies: Policy[]) => {
+    const hosts = [cordoned, host("fast", 4000, 20, 60)];
+    const machines = [machine("db-1", "db", { host: "slow" })];
+    return planMoves({ hosts, machines, policies, odd: [] }, options()).map(({ reason }) => reason);
+  };
+  const fast = policy("db", "db", { goal: "performance" });
+  expect(moves(host("slow", 1000, 20, 60), [fast])).toHaveLength(1);
+  expect(moves(slow, [fast])).toEqual([]);
+  const required = [{ attribute: "cpu.mhz" as const, operator: "AtLeast" as const, values: ["3000"] }];
+  expect(moves(slow, [policy("db", "db", { required })])).toEqual([
+    'on slow policy "db" requires cpu.mhz at least 3000, has 1000',
+  ]);
+});
+
 describe("a host with few machines", () => {
   const wide = (name: string, idle: number) =>
     host(name, 3000, idle, idle * 3, { cpus: 8, memoryBytes: 16 * GiB });
@@ -368,7 +384,12 @@ describe("a host with few machines", () => {
     expect(moves[0]?.reason).toBe("policy web (energy): 2 moves leave a empty, 100 W less");
   });
 
-  it("is not when its machines want speed, or one of them has to stay", () => {
+  it("is not when it is cordoned, its machines want speed, or one of them has to stay", () => {
+    const { hosts, ...rest } = estate("web");
+    const cordoned = hosts.map((h) =>
+      h.name === "a" ? { ...h, cordoned: true, closed: "it is marked unschedulable" } : h,
+    );
+    expect(planMoves({ ...rest, hosts: cordoned }, options())).toEqual([]);
     expect(planMoves(estate("fast"), options()).filter(({ to }) => to === "b")).toEqual([]);
     const { machines, ...of } = estate("web");
     const stuck = machines.map((m) => (m.name === "web-2" ? { ...m, movable: false } : m));

@@ -4,7 +4,7 @@
  */
 import { acceptOf, type Draft, isSettled, mayMove, type PlanOptions } from "./draft.ts";
 import type { HostView, MachineView } from "./estate.ts";
-import { goalOf } from "./goals.ts";
+import { whoSays } from "./goals.ts";
 import { policiesOf } from "./rules.ts";
 
 /** With more the idle watts are never worth the moves. */
@@ -14,7 +14,7 @@ const MOST = 8;
 export function emptyHosts(draft: Draft, options: PlanOptions): boolean {
   const { index } = draft;
   const hosts = [...index.hosts.values()].flatMap((host) => {
-    const machines = host.ready ? machinesToMove(draft, host, options) : undefined;
+    const machines = host.ready && !host.cordoned ? machinesToMove(draft, host, options) : undefined;
     return machines ? { host, machines } : [];
   });
   hosts.sort((a, b) => a.machines.length - b.machines.length || (a.host.name < b.host.name ? -1 : 1));
@@ -65,9 +65,11 @@ function empty(draft: Draft, host: HostView, machines: readonly number[], option
   if (!worth) return false;
   const saved = host.idleWatts === undefined ? "watts unknown" : `${Math.round(host.idleWatts)} W less`;
   for (const [at, before, to] of left) {
-    const [policy] = policiesOf(estate, before);
-    const who = policy ? `policy ${policy.metadata.name} (${goalOf(policy)})` : "no policy (balanced)";
-    draft.make(at, to, `${who}: ${machines.length} moves leave ${host.name} empty, ${saved}`);
+    draft.make(
+      at,
+      to,
+      `${whoSays(policiesOf(estate, before)[0])}: ${machines.length} moves leave ${host.name} empty, ${saved}`,
+    );
   }
   return true;
 }

@@ -1,8 +1,10 @@
 /** What counts on a host: what runs there, whatever has become of the machine's own object. */
 import { expect, it } from "vitest";
+import type { Host } from "../compute/hosts/kinds.ts";
 import type { Instance, VirtualMachine } from "../compute/kinds.ts";
 import type { Migration } from "../compute/migrations/kinds.ts";
-import { makeEstate, type Unread } from "./estate.ts";
+import { declaredFacts } from "../compute/testing/estate.ts";
+import { makeEstate, type Unread, viewHost } from "./estate.ts";
 import { usage } from "./rules.ts";
 
 const MiB = 2 ** 20;
@@ -122,4 +124,17 @@ it("knows how often in a row plans could not move a machine, and why", () => {
   });
   // What a user tried is no trouble of the director's.
   expect(seen(failed(4, "by hand"))).not.toHaveProperty("failed");
+});
+
+it("takes a host for cordoned by its spec", () => {
+  const of = (spec: Host["spec"]) =>
+    viewHost({
+      apiVersion,
+      kind: "Host",
+      metadata: { name: "a" },
+      spec,
+      status: { capacity: { cpus: 1, memory: "1Gi" }, facts: declaredFacts("a") },
+    });
+  expect(of({ unschedulable: true })).toMatchObject({ cordoned: true, closed: "it is marked unschedulable" });
+  expect(of({})).not.toHaveProperty("cordoned");
 });

@@ -17,6 +17,8 @@ export interface HostView {
   closed?: string;
   /** Its machines are to leave it. */
   maintenance?: boolean;
+  /** Its machines are to stay. */
+  cordoned?: boolean;
   site: string;
   rack: string;
   cpus: number;
@@ -99,6 +101,7 @@ export function viewHost(host: Host): HostView | undefined {
     ready,
     ...(closed ? { closed } : {}),
     ...(spec.maintenance ? { maintenance: true } : {}),
+    ...(spec.unschedulable ? { cordoned: true } : {}),
     site: spec.site ?? "",
     rack: spec.rack ?? metadata.name,
     cpus: capacity.cpus,

@@ -270,6 +270,21 @@ it("moves that share no host go on at once; one that waits for room begins when 
   ]);
 });
 
+it("a user's move that has not begun takes no place from it", async () => {
+  for (const vm of ["x", "y"]) await estate.runMachine(vm, "a");
+  for (const name of ["a", "b", "c"]) await estate.hostFacts(name);
+  agentsMove = new Set(["x"]);
+  // Nobody chooses a host for it.
+  await estate.client.create(Migration, { metadata: { name: "m", namespace: NS }, spec: { vm: "y" } });
+  await create("p1", [move("x", "a", "b")]);
+  expect((await over("p1")).status?.phase).toBe("Succeeded");
+  const waits = await estate.client.get(Migration, { name: "m", namespace: NS });
+  expect(waits?.status).toMatchObject({
+    phase: "Pending",
+    message: "waits for the director to choose a host",
+  });
+});
+
 it("killed at any moment and started again, makes each move once, with what came of it", async () => {
   for (const vm of ["x", "y", "z"]) await estate.runMachine(vm, "a");
   agentsMove = new Set(["x", "y", "z"]);

@@ -8,7 +8,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { modify } from "../client/client.ts";
-import { isFinal, Migration } from "../compute/migrations/kinds.ts";
+import { isFinal, isUnderWay, Migration } from "../compute/migrations/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";
@@ -17,6 +17,7 @@ import type { Estate } from "./estate.ts";
 import { figuresOf } from "./figures.ts";
 import { linkOf } from "./forecast.ts";
 import { indexOf } from "./index.ts";
+import { outdated } from "./kept.ts";
 import { isFinalPlan, Plan } from "./kinds.ts";
 import { actualOf, outcome } from "./outcome.ts";
 import { type UnderWay, waitsFor } from "./pace.ts";
@@ -27,8 +28,6 @@ import { readEstate } from "./snapshot.ts";
 
 type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
 
-/** Migrations of plans are kept for people to look at; the newest of these many plans. */
-const KEEP_PLANS = 20;
 /** While moves wait or run: hosts and rules may change. A Migration that ends wakes us at once. */
 const LOOK_AGAIN_MS = 3000;
 
@@ -84,12 +83,11 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
     for (const i of ended) states[i] = told(estate, migrations, plan, states, i);
     begun = waits && (await beginOne(context, plan, states, estate, migrations));
   }
+  const done = states.filter(({ phase }) => phase === "Succeeded").length;
   if (states.some(isOpen)) {
-    const done = states.filter(({ phase }) => phase === "Succeeded").length;
     await write(context, name, { phase: "Running", done, moves: states });
     return begun ? "more" : "wait";
   }
-  const done = states.filter(({ phase }) => phase === "Succeeded").length;
   // Nothing went wrong with a plan that the world has overtaken before any move of it: the next one is made of what is now.
   const isOvertaken = states.every(({ phase }) => phase === "Skipped") && !plan.spec.undoes;
   const phase = done === states.length ? "Succeeded" : isOvertaken ? "Superseded" : "Failed";
@@ -146,7 +144,7 @@ async function beginOne(
   const { moves } = plan.spec;
   const inPhase = (phase: MoveStatus["phase"]) => moves.filter((_, i) => states[i]?.phase === phase);
   const underWay = migrations
-    .filter((migration) => !isFinal(migration))
+    .filter((migration) => isUnderWay(migration) || (migration.spec.plan && !isFinal(migration)))
     .map((migration) => hostsOf(estate, migration));
   for (const [i, move] of moves.entries()) {
     const state = states[i];
@@ -238,10 +236,7 @@ async function write(
   });
 }
 
-/** Old plans go, and with them (by owner reference) their Migrations. */
-async function forgetOld({ client }: DirectorContext): Promise<void> {
-  const ended = (await client.list(Plan)).items
-    .filter(isFinalPlan)
-    .sort((a, b) => (a.metadata.creationTimestamp ?? "").localeCompare(b.metadata.creationTimestamp ?? ""));
-  for (const plan of ended.slice(0, -KEEP_PLANS)) await client.delete(Plan, { name: plan.metadata.name });
+async function forgetOld({ client, clock }: DirectorContext): Promise<void> {
+  for (const plan of outdated((await client.list(Plan)).items, clock.now().getTime()))
+    await client.delete(Plan, { name: plan.metadata.name });
 }

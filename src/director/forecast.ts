@@ -6,6 +6,7 @@
  * say most about it (how fast it writes, whether its disks go along): when there are any, only they count.
  */
 import type { HostView, MachineView } from "./estate.ts";
+import { byAge } from "./kept.ts";
 import type { Effect, Plan } from "./kinds.ts";
 
 /** Of what is new in the mean. */
@@ -25,10 +26,6 @@ export interface Experience {
   seconds: number;
   downtimeMs?: number;
 }
-
-const byAge = (a: Plan, b: Plan) =>
-  (a.metadata.creationTimestamp ?? "").localeCompare(b.metadata.creationTimestamp ?? "") ||
-  (a.metadata.name < b.metadata.name ? -1 : 1);
 
 /** Of all plans that are kept, the oldest first. */
 export function experienceOf(plans: readonly Plan[]): Experience[] {

@@ -3,7 +3,7 @@
  *
  *   performance: speed of a core, and how much of the host the others leave
  *   energy:      additional watts (linear from idle to full load; an empty host costs its idle watts as well)
- *   balanced:    half and half, with even load
+ *   balanced:    speed, room and watts together
  */
 import { breach } from "./attributes.ts";
 import type { HostView, MachineView } from "./estate.ts";
@@ -20,6 +20,10 @@ const PREFERENCES = 0.5;
 export function goalOf(policy: Policy | undefined): Policy["spec"]["goal"] {
   return policy?.spec.goal ?? "balanced";
 }
+
+/** "policy web (energy)" */
+export const whoSays = (policy: Policy | undefined): string =>
+  `${policy ? `policy ${policy.metadata.name}` : "no policy"} (${goalOf(policy)})`;
 
 /** Watts that the machine adds: its share of the span from idle to full, and the idle watts of a host that is empty without it. */
 export function addedWatts(machine: MachineView, host: HostView, inUse: boolean): number | undefined {

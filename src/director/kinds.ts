@@ -73,7 +73,7 @@ export const Policy = defineKind({
       goal: Words(["performance", "energy", "balanced"], {
         default: "balanced",
         description:
-          "performance: the fastest host with the least contention. energy: the fewest additional watts. balanced: half and half, and even load.",
+          "performance: the fastest host with the least contention. energy: the fewest additional watts. balanced: speed, room and watts together.",
       }),
       required: Type.Optional(Type.Array(Rule, { description: "A host that breaks one is never used." })),
       preferred: Type.Optional(

@@ -26,7 +26,7 @@ export interface UnderWay {
 /**
  * What a move has to wait for; undefined when it may begin.
  * @param before the plan's moves before it that have yet to begin @param running the plan's moves that have begun @param underWay all moves in
- * the estate that have begun, whoever asked for them
+ * the estate that have begun, whoever asked for them, or are a plan's
  */
 export function waitsFor(
   estate: Estate,

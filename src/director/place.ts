@@ -1,6 +1,6 @@
 /** Chooses a host for a machine, or says of every host why not. Deterministic: ties go to the first name. Pure. */
 import type { Estate, HostView, MachineView } from "./estate.ts";
-import { goalOf } from "./goals.ts";
+import { whoSays } from "./goals.ts";
 import { indexOf } from "./index.ts";
 import { isSpecial, obstacle, policiesOf } from "./rules.ts";
 import { type Score, score } from "./score.ts";
@@ -63,13 +63,11 @@ export type Placement =
 /** "policy web (energy): 20 W more, the best of 2 possible hosts" */
 export function reasonFor(estate: Estate, machine: MachineView, best: Verdict, possible: number): string {
   const [policy] = policiesOf(estate, machine);
-  const goal = goalOf(policy);
   const details = (best.score?.parts ?? [])
     .filter((part) => part.weight >= 0.1 || part.name === "preferred")
     .map((part) => part.detail);
-  const who = policy ? `policy ${policy.metadata.name} (${goal})` : "no policy (balanced)";
   const rank = possible > 1 ? `, the best of ${possible} possible hosts` : ", the only possible host";
-  return `${who}: ${details.join(", ")}${rank}`;
+  return `${whoSays(policy)}: ${details.join(", ")}${rank}`;
 }
 
 /** @param but a host that it is to leave */

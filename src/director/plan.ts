@@ -73,7 +73,7 @@ function lookAtAll(draft: Draft, options: PlanOptions): boolean {
   return found;
 }
 
-/** The best move of a machine, if it may be moved (its host is to be empty, a rule is broken there, or it has been there long enough) and gains enough. */
+/** The best move of a machine, if it may be moved (its host is to be empty, a rule is broken there, or it has been there long enough and the host is not cordoned) and gains enough. */
 function consider(
   estate: Estate,
   index: EstateIndex,
@@ -88,11 +88,8 @@ function consider(
   if (!seek?.now) return undefined;
   const { want, now } = seek;
   const special = isSpecial(machine);
-  const broken =
-    here.maintenance ||
-    (here.closed !== "it is marked unschedulable" &&
-      (!now.stays || (special && obstacle(estate, machine, here) !== undefined)));
-  if (!broken && !isSettled(machine, options)) return undefined;
+  const broken = here.maintenance || !now.stays || (special && obstacle(estate, machine, here) !== undefined);
+  if (!broken && (here.cordoned || !isSettled(machine, options))) return undefined;
   const floor = broken ? Number.NEGATIVE_INFINITY : now.like + options.threshold;
   const to = index.shelves.best(want, floor, acceptOf(estate, index, machine, options));
   if (to < 0) return undefined;

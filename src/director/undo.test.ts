@@ -4,6 +4,7 @@ import type { Estate, HostView, MachineView } from "./estate.ts";
 import { predict } from "./figures.ts";
 import { experienceOf, forecast } from "./forecast.ts";
 import { apply, indexOf } from "./index.ts";
+import { outdated } from "./kept.ts";
 import type { Plan, Policy } from "./kinds.ts";
 import { describeEffect, outcome } from "./outcome.ts";
 import { movesAtOnce, waitsFor } from "./pace.ts";
@@ -184,6 +185,40 @@ describe("an undo", () => {
     });
     expect(planned({ ...state, policies: [strict] })).toEqual(["b"]);
   });
+});
+
+it("of plans that are over the newest are kept, and for a day those that did something", () => {
+  const now = Date.parse("2026-11-28T12:00:00Z");
+  const at = (
+    hoursAgo: number,
+    name: string,
+    phases: MoveStatus["phase"][],
+    more: Partial<Plan["spec"]> = {},
+  ) => {
+    const made = plan(
+      name,
+      phases.map(() => move("x", "a", "b")),
+      phases,
+      more,
+    );
+    made.metadata.creationTimestamp = new Date(now - hoursAgo * 3_600_000).toISOString();
+    return made;
+  };
+  const idle = Array.from({ length: 30 }, (_, i) => at(1 - i / 30, `idle${i}`, ["Skipped"]));
+  const open = at(30, "open", ["Succeeded"]);
+  open.status = { phase: "Running" };
+  const early = [
+    at(23, "undo", ["Succeeded"], { undoes: "p0" }),
+    at(22, "moved", ["Skipped", "Succeeded"]),
+    at(22, "failed", ["Failed"]),
+  ];
+  const late = [at(25, "late", ["Succeeded"]), at(2, "skipped", ["Skipped"])];
+  const names = (plans: Plan[]) => plans.map(({ metadata }) => metadata.name).sort();
+  expect(names(outdated([...idle, ...late, ...early, open], now))).toEqual(
+    names([...idle.slice(0, 10), ...late]),
+  );
+  const many = Array.from({ length: 210 }, (_, i) => at(9 - i / 100, `moved${i}`, ["Succeeded"]));
+  expect(names(outdated(many, now))).toEqual(names(many.slice(0, 10)));
 });
 
 describe("what a move will take", () => {

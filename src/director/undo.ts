@@ -4,6 +4,7 @@
  */
 import type { Estate, MachineView } from "./estate.ts";
 import { apply, indexOf } from "./index.ts";
+import { byAge, HOLD_MS } from "./kept.ts";
 import { isFinalPlan, type Plan } from "./kinds.ts";
 import type { Move } from "./plan.ts";
 import { obstacle } from "./rules.ts";
@@ -29,13 +30,13 @@ export const madeBy = ({ spec, status }: Plan): Move[] =>
 /** The newest plan that moved something and is neither an undo nor undone. */
 export function lastToUndo(plans: readonly Plan[]): Plan | undefined {
   const undone = new Set(plans.flatMap((plan) => (madeBy(plan).length > 0 ? (plan.spec.undoes ?? []) : [])));
-  const age = ({ metadata }: Plan) => `${metadata.creationTimestamp ?? ""} ${metadata.name}`;
   return plans
     .filter(
       (plan) =>
         isFinalPlan(plan) && !plan.spec.undoes && !undone.has(plan.metadata.name) && madeBy(plan).length > 0,
     )
-    .sort((a, b) => (age(a) < age(b) ? 1 : -1))[0];
+    .sort(byAge)
+    .at(-1);
 }
 
 /** How to take back what `plan` did, in the estate as it is now. */
@@ -102,10 +103,10 @@ function inWords(estate: Estate, plan: Plan, { namespace, vm, from, to, reason }
   };
 }
 
-/** So long the director itself does not move again what a user has had moved back, unless a rule is broken or one of its policies changed. */
-const HOLD_MS = 24 * 3_600_000;
-
-/** The estate as the planner is to see it: what an undo brought back has come there just now. */
+/**
+ * The estate as the planner is to see it: what an undo brought back has come there just now. So it stays for HOLD_MS, unless a rule is broken
+ * or one of its policies changed.
+ */
 export function holdUndone(
   estate: Estate,
   plans: readonly Plan[],

@@ -94,7 +94,8 @@ export const Host = defineKind({
     {
       unschedulable: Type.Optional(
         Type.Boolean({
-          description: "No new machine is placed here (kubectl cordon's meaning); running ones stay.",
+          description:
+            "No new machine is placed here (kubectl cordon's meaning); running ones stay, unless they break a required rule there.",
         }),
       ),
       maintenance: Type.Optional(

@@ -1,25 +1,31 @@
 /** `vireo cordon`, `drain`, `uncordon`: what a host is to do is written into its spec, and the director does it. */
+import type { HttpClient } from "../client/http.ts";
 import { Host } from "../compute/hosts/kinds.ts";
-import { isApiError } from "../resource/errors.ts";
 import { getCondition } from "../resource/object.ts";
 import { follow, type Standing } from "./operation.ts";
-import { openSession, type Place } from "./resources.ts";
+import { openSession, type Place, parseName, readNamed } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
-type HostOptions = Place & { host: string };
+export interface HostOptions extends Place {
+  /** "host/a", or "a". */
+  host: string;
+}
 type Print = (line: string) => void;
 
 /** @throws UserError when there is no such host */
+export async function hostOf({ host, ...place }: HostOptions): Promise<{ client: HttpClient; host: Host }> {
+  const session = await openSession(place);
+  const { client } = session;
+  const named = parseName(session.kinds, "host", host);
+  const found = await client.get(Host, { name: named.name });
+  if (found) return { client, host: found };
+  await readNamed(session, named);
+  throw new UserError(`there is no host ${named.name}`);
+}
+
 async function patch(options: HostOptions, spec: { unschedulable?: true | null; maintenance?: true | null }) {
-  const { client } = await openSession(options);
-  const name = options.host.replace(/^hosts?\//, "");
-  try {
-    return { client, host: await client.patch(Host, { name }, { spec }) };
-  } catch (error) {
-    if (isApiError(error, "NotFound"))
-      throw new UserError(`there is no host ${JSON.stringify(name)}; vireo get hosts lists them`);
-    throw error;
-  }
+  const { client, host } = await hostOf(options);
+  return { client, host: await client.patch(Host, { name: host.metadata.name }, { spec }) };
 }
 
 export async function cordon(options: HostOptions, print: Print): Promise<void> {

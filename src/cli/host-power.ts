@@ -1,15 +1,11 @@
-/** `vireo host power on`, `off`, `status`: change the host's spec, as `kubectl patch` would, and tell what comes of it. */
+/** `vireo host power on`, `off`, `status`, `acknowledge`: change the host's spec, as `kubectl patch` would, and tell what comes of it. */
 import { Host } from "../compute/hosts/kinds.ts";
 import { failedWakeTest, POWER_AS_ASKED } from "../power/kinds.ts";
 import { getCondition } from "../resource/object.ts";
+import { type HostOptions, hostOf } from "./host-actions.ts";
 import { follow, type Standing } from "./operation.ts";
-import { openSession, type Place, parseNames, readNamed, type Session } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
-interface HostOptions extends Place {
-  /** "host/a", or "a". */
-  host: string;
-}
 type Print = (line: string) => void;
 
 /** Reasons that nothing but another request ends. */
@@ -21,8 +17,7 @@ export async function switchPower(
   options: HostOptions & { timeoutMs: number; wait: boolean; force: boolean; signal: AbortSignal },
   print: Print,
 ): Promise<void> {
-  const { session, host: before } = await hostOf(options);
-  const { client } = session;
+  const { client, host: before } = await hostOf(options);
   const { name } = before.metadata;
   const what = `host/${name}`;
   if (!before.spec.bmc)
@@ -73,22 +68,11 @@ export async function powerStatus(options: HostOptions, print: Print): Promise<v
 
 /** @throws UserError when there is nothing to acknowledge */
 export async function acknowledge(options: HostOptions, print: Print): Promise<void> {
-  const { session, host } = await hostOf(options);
+  const { client, host } = await hostOf(options);
   const { name } = host.metadata;
   const { startedTime: acknowledgedWakeTest } = host.status?.power?.lastWakeTest ?? {};
   if (!failedWakeTest(host))
     throw new UserError(`host/${name} has failed no wake test that is not acknowledged yet`);
-  await session.client.patch(Host, { name }, { spec: { powerManagement: { acknowledgedWakeTest } } });
+  await client.patch(Host, { name }, { spec: { powerManagement: { acknowledgedWakeTest } } });
   print(`host/${name} may be shut down again, and is tested again`);
-}
-
-async function hostOf({ host, ...place }: HostOptions): Promise<{ session: Session; host: Host }> {
-  const session = await openSession(place);
-  const [named] = parseNames(session.kinds, [host.includes("/") ? host : `host/${host}`]);
-  if (named?.kind.kind !== Host.kind || !named.name)
-    throw new UserError(`${JSON.stringify(host)} is no host; say host/NAME`);
-  const found = await session.client.get(Host, { name: named.name });
-  if (found) return { session, host: found };
-  await readNamed(session, { kind: named.kind, name: named.name });
-  throw new UserError(`there is no host ${named.name}`);
 }

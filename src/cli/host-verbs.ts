@@ -1,6 +1,6 @@
 /** Verbs on hosts (cordon, drain, uncordon), with kubectl's names: their arguments and options. */
 import type { Command } from "commander";
-import { durationMs, type PlaceOptions, withPlace } from "./place.ts";
+import { durationMs, type PlaceOptions, withControlPlane } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -10,14 +10,14 @@ export function addHostVerbs(
   placeOf: (options: PlaceOptions) => Place,
   print: (line: string) => void,
 ): void {
-  withPlace(program.command("cordon"))
+  withControlPlane(program.command("cordon"))
     .argument("<host>", "its name")
     .description("have no new machine placed on a host; those that run there stay")
     .action(async (host: string, options: PlaceOptions) => {
       const { cordon } = await import("./host-actions.ts");
       await cordon({ ...placeOf(options), host }, print);
     });
-  withPlace(program.command("drain"))
+  withControlPlane(program.command("drain"))
     .argument("<host>", "its name")
     .description(
       "put a host into maintenance: its machines are moved elsewhere while they run; waits until it is empty",
@@ -27,7 +27,7 @@ export function addHostVerbs(
       const { drain } = await import("./host-actions.ts");
       await drain({ ...placeOf(options), host, timeoutMs: options.timeout, signal: stopSignal() }, print);
     });
-  withPlace(program.command("uncordon"))
+  withControlPlane(program.command("uncordon"))
     .argument("<host>", "its name")
     .description("end the maintenance of a host: machines may come again")
     .action(async (host: string, options: PlaceOptions) => {

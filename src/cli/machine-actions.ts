@@ -8,7 +8,7 @@ import { Migration } from "../compute/migrations/kinds.ts";
 import { Rollback, Snapshot } from "../compute/snapshots/kinds.ts";
 import { seal } from "../resource/sealed.ts";
 import { carryOut, type Standing } from "./operation.ts";
-import { openSession, type Place, parseNames, type Session } from "./resources.ts";
+import { openSession, type Place, parseName, type Session } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
 export interface MachineOptions extends Place {
@@ -150,10 +150,8 @@ export async function machineOf({ machine, ...place }: Omit<MachineOptions, "tim
   namespace: string;
 }> {
   const session = await openSession(place);
-  const [named] = parseNames(session.kinds, [machine.includes("/") ? machine : `vm/${machine}`]);
-  if (named?.kind.kind !== VirtualMachine.kind || !named.name)
-    throw new UserError(`${JSON.stringify(machine)} is no machine; say vm/NAME`);
-  return { session, kind: named.kind, vm: named.name, namespace: session.namespace ?? "default" };
+  const { kind, name: vm } = parseName(session.kinds, "vm", machine);
+  return { session, kind, vm, namespace: session.namespace ?? "default" };
 }
 
 /** A name for what is made now: "web-1-20261124-051500". */

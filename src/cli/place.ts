@@ -19,10 +19,14 @@ export function durationMs(text: string): number {
   );
 }
 
+/** For verbs on what is in no namespace. */
+export const withControlPlane = (command: Command): Command =>
+  command.option("--kubeconfig <file>", "another control plane than this installation's");
+
 export const withPlace = (command: Command, { all = false } = {}): Command => {
-  command
-    .option("-n, --namespace <namespace>", "the namespace; by default the kubeconfig's")
-    .option("--kubeconfig <file>", "another control plane than this installation's");
+  withControlPlane(
+    command.option("-n, --namespace <namespace>", "the namespace; by default the kubeconfig's"),
+  );
   return all ? command.option("-A, --all-namespaces", "in all namespaces") : command;
 };
 

@@ -5,9 +5,8 @@ import { isFinalPlan, Plan } from "../director/kinds.ts";
 import { describeEffect } from "../director/outcome.ts";
 import { readEstate } from "../director/snapshot.ts";
 import { type Kept, lastToUndo, madeBy, planUndo } from "../director/undo.ts";
-import { openConnection } from "./connect.ts";
 import { carryOut, type Standing } from "./operation.ts";
-import type { Place } from "./resources.ts";
+import { openSession, type Place, parseName } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
 interface UndoOptions extends Place {
@@ -22,7 +21,10 @@ type Print = (line: string) => void;
 
 /** @throws UserError when there is nothing to undo, or not all of it went back */
 export async function undoPlan(options: UndoOptions, print: Print): Promise<void> {
-  await undoWith(openConnection(options.paths, options.kubeconfig).client, options, print);
+  const { client, kinds } = await openSession(options);
+  const { name, ...rest } = options;
+  const named = name === undefined ? {} : { name: parseName(kinds, "plan", name).name };
+  await undoWith(client, { ...rest, ...named }, print);
 }
 
 /** The same with a client that is open. */
@@ -73,15 +75,14 @@ export async function undoWith(
 }
 
 /** @throws UserError when it cannot be undone */
-function planOf(plans: readonly Plan[], asked: string | undefined): Plan {
-  if (asked === undefined) {
+function planOf(plans: readonly Plan[], name: string | undefined): Plan {
+  if (name === undefined) {
     const plan = lastToUndo(plans);
     if (plan) return plan;
     throw new UserError(
       "there is no plan that moved something and is not undone; `vireo get plans` lists those that are kept",
     );
   }
-  const name = asked.replace(/^plans?(?:\.vireo\.dev)?\//, "");
   const plan = plans.find(({ metadata }) => metadata.name === name);
   if (!plan)
     throw new UserError(

@@ -1,6 +1,6 @@
 /** Verbs on the director's plans: their arguments and options. */
 import type { Command } from "commander";
-import { durationMs, type PlaceOptions, withPlace } from "./place.ts";
+import { durationMs, type PlaceOptions, withControlPlane } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -17,7 +17,7 @@ export function addPlanVerbs(
   print: (line: string) => void,
 ): void {
   const plan = program.command("plan").description("what the director means to do, and has done");
-  withPlace(plan.command("undo"))
+  withControlPlane(plan.command("undo"))
     .description("move back what a plan moved, as far as the required rules allow it")
     .argument("[plan]", "its name; by default the newest one that moved something and is not undone")
     .option("--dry-run", "only tell what would be moved back, and what cannot be", false)

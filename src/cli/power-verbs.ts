@@ -1,6 +1,6 @@
 /** `vireo host power`: its arguments and options. */
 import type { Command } from "commander";
-import { durationMs, type PlaceOptions } from "./place.ts";
+import { durationMs, type PlaceOptions, withControlPlane } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -21,11 +21,7 @@ export function addPowerVerbs(
     .description("hosts of the estate")
     .command("power")
     .description("switch a host on and off through its BMC (spec.bmc)");
-  const verb = (name: string) =>
-    power
-      .command(name)
-      .argument("<host>", "host/a")
-      .option("--kubeconfig <file>", "another control plane than this installation's");
+  const verb = (name: string) => withControlPlane(power.command(name)).argument("<host>", "host/a");
   const switching = (name: "on" | "off") =>
     verb(name)
       .option("--timeout <time>", "how long to wait for it", durationMs, 600_000)

@@ -85,6 +85,22 @@ export function parseNames(kinds: readonly ServedKind[], words: readonly string[
     : named.flatMap((kind) => names.map((name) => ({ kind, name })));
 }
 
+/**
+ * What a word names where only objects of one kind are meant: "a", or with any word for the kind, "host/a".
+ * @param kind "host"
+ * @throws UserError
+ */
+export function parseName(
+  kinds: readonly ServedKind[],
+  kind: string,
+  word: string,
+): Named & { name: string } {
+  const [named] = parseNames(kinds, [word.includes("/") ? word : `${kind}/${word}`]);
+  if (!named?.name || named.kind !== kindOf(kinds, kind))
+    throw new UserError(`${JSON.stringify(word)} is no ${kind}; say ${kind}/NAME`);
+  return { kind: named.kind, name: named.name };
+}
+
 /** "virtualmachine.vireo.dev/web", as kubectl writes names. */
 export const fullName = (kind: ServedKind, name: string) =>
   `${kind.singular}${kind.group ? `.${kind.group}` : ""}/${name}`;

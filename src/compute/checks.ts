@@ -43,16 +43,17 @@ const bad = (field: string, value: unknown, message: string): Cause => ({
   message: `Invalid value: ${JSON.stringify(value)}: ${message}`,
 });
 
-/** Fields of spec that must stay as they were. */
+/** Fields of spec, or of what is `at` another place, that must stay as they were. */
 function immutable<S extends object>(
   spec: S,
   old: S,
   fields: readonly (keyof S & string)[],
   hint: string,
+  at = "spec",
 ): Cause[] {
   return fields
     .filter((field) => !isDeepStrictEqual(spec[field], old[field]))
-    .map((field) => bad(`spec.${field}`, spec[field], `field is immutable; ${hint}`));
+    .map((field) => bad(`${at}.${field}`, spec[field], `field is immutable; ${hint}`));
 }
 
 /** The server's part in the chain of custody (kinds.ts): what a late or confused component must not be able to write. */
@@ -287,7 +288,8 @@ function checkChange({ spec, status }: VirtualMachine, { spec: old }: VirtualMac
       old.guest ?? {},
       ["sshAuthorizedKeys", "userData"],
       "a guest is told it at its first boot alone; change it in the guest (vireo exec), or create another machine",
-    ).map((cause) => ({ ...cause, field: cause.field.replace("spec.", "spec.guest.") })),
+      "spec.guest",
+    ),
   ];
 }
 

@@ -154,7 +154,7 @@ it("tells of each move what was predicted and what came of it, and takes it back
   // Nothing is left to undo, and what is not there is said.
   await expect(undo({})).rejects.toThrow("there is no plan that moved something and is not undone");
   await expect(undo({ name: "p2" })).rejects.toThrow('there is no plan "p2"');
-  await expect(undo({ name: "plan/p1" })).rejects.toThrow(
+  await expect(undo({ name: "p1" })).rejects.toThrow(
     "nothing of plan/p1 can be taken back:\n  y stays: it has come to b since, and is no longer on c\n  x stays: it is back on a already",
   );
 });

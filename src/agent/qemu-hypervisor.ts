@@ -7,7 +7,7 @@
  * qemu/standing.ts, for all of these. One that is to be paused (record.paused) gets it only where QEMU takes its disks back by nothing else, and `stop` right
  * after it (takeDisks).
  */
-import { mkdirSync, readFileSync, statSync } from "node:fs";
+import { closeSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Resources } from "../compute/resources/kinds.ts";
 import { commandLine, defaultCpu, PANIC } from "../qemu/command-line.ts";
@@ -533,10 +533,22 @@ export class QemuHypervisor implements Hypervisor {
     endSwtpms(folder);
     folder.remove();
     folder.create(config.user);
+    const shared = await this.#shareTemplate(config);
+    return this.#spawn(config, how, folder, machineType, shared).finally(() => {
+      if (shared) closeSync(shared.fd);
+    });
+  }
+
+  async #spawn(
+    config: MachineConfig,
+    how: "run" | "incoming",
+    folder: MachineFolder,
+    machineType: string,
+    shared: Shared | undefined,
+  ): Promise<MachineState> {
     const { hardware, accelerator } = config;
     const guestCpu = config.guestCpu ?? defaultCpu(accelerator, hardware);
     const binary = this.#programs.of(config);
-    const shared = await this.#shareTemplate(config);
     // From here to the write of the record nothing else is done: no other start chooses the same.
     const others = this.#running(config.id);
     const place = this.#share.place(config, others);

@@ -40,7 +40,6 @@ print "sealed\\n";
 `;
 
 export interface Shared {
-  /** Ours; stays open for a while. */
   fd: number;
   /** Until then it must not be read. @throws Error when it cannot be had */
   whole: Promise<void>;
@@ -57,9 +56,14 @@ export class SharedMemory {
   /**
    * @param file of a memory that is kept apart (memory-files.ts)
    * @param holders QEMUs that have it
-   * @returns undefined when it cannot be shared
+   * @returns with a descriptor of the caller's own, whose it is to close; undefined when it cannot be shared
    */
-  of(file: string, sizeBytes: number, holders: readonly number[]): Promise<Shared | undefined> {
+  async of(file: string, sizeBytes: number, holders: readonly number[]): Promise<Shared | undefined> {
+    const shared = await this.#ours(file, sizeBytes, holders);
+    return shared && { ...shared, fd: openSync(`/proc/self/fd/${shared.fd}`, "r+") };
+  }
+
+  #ours(file: string, sizeBytes: number, holders: readonly number[]): Promise<Shared | undefined> {
     const known = this.#held.get(file);
     known?.timer.refresh();
     if (known) return known.shared;

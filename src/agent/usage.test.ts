@@ -61,6 +61,7 @@ it("of disks is told by device, others are left out", () => {
   const answer = [
     { qdev: "/machine/peripheral/disk0/virtio-backend", stats },
     { qdev: "/machine/system.flash1", stats },
+    { qdev: "cd-disk1", stats },
   ];
   expect(parseBlockStats(answer)).toEqual([
     {

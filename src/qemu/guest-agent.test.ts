@@ -47,6 +47,23 @@ it("with a right answer is understood", async () => {
   expect(await withGuest(talk, (path) => askGuestAgent(path, "guest-info", 5000))).toEqual({ version: "1" });
 });
 
+it("that is busy keeps nobody waiting longer than he would, and is understood afterwards", async () => {
+  let thaw = () => {};
+  const talk = (socket: Socket, line: string) => {
+    const id = /"id":(\d+)/.exec(line)?.[1];
+    const answer = () => socket.write(`{"return": ${id ?? 1}}\n`);
+    if (line.includes("freeze")) thaw = answer;
+    else answer();
+  };
+  await withGuest(talk, async (path) => {
+    const freeze = askGuestAgent(path, "guest-fsfreeze-freeze", 10_000);
+    expect(await askGuestAgent(path, "guest-ping", 50)).toBeUndefined();
+    thaw();
+    expect(await freeze).toBe(1);
+    expect(await askGuestAgent(path, "guest-ping", 5000)).toBe(1);
+  });
+}, 5000);
+
 describe("a program in the guest", () => {
   /** A qemu-ga that answers each command by its name. */
   const agent = (answers: Record<string, () => unknown>) => (socket: Socket, line: string) => {

@@ -41,7 +41,7 @@ export function callGuestAgent(
 ): Promise<Answer> {
   return new Promise((resolve) => {
     const message = { execute: command, ...(args ? { arguments: args } : {}) };
-    Channel.of(path).add({ message, deadline: performance.now() + timeoutMs, resolve });
+    Channel.of(path).add({ message, deadline: performance.now() + timeoutMs, timer: undefined, resolve });
   });
 }
 
@@ -54,6 +54,7 @@ interface Call {
   message: Record<string, unknown>;
   /** By performance.now. */
   deadline: number;
+  timer: NodeJS.Timeout | undefined;
   resolve: (answer: Answer) => void;
 }
 
@@ -69,7 +70,7 @@ class Channel {
   /** The first is under way. */
   #calls: Call[] = [];
   #sent: Call | undefined;
-  #timer: NodeJS.Timeout;
+  #idleTimer: NodeJS.Timeout;
 
   static of(path: string): Channel {
     const channel = channels.get(path) ?? new Channel(path);
@@ -85,12 +86,13 @@ class Channel {
     this.#socket.on("data", (text: string) => this.#read(text));
     this.#socket.on("error", () => this.#end(false));
     this.#socket.on("close", () => this.#end(false));
-    this.#timer = this.#idle();
+    this.#idleTimer = this.#idle();
     this.#socket.write(FLUSH);
     this.#send({ execute: "guest-sync", arguments: { id: this.#sync } });
   }
 
   add(call: Call): void {
+    call.timer = setTimeout(() => this.#late(call), Math.max(0, call.deadline - performance.now()));
     this.#calls.push(call);
     this.#next();
   }
@@ -105,19 +107,25 @@ class Channel {
 
   #next(): void {
     const [call] = this.#calls;
-    clearTimeout(this.#timer);
+    clearTimeout(this.#idleTimer);
     if (!call) {
       this.#socket.unref();
-      this.#timer = this.#idle();
+      this.#idleTimer = this.#idle();
       return;
     }
     this.#socket.ref();
-    // An answer that comes too late must not be taken for that to the next command: the connection goes with the command.
-    this.#timer = setTimeout(() => this.#end(true), Math.max(0, call.deadline - performance.now()));
     if (!this.#synced || this.#sent === call) return;
     this.#sent = call;
     this.#received = 0;
     this.#send(call.message);
+  }
+
+  #late(call: Call): void {
+    const isUnanswered = !this.#synced || this.#sent === call;
+    this.#calls = this.#calls.filter((each) => each !== call);
+    call.resolve(undefined);
+    // An answer that comes too late must not be taken for that to the next command: the connection goes with the command.
+    if (isUnanswered) this.#end(true);
   }
 
   #read(text: string): void {
@@ -137,7 +145,8 @@ class Channel {
         continue;
       }
       if (!this.#sent) continue;
-      const { resolve } = this.#sent;
+      const { resolve, timer } = this.#sent;
+      clearTimeout(timer);
       this.#sent = undefined;
       this.#calls.shift();
       resolve("error" in message ? { error: reasonIn(message.error) } : { value: message.return });
@@ -145,17 +154,16 @@ class Channel {
     }
   }
 
-  /** @param again whether those that wait behind the first have their turn on another connection */
+  /** @param again whether those that wait have their turn on another connection */
   #end(again: boolean): void {
-    clearTimeout(this.#timer);
+    clearTimeout(this.#idleTimer);
     if (channels.get(this.#path) === this) channels.delete(this.#path);
     this.#socket.destroy();
-    const [first, ...others] = this.#calls;
-    this.#calls = [];
-    first?.resolve(undefined);
-    for (const call of others)
+    for (const call of this.#calls.splice(0)) {
+      clearTimeout(call.timer);
       if (again) Channel.of(this.#path).add(call);
       else call.resolve(undefined);
+    }
   }
 }
 

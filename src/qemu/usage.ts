@@ -81,7 +81,7 @@ function stealSeconds(pid: number, qmp: Qmp): number {
 /** Of the disks that the guest has; by the id of the device. */
 export function parseBlockStats(answer: unknown): DiskUsage[] {
   return (Array.isArray(answer) ? answer : []).filter(isFields).flatMap(({ qdev, stats }) => {
-    const disk = /(disk(?:\d+|-[a-z0-9-]+))/.exec(String(qdev))?.[1];
+    const disk = /(?:^|\/)(disk(?:\d+|-[a-z0-9-]+))/.exec(String(qdev))?.[1];
     if (!disk || !isFields(stats)) return [];
     const n = (name: string) => Number(stats[name] ?? 0);
     return [

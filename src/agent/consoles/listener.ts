@@ -27,10 +27,12 @@ const PORT = 7443;
 const PART_BYTES = 256 * 1024;
 const DEFAULT_LINES = 100;
 
+type Consoles = Pick<MachineConsoles, "serial" | "display" | "screenshot">;
+
 export interface ListenerOptions {
   address: string;
   credentials: HostCredentials;
-  consoles: MachineConsoles;
+  consoles: Consoles;
   log: Logger;
 }
 
@@ -125,14 +127,14 @@ async function upgrade(
   request: IncomingMessage,
   socket: Duplex,
   head: Buffer,
-  consoles: MachineConsoles,
+  consoles: Consoles,
   log: Logger,
 ): Promise<void> {
   const refuse = (code: number, text: string) =>
     socket.end(
       `HTTP/1.1 ${code} Refused\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`,
     );
-  const accept = (headers: readonly string[] = []) =>
+  const accept = (headers: readonly string[]) =>
     socket.write(
       [
         "HTTP/1.1 101 Switching Protocols",
@@ -148,20 +150,22 @@ async function upgrade(
   if (request.headers.upgrade !== CONSOLE_PROTOCOL || !asked || !["serial", "vnc"].includes(asked.what))
     return void refuse(404, "no such page\n");
   let console: Duplex;
+  let headers: string[] = [];
   try {
-    if (asked.what === "vnc") {
-      console = await consoles.display(asked.id);
-      accept();
-    } else {
+    if (asked.what === "vnc") console = await consoles.display(asked.id);
+    else {
       const port = await consoles.serial(asked.id);
       const from = begin(port.log, asked.query);
       console = port.view(from);
-      accept([`${POSITION_HEADER}: ${from}`]);
+      headers = [`${POSITION_HEADER}: ${from}`];
     }
   } catch (error) {
     const { code, text } = refusal(error, log);
     return void refuse(code, text);
   }
+  // The control plane may have hung up meanwhile.
+  if (socket.destroyed) return void console.destroy();
+  accept(headers);
   if (head.length > 0) socket.unshift(head);
   join(socket, console);
 }

@@ -111,18 +111,19 @@ export class MachineConsoles {
     for (const id of [...this.#ports.keys()]) this.drop(id);
   }
 
-  #listen(id: MachineId, folder: MachineFolder): Promise<SerialPort> {
+  async #listen(id: MachineId, folder: MachineFolder): Promise<SerialPort> {
     const kept = this.#ports.get(id);
     if (kept) return kept;
     const { serialSocket, serialLog } = folder.files;
     const again = !this.#known.has(id) && SerialLog.exists(serialLog);
+    const log = new SerialLog(serialLog);
     this.#known.add(id);
     const forget = () => {
       if (this.#ports.get(id) === made) this.#ports.delete(id);
     };
     const made = SerialPort.open(serialSocket, {
       again,
-      log: new SerialLog(serialLog),
+      log,
       onEnd: forget,
       onError: (error) => this.#access.log.warn("serial.log", { id, error }),
     });

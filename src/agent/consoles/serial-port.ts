@@ -11,7 +11,7 @@ import { Duplex } from "node:stream";
 import type { SerialLog } from "./serial-log.ts";
 
 /** What a guest may say on average: some hundred times what a real port carries. One that says more waits, as with a real port. */
-export const SERIAL_BYTES_PER_SECOND = 2 ** 20;
+const SERIAL_BYTES_PER_SECOND = 2 ** 20;
 const WINDOW_MS = 50;
 const WINDOW_BYTES = (SERIAL_BYTES_PER_SECOND * WINDOW_MS) / 1000;
 const PART_BYTES = 64 * 1024;
@@ -106,14 +106,20 @@ class Viewer extends Duplex {
   #wanted = false;
 
   constructor(port: SerialPort, socket: Socket, position: number) {
-    super({ allowHalfOpen: false, decodeStrings: true });
+    super({ allowHalfOpen: false });
     this.#port = port;
     this.#socket = socket;
     this.#position = position;
   }
 
   more(): void {
-    if (this.#wanted) this._read();
+    if (!this.#wanted) return;
+    // What `_read` throws, Node takes only where it calls it itself.
+    try {
+      this._read();
+    } catch (error) {
+      this.destroy(error instanceof Error ? error : new Error(String(error)));
+    }
   }
 
   override _read(): void {

@@ -157,6 +157,13 @@ async function web(): Promise<void> {
   const address = await machine(vm, image, "192Mi", { readiness: { http: { port: 80 } } });
   const stop = new AbortController();
   try {
+    // The address may have been another machine's: neighbours take a while to see that.
+    await until("the first answer", () =>
+      fetch(`http://${address}/`, { signal: AbortSignal.timeout(1000) }).then(
+        () => true as const,
+        () => undefined,
+      ),
+    );
     const { answers, lost } = askAll(`http://${address}/`, 4, stop.signal);
     print(`nginx, 4 clients that ask up to 100 times a second each, ${moves} moves:`);
     const { gaps, still } = await moveAbout(vm, answers);

@@ -96,7 +96,8 @@ it("a guest that floods its serial port fills no disk, whether an agent is there
     most = Math.max(most, bytesOf(id));
     return port.log.end > SERIAL_LOG_MAX_BYTES + 64 * 1024 || undefined;
   }, 60_000);
-  expect(most).toBeGreaterThan(SERIAL_LOG_MAX_BYTES - 4 * 1024);
+  // How full it was when its oldest quarter went is seen only now and then: on a busy machine a look comes late.
+  expect(most).toBeGreaterThan((SERIAL_LOG_MAX_BYTES / 4) * 3);
   expect(most).toBeLessThanOrEqual(SERIAL_LOG_MAX_BYTES);
   const pid = { pid: (await hypervisor.get(id))?.pid };
   hypervisor.close();

@@ -6,6 +6,8 @@
  * more, on others hard room does (an unpayable price from the beginning). With sharp terms the results on all of them were clearly worse: at first the corners of all are
  * rounded (State.round), and become sharp as it cools. Tallies are always hard. Only states with room for all are results, and only by what they really cost.
  *
+ * The director's plans do not use it: it solves published instances (bench/roadef.ts), which tells how good the model and its state are.
+ *
  * The same seed and `steps` give the same result; with a time limit, how far it comes depends on the machine.
  */
 import { Repack } from "./repack.ts";

@@ -1,4 +1,7 @@
-/** The solver on several cores: the same model in shared memory, a worker thread for each, the best of their results. */
+/**
+ * The search of anneal.ts on several cores: the same model in shared memory, a worker thread for each, the best of their results. As that, for
+ * published instances only (bench/roadef.ts); the director's plans do not use it.
+ */
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { anneal, temper } from "./anneal.ts";
 import type { Model } from "./model.ts";

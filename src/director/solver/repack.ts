@@ -1,6 +1,6 @@
 /**
  * A large item is put on another host, and what then has no room there goes elsewhere, one after the other; kept when it is worth it, else taken back. Large items
- * of full hosts hardly ever move in single steps, and where they are decides most of the cost.
+ * of full hosts hardly ever move in single steps, and where they are decides most of the cost. A part of anneal.ts; the director's plans do not use it.
  */
 import type { State } from "./state.ts";
 

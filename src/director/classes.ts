@@ -25,7 +25,7 @@ export function hostKinds(hosts: readonly HostView[], policies: readonly Policy[
   const known = new Map<string, number>();
   const examples: HostView[] = [];
   const of = Int32Array.from(hosts, (host) => {
-    const { mhz, cpus, memoryBytes, idleWatts, maxWatts, accelerator, cpuModel, has } = host;
+    const { mhz, cpus, memoryBytes, idleWatts, maxWatts, wattsCurve, accelerator, cpuModel, has } = host;
     const memory = Math.round(Math.log2(memoryBytes + 1) * MEMORY_STEPS);
     const key = JSON.stringify([
       seen(host),
@@ -34,6 +34,7 @@ export function hostKinds(hosts: readonly HostView[], policies: readonly Policy[
       memory,
       idleWatts,
       maxWatts,
+      wattsCurve,
       accelerator,
       cpuModel,
       has,

@@ -29,6 +29,8 @@ export interface HostView {
   cpuModel: string;
   idleWatts?: number;
   maxWatts?: number;
+  /** At 0, 10 … 100 % of its processors' time (watts.ts). */
+  wattsCurve?: readonly number[];
   accelerator: Platform["accelerator"];
   /** What it has for guests that not every host has. */
   has?: Has;

@@ -21,6 +21,7 @@ import { runVirtualMachineReconciler } from "../compute/vm-reconciler.ts";
 import { consoleSubresources } from "../consoles/subresources.ts";
 import { runDestinations } from "../director/destinations.ts";
 import { runPlanExecutor } from "../director/executor.ts";
+import { UseHistory } from "../director/history.ts";
 import { runPlanner } from "../director/planner.ts";
 import { runScheduler } from "../director/scheduler.ts";
 import { runImageReconciler } from "../images/reconciler.ts";
@@ -131,7 +132,7 @@ export async function server(
       const events = new EventRecorder(client, "control-plane", log, clock);
       for (const { kind, metadata } of service.invalid)
         events.record({ kind, ...metadata }, "Warning", "Invalid", `skipped: ${invalidity({ metadata })}`);
-      const context = { client, clock, log, signal: leading };
+      const context = { client, clock, log, signal: leading, history: new UseHistory() };
       await Promise.all([
         runHostReconciler(context),
         runPowerReconciler({ ...context, secretOf: (at) => client.get(Secret, at), bootId: bootId() }),

@@ -25,12 +25,24 @@ export function hostKinds(hosts: readonly HostView[], policies: readonly Policy[
   const known = new Map<string, number>();
   const examples: HostView[] = [];
   const of = Int32Array.from(hosts, (host) => {
-    const { mhz, cpus, memoryBytes, idleWatts, maxWatts, wattsCurve, accelerator, cpuModel, has } = host;
+    const {
+      mhz,
+      cpus,
+      processors,
+      memoryBytes,
+      idleWatts,
+      maxWatts,
+      wattsCurve,
+      accelerator,
+      cpuModel,
+      has,
+    } = host;
     const memory = Math.round(Math.log2(memoryBytes + 1) * MEMORY_STEPS);
     const key = JSON.stringify([
       seen(host),
       mhz,
       cpus,
+      processors,
       memory,
       idleWatts,
       maxWatts,

@@ -29,14 +29,15 @@ export async function runDestinations(context: DirectorContext): Promise<void> {
 const isOpen = (migration: Migration) => !migration.spec.to && !isFinal(migration);
 
 async function choose(
-  { client, clock, log }: DirectorContext,
+  context: DirectorContext,
   key: string,
 ): Promise<{ requeueAfterMs: number } | undefined> {
+  const { client, clock, log } = context;
   const [namespace = "", name = ""] = key.split("/");
   const at = { name, namespace };
   const migration = await client.get(Migration, at);
   if (!migration || !isOpen(migration)) return undefined;
-  const estate = await readEstate(client);
+  const estate = await readEstate(client, context);
   const machine = estate.machines.find((m) => m.key === `${namespace}/${migration.spec.vm}`);
   // The Migration reconciler says that there is none, or that it does not run.
   if (!machine?.host) return { requeueAfterMs: AGAIN_MS };

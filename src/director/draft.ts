@@ -95,18 +95,23 @@ function inWords(estate: Estate, machine: MachineView, to: HostView, why: string
   };
 }
 
-/** What the index does not know of hosts that a machine may go to; undefined: nothing. */
+/**
+ * What else is looked at of hosts that a machine may go to; undefined: nothing.
+ * @param must it has to go: then a host that becomes busy is better than none
+ */
 export function acceptOf(
   estate: Estate,
   index: EstateIndex,
   machine: MachineView,
   options: PlanOptions,
+  must: boolean,
 ): ((h: number) => boolean) | undefined {
   const special = isSpecial(machine);
   // Who puts a host into maintenance wants its machines away, if need be where they came from.
   const back = machine.left?.length && !index.hosts.get(machine.host ?? "")?.maintenance;
-  if (!special && !back) return undefined;
+  if (!special && !back && must) return undefined;
   return (h) => {
+    if (!must && !index.staysCalm(machine, h)) return false;
     const host = index.hostOf(h) as HostView;
     return (
       !(back && leftLately(machine, host.name, options)) && !(special && obstacle(estate, machine, host))

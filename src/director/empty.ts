@@ -51,7 +51,7 @@ function empty(draft: Draft, host: HostView, machines: readonly number[], option
   for (const at of machines) {
     const machine = index.machines[at] as MachineView;
     const seek = index.seek(machine);
-    const accept = acceptOf(estate, index, machine, options);
+    const accept = acceptOf(estate, index, machine, options, false);
     const inUse = (h: number) => (itemsOn[h] as number) > 0 && (!accept || accept(h));
     const to = seek?.now ? index.shelves.best(seek.want, Number.NEGATIVE_INFINITY, inUse) : -1;
     const there = index.hostOf(to);

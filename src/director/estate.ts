@@ -9,6 +9,7 @@ import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import type { DOMAINS, Policy } from "./kinds.ts";
+import type { MachineUse } from "./use.ts";
 
 export interface HostView {
   name: string;
@@ -21,7 +22,10 @@ export interface HostView {
   cordoned?: boolean;
   site: string;
   rack: string;
+  /** Virtual CPUs that may be given out. */
   cpus: number;
+  /** Those that it really has, for what machines are measured to use (use.ts); half of the virtual ones when not told. */
+  processors?: number;
   memoryBytes: number;
   /** Megahertz of one core. */
   mhz: number;
@@ -56,6 +60,8 @@ export interface MachineView {
   labels: Record<string, string>;
   cpus: number;
   memoryBytes: number;
+  /** What it was measured to use; absent until it is known well enough (history.ts). */
+  use?: MachineUse;
   /** Where it runs or is bound to run. */
   host?: string;
   /** A host it is moving to: it counts on both. */

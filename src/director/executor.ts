@@ -79,7 +79,7 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
   let begun = false;
   if (ended.length > 0 || waits) {
     // Read after the Migrations: what has ended is in it. And it is no small thing to read.
-    const estate = await readEstate(client);
+    const estate = await readEstate(client, context);
     for (const i of ended) states[i] = told(estate, migrations, plan, states, i);
     begun = waits && (await beginOne(context, plan, states, estate, migrations));
   }

@@ -8,6 +8,8 @@
 import { breach } from "./attributes.ts";
 import type { HostView, MachineView } from "./estate.ts";
 import type { Policy } from "./kinds.ts";
+import { expectedOf, processorsOf } from "./use.ts";
+import { curveOf } from "./watts.ts";
 
 export const WEIGHTS = {
   performance: { speed: 0.6, room: 0.4, watts: 0 },
@@ -27,8 +29,10 @@ export const whoSays = (policy: Policy | undefined): string =>
 
 /** Watts that the machine adds: its share of the span from idle to full, and the idle watts of a host that is empty without it. */
 export function addedWatts(machine: MachineView, host: HostView, inUse: boolean): number | undefined {
-  if (host.idleWatts === undefined || host.maxWatts === undefined) return undefined;
-  return ((host.maxWatts - host.idleWatts) * machine.cpus) / host.cpus + (inUse ? 0 : host.idleWatts);
+  const curve = curveOf(host);
+  if (!curve) return undefined;
+  const [idle = 0, full = idle] = [curve[0], curve.at(-1)];
+  return ((full - idle) * expectedOf(machine)) / processorsOf(host) + (inUse ? 0 : idle);
 }
 
 /** Without power figures fewer hosts in use is the best that is known about watts. */

@@ -52,8 +52,9 @@ const anyMachine = (i: number): fc.Arbitrary<MachineView> =>
       uefi: fc.boolean(),
       began: fc.constantFrom(undefined, "kvm", "tcg"),
       odd: fc.constantFrom(undefined, undefined, undefined, "disks", "own"),
+      used: fc.constantFrom(undefined, undefined, 0, 0.3, 2.7),
     })
-    .map(({ tier, cpus, gib, host, movingTo, uefi, began, odd }) => ({
+    .map(({ tier, cpus, gib, host, movingTo, uefi, began, odd, used }) => ({
       key: `default/m${i}`,
       namespace: "default",
       name: `m${i}`,
@@ -61,6 +62,7 @@ const anyMachine = (i: number): fc.Arbitrary<MachineView> =>
       cpus,
       memoryBytes: gib * GiB,
       ...(host ? { host, ...(movingTo && movingTo !== host ? { movingTo } : {}) } : {}),
+      ...(used === undefined ? {} : { use: { cpus: used, expected: used } }),
       ...(uefi ? { needs: { offers: ["uefi" as const] } } : {}),
       ...(began && host ? { platform: { accelerator: began as "kvm" | "tcg", cpuModel: "old" } } : {}),
       ...(odd === "disks" && !host ? { disksOn: "h2" } : {}),

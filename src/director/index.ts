@@ -9,10 +9,13 @@ import { byPriority, DOMAINS, mostOf, type Policy } from "./kinds.ts";
 import { type Model, makeTallies, type TallySpec } from "./solver/model.ts";
 import { Shelves, type Want } from "./solver/shelves.ts";
 import { State } from "./solver/state.ts";
+import { busyOf, expectedOf, FULL, HOT, roomOf } from "./use.ts";
 
 export interface Use {
   cpus: number;
   memoryBytes: number;
+  /** Thousandths of a processor, as measured (use.ts). */
+  busy: number;
   machines: number;
 }
 
@@ -33,7 +36,10 @@ interface Filed {
   by: Map<string, Map<string, Ranked[]>>;
 }
 
-const RESOURCES = 2;
+/** CPUs and memory as declared, and processors as measured. */
+const RESOURCES = 3;
+/** Of these no host gives more than it has; the third only guides what need not be. */
+export const DECLARED = 2;
 
 export class EstateIndex {
   readonly hosts: ReadonlyMap<string, HostView>;
@@ -159,13 +165,11 @@ export class EstateIndex {
   private modelOf(items: number, open: Uint8Array): Model {
     const hosts = this.names.length;
     const capacity = new Float64Array(hosts * RESOURCES);
-    for (const [h, { cpus, memoryBytes }] of this.list.entries())
-      capacity.set([cpus, memoryBytes], h * RESOURCES);
+    for (const [h, host] of this.list.entries())
+      capacity.set([host.cpus, host.memoryBytes, roomOf(host)], h * RESOURCES);
     const demand = new Float64Array(items * RESOURCES);
-    const need = (item: number, { cpus, memoryBytes }: MachineView) => {
-      demand[item * RESOURCES] = cpus;
-      demand[item * RESOURCES + 1] = memoryBytes;
-    };
+    const need = (item: number, machine: MachineView) =>
+      demand.set([machine.cpus, machine.memoryBytes, busyOf(machine)], item * RESOURCES);
     for (const [i, machine] of this.machines.entries()) need(i, machine);
     for (const [i, shadow] of this.shadows) need(shadow, this.machines[i] as MachineView);
     return {
@@ -216,15 +220,16 @@ export class EstateIndex {
   /** Of a host, with all that is or will be there; `without` leaves one machine out. */
   use(host: string, without?: string): Use {
     const h = this.hostAt.get(host);
-    if (h === undefined) return { cpus: 0, memoryBytes: 0, machines: 0 };
+    if (h === undefined) return { cpus: 0, memoryBytes: 0, busy: 0, machines: 0 };
     const { free, model, itemsOn } = this.state;
     const taken = (r: number) =>
       (model.capacity[h * RESOURCES + r] as number) - (free[h * RESOURCES + r] as number);
-    const use = { cpus: taken(0), memoryBytes: taken(1), machines: itemsOn[h] as number };
+    const use = { cpus: taken(0), memoryBytes: taken(1), busy: taken(2), machines: itemsOn[h] as number };
     for (const item of this.itemsOf(without)) {
       if (this.state.at[item] !== h) continue;
       use.cpus -= model.demand[item * RESOURCES] as number;
       use.memoryBytes -= model.demand[item * RESOURCES + 1] as number;
+      use.busy -= model.demand[item * RESOURCES + 2] as number;
       use.machines--;
     }
     return use;
@@ -301,6 +306,18 @@ export class EstateIndex {
     return machines;
   }
 
+  /** Whether the host is not too busy with the machine, by what is measured. */
+  staysCalm(machine: MachineView, h: number): boolean {
+    return busyOf(machine) <= (this.state.free[h * RESOURCES + 2] as number);
+  }
+
+  /** Thousandths of a processor (busyOf) that are to leave a host of which too much is expected; 0 of others. */
+  excess(h: number): number {
+    const room = this.state.model.capacity[h * RESOURCES + 2] as number;
+    const taken = room - (this.state.free[h * RESOURCES + 2] as number);
+    return taken * FULL > room * HOT ? taken - room : 0;
+  }
+
   hostNumber(name: string): number {
     return this.hostAt.get(name) ?? -1;
   }
@@ -316,6 +333,7 @@ export class EstateIndex {
     const from = machine.host === undefined ? undefined : this.hosts.get(machine.host);
     const { needs, platform, resumes, host } = machine;
     let key = `${machine.cpus}`;
+    if (machine.use) key += `:${expectedOf(machine)}`;
     for (const policy of this.policiesOf(machine)) key += `,${this.contents.get(policy)}`;
     if (needs) key += `|${needs.offers.join()}|${needs.machineType}|${needs.guestCpu}`;
     // What it goes on with.
@@ -341,8 +359,8 @@ export class EstateIndex {
     const onlyOne = h >= 0 && (state.itemsOn[h] as number) === 1 && state.at[at] === h;
     const dearest = kind.dearestWatts(shelves, onlyOne ? hostKind : undefined);
     const { likes, order } = kind.likesAt(dearest);
-    const demand = [machine.cpus, machine.memoryBytes];
-    const want: Want = { item: at, demand, likes, order, room: kind.room };
+    const demand = [machine.cpus, machine.memoryBytes, busyOf(machine)];
+    const want: Want = { item: at, demand, binding: DECLARED, likes, order, room: kind.room };
     if (hostKind === undefined) return { want, dearestWatts: dearest };
     const like = kind.likeOf(hostKind, !onlyOne, dearest) + kind.room * shelves.roomWith(want, h);
     const stays =

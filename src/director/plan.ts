@@ -1,7 +1,7 @@
 /**
  * Moves that are worth it, in an order in which every state between is allowed. Pure.
  *
- * One move at a time is chosen, the one with the greatest gain, broken rules first; it is applied to the index of the estate, and the next one is judged
+ * One move at a time is chosen, the one with the greatest gain, broken rules first, then hosts that are too busy by what is measured (use.ts); it is applied to the index of the estate, and the next one is judged
  * there (afterwards all are taken back). All machines are looked at once for many moves: a gain that has become less since waits for its turn (lazy greedy), one that
  * has become more is found by the next look; when a look finds nothing, hosts are sought that are worth emptying (empty.ts). A machine moves at most once a plan, so a plan ends. Against ping-pong: a move must
  * gain clearly, and a machine that came to its host recently stays, unless a rule is broken or policies changed since; and it never goes
@@ -13,12 +13,15 @@ import type { Estate, HostView, MachineView } from "./estate.ts";
 import { type EstateIndex, indexOf } from "./index.ts";
 import { isSpecial, obstacle } from "./rules.ts";
 import { Heap } from "./solver/heap.ts";
+import { busyOf, FULL, processorsOf } from "./use.ts";
 
 export type { Move, PlanOptions } from "./draft.ts";
 export { PLAN_DEFAULTS } from "./draft.ts";
 
 /** A mended rule counts more than anything else. */
 const MENDED = 10;
+/** Then a host that is too busy. */
+const RELIEVED = 5;
 
 interface Candidate {
   /** Where the machine is in the estate's list. */
@@ -26,6 +29,8 @@ interface Candidate {
   gain: number;
   to: number;
   broken: boolean;
+  /** Its host is too busy. */
+  hot: boolean;
 }
 
 /** The moves, in order; none: there is no useful move. */
@@ -61,16 +66,31 @@ function lookAtAll(draft: Draft, options: PlanOptions): boolean {
     }
     const machine = index.machines[candidate.at] as MachineView;
     const here = index.hosts.get(machine.host ?? "");
-    const why =
-      candidate.broken &&
-      here &&
-      (here.maintenance
-        ? `${here.name} is in maintenance`
-        : `on ${here.name} ${obstacle(estate, machine, here)}`);
-    draft.make(candidate.at, index.hostOf(candidate.to) as HostView, why || undefined);
+    draft.make(
+      candidate.at,
+      index.hostOf(candidate.to) as HostView,
+      here && whyAway(estate, machine, here, candidate),
+    );
     found = true;
   }
   return found;
+}
+
+/** Why it leaves its host, when it is not for what it gains itself. */
+function whyAway(
+  estate: Estate,
+  machine: MachineView,
+  here: HostView,
+  { broken, hot }: Candidate,
+): string | undefined {
+  if (broken)
+    return here.maintenance
+      ? `${here.name} is in maintenance`
+      : `on ${here.name} ${obstacle(estate, machine, here)}`;
+  if (!hot) return undefined;
+  const processors = processorsOf(here);
+  const expected = (indexOf(estate).use(here.name).busy * FULL) / 1000;
+  return `${here.name} is too busy: its machines are expected to use ${expected.toFixed(1)} of ${processors} processors, this one ${(machine.use?.expected ?? 0).toFixed(1)}`;
 }
 
 /** The best move of a machine, if it may be moved (its host is to be empty, a rule is broken there, or it has been there long enough and the host is not cordoned) and gains enough. */
@@ -90,9 +110,16 @@ function consider(
   const special = isSpecial(machine);
   const broken = here.maintenance || !now.stays || (special && obstacle(estate, machine, here) !== undefined);
   if (!broken && (here.cordoned || !isSettled(machine, options))) return undefined;
-  const floor = broken ? Number.NEGATIVE_INFINITY : now.like + options.threshold;
-  const to = index.shelves.best(want, floor, acceptOf(estate, index, machine, options));
+  const excess = broken || !machine.use ? 0 : index.excess(now.host);
+  const hot = excess > 0;
+  const floor = broken || hot ? Number.NEGATIVE_INFINITY : now.like + options.threshold;
+  const to = index.shelves.best(want, floor, acceptOf(estate, index, machine, options, broken));
   if (to < 0) return undefined;
   const gain = index.shelves.liking(want, to) - now.like;
-  return { at, gain: broken ? MENDED + gain : gain, to, broken };
+  if (hot) {
+    // One that is enough by itself goes before several, a small one before a large one.
+    const relief = Math.min(1, busyOf(machine) / excess) - machine.memoryBytes / here.memoryBytes / 2;
+    return { at, gain: RELIEVED + relief, to, broken, hot };
+  }
+  return { at, gain: broken ? MENDED + gain : gain, to, broken, hot };
 }

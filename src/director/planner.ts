@@ -76,6 +76,8 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     if (why) ask(why, undefined, Math.min(EVERY_MS, DEBOUNCE_MS * 2 ** fruitless));
   });
   instances.onChange((_key, instance, old) => {
+    const used = instance?.status?.usage;
+    if (used && used.time !== old?.status?.usage?.time) see(context, instance, used.cpus);
     const gone = !instance || instance.status?.custody === "Released";
     if (gone && old && leaving.has(old.spec.host ?? "")) ask(`a machine left host ${old.spec.host}`);
     if (instance?.status?.phase !== old?.status?.phase && instance?.status?.phase === "Running")
@@ -86,6 +88,11 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     ...[policies, hosts, instances, plans].map((informer) => informer.run(signal)),
     controller.run(signal),
   ]);
+}
+
+/** From the agents' own samples; they tell only what changed. */
+function see({ history, clock }: DirectorContext, { metadata, spec }: Instance, cpus: number): void {
+  history?.observe(`${metadata.namespace ?? "default"}/${spec.vm}`, clock.now().getTime(), cpus);
 }
 
 /** Why it is planned again as soon as a plan is over; undefined: the next look is soon enough. */
@@ -106,7 +113,9 @@ async function round(
   changedAt: ReadonlyMap<string, number>,
 ): Promise<void> {
   const { client, clock, log } = context;
-  const estate = await readEstate(client);
+  const estate = await readEstate(client, context);
+  const { position } = indexOf(estate);
+  context.history?.forget((key) => position.has(key));
   for (const { object, message } of estate.odd) log.warn("director.odd", { object, message });
   await tellPolicies(context, estate);
   await tellHosts(context, estate);

@@ -9,6 +9,7 @@ import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
+import type { UseHistory } from "./history.ts";
 import { applyTo, indexOf } from "./index.ts";
 import { Policy } from "./kinds.ts";
 import { place } from "./place.ts";
@@ -20,6 +21,8 @@ export interface DirectorContext {
   clock: Clock;
   log: Logger;
   signal: AbortSignal;
+  /** What the planner sees machines use; one for all who plan. */
+  history?: UseHistory;
 }
 
 const ROUND = "round";
@@ -56,7 +59,7 @@ async function round(
   const { client, log } = context;
   const unbound = (await client.list(Instance)).items.filter(isUnbound);
   if (unbound.length === 0) return undefined;
-  let estate = await readEstate(client);
+  let estate = await readEstate(client, context);
   let waiting = false;
   for (const instance of unbound) {
     const key = `${instance.metadata.namespace ?? "default"}/${instance.spec.vm}`;
@@ -86,7 +89,7 @@ async function round(
       // Since we looked, a migration took the room, say. The others are placed on what there is now.
       waiting = true;
       await note(context, instance, "False", "Unschedulable", `${host} was chosen, but: ${error.message}`);
-      estate = await readEstate(client);
+      estate = await readEstate(client, context);
       continue;
     }
     if (bound?.spec.host !== host) continue;

@@ -4,6 +4,7 @@ import type { Estate, HostView, MachineView } from "./estate.ts";
 import { addedWatts, goalOf, preferencesOf, preferred, WEIGHTS, wattsValue } from "./goals.ts";
 import { indexOf } from "./index.ts";
 import { policiesOf, usage } from "./rules.ts";
+import { busyOf, roomOf } from "./use.ts";
 
 export interface Score {
   total: number;
@@ -21,6 +22,7 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
       Math.max(
         (used.cpus + machine.cpus) / host.cpus,
         (used.memoryBytes + machine.memoryBytes) / host.memoryBytes,
+        (used.busy + busyOf(machine)) / roomOf(host),
       ),
   );
   const inUse = used.machines > 0;

@@ -3,13 +3,21 @@ import type { Client, List } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../compute/kinds.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
-import { type Estate, makeEstate, type Unread } from "./estate.ts";
+import type { Clock } from "../reconcile/clock.ts";
+import { type Estate, type MachineView, makeEstate, type Unread } from "./estate.ts";
+import type { UseHistory } from "./history.ts";
 import { Policy } from "./kinds.ts";
 
 const unread = (kind: string, { skipped }: List<unknown>): Unread[] =>
   skipped.map((metadata) => ({ kind, metadata }));
 
-export async function readEstate(client: Client): Promise<Estate> {
+/** What machines were seen to use; absent: nobody has looked. */
+export interface Seen {
+  history?: UseHistory;
+  clock: Clock;
+}
+
+export async function readEstate(client: Client, { history, clock }: Partial<Seen> = {}): Promise<Estate> {
   const [hosts, machines, instances, policies, migrations] = await Promise.all([
     client.list(Host),
     client.list(VirtualMachine),
@@ -17,7 +25,7 @@ export async function readEstate(client: Client): Promise<Estate> {
     client.list(Policy),
     client.list(Migration),
   ]);
-  return makeEstate({
+  const estate = makeEstate({
     hosts: hosts.items,
     machines: machines.items,
     instances: instances.items,
@@ -29,5 +37,14 @@ export async function readEstate(client: Client): Promise<Estate> {
       ...unread("Instance", instances),
       ...unread("Policy", policies),
     ],
+  });
+  return history && clock ? { ...estate, machines: measured(estate.machines, history, clock) } : estate;
+}
+
+function measured(machines: readonly MachineView[], history: UseHistory, clock: Clock): MachineView[] {
+  const now = clock.now().getTime();
+  return machines.map((machine) => {
+    const use = history.useOf(machine.key, now);
+    return use ? { ...machine, use } : machine;
   });
 }

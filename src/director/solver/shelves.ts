@@ -13,6 +13,8 @@ export interface Want {
   item: number;
   /** Of each resource. */
   demand: ArrayLike<number>;
+  /** So many resources, the first ones, must have room for it; the others only count for how it likes a host. */
+  binding: number;
   /** How it likes hosts of each shelf, apart from room; -Infinity: it may not be there. */
   likes: Float64Array;
   /** The shelves where it may be, those liked most first. */
@@ -163,7 +165,7 @@ export class Shelves {
     const { state } = this;
     const { resources } = state.model;
     const here = (state.at[want.item] as number) === h;
-    for (let r = 0, i = h * resources; r < resources; r++, i++)
+    for (let r = 0, i = h * resources; r < want.binding; r++, i++)
       if ((want.demand[r] as number) > (state.free[i] as number) + (here ? this.ownOf(want, r) : 0))
         return false;
     return true;
@@ -183,7 +185,7 @@ export class Shelves {
   countOf(want: Want, accept: ((h: number) => boolean) | undefined, but: number): number {
     const { open, state, kindOf } = this;
     const { resources, hosts } = state.model;
-    const { demand, likes, item } = want;
+    const { demand, binding, likes, item } = want;
     const { ofStart } = state.model.tallies;
     const own = state.at[item] as number;
     const alone = (ofStart[item] as number) === (ofStart[item + 1] as number);
@@ -193,7 +195,7 @@ export class Shelves {
       if ((open[h] as number) === 0 || h === but) continue;
       if ((likes[2 * (kindOf[h] as number)] as number) === Number.NEGATIVE_INFINITY) continue;
       let fits = true;
-      for (let r = 0, i = h * resources; r < resources; r++, i++)
+      for (let r = 0, i = h * resources; r < binding; r++, i++)
         if ((demand[r] as number) > (state.free[i] as number)) fits = false;
       if (h === own) fits = this.fits(want, h);
       if (fits && (alone || state.counts.breaks(item, h) < 0) && (!accept || accept(h))) count++;
@@ -216,11 +218,12 @@ export class Shelves {
       if (like + want.room < liked - EQUAL) break;
       for (let r = 0; r < resources; r++) {
         const share = (want.demand[r] as number) / (most[(shelf >> 1) * resources + r] as number);
-        const top = like + want.room * (1 - share);
         for (const h of this.hosts[shelf * resources + r] as number[]) {
           const load = loads[h] as number;
           // Nor is any behind it better, or less full.
-          if (top - want.room * load < liked - EQUAL || load + share > 1 + EQUAL) break;
+          const room = Math.max(0, 1 - share - load);
+          if (like + want.room * room < liked - EQUAL || (r < want.binding && load + share > 1 + EQUAL))
+            break;
           if (h === own || !this.fits(want, h)) continue;
           const value = this.liking(want, h);
           const better =

@@ -1,0 +1,96 @@
+/**
+ * What machines were seen to use, and what is to be expected of it: the last while, and the shape of the week by the hour. Kept in memory by who plans (the leader
+ * learns it anew), a few hundred bytes a machine. Pure.
+ *
+ * A value holds until the next one is told, because agents write only what changes (agent/usage.ts). Until a machine has been seen for a while nothing is said of it:
+ * one that boots takes all it can get, and would look large.
+ */
+import type { MachineUse } from "./use.ts";
+
+const HOUR_MS = 3_600_000;
+const WEEK_HOURS = 168;
+/** Nothing is said of a machine before. */
+const SEEN_MS = 30 * 60_000;
+/** What was so long ago counts a third in the recent mean. */
+const RECENT_MS = 45 * 60_000;
+/** What is expected is so many standard deviations above the mean. */
+const MARGIN = 1;
+/** Of the newest week in the mean of an hour of the week. */
+const NEWEST = 0.5;
+/** So many hours ahead are looked at, with the one that goes on. */
+const AHEAD = 2;
+
+interface Known {
+  since: number;
+  at: number;
+  cpus: number;
+  mean: number;
+  variance: number;
+  /** By hour of the week, NaN: not seen yet. Made when the first hour is over. */
+  hours: Float32Array | undefined;
+  /** Of the hour that goes on: processor-milliseconds, and milliseconds. */
+  sum: number;
+  length: number;
+}
+
+const hourOf = (at: number) => Math.floor(at / HOUR_MS) % WEEK_HOURS;
+
+export class UseHistory {
+  readonly #machines = new Map<string, Known>();
+
+  /** @param at ms since the epoch @param cpus processors that it uses from then on */
+  observe(key: string, at: number, cpus: number): void {
+    const known = this.#machines.get(key);
+    if (known) {
+      fold(known, at);
+      known.cpus = cpus;
+    } else {
+      const none = { mean: cpus, variance: 0, hours: undefined, sum: 0, length: 0 };
+      this.#machines.set(key, { since: at, at, cpus, ...none });
+    }
+  }
+
+  /** Undefined: it has not been seen for long enough. */
+  useOf(key: string, at: number): MachineUse | undefined {
+    const known = this.#machines.get(key);
+    if (!known || at - known.since < SEEN_MS) return undefined;
+    fold(known, at);
+    let mean = known.mean;
+    for (let ahead = 0; known.hours && ahead < AHEAD; ahead++) {
+      const usual = known.hours[hourOf(at + ahead * HOUR_MS)] as number;
+      if (usual > mean) mean = usual;
+    }
+    return { cpus: known.cpus, expected: mean + MARGIN * Math.sqrt(known.variance) };
+  }
+
+  /** Those that are no longer there. */
+  forget(isThere: (key: string) => boolean): void {
+    for (const key of this.#machines.keys()) if (!isThere(key)) this.#machines.delete(key);
+  }
+}
+
+/** The value has held until then. */
+function fold(known: Known, until: number): void {
+  if (until <= known.at) return;
+  const weight = 1 - Math.exp((known.at - until) / RECENT_MS);
+  const off = known.cpus - known.mean;
+  known.mean += weight * off;
+  known.variance = (1 - weight) * (known.variance + weight * off * off);
+  // Of more than a week each hour was the same.
+  known.at = Math.max(known.at, until - WEEK_HOURS * HOUR_MS);
+  while (known.at < until) {
+    const end = Math.min(until, (Math.floor(known.at / HOUR_MS) + 1) * HOUR_MS);
+    known.sum += known.cpus * (end - known.at);
+    known.length += end - known.at;
+    if (end % HOUR_MS === 0) endHour(known, hourOf(known.at));
+    known.at = end;
+  }
+}
+
+function endHour(known: Known, hour: number): void {
+  known.hours ??= new Float32Array(WEEK_HOURS).fill(Number.NaN);
+  const [mean, before] = [known.sum / known.length, known.hours[hour] as number];
+  known.hours[hour] = Number.isNaN(before) ? mean : before + NEWEST * (mean - before);
+  known.sum = 0;
+  known.length = 0;
+}

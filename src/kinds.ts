@@ -19,6 +19,7 @@ import { Migration } from "./compute/migrations/kinds.ts";
 import { admitVirtualMachine, checkResourceQuota, ResourceQuota } from "./compute/quota.ts";
 import { Rollback, Snapshot } from "./compute/snapshots/kinds.ts";
 import { checkPolicy } from "./director/checks.ts";
+import { checkFailover } from "./director/failover-word.ts";
 import { Plan, Policy } from "./director/kinds.ts";
 import { checkRules } from "./director/last-word.ts";
 import { checkImage } from "./images/checks.ts";
@@ -40,6 +41,7 @@ export const KINDS: readonly Kind[] = [
     check: (object, old, lookup) => [
       ...checkInstance(object, old, lookup),
       ...checkRules(object, old, lookup),
+      ...checkFailover(object, old, lookup),
     ],
   }),
   register(Migration),

@@ -4,6 +4,7 @@
  */
 import { acceptOf, type Draft, isSettled, mayMove, type PlanOptions } from "./draft.ts";
 import type { HostView, MachineView } from "./estate.ts";
+import { survivalOf } from "./failover.ts";
 import { whoSays } from "./goals.ts";
 import { policiesOf } from "./rules.ts";
 
@@ -60,7 +61,10 @@ function empty(draft: Draft, host: HostView, machines: readonly number[], option
     left.push([at, machine, there]);
     index.move(machine.key, there.name);
   }
-  const worth = left.length === machines.length && gain >= options.threshold * machines.length;
+  const worth =
+    left.length === machines.length &&
+    gain >= options.threshold * machines.length &&
+    !survivalOf(estate)?.worse();
   for (const [at, before] of [...left].reverse()) index.restore(at, before);
   if (!worth) return false;
   const saved = host.idleWatts === undefined ? "watts unknown" : `${Math.round(host.idleWatts)} W less`;

@@ -1,7 +1,7 @@
 /** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
 import { type Has, type Needs, needsOf, pinsIn, pinsOf } from "../compute/hardware/kinds.ts";
 import type { Host } from "../compute/hosts/kinds.ts";
-import type { Instance, Platform, VirtualMachine } from "../compute/kinds.ts";
+import type { Instance, Platform, StoragePool, VirtualMachine } from "../compute/kinds.ts";
 import { isFinal, type Migration } from "../compute/migrations/kinds.ts";
 import { cpusOf, memoryOf, type Reservable, type Reserved, reservedBy } from "../compute/resources/kinds.ts";
 import { heldForPower } from "../power/kinds.ts";
@@ -76,6 +76,8 @@ export interface MachineView {
   reserved?: Reserved;
   /** The only host that can start it, because it has its disks. A run can be moved away from there, with them. */
   disksOn?: string;
+  /** Its disks are on its host alone: nothing but a move gets them away. */
+  localDisks?: boolean;
   /** May be moved: it runs and nothing else is being done with it. */
   movable: boolean;
   /** Since when it has been on its host, ms since the epoch. */
@@ -135,6 +137,7 @@ function viewMachine(
   vm: VirtualMachine,
   instances: readonly Instance[],
   odd: readonly ObjectMeta[],
+  localPools: ReadonlySet<string>,
 ): MachineView {
   const own = instances.filter((i) => i.spec.vmUid === vm.metadata.uid && live(i));
   const unread = odd.some(({ ownerReferences }) =>
@@ -150,6 +153,7 @@ function viewMachine(
     name: vm.metadata.name,
     labels: vm.metadata.labels ?? {},
     ...(host ? { host } : {}),
+    ...(localPools.has(vm.spec.storagePool) ? { localDisks: true } : {}),
     movable:
       view.movable && !unread && vm.spec.running && !vm.spec.suspended && !vm.metadata.deletionTimestamp,
   };
@@ -241,6 +245,7 @@ export function makeEstate(objects: {
   instances: readonly Instance[];
   policies: readonly Policy[];
   migrations?: readonly Migration[];
+  pools?: readonly StoragePool[];
   unread?: readonly Unread[];
 }): Estate {
   const { instances, unread = [] } = objects;
@@ -268,8 +273,11 @@ export function makeEstate(objects: {
   const unreadInstances = unread.filter(({ kind }) => kind === "Instance").map(({ metadata }) => metadata);
   const byMachine = Map.groupBy(instances, ({ spec }) => spec.vmUid);
   const viewed = new Set<string>();
+  const localPools = new Set(
+    (objects.pools ?? []).filter(({ spec }) => !spec.directory.shared).map(({ metadata }) => metadata.name),
+  );
   const machines = each(objects.machines, (vm) => {
-    const view = viewMachine(vm, byMachine.get(vm.metadata.uid ?? "") ?? [], unreadInstances);
+    const view = viewMachine(vm, byMachine.get(vm.metadata.uid ?? "") ?? [], unreadInstances, localPools);
     viewed.add(vm.metadata.uid ?? "");
     const to = goingTo.get(view.key);
     return {

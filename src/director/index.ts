@@ -64,6 +64,8 @@ export class EstateIndex {
   private readonly machineKinds = new Map<string, MachineKind>();
   private readonly kindOf: (MachineKind | undefined)[];
   private readonly contents = new Map<Policy, number>();
+  /** Told of each machine that is put elsewhere. */
+  onMove: ((at: number, from: number, to: number) => void) | undefined;
 
   constructor(estate: Estate) {
     this.list = estate.hosts;
@@ -283,7 +285,9 @@ export class EstateIndex {
     const at = this.position.get(key);
     const before = at === undefined ? undefined : this.machines[at];
     if (at === undefined || !before) return undefined;
+    const from = this.state.at[at] as number;
     this.shelves.move(at, this.hostAt.get(to) ?? -1);
+    this.onMove?.(at, from, this.state.at[at] as number);
     const after = { ...before, host: to };
     this.machines[at] = after;
     this.kindOf[at] = undefined;
@@ -292,7 +296,9 @@ export class EstateIndex {
 
   /** Takes it back there, as it was. */
   restore(at: number, before: MachineView): void {
+    const from = this.state.at[at] as number;
     this.shelves.move(at, before.host === undefined ? -1 : (this.hostAt.get(before.host) ?? -1));
+    this.onMove?.(at, from, this.state.at[at] as number);
     this.machines[at] = before;
     this.kindOf[at] = undefined;
   }
@@ -348,6 +354,17 @@ export class EstateIndex {
     return kind;
   }
 
+  /** Whether hosts of such a kind may start the machine anew, as after its host is lost: by shelf, -Infinity: they may not. */
+  startLikes(at: number): Float64Array | undefined {
+    const machine = this.machines[at];
+    return machine && this.seek(anew(machine))?.want.likes;
+  }
+
+  /** The kind of a host of the estate, or of one that is only known by name. */
+  kindOfHost(h: number): number {
+    return this.kinds.of[h] ?? this.kinds.examples.length;
+  }
+
   /** What one of the estate's machines looks for, and how it likes where it is; also of another view of it. Undefined: it is not of the estate. */
   seek(machine: MachineView): Seek | undefined {
     const at = this.position.get(machine.key);
@@ -367,6 +384,12 @@ export class EstateIndex {
       (kind.mayStay[hostKind] as number) === 1 && shelves.fits(want, h) && state.counts.breaks(at, h) < 0;
     return { want, dearestWatts: dearest, now: { host: h, like, stays } };
   }
+}
+
+/** The machine as it starts anew, wherever that is. */
+export function anew(machine: MachineView): MachineView {
+  const { host: _, movingTo: __, platform: ___, ...rest } = machine;
+  return rest;
 }
 
 export interface Seek {

@@ -118,6 +118,23 @@ export const Policy = defineKind({
           },
         ),
       ),
+      failover: Type.Optional(
+        Type.Object(
+          {
+            per: Words(DOMAINS),
+            losses: Type.Integer({
+              minimum: 1,
+              maximum: 4,
+              description: "Any so many of these hosts, racks or sites may be lost at once.",
+            }),
+          },
+          {
+            ...AS_ONE,
+            description:
+              "Room is kept free so that all of the chosen machines can start elsewhere when hosts, racks or sites are lost: proven by placing those of each loss on what would be left, with all their required rules. Nothing comes to a host where it would break that. A required rule.",
+          },
+        ),
+      ),
       automation: Words(["act", "advise"], {
         default: "act",
         description: "advise: plans are made but not carried out.",

@@ -1,5 +1,6 @@
 /** Chooses a host for a machine, or says of every host why not. Deterministic: ties go to the first name. Pure. */
 import type { Estate, HostView, MachineView } from "./estate.ts";
+import { failoverObstacle, survivalOf } from "./failover.ts";
 import { whoSays } from "./goals.ts";
 import { indexOf } from "./index.ts";
 import { isSpecial, obstacle, policiesOf } from "./rules.ts";
@@ -13,11 +14,28 @@ export interface Verdict {
   score?: Score;
 }
 
+/** Of so many hosts it is looked at what would be left for losses; in a great estate that is full, more would take too long. */
+const SURVIVAL_LOOKS = 200;
+
+/** Why it may not be there, failover capacity included. @param looks how many hosts that may still be asked of */
+function whyNot(
+  estate: Estate,
+  machine: MachineView,
+  host: HostView,
+  looks: { left: number },
+): string | undefined {
+  const why = obstacle(estate, machine, host);
+  if (why || !survivalOf(estate)) return why;
+  if (looks.left-- > 0) return failoverObstacle(estate, machine, host);
+  return "not looked at: of many others failover capacity did not allow one";
+}
+
 /** Every host in words, the best first, those that are ruled out last. */
 export function judge(estate: Estate, machine: MachineView): Verdict[] {
+  const looks = { left: SURVIVAL_LOOKS };
   return estate.hosts
     .map((host): Verdict => {
-      const why = obstacle(estate, machine, host);
+      const why = whyNot(estate, machine, host, looks);
       return why ? { host, obstacle: why } : { host, score: score(estate, machine, host) };
     })
     .sort((a, b) => (b.score?.total ?? -1) - (a.score?.total ?? -1) || (a.host.name < b.host.name ? -1 : 1));
@@ -45,7 +63,14 @@ export function choose(estate: Estate, machine: MachineView, but?: string): Choi
     const host = index.hostOf(h);
     return h !== leave && host !== undefined && !(special && obstacle(estate, machine, host));
   };
-  const h = shelves.best(seek.want, Number.NEGATIVE_INFINITY, special || leave >= 0 ? accept : undefined);
+  const survival = survivalOf(estate);
+  let looks = SURVIVAL_LOOKS;
+  const survives = (h: number): boolean => {
+    const host = index.hostOf(h);
+    return accept(h) && host !== undefined && looks-- > 0 && !failoverObstacle(estate, machine, host);
+  };
+  const last = survival ? survives : special || leave >= 0 ? accept : undefined;
+  const h = shelves.best(seek.want, Number.NEGATIVE_INFINITY, last);
   const best = index.hostOf(h);
   return {
     best: best && { host: best, score: score(estate, machine, best) },
@@ -77,7 +102,8 @@ export function place(estate: Estate, machine: MachineView, but?: string): Place
     const others = estate.hosts.filter(({ name }) => name !== but);
     if (others.length === 0)
       return { reason: but === undefined ? "there is no host yet" : `there is no host but ${but}` };
-    const told = refusal(others.map((host) => [host.name, obstacle(estate, machine, host) ?? "?"]));
+    const looks = { left: SURVIVAL_LOOKS };
+    const told = refusal(others.map((host) => [host.name, whyNot(estate, machine, host, looks) ?? "?"]));
     return { reason: [told, ...relaxation(estate, machine, others)].join("; ") };
   }
   const [policy] = policiesOf(estate, machine);

@@ -10,6 +10,7 @@
 import { acceptOf, Draft, isSettled, type Move, mayMove, type PlanOptions } from "./draft.ts";
 import { emptyHosts } from "./empty.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
+import { survivalOf } from "./failover.ts";
 import { type EstateIndex, indexOf } from "./index.ts";
 import { isSpecial, obstacle } from "./rules.ts";
 import { Heap } from "./solver/heap.ts";
@@ -22,6 +23,8 @@ export { PLAN_DEFAULTS } from "./draft.ts";
 const MENDED = 10;
 /** Then a host that is too busy. */
 const RELIEVED = 5;
+
+const SURVIVAL_LOOKS = 20;
 
 interface Candidate {
   /** Where the machine is in the estate's list. */
@@ -57,8 +60,14 @@ function lookAtAll(draft: Draft, options: PlanOptions): boolean {
     if (candidate) queue.push(candidate);
   }
   let found = false;
+  const survival = survivalOf(estate);
+  // Whether the machine may take the room there that losses may need; of few hosts, the others are not tried.
+  const survives = (at: number) => {
+    let looks = SURVIVAL_LOOKS;
+    return survival && ((h: number) => looks-- > 0 && !survival.ifMoved(at, index.hostOf(h)?.name ?? ""));
+  };
   for (let next = queue.pop(); next && moves.length < options.maxMoves; next = queue.pop()) {
-    const candidate = consider(estate, index, next.at, options);
+    const candidate = consider(estate, index, next.at, options, survives(next.at));
     if (!candidate) continue;
     if (candidate.gain < (queue.first?.gain ?? 0)) {
       queue.push(candidate);
@@ -99,6 +108,7 @@ function consider(
   index: EstateIndex,
   at: number,
   options: PlanOptions,
+  survives?: (h: number) => boolean,
 ): Candidate | undefined {
   const machine = index.machines[at] as MachineView;
   const here = index.hosts.get(machine.host ?? "");
@@ -113,7 +123,10 @@ function consider(
   const excess = broken || !machine.use ? 0 : index.excess(now.host);
   const hot = excess > 0;
   const floor = broken || hot ? Number.NEGATIVE_INFINITY : now.like + options.threshold;
-  const to = index.shelves.best(want, floor, acceptOf(estate, index, machine, options, broken));
+  const accept = acceptOf(estate, index, machine, options, broken);
+  // A host in maintenance is left, whatever that takes.
+  const last = survives && !here.maintenance ? (h: number) => (!accept || accept(h)) && survives(h) : accept;
+  const to = index.shelves.best(want, floor, last);
   if (to < 0) return undefined;
   const gain = index.shelves.liking(want, to) - now.like;
   if (hot) {

@@ -8,6 +8,7 @@ import { Informer } from "../reconcile/informer.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
 import { inRequest, newRequestId, requestOf } from "../telemetry/request-id.ts";
 import type { Estate } from "./estate.ts";
+import { failoverFaults } from "./failover.ts";
 import { predict } from "./figures.ts";
 import { indexOf } from "./index.ts";
 import { isFinalPlan, Plan, Policy } from "./kinds.ts";
@@ -181,6 +182,11 @@ function released(estate: Estate, changedAt: ReadonlyMap<string, number>): Set<s
   return free;
 }
 
+const proven = ({ spec: { failover } }: Policy) =>
+  failover
+    ? `; they find room elsewhere when any ${failover.losses > 1 ? `${failover.losses} ${failover.per}s are` : `${failover.per} is`} lost`
+    : "";
+
 /** status.machines and the condition Satisfied of each policy, written only when they change. */
 async function tellPolicies(context: DirectorContext, estate: Estate): Promise<void> {
   const index = indexOf(estate);
@@ -192,9 +198,10 @@ async function tellPolicies(context: DirectorContext, estate: Estate): Promise<v
       const why = obstacle(estate, machine, host, [policy]);
       return why ? [`${machine.name} on ${host.name}: ${why}`] : [];
     });
+    broken.push(...failoverFaults(estate, policy));
     const [status, reason, message] =
       broken.length === 0
-        ? (["True", "Satisfied", `holds for ${chosen.length} machines`] as const)
+        ? (["True", "Satisfied", `holds for ${chosen.length} machines${proven(policy)}`] as const)
         : (["False", "NotSatisfied", broken.join("; ")] as const);
     const { name, namespace = "default", generation = 0 } = policy.metadata;
     const old = getCondition(policy.status?.conditions, "Satisfied");

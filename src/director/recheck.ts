@@ -1,5 +1,6 @@
 /** Whether a planned move may be begun now: the world may have changed since the plan was made. Pure. */
 import type { Estate } from "./estate.ts";
+import { failoverObstacle } from "./failover.ts";
 import { indexOf } from "./index.ts";
 import type { Policy } from "./kinds.ts";
 import type { Move } from "./plan.ts";
@@ -26,7 +27,12 @@ export function hindrance(estate: Estate, move: Move): Hindrance | undefined {
   if (stale) return { why: stale, forGood: true };
   const index = indexOf(estate);
   const [machine, host] = [index.get(`${move.namespace}/${move.vm}`), index.hosts.get(move.to)];
-  const why = machine && host && obstacle(estate, machine, host);
+  const why =
+    machine &&
+    host &&
+    (obstacle(estate, machine, host) ??
+      // What has to leave its host leaves it, as it was planned.
+      (index.hosts.get(move.from)?.maintenance ? undefined : failoverObstacle(estate, machine, host)));
   return why ? { why: `host ${move.to}: ${why}`, forGood: host.closed !== undefined } : undefined;
 }
 

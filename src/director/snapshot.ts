@@ -1,7 +1,7 @@
 /** Reads the estate fresh from the API: what decides must not decide on old news. */
 import type { Client, List } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
-import { Instance, VirtualMachine } from "../compute/kinds.ts";
+import { Instance, StoragePool, VirtualMachine } from "../compute/kinds.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { type Estate, type MachineView, makeEstate, type Unread } from "./estate.ts";
@@ -18,12 +18,13 @@ export interface Seen {
 }
 
 export async function readEstate(client: Client, { history, clock }: Partial<Seen> = {}): Promise<Estate> {
-  const [hosts, machines, instances, policies, migrations] = await Promise.all([
+  const [hosts, machines, instances, policies, migrations, pools] = await Promise.all([
     client.list(Host),
     client.list(VirtualMachine),
     client.list(Instance),
     client.list(Policy),
     client.list(Migration),
+    client.list(StoragePool),
   ]);
   const estate = makeEstate({
     hosts: hosts.items,
@@ -31,6 +32,7 @@ export async function readEstate(client: Client, { history, clock }: Partial<See
     instances: instances.items,
     policies: policies.items,
     migrations: migrations.items,
+    pools: pools.items,
     unread: [
       ...unread("Host", hosts),
       ...unread("VirtualMachine", machines),

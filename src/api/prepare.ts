@@ -38,7 +38,12 @@ export function invalid(kind: Kind, name: string, causes: Cause[]): ApiError {
  * Copies the body, drops unknown fields (an error under Strict, a warning under Warn) and checks that it is an object of this
  * kind with sane metadata. Defaults and validation come later (`finish`), when the server's own fields are in.
  */
-export function decode(kind: Kind, body: unknown, options: WriteOptions, warnings: string[]): Resource {
+export function decode(
+  kind: Kind,
+  body: unknown,
+  options: Pick<WriteOptions, "fieldValidation" | "duplicateFields">,
+  warnings: string[],
+): Resource {
   if (typeof body !== "object" || body === null || Array.isArray(body))
     throw new ApiError("BadRequest", `the body is not an object of kind ${kind.kind}`);
   const object: Record<string, unknown> = structuredClone(body) as Record<string, unknown>;

@@ -1,6 +1,7 @@
 /** Verbs on the director's plans: their arguments and options. */
-import type { Command } from "commander";
-import { durationMs, type PlaceOptions, withControlPlane } from "./place.ts";
+import { type Command, InvalidArgumentError } from "commander";
+import { parseBytes } from "../resource/quantity.ts";
+import { durationMs, type PlaceOptions, withControlPlane, withPlace } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -8,6 +9,38 @@ interface UndoOptions extends PlaceOptions {
   dryRun: boolean;
   wait: boolean;
   timeout: number;
+}
+
+interface SimulateFlags extends PlaceOptions {
+  trace: string;
+  policy: string[];
+  estate?: string;
+  days: number;
+  cpus: number;
+  memory: number;
+  output: string;
+}
+
+function days(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 366))
+    throw new InvalidArgumentError("a number above 0, 366 at most, is needed");
+  return value;
+}
+
+function cpus(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1)
+    throw new InvalidArgumentError("a whole number above 0 is needed");
+  return value;
+}
+
+function memory(text: string): number {
+  try {
+    return parseBytes(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : text);
+  }
 }
 
 /** Adds the verbs. */
@@ -28,4 +61,44 @@ export function addPlanVerbs(
       const asked = { ...placeOf(options), dryRun, wait, timeoutMs: timeout, signal: stopSignal() };
       await undoPlan({ ...asked, ...(name === undefined ? {} : { name }) }, print);
     });
+  withPlace(program.command("simulate"))
+    .description(
+      "what policies would do with the recorded load of machines: energy, moves, overload; changes nothing",
+    )
+    .requiredOption(
+      "--trace <file>",
+      "what machines used: a folder, .tar.gz or .csv(.gz); docs/simulate.md tells the formats",
+    )
+    .requiredOption(
+      "--policy <file>",
+      "a file with policies, or the name of one on the server; several are compared",
+      (value: string, list: string[] = []) => [...list, value],
+    )
+    .option("--estate <file>", "the hosts; by default those of the control plane as they are")
+    .option("--days <n>", "how long; a shorter trace is repeated", days, 1)
+    .option("--cpus <n>", "CPUs of machines of which the trace does not tell", cpus, 1)
+    .option("--memory <size>", "memory of machines of which the trace does not tell", memory, 2 * 2 ** 30)
+    .option("-o, --output <file>", "where the picture is written", "simulation.svg")
+    .action(
+      async ({
+        trace,
+        policy,
+        estate,
+        days: length,
+        cpus: each,
+        memory: size,
+        output,
+        ...options
+      }: SimulateFlags) => {
+        const { simulate } = await import("./simulate.ts");
+        const { isTTY } = process.stderr;
+        const note = (text: string) => isTTY && process.stderr.write(`\r\u001b[K${text}`);
+        const asked = { trace, policies: policy, days: length, cpus: each, memoryBytes: size, out: output };
+        try {
+          await simulate(placeOf(options), { ...asked, ...(estate ? { estate } : {}) }, print, note);
+        } finally {
+          note("");
+        }
+      },
+    );
 }

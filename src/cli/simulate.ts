@@ -1,0 +1,127 @@
+/** `vireo simulate`: what policies would do with the load of a trace, on hosts of a file or of the estate as it is. Nothing is changed anywhere. */
+import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { basename } from "node:path";
+import { decode, finish } from "../api/prepare.ts";
+import type { HostView } from "../director/estate.ts";
+import { Policy } from "../director/kinds.ts";
+import { cut } from "../director/simulate/csv.ts";
+import { vireo } from "../director/simulate/director.ts";
+import { readHosts } from "../director/simulate/hosts.ts";
+import { picture } from "../director/simulate/picture.ts";
+import { readTrace } from "../director/simulate/read.ts";
+import { COLUMNS, preamble, remarks } from "../director/simulate/report.ts";
+import { simulate as run } from "../director/simulate/run.ts";
+import { InputError, type Sizes } from "../director/simulate/trace.ts";
+import { readEstate } from "../director/snapshot.ts";
+import { KINDS } from "../kinds.ts";
+import { isApiError } from "../resource/errors.ts";
+import type { Lookup } from "../resource/kind.ts";
+import { openConnection } from "./connect.ts";
+import { readDocuments } from "./manifest.ts";
+import type { Place } from "./resources.ts";
+import { table } from "./table.ts";
+import { UserError } from "./user-error.ts";
+
+export interface SimulateOptions extends Sizes {
+  trace: string;
+  /** Files with policies, or names of those on the server: each is tried by itself. */
+  policies: readonly string[];
+  /** Absent: the hosts of the estate as it is. */
+  estate?: string;
+  days: number;
+  /** Where the picture is written. */
+  out: string;
+}
+
+/** @param note progress, for people who wait @throws UserError */
+export async function simulate(
+  place: Place,
+  options: SimulateOptions,
+  print: (line: string) => void,
+  note: (text: string) => void,
+): Promise<void> {
+  try {
+    await simulated(place, options, print, note);
+  } catch (cause) {
+    throw cause instanceof InputError ? new UserError(cause.message, { cause }) : cause;
+  }
+}
+
+async function simulated(
+  place: Place,
+  { trace: path, policies, estate: file, days, out, ...sizes }: SimulateOptions,
+  print: (line: string) => void,
+  note: (text: string) => void,
+): Promise<void> {
+  const tried = await Promise.all(policies.map((policy) => policiesOf(place, policy)));
+  const hosts = file === undefined ? await liveHosts(place) : readHosts(read(file), file);
+  const whole = readTrace(path, sizes);
+  const trace = cut(whole, days);
+  const outcomes = tried.map(({ name, list }) =>
+    run({ hosts, policies: list, trace }, vireo(name), (step) =>
+      note(`${name}: ${Math.floor((step * 100) / trace.steps)} %`),
+    ),
+  );
+  const size = { machines: trace.machines.length, steps: trace.steps, repeated: trace.steps > whole.steps };
+  const words = preamble(size, hosts.length);
+  for (const line of words) print(line);
+  print("");
+  print(
+    table(
+      COLUMNS.map(({ head }) => head),
+      outcomes.map((outcome) => COLUMNS.map(({ of }) => of(outcome))),
+    ),
+  );
+  for (const line of remarks(outcomes)) print(line);
+  writeFileSync(out, picture(outcomes, words));
+  print(`\npicture: ${out}`);
+}
+
+function read(file: string): string {
+  if (!statSync(file, { throwIfNoEntry: false })?.isFile()) throw new UserError(`${file}: no such file`);
+  return readFileSync(file, "utf8");
+}
+
+async function liveHosts(place: Place): Promise<HostView[]> {
+  const { client } = openConnection(place.paths, place.kubeconfig);
+  const { hosts } = await readEstate(client);
+  if (hosts.length === 0) throw new UserError("the estate has no host yet; --estate FILE names others");
+  return hosts.map(({ closed: _, maintenance: __, cordoned: ___, ...host }) => ({ ...host, ready: true }));
+}
+
+/** As nothing else is there. */
+const NOTHING: Lookup = { list: () => [] };
+
+/** A file, or the name of a policy on the server. The trace's machines are all in one namespace, and so are these. */
+async function policiesOf(place: Place, policy: string): Promise<{ name: string; list: Policy[] }> {
+  if (!statSync(policy, { throwIfNoEntry: false })) {
+    if (/[./]/.test(policy)) throw new UserError(`${policy}: no such file`);
+    const { client, namespace } = openConnection(place.paths, place.kubeconfig);
+    const found = await client.get(Policy, { name: policy, namespace: place.namespace ?? namespace });
+    if (!found)
+      throw new UserError(
+        `${policy}: neither a file nor a policy on the server; vireo get policies -A lists those`,
+      );
+    return { name: policy, list: [here(found)] };
+  }
+  const kind = KINDS.find((one) => one.kind === Policy.kind);
+  if (!kind) throw new Error("no kind Policy");
+  const list = (await readDocuments(policy)).flatMap(({ object, where }): Policy[] => {
+    if (object.kind !== Policy.kind) return [];
+    try {
+      const decoded = decode(kind, object, { fieldValidation: "Strict" }, []);
+      finish(kind, decoded, undefined, NOTHING);
+      // Safe: it was checked against the schema of Policy just now.
+      return [here(decoded as Policy)];
+    } catch (cause) {
+      throw isApiError(cause) ? new UserError(`${where}: ${cause.message}`, { cause }) : cause;
+    }
+  });
+  if (list.length === 0) throw new UserError(`${policy}: holds no Policy`);
+  return { name: basename(policy).replace(/\.(ya?ml|json)$/, ""), list };
+}
+
+const here = (policy: Policy): Policy => ({
+  ...policy,
+  metadata: { ...policy.metadata, namespace: "default" },
+});

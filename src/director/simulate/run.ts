@@ -1,0 +1,223 @@
+/**
+ * A simulation: what a trace's machines used, on hosts that are given, moved by who decides. Simulated: hosts, time and moves; real: who decides (the director's own
+ * placement and plans, or another's rules in bench/peers.ts), who at any moment knows only what was used until then. Deterministic. Pure.
+ *
+ *   - Memory of machines is resident: all that they are declared to have is taken of their host as long as they are there.
+ *   - A host that has no machine is off, where who decides may switch hosts off; it was on for the whole step in which its last machine left, and one that is
+ *     switched on takes its full watts for some minutes more.
+ *   - A move takes no time; each is counted, with the memory that it sends.
+ *   - Overload: the machines of a host want more than all of its processors' time.
+ */
+import type { Estate, HostView, MachineView } from "../estate.ts";
+import { UseHistory } from "../history.ts";
+import type { Policy } from "../kinds.ts";
+import { obstacle, policiesOf } from "../rules.ts";
+import { processorsOf } from "../use.ts";
+import { curveOf, wattsAt } from "../watts.ts";
+import { STEP_MS, type Trace } from "./trace.ts";
+
+/** Who decides. The estate is as it knows it; hosts that it closes or opens are its own matter. */
+export interface Director {
+  name: string;
+  /** Hosts without machines are switched off. */
+  switchesOff: boolean;
+  /** Looks again in the same step although it moved nothing: what was measured is the same. */
+  eachMinute: boolean;
+  /** Where the machine starts; undefined: nowhere. */
+  place(estate: Estate, machine: MachineView): string | undefined;
+  /** Looks at the estate each minute. @returns moves that are made at once, in their order */
+  look(estate: Estate, nowMs: number): { key: string; to: string }[];
+}
+
+export interface Setting {
+  hosts: readonly HostView[];
+  policies: readonly Policy[];
+  trace: Trace;
+}
+
+/** One step. */
+export interface Sample {
+  hostsOn: number;
+  watts: number;
+  moves: number;
+  /** Hosts of which more was wanted than they have. */
+  overloaded: number;
+  /** Machines where they may not be. */
+  broken: number;
+}
+
+export interface Outcome {
+  name: string;
+  startMs: number;
+  samples: Sample[];
+  energyKWh: number;
+  /** Hosts that do not tell their watts are not in it. */
+  hostsWithoutWatts: number;
+  moves: number;
+  movedBytes: number;
+  /** By host. */
+  overloadMinutes: number;
+  /** Processor-minutes that machines wanted and did not get, by those that they wanted. */
+  unmet: number;
+  /** By machine. */
+  brokenMinutes: number;
+  switchedOn: number;
+  /** Machines for which there was no host. */
+  homeless: string[];
+}
+
+const MINUTE_MS = 60_000;
+const LOOKS = STEP_MS / MINUTE_MS;
+const STEP_MINUTES = STEP_MS / MINUTE_MS;
+const BOOT_MINUTES = 3;
+const NAMESPACE = "default";
+/** So long it is known where a machine was. */
+const LEFT_MS = 3_600_000;
+
+/** @param told after each step, of so many */
+export function simulate(
+  { hosts, policies, trace }: Setting,
+  director: Director,
+  told: (step: number) => void = () => undefined,
+): Outcome {
+  const history = new UseHistory();
+  const hostAt = new Map(hosts.map((host, i) => [host.name, i]));
+  const curves = hosts.map(curveOf);
+  const estateOf = (list: MachineView[]): Estate => ({
+    hosts: [...hosts],
+    machines: list,
+    policies: [...policies],
+    odd: [],
+  });
+  let machines = trace.machines
+    .map(
+      ({ name, labels, cpus, memoryBytes }): MachineView => ({
+        key: `${NAMESPACE}/${name}`,
+        namespace: NAMESPACE,
+        name,
+        labels,
+        cpus,
+        memoryBytes,
+        movable: true,
+        since: trace.startMs - STEP_MS,
+      }),
+    )
+    .map((machine, i) => ({ machine, use: trace.machines[i]?.use ?? new Float32Array() }))
+    .sort((a, b) => (a.machine.key < b.machine.key ? -1 : 1));
+  const positions = new Map(machines.map(({ machine }, i) => [machine.key, i]));
+  const outcome: Outcome = {
+    name: director.name,
+    startMs: trace.startMs,
+    samples: [],
+    energyKWh: 0,
+    hostsWithoutWatts: curves.filter((curve) => !curve).length,
+    moves: 0,
+    movedBytes: 0,
+    overloadMinutes: 0,
+    unmet: 0,
+    brokenMinutes: 0,
+    switchedOn: 0,
+    homeless: [],
+  };
+  let wanted = 0;
+  let unmet = 0;
+
+  const start = estateOf(machines.map(({ machine }) => machine));
+  const isOn = hosts.map(() => !director.switchesOff);
+  for (const each of machines) {
+    const host = director.place(start, each.machine);
+    if (host === undefined) outcome.homeless.push(each.machine.name);
+    else {
+      each.machine = { ...each.machine, host };
+      start.machines[positions.get(each.machine.key) ?? -1] = each.machine;
+    }
+    if (host !== undefined) isOn[hostAt.get(host) ?? -1] = true;
+  }
+  // What has no host takes no part.
+  machines = machines.filter(({ machine }) => machine.host !== undefined);
+  for (const [i, { machine }] of machines.entries()) positions.set(machine.key, i);
+  const ruled = machines.some(({ machine }) => policiesOf(start, machine).some(({ spec }) => hasRules(spec)));
+
+  for (let step = 0; step < trace.steps; step++) {
+    const nowMs = trace.startMs + step * STEP_MS;
+    const used = new Set<number>();
+    const note = () => {
+      for (const { machine } of machines) used.add(hostAt.get(machine.host ?? "") ?? -1);
+    };
+    note();
+    let moves = 0;
+    for (let look = 0; look < LOOKS; look++) {
+      const at = nowMs + look * MINUTE_MS;
+      const estate = estateOf(
+        machines.map(({ machine }) => {
+          const use = history.useOf(machine.key, at);
+          return use ? { ...machine, use } : machine;
+        }),
+      );
+      const chosen = director.look(estate, at);
+      for (const { key, to } of chosen) {
+        const each = machines[positions.get(key) ?? -1];
+        if (!each?.machine.host || each.machine.host === to) continue;
+        const left = (each.machine.left ?? []).filter((one) => at - one.at < LEFT_MS);
+        each.machine = {
+          ...each.machine,
+          host: to,
+          since: at,
+          left: [...left, { host: each.machine.host, at }],
+        };
+        moves++;
+        outcome.movedBytes += each.machine.memoryBytes;
+      }
+      if (chosen.length === 0 && !director.eachMinute) break;
+    }
+    note();
+
+    const load = new Float64Array(hosts.length);
+    for (const { machine, use } of machines) {
+      const cpus = use[step] as number;
+      const h = hostAt.get(machine.host ?? "") ?? -1;
+      load[h] = (load[h] ?? 0) + cpus;
+      history.observe(machine.key, nowMs, cpus);
+    }
+    const sample: Sample = { hostsOn: 0, watts: 0, moves, overloaded: 0, broken: 0 };
+    for (const [h, host] of hosts.entries()) {
+      const on = !director.switchesOff || used.has(h);
+      const boots = on && !isOn[h];
+      isOn[h] = on;
+      if (!on) continue;
+      sample.hostsOn++;
+      const processors = processorsOf(host);
+      const curve = curves[h];
+      const wants = load[h] as number;
+      wanted += wants;
+      if (wants > processors) {
+        sample.overloaded++;
+        unmet += wants - processors;
+      }
+      if (curve) sample.watts += wattsAt(curve, wants / processors);
+      if (!boots) continue;
+      outcome.switchedOn++;
+      if (curve) sample.watts += (wattsAt(curve, 1) * BOOT_MINUTES) / STEP_MINUTES;
+    }
+    if (ruled) sample.broken = brokenIn(estateOf(machines.map(({ machine }) => machine)));
+    outcome.samples.push(sample);
+    outcome.energyKWh += (sample.watts * STEP_MINUTES) / 60 / 1000;
+    outcome.moves += moves;
+    outcome.overloadMinutes += sample.overloaded * STEP_MINUTES;
+    outcome.brokenMinutes += sample.broken * STEP_MINUTES;
+    told(step + 1);
+  }
+  outcome.unmet = wanted > 0 ? unmet / wanted : 0;
+  return outcome;
+}
+
+const hasRules = ({ required, keepApart, keepTogether, spread, atMost }: Policy["spec"]) =>
+  (required?.length ?? 0) > 0 || [keepApart, keepTogether, spread, atMost].some((rule) => rule !== undefined);
+
+function brokenIn(estate: Estate): number {
+  const hosts = new Map(estate.hosts.map((host) => [host.name, host]));
+  return estate.machines.filter((machine) => {
+    const host = hosts.get(machine.host ?? "");
+    return host !== undefined && obstacle(estate, machine, host) !== undefined;
+  }).length;
+}

@@ -28,7 +28,6 @@ import { reasonOf } from "./reasons.ts";
 import { describeMemory } from "./suspension.ts";
 
 export type DiskTask = NonNullable<Instance["spec"]["diskTask"]>;
-type Task = DiskTask;
 type Result = NonNullable<NonNullable<Instance["status"]>["diskTask"]>;
 
 /** A guest may need this long to write out what it has; after that the snapshot is as after a power cut. */
@@ -45,7 +44,7 @@ const CUT_SHORT =
 const AGAIN_MS = 1000;
 
 /** For people, of a machine. */
-const WORDS: Readonly<Record<Task["action"], string>> = {
+const WORDS: Readonly<Record<DiskTask["action"], string>> = {
   Take: "a snapshot of it",
   Lend: "a template of it",
   Delete: "the deletion of a snapshot of it",
@@ -74,7 +73,7 @@ interface Context {
 }
 
 /** The task that is not done yet. */
-export function pendingTask({ spec, status }: Instance): Task | undefined {
+export function pendingTask({ spec, status }: Instance): DiskTask | undefined {
   return spec.diskTask && status?.diskTask?.id !== spec.diskTask.id ? spec.diskTask : undefined;
 }
 
@@ -84,8 +83,8 @@ export class DiskTasks {
   readonly #underWay = new Set<string>();
   /** What a rollback found when it froze the guest, for the kept snapshot; lost with the agent, which is then told as a crash. */
   readonly #quiesced = new Set<string>();
-  /** What was said last of a task that waits. By its id. */
-  readonly #waits = new Map<string, string>();
+  /** What was said last of a task that waits. By its instance's key. */
+  readonly #waits = new Map<string, { task: string; why: string }>();
 
   /** `again` is called with an instance's key when a task of it has ended. */
   constructor(context: Context, again: (key: string) => void) {
@@ -101,7 +100,10 @@ export class DiskTasks {
     const key = keyOf(instance);
     if (this.#underWay.has(key)) return true;
     const task = pendingTask(instance);
-    if (!task) return false;
+    if (!task) {
+      this.#waits.delete(key);
+      return false;
+    }
     this.#underWay.add(key);
     void this.#do(instance, task, running)
       .catch(async (error: unknown) => {
@@ -120,7 +122,11 @@ export class DiskTasks {
    * killed. So memory that is there once its process is gone is of the instant of its disks; whoever lets it run on drops that first (dropKept).
    * @returns false when it cannot be, which is told: the guest runs on. @throws what is to be tried again
    */
-  async keepState(instance: Instance, task: Task, { id, state, pausedBy }: MachineState): Promise<boolean> {
+  async keepState(
+    instance: Instance,
+    task: DiskTask,
+    { id, state, pausedBy }: MachineState,
+  ): Promise<boolean> {
     const { keep, keepMemory, rollback = "" } = task;
     if (!keep) return true;
     if (!keepMemory || !(state === "running" || pausedBy?.startsWith("user"))) {
@@ -153,7 +159,7 @@ export class DiskTasks {
    * Before a rollback ends a run: whether it can be made at all is found out while the guest runs on.
    * @returns false when it cannot, which is told then. @throws what is to be tried again
    */
-  async prepareRollback(instance: Instance, task: Task): Promise<boolean> {
+  async prepareRollback(instance: Instance, task: DiskTask): Promise<boolean> {
     try {
       const layers = await this.#c.environment.layers(instance);
       await layers.prepareRevert(task.rollback ?? "", task.snapshot);
@@ -170,7 +176,7 @@ export class DiskTasks {
     }
   }
 
-  async #do(instance: Instance, task: Task, running: boolean): Promise<void> {
+  async #do(instance: Instance, task: DiskTask, running: boolean): Promise<void> {
     let result: Omit<Result, "id" | "time">;
     try {
       // An agent before may have switched the disks already.
@@ -199,18 +205,19 @@ export class DiskTasks {
     await this.#report(instance, { ...result, id: task.id, time: this.#now() }, task);
   }
 
-  async #fail(instance: Instance, task: Task, error: Error): Promise<void> {
+  async #fail(instance: Instance, task: DiskTask, error: Error): Promise<void> {
     this.#c.log.warn("disks.task", { instance: keyOf(instance), task: task.id, error });
     const result = { phase: "Failed", message: error.message, id: task.id, time: this.#now() } as const;
     await this.#report(instance, result, task);
   }
 
   /** Once for each reason. */
-  #waiting(instance: Instance, { id, action }: Task, error: unknown): void {
+  #waiting(instance: Instance, { id, action }: DiskTask, error: unknown): void {
     this.#c.log.warn("disks.task", { instance: keyOf(instance), task: id, error });
-    const why = isApiError(error) ? undefined : reasonOf(error, NoAnswerError, UndecidedError);
-    if (why === undefined || this.#waits.get(id) === why) return;
-    this.#waits.set(id, why);
+    const why = isApiError(error) ? undefined : reasonOf(error, UndecidedError);
+    const said = this.#waits.get(keyOf(instance));
+    if (why === undefined || (said?.task === id && said.why === why)) return;
+    this.#waits.set(keyOf(instance), { task: id, why });
     const message = `${WORDS[action]} waits, and is tried again: ${why}`;
     this.#c.events.record(about(instance), "Warning", "DisksWait", message);
   }
@@ -218,7 +225,7 @@ export class DiskTasks {
   async #carryOut(
     layers: Layers,
     instance: Instance,
-    task: Task,
+    task: DiskTask,
     running: boolean,
   ): Promise<Pick<Result, "taken" | "message">> {
     const { hypervisor } = this.#c;
@@ -251,7 +258,7 @@ export class DiskTasks {
     return this.#c.hypervisor.activeLayers(id).catch(undecided);
   }
 
-  async #revert(layers: Layers, instance: Instance, task: Task): Promise<Taken | undefined> {
+  async #revert(layers: Layers, instance: Instance, task: DiskTask): Promise<Taken | undefined> {
     const { rollback = "", snapshot, keep, memory } = task;
     const now = { takenTime: this.#now(), pauseMs: 0 };
     const sizeBytes = keep && (await layers.memoryBytes(keep));
@@ -281,7 +288,7 @@ export class DiskTasks {
     }
   }
 
-  async #take(layers: Layers, instance: Instance, task: Task): Promise<Taken> {
+  async #take(layers: Layers, instance: Instance, task: DiskTask): Promise<Taken> {
     const { hypervisor } = this.#c;
     const id = idOf(instance);
     const wasBegun = (await layers.standing(task.snapshot)) !== undefined;
@@ -322,7 +329,12 @@ export class DiskTasks {
   }
 
   /** Not done again when it was cut short: the memory would be of another instant than the disks. */
-  async #takeWithMemory(layers: Layers, instance: Instance, task: Task, running: boolean): Promise<Taken> {
+  async #takeWithMemory(
+    layers: Layers,
+    instance: Instance,
+    task: DiskTask,
+    running: boolean,
+  ): Promise<Taken> {
     const { hypervisor } = this.#c;
     const { snapshot: uid } = task;
     const id = idOf(instance);
@@ -372,7 +384,7 @@ export class DiskTasks {
     }
   }
 
-  async #takeStopped(layers: Layers, task: Task): Promise<Taken> {
+  async #takeStopped(layers: Layers, task: DiskTask): Promise<Taken> {
     await layers.begin(task.snapshot);
     return layers.finish(task.snapshot, { takenTime: this.#now(), pauseMs: 0, consistent: "Stopped" });
   }
@@ -401,9 +413,9 @@ export class DiskTasks {
     });
   }
 
-  async #report(instance: Instance, diskTask: Result, { action }: Task): Promise<void> {
+  async #report(instance: Instance, diskTask: Result, { action }: DiskTask): Promise<void> {
     const at = { name: instance.metadata.name, namespace: instance.metadata.namespace ?? "" };
-    this.#waits.delete(diskTask.id);
+    this.#waits.delete(keyOf(instance));
     await modify(this.#c.client, Instance, at, "status", (current) => {
       if (current.metadata.uid !== instance.metadata.uid || current.spec.diskTask?.id !== diskTask.id)
         return undefined;

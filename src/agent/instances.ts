@@ -212,11 +212,8 @@ class Instances {
   }
 
   async #custodyGiven(instance: Instance): Promise<boolean> {
-    const { predecessor } = instance.spec;
-    if (!predecessor) return true;
-    const at = { name: predecessor, namespace: instance.metadata.namespace ?? "" };
-    this.#peers.watch(keyOf(instance), at);
-    const before = await this.#c.client.get(Instance, at);
+    if (!instance.spec.predecessor) return true;
+    const before = await this.#c.client.get(Instance, this.#watchPredecessor(instance));
     return before === undefined || before.status?.custody === "Released";
   }
 

@@ -12,6 +12,7 @@ import { connect, createServer } from "node:net";
 import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { run } from "../system/run.ts";
+import { bootId } from "./boot-id.ts";
 import { exists } from "./volume-files.ts";
 
 /** Listens at `path` for one connection, and writes what comes to `file`: whole or not at all. Only `user` can connect. */
@@ -153,10 +154,4 @@ export async function removeMemory(file: string): Promise<void> {
   const [folder, name] = [dirname(file), basename(file)];
   for (const each of readdirSync(folder))
     if (each === name || each.startsWith(`${name}.`)) await rm(join(folder, each), { force: true });
-}
-
-let boot = "";
-function bootId(): string {
-  boot ||= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  return boot;
 }

@@ -117,6 +117,20 @@ it("limits that somebody has taken away come back at the agent's next look, also
   }
 });
 
+it("a tap that is made again after somebody took it away has its limits again", async () => {
+  const other = {
+    uid: "0f0f0f0f-0000-4000-8000-000000000000",
+    mac: "52:54:00:00:00:77",
+    address: "192.0.2.77",
+  };
+  const again = () => networking.ensureTap(lan, other, user, { receive: RATE });
+  const made = await again();
+  await run("ip", ["link", "del", made]);
+  await again();
+  expect(await run("tc", ["qdisc", "show", "dev", made])).toContain("qdisc tbf");
+  await networking.removeTap(other);
+});
+
 it("the limits of a tap that is gone are a leftover, and others' are not touched", async () => {
   const name = "vrt0123456789";
   const table = (comment: string) =>

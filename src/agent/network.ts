@@ -19,6 +19,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Network } from "../compute/kinds.ts";
 import { gatewayOf, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { run, succeeds } from "../system/run.ts";
+import { bothOf } from "./both.ts";
 import { PrepareError } from "./environment.ts";
 import type { Trace } from "./leftovers.ts";
 import { Dnsmasq, type Reservation } from "./network-dhcp.ts";
@@ -250,7 +251,7 @@ export class Networking {
       await chmod("/dev/net/tun", 0o666).catch(() => undefined);
       const { mac, address } = ofRun;
       const guarding = isGuarded(network) ? this.#guard.add({ tap, mac, address }) : this.#guard.remove(tap);
-      await Promise.all([guarding, this.#claimedTap(tap, user.uid)]);
+      await bothOf(guarding, this.#claimedTap(tap, user.uid));
       await run("ip", [
         "link",
         "set",
@@ -261,7 +262,9 @@ export class Networking {
         linkName("b", network.metadata.name),
         "up",
       ]);
-      await this.#limit(tap, limits, isNew && !this.#limits.has(tap));
+      // One that went without us took its limits along.
+      const isBare = isNew && !this.#limits.delete(tap);
+      await this.#limit(tap, limits, isBare);
       return tap;
     });
   }

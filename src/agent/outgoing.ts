@@ -39,17 +39,23 @@ interface Context {
   log: Logger;
 }
 
+/** What this process knows of one attempt; another one after it begins anew. */
+interface Attempt {
+  rate?: SendRate;
+  /** We have seen the sending of its memory begin. */
+  begun?: boolean;
+  /** When its progress was last written. */
+  noted?: { stage: string | undefined; at: number };
+  /** What had been sent when the stream last got on. */
+  sent?: { bytes: number; at: number };
+}
+
 export class Outgoing {
   readonly #c: Context;
   readonly #peers: Peers;
   readonly #write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>;
-  readonly #rates = new Map<string, SendRate>();
-  /** Of which this process has seen the beginning through. */
-  readonly #begun = new Set<string>();
-  /** When the progress of each was last written. */
-  readonly #noted = new Map<string, { stage: string | undefined; at: number }>();
-  /** What had been sent when the stream last got on. */
-  readonly #sent = new Map<string, { bytes: number; at: number }>();
+  /** By the instance's key, from an attempt's beginning to its end. */
+  readonly #attempts = new Map<string, Attempt>();
 
   constructor(
     context: Context,
@@ -98,9 +104,10 @@ export class Outgoing {
         const left = this.#left(keyOf(instance), progress, progress.dirtyBytesPerSecond);
         await this.#note(instance, { stage: "Memory", ...figures(progress), ...left, ...disksOf(copies) });
         // An agent may have died before it let the guest go on, or the memory go.
-        if (isHeld || !this.#begun.has(keyOf(instance))) {
+        const known = this.#attempt(keyOf(instance));
+        if (isHeld || !known.begun) {
           await hypervisor.migrate(id, migrateTo.address, optionsOf(migrateTo));
-          this.#begun.add(keyOf(instance));
+          known.begun = true;
         }
         if (isHeld && this.#isStalled(keyOf(instance), progress.transferredBytes)) {
           await hypervisor.cancelMigration(id);
@@ -127,27 +134,30 @@ export class Outgoing {
     { transferredBytes, remainingBytes }: { transferredBytes: number; remainingBytes: number },
     dirtyBytesPerSecond = 0,
   ): Pick<Migration, "secondsLeft"> {
-    const rate = this.#rates.get(key) ?? new SendRate();
-    this.#rates.set(key, rate);
-    const bytesPerSecond = rate.look(transferredBytes, this.#c.clock.now().getTime());
+    const attempt = this.#attempt(key);
+    attempt.rate ??= new SendRate();
+    const bytesPerSecond = attempt.rate.look(transferredBytes, this.#c.clock.now().getTime());
     const left = secondsLeft(remainingBytes, bytesPerSecond ?? 0, dirtyBytesPerSecond);
     return left === undefined ? {} : { secondsLeft: left };
   }
 
+  #attempt(key: string): Attempt {
+    const attempt = this.#attempts.get(key) ?? {};
+    this.#attempts.set(key, attempt);
+    return attempt;
+  }
+
   #isStalled(key: string, bytes: number): boolean {
     const now = this.#c.clock.now().getTime();
-    const last = this.#sent.get(key);
-    if (last?.bytes === bytes) return now - last.at >= STALLED_MS;
-    this.#sent.set(key, { bytes, at: now });
+    const attempt = this.#attempt(key);
+    if (attempt.sent?.bytes === bytes) return now - attempt.sent.at >= STALLED_MS;
+    attempt.sent = { bytes, at: now };
     return false;
   }
 
   async #begin(instance: Instance, to: Target): Promise<Again> {
     const { hypervisor, environment } = this.#c;
-    this.#sent.delete(keyOf(instance));
-    this.#rates.delete(keyOf(instance));
-    this.#begun.delete(keyOf(instance));
-    this.#noted.delete(keyOf(instance));
+    this.#attempts.delete(keyOf(instance));
     this.#peers.watch(keyOf(instance), { name: to.instance, namespace: instance.metadata.namespace ?? "" });
     const other = await this.#otherHardware(instance, to.instance);
     if (other) return this.#fail(instance, other);
@@ -169,8 +179,7 @@ export class Outgoing {
 
   /** Since the target was made, a snapshot may have been taken: what it made would not fit. From now on none is, while migrateTo is set. */
   async #refuseChanged(instance: Instance, to: Target, volumes: Volumes): Promise<void> {
-    const namespace = instance.metadata.namespace ?? "";
-    const peer = await this.#c.client.get(Instance, { name: to.instance, namespace });
+    const peer = await this.#freshPeer(instance, to.instance);
     if (!isDeepStrictEqual(peer?.spec.copyDisks, volumes))
       throw new PrepareError("its disks have changed since the migration began; move it once more");
   }
@@ -193,8 +202,10 @@ export class Outgoing {
       this.#c.hypervisor.migrate(idOf(instance), to.address, optionsOf(to)),
     );
     if (failed) return this.#fail(instance, failed);
-    this.#begun.add(keyOf(instance));
-    this.#rates.delete(keyOf(instance));
+    const attempt = this.#attempt(keyOf(instance));
+    attempt.begun = true;
+    // Its memory goes at another rate than its disks.
+    delete attempt.rate;
     await this.#note(instance, { stage: "Memory", ...disksOf(copies) });
     return { requeueAfterMs: PROGRESS_MS };
   }
@@ -212,9 +223,8 @@ export class Outgoing {
 
   /** The target was made to have what this machine had; by now that may be something else. */
   async #otherHardware(instance: Instance, target: string): Promise<string | undefined> {
-    const { metadata, status } = instance;
-    const at = { name: target, namespace: metadata.namespace ?? "" };
-    const there = (await this.#c.client.get(Instance, at))?.spec.has;
+    const { status } = instance;
+    const there = (await this.#freshPeer(instance, target))?.spec.has;
     if (!there && !status?.has) return undefined;
     const has = await this.#c.hypervisor.present(idOf(instance));
     const atPorts = <T extends { port?: number }>(all: readonly T[] = [], name: (one: T) => string) =>
@@ -304,6 +314,7 @@ export class Outgoing {
       if (isApiError(error, "Conflict")) return { requeueAfterMs: 1 };
       throw error; // an answer that was lost: the next look reads what really happened
     }
+    this.#attempts.delete(keyOf(instance));
     return { requeueAfterMs: 500 };
   }
 
@@ -311,6 +322,7 @@ export class Outgoing {
   async #callOff(instance: Instance, machine: MachineState, progress: MigrationProgress): Promise<Again> {
     const { hypervisor } = this.#c;
     this.#peers.release(keyOf(instance));
+    this.#attempts.delete(keyOf(instance));
     if (["active", "pre-switchover"].includes(progress.phase))
       await hypervisor.cancelMigration(idOf(instance));
     else if (machine.state === "postmigrate" || machine.pausedBy === "migration")
@@ -331,6 +343,7 @@ export class Outgoing {
 
   /** @returns the instance as it is now; one that has released its custody is left as it is */
   #writeFailed(instance: Instance, error: string): Promise<Instance | undefined> {
+    this.#attempts.delete(keyOf(instance));
     this.#c.log.warn("migration.failed", { instance: keyOf(instance), error });
     const to = instance.spec.migrateTo?.instance ?? instance.status?.migration?.to ?? "";
     return this.#write(instance, { migration: { to, phase: "Failed", error } });
@@ -340,9 +353,10 @@ export class Outgoing {
   async #note(instance: Instance, change: Omit<Migration, "to" | "phase">): Promise<void> {
     const to = instance.spec.migrateTo?.instance ?? "";
     const now = this.#c.clock.now().getTime();
-    const last = this.#noted.get(keyOf(instance));
+    const attempt = this.#attempt(keyOf(instance));
+    const last = attempt.noted;
     if (last && last.stage === change.stage && now - last.at < PROGRESS_MS) return;
-    this.#noted.set(keyOf(instance), { stage: change.stage, at: now });
+    attempt.noted = { stage: change.stage, at: now };
     await this.#write(instance, { migration: { ...change, to, phase: "Active" } });
   }
 }

@@ -27,8 +27,10 @@ export async function changeMachine(
     adjust(qmp, { ...wanted, amounts, ...(hardware ? { hardware } : {}) }),
   );
   const now = more && { ...more, cpus: adjusted.cpus, modules: adjusted.modules };
-  const { config, ...rest } = folder.read() ?? record;
-  folder.write({ ...rest, config: { ...config, ...wanted, ...(now ? { more: now } : {}) } });
+  folder.update(({ config, ...rest }) => ({
+    ...rest,
+    config: { ...config, ...wanted, ...(now ? { more: now } : {}) },
+  }));
   if (!now) return adjusted;
   const refused = await bringOnline(folder.files.guestAgent, adjusted.cpus);
   return { ...adjusted, refused: [...adjusted.refused, ...refused] };

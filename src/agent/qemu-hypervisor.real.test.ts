@@ -21,7 +21,8 @@ import { identify, isSame } from "../qemu/process.ts";
 import { isFields } from "../resource/fields.ts";
 
 import { type MachineConfig, type MachineEnd, type MachineId, NoAnswerError } from "./hypervisor.ts";
-import { endProcess, type QemuHypervisor } from "./qemu-hypervisor.ts";
+import type { QemuHypervisor } from "./qemu-hypervisor.ts";
+import { endProcess } from "./qemu-stop.ts";
 import { ended, inState, newId, RealMachines, USER, until } from "./testing/real-machines.ts";
 
 const machines = new RealMachines();

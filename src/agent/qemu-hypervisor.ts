@@ -7,7 +7,7 @@
  * qemu/standing.ts, for all of these. One that is to be paused (record.paused) gets it only where QEMU takes its disks back by nothing else, and `stop` right
  * after it (takeDisks).
  */
-import { closeSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { closeSync, mkdirSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Resources } from "../compute/resources/kinds.ts";
 import { commandLine, defaultCpu, PANIC } from "../qemu/command-line.ts";
@@ -35,11 +35,9 @@ import {
 import {
   type Exit,
   findByArgument,
-  hasArgument,
   isSame,
   makeFifo,
   type ProcessIdentity,
-  sendSignal,
   spawnQemu,
   waitForExit,
 } from "../qemu/process.ts";
@@ -60,6 +58,8 @@ import { startTpm } from "../qemu/tpm.ts";
 import { readUsage } from "../qemu/usage.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { toMiB } from "../resource/quantity.ts";
+import { bootId } from "./boot-id.ts";
+import { bothOf } from "./both.ts";
 import { MachineConsoles } from "./consoles/machine-consoles.ts";
 import { exportsOf, mirrorsOf } from "./disk-copies.ts";
 import { HostShare } from "./host-share.ts";
@@ -91,9 +91,10 @@ import { keepMemory, takeMemory } from "./qemu-memory.ts";
 import { Monitors } from "./qemu-monitors.ts";
 import { QemuPrograms } from "./qemu-programs.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
-import { Sending, type Found as Sent } from "./qemu-sending.ts";
+import { type Found, Records } from "./qemu-records.ts";
+import { Sending } from "./qemu-sending.ts";
 import { standsBecause, stateOf } from "./qemu-state.ts";
-import { pressPower, stopOrderly } from "./qemu-stop.ts";
+import { endProcess, pressPower, stopOrderly } from "./qemu-stop.ts";
 import { reachOf } from "./reach.ts";
 import { reasonOf } from "./reasons.ts";
 import { SHARED_FD, type Shared, SharedMemory } from "./shared-memory.ts";
@@ -115,15 +116,11 @@ export interface QemuHypervisorOptions {
 const certificateOf = ({ sender = "*" }: MachineConfig) => `CN=system:host:${sender},O=system:hosts`;
 
 const STATUS_MS = 2000;
-const KILL_MS = 60_000;
-
-interface Found extends Sent {
-  process: ProcessIdentity | undefined;
-}
 
 export class QemuHypervisor implements Hypervisor {
   readonly #options: QemuHypervisorOptions;
   readonly #programs: QemuPrograms;
+  readonly #records: Records;
   readonly #monitors: Monitors;
   readonly #sending: Sending<Found>;
   readonly #share = new HostShare();
@@ -143,14 +140,15 @@ export class QemuHypervisor implements Hypervisor {
     // QEMU runs in another folder than we.
     this.#options = { ...options, runDirectory: resolve(options.runDirectory) };
     this.#programs = new QemuPrograms(options.binary);
+    this.#records = new Records(this.#options.runDirectory, (id) => this.#starting.has(id));
     this.#shared = new SharedMemory(options.log);
     this.#monitors = new Monitors(
       (id) => this.#nudge(id),
-      (id) => this.#find(id)?.record ?? {},
+      (id) => this.#records.find(id)?.record ?? {},
     );
     this.#sending = new Sending(
       {
-        need: (id) => this.#need(id),
+        need: (id) => this.#records.need(id),
         with: (id, work) => this.#with(id, work),
         takeDisks: ({ folder, record }, qmp) => this.#takeDisks(folder, record, qmp),
         withCredentials: (found, work) => this.#withCredentials(found, work),
@@ -158,7 +156,7 @@ export class QemuHypervisor implements Hypervisor {
       options.migrationBandwidth,
     );
     this.consoles = new MachineConsoles({
-      machine: (id) => this.#alive(id),
+      machine: (id) => this.#records.alive(id),
       monitor: (id, work) => this.#with(id, work),
       log: options.log,
     });
@@ -167,9 +165,9 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async list(): Promise<MachineState[]> {
-    const states = MachineFolder.all(this.#options.runDirectory).map(async (folder) => {
+    const states = this.#records.folders().map(async (folder) => {
       try {
-        const found = this.#look(folder);
+        const found = this.#records.look(folder);
         if (found?.process) {
           folder.trimLogs();
           await this.consoles.find(found.record.config.id, folder);
@@ -185,7 +183,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async get(id: MachineId): Promise<MachineState | undefined> {
-    const found = this.#find(id);
+    const found = this.#records.find(id);
     return found && this.#state(found);
   }
 
@@ -198,18 +196,17 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async listen(id: MachineId, bindAddress: string, postCopy = false): Promise<string> {
-    const found = this.#need(id);
-    if (postCopy) found.folder.write({ ...found.record, postCopy });
+    const found = this.#records.need(id);
+    if (postCopy) found.folder.update((now) => ({ ...now, postCopy }));
     return this.#with(id, (qmp) =>
       this.#withCredentials(found, (tls) => listenIncoming(qmp, bindAddress, tls, postCopy)),
     );
   }
 
   async listenForDisks(id: MachineId, bindAddress: string, detached: readonly DiskConfig[]): Promise<string> {
-    const found = this.#need(id);
+    const found = this.#records.alive(id);
     const { folder, record, process } = found;
-    if (!process) throw new HypervisorError(`${record.config.name} runs no more`);
-    folder.write({ ...record, exports: true });
+    folder.update((now) => ({ ...now, exports: true }));
     return this.#with(id, (qmp) =>
       this.#withCredentials(found, (tls) =>
         exportDisks(qmp, process.pid, bindAddress, exportsOf(record.config, detached), tls),
@@ -218,7 +215,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async resume(id: MachineId): Promise<void> {
-    const { folder, record } = this.#need(id);
+    const { folder, record } = this.#records.need(id);
     await this.#with(id, async (qmp) => {
       const status = await runState(qmp);
       if (status === "running") return;
@@ -242,26 +239,26 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async setPaused(id: MachineId, paused: boolean): Promise<void> {
-    const { folder, record, process } = this.#need(id);
-    if (Boolean(record.paused) !== paused) folder.write({ ...record, paused: paused || undefined });
+    const { folder, record, process } = this.#records.need(id);
+    if (Boolean(record.paused) !== paused) folder.update((now) => ({ ...now, paused: paused || undefined }));
     // One that waits for custody, or is being sent or kept, is as it was told once that is over.
     if (!process || record.how === "incoming" || record.held) return;
     await this.#with(id, (qmp) => (paused ? standStill(qmp) : goOn(qmp)));
   }
 
   async setOnPanic(id: MachineId, action: PanicAction): Promise<void> {
-    const { folder, record } = this.#need(id);
+    const { folder, record } = this.#records.need(id);
     if ((record.onPanic ?? "end") === action) return;
     await this.#with(id, (qmp) => qmp.execute("set-action", { panic: PANIC[action] }));
     folder.update((now) => ({ ...now, onPanic: action }));
   }
 
   async reset(id: MachineId, request: string): Promise<void> {
-    const { folder, record } = this.#need(id);
+    const { folder, record } = this.#records.need(id);
     const { reset = { request, atMs: Date.now() }, held, paused } = record;
     const begun = reset.request === request ? reset : { request, atMs: Date.now() };
     const isDone = record.reset === begun && wasReset(folder.journal(), begun.atMs);
-    folder.write({ ...record, reset: begun });
+    folder.update((now) => ({ ...now, reset: begun }));
     await this.#with(id, async (qmp) => {
       if (!isDone) await pressReset(qmp);
       if (!held && !paused) await goOn(qmp);
@@ -273,7 +270,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async copyDisks(id: MachineId, to: DiskTarget): Promise<void> {
-    const found = this.#need(id);
+    const found = this.#records.need(id);
     const { address, tlsHostname: hostname } = to;
     const mirrors = mirrorsOf(found.record.config, to.detached, to.linked);
     await this.#with(id, (qmp) =>
@@ -312,13 +309,13 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async powerDown(id: MachineId): Promise<boolean> {
-    const found = this.#find(id);
+    const found = this.#records.find(id);
     if (!found?.process) return false;
     const { folder } = found;
     // Its guest could not hear the power button.
     if (found.record.held === "migration") await this.cancelMigration(id).catch(() => undefined);
     if (found.record.held === "snapshot") await this.abandonMemory(id).catch(() => undefined);
-    folder.write({ ...(folder.read() ?? found.record), stopRequested: true });
+    folder.update((now) => ({ ...now, stopRequested: true }));
     return this.#with(id, pressPower).catch((error: unknown) => {
       this.#options.log.warn("hypervisor.powerDown", { id, error });
       return false;
@@ -326,29 +323,30 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async stop(id: MachineId, graceMs: number): Promise<void> {
-    const found = this.#find(id);
+    const found = this.#records.find(id);
     if (!found?.process) return;
     const { folder, process } = found;
     if (graceMs > 0 && (await this.powerDown(id))) await waitForExit(process, graceMs);
-    folder.write({ ...(folder.read() ?? found.record), stopRequested: true });
+    folder.update((now) => ({ ...now, stopRequested: true }));
     if (!(await stopOrderly(process, () => this.#monitor(id)))) await this.kill(id);
     await this.#gone(id, folder);
   }
 
   async kill(id: MachineId, end?: MachineEnd): Promise<void> {
-    const found = this.#find(id);
+    const found = this.#records.find(id);
     if (!found?.process) return;
-    found.folder.write({ ...found.record, stopRequested: true, ...(end ? { end } : {}) });
+    found.folder.update((now) => ({ ...now, stopRequested: true, ...(end ? { end } : {}) }));
     await endProcess(found.process, found.record.config.name);
     await this.#gone(id, found.folder);
   }
 
   async forget(id: MachineId): Promise<void> {
-    const found = this.#find(id);
+    const found = this.#records.find(id);
     if (found?.process) throw new HypervisorError(`${found.record.config.name} still runs`);
     this.consoles.drop(id);
     this.#exits.delete(id);
-    const folder = MachineFolder.of(this.#options.runDirectory, id);
+    this.#filling.delete(id);
+    const folder = this.#records.folderOf(id);
     await this.#gone(id, folder);
     folder.remove();
   }
@@ -364,13 +362,13 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async guestAgent(id: MachineId, command: string, timeoutMs: number): Promise<unknown | undefined> {
-    const found = this.#find(id);
+    const found = this.#records.find(id);
     return found?.process ? askGuestAgent(found.folder.files.guestAgent, command, timeoutMs) : undefined;
   }
 
   async share(id: MachineId, resources: Resources): Promise<string | undefined> {
-    const { process, folder, record } = this.#need(id);
-    const others = this.#running(id);
+    const { process, folder, record } = this.#records.need(id);
+    const others = this.#records.running(id);
     return (
       process &&
       this.#share.apply(folder.name, process.pid, record, resources, () => this.#monitor(id), others)
@@ -378,7 +376,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async usage(id: MachineId): Promise<MachineUsage | undefined> {
-    const { process, record } = this.#need(id);
+    const { process, record } = this.#records.need(id);
     if (!process) return undefined;
     const taps = record.config.nics.flatMap(({ backend }) => ("tap" in backend ? [backend.tap] : []));
     const usage = await this.#with(id, (qmp) => readUsage(process.pid, qmp));
@@ -395,7 +393,7 @@ export class QemuHypervisor implements Hypervisor {
 
   /** @throws HypervisorError */
   async #withGuest<T>(id: MachineId, work: (socket: string) => Promise<T>): Promise<T> {
-    const { folder, record } = this.#need(id);
+    const { folder, record } = this.#records.need(id);
     if (record.config.hardware?.board === "isapc")
       throw new HypervisorError("its board (isapc) has no channel to a guest agent");
     return work(folder.files.guestAgent).catch((error: unknown) => {
@@ -408,7 +406,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   adjust(id: MachineId, wanted: Adjustable): Promise<Adjusted> {
-    return changeMachine(this.#need(id), wanted, (work) => this.#with(id, work));
+    return changeMachine(this.#records.need(id), wanted, (work) => this.#with(id, work));
   }
 
   activeLayers(id: MachineId): Promise<string[]> {
@@ -429,7 +427,7 @@ export class QemuHypervisor implements Hypervisor {
     file: string,
     { apart = false }: HowToSave = {},
   ): Promise<SavedMemory> {
-    const found = this.#need(id);
+    const found = this.#records.need(id);
     const after = found.record.paused ? "stands still" : "runs";
     const how = { held: "snapshot", after, apart } as const;
     try {
@@ -440,18 +438,18 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async suspend(id: MachineId, file: string, { apart = false }: HowToSave = {}): Promise<SavedMemory> {
-    const found = this.#need(id);
+    const found = this.#records.need(id);
     const how = { held: "suspend", after: "stands still", apart } as const;
     try {
       return await this.#with(id, (qmp) => keepMemory(qmp, found, [], file, how, this.#options.log));
     } catch (error) {
-      if (this.#find(id)?.process) await this.abandonMemory(id);
+      if (this.#records.find(id)?.process) await this.abandonMemory(id);
       throw error;
     }
   }
 
   async abandonMemory(id: MachineId): Promise<void> {
-    const { folder, record } = this.#need(id);
+    const { folder, record } = this.#records.need(id);
     if (record.held !== "snapshot" && record.held !== "suspend") return;
     await this.#with(id, async (qmp) => {
       await abandonMemory(qmp, record.paused ? "stands still" : "runs");
@@ -459,13 +457,13 @@ export class QemuHypervisor implements Hypervisor {
         await this.#takeDisks(folder, record, qmp);
     });
     folder.takeSocketBack();
-    folder.write({ ...(folder.read() ?? record), held: undefined });
+    folder.update((now) => ({ ...now, held: undefined }));
   }
 
   async dumpMemory(id: MachineId, file: string): Promise<DumpState> {
-    const { folder, record } = this.#need(id);
+    const { folder, record } = this.#records.need(id);
     const begun = record.dump === file;
-    if (!begun) folder.write({ ...record, dump: file });
+    if (!begun) folder.update((now) => ({ ...now, dump: file }));
     const { state } = await this.#with(id, (qmp) => dumpMemory(qmp, file, begun));
     return state === "done" ? { state, sizeBytes: statSync(file).size } : { state };
   }
@@ -475,7 +473,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async loadMemory(id: MachineId, file: string): Promise<void> {
-    const found = this.#need(id);
+    const found = this.#records.need(id);
     await this.#with(id, (qmp) => takeMemory(qmp, found, file, this.#filling.get(id)));
     this.#filling.delete(id);
   }
@@ -493,10 +491,10 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async #setLinks(id: MachineId, up: boolean): Promise<void> {
-    const { folder, record } = this.#need(id);
-    if (!up) folder.write({ ...record, disconnected: true });
+    const { folder, record } = this.#records.need(id);
+    if (!up) folder.update((now) => ({ ...now, disconnected: true }));
     await this.#with(id, (qmp) => setLinks(qmp, record.config.nics, up));
-    if (up) folder.write({ ...(folder.read() ?? record), disconnected: undefined });
+    if (up) folder.update((now) => ({ ...now, disconnected: undefined }));
   }
 
   onChange(callback: (id: MachineId) => void): () => void {
@@ -514,7 +512,7 @@ export class QemuHypervisor implements Hypervisor {
   // --- inside ---
 
   async #start(config: MachineConfig, how: "run" | "incoming"): Promise<MachineState> {
-    let there = this.#find(config.id);
+    let there = this.#records.find(config.id);
     // An agent died while it made the memory that it shares, and it has part of that.
     if (there?.process && there.record.shared === "filling" && !this.#filling.has(config.id)) {
       await this.kill(config.id);
@@ -529,7 +527,7 @@ export class QemuHypervisor implements Hypervisor {
       return this.#state(there);
     }
     const machineType = config.machineType ?? (await this.#programs.machineType(config));
-    const folder = MachineFolder.of(this.#options.runDirectory, config.id);
+    const folder = this.#records.folderOf(config.id);
     endSwtpms(folder);
     folder.remove();
     folder.create(config.user);
@@ -550,7 +548,7 @@ export class QemuHypervisor implements Hypervisor {
     const guestCpu = config.guestCpu ?? defaultCpu(accelerator, hardware);
     const binary = this.#programs.of(config);
     // From here to the write of the record nothing else is done: no other start chooses the same.
-    const others = this.#running(config.id);
+    const others = this.#records.running(config.id);
     const place = this.#share.place(config, others);
     const merges = mergesWith(config, others);
     const record: MachineRecord = {
@@ -590,7 +588,7 @@ export class QemuHypervisor implements Hypervisor {
         folder.files,
         how,
       );
-      const [reach] = await Promise.all([reachOf(config, folder.path), makeFifo(folder.files.fifo)]);
+      const [reach] = await bothOf(reachOf(config, folder.path), makeFifo(folder.files.fifo));
       const before = folder.enclose(reach, config.user);
       const begun = (process: ProcessIdentity) => {
         folder.write({ ...record, process });
@@ -602,7 +600,7 @@ export class QemuHypervisor implements Hypervisor {
       this.#awaitExit(config.id, folder, exit);
       const qmp = await this.#monitors.await(config.id, folder.files.qmp, identity);
       folder.secure();
-      await this.#share.settle(identity.pid, record, async () => qmp, this.#running(config.id));
+      await this.#share.settle(identity.pid, record, async () => qmp, this.#records.running(config.id));
       await this.consoles.begin(config.id, folder, qmp);
       if (how === "run" && !config.paused) await qmp.execute("cont");
       const state = how === "incoming" ? "incoming" : config.paused ? "paused" : "running";
@@ -618,6 +616,7 @@ export class QemuHypervisor implements Hypervisor {
       const said = readableErrors(folder.stderr()).join("; ");
       this.#monitors.drop(config.id);
       this.#exits.delete(config.id);
+      this.#filling.delete(config.id);
       folder.remove();
       throw new HypervisorError(`QEMU did not start ${config.name}: ${said || whyNot(cause)}`, { cause });
     }
@@ -627,9 +626,11 @@ export class QemuHypervisor implements Hypervisor {
     const { id, template, memory, resources } = config;
     // What is its own from the start is taken before the rest is there.
     if (!template || resources?.hugepages || resources?.singleNumaNode) return undefined;
-    const holders = this.#running(id).flatMap(({ config, shared, process }) =>
-      config.template === template && shared === "whole" && process ? [process.pid] : [],
-    );
+    const holders = this.#records
+      .running(id)
+      .flatMap(({ config, shared, process }) =>
+        config.template === template && shared === "whole" && process ? [process.pid] : [],
+      );
     const made = await this.#shared.of(template, memory, holders);
     if (made) this.#filling.set(id, made.whole);
     return made;
@@ -639,21 +640,7 @@ export class QemuHypervisor implements Hypervisor {
   async #gone(id: MachineId, folder: MachineFolder): Promise<void> {
     this.#share.remove(folder.name);
     this.#monitors.drop(id);
-    await this.#share.rebalance(this.#running(id));
-  }
-
-  /** Records of machines that run, or are being started, but for one. */
-  #running(but: MachineId): MachineRecord[] {
-    return MachineFolder.all(this.#options.runDirectory).flatMap((folder) => {
-      try {
-        const record = folder.read();
-        if (!record || record.config.id === but) return [];
-        const runs = record.process ? isSame(record.process) : this.#starting.has(record.config.id);
-        return runs ? [record] : [];
-      } catch {
-        return []; // `list` tells of it
-      }
-    });
+    await this.#share.rebalance(this.#records.running(id));
   }
 
   #awaitExit(id: MachineId, folder: MachineFolder, exit: Promise<Exit>): void {
@@ -665,58 +652,6 @@ export class QemuHypervisor implements Hypervisor {
       this.#nudge(id);
     });
     this.#exits.set(id, written);
-  }
-
-  #find(id: MachineId): Found | undefined {
-    const found = this.#look(MachineFolder.of(this.#options.runDirectory, id));
-    if (found && found.record.config.id !== id)
-      throw new HypervisorError(`machines ${id} and ${found.record.config.id} begin with the same 12 digits`);
-    return found;
-  }
-
-  #need(id: MachineId): Found {
-    const found = this.#find(id);
-    if (!found) throw new HypervisorError(`no machine ${id} runs on this host`);
-    return found;
-  }
-
-  #alive(id: MachineId): Found & { process: ProcessIdentity } {
-    const { process, ...found } = this.#need(id);
-    if (!process) throw new HypervisorError(`${found.record.config.name} runs no more`);
-    return { ...found, process };
-  }
-
-  /**
-   * Undefined also for a record whose process was never spawned: nothing ran, `start` begins anew.
-   * @throws HypervisorError when it cannot be known whether one runs, or one runs whose record is gone
-   */
-  #look(folder: MachineFolder): Found | undefined {
-    const { mark } = folder;
-    let record: MachineRecord | undefined;
-    try {
-      record = folder.read();
-    } catch (cause) {
-      throw new HypervisorError("the record of the machine on its host cannot be read", { cause });
-    }
-    if (!record) {
-      const left = findByArgument(mark);
-      if (left)
-        throw new HypervisorError(`its record is gone, but its process ${left.pid} runs; end that first`);
-      return undefined;
-    }
-    let process: ProcessIdentity | undefined;
-    if (!record.process) {
-      process = findByArgument(mark);
-      if (!process) return undefined;
-      record.process = process;
-      folder.write(record);
-    } else if (isSame(record.process) && hasArgument(record.process.pid, mark)) process = record.process;
-    // An agent died between `cont` and writing down that it runs: the journal knows.
-    if (record.how === "incoming" && folder.journal().events.some(({ event }) => event === "RESUME")) {
-      record.how = "run";
-      folder.write(record);
-    }
-    return { folder, record, process };
   }
 
   async #state({ folder, record, process }: Found): Promise<MachineState> {
@@ -770,7 +705,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async #monitor(id: MachineId): Promise<Qmp> {
-    const { folder, process } = this.#alive(id);
+    const { folder, process } = this.#records.alive(id);
     const qmp = await this.#monitors.connect(id, folder.files.qmp, process);
     folder.secure(); // not earlier: QEMU may still be making its other sockets
     return qmp;
@@ -782,7 +717,7 @@ export class QemuHypervisor implements Hypervisor {
       return await work(await this.#monitor(id));
     } catch (error) {
       if (!(error instanceof QmpError)) throw error;
-      const { folder, record } = this.#need(id);
+      const { folder, record } = this.#records.need(id);
       const silent = ["Disconnected", "Timeout"].includes(error.errorClass);
       if (silent)
         throw new NoAnswerError(`${record.config.name}: its QEMU does not answer`, { cause: error });
@@ -817,23 +752,11 @@ export class QemuHypervisor implements Hypervisor {
   }
 }
 
-/** @throws HypervisorError when it is still there after a while: one that waits for its storage cannot be killed, and may write when that is back */
-export async function endProcess(process: ProcessIdentity, name: string, timeoutMs = KILL_MS): Promise<void> {
-  sendSignal(process, "SIGKILL");
-  if (!(await waitForExit(process, timeoutMs)))
-    throw new HypervisorError(
-      `process ${process.pid} of ${name} cannot be killed; is its storage hung? Its host keeps its disks until it is gone`,
-    );
-}
-
 /** The kernel merges whatever may be merged: while it may merge those of one project, no other may. Huge pages are not merged. */
 const mergesWith = ({ mergeWith, resources }: MachineConfig, others: readonly MachineRecord[]) =>
   !resources?.hugepages && others.every(({ merges = mergeWith }) => merges === mergeWith)
     ? mergeWith
     : undefined;
-
-/** Another one after each start of the host. */
-const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 
 /** A start that failed before QEMU could say why: what the programs around it said is for users, other errors are ours. */
 function whyNot(cause: unknown): string {

@@ -68,7 +68,7 @@ export async function keepMemory(
   const path = folder.lendSocket(record.config.user);
   const receiver = await receiveFile(path, file, record.config.user);
   try {
-    folder.write({ ...(folder.read() ?? record), held });
+    folder.update((now) => ({ ...now, held }));
     const saved = await saveMemory(qmp, switches, path, { after, ...(ram && apart ? { copyApart } : {}) });
     return { ...saved, sizeBytes: ramBytes + (await receiver.done()) };
   } catch (cause) {
@@ -99,7 +99,7 @@ export async function takeMemory(
   const take = async () => {
     if (!record.shared) return copyRam(file, () => ramFileOf(machine));
     await shared;
-    folder.write({ ...(folder.read() ?? record), shared: "whole" });
+    folder.update((now) => ({ ...now, shared: "whole" }));
     return true;
   };
   const apart = await take().catch((cause: unknown) => {

@@ -214,13 +214,11 @@ export class RealEnvironment implements HostEnvironment {
       spec.source?.storagePool ? client.get(StoragePool, { name: spec.source.storagePool }) : undefined,
     ]);
     const user = userOf(spec);
-    const imageNamed = (name: string) => client.get(Image, { name });
     const make = async () => {
       if (spec.copyDisks) await makeCopies(await this.#pools(instance), instance, spec.copyDisks);
       else await refuseCopies(pool, instance);
       return ensureVolumes(pool, image, instance, {
-        imageNamed,
-        poolOf: (of) => this.#poolOfImage(of, pool),
+        ...this.#library(pool),
         sourcePool,
         copies: this.#copies,
       });
@@ -275,13 +273,11 @@ export class RealEnvironment implements HostEnvironment {
   }
 
   async devices(instance: Instance): Promise<Pick<Prepared, "disks" | "cds" | "nics">> {
-    const { client } = this.#o;
     const { storagePool, vm } = instance.spec;
     const pool = await this.#poolOf(instance);
-    const disks = await liveDisks(pool, instance, {
-      imageNamed: (name) => client.get(Image, { name }),
-      poolOf: (of) => this.#poolOfImage(of, pool),
-    }).catch(failedTo(`make the disks of ${vm} in the storage pool ${storagePool}`));
+    const disks = await liveDisks(pool, instance, this.#library(pool)).catch(
+      failedTo(`make the disks of ${vm} in the storage pool ${storagePool}`),
+    );
     const [cds, nics] = await Promise.all([
       this.#cds(instance, pool),
       this.#nics(instance, userOf(instance.spec)),
@@ -290,10 +286,15 @@ export class RealEnvironment implements HostEnvironment {
   }
 
   #cds(instance: Instance, own: StoragePool): Promise<CdConfig[]> {
-    return cdsOf(instance, {
-      imageNamed: (name) => this.#o.client.get(Image, { name }),
-      poolOf: (image) => this.#poolOfImage(image, own),
-    });
+    return cdsOf(instance, this.#library(own));
+  }
+
+  /** Images, and where their files are for a machine whose pool is `own`. */
+  #library(own: StoragePool) {
+    return {
+      imageNamed: (name: string) => this.#o.client.get(Image, { name }),
+      poolOf: (image: Image | undefined) => this.#poolOfImage(image, own),
+    };
   }
 
   /** Of one with drives, any image may come into them while it runs, whichever pool it is in. */

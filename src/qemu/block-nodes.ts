@@ -25,6 +25,9 @@ export async function listNodes(qmp: Qmp): Promise<Node[]> {
   }));
 }
 
+export const nodeNames = async (qmp: Qmp): Promise<string[]> =>
+  (await listNodes(qmp)).map(({ name }) => name);
+
 /** QEMU tells a node with options of its own as json:{…}; the file is at the bottom. */
 export function pathOf(file: string): string {
   if (!file.startsWith("json:")) return file;

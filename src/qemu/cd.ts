@@ -3,6 +3,7 @@
  * its own for each drive and file, so that the new one is open before the old one is let go of.
  */
 import { createHash } from "node:crypto";
+import { nodeNames } from "./block-nodes.ts";
 import { BOARDS, type Hardware, ideDisk, type Slots } from "./board.ts";
 import { isFields, type Qmp, QmpError } from "./qmp.ts";
 
@@ -135,11 +136,10 @@ async function open(qmp: Qmp, name: string, force: boolean): Promise<boolean> {
 }
 
 async function nodesOf(qmp: Qmp, name: string): Promise<string[]> {
-  const listed = await qmp.execute("query-named-block-nodes", { flat: true });
-  return (Array.isArray(listed) ? listed : [])
-    .filter(isFields)
-    .map((node) => String(node["node-name"]))
-    .filter((node) => node.startsWith(nodePrefix(name)) && node.length === nodePrefix(name).length + 8);
+  const prefix = nodePrefix(name);
+  return (await nodeNames(qmp)).filter(
+    (node) => node.startsWith(prefix) && node.length === prefix.length + 8,
+  );
 }
 
 /** What is in no drive; of the one that is, QEMU does not let go. */

@@ -2,6 +2,7 @@
  * Disks and networks that come and go while the guest runs, and disks that grow, over QMP. What is there is asked of QEMU each time, so
  * that it can be cut short anywhere and done again.
  */
+import { nodeNames } from "./block-nodes.ts";
 import { type Hardware, TODAY } from "./board.ts";
 import { type Cd, setMedium } from "./cd.ts";
 import {
@@ -168,11 +169,6 @@ async function dropLayers(qmp: Qmp): Promise<void> {
     // One that went may have been what held the next.
     if (layers.every((name) => left.includes(name))) return;
   }
-}
-
-async function nodeNames(qmp: Qmp): Promise<string[]> {
-  const listed = await qmp.execute("query-named-block-nodes", { flat: true });
-  return (Array.isArray(listed) ? listed : []).filter(isFields).map((node) => String(node["node-name"]));
 }
 
 async function addNic(qmp: Qmp, hardware: Hardware, nic: Nic): Promise<undefined> {

@@ -10,7 +10,7 @@
  * decided elsewhere.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { listNodes } from "./block-nodes.ts";
+import { listNodes, nodeNames } from "./block-nodes.ts";
 import { isFields, type Qmp, QmpError } from "./qmp.ts";
 import { clientTls, serverTls, type Tls } from "./tls.ts";
 
@@ -35,8 +35,6 @@ export interface MirrorStatus {
   error?: string;
 }
 
-const namesOfNodes = async (qmp: Qmp) => (await listNodes(qmp)).map(({ name }) => name);
-
 const JOB = "mirror-";
 /** Nodes of our own, both ends. With a name they have at most 31 characters. */
 const FILE = "copy-";
@@ -51,7 +49,7 @@ async function nodeOf(qmp: Qmp, disk: Disk, readOnly: boolean): Promise<string> 
   const node = `${FILE}${disk.name}`;
   const { path: filename, format: driver } = disk.file;
   const file = { driver: "file", filename, aio: "threads", locking: "on", "read-only": readOnly };
-  if (!(await namesOfNodes(qmp)).includes(node))
+  if (!(await nodeNames(qmp)).includes(node))
     await qmp.execute("blockdev-add", { driver, "node-name": node, "read-only": readOnly, file });
   return node;
 }
@@ -106,7 +104,7 @@ async function exported(qmp: Qmp): Promise<Set<string>> {
 
 /** Ends the exports, before the guest runs here. No-op when there are none. */
 export async function stopExports(qmp: Qmp): Promise<void> {
-  const [exports, nodes] = await Promise.all([exported(qmp), namesOfNodes(qmp)]);
+  const [exports, nodes] = await Promise.all([exported(qmp), nodeNames(qmp)]);
   if (exports.size > 0) await qmp.execute("nbd-server-stop", undefined, FINISH_MS);
   for (const node of nodes)
     if (node.startsWith(FILE)) await qmp.execute("blockdev-del", { "node-name": node });
@@ -149,7 +147,7 @@ export async function startMirrors(
   const at = /^tcp:(?:\[([0-9a-fA-F:]+)\]|([0-9.]+)):(\d+)$/.exec(to.address);
   if (!at) throw new Error(`${to.address} is not an address to send disks to`);
   const server = { type: "inet", host: at[1] ?? at[2], port: at[3] };
-  const [jobs, known] = [await listJobs(qmp), await namesOfNodes(qmp)];
+  const [jobs, known] = [await listJobs(qmp), await nodeNames(qmp)];
   const credentials = to.tls
     ? { "tls-creds": await clientTls(qmp, to.tls), ...(to.hostname ? { "tls-hostname": to.hostname } : {}) }
     : {};
@@ -303,7 +301,7 @@ const concluded = (qmp: Qmp, name: string, timeoutMs: number) =>
   );
 
 async function closeNodes(qmp: Qmp): Promise<void> {
-  for (const node of await namesOfNodes(qmp))
+  for (const node of await nodeNames(qmp))
     if (node.startsWith(REMOTE) || node.startsWith(FILE))
       await qmp.execute("blockdev-del", { "node-name": node });
 }

@@ -42,11 +42,24 @@ function disksAt(host: string, vm: string): string | undefined {
   return found && join(folder, found);
 }
 
+/** What the guest writes to. */
+function activeLayer(folder: string): string {
+  const path = join(folder, "layers.json");
+  const { active = {} } = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {};
+  return join(folder, active.root ?? "root.qcow2");
+}
+
+/** A layer names the one below it by its path, which leads to its own host's file system only there. */
+const into = (host: string) => ["--mount", "--target", String(stack.daemon(`agent ${host}`).pid)];
+const asThere = (host: string, path: string) =>
+  path.replace(join(stack.paths.host(host), "local"), stack.paths.local);
+
 /** What its guest has counted to, on that host's disk. */
 async function counted(host: string, vm: string): Promise<number> {
   const raw = join(stack.paths.state, "logs/look.raw");
-  const disk = join(disksAt(host, vm) ?? "", "root.qcow2");
-  const { code, stderr } = await run("qemu-img", ["convert", "-U", "-f", "qcow2", "-O", "raw", disk, raw]);
+  const disk = activeLayer(disksAt(host, vm) ?? "");
+  const what = ["convert", "-U", "-f", "qcow2", "-O", "raw", asThere(host, disk), raw];
+  const { code, stderr } = await run("nsenter", [...into(host), "qemu-img", ...what]);
   expect([code, stderr]).toEqual([0, ""]);
   const counts = readFileSync(raw);
   rmSync(raw);
@@ -137,21 +150,49 @@ it("leaves a host in maintenance, which takes none until that ends", async () =>
   expect([unknown.code, unknown.stderr]).toEqual([1, expect.stringMatching(/there is no host "nowhere"/)]);
 });
 
-it("is not moved with snapshots, which would stay behind; and says so", async () => {
+it("takes its snapshots along, and goes back to them where it is then; those with memory do not go along, and it says so", async () => {
   const { host } = (await phase("a", "Running")).status ?? {};
-  const taken = await stack.vireo(["snapshot", "vm/a", "--name", "one"]);
-  expect(taken.code, taken.stderr).toBe(0);
+  const snapshot = async (name: string, ...how: string[]) => {
+    const taken = await stack.vireo(["snapshot", "vm/a", "--name", name, ...how]);
+    expect(taken.code, taken.stderr).toBe(0);
+  };
+  await snapshot("one");
+  const then = await writesOn(host ?? "", "a");
+  await snapshot("two");
+  await snapshot("memory", "--memory");
   const refused = await stack.vireo(["migrate", "vm/a", "--to", other(host)]);
   expect(refused.code).toBe(1);
-  expect(refused.stdout + refused.stderr).toMatch(/machine a has snapshots \(one\), which do not go along/);
-  await stack.client.delete(Snapshot, at("one"));
-  await until("the snapshot gone", 30_000, async () =>
-    (await stack.client.get(Snapshot, at("one"))) ? undefined : true,
+  expect(refused.stdout + refused.stderr).toMatch(
+    /has snapshots with memory \(memory\), which do not go along/,
   );
+  await stack.client.delete(Snapshot, at("memory"));
+  await until("the snapshot gone", 30_000, async () =>
+    (await stack.client.get(Snapshot, at("memory"))) ? undefined : true,
+  );
+  const before = await writesOn(host ?? "", "a", then);
   const moved = await stack.vireo(["migrate", "vm/a", "--to", other(host)], { timeoutMs: 120_000 });
   expect(moved.code, moved.stdout + moved.stderr).toBe(0);
-  await writesOn(other(host), "a");
+  await writesOn(other(host), "a", before);
+  expect(await chain(other(host))).toHaveLength(4);
+  // One in the middle is merged while the guest runs there; the other is gone back to.
+  await stack.client.delete(Snapshot, at("two"));
+  await until("the snapshot gone", 30_000, async () =>
+    (await stack.client.get(Snapshot, at("two"))) ? undefined : true,
+  );
+  await writesOn(other(host), "a", before);
+  const back = await stack.vireo(["rollback", "vm/a", "--to", "one", "--no-keep"], { timeoutMs: 60_000 });
+  expect(back.code, back.stdout + back.stderr).toBe(0);
+  await phase("a", "Running");
+  expect(await counted(other(host), "a")).toBeLessThan(before);
 });
+
+/** The files of its system disk there, the image last. */
+async function chain(host: string): Promise<string[]> {
+  const disk = activeLayer(disksAt(host, "a") ?? "");
+  const what = ["info", "-U", "--backing-chain", asThere(host, disk)];
+  const { stdout } = await run("nsenter", [...into(host), "qemu-img", ...what]);
+  return [...stdout.matchAll(/^image: (.*)$/gm)].map(([, path = ""]) => path);
+}
 
 it.each([
   { who: "the source's agent", daemons: (from: string) => [`agent ${from}`], afterMs: 300 },

@@ -42,16 +42,23 @@ const writable = (path: string, format: DiskConfig["format"], name?: string): Di
   readOnly: false,
 });
 
+/** Whether its system disk is a layer on a frozen one. */
+let layers = false;
+
 /** What a machine has: a system disk that its guest counts on, a seed, data disks of both formats, one of them detached. */
-function disksOf(end: End): { disks: DiskConfig[]; detached: DiskConfig[]; folders: string[] } {
+function disksOf(end: End): { disks: DiskConfig[]; besides: DiskConfig[]; folders: string[] } {
+  const isApart = layers && end === "b" ? { apart: true } : {};
   return {
     disks: [
-      writable(at(end, "root.qcow2"), "qcow2"),
+      { ...writable(at(end, "root.qcow2"), "qcow2"), ...isApart },
       { path: at(end, "seed.img"), format: "raw", readOnly: true },
       writable(at(end, "raw.img"), "raw", "raw"),
       { path: at(end, "cd.data.qcow2"), format: "qcow2", readOnly: true, name: "cd" },
     ],
-    detached: [writable(at(end, "old.data.qcow2"), "qcow2", "a-name-of-20-letters")],
+    besides: [
+      writable(at(end, "old.data.qcow2"), "qcow2", "a-name-of-20-letters"),
+      ...(layers ? [writable(at(end, "root-frozen.qcow2"), "qcow2", "frozen.0")] : []),
+    ],
     folders: [folderOf(end)],
   };
 }
@@ -86,24 +93,24 @@ interface Options {
 async function pair(options: Options = {}): Promise<void> {
   source = machines.hypervisor("a", options.source);
   target = machines.hypervisor("b", options.target);
-  const { detached, ...own } = disksOf("a");
+  const { besides, ...own } = disksOf("a");
   machine = machines.machine("writer", { ...own, ...options.both });
   here = machine.id;
   const { machineType } = await machines.start(source, machine);
   machine = { ...machine, machineType };
   await waitAtTarget(options.differs);
-  to = { ...to, detached };
+  to = { ...to, besides };
 }
 
 async function waitAtTarget(differs: Partial<MachineConfig> = {}): Promise<void> {
-  const { detached, ...own } = disksOf("b");
+  const { besides, ...own } = disksOf("b");
   there = newId();
   await machines.start(target, { ...machine, ...own, id: there, ...differs }, "incoming");
   address = await target.listen(there, "127.0.0.1");
-  const disks = await target.listenForDisks(there, "127.0.0.1", detached);
-  expect(await target.listenForDisks(there, "127.0.0.1", detached)).toBe(disks);
+  const disks = await target.listenForDisks(there, "127.0.0.1", besides);
+  expect(await target.listenForDisks(there, "127.0.0.1", besides)).toBe(disks);
   expect(disks).not.toBe(address);
-  to = { address: disks, detached: disksOf("a").detached, linked: [] };
+  to = { address: disks, besides: disksOf("a").besides, linked: [] };
 }
 
 async function copied(wanted: "ready" | "failed"): Promise<string> {
@@ -234,6 +241,31 @@ describe("a migration without shared storage", () => {
     // The boot sector is the image's.
     const map = await run("qemu-img", ["map", "-U", "--output=json", at("b", "root.qcow2")]);
     expect(JSON.parse(map)).toContainEqual(expect.objectContaining({ start: 0, depth: 1 }));
+  });
+
+  it("takes a layer that a snapshot froze along as it is, and puts the disk on it before its guest runs", async () => {
+    const frozen = (end: End) => at(end, "root-frozen.qcow2");
+    for (const end of ["a", "b"] as const) {
+      await run("mv", [at(end, "root.qcow2"), frozen(end)]);
+      const over = ["-b", frozen(end), "-F", "qcow2"];
+      await run("qemu-img", ["create", "-q", "-f", "qcow2", ...over, at(end, "root.qcow2")]);
+      own(at(end, "root.qcow2"));
+    }
+    layers = true;
+    try {
+      await pair();
+      to = { ...to, linked: ["disk0"] };
+      await moves();
+      await expectSameDisks([...FILES, "root-frozen.qcow2"]);
+      await target.resume(there);
+      await countsOn("b");
+      // It is open below the disk: only so can it be merged into that while the guest runs.
+      expect(await target.absorbLayer(there, at("b", "root.qcow2"), frozen("b"))).toBe(true);
+      const info = await run("qemu-img", ["info", "-U", at("b", "root.qcow2")]);
+      expect(info).not.toContain("backing file");
+    } finally {
+      layers = false;
+    }
   });
 
   it("takes the variables of its firmware along", async () => {

@@ -12,44 +12,53 @@ interface Copied {
   node: boolean;
 }
 
-/** @param detached those that the guest does not have */
-function disksOf({ disks, firmware }: MachineConfig, detached: readonly DiskConfig[]): Copied[] {
+/** What a frozen layer goes along as. A disk's name has no dot. @param i which of Volumes.frozen */
+export const frozenName = (i: number) => `frozen.${i}`;
+
+/** @param besides those that the guest does not have */
+function disksOf({ disks, firmware }: MachineConfig, besides: readonly DiskConfig[]): Copied[] {
   const keyOf = ({ name }: DiskConfig, i: number) => (name === undefined ? `${i}` : `-${name}`);
   return [
     ...disks.map((disk, i) => ({ key: keyOf(disk, i), disk, node: !disk.readOnly })),
     ...(firmware ? [{ key: "-vars", disk: firmware.variables, node: true }] : []),
-    ...detached.map((disk, i) => ({ key: keyOf(disk, i), disk, node: false })),
+    ...besides.map((disk, i) => ({ key: keyOf(disk, i), disk, node: false })),
   ];
 }
 
 const nameOf = ({ key }: Copied) => `disk${key}`;
-const fileOf = ({ disk: { path, format } }: Copied) => ({ file: { path, format } });
+const fileOf = ({ disk: { path, format, apart } }: Copied) => ({
+  file: { path, format, ...(apart ? { apart } : {}) },
+});
 
 /** What the target takes. */
-export const exportsOf = (config: MachineConfig, detached: readonly DiskConfig[]): Disk[] =>
-  disksOf(config, detached).map((copied) => ({
+export const exportsOf = (config: MachineConfig, besides: readonly DiskConfig[]): Disk[] =>
+  disksOf(config, besides).map((copied) => ({
     name: nameOf(copied),
     ...(copied.node ? { node: `format${copied.key}` } : fileOf(copied)),
   }));
 
-/** What the source sends. @param linked disks that have the same image below them there */
+/** What the source sends. @param linked those that have the same below them there */
 export const mirrorsOf = (
   config: MachineConfig,
-  detached: readonly DiskConfig[],
+  besides: readonly DiskConfig[],
   linked: readonly string[],
 ): Mirror[] =>
-  disksOf(config, detached).map((copied) => {
+  disksOf(config, besides).map((copied) => {
     const name = nameOf(copied);
     const disk = { name, ...(copied.node ? { node: `drive${copied.key}` } : fileOf(copied)) };
     const sync = linked.includes(name) ? "top" : "full";
     return { disk, sync, ...(copied.node ? { remoteNode: `format${copied.key}` } : {}) };
   });
 
-/** The names, as above, of disks that have an image below them which both hosts share. */
-export const linkedOf = ({ disks }: Volumes): string[] =>
-  disks.flatMap(({ name, below }) => {
-    if (!below) return [];
-    if (name === "root") return ["disk0"];
-    const data = name.slice(0, -layerName({ name: "" }).length);
-    return name.endsWith(layerName({ name: "" })) ? [`disk-${data}`] : [];
-  });
+/** The names, as above, of those that have the same below them at both ends: an image that both hosts share, or a layer that goes along, too. */
+export const linkedOf = ({ disks, frozen = [] }: Volumes): string[] => [
+  ...disks.flatMap(({ name, below, layer }) => (below || layer?.over ? [copyName(name)] : [])),
+  ...frozen.flatMap(({ below, over }, i) => (below || over ? [`disk-${frozenName(i)}`] : [])),
+];
+
+/** @param name of layers: "root", "vars", "logs.data" */
+function copyName(name: string): string {
+  if (name === "root") return "disk0";
+  const end = layerName({ name: "" });
+  return `disk-${name.endsWith(end) ? name.slice(0, -end.length) : name}`;
+}

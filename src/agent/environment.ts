@@ -57,7 +57,7 @@ export interface ToCopy {
   /** What another host needs to know to make the same disks. */
   volumes: Volumes;
   /** Disks that are the machine's, and that its guest does not have now. */
-  detached: DiskConfig[];
+  besides: DiskConfig[];
 }
 
 /** Disks or network cannot be had. The text is for users; the inside is in `cause`. */
@@ -80,7 +80,7 @@ export interface HostEnvironment {
   /** What goes along when it moves without shared storage. @throws PrepareError, LayersError; ApiError when the control plane does not answer */
   volumes(instance: Instance): Promise<ToCopy>;
   /** Of a target: the copies that its machine does not have as disks. @throws as layers */
-  detachedDisks(instance: Instance): Promise<DiskConfig[]>;
+  copiesBesides(instance: Instance): Promise<DiskConfig[]>;
   /** The copies that came along with a migration are the machine's disks from now on. No-op when they are. @throws as layers */
   acceptDisks(instance: Instance): Promise<void>;
   /** The layers of the machine's disks, for its snapshots. @throws PrepareError; ApiError when the control plane does not answer */

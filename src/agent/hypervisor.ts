@@ -161,9 +161,9 @@ export interface DiskTarget {
   /** Of its listenForDisks. */
   address: string;
   tlsHostname?: string;
-  /** Disks that go along although the guest does not have them. */
-  detached: readonly DiskConfig[];
-  /** Names (disk-copies.ts) of those that have the same image below them there: only what the machine has written goes. */
+  /** Files that go along although the guest does not have them as disks: of detached disks, and layers that snapshots froze. */
+  besides: readonly DiskConfig[];
+  /** Names (disk-copies.ts) of those that have the same below them there: only what they hold themselves goes. */
   linked: readonly string[];
 }
 
@@ -213,10 +213,10 @@ export interface Hypervisor {
   /** Opens the listener of an incoming machine on `bindAddress`; the same answer when called again. @returns "tcp:IP:PORT" */
   listen(id: MachineId, bindAddress: string, postCopy?: boolean): Promise<string>;
   /**
-   * Lets the source write this incoming machine's disks, which are empty, until `resume`; also `detached` ones. The same answer when called again.
+   * Lets the source write this incoming machine's disks, which are empty, until `resume`; also the files `besides`. The same answer when called again.
    * @returns "tcp:IP:PORT"
    */
-  listenForDisks(id: MachineId, bindAddress: string, detached: readonly DiskConfig[]): Promise<string>;
+  listenForDisks(id: MachineId, bindAddress: string, besides: readonly DiskConfig[]): Promise<string>;
   /**
    * A paused, incoming-complete or postmigrate machine takes its disks and runs (`cont`), and announces its addresses; one that is to be paused takes its disks and
    * stands still. No-op when it runs. @throws while the memory has not all arrived.

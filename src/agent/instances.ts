@@ -540,7 +540,7 @@ class Instances {
           ? await hypervisor.listenForDisks(
               id,
               environment.bindAddress,
-              await environment.detachedDisks(instance),
+              await environment.copiesBesides(instance),
             )
           : undefined;
         await this.#write(instance, {

@@ -6,7 +6,7 @@ export type Step =
   | { do: "merge"; layer: string; into: string };
 
 /**
- * What can be freed next: a layer without others on it goes; one with a single one on it is merged into that; one with several stays. Pure.
+ * What can be freed next: a layer without others on it goes; one with a single one on it is merged into that; one with several stays.
  * @param layers each with the one below it
  * @param lent which others have open for reading: nothing is merged into them
  */
@@ -36,4 +36,19 @@ export function withAllBelow(
     for (let layer: string | undefined = top; layer && layers.has(layer); layer = layers.get(layer))
       found.add(layer);
   return found;
+}
+
+/** These layers and all that they stand on, each after the one below it. */
+export function inOrder(
+  layers: ReadonlyMap<string, string | undefined>,
+  tops: readonly string[],
+): readonly string[] {
+  const found = new Set<string>();
+  const add = (layer: string | undefined) => {
+    if (layer === undefined || !layers.has(layer) || found.has(layer)) return;
+    add(layers.get(layer));
+    found.add(layer);
+  };
+  for (const top of tops) add(top);
+  return [...found];
 }

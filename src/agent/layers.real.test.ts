@@ -1,5 +1,5 @@
 /** Layers of disks under a real QEMU whose guest counts on its disk for ever: what a snapshot holds is one instant, and stays. */
-import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { writeBootDisk } from "../qemu/testing/boot-sectors.ts";
@@ -97,6 +97,45 @@ it("a snapshot that was undone after its layers had been switched is not begun a
   await expect(layers.begin(A)).rejects.toThrow("take another one");
   expect(await layers.tree()).toEqual({ tree: [] });
   expect((await layers.begin(B)).map(({ from }) => from)).toEqual(await layers.active());
+});
+
+describe("what another host needs to know to have the same layers", () => {
+  const [D] = ["dddddddd-0000-4000-8000-000000000000"];
+  const told = () => layers.describe(DISKS);
+  const kept = async (uid: string) => {
+    await layers.begin(uid);
+    await layers.finish(uid, FACTS);
+  };
+
+  it("each layer comes after the one below it, also those of other branches", async () => {
+    await kept(A);
+    await kept(B);
+    await layers.revert(C, A, D, FACTS);
+    const { active, frozen, snapshots } = await told();
+    const root = frozen.filter(({ file }) => file.startsWith("root"));
+    expect(root).toEqual([
+      { file: "root.qcow2", over: undefined },
+      { file: "root-aaaaaaaa0000.qcow2", over: "root.qcow2" },
+      { file: "root-bbbbbbbb0000.qcow2", over: "root-aaaaaaaa0000.qcow2" },
+    ]);
+    expect(active[0]).toEqual({ file: "root-cccccccc0000.qcow2", over: "root.qcow2" });
+    expect(snapshots.map(({ uid, state }) => [uid, state])).toEqual([
+      [A, "taken"],
+      [B, "taken"],
+      [D, "taken"],
+    ]);
+  });
+
+  it("a snapshot that was cut short, has memory, or was lent stays, and keeps the machine there", async () => {
+    await layers.begin(A);
+    await expect(told()).rejects.toThrow(/cut short/);
+    await layers.finish(A, FACTS);
+    writeFileSync(layers.memoryFile(A), "");
+    await expect(told()).rejects.toThrow(/has memory, which does not go along/);
+    rmSync(layers.memoryFile(A));
+    await layers.lend(A);
+    await expect(told()).rejects.toThrow(/cloned from it/);
+  });
 });
 
 describe("layers under a guest that writes", () => {

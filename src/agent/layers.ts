@@ -34,7 +34,7 @@ import {
   type SuspendedRun,
   type Taken,
 } from "./layer-records.ts";
-import { nextStep, withAllBelow } from "./layer-steps.ts";
+import { inOrder, nextStep, withAllBelow } from "./layer-steps.ts";
 import { type LayerTool, QEMU_IMG } from "./layer-tool.ts";
 import { readHeader } from "./qcow2-head.ts";
 import { exists } from "./volume-files.ts";
@@ -45,6 +45,20 @@ export type Absorb = (into: string, from: string) => Promise<boolean>;
 export interface Tree {
   tree: { snapshot: string; parent?: string }[];
   current?: string;
+}
+
+/** A layer and the one below it, where that is the machine's own, too. */
+interface Layer {
+  file: string;
+  over: string | undefined;
+}
+
+export interface Description {
+  /** In the order of the disks. */
+  active: Layer[];
+  /** Each after the one below it. */
+  frozen: Layer[];
+  snapshots: (Pick<Frozen, "layers" | "next" | "taken"> & { uid: string; state: "taken" | "deleted" })[];
 }
 
 const digits = (uid: string) => uid.replaceAll("-", "").slice(0, 12);
@@ -362,6 +376,49 @@ export class Layers {
           throw new LayersError("a layer of its disks was merged, and is still needed; it is tried again");
       } else await this.#tool.remove(layer);
     }
+  }
+
+  /** What there is of them, for a host that is to have the same. @throws LayersError when a snapshot's standing forbids that */
+  async describe(disks: readonly string[]): Promise<Description> {
+    const records = await this.#records();
+    for (const [uid, { state, lent }] of records) {
+      if (state === "taking")
+        throw new LayersError(
+          "a snapshot of it was cut short: take another one of it, or delete one, before it is moved",
+        );
+      if (lent && state !== "deleted")
+        throw new LayersError(
+          "machines that were cloned from it read its disks, in a storage pool that is not shared: delete them, or make them independent, before it is moved",
+        );
+      if ((await this.#filesOf(uid)).length > 0)
+        throw new LayersError(
+          "a snapshot of it has memory, which does not go along from a storage pool that is not shared: delete the snapshot before it is moved",
+        );
+    }
+    const active = (await this.active(disks)).map((path) => basename(path));
+    const layers = await this.#layers();
+    const told = (file: string) => ({ file, over: layers.get(file) });
+    return {
+      active: active.map(told),
+      frozen: inOrder(layers, [...active, ...records.flatMap(([, { layers }]) => Object.values(layers))])
+        .filter((file) => !active.includes(file))
+        .map(told),
+      snapshots: records.flatMap(([uid, { state, layers, next, taken }]) =>
+        state === "taking" ? [] : [{ uid, state, layers, next, ...(taken ? { taken } : {}) }],
+      ),
+    };
+  }
+
+  /** Says of layers that came from another host what they are. */
+  async adopt(active: Static<typeof Files>, snapshots: Description["snapshots"]): Promise<void> {
+    for (const { uid, ...record } of snapshots) await this.#write(uid, record);
+    await this.#setPointer({ active });
+  }
+
+  /** An empty layer, which another host fills. No-op when it is there. @param over the one below it */
+  async place(file: string, over: string, sizeBytes: number): Promise<void> {
+    if (!(await exists(this.#path(file))))
+      await this.#tool.create(this.#path(file), this.#path(over), sizeBytes, this.#user);
   }
 
   async tree(): Promise<Tree> {

@@ -166,11 +166,11 @@ export class Outgoing {
     const { disksAddress: address } = to;
     if (!address) return this.#sendMemory(instance, to);
     const failed = await this.#try(instance, async () => {
-      const { volumes, detached } = await environment.volumes(instance);
+      const { volumes, besides } = await environment.volumes(instance);
       await this.#refuseChanged(instance, to, volumes);
       const tlsHostname = hostDnsName(to.host);
       const linked = linkedOf(volumes);
-      await hypervisor.copyDisks(idOf(instance), { address, tlsHostname, detached, linked });
+      await hypervisor.copyDisks(idOf(instance), { address, tlsHostname, besides, linked });
     });
     if (failed) return this.#fail(instance, failed);
     await this.#note(instance, { stage: "Disks" });

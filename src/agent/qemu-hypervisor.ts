@@ -10,7 +10,9 @@
 import { closeSync, mkdirSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Resources } from "../compute/resources/kinds.ts";
+import { openBelow } from "../qemu/below.ts";
 import { commandLine, defaultCpu, PANIC } from "../qemu/command-line.ts";
+import { keyOf } from "../qemu/devices.ts";
 import { endOf, readableErrors } from "../qemu/end.ts";
 import { askGuestAgent } from "../qemu/guest-agent.ts";
 import {
@@ -85,6 +87,7 @@ import {
 } from "./hypervisor.ts";
 import type { Trace } from "./leftovers.ts";
 import { killedForMemory } from "./oom.ts";
+import { readHeader } from "./qcow2-head.ts";
 import { changeMachine, ramOf } from "./qemu-changes.ts";
 import { endSwtpms, machineTraces } from "./qemu-leftovers.ts";
 import { keepMemory, takeMemory } from "./qemu-memory.ts";
@@ -203,13 +206,13 @@ export class QemuHypervisor implements Hypervisor {
     );
   }
 
-  async listenForDisks(id: MachineId, bindAddress: string, detached: readonly DiskConfig[]): Promise<string> {
+  async listenForDisks(id: MachineId, bindAddress: string, besides: readonly DiskConfig[]): Promise<string> {
     const found = this.#records.alive(id);
     const { folder, record, process } = found;
     folder.update((now) => ({ ...now, exports: true }));
     return this.#with(id, (qmp) =>
       this.#withCredentials(found, (tls) =>
-        exportDisks(qmp, process.pid, bindAddress, exportsOf(record.config, detached), tls),
+        exportDisks(qmp, process.pid, bindAddress, exportsOf(record.config, besides), tls),
       ),
     );
   }
@@ -222,6 +225,7 @@ export class QemuHypervisor implements Hypervisor {
       if (status === "inmigrate")
         throw new HypervisorError(`${record.config.name}: its memory has not all arrived yet`);
       if (record.exports) await stopExports(qmp);
+      if (record.how === "incoming") await this.#openBelow(record, qmp);
       if (!record.paused) await qmp.execute("cont");
       else if (record.how === "incoming" || status === "postmigrate")
         await this.#takeDisks(folder, record, qmp);
@@ -236,6 +240,20 @@ export class QemuHypervisor implements Hypervisor {
           .catch((error: unknown) => this.#options.log.warn("hypervisor.announce", { id, error }));
       folder.update((now) => ({ ...now, how: "run", exports: undefined }));
     });
+  }
+
+  /** Disks that came along layer by layer, whose layers are all there now. */
+  async #openBelow({ config: { disks, firmware } }: MachineRecord, qmp: Qmp): Promise<void> {
+    const all = [
+      ...disks.map((disk, i) => ({ disk, key: keyOf(disk, i) })),
+      ...(firmware ? [{ disk: firmware.variables, key: "-vars" }] : []),
+    ];
+    for (const { disk, key } of all) {
+      const { backing: path, backingFormat: format = "qcow2" } = disk.apart
+        ? await readHeader(disk.path)
+        : {};
+      if (path) await openBelow(qmp, disk, key, { path, format });
+    }
   }
 
   async setPaused(id: MachineId, paused: boolean): Promise<void> {
@@ -272,7 +290,7 @@ export class QemuHypervisor implements Hypervisor {
   async copyDisks(id: MachineId, to: DiskTarget): Promise<void> {
     const found = this.#records.need(id);
     const { address, tlsHostname: hostname } = to;
-    const mirrors = mirrorsOf(found.record.config, to.detached, to.linked);
+    const mirrors = mirrorsOf(found.record.config, to.besides, to.linked);
     await this.#with(id, (qmp) =>
       this.#withCredentials(found, (tls) =>
         startMirrors(qmp, { address, mirrors, ...(tls ? { tls } : {}), ...(hostname ? { hostname } : {}) }),

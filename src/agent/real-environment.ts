@@ -34,8 +34,9 @@ import type { TapLimits } from "./network-limits.ts";
 import { tapName } from "./network-names.ts";
 import {
   acceptCopies,
+  apart,
+  copiesBesides,
   describeVolumes,
-  detachedCopies,
   discardCopies,
   makeCopies,
   type Pools,
@@ -229,7 +230,11 @@ export class RealEnvironment implements HostEnvironment {
     // Each takes programs that take their time: both at once. But a copy is asked for again and again.
     if (spec.source?.mode === "Full" || spec.copyDisks) await making;
     const [made, nics] = await bothOf(making, this.#nics(instance, user));
-    const { disks, folders, images, boot, firmware, tpm } = made;
+    const { folders, images, boot, tpm } = made;
+    const { copyDisks } = spec;
+    const open = (disk: DiskConfig) => (copyDisks ? apart(disk, copyDisks) : disk);
+    const disks = made.disks.map(open);
+    const firmware = made.firmware && { ...made.firmware, variables: open(made.firmware.variables) };
     let { saved } = made;
     const other = saved && memoryObstacle(saved, { ...this.#o.platform, accelerator });
     if (other && !saved?.cloned) throw new PrepareError(other);
@@ -386,8 +391,8 @@ export class RealEnvironment implements HostEnvironment {
     return describeVolumes(await this.#pools(instance), instance);
   }
 
-  async detachedDisks(instance: Instance): Promise<DiskConfig[]> {
-    return instance.spec.copyDisks ? detachedCopies(await this.#poolOf(instance), instance) : [];
+  async copiesBesides(instance: Instance): Promise<DiskConfig[]> {
+    return instance.spec.copyDisks ? copiesBesides(await this.#poolOf(instance), instance) : [];
   }
 
   async acceptDisks(instance: Instance): Promise<void> {

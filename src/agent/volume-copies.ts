@@ -4,7 +4,8 @@
  *   copy.json {instance}   beside them until the target has seen the flip (compute/kinds.ts): while it is there, they are a copy of use to
  *                          nobody but that target, and go with it; after that they are the machine's disks like any others
  *
- * All layers of a disk become one; where the image is on storage that both hosts share, the system disk stays an overlay of it.
+ * All layers of a disk become one, unless a snapshot froze some: then each goes along as a file of its own, and what the snapshots froze stays as it was.
+ * Where the image is on storage that both hosts share, the lowest layer stays an overlay of it.
  */
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -14,6 +15,7 @@ import type { Instance, StoragePool } from "../compute/kinds.ts";
 import type { Volumes } from "../compute/migrations/kinds.ts";
 import type { Image } from "../images/kinds.ts";
 import { attached, detachedDisks, layerName } from "./data-disks.ts";
+import { frozenName } from "./disk-copies.ts";
 import { PrepareError, type ToCopy } from "./environment.ts";
 import type { DiskConfig } from "./hypervisor.ts";
 import { readHeader } from "./qcow2-head.ts";
@@ -51,23 +53,47 @@ export async function describeVolumes(
   const detached = detachedDisks(await readdir(folder), instance);
   const data = [...attached(instance).map(({ name }) => name), ...detached];
   const names = [...new Set([...writable(instance), ...data.map((name) => layerName({ name }))])];
-  const paths = await layersOf(pool, instance).active(names);
+  const layers = await layersOf(pool, instance).describe(names);
+  const isSplit = layers.snapshots.length > 0;
+  const place = async (file: string, over: string | undefined) => {
+    const { sizeBytes, ...chain } = await readHeader(join(folder, file));
+    const below = isSplit && over ? undefined : sharedImage(chain, shared);
+    return { sizeBytes, ...(below ? { below } : {}) };
+  };
   const disks: Volumes["disks"] = [];
   for (const [i, name] of names.entries()) {
-    const { sizeBytes, ...chain } = await readHeader(paths[i] ?? "");
-    const below = sharedImage(chain, shared);
-    disks.push({ name, sizeBytes, ...(below ? { below } : {}) });
+    const { file = "", over } = layers.active[i] ?? {};
+    const layer = isSplit ? { layer: { file, ...(over ? { over } : {}) } } : {};
+    disks.push({ name, ...(await place(file, over)), ...layer });
   }
+  const frozen: NonNullable<Volumes["frozen"]> = [];
+  for (const { file, over } of isSplit ? layers.frozen : [])
+    frozen.push({ file, ...(over ? { over } : {}), ...(await place(file, over)) });
   const { size: seedBytes } = await stat(join(folder, "seed.img"));
-  return {
-    volumes: { disks, seedBytes, origin: await readOrigin(folder, image, instance) },
-    detached: detached.map((name) => ({
-      name,
-      path: paths[names.indexOf(layerName({ name }))] ?? "",
-      format: "qcow2",
-      readOnly: false,
-    })),
-  };
+  const origin = await readOrigin(folder, image, instance);
+  const volumes = { disks, seedBytes, origin, ...(isSplit ? { frozen, snapshots: layers.snapshots } : {}) };
+  return { volumes, besides: besidesOf(folder, volumes, instance) };
+}
+
+/** Files that go along although the guest does not have them as disks: those of detached disks, and frozen layers. The same at both ends. */
+function besidesOf(folder: string, { disks, frozen = [] }: Volumes, instance: Instance): DiskConfig[] {
+  const fileOf = ({ name, layer }: Volumes["disks"][number]) => layer?.file ?? `${name}.qcow2`;
+  const detached = detachedDisks(
+    disks.map(({ name }) => `${name}.qcow2`),
+    instance,
+  );
+  const named = (name: string, file: string): DiskConfig => ({
+    name,
+    path: join(folder, file),
+    format: "qcow2",
+    readOnly: false,
+  });
+  return [
+    ...disks.flatMap((disk) =>
+      detached.flatMap((name) => (layerName({ name }) === disk.name ? [named(name, fileOf(disk))] : [])),
+    ),
+    ...frozen.map(({ file }, i) => named(frozenName(i), file)),
+  ];
 }
 
 /** The image right below a layer, when it is one that all hosts see. */
@@ -85,7 +111,7 @@ function sharedImage(
 export async function makeCopies(
   { own: pool, ofImage, shared }: Pools,
   instance: Instance,
-  { disks, seedBytes, origin }: Volumes,
+  { disks, frozen = [], snapshots = [], seedBytes, origin }: Volumes,
 ): Promise<void> {
   const { vm, storagePool } = instance.spec;
   const folder = folderOf(pool, instance);
@@ -112,15 +138,23 @@ export async function makeCopies(
     await rename(made, folder);
   }
   const user = userOf(instance.spec);
-  for (const { name, sizeBytes, below } of disks) {
-    const path = join(folder, `${name}.qcow2`);
+  const layers = layersOf(pool, instance);
+  const placed = disks.map(({ layer, ...disk }) => ({ file: `${disk.name}.qcow2`, ...disk, ...layer }));
+  for (const { file, over, sizeBytes, below } of [...frozen, ...placed]) {
+    const path = join(folder, file);
     if (await exists(path)) continue;
+    if (over) {
+      await layers.place(file, over, sizeBytes);
+      continue;
+    }
     const images = below && shared.find(({ metadata }) => metadata.name === below.pool);
     if (below && !images) throw new PrepareError(`there is no shared StoragePool ${below.pool}`);
     const image = below && images && { path: imageFile(images, below.file), format: below.format };
     if (image) await need(image.path, vm);
     await makeDisk(path, image, sizeBytes, user);
   }
+  if (snapshots.length > 0)
+    await layers.adopt(Object.fromEntries(placed.map(({ name, file }) => [name, file])), snapshots);
   const seed = join(folder, "seed.img");
   if (!(await exists(seed))) {
     await writeFile(`${seed}.new`, Buffer.alloc(seedBytes));
@@ -139,15 +173,20 @@ async function need(path: string, vm: string): Promise<void> {
 }
 
 /** The copies that the target's machine does not have as disks. */
-export function detachedCopies(pool: StoragePool, instance: Instance): DiskConfig[] {
-  const folder = folderOf(pool, instance);
-  const files = (instance.spec.copyDisks?.disks ?? []).map(({ name }) => `${name}.qcow2`);
-  return detachedDisks(files, instance).map((name) => ({
-    name,
-    path: join(folder, `${layerName({ name })}.qcow2`),
-    format: "qcow2",
-    readOnly: false,
-  }));
+export function copiesBesides(pool: StoragePool, instance: Instance): DiskConfig[] {
+  const { copyDisks } = instance.spec;
+  return copyDisks
+    ? besidesOf(folderOf(pool, instance), copyDisks, instance).map((disk) => apart(disk, copyDisks))
+    : [];
+}
+
+/** Of a target: what is below a layer is still being written. */
+export function apart(disk: DiskConfig, { disks, frozen = [] }: Volumes): DiskConfig {
+  const file = basename(disk.path);
+  const isOverlay = [...frozen, ...disks.flatMap(({ layer }) => layer ?? [])].some(
+    (layer) => layer.file === file && layer.over,
+  );
+  return isOverlay ? { ...disk, apart: true } : disk;
 }
 
 /** @throws PrepareError when what is here is a copy of a migration that came to nothing */

@@ -17,6 +17,8 @@ export interface Disk {
   /** When the firmware tries it; disks in their order when nothing is said of any device. */
   bootindex?: number;
   limits?: Limits;
+  /** Opened without what is below it; openBelow (below.ts) puts it on that. */
+  apart?: boolean;
 }
 
 export interface Nic {
@@ -49,7 +51,7 @@ export const throttleGroup = (key: string, limits: Limits | undefined) => ({
 });
 
 /** throttle (a stable name for the device, and a place for limits and filters) over format over file; each layer says what it is. */
-export function blockdev(disk: Pick<Disk, "path" | "format" | "readOnly">, key: string) {
+export function blockdev(disk: Pick<Disk, "path" | "format" | "readOnly" | "apart">, key: string) {
   const common = { "read-only": disk.readOnly, discard: "unmap" };
   return {
     driver: "throttle",
@@ -60,6 +62,7 @@ export function blockdev(disk: Pick<Disk, "path" | "format" | "readOnly">, key: 
       driver: disk.format,
       "node-name": `format${key}`,
       ...common,
+      ...(disk.apart ? { backing: null } : {}),
       file: {
         driver: "file",
         "node-name": `file${key}`,

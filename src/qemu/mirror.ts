@@ -5,6 +5,9 @@
  *   target   exportDisks ────────────────────────────────────────────────────────── stopExports, `cont`
  *   source   startMirrors ─ copying ─ ready ─ (memory is sent) ─ pre-switchover: finishMirrors ─ migrate-continue
  *
+ * A chain of layers goes along layer by layer (top), and while a target's layer is written, the one below it is open for writing, too: so it is opened apart
+ * from that, and put on it before the guest runs (openBelow).
+ *
  * A job of QEMU that has ended stays in its list until abandonMirrors, so what an agent that died has done can be seen: only a job that ended
  * without an error has copied all. Afterwards nothing in QEMU keeps source and target from running both, each on disks of its own: who may, is
  * decided elsewhere.
@@ -17,7 +20,7 @@ import { clientTls, serverTls, type Tls } from "./tls.ts";
 /** A node of the block graph, or a file that the guest does not have as one. */
 export type Disk = { name: string } & (
   | { node: string }
-  | { file: { path: string; format: "qcow2" | "raw" } }
+  | { file: { path: string; format: "qcow2" | "raw"; apart?: boolean } }
 );
 
 export interface Mirror {
@@ -47,10 +50,16 @@ const CANCEL_MS = 30_000;
 async function nodeOf(qmp: Qmp, disk: Disk, readOnly: boolean): Promise<string> {
   if ("node" in disk) return disk.node;
   const node = `${FILE}${disk.name}`;
-  const { path: filename, format: driver } = disk.file;
+  const { path: filename, format: driver, apart } = disk.file;
   const file = { driver: "file", filename, aio: "threads", locking: "on", "read-only": readOnly };
   if (!(await nodeNames(qmp)).includes(node))
-    await qmp.execute("blockdev-add", { driver, "node-name": node, "read-only": readOnly, file });
+    await qmp.execute("blockdev-add", {
+      driver,
+      "node-name": node,
+      "read-only": readOnly,
+      ...(apart ? { backing: null } : {}),
+      file,
+    });
   return node;
 }
 

@@ -29,7 +29,8 @@ const formatNode = (all: readonly Node[], path: string): Node | undefined =>
   all.find(({ driver, file }) => file === path && driver === "qcow2");
 
 /** At most 31 characters; of the path, because that is what makes a layer. */
-const nodeName = (path: string) => `layer-${createHash("sha256").update(path).digest("hex").slice(0, 24)}`;
+export const layerNode = (path: string) =>
+  `layer-${createHash("sha256").update(path).digest("hex").slice(0, 24)}`;
 
 /** Opens the overlays. @returns what a transaction has to do to switch the disks that are not switched yet. @throws QmpError */
 export async function overlayActions(qmp: Qmp, switches: readonly Switch[]): Promise<unknown[]> {
@@ -40,7 +41,7 @@ export async function overlayActions(qmp: Qmp, switches: readonly Switch[]): Pro
   for (const { from, to } of wanted) {
     const node = formatNode(known, from);
     if (!node || !active.includes(from)) throw new QmpError("GenericError", `it does not write to ${from}`);
-    const overlay = nodeName(to);
+    const overlay = layerNode(to);
     // Of an attempt that was cut short.
     if (known.some(({ name }) => name === overlay))
       await qmp.execute("blockdev-del", { "node-name": overlay });

@@ -158,7 +158,8 @@ export class Stack {
     await writeFile(this.paths.record, JSON.stringify(record));
   }
 
-  private daemon(name: string): Daemon {
+  /** By its record: "control-plane", "agent fast-1". */
+  daemon(name: string): Daemon {
     const record = readRecord(this.paths);
     const found = [...(record?.controlPlanes ?? []), ...(record?.agents ?? [])].find(
       (daemon) => daemon?.name === name,

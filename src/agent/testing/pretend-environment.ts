@@ -175,10 +175,10 @@ export class PretendEnvironment implements HostEnvironment {
   }
 
   async volumes(): Promise<ToCopy> {
-    return { volumes: VOLUMES, detached: [] };
+    return { volumes: VOLUMES, besides: [] };
   }
 
-  async detachedDisks(): Promise<[]> {
+  async copiesBesides(): Promise<[]> {
     return [];
   }
 

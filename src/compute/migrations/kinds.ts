@@ -11,6 +11,7 @@ import {
   rules,
   Words,
 } from "../../resource/kind.ts";
+import { Taken } from "../snapshots/kinds.ts";
 
 /** Label on the target Instance of a live migration: the name of its Migration. */
 export const MIGRATION_LABEL = "vireo.dev/migration";
@@ -25,7 +26,26 @@ export const MigrationAddress = Type.String({
 const Bytes = Type.Integer({ minimum: 0 });
 const DiskName = Type.String({ pattern: "^[a-z0-9][a-z0-9.-]*$" });
 /** As volumes.ts writes them; never a path. */
-const File = Type.String({ pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$" });
+const FILE = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
+const File = Type.String({ pattern: FILE });
+
+const Below = Type.Object(
+  { pool: Name("A StoragePool that both hosts share."), file: File, format: Words(["qcow2", "raw"]) },
+  { description: "The image that it is an overlay of, there as well as here; absent when it goes along." },
+);
+const LayerOf = Type.Object(
+  {
+    file: File,
+    over: Type.Optional(
+      Type.String({
+        pattern: FILE,
+        description: "The layer below it, when that one goes along as a file of its own.",
+      }),
+    ),
+  },
+  { description: "Its file; absent when all its layers become one." },
+);
+const Files = Type.Record(Type.String(), File);
 
 /**
  * A machine's disks in a pool that its host does not share: what another host needs to know to make the same. Instance.spec.copyDisks of
@@ -36,17 +56,29 @@ export const Volumes = Type.Object({
     Type.Object({
       name: DiskName,
       sizeBytes: Bytes,
-      below: Type.Optional(
-        Type.Object(
-          { pool: Name("A StoragePool that both hosts share."), file: File, format: Words(["qcow2", "raw"]) },
-          {
-            description:
-              "The image that it is an overlay of, there as well as here; absent when it goes along.",
-          },
-        ),
-      ),
+      below: Type.Optional(Below),
+      layer: Type.Optional(LayerOf),
     }),
     { ...keyedBy("name"), description: "What the guest has as disks, or had, but for its seed." },
+  ),
+  frozen: Type.Optional(
+    Type.Array(Type.Object({ ...LayerOf.properties, sizeBytes: Bytes, below: Type.Optional(Below) }), {
+      ...keyedBy("file"),
+      description:
+        "Layers below those of the disks, or beside them, that its snapshots froze; each after the one below it.",
+    }),
+  ),
+  snapshots: Type.Optional(
+    Type.Array(
+      Type.Object({
+        uid: Type.String({ pattern: "^[0-9a-f-]{36}$" }),
+        state: Words(["taken", "deleted"]),
+        layers: Files,
+        next: Files,
+        taken: Type.Optional(Taken),
+      }),
+      { ...keyedBy("uid"), description: "What each snapshot of it froze, by disk." },
+    ),
   ),
   seedBytes: Bytes,
   origin: Type.Object(

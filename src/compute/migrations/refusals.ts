@@ -72,11 +72,20 @@ export async function refuseDisks(
     namespace: m.metadata.namespace ?? "",
     fieldSelector: `spec.vm=${vm}`,
   });
-  const [first, ...more] = items.filter(({ status }) => status?.phase !== "Failed");
+  const there = items.filter(({ status }) => status?.phase !== "Failed");
+  const where = `a storage pool that is not shared (${storagePool})`;
+  const template = there.find(({ spec, status }) => spec.template || status?.template);
+  if (template)
+    return failed(
+      `machine ${vm} has a template (snapshot ${template.metadata.name}), from which machines in ${where} were cloned: delete those, or clone them with mode Full, and then the snapshot`,
+    );
+  const [first, ...more] = there.filter(({ spec, status }) =>
+    status?.taken ? status.taken.memory : spec.memory,
+  );
   if (!first) return undefined;
   const names = `${first.metadata.name}${more.length > 0 ? ` and ${more.length} more` : ""}`;
   return failed(
-    `machine ${vm} has snapshots (${names}), which do not go along from a storage pool that is not shared (${storagePool}); delete them before it moves${to ? ` to ${to}` : ""}`,
+    `machine ${vm} has snapshots with memory (${names}), which do not go along from ${where}; delete them before it moves${to ? ` to ${to}` : ""}`,
   );
 }
 

@@ -34,7 +34,7 @@ export const SNAPSHOT_FINALIZER = "vireo.dev/snapshot";
 const Uid = (description: string) => Type.String({ description, pattern: "^[0-9a-f-]{36}$" });
 
 /** What is known of a snapshot once it is taken; by its agent. */
-const Taken = Type.Object({
+export const Taken = Type.Object({
   takenTime: Type.String(),
   pauseMs: Type.Number({
     description:

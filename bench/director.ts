@@ -56,11 +56,11 @@ type Spec = Partial<Policy["spec"]>;
 const SPECS: readonly Spec[] = [
   { goal: "performance", keepApart: "host" },
   { goal: "energy" },
-  { goal: "balanced", required: [{ attribute: "disk.ssd", operator: "In", values: ["true"] }] },
+  { goal: "balanced", required: ["host.disk.ssd"] },
   {
     goal: "balanced",
     keepApart: "rack",
-    preferred: [{ rule: { attribute: "link.mbps", operator: "AtLeast", values: ["25000"] }, weight: 10 }],
+    preferred: [{ rule: "host.link.mbps >= 25000", weight: 10 }],
   },
   { goal: "energy", spread: "rack" },
 ];
@@ -96,7 +96,7 @@ function makeEstate(hosts: number, newcomers: number): Estate {
     };
   });
   const policies: Policy[] = Array.from({ length: Math.ceil(machines.length / GROUP) }, (_, group) => ({
-    apiVersion: "vireo.dev/v1" as const,
+    apiVersion: "vireo.dev/v2" as const,
     kind: "Policy" as const,
     metadata: { name: `app-${group}`, namespace: "default" },
     spec: {

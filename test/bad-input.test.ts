@@ -131,7 +131,7 @@ describe("what cannot run says why", () => {
       "apiVersion: vireo.dev/v1\nkind: Image\nmetadata: { name: disk }\nspec: { file: disk.img }\n",
     );
     await apply(
-      "apiVersion: vireo.dev/v1\nkind: Policy\nmetadata: { name: never }\nspec: { selector: { matchLabels: { tier: never } }, required: [{ attribute: cpu.mhz, operator: AtLeast, values: ['9000'] }] }\n",
+      "apiVersion: vireo.dev/v2\nkind: Policy\nmetadata: { name: never }\nspec: { selector: { matchLabels: { tier: never } }, required: [host.cpu.mhz >= 9000] }\n",
     );
     await apply(
       vm("strict", "{ memory: 64Mi, image: disk }").replace("strict }", "strict, labels: { tier: never } }"),
@@ -142,7 +142,9 @@ describe("what cannot run says why", () => {
       30_000,
       async () => {
         const [strict, huge] = [await readyMessage("strict"), await readyMessage("huge")];
-        return strict.includes('fast-1: policy "never" requires cpu.mhz at least 9000, has 3800') &&
+        return strict.includes(
+          'fast-1: policy "never" requires host.cpu.mhz >= 9000 (host.cpu.mhz is 3800)',
+        ) &&
           strict.includes("frugal-1") &&
           /fast-1: needs 1Ti memory, \d+Mi|fast-1: needs 1Ti memory/.test(huge)
           ? true

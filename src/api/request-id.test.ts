@@ -19,10 +19,10 @@ beforeAll(async () => {
 });
 afterAll(() => stack[Symbol.asyncDispose]());
 
-const BASE = "/apis/vireo.dev/v1/namespaces/default/policies";
+const BASE = "/apis/vireo.dev/v2/namespaces/default/policies";
 const policy = (name: string, goal = "energy") =>
   JSON.stringify({
-    apiVersion: "vireo.dev/v1",
+    apiVersion: "vireo.dev/v2",
     kind: "Policy",
     metadata: { name },
     spec: { selector: { matchLabels: { app: name } }, goal },

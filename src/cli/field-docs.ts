@@ -2,7 +2,7 @@
 import type { ServedKind } from "../client/discovery.ts";
 import type { HttpClient } from "../client/http.ts";
 import { isFields } from "../resource/fields.ts";
-import { hint } from "./nearest.ts";
+import { hint } from "../resource/nearest.ts";
 import { UserError } from "./user-error.ts";
 
 type Schema = Record<string, unknown>;

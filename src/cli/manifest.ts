@@ -3,8 +3,8 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { LineCounter, parseAllDocuments } from "yaml";
 import { isFields } from "../resource/fields.ts";
+import { hint } from "../resource/nearest.ts";
 import type { Resource } from "../resource/object.ts";
-import { hint } from "./nearest.ts";
 import { UserError } from "./user-error.ts";
 
 /** An object of a manifest, of whatever kind. */

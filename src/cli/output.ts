@@ -2,9 +2,9 @@
 import { stringify } from "yaml";
 import type { ServedKind } from "../client/discovery.ts";
 import { isFields } from "../resource/fields.ts";
+import { hint } from "../resource/nearest.ts";
 import type { Resource } from "../resource/object.ts";
 import { parseTemplate, render } from "./jsonpath.ts";
-import { hint } from "./nearest.ts";
 import { fullName } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 

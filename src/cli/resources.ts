@@ -5,9 +5,9 @@ import type { HttpClient } from "../client/http.ts";
 import type { Connection } from "../client/kubeconfig.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
+import { hint } from "../resource/nearest.ts";
 import type { Resource } from "../resource/object.ts";
 import { openConnection } from "./connect.ts";
-import { hint } from "./nearest.ts";
 import type { StatePaths } from "./paths.ts";
 import { UserError } from "./user-error.ts";
 

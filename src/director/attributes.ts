@@ -1,81 +1,84 @@
-/** Host attributes that rules of policies name, and how each is read. Pure. */
-import { parseBytes, QuantityError } from "../resource/quantity.ts";
-import type { HostView } from "./estate.ts";
-import type { ATTRIBUTES, Policy } from "./kinds.ts";
+/** Attributes of hosts and machines that rules of policies may speak of (expressions.ts), and how each is read. Pure. */
+import type { HostView, MachineView } from "./estate.ts";
 
-export type Attribute = (typeof ATTRIBUTES)[number];
-export type Rule = NonNullable<Policy["spec"]["required"]>[number];
+/** A machine as rules see it. */
+export type Subject = Pick<MachineView, "name" | "namespace" | "labels" | "cpus" | "memoryBytes" | "needs">;
 
-/** Undefined: this host does not tell. */
-export function attributeOf(host: HostView, attribute: Attribute): string | number | undefined {
-  switch (attribute) {
-    case "name":
-      return host.name;
-    case "site":
-      return host.site;
-    case "rack":
-      return host.rack;
-    case "cpu.model":
-      return host.cpuModel;
-    case "cpu.cores":
-      return host.cores;
-    case "cpu.mhz":
-      return host.mhz;
-    case "memory.bytes":
-      return host.memoryBytes;
-    case "disk.ssd":
-      return String(host.ssd);
-    case "link.mbps":
-      return host.linkMbps;
-    case "power.idleWatts":
-      return host.idleWatts;
-    case "power.maxWatts":
-      return host.maxWatts;
-    case "accelerator":
-      return host.accelerator;
-  }
+export type AttributeValue = string | number | boolean | readonly string[] | Record<string, string>;
+
+interface Attribute<V> {
+  /** As CEL calls it. */
+  type: "string" | "int" | "double" | "bool" | "list<string>" | "map<string, string>";
+  /** Undefined: it is not known. */
+  of: (view: V) => AttributeValue | undefined;
 }
 
-export const NUMERIC: readonly Attribute[] = [
-  "cpu.cores",
-  "cpu.mhz",
-  "memory.bytes",
-  "link.mbps",
-  "power.idleWatts",
-  "power.maxWatts",
-];
+/** What facts call 0 or nothing when it cannot be read. */
+const known = <T extends string | number>(value: T | undefined): T | undefined => value || undefined;
 
-/** A number as rules write it: 3000, or 64Gi for memory. Undefined when it is none. */
-export function numberIn(attribute: Attribute, text: string): number | undefined {
-  if (attribute === "memory.bytes" && !/^\d+$/.test(text)) {
-    try {
-      return parseBytes(text);
-    } catch (error) {
-      if (error instanceof QuantityError) return undefined;
-      throw error;
-    }
-  }
-  const value = Number(text);
-  return text.trim() !== "" && Number.isFinite(value) ? value : undefined;
+export const ATTRIBUTES: {
+  host: Record<string, Attribute<HostView>>;
+  machine: Record<string, Attribute<Subject>>;
+} = {
+  host: {
+    name: { type: "string", of: ({ name }) => name },
+    site: { type: "string", of: ({ site }) => site },
+    rack: { type: "string", of: ({ rack }) => rack },
+    labels: { type: "map<string, string>", of: ({ labels = {} }) => labels },
+    accelerator: { type: "string", of: ({ accelerator }) => accelerator },
+    offers: { type: "list<string>", of: ({ has }) => has?.offers ?? [] },
+    "cpu.model": { type: "string", of: ({ cpuModel }) => known(cpuModel) },
+    "cpu.sockets": { type: "int", of: ({ sockets }) => known(sockets) },
+    "cpu.cores": { type: "int", of: ({ cores }) => known(cores) },
+    "cpu.threads": { type: "int", of: ({ threads }) => known(threads) },
+    "cpu.mhz": { type: "int", of: ({ mhz }) => known(mhz) },
+    "memory.bytes": { type: "int", of: ({ memoryBytes }) => memoryBytes },
+    "memory.speedMTs": { type: "int", of: ({ memoryMTs }) => known(memoryMTs) },
+    "disk.ssd": { type: "bool", of: ({ ssd }) => ssd },
+    "link.mbps": { type: "int", of: ({ linkMbps }) => known(linkMbps) },
+    "power.idleWatts": { type: "double", of: ({ idleWatts }) => idleWatts },
+    "power.maxWatts": { type: "double", of: ({ maxWatts }) => maxWatts },
+  },
+  machine: {
+    name: { type: "string", of: ({ name }) => name },
+    namespace: { type: "string", of: ({ namespace }) => namespace },
+    labels: { type: "map<string, string>", of: ({ labels }) => labels },
+    cpus: { type: "int", of: ({ cpus }) => cpus },
+    "memory.bytes": { type: "int", of: ({ memoryBytes }) => memoryBytes },
+    architecture: {
+      type: "string",
+      of: ({ needs }) => (needs?.offers.includes("aarch64") ? "aarch64" : "x86_64"),
+    },
+  },
+};
+
+export type Side = keyof typeof ATTRIBUTES;
+export const SIDES: readonly Side[] = ["host", "machine"];
+
+/** An attribute that an expression speaks of; `key`: of a map only this one. */
+export interface Path {
+  attribute: string;
+  key?: string;
 }
 
-const WORDS = { In: "to be", NotIn: "not to be", AtLeast: "at least", AtMost: "at most" } as const;
-
-export function describeRule(rule: Rule): string {
-  return `${rule.attribute} ${WORDS[rule.operator]} ${rule.values.join(" or ")}`;
+function read<V>(of: Record<string, Attribute<V>>, view: V, { attribute, key }: Path) {
+  const value = of[attribute]?.of(view);
+  if (key === undefined || typeof value !== "object" || Array.isArray(value)) return value;
+  return Object.hasOwn(value, key) ? (value as Record<string, string>)[key] : undefined;
 }
 
-/** @returns why the host breaks the rule, or undefined when it keeps it */
-export function breach(host: HostView, rule: Rule): string | undefined {
-  const value = attributeOf(host, rule.attribute);
-  if (value === undefined) return `requires ${describeRule(rule)}, which the host does not tell`;
-  const [first = ""] = rule.values;
-  const limit = numberIn(rule.attribute, first);
-  const kept = {
-    In: () => rule.values.includes(String(value)),
-    NotIn: () => !rule.values.includes(String(value)),
-    AtLeast: () => limit !== undefined && Number(value) >= limit,
-    AtMost: () => limit !== undefined && Number(value) <= limit,
-  }[rule.operator]();
-  return kept ? undefined : `requires ${describeRule(rule)}, has ${value}`;
-}
+/** What the paths have of it, in their order. */
+export const readHost = (host: HostView, paths: readonly Path[]) =>
+  paths.map((path) => read(ATTRIBUTES.host, host, path));
+export const readMachine = (machine: Subject, paths: readonly Path[]) =>
+  paths.map((path) => read(ATTRIBUTES.machine, machine, path));
+
+/** "host.labels.tier" */
+export const describePath = (side: Side, { attribute, key }: Path): string =>
+  `${side}.${attribute}${key === undefined ? "" : /^[a-z_]\w*$/i.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`}`;
+
+/** For `explain`: "host.cpu.mhz (int), …" */
+export const attributeList = (side: Side): string =>
+  Object.entries(ATTRIBUTES[side])
+    .map(([path, { type }]) => `${side}.${path} (${type})`)
+    .join(", ");

@@ -2,10 +2,10 @@
  * Hosts that no rule and no goal can tell apart but by what runs on them, and machines that look for the same, each judged once for all. An estate of ten thousand
  * hosts has a few dozen kinds of them. Pure.
  */
-import { attributeOf, NUMERIC, numberIn, type Rule } from "./attributes.ts";
 import type { HostView, MachineView } from "./estate.ts";
 import { addedWatts, goalOf, preferencesOf, preferred, WEIGHTS, wattsValue } from "./goals.ts";
 import type { Policy } from "./kinds.ts";
+import type { Sight } from "./sight.ts";
 import type { Shelves } from "./solver/shelves.ts";
 import { lack, moveObstacle, requiredBreach } from "./suits.ts";
 
@@ -19,12 +19,11 @@ export interface HostKinds {
   examples: HostView[];
 }
 
-/** @param policies whose rules they must be alike for */
-export function hostKinds(hosts: readonly HostView[], policies: readonly Policy[]): HostKinds {
-  const seen = sightOf([...policies.flatMap(({ spec }) => spec.required ?? []), ...preferencesOf(policies)]);
+/** @param sight what the rules see of them */
+export function hostKinds(hosts: readonly HostView[], sight: Sight): HostKinds {
   const known = new Map<string, number>();
   const examples: HostView[] = [];
-  const of = Int32Array.from(hosts, (host) => {
+  const of = Int32Array.from(hosts, (host, h) => {
     const {
       mhz,
       cpus,
@@ -39,7 +38,7 @@ export function hostKinds(hosts: readonly HostView[], policies: readonly Policy[
     } = host;
     const memory = Math.round(Math.log2(memoryBytes + 1) * MEMORY_STEPS);
     const key = JSON.stringify([
-      seen(host),
+      sight.ofHosts[h],
       mhz,
       cpus,
       processors,
@@ -57,50 +56,6 @@ export function hostKinds(hosts: readonly HostView[], policies: readonly Policy[
     return examples.push(host) - 1;
   });
   return { of, examples };
-}
-
-/** What the rules see of a host: of an attribute only which of the values that they name it has, or between which of them it is. */
-function sightOf(rules: readonly (Rule | { rule: Rule })[]): (host: HostView) => (string | number)[] {
-  const words = new Map<Rule["attribute"], Set<string>>();
-  const limits = new Map<Rule["attribute"], Set<number>>();
-  for (const each of rules) {
-    const { attribute, operator, values } = "rule" in each ? each.rule : each;
-    if (operator === "In" || operator === "NotIn")
-      for (const value of values) setOf(words, attribute).add(value);
-    else setOf(limits, attribute).add(numberIn(attribute, values[0] ?? "") ?? Number.NaN);
-  }
-  const sorted = [...limits].map(([attribute, of]) => [attribute, [...of].sort((a, b) => a - b)] as const);
-  return (host) => [
-    ...[...words].map(([attribute, of]) => {
-      const value = String(attributeOf(host, attribute) ?? "");
-      return of.has(value) ? value : "";
-    }),
-    ...sorted.map(([attribute, of]) => {
-      const value = attributeOf(host, attribute);
-      return value === undefined ? "" : between(of, Number(value));
-    }),
-    ...NUMERIC.filter((attribute) => words.has(attribute)).map((attribute) =>
-      attributeOf(host, attribute) === undefined ? 0 : 1,
-    ),
-  ];
-}
-
-function setOf<K, V>(sets: Map<K, Set<V>>, key: K): Set<V> {
-  const set = sets.get(key) ?? new Set<V>();
-  sets.set(key, set);
-  return set;
-}
-
-/** Even: between two of them; odd: equal to one. */
-function between(sorted: readonly number[], value: number): number {
-  let below = 0;
-  let high = sorted.length;
-  while (below < high) {
-    const middle = (below + high) >> 1;
-    if ((sorted[middle] as number) < value) below = middle + 1;
-    else high = middle;
-  }
-  return 2 * below + (sorted[below] === value ? 1 : 0);
 }
 
 /** Likings of all shelves at one price of watts. */
@@ -142,10 +97,10 @@ export class MachineKind {
     this.fixed = new Float64Array(hosts.length);
     this.added = new Float64Array(2 * hosts.length);
     for (const [kind, host] of hosts.entries()) {
-      const stays = !lack(example, host) && !requiredBreach(policies, host);
+      const stays = !lack(example, host) && !requiredBreach(policies, host, example);
       this.mayStay[kind] = stays ? 1 : 0;
       this.mayCome[kind] = stays && !moveObstacle(example, from, host) ? 1 : 0;
-      this.fixed[kind] = preferred(preferences, host).reduce(
+      this.fixed[kind] = preferred(preferences, host, example).reduce(
         (sum, { kept, weight }) => sum + (kept ? weight : 0),
         (host.mhz / fastestMhz) * weights.speed,
       );

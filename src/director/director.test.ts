@@ -54,7 +54,7 @@ function machine(name: string, tier: string, more: Partial<MachineView> = {}): M
 
 function policy(name: string, tier: string, spec: Partial<Policy["spec"]>): Policy {
   return {
-    apiVersion: "vireo.dev/v1",
+    apiVersion: "vireo.dev/v2",
     kind: "Policy",
     metadata: { name, namespace: "default" },
     spec: { selector: { matchLabels: { tier } }, goal: "balanced", automation: "act", priority: 0, ...spec },
@@ -142,7 +142,7 @@ describe("the CPU of a machine that starts for the first time", () => {
     expect(cpu([recent])).toBe("EPYC");
     expect(cpu([recent, old])).toBe("Westmere");
     expect(cpu([recent, old, third])).toBe("Nehalem");
-    const required = [{ attribute: "disk.ssd" as const, operator: "In" as const, values: ["true"] }];
+    const required = ["host.disk.ssd"];
     expect(cpu([recent, old, third], [policy("fast", "web", { required })])).toBe("Westmere");
     expect(cpu([recent, on("tcg", ["qemu64"], { accelerator: "tcg" })])).toBe("EPYC");
   });
@@ -181,19 +181,19 @@ describe("placement", () => {
       ...SHOP,
       policies: [
         policy("strict", "db", {
-          required: [{ attribute: "cpu.mhz", operator: "AtLeast", values: ["5000"] }],
+          required: ["host.cpu.mhz >= 5000"],
         }),
       ],
     };
     const { reason } = place(strict, strict.machines[0] ?? machine("", ""));
-    expect(reason).toContain('fast-1: policy "strict" requires cpu.mhz at least 5000, has 3800');
+    expect(reason).toContain('fast-1: policy "strict" requires host.cpu.mhz >= 5000 (host.cpu.mhz is 3800)');
     expect(reason).toContain("frugal-1");
     expect(reason).toMatch(/; without policy "strict" it could run on fast-1, frugal-1, … \(3 hosts\)$/);
   });
 
   it("names the fewest policies that would have to go, and none when it is not for them", () => {
     const only = (name: string, ...values: string[]) =>
-      policy(name, "db", { required: [{ attribute: "name", operator: "In", values }] });
+      policy(name, "db", { required: [`host.name in ${JSON.stringify(values)}`] });
     const two = {
       ...SHOP,
       policies: [only("one", "fast-1"), only("two", "frugal-1", "fast-1"), only("three", "none")],
@@ -289,7 +289,7 @@ it("leaves a machine that could not be moved where it is, the longer the more of
   const moves = (times: number, agoMs: number) => {
     const failed = { times, at: now - agoMs, why: "played" };
     const web = machine("web", "web", { host: "frugal-1", failed });
-    const required = [{ attribute: "cpu.mhz" as const, operator: "AtLeast" as const, values: ["3000"] }];
+    const required = ["host.cpu.mhz >= 3000"];
     const policies = [policy("web", "web", { required })];
     return planMoves({ ...SHOP, machines: [web], policies }, { ...options(), now }).length;
   };
@@ -340,7 +340,7 @@ it("a host in maintenance is left at once, if need be to where the machine came 
   expect(planMoves(estate, options())).toMatchObject([
     { vm: "web", from: "a", to: "b", reason: "a is in maintenance" },
   ]);
-  const required = [{ attribute: "name" as const, operator: "NotIn" as const, values: ["b"] }];
+  const required = ['host.name != "b"'];
   expect(planMoves({ ...estate, policies: [policy("web", "web", { required })] }, options())).toEqual([]);
 });
 
@@ -354,9 +354,9 @@ it("a cordoned host keeps its machines, but for those that break a rule there", 
   const fast = policy("db", "db", { goal: "performance" });
   expect(moves(host("slow", 1000, 20, 60), [fast])).toHaveLength(1);
   expect(moves(slow, [fast])).toEqual([]);
-  const required = [{ attribute: "cpu.mhz" as const, operator: "AtLeast" as const, values: ["3000"] }];
+  const required = ["host.cpu.mhz >= 3000"];
   expect(moves(slow, [policy("db", "db", { required })])).toEqual([
-    'on slow policy "db" requires cpu.mhz at least 3000, has 1000',
+    'on slow policy "db" requires host.cpu.mhz >= 3000 (host.cpu.mhz is 1000)',
   ]);
 });
 
@@ -526,11 +526,11 @@ describe("the rules of a policy", () => {
       (c) => `${c.field}: ${c.message}`,
     );
   it("point at the field that is wrong, and name two rules that contradict each other", () => {
-    expect(check({ required: [{ attribute: "cpu.mhz", operator: "AtLeast", values: ["fast"] }] })[0]).toMatch(
-      /^spec.required\[0\].values\[0\]: .*must be a number/,
-    );
-    expect(check({ required: [{ attribute: "cpu.model", operator: "AtMost", values: ["1"] }] })[0]).toMatch(
-      /^spec.required\[0\].operator: .*is not a number/,
+    expect(check({ required: ["host.disk.ssd", "host.cpu.mhz >= fast"] })).toEqual([
+      'spec.required[1]: Invalid value: column 17: there is no "fast"; did you mean "host"? (rules speak of host and machine, texts are in quotes)\n  host.cpu.mhz >= fast\n                  ^',
+    ]);
+    expect(check({ preferred: [{ rule: "host.cpu.mhz", weight: 1 }] })[0]).toMatch(
+      /^spec.preferred\[0\].rule: .*a rule is true or false, this is int/,
     );
     expect(check({ keepTogether: "host", atMost: { per: "rack", percent: 50 } })[0]).toMatch(
       /^spec.atMost: .*can never hold together with spec.keepTogether, which puts all on one host/,
@@ -538,13 +538,10 @@ describe("the rules of a policy", () => {
     expect(check({ keepTogether: "rack", atMost: { per: "host", machines: 1 } })).toEqual([]);
     expect(
       check({
-        required: [
-          { attribute: "memory.bytes", operator: "AtLeast", values: ["64Gi"] },
-          { attribute: "memory.bytes", operator: "AtMost", values: ["32Gi"] },
-        ],
+        required: ['host.memory.bytes >= quantity("64Gi")', 'host.memory.bytes <= quantity("32Gi")'],
       })[0],
     ).toMatch(
-      /spec.required\[1\]: .*can never hold together with spec.required\[0\], memory.bytes at least 64Gi/,
+      /spec.required\[1\]: .*can never hold together with spec.required\[0\], host.memory.bytes >= quantity\("64Gi"\)/,
     );
   });
 });

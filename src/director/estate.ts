@@ -22,6 +22,7 @@ export interface HostView {
   cordoned?: boolean;
   site: string;
   rack: string;
+  labels?: Record<string, string>;
   /** Virtual CPUs that may be given out. */
   cpus: number;
   /** Those that it really has, for what machines are measured to use (use.ts); half of the virtual ones when not told. */
@@ -30,7 +31,11 @@ export interface HostView {
   /** Megahertz of one core. */
   mhz: number;
   cores: number;
+  sockets?: number;
+  threads?: number;
   cpuModel: string;
+  /** Megatransfers per second of the slowest memory module. */
+  memoryMTs?: number;
   idleWatts?: number;
   maxWatts?: number;
   /** At 0, 10 … 100 % of its processors' time (watts.ts). */
@@ -106,6 +111,7 @@ export function viewHost(host: Host): HostView | undefined {
     : spec.unschedulable
       ? "it is marked unschedulable"
       : (heldForPower(host) ?? (ready ? undefined : "it is not ready"));
+  const speeds = facts.memory.modules.flatMap(({ speedMTs }) => speedMTs || []);
   return {
     name: metadata.name,
     ready,
@@ -114,11 +120,15 @@ export function viewHost(host: Host): HostView | undefined {
     ...(spec.unschedulable ? { cordoned: true } : {}),
     site: spec.site ?? "",
     rack: spec.rack ?? metadata.name,
+    ...(metadata.labels ? { labels: metadata.labels } : {}),
     cpus: capacity.cpus,
     memoryBytes: parseBytes(capacity.memory),
     mhz: facts.cpu.mhz,
     cores: facts.cpu.cores,
+    sockets: facts.cpu.sockets,
+    threads: facts.cpu.threads,
     cpuModel: facts.cpu.model,
+    ...(speeds.length > 0 ? { memoryMTs: Math.min(...speeds) } : {}),
     ...(facts.power ? { idleWatts: facts.power.idleWatts, maxWatts: facts.power.maxWatts } : {}),
     accelerator: facts.qemu.accelerator,
     has: facts.qemu,

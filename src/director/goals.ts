@@ -5,8 +5,9 @@
  *   energy:      additional watts (linear from idle to full load; an empty host costs its idle watts as well)
  *   balanced:    speed, room and watts together
  */
-import { breach } from "./attributes.ts";
+import type { Subject } from "./attributes.ts";
 import type { HostView, MachineView } from "./estate.ts";
+import { isKept } from "./expressions.ts";
 import type { Policy } from "./kinds.ts";
 import { expectedOf, processorsOf } from "./use.ts";
 import { curveOf } from "./watts.ts";
@@ -48,11 +49,12 @@ export const preferencesOf = (policies: readonly Policy[]): Preference[] =>
 export function preferred(
   preferences: readonly Preference[],
   host: HostView,
+  machine: Subject,
 ): { rule: Preference["rule"]; kept: boolean; weight: number }[] {
   const total = preferences.reduce((sum, { weight }) => sum + weight, 0);
   return preferences.map(({ rule, weight }) => ({
     rule,
-    kept: !breach(host, rule),
+    kept: isKept(rule, host, machine),
     weight: (PREFERENCES * weight) / total,
   }));
 }

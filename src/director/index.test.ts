@@ -88,11 +88,28 @@ const anyPolicy = (tier: string): fc.Arbitrary<Policy> =>
       keepTogether: level,
       spread: level,
       atMost,
-      fast: fc.boolean(),
-      ssd: fc.boolean(),
+      required: fc.constantFrom<string[] | undefined>(
+        undefined,
+        undefined,
+        ["host.cpu.mhz >= 2500"],
+        ["machine.cpus * 2 <= host.cpu.cores || host.disk.ssd"],
+        [
+          'machine.memory.bytes * 4 <= host.memory.bytes || machine.name == "vm0"',
+          "host.power.maxWatts < 400.0",
+        ],
+        ['!(host.labels["tier"] in [machine.labels.tier])'],
+      ),
+      preferred: fc.constantFrom<Policy["spec"]["preferred"]>(
+        undefined,
+        [{ rule: "host.disk.ssd", weight: 10 }],
+        [
+          { rule: "machine.cpus > 1 && host.cpu.mhz > 2000", weight: 10 },
+          { rule: "host.power.idleWatts < 50.0", weight: 5 },
+        ],
+      ),
     })
-    .map(({ goal, fast, ssd, ...groups }) => ({
-      apiVersion: "vireo.dev/v1" as const,
+    .map(({ goal, required, preferred, ...groups }) => ({
+      apiVersion: "vireo.dev/v2" as const,
       kind: "Policy" as const,
       metadata: { name: tier, namespace: "default" },
       spec: {
@@ -101,19 +118,8 @@ const anyPolicy = (tier: string): fc.Arbitrary<Policy> =>
         automation: "act" as const,
         priority: 0,
         ...Object.fromEntries(Object.entries(groups).filter(([, of]) => of)),
-        ...(fast
-          ? { required: [{ attribute: "cpu.mhz" as const, operator: "AtLeast" as const, values: ["2500"] }] }
-          : {}),
-        ...(ssd
-          ? {
-              preferred: [
-                {
-                  rule: { attribute: "disk.ssd" as const, operator: "In" as const, values: ["true"] },
-                  weight: 10,
-                },
-              ],
-            }
-          : {}),
+        ...(required ? { required } : {}),
+        ...(preferred ? { preferred } : {}),
       },
     }));
 

@@ -6,6 +6,7 @@ import { selects } from "../resource/selector.ts";
 import { type HostKinds, hostKinds, MachineKind } from "./classes.ts";
 import { domainOf, type Estate, type HostView, type Level, type MachineView } from "./estate.ts";
 import { byPriority, DOMAINS, mostOf, type Policy } from "./kinds.ts";
+import { Sight } from "./sight.ts";
 import { type Model, makeTallies, type TallySpec } from "./solver/model.ts";
 import { Shelves, type Want } from "./solver/shelves.ts";
 import { State } from "./solver/state.ts";
@@ -60,6 +61,7 @@ export class EstateIndex {
   private readonly tallies = new Map<Policy, Partial<Record<GroupRule, number>>>();
   /** Of a machine that is moving, the item that stands for it where it goes. */
   private readonly shadows = new Map<number, number>();
+  private readonly sight: Sight;
   private readonly kinds: HostKinds;
   private readonly machineKinds = new Map<string, MachineKind>();
   private readonly kindOf: (MachineKind | undefined)[];
@@ -85,7 +87,10 @@ export class EstateIndex {
       h < this.list.length && this.list[h]?.closed === undefined ? 1 : 0,
     );
     this.state = new State(this.modelOf(at.length, open), at);
-    this.kinds = hostKinds(estate.hosts, estate.policies);
+    this.sight = new Sight(estate.hosts, estate.policies, (policy) =>
+      this.membersOf(policy).map((i) => this.machines[i] as MachineView),
+    );
+    this.kinds = hostKinds(estate.hosts, this.sight);
     // Hosts that are only known by name are of a kind of their own.
     const kindOf = new Int32Array(this.names.length).fill(this.kinds.examples.length);
     kindOf.set(this.kinds.of);
@@ -340,7 +345,8 @@ export class EstateIndex {
     const { needs, platform, resumes, host } = machine;
     let key = `${machine.cpus}`;
     if (machine.use) key += `:${expectedOf(machine)}`;
-    for (const policy of this.policiesOf(machine)) key += `,${this.contents.get(policy)}`;
+    for (const policy of this.policiesOf(machine))
+      key += `,${this.contents.get(policy)}${this.sight.ofMachine(policy, machine)}`;
     if (needs) key += `|${needs.offers.join()}|${needs.machineType}|${needs.guestCpu}`;
     // What it goes on with.
     const began = host === undefined ? resumes : (platform ?? from);

@@ -2,22 +2,8 @@
 import { type Static, Type } from "typebox";
 import { Transfer } from "../compute/migrations/kinds.ts";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, rules, Words } from "../resource/kind.ts";
-
-/** Host attributes that rules may name; see attributes.ts for how each is read from a Host. */
-export const ATTRIBUTES = [
-  "name",
-  "site",
-  "rack",
-  "cpu.model",
-  "cpu.cores",
-  "cpu.mhz",
-  "memory.bytes",
-  "disk.ssd",
-  "link.mbps",
-  "power.idleWatts",
-  "power.maxWatts",
-  "accelerator",
-] as const;
+import { RULE_HELP } from "./expressions.ts";
+import { POLICY_V1 } from "./policy-v1.ts";
 
 /** Where machines fail together, each within the next. */
 export const DOMAINS = ["host", "rack", "site"] as const;
@@ -52,17 +38,12 @@ const Selector = Type.Object(
   { description: "Chooses machines by their labels; empty chooses all of the namespace.", ...AS_ONE },
 );
 
-const Rule = Type.Object({
-  attribute: Words(ATTRIBUTES, { description: "The host attribute." }),
-  operator: Words(["In", "NotIn", "AtLeast", "AtMost"]),
-  values: Type.Array(Type.String(), {
-    minItems: 1,
-    description: "In, NotIn: any of these. AtLeast, AtMost: one number; memory.bytes also takes 64Gi.",
-  }),
-});
+const Rule = (description: string) => Type.String({ minLength: 1, maxLength: 1000, description });
 
 export const Policy = defineKind({
   kind: "Policy",
+  version: "v2",
+  versions: [POLICY_V1],
   plural: "policies",
   shortNames: ["pol"],
   namespaced: true,
@@ -75,11 +56,14 @@ export const Policy = defineKind({
         description:
           "performance: the fastest host with the least contention. energy: the fewest additional watts. balanced: speed, room and watts together.",
       }),
-      required: Type.Optional(Type.Array(Rule, { description: "A host that breaks one is never used." })),
+      required: Type.Optional(
+        Type.Array(Rule(RULE_HELP), { maxItems: 50, description: "A host that breaks one is never used." }),
+      ),
       preferred: Type.Optional(
-        Type.Array(Type.Object({ rule: Rule, weight: Type.Integer({ minimum: 1, maximum: 100 }) }), {
-          description: "Hosts that keep these are liked, by weight.",
-        }),
+        Type.Array(
+          Type.Object({ rule: Rule(RULE_HELP), weight: Type.Integer({ minimum: 1, maximum: 100 }) }),
+          { maxItems: 50, description: "Hosts that keep these are liked, by weight." },
+        ),
       ),
       keepTogether: Type.Optional(
         Words(DOMAINS, { description: "The chosen machines share one of these. A required rule." }),

@@ -255,7 +255,7 @@ it("says the same as the director's own judgement, of any estate in which nothin
         const policies = rules.map(({ tier, fast, ...spec }, i): Policy => {
           const given = Object.fromEntries(Object.entries(spec).filter(([, value]) => value));
           return {
-            apiVersion: "vireo.dev/v1",
+            apiVersion: "vireo.dev/v2",
             kind: "Policy",
             metadata: { name: `p${i}`, namespace: NS },
             spec: {
@@ -263,7 +263,7 @@ it("says the same as the director's own judgement, of any estate in which nothin
               goal: "balanced",
               automation: "act",
               priority: 0,
-              ...(fast ? { required: [{ attribute: "cpu.mhz", operator: "AtMost", values: ["1999"] }] } : {}),
+              ...(fast ? { required: ["host.cpu.mhz <= 1999"] } : {}),
               ...given,
             },
           };
@@ -296,7 +296,7 @@ it("says the same as the director's own judgement, of any estate in which nothin
 
 it("lets a user move machines that are kept together, one after the other, but no plan", () => {
   const together: Policy = {
-    apiVersion: "vireo.dev/v1",
+    apiVersion: "vireo.dev/v2",
     kind: "Policy",
     metadata: { name: "together", namespace: NS },
     spec: { selector: {}, goal: "balanced", automation: "act", priority: 0, keepTogether: "host" },
@@ -340,7 +340,7 @@ describe("of three hosts in two racks of one site", () => {
   /** What is said of a user's move of m0 to a host, while m1, m2… are where `on` says. */
   const said = (spec: Partial<Policy["spec"]>, to: string, on: string[]) => {
     const policy: Policy = {
-      apiVersion: "vireo.dev/v1",
+      apiVersion: "vireo.dev/v2",
       kind: "Policy",
       metadata: { name: "p", namespace: NS },
       spec: { selector: {}, goal: "balanced", automation: "act", priority: 0, ...spec },

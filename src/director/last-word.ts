@@ -7,12 +7,15 @@
  * that moves counts on both hosts; of how many are elsewhere at least (spread) it counts on neither, since its move may yet fail. Machines that
  * are kept together can be moved by hand only when one may go first: so that rule does not bind a user's own move.
  */
+import { needsOf } from "../compute/hardware/kinds.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../compute/kinds.ts";
+import { cpusOf, memoryOf } from "../compute/resources/kinds.ts";
 import type { Cause } from "../resource/errors.ts";
 import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { selects } from "../resource/selector.ts";
+import type { Subject } from "./attributes.ts";
 import { domainOf, type HostView, type Level, viewHost } from "./estate.ts";
 import { byPriority, mostOf, Policy } from "./kinds.ts";
 import { requiredBreach } from "./suits.ts";
@@ -42,7 +45,7 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
           .filter((other) => other.status?.custody !== "Released" && other.spec?.host)
           .filter((other) => other.spec.vmUid !== spec.vmUid);
   const why =
-    (view && requiredBreach(own, view)) ??
+    (view && requiredBreach(own, view, subjectOf(object, labelsOf(object)))) ??
     groups
       .map((policy) => {
         const members = others.filter((other) => selects(policy.spec.selector, labelsOf(other)));
@@ -61,6 +64,15 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
     ? [{ field: "spec.host", reason: "FieldValueForbidden", message: `Forbidden: host ${spec.host}: ${why}` }]
     : [];
 }
+
+const subjectOf = ({ spec, metadata }: Instance, labels: Record<string, string>): Subject => ({
+  name: spec.vm,
+  namespace: metadata.namespace ?? "default",
+  labels,
+  cpus: cpusOf(spec),
+  memoryBytes: memoryOf(spec),
+  needs: needsOf(spec),
+});
 
 /** Undefined of a host that has not told yet what it is, or is odd. */
 function viewOf(host: Host): HostView | undefined {

@@ -33,7 +33,7 @@ it("waits longer after each plan that moved nothing", async () => {
   ] as const)
     await estate.hostFacts(name, { mhz });
   await estate.runMachine("web", "a");
-  const required = [{ attribute: "cpu.mhz" as const, operator: "AtLeast" as const, values: ["3000"] }];
+  const required = ["host.cpu.mhz >= 3000"];
   await estate.client.create(Policy, {
     metadata: { name: "web", namespace: NS },
     spec: { selector: {}, required },

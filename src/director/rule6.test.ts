@@ -43,7 +43,7 @@ const changePolicy = (spec: Partial<Policy["spec"]>) =>
 const untilPlan = (what: string, wanted: (plan: Plan) => boolean) =>
   until(what, async () => (await plans()).find(wanted), plans);
 const requireFast = {
-  required: [{ attribute: "cpu.mhz", operator: "AtLeast", values: ["3000"] }],
+  required: ["host.cpu.mhz >= 3000"],
 } satisfies Partial<Policy["spec"]>;
 
 it("a plan tells its trigger, of each move reason and expectation, and at the end what came of it", async () => {
@@ -51,7 +51,9 @@ it("a plan tells its trigger, of each move reason and expectation, and at the en
   const made = await untilPlan("a plan", (plan) => plan.spec.automation === "act");
   expect(made.spec.trigger).toMatch(/^policy default\/web (changed|is new)$|^a machine came up$/);
   expect(made.spec.moves).toMatchObject([{ vm: "web", from: "a", to: "b", policy: "web" }]);
-  expect(made.spec.moves[0]?.reason).toBe('on a policy "web" requires cpu.mhz at least 3000, has 2000');
+  expect(made.spec.moves[0]?.reason).toBe(
+    'on a policy "web" requires host.cpu.mhz >= 3000 (host.cpu.mhz is 2000)',
+  );
   expect(made.spec.moves[0]?.expected).toContain("speed: 2000 MHz -> 3800 MHz");
 
   // The Migration it makes carries the reason and the plan on, and so do the events of the machine.
@@ -65,7 +67,9 @@ it("a plan tells its trigger, of each move reason and expectation, and at the en
   await until("the event", async () =>
     (await estate.client.list(Event)).items.some(
       ({ spec }) =>
-        spec.reason === "MovePlanned" && spec.about.name === "web" && /requires cpu.mhz/.test(spec.message),
+        spec.reason === "MovePlanned" &&
+        spec.about.name === "web" &&
+        /requires host\.cpu\.mhz/.test(spec.message),
     ),
   );
 
@@ -91,7 +95,7 @@ it("a policy that only advises gets the same plan as a preview, and nothing move
   await changePolicy({ automation: "advise", ...requireFast });
   const plan = await untilPlan("a proposal", ({ status }) => status?.phase === "Proposed");
   expect(plan.spec).toMatchObject({ automation: "advise", moves: [{ vm: "web", from: "a", to: "b" }] });
-  expect(plan.spec.moves[0]?.reason).toContain("requires cpu.mhz at least 3000");
+  expect(plan.spec.moves[0]?.reason).toContain("requires host.cpu.mhz >= 3000");
   await until("the event", async () =>
     (await estate.client.list(Event)).items.some(({ spec }) => spec.reason === "MoveAdvised"),
   );

@@ -2,8 +2,8 @@
 import { baseline } from "../compute/hardware/kinds.ts";
 import { lackOfReserved, type Reserved } from "../compute/resources/kinds.ts";
 import { formatBytes } from "../resource/quantity.ts";
-import { breach } from "./attributes.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
+import { isKept } from "./expressions.ts";
 import { indexOf, type Use } from "./index.ts";
 import type { Policy } from "./kinds.ts";
 import { isForeign, lack, moveObstacle, requiredBreach } from "./suits.ts";
@@ -46,7 +46,7 @@ export function obstacle(
   if (machine.memoryBytes > memory)
     return `needs ${size(machine.memoryBytes)} memory, ${size(Math.max(0, memory))} of ${size(host.memoryBytes)} is free`;
   if (machine.cpus > cpus) return `needs ${machine.cpus} CPUs, ${Math.max(0, cpus)} of ${host.cpus} are free`;
-  const required = requiredBreach(policies, host);
+  const required = requiredBreach(policies, host, machine);
   if (required) return required;
   for (const policy of policies) {
     const broken = groupBreach(estate, policy, machine, host);
@@ -85,7 +85,7 @@ export function cpuFor(estate: Estate, machine: MachineView, host: HostView): st
     (other) =>
       other.accelerator === host.accelerator &&
       !lack(machine, other) &&
-      !required.some((rule) => breach(other, rule)),
+      required.every((rule) => isKept(rule, other, machine)),
   );
   return baseline(
     host.accelerator,

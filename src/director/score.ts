@@ -1,6 +1,6 @@
 /** How good a host is for a machine, in words: a number from 0 to 1 for each part of its goal (goals.ts), and what each contributes. Pure. */
-import { describeRule } from "./attributes.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
+import { expressionOf } from "./expressions.ts";
 import { addedWatts, goalOf, preferencesOf, preferred, WEIGHTS, wattsValue } from "./goals.ts";
 import { indexOf } from "./index.ts";
 import { policiesOf, usage } from "./rules.ts";
@@ -48,12 +48,12 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
           : `${Math.round(added)} W more`,
     },
   ];
-  for (const { rule, kept, weight } of preferred(preferencesOf(policies), host))
+  for (const { rule, kept, weight } of preferred(preferencesOf(policies), host, machine))
     parts.push({
       name: "preferred",
       value: kept ? 1 : 0,
       weight,
-      detail: `${describeRule(rule)}: ${kept ? "yes" : "no"}`,
+      detail: `${expressionOf(rule).text}: ${kept ? "yes" : "no"}`,
     });
   const weighed = parts.filter((part) => part.weight > 0);
   return { total: weighed.reduce((total, part) => total + part.value * part.weight, 0), parts: weighed };

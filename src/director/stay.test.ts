@@ -30,7 +30,7 @@ const hosts: HostView[] = HOSTS.map((name, i) => ({
 }));
 
 const policy = (name: string, spec: Partial<Policy["spec"]>): Policy => ({
-  apiVersion: "vireo.dev/v1",
+  apiVersion: "vireo.dev/v2",
   kind: "Policy",
   metadata: { name, namespace: "default" },
   spec: {

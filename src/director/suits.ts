@@ -1,8 +1,9 @@
 /** What must hold between a machine and a host whatever else runs there: hardware, where its run can go on, required attributes. Pure. */
 import { lackOf } from "../compute/hardware/kinds.ts";
 import { platformObstacle } from "../compute/kinds.ts";
-import { breach } from "./attributes.ts";
+import type { Subject } from "./attributes.ts";
 import type { HostView, MachineView } from "./estate.ts";
+import { breach } from "./expressions.ts";
 import type { Policy } from "./kinds.ts";
 
 /** Emulated, a machine is the same on every host. */
@@ -15,10 +16,14 @@ export function lack({ needs }: MachineView, { has = {} }: HostView): string | u
   return needs && lackOf(needs, has);
 }
 
-export function requiredBreach(policies: readonly Policy[], host: HostView): string | undefined {
+export function requiredBreach(
+  policies: readonly Policy[],
+  host: HostView,
+  machine: Subject,
+): string | undefined {
   for (const policy of policies) {
     for (const rule of policy.spec.required ?? []) {
-      const why = breach(host, rule);
+      const why = breach(rule, host, machine);
       if (why) return `policy ${JSON.stringify(policy.metadata.name)} ${why}`;
     }
   }

@@ -44,7 +44,7 @@ const machine = (name: string, at: string, more: Partial<MachineView> = {}): Mac
   ...more,
 });
 const policy = (spec: Partial<Policy["spec"]>): Policy => ({
-  apiVersion: "vireo.dev/v1",
+  apiVersion: "vireo.dev/v2",
   kind: "Policy",
   metadata: { name: "web", namespace: "default" },
   spec: { selector: {}, goal: "balanced", automation: "act", priority: 0, ...spec },
@@ -181,7 +181,7 @@ describe("an undo", () => {
     expect(planned(state)).toEqual([]);
     expect(planned(state, ["default/x"])).toEqual(["b"]);
     const strict = policy({
-      required: [{ attribute: "cpu.mhz", operator: "AtLeast", values: ["3000"] }],
+      required: ["host.cpu.mhz >= 3000"],
     });
     expect(planned({ ...state, policies: [strict] })).toEqual(["b"]);
   });

@@ -92,6 +92,9 @@ export interface Kind<T extends Resource = Resource> {
 /** Declares a kind of group vireo.dev. The type of the object is derived from the spec and status schemas. */
 export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
   kind: string;
+  /** In which it is stored; v1 when absent. */
+  version?: string;
+  versions?: readonly KindVersion[];
   plural: string;
   shortNames?: readonly string[];
   namespaced: boolean;
@@ -106,7 +109,8 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
   const { kind, plural, spec, status } = declaration;
   return {
     group: GROUP,
-    version: VERSION,
+    version: declaration.version ?? VERSION,
+    ...(declaration.versions ? { versions: declaration.versions } : {}),
     kind,
     plural,
     singular: kind.toLowerCase(),

@@ -1,14 +1,16 @@
 /**
  * What earlier versions of Vireo have stored is whole in this one. stored-0.1.jsonl was made from a backup (`vireo backup state`) of a small
  * installation: each line a key and its value. A kind that is new gets a line in the file of the version that brings it; a line that is
- * there is never changed.
+ * there is never changed. stored-0.1-rules.jsonl has what that one lacked: rules of policies.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { Operations } from "../../src/api/operations.ts";
+import { Policy } from "../../src/director/kinds.ts";
 import { KINDS } from "../../src/kinds.ts";
+import { register } from "../../src/resource/kind.ts";
 import { openSqliteStore } from "../../src/store/sqlite.ts";
 
 const files = readdirSync(import.meta.dirname).filter((name) => /^stored-.*\.jsonl$/.test(name));
@@ -36,6 +38,25 @@ it.each(files)("%s is opened whole; opened again, nothing is written", async (fi
   const twice = await Operations.open(store, KINDS);
   expect(store.revision()).toBe(revision);
   twice.close();
+  await store.close();
+  rmSync(folder, { recursive: true });
+});
+
+it("rules of policies have become expressions", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "vireo-stored-"));
+  const store = await openSqliteStore(join(folder, "store.sqlite"));
+  for (const { key, value } of entriesOf("stored-0.1-rules.jsonl"))
+    await store.commit({ key, value: JSON.stringify(value), expected: 0 });
+  const operations = await Operations.open(store, KINDS);
+  expect((await operations.list(register(Policy), {})).items[0]).toMatchObject({
+    apiVersion: "vireo.dev/v2",
+    metadata: { managedFields: [{ apiVersion: "vireo.dev/v2" }] },
+    spec: {
+      required: ["host.cpu.mhz >= 3000", "host.disk.ssd"],
+      preferred: [{ rule: 'host.memory.bytes >= quantity("64Gi")', weight: 10 }],
+    },
+  });
+  operations.close();
   await store.close();
   rmSync(folder, { recursive: true });
 });

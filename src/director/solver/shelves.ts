@@ -90,6 +90,7 @@ export class Shelves {
   /** Puts an item elsewhere, and its hosts where they then belong. */
   move(item: number, to: number): void {
     const from = this.state.at[item] as number;
+    if (from === to) return;
     for (const h of [from, to]) if (h >= 0) this.take(h);
     this.state.move(item, to);
     for (const h of [from, to]) if (h >= 0) this.put(h);

@@ -1,21 +1,26 @@
 /** "Did you mean": the known word that is least far from what was typed. */
 
-/** How many letters must be put in, taken out or exchanged to make one word the other (Levenshtein). */
+/** How many letters must be put in, taken out, exchanged, or swapped with the next one, to make one word the other. */
 export function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (const [i, letter] of [...a].entries()) {
+  const [from, to] = [[...a], [...b]];
+  let before: number[] = [];
+  let row = Array.from({ length: to.length + 1 }, (_, i) => i);
+  for (const [i, letter] of from.entries()) {
     const next = [i + 1];
-    for (let j = 1; j <= b.length; j++)
+    for (const [j, other] of to.entries()) {
+      const swapped = letter === to[j - 1] && from[i - 1] === other ? (before[j - 1] ?? Infinity) : Infinity;
       next.push(
         Math.min(
-          (row[j] ?? 0) + 1,
-          (next[j - 1] ?? 0) + 1,
-          (row[j - 1] ?? 0) + (b[j - 1] === letter ? 0 : 1),
+          (row[j + 1] ?? 0) + 1,
+          (next[j] ?? 0) + 1,
+          (row[j] ?? 0) + (letter === other ? 0 : 1),
+          swapped + 1,
         ),
       );
-    row = next;
+    }
+    [before, row] = [row, next];
   }
-  return row[b.length] ?? 0;
+  return row[to.length] ?? 0;
 }
 
 /** The nearest of the words, unless even that is too far to be meant. */

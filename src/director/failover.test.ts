@@ -42,7 +42,7 @@ const machine = (name: string, gib: number, on?: string, more: Partial<MachineVi
   ...more,
 });
 const policy = (spec: Partial<Policy["spec"]>, name = "web"): Policy => ({
-  apiVersion: "vireo.dev/v1",
+  apiVersion: "vireo.dev/v2",
   kind: "Policy",
   metadata: { name, namespace: "default" },
   spec: {

@@ -198,7 +198,11 @@ describe("a kind in two versions", () => {
     const get = async (page: string, accept = "application/json") =>
       JSON.parse((await raw(stack, "GET", page, { token, headers: { accept } })).text);
     const group = await get("/apis/vireo.dev");
-    expect(group.versions.map(({ version }: { version: string }) => version)).toEqual(["v1", "v1alpha1"]);
+    expect(group.versions.map(({ version }: { version: string }) => version)).toEqual([
+      "v1",
+      "v2",
+      "v1alpha1",
+    ]);
     expect(group.preferredVersion.version).toBe("v1");
     expect(
       (await get("/apis/vireo.dev/v1alpha1")).resources.map(({ name }: { name: string }) => name),

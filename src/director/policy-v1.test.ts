@@ -17,5 +17,6 @@ it.each([
   ["name", "NotIn", ["a", "b"], '!(host.name in ["a", "b"])'],
 ])("%s %s %j becomes %s", (attribute, operator, values, expected) => {
   expect(inCel({ attribute, operator, values })).toBe(expected);
+  expect(inCel({ attribute, operator: "Near", values })).toEqual({ attribute, operator: "Near", values });
   expect(problemOf(expected)).toBeUndefined();
 });

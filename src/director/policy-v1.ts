@@ -24,18 +24,16 @@ function literal(attribute: string, value: string): string | undefined {
   if (!isNumber(attribute)) return JSON.stringify(value);
   if (value.trim() !== "" && Number.isFinite(Number(value))) {
     const number = Number(value);
-    const whole = Number.isSafeInteger(number);
     // Watts are no whole numbers.
-    if (attribute.startsWith("power.")) return whole ? `${number}.0` : `${number}`;
-    return whole ? `${number}` : `${number}`;
+    return attribute.startsWith("power.") && Number.isInteger(number) ? `${number}.0` : `${number}`;
   }
   return attribute === "memory.bytes" ? `quantity(${JSON.stringify(value)})` : undefined;
 }
 
-/** The same in CEL. */
-export function inCel(rule: unknown): string {
+/** The same in CEL. What is no rule stays as it is, for its mark to tell (resource/invalid.ts). */
+export function inCel(rule: unknown): unknown {
   const { attribute, operator, values } = isFields(rule) ? rule : {};
-  if (typeof attribute !== "string" || !Array.isArray(values)) throw new Error("a rule is not readable");
+  if (typeof attribute !== "string" || !Array.isArray(values)) return rule;
   const path = `host.${attribute}`;
   const all = values.flatMap((value) => literal(attribute, String(value)) ?? []);
   const [first] = all;
@@ -53,7 +51,7 @@ export function inCel(rule: unknown): string {
       if (all.length > 1) return `!(${path} in [${all.join(", ")}])`;
       return attribute === BOOLEAN ? (first === "true" ? `!${path}` : path) : `${path} != ${first}`;
     default:
-      throw new Error("a rule is not readable");
+      return rule;
   }
 }
 

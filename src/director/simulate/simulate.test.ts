@@ -155,7 +155,7 @@ it.each([
 const root = resolve(import.meta.dirname, "../../..");
 const example = (name: string) => join(root, "examples/simulate", name);
 const policy = (spec: Partial<Policy["spec"]>): Policy => ({
-  apiVersion: "vireo.dev/v1",
+  apiVersion: "vireo.dev/v2",
   kind: "Policy",
   metadata: { name: "p", namespace: "default" },
   spec: { selector: {}, goal: "balanced", automation: "act", priority: 0, ...spec },

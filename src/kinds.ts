@@ -25,6 +25,7 @@ import { checkRules } from "./director/last-word.ts";
 import { checkImage } from "./images/checks.ts";
 import { Image } from "./images/kinds.ts";
 import { checkHostPower } from "./power/checks.ts";
+import { PowerPolicy } from "./power/policies/kinds.ts";
 import { Event, Lease } from "./reconcile/kinds.ts";
 import { type Kind, register } from "./resource/kind.ts";
 
@@ -54,6 +55,7 @@ export const KINDS: readonly Kind[] = [
   register(StoragePool, { check: checkStoragePool, admitDelete: keepStoragePool }),
   register(Policy, { check: checkPolicy }),
   register(Plan),
+  register(PowerPolicy),
   register(Lease),
   register(Event),
   register(ResourceQuota, { check: checkResourceQuota }),

@@ -389,9 +389,10 @@ describe("explain", () => {
     // As get -o name writes it.
     expect(await ok("explain", "virtualmachine.vireo.dev/spec")).toBe(place);
     expect(await fails("explain", "vm/memory")).toContain('there is no machine "memory"');
-    expect(await fails("explain", "host/a")).toContain(
-      '"host/a" is not vm/NAME: only machines have a place to explain; `vireo explain host` tells what the kind means',
+    expect(await fails("explain", "plan/a")).toContain(
+      '"plan/a" is not vm/NAME or host/NAME: machines have a place to explain, and hosts their power; `vireo explain plan` tells what the kind means',
     );
+    expect(await fails("explain", "host/nobody")).toContain('there is no host "nobody"');
     await stack.admin().delete(VirtualMachine, { name: "spec", namespace: "default" });
   });
 

@@ -1,7 +1,12 @@
-/** `vireo explain vm/NAME`: the director's own judgement on the estate as it is now, host by host. */
+/** `vireo explain vm/NAME`, `host/NAME`: the director's own judgement on the estate as it is now. */
+import { Host } from "../compute/hosts/kinds.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
 import { explain as explainPlacement } from "../director/explain.ts";
+import { decidePower, explainPower } from "../director/power.ts";
+import { readPower } from "../director/power-reconciler.ts";
 import { readEstate } from "../director/snapshot.ts";
+import { PowerPolicy } from "../power/policies/kinds.ts";
+import { systemClock } from "../reconcile/clock.ts";
 import { openConnection } from "./connect.ts";
 import type { Place } from "./resources.ts";
 import { UserError } from "./user-error.ts";
@@ -9,11 +14,13 @@ import { describeMachine } from "./watch-vms.ts";
 
 /** @throws UserError when there is no such machine */
 export async function explain(place: Place, what: string, print: (line: string) => void): Promise<void> {
+  const host = /^hosts?(?:\.vireo\.dev)?\/([^/]+)$/.exec(what)?.[1];
+  if (host) return explainHost(place, host, print);
   // As `get -o name` writes it, too.
   const name = /^(?:vm|virtualmachine)s?(?:\.vireo\.dev)?\/([^/]+)$/.exec(what)?.[1];
   if (!name)
     throw new UserError(
-      `${JSON.stringify(what)} is not vm/NAME: only machines have a place to explain; \`vireo explain ${what.split("/")[0]}\` tells what the kind means`,
+      `${JSON.stringify(what)} is not vm/NAME or host/NAME: machines have a place to explain, and hosts their power; \`vireo explain ${what.split("/")[0]}\` tells what the kind means`,
     );
   const connection = openConnection(place.paths, place.kubeconfig);
   const { client } = connection;
@@ -34,4 +41,17 @@ export async function explain(place: Place, what: string, print: (line: string) 
   print("hosts     as they would be judged now, the best first:");
   for (const host of explanation.hosts)
     print(`  ${host.chosen ? "*" : " "} ${host.name.padEnd(12)} ${host.verdict}`);
+}
+
+/** Why it is on or off. @throws UserError when there is no such host */
+async function explainHost(place: Place, name: string, print: (line: string) => void): Promise<void> {
+  const { client } = openConnection(place.paths, place.kubeconfig);
+  const host = await client.get(Host, { name });
+  if (!host) throw new UserError(`there is no host ${JSON.stringify(name)}; vireo get hosts lists them`);
+  const policies = (await client.list(PowerPolicy)).items;
+  const own = policies.find(({ status }) => status?.controlPlane)?.status?.controlPlane;
+  const leader = own ? await client.get(Host, { name: own }) : undefined;
+  const input = await readPower({ client, clock: systemClock, bootId: leader?.status?.facts?.bootId ?? "" });
+  print(`host/${name}`);
+  for (const line of explainPower(decidePower(input), host)) print(line);
 }

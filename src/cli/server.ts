@@ -23,6 +23,7 @@ import { runDestinations } from "../director/destinations.ts";
 import { runPlanExecutor } from "../director/executor.ts";
 import { UseHistory } from "../director/history.ts";
 import { runPlanner } from "../director/planner.ts";
+import { runHostPower } from "../director/power-reconciler.ts";
 import { runScheduler } from "../director/scheduler.ts";
 import { runImageReconciler } from "../images/reconciler.ts";
 import { KINDS } from "../kinds.ts";
@@ -145,6 +146,7 @@ export async function server(
         runScheduler(context),
         runDestinations(context),
         runPlanner(context),
+        runHostPower({ ...context, bootId: bootId() }),
         runPlanExecutor(context),
         runImageReconciler({ ...context, cache: CACHE }),
         runEventExpiry(context),

@@ -3,7 +3,7 @@
  * is required of each, and going back where that leads nowhere. "no" is said only when everything was tried; where the search came to its limit it is "unknown". Pure.
  */
 import type { Estate, MachineView } from "./estate.ts";
-import { anew, type EstateIndex, indexOf } from "./index.ts";
+import { anew, DECLARED, type EstateIndex, indexOf } from "./index.ts";
 import { DOMAINS } from "./kinds.ts";
 import { isSpecial, obstacle } from "./rules.ts";
 import { add } from "./solver/model.ts";
@@ -57,7 +57,7 @@ export class Packing {
     this.lost = new Uint8Array(hosts);
     this.given = new Float64Array(hosts * resources);
     this.reservedOn = new Uint8Array(hosts);
-    const most = Array.from({ length: resources }, (_, r) => {
+    const most = Array.from({ length: DECLARED }, (_, r) => {
       let max = 1;
       for (const h of this.order) max = Math.max(max, model.capacity[h * resources + r] as number);
       return max;
@@ -191,7 +191,7 @@ export class Packing {
     return (h) => {
       if (lost[h] === 1 || usable[h] === 0) return false;
       if (likes[2 * index.kindOfHost(h)] === Number.NEGATIVE_INFINITY) return false;
-      for (let r = 0, j = h * resources; r < resources; r++, j++)
+      for (let r = 0, j = h * resources; r < DECLARED; r++, j++)
         if ((demand[item * resources + r] as number) > (free[j] as number) - (given[j] as number))
           return false;
       return !(grouped && counts.breaks(item, h) >= 0) && !(special && !this.suitsSpecial(machine, h));

@@ -29,7 +29,8 @@ const ROUND = "round";
 /** What could not be placed is looked at again after this long, besides after every change. */
 const AGAIN_MS = 30_000;
 
-const isUnbound = (instance: Instance) =>
+/** It waits for a host. */
+export const isUnbound = (instance: Instance) =>
   !instance.spec.host &&
   instance.spec.running &&
   !instance.metadata.deletionTimestamp &&

@@ -4,7 +4,7 @@
  * way counted on the room that it took, and those of machines that a policy keeps together or apart with it. Pure.
  */
 import { domainOf, type Estate, type Level } from "./estate.ts";
-import { type EstateIndex, indexOf } from "./index.ts";
+import { DECLARED, type EstateIndex, indexOf } from "./index.ts";
 import { DOMAINS } from "./kinds.ts";
 import { type Packed, Packing } from "./packing.ts";
 
@@ -73,7 +73,8 @@ export class Survival {
   /** Demands of which there are more losses than can be looked at. */
   readonly tooMany = new Map<Demand, number>();
 
-  constructor(estate: Estate, demands: readonly Demand[]) {
+  /** @param closed hosts that take machines, by the estate, and are to take none at first */
+  constructor(estate: Estate, demands: readonly Demand[], closed: readonly number[] = []) {
     this.estate = estate;
     this.demands = demands;
     this.index = indexOf(estate);
@@ -86,6 +87,7 @@ export class Survival {
         if (list) list.push(h);
         else hosts.set(d, [h]);
       }
+    for (const h of closed) this.packing.close(h);
     for (const demand of demands) this.groupFor(demand);
     for (const group of this.groups) {
       // Who survives the loss of so many sites survives that of as many racks: those compete for the room.
@@ -166,7 +168,7 @@ export class Survival {
     for (const e of this.usersOf.get(to) ?? []) {
       const { packed } = this.events[e] as Event;
       if (packed?.found !== "yes") continue;
-      for (let r = 0; r < model.resources; r++) {
+      for (let r = 0; r < DECLARED; r++) {
         let given = 0;
         for (const [k, machine] of packed.machines.entries())
           if (packed.to[k] === to) given += model.demand[machine * model.resources + r] as number;

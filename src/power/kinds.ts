@@ -214,7 +214,44 @@ const WakeTest = Type.Object(
   AS_ONE,
 );
 
-/** Field of a Host's status. Owner: the power reconciler. */
+const Automatic = Type.Object(
+  {
+    power: Words(["On", "Off"]),
+    since: Type.String({ description: "When it was decided." }),
+    policy: Name("The PowerPolicy."),
+    reason: Type.String({ description: "Why." }),
+    predicted: Type.Optional(
+      Type.Object({
+        watts: Type.Optional(Type.Number({ description: "By how much the host takes more; below 0: less." })),
+        seconds: Type.Optional(
+          Type.Integer({ description: "On: until its agent is heard from; Off: how long at least." }),
+        ),
+      }),
+    ),
+    agent: Type.Optional(Type.String({ description: "On: when the agent that ran before was started." })),
+  },
+  {
+    ...AS_ONE,
+    description:
+      "What a PowerPolicy wants of it. Done once: who switches it otherwise afterwards has the say. spec.power goes before it. Owner: the director.",
+  },
+);
+export type Automatic = Static<typeof Automatic>;
+
+const Past = Type.Object({
+  power: Words(["On", "Off"]),
+  since: Type.String(),
+  finishedTime: Type.String(),
+  succeeded: Type.Boolean(),
+  predictedSeconds: Type.Optional(Type.Integer()),
+  seconds: Type.Optional(
+    Type.Integer({ description: "On: until its agent was heard from; Off: how long it was off." }),
+  ),
+  message: Type.String(),
+});
+export type Past = Static<typeof Past>;
+
+/** Field of a Host's status. Owner: the power reconciler, but for `automatic`. */
 export const powerStatus = Type.Object({
   state: Words(["On", "Off", "Unknown"], { description: "What its BMC says; Unknown when it says nothing." }),
   since: Type.String({ description: "When that was seen first." }),
@@ -222,6 +259,22 @@ export const powerStatus = Type.Object({
   task: Type.Optional(Task),
   lastTask: Type.Optional(Done),
   lastWakeTest: Type.Optional(WakeTest),
+  automatic: Type.Optional(Automatic),
+  fulfilled: Type.Optional(
+    Type.Object(
+      { since: Type.String(), finishedTime: Type.String() },
+      { ...AS_ONE, description: "Which of automatic has been done, by its since, and when." },
+    ),
+  ),
+  past: Type.Optional(
+    Type.Array(Past, { description: "What came of the newest that PowerPolicies wanted; the newest last." }),
+  ),
+  boots: Type.Optional(
+    Type.Array(Type.Integer(), {
+      description:
+        "Seconds that it took from switched on to its agent's first word, the newest last; measured at wake tests and when a PowerPolicy woke it.",
+    }),
+  ),
 });
 export type PowerStatus = Static<typeof powerStatus>;
 
@@ -239,12 +292,26 @@ interface Powered {
   status?: { power?: PowerStatus } | undefined;
 }
 
+/** What a PowerPolicy wants of the host that is not done yet. */
+export function pendingOf({ spec, status }: Powered): Automatic | undefined {
+  const { automatic, fulfilled } = status?.power ?? {};
+  if (!automatic || spec.power !== undefined || fulfilled?.since === automatic.since) return undefined;
+  return automatic;
+}
+
 /** Why nothing may be placed on a host because of its power, or undefined. */
-export function heldForPower({ spec, status }: Powered): string | undefined {
-  const { task, state } = status?.power ?? {};
+export function heldForPower(host: Powered): string | undefined {
+  const { spec, status } = host;
+  const { task, state, automatic } = status?.power ?? {};
   if (task && task.kind !== "On") return "it is being switched off";
   if (spec.power === "Off" || spec.power === "ForceOff") return `it is to be switched off (spec.power)`;
-  return state === "Off" ? "it is switched off" : undefined;
+  const pending = pendingOf(host);
+  if (pending?.power === "Off") return `it is to be switched off (PowerPolicy ${pending.policy})`;
+  if (state !== "Off") return undefined;
+  if (pending) return `it is switched off, and being switched on (PowerPolicy ${pending.policy})`;
+  return automatic?.power === "Off"
+    ? `it is switched off (PowerPolicy ${automatic.policy})`
+    : "it is switched off";
 }
 
 /** Whether a host is not to be shut down by anything but a user's own ForceOff, because it may not come on again. */

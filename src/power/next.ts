@@ -2,7 +2,7 @@
 import type { Host } from "../compute/hosts/kinds.ts";
 import { getCondition } from "../resource/object.ts";
 import type { PowerState } from "./bmc.ts";
-import { failedWakeTest, type PowerStatus, type Task } from "./kinds.ts";
+import { failedWakeTest, type PowerStatus, pendingOf, type Task } from "./kinds.ts";
 
 export type Done = NonNullable<PowerStatus["lastTask"]>;
 export type WakeTest = NonNullable<PowerStatus["lastWakeTest"]>;
@@ -60,7 +60,8 @@ export function nextOf(host: Host, situation: Situation): Next {
   if (seen.state === "Unknown")
     return settle("Unknown", "BmcFailed", seen.reason ?? "its BMC has not been asked yet");
   // One that its wake test left off is not left so.
-  const wanted = host.spec.power ?? (failedWakeTest(host) ? "On" : undefined);
+  const pending = pendingOf(host);
+  const wanted = host.spec.power ?? (failedWakeTest(host) ? "On" : pending?.power);
   const generation = host.metadata.generation ?? 0;
   const begin = (kind: Task["kind"]): Next & { step: "begin" } => ({
     step: "begin",
@@ -79,7 +80,7 @@ export function nextOf(host: Host, situation: Situation): Next {
     return { ...begin("WakeTest"), otherwise: { ...standing, message } };
   }
   if (seen.state === "Off") return settle("True", "AsAsked", "is switched off");
-  if (!host.spec.unschedulable && !host.spec.maintenance)
+  if (!pending && !host.spec.unschedulable && !host.spec.maintenance)
     return settle(
       "False",
       "NotUnschedulable",
@@ -163,13 +164,15 @@ function test(host: Host, task: Task, { now, seen, pressed }: Situation): Next {
 
 /** Of a task that failed for what is still asked for. Off is not tried again by itself, On after a while. */
 function failure(
-  { metadata, status }: Host,
+  { metadata, spec, status }: Host,
   wanted: Done["kind"] | undefined,
   now: number,
 ): Next | undefined {
   const { lastTask } = status?.power ?? {};
   if (!lastTask || lastTask.succeeded || lastTask.kind !== wanted) return undefined;
   if (lastTask.generation !== metadata.generation) return undefined;
+  const { since } = pendingOf({ spec, status }) ?? {};
+  if (since !== undefined && lastTask.startedTime < since) return undefined;
   if (lastTask.kind === "On" && now - Date.parse(lastTask.finishedTime) >= RETRY_MS) return undefined;
   return settle("False", "TimedOut", lastTask.message);
 }

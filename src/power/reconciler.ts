@@ -13,12 +13,14 @@ import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { type Resource, setCondition } from "../resource/object.ts";
+import { fulfilment, withBoot } from "./automatic.ts";
 import { type Bmc, BmcError, openBmc } from "./bmc.ts";
 import {
   type Bmc as BmcSpec,
   failedWakeTest,
   POWER_AS_ASKED,
   type PowerStatus,
+  pendingOf,
   type Task,
   WAKE_TEST_FAILED,
 } from "./kinds.ts";
@@ -83,6 +85,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     }
     const seen = await look(host, host.spec.bmc);
     const now = clock.now().getTime();
+    if (await fulfil(host, seen, now)) return { requeueAfterMs: busyMs };
     const { task } = host.status?.power ?? {};
     const next = nextOf(host, {
       now,
@@ -112,6 +115,34 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
         await write(host, seen, next.standing);
         return { requeueAfterMs: idleMs };
     }
+  }
+
+  /** Tells what came of what a PowerPolicy wanted. @returns whether there was something to tell */
+  async function fulfil(host: HostType, seen: Seen, at: number): Promise<boolean> {
+    if (!fulfilment(host, seen, at)) return false;
+    const { name, uid } = host.metadata;
+    let told: PowerStatus | undefined;
+    await modify(client, Host, { name }, "status", (now) => {
+      told = now.metadata.uid === uid ? fulfilment(now, seen, at) : undefined;
+      if (!told) return undefined;
+      const changed = { ...now, status: { ...now.status, power: told } };
+      const tested = wakeCondition(changed);
+      const { conditions } = now.status ?? {};
+      const time = clock.now().toISOString();
+      return tested
+        ? { ...changed, status: { ...changed.status, conditions: setCondition(conditions, tested, time) } }
+        : changed;
+    });
+    const past = told?.past?.at(-1);
+    if (!told || !past || past.since !== told.automatic?.since) return told !== undefined;
+    const { power, succeeded, message } = past;
+    const reason = succeeded ? "Woken" : power === "On" ? "WakeFailed" : "SwitchOffFailed";
+    const more =
+      succeeded || power === "Off"
+        ? ""
+        : `; it is not switched off by itself again until vireo host power acknowledge ${name}`;
+    events.record(about(host), succeeded ? "Normal" : "Warning", reason, `${message}${more}`);
+    return true;
   }
 
   /** What the BMC says, asked no more often than needed. */
@@ -205,7 +236,9 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       const { task: current, ...rest } = powerOf(now, seen);
       const task = change.task ?? current;
       const next: PowerStatus = done
-        ? { ...rest, ...("passed" in done ? { lastWakeTest: done } : { lastTask: done }) }
+        ? "passed" in done
+          ? tested({ ...rest, lastWakeTest: done }, current, done)
+          : { ...rest, lastTask: done }
         : { ...rest, ...(task ? { task } : {}) };
       const same = power?.state === next.state && power.reason === next.reason && !of;
       if (same && saysSo(now, POWER_AS_ASKED, standing)) return undefined;
@@ -218,12 +251,12 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       const time = clock.now().toISOString();
       const changed = { ...now, status: { ...now.status, power: next } };
       const conditions = setCondition(now.status?.conditions, condition, time);
-      const tested = wakeCondition(changed);
+      const wake = wakeCondition(changed);
       return {
         ...changed,
         status: {
           ...changed.status,
-          conditions: tested ? setCondition(conditions, tested, time) : conditions,
+          conditions: wake ? setCondition(conditions, wake, time) : conditions,
         },
       };
     });
@@ -283,6 +316,12 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
 
 const about = ({ metadata: { name, uid } }: HostType) => ({ kind: Host.kind, name, ...(uid ? { uid } : {}) });
 
+/** With how long it took to wake. */
+function tested(power: PowerStatus, task: Task | undefined, { passed, finishedTime }: WakeTest): PowerStatus {
+  const ms = Date.parse(finishedTime) - Date.parse(task?.waking?.time ?? "");
+  return passed && Number.isFinite(ms) ? withBoot(power, Math.round(ms / 1000)) : power;
+}
+
 /** One press each. */
 const stepOf = ({ startedTime, waking }: Task) => `${startedTime} ${waking ? "waking" : ""}`;
 
@@ -303,7 +342,10 @@ function becauseOf({ spec, status }: HostType, { kind }: Task): string {
   const { wakeTest } = spec.powerManagement ?? {};
   if (kind === "WakeTest")
     return `because one is due every ${wakeTest?.everyDays} days (spec.powerManagement.wakeTest), and it is expected to be heard from again by itself`;
-  if (spec.power === undefined && status?.power?.lastWakeTest) return "because its wake test has left it off";
+  const pending = pendingOf({ spec, status });
+  if (spec.power === undefined && status?.power && failedWakeTest({ spec, status }))
+    return "because it failed its wake test, and is not left off";
+  if (pending) return `because PowerPolicy ${pending.policy} wants it: ${pending.reason}`;
   return `because spec.power is ${spec.power}`;
 }
 

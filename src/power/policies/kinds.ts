@@ -1,0 +1,108 @@
+/**
+ * PowerPolicy: which hosts are switched off while they are not needed, and on again before they are. It is a kind of its own because it is about hosts, which have no
+ * namespace, and many of them at once; Policies are about machines. What it wants of a host is status.power.automatic of the Host: spec.power stays the
+ * user's, and goes before it.
+ */
+import { Type } from "typebox";
+import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, rules, Words } from "../../resource/kind.ts";
+
+const Selector = Type.Object(
+  {
+    matchLabels: Type.Optional(Type.Record(Type.String(), Type.String())),
+    matchExpressions: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            key: Type.String(),
+            operator: Words(["In", "NotIn", "Exists", "DoesNotExist"]),
+            values: Type.Optional(Type.Array(Type.String())),
+          },
+          rules(
+            {
+              rule: "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
+              message: "In and NotIn need values",
+              fieldPath: ".values",
+            },
+            {
+              rule: "self.operator in ['In', 'NotIn'] || !has(self.values) || size(self.values) == 0",
+              message: "Exists and DoesNotExist take no values",
+              fieldPath: ".values",
+            },
+          ),
+        ),
+      ),
+    ),
+  },
+  { description: "Chooses hosts by their labels; empty chooses all.", ...AS_ONE },
+);
+
+export const PowerPolicy = defineKind({
+  kind: "PowerPolicy",
+  plural: "powerpolicies",
+  namespaced: false,
+  description:
+    "PowerPolicy has hosts switched off while they are empty and not needed, and on again when they are. Of several that choose a host the first by name has the say.",
+  spec: Type.Object({
+    selector: Selector,
+    automation: Words(["off", "advise", "act"], {
+      default: "advise",
+      description:
+        "off: nothing is looked at. advise: status.advised and events tell what would be done. act: it is done. What act has switched off is switched on again under the other two.",
+    }),
+    spareHosts: Type.Integer({
+      default: 1,
+      minimum: 0,
+      maximum: 4,
+      description:
+        "So many of the hosts that are on may be lost at any time, and all their machines find room on the others; proven by placing them. At least so many are on, and one in any case.",
+    }),
+    minOnMinutes: Type.Integer({
+      default: 60,
+      minimum: 0,
+      maximum: 10080,
+      description: "A host that came on stays on so long at least.",
+    }),
+    minOffMinutes: Type.Integer({
+      default: 30,
+      minimum: 0,
+      maximum: 10080,
+      description:
+        "A host that was switched off stays off so long, unless a machine has no place or spareHosts is not kept without it.",
+    }),
+    bootSeconds: Type.Integer({
+      default: 600,
+      minimum: 10,
+      maximum: 7200,
+      description:
+        "What a host is expected to take from switched on to its agent's first word, until that was measured (status.power.boots of the Host).",
+    }),
+  }),
+  // Owner: the director.
+  status: Type.Object({
+    hosts: Type.Optional(Type.Integer({ description: "How many hosts it has the say over." })),
+    on: Type.Optional(Type.Integer({ description: "Of these, are on and take machines." })),
+    off: Type.Optional(Type.Integer({ description: "Of these, are off because of it." })),
+    advised: Type.Optional(
+      Type.Array(
+        Type.Object({ host: Name("The host."), power: Words(["On", "Off"]), reason: Type.String() }),
+        { description: "Under advise: what would be done." },
+      ),
+    ),
+    controlPlane: Type.Optional(
+      Name("The host that the control plane which leads runs on: it stays on, whoever chooses it."),
+    ),
+    observedGeneration: Type.Optional(Type.Integer()),
+    conditions: Type.Optional(Conditions),
+  }),
+  columns: [
+    { name: "Automation", type: "string", jsonPath: ".spec.automation" },
+    { name: "Hosts", type: "integer", jsonPath: ".status.hosts" },
+    { name: "On", type: "integer", jsonPath: ".status.on" },
+    { name: "Off", type: "integer", jsonPath: ".status.off" },
+    { name: "SpareKept", type: "string", jsonPath: ".status.conditions[?(@.type=='SpareKept')].status" },
+  ],
+});
+export type PowerPolicy = ObjectOf<typeof PowerPolicy>;
+
+/** Condition: whether spareHosts is kept. */
+export const SPARE_KEPT = "SpareKept";

@@ -3,7 +3,7 @@ import { Host } from "../compute/hosts/kinds.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
 import { explain as explainPlacement } from "../director/explain.ts";
 import { decidePower, explainPower } from "../director/power.ts";
-import { readPower } from "../director/power-reconciler.ts";
+import { forecastOf, readPower } from "../director/power-reconciler.ts";
 import { readEstate } from "../director/snapshot.ts";
 import { PowerPolicy } from "../power/policies/kinds.ts";
 import { systemClock } from "../reconcile/clock.ts";
@@ -53,5 +53,6 @@ async function explainHost(place: Place, name: string, print: (line: string) => 
   const leader = own ? await client.get(Host, { name: own }) : undefined;
   const input = await readPower({ client, clock: systemClock, bootId: leader?.status?.facts?.bootId ?? "" });
   print(`host/${name}`);
-  for (const line of explainPower(decidePower(input), host)) print(line);
+  for (const line of explainPower(decidePower({ ...input, ahead: forecastOf(policies, input.now) }), host))
+    print(line);
 }

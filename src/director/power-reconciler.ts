@@ -12,8 +12,9 @@ import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
+import { DemandShape } from "./demand.ts";
 import { isFinalPlan, Plan } from "./kinds.ts";
-import { decidePower, isOwn, type PowerInput, type Verdict, type Wish } from "./power.ts";
+import { decidePower, givenOut, isOwn, type PowerInput, type Verdict, type Wish } from "./power.ts";
 import { type DirectorContext, isUnbound } from "./scheduler.ts";
 import { readEstate } from "./snapshot.ts";
 
@@ -28,12 +29,13 @@ export type PowerContext = DirectorContext & { bootId: string };
 export async function runHostPower(context: PowerContext): Promise<void> {
   const { client, clock, log, signal } = context;
   const events = new EventRecorder(client, "director", log, clock);
+  const shapes = new Map<string, DemandShape>();
   const controller = new Controller({
     name: "host-power",
     log,
     clock,
     reconcile: async () => {
-      await round(context, events);
+      await round(context, events, shapes);
       return { requeueAfterMs: EVERY_MS };
     },
   });
@@ -93,12 +95,17 @@ export async function readPower(
   };
 }
 
-async function round(context: PowerContext, events: EventRecorder): Promise<void> {
+async function round(
+  context: PowerContext,
+  events: EventRecorder,
+  shapes: Map<string, DemandShape>,
+): Promise<void> {
   const { log } = context;
   const input = await readPower(context);
   const anyOff = input.hosts.some((host) => isOwn(host));
   if (input.policies.length === 0 && !anyOff) return;
-  const verdict = decidePower(input);
+  await learn(context, input, shapes);
+  const verdict = decidePower({ ...input, ahead: forecastOf(input.policies, input.now, shapes) });
   for (const wish of verdict.wishes) {
     const policy = input.policies.find(({ metadata }) => metadata.name === wish.policy);
     const host = input.hosts.find(({ metadata }) => metadata.name === wish.host);
@@ -111,6 +118,37 @@ async function round(context: PowerContext, events: EventRecorder): Promise<void
   }
   for (const host of input.hosts) if (host.spec.power !== undefined) await dropWish(context, host);
   await tellPolicies(context, events, input, verdict);
+}
+
+/** What is given out now, into the shape of the week; stored when an hour has ended. */
+async function learn(
+  { client }: PowerContext,
+  input: PowerInput,
+  shapes: Map<string, DemandShape>,
+): Promise<void> {
+  for (const name of shapes.keys())
+    if (!input.policies.some(({ metadata }) => metadata.name === name)) shapes.delete(name);
+  for (const policy of input.policies) {
+    const { name, uid } = policy.metadata;
+    const shape = shapes.get(name) ?? new DemandShape(policy.status?.demand);
+    shapes.set(name, shape);
+    if (!shape.observe(input.now, givenOut(input, policy))) continue;
+    const demand = shape.stored();
+    await modify(client, PowerPolicy, { name }, "status", (now) =>
+      now.metadata.uid === uid ? { ...now, status: { ...now.status, demand } } : undefined,
+    );
+  }
+}
+
+/** By what was learned, here or by what is stored. */
+export function forecastOf(
+  policies: readonly PowerPolicy[],
+  now: number,
+  shapes: ReadonlyMap<string, DemandShape> = new Map(
+    policies.map(({ metadata, status }) => [metadata.name, new DemandShape(status?.demand)]),
+  ),
+): PowerInput["ahead"] {
+  return (policy, aheadMs) => shapes.get(policy)?.peak(now, aheadMs);
 }
 
 const about = ({ metadata: { name, uid } }: Host) => ({ kind: Host.kind, name, ...(uid ? { uid } : {}) });

@@ -89,9 +89,9 @@ async function playAgents(): Promise<void> {
   }
 }
 /** Time goes on; what was killed is started again. */
-async function pass(minutes: number): Promise<void> {
-  for (let i = 0; i < minutes * 4; i++) {
-    await clock.step(15_000);
+async function pass(minutes: number, stepMs = 15_000): Promise<void> {
+  for (let i = 0; i < (minutes * MINUTE) / stepMs; i++) {
+    await clock.step(stepMs);
     await playAgents();
     if (!stop.signal.aborted) continue;
     await running;
@@ -280,6 +280,44 @@ describe("PowerPolicy", () => {
     await pass(60);
     expect(isOn()).toEqual(["a"]);
   });
+
+  it("is on before the machines of every morning come, from what was stored, too", async () => {
+    await machine("night", "200Mi", "a");
+    await policy({ spareHosts: 0, minOffMinutes: 10, bootSeconds: 300 });
+    await pass(10);
+    expect(isOn()).toEqual(["a"]);
+    const frugal = async () => (await plane.client.get(PowerPolicy, { name: "frugal" }))?.status;
+    await pass(55, MINUTE);
+    expect((await frugal())?.demand?.memoryMiB.filter((each) => each >= 0)).toEqual([200]);
+    // As if yesterday machines of 1.2 GiB had run from eight o'clock on.
+    const memoryMiB = Array.from({ length: 168 }, (_, slot) =>
+      slot % 24 >= 8 && slot % 24 < 18 ? 1200 : 200,
+    );
+    stop.abort();
+    await running;
+    await plane.client.patch(
+      PowerPolicy,
+      { name: "frugal" },
+      { status: { demand: { cpus: memoryMiB.map(() => 1), memoryMiB, hour: 0 } } },
+      { subresource: "status" },
+    );
+    start();
+    const until = async (hour: number) => {
+      while (clock.now().getUTCHours() * 60 + clock.now().getUTCMinutes() < hour * 60) await pass(1, MINUTE);
+    };
+    await until(7.7);
+    expect(isOn()).toEqual(["a"]);
+    await until(8);
+    expect(isOn()).toHaveLength(2);
+    const woken = isOn().find((name) => name !== "a") ?? "?";
+    expect((await host(woken)).status?.power?.automatic?.reason).toBe(
+      "by 2026-01-01T08:00:00.000Z machines usually have 1.2 GiB memory, those that are on have 1.0 GiB",
+    );
+    await until(17.5);
+    expect(isOn()).toHaveLength(2);
+    await until(18.3);
+    expect(isOn()).toEqual(["a"]);
+  }, 30_000);
 
   it("a host that does not go off is told and left for a day; one that does not wake is never switched off again", async () => {
     for (const bmc of bmcs.values()) bmc.heeds = false;

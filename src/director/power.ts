@@ -14,6 +14,7 @@ import type { Host } from "../compute/hosts/kinds.ts";
 import { type Automatic, failedWakeTest, pendingOf } from "../power/kinds.ts";
 import type { PowerPolicy } from "../power/policies/kinds.ts";
 import { selects } from "../resource/selector.ts";
+import type { Given } from "./demand.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { demandsOf, inWords } from "./failover.ts";
 import { applyTo, type EstateIndex, indexOf } from "./index.ts";
@@ -25,18 +26,17 @@ const MINUTE_MS = 60_000;
 const BACKOFF_MS = 24 * 3_600_000;
 /** Of the hosts that are on, so many may go off at once. */
 const SHARE_AT_ONCE = 0.1;
+/** A host is woken so many times its boot time before it is needed, and a round of looking at it. */
+const BOOT_MARGIN = 1.5;
+const ROUND_MS = 2 * MINUTE_MS;
+const MiB = 2 ** 20;
 /** Of so many hosts it is looked at whether a machine that comes there takes what a loss needs. */
 const LOOKS = 50;
 /** So many hosts are tried for one need; others of the same kind would not help either. */
 const TRIES = 16;
 
-/** What is forecast to be given out or used, above what is now, of all machines of the estate. */
-export interface Ahead {
-  cpus: number;
-  memoryBytes: number;
-  /** For people: "by 08:30". */
-  why: string;
-}
+/** The most that is forecast to be given out of the hosts of a policy within some time. */
+export type Ahead = Given & { by: number };
 
 export interface Wish {
   host: string;
@@ -70,7 +70,8 @@ export interface PowerInput {
   now: number;
   /** The boot id of the machine that the control plane runs on. */
   bootId: string;
-  ahead?: Ahead | undefined;
+  /** By policy: what is forecast until so long from now (demand.ts); undefined: nobody knows. */
+  ahead?: ((policy: string, aheadMs: number) => Ahead | undefined) | undefined;
 }
 
 type State = "on" | "coming" | "off" | "going" | "other";
@@ -85,6 +86,26 @@ interface Powered {
   /** Since when it has been so, ms since the epoch. */
   since: number;
   bootSeconds: number;
+}
+
+const gib = (mib: number) => `${(mib / 1024).toFixed(1)} GiB`;
+
+/** What is given out of the hosts that a policy has the say over, with what waits for a place anywhere. */
+export function givenOut({ estate, hosts, policies, waiting }: PowerInput, policy: PowerPolicy): Given {
+  const index = indexOf(estate);
+  const given = { cpus: 0, memoryMiB: 0 };
+  for (const host of hosts) {
+    if (policyFor(policies, host) !== policy) continue;
+    const use = index.use(host.metadata.name);
+    given.cpus += use.cpus;
+    given.memoryMiB += use.memoryBytes / MiB;
+  }
+  for (const key of waiting) {
+    const { cpus = 0, memoryBytes = 0 } = index.get(key) ?? {};
+    given.cpus += cpus;
+    given.memoryMiB += memoryBytes / MiB;
+  }
+  return given;
 }
 
 export const isOwn = ({ status }: Pick<Host, "status">): boolean => status?.power?.automatic?.power === "Off";
@@ -233,7 +254,7 @@ class Round {
   }
 
   meetNeeds(): void {
-    const { estate, waiting, ahead } = this.input;
+    const { estate, waiting } = this.input;
     for (const each of this.powered)
       if (each.state === "going" && this.index.use(each.view.name).machines > 0)
         this.call(each, "a machine is on it");
@@ -255,7 +276,7 @@ class Round {
     }
     this.keepSurvival();
     this.relieve();
-    if (ahead) this.prepare(ahead);
+    for (const [policy, own] of Map.groupBy(this.powered, (each) => each.policy)) this.prepare(policy, own);
   }
 
   /** Of a machine that has to come somewhere: where that is not on what is on, a host that is off is called. */
@@ -397,29 +418,34 @@ class Round {
     }
   }
 
-  /** Hosts for what is forecast: called until there is room. */
-  private prepare({ cpus, memoryBytes, why }: Ahead): void {
+  /** Hosts for what is forecast: called until there is room, as long before as they take to boot. */
+  private prepare(policy: PowerPolicy, own: readonly Powered[]): void {
+    const boot = Math.max(...own.map(({ bootSeconds }) => bootSeconds));
     for (const each of this.candidates()) {
-      const lack = this.lackOf(cpus, memoryBytes, undefined);
+      if (each.policy !== policy) continue;
+      const lack = this.lackOf(policy, boot * 1000 * BOOT_MARGIN + ROUND_MS);
       if (!lack) return;
-      this.call(each, `${why}: ${lack}`);
+      this.call(each, lack);
     }
   }
 
-  /** Of free CPUs and memory of what is on, without one; undefined: there is as much. */
-  private lackOf(cpus: number, memoryBytes: number, without: number | undefined): string | undefined {
-    let [freeCpus, freeMemory] = [0, 0];
-    const { free, model } = this.index.state;
-    for (const [h, host] of this.input.estate.hosts.entries()) {
-      if (host.closed !== undefined || this.asleep.has(h) || h === without) continue;
-      freeCpus += Math.max(0, free[h * model.resources] ?? 0);
-      freeMemory += Math.max(0, free[h * model.resources + 1] ?? 0);
+  /** What is forecast and will have no room on the policy's hosts that are on, without one; undefined: there is room. */
+  private lackOf(policy: PowerPolicy, aheadMs: number, without?: number): string | undefined {
+    const { estate, ahead } = this.input;
+    const expected = ahead?.(policy.metadata.name, aheadMs);
+    if (!expected) return undefined;
+    let [cpus, memoryMiB] = [0, 0];
+    for (const { h } of this.powered.filter((each) => each.policy === policy)) {
+      const host = estate.hosts[h];
+      if (!host || host.closed !== undefined || this.asleep.has(h) || h === without) continue;
+      cpus += host.cpus;
+      memoryMiB += host.memoryBytes / MiB;
     }
-    const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-    if (memoryBytes > freeMemory)
-      return `${gib(memoryBytes)} memory more than now, ${gib(freeMemory)} is free`;
-    return cpus > freeCpus
-      ? `${Math.round(cpus)} CPUs more than now, ${Math.floor(freeCpus)} are free`
+    const by = new Date(expected.by).toISOString();
+    if (expected.memoryMiB > memoryMiB)
+      return `by ${by} machines usually have ${gib(expected.memoryMiB)} memory, those that are on have ${gib(memoryMiB)}`;
+    return expected.cpus > cpus
+      ? `by ${by} machines usually have ${expected.cpus} CPUs, those that are on have ${cpus}`
       : undefined;
   }
 
@@ -459,7 +485,7 @@ class Round {
   /** Why it does not go off; undefined: it may, and takes no machines from here on. */
   private whyOn(each: Powered, left: number): string | undefined {
     const { host, view, policy, h, since } = each;
-    const { estate, expected, now, bootId, ahead } = this.input;
+    const { estate, expected, now, bootId } = this.input;
     const { machines } = this.index.use(view.name);
     if (machines > 0) return `${machines} ${machines === 1 ? "machine is" : "machines are"} on it`;
     const never = neverOff(host, bootId);
@@ -479,8 +505,9 @@ class Round {
     const most = Math.max(1, policy.spec.spareHosts);
     if (others <= most)
       return `${most} ${most === 1 ? "host stays" : "hosts stay"} on in any case (spareHosts)`;
-    const lack = ahead && this.lackOf(ahead.cpus, ahead.memoryBytes, h);
-    if (lack) return `${ahead.why}: ${lack}`;
+    const aheadMs = each.bootSeconds * 1000 * BOOT_MARGIN + policy.spec.minOffMinutes * MINUTE_MS;
+    const lack = this.lackOf(policy, aheadMs, h);
+    if (lack) return `without it ${lack}`;
     if (left <= 0) return "others are switched off first, a tenth of them at a time";
     const unmet = this.unmet.get(policy);
     if (unmet) return unmet;

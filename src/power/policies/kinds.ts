@@ -88,6 +88,23 @@ export const PowerPolicy = defineKind({
         { description: "Under advise: what would be done." },
       ),
     ),
+    demand: Type.Optional(
+      Type.Object(
+        {
+          cpus: Type.Array(Type.Integer(), { description: "Given out at most; -1: not seen yet." }),
+          memoryMiB: Type.Array(Type.Integer(), { description: "Likewise." }),
+          hour: Type.Integer({ description: "The hour that ended last, hours since 1970." }),
+          errorPercent: Type.Optional(
+            Type.Number({ description: "By how much forecasts of memory, one hour ahead, were off." }),
+          ),
+        },
+        {
+          ...AS_ONE,
+          description:
+            "The shape of the week by the hour, from Thursday, 1 January 1970, 0:00 UTC on: what machines had of the hosts that it has the say over. Hosts are on before it comes again.",
+        },
+      ),
+    ),
     controlPlane: Type.Optional(
       Name("The host that the control plane which leads runs on: it stays on, whoever chooses it."),
     ),

@@ -1,7 +1,6 @@
 /** `vireo simulate`: what policies would do with the load of a trace, on hosts of a file or of the estate as it is. Nothing is changed anywhere. */
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
-import { decode, finish } from "../api/prepare.ts";
 import type { HostView } from "../director/estate.ts";
 import { Policy } from "../director/kinds.ts";
 import { cut } from "../director/simulate/csv.ts";
@@ -13,11 +12,8 @@ import { COLUMNS, preamble, remarks } from "../director/simulate/report.ts";
 import { simulate as run } from "../director/simulate/run.ts";
 import { InputError, type Sizes } from "../director/simulate/trace.ts";
 import { readEstate } from "../director/snapshot.ts";
-import { KINDS } from "../kinds.ts";
-import { isApiError } from "../resource/errors.ts";
-import type { Lookup } from "../resource/kind.ts";
 import { openConnection } from "./connect.ts";
-import { readDocuments } from "./manifest.ts";
+import { policiesIn } from "./policy-file.ts";
 import type { Place } from "./resources.ts";
 import { table } from "./table.ts";
 import { UserError } from "./user-error.ts";
@@ -89,9 +85,6 @@ async function liveHosts(place: Place): Promise<HostView[]> {
   return hosts.map(({ closed: _, maintenance: __, cordoned: ___, ...host }) => ({ ...host, ready: true }));
 }
 
-/** As nothing else is there. */
-const NOTHING: Lookup = { list: () => [] };
-
 /** A file, or the name of a policy on the server. The trace's machines are all in one namespace, and so are these. */
 async function policiesOf(place: Place, policy: string): Promise<{ name: string; list: Policy[] }> {
   if (!statSync(policy, { throwIfNoEntry: false })) {
@@ -104,21 +97,10 @@ async function policiesOf(place: Place, policy: string): Promise<{ name: string;
       );
     return { name: policy, list: [here(found)] };
   }
-  const kind = KINDS.find((one) => one.kind === Policy.kind);
-  if (!kind) throw new Error("no kind Policy");
-  const list = (await readDocuments(policy)).flatMap(({ object, where }): Policy[] => {
-    if (object.kind !== Policy.kind) return [];
-    try {
-      const decoded = decode(kind, object, { fieldValidation: "Strict" }, []);
-      finish(kind, decoded, undefined, NOTHING);
-      // Safe: it was checked against the schema of Policy just now.
-      return [here(decoded as Policy)];
-    } catch (cause) {
-      throw isApiError(cause) ? new UserError(`${where}: ${cause.message}`, { cause }) : cause;
-    }
-  });
-  if (list.length === 0) throw new UserError(`${policy}: holds no Policy`);
-  return { name: basename(policy).replace(/\.(ya?ml|json)$/, ""), list };
+  return {
+    name: basename(policy).replace(/\.(ya?ml|json)$/, ""),
+    list: (await policiesIn(policy)).map(here),
+  };
 }
 
 const here = (policy: Policy): Policy => ({

@@ -57,7 +57,7 @@ const estate = (machines: VirtualMachine[], instances: Instance[], unread: Unrea
 
 it("counts what the run has, not what its machine is asked to be by now", () => {
   const changed = estate([vm("web", { cpus: 1, memory: "64Mi" })], [run("web", "a")]);
-  expect(usage(changed, "a")).toEqual({ cpus: 2, memoryBytes: 128 * MiB, busy: 1000, machines: 1 });
+  expect(usage(changed, "a")).toEqual({ cpus: 2, memoryBytes: 128 * MiB, busy: 625, machines: 1 });
 });
 
 it("counts runs whose machine is gone or odd, on both hosts when they move, and never moves them", () => {

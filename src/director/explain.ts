@@ -22,7 +22,7 @@ export function explain(estate: Estate, key: string): Explanation | undefined {
       name: policy.metadata.name,
       goal: goalOf(policy),
     })),
-    hosts: judge(estate, machine).map(({ host, obstacle, score }) => ({
+    hosts: judge(estate, machine).map(({ host, obstacle, score, busy }) => ({
       name: host.name,
       chosen: host.name === machine.host,
       verdict:
@@ -30,7 +30,7 @@ export function explain(estate: Estate, key: string): Explanation | undefined {
           ? "to be left: it is in maintenance"
           : obstacle
             ? `ruled out: ${obstacle}`
-            : `score ${(score?.total ?? 0).toFixed(2)} (${(score?.parts ?? []).map((part) => `${part.name} ${part.value.toFixed(2)} × ${part.weight.toFixed(2)}: ${part.detail}`).join("; ")})`,
+            : `score ${(score?.total ?? 0).toFixed(2)} (${(score?.parts ?? []).map((part) => `${part.name} ${part.value.toFixed(2)} × ${part.weight.toFixed(2)}: ${part.detail}`).join("; ")})${busy ? "; it would be too busy, by what its machines are measured to use" : ""}`,
     })),
   };
 }

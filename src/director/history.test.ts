@@ -5,11 +5,11 @@ import { UseHistory } from "./history.ts";
 const HOUR = 3_600_000;
 const MINUTE = 60_000;
 
-it("says nothing of a machine that was seen for less than half an hour", () => {
+it("says nothing of a machine that was seen for less than five minutes", () => {
   const history = new UseHistory();
   history.observe("a", 0, 2);
-  expect(history.useOf("a", 29 * MINUTE)).toBeUndefined();
-  expect(history.useOf("a", 30 * MINUTE)).toEqual({ cpus: 2, expected: 2 });
+  expect(history.useOf("a", 4 * MINUTE)).toBeUndefined();
+  expect(history.useOf("a", 5 * MINUTE)).toEqual({ cpus: 2, expected: 2 });
   expect(history.useOf("b", 30 * MINUTE)).toBeUndefined();
   history.forget((key) => key !== "a");
   expect(history.useOf("a", 60 * MINUTE)).toBeUndefined();
@@ -21,6 +21,15 @@ it("expects more than the mean of what goes up and down", () => {
   const { expected = 0 } = history.useOf("a", 500 * MINUTE) ?? {};
   expect(expected).toBeGreaterThan(0.8);
   expect(expected).toBeLessThan(1.2);
+});
+
+it("does not take a machine that was busy while it booted for a busy one", () => {
+  const history = new UseHistory();
+  history.observe("a", 0, 2);
+  history.observe("a", MINUTE, 0.05);
+  const { expected = 9 } = history.useOf("a", 20 * MINUTE) ?? {};
+  expect(expected).toBeLessThan(0.7);
+  expect(history.useOf("a", 120 * MINUTE)?.expected).toBeLessThan(0.3);
 });
 
 it("learns the hours of the week, and tells them an hour before", () => {

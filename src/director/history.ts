@@ -10,7 +10,7 @@ import type { MachineUse } from "./use.ts";
 const HOUR_MS = 3_600_000;
 const WEEK_HOURS = 168;
 /** Nothing is said of a machine before. */
-const SEEN_MS = 30 * 60_000;
+const SEEN_MS = 5 * 60_000;
 /** What was so long ago counts a third in the recent mean. */
 const RECENT_MS = 45 * 60_000;
 /** What is expected is so many standard deviations above the mean. */
@@ -72,7 +72,11 @@ export class UseHistory {
 /** The value has held until then. */
 function fold(known: Known, until: number): void {
   if (until <= known.at) return;
-  const weight = 1 - Math.exp((known.at - until) / RECENT_MS);
+  // Of one that was not seen for long, all that was counts the same.
+  const weight = Math.max(
+    1 - Math.exp((known.at - until) / RECENT_MS),
+    (until - known.at) / (until - known.since),
+  );
   const off = known.cpus - known.mean;
   known.mean += weight * off;
   known.variance = (1 - weight) * (known.variance + weight * off * off);

@@ -163,7 +163,9 @@ function agree(estate: Estate): void {
       const host = index.hostOf(h);
       return host !== undefined && !obstacle(estate, machine, host);
     };
-    const best = index.shelves.best(seek.want, Number.NEGATIVE_INFINITY, accept);
+    const lowest = Number.NEGATIVE_INFINITY;
+    const calm = index.shelves.best(seek.want, lowest, (h) => index.staysCalm(machine, h) && accept(h));
+    const best = calm < 0 ? index.shelves.best(seek.want, lowest, accept) : calm;
     const chosen = choose(estate, machine, machine.host);
     expect(chosen.possible).toBe(possible.length);
     const top = possible[0]?.score?.total ?? -1;

@@ -319,7 +319,10 @@ export class EstateIndex {
 
   /** Whether the host is not too busy with the machine, by what is measured. */
   staysCalm(machine: MachineView, h: number): boolean {
-    return busyOf(machine) <= (this.state.free[h * RESOURCES + 2] as number);
+    const at = this.position.get(machine.key);
+    // Its own counts once, also where it is already.
+    const own = at !== undefined && this.state.at[at] === h ? this.state.model.demand[at * RESOURCES + 2] : 0;
+    return busyOf(machine) <= (this.state.free[h * RESOURCES + 2] as number) + (own as number);
   }
 
   /** Thousandths of a processor (busyOf) that are to leave a host of which too much is expected; 0 of others. */

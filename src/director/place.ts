@@ -10,6 +10,8 @@ export interface Verdict {
   host: HostView;
   /** Why it may not be there. */
   obstacle?: string;
+  /** It would be too busy with it, by what is measured: hosts that would not go first. */
+  busy?: boolean;
   /** How good it would be there, when it may. */
   score?: Score;
 }
@@ -30,15 +32,22 @@ function whyNot(
   return "not looked at: of many others failover capacity did not allow one";
 }
 
+/** More than any score. */
+const BUSY = 10;
+
 /** Every host in words, the best first, those that are ruled out last. */
 export function judge(estate: Estate, machine: MachineView): Verdict[] {
   const looks = { left: SURVIVAL_LOOKS };
+  const index = indexOf(estate);
+  const rank = ({ score: of, busy }: Verdict) => (of?.total ?? -2 * BUSY) - (busy ? BUSY : 0);
   return estate.hosts
     .map((host): Verdict => {
       const why = whyNot(estate, machine, host, looks);
-      return why ? { host, obstacle: why } : { host, score: score(estate, machine, host) };
+      if (why) return { host, obstacle: why };
+      const busy = !index.staysCalm(machine, index.hostNumber(host.name));
+      return { host, score: score(estate, machine, host), ...(busy ? { busy } : {}) };
     })
-    .sort((a, b) => (b.score?.total ?? -1) - (a.score?.total ?? -1) || (a.host.name < b.host.name ? -1 : 1));
+    .sort((a, b) => rank(b) - rank(a) || (a.host.name < b.host.name ? -1 : 1));
 }
 
 interface Choice {
@@ -70,10 +79,11 @@ export function choose(estate: Estate, machine: MachineView, but?: string): Choi
     return accept(h) && host !== undefined && looks-- > 0 && !failoverObstacle(estate, machine, host);
   };
   const last = survival ? survives : special || leave >= 0 ? accept : undefined;
-  const h = shelves.best(seek.want, Number.NEGATIVE_INFINITY, last);
-  const best = index.hostOf(h);
+  const lowest = Number.NEGATIVE_INFINITY;
+  const calm = shelves.best(seek.want, lowest, (to) => index.staysCalm(machine, to) && (!last || last(to)));
+  const host = index.hostOf(calm < 0 ? shelves.best(seek.want, lowest, last) : calm);
   return {
-    best: best && { host: best, score: score(estate, machine, best) },
+    best: host && { host, score: score(estate, machine, host), ...(calm < 0 ? { busy: true } : {}) },
     possible: shelves.countOf(seek.want, special ? accept : undefined, leave),
   };
 }

@@ -123,10 +123,15 @@ function consider(
   const excess = broken || !machine.use ? 0 : index.excess(now.host);
   const hot = excess > 0;
   const floor = broken || hot ? Number.NEGATIVE_INFINITY : now.like + options.threshold;
-  const accept = acceptOf(estate, index, machine, options, broken);
-  // A host in maintenance is left, whatever that takes.
-  const last = survives && !here.maintenance ? (h: number) => (!accept || accept(h)) && survives(h) : accept;
-  const to = index.shelves.best(want, floor, last);
+  const best = (must: boolean) => {
+    const accept = acceptOf(estate, index, machine, options, must);
+    // A host in maintenance is left, whatever that takes.
+    const last =
+      survives && !here.maintenance ? (h: number) => (!accept || accept(h)) && survives(h) : accept;
+    return index.shelves.best(want, floor, last);
+  };
+  const calm = best(false);
+  const to = calm < 0 && broken ? best(true) : calm;
   if (to < 0) return undefined;
   const gain = index.shelves.liking(want, to) - now.like;
   if (hot) {

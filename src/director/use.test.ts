@@ -65,7 +65,7 @@ it("leaves a host that is nearly too busy as it is, and does not make another on
   ]);
 });
 
-it("counts a machine that was not measured as half busy", () => {
+it("counts a machine that was not measured as a quarter busy", () => {
   const unknown = Array.from({ length: 8 }, (_, i) => {
     const { use: _use, ...of } = machine(`m${i}`, "a", 0);
     return of;

@@ -1,7 +1,7 @@
 /**
  * Measured use of processors, beside what machines are declared to need. What is declared always has to fit (rules.ts); what is measured keeps a host from becoming
- * too busy by moves that nobody has to make, and says how much room and how many watts there are. A machine that has not been measured counts as half busy, which
- * is what two virtual CPUs for each processor mean (OVERCOMMIT). Pure.
+ * too busy where there is another, and says how much room and how many watts there are. A machine that has not been measured is taken to use a quarter of its CPUs, which is
+ * more than most do; for watts, half, which is what two virtual CPUs for each processor mean (OVERCOMMIT). Pure.
  */
 import { OVERCOMMIT } from "../compute/resources/kinds.ts";
 import type { HostView, MachineView } from "./estate.ts";
@@ -17,6 +17,8 @@ export interface MachineUse {
 export const FULL = 0.8;
 /** A host of which more is expected is relieved. */
 export const HOT = 0.95;
+/** Of the CPUs of a machine that was not measured. */
+const UNKNOWN = 0.25;
 
 /** Processors of which machines have a share. */
 export const processorsOf = ({ processors, cpus }: Pick<HostView, "processors" | "cpus">): number =>
@@ -30,7 +32,7 @@ export const expectedOf = ({ use, cpus }: Pick<MachineView, "use" | "cpus">): nu
 
 /** Thousandths of a processor that it takes of a host's `roomOf`. */
 export const busyOf = ({ use, cpus }: Pick<MachineView, "use" | "cpus">): number =>
-  use ? Math.round((use.expected * 1000) / FULL) : Math.round((cpus * 1000) / OVERCOMMIT);
+  Math.round(((use ? use.expected : cpus * UNKNOWN) * 1000) / FULL);
 
 export const roomOf = (host: Pick<HostView, "processors" | "cpus">): number =>
   Math.round(processorsOf(host) * 1000);

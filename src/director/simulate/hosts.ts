@@ -28,6 +28,9 @@ const Declared = Type.Object({
   linkMbps: Type.Integer({ minimum: 1, default: 10_000 }),
   watts: Type.Optional(Type.Array(Type.Number(), { minItems: POINTS, maxItems: POINTS })),
 });
+export type DeclaredHosts = Static<typeof Declared>;
+/** Of processors since 2008: machines can be moved between all of these. */
+const GUEST_CPU = "Nehalem";
 const Estate = Type.Object({ hosts: Type.Array(Declared, { minItems: 1 }) });
 
 /** @param file for errors @throws InputError naming file, line and field */
@@ -100,31 +103,37 @@ function declared(value: Record<string, unknown>, file: string, lineAt: LineAt):
   const [cause] = validate(value, Estate);
   if (cause) throw wrong(cause.field, cause.message);
   // Safe: validated just now.
-  const { hosts } = value as { hosts: Static<typeof Declared>[] };
+  const { hosts } = value as { hosts: DeclaredHosts[] };
   return hosts.flatMap((one, i) => {
     const fault = one.watts && curveFault(one.watts);
     if (fault) throw wrong(`hosts[${i}].watts`, fault);
-    return Array.from({ length: one.count }, (_, n): HostView => {
-      const name =
-        one.count === 1 ? one.name : `${one.name}-${String(n + 1).padStart(`${one.count}`.length, "0")}`;
-      return {
-        name,
-        ready: true,
-        site: one.site,
-        rack: one.rack ?? name,
-        cpus: Math.floor(one.processors * one.overcommit),
-        processors: one.processors,
-        memoryBytes: parseBytes(one.memory),
-        mhz: one.mhz,
-        cores: one.processors,
-        cpuModel: one.model,
-        ...(one.watts
-          ? { wattsCurve: one.watts, idleWatts: one.watts[0] ?? 0, maxWatts: one.watts.at(-1) ?? 0 }
-          : {}),
-        accelerator: "kvm",
-        ssd: true,
-        linkMbps: one.linkMbps,
-      };
-    });
+    return alike(one);
+  });
+}
+
+/** So many hosts that are the same. */
+export function alike(one: DeclaredHosts): HostView[] {
+  return Array.from({ length: one.count }, (_, n): HostView => {
+    const name =
+      one.count === 1 ? one.name : `${one.name}-${String(n + 1).padStart(`${one.count}`.length, "0")}`;
+    return {
+      name,
+      ready: true,
+      site: one.site,
+      rack: one.rack ?? name,
+      cpus: Math.floor(one.processors * one.overcommit),
+      processors: one.processors,
+      memoryBytes: parseBytes(one.memory),
+      mhz: one.mhz,
+      cores: one.processors,
+      cpuModel: one.model,
+      ...(one.watts
+        ? { wattsCurve: one.watts, idleWatts: one.watts[0] ?? 0, maxWatts: one.watts.at(-1) ?? 0 }
+        : {}),
+      accelerator: "kvm",
+      has: { guestCpus: [GUEST_CPU] },
+      ssd: true,
+      linkMbps: one.linkMbps,
+    };
   });
 }

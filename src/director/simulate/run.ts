@@ -11,7 +11,7 @@
 import type { Estate, HostView, MachineView } from "../estate.ts";
 import { UseHistory } from "../history.ts";
 import type { Policy } from "../kinds.ts";
-import { obstacle, policiesOf } from "../rules.ts";
+import { cpuFor, obstacle, policiesOf } from "../rules.ts";
 import { processorsOf } from "../use.ts";
 import { curveOf, wattsAt } from "../watts.ts";
 import { STEP_MS, type Trace } from "./trace.ts";
@@ -25,8 +25,11 @@ export interface Director {
   eachMinute: boolean;
   /** Where the machine starts; undefined: nowhere. */
   place(estate: Estate, machine: MachineView): string | undefined;
-  /** Looks at the estate each minute. @returns moves that are made at once, in their order */
-  look(estate: Estate, nowMs: number): { key: string; to: string }[];
+  /**
+   * Looks at the estate each minute, from the second step on, when something was measured. @param used processors that each machine of the estate
+   * used until now @returns moves that are made at once, in their order
+   */
+  look(estate: Estate, nowMs: number, used: Float64Array): { key: string; to: string }[];
 }
 
 export interface Setting {
@@ -128,7 +131,7 @@ export function simulate(
     const host = director.place(start, each.machine);
     if (host === undefined) outcome.homeless.push(each.machine.name);
     else {
-      each.machine = { ...each.machine, host };
+      each.machine = { ...each.machine, host, ...platformOn(start, each.machine, host) };
       start.machines[positions.get(each.machine.key) ?? -1] = each.machine;
     }
     if (host !== undefined) isOn[hostAt.get(host) ?? -1] = true;
@@ -146,7 +149,8 @@ export function simulate(
     };
     note();
     let moves = 0;
-    for (let look = 0; look < LOOKS; look++) {
+    const measured = Float64Array.from(machines, ({ use }) => use[step - 1] ?? 0);
+    for (let look = 0; step > 0 && look < LOOKS; look++) {
       const at = nowMs + look * MINUTE_MS;
       const estate = estateOf(
         machines.map(({ machine }) => {
@@ -154,7 +158,7 @@ export function simulate(
           return use ? { ...machine, use } : machine;
         }),
       );
-      const chosen = director.look(estate, at);
+      const chosen = director.look(estate, at, measured);
       for (const { key, to } of chosen) {
         const each = machines[positions.get(key) ?? -1];
         if (!each?.machine.host || each.machine.host === to) continue;
@@ -209,6 +213,15 @@ export function simulate(
   }
   outcome.unmet = wanted > 0 ? unmet / wanted : 0;
   return outcome;
+}
+
+/** What its guest sees from then on: hosts that cannot give it that are none for a move. */
+function platformOn(estate: Estate, machine: MachineView, on: string): Pick<MachineView, "platform"> {
+  const host = estate.hosts.find(({ name }) => name === on);
+  if (!host) return {};
+  const { accelerator, cpuModel } = host;
+  const guestCpu = cpuFor(estate, machine, host);
+  return { platform: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } };
 }
 
 const hasRules = ({ required, keepApart, keepTogether, spread, atMost }: Policy["spec"]) =>

@@ -8,9 +8,9 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { policiesIn } from "../src/cli/policy-file.ts";
 import { table } from "../src/cli/table.ts";
 import type { HostView } from "../src/director/estate.ts";
-import type { Policy } from "../src/director/kinds.ts";
 import { cut } from "../src/director/simulate/csv.ts";
 import { vireo } from "../src/director/simulate/director.ts";
 import { alike } from "../src/director/simulate/hosts.ts";
@@ -64,12 +64,7 @@ function hostsFor(memoryBytes: number): HostView[] {
   return hosts;
 }
 
-const energy: Policy = {
-  apiVersion: "vireo.dev/v1",
-  kind: "Policy",
-  metadata: { name: "energy", namespace: "default" },
-  spec: { selector: {}, goal: "energy", automation: "act", priority: 0 },
-};
+const ENERGY = join(import.meta.dirname, "../examples/simulate/energy.yaml");
 
 const lower = (own: number, other: number) => own < other || (own === 0 && other === 0);
 
@@ -90,6 +85,7 @@ if (!folder) {
 }
 const asked = process.argv.slice(2);
 const names = asked.length > 0 ? asked : Object.keys(TRACES);
+const policies = await policiesIn(ENERGY);
 let fell = false;
 let ran = 0;
 for (const name of names) {
@@ -110,7 +106,7 @@ for (const name of names) {
     proxmox(false),
     xenOrchestra(),
   ];
-  const outcomes = directors.map((director) => simulate({ hosts, policies: [energy], trace }, director));
+  const outcomes = directors.map((director) => simulate({ hosts, policies, trace }, director));
   ran++;
   process.stdout.write(
     `\n${name}: ${trace.machines.length} machines, ${hosts.length} hosts, ${of.days} days, simulated\n`,

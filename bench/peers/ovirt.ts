@@ -3,8 +3,8 @@
  * reserve, as its defaults have it.
  *
  *   weigh    hosts are ranked by CPU (factor 2) and by memory (factor 1), the fullest first; the highest sum of ranks wins
- *   balance  each minute at most one machine in the cluster: away from a host of at least 80 % CPU for 2 minutes, else off a host of less than 20 %;
- *            a host is no destination when its CPU would be above 80 % then. A machine that has not run counts 10 % for each CPU
+ *   balance  each minute at most one machine in the cluster, the one that uses the least CPU: away from a host of at least 80 % CPU for 2 minutes, else off a host of
+ *            less than 20 %, then to one between 20 % and 64 %; it stays at 80 % at most there. A machine that has not run counts 10 % for each CPU
  *   power    hosts without machines are switched off; one is switched on when an overused host has no other destination
  */
 import type { Director } from "../../src/director/simulate/run.ts";
@@ -12,6 +12,8 @@ import { type Guest, moved, type Node, nodesOf, Starts } from "./common.ts";
 
 const HIGH = 0.8;
 const LOW = 0.2;
+/** A destination has less: the smaller of 80 % of HIGH and 10 points less than it. */
+const ROOM = Math.min(0.8 * HIGH, HIGH - 0.1);
 const OVER_MINUTES = 2;
 const ASSUMED = 0.1;
 const FACTORS = { cpu: 2, memory: 1 };
@@ -34,19 +36,14 @@ export function ovirt(): Director {
       const idle = nodes
         .filter((node) => node.guests.length > 0 && node.cpuLoad < LOW)
         .sort((a, b) => a.cpuLoad - b.cpuLoad);
-      const on = nodes.filter((node) => node.guests.length > 0);
+      const normal = nodes.filter(({ cpuLoad }) => cpuLoad > LOW && cpuLoad < ROOM);
+      const off = nodes.filter(({ guests }) => guests.length === 0);
       for (const from of overused) {
-        const move = leave(from, on) ?? leave(from, nodes);
+        const move = leave(from, normal) ?? leave(from, idle) ?? leave(from, off);
         if (move) return [move];
       }
       for (const from of idle) {
-        const move = leave(
-          from,
-          // Draining to those that are idle themselves would go round in circles: fuller ones only.
-          on.filter(
-            (node) => node.cpuLoad > from.cpuLoad || (node.cpuLoad === from.cpuLoad && node.name < from.name),
-          ),
-        );
+        const move = leave(from, normal);
         if (move) return [move];
       }
       return [];

@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
-          include: ["src/**/*.test.ts", "test/structure/**/*.test.ts"],
+          include: ["src/**/*.test.ts", "test/structure/**/*.test.ts", "web/src/**/*.test.ts"],
           exclude: ["src/**/*.real.test.ts"],
           testTimeout: 20_000,
         },
@@ -15,7 +15,7 @@ export default defineConfig({
         // Real QEMU, etcd, kubectl, guests: one file at a time, because the machine has few cores and timing matters to guests.
         test: {
           name: "real",
-          include: ["src/**/*.real.test.ts", "test/**/*.test.ts"],
+          include: ["src/**/*.real.test.ts", "test/**/*.test.ts", "web/test/**/*.test.ts"],
           exclude: ["test/structure/**"],
           testTimeout: 300_000,
           hookTimeout: 300_000,

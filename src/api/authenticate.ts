@@ -1,9 +1,10 @@
-/** Who is asking: by bearer token (ours, or an OIDC provider's) or by TLS client certificate. */
+/** Who is asking: by bearer token (ours, or an OIDC provider's), by the session of a browser, or by TLS client certificate. */
 import type { IncomingMessage } from "node:http";
 import { TLSSocket } from "node:tls";
 import { ApiError } from "../resource/errors.ts";
 import { Oidc, TokenRefused } from "./oidc.ts";
 import type { User } from "./service.ts";
+import { refuseForeignWrite, type Sessions } from "./sessions.ts";
 import type { Tokens } from "./tokens.ts";
 
 export const ANONYMOUS: User = { name: "system:anonymous", groups: ["system:unauthenticated"] };
@@ -16,6 +17,13 @@ export interface Login {
   isGood: () => boolean;
 }
 
+/** By what logins are judged. */
+export interface Known {
+  tokens: Tokens;
+  oidc: Oidc | undefined;
+  sessions: Sessions | undefined;
+}
+
 const refused = (what: string, options?: ErrorOptions) =>
   new ApiError("Unauthorized", `Unauthorized: ${what}`, {}, options);
 
@@ -24,33 +32,60 @@ const refused = (what: string, options?: ErrorOptions) =>
  * @throws ApiError Unauthorized when they were shown but are not good: never less silently than asked for. Its cause, if any, says why, for
  * the log. ServiceUnavailable while it cannot be found out
  */
-export async function authenticate(
-  request: IncomingMessage,
-  known: { tokens: Tokens; oidc: Oidc | undefined },
-): Promise<Login> {
+export async function authenticate(request: IncomingMessage, known: Known): Promise<Login> {
   const { authorization } = request.headers;
-  if (authorization === undefined) return byCertificate(request);
+  if (authorization === undefined) return (await bySession(request, known)) ?? byCertificate(request);
   const token = /^Bearer +([\x21-\x7e]+)$/i.exec(authorization)?.[1];
   const login = token === undefined ? undefined : await byToken(token, known);
-  if (!login) throw refused("the bearer token is not known or has run out");
-  const { name, groups } = login.user;
-  return { user: { name, groups: [...groups, AUTHENTICATED] }, isGood: login.isGood };
+  if (!login) throw unknownToken();
+  return authenticated(login);
 }
 
+const unknownToken = (options?: ErrorOptions) =>
+  refused("the bearer token is not known or has run out", options);
+const authenticated = ({ user: { name, groups }, isGood }: Login): Login => ({
+  user: { name, groups: [...groups, AUTHENTICATED] },
+  isGood,
+});
+
+/** A session for whoever has this token. @throws ApiError Unauthorized */
+export async function signIn(
+  token: string,
+  { sessions, ...known }: Known,
+): Promise<{ cookie: string; expires: Date; user: User }> {
+  const login = sessions && (await byToken(token, known));
+  if (!login) throw unknownToken();
+  const { user, expires } = login;
+  return { ...(await sessions.begin(expires === undefined ? { token } : { user, expires })), user };
+}
+
+/** @throws ApiError Unauthorized when it has ended, Forbidden when another site's page writes by it */
+async function bySession(request: IncomingMessage, { sessions, tokens }: Known): Promise<Login | undefined> {
+  const session = await sessions?.find(request);
+  if (!session) return undefined;
+  refuseForeignWrite(request);
+  const { kept, isGood } = session;
+  const userNow = () => (kept.token === undefined ? kept.user : tokens.userOfHash(kept.token));
+  const user = userNow();
+  if (!user) throw refused("the token of this session was revoked or has run out; sign in again");
+  return authenticated({ user, isGood: () => isGood() && userNow() !== undefined });
+}
+
+/** `expires`: of a token that is not ours. */
 async function byToken(
   token: string,
-  { tokens, oidc }: { tokens: Tokens; oidc: Oidc | undefined },
-): Promise<Login | undefined> {
+  { tokens, oidc }: Pick<Known, "tokens" | "oidc">,
+): Promise<(Login & { expires?: number }) | undefined> {
   if (!oidc || !Oidc.isJwt(token)) {
     const user = tokens.userOf(token);
     return user && { user, isGood: () => tokens.userOf(token) !== undefined };
   }
   try {
     const { user, expires } = await oidc.login(token);
-    return { user, isGood: () => Date.now() < expires };
+    return { user, expires, isGood: () => Date.now() < expires };
   } catch (cause) {
     if (!(cause instanceof TokenRefused)) throw cause;
-    throw refused("the bearer token is not known or has run out", { cause });
+    throw unknownToken({ cause });
   }
 }
 

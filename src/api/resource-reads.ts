@@ -10,7 +10,8 @@ import { includeOf, sendList } from "./resource-answers.ts";
 import type { Target } from "./route.ts";
 import type { Served } from "./served.ts";
 import type { Selection, Service } from "./service.ts";
-import { WatchStream } from "./watch-stream.ts";
+import { acceptWebSocket } from "./subresource.ts";
+import { httpSink, WatchStream, webSocketSink } from "./watch-stream.ts";
 
 export interface ResourceContext {
   service: Service;
@@ -116,7 +117,9 @@ export async function watch(call: Call): Promise<void> {
     );
   const bookmarks = flag(query.get("allowWatchBookmarks"));
   const seconds = integer(exchange, "timeoutSeconds") || 1800 + randomInt(1800);
-  const stream = new WatchStream(exchange.response, kind, {
+  // From here on errors are told as events: a browser tells its page nothing of a WebSocket that did not come about.
+  const sink = exchange.upgrade ? webSocketSink(await acceptWebSocket(call)) : httpSink(exchange.response);
+  const stream = new WatchStream(sink, kind, {
     media: media.yaml ? { ...media, yaml: false, contentType: "application/json" } : media,
     include: includeOf(exchange),
     bookmarks,
@@ -135,13 +138,19 @@ export async function watch(call: Call): Promise<void> {
       (event) => stream.push(event),
     );
   } catch (error) {
+    const event = () => ({ type: "ERROR", object: statusOf(error, exchange.id) });
+    if (exchange.upgrade) {
+      sink.write([[Buffer.from(JSON.stringify(event()))]]);
+      return sink.end();
+    }
     if (!isApiError(error, "Expired")) throw error;
     // Watch clients look for this in the stream.
-    return sendValue(exchange, 200, { type: "ERROR", object: statusOf(error, exchange.id) });
+    return sendValue(exchange, 200, event());
   }
   const stopService = stop;
   if (exchange.over.aborted) return stopService();
-  context.watches.set(stream, exchange.isGood ?? (() => true));
+  // A WebSocket is among them already.
+  if (!exchange.upgrade) context.watches.set(stream, exchange.isGood ?? (() => true));
   exchange.leave?.();
   stream.start(() => {
     stopService();

@@ -3,7 +3,7 @@
  * agents may write, authorize.ts); what the API does is in the Service, what it looks like on the wire is in this room:
  *
  *   request -> route.ts -> authenticate.ts -> authorizer.ts -> resource-handlers.ts -> Service
- *                     \-> pages: version, health, discovery, OpenAPI, enrolment
+ *                     \-> pages: version, health, discovery, OpenAPI, enrolment, sessions of browsers, the web UI
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isIP } from "node:net";
@@ -33,9 +33,12 @@ import { parseUrl } from "./route.ts";
 import { withSecrets } from "./secrets.ts";
 import { ALL_VERBS } from "./served.ts";
 import type { Service } from "./service.ts";
+import { answerSession } from "./session-page.ts";
+import type { Sessions } from "./sessions.ts";
 import type { Subresource, Upgrade } from "./subresource.ts";
 import { SYNTHETIC, withSynthetic } from "./synthetic.ts";
 import type { Tickets } from "./tickets.ts";
+import type { Ui } from "./ui.ts";
 import { otherVersions, withVersions } from "./versions.ts";
 
 /** What the server logs with; structurally the Logger of the reconcile room, which this room does not import. */
@@ -67,6 +70,10 @@ export interface ApiServerOptions {
   subresources?: Readonly<Record<string, readonly Subresource[]>>;
   /** By which WebSockets may be opened. */
   tickets?: Tickets;
+  /** Of browsers, which log in by POST /session. */
+  sessions?: Sessions;
+  /** Served at / to whoever asks. */
+  ui?: Ui;
   /** How much one user may have of the server at once. */
   fairness?: Partial<Limits>;
   /** Connections in all; see listener.ts. */
@@ -140,10 +147,13 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     const { request, path } = exchange;
     // Known even where it is not needed: a wrong token is refused everywhere but on the health pages.
     if (Pages.isOpen(path)) return pages.open(exchange);
+    if (await options.ui?.answer(exchange)) return;
+    const known = { tokens: pki.tokens, oidc, sessions: options.sessions };
+    // Before a session that has ended is refused: this is the way to a new one.
+    if (path.length === 1 && path[0] === "session" && options.sessions)
+      return answerSession(exchange, { ...known, sessions: options.sessions }, fairness);
     const ticket = exchange.upgrade && exchange.query.get("ticket");
-    const login = ticket
-      ? await byTicket(exchange, ticket)
-      : await authenticate(request, { tokens: pki.tokens, oidc });
+    const login = ticket ? await byTicket(exchange, ticket) : await authenticate(request, known);
     exchange.user = login.user;
     exchange.asked = exchange.user;
     exchange.isGood = login.isGood;

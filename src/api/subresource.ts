@@ -62,7 +62,6 @@ export async function acceptWebSocket(call: Call): Promise<WebSocket> {
   if (version !== "13" || !/^[+/0-9A-Za-z]{22}==$/.test(key))
     throw new ApiError("BadRequest", "the headers are not those of a WebSocket of version 13 (RFC 6455)");
   if (exchange.over.aborted) throw gone();
-  exchange.isAudited = true;
   exchange.onAnswer?.(101);
   detach(response, upgrade.socket);
   const socket = await new Promise<WebSocket>((resolve, reject) => {

@@ -91,12 +91,17 @@ export class Tokens {
   }
 
   userOf(token: string): User | undefined {
-    return this.#find(token)?.user;
+    return this.#find(hashOf(token))?.user;
+  }
+
+  /** As userOf, for who has kept only the SHA-256 of the token, in hex. */
+  userOfHash(hash: string): User | undefined {
+    return this.#find(hash)?.user;
   }
 
   /** @returns the host that the bootstrap token is bound to, if any. @throws ApiError Unauthorized */
   checkBootstrap(token: string): { host?: string } {
-    const entry = this.#find(token);
+    const entry = this.#find(hashOf(token));
     if (!entry || entry.user)
       throw new ApiError(
         "Unauthorized",
@@ -111,10 +116,9 @@ export class Tokens {
     return token;
   }
 
-  #find(token: string): TokenEntry | undefined {
+  /** A comparison of hashes tells nothing about the token by its timing. */
+  #find(hash: string): TokenEntry | undefined {
     this.#refresh();
-    // A comparison of hashes tells nothing about the token by its timing.
-    const hash = hashOf(token);
     return this.#entries.find((entry) => entry.hash === hash && isAlive(entry));
   }
 

@@ -1,11 +1,13 @@
 /**
- * A watch as an HTTP answer: one JSON object a line, for as long as the client listens.
+ * A watch as an HTTP answer, one JSON object a line, or as a WebSocket, one in each message, for as long as the client listens. A WebSocket is
+ * what browsers take: of HTTP answers they hold six at a time.
  *
  * The Service pushes events; the client may be slow. Between them is a queue of references to shared objects (small, whatever
  * the objects' size); text is made only as the socket takes it, in pieces of 256 KiB. A client that takes nothing for a
  * minute, or lets the queue grow without end, is cut off: it comes back with the last resourceVersion it has seen.
  */
 import type { ServerResponse } from "node:http";
+import { createWebSocketStream, type WebSocket } from "ws";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { shown } from "../telemetry/request-id.ts";
@@ -29,8 +31,52 @@ export interface WatchStreamOptions {
   maxQueue?: number;
 }
 
+/** Where the events go. */
+export interface WatchSink {
+  /** At once, so that the client knows the watch stands. */
+  open(contentType: string): void;
+  /** Events as they are to be sent, each in parts. @returns whether it takes more now; otherwise it says so by `drain` */
+  write(events: readonly Buffer[][]): boolean;
+  onDrain(listener: () => void): void;
+  /** In good order. */
+  end(): void;
+  destroy(): void;
+}
+
+export const httpSink = (response: ServerResponse): WatchSink => ({
+  open: (contentType) => {
+    response.writeHead(200, { "content-type": contentType, "cache-control": "no-cache, private" });
+    response.flushHeaders();
+  },
+  // Events of one tick go out in one write.
+  write: (events) => response.write(Buffer.concat(events.flat())),
+  onDrain: (listener) => response.on("drain", listener),
+  end: () => response.end(),
+  destroy: () => response.destroy(),
+});
+
+/** Of a request that has become a WebSocket. */
+export function webSocketSink(socket: WebSocket): WatchSink {
+  const stream = createWebSocketStream(socket, { decodeStrings: false });
+  stream.on("error", () => {});
+  // What a watcher says is of no interest; unread it would hold up the closing.
+  stream.resume();
+  return {
+    open: () => {},
+    write: (events) => {
+      let takesMore = true;
+      // As text: a browser hands binary messages to its page as files.
+      for (const parts of events) takesMore = stream.write(Buffer.concat(parts).toString("utf8"));
+      return takesMore;
+    },
+    onDrain: (listener) => stream.on("drain", listener),
+    end: () => socket.close(1000, "come again with the last resourceVersion"),
+    destroy: () => socket.terminate(),
+  };
+}
+
 export class WatchStream {
-  readonly #response: ServerResponse;
+  readonly #sink: WatchSink;
   readonly #kind: Kind;
   readonly #options: WatchStreamOptions;
   #queue: ServiceEvent[] = [];
@@ -43,8 +89,8 @@ export class WatchStream {
   #stalled: NodeJS.Timeout | undefined;
   #timeout: NodeJS.Timeout | undefined;
 
-  constructor(response: ServerResponse, kind: Kind, options: WatchStreamOptions) {
-    this.#response = response;
+  constructor(sink: WatchSink, kind: Kind, options: WatchStreamOptions) {
+    this.#sink = sink;
     this.#kind = kind;
     this.#options = options;
   }
@@ -55,15 +101,14 @@ export class WatchStream {
     if (event.type === "BOOKMARK" && !this.#options.bookmarks) return;
     this.#queue.push(event);
     if (this.#queue.length - this.#head > (this.#options.maxQueue ?? 200_000)) {
-      this.#response.destroy();
+      this.#sink.destroy();
       return;
     }
     this.#schedule();
   }
 
-  /** Sends the headers at once, so that the client knows the watch stands. `onEnd` is called once, when it is `over`. */
+  /** `onEnd` is called once, when it is `over`. */
   start(onEnd: () => void, over: AbortSignal): void {
-    const response = this.#response;
     const onOver = () => {
       this.#ended = true;
       this.#queue = [];
@@ -76,16 +121,12 @@ export class WatchStream {
       return;
     }
     over.addEventListener("abort", onOver, { once: true });
-    response.on("drain", () => {
+    this.#sink.onDrain(() => {
       this.#blocked = false;
       clearTimeout(this.#stalled);
       this.#pump();
     });
-    response.writeHead(200, {
-      "content-type": this.#options.media.contentType,
-      "cache-control": "no-cache, private",
-    });
-    response.flushHeaders();
+    this.#sink.open(this.#options.media.contentType);
     this.#timeout = setTimeout(() => this.end(), this.#options.timeoutMs);
     this.#started = true;
     this.#pump();
@@ -95,7 +136,7 @@ export class WatchStream {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#response.end();
+    this.#sink.end();
   }
 
   #schedule(): void {
@@ -110,22 +151,21 @@ export class WatchStream {
 
   #pump(): void {
     while (!this.#ended && !this.#blocked && this.#head < this.#queue.length) {
-      const parts: Buffer[] = [];
+      const events: Buffer[][] = [];
       let size = 0;
       while (size < CHUNK && this.#head < this.#queue.length) {
         const event = this.#queue[this.#head++];
-        for (const part of event ? this.#line(event) : []) {
-          parts.push(part);
-          size += part.length;
-        }
+        const parts = event ? this.#line(event) : [];
+        if (parts.length > 0) events.push(parts);
+        for (const part of parts) size += part.length;
       }
       if (this.#head === this.#queue.length) {
         this.#queue = [];
         this.#head = 0;
       }
-      if (parts.length > 0 && !this.#response.write(Buffer.concat(parts, size))) {
+      if (events.length > 0 && !this.#sink.write(events)) {
         this.#blocked = true;
-        this.#stalled = setTimeout(() => this.#response.destroy(), this.#options.stallMs ?? 60_000);
+        this.#stalled = setTimeout(() => this.#sink.destroy(), this.#options.stallMs ?? 60_000);
       }
     }
   }

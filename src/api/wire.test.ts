@@ -18,7 +18,7 @@ import { parseUrl } from "./route.ts";
 import { ALL_VERBS } from "./served.ts";
 import { SYNTHETIC } from "./synthetic.ts";
 import { age, parsePath, tableOf, valueAt } from "./table.ts";
-import { WatchStream } from "./watch-stream.ts";
+import { httpSink, WatchStream } from "./watch-stream.ts";
 
 const ALL = [...SYNTHETIC, ...KINDS.map((kind) => ({ kind, verbs: ALL_VERBS }))];
 const plain = (kind: unknown) => kind as Kind;
@@ -222,7 +222,7 @@ describe("a watch stream", () => {
     const { promise, resolve } = Promise.withResolvers<WatchStream>();
     const ended = Promise.withResolvers<void>();
     const server = createServer((request, response) => {
-      const stream = new WatchStream(response, plain(VirtualMachine), {
+      const stream = new WatchStream(httpSink(response), plain(VirtualMachine), {
         media: { as: "", version: "", yaml: false, contentType: "application/json" },
         include: "Metadata",
         bookmarks: false,

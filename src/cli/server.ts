@@ -9,8 +9,10 @@ import { Operations } from "../api/operations.ts";
 import { Pki } from "../api/pki.ts";
 import { SECRETS_PREFIX, Secret } from "../api/secrets.ts";
 import { startApiServer } from "../api/server.ts";
+import { Sessions } from "../api/sessions.ts";
 import { StoredVersionError } from "../api/stored-versions.ts";
 import { Tickets } from "../api/tickets.ts";
+import { Ui } from "../api/ui.ts";
 import { runCloneReconciler } from "../compute/clones/reconciler.ts";
 import { runGuestCommandReconciler } from "../compute/guest-commands/reconciler.ts";
 import { runHostReconciler } from "../compute/hosts/reconciler.ts";
@@ -45,6 +47,7 @@ import { CACHE, type StatePaths } from "./paths.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
 import { version } from "./version.ts";
+import { WEB_UI } from "./web-ui.ts";
 
 /** A host that was brought the enrolment file has this long to come in. */
 const ENROLMENT_TTL_MS = 24 * 3600_000;
@@ -88,6 +91,8 @@ export async function server(
   const api = await startApiServer({
     service,
     tickets,
+    sessions: new Sessions(store),
+    ui: new Ui(WEB_UI),
     subresources: consoleSubresources({ service, issuer: pki, tickets, log }),
     pki,
     host,

@@ -71,6 +71,8 @@ export async function runTests(options: { unit?: boolean; filters: readonly stri
   const counts: Count[] = [];
   if (options.filters.length === 0) {
     counts.push(await check("types", "typescript/bin/tsc", ["-p", "."]));
+    for (const folder of ["web", "web/test"])
+      counts.push(await check(`types of ${folder}`, "typescript/bin/tsc", ["-p", folder, "--noEmit"]));
     counts.push(
       await check("lint and format", "@biomejs/biome/bin/biome", [
         "ci",

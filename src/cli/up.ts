@@ -44,6 +44,7 @@ import {
 import { table } from "./table.ts";
 import { UserError } from "./user-error.ts";
 import { httpAnswer, isReady, waitForMachines } from "./watch-vms.ts";
+import { hasWebUi } from "./web-ui.ts";
 
 /** What is not given is as it was for the last `up`. */
 export interface UpOptions extends Settings {
@@ -260,6 +261,7 @@ export async function up(
   }
   const client = await startControlPlanes(paths, record);
   step(`API        ${urlsOf(record).join(", ")}, kubeconfig ${paths.kubeconfig}`);
+  if (hasWebUi()) step(`web UI     ${urlsOf(record)[0]}/ (sign in by a token: \`vireo token create NAME\`)`);
   await ensureDefaults(client, paths, record);
   /** Agents that are started now: what the store says of their machines is of before. */
   const startedAt = new Map<string, number>();

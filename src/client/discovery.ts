@@ -24,7 +24,10 @@ const texts = (value: unknown) =>
 const records = (value: unknown) => (Array.isArray(value) ? value.filter(isFields) : []);
 
 /** All kinds of the server; the groups of their own first, the core group ("") last. @throws ApiError */
-export async function discover(client: HttpClient, signal?: AbortSignal): Promise<ServedKind[]> {
+export async function discover(
+  client: Pick<HttpClient, "request">,
+  signal?: AbortSignal,
+): Promise<ServedKind[]> {
   const read = (path: string) => client.request({ method: "GET", path, accept: AGGREGATED, signal });
   const answers = await Promise.all([read("/apis"), read("/api")]);
   return answers.flatMap((answer) =>

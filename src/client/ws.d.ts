@@ -21,6 +21,7 @@ declare module "ws" {
     terminate(): void;
     on(event: "close", listener: (code: number, reason: Buffer) => void): this;
     on(event: "error", listener: (error: Error) => void): this;
+    on(event: "message", listener: (data: Buffer, isBinary: boolean) => void): this;
     on(event: "open" | "pong", listener: () => void): this;
     on(
       event: "unexpected-response",
@@ -44,5 +45,5 @@ declare module "ws" {
     ): void;
   }
 
-  export function createWebSocketStream(socket: WebSocket): Duplex;
+  export function createWebSocketStream(socket: WebSocket, options?: { decodeStrings?: boolean }): Duplex;
 }

@@ -165,6 +165,7 @@ class Consoles {
       const runs = await Runs.open(this.#client, vm, signal);
       if (runs.over) throw notRunning(vm, runs.over);
       first = await firstStream(runs, this.#link, path);
+      exchange.isAudited = true;
       const socket = await acceptWebSocket(call);
       const viewer = createWebSocketStream(socket);
       viewer.on("error", () => {});

@@ -8,13 +8,16 @@ interface Locked {
   optionalDependencies?: Record<string, string>;
 }
 
-it("package-lock.json holds every package that a package of it names", () => {
-  const file = resolve(import.meta.dirname, "../../package-lock.json");
-  const { packages } = JSON.parse(readFileSync(file, "utf8")) as { packages: Record<string, Locked> };
-  const missing = Object.entries(packages).flatMap(([path, locked]) =>
-    Object.keys({ ...locked.dependencies, ...locked.optionalDependencies })
-      .filter((name) => !packages[`${path}/node_modules/${name}`] && !packages[`node_modules/${name}`])
-      .map((name) => `${name}, which ${path || "vireo"} depends on`),
-  );
-  expect(missing).toEqual([]);
-});
+it.each(["package-lock.json", "web/package-lock.json"])(
+  "%s holds every package that a package of it names",
+  (name) => {
+    const file = resolve(import.meta.dirname, "../..", name);
+    const { packages } = JSON.parse(readFileSync(file, "utf8")) as { packages: Record<string, Locked> };
+    const missing = Object.entries(packages).flatMap(([path, locked]) =>
+      Object.keys({ ...locked.dependencies, ...locked.optionalDependencies })
+        .filter((name) => !packages[`${path}/node_modules/${name}`] && !packages[`node_modules/${name}`])
+        .map((name) => `${name}, which ${path || "vireo"} depends on`),
+    );
+    expect(missing).toEqual([]);
+  },
+);

@@ -11,6 +11,7 @@ import { Operations } from "../operations.ts";
 import { ADMINS, HOSTS, hostUser, Pki } from "../pki.ts";
 import { type ApiServer, type ApiServerOptions, startApiServer } from "../server.ts";
 import type { Service } from "../service.ts";
+import { Sessions } from "../sessions.ts";
 
 export interface ApiStack extends AsyncDisposable {
   readonly folder: string;
@@ -49,6 +50,7 @@ export async function startApiStack({
     pki,
     host: "127.0.0.1",
     port: 0,
+    sessions: new Sessions(store),
     log: { info() {}, error: (_event, fields) => errors.push(fields) },
     ...options,
   });

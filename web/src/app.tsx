@@ -1,0 +1,172 @@
+/** The frame around all pages, which page an address means, and the keys that work everywhere. */
+import { type ComponentType, lazy, Suspense, useEffect, useRef, useState } from "react";
+import { Ago } from "../ui/basics.tsx";
+import { Icon } from "../ui/icons.tsx";
+import { Empty, Loading } from "../ui/states.tsx";
+import { Toasts } from "../ui/toasts.tsx";
+import { reconnectNow, useConnection } from "./data/live.ts";
+import { Machines } from "./pages/machines.tsx";
+import { Link, navigate, usePath } from "./router.tsx";
+import { SECTIONS } from "./sections.ts";
+import { signOut, useMe } from "./session.tsx";
+import { toggleTheme } from "./theme.ts";
+
+export interface PageProps {
+  /** What of the address stands for the page's parameters. */
+  parts: readonly string[];
+}
+
+const Palette = lazy(() => import("./palette.tsx"));
+
+const PAGES: readonly { at: RegExp; page: ComponentType<PageProps> }[] = [
+  { at: /^\/machines$/, page: Machines },
+  { at: /^\/machines\/new$/, page: lazy(() => import("./pages/create.tsx")) },
+  { at: /^\/machines\/([^/]+)\/([^/]+)(?:\/([a-z]+))?$/, page: lazy(() => import("./pages/machine.tsx")) },
+  { at: /^\/estate$/, page: lazy(() => import("./pages/estate.tsx")) },
+  { at: /^\/hosts$/, page: lazy(() => import("./pages/hosts.tsx")) },
+  { at: /^\/hosts\/([^/]+)(?:\/([a-z]+))?$/, page: lazy(() => import("./pages/host.tsx")) },
+  { at: /^\/director$/, page: lazy(() => import("./pages/director.tsx")) },
+  { at: /^\/director\/policies\/([^/]+)\/([^/]+)$/, page: lazy(() => import("./pages/policy.tsx")) },
+  { at: /^\/director\/plans\/([^/]+)$/, page: lazy(() => import("./pages/plan.tsx")) },
+  { at: /^\/activity$/, page: lazy(() => import("./pages/activity.tsx")) },
+  { at: /^\/images$/, page: lazy(() => import("./pages/images.tsx")) },
+];
+
+function Page({ path }: { path: string }) {
+  for (const { at, page: Found } of PAGES) {
+    const match = at.exec(path);
+    if (match) return <Found parts={match.slice(1).map((part) => decodeURIComponent(part ?? ""))} />;
+  }
+  return (
+    <Empty title="There is no such page">
+      <p>
+        <code>{path}</code> is none of this server. <Link href="/">Go to the start</Link>
+      </p>
+    </Empty>
+  );
+}
+
+/** Keys without modifiers, outside of fields and consoles: "/", "c", and "g" with a page's letter. */
+function useKeys(search: () => void): void {
+  const waitsForPage = useRef(0);
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      const { target } = event;
+      if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
+        event.preventDefault();
+        search();
+        return;
+      }
+      if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+      if (
+        target instanceof HTMLElement &&
+        (target.isContentEditable ||
+          target.closest("input, textarea, select, .console, [role=dialog], [role=menu]"))
+      )
+        return;
+      const isSecond = performance.now() - waitsForPage.current < 1500;
+      waitsForPage.current = 0;
+      const page = isSecond ? SECTIONS.find(({ key }) => key === event.key) : undefined;
+      if (page) navigate(page.path);
+      else if (event.key === "g") waitsForPage.current = performance.now();
+      else if (event.key === "/") search();
+      else if (event.key === "c") navigate("/machines/new");
+      else return;
+      event.preventDefault();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, [search]);
+}
+
+export function App() {
+  const path = usePath().replace(/(.)\/$/, "$1");
+  const me = useMe();
+  const [isSearching, setSearching] = useState(false);
+  const search = useRef(() => setSearching(true)).current;
+  useKeys(search);
+  useEffect(() => {
+    if (path === "/") navigate("/estate", { replace: true });
+  }, [path]);
+  const here = SECTIONS.find((section) => path.startsWith(section.path));
+  useEffect(() => {
+    const of = path.split("/").slice(2).filter(Boolean).join(" / ");
+    document.title = here ? `${of ? `${of} · ` : ""}${here.name} · Vireo` : "Vireo";
+  }, [path, here]);
+  if (path === "/") return null;
+  return (
+    <div className="frame">
+      <a className="skip" href="#main">
+        To the content
+      </a>
+      <Link className="brand" href="/">
+        <img src="/favicon.svg" alt="" width="20" height="20" /> Vireo
+      </Link>
+      <header className="top">
+        <button type="button" className="search" onClick={search}>
+          <Icon name="search" /> Search <kbd>/</kbd>
+        </button>
+        <span className="grow" />
+        <ConnectionNote />
+        <Link className="button" href="/machines/new">
+          <Icon name="add" /> <span className="wide-only">New machine</span>
+          <span className="narrow-only">New</span>
+        </Link>
+        <span className="muted wide-only">{me.data?.username}</span>
+        <button type="button" className="button quiet icon" aria-label="Light or dark" onClick={toggleTheme}>
+          <Icon name="theme" />
+        </button>
+        <button
+          type="button"
+          className="button quiet icon"
+          aria-label="Sign out"
+          onClick={() => void signOut()}
+        >
+          <Icon name="out" />
+        </button>
+      </header>
+      <nav className="side" aria-label="Pages">
+        <ul>
+          {SECTIONS.map((section) => (
+            <li key={section.path}>
+              <Link href={section.path} aria-current={section === here ? "page" : undefined}>
+                <Icon name={section.icon} />
+                {section.name}
+              </Link>
+            </li>
+          ))}
+        </ul>
+      </nav>
+      <main className="main" id="main" tabIndex={-1}>
+        <Suspense fallback={<Loading what="the page" />}>
+          <Page path={path} />
+        </Suspense>
+      </main>
+      {isSearching && (
+        <Suspense>
+          <Palette onClose={() => setSearching(false)} />
+        </Suspense>
+      )}
+      <Toasts />
+    </div>
+  );
+}
+
+function ConnectionNote() {
+  const { state, since } = useConnection();
+  return (
+    <span role="status">
+      {state === "lost" && (
+        <span className="lost">
+          <span>
+            No connection since <Ago time={new Date(since).toISOString()} />
+            <span className="wide-only">: what you see may be old</span>
+          </span>
+          <button type="button" className="button quiet" onClick={reconnectNow}>
+            Try now
+          </button>
+        </span>
+      )}
+    </span>
+  );
+}

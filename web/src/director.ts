@@ -1,0 +1,37 @@
+/**
+ * The director's own judgement, in the browser: the same pure code that places machines and answers `vireo explain`, over the objects that the pages
+ * hold anyway. Loaded when first asked for.
+ */
+import { makeEstate } from "../../src/director/estate.ts";
+import { type Explanation, explain } from "../../src/director/explain.ts";
+import { predict } from "../../src/director/figures.ts";
+import { place } from "../../src/director/place.ts";
+import { planUndo } from "../../src/director/undo.ts";
+import type { Host, Instance, Migration, Plan, Policy, VirtualMachine } from "./data/kinds.ts";
+
+export interface Objects {
+  hosts: readonly Host[];
+  machines: readonly VirtualMachine[];
+  instances: readonly Instance[];
+  policies: readonly Policy[];
+  migrations: readonly Migration[];
+}
+
+export const explainMachine = (objects: Objects, key: string): Explanation | undefined =>
+  explain(makeEstate(objects), key);
+
+/** Where a machine that there is not yet would be put, and what every host says to it. */
+export function preview(objects: Objects, vm: VirtualMachine) {
+  const key = `${vm.metadata.namespace}/${vm.metadata.name}`;
+  const others = objects.machines.filter((other) => other.metadata.uid !== vm.metadata.uid);
+  const estate = makeEstate({ ...objects, machines: [...others, vm] });
+  const machine = estate.machines.find((view) => view.key === key);
+  return { placement: machine && place(estate, machine), explanation: explain(estate, key) };
+}
+
+/** The moves that take a plan's back, with what they are expected to do, and what cannot go back. */
+export function undoOf(objects: Objects, plan: Plan, plans: readonly Plan[]) {
+  const estate = makeEstate(objects);
+  const { moves, kept } = planUndo(estate, plan);
+  return { moves: predict(estate, moves, plans), kept };
+}

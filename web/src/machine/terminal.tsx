@@ -1,0 +1,107 @@
+/** The machine's serial port (xterm.js): its last lines first, then what it says. It stays connected while the machine moves. */
+import { FitAddon } from "@xterm/addon-fit";
+import { Terminal as Xterm } from "@xterm/xterm";
+import "@xterm/xterm/css/xterm.css";
+import { useEffect, useRef, useState } from "react";
+import { Badge } from "../../ui/basics.tsx";
+import { messageOf } from "../data/api.ts";
+import type { VirtualMachine } from "../data/kinds.ts";
+import { consoleUrl } from "./ticket.ts";
+
+const AGAIN_MS = 2000;
+
+/** The page's document, whose <style> elements bear the nonce without which the content-security policy lets them do nothing. */
+function documentWithNonce(): Document {
+  const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
+  const createElement = (name: string, options?: ElementCreationOptions) => {
+    const made = document.createElement(name, options);
+    if (name === "style") made.nonce = nonce;
+    return made;
+  };
+  return new Proxy(document, {
+    get: (target, key) => {
+      if (key === "createElement") return createElement;
+      const value: unknown = Reflect.get(target, key);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+export default function Terminal({ vm }: { vm: VirtualMachine }) {
+  const place = useRef<HTMLDivElement>(null);
+  const [state, setState] = useState<"connecting" | "connected" | "lost">("connecting");
+  const [why, setWhy] = useState("");
+  const { uid, name } = vm.metadata;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: one connection for one machine, however its object changes
+  useEffect(() => {
+    if (!place.current) return;
+    const xterm = new Xterm({
+      documentOverride: documentWithNonce(),
+      convertEol: true,
+      cursorBlink: true,
+      fontSize: 13,
+      fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono").trim(),
+      scrollback: 5000,
+      screenReaderMode: true,
+      theme: { background: "#000000" },
+    });
+    const fit = new FitAddon();
+    xterm.loadAddon(fit);
+    xterm.open(place.current);
+    fit.fit();
+    xterm.focus();
+    const observer = new ResizeObserver(() => fit.fit());
+    observer.observe(place.current);
+    let isOver = false;
+    let socket: WebSocket | undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const encoder = new TextEncoder();
+    xterm.onData((data) => {
+      if (socket?.readyState === WebSocket.OPEN) socket.send(encoder.encode(data));
+    });
+    const again = (reason: string) => {
+      if (isOver) return;
+      setState("lost");
+      setWhy(reason);
+      timer = setTimeout(() => void open(), AGAIN_MS);
+    };
+    const open = async () => {
+      try {
+        const url = await consoleUrl(vm, "console");
+        if (isOver) return;
+        socket = new WebSocket(url);
+        socket.binaryType = "arraybuffer";
+        socket.onopen = () => {
+          // It begins with its last lines, which would stand here twice.
+          xterm.reset();
+          setState("connected");
+          setWhy("");
+        };
+        socket.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) =>
+          xterm.write(typeof data === "string" ? data : new Uint8Array(data));
+        socket.onclose = ({ reason }) => again(reason);
+      } catch (error) {
+        again(messageOf(error));
+      }
+    };
+    void open();
+    return () => {
+      isOver = true;
+      clearTimeout(timer);
+      observer.disconnect();
+      socket?.close();
+      xterm.dispose();
+    };
+  }, [uid]);
+  return (
+    <section className="console" aria-label={`Serial port of ${name}`}>
+      <div className="bar">
+        <Badge tone={state === "connected" ? "ok" : "warn"} busy={state !== "connected"}>
+          {state === "connected" ? "Connected" : state === "lost" ? "Lost; trying again" : "Connecting"}
+        </Badge>
+        <span className="muted">{why}</span>
+      </div>
+      <div className="place pad" ref={place} />
+    </section>
+  );
+}

@@ -1,0 +1,17 @@
+/** What we use of noVNC, which has no types of its own; see its docs/API.md. */
+declare module "@novnc/novnc" {
+  interface Options {
+    shared?: boolean;
+    wsProtocols?: string[];
+  }
+  export default class RFB extends EventTarget {
+    constructor(target: HTMLElement, url: string, options?: Options);
+    scaleViewport: boolean;
+    viewOnly: boolean;
+    background: string;
+    focus(): void;
+    disconnect(): void;
+    sendCtrlAltDel(): void;
+    clipboardPasteFrom(text: string): void;
+  }
+}

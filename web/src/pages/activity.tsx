@@ -1,0 +1,223 @@
+/** All that runs, and what came of what ran: moves, snapshots, rollbacks, builds of images. */
+import { useMemo } from "react";
+import { Action, Ago, Badge, duration, Meter, size } from "../../ui/basics.tsx";
+import { Ready } from "../../ui/states.tsx";
+import { tell } from "../../ui/toasts.tsx";
+import { patch } from "../data/actions.ts";
+import { isOver, toneOf } from "../data/derive.ts";
+import type { Migration } from "../data/kinds.ts";
+import { useLive } from "../data/live.ts";
+import { useRights } from "../data/rights.ts";
+import { Link } from "../router.tsx";
+import { EventTable } from "./events.tsx";
+
+interface Task {
+  id: string;
+  what: string;
+  machine: string | undefined;
+  href: string;
+  phase: string;
+  running: boolean;
+  failed: boolean;
+  began: string;
+  ended: string | undefined;
+  message: string;
+  migration?: Migration;
+}
+
+/** How far a move is, 0 to 1; undefined while nothing has been sent. */
+export function progressOf({ status }: Migration): number | undefined {
+  const part = status?.stage === "Disks" ? status.disks : status?.memory;
+  const [sent, left] = [part?.transferredBytes ?? 0, part?.remainingBytes ?? 0];
+  return sent + left > 0 ? sent / (sent + left) : undefined;
+}
+
+export function MoveProgress({ migration }: { migration: Migration }) {
+  const { spec, status, metadata } = migration;
+  const can = useRights(metadata.namespace);
+  const progress = progressOf(migration);
+  const part = status?.stage === "Disks" ? status.disks : status?.memory;
+  return (
+    <div className="move">
+      <span>
+        <strong>{spec.vm}</strong> moves from {status?.from ?? "its host"} to{" "}
+        {spec.to ?? "a host that the director chooses"}
+        {status?.stage && <span className="muted">, {status.stage.toLowerCase()}</span>}
+      </span>
+      <Meter
+        label={`Move of ${spec.vm}`}
+        value={progress ?? 0}
+        text={
+          progress === undefined
+            ? (status?.phase ?? "Pending")
+            : `${size(part?.transferredBytes)} sent${status?.secondsLeft === undefined ? "" : `, ${duration(status.secondsLeft * 1000)} left`}`
+        }
+      />
+      <Action
+        onPress={() =>
+          void tell(
+            patch("migrations", metadata, { spec: { cancel: true } }),
+            `the move of ${spec.vm} is called off`,
+          )
+        }
+        whyNot={spec.cancel ? "It is being called off already." : can("patch", "migrations")}
+      >
+        Cancel
+      </Action>
+    </div>
+  );
+}
+
+export default function Activity() {
+  const migrations = useLive("migrations");
+  const snapshots = useLive("snapshots");
+  const rollbacks = useLive("rollbacks");
+  const images = useLive("images");
+  const tasks = useMemo((): Task[] => {
+    const machine = (namespace: string | undefined, vm: string) => `/machines/${namespace}/${vm}`;
+    return [
+      ...migrations.list.map((migration): Task => {
+        const { metadata, spec, status } = migration;
+        return {
+          id: `migration ${metadata.uid}`,
+          what: `Move ${status?.from ?? ""} → ${spec.to ?? "?"}`,
+          machine: spec.vm,
+          href: machine(metadata.namespace, spec.vm),
+          phase: status?.phase ?? "Pending",
+          running: !isOver(migration),
+          failed: status?.phase === "Failed",
+          began: status?.startedTime ?? metadata.creationTimestamp ?? "",
+          ended: status?.finishedTime,
+          message: [
+            status?.message,
+            status?.downtimeMs !== undefined && `stood still ${status.downtimeMs} ms`,
+          ]
+            .filter(Boolean)
+            .join("; "),
+          migration,
+        };
+      }),
+      ...snapshots.list.map(({ metadata, spec, status }): Task => {
+        const phase = metadata.deletionTimestamp ? "Deleting" : (status?.phase ?? "Pending");
+        return {
+          id: `snapshot ${metadata.uid}`,
+          what: `Snapshot ${metadata.name}`,
+          machine: spec.vm,
+          href: `${machine(metadata.namespace, spec.vm)}/snapshots`,
+          phase,
+          running: ["Pending", "Taking", "Deleting"].includes(phase),
+          failed: phase === "Failed",
+          began: metadata.creationTimestamp ?? "",
+          ended: status?.taken?.takenTime ?? metadata.creationTimestamp,
+          message: status?.message ?? "",
+        };
+      }),
+      ...rollbacks.list.map(
+        ({ metadata, spec, status }): Task => ({
+          id: `rollback ${metadata.uid}`,
+          what: `Rollback to ${spec.snapshot}`,
+          machine: spec.vm,
+          href: `${machine(metadata.namespace, spec.vm)}/snapshots`,
+          phase: status?.phase ?? "Pending",
+          running: ["Pending", "Running", undefined].includes(status?.phase),
+          failed: status?.phase === "Failed",
+          began: status?.startedTime ?? metadata.creationTimestamp ?? "",
+          ended: status?.finishedTime,
+          message: status?.message ?? "",
+        }),
+      ),
+      ...images.list
+        .filter(({ spec, status }) => spec.recipe && status?.phase !== "Ready")
+        .map(
+          ({ metadata, status }): Task => ({
+            id: `image ${metadata.uid}`,
+            what: `Build of ${metadata.name}`,
+            machine: undefined,
+            href: "/images",
+            phase: status?.phase ?? "Pending",
+            running: status?.phase !== "Failed",
+            failed: status?.phase === "Failed",
+            began: metadata.creationTimestamp ?? "",
+            ended: undefined,
+            message:
+              status?.progress ?? status?.conditions?.find(({ status: is }) => is === "False")?.message ?? "",
+          }),
+        ),
+    ].sort((a, b) => (a.began < b.began ? 1 : -1));
+  }, [migrations.list, snapshots.list, rollbacks.list, images.list]);
+  const running = tasks.filter((task) => task.running);
+  const over = tasks.filter((task) => !task.running).slice(0, 100);
+  return (
+    <>
+      <div className="page-head">
+        <h1>Activity</h1>
+      </div>
+      <Ready of={[migrations, snapshots, rollbacks, images]} what="what runs">
+        {() => (
+          <div className="stack">
+            <section className="panel">
+              <h2>Running now</h2>
+              {running.length === 0 ? (
+                <p className="body muted">Nothing: no move, no snapshot, no build.</p>
+              ) : (
+                <ul className="lines">
+                  {running.map((task) => (
+                    <li key={task.id}>
+                      {task.migration ? (
+                        <MoveProgress migration={task.migration} />
+                      ) : (
+                        <TaskLine task={task} />
+                      )}
+                    </li>
+                  ))}
+                </ul>
+              )}
+            </section>
+            <section className="panel">
+              <h2>Done</h2>
+              {over.length === 0 ? (
+                <p className="body muted">Nothing yet.</p>
+              ) : (
+                <ul className="lines">
+                  {over.map((task) => (
+                    <li key={task.id}>
+                      <TaskLine task={task} />
+                    </li>
+                  ))}
+                </ul>
+              )}
+            </section>
+            <section className="panel">
+              <h2>Events</h2>
+              <EventTable />
+            </section>
+          </div>
+        )}
+      </Ready>
+    </>
+  );
+}
+
+function TaskLine({ task }: { task: Task }) {
+  const [tone] = toneOf(task.phase);
+  return (
+    <>
+      <Badge tone={tone} busy={task.running}>
+        {task.phase}
+      </Badge>
+      <span>
+        {task.what}
+        {task.machine && (
+          <>
+            {" "}
+            of <Link href={task.href}>{task.machine}</Link>
+          </>
+        )}
+        {task.message && <span className={task.failed ? "bad" : "muted"}> · {task.message}</span>}
+      </span>
+      <span className="push muted">
+        <Ago time={task.ended ?? task.began} />
+      </span>
+    </>
+  );
+}

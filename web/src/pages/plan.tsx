@@ -1,0 +1,265 @@
+/** One plan: each move with its reason, what was expected of it and what came of it; approved in whole or in part, or put away. */
+import { type ReactNode, useState } from "react";
+import { Action, Ago, Badge, size } from "../../ui/basics.tsx";
+import { FormDialog } from "../../ui/dialog.tsx";
+import { Empty, Ready } from "../../ui/states.tsx";
+import { tell, toast } from "../../ui/toasts.tsx";
+import type { PageProps } from "../app.tsx";
+import { create, remove } from "../data/actions.ts";
+import { toneOf } from "../data/derive.ts";
+import type { Plan as PlanKind } from "../data/kinds.ts";
+import { useLive } from "../data/live.ts";
+import { useRights } from "../data/rights.ts";
+import { useDirector, useObjects } from "../machine/why.tsx";
+import { Link, navigate } from "../router.tsx";
+import { Figure } from "./estate.tsx";
+import { EventTable } from "./events.tsx";
+
+type Move = PlanKind["spec"]["moves"][number];
+type Effect = NonNullable<Move["predicted"]>;
+
+export default function Plan({ parts: [name = ""] }: PageProps) {
+  const plans = useLive("plans");
+  const plan = plans.items.get(name);
+  return (
+    <Ready of={[plans]} what={name}>
+      {() =>
+        plan ? (
+          <Found key={plan.metadata.uid} plan={plan} plans={plans.list} />
+        ) : (
+          <Empty title={`There is no plan ${name}`}>
+            <p>
+              It is kept no more, or never was. <Link href="/director">All plans</Link>
+            </p>
+          </Empty>
+        )
+      }
+    </Ready>
+  );
+}
+
+const figures: readonly [keyof Effect, string, (value: number) => string][] = [
+  ["seconds", "takes", (value) => `${value} s`],
+  ["bytes", "sent", size],
+  ["downtimeMs", "stands still", (value) => `${value} ms`],
+  ["score", "score", (value) => `${value > 0 ? "+" : ""}${value}`],
+  ["watts", "watts", (value) => `${value > 0 ? "+" : ""}${value} W`],
+];
+
+function Effects({ predicted, actual }: { predicted: Effect | undefined; actual: Effect | undefined }) {
+  const rows = figures.filter(([key]) => predicted?.[key] !== undefined || actual?.[key] !== undefined);
+  if (rows.length === 0) return null;
+  const cell = (effect: Effect | undefined, key: keyof Effect, text: (value: number) => string) =>
+    effect?.[key] === undefined ? "–" : text(effect[key]);
+  return (
+    <table className="effects">
+      <thead>
+        <tr>
+          <td />
+          <th className="num">predicted</th>
+          {actual && <th className="num">actual</th>}
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map(([key, name, text]) => (
+          <tr key={key}>
+            <th scope="row">{name}</th>
+            <td className="num">{cell(predicted, key, text)}</td>
+            {actual && <td className="num">{cell(actual, key, text)}</td>}
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) {
+  const { metadata, spec, status } = plan;
+  const can = useRights(undefined);
+  const { objects } = useObjects();
+  const director = useDirector();
+  const [dialog, setDialog] = useState<ReactNode>(null);
+  const [left, setLeft] = useState<ReadonlySet<number>>(new Set());
+  const phase = status?.phase ?? "Pending";
+  const [tone] = toneOf(phase);
+  const isProposed = phase === "Proposed";
+  const chosen = spec.moves.filter((_, i) => !left.has(i));
+  const busy = plans.find(
+    (other) =>
+      other.spec.automation === "act" && ["Running", "Pending", undefined].includes(other.status?.phase),
+  );
+  const whyNotApprove =
+    chosen.length === 0
+      ? "No move is chosen."
+      : busy
+        ? `The plan ${busy.metadata.name} is under way.`
+        : can("create", "plans");
+  const sum = (key: keyof Effect) => {
+    const known = spec.moves.flatMap(({ predicted }) => predicted?.[key] ?? []);
+    return known.length === 0 ? undefined : known.reduce((total, value) => total + value, 0);
+  };
+  const approve = async () => {
+    const name = `approved-${Date.now().toString(36)}`;
+    await create("plans", "Plan", {
+      metadata: { name },
+      spec: {
+        trigger: `a user approved ${chosen.length} of ${spec.moves.length} moves of ${metadata.name}`,
+        automation: "act",
+        moves: chosen,
+      },
+    });
+    toast("ok", "approved; the moves begin");
+    navigate(`/director/plans/${name}`);
+  };
+  const undo = async () => {
+    if (!objects || !director.data) throw new Error("the estate is not known yet; try again in a moment");
+    const { moves, kept } = director.data.undoOf(objects, plan, plans);
+    if (moves.length === 0)
+      throw new Error(
+        `nothing of it can be taken back: ${kept.map(({ vm, why }) => `${vm}: ${why}`).join("; ")}`,
+      );
+    const name = `undo-${Date.now().toString(36)}`;
+    await create("plans", "Plan", {
+      metadata: { name },
+      spec: {
+        trigger: `a user asked to undo ${metadata.name}`,
+        undoes: metadata.name,
+        automation: "act",
+        moves,
+      },
+    });
+    navigate(`/director/plans/${name}`);
+  };
+  const whyNotUndo = !["Succeeded", "Failed"].includes(phase)
+    ? `It is ${phase}.`
+    : !status?.moves?.some((move) => move.phase === "Succeeded")
+      ? "It moved nothing."
+      : busy
+        ? `The plan ${busy.metadata.name} is under way.`
+        : can("create", "plans");
+  return (
+    <>
+      <div className="page-head">
+        <h1>
+          {metadata.name}{" "}
+          <Badge tone={tone} busy={phase === "Running"}>
+            {phase}
+          </Badge>
+        </h1>
+        <span className="muted">
+          plan, <Ago time={metadata.creationTimestamp} /> ago
+        </span>
+        <div className="actions">
+          {isProposed ? (
+            <>
+              <Action kind="primary" onPress={() => void tell(approve(), "approved")} whyNot={whyNotApprove}>
+                Approve {left.size === 0 ? "all" : `${chosen.length} of ${spec.moves.length}`}
+              </Action>
+              <Action
+                onPress={() =>
+                  setDialog(
+                    <FormDialog
+                      title="Put the proposal away"
+                      verb="Put it away"
+                      onClose={() => setDialog(null)}
+                      onSend={async () => {
+                        await remove("plans", metadata);
+                        navigate("/director");
+                      }}
+                    >
+                      <p>Nothing is moved. The director may propose the same again when something changes.</p>
+                    </FormDialog>,
+                  )
+                }
+                whyNot={can("delete", "plans")}
+              >
+                Reject
+              </Action>
+            </>
+          ) : (
+            <Action
+              onPress={() =>
+                setDialog(
+                  <FormDialog
+                    title={`Undo ${metadata.name}`}
+                    verb="Take the moves back"
+                    onClose={() => setDialog(null)}
+                    onSend={undo}
+                  >
+                    <p>
+                      Each machine that it moved goes back to where it was, live, as far as the rules allow.
+                    </p>
+                  </FormDialog>,
+                )
+              }
+              whyNot={whyNotUndo}
+            >
+              Undo
+            </Action>
+          )}
+        </div>
+      </div>
+      <p className="muted">Because {spec.trigger}.</p>
+      <div className="figures" style={{ marginTop: 12 }}>
+        <Figure value={`${status?.done ?? 0} of ${spec.moves.length}`} name="moves made" />
+        {figures.map(([key, name, text]) => {
+          const value = sum(key);
+          return value === undefined ? null : (
+            <Figure
+              key={key}
+              value={text(Math.round(value * 100) / 100)}
+              name={`${name}, predicted in all`}
+            />
+          );
+        })}
+      </div>
+      <section className="panel">
+        <h2>Moves</h2>
+        <ul className="lines">
+          {spec.moves.map((move, i) => {
+            const told = status?.moves?.[i];
+            const [moveTone, moving] = toneOf(told?.phase ?? "Pending");
+            return (
+              <li key={`${move.namespace}/${move.vm}`} className="plan-move">
+                {isProposed && (
+                  <input
+                    type="checkbox"
+                    aria-label={`Approve the move of ${move.vm}`}
+                    checked={!left.has(i)}
+                    onChange={(event) => {
+                      const next = new Set(left);
+                      if (event.target.checked) next.delete(i);
+                      else next.add(i);
+                      setLeft(next);
+                    }}
+                  />
+                )}
+                <div className="stack">
+                  <div className="row">
+                    <Link href={`/machines/${move.namespace}/${move.vm}`}>{move.vm}</Link>
+                    <span>
+                      {move.from} → {move.to}
+                    </span>
+                    {told && !isProposed && (
+                      <Badge tone={moveTone} busy={moving}>
+                        {told.phase}
+                      </Badge>
+                    )}
+                  </div>
+                  <div>{move.reason}</div>
+                  {told?.message && <div className="muted">{told.message}</div>}
+                </div>
+                <Effects predicted={move.predicted} actual={told?.actual} />
+              </li>
+            );
+          })}
+        </ul>
+      </section>
+      <section className="panel">
+        <h2>Events</h2>
+        <EventTable kind="Plan" name={metadata.name} />
+      </section>
+      {dialog}
+    </>
+  );
+}

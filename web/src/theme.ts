@@ -1,0 +1,37 @@
+/** Light or dark: as the system says, until the user says otherwise. */
+import { useSyncExternalStore } from "react";
+
+const KEY = "vireo-theme";
+const system = matchMedia("(prefers-color-scheme: dark)");
+const listeners = new Set<() => void>();
+const tell = () => {
+  for (const listener of listeners) listener();
+};
+system.addEventListener("change", tell);
+
+const chosen = () => {
+  try {
+    return localStorage.getItem(KEY);
+  } catch {
+    return null;
+  }
+};
+export const isDark = (): boolean => (chosen() ?? (system.matches ? "dark" : "light")) === "dark";
+
+export function applyTheme(): void {
+  const own = chosen();
+  if (own) document.documentElement.dataset.theme = own;
+  else delete document.documentElement.dataset.theme;
+  tell();
+}
+
+export function toggleTheme(): void {
+  localStorage.setItem(KEY, isDark() ? "light" : "dark");
+  applyTheme();
+}
+
+export const useDark = (): boolean =>
+  useSyncExternalStore((listener) => {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  }, isDark);

@@ -1,0 +1,58 @@
+/** What a page shows when there is nothing to show: not yet, nothing at all, or not possible. */
+import type { ReactNode } from "react";
+import { isApiError, messageOf } from "../src/data/api.ts";
+
+export function Loading({ what }: { what: string }) {
+  return (
+    <div className="state" role="status" aria-busy="true">
+      <div className="skeleton" style={{ width: 220 }} />
+      <div className="skeleton" style={{ width: 160 }} />
+      <span className="unseen">Loading {what}…</span>
+    </div>
+  );
+}
+
+export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+  return (
+    <div className="state">
+      <h2>{title}</h2>
+      {children}
+    </div>
+  );
+}
+
+export function ErrorNote({ title, error, again }: { title: string; error: unknown; again?: () => void }) {
+  const hint = isApiError(error, "Forbidden")
+    ? "Your account may not see this. Whoever gave you the token can give you a role that may."
+    : isApiError(error, "ServiceUnavailable")
+      ? "It is tried again by itself; running machines are not affected."
+      : undefined;
+  return (
+    <div className="state" role="alert">
+      <h2>{title}</h2>
+      <p>{messageOf(error)}</p>
+      {hint && <p>{hint}</p>}
+      {again && (
+        <button type="button" className="button" onClick={() => again()}>
+          Try again
+        </button>
+      )}
+    </div>
+  );
+}
+
+/** The page's content once its data is there; the other states otherwise, each in one place. */
+export function Ready({
+  of,
+  what,
+  children,
+}: {
+  of: readonly { state: "loading" | "error" | "ready"; error: unknown }[];
+  what: string;
+  children: () => ReactNode;
+}) {
+  const wrong = of.find(({ state }) => state === "error");
+  if (wrong) return <ErrorNote title={`Cannot load ${what}`} error={wrong.error} />;
+  if (of.some(({ state }) => state === "loading")) return <Loading what={what} />;
+  return children();
+}

@@ -18,7 +18,7 @@ const start = async (options: Parameters<typeof startApiStack>[0] = {}) => {
 afterEach(() => stack[Symbol.asyncDispose]());
 
 /** Texts that only somebody who reads the source or sits on the machine should see. */
-const INSIDE = /\n\s+at |\.ts\b|node:|node_modules|\/src\/|SELECT|sqlite|TypeError|\/secret\//i;
+const INSIDE = /\n\s+at |\.ts\b|node:|node_modules|\/src\/|\bSELECT\b|sqlite|TypeError|\/secret\//i;
 const VMS = "/apis/vireo.dev/v1/namespaces/default/virtualmachines";
 
 describe("a bug in the server", () => {

@@ -54,15 +54,15 @@ function makeHost(i: number): HostView {
 type Spec = Partial<Policy["spec"]>;
 /** In turns: what the policy of a group of eight machines says. */
 const SPECS: readonly Spec[] = [
-  { goal: "performance", keepApart: "host" },
-  { goal: "energy" },
-  { goal: "balanced", required: ["host.disk.ssd"] },
+  { goals: [{ goal: "performance", weight: 1 }], keepApart: "host" },
+  { goals: [{ goal: "energy", weight: 1 }] },
+  { goals: [{ goal: "balanced", weight: 1 }], required: ["host.disk.ssd"] },
   {
-    goal: "balanced",
+    goals: [{ goal: "balanced", weight: 1 }],
     keepApart: "rack",
     preferred: [{ rule: "host.link.mbps >= 25000", weight: 10 }],
   },
-  { goal: "energy", spread: "rack" },
+  { goals: [{ goal: "energy", weight: 1 }], spread: "rack" },
 ];
 
 /** Machines beyond ten for each host have no host yet. */
@@ -101,7 +101,7 @@ function makeEstate(hosts: number, newcomers: number): Estate {
     metadata: { name: `app-${group}`, namespace: "default" },
     spec: {
       selector: { matchLabels: { app: `app-${group}` } },
-      goal: "balanced" as const,
+      goals: [{ goal: "balanced" as const, weight: 1 }],
       automation: "act" as const,
       priority: 0,
       ...SPECS[group % SPECS.length],

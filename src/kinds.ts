@@ -22,6 +22,7 @@ import { checkPolicy } from "./director/checks.ts";
 import { checkFailover } from "./director/failover-word.ts";
 import { Plan, Policy } from "./director/kinds.ts";
 import { checkRules } from "./director/last-word.ts";
+import { checkSite, Site } from "./director/sites.ts";
 import { checkImage } from "./images/checks.ts";
 import { Image } from "./images/kinds.ts";
 import { checkHostPower } from "./power/checks.ts";
@@ -56,6 +57,7 @@ export const KINDS: readonly Kind[] = [
   register(Policy, { check: checkPolicy }),
   register(Plan),
   register(PowerPolicy),
+  register(Site, { check: checkSite }),
   register(Lease),
   register(Event),
   register(ResourceQuota, { check: checkResourceQuota }),

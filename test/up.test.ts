@@ -87,7 +87,7 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
     ];
     for (const goal of ["performance", "energy"]) {
       const [hosts, plans] = [await where(), (await stack.client.list(Plan)).items.length];
-      const patch = JSON.stringify({ spec: { goal } });
+      const patch = JSON.stringify({ spec: { goals: [{ goal }] } });
       const patched = await stack.kubectl(["patch", "policy", "web", "--type", "merge", "-p", patch]);
       expect(patched.code, patched.stderr).toBe(0);
       await until(`a plan for ${goal}, and its end`, 90_000, async () => {

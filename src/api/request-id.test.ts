@@ -25,7 +25,7 @@ const policy = (name: string, goal = "energy") =>
     apiVersion: "vireo.dev/v2",
     kind: "Policy",
     metadata: { name },
-    spec: { selector: { matchLabels: { app: name } }, goal },
+    spec: { selector: { matchLabels: { app: name } }, goals: [{ goal }] },
   });
 const create = (name: string, headers: Record<string, string> = {}, query = "") =>
   raw(stack, "POST", `${BASE}${query}`, { token, body: policy(name), headers });
@@ -65,12 +65,12 @@ it("is the client's, or the trace's, or a new one; the answer and the log tell i
 
 it("changes with what is wanted of the object, and with nothing else", async () => {
   await create("c", { "x-request-id": "made" });
-  await patch("c", { spec: { goal: "performance" } }, "dry", "?dryRun=All");
+  await patch("c", { spec: { goals: [{ goal: "performance", weight: 1 }] } }, "dry", "?dryRun=All");
   await patch("c", { metadata: { labels: { a: "b" } } }, "labelled");
-  await patch("c", { spec: { goal: "energy" } }, "same");
+  await patch("c", { spec: { goals: [{ goal: "energy", weight: 1 }] } }, "same");
   await patch("c/status", { status: { conditions: [] } }, "status");
   expect(await idOf("c")).toBe("made");
-  await patch("c", { spec: { goal: "performance" } }, "changed");
+  await patch("c", { spec: { goals: [{ goal: "performance", weight: 1 }] } }, "changed");
   expect(await idOf("c")).toBe("changed");
   await patch("c", { metadata: { finalizers: ["test/wait"] } }, "held");
   await raw(stack, "DELETE", `${BASE}/c`, { token, headers: { "x-request-id": "deleted" } });
@@ -98,7 +98,11 @@ it("belongs to nobody in managedFields, so that an apply without it conflicts wi
 it("is not seen by clients on what users write, in any form: an annotation that changes by itself is a change that nobody asked for", async () => {
   await create("e", { "x-request-id": "hidden-1" });
   const annotated = { metadata: { annotations: { mine: "1", [REQUEST_ID]: "forged" } } };
-  const changed = await patch("e", { ...annotated, spec: { goal: "performance" } }, "hidden-2");
+  const changed = await patch(
+    "e",
+    { ...annotated, spec: { goals: [{ goal: "performance", weight: 1 }] } },
+    "hidden-2",
+  );
   expect(changed.body.metadata).toMatchObject({ annotations: { mine: "1" } });
   const plain = "application/json";
   const forms = [

@@ -34,9 +34,9 @@ it("compares policies as a table and as a picture, and says that it is simulated
 it("says what is wrong with a policy, and where", async () => {
   const file = join(folder, "odd.yaml");
   writeFileSync(file, readFileSync(example("energy.yaml"), "utf8").replace("goal: energy", "goal: speed"));
-  await expect(run([file])).rejects.toThrow(/odd\.yaml:1: .*spec\.goal: /);
+  await expect(run([file])).rejects.toThrow(/odd\.yaml:1: .*spec\.goals\[0\]\.goal: /);
   writeFileSync(file, readFileSync(example("energy.yaml"), "utf8").replace("goal: energy", "gaol: energy"));
-  await expect(run([file])).rejects.toThrow(/odd\.yaml:1: .*unknown field "spec\.gaol"/);
+  await expect(run([file])).rejects.toThrow(/odd\.yaml:1: .*unknown field "spec\.goals\[0\]\.gaol"/);
   await expect(run([join(folder, "none.yaml")])).rejects.toThrow("none.yaml: no such file");
   await expect(run([example("energy.yaml")], { trace: join(folder, "none.csv") })).rejects.toThrow(
     "none.csv: no such file",

@@ -4,6 +4,7 @@ import type { Lookup } from "../resource/kind.ts";
 import { contradictions } from "./contradictions.ts";
 import { expressionOf, problemOf } from "./expressions.ts";
 import { DOMAINS, type Policy } from "./kinds.ts";
+import { windowFault } from "./windows.ts";
 
 const invalid = (field: string, value: unknown, why: string): Cause => ({
   field,
@@ -47,8 +48,12 @@ function neverTogether({ spec: { atMost, keepTogether } }: Policy): Cause[] {
 }
 
 export function checkPolicy(policy: Policy, _old: Policy | undefined, _lookup: Lookup): Cause[] {
-  const { required = [], preferred = [] } = policy.spec;
+  const { required = [], preferred = [], goals = [] } = policy.spec;
   const causes = [
+    ...goals.flatMap(({ during }, i) => {
+      const fault = during && windowFault(during);
+      return fault ? [invalid(`spec.goals[${i}].during.timeZone`, during.timeZone, fault)] : [];
+    }),
     ...required.flatMap((rule, i) => checkRule(rule, `spec.required[${i}]`)),
     ...preferred.flatMap(({ rule }, i) => checkRule(rule, `spec.preferred[${i}].rule`)),
   ];

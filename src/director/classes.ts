@@ -3,11 +3,22 @@
  * hosts has a few dozen kinds of them. Pure.
  */
 import type { HostView, MachineView } from "./estate.ts";
-import { addedWatts, goalOf, preferencesOf, preferred, WEIGHTS, wattsValue } from "./goals.ts";
+import {
+  type Aim,
+  addedWatts,
+  dearness,
+  powerWeight,
+  preferencesOf,
+  preferred,
+  unlicensedValue,
+  type Weights,
+  wattsValue,
+} from "./goals.ts";
 import type { Policy } from "./kinds.ts";
 import type { Sight } from "./sight.ts";
 import type { Shelves } from "./solver/shelves.ts";
 import { lack, moveObstacle, requiredBreach } from "./suits.ts";
+import type { Tariffs } from "./tariffs.ts";
 
 /** Memory of hosts of one kind differs by less than a twentieth. */
 const MEMORY_STEPS = 16;
@@ -20,7 +31,7 @@ export interface HostKinds {
 }
 
 /** @param sight what the rules see of them */
-export function hostKinds(hosts: readonly HostView[], sight: Sight): HostKinds {
+export function hostKinds(hosts: readonly HostView[], sight: Sight, sites: Tariffs): HostKinds {
   const known = new Map<string, number>();
   const examples: HostView[] = [];
   const of = Int32Array.from(hosts, (host, h) => {
@@ -49,6 +60,9 @@ export function hostKinds(hosts: readonly HostView[], sight: Sight): HostKinds {
       accelerator,
       cpuModel,
       has,
+      host.sockets,
+      // What power costs there.
+      sites.has(host.site) ? host.site : "",
     ]);
     const kind = known.get(key);
     if (kind !== undefined) return kind;
@@ -66,16 +80,27 @@ export interface Likes {
   order: Int32Array;
 }
 
+/** What is measured by. */
+export interface Yardsticks {
+  aim: Aim;
+  sites: Tariffs;
+  fastestMhz: number;
+  mostSockets: number;
+}
+
 /** Machines that look for the same, but for their memory and whom they go with. */
 export class MachineKind {
   readonly room: number;
   private readonly wattsWeight: number;
+  private readonly weights: Weights;
   /** Of each kind of host: whether one that is there may stay, and whether others may come. */
   readonly mayStay: Uint8Array;
   private readonly mayCome: Uint8Array;
   /** Of each kind of host what does not depend on what runs there. */
   private readonly fixed: Float64Array;
-  /** By shelf, NaN: unknown. */
+  /** Of each kind of host how much better one is that another machine of the policy is on. */
+  readonly licensed: Float64Array;
+  /** Watts by their dearness, by shelf; NaN: unknown. */
   private readonly added: Float64Array;
   private dearest = { version: -1, watts: 1 };
   private known: { watts: number; likes: Likes } | undefined;
@@ -85,13 +110,14 @@ export class MachineKind {
     example: MachineView,
     policies: readonly Policy[],
     hosts: readonly HostView[],
-    fastestMhz: number,
+    { aim: { weights }, sites, fastestMhz, mostSockets }: Yardsticks,
     from: HostView | undefined,
   ) {
-    const weights = WEIGHTS[goalOf(policies[0])];
     const preferences = preferencesOf(policies);
-    this.room = weights.room;
-    this.wattsWeight = weights.watts;
+    this.weights = weights;
+    this.room = weights.room - weights.packed;
+    this.wattsWeight = powerWeight(weights);
+    this.licensed = new Float64Array(hosts.length);
     this.mayStay = new Uint8Array(hosts.length);
     this.mayCome = new Uint8Array(hosts.length);
     this.fixed = new Float64Array(hosts.length);
@@ -102,10 +128,14 @@ export class MachineKind {
       this.mayCome[kind] = stays && !moveObstacle(example, from, host) ? 1 : 0;
       this.fixed[kind] = preferred(preferences, host, example).reduce(
         (sum, { kept, weight }) => sum + (kept ? weight : 0),
-        (host.mhz / fastestMhz) * weights.speed,
+        (host.mhz / fastestMhz) * weights.speed +
+          weights.packed +
+          weights.licences * unlicensedValue(host.sockets, mostSockets),
       );
+      this.licensed[kind] = weights.licences * (1 - unlicensedValue(host.sockets, mostSockets));
+      const dear = dearness(weights, sites, host.site);
       for (const inUse of [0, 1])
-        this.added[2 * kind + inUse] = addedWatts(example, host, inUse === 1) ?? Number.NaN;
+        this.added[2 * kind + inUse] = (addedWatts(example, host, inUse === 1) ?? Number.NaN) * dear;
     }
   }
 
@@ -126,11 +156,9 @@ export class MachineKind {
     if (this.known?.watts === dearestWatts) return this.known.likes;
     const likes = new Float64Array(this.added.length);
     for (let shelf = 0; shelf < likes.length; shelf++) {
-      const watts = this.added[shelf] as number;
-      const value = wattsValue(Number.isNaN(watts) ? undefined : watts, shelf % 2 === 1, dearestWatts);
       likes[shelf] =
         (this.mayCome[shelf >> 1] as number) === 1
-          ? (this.fixed[shelf >> 1] as number) + value * this.wattsWeight
+          ? this.likeOf(shelf >> 1, shelf % 2 === 1, dearestWatts)
           : Number.NEGATIVE_INFINITY;
     }
     const order = Int32Array.from(likes.keys())
@@ -145,6 +173,7 @@ export class MachineKind {
     const watts = this.added[2 * kind + (inUse ? 1 : 0)] as number;
     return (
       (this.fixed[kind] as number) +
+      (inUse ? this.weights.used : 0) +
       wattsValue(Number.isNaN(watts) ? undefined : watts, inUse, dearestWatts) * this.wattsWeight
     );
   }

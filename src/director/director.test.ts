@@ -5,7 +5,7 @@ import { checkPolicy } from "./checks.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { explain } from "./explain.ts";
 import { apply } from "./index.ts";
-import type { Policy } from "./kinds.ts";
+import { GOALS, type Goal, type Policy } from "./kinds.ts";
 import { place } from "./place.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
 import { cpuFor, obstacle, usage } from "./rules.ts";
@@ -57,7 +57,13 @@ function policy(name: string, tier: string, spec: Partial<Policy["spec"]>): Poli
     apiVersion: "vireo.dev/v2",
     kind: "Policy",
     metadata: { name, namespace: "default" },
-    spec: { selector: { matchLabels: { tier } }, goal: "balanced", automation: "act", priority: 0, ...spec },
+    spec: {
+      selector: { matchLabels: { tier } },
+      goals: [{ goal: "balanced", weight: 1 }],
+      automation: "act",
+      priority: 0,
+      ...spec,
+    },
   };
 }
 
@@ -70,8 +76,8 @@ const SHOP: Estate = {
   hosts: HOSTS,
   machines: [machine("db-1", "db"), machine("web-1", "web"), machine("web-2", "web")],
   policies: [
-    policy("db", "db", { goal: "performance" }),
-    policy("web", "web", { goal: "energy", spread: "host" }),
+    policy("db", "db", { goals: [{ goal: "performance", weight: 1 }] }),
+    policy("web", "web", { goals: [{ goal: "energy", weight: 1 }], spread: "host" }),
   ],
   odd: [],
 };
@@ -217,9 +223,10 @@ describe("a plan", () => {
     const placed = placeAll(SHOP);
     const changed = {
       ...placed,
-      policies: [placed.policies[0], policy("web", "web", { goal: "performance", spread: "host" })].filter(
-        (p) => p !== undefined,
-      ),
+      policies: [
+        placed.policies[0],
+        policy("web", "web", { goals: [{ goal: "performance", weight: 1 }], spread: "host" }),
+      ].filter((p) => p !== undefined),
     };
     const moves = planMoves(changed, options(["default/web-1", "default/web-2"]));
     expect(moves).toMatchInlineSnapshot(`
@@ -266,8 +273,8 @@ it("makes no move of a plan that is carried out hang on one that is only advised
     ],
     machines: [machine("x", "db", { host: "slow" }), machine("y", "web", { host: "fast" })],
     policies: [
-      policy("db", "db", { goal: "performance" }),
-      policy("web", "web", { goal: "energy", automation: "advise" }),
+      policy("db", "db", { goals: [{ goal: "performance", weight: 1 }] }),
+      policy("web", "web", { goals: [{ goal: "energy", weight: 1 }], automation: "advise" }),
     ],
     odd: [],
   };
@@ -305,7 +312,9 @@ describe("at most so many in one place", () => {
   const estate = (atMost: Policy["spec"]["atMost"], ...on: (string | undefined)[]): Estate => ({
     hosts,
     machines: on.map((at, i) => machine(`web-${i}`, "web", at ? { host: at } : {})),
-    policies: [policy("web", "web", { goal: "energy", ...(atMost ? { atMost } : {}) })],
+    policies: [
+      policy("web", "web", { goals: [{ goal: "energy", weight: 1 }], ...(atMost ? { atMost } : {}) }),
+    ],
     odd: [],
   });
 
@@ -351,7 +360,7 @@ it("a cordoned host keeps its machines, but for those that break a rule there", 
     const machines = [machine("db-1", "db", { host: "slow" })];
     return planMoves({ hosts, machines, policies, odd: [] }, options()).map(({ reason }) => reason);
   };
-  const fast = policy("db", "db", { goal: "performance" });
+  const fast = policy("db", "db", { goals: [{ goal: "performance", weight: 1 }] });
   expect(moves(host("slow", 1000, 20, 60), [fast])).toHaveLength(1);
   expect(moves(slow, [fast])).toEqual([]);
   const required = ["host.cpu.mhz >= 3000"];
@@ -371,7 +380,10 @@ describe("a host with few machines", () => {
       small("web-2", "a", tier),
       ...["1", "2", "3"].map((n) => ({ ...small(`own-${n}`, "b"), movable: false })),
     ],
-    policies: [policy("web", "web", { goal: "energy" }), policy("fast", "fast", { goal: "performance" })],
+    policies: [
+      policy("web", "web", { goals: [{ goal: "energy", weight: 1 }] }),
+      policy("fast", "fast", { goals: [{ goal: "performance", weight: 1 }] }),
+    ],
     odd: [],
   });
 
@@ -454,7 +466,7 @@ describe("for any estate", () => {
         gib: fc.integer({ min: 1, max: 4 }),
       })
       .map(({ tier, cpus, gib }) => machine(`m${i}`, tier, { cpus, memoryBytes: gib * GiB }));
-  const goal = fc.constantFrom("performance", "energy", "balanced");
+  const goal = fc.constantFrom(...GOALS);
   const group = fc.constantFrom(
     {},
     { spread: "host" },
@@ -476,8 +488,8 @@ describe("for any estate", () => {
         machines,
         odd: [],
         policies: [
-          policy("db", "db", { goal: g1 as Policy["spec"]["goal"], ...x1 }),
-          policy("web", "web", { goal: g2 as Policy["spec"]["goal"], ...x2 }),
+          policy("db", "db", { goals: [{ goal: g1 as Goal, weight: 1 }], ...x1 }),
+          policy("web", "web", { goals: [{ goal: g2 as Goal, weight: 1 }], ...x2 }),
         ],
       }),
     );

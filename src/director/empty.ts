@@ -54,10 +54,10 @@ function empty(draft: Draft, host: HostView, machines: readonly number[], option
     const seek = index.seek(machine);
     const accept = acceptOf(estate, index, machine, options, false);
     const inUse = (h: number) => (itemsOn[h] as number) > 0 && (!accept || accept(h));
-    const to = seek?.now ? index.shelves.best(seek.want, Number.NEGATIVE_INFINITY, inUse) : -1;
+    const to = seek?.now ? index.best(seek, Number.NEGATIVE_INFINITY, inUse) : -1;
     const there = index.hostOf(to);
     if (!seek?.now || !there) break;
-    gain += index.shelves.liking(seek.want, to) - seek.now.like;
+    gain += index.liking(seek, to) - seek.now.like;
     left.push([at, machine, there]);
     index.move(machine.key, there.name);
   }
@@ -69,10 +69,11 @@ function empty(draft: Draft, host: HostView, machines: readonly number[], option
   if (!worth) return false;
   const saved = host.idleWatts === undefined ? "watts unknown" : `${Math.round(host.idleWatts)} W less`;
   for (const [at, before, to] of left) {
+    const [policy] = policiesOf(estate, before);
     draft.make(
       at,
       to,
-      `${whoSays(policiesOf(estate, before)[0])}: ${machines.length} moves leave ${host.name} empty, ${saved}`,
+      `${whoSays(policy, index.aimOf(policy))}: ${machines.length} moves leave ${host.name} empty, ${saved}`,
     );
   }
   return true;

@@ -9,6 +9,7 @@ import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import type { DOMAINS, Policy } from "./kinds.ts";
+import type { Tariffs } from "./tariffs.ts";
 import type { MachineUse } from "./use.ts";
 
 export interface HostView {
@@ -97,6 +98,10 @@ export interface Estate {
   hosts: HostView[];
   machines: MachineView[];
   policies: Policy[];
+  /** Ms since the epoch; absent: no goal has its time. */
+  now?: number;
+  /** What power costs and emits now. */
+  sites?: Tariffs;
   /** Objects that make no sense, with what is wrong: skipped, never in the way of the others. */
   odd: { object: string; message: string }[];
 }

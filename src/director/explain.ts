@@ -1,6 +1,7 @@
 /** Why a machine is where it is: for every host what ruled it out, or how it scored. Pure. */
 import type { Estate } from "./estate.ts";
-import { goalOf } from "./goals.ts";
+import type { Aim } from "./goals.ts";
+import { indexOf } from "./index.ts";
 import { judge } from "./place.ts";
 import { policiesOf } from "./rules.ts";
 
@@ -11,6 +12,8 @@ export interface Explanation {
   hosts: { name: string; chosen: boolean; verdict: string }[];
 }
 
+const goalNow = ({ words, because }: Aim): string => (because ? `${words}, since it is ${because}` : words);
+
 /** Undefined when there is no such machine. */
 export function explain(estate: Estate, key: string): Explanation | undefined {
   const machine = estate.machines.find((m) => m.key === key);
@@ -20,7 +23,7 @@ export function explain(estate: Estate, key: string): Explanation | undefined {
     ...(machine.host ? { host: machine.host } : {}),
     policies: policiesOf(estate, machine).map((policy) => ({
       name: policy.metadata.name,
-      goal: goalOf(policy),
+      goal: goalNow(indexOf(estate).aimOf(policy)),
     })),
     hosts: judge(estate, machine).map(({ host, obstacle, score, busy }) => ({
       name: host.name,

@@ -47,7 +47,7 @@ const policy = (spec: Partial<Policy["spec"]>, name = "web"): Policy => ({
   metadata: { name, namespace: "default" },
   spec: {
     selector: { matchLabels: { app: "web" } },
-    goal: "balanced",
+    goals: [{ goal: "balanced", weight: 1 }],
     automation: "act",
     priority: 0,
     failover: { per: "host", losses: 1 },
@@ -165,7 +165,11 @@ describe("failover capacity", () => {
       [...machines.slice(0, 2), machine("fan", 0.5, "a", other)],
       policy({}),
       policy(
-        { selector: { matchLabels: { app: "other" } }, goal: "performance", failover: undefined as never },
+        {
+          selector: { matchLabels: { app: "other" } },
+          goals: [{ goal: "performance", weight: 1 }],
+          failover: undefined as never,
+        },
         "fan",
       ),
     );

@@ -3,13 +3,15 @@
  * where a policy's machines are, which host a machine would like best. Kept with the estate; a move carries it on to the estate after the move.
  */
 import { selects } from "../resource/selector.ts";
-import { type HostKinds, hostKinds, MachineKind } from "./classes.ts";
+import { type HostKinds, hostKinds, MachineKind, type Yardsticks } from "./classes.ts";
 import { domainOf, type Estate, type HostView, type Level, type MachineView } from "./estate.ts";
+import { type Aim, aimOf } from "./goals.ts";
 import { byPriority, DOMAINS, mostOf, type Policy } from "./kinds.ts";
 import { Sight } from "./sight.ts";
 import { type Model, makeTallies, type TallySpec } from "./solver/model.ts";
-import { Shelves, type Want } from "./solver/shelves.ts";
+import { isBetter, Shelves, type Want } from "./solver/shelves.ts";
 import { State } from "./solver/state.ts";
+import { NO_TARIFFS, type Tariffs } from "./tariffs.ts";
 import { busyOf, expectedOf, FULL, HOT, roomOf } from "./use.ts";
 
 export interface Use {
@@ -42,12 +44,16 @@ const RESOURCES = 3;
 /** Of these no host gives more than it has; the third only guides what need not be. */
 export const DECLARED = 2;
 
+/** Of hosts with machines of one policy these many are looked at for its licences. */
+const CARRIERS = 64;
+
 export class EstateIndex {
   readonly hosts: ReadonlyMap<string, HostView>;
   /** Where each machine is in the estate's list. */
   readonly position: ReadonlyMap<string, number>;
   readonly machines: MachineView[];
   readonly fastestMhz: number;
+  readonly mostSockets: number;
   readonly state: State;
   readonly shelves: Shelves;
   /** Of the estate, in its order; those behind them are only known by name. */
@@ -62,6 +68,11 @@ export class EstateIndex {
   /** Of a machine that is moving, the item that stands for it where it goes. */
   private readonly shadows = new Map<number, number>();
   private readonly sight: Sight;
+  private readonly moment: { now?: number; sites: Tariffs };
+  private readonly aims = new Map<Policy | undefined, Aim>();
+  /** Grows with each move. */
+  private version = 0;
+  private readonly carriers = new Map<Policy, { version: number; counts: ReadonlyMap<number, number> }>();
   private readonly kinds: HostKinds;
   private readonly machineKinds = new Map<string, MachineKind>();
   private readonly kindOf: (MachineKind | undefined)[];
@@ -76,6 +87,11 @@ export class EstateIndex {
     this.machines = [...estate.machines];
     this.kindOf = new Array(estate.machines.length);
     this.fastestMhz = estate.hosts.reduce((most, { mhz }) => Math.max(most, mhz), 1);
+    this.mostSockets = estate.hosts.reduce((most, { sockets = 1 }) => Math.max(most, sockets), 1);
+    this.moment = {
+      ...(estate.now === undefined ? {} : { now: estate.now }),
+      sites: estate.sites ?? NO_TARIFFS,
+    };
     this.names = estate.hosts.map(({ name }) => name);
     for (const [i, name] of this.names.entries()) this.hostAt.set(name, i);
     this.filePolicies(estate.policies);
@@ -90,7 +106,7 @@ export class EstateIndex {
     this.sight = new Sight(estate.hosts, estate.policies, (policy) =>
       this.membersOf(policy).map((i) => this.machines[i] as MachineView),
     );
-    this.kinds = hostKinds(estate.hosts, this.sight);
+    this.kinds = hostKinds(estate.hosts, this.sight, estate.sites ?? NO_TARIFFS);
     // Hosts that are only known by name are of a kind of their own.
     const kindOf = new Int32Array(this.names.length).fill(this.kinds.examples.length);
     kindOf.set(this.kinds.of);
@@ -102,7 +118,7 @@ export class EstateIndex {
     const contents = new Map<string, number>();
     for (const [rank, policy] of sorted.entries()) {
       const { metadata, spec } = policy;
-      const content = JSON.stringify([spec.goal, spec.required, spec.preferred]);
+      const content = JSON.stringify([this.aimOf(policy).weights, spec.required, spec.preferred]);
       const number = contents.get(content) ?? contents.size;
       contents.set(content, number);
       this.contents.set(policy, number);
@@ -131,6 +147,50 @@ export class EstateIndex {
         if (chooses(each.policy, machine)) found.push(each);
     if (found.length === 0) return NO_POLICIES;
     return found.sort((a, b) => a.rank - b.rank).map(({ policy }) => policy);
+  }
+
+  /** What the policy aims at now; of none: what a machine without policy does. */
+  aimOf(policy: Policy | undefined): Aim {
+    const known = this.aims.get(policy);
+    if (known) return known;
+    const aim = aimOf(policy, this.moment);
+    this.aims.set(policy, aim);
+    return aim;
+  }
+
+  private yardsticks(machine: MachineView): Yardsticks {
+    const { fastestMhz, mostSockets } = this;
+    return {
+      aim: this.aimOf(this.policiesOf(machine)[0]),
+      sites: this.moment.sites,
+      fastestMhz,
+      mostSockets,
+    };
+  }
+
+  /** How many of the policy's other machines the host has. */
+  licensed(policy: Policy | undefined, machine: MachineView, host: HostView): number {
+    const h = this.hostAt.get(host.name);
+    return policy && h !== undefined ? this.othersAt(policy, machine, h) : 0;
+  }
+
+  private othersAt(policy: Policy, machine: MachineView, h: number): number {
+    const own = this.itemsOf(machine.key).filter((item) => this.state.at[item] === h).length;
+    return (this.carriersOf(policy).get(h) ?? 0) - own;
+  }
+
+  /** Hosts that have machines of the policy, and how many. */
+  private carriersOf(policy: Policy): ReadonlyMap<number, number> {
+    const known = this.carriers.get(policy);
+    if (known?.version === this.version) return known.counts;
+    const counts = new Map<number, number>();
+    for (const i of this.membersOf(policy))
+      for (const item of this.itemsOf(this.machines[i]?.key)) {
+        const h = this.state.at[item] as number;
+        if (h >= 0) counts.set(h, (counts.get(h) ?? 0) + 1);
+      }
+    this.carriers.set(policy, { version: this.version, counts });
+    return counts;
   }
 
   /** Highest priority first; ties by name. */
@@ -292,6 +352,7 @@ export class EstateIndex {
     if (at === undefined || !before) return undefined;
     const from = this.state.at[at] as number;
     this.shelves.move(at, this.hostAt.get(to) ?? -1);
+    this.version++;
     this.onMove?.(at, from, this.state.at[at] as number);
     const after = { ...before, host: to };
     this.machines[at] = after;
@@ -303,6 +364,7 @@ export class EstateIndex {
   restore(at: number, before: MachineView): void {
     const from = this.state.at[at] as number;
     this.shelves.move(at, before.host === undefined ? -1 : (this.hostAt.get(before.host) ?? -1));
+    this.version++;
     this.onMove?.(at, from, this.state.at[at] as number);
     this.machines[at] = before;
     this.kindOf[at] = undefined;
@@ -357,7 +419,7 @@ export class EstateIndex {
       key += `|${host === undefined}|${began.accelerator}|${began.cpuModel}|${"guestCpu" in began ? began.guestCpu : ""}`;
     const kind =
       this.machineKinds.get(key) ??
-      new MachineKind(machine, this.policiesOf(machine), this.kinds.examples, this.fastestMhz, from);
+      new MachineKind(machine, this.policiesOf(machine), this.kinds.examples, this.yardsticks(machine), from);
     this.machineKinds.set(key, kind);
     if (same) this.kindOf[at] = kind;
     return kind;
@@ -387,11 +449,44 @@ export class EstateIndex {
     const { likes, order } = kind.likesAt(dearest);
     const demand = [machine.cpus, machine.memoryBytes, busyOf(machine)];
     const want: Want = { item: at, demand, binding: DECLARED, likes, order, room: kind.room };
-    if (hostKind === undefined) return { want, dearestWatts: dearest };
-    const like = kind.likeOf(hostKind, !onlyOne, dearest) + kind.room * shelves.roomWith(want, h);
+    const [policy] = this.policiesOf(machine);
+    const licences = policy && this.aimOf(policy).weights.licences > 0 ? { licences: { policy, kind } } : {};
+    const seek = { want, machine, dearestWatts: dearest, ...licences };
+    if (hostKind === undefined) return seek;
+    const like =
+      kind.likeOf(hostKind, !onlyOne, dearest) +
+      kind.room * shelves.roomWith(want, h) +
+      this.licensedBonus(seek, h);
     const stays =
       (kind.mayStay[hostKind] as number) === 1 && shelves.fits(want, h) && state.counts.breaks(at, h) < 0;
-    return { want, dearestWatts: dearest, now: { host: h, like, stays } };
+    return { ...seek, now: { host: h, like, stays } };
+  }
+
+  /** How well the machine would like to be on the host; -Infinity: it may not come there. */
+  liking(seek: Seek, h: number): number {
+    return this.shelves.liking(seek.want, h) + this.licensedBonus(seek, h);
+  }
+
+  private licensedBonus({ machine, licences }: Seek, h: number): number {
+    if (!licences || this.othersAt(licences.policy, machine, h) <= 0) return 0;
+    return licences.kind.licensed[this.kindOfHost(h)] ?? 0;
+  }
+
+  /** As Shelves.best. Of hosts that others of a policy about licences are on, those with the most are looked at. */
+  best(seek: Seek, floor: number, accept: ((h: number) => boolean) | undefined): number {
+    const { want, licences } = seek;
+    let best = this.shelves.best(want, floor, accept);
+    if (!licences) return best;
+    let liked = best < 0 ? floor : this.liking(seek, best);
+    const carriers = [...this.carriersOf(licences.policy)].sort(([a, n], [b, m]) => m - n || a - b);
+    for (const [h] of carriers.slice(0, CARRIERS)) {
+      if (h === this.state.at[want.item] || !this.shelves.admits(want, h)) continue;
+      const value = this.liking(seek, h);
+      if (!isBetter(value, h, { best, liked, floor }) || (accept && !accept(h))) continue;
+      best = h;
+      liked = value;
+    }
+    return best;
   }
 }
 
@@ -403,6 +498,9 @@ export function anew(machine: MachineView): MachineView {
 
 export interface Seek {
   want: Want;
+  machine: MachineView;
+  /** It likes hosts that others of the policy are on. */
+  licences?: { policy: Policy; kind: MachineKind };
   /** Watts that it would add where it adds most. */
   dearestWatts: number;
   /** Of a machine that is on a host of the estate; `stays`: it may be there, as far as kinds, room and groups say. */

@@ -4,9 +4,13 @@ import { Transfer } from "../compute/migrations/kinds.ts";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, rules, Words } from "../resource/kind.ts";
 import { RULE_HELP } from "./expressions.ts";
 import { POLICY_V1 } from "./policy-v1.ts";
+import { Window } from "./windows.ts";
 
 /** Where machines fail together, each within the next. */
 export const DOMAINS = ["host", "rack", "site"] as const;
+
+export const GOALS = ["performance", "energy", "cost", "carbon", "balanced", "packing", "licences"] as const;
+export type Goal = (typeof GOALS)[number];
 
 const Selector = Type.Object(
   {
@@ -51,11 +55,24 @@ export const Policy = defineKind({
   spec: Type.Object(
     {
       selector: Selector,
-      goal: Words(["performance", "energy", "balanced"], {
-        default: "balanced",
-        description:
-          "performance: the fastest host with the least contention. energy: the fewest additional watts. balanced: speed, room and watts together.",
-      }),
+      goals: Type.Optional(
+        Type.Array(
+          Type.Object({
+            goal: Words(GOALS, {
+              description:
+                "performance: the fastest host with the least contention. energy, cost, carbon: the fewest additional watts, what they cost, what they emit (by the Sites). balanced: speed, room and watts together. packing: the fullest hosts. licences: the fewest hosts, of the fewest sockets, that have machines of this policy.",
+            }),
+            weight: Type.Integer({ default: 1, minimum: 1, maximum: 100, description: "Beside the others." }),
+            during: Type.Optional(Window),
+          }),
+          {
+            minItems: 1,
+            maxItems: 20,
+            description:
+              "What hosts are liked for. Of goals with `during` those count whose time it is; when it is that of none, those without. balanced when there is none.",
+          },
+        ),
+      ),
       required: Type.Optional(
         Type.Array(Rule(RULE_HELP), { maxItems: 50, description: "A host that breaks one is never used." }),
       ),
@@ -129,7 +146,7 @@ export const Policy = defineKind({
         minimum: -1000,
         maximum: 1000,
         description:
-          "When several policies choose a machine, the highest gives the goal, and how it is sent; rules of all hold.",
+          "When several policies choose a machine, the highest gives the goals, and how it is sent; rules of all hold.",
       }),
     },
     rules({
@@ -141,11 +158,12 @@ export const Policy = defineKind({
   // Owner of status: the director.
   status: Type.Object({
     machines: Type.Optional(Type.Integer({ description: "How many machines it chooses." })),
+    goal: Type.Optional(Type.String({ description: "What it aims at now." })),
     observedGeneration: Type.Optional(Type.Integer()),
     conditions: Type.Optional(Conditions),
   }),
   columns: [
-    { name: "Goal", type: "string", jsonPath: ".spec.goal" },
+    { name: "Goal", type: "string", jsonPath: ".status.goal" },
     { name: "Machines", type: "integer", jsonPath: ".status.machines" },
     { name: "Satisfied", type: "string", jsonPath: ".status.conditions[?(@.type=='Satisfied')].status" },
   ],

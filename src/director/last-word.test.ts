@@ -41,7 +41,7 @@ describe("web-2 is bound to b while web-1 is moved there", () => {
     await estate.hostFacts("b", { mhz: 3800 });
     await estate.client.create(Policy, {
       metadata: { name: "apart", namespace: NS },
-      spec: { selector: {}, keepApart: "host", goal: "performance" },
+      spec: { selector: {}, keepApart: "host", goals: [{ goal: "performance", weight: 1 }] },
     });
     await estate.runMachine("web-1", "a");
     await estate.createMachine("web-2");
@@ -260,7 +260,7 @@ it("says the same as the director's own judgement, of any estate in which nothin
             metadata: { name: `p${i}`, namespace: NS },
             spec: {
               selector: tier ? { matchLabels: { tier } } : {},
-              goal: "balanced",
+              goals: [{ goal: "balanced", weight: 1 }],
               automation: "act",
               priority: 0,
               ...(fast ? { required: ["host.cpu.mhz <= 1999"] } : {}),
@@ -299,7 +299,13 @@ it("lets a user move machines that are kept together, one after the other, but n
     apiVersion: "vireo.dev/v2",
     kind: "Policy",
     metadata: { name: "together", namespace: NS },
-    spec: { selector: {}, goal: "balanced", automation: "act", priority: 0, keepTogether: "host" },
+    spec: {
+      selector: {},
+      goals: [{ goal: "balanced", weight: 1 }],
+      automation: "act",
+      priority: 0,
+      keepTogether: "host",
+    },
   };
   const kinds: Record<string, readonly unknown[]> = {
     Policy: [together],
@@ -343,7 +349,13 @@ describe("of three hosts in two racks of one site", () => {
       apiVersion: "vireo.dev/v2",
       kind: "Policy",
       metadata: { name: "p", namespace: NS },
-      spec: { selector: {}, goal: "balanced", automation: "act", priority: 0, ...spec },
+      spec: {
+        selector: {},
+        goals: [{ goal: "balanced", weight: 1 }],
+        automation: "act",
+        priority: 0,
+        ...spec,
+      },
     };
     const kinds: Record<string, readonly unknown[]> = {
       Policy: [policy],

@@ -80,8 +80,8 @@ export function choose(estate: Estate, machine: MachineView, but?: string): Choi
   };
   const last = survival ? survives : special || leave >= 0 ? accept : undefined;
   const lowest = Number.NEGATIVE_INFINITY;
-  const calm = shelves.best(seek.want, lowest, (to) => index.staysCalm(machine, to) && (!last || last(to)));
-  const host = index.hostOf(calm < 0 ? shelves.best(seek.want, lowest, last) : calm);
+  const calm = index.best(seek, lowest, (to) => index.staysCalm(machine, to) && (!last || last(to)));
+  const host = index.hostOf(calm < 0 ? index.best(seek, lowest, last) : calm);
   return {
     best: host && { host, score: score(estate, machine, host), ...(calm < 0 ? { busy: true } : {}) },
     possible: shelves.countOf(seek.want, special ? accept : undefined, leave),
@@ -102,7 +102,7 @@ export function reasonFor(estate: Estate, machine: MachineView, best: Verdict, p
     .filter((part) => part.weight >= 0.1 || part.name === "preferred")
     .map((part) => part.detail);
   const rank = possible > 1 ? `, the best of ${possible} possible hosts` : ", the only possible host";
-  return `${whoSays(policy)}: ${details.join(", ")}${rank}`;
+  return `${whoSays(policy, indexOf(estate).aimOf(policy))}: ${details.join(", ")}${rank}`;
 }
 
 /** @param but a host that it is to leave */

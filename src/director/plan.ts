@@ -116,7 +116,7 @@ function consider(
   if (!here?.ready) return undefined;
   const seek = index.seek(machine);
   if (!seek?.now) return undefined;
-  const { want, now } = seek;
+  const { now } = seek;
   const special = isSpecial(machine);
   const broken = here.maintenance || !now.stays || (special && obstacle(estate, machine, here) !== undefined);
   if (!broken && (here.cordoned || !isSettled(machine, options))) return undefined;
@@ -128,12 +128,12 @@ function consider(
     // A host in maintenance is left, whatever that takes.
     const last =
       survives && !here.maintenance ? (h: number) => (!accept || accept(h)) && survives(h) : accept;
-    return index.shelves.best(want, floor, last);
+    return index.best(seek, floor, last);
   };
   const calm = best(false);
   const to = calm < 0 && broken ? best(true) : calm;
   if (to < 0) return undefined;
-  const gain = index.shelves.liking(want, to) - now.like;
+  const gain = index.liking(seek, to) - now.like;
   if (hot) {
     // One that is enough by itself goes before several, a small one before a large one.
     const relief = Math.min(1, busyOf(machine) / excess) - machine.memoryBytes / here.memoryBytes / 2;

@@ -203,12 +203,14 @@ async function tellPolicies(context: DirectorContext, estate: Estate): Promise<v
       broken.length === 0
         ? (["True", "Satisfied", `holds for ${chosen.length} machines${proven(policy)}`] as const)
         : (["False", "NotSatisfied", broken.join("; ")] as const);
+    const goal = index.aimOf(policy).words;
     const { name, namespace = "default", generation = 0 } = policy.metadata;
     const old = getCondition(policy.status?.conditions, "Satisfied");
     if (
       old?.message === message &&
       old.status === status &&
       policy.status?.machines === chosen.length &&
+      policy.status.goal === goal &&
       policy.status.observedGeneration === generation
     )
       continue;
@@ -217,6 +219,7 @@ async function tellPolicies(context: DirectorContext, estate: Estate): Promise<v
       status: {
         ...current.status,
         machines: chosen.length,
+        goal,
         observedGeneration: generation,
         conditions: setCondition(
           current.status?.conditions,

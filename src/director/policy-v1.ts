@@ -1,5 +1,5 @@
 /**
- * Policies as they were stored in v1: rules were an attribute, an operator and values, and are expressions (expressions.ts) now. There are
+ * Policies as they were stored in v1: rules were an attribute, an operator and values, and are expressions (expressions.ts) now; there was one goal. There are
  * only stored ones: nobody can write them any more. Pure.
  */
 import { Type } from "typebox";
@@ -62,15 +62,26 @@ function toStored(object: Resource): Resource {
     spec.preferred = spec.preferred.map((each: unknown) =>
       isFields(each) ? { ...each, rule: inCel(each.rule) } : each,
     );
+  const { goal, ...others } = spec;
+  const goals = typeof goal === "string" ? { goals: [{ goal, weight: 1 }] } : {};
   const managedFields = object.metadata.managedFields?.map((entry) => ({
     ...entry,
     apiVersion: "vireo.dev/v2",
+    ...(entry.fieldsV1 ? { fieldsV1: owned(entry.fieldsV1) } : {}),
   }));
   return {
     ...object,
     metadata: { ...object.metadata, ...(managedFields ? { managedFields } : {}) },
-    ...(object.spec === undefined ? {} : { spec }),
+    ...(object.spec === undefined ? {} : { spec: { ...others, ...goals } }),
   };
+}
+
+/** Whoever set the goal has set the goals. */
+function owned(fields: Record<string, unknown>): Record<string, unknown> {
+  const spec = fields["f:spec"];
+  if (!isFields(spec) || !("f:goal" in spec)) return fields;
+  const { "f:goal": _, ...others } = spec;
+  return { ...fields, "f:spec": { ...others, "f:goals": {} } };
 }
 
 export const POLICY_V1: KindVersion = {

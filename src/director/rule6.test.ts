@@ -24,7 +24,7 @@ beforeEach(async () => {
   await estate.hostFacts("b", { mhz: 3800 });
   await estate.client.create(Policy, {
     metadata: { name: "web", namespace: NS },
-    spec: { selector: { matchLabels: {} }, goal: "balanced" },
+    spec: { selector: { matchLabels: {} }, goals: [{ goal: "balanced", weight: 1 }] },
   });
   await estate.runMachine("web", "a");
   stop = new AbortController();
@@ -47,7 +47,7 @@ const requireFast = {
 } satisfies Partial<Policy["spec"]>;
 
 it("a plan tells its trigger, of each move reason and expectation, and at the end what came of it", async () => {
-  await changePolicy({ goal: "performance", ...requireFast });
+  await changePolicy({ goals: [{ goal: "performance", weight: 1 }], ...requireFast });
   const made = await untilPlan("a plan", (plan) => plan.spec.automation === "act");
   expect(made.spec.trigger).toMatch(/^policy default\/web (changed|is new)$|^a machine came up$/);
   expect(made.spec.moves).toMatchObject([{ vm: "web", from: "a", to: "b", policy: "web" }]);

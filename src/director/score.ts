@@ -1,9 +1,20 @@
 /** How good a host is for a machine, in words: a number from 0 to 1 for each part of its goal (goals.ts), and what each contributes. Pure. */
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { expressionOf } from "./expressions.ts";
-import { addedWatts, goalOf, preferencesOf, preferred, WEIGHTS, wattsValue } from "./goals.ts";
+import {
+  addedWatts,
+  dearness,
+  describeWatts,
+  powerName,
+  powerWeight,
+  preferencesOf,
+  preferred,
+  unlicensedValue,
+  wattsValue,
+} from "./goals.ts";
 import { indexOf } from "./index.ts";
 import { policiesOf, usage } from "./rules.ts";
+import { NO_TARIFFS } from "./tariffs.ts";
 import { busyOf, roomOf } from "./use.ts";
 
 export interface Score {
@@ -14,7 +25,8 @@ export interface Score {
 
 export function score(estate: Estate, machine: MachineView, host: HostView): Score {
   const policies = policiesOf(estate, machine);
-  const weights = WEIGHTS[goalOf(policies[0])];
+  const index = indexOf(estate);
+  const { weights } = index.aimOf(policies[0]);
   const used = usage(estate, host.name, machine.key);
   const room = Math.max(
     0,
@@ -27,7 +39,9 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
   );
   const inUse = used.machines > 0;
   const added = addedWatts(machine, host, inUse);
-  const index = indexOf(estate);
+  const { sites = NO_TARIFFS } = estate;
+  const dear = added === undefined ? undefined : added * dearness(weights, sites, host.site);
+  const others = weights.licences > 0 ? index.licensed(policies[0], machine, host) : 0;
   const parts: Score["parts"] = [
     {
       name: "speed",
@@ -37,15 +51,28 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
     },
     { name: "room", value: room, weight: weights.room, detail: `${Math.round(room * 100)} % free with it` },
     {
-      name: "watts",
-      value: wattsValue(added, inUse, index.seek(machine)?.dearestWatts ?? 1),
-      weight: weights.watts,
-      detail:
-        added === undefined
-          ? inUse
-            ? "in use already; watts unknown"
-            : "empty; watts unknown"
-          : `${Math.round(added)} W more`,
+      name: "packed",
+      value: 1 - room,
+      weight: weights.packed,
+      detail: `${Math.round((1 - room) * 100)} % taken with it`,
+    },
+    {
+      name: "used",
+      value: inUse ? 1 : 0,
+      weight: weights.used,
+      detail: inUse ? "in use already" : "empty",
+    },
+    {
+      name: powerName(weights),
+      value: wattsValue(dear, inUse, index.seek(machine)?.dearestWatts ?? 1),
+      weight: powerWeight(weights),
+      detail: describeWatts(added, inUse, weights, sites.get(host.site)),
+    },
+    {
+      name: "licences",
+      value: others > 0 ? 1 : unlicensedValue(host.sockets, index.mostSockets),
+      weight: weights.licences,
+      detail: others > 0 ? "licensed already" : `${host.sockets ?? "?"} sockets to license`,
     },
   ];
   for (const { rule, kept, weight } of preferred(preferencesOf(policies), host, machine))

@@ -7,6 +7,8 @@ import type { Clock } from "../reconcile/clock.ts";
 import { type Estate, type MachineView, makeEstate, type Unread } from "./estate.ts";
 import type { UseHistory } from "./history.ts";
 import { Policy } from "./kinds.ts";
+import { Site } from "./sites.ts";
+import { tariffsOf } from "./tariffs.ts";
 
 const unread = (kind: string, { skipped }: List<unknown>): Unread[] =>
   skipped.map((metadata) => ({ kind, metadata }));
@@ -18,14 +20,16 @@ export interface Seen {
 }
 
 export async function readEstate(client: Client, { history, clock }: Partial<Seen> = {}): Promise<Estate> {
-  const [hosts, machines, instances, policies, migrations, pools] = await Promise.all([
+  const [hosts, machines, instances, policies, migrations, pools, sites] = await Promise.all([
     client.list(Host),
     client.list(VirtualMachine),
     client.list(Instance),
     client.list(Policy),
     client.list(Migration),
     client.list(StoragePool),
+    client.list(Site),
   ]);
+  const now = clock?.now().getTime() ?? Date.now();
   const estate = makeEstate({
     hosts: hosts.items,
     machines: machines.items,
@@ -40,7 +44,8 @@ export async function readEstate(client: Client, { history, clock }: Partial<See
       ...unread("Policy", policies),
     ],
   });
-  return history && clock ? { ...estate, machines: measured(estate.machines, history, clock) } : estate;
+  const timed = { ...estate, now, sites: tariffsOf(sites.items, now) };
+  return history && clock ? { ...timed, machines: measured(estate.machines, history, clock) } : timed;
 }
 
 function measured(machines: readonly MachineView[], history: UseHistory, clock: Clock): MachineView[] {

@@ -35,7 +35,7 @@ const policy = (name: string, spec: Partial<Policy["spec"]>): Policy => ({
   metadata: { name, namespace: "default" },
   spec: {
     selector: { matchLabels: { tier: name } },
-    goal: "balanced",
+    goals: [{ goal: "balanced", weight: 1 }],
     automation: "act",
     priority: 0,
     ...spec,
@@ -61,7 +61,10 @@ it(`holds in ${ROUNDS} rounds of noisy load`, { timeout: 120_000 }, () => {
         since: 0,
       };
     }),
-    policies: [policy("fast", { goal: "performance" }), policy("frugal", { goal: "energy", spread: "host" })],
+    policies: [
+      policy("fast", { goals: [{ goal: "performance", weight: 1 }] }),
+      policy("frugal", { goals: [{ goal: "energy", weight: 1 }], spread: "host" }),
+    ],
     odd: [],
   };
   const leftAt = new Map<string, number>();

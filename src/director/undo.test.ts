@@ -47,7 +47,7 @@ const policy = (spec: Partial<Policy["spec"]>): Policy => ({
   apiVersion: "vireo.dev/v2",
   kind: "Policy",
   metadata: { name: "web", namespace: "default" },
-  spec: { selector: {}, goal: "balanced", automation: "act", priority: 0, ...spec },
+  spec: { selector: {}, goals: [{ goal: "balanced", weight: 1 }], automation: "act", priority: 0, ...spec },
 });
 const estate = (hosts: HostView[], machines: MachineView[], policies: Policy[] = []): Estate => ({
   hosts,

@@ -1,7 +1,7 @@
 /**
  * What earlier versions of Vireo have stored is whole in this one. stored-0.1.jsonl was made from a backup (`vireo backup state`) of a small
  * installation: each line a key and its value. A kind that is new gets a line in the file of the version that brings it; a line that is
- * there is never changed. stored-0.1-rules.jsonl has what that one lacked: rules of policies.
+ * there is never changed. stored-0.1-rules.jsonl has what that one lacked: rules of policies; stored-0.2.jsonl what came after.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -50,8 +50,11 @@ it("rules of policies have become expressions", async () => {
   const operations = await Operations.open(store, KINDS);
   expect((await operations.list(register(Policy), {})).items[0]).toMatchObject({
     apiVersion: "vireo.dev/v2",
-    metadata: { managedFields: [{ apiVersion: "vireo.dev/v2" }] },
+    metadata: {
+      managedFields: [{ apiVersion: "vireo.dev/v2", fieldsV1: { "f:spec": { "f:goals": {} } } }],
+    },
     spec: {
+      goals: [{ goal: "performance", weight: 1 }],
       required: ["host.cpu.mhz >= 3000", "host.disk.ssd"],
       preferred: [{ rule: 'host.memory.bytes >= quantity("64Gi")', weight: 10 }],
     },

@@ -86,7 +86,8 @@ export function simulate(
   const history = new UseHistory();
   const hostAt = new Map(hosts.map((host, i) => [host.name, i]));
   const curves = hosts.map(curveOf);
-  const estateOf = (list: MachineView[]): Estate => ({
+  const estateOf = (list: MachineView[], now = trace.startMs): Estate => ({
+    now,
     hosts: [...hosts],
     machines: list,
     policies: [...policies],
@@ -157,6 +158,7 @@ export function simulate(
           const use = history.useOf(machine.key, at);
           return use ? { ...machine, use } : machine;
         }),
+        at,
       );
       const chosen = director.look(estate, at, measured);
       for (const { key, to } of chosen) {

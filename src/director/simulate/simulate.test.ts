@@ -158,7 +158,7 @@ const policy = (spec: Partial<Policy["spec"]>): Policy => ({
   apiVersion: "vireo.dev/v2",
   kind: "Policy",
   metadata: { name: "p", namespace: "default" },
-  spec: { selector: {}, goal: "balanced", automation: "act", priority: 0, ...spec },
+  spec: { selector: {}, goals: [{ goal: "balanced", weight: 1 }], automation: "act", priority: 0, ...spec },
 });
 const setting = (spec: Partial<Policy["spec"]>): Setting => ({
   hosts: readHosts(readFileSync(example("estate.yaml"), "utf8"), "estate.yaml"),
@@ -168,7 +168,7 @@ const setting = (spec: Partial<Policy["spec"]>): Setting => ({
 
 it("takes the real planner to fewer hosts and less energy for the policy energy, and is the same each time", () => {
   const [energy, again, performance] = (["energy", "energy", "performance"] as const).map((goal) =>
-    simulate(setting({ goal }), vireo(goal)),
+    simulate(setting({ goals: [{ goal, weight: 1 }] }), vireo(goal)),
   );
   expect(energy).toEqual(again);
   expect(energy?.energyKWh).toBeLessThan((performance?.energyKWh ?? 0) * 0.6);

@@ -19,7 +19,7 @@ export interface Want {
   likes: Float64Array;
   /** The shelves where it may be, those liked most first. */
   order: Int32Array;
-  /** How much it likes a host that would be empty with it, more than one that would be full. */
+  /** How much it likes a host that would be empty with it, more than one that would be full; below 0: less. */
   room: number;
 }
 
@@ -35,8 +35,9 @@ export class Shelves {
   /** The scarcest resource of each host, and the share of it that is taken. */
   private readonly scarcest: Uint8Array;
   private readonly loads: Float64Array;
-  /** kinds × resources: the most that a host of the kind has. */
+  /** kinds × resources: the most that a host of the kind has, and the least. */
   private readonly most: Float64Array;
+  private readonly least: Float64Array;
   /** By shelf, of all hosts, whether open or not. */
   readonly count: Int32Array;
   /** Grows when a shelf gets its first host or loses its last. */
@@ -52,12 +53,14 @@ export class Shelves {
     this.scarcest = new Uint8Array(hosts);
     this.loads = new Float64Array(hosts);
     this.most = new Float64Array(kinds * resources);
+    this.least = new Float64Array(kinds * resources).fill(Number.POSITIVE_INFINITY);
     this.count = new Int32Array(2 * kinds);
     for (let h = 0; h < hosts; h++) {
       const kind = kindOf[h] as number;
       for (let r = 0; r < resources; r++) {
         const c = capacity[h * resources + r] as number;
         if (c > (this.most[kind * resources + r] as number)) this.most[kind * resources + r] = c;
+        if (c < (this.least[kind * resources + r] as number)) this.least[kind * resources + r] = c;
       }
       this.weigh(h);
       (this.count[this.shelfOf(h)] as number)++;
@@ -209,32 +212,70 @@ export class Shelves {
    * @param accept the last word, asked only of hosts that are the best so far
    */
   best(want: Want, floor: number, accept: ((h: number) => boolean) | undefined): number {
-    const { state, loads, most } = this;
-    const { resources } = state.model;
-    const own = state.at[want.item] as number;
-    let best = -1;
-    let liked = floor;
+    const { loads, most } = this;
+    const { resources } = this.state.model;
+    const found: Found = { best: -1, liked: floor, floor, accept };
     for (const shelf of want.order) {
       const like = want.likes[shelf] as number;
-      if (like + want.room < liked - EQUAL) break;
+      if (like + Math.max(0, want.room) < found.liked - EQUAL) break;
       for (let r = 0; r < resources; r++) {
+        const list = this.hosts[shelf * resources + r] as number[];
+        if (want.room < 0) {
+          this.fullest(want, like, shelf >> 1, list, found);
+          continue;
+        }
         const share = (want.demand[r] as number) / (most[(shelf >> 1) * resources + r] as number);
-        for (const h of this.hosts[shelf * resources + r] as number[]) {
+        for (const h of list) {
           const load = loads[h] as number;
           // Nor is any behind it better, or less full.
           const room = Math.max(0, 1 - share - load);
-          if (like + want.room * room < liked - EQUAL || (r < want.binding && load + share > 1 + EQUAL))
+          if (like + want.room * room < found.liked - EQUAL || (r < want.binding && load + share > 1 + EQUAL))
             break;
-          if (h === own || !this.fits(want, h)) continue;
-          const value = this.liking(want, h);
-          const better =
-            best < 0 ? value >= floor - EQUAL : value > liked + EQUAL || (value > liked - EQUAL && h < best);
-          if (!better || state.counts.breaks(want.item, h) >= 0 || (accept && !accept(h))) continue;
-          best = h;
-          liked = value;
+          this.consider(want, h, found);
         }
       }
     }
-    return best;
+    return found.best;
+  }
+
+  /** Of one list, for an item that likes full hosts. */
+  private fullest(want: Want, like: number, kind: number, list: readonly number[], found: Found): void {
+    const { resources } = this.state.model;
+    let share = 0;
+    for (let r = 0; r < resources; r++)
+      share = Math.max(share, (want.demand[r] as number) / (this.least[kind * resources + r] as number));
+    for (let i = list.length - 1; i >= 0; i--) {
+      const h = list[i] as number;
+      // Nor is any before it fuller.
+      const room = Math.max(0, 1 - share - (this.loads[h] as number));
+      if (like + want.room * room < found.liked - EQUAL) break;
+      this.consider(want, h, found);
+    }
+  }
+
+  private consider(want: Want, h: number, found: Found): void {
+    const { state } = this;
+    if (h === (state.at[want.item] as number) || !this.fits(want, h)) return;
+    const value = this.liking(want, h);
+    const { best, liked, floor, accept } = found;
+    if (!isBetter(value, h, { best, liked, floor })) return;
+    if (state.counts.breaks(want.item, h) >= 0 || (accept && !accept(h))) return;
+    found.best = h;
+    found.liked = value;
   }
 }
+
+interface Found {
+  best: number;
+  liked: number;
+  floor: number;
+  accept: ((h: number) => boolean) | undefined;
+}
+
+/** Of equal ones the first. */
+export const isBetter = (
+  value: number,
+  h: number,
+  { best, liked, floor }: Pick<Found, "best" | "liked" | "floor">,
+): boolean =>
+  best < 0 ? value >= floor - EQUAL : value > liked + EQUAL || (value > liked - EQUAL && h < best);

@@ -18,7 +18,7 @@ import { Instance, Network, StoragePool, VirtualMachine } from "./compute/kinds.
 import { Migration } from "./compute/migrations/kinds.ts";
 import { admitVirtualMachine, checkResourceQuota, ResourceQuota } from "./compute/quota.ts";
 import { Rollback, Snapshot } from "./compute/snapshots/kinds.ts";
-import { checkPolicy } from "./director/checks.ts";
+import { checkPlan, checkPolicy } from "./director/checks.ts";
 import { checkFailover } from "./director/failover-word.ts";
 import { Plan, Policy } from "./director/kinds.ts";
 import { checkRules } from "./director/last-word.ts";
@@ -55,7 +55,7 @@ export const KINDS: readonly Kind[] = [
   register(Network, { check: checkNetwork, admitDelete: keepNetwork }),
   register(StoragePool, { check: checkStoragePool, admitDelete: keepStoragePool }),
   register(Policy, { check: checkPolicy }),
-  register(Plan),
+  register(Plan, { check: checkPlan }),
   register(PowerPolicy),
   register(Site, { check: checkSite }),
   register(Lease),

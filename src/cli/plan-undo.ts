@@ -1,7 +1,7 @@
 /** `vireo plan undo`: a new Plan that takes back what an earlier one did, by the director's own rules on the estate as it is now. */
 import type { Client } from "../client/client.ts";
 import { predict } from "../director/figures.ts";
-import { isFinalPlan, Plan } from "../director/kinds.ts";
+import { isCarriedOut, isFinalPlan, Plan } from "../director/kinds.ts";
 import { describeEffect } from "../director/outcome.ts";
 import { readEstate } from "../director/snapshot.ts";
 import { type Kept, lastToUndo, madeBy, planUndo } from "../director/undo.ts";
@@ -36,7 +36,7 @@ export async function undoWith(
 ): Promise<void> {
   const plans = (await client.list(Plan)).items;
   const plan = planOf(plans, options.name);
-  const busy = plans.find((one) => one.spec.automation === "act" && !isFinalPlan(one));
+  const busy = plans.find((one) => isCarriedOut(one) && !isFinalPlan(one));
   if (busy)
     throw new UserError(
       `plan/${busy.metadata.name} is under way; undo when it has ended (\`vireo get plan/${busy.metadata.name} -w\` shows how it goes)`,

@@ -61,6 +61,17 @@ export function addPlanVerbs(
       const asked = { ...placeOf(options), dryRun, wait, timeoutMs: timeout, signal: stopSignal() };
       await undoPlan({ ...asked, ...(name === undefined ? {} : { name }) }, print);
     });
+  for (const [verb, decision, description] of [
+    ["approve", "Approved", "have a plan that asks carried out"],
+    ["reject", "Rejected", "have a plan that asks not carried out, nor its machines moved for a day"],
+  ] as const)
+    withControlPlane(plan.command(verb))
+      .description(description)
+      .argument("[plan]", "its name; by default the only one that asks")
+      .action(async (name: string | undefined, options: PlaceOptions) => {
+        const { decidePlan } = await import("./plan-decide.ts");
+        await decidePlan(placeOf(options), name, decision, print);
+      });
   withPlace(program.command("simulate"))
     .description(
       "what policies would do with the recorded load of machines: energy, moves, overload; changes nothing",

@@ -3,7 +3,7 @@ import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { contradictions } from "./contradictions.ts";
 import { expressionOf, problemOf } from "./expressions.ts";
-import { DOMAINS, type Policy } from "./kinds.ts";
+import { DOMAINS, isFinalPlan, type Plan, type Policy } from "./kinds.ts";
 import { windowFault } from "./windows.ts";
 
 const invalid = (field: string, value: unknown, why: string): Cause => ({
@@ -43,6 +43,20 @@ function neverTogether({ spec: { atMost, keepTogether } }: Policy): Cause[] {
           atMost,
           `can never hold together with spec.keepTogether, which puts all on one ${keepTogether}`,
         ),
+      ]
+    : [];
+}
+
+/** Nobody is to believe that a plan which is over is carried out because it was approved. */
+export function checkPlan({ spec }: Plan, old: Plan | undefined): Cause[] {
+  const { phase } = old?.status ?? {};
+  return spec.approval && !old?.spec.approval && old && isFinalPlan(old)
+    ? [
+        {
+          field: "spec.approval",
+          reason: "FieldValueForbidden",
+          message: `Forbidden: the plan is ${phase}; kubectl get plans lists those that are Proposed`,
+        },
       ]
     : [];
 }

@@ -1,7 +1,7 @@
 /** A plan while it is made: its moves, each in words, made in the index of the estate one after the other, and taken back in the end. Pure. */
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { type EstateIndex, indexOf } from "./index.ts";
-import type { Plan, Policy } from "./kinds.ts";
+import type { Plan } from "./kinds.ts";
 import { choose, reasonFor } from "./place.ts";
 import { isSpecial, obstacle, policiesOf } from "./rules.ts";
 import { score } from "./score.ts";
@@ -19,7 +19,7 @@ export interface PlanOptions {
   released: ReadonlySet<string>;
   maxMoves: number;
   /** Only machines whose policy says so are moved. */
-  automation: Policy["spec"]["automation"];
+  automation: Plan["spec"]["automation"];
 }
 
 export const PLAN_DEFAULTS = { stayMs: 300_000, threshold: 0.08, maxMoves: 50, automation: "act" } as const;

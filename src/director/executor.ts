@@ -18,7 +18,7 @@ import { figuresOf } from "./figures.ts";
 import { linkOf } from "./forecast.ts";
 import { indexOf } from "./index.ts";
 import { outdated } from "./kept.ts";
-import { isFinalPlan, Plan } from "./kinds.ts";
+import { isCarriedOut, isFinalPlan, Plan } from "./kinds.ts";
 import { actualOf, outcome } from "./outcome.ts";
 import { type UnderWay, waitsFor } from "./pace.ts";
 import type { Move } from "./plan.ts";
@@ -64,8 +64,9 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
   const { client } = context;
   const plan = await client.get(Plan, { name });
   if (!plan || isFinalPlan(plan)) return "over";
-  if (plan.spec.automation === "advise") {
-    if (plan.status?.phase !== "Proposed") await write(context, name, { phase: "Proposed" });
+  if (!isCarriedOut(plan)) {
+    const phase = plan.spec.approval === "Rejected" ? "Rejected" : "Proposed";
+    if (plan.status?.phase !== phase) await write(context, name, { phase });
     return "over";
   }
   const migrations = (await client.list(Migration)).items;

@@ -15,10 +15,11 @@ export const byAge = (a: Plan, b: Plan): number =>
 
 /** Those that may go. */
 export function outdated(plans: readonly Plan[], nowMs: number): Plan[] {
-  // What was moved back, where machines came from and what failed has a say in later plans.
+  // What was moved back or rejected, where machines came from and what failed has a say in later plans.
   const counts = ({ metadata, status }: Plan) =>
     nowMs - Date.parse(metadata.creationTimestamp ?? "") < HOLD_MS &&
-    (status?.moves ?? []).some(({ phase }) => phase === "Succeeded" || phase === "Failed");
+    (status?.phase === "Rejected" ||
+      (status?.moves ?? []).some(({ phase }) => phase === "Succeeded" || phase === "Failed"));
   const ended = plans.filter(isFinalPlan).sort(byAge);
   return [
     ...ended.filter(counts).slice(0, -KEEP_DONE),

@@ -136,9 +136,10 @@ export const Policy = defineKind({
           },
         ),
       ),
-      automation: Words(["act", "advise"], {
+      automation: Words(["act", "ask", "advise", "off"], {
         default: "act",
-        description: "advise: plans are made but not carried out.",
+        description:
+          "act: plans are made and carried out. ask: once a user has approved them (vireo plan approve). advise: they are only made. off: not even that; machines stay where they were placed.",
       }),
       transfer: Type.Optional(Transfer),
       priority: Type.Integer({
@@ -220,12 +221,17 @@ export const Plan = defineKind({
   namespaced: false,
   madeByVireo: true,
   description:
-    "Plan is an ordered set of live migrations, each with its reason. Immutable once made; status tells how it goes.",
+    "Plan is an ordered set of live migrations, each with its reason. Immutable once made, but for its approval; status tells how it goes.",
   spec: Type.Object(
     {
       trigger: Type.String({ description: "What changed that made the director plan." }),
       undoes: Type.Optional(Name("The Plan whose moves it takes back, because a user asked for it.")),
-      automation: Words(["act", "advise"], { default: "act" }),
+      automation: Words(["act", "ask", "advise"], { default: "act" }),
+      approval: Type.Optional(
+        Words(["Approved", "Rejected"], {
+          description: "Of a plan that asks, by a user: Approved, it is carried out; Rejected, it is not.",
+        }),
+      ),
       moves: Type.Array(
         Type.Object({
           namespace: Type.String(),
@@ -246,15 +252,28 @@ export const Plan = defineKind({
         { minItems: 1 },
       ),
     },
-    rules({
-      rule: "self == oldSelf",
-      message: "a plan is immutable; make another one",
-      reason: "FieldValueForbidden",
-    }),
+    rules(
+      {
+        rule: "self.trigger == oldSelf.trigger && self.automation == oldSelf.automation && self.moves == oldSelf.moves && has(self.undoes) == has(oldSelf.undoes) && (!has(self.undoes) || self.undoes == oldSelf.undoes)",
+        message: "a plan is immutable, but for spec.approval; make another one",
+        reason: "FieldValueForbidden",
+      },
+      {
+        rule: "!has(self.approval) || self.automation == 'ask'",
+        message: "only a plan that asks (spec.automation) is approved or rejected",
+        fieldPath: ".approval",
+      },
+      {
+        rule: "!has(oldSelf.approval) || (has(self.approval) && self.approval == oldSelf.approval)",
+        message: "was decided already",
+        reason: "FieldValueForbidden",
+        fieldPath: ".approval",
+      },
+    ),
   ),
   // Owner of status: the plan executor.
   status: Type.Object({
-    phase: Type.Optional(Words(["Proposed", "Running", "Succeeded", "Failed", "Superseded"])),
+    phase: Type.Optional(Words(["Proposed", "Running", "Succeeded", "Failed", "Superseded", "Rejected"])),
     done: Type.Optional(Type.Integer()),
     moves: Type.Optional(
       Type.Array(
@@ -283,6 +302,10 @@ export const Plan = defineKind({
 });
 export type Plan = ObjectOf<typeof Plan>;
 
-const FINAL_PLAN = ["Succeeded", "Failed", "Superseded"];
+const FINAL_PLAN = ["Succeeded", "Failed", "Superseded", "Rejected"];
 /** Nothing of it is done any more. */
 export const isFinalPlan = ({ status }: Plan): boolean => FINAL_PLAN.includes(status?.phase ?? "");
+
+/** Its moves are made, or will be: nobody has to be asked any more. */
+export const isCarriedOut = ({ spec: { automation, approval } }: Plan): boolean =>
+  automation === "act" || (automation === "ask" && approval === "Approved");

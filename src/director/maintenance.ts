@@ -28,8 +28,11 @@ function whyStaying(estate: Estate, machine: MachineView, from: HostView): strin
   const placement = place(estate, machine, from.name);
   if (placement.host === undefined) return `has no other host that can run it: ${placement.reason}`;
   const [policy] = policiesOf(estate, machine);
-  if (policy?.spec.automation === "advise")
-    return `is to be moved by hand (vireo migrate), to ${placement.host}, say: policy ${policy.metadata.name} only advises`;
+  const { automation = "act" } = policy?.spec ?? {};
+  if (automation === "ask")
+    return `goes to ${placement.host}, say, when the plan for it is approved (vireo plan approve): policy ${policy?.metadata.name} asks`;
+  if (automation !== "act")
+    return `is to be moved by hand (vireo migrate), to ${placement.host}, say: policy ${policy?.metadata.name} ${automation === "off" ? "moves nothing" : "only advises"}`;
   if (machine.failed)
     return `could not be moved: ${machine.failed.why}; it is tried again after ${new Date(retryAt(machine.failed)).toISOString()}`;
   return `goes to ${placement.host}`;

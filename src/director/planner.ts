@@ -1,5 +1,5 @@
 /** Makes Plans when policies or hosts change, and tells of each policy whether it holds. */
-import { modify } from "../client/client.ts";
+import { type Client, modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { Instance } from "../compute/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -11,14 +11,15 @@ import type { Estate } from "./estate.ts";
 import { failoverFaults } from "./failover.ts";
 import { predict } from "./figures.ts";
 import { indexOf } from "./index.ts";
-import { isFinalPlan, Plan, Policy } from "./kinds.ts";
+import { HOLD_MS } from "./kept.ts";
+import { isCarriedOut, isFinalPlan, Plan, Policy } from "./kinds.ts";
 import { tellHosts } from "./maintenance.ts";
 import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";
 import { policyOf } from "./recheck.ts";
 import { obstacle } from "./rules.ts";
 import type { DirectorContext } from "./scheduler.ts";
 import { readEstate } from "./snapshot.ts";
-import { holdUndone, madeBy } from "./undo.ts";
+import { holdForUsers, madeBy } from "./undo.ts";
 
 const ROUND = "round";
 /** Changes that come together (several policies of one manifest) are planned for once. */
@@ -71,7 +72,7 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
   const plans = new Informer(client, Plan, { log });
   plans.onChange((_name, plan, old) => {
     if (!plan || !old || isFinalPlan(old) || !isFinalPlan(plan)) return;
-    if (plan.spec.automation === "advise") return;
+    if (!isCarriedOut(plan)) return;
     fruitless = madeBy(plan).length > 0 ? 0 : fruitless + 1;
     const why = whyAgain(plan);
     if (why) ask(why, undefined, Math.min(EVERY_MS, DEBOUNCE_MS * 2 ** fruitless));
@@ -122,50 +123,52 @@ async function round(
   await tellHosts(context, estate);
   const plans = (await client.list(Plan)).items;
   // The plan under way changes the estate; it is planned again when that has ended.
-  if (plans.some((plan) => plan.spec.automation === "act" && !isFinalPlan(plan))) return;
+  if (plans.some((plan) => isCarriedOut(plan) && !isFinalPlan(plan))) return;
   const free = { now: clock.now().getTime(), released: released(estate, changedAt) };
-  const held = holdUndone(estate, plans, free);
-  for (const automation of ["act", "advise"] as const) {
-    // Each by itself: what is carried out must not hang on what is only advised.
-    const own = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation });
-    const open = plans.filter(
-      (plan) => plan.spec.automation === "advise" && plan.status?.phase === "Proposed",
-    );
-    if (automation === "advise") {
-      const same = (plan: Plan) =>
-        JSON.stringify(plan.spec.moves.map(target)) === JSON.stringify(own.map(target));
-      if (own.length > 0 && open.some(same)) continue;
-      for (const plan of open)
-        await client.patch(
-          Plan,
-          { name: plan.metadata.name },
-          { status: { phase: "Superseded" } },
-          { subresource: "status" },
-        );
-    }
-    if (own.length === 0) continue;
-    const name = `plan-${clock.now().getTime().toString(36)}-${automation}`;
-    const generation = (move: Move) => policyOf(estate.policies, move)?.metadata.generation;
-    const dated = own.map((move) => {
-      const policyGeneration = generation(move);
+  const held = holdForUsers(estate, plans, free);
+  for (const automation of ["act", "ask", "advise"] as const) {
+    // Each by itself: what is carried out must not hang on what is only proposed.
+    const own = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation }).map((move) => {
+      const policyGeneration = policyOf(estate.policies, move)?.metadata.generation;
       return { ...move, ...(policyGeneration === undefined ? {} : { policyGeneration }) };
     });
+    const before = plans.filter((plan) => plan.spec.automation === automation);
+    const same = (plan: Plan) =>
+      JSON.stringify(plan.spec.moves.map(target)) === JSON.stringify(own.map(target));
+    const open = before.filter((plan) => !isCarriedOut(plan) && plan.status?.phase === "Proposed");
+    if (own.length > 0 && open.some(same)) continue;
+    for (const plan of open) await supersede(client, plan);
+    // A broken rule does not hold a machine that a user wants where it is.
+    if (own.length === 0 || before.some((plan) => wasRejected(plan, free.now) && same(plan))) continue;
+    const name = `plan-${clock.now().getTime().toString(36)}-${automation}`;
     await client.create(Plan, {
       metadata: { name },
-      spec: { trigger, automation, moves: predict(estate, dated, plans) },
+      spec: { trigger, automation, moves: predict(estate, own, plans) },
     });
     log.info("director.plan", { plan: name, trigger, moves: own.length });
     for (const move of own)
       events.record(
         { kind: "VirtualMachine", name: move.vm, namespace: move.namespace },
         "Normal",
-        automation === "act" ? "MovePlanned" : "MoveAdvised",
+        { act: "MovePlanned", ask: "MoveProposed", advise: "MoveAdvised" }[automation],
         `from ${move.from} to ${move.to} (${name}): ${move.reason}`,
       );
   }
 }
 
-const target = ({ namespace, vm, to }: Move) => [namespace, vm, to];
+/** Not one that was approved meanwhile. */
+async function supersede(client: Client, { metadata: { name } }: Plan): Promise<void> {
+  await modify(client, Plan, { name }, "status", (now) =>
+    isCarriedOut(now) || isFinalPlan(now)
+      ? undefined
+      : { ...now, status: { ...now.status, phase: "Superseded" as const } },
+  );
+}
+
+const wasRejected = ({ spec, metadata }: Plan, now: number): boolean =>
+  spec.approval === "Rejected" && now - Date.parse(metadata.creationTimestamp ?? "") < HOLD_MS;
+
+const target = ({ namespace, vm, to, policyGeneration }: Move) => [namespace, vm, to, policyGeneration];
 
 /** Machines that a policy which changed after they came to their host chooses. */
 function released(estate: Estate, changedAt: ReadonlyMap<string, number>): Set<string> {

@@ -3,6 +3,8 @@
  * API and reconcilers; the agents' part is played by hand.
  */
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { decideWith } from "../cli/plan-decide.ts";
+import { Host } from "../compute/hosts/kinds.ts";
 import { Instance } from "../compute/kinds.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
 import { until } from "../compute/testing/control-plane.ts";
@@ -98,6 +100,85 @@ it("a policy that only advises gets the same plan as a preview, and nothing move
   expect(plan.spec.moves[0]?.reason).toContain("requires host.cpu.mhz >= 3000");
   await until("the event", async () =>
     (await estate.client.list(Event)).items.some(({ spec }) => spec.reason === "MoveAdvised"),
+  );
+  expect((await estate.client.list(Migration)).items).toEqual([]);
+});
+
+it("a policy that asks gets a proposal, carried out once a user approves it, and not again for a day when one rejects it", async () => {
+  await changePolicy({ automation: "ask", ...requireFast });
+  const plan = await untilPlan("a proposal", ({ status }) => status?.phase === "Proposed");
+  const { name } = plan.metadata;
+  expect(plan.spec).toMatchObject({ automation: "ask", moves: [{ vm: "web", from: "a", to: "b" }] });
+  expect((await estate.client.list(Migration)).items).toEqual([]);
+  // Nothing else of it can be changed.
+  await expect(
+    estate.client.patch(Plan, { name }, { spec: { approval: "Approved", trigger: "me" } }),
+  ).rejects.toThrow(/immutable, but for spec.approval/);
+
+  const lines: string[] = [];
+  await decideWith(estate.client, undefined, "Rejected", (line) => lines.push(line));
+  expect(lines.join("\n")).toMatch(/^ {2}web from a to b: .*host\.cpu\.mhz.*\nplan\/plan-.*-ask rejected$/);
+  await untilPlan(
+    "its end",
+    ({ metadata, status }) => metadata.name === name && status?.phase === "Rejected",
+  );
+  await expect(decideWith(estate.client, name, "Approved", () => undefined)).rejects.toThrow(
+    `plan/${name} was rejected already`,
+  );
+  await expect(estate.client.patch(Plan, { name }, { spec: { approval: "Approved" } })).rejects.toThrow(
+    /spec.approval.*was decided already/,
+  );
+  // A look at the estate does not ask the same once more: a rule is still broken.
+  await estate.hostFacts("c");
+  await estate.client.patch(Host, { name: "c" }, { spec: { maintenance: true } });
+  await until("a look", async () =>
+    (await estate.client.get(Host, { name: "c" }))?.status?.conditions?.some(
+      ({ type }) => type === "Evacuated",
+    ),
+  );
+  expect((await plans()).map(({ metadata }) => metadata.name)).toEqual([name]);
+
+  // Another policy, another question.
+  await changePolicy({ automation: "ask", goals: [{ goal: "performance", weight: 1 }], required: [] });
+  const other = await untilPlan("another", ({ status }) => status?.phase === "Proposed");
+  await decideWith(estate.client, undefined, "Approved", () => undefined);
+  await until("its migration", () =>
+    estate.client.get(Migration, { name: `${other.metadata.name}-0`, namespace: NS }),
+  );
+  await expect(decideWith(estate.client, undefined, "Approved", () => undefined)).rejects.toThrow(
+    "no plan asks for approval",
+  );
+});
+
+it("what is no question is not answered", async () => {
+  await changePolicy({ automation: "advise", ...requireFast });
+  const advice = await untilPlan("a proposal", ({ status }) => status?.phase === "Proposed");
+  const { name } = advice.metadata;
+  await expect(decideWith(estate.client, name, "Approved", () => undefined)).rejects.toThrow(
+    `plan/${name} does not ask: its automation is advise; vireo migrate moves machines by hand`,
+  );
+  await expect(estate.client.patch(Plan, { name }, { spec: { approval: "Approved" } })).rejects.toThrow(
+    /only a plan that asks/,
+  );
+  await expect(decideWith(estate.client, "none", "Approved", () => undefined)).rejects.toThrow(
+    'there is no plan "none"',
+  );
+  // Off: not even advice; and a proposal that the estate has overtaken is approved no more.
+  await changePolicy({ automation: "ask" });
+  const asked = await untilPlan(
+    "a question",
+    ({ spec, status }) => spec.automation === "ask" && status?.phase === "Proposed",
+  );
+  await changePolicy({ automation: "off" });
+  await untilPlan(
+    "its end",
+    ({ metadata, status }) => metadata.name === asked.metadata.name && status?.phase === "Superseded",
+  );
+  await expect(
+    estate.client.patch(Plan, { name: asked.metadata.name }, { spec: { approval: "Approved" } }),
+  ).rejects.toThrow(/spec.approval: Forbidden: the plan is Superseded/);
+  await expect(decideWith(estate.client, asked.metadata.name, "Rejected", () => undefined)).rejects.toThrow(
+    /is Superseded: the estate is another by now/,
   );
   expect((await estate.client.list(Migration)).items).toEqual([]);
 });

@@ -11,7 +11,7 @@ import { movesAtOnce, waitsFor } from "./pace.ts";
 import type { Move } from "./plan.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
 import { obstacle } from "./rules.ts";
-import { holdUndone, lastToUndo, planUndo } from "./undo.ts";
+import { holdForUsers, lastToUndo, planUndo } from "./undo.ts";
 
 const GiB = 2 ** 30;
 const host = (name: string, more: Partial<HostView> = {}): HostView => ({
@@ -175,7 +175,7 @@ describe("an undo", () => {
     const undo = plan("u1", [move("x", "b", "a")], undefined, { undoes: "p0" });
     const planned = (given: Estate, released: string[] = []) => {
       const free = { now, released: new Set(released) };
-      return planMoves(holdUndone(given, [undo], free), { ...PLAN_DEFAULTS, ...free }).map(({ to }) => to);
+      return planMoves(holdForUsers(given, [undo], free), { ...PLAN_DEFAULTS, ...free }).map(({ to }) => to);
     };
     expect(planMoves(state, { ...PLAN_DEFAULTS, now, released: new Set() })).toHaveLength(1);
     expect(planned(state)).toEqual([]);

@@ -104,18 +104,23 @@ function inWords(estate: Estate, plan: Plan, { namespace, vm, from, to, reason }
 }
 
 /**
- * The estate as the planner is to see it: what an undo brought back has come there just now. So it stays for HOLD_MS, unless a rule is broken
- * or one of its policies changed.
+ * The estate as the planner is to see it: what an undo brought back, and what was to move by a plan that was rejected, has come there just now. So it stays
+ * for HOLD_MS, unless a rule is broken or one of its policies changed.
  */
-export function holdUndone(
+export function holdForUsers(
   estate: Estate,
   plans: readonly Plan[],
   { now, released }: { now: number; released: ReadonlySet<string> },
 ): Estate {
   const held = new Map<string, string>();
-  for (const plan of plans)
-    if (plan.spec.undoes && now - Date.parse(plan.metadata.creationTimestamp ?? "") < HOLD_MS)
-      for (const move of madeBy(plan)) if (!released.has(keyOf(move))) held.set(keyOf(move), move.to);
+  const hold = (move: Move, host: string) => {
+    if (!released.has(keyOf(move))) held.set(keyOf(move), host);
+  };
+  for (const plan of plans) {
+    if (now - Date.parse(plan.metadata.creationTimestamp ?? "") >= HOLD_MS) continue;
+    if (plan.spec.undoes) for (const move of madeBy(plan)) hold(move, move.to);
+    if (plan.spec.approval === "Rejected") for (const move of plan.spec.moves) hold(move, move.from);
+  }
   if (held.size === 0) return estate;
   const machines = estate.machines.map((machine) =>
     machine.host !== undefined && held.get(machine.key) === machine.host

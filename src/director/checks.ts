@@ -63,7 +63,12 @@ export function checkPlan({ spec }: Plan, old: Plan | undefined): Cause[] {
 
 export function checkPolicy(policy: Policy, _old: Policy | undefined, _lookup: Lookup): Cause[] {
   const { required = [], preferred = [], goals = [] } = policy.spec;
+  const { quiet = [] } = policy.spec.moves ?? {};
   const causes = [
+    ...quiet.flatMap((window, i) => {
+      const fault = windowFault(window);
+      return fault ? [invalid(`spec.moves.quiet[${i}].timeZone`, window.timeZone, fault)] : [];
+    }),
     ...goals.flatMap(({ during }, i) => {
       const fault = during && windowFault(during);
       return fault ? [invalid(`spec.goals[${i}].during.timeZone`, during.timeZone, fault)] : [];

@@ -17,7 +17,7 @@ import {
 import type { Policy } from "./kinds.ts";
 import type { Sight } from "./sight.ts";
 import type { Shelves } from "./solver/shelves.ts";
-import { lack, moveObstacle, requiredBreach } from "./suits.ts";
+import { fixedBy, lack, moveObstacle, requiredBreach } from "./suits.ts";
 import type { Tariffs } from "./tariffs.ts";
 
 /** Memory of hosts of one kind differs by less than a twentieth. */
@@ -114,6 +114,7 @@ export class MachineKind {
     from: HostView | undefined,
   ) {
     const preferences = preferencesOf(policies);
+    const fixed = example.host !== undefined && fixedBy(policies) !== undefined;
     this.weights = weights;
     this.room = weights.room - weights.packed;
     this.wattsWeight = powerWeight(weights);
@@ -125,7 +126,7 @@ export class MachineKind {
     for (const [kind, host] of hosts.entries()) {
       const stays = !lack(example, host) && !requiredBreach(policies, host, example);
       this.mayStay[kind] = stays ? 1 : 0;
-      this.mayCome[kind] = stays && !moveObstacle(example, from, host) ? 1 : 0;
+      this.mayCome[kind] = stays && !fixed && !moveObstacle(example, from, host) ? 1 : 0;
       this.fixed[kind] = preferred(preferences, host, example).reduce(
         (sum, { kept, weight }) => sum + (kept ? weight : 0),
         (host.mhz / fastestMhz) * weights.speed +

@@ -2,6 +2,7 @@
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { type EstateIndex, indexOf } from "./index.ts";
 import type { Plan } from "./kinds.ts";
+import { Budget, stayOf } from "./limits.ts";
 import { choose, reasonFor } from "./place.ts";
 import { isSpecial, obstacle, policiesOf } from "./rules.ts";
 import { score } from "./score.ts";
@@ -45,10 +46,19 @@ export class Draft {
   /** Where machines that were moved are in the estate's list. */
   readonly moved = new Set<number>();
   private readonly before: [at: number, machine: MachineView][] = [];
+  private readonly budget: Budget;
 
-  constructor(estate: Estate, index: EstateIndex) {
+  /** @param now ms since the epoch */
+  constructor(estate: Estate, index: EstateIndex, now: number) {
     this.estate = estate;
     this.index = index;
+    this.budget = new Budget(estate, now);
+  }
+
+  /** Whether the limits of its policies let it move now, with those before; out of a host in maintenance it does in any case. */
+  allows(...machines: MachineView[]): boolean {
+    const bound = machines.filter(({ host }) => !this.index.hosts.get(host ?? "")?.maintenance);
+    return this.budget.refuses(bound) === undefined;
   }
 
   /** @param why when it is not for what the machine gains itself */
@@ -56,6 +66,7 @@ export class Draft {
     const machine = this.index.machines[at] as MachineView;
     this.moves.push(inWords(this.estate, machine, to, why));
     this.moved.add(at);
+    this.budget.take(machine);
     this.before.push([at, machine]);
     this.index.move(machine.key, to.name);
   }
@@ -114,21 +125,26 @@ export function acceptOf(
     if (!must && !index.staysCalm(machine, h)) return false;
     const host = index.hostOf(h) as HostView;
     return (
-      !(back && leftLately(machine, host.name, options)) && !(special && obstacle(estate, machine, host))
+      !(back && leftLately(estate, machine, host.name, options)) &&
+      !(special && obstacle(estate, machine, host))
     );
   };
 }
 
 /** It has been there long enough, or need not. */
-export function isSettled({ key, since }: MachineView, { now, stayMs, released }: PlanOptions): boolean {
-  return now - since >= stayMs || released.has(key);
+export function isSettled(estate: Estate, machine: MachineView, options: PlanOptions): boolean {
+  const { now, stayMs, released } = options;
+  return now - machine.since >= stayOf(estate, machine, stayMs) || released.has(machine.key);
 }
 
 /** Not even to mend a rule: what is mended there breaks what it was moved away for, and so on. */
 function leftLately(
-  { key, left = [] }: MachineView,
+  estate: Estate,
+  machine: MachineView,
   host: string,
   { now, stayMs, released }: PlanOptions,
 ): boolean {
-  return !released.has(key) && left.some((one) => one.host === host && now - one.at < stayMs);
+  const { key, left = [] } = machine;
+  if (released.has(key)) return false;
+  return left.some((one) => one.host === host && now - one.at < stayOf(estate, machine, stayMs));
 }

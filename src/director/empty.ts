@@ -22,6 +22,7 @@ export function emptyHosts(draft: Draft, options: PlanOptions): boolean {
   let found = false;
   for (const { host, machines } of hosts) {
     if (draft.moves.length + machines.length > options.maxMoves) break;
+    if (!draft.allows(...machines.map((at) => index.machines[at] as MachineView))) continue;
     // A machine may have come since.
     if (index.use(host.name).machines === machines.length && empty(draft, host, machines, options))
       found = true;
@@ -37,9 +38,12 @@ function machinesToMove(draft: Draft, host: HostView, options: PlanOptions): num
   const there = index.machinesOn(host.name);
   const movable = there.filter((at) => {
     const machine = index.machines[at];
-    return machine && !moved.has(at) && mayMove(estate, machine, options) && isSettled(machine, options);
+    return (
+      machine && !moved.has(at) && mayMove(estate, machine, options) && isSettled(estate, machine, options)
+    );
   });
-  if (movable.length < machines) return undefined;
+  if (movable.length < machines || !draft.allows(...movable.map((at) => index.machines[at] as MachineView)))
+    return undefined;
   const sizeOf = (at: number) => index.machines[at]?.memoryBytes ?? 0;
   return movable.sort((a, b) => sizeOf(b) - sizeOf(a) || a - b);
 }

@@ -22,7 +22,7 @@ import { isCarriedOut, isFinalPlan, Plan } from "./kinds.ts";
 import { actualOf, outcome } from "./outcome.ts";
 import { type UnderWay, waitsFor } from "./pace.ts";
 import type { Move } from "./plan.ts";
-import { hindrance } from "./recheck.ts";
+import { hindrance, overLimits } from "./recheck.ts";
 import type { DirectorContext } from "./scheduler.ts";
 import { readEstate } from "./snapshot.ts";
 
@@ -151,7 +151,7 @@ async function beginOne(
     const state = states[i];
     if (state?.phase !== "Waiting") continue;
     const running = inPhase("Running");
-    const hinders = hindrance(estate, move);
+    const hinders = hindrance(estate, move) ?? (plan.spec.undoes ? undefined : overLimits(estate, move));
     // What is in its way may go with a move that has begun.
     if (hinders && (hinders.forGood || running.length === 0)) {
       states[i] = { ...state, phase: "Skipped", message: hinders.why };

@@ -105,6 +105,7 @@ const anyPolicy = (tier: string): fc.Arbitrary<Policy> =>
       keepTogether: level,
       spread: level,
       atMost,
+      never: fc.constantFrom(undefined, undefined, undefined, true),
       required: fc.constantFrom<string[] | undefined>(
         undefined,
         undefined,
@@ -125,7 +126,7 @@ const anyPolicy = (tier: string): fc.Arbitrary<Policy> =>
         ],
       ),
     })
-    .map(({ goals, required, preferred, ...groups }) => ({
+    .map(({ goals, never, required, preferred, ...groups }) => ({
       apiVersion: "vireo.dev/v2" as const,
       kind: "Policy" as const,
       metadata: { name: tier, namespace: "default" },
@@ -137,6 +138,7 @@ const anyPolicy = (tier: string): fc.Arbitrary<Policy> =>
         ...Object.fromEntries(Object.entries(groups).filter(([, of]) => of)),
         ...(required ? { required } : {}),
         ...(preferred ? { preferred } : {}),
+        ...(never ? { moves: { never } } : {}),
       },
     }));
 

@@ -11,6 +11,7 @@ import { Sight } from "./sight.ts";
 import { type Model, makeTallies, type TallySpec } from "./solver/model.ts";
 import { isBetter, Shelves, type Want } from "./solver/shelves.ts";
 import { State } from "./solver/state.ts";
+import { fixedBy } from "./suits.ts";
 import { NO_TARIFFS, type Tariffs } from "./tariffs.ts";
 import { busyOf, expectedOf, FULL, HOT, roomOf } from "./use.ts";
 
@@ -412,6 +413,7 @@ export class EstateIndex {
     if (machine.use) key += `:${expectedOf(machine)}`;
     for (const policy of this.policiesOf(machine))
       key += `,${this.contents.get(policy)}${this.sight.ofMachine(policy, machine)}`;
+    if (fixedBy(this.policiesOf(machine))) key += `|fixed:${host !== undefined}`;
     if (needs) key += `|${needs.offers.join()}|${needs.machineType}|${needs.guestCpu}`;
     // What it goes on with.
     const began = host === undefined ? resumes : (platform ?? from);

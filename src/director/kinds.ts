@@ -141,6 +141,47 @@ export const Policy = defineKind({
         description:
           "act: plans are made and carried out. ask: once a user has approved them (vireo plan approve). advise: they are only made. off: not even that; machines stay where they were placed.",
       }),
+      moves: Type.Optional(
+        Type.Object(
+          {
+            perHour: Type.Optional(
+              Type.Integer({
+                minimum: 1,
+                maximum: 10_000,
+                description: "So many of its machines, whoever moved them.",
+              }),
+            ),
+            concurrent: Type.Optional(
+              Type.Integer({ minimum: 1, maximum: 1000, description: "So many of its machines at once." }),
+            ),
+            minimumStayMinutes: Type.Optional(
+              Type.Integer({
+                minimum: 5,
+                maximum: 525_600,
+                description:
+                  "A machine stays so long where it came to, unless a rule is broken there; 5 when absent.",
+              }),
+            ),
+            quiet: Type.Optional(
+              Type.Array(Window, {
+                minItems: 1,
+                maxItems: 20,
+                description: "In these times no move is begun.",
+              }),
+            ),
+            never: Type.Optional(
+              Type.Boolean({
+                description: "No machine is moved while it runs, by users neither. A required rule.",
+              }),
+            ),
+          },
+          {
+            ...AS_ONE,
+            description:
+              "Limits of moves that the director makes by itself; those of all policies of a machine hold. Hosts in maintenance are left, and plans undone, regardless of perHour and quiet.",
+          },
+        ),
+      ),
       transfer: Type.Optional(Transfer),
       priority: Type.Integer({
         default: 0,

@@ -18,7 +18,7 @@ import { selects } from "../resource/selector.ts";
 import type { Subject } from "./attributes.ts";
 import { domainOf, type HostView, type Level, viewHost } from "./estate.ts";
 import { byPriority, mostOf, Policy } from "./kinds.ts";
-import { requiredBreach } from "./suits.ts";
+import { fixedBy, fixedWords, requiredBreach } from "./suits.ts";
 
 /** What is wrong with the host that an Instance gets. */
 export function checkRules(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
@@ -44,7 +44,9 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
           .list(Instance, metadata.namespace)
           .filter((other) => other.status?.custody !== "Released" && other.spec?.host)
           .filter((other) => other.spec.vmUid !== spec.vmUid);
+  const fixed = spec.incoming ? fixedBy(own) : undefined;
   const why =
+    (fixed && fixedWords(fixed)) ??
     (view && requiredBreach(own, view, subjectOf(object, labelsOf(object)))) ??
     groups
       .map((policy) => {

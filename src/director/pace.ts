@@ -3,10 +3,12 @@
  *
  *  - A host takes part in as many as its link can bear: one below 10 Gbit/s, which a single one fills, and one more for each 10 Gbit/s.
  *  - Moves that touch the same host begin in the plan's order: one may leave the room that the next needs.
+ *  - Of a policy's machines no more than it allows (Policy.spec.moves.concurrent).
  *  - Moves of machines that a policy spreads or keeps together never overlap: whether such a rule holds depends on which of them ends first.
  */
 import type { Estate, HostView } from "./estate.ts";
 import { indexOf } from "./index.ts";
+import { crowd } from "./limits.ts";
 import type { Move } from "./plan.ts";
 import { policiesOf } from "./rules.ts";
 
@@ -48,6 +50,9 @@ export function waitsFor(
       return `waits until ${other.vm} has moved: policy ${JSON.stringify(group.slice(group.indexOf("/") + 1))} is about both`;
   }
   const { hosts } = indexOf(estate);
+  const machine = indexOf(estate).get(`${move.namespace}/${move.vm}`);
+  const crowded = machine && crowd(estate, machine);
+  if (crowded) return crowded;
   for (const host of [move.from, move.to]) {
     const [most, now] = [movesAtOnce(hosts.get(host)), underWay.filter((each) => touches(each, host)).length];
     if (now >= most)

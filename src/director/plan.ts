@@ -39,7 +39,7 @@ interface Candidate {
 /** The moves, in order; none: there is no useful move. */
 export function planMoves(estate: Estate, options: PlanOptions): Move[] {
   const index = indexOf(estate);
-  const draft = new Draft(estate, index);
+  const draft = new Draft(estate, index, options.now);
   try {
     for (let found = true; found && draft.moves.length < options.maxMoves; )
       found = lookAtAll(draft, options) || emptyHosts(draft, options);
@@ -55,7 +55,7 @@ function lookAtAll(draft: Draft, options: PlanOptions): boolean {
   // The gain that each had when it was looked at; before it is taken, it is looked at again on what there is by then.
   const queue = new Heap<Candidate>((a, b) => b.gain - a.gain || a.at - b.at);
   for (const [at, machine] of index.machines.entries()) {
-    if (moved.has(at) || !mayMove(estate, machine, options)) continue;
+    if (moved.has(at) || !mayMove(estate, machine, options) || !draft.allows(machine)) continue;
     const candidate = consider(estate, index, at, options);
     if (candidate) queue.push(candidate);
   }
@@ -67,6 +67,7 @@ function lookAtAll(draft: Draft, options: PlanOptions): boolean {
     return survival && ((h: number) => looks-- > 0 && !survival.ifMoved(at, index.hostOf(h)?.name ?? ""));
   };
   for (let next = queue.pop(); next && moves.length < options.maxMoves; next = queue.pop()) {
+    if (!draft.allows(index.machines[next.at] as MachineView)) continue;
     const candidate = consider(estate, index, next.at, options, survives(next.at));
     if (!candidate) continue;
     if (candidate.gain < (queue.first?.gain ?? 0)) {
@@ -119,7 +120,7 @@ function consider(
   const { now } = seek;
   const special = isSpecial(machine);
   const broken = here.maintenance || !now.stays || (special && obstacle(estate, machine, here) !== undefined);
-  if (!broken && (here.cordoned || !isSettled(machine, options))) return undefined;
+  if (!broken && (here.cordoned || !isSettled(estate, machine, options))) return undefined;
   const excess = broken || !machine.use ? 0 : index.excess(now.host);
   const hot = excess > 0;
   const floor = broken || hot ? Number.NEGATIVE_INFINITY : now.like + options.threshold;

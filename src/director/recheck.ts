@@ -3,6 +3,7 @@ import type { Estate } from "./estate.ts";
 import { failoverObstacle } from "./failover.ts";
 import { indexOf } from "./index.ts";
 import type { Policy } from "./kinds.ts";
+import { Budget } from "./limits.ts";
 import type { Move } from "./plan.ts";
 import { obstacle } from "./rules.ts";
 
@@ -34,6 +35,15 @@ export function hindrance(estate: Estate, move: Move): Hindrance | undefined {
       // What has to leave its host leaves it, as it was planned.
       (index.hosts.get(move.from)?.maintenance ? undefined : failoverObstacle(estate, machine, host)));
   return why ? { why: `host ${move.to}: ${why}`, forGood: host.closed !== undefined } : undefined;
+}
+
+/** What is against it by the limits of moves, which do not bind what a user asked for. */
+export function overLimits(estate: Estate, move: Move): Hindrance | undefined {
+  const index = indexOf(estate);
+  const machine = index.get(`${move.namespace}/${move.vm}`);
+  if (!machine || index.hosts.get(move.from)?.maintenance) return undefined;
+  const why = new Budget(estate, estate.now ?? 0).refuses([machine]);
+  return why ? { why, forGood: true } : undefined;
 }
 
 function staleness(estate: Estate, move: Move): string | undefined {

@@ -6,7 +6,7 @@ import type { Estate, HostView, MachineView } from "./estate.ts";
 import { isKept } from "./expressions.ts";
 import { indexOf, type Use } from "./index.ts";
 import type { Policy } from "./kinds.ts";
-import { isForeign, lack, moveObstacle, requiredBreach } from "./suits.ts";
+import { fixedBy, fixedWords, isForeign, lack, moveObstacle, requiredBreach } from "./suits.ts";
 
 /** Highest priority first; ties by name. */
 export function policiesOf(estate: Estate, machine: MachineView): readonly Policy[] {
@@ -35,6 +35,8 @@ export function obstacle(
   if (machine.disksOn !== undefined && machine.disksOn !== host.name)
     return `its disks are on ${machine.disksOn}, in a storage pool that is not shared`;
   const index = indexOf(estate);
+  const fixed = machine.host !== undefined && machine.host !== host.name && fixedBy(policies);
+  if (fixed) return fixedWords(fixed);
   const from = machine.host === undefined ? undefined : index.hosts.get(machine.host);
   const why =
     (machine.host === host.name ? undefined : moveObstacle(machine, from, host)) ?? lack(machine, host);

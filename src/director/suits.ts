@@ -50,3 +50,11 @@ export function moveObstacle(
   const began = machine.platform ?? from;
   return began && platformObstacle(began, here());
 }
+
+/** The policy of which no machine is moved while it runs. */
+export const fixedBy = (policies: readonly Policy[]): Policy | undefined =>
+  policies.find(({ spec }) => spec.moves?.never);
+
+/** In words. */
+export const fixedWords = ({ metadata }: Policy): string =>
+  `policy ${JSON.stringify(metadata.name)} lets it not be moved while it runs`;

@@ -321,6 +321,14 @@ it("lets a user move machines that are kept together, one after the other, but n
   expect(target({ reason: "asked for by hand" }, true)).toEqual([]);
   expect(target({ reason: "better", plan: "p1" }, true)).toEqual([why]);
   expect(target({ reason: "bound" }, false)).toEqual([why]);
+
+  kinds.Policy = [
+    { ...together, spec: { ...together.spec, keepTogether: undefined, moves: { never: true } } },
+  ];
+  const never = 'Forbidden: host b: policy "together" lets it not be moved while it runs';
+  expect(target({ reason: "asked for by hand" }, true)).toEqual([never]);
+  expect(target({ reason: "better", plan: "p1" }, true)).toEqual([never]);
+  expect(target({ reason: "bound" }, false)).toEqual([]);
 });
 
 describe("of three hosts in two racks of one site", () => {

@@ -3,7 +3,7 @@ import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { contradictions } from "./contradictions.ts";
 import { expressionOf, problemOf } from "./expressions.ts";
-import { DOMAINS, isFinalPlan, type Plan, type Policy } from "./kinds.ts";
+import { isFinalPlan, isWithin, type Plan, type Policy } from "./kinds.ts";
 import { windowFault } from "./windows.ts";
 
 const invalid = (field: string, value: unknown, why: string): Cause => ({
@@ -34,7 +34,7 @@ function neverKept(rules: readonly string[], field: string): Cause[] {
 
 /** All in one place, and only some of them in it. */
 function neverTogether({ spec: { atMost, keepTogether } }: Policy): Cause[] {
-  if (!atMost || !keepTogether || DOMAINS.indexOf(keepTogether) > DOMAINS.indexOf(atMost.per)) return [];
+  if (!atMost || !keepTogether || !isWithin(keepTogether, atMost.per)) return [];
   const { machines, percent = 100 } = atMost;
   return (machines === undefined ? percent < 100 : machines === 1)
     ? [

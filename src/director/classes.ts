@@ -17,7 +17,7 @@ import {
 import type { Policy } from "./kinds.ts";
 import type { Sight } from "./sight.ts";
 import type { Shelves } from "./solver/shelves.ts";
-import { fixedBy, lack, moveObstacle, requiredBreach } from "./suits.ts";
+import { dedicatedBreach, fixedBy, lack, moveObstacle, requiredBreach } from "./suits.ts";
 import type { Tariffs } from "./tariffs.ts";
 
 /** Memory of hosts of one kind differs by less than a twentieth. */
@@ -61,6 +61,7 @@ export function hostKinds(hosts: readonly HostView[], sight: Sight, sites: Tarif
       cpuModel,
       has,
       host.sockets,
+      host.dedicatedTo,
       // What power costs there.
       sites.has(host.site) ? host.site : "",
     ]);
@@ -124,7 +125,8 @@ export class MachineKind {
     this.fixed = new Float64Array(hosts.length);
     this.added = new Float64Array(2 * hosts.length);
     for (const [kind, host] of hosts.entries()) {
-      const stays = !lack(example, host) && !requiredBreach(policies, host, example);
+      const stays =
+        !lack(example, host) && !dedicatedBreach(policies, host) && !requiredBreach(policies, host, example);
       this.mayStay[kind] = stays ? 1 : 0;
       this.mayCome[kind] = stays && !fixed && !moveObstacle(example, from, host) ? 1 : 0;
       this.fixed[kind] = preferred(preferences, host, example).reduce(

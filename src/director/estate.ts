@@ -23,6 +23,11 @@ export interface HostView {
   cordoned?: boolean;
   site: string;
   rack: string;
+  row?: string;
+  /** Its power feed. */
+  feed?: string;
+  /** "namespace/name" of the policy whose machines alone it takes. */
+  dedicatedTo?: string;
   labels?: Record<string, string>;
   /** Virtual CPUs that may be given out. */
   cpus: number;
@@ -52,11 +57,25 @@ export interface HostView {
 
 export type Level = (typeof DOMAINS)[number];
 
-/** Racks of two sites that are called the same are two. */
-export const domainOf = (
-  { name, site, rack }: Pick<HostView, "name" | Exclude<Level, "host">>,
+/** Those of two sites that are called the same are two. */
+export function domainOf(
+  { name, site, rack, row, feed }: Pick<HostView, "name" | Exclude<Level, "host">>,
   level: Level,
-): string => (level === "host" ? name : level === "rack" ? `${site} ${rack}` : site);
+): string {
+  switch (level) {
+    case "host":
+      return name;
+    case "rack":
+      return `${site} ${rack}`;
+    // A rack without row, and a host without feed, fails by itself.
+    case "row":
+      return `${site} ${row ?? `rack ${rack}`}`;
+    case "feed":
+      return `${site} ${feed ?? `host ${name}`}`;
+    case "site":
+      return site;
+  }
+}
 
 export interface MachineView {
   /** "namespace/name" */
@@ -125,6 +144,9 @@ export function viewHost(host: Host): HostView | undefined {
     ...(spec.unschedulable ? { cordoned: true } : {}),
     site: spec.site ?? "",
     rack: spec.rack ?? metadata.name,
+    ...(spec.row ? { row: spec.row } : {}),
+    ...(spec.feed ? { feed: spec.feed } : {}),
+    ...(spec.dedicatedTo ? { dedicatedTo: spec.dedicatedTo } : {}),
     ...(metadata.labels ? { labels: metadata.labels } : {}),
     cpus: capacity.cpus,
     memoryBytes: parseBytes(capacity.memory),

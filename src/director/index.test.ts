@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { apply, indexOf } from "./index.ts";
-import type { Policy } from "./kinds.ts";
+import { DOMAINS, type Policy } from "./kinds.ts";
 import { choose, judge } from "./place.ts";
 import { isSpecial, obstacle } from "./rules.ts";
 import { score } from "./score.ts";
@@ -26,9 +26,15 @@ const anyHost = (i: number): fc.Arbitrary<HostView> =>
       ssd: fc.boolean(),
       uefi: fc.boolean(),
       sockets: fc.constantFrom(1, 2),
+      row: fc.constantFrom(undefined, "w1", "w2"),
+      feed: fc.constantFrom(undefined, "f1", "f2"),
+      dedicatedTo: fc.constantFrom(undefined, undefined, undefined, "default/db"),
     })
-    .map(({ gib, idle, kvm, closed, uefi, ...of }) => ({
+    .map(({ gib, idle, kvm, closed, uefi, row, feed, dedicatedTo, ...of }) => ({
       ...of,
+      ...(row ? { row } : {}),
+      ...(feed ? { feed } : {}),
+      ...(dedicatedTo ? { dedicatedTo } : {}),
       name: `h${i}`,
       ready: closed === undefined,
       ...(closed ? { closed } : {}),
@@ -74,7 +80,7 @@ const anyMachine = (i: number): fc.Arbitrary<MachineView> =>
       since: 0,
     }));
 
-const level = fc.constantFrom(undefined, undefined, "host" as const, "rack" as const, "site" as const);
+const level = fc.constantFrom(undefined, undefined, ...DOMAINS);
 const atMost = fc.constantFrom(
   undefined,
   { per: "rack" as const, machines: 2 },

@@ -69,6 +69,8 @@ export class EstateIndex {
   /** Of a machine that is moving, the item that stands for it where it goes. */
   private readonly shadows = new Map<number, number>();
   private readonly sight: Sight;
+  /** Policies that have hosts of their own. */
+  private readonly dedicated: ReadonlySet<string>;
   private readonly moment: { now?: number; sites: Tariffs };
   private readonly aims = new Map<Policy | undefined, Aim>();
   /** Grows with each move. */
@@ -93,6 +95,7 @@ export class EstateIndex {
       ...(estate.now === undefined ? {} : { now: estate.now }),
       sites: estate.sites ?? NO_TARIFFS,
     };
+    this.dedicated = new Set(estate.hosts.flatMap(({ dedicatedTo }) => dedicatedTo ?? []));
     this.names = estate.hosts.map(({ name }) => name);
     for (const [i, name] of this.names.entries()) this.hostAt.set(name, i);
     this.filePolicies(estate.policies);
@@ -413,6 +416,11 @@ export class EstateIndex {
     if (machine.use) key += `:${expectedOf(machine)}`;
     for (const policy of this.policiesOf(machine))
       key += `,${this.contents.get(policy)}${this.sight.ofMachine(policy, machine)}`;
+    if (this.dedicated.size > 0)
+      for (const { metadata } of this.policiesOf(machine)) {
+        const name = `${metadata.namespace ?? "default"}/${metadata.name}`;
+        if (this.dedicated.has(name)) key += `|${name}`;
+      }
     if (fixedBy(this.policiesOf(machine))) key += `|fixed:${host !== undefined}`;
     if (needs) key += `|${needs.offers.join()}|${needs.machineType}|${needs.guestCpu}`;
     // What it goes on with.

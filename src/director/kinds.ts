@@ -6,8 +6,20 @@ import { RULE_HELP } from "./expressions.ts";
 import { POLICY_V1 } from "./policy-v1.ts";
 import { Window } from "./windows.ts";
 
-/** Where machines fail together, each within the next. */
-export const DOMAINS = ["host", "rack", "site"] as const;
+/** Where machines fail together. */
+export const DOMAINS = ["host", "rack", "row", "feed", "site"] as const;
+type Domain = (typeof DOMAINS)[number];
+
+/** Domains that each lies in whole, besides itself. */
+const AROUND: Record<Domain, readonly Domain[]> = {
+  host: ["rack", "row", "feed", "site"],
+  rack: ["row", "site"],
+  row: ["site"],
+  feed: ["site"],
+  site: [],
+};
+export const isWithin = (inner: Domain, outer: Domain): boolean =>
+  inner === outer || AROUND[inner].includes(outer);
 
 export const GOALS = ["performance", "energy", "cost", "carbon", "balanced", "packing", "licences"] as const;
 export type Goal = (typeof GOALS)[number];
@@ -92,7 +104,7 @@ export const Policy = defineKind({
       ),
       spread: Type.Optional(
         Words(DOMAINS, {
-          description: "Numbers per host, rack or site differ by one at most. A required rule.",
+          description: "Numbers in any two of these differ by one at most. A required rule.",
         }),
       ),
       atMost: Type.Optional(
@@ -110,7 +122,7 @@ export const Policy = defineKind({
           },
           {
             description:
-              "How many of the chosen machines one host, rack or site may have, so that losing it takes no more. A required rule.",
+              "How many of the chosen machines one host, rack, row, power feed or site may have, so that losing it takes no more. A required rule.",
             ...AS_ONE,
             ...rules({
               rule: "has(self.machines) != has(self.percent)",
@@ -192,7 +204,7 @@ export const Policy = defineKind({
       }),
     },
     rules({
-      rule: "!(has(self.keepApart) && has(self.keepTogether) && (self.keepTogether == 'host' || self.keepApart == 'site' || self.keepTogether == self.keepApart))",
+      rule: "!(has(self.keepApart) && has(self.keepTogether) && (self.keepTogether == 'host' || self.keepApart == 'site' || self.keepTogether == self.keepApart || (self.keepTogether == 'rack' && self.keepApart == 'row')))",
       message: "can never hold together with spec.keepTogether",
       fieldPath: ".keepApart",
     }),

@@ -18,7 +18,7 @@ import { selects } from "../resource/selector.ts";
 import type { Subject } from "./attributes.ts";
 import { domainOf, type HostView, type Level, viewHost } from "./estate.ts";
 import { byPriority, mostOf, Policy } from "./kinds.ts";
-import { fixedBy, fixedWords, requiredBreach } from "./suits.ts";
+import { dedicatedBreach, fixedBy, fixedWords, requiredBreach } from "./suits.ts";
 
 /** What is wrong with the host that an Instance gets. */
 export function checkRules(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
@@ -26,14 +26,14 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
   // One with a version but no old form is one that is mended: where it is was decided when it came there.
   if (!spec.host || old?.spec.host || (!old && metadata.resourceVersion)) return [];
   const policies = lookup.list(Policy, metadata.namespace).filter((policy) => !invalidity(policy));
-  if (policies.length === 0) return [];
+  const hosts = lookup.list(Host);
+  const host = hosts.find((one) => one.metadata.name === spec.host && !invalidity(one));
+  if (policies.length === 0 && !host?.spec.dedicatedTo) return [];
   const vms = new Map(lookup.list(VirtualMachine, metadata.namespace).map((vm) => [vm.metadata.uid, vm]));
   const labelsOf = (instance: Instance) =>
     (vms.get(instance.spec?.vmUid)?.metadata ?? instance.metadata).labels ?? {};
   const own = policies.filter((policy) => selects(policy.spec.selector, labelsOf(object))).sort(byPriority);
-  if (own.length === 0) return [];
-  const hosts = lookup.list(Host);
-  const host = hosts.find((one) => one.metadata.name === spec.host && !invalidity(one));
+  if (own.length === 0 && !host?.spec.dedicatedTo) return [];
   const view = host && viewOf(host);
   const byHand = spec.incoming && !spec.placement?.plan;
   const groups = own.filter(({ spec: of }) => of.keepApart || of.keepTogether || of.spread || of.atMost);
@@ -47,6 +47,7 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
   const fixed = spec.incoming ? fixedBy(own) : undefined;
   const why =
     (fixed && fixedWords(fixed)) ??
+    (view && dedicatedBreach(own, view)) ??
     (view && requiredBreach(own, view, subjectOf(object, labelsOf(object)))) ??
     groups
       .map((policy) => {
@@ -103,7 +104,7 @@ function groupBreach(
     const domains = new Map(
       hosts.map(({ metadata: { name }, spec }) => [
         name,
-        domainOf({ name, site: spec?.site ?? "", rack: spec?.rack ?? name }, level),
+        domainOf({ ...spec, name, site: spec?.site ?? "", rack: spec?.rack ?? name }, level),
       ]),
     );
     return (host: string) => domains.get(host) ?? `\n${host}`;

@@ -6,7 +6,15 @@ import type { Estate, HostView, MachineView } from "./estate.ts";
 import { isKept } from "./expressions.ts";
 import { indexOf, type Use } from "./index.ts";
 import type { Policy } from "./kinds.ts";
-import { fixedBy, fixedWords, isForeign, lack, moveObstacle, requiredBreach } from "./suits.ts";
+import {
+  dedicatedBreach,
+  fixedBy,
+  fixedWords,
+  isForeign,
+  lack,
+  moveObstacle,
+  requiredBreach,
+} from "./suits.ts";
 
 /** Highest priority first; ties by name. */
 export function policiesOf(estate: Estate, machine: MachineView): readonly Policy[] {
@@ -41,6 +49,9 @@ export function obstacle(
   const why =
     (machine.host === host.name ? undefined : moveObstacle(machine, from, host)) ?? lack(machine, host);
   if (why) return why;
+  // Whatever of its policies are asked: a host does not become free by leaving one out.
+  const dedicated = dedicatedBreach(policiesOf(estate, machine), host);
+  if (dedicated) return dedicated;
   const own = ownObstacle(estate, machine, host);
   if (own) return own;
   const used = usage(estate, host.name, machine.key);
@@ -87,6 +98,7 @@ export function cpuFor(estate: Estate, machine: MachineView, host: HostView): st
     (other) =>
       other.accelerator === host.accelerator &&
       !lack(machine, other) &&
+      !dedicatedBreach(policiesOf(estate, machine), other) &&
       required.every((rule) => isKept(rule, other, machine)),
   );
   return baseline(

@@ -58,3 +58,10 @@ export const fixedBy = (policies: readonly Policy[]): Policy | undefined =>
 /** In words. */
 export const fixedWords = ({ metadata }: Policy): string =>
   `policy ${JSON.stringify(metadata.name)} lets it not be moved while it runs`;
+
+/** Of a host that is for the machines of another policy. @param policies of the machine */
+export function dedicatedBreach(policies: readonly Policy[], { dedicatedTo }: HostView): string | undefined {
+  if (dedicatedTo === undefined) return undefined;
+  const names = policies.map(({ metadata }) => `${metadata.namespace ?? "default"}/${metadata.name}`);
+  return names.includes(dedicatedTo) ? undefined : `is dedicated to machines of policy ${dedicatedTo}`;
+}

@@ -5,7 +5,7 @@
  */
 import { domainOf, type Estate, type Level } from "./estate.ts";
 import { DECLARED, type EstateIndex, indexOf } from "./index.ts";
-import { DOMAINS } from "./kinds.ts";
+import { DOMAINS, isWithin } from "./kinds.ts";
 import { type Packed, Packing } from "./packing.ts";
 
 /** Something that is to survive. */
@@ -92,7 +92,8 @@ export class Survival {
     for (const group of this.groups) {
       // Who survives the loss of so many sites survives that of as many racks: those compete for the room.
       for (const demand of demands) {
-        if (DOMAINS.indexOf(demand.per) < group.level || demand.losses < group.losses) continue;
+        const lost = DOMAINS[group.level] as Level;
+        if (!isWithin(lost, demand.per) || demand.losses < group.losses) continue;
         group.demands.push(demand);
         for (const at of demand.machines) group.member[at] = 1;
       }

@@ -106,6 +106,18 @@ export const Host = defineKind({
       ),
       site: Type.Optional(Name("Site, the largest failure domain.")),
       rack: Type.Optional(Name("Rack within the site.")),
+      row: Type.Optional(Name("Row of racks within the site.")),
+      feed: Type.Optional(
+        Name("Power feed within the site, of a host that fails with it; none of one that has two."),
+      ),
+      dedicatedTo: Type.Optional(
+        Type.String({
+          pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+          maxLength: 320,
+          description:
+            'NAMESPACE/NAME of a Policy: only machines that it chooses come here, and others leave. Its rules bring them here: host.dedicatedTo == "NAMESPACE/NAME".',
+        }),
+      ),
       ksm: Type.Optional(
         Type.Object(
           { namespace: Name("The project whose machines share what is equal in their memory.") },

@@ -194,10 +194,12 @@ describe("placement", () => {
     const { reason } = place(strict, strict.machines[0] ?? machine("", ""));
     expect(reason).toContain('fast-1: policy "strict" requires host.cpu.mhz >= 5000 (host.cpu.mhz is 3800)');
     expect(reason).toContain("frugal-1");
-    expect(reason).toMatch(/; without policy "strict" it could run on fast-1, frugal-1, … \(3 hosts\)$/);
+    expect(reason).toMatch(
+      /; without host\.cpu\.mhz >= 5000 \(policy "strict"\) it could run on fast-1, frugal-1, … \(3 hosts\)$/,
+    );
   });
 
-  it("names the fewest policies that would have to go, and none when it is not for them", () => {
+  it("names the fewest rules that would have to go, and none when it is not for them", () => {
     const only = (name: string, ...values: string[]) =>
       policy(name, "db", { required: [`host.name in ${JSON.stringify(values)}`] });
     const two = {
@@ -205,9 +207,35 @@ describe("placement", () => {
       policies: [only("one", "fast-1"), only("two", "frugal-1", "fast-1"), only("three", "none")],
     };
     const db = two.machines[0] ?? machine("", "");
-    expect(place(two, db).reason).toMatch(/; without policy "three" it could run on fast-1$/);
+    expect(place(two, db).reason).toMatch(
+      /; without host\.name in \["none"\] \(policy "three"\) it could run on fast-1$/,
+    );
     const apart = { ...two, policies: [...two.policies, only("four", "frugal-1")] };
-    expect(place(apart, db).reason).toMatch(/; without policies "four" and "three" it could run on fast-1$/);
+    expect(place(apart, db).reason).toMatch(
+      /; without host\.name in \["frugal-1"\] \(policy "four"\) and host\.name in \["none"\] \(policy "three"\) it could run on fast-1$/,
+    );
+    // One rule of a policy, not all of it.
+    const mixed = [
+      policy("mix", "db", { required: ["host.cpu.mhz > 0", "host.cpu.mhz > 9000"], spread: "host" }),
+    ];
+    expect(place({ ...SHOP, policies: mixed }, db).reason).toMatch(
+      /; without host\.cpu\.mhz > 9000 \(policy "mix"\) it could run on fast-1, frugal-1, … \(3 hosts\)$/,
+    );
+    const full = SHOP.machines.map((one, i) => ({
+      ...one,
+      labels: { tier: "db" },
+      ...(i === 1 ? { host: "fast-1" } : {}),
+    }));
+    const [newcomer = db] = full;
+    const crowded = {
+      ...SHOP,
+      hosts: HOSTS.slice(0, 1),
+      machines: full,
+      policies: [policy("far", "db", { keepApart: "rack" })],
+    };
+    expect(place(crowded, newcomer).reason).toMatch(
+      /; without keepApart: rack \(policy "far"\) it could run on fast-1$/,
+    );
     const closed = { ...two, hosts: HOSTS.map((h) => ({ ...h, closed: "it is not ready" })) };
     expect(place(closed, db).reason).not.toContain("without");
   });

@@ -77,6 +77,7 @@ export class EstateIndex {
   private version = 0;
   private readonly carriers = new Map<Policy, { version: number; counts: ReadonlyMap<number, number> }>();
   private readonly kinds: HostKinds;
+  private counted: readonly { example: HostView; hosts: number }[] | undefined;
   private readonly machineKinds = new Map<string, MachineKind>();
   private readonly kindOf: (MachineKind | undefined)[];
   private readonly contents = new Map<Policy, number>();
@@ -151,6 +152,15 @@ export class EstateIndex {
         if (chooses(each.policy, machine)) found.push(each);
     if (found.length === 0) return NO_POLICIES;
     return found.sort((a, b) => a.rank - b.rank).map(({ policy }) => policy);
+  }
+
+  /** Hosts that no rule can tell apart: one of each kind, and how many there are. */
+  kindsOfHosts(): readonly { example: HostView; hosts: number }[] {
+    this.counted ??= this.kinds.examples.map((example, kind) => ({
+      example,
+      hosts: this.kinds.of.reduce((sum, of) => sum + (of === kind ? 1 : 0), 0),
+    }));
+    return this.counted;
   }
 
   /** What the policy aims at now; of none: what a machine without policy does. */

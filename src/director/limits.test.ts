@@ -131,7 +131,7 @@ it("one that is never to move is not moved by anybody, and says so", () => {
   const [a] = never.machines as [MachineView];
   expect(place(never, a, "slow")).toEqual({
     reason:
-      'fast: policy "web" lets it not be moved while it runs; without policy "web" it could run on fast',
+      'fast: policy "web" lets it not be moved while it runs; without moves.never (policy "web") it could run on fast',
   });
   expect(hindrance(never, MOVE)?.why).toContain("lets it not be moved");
   // It is started anywhere.

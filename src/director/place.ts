@@ -3,7 +3,7 @@ import type { Estate, HostView, MachineView } from "./estate.ts";
 import { failoverObstacle, survivalOf } from "./failover.ts";
 import { whoSays } from "./goals.ts";
 import { indexOf } from "./index.ts";
-import { isSpecial, obstacle, policiesOf } from "./rules.ts";
+import { brokenRules, isSpecial, obstacle, policiesOf } from "./rules.ts";
 import { type Score, score } from "./score.ts";
 
 export interface Verdict {
@@ -124,28 +124,26 @@ export function place(estate: Estate, machine: MachineView, but?: string): Place
   };
 }
 
-/** More are not tried: of so many policies two at most would have to go. */
-const RELAXED = 4;
-
-/** The fewest policies without which some host could run it, and which hosts; nothing when it is not for its policies. */
+/** The fewest rules without which some host could run it, and which hosts; nothing when it is not for rules of policies. */
 function relaxation(estate: Estate, machine: MachineView, hosts: readonly HostView[]): string[] {
-  const policies = policiesOf(estate, machine).slice(0, RELAXED);
-  const sets = [
-    ...policies.map((policy) => [policy]),
-    ...policies.flatMap((a, i) => policies.slice(i + 1).map((b) => [a, b])),
-  ];
-  for (const without of sets) {
-    const rest = policiesOf(estate, machine).filter((policy) => !without.includes(policy));
-    const free = hosts.filter((host) => obstacle(estate, machine, host, rest) === undefined);
-    const [first, second] = free;
-    if (!first) continue;
-    const names = without.map(({ metadata }) => JSON.stringify(metadata.name)).join(" and ");
-    const more = free.length > 2 ? `, … (${free.length} hosts)` : "";
-    return [
-      `without ${without.length === 1 ? "policy" : "policies"} ${names} it could run on ${first.name}${second ? `, ${second.name}${more}` : ""}`,
-    ];
-  }
-  return [];
+  const free = hosts
+    .filter((host) => obstacle(estate, machine, host, []) === undefined)
+    .map((host) => ({ host, broken: brokenRules(estate, machine, host) }))
+    .filter(({ broken }) => broken.length > 0);
+  const fewest = Math.min(...free.map(({ broken }) => broken.length));
+  const wordsOf = ({ policy, rule }: (typeof free)[number]["broken"][number]) =>
+    `${rule} (policy ${JSON.stringify(policy.metadata.name)})`;
+  const sets = Map.groupBy(
+    free.filter(({ broken }) => broken.length === fewest),
+    ({ broken }) => broken.map(wordsOf).join(" and "),
+  );
+  // The one that opens most hosts.
+  const [best] = [...sets].sort(([, a], [, b]) => b.length - a.length);
+  if (!best) return [];
+  const [rules, opened] = best;
+  const names = opened.slice(0, 2).map(({ host }) => host.name);
+  const more = opened.length > 2 ? `, … (${opened.length} hosts)` : "";
+  return [`without ${rules} it could run on ${names.join(", ")}${more}`];
 }
 
 /** What each host says, or when there are many, how many say the same. */

@@ -9,6 +9,7 @@ import { getCondition, setCondition } from "../resource/object.ts";
 import { inRequest, newRequestId, requestOf } from "../telemetry/request-id.ts";
 import type { Estate } from "./estate.ts";
 import { failoverFaults } from "./failover.ts";
+import { feasibility } from "./feasible.ts";
 import { predict } from "./figures.ts";
 import { indexOf } from "./index.ts";
 import { HOLD_MS } from "./kept.ts";
@@ -190,7 +191,16 @@ const proven = ({ spec: { failover } }: Policy) =>
     ? `; they find room elsewhere when any ${failover.losses > 1 ? `${failover.losses} ${failover.per}s are` : `${failover.per} is`} lost`
     : "";
 
-/** status.machines and the condition Satisfied of each policy, written only when they change. */
+const feasible = (told: NonNullable<ReturnType<typeof feasibility>>, observedGeneration: number) =>
+  ({
+    type: "Feasible",
+    status: told.feasible ? "True" : "False",
+    reason: told.feasible ? "HostsKeepRules" : "NoHost",
+    message: told.message,
+    observedGeneration,
+  }) as const;
+
+/** status.machines, what it aims at, and the conditions Satisfied and Feasible of each policy, written only when they change. */
 async function tellPolicies(context: DirectorContext, estate: Estate): Promise<void> {
   const index = indexOf(estate);
   for (const policy of estate.policies) {
@@ -207,29 +217,33 @@ async function tellPolicies(context: DirectorContext, estate: Estate): Promise<v
         ? (["True", "Satisfied", `holds for ${chosen.length} machines${proven(policy)}`] as const)
         : (["False", "NotSatisfied", broken.join("; ")] as const);
     const goal = index.aimOf(policy).words;
+    const told = feasibility(index, policy);
     const { name, namespace = "default", generation = 0 } = policy.metadata;
     const old = getCondition(policy.status?.conditions, "Satisfied");
     if (
       old?.message === message &&
       old.status === status &&
+      getCondition(policy.status?.conditions, "Feasible")?.message === told?.message &&
       policy.status?.machines === chosen.length &&
       policy.status.goal === goal &&
       policy.status.observedGeneration === generation
     )
       continue;
-    await modify(context.client, Policy, { name, namespace }, "status", (current) => ({
-      ...current,
-      status: {
-        ...current.status,
-        machines: chosen.length,
-        goal,
-        observedGeneration: generation,
-        conditions: setCondition(
-          current.status?.conditions,
-          { type: "Satisfied", status, reason, message, observedGeneration: generation },
-          context.clock.now().toISOString(),
-        ),
-      },
-    }));
+    const now = context.clock.now().toISOString();
+    await modify(context.client, Policy, { name, namespace }, "status", (current) => {
+      const others = (current.status?.conditions ?? []).filter(({ type }) => told || type !== "Feasible");
+      const satisfied = { type: "Satisfied", status, reason, message, observedGeneration: generation };
+      const conditions = setCondition(others, satisfied, now);
+      return {
+        ...current,
+        status: {
+          ...current.status,
+          machines: chosen.length,
+          goal,
+          observedGeneration: generation,
+          conditions: told ? setCondition(conditions, feasible(told, generation), now) : conditions,
+        },
+      };
+    });
   }
 }

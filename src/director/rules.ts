@@ -3,7 +3,7 @@ import { baseline } from "../compute/hardware/kinds.ts";
 import { lackOfReserved, type Reserved } from "../compute/resources/kinds.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
-import { isKept } from "./expressions.ts";
+import { expressionOf, isKept } from "./expressions.ts";
 import { indexOf, type Use } from "./index.ts";
 import type { Policy } from "./kinds.ts";
 import {
@@ -107,36 +107,75 @@ export function cpuFor(estate: Estate, machine: MachineView, host: HostView): st
   );
 }
 
-function groupBreach(
+/** The first of the policy's rules about its machines together that is broken. */
+const groupBreach = (
   estate: Estate,
   policy: Policy,
   machine: MachineView,
   host: HostView,
-): string | undefined {
+): string | undefined => groupBreaches(estate, policy, machine, host).next().value?.why;
+
+/** `rule`: as the policy has it; `why`: what is in its way. */
+function* groupBreaches(
+  estate: Estate,
+  policy: Policy,
+  machine: MachineView,
+  host: HostView,
+): Generator<{ rule: string; why: string }, undefined> {
   const { keepApart, keepTogether, spread, atMost } = policy.spec;
   const index = indexOf(estate);
   if (keepApart) {
     const group = index.group(policy, "keepApart", machine, host);
     if (group && group.here > 0)
-      return `keeps its machines on different ${keepApart}s, ${group.oneHere()?.name ?? "another"} is there`;
+      yield {
+        rule: `keepApart: ${keepApart}`,
+        why: `keeps its machines on different ${keepApart}s, ${group.oneHere()?.name ?? "another"} is there`,
+      };
   }
   if (keepTogether) {
     const group = index.group(policy, "keepTogether", machine, host);
     const there = group && group.elsewhere > 0 ? group.oneElsewhere() : undefined;
-    if (there) return `keeps its machines on one ${keepTogether}, ${there.name} is on ${there.host}`;
+    if (there)
+      yield {
+        rule: `keepTogether: ${keepTogether}`,
+        why: `keeps its machines on one ${keepTogether}, ${there.name} is on ${there.host}`,
+      };
   }
   if (atMost) {
     const group = index.group(policy, "atMost", machine, host);
     const share =
       atMost.percent === undefined ? "" : ` (${atMost.percent} % of ${index.membersOf(policy).length})`;
     if (group && group.here >= group.most)
-      return `has at most ${group.most}${share} of its machines on one ${atMost.per}, ${group.here} are there`;
+      yield {
+        rule: `atMost per ${atMost.per}`,
+        why: `has at most ${group.most}${share} of its machines on one ${atMost.per}, ${group.here} are there`,
+      };
   }
   if (spread) {
     const group = index.group(policy, "spread", machine, host);
     // Nobody has fewer than none.
     if (group && group.here > 0 && group.here > group.fewest())
-      return `spreads its machines over ${spread}s: ${group.here} of them here, ${group.fewest()} elsewhere`;
+      yield {
+        rule: `spread: ${spread}`,
+        why: `spreads its machines over ${spread}s: ${group.here} of them here, ${group.fewest()} elsewhere`,
+      };
   }
   return undefined;
+}
+
+/** All rules of the machine's policies that it would break on the host, as the policies have them. */
+export function brokenRules(
+  estate: Estate,
+  machine: MachineView,
+  host: HostView,
+): { policy: Policy; rule: string }[] {
+  return policiesOf(estate, machine).flatMap((policy) => [
+    ...(machine.host !== undefined && machine.host !== host.name && fixedBy([policy])
+      ? [{ policy, rule: "moves.never" }]
+      : []),
+    ...(policy.spec.required ?? [])
+      .filter((rule) => !isKept(rule, host, machine))
+      .map((rule) => ({ policy, rule: expressionOf(rule).text })),
+    ...[...groupBreaches(estate, policy, machine, host)].map(({ rule }) => ({ policy, rule })),
+  ]);
 }

@@ -122,6 +122,16 @@ describe("what cannot run says why", () => {
     expect(await readyMessage("no-image")).toMatch(/image nowhere.*(not exist|no such|no image)/i);
   });
 
+  it("a rule with a slip", async () => {
+    const { code, stderr } = await apply(
+      "apiVersion: vireo.dev/v2\nkind: Policy\nmetadata: { name: slip }\nspec: { selector: {}, required: [host.cpu.mzh >= 9000] }\n",
+    );
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(
+      /spec\.required\[0\]: Invalid value: column 10: host\.cpu has no "mzh"; did you mean "mhz"\?.*\n {2}host\.cpu\.mzh >= 9000\n {11}\^/,
+    );
+  });
+
   it("a policy that nothing can satisfy, and a machine larger than every host", async () => {
     const file = join(stack.paths.pool, "images", "disk.img");
     writeFileSync(file, "");

@@ -101,6 +101,7 @@ export class MachineKind {
   private readonly fixed: Float64Array;
   /** Of each kind of host how much better one is that another machine of the policy is on. */
   readonly licensed: Float64Array;
+  readonly aboutLicences: boolean;
   /** Watts by their dearness, by shelf; NaN: unknown. */
   private readonly added: Float64Array;
   private dearest = { version: -1, watts: 1 };
@@ -120,6 +121,7 @@ export class MachineKind {
     this.room = weights.room - weights.packed;
     this.wattsWeight = powerWeight(weights);
     this.licensed = new Float64Array(hosts.length);
+    this.aboutLicences = weights.licences > 0;
     this.mayStay = new Uint8Array(hosts.length);
     this.mayCome = new Uint8Array(hosts.length);
     this.fixed = new Float64Array(hosts.length);

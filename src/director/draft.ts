@@ -57,6 +57,7 @@ export class Draft {
 
   /** Whether the limits of its policies let it move now, with those before; out of a host in maintenance it does in any case. */
   allows(...machines: MachineView[]): boolean {
+    if (!this.budget.limited) return true;
     const bound = machines.filter(({ host }) => !this.index.hosts.get(host ?? "")?.maintenance);
     return this.budget.refuses(bound) === undefined;
   }

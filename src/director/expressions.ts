@@ -249,8 +249,9 @@ function compile(text: string): Expression {
     if (type !== "bool") fail(text, 0, `a rule is true or false, this is ${type}`);
     return expression(text, program.ast, pathsOf(program.ast), program);
   } catch (error) {
+    if (error instanceof ExpressionError || !(error instanceof Error)) throw error;
     if (error instanceof ParseError || error instanceof CelTypeError) return fail(text, ...reason(error));
-    throw error;
+    return fail(text, 0, error.message.split("\n")[0] ?? "");
   }
 }
 
@@ -326,7 +327,8 @@ function evaluate(run: (context: Record<Side, unknown>) => unknown, context: Rec
   try {
     return run(context) === true;
   } catch (error) {
-    if (!(error instanceof EvaluationError)) throw error;
+    // Whatever it is: one rule must not stop the work for all machines.
+    if (!(error instanceof EvaluationError)) return { unknown: "it cannot be decided" };
     const { node, code, summary } = error;
     if (code === "no_such_key" && node)
       return { unknown: `${node.input.slice(node.start, node.end)} is not known` };

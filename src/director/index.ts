@@ -73,6 +73,7 @@ export class EstateIndex {
   private readonly dedicated: ReadonlySet<string>;
   private readonly moment: { now?: number; sites: Tariffs };
   private readonly aims = new Map<Policy | undefined, Aim>();
+  private readonly aimsOfGoals = new Map<string, Aim>();
   /** Grows with each move. */
   private version = 0;
   private readonly carriers = new Map<Policy, { version: number; counts: ReadonlyMap<number, number> }>();
@@ -123,7 +124,7 @@ export class EstateIndex {
     const contents = new Map<string, number>();
     for (const [rank, policy] of sorted.entries()) {
       const { metadata, spec } = policy;
-      const content = JSON.stringify([this.aimOf(policy).weights, spec.required, spec.preferred]);
+      const content = JSON.stringify([spec.goals, spec.required, spec.preferred]);
       const number = contents.get(content) ?? contents.size;
       contents.set(content, number);
       this.contents.set(policy, number);
@@ -167,7 +168,10 @@ export class EstateIndex {
   aimOf(policy: Policy | undefined): Aim {
     const known = this.aims.get(policy);
     if (known) return known;
-    const aim = aimOf(policy, this.moment);
+    // Many have the same goals.
+    const goals = JSON.stringify(policy?.spec.goals ?? []);
+    const aim = this.aimsOfGoals.get(goals) ?? aimOf(policy, this.moment);
+    this.aimsOfGoals.set(goals, aim);
     this.aims.set(policy, aim);
     return aim;
   }
@@ -469,9 +473,9 @@ export class EstateIndex {
     const { likes, order } = kind.likesAt(dearest);
     const demand = [machine.cpus, machine.memoryBytes, busyOf(machine)];
     const want: Want = { item: at, demand, binding: DECLARED, likes, order, room: kind.room };
-    const [policy] = this.policiesOf(machine);
-    const licences = policy && this.aimOf(policy).weights.licences > 0 ? { licences: { policy, kind } } : {};
-    const seek = { want, machine, dearestWatts: dearest, ...licences };
+    const seek: Seek = { want, machine, dearestWatts: dearest };
+    const [policy] = kind.aboutLicences ? this.policiesOf(machine) : NO_POLICIES;
+    if (policy) seek.licences = { policy, kind };
     if (hostKind === undefined) return seek;
     const like =
       kind.likeOf(hostKind, !onlyOne, dearest) +
@@ -479,7 +483,8 @@ export class EstateIndex {
       this.licensedBonus(seek, h);
     const stays =
       (kind.mayStay[hostKind] as number) === 1 && shelves.fits(want, h) && state.counts.breaks(at, h) < 0;
-    return { ...seek, now: { host: h, like, stays } };
+    seek.now = { host: h, like, stays };
+    return seek;
   }
 
   /** How well the machine would like to be on the host; -Infinity: it may not come there. */

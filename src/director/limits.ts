@@ -26,7 +26,7 @@ export class Budget {
   private readonly taken = new Map<Policy, number>();
   private readonly quiet = new Map<Policy, string | undefined>();
   /** Most estates have no such limits. */
-  private readonly limited: boolean;
+  readonly limited: boolean;
 
   /** @param now ms since the epoch */
   constructor(estate: Estate, now: number) {

@@ -17,10 +17,10 @@ kind: VirtualMachine
 metadata: { name: web-1, labels: { tier: web } }
 spec: { memory: 128Mi, image: small, hardware: { video: vga } }
 ---
-apiVersion: vireo.dev/v1
+apiVersion: vireo.dev/v2
 kind: Policy
 metadata: { name: web }
-spec: { selector: { matchLabels: { tier: web } }, goal: energy }
+spec: { selector: { matchLabels: { tier: web } }, goals: [{ goal: energy }] }
 `;
 
 let stack: Stack;

@@ -38,6 +38,7 @@ export async function explain(place: Place, what: string, print: (line: string) 
   if (vm.status?.why) print(`why       ${vm.status.why}`);
   const policies = explanation.policies.map((policy) => `${policy.name} (${policy.goal})`);
   print(`policies  ${policies.join(", ") || "none; balanced"}`);
+  if (explanation.moves) print(`moves     ${explanation.moves}`);
   print("hosts     as they would be judged now, the best first:");
   for (const host of explanation.hosts)
     print(`  ${host.chosen ? "*" : " "} ${host.name.padEnd(12)} ${host.verdict}`);

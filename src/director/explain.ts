@@ -1,18 +1,47 @@
 /** Why a machine is where it is: for every host what ruled it out, or how it scored. Pure. */
-import type { Estate } from "./estate.ts";
+import { PLAN_DEFAULTS } from "./draft.ts";
+import type { Estate, MachineView } from "./estate.ts";
 import type { Aim } from "./goals.ts";
 import { indexOf } from "./index.ts";
+import { Budget, stayOf } from "./limits.ts";
 import { judge } from "./place.ts";
 import { policiesOf } from "./rules.ts";
+import { fixedBy, fixedWords } from "./suits.ts";
 
 export interface Explanation {
   machine: string;
   host?: string;
   policies: { name: string; goal: string }[];
+  /** Why the director does not move it by itself now, or at all; absent: it may. */
+  moves?: string;
   hosts: { name: string; chosen: boolean; verdict: string }[];
 }
 
 const goalNow = ({ words, because }: Aim): string => (because ? `${words}, since it is ${because}` : words);
+
+function movesOf(estate: Estate, machine: MachineView): { moves?: string } {
+  const policies = policiesOf(estate, machine);
+  const [top] = policies;
+  const fixed = fixedBy(policies);
+  if (fixed) return { moves: `never: ${fixedWords(fixed)}` };
+  const name = top && JSON.stringify(top.metadata.name);
+  switch (top?.spec.automation) {
+    case "off":
+      return { moves: `by hand only: policy ${name} moves nothing` };
+    case "advise":
+      return { moves: `by hand only: policy ${name} only advises` };
+    case "ask":
+      return { moves: `once a plan is approved: policy ${name} asks` };
+  }
+  const { now } = estate;
+  if (now === undefined) return {};
+  const limited = new Budget(estate, now).refuses([machine]);
+  if (limited) return { moves: `not now: ${limited}` };
+  const until = machine.since + stayOf(estate, machine, PLAN_DEFAULTS.stayMs);
+  return machine.host !== undefined && now < until
+    ? { moves: `not before ${new Date(until).toISOString()}, unless a rule is broken: it came here lately` }
+    : {};
+}
 
 /** Undefined when there is no such machine. */
 export function explain(estate: Estate, key: string): Explanation | undefined {
@@ -25,6 +54,7 @@ export function explain(estate: Estate, key: string): Explanation | undefined {
       name: policy.metadata.name,
       goal: goalNow(indexOf(estate).aimOf(policy)),
     })),
+    ...movesOf(estate, machine),
     hosts: judge(estate, machine).map(({ host, obstacle, score, busy }) => ({
       name: host.name,
       chosen: host.name === machine.host,

@@ -54,7 +54,8 @@ const Selector = Type.Object(
   { description: "Chooses machines by their labels; empty chooses all of the namespace.", ...AS_ONE },
 );
 
-const Rule = (description: string) => Type.String({ minLength: 1, maxLength: 1000, description });
+const Rule = (description?: string) =>
+  Type.String({ minLength: 1, maxLength: 1000, ...(description ? { description } : {}) });
 
 export const Policy = defineKind({
   kind: "Policy",
@@ -86,11 +87,17 @@ export const Policy = defineKind({
         ),
       ),
       required: Type.Optional(
-        Type.Array(Rule(RULE_HELP), { maxItems: 50, description: "A host that breaks one is never used." }),
+        Type.Array(Rule(), {
+          maxItems: 50,
+          description: `Rules: a host that breaks one is never used. Each is ${RULE_HELP}`,
+        }),
       ),
       preferred: Type.Optional(
         Type.Array(
-          Type.Object({ rule: Rule(RULE_HELP), weight: Type.Integer({ minimum: 1, maximum: 100 }) }),
+          Type.Object({
+            rule: Rule("As in spec.required."),
+            weight: Type.Integer({ minimum: 1, maximum: 100 }),
+          }),
           { maxItems: 50, description: "Hosts that keep these are liked, by weight." },
         ),
       ),

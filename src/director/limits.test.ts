@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { checkPolicy } from "./checks.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
+import { explain } from "./explain.ts";
 import type { Policy } from "./kinds.ts";
 import { crowd } from "./limits.ts";
 import { waitsFor } from "./pace.ts";
@@ -147,6 +148,23 @@ it("no more move at once than the policy lets", () => {
   const one = estate({ concurrent: 1 }, { machines });
   expect(crowd(one, a)).toBe('waits: policy "web" lets one of its machines move at once');
   expect(waitsFor(one, MOVE, { before: [], running: [], underWay: [] })).toContain("one of its machines");
+});
+
+it("an explanation tells when the director does not move it", () => {
+  const moves = (of: Estate) => explain(of, "default/a")?.moves;
+  expect(moves(estate(undefined))).toBeUndefined();
+  expect(moves(estate({ never: true }))).toBe('never: policy "web" lets it not be moved while it runs');
+  expect(moves(estate({ quiet: [{ days: ["Fri"] }] }))).toBe(
+    'not now: policy "web" lets nothing move now (Fri UTC)',
+  );
+  const came = { machines: [machine("a", { since: NOW - HOUR_MS })] };
+  expect(moves(estate({ minimumStayMinutes: 90 }, came))).toBe(
+    "not before 2026-11-27T23:30:00.000Z, unless a rule is broken: it came here lately",
+  );
+  const by = (automation: Policy["spec"]["automation"]) =>
+    moves(estate(undefined, { policies: [policy(undefined, { automation })] }));
+  expect(by("off")).toBe('by hand only: policy "web" moves nothing');
+  expect(by("ask")).toBe('once a plan is approved: policy "web" asks');
 });
 
 it("a time zone that is none is refused where it stands", () => {

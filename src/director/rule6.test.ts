@@ -93,6 +93,37 @@ it("a policy with a limit that says too much, or too little, is refused with wha
   await changePolicy({ atMost: { per: "site", percent: 50 } });
 });
 
+it("a policy tells what it aims at now, and whether any host keeps its rules", async () => {
+  const days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] as const;
+  await changePolicy({
+    automation: "off",
+    goals: [
+      { goal: "energy", weight: 1 },
+      { goal: "performance", weight: 1, during: { days: [...days] } },
+    ],
+    required: ["host.cpu.mhz > 3000"],
+  });
+  const status = () => estate.client.get(Policy, { name: "web", namespace: NS });
+  const untilTold = (goal: string, feasible: string) =>
+    until(
+      `${goal}, ${feasible}`,
+      async () => {
+        const { goal: now, conditions } = (await status())?.status ?? {};
+        return (
+          now === goal && conditions?.some(({ type, message }) => type === "Feasible" && message === feasible)
+        );
+      },
+      status,
+    );
+  await untilTold("performance", "1 of 2 hosts keep its required rules");
+  await changePolicy({ goals: [{ goal: "energy", weight: 1 }], required: ["host.cpu.mhz > 9000"] });
+  await untilTold("energy", "none of 2 hosts keeps host.cpu.mhz > 9000");
+  await changePolicy({ required: [] });
+  await until("nothing to tell", async () =>
+    (await status())?.status?.conditions?.every(({ type }) => type !== "Feasible"),
+  );
+});
+
 it("a policy that only advises gets the same plan as a preview, and nothing moves", async () => {
   await changePolicy({ automation: "advise", ...requireFast });
   const plan = await untilPlan("a proposal", ({ status }) => status?.phase === "Proposed");

@@ -8,7 +8,7 @@ import { chmodSync, chownSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { MachineId } from "../src/agent/hypervisor.ts";
-import { QemuHypervisor } from "../src/agent/qemu-hypervisor.ts";
+import { QemuHypervisor } from "../src/agent/qemu/qemu-hypervisor.ts";
 import { writeBootDisk } from "../src/qemu/testing/boot-sectors.ts";
 import { silentLogger } from "../src/reconcile/log.ts";
 import { parseBytes } from "../src/resource/quantity.ts";

@@ -11,7 +11,7 @@ import { newOpener } from "../resource/sealed.ts";
 import type { HostEnvironment } from "./environment.ts";
 import { runHeartbeat } from "./heartbeat.ts";
 import type { Hypervisor } from "./hypervisor.ts";
-import { type Intervals, runInstances } from "./instances.ts";
+import { type Intervals, runInstances } from "./runs/instances.ts";
 
 export interface AgentContext {
   client: Client;

@@ -5,11 +5,11 @@
 import type { Has } from "../compute/changes/kinds.ts";
 import type { Instance } from "../compute/kinds.ts";
 import type { Volumes } from "../compute/migrations/kinds.ts";
-import type { Dumps } from "./dumps.ts";
+import type { Layers } from "./disks/layers.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
-import type { Identity } from "./identity.ts";
-import type { Layers } from "./layers.ts";
 import type { Trace } from "./leftovers.ts";
+import type { Dumps } from "./runs/dumps.ts";
+import type { Identity } from "./runs/identity.ts";
 
 /** A machine's memory in a file of Hypervisor.saveMemory, and what it ran as. */
 export interface SavedMachine {

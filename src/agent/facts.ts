@@ -8,7 +8,7 @@ import { type AcceleratorVerdict, probeAccelerator } from "../qemu/accelerator.t
 import { type Capabilities, readCapabilities } from "../qemu/capabilities.ts";
 import { run } from "../system/run.ts";
 import { readOffers } from "./offers.ts";
-import { readTopology } from "./topology.ts";
+import { readTopology } from "./qemu/topology.ts";
 
 const read = (path: string): string | undefined => {
   try {

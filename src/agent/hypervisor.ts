@@ -12,10 +12,10 @@ import type { Disk, Nic } from "../qemu/devices.ts";
 import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
 import type { Adjusted, Present } from "../qemu/hotplug.ts";
 import type { Bytes } from "../resource/quantity.ts";
-import type { CdConfig } from "./cds.ts";
+import type { CdConfig } from "./disks/cds.ts";
 import type { Trace } from "./leftovers.ts";
-import type { Place } from "./own-place.ts";
-import type { MachineUsage } from "./usage.ts";
+import type { Place } from "./qemu/own-place.ts";
+import type { MachineUsage } from "./qemu/usage.ts";
 
 declare const machineBrand: unique symbol;
 /** The uid of an Instance. */

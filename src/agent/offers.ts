@@ -1,7 +1,7 @@
 /** What this host can give to guests that not every host has: by what is installed here. */
 import { OFFER_NAMES, type Offer } from "../compute/hardware/kinds.ts";
 import { succeeds } from "../system/run.ts";
-import { findFirmware } from "./firmware.ts";
+import { findFirmware } from "./disks/firmware.ts";
 
 const HAS: Record<Offer, () => Promise<boolean>> = {
   uefi: async () => (await findFirmware("x86_64", "pc-q35-", false)) !== undefined,

@@ -12,26 +12,9 @@ import { ApiError } from "../resource/errors.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { CommandError } from "../system/run.ts";
 import { bothOf } from "./both.ts";
-import { type CdConfig, cdsOf, inBootOrder } from "./cds.ts";
-import { beginning } from "./changes.ts";
-import { Copies, StillPreparing } from "./copies.ts";
-import type { Dumps } from "./dumps.ts";
-import {
-  type HostEnvironment,
-  type Prepared,
-  PrepareError,
-  type SavedMachine,
-  type ToCopy,
-} from "./environment.ts";
-import type { DiskConfig, NicConfig } from "./hypervisor.ts";
-import { type Identity, identityOf } from "./identity.ts";
-import { runKsm } from "./ksm.ts";
-import type { Layers } from "./layers.ts";
-import type { Trace } from "./leftovers.ts";
-import type { Networking } from "./network.ts";
-import type { Reservation } from "./network-dhcp.ts";
-import type { TapLimits } from "./network-limits.ts";
-import { tapName } from "./network-names.ts";
+import { type CdConfig, cdsOf, inBootOrder } from "./disks/cds.ts";
+import { Copies, StillPreparing } from "./disks/copies.ts";
+import type { Layers } from "./disks/layers.ts";
 import {
   acceptCopies,
   apart,
@@ -41,7 +24,7 @@ import {
   makeCopies,
   type Pools,
   refuseCopies,
-} from "./volume-copies.ts";
+} from "./disks/volume-copies.ts";
 import {
   destroyVolumes,
   dumpsOf,
@@ -53,7 +36,24 @@ import {
   stopMaking,
   userOf,
   wayOut,
-} from "./volumes.ts";
+} from "./disks/volumes.ts";
+import {
+  type HostEnvironment,
+  type Prepared,
+  PrepareError,
+  type SavedMachine,
+  type ToCopy,
+} from "./environment.ts";
+import type { DiskConfig, NicConfig } from "./hypervisor.ts";
+import { runKsm } from "./ksm.ts";
+import type { Trace } from "./leftovers.ts";
+import type { Networking } from "./network/network.ts";
+import type { Reservation } from "./network/network-dhcp.ts";
+import type { TapLimits } from "./network/network-limits.ts";
+import { tapName } from "./network/network-names.ts";
+import { beginning } from "./runs/changes.ts";
+import type { Dumps } from "./runs/dumps.ts";
+import { type Identity, identityOf } from "./runs/identity.ts";
 
 export interface RealEnvironmentOptions {
   client: Client;

@@ -7,10 +7,10 @@ import { type ConsoleListener, serveConsoles } from "../agent/consoles/listener.
 import { enrol, keepCertificate } from "../agent/enrol.ts";
 import { type DeclaredProfile, readFacts } from "../agent/facts.ts";
 import { parseAddress, serveMetrics } from "../agent/metrics-server.ts";
-import { Networking } from "../agent/network.ts";
-import { QemuHypervisor } from "../agent/qemu-hypervisor.ts";
+import { Networking } from "../agent/network/network.ts";
+import { QemuHypervisor } from "../agent/qemu/qemu-hypervisor.ts";
+import { hugeBytes, readTopology, reservableOf } from "../agent/qemu/topology.ts";
 import { RealEnvironment } from "../agent/real-environment.ts";
-import { hugeBytes, readTopology, reservableOf } from "../agent/topology.ts";
 import { allowUserfaultfd } from "../agent/userfaultfd.ts";
 import { HttpClient } from "../client/http.ts";
 import { OVERCOMMIT, type Reservable } from "../compute/resources/kinds.ts";

@@ -1,9 +1,9 @@
 /** `vireo down`: stops the machines, agents and control plane of an installation, and removes what its `up` made. */
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
-import { Dnsmasq } from "../agent/network-dhcp.ts";
-import { removeNetworking } from "../agent/network-leftovers.ts";
-import { QemuHypervisor } from "../agent/qemu-hypervisor.ts";
+import { Dnsmasq } from "../agent/network/network-dhcp.ts";
+import { removeNetworking } from "../agent/network/network-leftovers.ts";
+import { QemuHypervisor } from "../agent/qemu/qemu-hypervisor.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { openStore } from "../store/open.ts";
 import { stopDaemon } from "./daemons.ts";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { runAgent } from "../../src/agent/agent.ts";
 import { type ConsoleListener, serveConsoles } from "../../src/agent/consoles/listener.ts";
 import type { Prepared } from "../../src/agent/environment.ts";
-import { QemuHypervisor } from "../../src/agent/qemu-hypervisor.ts";
+import { QemuHypervisor } from "../../src/agent/qemu/qemu-hypervisor.ts";
 import { PretendEnvironment } from "../../src/agent/testing/pretend-environment.ts";
 import { USER } from "../../src/agent/testing/real-machines.ts";
 import { createSigningRequest, HOSTS, hostUser, Pki } from "../../src/api/pki.ts";

@@ -15,7 +15,7 @@ import { expect, it } from "vitest";
 import { hardwareOf } from "../../compute/hardware/kinds.ts";
 import { readPng } from "../../qemu/testing/png.ts";
 import type { MachineId } from "../hypervisor.ts";
-import type { QemuHypervisor } from "../qemu-hypervisor.ts";
+import type { QemuHypervisor } from "../qemu/qemu-hypervisor.ts";
 import { RealMachines, USER, until } from "../testing/real-machines.ts";
 import { readPicture } from "./machine-consoles.ts";
 import { SERIAL_LOG_MAX_BYTES } from "./serial-log.ts";

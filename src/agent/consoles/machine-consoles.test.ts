@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { silentLogger } from "../../reconcile/log.ts";
 import { HypervisorError, type MachineId } from "../hypervisor.ts";
-import { MachineFolder } from "../qemu-record.ts";
+import { MachineFolder } from "../qemu/qemu-record.ts";
 import { MachineConsoles } from "./machine-consoles.ts";
 
 it("a machine whose serial log cannot be had is found all the same", async () => {

@@ -9,7 +9,7 @@ import type { Qmp } from "../../qemu/qmp.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isFields } from "../../resource/fields.ts";
 import { HypervisorError, type MachineId } from "../hypervisor.ts";
-import type { MachineFolder, MachineRecord } from "../qemu-record.ts";
+import type { MachineFolder, MachineRecord } from "../qemu/qemu-record.ts";
 import { SerialLog } from "./serial-log.ts";
 import { SerialPort } from "./serial-port.ts";
 

@@ -7,10 +7,10 @@ import type { Instance, Network, StoragePool } from "../../compute/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { parseBytes } from "../../resource/quantity.ts";
+import { ensureVolumes, userOf } from "../disks/volumes.ts";
 import type { MachineId } from "../hypervisor.ts";
-import { Networking } from "../network.ts";
-import { QemuHypervisor } from "../qemu-hypervisor.ts";
-import { ensureVolumes, userOf } from "../volumes.ts";
+import { Networking } from "../network/network.ts";
+import { QemuHypervisor } from "../qemu/qemu-hypervisor.ts";
 
 /** What the run is of. Written by the test. */
 export interface Doomed {

@@ -5,14 +5,14 @@
 import { existsSync, mkdirSync } from "node:fs";
 import type { Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
-import { beginning } from "../changes.ts";
-import { layerName } from "../data-disks.ts";
-import { Dumps } from "../dumps.ts";
+import { layerName } from "../disks/data-disks.ts";
+import { Layers } from "../disks/layers.ts";
 import { type HostEnvironment, type Prepared, PrepareError, type ToCopy } from "../environment.ts";
 import type { DiskConfig, NicConfig } from "../hypervisor.ts";
-import type { Identity } from "../identity.ts";
-import { Layers } from "../layers.ts";
 import type { Trace } from "../leftovers.ts";
+import { beginning } from "../runs/changes.ts";
+import { Dumps } from "../runs/dumps.ts";
+import type { Identity } from "../runs/identity.ts";
 import type { PretendWorld } from "./pretend-hypervisor.ts";
 import { contentOf, makeDataLayer, makeLayer, pretendTool } from "./pretend-layers.ts";
 

@@ -9,6 +9,7 @@ import { writeFileSync } from "node:fs";
 import { macKey } from "../../qemu/devices.ts";
 import type { GuestExit, GuestProgram } from "../../qemu/guest-exec.ts";
 import type { Adjusted, Present } from "../../qemu/hotplug.ts";
+import type { LayerTool } from "../disks/layer-tool.ts";
 import {
   type Adjustable,
   type DiskProgress,
@@ -23,7 +24,6 @@ import {
   type MigrationProgress,
   type SavedMemory,
 } from "../hypervisor.ts";
-import type { LayerTool } from "../layer-tool.ts";
 import type { Trace } from "../leftovers.ts";
 import { LocalDisks } from "./local-disks.ts";
 import { absorbed, chainOf, contentOf } from "./pretend-layers.ts";

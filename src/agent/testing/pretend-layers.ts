@@ -1,7 +1,7 @@
 /** Layers of pretended disks: files of a qcow2 head and nothing else; what guests wrote to them is in a map. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import type { LayerTool } from "../layer-tool.ts";
+import type { LayerTool } from "../disks/layer-tool.ts";
 
 type Contents = Map<string, number>;
 

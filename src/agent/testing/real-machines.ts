@@ -8,7 +8,7 @@ import { writeBootDisk } from "../../qemu/testing/boot-sectors.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { MachineConfig, MachineEnd, MachineId, MachineState } from "../hypervisor.ts";
-import { QemuHypervisor, type QemuHypervisorOptions } from "../qemu-hypervisor.ts";
+import { QemuHypervisor, type QemuHypervisorOptions } from "../qemu/qemu-hypervisor.ts";
 
 export const USER = { uid: 200_001, gid: 200_000 };
 // Safe: any uuid may name a machine.

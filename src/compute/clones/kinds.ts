@@ -3,16 +3,16 @@
  * one for life.
  *
  *   spec.source ─► clone reconciler: a Snapshot that is a template (made for it when the source is a machine) ─► status.source.ready
- *     ─► VM reconciler creates the first Instance with spec.source ─► its agent makes the disks (src/agent/clones.ts)
+ *     ─► VM reconciler creates the first Instance with spec.source ─► its agent makes the disks (src/agent/disks/clones.ts)
  *
  * A template is a Snapshot whose layers are lent: from then on nothing is ever merged into them or into what is below them, so that other
- * QEMUs may have them open for reading (src/agent/layers.ts). It, and the machine that it is of, cannot be deleted while a clone needs them
+ * QEMUs may have them open for reading (src/agent/disks/layers.ts). It, and the machine that it is of, cannot be deleted while a clone needs them
  * (in-use.ts); one that was made for a clone goes when the last clone that needs it is gone.
  *
  *   Linked:  an overlay of the lent layers; boots.
  *   Full:    a copy of what they hold; boots, and needs nothing of its source once it has been copied.
  *   Instant: as Linked, and goes on with the memory of the template instead of booting. Its guest is given a new identity before it is let onto
- *            its networks (src/agent/identity.ts). What cannot be becomes Linked, and says why.
+ *            its networks (src/agent/runs/identity.ts). What cannot be becomes Linked, and says why.
  */
 import { type Static, Type } from "typebox";
 import { Name, rules, Words } from "../../resource/kind.ts";

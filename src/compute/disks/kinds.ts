@@ -1,5 +1,5 @@
 /**
- * Data disks of a machine, beside its system disk. Each is a disk of layers as that one (src/agent/layers.ts): in snapshots, rollbacks and moves.
+ * Data disks of a machine, beside its system disk. Each is a disk of layers as that one (src/agent/disks/layers.ts): in snapshots, rollbacks and moves.
  *
  * Data outlive the list: a disk that is taken out of spec.disks is detached and kept with the machine's disks, and whoever names it again has it
  * back. Only the machine's deletion destroys it.

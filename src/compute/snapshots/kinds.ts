@@ -1,7 +1,7 @@
 /**
  * Snapshot and Rollback, and what an agent is told to do with a machine's disks.
  *
- * Who works on the disks when: everything that changes their layers (src/agent/layers.ts) is one *disk task* at a time, under a claim.
+ * Who works on the disks when: everything that changes their layers (src/agent/disks/layers.ts) is one *disk task* at a time, under a claim.
  *
  *   claim: VirtualMachine.status.disksBusy, by compare-and-swap ─► no instance of the machine can be created any more (checkInstance)
  *   ─► the list of its instances is complete; exactly one holds the disks, or none is live and the newest ran last

@@ -1,0 +1,64 @@
+/** What layers.ts writes down in a machine's folder, beside the layers of its disks. */
+import { readFile } from "node:fs/promises";
+import { type Static, type TSchema, Type } from "typebox";
+import { Value } from "typebox/value";
+import type { Snapshot } from "../../compute/snapshots/kinds.ts";
+import { exists } from "./volume-files.ts";
+
+export type Taken = NonNullable<NonNullable<Snapshot["status"]>["taken"]>;
+export type Facts = Omit<Taken, "disks">;
+export type KeptMemory = NonNullable<Taken["memory"]>;
+
+export const Files = Type.Record(Type.String(), Type.String());
+export const Frozen = Type.Object({
+  state: Type.Union([Type.Literal("taking"), Type.Literal("taken"), Type.Literal("deleted")]),
+  /** By disk: the layer that it freezes. */
+  layers: Files,
+  /** By disk: the overlay that becomes active instead. */
+  next: Files,
+  taken: Type.Optional(Type.Unsafe<Taken>({ type: "object" })),
+  /** Other machines may have them, and what is below them, open for reading. */
+  lent: Type.Optional(Type.Boolean()),
+});
+export type Frozen = Static<typeof Frozen>;
+const SuspendedRun = Type.Object({
+  /** The run that was, by the uid of its Instance. */
+  run: Type.String(),
+  time: Type.String(),
+  saveMs: Type.Integer(),
+  memory: Type.Unsafe<KeptMemory>({ type: "object" }),
+});
+export type SuspendedRun = Static<typeof SuspendedRun>;
+export const Pointer = Type.Object({
+  /** By disk. */
+  active: Files,
+  /** A snapshot, by uid. Goes before the guest runs: from then on the disks are not those of its memory. */
+  resume: Type.Optional(Type.String()),
+  /** Of a clone's first run: the memory of its template; goes as `resume` does. */
+  template: Type.Optional(
+    Type.Object({
+      file: Type.String(),
+      of: Type.Unsafe<NonNullable<Taken["memory"]>>({ type: "object" }),
+    }),
+  ),
+  /** The machine was suspended just here: goes in the same way. */
+  suspended: Type.Optional(SuspendedRun),
+});
+export type Pointer = Static<typeof Pointer>;
+
+/** The text is for users. */
+export class LayersError extends Error {}
+
+/** @returns undefined when there is none. @throws LayersError when it is not what we write: nothing may be decided then */
+export async function readJson<T extends TSchema>(path: string, schema: T): Promise<Static<T> | undefined> {
+  if (!(await exists(path))) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(path, "utf8"));
+  } catch {
+    // Told below.
+  }
+  if (!Value.Check(schema, value))
+    throw new LayersError(`${path} is not as Vireo wrote it; mend it or restore it`);
+  return value;
+}

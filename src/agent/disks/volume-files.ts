@@ -1,0 +1,73 @@
+/** Files of machines' disks. */
+import { chmod, chown, lchown, link, lstat, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Instance } from "../../compute/kinds.ts";
+import { run } from "../../system/run.ts";
+
+/** @throws when that cannot be known: a disk that is not seen for a moment is not one that is not there */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
+    throw error;
+  }
+}
+
+export async function own(path: string, uid: number, gid: number, mode: number): Promise<void> {
+  if (process.getuid?.() === 0) await chown(path, uid, gid);
+  await chmod(path, mode);
+}
+
+/** What a file holds, or which files a folder has, outlives a power cut from now on. */
+export async function flush(path: string): Promise<void> {
+  const file = await open(path, "r");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Gives all in a machine's folder that is another user's than `user`, and not root's, to that one. When `disk` is so already, all is. */
+export async function inherit(
+  folder: string,
+  disk: string,
+  user: { uid: number; gid: number },
+): Promise<void> {
+  if (process.getuid?.() !== 0 || (await stat(disk)).uid === user.uid) return;
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  // The disk last: it tells that all is done.
+  const paths = entries.map((entry) => join(entry.parentPath, entry.name)).filter((path) => path !== disk);
+  for (const path of [...paths, disk])
+    if (![0, user.uid].includes((await lstat(path)).uid)) await lchown(path, user.uid, user.gid);
+}
+
+/**
+ * The first layer of a disk, made whole or not at all; one that is there is left as it is. `below`: the file that it is a linked overlay of.
+ * `sizeBytes`: that of `below` when absent.
+ */
+export async function makeDisk(
+  path: string,
+  below: { path: string; format: string } | undefined,
+  sizeBytes: number | undefined,
+  { uid, gid }: { uid: number; gid: number },
+): Promise<void> {
+  const made = `${path}.new`;
+  const backing = below ? ["-b", below.path, "-F", below.format] : [];
+  const size = sizeBytes === undefined ? [] : [String(sizeBytes)];
+  await run("qemu-img", ["create", "-q", "-f", "qcow2", ...backing, made, ...size]);
+  await own(made, uid, gid, 0o600);
+  // Unlike a rename, a link never takes the place of what is there after all.
+  await link(made, path);
+  await rm(made);
+}
+
+/** A folder that is being removed has another name: what is made at its place meanwhile is not touched. */
+export async function removeWhole(folder: string, { metadata }: Instance): Promise<void> {
+  const gone = `${folder}.gone-${metadata.uid?.slice(0, 8)}`;
+  await rm(gone, { recursive: true, force: true });
+  if (await exists(folder)) await rename(folder, gone);
+  await rm(gone, { recursive: true, force: true });
+}

@@ -1,0 +1,166 @@
+/**
+ * The source's side of a live migration at one QEMU, and how long its guest stands still for it (record.held: written before it is stopped, gone
+ * once it runs again, so that an agent which dies in between leaves nothing standing).
+ */
+import { TODAY } from "../../qemu/board.ts";
+import { canTrackWrites, flushTlbs } from "../../qemu/dirty-tracking.ts";
+import {
+  cancelOutgoing,
+  continueSwitchover,
+  isHeldBack,
+  isUnderWay,
+  type MigrationStatus,
+  outgoingBegun,
+  queryMigration,
+  runState,
+  sendAtLast,
+  startOutgoing,
+  startPostCopy,
+} from "../../qemu/migration.ts";
+import { sendsBitmaps } from "../../qemu/mirror.ts";
+import type { Qmp } from "../../qemu/qmp.ts";
+import type { Tls } from "../../qemu/tls.ts";
+import { HypervisorError, type MachineId, type MigrationProgress, type SendOptions } from "../hypervisor.ts";
+import type { MachineFolder, MachineRecord } from "./qemu-record.ts";
+import { progressOf } from "./qemu-state.ts";
+
+/** How long a target may take to connect, proofs of identity included. A guest under TCG stands still meanwhile. */
+const BEGIN_MS = 5000;
+
+export interface Found {
+  folder: MachineFolder;
+  record: MachineRecord;
+}
+
+/** What it needs of the hypervisor. */
+export interface Access<F extends Found> {
+  need(id: MachineId): F;
+  with<T>(id: MachineId, work: (qmp: Qmp) => Promise<T>): Promise<T>;
+  /** Has the disks of a guest that stands still open again after they had been let go of. */
+  takeDisks(found: F, qmp: Qmp): Promise<void>;
+  withCredentials<T>(found: F, work: (tls: Tls | undefined) => Promise<T>): Promise<T>;
+}
+
+export class Sending<F extends Found> {
+  readonly #at: Access<F>;
+  readonly #bandwidth: number | undefined;
+
+  /** @param bandwidth bytes per second of those that say none */
+  constructor(at: Access<F>, bandwidth: number | undefined) {
+    this.#at = at;
+    this.#bandwidth = bandwidth;
+  }
+
+  /** As Hypervisor.migrate. */
+  async migrate(id: MachineId, address: string, how: SendOptions): Promise<void> {
+    const found = this.#at.need(id);
+    const { folder, record } = found;
+    const { accelerator, hardware = TODAY, name } = record.config;
+    const { tlsHostname, downtimeMs } = how;
+    const bandwidth = how.bytesPerSecond ?? this.#bandwidth;
+    await this.#at.with(id, async (qmp) => {
+      // Bitmaps are sent at the very end only, and would never let the one pass end.
+      const tracked = accelerator === "tcg" && canTrackWrites(hardware.board) && !(await sendsBitmaps(qmp));
+      const status = await runState(qmp);
+      let isHeld = record.held === "migration" && status === "paused";
+      const stands = record.paused && (status === "paused" || status === "prelaunch");
+      if (!isHeld && !stands && !["running", "finish-migrate", "postmigrate"].includes(status))
+        throw new HypervisorError(
+          `${name} cannot be migrated: it is ${status}, only a running machine moves`,
+        );
+      // For whoever listens to QEMU while it is sent (qemu-monitors.ts), also after a restart.
+      const { switchesOver } = how;
+      if (record.maxDowntimeMs !== downtimeMs || record.switchesOver !== switchesOver) {
+        folder.update((now) => ({ ...now, maxDowntimeMs: downtimeMs, switchesOver }));
+      }
+      const hold = async () => {
+        folder.update((now) => ({ ...now, held: "migration" }));
+        isHeld = true;
+        await qmp.execute("stop");
+      };
+      try {
+        // A guest whose writes cannot be tracked stands still from the first byte to the last.
+        if (accelerator === "tcg" && !tracked && !(await isUnderWay(qmp))) await hold();
+        await this.#at.withCredentials(found, async (tls) => {
+          await startOutgoing(qmp, {
+            uri: address,
+            ...(tls ? { tls } : {}),
+            ...(tlsHostname ? { hostname: tlsHostname } : {}),
+            ...(bandwidth ? { bandwidth } : {}),
+            ...(downtimeMs ? { maxDowntimeMs: downtimeMs } : {}),
+            onePass: tracked,
+            heldBack: tracked,
+            ...(how.postCopy ? { postCopy: true } : {}),
+          });
+          if (isHeld || tracked) await outgoingBegun(qmp, BEGIN_MS);
+        });
+        if (!tracked) return;
+        if (!(await isHeldBack(qmp))) return await this.letGoOn(id, qmp, ["paused"]);
+        await hold();
+        await flushTlbs(qmp, hardware.board);
+        await this.letGoOn(id, qmp, ["paused"]);
+        await sendAtLast(qmp, bandwidth);
+      } catch (error) {
+        // A guest that ran on while memory is sent which has not been tracked would arrive with old words.
+        await cancelOutgoing(qmp);
+        await this.letGoOn(id, qmp, ["paused"]);
+        throw error;
+      }
+    });
+  }
+
+  startPostCopy(id: MachineId): Promise<void> {
+    return this.#at.with(id, startPostCopy);
+  }
+
+  migration(id: MachineId): Promise<MigrationProgress> {
+    return this.#at.with(id, async (qmp) => this.#progress(id, qmp, await queryMigration(qmp)));
+  }
+
+  switchover(id: MachineId): Promise<MigrationProgress> {
+    return this.#at.with(id, async (qmp) => this.#progress(id, qmp, await continueSwitchover(qmp)));
+  }
+
+  cancel(id: MachineId): Promise<void> {
+    return this.#at.with(id, async (qmp) => {
+      await cancelOutgoing(qmp);
+      await this.#progress(id, qmp, await queryMigration(qmp));
+    });
+  }
+
+  /** Of a target that runs: whether the rest of its memory will never come. */
+  async isLost(id: MachineId): Promise<boolean> {
+    const { status } = await this.#at.with(id, queryMigration);
+    if (status !== "postcopy-active" && status !== "postcopy-paused") {
+      this.#at.need(id).folder.update((now) => ({ ...now, postCopy: undefined }));
+    }
+    return status === "postcopy-paused";
+  }
+
+  /** The progress; a guest that stood still for a migration that came to nothing goes on. */
+  async #progress(id: MachineId, qmp: Qmp, status: MigrationStatus): Promise<MigrationProgress> {
+    const progress = progressOf(status);
+    if (this.#at.need(id).record.held !== "migration") return progress;
+    // postmigrate: also the state after one that failed at its very end.
+    if (progress.phase === "failed" || progress.phase === "cancelled")
+      await this.letGoOn(id, qmp, ["paused", "postmigrate"]);
+    // QEMU counts from where it stops the guest, and this one stood still before.
+    return { ...progress, downtimeMs: progress.totalMs };
+  }
+
+  /** @param states run states that here mean: it was not sent */
+  async letGoOn(id: MachineId, qmp: Qmp, states: readonly string[]): Promise<void> {
+    const found = this.#at.need(id);
+    const { folder, record } = found;
+    if (record.held !== "migration") return;
+    const status = await runState(qmp);
+    if (record.paused && status === "postmigrate") await this.#at.takeDisks(found, qmp);
+    if (!record.paused && states.includes(status))
+      await qmp.execute("cont").catch(async (error: unknown) => {
+        if (states.includes(await runState(qmp))) throw error;
+      });
+    // All may have been sent meanwhile: then it stands still for the switchover, and should that fail, QEMU would not let it go on by itself.
+    if ((await runState(qmp)) === "finish-migrate") return;
+    folder.update((now) => ({ ...now, held: undefined }));
+  }
+}

@@ -1,0 +1,114 @@
+/** The agent's part of GuestCommands (compute/guest-commands/kinds.ts): runs Instance.spec.guestTask once, and tells it in status.guestTask. */
+import { type Client, modify } from "../../client/client.ts";
+import {
+  type GuestTask,
+  type GuestTaskResult,
+  OUTPUT_MAX,
+  passwordContext,
+} from "../../compute/guest-commands/kinds.ts";
+import { Instance } from "../../compute/kinds.ts";
+import type { Logger } from "../../reconcile/log.ts";
+import { keyOf } from "../../resource/object.ts";
+import type { Opener } from "../../resource/sealed.ts";
+import { type Hypervisor, HypervisorError } from "../hypervisor.ts";
+import { reasonOf } from "../reasons.ts";
+import { idOf } from "./probe.ts";
+
+interface Context {
+  client: Client;
+  hypervisor: Hypervisor;
+  log: Logger;
+  /** Opens what was sealed for this agent. */
+  opener: Opener;
+}
+
+export class GuestTasks {
+  readonly #c: Context;
+  readonly #underWay = new Set<string>();
+
+  constructor(context: Context) {
+    this.#c = context;
+  }
+
+  /** Begins with what is to be done and is not begun yet; does not wait for its end. Of a machine that runs. */
+  step(instance: Instance): void {
+    const { guestTask: task } = instance.spec;
+    const said = instance.status?.guestTask;
+    if (!task || this.#underWay.has(task.id) || (said?.id === task.id && said.phase !== "Running")) return;
+    this.#underWay.add(task.id);
+    const wasBegun = said?.id === task.id;
+    void this.#do(instance, task, wasBegun)
+      .catch((error: unknown) => this.#c.log.warn("guest.task", { instance: keyOf(instance), error }))
+      .finally(() => this.#underWay.delete(task.id));
+  }
+
+  async #do(instance: Instance, task: GuestTask, wasBegun: boolean): Promise<void> {
+    const { id } = task;
+    if (wasBegun) {
+      const message = "the agent of its host was started anew while it ran; it is not known how it ended";
+      return this.#tell(instance, { id, phase: "Failed", message });
+    }
+    await this.#tell(instance, { id, phase: "Running" });
+    await this.#tell(instance, await this.#run(instance, task));
+  }
+
+  async #run(instance: Instance, task: GuestTask): Promise<GuestTaskResult> {
+    const { id, command, input, timeoutSeconds, password } = task;
+    if (!command) return this.#setPassword(instance, id, password);
+    const program = { command, timeoutMs: timeoutSeconds * 1000, ...(input === undefined ? {} : { input }) };
+    try {
+      const { stdout, stderr, truncated, ...exit } = await this.#c.hypervisor.guestExec(
+        idOf(instance),
+        program,
+      );
+      const more = truncated || stdout.length > OUTPUT_MAX || stderr.length > OUTPUT_MAX;
+      return {
+        id,
+        phase: "Done",
+        ...exit,
+        stdout: stdout.slice(0, OUTPUT_MAX),
+        stderr: stderr.slice(0, OUTPUT_MAX),
+        ...(more ? { truncated: true } : {}),
+      };
+    } catch (error) {
+      return this.#failed(instance, id, error);
+    }
+  }
+
+  async #setPassword(
+    instance: Instance,
+    id: string,
+    password: GuestTask["password"],
+  ): Promise<GuestTaskResult> {
+    const { user = "", sealed = "" } = password ?? {};
+    const text = this.#c.opener.open(sealed, passwordContext(instance.spec.vmUid, user));
+    if (text === undefined) {
+      const message =
+        "the password was sealed for another host, machine or user, or before the agent of its host was started anew; seal it again (vireo set-password)";
+      return { id, phase: "Failed", message };
+    }
+    try {
+      await this.#c.hypervisor.setGuestPassword(idOf(instance), user, text);
+      return { id, phase: "Done", exitCode: 0 };
+    } catch (error) {
+      return this.#failed(instance, id, error);
+    }
+  }
+
+  #failed(instance: Instance, id: string, error: unknown): GuestTaskResult {
+    const message = reasonOf(error);
+    if (!(error instanceof HypervisorError))
+      this.#c.log.warn("guest.exec", { instance: keyOf(instance), error });
+    return { id, phase: "Failed", message };
+  }
+
+  /** Unless the task was taken away meanwhile: then nobody wants to know. */
+  async #tell(instance: Instance, guestTask: GuestTaskResult): Promise<void> {
+    const { name, namespace = "", uid } = instance.metadata;
+    await modify(this.#c.client, Instance, { name, namespace }, "status", (now) =>
+      now.metadata.uid === uid && now.spec.guestTask?.id === guestTask.id
+        ? { ...now, status: { ...now.status, guestTask } }
+        : undefined,
+    );
+  }
+}

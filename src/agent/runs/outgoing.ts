@@ -1,0 +1,404 @@
+/**
+ * The source's part of a live migration; the protocol is in compute/kinds.ts. Up to the one write that releases custody, everything
+ * that goes wrong ends with the machine running on here.
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { Client } from "../../client/client.ts";
+import { Instance } from "../../compute/kinds.ts";
+import type { Volumes } from "../../compute/migrations/kinds.ts";
+import { macKey } from "../../qemu/devices.ts";
+import type { Clock } from "../../reconcile/clock.ts";
+import type { Logger } from "../../reconcile/log.ts";
+import { isApiError } from "../../resource/errors.ts";
+import { hostDnsName } from "../../resource/host-name.ts";
+import { keyOf } from "../../resource/object.ts";
+import { parseBytes } from "../../resource/quantity.ts";
+import { linkedOf } from "../disks/disk-copies.ts";
+import { type HostEnvironment, PrepareError } from "../environment.ts";
+import type {
+  DiskProgress,
+  Hypervisor,
+  MachineState,
+  MigrationProgress,
+  SendOptions,
+} from "../hypervisor.ts";
+import { reasonOf } from "../reasons.ts";
+import type { InstanceStatus } from "./instance-status.ts";
+import type { Peers } from "./peers.ts";
+import { idOf } from "./probe.ts";
+import { SendRate, secondsLeft } from "./send-rate.ts";
+
+/** Between two looks while memory is sent; events wake us earlier. */
+const PROGRESS_MS = 1000;
+/** How long a guest that stands still for it may wait for a stream that does not get on, before it runs on here. */
+const STALLED_MS = 10_000;
+
+type Migration = NonNullable<InstanceStatus["migration"]>;
+type Target = NonNullable<Instance["spec"]["migrateTo"]>;
+type Again = { requeueAfterMs: number } | undefined;
+
+interface Context {
+  client: Client;
+  hypervisor: Hypervisor;
+  environment: Pick<HostEnvironment, "volumes">;
+  clock: Clock;
+  log: Logger;
+}
+
+/** What this process knows of one attempt; another one after it begins anew. */
+interface Attempt {
+  rate?: SendRate;
+  /** We have seen the sending of its memory begin. */
+  begun?: boolean;
+  /** When its progress was last written. */
+  noted?: { stage: string | undefined; at: number };
+  /** What had been sent when the stream last got on. */
+  sent?: { bytes: number; at: number };
+}
+
+export class Outgoing {
+  readonly #c: Context;
+  readonly #peers: Peers;
+  readonly #write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>;
+  /** By the instance's key, from an attempt's beginning to its end. */
+  readonly #attempts = new Map<string, Attempt>();
+
+  constructor(
+    context: Context,
+    peers: Peers,
+    write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>,
+  ) {
+    this.#c = context;
+    this.#peers = peers;
+    this.#write = write;
+  }
+
+  /** One step. "stays": no migration is asked for or under way. "lost": neither end can go on (post-copy). */
+  async step(instance: Instance, machine: MachineState): Promise<Again | "stays" | "lost"> {
+    const { hypervisor } = this.#c;
+    const id = idOf(instance);
+    const { migrateTo } = instance.spec;
+    const attempt = instance.status?.migration;
+    const isHeld = machine.pausedBy === "migration";
+    if (!migrateTo && !attempt && machine.state !== "postmigrate" && !isHeld) return "stays";
+    if (
+      !migrateTo &&
+      attempt &&
+      ["Failed", "Cancelled"].includes(attempt.phase) &&
+      (machine.state === "running" || (machine.state === "paused" && !isHeld))
+    )
+      return "stays";
+    const progress = await hypervisor.migration(id);
+    if (!migrateTo && progress.phase === "post-copy") return "lost";
+    if (!migrateTo) return this.#callOff(instance, machine, progress);
+    const started = attempt?.to === migrateTo.instance;
+    if (started && ["Failed", "Cancelled"].includes(attempt.phase)) return "stays";
+    switch (progress.phase) {
+      case "none":
+      case "failed":
+      case "cancelled":
+        if (!started) return this.#begin(instance, migrateTo);
+        // What QEMU tells then is of an earlier migration.
+        if (attempt.stage === "Disks") return this.#copyDisks(instance, migrateTo);
+        return this.#fail(instance, progress.error ?? "the stream to the target broke");
+      case "active": {
+        const copies = migrateTo.disksAddress ? await hypervisor.diskCopies(id) : undefined;
+        if (copies && copies.phase !== "ready") {
+          await hypervisor.cancelMigration(id);
+          return this.#fail(instance, lostCopies(copies));
+        }
+        const left = this.#left(keyOf(instance), progress, progress.dirtyBytesPerSecond);
+        await this.#note(instance, { stage: "Memory", ...figures(progress), ...left, ...disksOf(copies) });
+        // An agent may have died before it let the guest go on, or the memory go.
+        const known = this.#attempt(keyOf(instance));
+        if (isHeld || !known.begun) {
+          await hypervisor.migrate(id, migrateTo.address, optionsOf(migrateTo));
+          known.begun = true;
+        }
+        if (isHeld && this.#isStalled(keyOf(instance), progress.transferredBytes)) {
+          await hypervisor.cancelMigration(id);
+          return this.#fail(
+            instance,
+            `nothing could be sent for ${STALLED_MS} ms, while the guest stood still`,
+          );
+        }
+        // What had been sent by now, was; from here on the guest does not wait for the rest.
+        if (migrateTo.transfer?.postCopy && !isHeld && attempt?.stage === "Memory")
+          await hypervisor.startPostCopy(id);
+        return { requeueAfterMs: PROGRESS_MS };
+      }
+      case "pre-switchover":
+        return this.#switchover(instance, migrateTo.instance);
+      case "post-copy":
+      case "completed":
+        return this.#handOver(instance, progress);
+    }
+  }
+
+  #left(
+    key: string,
+    { transferredBytes, remainingBytes }: { transferredBytes: number; remainingBytes: number },
+    dirtyBytesPerSecond = 0,
+  ): Pick<Migration, "secondsLeft"> {
+    const attempt = this.#attempt(key);
+    attempt.rate ??= new SendRate();
+    const bytesPerSecond = attempt.rate.look(transferredBytes, this.#c.clock.now().getTime());
+    const left = secondsLeft(remainingBytes, bytesPerSecond ?? 0, dirtyBytesPerSecond);
+    return left === undefined ? {} : { secondsLeft: left };
+  }
+
+  #attempt(key: string): Attempt {
+    const attempt = this.#attempts.get(key) ?? {};
+    this.#attempts.set(key, attempt);
+    return attempt;
+  }
+
+  #isStalled(key: string, bytes: number): boolean {
+    const now = this.#c.clock.now().getTime();
+    const attempt = this.#attempt(key);
+    if (attempt.sent?.bytes === bytes) return now - attempt.sent.at >= STALLED_MS;
+    attempt.sent = { bytes, at: now };
+    return false;
+  }
+
+  async #begin(instance: Instance, to: Target): Promise<Again> {
+    const { hypervisor, environment } = this.#c;
+    this.#attempts.delete(keyOf(instance));
+    this.#peers.watch(keyOf(instance), { name: to.instance, namespace: instance.metadata.namespace ?? "" });
+    const other = await this.#otherHardware(instance, to.instance);
+    if (other) return this.#fail(instance, other);
+    // Of an earlier attempt: they must not be taken for this one's.
+    await hypervisor.abandonDiskCopies(idOf(instance));
+    const { disksAddress: address } = to;
+    if (!address) return this.#sendMemory(instance, to);
+    const failed = await this.#try(instance, async () => {
+      const { volumes, besides } = await environment.volumes(instance);
+      await this.#refuseChanged(instance, to, volumes);
+      const tlsHostname = hostDnsName(to.host);
+      const linked = linkedOf(volumes);
+      await hypervisor.copyDisks(idOf(instance), { address, tlsHostname, besides, linked });
+    });
+    if (failed) return this.#fail(instance, failed);
+    await this.#note(instance, { stage: "Disks" });
+    return { requeueAfterMs: PROGRESS_MS };
+  }
+
+  /** Since the target was made, a snapshot may have been taken: what it made would not fit. From now on none is, while migrateTo is set. */
+  async #refuseChanged(instance: Instance, to: Target, volumes: Volumes): Promise<void> {
+    const peer = await this.#freshPeer(instance, to.instance);
+    if (!isDeepStrictEqual(peer?.spec.copyDisks, volumes))
+      throw new PrepareError("its disks have changed since the migration began; move it once more");
+  }
+
+  /** The guest runs, and so does the copying of its disks. */
+  async #copyDisks(instance: Instance, to: Target): Promise<Again> {
+    const copies = await this.#c.hypervisor.diskCopies(idOf(instance));
+    if (copies.phase === "ready") return this.#sendMemory(instance, to, copies);
+    if (copies.phase !== "copying") return this.#fail(instance, lostCopies(copies));
+    await this.#note(instance, {
+      stage: "Disks",
+      ...this.#left(keyOf(instance), copies),
+      ...disksOf(copies),
+    });
+    return { requeueAfterMs: PROGRESS_MS };
+  }
+
+  async #sendMemory(instance: Instance, to: Target, copies?: DiskProgress): Promise<Again> {
+    const failed = await this.#try(instance, () =>
+      this.#c.hypervisor.migrate(idOf(instance), to.address, optionsOf(to)),
+    );
+    if (failed) return this.#fail(instance, failed);
+    const attempt = this.#attempt(keyOf(instance));
+    attempt.begun = true;
+    // Its memory goes at another rate than its disks.
+    delete attempt.rate;
+    await this.#note(instance, { stage: "Memory", ...disksOf(copies) });
+    return { requeueAfterMs: PROGRESS_MS };
+  }
+
+  /** @returns what went wrong, for users */
+  async #try(instance: Instance, work: () => Promise<void>): Promise<string | undefined> {
+    try {
+      await work();
+      return undefined;
+    } catch (error) {
+      this.#c.log.warn("migration.step", { instance: keyOf(instance), error });
+      return reasonOf(error);
+    }
+  }
+
+  /** The target was made to have what this machine had; by now that may be something else. */
+  async #otherHardware(instance: Instance, target: string): Promise<string | undefined> {
+    const { status } = instance;
+    const there = (await this.#freshPeer(instance, target))?.spec.has;
+    if (!there && !status?.has) return undefined;
+    const has = await this.#c.hypervisor.present(idOf(instance));
+    const atPorts = <T extends { port?: number }>(all: readonly T[] = [], name: (one: T) => string) =>
+      all.flatMap((one) => (one.port === undefined ? [] : name(one))).sort();
+    const same =
+      there?.ports === status?.has?.ports &&
+      (!there?.cpus || there.cpus.now === has.cpus) &&
+      isDeepStrictEqual(there?.cdDrives, status?.has?.cdDrives) &&
+      isDeepStrictEqual(there?.memory?.modules.map((size) => parseBytes(size)) ?? [], has.modules) &&
+      isDeepStrictEqual(
+        atPorts(there?.disks, ({ name }) => name),
+        [...has.disks].sort(),
+      ) &&
+      isDeepStrictEqual(
+        atPorts(there?.interfaces, ({ mac }) => macKey(mac)),
+        [...has.nics].sort(),
+      );
+    return same
+      ? undefined
+      : "its disks, networks, CPUs or memory changed while its target was being made; move it again";
+  }
+
+  /** The guest stands still. What has to be known for the hand-over is found out while the last of its memory goes. */
+  async #switchover(instance: Instance, target: string): Promise<Again | "lost"> {
+    const { hypervisor } = this.#c;
+    const id = idOf(instance);
+    if (instance.spec.migrateTo?.disksAddress !== undefined) {
+      const notCopied = await this.#try(instance, () => hypervisor.finishDiskCopies(id));
+      if (notCopied) {
+        await hypervisor.cancelMigration(id);
+        return this.#fail(instance, notCopied);
+      }
+    }
+    const [progress, peer] = await Promise.all([
+      hypervisor.switchover(id),
+      this.#freshPeer(instance, target).catch(() => undefined),
+    ]);
+    if (progress.phase !== "completed" && progress.phase !== "post-copy")
+      return this.#fail(instance, progress.error ?? "the target broke off the switchover");
+    return this.#handOver(instance, progress, peer);
+  }
+
+  async #freshPeer(instance: Instance, target: string): Promise<Instance | undefined> {
+    return this.#c.client.get(Instance, { name: target, namespace: instance.metadata.namespace ?? "" });
+  }
+
+  /**
+   * All is over there, and the target has said so (capability return-path), or with post-copy follows by itself; the guest stands still: release
+   * custody, or run on here.
+   */
+  async #handOver(
+    instance: Instance,
+    progress: MigrationProgress,
+    known?: Instance,
+  ): Promise<Again | "lost"> {
+    const { client, clock, hypervisor } = this.#c;
+    const target = instance.spec.migrateTo?.instance ?? "";
+    const peer = known ?? (await this.#freshPeer(instance, target));
+    if (peer?.status?.phase !== "Incoming") {
+      if (progress.phase === "post-copy") return "lost";
+      // First the word, then the deed: an earlier release of which no answer came may have been done, and then nothing runs here again.
+      const now = await this.#writeFailed(instance, "the target ended before it took over");
+      if (now?.status?.custody !== "Held") return { requeueAfterMs: 1 };
+      await hypervisor.resume(idOf(instance));
+      await hypervisor.abandonDiskCopies(idOf(instance));
+      return { requeueAfterMs: 1000 };
+    }
+    const time = clock.now().toISOString();
+    try {
+      // The flip. Compare-and-swap on the object in which migrateTo was checked; a Conflict means: look again.
+      await client.updateStatus(Instance, {
+        ...instance,
+        status: {
+          ...instance.status,
+          phase: "HandedOver",
+          custody: "Released",
+          migration: {
+            ...whole(instance.status?.migration),
+            ...figures(progress),
+            to: target,
+            phase: "Completed",
+          },
+          end: { reason: "HandedOver", message: `moved to ${peer.spec.host ?? "another host"}`, time },
+        },
+      });
+    } catch (error) {
+      if (isApiError(error, "Conflict")) return { requeueAfterMs: 1 };
+      throw error; // an answer that was lost: the next look reads what really happened
+    }
+    this.#attempts.delete(keyOf(instance));
+    return { requeueAfterMs: 500 };
+  }
+
+  /** migrateTo was taken back: whatever the stream does, the machine runs on here. */
+  async #callOff(instance: Instance, machine: MachineState, progress: MigrationProgress): Promise<Again> {
+    const { hypervisor } = this.#c;
+    this.#peers.release(keyOf(instance));
+    this.#attempts.delete(keyOf(instance));
+    if (["active", "pre-switchover"].includes(progress.phase))
+      await hypervisor.cancelMigration(idOf(instance));
+    else if (machine.state === "postmigrate" || machine.pausedBy === "migration")
+      await hypervisor.resume(idOf(instance));
+    await hypervisor.abandonDiskCopies(idOf(instance));
+    const { migration } = instance.status ?? {};
+    if (migration?.phase === "Active")
+      await this.#write(instance, { migration: { ...migration, phase: "Cancelled" } });
+    return { requeueAfterMs: 100 };
+  }
+
+  /** The guest runs here. */
+  async #fail(instance: Instance, error: string): Promise<Again> {
+    await this.#c.hypervisor.abandonDiskCopies(idOf(instance));
+    await this.#writeFailed(instance, error);
+    return { requeueAfterMs: 1000 };
+  }
+
+  /** @returns the instance as it is now; one that has released its custody is left as it is */
+  #writeFailed(instance: Instance, error: string): Promise<Instance | undefined> {
+    this.#attempts.delete(keyOf(instance));
+    this.#c.log.warn("migration.failed", { instance: keyOf(instance), error });
+    const to = instance.spec.migrateTo?.instance ?? instance.status?.migration?.to ?? "";
+    return this.#write(instance, { migration: { to, phase: "Failed", error } });
+  }
+
+  /** Each write wakes us again: not oftener than somebody would look. */
+  async #note(instance: Instance, change: Omit<Migration, "to" | "phase">): Promise<void> {
+    const to = instance.spec.migrateTo?.instance ?? "";
+    const now = this.#c.clock.now().getTime();
+    const attempt = this.#attempt(keyOf(instance));
+    const last = attempt.noted;
+    if (last && last.stage === change.stage && now - last.at < PROGRESS_MS) return;
+    attempt.noted = { stage: change.stage, at: now };
+    await this.#write(instance, { migration: { ...change, to, phase: "Active" } });
+  }
+}
+
+function optionsOf({ host, disksAddress, transfer = {} }: Target): SendOptions {
+  const { bandwidth, downtimeMs, postCopy } = transfer;
+  return {
+    tlsHostname: hostDnsName(host),
+    ...(disksAddress ? {} : { switchesOver: true }),
+    ...(bandwidth ? { bytesPerSecond: parseBytes(bandwidth) } : {}),
+    ...(downtimeMs ? { downtimeMs } : {}),
+    ...(postCopy ? { postCopy } : {}),
+  };
+}
+
+const lostCopies = ({ error }: DiskProgress) =>
+  `its disks could not be copied: ${error ?? "the copying ended by itself"}`;
+
+const disksOf = (copies: DiskProgress | undefined): Pick<Migration, "disks"> =>
+  copies
+    ? { disks: { transferredBytes: copies.transferredBytes, remainingBytes: copies.remainingBytes } }
+    : {};
+
+/** Once the disks are the same at both ends. */
+function whole(was: Migration | undefined): Partial<Migration> {
+  const { secondsLeft: _, ...migration }: Partial<Migration> = was ?? {};
+  const { transferredBytes = 0, remainingBytes = 0 } = migration.disks ?? {};
+  const disks = { transferredBytes: transferredBytes + remainingBytes, remainingBytes: 0 };
+  return { ...migration, ...(migration.disks ? { disks } : {}) };
+}
+
+function figures(progress: MigrationProgress): Omit<Migration, "to" | "phase"> {
+  return {
+    transferredBytes: Math.round(progress.transferredBytes),
+    remainingBytes: Math.round(progress.remainingBytes),
+    totalMs: Math.round(progress.totalMs),
+    downtimeMs: Math.round(progress.downtimeMs),
+  };
+}

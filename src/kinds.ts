@@ -23,8 +23,8 @@ import { checkFailover } from "./director/failover-word.ts";
 import { Plan, Policy } from "./director/kinds.ts";
 import { checkRules } from "./director/last-word.ts";
 import { checkSite, Site } from "./director/sites.ts";
-import { checkImage } from "./images/checks.ts";
-import { Image } from "./images/kinds.ts";
+import { checkImage, checkImageBuild } from "./images/checks.ts";
+import { Image, ImageBuild } from "./images/kinds.ts";
 import { checkHostPower } from "./power/checks.ts";
 import { PowerPolicy } from "./power/policies/kinds.ts";
 import { Event, Lease } from "./reconcile/kinds.ts";
@@ -51,6 +51,7 @@ export const KINDS: readonly Kind[] = [
   register(Rollback),
   register(GuestCommand),
   register(Image, { check: checkImage, admitDelete: keepImage }),
+  register(ImageBuild, { check: checkImageBuild }),
   register(Host, { check: checkHostPower, admitDelete: keepHost }),
   register(Network, { check: checkNetwork, admitDelete: keepNetwork }),
   register(StoragePool, { check: checkStoragePool, admitDelete: keepStoragePool }),

@@ -167,7 +167,15 @@ export const BUILT_IN: Readonly<Record<string, readonly Rule[]>> = {
   view: [
     rule(READ, [...VIREO, ""], PROJECT),
     // Within a namespace these match nothing; given everywhere, they show the estate.
-    rule(READ, VIREO, ["hosts", "images", "networks", "storagepools", "leases"]),
+    rule(READ, VIREO, [
+      "hosts",
+      "images",
+      "imagebuilds",
+      "imagebuilds/log",
+      "networks",
+      "storagepools",
+      "leases",
+    ]),
     rule(READ, [""], ["namespaces"]),
   ],
 };

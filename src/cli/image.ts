@@ -1,4 +1,4 @@
-/** `vireo image build`: makes an Image with a recipe, and shows the control plane building it; `vireo image lock`: what it was built from. */
+/** `vireo image lock`, `vireo image sbom`: what an image was built from. */
 import { stringify } from "yaml";
 import { Image } from "../images/kinds.ts";
 import { type SbomFormat, sbom } from "../images/sbom.ts";
@@ -6,49 +6,6 @@ import { connectTo } from "./connect.ts";
 import type { StatePaths } from "./paths.ts";
 import { UserError } from "./user-error.ts";
 import { describeImage } from "./watch-vms.ts";
-
-/** @throws UserError when the build fails */
-export async function buildImage(
-  paths: StatePaths,
-  request: { name: string; packages: readonly string[]; services: readonly string[]; timeoutMs: number },
-  print: (line: string) => void,
-): Promise<void> {
-  if (request.packages.length === 0)
-    throw new UserError("--package: name at least one Debian package, for example --package nginx-light");
-  const services = request.services.map((text) => {
-    const at = text.indexOf("=");
-    if (at < 1) throw new UserError(`--service: ${JSON.stringify(text)} is not NAME=COMMAND`);
-    return { name: text.slice(0, at), command: text.slice(at + 1) };
-  });
-  const client = connectTo(paths);
-  const begin = Date.now();
-  const spec = { recipe: { packages: [...request.packages], ...(services.length ? { services } : {}) } };
-  const at = { name: request.name };
-  const image = (await client.get(Image, at))
-    ? // A merge patch keeps what it does not name, and a lock is of the packages that were there before.
-      await client.patch(Image, at, { spec: { recipe: { lock: null, ...spec.recipe } } })
-    : await client.create(Image, { metadata: at, spec });
-  const generation = image.metadata.generation ?? 0;
-  for (let said = ""; ; ) {
-    const now = await client.get(Image, at);
-    if (!now) throw new UserError(`image/${request.name} was deleted while it was built`);
-    const observed = (now.status?.observedGeneration ?? 0) >= generation;
-    const text = observed ? describeImage(now) : "Pending";
-    if (text !== said) print(`image/${request.name}  ${text}`);
-    said = text;
-    if (observed && now.status?.phase === "Ready") {
-      const { file, allocatedBytes, packages } = now.status;
-      print(
-        `${file}: ${((allocatedBytes ?? 0) / 2 ** 20).toFixed(1)} MiB, ${packages?.length ?? 0} packages, ${((Date.now() - begin) / 1000).toFixed(1)} s`,
-      );
-      return;
-    }
-    if (observed && now.status?.phase === "Failed") throw new UserError(text);
-    if (Date.now() - begin > request.timeoutMs)
-      throw new UserError(`image/${request.name} is not built after ${request.timeoutMs / 1000} s: ${text}`);
-    await new Promise((resolve) => setTimeout(resolve, 300));
-  }
-}
 
 /** An image that was built by a recipe. @throws UserError for any other */
 async function builtImage(paths: StatePaths, name: string) {

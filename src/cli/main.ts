@@ -1,10 +1,10 @@
 /** The `vireo` command: parses arguments, calls one function of the verb's file, prints errors. */
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
-import { SBOM_FORMATS, type SbomFormat } from "../images/sbom.ts";
 import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { addConsoleVerbs } from "./console-verbs.ts";
 import { addHostVerbs } from "./host-verbs.ts";
+import { addImageVerbs } from "./image-verbs.ts";
 import { addLifecycleVerbs } from "./lifecycle-verbs.ts";
 import { addMachineVerbs } from "./machine-verbs.ts";
 import { type OidcFlags, withOidc } from "./oidc.ts";
@@ -111,47 +111,7 @@ addConsoleVerbs(program, placeOf, print);
 addPlanVerbs(program, placeOf, print);
 addPowerVerbs(program, placeOf, print);
 
-const image = program.command("image").description("bootable images");
-image
-  .command("build")
-  .description("build a small bootable Debian image with the given packages, and register it as an Image")
-  .argument("<name>", "name of the Image")
-  .option("-p, --package <package>", "Debian package; may be given several times", collect, [])
-  .option("--service <name=command>", "what its init keeps running; may be given several times", collect, [])
-  .option("--timeout <seconds>", "how long the build may take", positive, 600)
-  .action(async (name: string, options: { package: string[]; service: string[]; timeout: number }) => {
-    const { buildImage } = await import("./image.ts");
-    await buildImage(
-      paths(),
-      { name, packages: options.package, services: options.service, timeoutMs: options.timeout * 1000 },
-      print,
-    );
-  });
-
-image
-  .command("lock")
-  .description(
-    "print the image's manifest with the version and sha256 of each package: it builds the same image again",
-  )
-  .argument("<name>", "name of the Image")
-  .action(async (name: string) => {
-    const { printLock } = await import("./image.ts");
-    await printLock(paths(), name, print);
-  });
-
-image
-  .command("sbom")
-  .description("print the list of the image's packages for scanners and auditors")
-  .argument("<name>", "name of the Image")
-  .addOption(
-    new Option("--format <format>", "SPDX 2.3 or CycloneDX 1.5, both as JSON")
-      .choices(SBOM_FORMATS)
-      .default("spdx" satisfies SbomFormat),
-  )
-  .action(async (name: string, { format }: { format: SbomFormat }) => {
-    const { printSbom } = await import("./image.ts");
-    await printSbom(paths(), name, format, print);
-  });
+addImageVerbs(program, paths, print);
 
 program
   .command("backup")

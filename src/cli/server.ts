@@ -27,7 +27,9 @@ import { UseHistory } from "../director/history.ts";
 import { runPlanner } from "../director/planner.ts";
 import { runHostPower } from "../director/power-reconciler.ts";
 import { runScheduler } from "../director/scheduler.ts";
+import { runBuildReconciler } from "../images/build-reconciler.ts";
 import { runImageReconciler } from "../images/reconciler.ts";
+import { imageSubresources } from "../images/subresources.ts";
 import { KINDS } from "../kinds.ts";
 import { runPowerReconciler } from "../power/reconciler.ts";
 import { systemClock } from "../reconcile/clock.ts";
@@ -88,12 +90,16 @@ export async function server(
     backupLines(store, { time: new Date().toISOString(), version: version(), files: pki.files() });
   const audit = new AuditLog(join(paths.state, "audit"), `${host}-${port}`.replace(/[^\w.-]/g, "_"));
   const tickets = new Tickets(store);
+  const buildLogs = join(paths.logs, "builds");
   const api = await startApiServer({
     service,
     tickets,
     sessions: new Sessions(store),
     ui: new Ui(WEB_UI),
-    subresources: consoleSubresources({ service, issuer: pki, tickets, log }),
+    subresources: {
+      ...consoleSubresources({ service, issuer: pki, tickets, log }),
+      ...imageSubresources({ client: new LocalClient(service), logs: buildLogs }),
+    },
     pki,
     host,
     port: Number(port),
@@ -153,7 +159,8 @@ export async function server(
         runPlanner(context),
         runHostPower({ ...context, bootId: bootId() }),
         runPlanExecutor(context),
-        runImageReconciler({ ...context, cache: CACHE }),
+        runImageReconciler(context),
+        runBuildReconciler({ ...context, cache: CACHE, logs: buildLogs }),
         runEventExpiry(context),
       ]);
     },

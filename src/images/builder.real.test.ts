@@ -45,13 +45,13 @@ it("boots, takes its name and keys, keeps a service running, and powers down", a
     progress: (stage: string) => void stages.push(stage),
   };
   built = await buildImage(options);
-  expect(stages[0]).toBe("resolving and downloading packages");
+  expect(stages).toEqual(["packages", "unpack", "initrd", "disk"]);
   expect(readdirSync(options.folder).filter((name) => name.startsWith("."))).toEqual([]);
   expect(built.packages?.map(({ name }) => name)).toContain("busybox-static");
-  // The same recipe again is there at once.
+  // The same of the same packages is there at once.
   stages.length = 0;
   expect(await buildImage(options)).toEqual(built);
-  expect(stages).toEqual([]);
+  expect(stages).toEqual(["packages"]);
 
   const at = (name: string | undefined) => join(options.folder, name ?? "");
   const overlay = join(folder, "overlay.qcow2");
@@ -112,10 +112,10 @@ it("that nobody wants any more ends before its next stage, and leaves nothing", 
   const begun: string[] = [];
   const progress = (stage: string) => {
     begun.push(stage);
-    if (stage.startsWith("unpacking")) cancel.abort();
+    if (stage === "unpack") cancel.abort();
   };
   const options = { name: "unwanted", recipe, folder: join(folder, "unwanted"), cache: CACHE, progress };
   await expect(buildImage({ ...options, signal: cancel.signal })).rejects.toThrow("aborted");
-  expect(begun.at(-1)).toMatch(/^unpacking/);
+  expect(begun.at(-1)).toBe("unpack");
   expect(readdirSync(options.folder)).toEqual([]);
 });

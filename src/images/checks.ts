@@ -1,10 +1,54 @@
 /** Rules of images that the schema cannot say. Pure. */
 import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
-import type { Image } from "./kinds.ts";
+import type { Image, ImageBuild } from "./kinds.ts";
+import type { Format, Recipe } from "./recipe.ts";
 
-export function checkImage(image: Image, _old: Image | undefined, _lookup: Lookup): Cause[] {
-  const { files = [], packages = [], lock } = image.spec.recipe ?? {};
+export const checkImage = (image: Image, _old: Image | undefined, _lookup: Lookup): Cause[] =>
+  image.spec.recipe ? checkRecipe(image.spec.recipe) : [];
+
+export const checkImageBuild = (build: ImageBuild, _old: ImageBuild | undefined, _lookup: Lookup): Cause[] =>
+  checkRecipe(build.spec.recipe);
+
+/** Those whose hypervisor starts a machine from its disk alone. */
+const NEED_LOADER: readonly Format[] = [
+  "vmdk",
+  "vmdk-stream",
+  "ova",
+  "vhd",
+  "vhd-fixed",
+  "vhdx",
+  "vdi",
+  "parallels",
+  "virtual-pc",
+  "virtual-iron",
+  "ami",
+  "oci",
+];
+/** Those that have no disk. */
+const NEED_RAM: readonly Format[] = ["iso", "pxe"];
+
+function checkRecipe(recipe: Recipe): Cause[] {
+  const { files = [], packages = [], lock, root, diskMiB, formats = [], boot = "direct" } = recipe;
+  const wrongFormats = formats.flatMap((format, i) => {
+    const why =
+      NEED_LOADER.includes(format) && boot === "direct"
+        ? "is started from its disk, which has no boot loader; set spec.recipe.boot to both"
+        : NEED_RAM.includes(format) && root !== "ram"
+          ? "has no disk to keep the root file system on; set spec.recipe.root to ram"
+          : format === "iso" && boot === "direct"
+            ? "needs boot loaders; set spec.recipe.boot to both"
+            : undefined;
+    return why
+      ? [
+          {
+            field: `spec.recipe.formats[${i}]`,
+            reason: "FieldValueInvalid" as const,
+            message: `Invalid value: ${JSON.stringify(format)}: ${why}`,
+          },
+        ]
+      : [];
+  });
   const locked = lock && new Set(lock.map(({ name }) => name));
   const unlocked = packages.flatMap((name, i) =>
     !locked || locked.has(name)
@@ -28,5 +72,15 @@ export function checkImage(image: Image, _old: Image | undefined, _lookup: Looku
         ]
       : [],
   );
-  return [...unlocked, ...paths];
+  const size =
+    root === "ram" && diskMiB !== undefined
+      ? [
+          {
+            field: "spec.recipe.diskMiB",
+            reason: "FieldValueForbidden" as const,
+            message: "Forbidden: with root: ram there is no root file system on the disk; leave it out",
+          },
+        ]
+      : [];
+  return [...unlocked, ...paths, ...size, ...wrongFormats];
 }

@@ -2,11 +2,10 @@
  * Disks and archives that are the same, bit for bit, whenever and wherever they are made of the same files: times are clamped to one
  * moment, identifiers are made from what goes in.
  */
-import { rm, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../system/run.ts";
-
-const MiB = 2 ** 20;
+import { step, type Workshop } from "./workshop.ts";
 
 /** The moment that the newest of the unpacked files has, in seconds since 1970: an image is as old as its packages. */
 export async function newestFile(root: string): Promise<number> {
@@ -20,35 +19,32 @@ export async function clampTimes(tree: string, epoch: number): Promise<void> {
 }
 
 /**
- * An ext4 file system with the files of `root`, as the qcow2 `disk`.
- * @param digest hexadecimal, at least 32 digits: the file system's identifiers are made from it
- * @returns the disk's virtual size in bytes. @throws Error when diskMiB is too small
+ * An ext4 file system with the files of `root`.
+ * @param uuid its identifier, which its other ones are made from
+ * @returns its path (raw). @throws Error when diskMiB is too small
  */
-export async function makeDisk(
-  work: string,
+export async function makeRootDisk(
+  work: Workshop,
   root: string,
-  disk: string,
-  { diskMiB, epoch, digest }: { diskMiB: number | undefined; epoch: number; digest: string },
-): Promise<number> {
+  { diskMiB, epoch, uuid }: { diskMiB: number | undefined; epoch: number; uuid: string },
+): Promise<string> {
   const used = Number((await run("du", ["-sm", "--apparent-size", root])).split("\t")[0]);
   // Half as much again, and room for the file system's own tables and for data.
   const size = diskMiB ?? Math.ceil((used * 3) / 2) + 64;
   if (size < used + 8)
     throw new Error(`recipe.diskMiB: ${size} MiB are too few; the files alone need ${used} MiB`);
-  const raw = join(work, "disk.raw");
-  const uuid = digest.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, "$1-$2-$3-$4-$5");
+  const raw = join(work.folder, "root.raw");
   // e2fsprogs before 1.47.1 know no SOURCE_DATE_EPOCH.
   const env = { E2FSPROGS_FAKE_TIME: String(epoch) };
   const extended = `root_owner=0:0,hash_seed=${uuid}`;
-  await run(
+  await step(
+    work,
     "mke2fs",
     ["-q", "-t", "ext4", "-d", root, "-L", "root", "-m", "0", "-U", uuid, "-E", extended, raw, `${size}M`],
-    { timeoutMs: 120_000, env },
+    { env },
   );
-  await settleInodeTimes(work, raw, epoch, env);
-  await run("qemu-img", ["convert", "-f", "raw", "-O", "qcow2", raw, disk], { timeoutMs: 120_000 });
-  await rm(raw);
-  return size * MiB;
+  await settleInodeTimes(work.folder, raw, epoch, env);
+  return raw;
 }
 
 /** mke2fs -d copies when the build machine last read and changed each file; nothing sets that from outside. */

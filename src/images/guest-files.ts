@@ -1,7 +1,5 @@
 /** What our slim images have of their own: init, first boot, network. POSIX sh for busybox; no path of the build machine in it. */
-import type { Image } from "./kinds.ts";
-
-type Recipe = NonNullable<Image["spec"]["recipe"]>;
+import type { Recipe } from "./recipe.ts";
 
 export interface GuestFile {
   path: string;
@@ -9,25 +7,55 @@ export interface GuestFile {
   mode: number;
 }
 
-/** Loads drivers, mounts the root disk, hands over. The only program in the initrd is busybox. */
-export const INITRD_INIT = `#!/bin/busybox sh
-/bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t sysfs sys /sys
-/bin/busybox mount -t devtmpfs dev /dev
-for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod /modules/$module; done
+/** What the initial RAM disk has of busybox. */
+export const INITRD_APPLETS = [
+  "sh",
+  "cat",
+  "findfs",
+  "insmod",
+  "modprobe",
+  "mount",
+  "sort",
+  "switch_root",
+  "umount",
+  "usleep",
+];
+
+/** In order; where the kernel is for all hardware, then what there is, twice: what is found behind a bus shows when the bus has its driver. */
+const LOAD_DRIVERS = `for module in $(cat /lib/modules/*/order); do insmod /lib/modules/*/$module; done
+if [ -e /lib/modules/*/by-hardware ]; then
+  for pass in 1 2; do modprobe -a -q $(cat /sys/bus/*/devices/*/modalias | sort -u); done
+fi`;
+
+/** Loads drivers, mounts the root disk, hands over. @param root a device, or UUID=… of a file system */
+export const initrdInit = (root: string) => `#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+${LOAD_DRIVERS} 2>/dev/null
 tries=0
-while [ ! -b /dev/vda ] && [ $tries -lt 100 ]; do /bin/busybox usleep 50000; tries=$((tries + 1)); done
-/bin/busybox mount -t ext4 -o rw,noatime /dev/vda /root || exec /bin/busybox sh
-/bin/busybox mount --move /dev /root/dev
-/bin/busybox umount /sys
-/bin/busybox umount /proc
-exec /bin/busybox switch_root /root /sbin/init
+while [ $tries -lt 200 ]; do
+  ${root.startsWith("/") ? `disk=${root}` : `disk=$(findfs ${root} 2>/dev/null)`}
+  [ -b "$disk" ] && break
+  usleep 50000
+  tries=$((tries + 1))
+done
+mount -t ext4 -o rw,noatime "$disk" /root || exec sh
+mount --move /dev /root/dev
+umount /sys
+umount /proc
+exec switch_root /root /sbin/init
 `;
 
 /** Runs once at each boot, before the services. */
 const BOOT = `#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
+# Of a root in memory nothing has been mounted or loaded yet.
+if ! mountpoint -q /dev; then
+  mount -t devtmpfs dev /dev
+${LOAD_DRIVERS.replace(/^/gm, "  ")}
+fi 2>/dev/null
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /dev/pts /dev/shm /tmp
 mount -t devpts devpts /dev/pts
@@ -35,8 +63,8 @@ mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
 # First-boot data: a NoCloud seed on any disk. Only the host name and SSH keys are understood here.
 mkdir -p /run/seed
-for disk in /dev/vd?; do
-  mount -t vfat -o ro "$disk" /run/seed 2>/dev/null && break
+for disk in /dev/vd? /dev/sd?; do
+  [ -b "$disk" ] && mount -t vfat -o ro "$disk" /run/seed 2>/dev/null && break
 done
 if [ -f /run/seed/meta-data ]; then
   name=$(sed -n 's/^local-hostname: *//p' /run/seed/meta-data)
@@ -88,12 +116,15 @@ www-data:x:33:
 nogroup:x:65534:
 `;
 
+const GUEST_AGENT =
+  "::respawn:/usr/sbin/qemu-ga -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0";
+
 function inittab(recipe: Recipe): string {
   const services = (recipe.services ?? []).map(({ name }) => `::respawn:/etc/vireo/services/${name}`);
   return [
     "::sysinit:/etc/vireo/boot",
     "::respawn:/usr/bin/busybox acpid -f -c /etc/acpi -l /dev/null",
-    "::respawn:/usr/sbin/qemu-ga -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0",
+    ...(recipe.guestAgent === false ? [] : [GUEST_AGENT]),
     ...services,
     "::ctrlaltdel:/sbin/reboot",
     "::shutdown:/bin/sync",

@@ -4,10 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { loadOrder, recipeDigest } from "./builder.ts";
 import { checkImage } from "./checks.ts";
 import { guestFiles } from "./guest-files.ts";
+import { loadOrder } from "./kernel.ts";
 import { nearest, sourcesFor } from "./packages.ts";
+import { digestOf, sameRecipe } from "./recipe.ts";
 import { rooted } from "./rooted.ts";
 import { seedFiles } from "./seed.ts";
 
@@ -78,11 +79,16 @@ describe("first-boot data", () => {
 });
 
 describe("a recipe", () => {
-  it("has a digest that changes with whatever it says", () => {
-    const digest = recipeDigest({ ...RECIPE, packages: ["nginx-light"] });
-    expect(digest).toMatch(/^[0-9a-f]{12}$/);
-    expect(recipeDigest({ ...RECIPE, packages: ["nginx-light"] })).toBe(digest);
-    expect(recipeDigest({ ...RECIPE, packages: ["nginx-full"] })).not.toBe(digest);
+  it("is the same however its fields are ordered, and another with whatever it says", () => {
+    const recipe = { ...RECIPE, packages: ["nginx-light"] };
+    const { packages, ...rest } = recipe;
+    expect(sameRecipe(recipe, { packages, ...rest })).toBe(true);
+    expect(sameRecipe(recipe, { ...recipe, packages: ["nginx-full"] })).toBe(false);
+    expect(sameRecipe(recipe, undefined)).toBe(false);
+    expect(digestOf([{ a: 1, b: { d: [2, 1], c: null } }])).toBe(
+      digestOf([{ b: { c: null, d: [2, 1] }, a: 1 }]),
+    );
+    expect(digestOf([1, 2])).not.toBe(digestOf([2, 1]));
   });
   it("becomes services that init keeps running, and files that come last", () => {
     const files = guestFiles({

@@ -1,7 +1,14 @@
-/** The Image kind: a bootable disk that machines' system disks are linked overlays of. */
+/**
+ * Image: a bootable disk that machines' system disks are linked overlays of. ImageBuild: one run of building one by a recipe.
+ *
+ *   Image with a recipe ─► ImageBuild (by the image reconciler) ─┐
+ *   ImageBuild (by a user: vireo image build) ───────────────────┴► built, one at a time ─► Succeeded ─► Image: made, or given its recipe ─► Ready
+ *                                                                                       └► Failed, Cancelled: the image stays what it was
+ *
+ * An image is what its newest successful build with its recipe made.
+ */
 import { Type } from "typebox";
 import {
-  AS_SET,
   Conditions,
   defineKind,
   immutable,
@@ -11,6 +18,7 @@ import {
   rules,
   Words,
 } from "../resource/kind.ts";
+import { FORMATS, Recipe } from "./recipe.ts";
 
 const File = Type.String({
   pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -18,73 +26,36 @@ const File = Type.String({
   description: "A file name in the pool's images/ folder; never a path.",
 });
 
-const LockedPackage = Type.Object({
-  name: Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$", maxLength: 200 }),
-  version: Type.String({ pattern: "^[A-Za-z0-9.+:~-]+$", maxLength: 200 }),
-  sha256: Type.String({ pattern: "^[0-9a-f]{64}$", description: "Of the .deb file." }),
-});
-
-const Recipe = Type.Object(
-  {
-    distribution: Words(["debian"], { default: "debian" }),
-    release: Words(["bookworm"], { default: "bookworm" }),
-    packages: Type.Array(Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$" }), {
-      maxItems: 200,
-      uniqueItems: true,
-      ...AS_SET,
-      description: "Debian packages, by name. Slim images unpack them: maintainer scripts do not run.",
-    }),
-    services: Type.Optional(
-      Type.Array(
-        Type.Object({
-          name: Name("Name of the service."),
-          command: Type.String({
-            minLength: 1,
-            pattern: "^[^\\n]*$",
-            description: "Run in the foreground by init and started again when it ends.",
-          }),
-        }),
-        { description: "What init keeps running.", ...keyedBy("name") },
-      ),
+const built = {
+  file: Type.Optional(File),
+  format: Type.Optional(Words(["qcow2", "raw"])),
+  virtualBytes: Type.Optional(Type.Integer()),
+  allocatedBytes: Type.Optional(Type.Integer()),
+  sha256: Type.Optional(Type.String()),
+  boot: Type.Optional(
+    Type.Object(
+      { kernel: File, initrd: File, commandLine: Type.String() },
+      { description: "Direct kernel boot with these files; without it the firmware boots the disk." },
     ),
-    directories: Type.Optional(
-      Type.Array(Type.String({ pattern: "^/", maxLength: 200 }), {
-        maxItems: 200,
-        uniqueItems: true,
-        ...AS_SET,
-        description: "Folders to make, such as those that a package's maintainer scripts would have made.",
+  ),
+  packages: Type.Optional(
+    Type.Array(
+      Type.Object({ name: Type.String(), version: Type.String(), sha256: Type.Optional(Type.String()) }),
+      { description: "All packages of the image, the kernel's too." },
+    ),
+  ),
+  artifacts: Type.Optional(
+    Type.Array(
+      Type.Object({
+        format: Words(FORMATS),
+        file: File,
+        bytes: Type.Integer(),
+        sha256: Type.String(),
       }),
+      { description: "The recipe's formats, in the pool's images/ folder.", ...keyedBy("format") },
     ),
-    files: Type.Optional(
-      Type.Array(
-        Type.Object({
-          path: Type.String({ pattern: "^/", description: "Absolute path in the image." }),
-          content: Type.String({ maxLength: 262144 }),
-          mode: Type.Optional(
-            Type.String({ pattern: "^0[0-7]{3}$", description: 'File mode, "0644" by default.' }),
-          ),
-        }),
-        keyedBy("path"),
-      ),
-    ),
-    lock: Type.Optional(
-      Type.Array(LockedPackage, {
-        maxItems: 2000,
-        ...keyedBy("name"),
-        description:
-          "Exactly these packages are used, nothing is resolved: the same lock gives the same image, bit for bit. `vireo image lock` prints it.",
-      }),
-    ),
-    diskMiB: Type.Optional(
-      Type.Integer({
-        minimum: 16,
-        maximum: 1048576,
-        description: "Size of the root file system; what it needs plus half, by default.",
-      }),
-    ),
-  },
-  { description: "How the image is built." },
-);
+  ),
+};
 
 export const Image = defineKind({
   kind: "Image",
@@ -125,23 +96,10 @@ export const Image = defineKind({
   status: Type.Object({
     phase: Type.Optional(Words(["Pending", "Building", "Ready", "Failed"])),
     progress: Type.Optional(Type.String({ description: "The stage a build is in." })),
-    file: Type.Optional(File),
-    format: Type.Optional(Words(["qcow2", "raw"])),
-    virtualBytes: Type.Optional(Type.Integer()),
-    allocatedBytes: Type.Optional(Type.Integer()),
-    sha256: Type.Optional(Type.String()),
-    boot: Type.Optional(
-      Type.Object(
-        { kernel: File, initrd: File, commandLine: Type.String() },
-        { description: "Direct kernel boot with these files; without it the firmware boots the disk." },
-      ),
+    build: Type.Optional(
+      Type.String({ description: "The ImageBuild that it comes from, or that is under way." }),
     ),
-    packages: Type.Optional(
-      Type.Array(
-        Type.Object({ name: Type.String(), version: Type.String(), sha256: Type.Optional(Type.String()) }),
-        { description: "All packages of the image, the kernel's too." },
-      ),
-    ),
+    ...built,
     observedGeneration: Type.Optional(Type.Integer()),
     conditions: Type.Optional(Conditions),
   }),
@@ -155,3 +113,63 @@ export const Image = defineKind({
   selectableFields: ["status.phase"],
 });
 export type Image = ObjectOf<typeof Image>;
+
+/** The label of builds: which image they are of. */
+export const IMAGE_LABEL = "vireo.dev/image";
+
+const ANOTHER = "cannot be changed; make another build";
+
+export const ImageBuild = defineKind({
+  kind: "ImageBuild",
+  plural: "imagebuilds",
+  shortNames: ["imgbuild"],
+  namespaced: false,
+  description:
+    "ImageBuild is one run of building an image. When it succeeds, the Image is made, or gets the recipe; when it fails or is cancelled, the Image stays what it was.",
+  spec: Type.Object(
+    {
+      image: Name("The Image that it makes."),
+      storagePool: Name("The StoragePool that holds the image.", { default: "default" }),
+      recipe: Recipe,
+      cancelled: Type.Optional(
+        Type.Boolean({ description: "True ends the build; nothing is left of it but its log." }),
+      ),
+    },
+    rules(...["image", "storagePool", "recipe"].map((field) => immutable(field, ANOTHER)), {
+      rule: "!has(oldSelf.cancelled) || !oldSelf.cancelled || (has(self.cancelled) && self.cancelled)",
+      message: "what was cancelled stays so; make another build",
+      fieldPath: ".cancelled",
+      reason: "FieldValueForbidden",
+    }),
+  ),
+  // Owner of status: the build reconciler.
+  status: Type.Object({
+    phase: Type.Optional(Words(["Pending", "Building", "Succeeded", "Failed", "Cancelled"])),
+    message: Type.Optional(Type.String({ description: "The stage it is in, or why it failed." })),
+    percent: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 100, description: "By how long the stages took before." }),
+    ),
+    secondsLeft: Type.Optional(
+      Type.Integer({ description: "By how long the stages took before; absent for a first build." }),
+    ),
+    stages: Type.Optional(
+      Type.Array(Type.Object({ name: Type.String(), seconds: Type.Number() }), {
+        description: "Those that are over.",
+        "x-kubernetes-list-type": "atomic",
+      }),
+    ),
+    startedTime: Type.Optional(Type.String({ format: "date-time" })),
+    finishedTime: Type.Optional(Type.String({ format: "date-time" })),
+    ...built,
+    conditions: Type.Optional(Conditions),
+  }),
+  columns: [
+    { name: "Image", type: "string", jsonPath: ".spec.image" },
+    { name: "Phase", type: "string", jsonPath: ".status.phase" },
+    { name: "Percent", type: "integer", jsonPath: ".status.percent" },
+    { name: "Message", type: "string", jsonPath: ".status.message" },
+    { name: "File", type: "string", jsonPath: ".status.file", priority: 1 },
+  ],
+  selectableFields: ["spec.image", "status.phase"],
+});
+export type ImageBuild = ObjectOf<typeof ImageBuild>;

@@ -8,6 +8,7 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../system/run.ts";
 import { sha256Of } from "./digest.ts";
+import type { LockedPackage } from "./recipe.ts";
 
 export interface Package {
   name: string;
@@ -17,9 +18,6 @@ export interface Package {
   /** Of the .deb, in hexadecimal. */
   sha256: string;
 }
-/** What is known of a package before it is downloaded. */
-export type LockedPackage = Omit<Package, "file">;
-
 /**
  * Only maintainer scripts need these, and a slim image runs none. apt is told that they are installed, so it brings neither
  * them nor what they depend on; unless the recipe asks for one by name.
@@ -76,12 +74,22 @@ export function sourcesFor(release: string, osRelease: string, hasKeys: boolean)
 export class Packages {
   readonly #cache: string;
   readonly #release: string;
+  readonly #signal: AbortSignal | undefined;
   #hostSources = true;
 
-  /** `cache` keeps package lists and .debs between builds. */
-  constructor(cache: string, release: string) {
+  /** `cache` keeps package lists and .debs between builds; `signal` ends what is under way. */
+  constructor(cache: string, release: string, signal?: AbortSignal) {
     this.#release = release;
+    this.#signal = signal;
     this.#cache = join(cache, `apt-${release}`);
+  }
+
+  #run(
+    command: string,
+    args: readonly string[],
+    options: { timeoutMs: number; cwd?: string },
+  ): Promise<string> {
+    return run(command, args, { ...options, ...(this.#signal ? { signal: this.#signal } : {}) });
   }
 
   #options(): string[] {
@@ -130,18 +138,24 @@ export class Packages {
     const stamp = join(this.#cache, "updated");
     const fresh = existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < LISTS_MAX_AGE_MS;
     if (fresh && !force) return;
-    await run("apt-get", [...this.#options(), "update"], { timeoutMs: 120_000 });
+    await this.#run("apt-get", [...this.#options(), "update"], { timeoutMs: 120_000 });
     await writeFile(stamp, "");
   }
 
   /** Names and versions of the packages with all they depend on. @throws PackageError for a name that does not exist */
   async resolve(names: readonly string[]): Promise<{ name: string; version: string }[]> {
-    await writeFile(join(this.#cache, "status"), statusOf(PLUMBING.filter((name) => !names.includes(name))));
+    // apt reads everything anew when this file is newer than its cache.
+    const status = statusOf(PLUMBING.filter((name) => !names.includes(name)));
+    const path = join(this.#cache, "status");
+    if ((await readFile(path, "utf8").catch(() => undefined)) !== status) await writeFile(path, status);
     await this.#requireNames(names);
     let plan: string;
     try {
-      plan = await run("apt-get", [...this.#options(), "-s", "install", ...names], { timeoutMs: 60_000 });
+      plan = await this.#run("apt-get", [...this.#options(), "-s", "install", ...names], {
+        timeoutMs: 60_000,
+      });
     } catch (cause) {
+      this.#signal?.throwIfAborted();
       const text = cause instanceof Error ? cause.message : String(cause);
       throw new PackageError(
         `the packages cannot be installed together: ${text.split("\n").slice(-4).join(" ")}`,
@@ -160,7 +174,7 @@ export class Packages {
    */
   async #requireNames(names: readonly string[]): Promise<void> {
     const all = (
-      await run("apt-cache", [...this.#options().slice(3), "pkgnames"], { timeoutMs: 60_000 })
+      await this.#run("apt-cache", [...this.#options().slice(3), "pkgnames"], { timeoutMs: 60_000 })
     ).split("\n");
     const known = new Set(all);
     const unknown = names.filter((name) => !known.has(name));
@@ -172,11 +186,24 @@ export class Packages {
     throw new PackageError(parts.join("; "));
   }
 
-  /** Downloads the packages and what they depend on (without maintainer scripts' plumbing). @throws PackageError */
-  async fetch(names: readonly string[]): Promise<Package[]> {
+  /**
+   * Downloads the packages with what they depend on (without maintainer scripts' plumbing), and `alone` without: a kernel, boot loaders.
+   * @throws PackageError
+   */
+  async fetch(names: readonly string[], alone: readonly string[] = []): Promise<Package[]> {
+    const plan = await this.plan(names, alone);
+    return this.#download(plan.map(({ name, version }) => `${name}=${version}`));
+  }
+
+  /** What fetch would download. @throws PackageError */
+  async plan(
+    names: readonly string[],
+    alone: readonly string[] = [],
+  ): Promise<{ name: string; version: string }[]> {
     await this.#prepare();
     const resolved = await this.resolve(names);
-    return this.#download(resolved.map(({ name, version }) => `${name}=${version}`));
+    const known = new Set(resolved.map(({ name }) => name));
+    return [...resolved, ...(await this.#newest(alone.filter((name) => !known.has(name))))];
   }
 
   /**
@@ -188,6 +215,7 @@ export class Packages {
     await this.#prepareSources();
     const specs = lock.map(({ name, version }) => `${name}=${version}`);
     const found = await this.#download(specs).catch((cause: unknown) => {
+      this.#signal?.throwIfAborted();
       const said = cause instanceof Error ? cause.message.split("\n").at(-1) : String(cause);
       throw new PackageError(
         `recipe.lock: not all of its packages are to be had: ${said}; without recipe.lock the image is built from today's`,
@@ -209,10 +237,14 @@ export class Packages {
     const missing = exact.filter((spec) => !files.has(spec));
     if (missing.length > 0) {
       const get = () =>
-        run("apt-get", [...this.#options(), "download", ...missing], { timeoutMs: 300_000, cwd: archives });
+        this.#run("apt-get", [...this.#options(), "download", ...missing], {
+          timeoutMs: 300_000,
+          cwd: archives,
+        });
       try {
         await get();
       } catch {
+        this.#signal?.throwIfAborted();
         // Lists may be older than the mirror: once more with fresh ones.
         await this.#prepare(true);
         await get();
@@ -239,23 +271,28 @@ export class Packages {
     return found;
   }
 
-  /** The distribution's small kernel for virtual machines. */
-  async kernel(): Promise<Package> {
-    await this.#prepare();
-    const depends = await run(
+  /** The newest version of each package; of a metapackage of kernels the kernel that it stands for. */
+  async #newest(names: readonly string[]): Promise<{ name: string; version: string }[]> {
+    if (names.length === 0) return [];
+    const shown = await this.#run(
       "apt-cache",
-      [...this.#options().slice(3), "depends", "linux-image-cloud-amd64"],
+      [...this.#options().slice(3), "show", "--no-all-versions", ...names],
       { timeoutMs: 60_000 },
     );
-    const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
-    if (!name) throw new PackageError("the package sources have no linux-image-cloud-amd64");
-    const show = await run("apt-cache", [...this.#options().slice(3), "show", "--no-all-versions", name], {
-      timeoutMs: 60_000,
+    const found = shown.split("\n\n").map((entry) => {
+      const field = (field: string) => new RegExp(`^${field}: (.*)$`, "m").exec(entry)?.[1];
+      return { name: field("Package"), version: field("Version") ?? "", depends: field("Depends") ?? "" };
     });
-    const version = /^Version: (\S+)$/m.exec(show)?.[1] ?? "";
-    const [kernel] = await this.#download([`${name}=${version}`]);
-    if (!kernel) throw new PackageError(`package ${name} was not downloaded`);
-    return kernel;
+    const newest: { name: string; version: string }[] = [];
+    for (const name of names) {
+      const package_ = found.find((each) => each.name === name);
+      if (!package_) throw new PackageError(`the package sources have no ${name}`);
+      const kernel = name.startsWith("linux-image-")
+        ? /(linux-image-\d\S+)/.exec(package_.depends)?.[1]
+        : undefined;
+      newest.push(...(kernel ? await this.#newest([kernel]) : [{ name, version: package_.version }]));
+    }
+    return newest;
   }
 }
 

@@ -1,83 +1,79 @@
-/** The image reconciler: builds images with a recipe, inspects images that are files. One at a time: a build takes the whole machine. */
-import { join } from "node:path";
+/**
+ * The image reconciler: has images with a recipe built (an ImageBuild each time, build-reconciler.ts), takes over what the newest successful build of the recipe made,
+ * and inspects images that are files.
+ */
 import { type Client, modify } from "../client/client.ts";
-import { StoragePool } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
+import { isApiError } from "../resource/errors.ts";
+import { API_VERSION } from "../resource/kind.ts";
 import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
-import { buildImage, recipeDigest, removeStaleBuilds } from "./builder.ts";
+import { imagesFolder, isOver } from "./build-reconciler.ts";
 import { inspectImage } from "./inspect.ts";
-import { Image } from "./kinds.ts";
+import { IMAGE_LABEL, Image, ImageBuild } from "./kinds.ts";
+import { sameRecipe } from "./recipe.ts";
 
 export interface ImageContext {
   client: Client;
   clock: Clock;
   log: Logger;
   signal: AbortSignal;
-  /** Keeps downloaded packages. */
-  cache: string;
 }
 
 type Status = NonNullable<Image["status"]>;
+interface Ready {
+  status: "True" | "False";
+  reason: string;
+  message: string;
+}
 
 /** A failed build is tried again after this long, or at once when the image's spec changes. */
 const RETRY_MS = 300_000;
+/** Builds of an image that are over and are kept, for their logs. */
+const HISTORY = 10;
 
 export async function runImageReconciler(context: ImageContext): Promise<void> {
-  const { client, log, signal } = context;
-  const images = new Informer(client, Image, { log });
-  const events = new EventRecorder(client, "image-reconciler", log, context.clock);
-  const builds = new Map<string, AbortController>();
+  const { client, log, clock, signal } = context;
+  const images = new Informer(client, Image, { log, clock });
+  const builds = new Informer(client, ImageBuild, { log, clock });
+  const events = new EventRecorder(client, "image-reconciler", log, clock);
   const controller = new Controller({
     name: "images",
-    // A build takes the whole machine, and apt's folders bear one at a time.
-    workers: 1,
     log,
-    reconcile: async (name) => {
-      const cancel = new AbortController();
-      builds.set(name, cancel);
-      try {
-        return await reconcile(context, events, name, AbortSignal.any([signal, cancel.signal]));
-      } finally {
-        builds.delete(name);
-      }
-    },
+    clock,
+    reconcile: (name) => reconcile(context, events, name),
     requestOf: (name) => requestOf(images.get(name)),
   });
   images.onChange((name, image, old) => {
-    // What is being built is not wanted any more: deleted, or asked for anew.
-    if (image?.metadata.generation !== old?.metadata.generation || image?.metadata.deletionTimestamp)
-      builds.get(name)?.abort();
     if (image?.metadata.generation !== old?.metadata.generation) controller.enqueue(name);
   });
-  await Promise.all([images.run(signal), controller.run(signal)]);
+  builds.onChange((_name, build, old) => {
+    const of = (build ?? old)?.spec.image;
+    if (of !== undefined) controller.enqueue(of);
+  });
+  await Promise.all([images.run(signal), builds.run(signal), controller.run(signal)]);
 }
 
 async function reconcile(
   context: ImageContext,
   events: EventRecorder,
   name: string,
-  cancelled: AbortSignal,
 ): Promise<{ requeueAfterMs: number } | undefined> {
   const { client, clock, log } = context;
   const image = await client.get(Image, { name });
   if (!image || image.metadata.deletionTimestamp) return undefined;
   const generation = image.metadata.generation ?? 0;
-  const { phase, observedGeneration, file } = image.status ?? {};
-  if (phase === "Ready" && observedGeneration === generation) return undefined;
-  const { recipe, storagePool } = image.spec;
+  const { phase, observedGeneration } = image.status ?? {};
+  const settled = observedGeneration === generation;
+  const about = { kind: "Image", name };
 
-  const write = (
-    change: Partial<Status>,
-    ready: { status: "True" | "False"; reason: string; message: string },
-  ) =>
-    modify(client, Image, { name }, "status", (current) => ({
-      ...current,
-      status: {
+  const write = (change: Status, ready: Ready) =>
+    modify(client, Image, { name }, "status", (current) => {
+      const status: Status = present({
         ...current.status,
         ...change,
         observedGeneration: generation,
@@ -86,49 +82,143 @@ async function reconcile(
           { type: "Ready", ...ready, observedGeneration: generation },
           clock.now().toISOString(),
         ),
-      },
-    }));
-  const working = (progress: string) =>
-    write({ phase: "Building", progress }, { status: "False", reason: "Building", message: progress });
-
-  try {
-    const pool = await client.get(StoragePool, { name: storagePool });
-    if (!pool) throw new Error(`spec.storagePool: there is no StoragePool ${storagePool}`);
-    const folder = join(pool.spec.directory.path, "images");
-    let result: Partial<Status>;
-    if (recipe) {
-      if (phase === "Ready" && file?.includes(recipeDigest(recipe))) result = {};
-      else {
-        await removeStaleBuilds(folder);
-        log.info("image.build", { image: name });
-        result = await buildImage({
-          name,
-          recipe,
-          folder,
-          cache: context.cache,
-          signal: cancelled,
-          progress: async (stage) => void (await working(stage)),
-        });
-      }
-    } else if (image.spec.file) {
-      await working("inspecting the file");
-      result = { file: image.spec.file, ...(await inspectImage(folder, image.spec.file)) };
-    } else throw new Error("spec: neither recipe nor file is set");
+      });
+      return JSON.stringify(status) === JSON.stringify(current.status) ? undefined : { ...current, status };
+    });
+  const working = (progress: string, build?: string) =>
+    write(
+      { phase: "Building", progress, ...(build ? { build } : {}) },
+      { status: "False", reason: "Building", message: progress },
+    );
+  const isReady = async (result: Status) => {
     await write(
       { ...result, phase: "Ready", progress: "" },
       { status: "True", reason: "Ready", message: "can be used" },
     );
-    events.record({ kind: "Image", name }, "Normal", "Ready", `image ${name} is ready`);
-    return undefined;
-  } catch (error) {
-    if (cancelled.aborted) {
-      log.info("image.cancelled", { image: name });
-      return undefined;
-    }
-    const message = error instanceof Error ? error.message : String(error);
-    log.warn("image.failed", { image: name, error });
+    events.record(about, "Normal", "Ready", `image ${name} is ready`);
+  };
+  const isFailed = async (message: string) => {
     await write({ phase: "Failed", progress: "" }, { status: "False", reason: "Failed", message });
-    events.record({ kind: "Image", name }, "Warning", "Failed", message);
-    return { requeueAfterMs: RETRY_MS };
+    events.record(about, "Warning", "Failed", message);
+  };
+
+  const { recipe, file, storagePool } = image.spec;
+  if (file !== undefined) {
+    if (phase === "Ready" && settled) return undefined;
+    try {
+      const folder = await imagesFolder(client, storagePool);
+      await working("inspecting the file");
+      await isReady({ file, ...(await inspectImage(folder, file)) });
+      return undefined;
+    } catch (error) {
+      log.warn("image.failed", { image: name, error });
+      await isFailed(error instanceof Error ? error.message : String(error));
+      return { requeueAfterMs: RETRY_MS };
+    }
   }
+  if (!recipe) {
+    await isFailed("spec: neither recipe nor file is set");
+    return undefined;
+  }
+
+  const { items } = await client.list(ImageBuild, { fieldSelector: `spec.image=${name}` });
+  const builds = items.filter(({ metadata }) => !metadata.deletionTimestamp).sort(newestFirst);
+  const ours = builds.filter(
+    ({ spec }) => sameRecipe(recipe, spec.recipe) && spec.storagePool === storagePool,
+  );
+  for (const build of builds)
+    if (isOfImage(build, image) && !ours.includes(build) && !isOver(build)) await cancel(client, build);
+  const best = ours.find(({ status }) => status?.phase === "Succeeded");
+  const kept = builds.filter((build) => isOver(build) && build !== best);
+  for (const build of kept.slice(HISTORY))
+    await client.delete(ImageBuild, { name: build.metadata.name }).catch(ignoreGone);
+
+  if (best?.status) {
+    const { file, format, virtualBytes, allocatedBytes, sha256, boot, packages, artifacts } = best.status;
+    if (phase === "Ready" && settled && image.status?.build === best.metadata.name) return undefined;
+    // What the one before had and this has not goes.
+    const result = { file, format, virtualBytes, allocatedBytes, sha256, boot, packages, artifacts };
+    await isReady({ ...result, build: best.metadata.name });
+    return undefined;
+  }
+  // Of before there were ImageBuilds, or whose builds were deleted.
+  if (phase === "Ready" && settled) return undefined;
+  const [newest] = ours;
+  if (newest && !isOver(newest)) {
+    const waits = newest.status?.phase === "Building" ? newest.status.message : undefined;
+    await working(waits ?? "waits for the builds before it", newest.metadata.name);
+    return undefined;
+  }
+  if (newest) {
+    const cancelled = newest.status?.phase === "Cancelled";
+    const left = Date.parse(newest.status?.finishedTime ?? "") + RETRY_MS - clock.now().getTime();
+    if (cancelled || left > 0) {
+      await isFailed(
+        cancelled
+          ? `${newest.metadata.name} was cancelled; vireo image build builds it`
+          : (newest.status?.message ?? ""),
+      );
+      return cancelled ? undefined : { requeueAfterMs: left };
+    }
+  }
+  await createBuild(client, name, { storagePool, recipe }, image).catch((error: unknown) => {
+    if (!isApiError(error, "AlreadyExists")) throw error;
+  });
+  return undefined;
+}
+
+/** Without the fields that have no value. */
+const present = (status: Status): Status =>
+  Object.fromEntries(Object.entries(status).filter(([, value]) => value !== undefined));
+
+const ignoreGone = (error: unknown) => {
+  if (!isApiError(error, "NotFound")) throw error;
+};
+
+const isOfImage = ({ metadata }: ImageBuild, image: Image) =>
+  metadata.ownerReferences?.some(({ uid }) => uid === image.metadata.uid) ?? false;
+
+const cancel = (client: Client, { metadata: { name } }: ImageBuild) =>
+  modify(client, ImageBuild, { name }, "object", (now) =>
+    now.spec.cancelled ? undefined : { ...now, spec: { ...now.spec, cancelled: true } },
+  );
+
+/** The number at the end of a build's name. */
+const numberOf = ({ metadata }: ImageBuild) => Number(/-(\d+)$/.exec(metadata.name)?.[1] ?? 0);
+
+const newestFirst = (a: ImageBuild, b: ImageBuild) => {
+  const [first, second] = [a.metadata.creationTimestamp ?? "", b.metadata.creationTimestamp ?? ""];
+  return first === second ? numberOf(b) - numberOf(a) : first < second ? 1 : -1;
+};
+
+/**
+ * Makes the next build of an image: web-1, web-2, …
+ * @param owner it goes with this image. @throws ApiError AlreadyExists when somebody made one at the same moment
+ */
+export async function createBuild(
+  client: Client,
+  image: string,
+  spec: Omit<ImageBuild["spec"], "image" | "storagePool"> & { storagePool?: string },
+  owner?: Image,
+): Promise<ImageBuild> {
+  const { items } = await client.list(ImageBuild, { fieldSelector: `spec.image=${image}` });
+  const next = items.reduce((last, build) => Math.max(last, numberOf(build)), 0) + 1;
+  const metadata = {
+    name: `${image}-${next}`,
+    labels: { [IMAGE_LABEL]: image },
+    ...(owner
+      ? {
+          ownerReferences: [
+            {
+              apiVersion: API_VERSION,
+              kind: "Image",
+              name: image,
+              uid: owner.metadata.uid ?? "",
+              controller: true,
+            },
+          ],
+        }
+      : {}),
+  };
+  return client.create(ImageBuild, { metadata, spec: { ...spec, image } });
 }

@@ -8,7 +8,14 @@ export class CommandError extends Error {}
 export function run(
   command: string,
   args: readonly string[],
-  options: { timeoutMs?: number; input?: string; cwd?: string; env?: Readonly<Record<string, string>> } = {},
+  options: {
+    timeoutMs?: number;
+    input?: string;
+    cwd?: string;
+    env?: Readonly<Record<string, string>>;
+    /** Ends it. */
+    signal?: AbortSignal;
+  } = {},
 ): Promise<string> {
   const timeout = options.timeoutMs ?? 15_000;
   return new Promise((resolve, reject) => {
@@ -19,10 +26,12 @@ export function run(
         timeout,
         maxBuffer: 2 ** 26,
         ...(options.cwd ? { cwd: options.cwd } : {}),
+        ...(options.signal ? { signal: options.signal } : {}),
         ...(options.env ? { env: { ...process.env, ...options.env } } : {}),
       },
       (error, stdout, stderr) => {
         if (!error) return resolve(stdout);
+        if (options.signal?.aborted) return reject(options.signal.reason);
         const missing = "code" in error && error.code === "ENOENT";
         const said = missing ? "is not installed" : stderr.trim() || endOf(error, timeout);
         const inside = new Error([command, ...args].join(" "), { cause: error });

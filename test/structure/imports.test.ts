@@ -17,7 +17,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   compute: ["resource", "client", "reconcile", "telemetry"],
   system: [],
   power: ["resource", "client", "reconcile", "system", "telemetry"],
-  images: ["resource", "client", "reconcile", "system", "telemetry"],
+  images: ["resource", "client", "reconcile", "system", "telemetry", "api"],
   director: ["resource", "client", "reconcile", "telemetry"],
   consoles: ["resource", "client", "reconcile", "api", "telemetry"],
   agent: ["resource", "client", "reconcile", "qemu", "images", "system", "telemetry"],

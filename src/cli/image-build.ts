@@ -1,0 +1,213 @@
+/** `vireo image build`, `cancel`, `log`: an ImageBuild made, followed, ended, read. */
+import { existsSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
+import { parseDocument } from "yaml";
+import type { Client } from "../client/client.ts";
+import { isOver } from "../images/build-reconciler.ts";
+import { Image, ImageBuild } from "../images/kinds.ts";
+import { Recipe } from "../images/recipe.ts";
+import { createBuild } from "../images/reconciler.ts";
+import { isApiError } from "../resource/errors.ts";
+import { isFields } from "../resource/fields.ts";
+import { hint } from "../resource/nearest.ts";
+import { connectTo } from "./connect.ts";
+import { follow, type Standing } from "./operation.ts";
+import type { StatePaths } from "./paths.ts";
+import { UserError } from "./user-error.ts";
+
+export interface BuildFlags {
+  name?: string;
+  package: string[];
+  service: string[];
+  directory: string[];
+  kernel?: "cloud" | "generic";
+  boot?: "direct" | "bios" | "uefi" | "both";
+  root?: "ext4" | "ram";
+  minimize?: boolean;
+  guestAgent: boolean;
+}
+
+type Print = (line: string) => void;
+
+/** Of a file; of a name alone there is no recipe. */
+interface Read {
+  name?: string;
+  storagePool?: string;
+  recipe?: Record<string, unknown>;
+}
+
+const IS_FILE = /\.(ya?ml|json)$|\/|^-$/;
+
+/** @throws UserError when it is wrong, or the build fails */
+export async function buildImage(
+  paths: StatePaths,
+  request: { what: string; flags: BuildFlags; detach: boolean; timeoutMs: number; signal: AbortSignal },
+  print: Print,
+): Promise<void> {
+  const { what, flags } = request;
+  const read: Read = IS_FILE.test(what) || existsSync(what) ? readRecipe(what) : { name: what };
+  const name = flags.name ?? read.name;
+  if (!name) throw new UserError("--name: what is read from the standard input needs a name");
+  const recipe = withFlags(read.recipe, flags);
+  if (read.recipe === undefined && flags.package.length === 0)
+    throw new UserError("--package: name at least one Debian package, for example --package nginx-light");
+  const client = connectTo(paths);
+  const image = await client.get(Image, { name });
+  const storagePool = read.storagePool ?? image?.spec.storagePool;
+  // Safe: the server looks it over, field by field, against the schema.
+  const spec = { recipe: recipe as Recipe, ...(storagePool ? { storagePool } : {}) };
+  const build = await createBuild(client, name, spec);
+  const of = `imagebuild/${build.metadata.name}`;
+  if (request.detach)
+    return print(`${of} of image/${name} waits; vireo image log -f ${build.metadata.name} shows it`);
+  const options = { timeoutMs: request.timeoutMs, signal: request.signal, standing };
+  await follow(client, ImageBuild, build.metadata, options, print);
+  if (request.signal.aborted) {
+    print(`${of} goes on; vireo image cancel ${build.metadata.name} ends it`);
+    return;
+  }
+  await follow(
+    client,
+    Image,
+    await metadataOf(client, name),
+    { ...options, standing: imageStanding(build.metadata.name) },
+    print,
+  );
+}
+
+async function metadataOf(client: Client, name: string) {
+  const image = await client.get(Image, { name });
+  if (!image) throw new UserError(`image/${name} was deleted while it was built`);
+  return image.metadata;
+}
+
+function standing({ status, spec }: ImageBuild): Standing {
+  const { phase = "Pending", message = "", percent = 0, secondsLeft } = status ?? {};
+  if (phase === "Succeeded") return { line: message, over: "done" };
+  if (phase === "Failed") return { line: message, over: "failed" };
+  if (phase === "Cancelled") return { line: message, over: "failed" };
+  if (spec.cancelled) return { line: "is being cancelled" };
+  if (phase === "Pending") return { line: "waits" };
+  return { line: `${`${percent}`.padStart(2)} %  ${message}${secondsLeft ? `, ${secondsLeft} s left` : ""}` };
+}
+
+const imageStanding =
+  (build: string) =>
+  ({ status, metadata }: Image): Standing => {
+    if (status?.observedGeneration !== metadata.generation || status?.build !== build)
+      return { line: "gets what was built" };
+    return status.phase === "Ready"
+      ? { line: `is ready: ${status.file}`, over: "done" }
+      : { line: "gets what was built" };
+  };
+
+/** What a file says of an image: a recipe, or an Image or ImageBuild that has one. @throws UserError naming file and field */
+function readRecipe(file: string): Read {
+  let text: string;
+  try {
+    text = readFileSync(file === "-" ? 0 : file, "utf8");
+  } catch (cause) {
+    throw new UserError(`${file}: no such file, or it cannot be read`, { cause });
+  }
+  const document = parseDocument(text, { uniqueKeys: true });
+  const [error] = document.errors;
+  if (error)
+    throw new UserError(`${file}:${error.linePos?.[0].line ?? "?"}: ${error.message.split("\n")[0]}`);
+  const value: unknown = document.toJS({ maxAliasCount: 100 });
+  if (!isFields(value)) throw new UserError(`${file}: holds no recipe; it needs packages: [...] at least`);
+  const named = file === "-" ? {} : { name: basename(file).replace(/\.(ya?ml|json)$/, "") };
+  if (value.kind === undefined) {
+    // The server tells of what is wrong inside; here only of what is no recipe at all.
+    const wrong = Object.keys(value).find((field) => !RECIPE_FIELDS.includes(field));
+    if (wrong)
+      throw new UserError(
+        `${file}: ${wrong}: a recipe has no such field${hint(wrong, RECIPE_FIELDS)}; vireo explain image.spec.recipe shows all`,
+      );
+    return { ...named, recipe: value };
+  }
+  const { kind, metadata, spec } = value;
+  if (kind !== "Image" && kind !== "ImageBuild")
+    throw new UserError(
+      `${file}: kind: ${JSON.stringify(kind)} has no recipe; it is an Image, an ImageBuild or a recipe alone`,
+    );
+  if (!isFields(spec) || !isFields(spec.recipe)) throw new UserError(`${file}: spec.recipe: is missing`);
+  const name = kind === "ImageBuild" ? spec.image : isFields(metadata) ? metadata.name : undefined;
+  return {
+    ...named,
+    ...(typeof name === "string" ? { name } : {}),
+    ...(typeof spec.storagePool === "string" ? { storagePool: spec.storagePool } : {}),
+    recipe: spec.recipe,
+  };
+}
+
+const RECIPE_FIELDS = Object.keys(Recipe.properties);
+
+/** Flags add to the recipe's lists, and replace its words. @throws UserError */
+function withFlags(recipe: Record<string, unknown> = {}, flags: BuildFlags): Record<string, unknown> {
+  const services = flags.service.map((text) => {
+    const at = text.indexOf("=");
+    if (at < 1) throw new UserError(`--service: ${JSON.stringify(text)} is not NAME=COMMAND`);
+    return { name: text.slice(0, at), command: text.slice(at + 1) };
+  });
+  const list = (field: string, more: readonly unknown[]) => {
+    const before: unknown = recipe[field];
+    const all = [...(Array.isArray(before) ? before : []), ...more];
+    return more.length > 0 || field === "packages"
+      ? { [field]: before !== undefined && !Array.isArray(before) ? before : all }
+      : {};
+  };
+  const { kernel, boot, root, minimize, guestAgent } = flags;
+  return {
+    ...recipe,
+    ...list("packages", flags.package),
+    ...list("services", services),
+    ...list("directories", flags.directory),
+    ...(kernel ? { kernel } : {}),
+    ...(boot ? { boot } : {}),
+    ...(root ? { root } : {}),
+    ...(minimize ? { minimize } : {}),
+    ...(guestAgent ? {} : { guestAgent }),
+  };
+}
+
+/** The build of that name, or the newest of the image. @throws UserError */
+async function findBuild(client: Client, name: string): Promise<ImageBuild> {
+  const build = await client.get(ImageBuild, { name });
+  if (build) return build;
+  const { items } = await client.list(ImageBuild, { fieldSelector: `spec.image=${name}` });
+  const newest = items
+    .sort((a, b) => ((a.metadata.creationTimestamp ?? "") < (b.metadata.creationTimestamp ?? "") ? -1 : 1))
+    .at(-1);
+  if (!newest)
+    throw new UserError(
+      `there is no build ${name}, nor one of an image ${name}; vireo get imagebuilds lists them`,
+    );
+  return newest;
+}
+
+/** @throws UserError when it is over, or not there */
+export async function cancelBuild(paths: StatePaths, name: string, print: Print): Promise<void> {
+  const client = connectTo(paths);
+  const build = await findBuild(client, name);
+  const what = `imagebuild/${build.metadata.name}`;
+  if (isOver(build)) throw new UserError(`${what} is over already: ${build.status?.phase}`);
+  await client.patch(ImageBuild, { name: build.metadata.name }, { spec: { cancelled: true } });
+  print(`${what} is being cancelled`);
+}
+
+/** To standard output. @throws UserError */
+export async function printLog(
+  paths: StatePaths,
+  name: string,
+  options: { follow: boolean; signal: AbortSignal },
+): Promise<void> {
+  const client = connectTo(paths);
+  const { metadata } = await findBuild(client, name);
+  const path = `/apis/vireo.dev/v1/imagebuilds/${metadata.name}/log${options.follow ? "?follow=true" : ""}`;
+  try {
+    for await (const bytes of client.bytes(path, options.signal)) process.stdout.write(bytes);
+  } catch (error) {
+    if (isApiError(error)) throw new UserError(error.message);
+    if (!options.signal.aborted) throw error;
+  }
+}

@@ -1,0 +1,100 @@
+/** Verbs on images: their arguments and options. */
+import { type Command, Option } from "commander";
+import { SBOM_FORMATS, type SbomFormat } from "../images/sbom.ts";
+import type { BuildFlags } from "./image-build.ts";
+import type { StatePaths } from "./paths.ts";
+import { durationMs } from "./place.ts";
+import { stopSignal } from "./stop-signal.ts";
+
+const collect = (value: string, list: string[]) => [...list, value];
+
+/** Adds the verbs. */
+export function addImageVerbs(
+  program: Command,
+  paths: () => StatePaths,
+  print: (line: string) => void,
+): void {
+  const image = program.command("image").description("bootable images");
+
+  image
+    .command("build")
+    .description("build a small bootable Debian image from a recipe, or of the given packages")
+    .argument("<what>", "a recipe (YAML: RECIPE.yaml, or - for standard input), or the image's name")
+    .option("--name <name>", "of the Image; by default the recipe's, or its file's")
+    .option("-p, --package <package>", "Debian package; may be given several times", collect, [])
+    .option(
+      "--service <name=command>",
+      "what its init keeps running; may be given several times",
+      collect,
+      [],
+    )
+    .option("--directory <path>", "a folder to make; may be given several times", collect, [])
+    .addOption(
+      new Option("--kernel <kernel>", "Debian's kernel for virtual machines, or for all hardware").choices([
+        "cloud",
+        "generic",
+      ]),
+    )
+    .addOption(
+      new Option("--boot <how>", "with the kernel itself, or by a boot loader for this firmware").choices([
+        "direct",
+        "bios",
+        "uefi",
+        "both",
+      ]),
+    )
+    .addOption(new Option("--root <where>", "on the disk, or all in memory").choices(["ext4", "ram"]))
+    .option("--minimize", "leave out programs and libraries that nothing needs")
+    .option("--no-guest-agent", "without QEMU's guest agent")
+    .option("--detach", "do not wait for its end", false)
+    .option("--timeout <time>", "how long to wait for its end", durationMs, 600_000)
+    .action(async (what: string, options: BuildFlags & { timeout: number; detach: boolean }) => {
+      const { buildImage } = await import("./image-build.ts");
+      const { timeout, detach, ...flags } = options;
+      await buildImage(paths(), { what, flags, detach, timeoutMs: timeout, signal: stopSignal() }, print);
+    });
+
+  image
+    .command("cancel")
+    .description("end a build; nothing is left of it but its log")
+    .argument("<build>", "the ImageBuild, or the image that is being built")
+    .action(async (build: string) => {
+      const { cancelBuild } = await import("./image-build.ts");
+      await cancelBuild(paths(), build, print);
+    });
+
+  image
+    .command("log")
+    .description("what a build did")
+    .argument("<build>", "the ImageBuild, or an image for its newest one")
+    .option("-f, --follow", "until it is over", false)
+    .action(async (build: string, options: { follow: boolean }) => {
+      const { printLog } = await import("./image-build.ts");
+      await printLog(paths(), build, { ...options, signal: stopSignal() });
+    });
+
+  image
+    .command("lock")
+    .description(
+      "print the image's manifest with the version and sha256 of each package: it builds the same image again",
+    )
+    .argument("<name>", "name of the Image")
+    .action(async (name: string) => {
+      const { printLock } = await import("./image.ts");
+      await printLock(paths(), name, print);
+    });
+
+  image
+    .command("sbom")
+    .description("print the list of the image's packages for scanners and auditors")
+    .argument("<name>", "name of the Image")
+    .addOption(
+      new Option("--format <format>", "SPDX 2.3 or CycloneDX 1.5, both as JSON")
+        .choices(SBOM_FORMATS)
+        .default("spdx" satisfies SbomFormat),
+    )
+    .action(async (name: string, { format }: { format: SbomFormat }) => {
+      const { printSbom } = await import("./image.ts");
+      await printSbom(paths(), name, format, print);
+    });
+}

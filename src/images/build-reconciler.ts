@@ -1,0 +1,233 @@
+/**
+ * The build reconciler: carries ImageBuilds out, one at a time (a build takes the whole machine), in the order they were asked for. A build that was under way when
+ * the control plane ended begins again; what is left of the earlier attempt is removed first.
+ */
+import { createWriteStream } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { type Client, modify } from "../client/client.ts";
+import { StoragePool } from "../compute/kinds.ts";
+import type { Clock } from "../reconcile/clock.ts";
+import { Controller } from "../reconcile/controller.ts";
+import { EventRecorder } from "../reconcile/events.ts";
+import { Informer } from "../reconcile/informer.ts";
+import type { Logger } from "../reconcile/log.ts";
+import { isApiError } from "../resource/errors.ts";
+import { setCondition } from "../resource/object.ts";
+import { requestOf } from "../telemetry/request-id.ts";
+import { type BuiltImage, buildImage, removeStaleBuilds, type Stage } from "./builder.ts";
+import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./estimate.ts";
+import { Image, ImageBuild } from "./kinds.ts";
+import { sameRecipe } from "./recipe.ts";
+
+export interface BuildContext {
+  client: Client;
+  clock: Clock;
+  log: Logger;
+  signal: AbortSignal;
+  /** Keeps downloaded packages, and what was made of them. */
+  cache: string;
+  /** Keeps the logs of builds. */
+  logs: string;
+}
+
+type Status = NonNullable<ImageBuild["status"]>;
+
+export const isOver = ({ status }: ImageBuild) =>
+  status?.phase === "Succeeded" || status?.phase === "Failed" || status?.phase === "Cancelled";
+
+/** Of its uid: a build that is made again under the same name has a log of its own. */
+export const logFile = (logs: string, build: ImageBuild) =>
+  join(logs, `${build.metadata.name}-${(build.metadata.uid ?? "").slice(0, 8)}.log`);
+
+export async function runBuildReconciler(context: BuildContext): Promise<void> {
+  const { client, clock, log, signal } = context;
+  const builds = new Informer(client, ImageBuild, { log, clock });
+  const events = new EventRecorder(client, "build-reconciler", log, clock);
+  const running = new Map<string, AbortController>();
+  const controller = new Controller({
+    name: "imagebuilds",
+    // A build takes the whole machine, and apt's folders bear one at a time.
+    workers: 1,
+    log,
+    clock,
+    reconcile: async (name) => {
+      const cancel = new AbortController();
+      running.set(name, cancel);
+      try {
+        await reconcile(context, events, name, AbortSignal.any([signal, cancel.signal]));
+      } finally {
+        running.delete(name);
+      }
+    },
+    requestOf: (name) => requestOf(builds.get(name)),
+  });
+  builds.onChange((name, build, old) => {
+    if (!build || build.metadata.deletionTimestamp || build.spec.cancelled) running.get(name)?.abort();
+    if (!build && old) void rm(logFile(context.logs, old), { force: true });
+    if (build && !isOver(build)) controller.enqueue(name);
+  });
+  await removeLostLogs(context).catch((error: unknown) => log.warn("builds.logs", { error }));
+  await Promise.all([builds.run(signal), controller.run(signal)]);
+}
+
+/** Of builds that were deleted while no control plane ran. */
+async function removeLostLogs({ client, logs }: BuildContext): Promise<void> {
+  const names = await readdir(logs).catch(() => []);
+  if (names.length === 0) return;
+  const { items, skipped } = await client.list(ImageBuild);
+  if (skipped.length > 0) return;
+  const known = new Set(items.map((build) => logFile(logs, build)));
+  for (const name of names) if (!known.has(join(logs, name))) await rm(join(logs, name), { force: true });
+}
+
+async function reconcile(
+  context: BuildContext,
+  events: EventRecorder,
+  name: string,
+  cancelled: AbortSignal,
+): Promise<void> {
+  const { client, clock, log, cache, logs } = context;
+  const build = await client.get(ImageBuild, { name });
+  if (!build || build.metadata.deletionTimestamp || isOver(build)) return;
+  const about = { kind: "ImageBuild", name };
+  const write = (change: (now: Status) => Status) =>
+    modify(client, ImageBuild, { name }, "status", (now) =>
+      now.metadata.uid !== build.metadata.uid || isOver(now)
+        ? undefined
+        : { ...now, status: change(now.status ?? {}) },
+    );
+  const finish = (phase: "Succeeded" | "Failed" | "Cancelled", message: string, more: Status = {}) => {
+    const now = clock.now().toISOString();
+    const succeeded = phase === "Succeeded";
+    const condition = {
+      type: "Complete",
+      status: succeeded ? ("True" as const) : ("False" as const),
+      reason: phase,
+      message,
+      observedGeneration: build.metadata.generation ?? 0,
+    };
+    return write(({ secondsLeft: _, ...status }) => ({
+      ...status,
+      ...more,
+      phase,
+      message,
+      ...(succeeded ? { percent: 100 } : {}),
+      finishedTime: now,
+      conditions: setCondition(status.conditions, condition, now),
+    }));
+  };
+  if (build.spec.cancelled) {
+    await finish("Cancelled", "was cancelled before it began");
+    return;
+  }
+
+  await mkdir(logs, { recursive: true });
+  // Begun anew, as the build is.
+  const stream = createWriteStream(logFile(logs, build), { flags: "w", mode: 0o644 });
+  stream.on("error", (error) => log.warn("build.log", { build: name, error }));
+  const say = (line: string) => void stream.write(`${clock.now().toISOString()} ${line}\n`);
+  const { image, storagePool, recipe } = build.spec;
+  const stages: FinishedStage[] = [];
+  let current: { stage: Stage; begin: number } | undefined;
+  const endStage = () => {
+    if (!current) return;
+    const seconds = Math.round((performance.now() - current.begin) / 10) / 100;
+    stages.push({ name: current.stage, seconds });
+    say(`${current.stage}: ${seconds} s`);
+    current = undefined;
+  };
+  try {
+    const folder = await imagesFolder(client, storagePool);
+    const before = await client.get(Image, { name: image });
+    if (before && before.spec.storagePool !== storagePool)
+      throw new Error(
+        `spec.storagePool: image/${image} is in the pool ${before.spec.storagePool}, where it stays; name that pool, or another image`,
+      );
+    if (before?.spec.file)
+      throw new Error(`spec.image: image/${image} is a file that was brought along; name another image`);
+    const known = await stageSeconds(cache);
+    await removeStaleBuilds(folder);
+    log.info("image.build", { image, build: name });
+    const startedTime = clock.now().toISOString();
+    const result = await buildImage({
+      name: image,
+      recipe,
+      folder,
+      cache,
+      signal: cancelled,
+      log: say,
+      progress: async (stage, message) => {
+        endStage();
+        current = { stage, begin: performance.now() };
+        const { secondsLeft, percent } = estimate(known, stage);
+        await write(({ secondsLeft: _, ...status }) => ({
+          ...status,
+          phase: "Building",
+          message,
+          percent,
+          ...(secondsLeft === undefined ? {} : { secondsLeft }),
+          stages: [...stages],
+          startedTime: status.startedTime ?? startedTime,
+        }));
+      },
+    });
+    endStage();
+    if (stages.length > 1) await keepStageSeconds(cache, stages);
+    await giveRecipe(client, build, before);
+    const text = told(result, stages);
+    say(text);
+    await finish("Succeeded", text, { ...result, stages });
+    events.record(about, "Normal", "Succeeded", `image ${image}: ${text}`);
+  } catch (error) {
+    endStage();
+    if (context.signal.aborted) return; // whoever leads next begins it again
+    if (cancelled.aborted) {
+      say("cancelled");
+      await finish("Cancelled", "was cancelled", { stages });
+      log.info("image.cancelled", { image, build: name });
+      return;
+    }
+    const message = error instanceof Error ? error.message : String(error);
+    say(`failed: ${message}`);
+    log.warn("image.failed", { image, build: name, error });
+    await finish("Failed", message, { stages });
+    events.record(about, "Warning", "Failed", `image ${image}: ${message}`);
+  } finally {
+    await new Promise<void>((resolve) => stream.end(resolve));
+  }
+}
+
+/** The pool's folder of images. @throws Error for users */
+export async function imagesFolder(client: Client, storagePool: string): Promise<string> {
+  const pool = await client.get(StoragePool, { name: storagePool });
+  if (!pool) throw new Error(`spec.storagePool: there is no StoragePool ${storagePool}`);
+  return join(pool.spec.directory.path, "images");
+}
+
+const told = ({ file, allocatedBytes = 0, packages = [] }: BuiltImage, stages: readonly FinishedStage[]) =>
+  `${file}: ${(allocatedBytes / 2 ** 20).toFixed(1)} MiB, ${packages.length} packages, ${stages.reduce((sum, { seconds }) => sum + seconds, 0).toFixed(1)} s`;
+
+/** The image is made, or has the recipe from now on. A build that an image itself asked for changes nothing: its recipe is from there. */
+async function giveRecipe(client: Client, build: ImageBuild, before: Image | undefined): Promise<void> {
+  const { image: name, storagePool, recipe } = build.spec;
+  if (build.metadata.ownerReferences?.some(({ kind }) => kind === "Image")) return;
+  if (!before) {
+    try {
+      await client.create(Image, { metadata: { name }, spec: { storagePool, recipe } });
+      return;
+    } catch (error) {
+      if (!isApiError(error, "AlreadyExists")) throw error;
+    }
+  }
+  const now = await client.get(Image, { name });
+  if (now && sameRecipe(recipe, now.spec.recipe)) return;
+  if (now?.metadata.generation !== before?.metadata.generation)
+    throw new Error(
+      `spec.image: image/${name} was changed while this build of it ran; build again if it should get this recipe`,
+    );
+  await modify(client, Image, { name }, "object", (current) => ({
+    ...current,
+    spec: { ...current.spec, recipe },
+  }));
+}

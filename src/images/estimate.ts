@@ -1,0 +1,51 @@
+/** How far a build is, by how long its stages took before. The memory is a small file beside the downloads; a damaged or missing one only means no estimate. */
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { isFields } from "../resource/fields.ts";
+import { STAGES, type Stage } from "./builder.ts";
+
+export interface FinishedStage {
+  name: Stage;
+  seconds: number;
+}
+
+export interface Estimate {
+  percent: number;
+  secondsLeft?: number;
+}
+
+/** Pure. @param before seconds of each stage of an earlier build @param at the stage that begins */
+export function estimate(before: ReadonlyMap<string, number>, at: Stage): Estimate {
+  const index = STAGES.indexOf(at);
+  if (STAGES.some((stage) => !before.has(stage)))
+    return { percent: Math.floor((100 * index) / STAGES.length) };
+  const seconds = STAGES.map((stage) => before.get(stage) ?? 0);
+  const sum = (list: readonly number[]) => list.reduce((total, each) => total + each, 0);
+  const left = sum(seconds.slice(index));
+  return {
+    percent: Math.floor(100 * (1 - left / Math.max(sum(seconds), 0.001))),
+    secondsLeft: Math.ceil(left),
+  };
+}
+
+const fileOf = (cache: string) => join(cache, "stage-seconds.json");
+
+export async function stageSeconds(cache: string): Promise<Map<string, number>> {
+  try {
+    const value: unknown = JSON.parse(await readFile(fileOf(cache), "utf8"));
+    if (!isFields(value)) return new Map();
+    return new Map(
+      Object.entries(value).flatMap(([stage, n]) => (typeof n === "number" ? [[stage, n]] : [])),
+    );
+  } catch {
+    return new Map();
+  }
+}
+
+export async function keepStageSeconds(cache: string, stages: readonly FinishedStage[]): Promise<void> {
+  const all = {
+    ...Object.fromEntries(await stageSeconds(cache)),
+    ...Object.fromEntries(stages.map(({ name, seconds }) => [name, seconds])),
+  };
+  await writeFile(fileOf(cache), JSON.stringify(all)).catch(() => undefined);
+}

@@ -1,0 +1,188 @@
+/**
+ * The kernel of an image and its initial RAM disk. What is taken from a kernel's package (90 MB of modules, of which an image needs few) is kept
+ * in the cache, by the package's digest and the drivers.
+ */
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { dirname, join, posix } from "node:path";
+import { cached } from "./cache.ts";
+import { INITRD_APPLETS, initrdInit } from "./guest-files.ts";
+import { packInitrd } from "./initrd.ts";
+import type { Package } from "./packages.ts";
+import { digestOf, type Recipe } from "./recipe.ts";
+import { unpack } from "./root.ts";
+import { step, type Workshop } from "./workshop.ts";
+
+/** Raised when payloads are made in another way. */
+const PAYLOAD_VERSION = 1;
+
+/** Drivers of Vireo's own machines; what they depend on is found in modules.dep. */
+const VIRTIO = [
+  "virtio_pci",
+  "virtio_blk",
+  "virtio_net",
+  "virtio_console",
+  "virtio_rng",
+  "virtio_balloon",
+  "vfat",
+  "nls_cp437",
+  "nls_ascii",
+  "nls_utf8",
+  "button",
+  "evdev",
+  "af_packet",
+];
+/** Network cards that other hypervisors have, emulated or their own. */
+const NETWORK_CARDS = [
+  "e1000",
+  "e1000e",
+  "tulip",
+  "8139cp",
+  "8139too",
+  "ne2k-pci",
+  "pcnet32",
+  "vmxnet3",
+  "hv_netvsc",
+  "xen-netfront",
+  "ena",
+];
+/** And disks, for a root that is on one. */
+const DISKS = [
+  "ext4",
+  "crc32c_generic",
+  "ata_piix",
+  "ata_generic",
+  "ahci",
+  "sd_mod",
+  "nvme",
+  "virtio_scsi",
+  "mptspi",
+  "vmw_pvscsi",
+  "sym53c8xx",
+  "hv_storvsc",
+  "xen-blkfront",
+];
+/** Always loaded; all others by the hardware that is there. */
+const ALWAYS = [
+  "ext4",
+  "crc32c_generic",
+  "sd_mod",
+  "vfat",
+  "nls_cp437",
+  "nls_ascii",
+  "nls_utf8",
+  "evdev",
+  "af_packet",
+];
+
+export const kernelPackage = ({ kernel }: Recipe) =>
+  kernel === "generic" ? "linux-image-amd64" : "linux-image-cloud-amd64";
+
+/** A kernel with the modules that images of a recipe need, below `folder`: vmlinuz, modules/ (a part of /lib/modules/RELEASE). */
+export interface KernelPayload {
+  folder: string;
+  release: string;
+}
+
+const driversOf = ({ kernel, root }: Recipe): string[] => [
+  ...VIRTIO,
+  ...(kernel === "generic" ? NETWORK_CARDS : []),
+  ...(kernel === "generic" && root !== "ram" ? DISKS : []),
+];
+
+/** @throws Error */
+export async function kernelPayload(work: Workshop, deb: Package, recipe: Recipe): Promise<KernelPayload> {
+  const drivers = driversOf(recipe);
+  const always = recipe.kernel === "generic" ? ALWAYS : drivers;
+  const key = digestOf([PAYLOAD_VERSION, deb.sha256, drivers, always]).slice(0, 32);
+  const folder = await cached(work.cache, "kernels", key, (path) =>
+    take(work, deb, { drivers, always }, path),
+  );
+  return { folder, release: await readFile(join(folder, "release"), "utf8") };
+}
+
+/** Fills the payload's folder. */
+async function take(
+  work: Workshop,
+  deb: Package,
+  { drivers, always }: { drivers: readonly string[]; always: readonly string[] },
+  payload: string,
+): Promise<void> {
+  const tree = await mkdtemp(join(work.folder, "kernel-"));
+  await unpack(work, deb.file, tree);
+  const [release = ""] = await readdir(join(tree, "lib/modules"));
+  await step(work, "depmod", ["-b", tree, release]);
+  const from = join(tree, "lib/modules", release);
+  const to = join(payload, "modules");
+  await mkdir(to, { recursive: true });
+  await copyFile(join(tree, "boot", `vmlinuz-${release}`), join(payload, "vmlinuz"));
+  const dependencies = await readFile(join(from, "modules.dep"), "utf8");
+  const order = loadOrder(dependencies, drivers);
+  for (const path of order) {
+    await mkdir(join(to, dirname(path)), { recursive: true });
+    await copyFile(join(from, path), join(to, path));
+  }
+  const put = (name: string, lines: readonly string[]) =>
+    writeFile(join(to, name), lines.map((line) => `${line}\n`).join(""));
+  await put("order", loadOrder(dependencies, always));
+  if (always !== drivers) await put("by-hardware", []);
+  const ours = new Set(order);
+  await put(
+    "modules.dep",
+    dependencies.split("\n").filter((line) => ours.has(line.split(":")[0] ?? "")),
+  );
+  const names = new Set(order.map(moduleName));
+  const aliases = (await readFile(join(from, "modules.alias"), "utf8")).split("\n");
+  await put(
+    "modules.alias",
+    aliases.filter((line) => names.has(line.split(" ").at(-1)?.replaceAll("-", "_") ?? "")),
+  );
+  await writeFile(join(payload, "release"), release);
+  await rm(tree, { recursive: true, force: true });
+}
+
+const moduleName = (path: string) => posix.basename(path, ".ko").replaceAll("-", "_");
+
+/** Puts the modules where the kernel's own are, in a tree with /usr/lib. */
+export async function addModules(payload: KernelPayload, root: string): Promise<void> {
+  const to = join(root, "usr/lib/modules", payload.release);
+  await mkdir(dirname(to), { recursive: true });
+  await cp(join(payload.folder, "modules"), to, { recursive: true });
+}
+
+/** The initial RAM disk that mounts the root on a disk: busybox and modules, no more. @param rootDevice a device, or UUID=… */
+export async function makeInitrd(
+  work: Workshop,
+  payload: KernelPayload,
+  busybox: Package | undefined,
+  rootDevice: string,
+  epoch: number,
+): Promise<string> {
+  if (!busybox) throw new Error("busybox-static is missing among the packages");
+  const tree = join(work.folder, "initrd.d");
+  for (const name of ["bin", "dev", "proc", "sys", "root", "usr/lib"])
+    await mkdir(join(tree, name), { recursive: true });
+  await symlink("usr/lib", join(tree, "lib"));
+  await unpack(work, busybox.file, tree, ["./bin/busybox"]);
+  for (const applet of INITRD_APPLETS) await symlink("busybox", join(tree, "bin", applet));
+  await addModules(payload, tree);
+  await writeFile(join(tree, "init"), initrdInit(rootDevice), { mode: 0o755 });
+  return packInitrd(work, tree, epoch);
+}
+
+/** Modules in the order they must be loaded, with what they need; drivers that are built in have no line and are left out. Pure. */
+export function loadOrder(modulesDep: string, wanted: readonly string[]): string[] {
+  const byName = new Map<string, { path: string; needs: string[] }>();
+  for (const line of modulesDep.split("\n")) {
+    const [path = "", needs = ""] = line.split(":");
+    if (path) byName.set(moduleName(path), { path, needs: needs.trim().split(" ").filter(Boolean) });
+  }
+  const order: string[] = [];
+  for (const name of wanted) {
+    const module = byName.get(name.replaceAll("-", "_"));
+    if (!module) continue;
+    // modules.dep names the needed ones with the deepest last.
+    for (const path of [...module.needs.toReversed(), module.path])
+      if (!order.includes(path)) order.push(path);
+  }
+  return order;
+}

@@ -1,0 +1,133 @@
+/**
+ * Leaves out of a root file system the programs and libraries that nothing in it needs: what is started (services, scripts of the recipe,
+ * programs of the packages that it names), the libraries of those and of plugins, and so on. Other files stay.
+ */
+import { existsSync } from "node:fs";
+import { lstat, readdir, readFile, readlink, rm } from "node:fs/promises";
+import { join, posix } from "node:path";
+import { readElf } from "./elf.ts";
+import type { Recipe } from "./recipe.ts";
+import { rooted } from "./rooted.ts";
+
+const LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib", "/usr/lib64"];
+const PROGRAM_FOLDERS = ["/usr/bin", "/usr/sbin", "/usr/games", "/usr/libexec"];
+/** Plugins of libc for other character sets and for debugging, 8 MB that a service hardly ever opens; what is for editors. */
+const UNNEEDED = ["/usr/lib/x86_64-linux-gnu/gconv", "/usr/lib/x86_64-linux-gnu/audit", "/usr/share/vim"];
+/** Opened by libc itself when a thread ends. */
+const OPENED = ["libgcc_s.so.1"];
+/** Enough for a header of a script, and to tell ELF. */
+const HEAD_BYTES = 256;
+
+/** Absolute paths in the image of regular files and links below a folder of it. */
+async function filesBelow(root: string, folder: string): Promise<string[]> {
+  const found = await readdir(join(root, folder), { withFileTypes: true, recursive: true }).catch(() => []);
+  return found
+    .filter((entry) => entry.isFile() || entry.isSymbolicLink())
+    .map((entry) => `${entry.parentPath.slice(root.length)}/${entry.name}`);
+}
+
+/** Words of commands and scripts: what may be a path or a program's name. */
+const words = (text: string) => new Set(text.match(/[\w./+-]+/g) ?? []);
+
+/**
+ * @param own files of the packages that the recipe names
+ * @returns what was removed, sorted
+ */
+export async function minimize(root: string, recipe: Recipe, own: readonly string[]): Promise<string[]> {
+  const programs = (await Promise.all(PROGRAM_FOLDERS.map((folder) => filesBelow(root, folder)))).flat();
+  const libraries = await filesBelow(root, "/usr/lib");
+  const byName = new Map(programs.map((path) => [posix.basename(path), path]));
+  const gone = UNNEEDED.filter((folder) => existsSync(join(root, folder)));
+  for (const folder of gone) await rm(join(root, folder), { recursive: true });
+
+  const closure = new Closure(root);
+  const texts = [
+    ...(recipe.services ?? []).map(({ command }) => command),
+    ...(recipe.files ?? []).flatMap(({ content }) => (content.startsWith("#!") ? [content] : [])),
+  ];
+  for (const word of texts.flatMap((text) => [...words(text)])) {
+    if (word.startsWith("/")) await closure.add(word);
+    const named = byName.get(word);
+    if (named) await closure.add(named);
+  }
+  for (const path of own) if (isIn(path, [...PROGRAM_FOLDERS, "/usr/lib"])) await closure.add(path);
+  // Plugins: programs open them by their own folders' names.
+  const isPlugin = (path: string) => !LIBRARY_FOLDERS.includes(posix.dirname(path)) && !isIn(path, UNNEEDED);
+  for (const path of libraries) if (isPlugin(path)) await closure.add(path);
+  for (const name of OPENED) await closure.addLibrary(name, []);
+
+  const removed: string[] = [];
+  for (const path of [...programs, ...libraries.filter((path) => !isPlugin(path))]) {
+    if (closure.has(path) || isIn(path, UNNEEDED)) continue;
+    if (!programs.includes(path) && !(await isLibrary(root, path))) continue;
+    await rm(join(root, path), { force: true });
+    removed.push(path);
+  }
+  return [...gone, ...removed].sort();
+}
+
+const isIn = (path: string, folders: readonly string[]) =>
+  folders.some((folder) => path.startsWith(`${folder}/`));
+
+/** Links by their name: what they lead to may be gone already. */
+async function isLibrary(root: string, path: string): Promise<boolean> {
+  if ((await lstat(join(root, path))).isSymbolicLink()) return /\.so(\.|$)/.test(path);
+  return readElf(await readFile(join(root, path))) !== undefined;
+}
+
+/** Files with all that they need, as they are found. */
+export class Closure {
+  readonly #root: string;
+  readonly #kept = new Set<string>();
+  /** Libraries that files need and that are not there. */
+  readonly missing = new Set<string>();
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  has(path: string): boolean {
+    return this.#kept.has(path);
+  }
+
+  /** A file of the image, by its path there, through links; what is not there, or no file, is passed over. */
+  async add(path: string): Promise<boolean> {
+    const real = (await rooted(this.#root, path)).slice(this.#root.length);
+    const at = join(this.#root, real);
+    const found = await lstat(at).catch(() => undefined);
+    if (!found?.isFile()) return false;
+    await this.#keepLinks(path);
+    if (this.#kept.has(real)) return true;
+    this.#kept.add(real);
+    const bytes = await readFile(at);
+    const script = /^#! *(\S+)(?: +(\S+))?/.exec(bytes.toString("latin1", 0, HEAD_BYTES));
+    if (script?.[1]) await this.add(script[1]);
+    if (script?.[2] && posix.basename(script[1] ?? "") === "env") await this.add(`/usr/bin/${script[2]}`);
+    const elf = readElf(bytes);
+    if (!elf) return true;
+    if (elf.interpreter) await this.add(elf.interpreter);
+    const runPath = elf.runPath.map((folder) =>
+      folder.replace(/^\$(?:ORIGIN|\{ORIGIN\})/, posix.dirname(real)),
+    );
+    for (const name of elf.needed) await this.addLibrary(name, runPath);
+    return true;
+  }
+
+  async addLibrary(name: string, runPath: readonly string[]): Promise<void> {
+    for (const folder of [...runPath, ...LIBRARY_FOLDERS])
+      if (await this.add(posix.join(folder, name))) return;
+    this.missing.add(name);
+  }
+
+  /** The links on the way: each is kept by the path that it has when those before it are followed. */
+  async #keepLinks(path: string): Promise<void> {
+    for (let at = path, left = 40; left > 0; left--) {
+      const folder = (await rooted(this.#root, posix.dirname(at))).slice(this.#root.length);
+      const here = posix.join("/", folder, posix.basename(at));
+      const target = await readlink(join(this.#root, here)).catch(() => undefined);
+      if (target === undefined) return;
+      this.#kept.add(here);
+      at = posix.resolve(posix.dirname(here), target);
+    }
+  }
+}

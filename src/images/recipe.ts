@@ -1,0 +1,146 @@
+/** What an image is made of and how: the recipe that Images and ImageBuilds have. Pure. */
+import { createHash } from "node:crypto";
+import { type Static, Type } from "typebox";
+import { AS_SET, keyedBy, Name, Words } from "../resource/kind.ts";
+
+export const LockedPackage = Type.Object({
+  name: Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$", maxLength: 200 }),
+  version: Type.String({ pattern: "^[A-Za-z0-9.+:~-]+$", maxLength: 200 }),
+  sha256: Type.String({ pattern: "^[0-9a-f]{64}$", description: "Of the .deb file." }),
+});
+export type LockedPackage = Static<typeof LockedPackage>;
+
+/** What an image is given to other hypervisors in, besides the disk of Vireo's own machines (qcow2, uncompressed). */
+export const FORMATS = [
+  "raw",
+  "qcow2",
+  "vmdk",
+  "vmdk-stream",
+  "ova",
+  "vhd",
+  "vhd-fixed",
+  "vhdx",
+  "vdi",
+  "parallels",
+  "virtual-pc",
+  "virtual-iron",
+  "xen",
+  "ami",
+  "iso",
+  "pxe",
+  "oci",
+] as const;
+export type Format = (typeof FORMATS)[number];
+
+export const Recipe = Type.Object(
+  {
+    distribution: Words(["debian"], { default: "debian" }),
+    release: Words(["bookworm"], { default: "bookworm" }),
+    packages: Type.Array(Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$" }), {
+      maxItems: 200,
+      uniqueItems: true,
+      ...AS_SET,
+      description: "Debian packages, by name. Slim images unpack them: maintainer scripts do not run.",
+    }),
+    services: Type.Optional(
+      Type.Array(
+        Type.Object({
+          name: Name("Name of the service."),
+          command: Type.String({
+            minLength: 1,
+            pattern: "^[^\\n]*$",
+            description: "Run in the foreground by init and started again when it ends.",
+          }),
+        }),
+        { description: "What init keeps running.", ...keyedBy("name") },
+      ),
+    ),
+    directories: Type.Optional(
+      Type.Array(Type.String({ pattern: "^/", maxLength: 200 }), {
+        maxItems: 200,
+        uniqueItems: true,
+        ...AS_SET,
+        description: "Folders to make, such as those that a package's maintainer scripts would have made.",
+      }),
+    ),
+    files: Type.Optional(
+      Type.Array(
+        Type.Object({
+          path: Type.String({ pattern: "^/", description: "Absolute path in the image." }),
+          content: Type.String({ maxLength: 262144 }),
+          mode: Type.Optional(
+            Type.String({ pattern: "^0[0-7]{3}$", description: 'File mode, "0644" by default.' }),
+          ),
+        }),
+        keyedBy("path"),
+      ),
+    ),
+    kernel: Type.Optional(
+      Words(["cloud", "generic"], {
+        description:
+          "cloud (default): Debian's small kernel for virtual machines, with the drivers of Vireo's own. generic: Debian's kernel for all hardware, with the network cards of the usual hypervisors.",
+      }),
+    ),
+    boot: Type.Optional(
+      Words(["direct", "bios", "uefi", "both"], {
+        description:
+          "direct (default): the machine is started with the kernel itself. Otherwise the disk has a boot loader, for the firmware that is named.",
+      }),
+    ),
+    root: Type.Optional(
+      Words(["ext4", "ram"], {
+        description:
+          "ext4 (default): a file system on the disk, which the machine writes to. ram: all of it is loaded into memory; what a machine changes is gone when it ends.",
+      }),
+    ),
+    minimize: Type.Optional(
+      Type.Boolean({
+        description:
+          "Programs and libraries that neither the services nor the packages named here need are left out; false by default. The build's log lists them.",
+      }),
+    ),
+    guestAgent: Type.Optional(
+      Type.Boolean({ description: "QEMU's guest agent is in the image; true by default." }),
+    ),
+    formats: Type.Optional(
+      Type.Array(Words(FORMATS), {
+        uniqueItems: true,
+        ...AS_SET,
+        description: "Files for other hypervisors, beside the disk of Vireo's own machines.",
+      }),
+    ),
+    lock: Type.Optional(
+      Type.Array(LockedPackage, {
+        maxItems: 2000,
+        ...keyedBy("name"),
+        description:
+          "Exactly these packages are used, nothing is resolved: the same lock gives the same image, bit for bit. `vireo image lock` prints it.",
+      }),
+    ),
+    diskMiB: Type.Optional(
+      Type.Integer({
+        minimum: 16,
+        maximum: 1048576,
+        description: "Size of the root file system; what it needs plus half, by default.",
+      }),
+    ),
+  },
+  { description: "How the image is built." },
+);
+export type Recipe = Static<typeof Recipe>;
+
+/** JSON in which the order of fields does not count. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}
+
+/** @returns sha256 in hexadecimal of any JSON value, however its fields are ordered */
+export const digestOf = (value: unknown) => createHash("sha256").update(canonical(value)).digest("hex");
+
+/** Whether both say the same. */
+export const sameRecipe = (a: Recipe, b: Recipe | undefined) =>
+  b !== undefined && digestOf(a) === digestOf(b);

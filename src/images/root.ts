@@ -1,0 +1,123 @@
+/** The root file system of a slim image, as a folder: packages unpacked, busybox for all that they do not bring, Vireo's files, the recipe's. */
+import { existsSync } from "node:fs";
+import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { dirname, join, posix } from "node:path";
+import { run } from "../system/run.ts";
+import { clampTimes, newestFile } from "./disk.ts";
+import { guestFiles } from "./guest-files.ts";
+import type { Layer } from "./initrd.ts";
+import { minimize } from "./minimize.ts";
+import type { Package } from "./packages.ts";
+import type { Recipe } from "./recipe.ts";
+import { rooted } from "./rooted.ts";
+import { step, type Workshop } from "./workshop.ts";
+
+const UNWANTED = ["doc", "man", "info", "locale", "lintian", "bug", "bash-completion", "doc-base", "perl5"];
+const FOLDERS = [
+  "dev",
+  "proc",
+  "sys",
+  "run",
+  "tmp",
+  "root",
+  "etc",
+  "var/lib",
+  "var/log",
+  "var/cache",
+  "var/tmp",
+  "srv",
+];
+
+/** What a recipe needs besides its packages. */
+export function basePackages({ root, guestAgent = true }: Recipe): string[] {
+  // The initial RAM disk of a root on a disk has no libraries.
+  return [
+    root === "ram" ? "busybox" : "busybox-static",
+    "netbase",
+    ...(guestAgent ? ["qemu-guest-agent"] : []),
+  ];
+}
+
+/** @returns the absolute paths that the package has. @throws Error */
+export async function unpack(
+  work: Workshop,
+  deb: string,
+  root: string,
+  members: readonly string[] = [],
+): Promise<string[]> {
+  const excludes = UNWANTED.map((name) => `--exclude=./usr/share/${name}/*`);
+  // The folders below / are links into /usr, as Debian has them; tar must not put folders in their place.
+  const script = 'dpkg-deb --fsys-tarfile "$1" | { shift; tar -xv --keep-directory-symlink -C "$@"; }';
+  const args = ["-ec", script, "sh", deb, root, ...excludes, ...members];
+  const { signal } = work;
+  const said = await run("sh", args, { timeoutMs: 120_000, ...(signal ? { signal } : {}) });
+  const paths = said
+    .split("\n")
+    .filter((line) => line.startsWith("./"))
+    .map((line) => line.slice(1));
+  work.log(`unpacked ${posix.basename(deb)}: ${paths.length} files and folders`);
+  return paths;
+}
+
+/** Debian's packages still have some of their files in /bin, /sbin and /lib. */
+const merged = (path: string) => path.replace(/^\/(bin|sbin|lib|lib64)\//, "/usr/$1/");
+
+export interface Root {
+  /** The moment that no file of it is newer than, in seconds since 1970. */
+  epoch: number;
+  /** What each package brought; some of it may have been left out, or be other files now. */
+  layers: Layer[];
+}
+
+/** Makes the folder `root`. @throws Error */
+export async function makeRoot(
+  work: Workshop,
+  root: string,
+  debs: readonly Package[],
+  recipe: Recipe,
+): Promise<Root> {
+  for (const name of ["bin", "sbin", "lib", "lib64"]) {
+    await mkdir(join(root, "usr", name), { recursive: true });
+    await symlink(`usr/${name}`, join(root, name));
+  }
+  for (const name of FOLDERS) await mkdir(join(root, name), { recursive: true });
+  // Relative: tar follows it, and must stay within the image.
+  await symlink("../run", join(root, "var/run"));
+  const named = new Set([...basePackages(recipe), ...recipe.packages]);
+  const layers: Layer[] = [];
+  for (const { name, file } of debs)
+    layers.push({ name, paths: (await unpack(work, file, root)).map(merged) });
+  const epoch = await newestFile(root);
+  for (const { path, content, mode } of guestFiles(recipe)) {
+    const at = await rooted(root, path);
+    await mkdir(dirname(at), { recursive: true });
+    await writeFile(at, content);
+    await chmod(at, mode);
+  }
+  for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
+  if (recipe.minimize) {
+    const own = layers.filter(({ name }) => named.has(name)).flatMap(({ paths }) => paths);
+    const removed = await minimize(root, recipe, own);
+    work.log(`left out, because nothing needs it (${removed.length}):`);
+    for (const path of removed) work.log(`  ${path}`);
+  }
+  await linkApplets(root);
+  await step(work, "ldconfig", ["-r", root]);
+  // ldconfig's memory of this machine's inodes.
+  await rm(join(root, "var/cache/ldconfig"), { recursive: true, force: true });
+  await clampTimes(root, epoch);
+  return { epoch, layers };
+}
+
+/** busybox does everything that no package brought a program for. */
+async function linkApplets(root: string): Promise<void> {
+  const busybox = join(root, "usr/bin/busybox");
+  const applets = (await run(busybox, ["--list-full"])).split("\n").filter(Boolean);
+  for (const applet of [...applets, "sbin/init"]) {
+    const path = join(root, applet.startsWith("usr/") ? applet : `usr/${applet}`);
+    if (existsSync(path)) continue;
+    await mkdir(dirname(path), { recursive: true });
+    const target = posix.relative(posix.dirname(path.slice(root.length)), "/usr/bin/busybox");
+    await symlink(target, path).catch(() => undefined);
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * Of ImageBuilds:
+ *
+ *   GET …/imagebuilds/NAME/log   what was done, and how long it took. ?tailLines=N, ?follow=true: until the build is over
+ */
+import { open, readFile } from "node:fs/promises";
+import { setTimeout as wait } from "node:timers/promises";
+import { flag, send } from "../api/exchange.ts";
+import { type Call, integer } from "../api/resource-reads.ts";
+import { type Subresource, whileAllowed } from "../api/subresource.ts";
+import type { Client } from "../client/client.ts";
+import { ApiError } from "../resource/errors.ts";
+import { isOver, logFile } from "./build-reconciler.ts";
+import { ImageBuild } from "./kinds.ts";
+
+export interface BuildLogOptions {
+  client: Client;
+  /** Of the control plane that builds. */
+  logs: string;
+}
+
+const POLL_MS = 200;
+const CHUNK_BYTES = 65_536;
+const contentType = "text/plain; charset=utf-8";
+
+/** For ApiServerOptions.subresources. */
+export function imageSubresources(options: BuildLogOptions): Record<string, readonly Subresource[]> {
+  return {
+    "imagebuilds.vireo.dev": [
+      {
+        name: "log",
+        methods: { GET: "get" },
+        answers: "ImageBuild",
+        handle: (call) => buildLog(call, options),
+      },
+    ],
+  };
+}
+
+async function buildLog(call: Call, { client, logs }: BuildLogOptions): Promise<void> {
+  const { exchange, name = "" } = call;
+  const lines = integer(exchange, "tailLines");
+  const get = async () => {
+    const build = await client.get(ImageBuild, { name });
+    if (!build) throw new ApiError("NotFound", `imagebuilds.vireo.dev "${name}" not found`, { name });
+    return build;
+  };
+  const build = await get();
+  const file = logFile(logs, build);
+  const text = await readFile(file, "utf8").catch(() => "");
+  const tail =
+    lines === undefined
+      ? text
+      : text
+          .split("\n")
+          .slice(-lines - 1)
+          .join("\n");
+  if (!flag(exchange.query.get("follow")) || isOver(build)) {
+    if (text === "" && build.status?.startedTime)
+      throw new ApiError(
+        "NotFound",
+        `the log of imagebuild ${name} is not here: it is kept by the control plane that built it`,
+        { name },
+      );
+    return send(exchange, 200, Buffer.from(tail), { contentType });
+  }
+  const { response } = exchange;
+  const leave = whileAllowed(call, () => response.end());
+  exchange.onAnswer?.(200);
+  response.writeHead(200, { "content-type": contentType, "cache-control": "no-store" });
+  response.flushHeaders();
+  exchange.leave?.();
+  response.write(tail);
+  try {
+    let at = Buffer.byteLength(text);
+    while (!exchange.over.aborted && !response.destroyed) {
+      // Asked before the file is read: what was said last is there when it is over.
+      const over = await get().then(isOver, () => true);
+      at = await copyFrom(file, at, (bytes) => void response.write(bytes));
+      if (over) break;
+      await wait(POLL_MS);
+    }
+  } finally {
+    leave();
+    response.end();
+  }
+}
+
+/** @returns how far the file has been read */
+async function copyFrom(file: string, from: number, write: (bytes: Buffer) => void): Promise<number> {
+  const handle = await open(file, "r").catch(() => undefined);
+  if (!handle) return from;
+  try {
+    // A build that begins again begins its log anew.
+    let at = (await handle.stat()).size < from ? 0 : from;
+    for (;;) {
+      const { bytesRead, buffer } = await handle.read(Buffer.alloc(CHUNK_BYTES), 0, CHUNK_BYTES, at);
+      if (bytesRead === 0) return at;
+      write(buffer.subarray(0, bytesRead));
+      at += bytesRead;
+    }
+  } finally {
+    await handle.close();
+  }
+}

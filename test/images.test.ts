@@ -1,0 +1,121 @@
+/** Images from recipes, as users build them: progress, log, wrong names, cancelling; one disk that BIOS and UEFI boot, with its whole system in memory. */
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { VirtualMachine } from "../src/compute/kinds.ts";
+import { Image, ImageBuild } from "../src/images/kinds.ts";
+import { Stack, until } from "./support/stack.ts";
+
+let stack: Stack;
+let folder: string;
+
+const RECIPE = `
+packages: []
+boot: both
+root: ram
+minimize: true
+guestAgent: false
+services:
+  - { name: http, command: busybox httpd -f -p 80 -h /srv/www }
+files:
+  - { path: /srv/www/index.html, content: "all in memory\\n" }
+`;
+
+beforeAll(async () => {
+  stack = await Stack.create();
+  folder = mkdtempSync(join(tmpdir(), "vireo-recipes-"));
+  writeFileSync(join(folder, "slim.yaml"), RECIPE);
+  const { code, stdout, stderr } = await stack.up([]);
+  expect(code, stdout + stderr).toBe(0);
+});
+beforeEach(() => stack.keepEvidenceOnFailure());
+afterAll(async () => {
+  await stack?.destroy();
+  rmSync(folder, { recursive: true });
+});
+
+const built = () => readdirSync(join(stack.paths.pool, "images"));
+const image = (name: string) => stack.client.get(Image, { name });
+
+it("builds a recipe from a file, tells how it goes, and keeps the log", async () => {
+  const { code, stdout, stderr } = await stack.vireo(["image", "build", join(folder, "slim.yaml")], {
+    timeoutMs: 120_000,
+  });
+  expect(code, stdout + stderr).toBe(0);
+  expect(stdout).toMatch(/^imagebuild\/slim-1 .*0 %.*resolving and downloading packages/m);
+  expect(stdout).toMatch(
+    /^imagebuild\/slim-1 slim-[0-9a-f]{12}\.qcow2: [\d.]+ MiB, \d+ packages, [\d.]+ s$/m,
+  );
+  expect((await image("slim"))?.status).toMatchObject({ phase: "Ready", build: "slim-1" });
+  expect((await image("slim"))?.status?.boot).toBeUndefined();
+  const build = await stack.client.get(ImageBuild, { name: "slim-1" });
+  expect(build?.status?.stages?.map(({ name }) => name)).toEqual(["packages", "unpack", "initrd", "disk"]);
+  const log = await stack.vireo(["image", "log", "slim"]);
+  expect(log.stdout).toMatch(/unpacked libc6_/);
+  expect(log.stdout).toMatch(/left out, because nothing needs it/);
+});
+
+it("boots the one disk by BIOS and by UEFI", async () => {
+  // UEFI firmware alone takes more than 100 MiB.
+  const web = (name: string, firmware: "bios" | "uefi", memory: string) =>
+    stack.client.create(VirtualMachine, {
+      metadata: { name, namespace: "default" },
+      spec: { memory, image: "slim", hardware: { firmware }, readiness: { http: { port: 80 } } },
+    });
+  await Promise.all([web("by-bios", "bios", "96Mi"), web("by-uefi", "uefi", "256Mi")]);
+  for (const name of ["by-bios", "by-uefi"]) {
+    const get = () => stack.client.get(VirtualMachine, { namespace: "default", name });
+    const address = await until(
+      `vm/${name} to answer`,
+      120_000,
+      async () => {
+        const { phase, addresses } = (await get())?.status ?? {};
+        return phase === "Running" ? addresses?.[0] : undefined;
+      },
+      async () => JSON.stringify((await get())?.status),
+    );
+    const answer = await fetch(`http://${address}/`, { signal: AbortSignal.timeout(10_000) });
+    expect(await answer.text()).toBe("all in memory\n");
+  }
+});
+
+it("tells a wrong name of a package with what may be meant; the image stays what it was", async () => {
+  const before = built();
+  const args = ["image", "build", "slim", "--package", "nginx-ligth"];
+  const { code, stderr } = await stack.vireo(args, { timeoutMs: 60_000 });
+  expect(code).toBe(1);
+  expect(stderr).toContain('there is no package "nginx-ligth"; did you mean "nginx-light"?');
+  expect((await image("slim"))?.status).toMatchObject({ phase: "Ready", build: "slim-1" });
+  expect(built()).toEqual(before);
+  const log = await stack.vireo(["image", "log", "slim"]);
+  expect(log.stdout).toContain('failed: there is no package "nginx-ligth"');
+});
+
+it("tells a wrong field of a recipe before anything begins", async () => {
+  writeFileSync(join(folder, "wrong.yaml"), "packges: [nginx-light]\n");
+  const { code, stderr } = await stack.vireo(["image", "build", join(folder, "wrong.yaml")]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/wrong\.yaml: packges: a recipe has no such field.*packages/);
+  writeFileSync(join(folder, "wrong.yaml"), "packages: []\nboot: grub\n");
+  const second = await stack.vireo(["image", "build", join(folder, "wrong.yaml")]);
+  expect(second.code).toBe(1);
+  expect(second.stderr).toMatch(/spec\.recipe\.boot.*"grub"/s);
+});
+
+it("ends a build that is cancelled, and leaves nothing of it", async () => {
+  const before = built();
+  const detached = await stack.vireo(["image", "build", "other", "--package", "nginx-light", "--detach"]);
+  expect(detached.code, detached.stderr).toBe(0);
+  const cancelled = await stack.vireo(["image", "cancel", "other"]);
+  expect(cancelled.code, cancelled.stderr).toBe(0);
+  const build = await until("the build to end", 30_000, async () => {
+    const now = await stack.client.get(ImageBuild, { name: "other-1" });
+    return now?.status?.finishedTime ? now : undefined;
+  });
+  expect(build.status?.phase).toBe("Cancelled");
+  expect(built()).toEqual(before);
+  expect(await image("other")).toBeUndefined();
+  const again = await stack.vireo(["image", "cancel", "other-1"]);
+  expect(again.stderr).toBe("vireo: imagebuild/other-1 is over already: Cancelled\n");
+});

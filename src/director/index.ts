@@ -2,11 +2,12 @@
  * The estate as the solver's model (solver/model.ts), made once, and what is asked of it again and again: what is on each host, which policies choose a machine,
  * where a policy's machines are, which host a machine would like best. Kept with the estate; a move carries it on to the estate after the move.
  */
-import { selects } from "../resource/selector.ts";
+
+import { Chosen, NO_POLICIES } from "./chosen.ts";
 import { type HostKinds, hostKinds, MachineKind, type Yardsticks } from "./classes.ts";
 import { domainOf, type Estate, type HostView, type Level, type MachineView } from "./estate.ts";
 import { type Aim, aimOf } from "./goals.ts";
-import { byPriority, DOMAINS, mostOf, type Policy } from "./kinds.ts";
+import { DOMAINS, mostOf, type Policy } from "./kinds.ts";
 import { Sight } from "./sight.ts";
 import { type Model, makeTallies, type TallySpec } from "./solver/model.ts";
 import { isBetter, Shelves, type Want } from "./solver/shelves.ts";
@@ -21,23 +22,6 @@ export interface Use {
   /** Thousandths of a processor, as measured (use.ts). */
   busy: number;
   machines: number;
-}
-
-/** Whether the policy chooses the machine: same namespace, labels match. */
-export function chooses(policy: Policy, machine: MachineView): boolean {
-  if ((policy.metadata.namespace ?? "default") !== machine.namespace) return false;
-  return selects(policy.spec.selector, machine.labels);
-}
-
-interface Ranked {
-  rank: number;
-  policy: Policy;
-}
-
-interface Filed {
-  any: Ranked[];
-  /** By the first label that they need, and its value. */
-  by: Map<string, Map<string, Ranked[]>>;
 }
 
 /** CPUs and memory as declared, and processors as measured. */
@@ -61,10 +45,7 @@ export class EstateIndex {
   private readonly list: readonly HostView[];
   private readonly names: string[];
   private readonly hostAt = new Map<string, number>();
-  /** By namespace: policies that any machine may be chosen by, and those that need a label. */
-  private readonly policies = new Map<string, Filed>();
-  private readonly chosenBy: (readonly Policy[])[];
-  private readonly members = new Map<Policy, number[]>();
+  private readonly chosen: Chosen;
   private readonly tallies = new Map<Policy, Partial<Record<GroupRule, number>>>();
   /** Of a machine that is moving, the item that stands for it where it goes. */
   private readonly shadows = new Map<number, number>();
@@ -81,7 +62,6 @@ export class EstateIndex {
   private counted: readonly { example: HostView; hosts: number }[] | undefined;
   private readonly machineKinds = new Map<string, MachineKind>();
   private readonly kindOf: (MachineKind | undefined)[];
-  private readonly contents = new Map<Policy, number>();
   /** Told of each machine that is put elsewhere. */
   onMove: ((at: number, from: number, to: number) => void) | undefined;
 
@@ -100,10 +80,7 @@ export class EstateIndex {
     this.dedicated = new Set(estate.hosts.flatMap(({ dedicatedTo }) => dedicatedTo ?? []));
     this.names = estate.hosts.map(({ name }) => name);
     for (const [i, name] of this.names.entries()) this.hostAt.set(name, i);
-    this.filePolicies(estate.policies);
-    this.chosenBy = estate.machines.map((machine) => this.find(machine));
-    for (const [i, chosen] of this.chosenBy.entries())
-      for (const policy of chosen) this.membersOf(policy).push(i);
+    this.chosen = new Chosen(estate);
     const at = this.whereAll();
     const open = Uint8Array.from({ length: this.names.length }, (_, h) =>
       h < this.list.length && this.list[h]?.closed === undefined ? 1 : 0,
@@ -117,42 +94,6 @@ export class EstateIndex {
     const kindOf = new Int32Array(this.names.length).fill(this.kinds.examples.length);
     kindOf.set(this.kinds.of);
     this.shelves = new Shelves(this.state, kindOf, this.kinds.examples.length + 1, open);
-  }
-
-  private filePolicies(policies: readonly Policy[]): void {
-    const sorted = [...policies].sort(byPriority);
-    const contents = new Map<string, number>();
-    for (const [rank, policy] of sorted.entries()) {
-      const { metadata, spec } = policy;
-      const content = JSON.stringify([spec.goals, spec.required, spec.preferred]);
-      const number = contents.get(content) ?? contents.size;
-      contents.set(content, number);
-      this.contents.set(policy, number);
-      const namespace = metadata.namespace ?? "default";
-      const own: Filed = this.policies.get(namespace) ?? { any: [], by: new Map() };
-      this.policies.set(namespace, own);
-      const [label] = Object.entries(spec.selector.matchLabels ?? {});
-      if (!label) {
-        own.any.push({ rank, policy });
-        continue;
-      }
-      const values: Map<string, Ranked[]> = own.by.get(label[0]) ?? new Map<string, Ranked[]>();
-      own.by.set(label[0], values);
-      const filed = values.get(label[1]) ?? [];
-      values.set(label[1], filed);
-      filed.push({ rank, policy });
-    }
-  }
-
-  private find(machine: MachineView): readonly Policy[] {
-    const own = this.policies.get(machine.namespace);
-    if (!own) return NO_POLICIES;
-    const found = own.any.filter(({ policy }) => chooses(policy, machine));
-    for (const key in machine.labels)
-      for (const each of own.by.get(key)?.get(machine.labels[key] as string) ?? [])
-        if (chooses(each.policy, machine)) found.push(each);
-    if (found.length === 0) return NO_POLICIES;
-    return found.sort((a, b) => a.rank - b.rank).map(({ policy }) => policy);
   }
 
   /** Hosts that no rule can tell apart: one of each kind, and how many there are. */
@@ -216,15 +157,13 @@ export class EstateIndex {
     const at = this.position.get(machine.key);
     // A view of it that is not the estate's may have other labels.
     return at !== undefined && this.machines[at]?.labels === machine.labels
-      ? (this.chosenBy[at] as readonly Policy[])
-      : this.find(machine);
+      ? this.chosen.of(at)
+      : this.chosen.find(machine);
   }
 
   /** Where the machines that the policy chooses are in the estate's list. */
   membersOf(policy: Policy): number[] {
-    const members = this.members.get(policy) ?? [];
-    this.members.set(policy, members);
-    return members;
+    return this.chosen.membersOf(policy);
   }
 
   /** The host of each item; machines first, then those that are on their way, where they go. */
@@ -289,7 +228,7 @@ export class EstateIndex {
       });
     });
     const specs: TallySpec[] = [];
-    for (const [policy, chosen] of this.members) {
+    for (const [policy, chosen] of this.chosen.members) {
       const rules = groupRulesOf(policy, chosen.length);
       if (rules.length === 0) continue;
       const moving = chosen.flatMap((i) => this.shadows.get(i) ?? []);
@@ -429,7 +368,7 @@ export class EstateIndex {
     let key = `${machine.cpus}`;
     if (machine.use) key += `:${expectedOf(machine)}`;
     for (const policy of this.policiesOf(machine))
-      key += `,${this.contents.get(policy)}${this.sight.ofMachine(policy, machine)}`;
+      key += `,${this.chosen.contentOf(policy)}${this.sight.ofMachine(policy, machine)}`;
     if (this.dedicated.size > 0)
       for (const { metadata } of this.policiesOf(machine)) {
         const name = `${metadata.namespace ?? "default"}/${metadata.name}`;
@@ -543,8 +482,6 @@ function groupRulesOf({ spec }: Policy, chosen: number) {
   if (spec.atMost) rules.push({ rule: "atMost", level: spec.atMost.per, most: mostOf(spec.atMost, chosen) });
   return rules;
 }
-
-const NO_POLICIES: readonly Policy[] = [];
 
 const indexes = new WeakMap<Estate, EstateIndex>();
 

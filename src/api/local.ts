@@ -18,6 +18,8 @@ function copied(object: Resource): Resource {
 export class LocalClient implements Client {
   readonly #service: Service;
   readonly #user: User;
+  /** Of stored objects, for those who do not change what they get: one copy of each version, however many read it. */
+  readonly #shared = new WeakMap<Resource, Resource>();
 
   constructor(service: Service, user: User = CONTROL_PLANE) {
     this.#service = service;
@@ -38,24 +40,24 @@ export class LocalClient implements Client {
   }
 
   async list<T extends Resource>(kind: Kind<T>, options: ListOptions = {}): Promise<List<T>> {
-    const { signal: _signal, ...selection } = options;
+    const { signal: _signal, shared = false, ...selection } = options;
     const { items, resourceVersion } = await this.#service.list(this.#served(kind), selection);
     const skipped = items.filter((object) => !isSound(object)).map(({ metadata }) => metadata);
-    return { items: items.filter(isSound).map(copied) as T[], skipped, resourceVersion };
+    return { items: items.filter(isSound).map((object) => this.#given(object, shared)) as T[], skipped, resourceVersion };
   }
 
   async *watch<T extends Resource>(
     kind: Kind<T>,
     options: ListOptions & { resourceVersion: string },
   ): AsyncGenerator<WatchEvent<T>> {
-    const { signal, ...request } = options;
+    const { signal, shared = false, ...request } = options;
     const queue: WatchEvent<T>[] = [];
     let wake: () => void = () => {};
     const stop = await this.#service.watch(this.#served(kind), request, (event) => {
       queue.push(
         event.type === "BOOKMARK"
           ? { type: event.type, resourceVersion: event.resourceVersion }
-          : soundEvent(event.type, copied(event.object) as T),
+          : soundEvent(event.type, this.#given(event.object, shared) as T),
       );
       wake();
     });
@@ -130,6 +132,13 @@ export class LocalClient implements Client {
   #options() {
     // Our own code writing a field that the schema does not know is a bug: it must not be dropped silently.
     return { user: this.#user, fieldValidation: "Strict" as const, fieldManager: "vireo" };
+  }
+
+  #given(object: Resource, shared: boolean): Resource {
+    if (!shared) return copied(object);
+    const known = this.#shared.get(object) ?? copied(object);
+    this.#shared.set(object, known);
+    return known;
   }
 
   #written<T extends Resource>({ object }: { object: Resource }): T {

@@ -11,6 +11,8 @@ export interface ListOptions {
   namespace?: string;
   labelSelector?: string;
   fieldSelector?: string;
+  /** The caller changes nothing of what it gets: in the server's own process all who say so are given the same copies. */
+  shared?: boolean;
   signal?: AbortSignal;
 }
 

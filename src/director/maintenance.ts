@@ -8,6 +8,7 @@ import { indexOf } from "./index.ts";
 import { place } from "./place.ts";
 import { policiesOf } from "./rules.ts";
 import type { DirectorContext } from "./scheduler.ts";
+import { READ } from "./snapshot.ts";
 
 const EVACUATED = "Evacuated";
 /** So many machines are told one by one. */
@@ -40,7 +41,7 @@ function whyStaying(estate: Estate, machine: MachineView, from: HostView): strin
 
 /** Written only when it changes; a host that is no longer in maintenance has none. */
 export async function tellHosts({ client, clock }: DirectorContext, estate: Estate): Promise<void> {
-  const hosts = (await client.list(Host)).items;
+  const hosts = (await client.list(Host, READ)).items;
   for (const host of hosts) {
     const { name, generation = 0 } = host.metadata;
     const old = getCondition(host.status?.conditions, EVACUATED);

@@ -16,7 +16,7 @@ import { DemandShape } from "./demand.ts";
 import { isFinalPlan, Plan } from "./kinds.ts";
 import { decidePower, givenOut, isOwn, type PowerInput, type Verdict, type Wish } from "./power.ts";
 import { type DirectorContext, isUnbound } from "./scheduler.ts";
-import { readEstate } from "./snapshot.ts";
+import { READ, readEstate } from "./snapshot.ts";
 
 const ROUND = "round";
 const DEBOUNCE_MS = 2000;
@@ -72,9 +72,9 @@ export async function readPower(
   const { client, clock, bootId } = context;
   const [policies, hosts, plans, instances] = await Promise.all([
     client.list(PowerPolicy),
-    client.list(Host),
+    client.list(Host, READ),
     client.list(Plan),
-    client.list(Instance),
+    client.list(Instance, READ),
   ]);
   // Last: what has come to a host meanwhile is seen on it.
   const estate = await readEstate(client, context);
@@ -100,10 +100,11 @@ async function round(
   events: EventRecorder,
   shapes: Map<string, DemandShape>,
 ): Promise<void> {
-  const { log } = context;
+  const { log, client } = context;
+  const [policies, hosts] = await Promise.all([client.list(PowerPolicy, READ), client.list(Host, READ)]);
+  // Where nobody wants it, not all of the estate is read each minute.
+  if (policies.items.length === 0 && !hosts.items.some((host) => isOwn(host))) return;
   const input = await readPower(context);
-  const anyOff = input.hosts.some((host) => isOwn(host));
-  if (input.policies.length === 0 && !anyOff) return;
   await learn(context, input, shapes);
   const verdict = decidePower({ ...input, ahead: forecastOf(input.policies, input.now, shapes) });
   for (const wish of verdict.wishes) {

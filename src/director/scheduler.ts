@@ -14,7 +14,7 @@ import { applyTo, indexOf } from "./index.ts";
 import { Policy } from "./kinds.ts";
 import { place } from "./place.ts";
 import { cpuFor } from "./rules.ts";
-import { readEstate } from "./snapshot.ts";
+import { READ, readEstate } from "./snapshot.ts";
 
 export interface DirectorContext {
   client: Client;
@@ -58,7 +58,7 @@ async function round(
   events: EventRecorder,
 ): Promise<{ requeueAfterMs: number } | undefined> {
   const { client, log } = context;
-  const unbound = (await client.list(Instance)).items.filter(isUnbound);
+  const unbound = (await client.list(Instance, READ)).items.filter(isUnbound);
   if (unbound.length === 0) return undefined;
   let estate = await readEstate(client, context);
   let waiting = false;

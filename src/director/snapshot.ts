@@ -13,6 +13,9 @@ import { tariffsOf } from "./tariffs.ts";
 const unread = (kind: string, { skipped }: List<unknown>): Unread[] =>
   skipped.map((metadata) => ({ kind, metadata }));
 
+/** What is read so is not changed. */
+export const READ = { shared: true };
+
 /** What machines were seen to use; absent: nobody has looked. */
 export interface Seen {
   history?: UseHistory;
@@ -21,13 +24,13 @@ export interface Seen {
 
 export async function readEstate(client: Client, { history, clock }: Partial<Seen> = {}): Promise<Estate> {
   const [hosts, machines, instances, policies, migrations, pools, sites] = await Promise.all([
-    client.list(Host),
-    client.list(VirtualMachine),
-    client.list(Instance),
-    client.list(Policy),
-    client.list(Migration),
-    client.list(StoragePool),
-    client.list(Site),
+    client.list(Host, READ),
+    client.list(VirtualMachine, READ),
+    client.list(Instance, READ),
+    client.list(Policy, READ),
+    client.list(Migration, READ),
+    client.list(StoragePool, READ),
+    client.list(Site, READ),
   ]);
   const now = clock?.now().getTime() ?? Date.now();
   const estate = makeEstate({

@@ -43,7 +43,8 @@ export class Informer<T extends Resource> {
     const { log, clock, ...selection } = options;
     this.#client = client;
     this.#kind = kind;
-    this.#selection = selection;
+    // They are shared by all who read from this copy, too.
+    this.#selection = { ...selection, shared: true };
     this.#log = (log ?? silentLogger).child({ informer: kind.plural });
     this.#clock = clock ?? systemClock;
     this.synced = new Promise((resolve) => {

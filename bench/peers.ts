@@ -8,14 +8,14 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { policiesIn } from "../src/cli/policy-file.ts";
+import { alternativeIn } from "../src/cli/policy-file.ts";
 import { table } from "../src/cli/table.ts";
 import type { HostView } from "../src/director/estate.ts";
 import { cut } from "../src/director/simulate/csv.ts";
 import { vireo } from "../src/director/simulate/director.ts";
 import { alike } from "../src/director/simulate/hosts.ts";
 import { readTrace } from "../src/director/simulate/read.ts";
-import { COLUMNS } from "../src/director/simulate/report.ts";
+import { columnsOf } from "../src/director/simulate/report.ts";
 import { type Director, type Outcome, simulate } from "../src/director/simulate/run.ts";
 import type { Sizes } from "../src/director/simulate/trace.ts";
 import { ovirt } from "./peers/ovirt.ts";
@@ -85,7 +85,7 @@ if (!folder) {
 }
 const asked = process.argv.slice(2);
 const names = asked.length > 0 ? asked : Object.keys(TRACES);
-const policies = await policiesIn(ENERGY);
+const { policies } = await alternativeIn(ENERGY);
 let fell = false;
 let ran = 0;
 for (const name of names) {
@@ -111,10 +111,12 @@ for (const name of names) {
   process.stdout.write(
     `\n${name}: ${trace.machines.length} machines, ${hosts.length} hosts, ${of.days} days, simulated\n`,
   );
+  const columns = columnsOf(outcomes);
+  const rows = outcomes.map((outcome) => columns.map(({ of: cell }) => cell(outcome)));
   process.stdout.write(
     `${table(
-      COLUMNS.map(({ head }) => head),
-      outcomes.map((outcome) => COLUMNS.map(({ of: cell }) => cell(outcome))),
+      columns.map(({ head }) => head),
+      rows,
     )}\n`,
   );
   const [own, ...others] = outcomes;

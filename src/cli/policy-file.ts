@@ -1,30 +1,37 @@
-/** Policies of a manifest, checked as the server checks them, for those who ask what they would do. */
+/** Policies and sites of a manifest, checked as the server checks them, for those who ask what they would do. */
 import { decode, finish } from "../api/prepare.ts";
 import { Policy } from "../director/kinds.ts";
+import { Site } from "../director/sites.ts";
 import { KINDS } from "../kinds.ts";
 import { isApiError } from "../resource/errors.ts";
-import type { Lookup } from "../resource/kind.ts";
-import { readDocuments } from "./manifest.ts";
+import type { Kind, Lookup } from "../resource/kind.ts";
+import type { Resource } from "../resource/object.ts";
+import { type Document, readDocuments } from "./manifest.ts";
 import { UserError } from "./user-error.ts";
 
 /** As nothing else is there. */
 const NOTHING: Lookup = { list: () => [] };
 
 /** What else it holds is of no account. @throws UserError naming file and line */
-export async function policiesIn(file: string): Promise<Policy[]> {
-  const kind = KINDS.find((one) => one.kind === Policy.kind);
-  if (!kind) throw new Error("no kind Policy");
-  const list = (await readDocuments(file)).flatMap(({ object, where }): Policy[] => {
-    if (object.kind !== Policy.kind) return [];
+export async function alternativeIn(file: string): Promise<{ policies: Policy[]; sites: Site[] }> {
+  const documents = await readDocuments(file);
+  const policies = ofKind(Policy, documents);
+  if (policies.length === 0) throw new UserError(`${file}: holds no Policy`);
+  return { policies, sites: ofKind(Site, documents) };
+}
+
+function ofKind<T extends Resource>(declared: Kind<T>, documents: readonly Document[]): T[] {
+  const kind = KINDS.find((one) => one.plural === declared.plural && one.group === declared.group);
+  if (!kind) throw new Error(`no kind ${declared.kind}`);
+  return documents.flatMap(({ object, where }): T[] => {
+    if (object.kind !== kind.kind) return [];
     try {
       const decoded = decode(kind, object, { fieldValidation: "Strict" }, []);
       finish(kind, decoded, undefined, NOTHING);
-      // Safe: it was checked against the schema of Policy just now.
-      return [decoded as Policy];
+      // Safe: it was checked against the kind's schema just now.
+      return [decoded as T];
     } catch (cause) {
       throw isApiError(cause) ? new UserError(`${where}: ${cause.message}`, { cause }) : cause;
     }
   });
-  if (list.length === 0) throw new UserError(`${file}: holds no Policy`);
-  return list;
 }

@@ -8,12 +8,13 @@ import { vireo } from "../director/simulate/director.ts";
 import { readHosts } from "../director/simulate/hosts.ts";
 import { picture } from "../director/simulate/picture.ts";
 import { readTrace } from "../director/simulate/read.ts";
-import { COLUMNS, preamble, remarks } from "../director/simulate/report.ts";
+import { columnsOf, preamble, remarks } from "../director/simulate/report.ts";
 import { simulate as run } from "../director/simulate/run.ts";
 import { InputError, type Sizes } from "../director/simulate/trace.ts";
+import { Site } from "../director/sites.ts";
 import { readEstate } from "../director/snapshot.ts";
 import { openConnection } from "./connect.ts";
-import { policiesIn } from "./policy-file.ts";
+import { alternativeIn } from "./policy-file.ts";
 import type { Place } from "./resources.ts";
 import { table } from "./table.ts";
 import { UserError } from "./user-error.ts";
@@ -49,12 +50,12 @@ async function simulated(
   print: (line: string) => void,
   note: (text: string) => void,
 ): Promise<void> {
-  const tried = await Promise.all(policies.map((policy) => policiesOf(place, policy)));
+  const tried = await Promise.all(policies.map((policy) => alternative(place, policy)));
   const hosts = file === undefined ? await liveHosts(place) : readHosts(read(file), file);
   const whole = readTrace(path, sizes);
   const trace = cut(whole, days);
-  const outcomes = tried.map(({ name, list }) =>
-    run({ hosts, policies: list, trace }, vireo(name), (step) =>
+  const outcomes = tried.map(({ name, ...alternative }) =>
+    run({ hosts, trace, ...alternative }, vireo(name), (step) =>
       note(`${name}: ${Math.floor((step * 100) / trace.steps)} %`),
     ),
   );
@@ -62,10 +63,12 @@ async function simulated(
   const words = preamble(size, hosts.length);
   for (const line of words) print(line);
   print("");
+  const columns = columnsOf(outcomes);
+  const rows = outcomes.map((outcome) => columns.map(({ of }) => of(outcome)));
   print(
     table(
-      COLUMNS.map(({ head }) => head),
-      outcomes.map((outcome) => COLUMNS.map(({ of }) => of(outcome))),
+      columns.map(({ head }) => head),
+      rows,
     ),
   );
   for (const line of remarks(outcomes)) print(line);
@@ -86,21 +89,26 @@ async function liveHosts(place: Place): Promise<HostView[]> {
 }
 
 /** A file, or the name of a policy on the server. The trace's machines are all in one namespace, and so are these. */
-async function policiesOf(place: Place, policy: string): Promise<{ name: string; list: Policy[] }> {
-  if (!statSync(policy, { throwIfNoEntry: false })) {
-    if (/[./]/.test(policy)) throw new UserError(`${policy}: no such file`);
-    const { client, namespace } = openConnection(place.paths, place.kubeconfig);
-    const found = await client.get(Policy, { name: policy, namespace: place.namespace ?? namespace });
-    if (!found)
-      throw new UserError(
-        `${policy}: neither a file nor a policy on the server; vireo get policies -A lists those`,
-      );
-    return { name: policy, list: [here(found)] };
+async function alternative(place: Place, policy: string): Promise<Alternative> {
+  if (statSync(policy, { throwIfNoEntry: false })) {
+    const { policies, sites } = await alternativeIn(policy);
+    return { name: basename(policy).replace(/\.(ya?ml|json)$/, ""), policies: policies.map(here), sites };
   }
-  return {
-    name: basename(policy).replace(/\.(ya?ml|json)$/, ""),
-    list: (await policiesIn(policy)).map(here),
-  };
+  if (/[./]/.test(policy)) throw new UserError(`${policy}: no such file`);
+  const { client, namespace } = openConnection(place.paths, place.kubeconfig);
+  const at = { name: policy, namespace: place.namespace ?? namespace };
+  const [found, sites] = await Promise.all([client.get(Policy, at), client.list(Site)]);
+  if (!found)
+    throw new UserError(
+      `${policy}: neither a file nor a policy on the server; vireo get policies -A lists those`,
+    );
+  return { name: policy, policies: [here(found)], sites: sites.items };
+}
+
+interface Alternative {
+  name: string;
+  policies: Policy[];
+  sites: Site[];
 }
 
 const here = (policy: Policy): Policy => ({

@@ -15,7 +15,7 @@ const most = (values: readonly number[]) => values.reduce((max, value) => Math.m
 const mean = (values: readonly number[]) =>
   values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length;
 
-export const COLUMNS: readonly Column[] = [
+const COLUMNS: readonly Column[] = [
   { head: "POLICY", of: ({ name }) => name },
   { head: "ENERGY KWH", of: ({ energyKWh }) => energyKWh.toFixed(1) },
   { head: "HOSTS ON", of: (o) => `${mean(hostsOn(o)).toFixed(1)} (most ${most(hostsOn(o))})` },
@@ -26,6 +26,21 @@ export const COLUMNS: readonly Column[] = [
   { head: "UNMET", of: ({ unmet }) => `${(unmet * 100).toFixed(3)} %` },
   { head: "RULE BREAKS MIN", of: ({ brokenMinutes }) => whole(brokenMinutes) },
 ];
+
+/** Those of which some outcome tells. */
+export function columnsOf(outcomes: readonly Outcome[]): readonly Column[] {
+  const at = COLUMNS.findIndex(({ head }) => head === "HOSTS ON");
+  const some = (head: string, value: (outcome: Outcome) => number | undefined): Column[] =>
+    outcomes.some((outcome) => value(outcome) !== undefined)
+      ? [{ head, of: (outcome) => value(outcome)?.toFixed(2) ?? "unknown" }]
+      : [];
+  return [
+    ...COLUMNS.slice(0, at),
+    ...some("COST", ({ cost }) => cost),
+    ...some("CO2 KG", ({ carbonKg }) => carbonKg),
+    ...COLUMNS.slice(at),
+  ];
+}
 
 /** What the figures are of, and what they are not. */
 export function preamble(

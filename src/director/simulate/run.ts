@@ -12,6 +12,8 @@ import type { Estate, HostView, MachineView } from "../estate.ts";
 import { UseHistory } from "../history.ts";
 import type { Policy } from "../kinds.ts";
 import { cpuFor, obstacle, policiesOf } from "../rules.ts";
+import type { Site } from "../sites.ts";
+import { tariffsOf } from "../tariffs.ts";
 import { processorsOf } from "../use.ts";
 import { curveOf, wattsAt } from "../watts.ts";
 import { STEP_MS, type Trace } from "./trace.ts";
@@ -36,6 +38,8 @@ export interface Setting {
   hosts: readonly HostView[];
   policies: readonly Policy[];
   trace: Trace;
+  /** What power costs and emits where hosts are. */
+  sites?: readonly Site[];
 }
 
 /** One step. */
@@ -54,6 +58,9 @@ export interface Outcome {
   startMs: number;
   samples: Sample[];
   energyKWh: number;
+  /** With what the building takes; absent where no site tells. */
+  cost?: number;
+  carbonKg?: number;
   /** Hosts that do not tell their watts are not in it. */
   hostsWithoutWatts: number;
   moves: number;
@@ -74,12 +81,10 @@ const LOOKS = STEP_MS / MINUTE_MS;
 const STEP_MINUTES = STEP_MS / MINUTE_MS;
 const BOOT_MINUTES = 3;
 const NAMESPACE = "default";
-/** So long it is known where a machine was. */
-const LEFT_MS = 3_600_000;
 
 /** @param told after each step, of so many */
 export function simulate(
-  { hosts, policies, trace }: Setting,
+  { hosts, policies, trace, sites = [] }: Setting,
   director: Director,
   told: (step: number) => void = () => undefined,
 ): Outcome {
@@ -91,6 +96,7 @@ export function simulate(
     hosts: [...hosts],
     machines: list,
     policies: [...policies],
+    sites: tariffsOf(sites, now),
     odd: [],
   });
   let machines = trace.machines
@@ -164,7 +170,7 @@ export function simulate(
       for (const { key, to } of chosen) {
         const each = machines[positions.get(key) ?? -1];
         if (!each?.machine.host || each.machine.host === to) continue;
-        const left = (each.machine.left ?? []).filter((one) => at - one.at < LEFT_MS);
+        const left = each.machine.left ?? [];
         each.machine = {
           ...each.machine,
           host: to,
@@ -185,6 +191,7 @@ export function simulate(
       load[h] = (load[h] ?? 0) + cpus;
       history.observe(machine.key, nowMs, cpus);
     }
+    const tariffs = tariffsOf(sites, nowMs);
     const sample: Sample = { hostsOn: 0, watts: 0, moves, overloaded: 0, broken: 0 };
     for (const [h, host] of hosts.entries()) {
       const on = !director.switchesOff || used.has(h);
@@ -200,10 +207,15 @@ export function simulate(
         sample.overloaded++;
         unmet += wants - processors;
       }
-      if (curve) sample.watts += wattsAt(curve, wants / processors);
-      if (!boots) continue;
-      outcome.switchedOn++;
-      if (curve) sample.watts += (wattsAt(curve, 1) * BOOT_MINUTES) / STEP_MINUTES;
+      if (boots) outcome.switchedOn++;
+      if (!curve) continue;
+      const boot = boots ? (wattsAt(curve, 1) * BOOT_MINUTES) / STEP_MINUTES : 0;
+      const watts = wattsAt(curve, wants / processors) + boot;
+      sample.watts += watts;
+      const { pue = 1, price, carbon } = tariffs.get(host.site) ?? {};
+      const kWh = (watts * pue * STEP_MINUTES) / 60 / 1000;
+      if (price !== undefined) outcome.cost = (outcome.cost ?? 0) + kWh * price;
+      if (carbon !== undefined) outcome.carbonKg = (outcome.carbonKg ?? 0) + (kWh * carbon) / 1000;
     }
     if (ruled) sample.broken = brokenIn(estateOf(machines.map(({ machine }) => machine)));
     outcome.samples.push(sample);

@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, expect, it } from "vitest";
 import type { Policy } from "../kinds.ts";
+import type { Site } from "../sites.ts";
 import { cut, readCsv } from "./csv.ts";
 import { vireo } from "./director.ts";
 import { readHosts } from "./hosts.ts";
@@ -208,8 +209,16 @@ it("counts overload, energy and broken rules of whoever decides", () => {
       use: new Float32Array(12).fill(i < 2 ? 20 : 10),
     })),
   };
-  const outcome = simulate({ hosts, policies: [policy({ keepApart: "host" })], trace }, GOES);
-  // 60 wanted of 56, for an hour, at 235 W, after three minutes of being switched on.
+  const north: Site = {
+    apiVersion: "vireo.dev/v1",
+    kind: "Site",
+    metadata: { name: "north" },
+    spec: { timeZone: "UTC", pricePerKWh: [0.2], carbonPerKWh: [400], pue: [1.5] },
+  };
+  const outcome = simulate({ hosts, policies: [policy({ keepApart: "host" })], trace, sites: [north] }, GOES);
+  // 60 wanted of 56, for an hour, at 235 W; half as much again for the building.
+  expect(outcome.cost).toBeCloseTo(0.235 * 1.5 * 0.2, 4);
+  expect(outcome.carbonKg).toBeCloseTo(0.235 * 1.5 * 0.4, 4);
   expect(outcome.overloadMinutes).toBe(60);
   expect(outcome.unmet).toBeCloseTo(4 / 60);
   expect(outcome.energyKWh).toBeCloseTo(0.235, 3);

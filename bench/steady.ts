@@ -10,7 +10,7 @@ import { randomUUID } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { differs } from "../src/agent/usage.ts";
+import { differs } from "../src/agent/qemu/usage.ts";
 import { LocalClient } from "../src/api/local.ts";
 import { Operations } from "../src/api/operations.ts";
 import type { NewObject } from "../src/client/client.ts";

@@ -2,7 +2,7 @@
  * What machines were seen to use, and what is to be expected of it: the last while, and the shape of the week by the hour. Kept in memory by who plans (the leader
  * learns it anew), a few hundred bytes a machine. Pure.
  *
- * A value holds until the next one is told, because agents write only what changes (agent/usage.ts). Until a machine has been seen for a while nothing is said of it:
+ * A value holds until the next one is told, because agents write only what changes (agent/qemu/usage.ts). Until a machine has been seen for a while nothing is said of it:
  * one that boots takes all it can get, and would look large.
  */
 import type { MachineUse } from "./use.ts";

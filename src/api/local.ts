@@ -43,7 +43,11 @@ export class LocalClient implements Client {
     const { signal: _signal, shared = false, ...selection } = options;
     const { items, resourceVersion } = await this.#service.list(this.#served(kind), selection);
     const skipped = items.filter((object) => !isSound(object)).map(({ metadata }) => metadata);
-    return { items: items.filter(isSound).map((object) => this.#given(object, shared)) as T[], skipped, resourceVersion };
+    return {
+      items: items.filter(isSound).map((object) => this.#given(object, shared)) as T[],
+      skipped,
+      resourceVersion,
+    };
   }
 
   async *watch<T extends Resource>(

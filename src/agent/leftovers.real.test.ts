@@ -77,7 +77,7 @@ function deadlyPrograms(): string {
     writeFileSync(
       path,
       `#!/bin/sh
-n=$(($(cat "$DEADLY.count") + 1)); echo $n >"$DEADLY.count"
+n=1; while [ -d "$DEADLY.count" ] && ! mkdir "$DEADLY.count/$n" 2>/dev/null; do n=$((n + 1)); done
 ${stays ? '[ $n = "$(cat "$DEADLY.at")" ] && kill -9 $PPID' : ""}
 ${stays ? `exec ${real} "$@"` : `${real} "$@"; code=$?; [ $n = "$(cat "$DEADLY.at")" ] && kill -9 $PPID; exit $code`}
 `,
@@ -90,7 +90,9 @@ ${stays ? `exec ${real} "$@"` : `${real} "$@"; code=$?; [ $n = "$(cat "$DEADLY.a
 /** @returns whether it was killed: false once `at` is beyond all that it runs */
 function runAndKill(doomed: Doomed, programs: string, at: number): boolean {
   const deadly = join(machines.folder, "deadly-state");
-  writeFileSync(`${deadly}.count`, "0");
+  // A folder for each that has begun: two at once are two. Programs that QEMU's user runs know of none.
+  rmSync(`${deadly}.count`, { recursive: true, force: true });
+  mkdirSync(`${deadly}.count`);
   writeFileSync(`${deadly}.at`, String(at));
   const { signal, status, stderr } = spawnSync(
     process.execPath,

@@ -390,9 +390,10 @@ describe.each(KUBECTLS)("%s", (path) => {
     for (const field of ["sshAuthorizedKeys", "storagePool", "lastTransitionTime", "managedFields"])
       expect(recursive).toContain(field);
     for (const kind of KINDS)
-      expect(await k("explain", kind.plural, "--api-version=vireo.dev/v1"), kind.plural).toContain(
-        "DESCRIPTION",
-      );
+      expect(
+        await k("explain", kind.plural, `--api-version=${kind.group}/${kind.version}`),
+        kind.plural,
+      ).toContain("DESCRIPTION");
     expect(await fails("explain", "vm.spec.nothing")).toContain("nothing");
     expect(await k("describe", "vm", "noscale")).toMatch(/Kind: +VirtualMachine/);
     if (minor >= 27) expect((await kubectl.run(["events", "--for", "vm/noscale"])).code).toBe(0);
@@ -410,7 +411,7 @@ describe.each(KUBECTLS)("%s", (path) => {
       "virtualmachines.vireo.dev",
     );
     expect((await k("api-versions")).split("\n")).toEqual(
-      expect.arrayContaining(["v1", "vireo.dev/v1", "authorization.k8s.io/v1"]),
+      expect.arrayContaining(["v1", "vireo.dev/v1", "vireo.dev/v2", "authorization.k8s.io/v1"]),
     );
     expect(await k("auth", "can-i", "delete", "vm")).toBe("yes\n");
     expect(await k("auth", "can-i", "patch", "vm", "--subresource=status")).toBe("yes\n");

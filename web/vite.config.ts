@@ -36,9 +36,29 @@ function inputs(): Plugin {
   };
 }
 
+/**
+ * The copy of pako in noVNC 1.7.0 loses the window of a stream that was reset: whatever refers back to it then is an error, and the viewer leaves. A
+ * machine's screen begins its streams anew whenever the machine moves (src/consoles/vnc-session.ts). zlib itself makes the window anew when it has no size.
+ */
+function mendedInflate(): Plugin {
+  const [wrong, right] = [
+    "if (state.window === null) {",
+    "if (state.window === null || state.wsize === 0) {",
+  ];
+  return {
+    name: "vireo-mended-inflate",
+    transform(code, id) {
+      if (!/novnc\/vendor\/pako\/lib\/zlib\/inflate\.js$/.test(id.split("?")[0] ?? "")) return undefined;
+      if (code.split(wrong).length !== 2)
+        throw new Error(`${id}: is another one than was mended here; see whether it still needs it`);
+      return code.replace(wrong, right);
+    },
+  };
+}
+
 export default defineConfig({
   root: import.meta.dirname,
-  plugins: [react(), inputs()],
+  plugins: [react(), inputs(), mendedInflate()],
   // `vite` alone serves the UI with the API of a running control plane behind it: VIREO_URL=https://127.0.0.1:6443
   server: {
     fs: { allow: [ROOT] },

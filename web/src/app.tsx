@@ -38,7 +38,7 @@ function Page({ path }: { path: string }) {
     if (match) return <Found parts={match.slice(1).map((part) => decodeURIComponent(part ?? ""))} />;
   }
   return (
-    <Empty title="There is no such page">
+    <Empty isPage title="There is no such page">
       <p>
         <code>{path}</code> is none of this server. <Link href="/">Go to the start</Link>
       </p>
@@ -99,9 +99,6 @@ export function App() {
       <a className="skip" href="#main">
         To the content
       </a>
-      <Link className="brand" href="/">
-        <img src="/favicon.svg" alt="" width="20" height="20" /> Vireo
-      </Link>
       <header className="top">
         <button type="button" className="search" onClick={search}>
           <Icon name="search" /> Search <kbd>/</kbd>
@@ -126,6 +123,9 @@ export function App() {
         </button>
       </header>
       <nav className="side" aria-label="Pages">
+        <Link className="brand" href="/">
+          <img src="/favicon.svg" alt="" width="20" height="20" /> Vireo
+        </Link>
         <ul>
           {SECTIONS.map((section) => (
             <li key={section.path}>

@@ -34,7 +34,10 @@ export async function visit(
   page.on("pageerror", (error) => complaints.push(error.stack ?? error.message));
   page.on("console", (message) => {
     // An answer that is an error is for the page to show.
-    if (message.type() === "error" && !message.text().startsWith("Failed to load resource"))
+    if (
+      message.type() === "error" &&
+      !/^(Failed to load resource|WebSocket connection to)/.test(message.text())
+    )
       complaints.push(message.text());
   });
   return { context, page, complaints };

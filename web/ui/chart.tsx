@@ -12,12 +12,15 @@ export interface Series {
   color: string;
 }
 
+const BINARY = Array.from({ length: 45 }, (_, i) => 2 ** i);
+
 export function Chart({
   title,
   times,
   series,
   format,
   most,
+  bytes,
 }: {
   title: string;
   /** Seconds since 1970. */
@@ -26,6 +29,8 @@ export function Chart({
   format: (value: number) => string;
   /** Top of the scale at least. */
   most: number;
+  /** Its values are bytes: the scale has round ones. */
+  bytes?: boolean;
 }) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(undefined);
@@ -55,8 +60,27 @@ export function Chart({
         padding: [8, 4, 0, 0],
         scales: { y: { range: (_plot, _low, high) => [0, Math.max(most, (high ?? 0) * 1.1)] } },
         axes: [
-          { ...axis, size: 24, space: 70 },
-          { ...axis, size: 62, space: 34, values: (_plot, ticks) => ticks.map((tick) => text.current(tick)) },
+          {
+            ...axis,
+            size: 24,
+            space: 80,
+            values: (_plot, ticks) =>
+              ticks.map((tick) =>
+                new Date(tick * 1000).toLocaleTimeString([], {
+                  hour: "2-digit",
+                  minute: "2-digit",
+                  second: "2-digit",
+                  hourCycle: "h23",
+                }),
+              ),
+          },
+          {
+            ...axis,
+            size: 62,
+            space: 30,
+            ...(bytes ? { incrs: BINARY } : {}),
+            values: (_plot, ticks) => ticks.map((tick) => text.current(tick)),
+          },
         ],
         series: [
           {},
@@ -86,7 +110,7 @@ export function Chart({
   return (
     <figure className="chart">
       <figcaption>
-        <h3>{title}</h3>
+        <h2>{title}</h2>
         {series.map(({ name, values, color }) => {
           const value = last(values);
           return (

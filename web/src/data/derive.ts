@@ -65,19 +65,18 @@ export function policiesOf(vm: VirtualMachine, policies: readonly Policy[]): Pol
     .sort((a, b) => priorityOf(b) - priorityOf(a) || (a.metadata.name < b.metadata.name ? -1 : 1));
 }
 
-/** Twelve hues that are told apart on light and dark ground; a policy has the same everywhere and always. */
-const HUES = [188, 262, 28, 142, 330, 215, 50, 300, 100, 355, 240, 165];
-export function policyHue(name: string): number {
-  let hash = 7;
-  for (const char of name) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) >>> 0;
-  return HUES[hash % HUES.length] ?? 188;
+/** Twelve hues that are told apart on light and dark ground, neighbours most of all. */
+const HUES = [188, 28, 262, 142, 340, 215, 50, 300, 100, 5, 240, 165];
+/** Of machines that no policy chooses. */
+export const plainColor = (dark: boolean): string => (dark ? "hsl(215 10% 52%)" : "hsl(215 10% 58%)");
+
+/** Each policy's colour, the same on all pages: by the order of their names. */
+export function policyColors(policies: readonly Policy[], dark: boolean): ReadonlyMap<string, string> {
+  const names = [...new Set(policies.map(({ metadata }) => metadata.name))].sort();
+  return new Map(
+    names.map((name, i) => [name, `hsl(${HUES[i % HUES.length]} 45% ${dark ? 58 : 42}%)`] as const),
+  );
 }
-export const policyColor = (name: string | undefined, dark: boolean): string =>
-  name === undefined
-    ? dark
-      ? "hsl(215 10% 52%)"
-      : "hsl(215 10% 58%)"
-    : `hsl(${policyHue(name)} 45% ${dark ? 56 : 46}%)`;
 
 export interface HostLoad {
   machines: VirtualMachine[];

@@ -48,7 +48,10 @@ const byName = <T>(a: [string, T], b: [string, T]) => a[0].localeCompare(b[0], "
 
 /** How many columns make a block about as wide as the screen is. */
 const columnsFor = (count: number, ratio: number) =>
-  Math.max(1, Math.min(count, Math.round(Math.sqrt((count * ratio * TILE.h) / TILE.w))));
+  // A few hosts stand in a line.
+  count <= 4 && ratio > 1.2
+    ? count
+    : Math.max(1, Math.min(count, Math.round(Math.sqrt((count * ratio * TILE.h) / TILE.w))));
 
 /** Blocks in rows, as lines are broken. @returns what they take in all */
 function flow(
@@ -71,8 +74,12 @@ export function layOut(hosts: readonly MapHost[], ratio: number): MapLayout {
   const layout: MapLayout = { tiles: [], groups: [], pieces: new Map(), width: 0, height: 0 };
   const sites = Map.groupBy(hosts, ({ site }) => site);
   const area = hosts.length * (TILE.w + TILE.gap) * (TILE.h + TILE.gap) * 1.3;
-  const width = Math.max(TILE.w + 2 * PAD, Math.sqrt(area * ratio));
+  // A few stand in a line, if that is not too wide.
+  const line = hosts.length <= 4 && ratio > 1.2 ? hosts.length * (TILE.w + 2 * PAD + GROUP_GAP) + 4 * PAD : 0;
+  const width = Math.max(TILE.w + 2 * PAD, Math.sqrt(area * ratio), line);
   const showsRacks = hosts.some(({ rack }) => rack !== "");
+  const showsSites = showsRacks || hosts.some(({ site }) => site !== "");
+  const [sitePad, siteTitle] = showsSites ? [PAD, TITLE] : [0, 0];
   const siteBlocks = [...sites].sort(byName).map(([site, inSite]) => {
     const inside: ((x: number, y: number) => void)[] = [];
     const racks = [...Map.groupBy(inSite, ({ rack }) => rack)].sort(byName).map(([rack, inRack]) => {
@@ -105,13 +112,13 @@ export function layOut(hosts: readonly MapHost[], ratio: number): MapLayout {
           }),
       };
     });
-    const [w, h] = flow(racks, width - 2 * PAD);
-    const block = { w: w + 2 * PAD, h: h + 2 * PAD + TITLE };
+    const [w, h] = flow(racks, width - 2 * sitePad);
+    const block = { w: w + 2 * sitePad, h: h + 2 * sitePad + siteTitle };
     return {
       ...block,
       move: (x: number, y: number) => {
-        layout.groups.push({ name: site || "no site", level: "site", x, y, ...block });
-        for (const place of inside) place(x + PAD, y + PAD + TITLE);
+        if (showsSites) layout.groups.push({ name: site || "no site", level: "site", x, y, ...block });
+        for (const place of inside) place(x + sitePad, y + sitePad + siteTitle);
       },
     };
   });

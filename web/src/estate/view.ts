@@ -85,8 +85,7 @@ export class MapView {
   readonly #calm = matchMedia("(prefers-reduced-motion: reduce)");
   onHover: (hit: Hit, x: number, y: number) => void = () => {};
   onOpen: (hit: Hit) => void = () => {};
-  /** How long the last frame took, for the tests of speed. */
-  frameMs = 0;
+  #frames = 0;
 
   constructor(canvas: HTMLCanvasElement) {
     this.#canvas = canvas;
@@ -147,7 +146,7 @@ export class MapView {
     const { layout } = this.#scene ?? {};
     if (!layout) return;
     const [w, h] = this.#size();
-    this.#zoom = Math.max(MIN_ZOOM, Math.min(1.25, (w - 24) / layout.width, (h - 24) / layout.height));
+    this.#zoom = Math.max(MIN_ZOOM, Math.min(1.5, (w - 24) / layout.width, (h - 24) / layout.height));
     this.#x = (w - layout.width * this.#zoom) / 2;
     this.#y = Math.min(12, (h - layout.height * this.#zoom) / 2) || 12;
     if (layout.height * this.#zoom < h) this.#y = 12;
@@ -227,7 +226,9 @@ export class MapView {
       this.#asked = 0;
       const began = performance.now();
       this.#draw(now);
-      this.frameMs = performance.now() - began;
+      // For measurements.
+      this.#canvas.dataset.frameMs = String(performance.now() - began);
+      if (this.#scene) this.#canvas.dataset.frames = String(++this.#frames);
       const isMoving =
         this.#flights.size > 0 || (!this.#calm.matches && (this.#scene?.moves.length ?? 0) > 0);
       if (isMoving) this.#ask();
@@ -309,6 +310,7 @@ export class MapView {
     c.fillStyle = look.surface;
     for (const [rect, label] of labels)
       c.fillText(this.#cut(label, rect.w - 8), rect.x + 4, rect.y + Math.min(rect.h / 2, 11));
+    if (!far) for (const tile of layout.tiles) if (seen(tile)) this.#names(tile, scene);
     for (const move of scene.moves) this.#arrow(move, now);
     for (const key of [...this.#flights.keys()]) {
       const [rect, piece] = [layout.pieces.get(key), scene.pieces.get(key)];
@@ -373,6 +375,29 @@ export class MapView {
     c.fillStyle = look.track;
     c.globalAlpha *= 0.5;
     c.fillRect(tile.x + 8, tile.y + HEAD, TILE.w - 16, TILE.h - HEAD - 8);
+    c.globalAlpha = 1;
+  }
+
+  /** Beside pieces that are too narrow for their names, where there is room. */
+  #names(tile: Tile, { layout, pieces, look }: Scene): void {
+    const c = this.#context;
+    const keys = this.#inTile.get(tile.host) ?? [];
+    if (keys.length === 0 || keys.length > 5) return;
+    const rects = keys.flatMap((key) => layout.pieces.get(key) ?? []);
+    const end = Math.max(...rects.map(({ x, w }) => x + w));
+    const room = tile.x + tile.w - 12 - end;
+    if (room < 50 || rects.some(({ w }) => w * this.#zoom > 34)) return;
+    c.font = `400 11px ${look.font}`;
+    for (const [i, key] of keys.entries()) {
+      const piece = pieces.get(key);
+      if (!piece) continue;
+      const y = tile.y + HEAD + 9 + i * 14;
+      c.globalAlpha = piece.dim ? 0.4 : 1;
+      c.fillStyle = piece.color;
+      c.fillRect(end + 6, y - 3, 6, 6);
+      c.fillStyle = look.text;
+      c.fillText(this.#cut(piece.label, room - 16), end + 16, y);
+    }
     c.globalAlpha = 1;
   }
 

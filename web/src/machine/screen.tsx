@@ -13,6 +13,8 @@ export default function Screen({ vm }: { vm: VirtualMachine }) {
   const frame = useRef<HTMLElement>(null);
   const place = useRef<HTMLDivElement>(null);
   const rfb = useRef<RFB>(undefined);
+  /** How often it was connected: once, also when the machine moves. */
+  const [connections, setConnections] = useState(0);
   const [state, setState] = useState<"connecting" | "connected" | "lost">("connecting");
   const [why, setWhy] = useState("");
   const { uid } = vm.metadata;
@@ -29,6 +31,7 @@ export default function Screen({ vm }: { vm: VirtualMachine }) {
         made.background = "#000";
         made.addEventListener("connect", () => {
           setState("connected");
+          setConnections((count) => count + 1);
           setWhy("");
           made.focus();
         });
@@ -98,7 +101,7 @@ export default function Screen({ vm }: { vm: VirtualMachine }) {
           <Action onPress={() => void frame.current?.requestFullscreen()}>Full screen</Action>
         </span>
       </div>
-      <div className="place" ref={place} data-state={state} />
+      <div className="place" ref={place} data-connections={connections} />
     </section>
   );
 }

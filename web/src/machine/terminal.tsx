@@ -10,21 +10,24 @@ import { consoleUrl } from "./ticket.ts";
 
 const AGAIN_MS = 2000;
 
-/** The page's document, whose <style> elements bear the nonce without which the content-security policy lets them do nothing. */
-function documentWithNonce(): Document {
+/**
+ * The content-security policy lets <style> elements do something only with the page's nonce; xterm.js makes some when it is opened, and takes none
+ * by its options (of documentOverride it uses only a part).
+ */
+function openWithNonce(xterm: Xterm, place: HTMLElement): void {
   const nonce = document.querySelector<HTMLMetaElement>('meta[property="csp-nonce"]')?.nonce ?? "";
-  const createElement = (name: string, options?: ElementCreationOptions) => {
-    const made = document.createElement(name, options);
+  const createElement = document.createElement;
+  document.createElement = (name: string, options?: ElementCreationOptions) => {
+    const made = createElement.call(document, name, options);
     if (name === "style") made.nonce = nonce;
     return made;
   };
-  return new Proxy(document, {
-    get: (target, key) => {
-      if (key === "createElement") return createElement;
-      const value: unknown = Reflect.get(target, key);
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
+  try {
+    xterm.open(place);
+  } finally {
+    // What stood before it is the prototype's own.
+    Reflect.deleteProperty(document, "createElement");
+  }
 }
 
 export default function Terminal({ vm }: { vm: VirtualMachine }) {
@@ -36,7 +39,6 @@ export default function Terminal({ vm }: { vm: VirtualMachine }) {
   useEffect(() => {
     if (!place.current) return;
     const xterm = new Xterm({
-      documentOverride: documentWithNonce(),
       convertEol: true,
       cursorBlink: true,
       fontSize: 13,
@@ -47,7 +49,7 @@ export default function Terminal({ vm }: { vm: VirtualMachine }) {
     });
     const fit = new FitAddon();
     xterm.loadAddon(fit);
-    xterm.open(place.current);
+    openWithNonce(xterm, place.current);
     fit.fit();
     xterm.focus();
     const observer = new ResizeObserver(() => fit.fit());

@@ -60,10 +60,11 @@ export function UsageCharts({ vm }: { vm: VirtualMachine }) {
         times={times}
         most={bytesOf(vm.spec.memory)}
         format={size}
+        bytes
         series={[
-          { name: "of the host", color: "accent", values: of(({ hostMemoryBytes }) => hostMemoryBytes) },
+          { name: "host", color: "accent", values: of(({ hostMemoryBytes }) => hostMemoryBytes) },
           {
-            name: "by the guest's word",
+            name: "guest",
             color: "info",
             values: of(({ guestMemoryBytes }) => guestMemoryBytes),
           },
@@ -74,6 +75,7 @@ export function UsageCharts({ vm }: { vm: VirtualMachine }) {
         times={times}
         most={1024 * 1024}
         format={rate}
+        bytes
         series={[
           { name: "read", color: "accent", values: of(({ disk }) => disk.readBytesPerSecond) },
           { name: "written", color: "info", values: of(({ disk }) => disk.writtenBytesPerSecond) },
@@ -84,6 +86,7 @@ export function UsageCharts({ vm }: { vm: VirtualMachine }) {
         times={times}
         most={128 * 1024}
         format={rate}
+        bytes
         series={[
           { name: "received", color: "accent", values: of(({ network }) => network.receivedBytesPerSecond) },
           { name: "sent", color: "info", values: of(({ network }) => network.sentBytesPerSecond) },

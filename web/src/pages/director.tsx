@@ -3,7 +3,7 @@ import { useMemo } from "react";
 import { Ago, Badge } from "../../ui/basics.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
-import { conditionOf, policyColor, toneOf } from "../data/derive.ts";
+import { conditionOf, policyColors, toneOf } from "../data/derive.ts";
 import { keyOf, type Plan, type Policy } from "../data/kinds.ts";
 import { useLive } from "../data/live.ts";
 import { Link } from "../router.tsx";
@@ -24,7 +24,8 @@ export function shown(value: unknown): string {
 
 function Swatch({ name }: { name: string }) {
   const dark = useDark();
-  return <span className="swatch" style={{ background: policyColor(name, dark) }} />;
+  const policies = useLive("policies");
+  return <span className="swatch" style={{ background: policyColors(policies.list, dark).get(name) }} />;
 }
 
 export function Satisfied({ policy }: { policy: Policy }) {

@@ -11,8 +11,9 @@ import {
   isOver,
   loadOf,
   phaseOf,
+  plainColor,
   policiesOf,
-  policyColor,
+  policyColors,
   toneOf,
 } from "../data/derive.ts";
 import { machineFilter, withKey } from "../data/filter.ts";
@@ -57,6 +58,7 @@ function sceneOf({ hosts, machines, policies, migrations, loads, filter, dark, r
   const look = lookOf();
   const test = machineFilter(filter);
   const isFiltered = filter.trim() !== "";
+  const colors = policyColors(policies, dark);
   const pieces = new Map<string, PieceLook>();
   const matched = new Set<string>();
   for (const vm of machines) {
@@ -64,7 +66,7 @@ function sceneOf({ hosts, machines, policies, migrations, loads, filter, dark, r
     const meets = test(vm, own);
     if (meets && vm.status?.host) matched.add(vm.status.host);
     pieces.set(keyOf(vm), {
-      color: policyColor(own[0]?.metadata.name, dark),
+      color: colors.get(own[0]?.metadata.name ?? "") ?? plainColor(dark),
       label: vm.metadata.name,
       dim: !meets,
       busy: toneOf(phaseOf(vm))[1],
@@ -372,11 +374,11 @@ function Legend({
   setFilter: (text: string) => void;
 }) {
   const dark = useDark();
-  const names = [...new Set(policies.map(({ metadata }) => metadata.name))].sort();
+  const colors = policyColors(policies, dark);
   return (
     <div className="row legend">
       <span className="muted">Pieces are machines: size is memory, colour is policy.</span>
-      {[...names, undefined].map((name) => {
+      {[...colors.keys(), undefined].map((name) => {
         const word = name ?? "none";
         const isOn = filter.includes(`policy:${word}`);
         return (
@@ -387,7 +389,7 @@ function Legend({
             aria-pressed={isOn}
             onClick={() => setFilter(withKey(filter, "policy", isOn ? "" : word))}
           >
-            <span className="swatch" style={{ background: policyColor(name, dark) }} />
+            <span className="swatch" style={{ background: colors.get(name ?? "") ?? plainColor(dark) }} />
             {name ?? "no policy"}
           </button>
         );

@@ -26,7 +26,7 @@ export default function Host({ parts: [name = "", tab = ""] }: PageProps) {
         host ? (
           <Found host={host} machines={machines.list} tab={tab} />
         ) : (
-          <Empty title={`There is no host ${name}`}>
+          <Empty isPage title={`There is no host ${name}`}>
             <p>
               <Link href="/hosts">All hosts</Link>
             </p>

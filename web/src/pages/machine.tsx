@@ -43,7 +43,7 @@ export default function Machine({ parts: [namespace = "", name = "", tab = ""] }
         vm ? (
           <Found vm={vm} tab={tab} can={can} />
         ) : (
-          <Empty title={`There is no machine ${name} in ${namespace}`}>
+          <Empty isPage title={`There is no machine ${name} in ${namespace}`}>
             <p>
               It was deleted, or never was. <Link href="/machines">All machines</Link>
             </p>

@@ -27,7 +27,7 @@ export default function Plan({ parts: [name = ""] }: PageProps) {
         plan ? (
           <Found key={plan.metadata.uid} plan={plan} plans={plans.list} />
         ) : (
-          <Empty title={`There is no plan ${name}`}>
+          <Empty isPage title={`There is no plan ${name}`}>
             <p>
               It is kept no more, or never was. <Link href="/director">All plans</Link>
             </p>

@@ -29,7 +29,7 @@ export default function Policy({ parts: [namespace = "", name = ""] }: PageProps
         policy ? (
           <Found policy={policy} machines={machines.list} />
         ) : (
-          <Empty title={`There is no policy ${name} in ${namespace}`}>
+          <Empty isPage title={`There is no policy ${name} in ${namespace}`}>
             <p>
               <Link href="/director">All policies</Link>
             </p>

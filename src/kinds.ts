@@ -25,7 +25,7 @@ import { checkRules } from "./director/last-word.ts";
 import { checkSite, Site } from "./director/sites.ts";
 import { checkImage, checkImageBuild } from "./images/checks.ts";
 import { Image, ImageBuild } from "./images/kinds.ts";
-import { checkHostPower } from "./power/checks.ts";
+import { checkHostPower, checkHostWatts } from "./power/checks.ts";
 import { PowerPolicy } from "./power/policies/kinds.ts";
 import { Event, Lease } from "./reconcile/kinds.ts";
 import { type Kind, register } from "./resource/kind.ts";
@@ -52,7 +52,10 @@ export const KINDS: readonly Kind[] = [
   register(GuestCommand),
   register(Image, { check: checkImage, admitDelete: keepImage }),
   register(ImageBuild, { check: checkImageBuild }),
-  register(Host, { check: checkHostPower, admitDelete: keepHost }),
+  register(Host, {
+    check: (object, old, lookup) => [...checkHostWatts(object), ...checkHostPower(object, old, lookup)],
+    admitDelete: keepHost,
+  }),
   register(Network, { check: checkNetwork, admitDelete: keepNetwork }),
   register(StoragePool, { check: checkStoragePool, admitDelete: keepStoragePool }),
   register(Policy, { check: checkPolicy }),

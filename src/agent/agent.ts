@@ -11,6 +11,7 @@ import { newOpener } from "../resource/sealed.ts";
 import type { HostEnvironment } from "./environment.ts";
 import { runHeartbeat } from "./heartbeat.ts";
 import type { Hypervisor } from "./hypervisor.ts";
+import { runMemoryErrors } from "./memory-errors.ts";
 import { type Intervals, runInstances } from "./runs/instances.ts";
 
 export interface AgentContext {
@@ -55,6 +56,10 @@ export async function runAgent(context: AgentContext): Promise<void> {
   await Promise.all([
     runHeartbeat({ client, host: name, seconds: context.heartbeatSeconds ?? 10, clock, log, signal }),
     stayRegistered(context, clock, since),
+    // A development host has no memory of its own that could fail.
+    ...(context.facts.source === "measured"
+      ? [runMemoryErrors({ client, host: name, clock, log, signal })]
+      : []),
     runInstances({
       client,
       host: name,

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parseCpu, parseMemoryModules, readDisks, readLinks } from "./facts.ts";
+import { parseCpu, parseMemoryModules, parsePowerSupplies, readDisks, readLinks } from "./facts.ts";
 
 /** /proc/cpuinfo as the kernel writes it: one block a logical CPU, each followed by an empty line. */
 const cpuinfo = (cpus: readonly Record<string, string>[]) =>
@@ -27,7 +27,14 @@ describe("/proc/cpuinfo", () => {
       "core id": String((cpu >> 1) % 2),
     }));
     // The clock of the name, not the 1.2 GHz at which it idles now.
-    expect(parseCpu(cpuinfo(cpus))).toEqual({ model, sockets: 2, cores: 4, threads: 8, mhz: 2400 });
+    expect(parseCpu(cpuinfo(cpus))).toEqual({
+      model,
+      sockets: 2,
+      cores: 4,
+      threads: 8,
+      mhz: 2400,
+      smt: true,
+    });
   });
   it("whose model tells no clock: the present one", () => {
     const cpu = { "model name": "AMD EPYC", "cpu MHz": "2596.098", "physical id": "0" };
@@ -38,7 +45,7 @@ describe("/proc/cpuinfo", () => {
           { ...cpu, "core id": "1" },
         ]),
       ),
-    ).toEqual({ model: "AMD EPYC", sockets: 1, cores: 2, threads: 2, mhz: 2596 });
+    ).toEqual({ model: "AMD EPYC", sockets: 1, cores: 2, threads: 2, mhz: 2596, smt: false });
   });
   it("of an ARM server, which names neither model nor clock", () => {
     const arm = { BogoMIPS: "50.00", "CPU implementer": "0x41", "CPU part": "0xd0c" };
@@ -48,6 +55,7 @@ describe("/proc/cpuinfo", () => {
       cores: 3,
       threads: 3,
       mhz: 0,
+      smt: false,
     });
   });
   it("with a colon in the model's name", () => {
@@ -58,7 +66,7 @@ describe("/proc/cpuinfo", () => {
     expect(parseCpu(cpuinfo([{ "cpu MHz": "unknown" }])).mhz).toBe(0);
   });
   it("that is absent", () => {
-    expect(parseCpu("")).toEqual({ model: "unknown", sockets: 1, cores: 0, threads: 0, mhz: 0 });
+    expect(parseCpu("")).toEqual({ model: "unknown", sockets: 1, cores: 0, threads: 0, mhz: 0, smt: false });
   });
 });
 
@@ -77,6 +85,7 @@ Handle 0x0026, DMI type 17, 84 bytes
 Memory Device
 	Array Handle: 0x0024
 	Total Width: 72 bits
+	Data Width: 64 bits
 	Size: 32 GB
 	Form Factor: DIMM
 	Locator: P1-DIMMA1
@@ -103,7 +112,7 @@ Memory Device
 `;
   it("lists the modules that are there, with the speed they can do", () => {
     expect(parseMemoryModules(RECORDED)).toEqual([
-      { locator: "P1-DIMMA1", sizeBytes: 32 * 2 ** 30, type: "DDR4", speedMTs: 2933 },
+      { locator: "P1-DIMMA1", sizeBytes: 32 * 2 ** 30, type: "DDR4", speedMTs: 2933, ecc: true },
       { locator: "P1-DIMMB1", sizeBytes: 16 * 2 ** 30, type: "DDR4", speedMTs: 0 },
     ]);
   });
@@ -113,6 +122,39 @@ Memory Device
     );
     expect(parseMemoryModules("")).toEqual([]);
     expect(parseMemoryModules("Memory Device\n\tSize: many GB\n")).toEqual([]);
+  });
+});
+
+describe("dmidecode -t 39", () => {
+  const RECORDED = `# dmidecode 3.4
+Handle 0x0026, DMI type 39, 22 bytes
+System Power Supply
+	Power Unit Group: 1
+	Location: PSU1
+	Name: PWS-1K02A-1R
+	Status: Present, OK
+	Max Power Capacity: 1000 W
+	Plugged: Yes
+
+Handle 0x0027, DMI type 39, 22 bytes
+System Power Supply
+	Location: PSU2
+	Name: PWS-1K02A-1R
+	Status: Not Present
+	Max Power Capacity: Unknown
+
+Handle 0x0028, DMI type 39, 22 bytes
+System Power Supply
+	Location: PSU3
+	Status: Present, Critical
+	Max Power Capacity: Unknown
+`;
+  it("lists the power supplies that are there", () => {
+    expect(parsePowerSupplies(RECORDED)).toEqual([
+      { name: "PSU1", maxWatts: 1000, status: "Present, OK" },
+      { name: "PSU3", maxWatts: 0, status: "Present, Critical" },
+    ]);
+    expect(parsePowerSupplies("")).toEqual([]);
   });
 });
 

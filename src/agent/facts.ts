@@ -9,6 +9,7 @@ import { type Capabilities, readCapabilities } from "../qemu/capabilities.ts";
 import { run } from "../system/run.ts";
 import { readOffers } from "./offers.ts";
 import { readTopology } from "./qemu/topology.ts";
+import { modelWatts } from "./watts-model.ts";
 
 const read = (path: string): string | undefined => {
   try {
@@ -58,6 +59,7 @@ export function parseCpu(cpuinfo: string): HostFacts["cpu"] {
     sockets,
     cores: cores || cpus.length,
     threads: cpus.length,
+    smt: (cores || cpus.length) < cpus.length,
     mhz: named ? whole(`${Number(named) * 1000}`) : whole(first?.get("cpu MHz")),
   };
 }
@@ -77,8 +79,28 @@ export function parseMemoryModules(text: string): HostFacts["memory"]["modules"]
         sizeBytes: whole(`${Number(size[1]) * (SIZES[size[2] ?? ""] ?? 0)}`),
         type: field("Type"),
         speedMTs: whole(/^(\d+)/.exec(field("Speed"))?.[1]),
+        ...eccOf(field("Total Width"), field("Data Width")),
       },
     ];
+  });
+}
+
+/** The bits beyond those of data are for correction. */
+function eccOf(total: string, data: string): { ecc?: boolean } {
+  const [all, own] = [total, data].map((text) => whole(/^(\d+) bits/.exec(text)?.[1]));
+  return all && own ? { ecc: all > own } : {};
+}
+
+/** From `dmidecode -t 39`; empty bays are left out. */
+export function parsePowerSupplies(text: string): NonNullable<HostFacts["powerSupplies"]> {
+  return text.split(/\n\n+/).flatMap((block) => {
+    if (!/^\s*System Power Supply/m.test(block)) return [];
+    const field = (name: string) => new RegExp(`^\\s*${name}:\\s*(.+)$`, "m").exec(block)?.[1]?.trim() ?? "";
+    const status = field("Status");
+    if (/^Not Present/.test(status)) return [];
+    const watts = /^(\d+) (m?)W/.exec(field("Max Power Capacity"));
+    const maxWatts = watts ? whole(`${Number(watts[1]) / (watts[2] ? 1000 : 1)}`) : 0;
+    return [{ name: field("Location") || field("Name"), maxWatts, status }];
   });
 }
 
@@ -158,22 +180,33 @@ async function capabilities(own: "kvm" | "tcg", offers: readonly Offer[]): Promi
   };
 }
 
+/** Nobody has measured it; what is known of servers with such processors. */
+function powerOf(cpu: HostFacts["cpu"]): HostFacts["power"] {
+  const modelled = modelWatts(cpu);
+  if (!modelled) return undefined;
+  const { curve, like } = modelled;
+  return { idleWatts: curve[0] ?? 0, maxWatts: curve.at(-1) ?? 0, curve, modelled: like };
+}
+
 /** @throws Error when QEMU is not installed */
 export async function readFacts(stateFolder: string, profile?: DeclaredProfile): Promise<HostFacts> {
   const version = /version (\S+)/.exec(await run("qemu-system-x86_64", ["--version"]))?.[1] ?? "unknown";
   const bootId = read("/proc/sys/kernel/random/boot_id") ?? "";
   const verdict = await accelerator(stateFolder, `${bootId} ${release()} ${version}`);
   const modules = await run("dmidecode", ["-t", "memory"]).then(parseMemoryModules, () => []);
-  const power = profile?.power;
+  const supplies = await run("dmidecode", ["-t", "39"]).then(parsePowerSupplies, () => []);
+  const cpu = profile?.cpu ?? parseCpu(read("/proc/cpuinfo") ?? "");
+  const power = profile ? profile.power : powerOf(cpu);
   const offers = await readOffers();
   return {
     source: profile ? "declared" : "measured",
-    cpu: profile?.cpu ?? parseCpu(read("/proc/cpuinfo") ?? ""),
+    cpu,
     memory: profile ? { totalBytes: profile.memoryBytes, modules: [] } : { totalBytes: totalmem(), modules },
     // A development host has a part of a machine whose CPUs it does not know.
     ...(profile ? {} : { numaNodes: readTopology().nodes }),
     disks: readDisks(),
     links: readLinks("/sys", profile !== undefined),
+    ...(profile || supplies.length === 0 ? {} : { powerSupplies: supplies }),
     ...(power ? { power } : {}),
     qemu: {
       version,

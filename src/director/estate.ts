@@ -8,6 +8,7 @@ import { heldForPower } from "../power/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../resource/object.ts";
 import { parseBytes } from "../resource/quantity.ts";
+import { isLeftForMemory } from "./failing-memory.ts";
 import type { DOMAINS, Policy } from "./kinds.ts";
 import type { Tariffs } from "./tariffs.ts";
 import type { MachineUse } from "./use.ts";
@@ -125,22 +126,38 @@ export interface Estate {
   odd: { object: string; message: string }[];
 }
 
+/** What users have said goes before facts. */
+function wattsOf({ spec, status }: Host): Pick<HostView, "idleWatts" | "maxWatts" | "wattsCurve"> {
+  const { watts } = spec;
+  if (watts) {
+    const ends = { idleWatts: watts[0] ?? 0, maxWatts: watts.at(-1) ?? 0 };
+    return watts.length > 2 ? { ...ends, wattsCurve: watts } : ends;
+  }
+  const { power } = status?.facts ?? {};
+  if (!power) return {};
+  const { idleWatts, maxWatts, curve } = power;
+  return { idleWatts, maxWatts, ...(curve ? { wattsCurve: curve } : {}) };
+}
+
 export function viewHost(host: Host): HostView | undefined {
   const { status, spec, metadata } = host;
   const { facts, capacity } = status ?? {};
   if (!facts || !capacity) return undefined;
   const ready = getCondition(status?.conditions, "Ready")?.status === "True";
+  const failing = isLeftForMemory(host);
   const closed = spec.maintenance
     ? "it is in maintenance"
-    : spec.unschedulable
-      ? "it is marked unschedulable"
-      : (heldForPower(host) ?? (ready ? undefined : "it is not ready"));
+    : failing
+      ? "its memory is failing (condition MemoryFailing)"
+      : spec.unschedulable
+        ? "it is marked unschedulable"
+        : (heldForPower(host) ?? (ready ? undefined : "it is not ready"));
   const speeds = facts.memory.modules.flatMap(({ speedMTs }) => speedMTs || []);
   return {
     name: metadata.name,
     ready,
     ...(closed ? { closed } : {}),
-    ...(spec.maintenance ? { maintenance: true } : {}),
+    ...(spec.maintenance || failing ? { maintenance: true } : {}),
     ...(spec.unschedulable ? { cordoned: true } : {}),
     site: spec.site ?? "",
     rack: spec.rack ?? metadata.name,
@@ -156,7 +173,7 @@ export function viewHost(host: Host): HostView | undefined {
     threads: facts.cpu.threads,
     cpuModel: facts.cpu.model,
     ...(speeds.length > 0 ? { memoryMTs: Math.min(...speeds) } : {}),
-    ...(facts.power ? { idleWatts: facts.power.idleWatts, maxWatts: facts.power.maxWatts } : {}),
+    ...wattsOf(host),
     accelerator: facts.qemu.accelerator,
     has: facts.qemu,
     reservable: capacity,

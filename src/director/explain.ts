@@ -60,7 +60,7 @@ export function explain(estate: Estate, key: string): Explanation | undefined {
       chosen: host.name === machine.host,
       verdict:
         host.maintenance && host.name === machine.host
-          ? "to be left: it is in maintenance"
+          ? `to be left: ${host.closed}`
           : obstacle
             ? `ruled out: ${obstacle}`
             : `score ${(score?.total ?? 0).toFixed(2)} (${(score?.parts ?? []).map((part) => `${part.name} ${part.value.toFixed(2)} × ${part.weight.toFixed(2)}: ${part.detail}`).join("; ")})${busy ? "; it would be too busy, by what its machines are measured to use" : ""}`,

@@ -6,14 +6,14 @@ import type { BothHosts, Effect, HostFigures, Plan } from "./kinds.ts";
 import type { Move } from "./plan.ts";
 import { usage } from "./rules.ts";
 import { score } from "./score.ts";
+import { curveOf, wattsAt } from "./watts.ts";
 
 function hostFigures(estate: Estate, host: HostView): HostFigures {
   const { machines, cpus, memoryBytes } = usage(estate, host.name);
-  const { idleWatts, maxWatts } = host;
-  const known = idleWatts !== undefined && maxWatts !== undefined;
-  // As goals.ts has it: linear, and an empty host is none that has to be on.
-  const watts = known && (machines === 0 ? 0 : idleWatts + ((maxWatts - idleWatts) * cpus) / host.cpus);
-  return { machines, cpus, memoryBytes, ...(watts === false ? {} : { watts: round(watts, 1) }) };
+  const curve = curveOf(host);
+  // As goals.ts has it: an empty host is none that has to be on.
+  const watts = curve && (machines === 0 ? 0 : wattsAt(curve, cpus / host.cpus));
+  return { machines, cpus, memoryBytes, ...(watts === undefined ? {} : { watts: round(watts, 1) }) };
 }
 
 /** Of the two hosts of a move as they are, and of the machine where it is. */

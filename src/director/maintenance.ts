@@ -1,9 +1,14 @@
-/** The condition Evacuated of hosts in maintenance: True when no machine is there, else what stays and why. */
+/**
+ * The conditions of hosts that machines are to leave: MemoryFailing (failing-memory.ts), and Evacuated of those in maintenance or with such memory: True when no
+ * machine is there, else what stays and why.
+ */
 import { modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
-import { getCondition, setCondition } from "../resource/object.ts";
+import type { EventRecorder } from "../reconcile/events.ts";
+import { type Condition, getCondition, setCondition } from "../resource/object.ts";
 import { retryAt } from "./draft.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
+import { isLeftForMemory, judgeMemory, MEMORY_FAILING, type MemoryVerdict } from "./failing-memory.ts";
 import { indexOf } from "./index.ts";
 import { place } from "./place.ts";
 import { policiesOf } from "./rules.ts";
@@ -39,13 +44,50 @@ function whyStaying(estate: Estate, machine: MachineView, from: HostView): strin
   return `goes to ${placement.host}`;
 }
 
+/** Written only when it changes. */
+export async function tellMemory({ client, clock }: DirectorContext, events: EventRecorder): Promise<void> {
+  for (const host of (await client.list(Host)).items) {
+    const { name, uid, generation = 0 } = host.metadata;
+    const verdict = judgeMemory(host);
+    const old = getCondition(host.status?.conditions, MEMORY_FAILING);
+    if (verdict ? saysSo(old, verdict, generation) : !old) continue;
+    const time = clock.now().toISOString();
+    await modify(client, Host, { name }, "status", (now) => {
+      const conditions = now.status?.conditions ?? [];
+      return {
+        ...now,
+        status: {
+          ...now.status,
+          conditions: verdict
+            ? setCondition(
+                conditions,
+                { type: MEMORY_FAILING, ...verdict, observedGeneration: generation },
+                time,
+              )
+            : conditions.filter(({ type }) => type !== MEMORY_FAILING),
+        },
+      };
+    });
+    if (verdict?.status === "True" && old?.status !== "True")
+      events.record(
+        { kind: Host.kind, name, ...(uid ? { uid } : {}) },
+        "Warning",
+        "MemoryFailing",
+        verdict.message,
+      );
+  }
+}
+
+const saysSo = (old: Condition | undefined, { status, message }: MemoryVerdict, generation: number) =>
+  old?.status === status && old.message === message && old.observedGeneration === generation;
+
 /** Written only when it changes; a host that is no longer in maintenance has none. */
 export async function tellHosts({ client, clock }: DirectorContext, estate: Estate): Promise<void> {
   const hosts = (await client.list(Host, READ)).items;
   for (const host of hosts) {
     const { name, generation = 0 } = host.metadata;
     const old = getCondition(host.status?.conditions, EVACUATED);
-    if (!host.spec.maintenance) {
+    if (!host.spec.maintenance && !isLeftForMemory(host)) {
       if (old)
         await modify(client, Host, { name }, "status", (now) => ({
           ...now,

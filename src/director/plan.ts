@@ -95,7 +95,7 @@ function whyAway(
 ): string | undefined {
   if (broken)
     return here.maintenance
-      ? `${here.name} is in maintenance`
+      ? `${here.name} is ${here.closed?.startsWith("it is ") ? here.closed.slice(6) : `to be left: ${here.closed}`}`
       : `on ${here.name} ${obstacle(estate, machine, here)}`;
   if (!hot) return undefined;
   const processors = processorsOf(here);

@@ -8,13 +8,14 @@ import { Informer } from "../reconcile/informer.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
 import { inRequest, newRequestId, requestOf } from "../telemetry/request-id.ts";
 import type { Estate } from "./estate.ts";
+import { isLeftForMemory, MEMORY_FAILING } from "./failing-memory.ts";
 import { failoverFaults } from "./failover.ts";
 import { feasibility } from "./feasible.ts";
 import { predict } from "./figures.ts";
 import { indexOf } from "./index.ts";
 import { HOLD_MS } from "./kept.ts";
 import { isCarriedOut, isFinalPlan, Plan, Policy } from "./kinds.ts";
-import { tellHosts } from "./maintenance.ts";
+import { tellHosts, tellMemory } from "./maintenance.ts";
 import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";
 import { policyOf } from "./recheck.ts";
 import { obstacle } from "./rules.ts";
@@ -64,10 +65,15 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     ask(`policy ${key} ${policy ? (old ? "changed" : "is new") : "was deleted"}`, requestOf(policy));
   });
   hosts.onChange((name, host, old) => {
-    if (host?.spec.maintenance) leaving.add(name);
+    if (host && (host.spec.maintenance || isLeftForMemory(host))) leaving.add(name);
     else leaving.delete(name);
     const state = (h: Host | undefined) =>
-      JSON.stringify([h?.spec, h?.status?.capacity, getCondition(h?.status?.conditions, "Ready")?.status]);
+      JSON.stringify([
+        h?.spec,
+        h?.status?.capacity,
+        h?.status?.memoryErrors,
+        ...["Ready", MEMORY_FAILING].map((type) => getCondition(h?.status?.conditions, type)?.status),
+      ]);
     if (state(host) !== state(old)) ask(`host ${name} ${host ? (old ? "changed" : "is new") : "is gone"}`);
   });
   const plans = new Informer(client, Plan, { log });
@@ -120,6 +126,7 @@ async function round(
   const { position } = indexOf(estate);
   context.history?.forget((key) => position.has(key));
   for (const { object, message } of estate.odd) log.warn("director.odd", { object, message });
+  await tellMemory(context, events);
   await tellPolicies(context, estate);
   await tellHosts(context, estate);
   const plans = (await client.list(Plan)).items;

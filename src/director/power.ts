@@ -16,6 +16,7 @@ import type { PowerPolicy } from "../power/policies/kinds.ts";
 import { selects } from "../resource/selector.ts";
 import type { Given } from "./demand.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
+import { isLeftForMemory } from "./failing-memory.ts";
 import { demandsOf, inWords } from "./failover.ts";
 import { applyTo, type EstateIndex, indexOf } from "./index.ts";
 import { obstacle } from "./rules.ts";
@@ -116,6 +117,7 @@ const median = (values: readonly number[]): number | undefined =>
 function stateOf(host: Host, view: HostView): State {
   const { power } = host.status ?? {};
   if (host.spec.power !== undefined || host.spec.maintenance || host.spec.unschedulable) return "other";
+  if (isLeftForMemory(host)) return "other";
   const pending = pendingOf(host);
   if (pending) return pending.power === "On" ? "coming" : "going";
   if (power?.task && power.task.kind !== "On") return "other";

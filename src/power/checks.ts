@@ -7,6 +7,29 @@ import { keyOf } from "../resource/object.ts";
 
 const SHOWN = 3;
 
+const ENDS = 2;
+const POINTS = 11;
+
+/** Figures of watts: the two ends, or a whole curve that does not fall. */
+export function checkHostWatts({ spec }: Host): Cause[] {
+  const { watts } = spec;
+  if (!watts) return [];
+  const why =
+    watts.length !== ENDS && watts.length !== POINTS
+      ? `needs ${ENDS} values (idle, full load) or ${POINTS} (idle, 10 … 100 %), has ${watts.length}`
+      : watts.some((value, i) => value < (watts[i - 1] ?? 0))
+        ? "a value is below the one before; a host takes no less when it does more"
+        : undefined;
+  if (!why) return [];
+  return [
+    {
+      field: "spec.watts",
+      reason: "FieldValueInvalid",
+      message: `Invalid value: ${JSON.stringify(watts)}: ${why}`,
+    },
+  ];
+}
+
 /**
  * A task that switches a host off begins only while no run there holds disks or may come to hold them: silence is no release. One that is not of its
  * kind's shape counts by what can be read of it.

@@ -17,6 +17,7 @@ const Facts = Type.Object(
       cores: Type.Integer({ description: "Physical cores in all." }),
       threads: Type.Integer({ description: "Logical CPUs in all." }),
       mhz: Type.Integer({ description: "Clock in MHz; 0 when it cannot be read." }),
+      smt: Type.Optional(Type.Boolean({ description: "Whether a core runs more than one thread." })),
     }),
     memory: Type.Object({
       totalBytes: Type.Integer(),
@@ -26,6 +27,7 @@ const Facts = Type.Object(
           sizeBytes: Type.Integer(),
           type: Type.String(),
           speedMTs: Type.Integer({ description: "0 when unknown." }),
+          ecc: Type.Optional(Type.Boolean({ description: "Whether it has bits to correct errors with." })),
         }),
       ),
     }),
@@ -60,7 +62,33 @@ const Facts = Type.Object(
         up: Type.Boolean(),
       }),
     ),
-    power: Type.Optional(Type.Object({ idleWatts: Type.Number(), maxWatts: Type.Number() })),
+    powerSupplies: Type.Optional(
+      Type.Array(
+        Type.Object({
+          name: Type.String(),
+          maxWatts: Type.Integer({ description: "0 when unknown." }),
+          status: Type.String({ description: "As the firmware says: Present, OK." }),
+        }),
+      ),
+    ),
+    power: Type.Optional(
+      Type.Object({
+        idleWatts: Type.Number(),
+        maxWatts: Type.Number(),
+        curve: Type.Optional(
+          Type.Array(Type.Number(), {
+            minItems: 11,
+            maxItems: 11,
+            description: "At idle and at 10, 20 … 100 % of its processors' time.",
+          }),
+        ),
+        modelled: Type.Optional(
+          Type.String({
+            description: "When they are not its own: whose they are. spec.watts goes before them.",
+          }),
+        ),
+      }),
+    ),
     qemu: Type.Object({
       version: Type.String(),
       accelerator: Words(["kvm", "tcg"]),
@@ -118,6 +146,41 @@ export const Host = defineKind({
             'NAMESPACE/NAME of a Policy: only machines that it chooses come here, and others leave. Its rules bring them here: host.dedicatedTo == "NAMESPACE/NAME".',
         }),
       ),
+      watts: Type.Optional(
+        Type.Array(Type.Number({ minimum: 0, maximum: 100_000 }), {
+          minItems: 2,
+          maxItems: 11,
+          description:
+            "What it takes: two values, idle and at full load, or eleven, at idle and at 10, 20 … 100 % of its processors' time. By status.facts.power when absent.",
+        }),
+      ),
+      failingMemory: Type.Optional(
+        Type.Object(
+          {
+            automation: Words(["off", "advise", "act"], {
+              default: "advise",
+              description:
+                "advise: the condition MemoryFailing and an event tell. act: its machines are moved elsewhere, too, as in maintenance, and none comes.",
+            }),
+            correctedPerDay: Type.Integer({
+              default: 100,
+              minimum: 1,
+              description: "A module with more corrected errors within a day is failing.",
+            }),
+            acknowledged: Type.Optional(
+              Type.String({
+                maxLength: 64,
+                description:
+                  "The lastTransitionTime of MemoryFailing that somebody has looked after: it may be well again.",
+              }),
+            ),
+          },
+          {
+            description:
+              "What is done when a memory module fails: it has too many corrected errors, or one that could not be corrected. Advised when absent.",
+          },
+        ),
+      ),
       ksm: Type.Optional(
         Type.Object(
           { namespace: Name("The project whose machines share what is equal in their memory.") },
@@ -132,7 +195,7 @@ export const Host = defineKind({
     POWER_RULES,
   ),
   // Owner: the agent, except power: the power reconciler, and conditions: the host reconciler (Ready from the lease host-NAME), the director
-  // (Evacuated), the power reconciler.
+  // (Evacuated, MemoryFailing), the power reconciler.
   status: Type.Object({
     address: Type.Optional(
       Type.String({ description: "Where other hosts reach it: migration streams and VXLAN." }),
@@ -156,6 +219,22 @@ export const Host = defineKind({
           message: Type.Optional(Type.String({ description: "Why it cannot be as spec.ksm says." })),
         },
         AS_ONE,
+      ),
+    ),
+    memoryErrors: Type.Optional(
+      Type.Object(
+        {
+          time: Type.String({ description: "When they changed last." }),
+          modules: Type.Array(
+            Type.Object({
+              module: Type.String({ description: "As its firmware or Linux calls it." }),
+              corrected: Type.Integer({ description: "Since the host was started." }),
+              uncorrected: Type.Integer({ description: "Likewise." }),
+              correctedLastDay: Type.Integer({ description: "Within 24 hours." }),
+            }),
+          ),
+        },
+        { ...AS_ONE, description: "Errors that ECC found (Linux' EDAC); absent where nobody counts them." },
       ),
     ),
     agent: Type.Optional(

@@ -60,7 +60,7 @@ const estateOf = (hosts: HostView[], machines: MachineView[], ...policies: Polic
   policies,
   odd: [],
 });
-const faultsOf = (estate: Estate, i = 0) => failoverFaults(estate, estate.policies[i] as Policy);
+const faultsOf = (estate: Estate, i = 0) => failoverFaults(estate).get(estate.policies[i] as Policy) ?? [];
 const [A, B, C, D] = ["a", "b", "c", "d"].map((name) => host(name));
 const ABCD = [A, B, C, D] as HostView[];
 

@@ -6,15 +6,19 @@ import { type Demand, type Fault, Survival } from "./survival.ts";
 
 const known = new WeakMap<EstateIndex, Survival | null>();
 
+const policyOfDemand = new WeakMap<Demand, Policy>();
+
 const nameOf = (policy: Policy) => `policy ${JSON.stringify(policy.metadata.name)}`;
 
 /** What the policies of the estate ask for. */
-export function demandsOf(estate: Estate): (Demand & { policy: Policy })[] {
+export function demandsOf(estate: Estate): Demand[] {
   const index = indexOf(estate);
   return estate.policies.flatMap((policy) => {
     const { failover } = policy.spec;
     if (!failover) return [];
-    return [{ name: nameOf(policy), policy, ...failover, machines: index.membersOf(policy) }];
+    const demand: Demand = { name: nameOf(policy), ...failover, machines: index.membersOf(policy) };
+    policyOfDemand.set(demand, policy);
+    return [demand];
   });
 }
 
@@ -56,14 +60,22 @@ export function failoverObstacle(estate: Estate, machine: MachineView, host: Hos
 
 const EACH = 5;
 
-/** Of one policy: what is not survived now, or not known. Empty: all is proven. */
-export function failoverFaults(estate: Estate, policy: Policy): string[] {
+/** By policy: what is not survived now, or not known. Of those that are not in it all is proven. */
+export function failoverFaults(estate: Estate): Map<Policy, string[]> {
   const survival = survivalOf(estate);
-  const demand = survival?.demands.find(
-    ({ name, machines }) => name === nameOf(policy) && machines === indexOf(estate).membersOf(policy),
+  const faults = new Map<Demand, Fault[]>();
+  for (const fault of survival?.faults() ?? [])
+    for (const demand of fault.demands) faults.set(demand, [...(faults.get(demand) ?? []), fault]);
+  return new Map(
+    (survival?.demands ?? []).flatMap((demand) => {
+      const told = survival ? wordsOf(estate, survival, demand, faults.get(demand) ?? []) : [];
+      const policy = policyOfDemand.get(demand);
+      return policy && told.length > 0 ? [[policy, told] as const] : [];
+    }),
   );
-  if (!survival || !demand) return [];
-  const own = survival.faults().filter(({ demands }) => demands.includes(demand));
+}
+
+function wordsOf(estate: Estate, survival: Survival, demand: Demand, own: readonly Fault[]): string[] {
   const more = own.length > EACH ? [`and ${own.length - EACH} more`] : [];
   const tooMany = survival.tooMany.get(demand);
   return [

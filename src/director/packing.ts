@@ -11,6 +11,8 @@ import { add } from "./solver/model.ts";
 /** Hosts looked at for one loss, in each of two orders; and so many for each machine at first. */
 const LOOKS = 100_000;
 const LOOKS_EACH = 50;
+/** A prime: where the search for the machines of one loss begins is far from where it does for the next. */
+const SPREAD = 7919;
 /** Of more machines than these no other way is sought than the first. */
 const MOST_SEARCHED = 300;
 
@@ -126,9 +128,12 @@ export class Packing {
     wanted.sort((a, b) => (this.size[b] as number) - (this.size[a] as number) || a - b);
     const to = new Int32Array(wanted.length).fill(-1);
     try {
-      if (this.atOnce(wanted, to)) return { found: "yes", machines: wanted, to };
-      for (const [k, h] of to.entries()) if (h >= 0) this.take(wanted[k] as number, h);
-      to.fill(-1);
+      // From another host on for each loss, so that not all of them count on the same few.
+      for (const start of [((lost[0] ?? 0) * SPREAD) % Math.max(1, this.order.length), 0]) {
+        if (this.atOnce(wanted, to, start)) return { found: "yes", machines: wanted, to };
+        for (const [k, h] of to.entries()) if (h >= 0) this.take(wanted[k] as number, h);
+        to.fill(-1);
+      }
       let exhausted = wanted.length <= MOST_SEARCHED;
       if (!exhausted) return { found: "unknown", left: wanted[this.deepest] ?? -1 };
       this.deepest = 0;
@@ -152,11 +157,11 @@ export class Packing {
   }
 
   /** Each to the first host that it fits on, from the one that the last went to on. */
-  private atOnce(wanted: readonly number[], to: Int32Array): boolean {
+  private atOnce(wanted: readonly number[], to: Int32Array, start: number): boolean {
     const { order } = this;
     const most = Math.max(LOOKS, LOOKS_EACH * wanted.length);
     this.looks = 0;
-    let cursor = 0;
+    let cursor = start;
     for (const [k, item] of wanted.entries()) {
       this.deepest = k;
       const admits = this.admits(item);

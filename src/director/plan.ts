@@ -68,7 +68,7 @@ function lookAtAll(draft: Draft, options: PlanOptions): boolean {
   };
   for (let next = queue.pop(); next && moves.length < options.maxMoves; next = queue.pop()) {
     if (!draft.allows(index.machines[next.at] as MachineView)) continue;
-    const candidate = consider(estate, index, next.at, options, survives(next.at));
+    let candidate = consider(estate, index, next.at, options);
     if (!candidate) continue;
     if (candidate.gain < (queue.first?.gain ?? 0)) {
       queue.push(candidate);
@@ -76,6 +76,14 @@ function lookAtAll(draft: Draft, options: PlanOptions): boolean {
     }
     const machine = index.machines[candidate.at] as MachineView;
     const here = index.hosts.get(machine.host ?? "");
+    if (
+      survival &&
+      !here?.maintenance &&
+      survival.ifMoved(candidate.at, index.hostOf(candidate.to)?.name ?? "")
+    ) {
+      candidate = consider(estate, index, next.at, options, survives(next.at));
+      if (!candidate) continue;
+    }
     draft.make(
       candidate.at,
       index.hostOf(candidate.to) as HostView,

@@ -210,6 +210,7 @@ const feasible = (told: NonNullable<ReturnType<typeof feasibility>>, observedGen
 /** status.machines, what it aims at, and the conditions Satisfied and Feasible of each policy, written only when they change. */
 async function tellPolicies(context: DirectorContext, estate: Estate): Promise<void> {
   const index = indexOf(estate);
+  const lost = failoverFaults(estate);
   for (const policy of estate.policies) {
     const chosen = index.membersOf(policy).flatMap((i) => index.machines[i] ?? []);
     const broken = chosen.flatMap((machine) => {
@@ -218,7 +219,7 @@ async function tellPolicies(context: DirectorContext, estate: Estate): Promise<v
       const why = obstacle(estate, machine, host, [policy]);
       return why ? [`${machine.name} on ${host.name}: ${why}`] : [];
     });
-    broken.push(...failoverFaults(estate, policy));
+    broken.push(...(lost.get(policy) ?? []));
     const [status, reason, message] =
       broken.length === 0
         ? (["True", "Satisfied", `holds for ${chosen.length} machines${proven(policy)}`] as const)

@@ -7,6 +7,7 @@ import { domainOf, type Estate, type Level } from "./estate.ts";
 import { DECLARED, type EstateIndex, indexOf } from "./index.ts";
 import { DOMAINS, isWithin } from "./kinds.ts";
 import { type Packed, Packing } from "./packing.ts";
+import { NO_LIMIT } from "./solver/model.ts";
 
 /** Something that is to survive. */
 export interface Demand {
@@ -44,6 +45,8 @@ interface Group {
   level: number;
   losses: number;
   member: Uint8Array;
+  /** By machine. */
+  demandsOf: Map<number, Demand[]>;
   demands: Demand[];
 }
 
@@ -95,7 +98,12 @@ export class Survival {
         const lost = DOMAINS[group.level] as Level;
         if (!isWithin(lost, demand.per) || demand.losses < group.losses) continue;
         group.demands.push(demand);
-        for (const at of demand.machines) group.member[at] = 1;
+        for (const at of demand.machines) {
+          group.member[at] = 1;
+          const known = group.demandsOf.get(at);
+          if (known) known.push(demand);
+          else group.demandsOf.set(at, [demand]);
+        }
       }
       this.addEvents(group);
     }
@@ -108,7 +116,7 @@ export class Survival {
     const level = DOMAINS.indexOf(per);
     if (this.groups.some((group) => group.level === level && group.losses === losses)) return;
     const member = new Uint8Array(this.index.machines.length);
-    this.groups.push({ level, losses, member, demands: [] });
+    this.groups.push({ level, losses, member, demands: [], demandsOf: new Map() });
   }
 
   private addEvents(group: Group): void {
@@ -158,9 +166,12 @@ export class Survival {
     const { tallies } = this.index.state.model;
     for (let i = tallies.ofStart[at] as number, end = tallies.ofStart[at + 1] as number; i < end; i++) {
       const t = tallies.of[i] as number;
+      // Where only how many are in one domain counts, ways that put none of them there still hold.
+      const counts = tallies.even[t] === 0 && (tallies.maxDomains[t] as number) >= NO_LIMIT;
       for (let m = tallies.memberStart[t] as number; m < (tallies.memberStart[t + 1] as number); m++) {
         const member = tallies.members[m] as number;
-        if (member < this.index.machines.length) this.touch(member, this.index.state.at[member] as number);
+        if (member >= this.index.machines.length || member === at) continue;
+        this.touch(member, this.index.state.at[member] as number, counts ? [t, to] : undefined);
       }
     }
     if (from >= 0) for (const e of this.failing) this.hopeful.add(e);
@@ -178,14 +189,25 @@ export class Survival {
     }
   }
 
-  /** The losses that take the machine with them, where it is on h. */
-  private touch(at: number, h: number): void {
-    if (h < 0) return;
+  /**
+   * The losses that take the machine with them, where it is on h.
+   * @param but only when their way puts it where `to` is in tally t
+   */
+  private touch(at: number, h: number, but?: readonly [t: number, to: number]): void {
+    if (h < 0 || (but && but[1] < 0)) return;
     const { model } = this.index.state;
+    const { domains, level } = model.tallies;
+    const isThere = (packed: Packed | undefined): boolean => {
+      if (!but || packed?.found !== "yes") return true;
+      const first = (level[but[0]] as number) * model.hosts;
+      const way = packed.to[packed.machines.indexOf(at)];
+      return way === undefined || domains[first + way] === domains[first + but[1]];
+    };
     for (const [l, events] of this.eventsOf.entries()) {
       if (events.size === 0) continue;
       for (const e of events.get(model.tallies.domains[l * model.hosts + h] as number) ?? [])
-        if ((this.groupOf[e] as Group).member[at] === 1) this.stale.add(e);
+        if ((this.groupOf[e] as Group).member[at] === 1 && isThere((this.events[e] as Event).packed))
+          this.stale.add(e);
     }
   }
 
@@ -267,7 +289,7 @@ export class Survival {
 
   private faultOf(e: number, packed: Packed & { found: "no" | "unknown" }): Fault {
     const { level, domains } = this.events[e] as Event;
-    const { demands } = this.groupOf[e] as Group;
+    const { demandsOf } = this.groupOf[e] as Group;
     const names = domains.map((d) => {
       const [h = -1] = this.hostsOf[level]?.get(d) ?? [];
       const host = this.index.hostOf(h);
@@ -278,7 +300,7 @@ export class Survival {
       loss: names.length === 1 ? `${word} ${names[0]}` : `${word}s ${names.join(" and ")}`,
       sure: packed.found === "no",
       machine: packed.left,
-      demands: demands.filter(({ machines }) => machines.includes(packed.left)),
+      demands: demandsOf.get(packed.left) ?? [],
     };
   }
 
@@ -287,9 +309,12 @@ export class Survival {
     this.sync();
     for (const e of this.hopeful) this.set(e, this.prove(e));
     this.hopeful.clear();
-    return this.events.flatMap(({ packed }, e) =>
-      packed && packed.found !== "yes" ? [this.faultOf(e, packed)] : [],
-    );
+    return [...this.failing]
+      .sort((a, b) => a - b)
+      .flatMap((e) => {
+        const { packed } = this.events[e] as Event;
+        return packed && packed.found !== "yes" ? [this.faultOf(e, packed)] : [];
+      });
   }
 
   /** Has the host take no machines from now on, when all that is survived still is; else tells what would not be. @param h an empty one */

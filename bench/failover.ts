@@ -1,0 +1,158 @@
+/**
+ * Failover capacity and PowerPolicies on estates that are made up: hosts in racks of 20, ten machines for each host in groups of eight that are kept apart, each group with a policy that wants to survive the
+ * loss of any host; every tenth host is empty.
+ *   node bench/failover.ts [HOSTS…]     (100 1000 10000)
+ * For each size: proving all losses anew, placing one new machine (median and p99 of 200), a whole plan (median of 3, proof included), and a look at which hosts are to be on with one spare host. Ends with 1 when at
+ * 10,000 hosts a bar is missed: a plan in 1 s, a placement in 1 ms at p99.
+ */
+import type { Host } from "../src/compute/hosts/kinds.ts";
+import type { Estate, HostView, MachineView } from "../src/director/estate.ts";
+import { survivalOf } from "../src/director/failover.ts";
+import { applyTo, indexOf } from "../src/director/index.ts";
+import type { Policy } from "../src/director/kinds.ts";
+import { place } from "../src/director/place.ts";
+import { PLAN_DEFAULTS, planMoves } from "../src/director/plan.ts";
+import { decidePower } from "../src/director/power.ts";
+import { xorshift } from "../src/director/solver/anneal.ts";
+import type { PowerPolicy } from "../src/power/policies/kinds.ts";
+import { count } from "./measure.ts";
+
+const GiB = 2 ** 30;
+const PER_HOST = 10;
+const GROUP = 8;
+const PLACEMENTS = 200;
+const RUNS = 3;
+const BARS = { hosts: 10_000, planMs: 1000, placeMs: 1 };
+
+const hostOf = (i: number): HostView => ({
+  name: `host-${String(i).padStart(5, "0")}`,
+  ready: true,
+  site: "",
+  rack: `rack-${Math.floor(i / 20)}`,
+  cpus: [48, 64, 128][i % 3] ?? 48,
+  memoryBytes: ([96, 128, 256][i % 3] ?? 96) * GiB,
+  mhz: [2400, 2600, 3000][i % 3] ?? 2400,
+  cores: 32,
+  cpuModel: "x",
+  idleWatts: 100 + (i % 3) * 20,
+  maxWatts: 400,
+  accelerator: "kvm",
+  ssd: true,
+  linkMbps: 10_000,
+});
+
+function makeEstate(hosts: number): Estate {
+  const random = xorshift(hosts);
+  const list = Array.from({ length: hosts }, (_, i) => hostOf(i));
+  const machines: MachineView[] = Array.from({ length: hosts * PER_HOST + PLACEMENTS }, (_, i) => {
+    const name = `vm-${String(i).padStart(6, "0")}`;
+    const used = list.filter((_host, h) => h % 10 !== 9).length;
+    const at = i % used;
+    return {
+      key: `default/${name}`,
+      namespace: "default",
+      name,
+      labels: { app: `app-${Math.floor(i / GROUP)}` },
+      cpus: 1 + (random() % 4),
+      memoryBytes: (1 + (random() % 8)) * GiB,
+      ...(i < hosts * PER_HOST ? { host: list[at + Math.floor(at / 9)]?.name ?? "" } : {}),
+      movable: true,
+      since: 0,
+    };
+  });
+  const policies: Policy[] = Array.from({ length: Math.ceil(machines.length / GROUP) }, (_, group) => ({
+    apiVersion: "vireo.dev/v2",
+    kind: "Policy",
+    metadata: { name: `app-${group}`, namespace: "default" },
+    spec: {
+      selector: { matchLabels: { app: `app-${group}` } },
+      goal: "balanced",
+      automation: "act",
+      priority: 0,
+      keepApart: "host",
+      failover: { per: "host", losses: 1 },
+    },
+  }));
+  return { hosts: list, machines, policies, odd: [] };
+}
+
+function timesOf(runs: number, act: (i: number) => void): number[] {
+  return Array.from({ length: runs }, (_, i) => {
+    const begin = performance.now();
+    act(i);
+    return performance.now() - begin;
+  }).sort((a, b) => a - b);
+}
+const at = (times: readonly number[], share: number) => times[Math.floor((times.length - 1) * share)] ?? 0;
+
+/** As the API has them; all may be switched off. */
+const objectOf = ({ name }: HostView): Host => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "Host",
+  metadata: { name },
+  spec: { bmc: { ipmi: { address: name, port: 623 }, credentials: { namespace: "default", name: "bmc" } } },
+  status: {
+    power: {
+      state: "On",
+      since: "2026-01-01T00:00:00Z",
+      lastWakeTest: { startedTime: "2026", finishedTime: "2026", passed: true, message: "" },
+    },
+  },
+});
+const FRUGAL: PowerPolicy = {
+  apiVersion: "vireo.dev/v1",
+  kind: "PowerPolicy",
+  metadata: { name: "frugal" },
+  spec: {
+    selector: {},
+    automation: "act",
+    spareHosts: 1,
+    minOnMinutes: 0,
+    minOffMinutes: 30,
+    bootSeconds: 600,
+  },
+};
+
+const asked = process.argv.slice(2).map((text) => count(text, 0, "HOSTS"));
+let missed = false;
+for (const hosts of asked.length > 0 ? asked : [100, 1000, 10_000]) {
+  const estate = makeEstate(hosts);
+  let faults = 0;
+  const bare = timesOf(RUNS, () => indexOf({ ...estate }));
+  const proofs = timesOf(RUNS, () => {
+    faults = survivalOf({ ...estate })?.faults().length ?? -1;
+  });
+  const proofMs = at(proofs, 0.5) - at(bare, 0.5);
+  const options = { ...PLAN_DEFAULTS, now: 1e12, released: new Set<string>() };
+  let moves = 0;
+  const plans = timesOf(RUNS, () => {
+    moves = planMoves({ ...estate }, options).length;
+  });
+  const objects = estate.hosts.map(objectOf);
+  let off = 0;
+  const looks = timesOf(RUNS, () => {
+    const verdict = decidePower({
+      estate: { ...estate },
+      hosts: objects,
+      policies: [FRUGAL],
+      waiting: [],
+      expected: new Set(),
+      now: 1.9e12,
+      bootId: "",
+    });
+    off = verdict.wishes.length;
+  });
+  survivalOf(estate);
+  const places = timesOf(PLACEMENTS, (i) => {
+    const machine = estate.machines[hosts * PER_HOST + i];
+    const { host, reason } = machine ? place(estate, machine) : { host: undefined, reason: "" };
+    if (!machine || !host) throw new Error(`no place for machine ${i}: ${reason.slice(0, 300)}`);
+    applyTo(estate, machine.key, host);
+  });
+  process.stdout.write(
+    `${hosts} hosts, ${hosts * PER_HOST} machines: all losses proven in ${proofMs.toFixed(0)} ms (${faults} not survived); one placement ${at(places, 0.5).toFixed(2)} ms, p99 ${at(places, 0.99).toFixed(2)} ms; plan of ${moves} moves ${at(plans, 0.5).toFixed(0)} ms; which hosts are to be on ${at(looks, 0.5).toFixed(0)} ms (${off} wishes)\n`,
+  );
+  if (faults !== 0 || off === 0) missed = true;
+  if (hosts >= BARS.hosts && (at(plans, 0.5) > BARS.planMs || at(places, 0.99) > BARS.placeMs)) missed = true;
+}
+process.exitCode = missed ? 1 : 0;

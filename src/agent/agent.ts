@@ -12,6 +12,7 @@ import type { HostEnvironment } from "./environment.ts";
 import { runHeartbeat } from "./heartbeat.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 import { runMemoryErrors } from "./memory-errors.ts";
+import { runParting } from "./parting.ts";
 import { type Intervals, runInstances } from "./runs/instances.ts";
 
 export interface AgentContext {
@@ -56,9 +57,12 @@ export async function runAgent(context: AgentContext): Promise<void> {
   await Promise.all([
     runHeartbeat({ client, host: name, seconds: context.heartbeatSeconds ?? 10, clock, log, signal }),
     stayRegistered(context, clock, since),
-    // A development host has no memory of its own that could fail.
+    // A development host has no memory of its own that could fail, nor may it switch off the machine that it is a part of.
     ...(context.facts.source === "measured"
-      ? [runMemoryErrors({ client, host: name, clock, log, signal })]
+      ? [
+          runMemoryErrors({ client, host: name, clock, log, signal }),
+          runParting({ client, host: name, hypervisor: context.hypervisor, clock, log, signal }),
+        ]
       : []),
     runInstances({
       client,

@@ -4,6 +4,7 @@ import type { Resource } from "../resource/object.ts";
 import { openIpmi } from "./ipmi.ts";
 import type { Bmc as BmcSpec } from "./kinds.ts";
 import { openRedfish } from "./redfish.ts";
+import { openWakeOnLan } from "./wake-on-lan.ts";
 
 export type PowerState = "On" | "Off";
 
@@ -55,7 +56,8 @@ export async function openBmc(
   spec: BmcSpec,
   secretOf: (at: { namespace: string; name: string }) => Promise<Resource | undefined>,
 ): Promise<Bmc> {
-  const { ipmi, redfish, credentials } = spec;
+  const { ipmi, redfish, wakeOnLan, credentials } = spec;
+  if (wakeOnLan) return openWakeOnLan(wakeOnLan);
   if (!credentials) throw new BmcError("spec.bmc.credentials is missing");
   const login = credentialsOf(credentials, await secretOf(credentials));
   if (ipmi) return openIpmi(ipmi, login);

@@ -71,10 +71,32 @@ const Redfish = Type.Object(
 );
 export type Redfish = Static<typeof Redfish>;
 
+const WakeOnLan = Type.Object(
+  {
+    mac: Type.String({
+      pattern: "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$",
+      description: "Of the network card that wakes the host.",
+    }),
+    address: Type.String({
+      pattern: "^\\d{1,3}(\\.\\d{1,3}){3}$",
+      default: "255.255.255.255",
+      description:
+        "Where the packet is sent: the broadcast address of a network that the control plane is in, or that routers let directed broadcasts into.",
+    }),
+    port: Type.Integer({ minimum: 1, maximum: 65535, default: 9, description: "UDP." }),
+  },
+  {
+    description:
+      "Wake-on-LAN, for hosts without a BMC: it can only wake. The host's agent switches it off; whether it is on is known by its agent alone.",
+  },
+);
+export type WakeOnLan = Static<typeof WakeOnLan>;
+
 export const Bmc = Type.Object(
   {
     ipmi: Type.Optional(Ipmi),
     redfish: Type.Optional(Redfish),
+    wakeOnLan: Type.Optional(WakeOnLan),
     credentials: Type.Optional(
       Type.Object(
         {
@@ -92,13 +114,13 @@ export const Bmc = Type.Object(
     description: "The host's management controller, through which its power is seen and switched.",
     ...rules(
       {
-        rule: "has(self.ipmi) != has(self.redfish)",
-        message: "say how it is reached: by ipmi or by redfish, one of the two",
+        rule: "(has(self.ipmi) ? 1 : 0) + (has(self.redfish) ? 1 : 0) + (has(self.wakeOnLan) ? 1 : 0) == 1",
+        message: "say how it is reached: by ipmi, by redfish or by wakeOnLan, one of them",
         fieldPath: ".ipmi",
         reason: "FieldValueRequired",
       },
       {
-        rule: "has(self.credentials)",
+        rule: "has(self.credentials) || has(self.wakeOnLan)",
         message: "a BMC lets nobody in without them: the name of a Secret of the type vireo.dev/bmc",
         fieldPath: ".credentials",
         reason: "FieldValueRequired",
@@ -158,6 +180,12 @@ export const powerSpec = {
 
 /** Rules of a Host's spec. */
 export const POWER_RULES = rules(
+  {
+    rule: "!has(self.power) || self.power != 'ForceOff' || !has(self.bmc) || !has(self.bmc.wakeOnLan)",
+    message: "Wake-on-LAN (spec.bmc.wakeOnLan) cannot cut its power",
+    fieldPath: ".power",
+    reason: "FieldValueForbidden",
+  },
   {
     rule: "!has(self.power) || has(self.bmc)",
     message: "its power cannot be switched: spec.bmc does not say through what",

@@ -25,6 +25,7 @@ import {
   WAKE_TEST_FAILED,
 } from "./kinds.ts";
 import { type Done, type Next, nextOf, type Seen, type Standing, saysSo, type WakeTest } from "./next.ts";
+import { heardOf } from "./wake-on-lan.ts";
 
 export interface PowerContext {
   client: Client;
@@ -147,6 +148,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
 
   /** What the BMC says, asked no more often than needed. */
   async function look(host: HostType, spec: BmcSpec): Promise<Seen> {
+    if (spec.wakeOnLan) return heardOf(host);
     const { uid = "", generation = 0 } = host.metadata;
     const now = clock.now().getTime();
     const known = seenAt.get(uid);

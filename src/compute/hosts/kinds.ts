@@ -237,6 +237,20 @@ export const Host = defineKind({
         { ...AS_ONE, description: "Errors that ECC found (Linux' EDAC); absent where nobody counts them." },
       ),
     ),
+    parting: Type.Optional(
+      Type.Object(
+        {
+          time: Type.String(),
+          task: Type.String({ description: "startedTime of status.power.task." }),
+          agent: Type.String({ description: "When it was started." }),
+        },
+        {
+          ...AS_ONE,
+          description:
+            "Its agent's last word before it switches the host off, because nobody else can (spec.bmc.wakeOnLan).",
+        },
+      ),
+    ),
     agent: Type.Optional(
       Type.Object({
         version: Type.String(),

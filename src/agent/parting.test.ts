@@ -1,0 +1,120 @@
+/** A host without a BMC: switched off by its own agent, woken by a packet, over the real power reconciler. */
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { modify } from "../client/client.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
+import { POWER_AS_ASKED } from "../power/kinds.ts";
+import { runPowerReconciler } from "../power/reconciler.ts";
+import { silentLogger } from "../reconcile/log.ts";
+import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
+import { getCondition, setCondition } from "../resource/object.ts";
+import { runParting } from "./parting.ts";
+
+let plane: TestControlPlane;
+let clock: SteppedClock;
+let stop: AbortController;
+let running: Promise<unknown>;
+let partings: number;
+let packets: number;
+let machines: { state: "running" | "ended" }[];
+
+const host = async () => (await plane.client.get(Host, { name: "a" })) as Host;
+const standing = async () => getCondition((await host()).status?.conditions, POWER_AS_ASKED);
+const ask = async (spec: object) => {
+  await plane.client.patch(Host, { name: "a" }, { spec });
+  await clock.step(5000);
+};
+/** Its heartbeats, and its agent's start. */
+const heard = async (status: "True" | "Unknown", startedTime?: string) => {
+  await modify(plane.client, Host, { name: "a" }, "status", (now) => ({
+    ...now,
+    status: {
+      ...now.status,
+      ...(startedTime ? { agent: { version: "1", startedTime } } : {}),
+      conditions: setCondition(
+        now.status?.conditions,
+        { type: "Ready", status, reason: "Test", message: "played" },
+        clock.now().toISOString(),
+      ),
+    },
+  }));
+  await clock.step(3000);
+};
+
+beforeEach(async () => {
+  plane = await openControlPlane();
+  clock = new SteppedClock(() => plane.idle());
+  stop = new AbortController();
+  [partings, packets, machines] = [0, 0, []];
+  await plane.client.create(Host, {
+    metadata: { name: "a" },
+    spec: { bmc: { wakeOnLan: { mac: "02:00:00:00:00:0a" } } },
+  });
+  const context = { client: plane.client, clock, log: silentLogger, signal: stop.signal };
+  running = Promise.all([
+    runPowerReconciler({
+      ...context,
+      secretOf: async () => undefined,
+      bootId: "another",
+      open: async () => ({
+        state: () => Promise.reject(new Error("is not asked")),
+        on: async () => void packets++,
+        shutDown: async () => {},
+        cut: () => Promise.reject(new Error("cannot")),
+      }),
+    }),
+    runParting({
+      ...context,
+      host: "a",
+      hypervisor: { list: async () => machines.map((machine) => ({ id: "x", ...machine })) as never },
+      powerOff: async () => void partings++,
+    }),
+  ]);
+  await heard("True", "first");
+});
+afterEach(async () => {
+  stop.abort();
+  await running;
+  await plane.close();
+});
+
+it("goes off by its agent, once, and comes on by a packet", async () => {
+  await ask({ power: "Off", unschedulable: true });
+  expect(partings).toBe(1);
+  expect((await host()).status?.parting).toMatchObject({ agent: "first" });
+  // It is heard from until it is down.
+  expect((await host()).status?.power).toMatchObject({ state: "On", task: { kind: "Off" } });
+  await heard("Unknown");
+  expect(await standing()).toMatchObject({
+    status: "True",
+    reason: "AsAsked",
+    message: expect.stringMatching(/is switched off/),
+  });
+  expect((await host()).status?.power?.state).toBe("Off");
+  await ask({ power: "On" });
+  expect(packets).toBeGreaterThan(0);
+  await heard("True", "second");
+  expect(await standing()).toMatchObject({ status: "True", reason: "AsAsked" });
+  // Silent without a word: not off.
+  await heard("Unknown");
+  await clock.step(130_000);
+  expect((await host()).status?.power).toMatchObject({
+    state: "Unknown",
+    reason: expect.stringMatching(/^its agent is not heard from, and has not said that it goes off/),
+  });
+  expect(partings).toBe(1);
+});
+
+it("stays on while a machine runs there, whatever the store says, and its power cannot be cut", async () => {
+  machines = [{ state: "running" }];
+  await ask({ power: "Off", unschedulable: true });
+  await clock.step(310_000);
+  expect(partings).toBe(0);
+  expect(await standing()).toMatchObject({ status: "False", reason: "TimedOut" });
+  await expect(plane.client.patch(Host, { name: "a" }, { spec: { power: "ForceOff" } })).rejects.toThrow(
+    /spec.power: .*Wake-on-LAN .* cannot cut its power/,
+  );
+  await expect(
+    plane.client.patch(Host, { name: "a" }, { spec: { bmc: { wakeOnLan: { mac: "zz" } } } }),
+  ).rejects.toThrow(/spec.bmc.wakeOnLan.mac/);
+});

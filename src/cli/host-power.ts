@@ -54,7 +54,16 @@ export async function powerStatus(options: HostOptions, print: Print): Promise<v
   print(`${what}: ${power?.state ?? "Unknown"}${power ? ` since ${power.since}` : ", not asked yet"}`);
   const condition = getCondition(status?.conditions, POWER_AS_ASKED);
   if (condition) print(`asked for: ${spec.power ?? "nothing"}: ${condition.message}`);
-  const { task, lastTask, lastWakeTest } = power ?? {};
+  const { task, lastTask, lastWakeTest, automatic, past = [] } = power ?? {};
+  if (automatic)
+    print(
+      `PowerPolicy ${automatic.policy}: ${automatic.power} since ${automatic.since}: ${automatic.reason}`,
+    );
+  const came = past.at(-1);
+  if (came)
+    print(
+      `came of it: ${came.power} of ${came.since} ${came.succeeded ? "succeeded" : "failed"}: ${came.message}`,
+    );
   if (task) print(`under way: ${task.kind} since ${task.startedTime}`);
   if (lastTask)
     print(

@@ -29,20 +29,21 @@ export type PowerContext = DirectorContext & { bootId: string };
 export async function runHostPower(context: PowerContext): Promise<void> {
   const { client, clock, log, signal } = context;
   const events = new EventRecorder(client, "director", log, clock);
+  const policies = new Informer(client, PowerPolicy, { log, clock });
+  const hosts = new Informer(client, Host, { log, clock });
+  const instances = new Informer(client, Instance, { log, clock });
   const shapes = new Map<string, DemandShape>();
   const controller = new Controller({
     name: "host-power",
     log,
     clock,
     reconcile: async () => {
-      await round(context, events, shapes);
+      // Without any policy nothing is read.
+      if (policies.list().length > 0 || hosts.list().some(isOwn)) await round(context, events, shapes);
       return { requeueAfterMs: EVERY_MS };
     },
   });
   const ask = () => controller.enqueue(ROUND, DEBOUNCE_MS);
-  const policies = new Informer(client, PowerPolicy, { log, clock });
-  const hosts = new Informer(client, Host, { log, clock });
-  const instances = new Informer(client, Instance, { log, clock });
   policies.onChange((_name, policy, old) => {
     if (policy?.metadata.generation !== old?.metadata.generation) ask();
   });

@@ -1,11 +1,11 @@
 /** Images from recipes, as users build them: progress, log, wrong names, cancelling; one disk that BIOS and UEFI boot, with its whole system in memory. */
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { VirtualMachine } from "../src/compute/kinds.ts";
 import { Image, ImageBuild } from "../src/images/kinds.ts";
-import { Stack, until } from "./support/stack.ts";
+import { run, Stack, until } from "./support/stack.ts";
 
 let stack: Stack;
 let folder: string;
@@ -16,6 +16,7 @@ boot: both
 root: ram
 minimize: true
 guestAgent: false
+formats: [ova]
 services:
   - { name: http, command: busybox httpd -f -p 80 -h /srv/www }
 files:
@@ -50,10 +51,57 @@ it("builds a recipe from a file, tells how it goes, and keeps the log", async ()
   expect((await image("slim"))?.status).toMatchObject({ phase: "Ready", build: "slim-1" });
   expect((await image("slim"))?.status?.boot).toBeUndefined();
   const build = await stack.client.get(ImageBuild, { name: "slim-1" });
-  expect(build?.status?.stages?.map(({ name }) => name)).toEqual(["packages", "unpack", "initrd", "disk"]);
+  expect(build?.status?.stages?.map(({ name }) => name)).toEqual([
+    "packages",
+    "unpack",
+    "initrd",
+    "disk",
+    "formats",
+  ]);
   const log = await stack.vireo(["image", "log", "slim"]);
   expect(log.stdout).toMatch(/unpacked libc6_/);
   expect(log.stdout).toMatch(/left out, because nothing needs it/);
+});
+
+it("builds it again, of its packages alone, and it is the same; a changed file is told", async () => {
+  const verify = () => stack.vireo(["image", "verify", "slim"], { timeoutMs: 120_000 });
+  const { code, stdout, stderr } = await verify();
+  expect(code, stdout + stderr).toBe(0);
+  expect(stdout).toMatch(/5 files built again are the same, bit for bit/);
+  const artifacts = (await image("slim"))?.status?.artifacts ?? [];
+  expect(artifacts.map(({ format }) => format)).toEqual(["ova", "spdx", "cyclonedx", "provenance"]);
+  const file = (format: string) =>
+    join(stack.paths.pool, "images", artifacts.find((each) => each.format === format)?.file ?? "");
+  const statement = JSON.parse(readFileSync(file("provenance"), "utf8"));
+  expect(statement.subject).toContainEqual({
+    name: (await image("slim"))?.status?.file,
+    digest: { sha256: (await image("slim"))?.status?.sha256 },
+  });
+  appendFileSync(file("spdx"), " ");
+  const changed = await verify();
+  expect(changed.code).toBe(1);
+  expect(changed.stderr).toMatch(/slim-[0-9a-f]{12}\.spdx\.json was changed after it was built/);
+  expect(built().filter((name) => name.startsWith("."))).toEqual([]);
+});
+
+it("gives its files away, checked", async () => {
+  const output = join(folder, "slim.ova");
+  const { code, stdout, stderr } = await stack.vireo([
+    "image",
+    "export",
+    "slim",
+    "--format",
+    "ova",
+    "-o",
+    output,
+  ]);
+  expect(code, stderr).toBe(0);
+  const { sha256 } = (await image("slim"))?.status?.artifacts?.find(({ format }) => format === "ova") ?? {};
+  expect(stdout).toContain(`sha256 ${sha256}`);
+  const listed = await run("tar", ["-tf", output]);
+  expect(listed.stdout.split("\n").slice(0, 3)).toEqual(["slim.ovf", "slim.mf", "slim-disk1.vmdk"]);
+  const none = await stack.vireo(["image", "export", "slim", "--format", "vhdx"]);
+  expect(none.stderr).toMatch(/^vireo: image slim has no vhdx; it has ova, spdx, cyclonedx, provenance\./);
 });
 
 it("boots the one disk by BIOS and by UEFI", async () => {

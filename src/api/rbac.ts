@@ -170,6 +170,7 @@ export const BUILT_IN: Readonly<Record<string, readonly Rule[]>> = {
     rule(READ, VIREO, [
       "hosts",
       "images",
+      "images/file",
       "imagebuilds",
       "imagebuilds/log",
       "networks",

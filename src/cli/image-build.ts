@@ -11,6 +11,7 @@ import { isApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
 import { hint } from "../resource/nearest.ts";
 import { connectTo } from "./connect.ts";
+import { lockedRecipe } from "./image.ts";
 import { follow, type Standing } from "./operation.ts";
 import type { StatePaths } from "./paths.ts";
 import { UserError } from "./user-error.ts";
@@ -168,6 +169,20 @@ function withFlags(recipe: Record<string, unknown> = {}, flags: BuildFlags): Rec
     ...(minimize ? { minimize } : {}),
     ...(guestAgent ? {} : { guestAgent }),
   };
+}
+
+/** @throws UserError when it is not built by a recipe, or is not what its packages make of it */
+export async function verifyImage(
+  paths: StatePaths,
+  name: string,
+  options: { timeoutMs: number; signal: AbortSignal },
+  print: Print,
+): Promise<void> {
+  const { image, recipe } = await lockedRecipe(paths, name);
+  const client = connectTo(paths);
+  const spec = { recipe, storagePool: image.spec.storagePool, verify: true };
+  const build = await createBuild(client, name, spec);
+  await follow(client, ImageBuild, build.metadata, { ...options, standing }, print);
 }
 
 /** The build of that name, or the newest of the image. @throws UserError */

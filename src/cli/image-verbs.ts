@@ -55,6 +55,27 @@ export function addImageVerbs(
     });
 
   image
+    .command("verify")
+    .description("build the image again elsewhere, of its packages alone, and compare each of its files")
+    .argument("<name>", "name of the Image")
+    .option("--timeout <time>", "how long to wait for its end", durationMs, 600_000)
+    .action(async (name: string, { timeout }: { timeout: number }) => {
+      const { verifyImage } = await import("./image-build.ts");
+      await verifyImage(paths(), name, { timeoutMs: timeout, signal: stopSignal() }, print);
+    });
+
+  image
+    .command("export")
+    .description("copy a file of an image to this machine, and check its sha256")
+    .argument("<name>", "name of the Image")
+    .option("--format <format>", "one of status.artifacts (ova, vhdx, spdx, …); by default its disk, qcow2")
+    .option("-o, --output <file>", "where to; by default its name in the pool, here")
+    .action(async (name: string, options: { format?: string; output?: string }) => {
+      const { exportImage } = await import("./image.ts");
+      await exportImage(paths(), name, { ...options, signal: stopSignal() }, print);
+    });
+
+  image
     .command("cancel")
     .description("end a build; nothing is left of it but its log")
     .argument("<build>", "the ImageBuild, or the image that is being built")

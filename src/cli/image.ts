@@ -1,7 +1,12 @@
-/** `vireo image lock`, `vireo image sbom`: what an image was built from. */
+/** `vireo image lock`, `sbom`: what an image was built from; `vireo image export`: its files. */
+import { createHash } from "node:crypto";
+import { createWriteStream } from "node:fs";
+import { rename, rm } from "node:fs/promises";
+import { pipeline } from "node:stream/promises";
 import { stringify } from "yaml";
 import { Image } from "../images/kinds.ts";
 import { type SbomFormat, sbom } from "../images/sbom.ts";
+import { isApiError } from "../resource/errors.ts";
 import { connectTo } from "./connect.ts";
 import type { StatePaths } from "./paths.ts";
 import { UserError } from "./user-error.ts";
@@ -19,6 +24,17 @@ async function builtImage(paths: StatePaths, name: string) {
   return { image, recipe, packages, sha256 };
 }
 
+/** The recipe with each package as it was built from. @throws UserError */
+export async function lockedRecipe(paths: StatePaths, name: string) {
+  const { image, recipe, packages } = await builtImage(paths, name);
+  const lock = packages.flatMap(({ sha256, ...known }) => (sha256 ? [{ ...known, sha256 }] : []));
+  if (lock.length < packages.length || lock.length === 0)
+    throw new UserError(
+      `image/${name} was built by an older Vireo, which kept no digests of packages; build it again under another name`,
+    );
+  return { image, recipe: { ...recipe, lock } };
+}
+
 /**
  * Prints a manifest of the image that pins each package by version and sha256: from it the same image is built, bit for bit, at any time.
  * @throws UserError when the image is not built by a recipe, or not built yet
@@ -28,19 +44,14 @@ export async function printLock(
   name: string,
   print: (line: string) => void,
 ): Promise<void> {
-  const { image, recipe, packages } = await builtImage(paths, name);
+  const { image, recipe } = await lockedRecipe(paths, name);
   const { storagePool } = image.spec;
-  const lock = packages.flatMap(({ sha256, ...known }) => (sha256 ? [{ ...known, sha256 }] : []));
-  if (lock.length < packages.length || lock.length === 0)
-    throw new UserError(
-      `image/${name} was built by an older Vireo, which kept no digests of packages; build it again under another name`,
-    );
   const { apiVersion, kind } = image;
   const manifest = {
     apiVersion,
     kind,
     metadata: { name },
-    spec: { storagePool, recipe: { ...recipe, lock } },
+    spec: { storagePool, recipe },
   };
   print(stringify(manifest, { lineWidth: 0 }).trimEnd());
 }
@@ -57,4 +68,50 @@ export async function printSbom(
   const created = ready?.lastTransitionTime ?? image.metadata.creationTimestamp ?? "";
   const contents = { name, sha256, created, release: recipe.release, packages };
   print(JSON.stringify(sbom(format, contents), undefined, 2));
+}
+
+/**
+ * Copies a file of the image; what is there under that name stays until all of it has come, and is what the image says.
+ * @throws UserError
+ */
+export async function exportImage(
+  paths: StatePaths,
+  name: string,
+  options: { format?: string; output?: string; signal: AbortSignal },
+  print: (line: string) => void,
+): Promise<void> {
+  const client = connectTo(paths);
+  const { status } = (await client.get(Image, { name })) ?? {};
+  if (!status) throw new UserError(`there is no image ${name}; vireo get images lists them`);
+  const { format, signal } = options;
+  const of = format === undefined ? status : status.artifacts?.find((each) => each.format === format);
+  const output = options.output ?? of?.file;
+  const query = format === undefined ? "" : `?format=${encodeURIComponent(format)}`;
+  const path = `/apis/vireo.dev/v1/images/${encodeURIComponent(name)}/file${query}`;
+  const part = `${output ?? name}.part`;
+  const hash = createHash("sha256");
+  let bytes = 0;
+  try {
+    const from = async function* () {
+      for await (const chunk of client.bytes(path, signal)) {
+        hash.update(chunk);
+        bytes += chunk.length;
+        yield chunk;
+      }
+    };
+    await pipeline(from, createWriteStream(part));
+    if (signal.aborted) throw new UserError(`image/${name}: stopped; nothing was written`);
+    const sha256 = hash.digest("hex");
+    if (of?.sha256 !== undefined && sha256 !== of.sha256)
+      throw new UserError(
+        `image/${name}: what came has the sha256 ${sha256}, the image says ${of.sha256}; vireo image verify ${name} tells more`,
+      );
+    await rename(part, output ?? name);
+    print(`${output}: ${bytes} bytes, sha256 ${sha256}`);
+  } catch (error) {
+    if (isApiError(error)) throw new UserError(error.message);
+    throw error;
+  } finally {
+    await rm(part, { force: true });
+  }
 }

@@ -15,10 +15,11 @@ import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
-import { type BuiltImage, buildImage, removeStaleBuilds, type Stage } from "./builder.ts";
+import { type BuildOptions, type BuiltImage, buildImage, removeStaleBuilds, type Stage } from "./builder.ts";
 import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./estimate.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { sameRecipe } from "./recipe.ts";
+import { verifyImage } from "./verify.ts";
 
 export interface BuildContext {
   client: Client;
@@ -150,7 +151,7 @@ async function reconcile(
     await removeStaleBuilds(folder);
     log.info("image.build", { image, build: name });
     const startedTime = clock.now().toISOString();
-    const result = await buildImage({
+    const options: BuildOptions = {
       name: image,
       recipe,
       folder,
@@ -171,7 +172,19 @@ async function reconcile(
           startedTime: status.startedTime ?? startedTime,
         }));
       },
-    });
+    };
+    if (build.spec.verify) {
+      if (before?.status?.phase !== "Ready")
+        throw new Error(`spec.image: there is no image ${image} that is ready`);
+      const count = await verifyImage(options, before.status);
+      endStage();
+      const text = `image ${image} is what its packages make of its recipe: ${count} files built again are the same, bit for bit`;
+      say(text);
+      await finish("Succeeded", text, { stages });
+      events.record(about, "Normal", "Verified", text);
+      return;
+    }
+    const result = await buildImage(options);
     endStage();
     if (stages.length > 1) await keepStageSeconds(cache, stages);
     await giveRecipe(client, build, before);

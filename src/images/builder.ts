@@ -19,6 +19,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
+import { writeBeside } from "./beside.ts";
 import { cdLoaders, loaderPackages, makeBootDisk, uuidOf } from "./boot-disk.ts";
 import { pruneCache } from "./cache.ts";
 import { sha256Of } from "./digest.ts";
@@ -28,7 +29,7 @@ import { packInitrd } from "./initrd.ts";
 import { addModules, kernelPackage, kernelPayload, makeInitrd } from "./kernel.ts";
 import type { Image } from "./kinds.ts";
 import { type Package, Packages } from "./packages.ts";
-import { digestOf, type Recipe } from "./recipe.ts";
+import { digestOf, type LockedPackage, type Recipe } from "./recipe.ts";
 import { basePackages, makeRoot } from "./root.ts";
 import { step, type Workshop } from "./workshop.ts";
 
@@ -38,7 +39,7 @@ export type BuiltImage = Pick<
 >;
 
 /** Raised when the builder changes what it makes of the same recipe and packages. */
-const BUILDER_VERSION = 6;
+const BUILDER_VERSION = 7;
 /**
  * swiotlb: where memory may come above 4 GiB Linux sets 64 MiB aside to copy through for devices that do not reach it; virtio's reach all, and they are the only
  * ones of Vireo's machines.
@@ -59,6 +60,8 @@ export interface BuildOptions {
   folder: string;
   /** Keeps downloads between builds. */
   cache: string;
+  /** Keeps what is made of them; the cache by default. */
+  layers?: string;
   /** Called when a stage begins, with a text for people. */
   progress: (stage: Stage, text: string) => Promise<void> | void;
   log?: (line: string) => void;
@@ -68,7 +71,7 @@ export interface BuildOptions {
 
 /** Files appear in the folder only when all of them are whole. @throws Error with a text for users; nothing is left then */
 export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
-  const { name, recipe, folder, cache, signal } = options;
+  const { name, recipe, folder, cache, signal, layers = cache } = options;
   const log = options.log ?? (() => {});
   const stage = async (which: Stage, text: string) => {
     signal?.throwIfAborted();
@@ -89,32 +92,58 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
     return JSON.parse(await readFile(described, "utf8")) as BuiltImage; // written below
   }
   await mkdir(folder, { recursive: true, mode: 0o755 });
-  const work: Workshop = { folder: await mkdtemp(join(folder, `.build-${name}-`)), cache, log, signal };
+  const work: Workshop = {
+    folder: await mkdtemp(join(folder, `.build-${name}-`)),
+    cache: layers,
+    log,
+    signal,
+  };
   try {
-    const { raw, kernel, initrd, ...parts } = await assemble(work, { recipe, packages, digest }, stage);
+    const { raw, kernel, initrd, ...parts } = await assemble(
+      work,
+      { recipe, packages, contents, digest },
+      stage,
+    );
     const disk = join(work.folder, "disk.qcow2");
     await step(work, "qemu-img", ["convert", "-f", "raw", "-O", "qcow2", raw, disk]);
     const { size: virtualBytes } = await stat(raw);
     const out = join(work.folder, "out");
     await mkdir(out);
-    let artifacts: Artifact[] = [];
+    const artifacts: Artifact[] = [];
     if (formats.length > 0) {
       await stage("formats", `making ${formats.join(", ")}`);
       const source = { name, recipe, raw, virtualBytes, digest, kernel, initrd, ...parts };
-      artifacts = await makeFormats(work, source, (ending) => join(out, `${base}.${ending}`));
+      artifacts.push(...(await makeFormats(work, source, (ending) => join(out, `${base}.${ending}`))));
     }
     signal?.throwIfAborted();
     const direct = parts.boot === "direct";
+    const sha256 = await sha256Of(disk);
+    const files = [
+      { file: `${base}.qcow2`, sha256 },
+      ...(direct
+        ? [
+            { file: `${base}.vmlinuz`, sha256: await sha256Of(kernel) },
+            { file: `${base}.initrd`, sha256: await sha256Of(initrd) },
+          ]
+        : []),
+      ...artifacts,
+    ];
+    const about = { name, recipe, sha256, packages: contents, epoch: parts.epoch, files };
+    artifacts.push(
+      ...(await writeBeside({ ...about, builderVersion: BUILDER_VERSION }, (ending) =>
+        join(out, `${base}.${ending}`),
+      )),
+    );
     const { commandLine } = parts;
     const built: BuiltImage = {
       file: `${base}.qcow2`,
       format: "qcow2",
       virtualBytes,
       allocatedBytes: (await stat(disk)).blocks * 512,
-      sha256: await sha256Of(disk),
+      sha256,
       ...(direct ? { boot: { kernel: `${base}.vmlinuz`, initrd: `${base}.initrd`, commandLine } } : {}),
       packages: contents,
-      ...(artifacts.length > 0 ? { artifacts } : {}),
+      artifacts,
     };
     if (direct) {
       await rename(kernel, join(out, `${base}.vmlinuz`));
@@ -139,7 +168,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
     throw cause;
   } finally {
     await rm(work.folder, { recursive: true, force: true });
-    await pruneCache(cache, Date.now());
+    await pruneCache(layers, Date.now());
   }
 }
 
@@ -158,13 +187,18 @@ interface Parts {
 /** Files and folders of the workshop. @throws Error */
 async function assemble(
   work: Workshop,
-  { recipe, packages, digest }: { recipe: Recipe; packages: Fetched; digest: string },
+  {
+    recipe,
+    packages,
+    contents,
+    digest,
+  }: { recipe: Recipe; packages: Fetched; contents: readonly LockedPackage[]; digest: string },
   stage: (which: Stage, text: string) => Promise<void>,
 ): Promise<Parts> {
   const { debs, loaders } = packages;
   await stage("unpack", `unpacking ${debs.length} packages`);
   const root = join(work.folder, "root");
-  const { epoch, layers } = await makeRoot(work, root, debs, recipe);
+  const { epoch, layers } = await makeRoot(work, root, { debs, contents, digest }, recipe);
   await stage("initrd", "making the initial RAM disk");
   const payload = await kernelPayload(work, packages.kernel, recipe);
   const kernel = join(work.folder, "vmlinuz");

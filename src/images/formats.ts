@@ -7,7 +7,7 @@ import { basename, join } from "node:path";
 import { sha256Of } from "./digest.ts";
 import { settleIds } from "./disk-ids.ts";
 import { ami, type Described, hdd, ipxe, oci, ovf, pxelinux, vmc, xl } from "./format-texts.ts";
-import type { Format, Recipe } from "./recipe.ts";
+import type { ARTIFACTS, Format, Recipe } from "./recipe.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 /** What all formats are made of. */
@@ -27,7 +27,7 @@ export interface Source {
 }
 
 export interface Artifact {
-  format: Format;
+  format: (typeof ARTIFACTS)[number];
   file: string;
   bytes: number;
   sha256: string;

@@ -18,7 +18,7 @@ import {
   rules,
   Words,
 } from "../resource/kind.ts";
-import { FORMATS, Recipe } from "./recipe.ts";
+import { ARTIFACTS, Recipe } from "./recipe.ts";
 
 const File = Type.String({
   pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -47,12 +47,16 @@ const built = {
   artifacts: Type.Optional(
     Type.Array(
       Type.Object({
-        format: Words(FORMATS),
+        format: Words(ARTIFACTS),
         file: File,
         bytes: Type.Integer(),
         sha256: Type.String(),
       }),
-      { description: "The recipe's formats, in the pool's images/ folder.", ...keyedBy("format") },
+      {
+        description:
+          "The recipe's formats, lists of packages, and the provenance, in the pool's images/ folder.",
+        ...keyedBy("format"),
+      },
     ),
   ),
 };
@@ -131,16 +135,26 @@ export const ImageBuild = defineKind({
       image: Name("The Image that it makes."),
       storagePool: Name("The StoragePool that holds the image.", { default: "default" }),
       recipe: Recipe,
+      verify: Type.Optional(
+        Type.Boolean({
+          description:
+            "True: the image is built again elsewhere, of its packages alone, each file is compared with the image's, and what was built is thrown away.",
+        }),
+      ),
       cancelled: Type.Optional(
         Type.Boolean({ description: "True ends the build; nothing is left of it but its log." }),
       ),
     },
-    rules(...["image", "storagePool", "recipe"].map((field) => immutable(field, ANOTHER)), {
-      rule: "!has(oldSelf.cancelled) || !oldSelf.cancelled || (has(self.cancelled) && self.cancelled)",
-      message: "what was cancelled stays so; make another build",
-      fieldPath: ".cancelled",
-      reason: "FieldValueForbidden",
-    }),
+    rules(
+      ...["image", "storagePool", "recipe"].map((field) => immutable(field, ANOTHER)),
+      immutable("verify", ANOTHER, true),
+      {
+        rule: "!has(oldSelf.cancelled) || !oldSelf.cancelled || (has(self.cancelled) && self.cancelled)",
+        message: "what was cancelled stays so; make another build",
+        fieldPath: ".cancelled",
+        reason: "FieldValueForbidden",
+      },
+    ),
   ),
   // Owner of status: the build reconciler.
   status: Type.Object({

@@ -4,11 +4,11 @@
  * (a mirror nearby, perhaps); elsewhere Debian's own.
  */
 import { existsSync, statSync } from "node:fs";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../system/run.ts";
 import { sha256Of } from "./digest.ts";
-import type { LockedPackage } from "./recipe.ts";
+import { digestOf, type LockedPackage } from "./recipe.ts";
 
 export interface Package {
   name: string;
@@ -108,6 +108,11 @@ export class Packages {
       `Dir::Cache=${at("cache")}`,
       "-o",
       `Dir::Cache::archives=${at("archives")}`,
+      // Images of Debian for containers turn these off; without them each call reads all lists anew.
+      "-o",
+      "Dir::Cache::pkgcache=pkgcache.bin",
+      "-o",
+      "Dir::Cache::srcpkgcache=srcpkgcache.bin",
       "-o",
       "APT::Sandbox::User=root",
       "-o",
@@ -120,8 +125,13 @@ export class Packages {
     ];
   }
 
+  /** As old as the lists. */
+  get #stamp(): string {
+    return join(this.#cache, "updated");
+  }
+
   async #prepareSources(): Promise<void> {
-    for (const name of ["state", "lists/partial", "cache", "archives/partial"])
+    for (const name of ["state", "lists/partial", "cache", "archives/partial", "plans"])
       await mkdir(join(this.#cache, name), { recursive: true });
     const sources = sourcesFor(
       this.#release,
@@ -135,10 +145,12 @@ export class Packages {
   /** Makes the folders; fetches the package lists when they are missing or older than a day. */
   async #prepare(force = false): Promise<void> {
     await this.#prepareSources();
-    const stamp = join(this.#cache, "updated");
+    const stamp = this.#stamp;
     const fresh = existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < LISTS_MAX_AGE_MS;
     if (fresh && !force) return;
+    await rm(join(this.#cache, "plans"), { recursive: true, force: true });
     await this.#run("apt-get", [...this.#options(), "update"], { timeoutMs: 120_000 });
+    await mkdir(join(this.#cache, "plans"), { recursive: true });
     await writeFile(stamp, "");
   }
 
@@ -201,9 +213,17 @@ export class Packages {
     alone: readonly string[] = [],
   ): Promise<{ name: string; version: string }[]> {
     await this.#prepare();
+    // The same names in the same lists are the same packages.
+    const lists = statSync(this.#stamp).mtimeMs;
+    const kept = join(this.#cache, "plans", digestOf([[...names].sort(), alone, PLUMBING, lists]));
+    const before = await readFile(kept, "utf8").catch(() => undefined);
+    if (before !== undefined) return JSON.parse(before) as { name: string; version: string }[]; // written below
     const resolved = await this.resolve(names);
     const known = new Set(resolved.map(({ name }) => name));
-    return [...resolved, ...(await this.#newest(alone.filter((name) => !known.has(name))))];
+    const plan = [...resolved, ...(await this.#newest(alone.filter((name) => !known.has(name))))];
+    await writeFile(`${kept}.${process.pid}`, JSON.stringify(plan));
+    await rename(`${kept}.${process.pid}`, kept);
+    return plan;
   }
 
   /**

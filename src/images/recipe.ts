@@ -31,6 +31,8 @@ export const FORMATS = [
   "oci",
 ] as const;
 export type Format = (typeof FORMATS)[number];
+/** What lies beside every image, too: lists of its packages, and where it comes from. */
+export const ARTIFACTS = [...FORMATS, "spdx", "cyclonedx", "provenance"] as const;
 
 export const Recipe = Type.Object(
   {

@@ -122,7 +122,9 @@ async function reconcile(
   }
 
   const { items } = await client.list(ImageBuild, { fieldSelector: `spec.image=${name}` });
-  const builds = items.filter(({ metadata }) => !metadata.deletionTimestamp).sort(newestFirst);
+  const builds = items
+    .filter(({ metadata, spec }) => !metadata.deletionTimestamp && !spec.verify)
+    .sort(newestFirst);
   const ours = builds.filter(
     ({ spec }) => sameRecipe(recipe, spec.recipe) && spec.storagePool === storagePool,
   );

@@ -3,13 +3,15 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
 import { run } from "../system/run.ts";
+import { contentsOf } from "./beside.ts";
 import { clampTimes, newestFile } from "./disk.ts";
 import { guestFiles } from "./guest-files.ts";
 import type { Layer } from "./initrd.ts";
 import { minimize } from "./minimize.ts";
 import type { Package } from "./packages.ts";
-import type { Recipe } from "./recipe.ts";
+import type { LockedPackage, Recipe } from "./recipe.ts";
 import { rooted } from "./rooted.ts";
+import { sbom } from "./sbom.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 const UNWANTED = ["doc", "man", "info", "locale", "lintian", "bug", "bash-completion", "doc-base", "perl5"];
@@ -73,7 +75,11 @@ export interface Root {
 export async function makeRoot(
   work: Workshop,
   root: string,
-  debs: readonly Package[],
+  {
+    debs,
+    contents,
+    digest,
+  }: { debs: readonly Package[]; contents: readonly LockedPackage[]; digest: string },
   recipe: Recipe,
 ): Promise<Root> {
   for (const name of ["bin", "sbin", "lib", "lib64"]) {
@@ -94,6 +100,7 @@ export async function makeRoot(
     await writeFile(at, content);
     await chmod(at, mode);
   }
+  await writeContents(root, debs, { recipe, packages: contents, digest, epoch });
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
   if (recipe.minimize) {
     const own = layers.filter(({ name }) => named.has(name)).flatMap(({ paths }) => paths);
@@ -107,6 +114,32 @@ export async function makeRoot(
   await rm(join(root, "var/cache/ldconfig"), { recursive: true, force: true });
   await clampTimes(root, epoch);
   return { epoch, layers };
+}
+
+/** What scanners look for inside an image: dpkg's record of each package, as images without dpkg have it, and lists of all. */
+async function writeContents(
+  root: string,
+  debs: readonly Package[],
+  {
+    recipe,
+    packages,
+    digest,
+    epoch,
+  }: { recipe: Recipe; packages: readonly LockedPackage[]; digest: string; epoch: number },
+): Promise<void> {
+  const records = join(root, "var/lib/dpkg/status.d");
+  await mkdir(records, { recursive: true });
+  for (const { name, file } of debs)
+    await writeFile(join(records, name), await run("dpkg-deb", ["-f", file]));
+  // The disk's own digest cannot be inside; what it is made of can.
+  const contents = contentsOf({ name: "image", recipe, sha256: digest, packages, epoch });
+  const lists = join(root, "usr/share/sbom");
+  await mkdir(lists, { recursive: true });
+  for (const [format, ending] of [
+    ["spdx", "spdx.json"],
+    ["cyclonedx", "cdx.json"],
+  ] as const)
+    await writeFile(join(lists, `image.${ending}`), `${JSON.stringify(sbom(format, contents))}\n`);
 }
 
 /** busybox does everything that no package brought a program for. */

@@ -21,7 +21,7 @@ export function sbom(format: SbomFormat, contents: Contents): unknown {
 }
 
 /** https://github.com/package-url/purl-spec; "+" stands for a space in it, unless it is encoded. */
-function purl(release: string, name: string, version: string): string {
+export function purl(release: string, name: string, version: string): string {
   const encoded = (text: string) => encodeURIComponent(text).replaceAll("%3A", ":");
   return `pkg:deb/debian/${encoded(name)}@${encoded(version)}?distro=${release}`;
 }

@@ -2,16 +2,23 @@
  * Of ImageBuilds:
  *
  *   GET …/imagebuilds/NAME/log   what was done, and how long it took. ?tailLines=N, ?follow=true: until the build is over
+ *
+ * Of Images:
+ *
+ *   GET …/images/NAME/file       a file of it. ?format=ova: one of status.artifacts; without, its disk
  */
-import { open, readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { open, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { setTimeout as wait } from "node:timers/promises";
 import { flag, send } from "../api/exchange.ts";
 import { type Call, integer } from "../api/resource-reads.ts";
 import { type Subresource, whileAllowed } from "../api/subresource.ts";
 import type { Client } from "../client/client.ts";
 import { ApiError } from "../resource/errors.ts";
-import { isOver, logFile } from "./build-reconciler.ts";
-import { ImageBuild } from "./kinds.ts";
+import { imagesFolder, isOver, logFile } from "./build-reconciler.ts";
+import { Image, ImageBuild } from "./kinds.ts";
 
 export interface BuildLogOptions {
   client: Client;
@@ -26,6 +33,14 @@ const contentType = "text/plain; charset=utf-8";
 /** For ApiServerOptions.subresources. */
 export function imageSubresources(options: BuildLogOptions): Record<string, readonly Subresource[]> {
   return {
+    "images.vireo.dev": [
+      {
+        name: "file",
+        methods: { GET: "get" },
+        answers: "Image",
+        handle: (call) => imageFile(call, options),
+      },
+    ],
     "imagebuilds.vireo.dev": [
       {
         name: "log",
@@ -35,6 +50,41 @@ export function imageSubresources(options: BuildLogOptions): Record<string, read
       },
     ],
   };
+}
+
+async function imageFile({ exchange, name = "" }: Call, { client }: BuildLogOptions): Promise<void> {
+  const image = await client.get(Image, { name });
+  if (!image) throw new ApiError("NotFound", `images.vireo.dev "${name}" not found`, { name });
+  const { artifacts = [], file: disk, phase } = image.status ?? {};
+  const format = exchange.query.get("format");
+  const file = format === null ? disk : artifacts.find((each) => each.format === format)?.file;
+  if (phase !== "Ready" || !file)
+    throw new ApiError(
+      "NotFound",
+      format === null
+        ? `image ${name} is not ready: ${phase ?? "Pending"}`
+        : `image ${name} has no ${format}${artifacts.length ? `; it has ${artifacts.map((each) => each.format).join(", ")}` : ""}. Name it in spec.recipe.formats and build again`,
+      { name },
+    );
+  const path = join(await imagesFolder(client, image.spec.storagePool), file);
+  const size = await stat(path).then(
+    (found) => found.size,
+    () => {
+      throw new ApiError("NotFound", `the file ${file} of image ${name} is not in the pool any more`, {
+        name,
+      });
+    },
+  );
+  const { response } = exchange;
+  exchange.onAnswer?.(200);
+  response.writeHead(200, {
+    "content-type": "application/octet-stream",
+    "content-length": size,
+    "content-disposition": `attachment; filename="${file}"`,
+    "cache-control": "no-store",
+  });
+  exchange.leave?.();
+  await pipeline(createReadStream(path), response).catch(() => response.destroy());
 }
 
 async function buildLog(call: Call, { client, logs }: BuildLogOptions): Promise<void> {

@@ -5,7 +5,7 @@ import { run } from "../system/run.ts";
 export interface Workshop {
   /** Of this build alone; goes with it. */
   folder: string;
-  /** Outlives builds. */
+  /** Outlives builds: kernels, loaders, layers. */
   cache: string;
   /** A line for the build's log. */
   log: (line: string) => void;

@@ -167,3 +167,21 @@ it("ends a build that is cancelled, and leaves nothing of it", async () => {
   const again = await stack.vireo(["image", "cancel", "other-1"]);
   expect(again.stderr).toBe("vireo: imagebuild/other-1 is over already: Cancelled\n");
 });
+
+it("goes on with a build whose control plane was killed, and leaves nothing of the first attempt", async () => {
+  const recipe = join(folder, "killed.yaml");
+  writeFileSync(recipe, RECIPE.replace("all in memory", "built twice"));
+  const detached = await stack.vireo(["image", "build", recipe, "--detach"]);
+  expect(detached.code, detached.stderr).toBe(0);
+  await until("the build to begin", 30_000, async () =>
+    built().some((name) => name.startsWith(".build-killed-")) ? true : undefined,
+  );
+  await stack.kill("control-plane");
+  expect(built().filter((name) => name.startsWith(".build-killed-"))).toHaveLength(1);
+  await stack.restart("control-plane");
+  await until("the image", 90_000, async () =>
+    (await image("killed").catch(() => undefined))?.status?.phase === "Ready" ? true : undefined,
+  );
+  expect((await stack.client.get(ImageBuild, { name: "killed-1" }))?.status?.phase).toBe("Succeeded");
+  expect(built().filter((name) => name.startsWith("."))).toEqual([]);
+});

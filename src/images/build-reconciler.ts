@@ -15,7 +15,14 @@ import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
-import { type BuildOptions, type BuiltImage, buildImage, removeStaleBuilds, type Stage } from "./builder.ts";
+import {
+  type BuildOptions,
+  type BuiltImage,
+  buildImage,
+  removeStaleBuilds,
+  STAGES,
+  type Stage,
+} from "./builder.ts";
 import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./estimate.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { sameRecipe } from "./recipe.ts";
@@ -148,6 +155,7 @@ async function reconcile(
     if (before?.spec.file)
       throw new Error(`spec.image: image/${image} is a file that was brought along; name another image`);
     const known = await stageSeconds(cache);
+    const planned = STAGES.filter((stage) => stage !== "formats" || recipe.formats?.length);
     await removeStaleBuilds(folder);
     log.info("image.build", { image, build: name });
     const startedTime = clock.now().toISOString();
@@ -161,7 +169,7 @@ async function reconcile(
       progress: async (stage, message) => {
         endStage();
         current = { stage, begin: performance.now() };
-        const { secondsLeft, percent } = estimate(known, stage);
+        const { secondsLeft, percent } = estimate(known, stage, planned);
         await write(({ secondsLeft: _, ...status }) => ({
           ...status,
           phase: "Building",

@@ -14,12 +14,16 @@ export interface Estimate {
   secondsLeft?: number;
 }
 
-/** Pure. @param before seconds of each stage of an earlier build @param at the stage that begins */
-export function estimate(before: ReadonlyMap<string, number>, at: Stage): Estimate {
-  const index = STAGES.indexOf(at);
-  if (STAGES.some((stage) => !before.has(stage)))
-    return { percent: Math.floor((100 * index) / STAGES.length) };
-  const seconds = STAGES.map((stage) => before.get(stage) ?? 0);
+/** Pure. @param before seconds of each stage of an earlier build @param at the stage that begins @param stages of this build */
+export function estimate(
+  before: ReadonlyMap<string, number>,
+  at: Stage,
+  stages: readonly Stage[] = STAGES,
+): Estimate {
+  const index = stages.indexOf(at);
+  if (stages.some((stage) => !before.has(stage)))
+    return { percent: Math.floor((100 * index) / stages.length) };
+  const seconds = stages.map((stage) => before.get(stage) ?? 0);
   const sum = (list: readonly number[]) => list.reduce((total, each) => total + each, 0);
   const left = sum(seconds.slice(index));
   return {

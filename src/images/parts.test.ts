@@ -1,0 +1,138 @@
+/** What an image is made of, looked at closely: ELF files, what is left out, identifiers in disk files, rules of formats, estimates. */
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { checkImage } from "./checks.ts";
+import { crc32c } from "./disk-ids.ts";
+import { readElf } from "./elf.ts";
+import { estimate } from "./estimate.ts";
+import type { Image } from "./kinds.ts";
+import { minimize } from "./minimize.ts";
+import type { Recipe } from "./recipe.ts";
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "vireo-parts-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A program that every machine has. */
+const shell = () => readFileSync("/bin/sh");
+
+describe("an ELF file", () => {
+  it("tells what it needs", () => {
+    const elf = readElf(shell());
+    expect(elf).toMatchObject({ isProgram: true, interpreter: "/lib64/ld-linux-x86-64.so.2" });
+    expect(elf?.needed).toContain("libc.so.6");
+  });
+  it("that is damaged, or none, is none", () => {
+    expect(readElf(Buffer.from("#!/bin/sh\n"))).toBeUndefined();
+    expect(readElf(shell().subarray(0, 100))).toBeUndefined();
+    const wild = Buffer.from(shell());
+    wild.writeBigUInt64LE(2n ** 62n, 32); // its segments are said to be beyond its end
+    expect(readElf(wild)).toBeUndefined();
+  });
+});
+
+describe("what nothing needs", () => {
+  const recipe: Recipe = {
+    distribution: "debian",
+    release: "bookworm",
+    packages: ["mine"],
+    services: [{ name: "a", command: "/usr/bin/sh -c run-it" }],
+    files: [{ path: "/usr/bin/run-it", content: "#!/usr/bin/env other\nby-word x\n", mode: "0755" }],
+  };
+  it("is left out, and nothing else", async () => {
+    const root = join(folder, "root");
+    const put = (path: string, from?: string) => {
+      mkdirSync(join(root, dirname(path)), { recursive: true });
+      if (from) copyFileSync(from, join(root, path));
+      else writeFileSync(join(root, path), "#!/usr/bin/sh\n");
+    };
+    const libraries = "/usr/lib/x86_64-linux-gnu";
+    put("/usr/bin/sh", "/bin/sh");
+    put(`${libraries}/libc-2.so`, "/lib/x86_64-linux-gnu/libc.so.6");
+    symlinkSync("libc-2.so", join(root, libraries, "libc.so.6"));
+    put(`${libraries}/ld-linux-x86-64.so.2`, "/lib64/ld-linux-x86-64.so.2");
+    mkdirSync(join(root, "usr/lib64"), { recursive: true });
+    symlinkSync(`../lib/x86_64-linux-gnu/ld-linux-x86-64.so.2`, join(root, "usr/lib64/ld-linux-x86-64.so.2"));
+    symlinkSync("usr/lib64", join(root, "lib64"));
+    put(`${libraries}/libunused.so.1`, "/lib/x86_64-linux-gnu/libc.so.6");
+    put(`${libraries}/plugins/one.so`, "/bin/sh");
+    put("/usr/bin/run-it");
+    put("/usr/bin/other");
+    put("/usr/bin/by-word");
+    put("/usr/bin/mine");
+    put("/usr/sbin/unused");
+    put("/usr/share/data");
+    expect(await minimize(root, recipe, ["/usr/bin/mine"])).toEqual([
+      `${libraries}/libunused.so.1`,
+      "/usr/sbin/unused",
+    ]);
+    for (const path of ["/usr/bin/other", "/usr/bin/by-word", `${libraries}/libc.so.6`, "/usr/share/data"])
+      expect(existsSync(join(root, path)), path).toBe(true);
+    expect(existsSync(join(root, "lib64/ld-linux-x86-64.so.2"))).toBe(true);
+  });
+});
+
+it("the checksum of VHDX is Castagnoli's", () => {
+  expect(crc32c(Buffer.from("123456789"))).toBe(0xe3069283);
+});
+
+describe("formats", () => {
+  const causes = (more: Partial<Recipe>) => {
+    const recipe: Recipe = { distribution: "debian", release: "bookworm", packages: [], ...more };
+    const image: Image = {
+      apiVersion: "vireo.dev/v1",
+      kind: "Image",
+      metadata: { name: "web" },
+      spec: { storagePool: "default", recipe },
+    };
+    return checkImage(image, undefined, { list: () => [] }).map(
+      ({ field, message }) => `${field}: ${message}`,
+    );
+  };
+  it("for other hypervisors need a boot loader, those without a disk a root in memory", () => {
+    expect(causes({ formats: ["raw", "ova"] })).toEqual([
+      expect.stringMatching(/^spec\.recipe\.formats\[1\]: .*no boot loader; set spec\.recipe\.boot to both$/),
+    ]);
+    expect(causes({ formats: ["pxe", "iso"], boot: "both" })).toEqual([
+      expect.stringMatching(/formats\[0\]: .*set spec\.recipe\.root to ram$/),
+      expect.stringMatching(/formats\[1\]: .*set spec\.recipe\.root to ram$/),
+    ]);
+    expect(causes({ formats: ["pxe", "iso", "ova"], boot: "both", root: "ram" })).toEqual([]);
+  });
+  it("a size of a root that is not on the disk is refused", () => {
+    expect(causes({ root: "ram", diskMiB: 64 })).toEqual([
+      expect.stringMatching(/^spec\.recipe\.diskMiB: Forbidden/),
+    ]);
+  });
+});
+
+describe("how far a build is", () => {
+  it("is told by how long its stages took before, or by their number", () => {
+    const before = new Map([
+      ["packages", 1],
+      ["unpack", 2],
+      ["initrd", 3],
+      ["disk", 3],
+      ["formats", 1],
+    ]);
+    expect(estimate(before, "initrd")).toEqual({ percent: 30, secondsLeft: 7 });
+    expect(estimate(before, "disk", ["packages", "unpack", "initrd", "disk"])).toEqual({
+      percent: 66,
+      secondsLeft: 3,
+    });
+    expect(estimate(new Map(), "initrd")).toEqual({ percent: 40 });
+  });
+});

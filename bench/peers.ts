@@ -66,16 +66,21 @@ function hostsFor(memoryBytes: number): HostView[] {
 
 const ENERGY = join(import.meta.dirname, "../examples/simulate/energy.yaml");
 
-const lower = (own: number, other: number) => own < other || (own === 0 && other === 0);
+const FIGURES: [string, (o: Outcome) => number][] = [
+  ["energy", (o) => o.energyKWh],
+  ["moves", (o) => o.moves],
+  ["overload minutes", (o) => o.overloadMinutes],
+];
 
-/** What the director is not better in. */
-function missed(own: Outcome, other: Outcome): string[] {
-  const figures: [string, (o: Outcome) => number][] = [
-    ["energy", (o) => o.energyKWh],
-    ["moves", (o) => o.moves],
-    ["overload minutes", (o) => o.overloadMinutes],
-  ];
-  return figures.flatMap(([what, of]) => (lower(of(own), of(other)) ? [] : [what]));
+/** In what the director is better, in what neither has any, and in what it is not better. */
+function compare(own: Outcome, other: Outcome): { better: string[]; neither: string[]; missed: string[] } {
+  const which = (wanted: (a: number, b: number) => boolean) =>
+    FIGURES.flatMap(([what, of]) => (wanted(of(own), of(other)) ? [what] : []));
+  return {
+    better: which((a, b) => a < b),
+    neither: which((a, b) => a === 0 && b === 0),
+    missed: which((a, b) => a > b || (a === b && a > 0)),
+  };
 }
 
 const folder = process.env.VIREO_TRACES;
@@ -121,13 +126,17 @@ for (const name of names) {
   );
   const [own, ...others] = outcomes;
   for (const other of others) {
-    const what = own ? missed(own, other) : ["everything"];
+    if (!own) break;
+    const { better, neither, missed } = compare(own, other);
     // Who left machines out had less to do.
-    if (own && own.homeless.length > other.homeless.length) what.push("machines without a host");
-    if (what.length > 0) fell = true;
-    process.stdout.write(
-      `against ${other.name}: ${what.length === 0 ? "better in all" : `NOT better in ${what.join(", ")}`}\n`,
-    );
+    if (own.homeless.length > other.homeless.length) missed.push("machines without a host");
+    if (missed.length > 0) fell = true;
+    const said = [
+      ...(better.length > 0 ? [`less ${better.join(", ")}`] : []),
+      ...(neither.length > 0 ? [`neither has any ${neither.join(", ")}`] : []),
+      ...(missed.length > 0 ? [`NOT less ${missed.join(", ")}`] : []),
+    ];
+    process.stdout.write(`against ${other.name}: ${said.join("; ")}\n`);
   }
 }
 process.exitCode = fell || ran === 0 ? 1 : 0;

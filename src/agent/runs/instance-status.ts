@@ -37,3 +37,6 @@ export function conditionOf(
   const { generation = 0 } = metadata;
   return { conditions: [{ ...condition, lastTransitionTime: now, observedGeneration: generation }] };
 }
+
+/** Whether it is to run on. */
+export const wanted = (instance: Instance) => instance.spec.running && !instance.metadata.deletionTimestamp;

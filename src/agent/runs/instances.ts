@@ -41,7 +41,8 @@ import { reasonOf } from "../reasons.ts";
 import { amountsOf, asKept, beginning, Changes } from "./changes.ts";
 import { GuestTasks } from "./guest-tasks.ts";
 import { identify } from "./identity.ts";
-import { type Again, about, conditionOf, type InstanceStatus, ready } from "./instance-status.ts";
+import { Incoming, watchPredecessor } from "./incoming.ts";
+import { type Again, about, conditionOf, type InstanceStatus, ready, wanted } from "./instance-status.ts";
 import { Lifecycle, panicAction } from "./lifecycle.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Peers } from "./peers.ts";
@@ -103,6 +104,7 @@ class Instances {
   readonly #controller: Controller;
   readonly #peers: Peers;
   readonly #outgoing: Outgoing;
+  readonly #incoming: Incoming;
   readonly #tasks: DiskTasks;
   readonly #guestTasks: GuestTasks;
   readonly #usage: UsageSampler;
@@ -138,6 +140,12 @@ class Instances {
       this.#finish(instance, end, also);
     this.#lifecycle = new Lifecycle(context, this.#intervals.grace, write, finish);
     this.#suspension = new Suspension(context, write, finish);
+    this.#incoming = new Incoming(context, this.#peers, {
+      write,
+      finish,
+      prepare: (instance) => this.#prepare(instance),
+      started: (machine) => ({ ...this.#platformOf(machine), ...ownOf(machine) }),
+    });
   }
 
   async run(): Promise<void> {
@@ -168,7 +176,9 @@ class Instances {
 
   async #reconcile(key: string): Promise<Again> {
     const [namespace = "", name = ""] = key.split("/");
-    const instance = this.#justGiven(key) ?? (await this.#c.client.get(Instance, { namespace, name }));
+    const instance =
+      this.#incoming.justGiven(this.#own.get(key)) ??
+      (await this.#c.client.get(Instance, { namespace, name }));
     if (!instance || instance.spec.host !== this.#c.host) {
       this.#peers.release(key);
       return undefined;
@@ -181,7 +191,7 @@ class Instances {
       return again;
     }
     if (status.custody === "Held") return this.#held(instance, machine);
-    if (instance.spec.incoming) return this.#incoming(instance, machine);
+    if (instance.spec.incoming) return this.#incoming.step(instance, machine);
     return this.#waiting(instance);
   }
 
@@ -213,41 +223,8 @@ class Instances {
 
   async #custodyGiven(instance: Instance): Promise<boolean> {
     if (!instance.spec.predecessor) return true;
-    const before = await this.#c.client.get(Instance, this.#watchPredecessor(instance));
+    const before = await this.#c.client.get(Instance, watchPredecessor(this.#peers, instance));
     return before === undefined || before.status?.custody === "Released";
-  }
-
-  /**
-   * Custody of an incoming machine is given only by a source that handed over to this very one. One that released its disks in
-   * another way may have run on after it sent its memory (it resumes when we do not confirm in time): what we have is older
-   * than the disks.
-   */
-  async #handedOver(instance: Instance): Promise<"yes" | "not yet" | "never"> {
-    const at = this.#watchPredecessor(instance);
-    const seen = this.#peers.seen(keyOf(instance));
-    if (seen && isGiven(instance, seen)) return "yes";
-    const before = await this.#c.client.get(Instance, at);
-    if (before && isGiven(instance, before)) return "yes";
-    const status = before?.status;
-    return !status || status.custody === "Released" ? "never" : "not yet";
-  }
-
-  #watchPredecessor(instance: Instance): { name: string; namespace: string } {
-    const at = { name: instance.spec.predecessor ?? "", namespace: instance.metadata.namespace ?? "" };
-    this.#peers.watch(keyOf(instance), at);
-    return at;
-  }
-
-  /** An incoming one, as last seen, that has been given custody. Its guest stands still for as long as we look. */
-  #justGiven(key: string): Instance | undefined {
-    const [own, source] = [this.#own.get(key), this.#peers.seen(key)];
-    const waits = own?.spec.incoming && own.status?.phase === "Incoming" && own.spec.host === this.#c.host;
-    return waits && source && isGiven(own, source) ? own : undefined;
-  }
-
-  async #senderOf({ metadata: { namespace = "" }, spec }: Instance): Promise<string | undefined> {
-    const source = await this.#c.client.get(Instance, { name: spec.predecessor ?? "", namespace });
-    return source?.spec.host;
   }
 
   async #held(instance: Instance, machine: MachineState | undefined): Promise<Again> {
@@ -501,99 +478,6 @@ class Instances {
     }
   }
 
-  // --- the target of a migration ---
-
-  async #incoming(instance: Instance, machine: MachineState | undefined): Promise<Again> {
-    const { hypervisor, environment } = this.#c;
-    const id = idOf(instance);
-    const { phase } = instance.status ?? {};
-    // From now on: once its memory is here, each look costs the guest time.
-    this.#watchPredecessor(instance);
-    // Stopped right after the switchover it is the machine already: it takes over first, and then its guest is asked to shut down.
-    const tookOver = machine?.state === "running" || machine?.state === "paused";
-    const gone = machine?.state === "ended" || (!machine && phase === "Incoming");
-    if (gone && (await this.#handedOver(instance)) === "yes") {
-      // It was the machine, for however short a time, and starts again from the disks that are here: "MigrationFailed" would say that it never was.
-      await environment.acceptDisks(instance);
-      const message = machine?.end?.message ?? "its process is gone";
-      return this.#finish(instance, { reason: "Killed", message });
-    }
-    if (!wanted(instance) && !(tookOver && (await this.#handedOver(instance)) === "yes")) {
-      if (machine && !gone) await hypervisor.kill(id);
-      const message = machine?.end?.message ?? "called off";
-      return this.#finish(instance, { reason: "MigrationFailed", message });
-    }
-    if (gone)
-      return this.#finish(instance, {
-        reason: "MigrationFailed",
-        message: machine?.end?.message ?? "the incoming machine is gone",
-      });
-    if (!machine || phase !== "Incoming") {
-      try {
-        const sender = await this.#senderOf(instance);
-        const config = { ...(await this.#prepare(instance)), ...(sender ? { sender } : {}) };
-        const machine = await hypervisor.start(config, "incoming");
-        const { pid, machineType, guestCpu } = machine;
-        const { postCopy = false } = instance.spec;
-        const incomingAddress = await hypervisor.listen(id, environment.bindAddress, postCopy);
-        const incomingDisks = instance.spec.copyDisks
-          ? await hypervisor.listenForDisks(
-              id,
-              environment.bindAddress,
-              await environment.copiesBesides(instance),
-            )
-          : undefined;
-        await this.#write(instance, {
-          phase: "Incoming",
-          custody: "None",
-          pid,
-          machineType,
-          ...(guestCpu ? { guestCpu } : {}),
-          ...this.#platformOf(machine),
-          ...ownOf(machine),
-          incomingAddress,
-          ...(incomingDisks ? { incomingDisks } : {}),
-        });
-      } catch (error) {
-        // Nothing has been sent yet: the machine runs on where it is, and may be sent again.
-        if (!(error instanceof HypervisorError || error instanceof PrepareError)) throw error;
-        await hypervisor.kill(id);
-        return this.#finish(instance, { reason: "MigrationFailed", message: error.message });
-      }
-      return { requeueAfterMs: 1000 };
-    }
-    if (machine.state === "incoming") return { requeueAfterMs: 1000 };
-    // All has arrived (or, after a crash of this agent, it runs already). The source must let go before it may run.
-    if (machine.state === "paused") {
-      const given = await this.#handedOver(instance);
-      if (given === "never") {
-        await hypervisor.kill(id);
-        return this.#finish(instance, {
-          reason: "MigrationFailed",
-          message: `${instance.spec.predecessor} ended without handing over; its memory here is out of date`,
-        });
-      }
-      if (given === "not yet") return { requeueAfterMs: 1000 };
-      await environment.acceptDisks(instance);
-      await hypervisor.setPaused(id, instance.spec.paused ?? false);
-      await hypervisor.resume(id);
-    }
-    const moved = `moved here from ${instance.spec.predecessor}`;
-    await this.#write(instance, {
-      phase: "Running",
-      custody: "Held",
-      ...(instance.spec.has ? { has: instance.spec.has } : {}),
-      pid: machine.pid,
-      startedTime: this.#now(),
-      readyTime: this.#now(),
-      ...(instance.spec.paused
-        ? ready(instance, this.#now(), false, "Paused", moved)
-        : ready(instance, this.#now(), true, "Migrated", moved)),
-    });
-    this.#peers.release(keyOf(instance));
-    return { requeueAfterMs: 100 };
-  }
-
   // --- the end ---
 
   /** Nothing that the guest does from now on counts. The disks are taken back once the run is over. */
@@ -689,10 +573,6 @@ const isServing = async (hypervisor: Hypervisor, id: MachineState["id"]): Promis
 const sooner = (again: Again, ms: number): Again => ({
   requeueAfterMs: Math.min(again?.requeueAfterMs ?? ms, ms),
 });
-/** Whether a source has handed over to this very one. That is never taken back: to have seen it once will do. */
-const isGiven = (instance: Instance, { status }: Instance): boolean =>
-  status?.phase === "HandedOver" && status.migration?.to === instance.metadata.name;
-const wanted = (instance: Instance) => instance.spec.running && !instance.metadata.deletionTimestamp;
 const at = (instance: Instance) => ({
   name: instance.metadata.name,
   namespace: instance.metadata.namespace ?? "",

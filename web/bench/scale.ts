@@ -141,7 +141,7 @@ try {
     const times: number[] = [];
     for (let i = 0; i <= RUNS; i++) {
       await page.goto("/images");
-      await page.getByRole("heading", { name: "Images" }).waitFor();
+      await page.getByRole("heading", { name: "Images", exact: true }).waitFor();
       const began = performance.now();
       await page.goto(path);
       await page.waitForFunction(ready, undefined, { polling: 20, timeout: 120_000 });

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { Host } from "../../src/compute/hosts/kinds.ts";
 import { VirtualMachine } from "../../src/compute/kinds.ts";
 import { Rollback } from "../../src/compute/snapshots/kinds.ts";
+import { Plan } from "../../src/director/kinds.ts";
 import { ROOT, run, Stack, until } from "../../test/support/stack.ts";
 import { type Browser, launch, type Page, signIn, type Visitor, violations, visit } from "./browser.ts";
 
@@ -244,6 +245,7 @@ const PAGES = [
   ["host", "/hosts/fast-1", ".facts"],
   ["director", "/director", "table"],
   ["policy", "/director/policies/default/web", ".facts"],
+  ["plan", "", ".plan-move"],
   ["activity", "/activity", ".lines"],
   ["images", "/images", "table"],
   ["none", "/machines/default/nothing", ".state"],
@@ -254,7 +256,12 @@ const LOOKS = [
   ["narrow", "light", 390, 844],
 ] as const;
 /** Those that the documentation shows. */
-const PICTURED: readonly string[] = ["estate", "machines", "machine", "director"];
+const PICTURED: readonly string[] = ["estate", "machines", "machine", "plan"];
+
+const approvedPlan = async () => {
+  const plans = (await stack.client.list(Plan)).items.filter(({ status }) => status?.phase === "Succeeded");
+  return `/director/plans/${plans[0]?.metadata.name}`;
+};
 
 it.each(LOOKS)("is accessible and fits on every page, %s", async (look, colorScheme, width, height) => {
   const { page, context, complaints } = await visit(browser, url, { colorScheme, width, height });
@@ -262,8 +269,10 @@ it.each(LOOKS)("is accessible and fits on every page, %s", async (look, colorSch
   const folder = process.env.VIREO_PICTURES && resolve(ROOT, process.env.VIREO_PICTURES);
   if (folder) mkdirSync(folder, { recursive: true });
   for (const [name, path, ready] of PAGES) {
-    await page.goto(path);
+    await page.goto(path || (await approvedPlan()));
     await page.locator(ready).first().waitFor();
+    // A machine's charts show something once it has told what it uses.
+    if (name === "machine") await page.getByText(/CPUs used \d/).waitFor({ timeout: 30_000 });
     await page.locator("[aria-busy]").waitFor({ state: "detached" });
     if (look !== "narrow" || PICTURED.includes(name))
       expect(await violations(page), `${name}, ${look}`).toEqual([]);

@@ -58,7 +58,11 @@ export function Chart({
         cursor: { show: false },
         legend: { show: false },
         padding: [8, 4, 0, 0],
-        scales: { y: { range: (_plot, _low, high) => [0, Math.max(most, (high ?? 0) * 1.1)] } },
+        scales: {
+          // At least a minute: of one value alone there is no scale.
+          x: { range: (_plot, low, high) => [Math.min(low ?? 0, (high ?? 0) - 60), high ?? 0] },
+          y: { range: (_plot, _low, high) => [0, Math.max(most, (high ?? 0) * 1.1)] },
+        },
         axes: [
           {
             ...axis,

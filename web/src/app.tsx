@@ -5,6 +5,7 @@ import { Icon } from "../ui/icons.tsx";
 import { Empty, Loading } from "../ui/states.tsx";
 import { Toasts } from "../ui/toasts.tsx";
 import { reconnectNow, useConnection } from "./data/live.ts";
+import { scope, setScope } from "./data/scope.ts";
 import { Machines } from "./pages/machines.tsx";
 import { Link, navigate, usePath } from "./router.tsx";
 import { SECTIONS } from "./sections.ts";
@@ -105,6 +106,11 @@ export function App() {
         </button>
         <span className="grow" />
         <ConnectionNote />
+        {scope && (
+          <button type="button" className="button quiet" onClick={() => setScope("")}>
+            Only {scope} <Icon name="close" /> <span className="unseen">: show all namespaces</span>
+          </button>
+        )}
         <Link className="button" href="/machines/new">
           <Icon name="add" /> <span className="wide-only">New machine</span>
           <span className="narrow-only">New</span>

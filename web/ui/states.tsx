@@ -1,6 +1,7 @@
 /** What a page shows when there is nothing to show: not yet, nothing at all, or not possible. */
-import type { ReactNode } from "react";
+import { type ReactNode, useState } from "react";
 import { isApiError, messageOf } from "../src/data/api.ts";
+import { scope, setScope } from "../src/data/scope.ts";
 
 export function Loading({ what }: { what: string }) {
   return (
@@ -41,12 +42,40 @@ export function ErrorNote({ title, error, again }: { title: string; error: unkno
       <h2>{title}</h2>
       <p>{messageOf(error)}</p>
       {hint && <p>{hint}</p>}
+      {isApiError(error, "Forbidden") && <OneNamespace />}
       {again && (
         <button type="button" className="button" onClick={() => again()}>
           Try again
         </button>
       )}
     </div>
+  );
+}
+
+/** For users whose roles are of one namespace. */
+function OneNamespace() {
+  const [name, setName] = useState(scope);
+  return (
+    <form
+      className="row"
+      onSubmit={(event) => {
+        event.preventDefault();
+        setScope(name.trim());
+      }}
+    >
+      <label htmlFor="one-namespace">Show only the namespace</label>
+      <span>
+        <input
+          id="one-namespace"
+          value={name}
+          spellCheck={false}
+          onChange={(event) => setName(event.target.value)}
+        />
+      </span>
+      <button type="submit" className="button">
+        Show it
+      </button>
+    </form>
   );
 }
 

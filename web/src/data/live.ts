@@ -13,7 +13,7 @@ import { useEffect, useMemo, useSyncExternalStore } from "react";
 import { isResource, rawEventFrom } from "../../../src/client/answers.ts";
 import { isFields } from "../../../src/resource/fields.ts";
 import { isApiError, request } from "./api.ts";
-import { collectionPath, type Kinds, keyOf, type Plural } from "./kinds.ts";
+import { type Kinds, keyOf, type Plural, scopePath } from "./kinds.ts";
 
 const PAGE = 1000;
 const GATHER_MS = 120;
@@ -83,7 +83,7 @@ async function listAll<P extends Plural>(
   let token: string | undefined;
   for (;;) {
     const query = new URLSearchParams({ limit: String(PAGE), ...(token ? { continue: token } : {}) });
-    const answer = await request<ListAnswer>("GET", `${collectionPath(plural)}?${query}`, { signal });
+    const answer = await request<ListAnswer>("GET", `${scopePath(plural)}?${query}`, { signal });
     for (const item of answer.items) {
       const object = taken<P>(item);
       if (object) items.set(keyOf(object), object);
@@ -199,7 +199,7 @@ class Live<P extends Plural> {
     orderly: boolean;
     expired: boolean;
   }> {
-    const url = new URL(collectionPath(this.#plural), location.href);
+    const url = new URL(scopePath(this.#plural), location.href);
     url.protocol = url.protocol.replace("http", "ws");
     url.search = String(
       new URLSearchParams({ watch: "true", allowWatchBookmarks: "true", resourceVersion: since }),

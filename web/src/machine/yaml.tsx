@@ -1,6 +1,7 @@
 /** An object as YAML, to be read and changed. What is written is checked by the server before it is sent (dry-run), and says what would change. */
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { parse, stringify } from "yaml";
+import { isResource } from "../../../src/client/answers.ts";
 import { Action } from "../../ui/basics.tsx";
 import { toast } from "../../ui/toasts.tsx";
 import { isApiError, messageOf, request } from "../data/api.ts";
@@ -12,7 +13,7 @@ const textOf = ({ apiVersion, kind, metadata, spec, ...rest }: Resource): string
 
 /** What can be edited: status is Vireo's. */
 function editable(object: Resource): string {
-  const { name, namespace, labels, annotations, resourceVersion } = object.metadata;
+  const { name, namespace, labels, annotations } = object.metadata;
   return stringify(
     {
       apiVersion: object.apiVersion,
@@ -22,13 +23,15 @@ function editable(object: Resource): string {
         ...(namespace === undefined ? {} : { namespace }),
         ...(labels ? { labels } : {}),
         ...(annotations ? { annotations } : {}),
-        resourceVersion,
       },
       spec: object.spec,
     },
     { aliasDuplicateObjects: false },
   );
 }
+
+const written = ({ metadata: { labels = {}, annotations = {}, generation } }: Resource): string =>
+  JSON.stringify([labels, annotations, generation]);
 
 interface Check {
   state: "none" | "busy" | "ok" | "bad";
@@ -53,9 +56,31 @@ function changes(before: unknown, after: unknown, path = ""): string[] {
 export function YamlEditor({ plural, object, can }: { plural: Plural; object: Resource; can: Can }) {
   const [text, setText] = useState<string>();
   const [check, setCheck] = useState(NONE);
+  /** What users had written of it when editing began. */
+  const begun = useRef<string>(undefined);
   const path = objectPath(plural, object.metadata);
-  const send = (value: unknown, dryRun: boolean) =>
-    request<Resource>("PUT", `${path}?fieldValidation=Strict${dryRun ? "&dryRun=All" : ""}`, { body: value });
+  /** Status changes all the time, and is no reason to refuse; what somebody else wrote meanwhile is. */
+  const send = async (value: unknown, dryRun: boolean): Promise<Resource> => {
+    if (!isResource(value)) throw new Error("this is no object with metadata and a name");
+    for (let attempt = 1; ; attempt++) {
+      const now = await request<Resource>("GET", path);
+      if (begun.current !== undefined && written(now) !== begun.current)
+        throw new Error("somebody else has changed it meanwhile; cancel, and edit it as it is now");
+      const { resourceVersion } = now.metadata;
+      const body = { ...value, metadata: { ...value.metadata, resourceVersion } };
+      try {
+        return await request<Resource>(
+          "PUT",
+          `${path}?fieldValidation=Strict${dryRun ? "&dryRun=All" : ""}`,
+          {
+            body,
+          },
+        );
+      } catch (error) {
+        if (!isApiError(error, "Conflict") || attempt >= 5) throw error;
+      }
+    }
+  };
   const refuse = (error: unknown) =>
     setCheck({
       state: "bad",
@@ -100,7 +125,13 @@ export function YamlEditor({ plural, object, can }: { plural: Plural; object: Re
       <header>
         <h2>YAML</h2>
         {text === undefined ? (
-          <Action onPress={() => setText(editable(object))} whyNot={can("update", plural)}>
+          <Action
+            onPress={() => {
+              begun.current = written(object);
+              setText(editable(object));
+            }}
+            whyNot={can("update", plural)}
+          >
             Edit
           </Action>
         ) : (

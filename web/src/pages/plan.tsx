@@ -3,9 +3,9 @@ import { type ReactNode, useState } from "react";
 import { Action, Ago, Badge, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
-import { tell, toast } from "../../ui/toasts.tsx";
+import { tell } from "../../ui/toasts.tsx";
 import type { PageProps } from "../app.tsx";
-import { create, remove } from "../data/actions.ts";
+import { create, patch, remove } from "../data/actions.ts";
 import { toneOf } from "../data/derive.ts";
 import type { Plan as PlanKind } from "../data/kinds.ts";
 import { useLive } from "../data/live.ts";
@@ -82,7 +82,7 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
   const [left, setLeft] = useState<ReadonlySet<number>>(new Set());
   const phase = status?.phase ?? "Pending";
   const [tone] = toneOf(phase);
-  const isProposed = phase === "Proposed";
+  const isProposed = phase === "Proposed" && spec.approval === undefined;
   const chosen = spec.moves.filter((_, i) => !left.has(i));
   const busy = plans.find(
     (other) =>
@@ -93,12 +93,18 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
       ? "No move is chosen."
       : busy
         ? `The plan ${busy.metadata.name} is under way.`
-        : can("create", "plans");
+        : can(spec.automation === "ask" && left.size === 0 ? "patch" : "create", "plans");
   const sum = (key: keyof Effect) => {
     const known = spec.moves.flatMap(({ predicted }) => predicted?.[key] ?? []);
     return known.length === 0 ? undefined : known.reduce((total, value) => total + value, 0);
   };
+  const asks = spec.automation === "ask";
+  /** All of a plan that asks is its own approval; some of it, or of mere advice, is another plan. */
   const approve = async () => {
+    if (asks && left.size === 0) {
+      await patch("plans", metadata, { spec: { approval: "Approved" } });
+      return;
+    }
     const name = `approved-${Date.now().toString(36)}`;
     await create("plans", "Plan", {
       metadata: { name },
@@ -108,8 +114,13 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
         moves: chosen,
       },
     });
-    toast("ok", "approved; the moves begin");
+    if (asks) await patch("plans", metadata, { spec: { approval: "Rejected" } });
     navigate(`/director/plans/${name}`);
+  };
+  const reject = async () => {
+    if (asks) await patch("plans", metadata, { spec: { approval: "Rejected" } });
+    else await remove("plans", metadata);
+    navigate("/director");
   };
   const undo = async () => {
     if (!objects || !director.data) throw new Error("the estate is not known yet; try again in a moment");
@@ -152,7 +163,11 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
         <div className="actions">
           {isProposed ? (
             <>
-              <Action kind="primary" onPress={() => void tell(approve(), "approved")} whyNot={whyNotApprove}>
+              <Action
+                kind="primary"
+                onPress={() => void tell(approve(), "approved; the moves begin")}
+                whyNot={whyNotApprove}
+              >
                 Approve {left.size === 0 ? "all" : `${chosen.length} of ${spec.moves.length}`}
               </Action>
               <Action
@@ -162,16 +177,13 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
                       title="Put the proposal away"
                       verb="Put it away"
                       onClose={() => setDialog(null)}
-                      onSend={async () => {
-                        await remove("plans", metadata);
-                        navigate("/director");
-                      }}
+                      onSend={reject}
                     >
                       <p>Nothing is moved. The director may propose the same again when something changes.</p>
                     </FormDialog>,
                   )
                 }
-                whyNot={can("delete", "plans")}
+                whyNot={can(asks ? "patch" : "delete", "plans")}
               >
                 Reject
               </Action>

@@ -160,17 +160,30 @@ describe("a watch as a WebSocket", () => {
     expect(await got).toMatchObject([{ type: "ERROR", object: { kind: "Status", code: 400 } }]);
   });
 
-  it("is refused to another site's page, and ends with the session", async () => {
+  it.each([
+    ["another site", "https://evil.example", ""],
+    ["another port, with an empty ticket", "https://127.0.0.1:1", "&ticket="],
+    ["another port, with an empty ticket before one", "https://127.0.0.1:1", "&ticket=&ticket=x"],
+    ["another site, with a ticket of that name only", "https://evil.example", "&ticket"],
+  ])("is refused to a page of %s", async (_, foreign, query) => {
     const cookie = cookieOf(await signIn(token));
-    const foreign = open({ cookie, origin: "https://evil.example" }, "resourceVersion=0");
+    const socket = open({ cookie, origin: foreign }, `resourceVersion=0${query}`);
     const code = await new Promise<number | undefined>((resolve) => {
-      foreign.on("error", () => {});
-      foreign.on("unexpected-response", (_request, response: IncomingMessage) => {
+      socket.on("error", () => {});
+      socket.on("open", () => {
+        resolve(101);
+        socket.terminate();
+      });
+      socket.on("unexpected-response", (_request, response: IncomingMessage) => {
         resolve(response.statusCode);
-        foreign.terminate();
+        socket.terminate();
       });
     });
     expect(code).toBe(403);
+  });
+
+  it("ends with the session", async () => {
+    const cookie = cookieOf(await signIn(token));
     const socket = open({ cookie, origin }, "resourceVersion=0");
     await new Promise<void>((resolve) => socket.on("open", resolve));
     const ended = new Promise<number>((resolve) => socket.on("close", resolve));

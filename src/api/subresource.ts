@@ -99,10 +99,13 @@ export function whileAllowed({ exchange, context, attributes }: Call, end: () =>
   return () => void context.watches.delete(running);
 }
 
-/** A browser sends its login (a client certificate) along whichever page asks; a ticket or token somebody must have been given. */
-function refuseForeignPage({ request, query }: Exchange): void {
+/**
+ * A browser sends its login (a session's cookie, a client certificate) along whichever page asks; a ticket or token somebody must have been given.
+ * A ticket is what the login was by, not what the address has: one that is empty was not.
+ */
+function refuseForeignPage({ request, ticketFor }: Exchange): void {
   const { origin, host, authorization } = request.headers;
-  if (origin === undefined || authorization !== undefined || query.has("ticket")) return;
+  if (origin === undefined || authorization !== undefined || ticketFor !== undefined) return;
   if (URL.canParse(origin) && new URL(origin).host === host) return;
   throw new ApiError("Forbidden", `a page of ${origin} may open this only with a ticket or a token`);
 }

@@ -72,12 +72,20 @@ export async function describeVolumes(
   const { size: seedBytes } = await stat(join(folder, "seed.img"));
   const origin = await readOrigin(folder, image, instance);
   const volumes = { disks, seedBytes, origin, ...(isSplit ? { frozen, snapshots: layers.snapshots } : {}) };
-  return { volumes, besides: besidesOf(folder, volumes, instance) };
+  const files = new Map(names.map((name, i) => [name, layers.active[i]?.file ?? ""]));
+  return { volumes, besides: besidesOf(folder, volumes, instance, ({ name }) => files.get(name) ?? "") };
 }
 
-/** Files that go along although the guest does not have them as disks: those of detached disks, and frozen layers. The same at both ends. */
-function besidesOf(folder: string, { disks, frozen = [] }: Volumes, instance: Instance): DiskConfig[] {
-  const fileOf = ({ name, layer }: Volumes["disks"][number]) => layer?.file ?? `${name}.qcow2`;
+/** Where a copy of a disk is. */
+const placeOf = ({ name, layer }: Volumes["disks"][number]) => layer?.file ?? `${name}.qcow2`;
+
+/** Files that go along although the guest does not have them as disks: those of detached disks, and frozen layers; by the same names at both ends. */
+function besidesOf(
+  folder: string,
+  { disks, frozen = [] }: Volumes,
+  instance: Instance,
+  fileOf: (disk: Volumes["disks"][number]) => string,
+): DiskConfig[] {
   const detached = detachedDisks(
     disks.map(({ name }) => `${name}.qcow2`),
     instance,
@@ -139,7 +147,7 @@ export async function makeCopies(
   }
   const user = userOf(instance.spec);
   const layers = layersOf(pool, instance);
-  const placed = disks.map(({ layer, ...disk }) => ({ file: `${disk.name}.qcow2`, ...disk, ...layer }));
+  const placed = disks.map((disk) => ({ ...disk, file: placeOf(disk), over: disk.layer?.over }));
   for (const { file, over, sizeBytes, below } of [...frozen, ...placed]) {
     const path = join(folder, file);
     if (await exists(path)) continue;
@@ -176,7 +184,7 @@ async function need(path: string, vm: string): Promise<void> {
 export function copiesBesides(pool: StoragePool, instance: Instance): DiskConfig[] {
   const { copyDisks } = instance.spec;
   return copyDisks
-    ? besidesOf(folderOf(pool, instance), copyDisks, instance).map((disk) => apart(disk, copyDisks))
+    ? besidesOf(folderOf(pool, instance), copyDisks, instance, placeOf).map((disk) => apart(disk, copyDisks))
     : [];
 }
 

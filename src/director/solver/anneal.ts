@@ -39,12 +39,13 @@ export function temper(
   const each =
     Math.min(steps ?? Number.POSITIVE_INFINITY, (milliseconds ?? Number.POSITIVE_INFINITY) * 700) /
     state.model.items;
+  const warmth = Math.min(1, each / 5000) ** 0.55;
   return {
     seed,
     ...(steps === undefined ? {} : { steps }),
     ...(milliseconds === undefined ? {} : { milliseconds }),
-    hot: 0.5 * Math.min(1, each / 300) ** 0.5,
-    cold: 0.005,
+    hot: 4 * warmth,
+    cold: 0.02 * warmth,
     priceHot: 32,
     priceCold: 3000,
     round: 0.4,
@@ -53,7 +54,7 @@ export function temper(
 
 const BLOCK = 2048;
 /** Attempts to repack in each block. */
-const REPACKS = 40;
+const REPACKS = 70;
 /** So long it only descends, cold and sharp, so that there is something in any case. */
 const DESCENT = 0.04;
 /** From here on, what has no room becomes dearer until all has. */

@@ -6,14 +6,14 @@
 import { modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { Instance } from "../compute/kinds.ts";
-import type { Automatic, Past } from "../power/kinds.ts";
+import { type Automatic, isClosed, type Past } from "../power/kinds.ts";
 import { PowerPolicy, SPARE_KEPT } from "../power/policies/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
 import { DemandShape } from "./demand.ts";
-import { isFinalPlan, Plan } from "./kinds.ts";
+import { isCarriedOut, isFinalPlan, Plan } from "./kinds.ts";
 import { decidePower, givenOut, isOwn, type PowerInput, type Verdict, type Wish } from "./power.ts";
 import { type DirectorContext, isUnbound } from "./scheduler.ts";
 import { READ, readEstate } from "./snapshot.ts";
@@ -88,7 +88,7 @@ export async function readPower(
       .map(({ metadata, spec }) => `${metadata.namespace ?? "default"}/${spec.vm}`),
     expected: new Set(
       plans.items
-        .filter((plan) => plan.spec.automation === "act" && !isFinalPlan(plan))
+        .filter((plan) => isCarriedOut(plan) && !isFinalPlan(plan))
         .flatMap(({ spec }) => spec.moves.map(({ to }) => to)),
     ),
     now: clock.now().getTime(),
@@ -118,7 +118,7 @@ async function round(
     log.info("director.power", { host: wish.host, power: wish.power, policy: wish.policy });
     events.record(about(host), "Normal", `Power${wish.power}Wanted`, told(wish));
   }
-  for (const host of input.hosts) if (host.spec.power !== undefined) await dropWish(context, host);
+  for (const host of input.hosts) if (isOverruled(host)) await dropWish(context, host);
   await tellPolicies(context, events, input, verdict);
 }
 
@@ -230,11 +230,18 @@ function endOfOff({ status }: Host, at: string): Past | undefined {
   };
 }
 
-/** A user has the say now. */
+/** A user has the say now: by spec.power, or by a host closed that was to go off and has not begun to. */
+function isOverruled({ spec, status }: Host): boolean {
+  const { automatic, fulfilled, task, state } = status?.power ?? {};
+  if (!automatic) return false;
+  if (spec.power !== undefined) return true;
+  const waits = automatic.power === "Off" && fulfilled?.since !== automatic.since && !task && state !== "Off";
+  return waits && isClosed(spec);
+}
+
 async function dropWish({ client }: PowerContext, host: Host): Promise<void> {
-  if (!host.status?.power?.automatic) return;
   await modify(client, Host, { name: host.metadata.name }, "status", (now) => {
-    if (now.spec.power === undefined || !now.status?.power?.automatic) return undefined;
+    if (!isOverruled(now) || !now.status?.power) return undefined;
     const { automatic: _, fulfilled: __, ...power } = now.status.power;
     return { ...now, status: { ...now.status, power } };
   });

@@ -7,7 +7,7 @@
  *
  * Needed is a host that is off when a machine finds no place on those that are on or coming; when machines would find no room elsewhere if spareHosts of the hosts that are
  * on were lost, or what a Policy wants to survive (Policy.spec.failover); when a host that is too busy finds nobody to take a machine; when more is forecast
- * than is free (demand.ts). A host goes off only when all that is kept without it, and as many as one in ten at a time, so that the world may answer.
+ * than is free (demand.ts). A host goes off only when all that is kept without it, and one in ten are on their way at a time, so that the world may answer.
  * Never: one that has not passed a wake test or failed the newest, whose BMC does not answer, of the control plane, or about which a user has said something.
  */
 import type { Host } from "../compute/hosts/kinds.ts";
@@ -25,8 +25,10 @@ import { type Demand, Survival } from "./survival.ts";
 const MINUTE_MS = 60_000;
 /** A host whose system did not shut down is not asked again so long. */
 const BACKOFF_MS = 24 * 3_600_000;
-/** Of the hosts that are on, so many may go off at once. */
+/** Of the hosts that are on, so many may be on their way off at once. */
 const SHARE_AT_ONCE = 0.1;
+/** Longer than any system may take to shut down (spec.powerManagement.shutdownSeconds). */
+const STUCK_MS = 2 * 3_600_000;
 /** A host is woken so many times its boot time before it is needed, and a round of looking at it. */
 const BOOT_MARGIN = 1.5;
 const ROUND_MS = 2 * MINUTE_MS;
@@ -456,7 +458,9 @@ class Round {
     const left = new Map<PowerPolicy, number>();
     for (const [policy, own] of Map.groupBy(this.powered, (each) => each.policy)) {
       const on = own.filter(({ state }) => state === "on").length;
-      left.set(policy, Math.max(1, Math.ceil(on * SHARE_AT_ONCE)));
+      const going = own.filter(({ state }) => state === "going");
+      const most = Math.max(1, Math.ceil((on + going.length) * SHARE_AT_ONCE));
+      left.set(policy, most - going.filter(({ host }) => !isStuck(host, this.input.now)).length);
     }
     const watts = ({ view }: Powered) => view.idleWatts ?? -1;
     const on = this.powered.filter(({ state }) => state === "on");
@@ -543,6 +547,10 @@ export function neverOff(host: Host, bootId: string): string | undefined {
     return "it has not passed a wake test yet (spec.powerManagement.wakeTest)";
   return undefined;
 }
+
+/** Wanted off so long that no other has to wait for it any more: its BMC does not answer, say. */
+const isStuck = ({ status }: Host, now: number): boolean =>
+  now - Date.parse(status?.power?.automatic?.since ?? "") >= STUCK_MS;
 
 function failedLately({ status }: Host, now: number): string | undefined {
   const last = status?.power?.past?.at(-1);

@@ -315,15 +315,22 @@ export const WAKE_TEST_FAILED = "WakeTestFailed";
 interface Powered {
   spec: {
     power?: "On" | "Off" | "ForceOff";
+    unschedulable?: boolean;
+    maintenance?: boolean;
     powerManagement?: { acknowledgedWakeTest?: string };
   };
   status?: { power?: PowerStatus } | undefined;
 }
 
-/** What a PowerPolicy wants of the host that is not done yet. */
+/** A user keeps machines away from it. */
+export const isClosed = ({ unschedulable, maintenance }: Powered["spec"]): boolean =>
+  unschedulable === true || maintenance === true;
+
+/** What a PowerPolicy wants of the host that is not done yet. Nothing is shut down under a user who has closed it. */
 export function pendingOf({ spec, status }: Powered): Automatic | undefined {
   const { automatic, fulfilled } = status?.power ?? {};
   if (!automatic || spec.power !== undefined || fulfilled?.since === automatic.since) return undefined;
+  if (automatic.power === "Off" && isClosed(spec)) return undefined;
   return automatic;
 }
 

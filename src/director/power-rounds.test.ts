@@ -1,0 +1,91 @@
+/** Which hosts are to be on, round after round in a world that does not answer. */
+import { expect, it } from "vitest";
+import type { Host } from "../compute/hosts/kinds.ts";
+import type { PowerPolicy } from "../power/policies/kinds.ts";
+import type { HostView } from "./estate.ts";
+import { decidePower, type PowerInput, type Verdict } from "./power.ts";
+
+const NOW = Date.parse("2026-01-01T00:00:00Z");
+const nameOf = (i: number) => `h${String(i).padStart(3, "0")}`;
+
+const view = (name: string): HostView => ({
+  name,
+  ready: true,
+  site: "",
+  rack: name,
+  cpus: 8,
+  memoryBytes: 2 ** 33,
+  mhz: 3000,
+  cores: 4,
+  cpuModel: "x",
+  accelerator: "kvm",
+  ssd: false,
+  linkMbps: 1000,
+});
+const object = (name: string): Host => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "Host",
+  metadata: { name },
+  spec: { bmc: { ipmi: { address: name, port: 623 }, credentials: { namespace: "default", name: "bmc" } } },
+  status: {
+    power: {
+      state: "On",
+      since: "2025-01-01T00:00:00Z",
+      lastWakeTest: { startedTime: "2025", finishedTime: "2025", passed: true, message: "" },
+    },
+  },
+});
+const frugal = (spec: Partial<PowerPolicy["spec"]> = {}, name = "frugal"): PowerPolicy => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "PowerPolicy",
+  metadata: { name },
+  spec: {
+    selector: {},
+    automation: "act",
+    spareHosts: 1,
+    minOnMinutes: 0,
+    minOffMinutes: 30,
+    bootSeconds: 600,
+    ...spec,
+  },
+});
+const empty = (count: number, more: Partial<PowerInput> = {}): PowerInput => ({
+  estate: {
+    hosts: Array.from({ length: count }, (_, i) => view(nameOf(i))),
+    machines: [],
+    policies: [],
+    odd: [],
+  },
+  hosts: Array.from({ length: count }, (_, i) => object(nameOf(i))),
+  policies: [frugal()],
+  waiting: [],
+  expected: new Set(),
+  now: NOW,
+  bootId: "",
+  ...more,
+});
+/** As it is once what is wanted is written. */
+function wanted(input: PowerInput, { wishes }: Verdict, now = input.now): PowerInput {
+  const hosts = input.hosts.map((host) => {
+    const wish = wishes.find((each) => each.host === host.metadata.name);
+    const { power } = host.status ?? {};
+    if (!wish || !power) return host;
+    const since = new Date(now).toISOString();
+    const automatic = { power: wish.power, since, policy: wish.policy, reason: wish.reason };
+    return { ...host, status: { ...host.status, power: { ...power, automatic } } };
+  });
+  return { ...input, hosts, now };
+}
+
+it("a tenth of the hosts at most is on its way off, however many rounds pass before the first is off", () => {
+  let input = empty(20);
+  const offs = () => input.hosts.filter(({ status }) => status?.power?.automatic?.power === "Off").length;
+  for (let round = 0; round < 12; round++) input = wanted(input, decidePower(input), NOW + round * 2000);
+  expect(offs()).toBe(2);
+  const told = decidePower(input);
+  expect(told.wishes).toEqual([]);
+  expect([...told.why.values()]).toContain("on: others are switched off first, a tenth of them at a time");
+  // Those that never answer do not hold up the others for ever.
+  input = wanted(input, decidePower({ ...input, now: NOW + 3 * 3_600_000 }), NOW + 3 * 3_600_000);
+  expect(offs()).toBe(4);
+});

@@ -128,6 +128,48 @@ it("shows one namespace to a user who may see no other", async () => {
   await context.close();
 });
 
+// Before there is another machine: then the move is worth it.
+it("changes a policy, approves its plan, and the machine moves with its screen open", async () => {
+  const watching = await visitor.context.newPage();
+  const said: string[] = [];
+  watching.on("console", (message) => said.push(message.text()));
+  await watching.goto(`${MACHINE}/screen`);
+  await watching.getByText("Connected", { exact: true }).waitFor();
+  await page.goto("/director/policies/default/web");
+  await page.getByRole("button", { name: "Edit" }).click();
+  const yaml = page.getByRole("textbox", { name: "The object as YAML" });
+  const text = await yaml.inputValue();
+  await yaml.fill(text.replace("goal: energy", "goal: fastest"));
+  await page
+    .getByText(/supported values|must be one of|Unsupported/i)
+    .first()
+    .waitFor();
+  await yaml.fill(
+    text.replace("goal: energy", "goal: performance").replace("automation: act", "automation: ask"),
+  );
+  await page.getByText(/spec\.goals: .*energy.* → .*performance/).waitFor();
+  await page.getByRole("button", { name: "Save" }).click();
+  const from = (await machine())?.status?.host;
+  expect(from).toBe("frugal-1");
+  await page.goto("/director");
+  await page.getByText("Proposed, waits for you").waitFor({ timeout: 60_000 });
+  expect(await violations(page)).toEqual([]);
+  await page.getByText("Proposed, waits for you").getByRole("link").click();
+  await page.getByRole("button", { name: "Approve all" }).waitFor();
+  expect(await violations(page)).toEqual([]);
+  // Its own restart, after the rollback, may have cut it off before; the move does not.
+  const connections = await watching.locator(".console .place").getAttribute("data-connections");
+  await page.getByRole("button", { name: "Approve all" }).click();
+  await page.getByRole("heading", { name: /plan-.*Succeeded/ }).waitFor({ timeout: 90_000 });
+  expect((await machine())?.status?.host).toBe("fast-1");
+  await watching.getByText("Connected", { exact: true }).waitFor();
+  expect(await watching.locator(".console .place").getAttribute("data-connections"), said.join("\n")).toBe(
+    connections,
+  );
+  expect(await isLit(watching)).toBe(true);
+  await watching.close();
+});
+
 it("makes a machine, and says before where it will be and why", async () => {
   await page.keyboard.press("c");
   await page.getByLabel("Name", { exact: true }).fill("web-2");
@@ -188,47 +230,6 @@ it("takes a snapshot and goes back to it", async () => {
       undefined,
   );
   await page.getByRole("heading", { name: /web-1.*Running/ }).waitFor({ timeout: 60_000 });
-});
-
-it("changes a policy, approves its plan, and the machine moves with its screen open", async () => {
-  const watching = await visitor.context.newPage();
-  const said: string[] = [];
-  watching.on("console", (message) => said.push(message.text()));
-  await watching.goto(`${MACHINE}/screen`);
-  await watching.getByText("Connected", { exact: true }).waitFor();
-  await page.goto("/director/policies/default/web");
-  await page.getByRole("button", { name: "Edit" }).click();
-  const yaml = page.getByRole("textbox", { name: "The object as YAML" });
-  const text = await yaml.inputValue();
-  await yaml.fill(text.replace("goal: energy", "goal: fastest"));
-  await page
-    .getByText(/supported values|must be one of|Unsupported/i)
-    .first()
-    .waitFor();
-  await yaml.fill(
-    text.replace("goal: energy", "goal: performance").replace("automation: act", "automation: ask"),
-  );
-  await page.getByText(/spec\.goals: .*energy.* → .*performance/).waitFor();
-  await page.getByRole("button", { name: "Save" }).click();
-  const from = (await machine())?.status?.host;
-  expect(from).toBe("frugal-1");
-  await page.goto("/director");
-  await page.getByText("Proposed, waits for you").waitFor({ timeout: 60_000 });
-  expect(await violations(page)).toEqual([]);
-  await page.getByText("Proposed, waits for you").getByRole("link").click();
-  await page.getByRole("button", { name: "Approve all" }).waitFor();
-  expect(await violations(page)).toEqual([]);
-  // Its own restart, after the rollback, may have cut it off before; the move does not.
-  const connections = await watching.locator(".console .place").getAttribute("data-connections");
-  await page.getByRole("button", { name: "Approve all" }).click();
-  await page.getByRole("heading", { name: /plan-.*Succeeded/ }).waitFor({ timeout: 90_000 });
-  expect((await machine())?.status?.host).toBe("fast-1");
-  await watching.getByText("Connected", { exact: true }).waitFor();
-  expect(await watching.locator(".console .place").getAttribute("data-connections"), said.join("\n")).toBe(
-    connections,
-  );
-  expect(await isLit(watching)).toBe(true);
-  await watching.close();
 });
 
 it("is used by the keyboard alone", async () => {

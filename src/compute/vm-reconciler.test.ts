@@ -163,6 +163,22 @@ describe("VirtualMachine reconciler", () => {
     await untilGone(estate.client, VirtualMachine, at("web"));
   });
 
+  it("keeps its volumes' finalizer while it has runs, whoever writes it away", async () => {
+    estate = await openEstate();
+    await estate.runMachine("web", "a");
+    const keeps = (vm: VirtualMachine) => vm.metadata.finalizers?.includes(VOLUMES_FINALIZER) ?? false;
+    await estate.client.patch(VirtualMachine, at("web"), { metadata: { finalizers: ["example.com/mine"] } });
+    const kept = await estate.vm("web", keeps);
+    expect(kept.metadata.finalizers).toEqual(["example.com/mine", VOLUMES_FINALIZER]);
+    await estate.client.patch(VirtualMachine, at("web"), { metadata: { finalizers: null } });
+    await estate.vm("web", keeps);
+    await estate.client.delete(VirtualMachine, at("web"));
+    await estate.end("web-1", "Requested");
+    await estate.instance("web-1", (i) => i.spec.destroyVolumes === true, "destroyVolumes");
+    await estate.finalize("web-1");
+    await untilGone(estate.client, VirtualMachine, at("web"));
+  });
+
   it("takes an instance away that has no host yet; it cannot be bound afterwards", async () => {
     estate = await openEstate();
     await estate.createMachine("web");

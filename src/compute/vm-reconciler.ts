@@ -186,6 +186,11 @@ class VirtualMachineReconciler {
       }
       return undefined;
     }
+    if (instances.length > 0 && !isKept(vm)) {
+      // Somebody wrote over it: deleted, it would be gone at once, and its volumes would stay for ever.
+      await unlessFaster(this.#keep(vm));
+      return undefined; // The informer brings the newer machine, and with it another look.
+    }
     const migrations = this.#migrationsByMachine.get(key);
     for (const instance of superseded(instances, migrations)) {
       // One that knows what the status does not say yet stays until that is written.
@@ -214,6 +219,12 @@ class VirtualMachineReconciler {
       return this.#noRoom.has(vm.metadata.uid ?? "") ? { requeueAfterMs: ROOM_RETRY_MS } : again;
     }
     return this.#startOrWait(vm, instances, migrations);
+  }
+
+  /** From now on it does not go before its volumes. */
+  #keep(vm: VirtualMachine): Promise<VirtualMachine> {
+    const finalizers = [...(vm.metadata.finalizers ?? []), VOLUMES_FINALIZER];
+    return this.#client.update(VirtualMachine, { ...vm, metadata: { ...vm.metadata, finalizers } });
   }
 
   /** Live, and the machine is to be down: stop it. Deleted by somebody before a host was chosen: take it away. */
@@ -310,12 +321,7 @@ class VirtualMachineReconciler {
       await this.#writeStatus(vm, instances, migrations, why);
       return undefined;
     }
-    if (!vm.metadata.finalizers?.includes(VOLUMES_FINALIZER)) {
-      const finalizers = [...(vm.metadata.finalizers ?? []), VOLUMES_FINALIZER];
-      const metadata = { ...vm.metadata, finalizers };
-      const kept = await this.#client.update(VirtualMachine, { ...vm, metadata });
-      return this.#startOrWait(kept, instances, migrations);
-    }
+    if (!isKept(vm)) return this.#startOrWait(await this.#keep(vm), instances, migrations);
     if (decision.do === "wait") {
       const { ms, totalMs, restart, why } = decision;
       const since = this.#endedAt.get(last?.metadata.uid ?? "") ?? this.#clock.now().getTime();
@@ -445,13 +451,8 @@ class VirtualMachineReconciler {
     const after =
       getCondition(status.conditions, CRASH_LOOP) && status.phase !== "Pending" ? again : undefined;
     if (isDeepStrictEqual(status, vm.status)) return after;
-    try {
-      await this.#client.updateStatus(VirtualMachine, { ...vm, status });
-    } catch (error) {
-      // Somebody was faster: the informer brings the newer machine, and with it another look.
-      if (isApiError(error, "Conflict", "NotFound")) return undefined;
-      throw error;
-    }
+    // Somebody was faster: the informer brings the newer machine, and with it another look.
+    if (!(await unlessFaster(this.#client.updateStatus(VirtualMachine, { ...vm, status })))) return undefined;
     this.#report(vm, status);
     return after;
   }
@@ -468,6 +469,15 @@ class VirtualMachineReconciler {
       this.#events.record(about(vm), "Normal", status.phase, ready?.message ?? "stopped");
   }
 }
+
+const isKept = ({ metadata }: VirtualMachine) => metadata.finalizers?.includes(VOLUMES_FINALIZER) ?? false;
+
+/** What was written; undefined: somebody else was faster. */
+const unlessFaster = <T>(write: Promise<T>): Promise<T | undefined> =>
+  write.catch((error: unknown) => {
+    if (isApiError(error, "Conflict", "NotFound")) return undefined;
+    throw error;
+  });
 
 const isRefused = (error: unknown, field: string) =>
   isApiError(error, "Invalid") && (error.details.causes ?? []).some((cause) => cause.field === field);

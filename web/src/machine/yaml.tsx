@@ -1,34 +1,16 @@
 /** An object as YAML, to be read and changed. What is written is checked by the server before it is sent (dry-run), and says what would change. */
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useState } from "react";
 import { parse, stringify } from "yaml";
 import { isResource } from "../../../src/client/answers.ts";
 import { Action } from "../../ui/basics.tsx";
 import { toast } from "../../ui/toasts.tsx";
 import { isApiError, messageOf, request } from "../data/api.ts";
+import { editable, saving } from "../data/edit.ts";
 import { objectPath, type Plural, type Resource } from "../data/kinds.ts";
 import type { Can } from "../data/rights.ts";
 
 const textOf = ({ apiVersion, kind, metadata, spec, ...rest }: Resource): string =>
   stringify({ apiVersion, kind, metadata, spec, ...rest }, { aliasDuplicateObjects: false });
-
-/** What can be edited: status is Vireo's. */
-function editable(object: Resource): string {
-  const { name, namespace, labels, annotations } = object.metadata;
-  return stringify(
-    {
-      apiVersion: object.apiVersion,
-      kind: object.kind,
-      metadata: {
-        name,
-        ...(namespace === undefined ? {} : { namespace }),
-        ...(labels ? { labels } : {}),
-        ...(annotations ? { annotations } : {}),
-      },
-      spec: object.spec,
-    },
-    { aliasDuplicateObjects: false },
-  );
-}
 
 const written = ({ metadata: { labels = {}, annotations = {}, generation } }: Resource): string =>
   JSON.stringify([labels, annotations, generation]);
@@ -40,7 +22,7 @@ interface Check {
 }
 const NONE: Check = { state: "none", text: "", causes: [] };
 
-/** Fields of spec and labels that differ, in words. */
+/** Fields that differ, in words. */
 function changes(before: unknown, after: unknown, path = ""): string[] {
   if (JSON.stringify(before) === JSON.stringify(after)) return [];
   const isObject = (value: unknown): value is Record<string, unknown> =>
@@ -56,26 +38,19 @@ function changes(before: unknown, after: unknown, path = ""): string[] {
 export function YamlEditor({ plural, object, can }: { plural: Plural; object: Resource; can: Can }) {
   const [text, setText] = useState<string>();
   const [check, setCheck] = useState(NONE);
-  /** What users had written of it when editing began. */
-  const begun = useRef<string>(undefined);
-  const path = objectPath(plural, object.metadata);
+  /** As it was when editing began. */
+  const [base, setBase] = useState(object);
+  const place = objectPath(plural, object.metadata);
   /** Status changes all the time, and is no reason to refuse; what somebody else wrote meanwhile is. */
-  const send = async (value: unknown, dryRun: boolean): Promise<Resource> => {
-    if (!isResource(value)) throw new Error("this is no object with metadata and a name");
+  const send = async (edited: unknown, dryRun: boolean): Promise<Resource> => {
+    if (!isResource(edited)) throw new Error("this is no object with metadata and a name");
     for (let attempt = 1; ; attempt++) {
-      const now = await request<Resource>("GET", path);
-      if (begun.current !== undefined && written(now) !== begun.current)
+      const now = await request<Resource>("GET", place);
+      if (written(now) !== written(base))
         throw new Error("somebody else has changed it meanwhile; cancel, and edit it as it is now");
-      const { resourceVersion } = now.metadata;
-      const body = { ...value, metadata: { ...value.metadata, resourceVersion } };
+      const { method, path, ...what } = saving(place, base, now.metadata.resourceVersion, edited, dryRun);
       try {
-        return await request<Resource>(
-          "PUT",
-          `${path}?fieldValidation=Strict${dryRun ? "&dryRun=All" : ""}`,
-          {
-            body,
-          },
-        );
+        return await request<Resource>(method, path, what);
       } catch (error) {
         if (!isApiError(error, "Conflict") || attempt >= 5) throw error;
       }
@@ -97,6 +72,11 @@ export function YamlEditor({ plural, object, can }: { plural: Plural; object: Re
         const made = await send(parse(text), true);
         const differs = [
           ...changes(object.metadata.labels ?? {}, made.metadata.labels ?? {}, "metadata.labels"),
+          ...changes(
+            object.metadata.annotations ?? {},
+            made.metadata.annotations ?? {},
+            "metadata.annotations",
+          ),
           ...changes(object.spec, made.spec, "spec"),
         ];
         if (!isOld) setCheck({ state: "ok", text: differs.join("\n") || "Nothing changes.", causes: [] });
@@ -127,10 +107,10 @@ export function YamlEditor({ plural, object, can }: { plural: Plural; object: Re
         {text === undefined ? (
           <Action
             onPress={() => {
-              begun.current = written(object);
-              setText(editable(object));
+              setBase(object);
+              setText(stringify(editable(object), { aliasDuplicateObjects: false }));
             }}
-            whyNot={can("update", plural)}
+            whyNot={can("patch", plural)}
           >
             Edit
           </Action>

@@ -33,6 +33,8 @@ interface Ready {
 
 /** A failed build is tried again after this long, or at once when the image's spec changes. */
 const RETRY_MS = 300_000;
+/** After somebody else was there first. */
+const AGAIN_MS = 1000;
 /** Builds of an image that are over and are kept, for their logs. */
 const HISTORY = 10;
 
@@ -163,10 +165,16 @@ async function reconcile(
       return cancelled ? undefined : { requeueAfterMs: left };
     }
   }
-  await createBuild(client, name, { storagePool, recipe }, image).catch((error: unknown) => {
-    if (!isApiError(error, "AlreadyExists")) throw error;
-  });
-  return undefined;
+  try {
+    await createBuild(client, name, { storagePool, recipe }, image);
+    return undefined;
+  } catch (error) {
+    // Somebody made one of this image at the same moment: it is seen in a moment.
+    if (isApiError(error, "AlreadyExists")) return { requeueAfterMs: AGAIN_MS };
+    if (!isApiError(error, "Invalid") && !isApiError(error, "Forbidden")) throw error;
+    await isFailed(`no ImageBuild can be made of it: ${error.message}`);
+    return { requeueAfterMs: RETRY_MS };
+  }
 }
 
 /** Without the fields that have no value. */
@@ -193,9 +201,19 @@ const newestFirst = (a: ImageBuild, b: ImageBuild) => {
   return first === second ? numberOf(b) - numberOf(a) : first < second ? 1 : -1;
 };
 
+/** How many names that others have taken are passed over. */
+const TAKEN = 20;
+const LONGEST_NAME = 63;
+
+/** web-1, web-2, …; of a long name its beginning. */
+export function buildName(image: string, number: number): string {
+  const end = `-${number}`;
+  return `${image.slice(0, LONGEST_NAME - end.length).replace(/[.-]+$/, "")}${end}`;
+}
+
 /**
- * Makes the next build of an image: web-1, web-2, …
- * @param owner it goes with this image. @throws ApiError AlreadyExists when somebody made one at the same moment
+ * Makes the next build of an image. A name that something else has, a build of another image, say, is passed over.
+ * @param owner it goes with this image. @throws ApiError AlreadyExists when somebody made one of this image at the same moment
  */
 export async function createBuild(
   client: Client,
@@ -204,23 +222,27 @@ export async function createBuild(
   owner?: Image,
 ): Promise<ImageBuild> {
   const { items } = await client.list(ImageBuild, { fieldSelector: `spec.image=${image}` });
-  const next = items.reduce((last, build) => Math.max(last, numberOf(build)), 0) + 1;
-  const metadata = {
-    name: `${image}-${next}`,
-    labels: { [IMAGE_LABEL]: image },
-    ...(owner
-      ? {
-          ownerReferences: [
-            {
-              apiVersion: API_VERSION,
-              kind: "Image",
-              name: image,
-              uid: owner.metadata.uid ?? "",
-              controller: true,
-            },
-          ],
-        }
-      : {}),
-  };
-  return client.create(ImageBuild, { metadata, spec: { ...spec, image } });
+  const first = items.reduce((last, build) => Math.max(last, numberOf(build)), 0) + 1;
+  const labels = { [IMAGE_LABEL]: image };
+  const ownerReferences = owner && [
+    {
+      apiVersion: API_VERSION,
+      kind: "Image",
+      name: image,
+      uid: owner.metadata.uid ?? "",
+      controller: true,
+    },
+  ];
+  for (let number = first; ; number++) {
+    const name = buildName(image, number);
+    const metadata = { name, labels, ...(ownerReferences ? { ownerReferences } : {}) };
+    try {
+      return await client.create(ImageBuild, { metadata, spec: { ...spec, image } });
+    } catch (error) {
+      if (!isApiError(error, "AlreadyExists") || number >= first + TAKEN) throw error;
+      // One that cannot be read is another's.
+      const there = await client.get(ImageBuild, { name }).catch(() => undefined);
+      if (there?.spec.image === image) throw error;
+    }
+  }
 }

@@ -61,10 +61,30 @@ export function checkPlan({ spec }: Plan, old: Plan | undefined): Cause[] {
     : [];
 }
 
-export function checkPolicy(policy: Policy, _old: Policy | undefined, _lookup: Lookup): Cause[] {
+const MOST_RULES = 50;
+
+/** Not more than there are already: those of older versions are held against nobody. */
+function tooMany(now: readonly unknown[], before: readonly unknown[], field: string): Cause[] {
+  return now.length <= Math.max(MOST_RULES, before.length)
+    ? []
+    : [
+        {
+          field,
+          reason: "FieldValueInvalid",
+          message: `Too many: ${now.length}: must have at most ${MOST_RULES} items`,
+        },
+      ];
+}
+
+export function checkPolicy(policy: Policy, old: Policy | undefined, _lookup: Lookup): Cause[] {
   const { required = [], preferred = [], goals = [] } = policy.spec;
   const { quiet = [] } = policy.spec.moves ?? {};
+  const { required: hadRequired = [], preferred: hadPreferred = [] } = old?.spec ?? {};
+  const had = new Set([...hadRequired, ...hadPreferred.map(({ rule }) => rule)]);
+  const isNew = (rule: string) => !had.has(rule);
   const causes = [
+    ...tooMany(required, hadRequired, "spec.required"),
+    ...tooMany(preferred, hadPreferred, "spec.preferred"),
     ...quiet.flatMap((window, i) => {
       const fault = windowFault(window);
       return fault ? [invalid(`spec.moves.quiet[${i}].timeZone`, window.timeZone, fault)] : [];
@@ -73,9 +93,9 @@ export function checkPolicy(policy: Policy, _old: Policy | undefined, _lookup: L
       const fault = during && windowFault(during);
       return fault ? [invalid(`spec.goals[${i}].during.timeZone`, during.timeZone, fault)] : [];
     }),
-    ...required.flatMap((rule, i) => checkRule(rule, `spec.required[${i}]`)),
-    ...preferred.flatMap(({ rule }, i) => checkRule(rule, `spec.preferred[${i}].rule`)),
+    ...required.flatMap((rule, i) => (isNew(rule) ? checkRule(rule, `spec.required[${i}]`) : [])),
+    ...preferred.flatMap(({ rule }, i) => (isNew(rule) ? checkRule(rule, `spec.preferred[${i}].rule`) : [])),
   ];
-  if (causes.length === 0) causes.push(...neverKept(required, "spec.required"), ...neverTogether(policy));
-  return causes;
+  if (causes.length > 0) return causes;
+  return [...(required.some(isNew) ? neverKept(required, "spec.required") : []), ...neverTogether(policy)];
 }

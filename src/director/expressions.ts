@@ -31,12 +31,20 @@ import {
 } from "./attributes.ts";
 import type { HostView } from "./estate.ts";
 
+/** Of rules that are written now. Stored ones of older versions may be longer, and are kept all the same. */
+export const MOST_CHARACTERS = 1000;
 const LIMITS = {
   maxAstNodes: 200,
   maxDepth: 30,
   maxListElements: 100,
   maxMapEntries: 50,
   maxCallArguments: 8,
+};
+
+const STORED_LIMITS = {
+  ...LIMITS,
+  maxAstNodes: Number.MAX_SAFE_INTEGER,
+  maxListElements: Number.MAX_SAFE_INTEGER,
 };
 
 type Schema = { [name: string]: string | Schema };
@@ -51,10 +59,13 @@ function schemaOf(side: Side): Schema {
   return schema;
 }
 
-const environment = new Environment({ unlistedVariablesAreDyn: false, limits: LIMITS })
-  .registerVariable({ name: "host", schema: schemaOf("host") })
-  .registerVariable({ name: "machine", schema: schemaOf("machine") })
-  .registerFunction("quantity(string): int", (text: string) => BigInt(parseBytes(text)));
+const environmentOf = (limits: typeof LIMITS) =>
+  new Environment({ unlistedVariablesAreDyn: false, limits })
+    .registerVariable({ name: "host", schema: schemaOf("host") })
+    .registerVariable({ name: "machine", schema: schemaOf("machine") })
+    .registerFunction("quantity(string): int", (text: string) => BigInt(parseBytes(text)));
+const WRITTEN = environmentOf(LIMITS);
+const STORED = environmentOf(STORED_LIMITS);
 
 /** A rule that is none, with its place in the text. */
 export class ExpressionError extends Error {}
@@ -241,7 +252,7 @@ function checkQuantity(node: ASTNode): void {
 }
 
 /** @throws ExpressionError */
-function compile(text: string): Expression {
+function compile(text: string, environment = STORED): Expression {
   try {
     const program = environment.parse(text);
     const { valid, error, type } = program.check();
@@ -355,10 +366,12 @@ export function expressionOf(text: string): Expression {
   return made;
 }
 
-/** What is wrong with it, and where; undefined: nothing. */
+/** What is wrong with it as one that is written now, and where; undefined: nothing. */
 export function problemOf(text: string): string | undefined {
+  if (text.length > MOST_CHARACTERS)
+    return `it has ${text.length} characters, a rule has ${MOST_CHARACTERS} at most; several rules hold together, and labels of hosts (host.labels.tier) stand for many names`;
   try {
-    compile(text);
+    compile(text, WRITTEN);
     return undefined;
   } catch (error) {
     if (error instanceof ExpressionError) return error.message;

@@ -56,7 +56,9 @@ export async function signIn(
   const login = sessions && (await byToken(token, known));
   if (!login) throw unknownToken();
   const { user, expires } = login;
-  return { ...(await sessions.begin(expires === undefined ? { token } : { user, expires })), user };
+  const isKnown = (hash: string) => known.tokens.userOfHash(hash) !== undefined;
+  const begun = await sessions.begin(expires === undefined ? { token, user } : { user, expires }, isKnown);
+  return { ...begun, user };
 }
 
 /** @throws ApiError Unauthorized when it has ended, Forbidden when another site's page writes by it */

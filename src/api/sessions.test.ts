@@ -1,4 +1,5 @@
 /** Browsers' sessions and the pages of the web UI, at a real server over TLS. */
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
 import { tmpdir } from "node:os";
@@ -248,6 +249,7 @@ describe("the web UI", () => {
 describe("sessions in the store", () => {
   let store: Store;
   let now = 1_000_000;
+  const ANNA = { name: "anna", groups: ["devs"] };
   const request = (cookie: string) => ({ headers: { cookie } }) as IncomingMessage;
   beforeAll(async () => {
     store = await openSqliteStore(join(folder, "store.db"));
@@ -256,7 +258,7 @@ describe("sessions in the store", () => {
 
   it("are hashes alone, end after twelve hours, and are taken away then", async () => {
     const sessions = new Sessions(store, { now: () => now });
-    const { cookie } = await sessions.begin({ token: "secret-token" });
+    const { cookie } = await sessions.begin({ token: "secret-token", user: ANNA });
     const text = JSON.stringify(await store.range(""));
     expect(text).not.toContain("secret-token");
     expect(text).not.toContain(/=([^;]+)/.exec(cookie)?.[1]);
@@ -265,13 +267,13 @@ describe("sessions in the store", () => {
     now += 12 * 3600_000;
     expect(found?.isGood()).toBe(false);
     await expect(sessions.find(request(cookie))).rejects.toMatchObject({ reason: "Unauthorized" });
-    await sessions.begin({ token: "other" });
+    await sessions.begin({ token: "other", user: ANNA });
     expect((await store.range("")).entries).toHaveLength(1);
   });
 
   it("end no later than the login of an OIDC provider", async () => {
     const sessions = new Sessions(store, { now: () => now });
-    const user = { name: "anna", groups: ["devs"] };
+    const user = ANNA;
     const { cookie, expires } = await sessions.begin({ user, expires: now + 60_000 });
     expect(expires.getTime()).toBe(now + 60_000);
     expect((await sessions.find(request(cookie)))?.kept.user).toEqual(user);
@@ -281,11 +283,46 @@ describe("sessions in the store", () => {
 
   it("that end at one control plane end at the others within five seconds", async () => {
     const [one, other] = [new Sessions(store, { now: () => now }), new Sessions(store, { now: () => now })];
-    const { cookie } = await one.begin({ token: "t" });
+    const { cookie } = await one.begin({ token: "t", user: ANNA });
     expect(await other.find(request(cookie))).toBeDefined();
     await one.end(request(cookie));
     await expect(one.find(request(cookie))).rejects.toMatchObject({ reason: "Unauthorized" });
     now += 5000;
     await expect(other.find(request(cookie))).rejects.toMatchObject({ reason: "Unauthorized" });
+  });
+
+  it("are twenty of each user at most: the oldest goes, that of a revoked token first, and those of others stay", async () => {
+    const sessions = new Sessions(store, { now: () => now });
+    const ben = await sessions.begin({ token: "ben's", user: { name: "ben", groups: [] } });
+    let revoked = "";
+    const begin = async (token: string) =>
+      (await sessions.begin({ token, user: ANNA }, (hash) => hash !== revoked)).cookie;
+    const cookies: string[] = [];
+    for (let i = 0; i < 20; i++) cookies.push(await begin(i === 7 ? "lost" : "t"));
+    const isGood = (cookie = "") =>
+      sessions.find(request(cookie)).then(
+        () => true,
+        () => false,
+      );
+    const ended = async () => {
+      const good = await Promise.all(cookies.map(isGood));
+      return good.flatMap((each, i) => (each ? [] : [i]));
+    };
+    expect(await ended()).toEqual([]);
+    revoked = createHash("sha256").update("lost").digest("hex");
+    cookies.push(await begin("t"));
+    expect(await ended()).toEqual([7]);
+    cookies.push(await begin("t"));
+    expect(await ended()).toEqual([0, 7]);
+    expect(await isGood(ben.cookie)).toBe(true);
+  });
+
+  it("of which one is odd hinder nobody", async () => {
+    const sessions = new Sessions(store, { now: () => now });
+    for (const [i, value] of ["{", "null", '{"expires":1e99}'].entries())
+      await store.commit({ key: `sessions/odd-${i}`, value, expected: 0 });
+    const { cookie } = await sessions.begin({ token: "t", user: ANNA });
+    expect(await sessions.find(request(cookie))).toBeDefined();
+    expect(JSON.stringify(await store.range(""))).not.toContain("odd-");
   });
 });

@@ -4,9 +4,10 @@
  *   POST /session {"token": …}  -> 201, Set-Cookie    the token is checked as in any request
  *   DELETE /session             -> the session ends; its cookie is good no more, wherever it was copied to
  *
- * The cookie is 256 random bits; the store has only its hash, with the hash of the token (or, of an OIDC login, who it was and until when): so a
- * session is good at every control plane, outlives their restarts, and ends with the token when that is revoked. Each control plane looks at
- * the store again after 5 seconds at most: so long a session may live on at another one than where it was ended.
+ * The cookie is 256 random bits; the store has only its hash, with whose it is and the hash of the token (or, of an OIDC login, until when): so a
+ * session outlives restarts, is good at every control plane that knows the token (an OIDC login: at every one), and ends there with the token. Tokens
+ * are a file of each machine (tokens.ts): the control planes of other machines know one, and of its end, once they have that file. Each control plane
+ * looks at the store again after 5 seconds at most: so long a session may live on at another one than where it was ended.
  *
  * Against requests that another site's page makes with the cookie (CSRF): SameSite=Strict, and `refuseForeignWrite`, because pages of another
  * port or subdomain count as the same site.
@@ -24,14 +25,18 @@ const TTL_MS = 12 * 3600_000;
 /** For how long what the store said is taken as true. */
 const FRESH_MS = 5000;
 const PREFIX = "sessions/";
-/** Of all users, and of those remembered in memory. */
-const MOST = 10_000;
+/** Of one user: who signs in once more loses the oldest, and nobody else anything. */
+const MOST_OF_USER = 20;
+/** Those remembered in memory. */
+const MOST_KNOWN = 10_000;
 
 const hashOf = (text: string) => createHash("sha256").update(text).digest("hex");
 
 /** What a session stands for: a token of ours, by hash, or an OIDC provider's user. Milliseconds since 1970. */
 export interface Kept {
   token?: string;
+  /** Whose the token was. */
+  by?: string;
   user?: User;
   expires: number;
 }
@@ -51,23 +56,33 @@ export class Sessions {
     this.#now = now;
   }
 
-  /** Also takes away those whose time is over. @returns the Set-Cookie header, and until when. @throws ApiError TooManyRequests */
-  async begin(of: { token: string } | { user: User; expires: number }): Promise<{
-    cookie: string;
-    expires: Date;
-  }> {
+  /**
+   * Also takes away those whose time is over and those that cannot be read; and of the user's own, when they are too many, the oldest, first of all
+   * those whose token `isKnown` (by its hash) does not know. @returns the Set-Cookie header, and until when
+   */
+  async begin(
+    of: { token: string; user: User } | { user: User; expires: number },
+    isKnown: (token: string) => boolean = () => true,
+  ): Promise<{ cookie: string; expires: Date }> {
     const { entries } = await this.#store.range(PREFIX);
-    let alive = 0;
-    for (const { key, value, revision } of entries)
-      if (this.#isGood(parse(value))) alive++;
-      else await this.#remove(key, revision);
-    if (alive >= MOST)
-      throw new ApiError("TooManyRequests", `there are ${alive} sessions already; sign out of some first`);
+    const own: { key: string; revision: number; gone: boolean }[] = [];
+    for (const { key, value, revision } of entries) {
+      const kept = parse(value);
+      if (!kept || !this.#isGood(kept)) await this.#remove(key, revision);
+      else if (ownerOf(kept) === of.user.name)
+        own.push({ key, revision, gone: kept.token !== undefined && !isKnown(kept.token) });
+    }
+    // None is ever written again: by revision they are as they were begun.
+    own.sort((a, b) => Number(b.gone) - Number(a.gone) || a.revision - b.revision);
+    for (const { key, revision } of own.slice(0, Math.max(0, own.length + 1 - MOST_OF_USER))) {
+      await this.#remove(key, revision);
+      this.#remember(key, undefined);
+    }
     const id = randomBytes(32).toString("base64url");
     const most = this.#now() + TTL_MS;
     const kept: Kept =
       "token" in of
-        ? { token: hashOf(of.token), expires: most }
+        ? { token: hashOf(of.token), by: of.user.name, expires: most }
         : { user: of.user, expires: Math.min(of.expires, most) };
     await this.#store.commit({ key: keyOf(id), value: JSON.stringify(kept), expected: 0 });
     this.#remember(keyOf(id), kept);
@@ -120,7 +135,7 @@ export class Sessions {
     this.#known.set(key, { kept, readAt: this.#now() });
     // Invented cookies push out the oldest; those are read again when they are needed.
     for (const oldest of this.#known.keys()) {
-      if (this.#known.size <= MOST) break;
+      if (this.#known.size <= MOST_KNOWN) break;
       this.#known.delete(oldest);
     }
   }
@@ -159,11 +174,19 @@ export function refuseForeignWrite({ method, headers }: IncomingMessage): void {
   );
 }
 
+const ownerOf = ({ by, user }: Kept): string | undefined => by ?? user?.name;
+
+/** Undefined of what is none, whoever wrote it. */
 function parse(value: string): Kept | undefined {
-  const kept: unknown = JSON.parse(value);
+  let kept: unknown;
+  try {
+    kept = JSON.parse(value);
+  } catch {
+    return undefined;
+  }
   if (!isFields(kept) || typeof kept.expires !== "number") return undefined;
-  const { token, user, expires } = kept;
-  if (typeof token === "string") return { token, expires };
+  const { token, by, user, expires } = kept;
+  if (typeof token === "string") return { token, ...(typeof by === "string" ? { by } : {}), expires };
   if (!isFields(user) || typeof user.name !== "string" || !Array.isArray(user.groups)) return undefined;
   return { user: { name: user.name, groups: user.groups.map(String) }, expires };
 }

@@ -4,7 +4,7 @@ import { until } from "../compute/testing/control-plane.ts";
 import { NS, openEstate } from "../compute/testing/estate.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { silentLogger } from "../reconcile/log.ts";
-import { Plan, Policy } from "./kinds.ts";
+import { isFinalPlan, Plan, Policy } from "./kinds.ts";
 import { runPlanner, whyAgain } from "./planner.ts";
 
 type Phase = NonNullable<NonNullable<Plan["status"]>["moves"]>[number]["phase"];
@@ -62,6 +62,39 @@ it("waits longer after each plan that moved nothing", async () => {
       );
     }
     expect(waited[1]).toBeGreaterThan(1300);
+  } finally {
+    stop.abort();
+    await running;
+    await estate.close();
+  }
+});
+
+it("takes back a plan that nobody has looked at yet when it makes another", async () => {
+  const estate = await openEstate();
+  for (const [name, mhz] of [
+    ["a", 2000],
+    ["b", 3800],
+  ] as const)
+    await estate.hostFacts(name, { mhz });
+  await estate.runMachine("web", "a");
+  await estate.client.create(Policy, {
+    metadata: { name: "web", namespace: NS },
+    spec: { selector: {}, automation: "ask", required: ["host.cpu.mhz >= 3000"] },
+  });
+  const stop = new AbortController();
+  const { client } = estate;
+  const running = runPlanner({ client, clock: systemClock, log: silentLogger, signal: stop.signal });
+  const planOf = (generation: number) =>
+    until(`a plan by generation ${generation}`, async () =>
+      (await client.list(Plan)).items.find(({ spec }) => spec.moves[0]?.policyGeneration === generation),
+    );
+  try {
+    const first = await planOf(1);
+    await client.patch(Policy, { name: "web", namespace: NS }, { spec: { priority: 1 } });
+    const second = await planOf(2);
+    const open = (await client.list(Plan)).items.filter((plan) => !isFinalPlan(plan));
+    expect(open.map(({ metadata }) => metadata.name)).toEqual([second.metadata.name]);
+    expect((await client.get(Plan, { name: first.metadata.name }))?.status?.phase).toBe("Superseded");
   } finally {
     stop.abort();
     await running;

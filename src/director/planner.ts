@@ -143,7 +143,8 @@ async function round(
     const before = plans.filter((plan) => plan.spec.automation === automation);
     const same = (plan: Plan) =>
       JSON.stringify(plan.spec.moves.map(target)) === JSON.stringify(own.map(target));
-    const open = before.filter((plan) => !isCarriedOut(plan) && plan.status?.phase === "Proposed");
+    // One that the executor has not seen yet, too.
+    const open = before.filter((plan) => !isCarriedOut(plan) && !isFinalPlan(plan));
     if (own.length > 0 && open.some(same)) continue;
     for (const plan of open) await supersede(client, plan);
     // A broken rule does not hold a machine that a user wants where it is.

@@ -88,6 +88,29 @@ const migrations = async () =>
   (await estate.client.list(Migration)).items.map(({ metadata }) => metadata.name).sort();
 const said = ({ status }: Plan) => status?.moves?.map(({ phase, message }) => `${phase}: ${message}`);
 
+it.each([
+  ["machines that a policy keeps together", { keepTogether: "site" as const }, "policy"],
+  ["more than a policy moves at once", { moves: { concurrent: 1 } }, "one of its machines"],
+])("does not move %s at once, in two plans neither", async (_, spec, why) => {
+  await estate.client.create(Policy, {
+    metadata: { name: "few", namespace: NS },
+    spec: { selector: {}, ...spec },
+  });
+  const vms = ["w", "x", "y", "z"];
+  for (const vm of vms) await estate.runMachine(vm, "a");
+  await Promise.all(vms.map((vm, i) => create(`p-${vm}`, [move(vm, "a", i % 2 ? "b" : "c")])));
+  const waiting = async () => {
+    const { items } = await estate.client.list(Plan);
+    return items.filter(({ status }) => status?.moves?.[0]?.message?.includes(why));
+  };
+  await until(
+    "all but one wait",
+    async () => (await waiting()).length >= 3 || (await migrations()).length > 1,
+  );
+  expect(await migrations()).toHaveLength(1);
+  expect(await waiting()).toHaveLength(3);
+});
+
 it("of which every move is overtaken before it begins has not failed: it is superseded", async () => {
   await estate.runMachine("x", "a");
   await create("p1", [move("x", "b", "c"), move("nobody", "a", "b")]);

@@ -37,6 +37,8 @@ export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LO
   const controller = new Controller({
     name: "plan-executor",
     log,
+    // One plan after the other: each has to see what another has begun, or they exceed the limits of both together.
+    workers: 1,
     reconcile: async (name) => {
       const next = await step(context, name);
       if (next === "over") return undefined;
@@ -146,7 +148,7 @@ async function beginOne(
   const inPhase = (phase: MoveStatus["phase"]) => moves.filter((_, i) => states[i]?.phase === phase);
   const underWay = migrations
     .filter((migration) => isUnderWay(migration) || (migration.spec.plan && !isFinal(migration)))
-    .map((migration) => hostsOf(estate, migration));
+    .map((migration) => underWayOf(estate, migration));
   for (const [i, move] of moves.entries()) {
     const state = states[i];
     if (state?.phase !== "Waiting") continue;
@@ -158,7 +160,7 @@ async function beginOne(
       return true;
     }
     const before = moves.slice(0, i).filter((_, j) => states[j]?.phase === "Waiting");
-    const message = hinders?.why ?? waitsFor(estate, move, { before, running, underWay });
+    const message = hinders?.why ?? waitsFor(estate, move, { before, underWay });
     if (message) {
       states[i] = { ...state, message };
       continue;
@@ -169,9 +171,10 @@ async function beginOne(
   return false;
 }
 
-function hostsOf(estate: Estate, { metadata, spec, status }: Migration): UnderWay {
-  const machine = indexOf(estate).get(`${metadata.namespace ?? "default"}/${spec.vm}`);
-  return { from: status?.from ?? machine?.host ?? "", to: spec.to ?? "" };
+function underWayOf(estate: Estate, { metadata, spec, status }: Migration): UnderWay {
+  const { namespace = "default" } = metadata;
+  const machine = indexOf(estate).get(`${namespace}/${spec.vm}`);
+  return { namespace, vm: spec.vm, from: status?.from ?? machine?.host ?? "", to: spec.to ?? "" };
 }
 
 async function begin(

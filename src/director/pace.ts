@@ -19,32 +19,25 @@ const MOST_PER_HOST = 4;
 export const movesAtOnce = (host: HostView | undefined): number =>
   Math.min(MOST_PER_HOST, 1 + Math.floor((host?.linkMbps ?? 0) / MBPS_PER_MOVE));
 
-/** The two hosts of a move that is under way. */
-export interface UnderWay {
-  from: string;
-  to: string;
-}
+/** A move that is under way, whoever asked for it. */
+export type UnderWay = Pick<Move, "namespace" | "vm" | "from" | "to">;
 
 /**
  * What a move has to wait for; undefined when it may begin.
- * @param before the plan's moves before it that have yet to begin @param running the plan's moves that have begun @param underWay all moves in
- * the estate that have begun, whoever asked for them, or are a plan's
+ * @param before the plan's moves before it that have yet to begin @param underWay all moves in the estate that have begun, whoever asked
+ * for them, or are a plan's, this one or another
  */
 export function waitsFor(
   estate: Estate,
   move: Move,
-  {
-    before,
-    running,
-    underWay,
-  }: { before: readonly Move[]; running: readonly Move[]; underWay: readonly UnderWay[] },
+  { before, underWay }: { before: readonly Move[]; underWay: readonly UnderWay[] },
 ): string | undefined {
   const touches = (other: UnderWay, host: string) => other.from === host || other.to === host;
   const first = before.find((other) => touches(other, move.from) || touches(other, move.to));
   if (first) return `waits until the move of ${first.vm} has begun`;
   const groups = groupsOf(estate, move);
-  const shares = (other: Move) => groupsOf(estate, other).find((group) => groups.includes(group));
-  for (const other of [...running, ...before]) {
+  const shares = (other: UnderWay) => groupsOf(estate, other).find((group) => groups.includes(group));
+  for (const other of [...underWay, ...before]) {
     const group = shares(other);
     if (group)
       return `waits until ${other.vm} has moved: policy ${JSON.stringify(group.slice(group.indexOf("/") + 1))} is about both`;
@@ -62,7 +55,7 @@ export function waitsFor(
 }
 
 /** "namespace/name" of the policies that spread the machine and others, or keep them together. */
-function groupsOf(estate: Estate, { namespace, vm }: Move): string[] {
+function groupsOf(estate: Estate, { namespace, vm }: UnderWay): string[] {
   const machine = indexOf(estate).get(`${namespace}/${vm}`);
   if (!machine) return [];
   return policiesOf(estate, machine)

@@ -361,10 +361,4 @@ export const Plan = defineKind({
 });
 export type Plan = ObjectOf<typeof Plan>;
 
-const FINAL_PLAN = ["Succeeded", "Failed", "Superseded", "Rejected"];
-/** Nothing of it is done any more. */
-export const isFinalPlan = ({ status }: Plan): boolean => FINAL_PLAN.includes(status?.phase ?? "");
-
-/** Its moves are made, or will be: nobody has to be asked any more. */
-export const isCarriedOut = ({ spec: { automation, approval } }: Plan): boolean =>
-  automation === "act" || (automation === "ask" && approval === "Approved");
+export { isCarriedOut, isFinalPlan } from "./plan-standing.ts";

@@ -1,5 +1,6 @@
 /** One plan: each move with its reason, what was expected of it and what came of it; approved in whole or in part, or put away. */
 import { type ReactNode, useState } from "react";
+import { decide, isCarriedOut, isFinalPlan } from "../../../src/director/plan-standing.ts";
 import { Action, Ago, Badge, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
@@ -83,42 +84,31 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
   const phase = status?.phase ?? "Pending";
   const [tone] = toneOf(phase);
   const isProposed = phase === "Proposed" && spec.approval === undefined;
+  const asks = spec.automation === "ask";
   const chosen = spec.moves.filter((_, i) => !left.has(i));
-  const busy = plans.find(
-    (other) =>
-      other.spec.automation === "act" && ["Running", "Pending", undefined].includes(other.status?.phase),
-  );
+  const busy = plans.find((other) => isCarriedOut(other) && !isFinalPlan(other));
   const whyNotApprove =
     chosen.length === 0
       ? "No move is chosen."
       : busy
         ? `The plan ${busy.metadata.name} is under way.`
-        : can(spec.automation === "ask" && left.size === 0 ? "patch" : "create", "plans");
+        : ((asks ? can("patch", "plans") : undefined) ??
+          (asks && left.size === 0 ? undefined : can("create", "plans")));
   const sum = (key: keyof Effect) => {
     const known = spec.moves.flatMap(({ predicted }) => predicted?.[key] ?? []);
     return known.length === 0 ? undefined : known.reduce((total, value) => total + value, 0);
   };
-  const asks = spec.automation === "ask";
-  /** All of a plan that asks is its own approval; some of it, or of mere advice, is another plan. */
   const approve = async () => {
-    if (asks && left.size === 0) {
-      await patch("plans", metadata, { spec: { approval: "Approved" } });
-      return;
-    }
+    const { approval, instead } = decide(plan, chosen);
+    if (approval) await patch("plans", metadata, { spec: { approval } });
+    if (!instead) return;
     const name = `approved-${Date.now().toString(36)}`;
-    await create("plans", "Plan", {
-      metadata: { name },
-      spec: {
-        trigger: `a user approved ${chosen.length} of ${spec.moves.length} moves of ${metadata.name}`,
-        automation: "act",
-        moves: chosen,
-      },
-    });
-    if (asks) await patch("plans", metadata, { spec: { approval: "Rejected" } });
+    await create("plans", "Plan", { metadata: { name }, spec: instead });
     navigate(`/director/plans/${name}`);
   };
   const reject = async () => {
-    if (asks) await patch("plans", metadata, { spec: { approval: "Rejected" } });
+    const { approval } = decide(plan, []);
+    if (approval) await patch("plans", metadata, { spec: { approval } });
     else await remove("plans", metadata);
     navigate("/director");
   };
@@ -179,7 +169,12 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
                       onClose={() => setDialog(null)}
                       onSend={reject}
                     >
-                      <p>Nothing is moved. The director may propose the same again when something changes.</p>
+                      <p>
+                        Nothing of it is moved.{" "}
+                        {asks
+                          ? "Its machines stay where they are for a day, unless a rule is broken or a policy of theirs changes."
+                          : "The director looks again within a minute, and may advise the same."}
+                      </p>
                     </FormDialog>,
                   )
                 }

@@ -138,7 +138,7 @@ for (const hosts of asked.length > 0 ? asked : [100, 1000, 10_000]) {
       waiting: [],
       expected: new Set(),
       now: 1.9e12,
-      bootId: "",
+      controlPlanes: new Set(),
     });
     off = verdict.wishes.length;
   });

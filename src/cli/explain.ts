@@ -50,9 +50,7 @@ async function explainHost(place: Place, name: string, print: (line: string) => 
   const host = await client.get(Host, { name });
   if (!host) throw new UserError(`there is no host ${JSON.stringify(name)}; vireo get hosts lists them`);
   const policies = (await client.list(PowerPolicy)).items;
-  const own = policies.find(({ status }) => status?.controlPlane)?.status?.controlPlane;
-  const leader = own ? await client.get(Host, { name: own }) : undefined;
-  const input = await readPower({ client, clock: systemClock, bootId: leader?.status?.facts?.bootId ?? "" });
+  const input = await readPower({ client, clock: systemClock });
   print(`host/${name}`);
   for (const line of explainPower(decidePower({ ...input, ahead: forecastOf(policies, input.now) }), host))
     print(line);

@@ -33,6 +33,7 @@ import { imageSubresources } from "../images/subresources.ts";
 import { KINDS } from "../kinds.ts";
 import { runPowerReconciler } from "../power/reconciler.ts";
 import { systemClock } from "../reconcile/clock.ts";
+import { announceControlPlane } from "../reconcile/control-planes.ts";
 import { EventRecorder, runEventExpiry } from "../reconcile/events.ts";
 import { runAsLeader } from "../reconcile/leader.ts";
 import { createLogger } from "../reconcile/log.ts";
@@ -130,6 +131,7 @@ export async function server(
 
   const client = new LocalClient(service);
   const clock = systemClock;
+  const announced = announceControlPlane({ client, clock, log, signal, bootId: bootId() });
   await runAsLeader(
     client,
     {
@@ -165,6 +167,7 @@ export async function server(
       ]);
     },
   );
+  await announced;
   await api.close();
   audit.close();
   service.close();

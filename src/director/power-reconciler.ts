@@ -8,6 +8,7 @@ import { Host } from "../compute/hosts/kinds.ts";
 import { Instance } from "../compute/kinds.ts";
 import { type Automatic, isClosed, type Past } from "../power/kinds.ts";
 import { PowerPolicy, SPARE_KEPT } from "../power/policies/kinds.ts";
+import { controlPlaneMachines } from "../reconcile/control-planes.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
@@ -68,15 +69,18 @@ export async function runHostPower(context: PowerContext): Promise<void> {
 
 /** All that is looked at, read anew. */
 export async function readPower(
-  context: Pick<PowerContext, "client" | "clock" | "bootId"> & Partial<PowerContext>,
+  context: Pick<PowerContext, "client" | "clock"> & Partial<PowerContext>,
 ): Promise<PowerInput> {
   const { client, clock, bootId } = context;
-  const [policies, hosts, plans, instances] = await Promise.all([
+  const [policies, hosts, plans, instances, controlPlanes] = await Promise.all([
     client.list(PowerPolicy),
     client.list(Host, READ),
     client.list(Plan),
     client.list(Instance, READ),
+    controlPlaneMachines(client),
   ]);
+  // Of the one that leads also before it has said so.
+  if (bootId !== undefined) controlPlanes.add(bootId);
   // Last: what has come to a host meanwhile is seen on it.
   const estate = await readEstate(client, context);
   return {
@@ -92,7 +96,7 @@ export async function readPower(
         .flatMap(({ spec }) => spec.moves.map(({ to }) => to)),
     ),
     now: clock.now().getTime(),
-    bootId,
+    controlPlanes,
   };
 }
 
@@ -248,9 +252,9 @@ async function dropWish({ client }: PowerContext, host: Host): Promise<void> {
 }
 
 async function tellPolicies(
-  { client, clock }: PowerContext,
+  { client, clock, bootId }: PowerContext,
   events: EventRecorder,
-  { policies, hosts, bootId }: PowerInput,
+  { policies, hosts }: PowerInput,
   verdict: Verdict,
 ): Promise<void> {
   for (const policy of policies) {

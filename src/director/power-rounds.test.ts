@@ -1,6 +1,7 @@
 /** Which hosts are to be on, round after round in a world that does not answer. */
 import { expect, it } from "vitest";
 import type { Host } from "../compute/hosts/kinds.ts";
+import { declaredFacts } from "../compute/testing/estate.ts";
 import type { PowerPolicy } from "../power/policies/kinds.ts";
 import type { HostView } from "./estate.ts";
 import { decidePower, type PowerInput, type Verdict } from "./power.ts";
@@ -61,7 +62,7 @@ const empty = (count: number, more: Partial<PowerInput> = {}): PowerInput => ({
   waiting: [],
   expected: new Set(),
   now: NOW,
-  bootId: "",
+  controlPlanes: new Set(),
   ...more,
 });
 /** As it is once what is wanted is written. */
@@ -88,4 +89,20 @@ it("a tenth of the hosts at most is on its way off, however many rounds pass bef
   // Those that never answer do not hold up the others for ever.
   input = wanted(input, decidePower({ ...input, now: NOW + 3 * 3_600_000 }), NOW + 3 * 3_600_000);
   expect(offs()).toBe(4);
+});
+
+it("the hosts of all control planes stay on, and one that is off or on its way comes back", () => {
+  const input = empty(4, { controlPlanes: new Set(["b1", "b2", "b3"]) });
+  const hosts = input.hosts.map((host, i) => {
+    const facts = declaredFacts(host.metadata.name, { bootId: `b${i}` });
+    const since = new Date(NOW).toISOString();
+    const automatic = { power: "Off" as const, since, policy: "frugal", reason: "it is empty" };
+    const { power = { state: "On" as const, since } } = host.status ?? {};
+    return { ...host, status: { facts, power: i === 3 ? { ...power, automatic } : power } };
+  });
+  const { wishes, why } = decidePower({ ...input, hosts, policies: [frugal({ spareHosts: 0 })] });
+  expect(wishes.map(({ host, power }) => `${host} ${power}`)).toEqual(["h003 On"]);
+  expect(why.get("h001")).toBe("on: a control plane runs on it");
+  const sound = decidePower({ ...input, hosts: hosts.slice(0, 3), policies: [frugal({ spareHosts: 0 })] });
+  expect(sound.wishes.map(({ host, power }) => `${host} ${power}`)).toEqual(["h000 Off"]);
 });

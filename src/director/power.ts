@@ -8,7 +8,7 @@
  * Needed is a host that is off when a machine finds no place on those that are on or coming; when machines would find no room elsewhere if spareHosts of the hosts that are
  * on were lost, or what a Policy wants to survive (Policy.spec.failover); when a host that is too busy finds nobody to take a machine; when more is forecast
  * than is free (demand.ts). A host goes off only when all that is kept without it, and one in ten are on their way at a time, so that the world may answer.
- * Never: one that has not passed a wake test or failed the newest, whose BMC does not answer, of the control plane, or about which a user has said something.
+ * Never: one that has not passed a wake test or failed the newest, whose BMC does not answer, that a control plane runs on, or about which a user has said something.
  */
 import type { Host } from "../compute/hosts/kinds.ts";
 import { type Automatic, failedWakeTest, pendingOf } from "../power/kinds.ts";
@@ -71,8 +71,8 @@ export interface PowerInput {
   /** Hosts that plans which are under way move machines to. */
   expected: ReadonlySet<string>;
   now: number;
-  /** The boot id of the machine that the control plane runs on. */
-  bootId: string;
+  /** Boot ids of the machines that control planes run on. */
+  controlPlanes: ReadonlySet<string>;
   /** By policy: what is forecast until so long from now (demand.ts); undefined: nobody knows. */
   ahead?: ((policy: string, aheadMs: number) => Ahead | undefined) | undefined;
 }
@@ -259,9 +259,11 @@ class Round {
 
   meetNeeds(): void {
     const { estate, waiting } = this.input;
-    for (const each of this.powered)
-      if (each.state === "going" && this.index.use(each.view.name).machines > 0)
+    for (const each of [...this.asleep.values()]) {
+      if (hasControlPlane(each.host, this.input.controlPlanes)) this.call(each, CONTROL_PLANE);
+      else if (each.state === "going" && this.index.use(each.view.name).machines > 0)
         this.call(each, "a machine is on it");
+    }
     for (const key of waiting) {
       const machine = this.index.get(key);
       if (machine && machine.host === undefined)
@@ -491,10 +493,10 @@ class Round {
   /** Why it does not go off; undefined: it may, and takes no machines from here on. */
   private whyOn(each: Powered, left: number): string | undefined {
     const { host, view, policy, h, since } = each;
-    const { estate, expected, now, bootId } = this.input;
+    const { estate, expected, now, controlPlanes } = this.input;
     const { machines } = this.index.use(view.name);
     if (machines > 0) return `${machines} ${machines === 1 ? "machine is" : "machines are"} on it`;
-    const never = neverOff(host, bootId);
+    const never = neverOff(host, controlPlanes);
     if (never) return never;
     if (expected.has(view.name)) return "a plan moves machines there";
     if (estate.odd.some(({ object }) => object.startsWith("Instance/")))
@@ -534,12 +536,16 @@ class Round {
   }
 }
 
+const CONTROL_PLANE = "a control plane runs on it";
+const hasControlPlane = ({ status }: Host, controlPlanes: ReadonlySet<string>): boolean =>
+  controlPlanes.has(status?.facts?.bootId ?? "");
+
 /** Why a host is never switched off by itself; undefined: it may be. */
-export function neverOff(host: Host, bootId: string): string | undefined {
+export function neverOff(host: Host, controlPlanes: ReadonlySet<string>): string | undefined {
   const { spec, status } = host;
   const { power } = status ?? {};
   if (!spec.bmc) return "it could not be switched on again: spec.bmc does not say through what";
-  if (status?.facts?.bootId === bootId) return "the control plane runs on it";
+  if (hasControlPlane(host, controlPlanes)) return CONTROL_PLANE;
   if (failedWakeTest(host)) return "it failed its newest wake test, and may not come on again";
   if (power?.state !== "On")
     return `its BMC does not say that it is on${power?.reason ? `: ${power.reason}` : ""}`;

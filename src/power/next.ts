@@ -48,12 +48,14 @@ export interface Situation {
   pressed: boolean;
   /** The host is the machine that the control plane itself runs on. */
   own: boolean;
+  /** A control plane runs on it, this one or another. */
+  controlPlane: boolean;
   /** A wake test of another host is under way. */
   testing: boolean;
 }
 
 export function nextOf(host: Host, situation: Situation): Next {
-  const { now, seen, own } = situation;
+  const { now, seen, own, controlPlane } = situation;
   const { task } = host.status?.power ?? {};
   if (task?.kind === "WakeTest") return test(host, task, situation);
   if (task) return goOn(host, task.kind, task, situation);
@@ -92,6 +94,8 @@ export function nextOf(host: Host, situation: Situation): Next {
       "ControlPlane",
       "is not switched off: the control plane that would switch it on again runs on it",
     );
+  if (controlPlane && pending)
+    return settle("False", "ControlPlane", "is not switched off by itself: a control plane runs on it");
   if (wanted === "Off" && failedWakeTest(host))
     return settle(
       "False",
@@ -101,11 +105,11 @@ export function nextOf(host: Host, situation: Situation): Next {
   return failed ?? begin(wanted);
 }
 
-/** Of a host whose agent is heard from: it has to be proven that it is again. */
-function isTestDue(host: Host, { now, seen, own, testing }: Situation): boolean {
+/** Of a host whose agent is heard from and that no control plane runs on: it has to be proven that it is again. */
+function isTestDue(host: Host, { now, seen, controlPlane, testing }: Situation): boolean {
   const { spec, status } = host;
   const { wakeTest } = spec.powerManagement ?? {};
-  if (!wakeTest || own || testing || seen.state !== "On" || failedWakeTest(host)) return false;
+  if (!wakeTest || controlPlane || testing || seen.state !== "On" || failedWakeTest(host)) return false;
   if (getCondition(status?.conditions, "Ready")?.status !== "True" || !status?.agent) return false;
   const last = status.power?.lastWakeTest;
   return !last?.passed || now - Date.parse(last.startedTime) >= wakeTest.everyDays * DAY_MS;

@@ -4,6 +4,7 @@ import { modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { Instance, StoragePool, VirtualMachine } from "../compute/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
+import { announceControlPlane } from "../reconcile/control-planes.ts";
 import { Event } from "../reconcile/kinds.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
@@ -243,6 +244,39 @@ describe("power reconciler", () => {
       expect(bmc.pressed).toEqual([]);
       await agent("True");
       expect(bmc.pressed).toEqual(["shutDown", "on"]);
+    });
+
+    it("is not for a host that another control plane runs on, nor is that switched off for a PowerPolicy", async () => {
+      const said = new AbortController();
+      const { client } = plane;
+      const bootId = FACTS.bootId;
+      const saying = announceControlPlane({
+        client,
+        clock,
+        log: silentLogger,
+        signal: said.signal,
+        bootId,
+      });
+      await plane.client.patch(Host, { name: "a" }, { status: { facts: FACTS } }, { subresource: "status" });
+      await agent("True");
+      await ask({ powerManagement: { wakeTest } });
+      const automatic = {
+        power: "Off",
+        since: clock.now().toISOString(),
+        policy: "frugal",
+        reason: "it is empty",
+      };
+      await client.patch(
+        Host,
+        { name: "a" },
+        { status: { power: { automatic } } },
+        { subresource: "status" },
+      );
+      await clock.step(300_000);
+      expect(await standing()).toMatchObject({ status: "False", reason: "ControlPlane" });
+      expect(bmc.pressed).toEqual([]);
+      said.abort();
+      await saying;
     });
 
     it("waits for machines", async () => {

@@ -7,6 +7,7 @@ import { type Client, modify } from "../client/client.ts";
 import type { Host as HostType } from "../compute/hosts/kinds.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
+import { runsControlPlane } from "../reconcile/control-planes.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
@@ -88,11 +89,14 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     const now = clock.now().getTime();
     if (await fulfil(host, seen, now)) return { requeueAfterMs: busyMs };
     const { task } = host.status?.power ?? {};
+    const bootId = host.status?.facts?.bootId;
+    const own = bootId === context.bootId;
     const next = nextOf(host, {
       now,
       seen,
       pressed: task !== undefined && pressed.get(uid) === stepOf(task),
-      own: host.status?.facts?.bootId === context.bootId,
+      own,
+      controlPlane: own || (await runsControlPlane(client, bootId)),
       testing: isTesting(name),
     });
     switch (next.step) {

@@ -3,8 +3,8 @@ import { Type } from "typebox";
 import { defineKind, Name, type ObjectOf, Words } from "../resource/kind.ts";
 
 /**
- * A lease: `holder` owns it until renewTime + durationSeconds. Two uses: leadership of a control plane
- * (`control-plane`), and the heartbeat of a host (`host-NAME`, renewed by its agent). Whoever judges a lease by its
+ * A lease: `holder` owns it until renewTime + durationSeconds. Three uses: leadership of a control plane
+ * (`control-plane`), that one runs on a machine (`control-plane-BOOTID`), and the heartbeat of a host (`host-NAME`, renewed by its agent). Whoever judges a lease by its
  * own clock measures from the moment it saw renewTime change, so that clocks of hosts need not agree.
  */
 export const Lease = defineKind({

@@ -135,6 +135,7 @@ for (const hosts of asked.length > 0 ? asked : [100, 1000, 10_000]) {
       estate: { ...estate },
       hosts: objects,
       policies: [FRUGAL],
+      unread: [],
       waiting: [],
       expected: new Set(),
       now: 1.9e12,

@@ -87,6 +87,7 @@ export async function readPower(
     estate,
     hosts: hosts.items,
     policies: policies.items,
+    unread: policies.skipped.map(({ name }) => name),
     waiting: instances.items
       .filter(isUnbound)
       .map(({ metadata, spec }) => `${metadata.namespace ?? "default"}/${spec.vm}`),

@@ -27,6 +27,9 @@ const MINUTE_MS = 60_000;
 const BACKOFF_MS = 24 * 3_600_000;
 /** Of the hosts that are on, so many may be on their way off at once. */
 const SHARE_AT_ONCE = 0.1;
+/** So many at most of a policy are on their way off at once, and so many proofs that a host is needed are made at a time: the leader has more to do. */
+const MOST_AT_ONCE = 50;
+const ROUND_FAULTS = 50;
 /** Longer than any system may take to shut down (spec.powerManagement.shutdownSeconds). */
 const STUCK_MS = 2 * 3_600_000;
 /** A host is woken so many times its boot time before it is needed, and a round of looking at it. */
@@ -66,6 +69,8 @@ export interface PowerInput {
   estate: Estate;
   hosts: readonly Host[];
   policies: readonly PowerPolicy[];
+  /** Names of PowerPolicies that do not have the shape of their kind: nobody knows which hosts they choose. */
+  unread: readonly string[];
   /** Keys of machines that are to run and have no host. */
   waiting: readonly string[];
   /** Hosts that plans which are under way move machines to. */
@@ -134,6 +139,14 @@ export function policyFor(policies: readonly PowerPolicy[], { metadata }: Host):
     .find(({ spec }) => selects(spec.selector, metadata.labels ?? {}));
 }
 
+/** Why nobody knows who has the say over hosts of this policy, or of none; undefined: it is known. */
+function unsureOf({ unread }: PowerInput, policy: PowerPolicy | undefined): string | undefined {
+  const odd = unread.find((name) => !policy || name < policy.metadata.name);
+  return odd === undefined
+    ? undefined
+    : `PowerPolicy ${odd} cannot be read, and may have the say over it; mend or delete it`;
+}
+
 /** The estate as it would be with these hosts on. */
 function withOn(estate: Estate, names: ReadonlySet<string>): Estate {
   const hosts = estate.hosts.map((host) => {
@@ -160,6 +173,11 @@ export function decidePower(input: PowerInput): Verdict {
   const freed = hosts.flatMap((host) => {
     const policy = policyFor(input.policies, host);
     if (policy?.spec.automation === "act" || !isOwn(host) || host.spec.power !== undefined) return [];
+    const unsure = unsureOf(input, policy);
+    if (unsure) {
+      why.set(host.metadata.name, `stays as it is: ${unsure}`);
+      return [];
+    }
     if (host.status?.power?.state !== "Off" && pendingOf(host)?.power !== "Off") return [];
     const { policy: name = "?" } = host.status?.power?.automatic ?? {};
     const seconds = median(host.status?.power?.boots ?? []);
@@ -223,6 +241,12 @@ class Round {
   /** Policies something of which is needed: none of their hosts goes off. */
   private readonly inNeed = new Set<PowerPolicy>();
   private readonly unmet = new Map<PowerPolicy, string>();
+  /** Of each policy: its hosts that are on, and what hosts that are on or coming have. */
+  private readonly awake = new Map<PowerPolicy, { on: number; cpus: number; memoryMiB: number }>();
+  /** By kind of host and where it stands: what is not survived without one of them. */
+  private readonly kept = new Map<string, string>();
+  /** So many hosts were found to be needed. */
+  private looks = 0;
 
   constructor(input: PowerInput, powered: readonly Powered[], why: Map<string, string>) {
     this.input = input;
@@ -233,12 +257,23 @@ class Round {
       each.h = this.index.hostNumber(each.view.name);
       if (each.state === "off" || each.state === "going") this.asleep.set(each.h, each);
       if (each.state === "coming") this.inNeed.add(each.policy);
+      if (!this.asleep.has(each.h)) this.count(each, 1);
     }
     this.survival = new Survival(
       input.estate,
       [...demandsOf(input.estate), ...this.spareDemands()],
       [...this.asleep.keys()],
     );
+  }
+
+  /** @param sign 1: it takes machines from now on; -1: it does not any more */
+  private count({ policy, state, view }: Powered, sign: 1 | -1): void {
+    const sum = this.awake.get(policy) ?? { on: 0, cpus: 0, memoryMiB: 0 };
+    this.awake.set(policy, sum);
+    if (state === "on") sum.on += sign;
+    if (view.closed !== undefined && state === "other") return;
+    sum.cpus += sign * view.cpus;
+    sum.memoryMiB += (sign * view.memoryBytes) / MiB;
   }
 
   private spareDemands(): Demand[] {
@@ -336,6 +371,7 @@ class Round {
   private call(each: Powered, reason: string): void {
     const { view, policy, h, bootSeconds } = each;
     this.asleep.delete(h);
+    this.count(each, 1);
     this.inNeed.add(policy);
     this.survival.open(h);
     const predicted = {
@@ -436,17 +472,12 @@ class Round {
   }
 
   /** What is forecast and will have no room on the policy's hosts that are on, without one; undefined: there is room. */
-  private lackOf(policy: PowerPolicy, aheadMs: number, without?: number): string | undefined {
-    const { estate, ahead } = this.input;
-    const expected = ahead?.(policy.metadata.name, aheadMs);
+  private lackOf(policy: PowerPolicy, aheadMs: number, without?: HostView): string | undefined {
+    const expected = this.input.ahead?.(policy.metadata.name, aheadMs);
     if (!expected) return undefined;
-    let [cpus, memoryMiB] = [0, 0];
-    for (const { h } of this.powered.filter((each) => each.policy === policy)) {
-      const host = estate.hosts[h];
-      if (!host || host.closed !== undefined || this.asleep.has(h) || h === without) continue;
-      cpus += host.cpus;
-      memoryMiB += host.memoryBytes / MiB;
-    }
+    let { cpus = 0, memoryMiB = 0 } = this.awake.get(policy) ?? {};
+    cpus -= without?.cpus ?? 0;
+    memoryMiB -= (without?.memoryBytes ?? 0) / MiB;
     const by = new Date(expected.by).toISOString();
     if (expected.memoryMiB > memoryMiB)
       return `by ${by} machines usually have ${gib(expected.memoryMiB)} memory, those that are on have ${gib(memoryMiB)}`;
@@ -461,12 +492,21 @@ class Round {
     for (const [policy, own] of Map.groupBy(this.powered, (each) => each.policy)) {
       const on = own.filter(({ state }) => state === "on").length;
       const going = own.filter(({ state }) => state === "going");
-      const most = Math.max(1, Math.ceil((on + going.length) * SHARE_AT_ONCE));
+      const most = Math.min(MOST_AT_ONCE, Math.max(1, Math.ceil((on + going.length) * SHARE_AT_ONCE)));
       left.set(policy, most - going.filter(({ host }) => !isStuck(host, this.input.now)).length);
     }
     const watts = ({ view }: Powered) => view.idleWatts ?? -1;
     const on = this.powered.filter(({ state }) => state === "on");
     on.sort((a, b) => watts(b) - watts(a) || (a.view.name < b.view.name ? -1 : 1));
+    this.letGoOf(on, left);
+    if (this.looks < ROUND_FAULTS || this.wishes.some(({ power }) => power === "Off")) return;
+    // Those that were not reached have their turn one round after the other.
+    this.looks = 0;
+    const from = (Math.floor(this.input.now / MINUTE_MS) * ROUND_FAULTS) % on.length;
+    this.letGoOf([...on.slice(from), ...on.slice(0, from)], left);
+  }
+
+  private letGoOf(on: readonly Powered[], left: Map<PowerPolicy, number>): void {
     for (const each of on) {
       const { view, policy } = each;
       const why = this.whyOn(each, left.get(policy) ?? 0);
@@ -476,6 +516,7 @@ class Round {
       }
       left.set(policy, (left.get(policy) ?? 0) - 1);
       this.asleep.set(each.h, each);
+      this.count(each, -1);
       const reason = `it is empty and not needed: ${this.withoutIt(policy)}`;
       const seconds = policy.spec.minOffMinutes * 60;
       const predicted = { seconds, ...(view.idleWatts === undefined ? {} : { watts: -view.idleWatts }) };
@@ -498,6 +539,8 @@ class Round {
     if (machines > 0) return `${machines} ${machines === 1 ? "machine is" : "machines are"} on it`;
     const never = neverOff(host, controlPlanes);
     if (never) return never;
+    const unsure = unsureOf(this.input, policy);
+    if (unsure) return unsure;
     if (expected.has(view.name)) return "a plan moves machines there";
     if (estate.odd.some(({ object }) => object.startsWith("Instance/")))
       return "an Instance cannot be read, which may be there";
@@ -507,20 +550,28 @@ class Round {
     if (now < until)
       return `it came on lately, and stays until ${new Date(until).toISOString()} (minOnMinutes)`;
     if (this.inNeed.has(policy)) return "others are being switched on because they are needed";
-    const others = this.powered.filter(
-      (other) => other.policy === policy && other.state === "on" && !this.asleep.has(other.h),
-    ).length;
+    const others = this.awake.get(policy)?.on ?? 0;
     const most = Math.max(1, policy.spec.spareHosts);
     if (others <= most)
       return `${most} ${most === 1 ? "host stays" : "hosts stay"} on in any case (spareHosts)`;
-    const aheadMs = each.bootSeconds * 1000 * BOOT_MARGIN + policy.spec.minOffMinutes * MINUTE_MS;
-    const lack = this.lackOf(policy, aheadMs, h);
-    if (lack) return `without it ${lack}`;
-    if (left <= 0) return "others are switched off first, a tenth of them at a time";
+    if (left <= 0)
+      return `others are switched off first, a tenth of them and ${MOST_AT_ONCE} at most at a time`;
     const unmet = this.unmet.get(policy);
     if (unmet) return unmet;
+    const aheadMs = each.bootSeconds * 1000 * BOOT_MARGIN + policy.spec.minOffMinutes * MINUTE_MS;
+    const lack = this.lackOf(policy, aheadMs, view);
+    if (lack) return `without it ${lack}`;
+    const kind = `${this.index.kindOfHost(h)} ${view.site}/${view.rack}`;
+    // Without another one of the same kind it would be the same.
+    const known = this.kept.get(kind);
+    if (known) return known;
+    if (this.looks >= ROUND_FAULTS) return "others are looked at first, without which not all is survived";
     const fault = this.survival.close(h);
-    return fault && `without it ${inWords(estate, fault)}`;
+    if (!fault) return undefined;
+    this.looks++;
+    const kept = `without it ${inWords(estate, fault)}`;
+    this.kept.set(kind, kept);
+    return kept;
   }
 
   spareOf(policy: PowerPolicy): Spare {

@@ -74,23 +74,28 @@ function onDone(
   now: number,
 ) {
   const { conditions, agent } = host.status ?? {};
+  const { wakeTest, shutdownSeconds = SHUTDOWN_SECONDS } = host.spec.powerManagement ?? {};
   const woken = own?.kind === "On";
   const begun = Date.parse(woken ? own.startedTime : wish.since);
   const seconds = Math.round((now - begun) / 1000);
   const isReady = state === "On" && getCondition(conditions, "Ready")?.status === "True";
   // Of one that had not gone off yet, the agent from before is heard from.
-  if (isReady && agent && (!woken || agent.startedTime !== wish.agent)) {
+  const limit = (wakeTest?.bootSeconds ?? BOOT_SECONDS) + shutdownSeconds;
+  // It may have been on its way off, and was told to come on more than once.
+  const isLate = (now - Date.parse(wish.since)) / 1000 >= limit;
+  // Its system was asked to shut down, and was not off in time: it may still be on its way.
+  const { lastTask } = power;
+  const wasAsked = lastTask?.kind === "Off" && !lastTask.succeeded && lastTask.finishedTime >= wish.since;
+  const isNew = agent?.startedTime !== wish.agent;
+  if (isReady && agent && (isNew || (!woken && (!wasAsked || isLate)))) {
     const message = woken
       ? `its agent was heard from ${seconds} s after it was switched on${wish.predicted?.seconds === undefined ? "" : ` (predicted: ${wish.predicted.seconds} s)`}`
       : "it had not gone off yet";
     const next = over(power, wish, now, { succeeded: true, message, ...(woken ? { seconds } : {}) });
     return woken ? withBoot(next, seconds) : next;
   }
-  const { wakeTest, shutdownSeconds = SHUTDOWN_SECONDS } = host.spec.powerManagement ?? {};
-  const limit = wakeTest?.bootSeconds ?? BOOT_SECONDS;
-  // It may have been on its way off, and was told to come on more than once.
-  if ((now - Date.parse(wish.since)) / 1000 < limit + shutdownSeconds) return undefined;
-  const message = `it was to be switched on, and its agent was not heard from within ${limit} s`;
+  if (!isLate) return undefined;
+  const message = `it was to be switched on, and its agent was not heard from within ${limit - shutdownSeconds} s`;
   const finishedTime = new Date(now).toISOString();
   return {
     ...over(power, wish, now, { succeeded: false, message }),

@@ -1,10 +1,11 @@
 /**
  * Stored objects say by their apiVersion in which version of their kind they are. Those of another one than the kind is stored in now are
  * turned into it wherever they are read, and written so at the start (stored.ts); as in Kubernetes, nothing else tells of a migration, so that
- * it can be cut short, done twice, or done by several servers at once, old ones among them.
+ * it can be cut short, done twice, or done by several servers at once.
  *
- * For old and new servers beside each other: a version is served in one release before objects are stored in it in the next. A server that
- * comes upon a version it does not know ends itself, rather than take the object for something else.
+ * For old and new servers beside each other a version has to be known in one release before objects are stored in it in the next; Policy v2 was not, so
+ * that all servers are upgraded at once (docs/state.md). A server that comes upon a version it does not know ends itself, rather than take the
+ * object for something else.
  */
 import { isFields } from "../resource/fields.ts";
 import type { Kind } from "../resource/kind.ts";

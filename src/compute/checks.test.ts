@@ -278,6 +278,19 @@ describe("room on a host", () => {
     }
   });
 
+  it("is not given by a host that cannot be read; what runs there may grow", () => {
+    const marked = { ...b, metadata: { ...b.metadata, annotations: { [INVALID]: "spec.site: odd" } } };
+    const old = instance("web-3", {});
+    const bound = instance("web-3", { host: "b" });
+    const why =
+      "spec.host: Forbidden: host b takes no machines: it is stored in a shape that cannot be read (spec.site: odd); kubectl edit host b mends it";
+    expect(said(checkInstance(bound, old, look(web, marked)))).toEqual([why]);
+    expect(said(checkInstance(bound, undefined, look(web, marked)))).toEqual([why]);
+    expect(said(checkInstance(instance("web-3", { host: "b", cpus: 2 }), bound, look(web, marked)))).toEqual(
+      [],
+    );
+  });
+
   it("counts what runs there, also without a machine or odd; not what is over, elsewhere, or waits for the same disks", () => {
     expect(bind({ cpus: 1 }, run("gone", { cpus: 4 }))).toHaveLength(1);
     const odd = run("odd", { cpus: 4, memory: "much" });

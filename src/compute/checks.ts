@@ -118,7 +118,18 @@ export function checkInstance(object: Instance, old: Instance | undefined, looku
 function checkRoom({ spec }: Instance, lookup: Lookup, field = "spec.host"): Cause[] {
   if (!spec.host) return [];
   const host = lookup.list(Host).find(({ metadata }) => metadata.name === spec.host);
-  if (!host || invalidity(host)) return [];
+  if (!host) return [];
+  const odd = invalidity(host);
+  // Neither its room nor whom it is for can be read. What runs there already may grow: that it may be there was decided before.
+  if (odd)
+    return field === "spec.host"
+      ? [
+          forbidden(
+            field,
+            `host ${spec.host} takes no machines: it is stored in a shape that cannot be read (${odd}); kubectl edit host ${spec.host} mends it`,
+          ),
+        ]
+      : [];
   const held = heldForPower(host);
   if (held && field === "spec.host")
     return [forbidden(field, `host ${spec.host} takes no machines: ${held}`)];

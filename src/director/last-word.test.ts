@@ -294,6 +294,26 @@ it("says the same as the director's own judgement, of any estate in which nothin
   expect(refused).toBeGreaterThan(50);
 });
 
+it("binds nothing that rules are required for to a host that has not told yet what it is", () => {
+  const host: Host = { apiVersion: "vireo.dev/v1", kind: "Host", metadata: { name: "a" }, spec: {} };
+  const fast: Policy = {
+    apiVersion: "vireo.dev/v2",
+    kind: "Policy",
+    metadata: { name: "fast", namespace: NS },
+    spec: { selector: {}, automation: "act", priority: 0, required: ["host.cpu.mhz >= 3000"] },
+  };
+  const kinds: Record<string, readonly unknown[]> = { Host: [host], Policy: [fast] };
+  const lookup = { list: <T>(kind: { kind: string }) => (kinds[kind.kind] ?? []) as readonly T[] };
+  const asked = () => checkRules(instance("m0", "a"), undefined, lookup).map(({ message }) => message);
+  const why =
+    "Forbidden: host a: it has not told yet what it is: whether it keeps the rules of policies cannot be said";
+  expect(asked()).toEqual([why]);
+  kinds.Policy = [];
+  expect(asked()).toEqual([]);
+  kinds.Host = [{ ...host, spec: { dedicatedTo: "shop" } }];
+  expect(asked()).toEqual([why]);
+});
+
 it("lets a user move machines that are kept together, one after the other, but no plan", () => {
   const together: Policy = {
     apiVersion: "vireo.dev/v2",

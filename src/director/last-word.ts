@@ -45,8 +45,13 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
           .filter((other) => other.status?.custody !== "Released" && other.spec?.host)
           .filter((other) => other.spec.vmUid !== spec.vmUid);
   const fixed = spec.incoming ? fixedBy(own) : undefined;
+  const untold =
+    host && !view && (host.spec.dedicatedTo || own.some((policy) => policy.spec.required?.length));
   const why =
     (fixed && fixedWords(fixed)) ??
+    (untold
+      ? "it has not told yet what it is: whether it keeps the rules of policies cannot be said"
+      : undefined) ??
     (view && dedicatedBreach(own, view)) ??
     (view && requiredBreach(own, view, subjectOf(object, labelsOf(object)))) ??
     groups

@@ -3,7 +3,9 @@
  * and machines. Real processes, real etcd, a real guest.
  */
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { Host } from "../src/compute/hosts/kinds.ts";
 import { VirtualMachine } from "../src/compute/kinds.ts";
+import { controlPlaneMachines } from "../src/reconcile/control-planes.ts";
 import { Lease } from "../src/reconcile/kinds.ts";
 import { isApiError } from "../src/resource/errors.ts";
 import { type EtcdCluster, startEtcd } from "../src/store/testing/etcd.ts";
@@ -74,6 +76,10 @@ it("each control plane serves, and one leads", async () => {
     expect((await client.list(VirtualMachine)).items.map(({ metadata }) => metadata.name)).toEqual(["a"]);
   const lease = await stack.client.get(Lease, { name: "control-plane" });
   expect(lease?.spec.holder).not.toBe("");
+  // Each says where it runs: here all on the machine of both hosts.
+  const machines = await controlPlaneMachines(stack.client);
+  const hosts = (await stack.client.list(Host)).items;
+  expect(machines).toEqual(new Set(hosts.map(({ status }) => status?.facts?.bootId)));
 });
 
 it("goes on after kill -9 of the first control plane, whether or not it leads", async () => {

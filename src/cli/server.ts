@@ -167,10 +167,10 @@ export async function server(
       ]);
     },
   );
-  await announced;
   await api.close();
   audit.close();
   service.close();
   await store.close();
+  await announced;
   await stopTracing();
 }

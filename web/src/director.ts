@@ -2,12 +2,24 @@
  * The director's own judgement, in the browser: the same pure code that places machines and answers `vireo explain`, over the objects that the pages
  * hold anyway. Loaded when first asked for.
  */
-import { makeEstate } from "../../src/director/estate.ts";
+import { isSound } from "../../src/client/answers.ts";
+import { type Estate, makeEstate } from "../../src/director/estate.ts";
 import { type Explanation, explain } from "../../src/director/explain.ts";
 import { predict } from "../../src/director/figures.ts";
 import { place } from "../../src/director/place.ts";
+import { tariffsOf } from "../../src/director/tariffs.ts";
 import { planUndo } from "../../src/director/undo.ts";
-import type { Host, Instance, Migration, Plan, Policy, VirtualMachine } from "./data/kinds.ts";
+import type {
+  Host,
+  Instance,
+  Migration,
+  Plan,
+  Policy,
+  Resource,
+  Site,
+  StoragePool,
+  VirtualMachine,
+} from "./data/kinds.ts";
 
 export interface Objects {
   hosts: readonly Host[];
@@ -15,23 +27,48 @@ export interface Objects {
   instances: readonly Instance[];
   policies: readonly Policy[];
   migrations: readonly Migration[];
+  pools: readonly StoragePool[];
+  sites: readonly Site[];
+}
+
+/** As `vireo explain` reads it (src/director/snapshot.ts): odd objects are left out, and told. @param now ms since the epoch */
+export function estateOf(objects: Objects, now = Date.now()): Estate {
+  const sound = <T extends Resource>(list: readonly T[]) => list.filter(isSound);
+  const unread = (kind: string, list: readonly Resource[]) =>
+    list.filter((object) => !isSound(object)).map(({ metadata }) => ({ kind, metadata }));
+  const { hosts, machines, instances, policies, migrations, pools, sites } = objects;
+  const estate = makeEstate({
+    hosts: sound(hosts),
+    machines: sound(machines),
+    instances: sound(instances),
+    policies: sound(policies),
+    migrations: sound(migrations),
+    pools: sound(pools),
+    unread: [
+      ...unread("Host", hosts),
+      ...unread("VirtualMachine", machines),
+      ...unread("Instance", instances),
+      ...unread("Policy", policies),
+    ],
+  });
+  return { ...estate, now, sites: tariffsOf(sound(sites), now) };
 }
 
 export const explainMachine = (objects: Objects, key: string): Explanation | undefined =>
-  explain(makeEstate(objects), key);
+  explain(estateOf(objects), key);
 
 /** Where a machine that there is not yet would be put, and what every host says to it. */
 export function preview(objects: Objects, vm: VirtualMachine) {
   const key = `${vm.metadata.namespace}/${vm.metadata.name}`;
   const others = objects.machines.filter((other) => other.metadata.uid !== vm.metadata.uid);
-  const estate = makeEstate({ ...objects, machines: [...others, vm] });
+  const estate = estateOf({ ...objects, machines: [...others, vm] });
   const machine = estate.machines.find((view) => view.key === key);
   return { placement: machine && place(estate, machine), explanation: explain(estate, key) };
 }
 
 /** The moves that take a plan's back, with what they are expected to do, and what cannot go back. */
 export function undoOf(objects: Objects, plan: Plan, plans: readonly Plan[]) {
-  const estate = makeEstate(objects);
+  const estate = estateOf(objects);
   const { moves, kept } = planUndo(estate, plan);
   return { moves: predict(estate, moves, plans), kept };
 }

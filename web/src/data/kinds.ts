@@ -5,6 +5,7 @@ import type { Instance, Network, StoragePool, VirtualMachine } from "../../../sr
 import type { Migration } from "../../../src/compute/migrations/kinds.ts";
 import type { Rollback, Snapshot } from "../../../src/compute/snapshots/kinds.ts";
 import type { Plan, Policy } from "../../../src/director/kinds.ts";
+import type { Site } from "../../../src/director/sites.ts";
 import type { Image } from "../../../src/images/kinds.ts";
 import type { Event } from "../../../src/reconcile/kinds.ts";
 import type { Resource } from "../../../src/resource/object.ts";
@@ -21,6 +22,7 @@ export type {
   Policy,
   Resource,
   Rollback,
+  Site,
   Snapshot,
   StoragePool,
   VirtualMachine,
@@ -38,6 +40,7 @@ export interface Kinds {
   images: Image;
   networks: Network;
   storagepools: StoragePool;
+  sites: Site;
   events: Event;
 }
 export type Plural = keyof Kinds;

@@ -13,7 +13,17 @@ export function useObjects(): { objects: Objects | undefined; wrong: unknown } {
   const instances = useLive("instances");
   const policies = useLive("policies");
   const migrations = useLive("migrations");
-  const all: readonly LiveResult<unknown>[] = [hosts, machines, instances, policies, migrations];
+  const pools = useLive("storagepools");
+  const sites = useLive("sites");
+  const all: readonly LiveResult<unknown>[] = [
+    hosts,
+    machines,
+    instances,
+    policies,
+    migrations,
+    pools,
+    sites,
+  ];
   const wrong = all.find(({ state }) => state === "error")?.error;
   if (all.some(({ state }) => state !== "ready")) return { objects: undefined, wrong };
   return {
@@ -23,6 +33,8 @@ export function useObjects(): { objects: Objects | undefined; wrong: unknown } {
       instances: instances.list,
       policies: policies.list,
       migrations: migrations.list,
+      pools: pools.list,
+      sites: sites.list,
     },
     wrong,
   };

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { Host } from "../../src/compute/hosts/kinds.ts";
 import { VirtualMachine } from "../../src/compute/kinds.ts";
 import { Rollback } from "../../src/compute/snapshots/kinds.ts";
-import { Plan } from "../../src/director/kinds.ts";
+import { Plan, Policy } from "../../src/director/kinds.ts";
 import { ROOT, run, Stack, until } from "../../test/support/stack.ts";
 import { type Browser, launch, type Page, signIn, type Visitor, violations, visit } from "./browser.ts";
 
@@ -152,6 +152,12 @@ it("changes a policy, approves its plan, and the machine moves with its screen o
   );
   await page.getByText(/spec\.goals: .*energy.* → .*performance/).waitFor();
   await page.getByRole("button", { name: "Save" }).click();
+  // Left sooner, the page would take its request along.
+  await until("the policy to be saved", 10_000, async () =>
+    (await stack.client.get(Policy, { name: "web", namespace: "default" }))?.spec.automation === "ask"
+      ? true
+      : undefined,
+  );
   const from = (await machine())?.status?.host;
   expect(from).toBe("frugal-1");
   await page.goto("/director");
@@ -294,7 +300,7 @@ it.each(LOOKS)("is accessible and fits on every page, %s", async (look, colorSch
     await page.goto(path || (await approvedPlan()));
     await page.locator(ready).first().waitFor();
     // A machine's charts show something once it has told what it uses.
-    if (name === "machine") await page.getByText(/CPUs used \d/).waitFor({ timeout: 30_000 });
+    if (name === "machine") await page.getByText(/CPUs used \d/).waitFor({ timeout: 60_000 });
     await page.locator("[aria-busy]").waitFor({ state: "detached" });
     if (look !== "narrow" || PICTURED.includes(name))
       expect(await violations(page), `${name}, ${look}`).toEqual([]);

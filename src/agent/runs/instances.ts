@@ -461,7 +461,9 @@ class Instances {
     const moved = JSON.stringify(addresses) !== JSON.stringify(instance.status?.addresses);
     const usage = this.#usage.news(instance);
     if (moved || usage) await this.#write(instance, { addresses, ...(usage ? { usage } : {}) });
-    return { requeueAfterMs: this.#intervals.refresh };
+    // What it uses is told soon after its beginning, once two samples are there.
+    const isNew = !usage && !instance.status?.usage;
+    return { requeueAfterMs: Math.min(this.#intervals.refresh, isNew ? 2 * this.#intervals.sample : Infinity) };
   }
 
   /** A migration asks what its target has to make. */

@@ -6,11 +6,11 @@
  * machines are looked at, at most 50 moves made), the same where no move is worth it, and memory. Ends with 1 when a bar is missed at 10,000 hosts (a plan in 1 s, a placement in 1 ms at p99, 1 GB),
  * or a time grows faster than n log n.
  */
-import type { Estate, HostView, MachineView } from "../src/director/estate.ts";
-import { applyTo, indexOf } from "../src/director/index.ts";
+import type { Estate, HostView, MachineView } from "../src/director/estate/estate.ts";
+import { applyTo, indexOf } from "../src/director/estate/estate-index.ts";
 import type { Policy } from "../src/director/kinds.ts";
-import { place } from "../src/director/place.ts";
-import { PLAN_DEFAULTS, planMoves } from "../src/director/plan.ts";
+import { place } from "../src/director/planning/place.ts";
+import { PLAN_DEFAULTS, planMoves } from "../src/director/planning/plan.ts";
 import { xorshift } from "../src/director/solver/anneal.ts";
 import { count } from "./measure.ts";
 

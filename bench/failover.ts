@@ -6,13 +6,13 @@
  * 10,000 hosts a bar is missed: a plan in 1 s, a placement in 1 ms at p99.
  */
 import type { Host } from "../src/compute/hosts/kinds.ts";
-import type { Estate, HostView, MachineView } from "../src/director/estate.ts";
-import { survivalOf } from "../src/director/failover.ts";
-import { applyTo, indexOf } from "../src/director/index.ts";
+import type { Estate, HostView, MachineView } from "../src/director/estate/estate.ts";
+import { applyTo, indexOf } from "../src/director/estate/estate-index.ts";
+import { survivalOf } from "../src/director/failover/failover.ts";
 import type { Policy } from "../src/director/kinds.ts";
-import { place } from "../src/director/place.ts";
-import { PLAN_DEFAULTS, planMoves } from "../src/director/plan.ts";
-import { decidePower } from "../src/director/power.ts";
+import { place } from "../src/director/planning/place.ts";
+import { PLAN_DEFAULTS, planMoves } from "../src/director/planning/plan.ts";
+import { decidePower } from "../src/director/power/power.ts";
 import { xorshift } from "../src/director/solver/anneal.ts";
 import type { PowerPolicy } from "../src/power/policies/kinds.ts";
 import { count } from "./measure.ts";

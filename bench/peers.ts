@@ -10,7 +10,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { alternativeIn } from "../src/cli/policy-file.ts";
 import { table } from "../src/cli/table.ts";
-import type { HostView } from "../src/director/estate.ts";
+import type { HostView } from "../src/director/estate/estate.ts";
 import { cut } from "../src/director/simulate/csv.ts";
 import { vireo } from "../src/director/simulate/director.ts";
 import { alike } from "../src/director/simulate/hosts.ts";

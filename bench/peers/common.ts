@@ -1,6 +1,6 @@
 /** What the rules of all peers need: the estate as hosts with what is on each. */
-import type { Estate, HostView, MachineView } from "../../src/director/estate.ts";
-import { processorsOf } from "../../src/director/use.ts";
+import type { Estate, HostView, MachineView } from "../../src/director/estate/estate.ts";
+import { processorsOf } from "../../src/director/estate/use.ts";
 
 export interface Guest {
   machine: MachineView;

@@ -1,6 +1,6 @@
 /** Watts of a host that nobody has measured: of the published server that is like it, and said to be so. */
 import { expect, it } from "vitest";
-import { curveFault } from "../director/watts.ts";
+import { curveFault } from "../director/estate/watts.ts";
 import { SPECPOWER } from "./specpower.ts";
 import { modelWatts, processorKey } from "./watts-model.ts";
 

@@ -1,10 +1,10 @@
 /** `vireo explain vm/NAME`, `host/NAME`: the director's own judgement on the estate as it is now. */
 import { Host } from "../compute/hosts/kinds.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
-import { explain as explainPlacement } from "../director/explain.ts";
-import { decidePower, explainPower } from "../director/power.ts";
-import { forecastOf, readPower } from "../director/power-reconciler.ts";
-import { readEstate } from "../director/snapshot.ts";
+import { readEstate } from "../director/estate/read-estate.ts";
+import { explain as explainPlacement } from "../director/planning/explain.ts";
+import { decidePower, explainPower } from "../director/power/power.ts";
+import { forecastOf, readPower } from "../director/power/power-reconciler.ts";
 import { PowerPolicy } from "../power/policies/kinds.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { openConnection } from "./connect.ts";

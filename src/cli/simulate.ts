@@ -1,7 +1,8 @@
 /** `vireo simulate`: what policies would do with the load of a trace, on hosts of a file or of the estate as it is. Nothing is changed anywhere. */
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
-import type { HostView } from "../director/estate.ts";
+import type { HostView } from "../director/estate/estate.ts";
+import { readEstate } from "../director/estate/read-estate.ts";
 import { Policy } from "../director/kinds.ts";
 import { cut } from "../director/simulate/csv.ts";
 import { vireo } from "../director/simulate/director.ts";
@@ -12,7 +13,6 @@ import { columnsOf, preamble, remarks } from "../director/simulate/report.ts";
 import { simulate as run } from "../director/simulate/run.ts";
 import { InputError, type Sizes } from "../director/simulate/trace.ts";
 import { Site } from "../director/sites.ts";
-import { readEstate } from "../director/snapshot.ts";
 import { openConnection } from "./connect.ts";
 import { alternativeIn } from "./policy-file.ts";
 import type { Place } from "./resources.ts";

@@ -1,10 +1,10 @@
 /** Rules of policies and plans that the schema cannot say. Pure. */
 import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
-import { contradictions } from "./contradictions.ts";
-import { expressionOf, problemOf } from "./expressions.ts";
 import { isFinalPlan, isWithin, type Plan, type Policy } from "./kinds.ts";
-import { windowFault } from "./windows.ts";
+import { windowFault } from "./planning/windows.ts";
+import { contradictions } from "./rules/contradictions.ts";
+import { expressionOf, problemOf } from "./rules/expressions.ts";
 
 const invalid = (field: string, value: unknown, why: string): Cause => ({
   field,

@@ -2,13 +2,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checkPolicy } from "./checks.ts";
-import type { Estate, HostView, MachineView } from "./estate.ts";
-import { explain } from "./explain.ts";
-import { apply } from "./index.ts";
+import type { Estate, HostView, MachineView } from "./estate/estate.ts";
+import { apply } from "./estate/estate-index.ts";
 import { GOALS, type Goal, type Policy } from "./kinds.ts";
-import { place } from "./place.ts";
-import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
-import { cpuFor, obstacle, usage } from "./rules.ts";
+import { explain } from "./planning/explain.ts";
+import { place } from "./planning/place.ts";
+import { PLAN_DEFAULTS, planMoves } from "./planning/plan.ts";
+import { cpuFor, obstacle, usage } from "./rules/rules.ts";
 
 const GiB = 2 ** 30;
 

@@ -2,9 +2,9 @@
 import { type Static, Type } from "typebox";
 import { Transfer } from "../compute/migrations/kinds.ts";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, rules, Words } from "../resource/kind.ts";
-import { RULE_HELP } from "./expressions.ts";
-import { POLICY_V1 } from "./policy-v1.ts";
-import { Window } from "./windows.ts";
+import { Window } from "./planning/windows.ts";
+import { RULE_HELP } from "./rules/expressions.ts";
+import { POLICY_V1 } from "./rules/policy-v1.ts";
 
 /** Where machines fail together. */
 export const DOMAINS = ["host", "rack", "row", "feed", "site"] as const;
@@ -361,4 +361,4 @@ export const Plan = defineKind({
 });
 export type Plan = ObjectOf<typeof Plan>;
 
-export { isCarriedOut, isFinalPlan } from "./plan-standing.ts";
+export { isCarriedOut, isFinalPlan } from "./planning/plan-standing.ts";

@@ -12,9 +12,9 @@ import { type Estate, NS, openEstate } from "../compute/testing/estate.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { Event } from "../reconcile/kinds.ts";
 import { silentLogger } from "../reconcile/log.ts";
-import { runPlanExecutor } from "./executor.ts";
+import { runPlanExecutor } from "./execution/executor.ts";
 import { Plan, Policy } from "./kinds.ts";
-import { runPlanner } from "./planner.ts";
+import { runPlanner } from "./planning/planner.ts";
 
 let estate: Estate;
 let stop: AbortController;

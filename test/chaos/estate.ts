@@ -13,7 +13,7 @@ import { Instance, Network, StoragePool, VirtualMachine } from "../../src/comput
 import { Migration } from "../../src/compute/migrations/kinds.ts";
 import { runMigrationReconciler } from "../../src/compute/migrations/reconciler.ts";
 import { runVirtualMachineReconciler } from "../../src/compute/vm-reconciler.ts";
-import { runScheduler } from "../../src/director/scheduler.ts";
+import { runScheduler } from "../../src/director/planning/scheduler.ts";
 import { Image } from "../../src/images/kinds.ts";
 import { systemClock } from "../../src/reconcile/clock.ts";
 import { createLogger, type Logger } from "../../src/reconcile/log.ts";

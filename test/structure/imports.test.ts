@@ -99,7 +99,7 @@ describe("imports", () => {
 
   it("would be caught when they go the other way", () => {
     expect(judge(join(SRC, "store/x.ts"), "../api/server.ts")).toMatch(/room store may not import api/);
-    expect(judge(join(SRC, "director/plan.ts"), "node:fs")).toMatch(/pure core/);
+    expect(judge(join(SRC, "director/planning/plan.ts"), "node:fs")).toMatch(/pure core/);
     expect(judge(join(SRC, "qemu/x.ts"), "../resource/object.ts")).toMatch(/room qemu may not import/);
   });
 

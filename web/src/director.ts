@@ -3,12 +3,12 @@
  * hold anyway. Loaded when first asked for.
  */
 import { isSound } from "../../src/client/answers.ts";
-import { type Estate, makeEstate } from "../../src/director/estate.ts";
-import { type Explanation, explain } from "../../src/director/explain.ts";
-import { predict } from "../../src/director/figures.ts";
-import { place } from "../../src/director/place.ts";
-import { tariffsOf } from "../../src/director/tariffs.ts";
-import { planUndo } from "../../src/director/undo.ts";
+import { type Estate, makeEstate } from "../../src/director/estate/estate.ts";
+import { tariffsOf } from "../../src/director/estate/tariffs.ts";
+import { predict } from "../../src/director/execution/figures.ts";
+import { planUndo } from "../../src/director/execution/undo.ts";
+import { type Explanation, explain } from "../../src/director/planning/explain.ts";
+import { place } from "../../src/director/planning/place.ts";
 import type {
   Host,
   Instance,
@@ -31,7 +31,7 @@ export interface Objects {
   sites: readonly Site[];
 }
 
-/** As `vireo explain` reads it (src/director/snapshot.ts): odd objects are left out, and told. @param now ms since the epoch */
+/** As `vireo explain` reads it (src/director/estate/read-estate.ts): odd objects are left out, and told. @param now ms since the epoch */
 export function estateOf(objects: Objects, now = Date.now()): Estate {
   const sound = <T extends Resource>(list: readonly T[]) => list.filter(isSound);
   const unread = (kind: string, list: readonly Resource[]) =>

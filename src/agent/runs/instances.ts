@@ -463,7 +463,9 @@ class Instances {
     if (moved || usage) await this.#write(instance, { addresses, ...(usage ? { usage } : {}) });
     // What it uses is told soon after its beginning, once two samples are there.
     const isNew = !usage && !instance.status?.usage;
-    return { requeueAfterMs: Math.min(this.#intervals.refresh, isNew ? 2 * this.#intervals.sample : Infinity) };
+    return {
+      requeueAfterMs: Math.min(this.#intervals.refresh, isNew ? 2 * this.#intervals.sample : Infinity),
+    };
   }
 
   /** A migration asks what its target has to make. */

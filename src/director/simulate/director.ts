@@ -1,8 +1,8 @@
 /** The real director, as a simulation asks it: placement as for a new machine, plans as each minute. Pure. */
-import type { Estate, MachineView } from "../estate.ts";
-import { applyTo } from "../index.ts";
-import { place } from "../place.ts";
-import { PLAN_DEFAULTS, planMoves } from "../plan.ts";
+import type { Estate, MachineView } from "../estate/estate.ts";
+import { applyTo } from "../estate/estate-index.ts";
+import { place } from "../planning/place.ts";
+import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import type { Director } from "./run.ts";
 
 export function vireo(name: string): Director {

@@ -9,8 +9,8 @@ import { isFields } from "../../resource/fields.ts";
 import { Quantity } from "../../resource/kind.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import { applyDefaults, pruneUnknown, validate } from "../../resource/schema.ts";
-import { type HostView, viewHost } from "../estate.ts";
-import { curveFault, POINTS } from "../watts.ts";
+import { type HostView, viewHost } from "../estate/estate.ts";
+import { curveFault, POINTS } from "../estate/watts.ts";
 import { InputError } from "./trace.ts";
 
 const Declared = Type.Object({

@@ -8,14 +8,14 @@
  *   - A move takes no time; each is counted, with the memory that it sends.
  *   - Overload: the machines of a host want more than all of its processors' time.
  */
-import type { Estate, HostView, MachineView } from "../estate.ts";
-import { UseHistory } from "../history.ts";
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import { UseHistory } from "../estate/history.ts";
+import { tariffsOf } from "../estate/tariffs.ts";
+import { processorsOf } from "../estate/use.ts";
+import { curveOf, wattsAt } from "../estate/watts.ts";
 import type { Policy } from "../kinds.ts";
-import { cpuFor, obstacle, policiesOf } from "../rules.ts";
+import { cpuFor, obstacle, policiesOf } from "../rules/rules.ts";
 import type { Site } from "../sites.ts";
-import { tariffsOf } from "../tariffs.ts";
-import { processorsOf } from "../use.ts";
-import { curveOf, wattsAt } from "../watts.ts";
 import { STEP_MS, type Trace } from "./trace.ts";
 
 /** Who decides. The estate is as it knows it; hosts that it closes or opens are its own matter. */

@@ -12,7 +12,7 @@
  *              term, and so is an unbalanced rest of two resources, or a slope of a convex cost of load.
  *   moves      of each item that is not where it was, and of the pair of hosts; and of the service that has most of its items moved
  *
- * The estate (index.ts) and published instances (roadef.ts) are read into the same model. Of an estate few moves are sought that gain most: what a machine
+ * The estate (estate/estate-index.ts) and published instances (roadef.ts) are read into the same model. Of an estate few moves are sought that gain most: what a machine
  * likes about hosts (classes.ts) orders them (shelves.ts). Of an instance the best assignment is, whatever has to be moved (anneal.ts).
  */
 

@@ -1,6 +1,6 @@
 /** Why a machine is where it is: what the director says of each host, now. */
 import { useQuery } from "@tanstack/react-query";
-import type { Explanation } from "../../../src/director/explain.ts";
+import type { Explanation } from "../../../src/director/planning/explain.ts";
 import { ErrorNote, Loading } from "../../ui/states.tsx";
 import { type LiveResult, useLive } from "../data/live.ts";
 import type { Objects } from "../director.ts";

@@ -1,6 +1,6 @@
 /** One plan: each move with its reason, what was expected of it and what came of it; approved in whole or in part, or put away. */
 import { type ReactNode, useState } from "react";
-import { decide, isCarriedOut, isFinalPlan } from "../../../src/director/plan-standing.ts";
+import { decide, isCarriedOut, isFinalPlan } from "../../../src/director/planning/plan-standing.ts";
 import { Action, Ago, Badge, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";

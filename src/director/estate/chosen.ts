@@ -1,0 +1,92 @@
+/** Which policies choose which machines, found once for an estate. Pure. */
+import { selects } from "../../resource/selector.ts";
+import { byPriority, type Policy } from "../kinds.ts";
+import type { Estate, MachineView } from "./estate.ts";
+
+export const NO_POLICIES: readonly Policy[] = [];
+
+/** Whether the policy chooses the machine: same namespace, labels match. */
+function chooses(policy: Policy, machine: MachineView): boolean {
+  if ((policy.metadata.namespace ?? "default") !== machine.namespace) return false;
+  return selects(policy.spec.selector, machine.labels);
+}
+
+interface Ranked {
+  rank: number;
+  policy: Policy;
+}
+
+interface Filed {
+  any: Ranked[];
+  /** By the first label that they need, and its value. */
+  by: Map<string, Map<string, Ranked[]>>;
+}
+
+export class Chosen {
+  /** Of each policy that chooses any, where its machines are in the estate's list. */
+  readonly members = new Map<Policy, number[]>();
+  private readonly byMachine: readonly (readonly Policy[])[];
+  /** By namespace: policies that any machine may be chosen by, and those that need a label. */
+  private readonly policies = new Map<string, Filed>();
+  private readonly contents = new Map<Policy, number>();
+
+  constructor({ machines, policies }: Estate) {
+    this.file(policies);
+    this.byMachine = machines.map((machine) => this.find(machine));
+    for (const [i, chosen] of this.byMachine.entries())
+      for (const policy of chosen) this.membersOf(policy).push(i);
+  }
+
+  private file(policies: readonly Policy[]): void {
+    const sorted = [...policies].sort(byPriority);
+    const contents = new Map<string, number>();
+    for (const [rank, policy] of sorted.entries()) {
+      const { metadata, spec } = policy;
+      const content = JSON.stringify([spec.goals, spec.required, spec.preferred]);
+      const number = contents.get(content) ?? contents.size;
+      contents.set(content, number);
+      this.contents.set(policy, number);
+      const namespace = metadata.namespace ?? "default";
+      const own: Filed = this.policies.get(namespace) ?? { any: [], by: new Map() };
+      this.policies.set(namespace, own);
+      const [label] = Object.entries(spec.selector.matchLabels ?? {});
+      if (!label) {
+        own.any.push({ rank, policy });
+        continue;
+      }
+      const values: Map<string, Ranked[]> = own.by.get(label[0]) ?? new Map<string, Ranked[]>();
+      own.by.set(label[0], values);
+      const filed = values.get(label[1]) ?? [];
+      values.set(label[1], filed);
+      filed.push({ rank, policy });
+    }
+  }
+
+  /** Those of the machine at this place in the estate's list: the highest priority first, ties by name. */
+  of(at: number): readonly Policy[] {
+    return this.byMachine[at] ?? NO_POLICIES;
+  }
+
+  /** The same of any view of a machine. */
+  find(machine: MachineView): readonly Policy[] {
+    const own = this.policies.get(machine.namespace);
+    if (!own) return NO_POLICIES;
+    const found = own.any.filter(({ policy }) => chooses(policy, machine));
+    for (const key in machine.labels)
+      for (const each of own.by.get(key)?.get(machine.labels[key] as string) ?? [])
+        if (chooses(each.policy, machine)) found.push(each);
+    if (found.length === 0) return NO_POLICIES;
+    return found.sort((a, b) => a.rank - b.rank).map(({ policy }) => policy);
+  }
+
+  membersOf(policy: Policy): number[] {
+    const members = this.members.get(policy) ?? [];
+    this.members.set(policy, members);
+    return members;
+  }
+
+  /** The same number for policies that like and require the same. */
+  contentOf(policy: Policy): number | undefined {
+    return this.contents.get(policy);
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * Hosts that no rule and no goal can tell apart but by what runs on them, and machines that look for the same, each judged once for all. An estate of ten thousand
+ * hosts has a few dozen kinds of them. Pure.
+ */
+
+import type { Policy } from "../kinds.ts";
+import {
+  type Aim,
+  addedWatts,
+  dearness,
+  powerWeight,
+  preferencesOf,
+  preferred,
+  unlicensedValue,
+  type Weights,
+  wattsValue,
+} from "../planning/goals.ts";
+import { dedicatedBreach, fixedBy, lack, moveObstacle, requiredBreach } from "../rules/suits.ts";
+import type { Shelves } from "../solver/shelves.ts";
+import type { HostView, MachineView } from "./estate.ts";
+import type { Sight } from "./sight.ts";
+import type { Tariffs } from "./tariffs.ts";
+
+/** Memory of hosts of one kind differs by less than a twentieth. */
+const MEMORY_STEPS = 16;
+
+export interface HostKinds {
+  /** The kind of each host. */
+  of: Int32Array;
+  /** One host of each kind. */
+  examples: HostView[];
+}
+
+/** @param sight what the rules see of them */
+export function hostKinds(hosts: readonly HostView[], sight: Sight, sites: Tariffs): HostKinds {
+  const known = new Map<string, number>();
+  const examples: HostView[] = [];
+  const of = Int32Array.from(hosts, (host, h) => {
+    const {
+      mhz,
+      cpus,
+      processors,
+      memoryBytes,
+      idleWatts,
+      maxWatts,
+      wattsCurve,
+      accelerator,
+      cpuModel,
+      has,
+    } = host;
+    const memory = Math.round(Math.log2(memoryBytes + 1) * MEMORY_STEPS);
+    const key = JSON.stringify([
+      sight.ofHosts[h],
+      mhz,
+      cpus,
+      processors,
+      memory,
+      idleWatts,
+      maxWatts,
+      wattsCurve,
+      accelerator,
+      cpuModel,
+      has,
+      host.sockets,
+      host.dedicatedTo,
+      // What power costs there.
+      sites.has(host.site) ? host.site : "",
+    ]);
+    const kind = known.get(key);
+    if (kind !== undefined) return kind;
+    known.set(key, examples.length);
+    return examples.push(host) - 1;
+  });
+  return { of, examples };
+}
+
+/** Likings of all shelves at one price of watts. */
+export interface Likes {
+  /** By shelf (2 * kind of host, and 1 more for hosts in use); -Infinity: may not be there. */
+  likes: Float64Array;
+  /** The others, those liked most first. */
+  order: Int32Array;
+}
+
+/** What is measured by. */
+export interface Yardsticks {
+  aim: Aim;
+  sites: Tariffs;
+  fastestMhz: number;
+  mostSockets: number;
+}
+
+/** Machines that look for the same, but for their memory and whom they go with. */
+export class MachineKind {
+  readonly room: number;
+  private readonly wattsWeight: number;
+  private readonly weights: Weights;
+  /** Of each kind of host: whether one that is there may stay, and whether others may come. */
+  readonly mayStay: Uint8Array;
+  private readonly mayCome: Uint8Array;
+  /** Of each kind of host what does not depend on what runs there. */
+  private readonly fixed: Float64Array;
+  /** Of each kind of host how much better one is that another machine of the policy is on. */
+  readonly licensed: Float64Array;
+  readonly aboutLicences: boolean;
+  /** Watts by their dearness, by shelf; NaN: unknown. */
+  private readonly added: Float64Array;
+  private dearest = { version: -1, watts: 1 };
+  private known: { watts: number; likes: Likes } | undefined;
+
+  /** @param from the host that the example is on */
+  constructor(
+    example: MachineView,
+    policies: readonly Policy[],
+    hosts: readonly HostView[],
+    { aim: { weights }, sites, fastestMhz, mostSockets }: Yardsticks,
+    from: HostView | undefined,
+  ) {
+    const preferences = preferencesOf(policies);
+    const fixed = example.host !== undefined && fixedBy(policies) !== undefined;
+    this.weights = weights;
+    this.room = weights.room - weights.packed;
+    this.wattsWeight = powerWeight(weights);
+    this.licensed = new Float64Array(hosts.length);
+    this.aboutLicences = weights.licences > 0;
+    this.mayStay = new Uint8Array(hosts.length);
+    this.mayCome = new Uint8Array(hosts.length);
+    this.fixed = new Float64Array(hosts.length);
+    this.added = new Float64Array(2 * hosts.length);
+    for (const [kind, host] of hosts.entries()) {
+      const stays =
+        !lack(example, host) && !dedicatedBreach(policies, host) && !requiredBreach(policies, host, example);
+      this.mayStay[kind] = stays ? 1 : 0;
+      this.mayCome[kind] = stays && !fixed && !moveObstacle(example, from, host) ? 1 : 0;
+      this.fixed[kind] = preferred(preferences, host, example).reduce(
+        (sum, { kept, weight }) => sum + (kept ? weight : 0),
+        (host.mhz / fastestMhz) * weights.speed +
+          weights.packed +
+          weights.licences * unlicensedValue(host.sockets, mostSockets),
+      );
+      this.licensed[kind] = weights.licences * (1 - unlicensedValue(host.sockets, mostSockets));
+      const dear = dearness(weights, sites, host.site);
+      for (const inUse of [0, 1])
+        this.added[2 * kind + inUse] = (addedWatts(example, host, inUse === 1) ?? Number.NaN) * dear;
+    }
+  }
+
+  /** Watts that it would add where it adds most; `alone`: the kind of a host on which there is only this one. */
+  dearestWatts(shelves: Shelves, alone: number | undefined): number {
+    if (this.dearest.version !== shelves.version) {
+      let watts = 1;
+      for (let shelf = 0; shelf < this.added.length; shelf++)
+        if ((shelves.count[shelf] as number) > 0 && (this.added[shelf] as number) > watts)
+          watts = this.added[shelf] as number;
+      this.dearest = { version: shelves.version, watts };
+    }
+    const own = alone === undefined ? 0 : (this.added[2 * alone] as number);
+    return own > this.dearest.watts ? own : this.dearest.watts;
+  }
+
+  likesAt(dearestWatts: number): Likes {
+    if (this.known?.watts === dearestWatts) return this.known.likes;
+    const likes = new Float64Array(this.added.length);
+    for (let shelf = 0; shelf < likes.length; shelf++) {
+      likes[shelf] =
+        (this.mayCome[shelf >> 1] as number) === 1
+          ? this.likeOf(shelf >> 1, shelf % 2 === 1, dearestWatts)
+          : Number.NEGATIVE_INFINITY;
+    }
+    const order = Int32Array.from(likes.keys())
+      .filter((shelf) => (likes[shelf] as number) > Number.NEGATIVE_INFINITY)
+      .sort((a, b) => (likes[b] as number) - (likes[a] as number) || a - b);
+    this.known = { watts: dearestWatts, likes: { likes, order } };
+    return this.known.likes;
+  }
+
+  /** How it likes a host of that kind where it is, apart from room; also where it may not come. */
+  likeOf(kind: number, inUse: boolean, dearestWatts: number): number {
+    const watts = this.added[2 * kind + (inUse ? 1 : 0)] as number;
+    return (
+      (this.fixed[kind] as number) +
+      (inUse ? this.weights.used : 0) +
+      wattsValue(Number.isNaN(watts) ? undefined : watts, inUse, dearestWatts) * this.wattsWeight
+    );
+  }
+}

@@ -1,0 +1,514 @@
+/**
+ * The estate as the solver's model (solver/model.ts), made once, and what is asked of it again and again: what is on each host, which policies choose a machine,
+ * where a policy's machines are, which host a machine would like best. Kept with the estate; a move carries it on to the estate after the move.
+ */
+
+import { DOMAINS, mostOf, type Policy } from "../kinds.ts";
+import { type Aim, aimOf } from "../planning/goals.ts";
+import { fixedBy } from "../rules/suits.ts";
+import { type Model, makeTallies, type TallySpec } from "../solver/model.ts";
+import { isBetter, Shelves, type Want } from "../solver/shelves.ts";
+import { State } from "../solver/state.ts";
+import { Chosen, NO_POLICIES } from "./chosen.ts";
+import { type HostKinds, hostKinds, MachineKind, type Yardsticks } from "./classes.ts";
+import { domainOf, type Estate, type HostView, type Level, type MachineView } from "./estate.ts";
+import { Sight } from "./sight.ts";
+import { NO_TARIFFS, type Tariffs } from "./tariffs.ts";
+import { busyOf, expectedOf, FULL, HOT, roomOf } from "./use.ts";
+
+export interface Use {
+  cpus: number;
+  memoryBytes: number;
+  /** Thousandths of a processor, as measured (use.ts). */
+  busy: number;
+  machines: number;
+}
+
+/** CPUs and memory as declared, and processors as measured. */
+const RESOURCES = 3;
+/** Of these no host gives more than it has; the third only guides what need not be. */
+export const DECLARED = 2;
+
+/** Of hosts with machines of one policy these many are looked at for its licences. */
+const CARRIERS = 64;
+
+export class EstateIndex {
+  readonly hosts: ReadonlyMap<string, HostView>;
+  /** Where each machine is in the estate's list. */
+  readonly position: ReadonlyMap<string, number>;
+  readonly machines: MachineView[];
+  readonly fastestMhz: number;
+  readonly mostSockets: number;
+  readonly state: State;
+  readonly shelves: Shelves;
+  /** Of the estate, in its order; those behind them are only known by name. */
+  private readonly list: readonly HostView[];
+  private readonly names: string[];
+  private readonly hostAt = new Map<string, number>();
+  private readonly chosen: Chosen;
+  private readonly tallies = new Map<Policy, Partial<Record<GroupRule, number>>>();
+  /** Of a machine that is moving, the item that stands for it where it goes. */
+  private readonly shadows = new Map<number, number>();
+  private readonly sight: Sight;
+  /** Policies that have hosts of their own. */
+  private readonly dedicated: ReadonlySet<string>;
+  private readonly moment: { now?: number; sites: Tariffs };
+  private readonly aims = new Map<Policy | undefined, Aim>();
+  private readonly aimsOfGoals = new Map<string, Aim>();
+  /** Grows with each move. */
+  private version = 0;
+  private readonly carriers = new Map<Policy, { version: number; counts: ReadonlyMap<number, number> }>();
+  private readonly kinds: HostKinds;
+  private counted: readonly { example: HostView; hosts: number }[] | undefined;
+  private readonly machineKinds = new Map<string, MachineKind>();
+  private readonly kindOf: (MachineKind | undefined)[];
+  /** Told of each machine that is put elsewhere. */
+  onMove: ((at: number, from: number, to: number) => void) | undefined;
+
+  constructor(estate: Estate) {
+    this.list = estate.hosts;
+    this.hosts = new Map(estate.hosts.map((host) => [host.name, host]));
+    this.position = new Map(estate.machines.map((machine, i) => [machine.key, i]));
+    this.machines = [...estate.machines];
+    this.kindOf = new Array(estate.machines.length);
+    this.fastestMhz = estate.hosts.reduce((most, { mhz }) => Math.max(most, mhz), 1);
+    this.mostSockets = estate.hosts.reduce((most, { sockets = 1 }) => Math.max(most, sockets), 1);
+    this.moment = {
+      ...(estate.now === undefined ? {} : { now: estate.now }),
+      sites: estate.sites ?? NO_TARIFFS,
+    };
+    this.dedicated = new Set(estate.hosts.flatMap(({ dedicatedTo }) => dedicatedTo ?? []));
+    this.names = estate.hosts.map(({ name }) => name);
+    for (const [i, name] of this.names.entries()) this.hostAt.set(name, i);
+    this.chosen = new Chosen(estate);
+    const at = this.whereAll();
+    const open = Uint8Array.from({ length: this.names.length }, (_, h) =>
+      h < this.list.length && this.list[h]?.closed === undefined ? 1 : 0,
+    );
+    this.state = new State(this.modelOf(at.length, open), at);
+    this.sight = new Sight(estate.hosts, estate.policies, (policy) =>
+      this.membersOf(policy).map((i) => this.machines[i] as MachineView),
+    );
+    this.kinds = hostKinds(estate.hosts, this.sight, estate.sites ?? NO_TARIFFS);
+    // Hosts that are only known by name are of a kind of their own.
+    const kindOf = new Int32Array(this.names.length).fill(this.kinds.examples.length);
+    kindOf.set(this.kinds.of);
+    this.shelves = new Shelves(this.state, kindOf, this.kinds.examples.length + 1, open);
+  }
+
+  /** Hosts that no rule can tell apart: one of each kind, and how many there are. */
+  kindsOfHosts(): readonly { example: HostView; hosts: number }[] {
+    this.counted ??= this.kinds.examples.map((example, kind) => ({
+      example,
+      hosts: this.kinds.of.reduce((sum, of) => sum + (of === kind ? 1 : 0), 0),
+    }));
+    return this.counted;
+  }
+
+  /** What the policy aims at now; of none: what a machine without policy does. */
+  aimOf(policy: Policy | undefined): Aim {
+    const known = this.aims.get(policy);
+    if (known) return known;
+    // Many have the same goals.
+    const goals = JSON.stringify(policy?.spec.goals ?? []);
+    const aim = this.aimsOfGoals.get(goals) ?? aimOf(policy, this.moment);
+    this.aimsOfGoals.set(goals, aim);
+    this.aims.set(policy, aim);
+    return aim;
+  }
+
+  private yardsticks(machine: MachineView): Yardsticks {
+    const { fastestMhz, mostSockets } = this;
+    return {
+      aim: this.aimOf(this.policiesOf(machine)[0]),
+      sites: this.moment.sites,
+      fastestMhz,
+      mostSockets,
+    };
+  }
+
+  /** How many of the policy's other machines the host has. */
+  licensed(policy: Policy | undefined, machine: MachineView, host: HostView): number {
+    const h = this.hostAt.get(host.name);
+    return policy && h !== undefined ? this.othersAt(policy, machine, h) : 0;
+  }
+
+  private othersAt(policy: Policy, machine: MachineView, h: number): number {
+    const own = this.itemsOf(machine.key).filter((item) => this.state.at[item] === h).length;
+    return (this.carriersOf(policy).get(h) ?? 0) - own;
+  }
+
+  /** Hosts that have machines of the policy, and how many. */
+  private carriersOf(policy: Policy): ReadonlyMap<number, number> {
+    const known = this.carriers.get(policy);
+    if (known?.version === this.version) return known.counts;
+    const counts = new Map<number, number>();
+    for (const i of this.membersOf(policy))
+      for (const item of this.itemsOf(this.machines[i]?.key)) {
+        const h = this.state.at[item] as number;
+        if (h >= 0) counts.set(h, (counts.get(h) ?? 0) + 1);
+      }
+    this.carriers.set(policy, { version: this.version, counts });
+    return counts;
+  }
+
+  /** Highest priority first; ties by name. */
+  policiesOf(machine: MachineView): readonly Policy[] {
+    const at = this.position.get(machine.key);
+    // A view of it that is not the estate's may have other labels.
+    return at !== undefined && this.machines[at]?.labels === machine.labels
+      ? this.chosen.of(at)
+      : this.chosen.find(machine);
+  }
+
+  /** Where the machines that the policy chooses are in the estate's list. */
+  membersOf(policy: Policy): number[] {
+    return this.chosen.membersOf(policy);
+  }
+
+  /** The host of each item; machines first, then those that are on their way, where they go. */
+  private whereAll(): Int32Array {
+    const at: number[] = [];
+    for (const { host } of this.machines) at.push(host === undefined ? -1 : this.numberOf(host));
+    for (const [i, { movingTo, host }] of this.machines.entries()) {
+      if (movingTo === undefined || movingTo === host) continue;
+      this.shadows.set(i, at.length);
+      at.push(this.numberOf(movingTo));
+    }
+    return Int32Array.from(at);
+  }
+
+  /** Also of a host that is only known by name. */
+  private numberOf(host: string): number {
+    const known = this.hostAt.get(host);
+    if (known !== undefined) return known;
+    this.hostAt.set(host, this.names.length);
+    return this.names.push(host) - 1;
+  }
+
+  private modelOf(items: number, open: Uint8Array): Model {
+    const hosts = this.names.length;
+    const capacity = new Float64Array(hosts * RESOURCES);
+    for (const [h, host] of this.list.entries())
+      capacity.set([host.cpus, host.memoryBytes, roomOf(host)], h * RESOURCES);
+    const demand = new Float64Array(items * RESOURCES);
+    const need = (item: number, machine: MachineView) =>
+      demand.set([machine.cpus, machine.memoryBytes, busyOf(machine)], item * RESOURCES);
+    for (const [i, machine] of this.machines.entries()) need(i, machine);
+    for (const [i, shadow] of this.shadows) need(shadow, this.machines[i] as MachineView);
+    return {
+      resources: RESOURCES,
+      terms: 0,
+      hosts,
+      items,
+      transient: 0,
+      capacity,
+      price: new Float64Array(RESOURCES),
+      demand,
+      base: new Float64Array(0),
+      increment: new Float64Array(0),
+      home: new Int32Array(items).fill(-1),
+      moveCost: new Float64Array(items),
+      distanceWeight: 0,
+      services: 0,
+      serviceWeight: 0,
+      tallies: this.talliesOf(items, open),
+    };
+  }
+
+  private talliesOf(items: number, open: Uint8Array): Model["tallies"] {
+    const levels = DOMAINS.map((level) => {
+      const known = new Map<string, number>();
+      return Int32Array.from(this.names, (name, h) => {
+        const host = this.list[h];
+        const domain = host ? domainOf(host, level) : `\n${name}`;
+        const number = known.get(domain) ?? known.size;
+        known.set(domain, number);
+        return number;
+      });
+    });
+    const specs: TallySpec[] = [];
+    for (const [policy, chosen] of this.chosen.members) {
+      const rules = groupRulesOf(policy, chosen.length);
+      if (rules.length === 0) continue;
+      const moving = chosen.flatMap((i) => this.shadows.get(i) ?? []);
+      const members = moving.length === 0 ? chosen : [...chosen, ...moving];
+      const own: Partial<Record<GroupRule, number>> = {};
+      for (const { rule, level, ...limits } of rules)
+        own[rule] = specs.push({ level: DOMAINS.indexOf(level), members, ...limits }) - 1;
+      this.tallies.set(policy, own);
+    }
+    return makeTallies(items, levels, specs, open);
+  }
+
+  /** Of a host, with all that is or will be there; `without` leaves one machine out. */
+  use(host: string, without?: string): Use {
+    const h = this.hostAt.get(host);
+    if (h === undefined) return { cpus: 0, memoryBytes: 0, busy: 0, machines: 0 };
+    const { free, model, itemsOn } = this.state;
+    const taken = (r: number) =>
+      (model.capacity[h * RESOURCES + r] as number) - (free[h * RESOURCES + r] as number);
+    const use = { cpus: taken(0), memoryBytes: taken(1), busy: taken(2), machines: itemsOn[h] as number };
+    for (const item of this.itemsOf(without)) {
+      if (this.state.at[item] !== h) continue;
+      use.cpus -= model.demand[item * RESOURCES] as number;
+      use.memoryBytes -= model.demand[item * RESOURCES + 1] as number;
+      use.busy -= model.demand[item * RESOURCES + 2] as number;
+      use.machines--;
+    }
+    return use;
+  }
+
+  /** One, or two while it moves. */
+  private itemsOf(key: string | undefined): number[] {
+    const i = key === undefined ? undefined : this.position.get(key);
+    const shadow = i === undefined ? undefined : this.shadows.get(i);
+    return i === undefined ? [] : shadow === undefined ? [i] : [i, shadow];
+  }
+
+  get(key: string): MachineView | undefined {
+    const at = this.position.get(key);
+    return at === undefined ? undefined : this.machines[at];
+  }
+
+  /** Of the policy's other machines: how many share the host's domain, how many do not, how many the least taken open domain has, and one of each. */
+  group(policy: Policy, rule: GroupRule, machine: MachineView, host: HostView) {
+    const t = this.tallies.get(policy)?.[rule];
+    const h = this.hostAt.get(host.name);
+    if (t === undefined || h === undefined) return undefined;
+    const { counts, at, model } = this.state;
+    const { domains, level } = model.tallies;
+    const domain = (i: number) => domains[(level[t] as number) * model.hosts + i] as number;
+    const own = this.itemsOf(machine.key).filter((item) => (at[item] as number) >= 0);
+    const here =
+      counts.countIn(t, domain(h)) - own.filter((item) => domain(at[item] as number) === domain(h)).length;
+    const other = (wanted: (d: number) => boolean): MachineView | undefined => {
+      const i = this.membersOf(policy).find(
+        (each) =>
+          this.machines[each]?.key !== machine.key &&
+          this.itemsOf(this.machines[each]?.key).some(
+            (item) => (at[item] as number) >= 0 && wanted(domain(at[item] as number)),
+          ),
+      );
+      return i === undefined ? undefined : this.machines[i];
+    };
+    return {
+      here,
+      most: model.tallies.most[t] as number,
+      elsewhere: (counts.placed[t] as number) - own.length - here,
+      fewest: () => counts.fewestWithout(t, own[0] ?? -1),
+      oneHere: () => other((d) => d === domain(h)),
+      oneElsewhere: () => other((d) => d !== domain(h)),
+    };
+  }
+
+  /** Puts a machine on a host of the estate. */
+  move(key: string, to: string): MachineView | undefined {
+    const at = this.position.get(key);
+    const before = at === undefined ? undefined : this.machines[at];
+    if (at === undefined || !before) return undefined;
+    const from = this.state.at[at] as number;
+    this.shelves.move(at, this.hostAt.get(to) ?? -1);
+    this.version++;
+    this.onMove?.(at, from, this.state.at[at] as number);
+    const after = { ...before, host: to };
+    this.machines[at] = after;
+    this.kindOf[at] = undefined;
+    return after;
+  }
+
+  /** Takes it back there, as it was. */
+  restore(at: number, before: MachineView): void {
+    const from = this.state.at[at] as number;
+    this.shelves.move(at, before.host === undefined ? -1 : (this.hostAt.get(before.host) ?? -1));
+    this.version++;
+    this.onMove?.(at, from, this.state.at[at] as number);
+    this.machines[at] = before;
+    this.kindOf[at] = undefined;
+  }
+
+  /** Where the machines that are on the host, not on their way there, are in the estate's list. */
+  machinesOn(host: string): number[] {
+    const machines: number[] = [];
+    const { first, next } = this.state;
+    for (let item = first[this.hostNumber(host)] ?? -1; item >= 0; item = next[item] as number)
+      if (item < this.machines.length) machines.push(item);
+    return machines;
+  }
+
+  /** Whether the host is not too busy with the machine, by what is measured. */
+  staysCalm(machine: MachineView, h: number): boolean {
+    const at = this.position.get(machine.key);
+    // Its own counts once, also where it is already.
+    const own = at !== undefined && this.state.at[at] === h ? this.state.model.demand[at * RESOURCES + 2] : 0;
+    return busyOf(machine) <= (this.state.free[h * RESOURCES + 2] as number) + (own as number);
+  }
+
+  /** Thousandths of a processor (busyOf) that are to leave a host of which too much is expected; 0 of others. */
+  excess(h: number): number {
+    const room = this.state.model.capacity[h * RESOURCES + 2] as number;
+    const taken = room - (this.state.free[h * RESOURCES + 2] as number);
+    return taken * FULL > room * HOT ? taken - room : 0;
+  }
+
+  hostNumber(name: string): number {
+    return this.hostAt.get(name) ?? -1;
+  }
+
+  hostOf(h: number): HostView | undefined {
+    return this.list[h];
+  }
+
+  private kindOfMachine(at: number, machine: MachineView): MachineKind {
+    const same = this.machines[at] === machine;
+    const known = same ? this.kindOf[at] : undefined;
+    if (known) return known;
+    const from = machine.host === undefined ? undefined : this.hosts.get(machine.host);
+    const { needs, platform, resumes, host } = machine;
+    let key = `${machine.cpus}`;
+    if (machine.use) key += `:${expectedOf(machine)}`;
+    for (const policy of this.policiesOf(machine))
+      key += `,${this.chosen.contentOf(policy)}${this.sight.ofMachine(policy, machine)}`;
+    if (this.dedicated.size > 0)
+      for (const { metadata } of this.policiesOf(machine)) {
+        const name = `${metadata.namespace ?? "default"}/${metadata.name}`;
+        if (this.dedicated.has(name)) key += `|${name}`;
+      }
+    if (fixedBy(this.policiesOf(machine))) key += `|fixed:${host !== undefined}`;
+    if (needs) key += `|${needs.offers.join()}|${needs.machineType}|${needs.guestCpu}`;
+    // What it goes on with.
+    const began = host === undefined ? resumes : (platform ?? from);
+    if (began)
+      key += `|${host === undefined}|${began.accelerator}|${began.cpuModel}|${"guestCpu" in began ? began.guestCpu : ""}`;
+    const kind =
+      this.machineKinds.get(key) ??
+      new MachineKind(machine, this.policiesOf(machine), this.kinds.examples, this.yardsticks(machine), from);
+    this.machineKinds.set(key, kind);
+    if (same) this.kindOf[at] = kind;
+    return kind;
+  }
+
+  /** Whether hosts of such a kind may start the machine anew, as after its host is lost: by shelf, -Infinity: they may not. */
+  startLikes(at: number): Float64Array | undefined {
+    const machine = this.machines[at];
+    return machine && this.seek(anew(machine))?.want.likes;
+  }
+
+  /** The kind of a host of the estate, or of one that is only known by name. */
+  kindOfHost(h: number): number {
+    return this.kinds.of[h] ?? this.kinds.examples.length;
+  }
+
+  /** What one of the estate's machines looks for, and how it likes where it is; also of another view of it. Undefined: it is not of the estate. */
+  seek(machine: MachineView): Seek | undefined {
+    const at = this.position.get(machine.key);
+    if (at === undefined) return undefined;
+    const kind = this.kindOfMachine(at, machine);
+    const { state, shelves } = this;
+    const h = machine.host === undefined ? -1 : (this.hostAt.get(machine.host) ?? -1);
+    const hostKind = h < 0 || h >= this.list.length ? undefined : (this.kinds.of[h] as number);
+    const onlyOne = h >= 0 && (state.itemsOn[h] as number) === 1 && state.at[at] === h;
+    const dearest = kind.dearestWatts(shelves, onlyOne ? hostKind : undefined);
+    const { likes, order } = kind.likesAt(dearest);
+    const demand = [machine.cpus, machine.memoryBytes, busyOf(machine)];
+    const want: Want = { item: at, demand, binding: DECLARED, likes, order, room: kind.room };
+    const seek: Seek = { want, machine, dearestWatts: dearest };
+    const [policy] = kind.aboutLicences ? this.policiesOf(machine) : NO_POLICIES;
+    if (policy) seek.licences = { policy, kind };
+    if (hostKind === undefined) return seek;
+    const like =
+      kind.likeOf(hostKind, !onlyOne, dearest) +
+      kind.room * shelves.roomWith(want, h) +
+      this.licensedBonus(seek, h);
+    const stays =
+      (kind.mayStay[hostKind] as number) === 1 && shelves.fits(want, h) && state.counts.breaks(at, h) < 0;
+    seek.now = { host: h, like, stays };
+    return seek;
+  }
+
+  /** How well the machine would like to be on the host; -Infinity: it may not come there. */
+  liking(seek: Seek, h: number): number {
+    return this.shelves.liking(seek.want, h) + this.licensedBonus(seek, h);
+  }
+
+  private licensedBonus({ machine, licences }: Seek, h: number): number {
+    if (!licences || this.othersAt(licences.policy, machine, h) <= 0) return 0;
+    return licences.kind.licensed[this.kindOfHost(h)] ?? 0;
+  }
+
+  /** As Shelves.best. Of hosts that others of a policy about licences are on, those with the most are looked at. */
+  best(seek: Seek, floor: number, accept: ((h: number) => boolean) | undefined): number {
+    const { want, licences } = seek;
+    let best = this.shelves.best(want, floor, accept);
+    if (!licences) return best;
+    let liked = best < 0 ? floor : this.liking(seek, best);
+    const carriers = [...this.carriersOf(licences.policy)].sort(([a, n], [b, m]) => m - n || a - b);
+    for (const [h] of carriers.slice(0, CARRIERS)) {
+      if (h === this.state.at[want.item] || !this.shelves.admits(want, h)) continue;
+      const value = this.liking(seek, h);
+      if (!isBetter(value, h, { best, liked, floor }) || (accept && !accept(h))) continue;
+      best = h;
+      liked = value;
+    }
+    return best;
+  }
+}
+
+/** The machine as it starts anew, wherever that is. */
+export function anew(machine: MachineView): MachineView {
+  const { host: _, movingTo: __, platform: ___, ...rest } = machine;
+  return rest;
+}
+
+export interface Seek {
+  want: Want;
+  machine: MachineView;
+  /** It likes hosts that others of the policy are on. */
+  licences?: { policy: Policy; kind: MachineKind };
+  /** Watts that it would add where it adds most. */
+  dearestWatts: number;
+  /** Of a machine that is on a host of the estate; `stays`: it may be there, as far as kinds, room and groups say. */
+  now?: { host: number; like: number; stays: boolean };
+}
+
+export type GroupRule = "keepApart" | "keepTogether" | "spread" | "atMost";
+
+/** What the policy says of its machines together, as the solver knows it. */
+function groupRulesOf({ spec }: Policy, chosen: number) {
+  const rules: ({ rule: GroupRule; level: Level } & Pick<TallySpec, "most" | "maxDomains" | "even">)[] = [];
+  if (spec.keepApart) rules.push({ rule: "keepApart", level: spec.keepApart, most: 1 });
+  if (spec.keepTogether) rules.push({ rule: "keepTogether", level: spec.keepTogether, maxDomains: 1 });
+  if (spec.spread) rules.push({ rule: "spread", level: spec.spread, even: true });
+  if (spec.atMost) rules.push({ rule: "atMost", level: spec.atMost.per, most: mostOf(spec.atMost, chosen) });
+  return rules;
+}
+
+const indexes = new WeakMap<Estate, EstateIndex>();
+
+export function indexOf(estate: Estate): EstateIndex {
+  const known = indexes.get(estate);
+  if (known) return known;
+  const index = new EstateIndex(estate);
+  indexes.set(estate, index);
+  return index;
+}
+
+/** The estate with one machine on another host. The index goes on to it; asked about the estate before, it is made anew. */
+export function apply(estate: Estate, key: string, to: string): Estate {
+  const index = indexOf(estate);
+  const at = index.position.get(key);
+  const moved = index.move(key, to);
+  if (at === undefined || !moved) return estate;
+  const after: Estate = { ...estate, machines: estate.machines.with(at, moved) };
+  indexes.delete(estate);
+  indexes.set(after, index);
+  return after;
+}
+
+/** The same for an estate that nobody else looks at, in place: without a copy of its list. */
+export function applyTo(estate: Estate, key: string, to: string): void {
+  const index = indexOf(estate);
+  const at = index.position.get(key);
+  const moved = index.move(key, to);
+  if (at !== undefined && moved) estate.machines[at] = moved;
+}

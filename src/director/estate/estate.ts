@@ -1,0 +1,365 @@
+/** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
+import { type Has, type Needs, needsOf, pinsIn, pinsOf } from "../../compute/hardware/kinds.ts";
+import type { Host } from "../../compute/hosts/kinds.ts";
+import type { Instance, Platform, StoragePool, VirtualMachine } from "../../compute/kinds.ts";
+import { isFinal, type Migration } from "../../compute/migrations/kinds.ts";
+import {
+  cpusOf,
+  memoryOf,
+  type Reservable,
+  type Reserved,
+  reservedBy,
+} from "../../compute/resources/kinds.ts";
+import { heldForPower } from "../../power/kinds.ts";
+import { invalidity } from "../../resource/invalid.ts";
+import { getCondition, type ObjectMeta } from "../../resource/object.ts";
+import { parseBytes } from "../../resource/quantity.ts";
+import type { DOMAINS, Policy } from "../kinds.ts";
+import { isLeftForMemory } from "../planning/failing-memory.ts";
+import type { Tariffs } from "./tariffs.ts";
+import type { MachineUse } from "./use.ts";
+
+export interface HostView {
+  name: string;
+  ready: boolean;
+  /** Why it takes no new machines; undefined when it does. */
+  closed?: string;
+  /** Its machines are to leave it. */
+  maintenance?: boolean;
+  /** Its machines are to stay. */
+  cordoned?: boolean;
+  site: string;
+  rack: string;
+  row?: string;
+  /** Its power feed. */
+  feed?: string;
+  /** "namespace/name" of the policy whose machines alone it takes. */
+  dedicatedTo?: string;
+  labels?: Record<string, string>;
+  /** Virtual CPUs that may be given out. */
+  cpus: number;
+  /** Those that it really has, for what machines are measured to use (use.ts); half of the virtual ones when not told. */
+  processors?: number;
+  memoryBytes: number;
+  /** Megahertz of one core. */
+  mhz: number;
+  cores: number;
+  sockets?: number;
+  threads?: number;
+  cpuModel: string;
+  /** Megatransfers per second of the slowest memory module. */
+  memoryMTs?: number;
+  idleWatts?: number;
+  maxWatts?: number;
+  /** At 0, 10 … 100 % of its processors' time (watts.ts). */
+  wattsCurve?: readonly number[];
+  accelerator: Platform["accelerator"];
+  /** What it has for guests that not every host has. */
+  has?: Has;
+  /** What it can give to one machine alone. */
+  reservable?: Reservable;
+  ssd: boolean;
+  linkMbps: number;
+}
+
+export type Level = (typeof DOMAINS)[number];
+
+/** Those of two sites that are called the same are two. */
+export function domainOf(
+  { name, site, rack, row, feed }: Pick<HostView, "name" | Exclude<Level, "host">>,
+  level: Level,
+): string {
+  switch (level) {
+    case "host":
+      return name;
+    case "rack":
+      return `${site} ${rack}`;
+    // A rack without row, and a host without feed, fails by itself.
+    case "row":
+      return `${site} ${row ?? `rack ${rack}`}`;
+    case "feed":
+      return `${site} ${feed ?? `host ${name}`}`;
+    case "site":
+      return site;
+  }
+}
+
+export interface MachineView {
+  /** "namespace/name" */
+  key: string;
+  namespace: string;
+  name: string;
+  labels: Record<string, string>;
+  cpus: number;
+  memoryBytes: number;
+  /** What it was measured to use; absent until it is known well enough (history.ts). */
+  use?: MachineUse;
+  /** Where it runs or is bound to run. */
+  host?: string;
+  /** A host it is moving to: it counts on both. */
+  movingTo?: string;
+  /** What its run began on; a host where it cannot go on is none for it while it runs. */
+  platform?: Platform & { guestCpu?: string };
+  /** It is to go on with memory that was kept on this. */
+  resumes?: Platform & { guestCpu?: string };
+  /** What a host has to have for it. */
+  needs?: Needs;
+  /** What it has of its host alone, or is to have. */
+  reserved?: Reserved;
+  /** The only host that can start it, because it has its disks. A run can be moved away from there, with them. */
+  disksOn?: string;
+  /** Its disks are on its host alone: nothing but a move gets them away. */
+  localDisks?: boolean;
+  /** May be moved: it runs and nothing else is being done with it. */
+  movable: boolean;
+  /** Since when it has been on its host, ms since the epoch. */
+  since: number;
+  /** Hosts that it was moved away from, and when, ms since the epoch. */
+  left?: { host: string; at: number }[];
+  /** Moves of plans that came to nothing, one after the other: how many, when the last ended (ms since the epoch), and why. */
+  failed?: { times: number; at: number; why: string };
+}
+
+export interface Estate {
+  hosts: HostView[];
+  machines: MachineView[];
+  policies: Policy[];
+  /** Ms since the epoch; absent: no goal has its time. */
+  now?: number;
+  /** What power costs and emits now. */
+  sites?: Tariffs;
+  /** Objects that make no sense, with what is wrong: skipped, never in the way of the others. */
+  odd: { object: string; message: string }[];
+}
+
+/** What users have said goes before facts. */
+function wattsOf({ spec, status }: Host): Pick<HostView, "idleWatts" | "maxWatts" | "wattsCurve"> {
+  const { watts } = spec;
+  if (watts) {
+    const ends = { idleWatts: watts[0] ?? 0, maxWatts: watts.at(-1) ?? 0 };
+    return watts.length > 2 ? { ...ends, wattsCurve: watts } : ends;
+  }
+  const { power } = status?.facts ?? {};
+  if (!power) return {};
+  const { idleWatts, maxWatts, curve } = power;
+  return { idleWatts, maxWatts, ...(curve ? { wattsCurve: curve } : {}) };
+}
+
+export function viewHost(host: Host): HostView | undefined {
+  const { status, spec, metadata } = host;
+  const { facts, capacity } = status ?? {};
+  if (!facts || !capacity) return undefined;
+  const ready = getCondition(status?.conditions, "Ready")?.status === "True";
+  const failing = isLeftForMemory(host);
+  const closed = spec.maintenance
+    ? "it is in maintenance"
+    : failing
+      ? "its memory is failing (condition MemoryFailing)"
+      : spec.unschedulable
+        ? "it is marked unschedulable"
+        : (heldForPower(host) ?? (ready ? undefined : "it is not ready"));
+  const speeds = facts.memory.modules.flatMap(({ speedMTs }) => speedMTs || []);
+  return {
+    name: metadata.name,
+    ready,
+    ...(closed ? { closed } : {}),
+    ...(spec.maintenance || failing ? { maintenance: true } : {}),
+    ...(spec.unschedulable ? { cordoned: true } : {}),
+    site: spec.site ?? "",
+    rack: spec.rack ?? metadata.name,
+    ...(spec.row ? { row: spec.row } : {}),
+    ...(spec.feed ? { feed: spec.feed } : {}),
+    ...(spec.dedicatedTo ? { dedicatedTo: spec.dedicatedTo } : {}),
+    ...(metadata.labels ? { labels: metadata.labels } : {}),
+    cpus: capacity.cpus,
+    memoryBytes: parseBytes(capacity.memory),
+    mhz: facts.cpu.mhz,
+    cores: facts.cpu.cores,
+    sockets: facts.cpu.sockets,
+    threads: facts.cpu.threads,
+    cpuModel: facts.cpu.model,
+    ...(speeds.length > 0 ? { memoryMTs: Math.min(...speeds) } : {}),
+    ...wattsOf(host),
+    accelerator: facts.qemu.accelerator,
+    has: facts.qemu,
+    reservable: capacity,
+    ssd: facts.disks.some((disk) => disk.kind === "ssd"),
+    linkMbps: Math.max(0, ...facts.links.map((link) => link.mbps)),
+  };
+}
+
+const live = (instance: Instance) => instance.status?.custody !== "Released";
+
+const namespaceOf = ({ metadata }: { metadata: ObjectMeta }) => metadata.namespace ?? "default";
+
+/** A machine of which an instance cannot be read is where it was last, and stays there. */
+function viewMachine(
+  vm: VirtualMachine,
+  instances: readonly Instance[],
+  odd: readonly ObjectMeta[],
+  localPools: ReadonlySet<string>,
+): MachineView {
+  const own = instances.filter((i) => i.spec.vmUid === vm.metadata.uid && live(i));
+  const unread = odd.some(({ ownerReferences }) =>
+    ownerReferences?.some(({ uid }) => uid === vm.metadata.uid),
+  );
+  const namespace = namespaceOf(vm);
+  const view = viewRuns(own, { ...vm.spec, ...pinsOf(vm.spec.hardware, vm.status) });
+  const host = view.host ?? (unread ? vm.status?.host : undefined);
+  return {
+    ...view,
+    key: `${namespace}/${vm.metadata.name}`,
+    namespace,
+    name: vm.metadata.name,
+    labels: vm.metadata.labels ?? {},
+    ...(host ? { host } : {}),
+    ...(localPools.has(vm.spec.storagePool) ? { localDisks: true } : {}),
+    movable:
+      view.movable && !unread && vm.spec.running && !vm.spec.suspended && !vm.metadata.deletionTimestamp,
+  };
+}
+
+type Wanted = Pick<
+  Instance["spec"],
+  "cpus" | "memory" | "hardware" | "resources" | "machineType" | "guestCpu"
+>;
+
+/** What the live runs of one machine take, and where. `wanted` is what it takes when there is none. */
+function viewRuns(own: readonly Instance[], wanted: Wanted) {
+  const holder = own.find((i) => i.status?.custody === "Held") ?? own.find((i) => !i.spec.incoming) ?? own[0];
+  const target = own.find((i) => i !== holder && i.spec.host && i.spec.host !== holder?.spec.host);
+  // Not the machine's wish, which may have changed since this run began.
+  const now: Wanted = holder?.spec ?? wanted;
+  const { accelerator, cpuModel, guestCpu } = holder?.status ?? {};
+  const reserved = reservedBy(now, holder?.status?.numaNode);
+  return {
+    cpus: cpusOf(now),
+    memoryBytes: memoryOf(now),
+    ...(reserved ? { reserved } : {}),
+    needs: needsOf({ ...now, ...pinsIn(holder?.status) }),
+    ...(holder?.spec.host ? { host: holder.spec.host } : {}),
+    ...(target?.spec.host ? { movingTo: target.spec.host } : {}),
+    ...(holder && !holder.spec.host && holder.spec.disksOn ? { disksOn: holder.spec.disksOn } : {}),
+    ...(accelerator && cpuModel !== undefined
+      ? { platform: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } }
+      : {}),
+    ...(holder?.spec.resumes ? { resumes: holder.spec.resumes } : {}),
+    movable: holder?.status?.phase === "Running" && holder.spec.running && own.length === 1,
+    since: Date.parse(holder?.status?.readyTime ?? holder?.metadata.creationTimestamp ?? "") || 0,
+  };
+}
+
+/** Runs whose VirtualMachine is gone or cannot be read: they run all the same, take room, and stay where they are. */
+function viewOwnerless(vmUid: string, instances: readonly Instance[]): MachineView | undefined {
+  const own = instances.filter((i) => i.spec.vmUid === vmUid && live(i) && i.spec.host);
+  const [first] = own;
+  if (!first) return undefined;
+  const namespace = namespaceOf(first);
+  return {
+    ...viewRuns(own, first.spec),
+    // No VirtualMachine has such a key: one of the same name may have been created since.
+    key: `${namespace}/instances/${first.metadata.name}`,
+    namespace,
+    name: first.spec.vm,
+    labels: first.metadata.labels ?? {},
+    movable: false,
+  };
+}
+
+/** An object of which only the metadata can be read. */
+export interface Unread {
+  kind: string;
+  metadata: ObjectMeta;
+}
+
+type Past = Pick<MachineView, "left" | "failed">;
+
+/** By machine: what came of its migrations that are over. */
+function pastMoves(migrations: readonly Migration[]): Map<string, Past> {
+  const past = new Map<string, Past>();
+  const endOf = ({ status }: Migration) => Date.parse(status?.finishedTime ?? "") || 0;
+  for (const migration of migrations.filter(isFinal).sort((a, b) => endOf(a) - endOf(b))) {
+    const { phase, from, message = "" } = migration.status ?? {};
+    const key = `${namespaceOf(migration)}/${migration.spec.vm}`;
+    const { left = [], failed } = past.get(key) ?? {};
+    const at = endOf(migration);
+    if (phase === "Succeeded") past.set(key, from ? { left: [...left, { host: from, at }] } : { left });
+    else if (migration.spec.plan)
+      past.set(key, { left, failed: { times: (failed?.times ?? 0) + 1, at, why: message } });
+  }
+  return past;
+}
+
+/** By machine: where a Migration that is not over moves it, "" while nobody knows. Its target may not exist yet; its room is taken all the same. */
+function goals(migrations: readonly Migration[]): Map<string, string> {
+  return new Map(
+    migrations
+      .filter((migration) => !isFinal(migration))
+      .map((migration) => [`${namespaceOf(migration)}/${migration.spec.vm}`, migration.spec.to ?? ""]),
+  );
+}
+
+export function makeEstate(objects: {
+  hosts: readonly Host[];
+  machines: readonly VirtualMachine[];
+  instances: readonly Instance[];
+  policies: readonly Policy[];
+  migrations?: readonly Migration[];
+  pools?: readonly StoragePool[];
+  unread?: readonly Unread[];
+}): Estate {
+  const { instances, unread = [] } = objects;
+  const past = pastMoves(objects.migrations ?? []);
+  const goingTo = goals(objects.migrations ?? []);
+  const odd: Estate["odd"] = unread.map((object) => ({
+    object: `${object.kind}/${object.metadata.name}`,
+    message: invalidity(object) ?? "it does not have the shape of its kind",
+  }));
+  const each = <T extends { kind: string; metadata: { name: string } }, V>(
+    list: readonly T[],
+    view: (object: T) => V | undefined,
+  ): V[] =>
+    list.flatMap((object) => {
+      try {
+        return view(object) ?? [];
+      } catch (error) {
+        odd.push({
+          object: `${object.kind}/${object.metadata.name}`,
+          message: error instanceof Error ? error.message : String(error),
+        });
+        return [];
+      }
+    });
+  const unreadInstances = unread.filter(({ kind }) => kind === "Instance").map(({ metadata }) => metadata);
+  const byMachine = Map.groupBy(instances, ({ spec }) => spec.vmUid);
+  const viewed = new Set<string>();
+  const localPools = new Set(
+    (objects.pools ?? []).filter(({ spec }) => !spec.directory.shared).map(({ metadata }) => metadata.name),
+  );
+  const machines = each(objects.machines, (vm) => {
+    const view = viewMachine(vm, byMachine.get(vm.metadata.uid ?? "") ?? [], unreadInstances, localPools);
+    viewed.add(vm.metadata.uid ?? "");
+    const to = goingTo.get(view.key);
+    return {
+      ...view,
+      ...past.get(view.key),
+      ...(to === undefined ? {} : { movable: false }),
+      ...(to && view.host && to !== view.host && !view.movingTo ? { movingTo: to } : {}),
+    };
+  });
+  const ownerless = each(instances, (instance) => {
+    const { vmUid } = instance.spec;
+    if (viewed.has(vmUid)) return undefined;
+    const view = viewOwnerless(vmUid, byMachine.get(vmUid) ?? []);
+    viewed.add(vmUid);
+    return view;
+  });
+  const byName = <T extends { name: string; key?: string }>(a: T, b: T) =>
+    (a.key ?? a.name) < (b.key ?? b.name) ? -1 : 1;
+  return {
+    hosts: each(objects.hosts, viewHost).sort(byName),
+    machines: [...machines, ...ownerless].sort(byName),
+    policies: [...objects.policies].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)),
+    odd,
+  };
+}

@@ -1,0 +1,60 @@
+/** Reads the estate fresh from the API: what decides must not decide on old news. */
+import type { Client, List } from "../../client/client.ts";
+import { Host } from "../../compute/hosts/kinds.ts";
+import { Instance, StoragePool, VirtualMachine } from "../../compute/kinds.ts";
+import { Migration } from "../../compute/migrations/kinds.ts";
+import type { Clock } from "../../reconcile/clock.ts";
+import { Policy } from "../kinds.ts";
+import { Site } from "../sites.ts";
+import { type Estate, type MachineView, makeEstate, type Unread } from "./estate.ts";
+import type { UseHistory } from "./history.ts";
+import { tariffsOf } from "./tariffs.ts";
+
+const unread = (kind: string, { skipped }: List<unknown>): Unread[] =>
+  skipped.map((metadata) => ({ kind, metadata }));
+
+/** What is read so is not changed. */
+export const READ = { shared: true };
+
+/** What machines were seen to use; absent: nobody has looked. */
+export interface Seen {
+  history?: UseHistory;
+  clock: Clock;
+}
+
+export async function readEstate(client: Client, { history, clock }: Partial<Seen> = {}): Promise<Estate> {
+  const [hosts, machines, instances, policies, migrations, pools, sites] = await Promise.all([
+    client.list(Host, READ),
+    client.list(VirtualMachine, READ),
+    client.list(Instance, READ),
+    client.list(Policy, READ),
+    client.list(Migration, READ),
+    client.list(StoragePool, READ),
+    client.list(Site, READ),
+  ]);
+  const now = clock?.now().getTime() ?? Date.now();
+  const estate = makeEstate({
+    hosts: hosts.items,
+    machines: machines.items,
+    instances: instances.items,
+    policies: policies.items,
+    migrations: migrations.items,
+    pools: pools.items,
+    unread: [
+      ...unread("Host", hosts),
+      ...unread("VirtualMachine", machines),
+      ...unread("Instance", instances),
+      ...unread("Policy", policies),
+    ],
+  });
+  const timed = { ...estate, now, sites: tariffsOf(sites.items, now) };
+  return history && clock ? { ...timed, machines: measured(estate.machines, history, clock) } : timed;
+}
+
+function measured(machines: readonly MachineView[], history: UseHistory, clock: Clock): MachineView[] {
+  const now = clock.now().getTime();
+  return machines.map((machine) => {
+    const use = history.useOf(machine.key, now);
+    return use ? { ...machine, use } : machine;
+  });
+}

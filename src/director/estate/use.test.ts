@@ -1,0 +1,75 @@
+/** Measured use: hosts that are too busy are relieved with the fewest moves, and no gain makes a host too busy. */
+import { expect, it } from "vitest";
+import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
+import type { Estate, HostView, MachineView } from "./estate.ts";
+
+const GiB = 2 ** 30;
+
+const host = (name: string): HostView => ({
+  name,
+  ready: true,
+  site: "",
+  rack: name,
+  cpus: 16,
+  memoryBytes: 64 * GiB,
+  mhz: 2000,
+  cores: 8,
+  cpuModel: "x",
+  idleWatts: 50,
+  maxWatts: 150,
+  accelerator: "kvm",
+  ssd: true,
+  linkMbps: 10_000,
+});
+
+const machine = (name: string, on: string, expected: number, gib = 4): MachineView => ({
+  key: `default/${name}`,
+  namespace: "default",
+  name,
+  labels: {},
+  cpus: 2,
+  memoryBytes: gib * GiB,
+  use: { cpus: expected, expected },
+  host: on,
+  movable: true,
+  since: 0,
+});
+
+const plan = (hosts: HostView[], machines: MachineView[]) => {
+  const estate: Estate = { hosts, machines, policies: [], odd: [] };
+  return planMoves(estate, { ...PLAN_DEFAULTS, threshold: 2, now: 1e9, released: new Set() });
+};
+
+it("relieves a host that is too busy by one move, of the smallest machine that is enough", () => {
+  const busy = [1.9, 1.9, 1.9, 1.9].map((cpus, i) => machine(`m${i}`, "a", cpus, 4 + 2 * i));
+  const idle = [machine("idle", "a", 0.1), machine("other", "b", 1)];
+  const moves = plan([host("a"), host("b")], [...busy, ...idle]);
+  expect(moves.map(({ vm, to }) => [vm, to])).toEqual([["m0", "b"]]);
+  expect(moves[0]?.reason).toBe(
+    "a is too busy: its machines are expected to use 7.7 of 8 processors, this one 1.9",
+  );
+});
+
+it("leaves a host that is nearly too busy as it is, and does not make another one too busy", () => {
+  expect(
+    plan(
+      [host("a"), host("b")],
+      [1.9, 1.9, 1.9, 1.8].map((c, i) => machine(`m${i}`, "a", c)),
+    ),
+  ).toEqual([]);
+  const full = [1.9, 1.9, 1.9].map((cpus, i) => machine(`n${i}`, "b", cpus));
+  const over = [1.9, 1.9, 1.9, 1.9, 0.6].map((cpus, i) => machine(`m${i}`, "a", cpus));
+  // 0.6 more, and b has 6.3 of the 6.4 up to which it is filled.
+  expect(plan([host("a"), host("b")], [...over, ...full]).map(({ vm, to }) => [vm, to])).toEqual([
+    ["m4", "b"],
+  ]);
+});
+
+it("counts a machine that was not measured as a quarter busy", () => {
+  const unknown = Array.from({ length: 8 }, (_, i) => {
+    const { use: _use, ...of } = machine(`m${i}`, "a", 0);
+    return of;
+  });
+  // By declaration it is full; it is not too busy.
+  expect(plan([host("a"), host("b")], unknown)).toEqual([]);
+});

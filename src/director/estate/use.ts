@@ -1,0 +1,38 @@
+/**
+ * Measured use of processors, beside what machines are declared to need. What is declared always has to fit (rules.ts); what is measured keeps a host from becoming
+ * too busy where there is another, and says how much room and how many watts there are. A machine that has not been measured is taken to use a quarter of its CPUs, which is
+ * more than most do; for watts, half, which is what two virtual CPUs for each processor mean (OVERCOMMIT). Pure.
+ */
+import { OVERCOMMIT } from "../../compute/resources/kinds.ts";
+import type { HostView, MachineView } from "./estate.ts";
+
+export interface MachineUse {
+  /** Processors of a host that it uses now. */
+  cpus: number;
+  /** Those that it is expected to use for the next while. */
+  expected: number;
+}
+
+/** Moves fill a host's processors up to here; the rest is for what nobody expects. */
+export const FULL = 0.8;
+/** A host of which more is expected is relieved. */
+export const HOT = 0.95;
+/** Of the CPUs of a machine that was not measured. */
+const UNKNOWN = 0.25;
+
+/** Processors of which machines have a share. */
+export const processorsOf = ({ processors, cpus }: Pick<HostView, "processors" | "cpus">): number =>
+  processors ?? cpus / OVERCOMMIT;
+
+const STEPS = 4;
+
+/** Processors, to a fifth: machines that use about the same are judged together. */
+export const expectedOf = ({ use, cpus }: Pick<MachineView, "use" | "cpus">): number =>
+  use ? 2 ** (Math.round(Math.log2(Math.max(0.01, use.expected)) * STEPS) / STEPS) : cpus / OVERCOMMIT;
+
+/** Thousandths of a processor that it takes of a host's `roomOf`. */
+export const busyOf = ({ use, cpus }: Pick<MachineView, "use" | "cpus">): number =>
+  Math.round(((use ? use.expected : cpus * UNKNOWN) * 1000) / FULL);
+
+export const roomOf = (host: Pick<HostView, "processors" | "cpus">): number =>
+  Math.round(processorsOf(host) * 1000);

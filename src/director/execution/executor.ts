@@ -1,0 +1,246 @@
+/**
+ * Carries plans out, as Migrations. It decides nothing: each move is checked again just before it (recheck.ts), begins when those before it
+ * and the hosts' links allow it (pace.ts), and one that no longer fits is skipped with the reason; the others go on. What each was to take
+ * and gain, and what it did, is written beside each other.
+ *
+ * The Migration's name comes from the plan and the move's place in it, so a replay after a crash finds it instead of making another; the
+ * figures before it are written before it is made.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { modify } from "../../client/client.ts";
+import { isFinal, isUnderWay, Migration } from "../../compute/migrations/kinds.ts";
+import { Controller } from "../../reconcile/controller.ts";
+import { Informer } from "../../reconcile/informer.ts";
+import { isApiError } from "../../resource/errors.ts";
+import { requestOf } from "../../telemetry/request-id.ts";
+import type { Estate } from "../estate/estate.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import { readEstate } from "../estate/read-estate.ts";
+import { isCarriedOut, isFinalPlan, Plan } from "../kinds.ts";
+import type { Move } from "../planning/plan.ts";
+import type { DirectorContext } from "../planning/scheduler.ts";
+import { figuresOf } from "./figures.ts";
+import { linkOf } from "./forecast.ts";
+import { outdated } from "./kept.ts";
+import { actualOf, outcome } from "./outcome.ts";
+import { type UnderWay, waitsFor } from "./pace.ts";
+import { hindrance, overLimits } from "./recheck.ts";
+
+type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
+
+/** While moves wait or run: hosts and rules may change. A Migration that ends wakes us at once. */
+const LOOK_AGAIN_MS = 3000;
+
+export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LOOK_AGAIN_MS): Promise<void> {
+  const { client, log, signal } = context;
+  const plans = new Informer(client, Plan, { log });
+  const controller = new Controller({
+    name: "plan-executor",
+    log,
+    // One plan after the other: each has to see what another has begun, or they exceed the limits of both together.
+    workers: 1,
+    reconcile: async (name) => {
+      const next = await step(context, name);
+      if (next === "over") return undefined;
+      return { requeueAfterMs: next === "more" ? 1 : lookAgainMs };
+    },
+    requestOf: (name) => requestOf(plans.get(name)),
+  });
+  const migrations = new Informer(client, Migration, { log });
+  plans.onChange((name, plan) => {
+    if (plan && !isFinalPlan(plan)) controller.enqueue(name);
+  });
+  migrations.onChange((_key, now, old) => {
+    const { plan } = (now ?? old)?.spec ?? {};
+    // Not each time when it tells how far it is.
+    if (now?.status?.phase === old?.status?.phase) return;
+    if (plan) controller.enqueue(plan);
+    // Whoever asked for it: its hosts have room for others by now.
+    if (!now || isFinal(now))
+      for (const open of plans.list()) if (!isFinalPlan(open)) controller.enqueue(open.metadata.name);
+  });
+  await Promise.all([plans.run(signal), migrations.run(signal), controller.run(signal)]);
+}
+
+async function step(context: DirectorContext, name: string): Promise<"more" | "wait" | "over"> {
+  const { client } = context;
+  const plan = await client.get(Plan, { name });
+  if (!plan || isFinalPlan(plan)) return "over";
+  if (!isCarriedOut(plan)) {
+    const phase = plan.spec.approval === "Rejected" ? "Rejected" : "Proposed";
+    if (plan.status?.phase !== phase) await write(context, name, { phase });
+    return "over";
+  }
+  const migrations = (await client.list(Migration)).items;
+  const { moves } = plan.spec;
+  const states = moves.map((move, i) => {
+    const state: MoveStatus = plan.status?.moves?.[i] ?? { phase: "Waiting" };
+    return isOpen(state) ? follow(state, nameOf(name, i), ownOf(migrations, move, nameOf(name, i))) : state;
+  });
+  const ended = states.flatMap(({ phase, actual }, i) => (phase === "Succeeded" && !actual ? [i] : []));
+  const waits = states.some(({ phase }) => phase === "Waiting");
+  let begun = false;
+  if (ended.length > 0 || waits) {
+    // Read after the Migrations: what has ended is in it. And it is no small thing to read.
+    const estate = await readEstate(client, context);
+    for (const i of ended) states[i] = told(estate, migrations, plan, states, i);
+    begun = waits && (await beginOne(context, plan, states, estate, migrations));
+  }
+  const done = states.filter(({ phase }) => phase === "Succeeded").length;
+  if (states.some(isOpen)) {
+    await write(context, name, { phase: "Running", done, moves: states });
+    return begun ? "more" : "wait";
+  }
+  // Nothing went wrong with a plan that the world has overtaken before any move of it: the next one is made of what is now.
+  const isOvertaken = states.every(({ phase }) => phase === "Skipped") && !plan.spec.undoes;
+  const phase = done === states.length ? "Succeeded" : isOvertaken ? "Superseded" : "Failed";
+  await write(context, name, { phase, done, moves: states });
+  await forgetOld(context);
+  return "over";
+}
+
+const isOpen = ({ phase }: MoveStatus) => phase === "Waiting" || phase === "Running";
+
+const nameOf = (plan: string, move: number) => `${plan}-${move}`;
+
+const ownOf = (migrations: readonly Migration[], move: Move, name: string) =>
+  migrations.find(
+    ({ metadata }) => metadata.name === name && (metadata.namespace ?? "default") === move.namespace,
+  );
+
+/** How a move stands by its Migration; it may be one that a dead leader made and did not write down. */
+function follow(state: MoveStatus, name: string, migration: Migration | undefined): MoveStatus {
+  if (!migration)
+    return state.phase === "Running"
+      ? { ...state, phase: "Failed", message: "its Migration was deleted" }
+      : state;
+  const { phase, message } = migration.status ?? {};
+  const now = { ...state, migration: name, ...(message ? { message } : {}) };
+  if (phase === "Succeeded") return { ...now, phase };
+  return { ...now, phase: phase === "Failed" || phase === "Cancelled" ? "Failed" : "Running" };
+}
+
+/** A move that has just ended well, with what came of it. */
+function told(
+  estate: Estate,
+  migrations: readonly Migration[],
+  plan: Plan,
+  states: readonly MoveStatus[],
+  i: number,
+): MoveStatus {
+  const [move, state] = [plan.spec.moves[i] as Move, states[i] as MoveStatus];
+  const migration = ownOf(migrations, move, nameOf(plan.metadata.name, i));
+  if (!migration) return state;
+  const after = figuresOf(estate, move);
+  const actual = actualOf(migration, state.before, after);
+  return { ...state, after, actual, message: outcome(move, actual) };
+}
+
+/** Begins the first move that may; of all that wait it is said what for. @returns whether one was begun or skipped: then there is more to see */
+async function beginOne(
+  context: DirectorContext,
+  plan: Plan,
+  states: MoveStatus[],
+  estate: Estate,
+  migrations: readonly Migration[],
+): Promise<boolean> {
+  const { moves } = plan.spec;
+  const inPhase = (phase: MoveStatus["phase"]) => moves.filter((_, i) => states[i]?.phase === phase);
+  const underWay = migrations
+    .filter((migration) => isUnderWay(migration) || (migration.spec.plan && !isFinal(migration)))
+    .map((migration) => underWayOf(estate, migration));
+  for (const [i, move] of moves.entries()) {
+    const state = states[i];
+    if (state?.phase !== "Waiting") continue;
+    const running = inPhase("Running");
+    const hinders = hindrance(estate, move) ?? (plan.spec.undoes ? undefined : overLimits(estate, move));
+    // What is in its way may go with a move that has begun.
+    if (hinders && (hinders.forGood || running.length === 0)) {
+      states[i] = { ...state, phase: "Skipped", message: hinders.why };
+      return true;
+    }
+    const before = moves.slice(0, i).filter((_, j) => states[j]?.phase === "Waiting");
+    const message = hinders?.why ?? waitsFor(estate, move, { before, underWay });
+    if (message) {
+      states[i] = { ...state, message };
+      continue;
+    }
+    states[i] = await begin(context, plan, i, states, estate);
+    return true;
+  }
+  return false;
+}
+
+function underWayOf(estate: Estate, { metadata, spec, status }: Migration): UnderWay {
+  const { namespace = "default" } = metadata;
+  const machine = indexOf(estate).get(`${namespace}/${spec.vm}`);
+  return { namespace, vm: spec.vm, from: status?.from ?? machine?.host ?? "", to: spec.to ?? "" };
+}
+
+async function begin(
+  context: DirectorContext,
+  plan: Plan,
+  i: number,
+  states: MoveStatus[],
+  estate: Estate,
+): Promise<MoveStatus> {
+  const { client } = context;
+  const move = plan.spec.moves[i] as Move;
+  const migration = nameOf(plan.metadata.name, i);
+  const { hosts } = indexOf(estate);
+  const machine = indexOf(estate).get(`${move.namespace}/${move.vm}`);
+  const figures: Partial<MoveStatus> = {
+    migration,
+    before: figuresOf(estate, move),
+    linkMbps: linkOf(hosts.get(move.from), hosts.get(move.to)),
+    ...(machine ? { memoryBytes: machine.memoryBytes } : {}),
+  };
+  // Afterwards they could not be told any more.
+  await write(context, plan.metadata.name, {
+    phase: "Running",
+    moves: states.with(i, { phase: "Waiting", ...figures }),
+  });
+  try {
+    await client.create(Migration, {
+      metadata: {
+        name: migration,
+        namespace: move.namespace,
+        ownerReferences: [
+          {
+            apiVersion: plan.apiVersion,
+            kind: "Plan",
+            name: plan.metadata.name,
+            uid: plan.metadata.uid ?? "",
+          },
+        ],
+      },
+      spec: {
+        vm: move.vm,
+        to: move.to,
+        reason: move.reason,
+        ...(move.policy ? { policy: move.policy } : {}),
+        plan: plan.metadata.name,
+      },
+    });
+  } catch (error) {
+    if (isApiError(error, "Invalid")) return { phase: "Skipped", message: error.message };
+    if (!isApiError(error, "AlreadyExists")) throw error;
+  }
+  return { phase: "Running", ...figures };
+}
+
+async function write(
+  context: DirectorContext,
+  name: string,
+  status: NonNullable<Plan["status"]>,
+): Promise<void> {
+  await modify(context.client, Plan, { name }, "status", (plan) => {
+    const now = { ...plan.status, ...status };
+    return isDeepStrictEqual(now, plan.status) ? undefined : { ...plan, status: now };
+  });
+}
+
+async function forgetOld({ client, clock }: DirectorContext): Promise<void> {
+  for (const plan of outdated((await client.list(Plan)).items, clock.now().getTime()))
+    await client.delete(Plan, { name: plan.metadata.name });
+}

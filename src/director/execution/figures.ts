@@ -1,0 +1,59 @@
+/** Figures of hosts and machines before and after a move: what it was to gain, and what it did. Pure. */
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import { apply, indexOf } from "../estate/estate-index.ts";
+import { curveOf, wattsAt } from "../estate/watts.ts";
+import type { BothHosts, Effect, HostFigures, Plan } from "../kinds.ts";
+import type { Move } from "../planning/plan.ts";
+import { score } from "../planning/score.ts";
+import { usage } from "../rules/rules.ts";
+import { experienceOf, forecast, linkOf, round } from "./forecast.ts";
+
+function hostFigures(estate: Estate, host: HostView): HostFigures {
+  const { machines, cpus, memoryBytes } = usage(estate, host.name);
+  const curve = curveOf(host);
+  // As goals.ts has it: an empty host is none that has to be on.
+  const watts = curve && (machines === 0 ? 0 : wattsAt(curve, cpus / host.cpus));
+  return { machines, cpus, memoryBytes, ...(watts === undefined ? {} : { watts: round(watts, 1) }) };
+}
+
+/** Of the two hosts of a move as they are, and of the machine where it is. */
+export function figuresOf(estate: Estate, move: Pick<Move, "namespace" | "vm" | "from" | "to">): BothHosts {
+  const { hosts } = indexOf(estate);
+  const [from, to] = [hosts.get(move.from), hosts.get(move.to)];
+  const machine = indexOf(estate).get(`${move.namespace}/${move.vm}`);
+  const at = machine && hosts.get(machine.host ?? "");
+  return {
+    ...(from ? { from: hostFigures(estate, from) } : {}),
+    ...(to ? { to: hostFigures(estate, to) } : {}),
+    ...(at ? { score: round(score(estate, machine, at).total, 3) } : {}),
+  };
+}
+
+/** What has become better and dearer between the two. */
+export function gainOf(before: BothHosts, after: BothHosts): Pick<Effect, "score" | "watts"> {
+  const watts = ({ from, to }: BothHosts) =>
+    from?.watts === undefined || to?.watts === undefined ? undefined : from.watts + to.watts;
+  const [then, now] = [watts(before), watts(after)];
+  return {
+    ...(before.score === undefined || after.score === undefined
+      ? {}
+      : { score: round(after.score - before.score, 3) }),
+    ...(then === undefined || now === undefined ? {} : { watts: round(now - then, 1) }),
+  };
+}
+
+/** The same moves, each with what it will take and gain when those before it are made. @param plans all that are kept: what moves took until now */
+export function predict(estate: Estate, moves: readonly Move[], plans: readonly Plan[]): Move[] {
+  const experience = experienceOf(plans);
+  let state = estate;
+  return moves.map((move) => {
+    const key = `${move.namespace}/${move.vm}`;
+    const { hosts } = indexOf(state);
+    const machine: MachineView | undefined = indexOf(state).get(key);
+    if (!machine) return move;
+    const before = figuresOf(state, move);
+    state = apply(state, key, move.to);
+    const takes = forecast(experience, machine, linkOf(hosts.get(move.from), hosts.get(move.to)));
+    return { ...move, predicted: { ...takes, ...gainOf(before, figuresOf(state, move)) } };
+  });
+}

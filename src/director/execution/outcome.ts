@@ -1,0 +1,50 @@
+/** What came of a move, in figures and in a sentence, beside what was predicted. Pure. */
+import type { Migration } from "../../compute/migrations/kinds.ts";
+import type { BothHosts, Effect } from "../kinds.ts";
+import type { Move } from "../planning/plan.ts";
+import { gainOf } from "./figures.ts";
+import { round } from "./forecast.ts";
+
+/** What a Migration that succeeded took, and what has changed on both hosts since it began. */
+export function actualOf({ status }: Migration, before: BothHosts | undefined, after: BothHosts): Effect {
+  const { startedTime, finishedTime, memory, disks, downtimeMs } = status ?? {};
+  const ms = Date.parse(finishedTime ?? "") - Date.parse(startedTime ?? "");
+  const sent = [memory, disks].flatMap((each) => each?.transferredBytes ?? []);
+  return {
+    ...(Number.isFinite(ms) ? { seconds: round(ms / 1000, 3) } : {}),
+    ...(sent.length === 0 ? {} : { bytes: sent.reduce((sum, bytes) => sum + bytes, 0) }),
+    ...(downtimeMs === undefined ? {} : { downtimeMs }),
+    ...(before ? gainOf(before, after) : {}),
+  };
+}
+
+const WORDS: { [F in keyof Required<Effect>]: (value: number) => string } = {
+  seconds: (value) => `${value} s`,
+  bytes: (value) => `${size(value)} sent`,
+  downtimeMs: (value) => `${value} ms still`,
+  score: (value) => `score ${value > 0 ? "+" : ""}${value}`,
+  watts: (value) => (value === 0 ? "0 W more" : `${Math.abs(value)} W ${value > 0 ? "more" : "less"}`),
+};
+
+/** "1.1Gi": for people, unlike quantities that must be exact. */
+function size(bytes: number): string {
+  const units = ["", "Ki", "Mi", "Gi", "Ti"];
+  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));
+  return power === 0 ? `${bytes} bytes` : `${round(bytes / 2 ** (10 * power), 1)}${units[power]}`;
+}
+
+/** "12 s, 1.1Gi sent, score +0.1": as far as it is known. */
+export function describeEffect(effect: Effect): string {
+  return (["seconds", "bytes", "downtimeMs", "score", "watts"] as const)
+    .flatMap((field) => (effect[field] === undefined ? [] : [WORDS[field](effect[field])]))
+    .join(", ");
+}
+
+/** "runs on b: 12 s, 1.1Gi sent, score +0.1 (predicted: 10 s, 1Gi sent, score +0.1)" */
+export function outcome({ to, predicted }: Pick<Move, "to" | "predicted">, actual: Effect): string {
+  const was = predicted && describeEffect(predicted);
+  return [
+    `runs on ${to}: ${describeEffect(actual) || "nothing was measured"}`,
+    ...(was ? [`(predicted: ${was})`] : []),
+  ].join(" ");
+}

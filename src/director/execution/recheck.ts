@@ -1,0 +1,65 @@
+/** Whether a planned move may be begun now: the world may have changed since the plan was made. Pure. */
+import type { Estate } from "../estate/estate.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import { failoverObstacle } from "../failover/failover.ts";
+import type { Policy } from "../kinds.ts";
+import { Budget } from "../planning/limits.ts";
+import type { Move } from "../planning/plan.ts";
+import { obstacle } from "../rules/rules.ts";
+
+/** The policy that a move was planned by, if it is still there. */
+export const policyOf = (
+  policies: readonly Policy[],
+  move: Pick<Move, "namespace" | "policy">,
+): Policy | undefined =>
+  policies.find(
+    ({ metadata }) => metadata.name === move.policy && (metadata.namespace ?? "default") === move.namespace,
+  );
+
+/** `forGood`: other moves of the plan can do nothing about it. */
+export interface Hindrance {
+  why: string;
+  forGood: boolean;
+}
+
+/** What is against it by now; undefined when nothing is. */
+export function hindrance(estate: Estate, move: Move): Hindrance | undefined {
+  const stale = staleness(estate, move);
+  if (stale) return { why: stale, forGood: true };
+  const index = indexOf(estate);
+  const [machine, host] = [index.get(`${move.namespace}/${move.vm}`), index.hosts.get(move.to)];
+  const why =
+    machine &&
+    host &&
+    (obstacle(estate, machine, host) ??
+      // What has to leave its host leaves it, as it was planned.
+      (index.hosts.get(move.from)?.maintenance ? undefined : failoverObstacle(estate, machine, host)));
+  return why ? { why: `host ${move.to}: ${why}`, forGood: host.closed !== undefined } : undefined;
+}
+
+/** What is against it by the limits of moves, which do not bind what a user asked for. */
+export function overLimits(estate: Estate, move: Move): Hindrance | undefined {
+  const index = indexOf(estate);
+  const machine = index.get(`${move.namespace}/${move.vm}`);
+  if (!machine || index.hosts.get(move.from)?.maintenance) return undefined;
+  const why = new Budget(estate, estate.now ?? 0).refuses([machine]);
+  return why ? { why, forGood: true } : undefined;
+}
+
+function staleness(estate: Estate, move: Move): string | undefined {
+  const index = indexOf(estate);
+  const machine = index.get(`${move.namespace}/${move.vm}`);
+  if (!machine) return `machine ${move.vm} is gone`;
+  if (!machine.host) return `machine ${move.vm} does not run`;
+  if (machine.host !== move.from) return `machine ${move.vm} is on ${machine.host}, not on ${move.from}`;
+  if (!machine.movable) return `machine ${move.vm} is not running, or is being moved or stopped`;
+  if (!index.hosts.get(move.from)?.ready)
+    return `host ${move.from}, where machine ${move.vm} is, is not ready`;
+  if (!index.hosts.has(move.to)) return `host ${move.to} is gone`;
+  if (move.policyGeneration === undefined) return undefined;
+  const policy = policyOf(estate.policies, move);
+  if (!policy) return `policy ${JSON.stringify(move.policy)}, by which it was planned, is gone`;
+  if (policy.metadata.generation !== move.policyGeneration)
+    return `policy ${JSON.stringify(move.policy)} has changed since it was planned`;
+  return undefined;
+}

@@ -1,0 +1,315 @@
+/** Undo of a plan, what moves will take by what they took, and which may go on at once: the pure parts. */
+import { describe, expect, it } from "vitest";
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import { apply, indexOf } from "../estate/estate-index.ts";
+import type { Plan, Policy } from "../kinds.ts";
+import type { Move } from "../planning/plan.ts";
+import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
+import { obstacle } from "../rules/rules.ts";
+import { predict } from "./figures.ts";
+import { experienceOf, forecast } from "./forecast.ts";
+import { outdated } from "./kept.ts";
+import { describeEffect, outcome } from "./outcome.ts";
+import { movesAtOnce, waitsFor } from "./pace.ts";
+import { holdForUsers, lastToUndo, planUndo } from "./undo.ts";
+
+const GiB = 2 ** 30;
+const host = (name: string, more: Partial<HostView> = {}): HostView => ({
+  name,
+  ready: true,
+  site: "",
+  rack: name,
+  cpus: 2,
+  memoryBytes: 4 * GiB,
+  mhz: 2000,
+  cores: 2,
+  cpuModel: name,
+  idleWatts: 20,
+  maxWatts: 60,
+  accelerator: "tcg",
+  ssd: true,
+  linkMbps: 1000,
+  ...more,
+});
+const machine = (name: string, at: string, more: Partial<MachineView> = {}): MachineView => ({
+  key: `default/${name}`,
+  namespace: "default",
+  name,
+  labels: {},
+  cpus: 1,
+  memoryBytes: GiB,
+  movable: true,
+  since: 0,
+  host: at,
+  ...more,
+});
+const policy = (spec: Partial<Policy["spec"]>): Policy => ({
+  apiVersion: "vireo.dev/v2",
+  kind: "Policy",
+  metadata: { name: "web", namespace: "default" },
+  spec: { selector: {}, goals: [{ goal: "balanced", weight: 1 }], automation: "act", priority: 0, ...spec },
+});
+const estate = (hosts: HostView[], machines: MachineView[], policies: Policy[] = []): Estate => ({
+  hosts,
+  machines,
+  policies,
+  odd: [],
+});
+const move = (vm: string, from: string, to: string): Move => ({
+  namespace: "default",
+  vm,
+  from,
+  to,
+  reason: "played",
+  expected: "",
+});
+type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
+const plan = (
+  name: string,
+  moves: Move[],
+  phases: (MoveStatus["phase"] | MoveStatus)[] = moves.map(() => "Succeeded"),
+  more: Partial<Plan["spec"]> = {},
+): Plan => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "Plan",
+  metadata: { name, creationTimestamp: `2026-11-28T10:00:0${name.at(-1)}Z` },
+  spec: { trigger: "played", automation: "act", moves, ...more },
+  status: {
+    phase: "Succeeded",
+    moves: phases.map((phase) => (typeof phase === "string" ? { phase } : phase)),
+  },
+});
+
+describe("an undo", () => {
+  it("takes back what was made, and only that, each step allowed where the others are then", () => {
+    // Both hosts are full but for one place: the order is forced.
+    const before = estate(
+      [host("a"), host("b"), host("c", { cpus: 1 })],
+      [machine("x", "a"), machine("y", "b"), machine("z", "b")],
+    );
+    const moves = [move("x", "a", "c"), move("y", "b", "a"), move("z", "b", "a")];
+    let state = moves.reduce((now, { vm, to }) => apply(now, `default/${vm}`, to), before);
+    const undo = planUndo(state, plan("p1", moves));
+    expect(undo.kept).toEqual([]);
+    expect(undo.moves.map(({ vm, from, to }) => `${vm} ${from} ${to}`)).toEqual(["z a b", "y a b", "x c a"]);
+    for (const { vm, to } of undo.moves) {
+      const [mover, there] = [indexOf(state).get(`default/${vm}`), indexOf(state).hosts.get(to)];
+      expect(mover && there && obstacle(state, mover, there)).toBeUndefined();
+      state = apply(state, `default/${vm}`, to);
+    }
+    expect(state.machines.map((m) => m.host)).toEqual(before.machines.map((m) => m.host));
+    expect(undo.moves[0]?.reason).toBe("undo of p1, which moved it here: played");
+    const half = planUndo(state, plan("p1", moves, ["Failed", "Skipped", "Failed"]));
+    expect(half).toEqual({ moves: [], kept: [] });
+  });
+
+  it("finds another order when the reverse one is not possible any more", () => {
+    // x went first; by now its place on a is y's, which goes back last if the order were the reverse one of the plan.
+    const state = estate(
+      [host("a", { cpus: 1 }), host("b", { cpus: 1 }), host("c")],
+      [machine("y", "a"), machine("x", "c")],
+    );
+    const undo = planUndo(state, plan("p1", [move("y", "b", "a"), move("x", "a", "c")]));
+    expect(undo.moves.map(({ vm }) => vm)).toEqual(["y", "x"]);
+  });
+
+  it("says of each machine that stays why: gone, elsewhere, stopped, host gone or closed, no room, a rule", () => {
+    const apart = policy({ keepApart: "host", selector: { matchLabels: { app: "web" } } });
+    const state = estate(
+      [
+        host("a", { closed: "it is not ready" }),
+        host("b", { cpus: 8 }),
+        host("c", { cpus: 4 }),
+        host("d", { cpus: 1 }),
+      ],
+      [
+        machine("closed", "b"),
+        machine("elsewhere", "c"),
+        machine("stopped", "b", { movable: false }),
+        machine("hostless", "b"),
+        machine("big", "b", { cpus: 2 }),
+        machine("apart", "b", { labels: { app: "web" } }),
+        machine("other", "c", { labels: { app: "web" } }),
+        machine("fine", "b"),
+      ],
+      [apart],
+    );
+    const made = [
+      move("closed", "a", "b"),
+      move("gone", "a", "b"),
+      move("elsewhere", "a", "b"),
+      move("stopped", "a", "b"),
+      move("hostless", "x", "b"),
+      move("big", "d", "b"),
+      move("apart", "c", "b"),
+      move("fine", "d", "b"),
+    ];
+    const { moves, kept } = planUndo(state, plan("p1", made));
+    expect(moves.map(({ vm }) => vm)).toEqual(["fine"]);
+    expect(Object.fromEntries(kept.map(({ vm, why }) => [vm, why]))).toEqual({
+      gone: "the machine is gone",
+      elsewhere: "it has come to c since, and is no longer on b",
+      stopped: "it does not run, or is being moved or stopped",
+      hostless: "host x is gone",
+      closed: "host a: it is not ready",
+      big: "host d: needs 2 CPUs, 0 of 1 are free",
+      apart: 'host c: policy "web" keeps its machines on different hosts, other is there',
+    });
+  });
+
+  it("without a name is of the newest plan that moved something and is not undone", () => {
+    const [first, second] = [plan("p1", [move("x", "a", "b")]), plan("p2", [move("x", "b", "c")])];
+    const nothing = plan("p3", [move("x", "c", "a")], ["Skipped"]);
+    expect(lastToUndo([first, second, nothing])?.metadata.name).toBe("p2");
+    const undo = plan("u4", [move("x", "c", "b")], undefined, { undoes: "p2" });
+    expect(lastToUndo([undo, first, second])?.metadata.name).toBe("p1");
+    expect(lastToUndo([undo, second])).toBeUndefined();
+  });
+
+  it("is not undone again by the director by itself, but for a broken rule or another policy", () => {
+    const now = Date.parse("2026-11-28T11:00:00Z");
+    const state = estate(
+      [host("a"), host("b", { mhz: 9000, idleWatts: 1, maxWatts: 2 })],
+      [machine("x", "a")],
+    );
+    const undo = plan("u1", [move("x", "b", "a")], undefined, { undoes: "p0" });
+    const planned = (given: Estate, released: string[] = []) => {
+      const free = { now, released: new Set(released) };
+      return planMoves(holdForUsers(given, [undo], free), { ...PLAN_DEFAULTS, ...free }).map(({ to }) => to);
+    };
+    expect(planMoves(state, { ...PLAN_DEFAULTS, now, released: new Set() })).toHaveLength(1);
+    expect(planned(state)).toEqual([]);
+    expect(planned(state, ["default/x"])).toEqual(["b"]);
+    const strict = policy({
+      required: ["host.cpu.mhz >= 3000"],
+    });
+    expect(planned({ ...state, policies: [strict] })).toEqual(["b"]);
+  });
+});
+
+it("of plans that are over the newest are kept, and for a day those that did something", () => {
+  const now = Date.parse("2026-11-28T12:00:00Z");
+  const at = (
+    hoursAgo: number,
+    name: string,
+    phases: MoveStatus["phase"][],
+    more: Partial<Plan["spec"]> = {},
+  ) => {
+    const made = plan(
+      name,
+      phases.map(() => move("x", "a", "b")),
+      phases,
+      more,
+    );
+    made.metadata.creationTimestamp = new Date(now - hoursAgo * 3_600_000).toISOString();
+    return made;
+  };
+  const idle = Array.from({ length: 30 }, (_, i) => at(1 - i / 30, `idle${i}`, ["Skipped"]));
+  const open = at(30, "open", ["Succeeded"]);
+  open.status = { phase: "Running" };
+  const early = [
+    at(23, "undo", ["Succeeded"], { undoes: "p0" }),
+    at(22, "moved", ["Skipped", "Succeeded"]),
+    at(22, "failed", ["Failed"]),
+  ];
+  const late = [at(25, "late", ["Succeeded"]), at(2, "skipped", ["Skipped"])];
+  const names = (plans: Plan[]) => plans.map(({ metadata }) => metadata.name).sort();
+  expect(names(outdated([...idle, ...late, ...early, open], now))).toEqual(
+    names([...idle.slice(0, 10), ...late]),
+  );
+  const many = Array.from({ length: 210 }, (_, i) => at(9 - i / 100, `moved${i}`, ["Succeeded"]));
+  expect(names(outdated(many, now))).toEqual(names(many.slice(0, 10)));
+});
+
+describe("what a move will take", () => {
+  const took = (seconds: number, bytes: number): MoveStatus => ({
+    phase: "Succeeded",
+    memoryBytes: GiB,
+    linkMbps: 1000,
+    actual: { seconds, bytes, downtimeMs: 40 },
+  });
+  const x = machine("x", "a");
+
+  it("without experience is its memory over the slower link", () => {
+    expect(forecast([], x, 1000)).toEqual({ bytes: GiB, seconds: 10.6 });
+    expect(forecast([], x, 10_000)).toEqual({ bytes: GiB, seconds: 2.9 });
+  });
+
+  it("follows what was measured, the newest most, and a machine's own moves before those of others", () => {
+    const [slow, fast] = [took(30, 2 * GiB), took(15, GiB)];
+    const learnt = experienceOf([
+      plan("p2", [move("y", "a", "b")], [fast]),
+      plan("p1", [move("y", "b", "a")], [slow]),
+    ]);
+    expect(learnt.map(({ seconds }) => seconds)).toEqual([30, 15]);
+    const other = forecast(learnt, x, 1000);
+    // 2 and then 1 byte for each: 1.7.
+    expect(other.bytes).toBe(Math.round(1.7 * GiB));
+    expect(other.downtimeMs).toBe(40);
+    const own = experienceOf([
+      plan("p1", [move("y", "a", "b"), move("x", "a", "b")], [slow, took(5.3, GiB / 2)]),
+    ]);
+    expect(forecast(own, x, 1000)).toEqual({
+      bytes: GiB / 2,
+      seconds: expect.closeTo(5.3, 1),
+      downtimeMs: 40,
+    });
+    // What did not succeed, or was not measured, teaches nothing.
+    expect(experienceOf([plan("p1", [move("x", "a", "b")], ["Succeeded"])])).toEqual([]);
+    expect(experienceOf([plan("p1", [move("x", "a", "b")], [{ ...slow, phase: "Failed" }])])).toEqual([]);
+  });
+
+  it("comes nearer to what is with each move", () => {
+    const plans: Plan[] = [];
+    const errors = [0, 1, 2, 3, 4, 5].map((i) => {
+      const predicted = forecast(experienceOf(plans), x, 1000).seconds;
+      plans.push(plan(`p${i}`, [move("x", "a", "b")], [took(40, 1.5 * GiB)]));
+      return Math.abs(predicted - 40);
+    });
+    expect(errors[0]).toBeGreaterThan(25);
+    expect(errors.slice(1).every((error) => error < 0.1)).toBe(true);
+  });
+
+  it("and gain is told before and after in the same words", () => {
+    const state = estate([host("a"), host("b", { idleWatts: 10, maxWatts: 20 })], [x]);
+    const [predicted] = predict(state, [move("x", "a", "b")], []);
+    expect(predicted?.predicted).toMatchObject({ bytes: GiB, seconds: 10.6, watts: -25 });
+    expect(describeEffect({ seconds: 12, bytes: 1.1 * GiB, downtimeMs: 30, score: 0.1, watts: -25 })).toBe(
+      "12 s, 1.1Gi sent, 30 ms still, score +0.1, 25 W less",
+    );
+    expect(outcome({ to: "b", predicted: { seconds: 10 } }, { seconds: 12 })).toBe(
+      "runs on b: 12 s (predicted: 10 s)",
+    );
+  });
+});
+
+describe("moves at once", () => {
+  const hosts = ["a", "b", "c", "d"].map((name) => host(name, { cpus: 8 }));
+  const machines = [machine("x", "a"), machine("y", "c"), machine("z", "a")];
+  const [x, y, z] = [move("x", "a", "b"), move("y", "c", "d"), move("z", "a", "c")];
+  const none = { before: [], underWay: [] };
+
+  it("are limited by the links of both hosts, whoever asked for those that are under way", () => {
+    expect(
+      [0, 1000, 10_000, 25_000, 100_000].map((linkMbps) => movesAtOnce(host("a", { linkMbps }))),
+    ).toEqual([1, 1, 2, 3, 4]);
+    const state = estate(hosts, machines);
+    expect(waitsFor(state, y, { ...none, underWay: [x] })).toBeUndefined();
+    expect(waitsFor(state, z, { ...none, underWay: [x] })).toBe("waits: host a takes part in a move already");
+    expect(waitsFor(state, y, { ...none, underWay: [move("u", "b", "d")] })).toContain("host d");
+    const wide = estate(
+      hosts.map((each) => ({ ...each, linkMbps: 10_000 })),
+      machines,
+    );
+    expect(waitsFor(wide, z, { ...none, underWay: [x] })).toBeUndefined();
+  });
+
+  it("keep the order of the plan on each host, and never overlap in a group that is spread", () => {
+    const state = estate(hosts, machines);
+    expect(waitsFor(state, z, { ...none, before: [x] })).toBe("waits until the move of x has begun");
+    const spread = estate(hosts, machines, [policy({ spread: "host" })]);
+    expect(waitsFor(spread, y, { ...none, underWay: [x] })).toBe(
+      'waits until x has moved: policy "web" is about both',
+    );
+  });
+});

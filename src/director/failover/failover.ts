@@ -1,0 +1,90 @@
+/** Reserved failover capacity (Policy.spec.failover): what the policies of an estate want to survive, and in words what does not. Pure. */
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
+import type { Policy } from "../kinds.ts";
+import { type Demand, type Fault, Survival } from "./survival.ts";
+
+const known = new WeakMap<EstateIndex, Survival | null>();
+
+const policyOfDemand = new WeakMap<Demand, Policy>();
+
+const nameOf = (policy: Policy) => `policy ${JSON.stringify(policy.metadata.name)}`;
+
+/** What the policies of the estate ask for. */
+export function demandsOf(estate: Estate): Demand[] {
+  const index = indexOf(estate);
+  return estate.policies.flatMap((policy) => {
+    const { failover } = policy.spec;
+    if (!failover) return [];
+    const demand: Demand = { name: nameOf(policy), ...failover, machines: index.membersOf(policy) };
+    policyOfDemand.set(demand, policy);
+    return [demand];
+  });
+}
+
+/** Made once for an estate, and carried on with its moves; undefined: no policy asks for it. */
+export function survivalOf(estate: Estate): Survival | undefined {
+  const index = indexOf(estate);
+  const made = known.get(index);
+  if (made) made.estate = estate;
+  if (made !== undefined) return made ?? undefined;
+  const demands = demandsOf(estate);
+  const survival = demands.length === 0 ? null : new Survival(estate, demands);
+  known.set(index, survival);
+  return survival ?? undefined;
+}
+
+/** "the loss of rack r1 would not be survived: db-1 finds no other host" */
+export function inWords(estate: Estate, { loss, sure, machine }: Fault, would = "would"): string {
+  const name = indexOf(estate).machines[machine]?.name ?? "a machine";
+  const because = indexOf(estate).machines[machine]?.localDisks
+    ? "its disks are in a storage pool that is not shared"
+    : `${name} finds no room elsewhere`;
+  const not = would === "would" ? "would not be" : "is not";
+  return sure
+    ? `the loss of ${loss} ${not} survived: ${because === `${name} finds no room elsewhere` ? because : `of ${name}, ${because}`}`
+    : `it ${would === "would" ? "could not" : "cannot"} be proven that the loss of ${loss} is survived: no room was found for ${name} within the limit of the search`;
+}
+
+/** Why the machine may not come to the host for what policies want to survive. */
+export function failoverObstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
+  if (machine.host === host.name) return undefined;
+  const survival = survivalOf(estate);
+  const at = indexOf(estate).position.get(machine.key);
+  if (!survival || at === undefined) return undefined;
+  const fault = survival.ifMoved(at, host.name);
+  if (!fault) return undefined;
+  const [demand] = fault.demands;
+  return `${demand?.name ?? "a policy"} wants to survive it: ${inWords(estate, fault)}`;
+}
+
+const EACH = 5;
+
+/** By policy: what is not survived now, or not known. Of those that are not in it all is proven. */
+export function failoverFaults(estate: Estate): Map<Policy, string[]> {
+  const survival = survivalOf(estate);
+  const faults = new Map<Demand, Fault[]>();
+  for (const fault of survival?.faults() ?? [])
+    for (const demand of fault.demands) faults.set(demand, [...(faults.get(demand) ?? []), fault]);
+  return new Map(
+    (survival?.demands ?? []).flatMap((demand) => {
+      const told = survival ? wordsOf(estate, survival, demand, faults.get(demand) ?? []) : [];
+      const policy = policyOfDemand.get(demand);
+      return policy && told.length > 0 ? [[policy, told] as const] : [];
+    }),
+  );
+}
+
+function wordsOf(estate: Estate, survival: Survival, demand: Demand, own: readonly Fault[]): string[] {
+  const more = own.length > EACH ? [`and ${own.length - EACH} more`] : [];
+  const tooMany = survival.tooMany.get(demand);
+  return [
+    ...own.slice(0, EACH).map((fault) => inWords(estate, fault, "is")),
+    ...more,
+    ...(tooMany === undefined || own.length > 0
+      ? []
+      : [
+          `it cannot be proven: any ${demand.losses} ${demand.per}s are ${tooMany} losses, more than can be looked at; those of the fullest are survived`,
+        ]),
+  ];
+}

@@ -1,0 +1,151 @@
+/** A plan while it is made: its moves, each in words, made in the index of the estate one after the other, and taken back in the end. Pure. */
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
+import type { Plan } from "../kinds.ts";
+import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";
+import { Budget, stayOf } from "./limits.ts";
+import { choose, reasonFor } from "./place.ts";
+import { score } from "./score.ts";
+
+export type Move = Plan["spec"]["moves"][number];
+
+export interface PlanOptions {
+  /** Now, ms since the epoch. */
+  now: number;
+  /** A machine stays at least this long where it came to. */
+  stayMs: number;
+  /** Of the score (0 … 1): what a move must gain at least. */
+  threshold: number;
+  /** Machines whose policies changed since they were placed need not stay. */
+  released: ReadonlySet<string>;
+  maxMoves: number;
+  /** Only machines whose policy says so are moved. */
+  automation: Plan["spec"]["automation"];
+}
+
+export const PLAN_DEFAULTS = { stayMs: 300_000, threshold: 0.08, maxMoves: 50, automation: "act" } as const;
+
+/** A machine that could not be moved is left alone so long, twice as long after each further time, and at most so long. */
+const RETRY = { firstMs: 60_000, mostMs: 900_000 };
+
+/** When it may be tried again, ms since the epoch. */
+export const retryAt = ({ times, at }: NonNullable<MachineView["failed"]>): number =>
+  at + Math.min(RETRY.mostMs, RETRY.firstMs * 2 ** (times - 1));
+
+/** Whether a plan may move it at all. */
+export function mayMove(estate: Estate, machine: MachineView, { automation, now }: PlanOptions): boolean {
+  if (!machine.movable || (machine.failed && now < retryAt(machine.failed))) return false;
+  return (policiesOf(estate, machine)[0]?.spec.automation ?? "act") === automation;
+}
+
+/** Moves that are made in the index for as long as a plan is made, with their words. */
+export class Draft {
+  readonly estate: Estate;
+  readonly index: EstateIndex;
+  readonly moves: Move[] = [];
+  /** Where machines that were moved are in the estate's list. */
+  readonly moved = new Set<number>();
+  private readonly before: [at: number, machine: MachineView][] = [];
+  private readonly budget: Budget;
+
+  /** @param now ms since the epoch */
+  constructor(estate: Estate, index: EstateIndex, now: number) {
+    this.estate = estate;
+    this.index = index;
+    this.budget = new Budget(estate, now);
+  }
+
+  /** Whether the limits of its policies let it move now, with those before; out of a host in maintenance it does in any case. */
+  allows(...machines: MachineView[]): boolean {
+    if (!this.budget.limited) return true;
+    const bound = machines.filter(({ host }) => !this.index.hosts.get(host ?? "")?.maintenance);
+    return this.budget.refuses(bound) === undefined;
+  }
+
+  /** @param why when it is not for what the machine gains itself */
+  make(at: number, to: HostView, why?: string): void {
+    const machine = this.index.machines[at] as MachineView;
+    this.moves.push(inWords(this.estate, machine, to, why));
+    this.moved.add(at);
+    this.budget.take(machine);
+    this.before.push([at, machine]);
+    this.index.move(machine.key, to.name);
+  }
+
+  takeBack(): void {
+    for (const [at, machine] of this.before.splice(0).reverse()) {
+      this.index.restore(at, machine);
+      this.moved.delete(at);
+    }
+  }
+}
+
+function inWords(estate: Estate, machine: MachineView, to: HostView, why: string | undefined): Move {
+  const here = indexOf(estate).hosts.get(machine.host ?? "") as HostView;
+  const now = score(estate, machine, here);
+  const there = score(estate, machine, to);
+  const [policy] = policiesOf(estate, machine);
+  const expected = there.parts
+    .filter((part) => part.weight >= 0.1)
+    .map(
+      (part) =>
+        `${part.name}: ${now.parts.find((p) => p.name === part.name)?.detail ?? "?"} -> ${part.detail}`,
+    )
+    .join("; ");
+  // With its own.
+  const possible = () => choose(estate, machine, here.name).possible + 1;
+  return {
+    namespace: machine.namespace,
+    vm: machine.name,
+    from: here.name,
+    to: to.name,
+    reason:
+      why ??
+      `${reasonFor(estate, machine, { host: to, score: there }, possible())}; score ${now.total.toFixed(2)} -> ${there.total.toFixed(2)}`,
+    ...(policy ? { policy: policy.metadata.name } : {}),
+    expected,
+  };
+}
+
+/**
+ * What else is looked at of hosts that a machine may go to; undefined: nothing.
+ * @param must it has to go: then a host that becomes busy is better than none
+ */
+export function acceptOf(
+  estate: Estate,
+  index: EstateIndex,
+  machine: MachineView,
+  options: PlanOptions,
+  must: boolean,
+): ((h: number) => boolean) | undefined {
+  const special = isSpecial(machine);
+  // Who puts a host into maintenance wants its machines away, if need be where they came from.
+  const back = machine.left?.length && !index.hosts.get(machine.host ?? "")?.maintenance;
+  if (!special && !back && must) return undefined;
+  return (h) => {
+    if (!must && !index.staysCalm(machine, h)) return false;
+    const host = index.hostOf(h) as HostView;
+    return (
+      !(back && leftLately(estate, machine, host.name, options)) &&
+      !(special && obstacle(estate, machine, host))
+    );
+  };
+}
+
+/** It has been there long enough, or need not. */
+export function isSettled(estate: Estate, machine: MachineView, options: PlanOptions): boolean {
+  const { now, stayMs, released } = options;
+  return now - machine.since >= stayOf(estate, machine, stayMs) || released.has(machine.key);
+}
+
+/** Not even to mend a rule: what is mended there breaks what it was moved away for, and so on. */
+function leftLately(
+  estate: Estate,
+  machine: MachineView,
+  host: string,
+  { now, stayMs, released }: PlanOptions,
+): boolean {
+  const { key, left = [] } = machine;
+  if (released.has(key)) return false;
+  return left.some((one) => one.host === host && now - one.at < stayOf(estate, machine, stayMs));
+}

@@ -1,0 +1,70 @@
+/** Why a machine is where it is: for every host what ruled it out, or how it scored. Pure. */
+
+import type { Estate, MachineView } from "../estate/estate.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import { policiesOf } from "../rules/rules.ts";
+import { fixedBy, fixedWords } from "../rules/suits.ts";
+import { PLAN_DEFAULTS } from "./draft.ts";
+import type { Aim } from "./goals.ts";
+import { Budget, stayOf } from "./limits.ts";
+import { judge } from "./place.ts";
+
+export interface Explanation {
+  machine: string;
+  host?: string;
+  policies: { name: string; goal: string }[];
+  /** Why the director does not move it by itself now, or at all; absent: it may. */
+  moves?: string;
+  hosts: { name: string; chosen: boolean; verdict: string }[];
+}
+
+const goalNow = ({ words, because }: Aim): string => (because ? `${words}, since it is ${because}` : words);
+
+function movesOf(estate: Estate, machine: MachineView): { moves?: string } {
+  const policies = policiesOf(estate, machine);
+  const [top] = policies;
+  const fixed = fixedBy(policies);
+  if (fixed) return { moves: `never: ${fixedWords(fixed)}` };
+  const name = top && JSON.stringify(top.metadata.name);
+  switch (top?.spec.automation) {
+    case "off":
+      return { moves: `by hand only: policy ${name} moves nothing` };
+    case "advise":
+      return { moves: `by hand only: policy ${name} only advises` };
+    case "ask":
+      return { moves: `once a plan is approved: policy ${name} asks` };
+  }
+  const { now } = estate;
+  if (now === undefined) return {};
+  const limited = new Budget(estate, now).refuses([machine]);
+  if (limited) return { moves: `not now: ${limited}` };
+  const until = machine.since + stayOf(estate, machine, PLAN_DEFAULTS.stayMs);
+  return machine.host !== undefined && now < until
+    ? { moves: `not before ${new Date(until).toISOString()}, unless a rule is broken: it came here lately` }
+    : {};
+}
+
+/** Undefined when there is no such machine. */
+export function explain(estate: Estate, key: string): Explanation | undefined {
+  const machine = estate.machines.find((m) => m.key === key);
+  if (!machine) return undefined;
+  return {
+    machine: key,
+    ...(machine.host ? { host: machine.host } : {}),
+    policies: policiesOf(estate, machine).map((policy) => ({
+      name: policy.metadata.name,
+      goal: goalNow(indexOf(estate).aimOf(policy)),
+    })),
+    ...movesOf(estate, machine),
+    hosts: judge(estate, machine).map(({ host, obstacle, score, busy }) => ({
+      name: host.name,
+      chosen: host.name === machine.host,
+      verdict:
+        host.maintenance && host.name === machine.host
+          ? `to be left: ${host.closed}`
+          : obstacle
+            ? `ruled out: ${obstacle}`
+            : `score ${(score?.total ?? 0).toFixed(2)} (${(score?.parts ?? []).map((part) => `${part.name} ${part.value.toFixed(2)} × ${part.weight.toFixed(2)}: ${part.detail}`).join("; ")})${busy ? "; it would be too busy, by what its machines are measured to use" : ""}`,
+    })),
+  };
+}

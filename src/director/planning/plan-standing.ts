@@ -1,0 +1,31 @@
+/** How a plan stands, and whose word it waits for. Pure, and without the kind's schema: the web UI asks, too. */
+import type { Plan } from "../kinds.ts";
+
+const FINAL_PLAN = ["Succeeded", "Failed", "Superseded", "Rejected"];
+/** Nothing of it is done any more. */
+export const isFinalPlan = ({ status }: Pick<Plan, "status">): boolean =>
+  FINAL_PLAN.includes(status?.phase ?? "");
+
+/** Its moves are made, or will be: nobody has to be asked any more. */
+export const isCarriedOut = ({ spec: { automation, approval } }: Pick<Plan, "spec">): boolean =>
+  automation === "act" || (automation === "ask" && approval === "Approved");
+
+/** A user's word on a plan. */
+export interface Decision {
+  /** For spec.approval of a plan that asks; written first, because it is refused when others have decided already. */
+  approval?: "Approved" | "Rejected";
+  /** The spec of another plan, to be carried out: of a part, or of mere advice. */
+  instead?: Plan["spec"];
+}
+
+/** What approving these moves of it means; of none: it is rejected. */
+export function decide({ metadata, spec }: Plan, chosen: Plan["spec"]["moves"]): Decision {
+  const { automation, moves } = spec;
+  const asks = automation === "ask";
+  if (asks && chosen.length === moves.length) return { approval: "Approved" };
+  const trigger = `a user approved ${chosen.length} of ${moves.length} moves of ${metadata.name}`;
+  return {
+    ...(asks ? { approval: "Rejected" } : {}),
+    ...(chosen.length > 0 ? { instead: { trigger, automation: "act", moves: chosen } } : {}),
+  };
+}

@@ -1,0 +1,103 @@
+/** When the director plans again. On the real API; the executor's part is played. */
+import { expect, it } from "vitest";
+import { until } from "../../compute/testing/control-plane.ts";
+import { NS, openEstate } from "../../compute/testing/estate.ts";
+import { systemClock } from "../../reconcile/clock.ts";
+import { silentLogger } from "../../reconcile/log.ts";
+import { isFinalPlan, Plan, Policy } from "../kinds.ts";
+import { runPlanner, whyAgain } from "./planner.ts";
+
+type Phase = NonNullable<NonNullable<Plan["status"]>["moves"]>[number]["phase"];
+
+it("plans at once again after what was done or skipped, not after a failure or an undo", () => {
+  const again = (phase: "Succeeded" | "Failed" | "Superseded", moves: Phase[], undoes?: string) =>
+    whyAgain({
+      apiVersion: "vireo.dev/v1",
+      kind: "Plan",
+      metadata: { name: "p" },
+      spec: { trigger: "played", automation: "act", moves: [], ...(undoes ? { undoes } : {}) },
+      status: { phase, moves: moves.map((of) => ({ phase: of })) },
+    });
+  expect(again("Succeeded", ["Succeeded"])).toBe("plan p was carried out");
+  expect(again("Superseded", ["Skipped"])).toBe("not all of plan p could be done");
+  expect(again("Failed", ["Succeeded", "Skipped"])).toBe("not all of plan p could be done");
+  expect(again("Failed", ["Succeeded", "Skipped"], "p0")).toBeUndefined();
+  expect(again("Failed", ["Failed", "Skipped"])).toBeUndefined();
+});
+
+it("waits longer after each plan that moved nothing", async () => {
+  const estate = await openEstate();
+  for (const [name, mhz] of [
+    ["a", 2000],
+    ["b", 3800],
+  ] as const)
+    await estate.hostFacts(name, { mhz });
+  await estate.runMachine("web", "a");
+  const required = ["host.cpu.mhz >= 3000"];
+  await estate.client.create(Policy, {
+    metadata: { name: "web", namespace: NS },
+    spec: { selector: {}, required },
+  });
+  const stop = new AbortController();
+  const running = runPlanner({
+    client: estate.client,
+    clock: systemClock,
+    log: silentLogger,
+    signal: stop.signal,
+  });
+  const open = () =>
+    until("a plan", async () =>
+      (await estate.client.list(Plan)).items.find(({ status }) => status?.phase === undefined),
+    );
+  try {
+    const waited: number[] = [];
+    for (let ended = performance.now(); waited.length < 2; ended = performance.now()) {
+      const { metadata } = await open();
+      waited.push(performance.now() - ended);
+      await estate.client.patch(
+        Plan,
+        { name: metadata.name },
+        { status: { phase: "Superseded", moves: [{ phase: "Skipped" }] } },
+        { subresource: "status" },
+      );
+    }
+    expect(waited[1]).toBeGreaterThan(1300);
+  } finally {
+    stop.abort();
+    await running;
+    await estate.close();
+  }
+});
+
+it("takes back a plan that nobody has looked at yet when it makes another", async () => {
+  const estate = await openEstate();
+  for (const [name, mhz] of [
+    ["a", 2000],
+    ["b", 3800],
+  ] as const)
+    await estate.hostFacts(name, { mhz });
+  await estate.runMachine("web", "a");
+  await estate.client.create(Policy, {
+    metadata: { name: "web", namespace: NS },
+    spec: { selector: {}, automation: "ask", required: ["host.cpu.mhz >= 3000"] },
+  });
+  const stop = new AbortController();
+  const { client } = estate;
+  const running = runPlanner({ client, clock: systemClock, log: silentLogger, signal: stop.signal });
+  const planOf = (generation: number) =>
+    until(`a plan by generation ${generation}`, async () =>
+      (await client.list(Plan)).items.find(({ spec }) => spec.moves[0]?.policyGeneration === generation),
+    );
+  try {
+    const first = await planOf(1);
+    await client.patch(Policy, { name: "web", namespace: NS }, { spec: { priority: 1 } });
+    const second = await planOf(2);
+    const open = (await client.list(Plan)).items.filter((plan) => !isFinalPlan(plan));
+    expect(open.map(({ metadata }) => metadata.name)).toEqual([second.metadata.name]);
+    expect((await client.get(Plan, { name: first.metadata.name }))?.status?.phase).toBe("Superseded");
+  } finally {
+    stop.abort();
+    await running;
+    await estate.close();
+  }
+});

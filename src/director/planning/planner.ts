@@ -1,0 +1,258 @@
+/** Makes Plans when policies or hosts change, and tells of each policy whether it holds. */
+import { type Client, modify } from "../../client/client.ts";
+import { Host } from "../../compute/hosts/kinds.ts";
+import { Instance } from "../../compute/kinds.ts";
+import { Controller } from "../../reconcile/controller.ts";
+import { EventRecorder } from "../../reconcile/events.ts";
+import { Informer } from "../../reconcile/informer.ts";
+import { getCondition, setCondition } from "../../resource/object.ts";
+import { inRequest, newRequestId, requestOf } from "../../telemetry/request-id.ts";
+import type { Estate } from "../estate/estate.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import { readEstate } from "../estate/read-estate.ts";
+import { predict } from "../execution/figures.ts";
+import { HOLD_MS } from "../execution/kept.ts";
+import { policyOf } from "../execution/recheck.ts";
+import { holdForUsers, madeBy } from "../execution/undo.ts";
+import { failoverFaults } from "../failover/failover.ts";
+import { isCarriedOut, isFinalPlan, Plan, Policy } from "../kinds.ts";
+import { feasibility } from "../rules/feasible.ts";
+import { obstacle } from "../rules/rules.ts";
+import { isLeftForMemory, MEMORY_FAILING } from "./failing-memory.ts";
+import { tellHosts, tellMemory } from "./maintenance.ts";
+import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";
+import type { DirectorContext } from "./scheduler.ts";
+
+const ROUND = "round";
+/** Changes that come together (several policies of one manifest) are planned for once. */
+const DEBOUNCE_MS = 700;
+/** Without any change: load and stay times may have made a move useful. */
+const EVERY_MS = 60_000;
+
+export async function runPlanner(context: DirectorContext): Promise<void> {
+  const { client, clock, log, signal } = context;
+  const events = new EventRecorder(client, "director", log, clock);
+  /** When each policy was last seen to change, ms; not kept over a restart: then stay times hold. */
+  const changedAt = new Map<string, number>();
+  let trigger = "a look at the estate";
+  let request: string | undefined;
+  const controller = new Controller({
+    name: "planner",
+    log,
+    reconcile: async () => {
+      // What the director decides by itself has an id of its own.
+      const [why, id] = [trigger, request ?? newRequestId()];
+      [trigger, request] = ["a look at the estate", undefined];
+      await inRequest(id, () => round(context, events, why, changedAt));
+      return { requeueAfterMs: EVERY_MS };
+    },
+  });
+  const ask = (why: string, id?: string, delayMs = DEBOUNCE_MS) => {
+    trigger = why;
+    request = id;
+    controller.enqueue(ROUND, delayMs);
+  };
+  /** Plans in a row that moved nothing. */
+  let fruitless = 0;
+  /** Hosts that are to be empty. */
+  const leaving = new Set<string>();
+  const policies = new Informer(client, Policy, { log });
+  const hosts = new Informer(client, Host, { log });
+  const instances = new Informer(client, Instance, { log });
+  policies.onChange((key, policy, old) => {
+    if (policy?.metadata.generation === old?.metadata.generation) return;
+    if (old) changedAt.set(key, clock.now().getTime());
+    ask(`policy ${key} ${policy ? (old ? "changed" : "is new") : "was deleted"}`, requestOf(policy));
+  });
+  hosts.onChange((name, host, old) => {
+    if (host && (host.spec.maintenance || isLeftForMemory(host))) leaving.add(name);
+    else leaving.delete(name);
+    const state = (h: Host | undefined) =>
+      JSON.stringify([
+        h?.spec,
+        h?.status?.capacity,
+        h?.status?.memoryErrors,
+        ...["Ready", MEMORY_FAILING].map((type) => getCondition(h?.status?.conditions, type)?.status),
+      ]);
+    if (state(host) !== state(old)) ask(`host ${name} ${host ? (old ? "changed" : "is new") : "is gone"}`);
+  });
+  const plans = new Informer(client, Plan, { log });
+  plans.onChange((_name, plan, old) => {
+    if (!plan || !old || isFinalPlan(old) || !isFinalPlan(plan)) return;
+    if (!isCarriedOut(plan)) return;
+    fruitless = madeBy(plan).length > 0 ? 0 : fruitless + 1;
+    const why = whyAgain(plan);
+    if (why) ask(why, undefined, Math.min(EVERY_MS, DEBOUNCE_MS * 2 ** fruitless));
+  });
+  instances.onChange((_key, instance, old) => {
+    const used = instance?.status?.usage;
+    if (used && used.time !== old?.status?.usage?.time) see(context, instance, used.cpus);
+    const gone = !instance || instance.status?.custody === "Released";
+    if (gone && old && leaving.has(old.spec.host ?? "")) ask(`a machine left host ${old.spec.host}`);
+    if (instance?.status?.phase !== old?.status?.phase && instance?.status?.phase === "Running")
+      ask("a machine came up");
+  });
+  controller.enqueue(ROUND, DEBOUNCE_MS);
+  await Promise.all([
+    ...[policies, hosts, instances, plans].map((informer) => informer.run(signal)),
+    controller.run(signal),
+  ]);
+}
+
+/** From the agents' own samples; they tell only what changed. */
+function see({ history, clock }: DirectorContext, { metadata, spec }: Instance, cpus: number): void {
+  history?.observe(`${metadata.namespace ?? "default"}/${spec.vm}`, clock.now().getTime(), cpus);
+}
+
+/** Why it is planned again as soon as a plan is over; undefined: the next look is soon enough. */
+export function whyAgain({ metadata: { name }, spec, status }: Plan): string | undefined {
+  // What it could not hold (maxMoves), or made possible.
+  if (status?.phase === "Succeeded") return `plan ${name} was carried out`;
+  const was = (phase: string) => status?.moves?.some((move) => move.phase === phase);
+  // The world has changed under it: what is best now?
+  return was("Skipped") && !was("Failed") && !spec.undoes
+    ? `not all of plan ${name} could be done`
+    : undefined;
+}
+
+async function round(
+  context: DirectorContext,
+  events: EventRecorder,
+  trigger: string,
+  changedAt: ReadonlyMap<string, number>,
+): Promise<void> {
+  const { client, clock, log } = context;
+  const estate = await readEstate(client, context);
+  const { position } = indexOf(estate);
+  context.history?.forget((key) => position.has(key));
+  for (const { object, message } of estate.odd) log.warn("director.odd", { object, message });
+  await tellMemory(context, events);
+  await tellPolicies(context, estate);
+  await tellHosts(context, estate);
+  const plans = (await client.list(Plan)).items;
+  // The plan under way changes the estate; it is planned again when that has ended.
+  if (plans.some((plan) => isCarriedOut(plan) && !isFinalPlan(plan))) return;
+  const free = { now: clock.now().getTime(), released: released(estate, changedAt) };
+  const held = holdForUsers(estate, plans, free);
+  for (const automation of ["act", "ask", "advise"] as const) {
+    // Each by itself: what is carried out must not hang on what is only proposed.
+    const own = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation }).map((move) => {
+      const policyGeneration = policyOf(estate.policies, move)?.metadata.generation;
+      return { ...move, ...(policyGeneration === undefined ? {} : { policyGeneration }) };
+    });
+    const before = plans.filter((plan) => plan.spec.automation === automation);
+    const same = (plan: Plan) =>
+      JSON.stringify(plan.spec.moves.map(target)) === JSON.stringify(own.map(target));
+    // One that the executor has not seen yet, too.
+    const open = before.filter((plan) => !isCarriedOut(plan) && !isFinalPlan(plan));
+    if (own.length > 0 && open.some(same)) continue;
+    for (const plan of open) await supersede(client, plan);
+    // A broken rule does not hold a machine that a user wants where it is.
+    if (own.length === 0 || before.some((plan) => wasRejected(plan, free.now) && same(plan))) continue;
+    const name = `plan-${clock.now().getTime().toString(36)}-${automation}`;
+    await client.create(Plan, {
+      metadata: { name },
+      spec: { trigger, automation, moves: predict(estate, own, plans) },
+    });
+    log.info("director.plan", { plan: name, trigger, moves: own.length });
+    for (const move of own)
+      events.record(
+        { kind: "VirtualMachine", name: move.vm, namespace: move.namespace },
+        "Normal",
+        { act: "MovePlanned", ask: "MoveProposed", advise: "MoveAdvised" }[automation],
+        `from ${move.from} to ${move.to} (${name}): ${move.reason}`,
+      );
+  }
+}
+
+/** Not one that was approved meanwhile. */
+async function supersede(client: Client, { metadata: { name } }: Plan): Promise<void> {
+  await modify(client, Plan, { name }, "status", (now) =>
+    isCarriedOut(now) || isFinalPlan(now)
+      ? undefined
+      : { ...now, status: { ...now.status, phase: "Superseded" as const } },
+  );
+}
+
+const wasRejected = ({ spec, metadata }: Plan, now: number): boolean =>
+  spec.approval === "Rejected" && now - Date.parse(metadata.creationTimestamp ?? "") < HOLD_MS;
+
+const target = ({ namespace, vm, to, policyGeneration }: Move) => [namespace, vm, to, policyGeneration];
+
+/** Machines that a policy which changed after they came to their host chooses. */
+function released(estate: Estate, changedAt: ReadonlyMap<string, number>): Set<string> {
+  const free = new Set<string>();
+  const index = indexOf(estate);
+  for (const policy of estate.policies) {
+    const at = changedAt.get(`${policy.metadata.namespace ?? "default"}/${policy.metadata.name}`);
+    if (at === undefined) continue;
+    for (const i of index.membersOf(policy)) {
+      const machine = index.machines[i];
+      if (machine && at > machine.since) free.add(machine.key);
+    }
+  }
+  return free;
+}
+
+const proven = ({ spec: { failover } }: Policy) =>
+  failover
+    ? `; they find room elsewhere when any ${failover.losses > 1 ? `${failover.losses} ${failover.per}s are` : `${failover.per} is`} lost`
+    : "";
+
+const feasible = (told: NonNullable<ReturnType<typeof feasibility>>, observedGeneration: number) =>
+  ({
+    type: "Feasible",
+    status: told.feasible ? "True" : "False",
+    reason: told.feasible ? "HostsKeepRules" : "NoHost",
+    message: told.message,
+    observedGeneration,
+  }) as const;
+
+/** status.machines, what it aims at, and the conditions Satisfied and Feasible of each policy, written only when they change. */
+async function tellPolicies(context: DirectorContext, estate: Estate): Promise<void> {
+  const index = indexOf(estate);
+  const lost = failoverFaults(estate);
+  for (const policy of estate.policies) {
+    const chosen = index.membersOf(policy).flatMap((i) => index.machines[i] ?? []);
+    const broken = chosen.flatMap((machine) => {
+      const host = index.hosts.get(machine.host ?? "");
+      if (!host) return [`${machine.name} has no host`];
+      const why = obstacle(estate, machine, host, [policy]);
+      return why ? [`${machine.name} on ${host.name}: ${why}`] : [];
+    });
+    broken.push(...(lost.get(policy) ?? []));
+    const [status, reason, message] =
+      broken.length === 0
+        ? (["True", "Satisfied", `holds for ${chosen.length} machines${proven(policy)}`] as const)
+        : (["False", "NotSatisfied", broken.join("; ")] as const);
+    const goal = index.aimOf(policy).words;
+    const told = feasibility(index, policy);
+    const { name, namespace = "default", generation = 0 } = policy.metadata;
+    const old = getCondition(policy.status?.conditions, "Satisfied");
+    if (
+      old?.message === message &&
+      old.status === status &&
+      getCondition(policy.status?.conditions, "Feasible")?.message === told?.message &&
+      policy.status?.machines === chosen.length &&
+      policy.status.goal === goal &&
+      policy.status.observedGeneration === generation
+    )
+      continue;
+    const now = context.clock.now().toISOString();
+    await modify(context.client, Policy, { name, namespace }, "status", (current) => {
+      const others = (current.status?.conditions ?? []).filter(({ type }) => told || type !== "Feasible");
+      const satisfied = { type: "Satisfied", status, reason, message, observedGeneration: generation };
+      const conditions = setCondition(others, satisfied, now);
+      return {
+        ...current,
+        status: {
+          ...current.status,
+          machines: chosen.length,
+          goal,
+          observedGeneration: generation,
+          conditions: told ? setCondition(conditions, feasible(told, generation), now) : conditions,
+        },
+      };
+    });
+  }
+}

@@ -1,0 +1,87 @@
+/** How good a host is for a machine, in words: a number from 0 to 1 for each part of its goal (goals.ts), and what each contributes. Pure. */
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import { NO_TARIFFS } from "../estate/tariffs.ts";
+import { busyOf, roomOf } from "../estate/use.ts";
+import { expressionOf } from "../rules/expressions.ts";
+import { policiesOf, usage } from "../rules/rules.ts";
+import {
+  addedWatts,
+  dearness,
+  describeWatts,
+  powerName,
+  powerWeight,
+  preferencesOf,
+  preferred,
+  unlicensedValue,
+  wattsValue,
+} from "./goals.ts";
+
+export interface Score {
+  total: number;
+  /** What each part contributed, for explanations. */
+  parts: { name: string; value: number; weight: number; detail: string }[];
+}
+
+export function score(estate: Estate, machine: MachineView, host: HostView): Score {
+  const policies = policiesOf(estate, machine);
+  const index = indexOf(estate);
+  const { weights } = index.aimOf(policies[0]);
+  const used = usage(estate, host.name, machine.key);
+  const room = Math.max(
+    0,
+    1 -
+      Math.max(
+        (used.cpus + machine.cpus) / host.cpus,
+        (used.memoryBytes + machine.memoryBytes) / host.memoryBytes,
+        (used.busy + busyOf(machine)) / roomOf(host),
+      ),
+  );
+  const inUse = used.machines > 0;
+  const added = addedWatts(machine, host, inUse);
+  const { sites = NO_TARIFFS } = estate;
+  const dear = added === undefined ? undefined : added * dearness(weights, sites, host.site);
+  const others = weights.licences > 0 ? index.licensed(policies[0], machine, host) : 0;
+  const parts: Score["parts"] = [
+    {
+      name: "speed",
+      value: host.mhz / index.fastestMhz,
+      weight: weights.speed,
+      detail: `${host.mhz} MHz`,
+    },
+    { name: "room", value: room, weight: weights.room, detail: `${Math.round(room * 100)} % free with it` },
+    {
+      name: "packed",
+      value: 1 - room,
+      weight: weights.packed,
+      detail: `${Math.round((1 - room) * 100)} % taken with it`,
+    },
+    {
+      name: "used",
+      value: inUse ? 1 : 0,
+      weight: weights.used,
+      detail: inUse ? "in use already" : "empty",
+    },
+    {
+      name: powerName(weights),
+      value: wattsValue(dear, inUse, index.seek(machine)?.dearestWatts ?? 1),
+      weight: powerWeight(weights),
+      detail: describeWatts(added, inUse, weights, sites.get(host.site)),
+    },
+    {
+      name: "licences",
+      value: others > 0 ? 1 : unlicensedValue(host.sockets, index.mostSockets),
+      weight: weights.licences,
+      detail: others > 0 ? "licensed already" : `${host.sockets ?? "?"} sockets to license`,
+    },
+  ];
+  for (const { rule, kept, weight } of preferred(preferencesOf(policies), host, machine))
+    parts.push({
+      name: "preferred",
+      value: kept ? 1 : 0,
+      weight,
+      detail: `${expressionOf(rule).text}: ${kept ? "yes" : "no"}`,
+    });
+  const weighed = parts.filter((part) => part.weight > 0);
+  return { total: weighed.reduce((total, part) => total + part.value * part.weight, 0), parts: weighed };
+}

@@ -1,0 +1,178 @@
+/** Which hosts are to be on, round after round in a world that does not answer. */
+import { expect, it } from "vitest";
+import type { Host } from "../../compute/hosts/kinds.ts";
+import { declaredFacts } from "../../compute/testing/estate.ts";
+import type { PowerPolicy } from "../../power/policies/kinds.ts";
+import type { HostView } from "../estate/estate.ts";
+import type { Policy } from "../kinds.ts";
+import { decidePower, type PowerInput, type Verdict } from "./power.ts";
+
+const NOW = Date.parse("2026-01-01T00:00:00Z");
+const nameOf = (i: number) => `h${String(i).padStart(3, "0")}`;
+
+const view = (name: string): HostView => ({
+  name,
+  ready: true,
+  site: "",
+  rack: name,
+  cpus: 8,
+  memoryBytes: 2 ** 33,
+  mhz: 3000,
+  cores: 4,
+  cpuModel: "x",
+  accelerator: "kvm",
+  ssd: false,
+  linkMbps: 1000,
+});
+const object = (name: string): Host => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "Host",
+  metadata: { name },
+  spec: { bmc: { ipmi: { address: name, port: 623 }, credentials: { namespace: "default", name: "bmc" } } },
+  status: {
+    power: {
+      state: "On",
+      since: "2025-01-01T00:00:00Z",
+      lastWakeTest: { startedTime: "2025", finishedTime: "2025", passed: true, message: "" },
+    },
+  },
+});
+const frugal = (spec: Partial<PowerPolicy["spec"]> = {}, name = "frugal"): PowerPolicy => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "PowerPolicy",
+  metadata: { name },
+  spec: {
+    selector: {},
+    automation: "act",
+    spareHosts: 1,
+    minOnMinutes: 0,
+    minOffMinutes: 30,
+    bootSeconds: 600,
+    ...spec,
+  },
+});
+const empty = (count: number, more: Partial<PowerInput> = {}): PowerInput => ({
+  estate: {
+    hosts: Array.from({ length: count }, (_, i) => view(nameOf(i))),
+    machines: [],
+    policies: [],
+    odd: [],
+  },
+  hosts: Array.from({ length: count }, (_, i) => object(nameOf(i))),
+  policies: [frugal()],
+  unread: [],
+  waiting: [],
+  expected: new Set(),
+  now: NOW,
+  controlPlanes: new Set(),
+  ...more,
+});
+/** As it is once what is wanted is written. */
+function wanted(input: PowerInput, { wishes }: Verdict, now = input.now): PowerInput {
+  const hosts = input.hosts.map((host) => {
+    const wish = wishes.find((each) => each.host === host.metadata.name);
+    const { power } = host.status ?? {};
+    if (!wish || !power) return host;
+    const since = new Date(now).toISOString();
+    const automatic = { power: wish.power, since, policy: wish.policy, reason: wish.reason };
+    return { ...host, status: { ...host.status, power: { ...power, automatic } } };
+  });
+  return { ...input, hosts, now };
+}
+
+it("a tenth of the hosts at most is on its way off, however many rounds pass before the first is off", () => {
+  let input = empty(20);
+  const offs = () => input.hosts.filter(({ status }) => status?.power?.automatic?.power === "Off").length;
+  for (let round = 0; round < 12; round++) input = wanted(input, decidePower(input), NOW + round * 2000);
+  expect(offs()).toBe(2);
+  const told = decidePower(input);
+  expect(told.wishes).toEqual([]);
+  expect([...told.why.values()]).toContain(
+    "on: others are switched off first, a tenth of them and 50 at most at a time",
+  );
+  // Those that never answer do not hold up the others for ever.
+  input = wanted(input, decidePower({ ...input, now: NOW + 3 * 3_600_000 }), NOW + 3 * 3_600_000);
+  expect(offs()).toBe(4);
+});
+
+it("the hosts of all control planes stay on, and one that is off or on its way comes back", () => {
+  const input = empty(4, { controlPlanes: new Set(["b1", "b2", "b3"]) });
+  const hosts = input.hosts.map((host, i) => {
+    const facts = declaredFacts(host.metadata.name, { bootId: `b${i}` });
+    const since = new Date(NOW).toISOString();
+    const automatic = { power: "Off" as const, since, policy: "frugal", reason: "it is empty" };
+    const { power = { state: "On" as const, since } } = host.status ?? {};
+    return { ...host, status: { facts, power: i === 3 ? { ...power, automatic } : power } };
+  });
+  const { wishes, why } = decidePower({ ...input, hosts, policies: [frugal({ spareHosts: 0 })] });
+  expect(wishes.map(({ host, power }) => `${host} ${power}`)).toEqual(["h003 On"]);
+  expect(why.get("h001")).toBe("on: a control plane runs on it");
+  const sound = decidePower({ ...input, hosts: hosts.slice(0, 3), policies: [frugal({ spareHosts: 0 })] });
+  expect(sound.wishes.map(({ host, power }) => `${host} ${power}`)).toEqual(["h000 Off"]);
+});
+
+it("hosts of which a PowerPolicy that cannot be read may have the say stay as they are", () => {
+  const since = new Date(NOW - 3_600_000).toISOString();
+  const automatic = { power: "Off" as const, since, policy: "frugal", reason: "it is empty" };
+  const fulfilled = { since, finishedTime: since };
+  const input = empty(4, { unread: ["early"] });
+  const hosts = input.hosts.map((host, i) =>
+    i === 0 ? { ...host, status: { power: { state: "Off" as const, since, automatic, fulfilled } } } : host,
+  );
+  const wishes = (more: Partial<PowerInput>) =>
+    decidePower({ ...input, hosts, ...more }).wishes.map(({ host, power }) => `${host} ${power}`);
+  const other = frugal({ selector: { matchLabels: { power: "saved" } } });
+  for (const policies of [[frugal()], [frugal({ automation: "off" })], [other], []])
+    expect(wishes({ policies })).toEqual([]);
+  // It comes after the one that chooses them.
+  expect(wishes({ policies: [frugal({}, "an")] })).toEqual(["h001 Off"]);
+  expect(decidePower({ ...input, hosts, policies: [] }).why.get("h000")).toBe(
+    "stays as it is: PowerPolicy early cannot be read, and may have the say over it; mend or delete it",
+  );
+});
+
+it("decides of a thousand hosts at most fifty at a time", () => {
+  let input = empty(1000, { policies: [frugal({ spareHosts: 0 })] });
+  for (let round = 0; round < 3; round++) input = wanted(input, decidePower(input));
+  expect(input.hosts.filter(({ status }) => status?.power?.automatic).length).toBe(50);
+});
+
+it("looks at some in each round where many are needed, and reaches the one that is not", () => {
+  const input = empty(121, { policies: [frugal({ spareHosts: 0 })] });
+  const last = nameOf(120);
+  // Of one site all machines are, each as large as a host; of the other site each host is needed when that is lost, but for the last, which has no room for any.
+  const hosts = input.estate.hosts.map((each, i) => ({
+    ...each,
+    site: i < 60 ? "south" : "north",
+    ...(each.name === last ? { memoryBytes: 2 ** 28 } : {}),
+  }));
+  const machines = Array.from({ length: 60 }, (_, i) => ({
+    key: `default/m${i}`,
+    namespace: "default",
+    name: `m${i}`,
+    labels: { app: "all" },
+    cpus: 5,
+    memoryBytes: 5 * 2 ** 30,
+    movable: true,
+    since: 0,
+    host: nameOf(i),
+  }));
+  const survive: Policy = {
+    apiVersion: "vireo.dev/v2",
+    kind: "Policy",
+    metadata: { name: "survive", namespace: "default" },
+    spec: { selector: {}, automation: "act", priority: 0, failover: { per: "site", losses: 1 } },
+  };
+  const looked = new Set<string>();
+  const off = Array.from({ length: 5 }, (_, minute) => {
+    const estate = { ...input.estate, hosts, machines, policies: [survive] };
+    const { wishes, why } = decidePower({ ...input, estate, now: NOW + minute * 60_000 });
+    const needed = [...why.values()].filter((text) => text.startsWith("on: without it the loss of"));
+    expect(needed.length).toBeLessThanOrEqual(100);
+    looked.add(String(needed.length));
+    return wishes.map(({ host, power }) => `${host} ${power}`);
+  });
+  expect([...looked]).not.toContain("0");
+  expect(off.flat()).toContain(`${last} Off`);
+  expect(new Set(off.flat()).size).toBe(1);
+});

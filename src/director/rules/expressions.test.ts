@@ -1,0 +1,133 @@
+import { describe, expect, it } from "vitest";
+import type { HostView, MachineView } from "../estate/estate.ts";
+import { contradictions } from "./contradictions.ts";
+import { breach, expressionOf, problemOf } from "./expressions.ts";
+
+const GiB = 2 ** 30;
+const HOST: HostView = {
+  name: "a",
+  ready: true,
+  site: "north",
+  rack: "r1",
+  labels: { tier: "gold" },
+  cpus: 16,
+  memoryBytes: 64 * GiB,
+  mhz: 3000,
+  cores: 8,
+  cpuModel: "EPYC 7302",
+  accelerator: "kvm",
+  has: { offers: ["uefi"] },
+  ssd: true,
+  linkMbps: 0,
+  maxWatts: 300.5,
+};
+const MACHINE: MachineView = {
+  key: "default/db",
+  namespace: "default",
+  name: "db",
+  labels: { tier: "gold" },
+  cpus: 4,
+  memoryBytes: 8 * GiB,
+  movable: true,
+  since: 0,
+};
+
+it.each([
+  ['host.cpu.model.startsWith("EPYC") && host.cpu.mhz >= 3000', true],
+  ['host.memory.bytes >= quantity("64Gi")', true],
+  ['host.memory.bytes > quantity("64Gi")', false],
+  ["machine.cpus * 2 <= host.cpu.cores", true],
+  ["host.labels.tier == machine.labels.tier", true],
+  ['"tier" in host.labels && !("zone" in host.labels)', true],
+  ['host.labels["tier"] in ["gold", "silver"]', true],
+  ['"uefi" in host.offers', true],
+  ['host.offers.exists(o, o == "uefi") && host.labels.exists(key, key == "tier")', true],
+  ["size(host.labels) == 1", true],
+  ["host.power.maxWatts <= 300", false],
+  ['machine.architecture == "x86_64" && machine.memory.bytes < host.memory.bytes', true],
+])("%s is %s", (text, outcome) => {
+  expect(problemOf(text)).toBeUndefined();
+  expect(expressionOf(text).decide(HOST, MACHINE)).toBe(outcome);
+});
+
+it("what a host does not tell keeps no rule, neither turned round, unless the rest decides", () => {
+  const of = (text: string) => expressionOf(text).decide(HOST, MACHINE);
+  for (const text of ["host.power.idleWatts <= 50.0", "!(host.power.idleWatts <= 50.0)"])
+    expect(of(text)).toEqual({ unknown: "host.power.idleWatts is not known" });
+  expect(of('host.labels["zone"] == "x"')).toEqual({ unknown: 'host.labels["zone"] is not known' });
+  expect(of("host.link.mbps < 1000")).toMatchObject({ unknown: "host.link.mbps is not known" });
+  expect(of("host.power.idleWatts <= 50.0 || host.disk.ssd")).toBe(true);
+  expect(of("!has(host.power.idleWatts) || host.power.idleWatts <= 50.0")).toBe(true);
+  expect(of('timestamp("x") == timestamp("y")')).toMatchObject({
+    unknown: expect.stringContaining("it cannot be decided"),
+  });
+  expect(of("1 / (host.cpu.cores - 8) == 1")).toEqual({ unknown: "it cannot be decided: division by zero" });
+  expect(breach("host.power.idleWatts <= 50.0", HOST, MACHINE)).toBe(
+    "requires host.power.idleWatts <= 50.0, but host.power.idleWatts is not known",
+  );
+});
+
+it("a breach tells what the host has", () => {
+  expect(breach('host.labels.tier == "iron" &&\n  host.cpu.mhz >= 1', HOST, MACHINE)).toBe(
+    'requires host.labels.tier == "iron" && host.cpu.mhz >= 1 (host.labels.tier is gold, host.cpu.mhz is 3000)',
+  );
+});
+
+describe("what is wrong with a rule is told with its place", () => {
+  it.each([
+    [
+      "host.cpu.mzh >= 3000",
+      'column 10: host.cpu has no "mzh"; did you mean "mhz"? (it has cores, mhz, model, sockets, threads)\n  host.cpu.mzh >= 3000\n           ^',
+    ],
+    [
+      "host.disk.ssd &&\n  host.mhz > 1",
+      /^line 2, column 8: host has no "mhz"; did you mean "host.cpu.mhz"\?.*\n {4}host.mhz > 1\n {9}\^$/,
+    ],
+    ["hots.disk.ssd", /^column 1: there is no "hots"; did you mean "host"\?/],
+    ["cpu.mhz > 3000", /^column 1: there is no "cpu".*\n/],
+    ['host.cpu.mhz >= "3000"', /^column 14: >= does not go with int and string\n.*\n {15}\^$/],
+    [
+      "host.power.idleWatts * 2 > 3",
+      /^column 22: \* does not go with double and int; write the number with a point, 2.0\n/,
+    ],
+    ["host.cpu.mhz >=", /^column 16: Unexpected token: EOF/],
+    ['timestamp("x") == timestamp("y")', undefined],
+    ["host.cpu.mhz", /^column 1: a rule is true or false, this is int/],
+    ['host.name.matches("(a+)+$")', /^column 10: regular expressions are not for rules/],
+    ["host.offers.all(a, host.offers.exists(b, a == b))", /^column 31: loops cannot stand in one another/],
+    ['host.memory.bytes > quantity("64 gigs")', /^column 30: "64 gigs" is no size/],
+    ["host.memory.bytes > quantity(host.name)", /^column 21: quantity\(\) takes a size in quotes/],
+    ['host["cpu"].mhz > 1', /^column 6: attributes are named with a point/],
+    [`host.name in [${'"a", '.repeat(101)}"a"]`, /list/i],
+  ])("%s", (text, problem) => {
+    if (typeof problem !== "object") expect(problemOf(text)).toBe(problem);
+    else expect(problemOf(text)).toMatch(problem);
+  });
+});
+
+it("one that was stored and cannot be read is never kept, and says why", () => {
+  expect(breach("host.gone == 1", HOST, MACHINE)).toMatch(
+    /^requires host.gone == 1, but it is no rule: column 6: host has no "gone"/,
+  );
+});
+
+it.each([
+  [["host.cpu.mhz >= 3000", "host.cpu.mhz < 3000"], [[0, 1]]],
+  [["host.cpu.mhz > 3000", "3001 > host.cpu.mhz"], [[0, 1]]],
+  [["host.power.maxWatts > 300.0", "host.power.maxWatts < 300.5"], []],
+  [['host.memory.bytes >= quantity("64Gi")', 'host.memory.bytes <= quantity("32Gi")'], [[0, 1]]],
+  [['host.site == "a"', 'host.rack == "b"', 'host.site in ["b", "c"]'], [[0, 2]]],
+  [['host.site in ["a", "b"]', 'host.site != "a"'], []],
+  [['host.site == "a"', '!(host.site in ["a", "b"])'], [[0, 1]]],
+  [["host.disk.ssd", "!host.disk.ssd"], [[0, 1]]],
+  [["host.disk.ssd && host.cpu.cores < 4", "host.cpu.mhz > 1 && host.cpu.cores > 4"], [[0, 1]]],
+  [["!(host.disk.ssd || host.cpu.cores < 4)", "host.disk.ssd"], [[0, 1]]],
+  [["host.disk.ssd || host.cpu.cores < 4", "!host.disk.ssd"], []],
+  [["host.cpu.cores > 4 && host.cpu.cores < 3"], [[0, 0]]],
+  [['host.labels.tier == "a"', 'host.labels["tier"] == "b"'], [[0, 1]]],
+  [['host.name > "a"', 'host.name < "b"'], []],
+  [["machine.cpus < 4", "machine.cpus >= 4"], [[0, 1]]],
+])("of %j these exclude one another: %j", (rules, pairs) => {
+  for (const rule of rules) expect(problemOf(rule)).toBeUndefined();
+  expect(contradictions(rules)).toEqual(pairs);
+});

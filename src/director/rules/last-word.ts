@@ -1,0 +1,157 @@
+/**
+ * The server's last word on the rules of policies, when an Instance gets its host. Scheduler, migrations and users have each looked at an
+ * estate that may be old by now: two of them could each do what is allowed, and break a rule together. All of them have to write the host here,
+ * one after the other. Pure.
+ *
+ * The same rules as rules.ts, on stored objects and of one machine only: no index of the whole estate is made for one write. A machine
+ * that moves counts on both hosts; of how many are elsewhere at least (spread) it counts on neither, since its move may yet fail. Machines that
+ * are kept together can be moved by hand only when one may go first: so that rule does not bind a user's own move.
+ */
+import { needsOf } from "../../compute/hardware/kinds.ts";
+import { Host } from "../../compute/hosts/kinds.ts";
+import { Instance, VirtualMachine } from "../../compute/kinds.ts";
+import { cpusOf, memoryOf } from "../../compute/resources/kinds.ts";
+import type { Cause } from "../../resource/errors.ts";
+import { invalidity } from "../../resource/invalid.ts";
+import type { Lookup } from "../../resource/kind.ts";
+import { selects } from "../../resource/selector.ts";
+import { domainOf, type HostView, type Level, viewHost } from "../estate/estate.ts";
+import { byPriority, mostOf, Policy } from "../kinds.ts";
+import type { Subject } from "./attributes.ts";
+import { dedicatedBreach, fixedBy, fixedWords, requiredBreach } from "./suits.ts";
+
+/** What is wrong with the host that an Instance gets. */
+export function checkRules(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
+  const { spec, metadata } = object;
+  // One with a version but no old form is one that is mended: where it is was decided when it came there.
+  if (!spec.host || old?.spec.host || (!old && metadata.resourceVersion)) return [];
+  const policies = lookup.list(Policy, metadata.namespace).filter((policy) => !invalidity(policy));
+  const hosts = lookup.list(Host);
+  const host = hosts.find((one) => one.metadata.name === spec.host && !invalidity(one));
+  if (policies.length === 0 && !host?.spec.dedicatedTo) return [];
+  const vms = new Map(lookup.list(VirtualMachine, metadata.namespace).map((vm) => [vm.metadata.uid, vm]));
+  const labelsOf = (instance: Instance) =>
+    (vms.get(instance.spec?.vmUid)?.metadata ?? instance.metadata).labels ?? {};
+  const own = policies.filter((policy) => selects(policy.spec.selector, labelsOf(object))).sort(byPriority);
+  if (own.length === 0 && !host?.spec.dedicatedTo) return [];
+  const view = host && viewOf(host);
+  const byHand = spec.incoming && !spec.placement?.plan;
+  const groups = own.filter(({ spec: of }) => of.keepApart || of.keepTogether || of.spread || of.atMost);
+  const others =
+    groups.length === 0
+      ? []
+      : lookup
+          .list(Instance, metadata.namespace)
+          .filter((other) => other.status?.custody !== "Released" && other.spec?.host)
+          .filter((other) => other.spec.vmUid !== spec.vmUid);
+  const fixed = spec.incoming ? fixedBy(own) : undefined;
+  const untold =
+    host && !view && (host.spec.dedicatedTo || own.some((policy) => policy.spec.required?.length));
+  const why =
+    (fixed && fixedWords(fixed)) ??
+    (untold
+      ? "it has not told yet what it is: whether it keeps the rules of policies cannot be said"
+      : undefined) ??
+    (view && dedicatedBreach(own, view)) ??
+    (view && requiredBreach(own, view, subjectOf(object, labelsOf(object)))) ??
+    groups
+      .map((policy) => {
+        const members = others.filter((other) => selects(policy.spec.selector, labelsOf(other)));
+        const chosen = () => {
+          const uids = [object, ...members].map((instance) => instance.spec.vmUid);
+          const all = [...vms.values()].filter((vm) =>
+            selects(policy.spec.selector, vm.metadata.labels ?? {}),
+          );
+          return new Set([...uids, ...all.map((vm) => vm.metadata.uid)]).size;
+        };
+        const broken = groupBreach(policy.spec, spec.host as string, { members, chosen, hosts, byHand });
+        return broken && `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;
+      })
+      .find((broken) => broken !== undefined);
+  return why
+    ? [{ field: "spec.host", reason: "FieldValueForbidden", message: `Forbidden: host ${spec.host}: ${why}` }]
+    : [];
+}
+
+const subjectOf = ({ spec, metadata }: Instance, labels: Record<string, string>): Subject => ({
+  name: spec.vm,
+  namespace: metadata.namespace ?? "default",
+  labels,
+  cpus: cpusOf(spec),
+  memoryBytes: memoryOf(spec),
+  needs: needsOf(spec),
+});
+
+/** Undefined of a host that has not told yet what it is, or is odd. */
+function viewOf(host: Host): HostView | undefined {
+  try {
+    return viewHost(host);
+  } catch {
+    return undefined;
+  }
+}
+
+interface Group {
+  /** Runs of the policy's other machines that are on a host. */
+  members: readonly Instance[];
+  /** How many machines it chooses, wherever they are. */
+  chosen: () => number;
+  hosts: readonly Host[];
+  byHand: boolean | undefined;
+}
+
+function groupBreach(
+  { keepApart, keepTogether, spread, atMost }: Policy["spec"],
+  on: string,
+  { members, chosen, hosts, byHand }: Group,
+): string | undefined {
+  const domainAt = (level: Level) => {
+    const domains = new Map(
+      hosts.map(({ metadata: { name }, spec }) => [
+        name,
+        domainOf({ ...spec, name, site: spec?.site ?? "", rack: spec?.rack ?? name }, level),
+      ]),
+    );
+    return (host: string) => domains.get(host) ?? `\n${host}`;
+  };
+  if (keepApart) {
+    const domain = domainAt(keepApart);
+    const there = members.find((other) => domain(hostOf(other)) === domain(on));
+    if (there) return `keeps its machines on different ${keepApart}s, ${there.spec.vm} is there`;
+  }
+  if (keepTogether && !byHand) {
+    const domain = domainAt(keepTogether);
+    const elsewhere = members.find((other) => domain(hostOf(other)) !== domain(on));
+    if (elsewhere)
+      return `keeps its machines on one ${keepTogether}, ${elsewhere.spec.vm} is on ${hostOf(elsewhere)}`;
+  }
+  if (atMost) {
+    const domain = domainAt(atMost.per);
+    const there = members.filter((other) => domain(hostOf(other)) === domain(on));
+    const here = new Set(there.map((run) => run.spec.vmUid)).size;
+    const most = mostOf(atMost, chosen());
+    const share = atMost.percent === undefined ? "" : ` (${atMost.percent} % of ${chosen()})`;
+    if (here >= most)
+      return `has at most ${most}${share} of its machines on one ${atMost.per}, ${here} are there`;
+  }
+  if (spread) {
+    const domain = domainAt(spread);
+    const machines = [...Map.groupBy(members, (other) => other.spec.vmUid).values()].map(
+      (runs) => new Set(runs.map((run) => domain(hostOf(run)))),
+    );
+    const here = machines.filter((domains) => domains.has(domain(on))).length;
+    const all = new Set(machines.flatMap((domains) => [...domains]));
+    for (const host of hosts) {
+      const view = invalidity(host) ? undefined : viewOf(host);
+      if (view && !view.closed) all.add(domain(view.name));
+    }
+    const settled = machines.filter((domains) => domains.size === 1);
+    const fewest = Math.min(...[...all].map((each) => settled.filter((domains) => domains.has(each)).length));
+    // Nobody has fewer than none.
+    if (here > 0 && here > fewest)
+      return `spreads its machines over ${spread}s: ${here} of them here, ${fewest} elsewhere`;
+  }
+  return undefined;
+}
+
+const hostOf = ({ spec }: Instance): string => spec.host ?? "";

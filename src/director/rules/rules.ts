@@ -1,0 +1,181 @@
+/** Why a machine may not be on a host, in words: capacity, hosts that are open, required attributes, together, apart, spread. Pure. */
+import { baseline } from "../../compute/hardware/kinds.ts";
+import { lackOfReserved, type Reserved } from "../../compute/resources/kinds.ts";
+import { formatBytes } from "../../resource/quantity.ts";
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import { indexOf, type Use } from "../estate/estate-index.ts";
+import type { Policy } from "../kinds.ts";
+import { expressionOf, isKept } from "./expressions.ts";
+import {
+  dedicatedBreach,
+  fixedBy,
+  fixedWords,
+  isForeign,
+  lack,
+  moveObstacle,
+  requiredBreach,
+} from "./suits.ts";
+
+/** Highest priority first; ties by name. */
+export function policiesOf(estate: Estate, machine: MachineView): readonly Policy[] {
+  return indexOf(estate).policiesOf(machine);
+}
+
+/** What machines take of a host; a machine that moves counts on both. `without` leaves one machine out. */
+export function usage(estate: Estate, host: string, without?: string): Use {
+  return indexOf(estate).use(host, without);
+}
+
+const MiB = 2 ** 20;
+const size = (bytes: number) => formatBytes(Math.floor(bytes / MiB) * MiB);
+
+/**
+ * Why `machine` may not be on `host`, given where all others are; undefined when it may. The first breach that is found.
+ * @param policies only these of the estate's have a say; all that choose the machine when not given
+ */
+export function obstacle(
+  estate: Estate,
+  machine: MachineView,
+  host: HostView,
+  policies: readonly Policy[] = policiesOf(estate, machine),
+): string | undefined {
+  if (host.closed && machine.host !== host.name) return host.closed;
+  if (machine.disksOn !== undefined && machine.disksOn !== host.name)
+    return `its disks are on ${machine.disksOn}, in a storage pool that is not shared`;
+  const index = indexOf(estate);
+  const fixed = machine.host !== undefined && machine.host !== host.name && fixedBy(policies);
+  if (fixed) return fixedWords(fixed);
+  const from = machine.host === undefined ? undefined : index.hosts.get(machine.host);
+  const why =
+    (machine.host === host.name ? undefined : moveObstacle(machine, from, host)) ?? lack(machine, host);
+  if (why) return why;
+  // Whatever of its policies are asked: a host does not become free by leaving one out.
+  const dedicated = dedicatedBreach(policiesOf(estate, machine), host);
+  if (dedicated) return dedicated;
+  const own = ownObstacle(estate, machine, host);
+  if (own) return own;
+  const used = usage(estate, host.name, machine.key);
+  const [cpus, memory] = [host.cpus - used.cpus, host.memoryBytes - used.memoryBytes];
+  if (machine.memoryBytes > memory)
+    return `needs ${size(machine.memoryBytes)} memory, ${size(Math.max(0, memory))} of ${size(host.memoryBytes)} is free`;
+  if (machine.cpus > cpus) return `needs ${machine.cpus} CPUs, ${Math.max(0, cpus)} of ${host.cpus} are free`;
+  const required = requiredBreach(policies, host, machine);
+  if (required) return required;
+  for (const policy of policies) {
+    const broken = groupBreach(estate, policy, machine, host);
+    if (broken) return `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;
+  }
+  return undefined;
+}
+
+/** Of these machines obstacles are not seen by the index: what they are to have of their host alone, and disks that only one host has. */
+export const isSpecial = ({ reserved, disksOn }: MachineView): boolean =>
+  reserved !== undefined || disksOn !== undefined;
+
+/** Of what it is to have of its host alone. */
+function ownObstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
+  if (!machine.reserved) return undefined;
+  const { node: _, ...wants } = machine.reserved;
+  const there = indexOf(estate).machines.flatMap((m): Reserved[] => {
+    if (!m.reserved || m.key === machine.key) return [];
+    if (m.host === host.name) return [m.reserved];
+    // Which node it comes to be on is chosen there.
+    const { node: __, ...reserved } = m.reserved;
+    return m.movingTo === host.name ? [reserved] : [];
+  });
+  return lackOfReserved(host.reservable ?? {}, wants, there);
+}
+
+/**
+ * The CPU for a machine that has none yet: the best that all hosts have where its policies and its hardware allow it to be, and that run
+ * guests as `host` does, so that it can be moved to any of them. Undefined when they have none in common: then it is that of its host.
+ */
+export function cpuFor(estate: Estate, machine: MachineView, host: HostView): string | undefined {
+  // Emulated, it is the same everywhere.
+  if (isForeign(machine)) return undefined;
+  const required = policiesOf(estate, machine).flatMap(({ spec }) => spec.required ?? []);
+  const allowed = estate.hosts.filter(
+    (other) =>
+      other.accelerator === host.accelerator &&
+      !lack(machine, other) &&
+      !dedicatedBreach(policiesOf(estate, machine), other) &&
+      required.every((rule) => isKept(rule, other, machine)),
+  );
+  return baseline(
+    host.accelerator,
+    allowed.map(({ has = {} }) => has),
+  );
+}
+
+/** The first of the policy's rules about its machines together that is broken. */
+const groupBreach = (
+  estate: Estate,
+  policy: Policy,
+  machine: MachineView,
+  host: HostView,
+): string | undefined => groupBreaches(estate, policy, machine, host).next().value?.why;
+
+/** `rule`: as the policy has it; `why`: what is in its way. */
+function* groupBreaches(
+  estate: Estate,
+  policy: Policy,
+  machine: MachineView,
+  host: HostView,
+): Generator<{ rule: string; why: string }, undefined> {
+  const { keepApart, keepTogether, spread, atMost } = policy.spec;
+  const index = indexOf(estate);
+  if (keepApart) {
+    const group = index.group(policy, "keepApart", machine, host);
+    if (group && group.here > 0)
+      yield {
+        rule: `keepApart: ${keepApart}`,
+        why: `keeps its machines on different ${keepApart}s, ${group.oneHere()?.name ?? "another"} is there`,
+      };
+  }
+  if (keepTogether) {
+    const group = index.group(policy, "keepTogether", machine, host);
+    const there = group && group.elsewhere > 0 ? group.oneElsewhere() : undefined;
+    if (there)
+      yield {
+        rule: `keepTogether: ${keepTogether}`,
+        why: `keeps its machines on one ${keepTogether}, ${there.name} is on ${there.host}`,
+      };
+  }
+  if (atMost) {
+    const group = index.group(policy, "atMost", machine, host);
+    const share =
+      atMost.percent === undefined ? "" : ` (${atMost.percent} % of ${index.membersOf(policy).length})`;
+    if (group && group.here >= group.most)
+      yield {
+        rule: `atMost per ${atMost.per}`,
+        why: `has at most ${group.most}${share} of its machines on one ${atMost.per}, ${group.here} are there`,
+      };
+  }
+  if (spread) {
+    const group = index.group(policy, "spread", machine, host);
+    // Nobody has fewer than none.
+    if (group && group.here > 0 && group.here > group.fewest())
+      yield {
+        rule: `spread: ${spread}`,
+        why: `spreads its machines over ${spread}s: ${group.here} of them here, ${group.fewest()} elsewhere`,
+      };
+  }
+  return undefined;
+}
+
+/** All rules of the machine's policies that it would break on the host, as the policies have them. */
+export function brokenRules(
+  estate: Estate,
+  machine: MachineView,
+  host: HostView,
+): { policy: Policy; rule: string }[] {
+  return policiesOf(estate, machine).flatMap((policy) => [
+    ...(machine.host !== undefined && machine.host !== host.name && fixedBy([policy])
+      ? [{ policy, rule: "moves.never" }]
+      : []),
+    ...(policy.spec.required ?? [])
+      .filter((rule) => !isKept(rule, host, machine))
+      .map((rule) => ({ policy, rule: expressionOf(rule).text })),
+    ...[...groupBreaches(estate, policy, machine, host)].map(({ rule }) => ({ policy, rule })),
+  ]);
+}

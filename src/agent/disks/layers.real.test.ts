@@ -46,8 +46,8 @@ async function start(): Promise<MachineConfig> {
   const made = await config();
   await machines.start(host, made);
   const [root = ""] = await layers.active();
-  const before = await last(root).catch(() => 0);
-  await until(async () => ((await last(root)) > before ? true : undefined));
+  const before = await soFar(root);
+  await until(async () => ((await soFar(root)) > before ? true : undefined));
   return made;
 }
 
@@ -86,9 +86,11 @@ const files = () =>
     .sort();
 const more = async (id: MachineConfig["id"]) => {
   const [root = ""] = await host.activeLayers(id);
-  const before = await last(root);
-  await until(async () => ((await last(root)) > before ? true : undefined));
+  const before = await soFar(root);
+  await until(async () => ((await soFar(root)) > before ? true : undefined));
 };
+/** Of a layer that is written to meanwhile: who reads beside QEMU may find a cluster that it is just making, and nothing in it yet. */
+const soFar = (layer: string) => last(layer).catch(() => 0);
 
 it("a snapshot that was undone after its layers had been switched is not begun again: it would freeze what is written to", async () => {
   await layers.begin(A);

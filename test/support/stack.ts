@@ -94,6 +94,7 @@ export class Stack {
   /** What the control planes and agents have logged. */
   logLines(): Record<string, unknown>[] {
     return readdirSync(this.paths.logs)
+      .filter((file) => file.endsWith(".log"))
       .flatMap((file) => readFileSync(join(this.paths.logs, file), "utf8").split("\n"))
       .filter((line) => line.startsWith("{"))
       .map((line) => JSON.parse(line));

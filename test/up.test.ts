@@ -55,6 +55,10 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
     }
   });
 
+  it("has nothing to mend afterwards: machines come once all hosts are there, and policies before them", async () => {
+    expect((await stack.client.list(Plan)).items).toEqual([]);
+  });
+
   it("puts each machine where its policy says", async () => {
     expect((await machine("db-1")).status?.host).toBe("fast-1");
     const webs = [(await machine("web-1")).status?.host, (await machine("web-2")).status?.host];

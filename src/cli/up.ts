@@ -54,6 +54,8 @@ export interface UpOptions extends Settings {
 }
 
 const PORT = 6443;
+/** Applied once all hosts are there: else the first host that is ready gets all machines. What is built for them is begun before. */
+const OF_MACHINES = ["VirtualMachine", "Snapshot", "Rollback", "Migration"];
 
 async function until<T>(
   what: string,
@@ -271,10 +273,14 @@ export async function up(
     // After each: one that is not written down would be started twice.
     writeRecord(paths, record);
   }
-  for (const { document, kind } of documents) {
-    const result = await applyDocument(client, kind, document, { forceConflicts: true });
-    step(`${kind.singular}/${document.object.metadata.name} ${result}`);
-  }
+  const apply = async (which: (kind: string) => boolean) => {
+    for (const { document, kind } of documents) {
+      if (!which(kind.kind)) continue;
+      const result = await applyDocument(client, kind, document, { forceConflicts: true });
+      step(`${kind.singular}/${document.object.metadata.name} ${result}`);
+    }
+  };
+  await apply((kind) => !OF_MACHINES.includes(kind));
   if (record.network) {
     const network = record.network;
     for (const { spec } of (await client.list(Network)).items) {
@@ -301,6 +307,7 @@ export async function up(
     () => record.agents.map((agent) => `${agent.log}:\n${tailOf(agent, 3)}`).join("\n"),
   );
   step(`hosts      ${record.network ? `all ${record.agents.length} are` : "this machine is"} ready`);
+  await apply((kind) => OF_MACHINES.includes(kind));
 
   const stop = new AbortController();
   const { running, missing } = await waitForMachines(client, step, {

@@ -2,6 +2,7 @@
 import { type Static, Type } from "typebox";
 import { Transfer } from "../compute/migrations/kinds.ts";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, rules, Words } from "../resource/kind.ts";
+import { Selector } from "../resource/selector-schema.ts";
 import { Window } from "./planning/windows.ts";
 import { RULE_HELP } from "./rules/expressions.ts";
 import { POLICY_V1 } from "./rules/policy-v1.ts";
@@ -24,36 +25,6 @@ export const isWithin = (inner: Domain, outer: Domain): boolean =>
 export const GOALS = ["performance", "energy", "cost", "carbon", "balanced", "packing", "licences"] as const;
 export type Goal = (typeof GOALS)[number];
 
-const Selector = Type.Object(
-  {
-    matchLabels: Type.Optional(Type.Record(Type.String(), Type.String())),
-    matchExpressions: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            key: Type.String(),
-            operator: Words(["In", "NotIn", "Exists", "DoesNotExist"]),
-            values: Type.Optional(Type.Array(Type.String())),
-          },
-          rules(
-            {
-              rule: "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
-              message: "In and NotIn need values",
-              fieldPath: ".values",
-            },
-            {
-              rule: "self.operator in ['In', 'NotIn'] || !has(self.values) || size(self.values) == 0",
-              message: "Exists and DoesNotExist take no values",
-              fieldPath: ".values",
-            },
-          ),
-        ),
-      ),
-    ),
-  },
-  { description: "Chooses machines by their labels; empty chooses all of the namespace.", ...AS_ONE },
-);
-
 /** How long, and how many, is limited where they are written (checks.ts): those of older versions go on to hold. */
 const Rule = (description?: string) => Type.String({ minLength: 1, ...(description ? { description } : {}) });
 
@@ -67,7 +38,7 @@ export const Policy = defineKind({
   description: "Policy says where the machines it chooses should run.",
   spec: Type.Object(
     {
-      selector: Selector,
+      selector: Selector("Chooses machines by their labels; empty chooses all of the namespace."),
       goals: Type.Optional(
         Type.Array(
           Type.Object({

@@ -1,15 +1,8 @@
 /** Label selectors, as Kubernetes has them (LabelSelector): what labels they choose. Pure. */
 
-interface Requirement {
-  key: string;
-  operator: "In" | "NotIn" | "Exists" | "DoesNotExist";
-  values?: string[];
-}
+import type { LabelSelector } from "./selector-schema.ts";
 
-export interface LabelSelector {
-  matchLabels?: Record<string, string>;
-  matchExpressions?: Requirement[];
-}
+export type { LabelSelector };
 
 /** Whether all that it asks for holds; an empty one chooses everything. */
 export function selects(selector: LabelSelector, labels: Record<string, string>): boolean {
@@ -19,6 +12,8 @@ export function selects(selector: LabelSelector, labels: Record<string, string>)
     matchExpressions.every((expression) => holds(expression, labels))
   );
 }
+
+type Requirement = NonNullable<LabelSelector["matchExpressions"]>[number];
 
 function holds({ key, operator, values = [] }: Requirement, labels: Record<string, string>): boolean {
   const value = labels[key];

@@ -4,37 +4,8 @@
  * user's, and goes before it.
  */
 import { Type } from "typebox";
-import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, rules, Words } from "../../resource/kind.ts";
-
-const Selector = Type.Object(
-  {
-    matchLabels: Type.Optional(Type.Record(Type.String(), Type.String())),
-    matchExpressions: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            key: Type.String(),
-            operator: Words(["In", "NotIn", "Exists", "DoesNotExist"]),
-            values: Type.Optional(Type.Array(Type.String())),
-          },
-          rules(
-            {
-              rule: "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
-              message: "In and NotIn need values",
-              fieldPath: ".values",
-            },
-            {
-              rule: "self.operator in ['In', 'NotIn'] || !has(self.values) || size(self.values) == 0",
-              message: "Exists and DoesNotExist take no values",
-              fieldPath: ".values",
-            },
-          ),
-        ),
-      ),
-    ),
-  },
-  { description: "Chooses hosts by their labels; empty chooses all.", ...AS_ONE },
-);
+import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, Words } from "../../resource/kind.ts";
+import { Selector } from "../../resource/selector-schema.ts";
 
 export const PowerPolicy = defineKind({
   kind: "PowerPolicy",
@@ -43,7 +14,7 @@ export const PowerPolicy = defineKind({
   description:
     "PowerPolicy has hosts switched off while they are empty and not needed, and on again when they are. Of several that choose a host the first by name has the say.",
   spec: Type.Object({
-    selector: Selector,
+    selector: Selector("Chooses hosts by their labels; empty chooses all."),
     automation: Words(["off", "advise", "act"], {
       default: "advise",
       description:

@@ -3,7 +3,8 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { runAgent } from "../src/agent/agent.ts";
 import { PrepareError } from "../src/agent/environment.ts";
 import { PretendEnvironment } from "../src/agent/testing/pretend-environment.ts";
-import { PretendHypervisor, PretendWorld } from "../src/agent/testing/pretend-hypervisor.ts";
+import { PretendHypervisor } from "../src/agent/testing/pretend-hypervisor.ts";
+import { PretendWorld } from "../src/agent/testing/pretend-world.ts";
 import { Host } from "../src/compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import {

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { runAgent } from "../src/agent/agent.ts";
 import { PretendEnvironment } from "../src/agent/testing/pretend-environment.ts";
-import { PretendHypervisor, PretendWorld } from "../src/agent/testing/pretend-hypervisor.ts";
+import { PretendHypervisor } from "../src/agent/testing/pretend-hypervisor.ts";
+import { PretendWorld } from "../src/agent/testing/pretend-world.ts";
 import { GuestCommand, passwordContext } from "../src/compute/guest-commands/kinds.ts";
 import { runGuestCommandReconciler } from "../src/compute/guest-commands/reconciler.ts";
 import { Host } from "../src/compute/hosts/kinds.ts";

@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { PretendWorld } from "../src/agent/testing/pretend-hypervisor.ts";
+import type { PretendWorld } from "../src/agent/testing/pretend-world.ts";
 import { VirtualMachine } from "../src/compute/kinds.ts";
 import { Rollback, Snapshot } from "../src/compute/snapshots/kinds.ts";
 import { untilGone, untilObject } from "../src/compute/testing/control-plane.ts";

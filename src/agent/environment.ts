@@ -1,6 +1,6 @@
 /**
  * What an instance needs of its host besides the hypervisor: disks and network. Implementations: RealEnvironment
- * (real-environment.ts) and PretendEnvironment (testing/pretend-hypervisor.ts, for crash tests). Every call is idempotent.
+ * (real-environment.ts) and PretendEnvironment (testing/pretend-environment.ts, for crash tests). Every call is idempotent.
  */
 import type { Has } from "../compute/changes/kinds.ts";
 import type { Instance } from "../compute/kinds.ts";

@@ -1,24 +1,24 @@
 /** What came of what a PowerPolicy wanted of a host (status.power.automatic): whether it is done, how long it took, or that it failed. Pure. */
 import type { Host } from "../compute/hosts/kinds.ts";
 import { getCondition } from "../resource/object.ts";
-import { type Automatic, type Past, type PowerStatus, pendingOf } from "./kinds.ts";
+import {
+  type Automatic,
+  BOOT_SECONDS,
+  type Past,
+  type PowerStatus,
+  pendingOf,
+  SHUTDOWN_SECONDS,
+  withPast,
+} from "./kinds.ts";
 import type { Seen } from "./next.ts";
 
 /** So many are kept. */
 const BOOTS = 5;
-const PASTS = 6;
-const BOOT_SECONDS = 900;
-const SHUTDOWN_SECONDS = 300;
 
 /** The host's power with a boot that was measured. */
 export const withBoot = (power: PowerStatus, seconds: number): PowerStatus => ({
   ...power,
   boots: [...(power.boots ?? []), seconds].slice(-BOOTS),
-});
-
-export const withPast = (power: PowerStatus, past: Past): PowerStatus => ({
-  ...power,
-  past: [...(power.past ?? []), past].slice(-PASTS),
 });
 
 /** The host's power when what is wanted is over, done or not; undefined while it is not. */

@@ -130,6 +130,10 @@ export const Bmc = Type.Object(
 );
 export type Bmc = Static<typeof Bmc>;
 
+/** When a host says nothing of its own (spec.powerManagement). */
+export const SHUTDOWN_SECONDS = 300;
+export const BOOT_SECONDS = 900;
+
 /** Fields of a Host's spec. */
 export const powerSpec = {
   bmc: Type.Optional(Bmc),
@@ -145,7 +149,7 @@ export const powerSpec = {
         Type.Integer({
           minimum: 10,
           maximum: 3600,
-          description: "How long its system may take to shut down; 300 when absent.",
+          description: `How long its system may take to shut down; ${SHUTDOWN_SECONDS} when absent.`,
         }),
       ),
       acknowledgedWakeTest: Type.Optional(
@@ -163,8 +167,7 @@ export const powerSpec = {
               Type.Integer({
                 minimum: 10,
                 maximum: 7200,
-                description:
-                  "How long it may take from switched on to its agent's first word; 900 when absent.",
+                description: `How long it may take from switched on to its agent's first word; ${BOOT_SECONDS} when absent.`,
               }),
             ),
           },
@@ -321,6 +324,14 @@ interface Powered {
   };
   status?: { power?: PowerStatus } | undefined;
 }
+
+/** So many are kept of what came of what was wanted. */
+const PASTS = 6;
+
+export const withPast = (power: PowerStatus, past: Past): PowerStatus => ({
+  ...power,
+  past: [...(power.past ?? []), past].slice(-PASTS),
+});
 
 /** A user keeps machines away from it. */
 export const isClosed = ({ unschedulable, maintenance }: Powered["spec"]): boolean =>

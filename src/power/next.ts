@@ -2,7 +2,14 @@
 import type { Host } from "../compute/hosts/kinds.ts";
 import { getCondition } from "../resource/object.ts";
 import type { PowerState } from "./bmc.ts";
-import { failedWakeTest, type PowerStatus, pendingOf, type Task } from "./kinds.ts";
+import {
+  BOOT_SECONDS,
+  failedWakeTest,
+  type PowerStatus,
+  pendingOf,
+  SHUTDOWN_SECONDS,
+  type Task,
+} from "./kinds.ts";
 
 export type Done = NonNullable<PowerStatus["lastTask"]>;
 export type WakeTest = NonNullable<PowerStatus["lastWakeTest"]>;
@@ -37,8 +44,6 @@ export type Next =
 const SWITCH_MS = 60_000;
 /** Until a host that did not come on is told again to. */
 const RETRY_MS = 300_000;
-const SHUTDOWN_SECONDS = 300;
-const BOOT_SECONDS = 900;
 const DAY_MS = 86_400_000;
 
 export interface Situation {

@@ -4,10 +4,6 @@ import { useSyncExternalStore } from "react";
 const KEY = "vireo-theme";
 const system = matchMedia("(prefers-color-scheme: dark)");
 const listeners = new Set<() => void>();
-const tell = () => {
-  for (const listener of listeners) listener();
-};
-system.addEventListener("change", tell);
 
 const chosen = () => {
   try {
@@ -19,11 +15,10 @@ const chosen = () => {
 export const isDark = (): boolean => (chosen() ?? (system.matches ? "dark" : "light")) === "dark";
 
 export function applyTheme(): void {
-  const own = chosen();
-  if (own) document.documentElement.dataset.theme = own;
-  else delete document.documentElement.dataset.theme;
-  tell();
+  document.documentElement.dataset.theme = isDark() ? "dark" : "light";
+  for (const listener of listeners) listener();
 }
+system.addEventListener("change", applyTheme);
 
 export function toggleTheme(): void {
   localStorage.setItem(KEY, isDark() ? "light" : "dark");

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Instance, StoragePool } from "../../compute/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { run } from "../../system/run.ts";
+import { instanceOf } from "../testing/volumes.ts";
 import { Copies } from "./copies.ts";
 import type { Facts } from "./layer-records.ts";
 import { ensureVolumes, layersOf } from "./volumes.ts";
@@ -35,23 +36,8 @@ const image = (name: string, virtualBytes: number): Image => ({
   spec: { storagePool: "default" },
   status: { phase: "Ready", file: `${name}.qcow2`, format: "qcow2", virtualBytes },
 });
-const instance = (disks: NonNullable<Instance["spec"]["disks"]>, more: Partial<Instance["spec"]> = {}) => ({
-  apiVersion: "vireo.dev/v1" as const,
-  kind: "Instance",
-  metadata: { name: "a-1", namespace: "default", uid: "u" },
-  spec: {
-    vm: "a",
-    vmUid: "01234567-0000-4000-8000-000000000000",
-    running: true,
-    cpus: 1,
-    memory: "64Mi",
-    image: "base",
-    storagePool: "default",
-    interfaces: [],
-    disks,
-    ...more,
-  },
-});
+const instance = (disks: NonNullable<Instance["spec"]["disks"]>, more: Partial<Instance["spec"]> = {}) =>
+  instanceOf({ disks, ...more });
 const prepare = (of: Instance) =>
   ensureVolumes(storagePool(), image("base", 2 ** 20), of, {
     imageNamed: async (name) => (name === "files" ? image(name, 3 * 2 ** 20) : undefined),

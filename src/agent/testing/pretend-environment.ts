@@ -13,8 +13,8 @@ import type { Trace } from "../leftovers.ts";
 import { beginning } from "../runs/changes.ts";
 import { Dumps } from "../runs/dumps.ts";
 import type { Identity } from "../runs/identity.ts";
-import type { PretendWorld } from "./pretend-hypervisor.ts";
 import { contentOf, makeDataLayer, makeLayer, pretendTool } from "./pretend-layers.ts";
+import type { PretendWorld } from "./pretend-world.ts";
 
 export interface PretendFiles {
   world: PretendWorld;

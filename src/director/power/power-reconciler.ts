@@ -6,7 +6,7 @@
 import { modify } from "../../client/client.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
 import { Instance } from "../../compute/kinds.ts";
-import { type Automatic, isClosed, type Past } from "../../power/kinds.ts";
+import { type Automatic, isClosed, type Past, withPast } from "../../power/kinds.ts";
 import { PowerPolicy, SPARE_KEPT } from "../../power/policies/kinds.ts";
 import { controlPlaneMachines } from "../../reconcile/control-planes.ts";
 import { Controller } from "../../reconcile/controller.ts";
@@ -17,12 +17,13 @@ import { READ, readEstate } from "../estate/read-estate.ts";
 import { isCarriedOut, isFinalPlan, Plan } from "../kinds.ts";
 import { type DirectorContext, isUnbound } from "../planning/scheduler.ts";
 import { DemandShape } from "./demand.ts";
-import { decidePower, givenOut, isOwn, type PowerInput, type Verdict, type Wish } from "./power.ts";
+import { decidePower, givenOut, type Verdict } from "./power.ts";
+import type { PowerInput, Wish } from "./round.ts";
+import { isOwn } from "./standing.ts";
 
 const ROUND = "round";
 const DEBOUNCE_MS = 2000;
 const EVERY_MS = 60_000;
-const PASTS = 6;
 
 export type PowerContext = DirectorContext & { bootId: string };
 
@@ -205,11 +206,7 @@ async function want({ client, clock }: PowerContext, host: Host, wish: Wish): Pr
       ...now,
       status: {
         ...now.status,
-        power: {
-          ...power,
-          automatic,
-          ...(ended ? { past: [...(power.past ?? []), ended].slice(-PASTS) } : {}),
-        },
+        power: { ...(ended ? withPast(power, ended) : power), automatic },
       },
     };
   });

@@ -5,7 +5,8 @@ import { declaredFacts } from "../../compute/testing/estate.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import type { HostView } from "../estate/estate.ts";
 import type { Policy } from "../kinds.ts";
-import { decidePower, type PowerInput, type Verdict } from "./power.ts";
+import { decidePower, type Verdict } from "./power.ts";
+import type { PowerInput } from "./round.ts";
 
 const NOW = Date.parse("2026-01-01T00:00:00Z");
 const nameOf = (i: number) => `h${String(i).padStart(3, "0")}`;

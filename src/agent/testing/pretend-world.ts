@@ -1,0 +1,176 @@
+/**
+ * What several pretended hypervisors share, in memory, for seeded crash tests: it outlives agents as QEMU processes do. It checks rule 1 at every step: a disk is open
+ * for writing by at most one machine. As in QEMU, a machine opens its disks at `cont`, lets go of them in postmigrate, and image locks are NOT simulated: they must never
+ * be what saves us.
+ */
+
+import type { LayerTool } from "../disks/layer-tool.ts";
+import type {
+  DiskProgress,
+  MachineConfig,
+  MachineEnd,
+  MachineId,
+  MachineState,
+  MigrationProgress,
+} from "../hypervisor.ts";
+import { LocalDisks } from "./local-disks.ts";
+
+export interface Machine {
+  host: string;
+  config: MachineConfig;
+  pid: number;
+  state: MachineState["state"];
+  bootedAt: number;
+  pausedBy?: string;
+  paused?: boolean;
+  brokeDownMs?: number;
+  /** Resets that were asked for, and done. */
+  resets: string[];
+  end?: MachineEnd;
+  stopRequested?: boolean;
+  migration: MigrationProgress;
+  target?: MachineId;
+  /** Received memory from a machine that ran on afterwards: running it would put old memory over newer disks. */
+  stale?: boolean;
+  /** What the guest has in mind. */
+  memory?: number;
+  disconnected?: boolean;
+  /** Whom the guest takes itself for: the machine that it was booted as, or given the identity of. */
+  identity?: string;
+  /** Its disks, on their way to another host. */
+  copies?: DiskProgress & { target: MachineId };
+}
+
+export const IDLE: MigrationProgress = {
+  phase: "none",
+  transferredBytes: 0,
+  remainingBytes: 0,
+  totalMs: 0,
+  downtimeMs: 0,
+  dirtyBytesPerSecond: 0,
+};
+
+/** What tests let go wrong. */
+export type Faulty =
+  | "activeLayers"
+  | "switchLayers"
+  | "absorbLayer"
+  | "resume"
+  | "kill"
+  | "layers"
+  | keyof LayerTool;
+
+export interface PretendOptions {
+  /** 0 … 1; seeded, so that a run can be repeated. */
+  random: () => number;
+  /** Longest time of a step (a start, a stream), ms. */
+  stepMs: number;
+  /** Chance that a stream breaks. */
+  breakage: number;
+}
+
+export class PretendWorld {
+  readonly machines = new Map<MachineId, Machine>();
+  /** Every breach of rule 1, in words. Must stay empty. */
+  readonly violations: string[] = [];
+  /** Machines that were sent to one with other hardware, which QEMU does not take. */
+  readonly unfit: string[] = [];
+  /** What was run in guests. */
+  readonly executed: string[] = [];
+  /** What happened, for the trace of a failed run. */
+  readonly trace: string[] = [];
+  /** What the guests have written: by layer, the last thing. */
+  readonly contents = new Map<string, number>();
+  /** Saved memories, by file: what the guest had in mind, and what was on its disk at that instant. */
+  readonly memories = new Map<
+    string,
+    Pick<Machine, "memory" | "identity"> & { content: number | undefined }
+  >();
+  /** Disks that hosts do not share: which host has what of them. */
+  readonly local = new LocalDisks((text) => this.violations.push(text));
+  /** Whether guests do not hear the power button. */
+  deaf = false;
+  /** Whether there is no room for memory. */
+  full = false;
+  /** Guests whose file systems are frozen; undefined where they cannot be. */
+  frozen: Set<MachineId> | undefined;
+  /** Called before and after what a call does; what it throws, the caller gets. */
+  fault: (call: Faulty, when: "before" | "after") => void = () => {};
+  readonly options: PretendOptions;
+  #nextPid = 1000;
+  readonly #listeners = new Map<string, Set<(id: MachineId) => void>>();
+
+  constructor(options: PretendOptions) {
+    this.options = options;
+  }
+
+  get nextPid(): number {
+    return this.#nextPid++;
+  }
+
+  /** A step of up to `stepMs`. */
+  pause(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, this.options.random() * this.options.stepMs));
+  }
+
+  set(id: MachineId, change: Partial<Machine>): void {
+    const machine = this.machines.get(id);
+    if (!machine) return;
+    const ran = machine.state === "running";
+    Object.assign(machine, change);
+    if (machine.state === "running" && !ran) this.#runs(machine);
+    this.trace.push(`${machine.config.name}@${machine.host} ${machine.state} ${machine.migration.phase}`);
+    this.#check();
+    for (const listener of this.#listeners.get(machine.host) ?? []) listener(id);
+  }
+
+  add(id: MachineId, machine: Machine): void {
+    this.machines.set(id, machine);
+    if (machine.state === "running") this.#runs(machine);
+    this.set(id, {});
+  }
+
+  #runs({ config, host }: Machine): void {
+    for (const { path } of config.disks) this.local.runs(path, host, config.name);
+  }
+
+  subscribe(host: string, listener: (id: MachineId) => void): () => void {
+    const set = this.#listeners.get(host) ?? new Set();
+    this.#listeners.set(host, set.add(listener));
+    return () => set.delete(listener);
+  }
+
+  /** The machines that have `path` open for writing now. */
+  writersOf(path: string): Machine[] {
+    return [...this.machines.values()].filter(
+      (m) =>
+        (m.state === "running" || m.state === "paused") &&
+        m.config.disks.some((d) => d.path === path && !d.readOnly),
+    );
+  }
+
+  #check(): void {
+    for (const { state, identity, config, disconnected, host } of this.machines.values())
+      if (state === "running" && !disconnected && identity && identity !== config.uuid)
+        this.violations.push(`${config.name}@${host} is on its networks as another machine`);
+    const paths = new Set([...this.machines.values()].flatMap((m) => m.config.disks.map((d) => d.path)));
+    for (const path of paths) {
+      // An incoming machine whose memory has arrived is `received`: paused, but its disks are not activated before `cont`.
+      const writers = this.writersOf(path).filter(
+        (m) => !(m.state === "paused" && m.migration.phase === "none" && m.target === ARRIVED),
+      );
+      if (writers.length > 1)
+        this.violations.push(
+          `${path} is open for writing by ${writers.map((m) => `${m.config.name}@${m.host}`).join(" and ")}`,
+        );
+    }
+  }
+
+  /** The machine's process dies, as by SIGKILL. */
+  crash(id: MachineId): void {
+    this.set(id, { state: "ended", end: { reason: "Killed", message: "killed by the test" } });
+  }
+}
+
+/** Marks a paused incoming machine whose disks are not active yet. */
+export const ARRIVED = "arrived" as MachineId;

@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { CACHE } from "../src/cli/paths.ts";
-import { type BuiltImage, buildImage } from "../src/images/builder.ts";
+import { type BuiltImage, buildImage } from "../src/images/build/builder.ts";
 import type { Recipe } from "../src/images/recipe.ts";
 import { freePort } from "../src/system/testing/free-port.ts";
 import { pause } from "./measure.ts";

@@ -1,6 +1,6 @@
 /** Verbs on images: their arguments and options. */
 import { type Command, Option } from "commander";
-import { SBOM_FORMATS, type SbomFormat } from "../images/sbom.ts";
+import { SBOM_FORMATS, type SbomFormat } from "../images/trust/sbom.ts";
 import type { BuildFlags } from "./image-build.ts";
 import type { StatePaths } from "./paths.ts";
 import { durationMs } from "./place.ts";

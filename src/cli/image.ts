@@ -5,7 +5,7 @@ import { rename, rm } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { stringify } from "yaml";
 import { Image } from "../images/kinds.ts";
-import { type SbomFormat, sbom } from "../images/sbom.ts";
+import { type SbomFormat, sbom } from "../images/trust/sbom.ts";
 import { isApiError } from "../resource/errors.ts";
 import { connectTo } from "./connect.ts";
 import type { StatePaths } from "./paths.ts";

@@ -22,11 +22,11 @@ import {
   removeStaleBuilds,
   STAGES,
   type Stage,
-} from "./builder.ts";
-import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./estimate.ts";
+} from "./build/builder.ts";
+import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./build/estimate.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { sameRecipe } from "./recipe.ts";
-import { verifyImage } from "./verify.ts";
+import { verifyImage } from "./trust/verify.ts";
 
 export interface BuildContext {
   client: Client;

@@ -4,12 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { guestFiles } from "./build/guest-files.ts";
+import { loadOrder } from "./build/kernel.ts";
+import { rooted } from "./build/rooted.ts";
 import { checkImage } from "./checks.ts";
-import { guestFiles } from "./guest-files.ts";
-import { loadOrder } from "./kernel.ts";
-import { nearest, sourcesFor } from "./packages.ts";
+import { nearest, sourcesFor } from "./packages/packages.ts";
 import { digestOf, sameRecipe } from "./recipe.ts";
-import { rooted } from "./rooted.ts";
 import { seedFiles } from "./seed.ts";
 
 const RECIPE = { distribution: "debian", release: "bookworm", packages: ["nginx-light"] } as const;

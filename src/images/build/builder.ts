@@ -19,17 +19,17 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
-import { writeBeside } from "./beside.ts";
+import { type Artifact, makeFormats } from "../formats/formats.ts";
+import type { Image } from "../kinds.ts";
+import { type Package, Packages } from "../packages/packages.ts";
+import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
+import { writeBeside } from "../trust/beside.ts";
+import { sha256Of } from "../trust/digest.ts";
 import { cdLoaders, loaderPackages, makeBootDisk, uuidOf } from "./boot-disk.ts";
 import { pruneCache } from "./cache.ts";
-import { sha256Of } from "./digest.ts";
 import { makeRootDisk } from "./disk.ts";
-import { type Artifact, makeFormats } from "./formats.ts";
 import { packInitrd } from "./initrd.ts";
 import { addModules, kernelPackage, kernelPayload, makeInitrd } from "./kernel.ts";
-import type { Image } from "./kinds.ts";
-import { type Package, Packages } from "./packages.ts";
-import { digestOf, type LockedPackage, type Recipe } from "./recipe.ts";
 import { basePackages, makeRoot } from "./root.ts";
 import { step, type Workshop } from "./workshop.ts";
 

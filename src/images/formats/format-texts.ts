@@ -1,6 +1,6 @@
 /** The descriptions that come beside a disk in bundles for other hypervisors. Pure. */
 import { createHash } from "node:crypto";
-import { digestOf } from "./recipe.ts";
+import { digestOf } from "../recipe.ts";
 
 export interface Described {
   /** Of the image. */

@@ -4,11 +4,11 @@
  */
 import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
+import type { Package } from "../packages/packages.ts";
+import { digestOf, type Recipe } from "../recipe.ts";
 import { cached } from "./cache.ts";
 import { INITRD_APPLETS, initrdInit } from "./guest-files.ts";
 import { packInitrd } from "./initrd.ts";
-import type { Package } from "./packages.ts";
-import { digestOf, type Recipe } from "./recipe.ts";
 import { unpack } from "./root.ts";
 import { step, type Workshop } from "./workshop.ts";
 

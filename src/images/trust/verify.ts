@@ -1,7 +1,7 @@
 /** Whether an image is what its lock and its recipe make of it: it is built again elsewhere, of the packages alone, and every file compared. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type BuildOptions, type BuiltImage, buildImage } from "./builder.ts";
+import { type BuildOptions, type BuiltImage, buildImage } from "../build/builder.ts";
 import { sha256Of } from "./digest.ts";
 
 /** The files of an image in the pool, and what each should be by what was told of it when it was built. */

@@ -2,16 +2,16 @@
 import { existsSync } from "node:fs";
 import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
-import { run } from "../system/run.ts";
-import { contentsOf } from "./beside.ts";
+import { run } from "../../system/run.ts";
+import type { Package } from "../packages/packages.ts";
+import type { LockedPackage, Recipe } from "../recipe.ts";
+import { contentsOf } from "../trust/beside.ts";
+import { sbom } from "../trust/sbom.ts";
 import { clampTimes, newestFile } from "./disk.ts";
 import { guestFiles } from "./guest-files.ts";
 import type { Layer } from "./initrd.ts";
 import { minimize } from "./minimize.ts";
-import type { Package } from "./packages.ts";
-import type { LockedPackage, Recipe } from "./recipe.ts";
 import { rooted } from "./rooted.ts";
-import { sbom } from "./sbom.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 const UNWANTED = ["doc", "man", "info", "locale", "lintian", "bug", "bash-completion", "doc-base", "perl5"];

@@ -1,7 +1,7 @@
 /** How far a build is, by how long its stages took before. The memory is a small file beside the downloads; a damaged or missing one only means no estimate. */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { isFields } from "../resource/fields.ts";
+import { isFields } from "../../resource/fields.ts";
 import { STAGES, type Stage } from "./builder.ts";
 
 export interface FinishedStage {

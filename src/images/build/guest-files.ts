@@ -1,5 +1,5 @@
 /** What our slim images have of their own: init, first boot, network. POSIX sh for busybox; no path of the build machine in it. */
-import type { Recipe } from "./recipe.ts";
+import type { Recipe } from "../recipe.ts";
 
 export interface GuestFile {
   path: string;

@@ -3,7 +3,7 @@
  * at the place that its format says; nothing else is touched, and qemu-img reads the file again afterwards (formats.ts).
  */
 import { type FileHandle, open } from "node:fs/promises";
-import { digestOf } from "./recipe.ts";
+import { digestOf } from "../recipe.ts";
 
 const SECTOR = 512;
 

@@ -5,10 +5,10 @@
  */
 import { mkdir, open, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { run } from "../system/run.ts";
+import { run } from "../../system/run.ts";
+import type { Package } from "../packages/packages.ts";
+import { digestOf, type Recipe } from "../recipe.ts";
 import { cached } from "./cache.ts";
-import type { Package } from "./packages.ts";
-import { digestOf, type Recipe } from "./recipe.ts";
 import { unpack } from "./root.ts";
 import { step, type Workshop } from "./workshop.ts";
 

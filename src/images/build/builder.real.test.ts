@@ -4,11 +4,11 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { CACHE } from "../cli/paths.ts";
-import { run } from "../system/run.ts";
+import { CACHE } from "../../cli/paths.ts";
+import { run } from "../../system/run.ts";
+import { makeSeed } from "../seed.ts";
+import { sha256Of } from "../trust/digest.ts";
 import { type BuiltImage, buildImage } from "./builder.ts";
-import { sha256Of } from "./digest.ts";
-import { makeSeed } from "./seed.ts";
 
 let folder: string;
 beforeAll(() => {

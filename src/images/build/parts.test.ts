@@ -12,13 +12,13 @@ import {
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { checkImage } from "./checks.ts";
-import { crc32c } from "./disk-ids.ts";
+import { checkImage } from "../checks.ts";
+import { crc32c } from "../formats/disk-ids.ts";
+import type { Image } from "../kinds.ts";
+import type { Recipe } from "../recipe.ts";
 import { readElf } from "./elf.ts";
 import { estimate } from "./estimate.ts";
-import type { Image } from "./kinds.ts";
 import { minimize } from "./minimize.ts";
-import type { Recipe } from "./recipe.ts";
 
 let folder: string;
 beforeAll(() => {

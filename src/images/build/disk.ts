@@ -4,7 +4,7 @@
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { run } from "../system/run.ts";
+import { run } from "../../system/run.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 /** The moment that the newest of the unpacked files has, in seconds since 1970: an image is as old as its packages. */

@@ -6,9 +6,9 @@
 import { existsSync, statSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { run } from "../system/run.ts";
-import { sha256Of } from "./digest.ts";
-import { digestOf, type LockedPackage } from "./recipe.ts";
+import { run } from "../../system/run.ts";
+import { digestOf, type LockedPackage } from "../recipe.ts";
+import { sha256Of } from "../trust/digest.ts";
 
 export interface Package {
   name: string;

@@ -1,6 +1,6 @@
 /** Names of packages, as the real apt takes them. */
 import { describe, expect, it } from "vitest";
-import { CACHE } from "../cli/paths.ts";
+import { CACHE } from "../../cli/paths.ts";
 import { Packages } from "./packages.ts";
 
 describe("a package's name", () => {

@@ -1,6 +1,6 @@
 /** Where a build works: its folder, its log, and how it runs programs. */
 import { join } from "node:path";
-import { run } from "../system/run.ts";
+import { run } from "../../system/run.ts";
 
 export interface Workshop {
   /** Of this build alone; goes with it. */

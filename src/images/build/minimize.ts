@@ -5,8 +5,8 @@
 import { existsSync } from "node:fs";
 import { lstat, readdir, readFile, readlink, rm } from "node:fs/promises";
 import { join, posix } from "node:path";
+import type { Recipe } from "../recipe.ts";
 import { readElf } from "./elf.ts";
-import type { Recipe } from "./recipe.ts";
 import { rooted } from "./rooted.ts";
 
 const LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib", "/usr/lib64"];

@@ -55,6 +55,18 @@ export function addImageVerbs(
     });
 
   image
+    .command("analyze")
+    .description("find the packages that an application needs, and why; write a recipe of them")
+    .argument("<application>", "a file, a folder, an archive (tar, zip, deb), or a URL of one")
+    .option("--release <release>", "of Debian", "bookworm")
+    .option("-o, --output <file>", "the recipe, for vireo image build")
+    .option("--evidence", "show all that speaks for each package", false)
+    .action(async (what: string, options: { release: string; output?: string; evidence: boolean }) => {
+      const { analyze } = await import("./image-analyze.ts");
+      await analyze({ what, ...options, signal: stopSignal() }, print);
+    });
+
+  image
     .command("verify")
     .description("build the image again elsewhere, of its packages alone, and compare each of its files")
     .argument("<name>", "name of the Image")

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { run } from "../../system/run.ts";
 import { digestOf, type LockedPackage } from "../recipe.ts";
 import { sha256Of } from "../trust/digest.ts";
+import { Contents, indexContents } from "./contents.ts";
 
 export interface Package {
   name: string;
@@ -44,6 +45,8 @@ const PLUMBING = [
   "usrmerge",
 ];
 const LISTS_MAX_AGE_MS = 24 * 3600_000;
+/** Files of a release hardly ever move between packages. */
+const CONTENTS_MAX_AGE_MS = 7 * 24 * 3600_000;
 
 /** Of the package debian-archive-keyring. */
 const DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -291,6 +294,47 @@ export class Packages {
     return found;
   }
 
+  /**
+   * Which package has which file, by the release's Contents lists; fetched and indexed (10 s) when there is no index, or it is older than a week.
+   * @throws Error when there is none and none can be made
+   */
+  async contents(): Promise<Contents> {
+    await this.#prepareSources();
+    const index = join(this.#cache, "contents.index");
+    const age = existsSync(index) ? Date.now() - statSync(index).mtimeMs : Number.POSITIVE_INFINITY;
+    if (age > CONTENTS_MAX_AGE_MS)
+      try {
+        await this.#indexContents(index);
+      } catch (error) {
+        this.#signal?.throwIfAborted();
+        // Offline, an old one is better than none.
+        if (!existsSync(index)) throw error;
+      }
+    return Contents.open(index);
+  }
+
+  async #indexContents(index: string): Promise<void> {
+    // Lists of their own: those of packages stay as old as they are.
+    const state = join(this.#cache, "contents");
+    await mkdir(join(state, "lists/partial"), { recursive: true });
+    await writeFile(join(state, "status"), "");
+    try {
+      const options = [...this.#options(), ...contentsOptions(state)];
+      await this.#run("apt-get", [...options, "update"], { timeoutMs: 300_000 });
+      const said = await this.#run(
+        "apt-get",
+        [...options, "indextargets", "--format", "$(FILENAME)", "Created-By: Contents"],
+        { timeoutMs: 60_000 },
+      );
+      const lists = said.split("\n").filter(Boolean);
+      if (lists.length === 0)
+        throw new PackageError(`the package sources of ${this.#release} have no Contents lists`);
+      await indexContents(lists, index, this.#signal);
+    } finally {
+      await rm(state, { recursive: true, force: true });
+    }
+  }
+
   /** The newest version of each package; of a metapackage of kernels the kernel that it stands for. */
   async #newest(names: readonly string[]): Promise<{ name: string; version: string }[]> {
     if (names.length === 0) return [];
@@ -314,6 +358,27 @@ export class Packages {
     }
     return newest;
   }
+}
+
+/** As apt-file has them, and nothing but them. */
+function contentsOptions(state: string): string[] {
+  const target = (field: string, value: string) => [
+    "-o",
+    `Acquire::IndexTargets::deb::Contents::${field}=${value}`,
+  ];
+  return [
+    ...[`Dir::State=${state}`, `Dir::State::lists=${join(state, "lists")}`, `Dir::Cache=${state}`].flatMap(
+      (option) => ["-o", option],
+    ),
+    ...["Packages", "Translations", "DEP-11"].flatMap((name) => [
+      "-o",
+      `Acquire::IndexTargets::deb::${name}::DefaultEnabled=false`,
+    ]),
+    ...target("MetaKey", "$(COMPONENT)/Contents-$(ARCHITECTURE)"),
+    ...target("ShortDescription", "Contents"),
+    ...target("Description", "$(RELEASE)/$(COMPONENT) $(ARCHITECTURE) Contents"),
+    ...target("KeepCompressed", "true"),
+  ];
 }
 
 /** dpkg's status file that says: these are installed, in a version that satisfies everybody. */

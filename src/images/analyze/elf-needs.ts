@@ -1,0 +1,45 @@
+/** What programs and libraries need: what they are linked with, their dynamic linker, and libraries whose names stand in them, which they may open. Pure. */
+import { posix } from "node:path";
+import type { Elf } from "../build/elf.ts";
+import { ARCHITECTURE, type Need, programNeed } from "./needs.ts";
+
+/** Where the dynamic linker of Debian looks by itself. */
+const FOLDERS = [`usr/lib/${ARCHITECTURE}`, "usr/lib", "usr/lib64"];
+/** A library's name with the version of its interface, standing alone: what dlopen is given. Without the version it is for compilers. */
+const OPENED =
+  /(?<=\0)(?:\/usr\/lib\/(?:x86_64-linux-gnu\/)?)?(lib[A-Za-z0-9_+.-]+\.so\.[0-9][0-9.]*)(?=\0)/g;
+const PROGRAMS = /(?<=\0)\/(?:usr\/)?s?bin\/[A-Za-z0-9_+.-]+(?=\0)/g;
+
+/**
+ * @param isOwn whether the application brings the library itself
+ * @param file its path as the application has it
+ */
+export function elfNeeds(elf: Elf, bytes: Buffer, file: string, isOwn: (library: string) => boolean): Need[] {
+  const needs: Need[] = [];
+  const runPath = elf.runPath
+    .filter((folder) => folder.startsWith("/"))
+    .map((folder) => posix.normalize(folder).slice(1));
+  const library = (name: string, how: string, confidence: Need["confidence"]) => {
+    const base = posix.basename(name);
+    const paths = name.startsWith("/")
+      ? [name.slice(1)]
+      : [...runPath, ...FOLDERS].map((folder) => posix.join(folder, name));
+    needs.push({ file, how, what: base, paths, soname: base, confidence });
+  };
+  for (const name of elf.needed) if (!isOwn(posix.basename(name))) library(name, "linked", "certain");
+  if (elf.interpreter)
+    needs.push({
+      file,
+      how: "dynamic linker",
+      what: elf.interpreter,
+      paths: [elf.interpreter.slice(1)],
+      confidence: "certain",
+    });
+  const text = bytes.toString("latin1");
+  const linked = new Set([...elf.needed, elf.soname]);
+  for (const name of new Set([...text.matchAll(OPENED)].map((match) => match[1] ?? "")))
+    if (!linked.has(name) && !isOwn(name)) library(name, "names it (dlopen)", "possible");
+  for (const [path] of new Set(text.matchAll(PROGRAMS)))
+    needs.push(programNeed(path, { file, how: "names it", confidence: "possible" }));
+  return needs;
+}

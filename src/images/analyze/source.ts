@@ -1,0 +1,93 @@
+/** Where an application comes from: a file or folder of this machine, an archive, or a URL of one. Archives are unpacked into a folder that goes afterwards. */
+import { createWriteStream } from "node:fs";
+import { lstat, mkdir, readFile, realpath, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve, sep } from "node:path";
+import { Readable, Transform } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { run } from "../../system/run.ts";
+import { ApplicationError } from "./application.ts";
+import { zipContent, zipEntries } from "./java.ts";
+
+/** More is no application but a system. */
+const MAX_BYTES = 4 * 2 ** 30;
+const UNPACK_MS = 300_000;
+
+/**
+ * @param scratch an empty folder for what is downloaded and unpacked
+ * @returns the path of a file or folder on this machine. @throws ApplicationError
+ */
+export async function locate(what: string, scratch: string, signal?: AbortSignal): Promise<string> {
+  const isUrl = /^https?:\/\//.test(what);
+  const path = isUrl ? await download(new URL(what), scratch, signal) : resolve(what);
+  const found = await lstat(path).catch(() => undefined);
+  if (!found) throw new ApplicationError(`${what}: there is no such file or folder`);
+  if (!found.isFile()) return path;
+  const into = join(scratch, "unpacked");
+  const limits = { timeoutMs: UNPACK_MS, ...(signal ? { signal } : {}) };
+  try {
+    if (/\.deb$/.test(path)) {
+      await run("dpkg-deb", ["-x", path, into], limits);
+      return into;
+    }
+    if (/\.(?:tar(?:\.\w+)?|t[gx]z|tbz2?)$/.test(path)) {
+      await mkdir(into);
+      // Not beyond the folder, whatever names and links are in it: tar takes care of that.
+      await run("tar", ["-xf", path, "-C", into, "--no-same-owner", "--no-same-permissions"], limits);
+      return into;
+    }
+    if (/\.(?:zip|whl)$/.test(path)) {
+      await unzip(path, into);
+      return into;
+    }
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw new ApplicationError(
+      `${what}: cannot be unpacked: ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    );
+  }
+  return path;
+}
+
+/** Of a file of this machine that a package may have itself, where it lies there: "/usr/sbin/nginx". */
+export async function installedPath(path: string): Promise<string | undefined> {
+  const real = await realpath(path).catch(() => undefined);
+  return real && /^\/usr\/(?!local\/)/.test(real) && (await lstat(real)).isFile() ? real : undefined;
+}
+
+async function download(url: URL, scratch: string, signal?: AbortSignal): Promise<string> {
+  const response = await fetch(url, signal ? { signal } : {}).catch((cause: unknown) => {
+    signal?.throwIfAborted();
+    const inside =
+      cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : String(cause);
+    throw new ApplicationError(`${url}: cannot be fetched: ${inside}`, { cause });
+  });
+  if (!response.ok || !response.body)
+    throw new ApplicationError(`${url}: the server answered ${response.status} ${response.statusText}`);
+  const path = join(scratch, basename(url.pathname).replace(/[^\w.+-]/g, "_") || "download");
+  let bytes = 0;
+  const bounded = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      bytes += chunk.length;
+      if (bytes > MAX_BYTES) done(new ApplicationError(`${url}: is more than ${MAX_BYTES} bytes`));
+      else done(null, chunk);
+    },
+  });
+  await pipeline(Readable.fromWeb(response.body), bounded, createWriteStream(path));
+  return path;
+}
+
+async function unzip(path: string, into: string): Promise<void> {
+  const zip = await readFile(path);
+  let bytes = 0;
+  for (const entry of zipEntries(zip)) {
+    const at = resolve(into, entry.name);
+    if (entry.name.endsWith("/") || !at.startsWith(`${into}${sep}`)) continue;
+    const content = zipContent(zip, entry);
+    if (!content) continue;
+    bytes += content.length;
+    if (bytes > MAX_BYTES) throw new Error(`has more than ${MAX_BYTES} bytes in it`);
+    await mkdir(dirname(at), { recursive: true });
+    await writeFile(at, content, { mode: 0o755 });
+  }
+}

@@ -47,6 +47,7 @@ class Collection {
   readonly byKey = new Map<string, Cached>();
   #sorted: Cached[] = [];
   #givenOut = false;
+  readonly #lists = new Map<string, readonly Resource[]>();
 
   set(entry: Cached): void {
     const sorted = this.#own();
@@ -63,13 +64,21 @@ class Collection {
 
   /** Those whose keys begin so, in order. */
   under(prefix: string): readonly Cached[] {
-    const from = this.#position(prefix);
-    let to = from;
-    while (this.#sorted[to]?.key.startsWith(prefix)) to++;
-    return this.#sorted.slice(from, to);
+    return this.#sorted.slice(this.#position(prefix), this.#position(`${prefix}\uffff`));
   }
 
+  /** The objects of those; the same list until one of the collection changes. */
+  objectsUnder(prefix: string): readonly Resource[] {
+    const known = this.#lists.get(prefix);
+    if (known) return known;
+    const objects = this.under(prefix).map(({ object }) => object);
+    this.#lists.set(prefix, objects);
+    return objects;
+  }
+
+  /** To be changed. */
   #own(): Cached[] {
+    if (this.#lists.size > 0) this.#lists.clear();
     if (this.#givenOut) this.#sorted = this.#sorted.slice();
     this.#givenOut = false;
     return this.#sorted;

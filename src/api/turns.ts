@@ -115,10 +115,7 @@ export class Turns {
       for (const [key, over] of this.#underWay) if (key.startsWith(prefix)) throw new Busy(over);
       this.#guards.set(prefix, { prefix, since: this.#cache.revision });
       // Safe: a collection holds only objects that the schema of its kind accepted.
-      return this.#cache
-        .collection(kind.plural)
-        .under(prefix)
-        .map(({ object }) => object as T);
+      return this.#cache.collection(kind.plural).objectsUnder(prefix) as readonly T[];
     },
   };
 }

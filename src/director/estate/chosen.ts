@@ -25,7 +25,7 @@ interface Filed {
 export class Chosen {
   /** Of each policy that chooses any, where its machines are in the estate's list. */
   readonly members = new Map<Policy, number[]>();
-  private readonly byMachine: readonly (readonly Policy[])[];
+  private readonly byMachine: (readonly Policy[])[];
   /** By namespace: policies that any machine may be chosen by, and those that need a label. */
   private readonly policies = new Map<string, Filed>();
   private readonly contents = new Map<Policy, number>();
@@ -65,6 +65,17 @@ export class Chosen {
   /** Those of the machine at this place in the estate's list: the highest priority first, ties by name. */
   of(at: number): readonly Policy[] {
     return this.byMachine[at] ?? NO_POLICIES;
+  }
+
+  /** Another machine is at this place from now on, which these choose. */
+  put(at: number, policies: readonly Policy[]): void {
+    const before = this.of(at);
+    for (const policy of before) {
+      const members = this.membersOf(policy);
+      if (!policies.includes(policy)) members.splice(members.indexOf(at), 1);
+    }
+    for (const policy of policies) if (!before.includes(policy)) this.membersOf(policy).push(at);
+    this.byMachine[at] = policies;
   }
 
   /** The same of any view of a machine. */

@@ -3,18 +3,27 @@
  * where a policy's machines are, which host a machine would like best. Kept with the estate; a move carries it on to the estate after the move.
  */
 
-import { DOMAINS, mostOf, type Policy } from "../kinds.ts";
+import type { Policy } from "../kinds.ts";
 import { type Aim, aimOf } from "../planning/goals.ts";
 import { fixedBy } from "../rules/suits.ts";
-import { type Model, makeTallies, type TallySpec } from "../solver/model.ts";
 import { isBetter, Shelves, type Want } from "../solver/shelves.ts";
 import { State } from "../solver/state.ts";
 import { Chosen, NO_POLICIES } from "./chosen.ts";
 import { type HostKinds, hostKinds, MachineKind, type Yardsticks } from "./classes.ts";
-import { domainOf, type Estate, type HostView, type Level, type MachineView } from "./estate.ts";
+import type { Estate, HostView, MachineView } from "./estate.ts";
+import {
+  BUSY,
+  DECLARED,
+  demandOf,
+  type GroupRule,
+  modelOf,
+  RESOURCES,
+  type TalliesOf,
+} from "./estate-model.ts";
+import { Growth } from "./growth.ts";
 import { Sight } from "./sight.ts";
 import { NO_TARIFFS, type Tariffs } from "./tariffs.ts";
-import { busyOf, expectedOf, FULL, HOT, roomOf } from "./use.ts";
+import { busyOf, expectedOf, FULL, HOT } from "./use.ts";
 
 export interface Use {
   cpus: number;
@@ -24,18 +33,13 @@ export interface Use {
   machines: number;
 }
 
-/** CPUs and memory as declared, and processors as measured. */
-const RESOURCES = 3;
-/** Of these no host gives more than it has; the third only guides what need not be. */
-export const DECLARED = 2;
-
 /** Of hosts with machines of one policy these many are looked at for its licences. */
 const CARRIERS = 64;
 
 export class EstateIndex {
   readonly hosts: ReadonlyMap<string, HostView>;
   /** Where each machine is in the estate's list. */
-  readonly position: ReadonlyMap<string, number>;
+  readonly position: Map<string, number>;
   readonly machines: MachineView[];
   readonly fastestMhz: number;
   readonly mostSockets: number;
@@ -46,9 +50,10 @@ export class EstateIndex {
   private readonly names: string[];
   private readonly hostAt = new Map<string, number>();
   private readonly chosen: Chosen;
-  private readonly tallies = new Map<Policy, Partial<Record<GroupRule, number>>>();
+  private readonly tallies: TalliesOf;
   /** Of a machine that is moving, the item that stands for it where it goes. */
   private readonly shadows = new Map<number, number>();
+  private readonly growth: Growth;
   private readonly sight: Sight;
   /** Policies that have hosts of their own. */
   private readonly dedicated: ReadonlySet<string>;
@@ -64,8 +69,11 @@ export class EstateIndex {
   private readonly kindOf: (MachineKind | undefined)[];
   /** Told of each machine that is put elsewhere. */
   onMove: ((at: number, from: number, to: number) => void) | undefined;
+  /** Told of each place in the estate's list where another machine is from then on, while that is on no host. */
+  onBecome: ((at: number) => void) | undefined;
 
-  constructor(estate: Estate) {
+  /** @param moving so many more machines may be moving, once it is carried on (become) */
+  constructor(estate: Estate, moving = 0) {
     this.list = estate.hosts;
     this.hosts = new Map(estate.hosts.map((host) => [host.name, host]));
     this.position = new Map(estate.machines.map((machine, i) => [machine.key, i]));
@@ -81,11 +89,22 @@ export class EstateIndex {
     this.names = estate.hosts.map(({ name }) => name);
     for (const [i, name] of this.names.entries()) this.hostAt.set(name, i);
     this.chosen = new Chosen(estate);
-    const at = this.whereAll();
+    const at = this.whereAll(moving);
     const open = Uint8Array.from({ length: this.names.length }, (_, h) =>
       h < this.list.length && this.list[h]?.closed === undefined ? 1 : 0,
     );
-    this.state = new State(this.modelOf(at.length, open), at);
+    const { model, talliesOf } = modelOf({
+      names: this.names,
+      hosts: this.list,
+      machines: this.machines,
+      shadows: this.shadows,
+      items: at.length,
+      open,
+      policies: estate.policies,
+      membersOf: (policy) => this.membersOf(policy),
+    });
+    this.tallies = talliesOf;
+    this.state = new State(model, at);
     this.sight = new Sight(estate.hosts, estate.policies, (policy) =>
       this.membersOf(policy).map((i) => this.machines[i] as MachineView),
     );
@@ -94,6 +113,27 @@ export class EstateIndex {
     const kindOf = new Int32Array(this.names.length).fill(this.kinds.examples.length);
     kindOf.set(this.kinds.of);
     this.shelves = new Shelves(this.state, kindOf, this.kinds.examples.length + 1, open);
+    this.growth = new Growth({
+      machines: this.machines,
+      position: this.position,
+      hostAt: this.hostAt,
+      chosen: this.chosen,
+      talliesOf,
+      model,
+      sight: this.sight,
+      shadows: this.shadows,
+      freeShadows: Array.from({ length: moving }, (_, i) => at.length - 1 - i),
+      put: (item, h) => this.put(item, h),
+      forget: (place) => {
+        this.kindOf[place] = undefined;
+        this.onBecome?.(place);
+      },
+    });
+  }
+
+  /** Has another machine from now on in a place of the estate's list, or the same with other needs. @returns false: the index has to be made anew for that */
+  become(at: number, machine: MachineView): boolean {
+    return this.growth.become(at, machine);
   }
 
   /** Hosts that no rule can tell apart: one of each kind, and how many there are. */
@@ -166,8 +206,8 @@ export class EstateIndex {
     return this.chosen.membersOf(policy);
   }
 
-  /** The host of each item; machines first, then those that are on their way, where they go. */
-  private whereAll(): Int32Array {
+  /** The host of each item; machines first, then those that are on their way, where they go. @param more so many that stand for none */
+  private whereAll(more: number): Int32Array {
     const at: number[] = [];
     for (const { host } of this.machines) at.push(host === undefined ? -1 : this.numberOf(host));
     for (const [i, { movingTo, host }] of this.machines.entries()) {
@@ -175,6 +215,7 @@ export class EstateIndex {
       this.shadows.set(i, at.length);
       at.push(this.numberOf(movingTo));
     }
+    for (let i = 0; i < more; i++) at.push(-1);
     return Int32Array.from(at);
   }
 
@@ -186,61 +227,6 @@ export class EstateIndex {
     return this.names.push(host) - 1;
   }
 
-  private modelOf(items: number, open: Uint8Array): Model {
-    const hosts = this.names.length;
-    const capacity = new Float64Array(hosts * RESOURCES);
-    for (const [h, host] of this.list.entries())
-      capacity.set([host.cpus, host.memoryBytes, roomOf(host)], h * RESOURCES);
-    const demand = new Float64Array(items * RESOURCES);
-    const need = (item: number, machine: MachineView) =>
-      demand.set([machine.cpus, machine.memoryBytes, busyOf(machine)], item * RESOURCES);
-    for (const [i, machine] of this.machines.entries()) need(i, machine);
-    for (const [i, shadow] of this.shadows) need(shadow, this.machines[i] as MachineView);
-    return {
-      resources: RESOURCES,
-      terms: 0,
-      hosts,
-      items,
-      transient: 0,
-      capacity,
-      price: new Float64Array(RESOURCES),
-      demand,
-      base: new Float64Array(0),
-      increment: new Float64Array(0),
-      home: new Int32Array(items).fill(-1),
-      moveCost: new Float64Array(items),
-      distanceWeight: 0,
-      services: 0,
-      serviceWeight: 0,
-      tallies: this.talliesOf(items, open),
-    };
-  }
-
-  private talliesOf(items: number, open: Uint8Array): Model["tallies"] {
-    const levels = DOMAINS.map((level) => {
-      const known = new Map<string, number>();
-      return Int32Array.from(this.names, (name, h) => {
-        const host = this.list[h];
-        const domain = host ? domainOf(host, level) : `\n${name}`;
-        const number = known.get(domain) ?? known.size;
-        known.set(domain, number);
-        return number;
-      });
-    });
-    const specs: TallySpec[] = [];
-    for (const [policy, chosen] of this.chosen.members) {
-      const rules = groupRulesOf(policy, chosen.length);
-      if (rules.length === 0) continue;
-      const moving = chosen.flatMap((i) => this.shadows.get(i) ?? []);
-      const members = moving.length === 0 ? chosen : [...chosen, ...moving];
-      const own: Partial<Record<GroupRule, number>> = {};
-      for (const { rule, level, ...limits } of rules)
-        own[rule] = specs.push({ level: DOMAINS.indexOf(level), members, ...limits }) - 1;
-      this.tallies.set(policy, own);
-    }
-    return makeTallies(items, levels, specs, open);
-  }
-
   /** Of a host, with all that is or will be there; `without` leaves one machine out. */
   use(host: string, without?: string): Use {
     const h = this.hostAt.get(host);
@@ -248,12 +234,12 @@ export class EstateIndex {
     const { free, model, itemsOn } = this.state;
     const taken = (r: number) =>
       (model.capacity[h * RESOURCES + r] as number) - (free[h * RESOURCES + r] as number);
-    const use = { cpus: taken(0), memoryBytes: taken(1), busy: taken(2), machines: itemsOn[h] as number };
+    const use = { cpus: taken(0), memoryBytes: taken(1), busy: taken(BUSY), machines: itemsOn[h] as number };
     for (const item of this.itemsOf(without)) {
       if (this.state.at[item] !== h) continue;
       use.cpus -= model.demand[item * RESOURCES] as number;
       use.memoryBytes -= model.demand[item * RESOURCES + 1] as number;
-      use.busy -= model.demand[item * RESOURCES + 2] as number;
+      use.busy -= model.demand[item * RESOURCES + BUSY] as number;
       use.machines--;
     }
     return use;
@@ -307,22 +293,23 @@ export class EstateIndex {
     const at = this.position.get(key);
     const before = at === undefined ? undefined : this.machines[at];
     if (at === undefined || !before) return undefined;
-    const from = this.state.at[at] as number;
-    this.shelves.move(at, this.hostAt.get(to) ?? -1);
-    this.version++;
-    this.onMove?.(at, from, this.state.at[at] as number);
+    this.put(at, this.hostAt.get(to) ?? -1);
     const after = { ...before, host: to };
     this.machines[at] = after;
     this.kindOf[at] = undefined;
     return after;
   }
 
+  private put(item: number, h: number): void {
+    const from = this.state.at[item] as number;
+    this.shelves.move(item, h);
+    this.version++;
+    this.onMove?.(item, from, h);
+  }
+
   /** Takes it back there, as it was. */
   restore(at: number, before: MachineView): void {
-    const from = this.state.at[at] as number;
-    this.shelves.move(at, before.host === undefined ? -1 : (this.hostAt.get(before.host) ?? -1));
-    this.version++;
-    this.onMove?.(at, from, this.state.at[at] as number);
+    this.put(at, before.host === undefined ? -1 : (this.hostAt.get(before.host) ?? -1));
     this.machines[at] = before;
     this.kindOf[at] = undefined;
   }
@@ -340,14 +327,15 @@ export class EstateIndex {
   staysCalm(machine: MachineView, h: number): boolean {
     const at = this.position.get(machine.key);
     // Its own counts once, also where it is already.
-    const own = at !== undefined && this.state.at[at] === h ? this.state.model.demand[at * RESOURCES + 2] : 0;
-    return busyOf(machine) <= (this.state.free[h * RESOURCES + 2] as number) + (own as number);
+    const own =
+      at !== undefined && this.state.at[at] === h ? this.state.model.demand[at * RESOURCES + BUSY] : 0;
+    return busyOf(machine) <= (this.state.free[h * RESOURCES + BUSY] as number) + (own as number);
   }
 
   /** Thousandths of a processor (busyOf) that are to leave a host of which too much is expected; 0 of others. */
   excess(h: number): number {
-    const room = this.state.model.capacity[h * RESOURCES + 2] as number;
-    const taken = room - (this.state.free[h * RESOURCES + 2] as number);
+    const room = this.state.model.capacity[h * RESOURCES + BUSY] as number;
+    const taken = room - (this.state.free[h * RESOURCES + BUSY] as number);
     return taken * FULL > room * HOT ? taken - room : 0;
   }
 
@@ -410,7 +398,7 @@ export class EstateIndex {
     const onlyOne = h >= 0 && (state.itemsOn[h] as number) === 1 && state.at[at] === h;
     const dearest = kind.dearestWatts(shelves, onlyOne ? hostKind : undefined);
     const { likes, order } = kind.likesAt(dearest);
-    const demand = [machine.cpus, machine.memoryBytes, busyOf(machine)];
+    const demand = demandOf(machine);
     const want: Want = { item: at, demand, binding: DECLARED, likes, order, room: kind.room };
     const seek: Seek = { want, machine, dearestWatts: dearest };
     const [policy] = kind.aboutLicences ? this.policiesOf(machine) : NO_POLICIES;
@@ -471,18 +459,6 @@ export interface Seek {
   now?: { host: number; like: number; stays: boolean };
 }
 
-export type GroupRule = "keepApart" | "keepTogether" | "spread" | "atMost";
-
-/** What the policy says of its machines together, as the solver knows it. */
-function groupRulesOf({ spec }: Policy, chosen: number) {
-  const rules: ({ rule: GroupRule; level: Level } & Pick<TallySpec, "most" | "maxDomains" | "even">)[] = [];
-  if (spec.keepApart) rules.push({ rule: "keepApart", level: spec.keepApart, most: 1 });
-  if (spec.keepTogether) rules.push({ rule: "keepTogether", level: spec.keepTogether, maxDomains: 1 });
-  if (spec.spread) rules.push({ rule: "spread", level: spec.spread, even: true });
-  if (spec.atMost) rules.push({ rule: "atMost", level: spec.atMost.per, most: mostOf(spec.atMost, chosen) });
-  return rules;
-}
-
 const indexes = new WeakMap<Estate, EstateIndex>();
 
 export function indexOf(estate: Estate): EstateIndex {
@@ -492,6 +468,9 @@ export function indexOf(estate: Estate): EstateIndex {
   indexes.set(estate, index);
   return index;
 }
+
+/** The estate has this index, from now on. */
+export const useIndex = (estate: Estate, index: EstateIndex) => void indexes.set(estate, index);
 
 /** The estate with one machine on another host. The index goes on to it; asked about the estate before, it is made anew. */
 export function apply(estate: Estate, key: string, to: string): Estate {

@@ -266,6 +266,20 @@ function viewOwnerless(vmUid: string, instances: readonly Instance[]): MachineVi
   };
 }
 
+export const localPoolsIn = (pools: readonly StoragePool[]): ReadonlySet<string> =>
+  new Set(pools.filter(({ spec }) => !spec.directory.shared).map(({ metadata }) => metadata.name));
+
+/** One machine of the estate by itself, as makeEstate has it where no Migration is. @param vm undefined: it is gone @param runs of it, released or not */
+export function viewOne(
+  vm: VirtualMachine | undefined,
+  runs: readonly Instance[],
+  localPools: ReadonlySet<string>,
+): MachineView | undefined {
+  if (vm) return viewMachine(vm, runs, [], localPools);
+  const [first] = runs;
+  return first && viewOwnerless(first.spec.vmUid, runs);
+}
+
 /** An object of which only the metadata can be read. */
 export interface Unread {
   kind: string;
@@ -333,9 +347,7 @@ export function makeEstate(objects: {
   const unreadInstances = unread.filter(({ kind }) => kind === "Instance").map(({ metadata }) => metadata);
   const byMachine = Map.groupBy(instances, ({ spec }) => spec.vmUid);
   const viewed = new Set<string>();
-  const localPools = new Set(
-    (objects.pools ?? []).filter(({ spec }) => !spec.directory.shared).map(({ metadata }) => metadata.name),
-  );
+  const localPools = localPoolsIn(objects.pools ?? []);
   const machines = each(objects.machines, (vm) => {
     const view = viewMachine(vm, byMachine.get(vm.metadata.uid ?? "") ?? [], unreadInstances, localPools);
     viewed.add(vm.metadata.uid ?? "");

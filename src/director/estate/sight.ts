@@ -85,6 +85,12 @@ export class Sight {
     }
   }
 
+  /** Whether one that is to the policy's rules like this machine was there when hosts were told apart. */
+  knows(policy: Policy, machine: MachineView): boolean {
+    const rules = this.aboutMachines.get(policy) ?? [];
+    return rules.every(([expression, kinds]) => kinds.has(expression.project.machine(machine)));
+  }
+
   /** What the policy's rules see of the machine: alike for them where it is the same. */
   ofMachine(policy: Policy, machine: MachineView): string {
     const rules = this.aboutMachines.get(policy);

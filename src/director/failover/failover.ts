@@ -31,6 +31,16 @@ export function survivalOf(estate: Estate): Survival | undefined {
   const demands = demandsOf(estate);
   const survival = demands.length === 0 ? null : new Survival(estate, demands);
   known.set(index, survival);
+  if (survival) {
+    const byPolicy = new Map(demands.map((demand) => [policyOfDemand.get(demand), demand]));
+    index.onBecome = (at) => {
+      const policies = index.policiesOf(index.machines[at] as MachineView);
+      survival.become(
+        at,
+        policies.flatMap((policy) => byPolicy.get(policy) ?? []),
+      );
+    };
+  }
   return survival ?? undefined;
 }
 

@@ -3,7 +3,8 @@
  * is required of each, and going back where that leads nowhere. "no" is said only when everything was tried; where the search came to its limit it is "unknown". Pure.
  */
 import type { Estate, MachineView } from "../estate/estate.ts";
-import { anew, DECLARED, type EstateIndex, indexOf } from "../estate/estate-index.ts";
+import { anew, type EstateIndex, indexOf } from "../estate/estate-index.ts";
+import { DECLARED } from "../estate/estate-model.ts";
 import { DOMAINS } from "../kinds.ts";
 import { isSpecial, obstacle } from "../rules/rules.ts";
 import { add } from "../solver/model.ts";
@@ -34,7 +35,10 @@ export class Packing {
   private readonly given: Float64Array;
   private readonly reservedOn: Uint8Array;
   private readonly likes: (Float64Array | undefined)[] = [];
+  /** By machine: the share that it would take of the greatest host, of its scarcest resource. */
   private readonly size: Float64Array;
+  /** By resource: the most that a host has. */
+  private readonly most: readonly number[];
   private looks = 0;
   private deepest = 0;
 
@@ -59,14 +63,23 @@ export class Packing {
     this.lost = new Uint8Array(hosts);
     this.given = new Float64Array(hosts * resources);
     this.reservedOn = new Uint8Array(hosts);
-    const most = Array.from({ length: DECLARED }, (_, r) => {
+    this.most = Array.from({ length: DECLARED }, (_, r) => {
       let max = 1;
       for (const h of this.order) max = Math.max(max, model.capacity[h * resources + r] as number);
       return max;
     });
-    this.size = Float64Array.from(this.index.machines, (_, i) =>
-      Math.max(...most.map((max, r) => (model.demand[i * resources + r] as number) / max)),
-    );
+    this.size = Float64Array.from(this.index.machines, (_, i) => this.sizeOf(i));
+  }
+
+  private sizeOf(at: number): number {
+    const { demand, resources } = this.index.state.model;
+    return Math.max(...this.most.map((max, r) => (demand[at * resources + r] as number) / max));
+  }
+
+  /** Another machine is in this place of the estate's list from now on. */
+  become(at: number): void {
+    this.size[at] = this.sizeOf(at);
+    this.likes[at] = undefined;
   }
 
   /** From now on it takes no machines, as if it were switched off; or it does again. */

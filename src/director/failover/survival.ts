@@ -4,7 +4,8 @@
  * way counted on the room that it took, and those of machines that a policy keeps together or apart with it. Pure.
  */
 import { domainOf, type Estate, type Level } from "../estate/estate.ts";
-import { DECLARED, type EstateIndex, indexOf } from "../estate/estate-index.ts";
+import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
+import { DECLARED } from "../estate/estate-model.ts";
 import { DOMAINS, isWithin } from "../kinds.ts";
 import { NO_LIMIT } from "../solver/model.ts";
 import { type Packed, Packing } from "./packing.ts";
@@ -48,6 +49,13 @@ interface Group {
   /** By machine. */
   demandsOf: Map<number, Demand[]>;
   demands: Demand[];
+}
+
+function addMember(group: Group, at: number, demand: Demand): void {
+  group.member[at] = 1;
+  const known = group.demandsOf.get(at);
+  if (known) known.push(demand);
+  else group.demandsOf.set(at, [demand]);
 }
 
 const choose = (n: number, k: number): number => {
@@ -98,12 +106,7 @@ export class Survival {
         const lost = DOMAINS[group.level] as Level;
         if (!isWithin(lost, demand.per) || demand.losses < group.losses) continue;
         group.demands.push(demand);
-        for (const at of demand.machines) {
-          group.member[at] = 1;
-          const known = group.demandsOf.get(at);
-          if (known) known.push(demand);
-          else group.demandsOf.set(at, [demand]);
-        }
+        for (const at of demand.machines) addMember(group, at, demand);
       }
       this.addEvents(group);
     }
@@ -149,6 +152,16 @@ export class Survival {
       for (let i = from; i < domains.length; i++) add(i + 1, [...taken, domains[i] as number]);
     };
     if (domains.length > 0) add(0, []);
+  }
+
+  /** Another machine is in this place of the estate's list from now on, and on no host yet. @param demands that are about it */
+  become(at: number, demands: readonly Demand[]): void {
+    this.packing.become(at);
+    for (const group of this.groups) {
+      group.member[at] = 0;
+      group.demandsOf.delete(at);
+      for (const demand of demands) if (group.demands.includes(demand)) addMember(group, at, demand);
+    }
   }
 
   private weightOf(level: number, d: number, member: Uint8Array): number {
@@ -304,11 +317,18 @@ export class Survival {
     };
   }
 
+  /** Looks again whether losses that were not survived are by now. @param most at so many of them, those that wait longest */
+  retry(most = Number.POSITIVE_INFINITY): void {
+    this.sync();
+    for (const e of [...this.hopeful].slice(0, most)) {
+      this.set(e, this.prove(e));
+      this.hopeful.delete(e);
+    }
+  }
+
   /** All losses that are not survived. */
   faults(): Fault[] {
-    this.sync();
-    for (const e of this.hopeful) this.set(e, this.prove(e));
-    this.hopeful.clear();
+    this.retry();
     return [...this.failing]
       .sort((a, b) => a - b)
       .flatMap((e) => {

@@ -1,65 +1,22 @@
 /** Which hosts are to be on, round after round in a world that does not answer. */
 import { expect, it } from "vitest";
-import type { Host } from "../../compute/hosts/kinds.ts";
 import { declaredFacts } from "../../compute/testing/estate.ts";
-import type { PowerPolicy } from "../../power/policies/kinds.ts";
-import type { HostView } from "../estate/estate.ts";
 import type { Policy } from "../kinds.ts";
+import { frugal, hostView, poweredHost } from "../testing/powered.ts";
 import { decidePower, type Verdict } from "./power.ts";
 import type { PowerInput } from "./round.ts";
 
 const NOW = Date.parse("2026-01-01T00:00:00Z");
 const nameOf = (i: number) => `h${String(i).padStart(3, "0")}`;
 
-const view = (name: string): HostView => ({
-  name,
-  ready: true,
-  site: "",
-  rack: name,
-  cpus: 8,
-  memoryBytes: 2 ** 33,
-  mhz: 3000,
-  cores: 4,
-  cpuModel: "x",
-  accelerator: "kvm",
-  ssd: false,
-  linkMbps: 1000,
-});
-const object = (name: string): Host => ({
-  apiVersion: "vireo.dev/v1",
-  kind: "Host",
-  metadata: { name },
-  spec: { bmc: { ipmi: { address: name, port: 623 }, credentials: { namespace: "default", name: "bmc" } } },
-  status: {
-    power: {
-      state: "On",
-      since: "2025-01-01T00:00:00Z",
-      lastWakeTest: { startedTime: "2025", finishedTime: "2025", passed: true, message: "" },
-    },
-  },
-});
-const frugal = (spec: Partial<PowerPolicy["spec"]> = {}, name = "frugal"): PowerPolicy => ({
-  apiVersion: "vireo.dev/v1",
-  kind: "PowerPolicy",
-  metadata: { name },
-  spec: {
-    selector: {},
-    automation: "act",
-    spareHosts: 1,
-    minOnMinutes: 0,
-    minOffMinutes: 30,
-    bootSeconds: 600,
-    ...spec,
-  },
-});
 const empty = (count: number, more: Partial<PowerInput> = {}): PowerInput => ({
   estate: {
-    hosts: Array.from({ length: count }, (_, i) => view(nameOf(i))),
+    hosts: Array.from({ length: count }, (_, i) => hostView(nameOf(i))),
     machines: [],
     policies: [],
     odd: [],
   },
-  hosts: Array.from({ length: count }, (_, i) => object(nameOf(i))),
+  hosts: Array.from({ length: count }, (_, i) => poweredHost(nameOf(i))),
   policies: [frugal()],
   unread: [],
   waiting: [],

@@ -9,7 +9,7 @@
  */
 import { needsOf } from "../../compute/hardware/kinds.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
-import { Instance, VirtualMachine } from "../../compute/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
 import { cpusOf, memoryOf } from "../../compute/resources/kinds.ts";
 import type { Cause } from "../../resource/errors.ts";
 import { invalidity } from "../../resource/invalid.ts";
@@ -18,6 +18,7 @@ import { selects } from "../../resource/selector.ts";
 import { domainOf, type HostView, type Level, viewHost } from "../estate/estate.ts";
 import { byPriority, mostOf, Policy } from "../kinds.ts";
 import type { Subject } from "./attributes.ts";
+import { keptMachines } from "./kept-machines.ts";
 import { dedicatedBreach, fixedBy, fixedWords, requiredBreach } from "./suits.ts";
 
 /** What is wrong with the host that an Instance gets. */
@@ -29,21 +30,13 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
   const hosts = lookup.list(Host);
   const host = hosts.find((one) => one.metadata.name === spec.host && !invalidity(one));
   if (policies.length === 0 && !host?.spec.dedicatedTo) return [];
-  const vms = new Map(lookup.list(VirtualMachine, metadata.namespace).map((vm) => [vm.metadata.uid, vm]));
-  const labelsOf = (instance: Instance) =>
-    (vms.get(instance.spec?.vmUid)?.metadata ?? instance.metadata).labels ?? {};
-  const own = policies.filter((policy) => selects(policy.spec.selector, labelsOf(object))).sort(byPriority);
+  const machines = keptMachines(lookup);
+  const labels = machines.labelsOf(object);
+  const own = policies.filter((policy) => selects(policy.spec.selector, labels)).sort(byPriority);
   if (own.length === 0 && !host?.spec.dedicatedTo) return [];
   const view = host && viewOf(host);
   const byHand = spec.incoming && !spec.placement?.plan;
   const groups = own.filter(({ spec: of }) => of.keepApart || of.keepTogether || of.spread || of.atMost);
-  const others =
-    groups.length === 0
-      ? []
-      : lookup
-          .list(Instance, metadata.namespace)
-          .filter((other) => other.status?.custody !== "Released" && other.spec?.host)
-          .filter((other) => other.spec.vmUid !== spec.vmUid);
   const fixed = spec.incoming ? fixedBy(own) : undefined;
   const untold =
     host && !view && (host.spec.dedicatedTo || own.some((policy) => policy.spec.required?.length));
@@ -53,16 +46,17 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
       ? "it has not told yet what it is: whether it keeps the rules of policies cannot be said"
       : undefined) ??
     (view && dedicatedBreach(own, view)) ??
-    (view && requiredBreach(own, view, subjectOf(object, labelsOf(object)))) ??
+    (view && requiredBreach(own, view, subjectOf(object, labels))) ??
     groups
       .map((policy) => {
-        const members = others.filter((other) => selects(policy.spec.selector, labelsOf(other)));
+        const { vms, runs } = machines.chosenBy(policy.spec.selector, metadata.namespace);
+        const members = runs.filter(
+          (other) =>
+            other.status?.custody !== "Released" && other.spec?.host && other.spec.vmUid !== spec.vmUid,
+        );
         const chosen = () => {
           const uids = [object, ...members].map((instance) => instance.spec.vmUid);
-          const all = [...vms.values()].filter((vm) =>
-            selects(policy.spec.selector, vm.metadata.labels ?? {}),
-          );
-          return new Set([...uids, ...all.map((vm) => vm.metadata.uid)]).size;
+          return new Set([...uids, ...vms.map((vm) => vm.metadata.uid)]).size;
         };
         const broken = groupBreach(policy.spec, spec.host as string, { members, chosen, hosts, byHand });
         return broken && `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;

@@ -1,0 +1,104 @@
+/** The numbers of an estate, as the solver's model (solver/model.ts) has them: what hosts have, what machines need, and what policies say of machines together. Pure. */
+import { DOMAINS, mostOf, type Policy } from "../kinds.ts";
+import { type Model, makeTallies, type TallySpec } from "../solver/model.ts";
+import { domainOf, type HostView, type Level, type MachineView } from "./estate.ts";
+import { busyOf, roomOf } from "./use.ts";
+
+/** CPUs and memory as declared, and processors as measured. */
+export const RESOURCES = 3;
+/** Of these no host gives more than it has; the one behind them only guides what need not be. */
+export const DECLARED = 2;
+export const BUSY = 2;
+
+const capacityOf = (host: HostView): number[] => [host.cpus, host.memoryBytes, roomOf(host)];
+export const demandOf = (machine: MachineView): number[] => [
+  machine.cpus,
+  machine.memoryBytes,
+  busyOf(machine),
+];
+
+export type GroupRule = "keepApart" | "keepTogether" | "spread" | "atMost";
+
+/** What the policy says of its machines together, as the solver knows it. */
+function groupRulesOf({ spec }: Policy, chosen: number) {
+  const rules: ({ rule: GroupRule; level: Level } & Pick<TallySpec, "most" | "maxDomains" | "even">)[] = [];
+  if (spec.keepApart) rules.push({ rule: "keepApart", level: spec.keepApart, most: 1 });
+  if (spec.keepTogether) rules.push({ rule: "keepTogether", level: spec.keepTogether, maxDomains: 1 });
+  if (spec.spread) rules.push({ rule: "spread", level: spec.spread, even: true });
+  if (spec.atMost) rules.push({ rule: "atMost", level: spec.atMost.per, most: mostOf(spec.atMost, chosen) });
+  return rules;
+}
+
+/** What a model is made of. */
+interface Numbered {
+  /** Of all hosts; those of the estate first. */
+  names: readonly string[];
+  hosts: readonly HostView[];
+  machines: readonly MachineView[];
+  /** Of a machine that is moving, the item that stands for it where it goes. */
+  shadows: ReadonlyMap<number, number>;
+  items: number;
+  /** Of each host 1: it takes machines. */
+  open: Uint8Array;
+  policies: readonly Policy[];
+  membersOf: (policy: Policy) => readonly number[];
+}
+
+export type TalliesOf = Map<Policy, Partial<Record<GroupRule, number>>>;
+
+/** @returns also which tallies each policy has */
+export function modelOf(of: Numbered): { model: Model; talliesOf: TalliesOf } {
+  const { names, hosts, machines, shadows, items } = of;
+  const capacity = new Float64Array(names.length * RESOURCES);
+  for (const [h, host] of hosts.entries()) capacity.set(capacityOf(host), h * RESOURCES);
+  const demand = new Float64Array(items * RESOURCES);
+  for (const [i, machine] of machines.entries()) demand.set(demandOf(machine), i * RESOURCES);
+  for (const [i, shadow] of shadows) demand.set(demandOf(machines[i] as MachineView), shadow * RESOURCES);
+  const { tallies, talliesOf } = makeGroups(of);
+  const model = {
+    resources: RESOURCES,
+    terms: 0,
+    hosts: names.length,
+    items,
+    transient: 0,
+    capacity,
+    price: new Float64Array(RESOURCES),
+    demand,
+    base: new Float64Array(0),
+    increment: new Float64Array(0),
+    home: new Int32Array(items).fill(-1),
+    moveCost: new Float64Array(items),
+    distanceWeight: 0,
+    services: 0,
+    serviceWeight: 0,
+    tallies,
+  };
+  return { model, talliesOf };
+}
+
+function makeGroups({ names, hosts, shadows, items, open, policies, membersOf }: Numbered) {
+  const levels = DOMAINS.map((level) => {
+    const known = new Map<string, number>();
+    return Int32Array.from(names, (name, h) => {
+      const host = hosts[h];
+      const domain = host ? domainOf(host, level) : `\n${name}`;
+      const number = known.get(domain) ?? known.size;
+      known.set(domain, number);
+      return number;
+    });
+  });
+  const specs: TallySpec[] = [];
+  const talliesOf: TalliesOf = new Map();
+  for (const policy of policies) {
+    const chosen = membersOf(policy);
+    const rules = groupRulesOf(policy, chosen.length);
+    if (rules.length === 0) continue;
+    const moving = chosen.flatMap((i) => shadows.get(i) ?? []);
+    const members = moving.length === 0 ? chosen : [...chosen, ...moving];
+    const own: Partial<Record<GroupRule, number>> = {};
+    for (const { rule, level, ...limits } of rules)
+      own[rule] = specs.push({ level: DOMAINS.indexOf(level), members, ...limits }) - 1;
+    talliesOf.set(policy, own);
+  }
+  return { tallies: makeTallies(items, levels, specs, open), talliesOf };
+}

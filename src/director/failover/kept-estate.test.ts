@@ -1,0 +1,128 @@
+/** Carried on by what was stored since, it says what one made anew says. */
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import type { Host } from "../../compute/hosts/kinds.ts";
+import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
+import { declaredFacts } from "../../compute/testing/estate.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import type { Policy } from "../kinds.ts";
+import { KeptMachines } from "../rules/kept-machines.ts";
+import { failoverObstacle, survivalOf } from "./failover.ts";
+import { KeptEstate, type Stored } from "./kept-estate.ts";
+
+const HOSTS = ["a", "b", "c", "d"] as const;
+const host = (name: string, rack: string): Host => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "Host",
+  metadata: { name },
+  spec: { rack },
+  status: {
+    facts: declaredFacts(name),
+    capacity: { cpus: 8, memory: "1Gi" },
+    conditions: [{ type: "Ready", status: "True", reason: "Test", message: "", lastTransitionTime: "" }],
+  },
+});
+const policy = (name: string, spec: Partial<Policy["spec"]>): Policy => ({
+  apiVersion: "vireo.dev/v2",
+  kind: "Policy",
+  metadata: { name, namespace: "default", generation: 1 },
+  spec: { selector: { matchLabels: { app: name } }, automation: "act", priority: 0, ...spec },
+});
+const vm = (n: number, app: string): VirtualMachine => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "VirtualMachine",
+  metadata: { name: `m${n}`, namespace: "default", uid: `m${n}`, labels: { app } },
+  spec: { image: "x", memory: "64Mi", cpus: 1, running: true, networks: [], storagePool: "default" } as never,
+});
+const run = (
+  n: number,
+  of: { memory: number; on?: string; incoming?: boolean; held?: boolean },
+): Instance => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "Instance",
+  metadata: {
+    name: `m${n}-${of.incoming ? 2 : 1}`,
+    namespace: "default",
+    uid: `r${n}-${of.incoming ? 2 : 1}`,
+  },
+  spec: {
+    vm: `m${n}`,
+    vmUid: `m${n}`,
+    cpus: 1,
+    memory: `${of.memory}Mi`,
+    running: true,
+    ...(of.on ? { host: of.on } : {}),
+    ...(of.incoming ? { incoming: true } : {}),
+  } as never,
+  status: { custody: of.held ? "Held" : "None" } as never,
+});
+
+/** What one of the machines does next. */
+const anyStep = fc.record({
+  n: fc.nat({ max: 6 }),
+  memory: fc.constantFrom(128, 300, 500),
+  on: fc.constantFrom(undefined, ...HOSTS),
+  to: fc.constantFrom(undefined, undefined, ...HOSTS),
+  app: fc.constantFrom("web", "db", "none"),
+  there: fc.constantFrom("no", "yes", "yes", "yes", "run only"),
+});
+
+it("carried on by any changes, it knows what it would know anew", () => {
+  const hosts = HOSTS.map((name, i) => host(name, `r${i >> 1}`));
+  const policies = [
+    policy("web", { keepApart: "host", failover: { per: "host", losses: 1 } }),
+    policy("db", {
+      atMost: { per: "rack", percent: 60 },
+      spread: "host",
+      failover: { per: "rack", losses: 1 },
+    }),
+  ];
+  let carried = 0;
+  fc.assert(
+    fc.property(fc.array(anyStep, { maxLength: 12 }), (steps) => {
+      const now = new Map<number, { vm?: VirtualMachine; runs: Instance[] }>();
+      const stored = (machines = new KeptMachines()): Stored => {
+        const all = [...now].sort(([a], [b]) => a - b).map(([, each]) => each);
+        machines.update(
+          all.flatMap((each) => each.vm ?? []),
+          all.flatMap(({ runs }) => runs),
+        );
+        return { hosts, pools: [], policies, machines };
+      };
+      const machines = new KeptMachines();
+      const kept = new KeptEstate(stored(machines));
+      const first = kept.estate;
+      for (const { n, memory, on, to, app, there } of steps) {
+        const runs = [
+          run(n, { memory, ...(on ? { on } : {}), held: on !== undefined }),
+          ...(on && to && to !== on ? [run(n, { memory, on: to, incoming: true })] : []),
+        ];
+        if (there === "no") now.delete(n);
+        else now.set(n, { ...(there === "yes" ? { vm: vm(n, app) } : {}), runs });
+        kept.update(stored(machines));
+        if (kept.estate === first) carried++;
+        const anew = new KeptEstate(stored()).estate;
+        const [a, b] = [kept.estate, anew].map((estate) => ({
+          estate,
+          index: indexOf(estate),
+          survival: survivalOf(estate),
+        }));
+        if (!a || !b) throw new Error("two");
+        const told = ({ survival }: typeof a) => (survival?.faults() ?? []).map(({ loss }) => loss).sort();
+        expect(told(a)).toEqual(told(b));
+        for (const name of HOSTS) expect(a.index.use(name)).toEqual(b.index.use(name));
+        for (const i of now.keys())
+          for (const view of hosts) {
+            const [own, other] = [a, b].map(({ estate, index }) => {
+              const machine = index.get(`default/m${i}`);
+              const there = index.hosts.get(view.metadata.name);
+              return machine && there && Boolean(failoverObstacle(estate, machine, there));
+            });
+            expect(own).toEqual(other);
+          }
+      }
+    }),
+    { numRuns: 60 },
+  );
+  expect(carried).toBeGreaterThan(50);
+});

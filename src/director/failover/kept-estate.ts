@@ -1,0 +1,176 @@
+/**
+ * The estate as it is stored, with what is known of losses, kept from one look to the next: a look costs what has changed since. Made anew when hosts, pools or policies are
+ * others, and when more machines came than there are places for. Pure.
+ */
+import type { Host } from "../../compute/hosts/kinds.ts";
+import type { StoragePool } from "../../compute/kinds.ts";
+import { invalidity } from "../../resource/invalid.ts";
+import type { Resource } from "../../resource/object.ts";
+import {
+  type Estate,
+  localPoolsIn,
+  type MachineView,
+  makeEstate,
+  viewHost,
+  viewOne,
+} from "../estate/estate.ts";
+import { EstateIndex, useIndex } from "../estate/estate-index.ts";
+import { standIn } from "../estate/growth.ts";
+import type { Policy } from "../kinds.ts";
+import type { KeptMachines } from "../rules/kept-machines.ts";
+
+/** Sound objects, and machines as they are kept. */
+export interface Stored {
+  hosts: readonly Host[];
+  pools: readonly StoragePool[];
+  policies: readonly Policy[];
+  machines: KeptMachines;
+}
+
+/** Places for machines that come; a share of those that are there, and so many more. */
+const PLACES = { share: 0.25, more: 256 };
+const MOVING = 128;
+
+export class KeptEstate {
+  estate: Estate;
+  private stored: Stored;
+  private localPools: ReadonlySet<string> = new Set();
+  private index: EstateIndex;
+  /** By uid of the VirtualMachine. */
+  private readonly places = new Map<string, number>();
+  private free: number[] = [];
+
+  constructor(stored: Stored) {
+    this.stored = stored;
+    [this.estate, this.index] = this.make();
+  }
+
+  /** As it is now. */
+  update(now: Stored): Estate {
+    const { hosts, pools, policies } = this.stored;
+    const same =
+      isSame(hosts, now.hosts, tellOf) &&
+      isSame(pools, now.pools, ({ spec }) => spec) &&
+      isSame(policies, now.policies, generationOf);
+    this.stored = now;
+    if (!same || !this.carryOn()) [this.estate, this.index] = this.make();
+    return this.estate;
+  }
+
+  private make(): [Estate, EstateIndex] {
+    const { hosts, pools, policies, machines } = this.stored;
+    this.localPools = localPoolsIn(pools);
+    this.places.clear();
+    machines.changed.clear();
+    const estate = makeEstate({ hosts, policies, machines: [], instances: [] });
+    for (const uid of new Set([...machines.vms.keys(), ...machines.runs.keys()])) {
+      const view = this.view(uid);
+      if (view) this.places.set(uid, estate.machines.push(view) - 1);
+    }
+    const more = Math.ceil(estate.machines.length * PLACES.share) + PLACES.more;
+    const first = estate.machines.length;
+    for (let i = 0; i < more; i++) estate.machines.push(standIn(first + i));
+    this.free = Array.from({ length: more }, (_, i) => first + more - 1 - i);
+    const index = new EstateIndex(estate, MOVING);
+    useIndex(estate, index);
+    return [estate, index];
+  }
+
+  private view(uid: string): MachineView | undefined {
+    const { vms, runs } = this.stored.machines;
+    const vm = vms.get(uid);
+    const sound = (runs.get(uid) ?? []).filter((run) => !invalidity(run));
+    try {
+      return viewOne(vm && !invalidity(vm) ? vm : undefined, sound, this.localPools);
+    } catch {
+      // One odd object never stops the work for the others.
+      return undefined;
+    }
+  }
+
+  /** @returns false: it has to be made anew */
+  private carryOn(): boolean {
+    const { changed } = this.stored.machines;
+    const views = [...changed].map((uid) => [uid, this.view(uid)] as const);
+    changed.clear();
+    // First those that leave: one that comes may have the name of one that left.
+    for (const [uid, view] of views) {
+      const at = this.places.get(uid);
+      if (at === undefined || view) continue;
+      if (!this.become(at, standIn(at))) return false;
+      this.places.delete(uid);
+      this.free.push(at);
+    }
+    for (const [uid, view] of views) {
+      if (!view) continue;
+      const at = this.places.get(uid) ?? this.free.pop();
+      if (at === undefined) return false;
+      this.places.set(uid, at);
+      if (!isAlike(this.estate.machines[at] as MachineView, view) && !this.become(at, view)) return false;
+    }
+    return true;
+  }
+
+  private become(at: number, view: MachineView): boolean {
+    if (!this.index.become(at, view)) return false;
+    this.estate.machines[at] = view;
+    return true;
+  }
+}
+
+/** For what is asked here: where it runs, what it needs where it starts anew, and which policies choose it. */
+function isAlike(before: MachineView, now: MachineView): boolean {
+  const told = ({
+    key,
+    labels,
+    cpus,
+    memoryBytes,
+    host,
+    movingTo,
+    resumes,
+    needs,
+    reserved,
+    disksOn,
+    localDisks,
+  }: MachineView) =>
+    JSON.stringify([
+      key,
+      labels,
+      cpus,
+      memoryBytes,
+      host,
+      movingTo,
+      resumes,
+      needs,
+      reserved,
+      disksOn,
+      localDisks,
+    ]);
+  return told(before) === told(now);
+}
+
+function tellOf(host: Host): unknown {
+  try {
+    return viewHost(host);
+  } catch {
+    return undefined;
+  }
+}
+
+const generationOf = ({ metadata: { namespace, name, uid, generation } }: Policy) => [
+  namespace,
+  name,
+  uid,
+  generation,
+];
+
+const isSame = <T extends Resource>(
+  before: readonly T[],
+  now: readonly T[],
+  told: (object: T) => unknown,
+): boolean =>
+  before.length === now.length &&
+  before.every((object, i) => {
+    const other = now[i] as T;
+    return object === other || JSON.stringify(told(object)) === JSON.stringify(told(other));
+  });

@@ -1,11 +1,19 @@
-/** Keeping a guest's memory in files (memory-files.ts) and taking it up again: QEMU's part is in qemu/memory.ts. */
+/**
+ * Keeping a guest's memory in files (memory-files.ts) and taking it up again: QEMU's part is in qemu/memory.ts. How long a guest stands still for it is
+ * in its record (record.held: written before it is stopped, gone once it runs again).
+ */
 import { connectGuestAgent } from "../../qemu/guest-agent.ts";
-import { loadMemory, saveMemory } from "../../qemu/memory.ts";
+import { abandonMemory, loadMemory, saveMemory } from "../../qemu/memory.ts";
 import { runState } from "../../qemu/migration.ts";
-import type { ProcessIdentity } from "../../qemu/process.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
 import type { Logger } from "../../reconcile/log.ts";
-import { HypervisorError, type LayerSwitch, type SavedMemory } from "../hypervisor.ts";
+import {
+  type HowToSave,
+  HypervisorError,
+  type LayerSwitch,
+  type MachineId,
+  type SavedMemory,
+} from "../hypervisor.ts";
 import {
   copyRam,
   keepRam,
@@ -16,19 +24,72 @@ import {
   syncRam,
   touchMemory,
 } from "./memory-files.ts";
-import type { MachineFolder, MachineRecord } from "./qemu-record.ts";
+import type { Access } from "./qemu-access.ts";
+import type { Found } from "./qemu-records.ts";
 
-export interface Machine {
-  folder: MachineFolder;
-  record: MachineRecord;
-  process: ProcessIdentity | undefined;
+export class MemoryKeeper {
+  readonly #at: Access;
+  readonly #log: Logger;
+
+  constructor(at: Access, log: Logger) {
+    this.#at = at;
+    this.#log = log;
+  }
+
+  /** As Hypervisor.saveMemory. */
+  async save(
+    id: MachineId,
+    switches: readonly LayerSwitch[],
+    file: string,
+    { apart = false }: HowToSave = {},
+  ): Promise<SavedMemory> {
+    const found = this.#at.records.need(id);
+    const after = found.record.paused ? "stands still" : "runs";
+    const how = { held: "snapshot", after, apart } as const;
+    try {
+      return await this.#at.with(id, (qmp) => keepMemory(qmp, found, switches, file, how, this.#log));
+    } finally {
+      await this.abandon(id);
+    }
+  }
+
+  /** As Hypervisor.suspend. */
+  async suspend(id: MachineId, file: string, { apart = false }: HowToSave = {}): Promise<SavedMemory> {
+    const found = this.#at.records.need(id);
+    const how = { held: "suspend", after: "stands still", apart } as const;
+    try {
+      return await this.#at.with(id, (qmp) => keepMemory(qmp, found, [], file, how, this.#log));
+    } catch (error) {
+      if (this.#at.records.find(id)?.process) await this.abandon(id);
+      throw error;
+    }
+  }
+
+  /** As Hypervisor.abandonMemory. */
+  async abandon(id: MachineId): Promise<void> {
+    const found = this.#at.records.need(id);
+    const { folder, record } = found;
+    if (record.held !== "snapshot" && record.held !== "suspend") return;
+    await this.#at.with(id, async (qmp) => {
+      await abandonMemory(qmp, record.paused ? "stands still" : "runs");
+      if (record.paused && (await runState(qmp)) === "postmigrate") await this.#at.takeDisks(found, qmp);
+    });
+    folder.takeSocketBack();
+    folder.update((now) => ({ ...now, held: undefined }));
+  }
+
+  /** As Hypervisor.loadMemory. @param shared resolves once the memory that it shares is whole */
+  async load(id: MachineId, file: string, shared: Promise<void> | undefined): Promise<void> {
+    const found = this.#at.records.need(id);
+    await this.#at.with(id, (qmp) => takeMemory(qmp, found, file, shared));
+  }
 }
 
 /** Huge pages cannot be written by us; what is shared with others is not its own. */
-const ramFileOf = ({ process, record: { config, shared } }: Machine) =>
+const ramFileOf = ({ process, record: { config, shared } }: Found) =>
   process && !config.resources?.hugepages && !shared ? memoryOf(process.pid, config.memory) : undefined;
 
-export interface How {
+interface How {
   held: "snapshot" | "suspend";
   after: "runs" | "stands still";
   /** The memory in a file of its own, where that can be. */
@@ -36,12 +97,12 @@ export interface How {
 }
 
 /**
- * What stands still for it in the end, goes on by QemuHypervisor.abandonMemory. @throws QmpError; HypervisorError; Error. The layers may have been
+ * What stands still for it in the end, goes on by MemoryKeeper.abandon. @throws QmpError; HypervisorError; Error. The layers may have been
  * switched then
  */
-export async function keepMemory(
+async function keepMemory(
   qmp: Qmp,
-  machine: Machine,
+  machine: Found,
   switches: readonly LayerSwitch[],
   file: string,
   { held, after, apart }: How,
@@ -87,9 +148,9 @@ export async function keepMemory(
  * No-op when it has it. @param shared resolves once the memory that it shares is whole
  * @throws QmpError; HypervisorError; QEMU may be gone then
  */
-export async function takeMemory(
+async function takeMemory(
   qmp: Qmp,
-  machine: Machine,
+  machine: Found,
   file: string,
   shared: Promise<void> | undefined,
 ): Promise<void> {

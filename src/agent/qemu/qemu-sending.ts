@@ -17,43 +17,42 @@ import {
   startOutgoing,
   startPostCopy,
 } from "../../qemu/migration.ts";
-import { sendsBitmaps } from "../../qemu/mirror.ts";
+import {
+  abandonMirrors,
+  finishMirrors,
+  queryMirrors,
+  sendsBitmaps,
+  startMirrors,
+} from "../../qemu/mirror.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
-import type { Tls } from "../../qemu/tls.ts";
-import { HypervisorError, type MachineId, type MigrationProgress, type SendOptions } from "../hypervisor.ts";
-import type { MachineFolder, MachineRecord } from "./qemu-record.ts";
+import { mirrorsOf } from "../disks/disk-copies.ts";
+import {
+  type DiskProgress,
+  type DiskTarget,
+  HypervisorError,
+  type MachineId,
+  type MigrationProgress,
+  type SendOptions,
+} from "../hypervisor.ts";
+import type { Access } from "./qemu-access.ts";
 import { progressOf } from "./qemu-state.ts";
 
 /** How long a target may take to connect, proofs of identity included. A guest under TCG stands still meanwhile. */
 const BEGIN_MS = 5000;
 
-export interface Found {
-  folder: MachineFolder;
-  record: MachineRecord;
-}
-
-/** What it needs of the hypervisor. */
-export interface Access<F extends Found> {
-  need(id: MachineId): F;
-  with<T>(id: MachineId, work: (qmp: Qmp) => Promise<T>): Promise<T>;
-  /** Has the disks of a guest that stands still open again after they had been let go of. */
-  takeDisks(found: F, qmp: Qmp): Promise<void>;
-  withCredentials<T>(found: F, work: (tls: Tls | undefined) => Promise<T>): Promise<T>;
-}
-
-export class Sending<F extends Found> {
-  readonly #at: Access<F>;
+export class Sending {
+  readonly #at: Access;
   readonly #bandwidth: number | undefined;
 
   /** @param bandwidth bytes per second of those that say none */
-  constructor(at: Access<F>, bandwidth: number | undefined) {
+  constructor(at: Access, bandwidth: number | undefined) {
     this.#at = at;
     this.#bandwidth = bandwidth;
   }
 
   /** As Hypervisor.migrate. */
   async migrate(id: MachineId, address: string, how: SendOptions): Promise<void> {
-    const found = this.#at.need(id);
+    const found = this.#at.records.need(id);
     const { folder, record } = found;
     const { accelerator, hardware = TODAY, name } = record.config;
     const { tlsHostname, downtimeMs } = how;
@@ -109,6 +108,30 @@ export class Sending<F extends Found> {
     });
   }
 
+  /** As Hypervisor.copyDisks. */
+  async copyDisks(id: MachineId, to: DiskTarget): Promise<void> {
+    const found = this.#at.records.need(id);
+    const { address, tlsHostname: hostname } = to;
+    const mirrors = mirrorsOf(found.record.config, to.besides, to.linked);
+    await this.#at.with(id, (qmp) =>
+      this.#at.withCredentials(found, (tls) =>
+        startMirrors(qmp, { address, mirrors, ...(tls ? { tls } : {}), ...(hostname ? { hostname } : {}) }),
+      ),
+    );
+  }
+
+  diskCopies(id: MachineId): Promise<DiskProgress> {
+    return this.#at.with(id, queryMirrors);
+  }
+
+  finishDiskCopies(id: MachineId): Promise<void> {
+    return this.#at.with(id, finishMirrors);
+  }
+
+  abandonDiskCopies(id: MachineId): Promise<void> {
+    return this.#at.with(id, abandonMirrors);
+  }
+
   startPostCopy(id: MachineId): Promise<void> {
     return this.#at.with(id, startPostCopy);
   }
@@ -132,7 +155,7 @@ export class Sending<F extends Found> {
   async isLost(id: MachineId): Promise<boolean> {
     const { status } = await this.#at.with(id, queryMigration);
     if (status !== "postcopy-active" && status !== "postcopy-paused") {
-      this.#at.need(id).folder.update((now) => ({ ...now, postCopy: undefined }));
+      this.#at.records.need(id).folder.update((now) => ({ ...now, postCopy: undefined }));
     }
     return status === "postcopy-paused";
   }
@@ -140,7 +163,7 @@ export class Sending<F extends Found> {
   /** The progress; a guest that stood still for a migration that came to nothing goes on. */
   async #progress(id: MachineId, qmp: Qmp, status: MigrationStatus): Promise<MigrationProgress> {
     const progress = progressOf(status);
-    if (this.#at.need(id).record.held !== "migration") return progress;
+    if (this.#at.records.need(id).record.held !== "migration") return progress;
     // postmigrate: also the state after one that failed at its very end.
     if (progress.phase === "failed" || progress.phase === "cancelled")
       await this.letGoOn(id, qmp, ["paused", "postmigrate"]);
@@ -150,7 +173,7 @@ export class Sending<F extends Found> {
 
   /** @param states run states that here mean: it was not sent */
   async letGoOn(id: MachineId, qmp: Qmp, states: readonly string[]): Promise<void> {
-    const found = this.#at.need(id);
+    const found = this.#at.records.need(id);
     const { folder, record } = found;
     if (record.held !== "migration") return;
     const status = await runState(qmp);

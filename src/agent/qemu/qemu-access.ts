@@ -1,0 +1,72 @@
+/** How the parts of the hypervisor reach a machine: its record, its monitor, and what of its host is lent to it for a while. */
+import { type Qmp, QmpError } from "../../qemu/qmp.ts";
+import { takeDisks } from "../../qemu/standing.ts";
+import type { Tls } from "../../qemu/tls.ts";
+import { HypervisorError, type MachineConfig, type MachineId, NoAnswerError } from "../hypervisor.ts";
+import type { Monitors } from "./qemu-monitors.ts";
+import type { Found, Records } from "./qemu-records.ts";
+
+/** Who may send a machine to this host: what enrolment writes into the certificate of a host, as GnuTLS prints it. */
+const certificateOf = ({ sender = "*" }: MachineConfig) => `CN=system:host:${sender},O=system:hosts`;
+
+export class Access {
+  readonly records: Records;
+  readonly #monitors: Monitors;
+  readonly #tls: Tls | undefined;
+
+  /** @param tls of migrations; they are not encrypted when absent */
+  constructor(records: Records, monitors: Monitors, tls: Tls | undefined) {
+    this.records = records;
+    this.#monitors = monitors;
+    this.#tls = tls;
+  }
+
+  /** @throws HypervisorError when it does not run; QmpError */
+  async monitor(id: MachineId): Promise<Qmp> {
+    const { folder, process } = this.records.alive(id);
+    const qmp = await this.#monitors.connect(id, folder.files.qmp, process);
+    folder.secure(); // not earlier: QEMU may still be making its other sockets
+    return qmp;
+  }
+
+  /** @throws HypervisorError */
+  async with<T>(id: MachineId, work: (qmp: Qmp) => Promise<T>): Promise<T> {
+    try {
+      return await work(await this.monitor(id));
+    } catch (error) {
+      if (!(error instanceof QmpError)) throw error;
+      const { folder, record } = this.records.need(id);
+      const silent = ["Disconnected", "Timeout"].includes(error.errorClass);
+      if (silent)
+        throw new NoAnswerError(`${record.config.name}: its QEMU does not answer`, { cause: error });
+      const said = error.message.replaceAll(`${folder.path}/`, "");
+      throw new HypervisorError(`${record.config.name}: ${said}`, { cause: error });
+    }
+  }
+
+  /** Its QEMU can read this host's credentials for as long as `work` takes. @throws HypervisorError when there are none to be read */
+  async withCredentials<T>(
+    { folder, record }: Found,
+    work: (tls: Tls | undefined) => Promise<T>,
+  ): Promise<T> {
+    if (!this.#tls) return work(undefined);
+    let directory: string;
+    try {
+      directory = folder.lendCredentials(this.#tls.directory, record.config.user);
+    } catch (cause) {
+      throw new HypervisorError("this host's credentials for migrations cannot be read; enrol it again", {
+        cause,
+      });
+    }
+    try {
+      return await work({ peers: certificateOf(record.config), ...this.#tls, directory });
+    } finally {
+      folder.takeBackCredentials();
+    }
+  }
+
+  /** Has the disks of a guest that stands still open again after they had been let go of. */
+  async takeDisks({ folder, record }: Found, qmp: Qmp): Promise<void> {
+    await takeDisks(qmp, folder.lendSocket(record.config.user)).finally(() => folder.takeSocketBack());
+  }
+}

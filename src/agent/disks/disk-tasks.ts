@@ -21,8 +21,7 @@ import {
   NoAnswerError,
 } from "../hypervisor.ts";
 import { reasonOf } from "../reasons.ts";
-import { about } from "../runs/instance-status.ts";
-import { idOf } from "../runs/probe.ts";
+import { about, at, idOf } from "../runs/instance-status.ts";
 import { describeMemory } from "../runs/suspension.ts";
 import { type Facts, LayersError, type Taken } from "./layer-records.ts";
 import type { Absorb, Layers } from "./layers.ts";
@@ -414,9 +413,8 @@ export class DiskTasks {
   }
 
   async #report(instance: Instance, diskTask: Result, { action }: DiskTask): Promise<void> {
-    const at = { name: instance.metadata.name, namespace: instance.metadata.namespace ?? "" };
     this.#waits.delete(keyOf(instance));
-    await modify(this.#c.client, Instance, at, "status", (current) => {
+    await modify(this.#c.client, Instance, at(instance), "status", (current) => {
       if (current.metadata.uid !== instance.metadata.uid || current.spec.diskTask?.id !== diskTask.id)
         return undefined;
       const { suspended, ...status } = current.status ?? {};

@@ -8,7 +8,7 @@ import type { ProcessUsage } from "../../qemu/usage.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import { readCounter, readGauge } from "../../telemetry/metrics.ts";
 import type { Hypervisor, MachineId } from "../hypervisor.ts";
-import { idOf } from "../runs/probe.ts";
+import { idOf } from "../runs/instance-status.ts";
 
 const SAMPLE_MS = 5000;
 const CLASS_NET = "/sys/class/net";

@@ -14,7 +14,7 @@ import { keyOf } from "../../resource/object.ts";
 import { formatBytes, parseBytes } from "../../resource/quantity.ts";
 import { type HostEnvironment, PrepareError } from "../environment.ts";
 import { type Hypervisor, HypervisorError, type MachineConfig } from "../hypervisor.ts";
-import { idOf } from "./probe.ts";
+import { idOf } from "./instance-status.ts";
 
 type Write = (instance: Instance, change: { has: Has; refused: Refused[] }) => Promise<unknown>;
 

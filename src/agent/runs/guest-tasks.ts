@@ -12,7 +12,7 @@ import { keyOf } from "../../resource/object.ts";
 import type { Opener } from "../../resource/sealed.ts";
 import { type Hypervisor, HypervisorError } from "../hypervisor.ts";
 import { reasonOf } from "../reasons.ts";
-import { idOf } from "./probe.ts";
+import { at, idOf } from "./instance-status.ts";
 
 interface Context {
   client: Client;
@@ -104,9 +104,8 @@ export class GuestTasks {
 
   /** Unless the task was taken away meanwhile: then nobody wants to know. */
   async #tell(instance: Instance, guestTask: GuestTaskResult): Promise<void> {
-    const { name, namespace = "", uid } = instance.metadata;
-    await modify(this.#c.client, Instance, { name, namespace }, "status", (now) =>
-      now.metadata.uid === uid && now.spec.guestTask?.id === guestTask.id
+    await modify(this.#c.client, Instance, at(instance), "status", (now) =>
+      now.metadata.uid === instance.metadata.uid && now.spec.guestTask?.id === guestTask.id
         ? { ...now, status: { ...now.status, guestTask } }
         : undefined,
     );

@@ -10,7 +10,7 @@ import type { Instance } from "../../compute/kinds.ts";
 import type { GuestProgram } from "../../qemu/guest-exec.ts";
 import { gatewayOf, parseSubnet } from "../../resource/subnet.ts";
 import { type Hypervisor, HypervisorError, type MachineId } from "../hypervisor.ts";
-import { idOf } from "./probe.ts";
+import { idOf } from "./instance-status.ts";
 
 /** One of the guest's cards: what it was, and what it becomes. */
 export interface NewAddress {

@@ -7,17 +7,11 @@ import { Instance } from "../../compute/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import { keyOf } from "../../resource/object.ts";
 import { type HostEnvironment, PrepareError } from "../environment.ts";
-import { type Hypervisor, HypervisorError, type MachineConfig, type MachineState } from "../hypervisor.ts";
-import {
-  type Again,
-  type Finish,
-  type InstanceStatus,
-  ready,
-  type Write,
-  wanted,
-} from "./instance-status.ts";
+import { type Hypervisor, HypervisorError, type MachineState } from "../hypervisor.ts";
+import { type Again, idOf, ready, wanted } from "./instance-status.ts";
 import type { Peers } from "./peers.ts";
-import { idOf } from "./probe.ts";
+import type { Start } from "./start.ts";
+import type { StatusWriter } from "./status-writer.ts";
 
 interface Context {
   client: Client;
@@ -27,25 +21,22 @@ interface Context {
   clock: Clock;
 }
 
-/** What all runs have in common (instances.ts). */
-interface Run {
-  write: Write;
-  finish: Finish;
-  /** @throws PrepareError; ApiError */
-  prepare(instance: Instance): Promise<MachineConfig>;
-  /** What is told of a machine that was started. */
-  started(machine: MachineState): Partial<InstanceStatus>;
-}
-
 export class Incoming {
   readonly #c: Context;
   readonly #peers: Peers;
-  readonly #at: Run;
+  readonly #status: StatusWriter;
+  readonly #start: Pick<Start, "prepare" | "hostOf">;
 
-  constructor(context: Context, peers: Peers, run: Run) {
+  constructor(
+    context: Context,
+    peers: Peers,
+    status: StatusWriter,
+    start: Pick<Start, "prepare" | "hostOf">,
+  ) {
     this.#c = context;
     this.#peers = peers;
-    this.#at = run;
+    this.#status = status;
+    this.#start = start;
   }
 
   /** One step. */
@@ -62,22 +53,22 @@ export class Incoming {
       // It was the machine, for however short a time, and starts again from the disks that are here: "MigrationFailed" would say that it never was.
       await environment.acceptDisks(instance);
       const message = machine?.end?.message ?? "its process is gone";
-      return this.#at.finish(instance, { reason: "Killed", message });
+      return this.#status.finish(instance, { reason: "Killed", message });
     }
     if (!wanted(instance) && !(tookOver && (await this.#handedOver(instance)) === "yes")) {
       if (machine && !gone) await hypervisor.kill(id);
       const message = machine?.end?.message ?? "called off";
-      return this.#at.finish(instance, { reason: "MigrationFailed", message });
+      return this.#status.finish(instance, { reason: "MigrationFailed", message });
     }
     if (gone)
-      return this.#at.finish(instance, {
+      return this.#status.finish(instance, {
         reason: "MigrationFailed",
         message: machine?.end?.message ?? "the incoming machine is gone",
       });
     if (!machine || phase !== "Incoming") {
       try {
         const sender = await this.#senderOf(instance);
-        const config = { ...(await this.#at.prepare(instance)), ...(sender ? { sender } : {}) };
+        const config = { ...(await this.#start.prepare(instance)), ...(sender ? { sender } : {}) };
         const machine = await hypervisor.start(config, "incoming");
         const { pid, machineType, guestCpu } = machine;
         const { postCopy = false } = instance.spec;
@@ -89,13 +80,13 @@ export class Incoming {
               await environment.copiesBesides(instance),
             )
           : undefined;
-        await this.#at.write(instance, {
+        await this.#status.write(instance, {
           phase: "Incoming",
           custody: "None",
           pid,
           machineType,
           ...(guestCpu ? { guestCpu } : {}),
-          ...this.#at.started(machine),
+          ...this.#start.hostOf(machine),
           incomingAddress,
           ...(incomingDisks ? { incomingDisks } : {}),
         });
@@ -103,7 +94,7 @@ export class Incoming {
         // Nothing has been sent yet: the machine runs on where it is, and may be sent again.
         if (!(error instanceof HypervisorError || error instanceof PrepareError)) throw error;
         await hypervisor.kill(id);
-        return this.#at.finish(instance, { reason: "MigrationFailed", message: error.message });
+        return this.#status.finish(instance, { reason: "MigrationFailed", message: error.message });
       }
       return { requeueAfterMs: 1000 };
     }
@@ -113,7 +104,7 @@ export class Incoming {
       const given = await this.#handedOver(instance);
       if (given === "never") {
         await hypervisor.kill(id);
-        return this.#at.finish(instance, {
+        return this.#status.finish(instance, {
           reason: "MigrationFailed",
           message: `${instance.spec.predecessor} ended without handing over; its memory here is out of date`,
         });
@@ -124,7 +115,7 @@ export class Incoming {
       await hypervisor.resume(id);
     }
     const moved = `moved here from ${instance.spec.predecessor}`;
-    await this.#at.write(instance, {
+    await this.#status.write(instance, {
       phase: "Running",
       custody: "Held",
       ...(instance.spec.has ? { has: instance.spec.has } : {}),

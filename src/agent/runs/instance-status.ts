@@ -1,7 +1,7 @@
 /** What the parts of the agent that look after one run write about it. */
 import type { Instance } from "../../compute/kinds.ts";
 import type { ConditionInput } from "../../resource/object.ts";
-import type { MachineEnd } from "../hypervisor.ts";
+import type { MachineEnd, MachineId } from "../hypervisor.ts";
 
 export type InstanceStatus = NonNullable<Instance["status"]>;
 export type Again = { requeueAfterMs: number } | undefined;
@@ -9,6 +9,17 @@ export type Again = { requeueAfterMs: number } | undefined;
 export type Write = (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>;
 /** The run is over: its process is gone for sure. */
 export type Finish = (instance: Instance, end: MachineEnd, also?: Partial<InstanceStatus>) => Promise<Again>;
+
+/** The machine that is this run, to the hypervisor. */
+export const idOf = ({ metadata }: Instance): MachineId => (metadata.uid ?? "") as MachineId;
+
+/** Where the API has it. */
+export const at = ({ metadata: { name, namespace = "" } }: Instance) => ({ name, namespace });
+
+const TERMINAL = ["Stopped", "Failed", "HandedOver"];
+
+/** Whether it has ended: it never runs again. */
+export const isTerminal = ({ status }: Instance) => TERMINAL.includes(status?.phase ?? "");
 
 /** What events are about. */
 export const about = (instance: Instance) => ({

@@ -17,8 +17,7 @@ import type { HostEnvironment } from "../environment.ts";
 import type { Hypervisor, MachineState, PanicAction } from "../hypervisor.ts";
 import { reasonOf } from "../reasons.ts";
 import { DumpError, type Dumps } from "./dumps.ts";
-import { type Again, about, type Finish, ready, type Write } from "./instance-status.ts";
-import { idOf } from "./probe.ts";
+import { type Again, about, type Finish, idOf, ready, type Write } from "./instance-status.ts";
 
 /** Between two looks at a guest that stands still, or whose memory is dumped. */
 const STANDING_RETRY_MS = 5000;
@@ -250,6 +249,10 @@ export class Lifecycle {
     // It gives no answer when it does.
     if (again) await hypervisor.guestAgent(id, "guest-shutdown", 500);
     return true;
+  }
+
+  forget(instance: Instance): void {
+    this.#pressed.delete(idOf(instance));
   }
 
   #now(): string {

@@ -23,9 +23,8 @@ import type {
   SendOptions,
 } from "../hypervisor.ts";
 import { reasonOf } from "../reasons.ts";
-import type { InstanceStatus } from "./instance-status.ts";
+import { type Again, type InstanceStatus, idOf, type Write } from "./instance-status.ts";
 import type { Peers } from "./peers.ts";
-import { idOf } from "./probe.ts";
 import { SendRate, secondsLeft } from "./send-rate.ts";
 
 /** Between two looks while memory is sent; events wake us earlier. */
@@ -35,7 +34,6 @@ const STALLED_MS = 10_000;
 
 type Migration = NonNullable<InstanceStatus["migration"]>;
 type Target = NonNullable<Instance["spec"]["migrateTo"]>;
-type Again = { requeueAfterMs: number } | undefined;
 
 interface Context {
   client: Client;
@@ -59,15 +57,11 @@ interface Attempt {
 export class Outgoing {
   readonly #c: Context;
   readonly #peers: Peers;
-  readonly #write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>;
+  readonly #write: Write;
   /** By the instance's key, from an attempt's beginning to its end. */
   readonly #attempts = new Map<string, Attempt>();
 
-  constructor(
-    context: Context,
-    peers: Peers,
-    write: (instance: Instance, change: Partial<InstanceStatus>) => Promise<Instance | undefined>,
-  ) {
+  constructor(context: Context, peers: Peers, write: Write) {
     this.#c = context;
     this.#peers = peers;
     this.#write = write;

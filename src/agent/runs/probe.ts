@@ -3,8 +3,8 @@
 import { connect, isIP } from "node:net";
 import type { Instance } from "../../compute/kinds.ts";
 import { isFields } from "../../resource/fields.ts";
-
 import type { Hypervisor, MachineId } from "../hypervisor.ts";
+import { idOf } from "./instance-status.ts";
 
 const TIMEOUT_MS = 2000;
 /** What a guest says of itself goes into the status: not more than a sound one has. */
@@ -31,8 +31,6 @@ export async function probe(instance: Instance, hypervisor: Hypervisor): Promise
     ? { ready: false, message: "the guest agent does not answer yet" }
     : { ready: true, message: "the guest agent answers" };
 }
-
-export const idOf = (instance: Instance): MachineId => (instance.metadata.uid ?? "") as MachineId;
 
 async function http(url: string): Promise<ProbeResult> {
   try {

@@ -1,6 +1,6 @@
 /**
  * The agent's part of suspending: the guest's memory goes into a file beside its disks, and the run ends. The next run goes on with it, exactly as with the memory of
- * a snapshot (layers.ts saved, instances.ts #goOn), wherever it is.
+ * a snapshot (layers.ts saved, start.ts #goOn), wherever it is.
  *
  *   saved (the guest stands still) ─► layers.json says so ─► process ended ─► Suspended, Released
  *
@@ -18,8 +18,7 @@ import type { KeptMemory, SuspendedRun } from "../disks/layer-records.ts";
 import type { HostEnvironment } from "../environment.ts";
 import type { Hypervisor, MachineState } from "../hypervisor.ts";
 import { reasonOf } from "../reasons.ts";
-import { type Again, about, conditionOf, type Finish, type Write } from "./instance-status.ts";
-import { idOf } from "./probe.ts";
+import { type Again, about, conditionOf, type Finish, idOf, type Write } from "./instance-status.ts";
 
 /** One that could not be saved runs on for this long before it is tried again: meanwhile it stood still. */
 const RETRY_MS = 60_000;
@@ -43,6 +42,10 @@ export class Suspension {
     this.#c = context;
     this.#write = write;
     this.#finish = finish;
+  }
+
+  forget(instance: Instance): void {
+    this.#failedAt.delete(idOf(instance));
   }
 
   /** Of a machine whose memory was being kept: finishes it, or lets the guest go on. */

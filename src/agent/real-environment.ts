@@ -239,7 +239,7 @@ export class RealEnvironment implements HostEnvironment {
     const other = saved && memoryObstacle(saved, { ...this.#o.platform, accelerator });
     if (other && !saved?.cloned) throw new PrepareError(other);
     if (other) {
-      await layersOf(pool, instance).resumed();
+      await layersOf(pool, instance).memories.resumed();
       saved = undefined;
     }
     const notInstant = spec.source?.mode === "Instant" && !saved ? (other ?? NO_TEMPLATE_MEMORY) : undefined;

@@ -46,9 +46,9 @@ export async function cloneDisks(
     await copyFile(origin, `${own}.new`);
     await rename(`${own}.new`, own);
   }
-  const file = from.layers.memoryFile(snapshotUid);
+  const file = from.layers.memories.file(snapshotUid);
   if (mode === "Instant" && taken.memory && (await exists(file)))
-    await to.layers.resumeAs({ file, of: taken.memory });
+    await to.layers.memories.resumeAs({ file, of: taken.memory });
   for (const { name, sizeBytes } of to.disks) {
     const layer = disks[name];
     const path = join(to.folder, `${name}.qcow2`);

@@ -134,7 +134,7 @@ export class DiskTasks {
     }
     const layers = await this.#c.environment.layers(instance);
     try {
-      await this.#c.hypervisor.suspend(id, layers.memoryFile(keep), { apart: true });
+      await this.#c.hypervisor.suspend(id, layers.memories.file(keep), { apart: true });
       return true;
     } catch (error) {
       if (!isTellable(error)) {
@@ -151,7 +151,7 @@ export class DiskTasks {
   /** What keepState has kept does not count: the guest is about to run on. No-op when it has not. */
   async dropKept(instance: Instance): Promise<void> {
     const keep = pendingTask(instance)?.keep;
-    if (keep) await (await this.#c.environment.layers(instance)).dropMemory(keep);
+    if (keep) await (await this.#c.environment.layers(instance)).memories.drop(keep);
   }
 
   /**
@@ -260,7 +260,7 @@ export class DiskTasks {
   async #revert(layers: Layers, instance: Instance, task: DiskTask): Promise<Taken | undefined> {
     const { rollback = "", snapshot, keep, memory } = task;
     const now = { takenTime: this.#now(), pauseMs: 0 };
-    const sizeBytes = keep && (await layers.memoryBytes(keep));
+    const sizeBytes = keep && (await layers.memories.bytes(keep));
     const facts: Facts = sizeBytes
       ? { ...now, consistent: "Memory", memory: { sizeBytes, live: false, ...describeMemory(instance) } }
       : {
@@ -369,7 +369,7 @@ export class DiskTasks {
     const takenTime = this.#now();
     try {
       const how = task.template ? { apart: true } : {};
-      const saved = await hypervisor.saveMemory(id, switches, layers.memoryFile(uid), how);
+      const saved = await hypervisor.saveMemory(id, switches, layers.memories.file(uid), how);
       const facts = {
         takenTime,
         pauseMs: Math.round(saved.pauseMs * 10) / 10,

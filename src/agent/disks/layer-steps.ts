@@ -1,4 +1,4 @@
-/** What of the layers of a machine (layers.ts) nothing needs any more. Pure. */
+/** How the layers of a machine (layers.ts) stand on each other, and which of them nothing needs any more. Pure. */
 
 export type Step =
   | { do: "nothing" }
@@ -51,4 +51,37 @@ export function inOrder(
   };
   for (const top of tops) add(top);
   return [...found];
+}
+
+export interface Tree {
+  tree: { snapshot: string; parent?: string }[];
+  current?: string;
+}
+
+/**
+ * The snapshots of a machine, each with the one that it came after.
+ * @param taken by uid: what each froze of one and the same disk
+ * @param active what the guest writes of that disk
+ */
+export function treeOf(
+  layers: ReadonlyMap<string, string | undefined>,
+  taken: readonly { uid: string; layer: string | undefined }[],
+  active: string | undefined,
+): Tree {
+  const by = new Map(taken.map(({ uid, layer }) => [layer, uid]));
+  const below = (layer: string | undefined): string | undefined => {
+    for (let next = layers.get(layer ?? ""); next; next = layers.get(next)) {
+      const uid = by.get(next);
+      if (uid) return uid;
+    }
+    return undefined;
+  };
+  const current = below(active);
+  return {
+    tree: taken.map(({ uid, layer }) => {
+      const parent = below(layer);
+      return { snapshot: uid, ...(parent ? { parent } : {}) };
+    }),
+    ...(current ? { current } : {}),
+  };
 }

@@ -140,9 +140,9 @@ describe("what another host needs to know to have the same layers", () => {
     await layers.begin(A);
     await expect(told()).rejects.toThrow(/cut short/);
     await layers.finish(A, FACTS);
-    writeFileSync(layers.memoryFile(A), "");
+    writeFileSync(layers.memories.file(A), "");
     await expect(told()).rejects.toThrow(/has memory, which does not go along/);
-    rmSync(layers.memoryFile(A));
+    rmSync(layers.memories.file(A));
     await layers.lend(A);
     await expect(told()).rejects.toThrow(/cloned from it/);
   });

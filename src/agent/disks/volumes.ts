@@ -97,12 +97,12 @@ export const wayOut = (kind: SavedMachine["kind"]) =>
 
 /** The memory with which a run goes on. @throws PrepareError when the machine has become another one */
 async function savedOf(layers: Layers, { spec }: Instance): Promise<SavedMachine | undefined> {
-  const saved = await layers.saved();
+  const saved = await layers.memories.next();
   if (!saved) return undefined;
   const networks = spec.interfaces.map(({ network }) => network);
   const other = notTheSame({ ...spec, networks }, saved.of);
   if (other && saved.cloned) {
-    await layers.resumed();
+    await layers.memories.resumed();
     return undefined;
   }
   if (other)
@@ -174,7 +174,7 @@ export async function ensureVolumes(
     throw new PrepareError(
       `a snapshot of ${vm} was cut short, and only the host where it runs knows its disks: take another snapshot of it, or delete one, before it is moved`,
     );
-  if (discardMemory && !incoming) await layers.resumed();
+  if (discardMemory && !incoming) await layers.memories.resumed();
   const [active = root, variables] = await layers.active(systemDisks(instance.spec));
   const there = await exists(active);
   const seeded = await exists(seed);

@@ -75,7 +75,7 @@ it("disks served by a thread of their own are snapshotted, merged and moved as a
   await layers.finish(uid, facts);
   await writesOn();
   const memory = "00000002-0000-4000-8000-000000000000";
-  await host.saveMemory(config.id, await layers.begin(memory), layers.memoryFile(memory));
+  await host.saveMemory(config.id, await layers.begin(memory), layers.memories.file(memory));
   await layers.finish(memory, facts);
   await writesOn();
   await layers.remove(uid, (into, from) => host.absorbLayer(config.id, into, from));

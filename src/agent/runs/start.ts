@@ -99,7 +99,7 @@ export class Start {
     // A clone has to run to get an identity of its own; it is paused after that.
     await hypervisor.setPaused(machine.id, saved.cloned ? false : (instance.spec.paused ?? false));
     if (saved.cloned) await hypervisor.disconnect(machine.id);
-    await (await environment.layers(instance)).resumed();
+    await (await environment.layers(instance)).memories.resumed();
     await hypervisor.resume(machine.id);
     return saved.cloned
       ? this.identify(instance, machine, kept.has)

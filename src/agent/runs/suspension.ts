@@ -1,6 +1,6 @@
 /**
  * The agent's part of suspending: the guest's memory goes into a file beside its disks, and the run ends. The next run goes on with it, exactly as with the memory of
- * a snapshot (layers.ts saved, start.ts #goOn), wherever it is.
+ * a snapshot (kept-memories.ts, start.ts #goOn), wherever it is.
  *
  *   saved (the guest stands still) ─► layers.json says so ─► process ended ─► Suspended, Released
  *
@@ -51,7 +51,7 @@ export class Suspension {
   /** Of a machine whose memory was being kept: finishes it, or lets the guest go on. */
   async settle(instance: Instance, machine: MachineState): Promise<Again> {
     const layers = await this.#c.environment.layers(instance);
-    const kept = await layers.suspendedRun();
+    const kept = await layers.memories.suspendedRun();
     if (kept?.run === machine.id) return this.#end(instance, machine, kept);
     if (machine.state === "ended")
       return this.#finish(instance, machine.end ?? { reason: "Killed", message: "its process is gone" });
@@ -67,10 +67,10 @@ export class Suspension {
     if (now.getTime() - (this.#failedAt.get(id) ?? Number.NEGATIVE_INFINITY) < RETRY_MS) return "not now";
     try {
       const layers = await environment.layers(instance);
-      const { pauseMs, ...saved } = await hypervisor.suspend(id, layers.suspendedFile());
+      const { pauseMs, ...saved } = await hypervisor.suspend(id, layers.memories.suspendedFile());
       const memory: KeptMemory = { ...describeMemory(instance), ...saved };
       const kept = { run: id, time: now.toISOString(), saveMs: Math.round(pauseMs), memory };
-      await layers.suspended(kept);
+      await layers.memories.suspended(kept);
       this.#failedAt.delete(id);
       return await this.#end(instance, machine, kept);
     } catch (error) {

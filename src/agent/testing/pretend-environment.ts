@@ -67,10 +67,10 @@ export class PretendEnvironment implements HostEnvironment {
     if (!world || !isDead || !source?.vmUid || existsSync(`${folder}/${spec.vmUid}/root.qcow2`)) return;
     const lender = this.#layersIn(`${folder}/${source.vmUid}`);
     const { disks, taken } = await lender.lent(source.snapshotUid ?? "");
-    const file = lender.memoryFile(source.snapshotUid ?? "");
+    const file = lender.memories.file(source.snapshotUid ?? "");
     const own = `${folder}/${spec.vmUid}`;
     if (source.mode === "Instant" && taken.memory && existsSync(file))
-      await this.#layersIn(own).resumeAs({ file, of: taken.memory });
+      await this.#layersIn(own).memories.resumeAs({ file, of: taken.memory });
     const tool = pretendTool(world.contents, isDead);
     const [layer = ""] = Object.values(disks);
     if (source.mode === "Full") {
@@ -124,9 +124,11 @@ export class PretendEnvironment implements HostEnvironment {
       else if (await layers.isUnsettled()) throw new PrepareError("a snapshot of it was cut short");
     }
     const { ports } = beginning(instance);
-    if (this.#files && instance.spec.discardMemory) await (await this.layers(instance)).resumed();
+    if (this.#files && instance.spec.discardMemory) await (await this.layers(instance)).memories.resumed();
     const saved =
-      this.#files && !instance.spec.incoming ? await (await this.layers(instance)).saved() : undefined;
+      this.#files && !instance.spec.incoming
+        ? await (await this.layers(instance)).memories.next()
+        : undefined;
     return {
       ...(saved
         ? {

@@ -1,0 +1,86 @@
+/** What is on disk of the layers of a machine's disks (layers.ts): the layers themselves, which are active, and what each snapshot froze. */
+import { readdir } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { Frozen, Pointer, readJson } from "./layer-records.ts";
+import { type LayerTool, QEMU_IMG } from "./layer-tool.ts";
+import { readHeader } from "./qcow2-head.ts";
+import { exists } from "./volume-files.ts";
+
+type User = { uid: number; gid: number };
+
+export class LayerFolder {
+  readonly #folder: string;
+  readonly #user: User;
+  readonly tool: LayerTool;
+
+  /** @param user whose the layers are that are made */
+  constructor(folder: string, user: User, tool: LayerTool = QEMU_IMG) {
+    this.#folder = folder;
+    this.#user = user;
+    this.tool = tool;
+  }
+
+  path(file: string): string {
+    return join(this.#folder, file);
+  }
+
+  async pointer(): Promise<Pointer> {
+    return (await readJson(this.path("layers.json"), Pointer)) ?? { active: {} };
+  }
+
+  setPointer(pointer: Pointer): Promise<void> {
+    return this.tool.replace(this.path("layers.json"), JSON.stringify(pointer));
+  }
+
+  /** Every layer with the one below it; the image below the first is none of ours. */
+  async layers(): Promise<Map<string, string | undefined>> {
+    const found = new Map<string, string | undefined>();
+    for (const file of await readdir(this.#folder)) {
+      if (!file.endsWith(".qcow2")) continue;
+      const { backing } = await readHeader(this.path(file));
+      found.set(file, backing?.startsWith(`${this.#folder}/`) ? basename(backing) : undefined);
+    }
+    return found;
+  }
+
+  /** Makes an empty layer. No-op when it is there. @param sizeBytes that of the one below it when absent */
+  async place(name: string, below: string, sizeBytes?: number): Promise<void> {
+    if (await exists(this.path(name))) return;
+    const size = sizeBytes ?? (await readHeader(this.path(below))).sizeBytes;
+    await this.tool.create(this.path(name), this.path(below), size, this.#user);
+  }
+
+  /** What each snapshot froze, by its uid. */
+  async records(): Promise<[string, Frozen][]> {
+    const found: [string, Frozen][] = [];
+    for (const file of (await this.snapshotFiles()).sort()) {
+      if (!file.endsWith(".json")) continue;
+      const uid = basename(file, ".json");
+      const record = await this.read(uid);
+      if (record) found.push([uid, record]);
+    }
+    return found;
+  }
+
+  read(uid: string): Promise<Frozen | undefined> {
+    return readJson(this.#recordPath(uid), Frozen);
+  }
+
+  write(uid: string, record: Frozen): Promise<void> {
+    return this.tool.replace(this.#recordPath(uid), JSON.stringify(record));
+  }
+
+  removeRecord(uid: string): Promise<void> {
+    return this.tool.remove(this.#recordPath(uid));
+  }
+
+  /** Names of files in snapshots/: records, and memories. */
+  async snapshotFiles(): Promise<string[]> {
+    const folder = this.path("snapshots");
+    return (await exists(folder)) ? readdir(folder) : [];
+  }
+
+  #recordPath(uid: string): string {
+    return this.path(`snapshots/${uid}.json`);
+  }
+}

@@ -25,18 +25,8 @@ import {
   type Pools,
   refuseCopies,
 } from "./disks/volume-copies.ts";
-import {
-  destroyVolumes,
-  dumpsOf,
-  ensureVolumes,
-  halfMade,
-  imagesFolder,
-  layersOf,
-  liveDisks,
-  stopMaking,
-  userOf,
-  wayOut,
-} from "./disks/volumes.ts";
+import { dumpsOf, imagesFolder, layersOf, userOf } from "./disks/volume-places.ts";
+import { destroyVolumes, ensureVolumes, halfMade, liveDisks, stopMaking, wayOut } from "./disks/volumes.ts";
 import {
   type HostEnvironment,
   type Prepared,

@@ -6,7 +6,7 @@ import type { Cd } from "../../qemu/cd.ts";
 import { macKey } from "../../qemu/devices.ts";
 import type { MachineConfig } from "../hypervisor.ts";
 import { exists } from "./volume-files.ts";
-import { imageFile } from "./volumes.ts";
+import { imageFile } from "./volume-places.ts";
 
 /** `lacking`: why what is to be in it cannot be had here, for users. */
 export type CdConfig = Cd & { lacking?: string };

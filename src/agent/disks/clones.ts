@@ -2,7 +2,6 @@
  * The disks of a clone (compute/clones/kinds.ts), in its own folder and from then on as any machine's: each an overlay of its template's layer, or a copy
  * of what that holds. What it goes on with is written down before its system disk is there, so a clone whose system disk is there is whole.
  */
-import { copyFile, rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { InstanceSource } from "../../compute/clones/kinds.ts";
 import { formatBytes } from "../../resource/quantity.ts";
@@ -10,6 +9,7 @@ import { PrepareError } from "../environment.ts";
 import { type Copies, copyDisk } from "./copies.ts";
 import { LayersError } from "./layer-records.ts";
 import type { Layers } from "./layers.ts";
+import { copyOrigin } from "./origin.ts";
 import { exists, makeDisk } from "./volume-files.ts";
 
 /** The machine that a clone is made from. */
@@ -40,12 +40,7 @@ export async function cloneDisks(
     throw cause instanceof LayersError ? new PrepareError(`spec.source: ${cause.message}`, { cause }) : cause;
   });
   if (!disks.root) throw new PrepareError("spec.source: the template has no system disk");
-  const origin = join(from.folder, "boot.json");
-  const own = join(to.folder, "boot.json");
-  if (await exists(origin)) {
-    await copyFile(origin, `${own}.new`);
-    await rename(`${own}.new`, own);
-  }
+  await copyOrigin(from.folder, to.folder);
   const file = from.layers.memories.file(snapshotUid);
   if (mode === "Instant" && taken.memory && (await exists(file)))
     await to.layers.memories.resumeAs({ file, of: taken.memory });

@@ -9,7 +9,8 @@ import { run } from "../../system/run.ts";
 import { instanceOf } from "../testing/volumes.ts";
 import { Copies } from "./copies.ts";
 import type { Facts } from "./layer-records.ts";
-import { ensureVolumes, layersOf } from "./volumes.ts";
+import { layersOf } from "./volume-places.ts";
+import { ensureVolumes } from "./volumes.ts";
 
 let pool: string;
 beforeEach(async () => {

@@ -5,39 +5,23 @@
  */
 import { type Client, modify } from "../../client/client.ts";
 import { Instance } from "../../compute/kinds.ts";
+import type { DiskTask } from "../../compute/snapshots/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import type { EventRecorder } from "../../reconcile/events.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { keyOf } from "../../resource/object.ts";
-import { CommandError } from "../../system/run.ts";
-import { bothOf } from "../both.ts";
-import { type HostEnvironment, PrepareError } from "../environment.ts";
-import {
-  type Hypervisor,
-  HypervisorError,
-  type MachineId,
-  type MachineState,
-  NoAnswerError,
-} from "../hypervisor.ts";
+import type { HostEnvironment } from "../environment.ts";
+import { type Hypervisor, HypervisorError, type MachineState } from "../hypervisor.ts";
 import { reasonOf } from "../reasons.ts";
 import { about, at, idOf } from "../runs/instance-status.ts";
-import { describeMemory } from "../runs/suspension.ts";
-import { type Facts, LayersError, type Taken } from "./layer-records.ts";
+import { freeze, thaw } from "./guest-freeze.ts";
+import { describeMemory, type Facts, type Taken } from "./layer-records.ts";
 import type { Absorb, Layers } from "./layers.ts";
+import { SnapshotTaking } from "./snapshot-taking.ts";
+import { isTellable, UndecidedError, undecided } from "./task-errors.ts";
 
-export type DiskTask = NonNullable<Instance["spec"]["diskTask"]>;
 type Result = NonNullable<NonNullable<Instance["status"]>["diskTask"]>;
-
-/** A guest may need this long to write out what it has; after that the snapshot is as after a power cut. */
-const FREEZE_MS = 10_000;
-const THAW_MS = 10_000;
-const GREET_MS = 300;
-/** An agent in the guest that does not answer within this is none. */
-const ANSWER_MS = 1000;
-
-const CUT_SHORT =
-  "it was cut short: the agent was started anew while it was taken, or its QEMU did not answer; take another one";
 
 /** What failed for an unknown reason, or because somebody does not answer, is tried again after this. */
 const AGAIN_MS = 1000;
@@ -48,18 +32,6 @@ const WORDS: Readonly<Record<DiskTask["action"], string>> = {
   Lend: "a template of it",
   Delete: "the deletion of a snapshot of it",
   Rollback: "its rollback",
-};
-
-/** It is not known how far it got, or it got too far to be told as failed: it is tried again, and finds that out. */
-class UndecidedError extends Error {}
-
-/** What may be told as the end of a task. */
-const isTellable = (error: unknown): error is Error =>
-  [HypervisorError, LayersError, PrepareError, CommandError].some((kind) => error instanceof kind) &&
-  !(error instanceof NoAnswerError);
-
-const undecided = (cause: unknown): never => {
-  throw isTellable(cause) ? new UndecidedError(cause.message, { cause }) : cause;
 };
 
 interface Context {
@@ -78,6 +50,7 @@ export function pendingTask({ spec, status }: Instance): DiskTask | undefined {
 
 export class DiskTasks {
   readonly #c: Context;
+  readonly #taking: SnapshotTaking;
   readonly #again: (key: string) => void;
   readonly #underWay = new Set<string>();
   /** What a rollback found when it froze the guest, for the kept snapshot; lost with the agent, which is then told as a crash. */
@@ -88,6 +61,7 @@ export class DiskTasks {
   /** `again` is called with an instance's key when a task of it has ended. */
   constructor(context: Context, again: (key: string) => void) {
     this.#c = context;
+    this.#taking = new SnapshotTaking(context);
     this.#again = again;
   }
 
@@ -129,7 +103,7 @@ export class DiskTasks {
     const { keep, keepMemory, rollback = "" } = task;
     if (!keep) return true;
     if (!keepMemory || !(state === "running" || pausedBy?.startsWith("user"))) {
-      if (state === "running" && (await this.#freeze(instance))) this.#quiesced.add(keyOf(instance));
+      if (state === "running" && (await freeze(this.#c.hypervisor, id))) this.#quiesced.add(keyOf(instance));
       return true;
     }
     const layers = await this.#c.environment.layers(instance);
@@ -166,7 +140,7 @@ export class DiskTasks {
     } catch (error) {
       if (isTellable(error)) {
         // An agent died between the freeze and the end of the run.
-        if (task.keep) await this.#thaw(instance, false);
+        if (task.keep) await thaw(this.#c.hypervisor, idOf(instance), false, this.#c.log);
         await this.#fail(instance, task, error);
         return false;
       }
@@ -196,7 +170,7 @@ export class DiskTasks {
       // It ended under our hands: the disks are whole, and are worked on as those of a stopped one.
       if (running && (!machine || machine.state === "ended")) return;
       // Whatever went wrong, maybe with an agent before: it does not stay frozen.
-      if (running && task.quiesce) await this.#thaw(instance, false);
+      if (running && task.quiesce) await thaw(this.#c.hypervisor, idOf(instance), false, this.#c.log);
       if (!isTellable(error)) throw error; // again later
       await this.#fail(instance, task, error);
       return;
@@ -229,15 +203,12 @@ export class DiskTasks {
   ): Promise<Pick<Result, "taken" | "message">> {
     const { hypervisor } = this.#c;
     const id = idOf(instance);
-    if (running) await layers.settle(await this.#active(id), task.snapshot);
+    if (running) await layers.settle(await hypervisor.activeLayers(id).catch(undecided), task.snapshot);
     else await layers.settle();
     const absorb = async (into: string, from: string) => running && hypervisor.absorbLayer(id, into, from);
     switch (task.action) {
       case "Take":
-        if (task.memory) return { taken: await this.#takeWithMemory(layers, instance, task, running) };
-        return {
-          taken: await (running ? this.#take(layers, instance, task) : this.#takeStopped(layers, task)),
-        };
+        return { taken: await this.#taking.take(layers, instance, task, running) };
       case "Lend":
         return {}; // done to all that are to be lent, above
       case "Delete":
@@ -250,11 +221,6 @@ export class DiskTasks {
         return { ...(taken ? { taken } : {}), ...(message ? { message } : {}) };
       }
     }
-  }
-
-  /** Of a machine that is there. What cannot be known is never taken for an answer. */
-  #active(id: MachineId): Promise<string[]> {
-    return this.#c.hypervisor.activeLayers(id).catch(undecided);
   }
 
   async #revert(layers: Layers, instance: Instance, task: DiskTask): Promise<Taken | undefined> {
@@ -285,131 +251,6 @@ export class DiskTasks {
       this.#c.log.warn("disks.free", { error });
       return `not all that nothing needs any more could be freed: ${error.message}; the next rollback or deletion of a snapshot tries again`;
     }
-  }
-
-  async #take(layers: Layers, instance: Instance, task: DiskTask): Promise<Taken> {
-    const { hypervisor } = this.#c;
-    const id = idOf(instance);
-    const wasBegun = (await layers.standing(task.snapshot)) !== undefined;
-    const switches = await layers.begin(task.snapshot);
-    const isSwitched = async () => {
-      const active = await this.#active(id);
-      return switches.some(({ to }) => active.includes(to));
-    };
-    const takenTime = this.#now();
-    // By an attempt that was cut short: whether the guest had frozen its file systems then, nobody knows.
-    if (wasBegun && (await isSwitched())) {
-      if (task.quiesce) await this.#thaw(instance, false);
-      return layers.finish(task.snapshot, { takenTime, pauseMs: 0, consistent: "Crash" }).catch(undecided);
-    }
-    const began = performance.now();
-    const frozen = task.quiesce === true && (await this.#freeze(instance));
-    let pauseMs: number;
-    try {
-      pauseMs = await hypervisor.switchLayers(id, switches);
-    } catch (error) {
-      // One that does not answer may still switch: it is asked again later.
-      if (!isTellable(error)) throw error;
-      if (!(await isSwitched())) {
-        await layers.abandon(task.snapshot);
-        throw error;
-      }
-      pauseMs = performance.now() - began;
-    } finally {
-      if (task.quiesce) await this.#thaw(instance, frozen);
-    }
-    if (frozen) pauseMs = performance.now() - began;
-    const facts = {
-      takenTime,
-      pauseMs: Math.round(pauseMs * 10) / 10,
-      consistent: frozen ? "Quiesced" : "Crash",
-    } as const;
-    return layers.finish(task.snapshot, facts).catch(undecided);
-  }
-
-  /** Not done again when it was cut short: the memory would be of another instant than the disks. */
-  async #takeWithMemory(
-    layers: Layers,
-    instance: Instance,
-    task: DiskTask,
-    running: boolean,
-  ): Promise<Taken> {
-    const { hypervisor } = this.#c;
-    const { snapshot: uid } = task;
-    const id = idOf(instance);
-    const absorb = async (into: string, from: string) => running && hypervisor.absorbLayer(id, into, from);
-    const undo = async (switched: boolean) => {
-      if (!switched) return layers.abandon(uid);
-      await layers.finish(uid, { takenTime: this.#now(), pauseMs: 0, consistent: "Crash" });
-      await layers.remove(uid, absorb);
-    };
-    const before = await layers.standing(uid);
-    // An agent died after the last step, and before it was told.
-    if (before?.state === "taken" && before.taken?.memory) return before.taken;
-    if (before && before.state !== "taking") {
-      await layers.remove(uid, absorb); // or while it undid what had been cut short
-      throw new LayersError(CUT_SHORT);
-    }
-    const wasBegun = before !== undefined;
-    if (running) await hypervisor.abandonMemory(id);
-    if (!running) {
-      if (wasBegun) await undo(true);
-      throw new LayersError("the machine does not run: there is no memory to keep; take it without");
-    }
-    // Its agent, which somebody is connected to when the memory is kept, answers at once when the guest goes on elsewhere (qemu/guest-agent.ts).
-    const [switches] = await bothOf(layers.begin(uid), hypervisor.guestAgent(id, "guest-ping", GREET_MS));
-    const isSwitched = async () => {
-      const active = await this.#active(id);
-      return switches.some(({ to }) => active.includes(to));
-    };
-    if (wasBegun && (await isSwitched())) {
-      await undo(true);
-      throw new LayersError(CUT_SHORT);
-    }
-    const takenTime = this.#now();
-    try {
-      const how = task.template ? { apart: true } : {};
-      const saved = await hypervisor.saveMemory(id, switches, layers.memories.file(uid), how);
-      const facts = {
-        takenTime,
-        pauseMs: Math.round(saved.pauseMs * 10) / 10,
-        consistent: "Memory",
-        memory: { sizeBytes: saved.sizeBytes, live: saved.live, ...describeMemory(instance) },
-      } as const;
-      return await layers.finish(uid, facts).catch(undecided);
-    } catch (error) {
-      if (isTellable(error)) await undo(await isSwitched());
-      throw error;
-    }
-  }
-
-  async #takeStopped(layers: Layers, task: DiskTask): Promise<Taken> {
-    await layers.begin(task.snapshot);
-    return layers.finish(task.snapshot, { takenTime: this.#now(), pauseMs: 0, consistent: "Stopped" });
-  }
-
-  /** @returns whether the guest has frozen its file systems */
-  async #freeze(instance: Instance): Promise<boolean> {
-    const { hypervisor } = this.#c;
-    const id = idOf(instance);
-    if ((await hypervisor.guestAgent(id, "guest-ping", ANSWER_MS)) === undefined) return false;
-    const count = await hypervisor.guestAgent(id, "guest-fsfreeze-freeze", FREEZE_MS);
-    return typeof count === "number" && count > 0;
-  }
-
-  /** Also when no answer to the freeze came: it may have been done. */
-  async #thaw(instance: Instance, frozen: boolean): Promise<void> {
-    const { hypervisor, log } = this.#c;
-    const id = idOf(instance);
-    for (let i = 0; i < 3; i++) {
-      if (!frozen && (await hypervisor.guestAgent(id, "guest-ping", ANSWER_MS)) === undefined) return;
-      if ((await hypervisor.guestAgent(id, "guest-fsfreeze-thaw", THAW_MS)) !== undefined) return;
-      if (!frozen) return; // it refuses the command, and has refused the freeze
-    }
-    log.warn("disks.thaw", {
-      instance: keyOf(instance),
-      reason: "the guest agent does not confirm the thaw",
-    });
   }
 
   async #report(instance: Instance, diskTask: Result, { action }: DiskTask): Promise<void> {

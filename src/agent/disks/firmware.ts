@@ -1,12 +1,18 @@
 /**
- * The UEFI firmware on this host, found by the descriptors that its packages bring (QEMU, docs/interop/firmware.json; Debian: ovmf,
+ * The UEFI firmware of machines, and each machine's own store of its variables. It is found by the descriptors that its packages bring (QEMU, docs/interop/firmware.json; Debian: ovmf,
  * qemu-efi-aarch64).
  */
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile, rename } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
-import { exists } from "./volume-files.ts";
+import { hardwareOf, lackingText, PREFIX } from "../../compute/hardware/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
+import { run } from "../../system/run.ts";
+import { PrepareError } from "../environment.ts";
+import type { MachineConfig } from "../hypervisor.ts";
+import { exists, flush, own } from "./volume-files.ts";
+import { userOf } from "./volume-places.ts";
 
 const FOLDER = "/usr/share/qemu/firmware";
 
@@ -18,7 +24,7 @@ const Descriptor = Type.Object({
   features: Type.Array(Type.String()),
 });
 
-export interface Firmware {
+interface Found {
   /** Raw, never written. */
   code: string;
   /** What a machine's store of variables is made from; raw. */
@@ -36,7 +42,7 @@ export async function findFirmware(
   machineType: string,
   secureBoot: boolean,
   folder = FOLDER,
-): Promise<Firmware | undefined> {
+): Promise<Found | undefined> {
   const files = await readdir(folder).catch(() => []);
   // The order of their names is that of preference.
   for (const file of files.filter((name) => name.endsWith(".json")).sort()) {
@@ -55,6 +61,39 @@ export async function findFirmware(
     return { code: executable.filename, variables: template.filename };
   }
   return undefined;
+}
+
+export type Firmware = NonNullable<MachineConfig["firmware"]>;
+
+/**
+ * @param path of the machine's store of variables, which is made when it is missing: unlike a disk, an empty one only boots by default
+ * @param direct a kernel is booted without a boot loader
+ * @throws PrepareError
+ */
+export async function firmwareOf({ spec }: Instance, path: string, direct: boolean): Promise<Firmware> {
+  const { secureBoot, architecture, board } = hardwareOf(spec.hardware);
+  const found = await findFirmware(architecture, PREFIX[board], secureBoot);
+  if (!found)
+    throw new PrepareError(
+      `its host ${lackingText(architecture === "aarch64" ? "aarch64" : secureBoot ? "secureBoot" : "uefi")} there`,
+    );
+  // The firmware would start that kernel whoever signed it.
+  if (secureBoot && direct)
+    throw new PrepareError(
+      `spec.hardware.secureBoot: the kernel of the image ${spec.image} is started without a boot loader, which Secure Boot does not check; use an image with a signed boot loader, or no Secure Boot`,
+    );
+  if (!(await exists(path))) {
+    if (spec.incoming || basename(path) !== "vars.qcow2")
+      throw new PrepareError(
+        `${path}, the variables of its firmware, is not on this host; is its storage pool really shared?`,
+      );
+    await run("qemu-img", ["convert", "-q", "-f", "raw", "-O", "qcow2", found.variables, `${path}.new`]);
+    const { uid, gid } = userOf(spec);
+    await own(`${path}.new`, uid, gid, 0o600);
+    await flush(`${path}.new`);
+    await rename(`${path}.new`, path);
+  }
+  return { code: found.code, variables: { path, format: "qcow2", readOnly: false }, secure: secureBoot };
 }
 
 /** @returns undefined also for one of another mapping, or that makes no sense: another one may do */

@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { type Static, type TSchema, Type } from "typebox";
 import { Value } from "typebox/value";
+import type { Instance } from "../../compute/kinds.ts";
 import type { Snapshot } from "../../compute/snapshots/kinds.ts";
 import { exists } from "./volume-files.ts";
 
@@ -61,4 +62,22 @@ export async function readJson<T extends TSchema>(path: string, schema: T): Prom
   if (!Value.Check(schema, value))
     throw new LayersError(`${path} is not as Vireo wrote it; mend it or restore it`);
   return value;
+}
+
+/** The machine that memory which is kept now is of. */
+export function describeMemory({ status = {}, spec }: Instance): Omit<KeptMemory, "sizeBytes" | "live"> {
+  const { machineType = "", accelerator = "tcg", guestCpu, cpuModel, has } = status;
+  const { cpus, memory, interfaces, disks, hardware } = spec;
+  return {
+    machineType,
+    accelerator,
+    cpus,
+    memory,
+    networks: interfaces.map(({ network }) => network),
+    ...(disks ? { disks: disks.map(({ name }) => name) } : {}),
+    ...(has ? { has } : {}),
+    ...(guestCpu ? { guestCpu } : {}),
+    ...(cpuModel ? { cpuModel } : {}),
+    ...(hardware ? { hardware } : {}),
+  };
 }

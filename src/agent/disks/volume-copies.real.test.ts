@@ -7,7 +7,8 @@ import type { Instance, StoragePool } from "../../compute/kinds.ts";
 import { IMAGE, instanceOf, poolAt } from "../testing/volumes.ts";
 import type { Facts } from "./layer-records.ts";
 import { apart, copiesBesides, describeVolumes, makeCopies } from "./volume-copies.ts";
-import { ensureVolumes, layersOf } from "./volumes.ts";
+import { layersOf } from "./volume-places.ts";
+import { ensureVolumes } from "./volumes.ts";
 
 const [A, B, ROLLBACK] = ["aaaaaaaa", "bbbbbbbb", "cccccccc"].map((s) => `${s}-0000-4000-8000-000000000000`);
 const FACTS: Facts = { takenTime: "2026-01-01T00:00:00Z", pauseMs: 0, consistent: "Crash" };

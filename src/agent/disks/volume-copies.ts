@@ -18,18 +18,10 @@ import { PrepareError, type ToCopy } from "../environment.ts";
 import type { DiskConfig } from "../hypervisor.ts";
 import { attached, detachedDisks, layerName } from "./data-disks.ts";
 import { frozenName } from "./disk-copies.ts";
+import { readOrigin, writeOrigin } from "./origin.ts";
 import { readHeader } from "./qcow2-head.ts";
 import { exists, makeDisk, own, removeWhole } from "./volume-files.ts";
-import {
-  folderOf,
-  imageFile,
-  layersOf,
-  ORIGIN,
-  poolFolder,
-  readOrigin,
-  userOf,
-  writable,
-} from "./volumes.ts";
+import { folderOf, imageFile, layersOf, poolFolder, seedFile, userOf, writable } from "./volume-places.ts";
 
 const MARK = "copy.json";
 const Mark = Type.Object({ instance: Type.String() });
@@ -69,7 +61,7 @@ export async function describeVolumes(
   const frozen: NonNullable<Volumes["frozen"]> = [];
   for (const { file, over } of isSplit ? layers.frozen : [])
     frozen.push({ file, ...(over ? { over } : {}), ...(await place(file, over)) });
-  const { size: seedBytes } = await stat(join(folder, "seed.img"));
+  const { size: seedBytes } = await stat(seedFile(folder));
   const origin = await readOrigin(folder, image, instance);
   const volumes = { disks, seedBytes, origin, ...(isSplit ? { frozen, snapshots: layers.snapshots } : {}) };
   const files = new Map(names.map((name, i) => [name, layers.active[i]?.file ?? ""]));
@@ -163,14 +155,13 @@ export async function makeCopies(
   }
   if (snapshots.length > 0)
     await layers.adopt(Object.fromEntries(placed.map(({ name, file }) => [name, file])), snapshots);
-  const seed = join(folder, "seed.img");
+  const seed = seedFile(folder);
   if (!(await exists(seed))) {
     await writeFile(`${seed}.new`, Buffer.alloc(seedBytes));
     await own(`${seed}.new`, user.uid, user.gid, 0o600);
     await rename(`${seed}.new`, seed);
   }
-  await writeFile(join(folder, `${ORIGIN}.new`), JSON.stringify(origin), { flush: true });
-  await rename(join(folder, `${ORIGIN}.new`), join(folder, ORIGIN));
+  await writeOrigin(folder, origin);
 }
 
 async function need(path: string, vm: string): Promise<void> {
@@ -211,7 +202,7 @@ export async function acceptCopies(pool: StoragePool, instance: Instance): Promi
   const folder = folderOf(pool, instance);
   if ((await markOf(folder)) !== instance.metadata.uid) return;
   const { uid, gid } = userOf(instance.spec);
-  await own(join(folder, "seed.img"), uid, gid, 0o400);
+  await own(seedFile(folder), uid, gid, 0o400);
   await rm(join(folder, MARK));
 }
 

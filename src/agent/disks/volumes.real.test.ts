@@ -18,7 +18,8 @@ import { run } from "../../system/run.ts";
 import { IMAGE, instanceOf, poolAt } from "../testing/volumes.ts";
 import { QEMU_IMG } from "./layer-tool.ts";
 import { Layers } from "./layers.ts";
-import { destroyVolumes, dumpsOf, ensureVolumes, layersOf, userOf } from "./volumes.ts";
+import { dumpsOf, layersOf, userOf } from "./volume-places.ts";
+import { destroyVolumes, ensureVolumes } from "./volumes.ts";
 
 let folder: string;
 let pool: StoragePool;

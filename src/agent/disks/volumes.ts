@@ -4,90 +4,34 @@
  * Made once and atomically (a temporary name, then link), and only for the instance that has custody; for a machine that has run before,
  * never again.
  */
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, join, resolve, sep } from "node:path";
-import { type Static, Type } from "typebox";
-import { Value } from "typebox/value";
-import { hardwareOf, lackingText, PREFIX } from "../../compute/hardware/kinds.ts";
+import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { hardwareOf } from "../../compute/hardware/kinds.ts";
 import type { Instance, StoragePool } from "../../compute/kinds.ts";
 import { notTheSame } from "../../compute/snapshots/kinds.ts";
-import { firstChoice } from "../../compute/users/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
-import { makeSeed } from "../../images/seed.ts";
 import { parseBytes } from "../../resource/quantity.ts";
-import { run } from "../../system/run.ts";
-import { bothOf } from "../both.ts";
-import type { SavedMachine } from "../environment.ts";
-import { PrepareError } from "../environment.ts";
+import { PrepareError, type SavedMachine } from "../environment.ts";
 import type { DiskConfig, MachineConfig } from "../hypervisor.ts";
-import { Dumps } from "../runs/dumps.ts";
-import { cloneDisks } from "./clones.ts";
-import { Copies, copyDisk } from "./copies.ts";
-import { attached, type DataDiskSource, ensureDataDisks, grow, layerName, limitsOf } from "./data-disks.ts";
-import { findFirmware } from "./firmware.ts";
-import { Layers } from "./layers.ts";
-import { exists, flush, inherit, makeDisk, own, removeWhole } from "./volume-files.ts";
-
-export const ORIGIN = "boot.json";
-
-/** QEMU's group on every host: what all machines may read (images). */
-export const QEMU_GID = 200_000;
-
-/** One user a machine: what it was given, or what it had before one was given. */
-export function userOf({ vmUid, user }: Pick<Instance["spec"], "vmUid" | "user">): {
-  uid: number;
-  gid: number;
-} {
-  return { uid: user ?? firstChoice(vmUid), gid: QEMU_GID };
-}
-
-/** Names have been validated; that no path leaves the pool is checked all the same. */
-function inside(pool: string, ...parts: string[]): string {
-  const path = resolve(pool, ...parts);
-  if (!path.startsWith(resolve(pool) + sep))
-    throw new Error(`${parts.join("/")} leads outside the storage pool`);
-  return path;
-}
-
-export const poolFolder = (pool: StoragePool) => pool.spec.directory.path;
-
-export const imagesFolder = (pool: StoragePool) => inside(poolFolder(pool), "images");
-
-export function imageFile(pool: StoragePool, file: string): string {
-  return inside(pool.spec.directory.path, "images", file);
-}
-
-type Owner = Pick<Instance["spec"], "vm" | "vmUid">;
-
-export function folderOf(
-  pool: StoragePool,
-  { metadata, spec }: Instance,
-  { vm, vmUid }: Owner = spec,
-): string {
-  const name = `${vm}-${vmUid.slice(0, 8)}`;
-  return inside(pool.spec.directory.path, "machines", metadata.namespace ?? "default", name);
-}
-
-/** What the guest can write. The variables of UEFI are a disk like others: in snapshots, too. */
-export const writable = (instance: Instance) => [
-  ...systemDisks(instance.spec),
-  ...attached(instance)
-    .filter(({ readOnly }) => !readOnly)
-    .map(layerName),
-];
-const systemDisks = ({ hardware }: Instance["spec"]) =>
-  hardwareOf(hardware).firmware === "uefi" ? ["root", "vars"] : ["root"];
-
-export function layersOf(pool: StoragePool, instance: Instance): Layers {
-  return new Layers(folderOf(pool, instance), writable(instance), userOf(instance.spec));
-}
-
-const dumpsFolder = (folder: string) => `${folder}.dumps`;
-
-export function dumpsOf(pool: StoragePool, instance: Instance): Dumps {
-  const folder = folderOf(pool, instance);
-  return new Dumps(join(folder, "dumps"), userOf(instance.spec), dumpsFolder(folder));
-}
+import { Copies } from "./copies.ts";
+import { ensureDataDisks, grow, limitsOf } from "./data-disks.ts";
+import { type Firmware, firmwareOf } from "./firmware.ts";
+import type { Layers } from "./layers.ts";
+import { readOrigin } from "./origin.ts";
+import { exists, inherit, own, removeWhole } from "./volume-files.ts";
+import { type Materials, makeVolumes, sayFull } from "./volume-making.ts";
+import {
+  dumpsFolder,
+  dumpsOf,
+  folderOf,
+  imageFile,
+  imagesFolder,
+  layersOf,
+  seedFile,
+  systemDiskFile,
+  systemDisks,
+  userOf,
+} from "./volume-places.ts";
 
 /** How a machine starts that cannot go on with memory which is kept for it. */
 export const wayOut = (kind: SavedMachine["kind"]) =>
@@ -122,27 +66,6 @@ async function savedOf(layers: Layers, { spec }: Instance): Promise<SavedMachine
   };
 }
 
-/** Files to boot from, as QEMU takes them. */
-export type Boot = NonNullable<MachineConfig["boot"]>;
-
-/** What the machine's root was made from: kept beside it, because the image may be built anew, with another kernel. */
-const Origin = Type.Object({
-  file: Type.String(),
-  boot: Type.Optional(
-    Type.Object({ kernel: Type.String(), initrd: Type.String(), commandLine: Type.String() }),
-  ),
-});
-
-/** What disks are made with, besides the machine's image. */
-export interface Materials {
-  imageNamed: DataDiskSource["imageNamed"];
-  /** Where an image's files are; in the machine's pool when absent. */
-  poolOf?: (image: Image | undefined) => Promise<StoragePool>;
-  /** Of the machine that it is a clone of. */
-  sourcePool?: StoragePool | undefined;
-  copies: Copies;
-}
-
 /**
  * Makes what is missing. A migration target (which has no custody yet) finds everything there: the disks, or copies of them
  * (volume-copies.ts). `image` is needed only for the making.
@@ -157,13 +80,13 @@ export async function ensureVolumes(
   disks: DiskConfig[];
   folders: string[];
   images: string[];
-  boot?: Boot;
+  boot?: MachineConfig["boot"];
   firmware?: Firmware;
   tpm?: string;
   saved?: SavedMachine;
 }> {
   const folder = folderOf(pool, instance);
-  const [root, seed] = [join(folder, "root.qcow2"), join(folder, "seed.img")];
+  const seed = seedFile(folder);
   const { vm, incoming, volumesExist, discardMemory } = instance.spec;
   const layers = layersOf(pool, instance);
   const { imageNamed, poolOf = async () => pool } = more;
@@ -175,7 +98,7 @@ export async function ensureVolumes(
       `a snapshot of ${vm} was cut short, and only the host where it runs knows its disks: take another snapshot of it, or delete one, before it is moved`,
     );
   if (discardMemory && !incoming) await layers.memories.resumed();
-  const [active = root, variables] = await layers.active(systemDisks(instance.spec));
+  const [active = systemDiskFile(folder), variables] = await layers.active(systemDisks(instance.spec));
   const there = await exists(active);
   const seeded = await exists(seed);
   if (incoming && !(there && seeded))
@@ -187,7 +110,7 @@ export async function ensureVolumes(
     throw new PrepareError(
       `the disks of ${vm}, which has run before, are not in ${folder}; is the storage pool ${pool.metadata.name} mounted here? They are never made anew: bring them back, or delete the machine`,
     );
-  if (!there || !seeded) await make(pool, images, image, more, instance, folder, there, root, seed);
+  if (!there || !seeded) await makeVolumes({ pool, images, image, instance, more }, there);
   const user = userOf(instance.spec);
   if (there && !incoming) await inherit(folder, active, user);
   const imagePath = async (of: Image, file: string) => imageFile(await poolOf(of), file);
@@ -253,7 +176,7 @@ export async function liveDisks(
   const data = await ensureDataDisks(source, instance).catch((cause: unknown) =>
     sayFull(cause, pool, instance.spec.vm),
   );
-  return [...systemDisk(instance, active, join(folder, "seed.img")), ...data];
+  return [...systemDisk(instance, active, seedFile(folder)), ...data];
 }
 
 /** The state is swtpm's, in files of the machine's user; made by the first run. */
@@ -263,161 +186,6 @@ async function tpmOf({ spec }: Instance, folder: string): Promise<string> {
   const { uid, gid } = userOf(spec);
   await own(path, uid, gid, 0o700);
   return path;
-}
-
-type Firmware = NonNullable<MachineConfig["firmware"]>;
-
-/** The machine's store of variables is made when it is missing: unlike a disk, an empty one only boots by default. */
-async function firmwareOf({ spec }: Instance, path: string, direct: boolean): Promise<Firmware> {
-  const { secureBoot, architecture, board } = hardwareOf(spec.hardware);
-  const found = await findFirmware(architecture, PREFIX[board], secureBoot);
-  if (!found)
-    throw new PrepareError(
-      `its host ${lackingText(architecture === "aarch64" ? "aarch64" : secureBoot ? "secureBoot" : "uefi")} there`,
-    );
-  // The firmware would start that kernel whoever signed it.
-  if (secureBoot && direct)
-    throw new PrepareError(
-      `spec.hardware.secureBoot: the kernel of the image ${spec.image} is started without a boot loader, which Secure Boot does not check; use an image with a signed boot loader, or no Secure Boot`,
-    );
-  if (!(await exists(path))) {
-    if (spec.incoming || basename(path) !== "vars.qcow2")
-      throw new PrepareError(
-        `${path}, the variables of its firmware, is not on this host; is its storage pool really shared?`,
-      );
-    await run("qemu-img", ["convert", "-q", "-f", "raw", "-O", "qcow2", found.variables, `${path}.new`]);
-    const { uid, gid } = userOf(spec);
-    await own(`${path}.new`, uid, gid, 0o600);
-    await flush(`${path}.new`);
-    await rename(`${path}.new`, path);
-  }
-  return { code: found.code, variables: { path, format: "qcow2", readOnly: false }, secure: secureBoot };
-}
-
-export async function readOrigin(
-  folder: string,
-  image: Image | undefined,
-  { spec }: Instance,
-): Promise<Static<typeof Origin>> {
-  const path = join(folder, ORIGIN);
-  if (await exists(path)) {
-    const origin = parsed(await readFile(path, "utf8"));
-    if (!Value.Check(Origin, origin))
-      throw new PrepareError(`${path} does not say what ${spec.vm} boots; it should be as Vireo wrote it`);
-    return origin;
-  }
-  // Disks from before this was kept: the image as it is now is the best that is known.
-  if (!image) throw new PrepareError(`spec.image: there is no Image ${spec.image}`);
-  const { file = "", boot } = image.status ?? {};
-  return { file, ...(boot ? { boot } : {}) };
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-async function make(
-  pool: StoragePool,
-  images: StoragePool,
-  image: Image | undefined,
-  more: Materials,
-  instance: Instance,
-  folder: string,
-  there: boolean,
-  root: string,
-  seed: string,
-): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true, mode: 0o711 });
-    const disk = async () => {
-      if (there) return;
-      if (instance.spec.source?.vm) await makeClone(pool, more, instance, folder);
-      else await makeFromImage(images, image, more, instance, folder, root);
-    };
-    // Neither needs the other.
-    await bothOf(seedOf(instance, seed), disk());
-  } catch (cause) {
-    sayFull(cause, pool, instance.spec.vm);
-  }
-}
-
-async function seedOf({ spec }: Instance, seed: string): Promise<void> {
-  if (await exists(seed)) return;
-  const { guest, vm, vmUid } = spec;
-  await makeSeed(`${seed}.new`, {
-    instanceId: vmUid,
-    hostname: guest?.hostname ?? vm,
-    sshAuthorizedKeys: guest?.sshAuthorizedKeys ?? [],
-    ...(guest?.userData ? { userData: guest.userData } : {}),
-  });
-  const { uid, gid } = userOf(spec);
-  await own(`${seed}.new`, uid, gid, 0o400);
-  await rename(`${seed}.new`, seed);
-}
-
-function sayFull(cause: unknown, { metadata, spec }: StoragePool, vm: string): never {
-  const text = cause instanceof Error ? cause.message : String(cause);
-  if (/ENOSPC|No space left/.test(text))
-    throw new PrepareError(
-      `the storage pool ${metadata.name} (${spec.directory.path}) is full: no room for the disks of ${vm}`,
-      { cause },
-    );
-  throw cause;
-}
-
-async function makeFromImage(
-  images: StoragePool,
-  image: Image | undefined,
-  { copies }: Materials,
-  { spec }: Instance,
-  folder: string,
-  root: string,
-): Promise<void> {
-  if (!image) throw new PrepareError(`spec.image: there is no Image ${spec.image}`);
-  const { file, format, boot } = image.status ?? {};
-  if (!file || !format)
-    throw new PrepareError(`image ${image.metadata.name} is not ready: ${image.status?.phase ?? "Pending"}`);
-  const origin: Static<typeof Origin> = { file, ...(boot ? { boot } : {}) };
-  await writeFile(join(folder, `${ORIGIN}.new`), JSON.stringify(origin), { flush: true });
-  await rename(join(folder, `${ORIGIN}.new`), join(folder, ORIGIN));
-  const size = spec.diskSize === undefined ? undefined : parseBytes(spec.diskSize);
-  const disk = { path: imageFile(images, file), format };
-  const user = userOf(spec);
-  if (spec.source?.mode === "Full") await copyDisk(copies, disk, root, size, user);
-  else await makeDisk(root, disk, size, user);
-}
-
-async function makeClone(
-  pool: StoragePool,
-  { sourcePool, copies }: Materials,
-  instance: Instance,
-  folder: string,
-): Promise<void> {
-  const { source, diskSize, disks = [] } = instance.spec;
-  const { vm = "", vmUid: owner = "", storagePool = "" } = source ?? {};
-  if (!source || !sourcePool)
-    throw new PrepareError(`spec.source: the StoragePool ${storagePool} of its template does not exist`);
-  const lender = folderOf(sourcePool, instance, { vm, vmUid: owner });
-  const sizes = new Map(disks.map((disk) => [layerName(disk), disk.size]));
-  await cloneDisks(
-    { folder: lender, layers: new Layers(lender, [], userOf({ vmUid: owner })) },
-    {
-      folder,
-      layers: layersOf(pool, instance),
-      user: userOf(instance.spec),
-      // The system disk last: where it is, the others are.
-      disks: writable(instance)
-        .map((name) => ({ name, size: name === "root" ? diskSize : sizes.get(name) }))
-        .map(({ name, size }) => ({ name, ...(size ? { sizeBytes: parseBytes(size) } : {}) }))
-        .sort(({ name: a }, { name: b }) => Number(a === "root") - Number(b === "root")),
-    },
-    source,
-    copies,
-  );
 }
 
 /** Ends what is still being made of its disks. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { writeBootDisk } from "../../qemu/testing/boot-sectors.ts";
 import { writeArmDisk, writeUefiDisk } from "../../qemu/testing/uefi-disk.ts";
-import { layersOf } from "../disks/volumes.ts";
+import { layersOf } from "../disks/volume-places.ts";
 import type { MachineConfig, MachineId, NicConfig } from "../hypervisor.ts";
 import { HardwarePool } from "../testing/hardware.ts";
 import { inState, moveLive, RealMachines, until } from "../testing/real-machines.ts";

@@ -1,7 +1,7 @@
 /** Guests that UEFI starts, on a real QEMU and Debian's firmware: its variables are of the machine, like its disks. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { writeUefiDisk } from "../../qemu/testing/uefi-disk.ts";
-import { layersOf } from "../disks/volumes.ts";
+import { layersOf } from "../disks/volume-places.ts";
 import type { MachineId } from "../hypervisor.ts";
 import { HardwarePool } from "../testing/hardware.ts";
 import { inState, moveLive, newId, RealMachines, until } from "../testing/real-machines.ts";

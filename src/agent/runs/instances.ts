@@ -13,6 +13,7 @@
  */
 import { type Client, modify } from "../../client/client.ts";
 import { INSTANCE_FINALIZER, Instance, type Platform } from "../../compute/kinds.ts";
+import type { DiskTask } from "../../compute/snapshots/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import { Controller } from "../../reconcile/controller.ts";
 import type { EventRecorder } from "../../reconcile/events.ts";
@@ -22,7 +23,7 @@ import { ApiError } from "../../resource/errors.ts";
 import { keyOf } from "../../resource/object.ts";
 import type { Opener } from "../../resource/sealed.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
-import { type DiskTask, DiskTasks, pendingTask, ROLLED_BACK } from "../disks/disk-tasks.ts";
+import { DiskTasks, pendingTask, ROLLED_BACK } from "../disks/disk-tasks.ts";
 import type { HostEnvironment } from "../environment.ts";
 import type { Hypervisor, MachineState } from "../hypervisor.ts";
 import { removeLeftovers } from "../leftovers.ts";

@@ -14,7 +14,7 @@ import type { EventRecorder } from "../../reconcile/events.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { ApiError } from "../../resource/errors.ts";
 import { keyOf } from "../../resource/object.ts";
-import type { KeptMemory, SuspendedRun } from "../disks/layer-records.ts";
+import { describeMemory, type KeptMemory, type SuspendedRun } from "../disks/layer-records.ts";
 import type { HostEnvironment } from "../environment.ts";
 import type { Hypervisor, MachineState } from "../hypervisor.ts";
 import { reasonOf } from "../reasons.ts";
@@ -105,22 +105,4 @@ export class Suspension {
       { suspended },
     );
   }
-}
-
-/** The machine that memory which is kept now is of. */
-export function describeMemory({ status = {}, spec }: Instance): Omit<KeptMemory, "sizeBytes" | "live"> {
-  const { machineType = "", accelerator = "tcg", guestCpu, cpuModel, has } = status;
-  const { cpus, memory, interfaces, disks, hardware } = spec;
-  return {
-    machineType,
-    accelerator,
-    cpus,
-    memory,
-    networks: interfaces.map(({ network }) => network),
-    ...(disks ? { disks: disks.map(({ name }) => name) } : {}),
-    ...(has ? { has } : {}),
-    ...(guestCpu ? { guestCpu } : {}),
-    ...(cpuModel ? { cpuModel } : {}),
-    ...(hardware ? { hardware } : {}),
-  };
 }

@@ -5,7 +5,8 @@ import { type Hardware, hardwareOf } from "../../compute/hardware/kinds.ts";
 import type { Instance, StoragePool } from "../../compute/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { parseBytes } from "../../resource/quantity.ts";
-import { ensureVolumes, userOf } from "../disks/volumes.ts";
+import { userOf } from "../disks/volume-places.ts";
+import { ensureVolumes } from "../disks/volumes.ts";
 import type { MachineConfig, MachineId } from "../hypervisor.ts";
 import { newId, type RealMachines } from "./real-machines.ts";
 

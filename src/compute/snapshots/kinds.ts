@@ -13,7 +13,7 @@
  * A rollback ends the run (its agent kills it), works on the disks of the ended one, and a new run starts from there.
  */
 import { isDeepStrictEqual } from "node:util";
-import { Type } from "typebox";
+import { type Static, Type } from "typebox";
 import {
   Conditions,
   defineKind,
@@ -92,6 +92,7 @@ export const DiskTask = Type.Object({
     Type.Boolean({ description: "Rollback: with the memory, if the machine runs until then." }),
   ),
 });
+export type DiskTask = Static<typeof DiskTask>;
 
 /** Instance.status.diskTask. Owner: the agent. */
 export const DiskTaskResult = Type.Object({

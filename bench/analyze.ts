@@ -9,8 +9,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { packagesFor, readNeeds } from "../src/images/analyze/analyze.ts";
-import { readApplication } from "../src/images/analyze/application.ts";
+import { analyzeApplication } from "../src/images/analyze/analyze.ts";
 import { forRecipe } from "../src/images/analyze/distribution.ts";
 import { Packages } from "../src/images/packages/packages.ts";
 import { run } from "../src/system/run.ts";
@@ -40,7 +39,8 @@ const sum = { wanted: 0, got: 0, found: 0, right: 0, seconds: 0 };
 try {
   const packages = new Packages(CACHE, release);
   const debs = await packages.fetch([], names);
-  print("package             files  libraries  found  wrong  seconds  not found; wrong");
+  const contents = await packages.contents();
+  print("package            libraries  found  wrong  seconds  not found; wrong");
   for (const name of names) {
     const deb = debs.find((each) => each.name === name);
     if (!deb) throw new Error(`${name} was not downloaded`);
@@ -50,8 +50,7 @@ try {
       alternatives((await run("dpkg-deb", ["-f", deb.file, which])).trim());
     const depends = [...(await field("Depends")), ...(await field("Pre-Depends"))];
     const begin = performance.now();
-    const app = await readApplication(at);
-    const found = await packagesFor(await readNeeds(app, release), { cache: CACHE, release });
+    const found = await analyzeApplication({ path: at, traces: [] }, contents, release);
     const seconds = (performance.now() - begin) / 1000;
     const chosen = new Set(forRecipe(found.findings).map((finding) => finding.package));
     const wanted = depends.filter((each) => each.some(isLibrary));
@@ -66,7 +65,6 @@ try {
     sum.seconds += seconds;
     const columns = [
       name.padEnd(19),
-      `${app.files.length}`.padStart(6),
       `${wanted.length}`.padStart(10),
       `${wanted.length - missed.length}`.padStart(6),
       `${wrong.length}`.padStart(6),

@@ -1,21 +1,28 @@
 /** `vireo image analyze`: which packages an application needs, and why; a recipe of them. Needs no installation. */
 import { constants } from "node:fs";
-import { access, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
-import { join } from "node:path";
-import { packagesFor, readNeeds } from "../images/analyze/analyze.ts";
-import { ApplicationError, readApplication } from "../images/analyze/application.ts";
-import { type Finding, forRecipe } from "../images/analyze/distribution.ts";
-import type { Need } from "../images/analyze/needs.ts";
+import { basename, join } from "node:path";
+import { type Analyzed, analyzeApplication, type Subject } from "../images/analyze/analyze.ts";
+import { ApplicationError } from "../images/analyze/application.ts";
+import { forRecipe, markBrought } from "../images/analyze/distribution.ts";
 import { recipeText, told } from "../images/analyze/recipe-of.ts";
-import { installedPath, locate } from "../images/analyze/source.ts";
+import { locate } from "../images/analyze/source.ts";
+import { lookAt, traceRun } from "../images/analyze/trace.ts";
+import { Packages } from "../images/packages/packages.ts";
 import { CACHE } from "./paths.ts";
 import { table } from "./table.ts";
 import { UserError } from "./user-error.ts";
 
 export interface AnalyzeRequest {
   /** A file, a folder, an archive or a URL. */
-  what: string;
+  what?: string;
+  /** A command that is run and watched. */
+  run?: string;
+  /** How long at most, in ms. */
+  for: number;
+  /** A process that is looked at. */
+  pid?: number;
   release: string;
   /** Where the recipe goes. */
   output?: string;
@@ -24,25 +31,45 @@ export interface AnalyzeRequest {
   signal: AbortSignal;
 }
 
+type Print = (line: string) => void;
+
 /** @throws UserError */
-export async function analyze(request: AnalyzeRequest, print: (line: string) => void): Promise<void> {
-  const { what, release, signal } = request;
+export async function analyze(request: AnalyzeRequest, print: Print): Promise<void> {
+  const { what, run, pid, release, signal } = request;
+  if (what === undefined && run === undefined && pid === undefined)
+    throw new UserError("name the application: a path or URL of it, --run COMMAND, or --pid N");
   const scratch = await mkdtemp(join(tmpdir(), "vireo-analyze-"));
   try {
-    const path = await locate(what, scratch, signal);
-    const needs: Need[] = [];
-    const installed = await installedPath(path);
-    if (installed) needs.push(itself(installed));
-    needs.push(...(await readNeeds(await readApplication(path), release, signal)));
-    const { findings, missing } = await packagesFor(needs, { cache: await cacheFolder(), release, signal });
-    show(findings, missing, request, print);
-    if (request.output !== undefined) {
-      const asked = `vireo image analyze ${what}`;
-      await writeFile(request.output, recipeText({ asked, release, findings, services: [] }));
-      print(
-        `${request.output}: ${forRecipe(findings).length} packages; vireo image build ${request.output} builds it`,
-      );
+    const traces: Subject["traces"][number][] = [];
+    let command: string | undefined;
+    if (pid !== undefined) {
+      const running = lookAt(pid);
+      command = running.command.join(" ");
+      traces.push({ name: `process ${pid}`, trace: running });
     }
+    const path = what === undefined ? undefined : await locate(what, scratch, signal);
+    if (run !== undefined) {
+      command = run;
+      const trace = await traceRun(run, join(scratch, "trace"), { limitMs: request.for, signal });
+      traces.push({ name: "the run", trace });
+    }
+    const packages = new Packages(await cacheFolder(), release);
+    const contents = await packages.contents();
+    const subject = { traces, ...(path === undefined ? {} : { path: await realpath(path) }) };
+    const analyzed = await analyzeApplication(subject, contents, release).finally(() => contents.close());
+    await markBrought(analyzed.findings, (names) => packages.broughtAlong(names));
+    show(analyzed, request, print);
+    if (request.output === undefined) return;
+    const { findings } = analyzed;
+    const services = command === undefined ? [] : [{ name: serviceName(command), command }];
+    const asked = ["vireo image analyze", what, run && `--run '${run}'`, pid && `--pid ${pid}`].filter(
+      Boolean,
+    );
+    const text = recipeText({ asked: asked.join(" "), release, findings, services });
+    await writeFile(request.output, text);
+    print(
+      `${request.output}: ${forRecipe(findings).length} packages; vireo image build ${request.output} builds it`,
+    );
   } catch (error) {
     if (error instanceof ApplicationError) throw new UserError(error.message, { cause: error });
     throw error;
@@ -51,14 +78,13 @@ export async function analyze(request: AnalyzeRequest, print: (line: string) => 
   }
 }
 
-/** A program where packages put theirs is perhaps of one. */
-const itself = (path: string): Need => ({
-  file: path,
-  how: "is",
-  what: path,
-  paths: [path.slice(1)],
-  confidence: "certain",
-});
+/** Of the program: "/usr/sbin/nginx -g x" -> "nginx". */
+const serviceName = (command: string) =>
+  basename(/\S+/.exec(command)?.[0] ?? "")
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 63) || "application";
 
 /** The installation's; of a user who may not write there one of their own. */
 async function cacheFolder(): Promise<string> {
@@ -71,20 +97,24 @@ async function cacheFolder(): Promise<string> {
   }
 }
 
-function show(
-  findings: readonly Finding[],
-  missing: readonly Need[],
-  { release, evidence: all }: AnalyzeRequest,
-  print: (line: string) => void,
-): void {
+/** How many of its own files are shown. */
+const SHOWN = 20;
+
+function show({ findings, missing, own }: Analyzed, request: AnalyzeRequest, print: Print): void {
   if (findings.length === 0) print("nothing in it needs a package");
   else {
-    const rows = findings.flatMap((finding) => {
-      const { confidence, evidence, alternatives, isEssential } = finding;
-      const more = evidence.length > 1 && !all ? `, and ${evidence.length - 1} more` : "";
+    const chosen = forRecipe(findings);
+    const rest = findings.filter((finding) => !chosen.includes(finding));
+    const rows = [...chosen, ...rest].flatMap((finding) => {
+      const { confidence, evidence, alternatives, isEssential, comesWith } = finding;
+      const more = evidence.length > 1 && !request.evidence ? `, and ${evidence.length - 1} more` : "";
       const or = alternatives.length > 0 ? ` (or ${alternatives.join(", ")})` : "";
-      const note = isEssential ? " (busybox does for it in slim images)" : "";
-      const lines = (all ? evidence : evidence.slice(0, 1)).map(told);
+      const note = isEssential
+        ? " (busybox does for it in slim images)"
+        : comesWith
+          ? ` (comes with ${comesWith})`
+          : "";
+      const lines = (request.evidence ? evidence : evidence.slice(0, 1)).map(told);
       return lines.map((line, i) =>
         i === 0 ? [finding.package, confidence, `${line}${more}${or}${note}`] : ["", "", line],
       );
@@ -92,7 +122,9 @@ function show(
     print(table(["PACKAGE", "NEEDED", "BECAUSE"], rows));
   }
   const lost = missing.filter(({ confidence }) => confidence !== "possible");
-  if (lost.length === 0) return;
-  print(`\nno package of ${release} has:`);
+  if (lost.length > 0) print(`\nno package of ${request.release} has:`);
   for (const { what, file, how } of lost) print(`  ${what}  (${file}: ${how})`);
+  if (own.length > 0) print("\nfiles that were opened and are of no package:");
+  for (const file of own.slice(0, SHOWN)) print(`  ${file}`);
+  if (own.length > SHOWN) print(`  and ${own.length - SHOWN} more`);
 }

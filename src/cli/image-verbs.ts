@@ -1,6 +1,7 @@
 /** Verbs on images: their arguments and options. */
 import { type Command, Option } from "commander";
 import { SBOM_FORMATS, type SbomFormat } from "../images/trust/sbom.ts";
+import { addAnalyzeVerb } from "./image-analyze-verb.ts";
 import type { BuildFlags } from "./image-build.ts";
 import type { StatePaths } from "./paths.ts";
 import { durationMs } from "./place.ts";
@@ -54,17 +55,7 @@ export function addImageVerbs(
       await buildImage(paths(), { what, flags, detach, timeoutMs: timeout, signal: stopSignal() }, print);
     });
 
-  image
-    .command("analyze")
-    .description("find the packages that an application needs, and why; write a recipe of them")
-    .argument("<application>", "a file, a folder, an archive (tar, zip, deb), or a URL of one")
-    .option("--release <release>", "of Debian", "bookworm")
-    .option("-o, --output <file>", "the recipe, for vireo image build")
-    .option("--evidence", "show all that speaks for each package", false)
-    .action(async (what: string, options: { release: string; output?: string; evidence: boolean }) => {
-      const { analyze } = await import("./image-analyze.ts");
-      await analyze({ what, ...options, signal: stopSignal() }, print);
-    });
+  addAnalyzeVerb(image, print);
 
   image
     .command("verify")

@@ -19,6 +19,8 @@ export interface Finding {
   evidence: Evidence[];
   /** Other packages that have the same. */
   alternatives: string[];
+  /** A package of the recipe that brings it along. */
+  comesWith?: string;
   /** busybox does for it in a slim image: it is of Debian's essential ones. */
   isEssential: boolean;
 }
@@ -134,6 +136,21 @@ function nameOfLibrary(file: string): string {
   return `${name}${/\d$/.test(name) && version ? "-" : ""}${version}`.toLowerCase().replaceAll("_", "-");
 }
 
-/** Those that a recipe has to name: needed for sure or in the usual run, and not done by what every image has. */
+/** Those that a recipe has to name: needed for sure or in the usual run, not done by what every image has, nor brought by another. */
 export const forRecipe = (findings: readonly Finding[]): Finding[] =>
-  findings.filter(({ confidence, isEssential }) => confidence !== "possible" && !isEssential);
+  findings.filter(
+    ({ confidence, isEssential, comesWith }) =>
+      confidence !== "possible" && !isEssential && comesWith === undefined,
+  );
+
+/** Marks those that others of the recipe bring along. @param brought package -> the one that brings it, of the given names */
+export async function markBrought(
+  findings: readonly Finding[],
+  brought: (names: readonly string[]) => Promise<ReadonlyMap<string, string>>,
+): Promise<void> {
+  const by = await brought(forRecipe(findings).map((finding) => finding.package));
+  for (const finding of findings) {
+    const other = by.get(finding.package);
+    if (other !== undefined) finding.comesWith = other;
+  }
+}

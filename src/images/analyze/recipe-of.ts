@@ -8,6 +8,7 @@ export interface Analysis {
   asked: string;
   release: string;
   findings: readonly Finding[];
+  /** What the image is to run. */
   services: NonNullable<Recipe["services"]>;
 }
 

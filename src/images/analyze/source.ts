@@ -1,6 +1,6 @@
 /** Where an application comes from: a file or folder of this machine, an archive, or a URL of one. Archives are unpacked into a folder that goes afterwards. */
 import { createWriteStream } from "node:fs";
-import { lstat, mkdir, readFile, realpath, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -47,12 +47,6 @@ export async function locate(what: string, scratch: string, signal?: AbortSignal
     );
   }
   return path;
-}
-
-/** Of a file of this machine that a package may have itself, where it lies there: "/usr/sbin/nginx". */
-export async function installedPath(path: string): Promise<string | undefined> {
-  const real = await realpath(path).catch(() => undefined);
-  return real && /^\/usr\/(?!local\/)/.test(real) && (await lstat(real)).isFile() ? real : undefined;
 }
 
 async function download(url: URL, scratch: string, signal?: AbortSignal): Promise<string> {

@@ -253,6 +253,27 @@ export class Packages {
     return found;
   }
 
+  /**
+   * Which of these packages need not be named: others bring them along. What only maintainer scripts need comes along with none.
+   * @returns package -> one that brings it, and has to be named itself. @throws CommandError
+   */
+  async broughtAlong(names: readonly string[]): Promise<Map<string, string>> {
+    await this.#prepare();
+    const shown = await this.#cacheShow(await this.#known(names));
+    const depends = shown.map(
+      ({ name, depends, preDepends }) => [name, firstChoices(`${preDepends},${depends}`)] as const,
+    );
+    return broughtAlong(new Map(depends), PLUMBING);
+  }
+
+  async #known(names: readonly string[]): Promise<string[]> {
+    const all = await this.#run("apt-cache", [...this.#options().slice(3), "pkgnames"], {
+      timeoutMs: 60_000,
+    });
+    const known = new Set(all.split("\n"));
+    return names.filter((name) => known.has(name));
+  }
+
   /** Downloads just these, without what they depend on. `"linux-image-x"` or `"x=1.0-1"`. */
   async #download(exact: readonly string[]): Promise<Package[]> {
     const archives = join(this.#cache, "archives");
@@ -335,18 +356,29 @@ export class Packages {
     }
   }
 
-  /** The newest version of each package; of a metapackage of kernels the kernel that it stands for. */
-  async #newest(names: readonly string[]): Promise<{ name: string; version: string }[]> {
+  /** What the sources say of the newest version of each. */
+  async #cacheShow(names: readonly string[]) {
     if (names.length === 0) return [];
     const shown = await this.#run(
       "apt-cache",
       [...this.#options().slice(3), "show", "--no-all-versions", ...names],
       { timeoutMs: 60_000 },
     );
-    const found = shown.split("\n\n").map((entry) => {
-      const field = (field: string) => new RegExp(`^${field}: (.*)$`, "m").exec(entry)?.[1];
-      return { name: field("Package"), version: field("Version") ?? "", depends: field("Depends") ?? "" };
+    return shown.split("\n\n").map((entry) => {
+      const field = (field: string) => new RegExp(`^${field}: (.*)$`, "m").exec(entry)?.[1] ?? "";
+      return {
+        name: field("Package"),
+        version: field("Version"),
+        depends: field("Depends"),
+        preDepends: field("Pre-Depends"),
+      };
     });
+  }
+
+  /** The newest version of each package; of a metapackage of kernels the kernel that it stands for. */
+  async #newest(names: readonly string[]): Promise<{ name: string; version: string }[]> {
+    if (names.length === 0) return [];
+    const found = await this.#cacheShow(names);
     const newest: { name: string; version: string }[] = [];
     for (const name of names) {
       const package_ = found.find((each) => each.name === name);
@@ -358,6 +390,40 @@ export class Packages {
     }
     return newest;
   }
+}
+
+/** What apt takes when nothing else is asked for: "a (>= 1) | b, c:any" -> a, c. Pure. */
+const firstChoices = (field: string) =>
+  field
+    .split(",")
+    .map((part) => part.trim().replace(/[\s:(|].*$/, ""))
+    .filter(Boolean);
+
+/**
+ * @param depends of each package, by name
+ * @param alone come along with none
+ * @returns package -> one of those that are left, that brings it directly or by others. Pure
+ */
+export function broughtAlong(
+  depends: ReadonlyMap<string, readonly string[]>,
+  alone: readonly string[],
+): Map<string, string> {
+  const kept = new Set(depends.keys());
+  const below = (name: string, seen = new Set<string>()): Set<string> => {
+    for (const other of depends.get(name) ?? [])
+      if (depends.has(other) && !seen.has(other)) below(other, seen.add(other));
+    return seen;
+  };
+  const brought = new Map([...kept].map((name) => [name, below(name)]));
+  const gone: string[] = [];
+  // Of two that bring each other the first goes.
+  for (const name of depends.keys()) {
+    if (alone.includes(name) || ![...kept].some((other) => other !== name && brought.get(other)?.has(name)))
+      continue;
+    kept.delete(name);
+    gone.push(name);
+  }
+  return new Map(gone.map((name) => [name, [...kept].find((other) => brought.get(other)?.has(name)) ?? ""]));
 }
 
 /** As apt-file has them, and nothing but them. */

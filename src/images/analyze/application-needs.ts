@@ -1,11 +1,11 @@
-/** What one file of an application needs, by what it is: ELF, a script of some language, a jar. */
+/** What the files of an application need, each by what it is: ELF, a script of some language, a jar. */
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { readElf } from "../build/elf.ts";
-import { type AppFile, type Application, headOf } from "./application.ts";
+import { type AppFile, type Application, ApplicationError, headOf } from "./application.ts";
 import { elfNeeds } from "./elf-needs.ts";
 import { jarNeeds, javaNeeds } from "./java.ts";
-import { lessSure, type Need, programNeed, type Versions } from "./needs.ts";
+import { lessSure, type Need, programNeed, VERSIONS, type Versions } from "./needs.ts";
 import { pythonNeeds } from "./python.ts";
 import { nodeDependencies, nodeNeeds, perlNeeds, rubyNeeds, shellNeeds } from "./scripts.ts";
 
@@ -40,8 +40,28 @@ const HEAD_BYTES = 256;
 /** What is there for those who make or try the application. */
 const ASIDE = /(?:^|\/)(?:tests?|testing|testsuite|docs?|examples?|samples?|demos?|benchmarks?|contrib)\//i;
 
-/** @throws Error of the file system */
-export async function needsOf(app: Application, file: AppFile, versions: Versions): Promise<Need[]> {
+/** @throws Error of the file system, or for a release that is not known */
+export async function readNeeds(app: Application, release: string, signal?: AbortSignal): Promise<Need[]> {
+  const versions = Object.hasOwn(VERSIONS, release) ? VERSIONS[release] : undefined;
+  if (!versions)
+    throw new ApplicationError(
+      `--release: ${JSON.stringify(release)} is not known; it is ${Object.keys(VERSIONS).join(" or ")}`,
+    );
+  const needs: Need[] = app.links.map(({ name, target }) => ({
+    file: name,
+    how: "link to",
+    what: target,
+    paths: [target.slice(1)],
+    confidence: "likely",
+  }));
+  for (const file of app.files) {
+    signal?.throwIfAborted();
+    needs.push(...(await needsOf(app, file, versions)));
+  }
+  return needs;
+}
+
+async function needsOf(app: Application, file: AppFile, versions: Versions): Promise<Need[]> {
   if (file.bytes === 0 || file.bytes > MAX_BYTES) return [];
   const needs = await allNeeds(app, file, versions);
   if (!ASIDE.test(file.name)) return needs;

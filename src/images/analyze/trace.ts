@@ -1,0 +1,214 @@
+/**
+ * What an application does when it runs: the files that it opens and the programs that it starts, by strace; or of a process that runs already, what it has open. What
+ * it opens without success counts for nothing.
+ */
+import { spawn } from "node:child_process";
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join, posix } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { ApplicationError } from "./application.ts";
+import { type Need, programNeed } from "./needs.ts";
+
+export interface Trace {
+  /** Absolute paths, links followed -> how they were asked for. */
+  opened: Map<string, string>;
+  /** Programs that were started. */
+  started: Set<string>;
+}
+
+/** What every system makes by itself, or has for a moment. */
+const PASSING =
+  /^\/(?:proc|sys|dev|run|tmp|var\/(?:run|tmp|log|cache|spool)|etc\/(?:ld\.so\.\w+|passwd|group|shadow|gshadow|hosts|hostname|resolv\.conf|nsswitch\.conf|localtime|timezone|machine-id|mtab|host\.conf|gai\.conf|locale\.alias))(?:\/|$)/;
+/** After SIGTERM. */
+const GRACE_MS = 5000;
+const STRACE = [
+  ..."-f -qq -y -z -s 4096 --seccomp-bpf -e signal=none".split(" "),
+  ..."-e trace=open,openat,openat2,creat,execve,execveat".split(" "),
+];
+
+/**
+ * Runs a command, by a shell, until it ends, `signal` or the time is over: then it is ended, with all that it started.
+ * @param file where strace writes to
+ * @param root the command runs in this root file system by itself (chroot); its paths are those inside
+ * @throws ApplicationError when it cannot be run
+ */
+export async function traceRun(
+  command: string,
+  file: string,
+  { limitMs, signal, root = "" }: { limitMs: number; signal: AbortSignal; root?: string },
+): Promise<Trace> {
+  // A group of its own: a terminal's Ctrl-C is for us, and all of it can be ended.
+  const child = spawn("strace", [...STRACE, "-o", file, "--", "sh", "-c", command], {
+    stdio: ["ignore", "inherit", "inherit"],
+    detached: true,
+  });
+  const over = new Promise<{ code: number | null } | { error: NodeJS.ErrnoException }>((resolve) => {
+    child.on("error", (error) => resolve({ error }));
+    child.on("close", (code) => resolve({ code }));
+  });
+  const late = new AbortController();
+  const first = await Promise.race([
+    over,
+    wait(limitMs, undefined, { signal: AbortSignal.any([signal, late.signal]) }).catch(() => undefined),
+  ]);
+  late.abort();
+  if (first === undefined) await end(child.pid, file, over);
+  const result = await over;
+  if ("error" in result)
+    throw new ApplicationError(
+      result.error.code === "ENOENT"
+        ? "strace is not installed, by which a run is watched: apt-get install strace"
+        : `strace: ${result.error.message}`,
+    );
+  const text = await readFile(file, "utf8").catch(() => "");
+  const trace = parseTrace(text, root);
+  if (trace.started.size === 0 && (result.code === 127 || result.code === 126))
+    throw new ApplicationError(`${command}: could not be started`);
+  return trace;
+}
+
+/** First asks, then kills; also those that have left the group: strace has told of each. */
+async function end(group: number | undefined, file: string, over: Promise<unknown>): Promise<void> {
+  if (group === undefined) return;
+  const all = async (name: "SIGTERM" | "SIGKILL") => {
+    const text = await readFile(file, "utf8").catch(() => "");
+    const traced = new Set([...text.matchAll(/^(\d+) /gm)].map((match) => Number(match[1])));
+    // strace itself ends when all that it watches have ended.
+    for (const pid of traced) if (isWatchedBy(pid, group)) kill(pid, name);
+  };
+  await all("SIGTERM");
+  const grace = new AbortController();
+  await Promise.race([over, wait(GRACE_MS, undefined, { signal: grace.signal }).catch(() => undefined)]);
+  grace.abort();
+  await all("SIGKILL");
+}
+
+/** A number may be another process's by now. */
+function isWatchedBy(pid: number, tracer: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/status`, "latin1").includes(`\nTracerPid:\t${tracer}\n`);
+  } catch {
+    return false;
+  }
+}
+
+function kill(pid: number, signal: "SIGTERM" | "SIGKILL"): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // it ended meanwhile
+  }
+}
+
+/**
+ * Of strace's lines: `12 openat(AT_FDCWD</>, "a", O_RDONLY) = 3</usr/a>` and `12 execve("/usr/bin/b", …) = 0`. The shell that starts the command is left out, and files
+ * that are only written.
+ */
+export function parseTrace(text: string, root = ""): Trace {
+  const trace: Trace = { opened: new Map(), started: new Set() };
+  const inside = (path: string) => (root && path.startsWith(`${root}/`) ? path.slice(root.length) : path);
+  let programs = 0;
+  for (const line of text.split("\n")) {
+    const program = /^\d+ +execve(?:at)?\((?:AT_FDCWD<([^>]*)>, )?"((?:[^"\\]|\\.)*)".*\) = 0$/.exec(line);
+    if (program) {
+      const path = inside(posix.resolve(program[1] ?? "/", unquoted(program[2] ?? "")));
+      if (programs++ > 0) trace.started.add(path);
+      continue;
+    }
+    const opened =
+      /^\d+ +(?:openat2?|open|creat)\((?:[^,"]*, )?"((?:[^"\\]|\\.)*)", ([A-Z_|]+).*\) = \d+<((?:[^>\\]|\\.)+)>/.exec(
+        line,
+      );
+    if (!opened || /O_DIRECTORY|O_WRONLY|O_PATH/.test(opened[2] ?? "")) continue;
+    const path = inside(unquoted(opened[3] ?? "").replace(/ \(deleted\)$/, ""));
+    if (path.startsWith("/") && !PASSING.test(path))
+      trace.opened.set(path, inside(unquoted(opened[1] ?? "")));
+  }
+  return trace;
+}
+
+/** strace writes bytes that are no plain letters as in C: \" \\ \n \303. */
+function unquoted(text: string): string {
+  if (!text.includes("\\")) return text;
+  const bytes: number[] = [];
+  const plain: Record<string, number> = { n: 10, t: 9, r: 13, v: 11, f: 12 };
+  for (const match of text.matchAll(/\\([0-7]{1,3})|\\(.)|([^\\]+)/g)) {
+    const [, octal, escaped, rest] = match;
+    if (octal) bytes.push(Number.parseInt(octal, 8));
+    else if (escaped) bytes.push(plain[escaped] ?? escaped.charCodeAt(0));
+    else bytes.push(...Buffer.from(rest ?? ""));
+  }
+  return Buffer.from(bytes).toString("utf8");
+}
+
+export interface Running extends Trace {
+  /** What it was started with. */
+  command: string[];
+}
+
+/** A process with its children: what they run, what is mapped, what they have open. @throws ApplicationError */
+export function lookAt(pid: number): Running {
+  const trace: Running = { opened: new Map(), started: new Set(), command: [] };
+  const read = (id: number, name: string) => readFileSync(`/proc/${id}/${name}`, "utf8");
+  try {
+    trace.command = read(pid, "cmdline").split("\0").filter(Boolean);
+  } catch (cause) {
+    throw new ApplicationError(`--pid: there is no process ${pid} that may be looked at`, { cause });
+  }
+  const todo = [pid];
+  for (let id = todo.pop(); id !== undefined; id = todo.pop()) {
+    try {
+      trace.started.add(readlinkSync(`/proc/${id}/exe`).replace(/ \(deleted\)$/, ""));
+      const cwd = readlinkSync(`/proc/${id}/cwd`);
+      for (const [, path = ""] of read(id, "maps").matchAll(
+        /^\S+ \S+ \S+ \S+ \d+ +(\/.+?)(?: \(deleted\))?$/gm,
+      ))
+        note(trace, path);
+      for (const fd of readdirSync(`/proc/${id}/fd`)) note(trace, readlinkSync(`/proc/${id}/fd/${fd}`));
+      // Scripts are read whole and closed.
+      for (const word of read(id, "cmdline").split("\0").slice(1))
+        if (/^[\w./+-]+$/.test(word)) note(trace, posix.resolve(cwd, word));
+      for (const thread of readdirSync(`/proc/${id}/task`))
+        todo.push(
+          ...read(id, join("task", thread, "children"))
+            .split(" ")
+            .filter(Boolean)
+            .map(Number),
+        );
+    } catch (cause) {
+      if (id === pid)
+        throw new ApplicationError(`--pid: process ${pid} may not be looked at by this user, or has ended`, {
+          cause,
+        });
+    }
+  }
+  return trace;
+}
+
+function note({ opened }: Trace, path: string): void {
+  if (!path.startsWith("/") || PASSING.test(path)) return;
+  if (lstatSync(path, { throwIfNoEntry: false })?.isFile()) opened.set(path, path);
+}
+
+/** The files of a run that packages may have. @param file what it is called in the evidence */
+export function traceNeeds({ opened, started }: Trace, file: string): Need[] {
+  const found = { file, confidence: "certain" as const };
+  const compiled = (path: string) =>
+    path.replace(/\/__pycache__\/([^/]+?)\.cpython-\d+(?:\.opt-\d)?\.pyc$/, "/$1.py");
+  return [
+    ...[...started].map((path) => {
+      // Elsewhere it is the application's own, whatever its name.
+      const usual = /^\/(?:usr\/(?:local\/)?)?(?:s?bin|games)\/[^/]+$/.test(path);
+      return usual
+        ? programNeed(path, { ...found, how: "started" })
+        : { ...found, how: "started", what: path, paths: [path.slice(1)] };
+    }),
+    ...[...opened].map(([path, asked]) => ({
+      ...found,
+      how: "opened",
+      what: path,
+      paths: [compiled(path).slice(1), ...(asked.startsWith("/") && asked !== path ? [asked.slice(1)] : [])],
+    })),
+  ];
+}

@@ -70,6 +70,39 @@ describe("lists", () => {
     ).toContain("m8");
   });
 
+  it("of chosen fields leave these, and what names an object; watches as well", async () => {
+    const { body } = await call(
+      "?limit=1&fields=metadata.labels.odd,spec,status.conditions.type,constructor",
+    );
+    expect(body.items).toEqual([
+      {
+        metadata: {
+          name: "m0",
+          namespace: "default",
+          uid: expect.any(String),
+          resourceVersion: expect.any(String),
+          labels: { odd: "false" },
+        },
+        spec: expect.any(Object),
+      },
+    ]);
+    const path = "/apis/vireo.dev/v1/namespaces/default/machinesets?watch=1&timeoutSeconds=1";
+    const { text } = await raw(stack, "GET", `${path}&resourceVersion=0&fields=metadata.labels`, { token });
+    const [first = ""] = text.split("\n");
+    expect(Object.keys(JSON.parse(first).object)).toEqual(["metadata"]);
+    expect(Object.keys(JSON.parse(first).object.metadata).sort()).toEqual([
+      "labels",
+      "name",
+      "namespace",
+      "resourceVersion",
+      "uid",
+    ]);
+    expect(await call("?fields=spec..cpus")).toMatchObject({
+      code: 400,
+      body: { message: expect.stringMatching(/"spec\.\.cpus" is none/) },
+    });
+  });
+
   it.each([
     ["?resourceVersionMatch=Exact", /unless resourceVersion is provided/],
     ["?resourceVersion=1&resourceVersionMatch=Newest", /supported values/],

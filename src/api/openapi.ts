@@ -28,6 +28,7 @@ const QUERY: Record<Action, readonly string[]> = {
     "allowWatchBookmarks",
     "sendInitialEvents",
     "timeoutSeconds",
+    "fields",
   ],
   get: [],
   post: ["dryRun", "fieldManager", "fieldValidation"],

@@ -2,6 +2,7 @@
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { shown } from "../telemetry/request-id.ts";
+import { ChosenFields } from "./chosen-fields.ts";
 import { type Exchange, jsonOf, send, sendValue } from "./exchange.ts";
 import { type Media, negotiate } from "./media.ts";
 import { groupVersion } from "./served.ts";
@@ -41,7 +42,12 @@ export function sendWritten(to: Destination, written: Written): Promise<void> {
 }
 
 /** The parts are the objects' cached texts: a list of ten thousand is put together, not made. */
-export function listBytes(kind: Kind, metadata: object, items: readonly Resource[]): Buffer {
+export function listBytes(
+  kind: Kind,
+  metadata: object,
+  items: readonly Resource[],
+  textOf: (kind: Kind, item: Resource) => Buffer = jsonOf,
+): Buffer {
   const parts: Buffer[] = [
     Buffer.from(
       `{"kind":"${kind.kind}List","apiVersion":"${groupVersion(kind)}","metadata":${JSON.stringify(metadata)},"items":[`,
@@ -50,7 +56,7 @@ export function listBytes(kind: Kind, metadata: object, items: readonly Resource
   const comma = Buffer.from(",");
   items.forEach((item, index) => {
     if (index > 0) parts.push(comma);
-    parts.push(jsonOf(kind, item));
+    parts.push(textOf(kind, item));
   });
   parts.push(Buffer.from("]}\n"));
   return Buffer.concat(parts);
@@ -62,7 +68,11 @@ export async function sendList(
   metadata: object,
   found: readonly Resource[],
 ): Promise<void> {
-  if (!media.as && !media.yaml) return send(exchange, 200, listBytes(kind, metadata, found));
+  if (!media.as && !media.yaml) {
+    const chosen = ChosenFields.of(exchange.query);
+    const textOf = chosen && ((...of: Parameters<typeof jsonOf>) => chosen.jsonOf(...of));
+    return send(exchange, 200, listBytes(kind, metadata, found, textOf));
+  }
   const items = found.map((item) => shown(kind, item));
   if (media.as === "Table")
     return sendValue(

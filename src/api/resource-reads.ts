@@ -4,6 +4,7 @@ import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Attributes, Decision } from "./authorize.ts";
 import type { Authorizer } from "./authorizer.ts";
+import { ChosenFields } from "./chosen-fields.ts";
 import { type Exchange, flag, sendValue, statusOf } from "./exchange.ts";
 import { negotiate } from "./media.ts";
 import { includeOf, sendList } from "./resource-answers.ts";
@@ -116,12 +117,14 @@ export async function watch(call: Call): Promise<void> {
       'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires resourceVersionMatch=NotOlderThan',
     );
   const bookmarks = flag(query.get("allowWatchBookmarks"));
+  const chosen = ChosenFields.of(query);
   const seconds = integer(exchange, "timeoutSeconds") || 1800 + randomInt(1800);
   // From here on errors are told as events: a browser tells its page nothing of a WebSocket that did not come about.
   const sink = exchange.upgrade ? webSocketSink(await acceptWebSocket(call)) : httpSink(exchange.response);
   const stream = new WatchStream(sink, kind, {
     media: media.yaml ? { ...media, yaml: false, contentType: "application/json" } : media,
     include: includeOf(exchange),
+    ...(chosen ? { chosen } : {}),
     bookmarks,
     timeoutMs: seconds * 1000,
   });

@@ -11,6 +11,7 @@ import { createWebSocketStream, type WebSocket } from "ws";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { shown } from "../telemetry/request-id.ts";
+import type { ChosenFields } from "./chosen-fields.ts";
 import { jsonOf } from "./exchange.ts";
 import type { Media } from "./media.ts";
 import { groupVersion } from "./served.ts";
@@ -23,6 +24,8 @@ const END = Buffer.from("}\n");
 export interface WatchStreamOptions {
   media: Media;
   include: IncludeObject;
+  /** Only these of each object. */
+  chosen?: ChosenFields;
   /** Bookmarks are always asked of the Service; clients that do not know them do not get them. */
   bookmarks: boolean;
   timeoutMs: number;
@@ -173,8 +176,11 @@ export class WatchStream {
   #line(event: ServiceEvent): Buffer[] {
     if (event.type === "BOOKMARK")
       return [Buffer.from(`${JSON.stringify({ type: "BOOKMARK", object: this.#bookmark(event) })}\n`)];
-    if (this.#options.media.as === "")
-      return [Buffer.from(`{"type":"${event.type}","object":`), jsonOf(this.#kind, event.object), END];
+    if (this.#options.media.as === "") {
+      const { chosen } = this.#options;
+      const text = chosen ? chosen.jsonOf(this.#kind, event.object) : jsonOf(this.#kind, event.object);
+      return [Buffer.from(`{"type":"${event.type}","object":`), text, END];
+    }
     return [
       Buffer.from(
         `${JSON.stringify({ type: event.type, object: this.#transform(shown(this.#kind, event.object)) })}\n`,

@@ -4,7 +4,7 @@ import { Dialog, Modal, ModalOverlay } from "react-aria-components";
 import { Icon, type IconName } from "../ui/icons.tsx";
 import { hostState, phaseOf } from "./data/derive.ts";
 import { keyOf } from "./data/kinds.ts";
-import { useLive } from "./data/live.ts";
+import { useBrief, useLive } from "./data/live.ts";
 import { machinePath } from "./pages/machines.tsx";
 import { navigate } from "./router.tsx";
 import { SECTIONS } from "./sections.ts";
@@ -22,8 +22,8 @@ interface Entry {
 const MOST = 60;
 
 export default function Palette({ onClose }: { onClose: () => void }) {
-  const machines = useLive("virtualmachines");
-  const hosts = useLive("hosts");
+  const machines = useBrief("virtualmachines");
+  const hosts = useBrief("hosts");
   const policies = useLive("policies");
   const [text, setText] = useState("");
   const [at, setAt] = useState(0);

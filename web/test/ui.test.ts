@@ -326,6 +326,11 @@ it("shows its first page soon, and nothing jumps", async () => {
   const bytes = [...new Map(resources).values()].reduce((sum, size) => sum + size, 0);
   expect(bytes).toBeGreaterThan(50_000);
   expect(bytes, JSON.stringify(resources)).toBeLessThan(200_000);
+  const paints = (await page.evaluate(
+    "performance.getEntriesByName('first-contentful-paint').map(({ startTime }) => startTime)",
+  )) as number[];
+  expect(paints).toHaveLength(1);
+  expect(paints[0]).toBeLessThan(1000);
   const shift = await page.evaluate(`new Promise((resolve) => {
     let sum = 0;
     new PerformanceObserver((list) => { for (const entry of list.getEntries()) sum += entry.value; }).observe({ type: "layout-shift", buffered: true });

@@ -21,6 +21,7 @@ export function Chart({
   format,
   most,
   bytes,
+  why,
 }: {
   title: string;
   /** Seconds since 1970. */
@@ -31,6 +32,8 @@ export function Chart({
   most: number;
   /** Its values are bytes: the scale has round ones. */
   bytes?: boolean;
+  /** Why there is nothing to be seen. */
+  why?: string | undefined;
 }) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(undefined);
@@ -92,7 +95,10 @@ export function Chart({
             label: name,
             stroke: color(of),
             width: 1.5,
-            points: { show: false },
+            // One value alone makes no line.
+            points: {
+              show: (plot: uPlot) => (plot.data[i + 1]?.filter((one) => one !== null).length ?? 0) < 2,
+            },
             ...(i === 0 ? { fill: `color-mix(in srgb, ${color(of)} 14%, transparent)` } : {}),
           })),
         ],
@@ -125,7 +131,10 @@ export function Chart({
           );
         })}
       </figcaption>
-      <div ref={place} aria-hidden="true" />
+      <div className="plot">
+        <div ref={place} aria-hidden="true" className={why === undefined ? "" : "away"} />
+        {why !== undefined && <p className="muted small">{why}</p>}
+      </div>
     </figure>
   );
 }

@@ -5,7 +5,6 @@ import {
   rowSelectionFeature,
   rowSortingFeature,
   type SortingState,
-  sortFn_alphanumeric,
   sortFn_basic,
   tableFeatures,
   useTable,
@@ -18,7 +17,7 @@ const features = tableFeatures({
   rowSortingFeature,
   rowSelectionFeature,
   sortedRowModel: createSortedRowModel(),
-  sortFns: { alphanumeric: sortFn_alphanumeric, basic: sortFn_basic },
+  sortFns: { basic: sortFn_basic },
 });
 type Features = typeof features;
 
@@ -39,6 +38,11 @@ export interface Selection {
   chosen: ReadonlySet<string>;
   set: (chosen: ReadonlySet<string>) => void;
 }
+
+const { compare } = new Intl.Collator("en", { numeric: true });
+/** "web-2" before "web-10". */
+const byText = (a: { getValue: (id: string) => unknown }, b: typeof a, id: string) =>
+  compare(String(a.getValue(id)), String(b.getValue(id)));
 
 const VIRTUAL_FROM = 120;
 
@@ -69,7 +73,7 @@ export function DataTable<T>({
         id: column.id,
         header: column.head,
         accessorFn: column.value,
-        sortFn: column.numeric ? ("basic" as const) : ("alphanumeric" as const),
+        sortFn: column.numeric ? ("basic" as const) : byText,
         cell: ({ row }) => column.cell(row.original),
       })),
     [columns],

@@ -6,7 +6,8 @@ import { checkSite, type Site } from "../sites.ts";
 import { aimOf, dearness, describeWatts } from "./goals.ts";
 import { place } from "./place.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
-import { describeWindow, holds, type Window, windowFault } from "./windows.ts";
+import { describeWindow } from "./policy-words.ts";
+import { holds, type Window, windowFault } from "./windows.ts";
 
 const GiB = 2 ** 30;
 const NONE = new Map();

@@ -19,7 +19,8 @@ import { curveOf } from "../estate/watts.ts";
 import type { Goal, Policy } from "../kinds.ts";
 import type { Subject } from "../rules/attributes.ts";
 import { isKept } from "../rules/expressions.ts";
-import { describeWindow, holds } from "./windows.ts";
+import { describeGoals, describeWindow } from "./policy-words.ts";
+import { holds } from "./windows.ts";
 
 /** What power is weighed by. */
 const POWER = ["energy", "cost", "carbon"] as const;
@@ -64,10 +65,8 @@ export function aimOf(policy: Policy | undefined, { now, sites = NO_TARIFFS }: M
       goals.reduce((sum, { goal, weight }) => sum + ((WEIGHTS[goal][part] ?? 0) * weight) / total, 0),
     ]),
   ) as Weights;
-  const share = (weight: number) => ` ${Math.round((100 * weight) / total)} %`;
-  const words = goals.map(({ goal, weight }) => `${goal}${goals.length > 1 ? share(weight) : ""}`).join(", ");
   const because = goals.flatMap(({ during }) => (during ? [describeWindow(during)] : [])).join("; ");
-  return { weights, words, ...(because ? { because } : {}) };
+  return { weights, words: describeGoals(goals), ...(because ? { because } : {}) };
 }
 
 export type Moment = Pick<Estate, "now" | "sites">;

@@ -4,7 +4,8 @@ import { indexOf } from "../estate/estate-index.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
 import type { Policy } from "../kinds.ts";
 import { policiesOf } from "../rules/rules.ts";
-import { describeWindow, holds } from "./windows.ts";
+import { describeWindow } from "./policy-words.ts";
+import { holds } from "./windows.ts";
 
 const HOUR_MS = 3_600_000;
 

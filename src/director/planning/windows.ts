@@ -76,27 +76,6 @@ function passes(threshold: Window["price"], sites: Tariffs, of: "price" | "carbo
   });
 }
 
-/** "08:00-18:00 Mon, Tue (Europe/Berlin), price above 0.3" */
-export function describeWindow({ hours, days, timeZone, price, carbon }: Window): string {
-  const threshold = (what: string, of: Window["price"]) =>
-    of
-      ? [
-          [
-            what,
-            ...(of.site ? [`at ${of.site}`] : []),
-            ...(of.above === undefined ? [] : [`above ${of.above}`]),
-            ...(of.below === undefined ? [] : [`below ${of.below}`]),
-          ].join(" "),
-        ]
-      : [];
-  const time = [hours, days?.join(", ")].filter(Boolean).join(" ");
-  return [
-    ...(time ? [`${time} ${timeZone ?? "UTC"}`] : []),
-    ...threshold("price", price),
-    ...threshold("carbon", carbon),
-  ].join(", ");
-}
-
 /** What is wrong with its time zone; undefined: nothing. */
 export const windowFault = ({ timeZone }: Window): string | undefined =>
   timeZone === undefined ? undefined : timeZoneFault(timeZone);

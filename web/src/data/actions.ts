@@ -1,10 +1,11 @@
 /** What can be done with a machine, when it makes no sense, and how it is asked of the API: as the `vireo` command does. */
 import { MERGE_PATCH, request } from "./api.ts";
-import { conditionOf, phaseOf } from "./derive.ts";
+import { type Conditioned, conditionOf, phaseOf } from "./derive.ts";
 import {
   apiVersionOf,
   collectionPath,
-  type Host,
+  type HostBrief,
+  type Machine,
   objectPath,
   type Plural,
   type VirtualMachine,
@@ -37,14 +38,13 @@ export interface MachineAction {
   id: "start" | "stop" | "restart" | "reset" | "pause" | "resume" | "suspend";
   name: string;
   done: (name: string) => string;
-  /** Why it makes no sense now. */
-  whyNot: (vm: VirtualMachine) => string | undefined;
-  spec: (vm: VirtualMachine) => object;
+  /** Why it makes no sense now; the better the more is known of it. */
+  whyNot: (vm: Machine & Conditioned) => string | undefined;
+  spec: (vm: Machine) => object;
 }
 
-const isDown = (vm: VirtualMachine) =>
-  !vm.spec.running || ["Stopped", "Failed", "Suspended"].includes(phaseOf(vm));
-const runsNot = (vm: VirtualMachine) =>
+const isDown = (vm: Machine) => !vm.spec.running || ["Stopped", "Failed", "Suspended"].includes(phaseOf(vm));
+const runsNot = (vm: Machine) =>
   isDown(vm)
     ? `It does not run: it is ${phaseOf(vm)}.`
     : vm.metadata.deletionTimestamp
@@ -119,13 +119,13 @@ export const ACTIONS: readonly MachineAction[] = [
   },
 ];
 
-export const act = (action: MachineAction, vm: VirtualMachine) =>
+export const act = (action: MachineAction, vm: Machine) =>
   patch("virtualmachines", vm.metadata, { spec: action.spec(vm) });
 
-export const whyNotAct = (action: MachineAction, vm: VirtualMachine, can: Can): string | undefined =>
+export const whyNotAct = (action: MachineAction, vm: Machine, can: Can): string | undefined =>
   action.whyNot(vm) ?? can("patch", "virtualmachines");
 
-export const whyNotMigrate = (vm: VirtualMachine, hosts: readonly Host[], can: Can): string | undefined =>
+export const whyNotMigrate = (vm: Machine, hosts: readonly HostBrief[], can: Can): string | undefined =>
   phaseOf(vm) !== "Running"
     ? `Only a running machine is moved live; it is ${phaseOf(vm)}.`
     : hosts.length < 2
@@ -139,14 +139,14 @@ export const whyNotSnapshot = (vm: VirtualMachine, can: Can): string | undefined
       ? "It has no disks yet: it never ran."
       : can("create", "snapshots");
 
-export const whyNotDelete = (vm: VirtualMachine, can: Can): string | undefined =>
+export const whyNotDelete = (vm: Machine, can: Can): string | undefined =>
   vm.metadata.deletionTimestamp
     ? "It is being deleted already."
     : vm.spec.deletionProtection
       ? "It is protected: set spec.deletionProtection to false first."
       : can("delete", "virtualmachines");
 
-export const whyNotConsole = (vm: VirtualMachine, kind: "vnc" | "console", can: Can): string | undefined =>
+export const whyNotConsole = (vm: Machine, kind: "vnc" | "console", can: Can): string | undefined =>
   isDown(vm) || phaseOf(vm) === "Pending"
     ? `It has a console only while it runs; it is ${phaseOf(vm)}.`
     : can("create", `virtualmachines/${kind}`);

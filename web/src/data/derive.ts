@@ -2,15 +2,22 @@
 import { parseBytes } from "../../../src/resource/quantity.ts";
 import { selects } from "../../../src/resource/selector.ts";
 import type { Tone } from "../../ui/basics.tsx";
-import type { Host, Migration, Policy, VirtualMachine } from "./kinds.ts";
+import type { HostBrief, Machine, Migration, Policy } from "./kinds.ts";
 
-export const bytesOf = (quantity: string | undefined): number => {
+/** Machines have one of a few sizes, and there may be tens of thousands. */
+const known = new Map<string, number>();
+export function bytesOf(quantity: string | undefined): number {
+  if (quantity === undefined) return 0;
+  let bytes = known.get(quantity);
+  if (bytes !== undefined) return bytes;
   try {
-    return quantity === undefined ? 0 : parseBytes(quantity);
+    bytes = parseBytes(quantity);
   } catch {
-    return 0;
+    bytes = 0;
   }
-};
+  if (known.size < 1000) known.set(quantity, bytes);
+  return bytes;
+}
 
 const RANKS: Readonly<Record<string, [Tone, boolean]>> = {
   Running: ["ok", false],
@@ -33,16 +40,16 @@ const RANKS: Readonly<Record<string, [Tone, boolean]>> = {
 /** How a phase is shown, and whether something is going on. Phases that are not known here are shown all the same. */
 export const toneOf = (phase: string): [Tone, boolean] => RANKS[phase] ?? ["idle", false];
 
-export const phaseOf = (vm: VirtualMachine): string =>
+export const phaseOf = (vm: Machine): string =>
   vm.metadata.deletionTimestamp ? "Deleting" : (vm.status?.phase ?? "Pending");
 
-interface Conditioned {
+export interface Conditioned {
   status?: { conditions?: { type: string; status: string; reason: string; message: string }[] };
 }
 export const conditionOf = (object: Conditioned, type: string) =>
   object.status?.conditions?.find((condition) => condition.type === type);
 
-export const hostState = (host: Host): string => {
+export const hostState = (host: HostBrief): string => {
   const ready = conditionOf(host, "Ready")?.status;
   if (host.status?.power?.task) return `Power: ${host.status.power.task.kind}`;
   if (host.status?.power?.state === "Off") return "Off";
@@ -55,14 +62,27 @@ export const hostTone = (state: string): Tone =>
 
 const priorityOf = ({ spec }: Policy): number => spec.priority ?? 0;
 
+/** By namespace and labels, of which very many machines have the same. */
+const chosenBy = new WeakMap<readonly Policy[], Map<string, readonly Policy[]>>();
+
 /** Policies that choose a machine, the one that decides first; as the director orders them. */
-export function policiesOf(vm: VirtualMachine, policies: readonly Policy[]): Policy[] {
-  return policies
+export function policiesOf(
+  vm: { metadata: Pick<Machine["metadata"], "namespace" | "labels"> },
+  policies: readonly Policy[],
+): readonly Policy[] {
+  const kept = chosenBy.get(policies) ?? new Map<string, readonly Policy[]>();
+  if (!chosenBy.has(policies)) chosenBy.set(policies, kept);
+  const key = `${vm.metadata.namespace} ${JSON.stringify(vm.metadata.labels ?? {})}`;
+  const known = kept.get(key);
+  if (known) return known;
+  const made = policies
     .filter(
       ({ metadata, spec }) =>
         metadata.namespace === vm.metadata.namespace && selects(spec.selector, vm.metadata.labels ?? {}),
     )
     .sort((a, b) => priorityOf(b) - priorityOf(a) || (a.metadata.name < b.metadata.name ? -1 : 1));
+  kept.set(key, made);
+  return made;
 }
 
 /** Twelve hues that are told apart on light and dark ground, neighbours most of all. */
@@ -79,7 +99,7 @@ export function policyColors(policies: readonly Policy[], dark: boolean): Readon
 }
 
 export interface HostLoad {
-  machines: VirtualMachine[];
+  machines: Machine[];
   cpus: number;
   memoryBytes: number;
   usedCpus: number;
@@ -90,7 +110,7 @@ export interface HostLoad {
 }
 
 /** What machines are given and use of each host. A stopped machine takes nothing. */
-export function loadOf(hosts: readonly Host[], machines: readonly VirtualMachine[]): Map<string, HostLoad> {
+export function loadOf(hosts: readonly HostBrief[], machines: readonly Machine[]): Map<string, HostLoad> {
   const loads = new Map<string, HostLoad>();
   for (const { metadata } of hosts)
     loads.set(metadata.name, {

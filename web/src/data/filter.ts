@@ -6,9 +6,9 @@
  * Pure.
  */
 import { phaseOf } from "./derive.ts";
-import type { Policy, VirtualMachine } from "./kinds.ts";
+import type { Machine, Policy } from "./kinds.ts";
 
-export type MachineTest = (vm: VirtualMachine, policies: readonly Policy[]) => boolean;
+export type MachineTest = (vm: Machine, policies: readonly Policy[]) => boolean;
 
 export function machineFilter(text: string): MachineTest {
   const tests = text.trim().toLowerCase().split(/\s+/).filter(Boolean).map(testOf);

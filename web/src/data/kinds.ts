@@ -45,8 +45,63 @@ export interface Kinds {
 }
 export type Plural = keyof Kinds;
 
+/** Of an object what its name is made of, and the fields at these paths ("status.phase"); a path goes through arrays. */
+export type Brief<T, Path extends string> = All<Path extends unknown ? At<T, Path> : never> & {
+  metadata: Pick<Resource["metadata"], "name" | "namespace" | "uid" | "resourceVersion">;
+};
+type At<T, Path extends string> = T extends readonly (infer Item)[]
+  ? At<Item, Path>[]
+  : T extends object
+    ? Path extends `${infer Key}.${infer Rest}`
+      ? { [K in keyof Pick<T, Key & keyof T>]: At<T[K], Rest> }
+      : Pick<T, Path & keyof T>
+    : T;
+type All<Each> = (Each extends unknown ? (each: Each) => void : never) extends (all: infer Every) => void
+  ? Every
+  : never;
+
+/** What tables and the map show of these kinds, of which there may be tens of thousands: lists of whole ones do not fit a browser. */
+export const BRIEF_FIELDS = {
+  virtualmachines: [
+    "metadata.labels",
+    "metadata.creationTimestamp",
+    "metadata.deletionTimestamp",
+    "spec.running",
+    "spec.paused",
+    "spec.suspended",
+    "spec.deletionProtection",
+    "spec.cpus",
+    "spec.memory",
+    "status.phase",
+    "status.host",
+    "status.usage.cpus",
+    "status.usage.hostMemoryBytes",
+    "status.usage.disk.readBytesPerSecond",
+    "status.usage.disk.writtenBytesPerSecond",
+    "status.usage.network",
+    "status.interfaces.address",
+  ],
+  hosts: [
+    "metadata.labels",
+    "spec.site",
+    "spec.rack",
+    "spec.unschedulable",
+    "spec.maintenance",
+    "status.capacity",
+    "status.power",
+    "status.conditions",
+    "status.facts.power",
+    "status.facts.cpu.model",
+    "status.facts.source",
+  ],
+} as const;
+export type BriefPlural = keyof typeof BRIEF_FIELDS;
+export type Briefs = { [P in BriefPlural]: Brief<Kinds[P], (typeof BRIEF_FIELDS)[P][number]> };
+export type Machine = Briefs["virtualmachines"];
+export type HostBrief = Briefs["hosts"];
+
 /** "namespace/name", or the name alone of what is in no namespace. */
-export const keyOf = ({ metadata }: Pick<Resource, "metadata">): string =>
+export const keyOf = ({ metadata }: { metadata: { name: string; namespace?: string } }): string =>
   metadata.namespace === undefined ? metadata.name : `${metadata.namespace}/${metadata.name}`;
 
 export interface Place {

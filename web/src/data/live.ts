@@ -13,10 +13,22 @@ import { useEffect, useMemo, useSyncExternalStore } from "react";
 import { isResource, rawEventFrom } from "../../../src/client/answers.ts";
 import { isFields } from "../../../src/resource/fields.ts";
 import { isApiError, request } from "./api.ts";
-import { type Kinds, keyOf, type Plural, scopePath } from "./kinds.ts";
+import {
+  BRIEF_FIELDS,
+  type BriefPlural,
+  type Briefs,
+  collectionPath,
+  type Kinds,
+  keyOf,
+  type Place,
+  type Plural,
+  scopePath,
+} from "./kinds.ts";
 
-const PAGE = 1000;
+const PAGE = 5000;
 const GATHER_MS = 120;
+/** Pages look at all objects of a list whenever some have changed: at very many more seldom, so that they do little else. */
+const TOLD_PER_MS = 20;
 const SILENCE_MS = 90_000;
 const MOST_WAIT_MS = 15_000;
 /** How long a watch goes on after the last page that needs it: who comes back finds all of it. */
@@ -38,10 +50,10 @@ export interface Connection {
 }
 let connection: Connection = { state: "live", since: 0 };
 const connectionListeners = new Set<() => void>();
-const lost = new Set<Plural>();
-function tellConnection(plural: Plural, isLost: boolean): void {
-  if (isLost) lost.add(plural);
-  else lost.delete(plural);
+const lost = new Set<string>();
+function tellConnection(key: string, isLost: boolean): void {
+  if (isLost) lost.add(key);
+  else lost.delete(key);
   const state = lost.size > 0 ? "lost" : "live";
   if (state === connection.state) return;
   connection = { state, since: Date.now() };
@@ -67,25 +79,40 @@ interface ListAnswer {
   metadata: { resourceVersion?: string; continue?: string };
 }
 
+/** A list to be kept fresh. */
+interface Source {
+  /** Two of the same key are the same. */
+  key: string;
+  path: string;
+  query: Readonly<Record<string, string>>;
+}
+interface Named {
+  metadata: { name: string; namespace?: string };
+}
+
 /** Everything but what no page shows, which is a third of each object. */
-function taken<P extends Plural>(object: unknown): Kinds[P] | undefined {
+function taken<T extends Named>(object: unknown): T | undefined {
   if (!isResource(object)) return undefined;
   delete object.metadata.managedFields;
   // The server has validated it against the kind's schema when it was written.
-  return object as Kinds[P];
+  return object as Named as T;
 }
 
-async function listAll<P extends Plural>(
-  plural: P,
+async function listAll<T extends Named>(
+  { path, query }: Source,
   signal: AbortSignal,
-): Promise<{ items: Map<string, Kinds[P]>; resourceVersion: string }> {
-  const items = new Map<string, Kinds[P]>();
+): Promise<{ items: Map<string, T>; resourceVersion: string }> {
+  const items = new Map<string, T>();
   let token: string | undefined;
   for (;;) {
-    const query = new URLSearchParams({ limit: String(PAGE), ...(token ? { continue: token } : {}) });
-    const answer = await request<ListAnswer>("GET", `${scopePath(plural)}?${query}`, { signal });
+    const parameters = new URLSearchParams({
+      ...query,
+      limit: String(PAGE),
+      ...(token ? { continue: token } : {}),
+    });
+    const answer = await request<ListAnswer>("GET", `${path}?${parameters}`, { signal });
     for (const item of answer.items) {
-      const object = taken<P>(item);
+      const object = taken<T>(item);
       if (object) items.set(keyOf(object), object);
     }
     token = answer.metadata.continue;
@@ -93,20 +120,20 @@ async function listAll<P extends Plural>(
   }
 }
 
-class Live<P extends Plural> {
-  readonly #plural: P;
+class Live<T extends Named> {
+  readonly #source: Source;
   #users = 0;
   #stop: AbortController | undefined;
   #linger: ReturnType<typeof setTimeout> | undefined;
-  #first = Promise.withResolvers<Items<Kinds[P]>>();
+  #first = Promise.withResolvers<Items<T>>();
   #wake: () => void = () => {};
 
-  constructor(plural: P) {
-    this.#plural = plural;
+  constructor(source: Source) {
+    this.#source = source;
     this.#first.promise.catch(() => {});
   }
 
-  get first(): Promise<Items<Kinds[P]>> {
+  get first(): Promise<Items<T>> {
     return this.#first.promise;
   }
 
@@ -127,12 +154,15 @@ class Live<P extends Plural> {
   }
 
   stop(): void {
-    this.#stop?.abort();
+    // Once: another one may stand under its key by now.
+    if (!this.#stop) return;
+    this.#stop.abort();
     this.#stop = undefined;
-    tellConnection(this.#plural, false);
+    tellConnection(this.#source.key, false);
     this.#first = Promise.withResolvers();
     this.#first.promise.catch(() => {});
-    queries.removeQueries({ queryKey: ["live", this.#plural] });
+    all.delete(this.#source.key);
+    queries.removeQueries({ queryKey: ["live", this.#source.key] });
   }
 
   /** Do not wait any longer with the next attempt. */
@@ -140,8 +170,8 @@ class Live<P extends Plural> {
     this.#wake();
   }
 
-  #tell(items: Items<Kinds[P]>): void {
-    queries.setQueryData(["live", this.#plural], items);
+  #tell(items: Items<T>): void {
+    queries.setQueryData(["live", this.#source.key], items);
     this.#first.resolve(items);
   }
 
@@ -149,10 +179,10 @@ class Live<P extends Plural> {
     let failures = 0;
     while (!signal.aborted) {
       try {
-        let { items, resourceVersion } = await listAll(this.#plural, signal);
+        let { items, resourceVersion } = await listAll<T>(this.#source, signal);
         this.#tell(items);
         for (;;) {
-          tellConnection(this.#plural, false);
+          tellConnection(this.#source.key, false);
           const ended = await this.#watch(items, resourceVersion, signal);
           ({ items, resourceVersion } = ended);
           if (signal.aborted) return;
@@ -161,7 +191,7 @@ class Live<P extends Plural> {
           else if (++failures >= 2) break;
           if (!ended.orderly) await this.#wait(failures);
         }
-        if (failures > 0) tellConnection(this.#plural, true);
+        if (failures > 0) tellConnection(this.#source.key, true);
       } catch (error) {
         if (signal.aborted) return;
         failures++;
@@ -171,7 +201,7 @@ class Live<P extends Plural> {
         }
         // Without anything to show, the page says why; with something, the bar at the top says that it may be old.
         this.#first.reject(error);
-        tellConnection(this.#plural, !isApiError(error, "Forbidden"));
+        tellConnection(this.#source.key, !isApiError(error, "Forbidden"));
         await this.#wait(failures);
       }
     }
@@ -189,20 +219,21 @@ class Live<P extends Plural> {
   }
 
   #watch(
-    from: Map<string, Kinds[P]>,
+    from: Map<string, T>,
     since: string,
     signal: AbortSignal,
   ): Promise<{
-    items: Map<string, Kinds[P]>;
+    items: Map<string, T>;
     resourceVersion: string;
     opened: boolean;
     orderly: boolean;
     expired: boolean;
   }> {
-    const url = new URL(scopePath(this.#plural), location.href);
+    const { path, query } = this.#source;
+    const url = new URL(path, location.href);
     url.protocol = url.protocol.replace("http", "ws");
     url.search = String(
-      new URLSearchParams({ watch: "true", allowWatchBookmarks: "true", resourceVersion: since }),
+      new URLSearchParams({ ...query, watch: "true", allowWatchBookmarks: "true", resourceVersion: since }),
     );
     return new Promise((resolve) => {
       let [items, resourceVersion, opened, expired] = [from, since, false, false];
@@ -235,13 +266,13 @@ class Live<P extends Plural> {
           const version = object.metadata.resourceVersion;
           if (typeof version === "string") resourceVersion = version;
           if (type === "BOOKMARK") return;
-          const made = taken<P>(object);
+          const made = taken<T>(object);
           if (!made) return;
           gathered.push(() => {
             if (type === "DELETED") items.delete(keyOf(made));
             else items.set(keyOf(made), made);
           });
-          timer ??= setTimeout(flush, GATHER_MS);
+          timer ??= setTimeout(flush, Math.max(GATHER_MS, items.size / TOLD_PER_MS));
         } catch {
           // An ERROR event, or nothing of ours: all of it anew.
           expired = true;
@@ -258,17 +289,17 @@ class Live<P extends Plural> {
   }
 }
 
-const all = new Map<Plural, Live<Plural>>();
-function liveOf<P extends Plural>(plural: P): Live<P> {
-  const found = all.get(plural) ?? new Live<Plural>(plural);
-  all.set(plural, found);
-  // Each is kept under its own kind.
-  return found as unknown as Live<P>;
+const all = new Map<string, Live<Named>>();
+function liveOf<T extends Named>(source: Source): Live<T> {
+  const found = all.get(source.key) ?? new Live<Named>(source);
+  all.set(source.key, found);
+  // Each is kept under its own key, which names its kind.
+  return found as unknown as Live<T>;
 }
 
 /** Ends all watches and forgets what they brought: the next user may see something else. */
 export function forgetAll(): void {
-  for (const live of all.values()) live.stop();
+  for (const live of [...all.values()]) live.stop();
   queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== "me" });
 }
 
@@ -286,16 +317,17 @@ export interface LiveResult<T> {
   error: unknown;
 }
 
-/** All objects of a kind, fresh. */
-export function useLive<P extends Plural>(plural: P): LiveResult<Kinds[P]> {
-  useEffect(() => liveOf(plural).acquire(), [plural]);
-  const query = useQuery<Items<Kinds[P]>>({
-    queryKey: ["live", plural],
-    queryFn: () => liveOf(plural).first,
+function useSource<T extends Named>(source: Source): LiveResult<T> {
+  const { key } = source;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the key says all
+  useEffect(() => liveOf(source).acquire(), [key]);
+  const query = useQuery<Items<T>>({
+    queryKey: ["live", key],
+    queryFn: () => liveOf<T>(source).first,
     staleTime: Number.POSITIVE_INFINITY,
     gcTime: Number.POSITIVE_INFINITY,
   });
-  const items: Items<Kinds[P]> = query.data ?? NONE;
+  const items: Items<T> = query.data ?? NONE;
   const list = useMemo(() => [...items.values()], [items]);
   return {
     items,
@@ -304,3 +336,23 @@ export function useLive<P extends Plural>(plural: P): LiveResult<Kinds[P]> {
     error: query.error,
   };
 }
+
+/** All objects of a kind, fresh. */
+export const useLive = <P extends Plural>(plural: P): LiveResult<Kinds[P]> =>
+  useSource({ key: plural, path: scopePath(plural), query: {} });
+
+/** What tables show of all objects of a kind, fresh. */
+export const useBrief = <P extends BriefPlural>(plural: P): LiveResult<Briefs[P]> =>
+  useSource({
+    key: `${plural} in brief`,
+    path: scopePath(plural),
+    query: { fields: BRIEF_FIELDS[plural].join() },
+  });
+
+/** One object, fresh; `items` has it, or nothing when there is none of the name. */
+export const useOne = <P extends Plural>(plural: P, { name, namespace }: Place): LiveResult<Kinds[P]> =>
+  useSource({
+    key: `${plural} ${namespace ?? ""}/${name}`,
+    path: collectionPath(plural, namespace),
+    query: { fieldSelector: `metadata.name=${name}` },
+  });

@@ -20,6 +20,8 @@ export interface MapHost {
 
 export interface Tile extends Rect {
   host: string;
+  /** The machines in it. */
+  keys: readonly string[];
 }
 /** A machine's place. */
 export interface Piece extends Rect {
@@ -37,14 +39,15 @@ export interface MapLayout {
   height: number;
 }
 
-export const TILE = { w: 208, h: 136, gap: 10 };
-/** Of a tile, what is above the machines: its name and its bars. */
-export const HEAD = 52;
+export const TILE = { w: 208, h: 148, gap: 10 };
+/** Of a tile, what is above the machines: its name, its bars, and a line of text. */
+export const HEAD = 64;
 const PAD = 10;
 const TITLE = 24;
 const GROUP_GAP = 16;
 
-const byName = <T>(a: [string, T], b: [string, T]) => a[0].localeCompare(b[0], "en", { numeric: true });
+const { compare } = new Intl.Collator("en", { numeric: true });
+const byName = <T>(a: [string, T], b: [string, T]) => compare(a[0], b[0]);
 
 /** How many columns make a block about as wide as the screen is. */
 const columnsFor = (count: number, ratio: number) =>
@@ -83,7 +86,7 @@ export function layOut(hosts: readonly MapHost[], ratio: number): MapLayout {
   const siteBlocks = [...sites].sort(byName).map(([site, inSite]) => {
     const inside: ((x: number, y: number) => void)[] = [];
     const racks = [...Map.groupBy(inSite, ({ rack }) => rack)].sort(byName).map(([rack, inRack]) => {
-      const sorted = inRack.toSorted((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+      const sorted = inRack.toSorted((a, b) => compare(a.name, b.name));
       const columns = columnsFor(sorted.length, ratio);
       const rows = Math.ceil(sorted.length / columns);
       const top = showsRacks ? TITLE : 0;
@@ -101,6 +104,7 @@ export function layOut(hosts: readonly MapHost[], ratio: number): MapLayout {
             for (const [i, host] of sorted.entries()) {
               const tile = {
                 host: host.name,
+                keys: host.machines.map(({ key }) => key),
                 x: atX + pad + (i % columns) * (TILE.w + TILE.gap),
                 y: atY + top + pad + Math.floor(i / columns) * (TILE.h + TILE.gap),
                 w: TILE.w,

@@ -3,7 +3,7 @@ import { useState } from "react";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { toast } from "../../ui/toasts.tsx";
 import { create, nameOfNow, remove } from "../data/actions.ts";
-import { type Host, keyOf, type Snapshot, type VirtualMachine } from "../data/kinds.ts";
+import { type HostBrief, keyOf, type Snapshot, type VirtualMachine } from "../data/kinds.ts";
 import { navigate } from "../router.tsx";
 import { useDirector, useObjects } from "./why.tsx";
 
@@ -12,7 +12,7 @@ interface Props {
   onClose: () => void;
 }
 
-export function MigrateDialog({ vm, hosts, onClose }: Props & { hosts: readonly Host[] }) {
+export function MigrateDialog({ vm, hosts, onClose }: Props & { hosts: readonly HostBrief[] }) {
   const { name, namespace = "" } = vm.metadata;
   const { objects } = useObjects();
   const director = useDirector();

@@ -1,4 +1,4 @@
-/** What a machine uses, as charts of the time since its page was opened: the API tells how it is, and keeps no history. */
+/** What a machine uses, as charts of the time since its page was first opened: the API tells how it is, and keeps no history. */
 import { useEffect, useRef, useState } from "react";
 import { size } from "../../ui/basics.tsx";
 import { Chart } from "../../ui/chart.tsx";
@@ -9,10 +9,38 @@ type Usage = NonNullable<NonNullable<VirtualMachine["status"]>["usage"]>;
 
 const EVERY_MS = 2000;
 const MOST = 900;
+const MOST_MACHINES = 40;
 
 interface History {
-  times: number[];
-  usages: (Usage | null)[];
+  times: readonly number[];
+  usages: readonly (Usage | null)[];
+}
+
+/** By machine: who comes back to one finds what was seen of it. */
+const histories = new Map<string, History>();
+
+function usageOf({ status }: VirtualMachine): Usage | null {
+  const runs = ["Running", "Starting", "Migrating", "Paused"].includes(status?.phase ?? "");
+  return (runs && status?.usage) || null;
+}
+
+function withNow(vm: VirtualMachine, now = Date.now()): History {
+  const uid = vm.metadata.uid ?? "";
+  const usage = usageOf(vm);
+  // The same is not written again: until it changes, it is so. So it has been since its own time.
+  const since = Date.parse(usage?.time ?? "");
+  const known = histories.get(uid);
+  const before =
+    known ?? (since < now ? { times: [since / 1000], usages: [usage] } : { times: [], usages: [] });
+  const history = {
+    times: [...before.times.slice(-MOST), now / 1000],
+    usages: [...before.usages.slice(-MOST), usage],
+  };
+  histories.delete(uid);
+  histories.set(uid, history);
+  const [oldest] = histories.keys();
+  if (histories.size > MOST_MACHINES && oldest !== undefined) histories.delete(oldest);
+  return history;
 }
 
 function useHistory(vm: VirtualMachine): History {
@@ -20,16 +48,7 @@ function useHistory(vm: VirtualMachine): History {
   current.current = vm;
   const [history, setHistory] = useState<History>({ times: [], usages: [] });
   useEffect(() => {
-    const look = () => {
-      const { status } = current.current;
-      const runs = ["Running", "Starting", "Migrating", "Paused"].includes(status?.phase ?? "");
-      // The same is not written again: until it changes, it is so.
-      const usage = (runs && status?.usage) || null;
-      setHistory(({ times, usages }) => ({
-        times: [...times.slice(-MOST), Date.now() / 1000],
-        usages: [...usages.slice(-MOST), usage],
-      }));
-    };
+    const look = () => setHistory(withNow(current.current));
     look();
     const timer = setInterval(look, EVERY_MS);
     return () => clearInterval(timer);
@@ -43,11 +62,17 @@ export function UsageCharts({ vm }: { vm: VirtualMachine }) {
   const { times, usages } = useHistory(vm);
   const of = (pick: (usage: Usage) => number | undefined) =>
     usages.map((usage) => (usage ? (pick(usage) ?? null) : null));
+  const why = usages.some(Boolean)
+    ? undefined
+    : usageOf(vm) || vm.status?.phase === "Running"
+      ? "Collecting: its host tells what it uses some seconds after it has started."
+      : "It does not run.";
   return (
     <div className="charts">
       <Chart
         title="CPU"
         times={times}
+        why={why}
         most={Math.min(1, vm.spec.cpus)}
         format={(value) => value.toFixed(2)}
         series={[
@@ -58,6 +83,7 @@ export function UsageCharts({ vm }: { vm: VirtualMachine }) {
       <Chart
         title="Memory"
         times={times}
+        why={why}
         most={bytesOf(vm.spec.memory)}
         format={size}
         bytes
@@ -73,6 +99,7 @@ export function UsageCharts({ vm }: { vm: VirtualMachine }) {
       <Chart
         title="Disks"
         times={times}
+        why={why}
         most={1024 * 1024}
         format={rate}
         bytes
@@ -84,6 +111,7 @@ export function UsageCharts({ vm }: { vm: VirtualMachine }) {
       <Chart
         title="Network"
         times={times}
+        why={why}
         most={128 * 1024}
         format={rate}
         bytes

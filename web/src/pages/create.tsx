@@ -5,7 +5,7 @@ import { Loading, Ready } from "../../ui/states.tsx";
 import { toast } from "../../ui/toasts.tsx";
 import { isApiError, messageOf, request } from "../data/api.ts";
 import { apiVersionOf, collectionPath, type VirtualMachine } from "../data/kinds.ts";
-import { useLive } from "../data/live.ts";
+import { useBrief, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { useDirector, useObjects, Verdicts } from "../machine/why.tsx";
 import { navigate } from "../router.tsx";
@@ -55,7 +55,7 @@ const FIELDS: Readonly<Record<string, RegExp>> = {
 export default function Create() {
   const images = useLive("images");
   const networks = useLive("networks");
-  const machines = useLive("virtualmachines");
+  const machines = useBrief("virtualmachines");
   const [draft, setDraft] = useState<Draft>({
     name: "",
     namespace: "default",

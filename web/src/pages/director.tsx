@@ -1,5 +1,6 @@
 /** What the director is to do, and what it does: policies, the plan of now, and what came of earlier ones. */
 import { useMemo } from "react";
+import { describePolicy } from "../../../src/director/planning/policy-words.ts";
 import { Ago, Badge } from "../../ui/basics.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
@@ -13,14 +14,17 @@ export const policyPath = ({ metadata }: Policy) =>
   `/director/policies/${metadata.namespace}/${metadata.name}`;
 export const planPath = ({ metadata }: Plan) => `/director/plans/${metadata.name}`;
 
-/** A value of a policy's spec in a line, whatever its shape. */
-export function shown(value: unknown): string {
-  if (value === null || typeof value !== "object") return String(value);
-  if (Array.isArray(value)) return value.map(shown).join("; ");
-  return Object.entries(value)
-    .map(([key, inner]) => `${key} ${shown(inner)}`)
-    .join(", ");
-}
+/** What it wants in a line: rules are many words, so only how many there are. */
+const inShort = (policy: Policy): string =>
+  describePolicy(policy)
+    .flatMap(({ what, wants, areRules }) =>
+      areRules
+        ? [`${wants.length} ${what.toLowerCase()} ${wants.length === 1 ? "rule" : "rules"}`]
+        : what === "Priority"
+          ? [`priority ${wants[0]}`]
+          : wants,
+    )
+    .join("; ");
 
 function Swatch({ name }: { name: string }) {
   const dark = useDark();
@@ -67,16 +71,8 @@ const POLICIES: readonly TableColumn<Policy>[] = [
     id: "wants",
     head: "What it wants",
     wraps: true,
-    value: ({ spec }) => shown(spec),
-    cell: ({ spec }) => {
-      const { selector: _selector, priority: _priority, automation, ...wants } = spec;
-      return (
-        <>
-          {shown(wants)}
-          {automation === "advise" && <span className="label">only advises</span>}
-        </>
-      );
-    },
+    value: inShort,
+    cell: inShort,
   },
   {
     id: "namespace",
@@ -133,7 +129,6 @@ const PLANS: readonly TableColumn<Plan>[] = [
 export default function Director() {
   const policies = useLive("policies");
   const plans = useLive("plans");
-  const machines = useLive("virtualmachines");
   const proposed = useMemo(
     () => plans.list.filter(({ status }) => status?.phase === "Proposed" || status?.phase === "Running"),
     [plans.list],
@@ -143,7 +138,7 @@ export default function Director() {
       <div className="page-head">
         <h1>Director</h1>
       </div>
-      <Ready of={[policies, plans, machines]} what="the policies">
+      <Ready of={[policies, plans]} what="the policies">
         {() => (
           <div className="stack">
             {proposed.map((plan) => (

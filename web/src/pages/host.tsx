@@ -7,8 +7,8 @@ import { tell } from "../../ui/toasts.tsx";
 import type { PageProps } from "../app.tsx";
 import { patch } from "../data/actions.ts";
 import { bytesOf, conditionOf, hostState, hostTone, loadOf } from "../data/derive.ts";
-import type { Host as HostKind, VirtualMachine } from "../data/kinds.ts";
-import { useLive } from "../data/live.ts";
+import type { Host as HostKind, Machine } from "../data/kinds.ts";
+import { useBrief, useOne } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { YamlEditor } from "../machine/yaml.tsx";
 import { Link } from "../router.tsx";
@@ -17,8 +17,8 @@ import { Conditions } from "./machine.tsx";
 import { MachineState, machinePath } from "./machines.tsx";
 
 export default function Host({ parts: [name = "", tab = ""] }: PageProps) {
-  const hosts = useLive("hosts");
-  const machines = useLive("virtualmachines");
+  const hosts = useOne("hosts", { name });
+  const machines = useBrief("virtualmachines");
   const host = hosts.items.get(name);
   return (
     <Ready of={[hosts, machines]} what={name}>
@@ -37,15 +37,7 @@ export default function Host({ parts: [name = "", tab = ""] }: PageProps) {
   );
 }
 
-function Found({
-  host,
-  machines,
-  tab,
-}: {
-  host: HostKind;
-  machines: readonly VirtualMachine[];
-  tab: string;
-}) {
+function Found({ host, machines, tab }: { host: HostKind; machines: readonly Machine[]; tab: string }) {
   const can = useRights(undefined);
   const [dialog, setDialog] = useState<ReactNode>(null);
   const { name } = host.metadata;

@@ -4,17 +4,17 @@ import { Badge, Meter, size } from "../../ui/basics.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
 import { bytesOf, type HostLoad, hostState, hostTone, loadOf } from "../data/derive.ts";
-import type { Host } from "../data/kinds.ts";
-import { useLive } from "../data/live.ts";
+import type { HostBrief } from "../data/kinds.ts";
+import { useBrief } from "../data/live.ts";
 import { Link, useParam } from "../router.tsx";
 
 interface Row {
-  host: Host;
+  host: HostBrief;
   load: HostLoad | undefined;
 }
 
-const cpusOf = ({ status }: Host) => status?.capacity?.cpus ?? 0;
-const memoryOf = ({ status }: Host) => bytesOf(status?.capacity?.memory);
+const cpusOf = ({ status }: HostBrief) => status?.capacity?.cpus ?? 0;
+const memoryOf = ({ status }: HostBrief) => bytesOf(status?.capacity?.memory);
 
 const COLUMNS: readonly TableColumn<Row>[] = [
   {
@@ -96,8 +96,8 @@ const COLUMNS: readonly TableColumn<Row>[] = [
 ];
 
 export default function Hosts() {
-  const hosts = useLive("hosts");
-  const machines = useLive("virtualmachines");
+  const hosts = useBrief("hosts");
+  const machines = useBrief("virtualmachines");
   const [filter, setFilter] = useParam("q");
   const rows = useMemo(() => {
     const loads = loadOf(hosts.list, machines.list);

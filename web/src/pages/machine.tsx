@@ -9,7 +9,7 @@ import type { PageProps } from "../app.tsx";
 import { ACTIONS, act, whyNotAct, whyNotConsole, whyNotDelete, whyNotMigrate } from "../data/actions.ts";
 import { bytesOf, isOver, policiesOf } from "../data/derive.ts";
 import type { VirtualMachine } from "../data/kinds.ts";
-import { useLive } from "../data/live.ts";
+import { useBrief, useLive, useOne } from "../data/live.ts";
 import { type Can, useRights } from "../data/rights.ts";
 import { DeleteDialog, MigrateDialog } from "../machine/dialogs.tsx";
 import { Snapshots } from "../machine/snapshots.tsx";
@@ -34,7 +34,7 @@ const TABS = [
 ] as const;
 
 export default function Machine({ parts: [namespace = "", name = "", tab = ""] }: PageProps) {
-  const machines = useLive("virtualmachines");
+  const machines = useOne("virtualmachines", { namespace, name });
   const vm = machines.items.get(`${namespace}/${name}`);
   const can = useRights(namespace);
   return (
@@ -55,7 +55,7 @@ export default function Machine({ parts: [namespace = "", name = "", tab = ""] }
 }
 
 function Found({ vm, tab, can }: { vm: VirtualMachine; tab: string; can: Can }) {
-  const hosts = useLive("hosts");
+  const hosts = useBrief("hosts");
   const [dialog, setDialog] = useState<ReactNode>(null);
   const close = () => setDialog(null);
   const path = machinePath(vm);

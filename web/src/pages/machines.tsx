@@ -9,17 +9,17 @@ import { ACTIONS, act, remove, whyNotAct, whyNotDelete } from "../data/actions.t
 import { messageOf } from "../data/api.ts";
 import { bytesOf, phaseOf, policiesOf, toneOf } from "../data/derive.ts";
 import { keyIn, machineFilter, withKey } from "../data/filter.ts";
-import { keyOf, type Policy, type VirtualMachine } from "../data/kinds.ts";
-import { useLive } from "../data/live.ts";
+import { keyOf, type Machine, type Policy } from "../data/kinds.ts";
+import { useBrief, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { Link, useParam } from "../router.tsx";
 
 interface Row {
-  vm: VirtualMachine;
-  policies: Policy[];
+  vm: Machine;
+  policies: readonly Policy[];
 }
 
-export const machinePath = (vm: VirtualMachine) => `/machines/${vm.metadata.namespace}/${vm.metadata.name}`;
+export const machinePath = (vm: Machine) => `/machines/${vm.metadata.namespace}/${vm.metadata.name}`;
 
 const COLUMNS: readonly TableColumn<Row>[] = [
   {
@@ -101,7 +101,7 @@ const COLUMNS: readonly TableColumn<Row>[] = [
   },
 ];
 
-export function MachineState({ vm }: { vm: VirtualMachine }) {
+export function MachineState({ vm }: { vm: Machine }) {
   const phase = phaseOf(vm);
   const [tone, busy] = toneOf(phase);
   return (
@@ -112,7 +112,7 @@ export function MachineState({ vm }: { vm: VirtualMachine }) {
 }
 
 export function Machines() {
-  const machines = useLive("virtualmachines");
+  const machines = useBrief("virtualmachines");
   const policies = useLive("policies");
   const [filter, setFilter] = useParam("q");
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
@@ -208,7 +208,7 @@ function Bulk({
   const can = useRights(undefined);
   const [dialog, setDialog] = useState<ReactNode>(null);
   const machines = rows.map(({ vm }) => vm).filter((vm) => chosen.has(keyOf(vm)));
-  const each = async (what: (vm: VirtualMachine) => Promise<unknown>, on: readonly VirtualMachine[]) => {
+  const each = async (what: (vm: Machine) => Promise<unknown>, on: readonly Machine[]) => {
     const results = await Promise.allSettled(on.map(what));
     const failed = results.flatMap((result, i) =>
       result.status === "rejected" ? [`${on[i]?.metadata.name}: ${messageOf(result.reason)}`] : [],

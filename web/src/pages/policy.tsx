@@ -1,27 +1,25 @@
 /** One policy: what it wants, whom it chooses, how it is kept; and its editor, whose server checks it as one types. */
-import { Badge } from "../../ui/basics.tsx";
+import {
+  describePolicy,
+  describeSelector,
+  type Want as WantOf,
+} from "../../../src/director/planning/policy-words.ts";
 import { Empty, Ready } from "../../ui/states.tsx";
 import type { PageProps } from "../app.tsx";
 import { policiesOf } from "../data/derive.ts";
-import type { Policy as PolicyKind, VirtualMachine } from "../data/kinds.ts";
-import { useLive } from "../data/live.ts";
+import type { Machine, Policy as PolicyKind } from "../data/kinds.ts";
+import { useBrief, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { YamlEditor } from "../machine/yaml.tsx";
 import { Link } from "../router.tsx";
-import { Satisfied, shown } from "./director.tsx";
+import { Satisfied } from "./director.tsx";
 import { EventTable } from "./events.tsx";
 import { Conditions } from "./machine.tsx";
 import { MachineState, machinePath } from "./machines.tsx";
 
-/** "keepApart" as "Keep apart" */
-const words = (key: string) => {
-  const text = key.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-  return text.charAt(0).toUpperCase() + text.slice(1);
-};
-
 export default function Policy({ parts: [namespace = "", name = ""] }: PageProps) {
   const policies = useLive("policies");
-  const machines = useLive("virtualmachines");
+  const machines = useBrief("virtualmachines");
   const policy = policies.items.get(`${namespace}/${name}`);
   return (
     <Ready of={[policies, machines]} what={name}>
@@ -40,7 +38,7 @@ export default function Policy({ parts: [namespace = "", name = ""] }: PageProps
   );
 }
 
-function Found({ policy, machines }: { policy: PolicyKind; machines: readonly VirtualMachine[] }) {
+function Found({ policy, machines }: { policy: PolicyKind; machines: readonly Machine[] }) {
   const { metadata, spec, status } = policy;
   const can = useRights(metadata.namespace);
   const chosen = machines.filter((vm) => policiesOf(vm, [policy]).length > 0);
@@ -57,8 +55,10 @@ function Found({ policy, machines }: { policy: PolicyKind; machines: readonly Vi
           <section className="panel">
             <h2>What it wants</h2>
             <dl className="facts body">
-              {Object.entries(spec).map(([key, value]) => (
-                <Want key={key} name={words(key)} value={value} />
+              <dt>Chooses</dt>
+              <dd>{describeSelector(spec.selector)}</dd>
+              {describePolicy(policy).map(({ what, wants, areRules }) => (
+                <Want key={what} {...{ what, wants, areRules }} />
               ))}
             </dl>
           </section>
@@ -98,23 +98,20 @@ function Found({ policy, machines }: { policy: PolicyKind; machines: readonly Vi
   );
 }
 
-function Want({ name, value }: { name: string; value: unknown }) {
+function Want({ what, wants, areRules }: WantOf) {
+  const [first, ...more] = wants;
   return (
     <>
-      <dt>{name}</dt>
+      <dt>{what}</dt>
       <dd>
-        {Array.isArray(value) ? (
+        {more.length === 0 && !areRules ? (
+          first
+        ) : (
           <ul>
-            {value.map((item) => (
-              <li key={JSON.stringify(item)}>
-                {typeof item === "string" ? <code>{item}</code> : shown(item)}
-              </li>
+            {wants.map((want) => (
+              <li key={want}>{areRules ? <code>{want}</code> : want}</li>
             ))}
           </ul>
-        ) : typeof value === "boolean" ? (
-          <Badge tone="idle">{value ? "yes" : "no"}</Badge>
-        ) : (
-          shown(value) || "all of the namespace"
         )}
       </dd>
     </>

@@ -1,0 +1,140 @@
+/** The map's scene, of what the API tells. */
+import { tariffsOf } from "../../../src/director/estate/tariffs.ts";
+import { size } from "../../ui/basics.tsx";
+import {
+  bytesOf,
+  type HostLoad,
+  hostState,
+  hostTone,
+  plainColor,
+  policiesOf,
+  policyColors,
+} from "../data/derive.ts";
+import { machineFilter } from "../data/filter.ts";
+import {
+  type HostBrief,
+  keyOf,
+  type Machine,
+  type Migration,
+  type Policy,
+  type Site,
+} from "../data/kinds.ts";
+import { layOut } from "./layout.ts";
+import type { Look, PieceLook, Scene, TileLook } from "./scene.ts";
+
+/** The colours of the page, which the canvas cannot take from CSS by itself. */
+function lookOf(): Look {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name: string) => style.getPropertyValue(`--${name}`).trim();
+  return {
+    ground: of("ground"),
+    surface: of("surface"),
+    line: of("line"),
+    lineStrong: of("line-strong"),
+    text: of("text"),
+    muted: of("muted"),
+    accent: of("accent"),
+    warn: of("warn"),
+    track: of("idle-ground"),
+    font: of("font"),
+  };
+}
+
+export interface Parts {
+  hosts: readonly HostBrief[];
+  machines: readonly Machine[];
+  policies: readonly Policy[];
+  sites: readonly Site[];
+  migrations: readonly Migration[];
+  loads: ReadonlyMap<string, HostLoad>;
+  filter: string;
+  dark: boolean;
+  ratio: number;
+}
+
+export function sceneOf(parts: Parts): Scene {
+  const { hosts, machines, policies, migrations, loads, filter, dark, ratio } = parts;
+  const look = lookOf();
+  const test = machineFilter(filter);
+  const isFiltered = filter.trim() !== "";
+  const colors = policyColors(policies, dark);
+  const pieces = new Map<string, PieceLook>();
+  const matched = new Set<string>();
+  for (const vm of machines) {
+    const own = policiesOf(vm, policies);
+    const meets = test(vm, own);
+    if (meets && vm.status?.host) matched.add(vm.status.host);
+    pieces.set(keyOf(vm), {
+      color: colors.get(own[0]?.metadata.name ?? "") ?? plainColor(dark),
+      label: vm.metadata.name,
+      dim: !meets,
+    });
+  }
+  const tones: Record<string, string> = {
+    ok: "--ok",
+    warn: "--warn",
+    info: "--info",
+    idle: "--muted",
+    bad: "--bad",
+  };
+  const style = getComputedStyle(document.documentElement);
+  const tiles = new Map<string, TileLook>();
+  for (const host of hosts) {
+    const { name } = host.metadata;
+    const load = loads.get(name);
+    const state = hostState(host);
+    const capacity = host.status?.capacity;
+    tiles.set(name, {
+      title: name,
+      state,
+      stateColor: style.getPropertyValue(tones[hostTone(state)] ?? "--muted").trim(),
+      cpu: (load?.cpus ?? 0) / Math.max(1, capacity?.cpus ?? 1),
+      memory: (load?.memoryBytes ?? 0) / Math.max(1, bytesOf(capacity?.memory)),
+      traffic: load
+        ? `Disk ${size(Math.round(load.diskBytesPerSecond))}/s, net ${size(Math.round(load.networkBytesPerSecond))}/s`
+        : "",
+      watts: load?.watts === undefined ? "" : `${Math.round(load.watts)} W`,
+      dim: isFiltered && !matched.has(name),
+    });
+  }
+  const layout = layOut(
+    hosts.map((host) => ({
+      name: host.metadata.name,
+      site: host.spec.site ?? "",
+      rack: host.spec.rack ?? "",
+      memoryBytes: bytesOf(host.status?.capacity?.memory),
+      machines: (loads.get(host.metadata.name)?.machines ?? []).map((vm) => ({
+        key: keyOf(vm),
+        memoryBytes: bytesOf(vm.spec.memory),
+      })),
+    })),
+    ratio,
+  );
+  const moves = migrations.flatMap(({ metadata, spec, status }) =>
+    status?.from && spec.to && ["Preparing", "Running"].includes(status.phase ?? "")
+      ? [{ key: `${metadata.namespace}/${spec.vm}`, from: status.from, to: spec.to }]
+      : [],
+  );
+  return { layout, tiles, pieces, sites: siteLines(parts), moves, look };
+}
+
+/** "12 hosts, 3.1 kW, 0.31 per kWh, 210 g CO2 per kWh": by the name of each site */
+function siteLines({ hosts, loads, sites }: Parts): ReadonlyMap<string, string> {
+  const tariffs = tariffsOf(sites, Date.now());
+  const lines = [...Map.groupBy(hosts, ({ spec }) => spec.site ?? "")].map(([site, inSite]) => {
+    const watts = inSite.reduce((sum, { metadata }) => sum + (loads.get(metadata.name)?.watts ?? 0), 0);
+    const { pue = 1, price, carbon } = tariffs.get(site) ?? {};
+    const line = [
+      inSite.length === 1 ? "1 host" : `${inSite.length} hosts`,
+      watts > 0 && wattsText(watts * pue) + (pue > 1 ? " with cooling" : ""),
+      price !== undefined && `${price} per kWh`,
+      carbon !== undefined && `${carbon} g CO2 per kWh`,
+    ];
+    return [site || "no site", line.filter(Boolean).join(", ")] as const;
+  });
+  return new Map(lines);
+}
+
+/** "312 W", "3.1 kW" */
+export const wattsText = (watts: number): string =>
+  watts < 1000 ? `${Math.round(watts)} W` : `${(watts / 1000).toPrecision(watts < 100_000 ? 2 : 3)} kW`;

@@ -24,7 +24,7 @@ import { Plan, Policy } from "./director/kinds.ts";
 import { checkRules } from "./director/rules/last-word.ts";
 import { checkSite, Site } from "./director/sites.ts";
 import { checkImage, checkImageBuild } from "./images/checks.ts";
-import { Image, ImageBuild } from "./images/kinds.ts";
+import { Distribution, Image, ImageBuild } from "./images/kinds.ts";
 import { checkHostPower, checkHostWatts } from "./power/checks.ts";
 import { PowerPolicy } from "./power/policies/kinds.ts";
 import { Event, Lease } from "./reconcile/kinds.ts";
@@ -52,6 +52,7 @@ export const KINDS: readonly Kind[] = [
   register(GuestCommand),
   register(Image, { check: checkImage, admitDelete: keepImage }),
   register(ImageBuild, { check: checkImageBuild }),
+  register(Distribution),
   register(Host, {
     check: (object, old, lookup) => [...checkHostWatts(object), ...checkHostPower(object, old, lookup)],
     admitDelete: keepHost,

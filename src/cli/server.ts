@@ -28,6 +28,7 @@ import { runPlanner } from "../director/planning/planner.ts";
 import { runScheduler } from "../director/planning/scheduler.ts";
 import { runHostPower } from "../director/power/power-reconciler.ts";
 import { runBuildReconciler } from "../images/build-reconciler.ts";
+import { distributionSubresources } from "../images/distributions.ts";
 import { runImageReconciler } from "../images/reconciler.ts";
 import { imageSubresources } from "../images/subresources.ts";
 import { KINDS } from "../kinds.ts";
@@ -100,6 +101,7 @@ export async function server(
     subresources: {
       ...consoleSubresources({ service, issuer: pki, tickets, log }),
       ...imageSubresources({ client: new LocalClient(service), logs: buildLogs }),
+      ...distributionSubresources(new LocalClient(service), CACHE),
     },
     pki,
     host,

@@ -9,6 +9,7 @@
  */
 import { Type } from "typebox";
 import {
+  AS_SET,
   Conditions,
   defineKind,
   immutable,
@@ -187,3 +188,32 @@ export const ImageBuild = defineKind({
   selectableFields: ["spec.image", "status.phase"],
 });
 export type ImageBuild = ObjectOf<typeof ImageBuild>;
+
+const HINT = "cannot be changed; it is the name's";
+const { distribution, release } = Recipe.properties;
+
+export const Distribution = defineKind({
+  kind: "Distribution",
+  plural: "distributions",
+  shortNames: ["distro"],
+  namespaced: false,
+  madeByVireo: true,
+  description:
+    "Distribution is a release of an operating system that images are built of. Made by Vireo; its packages and closure subresources answer a package picker.",
+  spec: Type.Object(
+    { distribution, release },
+    rules(immutable("distribution", HINT), immutable("release", HINT)),
+  ),
+  // Owner of status: the control plane, when it begins to lead.
+  status: Type.Object({
+    formats: Type.Optional(
+      Type.Array(Type.String(), { ...AS_SET, description: "What a recipe's formats may name." }),
+    ),
+  }),
+  columns: [
+    { name: "Distribution", type: "string", jsonPath: ".spec.distribution" },
+    { name: "Release", type: "string", jsonPath: ".spec.release" },
+  ],
+  selectableFields: [],
+});
+export type Distribution = ObjectOf<typeof Distribution>;

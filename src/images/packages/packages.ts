@@ -23,7 +23,7 @@ export interface Package {
  * Only maintainer scripts need these, and a slim image runs none. apt is told that they are installed, so it brings neither
  * them nor what they depend on; unless the recipe asks for one by name.
  */
-const PLUMBING = [
+export const PLUMBING = [
   "adduser",
   "debconf",
   "dpkg",
@@ -36,7 +36,6 @@ const PLUMBING = [
   "login",
   "lsb-base",
   "passwd",
-  "perl-base",
   "sensible-utils",
   "sysvinit-utils",
   "tar",
@@ -155,6 +154,23 @@ export class Packages {
     await this.#run("apt-get", [...this.#options(), "update"], { timeoutMs: 120_000 });
     await mkdir(join(this.#cache, "plans"), { recursive: true });
     await writeFile(stamp, "");
+  }
+
+  /** The files of the package lists, in the order of the sources; fetched when they are missing or older than a day. @throws PackageError */
+  async lists(): Promise<{ files: string[]; fetchedMs: number }> {
+    await this.#prepare();
+    const args = [
+      ...this.#options().slice(3),
+      "indextargets",
+      "--format",
+      "$(FILENAME)",
+      "Created-By: Packages",
+    ];
+    const said = await this.#run("apt-get", args, { timeoutMs: 60_000 });
+    const files = said.split("\n").filter((file) => file !== "" && existsSync(file));
+    if (files.length === 0)
+      throw new PackageError(`there are no package lists of ${this.#release} in ${this.#cache}`);
+    return { files, fetchedMs: statSync(this.#stamp).mtimeMs };
   }
 
   /** Names and versions of the packages with all they depend on. @throws PackageError for a name that does not exist */
@@ -457,7 +473,8 @@ function statusOf(names: readonly string[]): string {
         "Maintainer: nobody",
         "Architecture: all",
         "Multi-Arch: foreign",
-        "Version: 9999",
+        // Of an epoch above all others.
+        "Version: 99:9999",
         ...(name === "debconf" ? ["Provides: debconf-2.0"] : []),
         "Description: not in slim images",
         "",

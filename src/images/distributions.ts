@@ -1,0 +1,123 @@
+/**
+ * Distribution: what images are made of, and what a picker of packages asks.
+ *
+ *   GET …/distributions/NAME/packages   ?search=web server&section=httpd&limit=50&continue=…   packages, the likeliest first; ?sections=true: all sections, too
+ *   GET …/distributions/NAME/closure    ?package=nginx&package=redis&mode=slim                 what is installed with these, what it weighs, what is in the way
+ */
+import { sendValue } from "../api/exchange.ts";
+import { type Call, integer } from "../api/resource-reads.ts";
+import type { Subresource } from "../api/subresource.ts";
+import { type Client, modify } from "../client/client.ts";
+import { ApiError, isApiError } from "../resource/errors.ts";
+import { API_VERSION } from "../resource/kind.ts";
+import { basePackages } from "./build/root.ts";
+import { Distribution } from "./kinds.ts";
+import type { Taken } from "./packages/closure.ts";
+import { type Mode, PackageIndex } from "./packages/package-index.ts";
+import { PackageError } from "./packages/packages.ts";
+import { FORMATS } from "./recipe.ts";
+
+const ALL = [{ distribution: "debian", release: "bookworm" }] as const;
+const nameOf = (spec: Distribution["spec"]) => `${spec.distribution}-${spec.release}`;
+
+/** Makes those that are missing. @throws ApiError */
+export async function ensureDistributions(client: Client): Promise<void> {
+  const status = { formats: [...FORMATS] };
+  for (const spec of ALL) {
+    const name = nameOf(spec);
+    await client.create(Distribution, { metadata: { name }, spec }).catch((error: unknown) => {
+      if (!isApiError(error, "AlreadyExists")) throw error;
+    });
+    await modify(client, Distribution, { name }, "status", (now) =>
+      JSON.stringify(now.status) === JSON.stringify(status) ? undefined : { ...now, status },
+    );
+  }
+}
+
+const LIMIT = 50;
+const MOST = 500;
+const CHOSEN = 1000;
+
+/** For ApiServerOptions.subresources. @param cache as Packages has it */
+export function distributionSubresources(
+  client: Client,
+  cache: string,
+): Record<string, readonly Subresource[]> {
+  const indexes = new Map<string, PackageIndex>();
+  const indexOf = async (name: string): Promise<PackageIndex> => {
+    const found = await client.get(Distribution, { name });
+    if (!found) throw new ApiError("NotFound", `distributions.vireo.dev "${name}" not found`, { name });
+    const known = indexes.get(found.spec.release) ?? new PackageIndex(cache, found.spec.release);
+    indexes.set(found.spec.release, known);
+    return known;
+  };
+  const get = (name: string, handle: (call: Call, index: PackageIndex) => Promise<object>): Subresource => ({
+    name,
+    methods: { GET: "get" },
+    answers: "Distribution",
+    handle: async (call) => {
+      const answer = handle(call, await indexOf(call.name)).catch((error: unknown) => {
+        // No lists: the mirror cannot be reached, say.
+        if (!(error instanceof PackageError)) throw error;
+        throw new ApiError("ServiceUnavailable", error.message, {}, { cause: error });
+      });
+      await sendValue(call.exchange, 200, { apiVersion: API_VERSION, ...(await answer) });
+    },
+  });
+  return { "distributions.vireo.dev": [get("packages", packages), get("closure", closure)] };
+}
+
+async function packages({ exchange }: Call, index: PackageIndex): Promise<object> {
+  const { query } = exchange;
+  const limit = Math.min(integer(exchange, "limit") ?? LIMIT, MOST);
+  const offset = integer(exchange, "continue") ?? 0;
+  const section = query.get("section");
+  const { items, total } = await index.search(query.get("search") ?? "", {
+    ...(section ? { section } : {}),
+    limit,
+    offset,
+  });
+  const next = offset + items.length;
+  const more = total > next && items.length > 0;
+  return {
+    kind: "PackageList",
+    metadata: more ? { continue: String(next), remainingItemCount: total - next } : {},
+    items,
+    ...(query.get("sections") === "true" ? { sections: (await index.about()).sections } : {}),
+  };
+}
+
+const isMode = (text: string): text is Mode => text === "slim" || text === "full";
+
+async function closure({ exchange }: Call, index: PackageIndex): Promise<object> {
+  const mode = exchange.query.get("mode") ?? "slim";
+  if (!isMode(mode))
+    throw new ApiError("BadRequest", `the parameter mode is slim or full, not ${JSON.stringify(mode)}`);
+  const chosen = [...new Set(exchange.query.getAll("package"))];
+  if (chosen.length > CHOSEN)
+    throw new ApiError("BadRequest", `the parameter package may be given ${CHOSEN} times at most`);
+  const base =
+    mode === "slim" ? basePackages({ distribution: "debian", release: "bookworm", packages: [] }) : [];
+  const { packages, unknown, conflicts } = await index.closure([...base, ...chosen], mode);
+  const isBase = (name: string) => base.includes(name) && !chosen.includes(name);
+  const sum = (of: (each: Taken) => number) => packages.reduce((bytes, each) => bytes + of(each), 0);
+  return {
+    kind: "PackageClosure",
+    packages: packages.map(
+      ({ name, version, section, description, downloadBytes, installedBytes, because }) => ({
+        name,
+        version,
+        section,
+        description,
+        downloadBytes,
+        installedBytes,
+        ...(because === undefined ? {} : { because }),
+        ...(isBase(name) ? { base: true } : {}),
+      }),
+    ),
+    downloadBytes: sum(({ downloadBytes }) => downloadBytes),
+    installedBytes: sum(({ installedBytes }) => installedBytes),
+    unknown: await Promise.all(unknown.map(async (name) => ({ name, nearest: await index.nearest(name) }))),
+    conflicts,
+  };
+}

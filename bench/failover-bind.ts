@@ -1,7 +1,9 @@
 /** What the server's last word on failover capacity costs when a machine gets its host, on a real control plane with all of an estate stored in it. */
 import type { Client } from "../src/client/client.ts";
 import { Host } from "../src/compute/hosts/kinds.ts";
-import { Instance, Network, StoragePool, VirtualMachine } from "../src/compute/kinds.ts";
+import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import { Network } from "../src/compute/networks/kinds.ts";
+import { StoragePool } from "../src/compute/storage/kinds.ts";
 import { openControlPlane } from "../src/compute/testing/control-plane.ts";
 import { createImage, declaredFacts } from "../src/compute/testing/estate.ts";
 import type { Estate, HostView, MachineView } from "../src/director/estate/estate.ts";

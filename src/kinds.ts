@@ -14,10 +14,12 @@ import {
   keepStoragePool,
   keepVirtualMachine,
 } from "./compute/in-use.ts";
-import { Instance, Network, StoragePool, VirtualMachine } from "./compute/kinds.ts";
+import { Instance, VirtualMachine } from "./compute/kinds.ts";
 import { Migration } from "./compute/migrations/kinds.ts";
+import { Network } from "./compute/networks/kinds.ts";
 import { admitVirtualMachine, checkResourceQuota, ResourceQuota } from "./compute/quota.ts";
 import { Rollback, Snapshot } from "./compute/snapshots/kinds.ts";
+import { StoragePool } from "./compute/storage/kinds.ts";
 import { checkPlan, checkPolicy } from "./director/checks.ts";
 import { checkFailover } from "./director/failover/failover-word.ts";
 import { Plan, Policy } from "./director/kinds.ts";

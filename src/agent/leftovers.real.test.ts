@@ -16,7 +16,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { type Instance, Network } from "../compute/kinds.ts";
+import type { Instance } from "../compute/kinds.ts";
+import { Network } from "../compute/networks/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
 import { writeBootDisk } from "../qemu/testing/boot-sectors.ts";
 import { systemClock } from "../reconcile/clock.ts";

@@ -7,7 +7,8 @@
  * somebody's work and is left alone, with its tap and network; people are told.
  */
 import type { Client } from "../client/client.ts";
-import { Instance, Network } from "../compute/kinds.ts";
+import { Instance } from "../compute/kinds.ts";
+import { Network } from "../compute/networks/kinds.ts";
 import type { EventRecorder } from "../reconcile/events.ts";
 import type { Logger } from "../reconcile/log.ts";
 import type { HostEnvironment } from "./environment.ts";

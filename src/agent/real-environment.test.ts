@@ -1,6 +1,6 @@
 /** That the networks of a host come to be, whatever fails at first. */
 import { expect, it } from "vitest";
-import { Network } from "../compute/kinds.ts";
+import { Network } from "../compute/networks/kinds.ts";
 import { openControlPlane } from "../compute/testing/control-plane.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { memoryObstacle, RealEnvironment } from "./real-environment.ts";

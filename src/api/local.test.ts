@@ -1,6 +1,6 @@
 /** The client of the server's own process: who changes nothing shares copies, and nobody can change what the server keeps. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Network } from "../compute/kinds.ts";
+import { Network } from "../compute/networks/kinds.ts";
 import { openControlPlane, type TestControlPlane, until } from "../compute/testing/control-plane.ts";
 import { Informer } from "../reconcile/informer.ts";
 

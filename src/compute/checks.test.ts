@@ -5,8 +5,9 @@ import type { Resource } from "../resource/object.ts";
 import { checkRules } from "../resource/rules.ts";
 import { checkInstance, checkNetwork, checkVirtualMachine as checkOfMachines } from "./checks.ts";
 import type { Host } from "./hosts/kinds.ts";
-import { type Instance, Network, VirtualMachine } from "./kinds.ts";
+import { type Instance, VirtualMachine } from "./kinds.ts";
 import { Migration } from "./migrations/kinds.ts";
+import { Network } from "./networks/kinds.ts";
 import { openControlPlane } from "./testing/control-plane.ts";
 
 /** The kind's own rules and those in its schema, as the server asks them. */

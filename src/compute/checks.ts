@@ -17,16 +17,11 @@ import { checkDisks } from "./disks/kinds.ts";
 import { checkHardware } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
 import { checkNetworkLimits } from "./interfaces.ts";
-import {
-  Instance,
-  type Network,
-  Network as NetworkKind,
-  type StoragePool,
-  StoragePool as StoragePoolKind,
-  VirtualMachine,
-} from "./kinds.ts";
+import { Instance, VirtualMachine } from "./kinds.ts";
+import { type Network, Network as NetworkKind } from "./networks/kinds.ts";
 import { checkResources, keptOf } from "./resources/kinds.ts";
 import { Snapshot } from "./snapshots/kinds.ts";
+import { type StoragePool, StoragePool as StoragePoolKind } from "./storage/kinds.ts";
 
 /** Room for "-" and the number that make an instance's name, which has to be a label, too. */
 const MAX_VM_NAME = 52;

@@ -6,7 +6,9 @@ import { isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { Host } from "./hosts/kinds.ts";
-import { Network, StoragePool, VirtualMachine } from "./kinds.ts";
+import { VirtualMachine } from "./kinds.ts";
+import { Network } from "./networks/kinds.ts";
+import { StoragePool } from "./storage/kinds.ts";
 import { untilGone } from "./testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "./testing/estate.ts";
 

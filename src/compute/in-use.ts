@@ -3,8 +3,10 @@ import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { keyOf, type Resource } from "../resource/object.ts";
 import type { Host } from "./hosts/kinds.ts";
-import { Instance, type Network, type StoragePool, VirtualMachine } from "./kinds.ts";
+import { Instance, VirtualMachine } from "./kinds.ts";
+import type { Network } from "./networks/kinds.ts";
 import { Snapshot } from "./snapshots/kinds.ts";
+import type { StoragePool } from "./storage/kinds.ts";
 
 const SHOWN = 3;
 

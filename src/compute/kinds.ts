@@ -1,5 +1,5 @@
 /**
- * The kinds VirtualMachine and Instance, the heart of the compute room, and Network and StoragePool.
+ * The kinds VirtualMachine and Instance, the heart of the compute room.
  *
  * A VirtualMachine is what the user asked for; an Instance is one run of it on one host. Rule 1 of the design (never two
  * writers on one disk) rests on the *chain of custody* of a VM's instances:
@@ -377,77 +377,3 @@ export function platformObstacle(
     return `its CPU is ${to.cpuModel}, this machine's guest has seen ${from.cpuModel} (kvm); only a restart takes it there`;
   return undefined;
 }
-
-export const Network = defineKind({
-  kind: "Network",
-  plural: "networks",
-  shortNames: ["net"],
-  namespaced: false,
-  description: "Network is a layer 2 network that spans all hosts, with addresses given by DHCP.",
-  spec: Type.Object(
-    {
-      subnet: Type.String({
-        pattern: "^(\\d{1,3}\\.){3}\\d{1,3}/\\d{1,2}$",
-        description: "IPv4 subnet in CIDR form; its first address is the gateway.",
-      }),
-      nat: Type.Boolean({
-        default: true,
-        description: "Whether machines reach the outside through their host.",
-      }),
-      vni: Type.Optional(
-        Type.Integer({
-          minimum: 1,
-          maximum: 16777215,
-          description: "VXLAN network identifier; derived from the subnet by default.",
-        }),
-      ),
-      mtu: Type.Integer({
-        default: 1450,
-        minimum: 576,
-        maximum: 9000,
-        description: "MTU of the guests' interfaces.",
-      }),
-      antiSpoofing: Type.Optional(
-        Type.Boolean({
-          description:
-            "Whether machines may only speak with the MAC and address that they were given: true when absent. False for machines that are routers, or share an address.",
-        }),
-      ),
-    },
-    rules(
-      immutable("subnet", "cannot be changed; make another network"),
-      immutable("vni", "cannot be changed; make another network", true),
-      immutable("mtu", "cannot be changed, running machines have it; make another network"),
-    ),
-  ),
-  columns: [
-    { name: "Subnet", type: "string", jsonPath: ".spec.subnet" },
-    { name: "NAT", type: "boolean", jsonPath: ".spec.nat" },
-  ],
-});
-export type Network = ObjectOf<typeof Network>;
-
-export const StoragePool = defineKind({
-  kind: "StoragePool",
-  plural: "storagepools",
-  shortNames: ["pool"],
-  namespaced: false,
-  description: "StoragePool is a place for disks and images.",
-  spec: Type.Object({
-    directory: Type.Object(
-      {
-        path: Type.String({ pattern: "^/", description: "Absolute path of the directory on the hosts." }),
-        shared: Type.Boolean({
-          default: false,
-          description: "Whether all hosts see the same files there (NFS, CephFS, one machine).",
-        }),
-      },
-      rules(immutable("path", "cannot be changed, disks are there; make another pool")),
-    ),
-  }),
-  columns: [
-    { name: "Path", type: "string", jsonPath: ".spec.directory.path" },
-    { name: "Shared", type: "boolean", jsonPath: ".spec.directory.shared" },
-  ],
-});
-export type StoragePool = ObjectOf<typeof StoragePool>;

@@ -42,13 +42,15 @@ import { imagesOf } from "./disks/kinds.ts";
 import { pinsOf } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
 import { type Interface, NoAddress } from "./ipam.ts";
-import { Instance, Network, StoragePool, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
+import { Instance, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
 import { STEERED } from "./lifecycle/kinds.ts";
 import { handReset, isTelling, isToRestart, isWanted } from "./lifecycle/requests.ts";
 import { isUnderWay, Migration } from "./migrations/kinds.ts";
 import { missingOf } from "./missing.ts";
+import { Network } from "./networks/kinds.ts";
 import { disksOf, disksOn, generationOf, isOutdated, resumesWith } from "./next-run.ts";
 import { decideStart, RESTART_LIMITS, type RestartLimits } from "./restart.ts";
+import { StoragePool } from "./storage/kinds.ts";
 import { UserBook } from "./users/book.ts";
 import { CRASH_LOOP, type Idle, machineStatus, pending } from "./vm-status.ts";
 

@@ -6,7 +6,7 @@ import { createWriteStream } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Client, modify } from "../client/client.ts";
-import { StoragePool } from "../compute/kinds.ts";
+import { StoragePool } from "../compute/storage/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";

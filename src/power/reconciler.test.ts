@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
-import { Instance, StoragePool, VirtualMachine } from "../compute/kinds.ts";
+import { Instance, VirtualMachine } from "../compute/kinds.ts";
+import { StoragePool } from "../compute/storage/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
 import { announceControlPlane } from "../reconcile/control-planes.ts";
 import { Event } from "../reconcile/kinds.ts";

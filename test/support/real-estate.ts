@@ -18,9 +18,10 @@ import type { Client } from "../../src/client/client.ts";
 import { HttpClient, type HttpClientOptions } from "../../src/client/http.ts";
 import { hardwareOf } from "../../src/compute/hardware/kinds.ts";
 import { runHostReconciler } from "../../src/compute/hosts/reconciler.ts";
-import { Instance, StoragePool, VirtualMachine } from "../../src/compute/kinds.ts";
+import { Instance, VirtualMachine } from "../../src/compute/kinds.ts";
 import { Migration } from "../../src/compute/migrations/kinds.ts";
 import { runMigrationReconciler } from "../../src/compute/migrations/reconciler.ts";
+import { StoragePool } from "../../src/compute/storage/kinds.ts";
 import {
   openControlPlane,
   type TestControlPlane,

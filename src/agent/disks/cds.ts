@@ -1,6 +1,7 @@
 /** CD drives of a machine and what is to be in them (compute/boot/kinds.ts), and what its firmware is to start first. */
 import { bootIndex, startsFromDisk } from "../../compute/boot/kinds.ts";
-import type { Instance, StoragePool } from "../../compute/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
+import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import type { Cd } from "../../qemu/cd.ts";
 import { macKey } from "../../qemu/devices.ts";

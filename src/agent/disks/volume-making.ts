@@ -1,6 +1,7 @@
 /** The making of a machine's disks: from its image, or as a clone of another machine's; and of the disk that tells its guest who it is. */
 import { mkdir, rename } from "node:fs/promises";
-import type { Instance, StoragePool } from "../../compute/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
+import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { makeSeed } from "../../images/seed.ts";
 import { parseBytes } from "../../resource/quantity.ts";

@@ -1,7 +1,8 @@
 /** Where a machine's disks and dumps are in its storage pool, whose they are, and where images are: POOL/machines/NAMESPACE/NAME-UID8/, POOL/images/. */
 import { join, resolve, sep } from "node:path";
 import { hardwareOf } from "../../compute/hardware/kinds.ts";
-import type { Instance, StoragePool } from "../../compute/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
+import type { StoragePool } from "../../compute/storage/kinds.ts";
 import { firstChoice } from "../../compute/users/kinds.ts";
 import { Dumps } from "../runs/dumps.ts";
 import { attached, layerName } from "./data-disks.ts";

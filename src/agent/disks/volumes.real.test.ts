@@ -12,7 +12,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import type { Instance, StoragePool } from "../../compute/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
+import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { run } from "../../system/run.ts";
 import { IMAGE, instanceOf, poolAt } from "../testing/volumes.ts";

@@ -7,8 +7,9 @@
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { hardwareOf } from "../../compute/hardware/kinds.ts";
-import type { Instance, StoragePool } from "../../compute/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
 import { notTheSame } from "../../compute/snapshots/kinds.ts";
+import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import { PrepareError, type SavedMachine } from "../environment.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { Network } from "../../compute/kinds.ts";
+import type { Network } from "../../compute/networks/kinds.ts";
 import { run, succeeds } from "../../system/run.ts";
 import { newId, RealMachines, until } from "../testing/real-machines.ts";
 import { Networking } from "./network.ts";

@@ -5,7 +5,7 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Network } from "../../compute/kinds.ts";
+import type { Network } from "../../compute/networks/kinds.ts";
 import { run } from "../../system/run.ts";
 import { Networking } from "./network.ts";
 import { networkTraces, removeNetworking } from "./network-leftovers.ts";

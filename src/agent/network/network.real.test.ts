@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import type { Network } from "../../compute/kinds.ts";
+import type { Network } from "../../compute/networks/kinds.ts";
 import { vniOf } from "../../resource/subnet.ts";
 import { run, succeeds } from "../../system/run.ts";
 import { Networking } from "./network.ts";

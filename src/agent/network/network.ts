@@ -16,7 +16,7 @@ import { writeFileSync } from "node:fs";
 import { chmod } from "node:fs/promises";
 import { isIPv4 } from "node:net";
 import { isDeepStrictEqual } from "node:util";
-import type { Network } from "../../compute/kinds.ts";
+import type { Network } from "../../compute/networks/kinds.ts";
 import { gatewayOf, parseSubnet, vniOf } from "../../resource/subnet.ts";
 import { run, succeeds } from "../../system/run.ts";
 import { bothOf } from "../both.ts";

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
-import type { Network } from "../../compute/kinds.ts";
+import type { Network } from "../../compute/networks/kinds.ts";
 import { writeBootDisk } from "../../qemu/testing/boot-sectors.ts";
 import type { MachineConfig } from "../hypervisor.ts";
 import { Networking } from "../network/network.ts";

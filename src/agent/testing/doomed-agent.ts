@@ -3,7 +3,9 @@
  * test that calls it puts programs on the path which kill it at a step.
  */
 import { join } from "node:path";
-import type { Instance, Network, StoragePool } from "../../compute/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
+import type { Network } from "../../compute/networks/kinds.ts";
+import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { parseBytes } from "../../resource/quantity.ts";

@@ -2,7 +2,8 @@
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Hardware, hardwareOf } from "../../compute/hardware/kinds.ts";
-import type { Instance, StoragePool } from "../../compute/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
+import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import { userOf } from "../disks/volume-places.ts";

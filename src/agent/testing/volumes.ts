@@ -1,7 +1,8 @@
 /** A machine's run, its image and a pool, for tests of what is on disk. */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { Instance, StoragePool } from "../../compute/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
+import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { run } from "../../system/run.ts";
 

@@ -6,8 +6,9 @@ import { lackOfRoom } from "../capacity.ts";
 import { isHeld } from "../custody.ts";
 import { acceleratorOf, type Has, lackOf, needsOf, type Pins } from "../hardware/kinds.ts";
 import { Host } from "../hosts/kinds.ts";
-import { Instance, type Platform, platformObstacle, StoragePool, type VirtualMachine } from "../kinds.ts";
+import { Instance, type Platform, platformObstacle, type VirtualMachine } from "../kinds.ts";
 import { Snapshot } from "../snapshots/kinds.ts";
+import { StoragePool } from "../storage/kinds.ts";
 import { type Migration, toOf } from "./kinds.ts";
 import { failed, type Trouble } from "./trouble.ts";
 

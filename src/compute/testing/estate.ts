@@ -6,8 +6,10 @@ import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { setCondition } from "../../resource/object.ts";
 import { Host, type HostFacts } from "../hosts/kinds.ts";
-import { INSTANCE_FINALIZER, Instance, Network, StoragePool, VirtualMachine } from "../kinds.ts";
+import { INSTANCE_FINALIZER, Instance, VirtualMachine } from "../kinds.ts";
 import { runMigrationReconciler } from "../migrations/reconciler.ts";
+import { Network } from "../networks/kinds.ts";
+import { StoragePool } from "../storage/kinds.ts";
 import { runVirtualMachineReconciler } from "../vm-reconciler.ts";
 import { openControlPlane, untilObject } from "./control-plane.ts";
 

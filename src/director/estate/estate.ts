@@ -1,7 +1,7 @@
 /** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
 import { type Has, type Needs, needsOf, pinsIn, pinsOf } from "../../compute/hardware/kinds.ts";
 import type { Host } from "../../compute/hosts/kinds.ts";
-import type { Instance, Platform, StoragePool, VirtualMachine } from "../../compute/kinds.ts";
+import type { Instance, Platform, VirtualMachine } from "../../compute/kinds.ts";
 import { isFinal, type Migration } from "../../compute/migrations/kinds.ts";
 import {
   cpusOf,
@@ -10,6 +10,7 @@ import {
   type Reserved,
   reservedBy,
 } from "../../compute/resources/kinds.ts";
+import type { StoragePool } from "../../compute/storage/kinds.ts";
 import { heldForPower } from "../../power/kinds.ts";
 import { invalidity } from "../../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../../resource/object.ts";

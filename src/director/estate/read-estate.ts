@@ -1,8 +1,9 @@
 /** Reads the estate fresh from the API: what decides must not decide on old news. */
 import type { Client, List } from "../../client/client.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
-import { Instance, StoragePool, VirtualMachine } from "../../compute/kinds.ts";
+import { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import { Migration } from "../../compute/migrations/kinds.ts";
+import { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import { Policy } from "../kinds.ts";
 import { Site } from "../sites.ts";

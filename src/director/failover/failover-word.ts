@@ -3,7 +3,8 @@
  * that a loss needs. What is known of losses is kept from one write to the next and carried on by what was stored since; nothing is done where no policy asks for it.
  */
 import { Host } from "../../compute/hosts/kinds.ts";
-import { type Instance, StoragePool } from "../../compute/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
+import { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Cause } from "../../resource/errors.ts";
 import { invalidity } from "../../resource/invalid.ts";
 import type { Lookup } from "../../resource/kind.ts";

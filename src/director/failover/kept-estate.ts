@@ -3,7 +3,7 @@
  * others, and when more machines came than there are places for. Pure.
  */
 import type { Host } from "../../compute/hosts/kinds.ts";
-import type { StoragePool } from "../../compute/kinds.ts";
+import type { StoragePool } from "../../compute/storage/kinds.ts";
 import { invalidity } from "../../resource/invalid.ts";
 import type { Resource } from "../../resource/object.ts";
 import {

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Client, modify } from "../../client/client.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
-import { Instance, StoragePool, VirtualMachine } from "../../compute/kinds.ts";
+import { Instance, VirtualMachine } from "../../compute/kinds.ts";
+import { StoragePool } from "../../compute/storage/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../../compute/testing/control-plane.ts";
 import { declaredFacts } from "../../compute/testing/estate.ts";
 import { PowerPolicy } from "../../power/policies/kinds.ts";

@@ -1,9 +1,11 @@
 /** The kinds that the pages show, by the words of their paths. Of the server's code only types come along. */
 
 import type { Host } from "../../../src/compute/hosts/kinds.ts";
-import type { Instance, Network, StoragePool, VirtualMachine } from "../../../src/compute/kinds.ts";
+import type { Instance, VirtualMachine } from "../../../src/compute/kinds.ts";
 import type { Migration } from "../../../src/compute/migrations/kinds.ts";
+import type { Network } from "../../../src/compute/networks/kinds.ts";
 import type { Rollback, Snapshot } from "../../../src/compute/snapshots/kinds.ts";
+import type { StoragePool } from "../../../src/compute/storage/kinds.ts";
 import type { Plan, Policy } from "../../../src/director/kinds.ts";
 import type { Site } from "../../../src/director/sites.ts";
 import type { Image } from "../../../src/images/kinds.ts";

@@ -46,3 +46,13 @@ export async function removeOrphans(
     if (!(await removeUnbound(client, instance))) await deleteInstance(client, instance);
   }
 }
+
+/** Whether it does not go before its volumes. */
+export const isKept = ({ metadata }: VirtualMachine) =>
+  metadata.finalizers?.includes(VOLUMES_FINALIZER) ?? false;
+
+/** From now on it does not go before its volumes. */
+export function keepVolumes(client: Client, vm: VirtualMachine): Promise<VirtualMachine> {
+  const finalizers = [...(vm.metadata.finalizers ?? []), VOLUMES_FINALIZER];
+  return client.update(VirtualMachine, { ...vm, metadata: { ...vm.metadata, finalizers } });
+}

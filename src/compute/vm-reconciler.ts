@@ -17,42 +17,28 @@ import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { Index } from "../reconcile/lookup.ts";
-import { isApiError } from "../resource/errors.ts";
 import { getCondition, keyOf } from "../resource/object.ts";
 import { countBy, readGauge } from "../telemetry/metrics.ts";
 import { requestOf } from "../telemetry/request-id.ts";
-import {
-  at,
-  createInstance,
-  deleteInstance,
-  freshInstances,
-  machinePart,
-  ODD_RETRY_MS,
-  OddInstance,
-  removeUnbound,
-  stopInstance,
-  takeNumber,
-} from "./actions.ts";
-import { AddressBook } from "./address-book.ts";
+import { at, deleteInstance, OddInstance, removeUnbound, stopInstance } from "./actions.ts";
 import { askRun, newPlaces, stillUsed } from "./changes/live.ts";
-import { placed, placedInterfaces } from "./changes/places.ts";
 import { instancesOf, isBound, isHeld, isLive, leftDisksBehind, superseded } from "./custody.ts";
-import { removeMachine, removeOrphans } from "./deletion.ts";
+import { isKept, keepVolumes, removeMachine, removeOrphans } from "./deletion.ts";
 import { imagesOf } from "./disks/kinds.ts";
-import { pinsOf } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
-import { type Interface, NoAddress } from "./ipam.ts";
-import { Instance, VirtualMachine, VOLUMES_FINALIZER } from "./kinds.ts";
+import { NoAddress } from "./ipam.ts";
+import { Instance, VirtualMachine } from "./kinds.ts";
 import { STEERED } from "./lifecycle/kinds.ts";
 import { handReset, isTelling, isToRestart, isWanted } from "./lifecycle/requests.ts";
+import { MachineNumbers } from "./machine-numbers.ts";
 import { isUnderWay, Migration } from "./migrations/kinds.ts";
-import { missingOf } from "./missing.ts";
 import { Network } from "./networks/kinds.ts";
-import { disksOf, disksOn, generationOf, isOutdated, resumesWith } from "./next-run.ts";
-import { decideStart, RESTART_LIMITS, type RestartLimits } from "./restart.ts";
+import { isOutdated } from "./next-run.ts";
+import { RESTART_LIMITS, type RestartLimits } from "./restart.ts";
 import { StoragePool } from "./storage/kinds.ts";
-import { UserBook } from "./users/book.ts";
-import { CRASH_LOOP, type Idle, machineStatus, pending } from "./vm-status.ts";
+import { MachineStart } from "./vm-start.ts";
+import { type Idle, pending } from "./vm-status.ts";
+import { isSilent, MachineStatusWriter, unlessFaster } from "./vm-status-writer.ts";
 
 export interface VirtualMachineContext {
   client: Client;
@@ -125,11 +111,6 @@ export async function runVirtualMachineReconciler(context: VirtualMachineContext
 
 const readiness = ({ status }: Host) => getCondition(status?.conditions, "Ready")?.status ?? "Unknown";
 
-/** Silent: its Ready condition is Unknown, or the host is not registered any more. Before the first heartbeat was judged: not. */
-function isSilent(host: Host | undefined): boolean {
-  return !host || getCondition(host.status?.conditions, "Ready")?.status === "Unknown";
-}
-
 interface Informers {
   vms: Informer<VirtualMachine>;
   instances: Informer<Instance>;
@@ -142,34 +123,28 @@ interface Informers {
 
 class VirtualMachineReconciler {
   readonly #client: Client;
-  readonly #clock: Clock;
-  readonly #limits: RestartLimits;
   readonly #informers: Informers;
   readonly #instancesByMachine: Index<Instance>;
   readonly #migrationsByMachine: Index<Migration>;
-  readonly #addresses: AddressBook;
-  readonly #users: UserBook;
-  readonly #events: EventRecorder;
-  readonly #log: Logger;
-  /** Why the host of a machine cannot give it more CPUs and memory. By uid. */
-  readonly #noRoom = new Map<string, string>();
-  /** When we first saw an instance ended, by our clock: hosts' clocks may be wrong. By uid. */
-  readonly #endedAt = new Map<string, number>();
+  readonly #numbers: MachineNumbers;
+  readonly #status: MachineStatusWriter;
+  readonly #start: MachineStart;
 
   constructor(context: VirtualMachineContext, informers: Informers) {
-    this.#client = context.client;
-    this.#clock = context.clock;
-    this.#log = context.log;
-    this.#limits = context.restart ?? RESTART_LIMITS;
+    const { client, clock, log, restart: limits = RESTART_LIMITS } = context;
+    const events = new EventRecorder(client, "virtualmachine-reconciler", log, clock);
+    this.#client = client;
     this.#informers = informers;
     this.#instancesByMachine = new Index(informers.instances, (i) => [machineKey(i)]);
     this.#migrationsByMachine = new Index(informers.migrations, (m) => [machineKey(m)]);
-    this.#addresses = new AddressBook(informers.vms);
-    this.#users = new UserBook(informers.vms);
-    this.#events = new EventRecorder(context.client, "virtualmachine-reconciler", context.log, context.clock);
-    informers.instances.onChange((_key, now, old) => {
-      if (!now && old?.metadata.uid) this.#endedAt.delete(old.metadata.uid);
-    });
+    this.#numbers = new MachineNumbers(informers);
+    this.#status = new MachineStatusWriter(context, events, informers.hosts);
+    this.#start = new MachineStart(
+      { client, clock, log, events, limits },
+      { ...informers, instancesByMachine: this.#instancesByMachine },
+      this.#numbers,
+      this.#status,
+    );
   }
 
   async reconcile(key: string): Promise<{ requeueAfterMs?: number } | undefined> {
@@ -181,16 +156,17 @@ class VirtualMachineReconciler {
     if (vm.metadata.deletionTimestamp) {
       try {
         const left = await removeMachine(this.#client, vm);
-        if (left) await this.#writeStatus(vm, left, [], DELETING);
+        this.#status.setNoRoom(vm, undefined);
+        if (left) await this.#status.write(vm, left, [], DELETING);
       } catch (error) {
         if (!(error instanceof OddInstance)) throw error;
-        return this.#writeOdd(vm, instances, `it cannot be deleted yet: ${error.message}`);
+        return this.#status.writeOdd(vm, instances, `it cannot be deleted yet: ${error.message}`);
       }
       return undefined;
     }
     if (instances.length > 0 && !isKept(vm)) {
       // Somebody wrote over it: deleted, it would be gone at once, and its volumes would stay for ever.
-      await unlessFaster(this.#keep(vm));
+      await unlessFaster(keepVolumes(this.#client, vm));
       return undefined; // The informer brings the newer machine, and with it another look.
     }
     const migrations = this.#migrationsByMachine.get(key);
@@ -211,22 +187,16 @@ class VirtualMachineReconciler {
     const last = instances.at(-1);
     if (last && !vm.spec.running) await stopInstance(this.#client, last);
     if (live.length > 0) {
-      const again = await this.#writeStatus(
+      const again = await this.#status.write(
         vm,
         instances,
         migrations,
         pending("Starting", "is being started"),
       );
       // Somebody else may leave the host.
-      return this.#noRoom.has(vm.metadata.uid ?? "") ? { requeueAfterMs: ROOM_RETRY_MS } : again;
+      return this.#status.noRoom(vm) ? { requeueAfterMs: ROOM_RETRY_MS } : again;
     }
-    return this.#startOrWait(vm, instances, migrations);
-  }
-
-  /** From now on it does not go before its volumes. */
-  #keep(vm: VirtualMachine): Promise<VirtualMachine> {
-    const finalizers = [...(vm.metadata.finalizers ?? []), VOLUMES_FINALIZER];
-    return this.#client.update(VirtualMachine, { ...vm, metadata: { ...vm.metadata, finalizers } });
+    return this.#start.startOrWait(vm, instances, migrations);
   }
 
   /** Live, and the machine is to be down: stop it. Deleted by somebody before a host was chosen: take it away. */
@@ -264,238 +234,18 @@ class VirtualMachineReconciler {
     if (!isBound(instance) && isOutdated(vm, instance) && (await removeUnbound(this.#client, instance)))
       return true;
     try {
-      const places = newPlaces(vm, this.#allocate(vm, stillUsed(vm, instance)));
+      const places = newPlaces(vm, this.#numbers.interfaces(vm, stillUsed(vm, instance)));
       if (places) {
         await this.#client.updateStatus(VirtualMachine, { ...vm, status: { ...vm.status, ...places } });
         return true;
       }
     } catch (error) {
       // The network is told as pending.
-      if (!(error instanceof NoAddress) && !this.#refuseInterfaces(vm, error)) throw error;
+      if (!(error instanceof NoAddress) && !this.#numbers.refused(vm, error)) throw error;
     }
-    const noRoom = await askRun(this.#client, vm, instance);
-    if (noRoom) this.#noRoom.set(vm.metadata.uid ?? "", noRoom);
-    else this.#noRoom.delete(vm.metadata.uid ?? "");
+    this.#status.setNoRoom(vm, await askRun(this.#client, vm, instance));
     return false;
   }
-
-  /** @returns whether the error was of addresses that others have */
-  #refuseInterfaces(vm: VirtualMachine, error: unknown): boolean {
-    const taken = refusedInterfaces(error);
-    if (taken.length === 0) return false;
-    const interfaces = this.#allocate(vm);
-    this.#addresses.refuse(
-      vm,
-      interfaces.filter((_, index) => taken.includes(index)),
-    );
-    return true;
-  }
-
-  async #startOrWait(
-    vm: VirtualMachine,
-    instances: readonly Instance[],
-    migrations: readonly Migration[],
-  ): Promise<{ requeueAfterMs?: number } | undefined> {
-    const last = instances.at(-1);
-    const decision = decideStart(vm, last, last ? this.#endedForMs(last) : 0, this.#limits);
-    if (decision.do === "stay") {
-      await this.#writeStatus(vm, instances, migrations, decision);
-      return undefined;
-    }
-    const busy = vm.status?.disksBusy;
-    if (busy) {
-      const message = `its disks are being worked on (${busy.action} of ${busy.name}); it starts after that`;
-      await this.#writeStatus(vm, instances, migrations, pending("DisksBusy", message));
-      return undefined; // The end of it changes the machine, which brings it back here.
-    }
-    const missing = missingOf(vm, {
-      image: (name) => this.#informers.images.get(name),
-      hasNetwork: (name) => this.#informers.networks.get(name) !== undefined,
-      hasPool: (name) => this.#informers.pools.get(name) !== undefined,
-    });
-    if (missing) {
-      await this.#writeStatus(vm, instances, migrations, missing);
-      return undefined;
-    }
-    const { source } = vm.status ?? {};
-    if (vm.spec.source && !source?.ready) {
-      const why = pending("CloneWaits", source?.message ?? "waits for what it is made from (spec.source)");
-      await this.#writeStatus(vm, instances, migrations, why);
-      return undefined;
-    }
-    if (!isKept(vm)) return this.#startOrWait(await this.#keep(vm), instances, migrations);
-    if (decision.do === "wait") {
-      const { ms, totalMs, restart, why } = decision;
-      const since = this.#endedAt.get(last?.metadata.uid ?? "") ?? this.#clock.now().getTime();
-      const next = new Date(since + totalMs).toISOString();
-      const idle = pending("BackOff", `restart ${restart} at ${next}, after ${why}`);
-      await this.#writeStatus(vm, instances, migrations, { ...idle, nextStartTime: next });
-      return { requeueAfterMs: ms };
-    }
-    let interfaces: ReturnType<AddressBook["allocate"]>;
-    try {
-      interfaces = this.#allocate(vm);
-    } catch (error) {
-      if (!(error instanceof NoAddress)) throw error;
-      await this.#writeStatus(vm, instances, migrations, pending("NoAddress", error.message));
-      return { requeueAfterMs: 10_000 };
-    }
-    const user = this.#users.allocate(vm);
-    try {
-      await this.#start(vm, { interfaces, user }, decision.restarts, last);
-    } catch (error) {
-      if (error instanceof OddInstance) return this.#writeOdd(vm, instances, error.message, migrations);
-      const isUserTaken = isRefused(error, "status.user");
-      if (isUserTaken) this.#users.refuse(vm, user);
-      if (!this.#refuseInterfaces(vm, error) && !isUserTaken) throw error;
-      return { requeueAfterMs: 1 };
-    }
-    return undefined;
-  }
-
-  async #start(
-    vm: VirtualMachine,
-    own: Pick<Instance["spec"], "interfaces" | "user">,
-    restarts: number,
-    last: Instance | undefined,
-  ): Promise<void> {
-    // The informer may not show the instance made a moment ago. Seeing it now saves a number; what makes it safe comes below.
-    if ((await freshInstances(this.#client, vm)).some(isLive)) return;
-    const places = placed(vm, own.interfaces);
-    const numbered = await takeNumber(this.#client, vm, {
-      ...own,
-      ...places,
-      ...generationOf(vm),
-      restarts,
-      // It boots: what was asked of a run before is done.
-      ...(vm.spec.requests ? { requests: vm.spec.requests } : {}),
-    });
-    const instances = await freshInstances(this.#client, numbered);
-    if (instances.some(isLive)) return;
-    const predecessor = instances.at(-1)?.metadata.name;
-    this.#log.info("machine.start", { vm: keyOf(vm), sequence: numbered.status?.sequence });
-    await createInstance(this.#client, numbered, {
-      ...machinePart(numbered),
-      ...pinsOf(vm.spec.hardware, vm.status),
-      ...resumesWith(vm),
-      ...generationOf(numbered),
-      ...own,
-      interfaces: placedInterfaces(places.interfaces, vm.spec),
-      ...(predecessor ? { predecessor } : {}),
-      ...disksOf(vm, last),
-      ...disksOn(
-        vm,
-        instances,
-        (pool) => this.#informers.pools.get(pool)?.spec.directory.shared === false,
-        (key) => this.#instancesByMachine.get(key),
-      ),
-    });
-    if (restarts > 0 && last) {
-      const end = last.status?.end;
-      this.#events.record(
-        about(vm),
-        "Warning",
-        "Restarted",
-        `started again after ${end?.reason ?? "its end"}${end?.message ? `: ${end.message}` : ""}`,
-      );
-    }
-  }
-
-  /** @throws NoAddress */
-  #allocate(vm: VirtualMachine, used: readonly Interface[] = []) {
-    const subnets = vm.spec.networks.flatMap((network) => {
-      const subnet = this.#informers.networks.get(network)?.spec.subnet;
-      return subnet ? [{ network, subnet }] : [];
-    });
-    return this.#addresses.allocate(vm, subnets, used);
-  }
-
-  #endedForMs(instance: Instance): number {
-    const now = this.#clock.now().getTime();
-    const uid = instance.metadata.uid ?? "";
-    const since = this.#endedAt.get(uid) ?? now;
-    this.#endedAt.set(uid, since);
-    return now - since;
-  }
-
-  async #writeOdd(
-    vm: VirtualMachine,
-    instances: readonly Instance[],
-    message: string,
-    migrations: readonly Migration[] = [],
-  ): Promise<{ requeueAfterMs: number }> {
-    await this.#writeStatus(vm, instances, migrations, {
-      phase: "Unknown",
-      reason: "InstanceInvalid",
-      message,
-    });
-    return { requeueAfterMs: ODD_RETRY_MS };
-  }
-
-  async #writeStatus(
-    vm: VirtualMachine,
-    instances: readonly Instance[],
-    migrations: readonly Migration[],
-    idle: Idle,
-  ): Promise<{ requeueAfterMs: number } | undefined> {
-    const now = this.#clock.now();
-    const status = machineStatus({
-      vm,
-      instances,
-      migrations,
-      isSilent: (host) => isSilent(this.#informers.hosts.get(host)),
-      idle,
-      noRoom: this.#noRoom.get(vm.metadata.uid ?? ""),
-      now: now.toISOString(),
-    });
-    // A loop of crashes is over once a run has been a good one, which no event tells.
-    const again = { requeueAfterMs: 60_000 };
-    const after =
-      getCondition(status.conditions, CRASH_LOOP) && status.phase !== "Pending" ? again : undefined;
-    if (isDeepStrictEqual(status, vm.status)) return after;
-    // Somebody was faster: the informer brings the newer machine, and with it another look.
-    if (!(await unlessFaster(this.#client.updateStatus(VirtualMachine, { ...vm, status })))) return undefined;
-    this.#report(vm, status);
-    return after;
-  }
-
-  #report(vm: VirtualMachine, status: NonNullable<VirtualMachine["status"]>): void {
-    if (status.phase === vm.status?.phase && status.host === vm.status?.host) return;
-    const ready = getCondition(status.conditions, "Ready");
-    if (status.phase === "Running") {
-      const why = status.why ? ` (${status.why})` : "";
-      this.#events.record(about(vm), "Normal", "Running", `runs on ${status.host ?? "its host"}${why}`);
-    } else if (status.phase === "Failed" || status.phase === "Unknown")
-      this.#events.record(about(vm), "Warning", ready?.reason ?? status.phase, ready?.message ?? "");
-    else if (status.phase === "Stopped" || status.phase === "Suspended")
-      this.#events.record(about(vm), "Normal", status.phase, ready?.message ?? "stopped");
-  }
-}
-
-const isKept = ({ metadata }: VirtualMachine) => metadata.finalizers?.includes(VOLUMES_FINALIZER) ?? false;
-
-/** What was written; undefined: somebody else was faster. */
-const unlessFaster = <T>(write: Promise<T>): Promise<T | undefined> =>
-  write.catch((error: unknown) => {
-    if (isApiError(error, "Conflict", "NotFound")) return undefined;
-    throw error;
-  });
-
-const isRefused = (error: unknown, field: string) =>
-  isApiError(error, "Invalid") && (error.details.causes ?? []).some((cause) => cause.field === field);
-
-/** Which of the machine's interfaces the API refused, because a machine has them that we do not see (checkInterfaces). */
-function refusedInterfaces(error: unknown): number[] {
-  if (!isApiError(error, "Invalid")) return [];
-  return (error.details.causes ?? []).flatMap(({ field }) => {
-    const index = /^status\.interfaces\[(\d+)\]$/.exec(field)?.[1];
-    return index === undefined ? [] : [Number(index)];
-  });
-}
-
-function about({ kind, metadata }: VirtualMachine) {
-  const { name, namespace, uid } = metadata;
-  return { kind, name, ...(namespace ? { namespace } : {}), ...(uid ? { uid } : {}) };
 }
 
 const DELETING: Idle = { phase: "Stopping", reason: "Deleting", message: "is being deleted" };

@@ -1,6 +1,6 @@
 /** What is to be done next with the disks of a machine, and whether it can be done now. Pure. */
 import type { Instance, VirtualMachine } from "../kinds.ts";
-import { type Rollback, SNAPSHOT_FINALIZER, type Snapshot } from "./kinds.ts";
+import { notTheSame, type Rollback, SNAPSHOT_FINALIZER, type Snapshot } from "./kinds.ts";
 
 /** One thing to be done with a machine's disks. */
 export type Operation =
@@ -55,4 +55,22 @@ export function obstacle(live: readonly Instance[], holder: Instance | undefined
   // A rollback has asked for its end.
   if (phase === "Running" || phase === "Starting" || hasOpenTask(holder)) return undefined;
   return `the machine is ${phase}`;
+}
+
+/** Why a rollback cannot be done; undefined when it can, and for all else. */
+export function refusal(operation: Operation, view: View): string | undefined {
+  if (operation.action !== "Rollback") return undefined;
+  const { spec } = operation.object;
+  const target = view.snapshots.find((s) => s.metadata.name === spec.snapshot);
+  if (!target) return `snapshot ${spec.snapshot} (spec.snapshot) of ${spec.vm} does not exist`;
+  if (target.metadata.deletionTimestamp) return `snapshot ${spec.snapshot} is being deleted`;
+  if (!isTaken(target)) return `snapshot ${spec.snapshot} is not ready: ${target.status?.phase ?? "Pending"}`;
+  const kept = target.status?.taken?.memory;
+  const other = spec.memory && kept ? notTheSame(view.vm.spec, kept) : undefined;
+  if (other)
+    return `the memory of snapshot ${spec.snapshot} is of a machine with ${other}; make it so again, or set spec.memory of the Rollback to false`;
+  const name = keptName(operation.object);
+  if (spec.keep && view.snapshots.some((s) => s.metadata.name === name))
+    return `the state before was to be kept as snapshot ${name}, which exists; give the Rollback another name`;
+  return undefined;
 }

@@ -16,11 +16,10 @@ import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { ApiError, isApiError } from "../../resource/errors.ts";
 import { API_VERSION } from "../../resource/kind.ts";
-import { setCondition } from "../../resource/object.ts";
 import { freshInstances, ODD_RETRY_MS, OddInstance } from "../actions.ts";
 import { isBound, isHeld, isLive, isReleased } from "../custody.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
-import { notTheSame, Rollback, SNAPSHOT_FINALIZER, Snapshot } from "./kinds.ts";
+import { Rollback, SNAPSHOT_FINALIZER, Snapshot } from "./kinds.ts";
 import {
   hasOpenTask,
   isOpen,
@@ -30,8 +29,10 @@ import {
   type Operation,
   obstacle,
   operations,
+  refusal,
   type View,
 } from "./next.ts";
+import { SnapshotStatusWriter } from "./status-writer.ts";
 
 export interface SnapshotContext {
   client: Client;
@@ -90,14 +91,15 @@ export async function runSnapshotReconciler(context: SnapshotContext): Promise<v
 class SnapshotReconciler {
   readonly #client: Client;
   readonly #clock: Clock;
-  readonly #events: EventRecorder;
+  readonly #status: SnapshotStatusWriter;
   readonly #retryMs: number;
 
   constructor(context: SnapshotContext) {
     this.#client = context.client;
     this.#clock = context.clock;
     this.#retryMs = context.retryMs ?? 30_000;
-    this.#events = new EventRecorder(context.client, "snapshot-reconciler", context.log, context.clock);
+    const events = new EventRecorder(context.client, "snapshot-reconciler", context.log, context.clock);
+    this.#status = new SnapshotStatusWriter(context, events);
   }
 
   /** @param key namespace/name of the machine */
@@ -116,7 +118,7 @@ class SnapshotReconciler {
     } catch (error) {
       if (!(error instanceof OddInstance)) throw error;
       for (const operation of operations({ vm, snapshots, rollbacks, instances: [] }))
-        await this.#note(operation, `waits: ${error.message}`);
+        await this.#status.note(operation, `waits: ${error.message}`);
       return { requeueAfterMs: ODD_RETRY_MS };
     }
     const view = { vm, snapshots, rollbacks, instances };
@@ -138,11 +140,11 @@ class SnapshotReconciler {
   ): Promise<Result> {
     const message = vm ? `machine ${name} is being deleted` : `machine ${name} (spec.vm) does not exist`;
     for (const rollback of rollbacks)
-      if (!isOver(rollback)) await this.#endRollback(rollback, "Failed", message);
+      if (!isOver(rollback)) await this.#status.endRollback(rollback, "Failed", message);
     for (const snapshot of snapshots) {
       const owned = snapshot.metadata.ownerReferences?.some(({ kind }) => kind === VirtualMachine.kind);
       if (snapshot.metadata.deletionTimestamp) await this.#letGo(snapshot);
-      else if (!vm && !owned) await this.#fail(snapshot, message);
+      else if (!vm && !owned) await this.#status.fail(snapshot, message);
     }
     return undefined;
   }
@@ -157,7 +159,7 @@ class SnapshotReconciler {
     if (why || !holder) {
       // Claimed before the other came: it goes first.
       if (vm.status?.disksBusy && !instances.some(hasOpenTask)) await this.#release(view);
-      await this.#note(operation, `waits: ${why ?? "no host has its disks"}`);
+      await this.#status.note(operation, `waits: ${why ?? "no host has its disks"}`);
       return { requeueAfterMs: LOOK_AGAIN_MS };
     }
     const base = `${action}:${object.metadata.uid}`;
@@ -179,7 +181,7 @@ class SnapshotReconciler {
     const uid = object.metadata.uid ?? "";
     const busy: Busy = { action, name: object.metadata.name, uid };
     if (!isDeepStrictEqual(vm.status?.disksBusy, busy)) {
-      const refused = this.#refuse(operation, view);
+      const refused = refusal(operation, view);
       if (refused) return this.#end(operation, refused);
       await this.#adopt(operation, vm);
       await this.#client.updateStatus(VirtualMachine, { ...vm, status: { ...vm.status, disksBusy: busy } });
@@ -208,7 +210,7 @@ class SnapshotReconciler {
     const again = failed ? `${id}:${Date.parse(failed.time)}` : id;
     switch (action) {
       case "Take":
-        await this.#status(object, { ...object.status, phase: "Taking", message: "is being taken" });
+        await this.#status.snapshot(object, { ...object.status, phase: "Taking", message: "is being taken" });
         return {
           id,
           action,
@@ -227,7 +229,7 @@ class SnapshotReconciler {
         const keepMemory = runs && (object.spec.keepMemory ?? goesOn);
         const kept = object.spec.keep ? await this.#kept(object, view, keepMemory) : undefined;
         const keep = kept?.metadata.uid;
-        await this.#statusOf(object, {
+        await this.#status.rollback(object, {
           ...object.status,
           phase: "Running",
           startedTime: object.status?.startedTime ?? this.#now(),
@@ -263,24 +265,6 @@ class SnapshotReconciler {
     });
   }
 
-  #refuse(operation: Operation, view: View): string | undefined {
-    if (operation.action !== "Rollback") return undefined;
-    const { spec } = operation.object;
-    const target = view.snapshots.find((s) => s.metadata.name === spec.snapshot);
-    if (!target) return `snapshot ${spec.snapshot} (spec.snapshot) of ${spec.vm} does not exist`;
-    if (target.metadata.deletionTimestamp) return `snapshot ${spec.snapshot} is being deleted`;
-    if (!isTaken(target))
-      return `snapshot ${spec.snapshot} is not ready: ${target.status?.phase ?? "Pending"}`;
-    const kept = target.status?.taken?.memory;
-    const other = spec.memory && kept ? notTheSame(view.vm.spec, kept) : undefined;
-    if (other)
-      return `the memory of snapshot ${spec.snapshot} is of a machine with ${other}; make it so again, or set spec.memory of the Rollback to false`;
-    const name = keptName(operation.object);
-    if (spec.keep && view.snapshots.some((s) => s.metadata.name === name))
-      return `the state before was to be kept as snapshot ${name}, which exists; give the Rollback another name`;
-    return undefined;
-  }
-
   /** A snapshot goes when its machine goes, and not before its files. */
   async #adopt(operation: Operation, vm: VirtualMachine): Promise<void> {
     if (operation.action !== "Take") return;
@@ -306,20 +290,24 @@ class SnapshotReconciler {
     switch (action) {
       case "Take":
         if (!done) return this.#end(operation, failure);
-        await this.#ready(object, result.taken, "taken", result.lent);
-        this.#report(object, "Normal", "SnapshotTaken", `snapshot ${object.metadata.name} was taken`);
+        await this.#status.ready(object, result.taken, "taken", result.lent);
+        this.#status.report(object, "Normal", "SnapshotTaken", `snapshot ${object.metadata.name} was taken`);
         break;
       case "Lend":
         if (!done) {
-          await this.#note(operation, `is no template yet: ${failure}`);
+          await this.#status.note(operation, `is no template yet: ${failure}`);
           if (view.vm.status?.disksBusy) await this.#release(view);
           return { requeueAfterMs: this.#retryMs };
         }
-        await this.#status(object, { ...object.status, template: true, message: "clones may be made of it" });
+        await this.#status.snapshot(object, {
+          ...object.status,
+          template: true,
+          message: "clones may be made of it",
+        });
         break;
       case "Delete":
         if (!done) {
-          await this.#note(operation, `is not deleted yet: ${failure}`);
+          await this.#status.note(operation, `is not deleted yet: ${failure}`);
           // Until the next attempt the machine may start and move.
           if (view.vm.status?.disksBusy) await this.#release(view);
           return { requeueAfterMs: this.#retryMs };
@@ -332,19 +320,19 @@ class SnapshotReconciler {
         if (kept && result.taken) {
           const lost = kept.spec.memory && !result.taken.memory;
           const without = lost ? "; without its memory, because its guest did not run any more" : "";
-          await this.#ready(
+          await this.#status.ready(
             kept,
             result.taken,
             `the state before rollback ${object.metadata.name}${without}`,
           );
         } else if (kept && !isTaken(kept))
-          await this.#fail(kept, `rollback ${object.metadata.name} failed: ${failure}`);
+          await this.#status.fail(kept, `rollback ${object.metadata.name} failed: ${failure}`);
         if (!done) return this.#end(operation, failure);
         const back = `went back to snapshot ${object.spec.snapshot}`;
         const before = kept ? [`the state before is ${kept.metadata.name}`] : [];
         const left = result.message ? [result.message] : [];
-        await this.#endRollback(object, "Succeeded", [back, ...before, ...left].join("; "));
-        this.#report(object, "Normal", "RolledBack", back);
+        await this.#status.endRollback(object, "Succeeded", [back, ...before, ...left].join("; "));
+        this.#status.report(object, "Normal", "RolledBack", back);
       }
     }
     return { requeueAfterMs: 1 }; // The claim goes in the next look, which finds nothing open under it.
@@ -353,11 +341,21 @@ class SnapshotReconciler {
   async #end(operation: Operation, message: string): Promise<Result> {
     const { action, object } = operation;
     if (action === "Rollback") {
-      await this.#endRollback(object, "Failed", message);
-      this.#report(object, "Warning", "RollbackFailed", `rollback ${object.metadata.name}: ${message}`);
+      await this.#status.endRollback(object, "Failed", message);
+      this.#status.report(
+        object,
+        "Warning",
+        "RollbackFailed",
+        `rollback ${object.metadata.name}: ${message}`,
+      );
     } else {
-      await this.#fail(object, message);
-      this.#report(object, "Warning", "SnapshotFailed", `snapshot ${object.metadata.name}: ${message}`);
+      await this.#status.fail(object, message);
+      this.#status.report(
+        object,
+        "Warning",
+        "SnapshotFailed",
+        `snapshot ${object.metadata.name}: ${message}`,
+      );
     }
     return { requeueAfterMs: 1 };
   }
@@ -401,7 +399,7 @@ class SnapshotReconciler {
       if (!found || !snapshot.status || snapshot.metadata.deletionTimestamp) continue;
       const { parent: _, ...status } = snapshot.status;
       const parent = nameOf.get(found.parent);
-      await this.#status(snapshot, { ...status, ...(parent ? { parent } : {}) });
+      await this.#status.snapshot(snapshot, { ...status, ...(parent ? { parent } : {}) });
     }
   }
 
@@ -413,73 +411,6 @@ class SnapshotReconciler {
     } catch (error) {
       if (!isApiError(error, "NotFound")) throw error;
     }
-  }
-
-  // --- status ---
-
-  async #ready(
-    snapshot: Snapshot,
-    taken: TaskResult["taken"],
-    message: string,
-    lent: boolean | undefined = false,
-  ): Promise<void> {
-    await this.#status(snapshot, {
-      ...snapshot.status,
-      phase: "Ready",
-      message,
-      ...(taken ? { taken } : {}),
-      ...(lent ? { template: true } : {}),
-    });
-  }
-
-  async #fail(snapshot: Snapshot, message: string): Promise<void> {
-    await this.#status(snapshot, { ...snapshot.status, phase: "Failed", message });
-  }
-
-  async #note({ action, object }: Operation, message: string): Promise<void> {
-    if (action === "Rollback")
-      await this.#statusOf(object, { ...object.status, phase: object.status?.phase ?? "Pending", message });
-    else {
-      const phase = action === "Delete" ? "Deleting" : (object.status?.phase ?? "Pending");
-      await this.#status(object, { ...object.status, phase, message });
-    }
-  }
-
-  async #status(snapshot: Snapshot, status: NonNullable<Snapshot["status"]>): Promise<void> {
-    const { phase = "Pending", message = "" } = status;
-    const ready = phase === "Ready" ? "True" : "False";
-    const conditions = setCondition(
-      snapshot.status?.conditions,
-      { type: "Ready", status: ready, reason: phase, message },
-      this.#now(),
-    );
-    if (isDeepStrictEqual(snapshot.status, { ...status, conditions })) return;
-    const written = await this.#client.updateStatus(Snapshot, {
-      ...snapshot,
-      status: { ...status, conditions },
-    });
-    Object.assign(snapshot, written);
-  }
-
-  async #statusOf(rollback: Rollback, status: NonNullable<Rollback["status"]>): Promise<void> {
-    if (isDeepStrictEqual(rollback.status, status)) return;
-    const written = await this.#client.updateStatus(Rollback, { ...rollback, status });
-    Object.assign(rollback, written);
-  }
-
-  async #endRollback(rollback: Rollback, phase: "Succeeded" | "Failed", message: string): Promise<void> {
-    await this.#statusOf(rollback, { ...rollback.status, phase, message, finishedTime: this.#now() });
-  }
-
-  #report(
-    { metadata, spec }: Snapshot | Rollback,
-    type: "Normal" | "Warning",
-    reason: string,
-    message: string,
-  ): void {
-    const { namespace } = metadata;
-    const about = { kind: VirtualMachine.kind, name: spec.vm, ...(namespace ? { namespace } : {}) };
-    this.#events.record(about, type, reason, message);
   }
 
   #now(): string {

@@ -1,0 +1,93 @@
+/** Where the status of Snapshots and Rollbacks is written. An object that is given is from then on as it was written. */
+import { isDeepStrictEqual } from "node:util";
+import type { Client } from "../../client/client.ts";
+import type { Clock } from "../../reconcile/clock.ts";
+import type { EventRecorder } from "../../reconcile/events.ts";
+import { setCondition } from "../../resource/object.ts";
+import { VirtualMachine } from "../kinds.ts";
+import { Rollback, Snapshot } from "./kinds.ts";
+import type { Operation } from "./next.ts";
+
+type Taken = NonNullable<Snapshot["status"]>["taken"];
+
+export class SnapshotStatusWriter {
+  readonly #client: Client;
+  readonly #clock: Clock;
+  readonly #events: EventRecorder;
+
+  constructor({ client, clock }: { client: Client; clock: Clock }, events: EventRecorder) {
+    this.#client = client;
+    this.#clock = clock;
+    this.#events = events;
+  }
+
+  async ready(
+    snapshot: Snapshot,
+    taken: Taken,
+    message: string,
+    lent: boolean | undefined = false,
+  ): Promise<void> {
+    await this.snapshot(snapshot, {
+      ...snapshot.status,
+      phase: "Ready",
+      message,
+      ...(taken ? { taken } : {}),
+      ...(lent ? { template: true } : {}),
+    });
+  }
+
+  async fail(snapshot: Snapshot, message: string): Promise<void> {
+    await this.snapshot(snapshot, { ...snapshot.status, phase: "Failed", message });
+  }
+
+  async note({ action, object }: Operation, message: string): Promise<void> {
+    if (action === "Rollback")
+      await this.rollback(object, { ...object.status, phase: object.status?.phase ?? "Pending", message });
+    else {
+      const phase = action === "Delete" ? "Deleting" : (object.status?.phase ?? "Pending");
+      await this.snapshot(object, { ...object.status, phase, message });
+    }
+  }
+
+  async snapshot(snapshot: Snapshot, status: NonNullable<Snapshot["status"]>): Promise<void> {
+    const { phase = "Pending", message = "" } = status;
+    const ready = phase === "Ready" ? "True" : "False";
+    const conditions = setCondition(
+      snapshot.status?.conditions,
+      { type: "Ready", status: ready, reason: phase, message },
+      this.#now(),
+    );
+    if (isDeepStrictEqual(snapshot.status, { ...status, conditions })) return;
+    const written = await this.#client.updateStatus(Snapshot, {
+      ...snapshot,
+      status: { ...status, conditions },
+    });
+    Object.assign(snapshot, written);
+  }
+
+  async rollback(rollback: Rollback, status: NonNullable<Rollback["status"]>): Promise<void> {
+    if (isDeepStrictEqual(rollback.status, status)) return;
+    const written = await this.#client.updateStatus(Rollback, { ...rollback, status });
+    Object.assign(rollback, written);
+  }
+
+  async endRollback(rollback: Rollback, phase: "Succeeded" | "Failed", message: string): Promise<void> {
+    await this.rollback(rollback, { ...rollback.status, phase, message, finishedTime: this.#now() });
+  }
+
+  /** To people, of the machine. */
+  report(
+    { metadata, spec }: Snapshot | Rollback,
+    type: "Normal" | "Warning",
+    reason: string,
+    message: string,
+  ): void {
+    const { namespace } = metadata;
+    const about = { kind: VirtualMachine.kind, name: spec.vm, ...(namespace ? { namespace } : {}) };
+    this.#events.record(about, type, reason, message);
+  }
+
+  #now(): string {
+    return this.#clock.now().toISOString();
+  }
+}

@@ -7,9 +7,9 @@ import { isDeepStrictEqual } from "node:util";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
-import { CompareFailed, type Store, Unavailable, type Write } from "../store/store.ts";
-import { currentRequest, requestOf, withRequest } from "../telemetry/request-id.ts";
+import type { Store, Write } from "../store/store.ts";
 import { Cache, type Cached, keyFor } from "./cache.ts";
+import { ATTEMPTS, Commits, KEEP_REVISIONS } from "./commits.ts";
 import {
   applyConfig,
   decodeConfig,
@@ -19,8 +19,8 @@ import {
 } from "./fields/record.ts";
 import { FOREGROUND, GarbageCollector, PROPAGATION_FINALIZERS } from "./garbage.ts";
 import { isNamespace, Namespaces, TERMINATING } from "./namespaces.ts";
-import { checkPreconditions, MAX_OBJECT, storeError, tooLarge } from "./operation-errors.ts";
-import { modified, overwrite, preconditionFailed, settleNamespace } from "./overwrite.ts";
+import { checkPreconditions } from "./operation-errors.ts";
+import { overwrite, preconditionFailed, settleNamespace } from "./overwrite.ts";
 import { jsonPatch, mergePatch } from "./patch.ts";
 import { decode, finish, forbidden, invalid, resourceName, SERVER_FIELDS } from "./prepare.ts";
 import { notFound, Reader } from "./reader.ts";
@@ -35,49 +35,38 @@ import type {
   WriteOptions,
   Written,
 } from "./service.ts";
-import { settleStored, storedForm } from "./stored.ts";
+import { settleStored } from "./stored.ts";
 import { inStoredVersions } from "./stored-versions.ts";
 import { type Prepared, Turns } from "./turns.ts";
 
-/** History kept for watches that come back: at 100 writes/s more than three minutes. */
-const KEEP_REVISIONS = 20_000;
-/** Forgotten in small bites: a large one would hold up everybody. */
-const COMPACT_EVERY = 500;
-/** A write without a precondition that loses a race is tried again on the new state. */
-const ATTEMPTS = 10;
 /** Names that generateName makes are tried so often before the client is told of a collision. */
 const GENERATED_NAMES = 8;
-/** How long a request waits for this server to have seen what another one wrote. */
-const CATCH_UP_MS = 3000;
-
 export class Operations implements Service {
   readonly kinds: readonly Kind[];
   /** Objects that were found not to have the shape of their kind, marked so that only people see them. */
   invalid: readonly Resource[] = [];
   /** As of the store; also when an object comes that was written by a newer version. */
   readonly failed: Promise<Error>;
-  readonly #store: Store;
   readonly #cache: Cache;
   readonly #reader: Reader;
   readonly #turns: Turns;
+  readonly #commits: Commits;
   readonly #namespaces: Namespaces;
   readonly #garbage: GarbageCollector;
   readonly #now: () => Date;
   /** uid of what this server is deleting: it looks after the dependents itself. */
   readonly #deleting = new Set<string | undefined>();
-  #compactAt: number;
 
   private constructor(store: Store, kinds: readonly Kind[], cache: Cache, now: () => Date) {
     this.kinds = kinds;
     this.failed = store.failed;
-    this.#store = store;
     this.#cache = cache;
     this.#reader = new Reader(store, cache);
     this.#turns = new Turns(store, cache);
+    this.#commits = new Commits(store, cache, this.#turns);
     this.#namespaces = new Namespaces(kinds, cache);
     this.#garbage = new GarbageCollector(this, kinds, cache, this.#namespaces);
     this.#now = now;
-    this.#compactAt = store.revision() + COMPACT_EVERY;
     cache.onDelete = (object) => {
       // Deleted by another server, which may not know yet of dependents that were made through this one. What fails here is done by
       // the sweep at the next start.
@@ -110,12 +99,12 @@ export class Operations implements Service {
   }
 
   async get(kind: Kind, namespace: string | undefined, name: string): Promise<Resource> {
-    await this.#catchUp();
+    await this.#commits.catchUp();
     return this.#reader.get(kind, namespace, name);
   }
 
   async list(kind: Kind, request: ListRequest): Promise<ListResult> {
-    await this.#catchUp(request.resourceVersion);
+    await this.#commits.catchUp(request.resourceVersion);
     return this.#reader.list(kind, request);
   }
 
@@ -124,27 +113,8 @@ export class Operations implements Service {
     request: WatchRequest,
     onEvent: (event: ServiceEvent) => void,
   ): Promise<() => void> {
-    await this.#catchUp(request.resourceVersion || "0");
+    await this.#commits.catchUp(request.resourceVersion || "0");
     return this.#reader.watch(kind, request, onEvent);
-  }
-
-  /**
-   * Waits until this server has seen as much as the request needs: what the client has seen elsewhere (`resourceVersion`), or,
-   * without one, every write that anybody was told of. "0": whatever is here. Returns also when that takes too long: then the
-   * reader refuses a revision of the future. @throws ApiError ServiceUnavailable
-   */
-  async #catchUp(resourceVersion?: string): Promise<void> {
-    if (resourceVersion === "0") return;
-    try {
-      const wanted = resourceVersion ? Number(resourceVersion) : Number.POSITIVE_INFINITY;
-      // Not a revision at all: the reader says so.
-      if (wanted <= this.#cache.revision || Number.isNaN(wanted)) return;
-      const revision = Math.min(wanted, await this.#store.latest());
-      const there = await this.#cache.reached(revision, CATCH_UP_MS);
-      if (!there && !resourceVersion) throw new Unavailable("this server is behind the store");
-    } catch (error) {
-      throw storeError(error);
-    }
   }
 
   async create(
@@ -200,9 +170,9 @@ export class Operations implements Service {
       finish(kind, object, undefined, this.#turns.lookup);
       setManagedFields(object, managed());
       if (options.dryRun) return { done: () => object };
-      return this.#put(kind, key, object, 0);
+      return this.#commits.put(kind, key, object, 0);
     };
-    const made = await this.#again(kind, metadata.name, prepare);
+    const made = await this.#commits.again(kind, metadata.name, prepare);
     if (!options.dryRun && metadata.ownerReferences?.length) await this.#settleOwners(kind, made);
     return made;
   }
@@ -224,7 +194,7 @@ export class Operations implements Service {
           message: "Invalid value: 0x0: must be specified for an update",
         },
       ]);
-    await this.#catchUp(next.metadata.resourceVersion);
+    await this.#commits.catchUp(next.metadata.resourceVersion);
     const make = () => ({ object: structuredClone(next) });
     const object = await this.#change(kind, namespace, name, make, options);
     return { object, warnings, created: false };
@@ -316,7 +286,7 @@ export class Operations implements Service {
         },
       };
       if (request.dryRun) return { done: () => ({ object: marked, gone: false }) };
-      const { write, done } = this.#put(kind, current.key, marked, current.revision);
+      const { write, done } = this.#commits.put(kind, current.key, marked, current.revision);
       return { write, done: (revision) => ({ object: done(revision), gone: false }) };
     };
     if (request.propagation === "Orphan" && !request.dryRun) {
@@ -324,7 +294,7 @@ export class Operations implements Service {
       checkPreconditions(kind, object, request);
       await this.#garbage.orphanDependents(object);
     }
-    const result = await this.#again(kind, name, prepare);
+    const result = await this.#commits.again(kind, name, prepare);
     if (request.dryRun) return result;
     if (result.gone) await this.#removed(result.object);
     else if (result.object.metadata.finalizers?.includes(FOREGROUND))
@@ -365,9 +335,9 @@ export class Operations implements Service {
       if (left) throw forbidden(kind, name, `${left.kind} ${left.metadata.name} is still in it`);
       return removed
         ? { write: this.#removal(current), done: () => next }
-        : this.#put(kind, key, next, revision);
+        : this.#commits.put(kind, key, next, revision);
     };
-    const object = await this.#again(kind, name, prepare);
+    const object = await this.#commits.again(kind, name, prepare);
     if (removed) await this.#removed(object);
     return object;
   }
@@ -380,56 +350,9 @@ export class Operations implements Service {
     }
   }
 
-  /** A lost race is tried again on the new state; what the client gave as a precondition is checked again with it. */
-  async #again<T>(kind: Kind, name: string, prepare: () => Prepared<T>): Promise<T> {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        return await this.#turns.run(prepare);
-      } catch (error) {
-        if (attempt === 0 && isApiError(error, "NotFound")) {
-          // Another server may have made it, and this one may not have heard of it yet.
-          const before = this.#cache.revision;
-          await this.#catchUp();
-          if (this.#cache.revision > before) continue;
-        }
-        if (!(error instanceof CompareFailed)) throw storeError(error);
-        if (attempt >= ATTEMPTS) throw modified(kind, name, error);
-        await this.#cache.reached(error.revision, CATCH_UP_MS);
-      }
-    }
-  }
-
-  #put(kind: Kind, key: string, given: Resource, expected: number) {
-    const object = this.#withRequest(kind, key, given);
-    const value = storedForm(object);
-    if (Buffer.byteLength(value) > MAX_OBJECT) throw tooLarge(kind, object);
-    return {
-      write: { key, expected, value },
-      done: (revision: number): Resource => {
-        this.#compact(revision);
-        return { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
-      },
-    };
-  }
-
-  /** With the id of the request, when that changes what is wanted of the object. Kinds without status are not worked on by anybody. */
-  #withRequest(kind: Kind, key: string, object: Resource): Resource {
-    if (!kind.hasStatus) return object;
-    const old = this.#cache.get(key)?.object;
-    const isChanged = object.metadata.generation !== old?.metadata.generation;
-    return withRequest(object, (isChanged ? currentRequest() : undefined) ?? requestOf(old));
-  }
-
   #removal({ key, object, revision }: Cached): Write {
     this.#deleting.add(object.metadata.uid);
     return { key, expected: revision, value: undefined };
-  }
-
-  #compact(revision: number): void {
-    if (revision < this.#compactAt) return;
-    this.#compactAt = revision + COMPACT_EVERY;
-    // Should it fail (a full disk), the next one does its work, too.
-    this.#store.compact(revision - KEEP_REVISIONS).catch(() => undefined);
   }
 
   /** An object made while its owner went has missed the owner's end. */

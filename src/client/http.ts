@@ -25,6 +25,7 @@ import {
 } from "./answers.ts";
 import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "./client.ts";
 import { lines } from "./lines.ts";
+import { collectionOf, pathOf, queryOf, selection } from "./paths.ts";
 
 export interface HttpClientOptions {
   /** https://host:port of the control plane; of several, one is used until it does not answer, then the next. */
@@ -383,30 +384,6 @@ class ReusedSocketError extends Error {
 /** A missing object, not a page that this server does not have (then the server is another version: an error). */
 function isMissingObject(error: unknown): boolean {
   return isApiError(error, "NotFound") && error.details.name !== undefined;
-}
-
-type Place = Pick<Kind, "group" | "version" | "plural">;
-
-function collectionOf(kind: Place, namespace: string | undefined): string {
-  const root = kind.group ? `/apis/${kind.group}/${kind.version}` : `/api/${kind.version}`;
-  return `${root}${namespace ? `/namespaces/${encodeURIComponent(namespace)}` : ""}/${kind.plural}`;
-}
-
-function pathOf<T extends Resource>(kind: Kind<T>, at: ObjectName): string {
-  if (!at.name) throw new ApiError("BadRequest", `the name of the ${kind.kind} is missing`);
-  return `${collectionOf(kind, kind.namespaced ? at.namespace : undefined)}/${encodeURIComponent(at.name)}`;
-}
-
-function selection(options: ListOptions): Record<string, string> {
-  return {
-    ...(options.labelSelector ? { labelSelector: options.labelSelector } : {}),
-    ...(options.fieldSelector ? { fieldSelector: options.fieldSelector } : {}),
-  };
-}
-
-function queryOf(parameters: Record<string, string>): string {
-  const text = new URLSearchParams(parameters).toString();
-  return text && `?${text}`;
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {

@@ -21,6 +21,7 @@ export interface BuildFlags {
   package: string[];
   service: string[];
   directory: string[];
+  mode?: Recipe["mode"];
   kernel?: "cloud" | "generic";
   boot?: "direct" | "bios" | "uefi" | "both";
   root?: "ext4" | "ram";
@@ -147,6 +148,7 @@ const RECIPE_FIELDS = Object.keys(Recipe.properties);
 function withFlags(recipe: Record<string, unknown> = {}, flags: BuildFlags): Record<string, unknown> {
   const services = flags.service.map((text) => {
     const at = text.indexOf("=");
+    if (flags.mode === "full" && at < 0) return { name: text };
     if (at < 1) throw new UserError(`--service: ${JSON.stringify(text)} is not NAME=COMMAND`);
     return { name: text.slice(0, at), command: text.slice(at + 1) };
   });
@@ -157,12 +159,13 @@ function withFlags(recipe: Record<string, unknown> = {}, flags: BuildFlags): Rec
       ? { [field]: before !== undefined && !Array.isArray(before) ? before : all }
       : {};
   };
-  const { kernel, boot, root, minimize, guestAgent } = flags;
+  const { mode, kernel, boot, root, minimize, guestAgent } = flags;
   return {
     ...recipe,
     ...list("packages", flags.package),
     ...list("services", services),
     ...list("directories", flags.directory),
+    ...(mode ? { mode } : {}),
     ...(kernel ? { kernel } : {}),
     ...(boot ? { boot } : {}),
     ...(root ? { root } : {}),

@@ -1,5 +1,6 @@
 /** Verbs on images: their arguments and options. */
 import { type Command, Option } from "commander";
+import { MODES } from "../images/recipe.ts";
 import { SBOM_FORMATS, type SbomFormat } from "../images/trust/sbom.ts";
 import { addAnalyzeVerb } from "./image-analyze-verb.ts";
 import type { BuildFlags } from "./image-build.ts";
@@ -25,11 +26,17 @@ export function addImageVerbs(
     .option("-p, --package <package>", "Debian package; may be given several times", collect, [])
     .option(
       "--service <name=command>",
-      "what its init keeps running; may be given several times",
+      "what its init keeps running; may be given several times. With --mode full a name alone enables a package's unit",
       collect,
       [],
     )
     .option("--directory <path>", "a folder to make; may be given several times", collect, [])
+    .addOption(
+      new Option(
+        "--mode <mode>",
+        "packages unpacked, busybox as init; or installed by dpkg and apt, systemd as init",
+      ).choices(MODES),
+    )
     .addOption(
       new Option("--kernel <kernel>", "Debian's kernel for virtual machines, or for all hardware").choices([
         "cloud",

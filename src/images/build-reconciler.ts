@@ -154,7 +154,7 @@ async function reconcile(
       );
     if (before?.spec.file)
       throw new Error(`spec.image: image/${image} is a file that was brought along; name another image`);
-    const known = await stageSeconds(cache);
+    const known = await stageSeconds(cache, recipe.mode);
     const planned = STAGES.filter((stage) => stage !== "formats" || recipe.formats?.length);
     await removeStaleBuilds(folder);
     log.info("image.build", { image, build: name });
@@ -194,7 +194,7 @@ async function reconcile(
     }
     const result = await buildImage(options);
     endStage();
-    if (stages.length > 1) await keepStageSeconds(cache, stages);
+    if (stages.length > 1) await keepStageSeconds(cache, stages, recipe.mode);
     await giveRecipe(client, build, before);
     const text = told(result, stages);
     say(text);

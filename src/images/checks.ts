@@ -82,5 +82,61 @@ function checkRecipe(recipe: Recipe): Cause[] {
           },
         ]
       : [];
-  return [...unlocked, ...paths, ...size, ...wrongFormats];
+  return [...unlocked, ...paths, ...size, ...wrongFormats, ...checkMode(recipe)];
+}
+
+/** What one of the modes cannot do. */
+function checkMode({ mode = "slim", root, minimize, services = [], packages = [] }: Recipe): Cause[] {
+  const wrong = (field: string, reason: Cause["reason"], message: string): Cause => ({
+    field: `spec.recipe.${field}`,
+    reason,
+    message,
+  });
+  const kernels = packages.flatMap((name, i) =>
+    name.startsWith("linux-image-")
+      ? [
+          wrong(
+            `packages[${i}]`,
+            "FieldValueInvalid",
+            `Invalid value: ${JSON.stringify(name)}: the kernel is not one of the packages; set spec.recipe.kernel to cloud or generic`,
+          ),
+        ]
+      : [],
+  );
+  if (mode === "slim")
+    return [
+      ...kernels,
+      ...services.flatMap(({ command }, i) =>
+        command === undefined
+          ? [
+              wrong(
+                `services[${i}].command`,
+                "FieldValueRequired",
+                "Required value: slim images have no systemd, whose unit could be enabled; say what init should run, or set spec.recipe.mode to full",
+              ),
+            ]
+          : [],
+      ),
+    ];
+  return [
+    ...kernels,
+    ...(root === "ram"
+      ? [
+          wrong(
+            "root",
+            "FieldValueInvalid",
+            'Invalid value: "ram": a full image is too large to be kept in memory; set spec.recipe.mode to slim, or leave root out',
+          ),
+        ]
+      : []),
+    ...(minimize
+      ? [
+          wrong(
+            "minimize",
+            "FieldValueForbidden",
+            "Forbidden: the package manager of a full image would no longer know what is there; set spec.recipe.mode to slim, or leave it out",
+          ),
+        ]
+      : []),
+  ];
 }

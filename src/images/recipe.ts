@@ -34,25 +34,37 @@ export type Format = (typeof FORMATS)[number];
 /** What lies beside every image, too: lists of its packages, and where it comes from. */
 export const ARTIFACTS = [...FORMATS, "spdx", "cyclonedx", "provenance"] as const;
 
+export const MODES = ["slim", "full"] as const;
+export type Mode = (typeof MODES)[number];
+
 export const Recipe = Type.Object(
   {
+    mode: Type.Optional(
+      Words(MODES, {
+        description:
+          "slim (default): packages are unpacked, their maintainer scripts do not run, busybox is init. full: a system with dpkg and apt, whose maintainer scripts ran, and systemd as init; it is built as root.",
+      }),
+    ),
     distribution: Words(["debian"], { default: "debian" }),
     release: Words(["bookworm"], { default: "bookworm" }),
     packages: Type.Array(Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$" }), {
       maxItems: 200,
       uniqueItems: true,
       ...AS_SET,
-      description: "Debian packages, by name. Slim images unpack them: maintainer scripts do not run.",
+      description: "Debian packages, by name.",
     }),
     services: Type.Optional(
       Type.Array(
         Type.Object({
           name: Name("Name of the service."),
-          command: Type.String({
-            minLength: 1,
-            pattern: "^[^\\n]*$",
-            description: "Run in the foreground by init and started again when it ends.",
-          }),
+          command: Type.Optional(
+            Type.String({
+              minLength: 1,
+              pattern: "^[^\\n]*$",
+              description:
+                "Run in the foreground by init and started again when it ends. Without it, in mode: full, the unit NAME.service that a package brings is enabled.",
+            }),
+          ),
         }),
         { description: "What init keeps running.", ...keyedBy("name") },
       ),

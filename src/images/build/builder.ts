@@ -1,6 +1,7 @@
 /**
- * Builds an image from a recipe: packages unpacked (their maintainer scripts do not run), busybox as init, disks made without mounting
- * anything. Neither root nor loop devices nor KVM are needed.
+ * Builds an image from a recipe. Slim: packages unpacked (their maintainer scripts do not run), busybox as init; neither root nor loop devices nor KVM
+ * are needed. Full: packages installed by their package manager, systemd as init; it takes root, see ../full. Disks are made in one way, without mounting
+ * anything.
  *
  *   Resolving ─► Downloading ─► Unpacking ─► kernel and initial RAM disk ─► disk ─► into the pool
  */
@@ -20,6 +21,8 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import { type Artifact, makeFormats } from "../formats/formats.ts";
+import { fullPackages, makeFullRoot } from "../full/full-root.ts";
+import { requireFullMode } from "../full/sealed.ts";
 import type { Image } from "../kinds.ts";
 import { type Package, Packages } from "../packages/packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
@@ -29,7 +32,7 @@ import { cdLoaders, loaderPackages, makeBootDisk, uuidOf } from "./boot-disk.ts"
 import { pruneCache } from "./cache.ts";
 import { makeRootDisk } from "./disk.ts";
 import { packInitrd } from "./initrd.ts";
-import { addModules, kernelPackage, kernelPayload, makeInitrd } from "./kernel.ts";
+import { addModules, allModules, kernelPackage, kernelPayload, makeInitrd } from "./kernel.ts";
 import { basePackages, makeRoot } from "./root.ts";
 import { step, type Workshop } from "./workshop.ts";
 
@@ -78,9 +81,11 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
     log(text);
     await options.progress(which, text);
   };
+  const whole = recipe.mode === "full";
+  if (whole) await requireFullMode();
   await stage("packages", "resolving and downloading packages");
-  const packages = await fetchPackages(new Packages(cache, recipe.release, signal), recipe);
-  const all = new Set([...packages.debs, packages.kernel, ...packages.loaders]);
+  const packages = await fetchPackages(new Packages(cache, recipe.release, signal, { whole }), recipe);
+  const all = new Set([...packages.debs, ...packages.apart]);
   const contents = [...all].map(({ name, version, sha256 }) => ({ name, version, sha256 }));
   // A lock says of a recipe what it was built from anyway, and formats are made of the disk: the disk is the same with and without.
   const digest = digestOf([BUILDER_VERSION, { ...recipe, lock: undefined, formats: undefined }, contents]);
@@ -196,9 +201,13 @@ async function assemble(
   stage: (which: Stage, text: string) => Promise<void>,
 ): Promise<Parts> {
   const { debs, loaders } = packages;
-  await stage("unpack", `unpacking ${debs.length} packages`);
+  const whole = recipe.mode === "full";
+  await stage("unpack", `${whole ? "installing" : "unpacking"} ${debs.length} packages`);
   const root = join(work.folder, "root");
-  const { epoch, layers } = await makeRoot(work, root, { debs, contents, digest }, recipe);
+  const made = { debs, contents, digest };
+  const { epoch, layers } = whole
+    ? await makeFullRoot(work, root, { ...made, modules: await allModules(work, packages.kernel) }, recipe)
+    : await makeRoot(work, root, made, recipe);
   await stage("initrd", "making the initial RAM disk");
   const payload = await kernelPayload(work, packages.kernel, recipe);
   const kernel = join(work.folder, "vmlinuz");
@@ -212,7 +221,7 @@ async function assemble(
     await symlink("sbin/init", join(root, "init"));
     initrd = await packInitrd(work, root, epoch, layers);
   } else {
-    const busybox = debs.find((deb) => deb.name === "busybox-static");
+    const busybox = [...debs, ...packages.apart].find(({ name }) => name === BUSYBOX);
     const device = boot === "direct" && recipe.kernel !== "generic" ? "/dev/vda" : `UUID=${uuid}`;
     initrd = await makeInitrd(work, payload, busybox, device, epoch);
   }
@@ -245,32 +254,37 @@ export async function removeStaleBuilds(folder: string): Promise<void> {
 interface Fetched {
   kernel: Package;
   loaders: Package[];
-  /** What is unpacked. */
+  /** What the root file system is made of. */
   debs: Package[];
+  /** What the image has otherwise: kernel, loaders, what mounts the root. */
+  apart: Package[];
 }
 
 /** Names are looked at before anything is downloaded. */
 async function fetchPackages(packages: Packages, recipe: Recipe): Promise<Fetched> {
   const { lock } = recipe;
+  const whole = recipe.mode === "full";
   const loading = loaderPackages(recipe);
+  // Slim images have it anyway.
+  const mounting = whole ? [BUSYBOX] : [];
+  const base = whole ? fullPackages(recipe) : basePackages(recipe);
   const all = lock
     ? await packages.fetchLocked(lock)
-    : await packages.fetch(
-        [...basePackages(recipe), ...recipe.packages],
-        [kernelPackage(recipe), ...loading],
-      );
+    : await packages.fetch([...base, ...recipe.packages], [kernelPackage(recipe), ...loading, ...mounting]);
   const kernel = all.find(isKernel);
   if (!kernel) throw new Error("recipe.lock: has no linux-image package");
-  const loaders = loading.map((name) => {
-    const loader = all.find((deb) => deb.name === name);
-    if (!loader)
-      throw new Error(`recipe.lock: has no ${name}, which boot: ${recipe.boot} needs; make the lock anew`);
-    return loader;
-  });
-  // Loaders are in the root only when the recipe names them.
-  const isApart = (deb: Package) =>
-    deb === kernel || (loaders.includes(deb) && !recipe.packages.includes(deb.name));
-  return { kernel, loaders, debs: all.filter((deb) => !isApart(deb)) };
+  const named = (names: readonly string[]) =>
+    names.map((name) => {
+      const found = all.find((deb) => deb.name === name);
+      if (!found) throw new Error(`recipe.lock: has no ${name}, which the recipe needs; make the lock anew`);
+      return found;
+    });
+  const loaders = named(loading);
+  const apart = [kernel, ...loaders, ...named(mounting)];
+  // Those that the recipe names are in the root, too.
+  const isApart = (deb: Package) => apart.includes(deb) && !recipe.packages.includes(deb.name);
+  return { kernel, loaders, apart, debs: all.filter((deb) => !isApart(deb)) };
 }
 
+const BUSYBOX = "busybox-static";
 const isKernel = ({ name }: Package) => name.startsWith("linux-image-");

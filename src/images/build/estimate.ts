@@ -2,6 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isFields } from "../../resource/fields.ts";
+import type { Mode } from "../recipe.ts";
 import { STAGES, type Stage } from "./builder.ts";
 
 export interface FinishedStage {
@@ -32,11 +33,12 @@ export function estimate(
   };
 }
 
-const fileOf = (cache: string) => join(cache, "stage-seconds.json");
+const fileOf = (cache: string, mode: Mode) =>
+  join(cache, mode === "slim" ? "stage-seconds.json" : `stage-seconds-${mode}.json`);
 
-export async function stageSeconds(cache: string): Promise<Map<string, number>> {
+export async function stageSeconds(cache: string, mode: Mode = "slim"): Promise<Map<string, number>> {
   try {
-    const value: unknown = JSON.parse(await readFile(fileOf(cache), "utf8"));
+    const value: unknown = JSON.parse(await readFile(fileOf(cache, mode), "utf8"));
     if (!isFields(value)) return new Map();
     return new Map(
       Object.entries(value).flatMap(([stage, n]) => (typeof n === "number" ? [[stage, n]] : [])),
@@ -46,10 +48,14 @@ export async function stageSeconds(cache: string): Promise<Map<string, number>> 
   }
 }
 
-export async function keepStageSeconds(cache: string, stages: readonly FinishedStage[]): Promise<void> {
+export async function keepStageSeconds(
+  cache: string,
+  stages: readonly FinishedStage[],
+  mode: Mode = "slim",
+): Promise<void> {
   const all = {
-    ...Object.fromEntries(await stageSeconds(cache)),
+    ...Object.fromEntries(await stageSeconds(cache, mode)),
     ...Object.fromEntries(stages.map(({ name, seconds }) => [name, seconds])),
   };
-  await writeFile(fileOf(cache), JSON.stringify(all)).catch(() => undefined);
+  await writeFile(fileOf(cache, mode), JSON.stringify(all)).catch(() => undefined);
 }

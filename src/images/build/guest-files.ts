@@ -150,7 +150,7 @@ export function guestFiles(recipe: Recipe): GuestFile[] {
     file("/etc/hostname", "vireo\n"),
     file("/etc/hosts", "127.0.0.1 localhost\n"),
     file("/etc/resolv.conf", ""),
-    ...(recipe.services ?? []).map(({ name, command }) =>
+    ...(recipe.services ?? []).map(({ name, command = "false" }) =>
       file(`/etc/vireo/services/${name}`, `#!/bin/sh\nexec >/dev/console 2>&1\nexec ${command}\n`, 0o755),
     ),
     ...(recipe.files ?? []).map(({ path, content, mode }) =>

@@ -142,6 +142,19 @@ async function take(
 
 const moduleName = (path: string) => posix.basename(path, ".ko").replaceAll("-", "_");
 
+/** All modules of the kernel, as /usr/lib/modules has them. @throws Error */
+export function allModules(work: Workshop, deb: Package): Promise<string> {
+  const key = digestOf([PAYLOAD_VERSION, deb.sha256, "all"]).slice(0, 32);
+  return cached(work.cache, "kernels", key, async (path) => {
+    const tree = await mkdtemp(join(work.folder, "kernel-"));
+    await unpack(work, deb.file, tree, ["./lib/modules"]);
+    const [release = ""] = await readdir(join(tree, "lib/modules"));
+    await step(work, "depmod", ["-b", tree, release]);
+    await cp(join(tree, "lib/modules"), path, { recursive: true, preserveTimestamps: true });
+    await rm(tree, { recursive: true });
+  });
+}
+
 /** Puts the modules where the kernel's own are, in a tree with /usr/lib. */
 export async function addModules(payload: KernelPayload, root: string): Promise<void> {
   const to = join(root, "usr/lib/modules", payload.release);

@@ -42,7 +42,7 @@ export async function minimize(root: string, recipe: Recipe, own: readonly strin
 
   const closure = new Closure(root);
   const texts = [
-    ...(recipe.services ?? []).map(({ command }) => command),
+    ...(recipe.services ?? []).map(({ command = "" }) => command),
     ...(recipe.files ?? []).flatMap(({ content }) => (content.startsWith("#!") ? [content] : [])),
   ];
   for (const word of texts.flatMap((text) => [...words(text)])) {

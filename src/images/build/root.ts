@@ -131,7 +131,19 @@ async function writeContents(
   await mkdir(records, { recursive: true });
   for (const { name, file } of debs)
     await writeFile(join(records, name), await run("dpkg-deb", ["-f", file]));
-  // The disk's own digest cannot be inside; what it is made of can.
+  await writeLists(root, { recipe, packages, digest, epoch });
+}
+
+/** SPDX and CycloneDX. The disk's own digest cannot be inside; what it is made of can. */
+export async function writeLists(
+  root: string,
+  {
+    recipe,
+    packages,
+    digest,
+    epoch,
+  }: { recipe: Recipe; packages: readonly LockedPackage[]; digest: string; epoch: number },
+): Promise<void> {
   const contents = contentsOf({ name: "image", recipe, sha256: digest, packages, epoch });
   const lists = join(root, "usr/share/sbom");
   await mkdir(lists, { recursive: true });

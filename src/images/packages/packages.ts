@@ -43,6 +43,8 @@ export const PLUMBING = [
   "usr-is-merged",
   "usrmerge",
 ];
+/** apt's pattern (apt-patterns(7)) for what every Debian system has. */
+export const ESSENTIAL = "?essential";
 const LISTS_MAX_AGE_MS = 24 * 3600_000;
 /** Files of a release hardly ever move between packages. */
 const CONTENTS_MAX_AGE_MS = 7 * 24 * 3600_000;
@@ -77,13 +79,23 @@ export class Packages {
   readonly #cache: string;
   readonly #release: string;
   readonly #signal: AbortSignal | undefined;
+  readonly #whole: boolean;
   #hostSources = true;
 
-  /** `cache` keeps package lists and .debs between builds; `signal` ends what is under way. */
-  constructor(cache: string, release: string, signal?: AbortSignal) {
+  /**
+   * `cache` keeps package lists and .debs between builds; `signal` ends what is under way. `whole`: of a system with its package manager,
+   * so nothing counts as installed, and the essential packages come too.
+   */
+  constructor(cache: string, release: string, signal?: AbortSignal, { whole = false } = {}) {
     this.#release = release;
     this.#signal = signal;
+    this.#whole = whole;
     this.#cache = join(cache, `apt-${release}`);
+  }
+
+  /** What apt remembers of packages depends on what is installed. */
+  #ofMode(name: string): string {
+    return join(this.#cache, this.#whole ? `${name}-full` : name);
   }
 
   #run(
@@ -105,9 +117,9 @@ export class Packages {
       "-o",
       `Dir::State::lists=${at("lists")}`,
       "-o",
-      `Dir::State::status=${at("status")}`,
+      `Dir::State::status=${this.#ofMode("status")}`,
       "-o",
-      `Dir::Cache=${at("cache")}`,
+      `Dir::Cache=${this.#ofMode("cache")}`,
       "-o",
       `Dir::Cache::archives=${at("archives")}`,
       // Images of Debian for containers turn these off; without them each call reads all lists anew.
@@ -133,8 +145,9 @@ export class Packages {
   }
 
   async #prepareSources(): Promise<void> {
-    for (const name of ["state", "lists/partial", "cache", "archives/partial", "plans"])
+    for (const name of ["state", "lists/partial", "archives/partial", "plans"])
       await mkdir(join(this.#cache, name), { recursive: true });
+    await mkdir(this.#ofMode("cache"), { recursive: true });
     const sources = sourcesFor(
       this.#release,
       await readFile("/etc/os-release", "utf8").catch(() => ""),
@@ -176,15 +189,14 @@ export class Packages {
   /** Names and versions of the packages with all they depend on. @throws PackageError for a name that does not exist */
   async resolve(names: readonly string[]): Promise<{ name: string; version: string }[]> {
     // apt reads everything anew when this file is newer than its cache.
-    const status = statusOf(PLUMBING.filter((name) => !names.includes(name)));
-    const path = join(this.#cache, "status");
+    const status = this.#whole ? "" : statusOf(PLUMBING.filter((name) => !names.includes(name)));
+    const path = this.#ofMode("status");
     if ((await readFile(path, "utf8").catch(() => undefined)) !== status) await writeFile(path, status);
     await this.#requireNames(names);
     let plan: string;
     try {
-      plan = await this.#run("apt-get", [...this.#options(), "-s", "install", ...names], {
-        timeoutMs: 60_000,
-      });
+      const all = this.#whole ? [ESSENTIAL, ...names] : names;
+      plan = await this.#run("apt-get", [...this.#options(), "-s", "install", ...all], { timeoutMs: 60_000 });
     } catch (cause) {
       this.#signal?.throwIfAborted();
       const text = cause instanceof Error ? cause.message : String(cause);
@@ -234,7 +246,11 @@ export class Packages {
     await this.#prepare();
     // The same names in the same lists are the same packages.
     const lists = statSync(this.#stamp).mtimeMs;
-    const kept = join(this.#cache, "plans", digestOf([[...names].sort(), alone, PLUMBING, lists]));
+    const kept = join(
+      this.#cache,
+      "plans",
+      digestOf([[...names].sort(), alone, this.#whole || PLUMBING, lists]),
+    );
     const before = await readFile(kept, "utf8").catch(() => undefined);
     if (before !== undefined) return JSON.parse(before) as { name: string; version: string }[]; // written below
     const resolved = await this.resolve(names);

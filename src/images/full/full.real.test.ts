@@ -1,0 +1,158 @@
+/** A small full image built by mmdebstrap and booted with QEMU: its maintainer scripts ran, systemd runs its services, the guest agent answers; and it is the same again. */
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { CACHE } from "../../cli/paths.ts";
+import { run } from "../../system/run.ts";
+import { type BuiltImage, buildImage } from "../build/builder.ts";
+import type { Recipe } from "../recipe.ts";
+import { makeSeed } from "../seed.ts";
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "vireo-full-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const recipe: Recipe = {
+  mode: "full",
+  distribution: "debian",
+  release: "bookworm",
+  packages: ["cron"],
+  services: [{ name: "greet", command: "/usr/bin/greet" }, { name: "debug-shell" }],
+  files: [
+    {
+      path: "/usr/bin/greet",
+      mode: "0755",
+      content: `#!/bin/sh
+echo "greet: $(hostname), $(cat /root/.ssh/authorized_keys), group $(getent group crontab | cut -d: -f1)"
+echo "units: $(systemctl is-active cron debug-shell systemd-networkd | tr '\\n' ' '), failed: $(systemctl --failed --plain --no-legend)."
+echo "apt: $(apt-get -s install cron 2>&1 | grep -o 'cron is already the newest version')"
+exec sleep 1000
+`,
+    },
+  ],
+};
+/** A base of packages that are not in the cache yet is made first. */
+const BUILD_MS = 600_000;
+const nothing = () => {};
+const mounts = () => readFileSync("/proc/self/mounts", "utf8");
+let built: BuiltImage;
+
+it(
+  "boots with systemd, takes its name and keys, runs what packages and recipe bring, and powers down",
+  async () => {
+    const before = mounts();
+    const lines: string[] = [];
+    const options = {
+      name: "greet",
+      recipe,
+      folder: join(folder, "images"),
+      cache: CACHE,
+      progress: nothing,
+    };
+    built = await buildImage({ ...options, log: (line) => lines.push(line) });
+    expect(mounts()).toBe(before);
+    expect(readdirSync(options.folder).filter((name) => name.startsWith("."))).toEqual([]);
+    expect(built.packages?.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(["apt", "dpkg", "systemd-sysv", "cron", "busybox-static"]),
+    );
+    expect(lines.join("\n")).toContain("running apt-get update");
+
+    const at = (name: string | undefined) => join(options.folder, name ?? "");
+    const overlay = join(folder, "overlay.qcow2");
+    await run("qemu-img", ["create", "-q", "-f", "qcow2", "-b", at(built.file), "-F", "qcow2", overlay]);
+    const seed = join(folder, "seed.img");
+    await makeSeed(seed, {
+      instanceId: "1",
+      hostname: "greeter",
+      sshAuthorizedKeys: ["ssh-ed25519 AAAA me"],
+    });
+    const serial = join(folder, "serial.log");
+    const agent = join(folder, "agent.sock");
+    const qemu = spawn(
+      "qemu-system-x86_64",
+      [
+        `-M q35 -accel tcg -m 256 -nic user,model=virtio-net-pci -display none -nodefaults -serial file:${serial} -monitor stdio`,
+        `-chardev socket,id=agent,path=${agent},server=on,wait=off -device virtio-serial`,
+        "-device virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
+        `-kernel ${at(built.boot?.kernel)} -initrd ${at(built.boot?.initrd)}`,
+        `-drive file=${overlay},if=virtio,format=qcow2 -drive file=${seed},if=virtio,format=raw,readonly=on`,
+      ]
+        .flatMap((line) => line.split(" "))
+        .concat("-append", built.boot?.commandLine ?? ""),
+    );
+    const said = () => (existsSync(serial) ? readFileSync(serial, "utf8") : "");
+    let answer = "";
+    const ask = setInterval(() => {
+      if (!said().includes("apt: ")) return;
+      if (answer.includes("return")) return void qemu.stdin.write("system_powerdown\n");
+      const socket = connect(agent, () => socket.write('{"execute":"guest-ping"}\n'));
+      socket.setTimeout(400, () => socket.destroy());
+      socket.on("data", (bytes) => {
+        answer += bytes;
+        socket.destroy();
+      });
+      socket.on("error", nothing);
+    }, 500);
+    const kill = setTimeout(() => qemu.kill("SIGKILL"), BUILD_MS / 2);
+    const code = await new Promise((done) => qemu.on("exit", done));
+    clearTimeout(kill);
+    clearInterval(ask);
+    expect(code, said()).toBe(0);
+    expect(said()).toContain("greet: greeter, ssh-ed25519 AAAA me, group crontab");
+    expect(said()).toContain("units: active active active , failed: .");
+    expect(said()).toContain("apt: cron is already the newest version");
+    expect(answer).toContain('{"return": {}}');
+  },
+  2 * BUILD_MS,
+);
+
+it(
+  "is the same, bit for bit, when it is built elsewhere from its lock",
+  async () => {
+    const lock = built.packages?.map(({ name, version, sha256 = "" }) => ({ name, version, sha256 })) ?? [];
+    const elsewhere = join(folder, "elsewhere");
+    const options = { name: "again", folder: elsewhere, cache: CACHE, progress: nothing };
+    const again = await buildImage({ ...options, recipe: { ...recipe, lock } });
+    expect(again.sha256).toBe(built.sha256);
+    expect(again.packages).toEqual(built.packages);
+    const raw = join(folder, "again.raw");
+    await run("qemu-img", ["convert", "-O", "raw", join(elsewhere, again.file ?? ""), raw]);
+    await run("e2fsck", ["-fn", raw]);
+  },
+  BUILD_MS,
+);
+
+it(
+  "that nobody wants any more ends at once, and leaves nothing: no file, no mount, no process",
+  async () => {
+    const cancel = new AbortController();
+    const before = mounts();
+    let at = 0;
+    const log = (line: string) => {
+      if (!line.includes("running --setup-hook")) return;
+      at = performance.now();
+      cancel.abort();
+    };
+    const options = { name: "unwanted", recipe, folder: join(folder, "unwanted"), cache: CACHE };
+    await expect(buildImage({ ...options, progress: nothing, log, signal: cancel.signal })).rejects.toThrow(
+      "aborted",
+    );
+    expect(at).toBeGreaterThan(0);
+    expect(readdirSync(options.folder)).toEqual([]);
+    expect(mounts()).toBe(before);
+    const running = readdirSync("/proc").filter((pid) => {
+      try {
+        return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(options.folder);
+      } catch {
+        return false;
+      }
+    });
+    expect(running).toEqual([]);
+  },
+  BUILD_MS,
+);

@@ -212,7 +212,7 @@ export type Migration = ObjectOf<typeof Migration>;
 
 const FINAL = ["Succeeded", "Failed", "Cancelled"];
 
-export function isFinal(migration: Migration): boolean {
+export function isFinal(migration: Pick<Migration, "status">): boolean {
   return FINAL.includes(migration.status?.phase ?? "");
 }
 

@@ -101,11 +101,17 @@ describe("Migration reconciler", () => {
 
   it("is called off before the flip: order taken back, target deleted, machine stays", async () => {
     await play();
+    await estate.report("web-1", {
+      migration: { to: "web-2", phase: "Active", stage: "Memory", secondsLeft: 2 },
+    });
+    await untilObject(estate.client, Migration, at("m"), "told", (m) => m.status?.secondsLeft === 2);
     await estate.client.patch(Migration, at("m"), { spec: { cancel: true } });
     const source = await estate.instance("web-1", (i) => i.spec.migrateTo === undefined, "order taken back");
     expect(source.status?.custody).toBe("Held");
     await estate.finalize("web-2");
-    await migration("m", "Cancelled");
+    const { status } = await migration("m", "Cancelled");
+    // Nothing is left of it.
+    expect(status).not.toHaveProperty("secondsLeft");
     const vm = await estate.vm("web", (o) => o.status?.phase === "Running");
     expect(vm.status).toMatchObject({ host: "a", instance: "web-1" });
   });

@@ -392,7 +392,9 @@ class MigrationReconciler {
     return undefined;
   }
 
-  async #write(m: Migration, status: Status): Promise<Migration> {
+  async #write(m: Migration, { secondsLeft, ...rest }: Status): Promise<Migration> {
+    // Of one that is over nothing is left.
+    const status = secondsLeft === undefined || isFinal({ status: rest }) ? rest : { ...rest, secondsLeft };
     if (isDeepStrictEqual(m.status, status)) return m;
     // Compare-and-swap: of two control planes that both believe to lead, one has to look again.
     return this.#client.updateStatus(Migration, { ...m, status });

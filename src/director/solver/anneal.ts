@@ -54,7 +54,7 @@ export function temper(
 
 const BLOCK = 2048;
 /** Attempts to repack in each block. */
-const REPACKS = 70;
+const REPACKS = 20;
 /** So long it only descends, cold and sharp, so that there is something in any case. */
 const DESCENT = 0.04;
 /** From here on, what has no room becomes dearer until all has. */
@@ -126,22 +126,35 @@ class Walk {
   private readonly state: State;
   private readonly random: () => number;
   private readonly repack: Repack;
+  /** Of each item: State.worthOf. */
+  private readonly worth: Float64Array;
+  /** The items by their worth, and where each is among them. */
+  private readonly order: Int32Array;
+  private readonly rank: Int32Array;
   private readonly homeShare: number;
   private readonly exchangeShare = 0.5 * 2 ** 32;
+  /** Of the exchanges, those with an item of the same tally, and of about the same worth: others of very different size hardly ever have room for each other. */
   private readonly groupShare = 0.2 * 2 ** 32;
+  private readonly nearShare = 0.4 * 2 ** 32;
 
   constructor(state: State, random: () => number) {
     this.state = state;
     this.random = random;
+    this.worth = Float64Array.from({ length: state.model.items }, (_, p) => state.worthOf(p));
     this.repack = new Repack(state, random);
+    const { worth } = this;
+    this.order = Int32Array.from(worth.keys()).sort((a, b) => (worth[a] as number) - (worth[b] as number));
+    this.rank = new Int32Array(worth.length);
+    for (const [r, p] of this.order.entries()) this.rank[p] = r;
     this.homeShare = (state.model.transient > 0 ? 0.4 : 0.1) * 2 ** 32;
   }
 
   block(temperature: number, price: number): void {
-    const { state, random, repack, homeShare, exchangeShare, groupShare } = this;
+    const { state, random, repack, homeShare, exchangeShare, groupShare, nearShare } = this;
     const { items, hosts, home, fixed } = state.model;
     const { ofStart, of, memberStart, members } = state.model.tallies;
-    const { at, hostLack, counts } = state;
+    const { at, counts } = state;
+    const { rank, order, worth } = this;
     for (let i = 0; i < REPACKS; i++) repack.attempt(temperature * (LOGS[random() & 4095] as number), price);
     for (let i = 0; i < BLOCK; i++) {
       const kind = random();
@@ -160,21 +173,29 @@ class Walk {
             (memberStart[t] as number) +
               (((u / groupShare) * ((memberStart[t + 1] as number) - (memberStart[t] as number))) | 0)
           ] as number;
-        } else q = (u * UNIT * items) | 0;
+        } else if (u < groupShare + nearShare) {
+          // Any distance from 1 to all is as likely as its double.
+          const distance = Math.floor(items ** ((u - groupShare) / nearShare));
+          const r = (rank[p] as number) + (kind & 8192 ? distance : -distance);
+          if (r < 0 || r >= items) continue;
+          q = order[r] as number;
+        } else q = (((u - groupShare - nearShare) / (2 ** 32 - groupShare - nearShare)) * items) | 0;
         const b = at[q] as number;
         if (a === b || (fixed && (fixed[q] as number) === 1)) continue;
-        let delta = state.exchangeDelta(p, q);
-        if (delta - price * ((hostLack[a] as number) + (hostLack[b] as number)) > limit) continue;
-        delta += price * state.lackExchange(p, q) + state.exchangeOther(p, q);
+        const lack = state.lackExchange(p, q, (limit + (worth[p] as number) + (worth[q] as number)) / price);
+        if (lack === Number.POSITIVE_INFINITY) continue;
+        const delta = price * lack + state.exchangeDelta(p, q) + state.exchangeOther(p, q);
         if (delta > limit || !counts.allowsExchange(p, q)) continue;
         state.move(p, b);
         state.move(q, a);
       } else {
         const b = u < homeShare ? (home[p] as number) : (u * UNIT * hosts) | 0;
         if (b < 0 || a === b) continue;
-        let delta = state.leaveDelta(p) + price * state.lackLeave(p) + state.joinDelta(p, b);
-        if (delta > limit) continue;
-        delta += price * state.lackJoin(p, b) + state.otherDelta(p, b);
+        const lack = state.lackLeave(p);
+        const more = state.lackJoin(p, b, (limit + (worth[p] as number)) / price - lack);
+        if (more === Number.POSITIVE_INFINITY) continue;
+        const delta =
+          price * (lack + more) + state.leaveDelta(p) + state.joinDelta(p, b) + state.otherDelta(p, b);
         if (delta > limit || !counts.allows(p, b)) continue;
         state.move(p, b);
       }

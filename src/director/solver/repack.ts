@@ -20,12 +20,15 @@ export class Repack {
   private readonly size: Float64Array;
   private readonly moved = new Int32Array(LEAVE + 2);
   private readonly from = new Int32Array(LEAVE + 2);
+  /** Resources, the first so many. */
+  private readonly lacking: Int32Array;
   private count = 0;
 
   constructor(state: State, random: () => number) {
     this.state = state;
     this.random = random;
     const { items, hosts, resources, capacity, demand } = state.model;
+    this.lacking = new Int32Array(resources);
     const total = new Float64Array(resources);
     for (let i = 0; i < hosts * resources; i++) (total[i % resources] as number) += capacity[i] as number;
     this.size = new Float64Array(items);
@@ -120,15 +123,27 @@ export class Repack {
 
   /** Who makes room: about the one whose leaving helps most. */
   private pickLeaver(large: number, host: number, price: number): number {
-    const { state } = this;
-    const { fixed } = state.model;
+    const { state, lacking } = this;
+    const { fixed, home, demand, resources, transient } = state.model;
+    const { free, first, next } = state;
+    let count = 0;
+    for (let r = 0; r < resources; r++) if ((free[host * resources + r] as number) < 0) lacking[count++] = r;
     let best = -1;
     let least = Number.POSITIVE_INFINITY;
-    for (let item = state.first[host] as number; item >= 0; item = state.next[item] as number) {
+    for (let item = first[host] as number; item >= 0; item = next[item] as number) {
       if (item === large || (fixed && (fixed[item] as number) === 1)) continue;
-      const room = state.lackLeave(item);
-      if (room >= 0) continue;
-      const delta = (state.leaveDelta(item) + price * room) * (0.5 + this.random() * UNIT);
+      // As State.lackLeave, of those that are lacking.
+      const isHome = (home[item] as number) === host;
+      let room = 0;
+      for (let n = 0; n < count; n++) {
+        const r = lacking[n] as number;
+        if (isHome && r < transient) continue;
+        room +=
+          Math.min(-(free[host * resources + r] as number), demand[item * resources + r] as number) *
+          (state.price[r] as number);
+      }
+      if (room <= 0) continue;
+      const delta = (state.leaveDelta(item) - price * room) * (0.5 + this.random() * UNIT);
       if (delta >= least) continue;
       least = delta;
       best = item;

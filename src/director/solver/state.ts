@@ -12,6 +12,8 @@ export class State {
   readonly free: Float64Array;
   /** hosts × terms: how far from 0 the cost of a term begins to bend. */
   private readonly width: Float64Array;
+  /** hosts × terms: 1 / (16 width); 0 without a width. */
+  private readonly bow: Float64Array;
   /** Of each host what its items need beyond its capacity, summed over resources by their prices. */
   readonly hostLack: Float64Array;
   private lack = 0;
@@ -40,6 +42,7 @@ export class State {
     this.at = Int32Array.from(at);
     this.value = Float64Array.from(model.base);
     this.width = new Float64Array(model.base.length);
+    this.bow = new Float64Array(model.base.length);
     this.free = Float64Array.from(model.capacity);
     this.hostCost = new Float64Array(hosts);
     this.hostLack = new Float64Array(hosts);
@@ -90,7 +93,11 @@ export class State {
    * a share of the term's value without items. 0: sharp again.
    */
   round(share: number): void {
-    for (const [i, base] of this.model.base.entries()) this.width[i] = share * Math.abs(base);
+    for (const [i, base] of this.model.base.entries()) {
+      const width = share * Math.abs(base);
+      this.width[i] = width;
+      this.bow[i] = width > 0 ? 1 / (16 * width) : 0;
+    }
     this.termCost = 0;
     for (let m = 0; m < this.model.hosts; m++) this.termCost += this.setCost(m);
   }
@@ -110,7 +117,7 @@ export class State {
     const { terms } = this.model;
     let cost = 0;
     for (let k = m * terms; k < (m + 1) * terms; k++)
-      cost += bend(this.value[k] as number, this.width[k] as number);
+      cost += bend(this.value[k] as number, this.width[k] as number, this.bow[k] as number);
     return cost;
   }
 
@@ -130,43 +137,54 @@ export class State {
     const { resources } = this.model;
     let lack = 0;
     for (let r = 0, j = m * resources; r < resources; r++, j++)
-      if ((this.free[j] as number) < 0) lack -= (this.free[j] as number) * (this.price[r] as number);
+      lack += below(this.free[j] as number) * (this.price[r] as number);
     return lack;
   }
 
-  lackJoin(p: number, b: number): number {
+  /**
+   * What host b lacks more with p on it, by price; Infinity as soon as that is more than `most`: on full hosts most proposals end there, after a resource or two.
+   */
+  lackJoin(p: number, b: number, most = Number.POSITIVE_INFINITY): number {
     const { resources, transient, demand, home } = this.model;
     const { free, price } = this;
     const isHome = b === (home[p] as number);
+    const before = this.hostLack[b] as number;
+    const end = most + before;
     let lack = 0;
     for (let r = 0, i = p * resources, j = b * resources; r < resources; r++, i++, j++) {
       const f = isHome && r < transient ? (free[j] as number) : (free[j] as number) - (demand[i] as number);
-      if (f < 0) lack -= f * (price[r] as number);
+      if (f >= 0) continue;
+      lack -= f * (price[r] as number);
+      if (lack > end) return Number.POSITIVE_INFINITY;
     }
-    return lack - (this.hostLack[b] as number);
+    return lack - before;
   }
 
+  /** What its host lacks more without p: less than that, or 0. */
   lackLeave(p: number): number {
     const { resources, transient, demand, home } = this.model;
     const { free, price, at } = this;
     const a = at[p] as number;
     if ((this.hostLack[a] as number) === 0) return 0;
-    const isHome = a === (home[p] as number);
     let lack = 0;
-    for (let r = 0, i = p * resources, j = a * resources; r < resources; r++, i++, j++) {
-      const f = isHome && r < transient ? (free[j] as number) : (free[j] as number) + (demand[i] as number);
-      if (f < 0) lack -= f * (price[r] as number);
+    const begin = a === (home[p] as number) ? transient : 0;
+    for (let r = begin, i = p * resources + begin, j = a * resources + begin; r < resources; r++, i++, j++) {
+      const f = free[j] as number;
+      if (f < 0) lack -= Math.min(-f, demand[i] as number) * (price[r] as number);
     }
-    return lack - (this.hostLack[a] as number);
+    return lack;
   }
 
-  lackExchange(p: number, q: number): number {
+  /** What the hosts of p and q lack more when these change places; Infinity as in lackJoin. */
+  lackExchange(p: number, q: number, most = Number.POSITIVE_INFINITY): number {
     const { resources, transient, demand, home } = this.model;
     const { free, price, at } = this;
     const a = at[p] as number;
     const b = at[q] as number;
     const ph = home[p] as number,
       qh = home[q] as number;
+    const before = (this.hostLack[a] as number) + (this.hostLack[b] as number);
+    const end = most + before;
     let lack = 0;
     for (
       let r = 0, i = p * resources, j = q * resources, k = a * resources, l = b * resources;
@@ -184,10 +202,23 @@ export class State {
         f = (free[k] as number) + d;
         g = (free[l] as number) - d;
       }
-      if (f < 0) lack -= f * (price[r] as number);
-      if (g < 0) lack -= g * (price[r] as number);
+      if (f >= 0 && g >= 0) continue;
+      lack += (below(f) + below(g)) * (price[r] as number);
+      if (lack > end) return Number.POSITIVE_INFINITY;
     }
-    return lack - (this.hostLack[a] as number) - (this.hostLack[b] as number);
+    return lack - before;
+  }
+
+  /** By how much no change of place of item p can be cheaper than none, apart from room: all that its terms and its moving can make. */
+  worthOf(p: number): number {
+    const { terms, increment, hosts, moveCost, distance, distanceWeight, home, serviceWeight } = this.model;
+    let worth = (moveCost[p] as number) + serviceWeight;
+    for (let i = p * terms, end = i + terms; i < end; i++) worth += Math.abs(increment[i] as number);
+    const from = home[p] as number;
+    if (!distance || from < 0) return worth;
+    let far = 0;
+    for (let i = from * hosts, end = i + hosts; i < end; i++) far = Math.max(far, distance[i] as number);
+    return worth + distanceWeight * far;
   }
 
   private moveCostOf(p: number, m: number): number {
@@ -241,23 +272,23 @@ export class State {
   /** What leaving its host saves (negative or 0 in most cases), as to terms. */
   leaveDelta(p: number): number {
     const { terms, increment } = this.model;
-    const { value, at, width } = this;
+    const { value, at, width, bow } = this;
     const a = at[p] as number;
     let cost = 0;
     for (let i = p * terms, j = a * terms, end = i + terms; i < end; i++, j++) {
       const v = (value[j] as number) - (increment[i] as number);
-      cost += bend(v, width[j] as number);
+      cost += bend(v, width[j] as number, bow[j] as number);
     }
     return cost - (this.hostCost[a] as number);
   }
 
   joinDelta(p: number, b: number): number {
     const { terms, increment } = this.model;
-    const { value, width } = this;
+    const { value, width, bow } = this;
     let cost = 0;
     for (let i = p * terms, j = b * terms, end = i + terms; i < end; i++, j++) {
       const v = (value[j] as number) + (increment[i] as number);
-      cost += bend(v, width[j] as number);
+      cost += bend(v, width[j] as number, bow[j] as number);
     }
     return cost - (this.hostCost[b] as number);
   }
@@ -293,7 +324,7 @@ export class State {
 
   exchangeDelta(p: number, q: number): number {
     const { terms, increment } = this.model;
-    const { value, at, width } = this;
+    const { value, at, width, bow } = this;
     const a = at[p] as number;
     const b = at[q] as number;
     let cost = 0;
@@ -305,7 +336,7 @@ export class State {
       const d = (increment[i] as number) - (increment[j] as number);
       const v = (value[k] as number) - d;
       const w = (value[l] as number) + d;
-      cost += bend(v, width[k] as number) + bend(w, width[l] as number);
+      cost += bend(v, width[k] as number, bow[k] as number) + bend(w, width[l] as number, bow[l] as number);
     }
     return cost - (this.hostCost[a] as number) - (this.hostCost[b] as number);
   }
@@ -367,10 +398,18 @@ export class State {
   }
 }
 
-/** max(0, value), with a parabola for a corner from -width to width. */
-function bend(value: number, width: number): number {
-  if (value >= width) return value;
-  if (value <= -width) return 0;
-  const x = value + width;
-  return (x * x) / (4 * width);
+/**
+ * max(0, value), with a parabola for a corner from -width to width; `bow` is 1 / (16 width), or 0 without a width. Written without a branch: which way it goes is
+ * as good as random, and a branch guessed wrong costs more than all of this.
+ */
+function bend(value: number, width: number, bow: number): number {
+  const size = Math.abs(value);
+  const within = width - size;
+  const twice = within + Math.abs(within);
+  return 0.5 * (value + size) + twice * twice * bow;
+}
+
+/** max(0, -value), without a branch. */
+function below(value: number): number {
+  return 0.5 * (Math.abs(value) - value);
 }

@@ -67,9 +67,16 @@ it("builds it again, of its packages alone, and it is the same; a changed file i
   const verify = () => stack.vireo(["image", "verify", "slim"], { timeoutMs: 120_000 });
   const { code, stdout, stderr } = await verify();
   expect(code, stdout + stderr).toBe(0);
-  expect(stdout).toMatch(/5 files built again are the same, bit for bit/);
+  expect(stdout).toMatch(/is signed by this installation.*: 7 files built again are the same, bit for bit/);
   const artifacts = (await image("slim"))?.status?.artifacts ?? [];
-  expect(artifacts.map(({ format }) => format)).toEqual(["ova", "spdx", "cyclonedx", "provenance"]);
+  expect(artifacts.map(({ format }) => format)).toEqual([
+    "ova",
+    "spdx",
+    "cyclonedx",
+    "files",
+    "provenance",
+    "signature",
+  ]);
   const file = (format: string) =>
     join(stack.paths.pool, "images", artifacts.find((each) => each.format === format)?.file ?? "");
   const statement = JSON.parse(readFileSync(file("provenance"), "utf8"));
@@ -100,8 +107,40 @@ it("gives its files away, checked", async () => {
   expect(stdout).toContain(`sha256 ${sha256}`);
   const listed = await run("tar", ["-tf", output]);
   expect(listed.stdout.split("\n").slice(0, 3)).toEqual(["slim.ovf", "slim.mf", "slim-disk1.vmdk"]);
+  // Signed, for those who have the key and no installation.
+  const [signature, key] = [join(folder, "slim.intoto.jsonl"), join(folder, "key.pub")];
+  await stack.vireo(["image", "export", "slim", "--format", "signature", "-o", signature]);
+  writeFileSync(key, (await stack.vireo(["image", "key", "slim"])).stdout);
+  const check = (file: string) =>
+    stack.vireo(["image", "check", file, "--signature", signature, "--key", key]);
+  expect((await check(output)).stdout).toMatch(/slim\.ova: is slim-[0-9a-f]{12}\.ova, signed/);
+  const unsigned = await check(join(folder, "slim.yaml"));
+  expect(unsigned).toMatchObject({ code: 1, stderr: expect.stringContaining("not among the files that") });
   const none = await stack.vireo(["image", "export", "slim", "--format", "vhdx"]);
-  expect(none.stderr).toMatch(/^vireo: image slim has no vhdx; it has ova, spdx, cyclonedx, provenance\./);
+  expect(none.stderr).toMatch(
+    /^vireo: image slim has no vhdx; it has ova, spdx, cyclonedx, files, provenance, signature\./,
+  );
+});
+
+it("names the known vulnerabilities of its packages, by Debian's list", async () => {
+  const tracker = join(folder, "tracker.json");
+  const releases = { bookworm: { status: "open", urgency: "low" } };
+  const mended = { bookworm: { status: "resolved", fixed_version: "99:1" } };
+  const list = {
+    glibc: { "CVE-2030-1": { description: "bad", releases } },
+    linux: { "CVE-2030-2": { releases: mended } },
+  };
+  writeFileSync(tracker, JSON.stringify(list));
+  const args = ["image", "vulnerabilities", "slim", "--from", tracker];
+  const { code, stdout, stderr } = await stack.vireo(args);
+  expect(code, stderr).toBe(0);
+  expect(stdout).toMatch(/^libc6 +\S+ +CVE-2030-1 +- +low +bad$/m);
+  expect(stdout).toMatch(/^linux-image-\S+ +\S+ +CVE-2030-2 +99:1 +-$/m);
+  expect(stdout).toContain("image/slim: 2 known vulnerabilities in 2 of ");
+  expect(await stack.vireo([...args, "--fail"])).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining("1 of them are mended in newer packages"),
+  });
 });
 
 it("boots the one disk by BIOS and by UEFI", async () => {
@@ -184,4 +223,15 @@ it("goes on with a build whose control plane was killed, and leaves nothing of t
   );
   expect((await stack.client.get(ImageBuild, { name: "killed-1" }))?.status?.phase).toBe("Succeeded");
   expect(built().filter((name) => name.startsWith("."))).toEqual([]);
+});
+
+it("tells what is other in one image than in another", async () => {
+  const { code, stdout, stderr } = await stack.vireo(["image", "diff", "slim-1", "killed", "--files"]);
+  expect(code, stderr).toBe(0);
+  expect(stdout).toMatch(/^the same packages\n\nfiles: 0 added, 0 removed, \d changed\n/);
+  expect(stdout).toMatch(/^~ \/srv\/www\/index\.html$/m);
+  expect(stdout).toMatch(/^disk +[\d.]+ MiB +[\d.]+ MiB +[+-][\d.]+ MiB$/m);
+  expect((await stack.vireo(["image", "diff", "slim", "nothing"])).stderr).toMatch(
+    /^vireo: there is no image nothing/,
+  );
 });

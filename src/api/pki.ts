@@ -8,7 +8,7 @@
  *
  * Who somebody is stands in the certificate: CN is the user, each O a group. Hosts are CN=system:host:NAME, O=system:hosts.
  */
-import { randomBytes } from "node:crypto";
+import { createPrivateKey, hkdfSync, randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
@@ -80,6 +80,12 @@ export class Pki {
   /** The CA's certificate, PEM. */
   get ca(): string {
     return this.#ca.cert;
+  }
+
+  /** 32 secret bytes for a purpose, the same on all that have the CA's key: HKDF (RFC 5869) of it. */
+  derived(purpose: string): Buffer {
+    const key = createPrivateKey(this.#ca.key).export({ type: "pkcs8", format: "der" });
+    return Buffer.from(hkdfSync("sha256", key, "", `vireo ${purpose}`, 32));
   }
 
   /** The keys of Secrets; the first is made when there is none. @throws Error naming the file when it is not such a file */

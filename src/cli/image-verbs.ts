@@ -4,6 +4,7 @@ import { MODES } from "../images/recipe.ts";
 import { SBOM_FORMATS, type SbomFormat } from "../images/trust/sbom.ts";
 import { addAnalyzeVerb } from "./image-analyze-verb.ts";
 import type { BuildFlags } from "./image-build.ts";
+import { addImageTrustVerbs } from "./image-trust-verbs.ts";
 import type { StatePaths } from "./paths.ts";
 import { durationMs } from "./place.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -63,10 +64,13 @@ export function addImageVerbs(
     });
 
   addAnalyzeVerb(image, print);
+  addImageTrustVerbs(image, paths, print);
 
   image
     .command("verify")
-    .description("build the image again elsewhere, of its packages alone, and compare each of its files")
+    .description(
+      "check the signature, build the image again elsewhere, of its packages alone, and compare each of its files",
+    )
     .argument("<name>", "name of the Image")
     .option("--timeout <time>", "how long to wait for its end", durationMs, 600_000)
     .action(async (name: string, { timeout }: { timeout: number }) => {

@@ -13,7 +13,7 @@ import { UserError } from "./user-error.ts";
 import { describeImage } from "./watch-vms.ts";
 
 /** An image that was built by a recipe. @throws UserError for any other */
-async function builtImage(paths: StatePaths, name: string) {
+export async function builtImage(paths: StatePaths, name: string) {
   const image = await connectTo(paths).get(Image, { name });
   if (!image) throw new UserError(`there is no image ${name}; vireo get images lists them`);
   const { recipe } = image.spec;
@@ -27,7 +27,7 @@ async function builtImage(paths: StatePaths, name: string) {
 /** The recipe with each package as it was built from. @throws UserError */
 export async function lockedRecipe(paths: StatePaths, name: string) {
   const { image, recipe, packages } = await builtImage(paths, name);
-  const lock = packages.flatMap(({ sha256, ...known }) => (sha256 ? [{ ...known, sha256 }] : []));
+  const lock = packages.flatMap(({ name, version, sha256 }) => (sha256 ? [{ name, version, sha256 }] : []));
   if (lock.length < packages.length || lock.length === 0)
     throw new UserError(
       `image/${name} was built by an older Vireo, which kept no digests of packages; build it again under another name`,

@@ -31,6 +31,7 @@ import { runBuildReconciler } from "../images/build-reconciler.ts";
 import { distributionSubresources } from "../images/distributions.ts";
 import { runImageReconciler } from "../images/reconciler.ts";
 import { imageSubresources } from "../images/subresources.ts";
+import { signerOf } from "../images/trust/signature.ts";
 import { KINDS } from "../kinds.ts";
 import { runPowerReconciler } from "../power/reconciler.ts";
 import { systemClock } from "../reconcile/clock.ts";
@@ -93,6 +94,7 @@ export async function server(
   const audit = new AuditLog(join(paths.state, "audit"), `${host}-${port}`.replace(/[^\w.-]/g, "_"));
   const tickets = new Tickets(store);
   const buildLogs = join(paths.logs, "builds");
+  const signer = signerOf(pki.derived("image signatures"));
   const api = await startApiServer({
     service,
     tickets,
@@ -100,7 +102,7 @@ export async function server(
     ui: new Ui(WEB_UI),
     subresources: {
       ...consoleSubresources({ service, issuer: pki, tickets, log }),
-      ...imageSubresources({ client: new LocalClient(service), logs: buildLogs }),
+      ...imageSubresources({ client: new LocalClient(service), logs: buildLogs, signer }),
       ...distributionSubresources(new LocalClient(service), CACHE),
     },
     pki,
@@ -164,7 +166,7 @@ export async function server(
         runHostPower({ ...context, bootId: bootId() }),
         runPlanExecutor(context),
         runImageReconciler(context),
-        runBuildReconciler({ ...context, cache: CACHE, logs: buildLogs }),
+        runBuildReconciler({ ...context, cache: CACHE, logs: buildLogs, signer }),
         runEventExpiry(context),
       ]);
     },

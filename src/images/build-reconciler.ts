@@ -26,6 +26,7 @@ import {
 import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./build/estimate.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { sameRecipe } from "./recipe.ts";
+import type { Signer } from "./trust/signature.ts";
 import { verifyImage } from "./trust/verify.ts";
 
 export interface BuildContext {
@@ -37,6 +38,8 @@ export interface BuildContext {
   cache: string;
   /** Keeps the logs of builds. */
   logs: string;
+  /** Of the installation. */
+  signer: Signer;
 }
 
 type Status = NonNullable<ImageBuild["status"]>;
@@ -164,6 +167,7 @@ async function reconcile(
       recipe,
       folder,
       cache,
+      signer: context.signer,
       signal: cancelled,
       log: say,
       progress: async (stage, message) => {
@@ -186,7 +190,7 @@ async function reconcile(
         throw new Error(`spec.image: there is no image ${image} that is ready`);
       const count = await verifyImage(options, before.status);
       endStage();
-      const text = `image ${image} is what its packages make of its recipe: ${count} files built again are the same, bit for bit`;
+      const text = `image ${image} is signed by this installation and is what its packages make of its recipe: ${count} files built again are the same, bit for bit`;
       say(text);
       await finish("Succeeded", text, { stages });
       events.record(about, "Normal", "Verified", text);

@@ -41,7 +41,17 @@ const built = {
   ),
   packages: Type.Optional(
     Type.Array(
-      Type.Object({ name: Type.String(), version: Type.String(), sha256: Type.Optional(Type.String()) }),
+      Type.Object({
+        name: Type.String(),
+        version: Type.String(),
+        sha256: Type.Optional(Type.String()),
+        source: Type.Optional(
+          Type.Object(
+            { name: Type.String(), version: Type.String() },
+            { description: "The source package that it was built from, when it is called otherwise." },
+          ),
+        ),
+      }),
       { description: "All packages of the image, the kernel's too." },
     ),
   ),
@@ -55,7 +65,7 @@ const built = {
       }),
       {
         description:
-          "The recipe's formats, lists of packages, and the provenance, in the pool's images/ folder.",
+          "The recipe's formats, lists of packages and files, the provenance and its signature, in the pool's images/ folder.",
         ...keyedBy("format"),
       },
     ),

@@ -32,7 +32,7 @@ export const FORMATS = [
 ] as const;
 export type Format = (typeof FORMATS)[number];
 /** What lies beside every image, too: lists of its packages, and where it comes from. */
-export const ARTIFACTS = [...FORMATS, "spdx", "cyclonedx", "provenance"] as const;
+export const ARTIFACTS = [...FORMATS, "spdx", "cyclonedx", "files", "provenance", "signature"] as const;
 
 export const MODES = ["slim", "full"] as const;
 export type Mode = (typeof MODES)[number];

@@ -2,10 +2,12 @@
  * Of ImageBuilds:
  *
  *   GET …/imagebuilds/NAME/log   what was done, and how long it took. ?tailLines=N, ?follow=true: until the build is over
+ *   GET …/imagebuilds/NAME/file  a file that it made, as of Images
  *
  * Of Images:
  *
  *   GET …/images/NAME/file       a file of it. ?format=ova: one of status.artifacts; without, its disk
+ *   GET …/images/NAME/key        the public key that its signature is checked with, PEM: the installation's
  */
 import { createReadStream } from "node:fs";
 import { open, readFile, stat } from "node:fs/promises";
@@ -19,11 +21,13 @@ import type { Client } from "../client/client.ts";
 import { ApiError } from "../resource/errors.ts";
 import { imagesFolder, isOver, logFile } from "./build-reconciler.ts";
 import { Image, ImageBuild } from "./kinds.ts";
+import type { Signer } from "./trust/signature.ts";
 
 export interface BuildLogOptions {
   client: Client;
   /** Of the control plane that builds. */
   logs: string;
+  signer: Signer;
 }
 
 const POLL_MS = 200;
@@ -38,7 +42,14 @@ export function imageSubresources(options: BuildLogOptions): Record<string, read
         name: "file",
         methods: { GET: "get" },
         answers: "Image",
-        handle: (call) => imageFile(call, options),
+        handle: (call) => fileOf(call, options, Image),
+      },
+      {
+        name: "key",
+        methods: { GET: "get" },
+        answers: "Image",
+        handle: async ({ exchange }) =>
+          send(exchange, 200, Buffer.from(options.signer.publicKey), { contentType }),
       },
     ],
     "imagebuilds.vireo.dev": [
@@ -48,17 +59,28 @@ export function imageSubresources(options: BuildLogOptions): Record<string, read
         answers: "ImageBuild",
         handle: (call) => buildLog(call, options),
       },
+      {
+        name: "file",
+        methods: { GET: "get" },
+        answers: "ImageBuild",
+        handle: (call) => fileOf(call, options, ImageBuild),
+      },
     ],
   };
 }
 
-async function imageFile({ exchange, name = "" }: Call, { client }: BuildLogOptions): Promise<void> {
-  const image = await client.get(Image, { name });
-  if (!image) throw new ApiError("NotFound", `images.vireo.dev "${name}" not found`, { name });
+async function fileOf(
+  { exchange, name = "" }: Call,
+  { client }: BuildLogOptions,
+  kind: typeof Image | typeof ImageBuild,
+): Promise<void> {
+  const image: Image | ImageBuild | undefined =
+    kind === Image ? await client.get(Image, { name }) : await client.get(ImageBuild, { name });
+  if (!image) throw new ApiError("NotFound", `${kind.plural}.vireo.dev "${name}" not found`, { name });
   const { artifacts = [], file: disk, phase } = image.status ?? {};
   const format = exchange.query.get("format");
   const file = format === null ? disk : artifacts.find((each) => each.format === format)?.file;
-  if (phase !== "Ready" || !file)
+  if ((phase !== "Ready" && phase !== "Succeeded") || !file)
     throw new ApiError(
       "NotFound",
       format === null

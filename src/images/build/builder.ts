@@ -24,10 +24,12 @@ import { type Artifact, makeFormats } from "../formats/formats.ts";
 import { fullPackages, makeFullRoot } from "../full/full-root.ts";
 import { requireFullMode } from "../full/sealed.ts";
 import type { Image } from "../kinds.ts";
-import { type Package, Packages } from "../packages/packages.ts";
+import { type Package, Packages, sourcesOf } from "../packages/packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
 import { writeBeside } from "../trust/beside.ts";
 import { sha256Of } from "../trust/digest.ts";
+import { fileList } from "../trust/file-list.ts";
+import type { Signer } from "../trust/signature.ts";
 import { cdLoaders, loaderPackages, makeBootDisk, uuidOf } from "./boot-disk.ts";
 import { pruneCache } from "./cache.ts";
 import { makeRootDisk } from "./disk.ts";
@@ -42,7 +44,7 @@ export type BuiltImage = Pick<
 >;
 
 /** Raised when the builder changes what it makes of the same recipe and packages. */
-const BUILDER_VERSION = 7;
+const BUILDER_VERSION = 8;
 /**
  * swiotlb: where memory may come above 4 GiB Linux sets 64 MiB aside to copy through for devices that do not reach it; virtio's reach all, and they are the only
  * ones of Vireo's machines.
@@ -68,6 +70,8 @@ export interface BuildOptions {
   /** Called when a stage begins, with a text for people. */
   progress: (stage: Stage, text: string) => Promise<void> | void;
   log?: (line: string) => void;
+  /** Signs what was built. */
+  signer?: Signer;
   /** Ends the build, and the program that runs; nothing is left of it. */
   signal?: AbortSignal;
 }
@@ -133,10 +137,20 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
         : []),
       ...artifacts,
     ];
-    const about = { name, recipe, sha256, packages: contents, epoch: parts.epoch, files };
+    const about = {
+      name,
+      recipe,
+      sha256,
+      packages: contents,
+      epoch: parts.epoch,
+      fileList: parts.fileList,
+      files,
+    };
     artifacts.push(
-      ...(await writeBeside({ ...about, builderVersion: BUILDER_VERSION }, (ending) =>
-        join(out, `${base}.${ending}`),
+      ...(await writeBeside(
+        { ...about, builderVersion: BUILDER_VERSION },
+        (ending) => join(out, `${base}.${ending}`),
+        options.signer,
       )),
     );
     const { commandLine } = parts;
@@ -147,7 +161,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
       allocatedBytes: (await stat(disk)).blocks * 512,
       sha256,
       ...(direct ? { boot: { kernel: `${base}.vmlinuz`, initrd: `${base}.initrd`, commandLine } } : {}),
-      packages: contents,
+      packages: await withSources(contents, [...all]),
       artifacts,
     };
     if (direct) {
@@ -177,6 +191,12 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   }
 }
 
+/** Each with the source that it was built from. @param packages in the same order */
+async function withSources(contents: readonly LockedPackage[], packages: readonly Package[]) {
+  const sources = await sourcesOf(packages);
+  return contents.map((about, i) => ({ ...about, ...(sources[i] ? { source: sources[i] } : {}) }));
+}
+
 /** What an image is put together from. */
 interface Parts {
   /** Its disk. */
@@ -186,6 +206,8 @@ interface Parts {
   commandLine: string;
   boot: "direct" | "bios" | "uefi" | "both";
   epoch: number;
+  /** Of its root file system. */
+  fileList: string;
   cd?: Awaited<ReturnType<typeof cdLoaders>>;
 }
 
@@ -225,10 +247,12 @@ async function assemble(
     const device = boot === "direct" && recipe.kernel !== "generic" ? "/dev/vda" : `UUID=${uuid}`;
     initrd = await makeInitrd(work, payload, busybox, device, epoch);
   }
+  // As it will be on the disk.
+  const files = await fileList(root);
   await stage("disk", "making the disk");
   const file = inRam ? undefined : await makeRootDisk(work, root, { diskMiB: recipe.diskMiB, epoch, uuid });
   const commandLine = recipe.kernel === "generic" ? COMMAND_LINE_ANYWHERE : COMMAND_LINE;
-  const parts = { kernel, initrd, commandLine, boot, epoch };
+  const parts = { kernel, initrd, commandLine, boot, epoch, fileList: files };
   if (boot === "direct") return { ...parts, raw: file ?? (await emptyDisk(work)) };
   const title = `Debian ${recipe.release}`;
   const bootDisk = { kernel, initrd, commandLine, title, boot, root: file, epoch, digest: digestOf(digest) };

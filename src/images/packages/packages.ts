@@ -55,6 +55,26 @@ const DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg";
 export class PackageError extends Error {}
 
 /**
+ * The source package of each, by which lists of vulnerabilities name it; undefined where it has the same name and version. @throws CommandError
+ */
+export async function sourcesOf(
+  packages: readonly Package[],
+): Promise<({ name: string; version: string } | undefined)[]> {
+  const script = 'for deb; do echo "$(dpkg-deb -f "$deb" Source)"; done';
+  const said = await run("sh", ["-ec", script, "sh", ...packages.map(({ file }) => file)], {
+    timeoutMs: 60_000,
+  });
+  const lines = said.split("\n");
+  return packages.map(({ name, version }, i) => {
+    const [, source = name, own] = /^(\S+)(?: \(([^)]+)\))?$/.exec(lines[i] ?? "") ?? [];
+    if (source === name && own === undefined) return undefined;
+    // Debian's signed kernels are made of the others.
+    const isSigned = source === "linux-signed-amd64";
+    return isSigned ? { name: "linux", version } : { name: source, version: own ?? version };
+  });
+}
+
+/**
  * The sources.list of a Debian release; undefined where the host's own are of that release. Pure.
  * @throws PackageError when there is nothing to check Debian's signatures with
  */

@@ -1,6 +1,6 @@
 /**
  * What lies beside an image for those who have to trust it: lists of its packages (SPDX, CycloneDX) and its provenance, an in-toto statement of SLSA's provenance
- * (https://slsa.dev/spec/v1.0/provenance). Nothing in them is of the moment of the build: the same image has the same ones.
+ * (https://slsa.dev/spec/v1.0/provenance), and its signature. Nothing in them is of the moment of the build: the same image has the same ones.
  */
 import { stat, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
@@ -8,6 +8,7 @@ import type { Artifact } from "../formats/formats.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
 import { sha256Of } from "./digest.ts";
 import { type Contents, purl, sbom } from "./sbom.ts";
+import type { Signer } from "./signature.ts";
 
 export interface Built {
   name: string;
@@ -18,6 +19,8 @@ export interface Built {
   /** How old the newest of its files is, in seconds since 1970. */
   epoch: number;
   builderVersion: number;
+  /** Those of its root file system, as file-list.ts has them. */
+  fileList: string;
   /** All other files of the image, by their names in the pool. */
   files: readonly { file: string; sha256: string }[];
 }
@@ -28,7 +31,7 @@ export const contentsOf = ({
   sha256,
   packages,
   epoch,
-}: Omit<Built, "files" | "builderVersion">): Contents => ({
+}: Omit<Built, "files" | "fileList" | "builderVersion">): Contents => ({
   name,
   sha256,
   created: new Date(epoch * 1000).toISOString(),
@@ -37,7 +40,7 @@ export const contentsOf = ({
 });
 
 /** Of the recipe without its lock, which the dependencies say. */
-export function provenance({ recipe, packages, builderVersion, files }: Built): unknown {
+export function provenance({ recipe, packages, builderVersion, files }: Omit<Built, "fileList">): unknown {
   const { lock: _, ...asked } = recipe;
   return {
     _type: "https://in-toto.io/Statement/v1",
@@ -60,23 +63,27 @@ export function provenance({ recipe, packages, builderVersion, files }: Built): 
 }
 
 /** @param place the file's path, by its ending */
-export async function writeBeside(built: Built, place: (ending: string) => string): Promise<Artifact[]> {
+export async function writeBeside(
+  built: Built,
+  place: (ending: string) => string,
+  signer?: Signer,
+): Promise<Artifact[]> {
   const contents = contentsOf(built);
-  const texts = [
-    ["spdx", "spdx.json", sbom("spdx", contents)],
-    ["cyclonedx", "cdx.json", sbom("cyclonedx", contents)],
-    ["provenance", "provenance.json", provenance(built)],
-  ] as const;
+  const { fileList } = built;
   const artifacts: Artifact[] = [];
-  for (const [format, ending, value] of texts) {
+  const write = async (format: Artifact["format"], ending: string, text: string) => {
     const path = place(ending);
-    await writeFile(path, `${JSON.stringify(value, undefined, 2)}\n`);
-    artifacts.push({
-      format,
-      file: basename(path),
-      bytes: (await stat(path)).size,
-      sha256: await sha256Of(path),
-    });
-  }
+    await writeFile(path, text);
+    const [{ size: bytes }, sha256] = await Promise.all([stat(path), sha256Of(path)]);
+    artifacts.push({ format, file: basename(path), bytes, sha256 });
+  };
+  const json = (value: unknown) => `${JSON.stringify(value, undefined, 2)}\n`;
+  await write("spdx", "spdx.json", json(sbom("spdx", contents)));
+  await write("cyclonedx", "cdx.json", json(sbom("cyclonedx", contents)));
+  await write("files", "mtree", fileList);
+  const statement = json(provenance({ ...built, files: [...built.files, ...artifacts] }));
+  await write("provenance", "provenance.json", statement);
+  // The usual name of such envelopes: https://github.com/in-toto/attestation/blob/main/spec/v1/bundle.md
+  if (signer) await write("signature", "intoto.jsonl", signer.envelope(statement));
   return artifacts;
 }

@@ -1,8 +1,9 @@
-/** Whether an image is what its lock and its recipe make of it: it is built again elsewhere, of the packages alone, and every file compared. */
-import { mkdtemp, rm } from "node:fs/promises";
+/** Whether an image is signed, and what its lock and its recipe make of it: it is built again elsewhere, of the packages alone, and every file compared. */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type BuildOptions, type BuiltImage, buildImage } from "../build/builder.ts";
 import { sha256Of } from "./digest.ts";
+import { checkedFiles, SignatureError } from "./signature.ts";
 
 /** The files of an image in the pool, and what each should be by what was told of it when it was built. */
 const filesOf = ({ file, sha256, boot, artifacts = [] }: BuiltImage) => [
@@ -10,6 +11,30 @@ const filesOf = ({ file, sha256, boot, artifacts = [] }: BuiltImage) => [
   ...(boot ? [boot.kernel, boot.initrd].map((file) => ({ file, sha256: undefined })) : []),
   ...artifacts.map(({ file, sha256 }) => ({ file, sha256 })),
 ];
+
+/** What the installation's signature does not speak for. @returns nothing when there is a signature, and all files are those that were signed */
+async function unsigned(
+  { folder, signer }: BuildOptions,
+  { artifacts = [] }: BuiltImage,
+  digests: ReadonlyMap<string, string>,
+): Promise<string[]> {
+  if (!signer) return [];
+  const signature = artifacts.find(({ format }) => format === "signature");
+  if (!signature) return ["it has no signature: it was built by an older Vireo; build it again"];
+  // They are what is signed, and the signature.
+  const apart = new Set(
+    artifacts.flatMap(({ format, file }) => (/^(?:provenance|signature)$/.test(format) ? [file] : [])),
+  );
+  try {
+    const signed = checkedFiles(await readFile(join(folder, signature.file), "utf8"), signer.publicKey);
+    return [...digests].flatMap(([file, digest]) =>
+      apart.has(file) || signed.get(file) === digest ? [] : [`${file} is not the file that was signed`],
+    );
+  } catch (error) {
+    if (!(error instanceof SignatureError)) throw error;
+    return [`${signature.file} ${error.message}`];
+  }
+}
 
 /**
  * @param options of the build, with the image's lock; nothing of it stays
@@ -25,6 +50,7 @@ export async function verifyImage(options: BuildOptions, image: BuiltImage): Pro
     else if (sha256 !== undefined && is !== sha256) changed.push(`${file} was changed after it was built`);
     else digests.set(file, is);
   }
+  if (changed.length === 0) changed.push(...(await unsigned(options, image, digests)));
   // Nothing needs to be built to know that.
   if (changed.length > 0) throw new Error(changed.join("; "));
   const folder = await mkdtemp(join(options.folder, ".build-verify-"));

@@ -24,6 +24,7 @@ import { checkPlan, checkPolicy } from "./director/checks.ts";
 import { checkFailover } from "./director/failover/failover-word.ts";
 import { Plan, Policy } from "./director/kinds.ts";
 import { checkRules } from "./director/rules/last-word.ts";
+import { checkOvercommit } from "./director/rules/overcommit-word.ts";
 import { checkSite, Site } from "./director/sites.ts";
 import { checkImage, checkImageBuild } from "./images/checks.ts";
 import { Distribution, Image, ImageBuild } from "./images/kinds.ts";
@@ -45,6 +46,7 @@ export const KINDS: readonly Kind[] = [
     check: (object, old, lookup) => [
       ...checkInstance(object, old, lookup),
       ...checkRules(object, old, lookup),
+      ...checkOvercommit(object, old, lookup),
       ...checkFailover(object, old, lookup),
     ],
   }),

@@ -5,6 +5,7 @@ import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, rules, Words } fro
 import { Selector } from "../resource/selector-schema.ts";
 import { Window } from "./planning/windows.ts";
 import { RULE_HELP } from "./rules/expressions.ts";
+import { Overcommit } from "./rules/overcommit.ts";
 import { POLICY_V1 } from "./rules/policy-v1.ts";
 
 /** Where machines fail together. */
@@ -108,6 +109,7 @@ export const Policy = defineKind({
           },
         ),
       ),
+      overcommit: Type.Optional(Overcommit),
       failover: Type.Optional(
         Type.Object(
           {

@@ -3,6 +3,7 @@ import { Type } from "typebox";
 import { POWER_RULES, powerSpec, powerStatus } from "../../power/kinds.ts";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, Quantity, Words } from "../../resource/kind.ts";
 import { OFFER_NAMES } from "../hardware/kinds.ts";
+import { IoBudget } from "../io/kinds.ts";
 import { HUGE_PAGES, reservable } from "../resources/kinds.ts";
 
 /** What a host is made of: the agent measures it, or a development host declares it (source says which). */
@@ -154,6 +155,7 @@ export const Host = defineKind({
             "What it takes: two values, idle and at full load, or eleven, at idle and at 10, 20 … 100 % of its processors' time. By status.facts.power when absent.",
         }),
       ),
+      budget: Type.Optional(IoBudget),
       failingMemory: Type.Optional(
         Type.Object(
           {

@@ -8,6 +8,7 @@ import { type Aim, aimOf } from "../planning/goals.ts";
 import { fixedBy } from "../rules/suits.ts";
 import { isBetter, Shelves, type Want } from "../solver/shelves.ts";
 import { State } from "../solver/state.ts";
+import { Ceilings } from "./ceilings.ts";
 import { Chosen, NO_POLICIES } from "./chosen.ts";
 import { type HostKinds, hostKinds, MachineKind, type Yardsticks } from "./classes.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
@@ -45,6 +46,8 @@ export class EstateIndex {
   readonly mostSockets: number;
   readonly state: State;
   readonly shelves: Shelves;
+  /** Undefined: no policy limits what hosts give out. */
+  readonly ceilings: Ceilings | undefined;
   /** Of the estate, in its order; those behind them are only known by name. */
   private readonly list: readonly HostView[];
   private readonly names: string[];
@@ -113,6 +116,11 @@ export class EstateIndex {
     const kindOf = new Int32Array(this.names.length).fill(this.kinds.examples.length);
     kindOf.set(this.kinds.of);
     this.shelves = new Shelves(this.state, kindOf, this.kinds.examples.length + 1, open);
+    if (estate.policies.some(({ spec }) => spec.overcommit)) {
+      this.ceilings = new Ceilings(this.list, this.shelves);
+      for (const [item, h] of this.state.at.entries())
+        if (h >= 0) this.ceilings.moved(item, -1, h, this.policiesOfItem(item));
+    }
     this.growth = new Growth({
       machines: this.machines,
       position: this.position,
@@ -201,6 +209,12 @@ export class EstateIndex {
       : this.chosen.find(machine);
   }
 
+  private policiesOfItem(item: number): readonly Policy[] {
+    if (item < this.machines.length) return this.chosen.of(item);
+    for (const [at, shadow] of this.shadows) if (shadow === item) return this.chosen.of(at);
+    return NO_POLICIES;
+  }
+
   /** Where the machines that the policy chooses are in the estate's list. */
   membersOf(policy: Policy): number[] {
     return this.chosen.membersOf(policy);
@@ -229,20 +243,45 @@ export class EstateIndex {
 
   /** Of a host, with all that is or will be there; `without` leaves one machine out. */
   use(host: string, without?: string): Use {
-    const h = this.hostAt.get(host);
-    if (h === undefined) return { cpus: 0, memoryBytes: 0, busy: 0, machines: 0 };
-    const { free, model, itemsOn } = this.state;
-    const taken = (r: number) =>
-      (model.capacity[h * RESOURCES + r] as number) - (free[h * RESOURCES + r] as number);
-    const use = { cpus: taken(0), memoryBytes: taken(1), busy: taken(BUSY), machines: itemsOn[h] as number };
-    for (const item of this.itemsOf(without)) {
-      if (this.state.at[item] !== h) continue;
-      use.cpus -= model.demand[item * RESOURCES] as number;
-      use.memoryBytes -= model.demand[item * RESOURCES + 1] as number;
-      use.busy -= model.demand[item * RESOURCES + BUSY] as number;
-      use.machines--;
-    }
-    return use;
+    const taken = this.taken(host, without);
+    const [cpus = 0, memoryBytes = 0] = taken;
+    const h = this.hostNumber(host);
+    const own = this.itemsOf(without).filter((item) => h >= 0 && this.state.at[item] === h).length;
+    const machines = (this.state.itemsOn[h] ?? 0) - own;
+    return { cpus, memoryBytes, busy: taken[BUSY] ?? 0, machines };
+  }
+
+  /** Of each resource. */
+  taken(host: string, without?: string): number[] {
+    const h = this.hostNumber(host);
+    if (h < 0) return new Array<number>(RESOURCES).fill(0);
+    const { free, model, at } = this.state;
+    const own = this.itemsOf(without).filter((item) => at[item] === h);
+    return Array.from({ length: RESOURCES }, (_, r) =>
+      own.reduce(
+        (sum, item) => sum - (model.demand[item * RESOURCES + r] as number),
+        (model.capacity[h * RESOURCES + r] as number) - (free[h * RESOURCES + r] as number),
+      ),
+    );
+  }
+
+  /** The share of the host that would be free with the machine, of its scarcest resource; its own counts once, also where it is already. */
+  roomWith(machine: MachineView, host: string): number {
+    const h = this.hostNumber(host);
+    const taken = this.taken(host, machine.key);
+    const { capacity } = this.state.model;
+    const shares = demandOf(machine).map(
+      (need, r) => ((taken[r] as number) + need) / (capacity[h * RESOURCES + r] as number),
+    );
+    return Math.max(0, 1 - Math.max(...shares));
+  }
+
+  /** The other machines that are on the host or on their way there. */
+  othersOn(host: string, key: string): MachineView[] {
+    const there = this.machinesOn(host);
+    const h = this.hostNumber(host);
+    for (const [at, shadow] of this.shadows) if (h >= 0 && this.state.at[shadow] === h) there.push(at);
+    return there.flatMap((at) => this.machines[at] ?? []).filter((other) => other.key !== key);
   }
 
   /** One, or two while it moves. */
@@ -303,6 +342,7 @@ export class EstateIndex {
   private put(item: number, h: number): void {
     const from = this.state.at[item] as number;
     this.shelves.move(item, h);
+    this.ceilings?.moved(item, from, h, this.policiesOfItem(item));
     this.version++;
     this.onMove?.(item, from, h);
   }
@@ -337,6 +377,17 @@ export class EstateIndex {
     const room = this.state.model.capacity[h * RESOURCES + BUSY] as number;
     const taken = room - (this.state.free[h * RESOURCES + BUSY] as number);
     return taken * FULL > room * HOT ? taken - room : 0;
+  }
+
+  /** Where the host gives out more than it may: how much of what is too much the machine there takes with it when it leaves, 1 at most; 0 elsewhere. */
+  relief(at: number, h: number): number {
+    const { free, model } = this.state;
+    let least = Number.POSITIVE_INFINITY;
+    for (let r = 0; r < DECLARED; r++) {
+      const lack = -(free[h * RESOURCES + r] as number);
+      if (lack > 0) least = Math.min(least, (model.demand[at * RESOURCES + r] as number) / lack);
+    }
+    return least === Number.POSITIVE_INFINITY ? 0 : Math.min(1, least);
   }
 
   hostNumber(name: string): number {
@@ -400,6 +451,8 @@ export class EstateIndex {
     const { likes, order } = kind.likesAt(dearest);
     const demand = demandOf(machine);
     const want: Want = { item: at, demand, binding: DECLARED, likes, order, room: kind.room };
+    const shares = this.ceilings?.sharesOf(this.policiesOf(machine));
+    if (shares && this.ceilings) want.ceilings = { shares, base: this.ceilings.base };
     const seek: Seek = { want, machine, dearestWatts: dearest };
     const [policy] = kind.aboutLicences ? this.policiesOf(machine) : NO_POLICIES;
     if (policy) seek.licences = { policy, kind };

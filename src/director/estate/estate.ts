@@ -1,6 +1,7 @@
 /** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
 import { type Has, type Needs, needsOf, pinsIn, pinsOf } from "../../compute/hardware/kinds.ts";
 import type { Host } from "../../compute/hosts/kinds.ts";
+import { budgetOf, type Io, ioOf } from "../../compute/io/kinds.ts";
 import type { Instance, Platform, VirtualMachine } from "../../compute/kinds.ts";
 import { isFinal, type Migration } from "../../compute/migrations/kinds.ts";
 import {
@@ -61,6 +62,8 @@ export interface HostView {
   reservable?: Reservable;
   ssd: boolean;
   linkMbps: number;
+  /** What its machines may use at most by their limits; of what is absent nothing is said. */
+  budget?: Partial<Io>;
 }
 
 export type Level = (typeof DOMAINS)[number];
@@ -93,6 +96,8 @@ export interface MachineView {
   labels: Record<string, string>;
   cpus: number;
   memoryBytes: number;
+  /** Throughput that it may use by its own limits; absent: it has none. */
+  io?: Io;
   /** What it was measured to use; absent until it is known well enough (history.ts). */
   use?: MachineUse;
   /** Where it runs or is bound to run. */
@@ -159,6 +164,7 @@ export function viewHost(host: Host): HostView | undefined {
       : spec.unschedulable
         ? "it is marked unschedulable"
         : (heldForPower(host) ?? (ready ? undefined : "it is not ready"));
+  const budget = budgetOf(spec.budget);
   const speeds = facts.memory.modules.flatMap(({ speedMTs }) => speedMTs || []);
   return {
     name: metadata.name,
@@ -186,6 +192,7 @@ export function viewHost(host: Host): HostView | undefined {
     reservable: capacity,
     ssd: facts.disks.some((disk) => disk.kind === "ssd"),
     linkMbps: Math.max(0, ...facts.links.map((link) => link.mbps)),
+    ...(budget ? { budget } : {}),
   };
 }
 
@@ -223,7 +230,8 @@ function viewMachine(
 type Wanted = Pick<
   Instance["spec"],
   "cpus" | "memory" | "hardware" | "resources" | "machineType" | "guestCpu"
->;
+> &
+  Parameters<typeof ioOf>[0];
 
 /** What the live runs of one machine take, and where. `wanted` is what it takes when there is none. */
 function viewRuns(own: readonly Instance[], wanted: Wanted) {
@@ -233,9 +241,11 @@ function viewRuns(own: readonly Instance[], wanted: Wanted) {
   const now: Wanted = holder?.spec ?? wanted;
   const { accelerator, cpuModel, guestCpu } = holder?.status ?? {};
   const reserved = reservedBy(now, holder?.status?.numaNode);
+  const io = ioOf(now);
   return {
     cpus: cpusOf(now),
     memoryBytes: memoryOf(now),
+    ...(io ? { io } : {}),
     ...(reserved ? { reserved } : {}),
     needs: needsOf({ ...now, ...pinsIn(holder?.status) }),
     ...(holder?.spec.host ? { host: holder.spec.host } : {}),

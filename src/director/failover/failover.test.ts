@@ -199,14 +199,19 @@ describe("failover capacity", () => {
     ),
     apart: fc.boolean(),
     losses: fc.integer({ min: 1, max: 2 }),
+    share: fc.constantFrom(undefined, 0.6, 0.8),
   });
   type Drawn = typeof anyEstate extends fc.Arbitrary<infer T> ? T : never;
-  const drawn = ({ room, machines, apart, losses }: Drawn): Estate => {
+  const drawn = ({ room, machines, apart, losses, share }: Drawn): Estate => {
     const hosts = room.map((gib, i) => host(`h${i}`, { memoryBytes: gib * GiB }));
     const estate = estateOf(
       hosts,
       [],
-      policy({ failover: { per: "host", losses }, ...(apart ? { keepApart: "host" } : {}) }),
+      policy({
+        failover: { per: "host", losses },
+        ...(apart ? { keepApart: "host" } : {}),
+        ...(share ? { overcommit: { memory: share } } : {}),
+      }),
       policy({ selector: { matchLabels: { app: "db" } } }, "db"),
     );
     for (const [i, { gib, at, app }] of machines.entries()) {

@@ -70,7 +70,7 @@ const anyStep = fc.record({
 it("carried on by any changes, it knows what it would know anew", () => {
   const hosts = HOSTS.map((name, i) => host(name, `r${i >> 1}`));
   const policies = [
-    policy("web", { keepApart: "host", failover: { per: "host", losses: 1 } }),
+    policy("web", { keepApart: "host", overcommit: { memory: 0.8 }, failover: { per: "host", losses: 1 } }),
     policy("db", {
       atMost: { per: "rack", percent: 60 },
       spread: "host",

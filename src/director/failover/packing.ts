@@ -2,6 +2,8 @@
  * Whether the machines of hosts that are lost at once find room on the others, shown by really placing them: the largest first, where most is free, with all that
  * is required of each, and going back where that leads nowhere. "no" is said only when everything was tried; where the search came to its limit it is "unknown". Pure.
  */
+
+import type { Shares } from "../estate/ceilings.ts";
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { anew, type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { DECLARED } from "../estate/estate-model.ts";
@@ -34,6 +36,8 @@ export class Packing {
   /** hosts × resources, given out in this try. */
   private readonly given: Float64Array;
   private readonly reservedOn: Uint8Array;
+  /** By host: what machines that were put there in this try have it give out at most. */
+  private readonly ceilings = new Map<number, Shares[]>();
   private readonly likes: (Float64Array | undefined)[] = [];
   /** By machine: the share that it would take of the greatest host, of its scarcest resource. */
   private readonly size: Float64Array;
@@ -206,14 +210,30 @@ export class Packing {
     const { resources, demand, tallies } = model;
     const grouped = (tallies.ofStart[item] as number) < (tallies.ofStart[item + 1] as number);
     const special = isSpecial(machine);
+    const limited = index.ceilings;
+    const own = this.sharesOf(item);
     return (h) => {
       if (lost[h] === 1 || usable[h] === 0) return false;
       if (likes[2 * index.kindOfHost(h)] === Number.NEGATIVE_INFINITY) return false;
-      for (let r = 0, j = h * resources; r < DECLARED; r++, j++)
-        if ((demand[item * resources + r] as number) > (free[j] as number) - (given[j] as number))
-          return false;
+      for (let r = 0, j = h * resources; r < DECLARED; r++, j++) {
+        const need = demand[item * resources + r] as number;
+        if (need > 0 && need > (free[j] as number) - (given[j] as number)) return false;
+      }
+      if (limited) {
+        const more = (r: number) =>
+          (given[h * resources + r] as number) + (demand[item * resources + r] as number);
+        const needs = (r: number) => (demand[item * resources + r] as number) > 0;
+        for (const shares of this.ceilings.get(h) ?? [])
+          if (!limited.allows(shares, h, more, needs)) return false;
+        if (own && !limited.allows(own, h, more)) return false;
+      }
       return !(grouped && counts.breaks(item, h) >= 0) && !(special && !this.suitsSpecial(machine, h));
     };
+  }
+
+  private sharesOf(item: number): Shares | undefined {
+    const { ceilings, machines } = this.index;
+    return ceilings?.sharesOf(this.index.policiesOf(machines[item] as MachineView));
   }
 
   private search(wanted: readonly number[], to: Int32Array, k: number, backwards: boolean): boolean {
@@ -225,7 +245,8 @@ export class Packing {
     if (!admits) return false;
     const { model, free } = this.index.state;
     const { resources, tallies } = model;
-    const alone = tallies.ofStart[item] === tallies.ofStart[item + 1] && !isSpecial(machine);
+    const alone =
+      tallies.ofStart[item] === tallies.ofStart[item + 1] && !isSpecial(machine) && !this.index.ceilings;
     // Hosts of a kind with the same room are one and the same to a machine without a group.
     let tried = "";
     const { order, given } = this;
@@ -234,9 +255,9 @@ export class Packing {
       if (++this.looks > LOOKS) return false;
       if (!admits(h)) continue;
       if (alone) {
-        const room = (r: number) =>
-          (free[h * resources + r] as number) - (given[h * resources + r] as number);
-        const same = `${this.index.kindOfHost(h)} ${room(0)} ${room(1)}`;
+        let same = `${this.index.kindOfHost(h)}`;
+        for (let r = 0, j = h * resources; r < DECLARED; r++, j++)
+          same += ` ${(free[j] as number) - (given[j] as number)}`;
         if (tried === same) continue;
         tried = same;
       }
@@ -259,6 +280,8 @@ export class Packing {
 
   private put(item: number, h: number): void {
     this.give(item, h, 1);
+    const shares = this.sharesOf(item);
+    if (shares) this.ceilings.set(h, [...(this.ceilings.get(h) ?? []), shares]);
     const { state, machines } = this.index;
     if ((machines[item] as MachineView).reserved) this.reservedOn[h] = 1;
     const { ofStart } = state.model.tallies;
@@ -269,6 +292,9 @@ export class Packing {
 
   private take(item: number, h: number): void {
     this.give(item, h, -1);
+    const shares = this.sharesOf(item);
+    const there = this.ceilings.get(h);
+    if (shares && there) this.ceilings.set(h, there.toSpliced(there.indexOf(shares), 1));
     const { state, machines } = this.index;
     if ((machines[item] as MachineView).reserved) this.reservedOn[h] = 0;
     const { ofStart } = state.model.tallies;

@@ -189,10 +189,13 @@ export class Survival {
     }
     if (from >= 0) for (const e of this.failing) this.hopeful.add(e);
     if (to < 0) return;
+    const { ceilings } = this.index;
     const { free, model } = this.index.state;
     for (const e of this.usersOf.get(to) ?? []) {
       const { packed } = this.events[e] as Event;
       if (packed?.found !== "yes") continue;
+      // Those of the way may have the host give out less than it has.
+      if (ceilings) this.stale.add(e);
       for (let r = 0; r < DECLARED; r++) {
         let given = 0;
         for (const [k, machine] of packed.machines.entries())

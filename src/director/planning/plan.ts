@@ -149,5 +149,7 @@ function consider(
     const relief = Math.min(1, busyOf(machine) / excess) - machine.memoryBytes / here.memoryBytes / 2;
     return { at, gain: RELIEVED + relief, to, broken, hot };
   }
-  return { at, gain: broken ? MENDED + gain : gain, to, broken, hot };
+  if (!broken) return { at, gain, to, broken, hot };
+  // One that is enough by itself goes before several.
+  return { at, gain: MENDED + gain + 2 * index.relief(at, now.host), to, broken, hot };
 }

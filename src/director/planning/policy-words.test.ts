@@ -24,6 +24,7 @@ it("says what a policy wants, and nothing of what it does not say", () => {
       spread: "rack",
       atMost: { per: "site", percent: 50 },
       failover: { per: "host", losses: 1 },
+      overcommit: { cpu: 1.5, memory: 0.9 },
       required: ["host.cpu.mhz > 2000"],
       preferred: [{ rule: "host.rack == 'a1'", weight: 10 }],
       automation: "ask",
@@ -35,6 +36,7 @@ it("says what a policy wants, and nothing of what it does not say", () => {
     Goal: "carbon while 22:00-06:00 UTC, carbon below 200; performance 67 %, energy 33 % otherwise",
     Where:
       "no two on one host; spread evenly over racks; at most 50 % of them in one site; room elsewhere when any 1 host is lost",
+    "Its hosts give out": "at most 1.5 CPUs for each of their processors; at most 90 % of their memory",
     Required: "host.cpu.mhz > 2000",
     Preferred: "host.rack == 'a1'  (weight 10)",
     Moves:

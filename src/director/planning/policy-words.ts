@@ -74,6 +74,18 @@ function sent({ bandwidth, downtimeMs, postCopy }: NonNullable<Spec["transfer"]>
   ];
 }
 
+function givenOut({ cpu, memory, iops, diskBandwidth, networkBandwidth }: NonNullable<Spec["overcommit"]>) {
+  const share = (of: number | undefined, what: string) =>
+    of === undefined ? [] : [`at most ${Math.round(of * 100)} % of their ${what}`];
+  return [
+    ...(cpu === undefined ? [] : [`at most ${count(cpu, "CPU")} for each of their processors`]),
+    ...share(memory, "memory"),
+    ...share(iops, "disk requests a second"),
+    ...share(diskBandwidth, "disk bandwidth"),
+    ...share(networkBandwidth, "network bandwidth"),
+  ];
+}
+
 export interface Want {
   what: string;
   /** One for each thing that is wanted. */
@@ -103,6 +115,7 @@ export function describePolicy({ spec }: Pick<Policy, "spec">): Want[] {
   const all: Want[] = [
     { what: "Goal", wants: [allGoals(spec.goals)] },
     { what: "Where", wants: places },
+    { what: "Its hosts give out", wants: givenOut(spec.overcommit ?? {}) },
     { what: "Required", wants: [...required], areRules: true },
     {
       what: "Preferred",

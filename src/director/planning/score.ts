@@ -2,7 +2,6 @@
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
-import { busyOf, roomOf } from "../estate/use.ts";
 import { expressionOf } from "../rules/expressions.ts";
 import { policiesOf, usage } from "../rules/rules.ts";
 import {
@@ -28,15 +27,7 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
   const index = indexOf(estate);
   const { weights } = index.aimOf(policies[0]);
   const used = usage(estate, host.name, machine.key);
-  const room = Math.max(
-    0,
-    1 -
-      Math.max(
-        (used.cpus + machine.cpus) / host.cpus,
-        (used.memoryBytes + machine.memoryBytes) / host.memoryBytes,
-        (used.busy + busyOf(machine)) / roomOf(host),
-      ),
-  );
+  const room = index.roomWith(machine, host.name);
   const inUse = used.machines > 0;
   const added = addedWatts(machine, host, inUse);
   const { sites = NO_TARIFFS } = estate;

@@ -25,7 +25,7 @@ export class KeptMachines {
   readonly runs = new Map<string, readonly Instance[]>();
   /** Uids of those that changed; who looks at them takes them out. */
   readonly changed = new Set<string>();
-  /** By "label=value" uids of machines, and by uid what it is filed under. */
+  /** By "label=value", and by host, uids of machines, and by uid what it is filed under. */
   private readonly labelled = new Map<string, Set<string>>();
   private readonly filed = new Map<string, readonly string[]>();
   private lists: { machines: readonly VirtualMachine[]; instances: readonly Instance[] } = {
@@ -62,9 +62,12 @@ export class KeptMachines {
 
   private file(uid: string): void {
     for (const key of this.filed.get(uid) ?? []) this.labelled.get(key)?.delete(uid);
-    const keys = (this.runs.get(uid) ?? []).map((run) => this.labelsOf(run));
+    const runs = this.runs.get(uid) ?? [];
     const own = this.vms.get(uid)?.metadata.labels ?? {};
-    const all = [own, ...keys].flatMap((labels) => Object.entries(labels).map(inWords));
+    const all = [own, ...runs.map((run) => this.labelsOf(run))].flatMap((labels) =>
+      Object.entries(labels).map(inWords),
+    );
+    all.push(...runs.flatMap((run) => (run.spec?.host ? [onHost(run.spec.host)] : [])));
     this.filed.set(uid, all);
     for (const key of all) {
       const known = this.labelled.get(key);
@@ -77,6 +80,12 @@ export class KeptMachines {
   /** Of its machine; where that is gone, its own. */
   labelsOf(run: Pick<Instance, "metadata"> & Partial<Pick<Instance, "spec">>): Record<string, string> {
     return (this.vms.get(run.spec?.vmUid ?? "")?.metadata ?? run.metadata).labels ?? {};
+  }
+
+  runsOn(host: string): Instance[] {
+    return [...(this.labelled.get(onHost(host)) ?? [])].flatMap((uid) =>
+      (this.runs.get(uid) ?? []).filter((run) => run.spec?.host === host),
+    );
   }
 
   /** Uids of all that the selector may choose. */
@@ -104,6 +113,8 @@ export class KeptMachines {
   }
 }
 
+/** No label is called so. */
+const onHost = (host: string) => ` ${host}`;
 const inWords = ([label, value]: readonly [string, string]) => `${label}=${value}`;
 
 const keyOf = ({ metadata: { namespace = "", name } }: Resource) => `${namespace}/${name}`;

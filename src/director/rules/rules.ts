@@ -1,11 +1,12 @@
 /** Why a machine may not be on a host, in words: capacity, hosts that are open, required attributes, together, apart, spread. Pure. */
 import { baseline } from "../../compute/hardware/kinds.ts";
 import { lackOfReserved, type Reserved } from "../../compute/resources/kinds.ts";
-import { formatBytes } from "../../resource/quantity.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf, type Use } from "../estate/estate-index.ts";
+import { baseOf, capacityOf, demandOf } from "../estate/estate-model.ts";
 import type { Policy } from "../kinds.ts";
 import { expressionOf, isKept } from "./expressions.ts";
+import { lackInWords, TOLD } from "./overcommit.ts";
 import {
   dedicatedBreach,
   fixedBy,
@@ -25,9 +26,6 @@ export function policiesOf(estate: Estate, machine: MachineView): readonly Polic
 export function usage(estate: Estate, host: string, without?: string): Use {
   return indexOf(estate).use(host, without);
 }
-
-const MiB = 2 ** 20;
-const size = (bytes: number) => formatBytes(Math.floor(bytes / MiB) * MiB);
 
 /**
  * Why `machine` may not be on `host`, given where all others are; undefined when it may. The first breach that is found.
@@ -54,11 +52,8 @@ export function obstacle(
   if (dedicated) return dedicated;
   const own = ownObstacle(estate, machine, host);
   if (own) return own;
-  const used = usage(estate, host.name, machine.key);
-  const [cpus, memory] = [host.cpus - used.cpus, host.memoryBytes - used.memoryBytes];
-  if (machine.memoryBytes > memory)
-    return `needs ${size(machine.memoryBytes)} memory, ${size(Math.max(0, memory))} of ${size(host.memoryBytes)} is free`;
-  if (machine.cpus > cpus) return `needs ${machine.cpus} CPUs, ${Math.max(0, cpus)} of ${host.cpus} are free`;
+  const [lacking] = roomLacks(estate, machine, host, policies);
+  if (lacking) return lacking.why;
   const required = requiredBreach(policies, host, machine);
   if (required) return required;
   for (const policy of policies) {
@@ -66,6 +61,64 @@ export function obstacle(
     if (broken) return `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;
   }
   return undefined;
+}
+
+/** Memory is what most hosts lack first. */
+const ORDER = [1, 0, 2, 3, 4] as const;
+
+interface Lack {
+  why: string;
+  /** Without a policy: the host has no more, or others that are there forbid it. */
+  policy?: Policy;
+  rule?: string;
+}
+
+/** What the host has not enough of for the machine, or may not give out for policies of the machine or of others there. @param policies of the machine */
+export function* roomLacks(
+  estate: Estate,
+  machine: MachineView,
+  host: HostView,
+  policies: readonly Policy[],
+): Generator<Lack, undefined> {
+  const index = indexOf(estate);
+  const taken = index.taken(host.name, machine.key);
+  const [needs, all, base] = [demandOf(machine), capacityOf(host), baseOf(host)];
+  const limits = index.ceilings ? limitsAt(estate, machine, host, policies) : [];
+  for (const r of ORDER) {
+    const [need, has, used] = [needs[r] ?? 0, all[r] ?? 0, taken[r] ?? 0];
+    // What it does not need is never in its way.
+    if (need > has - used && need > 0) yield { why: lackInWords(r, need, has - used, has) };
+    for (const { policy, own } of limits) {
+      const { field } = TOLD[r];
+      const share = policy.spec.overcommit?.[field];
+      const most = share === undefined ? has : Math.min(has, share * (base[r] ?? 0));
+      if (share === undefined || used + need <= most || (need === 0 && !own)) continue;
+      const rule = `overcommit.${field}: ${share}`;
+      const because = `: policy ${JSON.stringify(policy.metadata.name)} has ${own ? "hosts of its machines" : "it, for machines there,"} give out no more (${rule})`;
+      yield { why: lackInWords(r, need, most - used, most, because), ...(own ? { policy, rule } : {}) };
+    }
+  }
+  return undefined;
+}
+
+/** Policies that limit what the host gives out: those of the machine, and of others there. */
+function limitsAt(
+  estate: Estate,
+  machine: MachineView,
+  host: HostView,
+  policies: readonly Policy[],
+): { policy: Policy; own: boolean }[] {
+  const mine = policiesOf(estate, machine);
+  const others = indexOf(estate)
+    .othersOn(host.name, machine.key)
+    .flatMap((other) => policiesOf(estate, other).filter(({ spec }) => spec.overcommit));
+  return [
+    ...policies.filter(({ spec }) => spec.overcommit).map((policy) => ({ policy, own: true })),
+    // One of its own that is not asked is not asked of others either.
+    ...[...new Set(others)]
+      .filter((policy) => !mine.includes(policy))
+      .map((policy) => ({ policy, own: false })),
+  ];
 }
 
 /** Of these machines obstacles are not seen by the index: what they are to have of their host alone, and disks that only one host has. */
@@ -176,6 +229,9 @@ export function brokenRules(
     ...(policy.spec.required ?? [])
       .filter((rule) => !isKept(rule, host, machine))
       .map((rule) => ({ policy, rule: expressionOf(rule).text })),
+    ...[...roomLacks(estate, machine, host, [policy])].flatMap((lack) =>
+      lack.policy && lack.rule ? [{ policy: lack.policy, rule: lack.rule }] : [],
+    ),
     ...[...groupBreaches(estate, policy, machine, host)].map(({ rule }) => ({ policy, rule })),
   ]);
 }

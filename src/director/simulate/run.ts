@@ -238,8 +238,9 @@ function platformOn(estate: Estate, machine: MachineView, on: string): Pick<Mach
   return { platform: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } };
 }
 
-const hasRules = ({ required, keepApart, keepTogether, spread, atMost }: Policy["spec"]) =>
-  (required?.length ?? 0) > 0 || [keepApart, keepTogether, spread, atMost].some((rule) => rule !== undefined);
+const hasRules = ({ required, keepApart, keepTogether, spread, atMost, overcommit }: Policy["spec"]) =>
+  (required?.length ?? 0) > 0 ||
+  [keepApart, keepTogether, spread, atMost, overcommit].some((rule) => rule !== undefined);
 
 function brokenIn(estate: Estate): number {
   const hosts = new Map(estate.hosts.map((host) => [host.name, host]));

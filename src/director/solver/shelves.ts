@@ -19,12 +19,14 @@ export interface Want {
   likes: Float64Array;
   /** The shelves where it may be, those liked most first. */
   order: Int32Array;
+  /** What it has its host give out at most to all that are there: of each resource a share of the base (hosts × resources). Absent: whatever the host has. */
+  ceilings?: { shares: readonly number[]; base: Float64Array };
   /** How much it likes a host that would be empty with it, more than one that would be full; below 0: less. */
   room: number;
 }
 
 export class Shelves {
-  private readonly state: State;
+  readonly state: State;
   private readonly kindOf: Int32Array;
   private readonly open: Uint8Array;
   /**
@@ -99,6 +101,22 @@ export class Shelves {
     for (const h of [from, to]) if (h >= 0) this.put(h);
   }
 
+  /** The host has so much of each resource from now on. */
+  resize(h: number, capacity: ArrayLike<number>): void {
+    const { model, free } = this.state;
+    this.take(h);
+    const kind = this.kindOf[h] as number;
+    for (let r = 0, i = h * model.resources; r < model.resources; r++, i++) {
+      const now = capacity[r] as number;
+      free[i] = (free[i] as number) + now - (model.capacity[i] as number);
+      model.capacity[i] = now;
+      const k = kind * model.resources + r;
+      if (now > (this.most[k] as number)) this.most[k] = now;
+      if (now < (this.least[k] as number)) this.least[k] = now;
+    }
+    this.put(h);
+  }
+
   private shelfOf(h: number): number {
     return 2 * (this.kindOf[h] as number) + ((this.state.itemsOn[h] as number) > 0 ? 1 : 0);
   }
@@ -165,13 +183,23 @@ export class Shelves {
     return this.state.model.demand[item * this.state.model.resources + r] as number;
   }
 
+  /** Whether it has room for it. Of what the item does not need there may be less than nothing. */
   fits(want: Want, h: number): boolean {
     const { state } = this;
     const { resources } = state.model;
     const here = (state.at[want.item] as number) === h;
-    for (let r = 0, i = h * resources; r < want.binding; r++, i++)
-      if ((want.demand[r] as number) > (state.free[i] as number) + (here ? this.ownOf(want, r) : 0))
+    for (let r = 0, i = h * resources; r < want.binding; r++, i++) {
+      const need = want.demand[r] as number;
+      if (need > 0 && need > (state.free[i] as number) + (here ? this.ownOf(want, r) : 0)) return false;
+    }
+    const { ceilings } = want;
+    if (!ceilings) return true;
+    for (let r = 0, i = h * resources; r < want.binding; r++, i++) {
+      const taken =
+        (state.model.capacity[i] as number) - (state.free[i] as number) - (here ? this.ownOf(want, r) : 0);
+      if (taken + (want.demand[r] as number) > (ceilings.shares[r] as number) * (ceilings.base[i] as number))
         return false;
+    }
     return true;
   }
 
@@ -200,8 +228,8 @@ export class Shelves {
       if ((likes[2 * (kindOf[h] as number)] as number) === Number.NEGATIVE_INFINITY) continue;
       let fits = true;
       for (let r = 0, i = h * resources; r < binding; r++, i++)
-        if ((demand[r] as number) > (state.free[i] as number)) fits = false;
-      if (h === own) fits = this.fits(want, h);
+        if ((demand[r] as number) > 0 && (demand[r] as number) > (state.free[i] as number)) fits = false;
+      if (h === own || (fits && want.ceilings)) fits = this.fits(want, h);
       if (fits && (alone || state.counts.breaks(item, h) < 0) && (!accept || accept(h))) count++;
     }
     return count;
@@ -229,7 +257,10 @@ export class Shelves {
           const load = loads[h] as number;
           // Nor is any behind it better, or less full.
           const room = Math.max(0, 1 - share - load);
-          if (like + want.room * room < found.liked - EQUAL || (r < want.binding && load + share > 1 + EQUAL))
+          if (
+            like + want.room * room < found.liked - EQUAL ||
+            (r < want.binding && share > 0 && load + share > 1 + EQUAL)
+          )
             break;
           this.consider(want, h, found);
         }

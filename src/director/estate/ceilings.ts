@@ -1,0 +1,88 @@
+/**
+ * What hosts may give out at most where machines are whose policies limit that (Policy.spec.overcommit). Such a host has less to give from the moment on at which
+ * the first of them comes, and more again when the last has left: so the index sees to it for all machines alike. Pure.
+ */
+import type { Policy } from "../kinds.ts";
+import { TOLD } from "../rules/overcommit.ts";
+import type { Shelves } from "../solver/shelves.ts";
+import type { HostView } from "./estate.ts";
+import { baseOf, DECLARED, RESOURCES } from "./estate-model.ts";
+
+/** Of each declared resource: of what a host has; Infinity: as much as it will. */
+export type Shares = readonly number[];
+
+/** The least that policies say; undefined: none says anything. */
+export function sharesOf(policies: readonly Policy[]): Shares | undefined {
+  const own = policies.flatMap(({ spec }) => spec.overcommit ?? []);
+  return own.length === 0
+    ? undefined
+    : TOLD.map(({ field }) =>
+        own.reduce(
+          (least, of) => Math.min(least, of[field] ?? Number.POSITIVE_INFINITY),
+          Number.POSITIVE_INFINITY,
+        ),
+      );
+}
+
+export class Ceilings {
+  /** hosts × resources: what shares are of. */
+  readonly base: Float64Array;
+  private readonly shelves: Shelves;
+  /** As hosts have it, whatever is on them. */
+  private readonly full: Float64Array;
+  private readonly there = new Map<number, Shares[]>();
+  private readonly ofItem = new Map<number, Shares>();
+  private readonly known = new WeakMap<readonly Policy[], { shares: Shares | undefined }>();
+
+  constructor(hosts: readonly HostView[], shelves: Shelves) {
+    this.shelves = shelves;
+    this.full = shelves.state.model.capacity.slice();
+    this.base = new Float64Array(this.full.length).fill(Number.POSITIVE_INFINITY);
+    for (const [h, host] of hosts.entries()) this.base.set(baseOf(host), h * RESOURCES);
+  }
+
+  /** @param policies the same list for the same machine */
+  sharesOf(policies: readonly Policy[]): Shares | undefined {
+    const known = this.known.get(policies) ?? { shares: sharesOf(policies) };
+    this.known.set(policies, known);
+    return known.shares;
+  }
+
+  /** An item was put there (-1: nowhere), which these policies choose. */
+  moved(item: number, from: number, to: number, policies: readonly Policy[]): void {
+    const before = this.ofItem.get(item);
+    if (before && from >= 0) {
+      this.ofItem.delete(item);
+      const list = this.there.get(from) ?? [];
+      list.splice(list.indexOf(before), 1);
+      if (list.length === 0) this.there.delete(from);
+      this.fit(from);
+    }
+    const shares = to < 0 ? undefined : this.sharesOf(policies);
+    if (!shares) return;
+    this.ofItem.set(item, shares);
+    const list = this.there.get(to);
+    if (list) list.push(shares);
+    else this.there.set(to, [shares]);
+    this.fit(to);
+  }
+
+  private fit(h: number): void {
+    const list = this.there.get(h) ?? [];
+    const now = this.full.slice(h * RESOURCES, (h + 1) * RESOURCES);
+    for (const shares of list)
+      for (let r = 0; r < DECLARED; r++)
+        now[r] = Math.min(now[r] as number, (shares[r] as number) * (this.base[h * RESOURCES + r] as number));
+    this.shelves.resize(h, now);
+  }
+
+  /** Whether the host, with so much more on it, gives out no more than these shares. @param of which resources it is asked; all when absent */
+  allows(shares: Shares, h: number, more: (r: number) => number, of?: (r: number) => boolean): boolean {
+    const { free, model } = this.shelves.state;
+    for (let r = 0, i = h * RESOURCES; r < DECLARED; r++, i++) {
+      const taken = (model.capacity[i] as number) - (free[i] as number) + more(r);
+      if (taken > (shares[r] as number) * (this.base[i] as number) && (!of || of(r))) return false;
+    }
+    return true;
+  }
+}

@@ -5,8 +5,13 @@ import type { WriteOptions } from "./service.ts";
 import { failure, type MachineStack, machineKind, openMachines } from "./testing/machines.ts";
 
 let stack: MachineStack;
+/** Each look at the clock is a second later. */
+let now = Date.parse("2026-01-01T00:00:00Z");
 beforeEach(async () => {
-  stack = await openMachines();
+  stack = await openMachines(undefined, () => {
+    now += 1000;
+    return new Date(now);
+  });
 });
 afterEach(() => stack.remove());
 
@@ -139,6 +144,15 @@ describe("server-side apply", () => {
     const again = await apply("a", "m", config("m", { memory: "64Mi", disks: [{ name: "root" }] }));
     expect(again.created).toBe(false);
     expect(again.object.metadata.resourceVersion).toBe(first.object.metadata.resourceVersion);
+  });
+
+  it("is none when it only leaves out what has a default, in a list that is applied as a whole, too", async () => {
+    const ports = [{ number: 80 }];
+    const first = await apply("a", "m", config("m", { memory: "64Mi", ports }));
+    expect(first.object).toMatchObject({ spec: { ports: [{ number: 80, protocol: "tcp" }] } });
+    const again = await apply("a", "m", config("m", { memory: "64Mi", ports }));
+    expect(again.object).toEqual(first.object);
+    expect(await stored("m")).toEqual(first.object);
   });
 
   it("merges lists of several managers, drops what one applies no more", async () => {

@@ -3,7 +3,6 @@
  * Source: Kubernetes API concepts and conventions; what clients really need was measured with kubectl 1.20 to 1.33.
  */
 import { randomBytes, randomUUID } from "node:crypto";
-import { isDeepStrictEqual } from "node:util";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
@@ -13,6 +12,7 @@ import { ATTEMPTS, Commits, KEEP_REVISIONS } from "./commits.ts";
 import {
   applyConfig,
   decodeConfig,
+  isSameWrite,
   type ManagedFields,
   recordWrite,
   setManagedFields,
@@ -328,7 +328,8 @@ export class Operations implements Service {
       const managed = made.managedFields ?? recordWrite(kind, old, next, sent, options, this.#now());
       setManagedFields(next, managed);
       removed = false;
-      if (isDeepStrictEqual(next, old) || options.dryRun) return { done: () => next };
+      if (isSameWrite(next, old)) return { done: () => old };
+      if (options.dryRun) return { done: () => next };
       removed = next.metadata.deletionTimestamp !== undefined && !next.metadata.finalizers?.length;
       const left =
         removed && isNamespace(kind) ? this.#namespaces.firstOf(name, this.#turns.lookup) : undefined;

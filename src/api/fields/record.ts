@@ -98,6 +98,24 @@ export function setManagedFields({ metadata }: Resource, fields: ManagedFields):
   else delete metadata.managedFields;
 }
 
+/**
+ * Whether a write makes of the stored object the same again, but for the times at which managers wrote: then there is nothing to write. An apply that
+ * leaves out what has a default inside an atomic list looks like a change until the default is back.
+ */
+export function isSameWrite(next: Resource, stored: Resource): boolean {
+  const rest = ({ metadata: { managedFields: _, ...metadata }, ...others }: Resource) => ({
+    ...others,
+    metadata,
+  });
+  const untimed = ({ metadata: { managedFields = [] } }: Resource) =>
+    managedFields.map(({ time: _, ...entry }) => JSON.stringify(entry)).sort();
+  return (
+    next.metadata.managedFields?.length === stored.metadata.managedFields?.length &&
+    isDeepStrictEqual(rest(next), rest(stored)) &&
+    isDeepStrictEqual(untimed(next), untimed(stored))
+  );
+}
+
 /** The object that is applied, as the client sent it. @throws ApiError BadRequest, Invalid */
 export function decodeConfig(
   kind: Kind,

@@ -34,6 +34,14 @@ export const Machine = defineKind({
       Type.Array(Type.Object({ name: Type.String(), size: Type.Optional(Type.Integer()) }), keyedBy("name")),
     ),
     tags: Type.Optional(Type.Array(Type.String(), AS_SET)),
+    ports: Type.Optional(
+      Type.Array(
+        Type.Object({ number: Type.Integer(), protocol: Words(["tcp", "udp"], { default: "tcp" }) }),
+        {
+          "x-kubernetes-list-type": "atomic",
+        },
+      ),
+    ),
   }),
   status: Type.Object({ phase: Type.Optional(Type.String()), conditions: Type.Optional(Conditions) }),
   columns: [],
@@ -78,14 +86,12 @@ export interface MachineStack {
   remove(): Promise<void>;
 }
 
-export async function openMachines(check?: Kind<Machine>["check"]): Promise<MachineStack> {
+export async function openMachines(check?: Kind<Machine>["check"], now?: () => Date): Promise<MachineStack> {
   const folder = mkdtempSync(join(tmpdir(), "vireo-operations-"));
   const open = async (rules: Kind<Machine>["check"]) => {
     const store = await openSqliteStore(join(folder, "store.sqlite"));
-    const operations = await Operations.open(store, [
-      register(Machine, rules ? { check: rules } : {}),
-      register(Lease),
-    ]);
+    const kinds = [register(Machine, rules ? { check: rules } : {}), register(Lease)];
+    const operations = await Operations.open(store, kinds, now ? { now } : {});
     return { store, operations, client: new LocalClient(operations) };
   };
   const stack: MachineStack = {

@@ -9,7 +9,7 @@ import { APPLY_TYPE } from "./served.ts";
 /** Kubernetes' own limit. */
 export const MAX_BODY = 3 * 2 ** 20;
 /** YAML parses about fifty times slower than JSON, in one go: a larger body would stop the server for everybody. */
-export const MAX_YAML = 256 * 1024;
+const MAX_YAML = 256 * 1024;
 const MAX_YAML_ALIASES = 100;
 
 export interface Body {

@@ -79,7 +79,7 @@ export function jsonOf(kind: Kind, object: Resource): Buffer {
 }
 
 /** Header values may have only visible ASCII; kubectl prints the quoted text. */
-export function warningHeaders(warnings: readonly string[]): string[] {
+function warningHeaders(warnings: readonly string[]): string[] {
   return warnings
     .slice(0, 20)
     .map((text) => `299 - ${JSON.stringify(text.slice(0, 300)).replace(/[^\x20-\x7e]/g, "?")}`);

@@ -27,8 +27,8 @@ export interface Schema {
 }
 
 const META = "io.k8s.apimachinery.pkg.apis.meta.v1";
-export const OBJECT_META = `${META}.ObjectMeta`;
-export const LIST_META = `${META}.ListMeta`;
+const OBJECT_META = `${META}.ObjectMeta`;
+const LIST_META = `${META}.ListMeta`;
 export const DELETE_OPTIONS = `${META}.DeleteOptions`;
 export const STATUS = `${META}.Status`;
 
@@ -44,7 +44,7 @@ const object = (properties: Record<string, Schema>, more: Schema = {}): Schema =
 });
 
 /** The definitions that all kinds share, under the names that clients look for. */
-export const SHARED: Record<string, Schema> = {
+const SHARED: Record<string, Schema> = {
   [OBJECT_META]: object(
     {
       name: { ...string, description: "Name of the object, unique among its kind in its namespace." },

@@ -9,7 +9,7 @@ import { isFields } from "../resource/fields.ts";
 import { CompareFailed, type Store } from "../store/store.ts";
 import type { User } from "./service.ts";
 
-export const TICKET_TTL_MS = 30_000;
+const TICKET_TTL_MS = 30_000;
 /** Of one user at a time: each is gone when used, or after its time. */
 const MOST = 100;
 const PREFIX = "consoletickets/";

@@ -12,7 +12,7 @@ import { fieldAt, readFieldDocs } from "./field-docs.ts";
 import { ROOT, statePaths } from "./paths.ts";
 import { itemsOf, query } from "./resources.ts";
 
-export const SHELLS = ["bash", "zsh", "fish"] as const;
+const SHELLS = ["bash", "zsh", "fish"] as const;
 export type Shell = (typeof SHELLS)[number];
 
 /** Who waits for a completion waits no longer. */
@@ -46,7 +46,7 @@ export async function answerCompletion(
 }
 
 /** What the control plane has that the line is for. Nothing is asked before it is needed. */
-export function openSource(place: LinePlace, signal: AbortSignal): Source & AsyncDisposable {
+function openSource(place: LinePlace, signal: AbortSignal): Source & AsyncDisposable {
   let connection: Connection | undefined;
   let served: Promise<ServedKind[]> | undefined;
   const open = () => {

@@ -59,7 +59,7 @@ function conditionGoal(type: string, wanted: string): Goal {
 }
 
 /** @throws UserError */
-export function parseGoal(text: string): Goal {
+function parseGoal(text: string): Goal {
   if (text === "delete") return { seen: () => "it is still there" };
   if (text === "create") return { reached: () => true, seen: () => "" };
   const condition = /^condition=([^=]+)(?:=(.+))?$/.exec(text);

@@ -20,7 +20,7 @@ export function magicPacket(mac: string): Buffer {
 }
 
 /** @throws BmcError */
-export async function sendMagicPacket({ mac, address, port }: WakeOnLan): Promise<void> {
+async function sendMagicPacket({ mac, address, port }: WakeOnLan): Promise<void> {
   const socket = createSocket("udp4");
   try {
     await new Promise<void>((resolve, reject) => {

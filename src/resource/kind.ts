@@ -197,7 +197,7 @@ export const AS_SET = { "x-kubernetes-list-type": "set" };
 /** Options of an object that is written as a whole, by one: nobody owns a part of it. */
 export const AS_ONE = { "x-kubernetes-map-type": "atomic" };
 
-export const ConditionSchema = Type.Object({
+const ConditionSchema = Type.Object({
   type: Type.String(),
   status: Words(["True", "False", "Unknown"]),
   reason: Type.String(),

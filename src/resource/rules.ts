@@ -42,7 +42,7 @@ export function compileRule(rule: string): Program {
 }
 
 /** Whether a rule is about a change: it is asked only of what was there before. */
-export const isTransition = ({ rule }: Rule): boolean => /\boldSelf\b/.test(rule);
+const isTransition = ({ rule }: Rule): boolean => /\boldSelf\b/.test(rule);
 
 const withRules = new WeakMap<Schema, boolean>();
 

@@ -10,7 +10,7 @@ import { exists } from "./volume-files.ts";
 
 const FILE = "boot.json";
 
-export const Origin = Type.Object({
+const Origin = Type.Object({
   file: Type.String(),
   boot: Type.Optional(
     Type.Object({ kernel: Type.String(), initrd: Type.String(), commandLine: Type.String() }),

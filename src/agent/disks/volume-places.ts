@@ -9,7 +9,7 @@ import { attached, layerName } from "./data-disks.ts";
 import { Layers } from "./layers.ts";
 
 /** QEMU's group on every host: what all machines may read (images). */
-export const QEMU_GID = 200_000;
+const QEMU_GID = 200_000;
 
 /** One user a machine: what it was given, or what it had before one was given. */
 export function userOf({ vmUid, user }: Pick<Instance["spec"], "vmUid" | "user">): {

@@ -50,7 +50,7 @@ export function identityOf({ spec }: Instance, subnets: readonly string[]): Iden
  * What the guest's shell is told. Everything in it is of our own making or checked by the API (addresses, a label), so nothing in it can break out of its
  * quotes.
  */
-export function identityScript({ hostname, machineId, cards }: Identity): string {
+function identityScript({ hostname, machineId, cards }: Identity): string {
   return [
     "set -e",
     "card() {",

@@ -82,7 +82,7 @@ function decodeManagers(given: readonly ManagedFieldsEntry[] | undefined): Entry
   }));
 }
 
-export function encodeManagers(entries: readonly Entry[]): ManagedFieldsEntry[] {
+function encodeManagers(entries: readonly Entry[]): ManagedFieldsEntry[] {
   const order = ({ operation, time, manager, subresource }: Entry) =>
     `${operation} ${time ?? ""} ${manager} ${subresource ?? ""}`;
   return entries

@@ -11,7 +11,7 @@ import { BOARDS_WITHOUT_ORDER, type Hardware, hardwareOf } from "../hardware/kin
 
 /** So that the name of what is in it has room in QEMU's names. */
 const DRIVE_NAME = "^[a-z]([-a-z0-9]{0,10}[a-z0-9])?$";
-export const MAX_CD_DRIVES = 2;
+const MAX_CD_DRIVES = 2;
 
 const cdDrive = {
   name: Type.String({ pattern: DRIVE_NAME, description: "Its name: cd." }),
@@ -21,7 +21,7 @@ const cdDrive = {
 };
 
 /** Of a machine. */
-export const CdDrive = Type.Object({
+const CdDrive = Type.Object({
   ...cdDrive,
   force: Type.Optional(
     Type.Boolean({

@@ -17,7 +17,7 @@ import { Taken } from "../snapshots/kinds.ts";
 export const MIGRATION_LABEL = "vireo.dev/migration";
 
 /** Nothing else may reach QEMU, for which exec:, fd: and unix: are addresses, too. */
-export const MIGRATION_ADDRESS = /^tcp:(\[[0-9a-fA-F:]+\]|\d{1,3}(\.\d{1,3}){3}):(\d{1,5})$/;
+const MIGRATION_ADDRESS = /^tcp:(\[[0-9a-fA-F:]+\]|\d{1,3}(\.\d{1,3}){3}):(\d{1,5})$/;
 export const MigrationAddress = Type.String({
   pattern: MIGRATION_ADDRESS.source,
   description: "Where the target listens: tcp:IP:PORT.",

@@ -19,7 +19,7 @@ export function freeUser(vmUid: string, taken: ReadonlySet<number>): number {
 }
 
 /** What a machine has, or will have unless another has it. */
-export const userOfMachine = ({ metadata, status }: VirtualMachine): number =>
+const userOfMachine = ({ metadata, status }: VirtualMachine): number =>
   status?.user ?? firstChoice(metadata.uid ?? "");
 
 export class UserBook {

@@ -31,7 +31,7 @@ export const isAllowed = (encoding: number): boolean =>
 
 /** 16 bytes, as in ServerInit and SetPixelFormat. */
 export type PixelFormat = Buffer;
-export const bytesPerPixel = (format: PixelFormat): number => (format[0] ?? 32) >> 3;
+const bytesPerPixel = (format: PixelFormat): number => (format[0] ?? 32) >> 3;
 
 /** Of Tight: three bytes where each colour has eight bits. */
 function tightPixel(format: PixelFormat): number {

@@ -1,7 +1,7 @@
 /** What an agent tells of its runs, over the real API and a pretended hypervisor. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { runAgent } from "../src/agent/agent.ts";
-import { PrepareError } from "../src/agent/environment.ts";
+import { PrepareError } from "../src/agent/prepare-error.ts";
 import { PretendEnvironment } from "../src/agent/testing/pretend-environment.ts";
 import { PretendHypervisor } from "../src/agent/testing/pretend-hypervisor.ts";
 import { PretendWorld } from "../src/agent/testing/pretend-world.ts";

@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { PrepareError } from "../src/agent/environment.ts";
 import { HypervisorError, NoAnswerError } from "../src/agent/hypervisor.ts";
+import { PrepareError } from "../src/agent/prepare-error.ts";
 import type { PretendWorld } from "../src/agent/testing/pretend-world.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import { Rollback, Snapshot } from "../src/compute/snapshots/kinds.ts";

@@ -2,30 +2,14 @@
  * What an instance needs of its host besides the hypervisor: disks and network. Implementations: RealEnvironment
  * (real-environment.ts) and PretendEnvironment (testing/pretend-environment.ts, for crash tests). Every call is idempotent.
  */
-import type { Has } from "../compute/changes/kinds.ts";
 import type { Instance } from "../compute/kinds.ts";
-import type { Volumes } from "../compute/migrations/kinds.ts";
 import type { Layers } from "./disks/layers.ts";
+import type { ToCopy } from "./disks/volume-copies.ts";
+import type { SavedMachine } from "./disks/volumes.ts";
 import type { DiskConfig, MachineConfig } from "./hypervisor.ts";
-import type { Trace } from "./leftovers.ts";
 import type { Dumps } from "./runs/dumps.ts";
 import type { Identity } from "./runs/identity.ts";
-
-/** A machine's memory in a file of Hypervisor.saveMemory, and what it ran as. */
-export interface SavedMachine {
-  file: string;
-  /** Kept with a snapshot, or by suspending. */
-  kind: "snapshot" | "suspended";
-  /** What it had where; absent from before anything could come and go. */
-  has?: Has;
-  machineType: string;
-  guestCpu?: string;
-  /** Of the host where it was kept: the guest saw it when guestCpu is host. */
-  cpuModel?: string;
-  accelerator: MachineConfig["accelerator"];
-  /** It is another machine's: its guest needs an identity of its own. */
-  cloned?: boolean;
-}
+import type { Trace } from "./traces.ts";
 
 export interface Prepared
   extends Pick<
@@ -52,16 +36,6 @@ export interface Prepared
   /** Why a clone that was to go on with its template's memory boots instead. */
   notInstant?: string;
 }
-
-export interface ToCopy {
-  /** What another host needs to know to make the same disks. */
-  volumes: Volumes;
-  /** Disks that are the machine's, and that its guest does not have now. */
-  besides: DiskConfig[];
-}
-
-/** Disks or network cannot be had. The text is for users; the inside is in `cause`. */
-export class PrepareError extends Error {}
 
 export interface HostEnvironment {
   /**

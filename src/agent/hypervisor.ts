@@ -7,15 +7,15 @@
  */
 import type { WholeHardware } from "../compute/hardware/kinds.ts";
 import type { Resources } from "../compute/resources/kinds.ts";
+import type { Cd } from "../qemu/cd.ts";
 import type { More } from "../qemu/command-line.ts";
 import type { Disk, Nic } from "../qemu/devices.ts";
 import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
 import type { Adjusted, Present } from "../qemu/hotplug.ts";
+import type { ProcessUsage } from "../qemu/usage.ts";
 import type { Bytes } from "../resource/quantity.ts";
-import type { CdConfig } from "./disks/cds.ts";
-import type { Trace } from "./leftovers.ts";
 import type { Place } from "./qemu/own-place.ts";
-import type { MachineUsage } from "./qemu/usage.ts";
+import type { Trace } from "./traces.ts";
 
 declare const machineBrand: unique symbol;
 /** The uid of an Instance. */
@@ -26,6 +26,9 @@ export type DiskConfig = Disk & { sizeBytes?: number };
 
 /** A tap that exists and is attached already, or QEMU's user network where taps cannot be had. */
 export type NicConfig = Nic;
+
+/** A CD drive; `lacking`: why what is to be in it cannot be had here, for users. */
+export type CdConfig = Cd & { lacking?: string };
 
 /** The whole record a machine is started from; kept beside the machine so that an adopting agent and a migration target use the same. */
 export interface MachineConfig {
@@ -197,6 +200,16 @@ export interface SavedMemory {
   live: boolean;
   /** Of the file. */
   sizeBytes: number;
+}
+
+export interface NicUsage {
+  receivedBytes: number;
+  sentBytes: number;
+}
+
+export interface MachineUsage extends ProcessUsage {
+  /** As the guest sees them; none of a machine without taps. */
+  nics: NicUsage[];
 }
 
 /** What of a machine changes while it runs. `cpus`, `memory`: in all; no more than there is room for. */

@@ -13,22 +13,7 @@ import type { EventRecorder } from "../reconcile/events.ts";
 import type { Logger } from "../reconcile/log.ts";
 import type { HostEnvironment } from "./environment.ts";
 import type { Hypervisor } from "./hypervisor.ts";
-
-/** What the API knows of. Of objects that are not of their kind's shape, that they are there. */
-export interface Owners {
-  instances: readonly Instance[];
-  oddInstances: ReadonlySet<string>;
-  networks: ReadonlySet<string>;
-}
-
-/** Something on this host that this installation made. */
-export interface Trace {
-  /** For people: "tap vrt0123456789". */
-  what: string;
-  isNeeded(by: Owners): boolean;
-  /** Looks again, and removes it unless it has come into use. Once more is as good as once. */
-  remove(): Promise<void>;
-}
+import type { Owners } from "./traces.ts";
 
 /** Well below what an Event's message may have. */
 const LISTED_CHARS = 800;

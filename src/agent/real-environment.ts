@@ -14,9 +14,10 @@ import { ApiError } from "../resource/errors.ts";
 import { parseBytes } from "../resource/quantity.ts";
 import { CommandError } from "../system/run.ts";
 import { bothOf } from "./both.ts";
-import { type CdConfig, cdsOf, inBootOrder } from "./disks/cds.ts";
+import { cdsOf, inBootOrder } from "./disks/cds.ts";
 import { Copies, StillPreparing } from "./disks/copies.ts";
 import type { Layers } from "./disks/layers.ts";
+import type { ToCopy } from "./disks/volume-copies.ts";
 import {
   acceptCopies,
   apart,
@@ -28,24 +29,20 @@ import {
   refuseCopies,
 } from "./disks/volume-copies.ts";
 import { dumpsOf, imagesFolder, layersOf, userOf } from "./disks/volume-places.ts";
+import type { SavedMachine } from "./disks/volumes.ts";
 import { destroyVolumes, ensureVolumes, halfMade, liveDisks, stopMaking, wayOut } from "./disks/volumes.ts";
-import {
-  type HostEnvironment,
-  type Prepared,
-  PrepareError,
-  type SavedMachine,
-  type ToCopy,
-} from "./environment.ts";
-import type { DiskConfig, NicConfig } from "./hypervisor.ts";
+import type { HostEnvironment, Prepared } from "./environment.ts";
+import type { CdConfig, DiskConfig, NicConfig } from "./hypervisor.ts";
 import { runKsm } from "./ksm.ts";
-import type { Trace } from "./leftovers.ts";
 import type { Networking } from "./network/network.ts";
 import type { Reservation } from "./network/network-dhcp.ts";
 import type { TapLimits } from "./network/network-limits.ts";
 import { tapName } from "./network/network-names.ts";
+import { PrepareError } from "./prepare-error.ts";
 import { beginning } from "./runs/changes.ts";
 import type { Dumps } from "./runs/dumps.ts";
 import { type Identity, identityOf } from "./runs/identity.ts";
+import type { Trace } from "./traces.ts";
 
 export interface RealEnvironmentOptions {
   client: Client;

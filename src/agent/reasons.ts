@@ -1,8 +1,8 @@
 /** Why something went wrong, for users: what a file system or program of the host says has a word for them, whatever else is inside stays inside. */
 import { CommandError } from "../system/run.ts";
 import { LayersError } from "./disks/layer-records.ts";
-import { PrepareError } from "./environment.ts";
 import { HypervisorError } from "./hypervisor.ts";
+import { PrepareError } from "./prepare-error.ts";
 
 /** Of system calls on disks, by errno. */
 const FILE_SYSTEM: Readonly<Record<string, string>> = {

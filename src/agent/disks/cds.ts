@@ -3,14 +3,10 @@ import { bootIndex, startsFromDisk } from "../../compute/boot/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
-import type { Cd } from "../../qemu/cd.ts";
 import { macKey } from "../../qemu/devices.ts";
-import type { MachineConfig } from "../hypervisor.ts";
+import type { CdConfig, MachineConfig } from "../hypervisor.ts";
 import { exists } from "./volume-files.ts";
 import { imageFile } from "./volume-places.ts";
-
-/** `lacking`: why what is to be in it cannot be had here, for users. */
-export type CdConfig = Cd & { lacking?: string };
 
 /** Where images are. */
 export interface Library {

@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import type { InstanceSource } from "../../compute/clones/kinds.ts";
 import { formatBytes } from "../../resource/quantity.ts";
-import { PrepareError } from "../environment.ts";
+import { PrepareError } from "../prepare-error.ts";
 import { type Copies, copyDisk } from "./copies.ts";
 import { LayersError } from "./layer-records.ts";
 import type { Layers } from "./layers.ts";

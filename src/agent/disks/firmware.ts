@@ -9,8 +9,8 @@ import { Value } from "typebox/value";
 import { hardwareOf, lackingText, PREFIX } from "../../compute/hardware/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
 import { run } from "../../system/run.ts";
-import { PrepareError } from "../environment.ts";
 import type { MachineConfig } from "../hypervisor.ts";
+import { PrepareError } from "../prepare-error.ts";
 import { exists, flush, own } from "./volume-files.ts";
 import { userOf } from "./volume-places.ts";
 

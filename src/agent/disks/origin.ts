@@ -5,7 +5,7 @@ import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
 import type { Instance } from "../../compute/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
-import { PrepareError } from "../environment.ts";
+import { PrepareError } from "../prepare-error.ts";
 import { exists } from "./volume-files.ts";
 
 const FILE = "boot.json";

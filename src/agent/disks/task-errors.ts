@@ -1,7 +1,7 @@
 /** What may be said of a disk task that did not succeed: that it failed, or only that it is not known yet. */
 import { CommandError } from "../../system/run.ts";
-import { PrepareError } from "../environment.ts";
 import { HypervisorError, NoAnswerError } from "../hypervisor.ts";
+import { PrepareError } from "../prepare-error.ts";
 import { LayersError } from "./layer-records.ts";
 
 /** It is not known how far it got, or it got too far to be told as failed: it is tried again, and finds that out. */

@@ -15,8 +15,8 @@ import type { Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
-import { PrepareError, type ToCopy } from "../environment.ts";
 import type { DiskConfig } from "../hypervisor.ts";
+import { PrepareError } from "../prepare-error.ts";
 import { attached, detachedDisks, layerName } from "./data-disks.ts";
 import { frozenName } from "./disk-copies.ts";
 import { readOrigin, writeOrigin } from "./origin.ts";
@@ -35,6 +35,13 @@ export interface Pools {
   ofImage: StoragePool;
   /** Those that all hosts share. */
   shared: readonly StoragePool[];
+}
+
+export interface ToCopy {
+  /** What another host needs to know to make the same disks. */
+  volumes: Volumes;
+  /** Disks that are the machine's, and that its guest does not have now. */
+  besides: DiskConfig[];
 }
 
 /** What goes along when the machine moves. */

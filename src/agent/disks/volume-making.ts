@@ -6,7 +6,7 @@ import type { Image } from "../../images/kinds.ts";
 import { makeSeed } from "../../images/seed.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import { bothOf } from "../both.ts";
-import { PrepareError } from "../environment.ts";
+import { PrepareError } from "../prepare-error.ts";
 import { cloneDisks } from "./clones.ts";
 import { type Copies, copyDisk } from "./copies.ts";
 import { type DataDiskSource, layerName } from "./data-disks.ts";

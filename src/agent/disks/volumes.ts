@@ -6,14 +6,15 @@
  */
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Has } from "../../compute/changes/kinds.ts";
 import { hardwareOf } from "../../compute/hardware/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
 import { notTheSame } from "../../compute/snapshots/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { parseBytes } from "../../resource/quantity.ts";
-import { PrepareError, type SavedMachine } from "../environment.ts";
 import type { DiskConfig, MachineConfig } from "../hypervisor.ts";
+import { PrepareError } from "../prepare-error.ts";
 import { Copies } from "./copies.ts";
 import { ensureDataDisks, grow, limitsOf } from "./data-disks.ts";
 import { type Firmware, firmwareOf } from "./firmware.ts";
@@ -33,6 +34,22 @@ import {
   systemDisks,
   userOf,
 } from "./volume-places.ts";
+
+/** A machine's memory in a file of Hypervisor.saveMemory, and what it ran as. */
+export interface SavedMachine {
+  file: string;
+  /** Kept with a snapshot, or by suspending. */
+  kind: "snapshot" | "suspended";
+  /** What it had where; absent from before anything could come and go. */
+  has?: Has;
+  machineType: string;
+  guestCpu?: string;
+  /** Of the host where it was kept: the guest saw it when guestCpu is host. */
+  cpuModel?: string;
+  accelerator: MachineConfig["accelerator"];
+  /** It is another machine's: its guest needs an identity of its own. */
+  cloned?: boolean;
+}
 
 /** How a machine starts that cannot go on with memory which is kept for it. */
 export const wayOut = (kind: SavedMachine["kind"]) =>

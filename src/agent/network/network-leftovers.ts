@@ -1,7 +1,7 @@
 /** What an installation has made of machines' networks in this namespace, and how it is taken away: its own alone, of which several may be here. */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { run, succeeds } from "../../system/run.ts";
-import type { Trace } from "../leftovers.ts";
+import type { Trace } from "../traces.ts";
 import { Dnsmasq } from "./network-dhcp.ts";
 import { guardTable } from "./network-guard.ts";
 import { forgetTap, limitedTap } from "./network-limits.ts";

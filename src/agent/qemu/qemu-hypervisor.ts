@@ -30,6 +30,7 @@ import { readUsage } from "../../qemu/usage.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { MachineConsoles } from "../consoles/machine-consoles.ts";
 import { exportsOf } from "../disks/disk-copies.ts";
+import type { MachineUsage } from "../hypervisor.ts";
 import {
   type Adjustable,
   type DiskConfig,
@@ -49,7 +50,7 @@ import {
   type SavedMemory,
   type SendOptions,
 } from "../hypervisor.ts";
-import type { Trace } from "../leftovers.ts";
+import type { Trace } from "../traces.ts";
 import { machineState } from "./machine-state.ts";
 import { Access } from "./qemu-access.ts";
 import { changeMachine } from "./qemu-changes.ts";
@@ -62,7 +63,7 @@ import { type Found, Records } from "./qemu-records.ts";
 import { Sending } from "./qemu-sending.ts";
 import { Standing } from "./qemu-standing.ts";
 import { pressPower, stopOrderly } from "./qemu-stop.ts";
-import { type MachineUsage, readTap } from "./usage.ts";
+import { readTap } from "./usage.ts";
 
 export interface QemuHypervisorOptions {
   /** One folder a machine is made in here; its path may have at most 85 bytes (sockets). */

@@ -9,7 +9,7 @@ import {
   type ProcessIdentity,
   sendSignal,
 } from "../../qemu/process.ts";
-import type { Trace } from "../leftovers.ts";
+import type { Trace } from "../traces.ts";
 import { MachineFolder } from "./qemu-record.ts";
 
 /**

@@ -1,7 +1,8 @@
 /** What machines use, from two samples; and how seldom it is written. */
 import { describe, expect, it } from "vitest";
 import { parseBlockStats, usedOf } from "../../qemu/usage.ts";
-import { differs, type MachineUsage, rates } from "./usage.ts";
+import type { MachineUsage } from "../hypervisor.ts";
+import { differs, rates } from "./usage.ts";
 
 const MiB = 2 ** 20;
 const disk = {

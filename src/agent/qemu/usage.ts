@@ -7,21 +7,11 @@ import type { Instance, Usage } from "../../compute/kinds.ts";
 import type { ProcessUsage } from "../../qemu/usage.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import { readCounter, readGauge } from "../../telemetry/metrics.ts";
-import type { Hypervisor, MachineId } from "../hypervisor.ts";
+import type { Hypervisor, MachineId, MachineUsage, NicUsage } from "../hypervisor.ts";
 import { idOf } from "../runs/instance-status.ts";
 
 const SAMPLE_MS = 5000;
 const CLASS_NET = "/sys/class/net";
-
-export interface NicUsage {
-  receivedBytes: number;
-  sentBytes: number;
-}
-
-export interface MachineUsage extends ProcessUsage {
-  /** As the guest sees them; none of a machine without taps. */
-  nics: NicUsage[];
-}
 
 interface Sample {
   at: number;

@@ -12,8 +12,9 @@ import type { Adjusted } from "../../qemu/hotplug.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { keyOf } from "../../resource/object.ts";
 import { formatBytes, parseBytes } from "../../resource/quantity.ts";
-import { type HostEnvironment, PrepareError } from "../environment.ts";
+import type { HostEnvironment } from "../environment.ts";
 import { type Hypervisor, HypervisorError, type MachineConfig } from "../hypervisor.ts";
+import { PrepareError } from "../prepare-error.ts";
 import { idOf } from "./instance-status.ts";
 
 type Write = (instance: Instance, change: { has: Has; refused: Refused[] }) => Promise<unknown>;

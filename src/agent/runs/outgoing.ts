@@ -14,7 +14,7 @@ import { hostDnsName } from "../../resource/host-name.ts";
 import { keyOf } from "../../resource/object.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import { linkedOf } from "../disks/disk-copies.ts";
-import { type HostEnvironment, PrepareError } from "../environment.ts";
+import type { HostEnvironment } from "../environment.ts";
 import type {
   DiskProgress,
   Hypervisor,
@@ -22,6 +22,7 @@ import type {
   MigrationProgress,
   SendOptions,
 } from "../hypervisor.ts";
+import { PrepareError } from "../prepare-error.ts";
 import { reasonOf } from "../reasons.ts";
 import { type Again, type InstanceStatus, idOf, type Write } from "./instance-status.ts";
 import type { Peers } from "./peers.ts";

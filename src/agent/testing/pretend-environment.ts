@@ -7,12 +7,14 @@ import type { Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import { layerName } from "../disks/data-disks.ts";
 import { Layers } from "../disks/layers.ts";
-import { type HostEnvironment, type Prepared, PrepareError, type ToCopy } from "../environment.ts";
+import type { ToCopy } from "../disks/volume-copies.ts";
+import type { HostEnvironment, Prepared } from "../environment.ts";
 import type { DiskConfig, NicConfig } from "../hypervisor.ts";
-import type { Trace } from "../leftovers.ts";
+import { PrepareError } from "../prepare-error.ts";
 import { beginning } from "../runs/changes.ts";
 import { Dumps } from "../runs/dumps.ts";
 import type { Identity } from "../runs/identity.ts";
+import type { Trace } from "../traces.ts";
 import { contentOf, makeDataLayer, makeLayer, pretendTool } from "./pretend-layers.ts";
 import type { PretendWorld } from "./pretend-world.ts";
 

@@ -17,7 +17,7 @@ import {
   type MigrationProgress,
   type SavedMemory,
 } from "../hypervisor.ts";
-import type { Trace } from "../leftovers.ts";
+import type { Trace } from "../traces.ts";
 import { absorbed, chainOf, contentOf } from "./pretend-layers.ts";
 import { addressOf, PretendSending } from "./pretend-sending.ts";
 import { ARRIVED, IDLE, type Machine, type PretendWorld } from "./pretend-world.ts";

@@ -1,11 +1,14 @@
 /**
  * Gives addresses to machines without giving one twice: what machines have by the informer, plus what was given a moment
- * ago and the informer has not shown yet. (Between two control planes that both believe to lead, the API's check on
+ * ago and the informer has not shown yet; what a machine had that is gone is given last (ipam.ts), as far as this process has seen it go. (Between two control planes that both believe to lead, the API's check on
  * VirtualMachine.status.interfaces has the last word.)
  */
 import type { Informer } from "../reconcile/informer.ts";
 import { allocateInterfaces, type Interface, type Range } from "./ipam.ts";
 import type { VirtualMachine } from "./kinds.ts";
+
+/** Of all networks; the longest gone are forgotten. */
+const MOST_RESTING = 10_000;
 
 export class AddressBook {
   readonly #vms: Informer<VirtualMachine>;
@@ -13,9 +16,13 @@ export class AddressBook {
   /** Of machines that no informer shows, because what is stored of them has a wrong shape. */
   readonly #refused: Interface[] = [];
 
+  /** By network and address, the longest gone first. */
+  readonly #resting = new Map<string, Interface>();
+
   constructor(vms: Informer<VirtualMachine>) {
     this.#vms = vms;
     vms.onChange((_key, vm, old) => {
+      this.#rest(old?.status?.interfaces ?? [], vm?.status?.interfaces ?? []);
       const uid = (vm ?? old)?.metadata.uid;
       if (uid && (!vm || vm.status?.interfaces)) this.#given.delete(uid);
     });
@@ -41,8 +48,18 @@ export class AddressBook {
       networks,
       vm.status?.interfaces ?? this.#given.get(uid) ?? [],
       taken,
+      [...this.#resting.values()],
     );
     this.#given.set(uid, interfaces);
     return interfaces;
   }
+
+  #rest(before: readonly Interface[], now: readonly Interface[]): void {
+    for (const one of now) this.#resting.delete(keyOf(one));
+    const kept = new Set(now.map(keyOf));
+    for (const one of before) if (!kept.has(keyOf(one))) this.#resting.set(keyOf(one), one);
+    for (const key of this.#resting.keys()) if (this.#resting.size > MOST_RESTING) this.#resting.delete(key);
+  }
 }
+
+const keyOf = ({ network, address }: Interface) => `${network} ${address}`;

@@ -24,6 +24,18 @@ describe("ipam", () => {
     ]);
   });
 
+  it("gives what a gone machine had only when there is no other, and what is gone the longest first", () => {
+    const small = { network: "small", subnet: "10.1.0.0/29" };
+    const at = (n: number) => ({ network: "small", mac: `52:54:00:00:00:0${n}`, address: `10.1.0.${n}` });
+    const next = (taken: number[], resting: number[]) =>
+      allocateInterfaces("u", [small], [], taken.map(at), resting.map(at))[0]?.address;
+    expect(next([], [3, 4])).toBe("10.1.0.5");
+    expect(next([3, 5, 6], [4])).toBe("10.1.0.4");
+    expect(next([5, 6], [4, 3])).toBe("10.1.0.4");
+    // One of a subnet of before, which was a larger one.
+    expect(() => next([3, 4, 5, 6], [7])).toThrow(NoAddress);
+  });
+
   it("says so when a subnet is full", () => {
     const small = { network: "small", subnet: "10.1.0.0/29" };
     const taken: Interface[] = [];

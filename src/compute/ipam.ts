@@ -2,6 +2,9 @@
  * Which MAC and address each interface of a machine gets. Pure. What was given once is kept for the machine's life, running or
  * not; an address is free only when no machine has it.
  *
+ * An address that a machine had rests for as long as there are others: its neighbours would send to the MAC of that machine until they forget it (seen: 36 s
+ * between Linux guests).
+ *
  * Of a subnet these are never given: the network's own and the broadcast address, the first (gateway, DHCP) and the second
  * (kept for Vireo: the leg of the machine that `vireo up` runs on).
  */
@@ -48,6 +51,7 @@ export function macFor(uid: string, index: number, used: ReadonlySet<string>): s
 
 /**
  * The interfaces of a machine: those it has already for its networks, and new ones for networks it was not on.
+ * @param resting what machines had that are gone, the longest gone first; given when there is no other
  * @throws NoAddress when a subnet is full.
  */
 export function allocateInterfaces(
@@ -55,6 +59,7 @@ export function allocateInterfaces(
   networks: readonly Range[],
   kept: readonly Interface[],
   taken: Iterable<Interface>,
+  resting: readonly Interface[] = [],
 ): Interface[] {
   const macs = new Set(kept.map((i) => i.mac));
   const addresses = new Map<string, Set<number>>();
@@ -72,8 +77,10 @@ export function allocateInterfaces(
     if (old) return old;
     const { first, count } = usableRange(subnet);
     const set = takenOf(network);
-    for (let number = first; number < first + count; number++) {
-      if (set.has(number)) continue;
+    const rests = resting.flatMap((i) => (i.network === network ? [addressToNumber(i.address)] : []));
+    const isFree = (number: number) => number >= first && number < first + count && !set.has(number);
+    const number = lowest(first, count, new Set([...set, ...rests])) ?? rests.find(isFree);
+    if (number !== undefined) {
       set.add(number);
       const mac = macFor(uid, index, macs);
       macs.add(mac);
@@ -83,4 +90,9 @@ export function allocateInterfaces(
       `network ${network} has no free address: all ${count} of ${subnet} are given to machines; delete machines or make another network`,
     );
   });
+}
+
+function lowest(first: number, count: number, taken: ReadonlySet<number>): number | undefined {
+  for (let number = first; number < first + count; number++) if (!taken.has(number)) return number;
+  return undefined;
 }

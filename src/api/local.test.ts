@@ -20,6 +20,8 @@ it("gives those who share the same copy of each version, and all others their ow
   const shared = async () => (await client.list(Network, { shared: true })).items[0];
   const first = await shared();
   expect(informers.map((informer) => informer.get("a") === first)).toEqual([true, true]);
+  // Of a test's control plane: whoever changes what is shared fails.
+  expect(Object.isFrozen(first?.spec)).toBe(true);
 
   const own = (await client.list(Network)).items[0];
   expect(own).toEqual(first);

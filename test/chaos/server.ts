@@ -1,6 +1,7 @@
 /** A control plane that can be killed at any moment and started again over the same store file, and the connection to it. */
-import { LocalClient } from "../../src/api/local.ts";
+
 import { Operations } from "../../src/api/operations.ts";
+import { FrozenClient } from "../../src/api/testing/frozen-client.ts";
 import type { Client, ListOptions, WatchEvent } from "../../src/client/client.ts";
 import { KINDS } from "../../src/kinds.ts";
 import { ApiError } from "../../src/resource/errors.ts";
@@ -35,7 +36,7 @@ export class Server {
     });
     died.catch(() => undefined);
     this.#now = {
-      client: new LocalClient(operations),
+      client: new FrozenClient(operations),
       died,
       kill: async () => {
         onDeath();

@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { LocalClient } from "../../api/local.ts";
 import { Operations } from "../../api/operations.ts";
+import { FrozenClient } from "../../api/testing/frozen-client.ts";
 import type { Client, ObjectName } from "../../client/client.ts";
 import { KINDS } from "../../kinds.ts";
 import type { Kind } from "../../resource/kind.ts";
@@ -25,7 +25,7 @@ export async function openControlPlane(): Promise<TestControlPlane> {
   const store = await openSqliteStore(join(folder, "store.db"));
   const operations = await Operations.open(store, KINDS);
   return {
-    client: new LocalClient(operations),
+    client: new FrozenClient(operations),
     service: operations,
     store,
     idle: () => store.get("idle"),

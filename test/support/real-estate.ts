@@ -2,7 +2,7 @@
  * Two control planes over one store, the reconcilers, and the agents of two hosts with real QEMUs whose guests are boot sectors: all that stands between a
  * user and his machine, without images and networks, so that it stands in a second. Everything is gone in the end.
  */
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runAgent } from "../../src/agent/agent.ts";
@@ -33,6 +33,7 @@ import { consoleSubresources } from "../../src/consoles/subresources.ts";
 import { writeBootDisk } from "../../src/qemu/testing/boot-sectors.ts";
 import { systemClock } from "../../src/reconcile/clock.ts";
 import { silentLogger } from "../../src/reconcile/log.ts";
+import { giveUp, ownFolder } from "../../src/system/testing/owned-folder.ts";
 import { FACTS } from "../chaos/estate.ts";
 
 export const NS = "default";
@@ -72,7 +73,7 @@ export interface Agent {
 }
 
 export class RealEstate {
-  readonly folder = mkdtempSync(join(tmpdir(), "vireo-estate-"));
+  readonly folder = ownFolder("vireo-estate-");
   readonly servers: ApiServer[] = [];
   readonly agents = new Map<string, Agent>();
   readonly pki: Pki;
@@ -87,7 +88,6 @@ export class RealEstate {
     this.#plane = plane;
     this.pki = pki;
     this.#guest = guest;
-    chmodSync(this.folder, 0o755);
   }
 
   static async open(
@@ -240,5 +240,6 @@ export class RealEstate {
     for (const server of this.servers) await server.close();
     await this.#plane.close();
     for (const folder of [this.folder, this.#pkiFolder]) rmSync(folder, { recursive: true, force: true });
+    giveUp(this.folder);
   }
 }

@@ -3,8 +3,7 @@
  * Keeps the evidence (state folder with logs) when the test failed, removes everything when it passed.
  */
 import { execFile } from "node:child_process";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { onTestFailed } from "vitest";
 import { connect } from "../../src/cli/connect.ts";
@@ -15,6 +14,7 @@ import { readRecord, urlsOf } from "../../src/cli/record.ts";
 import type { Client } from "../../src/client/client.ts";
 import { describeError } from "../../src/reconcile/log.ts";
 import { freePort } from "../../src/system/testing/free-port.ts";
+import { giveUp, ownFolder } from "../../src/system/testing/owned-folder.ts";
 
 export const ROOT = resolve(import.meta.dirname, "../..");
 
@@ -78,10 +78,7 @@ export class Stack {
   }
 
   static async create(): Promise<Stack> {
-    const state = mkdtempSync(join(tmpdir(), "vireo-stack-"));
-    // QEMU's unprivileged users must be able to reach their own files in it.
-    chmodSync(state, 0o755);
-    return new Stack(state, await freePort());
+    return new Stack(ownFolder("vireo-stack-"), await freePort());
   }
 
   /** Call first in each test: the evidence of a failed one is kept. */
@@ -177,6 +174,7 @@ export class Stack {
   async destroy(): Promise<void> {
     await this.vireo(["down", ...(this.failed ? ["--keep"] : [])], { timeoutMs: 120_000 });
     rmSync(`${this.paths.state}-home`, { recursive: true, force: true });
+    giveUp(this.paths.state);
     if (this.failed) process.stderr.write(`evidence of the failed test is kept in ${this.paths.state}\n`);
   }
 }

@@ -1,12 +1,12 @@
 /** A temporary folder with real hypervisors and guests of one boot sector; everything is gone after each test. */
 import { randomUUID } from "node:crypto";
-import { chmodSync, chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chownSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach } from "vitest";
 import { writeBootDisk } from "../../qemu/testing/boot-sectors.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { parseBytes } from "../../resource/quantity.ts";
+import { giveUp, ownFolder } from "../../system/testing/owned-folder.ts";
 import type { MachineConfig, MachineEnd, MachineId, MachineState } from "../hypervisor.ts";
 import { QemuHypervisor, type QemuHypervisorOptions } from "../qemu/qemu-hypervisor.ts";
 
@@ -32,13 +32,13 @@ export class RealMachines {
 
   constructor() {
     beforeEach(() => {
-      this.folder = mkdtempSync(join(tmpdir(), "vireo-qemu-"));
-      chmodSync(this.folder, 0o755);
+      this.folder = ownFolder("vireo-qemu-");
     });
     afterEach(async () => {
       for (const { hypervisor, id } of this.#started.splice(0)) await hypervisor.kill(id);
       for (const hypervisor of this.#hypervisors.splice(0)) hypervisor.close();
       rmSync(this.folder, { recursive: true, force: true });
+      giveUp(this.folder);
     });
   }
 

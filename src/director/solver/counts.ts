@@ -147,6 +147,7 @@ export class Counts {
     const b = this.at[q] as number;
     if (bare(q)) return this.allows(p, b);
     if (bare(p)) return this.allows(q, a);
+    if (this.isFull(p, q, b) || this.isFull(q, p, a)) return false;
     // As if both had been moved.
     this.recount(p, b);
     this.at[p] = b;
@@ -158,6 +159,25 @@ export class Counts {
     this.recount(p, a);
     this.at[p] = a;
     return kept;
+  }
+
+  /** Whether a domain of host b has as many of a tally of p as it may, also without q, which is there. */
+  private isFull(p: number, q: number, b: number): boolean {
+    const { tallies, hosts } = this.model;
+    const { domains, ofStart, of } = tallies;
+    for (let i = ofStart[p] as number, end = ofStart[p + 1] as number; i < end; i++) {
+      const t = of[i] as number;
+      const most = tallies.most[t] as number;
+      if (most >= NO_LIMIT) continue;
+      const level0 = (tallies.level[t] as number) * hosts;
+      const to = domains[level0 + b] as number;
+      if ((domains[level0 + (this.at[p] as number)] as number) === to) continue;
+      let there = this.countIn(t, to);
+      for (let j = ofStart[q] as number; there >= most && j < (ofStart[q + 1] as number); j++)
+        if ((of[j] as number) === t) there--;
+      if (there >= most) return true;
+    }
+    return false;
   }
 
   /** Whether the tallies of p hold, which came from a to b. */

@@ -178,6 +178,35 @@ describe("the state of a solution", () => {
       expect(new State(read(i), state.at).cost).toBe(state.cost);
     }
   });
+
+  it("knows what there would be no room for, and how much an item can be worth at most", () => {
+    const bounded = (lack: number, most: number) => (lack > most ? Number.POSITIVE_INFINITY : lack);
+    for (let seed = 1; seed <= 15; seed++) {
+      const i = instance(seed);
+      const state = new State(read(i));
+      const random = xorshift(seed);
+      for (let round = 0; round < 200; round++) {
+        const [p, q] = [random() % i.processes.length, random() % i.processes.length];
+        const [a = 0, b = 0, c = 0] = [state.at[p], random() % i.machines.length, state.at[q]];
+        if (a === b || a === c) continue;
+        const before = state.lackTotal;
+        const most = state.lackJoin(p, b) / 2;
+        expect(state.lackJoin(p, b, most)).toBe(bounded(state.lackJoin(p, b), most));
+        const exchange = state.lackExchange(p, q);
+        expect(state.lackExchange(p, q, exchange / 2)).toBe(bounded(exchange, exchange / 2));
+        const gain = -(state.leaveDelta(p) + state.joinDelta(p, b) + state.otherDelta(p, b));
+        expect(gain).toBeLessThanOrEqual(state.worthOf(p));
+        const shift = state.lackLeave(p) + state.lackJoin(p, b);
+        state.move(p, b);
+        expect(state.lackTotal - before).toBeCloseTo(shift, 6);
+        if (round % 3 > 0) continue;
+        state.move(p, a);
+        state.move(p, c);
+        state.move(q, a);
+        expect(state.lackTotal - before).toBeCloseTo(exchange, 6);
+      }
+    }
+  });
 });
 
 describe("the solver", () => {

@@ -143,6 +143,53 @@ it("names the known vulnerabilities of its packages, by Debian's list", async ()
   });
 });
 
+it("takes the disk of an archive back, sent in parts; another file than was said is refused", async () => {
+  const file = join(folder, "slim.ova");
+  const { code, stdout, stderr } = await stack.vireo(["image", "import", "brought", file], {
+    timeoutMs: 60_000,
+  });
+  expect(code, stdout + stderr).toBe(0);
+  expect(stdout).toMatch(/^image\/brought is ready: brought-[0-9a-f]{12}\.qcow2$/m);
+  const { status } = (await image("brought")) ?? {};
+  expect(status?.virtualBytes).toBe((await image("slim"))?.status?.virtualBytes);
+  const other = await stack.vireo(["image", "import", "other", file, "--sha256", "0".repeat(64)]);
+  expect(other.stderr).toMatch(/^vireo: .*slim\.ova: has the sha256 [0-9a-f]{64}, --sha256 says 000/);
+  const taken = await stack.vireo(["image", "import", "slim", file]);
+  expect(taken.stderr).toMatch(/^vireo: image\/slim is there already, and is not of this file/);
+  const nowhere = ["image", "import", "far", "http://127.0.0.1:9/x", "--sha256", "0".repeat(64), "--detach"];
+  expect((await stack.vireo(nowhere)).code).toBe(0);
+  await until("it to be tried", 30_000, async () =>
+    (await image("far"))?.status?.progress?.includes("tried again"),
+  );
+  const cancelled = await stack.vireo(["image", "cancel", "far"]);
+  expect(cancelled.stdout).toBe("the import of image/far was ended; nothing is left of it\n");
+  await until("nothing to be left", 30_000, async () => built().every((name) => !name.startsWith(".")));
+});
+
+it("answers a picker of packages", async () => {
+  const base = "/apis/vireo.dev/v1/distributions/debian-bookworm";
+  const get = async (path: string): Promise<unknown> => {
+    const { code, stdout, stderr } = await stack.kubectl(["get", "--raw", `${base}/${path}`]);
+    if (code !== 0) throw new Error(stderr);
+    return JSON.parse(stdout);
+  };
+  expect(await get("packages?search=nginx&limit=1")).toMatchObject({
+    kind: "PackageList",
+    metadata: { continue: "1", remainingItemCount: expect.any(Number) },
+    items: [{ name: "nginx", section: "httpd" }],
+  });
+  expect(await get("closure?package=nginx-light&package=nginx-ligth")).toMatchObject({
+    kind: "PackageClosure",
+    packages: expect.arrayContaining([
+      expect.objectContaining({ name: "nginx-common", because: expect.any(String) }),
+      expect.objectContaining({ name: "busybox-static", base: true }),
+    ]),
+    unknown: [{ name: "nginx-ligth", nearest: ["nginx-light"] }],
+    conflicts: [],
+  });
+  await expect(get("closure?mode=fat")).rejects.toThrow("the parameter mode is slim or full");
+});
+
 it("boots the one disk by BIOS and by UEFI", async () => {
   // UEFI firmware alone takes more than 100 MiB.
   const web = (name: string, firmware: "bios" | "uefi", memory: string) =>

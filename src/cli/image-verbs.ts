@@ -67,6 +67,34 @@ export function addImageVerbs(
   addImageTrustVerbs(image, paths, print);
 
   image
+    .command("import")
+    .description(
+      "make an image of a disk from elsewhere: qcow2, raw, VMDK, OVA, VHD, VHDX, VDI, Parallels, ISO; also compressed",
+    )
+    .argument("<name>", "of the Image")
+    .argument("<from>", "a file here, or a URL that the control plane fetches")
+    .option("--sha256 <digest>", "what the file must be; needed with a URL")
+    .option("--pool <pool>", "the StoragePool that will hold the image")
+    .option("--detach", "do not wait for its end", false)
+    .option("--timeout <time>", "how long to wait for its end", durationMs, 3_600_000)
+    .action(
+      async (
+        name: string,
+        from: string,
+        options: { sha256?: string; pool?: string; detach: boolean; timeout: number },
+      ) => {
+        const { importImage } = await import("./image-import.ts");
+        const { sha256, pool, detach, timeout } = options;
+        const given = { ...(sha256 ? { sha256 } : {}), ...(pool ? { storagePool: pool } : {}) };
+        await importImage(
+          paths(),
+          { name, from, ...given, detach, timeoutMs: timeout, signal: stopSignal() },
+          print,
+        );
+      },
+    );
+
+  image
     .command("verify")
     .description(
       "check the signature, build the image again elsewhere, of its packages alone, and compare each of its files",
@@ -91,9 +119,11 @@ export function addImageVerbs(
 
   image
     .command("cancel")
-    .description("end a build; nothing is left of it but its log")
-    .argument("<build>", "the ImageBuild, or the image that is being built")
+    .description("end a build, of which nothing is left but its log, or an import")
+    .argument("<build>", "the ImageBuild, or the image that is being built or imported")
     .action(async (build: string) => {
+      const { cancelImport } = await import("./image-import.ts");
+      if (await cancelImport(paths(), build, print)) return;
       const { cancelBuild } = await import("./image-build.ts");
       await cancelBuild(paths(), build, print);
     });

@@ -29,6 +29,7 @@ import { runScheduler } from "../director/planning/scheduler.ts";
 import { runHostPower } from "../director/power/power-reconciler.ts";
 import { runBuildReconciler } from "../images/build-reconciler.ts";
 import { distributionSubresources } from "../images/distributions.ts";
+import { runImportReconciler } from "../images/import/reconciler.ts";
 import { runImageReconciler } from "../images/reconciler.ts";
 import { imageSubresources } from "../images/subresources.ts";
 import { signerOf } from "../images/trust/signature.ts";
@@ -167,6 +168,7 @@ export async function server(
         runPlanExecutor(context),
         runImageReconciler(context),
         runBuildReconciler({ ...context, cache: CACHE, logs: buildLogs, signer }),
+        runImportReconciler(context),
         runEventExpiry(context),
       ]);
     },

@@ -49,7 +49,7 @@ export interface Call {
   method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   /** Path with its query. */
   path: string;
-  /** Sent as JSON. */
+  /** Sent as JSON; bytes as they are. */
   body?: unknown;
   /** Of the body; application/json by default. */
   contentType?: string;
@@ -309,7 +309,10 @@ export class HttpClient implements Client {
 
   #once(call: Call, timeoutMs: number): Promise<IncomingMessage> {
     const base = this.#base;
-    const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
+    const body =
+      call.body === undefined || Buffer.isBuffer(call.body)
+        ? call.body
+        : Buffer.from(JSON.stringify(call.body));
     const [id, parent] = [currentRequest(), traceparent()];
     return new Promise((resolve, reject) => {
       const sent = request({

@@ -155,7 +155,7 @@ async function reconcile(
       throw new Error(
         `spec.storagePool: image/${image} is in the pool ${before.spec.storagePool}, where it stays; name that pool, or another image`,
       );
-    if (before?.spec.file)
+    if (before?.spec.file || before?.spec.import)
       throw new Error(`spec.image: image/${image} is a file that was brought along; name another image`);
     const known = await stageSeconds(cache, recipe.mode);
     const planned = STAGES.filter((stage) => stage !== "formats" || recipe.formats?.length);

@@ -19,6 +19,7 @@ import {
   rules,
   Words,
 } from "../resource/kind.ts";
+import { Import, ImportStatus } from "./import/kinds.ts";
 import { ARTIFACTS, Recipe } from "./recipe.ts";
 
 const File = Type.String({
@@ -78,25 +79,39 @@ export const Image = defineKind({
   shortNames: ["img"],
   namespaced: false,
   description:
-    "Image is a bootable disk. Either `recipe` (Vireo builds it) or `file` (it is in the pool already).",
+    "Image is a bootable disk. Either `recipe` (Vireo builds it), `file` (it is in the pool already) or `import` (it is brought along).",
   spec: Type.Object(
     {
       storagePool: Name("The StoragePool that holds the image.", { default: "default" }),
       recipe: Type.Optional(Recipe),
       file: Type.Optional(File),
+      import: Type.Optional(Import),
     },
     rules(
       {
-        rule: "!(has(self.recipe) && has(self.file))",
-        message: "an image has either a recipe or a file, not both",
+        rule: "!(has(self.recipe) && has(self.file)) && !(has(self.import) && (has(self.recipe) || has(self.file)))",
+        message: "an image has either a recipe or a file or an import, not several of them",
         fieldPath: ".file",
         reason: "FieldValueForbidden",
       },
       {
-        rule: "has(self.recipe) || has(self.file)",
-        message: "an image has a recipe (it is built) or a file (it is in the pool already)",
+        rule: "has(self.recipe) || has(self.file) || has(self.import)",
+        message:
+          "an image has a recipe (it is built), a file (it is in the pool already) or an import (it is brought)",
         fieldPath: ".recipe",
         reason: "FieldValueRequired",
+      },
+      {
+        rule: "!has(self.import) || has(self.import.url) || has(self.import.bytes)",
+        message: "an upload says how many bytes will come; what is fetched has a url",
+        fieldPath: ".import",
+        reason: "FieldValueRequired",
+      },
+      {
+        rule: "!has(oldSelf.import) || (has(self.import) && self.import == oldSelf.import)",
+        message: "cannot be changed, machines may depend on it; make another image",
+        fieldPath: ".import",
+        reason: "FieldValueForbidden",
       },
       immutable("storagePool", "cannot be changed; make another image"),
       {
@@ -107,7 +122,7 @@ export const Image = defineKind({
       },
     ),
   ),
-  // Owner of status: the image reconciler.
+  // Owner of status: the image reconciler; of one that is brought along, the import reconciler.
   status: Type.Object({
     phase: Type.Optional(Words(["Pending", "Building", "Ready", "Failed"])),
     progress: Type.Optional(Type.String({ description: "The stage a build is in." })),
@@ -115,6 +130,7 @@ export const Image = defineKind({
       Type.String({ description: "The ImageBuild that it comes from, or that is under way." }),
     ),
     ...built,
+    import: Type.Optional(ImportStatus),
     observedGeneration: Type.Optional(Type.Integer()),
     conditions: Type.Optional(Conditions),
   }),

@@ -69,7 +69,8 @@ async function reconcile(
 ): Promise<{ requeueAfterMs: number } | undefined> {
   const { client, clock, log } = context;
   const image = await client.get(Image, { name });
-  if (!image || image.metadata.deletionTimestamp) return undefined;
+  // What is brought along is the import reconciler's.
+  if (!image || image.metadata.deletionTimestamp || image.spec.import) return undefined;
   const generation = image.metadata.generation ?? 0;
   const { phase, observedGeneration } = image.status ?? {};
   const settled = observedGeneration === generation;

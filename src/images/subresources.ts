@@ -6,6 +6,7 @@
  *
  * Of Images:
  *
+ *   …/images/NAME/upload         import/upload.ts
  *   GET …/images/NAME/file       a file of it. ?format=ova: one of status.artifacts; without, its disk
  *   GET …/images/NAME/key        the public key that its signature is checked with, PEM: the installation's
  */
@@ -20,6 +21,7 @@ import { type Subresource, whileAllowed } from "../api/subresource.ts";
 import type { Client } from "../client/client.ts";
 import { ApiError } from "../resource/errors.ts";
 import { imagesFolder, isOver, logFile } from "./build-reconciler.ts";
+import { uploadSubresource } from "./import/upload.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import type { Signer } from "./trust/signature.ts";
 
@@ -51,6 +53,7 @@ export function imageSubresources(options: BuildLogOptions): Record<string, read
         handle: async ({ exchange }) =>
           send(exchange, 200, Buffer.from(options.signer.publicKey), { contentType }),
       },
+      uploadSubresource(options.client),
     ],
     "imagebuilds.vireo.dev": [
       {

@@ -1,0 +1,132 @@
+/** `vireo image import`: a disk from elsewhere becomes an image. */
+import { open, stat } from "node:fs/promises";
+import type { HttpClient } from "../client/http.ts";
+import { Image } from "../images/kinds.ts";
+import { sha256Of } from "../images/trust/digest.ts";
+import { isApiError } from "../resource/errors.ts";
+import { isFields } from "../resource/fields.ts";
+import { connectTo } from "./connect.ts";
+import { follow, type Standing } from "./operation.ts";
+import type { StatePaths } from "./paths.ts";
+import { UserError } from "./user-error.ts";
+
+/** Below what the server takes at once. */
+const PART_BYTES = 2 * 2 ** 20;
+
+export interface ImportOptions {
+  name: string;
+  /** A file here, or a URL that the control plane fetches. */
+  from: string;
+  sha256?: string;
+  storagePool?: string;
+  detach: boolean;
+  timeoutMs: number;
+  signal: AbortSignal;
+}
+
+type Print = (line: string) => void;
+
+/** Broken off, the same command goes on where it ended. @throws UserError */
+export async function importImage(paths: StatePaths, options: ImportOptions, print: Print): Promise<void> {
+  const { name, from, detach, timeoutMs, signal } = options;
+  const client = connectTo(paths);
+  const isUrl = /^https?:\/\//.test(from);
+  const spec = isUrl ? { url: from, sha256: needed(options.sha256) } : await ofFile(from, options.sha256);
+  const pool = options.storagePool === undefined ? {} : { storagePool: options.storagePool };
+  const image = await client
+    .create(Image, { metadata: { name }, spec: { ...pool, import: spec } })
+    .catch(async (error: unknown) => {
+      if (!isApiError(error, "AlreadyExists")) throw error;
+      const there = await client.get(Image, { name });
+      const same =
+        there?.spec.import?.sha256 === spec.sha256 && there.spec.import.url === (isUrl ? from : undefined);
+      if (!there || !same)
+        throw new UserError(
+          `image/${name} is there already, and is not of this file; choose another name, or delete it`,
+        );
+      if (there.status?.phase === "Failed")
+        throw new UserError(`image/${name} has failed; delete it first: vireo delete image ${name}`);
+      return there;
+    });
+  if (!isUrl && image.status?.phase !== "Ready") await send(client, image, from, options, print);
+  if (signal.aborted)
+    return print(`image/${name}: stopped; the same command goes on, vireo image cancel ${name} ends it`);
+  if (detach) return print(`image/${name} is being imported; vireo get image ${name} -w shows it`);
+  await follow(client, Image, image.metadata, { timeoutMs, signal, standing }, print);
+}
+
+function needed(sha256: string | undefined): string {
+  if (sha256 === undefined)
+    throw new UserError("--sha256: say what the file must be; the page that has the URL mostly has it, too");
+  return sha256;
+}
+
+async function ofFile(
+  file: string,
+  expected: string | undefined,
+): Promise<{ bytes: number; sha256: string }> {
+  const found = await stat(file).catch((cause: unknown) => {
+    throw new UserError(`${file}: no such file, or it cannot be read`, { cause });
+  });
+  if (!found.isFile()) throw new UserError(`${file}: is not a file`);
+  const sha256 = await sha256Of(file);
+  if (expected !== undefined && sha256 !== expected.toLowerCase())
+    throw new UserError(`${file}: has the sha256 ${sha256}, --sha256 says ${expected}`);
+  return { bytes: found.size, sha256 };
+}
+
+async function send(
+  client: HttpClient,
+  { metadata }: Image,
+  file: string,
+  { signal }: ImportOptions,
+  print: Print,
+): Promise<void> {
+  const path = `/apis/vireo.dev/v1/images/${encodeURIComponent(metadata.name)}/upload`;
+  const said = await client.request({ method: "GET", path });
+  let at = isFields(said) ? Number(said.receivedBytes) : 0;
+  const handle = await open(file, "r");
+  try {
+    const { size } = await handle.stat();
+    let told = Math.floor((at / size) * 10);
+    if (at > 0 && at < size) print(`image/${metadata.name}: goes on after ${at} of ${size} bytes`);
+    const part = Buffer.alloc(PART_BYTES);
+    while (at < size && !signal.aborted) {
+      const { bytesRead } = await handle.read(part, 0, PART_BYTES, at);
+      if (bytesRead === 0) throw new UserError(`${file}: became shorter while it was sent`);
+      await client.request({
+        method: "POST",
+        path: `${path}?offset=${at}`,
+        body: part.subarray(0, bytesRead),
+        contentType: "application/octet-stream",
+      });
+      at += bytesRead;
+      const tenth = Math.floor((at / size) * 10);
+      if (tenth > told) print(`image/${metadata.name}: ${tenth * 10} % of ${size} bytes sent`);
+      told = tenth;
+    }
+  } catch (error) {
+    if (isApiError(error)) throw new UserError(`image/${metadata.name}: ${error.message}`);
+    throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+function standing({ status }: Image): Standing {
+  const { phase, progress = "", file, conditions = [] } = status ?? {};
+  if (phase === "Ready") return { line: `is ready: ${file}`, over: "done" };
+  if (phase === "Failed")
+    return { line: conditions.find(({ type }) => type === "Ready")?.message ?? "", over: "failed" };
+  return { line: progress || "waits" };
+}
+
+/** Ends an import by deleting its image, which was none yet. @returns whether there was one */
+export async function cancelImport(paths: StatePaths, name: string, print: Print): Promise<boolean> {
+  const client = connectTo(paths);
+  const image = await client.get(Image, { name });
+  if (!image?.spec.import || image.status?.phase === "Ready") return false;
+  await client.delete(Image, { name }, image.metadata.uid ? { uid: image.metadata.uid } : {});
+  print(`the import of image/${name} was ended; nothing is left of it`);
+  return true;
+}

@@ -1,0 +1,101 @@
+/** The disk in the file that was brought, as a disk of ours: qcow2 that depends on no other file, or a CD as it is. */
+import { rename, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { isFields } from "../../resource/fields.ts";
+import { run } from "../../system/run.ts";
+import { sha256Of } from "../trust/digest.ts";
+import { ContentError } from "./content.ts";
+import type { Unpacked } from "./unpack.ts";
+
+export interface Converted {
+  path: string;
+  format: "qcow2" | "raw";
+  virtualBytes: number;
+  allocatedBytes: number;
+  sha256: string;
+}
+
+/** 64 TiB: more is a trick, not a disk. */
+const MAX_VIRTUAL_BYTES = 64 * 2 ** 40;
+const INFO_MS = 20_000;
+const CONVERT_MS = 6 * 3600_000;
+
+/** qemu-img on a stranger's file: with bounded memory, time, and bytes that it may write. Its format is told, never guessed. */
+const bounded = (args: readonly string[], cpuSeconds: number, maxBytes: number) => [
+  "--as=2147483648",
+  `--cpu=${cpuSeconds}`,
+  `--fsize=${Math.floor(maxBytes)}`,
+  "qemu-img",
+  ...args,
+];
+
+/** @throws ContentError for what is wrong with it */
+export async function convert(
+  { path, content }: Unpacked,
+  folder: string,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<Converted> {
+  if ("cd" in content) {
+    const { size, blocks } = await stat(path);
+    const made = join(folder, "made.iso");
+    await rename(path, made);
+    return {
+      path: made,
+      format: "raw",
+      virtualBytes: size,
+      allocatedBytes: blocks * 512,
+      sha256: await sha256Of(made),
+    };
+  }
+  const format = content.disk;
+  const virtualBytes = await lookAt(path, format, signal);
+  const made = join(folder, "made.qcow2");
+  const args = ["convert", "-f", format, "-O", "qcow2", path, made];
+  await run("prlimit", bounded(args, CONVERT_MS / 1000, maxBytes), { timeoutMs: CONVERT_MS, signal }).catch(
+    (error: unknown) => {
+      signal.throwIfAborted();
+      const said = error instanceof Error ? (error.message.split(": ").at(-1) ?? "") : String(error);
+      throw /File too large|ended by SIGXFSZ|No space/.test(error instanceof Error ? error.message : "")
+        ? new ContentError(
+            `needs more than the ${Math.floor(maxBytes / 2 ** 20)} MiB that are free in the storage pool`,
+          )
+        : new ContentError(`cannot be read as ${format}: ${said}`, { cause: error });
+    },
+  );
+  const { blocks } = await stat(made);
+  return {
+    path: made,
+    format: "qcow2",
+    virtualBytes,
+    allocatedBytes: blocks * 512,
+    sha256: await sha256Of(made),
+  };
+}
+
+/** @returns its size as the guest sees it */
+async function lookAt(path: string, format: string, signal: AbortSignal): Promise<number> {
+  const args = ["info", "--output=json", "-f", format, path];
+  const text = await run("prlimit", bounded(args, INFO_MS / 1000, 2 ** 20), {
+    timeoutMs: INFO_MS,
+    signal,
+  }).catch((error: unknown) => {
+    signal.throwIfAborted();
+    const said = error instanceof Error ? error.message.split(": ").at(-1) : String(error);
+    throw new ContentError(`cannot be read as ${format}: ${said}`, { cause: error });
+  });
+  const info: unknown = JSON.parse(text);
+  if (!isFields(info)) throw new ContentError(`cannot be read as ${format}`);
+  const specific = isFields(info["format-specific"]) ? info["format-specific"].data : undefined;
+  const data = isFields(specific) ? specific : {};
+  const extents: unknown[] = Array.isArray(data.extents) ? data.extents : [];
+  const elsewhere = extents.some((extent) => isFields(extent) && extent.filename !== path);
+  // Looked for before (content.ts); here by the word of the program that will read it.
+  if (info["backing-filename"] !== undefined || data["data-file"] !== undefined || elsewhere)
+    throw new ContentError("needs other files; flatten it with qemu-img convert -O qcow2");
+  if (info.encrypted === true)
+    throw new ContentError("is encrypted; convert it with its secret, qemu-img convert -O qcow2");
+  const size = Number(info["virtual-size"]);
+  if (!(size > 0) || size > MAX_VIRTUAL_BYTES) throw new ContentError(`claims a size of ${size} bytes`);
+  return size;
+}

@@ -1,0 +1,50 @@
+/**
+ * Where what is brought lies until it is an image: POOL/images/.import-UID8/, with the file as it comes under `received`. All that an import leaves
+ * behind when it is killed is there; it goes on with it, and with the image it goes.
+ */
+import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Image } from "../kinds.ts";
+
+const PREFIX = ".import-";
+const idOf = ({ metadata }: Pick<Image, "metadata">) => (metadata.uid ?? "").slice(0, 8);
+
+export const importFolder = (images: string, image: Pick<Image, "metadata">) =>
+  join(images, `${PREFIX}${idOf(image)}`);
+
+export const receivedFile = (images: string, image: Pick<Image, "metadata">) =>
+  join(importFolder(images, image), "received");
+
+/** Bytes that are there. */
+export const receivedBytes = (images: string, image: Pick<Image, "metadata">) =>
+  stat(receivedFile(images, image)).then(
+    ({ size }) => size,
+    () => 0,
+  );
+
+/** Adds a part behind what is there. The caller sees to it that nobody else does. @throws Error of the file system */
+export async function receive(
+  images: string,
+  image: Pick<Image, "metadata">,
+  offset: number,
+  bytes: Buffer,
+): Promise<void> {
+  await mkdir(importFolder(images, image), { recursive: true, mode: 0o700 });
+  const file = await open(receivedFile(images, image), offset === 0 ? "w" : "r+", 0o600);
+  try {
+    await file.write(bytes, 0, bytes.length, offset);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Removes what imports have left whose image is gone, or has its file. @param open images that are still being brought */
+export async function removeStaleImports(
+  images: string,
+  open: readonly Pick<Image, "metadata">[],
+): Promise<void> {
+  const known = new Set(open.map((image) => `${PREFIX}${idOf(image)}`));
+  for (const name of await readdir(images).catch(() => []))
+    if (name.startsWith(PREFIX) && !known.has(name))
+      await rm(join(images, name), { recursive: true, force: true });
+}

@@ -1,0 +1,234 @@
+/**
+ * The import reconciler: images that are brought along (spec.import).
+ *
+ *   waits for the upload, or is fetched ─► digest ─► unpacked ─► looked at, converted ─► under its name in the pool ─► Ready
+ *
+ * Until then all of it is in a folder of its own (received.ts). A control plane that is killed leaves that alone; the next one goes on with what has come, and
+ * does the rest again: it is the same each time, and its name is of its content.
+ */
+import { existsSync } from "node:fs";
+import { chmod, mkdir, readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { modify } from "../../client/client.ts";
+import { StoragePool } from "../../compute/kinds.ts";
+import { Controller } from "../../reconcile/controller.ts";
+import { EventRecorder } from "../../reconcile/events.ts";
+import { Informer } from "../../reconcile/informer.ts";
+import { setCondition } from "../../resource/object.ts";
+import { requestOf } from "../../telemetry/request-id.ts";
+import { imagesFolder } from "../build-reconciler.ts";
+import { Image } from "../kinds.ts";
+import type { ImageContext } from "../reconciler.ts";
+import { sha256Of } from "../trust/digest.ts";
+import { ContentError } from "./content.ts";
+import { convert } from "./convert.ts";
+import { download } from "./download.ts";
+import { importFolder, receivedBytes, receivedFile, removeStaleImports } from "./received.ts";
+import { unpack } from "./unpack.ts";
+
+type Status = NonNullable<Image["status"]>;
+
+/** How often it is looked whether more has come of an upload. */
+const LOOK_MS = 1000;
+/** A URL that cannot be fetched is tried again after this long. */
+const RETRY_MS = 30_000;
+/** How often the progress is told. */
+const TELL_MS = 1000;
+/** Of what is free in the pool, imports leave this part to machines' disks. */
+const LEAVE_FREE = 0.05;
+
+export async function runImportReconciler(context: ImageContext): Promise<void> {
+  const { client, log, clock, signal } = context;
+  const images = new Informer(client, Image, { log, clock });
+  const events = new EventRecorder(client, "import-reconciler", log, clock);
+  const running = new Map<string, AbortController>();
+  const controller = new Controller({
+    name: "imports",
+    log,
+    clock,
+    // Each may read and write as fast as the disk can.
+    workers: 2,
+    reconcile: async (name) => {
+      const gone = new AbortController();
+      running.set(name, gone);
+      try {
+        return await new Importing(context, events, AbortSignal.any([signal, gone.signal])).reconcile(name);
+      } finally {
+        running.delete(name);
+      }
+    },
+    requestOf: (name) => requestOf(images.get(name)),
+  });
+  images.onChange((name, image, old) => {
+    if (!(image ?? old)?.spec.import) return;
+    if (!image || image.metadata.deletionTimestamp || image.metadata.uid !== (old ?? image).metadata.uid)
+      running.get(name)?.abort();
+    if (image?.metadata.generation !== old?.metadata.generation) controller.enqueue(name);
+  });
+  await removeLeftovers(context).catch((error: unknown) => log.warn("imports.leftovers", { error }));
+  await Promise.all([images.run(signal), controller.run(signal)]);
+}
+
+/** Of imports whose images are gone, or done with. */
+async function removeLeftovers({ client }: ImageContext): Promise<void> {
+  const { items, skipped } = await client.list(Image);
+  if (skipped.length > 0) return;
+  const open = items.filter(({ spec, status }) => spec.import && status?.phase !== "Ready");
+  for (const { spec } of (await client.list(StoragePool)).items)
+    await removeStaleImports(join(spec.directory.path, "images"), open);
+}
+
+class Importing {
+  readonly #context: ImageContext;
+  readonly #events: EventRecorder;
+  /** Aborted when the image is deleted, or this control plane leads no more. */
+  readonly #signal: AbortSignal;
+
+  constructor(context: ImageContext, events: EventRecorder, signal: AbortSignal) {
+    this.#context = context;
+    this.#events = events;
+    this.#signal = signal;
+  }
+
+  async reconcile(name: string): Promise<{ requeueAfterMs: number } | undefined> {
+    const { client, log } = this.#context;
+    const image = await client.get(Image, { name });
+    if (!image || image.metadata.deletionTimestamp) {
+      await removeLeftovers(this.#context);
+      return undefined;
+    }
+    const { status } = image;
+    const isSettled = status?.observedGeneration === image.metadata.generation;
+    if (!image.spec.import || (isSettled && (status?.phase === "Ready" || status?.phase === "Failed")))
+      return undefined;
+    try {
+      const folder = await imagesFolder(client, image.spec.storagePool);
+      await mkdir(folder, { recursive: true, mode: 0o755 });
+      return await this.#bring(image, folder);
+    } catch (error) {
+      if (this.#signal.aborted) {
+        await this.#ifDeleted(image);
+        return undefined;
+      }
+      const message = error instanceof Error ? error.message : String(error);
+      log.warn("import.failed", { image: name, error });
+      if (error instanceof ContentError) {
+        await removeLeftoversOf(this.#context, image);
+        await this.#write(image, { phase: "Failed", progress: "" }, "Failed", `the file ${message}`);
+        this.#events.record({ kind: "Image", name }, "Warning", "Failed", `the file ${message}`);
+        return undefined;
+      }
+      await this.#write(
+        image,
+        { phase: "Pending", progress: `${message}; it is tried again` },
+        "Retrying",
+        message,
+      );
+      return { requeueAfterMs: RETRY_MS };
+    }
+  }
+
+  async #ifDeleted(image: Image): Promise<void> {
+    if (this.#context.signal.aborted) return;
+    const now = await this.#context.client.get(Image, { name: image.metadata.name });
+    if (now?.metadata.uid !== image.metadata.uid) await removeLeftoversOf(this.#context, image);
+  }
+
+  async #bring(image: Image, folder: string): Promise<{ requeueAfterMs: number } | undefined> {
+    const { name } = image.metadata;
+    const { sha256, url, bytes } = image.spec.import ?? { sha256: "" };
+    const work = importFolder(folder, image);
+    const received = receivedFile(folder, image);
+    const here = await receivedBytes(folder, image);
+    const { bavail, bsize } = await statfs(folder);
+    const maxBytes = bavail * bsize * (1 - LEAVE_FREE);
+    if (url === undefined) {
+      if (here < (bytes ?? 0)) {
+        if (here === 0 && (bytes ?? 0) > maxBytes)
+          throw new ContentError(
+            `is larger than the ${Math.floor(maxBytes / 2 ** 20)} MiB that are free in the storage pool`,
+          );
+        await this.#working(image, "waits for the upload", here, bytes);
+        return { requeueAfterMs: LOOK_MS };
+      }
+    } else {
+      let told = Number.NEGATIVE_INFINITY;
+      await download({
+        url,
+        to: received,
+        from: here,
+        maxBytes: maxBytes + here,
+        signal: this.#signal,
+        progress: async (at, total) => {
+          if (performance.now() - told < TELL_MS) return;
+          told = performance.now();
+          await this.#working(image, "fetching", at, total ?? bytes);
+        },
+      });
+    }
+    const size = await receivedBytes(folder, image);
+    await this.#working(image, "comparing the sha256", size, size);
+    const came = await sha256Of(received, this.#signal);
+    if (came !== sha256)
+      throw new ContentError(
+        `that came has the sha256 ${came}, spec.import.sha256 says ${sha256}; delete the image, and import the right file`,
+      );
+    // What an earlier attempt has made.
+    for (const file of await readdir(work))
+      if (file !== "received") await rm(join(work, file), { recursive: true, force: true });
+    await this.#working(image, "unpacking", size, size);
+    const unpacked = await unpack(received, work, maxBytes, this.#signal);
+    await this.#working(image, `converting ${unpacked.content.disk}`, size, size);
+    const { path, ...made } = await convert(unpacked, work, maxBytes, this.#signal);
+    const base = `${name}-${made.sha256.slice(0, 12)}`;
+    const file = `${base}.${made.format === "qcow2" ? "qcow2" : "iso"}`;
+    const result = { file, ...made };
+    await chmod(path, 0o444);
+    this.#signal.throwIfAborted();
+    // The same bytes under the same name: what is there already is not touched, a machine may be on it.
+    if (!existsSync(join(folder, file))) await rename(path, join(folder, file));
+    // As of built ones: it says that this is a file of Vireo's own.
+    await writeFile(join(work, "json"), JSON.stringify(result));
+    await rename(join(work, "json"), join(folder, `${base}.json`));
+    const ready = { ...result, phase: "Ready" as const, progress: "" };
+    await this.#write(image, ready, "Ready", "can be used");
+    this.#events.record({ kind: "Image", name }, "Normal", "Ready", `image ${name} is ready`);
+    await rm(work, { recursive: true, force: true });
+    return undefined;
+  }
+
+  #working(image: Image, what: string, received: number, total: number | undefined): Promise<unknown> {
+    const percent = total ? ` (${Math.floor((received / total) * 100)} %)` : "";
+    const progress = `${what}${received === total ? "" : percent}`;
+    const totals = total === undefined ? {} : { totalBytes: total };
+    const status = { phase: "Building" as const, progress, import: { receivedBytes: received, ...totals } };
+    return this.#write(image, status, "Importing", progress);
+  }
+
+  #write(image: Image, change: Status, reason: string, message: string): Promise<unknown> {
+    const { client, clock } = this.#context;
+    const { name, uid, generation = 0 } = image.metadata;
+    return modify(client, Image, { name }, "status", (now) => {
+      if (now.metadata.uid !== uid) return undefined;
+      const condition = {
+        type: "Ready",
+        status: reason === "Ready" ? ("True" as const) : ("False" as const),
+        reason,
+        message,
+        observedGeneration: generation,
+      };
+      const status: Status = {
+        ...now.status,
+        ...change,
+        observedGeneration: generation,
+        conditions: setCondition(now.status?.conditions, condition, clock.now().toISOString()),
+      };
+      return JSON.stringify(status) === JSON.stringify(now.status) ? undefined : { ...now, status };
+    });
+  }
+}
+
+async function removeLeftoversOf({ client }: ImageContext, image: Image): Promise<void> {
+  const folder = await imagesFolder(client, image.spec.storagePool).catch(() => undefined);
+  if (folder) await rm(importFolder(folder, image), { recursive: true, force: true });
+}

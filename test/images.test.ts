@@ -192,10 +192,16 @@ it("answers a picker of packages", async () => {
 
 it("boots the one disk by BIOS and by UEFI", async () => {
   // UEFI firmware alone takes more than 100 MiB.
+  const promoted = await stack.vireo(["image", "promote", "slim:1", "stable"]);
+  expect(promoted.code, promoted.stderr).toBe(0);
+  const listed = await stack.vireo(["image", "versions", "slim"]);
+  expect(listed.stdout).toMatch(/^slim:1 {2}slim-[0-9a-f]{12}\.qcow2, .*\(newest, stable\)$/m);
+  const wrong = await stack.vireo(["image", "promote", "slim:9", "stable"]);
+  expect(wrong.stderr).toBe("vireo: image/slim has no version or channel 9; it has 1, stable\n");
   const web = (name: string, firmware: "bios" | "uefi", memory: string) =>
     stack.client.create(VirtualMachine, {
       metadata: { name, namespace: "default" },
-      spec: { memory, image: "slim", hardware: { firmware }, readiness: { http: { port: 80 } } },
+      spec: { memory, image: "slim:stable", hardware: { firmware }, readiness: { http: { port: 80 } } },
     });
   await Promise.all([web("by-bios", "bios", "96Mi"), web("by-uefi", "uefi", "256Mi")]);
   for (const name of ["by-bios", "by-uefi"]) {

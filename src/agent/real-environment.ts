@@ -7,6 +7,7 @@ import { Instance, type Platform, platformObstacle } from "../compute/kinds.ts";
 import { Network } from "../compute/networks/kinds.ts";
 import { StoragePool } from "../compute/storage/kinds.ts";
 import { Image } from "../images/kinds.ts";
+import { imageAt, imageOf } from "../images/versions/kinds.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
@@ -200,7 +201,7 @@ export class RealEnvironment implements HostEnvironment {
     const accelerator = acceleratorOf(spec.hardware, this.#o.platform.accelerator);
     const [pool, image, sourcePool] = await Promise.all([
       this.#poolOf(instance),
-      client.get(Image, { name: spec.image }),
+      this.#image(spec.image),
       spec.source?.storagePool ? client.get(StoragePool, { name: spec.source.storagePool }) : undefined,
     ]);
     const user = userOf(spec);
@@ -286,7 +287,7 @@ export class RealEnvironment implements HostEnvironment {
   /** Images, and where their files are for a machine whose pool is `own`. */
   #library(own: StoragePool) {
     return {
-      imageNamed: (name: string) => this.#o.client.get(Image, { name }),
+      imageNamed: (reference: string) => this.#image(reference),
       poolOf: (image: Image | undefined) => this.#poolOfImage(image, own),
     };
   }
@@ -356,6 +357,11 @@ export class RealEnvironment implements HostEnvironment {
     return pool;
   }
 
+  /** Of a version, with that one's files. */
+  async #image(reference: string): Promise<Image | undefined> {
+    return imageAt(await this.#o.client.get(Image, { name: imageOf(reference) }), reference);
+  }
+
   /** An image may be in another pool than the machine: a shared one, say. @throws PrepareError; ApiError */
   async #poolOfImage(image: Image | undefined, own: StoragePool): Promise<StoragePool> {
     const name = image?.spec.storagePool ?? own.metadata.name;
@@ -369,7 +375,7 @@ export class RealEnvironment implements HostEnvironment {
     const { client } = this.#o;
     const [own, image, { items: all }] = await Promise.all([
       this.#poolOf(instance),
-      client.get(Image, { name: instance.spec.image }),
+      this.#image(instance.spec.image),
       client.list(StoragePool),
     ]);
     const shared = all.filter(({ spec }) => spec.directory.shared);

@@ -118,6 +118,25 @@ export function addImageVerbs(
     });
 
   image
+    .command("versions")
+    .description("list the versions of an image, and the channels that point to them")
+    .argument("<name>", "name of the Image")
+    .action(async (name: string) => {
+      const { printVersions } = await import("./image-versions.ts");
+      await printVersions(paths(), name, print);
+    });
+
+  image
+    .command("promote")
+    .description("point a channel to a version; new machines of image: NAME:CHANNEL are made of it")
+    .argument("<version>", "NAME:VERSION, or NAME:CHANNEL of another channel")
+    .argument("<channel>", "such as stable")
+    .action(async (version: string, channel: string) => {
+      const { promote } = await import("./image-versions.ts");
+      await promote(paths(), version, channel, print);
+    });
+
+  image
     .command("cancel")
     .description("end a build, of which nothing is left but its log, or an import")
     .argument("<build>", "the ImageBuild, or the image that is being built or imported")

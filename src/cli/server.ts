@@ -29,6 +29,7 @@ import { runScheduler } from "../director/planning/scheduler.ts";
 import { runHostPower } from "../director/power/power-reconciler.ts";
 import { runBuildReconciler } from "../images/build-reconciler.ts";
 import { distributionSubresources } from "../images/distributions.ts";
+import { runImageCollector } from "../images/garbage/collector.ts";
 import { runImportReconciler } from "../images/import/reconciler.ts";
 import { runImageReconciler } from "../images/reconciler.ts";
 import { imageSubresources } from "../images/subresources.ts";
@@ -169,6 +170,7 @@ export async function server(
         runImageReconciler(context),
         runBuildReconciler({ ...context, cache: CACHE, logs: buildLogs, signer }),
         runImportReconciler(context),
+        runImageCollector(context),
         runEventExpiry(context),
       ]);
     },

@@ -1,4 +1,5 @@
 /** What may not be deleted while somebody needs it. Pure: rules of kinds, looked over in the turn of the deletion. */
+import { imageOf } from "../images/versions/kinds.ts";
 import { invalidity } from "../resource/invalid.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { keyOf, type Resource } from "../resource/object.ts";
@@ -33,8 +34,9 @@ const machinesThatName =
 /** The disks of machines are overlays of their images. */
 export function keepImage({ metadata: { name } }: Resource, lookup: Lookup): string | undefined {
   const isIn = (list: readonly { image?: string }[] | undefined) =>
-    Array.isArray(list) && list.some((each) => each?.image === name);
-  const uses = ({ spec }: Partial<VirtualMachine>) => spec?.image === name || isIn(spec?.disks);
+    Array.isArray(list) && list.some((each) => isOf(each?.image));
+  const isOf = (reference: unknown) => typeof reference === "string" && imageOf(reference) === name;
+  const uses = ({ spec }: Partial<VirtualMachine>) => isOf(spec?.image) || isIn(spec?.disks);
   const all = lookup.list(VirtualMachine);
   return (
     usedBy(all.filter(uses), "spec.image or spec.disks of these machines names it; delete them first") ??

@@ -1,5 +1,7 @@
 /** What a VirtualMachine and each run of it have in common. */
+
 import { Type } from "typebox";
+import { ImageReference } from "../images/versions/kinds.ts";
 import { AS_ONE, AS_SET, keyedBy, Name, Quantity, rules, Words } from "../resource/kind.ts";
 import { boot } from "./boot/kinds.ts";
 import { DataDisk, DiskLimits, MAX_DISKS } from "./disks/kinds.ts";
@@ -90,7 +92,7 @@ export const machine = {
       maximum: 16 * 2 ** 40,
     }),
   ),
-  image: Name("The Image whose disk the VM's system disk is a linked overlay of."),
+  image: ImageReference("The Image whose disk the VM's system disk is a linked overlay of."),
   storagePool: Name("The StoragePool that holds the VM's disks.", { default: "default" }),
   diskSize: Type.Optional(
     Quantity({

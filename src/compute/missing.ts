@@ -1,5 +1,6 @@
 /** What has to be there before a machine can start. Pure. */
 import type { Image } from "../images/kinds.ts";
+import { imageAt, imageOf, lackingTag, parseReference } from "../images/versions/kinds.ts";
 import { getCondition } from "../resource/object.ts";
 import { imagesOf } from "./disks/kinds.ts";
 import type { VirtualMachine } from "./kinds.ts";
@@ -19,7 +20,7 @@ export function missingOf({ spec, status }: VirtualMachine, there: There): Idle 
     const hasDisks =
       !isInDrive && ((status?.sequence ?? 0) > 0 || Boolean(spec.source?.vm || spec.source?.snapshot));
     const field = name === spec.image ? "spec.image" : isInDrive ? "spec.cdDrives" : "spec.disks";
-    const missing = missingImage(there.image(name), name, field, hasDisks);
+    const missing = missingImage(there.image(imageOf(name)), name, field, hasDisks);
     if (missing) return missing;
   }
   if (!there.hasPool(spec.storagePool))
@@ -33,15 +34,19 @@ export function missingOf({ spec, status }: VirtualMachine, there: There): Idle 
 }
 
 function missingImage(
-  image: Image | undefined,
+  found: Image | undefined,
   name: string,
   field: string,
   hasDisks: boolean,
 ): Idle | undefined {
-  if (!image)
+  const image = imageAt(found, name);
+  if (!found || !image)
     return pending("ImageMissing", `image ${name} (${field}) does not exist; create it, or wait for it`);
   // A machine that has run before only needs the file its overlay is linked to.
-  if (image.status?.phase === "Ready" || (hasDisks && image.status?.file)) return undefined;
+  if (image.status?.phase === "Ready" || (hasDisks && found.status?.file)) return undefined;
+  const { tag } = parseReference(name);
+  if (tag !== undefined)
+    return pending("ImageNotReady", `image ${imageOf(name)} (${field}) ${lackingTag(found, tag)}`);
   const phase = image.status?.phase ?? "Pending";
   // How far its build is stands in the image alone: each step would be a write to each machine that waits.
   const why = phase === "Failed" && getCondition(image.status?.conditions, "Ready")?.message;

@@ -11,6 +11,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Client, modify } from "../client/client.ts";
 import { Image } from "../images/kinds.ts";
+import { imageOf } from "../images/versions/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
@@ -92,7 +93,9 @@ export async function runVirtualMachineReconciler(context: VirtualMachineContext
   const enqueueWhere = (wanted: (vm: VirtualMachine) => boolean) => {
     for (const vm of vms.list()) if (wanted(vm)) controller.enqueue(keyOf(vm));
   };
-  images.onChange((name) => enqueueWhere((vm) => imagesOf(vm.spec).includes(name)));
+  images.onChange((name) =>
+    enqueueWhere((vm) => imagesOf(vm.spec).some((reference) => imageOf(reference) === name)),
+  );
   networks.onChange((name) => enqueueWhere((vm) => vm.spec.networks.includes(name)));
   pools.onChange((name) => enqueueWhere((vm) => vm.spec.storagePool === name));
   hosts.onChange((name, now, old) => {

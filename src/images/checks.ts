@@ -3,9 +3,12 @@ import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
 import type { Image, ImageBuild } from "./kinds.ts";
 import type { Format, Recipe } from "./recipe.ts";
+import { checkChannels } from "./versions/kinds.ts";
 
-export const checkImage = (image: Image, _old: Image | undefined, _lookup: Lookup): Cause[] =>
-  image.spec.recipe ? checkRecipe(image.spec.recipe) : [];
+export const checkImage = (image: Image, _old: Image | undefined, _lookup: Lookup): Cause[] => [
+  ...(image.spec.recipe ? checkRecipe(image.spec.recipe) : []),
+  ...checkChannels(image),
+];
 
 export const checkImageBuild = (build: ImageBuild, _old: ImageBuild | undefined, _lookup: Lookup): Cause[] =>
   checkRecipe(build.spec.recipe);

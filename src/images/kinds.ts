@@ -21,6 +21,7 @@ import {
 } from "../resource/kind.ts";
 import { Import, ImportStatus } from "./import/kinds.ts";
 import { ARTIFACTS, Recipe } from "./recipe.ts";
+import { Channels, KEEP_VERSIONS, Version } from "./versions/kinds.ts";
 
 const File = Type.String({
   pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -86,6 +87,14 @@ export const Image = defineKind({
       recipe: Type.Optional(Recipe),
       file: Type.Optional(File),
       import: Type.Optional(Import),
+      channels: Type.Optional(Channels),
+      keepVersions: Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: 100,
+          description: `How many versions are kept that nothing names; ${KEEP_VERSIONS} by default.`,
+        }),
+      ),
     },
     rules(
       {
@@ -131,6 +140,13 @@ export const Image = defineKind({
     ),
     ...built,
     import: Type.Optional(ImportStatus),
+    version: Type.Optional(Type.Integer({ description: "Which of its versions it is." })),
+    versions: Type.Optional(
+      Type.Array(Version, {
+        ...keyedBy("version"),
+        description: "What machines can be made of; the files of others are removed once no disk needs them.",
+      }),
+    ),
     observedGeneration: Type.Optional(Type.Integer()),
     conditions: Type.Optional(Conditions),
   }),
@@ -138,6 +154,7 @@ export const Image = defineKind({
     { name: "Phase", type: "string", jsonPath: ".status.phase" },
     { name: "Progress", type: "string", jsonPath: ".status.progress" },
     { name: "Format", type: "string", jsonPath: ".status.format" },
+    { name: "Version", type: "integer", jsonPath: ".status.version", priority: 1 },
     { name: "Bytes", type: "integer", jsonPath: ".status.allocatedBytes" },
     { name: "SHA256", type: "string", jsonPath: ".status.sha256", priority: 1 },
   ],

@@ -2,6 +2,8 @@
  * The image reconciler: has images with a recipe built (an ImageBuild each time, build-reconciler.ts), takes over what the newest successful build of the recipe made,
  * and inspects images that are files.
  */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { type Client, modify } from "../client/client.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -14,9 +16,11 @@ import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
 import { imagesFolder, isOver } from "./build-reconciler.ts";
 import { ensureDistributions } from "./distributions.ts";
+import { inTurn } from "./garbage/lock.ts";
 import { inspectImage } from "./inspect.ts";
 import { IMAGE_LABEL, Image, ImageBuild } from "./kinds.ts";
 import { sameRecipe } from "./recipe.ts";
+import { withVersion } from "./versions/kinds.ts";
 
 export interface ImageContext {
   client: Client;
@@ -76,11 +80,12 @@ async function reconcile(
   const settled = observedGeneration === generation;
   const about = { kind: "Image", name };
 
-  const write = (change: Status, ready: Ready) =>
+  const write = (change: Status, ready: Ready, made = false) =>
     modify(client, Image, { name }, "status", (current) => {
       const status: Status = present({
         ...current.status,
         ...change,
+        ...(made ? withVersion(current.status, change, clock.now().toISOString()) : {}),
         observedGeneration: generation,
         conditions: setCondition(
           current.status?.conditions,
@@ -99,6 +104,7 @@ async function reconcile(
     await write(
       { ...result, phase: "Ready", progress: "" },
       { status: "True", reason: "Ready", message: "can be used" },
+      true,
     );
     events.record(about, "Normal", "Ready", `image ${name} is ready`);
   };
@@ -113,7 +119,12 @@ async function reconcile(
     try {
       const folder = await imagesFolder(client, storagePool);
       await working("inspecting the file");
-      await isReady({ file, ...(await inspectImage(folder, file)) });
+      const found = await inspectImage(folder, file);
+      await inTurn(async () => {
+        if (!existsSync(join(folder, file)))
+          throw new Error(`${file}: there is no such file in ${folder} any more`);
+        await isReady({ file, ...found });
+      });
       return undefined;
     } catch (error) {
       log.warn("image.failed", { image: name, error });
@@ -145,8 +156,16 @@ async function reconcile(
     if (phase === "Ready" && settled && image.status?.build === best.metadata.name) return undefined;
     // What the one before had and this has not goes.
     const result = { file, format, virtualBytes, allocatedBytes, sha256, boot, packages, artifacts };
-    await isReady({ ...result, build: best.metadata.name });
-    return undefined;
+    const path = join(await imagesFolder(client, storagePool), file ?? "");
+    const isThere = await inTurn(async () => {
+      if (!existsSync(path)) return false;
+      await isReady({ ...result, build: best.metadata.name });
+      return true;
+    });
+    if (isThere) return undefined;
+    // Of an earlier recipe, say: nothing needed its files any more. It is built again.
+    await client.delete(ImageBuild, { name: best.metadata.name }).catch(ignoreGone);
+    return { requeueAfterMs: AGAIN_MS };
   }
   // Of before there were ImageBuilds, or whose builds were deleted.
   if (phase === "Ready" && settled) return undefined;

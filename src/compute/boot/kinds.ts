@@ -4,9 +4,11 @@
  * Drives are there from a run's start to its end; what is in them comes and goes while it runs (agent/cds.ts). A medium is an Image whose file is a plain one
  * (an ISO), read by as many machines as want it, and written by none.
  */
+
 import { type Static, Type } from "typebox";
+import { ImageReference } from "../../images/versions/kinds.ts";
 import type { Cause } from "../../resource/errors.ts";
-import { keyedBy, Name } from "../../resource/kind.ts";
+import { keyedBy } from "../../resource/kind.ts";
 import { BOARDS_WITHOUT_ORDER, type Hardware, hardwareOf } from "../hardware/kinds.ts";
 
 /** So that the name of what is in it has room in QEMU's names. */
@@ -16,7 +18,9 @@ const MAX_CD_DRIVES = 2;
 const cdDrive = {
   name: Type.String({ pattern: DRIVE_NAME, description: "Its name: cd." }),
   image: Type.Optional(
-    Name("The Image that is in it, a plain file (ISO); empty without. Changed while the machine runs."),
+    ImageReference(
+      "The Image that is in it, a plain file (ISO); empty without. Changed while the machine runs.",
+    ),
   ),
 };
 

@@ -4,9 +4,11 @@
  * Data outlive the list: a disk that is taken out of spec.disks is detached and kept with the machine's disks, and whoever names it again has it
  * back. Only the machine's deletion destroys it.
  */
+
 import { type Static, Type } from "typebox";
+import { ImageReference } from "../../images/versions/kinds.ts";
 import type { Cause } from "../../resource/errors.ts";
-import { Name, Quantity, rules } from "../../resource/kind.ts";
+import { Quantity, rules } from "../../resource/kind.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { VirtualMachine } from "../kinds.ts";
 
@@ -86,7 +88,7 @@ const dataDisk = {
       maximum: 2 ** 46,
     }),
   ),
-  image: Type.Optional(Name("The Image that it begins as; an empty disk without.")),
+  image: Type.Optional(ImageReference("The Image that it begins as; an empty disk without.")),
   readOnly: Type.Optional(
     Type.Boolean({ description: "The guest cannot write to it; it is in no snapshot." }),
   ),

@@ -17,9 +17,11 @@ import { Informer } from "../../reconcile/informer.ts";
 import { setCondition } from "../../resource/object.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import { imagesFolder } from "../build-reconciler.ts";
+import { inTurn } from "../garbage/lock.ts";
 import { Image } from "../kinds.ts";
 import type { ImageContext } from "../reconciler.ts";
 import { sha256Of } from "../trust/digest.ts";
+import { withVersion } from "../versions/kinds.ts";
 import { ContentError } from "./content.ts";
 import { convert } from "./convert.ts";
 import { download } from "./download.ts";
@@ -185,13 +187,21 @@ class Importing {
     const result = { file, ...made };
     await chmod(path, 0o444);
     this.#signal.throwIfAborted();
-    // The same bytes under the same name: what is there already is not touched, a machine may be on it.
-    if (!existsSync(join(folder, file))) await rename(path, join(folder, file));
-    // As of built ones: it says that this is a file of Vireo's own.
     await writeFile(join(work, "json"), JSON.stringify(result));
-    await rename(join(work, "json"), join(folder, `${base}.json`));
-    const ready = { ...result, phase: "Ready" as const, progress: "" };
-    await this.#write(image, ready, "Ready", "can be used");
+    await inTurn(async () => {
+      // The same bytes under the same name: what is there already is not touched, a machine may be on it.
+      if (!existsSync(join(folder, file))) await rename(path, join(folder, file));
+      // As of built ones: it says that this is a file of Vireo's own.
+      await rename(join(work, "json"), join(folder, `${base}.json`));
+      const time = this.#context.clock.now().toISOString();
+      const ready = {
+        ...result,
+        phase: "Ready" as const,
+        progress: "",
+        ...withVersion(undefined, result, time),
+      };
+      await this.#write(image, ready, "Ready", "can be used");
+    });
     this.#events.record({ kind: "Image", name }, "Normal", "Ready", `image ${name} is ready`);
     await rm(work, { recursive: true, force: true });
     return undefined;

@@ -1,0 +1,57 @@
+/** `vireo image versions`, `promote`: what an image was before, and which of it channels point to. */
+import { modify } from "../client/client.ts";
+import { Image } from "../images/kinds.ts";
+import { lackingTag, parseReference, versionAt } from "../images/versions/kinds.ts";
+import { isApiError } from "../resource/errors.ts";
+import { formatBytes } from "../resource/quantity.ts";
+import { connectTo } from "./connect.ts";
+import type { StatePaths } from "./paths.ts";
+import { UserError } from "./user-error.ts";
+
+type Print = (line: string) => void;
+
+/** @throws UserError when there is no such image */
+export async function printVersions(paths: StatePaths, name: string, print: Print): Promise<void> {
+  const image = await connectTo(paths).get(Image, { name });
+  if (!image) throw new UserError(`there is no image ${name}; vireo get images lists them`);
+  const { channels = [] } = image.spec;
+  for (const { version, file, allocatedBytes, createdTime } of image.status?.versions ?? []) {
+    const names = channels.filter((channel) => channel.version === version).map((channel) => channel.name);
+    const now = file === image.status?.file ? ["newest"] : [];
+    const size = allocatedBytes === undefined ? "" : `, ${formatBytes(allocatedBytes)}`;
+    const words = [...now, ...names].join(", ");
+    print(
+      `${name}:${version}  ${file}${size}${createdTime ? `, ${createdTime}` : ""}${words ? `  (${words})` : ""}`,
+    );
+  }
+}
+
+/** Points a channel to a version. @param reference NAME:VERSION or NAME:CHANNEL. @throws UserError */
+export async function promote(
+  paths: StatePaths,
+  reference: string,
+  channel: string,
+  print: Print,
+): Promise<void> {
+  const { name, tag } = parseReference(reference);
+  const client = connectTo(paths);
+  const image = await client.get(Image, { name });
+  if (!image) throw new UserError(`there is no image ${name}; vireo get images lists them`);
+  const version = tag === undefined ? image.status?.version : versionAt(image, tag)?.version;
+  if (version === undefined)
+    throw new UserError(
+      tag === undefined ? `image/${name} is not ready yet` : `image/${name} ${lackingTag(image, tag)}`,
+    );
+  try {
+    await modify(client, Image, { name }, "object", (now) => {
+      const others = (now.spec.channels ?? []).filter((each) => each.name !== channel);
+      return { ...now, spec: { ...now.spec, channels: [...others, { name: channel, version }] } };
+    });
+  } catch (error) {
+    if (isApiError(error)) throw new UserError(error.message);
+    throw error;
+  }
+  print(
+    `${name}:${channel} is version ${version} from now on; machines that are there already keep their disks`,
+  );
+}

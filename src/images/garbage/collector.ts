@@ -1,0 +1,218 @@
+/**
+ * The collector of old image files: a version that nothing names goes from its image, and its files from the pool once no machine's disk is made on them.
+ *
+ *   in status.versions ─► not kept any more: gone from there, no new disk is made on it ─► unused for a while, on all disks ─► removed
+ *
+ * It takes nothing on trust: each pass reads the store and the disks anew, and what it cannot see or read ends it. Only files that builds and imports have made
+ * are looked at. Images' files get their names and lose them one at a time (the lock), so nothing becomes an image's while it is being removed.
+ */
+import { join } from "node:path";
+import { modify } from "../../client/client.ts";
+import { Instance, StoragePool, VirtualMachine } from "../../compute/kinds.ts";
+import { EventRecorder } from "../../reconcile/events.ts";
+import type { Kind } from "../../resource/kind.ts";
+import type { Resource } from "../../resource/object.ts";
+import { isOver } from "../build-reconciler.ts";
+import { Image, ImageBuild } from "../kinds.ts";
+import type { ImageContext } from "../reconciler.ts";
+import { keptVersions, parseReference } from "../versions/kinds.ts";
+import { inTurn } from "./lock.ts";
+import { type Made, madeIn, removeMade } from "./removal.ts";
+import { NotSeen, usedFiles } from "./used-files.ts";
+
+export interface CollectorOptions {
+  /** How often it looks. */
+  everyMs: number;
+  /** For how long a file has to be unused and unnamed: longer than anybody takes between reading an image and making a disk on it. */
+  graceMs: number;
+  /** Before each change of a removal: tests are killed there. */
+  step?: () => void;
+}
+
+const OPTIONS: CollectorOptions = { everyMs: 60_000, graceMs: 900_000 };
+
+export async function runImageCollector(
+  context: ImageContext,
+  options: Partial<CollectorOptions> = {},
+): Promise<void> {
+  const { clock, log, signal } = context;
+  const collector = new ImageCollector(context, { ...OPTIONS, ...options });
+  while (!signal.aborted) {
+    await clock.sleep(options.everyMs ?? OPTIONS.everyMs, signal);
+    if (!signal.aborted)
+      await collector.pass().catch((error: unknown) => log.warn("images.collector", { error }));
+  }
+}
+
+/** What the store says. */
+interface Seen {
+  images: Image[];
+  builds: ImageBuild[];
+  machines: VirtualMachine[];
+  instances: Instance[];
+  pools: StoragePool[];
+}
+
+export class ImageCollector {
+  readonly #context: ImageContext;
+  readonly #options: CollectorOptions;
+  readonly #events: EventRecorder;
+  /** Since when each file's description is there and nobody wants it, as this control plane knows. */
+  readonly #unwanted = new Map<string, number>();
+  #told = "";
+
+  constructor(context: ImageContext, options: CollectorOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#events = new EventRecorder(context.client, "image-collector", context.log, context.clock);
+  }
+
+  /** @returns the names of removed files */
+  async pass(): Promise<string[]> {
+    const seen = await this.#see();
+    if (!seen) return [];
+    for (const image of seen.images) await this.#retire(image, seen.machines);
+    const now = this.#context.clock.now().getTime();
+    const due: { folder: string; made: Made }[] = [];
+    const known = new Set<string>();
+    for (const { spec } of seen.pools) {
+      const folder = join(spec.directory.path, "images");
+      const wanted = wantedFiles(await this.#fresh(seen));
+      for (const made of await madeIn(folder)) {
+        const key = join(folder, made.base);
+        known.add(key);
+        if (made.files.some((file) => wanted.has(file))) {
+          this.#unwanted.delete(key);
+          continue;
+        }
+        const since = this.#unwanted.get(key) ?? now;
+        this.#unwanted.set(key, since);
+        // One that is half removed already was unused then, and nothing can be made on it.
+        if (made.sinceMs === undefined || now - since >= this.#options.graceMs) due.push({ folder, made });
+      }
+    }
+    for (const key of this.#unwanted.keys()) if (!known.has(key)) this.#unwanted.delete(key);
+    const removed: string[] = [];
+    for (const each of due) removed.push(...(await this.#remove(each.folder, each.made)));
+    return removed;
+  }
+
+  /** Undefined when something cannot be read: what it uses is not known. */
+  async #see(): Promise<Seen | undefined> {
+    const { client } = this.#context;
+    const all = async <T extends Resource>(kind: Kind<T>): Promise<T[]> => {
+      const { items, skipped } = await client.list(kind);
+      const [odd] = skipped;
+      if (odd) throw new NotSeen(`${kind.singular}/${odd.name} cannot be read`);
+      return items;
+    };
+    try {
+      return {
+        images: await all(Image),
+        builds: await all(ImageBuild),
+        machines: await all(VirtualMachine),
+        instances: await all(Instance),
+        pools: await all(StoragePool),
+      };
+    } catch (error) {
+      if (!(error instanceof NotSeen)) throw error;
+      this.#keep(error.message);
+      return undefined;
+    }
+  }
+
+  async #fresh(seen: Seen): Promise<Seen> {
+    return (await this.#see()) ?? seen;
+  }
+
+  /** Versions that are not kept go from the image: no new disk is made on them. */
+  async #retire(image: Image, machines: readonly VirtualMachine[]): Promise<void> {
+    const { name } = image.metadata;
+    const tags = machines.flatMap(({ spec }) =>
+      [
+        spec.image,
+        ...[...(spec.disks ?? []), ...(spec.cdDrives ?? [])].map((each) => each.image ?? ""),
+      ].flatMap((reference) => {
+        const { name: of, tag } = parseReference(reference);
+        return of === name && tag !== undefined ? [tag] : [];
+      }),
+    );
+    if (keptVersions(image, tags).length === (image.status?.versions?.length ?? 0)) return;
+    await modify(this.#context.client, Image, { name }, "status", (now) => {
+      const kept = keptVersions(now, tags);
+      return kept.length === (now.status?.versions?.length ?? 0)
+        ? undefined
+        : { ...now, status: { ...now.status, versions: kept } };
+    });
+  }
+
+  async #remove(folder: string, { base }: Made): Promise<string[]> {
+    const { client, log, signal } = this.#context;
+    return inTurn(async () => {
+      // As it is now, and nothing becomes an image's file meanwhile.
+      const seen = await this.#see();
+      const made = (await madeIn(folder)).find((each) => each.base === base);
+      if (!seen || !made || signal.aborted) return [];
+      const wanted = wantedFiles(seen);
+      // What is being built may turn out to be just this.
+      if (made.files.some((file) => wanted.has(file)) || seen.builds.some((build) => !isOver(build)))
+        return [];
+      let used: Set<string>;
+      try {
+        used = await usedFiles(seen.pools, seen.instances);
+      } catch (error) {
+        if (!(error instanceof NotSeen)) throw error;
+        this.#keep(error.message);
+        return [];
+      }
+      if (made.files.some((file) => used.has(file))) return [];
+      // A build that says it made them would be taken for one that can be used.
+      for (const build of seen.builds)
+        if (build.status?.file !== undefined && made.files.includes(build.status.file))
+          await client.delete(ImageBuild, { name: build.metadata.name });
+      await removeMade(folder, made, this.#options.step);
+      this.#unwanted.delete(join(folder, base));
+      log.info("images.removed", { folder, files: made.files.join(" ") });
+      return made.files;
+    });
+  }
+
+  /** Told once, until there is another reason. */
+  #keep(why: string): void {
+    if (why === this.#told) return;
+    this.#told = why;
+    this.#context.log.info("images.kept", { why });
+    this.#events.record(
+      { kind: "StoragePool", name: "default" },
+      "Normal",
+      "ImagesKept",
+      `files of old images are kept: ${why}`,
+    );
+  }
+}
+
+/** Files that an image is, has as a version or was given, and those of the newest build of each, which may be taken over. */
+function wantedFiles({ images, builds }: Seen): Set<string> {
+  const wanted = new Set<string>();
+  const add = (of: { file?: string; boot?: { kernel: string; initrd: string } } | undefined) => {
+    if (of?.file !== undefined) wanted.add(of.file);
+    if (of?.boot) for (const file of [of.boot.kernel, of.boot.initrd]) wanted.add(file);
+  };
+  for (const { spec, status } of images) {
+    if (spec.file !== undefined) wanted.add(spec.file);
+    add(status);
+    for (const version of status?.versions ?? []) add(version);
+    for (const { file } of status?.artifacts ?? []) wanted.add(file);
+  }
+  const newest = new Map<string, ImageBuild>();
+  for (const build of builds) {
+    if (build.spec.verify || build.status?.phase !== "Succeeded") continue;
+    const other = newest.get(build.spec.image);
+    const time = (each: ImageBuild) => each.status?.finishedTime ?? "";
+    if (!other || time(other) < time(build)) newest.set(build.spec.image, build);
+  }
+  // Of an image that is gone nothing will be taken over.
+  const names = new Set(images.map(({ metadata }) => metadata.name));
+  for (const [image, { status }] of newest) if (names.has(image)) add(status);
+  return wanted;
+}

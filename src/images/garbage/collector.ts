@@ -8,7 +8,8 @@
  */
 import { join } from "node:path";
 import { modify } from "../../client/client.ts";
-import { Instance, StoragePool, VirtualMachine } from "../../compute/kinds.ts";
+import { Instance, VirtualMachine } from "../../compute/kinds.ts";
+import { StoragePool } from "../../compute/storage/kinds.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import type { Kind } from "../../resource/kind.ts";
 import type { Resource } from "../../resource/object.ts";

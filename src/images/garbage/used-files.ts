@@ -4,7 +4,8 @@
  */
 import { open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import type { Instance, StoragePool } from "../../compute/kinds.ts";
+import type { Instance } from "../../compute/kinds.ts";
+import type { StoragePool } from "../../compute/storage/kinds.ts";
 import { isFields } from "../../resource/fields.ts";
 
 /** Why it is not known what is used, for users. */

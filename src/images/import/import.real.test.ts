@@ -18,8 +18,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Client } from "../../client/client.ts";
-import { StoragePool } from "../../compute/kinds.ts";
-import { openControlPlane } from "../../compute/testing/control-plane.ts";
+import { StoragePool } from "../../compute/storage/kinds.ts";
+import { openControlPlane, until } from "../../compute/testing/control-plane.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { Image } from "../kinds.ts";
@@ -150,6 +150,14 @@ describe("an import", () => {
     const status = await over("cd");
     expect(status).toMatchObject({ phase: "Ready", format: "raw", sha256: sha256(iso) });
     expect(status.file).toMatch(/\.iso$/);
+    expect(status.versions).toMatchObject([{ version: 1, file: status.file }]);
+    const channels = [{ name: "stable", version: 1 }];
+    const { metadata } = await plane.client.patch(Image, { name: "cd" }, { spec: { channels } });
+    await until("the change to be seen", async () => {
+      const now = await plane.client.get(Image, { name: "cd" });
+      return now?.status?.observedGeneration === metadata.generation;
+    });
+    expect(await over("cd")).toMatchObject({ file: status.file, phase: "Ready" });
   });
 
   it("of a file other than its sha256 says fails, and leaves nothing", async () => {

@@ -10,7 +10,7 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { modify } from "../../client/client.ts";
-import { StoragePool } from "../../compute/kinds.ts";
+import { StoragePool } from "../../compute/storage/kinds.ts";
 import { Controller } from "../../reconcile/controller.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
@@ -100,9 +100,17 @@ class Importing {
       return undefined;
     }
     const { status } = image;
-    const isSettled = status?.observedGeneration === image.metadata.generation;
-    if (!image.spec.import || (isSettled && (status?.phase === "Ready" || status?.phase === "Failed")))
+    if (!image.spec.import) return undefined;
+    // What is brought along never changes: it is brought once, whatever else of the spec does.
+    if (status?.phase === "Ready" || status?.phase === "Failed") {
+      const observedGeneration = image.metadata.generation ?? 0;
+      await modify(client, Image, { name }, "status", (now) =>
+        now.status?.observedGeneration === observedGeneration || now.metadata.uid !== image.metadata.uid
+          ? undefined
+          : { ...now, status: { ...now.status, observedGeneration } },
+      );
       return undefined;
+    }
     try {
       const folder = await imagesFolder(client, image.spec.storagePool);
       await mkdir(folder, { recursive: true, mode: 0o755 });

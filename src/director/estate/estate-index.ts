@@ -18,13 +18,14 @@ import {
   demandOf,
   type GroupRule,
   modelOf,
+  NOISE,
   RESOURCES,
   type TalliesOf,
 } from "./estate-model.ts";
 import { Growth } from "./growth.ts";
 import { Sight } from "./sight.ts";
 import { NO_TARIFFS, type Tariffs } from "./tariffs.ts";
-import { busyOf, expectedOf, FULL, HOT } from "./use.ts";
+import { busyOf, expectedOf, FULL, HOT, MARGIN, noiseOf } from "./use.ts";
 
 export interface Use {
   cpus: number;
@@ -363,20 +364,31 @@ export class EstateIndex {
     return machines;
   }
 
+  /** What is expected of a host, in thousandths of a processor (busyOf). @param with one more machine; its own counts once, also where it is already */
+  expected(h: number, machine?: MachineView): number {
+    const { free, model, at } = this.state;
+    const taken = (r: number) =>
+      (model.capacity[h * RESOURCES + r] as number) - (free[h * RESOURCES + r] as number);
+    let [busy, noise] = [taken(BUSY), taken(NOISE)];
+    if (machine) {
+      const item = this.position.get(machine.key) ?? -1;
+      const own = item >= 0 && at[item] === h ? item : -1;
+      busy += busyOf(machine) - (own < 0 ? 0 : (model.demand[own * RESOURCES + BUSY] as number));
+      noise += noiseOf(machine) - (own < 0 ? 0 : (model.demand[own * RESOURCES + NOISE] as number));
+    }
+    return busy + MARGIN * Math.sqrt(Math.max(0, noise));
+  }
+
   /** Whether the host is not too busy with the machine, by what is measured. */
   staysCalm(machine: MachineView, h: number): boolean {
-    const at = this.position.get(machine.key);
-    // Its own counts once, also where it is already.
-    const own =
-      at !== undefined && this.state.at[at] === h ? this.state.model.demand[at * RESOURCES + BUSY] : 0;
-    return busyOf(machine) <= (this.state.free[h * RESOURCES + BUSY] as number) + (own as number);
+    return this.expected(h, machine) <= (this.state.model.capacity[h * RESOURCES + BUSY] as number);
   }
 
   /** Thousandths of a processor (busyOf) that are to leave a host of which too much is expected; 0 of others. */
   excess(h: number): number {
     const room = this.state.model.capacity[h * RESOURCES + BUSY] as number;
-    const taken = room - (this.state.free[h * RESOURCES + BUSY] as number);
-    return taken * FULL > room * HOT ? taken - room : 0;
+    const expected = this.expected(h);
+    return expected * FULL > room * HOT ? expected - room : 0;
   }
 
   /** Where the host gives out more than it may: how much of what is too much the machine there takes with it when it leaves, 1 at most; 0 elsewhere. */

@@ -2,30 +2,41 @@
 import { DOMAINS, mostOf, type Policy } from "../kinds.ts";
 import { type Model, makeTallies, type TallySpec } from "../solver/model.ts";
 import { domainOf, type HostView, type Level, type MachineView } from "./estate.ts";
-import { busyOf, processorsOf, roomOf } from "./use.ts";
+import { busyOf, noiseOf, processorsOf, roomOf } from "./use.ts";
 
-/** CPUs, memory and throughput of disks and networks as declared (rules/overcommit.ts names them), and processors as measured. */
-export const RESOURCES = 6;
-/** Of these no host gives more than it has; the one behind them only guides what need not be. */
+/** CPUs, memory and throughput of disks and networks as declared (rules/overcommit.ts names them), and processors as measured: the mean, and by how much it varies. */
+export const RESOURCES = 7;
+/** Of these no host gives more than it has; those behind them only guide what need not be. */
 export const DECLARED = 5;
 export const BUSY = 5;
+export const NOISE = 6;
 /** Of what a host says nothing. Sums with it are exact. */
 const UNSAID = 2 ** 50;
+/** No host is ever full of it: sums are looked at, not what is left. */
+const NEVER = 2 ** 44;
 const BYTES_A_MBIT = 125_000;
 
 export const capacityOf = (host: HostView): number[] => {
   const { iops = UNSAID, diskBytes = UNSAID, networkBytes = UNSAID } = host.budget ?? {};
-  return [host.cpus, host.memoryBytes, iops, diskBytes, networkBytes, roomOf(host)];
+  return [host.cpus, host.memoryBytes, iops, diskBytes, networkBytes, roomOf(host), NEVER];
 };
 /** What limits of policies are shares of. */
 export const baseOf = (host: HostView): number[] => {
   const [, memoryBytes = 0, iops = UNSAID, diskBytes = UNSAID] = capacityOf(host);
   const networkBytes = host.budget?.networkBytes ?? (host.linkMbps * BYTES_A_MBIT || UNSAID);
-  return [processorsOf(host), memoryBytes, iops, diskBytes, networkBytes, roomOf(host)];
+  return [processorsOf(host), memoryBytes, iops, diskBytes, networkBytes, roomOf(host), NEVER];
 };
 export const demandOf = (machine: MachineView): number[] => {
   const { iops = 0, diskBytes = 0, networkBytes = 0 } = machine.io ?? {};
-  return [machine.cpus, machine.memoryBytes, iops, diskBytes, networkBytes, busyOf(machine)];
+  return [
+    machine.cpus,
+    machine.memoryBytes,
+    iops,
+    diskBytes,
+    networkBytes,
+    busyOf(machine),
+    noiseOf(machine),
+  ];
 };
 
 export type GroupRule = "keepApart" | "keepTogether" | "spread" | "atMost";

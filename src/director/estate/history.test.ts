@@ -9,18 +9,18 @@ it("says nothing of a machine that was seen for less than five minutes", () => {
   const history = new UseHistory();
   history.observe("a", 0, 2);
   expect(history.useOf("a", 4 * MINUTE)).toBeUndefined();
-  expect(history.useOf("a", 5 * MINUTE)).toEqual({ cpus: 2, expected: 2 });
+  expect(history.useOf("a", 5 * MINUTE)).toEqual({ cpus: 2, expected: 2, deviation: 0 });
   expect(history.useOf("b", 30 * MINUTE)).toBeUndefined();
   history.forget((key) => key !== "a");
   expect(history.useOf("a", 60 * MINUTE)).toBeUndefined();
 });
 
-it("expects more than the mean of what goes up and down", () => {
+it("knows how far it goes up and down", () => {
   const history = new UseHistory();
   for (let i = 0; i < 100; i++) history.observe("a", i * 5 * MINUTE, i % 2 === 0 ? 0 : 1);
-  const { expected = 0 } = history.useOf("a", 500 * MINUTE) ?? {};
-  expect(expected).toBeGreaterThan(0.8);
-  expect(expected).toBeLessThan(1.2);
+  const { expected = 0, deviation = 0 } = history.useOf("a", 500 * MINUTE) ?? {};
+  expect(expected).toBeCloseTo(0.5, 1);
+  expect(deviation).toBeCloseTo(0.5, 1);
 });
 
 it("does not take a machine that was busy while it booted for a busy one", () => {
@@ -46,5 +46,5 @@ it("learns the hours of the week, and tells them an hour before", () => {
 it("goes on as it was while nothing is told, however long", () => {
   const history = new UseHistory();
   history.observe("a", 0, 1.5);
-  expect(history.useOf("a", 1000 * 168 * HOUR)).toEqual({ cpus: 1.5, expected: 1.5 });
+  expect(history.useOf("a", 1000 * 168 * HOUR)).toEqual({ cpus: 1.5, expected: 1.5, deviation: 0 });
 });

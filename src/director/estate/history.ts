@@ -13,8 +13,6 @@ const WEEK_HOURS = 168;
 const SEEN_MS = 5 * 60_000;
 /** What was so long ago counts a third in the recent mean. */
 const RECENT_MS = 45 * 60_000;
-/** What is expected is so many standard deviations above the mean. */
-const MARGIN = 1;
 /** Of the newest week in the mean of an hour of the week. */
 const NEWEST = 0.5;
 /** So many hours ahead are looked at, with the one that goes on. */
@@ -60,7 +58,7 @@ export class UseHistory {
       const usual = known.hours[hourOf(at + ahead * HOUR_MS)] as number;
       if (usual > mean) mean = usual;
     }
-    return { cpus: known.cpus, expected: mean + MARGIN * Math.sqrt(known.variance) };
+    return { cpus: known.cpus, expected: mean, deviation: Math.sqrt(known.variance) };
   }
 
   /** Those that are no longer there. */

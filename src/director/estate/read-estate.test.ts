@@ -34,7 +34,7 @@ it("is known five minutes after the planner first saw it, and not before", async
     };
     expect(await useIn(4)).toBeUndefined();
     const use = await until("what it uses", () => useIn(6));
-    expect(use).toEqual({ cpus: 0.75, expected: 0.75 });
+    expect(use).toEqual({ cpus: 0.75, expected: 0.75, deviation: 0 });
   } finally {
     stop.abort();
     await running;

@@ -73,3 +73,15 @@ it("counts a machine that was not measured as a quarter busy", () => {
   // By declaration it is full; it is not too busy.
   expect(plan([host("a"), host("b")], unknown)).toEqual([]);
 });
+
+it("expects of many that go up and down by turns less than of one that does as much alone", () => {
+  const noisy = (name: string, expected: number, deviation: number): MachineView => ({
+    ...machine(name, "a", expected),
+    use: { cpus: expected, expected, deviation },
+  });
+  // 6.8 of 8 on average: by 0.4 more when four vary by 0.2 each, by 1 when one varies by 0.9.
+  const many = Array.from({ length: 4 }, (_, i) => noisy(`m${i}`, 1.7, 0.2));
+  expect(plan([host("a"), host("b")], many)).toEqual([]);
+  const one = [noisy("m0", 1.7, 0.9), ...many.slice(1)];
+  expect(plan([host("a"), host("b")], one)[0]?.reason).toMatch(/expected to use 7\.8 of 8 processors/);
+});

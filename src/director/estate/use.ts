@@ -9,14 +9,18 @@ import type { HostView, MachineView } from "./estate.ts";
 export interface MachineUse {
   /** Processors of a host that it uses now. */
   cpus: number;
-  /** Those that it is expected to use for the next while. */
+  /** Those that it is expected to use for the next while, on average. */
   expected: number;
+  /** Its standard deviation from that; absent: it is not known. */
+  deviation?: number;
 }
 
 /** Moves fill a host's processors up to here; the rest is for what nobody expects. */
 export const FULL = 0.8;
 /** A host of which more is expected is relieved. */
 export const HOT = 0.95;
+/** What is expected of a host is so many standard deviations of all its machines together above the mean. */
+export const MARGIN = 1;
 /** Of the CPUs of a machine that was not measured. */
 const UNKNOWN = 0.25;
 
@@ -33,6 +37,10 @@ export const expectedOf = ({ use, cpus }: Pick<MachineView, "use" | "cpus">): nu
 /** Thousandths of a processor that it takes of a host's `roomOf`. */
 export const busyOf = ({ use, cpus }: Pick<MachineView, "use" | "cpus">): number =>
   Math.round(((use ? use.expected : cpus * UNKNOWN) * 1000) / FULL);
+
+/** The square of its deviation, in such thousandths: of several machines these add up, since one is seldom busy because another is. */
+export const noiseOf = ({ use }: Pick<MachineView, "use">): number =>
+  Math.round((((use?.deviation ?? 0) * 1000) / FULL) ** 2);
 
 export const roomOf = (host: Pick<HostView, "processors" | "cpus">): number =>
   Math.round(processorsOf(host) * 1000);

@@ -3,6 +3,7 @@ import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import type { Plan } from "../kinds.ts";
 import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";
+import { powerWeight } from "./goals.ts";
 import { Budget, stayOf } from "./limits.ts";
 import { choose, reasonFor } from "./place.ts";
 import { score } from "./score.ts";
@@ -24,6 +25,20 @@ export interface PlanOptions {
 }
 
 export const PLAN_DEFAULTS = { stayMs: 300_000, threshold: 0.08, maxMoves: 50, automation: "act" } as const;
+
+/** Of what a move must gain so much more, where it is all in watts by what is measured: that changes again, and the move is not paid back. */
+const FLEETING = 0.5;
+
+/** What a move of the machine must gain at least. */
+export function leastGain(
+  estate: Estate,
+  machine: MachineView,
+  { threshold, released }: PlanOptions,
+): number {
+  if (!machine.use || released.has(machine.key)) return threshold;
+  const { weights } = indexOf(estate).aimOf(policiesOf(estate, machine)[0]);
+  return threshold * (1 + FLEETING * powerWeight(weights));
+}
 
 /** A machine that could not be moved is left alone so long, twice as long after each further time, and at most so long. */
 const RETRY = { firstMs: 60_000, mostMs: 900_000 };

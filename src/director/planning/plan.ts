@@ -14,7 +14,7 @@ import { busyOf, FULL, processorsOf } from "../estate/use.ts";
 import { survivalOf } from "../failover/failover.ts";
 import { isSpecial, obstacle } from "../rules/rules.ts";
 import { Heap } from "../solver/heap.ts";
-import { acceptOf, Draft, isSettled, type Move, mayMove, type PlanOptions } from "./draft.ts";
+import { acceptOf, Draft, isSettled, leastGain, type Move, mayMove, type PlanOptions } from "./draft.ts";
 import { emptyHosts } from "./empty.ts";
 
 export type { Move, PlanOptions } from "./draft.ts";
@@ -108,7 +108,8 @@ function whyAway(
       : `on ${here.name} ${obstacle(estate, machine, here)}`;
   if (!hot) return undefined;
   const processors = processorsOf(here);
-  const expected = (indexOf(estate).use(here.name).busy * FULL) / 1000;
+  const index = indexOf(estate);
+  const expected = (index.expected(index.hostNumber(here.name)) * FULL) / 1000;
   return `${here.name} is too busy: its machines are expected to use ${expected.toFixed(1)} of ${processors} processors, this one ${(machine.use?.expected ?? 0).toFixed(1)}`;
 }
 
@@ -132,7 +133,7 @@ function consider(
   if (!broken && (here.cordoned || !isSettled(estate, machine, options))) return undefined;
   const excess = broken || !machine.use ? 0 : index.excess(now.host);
   const hot = excess > 0;
-  const floor = broken || hot ? Number.NEGATIVE_INFINITY : now.like + options.threshold;
+  const floor = broken || hot ? Number.NEGATIVE_INFINITY : now.like + leastGain(estate, machine, options);
   const best = (must: boolean) => {
     const accept = acceptOf(estate, index, machine, options, must);
     // A host in maintenance is left, whatever that takes.

@@ -14,6 +14,7 @@ import type { UseHistory } from "../estate/history.ts";
 import { READ, readEstate } from "../estate/read-estate.ts";
 import { Policy } from "../kinds.ts";
 import { cpuFor } from "../rules/rules.ts";
+import { inBatchOrder } from "./batch.ts";
 import { place } from "./place.ts";
 
 export interface DirectorContext {
@@ -58,7 +59,10 @@ async function round(
   events: EventRecorder,
 ): Promise<{ requeueAfterMs: number } | undefined> {
   const { client, log } = context;
-  const unbound = (await client.list(Instance, READ)).items.filter(isUnbound);
+  const unbound = inBatchOrder(
+    (await client.list(Instance, READ)).items.filter(isUnbound),
+    ({ metadata, spec }) => `${metadata.namespace}/${spec.vm}`,
+  );
   if (unbound.length === 0) return undefined;
   let estate = await readEstate(client, context);
   let waiting = false;

@@ -1,6 +1,7 @@
 /** The real director, as a simulation asks it: placement as for a new machine, plans as each minute. Pure. */
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { applyTo } from "../estate/estate-index.ts";
+import { inBatchOrder } from "../planning/batch.ts";
 import { place } from "../planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import type { Director } from "./run.ts";
@@ -10,6 +11,7 @@ export function vireo(name: string): Director {
     name,
     switchesOff: true,
     eachMinute: false,
+    order: (machines) => inBatchOrder(machines, ({ name: called }) => called),
     place(estate: Estate, machine: MachineView) {
       const { host } = place(estate, machine);
       if (host !== undefined) applyTo(estate, machine.key, host);

@@ -25,6 +25,8 @@ export interface Director {
   switchesOff: boolean;
   /** Looks again in the same step although it moved nothing: what was measured is the same. */
   eachMinute: boolean;
+  /** In what order machines are placed that come together; absent: by their names. */
+  order?(machines: readonly MachineView[]): readonly MachineView[];
   /** Where the machine starts; undefined: nowhere. */
   place(estate: Estate, machine: MachineView): string | undefined;
   /**
@@ -134,7 +136,10 @@ export function simulate(
 
   const start = estateOf(machines.map(({ machine }) => machine));
   const isOn = hosts.map(() => !director.switchesOff);
-  for (const each of machines) {
+  const all = [...start.machines];
+  for (const { key } of director.order?.(all) ?? all) {
+    const each = machines[positions.get(key) ?? -1];
+    if (!each) continue;
     const host = director.place(start, each.machine);
     if (host === undefined) outcome.homeless.push(each.machine.name);
     else {

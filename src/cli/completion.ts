@@ -3,12 +3,13 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { discover, findKind, resourcePath, type ServedKind } from "../client/discovery.ts";
+import { readFieldDocs } from "../client/field-docs.ts";
 import type { Connection } from "../client/kubeconfig.ts";
 import { isFields } from "../resource/fields.ts";
 import type { Resource } from "../resource/object.ts";
 import { type Candidate, complete, type LinePlace, readLine, type Source } from "./complete.ts";
 import { openConnection } from "./connect.ts";
-import { fieldAt, readFieldDocs } from "./field-docs.ts";
+import { fieldAt } from "./explain-fields.ts";
 import { ROOT, statePaths } from "./paths.ts";
 import { itemsOf, query } from "./resources.ts";
 

@@ -1,6 +1,8 @@
 /** `vireo explain vm.spec.memory`: what a kind and its fields mean. */
-import { type Field, fieldAt, readFieldDocs } from "./field-docs.ts";
+import { type Field, readFieldDocs } from "../client/field-docs.ts";
+import { hint } from "../resource/nearest.ts";
 import { kindOf, openSession, type Place } from "./resources.ts";
+import { UserError } from "./user-error.ts";
 
 /** @throws UserError with the nearest field */
 export async function explainFields(
@@ -27,4 +29,25 @@ export async function explainFields(
     print("\nFIELDS:");
     list(fields, "  ");
   }
+}
+
+/** The field at the path. @throws UserError with the nearest there is */
+export function fieldAt(root: Field, path: readonly string[]): Field {
+  let found = root;
+  let walked = root.name;
+  for (const name of path) {
+    const fields = found.fields();
+    const next = fields.find((field) => field.name === name);
+    if (!next) {
+      const names = fields.map((field) => field.name);
+      throw new UserError(
+        names.length === 0
+          ? `${walked} has no fields: it is a ${found.type}`
+          : `${walked} has no field ${JSON.stringify(name)}${hint(name, names)}; it has ${names.join(", ")}`,
+      );
+    }
+    found = next;
+    walked += `.${name}`;
+  }
+  return found;
 }

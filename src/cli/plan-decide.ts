@@ -1,6 +1,6 @@
 /** `vireo plan approve` and `vireo plan reject`: a user's word on a Plan that asks for it. */
 import { type Client, modify } from "../client/client.ts";
-import { describeEffect } from "../director/execution/outcome.ts";
+import { describeEffect } from "../director/execution/effect-words.ts";
 import { isFinalPlan, Plan } from "../director/kinds.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
 import { UserError } from "./user-error.ts";

@@ -1,8 +1,8 @@
 /** `vireo plan undo`: a new Plan that takes back what an earlier one did, by the director's own rules on the estate as it is now. */
 import type { Client } from "../client/client.ts";
 import { readEstate } from "../director/estate/read-estate.ts";
+import { describeEffect } from "../director/execution/effect-words.ts";
 import { predict } from "../director/execution/figures.ts";
-import { describeEffect } from "../director/execution/outcome.ts";
 import { type Kept, lastToUndo, madeBy, planUndo } from "../director/execution/undo.ts";
 import { isCarriedOut, isFinalPlan, Plan } from "../director/kinds.ts";
 import { carryOut, type Standing } from "./operation.ts";

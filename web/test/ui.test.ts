@@ -131,6 +131,41 @@ it("shows one namespace to a user who may see no other", async () => {
   await context.close();
 });
 
+/** What a user writes into the editor, in place of all that is in it. */
+async function write(page: Page, text: string): Promise<void> {
+  await page.getByRole("textbox", { name: "The object as YAML" }).click();
+  await page.keyboard.press("Control+a");
+  await page.keyboard.insertText(text);
+}
+
+it("helps to write a policy, and shows what is wrong where", async () => {
+  await page.goto("/director");
+  await page.getByRole("button", { name: "New policy" }).click();
+  const yaml = page.getByRole("textbox", { name: "The object as YAML" });
+  const text = (await yaml.innerText()).replace("tier: web", "tier: none").replace("ask", "off");
+  await write(page, text.replace("host.cpu.cores", "host.cpu.cors"));
+  await page.getByText('host.cpu has no "cors"; did you mean "cores"?').waitFor();
+  expect(await page.locator(".cm-lintRange-error").textContent()).toBe("cors");
+  expect(await violations(page)).toEqual([]);
+  await write(page, `${text.trimEnd()}\n  keepA`);
+  await page.getByRole("option", { name: /keepApart/ }).waitFor();
+  await page.keyboard.press("Enter");
+  await page.keyboard.type("ra");
+  await page.getByRole("option", { name: "rack" }).waitFor();
+  await page.keyboard.press("Enter");
+  await page.getByText("would take new-policy as it is").waitFor();
+  await page.getByRole("button", { name: "Make it" }).click();
+  await page.getByRole("heading", { name: /new-policy/ }).waitFor();
+  await page.getByText("no two in one rack").waitFor();
+  expect((await stack.client.get(Policy, { name: "new-policy", namespace: "default" }))?.spec.keepApart).toBe(
+    "rack",
+  );
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await page.getByLabel(/Type new-policy/).fill("new-policy");
+  await page.getByRole("button", { name: "Delete it" }).click();
+  await page.waitForURL("**/director");
+});
+
 // Before there is another machine: then the move is worth it.
 it("changes a policy, approves its plan, and the machine moves with its screen open", async () => {
   const watching = await visitor.context.newPage();
@@ -141,13 +176,15 @@ it("changes a policy, approves its plan, and the machine moves with its screen o
   await page.goto("/director/policies/default/web");
   await page.getByRole("button", { name: "Edit" }).click();
   const yaml = page.getByRole("textbox", { name: "The object as YAML" });
-  const text = await yaml.inputValue();
-  await yaml.fill(text.replace("goal: energy", "goal: fastest"));
+  const text = await yaml.innerText();
+  await write(page, text.replace("goal: energy", "goal: fastest"));
   await page
     .getByText(/supported values|must be one of|Unsupported/i)
     .first()
     .waitFor();
-  await yaml.fill(
+  expect(await page.locator(".cm-lintRange-error").textContent()).toBe("fastest");
+  await write(
+    page,
     text.replace("goal: energy", "goal: performance").replace("automation: act", "automation: ask"),
   );
   await page.getByText(/spec\.goals: .*energy.* → .*performance/).waitFor();
@@ -197,20 +234,26 @@ it("makes a machine, and says before where it will be and why", async () => {
 });
 
 /** Whether something is on the screen that is not black. */
-const isLit = (page: Page) =>
-  page.evaluate(`(() => {
+const isLit = async (page: Page) => (await litPixels(page)) > 200;
+const litPixels = async (page: Page): Promise<number> => {
+  const lit: unknown = await page.evaluate(`(() => {
     const canvas = document.querySelector(".console canvas");
-    if (!canvas || !canvas.width) return false;
+    if (!canvas || !canvas.width) return 0;
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     let lit = 0;
     for (let i = 0; i < data.length; i += 4) if (data[i] + data[i + 1] + data[i + 2] > 90) lit++;
-    return lit > 200;
+    return lit;
   })()`);
+  return Number(lit);
+};
 
 it("shows the screen and the serial port of a machine", async () => {
   await page.goto(`${MACHINE}/screen`);
   await page.getByText("Connected", { exact: true }).waitFor();
-  await until("text on the screen", 20_000, async () => ((await isLit(page)) === true ? true : undefined));
+  await until("text on the screen", 20_000, async () => (await isLit(page)) || undefined);
+  // Its guest goes on writing: at least a line more, which no firmware would.
+  const before = await litPixels(page);
+  await until("more text on it", 20_000, async () => (await litPixels(page)) > before + 300 || undefined);
   await page.goto(`${MACHINE}/serial`);
   await page.getByText("Connected", { exact: true }).waitFor();
   await until(
@@ -273,6 +316,7 @@ const PAGES = [
   ["host", "/hosts/fast-1", ".facts"],
   ["director", "/director", "table"],
   ["policy", "/director/policies/default/web", ".facts"],
+  ["new-policy", "/director/new/policies", ".cm-content"],
   ["plan", "", ".plan-move"],
   ["activity", "/activity", ".lines"],
   ["images", "/images", "table"],

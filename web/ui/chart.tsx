@@ -97,7 +97,7 @@ export function Chart({
             width: 1.5,
             // One value alone makes no line.
             points: {
-              show: (plot: uPlot) => (plot.data[i + 1]?.filter((one) => one !== null).length ?? 0) < 2,
+              show: (plot: uPlot) => [...(plot.data[i + 1] ?? [])].filter((one) => one !== null).length < 2,
             },
             ...(i === 0 ? { fill: `color-mix(in srgb, ${color(of)} 14%, transparent)` } : {}),
           })),

@@ -2,6 +2,7 @@
 import type { Migration } from "../../compute/migrations/kinds.ts";
 import type { BothHosts, Effect } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
+import { describeEffect } from "./effect-words.ts";
 import { gainOf } from "./figures.ts";
 import { round } from "./forecast.ts";
 
@@ -16,28 +17,6 @@ export function actualOf({ status }: Migration, before: BothHosts | undefined, a
     ...(downtimeMs === undefined ? {} : { downtimeMs }),
     ...(before ? gainOf(before, after) : {}),
   };
-}
-
-const WORDS: { [F in keyof Required<Effect>]: (value: number) => string } = {
-  seconds: (value) => `${value} s`,
-  bytes: (value) => `${size(value)} sent`,
-  downtimeMs: (value) => `${value} ms still`,
-  score: (value) => `score ${value > 0 ? "+" : ""}${value}`,
-  watts: (value) => (value === 0 ? "0 W more" : `${Math.abs(value)} W ${value > 0 ? "more" : "less"}`),
-};
-
-/** "1.1Gi": for people, unlike quantities that must be exact. */
-function size(bytes: number): string {
-  const units = ["", "Ki", "Mi", "Gi", "Ti"];
-  const power = Math.min(units.length - 1, Math.max(0, Math.floor(Math.log2(Math.max(1, bytes)) / 10)));
-  return power === 0 ? `${bytes} bytes` : `${round(bytes / 2 ** (10 * power), 1)}${units[power]}`;
-}
-
-/** "12 s, 1.1Gi sent, score +0.1": as far as it is known. */
-export function describeEffect(effect: Effect): string {
-  return (["seconds", "bytes", "downtimeMs", "score", "watts"] as const)
-    .flatMap((field) => (effect[field] === undefined ? [] : [WORDS[field](effect[field])]))
-    .join(", ");
 }
 
 /** "runs on b: 12 s, 1.1Gi sent, score +0.1 (predicted: 10 s, 1Gi sent, score +0.1)" */

@@ -6,10 +6,11 @@ import type { Plan, Policy } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { obstacle } from "../rules/rules.ts";
+import { describeEffect } from "./effect-words.ts";
 import { predict } from "./figures.ts";
 import { experienceOf, forecast } from "./forecast.ts";
 import { outdated } from "./kept.ts";
-import { describeEffect, outcome } from "./outcome.ts";
+import { outcome } from "./outcome.ts";
 import { movesAtOnce, waitsFor } from "./pace.ts";
 import { holdForUsers, lastToUndo, planUndo } from "./undo.ts";
 

@@ -9,6 +9,7 @@ import type { StoragePool } from "../../../src/compute/storage/kinds.ts";
 import type { Plan, Policy } from "../../../src/director/kinds.ts";
 import type { Site } from "../../../src/director/sites.ts";
 import type { Image } from "../../../src/images/kinds.ts";
+import type { PowerPolicy } from "../../../src/power/policies/kinds.ts";
 import type { Event } from "../../../src/reconcile/kinds.ts";
 import type { Resource } from "../../../src/resource/object.ts";
 import { scope } from "./scope.ts";
@@ -22,6 +23,7 @@ export type {
   Network,
   Plan,
   Policy,
+  PowerPolicy,
   Resource,
   Rollback,
   Site,
@@ -38,6 +40,7 @@ export interface Kinds {
   snapshots: Snapshot;
   rollbacks: Rollback;
   policies: Policy;
+  powerpolicies: PowerPolicy;
   plans: Plan;
   images: Image;
   networks: Network;

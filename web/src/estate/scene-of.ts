@@ -119,7 +119,11 @@ export function sceneOf(parts: Parts): Scene {
 }
 
 /** "12 hosts, 3.1 kW, 0.31 per kWh, 210 g CO2 per kWh": by the name of each site */
-function siteLines({ hosts, loads, sites }: Parts): ReadonlyMap<string, string> {
+export function siteLines({
+  hosts,
+  loads,
+  sites,
+}: Pick<Parts, "hosts" | "loads" | "sites">): ReadonlyMap<string, string> {
   const tariffs = tariffsOf(sites, Date.now());
   const lines = [...Map.groupBy(hosts, ({ spec }) => spec.site ?? "")].map(([site, inSite]) => {
     const watts = inSite.reduce((sum, { metadata }) => sum + (loads.get(metadata.name)?.watts ?? 0), 0);

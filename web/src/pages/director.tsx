@@ -1,13 +1,17 @@
 /** What the director is to do, and what it does: policies, the plan of now, and what came of earlier ones. */
 import { useMemo } from "react";
+import { describeEffect, sumEffects } from "../../../src/director/execution/effect-words.ts";
 import { describePolicy } from "../../../src/director/planning/policy-words.ts";
-import { Ago, Badge } from "../../ui/basics.tsx";
+import { Action, Ago, Badge } from "../../ui/basics.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
-import { conditionOf, policyColors, toneOf } from "../data/derive.ts";
-import { keyOf, type Plan, type Policy } from "../data/kinds.ts";
-import { useLive } from "../data/live.ts";
-import { Link } from "../router.tsx";
+import { conditionOf, loadOf, policyColors, toneOf } from "../data/derive.ts";
+import { keyOf, type Plan, type Policy, type PowerPolicy, type Site } from "../data/kinds.ts";
+import { useBrief, useLive } from "../data/live.ts";
+import { useRights } from "../data/rights.ts";
+import { scope } from "../data/scope.ts";
+import { siteLines } from "../estate/scene-of.ts";
+import { Link, navigate } from "../router.tsx";
 import { useDark } from "../theme.ts";
 
 export const policyPath = ({ metadata }: Policy) =>
@@ -83,6 +87,66 @@ const POLICIES: readonly TableColumn<Policy>[] = [
   },
 ];
 
+const predictedOf = ({ spec }: Plan) =>
+  describeEffect(sumEffects(spec.moves.map(({ predicted }) => predicted)));
+const actualOf = ({ status }: Plan) =>
+  describeEffect(sumEffects((status?.moves ?? []).map(({ actual }) => actual)));
+
+const POWER: readonly TableColumn<PowerPolicy>[] = [
+  {
+    id: "name",
+    head: "Power policy",
+    value: ({ metadata }) => metadata.name,
+    cell: ({ metadata }) => <Link href={`/director/powerpolicies/${metadata.name}`}>{metadata.name}</Link>,
+  },
+  {
+    id: "spare",
+    head: "Spare hosts",
+    value: (policy) => conditionOf(policy, "SpareKept")?.status ?? "",
+    cell: (policy) => {
+      const kept = conditionOf(policy, "SpareKept");
+      return kept ? (
+        <Badge tone={kept.status === "True" ? "ok" : kept.status === "False" ? "bad" : "warn"}>
+          {kept.status === "True" ? `${policy.spec.spareHosts} kept` : kept.reason}
+        </Badge>
+      ) : (
+        policy.spec.spareHosts
+      );
+    },
+  },
+  {
+    id: "hosts",
+    head: "Hosts on, off",
+    numeric: true,
+    value: ({ status }) => status?.on ?? 0,
+    cell: ({ status }) => `${status?.on ?? 0}, ${status?.off ?? 0}`,
+  },
+  {
+    id: "does",
+    head: "What it does",
+    wraps: true,
+    value: ({ spec }) => spec.automation,
+    cell: ({ spec, status }) =>
+      spec.automation === "act"
+        ? "switches hosts off and on by itself"
+        : spec.automation === "off"
+          ? "nothing"
+          : status?.advised
+              ?.map(({ host, power }) => `would switch ${host} ${power.toLowerCase()}`)
+              .join("; ") || "only advises; nothing now",
+  },
+];
+
+const SITES: readonly TableColumn<{ site: Site; now: string }>[] = [
+  {
+    id: "name",
+    head: "Site",
+    value: ({ site }) => site.metadata.name,
+    cell: ({ site }) => <Link href={`/director/sites/${site.metadata.name}`}>{site.metadata.name}</Link>,
+  },
+  { id: "now", head: "Now", wraps: true, value: ({ now }) => now, cell: ({ now }) => now },
+];
+
 const PLANS: readonly TableColumn<Plan>[] = [
   {
     id: "age",
@@ -118,6 +182,22 @@ const PLANS: readonly TableColumn<Plan>[] = [
     cell: ({ spec, status }) => `${status?.done ?? 0} of ${spec.moves.length}`,
   },
   {
+    id: "predicted",
+    head: "Predicted",
+    wideOnly: true,
+    wraps: true,
+    value: predictedOf,
+    cell: (plan) => predictedOf(plan) || <span className="muted">–</span>,
+  },
+  {
+    id: "actual",
+    head: "Came of it",
+    wideOnly: true,
+    wraps: true,
+    value: actualOf,
+    cell: (plan) => actualOf(plan) || <span className="muted">–</span>,
+  },
+  {
     id: "trigger",
     head: "Because",
     wraps: true,
@@ -129,6 +209,15 @@ const PLANS: readonly TableColumn<Plan>[] = [
 export default function Director() {
   const policies = useLive("policies");
   const plans = useLive("plans");
+  const power = useLive("powerpolicies");
+  const sites = useLive("sites");
+  const hosts = useBrief("hosts");
+  const inNamespace = useRights(scope || "default");
+  const can = useRights(undefined);
+  const siteRows = useMemo(() => {
+    const lines = siteLines({ hosts: hosts.list, loads: loadOf(hosts.list, []), sites: sites.list });
+    return sites.list.map((site) => ({ site, now: lines.get(site.metadata.name) ?? "no host is there" }));
+  }, [hosts.list, sites.list]);
   const proposed = useMemo(
     () => plans.list.filter(({ status }) => status?.phase === "Proposed" || status?.phase === "Running"),
     [plans.list],
@@ -153,6 +242,14 @@ export default function Director() {
             <section>
               <div className="page-head">
                 <h2>Policies</h2>
+                <div className="actions">
+                  <Action
+                    onPress={() => navigate("/director/new/policies")}
+                    whyNot={inNamespace("create", "policies")}
+                  >
+                    New policy
+                  </Action>
+                </div>
               </div>
               <DataTable
                 label="Policies"
@@ -189,6 +286,61 @@ export default function Director() {
                   </Empty>
                 }
               />
+            </section>
+            <section>
+              <div className="page-head">
+                <h2>Power</h2>
+                <div className="actions">
+                  <Action
+                    onPress={() => navigate("/director/new/powerpolicies")}
+                    whyNot={can("create", "powerpolicies")}
+                  >
+                    New power policy
+                  </Action>
+                </div>
+              </div>
+              <Ready of={[power]} what="the power policies">
+                {() => (
+                  <DataTable
+                    label="Power policies"
+                    rows={power.list}
+                    idOf={keyOf}
+                    columns={POWER}
+                    sortBy="name"
+                    empty={
+                      <Empty title="No power policies">
+                        <p>Without one all hosts stay on.</p>
+                      </Empty>
+                    }
+                  />
+                )}
+              </Ready>
+            </section>
+            <section>
+              <div className="page-head">
+                <h2>Sites</h2>
+                <div className="actions">
+                  <Action onPress={() => navigate("/director/new/sites")} whyNot={can("create", "sites")}>
+                    New site
+                  </Action>
+                </div>
+              </div>
+              <Ready of={[sites]} what="the sites">
+                {() => (
+                  <DataTable
+                    label="Sites"
+                    rows={siteRows}
+                    idOf={({ site }) => site.metadata.name}
+                    columns={SITES}
+                    sortBy="name"
+                    empty={
+                      <Empty title="No sites">
+                        <p>One tells what power costs and emits there, for the goals cost and carbon.</p>
+                      </Empty>
+                    }
+                  />
+                )}
+              </Ready>
             </section>
           </div>
         )}

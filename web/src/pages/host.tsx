@@ -10,8 +10,8 @@ import { bytesOf, conditionOf, hostState, hostTone, loadOf } from "../data/deriv
 import type { Host as HostKind, Machine } from "../data/kinds.ts";
 import { useBrief, useOne } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
-import { YamlEditor } from "../machine/yaml.tsx";
 import { Link } from "../router.tsx";
+import { YamlEditor } from "../yaml/object.tsx";
 import { EventTable } from "./events.tsx";
 import { Conditions } from "./machine.tsx";
 import { MachineState, machinePath } from "./machines.tsx";

@@ -1,17 +1,21 @@
 /** One policy: what it wants, whom it chooses, how it is kept; and its editor, whose server checks it as one types. */
+import { useState } from "react";
 import {
   describePolicy,
   describeSelector,
   type Want as WantOf,
 } from "../../../src/director/planning/policy-words.ts";
+import { Action } from "../../ui/basics.tsx";
+import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import type { PageProps } from "../app.tsx";
+import { remove } from "../data/actions.ts";
 import { policiesOf } from "../data/derive.ts";
 import type { Machine, Policy as PolicyKind } from "../data/kinds.ts";
 import { useBrief, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
-import { YamlEditor } from "../machine/yaml.tsx";
-import { Link } from "../router.tsx";
+import { Link, navigate } from "../router.tsx";
+import { YamlEditor } from "../yaml/object.tsx";
 import { Satisfied } from "./director.tsx";
 import { EventTable } from "./events.tsx";
 import { Conditions } from "./machine.tsx";
@@ -41,6 +45,7 @@ export default function Policy({ parts: [namespace = "", name = ""] }: PageProps
 function Found({ policy, machines }: { policy: PolicyKind; machines: readonly Machine[] }) {
   const { metadata, spec, status } = policy;
   const can = useRights(metadata.namespace);
+  const [isDeleting, setDeleting] = useState(false);
   const chosen = machines.filter((vm) => policiesOf(vm, [policy]).length > 0);
   return (
     <>
@@ -49,6 +54,11 @@ function Found({ policy, machines }: { policy: PolicyKind; machines: readonly Ma
           {metadata.name} <Satisfied policy={policy} />
         </h1>
         <span className="muted">policy in {metadata.namespace}</span>
+        <div className="actions">
+          <Action kind="danger" onPress={() => setDeleting(true)} whyNot={can("delete", "policies")}>
+            Delete…
+          </Action>
+        </div>
       </div>
       <div className="stack">
         <div className="split">
@@ -94,6 +104,24 @@ function Found({ policy, machines }: { policy: PolicyKind; machines: readonly Ma
           <EventTable kind="Policy" name={metadata.name} namespace={metadata.namespace} />
         </section>
       </div>
+      {isDeleting && (
+        <FormDialog
+          title={`Delete the policy ${metadata.name}`}
+          verb="Delete it"
+          danger
+          typed={metadata.name}
+          onClose={() => setDeleting(false)}
+          onSend={async () => {
+            await remove("policies", metadata);
+            navigate("/director");
+          }}
+        >
+          <p>
+            Its {chosen.length} machines stay where they are; from now on other policies say where they
+            belong, or none.
+          </p>
+        </FormDialog>
+      )}
     </>
   );
 }

@@ -1,9 +1,8 @@
 /** What a kind's fields are, read from the server's own OpenAPI. */
-import type { ServedKind } from "../client/discovery.ts";
-import type { HttpClient } from "../client/http.ts";
+import { ApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
-import { hint } from "../resource/nearest.ts";
-import { UserError } from "./user-error.ts";
+import type { ServedKind } from "./discovery.ts";
+import type { HttpClient } from "./http.ts";
 
 type Schema = Record<string, unknown>;
 
@@ -14,14 +13,16 @@ export interface Field {
   required: boolean;
   /** What it means, then its allowed values, bounds and default, each a line. */
   about: readonly string[];
+  /** What its value, or each of its values, is one of; nothing: of many. */
+  allowed: readonly string[];
   fields: () => readonly Field[];
 }
 
 const text = (value: unknown) => (typeof value === "string" ? value : "");
 
-/** The kind itself as a field, named `word` in errors. @throws UserError, ApiError */
+/** The kind itself as a field, named `word` in errors. @throws ApiError */
 export async function readFieldDocs(
-  client: HttpClient,
+  client: Pick<HttpClient, "request">,
   kind: Pick<ServedKind, "group" | "version" | "kind">,
   word: string,
   signal?: AbortSignal,
@@ -40,29 +41,8 @@ export async function readFieldDocs(
     );
   };
   const root = Object.values(schemas).find(isOfKind);
-  if (!root) throw new UserError(`the server's OpenAPI does not describe ${kind.kind}`);
+  if (!root) throw new ApiError("NotFound", `the server's OpenAPI does not describe ${kind.kind}`);
   return fieldOf(schemas, word, root, false);
-}
-
-/** The field at the path. @throws UserError with the nearest there is */
-export function fieldAt(root: Field, path: readonly string[]): Field {
-  let found = root;
-  let walked = root.name;
-  for (const name of path) {
-    const fields = found.fields();
-    const next = fields.find((field) => field.name === name);
-    if (!next) {
-      const names = fields.map((field) => field.name);
-      throw new UserError(
-        names.length === 0
-          ? `${walked} has no fields: it is a ${found.type}`
-          : `${walked} has no field ${JSON.stringify(name)}${hint(name, names)}; it has ${names.join(", ")}`,
-      );
-    }
-    found = next;
-    walked += `.${name}`;
-  }
-  return found;
 }
 
 function fieldOf(schemas: Schema, name: string, given: unknown, required: boolean): Field {
@@ -93,6 +73,8 @@ function fieldOf(schemas: Schema, name: string, given: unknown, required: boolea
     name,
     type: typeOf(schema),
     required,
+    allowed:
+      inner.type === "boolean" ? ["true", "false"] : Array.isArray(inner.enum) ? inner.enum.map(String) : [],
     about: [text(schema.description) || text(inner.description), ...facts(inner)].filter(Boolean),
     fields: () => {
       const needed = Array.isArray(inner.required) ? inner.required : [];

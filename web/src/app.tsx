@@ -27,12 +27,14 @@ const PAGES: readonly { at: RegExp; page: ComponentType<PageProps> }[] = [
   { at: /^\/hosts$/, page: lazy(() => import("./pages/hosts.tsx")) },
   { at: /^\/hosts\/([^/]+)(?:\/([a-z]+))?$/, page: lazy(() => import("./pages/host.tsx")) },
   { at: /^\/director$/, page: lazy(() => import("./pages/director.tsx")) },
-  { at: /^\/(?:director|images)\/new\/([a-z]+)$/, page: lazy(() => import("./pages/new.tsx")) },
+  { at: /^\/director\/new\/([a-z]+)$/, page: lazy(() => import("./pages/new.tsx")) },
   { at: /^\/director\/(powerpolicies|sites)\/([^/]+)$/, page: lazy(() => import("./pages/object.tsx")) },
   { at: /^\/director\/policies\/([^/]+)\/([^/]+)$/, page: lazy(() => import("./pages/policy.tsx")) },
   { at: /^\/director\/plans\/([^/]+)$/, page: lazy(() => import("./pages/plan.tsx")) },
   { at: /^\/activity$/, page: lazy(() => import("./pages/activity.tsx")) },
   { at: /^\/images$/, page: lazy(() => import("./pages/images.tsx")) },
+  { at: /^\/images\/new$/, page: lazy(() => import("./pages/studio.tsx")) },
+  { at: /^\/images\/([^/]+)$/, page: lazy(() => import("./pages/image.tsx")) },
 ];
 
 function Page({ path }: { path: string }) {

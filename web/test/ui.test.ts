@@ -9,6 +9,7 @@ import { Host } from "../../src/compute/hosts/kinds.ts";
 import { VirtualMachine } from "../../src/compute/kinds.ts";
 import { Rollback } from "../../src/compute/snapshots/kinds.ts";
 import { Plan, Policy } from "../../src/director/kinds.ts";
+import { Image } from "../../src/images/kinds.ts";
 import { ROOT, run, Stack, until } from "../../test/support/stack.ts";
 import { type Browser, launch, type Page, signIn, type Visitor, violations, visit } from "./browser.ts";
 
@@ -131,11 +132,17 @@ it("shows one namespace to a user who may see no other", async () => {
   await context.close();
 });
 
-/** What a user writes into the editor, in place of all that is in it. */
+/** What a user pastes into the editor, in place of all that is in it. */
 async function write(page: Page, text: string): Promise<void> {
-  await page.getByRole("textbox", { name: "The object as YAML" }).click();
+  const yaml = page.getByRole("textbox", { name: "The object as YAML" });
+  await yaml.click();
   await page.keyboard.press("Control+a");
-  await page.keyboard.insertText(text);
+  await page.evaluate(`(() => {
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", ${JSON.stringify(text)});
+    const paste = new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true });
+    document.querySelector(".cm-content").dispatchEvent(paste);
+  })()`);
 }
 
 it("helps to write a policy, and shows what is wrong where", async () => {
@@ -212,7 +219,7 @@ it("changes a policy, approves its plan, and the machine moves with its screen o
   expect(await watching.locator(".console .place").getAttribute("data-connections"), said.join("\n")).toBe(
     connections,
   );
-  expect(await isLit(watching)).toBe(true);
+  expect(await linesOnScreen(watching)).toBeGreaterThan(0);
   await watching.close();
 });
 
@@ -233,27 +240,73 @@ it("makes a machine, and says before where it will be and why", async () => {
   expect((await machine("web-2"))?.status?.host).toBe(host);
 });
 
-/** Whether something is on the screen that is not black. */
-const isLit = async (page: Page) => (await litPixels(page)) > 200;
-const litPixels = async (page: Page): Promise<number> => {
-  const lit: unknown = await page.evaluate(`(() => {
+it("picks packages, says what they weigh, and builds an image of them", async () => {
+  await page.goto("/images");
+  await page.getByRole("button", { name: "New image" }).click();
+  await page.getByLabel("Search packages").fill("nginx-light");
+  await page.getByRole("button", { name: "Add nginx-light" }).waitFor({ timeout: 60_000 });
+  await page.keyboard.press("Enter");
+  await page.getByText(/\d+ that come along/).waitFor({ timeout: 60_000 });
+  expect(await page.locator(".figure", { hasText: "installed" }).textContent()).toMatch(/\d MiB/);
+  await page.getByLabel("Search packages").fill("exim4-daemon-light");
+  await page.getByRole("button", { name: "Add exim4-daemon-light" }).click();
+  await page.getByLabel("Search packages").fill("postfix");
+  await page.getByRole("button", { name: "Add postfix", exact: true }).click();
+  await page
+    .getByText(/choose one of them/)
+    .first()
+    .waitFor();
+  expect(await violations(page)).toEqual([]);
+  for (const name of ["exim4-daemon-light", "postfix"])
+    await page
+      .getByRole("button", { name: `Take out ${name}` })
+      .first()
+      .click();
+  await page.getByLabel("Name", { exact: true }).fill("shop");
+  await page
+    .getByText(/choose one of them/)
+    .first()
+    .waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Build it" }).click();
+  await page.getByRole("heading", { name: /shop.*Ready/ }).waitFor({ timeout: 150_000 });
+  await page.getByRole("button", { name: "Log" }).first().click();
+  await page.getByRole("log", { name: /shop/ }).getByText("nginx-light").first().waitFor();
+  expect(await violations(page)).toEqual([]);
+  const image = await stack.client.get(Image, { name: "shop" });
+  expect(image?.status?.packages?.map(({ name }) => name)).toContain("nginx-light");
+  const begun = page.waitForEvent("download");
+  await page.getByRole("link", { name: "Download disk" }).click();
+  const download = await begun;
+  expect(download.suggestedFilename()).toBe(image?.status?.file);
+  await download.cancel();
+});
+
+/** How many lines of text are on the screen, of 16 pixels each. */
+async function linesOnScreen(page: Page): Promise<number> {
+  const lines: unknown = await page.evaluate(`(() => {
     const canvas = document.querySelector(".console canvas");
     if (!canvas || !canvas.width) return 0;
-    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-    let lit = 0;
-    for (let i = 0; i < data.length; i += 4) if (data[i] + data[i + 1] + data[i + 2] > 90) lit++;
-    return lit;
+    let lines = 0;
+    for (let y = 0; y + 16 <= canvas.height; y += 16) {
+      const { data } = canvas.getContext("2d").getImageData(0, y, canvas.width, 16);
+      let lit = 0;
+      for (let i = 0; i < data.length; i += 4) if (data[i] + data[i + 1] + data[i + 2] > 90) lit++;
+      if (lit > 60) lines++;
+    }
+    return lines;
   })()`);
-  return Number(lit);
-};
+  return Number(lines);
+}
 
 it("shows the screen and the serial port of a machine", async () => {
   await page.goto(`${MACHINE}/screen`);
   await page.getByText("Connected", { exact: true }).waitFor();
-  await until("text on the screen", 20_000, async () => (await isLit(page)) || undefined);
-  // Its guest goes on writing: at least a line more, which no firmware would.
-  const before = await litPixels(page);
-  await until("more text on it", 20_000, async () => (await litPixels(page)) > before + 300 || undefined);
+  // The firmware writes three lines; the others are the guest's.
+  await until(
+    "text of the guest on the screen",
+    30_000,
+    async () => (await linesOnScreen(page)) > 5 || undefined,
+  );
   await page.goto(`${MACHINE}/serial`);
   await page.getByText("Connected", { exact: true }).waitFor();
   await until(
@@ -320,6 +373,8 @@ const PAGES = [
   ["plan", "", ".plan-move"],
   ["activity", "/activity", ".lines"],
   ["images", "/images", "table"],
+  ["image", "/images/small", ".facts"],
+  ["studio", "/images/new", ".packages li"],
   ["none", "/machines/default/nothing", ".state"],
 ] as const;
 const LOOKS = [
@@ -370,11 +425,13 @@ it("shows its first page soon, and nothing jumps", async () => {
   const bytes = [...new Map(resources).values()].reduce((sum, size) => sum + size, 0);
   expect(bytes).toBeGreaterThan(50_000);
   expect(bytes, JSON.stringify(resources)).toBeLessThan(200_000);
-  const paints = (await page.evaluate(
-    "performance.getEntriesByName('first-contentful-paint').map(({ startTime }) => startTime)",
-  )) as number[];
-  expect(paints).toHaveLength(1);
-  expect(paints[0]).toBeLessThan(1000);
+  const painted: unknown = await page.evaluate(`new Promise((resolve) => {
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) if (entry.name === "first-contentful-paint") resolve(entry.startTime);
+    }).observe({ type: "paint", buffered: true });
+  })`);
+  expect(painted).toBeGreaterThan(0);
+  expect(painted).toBeLessThan(1000);
   const shift = await page.evaluate(`new Promise((resolve) => {
     let sum = 0;
     new PerformanceObserver((list) => { for (const entry of list.getEntries()) sum += entry.value; }).observe({ type: "layout-shift", buffered: true });

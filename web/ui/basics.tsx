@@ -40,9 +40,14 @@ export function Action({
   onPress,
   whyNot,
   kind = "",
+  type = "button",
+  label,
   children,
 }: {
-  onPress: () => void;
+  onPress?: () => void;
+  type?: "button" | "submit";
+  /** Its name, when its text alone is not one. */
+  label?: string;
   whyNot?: string | undefined;
   kind?: "" | "primary" | "danger" | "danger primary" | "quiet";
   children: ReactNode;
@@ -50,10 +55,12 @@ export function Action({
   const reason = useId();
   const button = (
     <Button
+      type={type}
       className={`button ${kind}`}
       onPress={() => {
-        if (!whyNot) onPress();
+        if (!whyNot) onPress?.();
       }}
+      {...(label ? { "aria-label": label } : {})}
       {...(whyNot ? { "aria-disabled": "true" as const, "aria-describedby": reason } : {})}
     >
       {children}

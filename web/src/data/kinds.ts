@@ -8,16 +8,18 @@ import type { Rollback, Snapshot } from "../../../src/compute/snapshots/kinds.ts
 import type { StoragePool } from "../../../src/compute/storage/kinds.ts";
 import type { Plan, Policy } from "../../../src/director/kinds.ts";
 import type { Site } from "../../../src/director/sites.ts";
-import type { Image } from "../../../src/images/kinds.ts";
+import type { Distribution, Image, ImageBuild } from "../../../src/images/kinds.ts";
 import type { PowerPolicy } from "../../../src/power/policies/kinds.ts";
 import type { Event } from "../../../src/reconcile/kinds.ts";
 import type { Resource } from "../../../src/resource/object.ts";
 import { scope } from "./scope.ts";
 
 export type {
+  Distribution,
   Event,
   Host,
   Image,
+  ImageBuild,
   Instance,
   Migration,
   Network,
@@ -43,6 +45,8 @@ export interface Kinds {
   powerpolicies: PowerPolicy;
   plans: Plan;
   images: Image;
+  imagebuilds: ImageBuild;
+  distributions: Distribution;
   networks: Network;
   storagepools: StoragePool;
   sites: Site;

@@ -5,11 +5,12 @@ import { Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
 import { patch } from "../data/actions.ts";
 import { isOver, toneOf } from "../data/derive.ts";
-import type { Migration } from "../data/kinds.ts";
+import type { ImageBuild, Migration } from "../data/kinds.ts";
 import { useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { Link } from "../router.tsx";
 import { EventTable } from "./events.tsx";
+import { BuildProgress, isBuildOver } from "./image.tsx";
 
 interface Task {
   id: string;
@@ -23,6 +24,7 @@ interface Task {
   ended: string | undefined;
   message: string;
   migration?: Migration;
+  build?: ImageBuild;
 }
 
 /** How far a move is, 0 to 1; undefined while nothing has been sent. */
@@ -72,7 +74,7 @@ export default function Activity() {
   const migrations = useLive("migrations");
   const snapshots = useLive("snapshots");
   const rollbacks = useLive("rollbacks");
-  const images = useLive("images");
+  const builds = useLive("imagebuilds");
   const tasks = useMemo((): Task[] => {
     const machine = (namespace: string | undefined, vm: string) => `/machines/${namespace}/${vm}`;
     return [
@@ -126,25 +128,24 @@ export default function Activity() {
           message: status?.message ?? "",
         }),
       ),
-      ...images.list
-        .filter(({ spec, status }) => spec.recipe && status?.phase !== "Ready")
-        .map(
-          ({ metadata, status }): Task => ({
-            id: `image ${metadata.uid}`,
-            what: `Build of ${metadata.name}`,
-            machine: undefined,
-            href: "/images",
-            phase: status?.phase ?? "Pending",
-            running: status?.phase !== "Failed",
-            failed: status?.phase === "Failed",
-            began: metadata.creationTimestamp ?? "",
-            ended: undefined,
-            message:
-              status?.progress ?? status?.conditions?.find(({ status: is }) => is === "False")?.message ?? "",
-          }),
-        ),
+      ...builds.list.map((build): Task => {
+        const { metadata, spec, status } = build;
+        return {
+          id: `build ${metadata.uid}`,
+          what: `Build of ${spec.image}`,
+          machine: undefined,
+          href: `/images/${spec.image}`,
+          phase: status?.phase ?? "Pending",
+          running: !isBuildOver(build),
+          failed: status?.phase === "Failed",
+          began: status?.startedTime ?? metadata.creationTimestamp ?? "",
+          ended: status?.finishedTime,
+          message: status?.message ?? "",
+          build,
+        };
+      }),
     ].sort((a, b) => (a.began < b.began ? 1 : -1));
-  }, [migrations.list, snapshots.list, rollbacks.list, images.list]);
+  }, [migrations.list, snapshots.list, rollbacks.list, builds.list]);
   const running = tasks.filter((task) => task.running);
   const over = tasks.filter((task) => !task.running).slice(0, 100);
   return (
@@ -152,7 +153,7 @@ export default function Activity() {
       <div className="page-head">
         <h1>Activity</h1>
       </div>
-      <Ready of={[migrations, snapshots, rollbacks, images]} what="what runs">
+      <Ready of={[migrations, snapshots, rollbacks, builds]} what="what runs">
         {() => (
           <div className="stack">
             <section className="panel">
@@ -165,6 +166,8 @@ export default function Activity() {
                     <li key={task.id}>
                       {task.migration ? (
                         <MoveProgress migration={task.migration} />
+                      ) : task.build ? (
+                        <BuildProgress build={task.build} />
                       ) : (
                         <TaskLine task={task} />
                       )}
@@ -206,7 +209,7 @@ function TaskLine({ task }: { task: Task }) {
         {task.phase}
       </Badge>
       <span>
-        {task.what}
+        {task.build ? <Link href={task.href}>{task.what}</Link> : task.what}
         {task.machine && (
           <>
             {" "}

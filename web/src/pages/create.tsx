@@ -1,6 +1,7 @@
 /** A new machine. While it is described the server checks it (dry-run), and the director says where it would put it, and why. */
 import { useQuery } from "@tanstack/react-query";
 import { type FormEvent, useDeferredValue, useEffect, useMemo, useState } from "react";
+import { Field } from "../../ui/field.tsx";
 import { Loading, Ready } from "../../ui/states.tsx";
 import { toast } from "../../ui/toasts.tsx";
 import { isApiError, messageOf, request } from "../data/api.ts";
@@ -252,29 +253,6 @@ export default function Create() {
         )}
       </Ready>
     </>
-  );
-}
-
-function Field({
-  id,
-  label,
-  hint,
-  wrong,
-  children,
-}: {
-  id: string;
-  label: string;
-  hint?: string;
-  wrong: string | undefined;
-  children: React.ReactNode;
-}) {
-  return (
-    <div className="field">
-      <label htmlFor={id}>{label}</label>
-      {children}
-      {hint && <span className="hint">{hint}</span>}
-      {wrong && <span className="bad small">{wrong}</span>}
-    </div>
   );
 }
 

@@ -12,7 +12,7 @@ const PAGES: Readonly<Record<string, (about: Event["spec"]["about"]) => string>>
   Host: ({ name }) => `/hosts/${name}`,
   Plan: ({ name }) => `/director/plans/${name}`,
   Policy: ({ namespace, name }) => `/director/policies/${namespace}/${name}`,
-  Image: () => "/images",
+  Image: ({ name }) => `/images/${name}`,
 };
 
 export function About({ about }: { about: Event["spec"]["about"] }) {

@@ -1,10 +1,13 @@
 /** Images: what machines are made from. */
-import { Badge, size } from "../../ui/basics.tsx";
+import { Action, Badge, size } from "../../ui/basics.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
 import { toneOf } from "../data/derive.ts";
 import type { Image } from "../data/kinds.ts";
 import { useLive } from "../data/live.ts";
+import { useRights } from "../data/rights.ts";
+import { Link, navigate } from "../router.tsx";
+import { BuildProgress, isBuildOver } from "./image.tsx";
 
 const sourceOf = ({ spec }: Image) =>
   spec.recipe
@@ -18,7 +21,7 @@ const COLUMNS: readonly TableColumn<Image>[] = [
     id: "name",
     head: "Image",
     value: ({ metadata }) => metadata.name,
-    cell: ({ metadata }) => metadata.name,
+    cell: ({ metadata }) => <Link href={`/images/${metadata.name}`}>{metadata.name}</Link>,
   },
   {
     id: "state",
@@ -83,13 +86,42 @@ const COLUMNS: readonly TableColumn<Image>[] = [
   },
 ];
 
+/** Builds of images that there are not yet, too. */
+function Running() {
+  const builds = useLive("imagebuilds");
+  const running = builds.list.filter((build) => !isBuildOver(build));
+  if (running.length === 0) return null;
+  return (
+    <section className="panel lead">
+      <ul className="lines">
+        {running.map((build) => (
+          <li key={build.metadata.uid}>
+            <BuildProgress build={build} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
 export default function Images() {
   const images = useLive("images");
+  const can = useRights(undefined);
   return (
     <>
       <div className="page-head">
         <h1>Images</h1>
+        <div className="actions">
+          <Action
+            kind="primary"
+            onPress={() => navigate("/images/new")}
+            whyNot={can("create", "imagebuilds")}
+          >
+            New image
+          </Action>
+        </div>
       </div>
+      <Running />
       <Ready of={[images]} what="the images">
         {() => (
           <DataTable
@@ -100,10 +132,10 @@ export default function Images() {
             sortBy="name"
             empty={
               <Empty title="No images">
-                <p>
-                  An image is built from a recipe of packages, or is a file in a storage pool. Apply one with{" "}
-                  <code>vireo apply -f</code>.
-                </p>
+                <p>An image is built of packages, or is a file in a storage pool.</p>
+                <Link className="button" href="/images/new">
+                  Pick packages
+                </Link>
               </Empty>
             }
           />

@@ -264,7 +264,7 @@ function Overview({ vm }: { vm: VirtualMachine }) {
             </dd>
             <dt>Image</dt>
             <dd>
-              <Link href="/images">{spec.image}</Link>
+              <Link href={`/images/${spec.image}`}>{spec.image}</Link>
             </dd>
             <dt>Labels</dt>
             <dd className="row">

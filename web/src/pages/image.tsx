@@ -1,0 +1,342 @@
+/** One image: how it stands, its builds with their log, what is in it, and its files to download. */
+import { type ReactNode, useEffect, useRef, useState } from "react";
+import { Action, Ago, Badge, duration, Meter, size } from "../../ui/basics.tsx";
+import { FormDialog } from "../../ui/dialog.tsx";
+import { Empty, Ready } from "../../ui/states.tsx";
+import { tell } from "../../ui/toasts.tsx";
+import type { PageProps } from "../app.tsx";
+import { create, nameOfNow, patch, remove } from "../data/actions.ts";
+import { messageOf } from "../data/api.ts";
+import { toneOf } from "../data/derive.ts";
+import { type ImageBuild, type Image as ImageKind, objectPath } from "../data/kinds.ts";
+import { useLive, useOne } from "../data/live.ts";
+import { useRights } from "../data/rights.ts";
+import { Link, navigate } from "../router.tsx";
+import { YamlEditor } from "../yaml/object.tsx";
+import { EventTable } from "./events.tsx";
+import { Conditions } from "./machine.tsx";
+
+export default function Image({ parts: [name = ""] }: PageProps) {
+  const images = useOne("images", { name });
+  const builds = useLive("imagebuilds");
+  const image = images.items.get(name);
+  const own = builds.list
+    .filter(({ spec }) => spec.image === name)
+    .sort((a, b) => (began(a) < began(b) ? 1 : -1));
+  return (
+    <Ready of={[images, builds]} what={name}>
+      {() =>
+        image || own.length > 0 ? (
+          <Found name={name} image={image} builds={own} />
+        ) : (
+          <Empty isPage title={`There is no image ${name}`}>
+            <p>
+              <Link href="/images">All images</Link>
+            </p>
+          </Empty>
+        )
+      }
+    </Ready>
+  );
+}
+
+const began = ({ metadata, status }: ImageBuild) => status?.startedTime ?? metadata.creationTimestamp ?? "";
+export const isBuildOver = ({ status }: ImageBuild): boolean =>
+  ["Succeeded", "Failed", "Cancelled"].includes(status?.phase ?? "");
+
+function Found({
+  name,
+  image,
+  builds,
+}: {
+  name: string;
+  image: ImageKind | undefined;
+  builds: readonly ImageBuild[];
+}) {
+  const can = useRights(undefined);
+  const [dialog, setDialog] = useState<ReactNode>(null);
+  const phase =
+    image?.status?.phase ?? (builds.some((build) => !isBuildOver(build)) ? "Building" : "None yet");
+  const [tone, busy] = toneOf(phase);
+  const recipe = image?.spec.recipe ?? builds[0]?.spec.recipe;
+  return (
+    <>
+      <div className="page-head">
+        <h1>
+          {name}{" "}
+          <Badge tone={tone} busy={busy}>
+            {phase}
+          </Badge>
+        </h1>
+        <span className="muted">image</span>
+        <div className="actions">
+          {image?.spec.recipe && (
+            <Action
+              onPress={() => navigate(`/images/new?from=${name}`)}
+              whyNot={can("create", "imagebuilds")}
+            >
+              Change and build
+            </Action>
+          )}
+          {recipe && (
+            <Action
+              onPress={() =>
+                void tell(
+                  create("imagebuilds", "ImageBuild", {
+                    metadata: { name: nameOfNow(name) },
+                    spec: { image: name, recipe },
+                  }),
+                  `${name} is being built`,
+                )
+              }
+              whyNot={
+                builds.some((build) => !isBuildOver(build))
+                  ? "A build of it is under way."
+                  : can("create", "imagebuilds")
+              }
+            >
+              Build again
+            </Action>
+          )}
+          {image && (
+            <Action
+              kind="danger"
+              whyNot={can("delete", "images")}
+              onPress={() =>
+                setDialog(
+                  <FormDialog
+                    title={`Delete the image ${name}`}
+                    verb="Delete it"
+                    danger
+                    typed={name}
+                    onClose={() => setDialog(null)}
+                    onSend={async () => {
+                      await remove("images", image.metadata);
+                      navigate("/images");
+                    }}
+                  >
+                    <p>No machine can be made of it any more.</p>
+                  </FormDialog>,
+                )
+              }
+            >
+              Delete…
+            </Action>
+          )}
+        </div>
+      </div>
+      <div className="stack">
+        <Builds builds={builds} />
+        {image && <Content image={image} />}
+        {image && <YamlEditor plural="images" object={image} can={can} />}
+        <section className="panel">
+          <h2>Events</h2>
+          <EventTable kind="Image" name={name} />
+        </section>
+      </div>
+      {dialog}
+    </>
+  );
+}
+
+export function BuildProgress({ build }: { build: ImageBuild }) {
+  const { metadata, spec, status } = build;
+  const can = useRights(undefined);
+  const left = status?.secondsLeft;
+  return (
+    <div className="move">
+      <span>
+        Build of <Link href={`/images/${spec.image}`}>{spec.image}</Link>
+        <span className="muted"> {status?.message ?? "waits its turn"}</span>
+      </span>
+      <Meter
+        label={`Build of ${spec.image}`}
+        value={(status?.percent ?? 0) / 100}
+        text={`${status?.percent ?? 0} %${left === undefined ? "" : `, ${duration(left * 1000)} left`}`}
+      />
+      <Action
+        onPress={() =>
+          void tell(
+            patch("imagebuilds", metadata, { spec: { cancelled: true } }),
+            `the build of ${spec.image} is called off`,
+          )
+        }
+        whyNot={spec.cancelled ? "It is being called off already." : can("patch", "imagebuilds")}
+      >
+        Cancel
+      </Action>
+    </div>
+  );
+}
+
+function Builds({ builds }: { builds: readonly ImageBuild[] }) {
+  const [shown, setShown] = useState<string>();
+  const running = builds.find((build) => !isBuildOver(build));
+  const open = builds.find(({ metadata }) => metadata.name === (shown ?? running?.metadata.name));
+  if (builds.length === 0) return null;
+  return (
+    <section className="panel">
+      <h2>Builds</h2>
+      <ul className="lines">
+        {builds.map((build) => {
+          const { metadata, status } = build;
+          const [tone, busy] = toneOf(status?.phase ?? "Pending");
+          const isOpen = open === build;
+          return (
+            <li key={metadata.uid}>
+              {isBuildOver(build) ? (
+                <>
+                  <Badge tone={tone} busy={busy}>
+                    {status?.phase}
+                  </Badge>
+                  <span>{metadata.name}</span>
+                  <span className={status?.phase === "Failed" ? "bad" : "muted"}>{status?.message}</span>
+                </>
+              ) : (
+                <BuildProgress build={build} />
+              )}
+              <span className="push row">
+                <span className="muted">
+                  <Ago time={began(build)} />
+                </span>
+                <Action kind="quiet" onPress={() => setShown(isOpen ? "" : metadata.name)}>
+                  {isOpen ? "Hide the log" : "Log"}
+                </Action>
+              </span>
+            </li>
+          );
+        })}
+      </ul>
+      {open && <Log key={open.metadata.name} build={open} />}
+    </section>
+  );
+}
+
+/** What was done, as it is done. */
+function Log({ build }: { build: ImageBuild }) {
+  const { name } = build.metadata;
+  const [text, setText] = useState("");
+  const [error, setError] = useState<unknown>();
+  const box = useRef<HTMLPreElement>(null);
+  useEffect(() => {
+    const stop = new AbortController();
+    const read = async () => {
+      const answer = await fetch(`${objectPath("imagebuilds", { name })}/log?follow=true`, {
+        signal: stop.signal,
+        credentials: "same-origin",
+      });
+      if (!answer.ok || !answer.body) throw new Error(`The log is not here (${answer.status}).`);
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        setText((before) => before + value);
+      }
+    };
+    read().catch((caught: unknown) => {
+      if (!stop.signal.aborted) setError(caught);
+    });
+    return () => stop.abort();
+  }, [name]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what is new is at its end
+  useEffect(() => {
+    const pre = box.current;
+    if (pre && pre.scrollHeight - pre.scrollTop - pre.clientHeight < 200) pre.scrollTop = pre.scrollHeight;
+  }, [text]);
+  return (
+    <>
+      {error !== undefined && <p className="note bad">{messageOf(error)}</p>}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls */}
+      <pre ref={box} className="yaml log" tabIndex={0} role="log" aria-label={`Log of ${name}`}>
+        {text || (isBuildOver(build) ? "Nothing was said." : "It waits its turn…")}
+      </pre>
+    </>
+  );
+}
+
+function Content({ image: { metadata, spec, status } }: { image: ImageKind }) {
+  const can = useRights(undefined);
+  const whyNot = status?.phase === "Ready" ? can("get", "images/file") : "It is not ready.";
+  const files = [
+    ...(status?.file
+      ? [{ name: "disk", bytes: status.allocatedBytes, sha256: status.sha256, query: "" }]
+      : []),
+    ...(status?.artifacts ?? []).map(({ format, bytes, sha256 }) => ({
+      name: format,
+      bytes,
+      sha256,
+      query: `?format=${format}`,
+    })),
+  ];
+  const packages = status?.packages ?? [];
+  return (
+    <div className="split">
+      <section className="panel">
+        <h2>Image</h2>
+        <dl className="facts body">
+          <dt>From</dt>
+          <dd>{spec.recipe ? "a recipe" : spec.file ? `the file ${spec.file} of the pool` : "an import"}</dd>
+          <dt>Pool</dt>
+          <dd>{spec.storagePool}</dd>
+          <dt>Disk</dt>
+          <dd>
+            {size(status?.virtualBytes)}, takes {size(status?.allocatedBytes)}
+          </dd>
+          <dt>Boots</dt>
+          <dd>{status?.boot ? "with its kernel directly" : "by firmware"}</dd>
+        </dl>
+      </section>
+      <section className="panel">
+        <h2>Files</h2>
+        {files.length === 0 ? (
+          <p className="body muted">None yet.</p>
+        ) : (
+          <ul className="lines">
+            {files.map(({ name, bytes, sha256, query }) => (
+              <li key={name}>
+                <strong>{name}</strong>
+                <span className="muted">{size(bytes)}</span>
+                <span className="mono muted" title={sha256}>
+                  {sha256?.slice(0, 12)}
+                </span>
+                <span className="push">
+                  {whyNot ? (
+                    <Action whyNot={whyNot}>Download</Action>
+                  ) : (
+                    <a
+                      className="button"
+                      href={`${objectPath("images", metadata)}/file${query}`}
+                      download
+                      aria-label={`Download ${name}`}
+                    >
+                      Download
+                    </a>
+                  )}
+                </span>
+              </li>
+            ))}
+          </ul>
+        )}
+      </section>
+      {packages.length > 0 && (
+        <section className="panel">
+          <h2>{packages.length} packages</h2>
+          <details className="body">
+            <summary>All of them</summary>
+            <ul className="lines">
+              {packages.map(({ name, version }) => (
+                <li key={name}>
+                  {name} <span className="muted">{version}</span>
+                </li>
+              ))}
+            </ul>
+          </details>
+        </section>
+      )}
+      <section className="panel">
+        <h2>Conditions</h2>
+        <Conditions conditions={status?.conditions ?? []} />
+      </section>
+    </div>
+  );
+}

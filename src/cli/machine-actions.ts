@@ -6,6 +6,7 @@ import { Host } from "../compute/hosts/kinds.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
 import { Migration } from "../compute/migrations/kinds.ts";
 import { Rollback, Snapshot } from "../compute/snapshots/kinds.ts";
+import { nameOfNow } from "../resource/name-of-now.ts";
 import { seal } from "../resource/sealed.ts";
 import { carryOut, type Standing } from "./operation.ts";
 import { openSession, type Place, parseName, type Session } from "./resources.ts";
@@ -152,13 +153,6 @@ export async function machineOf({ machine, ...place }: Omit<MachineOptions, "tim
   const session = await openSession(place);
   const { kind, name: vm } = parseName(session.kinds, "vm", machine);
   return { session, kind, vm, namespace: session.namespace ?? "default" };
-}
-
-/** A name for what is made now: "web-1-20261124-051500". */
-function nameOfNow(vm: string, now = new Date()): string {
-  const time = now.toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-");
-  // With "-before" it still is a name.
-  return `${vm.slice(0, 40)}-${time}`;
 }
 
 /** Of a kind whose status has a phase and a message. */

@@ -3,7 +3,7 @@ import type { Client } from "../client/client.ts";
 import { readEstate } from "../director/estate/read-estate.ts";
 import { describeEffect } from "../director/execution/effect-words.ts";
 import { predict } from "../director/execution/figures.ts";
-import { type Kept, lastToUndo, madeBy, planUndo } from "../director/execution/undo.ts";
+import { type Kept, lastToUndo, madeBy, planUndo, undoing } from "../director/execution/undo.ts";
 import { isCarriedOut, isFinalPlan, Plan } from "../director/kinds.ts";
 import { carryOut, type Standing } from "./operation.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
@@ -53,15 +53,7 @@ export async function undoWith(
     print(`  ${move.vm} from ${move.from} to ${move.to}: ${describeEffect(move.predicted ?? {})}`);
   for (const line of stays) print(line);
   if (options.dryRun) return;
-  const undo = {
-    metadata: { name: `undo-${now.getTime().toString(36)}` },
-    spec: {
-      trigger: `a user asked to undo ${name}`,
-      undoes: name,
-      automation: "act" as const,
-      moves: predicted,
-    },
-  };
+  const undo = undoing(plan, predicted, now.getTime());
   if (!options.wait) {
     await client.create(Plan, undo);
     print(`plan/${undo.metadata.name} created`);

@@ -6,7 +6,7 @@ import { isSound } from "../../src/client/answers.ts";
 import { type Estate, makeEstate } from "../../src/director/estate/estate.ts";
 import { tariffsOf } from "../../src/director/estate/tariffs.ts";
 import { predict } from "../../src/director/execution/figures.ts";
-import { planUndo } from "../../src/director/execution/undo.ts";
+import { planUndo, undoing } from "../../src/director/execution/undo.ts";
 import { type Explanation, explain } from "../../src/director/planning/explain.ts";
 import { place } from "../../src/director/planning/place.ts";
 import type {
@@ -66,9 +66,13 @@ export function preview(objects: Objects, vm: VirtualMachine) {
   return { placement: machine && place(estate, machine), explanation: explain(estate, key) };
 }
 
-/** The moves that take a plan's back, with what they are expected to do, and what cannot go back. */
+/** The Plan that takes back what a plan did, with what its moves are expected to do; none when nothing can go back, and why. */
 export function undoOf(objects: Objects, plan: Plan, plans: readonly Plan[]) {
   const estate = estateOf(objects);
   const { moves, kept } = planUndo(estate, plan);
-  return { moves: predict(estate, moves, plans), kept };
+  return {
+    undo:
+      moves.length > 0 ? undoing(plan, predict(estate, moves, plans), estate.now ?? Date.now()) : undefined,
+    kept,
+  };
 }

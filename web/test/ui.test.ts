@@ -129,6 +129,22 @@ it("shows one namespace to a user who may see no other", async () => {
   await page.getByRole("button", { name: "Show it" }).click();
   await page.getByRole("link", { name: "web-1" }).waitFor();
   await page.getByRole("button", { name: "Only default" }).waitFor();
+  // What is not of the namespace is not shown, and that is no error.
+  for (const [path, text] of [
+    ["/estate", "Hosts are shown to those who run them"],
+    ["/hosts", "Hosts are shown to those who run them"],
+    ["/director", "Plans, power and sites are of all namespaces"],
+    ["/activity", "Running now"],
+    ["/images", "A machine is made of one by its name"],
+    ["/machines/new", "Give it a name"],
+    [MACHINE, "How each host would be judged"],
+  ] as const) {
+    await page.goto(path);
+    await page.getByText(text).first().waitFor();
+    await page.locator("[aria-busy]").waitFor({ state: "detached" });
+    expect(await page.getByRole("alert").count(), path).toBe(0);
+    expect(await violations(page), path).toEqual([]);
+  }
   await context.close();
 });
 
@@ -154,7 +170,8 @@ it("helps to write a policy, and shows what is wrong where", async () => {
   await page.getByText('host.cpu has no "cors"; did you mean "cores"?').waitFor();
   expect(await page.locator(".cm-lintRange-error").textContent()).toBe("cors");
   expect(await violations(page)).toEqual([]);
-  await write(page, `${text.trimEnd()}\n  keepA`);
+  await write(page, `${text.trimEnd()}\n  `);
+  await page.keyboard.type("keepA");
   await page.getByRole("option", { name: /keepApart/ }).waitFor();
   await page.keyboard.press("Enter");
   await page.keyboard.type("ra");

@@ -39,6 +39,12 @@ export function lastToUndo(plans: readonly Plan[]): Plan | undefined {
     .at(-1);
 }
 
+/** The Plan that makes these moves, for a user who asked for it. @param now ms since the epoch */
+export const undoing = ({ metadata: { name } }: Plan, moves: Plan["spec"]["moves"], now: number) => ({
+  metadata: { name: `undo-${now.toString(36)}` },
+  spec: { trigger: `a user asked to undo ${name}`, undoes: name, automation: "act" as const, moves },
+});
+
 /** How to take back what `plan` did, in the estate as it is now. */
 export function planUndo(estate: Estate, plan: Plan): Undo {
   const undo: Undo = { moves: [], kept: [] };

@@ -30,10 +30,6 @@ export const create = (
     body: { apiVersion: apiVersionOf(plural), kind, ...object },
   });
 
-/** "web-1-20260102-030405" */
-export const nameOfNow = (vm: string): string =>
-  `${vm.slice(0, 40)}-${new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-")}`;
-
 export interface MachineAction {
   id: "start" | "stop" | "restart" | "reset" | "pause" | "resume" | "suspend";
   name: string;

@@ -20,7 +20,9 @@ async function send(method: string, path: string, options: RequestOptions): Prom
     response = await fetch(path, {
       method,
       headers: { accept, ...(body === undefined ? {} : { "content-type": contentType }) },
-      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+      ...(body === undefined
+        ? {}
+        : { body: typeof body === "string" || body instanceof Blob ? body : JSON.stringify(body) }),
       ...(signal ? { signal } : {}),
       credentials: "same-origin",
       cache: "no-store",

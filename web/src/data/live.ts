@@ -317,6 +317,10 @@ export interface LiveResult<T> {
   error: unknown;
 }
 
+/** Whether the user's roles do not show it: the page has something else for him then, not an error. */
+export const isHidden = ({ state, error }: LiveResult<unknown>): boolean =>
+  state === "error" && isApiError(error, "Forbidden");
+
 function useSource<T extends Named>(source: Source): LiveResult<T> {
   const { key } = source;
   // biome-ignore lint/correctness/useExhaustiveDependencies: the key says all

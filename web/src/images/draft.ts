@@ -7,7 +7,8 @@ type Format = NonNullable<Recipe["formats"]>[number];
 export interface Draft {
   name: string;
   packages: readonly string[];
-  /** One a line: "web=/usr/sbin/nginx -g 'daemon off;'" */
+  mode: NonNullable<Recipe["mode"]>;
+  /** One a line: "web=/usr/sbin/nginx -g 'daemon off;'"; in full mode a unit's name will do. */
   services: string;
   boot: NonNullable<Recipe["boot"]>;
   root: NonNullable<Recipe["root"]>;
@@ -30,28 +31,34 @@ export const PROFILES: readonly Profile[] = [
   {
     name: "Machine of this installation",
     about: "started with its kernel directly: the smallest, and the quickest to boot",
-    sets: { boot: "direct", root: "ext4", kernel: "cloud", minimize: false, formats: [] },
+    sets: { mode: "slim", boot: "direct", root: "ext4", kernel: "cloud", minimize: false, formats: [] },
   },
   {
     name: "Any hypervisor",
     about: "boots by BIOS and UEFI, with drivers for VMware, Hyper-V, VirtualBox, Xen",
-    sets: { boot: "both", root: "ext4", kernel: "generic", minimize: false, formats: ["ova"] },
+    sets: { mode: "slim", boot: "both", root: "ext4", kernel: "generic", minimize: false, formats: ["ova"] },
   },
   {
     name: "Appliance in memory",
     about: "all of it is loaded into memory, from a CD or the network; nothing stays",
-    sets: { boot: "both", root: "ram", kernel: "generic", minimize: false, formats: ["iso"] },
+    sets: { mode: "slim", boot: "both", root: "ram", kernel: "generic", minimize: false, formats: ["iso"] },
+  },
+  {
+    name: "Whole Debian",
+    about: "with dpkg, apt and systemd: packages set themselves up, as on a server",
+    sets: { mode: "full", boot: "both", root: "ext4", kernel: "cloud", minimize: false, formats: [] },
   },
   {
     name: "As slim as can be",
     about: "files that neither services nor the packages need are left out",
-    sets: { boot: "direct", root: "ext4", kernel: "cloud", minimize: true, formats: [] },
+    sets: { mode: "slim", boot: "direct", root: "ext4", kernel: "cloud", minimize: true, formats: [] },
   },
 ];
 
 export const EMPTY: Draft = {
   name: "",
   packages: [],
+  mode: "slim",
   services: "",
   boot: "direct",
   root: "ext4",
@@ -67,6 +74,7 @@ export function draftOf(name: string, recipe: Recipe): Draft {
   // A lock is of the packages as they were; others are resolved anew.
   const {
     packages,
+    mode,
     services = [],
     boot,
     root,
@@ -80,7 +88,10 @@ export function draftOf(name: string, recipe: Recipe): Draft {
   return {
     name,
     packages,
-    services: services.map((service) => `${service.name}=${service.command}`).join("\n"),
+    services: services
+      .map(({ name, command }) => (command === undefined ? name : `${name}=${command}`))
+      .join("\n"),
+    mode: mode ?? EMPTY.mode,
     boot: boot ?? EMPTY.boot,
     root: root ?? EMPTY.root,
     kernel: kernel ?? EMPTY.kernel,
@@ -98,7 +109,7 @@ export function recipeOf(draft: Draft): Recipe {
     .filter((line) => line.trim() !== "")
     .map((line) => {
       const [name = "", ...command] = line.split("=");
-      return { name: name.trim(), command: command.join("=").trim() };
+      return { name: name.trim(), ...(command.length > 0 ? { command: command.join("=").trim() } : {}) };
     });
   return {
     distribution: "debian",
@@ -106,6 +117,7 @@ export function recipeOf(draft: Draft): Recipe {
     ...draft.rest,
     packages: [...draft.packages],
     ...(services.length > 0 ? { services } : {}),
+    ...(draft.mode === EMPTY.mode ? {} : { mode: draft.mode }),
     ...(draft.boot === EMPTY.boot ? {} : { boot: draft.boot }),
     ...(draft.root === EMPTY.root ? {} : { root: draft.root }),
     ...(draft.kernel === EMPTY.kernel ? {} : { kernel: draft.kernel }),
@@ -116,4 +128,4 @@ export function recipeOf(draft: Draft): Recipe {
 }
 
 export const isOfProfile = ({ sets }: Profile, draft: Draft): boolean =>
-  (["boot", "root", "kernel", "minimize"] as const).every((field) => sets[field] === draft[field]);
+  (["mode", "boot", "root", "kernel", "minimize"] as const).every((field) => sets[field] === draft[field]);

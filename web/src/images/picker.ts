@@ -70,15 +70,15 @@ export const useSearch = (distribution: string, search: string, section: string,
     },
   });
 
-export const useClosure = (distribution: string, packages: readonly string[]) =>
+export const useClosure = (distribution: string, packages: readonly string[], mode: string) =>
   useQuery<Closure>({
-    queryKey: ["closure", distribution, packages],
+    queryKey: ["closure", distribution, packages, mode],
     enabled: distribution !== "",
     staleTime: 60_000,
     placeholderData: keepPreviousData,
     queryFn: async ({ signal }): Promise<Closure> => {
       await pause(signal);
-      const query = new URLSearchParams(packages.map((name) => ["package", name]));
+      const query = new URLSearchParams([["mode", mode], ...packages.map((name) => ["package", name])]);
       return request("GET", `${objectPath("distributions", { name: distribution })}/closure?${query}`, {
         signal,
       });

@@ -1,8 +1,9 @@
 /** The dialogs of one machine: move it, take a snapshot, go back to one, delete it. */
 import { useState } from "react";
+import { nameOfNow } from "../../../src/resource/name-of-now.ts";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { toast } from "../../ui/toasts.tsx";
-import { create, nameOfNow, remove } from "../data/actions.ts";
+import { create, remove } from "../data/actions.ts";
 import { type HostBrief, keyOf, type Snapshot, type VirtualMachine } from "../data/kinds.ts";
 import { navigate } from "../router.tsx";
 import { useDirector, useObjects } from "./why.tsx";

@@ -2,6 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import type { Explanation } from "../../../src/director/planning/explain.ts";
 import { ErrorNote, Loading } from "../../ui/states.tsx";
+import { isApiError } from "../data/api.ts";
 import { type LiveResult, useLive } from "../data/live.ts";
 import type { Objects } from "../director.ts";
 import { Link } from "../router.tsx";
@@ -47,9 +48,14 @@ export const useDirector = () =>
     staleTime: Number.POSITIVE_INFINITY,
   });
 
+/** To users of one namespace. */
+const HIDDEN =
+  "How each host would be judged is shown to those who may see hosts; under Machine it says why this one was chosen.";
+
 export function Why({ machine }: { machine: string }) {
   const { objects, wrong } = useObjects();
   const director = useDirector();
+  if (isApiError(wrong, "Forbidden")) return <p className="muted">{HIDDEN}</p>;
   if (wrong) return <ErrorNote title="Cannot tell why" error={wrong} />;
   if (!objects || !director.data) return <Loading what="what the director looks at" />;
   const found = director.data.explainMachine(objects, machine);

@@ -6,7 +6,7 @@ import { tell } from "../../ui/toasts.tsx";
 import { patch } from "../data/actions.ts";
 import { isOver, toneOf } from "../data/derive.ts";
 import type { ImageBuild, Migration } from "../data/kinds.ts";
-import { useLive } from "../data/live.ts";
+import { isHidden, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { Link } from "../router.tsx";
 import { EventTable } from "./events.tsx";
@@ -153,7 +153,10 @@ export default function Activity() {
       <div className="page-head">
         <h1>Activity</h1>
       </div>
-      <Ready of={[migrations, snapshots, rollbacks, builds]} what="what runs">
+      <Ready
+        of={[migrations, snapshots, rollbacks, builds].filter((list) => !isHidden(list))}
+        what="what runs"
+      >
         {() => (
           <div className="stack">
             <section className="panel">

@@ -6,8 +6,9 @@ import { Loading, Ready } from "../../ui/states.tsx";
 import { toast } from "../../ui/toasts.tsx";
 import { isApiError, messageOf, request } from "../data/api.ts";
 import { apiVersionOf, collectionPath, type VirtualMachine } from "../data/kinds.ts";
-import { useBrief, useLive } from "../data/live.ts";
+import { isHidden, useBrief, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
+import { scope } from "../data/scope.ts";
 import { useDirector, useObjects, Verdicts } from "../machine/why.tsx";
 import { navigate } from "../router.tsx";
 
@@ -59,7 +60,7 @@ export default function Create() {
   const machines = useBrief("virtualmachines");
   const [draft, setDraft] = useState<Draft>({
     name: "",
-    namespace: "default",
+    namespace: scope || "default",
     image: "",
     cpus: "1",
     memory: "512Mi",
@@ -108,14 +109,14 @@ export default function Create() {
     }
   };
   const namespaces = [
-    ...new Set(["default", ...machines.list.map(({ metadata }) => metadata.namespace ?? "")]),
+    ...new Set([scope || "default", ...machines.list.map(({ metadata }) => metadata.namespace ?? "")]),
   ].sort();
   return (
     <>
       <div className="page-head">
         <h1>New machine</h1>
       </div>
-      <Ready of={[images, networks]} what="images and networks">
+      <Ready of={[images, networks].filter((list) => !isHidden(list))} what="images and networks">
         {() => (
           <form className="split" onSubmit={submit}>
             <section className="panel">
@@ -146,18 +147,29 @@ export default function Create() {
                   ))}
                 </datalist>
                 <Field id="image" label="Image" wrong={wrongWith("image")}>
-                  <select
-                    id="image"
-                    value={draft.image}
-                    onChange={(event) => set({ image: event.target.value })}
-                  >
-                    {images.list.map(({ metadata, status }) => (
-                      <option key={metadata.uid} value={metadata.name}>
-                        {metadata.name}
-                        {status?.phase === "Ready" ? "" : ` (${status?.phase ?? "Pending"})`}
-                      </option>
-                    ))}
-                  </select>
+                  {isHidden(images) ? (
+                    <input
+                      id="image"
+                      required
+                      placeholder="its name, from whoever makes images"
+                      value={draft.image}
+                      spellCheck={false}
+                      onChange={(event) => set({ image: event.target.value })}
+                    />
+                  ) : (
+                    <select
+                      id="image"
+                      value={draft.image}
+                      onChange={(event) => set({ image: event.target.value })}
+                    >
+                      {images.list.map(({ metadata, status }) => (
+                        <option key={metadata.uid} value={metadata.name}>
+                          {metadata.name}
+                          {status?.phase === "Ready" ? "" : ` (${status?.phase ?? "Pending"})`}
+                        </option>
+                      ))}
+                    </select>
+                  )}
                 </Field>
                 <div className="pair">
                   <Field id="cpus" label="CPUs" wrong={wrongWith("cpus")}>
@@ -257,7 +269,7 @@ export default function Create() {
 }
 
 function Preview({ vm, named }: { vm: VirtualMachine | undefined; named: boolean }) {
-  const { objects } = useObjects();
+  const { objects, wrong } = useObjects();
   const director = useDirector();
   if (!vm)
     return (
@@ -265,6 +277,14 @@ function Preview({ vm, named }: { vm: VirtualMachine | undefined; named: boolean
         {named
           ? "Once the server accepts it, the director says here where it would put it, and why."
           : "Give it a name; the director then says here where it would put it, and why."}
+      </p>
+    );
+  if (wrong)
+    return (
+      <p className="muted">
+        {isApiError(wrong, "Forbidden")
+          ? "The server would take it. Where it goes is told once it is made: a look at all hosts before is for those who may see them."
+          : messageOf(wrong)}
       </p>
     );
   if (!objects || !director.data) return <Loading what="the director's view" />;

@@ -7,7 +7,7 @@ import { Empty, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
 import { conditionOf, loadOf, policyColors, toneOf } from "../data/derive.ts";
 import { keyOf, type Plan, type Policy, type PowerPolicy, type Site } from "../data/kinds.ts";
-import { useBrief, useLive } from "../data/live.ts";
+import { isHidden, useBrief, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { scope } from "../data/scope.ts";
 import { siteLines } from "../estate/scene-of.ts";
@@ -227,7 +227,7 @@ export default function Director() {
       <div className="page-head">
         <h1>Director</h1>
       </div>
-      <Ready of={[policies, plans]} what="the policies">
+      <Ready of={[policies]} what="the policies">
         {() => (
           <div className="stack">
             {proposed.map((plan) => (
@@ -267,27 +267,37 @@ export default function Director() {
                 }
               />
             </section>
-            <section>
+            {isHidden(plans) && (
+              <p className="note">
+                Plans, power and sites are of all namespaces; they are shown to those who run the hosts. What
+                concerns your machines is told by their events.
+              </p>
+            )}
+            <section hidden={isHidden(plans)}>
               <div className="page-head">
                 <h2>Plans</h2>
               </div>
-              <DataTable
-                label="Plans"
-                rows={plans.list}
-                idOf={keyOf}
-                columns={PLANS}
-                sortBy="age"
-                empty={
-                  <Empty title="No plans">
-                    <p>
-                      A plan is made when moving machines gains enough: after a policy, a host or a machine
-                      has changed.
-                    </p>
-                  </Empty>
-                }
-              />
+              <Ready of={[plans]} what="the plans">
+                {() => (
+                  <DataTable
+                    label="Plans"
+                    rows={plans.list}
+                    idOf={keyOf}
+                    columns={PLANS}
+                    sortBy="age"
+                    empty={
+                      <Empty title="No plans">
+                        <p>
+                          A plan is made when moving machines gains enough: after a policy, a host or a
+                          machine has changed.
+                        </p>
+                      </Empty>
+                    }
+                  />
+                )}
+              </Ready>
             </section>
-            <section>
+            <section hidden={isHidden(power)}>
               <div className="page-head">
                 <h2>Power</h2>
                 <div className="actions">
@@ -316,7 +326,7 @@ export default function Director() {
                 )}
               </Ready>
             </section>
-            <section>
+            <section hidden={isHidden(sites)}>
               <div className="page-head">
                 <h2>Sites</h2>
                 <div className="actions">

@@ -6,11 +6,12 @@ import { Empty, Ready } from "../../ui/states.tsx";
 import { bytesOf, type HostLoad, isOver, loadOf, plainColor, policyColors } from "../data/derive.ts";
 import { withKey } from "../data/filter.ts";
 import type { Policy } from "../data/kinds.ts";
-import { useBrief, useLive } from "../data/live.ts";
+import { isHidden, useBrief, useLive } from "../data/live.ts";
 import { EstateMap } from "../estate/map.tsx";
 import { wattsText } from "../estate/scene-of.ts";
 import { navigate, useParam } from "../router.tsx";
 import { useDark } from "../theme.ts";
+import { OwnMachines } from "./own.tsx";
 
 export default function Estate() {
   const hosts = useBrief("hosts");
@@ -24,6 +25,7 @@ export default function Estate() {
   const sum = (of: (load: HostLoad) => number) => all.reduce((total, load) => total + of(load), 0);
   const capacity = hosts.list.reduce((total, { status }) => total + bytesOf(status?.capacity?.memory), 0);
   const moving = migrations.list.filter((migration) => !isOver(migration)).length;
+  if (isHidden(hosts)) return <OwnMachines title="Estate" />;
   return (
     <>
       <div className="page-head">

@@ -8,18 +8,20 @@ import type { PageProps } from "../app.tsx";
 import { patch } from "../data/actions.ts";
 import { bytesOf, conditionOf, hostState, hostTone, loadOf } from "../data/derive.ts";
 import type { Host as HostKind, Machine } from "../data/kinds.ts";
-import { useBrief, useOne } from "../data/live.ts";
+import { isHidden, useBrief, useOne } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { Link } from "../router.tsx";
 import { YamlEditor } from "../yaml/object.tsx";
 import { EventTable } from "./events.tsx";
 import { Conditions } from "./machine.tsx";
 import { MachineState, machinePath } from "./machines.tsx";
+import { OwnMachines } from "./own.tsx";
 
 export default function Host({ parts: [name = "", tab = ""] }: PageProps) {
   const hosts = useOne("hosts", { name });
   const machines = useBrief("virtualmachines");
   const host = hosts.items.get(name);
+  if (isHidden(hosts)) return <OwnMachines title={name} host={name} />;
   return (
     <Ready of={[hosts, machines]} what={name}>
       {() =>

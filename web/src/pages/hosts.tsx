@@ -5,8 +5,9 @@ import { Empty, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
 import { bytesOf, type HostLoad, hostState, hostTone, loadOf } from "../data/derive.ts";
 import type { HostBrief } from "../data/kinds.ts";
-import { useBrief } from "../data/live.ts";
+import { isHidden, useBrief } from "../data/live.ts";
 import { Link, useParam } from "../router.tsx";
+import { OwnMachines } from "./own.tsx";
 
 interface Row {
   host: HostBrief;
@@ -116,6 +117,7 @@ export default function Hosts() {
       .toLowerCase();
     return words.every((word) => text.includes(word));
   });
+  if (isHidden(hosts)) return <OwnMachines title="Hosts" />;
   return (
     <>
       <div className="page-head">

@@ -1,11 +1,12 @@
 /** One image: how it stands, its builds with their log, what is in it, and its files to download. */
 import { type ReactNode, useEffect, useRef, useState } from "react";
+import { nameOfNow } from "../../../src/resource/name-of-now.ts";
 import { Action, Ago, Badge, duration, Meter, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
 import type { PageProps } from "../app.tsx";
-import { create, nameOfNow, patch, remove } from "../data/actions.ts";
+import { create, patch, remove } from "../data/actions.ts";
 import { messageOf } from "../data/api.ts";
 import { toneOf } from "../data/derive.ts";
 import { type ImageBuild, type Image as ImageKind, objectPath } from "../data/kinds.ts";

@@ -4,7 +4,7 @@ import { Empty, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
 import { toneOf } from "../data/derive.ts";
 import type { Image } from "../data/kinds.ts";
-import { useLive } from "../data/live.ts";
+import { isHidden, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { Link, navigate } from "../router.tsx";
 import { BuildProgress, isBuildOver } from "./image.tsx";
@@ -107,6 +107,18 @@ function Running() {
 export default function Images() {
   const images = useLive("images");
   const can = useRights(undefined);
+  if (isHidden(images))
+    return (
+      <>
+        <div className="page-head">
+          <h1>Images</h1>
+        </div>
+        <p className="note">
+          Images are made by those who run the installation. A machine is made of one by its name: ask them
+          for it.
+        </p>
+      </>
+    );
   return (
     <>
       <div className="page-head">

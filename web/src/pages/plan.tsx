@@ -114,22 +114,13 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
   };
   const undo = async () => {
     if (!objects || !director.data) throw new Error("the estate is not known yet; try again in a moment");
-    const { moves, kept } = director.data.undoOf(objects, plan, plans);
-    if (moves.length === 0)
+    const { undo: made, kept } = director.data.undoOf(objects, plan, plans);
+    if (!made)
       throw new Error(
         `nothing of it can be taken back: ${kept.map(({ vm, why }) => `${vm}: ${why}`).join("; ")}`,
       );
-    const name = `undo-${Date.now().toString(36)}`;
-    await create("plans", "Plan", {
-      metadata: { name },
-      spec: {
-        trigger: `a user asked to undo ${metadata.name}`,
-        undoes: metadata.name,
-        automation: "act",
-        moves,
-      },
-    });
-    navigate(`/director/plans/${name}`);
+    await create("plans", "Plan", made);
+    navigate(`/director/plans/${made.metadata.name}`);
   };
   const whyNotUndo = !["Succeeded", "Failed"].includes(phase)
     ? `It is ${phase}.`

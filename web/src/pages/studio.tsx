@@ -1,9 +1,10 @@
 /** The JeOS studio: packages are picked, what comes along and what it weighs is told at once, and an image is built of them. */
 import { type FormEvent, type ReactNode, useEffect, useState } from "react";
+import { nameOfNow } from "../../../src/resource/name-of-now.ts";
 import { Action, size } from "../../ui/basics.tsx";
 import { Field } from "../../ui/field.tsx";
 import { ErrorNote, Loading, Ready } from "../../ui/states.tsx";
-import { create, nameOfNow } from "../data/actions.ts";
+import { create } from "../data/actions.ts";
 import { isApiError, messageOf } from "../data/api.ts";
 import type { Distribution } from "../data/kinds.ts";
 import { useLive } from "../data/live.ts";
@@ -44,7 +45,7 @@ function Form({
   const [sent, setSent] = useState<{ busy: boolean; error?: unknown }>({ busy: false });
   const can = useRights(undefined);
   const name = distribution?.metadata.name ?? "";
-  const closure = useClosure(name, draft.packages);
+  const closure = useClosure(name, draft.packages, draft.mode);
   const set = (change: Partial<Draft>) => setDraft((before) => ({ ...before, ...change }));
   const add = (one: string) => {
     if (!draft.packages.includes(one)) set({ packages: [...draft.packages, one] });
@@ -320,11 +321,7 @@ function Chosen({
             {along.map((each) => (
               <li key={each.name}>
                 <Described of={each}>
-                  {each.base
-                    ? "in every slim image"
-                    : each.because
-                      ? `for ${each.because}`
-                      : each.description}
+                  {each.base ? "in every image" : each.because ? `for ${each.because}` : each.description}
                 </Described>
               </li>
             ))}
@@ -351,7 +348,7 @@ function Profiles({
   set: (change: Partial<Draft>) => void;
   formats: readonly string[];
 }) {
-  const choice = <K extends "boot" | "root" | "kernel">(
+  const choice = <K extends "mode" | "boot" | "root" | "kernel">(
     key: K,
     label: string,
     options: readonly [Draft[K], string][],
@@ -393,8 +390,12 @@ function Profiles({
         ))}
       </fieldset>
       <details>
-        <summary>Boot, kernel, services</summary>
+        <summary>System, boot, kernel, services</summary>
         <div className="stack">
+          {choice("mode", "System", [
+            ["slim", "slim: busybox, no maintainer scripts"],
+            ["full", "full: dpkg, apt, systemd"],
+          ])}
           {choice("boot", "Boot", [
             ["direct", "with its kernel directly"],
             ["bios", "by BIOS"],
@@ -420,7 +421,7 @@ function Profiles({
           <Field
             id="image-services"
             label="Services"
-            hint="One a line: web=/usr/sbin/nginx -g 'daemon off;'. They are kept running; maintainer scripts of packages do not run."
+            hint="One a line: web=/usr/sbin/nginx -g 'daemon off;'. They are kept running. In a full system the name of a unit will do."
           >
             <textarea
               id="image-services"

@@ -172,11 +172,9 @@ it("helps to write a policy, and shows what is wrong where", async () => {
   expect(await violations(page)).toEqual([]);
   await write(page, `${text.trimEnd()}\n  `);
   await page.keyboard.type("keepA");
-  await page.getByRole("option", { name: /keepApart/ }).waitFor();
-  await page.keyboard.press("Enter");
+  await page.getByRole("option", { name: /keepApart/ }).click();
   await page.keyboard.type("ra");
-  await page.getByRole("option", { name: "rack" }).waitFor();
-  await page.keyboard.press("Enter");
+  await page.getByRole("option", { name: "rack" }).click();
   await page.getByText("would take new-policy as it is").waitFor();
   await page.getByRole("button", { name: "Make it" }).click();
   await page.getByRole("heading", { name: /new-policy/ }).waitFor();
@@ -391,7 +389,7 @@ const PAGES = [
   ["activity", "/activity", ".lines"],
   ["images", "/images", "table"],
   ["image", "/images/small", ".facts"],
-  ["studio", "/images/new", ".packages li"],
+  ["studio", "/images/new?from=shop", ".packages li"],
   ["none", "/machines/default/nothing", ".state"],
 ] as const;
 const LOOKS = [
@@ -400,7 +398,7 @@ const LOOKS = [
   ["narrow", "light", 390, 844],
 ] as const;
 /** Those that the documentation shows. */
-const PICTURED: readonly string[] = ["estate", "machines", "machine", "director"];
+const PICTURED: readonly string[] = ["estate", "machines", "machine", "director", "studio"];
 
 const approvedPlan = async () => {
   const plans = (await stack.client.list(Plan)).items.filter(({ status }) => status?.phase === "Succeeded");

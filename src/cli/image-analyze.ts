@@ -6,6 +6,7 @@ import { basename, join } from "node:path";
 import { type Analyzed, analyzeApplication, type Subject } from "../images/analyze/analyze.ts";
 import { ApplicationError } from "../images/analyze/application.ts";
 import { forRecipe, markBrought } from "../images/analyze/distribution.ts";
+import { movedCommand, recipeFiles } from "../images/analyze/own-files.ts";
 import { recipeText, told } from "../images/analyze/recipe-of.ts";
 import { locate } from "../images/analyze/source.ts";
 import { lookAt, traceRun } from "../images/analyze/trace.ts";
@@ -55,18 +56,30 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
     }
     const packages = new Packages(await cacheFolder(), release);
     const contents = await packages.contents();
-    const subject = { traces, ...(path === undefined ? {} : { path: await realpath(path) }) };
+    const subject: Subject = {
+      traces,
+      ...(path === undefined ? {} : { path: await realpath(path), isUnpacked: path.startsWith(scratch) }),
+    };
     const analyzed = await analyzeApplication(subject, contents, release).finally(() => contents.close());
     await markBrought(analyzed.findings, (names) => packages.broughtAlong(names));
     show(analyzed, request, print);
     if (request.output === undefined) return;
     const { findings } = analyzed;
+    const own = await recipeFiles(analyzed.files);
+    const files = "files" in own ? own.files : [];
+    const { place } = analyzed;
+    if (command !== undefined && subject.path !== undefined && place !== undefined)
+      command = movedCommand(command, subject.path, place, process.cwd());
     const services = command === undefined ? [] : [{ name: serviceName(command), command }];
     const asked = ["vireo image analyze", what, run && `--run '${run}'`, pid && `--pid ${pid}`].filter(
       Boolean,
     );
-    const text = recipeText({ asked: asked.join(" "), release, findings, services });
+    const text = recipeText({ asked: asked.join(" "), release, findings, services, files });
     await writeFile(request.output, text);
+    if ("tooLarge" in own)
+      print(
+        `\nthe application's own ${analyzed.files.length} files (${(own.tooLarge / 2 ** 20).toFixed(1)} MiB) are too many or too large for a recipe (1 MiB, 500 files): put them into a Debian package`,
+      );
     print(
       `${request.output}: ${forRecipe(findings).length} packages; vireo image build ${request.output} builds it`,
     );

@@ -64,6 +64,18 @@ function checkRecipe(recipe: Recipe): Cause[] {
           },
         ],
   );
+  const encoded = files.flatMap(({ content, encoding }, i) =>
+    encoding === "base64" &&
+    !/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(content.replace(/\s/g, ""))
+      ? [
+          {
+            field: `spec.recipe.files[${i}].content`,
+            reason: "FieldValueInvalid" as const,
+            message: "Invalid value: is not base64; without encoding it is text",
+          },
+        ]
+      : [],
+  );
   const paths = files.flatMap(({ path }, i) =>
     path.split("/").includes("..") || path.endsWith("/")
       ? [
@@ -85,7 +97,7 @@ function checkRecipe(recipe: Recipe): Cause[] {
           },
         ]
       : [];
-  return [...unlocked, ...paths, ...size, ...wrongFormats, ...checkMode(recipe)];
+  return [...unlocked, ...paths, ...encoded, ...size, ...wrongFormats, ...checkMode(recipe)];
 }
 
 /** What one of the modes cannot do. */

@@ -81,7 +81,10 @@ export const Recipe = Type.Object(
       Type.Array(
         Type.Object({
           path: Type.String({ pattern: "^/", description: "Absolute path in the image." }),
-          content: Type.String({ maxLength: 262144 }),
+          content: Type.String({ maxLength: 1048576 }),
+          encoding: Type.Optional(
+            Words(["base64"], { description: "base64: content is that of any bytes; text without it." }),
+          ),
           mode: Type.Optional(
             Type.String({ pattern: "^0[0-7]{3}$", description: 'File mode, "0644" by default.' }),
           ),
@@ -142,6 +145,13 @@ export const Recipe = Type.Object(
   { description: "How the image is built." },
 );
 export type Recipe = Static<typeof Recipe>;
+
+/** What a file of the recipe has in it. */
+export const bytesOf = ({
+  content,
+  encoding,
+}: Pick<NonNullable<Recipe["files"]>[number], "content" | "encoding">) =>
+  Buffer.from(content, encoding ?? "utf8");
 
 /** JSON in which the order of fields does not count. */
 function canonical(value: unknown): string {

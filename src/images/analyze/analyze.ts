@@ -3,16 +3,20 @@
  * package has are the application's own: they are read as well.
  */
 
+import { posix } from "node:path";
 import type { Contents } from "../packages/contents.ts";
-import { applicationOf, readApplication } from "./application.ts";
+import { type AppFile, applicationOf, readApplication } from "./application.ts";
 import { readNeeds } from "./application-needs.ts";
 import { type Found, findPackages } from "./distribution.ts";
 import type { Need } from "./needs.ts";
+import { placeOf } from "./own-files.ts";
 import { type Trace, traceNeeds } from "./trace.ts";
 
 export interface Subject {
   /** A file or a folder. */
   path?: string;
+  /** It was in an archive: where it lies now says nothing. */
+  isUnpacked?: boolean;
   /** Runs of it, by what they are called in the evidence. */
   traces: readonly { name: string; trace: Trace }[];
 }
@@ -20,20 +24,37 @@ export interface Subject {
 export interface Analyzed extends Found {
   /** Files that runs opened and no package has, nor the path. */
   own: string[];
+  /** Where the path's files are in the image, when they are in the recipe. */
+  place?: string;
+  /** All files of the application, with where they are in the image. */
+  files: { file: AppFile; at: string }[];
 }
 
 /** @throws Error of the file system, or for a release that is not known */
 export async function analyzeApplication(
-  { path, traces }: Subject,
+  { path, isUnpacked = false, traces }: Subject,
   contents: Contents,
   release: string,
   signal?: AbortSignal,
 ): Promise<Analyzed> {
   const needs: Need[] = [];
+  const files: Analyzed["files"] = [];
+  let place: string | undefined;
   if (path !== undefined) {
     const installed = await packagedPath(path, contents);
     if (installed) needs.push(installed);
-    needs.push(...(await readNeeds(await readApplication(path), release, signal)));
+    const app = await readApplication(path);
+    needs.push(...(await readNeeds(app, release, signal)));
+    const all = [...app.files, ...app.copies];
+    const at = placeOf(
+      path,
+      all.map(({ name }) => name),
+      isUnpacked,
+    );
+    const isFile = all.length === 1 && all[0]?.path === path;
+    // What packages have is theirs.
+    if (!installed) place = at;
+    if (!installed) files.push(...all.map((file) => ({ file, at: isFile ? at : posix.join(at, file.name) })));
   }
   const runs = traces.flatMap(({ name, trace }) => traceNeeds(trace, name));
   const { missing } = await findPackages(contents, runs);
@@ -43,8 +64,9 @@ export async function analyzeApplication(
   const app = await applicationOf(others, "/");
   needs.push(...(await readNeeds(app, release, signal)));
   const own = app.files.map((file) => file.path);
+  files.push(...app.files.map((file) => ({ file, at: file.path })));
   const found = await findPackages(contents, [...runs.filter((need) => !missing.includes(need)), ...needs]);
-  return { ...found, own };
+  return { ...found, own, files, ...(place === undefined ? {} : { place }) };
 }
 
 /** A program that lies where a package has it is that package's. */

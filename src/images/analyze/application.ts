@@ -1,5 +1,5 @@
 /** The files of an application, and what it brings itself: what it has, no package needs to. */
-import { lstat, open, readdir, readFile, readlink, realpath } from "node:fs/promises";
+import { lstat, open, readdir, readFile, readlink, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, posix, relative } from "node:path";
 
 export interface AppFile {
@@ -13,6 +13,8 @@ export interface AppFile {
 
 export interface Application {
   files: AppFile[];
+  /** Links to files that it has, as files. */
+  copies: AppFile[];
   /** Links to what it does not have. */
   links: { name: string; target: string }[];
   /** Whether it has a library, of this file name. */
@@ -73,8 +75,20 @@ export async function applicationOf(paths: readonly string[], root: string): Pro
   const node = new Set(await nodePackages(files));
   const folders = new Set([...names].flatMap(foldersOf));
   const isOwn = (target: string) => names.has(target) || folders.has(target);
+  const copies: AppFile[] = [];
+  for (const [name, target] of links) {
+    const found = isOwn(target) ? await stat(join(root, name)).catch(() => undefined) : undefined;
+    if (found?.isFile())
+      copies.push({
+        path: join(root, name),
+        name,
+        bytes: found.size,
+        isExecutable: (found.mode & 0o111) !== 0,
+      });
+  }
   return {
     files,
+    copies,
     links: [...links].map(([name, target]) => ({ name, target })).filter(({ target }) => !isOwn(target)),
     hasLibrary: (name) => libraries.has(name),
     hasFile: (ending) => endings.has(ending),

@@ -80,9 +80,16 @@ export async function findPackages(contents: Contents, needs: readonly Need[]): 
     }
   }
   const all = [...findings.values()].sort((a, b) => (a.package < b.package ? -1 : 1));
-  for (const { evidence } of all) evidence.sort((a, b) => bySureness(a) - bySureness(b));
+  for (const finding of all) {
+    finding.evidence.sort((a, b) => bySureness(a) - bySureness(b));
+    if (finding.evidence.some(isData)) finding.isEssential = false;
+  }
   return { findings: all, missing };
 }
+
+/** A file that a run opened: busybox has programs alone. All programs open libc-bin's locale, and do without. */
+const isData = ({ how, path }: Evidence) =>
+  how === "opened" && !/^(?:usr\/)?s?bin\/|^usr\/lib\/locale\//.test(path);
 
 const bySureness = ({ confidence }: Evidence) => ["certain", "likely", "possible"].indexOf(confidence);
 

@@ -10,19 +10,22 @@ export interface Analysis {
   findings: readonly Finding[];
   /** What the image is to run. */
   services: NonNullable<Recipe["services"]>;
+  /** The application's own. */
+  files: NonNullable<Recipe["files"]>;
 }
 
 /** "bin/app: linked libz.so.1". */
 export const told = ({ file, how, what }: Evidence) => `${file}: ${how} ${what}`;
 
 /** The recipe with the reason beside each package; what may be needed stands in it as comments. @returns YAML */
-export function recipeText({ asked, release, findings, services }: Analysis): string {
+export function recipeText({ asked, release, findings, services, files }: Analysis): string {
   const chosen = forRecipe(findings);
   const recipe = {
     distribution: "debian",
     release,
     packages: chosen.map((finding) => finding.package),
     ...(services.length > 0 ? { services } : {}),
+    ...(files.length > 0 ? { files } : {}),
   };
   const document = new Document(recipe);
   document.commentBefore = ` Made by ${asked}.`;

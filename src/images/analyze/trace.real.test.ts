@@ -37,7 +37,7 @@ describe("a run that is watched", () => {
     const stubborn = `sh -c 'trap "" TERM; echo $$ >> "${pids}"; while :; do sleep 0.1; done'`;
     const command = `cat /etc/debian_version >/dev/null; setsid ${stubborn} & setsid sleep 1000 & echo $! >> "${pids}"; wait`;
     const begin = performance.now();
-    const trace = await traceRun(command, file(), { limitMs: 700, signal: never });
+    const trace = await traceRun(command, file(), { limitMs: 700, graceMs: 300, signal: never });
     expect(performance.now() - begin).toBeLessThan(20_000);
     expect([...trace.opened.keys()]).toContain("/etc/debian_version");
     const left = (await readFile(pids, "utf8")).split("\n").filter(Boolean);

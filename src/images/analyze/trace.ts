@@ -20,7 +20,7 @@ export interface Trace {
 /** What every system makes by itself, or has for a moment. */
 const PASSING =
   /^\/(?:proc|sys|dev|run|tmp|var\/(?:run|tmp|log|cache|spool)|etc\/(?:ld\.so\.\w+|passwd|group|shadow|gshadow|hosts|hostname|resolv\.conf|nsswitch\.conf|localtime|timezone|machine-id|mtab|host\.conf|gai\.conf|locale\.alias))(?:\/|$)/;
-/** After SIGTERM. */
+/** From SIGTERM to SIGKILL. */
 const GRACE_MS = 5000;
 const STRACE = [
   ..."-f -qq -y -z -s 4096 --seccomp-bpf -e signal=none".split(" "),
@@ -30,13 +30,19 @@ const STRACE = [
 /**
  * Runs a command, by a shell, until it ends, `signal` or the time is over: then it is ended, with all that it started.
  * @param file where strace writes to
+ * @param graceMs how long what is ended may take to end by itself
  * @param root the command runs in this root file system by itself (chroot); its paths are those inside
  * @throws ApplicationError when it cannot be run
  */
 export async function traceRun(
   command: string,
   file: string,
-  { limitMs, signal, root = "" }: { limitMs: number; signal: AbortSignal; root?: string },
+  {
+    limitMs,
+    signal,
+    root = "",
+    graceMs = GRACE_MS,
+  }: { limitMs: number; signal: AbortSignal; root?: string; graceMs?: number },
 ): Promise<Trace> {
   // A group of its own: a terminal's Ctrl-C is for us, and all of it can be ended.
   const child = spawn("strace", [...STRACE, "-o", file, "--", "sh", "-c", command], {
@@ -53,7 +59,7 @@ export async function traceRun(
     wait(limitMs, undefined, { signal: AbortSignal.any([signal, late.signal]) }).catch(() => undefined),
   ]);
   late.abort();
-  if (first === undefined) await end(child.pid, file, over);
+  if (first === undefined) await end(child.pid, file, over, graceMs);
   const result = await over;
   if ("error" in result)
     throw new ApplicationError(
@@ -69,7 +75,12 @@ export async function traceRun(
 }
 
 /** First asks, then kills; also those that have left the group: strace has told of each. */
-async function end(group: number | undefined, file: string, over: Promise<unknown>): Promise<void> {
+async function end(
+  group: number | undefined,
+  file: string,
+  over: Promise<unknown>,
+  graceMs: number,
+): Promise<void> {
   if (group === undefined) return;
   const all = async (name: "SIGTERM" | "SIGKILL") => {
     const text = await readFile(file, "utf8").catch(() => "");
@@ -79,7 +90,7 @@ async function end(group: number | undefined, file: string, over: Promise<unknow
   };
   await all("SIGTERM");
   const grace = new AbortController();
-  await Promise.race([over, wait(GRACE_MS, undefined, { signal: grace.signal }).catch(() => undefined)]);
+  await Promise.race([over, wait(graceMs, undefined, { signal: grace.signal }).catch(() => undefined)]);
   grace.abort();
   await all("SIGKILL");
 }

@@ -1,11 +1,19 @@
 /** What our slim images have of their own: init, first boot, network. POSIX sh for busybox; no path of the build machine in it. */
-import type { Recipe } from "../recipe.ts";
+import { bytesOf, type Recipe } from "../recipe.ts";
 
 export interface GuestFile {
   path: string;
-  content: string;
+  content: string | Buffer;
   mode: number;
 }
+
+/** Those that the recipe has itself. */
+export const filesOf = (recipe: Recipe): GuestFile[] =>
+  (recipe.files ?? []).map((each) => ({
+    path: each.path,
+    content: each.encoding ? bytesOf(each) : each.content,
+    mode: Number.parseInt(each.mode ?? "0644", 8),
+  }));
 
 /** What the initial RAM disk has of busybox. */
 export const INITRD_APPLETS = [
@@ -153,8 +161,6 @@ export function guestFiles(recipe: Recipe): GuestFile[] {
     ...(recipe.services ?? []).map(({ name, command = "false" }) =>
       file(`/etc/vireo/services/${name}`, `#!/bin/sh\nexec >/dev/console 2>&1\nexec ${command}\n`, 0o755),
     ),
-    ...(recipe.files ?? []).map(({ path, content, mode }) =>
-      file(path, content, Number.parseInt(mode ?? "0644", 8)),
-    ),
+    ...filesOf(recipe),
   ];
 }

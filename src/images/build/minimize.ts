@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { lstat, readdir, readFile, readlink, rm } from "node:fs/promises";
 import { join, posix } from "node:path";
-import type { Recipe } from "../recipe.ts";
+import { bytesOf, type Recipe } from "../recipe.ts";
 import { readElf } from "./elf.ts";
 import { rooted } from "./rooted.ts";
 
@@ -15,6 +15,7 @@ const PROGRAM_FOLDERS = ["/usr/bin", "/usr/sbin", "/usr/games", "/usr/libexec"];
 const UNNEEDED = ["/usr/lib/x86_64-linux-gnu/gconv", "/usr/lib/x86_64-linux-gnu/audit", "/usr/share/vim"];
 /** Opened by libc itself when a thread ends. */
 const OPENED = ["libgcc_s.so.1"];
+const SCRIPT = Buffer.from("#!");
 /** Enough for a header of a script, and to tell ELF. */
 const HEAD_BYTES = 256;
 
@@ -43,13 +44,16 @@ export async function minimize(root: string, recipe: Recipe, own: readonly strin
   const closure = new Closure(root);
   const texts = [
     ...(recipe.services ?? []).map(({ command = "" }) => command),
-    ...(recipe.files ?? []).flatMap(({ content }) => (content.startsWith("#!") ? [content] : [])),
+    ...(recipe.files ?? [])
+      .map(bytesOf)
+      .flatMap((bytes) => (bytes.subarray(0, 2).equals(SCRIPT) ? [`${bytes}`] : [])),
   ];
   for (const word of texts.flatMap((text) => [...words(text)])) {
     if (word.startsWith("/")) await closure.add(word);
     const named = byName.get(word);
     if (named) await closure.add(named);
   }
+  for (const { path } of recipe.files ?? []) await closure.add(path);
   for (const path of own) if (isIn(path, [...PROGRAM_FOLDERS, "/usr/lib"])) await closure.add(path);
   // Plugins: programs open them by their own folders' names.
   const isPlugin = (path: string) => !LIBRARY_FOLDERS.includes(posix.dirname(path)) && !isIn(path, UNNEEDED);

@@ -1,5 +1,5 @@
 /** What full images have of Vireo's own: network, first boot, services as units of systemd. No path of the build machine in it. */
-import type { GuestFile } from "../build/guest-files.ts";
+import { filesOf, type GuestFile } from "../build/guest-files.ts";
 import type { Recipe } from "../recipe.ts";
 
 /**
@@ -150,8 +150,6 @@ export function fullFiles(recipe: Recipe, paths: readonly string[]): GuestFile[]
             file(`/etc/systemd/system/${name}.service`, serviceUnit(name)),
           ],
     ),
-    ...(recipe.files ?? []).map(({ path, content, mode }) =>
-      file(path, content, Number.parseInt(mode ?? "0644", 8)),
-    ),
+    ...filesOf(recipe),
   ];
 }

@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { compareVersions, relations, satisfies } from "./control.ts";
+import { relations, satisfies } from "./control.ts";
 import { IndexFile, writeIndex } from "./index-file.ts";
+import { compareVersions } from "./version.ts";
 
 describe("versions", () => {
   it.each([

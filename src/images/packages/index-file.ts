@@ -6,7 +6,8 @@ import { rmSync } from "node:fs";
 import { rename } from "node:fs/promises";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { type Candidate, type Closure, closureOf, type Universe } from "./closure.ts";
-import { compareVersions, type Relation, relations, stanzas } from "./control.ts";
+import { type Relation, relations, stanzas } from "./control.ts";
+import { compareVersions } from "./version.ts";
 
 /** In the file's name; raised when the tables change. */
 export const INDEX_FORMAT = 1;

@@ -48,6 +48,7 @@ function compareParts(a: string, b: string): number {
 
 /** @returns less than 0 when a is older than b, more when it is newer, 0 when dpkg holds them for the same */
 export function compareVersions(a: string, b: string): number {
+  if (a === b) return 0;
   const [first, second] = [partsOf(a), partsOf(b)];
   if (first.epoch !== second.epoch) return first.epoch - second.epoch;
   return compareParts(first.upstream, second.upstream) || compareParts(first.revision, second.revision);

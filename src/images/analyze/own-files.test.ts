@@ -1,0 +1,80 @@
+/** Where an application's own files are in the image, and how a recipe carries them. */
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { checkImage } from "../checks.ts";
+import { bytesOf } from "../recipe.ts";
+import { readApplication } from "./application.ts";
+import { movedCommand, placeOf, recipeFiles } from "./own-files.ts";
+
+it("an application stays where it lies, unless an image has nothing there; a tree of a system is one", () => {
+  expect(placeOf("/srv/shop", ["run.py"], false)).toBe("/srv/shop");
+  expect(placeOf("/tmp/shop", ["run.py"], false)).toBe("/opt/shop");
+  expect(placeOf("/home/me/shop", ["run.py"], true)).toBe("/opt/shop");
+  expect(placeOf("/home/me/x", ["usr/bin/a", "etc/a.conf"], true)).toBe("/");
+  expect(placeOf("/home/me/x", ["usr/bin/a", "README"], true)).toBe("/opt/x");
+});
+
+it("its command goes with it", () => {
+  expect(
+    movedCommand(
+      "./bin/run --conf=/tmp/shop/x /tmp/shop/c /tmp/shopping y",
+      "/tmp/shop",
+      "/opt/shop",
+      "/tmp/shop",
+    ),
+  ).toBe("/opt/shop/bin/run --conf=/tmp/shop/x /opt/shop/c /tmp/shopping y");
+});
+
+it("texts as they are, all else as base64; links within it as what they lead to; more than the store takes not at all", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "vireo-own-"));
+  try {
+    mkdirSync(join(folder, "lib"));
+    const bytes = Buffer.from([0x7f, 0x45, 0, 255, 128]);
+    writeFileSync(join(folder, "lib/libown.so.1.2"), bytes);
+    symlinkSync("libown.so.1.2", join(folder, "lib/libown.so.1"));
+    symlinkSync("/usr/bin/elsewhere", join(folder, "elsewhere"));
+    writeFileSync(join(folder, "run.sh"), "#!/bin/sh\n# ä\n");
+    chmodSync(join(folder, "run.sh"), 0o755);
+    const app = await readApplication(folder);
+    expect(app.links).toEqual([{ name: "elsewhere", target: "/usr/bin/elsewhere" }]);
+    const of = () =>
+      recipeFiles([...app.files, ...app.copies].map((file) => ({ file, at: `/opt/${file.name}` })));
+    const carried = await of();
+    if (!("files" in carried)) throw new Error("too large");
+    expect(carried.files).toEqual([
+      { path: "/opt/lib/libown.so.1.2", content: bytes.toString("base64"), encoding: "base64" },
+      { path: "/opt/run.sh", content: "#!/bin/sh\n# ä\n", mode: "0755" },
+      { path: "/opt/lib/libown.so.1", content: bytes.toString("base64"), encoding: "base64" },
+    ]);
+    expect(carried.files.map(bytesOf)[0]).toEqual(bytes);
+    const [file] = app.files;
+    if (file) file.bytes = 2 ** 20 + 1;
+    expect(await of()).toEqual({ tooLarge: 2 ** 20 + 1 + 20 });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+it("what is not base64 is refused by its field", () => {
+  const recipe = { distribution: "debian", release: "bookworm", packages: [] as string[] } as const;
+  const check = (content: string) =>
+    checkImage(
+      {
+        apiVersion: "vireo.dev/v1",
+        kind: "Image",
+        metadata: { name: "a" },
+        spec: {
+          storagePool: "default",
+          recipe: { ...recipe, files: [{ path: "/a", content, encoding: "base64" }] },
+        },
+      },
+      undefined,
+      { list: () => [] },
+    ).map(({ field }) => field);
+  expect(check("AAEC\nAw==")).toEqual([]);
+  expect(check("")).toEqual([]);
+  expect(check("AAECAw=")).toEqual(["spec.recipe.files[0].content"]);
+  expect(check("no base64!")).toEqual(["spec.recipe.files[0].content"]);
+});

@@ -1,0 +1,66 @@
+/** The application's own files, for a recipe: it carries them itself as long as they are few and small. */
+import { readFile } from "node:fs/promises";
+import { basename, posix } from "node:path";
+import type { Recipe } from "../recipe.ts";
+import type { AppFile } from "./application.ts";
+
+type Files = NonNullable<Recipe["files"]>;
+
+/** A recipe is kept with the image in the store, whose values are at most 1.5 MiB (etcd). */
+const MAX_BYTES = 2 ** 20;
+const MAX_FILES = 500;
+
+/** Folders of an image that are empty when it has started, or are made anew. */
+const PASSING = /^\/(?:tmp|run|proc|sys|dev|var\/tmp)(?:\/|$)/;
+/** What a system has below "/". */
+const SYSTEM = /^(?:usr|bin|sbin|lib|lib64|etc|opt|srv|var)\//;
+
+/**
+ * Where the application lies in the image: a tree that looks like a system's at "/"; where it lies here, if that may be; else in /opt.
+ * @param path of the file or folder on this machine @param isUnpacked it was in an archive, and lies nowhere
+ */
+export function placeOf(path: string, names: readonly string[], isUnpacked: boolean): string {
+  if (
+    names.length > 0 &&
+    names.every((name) => SYSTEM.test(name)) &&
+    names.some((name) => name.startsWith("usr/"))
+  )
+    return "/";
+  if (!isUnpacked && !PASSING.test(path)) return path;
+  return posix.join("/opt", basename(path));
+}
+
+/** The command as it is in the image: paths within `from` are at `to` there. @param here the folder that it is given in */
+export const movedCommand = (command: string, from: string, to: string, here: string): string =>
+  command
+    .split(/(\s+)/)
+    .map((word) => {
+      const path = posix.resolve(here, word);
+      const isInside = /^[^-=]*\//.test(word) && `${path}/`.startsWith(`${from}/`);
+      return isInside ? posix.join(to, path.slice(from.length)) : word;
+    })
+    .join("");
+
+/**
+ * @param files with their paths in the image
+ * @returns as a recipe has them, or how many bytes too many there are. @throws Error of the file system
+ */
+export async function recipeFiles(
+  files: readonly { file: AppFile; at: string }[],
+): Promise<{ files: Files } | { tooLarge: number }> {
+  const bytes = files.reduce((sum, { file }) => sum + file.bytes, 0);
+  if (bytes > MAX_BYTES || files.length > MAX_FILES) return { tooLarge: bytes };
+  const all: Files = [];
+  let length = 0;
+  for (const { file, at } of files) {
+    const content = await readFile(file.path);
+    const text = content.toString("utf8");
+    const isText = !text.includes("\0") && Buffer.from(text).equals(content);
+    const carried = isText
+      ? { content: text }
+      : { content: content.toString("base64"), encoding: "base64" as const };
+    length += carried.content.length;
+    all.push({ path: at, ...carried, ...(file.isExecutable ? { mode: "0755" } : {}) });
+  }
+  return length > MAX_BYTES ? { tooLarge: bytes } : { files: all };
+}

@@ -25,7 +25,7 @@ const APPLICATIONS: Record<string, string> = {
   haproxy: "haproxy -c -f /etc/haproxy/haproxy.cfg; haproxy -vv",
   "redis-server": "timeout 2 redis-server --port 0 --unixsocket /tmp/redis.sock",
   curl: "curl -s file:///etc/passwd; curl -s https://localhost:1/",
-  git: "git init /tmp/g && cd /tmp/g && git -c user.name=a -c user.email=a commit --allow-empty -m x && git log && git clone /tmp/g /tmp/h; git send-email --dump-aliases",
+  git: "git init /tmp/g && cd /tmp/g && git -c user.name=a -c user.email=a commit --allow-empty -m x && git log && git clone /tmp/g /tmp/h; git -c add.interactive.useBuiltin=false add -i </dev/null",
   "openssh-client": "ssh-keygen -t ed25519 -N '' -f /tmp/key; ssh -o BatchMode=yes localhost; ssh-add -l",
   rsync: "rsync -az /etc/ /tmp/etc/",
   sqlite3: "sqlite3 /tmp/x.db 'create table a(b); select sqlite_version();'",
@@ -150,7 +150,7 @@ async function withRun(name: string, app: string): Promise<ReadonlySet<string>> 
   const root = join(folder, "root");
   await makeRoot(root, [...BASE, name]);
   try {
-    const command = `chroot ${root} /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh -c ${quoted(APPLICATIONS[name] ?? `${name} --version`)} >/dev/null 2>&1 </dev/null`;
+    const command = `chroot ${root} /usr/bin/env -i PYTHONDONTWRITEBYTECODE=1 PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh -c ${quoted(APPLICATIONS[name] ?? `${name} --version`)} >/dev/null 2>&1 </dev/null`;
     const trace = await traceRun(command, join(folder, "trace"), { limitMs: RUN_MS, signal: never, root });
     // The application's own files are no evidence: copied out, no package would have them.
     for (const path of trace.opened.keys()) if (isOf(app, path)) trace.opened.delete(path);
@@ -176,7 +176,7 @@ async function makeRoot(root: string, names: readonly string[]): Promise<void> {
     await mkdir(join(root, "usr", each), { recursive: true });
     await symlink(`usr/${each}`, join(root, each));
   }
-  for (const each of ["tmp", "dev", "proc", "run", "root", "etc", "var/log", "var/tmp", "var/lib"])
+  for (const each of ["tmp", "dev/shm", "proc", "run", "root", "etc", "var/log", "var/tmp", "var/lib"])
     await mkdir(join(root, each), { recursive: true });
   for (const each of await packages.fetch(names))
     await unpack({ folder, cache: folder, log: () => {} }, each.file, root);
@@ -192,6 +192,8 @@ async function makeRoot(root: string, names: readonly string[]): Promise<void> {
   for (const each of ["log/nginx", "lib/nginx", "log/squid", "spool/squid", "lib/redis"])
     await mkdir(join(root, "var", each), { recursive: true });
   if (existsSync(join(root, "usr/bin/mawk"))) await symlink("mawk", join(root, "usr/bin/awk"));
+  if (existsSync(join(root, "etc/mysql/mariadb.cnf")))
+    await symlink("mariadb.cnf", join(root, "etc/mysql/my.cnf"));
   const java = join(root, "usr/lib/jvm/default-java/bin/java");
   if (existsSync(java)) await symlink("/usr/lib/jvm/default-java/bin/java", join(root, "usr/bin/java"));
 }

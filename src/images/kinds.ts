@@ -95,6 +95,14 @@ export const Image = defineKind({
           description: `How many versions are kept that nothing names; ${KEEP_VERSIONS} by default.`,
         }),
       ),
+      rebuildHours: Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: 500,
+          description:
+            "Built anew so long after its newest build: when its packages have changed it becomes what they make of it, else it stays as it is. Of a recipe without a lock.",
+        }),
+      ),
     },
     rules(
       {

@@ -19,7 +19,9 @@ import { ensureDistributions } from "./distributions.ts";
 import { inTurn } from "./garbage/lock.ts";
 import { inspectImage } from "./inspect.ts";
 import { IMAGE_LABEL, Image, ImageBuild } from "./kinds.ts";
+import { rebuildInMs } from "./rebuild.ts";
 import { sameRecipe } from "./recipe.ts";
+import { comparePackages, toldChanges } from "./trust/differences.ts";
 import { withVersion } from "./versions/kinds.ts";
 
 export interface ImageContext {
@@ -153,7 +155,14 @@ async function reconcile(
 
   if (best?.status) {
     const { file, format, virtualBytes, allocatedBytes, sha256, boot, packages, artifacts } = best.status;
-    if (phase === "Ready" && settled && image.status?.build === best.metadata.name) return undefined;
+    if (phase === "Ready" && settled && image.status?.build === best.metadata.name) {
+      const inMs = rebuildInMs(image, ours, clock.now());
+      if (inMs !== 0) return inMs === undefined ? undefined : { requeueAfterMs: inMs };
+      await createBuild(client, name, { storagePool, recipe }, image).catch((error: unknown) => {
+        if (!isApiError(error, "AlreadyExists")) throw error;
+      });
+      return undefined;
+    }
     // What the one before had and this has not goes.
     const result = { file, format, virtualBytes, allocatedBytes, sha256, boot, packages, artifacts };
     const path = join(await imagesFolder(client, storagePool), file ?? "");
@@ -162,7 +171,13 @@ async function reconcile(
       await isReady({ ...result, build: best.metadata.name });
       return true;
     });
-    if (isThere) return undefined;
+    if (isThere) {
+      const changes = comparePackages(image.status?.packages ?? [], packages ?? []);
+      if (image.status?.packages && changes.length > 0)
+        events.record(about, "Normal", "PackagesChanged", `image ${name}: ${toldChanges(changes)}`);
+      const inMs = rebuildInMs(image, ours, clock.now());
+      return inMs === undefined ? undefined : { requeueAfterMs: Math.max(inMs, AGAIN_MS) };
+    }
     // Of an earlier recipe, say: nothing needed its files any more. It is built again.
     await client.delete(ImageBuild, { name: best.metadata.name }).catch(ignoreGone);
     return { requeueAfterMs: AGAIN_MS };

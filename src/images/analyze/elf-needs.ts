@@ -8,6 +8,8 @@ const FOLDERS = [`usr/lib/${ARCHITECTURE}`, "usr/lib", "usr/lib64"];
 /** A library's name with the version of its interface, standing alone: what dlopen is given. Without the version it is for compilers. */
 const OPENED =
   /(?<=\0)(?:\/usr\/lib\/(?:x86_64-linux-gnu\/)?)?(lib[A-Za-z0-9_+.-]+\.so\.[0-9][0-9.]*)(?=\0)/g;
+/** A folder of plugins, mostly of another package: /usr/lib/x86_64-linux-gnu/libmariadb3/plugin. */
+const PLUGINS = /(?<=\0)\/usr\/lib\/x86_64-linux-gnu\/[A-Za-z0-9_+.-]+(?:\/[A-Za-z0-9_+.-]+)*(?=\/?\0)/g;
 const PROGRAMS = /(?<=\0)\/(?:usr\/)?s?bin\/[A-Za-z0-9_+.-]+(?=\0)/g;
 
 /**
@@ -39,6 +41,15 @@ export function elfNeeds(elf: Elf, bytes: Buffer, file: string, isOwn: (library:
   const linked = new Set([...elf.needed, elf.soname]);
   for (const name of new Set([...text.matchAll(OPENED)].map((match) => match[1] ?? "")))
     if (!linked.has(name) && !isOwn(name)) library(name, "names it (dlopen)", "possible");
+  for (const path of new Set([...text.matchAll(PLUGINS)].map(([path]) => path)))
+    if (!isOwn(posix.basename(path)) && !/\.so(?:\.|$)/.test(path))
+      needs.push({
+        file,
+        how: "names a folder of",
+        what: path,
+        paths: [`${path.slice(1)}/*.so`],
+        confidence: "likely",
+      });
   for (const [path] of new Set(text.matchAll(PROGRAMS)))
     needs.push(programNeed(path, { file, how: "names it", confidence: "possible" }));
   return needs;

@@ -29,3 +29,19 @@ export function comparePackages(before: Packages, after: Packages): PackageChang
     if (!now?.has(key)) changes.push({ name, before: version, what: "removed" });
   return changes.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
+
+/** Of how many it tells one by one. */
+const TOLD = 10;
+
+/** In words: "openssl 3.0.15-1 -> 3.0.16-1, curl added". */
+export function toldChanges(changes: readonly PackageChange[]): string {
+  const all = changes
+    .slice(0, TOLD)
+    .map(({ name, before, after, what }) =>
+      before !== undefined && after !== undefined && before !== after
+        ? `${name} ${before} -> ${after}`
+        : `${name} ${what}`,
+    );
+  const more = changes.length - all.length;
+  return `${all.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}

@@ -33,6 +33,8 @@ interface Event {
 
 /** A loss that is not survived. */
 export interface Fault {
+  /** Its number, for Survival. */
+  event: number;
   /** "host a", "racks north r1 and north r2" */
   loss: string;
   /** Whether it is known that there is no way; else none was found within the limit. */
@@ -269,6 +271,23 @@ export class Survival {
     return fault;
   }
 
+  /** Whether a loss that is not survived would be with the machine there, and no other less. The estate stays as it is. */
+  mends({ event }: Fault, at: number, to: string): boolean {
+    const before = this.index.machines[at];
+    if (!before || this.ifMoved(at, to)) return false;
+    this.index.move(before.key, to);
+    const { found } = this.prove(event);
+    this.index.restore(at, before);
+    this.stale.clear();
+    return found === "yes";
+  }
+
+  /** The hosts that are lost. */
+  lostIn({ event }: Fault): ReadonlySet<number> {
+    const { level, domains } = this.events[event] as Event;
+    return new Set(domains.flatMap((d) => this.hostsOf[level]?.get(d) ?? []));
+  }
+
   /** Of moves that were made since the last question; when there is one, whoever made them has to take them back. */
   worse(): Fault | undefined {
     return this.firstWorse(-1, true);
@@ -313,6 +332,7 @@ export class Survival {
     });
     const word = DOMAINS[level] as Level;
     return {
+      event: e,
       loss: names.length === 1 ? `${word} ${names[0]}` : `${word}s ${names.join(" and ")}`,
       sure: packed.found === "no",
       machine: packed.left,

@@ -16,6 +16,7 @@ import { isSpecial, obstacle } from "../rules/rules.ts";
 import { Heap } from "../solver/heap.ts";
 import { acceptOf, Draft, isSettled, leastGain, type Move, mayMove, type PlanOptions } from "./draft.ts";
 import { emptyHosts } from "./empty.ts";
+import { restoreReserve } from "./reserve.ts";
 
 export type { Move, PlanOptions } from "./draft.ts";
 export { PLAN_DEFAULTS } from "./draft.ts";
@@ -42,6 +43,11 @@ export function planMoves(estate: Estate, options: PlanOptions): Move[] {
   const index = indexOf(estate);
   const draft = new Draft(estate, index, options.now);
   try {
+    if (survivalOf(estate)?.faults().length) {
+      // What is broken first, so that it finds the room; then what was reserved, before anything that only gains.
+      lookAtAll(draft, options, true);
+      while (draft.moves.length < options.maxMoves && restoreReserve(draft, options));
+    }
     for (let found = true; found && draft.moves.length < options.maxMoves; )
       found = lookAtAll(draft, options) || emptyHosts(draft, options);
     return draft.moves;
@@ -50,15 +56,15 @@ export function planMoves(estate: Estate, options: PlanOptions): Move[] {
   }
 }
 
-/** @returns whether there was a useful move */
-function lookAtAll(draft: Draft, options: PlanOptions): boolean {
+/** @param needed only rules are mended and hosts relieved @returns whether there was a useful move */
+function lookAtAll(draft: Draft, options: PlanOptions, needed = false): boolean {
   const { estate, index, moves, moved } = draft;
   // The gain that each had when it was looked at; before it is taken, it is looked at again on what there is by then.
   const queue = new Heap<Candidate>((a, b) => b.gain - a.gain || a.at - b.at);
   for (const [at, machine] of index.machines.entries()) {
     if (moved.has(at) || !mayMove(estate, machine, options) || !draft.allows(machine)) continue;
     const candidate = consider(estate, index, at, options);
-    if (candidate) queue.push(candidate);
+    if (candidate && (!needed || candidate.broken || candidate.hot)) queue.push(candidate);
   }
   let found = false;
   const survival = survivalOf(estate);
@@ -70,7 +76,7 @@ function lookAtAll(draft: Draft, options: PlanOptions): boolean {
   for (let next = queue.pop(); next && moves.length < options.maxMoves; next = queue.pop()) {
     if (!draft.allows(index.machines[next.at] as MachineView)) continue;
     let candidate = consider(estate, index, next.at, options);
-    if (!candidate) continue;
+    if (!candidate || (needed && !candidate.broken && !candidate.hot)) continue;
     if (candidate.gain < (queue.first?.gain ?? 0)) {
       queue.push(candidate);
       continue;

@@ -18,6 +18,8 @@ import { lackInWords, TOLD } from "./overcommit.ts";
 export function checkOvercommit(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
   const { spec, metadata } = object;
   if (!spec.host || (!old && metadata.resourceVersion)) return [];
+  // Most writes are what agents report.
+  if (old?.spec.host && old.spec.cpus === spec.cpus && old.spec.memory === spec.memory) return [];
   const before = old?.spec.host ? demandsOf([old]) : undefined;
   const needs = demandsOf([object]);
   // Limits of disks and networks that become more are followed; a plan moves who is too much then.

@@ -33,6 +33,7 @@ const PAGES: readonly { at: RegExp; page: ComponentType<PageProps> }[] = [
   { at: /^\/director\/plans\/([^/]+)$/, page: lazy(() => import("./pages/plan.tsx")) },
   { at: /^\/activity$/, page: lazy(() => import("./pages/activity.tsx")) },
   { at: /^\/images$/, page: lazy(() => import("./pages/images.tsx")) },
+  { at: /^\/images\/import$/, page: lazy(() => import("./pages/import.tsx")) },
   { at: /^\/images\/new$/, page: lazy(() => import("./pages/studio.tsx")) },
   { at: /^\/images\/([^/]+)$/, page: lazy(() => import("./pages/image.tsx")) },
 ];

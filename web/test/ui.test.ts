@@ -296,6 +296,28 @@ it("picks packages, says what they weigh, and builds an image of them", async ()
   await download.cancel();
 });
 
+it("imports a disk as an image, from a file here", async () => {
+  await page.goto("/images");
+  await page.getByRole("button", { name: "Import" }).click();
+  expect(await violations(page)).toEqual([]);
+  await page.getByLabel("Name", { exact: true }).fill("brought");
+  // More than one part.
+  const disk = Buffer.alloc(4 * 2 ** 20);
+  disk.write("a disk", 2 ** 20);
+  disk.writeUInt16LE(0xaa55, 510);
+  await page
+    .getByLabel("File", { exact: true })
+    .setInputFiles({ name: "disk.raw", mimeType: "application/octet-stream", buffer: disk });
+  await page.getByRole("button", { name: "Import it" }).click();
+  await page.getByRole("heading", { name: /brought.*Ready/ }).waitFor({ timeout: 60_000 });
+  expect(await violations(page)).toEqual([]);
+  expect((await stack.client.get(Image, { name: "brought" }))?.status?.virtualBytes).toBe(disk.length);
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await page.getByLabel(/Type brought/).fill("brought");
+  await page.getByRole("button", { name: "Delete it" }).click();
+  await page.waitForURL("**/images");
+});
+
 /** How many lines of text are on the screen, of 16 pixels each. */
 async function linesOnScreen(page: Page): Promise<number> {
   const lines: unknown = await page.evaluate(`(() => {

@@ -3,6 +3,7 @@ import { type ReactNode, useEffect, useRef, useState } from "react";
 import { nameOfNow } from "../../../src/resource/name-of-now.ts";
 import { Action, Ago, Badge, duration, Meter, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
+import { Field } from "../../ui/field.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
 import type { PageProps } from "../app.tsx";
@@ -12,6 +13,7 @@ import { toneOf } from "../data/derive.ts";
 import { type ImageBuild, type Image as ImageKind, objectPath } from "../data/kinds.ts";
 import { useLive, useOne } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
+import { digestOf, sendFile, useUpload } from "../images/upload.ts";
 import { Link, navigate } from "../router.tsx";
 import { YamlEditor } from "../yaml/object.tsx";
 import { EventTable } from "./events.tsx";
@@ -127,6 +129,7 @@ function Found({
         </div>
       </div>
       <div className="stack">
+        {image?.spec.import && image.status?.phase !== "Ready" && <Arriving image={image} />}
         <Builds builds={builds} />
         {image && <Content image={image} />}
         {image && <YamlEditor plural="images" object={image} can={can} />}
@@ -255,6 +258,69 @@ function Log({ build }: { build: ImageBuild }) {
   );
 }
 
+/** A disk that is brought along, until it is there. */
+function Arriving({ image: { metadata, spec, status } }: { image: ImageKind }) {
+  const { name } = metadata;
+  const upload = useUpload(name);
+  const can = useRights(undefined);
+  const [read, setRead] = useState<{ at: number; of: number }>();
+  const [error, setError] = useState<unknown>();
+  const total = spec.import?.bytes ?? status?.import?.totalBytes ?? 0;
+  const there = upload?.sent ?? status?.import?.receivedBytes ?? 0;
+  const goOn = async (file: File) => {
+    setError(undefined);
+    try {
+      const digest = await digestOf(file, (at) => setRead({ at, of: file.size }));
+      if (digest !== spec.import?.sha256)
+        throw new Error(`${file.name} is another file: its SHA-256 is ${digest}.`);
+      void sendFile(name, file);
+    } catch (caught) {
+      setError(caught);
+    } finally {
+      setRead(undefined);
+    }
+  };
+  const wrong = upload?.error ?? error;
+  const isSending = upload !== undefined && upload.error === undefined;
+  const waits = spec.import?.url === undefined && !isSending && there < total && status?.phase !== "Failed";
+  return (
+    <section className="panel">
+      <h2>Import</h2>
+      <div className="body stack">
+        <Meter
+          label={`Import of ${name}`}
+          value={total > 0 ? there / total : 0}
+          text={`${size(there)}${total > 0 ? ` of ${size(total)}` : ""}${status?.progress ? `, ${status.progress}` : ""}`}
+        />
+        {wrong !== undefined && <p className="note bad">{messageOf(wrong)}</p>}
+        {read ? (
+          <p className="muted">
+            The file is being read: {size(read.at)} of {size(read.of)}
+          </p>
+        ) : (
+          waits && (
+            <Field
+              id="go-on"
+              label="Choose the same file to go on"
+              wrong={can("create", "images/upload")}
+              hint="Nothing is being sent from here. What has come is kept."
+            >
+              <input
+                id="go-on"
+                type="file"
+                onChange={({ target }) => {
+                  const file = target.files?.[0];
+                  if (file) void goOn(file);
+                }}
+              />
+            </Field>
+          )
+        )}
+      </div>
+    </section>
+  );
+}
+
 function Content({ image: { metadata, spec, status } }: { image: ImageKind }) {
   const can = useRights(undefined);
   const whyNot = status?.phase === "Ready" ? can("get", "images/file") : "It is not ready.";
@@ -276,7 +342,13 @@ function Content({ image: { metadata, spec, status } }: { image: ImageKind }) {
         <h2>Image</h2>
         <dl className="facts body">
           <dt>From</dt>
-          <dd>{spec.recipe ? "a recipe" : spec.file ? `the file ${spec.file} of the pool` : "an import"}</dd>
+          <dd>
+            {spec.recipe
+              ? "a recipe"
+              : spec.file
+                ? `the file ${spec.file} of the pool`
+                : (spec.import?.url ?? "an imported file")}
+          </dd>
           <dt>Pool</dt>
           <dd>{spec.storagePool}</dd>
           <dt>Disk</dt>

@@ -14,7 +14,7 @@ const sourceOf = ({ spec }: Image) =>
     ? "built from a recipe"
     : spec.file
       ? `the file ${spec.file} of the pool ${spec.storagePool}`
-      : "";
+      : (spec.import?.url ?? "imported");
 
 const COLUMNS: readonly TableColumn<Image>[] = [
   {
@@ -34,7 +34,7 @@ const COLUMNS: readonly TableColumn<Image>[] = [
           <Badge tone={tone} busy={busy}>
             {status?.phase ?? "Pending"}
           </Badge>
-          {status?.phase === "Building" && <span className="muted">{status.progress}</span>}
+          {status?.progress && status.phase !== "Ready" && <span className="muted">{status.progress}</span>}
         </span>
       );
     },
@@ -124,6 +124,9 @@ export default function Images() {
       <div className="page-head">
         <h1>Images</h1>
         <div className="actions">
+          <Action onPress={() => navigate("/images/import")} whyNot={can("create", "images")}>
+            Import
+          </Action>
           <Action
             kind="primary"
             onPress={() => navigate("/images/new")}
@@ -144,7 +147,7 @@ export default function Images() {
             sortBy="name"
             empty={
               <Empty title="No images">
-                <p>An image is built of packages, or is a file in a storage pool.</p>
+                <p>An image is built of packages, or imported as a disk from elsewhere.</p>
                 <Link className="button" href="/images/new">
                   Pick packages
                 </Link>

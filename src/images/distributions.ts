@@ -11,18 +11,19 @@ import { type Client, modify } from "../client/client.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import { API_VERSION } from "../resource/kind.ts";
 import { basePackages } from "./build/root.ts";
+import { fullPackages } from "./full/full-root.ts";
 import { Distribution } from "./kinds.ts";
 import type { Taken } from "./packages/closure.ts";
-import { type Mode, PackageIndex } from "./packages/package-index.ts";
+import { PackageIndex } from "./packages/package-index.ts";
 import { PackageError } from "./packages/packages.ts";
-import { FORMATS } from "./recipe.ts";
+import { FORMATS, MODES, type Mode } from "./recipe.ts";
 
 const ALL = [{ distribution: "debian", release: "bookworm" }] as const;
 const nameOf = (spec: Distribution["spec"]) => `${spec.distribution}-${spec.release}`;
 
 /** Makes those that are missing. @throws ApiError */
 export async function ensureDistributions(client: Client): Promise<void> {
-  const status = { formats: [...FORMATS] };
+  const status = { formats: [...FORMATS], modes: [...MODES] };
   for (const spec of ALL) {
     const name = nameOf(spec);
     await client.create(Distribution, { metadata: { name }, spec }).catch((error: unknown) => {
@@ -87,34 +88,35 @@ async function packages({ exchange }: Call, index: PackageIndex): Promise<object
   };
 }
 
-const isMode = (text: string): text is Mode => text === "slim" || text === "full";
+const isMode = (text: string): text is Mode => MODES.some((mode) => mode === text);
 
 async function closure({ exchange }: Call, index: PackageIndex): Promise<object> {
   const mode = exchange.query.get("mode") ?? "slim";
   if (!isMode(mode))
-    throw new ApiError("BadRequest", `the parameter mode is slim or full, not ${JSON.stringify(mode)}`);
+    throw new ApiError(
+      "BadRequest",
+      `the parameter mode is ${MODES.join(" or ")}, not ${JSON.stringify(mode)}`,
+    );
   const chosen = [...new Set(exchange.query.getAll("package"))];
   if (chosen.length > CHOSEN)
     throw new ApiError("BadRequest", `the parameter package may be given ${CHOSEN} times at most`);
+  const recipe = { distribution: "debian", release: "bookworm", packages: [] } as const;
   const base =
-    mode === "slim" ? basePackages({ distribution: "debian", release: "bookworm", packages: [] }) : [];
+    mode === "slim" ? basePackages({ ...recipe, packages: [] }) : fullPackages({ ...recipe, packages: [] });
   const { packages, unknown, conflicts } = await index.closure([...base, ...chosen], mode);
-  const isBase = (name: string) => base.includes(name) && !chosen.includes(name);
+  const isBase = ({ name, essential }: Taken) =>
+    !chosen.includes(name) && (base.includes(name) || (mode === "full" && essential));
   const sum = (of: (each: Taken) => number) => packages.reduce((bytes, each) => bytes + of(each), 0);
   return {
     kind: "PackageClosure",
-    packages: packages.map(
-      ({ name, version, section, description, downloadBytes, installedBytes, because }) => ({
-        name,
-        version,
-        section,
-        description,
-        downloadBytes,
-        installedBytes,
+    packages: packages.map((each) => {
+      const { name, version, section, description, downloadBytes, installedBytes, because } = each;
+      return {
+        ...{ name, version, section, description, downloadBytes, installedBytes },
         ...(because === undefined ? {} : { because }),
-        ...(isBase(name) ? { base: true } : {}),
-      }),
-    ),
+        ...(isBase(each) ? { base: true } : {}),
+      };
+    }),
     downloadBytes: sum(({ downloadBytes }) => downloadBytes),
     installedBytes: sum(({ installedBytes }) => installedBytes),
     unknown: await Promise.all(unknown.map(async (name) => ({ name, nearest: await index.nearest(name) }))),

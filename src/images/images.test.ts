@@ -8,7 +8,8 @@ import { guestFiles } from "./build/guest-files.ts";
 import { loadOrder } from "./build/kernel.ts";
 import { rooted } from "./build/rooted.ts";
 import { checkImage } from "./checks.ts";
-import { nearest, sourcesFor } from "./packages/packages.ts";
+import { nearest } from "./packages/nearest.ts";
+import { sourcesFor } from "./packages/packages.ts";
 import { digestOf, sameRecipe } from "./recipe.ts";
 import { seedFiles } from "./seed.ts";
 

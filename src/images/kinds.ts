@@ -260,6 +260,9 @@ export const Distribution = defineKind({
     formats: Type.Optional(
       Type.Array(Type.String(), { ...AS_SET, description: "What a recipe's formats may name." }),
     ),
+    modes: Type.Optional(
+      Type.Array(Type.String(), { ...AS_SET, description: "What a recipe's mode may be." }),
+    ),
   }),
   columns: [
     { name: "Distribution", type: "string", jsonPath: ".spec.distribution" },

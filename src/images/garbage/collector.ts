@@ -70,15 +70,16 @@ export class ImageCollector {
 
   /** @returns the names of removed files */
   async pass(): Promise<string[]> {
-    const seen = await this.#see();
+    const before = await this.#see();
+    for (const image of before?.images ?? []) await this.#retire(image, before?.machines ?? []);
+    const seen = before && (await this.#see());
     if (!seen) return [];
-    for (const image of seen.images) await this.#retire(image, seen.machines);
+    const wanted = wantedFiles(seen);
     const now = this.#context.clock.now().getTime();
     const due: { folder: string; made: Made }[] = [];
     const known = new Set<string>();
     for (const { spec } of seen.pools) {
       const folder = join(spec.directory.path, "images");
-      const wanted = wantedFiles(await this.#fresh(seen));
       for (const made of await madeIn(folder)) {
         const key = join(folder, made.base);
         known.add(key);
@@ -120,10 +121,6 @@ export class ImageCollector {
       this.#keep(error.message);
       return undefined;
     }
-  }
-
-  async #fresh(seen: Seen): Promise<Seen> {
-    return (await this.#see()) ?? seen;
   }
 
   /** Versions that are not kept go from the image: no new disk is made on them. */

@@ -1,6 +1,7 @@
 /** The picker's packages against apt's own answer, by the real lists. All 50 selections: bench/picker.ts. */
 import { afterAll, describe, expect, it } from "vitest";
 import { CACHE } from "../../cli/paths.ts";
+import { fullPackages } from "../full/full-root.ts";
 import { PackageIndex } from "./package-index.ts";
 import { Packages } from "./packages.ts";
 
@@ -31,9 +32,12 @@ describe("a picker's closure", () => {
     expect((await index.closure(chosen, "slim")).conflicts.length).toBeGreaterThan(0);
   });
 
-  it("of a whole system has what is essential", async () => {
-    const { packages: all } = await index.closure([], "full");
-    expect(all.map(({ name }) => name)).toEqual(expect.arrayContaining(["dpkg", "bash", "libc6"]));
+  it("of a whole system has what is essential, and is apt's", async () => {
+    const chosen = [...fullPackages({ distribution: "debian", release: "bookworm", packages: [] }), "nginx"];
+    const { packages: ours } = await index.closure(chosen, "full");
+    expect(ours.map(({ name }) => name)).toEqual(expect.arrayContaining(["dpkg", "bash", "libc6"]));
+    const theirs = await new Packages(CACHE, "bookworm", undefined, { whole: true }).resolve(chosen);
+    expect(ours.map(({ name }) => name).sort()).toEqual(theirs.map(({ name }) => name).sort());
   });
 
   it("finds packages and names near wrong ones", async () => {

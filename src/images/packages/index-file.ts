@@ -10,7 +10,7 @@ import { type Relation, relations, stanzas } from "./control.ts";
 import { compareVersions } from "./version.ts";
 
 /** In the file's name; raised when the tables change. */
-export const INDEX_FORMAT = 1;
+export const INDEX_FORMAT = 2;
 const PRIORITIES = ["required", "important", "standard", "optional", "extra"];
 const OPTIONAL = 4;
 /** Packages that a closure has read and that are kept for the next: a desktop has 900. */
@@ -19,8 +19,9 @@ const KEPT = 4000;
 const SCHEMA = `
   PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
   CREATE TABLE packages (id INTEGER PRIMARY KEY, name TEXT UNIQUE, version TEXT, section TEXT, priority INTEGER, essential INTEGER,
-    download INTEGER, installed INTEGER, description TEXT, needed INTEGER NOT NULL DEFAULT 0);
+    download INTEGER, installed INTEGER, description TEXT);
   CREATE TABLE relations (id INTEGER PRIMARY KEY, relations TEXT NOT NULL);
+  CREATE TABLE lines (searched TEXT NOT NULL, facts TEXT NOT NULL);
   CREATE TABLE provides (name TEXT, id INTEGER, PRIMARY KEY (name, id)) WITHOUT ROWID;
 `;
 
@@ -114,8 +115,12 @@ export async function writeIndex(path: string, lists: Iterable<string>): Promise
       for (const { name: provided } of provides) if (provided !== name) provide.run(provided, id);
       for (const [first] of depends) if (first) needed.set(first.name, (needed.get(first.name) ?? 0) + 1);
     }
-    const count = db.prepare("UPDATE packages SET needed = ? WHERE name = ?");
-    for (const [name, times] of needed) count.run(times, name);
+    // One text for all: read as 60,000 rows it would take ten times as long.
+    const lines = [...newest].map(([name, { description }]) => `${name}\t${description.toLowerCase()}`);
+    const facts = [...newest].map(
+      ([name, { section }]) => `${idOf(name)}\t${needed.get(name) ?? 0}\t${section}`,
+    );
+    db.prepare("INSERT INTO lines VALUES (?, ?)").run(lines.join("\n"), facts.join("\n"));
     db.exec("COMMIT");
   } finally {
     db.close();
@@ -145,13 +150,12 @@ export interface SearchOptions {
 /** More words than anybody types. */
 const WORDS = 10;
 
-/** What a search looks at, of one package. */
-interface Line {
-  id: number;
-  name: string;
-  section: string;
-  needed: number;
-  line: string;
+/** What a search looks at: of each package a line in both. */
+interface Lines {
+  /** Name and description, in lower case. */
+  searched: string[];
+  /** Number, how many need it, section. */
+  facts: string[];
 }
 
 export class IndexFile implements Universe {
@@ -160,7 +164,7 @@ export class IndexFile implements Universe {
   readonly #byProvided: StatementSync;
   readonly #candidates = new Map<string, Candidate | undefined>();
   readonly #providers = new Map<string, readonly Candidate[]>();
-  #all: Line[] | undefined;
+  #all: Lines | undefined;
 
   /** @throws Error when it is not there */
   constructor(path: string) {
@@ -195,12 +199,15 @@ export class IndexFile implements Universe {
   search(text: string, { section, limit, offset }: SearchOptions): Found {
     const words = text.toLowerCase().split(/\s+/).filter(Boolean).slice(0, WORDS);
     const whole = words.join("-");
-    const ranked = this.#lines().flatMap(({ id, name, line, section: of, needed }) => {
+    const { searched, facts } = this.#lines();
+    const ranked = searched.flatMap((line, i) => {
       if (!words.every((word) => line.includes(word))) return [];
+      const name = line.slice(0, line.indexOf("\t"));
+      const [id, needed, of = ""] = facts[i]?.split("\t") ?? [];
       if (section !== undefined && of !== section && !of.endsWith(`/${section}`)) return [];
       const at = whole === "" ? 0 : name.indexOf(whole);
       const rank = name === whole ? 0 : at === 0 ? 1 : at > 0 ? 2 : name.includes(words[0] ?? "") ? 3 : 4;
-      return [{ id, name, rank, needed }];
+      return [{ id: Number(id), name, rank, needed: Number(needed) }];
     });
     ranked.sort((a, b) => a.rank - b.rank || b.needed - a.needed || (a.name < b.name ? -1 : 1));
     const get = this.#db.prepare("SELECT * FROM packages WHERE id = ?");
@@ -212,22 +219,15 @@ export class IndexFile implements Universe {
   }
 
   names(): string[] {
-    return this.#lines().map(({ name }) => name);
+    return this.#lines().searched.map((line) => line.slice(0, line.indexOf("\t")));
   }
 
-  #lines(): readonly Line[] {
-    this.#all ??= this.#db
-      .prepare(
-        "SELECT id, name, section, needed, lower(name || char(10) || description) AS line FROM packages",
-      )
-      .all()
-      .map((row) => ({
-        id: numberOf(row, "id"),
-        name: textOf(row, "name"),
-        section: textOf(row, "section"),
-        needed: numberOf(row, "needed"),
-        line: textOf(row, "line"),
-      }));
+  #lines(): Lines {
+    if (!this.#all) {
+      const row = this.#db.prepare("SELECT searched, facts FROM lines").get() ?? {};
+      const linesOf = (name: string) => textOf(row, name).split("\n");
+      this.#all = { searched: linesOf("searched"), facts: linesOf("facts") };
+    }
     return this.#all;
   }
 

@@ -2,7 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { parentPort, workerData } from "node:worker_threads";
 import { IndexFile, type SearchOptions, writeIndex } from "./index-file.ts";
-import { nearest } from "./packages.ts";
+import { nearest } from "./nearest.ts";
 
 /** What the thread is for. */
 export type Work = { make: string; lists: readonly string[] } | { open: string };

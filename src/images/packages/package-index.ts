@@ -5,6 +5,7 @@
 import { existsSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
+import type { Mode } from "../recipe.ts";
 import type { Closure } from "./closure.ts";
 import { type Found, INDEX_FORMAT, type SearchOptions } from "./index-file.ts";
 import type { Answer, Question, Work } from "./index-worker.ts";
@@ -19,8 +20,6 @@ export interface About {
   /** As the lists name them: "net", "contrib/net". */
   sections: { name: string; packages: number }[];
 }
-
-export type Mode = "slim" | "full";
 
 export class PackageIndex {
   readonly #cache: string;

@@ -187,6 +187,11 @@ it("answers a picker of packages", async () => {
     unknown: [{ name: "nginx-ligth", nearest: ["nginx-light"] }],
     conflicts: [],
   });
+  const found = await stack.vireo(["image", "packages", "nginx", "--limit", "1"]);
+  expect(found.stdout).toMatch(/^nginx {2}\(httpd, .*\) {2}small, powerful.*\nand \d+ more;/m);
+  const wrong = await stack.vireo(["image", "packages", "--closure", "nginx-ligth"]);
+  expect(wrong.stderr).toBe("vireo: there is no package nginx-ligth; did you mean nginx-light?\n");
+  expect(wrong.stdout).toMatch(/^busybox-static \S+ {2}.*, in every image$/m);
   await expect(get("closure?mode=fat")).rejects.toThrow("the parameter mode is slim or full");
 });
 

@@ -118,6 +118,25 @@ export function addImageVerbs(
     });
 
   image
+    .command("packages")
+    .description("find packages to build images of, or show what comes along with some")
+    .argument("<words...>", "words of names and descriptions; with --closure, names of packages")
+    .option("--section <section>", "only of this section, such as httpd")
+    .option("--limit <count>", "how many are shown", (value) => Number(value), 20)
+    .option("--closure", "show what is installed with these packages", false)
+    .addOption(new Option("--mode <mode>", "of --closure: of a recipe's mode").choices(MODES).default("slim"))
+    .action(
+      async (
+        words: string[],
+        options: { section?: string; limit: number; closure: boolean; mode: string },
+      ) => {
+        const { printClosure, printPackages } = await import("./image-packages.ts");
+        if (options.closure) await printClosure(paths(), words, options.mode, print);
+        else await printPackages(paths(), words, options, print);
+      },
+    );
+
+  image
     .command("versions")
     .description("list the versions of an image, and the channels that point to them")
     .argument("<name>", "name of the Image")

@@ -42,7 +42,12 @@ afterEach(async () => {
 
 function anotherLeader(): void {
   const context = { client: plane.client, clock, log: silentLogger, signal: new AbortController().signal };
-  collector = new ImageCollector(context, { everyMs: 1, graceMs: GRACE_MS, step: () => step() });
+  collector = new ImageCollector(context, {
+    everyMs: 1,
+    graceMs: GRACE_MS,
+    scanMs: GRACE_MS,
+    step: () => step(),
+  });
 }
 
 const write = (path: string, content: string | Buffer) => {

@@ -26,11 +26,13 @@ export interface CollectorOptions {
   everyMs: number;
   /** For how long a file has to be unused and unnamed: longer than anybody takes between reading an image and making a disk on it. */
   graceMs: number;
+  /** How often disks are read again for files that were in use: there may be very many disks. */
+  scanMs: number;
   /** Before each change of a removal: tests are killed there. */
   step?: () => void;
 }
 
-const OPTIONS: CollectorOptions = { everyMs: 60_000, graceMs: 900_000 };
+const OPTIONS: CollectorOptions = { everyMs: 60_000, graceMs: 900_000, scanMs: 3600_000 };
 
 export async function runImageCollector(
   context: ImageContext,
@@ -45,12 +47,10 @@ export async function runImageCollector(
   }
 }
 
-/** What the store says. */
-interface Seen {
+/** What there is, and where. */
+interface Library {
   images: Image[];
   builds: ImageBuild[];
-  machines: VirtualMachine[];
-  instances: Instance[];
   pools: StoragePool[];
 }
 
@@ -60,6 +60,8 @@ export class ImageCollector {
   readonly #events: EventRecorder;
   /** Since when each file's description is there and nobody wants it, as this control plane knows. */
   readonly #unwanted = new Map<string, number>();
+  /** What was looked for on the disks last, and when. */
+  #scanned = { bases: new Set<string>(), ms: Number.NEGATIVE_INFINITY };
   #told = "";
 
   constructor(context: ImageContext, options: CollectorOptions) {
@@ -70,9 +72,8 @@ export class ImageCollector {
 
   /** @returns the names of removed files */
   async pass(): Promise<string[]> {
-    const before = await this.#see();
-    for (const image of before?.images ?? []) await this.#retire(image, before?.machines ?? []);
-    const seen = before && (await this.#see());
+    for (const image of (await this.#library())?.images ?? []) await this.#retire(image);
+    const seen = await this.#library();
     if (!seen) return [];
     const wanted = wantedFiles(seen);
     const now = this.#context.clock.now().getTime();
@@ -94,48 +95,46 @@ export class ImageCollector {
       }
     }
     for (const key of this.#unwanted.keys()) if (!known.has(key)) this.#unwanted.delete(key);
-    const removed: string[] = [];
-    for (const each of due) removed.push(...(await this.#remove(each.folder, each.made)));
-    return removed;
+    const isNew = due.some(({ folder, made }) => !this.#scanned.bases.has(join(folder, made.base)));
+    if (due.length === 0 || (!isNew && now - this.#scanned.ms < this.#options.scanMs)) return [];
+    this.#scanned = { bases: new Set(due.map(({ folder, made }) => join(folder, made.base))), ms: now };
+    return this.#remove(due);
   }
 
   /** Undefined when something cannot be read: what it uses is not known. */
-  async #see(): Promise<Seen | undefined> {
-    const { client } = this.#context;
-    const all = async <T extends Resource>(kind: Kind<T>): Promise<T[]> => {
-      const { items, skipped } = await client.list(kind);
-      const [odd] = skipped;
-      if (odd) throw new NotSeen(`${kind.singular}/${odd.name} cannot be read`);
-      return items;
-    };
-    try {
-      return {
-        images: await all(Image),
-        builds: await all(ImageBuild),
-        machines: await all(VirtualMachine),
-        instances: await all(Instance),
-        pools: await all(StoragePool),
-      };
-    } catch (error) {
-      if (!(error instanceof NotSeen)) throw error;
-      this.#keep(error.message);
-      return undefined;
-    }
+  async #library(): Promise<Library | undefined> {
+    const [images, builds, pools] = [
+      await this.#all(Image),
+      await this.#all(ImageBuild),
+      await this.#all(StoragePool),
+    ];
+    return images && builds && pools && { images, builds, pools };
+  }
+
+  async #all<T extends Resource>(kind: Kind<T>): Promise<T[] | undefined> {
+    // There may be very many machines, and nothing of them is changed here.
+    const { items, skipped } = await this.#context.client.list(kind, { shared: true });
+    const [odd] = skipped;
+    if (!odd) return items;
+    this.#keep(`${kind.singular}/${odd.name} cannot be read`);
+    return undefined;
   }
 
   /** Versions that are not kept go from the image: no new disk is made on them. */
-  async #retire(image: Image, machines: readonly VirtualMachine[]): Promise<void> {
+  async #retire(image: Image): Promise<void> {
     const { name } = image.metadata;
+    const count = image.status?.versions?.length ?? 0;
+    // Machines are asked only when it matters.
+    if (keptVersions(image, []).length === count) return;
+    const machines = await this.#all(VirtualMachine);
+    if (!machines) return;
     const tags = machines.flatMap(({ spec }) =>
-      [
-        spec.image,
-        ...[...(spec.disks ?? []), ...(spec.cdDrives ?? [])].map((each) => each.image ?? ""),
-      ].flatMap((reference) => {
+      imagesNamed(spec).flatMap((reference) => {
         const { name: of, tag } = parseReference(reference);
         return of === name && tag !== undefined ? [tag] : [];
       }),
     );
-    if (keptVersions(image, tags).length === (image.status?.versions?.length ?? 0)) return;
+    if (keptVersions(image, tags).length === count) return;
     await modify(this.#context.client, Image, { name }, "status", (now) => {
       const kept = keptVersions(now, tags);
       return kept.length === (now.status?.versions?.length ?? 0)
@@ -144,34 +143,37 @@ export class ImageCollector {
     });
   }
 
-  async #remove(folder: string, { base }: Made): Promise<string[]> {
+  async #remove(due: readonly { folder: string; made: Made }[]): Promise<string[]> {
     const { client, log, signal } = this.#context;
     return inTurn(async () => {
       // As it is now, and nothing becomes an image's file meanwhile.
-      const seen = await this.#see();
-      const made = (await madeIn(folder)).find((each) => each.base === base);
-      if (!seen || !made || signal.aborted) return [];
-      const wanted = wantedFiles(seen);
+      const seen = await this.#library();
+      const instances = seen && (await this.#all(Instance));
       // What is being built may turn out to be just this.
-      if (made.files.some((file) => wanted.has(file)) || seen.builds.some((build) => !isOver(build)))
-        return [];
+      if (!seen || !instances || signal.aborted || seen.builds.some((build) => !isOver(build))) return [];
+      const wanted = wantedFiles(seen);
       let used: Set<string>;
       try {
-        used = await usedFiles(seen.pools, seen.instances);
+        used = await usedFiles(seen.pools, instances);
       } catch (error) {
         if (!(error instanceof NotSeen)) throw error;
         this.#keep(error.message);
         return [];
       }
-      if (made.files.some((file) => used.has(file))) return [];
-      // A build that says it made them would be taken for one that can be used.
-      for (const build of seen.builds)
-        if (build.status?.file !== undefined && made.files.includes(build.status.file))
-          await client.delete(ImageBuild, { name: build.metadata.name });
-      await removeMade(folder, made, this.#options.step);
-      this.#unwanted.delete(join(folder, base));
-      log.info("images.removed", { folder, files: made.files.join(" ") });
-      return made.files;
+      const removed: string[] = [];
+      for (const { folder, made: before } of due) {
+        const made = (await madeIn(folder)).find(({ base }) => base === before.base);
+        if (!made || made.files.some((file) => wanted.has(file) || used.has(file))) continue;
+        // A build that says it made them would be taken for one that can be used.
+        for (const build of seen.builds)
+          if (build.status?.file !== undefined && made.files.includes(build.status.file))
+            await client.delete(ImageBuild, { name: build.metadata.name });
+        await removeMade(folder, made, this.#options.step);
+        this.#unwanted.delete(join(folder, made.base));
+        log.info("images.removed", { folder, files: made.files.join(" ") });
+        removed.push(...made.files);
+      }
+      return removed;
     });
   }
 
@@ -189,8 +191,13 @@ export class ImageCollector {
   }
 }
 
+const imagesNamed = ({ image, disks = [], cdDrives = [] }: VirtualMachine["spec"]) => [
+  image,
+  ...[...disks, ...cdDrives].flatMap((each) => each.image ?? []),
+];
+
 /** Files that an image is, has as a version or was given, and those of the newest build of each, which may be taken over. */
-function wantedFiles({ images, builds }: Seen): Set<string> {
+function wantedFiles({ images, builds }: Library): Set<string> {
   const wanted = new Set<string>();
   const add = (of: { file?: string; boot?: { kernel: string; initrd: string } } | undefined) => {
     if (of?.file !== undefined) wanted.add(of.file);

@@ -20,7 +20,7 @@ afterAll(async () => {
 });
 
 it("a user of the provider may do what a role gives to one of his groups", async () => {
-  const ca = join(stack.paths.state, "provider.pem");
+  const ca = join(stack.home, "provider.pem");
   writeFileSync(ca, provider.ca);
   const oidc = ["--oidc-issuer", provider.issuer, "--oidc-client-id", "vireo", "--oidc-ca", ca];
   const { code, stdout, stderr } = await stack.up([...oidc, "--oidc-groups-prefix", "corp:"]);

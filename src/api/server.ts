@@ -243,19 +243,21 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     server.once("error", reject);
     server.listen(options.port, options.host, resolve);
   });
-  const renewal = setInterval(
-    () =>
-      void pki.serverCredentials(names).then(
-        (current) => {
-          if (current.cert === credentials.cert) return;
-          credentials = current;
-          server.setSecureContext(secureContext());
-          log?.info("server certificate renewed");
-        },
-        (error: unknown) => log?.error("server certificate not renewed", { error }),
-      ),
-    options.renewalCheckMs ?? 3600_000,
-  ).unref();
+  const renew = async () => {
+    try {
+      const current = await pki.serverCredentials(names);
+      if (current.cert === credentials.cert) return;
+      credentials = current;
+      server.setSecureContext(secureContext());
+      log?.info("server certificate renewed");
+    } catch (error) {
+      log?.error("server certificate not renewed", { error });
+    }
+  };
+  let renewing = Promise.resolve();
+  const renewal = setInterval(() => {
+    renewing = renewing.then(renew);
+  }, options.renewalCheckMs ?? 3600_000).unref();
   // Whose token was revoked or has run out, comes again and is told so.
   const recheck = setInterval(() => {
     for (const [watch, isGood] of context.watches) if (!isGood()) watch.end();
@@ -272,18 +274,20 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     url: `https://${isIP(name) === 6 ? `[${name}]` : name}:${port}`,
     port,
     seats: () => fairness.usage(),
-    close: () =>
-      new Promise((resolve) => {
-        clearInterval(renewal);
-        clearInterval(recheck);
-        server.close(() => resolve());
-        for (const stop of untell) stop();
-        authorizer.close();
-        oidc?.close();
-        for (const watch of context.watches.keys()) watch.end();
-        server.closeIdleConnections();
-        setTimeout(() => server.closeAllConnections(), 500).unref();
-      }),
+    close: async () => {
+      clearInterval(renewal);
+      clearInterval(recheck);
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      for (const stop of untell) stop();
+      authorizer.close();
+      oidc?.close();
+      for (const watch of context.watches.keys()) watch.end();
+      server.closeIdleConnections();
+      setTimeout(() => server.closeAllConnections(), 500).unref();
+      await closed;
+      // It writes files.
+      await renewing;
+    },
   };
 }
 

@@ -3,7 +3,7 @@
  * Keeps the evidence (state folder with logs) when the test failed, removes everything when it passed.
  */
 import { execFile } from "node:child_process";
-import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { onTestFailed } from "vitest";
 import { connect } from "../../src/cli/connect.ts";
@@ -68,11 +68,15 @@ export async function until<T>(
 }
 
 export class Stack {
+  /** For the test's own files; the state folder is the installation's alone. */
+  readonly home: string;
   readonly paths: ReturnType<typeof statePaths>;
   readonly port: number;
   failed = false;
 
   private constructor(state: string, port: number) {
+    this.home = `${state}-home`;
+    mkdirSync(this.home);
     this.paths = statePaths(state);
     this.port = port;
   }
@@ -116,7 +120,7 @@ export class Stack {
 
   kubectl(args: readonly string[], input?: string): Promise<Ran> {
     const options = {
-      env: { KUBECONFIG: this.paths.kubeconfig, HOME: `${this.paths.state}-home` },
+      env: { KUBECONFIG: this.paths.kubeconfig, HOME: this.home },
       timeoutMs: 60_000,
     };
     return run("kubectl", args, input === undefined ? options : { ...options, input });
@@ -172,10 +176,14 @@ export class Stack {
 
   /** Stops everything; removes it unless a test failed. */
   async destroy(): Promise<void> {
-    await this.vireo(["down", ...(this.failed ? ["--keep"] : [])], { timeoutMs: 120_000 });
-    rmSync(`${this.paths.state}-home`, { recursive: true, force: true });
-    giveUp(this.paths.state);
-    if (this.failed) process.stderr.write(`evidence of the failed test is kept in ${this.paths.state}\n`);
+    const { state } = this.paths;
+    const { code, stderr } = await this.vireo(["down", ...(this.failed ? ["--keep"] : [])], {
+      timeoutMs: 120_000,
+    });
+    rmSync(this.home, { recursive: true, force: true });
+    giveUp(state);
+    if (this.failed) process.stderr.write(`evidence of the failed test is kept in ${state}\n`);
+    else if (code !== 0) throw new Error(`vireo down --state ${state}: ${stderr}`);
   }
 }
 

@@ -1,4 +1,5 @@
 /** Before the real tests: what earlier ones that were killed have left (installations, hosts' namespaces and networks, QEMU) goes; it would be in the way. */
+import { rm } from "node:fs/promises";
 import { resolve } from "node:path";
 import { removeNetworking } from "../../src/agent/network/network-leftovers.ts";
 import { run } from "../../src/system/run.ts";
@@ -15,6 +16,7 @@ export default async function sweep(): Promise<void> {
       ...(isInstallation ? [() => run(VIREO, ["--state", folder, "down"], { timeoutMs: 120_000 })] : []),
       () => removeNetworking(folder),
       () => removeAbandoned(folder),
+      () => rm(`${folder}-home`, { recursive: true, force: true }),
     ];
     for (const step of steps)
       await step().catch((error: unknown) => process.stderr.write(`${folder}: ${String(error)}\n`));

@@ -53,7 +53,7 @@ beforeAll(async () => {
   const built = await run(join(ROOT, "vireo"), ["test", "--help"], { timeoutMs: 200_000 });
   expect(built.code, built.stderr).toBe(0);
   stack = await Stack.create();
-  const file = join(stack.paths.state, "web.yaml");
+  const file = join(stack.home, "web.yaml");
   writeFileSync(file, MANIFEST);
   // All hosts first: the machine is placed by its policy, not by which of them was ready sooner.
   const hosts = await stack.up(["--hosts", "2"]);

@@ -72,7 +72,9 @@ it("pauses, moves paused, resumes and resets one and the same run", async () => 
   expect(moved.status?.instance).not.toBe(instance);
   expect(await vireo("get", "vm", "web")).toMatch(/web +Paused/);
   const wrong = await stack.vireo(["resume", "vm/nosuch"]);
-  expect(wrong.stderr).toBe("vireo: there is no machine nosuch in default\n");
+  expect(wrong.stderr).toBe(
+    'vireo: there is no machine "nosuch" in the namespace default; vireo get vm -A lists them\n',
+  );
   expect(await vireo("resume", "vm/web")).toMatch(/vm\/web runs on\n$/);
   expect((await stack.vireo(["resume", "vm/web"])).stderr).toBe(
     "vireo: vm/web is not paused: it is Running\n",

@@ -84,7 +84,7 @@ it("builds the same image again from its lock", async () => {
   const sbom = await stack.vireo(["image", "sbom", "boots", "--format", "cyclonedx"]);
   expect(JSON.parse(sbom.stdout).components).toHaveLength(first?.packages?.length ?? -1);
   const unknown = await stack.vireo(["image", "lock", "nosuch"]);
-  expect(unknown.stderr).toBe("vireo: there is no image nosuch; vireo get images lists them\n");
+  expect(unknown.stderr).toBe('vireo: there is no image "nosuch"; vireo get images lists them\n');
 });
 
 it("stops building an image that is deleted, and leaves nothing of it", async () => {

@@ -3,6 +3,7 @@ import { modify } from "../client/client.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { type MachineOptions, machineOf } from "./machine-actions.ts";
+import { missing } from "./missing.ts";
 import { UserError } from "./user-error.ts";
 
 export interface CdOptions extends MachineOptions {
@@ -20,7 +21,7 @@ export async function changeCd(options: CdOptions, print: (line: string) => void
   const { image, force } = options;
   const at = { name, namespace };
   const before = await client.get(VirtualMachine, at);
-  if (!before) throw new UserError(`there is no machine ${name} in ${namespace}`);
+  if (!before) throw missing("machine", name, namespace);
   const drive = driveOf(before, options.drive);
   const what = `the drive ${drive} of vm/${name}`;
   const patched = await modify(client, VirtualMachine, at, "object", (vm) => ({

@@ -3,6 +3,7 @@ import { templateName } from "../compute/clones/kinds.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
 import { Snapshot } from "../compute/snapshots/kinds.ts";
 import { getCondition } from "../resource/object.ts";
+import { missing } from "./missing.ts";
 import { carryOut, type Standing } from "./operation.ts";
 import { openSession, type Place, parseNames } from "./resources.ts";
 import { UserError } from "./user-error.ts";
@@ -31,10 +32,10 @@ export async function clone(options: Options, print: (line: string) => void): Pr
     );
   const snapshot =
     of === Snapshot.kind ? await client.get(Snapshot, { name: named.name, namespace }) : undefined;
-  if (of === Snapshot.kind && !snapshot) throw new UserError(`there is no snapshot ${named.name}`);
+  if (of === Snapshot.kind && !snapshot) throw missing("snapshot", named.name, namespace);
   const vm = snapshot?.spec.vm ?? named.name;
   const original = await client.get(VirtualMachine, { name: vm, namespace });
-  if (!original) throw new UserError(`there is no machine ${vm}`);
+  if (!original) throw missing("machine", vm, namespace);
   const {
     deletionProtection: _protected,
     source: _source,

@@ -8,6 +8,7 @@ import { forecastOf, readPower } from "../director/power/power-reconciler.ts";
 import { PowerPolicy } from "../power/policies/kinds.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { openConnection } from "./connect.ts";
+import { missing } from "./missing.ts";
 import type { Place } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 import { describeMachine } from "./watch-vms.ts";
@@ -30,10 +31,7 @@ export async function explain(place: Place, what: string, print: (line: string) 
     readEstate(client),
   ]);
   const explanation = explainPlacement(estate, `${namespace}/${name}`);
-  if (!vm || !explanation)
-    throw new UserError(
-      `there is no machine ${JSON.stringify(name)} in the namespace ${namespace}; vireo get vm -A lists them`,
-    );
+  if (!vm || !explanation) throw missing("machine", name, namespace);
   print(`vm/${name}  ${describeMachine(vm)}`);
   if (vm.status?.why) print(`why       ${vm.status.why}`);
   const policies = explanation.policies.map((policy) => `${policy.name} (${policy.goal})`);
@@ -48,7 +46,7 @@ export async function explain(place: Place, what: string, print: (line: string) 
 async function explainHost(place: Place, name: string, print: (line: string) => void): Promise<void> {
   const { client } = openConnection(place.paths, place.kubeconfig);
   const host = await client.get(Host, { name });
-  if (!host) throw new UserError(`there is no host ${JSON.stringify(name)}; vireo get hosts lists them`);
+  if (!host) throw missing("host", name);
   const policies = (await client.list(PowerPolicy)).items;
   const input = await readPower({ client, clock: systemClock });
   print(`host/${name}`);

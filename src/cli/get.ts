@@ -40,7 +40,8 @@ export async function get(words: readonly string[], options: GetOptions, print: 
     throw new UserError(
       "-l and --field-selector choose among all objects of a kind: leave the names out, or them",
     );
-  if (options.watch && named.length > 1) throw new UserError("-w follows one kind or one object");
+  if (options.watch && named.length > 1)
+    throw new UserError("-w follows one kind or one object: name only one, or leave -w out");
   if (output.form === "objects") await getObjects(session, named, output, options, print);
   else await getTables(session, named, output, options, print);
 }

@@ -2,9 +2,9 @@
 import type { HttpClient } from "../client/http.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { getCondition } from "../resource/object.ts";
+import { missing } from "./missing.ts";
 import { follow, type Standing } from "./operation.ts";
 import { openSession, type Place, parseName, readNamed } from "./resources.ts";
-import { UserError } from "./user-error.ts";
 
 export interface HostOptions extends Place {
   /** "host/a", or "a". */
@@ -20,7 +20,7 @@ export async function hostOf({ host, ...place }: HostOptions): Promise<{ client:
   const found = await client.get(Host, { name: named.name });
   if (found) return { client, host: found };
   await readNamed(session, named);
-  throw new UserError(`there is no host ${named.name}`);
+  throw missing("host", named.name);
 }
 
 async function patch(options: HostOptions, spec: { unschedulable?: true | null; maintenance?: true | null }) {

@@ -8,6 +8,7 @@ import { Image } from "../images/kinds.ts";
 import { type SbomFormat, sbom } from "../images/trust/sbom.ts";
 import { isApiError } from "../resource/errors.ts";
 import { connectTo } from "./connect.ts";
+import { missing } from "./missing.ts";
 import type { StatePaths } from "./paths.ts";
 import { UserError } from "./user-error.ts";
 import { describeImage } from "./watch-vms.ts";
@@ -15,7 +16,7 @@ import { describeImage } from "./watch-vms.ts";
 /** An image that was built by a recipe. @throws UserError for any other */
 export async function builtImage(paths: StatePaths, name: string) {
   const image = await connectTo(paths).get(Image, { name });
-  if (!image) throw new UserError(`there is no image ${name}; vireo get images lists them`);
+  if (!image) throw missing("image", name);
   const { recipe } = image.spec;
   if (!recipe) throw new UserError(`image/${name} is a file that was brought along, not built from a recipe`);
   const { phase, packages = [], sha256 = "", observedGeneration } = image.status ?? {};
@@ -82,7 +83,7 @@ export async function exportImage(
 ): Promise<void> {
   const client = connectTo(paths);
   const { status } = (await client.get(Image, { name })) ?? {};
-  if (!status) throw new UserError(`there is no image ${name}; vireo get images lists them`);
+  if (!status) throw missing("image", name);
   const { format, signal } = options;
   const of = format === undefined ? status : status.artifacts?.find((each) => each.format === format);
   const output = options.output ?? of?.file;

@@ -3,6 +3,7 @@ import { VirtualMachine } from "../compute/kinds.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { getCondition } from "../resource/object.ts";
 import { type MachineOptions, machineOf } from "./machine-actions.ts";
+import { missing } from "./missing.ts";
 import { UserError } from "./user-error.ts";
 
 export type LifecycleVerb = "start" | "stop" | "restart" | "reset" | "pause" | "resume" | "suspend";
@@ -35,7 +36,7 @@ export async function lifecycle(verb: LifecycleVerb, options: LifecycleOptions, 
   const at = { name, namespace };
   const what = `vm/${name}`;
   const before = await client.get(VirtualMachine, at);
-  if (!before) throw new UserError(`there is no machine ${name} in ${namespace}`);
+  if (!before) throw missing("machine", name, namespace);
   const refused = refusal(verb, before);
   if (refused) throw new UserError(`${what} ${refused}`);
   const change = changeOf(verb, before, options);

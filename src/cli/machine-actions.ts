@@ -8,6 +8,7 @@ import { Migration } from "../compute/migrations/kinds.ts";
 import { Rollback, Snapshot } from "../compute/snapshots/kinds.ts";
 import { nameOfNow } from "../resource/name-of-now.ts";
 import { seal } from "../resource/sealed.ts";
+import { missing } from "./missing.ts";
 import { carryOut, type Standing } from "./operation.ts";
 import { openSession, type Place, parseName, type Session } from "./resources.ts";
 import { UserError } from "./user-error.ts";
@@ -110,7 +111,7 @@ export async function setPassword(
   const { client } = session;
   const { user, password } = options;
   const machine = await client.get(VirtualMachine, { name: vm, namespace });
-  if (!machine) throw new UserError(`there is no machine ${vm}`);
+  if (!machine) throw missing("machine", vm, namespace);
   const { host: name } = machine.status ?? {};
   const host = name === undefined ? undefined : await client.get(Host, { name });
   const key = host?.status?.agent?.sealingKey;

@@ -81,7 +81,9 @@ const records = (value: unknown) => (Array.isArray(value) ? value.filter(isField
 /** The server's Table, checked. A row without a name is a bookmark's. */
 export function tableFrom(answer: unknown): TableAnswer {
   if (!isFields(answer) || answer.kind !== "Table")
-    throw new UserError("the server does not answer with tables");
+    throw new UserError(
+      "the server does not answer with tables: it is no Vireo, or of another version (vireo version); -o yaml needs none",
+    );
   const metadata = isFields(answer.metadata) ? answer.metadata : {};
   return {
     columns: records(answer.columnDefinitions).map(({ name, priority }) => ({

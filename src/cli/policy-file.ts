@@ -16,7 +16,7 @@ const NOTHING: Lookup = { list: () => [] };
 export async function alternativeIn(file: string): Promise<{ policies: Policy[]; sites: Site[] }> {
   const documents = await readDocuments(file);
   const policies = ofKind(Policy, documents);
-  if (policies.length === 0) throw new UserError(`${file}: holds no Policy`);
+  if (policies.length === 0) throw new UserError(`${file}: holds no object of kind: Policy`);
   return { policies, sites: ofKind(Site, documents) };
 }
 

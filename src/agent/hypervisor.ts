@@ -10,8 +10,10 @@ import type { Resources } from "../compute/resources/kinds.ts";
 import type { Cd } from "../qemu/cd.ts";
 import type { More } from "../qemu/command-line.ts";
 import type { Disk, Nic } from "../qemu/devices.ts";
+import type { EndReason } from "../qemu/end.ts";
 import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
 import type { Adjusted, Present } from "../qemu/hotplug.ts";
+import type { MigrationStatus } from "../qemu/migration.ts";
 import type { ProcessUsage } from "../qemu/usage.ts";
 import type { Bytes } from "../resource/quantity.ts";
 import type { Place } from "./qemu/own-place.ts";
@@ -85,22 +87,7 @@ export type PanicAction = "end" | "pause";
 
 /** How a machine ended, told from the event journal (see qemu/end.ts for the table). */
 export interface MachineEnd {
-  reason:
-    | "GuestShutdown"
-    | "GuestReset"
-    | "GuestPanic"
-    | "Watchdog"
-    | "Requested"
-    | "Suspended"
-    | "HostSignal"
-    | "HostRebooted"
-    | "OutOfMemory"
-    | "Killed"
-    | "Crashed"
-    | "StartFailed"
-    | "ResumeFailed"
-    | "MemoryLost"
-    | "MigrationFailed";
+  reason: EndReason | "Suspended" | "ResumeFailed" | "MemoryLost";
   message: string;
 }
 
@@ -148,16 +135,9 @@ export interface SendOptions {
   switchesOver?: boolean;
 }
 
-export interface MigrationProgress {
+export interface MigrationProgress extends Omit<MigrationStatus, "status"> {
   /** post-copy: the machine is the target's, which still gets memory from here. */
   phase: "none" | "active" | "pre-switchover" | "post-copy" | "completed" | "failed" | "cancelled";
-  transferredBytes: number;
-  remainingBytes: number;
-  totalMs: number;
-  downtimeMs: number;
-  /** What the guest makes anew of what had been sent; 0 while not known. */
-  dirtyBytesPerSecond: number;
-  error?: string;
 }
 
 export interface DiskTarget {

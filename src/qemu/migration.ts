@@ -24,7 +24,7 @@ export interface MigrationStatus {
   remainingBytes: number;
   totalMs: number;
   downtimeMs: number;
-  /** As of QEMU's last look at the dirty pages; 0 before. */
+  /** What the guest makes anew of what had been sent, as of QEMU's last look at the dirty pages; 0 before. */
   dirtyBytesPerSecond: number;
   error?: string;
 }

@@ -8,15 +8,11 @@ import { Network } from "../compute/networks/kinds.ts";
 import { StoragePool } from "../compute/storage/kinds.ts";
 import { Image } from "../images/kinds.ts";
 import { imageAt, imageOf } from "../images/versions/kinds.ts";
-import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
-import { ApiError } from "../resource/errors.ts";
-import { parseBytes } from "../resource/quantity.ts";
-import { CommandError } from "../system/run.ts";
 import { bothOf } from "./both.ts";
 import { cdsOf, inBootOrder } from "./disks/cds.ts";
-import { Copies, StillPreparing } from "./disks/copies.ts";
+import { Copies } from "./disks/copies.ts";
 import type { Layers } from "./disks/layers.ts";
 import type { ToCopy } from "./disks/volume-copies.ts";
 import {
@@ -33,13 +29,11 @@ import { dumpsOf, imagesFolder, layersOf, userOf } from "./disks/volume-places.t
 import type { SavedMachine } from "./disks/volumes.ts";
 import { destroyVolumes, ensureVolumes, halfMade, liveDisks, stopMaking, wayOut } from "./disks/volumes.ts";
 import type { HostEnvironment, Prepared } from "./environment.ts";
-import type { CdConfig, DiskConfig, NicConfig } from "./hypervisor.ts";
+import type { CdConfig, DiskConfig } from "./hypervisor.ts";
 import { runKsm } from "./ksm.ts";
-import type { Networking } from "./network/network.ts";
-import type { Reservation } from "./network/network-dhcp.ts";
-import type { TapLimits } from "./network/network-limits.ts";
-import { tapName } from "./network/network-names.ts";
+import { type HostNetworking, HostNetworks, NO_TAPS } from "./network/host-networks.ts";
 import { PrepareError } from "./prepare-error.ts";
+import { failedTo } from "./reasons.ts";
 import { beginning } from "./runs/changes.ts";
 import type { Dumps } from "./runs/dumps.ts";
 import { type Identity, identityOf } from "./runs/identity.ts";
@@ -51,39 +45,13 @@ export interface RealEnvironmentOptions {
   address: string;
   /** What runs here can go on with. */
   platform: Platform & Has;
-  networking: Pick<
-    Networking,
-    "ensure" | "ensureKnown" | "remove" | "ensureTap" | "removeTap" | "guard" | "traces"
-  >;
+  networking: HostNetworking;
   /** A development host: its kernel is others', too. */
   sharesKernel?: boolean;
   log: Logger;
 }
 
 const NO_TEMPLATE_MEMORY = "the memory of its template is not there, or is of another kind of machine";
-const NO_TAPS =
-  "the agent of its host is not root, so there are no taps: it has QEMU's user network, cannot be reached from outside, and its spec.networkLimits do not hold; run the agent as root";
-
-/** After a machine was connected to a network, ms. */
-const LOOK_MS = 10_000;
-
-/** What a tool said is for users, too; anything else that goes wrong inside is in the agent's log. */
-const failedTo =
-  (what: string) =>
-  (cause: unknown): never => {
-    if ([PrepareError, ApiError, StillPreparing].some((known) => cause instanceof known)) throw cause;
-    const said = cause instanceof CommandError ? cause.message : "see the log of the agent";
-    throw new PrepareError(`its host could not ${what}: ${said}`, { cause });
-  };
-
-const tapLimits = ({
-  receiveBytesPerSecond: receive,
-  sendBytesPerSecond: send,
-}: NonNullable<Instance["spec"]["interfaces"][number]["limits"]> = {}): TapLimits => ({
-  ...(receive === undefined ? {} : { receive: parseBytes(receive) }),
-  ...(send === undefined ? {} : { send: parseBytes(send) }),
-});
-
 /** Why a run cannot go on here with the memory of a snapshot; undefined when it can. What was kept by an older agent tells no CPU. */
 export function memoryObstacle(
   { accelerator, cpuModel, guestCpu, kind }: Omit<SavedMachine, "file" | "machineType">,
@@ -97,102 +65,31 @@ export function memoryObstacle(
 export class RealEnvironment implements HostEnvironment {
   readonly bindAddress: string;
   readonly #o: RealEnvironmentOptions;
-  readonly #hosts: Informer<Host>;
-  readonly #networks: Informer<Network>;
-  readonly #instances: Informer<Instance>;
+  readonly #informers: { hosts: Informer<Host>; networks: Informer<Network>; instances: Informer<Instance> };
+  readonly #networks: HostNetworks;
   readonly #startedMs = Date.now();
   readonly #copies = new Copies();
-  /** Has a network looked after, soon. */
-  #look: (network: string) => void = () => {};
 
   constructor(options: RealEnvironmentOptions) {
     const { client, log } = options;
     this.#o = options;
     this.bindAddress = options.address;
-    this.#hosts = new Informer(client, Host, { log });
-    this.#networks = new Informer(client, Network, { log });
-    this.#instances = new Informer(client, Instance, { fieldSelector: `spec.host=${options.host}`, log });
+    this.#informers = {
+      hosts: new Informer(client, Host, { log }),
+      networks: new Informer(client, Network, { log }),
+      instances: new Informer(client, Instance, { fieldSelector: `spec.host=${options.host}`, log }),
+    };
+    this.#networks = new HostNetworks(options, this.#informers);
   }
 
   /** Follows hosts and networks until the signal aborts; resolves after the first look. */
   async start(signal: AbortSignal): Promise<void> {
-    const { log } = this.#o;
-    const informers = [this.#hosts, this.#networks, this.#instances];
+    const informers = Object.values(this.#informers);
     for (const informer of informers) void informer.run(signal);
     await Promise.all(informers.map((informer) => informer.synced));
-    const { client, host, sharesKernel = false } = this.#o;
-    void runKsm({ client, host, hosts: this.#hosts, sharesKernel, log, signal });
-    // One network that cannot be made is tried again, and does not keep the others from being made.
-    const controller = new Controller({
-      name: "networks",
-      reconcile: async (name) => {
-        const network = this.#networks.list().find(({ metadata }) => metadata.name === name);
-        await (network ? this.#ensure(network) : this.#o.networking.remove(name));
-      },
-      log,
-      workers: 1,
-    });
-    const ensureAll = () => {
-      for (const { metadata } of this.#networks.list()) controller.enqueue(metadata.name);
-    };
-    void controller.run(signal);
-    const guard = () => this.guard().catch((error: unknown) => log.warn("network.guard", { error }));
-    this.#look = (network) => controller.enqueue(network, LOOK_MS);
-    const peers = () => JSON.stringify(this.#peers());
-    let before = peers();
-    ensureAll();
-    await Promise.all([controller.idle(), guard()]);
-    this.#hosts.onChange(() => {
-      // Heartbeats and facts change hosts often; only addresses matter here.
-      if (peers() === before) return;
-      before = peers();
-      ensureAll();
-    });
-    this.#networks.onChange((name) => {
-      ensureAll();
-      controller.enqueue(name);
-      void guard();
-    });
-  }
-
-  /** What may come out of the taps of this host's runs is as their networks say. No-op without root, which has no taps. */
-  async guard(): Promise<void> {
-    if (process.getuid?.() !== 0) return;
-    const networks = new Map(this.#networks.list().map((network) => [network.metadata.name, network]));
-    const nics = this.#instances.list().flatMap(({ metadata, spec }) =>
-      spec.interfaces.flatMap(({ network: name, mac, address, limits }) => {
-        const network = networks.get(name);
-        const tap = tapName({ uid: metadata.uid ?? "", mac });
-        return network ? [{ tap, mac, address, network, limits: tapLimits(limits) }] : [];
-      }),
-    );
-    await this.#o.networking.guard(nics);
-  }
-
-  #ensure(network: Network): Promise<void> {
-    const { name } = network.metadata;
-    return this.#o.networking.ensure(network, this.#peers(), this.#reservations(name));
-  }
-
-  #peers(): string[] {
-    return this.#hosts
-      .list()
-      .flatMap((host) => host.status?.address ?? [])
-      .sort();
-  }
-
-  #reservations(network: string, also?: Instance): Reservation[] {
-    const instances = new Map(this.#instances.list().map((instance) => [instance.spec.vmUid, instance]));
-    if (also) instances.set(also.spec.vmUid, also);
-    return [...instances.values()].flatMap((instance) =>
-      instance.spec.interfaces
-        .filter((nic) => nic.network === network)
-        .map(({ mac, address }) => ({
-          mac,
-          address,
-          hostname: instance.spec.guest?.hostname ?? instance.spec.vm,
-        })),
-    );
+    const { client, host, sharesKernel = false, log } = this.#o;
+    void runKsm({ client, host, hosts: this.#informers.hosts, sharesKernel, log, signal });
+    await this.#networks.start(signal);
   }
 
   async prepare(instance: Instance): Promise<Prepared> {
@@ -219,7 +116,7 @@ export class RealEnvironment implements HostEnvironment {
     );
     // Each takes programs that take their time: both at once. But a copy is asked for again and again.
     if (spec.source?.mode === "Full" || spec.copyDisks) await making;
-    const [made, nics] = await bothOf(making, this.#nics(instance, user));
+    const [made, nics] = await bothOf(making, this.#networks.nics(instance, user));
     const { folders, images, boot, tpm } = made;
     const { copyDisks } = spec;
     const open = (disk: DiskConfig) => (copyDisks ? apart(disk, copyDisks) : disk);
@@ -238,7 +135,7 @@ export class RealEnvironment implements HostEnvironment {
     const cds = await this.#cds(instance, pool);
     const empty = cds.find(({ lacking }) => lacking !== undefined);
     if (empty) throw new PrepareError(`spec.cdDrives: ${empty.name}: ${empty.lacking}`);
-    const ksm = this.#hosts.get(this.#o.host)?.status?.ksm;
+    const ksm = this.#informers.hosts.get(this.#o.host)?.status?.ksm;
     const inOrder = inBootOrder({ disks, nics, cds, ...(boot ? { boot } : {}) }, spec);
     return {
       ...inOrder,
@@ -275,7 +172,7 @@ export class RealEnvironment implements HostEnvironment {
     );
     const [cds, nics] = await Promise.all([
       this.#cds(instance, pool),
-      this.#nics(instance, userOf(instance.spec)),
+      this.#networks.nics(instance, userOf(instance.spec)),
     ]);
     return { disks, ...(cds.length > 0 ? { cds } : {}), nics };
   }
@@ -298,52 +195,12 @@ export class RealEnvironment implements HostEnvironment {
     return items.map(imagesFolder);
   }
 
-  async #nics(instance: Instance, user: { uid: number; gid: number }): Promise<NicConfig[]> {
-    const nics: NicConfig[] = [];
-    for (const nic of instance.spec.interfaces) {
-      const { network: name, mac, port } = nic;
-      const network = this.#networks.get(name) ?? (await this.#o.client.get(Network, { name }));
-      if (!network) throw new PrepareError(`spec.networks: there is no Network ${name}`);
-      const backend = await this.#backend(network, nic, user, instance);
-      nics.push({ mac, mtu: network.spec.mtu, backend, ...(port === undefined ? {} : { port }) });
-    }
-    return nics;
-  }
-
-  async #backend(
-    network: Network,
-    { mac, address, limits }: Instance["spec"]["interfaces"][number],
-    user: { uid: number; gid: number },
-    instance: Instance,
-  ): Promise<NicConfig["backend"]> {
-    if (process.getuid?.() !== 0) {
-      this.#o.log.warn("network.user", { network: network.metadata.name, reason: NO_TAPS });
-      return { user: true };
-    }
-    try {
-      const { name } = network.metadata;
-      // What somebody else has changed of it does not hold a machine up; it is put right soon.
-      await this.#o.networking.ensureKnown(network, this.#peers(), this.#reservations(name, instance));
-      this.#look(name);
-      return {
-        tap: await this.#o.networking.ensureTap(
-          network,
-          { uid: instance.metadata.uid ?? "", mac, address },
-          user,
-          tapLimits(limits),
-        ),
-      };
-    } catch (error) {
-      return failedTo(`connect it to the network ${network.metadata.name}`)(error);
-    }
-  }
-
   async release(instance: Instance): Promise<void> {
     const uid = instance.metadata.uid ?? "";
     const { spec, status } = instance;
     // Its guest may not have let go of one that it is not to have any more.
     for (const { mac } of [...spec.interfaces, ...(status?.has?.interfaces ?? [])])
-      await this.#o.networking.removeTap({ uid, mac });
+      await this.#networks.removeTap({ uid, mac });
     if (!instance.spec.source && !instance.spec.copyDisks) return;
     const pool = await this.#o.client.get(StoragePool, { name: instance.spec.storagePool });
     if (pool && instance.spec.source) await stopMaking(pool, instance, this.#copies);
@@ -395,10 +252,11 @@ export class RealEnvironment implements HostEnvironment {
   }
 
   async traces(): Promise<Trace[]> {
-    await this.guard();
-    const files = await Promise.all(this.#instances.list().map((instance) => this.#halfMade(instance)));
-    const isRoot = process.getuid?.() === 0;
-    return [...(isRoot ? await this.#o.networking.traces() : []), ...files.flat()];
+    const networks = await this.#networks.traces();
+    const files = await Promise.all(
+      this.#informers.instances.list().map((instance) => this.#halfMade(instance)),
+    );
+    return [...networks, ...files.flat()];
   }
 
   /** Only of a run that has the disks: elsewhere another agent may be making them. */
@@ -416,7 +274,7 @@ export class RealEnvironment implements HostEnvironment {
   }
 
   async releaseInterface({ metadata }: Instance, mac: string): Promise<void> {
-    await this.#o.networking.removeTap({ uid: metadata.uid ?? "", mac });
+    await this.#networks.removeTap({ uid: metadata.uid ?? "", mac });
   }
 
   async layers(instance: Instance): Promise<Layers> {

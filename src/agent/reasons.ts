@@ -1,5 +1,7 @@
 /** Why something went wrong, for users: what a file system or program of the host says has a word for them, whatever else is inside stays inside. */
+import { ApiError } from "../resource/errors.ts";
 import { CommandError } from "../system/run.ts";
+import { StillPreparing } from "./disks/copies.ts";
 import { LayersError } from "./disks/layer-records.ts";
 import { HypervisorError } from "./hypervisor.ts";
 import { PrepareError } from "./prepare-error.ts";
@@ -29,3 +31,12 @@ export function reasonOf(error: unknown, ...kinds: ErrorKind[]): string {
     "an error that is not expected, which its host's agent has logged; tell whoever runs the host"
   );
 }
+
+/** What a tool said is for users, too; anything else that goes wrong inside is in the agent's log. */
+export const failedTo =
+  (what: string) =>
+  (cause: unknown): never => {
+    if ([PrepareError, ApiError, StillPreparing].some((known) => cause instanceof known)) throw cause;
+    const said = cause instanceof CommandError ? cause.message : "see the log of the agent";
+    throw new PrepareError(`its host could not ${what}: ${said}`, { cause });
+  };

@@ -14,8 +14,7 @@ import { Controller } from "../../reconcile/controller.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
-import { ApiError, isApiError } from "../../resource/errors.ts";
-import { API_VERSION } from "../../resource/kind.ts";
+import { isApiError } from "../../resource/errors.ts";
 import { freshInstances, ODD_RETRY_MS, OddInstance } from "../actions.ts";
 import { isBound, isHeld, isLive, isReleased } from "../custody.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
@@ -25,7 +24,6 @@ import {
   isOpen,
   isOver,
   isTaken,
-  keptName,
   type Operation,
   obstacle,
   operations,
@@ -33,6 +31,7 @@ import {
   type View,
 } from "./next.ts";
 import { SnapshotStatusWriter } from "./status-writer.ts";
+import { ownerOf, type TaskResult, Tasks } from "./tasks.ts";
 
 export interface SnapshotContext {
   client: Client;
@@ -44,8 +43,6 @@ export interface SnapshotContext {
 }
 
 type Result = { requeueAfterMs?: number } | undefined;
-type Task = NonNullable<Instance["spec"]["diskTask"]>;
-type TaskResult = NonNullable<NonNullable<Instance["status"]>["diskTask"]>;
 type Busy = NonNullable<NonNullable<VirtualMachine["status"]>["disksBusy"]>;
 
 /** While it waits for something that no event announces. */
@@ -92,6 +89,7 @@ class SnapshotReconciler {
   readonly #client: Client;
   readonly #clock: Clock;
   readonly #status: SnapshotStatusWriter;
+  readonly #tasks: Tasks;
   readonly #retryMs: number;
 
   constructor(context: SnapshotContext) {
@@ -100,6 +98,7 @@ class SnapshotReconciler {
     this.#retryMs = context.retryMs ?? 30_000;
     const events = new EventRecorder(context.client, "snapshot-reconciler", context.log, context.clock);
     this.#status = new SnapshotStatusWriter(context, events);
+    this.#tasks = new Tasks(context, this.#status);
   }
 
   /** @param key namespace/name of the machine */
@@ -188,7 +187,7 @@ class SnapshotReconciler {
       return { requeueAfterMs: 1 }; // and looks again: from now on no run can come
     }
     if (holder.spec.diskTask && hasOpenTask(holder)) return undefined; // its agent is at it
-    const task = await this.#task(operation, view, told);
+    const task = await this.#tasks.of(operation, view, told);
     if (!task) return this.#end(operation, "the snapshot to go back to is gone, or cannot be read any more");
     await this.#client.update(Instance, {
       ...holder,
@@ -201,68 +200,6 @@ class SnapshotReconciler {
   #mayRetry({ action }: Operation, { phase, time }: TaskResult): boolean {
     if (phase !== "Failed" || !["Delete", "Lend"].includes(action)) return false;
     return this.#clock.now().getTime() - Date.parse(time) >= this.#retryMs;
-  }
-
-  async #task(operation: Operation, view: View, failed: TaskResult | undefined): Promise<Task | undefined> {
-    const { action, object } = operation;
-    const uid = object.metadata.uid ?? "";
-    const id = `${action}:${uid}`;
-    const again = failed ? `${id}:${Date.parse(failed.time)}` : id;
-    switch (action) {
-      case "Take":
-        await this.#status.snapshot(object, { ...object.status, phase: "Taking", message: "is being taken" });
-        return {
-          id,
-          action,
-          snapshot: uid,
-          ...(object.spec.memory ? { memory: true } : { quiesce: object.spec.quiesce }),
-          ...(object.spec.template ? { template: true } : {}),
-        };
-      case "Lend":
-      case "Delete":
-        return { id: again, action, snapshot: uid };
-      case "Rollback": {
-        const target = view.snapshots.find((s) => s.metadata.name === object.spec.snapshot);
-        if (!target?.metadata.uid) return undefined;
-        const goesOn = object.spec.memory && target.status?.taken?.memory !== undefined;
-        const runs = view.instances.some((instance) => isLive(instance) && isHeld(instance));
-        const keepMemory = runs && (object.spec.keepMemory ?? goesOn);
-        const kept = object.spec.keep ? await this.#kept(object, view, keepMemory) : undefined;
-        const keep = kept?.metadata.uid;
-        await this.#status.rollback(object, {
-          ...object.status,
-          phase: "Running",
-          startedTime: object.status?.startedTime ?? this.#now(),
-          message: `goes back to ${object.spec.snapshot}`,
-          ...(kept ? { kept: kept.metadata.name } : {}),
-        });
-        return {
-          id,
-          action,
-          snapshot: target.metadata.uid,
-          rollback: uid,
-          ...(keep ? { keep } : {}),
-          ...(kept?.spec.memory ? { keepMemory: true } : {}),
-          ...(goesOn ? { memory: true } : {}),
-        };
-      }
-    }
-  }
-
-  /** The Snapshot that the state before a rollback becomes: made first, so that its uid is known. */
-  async #kept(rollback: Rollback, { vm, snapshots }: View, memory: boolean): Promise<Snapshot> {
-    const name = keptName(rollback);
-    const there = snapshots.find((s) => s.metadata.name === name);
-    if (there) return there;
-    return this.#client.create(Snapshot, {
-      metadata: {
-        name,
-        ...(rollback.metadata.namespace ? { namespace: rollback.metadata.namespace } : {}),
-        finalizers: [SNAPSHOT_FINALIZER],
-        ownerReferences: [ownerOf(vm)],
-      },
-      spec: { vm: vm.metadata.name, quiesce: true, memory },
-    });
   }
 
   /** A snapshot goes when its machine goes, and not before its files. */
@@ -412,17 +349,7 @@ class SnapshotReconciler {
       if (!isApiError(error, "NotFound")) throw error;
     }
   }
-
-  #now(): string {
-    return this.#clock.now().toISOString();
-  }
 }
 
 /** The id of its task, with its uid. */
 const ROLLBACK = /^Rollback:([0-9a-f-]{36})$/;
-
-function ownerOf({ kind, metadata }: VirtualMachine) {
-  const { name, uid } = metadata;
-  if (!uid) throw new ApiError("InternalError", "a machine without uid");
-  return { apiVersion: API_VERSION, kind, name, uid };
-}

@@ -13,7 +13,7 @@ import { numberToAddress, parseSubnet, vniOf } from "../resource/subnet.ts";
 import { checkBoot } from "./boot/kinds.ts";
 import { lackOfRoom } from "./capacity.ts";
 import { unlike } from "./clones/unlike.ts";
-import { checkDisks } from "./disks/kinds.ts";
+import { checkDisks } from "./disks/checks.ts";
 import { checkHardware } from "./hardware/kinds.ts";
 import { Host } from "./hosts/kinds.ts";
 import { checkNetworkLimits } from "./interfaces.ts";

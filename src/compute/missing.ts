@@ -2,7 +2,7 @@
 import type { Image } from "../images/kinds.ts";
 import { imageAt, imageOf, lackingTag, parseReference } from "../images/versions/kinds.ts";
 import { getCondition } from "../resource/object.ts";
-import { imagesOf } from "./disks/kinds.ts";
+import { imagesOf } from "./disks/checks.ts";
 import type { VirtualMachine } from "./kinds.ts";
 import { type Idle, pending } from "./vm-status.ts";
 

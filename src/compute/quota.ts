@@ -12,7 +12,7 @@ import { invalidity } from "../resource/invalid.ts";
 import { GROUP, type Kind, type Lookup } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { formatBytes, parseAmount, parseBytes, QuantityError } from "../resource/quantity.ts";
-import { storageOf } from "./disks/kinds.ts";
+import { storageOf } from "./disks/checks.ts";
 import { VirtualMachine } from "./kinds.ts";
 
 const COUNT = `count/${VirtualMachine.plural}.${GROUP}`;

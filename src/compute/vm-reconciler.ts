@@ -25,7 +25,7 @@ import { at, deleteInstance, OddInstance, removeUnbound, stopInstance } from "./
 import { askRun, newPlaces, stillUsed } from "./changes/live.ts";
 import { instancesOf, isBound, isHeld, isLive, leftDisksBehind, superseded } from "./custody.ts";
 import { isKept, keepVolumes, removeMachine, removeOrphans } from "./deletion.ts";
-import { imagesOf } from "./disks/kinds.ts";
+import { imagesOf } from "./disks/checks.ts";
 import { Host } from "./hosts/kinds.ts";
 import { NoAddress } from "./ipam.ts";
 import { Instance, VirtualMachine } from "./kinds.ts";

@@ -1,6 +1,8 @@
 /** One request and its answer, as all handlers see them; how answers are written. */
+
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { promisify } from "node:util";
 import { constants, gzip } from "node:zlib";
 import { stringify } from "yaml";
@@ -9,11 +11,17 @@ import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { shown } from "../telemetry/request-id.ts";
 import type { User } from "./service.ts";
-import type { Upgrade } from "./subresource.ts";
 
 const compress = promisify(gzip);
 /** Below this, compressing costs more than it saves. */
 const GZIP_FROM = 128 * 1024;
+
+/** What is left of a request for another protocol. */
+export interface Upgrade {
+  socket: Duplex;
+  /** What came behind the request already. */
+  head: Buffer;
+}
 
 export interface Exchange {
   readonly request: IncomingMessage;

@@ -5,7 +5,8 @@ import type { Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 import { MAX_BODY } from "./body.ts";
 import { Connections, clientOf, connectionLimit } from "./connections.ts";
-import { attach, type Upgrade, wantsWebSocket } from "./subresource.ts";
+import type { Upgrade } from "./exchange.ts";
+import { attach, wantsWebSocket } from "./subresource.ts";
 
 /** Milliseconds. */
 export interface TimeLimits {

@@ -19,7 +19,15 @@ import { Authorizer, ensureBuiltInRoles } from "./authorizer.ts";
 import { CORE_EVENTS, withCoreEvents } from "./core-events.ts";
 import { enroll } from "./enroll.ts";
 import { withEscalationCheck } from "./escalation.ts";
-import { type Exchange, pageNotFound, send, sendValue, statusOf, whenOver } from "./exchange.ts";
+import {
+  type Exchange,
+  pageNotFound,
+  send,
+  sendValue,
+  statusOf,
+  type Upgrade,
+  whenOver,
+} from "./exchange.ts";
 import { Fairness, type Limits } from "./fairness.ts";
 import { impersonate } from "./impersonate.ts";
 import { createListener, type TimeLimits } from "./listener.ts";
@@ -35,7 +43,7 @@ import { ALL_VERBS } from "./served.ts";
 import type { Service } from "./service.ts";
 import { answerSession } from "./session-page.ts";
 import type { Sessions } from "./sessions.ts";
-import type { Subresource, Upgrade } from "./subresource.ts";
+import type { Subresource } from "./subresource.ts";
 import { SYNTHETIC, withSynthetic } from "./synthetic.ts";
 import type { Tickets } from "./tickets.ts";
 import type { Ui } from "./ui.ts";

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import { ApiError } from "../resource/errors.ts";
-import type { Exchange } from "./exchange.ts";
+import type { Exchange, Upgrade } from "./exchange.ts";
 import type { Call } from "./resource-reads.ts";
 
 export interface Subresource {
@@ -18,13 +18,6 @@ export interface Subresource {
   answers: string;
   /** @throws ApiError */
   handle(call: Call): Promise<void>;
-}
-
-/** What is left of a request for another protocol. */
-export interface Upgrade {
-  socket: Duplex;
-  /** What came behind the request already. */
-  head: Buffer;
 }
 
 /** What one frame of a client may hold. */

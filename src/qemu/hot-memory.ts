@@ -3,9 +3,9 @@
  * stack: what came last goes first, so that the target of a migration, which gets them in this order, has each at the same address.
  */
 import { cpuDevice, memoryModule, moduleObject } from "./devices.ts";
-import { deviceIds, letGo, quietly } from "./hotplug.ts";
 import { isFields, type Qmp } from "./qmp.ts";
 import type { Ram } from "./ram.ts";
+import { deviceIds, letGo, quietly } from "./unplug.ts";
 
 export interface WantedMemory {
   /** Whether the machine has room for more; else only its balloon changes. */

@@ -27,6 +27,7 @@ import {
 } from "./hot-memory.ts";
 import { isFields, type Qmp, QmpError } from "./qmp.ts";
 import { setLimits } from "./throttle.ts";
+import { deviceIds, letGo, quietly } from "./unplug.ts";
 
 /** What a machine is to have. Of disks and networks without a port only limits and sizes change. */
 export interface Wanted {
@@ -57,9 +58,6 @@ export interface Refusal {
   why: string;
 }
 
-/** How long a guest may take to let go of a device before we look again later. */
-const LET_GO_MS = 3000;
-const LOOK_MS = 100;
 const STAYS = "the guest has not let go of it yet; it is asked again and again";
 
 /** Does what can be done; what cannot is told, and the rest is done all the same. @throws QmpError when QEMU does not answer */
@@ -127,11 +125,6 @@ async function atPorts(qmp: Qmp): Promise<Pick<Present, "disks" | "nics">> {
   return { disks: having("disk-"), nics: having("nic").filter((key) => key.length === 12) };
 }
 
-export async function deviceIds(qmp: Qmp): Promise<string[]> {
-  const listed = await qmp.execute("qom-list", { path: "/machine/peripheral" });
-  return (Array.isArray(listed) ? listed : []).flatMap((each) => (isFields(each) ? [String(each.name)] : []));
-}
-
 async function addDisk(qmp: Qmp, hardware: Hardware, disk: Disk): Promise<undefined> {
   const { name = "", port = 0 } = disk;
   const key = keyOf(disk, 0);
@@ -186,24 +179,6 @@ async function addNic(qmp: Qmp, hardware: Hardware, nic: Nic): Promise<undefined
 async function removeNic(qmp: Qmp, key: string): Promise<string | undefined> {
   if (!(await letGo(qmp, `nic${key}`))) return STAYS;
   await quietly(qmp.execute("netdev_del", { id: `net${key}` }));
-}
-
-/** Asks the guest to let go of a device. @returns whether it has */
-export async function letGo(qmp: Qmp, id: string, ms = LET_GO_MS): Promise<boolean> {
-  // It may have been asked before, and take its time.
-  await quietly(qmp.execute("device_del", { id }));
-  for (const deadline = Date.now() + ms; ; ) {
-    if (!(await deviceIds(qmp)).includes(id)) return true;
-    if (Date.now() > deadline) return false;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-  }
-}
-
-/** What it refuses is so already. */
-export async function quietly(asked: Promise<unknown>): Promise<void> {
-  await asked.catch((error: unknown) => {
-    if (!(error instanceof QmpError) || ["Timeout", "Disconnected"].includes(error.errorClass)) throw error;
-  });
 }
 
 /** What each drive holds, in bytes, by the name of its top node. */

@@ -33,7 +33,7 @@ const APPLICATIONS: Record<string, string> = {
   ffmpeg:
     "ffmpeg -loglevel error -f lavfi -i testsrc=duration=1 -y /tmp/x.mp4; ffprobe -loglevel error /tmp/x.mp4",
   "imagemagick-6.q16": "convert-im6.q16 -size 10x10 xc:red /tmp/x.png; identify-im6.q16 /tmp/x.png",
-  squid: "squid -k parse; timeout 2 squid -N",
+  squid: "squid -k parse; timeout 12 squid -N",
   "dnsmasq-base": "dnsmasq --test; timeout 2 dnsmasq -k -p 5354 --user=root",
   "mariadb-client-core": "mariadb --version; mariadb --protocol=tcp -h localhost",
   borgbackup: "borg init -e none /tmp/b; borg create /tmp/b::a /etc",
@@ -100,7 +100,7 @@ try {
     const deb = debs.find((each) => each.name === name);
     if (!deb) throw new Error(`${name} was not downloaded`);
     const at = join(folder, name);
-    await run("dpkg-deb", ["-x", deb.file, at]);
+    await run("dpkg-deb", ["-x", deb.file, at], { timeoutMs: 120_000 });
     const field = async (which: string) =>
       alternatives((await run("dpkg-deb", ["-f", deb.file, which])).trim());
     const depends = [...(await field("Depends")), ...(await field("Pre-Depends"))];
@@ -184,13 +184,16 @@ async function makeRoot(root: string, names: readonly string[]): Promise<void> {
     await copyFile(join(root, "usr/share/base-passwd", `${file}.master`), join(root, "etc", file));
   await writeFile(join(root, "etc/hosts"), "127.0.0.1 localhost\n");
   await copyFile("/etc/resolv.conf", join(root, "etc/resolv.conf"));
+  await chmod(join(root, "dev/shm"), 0o1777);
   // No device, but what is written to it goes.
   await writeFile(join(root, "dev/null"), "");
   await chmod(join(root, "dev/null"), 0o666);
-  await run("ldconfig", ["-r", root]);
+  await run("ldconfig", ["-r", root], { timeoutMs: 60_000 });
   // What maintainer scripts would have made.
   for (const each of ["log/nginx", "lib/nginx", "log/squid", "spool/squid", "lib/redis"])
-    await mkdir(join(root, "var", each), { recursive: true });
+    await mkdir(join(root, "var", each), { recursive: true }).then(() =>
+      chmod(join(root, "var", each), 0o777),
+    );
   if (existsSync(join(root, "usr/bin/mawk"))) await symlink("mawk", join(root, "usr/bin/awk"));
   if (existsSync(join(root, "etc/mysql/mariadb.cnf")))
     await symlink("mariadb.cnf", join(root, "etc/mysql/my.cnf"));

@@ -120,8 +120,12 @@ async function lookUp(contents: Contents, path: string) {
   if (star < 0) return contents.packagesOf(path);
   const [begin, end] = [path.slice(0, star), path.slice(star + 1)];
   const found = (await contents.below(begin, MOST)).filter(({ path }) => path.endsWith(end));
-  // A folder that several packages share says nothing.
-  return new Set(found.flatMap(({ packages }) => packages)).size === 1 ? found[0] : undefined;
+  const all = new Set(found.flatMap(({ packages }) => packages));
+  if (all.size === 1) return found[0];
+  // A folder that several packages share says nothing, unless one of them has its name.
+  const named = begin.split("/").find((folder) => all.has(folder));
+  const first = found.find(({ packages }) => packages.includes(named ?? ""));
+  return named !== undefined && first ? { path: first.path, packages: [named] } : undefined;
 }
 
 /** Of several packages with the same file the one that is named after it. */

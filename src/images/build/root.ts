@@ -14,7 +14,7 @@ import { minimize } from "./minimize.ts";
 import { rooted } from "./rooted.ts";
 import { step, type Workshop } from "./workshop.ts";
 
-const UNWANTED = ["doc", "man", "info", "locale", "lintian", "bug", "bash-completion", "doc-base", "perl5"];
+const UNWANTED = ["doc", "man", "info", "locale", "lintian", "bug", "bash-completion", "doc-base"];
 const FOLDERS = [
   "dev",
   "proc",

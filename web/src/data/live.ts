@@ -12,7 +12,7 @@ import { QueryClient, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useSyncExternalStore } from "react";
 import { isResource, rawEventFrom } from "../../../src/client/answers.ts";
 import { isFields } from "../../../src/resource/fields.ts";
-import { isApiError, request } from "./api.ts";
+import { isApiError, requestText } from "./api.ts";
 import {
   BRIEF_FIELDS,
   type BriefPlural,
@@ -98,25 +98,34 @@ function taken<T extends Named>(object: unknown): T | undefined {
   return object as Named as T;
 }
 
+/** Of a list's metadata, which stands before its items. */
+const CONTINUE = /^.{0,400}?"continue":"([\w=+/-]+)"/s;
+
 async function listAll<T extends Named>(
   { path, query }: Source,
   signal: AbortSignal,
 ): Promise<{ items: Map<string, T>; resourceVersion: string }> {
   const items = new Map<string, T>();
-  let token: string | undefined;
-  for (;;) {
-    const parameters = new URLSearchParams({
-      ...query,
-      limit: String(PAGE),
-      ...(token ? { continue: token } : {}),
-    });
-    const answer = await request<ListAnswer>("GET", `${path}?${parameters}`, { signal });
+  const page = (token: string | undefined) => {
+    const limits = { limit: String(PAGE), ...(token ? { continue: token } : {}) };
+    const asked = requestText(`${path}?${new URLSearchParams({ ...query, ...limits })}`, { signal });
+    // It is waited for below, if nothing else fails before.
+    asked.catch(() => {});
+    return asked;
+  };
+  for (let asked = page(undefined); ; ) {
+    const text = await asked;
+    // The server makes the next page while this one is parsed.
+    const early = CONTINUE.exec(text)?.[1];
+    const next = early === undefined ? undefined : page(early);
+    const answer = JSON.parse(text) as ListAnswer;
     for (const item of answer.items) {
       const object = taken<T>(item);
       if (object) items.set(keyOf(object), object);
     }
-    token = answer.metadata.continue;
-    if (!token) return { items, resourceVersion: answer.metadata.resourceVersion ?? "" };
+    const { continue: token, resourceVersion = "" } = answer.metadata;
+    if (!token) return { items, resourceVersion };
+    asked = next && token === early ? next : page(token);
   }
 }
 

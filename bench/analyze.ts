@@ -61,7 +61,7 @@ const BASE = [
   "tar",
   "util-linux",
 ];
-/** See PLUMBING in packages.ts; they come along with nothing. */
+/** See PLUMBING in src/images/packages/plumbing.ts; they come along with nothing. */
 const MAINTAINERS = new Set(
   `adduser debconf dpkg init-system-helpers install-info iproute2 libpam-modules libpam-modules-bin libpam-runtime login lsb-base passwd sensible-utils
   sysvinit-utils tar ucf usrmerge usr-is-merged`.split(/\s+/),

@@ -105,7 +105,7 @@ export async function server(
     subresources: {
       ...consoleSubresources({ service, issuer: pki, tickets, log }),
       ...imageSubresources({ client: new LocalClient(service), logs: buildLogs, signer }),
-      ...distributionSubresources(new LocalClient(service), CACHE),
+      ...distributionSubresources(new LocalClient(service), CACHE, log),
     },
     pki,
     host,

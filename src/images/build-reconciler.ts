@@ -58,7 +58,7 @@ export async function runBuildReconciler(context: BuildContext): Promise<void> {
   const running = new Map<string, AbortController>();
   const controller = new Controller({
     name: "imagebuilds",
-    // A build takes the whole machine, and apt's folders bear one at a time.
+    // A build takes the whole machine.
     workers: 1,
     log,
     clock,

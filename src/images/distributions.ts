@@ -8,6 +8,7 @@ import { sendValue } from "../api/exchange.ts";
 import { type Call, integer } from "../api/resource-reads.ts";
 import type { Subresource } from "../api/subresource.ts";
 import { type Client, modify } from "../client/client.ts";
+import type { Logger } from "../reconcile/log.ts";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import { API_VERSION } from "../resource/kind.ts";
 import { basePackages } from "./build/root.ts";
@@ -43,13 +44,16 @@ const CHOSEN = 1000;
 export function distributionSubresources(
   client: Client,
   cache: string,
+  log: Logger,
 ): Record<string, readonly Subresource[]> {
   const indexes = new Map<string, PackageIndex>();
   const indexOf = async (name: string): Promise<PackageIndex> => {
     const found = await client.get(Distribution, { name });
     if (!found) throw new ApiError("NotFound", `distributions.vireo.dev "${name}" not found`, { name });
-    const known = indexes.get(found.spec.release) ?? new PackageIndex(cache, found.spec.release);
-    indexes.set(found.spec.release, known);
+    const { release } = found.spec;
+    const warn = (text: string) => log.warn("packages.stale", { release, why: text });
+    const known = indexes.get(release) ?? new PackageIndex(cache, release, { warn });
+    indexes.set(release, known);
     return known;
   };
   const get = (name: string, handle: (call: Call, index: PackageIndex) => Promise<object>): Subresource => ({

@@ -88,7 +88,8 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   const whole = recipe.mode === "full";
   if (whole) await requireFullMode();
   await stage("packages", "resolving and downloading packages");
-  const packages = await fetchPackages(new Packages(cache, recipe.release, signal, { whole }), recipe);
+  const lists = new Packages(cache, recipe.release, signal, { whole, warn: log });
+  const packages = await fetchPackages(lists, recipe);
   const all = new Set([...packages.debs, ...packages.apart]);
   const contents = [...all].map(({ name, version, sha256 }) => ({ name, version, sha256 }));
   // A lock says of a recipe what it was built from anyway, and formats are made of the disk: the disk is the same with and without.

@@ -40,6 +40,13 @@ describe("a picker's closure", () => {
     expect(ours.map(({ name }) => name).sort()).toEqual(theirs.map(({ name }) => name).sort());
   });
 
+  it("of a whole system says that its init is in the way of another", async () => {
+    const base = fullPackages({ distribution: "debian", release: "bookworm", packages: [] });
+    const { conflicts } = await index.closure([...base, "sysvinit-core"], "full");
+    const pairs = conflicts.map((each) => [each.package, each.with].sort());
+    expect(pairs).toContainEqual(["systemd-sysv", "sysvinit-core"]);
+  });
+
   it("finds packages and names near wrong ones", async () => {
     const { items, total } = await index.search("nginx", { limit: 3, offset: 0 });
     expect(items[0]).toMatchObject({ name: "nginx", section: "httpd" });

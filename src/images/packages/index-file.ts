@@ -7,6 +7,7 @@ import { rename } from "node:fs/promises";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { type Candidate, type Closure, closureOf, type Universe } from "./closure.ts";
 import { type Relation, relations, stanzas } from "./control.ts";
+import { PLUMBING_PROVIDES } from "./plumbing.ts";
 import { compareVersions } from "./version.ts";
 
 /** In the file's name; raised when the tables change. */
@@ -249,10 +250,14 @@ export class IndexFile implements Universe {
     return found;
   }
 
-  /** @param installed names that count as installed, with what they provide */
+  /** @param installed names that count as installed, with what apt is told that they provide */
   closure(chosen: readonly string[], installed: readonly string[]): Closure {
+    const provides = (name: string): Relation[] => {
+      const provided = PLUMBING_PROVIDES[name];
+      return provided === undefined ? [] : [{ name: provided }];
+    };
     const known = new Map(
-      installed.filter((name) => !chosen.includes(name)).map((name) => [name, DEBCONF[name] ?? []]),
+      installed.filter((name) => !chosen.includes(name)).map((name) => [name, provides(name)]),
     );
     return closureOf(this, chosen, known);
   }
@@ -261,9 +266,6 @@ export class IndexFile implements Universe {
     this.#db.close();
   }
 }
-
-/** What is said to be installed provides no more than apt is told (packages.ts). */
-const DEBCONF: Readonly<Record<string, readonly Relation[]>> = { debconf: [{ name: "debconf-2.0" }] };
 
 function candidateOf(row: Record<string, unknown>): Candidate {
   // Safe: written above.

@@ -13,7 +13,13 @@ export type Question =
   | { method: "nearest"; name: string }
   | { method: "about" };
 
-export type Answer = { result: unknown } | { error: string };
+export type Answer =
+  | { result: unknown }
+  | {
+      error: string;
+      /** The file cannot be read. */
+      damaged?: true;
+    };
 
 const MAX_LIST_BYTES = 2 ** 30;
 
@@ -44,6 +50,10 @@ function answer(index: IndexFile, question: Question): unknown {
 
 const inWords = (error: unknown): Answer => ({
   error: error instanceof Error ? error.message : String(error),
+  // What is asked is never at fault: statements are made here.
+  ...(error instanceof Error && "code" in error && error.code === "ERR_SQLITE_ERROR"
+    ? { damaged: true }
+    : {}),
 });
 
 const port = parentPort;
@@ -54,9 +64,10 @@ if (port && "make" in work) {
     (error: unknown) => port.postMessage(inWords(error)),
   );
 } else if (port && "open" in work) {
-  const index = new IndexFile(work.open);
+  let index: IndexFile | undefined;
   port.on("message", (question: Question) => {
     try {
+      index ??= new IndexFile(work.open);
       port.postMessage({ result: answer(index, question) } satisfies Answer);
     } catch (error) {
       port.postMessage(inWords(error));

@@ -2,14 +2,15 @@
  * What can be asked of the packages of a release at every click: which there are, and what comes along with some. The lists are those that builds use; of each
  * day's a file is made once (index-file.ts), which a thread of its own reads. The thread ends when nobody has asked for a while.
  */
-import { existsSync, statSync, utimesSync } from "node:fs";
+import { existsSync, rmSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Mode } from "../recipe.ts";
 import type { Closure } from "./closure.ts";
 import { type Found, INDEX_FORMAT, type SearchOptions } from "./index-file.ts";
 import type { Answer, Question, Work } from "./index-worker.ts";
-import { Packages, PLUMBING } from "./packages.ts";
+import { PackageError, Packages } from "./packages.ts";
+import { PLUMBING } from "./plumbing.ts";
 
 const IDLE_MS = 600_000;
 /** How often it is looked whether there are newer lists. */
@@ -21,18 +22,23 @@ export interface About {
   sections: { name: string; packages: number }[];
 }
 
+/** The file of the index cannot be read. */
+class DamagedError extends PackageError {}
+
 export class PackageIndex {
   readonly #cache: string;
   readonly #release: string;
   readonly #path: string;
+  readonly #warn: (text: string) => void;
   #thread: Thread | undefined;
   #renewal: Promise<void> | undefined;
   #lookedMs = Number.NEGATIVE_INFINITY;
   #idle: NodeJS.Timeout | undefined;
 
-  /** @param cache as Packages has it */
-  constructor(cache: string, release: string) {
+  /** @param cache as Packages has it. @param warn is told when older lists have to do */
+  constructor(cache: string, release: string, { warn = () => {} }: { warn?: (text: string) => void } = {}) {
     this.#cache = cache;
+    this.#warn = warn;
     this.#release = release;
     this.#path = join(cache, `apt-${release}`, `picker-v${INDEX_FORMAT}.sqlite`);
   }
@@ -70,8 +76,16 @@ export class PackageIndex {
     if (performance.now() - this.#lookedMs > LOOK_MS || !this.#thread) await this.#look();
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => this.close(), IDLE_MS).unref();
+    // One that has ended by itself answers nothing more.
+    if (this.#thread?.failed) this.#thread = undefined;
     this.#thread ??= new Thread({ open: this.#path });
-    return this.#thread.ask(question);
+    const thread = this.#thread;
+    return thread.ask(question).catch(async (error: unknown) => {
+      if (!(error instanceof DamagedError)) throw error;
+      await this.#makeAnew(thread);
+      this.#thread ??= new Thread({ open: this.#path });
+      return this.#thread.ask(question);
+    });
   }
 
   /** Nobody waits for newer lists while there are older ones. */
@@ -80,15 +94,32 @@ export class PackageIndex {
       this.#renewal = undefined;
     });
     if (!existsSync(this.#path)) await this.#renewal;
-    else this.#renewal.catch(() => {});
+    else this.#renewal.catch((error: unknown) => this.#warn(wordsOf(error)));
     this.#lookedMs = performance.now();
   }
 
+  /** Of all whose question has found the file damaged the first removes it. */
+  async #makeAnew(reader: Thread): Promise<void> {
+    if (this.#thread === reader) {
+      reader.end();
+      this.#thread = undefined;
+      rmSync(this.#path, { force: true });
+    }
+    await this.#look();
+    // A renewal that was under way may still have seen it.
+    if (!existsSync(this.#path)) await this.#look();
+  }
+
   async #renew(): Promise<void> {
-    const { files, fetchedMs } = await new Packages(this.#cache, this.#release).lists();
+    const packages = new Packages(this.#cache, this.#release, undefined, { warn: this.#warn });
+    const { files, fetchedMs } = await packages.lists();
     if (existsSync(this.#path) && statSync(this.#path).mtimeMs === Math.floor(fetchedMs)) return;
     const maker = new Thread({ make: this.#path, lists: files });
-    await maker.first();
+    await maker.first().catch((cause: unknown) => {
+      throw new PackageError(`the package lists of ${this.#release} cannot be read: ${wordsOf(cause)}`, {
+        cause,
+      });
+    });
     // As old as its lists.
     const seconds = Math.floor(fetchedMs) / 1000;
     utimesSync(this.#path, seconds, seconds);
@@ -96,6 +127,8 @@ export class PackageIndex {
     this.#thread = undefined;
   }
 }
+
+const wordsOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
 
 /** Answers come in the order of the questions. */
 class Thread {
@@ -109,7 +142,8 @@ class Thread {
     this.#worker.unref();
     this.#worker.on("message", (answer: Answer) => {
       const next = this.#waiting.shift();
-      if ("error" in answer) next?.reject(new Error(answer.error));
+      if ("error" in answer)
+        next?.reject(answer.damaged ? new DamagedError(answer.error) : new Error(answer.error));
       else next?.resolve(answer.result);
       if (this.#ending) this.end();
     });
@@ -117,6 +151,10 @@ class Thread {
       this.#fail(error instanceof Error ? error : new Error(String(error))),
     );
     this.#worker.on("exit", () => this.#fail(new Error("the thread that reads the package lists has ended")));
+  }
+
+  get failed(): boolean {
+    return this.#failed !== undefined;
   }
 
   /** What a thread says that is asked nothing. */

@@ -3,14 +3,17 @@
  * versions matter, and nothing on the host changes. Where the host is of the wanted release, its package sources and keys are used
  * (a mirror nearby, perhaps); elsewhere Debian's own.
  */
+import { randomUUID } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { withFileLock } from "../../system/file-lock.ts";
 import { run } from "../../system/run.ts";
 import { digestOf, type LockedPackage } from "../recipe.ts";
 import { sha256Of } from "../trust/digest.ts";
 import { Contents, indexContents } from "./contents.ts";
 import { nearest } from "./nearest.ts";
+import { PLUMBING, PLUMBING_PROVIDES } from "./plumbing.ts";
 
 export interface Package {
   name: string;
@@ -20,35 +23,16 @@ export interface Package {
   /** Of the .deb, in hexadecimal. */
   sha256: string;
 }
-/**
- * Only maintainer scripts need these, and a slim image runs none. apt is told that they are installed, so it brings neither
- * them nor what they depend on; unless the recipe asks for one by name.
- */
-export const PLUMBING = [
-  "adduser",
-  "debconf",
-  "dpkg",
-  "init-system-helpers",
-  "install-info",
-  "iproute2",
-  "libpam-modules",
-  "libpam-modules-bin",
-  "libpam-runtime",
-  "login",
-  "lsb-base",
-  "passwd",
-  "sensible-utils",
-  "sysvinit-utils",
-  "tar",
-  "ucf",
-  "usr-is-merged",
-  "usrmerge",
-];
+
 /** apt's pattern (apt-patterns(7)) for what every Debian system has. */
 export const ESSENTIAL = "?essential";
 const LISTS_MAX_AGE_MS = 24 * 3600_000;
+/** After newer lists could not be fetched, those of before do for this long. */
+const RETRY_MS = 10 * 60_000;
+const UPDATE_MS = 120_000;
 /** Files of a release hardly ever move between packages. */
 const CONTENTS_MAX_AGE_MS = 7 * 24 * 3600_000;
+const CONTENTS_MS = 300_000;
 
 /** Of the package debian-archive-keyring. */
 const DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -101,16 +85,23 @@ export class Packages {
   readonly #release: string;
   readonly #signal: AbortSignal | undefined;
   readonly #whole: boolean;
+  readonly #warn: (text: string) => void;
   #hostSources = true;
 
   /**
-   * `cache` keeps package lists and .debs between builds; `signal` ends what is under way. `whole`: of a system with its package manager,
-   * so nothing counts as installed, and the essential packages come too.
+   * `cache` keeps package lists and .debs between builds, of all that ask at once; `signal` ends what is under way. `whole`: of a system with its package
+   * manager, so nothing counts as installed, and the essential packages come too. `warn` is told when older lists have to do.
    */
-  constructor(cache: string, release: string, signal?: AbortSignal, { whole = false } = {}) {
+  constructor(
+    cache: string,
+    release: string,
+    signal?: AbortSignal,
+    { whole = false, warn = () => {} }: { whole?: boolean; warn?: (text: string) => void } = {},
+  ) {
     this.#release = release;
     this.#signal = signal;
     this.#whole = whole;
+    this.#warn = warn;
     this.#cache = join(cache, `apt-${release}`);
   }
 
@@ -124,7 +115,12 @@ export class Packages {
     args: readonly string[],
     options: { timeoutMs: number; cwd?: string },
   ): Promise<string> {
-    return run(command, args, { ...options, ...(this.#signal ? { signal: this.#signal } : {}) });
+    return run(command, args, {
+      ...options,
+      // What it says is read.
+      env: { LC_ALL: "C.UTF-8" },
+      ...(this.#signal ? { signal: this.#signal } : {}),
+    });
   }
 
   #options(): string[] {
@@ -178,21 +174,68 @@ export class Packages {
     if (sources !== undefined) await writeFile(join(this.#cache, "sources.list"), sources);
   }
 
-  /** Makes the folders; fetches the package lists when they are missing or older than a day. */
-  async #prepare(force = false): Promise<void> {
-    await this.#prepareSources();
-    const stamp = this.#stamp;
-    const fresh = existsSync(stamp) && Date.now() - statSync(stamp).mtimeMs < LISTS_MAX_AGE_MS;
-    if (fresh && !force) return;
-    await rm(join(this.#cache, "plans"), { recursive: true, force: true });
-    await this.#run("apt-get", [...this.#options(), "update"], { timeoutMs: 120_000 });
-    await mkdir(join(this.#cache, "plans"), { recursive: true });
-    await writeFile(stamp, "");
+  /** When the lists were fetched, in ms since 1970; 0 when they never were. */
+  get #fetchedMs(): number {
+    return statSync(this.#stamp, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   }
 
-  /** The files of the package lists, in the order of the sources; fetched when they are missing or older than a day. @throws PackageError */
-  async lists(): Promise<{ files: string[]; fetchedMs: number }> {
-    await this.#prepare();
+  /** Makes the folders; fetches the package lists when they are missing or older than a day. @throws PackageError when there are none, and none can be fetched */
+  async #prepare(force = false): Promise<void> {
+    await this.#prepareSources();
+    const isFresh = () => Date.now() - this.#fetchedMs < LISTS_MAX_AGE_MS;
+    if (isFresh() && !force) return;
+    const before = this.#fetchedMs;
+    await this.#inTurn("lists", 2 * UPDATE_MS, async () => {
+      // Whoever was there before may have fetched them.
+      if (isFresh() && (!force || this.#fetchedMs !== before)) return;
+      await this.#removeOldPlans();
+      try {
+        await this.#update(this.#options(), UPDATE_MS);
+        await writeFile(this.#stamp, "");
+      } catch (error) {
+        if (!(error instanceof PackageError) || before === 0 || (await this.#listFiles()).length === 0)
+          throw error;
+        this.#warn(`${error.message}; going on with those of ${new Date(before).toISOString()}`);
+        const seconds = Math.max(before, Date.now() - LISTS_MAX_AGE_MS + RETRY_MS) / 1000;
+        await utimes(this.#stamp, seconds, seconds);
+      }
+    });
+  }
+
+  /** One at a time of all, in other processes, too (pickers, builds, analyses), that change what the folder has of `what`. */
+  #inTurn(what: string, timeoutMs: number, action: () => Promise<void>): Promise<void> {
+    const path = join(this.#cache, `${what}.lock`);
+    return withFileLock(path, action, { timeoutMs, signal: this.#signal });
+  }
+
+  /** Plans are of lists; those of yesterday's are nobody's. Others may be making some meanwhile. */
+  async #removeOldPlans(): Promise<void> {
+    const folder = join(this.#cache, "plans");
+    for (const name of await readdir(folder)) {
+      const made = await stat(join(folder, name)).catch(() => undefined);
+      if (made && Date.now() - made.mtimeMs > LISTS_MAX_AGE_MS) await rm(join(folder, name), { force: true });
+    }
+  }
+
+  /**
+   * apt-get update. Of the host's sources those of other suites may be out of reach: nobody has said that an image needs them.
+   * @throws PackageError when not all lists of the release were fetched; those of before are still there
+   */
+  async #update(options: readonly string[], timeoutMs: number): Promise<void> {
+    try {
+      // By itself it takes a mirror that is out of reach for a success.
+      await this.#run("apt-get", [...options, "--error-on=any", "update"], { timeoutMs });
+    } catch (cause) {
+      this.#signal?.throwIfAborted();
+      const said = cause instanceof Error ? cause.message : String(cause);
+      if (onlyOthersFailed(said, this.#release)) return;
+      const [why = ""] = said.match(/^.*E: .*$/m) ?? said.split("\n");
+      throw new PackageError(`the package lists of ${this.#release} cannot be fetched: ${why}`, { cause });
+    }
+  }
+
+  /** Of the package lists, in the order of the sources. @throws CommandError */
+  async #listFiles(): Promise<string[]> {
     const args = [
       ...this.#options().slice(3),
       "indextargets",
@@ -201,10 +244,22 @@ export class Packages {
       "Created-By: Packages",
     ];
     const said = await this.#run("apt-get", args, { timeoutMs: 60_000 });
-    const files = said.split("\n").filter((file) => file !== "" && existsSync(file));
-    if (files.length === 0)
-      throw new PackageError(`there are no package lists of ${this.#release} in ${this.#cache}`);
-    return { files, fetchedMs: statSync(this.#stamp).mtimeMs };
+    return said.split("\n").filter((file) => file !== "" && existsSync(file));
+  }
+
+  /** The files of the package lists, in the order of the sources; fetched when they are missing or older than a day. @throws PackageError */
+  async lists(): Promise<{ files: string[]; fetchedMs: number }> {
+    try {
+      await this.#prepare();
+      const files = await this.#listFiles();
+      if (files.length === 0)
+        throw new PackageError(`there are no package lists of ${this.#release} in ${this.#cache}`);
+      return { files, fetchedMs: this.#fetchedMs };
+    } catch (cause) {
+      if (cause instanceof PackageError) throw cause;
+      const said = cause instanceof Error ? cause.message : String(cause);
+      throw new PackageError(`the package lists of ${this.#release} cannot be read: ${said}`, { cause });
+    }
   }
 
   /** Names and versions of the packages with all they depend on. @throws PackageError for a name that does not exist */
@@ -266,7 +321,7 @@ export class Packages {
   ): Promise<{ name: string; version: string }[]> {
     await this.#prepare();
     // The same names in the same lists are the same packages.
-    const lists = statSync(this.#stamp).mtimeMs;
+    const lists = this.#fetchedMs;
     const kept = join(
       this.#cache,
       "plans",
@@ -277,8 +332,9 @@ export class Packages {
     const resolved = await this.resolve(names);
     const known = new Set(resolved.map(({ name }) => name));
     const plan = [...resolved, ...(await this.#newest(alone.filter((name) => !known.has(name))))];
-    await writeFile(`${kept}.${process.pid}`, JSON.stringify(plan));
-    await rename(`${kept}.${process.pid}`, kept);
+    const part = `${kept}.${randomUUID()}`;
+    await writeFile(part, JSON.stringify(plan));
+    await rename(part, kept);
     return plan;
   }
 
@@ -375,10 +431,13 @@ export class Packages {
   async contents(): Promise<Contents> {
     await this.#prepareSources();
     const index = join(this.#cache, "contents.index");
-    const age = existsSync(index) ? Date.now() - statSync(index).mtimeMs : Number.POSITIVE_INFINITY;
-    if (age > CONTENTS_MAX_AGE_MS)
+    const isFresh = () =>
+      Date.now() - (statSync(index, { throwIfNoEntry: false })?.mtimeMs ?? 0) < CONTENTS_MAX_AGE_MS;
+    if (!isFresh())
       try {
-        await this.#indexContents(index);
+        await this.#inTurn("contents", 2 * CONTENTS_MS, async () => {
+          if (!isFresh()) await this.#indexContents(index);
+        });
       } catch (error) {
         this.#signal?.throwIfAborted();
         // Offline, an old one is better than none.
@@ -394,7 +453,7 @@ export class Packages {
     await writeFile(join(state, "status"), "");
     try {
       const options = [...this.#options(), ...contentsOptions(state)];
-      await this.#run("apt-get", [...options, "update"], { timeoutMs: 300_000 });
+      await this.#update(options, CONTENTS_MS);
       const said = await this.#run(
         "apt-get",
         [...options, "indextargets", "--format", "$(FILENAME)", "Created-By: Contents"],
@@ -479,6 +538,17 @@ export function broughtAlong(
   return new Map(gone.map((name) => [name, [...kept].find((other) => brought.get(other)?.has(name)) ?? ""]));
 }
 
+/** What sources.list may call a release, too. */
+const ALIASES = ["stable", "oldstable", "oldoldstable", "testing"];
+
+/** Whether all that apt-get update says it could not fetch is of other suites than the release and its updates. Pure. */
+export function onlyOthersFailed(said: string, release: string): boolean {
+  const failed = [...said.matchAll(/Failed to fetch (\S+)/g)].map(([, url = ""]) => url);
+  const errors = said.match(/E: (?!Some index files failed)/g) ?? [];
+  const own = new RegExp(`/dists/(${[release, ...ALIASES].join("|")})(-[a-z-]+)?/`);
+  return failed.length > 0 && failed.length === errors.length && !failed.some((url) => own.test(url));
+}
+
 /** As apt-file has them, and nothing but them. */
 function contentsOptions(state: string): string[] {
   const target = (field: string, value: string) => [
@@ -512,7 +582,7 @@ function statusOf(names: readonly string[]): string {
         "Multi-Arch: foreign",
         // Of an epoch above all others.
         "Version: 99:9999",
-        ...(name === "debconf" ? ["Provides: debconf-2.0"] : []),
+        ...(PLUMBING_PROVIDES[name] ? [`Provides: ${PLUMBING_PROVIDES[name]}`] : []),
         "Description: not in slim images",
         "",
         "",

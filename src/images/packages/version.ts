@@ -11,7 +11,8 @@ function partsOf(version: string): Version {
   const rest = version.slice(colon + 1);
   const dash = rest.lastIndexOf("-");
   return {
-    epoch: colon < 0 ? 0 : Number(version.slice(0, colon)),
+    // dpkg knows no other than numbers.
+    epoch: colon < 0 ? 0 : Number(version.slice(0, colon)) || 0,
     upstream: dash < 0 ? rest : rest.slice(0, dash),
     revision: dash < 0 ? "" : rest.slice(dash + 1),
   };

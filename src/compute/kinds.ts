@@ -356,6 +356,10 @@ export const Instance = defineKind({
 });
 export type Instance = ObjectOf<typeof Instance>;
 
+/** Whether disks were made for this run or one before it. */
+export const hasVolumes = ({ spec, status }: Instance): boolean =>
+  spec.volumesExist === true || spec.incoming === true || status?.startedTime !== undefined;
+
 /** What a run's memory can go on with: a guest under kvm may have the CPU of its host, under tcg never. */
 export interface Platform {
   accelerator: "kvm" | "tcg";

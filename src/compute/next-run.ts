@@ -4,7 +4,7 @@ import { machinePart } from "./actions.ts";
 import { instanceSource } from "./clones/kinds.ts";
 import { hostOfDisks } from "./custody.ts";
 import { tellsGeneration } from "./hardware/kinds.ts";
-import type { Instance, VirtualMachine } from "./kinds.ts";
+import { hasVolumes, type Instance, type VirtualMachine } from "./kinds.ts";
 import { STEERED } from "./lifecycle/kinds.ts";
 
 /**
@@ -69,7 +69,3 @@ export const generationOf = ({ spec, status, metadata: { uid } }: VirtualMachine
   const generationId = status?.generationId ?? uid;
   return generationId !== undefined && tellsGeneration(spec.hardware) ? { generationId } : {};
 };
-
-/** Whether disks were made for this run or one before it. */
-const hasVolumes = ({ spec, status }: Instance) =>
-  spec.volumesExist === true || spec.incoming === true || status?.startedTime !== undefined;

@@ -1,10 +1,11 @@
 /** Old files of images: which go, which stay, and what a collector that is killed leaves. */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { modify } from "../../client/client.ts";
-import { Instance, VirtualMachine } from "../../compute/kinds.ts";
+import { Instance, VirtualMachine, VOLUMES_FINALIZER } from "../../compute/kinds.ts";
 import { StoragePool } from "../../compute/storage/kinds.ts";
 import { openControlPlane, until } from "../../compute/testing/control-plane.ts";
 import { Event } from "../../reconcile/kinds.ts";
@@ -12,6 +13,7 @@ import { silentLogger } from "../../reconcile/log.ts";
 import { SteppedClock } from "../../reconcile/testing/stepped-clock.ts";
 import { Image, ImageBuild } from "../kinds.ts";
 import { ImageCollector } from "./collector.ts";
+import { NotSeen, usedFiles } from "./used-files.ts";
 
 const GRACE_MS = 1000;
 const base = (n: number) => `web-${String(n).repeat(12).slice(0, 12)}`;
@@ -40,14 +42,13 @@ afterEach(async () => {
   rmSync(pool, { recursive: true });
 });
 
-function anotherLeader(): void {
-  const context = { client: plane.client, clock, log: silentLogger, signal: new AbortController().signal };
-  collector = new ImageCollector(context, {
-    everyMs: 1,
-    graceMs: GRACE_MS,
-    scanMs: GRACE_MS,
-    step: () => step(),
-  });
+/** @returns what ends its lead */
+function anotherLeader(): AbortController {
+  const leads = new AbortController();
+  const context = { client: plane.client, clock, log: silentLogger, signal: leads.signal };
+  const options = { everyMs: 1, graceMs: GRACE_MS, scanMs: GRACE_MS, step: () => step() };
+  collector = new ImageCollector(context, options);
+  return leads;
 }
 
 const write = (path: string, content: string | Buffer) => {
@@ -58,7 +59,9 @@ const write = (path: string, content: string | Buffer) => {
 /** The files that a build of version n makes. */
 function make(n: number): void {
   for (const ending of ["qcow2", "vmlinuz", "initrd", "spdx.json"]) write(`images/${base(n)}.${ending}`, "x");
-  write(`images/${base(n)}.json`, JSON.stringify({ file: `${base(n)}.qcow2` }));
+  const { version: _, ...made } = version(n);
+  const artifacts = [{ format: "spdx", file: `${base(n)}.spdx.json` }];
+  write(`images/${base(n)}.json`, JSON.stringify({ ...made, artifacts }));
 }
 
 const version = (n: number) => ({
@@ -98,11 +101,14 @@ function overlay(below: string): Buffer {
   return bytes;
 }
 
-/** Two passes with the grace between them. */
+/** As many passes as it takes, with the grace between them: what nobody names, what no disk is on, what no disk is on still. */
 async function collect(): Promise<string[]> {
-  const first = await collector.pass();
-  await clock.step(GRACE_MS);
-  return [...first, ...(await collector.pass())];
+  const removed: string[] = [];
+  for (let pass = 0; pass < 3; pass++) {
+    if (pass > 0) await clock.step(GRACE_MS);
+    removed.push(...(await collector.pass()));
+  }
+  return removed;
 }
 const left = () => [
   ...new Set(readdirSync(join(pool, "images")).map((name) => /^web-(\d)/.exec(name)?.[1] ?? name)),
@@ -117,8 +123,10 @@ describe("old files of an image", () => {
     expect(await collector.pass()).toEqual([]);
     expect(await versions()).toEqual([3]);
     expect(left()).toEqual(["1", "2", "3"]);
-    await clock.step(GRACE_MS);
-    expect(await collector.pass()).toHaveLength(10);
+    for (const removed of [0, 10]) {
+      await clock.step(GRACE_MS);
+      expect(await collector.pass()).toHaveLength(removed);
+    }
     expect(left()).toEqual(["3"]);
     expect(files(3)).toHaveLength(5);
   });
@@ -162,9 +170,14 @@ describe("old files of an image", () => {
     await image(1);
     write("images/mine.qcow2", "x");
     write("images/mine-000000000000.json", JSON.stringify({ hello: 1 }));
+    write(`images/${base(1)}.backup.qcow2`, "x");
     await plane.client.delete(Image, { name: "web" });
     await collect();
-    expect(left().sort()).toEqual(["mine-000000000000.json", "mine.qcow2"]);
+    expect(readdirSync(join(pool, "images")).sort()).toEqual([
+      "mine-000000000000.json",
+      "mine.qcow2",
+      `${base(1)}.backup.qcow2`,
+    ]);
   });
 
   it("that are an image's again within the while stay", async () => {
@@ -174,9 +187,33 @@ describe("old files of an image", () => {
       ...now,
       status: { ...now.status, ...version(1), versions: [version(1), version(2)] },
     }));
+    for (let pass = 0; pass < 2; pass++) {
+      await clock.step(GRACE_MS);
+      await collector.pass();
+    }
+    expect(left()).toContain("1");
+  });
+
+  it("stay when a machine's disks were made on them while others were looked at", async () => {
+    await image(2);
+    await collector.pass();
     await clock.step(GRACE_MS);
     await collector.pass();
-    expect(left()).toContain("1");
+    write("machines/default/a-01234567/root.qcow2", overlay(version(1).file));
+    await clock.step(GRACE_MS);
+    expect(await collector.pass()).toEqual([]);
+  });
+
+  it("stay when another control plane leads by now", async () => {
+    await image(2);
+    const leads = anotherLeader();
+    let steps = 0;
+    step = () => {
+      if (++steps === 1) leads.abort(new Error("leads no more"));
+    };
+    await expect(collect()).rejects.toThrow("leads no more");
+    // Of what was begun no more than the first change.
+    expect(files(1)).toHaveLength(5);
   });
 
   it("take the builds along that say they made them", async () => {
@@ -244,6 +281,46 @@ describe("nothing goes", () => {
     expect(left()).toEqual(["2"]);
   });
 
+  it("nor of one that ran once, or of whose runs nothing is known", async () => {
+    const metadata = { namespace: "default", finalizers: [VOLUMES_FINALIZER] };
+    const spec = { memory: "64Mi", image: "web" };
+    const ran = await plane.client.create(VirtualMachine, { metadata: { ...metadata, name: "a" }, spec });
+    const vmUid = ran.metadata.uid ?? "";
+    const run = await plane.client.create(Instance, {
+      metadata: { name: "a-0", namespace: "default" },
+      spec: { vm: "a", vmUid, cpus: 1, memory: "64Mi", image: "web", interfaces: [] },
+    });
+    const startedTime = "2026-01-01T00:00:00Z";
+    await plane.client.updateStatus(Instance, { ...run, status: { phase: "Stopped", startedTime } });
+    await stays();
+    await plane.client.delete(Instance, { name: "a-0", namespace: "default" });
+    await modify(plane.client, VirtualMachine, { name: "a", namespace: "default" }, "status", (now) => ({
+      ...now,
+      status: { ...now.status, sequence: 1 },
+    }));
+    await stays();
+  });
+
+  it("while a folder is a link: what it leads to is not looked at", async () => {
+    mkdirSync(join(pool, "machines"));
+    symlinkSync("/nowhere", join(pool, "machines/default"));
+    await stays();
+  });
+
+  it("while disks come and go: what is read of the others is not forgotten", async () => {
+    for (let n = 0; n < 40; n++)
+      write(`machines/default/m-${n}/root.qcow2`, overlay(join(pool, "images", version(1).file)));
+    const { items: pools } = await plane.client.list(StoragePool);
+    for (let round = 0; round < 40; round++) {
+      const used = usedFiles(pools, [], []).catch((error: unknown) => {
+        expect(error).toBeInstanceOf(NotSeen);
+        return new Set([version(1).file]);
+      });
+      await rm(join(pool, `machines/default/m-${round}`), { recursive: true });
+      if (round < 39) expect(await used).toContain(version(1).file);
+    }
+  });
+
   it("while it is not known what a machine boots", async () => {
     write("machines/default/a-01234567/boot.json", "{");
     await stays();
@@ -261,9 +338,7 @@ it("a collector that is killed at any step is finished by the next", async () =>
     step = () => {
       if (++steps === kill) throw new Error("killed");
     };
-    await collector.pass();
-    await clock.step(GRACE_MS);
-    await collector.pass().catch(() => {});
+    await collect().catch(() => {});
     // As long as files are missing, nothing says that they are there.
     if (files(1).length < 5) expect(files(1)).not.toContain(`${base(1)}.json`);
     const wasKilled = steps >= kill;

@@ -1,7 +1,7 @@
 /**
  * The collector of old image files: a version that nothing names goes from its image, and its files from the pool once no machine's disk is made on them.
  *
- *   in status.versions ─► not kept any more: gone from there, no new disk is made on it ─► unused for a while, on all disks ─► removed
+ *   in status.versions ─► not kept any more: gone from there, no new disk is made on it ─► a while later, no disk is on it, twice ─► removed
  *
  * It takes nothing on trust: each pass reads the store and the disks anew, and what it cannot see or read ends it. Only files that builds and imports have made
  * are looked at. Images' files get their names and lose them one at a time (the lock), so nothing becomes an image's while it is being removed.
@@ -24,7 +24,10 @@ import { NotSeen, usedFiles } from "./used-files.ts";
 export interface CollectorOptions {
   /** How often it looks. */
   everyMs: number;
-  /** For how long a file has to be unused and unnamed: longer than anybody takes between reading an image and making a disk on it. */
+  /**
+   * For how long a file has to be unnamed, and how long after one look at all disks the next one is: longer than anybody takes between reading an image, or a machine
+   * that is cloned, and making a disk on it.
+   */
   graceMs: number;
   /** How often disks are read again for files that were in use: there may be very many disks. */
   scanMs: number;
@@ -47,6 +50,12 @@ export async function runImageCollector(
   }
 }
 
+interface Due {
+  folder: string;
+  made: Made;
+}
+const keyOf = ({ folder, made }: Due) => join(folder, made.base);
+
 /** What there is, and where. */
 interface Library {
   images: Image[];
@@ -60,8 +69,8 @@ export class ImageCollector {
   readonly #events: EventRecorder;
   /** Since when each file's description is there and nobody wants it, as this control plane knows. */
   readonly #unwanted = new Map<string, number>();
-  /** What was looked for on the disks last, and when. */
-  #scanned = { bases: new Set<string>(), ms: Number.NEGATIVE_INFINITY };
+  /** When all disks were looked at last, what for, and what of that no disk was made on. */
+  #looked = { ms: Number.NEGATIVE_INFINITY, bases: new Set<string>(), unused: new Set<string>() };
   #told = "";
 
   constructor(context: ImageContext, options: CollectorOptions) {
@@ -77,7 +86,7 @@ export class ImageCollector {
     if (!seen) return [];
     const wanted = wantedFiles(seen);
     const now = this.#context.clock.now().getTime();
-    const due: { folder: string; made: Made }[] = [];
+    const due: Due[] = [];
     const known = new Set<string>();
     for (const { spec } of seen.pools) {
       const folder = join(spec.directory.path, "images");
@@ -95,10 +104,32 @@ export class ImageCollector {
       }
     }
     for (const key of this.#unwanted.keys()) if (!known.has(key)) this.#unwanted.delete(key);
-    const isNew = due.some(({ folder, made }) => !this.#scanned.bases.has(join(folder, made.base)));
-    if (due.length === 0 || (!isNew && now - this.#scanned.ms < this.#options.scanMs)) return [];
-    this.#scanned = { bases: new Set(due.map(({ folder, made }) => join(folder, made.base))), ms: now };
-    return this.#remove(due);
+    const { ms, bases, unused } = this.#looked;
+    const isOpen = due.some((made) => !bases.has(keyOf(made)) || unused.has(keyOf(made)));
+    const { graceMs, scanMs } = this.#options;
+    if (due.length === 0 || now - ms < (isOpen ? graceMs : scanMs)) return [];
+    this.#looked = { ms: now, bases: new Set(due.map(keyOf)), unused: await this.#unusedOf(due) };
+    return this.#remove(
+      due.filter((made) => unused.has(keyOf(made)) && this.#looked.unused.has(keyOf(made))),
+    );
+  }
+
+  /** Those that no disk of any machine is made on. */
+  async #unusedOf(due: readonly Due[]): Promise<Set<string>> {
+    const [pools, machines, instances] = [
+      await this.#all(StoragePool),
+      await this.#all(VirtualMachine),
+      await this.#all(Instance),
+    ];
+    if (!pools || !machines || !instances) return new Set();
+    try {
+      const used = await usedFiles(pools, machines, instances);
+      return new Set(due.filter(({ made }) => !made.files.some((file) => used.has(file))).map(keyOf));
+    } catch (error) {
+      if (!(error instanceof NotSeen)) throw error;
+      this.#keep(error.message);
+      return new Set();
+    }
   }
 
   /** Undefined when something cannot be read: what it uses is not known. */
@@ -143,38 +174,32 @@ export class ImageCollector {
     });
   }
 
-  async #remove(due: readonly { folder: string; made: Made }[]): Promise<string[]> {
+  async #remove(due: readonly Due[]): Promise<string[]> {
     const { client, log, signal } = this.#context;
-    return inTurn(async () => {
-      // As it is now, and nothing becomes an image's file meanwhile.
-      const seen = await this.#library();
-      const instances = seen && (await this.#all(Instance));
-      // What is being built may turn out to be just this.
-      if (!seen || !instances || signal.aborted || seen.builds.some((build) => !isOver(build))) return [];
-      const wanted = wantedFiles(seen);
-      let used: Set<string>;
-      try {
-        used = await usedFiles(seen.pools, instances);
-      } catch (error) {
-        if (!(error instanceof NotSeen)) throw error;
-        this.#keep(error.message);
-        return [];
-      }
-      const removed: string[] = [];
-      for (const { folder, made: before } of due) {
+    const removed: string[] = [];
+    for (const { folder, made: before } of due)
+      await inTurn(async () => {
         const made = (await madeIn(folder)).find(({ base }) => base === before.base);
-        if (!made || made.files.some((file) => wanted.has(file) || used.has(file))) continue;
+        // As it is now, and nothing becomes an image's file meanwhile.
+        const seen = await this.#library();
+        // What is being built may turn out to be just this.
+        if (!made || !seen || seen.builds.some((build) => !isOver(build))) return;
+        const wanted = wantedFiles(seen);
+        if (signal.aborted || made.files.some((file) => wanted.has(file))) return;
         // A build that says it made them would be taken for one that can be used.
         for (const build of seen.builds)
           if (build.status?.file !== undefined && made.files.includes(build.status.file))
             await client.delete(ImageBuild, { name: build.metadata.name });
-        await removeMade(folder, made, this.#options.step);
+        await removeMade(folder, made, () => {
+          // Another control plane may lead by now.
+          signal.throwIfAborted();
+          this.#options.step?.();
+        });
         this.#unwanted.delete(join(folder, made.base));
         log.info("images.removed", { folder, files: made.files.join(" ") });
         removed.push(...made.files);
-      }
-      return removed;
-    });
+      });
+    return removed;
   }
 
   /** Told once, until there is another reason. */

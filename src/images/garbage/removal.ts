@@ -3,7 +3,7 @@
  * becomes a mark, then the files go, then the mark. Whoever is killed in between is finished by the next pass.
  */
 import { readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { isFields } from "../../resource/fields.ts";
 
 const DESCRIPTION = /^(.+-[0-9a-f]{12})\.json$/;
@@ -19,32 +19,44 @@ export interface Made {
 
 /** What builds and imports have made in a pool; what users brought has no description, and is not among them. */
 export async function madeIn(folder: string): Promise<Made[]> {
-  const names: string[] = await readdir(folder).catch(() => []);
-  const filesOf = (base: string) => names.filter((name) => name.startsWith(`${base}.`));
+  const names = new Set<string>(await readdir(folder).catch(() => []));
   const made: Made[] = [];
   for (const name of names) {
     const base = DESCRIPTION.exec(name)?.[1];
-    if (base !== undefined && (await isDescription(join(folder, name), base)))
-      made.push({ base, files: filesOf(base), sinceMs: (await stat(join(folder, name))).mtimeMs });
-    else if (name.endsWith(MARK)) {
-      const half = name.slice(0, -MARK.length);
-      // Made anew since then: only the mark is old.
-      if (names.includes(`${half}.json`)) await rm(join(folder, name), { force: true });
-      else made.push({ base: half, files: filesOf(half) });
-    }
+    const half = name.endsWith(MARK) ? name.slice(0, -MARK.length) : undefined;
+    // Made anew since then: only the mark is old.
+    if (half !== undefined && names.has(`${half}.json`)) await rm(join(folder, name), { force: true });
+    const of = base ?? half;
+    if (of === undefined) continue;
+    const described = await filesOf(join(folder, name), of);
+    if (!described) continue;
+    const files = [name, ...described.filter((file) => names.has(file))];
+    const sinceMs = (await stat(join(folder, name))).mtimeMs;
+    made.push(half === undefined ? { base: of, files, sinceMs } : { base: of, files });
   }
   return made;
 }
 
-/** A list of packages of that name, or a stranger's file, is none. */
-async function isDescription(path: string, base: string): Promise<boolean> {
-  const text = await readFile(path, "utf8").catch(() => "");
+/** The files that a description names. Undefined of a list of packages that happens to be called so, or a stranger's file. */
+async function filesOf(path: string, base: string): Promise<string[] | undefined> {
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(text);
-    return isFields(value) && typeof value.file === "string" && value.file.startsWith(`${base}.`);
+    value = JSON.parse(await readFile(path, "utf8"));
   } catch {
-    return false;
+    return undefined;
   }
+  if (!isFields(value) || typeof value.file !== "string") return undefined;
+  const boot = isFields(value.boot) ? [value.boot.kernel, value.boot.initrd] : [];
+  const artifacts = Array.isArray(value.artifacts) ? value.artifacts : [];
+  const files = [
+    value.file,
+    ...boot,
+    ...artifacts.map((each: unknown) => (isFields(each) ? each.file : undefined)),
+  ];
+  const own = files.filter(
+    (file) => typeof file === "string" && file.startsWith(`${base}.`) && basename(file) === file,
+  );
+  return own.includes(value.file) ? own.map(String) : undefined;
 }
 
 /** @param step before each change: tests are killed there */

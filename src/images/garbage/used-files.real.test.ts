@@ -26,7 +26,7 @@ it("are read from linked overlays, of whatever depth, also where a name is half 
       metadata: { name: "default" },
       spec: { directory: { path, shared: true } },
     } as StoragePool; // what is looked at of one
-    expect([...(await usedFiles([pool], []))].sort()).toEqual(["data.qcow2", "half.qcow2", "root.qcow2"]);
+    expect([...(await usedFiles([pool], [], []))].sort()).toEqual(["data.qcow2", "half.qcow2", "root.qcow2"]);
   } finally {
     rmSync(path, { recursive: true });
   }

@@ -4,7 +4,7 @@
  */
 import { open, readdir, readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import type { Instance } from "../../compute/kinds.ts";
+import { hasVolumes, type Instance, type VirtualMachine, VOLUMES_FINALIZER } from "../../compute/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import { isFields } from "../../resource/fields.ts";
 
@@ -14,14 +14,18 @@ export class NotSeen extends Error {}
 const ORIGIN = "boot.json";
 const MAX_NAME = 1023;
 
+/** How often the disks are looked at anew when some come or go meanwhile. */
+const ATTEMPTS = 3;
+
 /**
  * Names of files, of whichever pool: more than needed is kept rather than less.
  * @param pools all that there are
- * @param instances all that there are: the machines whose disks must be there to be seen
+ * @param machines, instances all that there are: they tell whose disks must be there to be seen
  * @throws NotSeen
  */
 export async function usedFiles(
   pools: readonly StoragePool[],
+  machines: readonly VirtualMachine[],
   instances: readonly Instance[],
 ): Promise<Set<string>> {
   const apart = pools.find(({ spec }) => !spec.directory.shared);
@@ -29,50 +33,80 @@ export async function usedFiles(
     throw new NotSeen(
       `disks in the storage pool ${apart.metadata.name} are not to be seen from here, because it is not shared`,
     );
-  for (const { metadata, spec, status } of instances) {
-    // It has had its disks, so they are there.
-    if (!spec.volumesExist && status?.custody !== "Held") continue;
-    const pool = pools.find(({ metadata: { name } }) => name === spec.storagePool);
-    const name = `${spec.vm}-${spec.vmUid.slice(0, 8)}`;
-    const path = pool && join(pool.spec.directory.path, "machines", metadata.namespace ?? "default", name);
-    const isThere = path !== undefined && (await stat(path).then(() => true, isGone));
-    if (!isThere)
+  for (const { namespace, name, uid, storagePool } of withDisks(machines, instances)) {
+    const pool = pools.find(({ metadata }) => metadata.name === storagePool);
+    const path = pool && join(pool.spec.directory.path, "machines", namespace, `${name}-${uid.slice(0, 8)}`);
+    if (path === undefined || !(await isThere(path)))
       throw new NotSeen(
-        `the disks of vm/${spec.vm} are not in the storage pool ${spec.storagePool} as it is seen from here; is it mounted?`,
+        `the disks of vm/${name} are not in the storage pool ${storagePool} as it is seen from here; is it mounted?`,
       );
   }
-  const used = new Set<string>();
-  for (const { spec } of pools)
-    for (const path of await filesBelow(join(spec.directory.path, "machines")))
-      for (const file of await needsOf(path)) used.add(basename(file));
-  return used;
+  for (let attempt = 1; ; attempt++)
+    try {
+      const used = new Set<string>();
+      for (const { spec } of pools) {
+        const folder = join(spec.directory.path, "machines");
+        if (!(await isThere(folder))) continue;
+        for await (const path of filesBelow(folder))
+          for (const file of await needsOf(path)) used.add(basename(file));
+      }
+      return used;
+    } catch (error) {
+      // What goes may have been given on to what was looked at before: a layer that is merged, a disk that is cloned.
+      if (!isGone(error)) throw error instanceof NotSeen ? error : notSeen(error);
+      if (attempt === ATTEMPTS) throw new NotSeen("disks come and go while they are looked at");
+    }
 }
 
-/** @returns false when it is gone. @throws NotSeen otherwise */
-function isGone(error: unknown): false {
-  if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
-  throw new NotSeen(error instanceof Error ? error.message : String(error), { cause: error });
-}
-
-async function filesBelow(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
-    isGone(error);
-    return [];
-  });
-  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-}
-
-/** What a file of a machine's folder is made on. One that goes while it is looked at needs nothing any more. */
-async function needsOf(path: string): Promise<string[]> {
-  try {
-    if (basename(path).startsWith(ORIGIN)) return originOf(path, await readFile(path, "utf8"));
-    const below = await backingOf(path);
-    return below === undefined ? [] : [below];
-  } catch (error) {
-    if (error instanceof NotSeen) throw error;
-    isGone(error);
-    return [];
+/** Machines that have had disks, whether they run or not. */
+function* withDisks(machines: readonly VirtualMachine[], instances: readonly Instance[]) {
+  const told = new Set<string>();
+  for (const instance of instances) {
+    const { namespace = "default" } = instance.metadata;
+    const { vm: name, vmUid: uid, storagePool } = instance.spec;
+    told.add(uid);
+    if (hasVolumes(instance) || instance.status?.custody === "Held")
+      yield { namespace, name, uid, storagePool };
   }
+  for (const { metadata, spec, status } of machines) {
+    const { namespace = "default", name, uid = "", finalizers = [] } = metadata;
+    // Nothing is known of its runs: it may have had disks.
+    if (!told.has(uid) && finalizers.includes(VOLUMES_FINALIZER) && (status?.sequence ?? 0) > 0)
+      yield { namespace, name, uid, storagePool: spec.storagePool };
+  }
+}
+
+const isGone = (error: unknown) => error instanceof Error && "code" in error && error.code === "ENOENT";
+const notSeen = (error: unknown) =>
+  new NotSeen(error instanceof Error ? error.message : String(error), { cause: error });
+
+/** @throws NotSeen when that cannot be told */
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (isGone(error)) return false;
+    throw notSeen(error);
+  }
+}
+
+/** @throws Error, also when a folder goes meanwhile; NotSeen of a link: what it leads to may be anywhere */
+async function* filesBelow(folder: string): AsyncGenerator<string> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isSymbolicLink())
+      throw new NotSeen(`${path} is a link, and links are not followed; mount what it leads to in its place`);
+    if (entry.isDirectory()) yield* filesBelow(path);
+    else if (entry.isFile()) yield path;
+  }
+}
+
+/** What a file of a machine's folder is made on. */
+async function needsOf(path: string): Promise<string[]> {
+  if (basename(path).startsWith(ORIGIN)) return originOf(path, await readFile(path, "utf8"));
+  const below = await backingOf(path);
+  return below === undefined ? [] : [below];
 }
 
 /** What the agent writes beside a machine's disks before it makes them (agent/disks). */

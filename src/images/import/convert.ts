@@ -1,11 +1,13 @@
 /** The disk in the file that was brought, as a disk of ours: qcow2 that depends on no other file, or a CD as it is. */
-import { rename, stat } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { isFields } from "../../resource/fields.ts";
 import { run } from "../../system/run.ts";
 import { sha256Of } from "../trust/digest.ts";
 import { ContentError } from "./content.ts";
-import type { Unpacked } from "./unpack.ts";
+import { tooLarge } from "./room.ts";
+import { type Unpacked, writeSparse } from "./unpack.ts";
 
 export interface Converted {
   path: string;
@@ -29,7 +31,7 @@ const bounded = (args: readonly string[], cpuSeconds: number, maxBytes: number) 
   ...args,
 ];
 
-/** @throws ContentError for what is wrong with it */
+/** What it is made of stays: whoever is killed begins anew with that. @throws ContentError for what is wrong with it */
 export async function convert(
   { path, content }: Unpacked,
   folder: string,
@@ -37,15 +39,15 @@ export async function convert(
   signal: AbortSignal,
 ): Promise<Converted> {
   if ("cd" in content) {
-    const { size, blocks } = await stat(path);
     const made = join(folder, "made.iso");
-    await rename(path, made);
+    await writeSparse(() => createReadStream(path), made, maxBytes, signal);
+    const { size, blocks } = await stat(made);
     return {
       path: made,
       format: "raw",
       virtualBytes: size,
       allocatedBytes: blocks * 512,
-      sha256: await sha256Of(made),
+      sha256: await sha256Of(made, signal),
     };
   }
   const format = content.disk;
@@ -57,9 +59,7 @@ export async function convert(
       signal.throwIfAborted();
       const said = error instanceof Error ? (error.message.split(": ").at(-1) ?? "") : String(error);
       throw /File too large|ended by SIGXFSZ|No space/.test(error instanceof Error ? error.message : "")
-        ? new ContentError(
-            `needs more than the ${Math.floor(maxBytes / 2 ** 20)} MiB that are free in the storage pool`,
-          )
+        ? tooLarge("needs more", maxBytes)
         : new ContentError(`cannot be read as ${format}: ${said}`, { cause: error });
     },
   );
@@ -69,7 +69,7 @@ export async function convert(
     format: "qcow2",
     virtualBytes,
     allocatedBytes: blocks * 512,
-    sha256: await sha256Of(made),
+    sha256: await sha256Of(made, signal),
   };
 }
 

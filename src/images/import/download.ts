@@ -2,6 +2,8 @@
 import { mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { ContentError } from "./content.ts";
+import { writeAll } from "./received.ts";
+import { tooLarge } from "./room.ts";
 
 /** A server that sends nothing for so long is taken for gone. */
 const SILENT_MS = 60_000;
@@ -51,18 +53,14 @@ export async function download(options: DownloadOptions): Promise<number> {
     const begin = answer.status === 206 ? from : 0;
     const length = Number(answer.headers.get("content-length") ?? Number.NaN);
     const total = Number.isNaN(length) ? undefined : begin + length;
-    const tooLarge = () =>
-      new ContentError(
-        `is larger than the ${Math.floor(maxBytes / 2 ** 20)} MiB that are free in the storage pool`,
-      );
-    if ((total ?? 0) > maxBytes) throw tooLarge();
+    if ((total ?? 0) > maxBytes) throw tooLarge("is larger", maxBytes);
     const file = await open(to, begin > 0 ? "r+" : "w", 0o600);
     try {
       let at = begin;
       for await (const chunk of answer.body ?? []) {
         alive();
-        if (at + chunk.length > maxBytes) throw tooLarge();
-        await file.write(chunk, 0, chunk.length, at);
+        if (at + chunk.length > maxBytes) throw tooLarge("is larger", maxBytes);
+        await writeAll(file, Buffer.from(chunk), at);
         at += chunk.length;
         await progress(at, total);
       }

@@ -2,7 +2,7 @@
  * Where what is brought lies until it is an image: POOL/images/.import-UID8/, with the file as it comes under `received`. All that an import leaves
  * behind when it is killed is there; it goes on with it, and with the image it goes.
  */
-import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Image } from "../kinds.ts";
 
@@ -32,10 +32,16 @@ export async function receive(
   await mkdir(importFolder(images, image), { recursive: true, mode: 0o700 });
   const file = await open(receivedFile(images, image), offset === 0 ? "w" : "r+", 0o600);
   try {
-    await file.write(bytes, 0, bytes.length, offset);
+    await writeAll(file, bytes, offset);
   } finally {
     await file.close();
   }
+}
+
+/** One write may take only a part of it: on a disk that is nearly full, say. @throws Error of the file system */
+export async function writeAll(file: Pick<FileHandle, "write">, bytes: Buffer, at: number): Promise<void> {
+  for (let done = 0; done < bytes.length; )
+    done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
 }
 
 /** Removes what imports have left whose image is gone, or has its file. @param open images that are still being brought */

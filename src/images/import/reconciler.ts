@@ -7,7 +7,7 @@
  * does the rest again: it is the same each time, and its name is of its content.
  */
 import { existsSync } from "node:fs";
-import { chmod, mkdir, readdir, rename, rm, statfs, writeFile } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { modify } from "../../client/client.ts";
 import { StoragePool } from "../../compute/storage/kinds.ts";
@@ -26,6 +26,7 @@ import { ContentError } from "./content.ts";
 import { convert } from "./convert.ts";
 import { download } from "./download.ts";
 import { importFolder, receivedBytes, receivedFile, removeStaleImports } from "./received.ts";
+import { roomIn, tooLarge, withRoom } from "./room.ts";
 import { unpack } from "./unpack.ts";
 
 type Status = NonNullable<Image["status"]>;
@@ -36,8 +37,6 @@ const LOOK_MS = 1000;
 const RETRY_MS = 30_000;
 /** How often the progress is told. */
 const TELL_MS = 1000;
-/** Of what is free in the pool, imports leave this part to machines' disks. */
-const LEAVE_FREE = 0.05;
 
 export async function runImportReconciler(context: ImageContext): Promise<void> {
   const { client, log, clock, signal } = context;
@@ -75,9 +74,9 @@ export async function runImportReconciler(context: ImageContext): Promise<void> 
 async function removeLeftovers({ client }: ImageContext): Promise<void> {
   const { items, skipped } = await client.list(Image);
   if (skipped.length > 0) return;
-  const open = items.filter(({ spec, status }) => spec.import && status?.phase !== "Ready");
+  const coming = items.filter(({ spec, status }) => spec.import && status?.phase !== "Ready");
   for (const { spec } of (await client.list(StoragePool)).items)
-    await removeStaleImports(join(spec.directory.path, "images"), open);
+    await removeStaleImports(join(spec.directory.path, "images"), coming);
 }
 
 class Importing {
@@ -150,31 +149,23 @@ class Importing {
     const work = importFolder(folder, image);
     const received = receivedFile(folder, image);
     const here = await receivedBytes(folder, image);
-    const { bavail, bsize } = await statfs(folder);
-    const maxBytes = bavail * bsize * (1 - LEAVE_FREE);
     if (url === undefined) {
       if (here < (bytes ?? 0)) {
-        if (here === 0 && (bytes ?? 0) > maxBytes)
-          throw new ContentError(
-            `is larger than the ${Math.floor(maxBytes / 2 ** 20)} MiB that are free in the storage pool`,
-          );
+        const room = await roomIn(folder);
+        if (here === 0 && (bytes ?? 0) > room) throw tooLarge("is larger", room);
         await this.#working(image, "waits for the upload", here, bytes);
         return { requeueAfterMs: LOOK_MS };
       }
     } else {
       let told = Number.NEGATIVE_INFINITY;
-      await download({
-        url,
-        to: received,
-        from: here,
-        maxBytes: maxBytes + here,
-        signal: this.#signal,
-        progress: async (at, total) => {
-          if (performance.now() - told < TELL_MS) return;
-          told = performance.now();
-          await this.#working(image, "fetching", at, total ?? bytes);
-        },
-      });
+      const progress = async (at: number, total: number | undefined) => {
+        if (performance.now() - told < TELL_MS) return;
+        told = performance.now();
+        await this.#working(image, "fetching", at, total ?? bytes);
+      };
+      await withRoom(folder, this.#signal, (room, signal) =>
+        download({ url, to: received, from: here, maxBytes: room + here, signal, progress }),
+      );
     }
     const size = await receivedBytes(folder, image);
     await this.#working(image, "comparing the sha256", size, size);
@@ -187,20 +178,24 @@ class Importing {
     for (const file of await readdir(work))
       if (file !== "received") await rm(join(work, file), { recursive: true, force: true });
     await this.#working(image, "unpacking", size, size);
-    const unpacked = await unpack(received, work, maxBytes, this.#signal);
-    await this.#working(image, `converting ${unpacked.content.disk}`, size, size);
-    const { path, ...made } = await convert(unpacked, work, maxBytes, this.#signal);
+    const { path, ...made } = await withRoom(folder, this.#signal, async (room, signal) => {
+      const unpacked = await unpack(received, work, room, signal);
+      await this.#working(image, `converting ${unpacked.content.disk}`, size, size);
+      return convert(unpacked, work, room, signal);
+    });
     const base = `${name}-${made.sha256.slice(0, 12)}`;
     const file = `${base}.${made.format === "qcow2" ? "qcow2" : "iso"}`;
     const result = { file, ...made };
     await chmod(path, 0o444);
+    await flush(path);
     this.#signal.throwIfAborted();
-    await writeFile(join(work, "json"), JSON.stringify(result));
+    await writeFile(join(work, "json"), JSON.stringify(result), { flush: true });
     await inTurn(async () => {
       // The same bytes under the same name: what is there already is not touched, a machine may be on it.
       if (!existsSync(join(folder, file))) await rename(path, join(folder, file));
       // As of built ones: it says that this is a file of Vireo's own.
       await rename(join(work, "json"), join(folder, `${base}.json`));
+      await flush(folder);
       const time = this.#context.clock.now().toISOString();
       const ready = {
         ...result,
@@ -243,6 +238,16 @@ class Importing {
       };
       return JSON.stringify(status) === JSON.stringify(now.status) ? undefined : { ...now, status };
     });
+  }
+}
+
+/** What says that an image is ready outlives a loss of power; so must its file, and the name of it. */
+async function flush(path: string): Promise<void> {
+  const file = await open(path, "r");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

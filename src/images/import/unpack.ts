@@ -1,10 +1,12 @@
 /** From the file that was brought to the one disk in it: archives in archives, each bounded in depth and bytes. */
 import { spawn } from "node:child_process";
 import { createReadStream } from "node:fs";
-import { open, rm, stat } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Readable } from "node:stream";
 import { type Content, ContentError, contentOf, type Packing } from "./content.ts";
+import { writeAll } from "./received.ts";
+import { tooLarge } from "./room.ts";
 import { type Member, tarMembers } from "./tar.ts";
 
 const DEPTH = 4;
@@ -12,6 +14,8 @@ const DISKS = /\.(vmdk|vhd|vhdx|vdi|hds|hdd|qcow2|qcow|raw|img|iso)$/i;
 /** What holds the parts of an OCI image. */
 const BLOB = /(^|\/)blobs\/sha256\/[0-9a-f]{64}$/;
 const ZERO_BYTES = 65_536;
+/** Of what is unpacked, holes counted. */
+const MAX_APPARENT = 64 * 2 ** 40;
 
 export interface Unpacked {
   path: string;
@@ -36,12 +40,8 @@ export async function unpack(
     const to = join(folder, `unpacked-${depth}`);
     if (content.packed === "tar") {
       const member = theDisk(await members(at));
-      await writeSparse(
-        createReadStream(at, { start: member.at, end: member.at + member.bytes - 1 }),
-        to,
-        maxBytes,
-        signal,
-      );
+      const [start, end] = [member.at, member.at + member.bytes - 1];
+      await writeSparse(() => createReadStream(at, { start, end }), to, maxBytes, signal);
     } else await expand(at, content.packed, to, maxBytes, signal);
     if (at !== path) await rm(at);
     at = to;
@@ -88,35 +88,46 @@ async function expand(
   signal: AbortSignal,
 ): Promise<void> {
   const input = await open(path, "r");
-  const child = spawn("prlimit", ["--as=1073741824", PROGRAMS[packing], "-dc"], {
-    stdio: [input.fd, "pipe", "pipe"],
-    signal,
-  });
-  // The program has its own by now.
-  await input.close();
+  let child: ReturnType<typeof spawn> | undefined;
   let said = "";
-  child.stderr?.on("data", (bytes: Buffer) => {
-    if (said.length < 1000) said += bytes.toString();
-  });
-  const over = new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  over.catch(() => {});
-  try {
+  let over: Promise<number | null> | undefined;
+  const begin = (): Readable => {
+    child = spawn("prlimit", ["--as=1073741824", PROGRAMS[packing], "-dc"], {
+      stdio: [input.fd, "pipe", "pipe"],
+      signal,
+    });
+    child.stderr?.on("data", (bytes: Buffer) => {
+      if (said.length < 1000) said += bytes.toString();
+    });
+    over = new Promise((resolve, reject) => {
+      child?.once("error", reject);
+      child?.once("close", resolve);
+    });
+    over.catch(() => {});
     if (!child.stdout) throw new Error(`${packing} cannot be started`);
-    await writeSparse(child.stdout, to, maxBytes, signal);
+    return child.stdout;
+  };
+  try {
+    await writeSparse(begin, to, maxBytes, signal);
     const code = await over;
     if (code !== 0)
       throw new ContentError(`is a damaged ${packing} archive: ${said.trim().split("\n").at(-1)}`);
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
   } finally {
-    child.kill("SIGKILL");
+    child?.kill("SIGKILL");
+    await input.close();
   }
 }
 
-/** Zeros become holes. @throws ContentError when more comes than there may be */
+/**
+ * Zeros become holes.
+ * @param begin called when there is a place for it: what a program says that nobody reads yet is lost when it ends
+ * @throws ContentError when more comes than there may be
+ */
 export async function writeSparse(
-  from: Readable,
+  begin: () => Readable,
   to: string,
   maxBytes: number,
   signal: AbortSignal,
@@ -125,28 +136,22 @@ export async function writeSparse(
   try {
     const zeros = Buffer.alloc(ZERO_BYTES);
     let [at, written] = [0, 0];
-    for await (const chunk of from) {
+    for await (const chunk of begin()) {
       signal.throwIfAborted();
       const bytes = chunk as Buffer; // of a stream without an encoding
       for (let i = 0; i < bytes.length; i += ZERO_BYTES) {
         const part = bytes.subarray(i, i + ZERO_BYTES);
         if (!part.equals(zeros.subarray(0, part.length))) {
           written += part.length;
-          if (written > maxBytes)
-            throw new ContentError(
-              `needs more than the ${Math.floor(maxBytes / 2 ** 20)} MiB that are free in the storage pool`,
-            );
-          await file.write(part, 0, part.length, at);
+          if (written > maxBytes) throw tooLarge("needs more", maxBytes);
+          await writeAll(file, part, at);
         }
         at += part.length;
         if (at > MAX_APPARENT) throw new ContentError("unpacks to more than 64 TiB");
       }
     }
-    if ((await stat(to)).size < at) await file.truncate(at);
+    if ((await file.stat()).size < at) await file.truncate(at);
   } finally {
-    from.destroy();
     await file.close();
   }
 }
-
-const MAX_APPARENT = 64 * 2 ** 40;

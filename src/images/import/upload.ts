@@ -16,6 +16,7 @@ import { API_VERSION } from "../../resource/kind.ts";
 import { imagesFolder } from "../build-reconciler.ts";
 import { Image } from "../kinds.ts";
 import { receive, receivedBytes } from "./received.ts";
+import { roomIn } from "./room.ts";
 
 export function uploadSubresource(client: Client): Subresource {
   const busy = new Set<string>();
@@ -64,6 +65,11 @@ async function upload({ exchange, name }: Call, client: Client, busy: Set<string
       throw new ApiError("BadRequest", `image ${name}: spec.import.bytes says ${totalBytes}, more has come`, {
         name,
       });
+    const room = await roomIn(folder);
+    if (totalBytes - here > room)
+      throw conflict(
+        `waits for ${totalBytes - here} bytes, and its storage pool has room for ${Math.floor(room)}: make room there, then go on`,
+      );
     // Images that were deleted meanwhile take nothing more.
     if ((await client.get(Image, { name }))?.metadata.uid !== id) throw conflict("was deleted");
     await receive(folder, image, offset, part);

@@ -15,7 +15,8 @@ export async function printVersions(paths: StatePaths, name: string, print: Prin
   const image = await connectTo(paths).get(Image, { name });
   if (!image) throw new UserError(`there is no image ${name}; vireo get images lists them`);
   const { channels = [] } = image.spec;
-  for (const { version, file, allocatedBytes, createdTime } of image.status?.versions ?? []) {
+  const versions = image.status?.versions ?? [];
+  for (const { version, file, allocatedBytes, createdTime } of versions) {
     const names = channels.filter((channel) => channel.version === version).map((channel) => channel.name);
     const now = file === image.status?.file ? ["newest"] : [];
     const size = allocatedBytes === undefined ? "" : `, ${formatBytes(allocatedBytes)}`;
@@ -24,6 +25,9 @@ export async function printVersions(paths: StatePaths, name: string, print: Prin
       `${name}:${version}  ${file}${size}${createdTime ? `, ${createdTime}` : ""}${words ? `  (${words})` : ""}`,
     );
   }
+  for (const channel of channels)
+    if (!versions.some(({ version }) => version === channel.version))
+      print(`${name}:${channel.name} waits for version ${channel.version}`);
 }
 
 /** Points a channel to a version. @param reference NAME:VERSION or NAME:CHANNEL. @throws UserError */

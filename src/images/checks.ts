@@ -5,9 +5,9 @@ import type { Image, ImageBuild } from "./kinds.ts";
 import type { Format, Recipe } from "./recipe.ts";
 import { checkChannels } from "./versions/kinds.ts";
 
-export const checkImage = (image: Image, _old: Image | undefined, _lookup: Lookup): Cause[] => [
+export const checkImage = (image: Image, old: Image | undefined, _lookup: Lookup): Cause[] => [
   ...(image.spec.recipe ? checkRecipe(image.spec.recipe) : []),
-  ...checkChannels(image),
+  ...checkChannels(image, old),
 ];
 
 export const checkImageBuild = (build: ImageBuild, _old: ImageBuild | undefined, _lookup: Lookup): Cause[] =>

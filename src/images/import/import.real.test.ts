@@ -141,6 +141,7 @@ describe("an import", () => {
       expect(sha256(made)).toBe(status.sha256);
       qemuImg("compare", "-q", "-f", "raw", "-F", "qcow2", disk, made);
     }
+    await end();
     expect(readdirSync(images).filter((name) => !/-[0-9a-f]{12}\.(qcow2|json)$/.test(name))).toEqual([]);
   });
 

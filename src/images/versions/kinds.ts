@@ -89,14 +89,18 @@ export function imageAt<T extends Versioned>(image: T | undefined, reference: st
   return { ...image, status: { ...status, ...files, version: found.version, phase: "Ready" } };
 }
 
-/** "has no version or channel beta; it has 1, 2, stable". */
-export const lackingTag = ({ spec, status }: Versioned, tag: string) => {
-  const all = [
-    ...(status?.versions ?? []).map(({ version }) => String(version)),
-    ...(spec.channels ?? []).map(({ name }) => name),
-  ];
+/** "has no version or channel beta; it has 1, 2, stable"; of a channel that waits for its version, that. */
+export function lackingTag({ spec, status }: Versioned, tag: string): string {
+  const versions = versionsOf(status);
+  const channel = spec.channels?.find(({ name }) => name === tag);
+  if (channel)
+    return `has no version ${channel.version} yet, to which its channel ${tag} points; it has ${versions.join(", ") || "none"}`;
+  const there = (spec.channels ?? []).filter(({ version }) => versions.includes(version));
+  const all = [...versions, ...there.map(({ name }) => name)];
   return `has no version or channel ${tag}; it has ${all.join(", ") || "none yet"}`;
-};
+}
+
+const versionsOf = (status?: VersionedStatus) => (status?.versions ?? []).map(({ version }) => version);
 
 /** What the status says of versions once the image is of these files: the version that has them, or a new one. */
 export function withVersion(
@@ -135,17 +139,19 @@ export function keptVersions({ spec, status }: Versioned, tags: readonly string[
   return all.filter((each) => newest.includes(each) || named.has(each.version) || each.file === status?.file);
 }
 
-/** Channels that point to what is not there. */
-export function checkChannels({ spec, status }: Versioned): Cause[] {
-  const versions = status?.versions?.map(({ version }) => version) ?? [];
-  return (spec.channels ?? []).flatMap(({ version }, i) =>
-    versions.includes(version)
+/** Channels that are pointed to what is not there. Those of an image that has no version yet, of manifests that are applied anew, wait for theirs. */
+export function checkChannels({ spec, status }: Versioned, old?: Versioned): Cause[] {
+  const versions = versionsOf(status);
+  if (versions.length === 0) return [];
+  const before = old?.spec.channels ?? [];
+  return (spec.channels ?? []).flatMap(({ name, version }, i) =>
+    versions.includes(version) || before.some((each) => each.name === name && each.version === version)
       ? []
       : [
           {
             field: `spec.channels[${i}].version`,
             reason: "FieldValueInvalid" as const,
-            message: `Invalid value: ${version}: the image has ${versions.length > 0 ? `the versions ${versions.join(", ")}` : "no version yet"}`,
+            message: `Invalid value: ${version}: the image has the versions ${versions.join(", ")}`,
           },
         ],
   );

@@ -12,7 +12,7 @@ import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { Image, ImageBuild } from "../kinds.ts";
 import { runImageReconciler } from "../reconciler.ts";
-import { imageAt, keptVersions, type Versioned, withVersion } from "./kinds.ts";
+import { imageAt, keptVersions, lackingTag, type Versioned, withVersion } from "./kinds.ts";
 
 const file = (n: number) => ({ file: `web-${n}.qcow2`, format: "qcow2" as const });
 const TIME = "2026-01-01T00:00:00Z";
@@ -130,6 +130,30 @@ describe("an image that is built again and again", () => {
       "image web (spec.image) has no version or channel beta; it has 1, 2, stable",
     );
     await expect(plane.client.delete(Image, { name: "web" })).rejects.toThrow("used by default/web-beta");
+  });
+
+  it("may have channels from the beginning: they wait for their versions", async () => {
+    const channels = [
+      { name: "beta", version: 2 },
+      { name: "stable", version: 1 },
+    ];
+    await plane.client.create(Image, {
+      metadata: { name: "web" },
+      spec: { recipe: recipe("one"), channels },
+    });
+    const why = (image: Image | undefined) => image && lackingTag(image, "stable");
+    expect(why(await web())).toBe("has no version 1 yet, to which its channel stable points; it has none");
+    await build(1);
+    const image = await web();
+    expect(image && imageAt(image, "web:stable")?.status).toMatchObject({ ...file(1), phase: "Ready" });
+    expect(image && lackingTag(image, "beta")).toContain("has no version 2 yet, to which its channel beta");
+    expect(image && lackingTag(image, "no")).toBe("has no version or channel no; it has 1, stable");
+    // Neither what was there before nor what is changed beside it is in the way.
+    await give("two");
+    await build(2);
+    expect(imageAt(await web(), "web:beta")?.status).toMatchObject(file(2));
+    const moved = { spec: { channels: [{ name: "beta", version: 3 }] } };
+    await expect(plane.client.patch(Image, { name: "web" }, moved)).rejects.toThrow("has the versions 1, 2");
   });
 
   it("with an earlier recipe again, whose files are gone, is built again", async () => {

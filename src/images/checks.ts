@@ -1,12 +1,15 @@
 /** Rules of images that the schema cannot say. Pure. */
 import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
+import { checkImport } from "./import/kinds.ts";
 import type { Image, ImageBuild } from "./kinds.ts";
 import type { Format, Recipe } from "./recipe.ts";
 import { checkChannels } from "./versions/kinds.ts";
 
 export const checkImage = (image: Image, old: Image | undefined, _lookup: Lookup): Cause[] => [
   ...(image.spec.recipe ? checkRecipe(image.spec.recipe) : []),
+  // It never changes.
+  ...(image.spec.import && !old ? checkImport(image.spec.import) : []),
   ...checkChannels(image, old),
 ];
 

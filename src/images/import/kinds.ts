@@ -1,5 +1,6 @@
 /** The part of an Image that is brought along: from a URL, or sent to the API server. Pure. */
 import { type Static, Type } from "typebox";
+import type { Cause } from "../../resource/errors.ts";
 
 export const Import = Type.Object(
   {
@@ -12,7 +13,7 @@ export const Import = Type.Object(
         pattern: "^https?://[^\\s]+$",
         maxLength: 2000,
         description:
-          "Where the control plane fetches it; without it the file is sent to …/images/NAME/upload.",
+          "Where the control plane fetches it: without name and password, and no address of its own; without it the file is sent to …/images/NAME/upload.",
       }),
     ),
     bytes: Type.Optional(
@@ -25,6 +26,18 @@ export const Import = Type.Object(
   },
 );
 export type Import = Static<typeof Import>;
+
+/** Rules that the schema cannot say. What is wrong is not repeated: it may be a secret. */
+export function checkImport({ url }: Import): Cause[] {
+  if (url === undefined) return [];
+  const field = "spec.import.url";
+  const parsed = URL.parse(url);
+  if (!parsed) return [{ field, reason: "FieldValueInvalid", message: "Invalid value: is no URL" }];
+  if (parsed.username === "" && parsed.password === "") return [];
+  const message =
+    "Forbidden: whoever may read the image could read name and password; use a URL without them, or fetch the file, and send it: vireo image import NAME FILE";
+  return [{ field, reason: "FieldValueForbidden", message }];
+}
 
 export const ImportStatus = Type.Object(
   {

@@ -25,6 +25,7 @@ import { withVersion } from "../versions/kinds.ts";
 import { ContentError } from "./content.ts";
 import { convert } from "./convert.ts";
 import { download } from "./download.ts";
+import { isFar } from "./origin.ts";
 import { importFolder, receivedBytes, receivedFile, removeStaleImports } from "./received.ts";
 import { roomIn, tooLarge, withRoom } from "./room.ts";
 import { unpack } from "./unpack.ts";
@@ -38,7 +39,11 @@ const RETRY_MS = 30_000;
 /** How often the progress is told. */
 const TELL_MS = 1000;
 
-export async function runImportReconciler(context: ImageContext): Promise<void> {
+/** @param mayAsk whether a server of this address may be asked for a file */
+export async function runImportReconciler(
+  context: ImageContext,
+  mayAsk: (address: string) => boolean = isFar,
+): Promise<void> {
   const { client, log, clock, signal } = context;
   const images = new Informer(client, Image, { log, clock });
   const events = new EventRecorder(client, "import-reconciler", log, clock);
@@ -53,7 +58,8 @@ export async function runImportReconciler(context: ImageContext): Promise<void> 
       const gone = new AbortController();
       running.set(name, gone);
       try {
-        return await new Importing(context, events, AbortSignal.any([signal, gone.signal])).reconcile(name);
+        const either = AbortSignal.any([signal, gone.signal]);
+        return await new Importing(context, events, either, mayAsk).reconcile(name);
       } finally {
         running.delete(name);
       }
@@ -85,7 +91,15 @@ class Importing {
   /** Aborted when the image is deleted, or this control plane leads no more. */
   readonly #signal: AbortSignal;
 
-  constructor(context: ImageContext, events: EventRecorder, signal: AbortSignal) {
+  readonly #mayAsk: (address: string) => boolean;
+
+  constructor(
+    context: ImageContext,
+    events: EventRecorder,
+    signal: AbortSignal,
+    mayAsk: (address: string) => boolean,
+  ) {
+    this.#mayAsk = mayAsk;
     this.#context = context;
     this.#events = events;
     this.#signal = signal;
@@ -146,6 +160,7 @@ class Importing {
   async #bring(image: Image, folder: string): Promise<{ requeueAfterMs: number } | undefined> {
     const { name } = image.metadata;
     const { sha256, url, bytes } = image.spec.import ?? { sha256: "" };
+    const mayAsk = this.#mayAsk;
     const work = importFolder(folder, image);
     const received = receivedFile(folder, image);
     const here = await receivedBytes(folder, image);
@@ -164,7 +179,7 @@ class Importing {
         await this.#working(image, "fetching", at, total ?? bytes);
       };
       await withRoom(folder, this.#signal, (room, signal) =>
-        download({ url, to: received, from: here, maxBytes: room + here, signal, progress }),
+        download({ url, to: received, from: here, maxBytes: room + here, signal, progress, mayAsk }),
       );
     }
     const size = await receivedBytes(folder, image);
@@ -172,7 +187,8 @@ class Importing {
     const came = await sha256Of(received, this.#signal);
     if (came !== sha256)
       throw new ContentError(
-        `that came has the sha256 ${came}, spec.import.sha256 says ${sha256}; delete the image, and import the right file`,
+        // What a server has said that only the control plane reaches is nobody's business: not even its digest.
+        `that came has ${url === undefined ? `the sha256 ${came}` : "another sha256"}, spec.import.sha256 says ${sha256}; delete the image, and import the right file`,
       );
     // What an earlier attempt has made.
     for (const file of await readdir(work))

@@ -39,7 +39,7 @@ export function isSame(identity: ProcessIdentity): boolean {
 
 /**
  * Whether it is a QEMU with `text` in one of its arguments: after a reboot another process may have the same id and start time. One that is on its
- * way (enclosure.ts) is one, too: it may be held up there by a storage that hangs, and opens the disks later.
+ * way (system/enclosure.ts) is one, too: it may be held up there by a storage that hangs, and opens the disks later.
  */
 export function hasArgument(pid: number, text: string): boolean {
   try {
@@ -95,7 +95,7 @@ export async function makeFifo(path: string): Promise<void> {
 }
 
 /**
- * Starts QEMU so that it outlives us: detached, in a session of its own, as an unprivileged user (`command`: enclosure.ts). Its stdin is a FIFO (makeFifo) that was opened
+ * Starts QEMU so that it outlives us: detached, in a session of its own, as an unprivileged user (`command`: system/enclosure.ts). Its stdin is a FIFO (makeFifo) that was opened
  * for reading *and* writing and already holds `qmp_capabilities`: QEMU negotiates by itself and then writes every event to
  * its stdout, a file. So why it ended is on disk even when nobody was there. -daemonize is no choice: it needs what the seccomp
  * sandbox denies.

@@ -19,7 +19,7 @@ export interface TpmFiles {
 const START_MS = 10_000;
 
 /**
- * @param before the command before its own: enclosure.ts
+ * @param before the command before its own: system/enclosure.ts
  * @returns ends it, for when QEMU did not start
  * @throws Error when there is no swtpm, or it ends at once; with what it said in the log
  */

@@ -5,7 +5,7 @@
  *     record.json        the MachineConfig it was started from, and its process
  *     journal, stderr    what it said, in files it has open only for appending
  *     exit.json          its exit status, when the agent that started it was still there
- *     root/, fstab       what it sees of its host (qemu/enclosure.ts)
+ *     root/, fstab       what it sees of its host (system/enclosure.ts)
  *   RUN/<id>/serial/     what its guest said on the serial port, see consoles/serial-log.ts
  *   RUN/<id>/s/          its sockets; of QEMU's own user while it makes them, then of root
  */
@@ -23,10 +23,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { basename, join } from "node:path";
-import { enclose, type Reach } from "../../qemu/enclosure.ts";
 import { type Journal, readJournal, trimLog } from "../../qemu/journal.ts";
 import type { Exit, ProcessIdentity } from "../../qemu/process.ts";
 import { isFields } from "../../resource/fields.ts";
+import { enclose, type Reach } from "../../system/enclosure.ts";
 
 import type { MachineConfig, MachineEnd, MachineId, PanicAction } from "../hypervisor.ts";
 import type { Place } from "./own-place.ts";

@@ -1,6 +1,6 @@
-/** Which files of the host the QEMU of a machine reaches (qemu/enclosure.ts): what its description names, the layers below its disks, the images, nothing else. */
+/** Which files of the host the QEMU of a machine reaches (system/enclosure.ts): what its description names, the layers below its disks, the images, nothing else. */
 import { dirname, resolve } from "node:path";
-import type { Reach } from "../../qemu/enclosure.ts";
+import type { Reach } from "../../system/enclosure.ts";
 import { readHeader } from "../disks/qcow2-head.ts";
 import type { MachineConfig } from "../hypervisor.ts";
 

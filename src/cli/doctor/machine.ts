@@ -47,7 +47,7 @@ export async function checkMachine(paths: StatePaths): Promise<Finding[]> {
   ];
 }
 
-/** Whether machines can be kept from each other's files: qemu/enclosure.ts. */
+/** Whether machines can be kept from each other's files: system/enclosure.ts. */
 async function confinement(): Promise<Finding> {
   if (process.getuid?.() !== 0)
     return warning(

@@ -1,10 +1,11 @@
 /** The disk in the file that was brought, as a disk of ours: qcow2 that depends on no other file, or a CD as it is. */
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isFields } from "../../resource/fields.ts";
 import { run } from "../../system/run.ts";
 import { sha256Of } from "../trust/digest.ts";
+import { confined, type Files } from "./confine.ts";
 import { ContentError } from "./content.ts";
 import { tooLarge } from "./room.ts";
 import { type Unpacked, writeSparse } from "./unpack.ts";
@@ -23,13 +24,25 @@ const INFO_MS = 20_000;
 const CONVERT_MS = 6 * 3600_000;
 
 /** qemu-img on a stranger's file: with bounded memory, time, and bytes that it may write. Its format is told, never guessed. */
-const bounded = (args: readonly string[], cpuSeconds: number, maxBytes: number) => [
-  "--as=2147483648",
-  `--cpu=${cpuSeconds}`,
-  `--fsize=${Math.floor(maxBytes)}`,
-  "qemu-img",
-  ...args,
-];
+async function qemuImg(
+  args: readonly string[],
+  { folder, files, timeoutMs, maxBytes, signal }: Bounds,
+): Promise<string> {
+  const limits = ["--as=2147483648", `--cpu=${timeoutMs / 1000}`, `--fsize=${Math.floor(maxBytes)}`];
+  const [first = "", ...rest] = [
+    ...(await confined(folder, files)),
+    ...["prlimit", ...limits, "qemu-img", ...args],
+  ];
+  return run(first, rest, { timeoutMs, signal });
+}
+
+interface Bounds {
+  folder: string;
+  files: Files;
+  timeoutMs: number;
+  maxBytes: number;
+  signal: AbortSignal;
+}
 
 /** What it is made of stays: whoever is killed begins anew with that. @throws ContentError for what is wrong with it */
 export async function convert(
@@ -51,18 +64,19 @@ export async function convert(
     };
   }
   const format = content.disk;
-  const virtualBytes = await lookAt(path, format, signal);
+  const virtualBytes = await lookAt(path, format, folder, signal);
   const made = join(folder, "made.qcow2");
+  // It may write this one file, and make none.
+  await writeFile(made, "");
+  const files = { reads: [path], writes: [made] };
   const args = ["convert", "-f", format, "-O", "qcow2", path, made];
-  await run("prlimit", bounded(args, CONVERT_MS / 1000, maxBytes), { timeoutMs: CONVERT_MS, signal }).catch(
-    (error: unknown) => {
-      signal.throwIfAborted();
-      const said = error instanceof Error ? (error.message.split(": ").at(-1) ?? "") : String(error);
-      throw /File too large|ended by SIGXFSZ|No space/.test(error instanceof Error ? error.message : "")
-        ? tooLarge("needs more", maxBytes)
-        : new ContentError(`cannot be read as ${format}: ${said}`, { cause: error });
-    },
-  );
+  await qemuImg(args, { folder, files, timeoutMs: CONVERT_MS, maxBytes, signal }).catch((error: unknown) => {
+    signal.throwIfAborted();
+    const said = error instanceof Error ? (error.message.split(": ").at(-1) ?? "") : String(error);
+    throw /File too large|ended by SIGXFSZ|No space/.test(error instanceof Error ? error.message : "")
+      ? tooLarge("needs more", maxBytes)
+      : new ContentError(`cannot be read as ${format}: ${said}`, { cause: error });
+  });
   const { blocks } = await stat(made);
   return {
     path: made,
@@ -74,12 +88,10 @@ export async function convert(
 }
 
 /** @returns its size as the guest sees it */
-async function lookAt(path: string, format: string, signal: AbortSignal): Promise<number> {
+async function lookAt(path: string, format: string, folder: string, signal: AbortSignal): Promise<number> {
   const args = ["info", "--output=json", "-f", format, path];
-  const text = await run("prlimit", bounded(args, INFO_MS / 1000, 2 ** 20), {
-    timeoutMs: INFO_MS,
-    signal,
-  }).catch((error: unknown) => {
+  const bounds = { folder, files: { reads: [path] }, timeoutMs: INFO_MS, maxBytes: 2 ** 20, signal };
+  const text = await qemuImg(args, bounds).catch((error: unknown) => {
     signal.throwIfAborted();
     const said = error instanceof Error ? error.message.split(": ").at(-1) : String(error);
     throw new ContentError(`cannot be read as ${format}: ${said}`, { cause: error });

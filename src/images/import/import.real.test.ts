@@ -1,5 +1,5 @@
 /** Images that are brought along, through qemu-img: each format, hostile ones, what is broken off or killed. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   copyFileSync,
@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   truncateSync,
@@ -23,6 +24,7 @@ import { openControlPlane, until } from "../../compute/testing/control-plane.ts"
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { Image } from "../kinds.ts";
+import { confined } from "./confine.ts";
 import { importFolder, receive } from "./received.ts";
 import { runImportReconciler } from "./reconciler.ts";
 
@@ -70,7 +72,8 @@ afterEach(async () => {
 
 function begin(client = plane.client): void {
   stop = new AbortController();
-  running = runImportReconciler({ client, clock: systemClock, log: silentLogger, signal: stop.signal });
+  const context = { client, clock: systemClock, log: silentLogger, signal: stop.signal };
+  running = runImportReconciler(context, () => true);
 }
 async function end(): Promise<void> {
   stop?.abort();
@@ -257,6 +260,35 @@ describe("a hostile file", () => {
     expect(why(status)).toContain(says);
     expect(readdirSync(images)).toEqual([]);
     expect(existsSync("/tmp/vireo-up.raw")).toBe(false);
+  });
+
+  it.runIf(process.getuid?.() === 0)("is read by programs that reach nothing else", async () => {
+    const work = mkdtempSync(join(folder, "confined-"));
+    const [one, other] = [join(work, "one"), join(work, "other")];
+    for (const path of [one, other]) writeFileSync(path, "");
+    const [first = "", ...rest] = await confined(work, { reads: [one], writes: [other] });
+    const look = [
+      "id -u; readlink /proc/self/ns/net",
+      ...[other, one, join(work, "third")].map((path) => `echo x > ${path}`),
+      `cat /etc/passwd; kill -0 ${process.pid}`,
+    ].join("\n");
+    const { stdout, stderr } = spawnSync(first, [...rest, "sh", "-c", look], { encoding: "utf8" });
+    expect(stdout).toMatch(/^199\d{3}\nnet:\[\d+\]\n$/);
+    expect(stdout).not.toContain(readlinkSync("/proc/self/ns/net"));
+    expect(readFileSync(other, "utf8")).toBe("x\n");
+    expect(readFileSync(one, "utf8")).toBe("");
+    for (const said of [
+      "one: Read-only",
+      "third: Read-only",
+      "passwd: No such file",
+      "Operation not permitted",
+    ])
+      expect(stderr).toContain(said);
+    // Neither does qemu-img, if what names another file had not been found before.
+    const { convert } = await import("./convert.ts");
+    const path = join(source, "flat.vmdk");
+    const trick = convert({ path, content: { disk: "vmdk" } }, work, 2 ** 30, new AbortController().signal);
+    await expect(trick).rejects.toThrow("cannot be read as vmdk: No such file");
   });
 
   it("that unpacks to very much is holes, or is stopped", async () => {

@@ -22,6 +22,7 @@ import { Image } from "../kinds.ts";
 import type { ImageContext } from "../reconciler.ts";
 import { sha256Of } from "../trust/digest.ts";
 import { withVersion } from "../versions/kinds.ts";
+import { requireConfinement } from "./confine.ts";
 import { ContentError } from "./content.ts";
 import { convert } from "./convert.ts";
 import { download } from "./download.ts";
@@ -193,6 +194,7 @@ class Importing {
     // What an earlier attempt has made.
     for (const file of await readdir(work))
       if (file !== "received") await rm(join(work, file), { recursive: true, force: true });
+    await requireConfinement(work);
     await this.#working(image, "unpacking", size, size);
     const { path, ...made } = await withRoom(folder, this.#signal, async (room, signal) => {
       const unpacked = await unpack(received, work, room, signal);

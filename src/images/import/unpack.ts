@@ -4,6 +4,7 @@ import { createReadStream } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Readable } from "node:stream";
+import { confined } from "./confine.ts";
 import { type Content, ContentError, contentOf, type Packing } from "./content.ts";
 import { writeAll } from "./received.ts";
 import { tooLarge } from "./room.ts";
@@ -42,7 +43,7 @@ export async function unpack(
       const member = theDisk(await members(at));
       const [start, end] = [member.at, member.at + member.bytes - 1];
       await writeSparse(() => createReadStream(at, { start, end }), to, maxBytes, signal);
-    } else await expand(at, content.packed, to, maxBytes, signal);
+    } else await expand(at, content.packed, to, folder, maxBytes, signal);
     if (at !== path) await rm(at);
     at = to;
   }
@@ -84,15 +85,21 @@ async function expand(
   path: string,
   packing: Exclude<Packing, "tar">,
   to: string,
+  folder: string,
   maxBytes: number,
   signal: AbortSignal,
 ): Promise<void> {
+  // It is handed over by its descriptor, and what it makes comes through a pipe: it needs no file.
+  const [first = "", ...rest] = [
+    ...(await confined(folder, {})),
+    ...["prlimit", "--as=1073741824", PROGRAMS[packing], "-dc"],
+  ];
   const input = await open(path, "r");
   let child: ReturnType<typeof spawn> | undefined;
   let said = "";
   let over: Promise<number | null> | undefined;
   const begin = (): Readable => {
-    child = spawn("prlimit", ["--as=1073741824", PROGRAMS[packing], "-dc"], {
+    child = spawn(first, rest, {
       stdio: [input.fd, "pipe", "pipe"],
       signal,
     });

@@ -1,7 +1,7 @@
 /**
- * What a QEMU sees of its host: a mount namespace of its own, in which there are programs and libraries (read-only), the files and folders that
- * it is given, at the paths that they have on the host, and a /dev with nothing but what it uses. Whoever takes QEMU over finds no other machine's
- * disk, no key and no socket, whatever their permissions are.
+ * What a process sees of its host, a QEMU or what else reads strangers' files: a mount namespace of its own, in which there are programs and libraries
+ * (read-only), the files and folders that it is given, at the paths that they have on the host, and a /dev with nothing but what it uses. Whoever takes it
+ * over finds no other machine's disk, no key and no socket, whatever their permissions are.
  *
  *   FOLDER/root    its root: empty folders and files, on which a private mount namespace puts what is in
  *   FOLDER/fstab   that list

@@ -1,0 +1,44 @@
+/**
+ * Programs that read what strangers made (qemu-img, gzip, …) may be taken over by it: they run as a user of their own, without a network, and of the host they see programs
+ * and the files that they are given.
+ */
+import { chmod } from "node:fs/promises";
+import { enclose } from "../../system/enclosure.ts";
+import { run } from "../../system/run.ts";
+
+/** Numbers that are no account's, below those of machines (compute/users). */
+const FIRST_READER = 199_000;
+const READERS = 999;
+let readers = 0;
+
+export interface Files {
+  reads?: readonly string[];
+  /** They exist. */
+  writes?: readonly string[];
+}
+
+/**
+ * @param folder that only we may enter: what they see is put together there
+ * @returns the command before the program's; nothing when we are not root, whose alone that is, and have few rights ourselves
+ */
+export async function confined(folder: string, { reads = [], writes = [] }: Files): Promise<string[]> {
+  if (process.getuid?.() !== 0) return [];
+  // In that folder nobody else reaches them.
+  for (const path of reads) await chmod(path, 0o644);
+  for (const path of writes) await chmod(path, 0o666);
+  const id = FIRST_READER + (readers++ % READERS);
+  const reach = { readable: reads, writable: writes, devices: [] };
+  return ["unshare", "--net", ...enclose(folder, reach, { uid: id, gid: id })];
+}
+
+/** @throws Error with what to do when they cannot be confined here */
+export async function requireConfinement(folder: string): Promise<void> {
+  const [first, ...rest] = await confined(folder, {});
+  if (first === undefined) return;
+  await run(first, [...rest, "true"]).catch((cause: unknown) => {
+    throw new Error(
+      "files from elsewhere are read in namespaces of their own, which are not to be had here. In a container it takes CAP_SYS_ADMIN: give the control plane that, or run it as another user than root",
+      { cause },
+    );
+  });
+}

@@ -7,11 +7,13 @@
  *   list ──► watch from there ──► events, bookmarks ──► closed: again from the last revision, after a wait that grows to 15 s
  *     ▲                                                    │
  *     └──────── 410 Expired, or two failures ──────────────┘        nothing heard for 90 s (bookmarks come each minute): closed by us
+ *               (from the second on after a wait, too)
  */
 import { QueryClient, useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useSyncExternalStore } from "react";
 import { isResource, rawEventFrom } from "../../../src/client/answers.ts";
 import { isFields } from "../../../src/resource/fields.ts";
+import { afterWatch, type Ended } from "./again.ts";
 import { isApiError, requestText } from "./api.ts";
 import {
   BRIEF_FIELDS,
@@ -195,12 +197,12 @@ class Live<T extends Named> {
           const ended = await this.#watch(items, resourceVersion, signal);
           ({ items, resourceVersion } = ended);
           if (signal.aborted) return;
-          if (ended.expired) break;
-          if (ended.opened) failures = 0;
-          else if (++failures >= 2) break;
-          if (!ended.orderly) await this.#wait(failures);
+          const next = afterWatch(failures, ended);
+          failures = next.failures;
+          if (next.anew && next.wait) tellConnection(this.#source.key, true);
+          if (next.wait) await this.#wait(failures);
+          if (next.anew) break;
         }
-        if (failures > 0) tellConnection(this.#source.key, true);
       } catch (error) {
         if (signal.aborted) return;
         failures++;
@@ -231,13 +233,7 @@ class Live<T extends Named> {
     from: Map<string, T>,
     since: string,
     signal: AbortSignal,
-  ): Promise<{
-    items: Map<string, T>;
-    resourceVersion: string;
-    opened: boolean;
-    orderly: boolean;
-    expired: boolean;
-  }> {
+  ): Promise<Ended & { items: Map<string, T>; resourceVersion: string }> {
     const { path, query } = this.#source;
     const url = new URL(path, location.href);
     url.protocol = url.protocol.replace("http", "ws");
@@ -245,7 +241,8 @@ class Live<T extends Named> {
       new URLSearchParams({ ...query, watch: "true", allowWatchBookmarks: "true", resourceVersion: since }),
     );
     return new Promise((resolve) => {
-      let [items, resourceVersion, opened, expired] = [from, since, false, false];
+      let [items, resourceVersion, opened] = [from, since, false];
+      let failed: Ended["error"];
       let gathered: (() => void)[] = [];
       let timer: ReturnType<typeof setTimeout> | undefined;
       const flush = () => {
@@ -268,7 +265,8 @@ class Live<T extends Named> {
       socket.onmessage = ({ data }: MessageEvent<string | Blob>) => {
         clearTimeout(silence);
         silence = setTimeout(() => socket.close(), SILENCE_MS);
-        if (typeof data !== "string") return;
+        // What comes after something that was not understood would hide that it is missing.
+        if (typeof data !== "string" || failed) return;
         try {
           const { type, object } = rawEventFrom(data);
           if (!isFields(object) || !isFields(object.metadata)) return;
@@ -282,9 +280,9 @@ class Live<T extends Named> {
             else items.set(keyOf(made), made);
           });
           timer ??= setTimeout(flush, Math.max(GATHER_MS, items.size / TOLD_PER_MS));
-        } catch {
-          // An ERROR event, or nothing of ours: all of it anew.
-          expired = true;
+        } catch (error) {
+          // An ERROR event, or nothing of ours.
+          failed = isApiError(error, "Expired") ? "expired" : "other";
           socket.close();
         }
       };
@@ -292,7 +290,7 @@ class Live<T extends Named> {
         signal.removeEventListener("abort", end);
         clearTimeout(silence);
         flush();
-        resolve({ items, resourceVersion, opened, orderly: code === 1000, expired });
+        resolve({ items, resourceVersion, opened, orderly: code === 1000, error: failed });
       };
     });
   }

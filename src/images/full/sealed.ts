@@ -26,6 +26,9 @@ const QUIET = {
   DEBCONF_NOWARNINGS: "yes",
 };
 
+/** Of the control plane's own: its others are settings and secrets, which are nothing to scripts of packages. */
+const HANDED_ON = ["HOME", "PATH", "TMPDIR"];
+
 export class SealedError extends Error {}
 
 /** What it says goes into the log as it is said. @throws SealedError with its last lines, or the signal's reason */
@@ -41,7 +44,11 @@ export async function sealed(
   const [first = "", ...rest] = [...SEAL, ...command];
   const child = spawn(first, rest, {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, ...env, ...QUIET },
+    env: {
+      ...Object.fromEntries(HANDED_ON.map((name) => [name, process.env[name]])),
+      ...env,
+      ...QUIET,
+    },
     timeout: LIMIT_MS,
     // Only what cannot be put off ends a leader of namespaces, and all in them with it.
     killSignal: "SIGKILL",

@@ -71,9 +71,14 @@ export class Ceilings {
     const list = this.there.get(h) ?? [];
     const now = this.full.slice(h * RESOURCES, (h + 1) * RESOURCES);
     for (const shares of list)
-      for (let r = 0; r < DECLARED; r++)
-        now[r] = Math.min(now[r] as number, (shares[r] as number) * (this.base[h * RESOURCES + r] as number));
+      for (let r = 0; r < DECLARED; r++) now[r] = Math.min(now[r] as number, this.ceiling(shares, h, r));
     this.shelves.resize(h, now);
+  }
+
+  /** The most that the host may give out of a resource; Infinity × 0, of a host that has none of it, is no number. */
+  private ceiling(shares: Shares, h: number, r: number): number {
+    const share = shares[r] as number;
+    return share === Number.POSITIVE_INFINITY ? share : share * (this.base[h * RESOURCES + r] as number);
   }
 
   /** Whether the host, with so much more on it, gives out no more than these shares. @param of which resources it is asked; all when absent */
@@ -81,7 +86,7 @@ export class Ceilings {
     const { free, model } = this.shelves.state;
     for (let r = 0, i = h * RESOURCES; r < DECLARED; r++, i++) {
       const taken = (model.capacity[i] as number) - (free[i] as number) + more(r);
-      if (taken > (shares[r] as number) * (this.base[i] as number) && (!of || of(r))) return false;
+      if (taken > this.ceiling(shares, h, r) && (!of || of(r))) return false;
     }
     return true;
   }

@@ -10,7 +10,7 @@ import { invalidity } from "../../resource/invalid.ts";
 import type { Lookup } from "../../resource/kind.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { Policy } from "../kinds.ts";
-import { keptMachines } from "../rules/kept-machines.ts";
+import { ignoreChanged, keptMachines } from "../rules/kept-machines.ts";
 import { failoverObstacle, survivalOf } from "./failover.ts";
 import { KeptEstate } from "./kept-estate.ts";
 
@@ -29,6 +29,7 @@ export function checkFailover(object: Instance, old: Instance | undefined, looku
   const policies = valid(lookup.list(Policy));
   if (!policies.some((policy) => policy.spec.failover)) {
     kept.delete(lookup);
+    ignoreChanged(lookup);
     return [];
   }
   const hosts = valid(lookup.list(Host));

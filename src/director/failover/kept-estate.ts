@@ -61,7 +61,8 @@ export class KeptEstate {
     const { hosts, pools, policies, machines } = this.stored;
     this.localPools = localPoolsIn(pools);
     this.places.clear();
-    machines.changed.clear();
+    // All are looked at below.
+    machines.takeChanged();
     const estate = makeEstate({ hosts, policies, machines: [], instances: [] });
     for (const uid of new Set([...machines.vms.keys(), ...machines.runs.keys()])) {
       const view = this.view(uid);
@@ -90,9 +91,7 @@ export class KeptEstate {
 
   /** @returns false: it has to be made anew */
   private carryOn(): boolean {
-    const { changed } = this.stored.machines;
-    const views = [...changed].map((uid) => [uid, this.view(uid)] as const);
-    changed.clear();
+    const views = [...this.stored.machines.takeChanged()].map((uid) => [uid, this.view(uid)] as const);
     // First those that leave: one that comes may have the name of one that left.
     for (const [uid, view] of views) {
       const at = this.places.get(uid);

@@ -19,12 +19,15 @@ export function keptMachines(lookup: Lookup): KeptMachines {
   return known;
 }
 
+/** Of their changes nothing has to be known any more. */
+export const ignoreChanged = (lookup: Lookup): void => kept.get(lookup)?.ignoreChanged();
+
 export class KeptMachines {
   /** By uid of the VirtualMachine. Of what is odd, the shape may be any. */
   readonly vms = new Map<string, VirtualMachine>();
   readonly runs = new Map<string, readonly Instance[]>();
-  /** Uids of those that changed; who looks at them takes them out. */
-  readonly changed = new Set<string>();
+  /** Uids; gathered only while somebody asks for them. */
+  private changed: Set<string> | undefined;
   /** By "label=value", and by host, uids of machines, and by uid what it is filed under. */
   private readonly labelled = new Map<string, Set<string>>();
   private readonly filed = new Map<string, readonly string[]>();
@@ -56,8 +59,20 @@ export class KeptMachines {
     }
     for (const uid of touched) {
       this.file(uid);
-      this.changed.add(uid);
+      this.changed?.add(uid);
     }
+  }
+
+  /** Uids of the machines that changed since this was last called; none the first time. */
+  takeChanged(): ReadonlySet<string> {
+    const taken = this.changed ?? new Set();
+    this.changed = new Set();
+    return taken;
+  }
+
+  /** Nobody asks any more what has changed. */
+  ignoreChanged(): void {
+    this.changed = undefined;
   }
 
   private file(uid: string): void {

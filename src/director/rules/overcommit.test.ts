@@ -156,6 +156,16 @@ const machineOn = (name: string, app: string, cpus: number, host?: string): Mach
   since: 0,
 });
 
+it("a host that has nothing of what a policy does not limit has none of it, not no number", () => {
+  const index = indexOf({
+    hosts: [hostView("a", { memoryBytes: 0 })],
+    machines: [machineOn("web-1", "web", 3, "a")],
+    policies: [policy("web", { overcommit: { cpu: 1 } })],
+    odd: [],
+  });
+  expect([...index.state.model.capacity, ...index.state.free].filter(Number.isNaN)).toEqual([]);
+});
+
 it("a machine of another policy does not come where it would be too much, and is told the least rule to relax", () => {
   // 4 processors each: 4 CPUs may be given out where web is.
   const web = policy("web", { overcommit: { cpu: 1 } });

@@ -30,6 +30,9 @@ export interface Application {
 /** More is no application but a system. */
 const MAX_FILES = 200_000;
 
+/** In bytes; more is none of Node. */
+const MAX_PACKAGE_JSON = 2 ** 24;
+
 export class ApplicationError extends Error {}
 
 /** @param path a file or a folder. @throws ApplicationError */
@@ -137,11 +140,15 @@ function pythonModules(names: ReadonlySet<string>): { anywhere: Set<string>; bes
 
 async function nodePackages(files: readonly AppFile[]): Promise<string[]> {
   const names: string[] = [];
-  for (const { path, name } of files) {
+  for (const { path, name, bytes } of files) {
     const [, inside] =
       /(?:node_modules|share\/nodejs)\/((?:@[^/]+\/)?[^/]+)\/package\.json$/.exec(name) ?? [];
     if (inside) names.push(inside);
-    else if (basename(name) === "package.json" && !name.includes("node_modules/")) {
+    else if (
+      bytes <= MAX_PACKAGE_JSON &&
+      basename(name) === "package.json" &&
+      !name.includes("node_modules/")
+    ) {
       const own = /"name"\s*:\s*"([^"]+)"/.exec(await readFile(path, "utf8"))?.[1];
       if (own) names.push(own);
     }

@@ -1,57 +1,11 @@
 /** What jars and classes ask for: the Java that they are made for, and the jars that they name. */
-import { inflateRawSync } from "node:zlib";
 import type { Need, Versions } from "./needs.ts";
+import { zipContent, zipEntries } from "./zip.ts";
 
-const [END_OF_DIRECTORY, DIRECTORY_ENTRY] = [0x06054b50, 0x02014b50];
-const END_BYTES = 22;
-const MAX_ENTRIES = 200_000;
 /** More is no class or manifest. */
-const MAX_ENTRY_BYTES = 2 ** 24;
+const MAX_BYTES = 2 ** 24;
 /** Enough to know what all are made for. */
 const LOOKED_AT = 400;
-
-interface Entry {
-  name: string;
-  method: number;
-  packedBytes: number;
-  bytes: number;
-  at: number;
-}
-
-/** The directory of a ZIP file (https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3.12); of what is none, nothing. */
-export function zipEntries(zip: Buffer): Entry[] {
-  const mark = Buffer.alloc(4);
-  mark.writeUInt32LE(END_OF_DIRECTORY);
-  const end = zip.lastIndexOf(mark);
-  if (end < 0 || end + END_BYTES > zip.length) return [];
-  const entries: Entry[] = [];
-  let at = zip.readUInt32LE(end + 16);
-  while (at + 46 <= zip.length && zip.readUInt32LE(at) === DIRECTORY_ENTRY && entries.length < MAX_ENTRIES) {
-    const nameBytes = zip.readUInt16LE(at + 28);
-    entries.push({
-      name: zip.toString("utf8", at + 46, at + 46 + nameBytes),
-      method: zip.readUInt16LE(at + 10),
-      packedBytes: zip.readUInt32LE(at + 20),
-      bytes: zip.readUInt32LE(at + 24),
-      at: zip.readUInt32LE(at + 42),
-    });
-    at += 46 + nameBytes + zip.readUInt16LE(at + 30) + zip.readUInt16LE(at + 32);
-  }
-  return entries;
-}
-
-/** @returns undefined for one that is damaged, too large, or packed in a way that jars are not */
-export function zipContent(zip: Buffer, { at, method, packedBytes, bytes }: Entry): Buffer | undefined {
-  if (bytes > MAX_ENTRY_BYTES || at + 30 > zip.length) return undefined;
-  const begin = at + 30 + zip.readUInt16LE(at + 26) + zip.readUInt16LE(at + 28);
-  const packed = zip.subarray(begin, begin + packedBytes);
-  try {
-    if (method === 0) return packed;
-    return method === 8 ? inflateRawSync(packed, { maxOutputLength: MAX_ENTRY_BYTES }) : undefined;
-  } catch {
-    return undefined;
-  }
-}
 
 /** The format of class files of Java 17 is 61, and so on. */
 const MAJOR_OF_JAVA_0 = 44;
@@ -78,9 +32,9 @@ export function jarNeeds(
   const classes = entries.filter(
     ({ name }) => name.endsWith(".class") && !name.startsWith("META-INF/versions/"),
   );
-  const contents = classes.slice(0, LOOKED_AT).map((entry) => zipContent(zip, entry));
+  const contents = classes.slice(0, LOOKED_AT).map((entry) => zipContent(zip, entry, MAX_BYTES));
   const manifest = entries.find(({ name }) => name === "META-INF/MANIFEST.MF");
-  const text = (manifest && zipContent(zip, manifest)?.toString("utf8")) ?? "";
+  const text = (manifest && zipContent(zip, manifest, MAX_BYTES)?.toString("utf8")) ?? "";
   const named = (manifestField(text, "Class-Path") ?? "")
     .split(/\s+/)
     .filter((name) => name.endsWith(".jar"));

@@ -1,11 +1,11 @@
 /** What files of each language say that they need. */
-import { deflateRawSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { elfNeeds } from "./elf-needs.ts";
 import { jarNeeds } from "./java.ts";
 import { type Need, VERSIONS } from "./needs.ts";
 import { importsOf, modulePaths, pythonNeeds } from "./python.ts";
 import { nodeDependencies, nodeNeeds, perlNeeds, rubyNeeds, shellNeeds } from "./scripts.ts";
+import { zipOf } from "./testing/zip.ts";
 
 const VERSION = VERSIONS.bookworm ?? { python: "", perl: "", ruby: "", java: 0 };
 const none = () => false;
@@ -185,27 +185,3 @@ describe("programs and libraries", () => {
     expect(jarNeeds(Buffer.from("no zip"), "app.jar", VERSION, none)).toEqual([]);
   });
 });
-
-function zipOf(files: Record<string, Buffer>): Buffer {
-  const [locals, directory]: Buffer[][] = [[], []];
-  let at = 0;
-  for (const [name, content] of Object.entries(files)) {
-    const packed = deflateRawSync(content);
-    const local = Buffer.alloc(30);
-    local.writeUInt16LE(name.length, 26);
-    const entry = Buffer.alloc(46);
-    entry.writeUInt32LE(0x02014b50);
-    entry.writeUInt16LE(8, 10);
-    entry.writeUInt32LE(packed.length, 20);
-    entry.writeUInt32LE(content.length, 24);
-    entry.writeUInt16LE(name.length, 28);
-    entry.writeUInt32LE(at, 42);
-    locals?.push(local, Buffer.from(name), packed);
-    directory?.push(entry, Buffer.from(name));
-    at += 30 + name.length + packed.length;
-  }
-  const end = Buffer.alloc(22);
-  end.writeUInt32LE(0x06054b50);
-  end.writeUInt32LE(at, 16);
-  return Buffer.concat([...(locals ?? []), ...(directory ?? []), end]);
-}

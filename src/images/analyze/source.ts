@@ -6,7 +6,7 @@ import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { run } from "../../system/run.ts";
 import { ApplicationError } from "./application.ts";
-import { zipContent, zipEntries } from "./java.ts";
+import { zipContent, zipEntries } from "./zip.ts";
 
 /** More is no application but a system. */
 const MAX_BYTES = 4 * 2 ** 30;
@@ -26,10 +26,12 @@ export async function locate(what: string, scratch: string, signal?: AbortSignal
   const limits = { timeoutMs: UNPACK_MS, ...(signal ? { signal } : {}) };
   try {
     if (/\.deb$/.test(path)) {
+      checkListed(await run("dpkg-deb", ["-c", path], limits));
       await run("dpkg-deb", ["-x", path, into], limits);
       return into;
     }
     if (/\.(?:tar(?:\.\w+)?|t[gx]z|tbz2?)$/.test(path)) {
+      checkListed(await run("tar", ["-tvf", path, "--numeric-owner"], limits));
       await mkdir(into);
       // Not beyond the folder, whatever names and links are in it: tar takes care of that.
       await run("tar", ["-xf", path, "-C", into, "--no-same-owner", "--no-same-permissions"], limits);
@@ -71,16 +73,30 @@ async function download(url: URL, scratch: string, signal?: AbortSignal): Promis
   return path;
 }
 
+const tooLarge = () => new Error(`has more than ${MAX_BYTES} bytes in it`);
+
+/** @param listing of tar -tv. @throws Error when all of it is more than MAX_BYTES */
+function checkListed(listing: string): void {
+  let bytes = 0;
+  for (const [, size] of listing.matchAll(/^-\S+ \S+ +(\d+) /gm)) bytes += Number(size);
+  if (bytes > MAX_BYTES) throw tooLarge();
+}
+
+/** @throws Error, also when only one of its files cannot be unpacked: it may be the one that needs something */
 async function unzip(path: string, into: string): Promise<void> {
   const zip = await readFile(path);
-  let bytes = 0;
-  for (const entry of zipEntries(zip)) {
+  const entries = zipEntries(zip);
+  if (entries.length === 0) throw new Error("has nothing in it, or is no ZIP file");
+  await mkdir(into);
+  if (entries.reduce((sum, entry) => sum + entry.bytes, 0) > MAX_BYTES) throw tooLarge();
+  for (const entry of entries) {
     const at = resolve(into, entry.name);
     if (entry.name.endsWith("/") || !at.startsWith(`${into}${sep}`)) continue;
-    const content = zipContent(zip, entry);
-    if (!content) continue;
-    bytes += content.length;
-    if (bytes > MAX_BYTES) throw new Error(`has more than ${MAX_BYTES} bytes in it`);
+    const content = zipContent(zip, entry, MAX_BYTES);
+    if (!content)
+      throw new Error(
+        `${entry.name} in it is damaged, encrypted, or packed in a way that is not known; unpack it, and name the folder`,
+      );
     await mkdir(dirname(at), { recursive: true });
     await writeFile(at, content, { mode: 0o755 });
   }

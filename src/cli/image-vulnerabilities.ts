@@ -12,14 +12,33 @@ import type { StatePaths } from "./paths.ts";
 import { table } from "./table.ts";
 import { UserError } from "./user-error.ts";
 
-/** @throws UserError; with `fail` also when there is one that could be mended by an update */
+/** Of a list, as it is or by gzip. @throws UserError */
+function textOf(bytes: Buffer, from: string): string {
+  try {
+    return (bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes).toString("utf8");
+  } catch (cause) {
+    throw new UserError(
+      `${from}: is damaged, or too large: ${cause instanceof Error ? cause.message : cause}`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+/** @throws UserError; with `fail` also when there is one that could be mended by an update, or nothing was compared */
 export async function printVulnerabilities(
   paths: StatePaths,
   name: string,
   { from, fail }: { from: string; fail: boolean },
   print: (line: string) => void,
 ): Promise<void> {
-  const { recipe, packages } = await builtImage(paths, name);
+  const { image, recipe, packages } = await builtImage(paths, name);
+  // Lists name sources: of a package without one it would not be known whether the source is called as it is.
+  if (!image.status?.artifacts?.some(({ format }) => format === "files"))
+    throw new UserError(
+      `image/${name} was built by an older Vireo, which did not keep what its packages were built from: vireo image build ${name} builds it again`,
+    );
   const installed: InstalledPackage[] = packages.map(({ name, version, source }) => ({
     name,
     version,
@@ -28,12 +47,12 @@ export async function printVulnerabilities(
   const bytes = await readFile(from).catch((cause: unknown) => {
     throw new UserError(`${from}: no such file, or it cannot be read`, { cause });
   });
+  const text = textOf(bytes, from);
   let report: Report;
   try {
-    const content = bytes.readUInt16BE(0) === 0x1f8b ? gunzipSync(bytes) : bytes;
-    report = vulnerabilities(content.toString("utf8"), recipe.release, installed);
+    report = vulnerabilities(text, recipe.release, installed);
   } catch (error) {
-    if (error instanceof VulnerabilityError || error instanceof RangeError)
+    if (error instanceof VulnerabilityError)
       throw new UserError(`${from}: ${error.message}`, { cause: error });
     throw error;
   }
@@ -62,6 +81,10 @@ export async function printVulnerabilities(
   if (fail && mended > 0)
     throw new UserError(
       `${mended} of them are mended in newer packages: vireo image build ${name} takes those`,
+    );
+  if (fail && checked === 0)
+    throw new UserError(
+      `${from}: has nothing about the packages of image/${name}, which are of ${recipe.release}: is it a list of that release?`,
     );
 }
 

@@ -23,6 +23,7 @@ import { ApiError } from "../resource/errors.ts";
 import { imagesFolder, isOver, logFile } from "./build-reconciler.ts";
 import { uploadSubresource } from "./import/upload.ts";
 import { Image, ImageBuild } from "./kinds.ts";
+import { ARTIFACTS, FORMATS } from "./recipe.ts";
 import type { Signer } from "./trust/signature.ts";
 
 export interface BuildLogOptions {
@@ -50,8 +51,10 @@ export function imageSubresources(options: BuildLogOptions): Record<string, read
         name: "key",
         methods: { GET: "get" },
         answers: "Image",
-        handle: async ({ exchange }) =>
-          send(exchange, 200, Buffer.from(options.signer.publicKey), { contentType }),
+        handle: async ({ exchange, name = "" }) => {
+          await imageOf(options.client, Image, name);
+          send(exchange, 200, Buffer.from(options.signer.publicKey), { contentType });
+        },
       },
       uploadSubresource(options.client),
     ],
@@ -72,25 +75,28 @@ export function imageSubresources(options: BuildLogOptions): Record<string, read
   };
 }
 
+/** @throws ApiError NotFound */
+async function imageOf(
+  client: Client,
+  kind: typeof Image | typeof ImageBuild,
+  name: string,
+): Promise<Image | ImageBuild> {
+  const found = kind === Image ? await client.get(Image, { name }) : await client.get(ImageBuild, { name });
+  if (!found) throw new ApiError("NotFound", `${kind.plural}.vireo.dev "${name}" not found`, { name });
+  return found;
+}
+
 async function fileOf(
   { exchange, name = "" }: Call,
   { client }: BuildLogOptions,
   kind: typeof Image | typeof ImageBuild,
 ): Promise<void> {
-  const image: Image | ImageBuild | undefined =
-    kind === Image ? await client.get(Image, { name }) : await client.get(ImageBuild, { name });
-  if (!image) throw new ApiError("NotFound", `${kind.plural}.vireo.dev "${name}" not found`, { name });
+  const image = await imageOf(client, kind, name);
   const { artifacts = [], file: disk, phase } = image.status ?? {};
   const format = exchange.query.get("format");
   const file = format === null ? disk : artifacts.find((each) => each.format === format)?.file;
   if ((phase !== "Ready" && phase !== "Succeeded") || !file)
-    throw new ApiError(
-      "NotFound",
-      format === null
-        ? `image ${name} is not ready: ${phase ?? "Pending"}`
-        : `image ${name} has no ${format}${artifacts.length ? `; it has ${artifacts.map((each) => each.format).join(", ")}` : ""}. Name it in spec.recipe.formats and build again`,
-      { name },
-    );
+    throw new ApiError("NotFound", whyNoFile(image, format ?? undefined), { name });
   const path = join(await imagesFolder(client, image.spec.storagePool), file);
   const size = await stat(path).then(
     (found) => found.size,
@@ -110,6 +116,21 @@ async function fileOf(
   });
   exchange.leave?.();
   await pipeline(createReadStream(path), response).catch(() => response.destroy());
+}
+
+/** In words, with what would help. @param format undefined: its disk */
+function whyNoFile({ metadata, spec, status }: Image | ImageBuild, format: string | undefined): string {
+  const { name } = metadata;
+  const { artifacts = [], phase = "Pending" } = status ?? {};
+  if (format === undefined || (phase !== "Ready" && phase !== "Succeeded"))
+    return `image ${name} is not ready: ${phase}`;
+  const has = artifacts.length > 0 ? `; it has ${artifacts.map((each) => each.format).join(", ")}` : "";
+  const told = `image ${name} has no ${format}${has}`;
+  if (!ARTIFACTS.some((each) => each === format)) return `${told}. Formats are ${ARTIFACTS.join(", ")}`;
+  if (!spec.recipe) return `${told}. Only images of a recipe have more than their disk`;
+  return FORMATS.some((each) => each === format)
+    ? `${told}. Name it in spec.recipe.formats and build again`
+    : `${told}: it was built by an older Vireo. Build it again`;
 }
 
 async function buildLog(call: Call, { client, logs }: BuildLogOptions): Promise<void> {

@@ -1,0 +1,92 @@
+/** Files and keys of images, over a real API server: who may have them, and what is said of those that are not there. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { ADMINS, Pki } from "../api/pki.ts";
+import { ClusterRoleBinding } from "../api/rbac-kinds.ts";
+import { type ApiServer, startApiServer } from "../api/server.ts";
+import { HttpClient } from "../client/http.ts";
+import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
+import { Image, ImageBuild } from "./kinds.ts";
+import { imageSubresources } from "./subresources.ts";
+import { signerOf } from "./trust/signature.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "vireo-subresources-"));
+const signer = signerOf(Buffer.alloc(32, 1));
+const recipe = { distribution: "debian" as const, release: "bookworm" as const, packages: ["bash"] };
+let plane: TestControlPlane;
+let server: ApiServer;
+let admin: HttpClient;
+let viewer: HttpClient;
+
+beforeAll(async () => {
+  const pki = await Pki.open(folder);
+  plane = await openControlPlane();
+  const { client, service } = plane;
+  const subresources = imageSubresources({ client, logs: folder, signer });
+  server = await startApiServer({ service, pki, host: "127.0.0.1", port: 0, subresources });
+  const as = (name: string, groups: string[]) =>
+    new HttpClient({ url: server.url, ca: pki.ca, token: pki.tokens.addUser({ name, groups }) });
+  [admin, viewer] = [as("admin", [ADMINS]), as("eve", [])];
+  await admin.raw("POST", `/apis/${ClusterRoleBinding.group}/v1/${ClusterRoleBinding.plural}`, {
+    apiVersion: `${ClusterRoleBinding.group}/v1`,
+    kind: "ClusterRoleBinding",
+    metadata: { name: "eve" },
+    roleRef: { kind: "ClusterRole", name: "view" },
+    subjects: [{ kind: "User", name: "eve" }],
+  });
+  const artifacts = [{ format: "spdx" as const, file: "web.spdx.json", bytes: 1, sha256: "0".repeat(64) }];
+  const web = await client.create(Image, { metadata: { name: "web" }, spec: { recipe } });
+  await client.updateStatus(Image, { ...web, status: { phase: "Ready", file: "web.qcow2", artifacts } });
+  const build = await client.create(ImageBuild, {
+    metadata: { name: "web-1" },
+    spec: { image: "web", recipe },
+  });
+  await client.updateStatus(ImageBuild, { ...build, status: { phase: "Succeeded", artifacts } });
+  const brought = await client.create(Image, { metadata: { name: "brought" }, spec: { file: "b.qcow2" } });
+  await client.updateStatus(Image, { ...brought, status: { phase: "Ready", file: "b.qcow2" } });
+});
+afterAll(async () => {
+  admin.close();
+  viewer.close();
+  await server.close();
+  await plane.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** @returns what came, or the error's text */
+async function get(client: HttpClient, path: string): Promise<string> {
+  const chunks: Buffer[] = [];
+  try {
+    for await (const bytes of client.bytes(`/apis/vireo.dev/v1/${path}`)) chunks.push(bytes);
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+it("who may only view may have the key, and the lists of builds", async () => {
+  expect(await get(viewer, "images/web/key")).toBe(signer.publicKey);
+  // It was asked for, and not forbidden.
+  expect(await get(viewer, "imagebuilds/web-1/file?format=files")).toMatch(/^image web-1 has no files/);
+});
+
+it("there is no key of an image that is not there", async () => {
+  expect(await get(admin, "images/none/key")).toBe('images.vireo.dev "none" not found');
+});
+
+it("what is not there is told with what would help", async () => {
+  expect(await get(admin, "images/web/file?format=ova")).toBe(
+    "image web has no ova; it has spdx. Name it in spec.recipe.formats and build again",
+  );
+  expect(await get(admin, "images/web/file?format=signature")).toBe(
+    "image web has no signature; it has spdx: it was built by an older Vireo. Build it again",
+  );
+  expect(await get(admin, "images/web/file?format=zip")).toMatch(
+    /^image web has no zip; .*Formats are raw, /,
+  );
+  expect(await get(admin, "images/brought/file?format=ova")).toBe(
+    "image brought has no ova. Only images of a recipe have more than their disk",
+  );
+});

@@ -1,4 +1,4 @@
-/** Reads ZIP files (https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT): jars, wheels, archives of applications. Pure. */
+/** Reads ZIP files (https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT): jars, wheels, archives of applications. */
 import { inflateRawSync } from "node:zlib";
 
 const [END_OF_DIRECTORY, DIRECTORY_ENTRY] = [0x06054b50, 0x02014b50];

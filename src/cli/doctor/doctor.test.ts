@@ -56,7 +56,8 @@ it("tells what was started and is gone", () => {
 });
 
 it("tells errors of the last hour in the logs", () => {
-  mkdirSync(paths.logs);
+  // Those of builds have a folder of their own.
+  mkdirSync(join(paths.logs, "builds"), { recursive: true });
   const line = (minutesAgo: number, level: string) =>
     JSON.stringify({
       time: new Date(Date.now() - minutesAgo * 60_000).toISOString(),

@@ -28,7 +28,11 @@ export function checkFiles(paths: StatePaths): Finding[] {
 }
 
 const filesIn = (folder: string) =>
-  existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : [];
+  existsSync(folder)
+    ? readdirSync(folder, { withFileTypes: true }).flatMap((entry) =>
+        entry.isFile() ? [join(folder, entry.name)] : [],
+      )
+    : [];
 
 function checkCertificate(file: string): Finding {
   const { validToDate } = new X509Certificate(readFileSync(file));

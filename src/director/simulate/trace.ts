@@ -2,7 +2,6 @@
 
 /** Of every trace: published ones have samples of five minutes. */
 export const STEP_MS = 300_000;
-export const STEPS_A_DAY = 86_400_000 / STEP_MS;
 
 /** Something is wrong with a file that a user gave; the message names it, and the line. */
 export class InputError extends Error {}

@@ -299,6 +299,7 @@ it("picks packages, says what they weigh, and builds an image of them", async ()
 it("imports a disk as an image, from a file here", async () => {
   await page.goto("/images");
   await page.getByRole("button", { name: "Import" }).click();
+  await page.getByRole("heading", { name: "Import an image" }).waitFor();
   expect(await violations(page)).toEqual([]);
   await page.getByLabel("Name", { exact: true }).fill("brought");
   // More than one part.

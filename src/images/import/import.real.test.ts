@@ -400,6 +400,12 @@ describe("a URL", () => {
   });
   afterAll(() => server.close());
 
+  it("with a password in it is refused: whoever may read the image could read it", async () => {
+    const spec = { import: { sha256: "0".repeat(64), url: "https://user:secret@example.com/disk.raw" } };
+    const made = plane.client.create(Image, { metadata: { name: "far" }, spec });
+    await expect(made).rejects.toThrow(/^(?!.*secret).*spec\.import\.url: Forbidden/);
+  });
+
   it("is fetched, and one that broke off goes on where it was", async () => {
     cutAfter = 2 ** 20;
     begin();

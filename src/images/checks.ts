@@ -4,6 +4,7 @@ import type { Lookup } from "../resource/kind.ts";
 import { checkImport } from "./import/kinds.ts";
 import type { Image, ImageBuild } from "./kinds.ts";
 import type { Format, Recipe } from "./recipe.ts";
+import { checkMode, checkParts } from "./recipe-rules.ts";
 import { checkChannels } from "./versions/kinds.ts";
 
 export const checkImage = (image: Image, old: Image | undefined, _lookup: Lookup): Cause[] => [
@@ -91,70 +92,22 @@ function checkRecipe(recipe: Recipe): Cause[] {
       : [],
   );
   const size =
-    root === "ram" && diskMiB !== undefined
+    root !== undefined && root !== "ext4" && diskMiB !== undefined
       ? [
           {
             field: "spec.recipe.diskMiB",
             reason: "FieldValueForbidden" as const,
-            message: "Forbidden: with root: ram there is no root file system on the disk; leave it out",
+            message: `Forbidden: with root: ${root} there is no root file system on the disk that could be written to; leave it out`,
           },
         ]
       : [];
-  return [...unlocked, ...paths, ...encoded, ...size, ...wrongFormats, ...checkMode(recipe)];
-}
-
-/** What one of the modes cannot do. */
-function checkMode({ mode = "slim", root, minimize, services = [], packages = [] }: Recipe): Cause[] {
-  const wrong = (field: string, reason: Cause["reason"], message: string): Cause => ({
-    field: `spec.recipe.${field}`,
-    reason,
-    message,
-  });
-  const kernels = packages.flatMap((name, i) =>
-    name.startsWith("linux-image-")
-      ? [
-          wrong(
-            `packages[${i}]`,
-            "FieldValueInvalid",
-            `Invalid value: ${JSON.stringify(name)}: the kernel is not one of the packages; set spec.recipe.kernel to cloud or generic`,
-          ),
-        ]
-      : [],
-  );
-  if (mode === "slim")
-    return [
-      ...kernels,
-      ...services.flatMap(({ command }, i) =>
-        command === undefined
-          ? [
-              wrong(
-                `services[${i}].command`,
-                "FieldValueRequired",
-                "Required value: slim images have no systemd, whose unit could be enabled; say what init should run, or set spec.recipe.mode to full",
-              ),
-            ]
-          : [],
-      ),
-    ];
   return [
-    ...kernels,
-    ...(root === "ram"
-      ? [
-          wrong(
-            "root",
-            "FieldValueInvalid",
-            'Invalid value: "ram": a full image is too large to be kept in memory; set spec.recipe.mode to slim, or leave root out',
-          ),
-        ]
-      : []),
-    ...(minimize
-      ? [
-          wrong(
-            "minimize",
-            "FieldValueForbidden",
-            "Forbidden: the package manager of a full image would no longer know what is there; set spec.recipe.mode to slim, or leave it out",
-          ),
-        ]
-      : []),
+    ...unlocked,
+    ...paths,
+    ...encoded,
+    ...size,
+    ...wrongFormats,
+    ...checkParts(recipe),
+    ...checkMode(recipe),
   ];
 }

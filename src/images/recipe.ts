@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { type Static, Type } from "typebox";
 import { AS_SET, keyedBy, Name, Words } from "../resource/kind.ts";
+import { Branding, PROFILES, Repository, User } from "./recipe-parts.ts";
 
 export const LockedPackage = Type.Object({
   name: Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$", maxLength: 200 }),
@@ -37,6 +38,8 @@ export const ARTIFACTS = [...FORMATS, "spdx", "cyclonedx", "files", "provenance"
 export const MODES = ["slim", "full"] as const;
 export type Mode = (typeof MODES)[number];
 
+export const ROOTS = ["ext4", "squashfs", "erofs", "ram"] as const;
+
 export const Recipe = Type.Object(
   {
     mode: Type.Optional(
@@ -53,6 +56,51 @@ export const Recipe = Type.Object(
       ...AS_SET,
       description: "Debian packages, by name.",
     }),
+    profile: Type.Optional(
+      Words(PROFILES, {
+        description:
+          "minimal (default): no more than the packages named here. In mode: full, server: SSH, time from the network, certificates; text: that, with manual pages, documentation, translations and tools to work at a terminal.",
+      }),
+    ),
+    repositories: Type.Optional(
+      Type.Array(Repository, {
+        maxItems: 20,
+        "x-kubernetes-list-type": "atomic",
+        description: "Where packages come from, besides the distribution itself.",
+      }),
+    ),
+    hostname: Type.Optional(
+      Name("Of machines that are given none by their first-boot data; vireo by default."),
+    ),
+    users: Type.Optional(
+      Type.Array(User, {
+        maxItems: 100,
+        ...keyedBy("name"),
+        description: "Who may log in, besides those whom the machine's first-boot data lets in.",
+      }),
+    ),
+    locale: Type.Optional(
+      Type.String({
+        pattern: "^(C|[a-z]{2,3}_[A-Z]{2})\\.UTF-8(@[a-z]+)?$",
+        description: "Language and formats of services and users, such as de_DE.UTF-8; C.UTF-8 by default.",
+      }),
+    ),
+    timeZone: Type.Optional(
+      Type.String({
+        pattern: "^[A-Za-z]+(/[A-Za-z0-9_+-]+){0,2}$",
+        maxLength: 60,
+        description: "As in the tz database, such as Europe/Berlin; UTC by default.",
+      }),
+    ),
+    branding: Type.Optional(Branding),
+    firstBoot: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 262144,
+        description:
+          "A script that is run once on each machine, as root, when its network is there and before its services start; again at the next boot until it ends with 0. POSIX sh, unless its first line says otherwise.",
+      }),
+    ),
     services: Type.Optional(
       Type.Array(
         Type.Object({
@@ -105,9 +153,9 @@ export const Recipe = Type.Object(
       }),
     ),
     root: Type.Optional(
-      Words(["ext4", "ram"], {
+      Words(ROOTS, {
         description:
-          "ext4 (default): a file system on the disk, which the machine writes to. ram: all of it is loaded into memory; what a machine changes is gone when it ends.",
+          "ext4 (default): a file system on the disk, which the machine writes to. squashfs, erofs: a compressed one on the disk that is only read. ram: all of it is loaded into memory. Of all but ext4, what a machine changes is in memory, and gone when it ends.",
       }),
     ),
     minimize: Type.Optional(
@@ -139,6 +187,13 @@ export const Recipe = Type.Object(
         minimum: 16,
         maximum: 1048576,
         description: "Size of the root file system; what it needs plus half, by default.",
+      }),
+    ),
+    maxMiB: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 1048576,
+        description: "A build whose image takes more room than that fails, and says what is largest in it.",
       }),
     ),
   },

@@ -37,6 +37,8 @@ export interface BootDisk {
   boot: "bios" | "uefi" | "both";
   /** A file system image; none when all is in memory. */
   root?: string | undefined;
+  /** Of its partition. */
+  rootName?: string;
   epoch: number;
   /** Identifiers are made of it. */
   digest: string;
@@ -153,7 +155,7 @@ async function partitioned(work: Workshop, disk: BootDisk, from: string, esp: st
             image: disk.root,
             bytes: (await stat(disk.root)).size,
             type: TYPE_ROOT_X86_64,
-            name: "root",
+            name: disk.rootName ?? "root",
             more: "",
           },
         ]

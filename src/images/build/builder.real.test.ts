@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { CACHE } from "../../cli/paths.ts";
 import { run } from "../../system/run.ts";
+import type { Recipe } from "../recipe.ts";
 import { makeSeed } from "../seed.ts";
 import { sha256Of } from "../trust/digest.ts";
 import { type BuiltImage, buildImage } from "./builder.ts";
@@ -53,22 +54,28 @@ it("boots, takes its name and keys, keeps a service running, and powers down", a
   expect(await buildImage(options)).toEqual(built);
   expect(stages).toEqual(["packages"]);
 
-  const at = (name: string | undefined) => join(options.folder, name ?? "");
-  const overlay = join(folder, "overlay.qcow2");
-  await run("qemu-img", ["create", "-q", "-f", "qcow2", "-b", at(built.file), "-F", "qcow2", overlay]);
+  expect(await boot(built, options.folder)).toContain("greet: greeter, ssh-ed25519 AAAA me");
+});
+
+/** Until it has greeted and was asked to power down. @returns what it said */
+async function boot(image: BuiltImage, images: string): Promise<string> {
+  const at = (name: string | undefined) => join(images, name ?? "");
+  const overlay = join(folder, `${image.file}.overlay`);
+  await run("qemu-img", ["create", "-q", "-f", "qcow2", "-b", at(image.file), "-F", "qcow2", overlay]);
   const seed = join(folder, "seed.img");
   await makeSeed(seed, { instanceId: "1", hostname: "greeter", sshAuthorizedKeys: ["ssh-ed25519 AAAA me"] });
-  const serial = join(folder, "serial.log");
+  const serial = join(folder, `${image.file}.log`);
   const qemu = spawn(
     "qemu-system-x86_64",
     [
       `-M q35 -accel tcg -m 128 -nic none -display none -nodefaults -serial file:${serial} -monitor stdio`,
-      `-kernel ${at(built.boot?.kernel)} -initrd ${at(built.boot?.initrd)}`,
+      `-kernel ${at(image.boot?.kernel)} -initrd ${at(image.boot?.initrd)}`,
       `-drive file=${overlay},if=virtio,format=qcow2 -drive file=${seed},if=virtio,format=raw,readonly=on`,
     ]
       .flatMap((line) => line.split(" "))
-      .concat("-append", built.boot?.commandLine ?? ""),
+      .concat("-append", image.boot?.commandLine ?? ""),
   );
+  qemu.stdin.on("error", nothing); // it may just have ended
   const said = () => (existsSync(serial) ? readFileSync(serial, "utf8") : "");
   const ask = setInterval(() => said().includes("greet: ") && qemu.stdin.write("system_powerdown\n"), 500);
   const kill = setTimeout(() => qemu.kill("SIGKILL"), 60_000);
@@ -76,8 +83,58 @@ it("boots, takes its name and keys, keeps a service running, and powers down", a
   clearTimeout(kill);
   clearInterval(ask);
   expect(code, said()).toBe(0);
-  expect(said()).toContain("greet: greeter, ssh-ed25519 AAAA me");
-});
+  return said();
+}
+
+it("has users, language, time zone and names as the recipe says, its script ran, and its root is only read", async () => {
+  const more: Recipe = {
+    ...recipe,
+    root: "squashfs",
+    directories: [],
+    hostname: "shop",
+    locale: "de_DE.UTF-8",
+    timeZone: "Europe/Berlin",
+    branding: { motd: "Hello", osRelease: { prettyName: 'The "Shop" for $1' } },
+    users: [
+      { name: "ada", groups: ["adm"], sshAuthorizedKeys: ["ssh-ed25519 AAAB ada"], passwordHash: "$6$a$b" },
+    ],
+    firstBoot: "echo first at $(date +%Z) > /run/first\n",
+    files: [
+      {
+        path: "/usr/bin/greet",
+        mode: "0755",
+        content: `#!/bin/sh
+grep PRETTY /etc/os-release
+ls -ln /home/ada/.ssh
+ls /usr/lib/locale/$LANG/LC_TIME
+mount | grep ' / '
+echo "greet: $(cat /run/first), $(id ada), $(cat /etc/motd)"
+exec sleep 1000
+`,
+      },
+    ],
+  };
+  const options = { name: "shop", folder: join(folder, "shop"), cache: CACHE, progress: nothing };
+  const image = await buildImage({ ...options, recipe: more });
+  const said = await boot(image, options.folder);
+  expect(said).toContain("greet: first at CET, uid=1000(ada) gid=1000(ada) groups=1000(ada),4(adm), Hello");
+  expect(said).toContain('PRETTY_NAME="The \\"Shop\\" for \\$1"');
+  expect(said).toMatch(/-rw------- +1 1000 +1000 .* authorized_keys/);
+  expect(said).toContain("/usr/lib/locale/de_DE.UTF-8/LC_TIME");
+  expect(said).toMatch(/overlay on \/ type overlay/);
+  // Nothing of it is of the moment of the build.
+  const again = await buildImage({ ...options, folder: join(folder, "shop-again"), recipe: more });
+  expect(again.sha256).toBe(image.sha256);
+  await expect(
+    buildImage({
+      ...options,
+      folder: join(folder, "large"),
+      recipe: { ...more, maxMiB: 5, locale: "C.UTF-8" },
+    }),
+  ).rejects.toThrow(
+    /^recipe\.maxMiB: the image takes \d+\.\d MiB, more than 5 MiB; the largest in it, unpacked: \S+ /,
+  );
+}, 600_000);
 
 it("is the same, bit for bit, when it is built elsewhere from its lock", async () => {
   const lock = built.packages?.map(({ name, version, sha256 = "" }) => ({ name, version, sha256 })) ?? [];

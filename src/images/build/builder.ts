@@ -32,10 +32,11 @@ import { fileList } from "../trust/file-list.ts";
 import type { Signer } from "../trust/signature.ts";
 import { cdLoaders, loaderPackages, makeBootDisk, uuidOf } from "./boot-disk.ts";
 import { pruneCache } from "./cache.ts";
-import { makeRootDisk } from "./disk.ts";
+import { makeReadOnlyDisk, makeRootDisk } from "./disk.ts";
 import { packInitrd } from "./initrd.ts";
 import { addModules, allModules, kernelPackage, kernelPayload, makeInitrd } from "./kernel.ts";
 import { basePackages, makeRoot } from "./root.ts";
+import { largestParts, requireSize } from "./size.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 export type BuiltImage = Pick<
@@ -88,7 +89,8 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   const whole = recipe.mode === "full";
   if (whole) await requireFullMode();
   await stage("packages", "resolving and downloading packages");
-  const lists = new Packages(cache, recipe.release, signal, { whole, warn: log });
+  const repositories = recipe.repositories ?? [];
+  const lists = new Packages(cache, recipe.release, signal, { whole, warn: log, repositories });
   const packages = await fetchPackages(lists, recipe);
   const all = new Set([...packages.debs, ...packages.apart]);
   const contents = [...all].map(({ name, version, sha256 }) => ({ name, version, sha256 }));
@@ -117,6 +119,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
     const disk = join(work.folder, "disk.qcow2");
     await step(work, "qemu-img", ["convert", "-f", "raw", "-O", "qcow2", raw, disk]);
     const { size: virtualBytes } = await stat(raw);
+    await requireSize(recipe, [disk, ...(parts.boot === "direct" ? [kernel, initrd] : [])], parts.largest);
     const out = join(work.folder, "out");
     await mkdir(out);
     const artifacts: Artifact[] = [];
@@ -209,6 +212,8 @@ interface Parts {
   epoch: number;
   /** Of its root file system. */
   fileList: string;
+  /** What takes the most room in it, for people. */
+  largest: () => Promise<string>;
   cd?: Awaited<ReturnType<typeof cdLoaders>>;
 }
 
@@ -235,28 +240,39 @@ async function assemble(
   const payload = await kernelPayload(work, packages.kernel, recipe);
   const kernel = join(work.folder, "vmlinuz");
   await copyFile(join(payload.folder, "vmlinuz"), kernel);
-  const { boot = "direct" } = recipe;
-  const inRam = recipe.root === "ram";
+  const { boot = "direct", root: type = "ext4" } = recipe;
   const uuid = uuidOf(digest);
+  const rootName = type === "ext4" ? "root" : `root-${digest.slice(0, 8)}`;
   let initrd: string;
-  if (inRam) {
+  if (type === "ram") {
     await addModules(payload, root);
     await symlink("sbin/init", join(root, "init"));
     initrd = await packInitrd(work, root, epoch, layers);
   } else {
     const busybox = [...debs, ...packages.apart].find(({ name }) => name === BUSYBOX);
-    const device = boot === "direct" && recipe.kernel !== "generic" ? "/dev/vda" : `UUID=${uuid}`;
-    initrd = await makeInitrd(work, payload, busybox, device, epoch);
+    // A squashfs has no identifier of its own; its partition has.
+    const named = type === "ext4" ? `UUID=${uuid}` : `PARTNAME=${rootName}`;
+    const device = boot === "direct" && (recipe.kernel !== "generic" || type !== "ext4") ? "/dev/vda" : named;
+    initrd = await makeInitrd(work, payload, busybox, { device, type }, epoch);
   }
   // As it will be on the disk.
   const files = await fileList(root);
   await stage("disk", "making the disk");
-  const file = inRam ? undefined : await makeRootDisk(work, root, { diskMiB: recipe.diskMiB, epoch, uuid });
+  const file =
+    type === "ram"
+      ? undefined
+      : type === "ext4"
+        ? await makeRootDisk(work, root, { diskMiB: recipe.diskMiB, epoch, uuid })
+        : await makeReadOnlyDisk(work, root, { type, epoch, uuid, all: !whole });
   const commandLine = recipe.kernel === "generic" ? COMMAND_LINE_ANYWHERE : COMMAND_LINE;
-  const parts = { kernel, initrd, commandLine, boot, epoch, fileList: files };
+  const largest = () => largestParts(root, layers, recipe);
+  const parts = { kernel, initrd, commandLine, boot, epoch, fileList: files, largest };
   if (boot === "direct") return { ...parts, raw: file ?? (await emptyDisk(work)) };
-  const title = `Debian ${recipe.release}`;
-  const bootDisk = { kernel, initrd, commandLine, title, boot, root: file, epoch, digest: digestOf(digest) };
+  const title = recipe.branding?.osRelease?.prettyName ?? `Debian ${recipe.release}`;
+  const bootDisk = {
+    ...{ kernel, initrd, commandLine, title, boot, root: file, rootName, epoch },
+    digest: digestOf(digest),
+  };
   const raw = await makeBootDisk(work, bootDisk, loaders);
   const cd = recipe.formats?.includes("iso") ? await cdLoaders(work, bootDisk, loaders) : undefined;
   return { ...parts, raw, ...(cd ? { cd } : {}) };
@@ -295,7 +311,7 @@ async function fetchPackages(packages: Packages, recipe: Recipe): Promise<Fetche
   const base = whole ? fullPackages(recipe) : basePackages(recipe);
   const all = lock
     ? await packages.fetchLocked(lock)
-    : await packages.fetch([...base, ...recipe.packages], [kernelPackage(recipe), ...loading, ...mounting]);
+    : await packages.fetch(recipe.packages, [kernelPackage(recipe), ...loading, ...mounting], base);
   const kernel = all.find(isKernel);
   if (!kernel) throw new Error("recipe.lock: has no linux-image package");
   const named = (names: readonly string[]) =>

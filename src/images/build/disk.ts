@@ -2,7 +2,7 @@
  * Disks and archives that are the same, bit for bit, whenever and wherever they are made of the same files: times are clamped to one
  * moment, identifiers are made from what goes in.
  */
-import { writeFile } from "node:fs/promises";
+import { stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../../system/run.ts";
 import { step, type Workshop } from "./workshop.ts";
@@ -44,6 +44,49 @@ export async function makeRootDisk(
     { env },
   );
   await settleInodeTimes(work.folder, raw, epoch, env);
+  return raw;
+}
+
+/**
+ * A compressed file system with the files of `root`, which can only be read.
+ * @param all of a slim image: everything in it belongs to root, whoever builds it @returns its path (raw), of whole MiB
+ */
+export async function makeReadOnlyDisk(
+  work: Workshop,
+  root: string,
+  { type, epoch, uuid, all }: { type: "squashfs" | "erofs"; epoch: number; uuid: string; all: boolean },
+): Promise<string> {
+  const raw = join(work.folder, "root.raw");
+  const time = `${epoch}`;
+  // A whole system's hundreds of MB would take minutes.
+  const level = all ? "19" : "6";
+  if (type === "squashfs")
+    await step(
+      work,
+      "mksquashfs",
+      [
+        root,
+        raw,
+        "-noappend",
+        "-quiet",
+        "-no-progress",
+        "-comp",
+        "zstd",
+        "-Xcompression-level",
+        level,
+      ].concat(["-b", "128K", "-mkfs-time", time], all ? ["-all-root"] : []),
+    );
+  else
+    await step(
+      work,
+      "mkfs.erofs",
+      [all ? "-zlz4hc,12" : "-zlz4hc,6", "-T", time, "-U", uuid].concat(all ? ["--all-root"] : [], [
+        raw,
+        root,
+      ]),
+    );
+  const MiB = 2 ** 20;
+  await truncate(raw, Math.ceil((await stat(raw)).size / MiB) * MiB);
   return raw;
 }
 

@@ -1,5 +1,6 @@
 /** What our slim images have of their own: init, first boot, network. POSIX sh for busybox; no path of the build machine in it. */
 import { bytesOf, type Recipe } from "../recipe.ts";
+import { FIRST_BOOT_SCRIPT, firstBootFiles, SEED_SCRIPT } from "./first-boot.ts";
 
 export interface GuestFile {
   path: string;
@@ -20,7 +21,9 @@ export const INITRD_APPLETS = [
   "sh",
   "cat",
   "findfs",
+  "grep",
   "insmod",
+  "mkdir",
   "modprobe",
   "mount",
   "sort",
@@ -35,20 +38,44 @@ if [ -e /lib/modules/*/by-hardware ]; then
   for pass in 1 2; do modprobe -a -q $(cat /sys/bus/*/devices/*/modalias | sort -u); done
 fi`;
 
-/** Loads drivers, mounts the root disk, hands over. @param root a device, or UUID=… of a file system */
-export const initrdInit = (root: string) => `#!/bin/sh
+/** Where the root file system is, and of what type; of all but ext4 nothing can be written, so that what is comes to lie above it, in memory. */
+export interface RootOnDisk {
+  /** A device, UUID=… of a file system or PARTNAME=… of a partition. */
+  device: string;
+  type: "ext4" | "squashfs" | "erofs";
+}
+
+const findDisk = (device: string) => {
+  if (device.startsWith("/")) return `disk=${device}`;
+  // Of a partition's name busybox's findfs knows nothing.
+  if (device.startsWith("PARTNAME="))
+    return `at=$(grep -l ^${device}$ /sys/class/block/*/uevent); at=\${at%/uevent}; disk=/dev/\${at##*/}`;
+  return `disk=$(findfs ${device} 2>/dev/null)`;
+};
+
+const mountRoot = (type: RootOnDisk["type"]) =>
+  type === "ext4"
+    ? 'mount -t ext4 -o rw,noatime "$disk" /root || exec sh'
+    : `mkdir -p /lower /upper
+mount -t ${type} -o ro "$disk" /lower || exec sh
+mount -t tmpfs -o mode=755 tmpfs /upper
+mkdir /upper/data /upper/work
+mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work overlay /root || exec sh`;
+
+/** Loads drivers, mounts the root disk, hands over. */
+export const initrdInit = ({ device, type }: RootOnDisk) => `#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 ${LOAD_DRIVERS} 2>/dev/null
 tries=0
 while [ $tries -lt 200 ]; do
-  ${root.startsWith("/") ? `disk=${root}` : `disk=$(findfs ${root} 2>/dev/null)`}
+  ${findDisk(device)}
   [ -b "$disk" ] && break
   usleep 50000
   tries=$((tries + 1))
 done
-mount -t ext4 -o rw,noatime "$disk" /root || exec sh
+${mountRoot(type)}
 mount --move /dev /root/dev
 umount /sys
 umount /proc
@@ -56,7 +83,7 @@ exec switch_root /root /sbin/init
 `;
 
 /** Runs once at each boot, before the services. */
-const BOOT = `#!/bin/sh
+const boot = ({ users = [], firstBoot }: Recipe) => `#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 # Of a root in memory nothing has been mounted or loaded yet.
@@ -69,18 +96,7 @@ mkdir -p /run/lock /dev/pts /dev/shm /tmp
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
-# First-boot data: a NoCloud seed on any disk. Only the host name and SSH keys are understood here.
-mkdir -p /run/seed
-for disk in /dev/vd? /dev/sd?; do
-  [ -b "$disk" ] && mount -t vfat -o ro "$disk" /run/seed 2>/dev/null && break
-done
-if [ -f /run/seed/meta-data ]; then
-  name=$(sed -n 's/^local-hostname: *//p' /run/seed/meta-data)
-  [ -z "$name" ] || { echo "$name" > /etc/hostname; printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n' "$name" > /etc/hosts; }
-  mkdir -p -m 700 /root/.ssh
-  sed -n '/^ssh_authorized_keys:/,/^[a-z]/s/^ *- *"\\{0,1\\}\\(.*[^"]\\)"\\{0,1\\}$/\\1/p' /run/seed/user-data > /root/.ssh/authorized_keys
-fi
-hostname -F /etc/hostname
+${SEED_SCRIPT} always
 ip link set lo up
 for nic in /sys/class/net/eth*; do
   udhcpc -b -i "\${nic##*/}" -t 5 -T 1 -A 2 -s /etc/vireo/udhcpc -x "hostname:$(hostname)" >/dev/null 2>&1 &
@@ -91,7 +107,20 @@ for port in /sys/class/virtio-ports/*; do
   mkdir -p /dev/virtio-ports
   ln -sf "/dev/\${port##*/}" "/dev/virtio-ports/$(cat "$port/name")"
 done
-`;
+${users
+  .map(({ name }) => `[ ! -d /home/${name} ] || chown -R ${name}:"$(id -g ${name})" /home/${name}\n`)
+  .join("")}${
+  firstBoot === undefined
+    ? ""
+    : `# Its network is there, if it is to be had.
+tries=0
+while ls -d /sys/class/net/eth* >/dev/null 2>&1 && ! ip route | grep -q ^default && [ $tries -lt 40 ]; do
+  usleep 250000
+  tries=$((tries + 1))
+done
+${FIRST_BOOT_SCRIPT} >/dev/console 2>&1
+`
+}`;
 
 const UDHCPC = `#!/bin/sh
 case $1 in
@@ -146,7 +175,8 @@ export function guestFiles(recipe: Recipe): GuestFile[] {
   const file = (path: string, content: string, mode = 0o644): GuestFile => ({ path, content, mode });
   return [
     file("/etc/inittab", inittab(recipe)),
-    file("/etc/vireo/boot", BOOT, 0o755),
+    file("/etc/vireo/boot", boot(recipe), 0o755),
+    ...firstBootFiles(recipe),
     file("/etc/vireo/udhcpc", UDHCPC, 0o755),
     // The name is the event's text as busybox's acpid makes it of an input event.
     file("/etc/acpi/button/power PWRF 00000080", "#!/bin/sh\npoweroff\n", 0o755),
@@ -155,11 +185,15 @@ export function guestFiles(recipe: Recipe): GuestFile[] {
     file("/etc/group", GROUP),
     file("/etc/shadow", "root:*:19000:0:99999:7:::\n", 0o640),
     file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
-    file("/etc/hostname", "vireo\n"),
+    file("/etc/hostname", `${recipe.hostname ?? "vireo"}\n`),
     file("/etc/hosts", "127.0.0.1 localhost\n"),
     file("/etc/resolv.conf", ""),
     ...(recipe.services ?? []).map(({ name, command = "false" }) =>
-      file(`/etc/vireo/services/${name}`, `#!/bin/sh\nexec >/dev/console 2>&1\nexec ${command}\n`, 0o755),
+      file(
+        `/etc/vireo/services/${name}`,
+        `#!/bin/sh\n${recipe.locale ? `export LANG=${recipe.locale}\n` : ""}exec >/dev/console 2>&1\nexec ${command}\n`,
+        0o755,
+      ),
     ),
     ...filesOf(recipe),
   ];

@@ -7,7 +7,7 @@ import { dirname, join, posix } from "node:path";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
 import { cached } from "./cache.ts";
-import { INITRD_APPLETS, initrdInit } from "./guest-files.ts";
+import { INITRD_APPLETS, initrdInit, type RootOnDisk } from "./guest-files.ts";
 import { packInitrd } from "./initrd.ts";
 import { unpack } from "./root.ts";
 import { step, type Workshop } from "./workshop.ts";
@@ -83,16 +83,21 @@ export interface KernelPayload {
   release: string;
 }
 
-const driversOf = ({ kernel, root }: Recipe): string[] => [
+/** A root that is only read, and what is written above it. */
+const fileSystems = ({ root }: Recipe): string[] =>
+  root === "squashfs" || root === "erofs" ? [root, "overlay"] : [];
+
+const driversOf = (recipe: Recipe): string[] => [
   ...VIRTIO,
-  ...(kernel === "generic" ? NETWORK_CARDS : []),
-  ...(kernel === "generic" && root !== "ram" ? DISKS : []),
+  ...fileSystems(recipe),
+  ...(recipe.kernel === "generic" ? NETWORK_CARDS : []),
+  ...(recipe.kernel === "generic" && recipe.root !== "ram" ? DISKS : []),
 ];
 
 /** @throws Error */
 export async function kernelPayload(work: Workshop, deb: Package, recipe: Recipe): Promise<KernelPayload> {
   const drivers = driversOf(recipe);
-  const always = recipe.kernel === "generic" ? ALWAYS : drivers;
+  const always = recipe.kernel === "generic" ? [...ALWAYS, ...fileSystems(recipe)] : drivers;
   const key = digestOf([PAYLOAD_VERSION, deb.sha256, drivers, always]).slice(0, 32);
   const folder = await cached(work.cache, "kernels", key, (path) =>
     take(work, deb, { drivers, always }, path),
@@ -162,12 +167,12 @@ export async function addModules(payload: KernelPayload, root: string): Promise<
   await cp(join(payload.folder, "modules"), to, { recursive: true });
 }
 
-/** The initial RAM disk that mounts the root on a disk: busybox and modules, no more. @param rootDevice a device, or UUID=… */
+/** The initial RAM disk that mounts the root on a disk: busybox and modules, no more. */
 export async function makeInitrd(
   work: Workshop,
   payload: KernelPayload,
   busybox: Package | undefined,
-  rootDevice: string,
+  root: RootOnDisk,
   epoch: number,
 ): Promise<string> {
   if (!busybox) throw new Error("busybox-static is missing among the packages");
@@ -178,7 +183,7 @@ export async function makeInitrd(
   await unpack(work, busybox.file, tree, ["./bin/busybox"]);
   for (const applet of INITRD_APPLETS) await symlink("busybox", join(tree, "bin", applet));
   await addModules(payload, tree);
-  await writeFile(join(tree, "init"), initrdInit(rootDevice), { mode: 0o755 });
+  await writeFile(join(tree, "init"), initrdInit(root), { mode: 0o755 });
   return packInitrd(work, tree, epoch);
 }
 

@@ -44,6 +44,8 @@ export async function minimize(root: string, recipe: Recipe, own: readonly strin
   const closure = new Closure(root);
   const texts = [
     ...(recipe.services ?? []).map(({ command = "" }) => command),
+    ...(recipe.firstBoot ? [recipe.firstBoot] : []),
+    ...(recipe.users ?? []).flatMap(({ shell }) => shell ?? []),
     ...(recipe.files ?? [])
       .map(bytesOf)
       .flatMap((bytes) => (bytes.subarray(0, 2).equals(SCRIPT) ? [`${bytes}`] : [])),

@@ -7,11 +7,13 @@ import type { Package } from "../packages/packages.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
 import { contentsOf } from "../trust/beside.ts";
 import { sbom } from "../trust/sbom.ts";
+import { customize, packagesFor } from "./customize.ts";
 import { clampTimes, newestFile } from "./disk.ts";
 import { guestFiles } from "./guest-files.ts";
 import type { Layer } from "./initrd.ts";
 import { minimize } from "./minimize.ts";
 import { rooted } from "./rooted.ts";
+import { addUsers } from "./users.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 const UNWANTED = ["doc", "man", "info", "locale", "lintian", "bug", "bash-completion", "doc-base"];
@@ -31,12 +33,14 @@ const FOLDERS = [
 ];
 
 /** What a recipe needs besides its packages. */
-export function basePackages({ root, guestAgent = true }: Recipe): string[] {
+export function basePackages(recipe: Recipe): string[] {
+  const { root, guestAgent = true } = recipe;
   // The initial RAM disk of a root on a disk has no libraries.
   return [
     root === "ram" ? "busybox" : "busybox-static",
     "netbase",
     ...(guestAgent ? ["qemu-guest-agent"] : []),
+    ...packagesFor(recipe),
   ];
 }
 
@@ -102,6 +106,7 @@ export async function makeRoot(
   }
   await writeContents(root, debs, { recipe, packages: contents, digest, epoch });
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
+  await customize(work, root, recipe);
   if (recipe.minimize) {
     const own = layers.filter(({ name }) => named.has(name)).flatMap(({ paths }) => paths);
     const removed = await minimize(root, recipe, own);
@@ -109,6 +114,7 @@ export async function makeRoot(
     for (const path of removed) work.log(`  ${path}`);
   }
   await linkApplets(root);
+  await addUsers(root, recipe.users);
   await step(work, "ldconfig", ["-r", root]);
   // ldconfig's memory of this machine's inodes.
   await rm(join(root, "var/cache/ldconfig"), { recursive: true, force: true });

@@ -1,5 +1,7 @@
 /** What full images have of Vireo's own: network, first boot, services as units of systemd. No path of the build machine in it. */
+import { FIRST_BOOT_SCRIPT, firstBootFiles, SEED_SCRIPT } from "../build/first-boot.ts";
 import { filesOf, type GuestFile } from "../build/guest-files.ts";
+import { deb822 } from "../packages/repositories.ts";
 import type { Recipe } from "../recipe.ts";
 
 /**
@@ -33,39 +35,14 @@ export const LINKS = [
 ] as const;
 
 /** Enabled in each image. */
-export const UNITS = ["systemd-networkd.service", "systemd-resolved.service", "vireo-seed.service"];
+export const unitsOf = ({ firstBoot }: Recipe): string[] => [
+  "systemd-networkd.service",
+  "systemd-resolved.service",
+  "vireo-seed.service",
+  ...(firstBoot === undefined ? [] : ["vireo-first-boot.service"]),
+];
 
-/** First-boot data: a NoCloud seed on any disk. cloud-init, where it is installed, reads it itself. */
-const SEED = `#!/bin/sh
-# Once for each machine: its seed says which one it is.
-state=/var/lib/vireo
-mkdir -p "$state" /run/vireo/seed
-for disk in /dev/vd? /dev/sd?; do
-  [ -b "$disk" ] && mount -t vfat -o ro "$disk" /run/vireo/seed 2>/dev/null && break
-done
-seed=/run/vireo/seed
-id=$(sed -n 's/^instance-id: *//p' "$seed/meta-data" 2>/dev/null)
-if [ ! -e "$state/instance-id" ] || [ "$(cat "$state/instance-id")" != "$id" ]; then
-  name=$(sed -n 's/^local-hostname: *//p' "$seed/meta-data" 2>/dev/null)
-  if [ -n "$name" ]; then
-    echo "$name" > /etc/hostname
-    sed -i '/^127\\.0\\.1\\.1[ \\t]/d' /etc/hosts
-    printf '127.0.1.1\\t%s\\n' "$name" >> /etc/hosts
-    hostname "$name"
-  fi
-  if [ -f "$seed/user-data" ]; then
-    mkdir -p -m 700 /root/.ssh
-    sed -n '/^ssh_authorized_keys:/,/^[a-z]/s/^ *- *"\\{0,1\\}\\(.*[^"]\\)"\\{0,1\\}$/\\1/p' "$seed/user-data" > /root/.ssh/authorized_keys
-  fi
-  # Keys that no two machines may share.
-  if command -v ssh-keygen >/dev/null; then rm -f /etc/ssh/ssh_host_*; ssh-keygen -A; fi
-  if command -v make-ssl-cert >/dev/null; then make-ssl-cert generate-default-snakeoil --force-overwrite; fi
-  echo "$id" > "$state/instance-id"
-fi
-umount "$seed" 2>/dev/null || true
-`;
-
-const SEED_UNIT = `[Unit]
+const seedUnit = (volatile: boolean) => `[Unit]
 Description=First-boot data of the machine
 DefaultDependencies=no
 ConditionPathExists=!/usr/bin/cloud-init
@@ -77,7 +54,7 @@ Conflicts=shutdown.target
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/usr/lib/vireo/seed
+ExecStart=${SEED_SCRIPT}${volatile ? " always" : ""}
 
 [Install]
 WantedBy=sysinit.target
@@ -103,10 +80,27 @@ ExecStart=
 ExecStart=/lib/systemd/systemd-networkd-wait-online --any --timeout=20
 `;
 
+const FIRST_BOOT_UNIT = `[Unit]
+Description=The image's script for a machine's first boot
+Wants=network-online.target
+After=network-online.target vireo-seed.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=${FIRST_BOOT_SCRIPT}
+StandardOutput=journal+console
+StandardError=inherit
+TimeoutStartSec=infinity
+
+[Install]
+WantedBy=multi-user.target
+`;
+
 const serviceUnit = (name: string) => `[Unit]
 Description=${name}
 Wants=network-online.target
-After=network-online.target
+After=network-online.target vireo-first-boot.service
 
 [Service]
 ExecStart=/etc/vireo/services/${name}
@@ -129,19 +123,31 @@ deb http://deb.debian.org/debian-security ${release}-security main
 /** Everything Vireo itself adds to an image of this recipe; the recipe's own files come last and win. @param paths dpkg's options on paths */
 export function fullFiles(recipe: Recipe, paths: readonly string[]): GuestFile[] {
   const file = (path: string, content: string, mode = 0o644): GuestFile => ({ path, content, mode });
+  const { hostname = "vireo" } = recipe;
+  const volatile = recipe.root === "squashfs" || recipe.root === "erofs";
   return [
     file("/etc/apt/sources.list", sources(recipe)),
     file("/etc/apt/apt.conf.d/vireo", 'Acquire::Languages "none";\n'),
     file("/etc/dpkg/dpkg.cfg.d/vireo", paths.map((option) => `${option}\n`).join("")),
-    file("/etc/fstab", "LABEL=root / ext4 rw,noatime,x-systemd.growfs 0 0\n"),
-    file("/etc/hostname", "vireo\n"),
-    file("/etc/hosts", "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tvireo\n"),
+    // What is only read cannot grow, either.
+    file("/etc/fstab", volatile ? "" : "LABEL=root / ext4 rw,noatime,x-systemd.growfs 0 0\n"),
+    file("/etc/hostname", `${hostname}\n`),
+    file(
+      "/etc/hosts",
+      `127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 ${hostname}\n`,
+    ),
     // systemd makes one when it finds it empty.
     file("/etc/machine-id", ""),
     file("/etc/systemd/network/80-vireo.network", NETWORK),
     file("/etc/systemd/system/systemd-networkd-wait-online.service.d/vireo.conf", WAIT_ONLINE),
-    file("/etc/systemd/system/vireo-seed.service", SEED_UNIT),
-    file("/usr/lib/vireo/seed", SEED, 0o755),
+    file("/etc/systemd/system/vireo-seed.service", seedUnit(volatile)),
+    ...firstBootFiles(recipe),
+    ...(recipe.firstBoot === undefined
+      ? []
+      : [file("/etc/systemd/system/vireo-first-boot.service", FIRST_BOOT_UNIT)]),
+    ...(recipe.repositories ?? []).map((repository, i) =>
+      file(`/etc/apt/sources.list.d/repository-${i + 1}.sources`, deb822(repository)),
+    ),
     ...(recipe.services ?? []).flatMap(({ name, command }) =>
       command === undefined
         ? []

@@ -9,14 +9,17 @@ import { existsSync } from "node:fs";
 import { chmod, cp, mkdir, open, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { cached } from "../build/cache.ts";
+import { customize, DEFAULT_LOCALE, packagesFor } from "../build/customize.ts";
 import { clampTimes } from "../build/disk.ts";
 import { type Root, writeLists } from "../build/root.ts";
 import { rooted } from "../build/rooted.ts";
+import { addUsers } from "../build/users.ts";
 import type { Workshop } from "../build/workshop.ts";
 import { nearest } from "../packages/nearest.ts";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
-import { fullFiles, LEFTOVERS, LINKS, UNITS } from "./full-files.ts";
+import type { Profile } from "../recipe-parts.ts";
+import { fullFiles, LEFTOVERS, LINKS, unitsOf } from "./full-files.ts";
 import { localRepository } from "./local-repository.ts";
 import { sealed } from "./sealed.ts";
 
@@ -37,19 +40,39 @@ const BASE = [
   "usr-is-merged",
 ];
 
+const SERVER = ["ca-certificates", "cron", "logrotate", "openssh-server", "systemd-timesyncd"];
+const PROFILE_PACKAGES: Record<Profile, readonly string[]> = {
+  minimal: [],
+  server: SERVER,
+  text: [
+    ...SERVER,
+    ...["bash-completion", "bzip2", "curl", "file", "less", "locales", "lsof", "man-db", "manpages", "nano"],
+    ...["procps", "psmisc", "tmux", "unzip", "vim-tiny", "wget", "xz-utils"],
+  ],
+};
+
 /** What a recipe needs besides its packages. */
-export const fullPackages = ({ guestAgent = true }: Recipe): string[] => [
+export const fullPackages = ({ guestAgent = true, profile = "minimal", ...recipe }: Recipe): string[] => [
   ...BASE,
   ...(guestAgent ? ["qemu-guest-agent"] : []),
+  ...PROFILE_PACKAGES[profile],
+  ...packagesFor(recipe),
 ];
 
-/** Not unpacked, now or when the machine installs more. */
+/** Not unpacked, now or when the machine installs more: what only people read. */
 const UNWANTED = ["doc/*", "info/*", "lintian/*", "locale/*", "man/*"];
 const WANTED = ["doc/*/copyright", "locale/locale.alias"];
-const PATHS = [
-  ...UNWANTED.map((path) => `path-exclude=/usr/share/${path}`),
-  ...WANTED.map((path) => `path-include=/usr/share/${path}`),
-];
+
+/** dpkg's options on paths. */
+function pathOptions({ profile, locale }: Recipe): string[] {
+  if (profile === "text") return [];
+  const language = locale?.split("_")[0];
+  const wanted = [...WANTED, ...(language && language !== DEFAULT_LOCALE ? [`locale/${language}*`] : [])];
+  return [
+    ...UNWANTED.map((path) => `path-exclude=/usr/share/${path}`),
+    ...wanted.map((path) => `path-include=/usr/share/${path}`),
+  ];
+}
 
 /** When the newest of the packages was made, in seconds since 1970: ar(5) has it in the first header of the file. */
 async function newestPackage(debs: readonly Package[]): Promise<number> {
@@ -71,12 +94,12 @@ async function bootstrap(
   work: Workshop,
   source: string,
   args: readonly string[],
-  { to, epoch }: { to: string; epoch: number },
+  { to, epoch, paths }: { to: string; epoch: number; paths: readonly string[] },
 ): Promise<void> {
   const options = [
     "--mode=root",
     // A build that was interrupted begins anew: nothing has to be safe on the disk on the way.
-    ...["force-unsafe-io", ...PATHS].map((option) => `--dpkgopt=${option}`),
+    ...["force-unsafe-io", ...paths].map((option) => `--dpkgopt=${option}`),
     "--aptopt=Acquire::Languages none",
   ];
   const env = { SOURCE_DATE_EPOCH: String(epoch), TMPDIR: work.folder };
@@ -102,7 +125,8 @@ export async function makeFullRoot(
   recipe: Recipe,
 ): Promise<Root> {
   const repository = await localRepository(work, debs);
-  const base = await makeBase(work, repository, await repository.closure(BASE));
+  const paths = pathOptions(recipe);
+  const base = await makeBase(work, repository, { debs: await repository.closure(BASE), paths });
   const epoch = await newestPackage(debs);
   const included = [...fullPackages(recipe), ...recipe.packages];
   await bootstrap(
@@ -114,12 +138,12 @@ export async function makeFullRoot(
       `--setup-hook=tar -C "$1" -x --xattrs --xattrs-include='*' --exclude='./dev/*' --exclude=./etc/apt/sources.list -f '${quoted(base)}'`,
       `--include=${included.join(",")}`,
     ],
-    { to: root, epoch },
+    { to: root, epoch, paths },
   );
   await clean(root);
   await cp(modules, join(root, "usr/lib/modules"), { recursive: true, preserveTimestamps: true });
   await writeLists(root, { recipe, packages: contents, digest, epoch });
-  for (const { path, content, mode } of fullFiles(recipe, PATHS)) {
+  for (const { path, content, mode } of fullFiles(recipe, paths)) {
     const at = await rooted(root, path);
     await mkdir(dirname(at), { recursive: true });
     await writeFile(at, content);
@@ -130,6 +154,8 @@ export async function makeFullRoot(
     await rm(join(root, path), { force: true });
     await symlink(target, join(root, path));
   }
+  await customize(work, root, recipe);
+  await addUsers(root, recipe.users);
   await enableUnits(work, root, recipe);
   await clampTimes(root, epoch);
   return { epoch, layers: [] };
@@ -141,9 +167,9 @@ const quoted = (text: string) => text.replaceAll("'", "'\\''");
 async function makeBase(
   work: Workshop,
   { source }: { source: string },
-  debs: readonly Package[],
+  { debs, paths }: { debs: readonly Package[]; paths: readonly string[] },
 ): Promise<string> {
-  const key = digestOf([BASE_VERSION, BASE, PATHS, debs.map(({ sha256 }) => sha256).sort()]).slice(0, 32);
+  const key = digestOf([BASE_VERSION, BASE, paths, debs.map(({ sha256 }) => sha256).sort()]).slice(0, 32);
   return cached(work.cache, "roots", key, async (path) => {
     work.log(`making the base of ${debs.length} packages; it is kept for the next builds`);
     const hooks = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr";
@@ -151,6 +177,7 @@ async function makeBase(
     await bootstrap(work, source, ["--variant=essential", hooks, `--include=${BASE.join(",")}`], {
       to: tar,
       epoch: await newestPackage(debs),
+      paths,
     });
     await rename(tar, path);
   });
@@ -176,7 +203,7 @@ async function clean(root: string): Promise<void> {
 /** @throws Error naming the field for a unit that is not there */
 async function enableUnits(work: Workshop, root: string, recipe: Recipe): Promise<void> {
   const enable = (unit: string) => sealed(work, ["chroot", root, "systemctl", "--quiet", "enable", unit]);
-  for (const unit of UNITS) await enable(unit);
+  for (const unit of unitsOf(recipe)) await enable(unit);
   for (const [i, { name, command }] of (recipe.services ?? []).entries()) {
     const unit = `${name}.service`;
     if (command === undefined) await requireUnit(root, unit, `recipe.services[${i}]`);

@@ -22,6 +22,18 @@ const recipe: Recipe = {
   distribution: "debian",
   release: "bookworm",
   packages: ["cron"],
+  hostname: "shop",
+  timeZone: "Europe/Berlin",
+  branding: { osRelease: { variant: "Shop" } },
+  users: [
+    {
+      name: "ada",
+      groups: ["adm", "crontab"],
+      sshAuthorizedKeys: ["ssh-ed25519 AAAB ada"],
+      shell: "/bin/bash",
+    },
+  ],
+  firstBoot: 'echo "first at $(date +%Z)" > /run/first; grep ^VARIANT /etc/os-release',
   services: [{ name: "greet", command: "/usr/bin/greet" }, { name: "debug-shell" }],
   files: [
     {
@@ -31,6 +43,7 @@ const recipe: Recipe = {
 echo "greet: $(hostname), $(cat /root/.ssh/authorized_keys), group $(getent group crontab | cut -d: -f1)"
 echo "units: $(systemctl is-active cron debug-shell systemd-networkd | tr '\\n' ' '), failed: $(systemctl --failed --plain --no-legend)."
 echo "apt: $(apt-get -s install cron 2>&1 | grep -o 'cron is already the newest version')"
+echo "more: $(cat /run/first), $(id ada), $(stat -c %U /home/ada/.ssh/authorized_keys)"
 exec sleep 1000
 `,
     },
@@ -85,10 +98,11 @@ it(
         .flatMap((line) => line.split(" "))
         .concat("-append", built.boot?.commandLine ?? ""),
     );
+    qemu.stdin.on("error", nothing); // it may just have ended
     const said = () => (existsSync(serial) ? readFileSync(serial, "utf8") : "");
     let answer = "";
     const ask = setInterval(() => {
-      if (!said().includes("apt: ")) return;
+      if (!said().includes("more: ")) return;
       if (answer.includes("return")) return void qemu.stdin.write("system_powerdown\n");
       const socket = connect(agent, () => socket.write('{"execute":"guest-ping"}\n'));
       socket.setTimeout(400, () => socket.destroy());
@@ -106,6 +120,10 @@ it(
     expect(said()).toContain("greet: greeter, ssh-ed25519 AAAA me, group crontab");
     expect(said()).toContain("units: active active active , failed: .");
     expect(said()).toContain("apt: cron is already the newest version");
+    expect(said()).toMatch(
+      /more: first at CET, uid=1000\(ada\) gid=1000\(ada\) groups=1000\(ada\),4\(adm\),\d+\(crontab\), ada/,
+    );
+    expect(said()).toContain('VARIANT="Shop"');
     expect(answer).toContain('{"return": {}}');
   },
   2 * BUILD_MS,

@@ -18,3 +18,12 @@ describe("a package's name", () => {
     expect(names).toContain("libstdc++6");
   });
 });
+
+it("Packages that cannot be together are told with what is between them", async () => {
+  const whole = new Packages(CACHE, "bookworm", undefined, { whole: true });
+  await expect(
+    whole.fetch(["netbase", "exim4", "postfix"], [], ["systemd-sysv", "usr-is-merged"]),
+  ).rejects.toThrow(
+    "the packages cannot be installed together: exim4 (recipe.packages[1]) needs exim4-config, which conflicts with postfix (recipe.packages[2])",
+  );
+}, 120_000);

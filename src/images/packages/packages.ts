@@ -5,15 +5,18 @@
  */
 import { randomUUID } from "node:crypto";
 import { existsSync, statSync } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { withFileLock } from "../../system/file-lock.ts";
 import { run } from "../../system/run.ts";
 import { digestOf, type LockedPackage } from "../recipe.ts";
+import type { Repository } from "../recipe-parts.ts";
 import { sha256Of } from "../trust/digest.ts";
+import { explainConflict } from "./conflicts.ts";
 import { Contents, indexContents } from "./contents.ts";
 import { nearest } from "./nearest.ts";
 import { PLUMBING, PLUMBING_PROVIDES } from "./plumbing.ts";
+import { deb822 } from "./repositories.ts";
 
 export interface Package {
   name: string;
@@ -34,8 +37,19 @@ const UPDATE_MS = 120_000;
 const CONTENTS_MAX_AGE_MS = 7 * 24 * 3600_000;
 const CONTENTS_MS = 300_000;
 
+const HOST_SOURCES = "/etc/apt/sources.list.d";
+
 /** Of the package debian-archive-keyring. */
 const DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+interface PackagesOptions {
+  /** Of a system with its package manager: nothing counts as installed, and the essential packages come too. */
+  whole?: boolean;
+  /** Besides the distribution's own. */
+  repositories?: readonly Repository[];
+  /** Told when older lists have to do. */
+  warn?: (text: string) => void;
+}
 
 export class PackageError extends Error {}
 
@@ -86,23 +100,24 @@ export class Packages {
   readonly #signal: AbortSignal | undefined;
   readonly #whole: boolean;
   readonly #warn: (text: string) => void;
+  readonly #repositories: readonly Repository[];
   #hostSources = true;
 
-  /**
-   * `cache` keeps package lists and .debs between builds, of all that ask at once; `signal` ends what is under way. `whole`: of a system with its package
-   * manager, so nothing counts as installed, and the essential packages come too. `warn` is told when older lists have to do.
-   */
+  /** `cache` keeps package lists and .debs between builds, of all that ask at once; `signal` ends what is under way. */
   constructor(
     cache: string,
     release: string,
     signal?: AbortSignal,
-    { whole = false, warn = () => {} }: { whole?: boolean; warn?: (text: string) => void } = {},
+    { whole = false, warn = () => {}, repositories = [] }: PackagesOptions = {},
   ) {
     this.#release = release;
+    this.#repositories = repositories;
     this.#signal = signal;
     this.#whole = whole;
     this.#warn = warn;
-    this.#cache = join(cache, `apt-${release}`);
+    // Packages of the same name and version may be others elsewhere: each choice of repositories has a folder of its own.
+    const own = repositories.length ? `-${digestOf(repositories).slice(0, 12)}` : "";
+    this.#cache = join(cache, `apt-${release}${own}`);
   }
 
   /** What apt remembers of packages depends on what is installed. */
@@ -150,9 +165,12 @@ export class Packages {
       "Debug::NoLocking=1",
       "-o",
       "APT::Get::List-Cleanup=0",
-      ...(this.#hostSources
-        ? []
-        : ["-o", `Dir::Etc::sourcelist=${at("sources.list")}`, "-o", "Dir::Etc::sourceparts=/dev/null"]),
+      ...(this.#hostSources ? [] : ["-o", `Dir::Etc::sourcelist=${at("sources.list")}`]),
+      ...(this.#repositories.length
+        ? ["-o", `Dir::Etc::sourceparts=${at("sources.list.d")}`]
+        : this.#hostSources
+          ? []
+          : ["-o", "Dir::Etc::sourceparts=/dev/null"]),
     ];
   }
 
@@ -172,6 +190,19 @@ export class Packages {
     );
     this.#hostSources = sources === undefined;
     if (sources !== undefined) await writeFile(join(this.#cache, "sources.list"), sources);
+    if (this.#repositories.length > 0) await this.#writeRepositories();
+  }
+
+  /** Beside the host's own, where those are used. */
+  async #writeRepositories(): Promise<void> {
+    const parts = join(this.#cache, "sources.list.d");
+    await rm(parts, { recursive: true, force: true });
+    await mkdir(parts);
+    if (this.#hostSources)
+      for (const name of await readdir(HOST_SOURCES).catch(() => []))
+        await copyFile(join(HOST_SOURCES, name), join(parts, name));
+    for (const [i, repository] of this.#repositories.entries())
+      await writeFile(join(parts, `vireo-repository-${i}.sources`), deb822(repository));
   }
 
   /** When the lists were fetched, in ms since 1970; 0 when they never were. */
@@ -193,8 +224,9 @@ export class Packages {
         await this.#update(this.#options(), UPDATE_MS);
         await writeFile(this.#stamp, "");
       } catch (error) {
-        if (!(error instanceof PackageError) || before === 0 || (await this.#listFiles()).length === 0)
-          throw error;
+        // What a recipe's own repository signs must be good today, too.
+        const needed = this.#repositories.length > 0 || before === 0;
+        if (!(error instanceof PackageError) || needed || (await this.#listFiles()).length === 0) throw error;
         this.#warn(`${error.message}; going on with those of ${new Date(before).toISOString()}`);
         const seconds = Math.max(before, Date.now() - LISTS_MAX_AGE_MS + RETRY_MS) / 1000;
         await utimes(this.#stamp, seconds, seconds);
@@ -227,6 +259,8 @@ export class Packages {
       await this.#run("apt-get", [...options, "--error-on=any", "update"], { timeoutMs });
     } catch (cause) {
       this.#signal?.throwIfAborted();
+      const blamed = this.#blamed(cause);
+      if (blamed) throw blamed;
       const said = cause instanceof Error ? cause.message : String(cause);
       if (onlyOthersFailed(said, this.#release)) return;
       const [why = ""] = said.match(/^.*E: .*$/m) ?? said.split("\n");
@@ -262,8 +296,30 @@ export class Packages {
     }
   }
 
+  /** A failed update, with the recipe's repository that it is about, if any. */
+  #blamed(cause: unknown): PackageError | undefined {
+    const said = cause instanceof Error ? cause.message : String(cause);
+    const lines = said.split("\n");
+    for (const [i, { uri }] of this.#repositories.entries()) {
+      const line = lines.find((line) => line.includes(uri.replace(/\/$/, "")));
+      if (!line) continue;
+      const why =
+        /NO_PUBKEY|BADSIG|not signed|couldn't be verified|EXPKEYSIG|public key is not available/.test(said)
+          ? "is not signed with its key"
+          : "cannot be read";
+      return new PackageError(`recipe.repositories[${i}]: ${uri} ${why}: ${line.replace(/^[EW]: /, "")}`, {
+        cause,
+      });
+    }
+    return undefined;
+  }
+
   /** Names and versions of the packages with all they depend on. @throws PackageError for a name that does not exist */
-  async resolve(names: readonly string[]): Promise<{ name: string; version: string }[]> {
+  async resolve(
+    named: readonly string[],
+    base: readonly string[] = [],
+  ): Promise<{ name: string; version: string }[]> {
+    const names = [...base, ...named];
     // apt reads everything anew when this file is newer than its cache.
     const status = this.#whole ? "" : statusOf(PLUMBING.filter((name) => !names.includes(name)));
     const path = this.#ofMode("status");
@@ -271,13 +327,13 @@ export class Packages {
     await this.#requireNames(names);
     let plan: string;
     try {
-      const all = this.#whole ? [ESSENTIAL, ...names] : names;
-      plan = await this.#run("apt-get", [...this.#options(), "-s", "install", ...all], { timeoutMs: 60_000 });
+      plan = await this.#simulate(names);
     } catch (cause) {
       this.#signal?.throwIfAborted();
+      const why = await this.#explain(named, base);
       const text = cause instanceof Error ? cause.message : String(cause);
       throw new PackageError(
-        `the packages cannot be installed together: ${text.split("\n").slice(-4).join(" ")}`,
+        `the packages cannot be installed together: ${why ?? text.split("\n").slice(-4).join(" ")}`,
         { cause },
       );
     }
@@ -285,6 +341,40 @@ export class Packages {
       name,
       version,
     }));
+  }
+
+  #simulate(names: readonly string[]): Promise<string> {
+    const all = this.#whole ? [ESSENTIAL, ...names] : names;
+    return this.#run("apt-get", [...this.#options(), "-s", "install", ...all], { timeoutMs: 60_000 });
+  }
+
+  #explain(named: readonly string[], base: readonly string[]): Promise<string | undefined> {
+    return explainConflict({
+      base,
+      named,
+      against: async (some) => {
+        // Why, it says only when it is not told to be quiet.
+        const args = [
+          ...this.#options().slice(1),
+          "-q",
+          "-s",
+          "install",
+          ...(this.#whole ? [ESSENTIAL] : []),
+        ];
+        const said = await this.#run(
+          "sh",
+          ["-c", '"$@" 2>&1 || echo FAILED', "sh", "apt-get", ...args, ...some],
+          {
+            timeoutMs: 60_000,
+          },
+        );
+        return said.endsWith("FAILED\n") ? said : undefined;
+      },
+      brings: async (name) => {
+        const plan = await this.#simulate([name]).catch(() => "");
+        return new Set([...plan.matchAll(/^Inst (\S+) /gm)].map(([, each = ""]) => each));
+      },
+    });
   }
 
   /**
@@ -306,18 +396,24 @@ export class Packages {
   }
 
   /**
-   * Downloads the packages with what they depend on (without maintainer scripts' plumbing), and `alone` without: a kernel, boot loaders.
+   * Downloads the packages with what they depend on (without maintainer scripts' plumbing, unless it is a whole system), those of `base`, which no recipe names,
+   * too, and `alone` without: a kernel, boot loaders.
    * @throws PackageError
    */
-  async fetch(names: readonly string[], alone: readonly string[] = []): Promise<Package[]> {
-    const plan = await this.plan(names, alone);
+  async fetch(
+    named: readonly string[],
+    alone: readonly string[] = [],
+    base: readonly string[] = [],
+  ): Promise<Package[]> {
+    const plan = await this.plan(named, alone, base);
     return this.#download(plan.map(({ name, version }) => `${name}=${version}`));
   }
 
   /** What fetch would download. @throws PackageError */
   async plan(
-    names: readonly string[],
+    named: readonly string[],
     alone: readonly string[] = [],
+    base: readonly string[] = [],
   ): Promise<{ name: string; version: string }[]> {
     await this.#prepare();
     // The same names in the same lists are the same packages.
@@ -325,11 +421,11 @@ export class Packages {
     const kept = join(
       this.#cache,
       "plans",
-      digestOf([[...names].sort(), alone, this.#whole || PLUMBING, lists]),
+      digestOf([[...base, ...named].sort(), alone, this.#whole || PLUMBING, lists]),
     );
     const before = await readFile(kept, "utf8").catch(() => undefined);
     if (before !== undefined) return JSON.parse(before) as { name: string; version: string }[]; // written below
-    const resolved = await this.resolve(names);
+    const resolved = await this.resolve(named, base);
     const known = new Set(resolved.map(({ name }) => name));
     const plan = [...resolved, ...(await this.#newest(alone.filter((name) => !known.has(name))))];
     const part = `${kept}.${randomUUID()}`;

@@ -1,0 +1,112 @@
+/** What a recipe says of an image besides its packages, in both modes: language, time zone, how it names itself. */
+import { lstat, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Recipe } from "../recipe.ts";
+import type { Branding } from "../recipe-parts.ts";
+import { rooted } from "./rooted.ts";
+import { step, type Workshop } from "./workshop.ts";
+
+export const DEFAULT_LOCALE = "C.UTF-8";
+
+/** Packages that the recipe needs for what it says. */
+export const packagesFor = ({ locale = DEFAULT_LOCALE, timeZone = "UTC" }: Recipe): string[] => [
+  ...(locale === DEFAULT_LOCALE ? [] : ["locales"]),
+  ...(timeZone === "UTC" ? [] : ["tzdata"]),
+];
+
+/** @throws Error naming the field */
+export async function customize(work: Workshop, root: string, recipe: Recipe): Promise<void> {
+  const { branding = {}, locale, timeZone } = recipe;
+  const put = async (path: string, content: string) => {
+    const at = await rooted(root, path);
+    await mkdir(dirname(at), { recursive: true });
+    await writeFile(at, content);
+  };
+  if (branding.issue !== undefined) {
+    await put("/etc/issue", lines(branding.issue));
+    await put("/etc/issue.net", lines(branding.issue));
+  }
+  if (branding.motd !== undefined) await put("/etc/motd", lines(branding.motd));
+  await put("/etc/os-release", await osRelease(root, recipe));
+  if (timeZone !== undefined) {
+    const zone = `/usr/share/zoneinfo/${timeZone}`;
+    if (timeZone !== "UTC" && !(await lstat(join(root, zone)).catch(() => undefined)))
+      throw new Error(`recipe.timeZone: tzdata has no zone ${timeZone}`);
+    await rm(join(root, "etc/localtime"), { force: true });
+    await symlink(zone, join(root, "etc/localtime"));
+    await put("/etc/timezone", `${timeZone}\n`);
+  }
+  if (locale !== undefined) {
+    await makeLocale(work, root, locale, recipe.mode);
+    await put("/etc/default/locale", `LANG=${locale}\n`);
+    await put("/etc/locale.conf", `LANG=${locale}\n`);
+  }
+}
+
+const lines = (text: string) => (text.endsWith("\n") ? text : `${text}\n`);
+
+/** Of the image's own files and with its own program: the build machine may have another libc. @throws Error */
+async function makeLocale(work: Workshop, root: string, locale: string, mode: Recipe["mode"]): Promise<void> {
+  if (locale === DEFAULT_LOCALE) return;
+  const source = locale.replace(".UTF-8", "");
+  const i18n = join(root, "usr/share/i18n");
+  const sources = join(i18n, "locales");
+  if (!(await lstat(join(sources, source)).catch(() => undefined))) {
+    const near = (await readdir(sources)).filter((name) => name.startsWith(source.slice(0, 2)));
+    throw new Error(
+      `recipe.locale: there is no ${source}${near.length ? `; of that language there is ${near.slice(0, 8).join(", ")}` : ""}`,
+    );
+  }
+  const to = join(root, "usr/lib/locale", locale);
+  await mkdir(dirname(to), { recursive: true });
+  const libraries = join(root, "usr/lib/x86_64-linux-gnu");
+  const localedef = ["--library-path", libraries, join(root, "usr/bin/localedef"), "--no-archive"];
+  await step(
+    work,
+    join(libraries, "ld-linux-x86-64.so.2"),
+    [...localedef, "--inputfile", join(sources, source), "--charmap", "UTF-8", `${to}/`],
+    { env: { I18NPATH: i18n } },
+  );
+  // What locale-gen makes anew in the machine.
+  const gen = join(root, "etc/locale.gen");
+  const before = await readFile(gen, "utf8").catch(() => "");
+  await writeFile(gen, `${before}${locale} UTF-8\n`);
+  if (mode !== "full") await rm(i18n, { recursive: true });
+}
+
+const DEBIAN: Record<Recipe["release"], string> = { bookworm: "12" };
+
+const OS_RELEASE_FIELDS = {
+  name: "NAME",
+  prettyName: "PRETTY_NAME",
+  variant: "VARIANT",
+  variantId: "VARIANT_ID",
+  imageId: "IMAGE_ID",
+  imageVersion: "IMAGE_VERSION",
+  vendorName: "VENDOR_NAME",
+  homeUrl: "HOME_URL",
+  supportUrl: "SUPPORT_URL",
+  bugReportUrl: "BUG_REPORT_URL",
+} as const satisfies Record<keyof NonNullable<Branding["osRelease"]>, string>;
+
+/** The package's text with the recipe's fields in it; slim images may have no such package, and scanners still have to know what it is. */
+async function osRelease(root: string, { release, branding }: Recipe): Promise<string> {
+  const version = DEBIAN[release];
+  const known = await readFile(await rooted(root, "/etc/os-release"), "utf8").catch(
+    () =>
+      `PRETTY_NAME="Debian GNU/Linux ${version} (${release})"\nNAME="Debian GNU/Linux"\nVERSION_ID="${version}"\nVERSION="${version} (${release})"\nVERSION_CODENAME=${release}\nID=debian\n`,
+  );
+  const fields = new Map(
+    known
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => [line.split("=")[0] ?? "", line] as const),
+  );
+  const asked = branding?.osRelease ?? {};
+  for (const [field, name] of Object.entries(OS_RELEASE_FIELDS)) {
+    const value = asked[field as keyof typeof OS_RELEASE_FIELDS];
+    // As a shell reads it in double quotes.
+    if (value !== undefined) fields.set(name, `${name}="${value.replace(/["$`\\]/g, "\\$&")}"`);
+  }
+  return [...fields.values(), ""].join("\n");
+}

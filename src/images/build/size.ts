@@ -1,0 +1,68 @@
+/** How much room an image takes, and what takes it. */
+import { lstat, readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { bytesOf as contentOf, type Recipe } from "../recipe.ts";
+import type { Layer } from "./initrd.ts";
+import { rooted } from "./rooted.ts";
+
+const MiB = 2 ** 20;
+const TOLD = 5;
+const told = (bytes: number) => `${(bytes / MiB).toFixed(1)} MiB`;
+
+/** @param files of the image in the pool @throws Error when they take more than the recipe lets them */
+export async function requireSize(
+  { maxMiB }: Recipe,
+  files: readonly string[],
+  largest: () => Promise<string>,
+): Promise<void> {
+  if (maxMiB === undefined) return;
+  const sizes = await Promise.all(files.map(async (path) => (await stat(path)).blocks * 512));
+  const bytes = sizes.reduce((sum, each) => sum + each, 0);
+  if (bytes <= maxMiB * MiB) return;
+  throw new Error(
+    `recipe.maxMiB: the image takes ${told(bytes)}, more than ${maxMiB} MiB; the largest in it, unpacked: ${await largest()}`,
+  );
+}
+
+/** @param layers what each package of a slim image brought; a full one knows by itself */
+export async function largestParts(root: string, layers: readonly Layer[], recipe: Recipe): Promise<string> {
+  const sizes: [name: string, bytes: number][] = [];
+  for (const { name, paths } of layers.length ? layers : await installedPackages(root))
+    sizes.push([name, await bytesOf(root, paths)]);
+  const modules = "usr/lib/modules";
+  const below = await readdir(join(root, modules), { recursive: true }).catch(() => []);
+  sizes.push([
+    "the kernel's modules",
+    await bytesOf(
+      root,
+      below.map((name) => `/${modules}/${name}`),
+    ),
+  ]);
+  for (const file of recipe.files ?? []) sizes.push([file.path, contentOf(file).length]);
+  return sizes
+    .sort((a, b) => b[1] - a[1])
+    .slice(0, TOLD)
+    .map(([name, bytes]) => `${name} ${told(bytes)}`)
+    .join(", ");
+}
+
+/** By dpkg's lists of their files. */
+async function installedPackages(root: string): Promise<Layer[]> {
+  const folder = join(root, "var/lib/dpkg/info");
+  const lists = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith(".list"));
+  return Promise.all(
+    lists.map(async (list) => ({
+      name: list.replace(/(:[a-z0-9-]+)?\.list$/, ""),
+      paths: (await readFile(join(folder, list), "utf8")).split("\n").filter(Boolean),
+    })),
+  );
+}
+
+async function bytesOf(root: string, paths: readonly string[]): Promise<number> {
+  let bytes = 0;
+  for (const path of paths) {
+    const found = await lstat(await rooted(root, path)).catch(() => undefined);
+    if (found?.isFile()) bytes += found.size;
+  }
+  return bytes;
+}

@@ -1,0 +1,120 @@
+/** Parts of recipes that are objects of their own. Pure. */
+import { type Static, Type } from "typebox";
+import { AS_SET } from "../resource/kind.ts";
+
+export const PROFILES = ["minimal", "server", "text"] as const;
+export type Profile = (typeof PROFILES)[number];
+
+/** No end of line, no NUL: what stands in a line of a file. */
+const LINE = "^[^\\n\\r\\u0000]*$";
+
+export const Repository = Type.Object({
+  uri: Type.String({
+    pattern: "^https?://[A-Za-z0-9._:\\[\\]-]+(/[A-Za-z0-9._~%+/-]*)?$",
+    maxLength: 500,
+    description: "Where its dists/ and pool/ folders are.",
+  }),
+  suites: Type.Array(Type.String({ pattern: "^[A-Za-z0-9._/-]+$", maxLength: 100 }), {
+    minItems: 1,
+    maxItems: 10,
+    ...AS_SET,
+    description: 'Such as bookworm-backports; one that ends in "/" is a folder of packages itself.',
+  }),
+  components: Type.Optional(
+    Type.Array(Type.String({ pattern: "^[A-Za-z0-9._/-]+$", maxLength: 100 }), {
+      maxItems: 10,
+      ...AS_SET,
+      description: 'Such as main; none for a suite that ends in "/".',
+    }),
+  ),
+  key: Type.String({
+    minLength: 1,
+    maxLength: 65536,
+    description: "The OpenPGP public key that its packages are signed with, in ASCII armor.",
+  }),
+});
+export type Repository = Static<typeof Repository>;
+
+export const User = Type.Object({
+  name: Type.String({
+    pattern: "^[a-z_][a-z0-9_-]{0,30}$",
+    description: "One that the packages bring, such as root, gets what is said here.",
+  }),
+  groups: Type.Optional(
+    Type.Array(Type.String({ pattern: "^[a-z_][a-z0-9_-]{0,30}$" }), {
+      maxItems: 50,
+      uniqueItems: true,
+      ...AS_SET,
+      description: "Besides its own; those that are in the image.",
+    }),
+  ),
+  sshAuthorizedKeys: Type.Optional(
+    Type.Array(
+      Type.String({
+        pattern: "^(ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\\n\\r]*)?$",
+        maxLength: 4096,
+      }),
+      { maxItems: 50, uniqueItems: true, ...AS_SET, description: "Public keys that log in over SSH." },
+    ),
+  ),
+  passwordHash: Type.Optional(
+    Type.String({
+      pattern: "^\\$[0-9a-z]+\\$[A-Za-z0-9./$,=+-]+$",
+      maxLength: 300,
+      description:
+        "As crypt(5) and `openssl passwd -6` make it; without it no password lets the user in. Everybody who may read images sees it.",
+    }),
+  ),
+  shell: Type.Optional(
+    Type.String({
+      pattern: "^/[A-Za-z0-9._/-]+$",
+      description: "A program of the image; /bin/sh by default.",
+    }),
+  ),
+});
+export type User = Static<typeof User>;
+
+const line = (description: string) =>
+  Type.Optional(Type.String({ pattern: LINE, maxLength: 300, description }));
+
+export const Branding = Type.Object(
+  {
+    issue: Type.Optional(
+      Type.String({
+        maxLength: 8192,
+        description: "Shown before somebody logs in: /etc/issue, /etc/issue.net.",
+      }),
+    ),
+    motd: Type.Optional(
+      Type.String({ maxLength: 8192, description: "Shown when somebody has logged in: /etc/motd." }),
+    ),
+    osRelease: Type.Optional(
+      Type.Object(
+        {
+          name: line("NAME"),
+          prettyName: line("PRETTY_NAME"),
+          variant: line("VARIANT"),
+          variantId: Type.Optional(
+            Type.String({ pattern: "^[a-z0-9._-]+$", maxLength: 100, description: "VARIANT_ID" }),
+          ),
+          imageId: Type.Optional(
+            Type.String({ pattern: "^[a-z0-9._-]+$", maxLength: 100, description: "IMAGE_ID" }),
+          ),
+          imageVersion: Type.Optional(
+            Type.String({ pattern: "^[a-z0-9._-]+$", maxLength: 100, description: "IMAGE_VERSION" }),
+          ),
+          vendorName: line("VENDOR_NAME"),
+          homeUrl: line("HOME_URL"),
+          supportUrl: line("SUPPORT_URL"),
+          bugReportUrl: line("BUG_REPORT_URL"),
+        },
+        {
+          description:
+            "Fields of /etc/os-release (os-release(5)). ID and VERSION_ID stay the distribution's: package managers and scanners go by them.",
+        },
+      ),
+    ),
+  },
+  { description: "How the image names itself; boot menus show prettyName, too." },
+);
+export type Branding = Static<typeof Branding>;

@@ -1,0 +1,115 @@
+/** Rules of recipes about single fields, and about what each mode can do. Pure. */
+import type { Cause } from "../resource/errors.ts";
+import { keyProblem } from "./packages/repositories.ts";
+import type { Recipe } from "./recipe.ts";
+
+const wrong = (field: string, reason: Cause["reason"], message: string): Cause => ({
+  field: `spec.recipe.${field}`,
+  reason,
+  message,
+});
+const invalid = (field: string, value: unknown, why: string) =>
+  wrong(field, "FieldValueInvalid", `Invalid value: ${JSON.stringify(value)}: ${why}`);
+
+/** What can be known of them before anything is built. */
+export function checkParts({ packages = [], repositories = [], timeZone }: Recipe): Cause[] {
+  return [
+    ...packages.flatMap((name, i) =>
+      name.startsWith("linux-image-")
+        ? [
+            invalid(
+              `packages[${i}]`,
+              name,
+              "the kernel is not one of the packages; set spec.recipe.kernel to cloud or generic",
+            ),
+          ]
+        : [],
+    ),
+    ...(timeZone !== undefined && !isTimeZone(timeZone)
+      ? [invalid("timeZone", timeZone, "there is no such time zone; Europe/Berlin is one, UTC another")]
+      : []),
+    ...repositories.flatMap(({ key, suites, components = [] }, i) => {
+      const field = `repositories[${i}]`;
+      const problem = keyProblem(key);
+      const flat = suites.filter((suite) => suite.endsWith("/"));
+      return [
+        ...(problem ? [wrong(`${field}.key`, "FieldValueInvalid", `Invalid value: the key ${problem}`)] : []),
+        ...(flat.length === 0 && components.length === 0
+          ? [
+              wrong(
+                `${field}.components`,
+                "FieldValueRequired",
+                'Required value: a suite has components, such as main; a folder of packages itself is written with "/" at its end',
+              ),
+            ]
+          : []),
+        ...(flat.length > 0 && (components.length > 0 || flat.length < suites.length)
+          ? [
+              invalid(
+                `${field}.suites`,
+                flat[0],
+                "a folder of packages has no components, and stands in a repository of its own here",
+              ),
+            ]
+          : []),
+      ];
+    }),
+  ];
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: name }) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** What one of the modes cannot do. */
+export function checkMode(recipe: Recipe): Cause[] {
+  return recipe.mode === "full" ? checkFull(recipe) : checkSlim(recipe);
+}
+
+const checkSlim = ({ services = [], profile = "minimal" }: Recipe): Cause[] => [
+  ...services.flatMap(({ command }, i) =>
+    command === undefined
+      ? [
+          wrong(
+            `services[${i}].command`,
+            "FieldValueRequired",
+            "Required value: slim images have no systemd, whose unit could be enabled; say what init should run, or set spec.recipe.mode to full",
+          ),
+        ]
+      : [],
+  ),
+  ...(profile === "minimal"
+    ? []
+    : [
+        invalid(
+          "profile",
+          profile,
+          "its packages need their maintainer scripts (users, keys, units), which slim images do not run; set spec.recipe.mode to full, or leave profile out",
+        ),
+      ]),
+];
+
+const checkFull = ({ root, minimize }: Recipe): Cause[] => [
+  ...(root === "ram"
+    ? [
+        invalid(
+          "root",
+          root,
+          "a full image is too large to be kept in memory; squashfs and erofs are only read and stay on the disk",
+        ),
+      ]
+    : []),
+  ...(minimize
+    ? [
+        wrong(
+          "minimize",
+          "FieldValueForbidden",
+          "Forbidden: the package manager of a full image would no longer know what is there; set spec.recipe.mode to slim, or leave it out",
+        ),
+      ]
+    : []),
+];

@@ -6,10 +6,10 @@ import { basename, join } from "node:path";
 import { type Analyzed, analyzeApplication, type Subject } from "../images/analyze/analyze.ts";
 import { ApplicationError } from "../images/analyze/application.ts";
 import { forRecipe, markBrought } from "../images/analyze/distribution.ts";
-import { movedCommand, recipeFiles } from "../images/analyze/own-files.ts";
+import { movedCommand, recipeFiles, serviceCommand } from "../images/analyze/own-files.ts";
 import { recipeText, told } from "../images/analyze/recipe-of.ts";
 import { locate } from "../images/analyze/source.ts";
-import { lookAt, traceRun } from "../images/analyze/trace.ts";
+import { lookAt, quoted, traceRun } from "../images/analyze/trace.ts";
 import { Packages } from "../images/packages/packages.ts";
 import { CACHE } from "./paths.ts";
 import { table } from "./table.ts";
@@ -42,15 +42,14 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
   const scratch = await mkdtemp(join(tmpdir(), "vireo-analyze-"));
   try {
     const traces: Subject["traces"][number][] = [];
-    let command: string | undefined;
+    let words: string[] | undefined;
     if (pid !== undefined) {
       const running = lookAt(pid);
-      command = running.command.join(" ");
+      words = running.command;
       traces.push({ name: `process ${pid}`, trace: running });
     }
     const path = what === undefined ? undefined : await locate(what, scratch, signal);
     if (run !== undefined) {
-      command = run;
       const trace = await traceRun(run, join(scratch, "trace"), { limitMs: request.for, signal });
       traces.push({ name: "the run", trace });
     }
@@ -68,9 +67,13 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
     const own = await recipeFiles(analyzed.files);
     const files = "files" in own ? own.files : [];
     const { place } = analyzed;
-    if (command !== undefined && subject.path !== undefined && place !== undefined)
-      command = movedCommand(command, subject.path, place, process.cwd());
-    const services = command === undefined ? [] : [{ name: serviceName(command), command }];
+    const moved = (text: string) =>
+      subject.path === undefined || place === undefined
+        ? text
+        : movedCommand(text, subject.path, place, process.cwd());
+    const command = run === undefined ? words && quoted(words.map(moved)) : moved(run.trim());
+    const service = command === undefined ? undefined : serviceCommand(command);
+    const services = service === undefined ? [] : [{ name: serviceName(command ?? ""), command: service }];
     const asked = ["vireo image analyze", what, run && `--run '${run}'`, pid && `--pid ${pid}`].filter(
       Boolean,
     );
@@ -79,6 +82,14 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
     if ("tooLarge" in own)
       print(
         `\nthe application's own ${analyzed.files.length} files (${(own.tooLarge / 2 ** 20).toFixed(1)} MiB) are too many or too large for a recipe (1 MiB, 500 files): put them into a Debian package`,
+      );
+    if (command !== undefined && service === undefined)
+      print(
+        "\nthe command has several lines and is no service in the recipe: put them into a script (files), and name that in services",
+      );
+    if (pid !== undefined && command === undefined)
+      print(
+        `\nprocess ${pid} has put a title in the place of its command: add what it is started with to the recipe's services`,
       );
     print(
       `${request.output}: ${forRecipe(findings).length} packages; vireo image build ${request.output} builds it`,

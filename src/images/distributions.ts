@@ -7,9 +7,9 @@
 import { sendValue } from "../api/exchange.ts";
 import { type Call, integer } from "../api/resource-reads.ts";
 import type { Subresource } from "../api/subresource.ts";
-import { type Client, modify } from "../client/client.ts";
+import type { Client } from "../client/client.ts";
 import type { Logger } from "../reconcile/log.ts";
-import { ApiError, isApiError } from "../resource/errors.ts";
+import { ApiError } from "../resource/errors.ts";
 import { API_VERSION } from "../resource/kind.ts";
 import { basePackages } from "./build/root.ts";
 import { fullPackages } from "./full/full-root.ts";
@@ -17,24 +17,7 @@ import { Distribution } from "./kinds.ts";
 import type { Taken } from "./packages/closure.ts";
 import { PackageIndex } from "./packages/package-index.ts";
 import { PackageError } from "./packages/packages.ts";
-import { FORMATS, MODES, type Mode } from "./recipe.ts";
-
-const ALL = [{ distribution: "debian", release: "bookworm" }] as const;
-const nameOf = (spec: Distribution["spec"]) => `${spec.distribution}-${spec.release}`;
-
-/** Makes those that are missing. @throws ApiError */
-export async function ensureDistributions(client: Client): Promise<void> {
-  const status = { formats: [...FORMATS], modes: [...MODES] };
-  for (const spec of ALL) {
-    const name = nameOf(spec);
-    await client.create(Distribution, { metadata: { name }, spec }).catch((error: unknown) => {
-      if (!isApiError(error, "AlreadyExists")) throw error;
-    });
-    await modify(client, Distribution, { name }, "status", (now) =>
-      JSON.stringify(now.status) === JSON.stringify(status) ? undefined : { ...now, status },
-    );
-  }
-}
+import { MODES, type Mode } from "./recipe.ts";
 
 const LIMIT = 50;
 const MOST = 500;

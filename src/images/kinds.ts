@@ -255,7 +255,7 @@ export const Distribution = defineKind({
     { distribution, release },
     rules(immutable("distribution", HINT), immutable("release", HINT)),
   ),
-  // Owner of status: the control plane, when it begins to lead.
+  // Owner of status: the control plane that leads.
   status: Type.Object({
     formats: Type.Optional(
       Type.Array(Type.String(), { ...AS_SET, description: "What a recipe's formats may name." }),

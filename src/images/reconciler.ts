@@ -15,7 +15,7 @@ import { API_VERSION } from "../resource/kind.ts";
 import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
 import { imagesFolder, isOver } from "./build-reconciler.ts";
-import { ensureDistributions } from "./distributions.ts";
+import { runDistributionReconciler } from "./distribution-reconciler.ts";
 import { inTurn } from "./garbage/lock.ts";
 import { inspectImage } from "./inspect.ts";
 import { IMAGE_LABEL, Image, ImageBuild } from "./kinds.ts";
@@ -64,8 +64,12 @@ export async function runImageReconciler(context: ImageContext): Promise<void> {
     const of = (build ?? old)?.spec.image;
     if (of !== undefined) controller.enqueue(of);
   });
-  await ensureDistributions(client);
-  await Promise.all([images.run(signal), builds.run(signal), controller.run(signal)]);
+  await Promise.all([
+    images.run(signal),
+    builds.run(signal),
+    controller.run(signal),
+    runDistributionReconciler(context),
+  ]);
 }
 
 async function reconcile(

@@ -6,7 +6,7 @@ import { expect, it } from "vitest";
 import { checkImage } from "../checks.ts";
 import { bytesOf } from "../recipe.ts";
 import { readApplication } from "./application.ts";
-import { movedCommand, placeOf, recipeFiles } from "./own-files.ts";
+import { movedCommand, placeOf, recipeFiles, serviceCommand } from "./own-files.ts";
 
 it("an application stays where it lies, unless an image has nothing there; a tree of a system is one", () => {
   expect(placeOf("/srv/shop", ["run.py"], false)).toBe("/srv/shop");
@@ -14,6 +14,15 @@ it("an application stays where it lies, unless an image has nothing there; a tre
   expect(placeOf("/home/me/shop", ["run.py"], true)).toBe("/opt/shop");
   expect(placeOf("/home/me/x", ["usr/bin/a", "etc/a.conf"], true)).toBe("/");
   expect(placeOf("/home/me/x", ["usr/bin/a", "README"], true)).toBe("/opt/x");
+});
+
+it("its command is the image's service as it was run: what a shell does with it needs one", () => {
+  expect(serviceCommand(`nginx -g "daemon off;"`)).toBe(`nginx -g "daemon off;"`);
+  expect(serviceCommand("shop --port=80 >/dev/null")).toBe("shop --port=80 >/dev/null");
+  expect(serviceCommand("cd /srv && ./it's")).toBe(`sh -c 'cd /srv && ./it'\\''s'`);
+  expect(serviceCommand("PORT=80 shop")).toBe("sh -c 'PORT=80 shop'");
+  expect(serviceCommand("sh -c 'a && b'")).toBe("sh -c 'a && b'");
+  expect(serviceCommand("a\nb")).toBeUndefined();
 });
 
 it("its command goes with it", () => {

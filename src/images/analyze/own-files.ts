@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { basename, posix } from "node:path";
 import type { Recipe } from "../recipe.ts";
 import type { AppFile } from "./application.ts";
+import { quoted } from "./trace.ts";
 
 type Files = NonNullable<Recipe["files"]>;
 
@@ -40,6 +41,17 @@ export const movedCommand = (command: string, from: string, to: string, here: st
       return isInside ? posix.join(to, path.slice(from.length)) : word;
     })
     .join("");
+
+/** What `exec` can start: neither a list or pipe of commands, nor one that begins with a word of the shell's own or an assignment. */
+const ONE_PROGRAM =
+  /^(?!\s*(?:\w+=|cd\b|\.\s|source\b|exec\b|export\b|set\b|ulimit\b|umask\b|if\b|for\b|while\b|!))[^;&|(){}`]*$/;
+
+/** A command of a shell as a service has it, which is started with `exec`. @returns undefined for several lines: recipes have none */
+export function serviceCommand(command: string): string | undefined {
+  if (command.includes("\n")) return undefined;
+  const bare = command.replace(/'[^']*'|"(?:[^"\\]|\\.)*"|\\./g, "x");
+  return ONE_PROGRAM.test(bare) ? command : `sh -c ${quoted([command])}`;
+}
 
 /**
  * @param files with their paths in the image

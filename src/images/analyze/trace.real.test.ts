@@ -1,11 +1,11 @@
 /** Runs that strace watches, and processes that are looked at. */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { lookAt, parseTrace, traceNeeds, traceRun } from "./trace.ts";
+import { lookAt, parseTrace, quoted, traceNeeds, traceRun, wordsOf } from "./trace.ts";
 
 let folder = "";
 beforeAll(async () => {
@@ -45,6 +45,21 @@ describe("a run that is watched", () => {
     for (const pid of left) expect(isAlive(pid), pid).toBe(false);
   });
 
+  it("is ended also when its children have opened nothing, and start others all the time", async () => {
+    // Both sides of a pipe are forked, and neither open nor start anything.
+    const command = 'trap "" TERM; while :; do :; done | while :; do (:); done';
+    const begin = performance.now();
+    await traceRun(command, file(), { limitMs: 500, graceMs: 200, signal: never });
+    expect(performance.now() - begin).toBeLessThan(20_000);
+  });
+
+  it("is an error when what it did cannot be read", async () => {
+    const path = file();
+    await expect(traceRun(`rm "${path}"`, path, { limitMs: 20_000, signal: never })).rejects.toThrow(
+      "what the run did cannot be read: ENOENT",
+    );
+  });
+
   it("is an error when there is no such program", async () => {
     await expect(traceRun("/nosuch", file(), { limitMs: 20_000, signal: never })).rejects.toThrow(
       "/nosuch: could not be started",
@@ -52,7 +67,7 @@ describe("a run that is watched", () => {
   });
 });
 
-it("strace's lines: paths with quotes and other letters, links followed, directories and what is only written left out", () => {
+it("strace's lines: paths with quotes and other letters, links followed, directories and what is only written left out", async () => {
   const text = [
     '1  execve("/bin/sh", ["sh"], 0x7 /* 1 var */) = 0',
     '1  openat(AT_FDCWD</w>, "a \\"b\\" \\303\\244", O_RDONLY|O_CLOEXEC) = 3</srv/a \\"b\\" \\303\\244>',
@@ -64,11 +79,24 @@ it("strace's lines: paths with quotes and other letters, links followed, directo
     "2  +++ exited with 0 +++",
     "garbage",
   ].join("\n");
-  const { opened, started } = parseTrace(text, "/root/in");
+  const { opened, started } = await parseTrace(text.split("\n"), "/root/in");
   expect([...started]).toEqual(["/bin/x"]);
   expect([...opened]).toEqual([
     ['/srv/a "b" ä', 'a "b" ä'],
     ["/usr/lib/libz.so.1.2", "/lib/libz.so.1"],
+  ]);
+});
+
+it("a process's command stays what it was: words with blanks, quotes and nothing in them; a title is none", () => {
+  const words = (cmdline: string) => wordsOf(cmdline, (path) => path === "/srv/my app");
+  expect(words("sh\0-c\0a && b\0")).toEqual(["sh", "-c", "a && b"]);
+  expect(words("x\0--name\0\0-v\0")).toEqual(["x", "--name", "", "-v"]);
+  expect(words("/srv/my app\0")).toEqual(["/srv/my app"]);
+  expect(words("nginx: master process /usr/sbin/nginx\0\0\0\0")).toBeUndefined();
+  const odd = ["printf", "%s\\n", "it's", "a  b;$HOME*", "", "~"];
+  expect(execFileSync("sh", ["-c", quoted(odd)], { encoding: "utf8" }).split("\n")).toEqual([
+    ...odd.slice(2),
+    "",
   ]);
 });
 

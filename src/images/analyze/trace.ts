@@ -3,9 +3,9 @@
  * it opens without success counts for nothing.
  */
 import { spawn } from "node:child_process";
-import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { createReadStream, existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join, posix } from "node:path";
+import { createInterface } from "node:readline/promises";
 import { setTimeout as wait } from "node:timers/promises";
 import { ApplicationError } from "./application.ts";
 import { type Need, programNeed } from "./needs.ts";
@@ -22,6 +22,9 @@ const PASSING =
   /^\/(?:proc|sys|dev|run|tmp|var\/(?:run|tmp|log|cache|spool)|etc\/(?:ld\.so\.\w+|passwd|group|shadow|gshadow|hosts|hostname|resolv\.conf|nsswitch\.conf|localtime|timezone|machine-id|mtab|host\.conf|gai\.conf|locale\.alias))(?:\/|$)/;
 /** From SIGTERM to SIGKILL. */
 const GRACE_MS = 5000;
+/** How often those that it started meanwhile are killed as well, before strace itself is. */
+const KILLS = 50;
+const BETWEEN_KILLS_MS = 100;
 const STRACE = [
   ..."-f -qq -y -z -s 4096 --seccomp-bpf -e signal=none".split(" "),
   ..."-e trace=open,openat,openat2,creat,execve,execveat".split(" "),
@@ -59,7 +62,7 @@ export async function traceRun(
     wait(limitMs, undefined, { signal: AbortSignal.any([signal, late.signal]) }).catch(() => undefined),
   ]);
   late.abort();
-  if (first === undefined) await end(child.pid, file, over, graceMs);
+  if (first === undefined) await end(child.pid, over, graceMs);
   const result = await over;
   if ("error" in result)
     throw new ApplicationError(
@@ -67,35 +70,42 @@ export async function traceRun(
         ? "strace is not installed, by which a run is watched: apt-get install strace"
         : `strace: ${result.error.message}`,
     );
-  const text = await readFile(file, "utf8").catch(() => "");
-  const trace = parseTrace(text, root);
+  const trace = await parseTrace(createInterface(createReadStream(file)), root).catch((cause: unknown) => {
+    throw new ApplicationError(
+      `what the run did cannot be read: ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    );
+  });
   if (trace.started.size === 0 && (result.code === 127 || result.code === 126))
     throw new ApplicationError(`${command}: could not be started`);
   return trace;
 }
 
-/** First asks, then kills; also those that have left the group: strace has told of each. */
-async function end(
-  group: number | undefined,
-  file: string,
-  over: Promise<unknown>,
-  graceMs: number,
-): Promise<void> {
-  if (group === undefined) return;
-  const all = async (name: "SIGTERM" | "SIGKILL") => {
-    const text = await readFile(file, "utf8").catch(() => "");
-    const traced = new Set([...text.matchAll(/^(\d+) /gm)].map((match) => Number(match[1])));
-    // strace itself ends when all that it watches have ended.
-    for (const pid of traced) if (isWatchedBy(pid, group)) kill(pid, name);
+/** First asks, then kills, until strace has ended, which it does when all that it watches have: also those that have left the group, and what they start meanwhile. */
+async function end(tracer: number | undefined, over: Promise<unknown>, graceMs: number): Promise<void> {
+  if (tracer === undefined) return;
+  const all = (name: "SIGTERM" | "SIGKILL") => {
+    for (const pid of processes()) if (isWatchedBy(pid, tracer)) kill(pid, name);
   };
-  await all("SIGTERM");
-  const grace = new AbortController();
-  await Promise.race([over, wait(graceMs, undefined, { signal: grace.signal }).catch(() => undefined)]);
-  grace.abort();
-  await all("SIGKILL");
+  const isOver = async (ms: number) => {
+    const late = new AbortController();
+    const waited = wait(ms, false, { signal: late.signal }).catch(() => false);
+    return await Promise.race([over.then(() => true), waited]).finally(() => late.abort());
+  };
+  all("SIGTERM");
+  if (await isOver(graceMs)) return;
+  for (let i = 0; i < KILLS; i++) {
+    all("SIGKILL");
+    if (await isOver(BETWEEN_KILLS_MS)) return;
+  }
+  kill(tracer, "SIGKILL");
 }
 
-/** A number may be another process's by now. */
+const processes = () =>
+  readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+
 function isWatchedBy(pid: number, tracer: number): boolean {
   try {
     return readFileSync(`/proc/${pid}/status`, "latin1").includes(`\nTracerPid:\t${tracer}\n`);
@@ -116,11 +126,11 @@ function kill(pid: number, signal: "SIGTERM" | "SIGKILL"): void {
  * Of strace's lines: `12 openat(AT_FDCWD</>, "a", O_RDONLY) = 3</usr/a>` and `12 execve("/usr/bin/b", …) = 0`. The shell that starts the command is left out, and files
  * that are only written.
  */
-export function parseTrace(text: string, root = ""): Trace {
+export async function parseTrace(lines: Iterable<string> | AsyncIterable<string>, root = ""): Promise<Trace> {
   const trace: Trace = { opened: new Map(), started: new Set() };
   const inside = (path: string) => (root && path.startsWith(`${root}/`) ? path.slice(root.length) : path);
   let programs = 0;
-  for (const line of text.split("\n")) {
+  for await (const line of lines) {
     const program = /^\d+ +execve(?:at)?\((?:AT_FDCWD<([^>]*)>, )?"((?:[^"\\]|\\.)*)".*\) = 0$/.exec(line);
     if (program) {
       const path = inside(posix.resolve(program[1] ?? "/", unquoted(program[2] ?? "")));
@@ -154,16 +164,31 @@ function unquoted(text: string): string {
 }
 
 export interface Running extends Trace {
-  /** What it was started with. */
-  command: string[];
+  /** What it was started with; undefined when it has put a title in that place. */
+  command: string[] | undefined;
 }
+
+/** As the kernel has them. @param isFile whether there is a program of that path @returns undefined for a title: "nginx: master process /usr/sbin/nginx -g daemon off;" */
+export function wordsOf(cmdline: string, isFile: (path: string) => boolean): string[] | undefined {
+  const [program = "", ...rest] = cmdline.replace(/\0$/, "").split("\0");
+  // What is left of the place after a title is empty.
+  if (rest.some((word) => word !== "")) return [program, ...rest];
+  return /\s/.test(program) && !isFile(program) ? undefined : [program];
+}
+
+/** One line for a shell: each word stays what it is. */
+export const quoted = (words: readonly string[]): string =>
+  words
+    .map((word) => (/^[\w./:=@%+,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`))
+    .join(" ");
 
 /** A process with its children: what they run, what is mapped, what they have open. @throws ApplicationError */
 export function lookAt(pid: number): Running {
-  const trace: Running = { opened: new Map(), started: new Set(), command: [] };
+  const trace: Running = { opened: new Map(), started: new Set(), command: undefined };
   const read = (id: number, name: string) => readFileSync(`/proc/${id}/${name}`, "utf8");
   try {
-    trace.command = read(pid, "cmdline").split("\0").filter(Boolean);
+    const cmdline = read(pid, "cmdline");
+    trace.command = wordsOf(cmdline, (path) => existsSync(posix.resolve(`/proc/${pid}/cwd`, path)));
   } catch (cause) {
     throw new ApplicationError(`--pid: there is no process ${pid} that may be looked at`, { cause });
   }

@@ -1,0 +1,40 @@
+/** Distributions are there, whatever happens to them or to a write. */
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
+import { silentLogger } from "../reconcile/log.ts";
+import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
+import { Distribution } from "./kinds.ts";
+import { runImageReconciler } from "./reconciler.ts";
+
+const name = "debian-bookworm";
+let plane: TestControlPlane;
+let stop: AbortController;
+beforeEach(async () => {
+  plane = await openControlPlane();
+  stop = new AbortController();
+});
+afterEach(async () => {
+  stop.abort();
+  vi.restoreAllMocks();
+  await plane.close();
+});
+
+it("a write that fails is tried again, and ends nobody's lead; one that is deleted comes back", async () => {
+  const clock = new SteppedClock();
+  const { client } = plane;
+  const create = vi.spyOn(client, "create").mockRejectedValueOnce(new Error("the store is away"));
+  const ended = vi.fn();
+  runImageReconciler({ client, clock, log: silentLogger, signal: stop.signal }).then(ended, ended);
+  const status = () =>
+    expect.poll(async () => {
+      await clock.step(1000);
+      return (await client.get(Distribution, { name }))?.status;
+    });
+  await status().toMatchObject({ modes: ["slim", "full"] });
+  expect(create.mock.calls.length).toBeGreaterThan(1);
+  const before = await client.get(Distribution, { name });
+  await client.delete(Distribution, { name });
+  await status().toMatchObject({ modes: ["slim", "full"] });
+  expect((await client.get(Distribution, { name }))?.metadata.uid).not.toBe(before?.metadata.uid);
+  expect(ended).not.toHaveBeenCalled();
+});

@@ -11,20 +11,22 @@ const SEED = `#!/bin/sh
 state=/var/lib/vireo
 seed=/run/vireo/seed
 mkdir -p "$state" "$seed"
-for disk in /dev/vd? /dev/sd?; do
-  [ -b "$disk" ] && mount -t vfat -o ro "$disk" "$seed" 2>/dev/null && break
-done
-id=$(sed -n 's/^instance-id: *//p' "$seed/meta-data" 2>/dev/null)
+# By its label: data disks may be vfat, too.
+disk=$(findfs LABEL=CIDATA 2>/dev/null || findfs LABEL=cidata 2>/dev/null)
+[ -z "$disk" ] || mount -t vfat -o ro "$disk" "$seed" 2>/dev/null
+# As YAML has them: a name that could be taken for a number stands in quotes.
+quote="[\\"']\\{0,1\\}"
+id=$(sed -n "s/^instance-id: *$quote\\([^\\"']*\\)$quote *$/\\1/p" "$seed/meta-data" 2>/dev/null)
 if [ ! -e "$state/instance-id" ] || [ "$(cat "$state/instance-id")" != "$id" ]; then new=1; else new=; fi
 if [ -f "$seed/meta-data" ] && [ -n "$new$1" ]; then
-  name=$(sed -n 's/^local-hostname: *//p' "$seed/meta-data")
+  name=$(sed -n "s/^local-hostname: *$quote\\([^\\"']*\\)$quote *$/\\1/p" "$seed/meta-data")
   if [ -n "$name" ]; then
     echo "$name" > /etc/hostname
     sed -i '/^127\\.0\\.1\\.1[[:space:]]/d' /etc/hosts
     printf '127.0.1.1 %s\\n' "$name" >> /etc/hosts
   fi
   mkdir -p -m 700 /root/.ssh
-  keys=$(sed -n '/^ssh_authorized_keys:/,/^[a-z]/s/^ *- *"\\{0,1\\}\\(.*[^"]\\)"\\{0,1\\}$/\\1/p' "$seed/user-data")
+  keys=$(sed -n "/^ssh_authorized_keys:/,/^[a-z]/s/^ *- *$quote\\(.*[^\\"']\\)$quote *$/\\1/p" "$seed/user-data")
   if [ -n "$keys" ]; then
     # Those of the image itself stay.
     [ -e /root/.ssh/image_keys ] || cp /root/.ssh/authorized_keys /root/.ssh/image_keys 2>/dev/null || : > /root/.ssh/image_keys

@@ -45,7 +45,7 @@ export type BuiltImage = Pick<
 >;
 
 /** Raised when the builder changes what it makes of the same recipe and packages. */
-const BUILDER_VERSION = 10;
+const BUILDER_VERSION = 11;
 /**
  * swiotlb: where memory may come above 4 GiB Linux sets 64 MiB aside to copy through for devices that do not reach it; virtio's reach all, and they are the only
  * ones of Vireo's machines.
@@ -165,7 +165,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
       allocatedBytes: (await stat(disk)).blocks * 512,
       sha256,
       ...(direct ? { boot: { kernel: `${base}.vmlinuz`, initrd: `${base}.initrd`, commandLine } } : {}),
-      packages: await withSources(contents, [...all]),
+      packages: await withSources(contents, [...all], signal),
       artifacts,
     };
     if (direct) {
@@ -185,7 +185,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
     const text = cause instanceof Error ? cause.message : String(cause);
     if (/ENOSPC|No space left|not enough space|Could not allocate/i.test(text))
       throw new Error(
-        `no space left in ${folder} while the image was built; a build needs about 300 MiB there`,
+        `no space left in ${folder} while the image was built; ${whole ? "a full image is there up to three times while it is built: some gigabytes" : "a build needs about 300 MiB there"}`,
         { cause },
       );
     throw cause;
@@ -196,8 +196,12 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
 }
 
 /** Each with the source that it was built from. @param packages in the same order */
-async function withSources(contents: readonly LockedPackage[], packages: readonly Package[]) {
-  const sources = await sourcesOf(packages);
+async function withSources(
+  contents: readonly LockedPackage[],
+  packages: readonly Package[],
+  signal: AbortSignal | undefined,
+) {
+  const sources = await sourcesOf(packages, signal);
   return contents.map((about, i) => ({ ...about, ...(sources[i] ? { source: sources[i] } : {}) }));
 }
 

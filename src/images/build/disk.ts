@@ -4,18 +4,28 @@
  */
 import { stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { run } from "../../system/run.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 /** The moment that the newest of the unpacked files has, in seconds since 1970: an image is as old as its packages. */
-export async function newestFile(root: string): Promise<number> {
-  const times = await run("find", [root, "-type", "f", "-printf", "%Ts\\n"]);
+export async function newestFile(work: Workshop, root: string): Promise<number> {
+  const times = await step(work, "find", [root, "-type", "f", "-printf", "%Ts\\n"]);
   return times.split("\n").reduce((newest, text) => Math.max(newest, Number(text)), 0);
 }
 
 /** No file of the tree is newer than `epoch` (seconds since 1970) afterwards. Links themselves are set, not what they lead to. */
-export async function clampTimes(tree: string, epoch: number): Promise<void> {
-  await run("find", [tree, "-newermt", `@${epoch}`, "-exec", "touch", "-h", "-d", `@${epoch}`, "{}", "+"]);
+export async function clampTimes(work: Workshop, tree: string, epoch: number): Promise<void> {
+  await step(work, "find", [
+    tree,
+    "-newermt",
+    `@${epoch}`,
+    "-exec",
+    "touch",
+    "-h",
+    "-d",
+    `@${epoch}`,
+    "{}",
+    "+",
+  ]);
 }
 
 /**
@@ -28,7 +38,7 @@ export async function makeRootDisk(
   root: string,
   { diskMiB, epoch, uuid }: { diskMiB: number | undefined; epoch: number; uuid: string },
 ): Promise<string> {
-  const used = Number((await run("du", ["-sm", "--apparent-size", root])).split("\t")[0]);
+  const used = Number((await step(work, "du", ["-sm", "--apparent-size", root])).split("\t")[0]);
   // Half as much again, and room for the file system's own tables and for data.
   const size = diskMiB ?? Math.ceil((used * 3) / 2) + 64;
   if (size < used + 8)
@@ -43,7 +53,7 @@ export async function makeRootDisk(
     ["-q", "-t", "ext4", "-d", root, "-L", "root", "-m", "0", "-U", uuid, "-E", extended, raw, `${size}M`],
     { env },
   );
-  await settleInodeTimes(work.folder, raw, epoch, env);
+  await settleInodeTimes(work, raw, epoch, env);
   return raw;
 }
 
@@ -92,12 +102,12 @@ export async function makeReadOnlyDisk(
 
 /** mke2fs -d copies when the build machine last read and changed each file; nothing sets that from outside. */
 async function settleInodeTimes(
-  work: string,
+  work: Workshop,
   raw: string,
   epoch: number,
   env: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const header = await run("dumpe2fs", ["-h", raw]);
+  const header = await step(work, "dumpe2fs", ["-h", raw]);
   const count = (name: string) => Number(new RegExp(`^${name}: *(\\d+)$`, "m").exec(header)?.[1]);
   const last = count("Inode count") - count("Free inodes");
   // 2 is the root folder, 11 the first that is not the file system's own; mke2fs hands them out in order.
@@ -108,7 +118,7 @@ async function settleInodeTimes(
       (field) => `sif <${inode}> ${field} 0`,
     ),
   ]);
-  const script = join(work, "debugfs");
+  const script = join(work.folder, "debugfs");
   await writeFile(script, `${commands.join("\n")}\n`);
-  await run("debugfs", ["-w", "-f", script, raw], { timeoutMs: 60_000, env });
+  await step(work, "debugfs", ["-w", "-f", script, raw], { env });
 }

@@ -28,7 +28,7 @@ export async function packInitrd(
   epoch: number,
   layers: readonly Layer[] = [],
 ): Promise<string> {
-  await clampTimes(tree, epoch);
+  await clampTimes(work, tree, epoch);
   const initrd = join(work.folder, "initrd");
   const all = (await step(work, "find", [tree, "-mindepth", "1", "-printf", "/%P\n"]))
     .split("\n")

@@ -97,7 +97,7 @@ export async function makeRoot(
   const layers: Layer[] = [];
   for (const { name, file } of debs)
     layers.push({ name, paths: (await unpack(work, file, root)).map(merged) });
-  const epoch = await newestFile(root);
+  const epoch = await newestFile(work, root);
   for (const { path, content, mode } of guestFiles(recipe)) {
     const at = await rooted(root, path);
     await mkdir(dirname(at), { recursive: true });
@@ -118,7 +118,7 @@ export async function makeRoot(
   await step(work, "ldconfig", ["-r", root]);
   // ldconfig's memory of this machine's inodes.
   await rm(join(root, "var/cache/ldconfig"), { recursive: true, force: true });
-  await clampTimes(root, epoch);
+  await clampTimes(work, root, epoch);
   return { epoch, layers };
 }
 

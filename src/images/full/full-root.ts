@@ -7,10 +7,11 @@
  */
 import { existsSync } from "node:fs";
 import { chmod, cp, mkdir, open, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, posix } from "node:path";
 import { cached } from "../build/cache.ts";
 import { customize, DEFAULT_LOCALE, packagesFor } from "../build/customize.ts";
 import { clampTimes } from "../build/disk.ts";
+import type { GuestFile } from "../build/guest-files.ts";
 import { type Root, writeLists } from "../build/root.ts";
 import { rooted } from "../build/rooted.ts";
 import { addUsers } from "../build/users.ts";
@@ -143,22 +144,30 @@ export async function makeFullRoot(
   await clean(root);
   await cp(modules, join(root, "usr/lib/modules"), { recursive: true, preserveTimestamps: true });
   await writeLists(root, { recipe, packages: contents, digest, epoch });
-  for (const { path, content, mode } of fullFiles(recipe, paths)) {
+  await putFiles(root, fullFiles(recipe, paths));
+  for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
+  await customize(work, root, recipe);
+  await addUsers(root, recipe.users);
+  await enableUnits(work, root, recipe);
+  await clampTimes(work, root, epoch);
+  return { epoch, layers: [] };
+}
+
+/** A file takes the place of a link of ours; through other links it goes where they lead. */
+export async function putFiles(root: string, files: readonly GuestFile[]): Promise<void> {
+  const taken = new Set(files.map(({ path }) => posix.normalize(path)));
+  for (const [path, target] of LINKS) {
+    const at = join(root, path);
+    await mkdir(dirname(at), { recursive: true });
+    await rm(at, { force: true });
+    if (!taken.has(`/${path}`)) await symlink(target, at);
+  }
+  for (const { path, content, mode } of files) {
     const at = await rooted(root, path);
     await mkdir(dirname(at), { recursive: true });
     await writeFile(at, content);
     await chmod(at, mode);
   }
-  for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
-  for (const [path, target] of LINKS) {
-    await rm(join(root, path), { force: true });
-    await symlink(target, join(root, path));
-  }
-  await customize(work, root, recipe);
-  await addUsers(root, recipe.users);
-  await enableUnits(work, root, recipe);
-  await clampTimes(root, epoch);
-  return { epoch, layers: [] };
 }
 
 const quoted = (text: string) => text.replaceAll("'", "'\\''");

@@ -1,9 +1,17 @@
-/** Full images without building any: which units there are. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+/** Full images without building any: which units there are, and whose files are in them. */
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { requireUnit } from "./full-root.ts";
+import { putFiles, requireUnit } from "./full-root.ts";
 
 describe("a unit", () => {
   let root: string;
@@ -23,4 +31,20 @@ describe("a unit", () => {
       /^recipe\.services\[1\]: .*name its package in recipe\.packages/,
     );
   });
+});
+
+it("a recipe's own file takes the place of a link that the image would have", async () => {
+  const root = mkdtempSync(join(tmpdir(), "vireo-files-"));
+  try {
+    mkdirSync(join(root, "etc"));
+    // As systemd-resolved's package leaves it.
+    symlinkSync("/run/systemd/resolve/stub-resolv.conf", join(root, "etc/resolv.conf"));
+    await putFiles(root, [{ path: "/etc//resolv.conf", content: "nameserver 10.0.0.1\n", mode: 0o644 }]);
+    expect(readFileSync(join(root, "etc/resolv.conf"), "utf8")).toBe("nameserver 10.0.0.1\n");
+    expect(readlinkSync(join(root, "var/lib/dbus/machine-id"))).toBe("/etc/machine-id");
+    await putFiles(root, []);
+    expect(readlinkSync(join(root, "etc/resolv.conf"))).toBe("../run/systemd/resolve/stub-resolv.conf");
+  } finally {
+    rmSync(root, { recursive: true, force: true });
+  }
 });

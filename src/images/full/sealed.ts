@@ -6,10 +6,8 @@ import { spawn } from "node:child_process";
 import { posix } from "node:path";
 import { createInterface } from "node:readline";
 import { run } from "../../system/run.ts";
-import type { Workshop } from "../build/workshop.ts";
+import { STEP_MS, type Workshop } from "../build/workshop.ts";
 
-/** A large system under load: whole desktops have to be configured. */
-const LIMIT_MS = 3600_000;
 /** What a failure shows of what was said. */
 const LAST_LINES = 12;
 
@@ -49,7 +47,7 @@ export async function sealed(
       ...env,
       ...QUIET,
     },
-    timeout: LIMIT_MS,
+    timeout: STEP_MS,
     // Only what cannot be put off ends a leader of namespaces, and all in them with it.
     killSignal: "SIGKILL",
     ...(signal ? { signal } : {}),

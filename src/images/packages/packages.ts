@@ -58,10 +58,12 @@ export class PackageError extends Error {}
  */
 export async function sourcesOf(
   packages: readonly Package[],
+  signal?: AbortSignal,
 ): Promise<({ name: string; version: string } | undefined)[]> {
   const script = 'for deb; do echo "$(dpkg-deb -f "$deb" Source)"; done';
   const said = await run("sh", ["-ec", script, "sh", ...packages.map(({ file }) => file)], {
-    timeoutMs: 60_000,
+    timeoutMs: 600_000,
+    ...(signal ? { signal } : {}),
   });
   const lines = said.split("\n");
   return packages.map(({ name, version }, i) => {

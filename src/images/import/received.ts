@@ -44,13 +44,19 @@ export async function writeAll(file: Pick<FileHandle, "write">, bytes: Buffer, a
     done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
 }
 
-/** Removes what imports have left whose image is gone, or has its file. @param open images that are still being brought */
+/**
+ * Removes what imports have left whose image is gone, or has its file.
+ * @param coming images that are still being brought, undefined when that is not known; asked after the folder was read, so that none is missed that began meanwhile
+ */
 export async function removeStaleImports(
   images: string,
-  open: readonly Pick<Image, "metadata">[],
+  coming: () => Promise<readonly Pick<Image, "metadata">[] | undefined>,
 ): Promise<void> {
+  const names = await readdir(images).catch(() => []);
+  const left = names.filter((name) => name.startsWith(PREFIX));
+  const open = left.length > 0 ? await coming() : undefined;
+  if (!open) return;
   const known = new Set(open.map((image) => `${PREFIX}${idOf(image)}`));
-  for (const name of await readdir(images).catch(() => []))
-    if (name.startsWith(PREFIX) && !known.has(name))
-      await rm(join(images, name), { recursive: true, force: true });
+  for (const name of left)
+    if (!known.has(name)) await rm(join(images, name), { recursive: true, force: true });
 }

@@ -79,9 +79,11 @@ export async function runImportReconciler(
 
 /** Of imports whose images are gone, or done with. */
 async function removeLeftovers({ client }: ImageContext): Promise<void> {
-  const { items, skipped } = await client.list(Image);
-  if (skipped.length > 0) return;
-  const coming = items.filter(({ spec, status }) => spec.import && status?.phase !== "Ready");
+  const coming = async () => {
+    const { items, skipped } = await client.list(Image);
+    if (skipped.length > 0) return undefined;
+    return items.filter(({ spec, status }) => spec.import && status?.phase !== "Ready");
+  };
   for (const { spec } of (await client.list(StoragePool)).items)
     await removeStaleImports(join(spec.directory.path, "images"), coming);
 }

@@ -5,7 +5,6 @@
  */
 import { mkdir, open, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { run } from "../../system/run.ts";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
 import { cached } from "./cache.ts";
@@ -182,7 +181,7 @@ async function partitioned(work: Workshop, disk: BootDisk, from: string, esp: st
   ].join("\n");
   await step(work, "sfdisk", ["-q", raw], { input: table });
   for (const { image, start } of placed) {
-    await run("dd", [
+    await step(work, "dd", [
       `if=${image}`,
       `of=${raw}`,
       "bs=1M",

@@ -7,8 +7,9 @@
  * Ends with 1 when a bar is missed, or an answer is not apt's.
  */
 import { CACHE } from "../src/cli/paths.ts";
+import { PackageError } from "../src/images/packages/package-error.ts";
 import { PackageIndex } from "../src/images/packages/package-index.ts";
-import { PackageError, Packages } from "../src/images/packages/packages.ts";
+import { Packages } from "../src/images/packages/packages.ts";
 import { count, median } from "./measure.ts";
 
 const BARS = { clickMs: 50, firstMs: 200 };

@@ -15,8 +15,8 @@ import { basePackages } from "./build/root.ts";
 import { fullPackages } from "./full/full-root.ts";
 import { Distribution } from "./kinds.ts";
 import type { Taken } from "./packages/closure.ts";
+import { PackageError } from "./packages/package-error.ts";
 import { PackageIndex } from "./packages/package-index.ts";
-import { PackageError } from "./packages/packages.ts";
 import { MODES, type Mode } from "./recipe.ts";
 
 const LIMIT = 50;

@@ -9,7 +9,7 @@ import { loadOrder } from "./build/kernel.ts";
 import { rooted } from "./build/rooted.ts";
 import { checkImage } from "./checks.ts";
 import { nearest } from "./packages/nearest.ts";
-import { sourcesFor } from "./packages/packages.ts";
+import { sourcesFor } from "./packages/sources.ts";
 import { digestOf, sameRecipe } from "./recipe.ts";
 import { seedFiles } from "./seed.ts";
 

@@ -1,6 +1,6 @@
 /** Packages that need not be named. */
 import { expect, it } from "vitest";
-import { broughtAlong } from "./packages.ts";
+import { broughtAlong } from "./brought.ts";
 
 it("are those that others bring, directly or not; of a circle one stays; plumbing is always named", () => {
   const depends = new Map([

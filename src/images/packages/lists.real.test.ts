@@ -10,8 +10,9 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { INDEX_FORMAT } from "./index-file.ts";
+import { PackageError } from "./package-error.ts";
 import { PackageIndex } from "./package-index.ts";
-import { PackageError, Packages } from "./packages.ts";
+import { Packages } from "./packages.ts";
 
 const RELEASE = "bookworm";
 const HOUR_MS = 3600_000;

@@ -1,6 +1,6 @@
 /** What apt-get update says. The real one: lists.real.test.ts. */
 import { describe, expect, it } from "vitest";
-import { onlyOthersFailed } from "./packages.ts";
+import { onlyOthersFailed } from "./sources.ts";
 
 const failed = (...urls: string[]) =>
   [

@@ -9,7 +9,8 @@ import type { Mode } from "../recipe.ts";
 import type { Closure } from "./closure.ts";
 import { type Found, INDEX_FORMAT, type SearchOptions } from "./index-file.ts";
 import type { Answer, Question, Work } from "./index-worker.ts";
-import { PackageError, Packages } from "./packages.ts";
+import { PackageError } from "./package-error.ts";
+import { Packages } from "./packages.ts";
 import { PLUMBING } from "./plumbing.ts";
 
 const IDLE_MS = 600_000;

@@ -1,0 +1,2 @@
+/** Why packages are not to be had, for users. */
+export class PackageError extends Error {}

@@ -117,36 +117,24 @@ export class KeptEstate {
   }
 }
 
-/** For what is asked here: where it runs, what it needs where it starts anew, and which policies choose it. */
+/** What is asked here: where it runs, what it needs where it starts anew, and which policies choose it. */
+const ASKED = [
+  "key",
+  "labels",
+  "cpus",
+  "memoryBytes",
+  "io",
+  "host",
+  "movingTo",
+  "resumes",
+  "needs",
+  "reserved",
+  "disksOn",
+  "localDisks",
+] as const satisfies readonly (keyof MachineView)[];
+
 function isAlike(before: MachineView, now: MachineView): boolean {
-  const told = ({
-    key,
-    labels,
-    cpus,
-    memoryBytes,
-    io,
-    host,
-    movingTo,
-    resumes,
-    needs,
-    reserved,
-    disksOn,
-    localDisks,
-  }: MachineView) =>
-    JSON.stringify([
-      key,
-      labels,
-      cpus,
-      memoryBytes,
-      io,
-      host,
-      movingTo,
-      resumes,
-      needs,
-      reserved,
-      disksOn,
-      localDisks,
-    ]);
+  const told = (view: MachineView) => JSON.stringify(ASKED.map((field) => view[field]));
   return told(before) === told(now);
 }
 

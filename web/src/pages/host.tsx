@@ -12,8 +12,8 @@ import { isHidden, useBrief, useOne } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { Link } from "../router.tsx";
 import { YamlEditor } from "../yaml/object.tsx";
+import { Conditions } from "./conditions.tsx";
 import { EventTable } from "./events.tsx";
-import { Conditions } from "./machine.tsx";
 import { MachineState, machinePath } from "./machines.tsx";
 import { OwnMachines } from "./own.tsx";
 
@@ -207,10 +207,7 @@ function Found({ host, machines, tab }: { host: HostKind; machines: readonly Mac
                 </ul>
               )}
             </section>
-            <section className="panel">
-              <h2>Conditions</h2>
-              <Conditions conditions={status?.conditions ?? []} />
-            </section>
+            <Conditions conditions={status?.conditions ?? []} />
           </div>
         </div>
       )}

@@ -16,8 +16,8 @@ import { useRights } from "../data/rights.ts";
 import { digestOf, sendFile, useUpload } from "../images/upload.ts";
 import { Link, navigate } from "../router.tsx";
 import { YamlEditor } from "../yaml/object.tsx";
+import { Conditions } from "./conditions.tsx";
 import { EventTable } from "./events.tsx";
-import { Conditions } from "./machine.tsx";
 
 export default function Image({ parts: [name = ""] }: PageProps) {
   const images = useOne("images", { name });
@@ -406,10 +406,7 @@ function Content({ image: { metadata, spec, status } }: { image: ImageKind }) {
           </details>
         </section>
       )}
-      <section className="panel">
-        <h2>Conditions</h2>
-        <Conditions conditions={status?.conditions ?? []} />
-      </section>
+      <Conditions conditions={status?.conditions ?? []} />
     </div>
   );
 }

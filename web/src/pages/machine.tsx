@@ -18,6 +18,7 @@ import { Why } from "../machine/why.tsx";
 import { Link } from "../router.tsx";
 import { YamlEditor } from "../yaml/object.tsx";
 import { MoveProgress } from "./activity.tsx";
+import { Conditions } from "./conditions.tsx";
 import { EventTable } from "./events.tsx";
 import { MachineState, machinePath } from "./machines.tsx";
 
@@ -299,10 +300,7 @@ function Overview({ vm }: { vm: VirtualMachine }) {
             <Why machine={`${metadata.namespace}/${metadata.name}`} />
           </div>
         </section>
-        <section className="panel">
-          <h2>Conditions</h2>
-          <Conditions conditions={status?.conditions ?? []} />
-        </section>
+        <Conditions conditions={status?.conditions ?? []} />
         <section className="panel">
           <h2>Disks</h2>
           <ul className="lines">
@@ -352,37 +350,5 @@ function Overview({ vm }: { vm: VirtualMachine }) {
         </section>
       </div>
     </div>
-  );
-}
-
-export function Conditions({
-  conditions,
-}: {
-  conditions: readonly {
-    type: string;
-    status: string;
-    reason: string;
-    message: string;
-    lastTransitionTime: string;
-  }[];
-}) {
-  if (conditions.length === 0) return <p className="body muted">Nothing has been told yet.</p>;
-  return (
-    <ul className="lines">
-      {conditions.map(({ type, status, reason, message, lastTransitionTime }) => (
-        <li key={type}>
-          <Badge tone={status === "Unknown" ? "warn" : "idle"}>
-            {type}: {status === "True" ? "yes" : status === "False" ? "no" : "unknown"}
-          </Badge>
-          <span>
-            {reason}
-            {message && <span className="muted">: {message}</span>}
-          </span>
-          <span className="muted push">
-            <Ago time={lastTransitionTime} />
-          </span>
-        </li>
-      ))}
-    </ul>
   );
 }

@@ -11,8 +11,8 @@ import { useRights } from "../data/rights.ts";
 import { siteLines } from "../estate/scene-of.ts";
 import { Link, navigate } from "../router.tsx";
 import { YamlEditor } from "../yaml/object.tsx";
+import { Conditions } from "./conditions.tsx";
 import { EventTable } from "./events.tsx";
-import { Conditions } from "./machine.tsx";
 
 const KINDS = { powerpolicies: ["PowerPolicy", "power policy"], sites: ["Site", "site"] } as const;
 
@@ -125,10 +125,7 @@ function Power({ policy: { spec, status } }: { policy: PowerPolicy }) {
           </ul>
         )}
       </section>
-      <section className="panel">
-        <h2>Conditions</h2>
-        <Conditions conditions={status?.conditions ?? []} />
-      </section>
+      <Conditions conditions={status?.conditions ?? []} />
     </div>
   );
 }

@@ -16,9 +16,9 @@ import { useBrief, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { Link, navigate } from "../router.tsx";
 import { YamlEditor } from "../yaml/object.tsx";
+import { Conditions } from "./conditions.tsx";
 import { Satisfied } from "./director.tsx";
 import { EventTable } from "./events.tsx";
-import { Conditions } from "./machine.tsx";
 import { MachineState, machinePath } from "./machines.tsx";
 
 export default function Policy({ parts: [namespace = "", name = ""] }: PageProps) {
@@ -93,10 +93,7 @@ function Found({ policy, machines }: { policy: PolicyKind; machines: readonly Ma
               </ul>
             )}
           </section>
-          <section className="panel">
-            <h2>Conditions</h2>
-            <Conditions conditions={status?.conditions ?? []} />
-          </section>
+          <Conditions conditions={status?.conditions ?? []} />
         </div>
         <YamlEditor plural="policies" object={policy} can={can} />
         <section className="panel">

@@ -2,9 +2,9 @@
 import { open, stat } from "node:fs/promises";
 import type { HttpClient } from "../client/http.ts";
 import { Image } from "../images/kinds.ts";
-import { sha256Of } from "../images/trust/digest.ts";
 import { isApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
+import { sha256Of } from "../system/digest.ts";
 import { connectTo } from "./connect.ts";
 import { follow, type Standing } from "./operation.ts";
 import type { StatePaths } from "./paths.ts";

@@ -1,8 +1,8 @@
 /** `vireo image key`, `check`: whether files come from an installation. Checking needs none. */
 import { readFile } from "node:fs/promises";
-import { sha256Of } from "../images/trust/digest.ts";
 import { checkedFiles, SignatureError } from "../images/trust/signature.ts";
 import { isApiError } from "../resource/errors.ts";
+import { sha256Of } from "../system/digest.ts";
 import { connectTo } from "./connect.ts";
 import type { StatePaths } from "./paths.ts";
 import { UserError } from "./user-error.ts";

@@ -27,7 +27,7 @@ import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./
 import { Image, ImageBuild } from "./kinds.ts";
 import { sameRecipe } from "./recipe.ts";
 import type { Signer } from "./trust/signature.ts";
-import { verifyImage } from "./trust/verify.ts";
+import { verifyImage } from "./verify.ts";
 
 export interface BuildContext {
   client: Client;

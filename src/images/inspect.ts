@@ -2,8 +2,8 @@
 import { createReadStream } from "node:fs";
 import { lstat, realpath } from "node:fs/promises";
 import { join, sep } from "node:path";
+import { sha256Of } from "../system/digest.ts";
 import { run } from "../system/run.ts";
-import { sha256Of } from "./trust/digest.ts";
 
 export interface InspectedImage {
   format: "qcow2" | "raw";

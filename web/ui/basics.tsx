@@ -121,3 +121,38 @@ export function size(bytes: number | undefined): string {
   while (value >= 1024 && unit < units.length - 1) [value, unit] = [value / 1024, unit + 1];
   return `${value >= 100 || Number.isInteger(value) ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
+
+/** What is under way: how far it is, and an end to it. */
+export function Running({
+  label,
+  value,
+  text,
+  cancel,
+  whyNot,
+  children,
+}: {
+  label: string;
+  /** 0 to 1 */
+  value: number;
+  text: string;
+  cancel: () => void;
+  whyNot: string | undefined;
+  children: ReactNode;
+}) {
+  return (
+    <div className="move">
+      <span>{children}</span>
+      <Meter label={label} value={value} text={text} />
+      <Action onPress={cancel} whyNot={whyNot}>
+        Cancel
+      </Action>
+    </div>
+  );
+}
+
+export const Figure = ({ value, name }: { value: string; name: string }) => (
+  <div className="figure">
+    <b>{value}</b>
+    <span>{name}</span>
+  </div>
+);

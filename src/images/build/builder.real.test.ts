@@ -5,10 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { CACHE } from "../../cli/paths.ts";
+import { sha256Of } from "../../system/digest.ts";
 import { run } from "../../system/run.ts";
 import type { Recipe } from "../recipe.ts";
 import { makeSeed } from "../seed.ts";
-import { sha256Of } from "../trust/digest.ts";
 import { type BuiltImage, buildImage } from "./builder.ts";
 
 let folder: string;

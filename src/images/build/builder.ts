@@ -20,6 +20,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { join } from "node:path";
+import { sha256Of } from "../../system/digest.ts";
 import { type Artifact, makeFormats } from "../formats/formats.ts";
 import { fullPackages, makeFullRoot } from "../full/full-root.ts";
 import { requireFullMode } from "../full/sealed.ts";
@@ -28,7 +29,6 @@ import { type Package, Packages } from "../packages/packages.ts";
 import { sourcesOf } from "../packages/source-packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
 import { writeBeside } from "../trust/beside.ts";
-import { sha256Of } from "../trust/digest.ts";
 import { fileList } from "../trust/file-list.ts";
 import type { Signer } from "../trust/signature.ts";
 import { cdLoaders, loaderPackages, makeBootDisk, uuidOf } from "./boot-disk.ts";

@@ -4,7 +4,7 @@
  */
 import { appendFile, lstat, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { sha256Of } from "../trust/digest.ts";
+import { sha256Of } from "../../system/digest.ts";
 import { cached } from "./cache.ts";
 import { clampTimes } from "./disk.ts";
 import { step, type Workshop } from "./workshop.ts";

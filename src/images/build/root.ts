@@ -122,34 +122,26 @@ export async function makeRoot(
   return { epoch, layers };
 }
 
+/** What an image is made of. */
+interface About {
+  recipe: Recipe;
+  packages: readonly LockedPackage[];
+  digest: string;
+  /** Of its files, in s since 1970. */
+  epoch: number;
+}
+
 /** What scanners look for inside an image: dpkg's record of each package, as images without dpkg have it, and lists of all. */
-async function writeContents(
-  root: string,
-  debs: readonly Package[],
-  {
-    recipe,
-    packages,
-    digest,
-    epoch,
-  }: { recipe: Recipe; packages: readonly LockedPackage[]; digest: string; epoch: number },
-): Promise<void> {
+async function writeContents(root: string, debs: readonly Package[], about: About): Promise<void> {
   const records = join(root, "var/lib/dpkg/status.d");
   await mkdir(records, { recursive: true });
   for (const { name, file } of debs)
     await writeFile(join(records, name), await run("dpkg-deb", ["-f", file]));
-  await writeLists(root, { recipe, packages, digest, epoch });
+  await writeLists(root, about);
 }
 
 /** SPDX and CycloneDX. The disk's own digest cannot be inside; what it is made of can. */
-export async function writeLists(
-  root: string,
-  {
-    recipe,
-    packages,
-    digest,
-    epoch,
-  }: { recipe: Recipe; packages: readonly LockedPackage[]; digest: string; epoch: number },
-): Promise<void> {
+export async function writeLists(root: string, { recipe, packages, digest, epoch }: About): Promise<void> {
   const contents = contentsOf({ name: "image", recipe, sha256: digest, packages, epoch });
   const lists = join(root, "usr/share/sbom");
   await mkdir(lists, { recursive: true });

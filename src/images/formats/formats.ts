@@ -4,9 +4,9 @@
  */
 import { copyFile, mkdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { sha256Of } from "../../system/digest.ts";
 import { step, type Workshop } from "../build/workshop.ts";
 import type { ARTIFACTS, Format, Recipe } from "../recipe.ts";
-import { sha256Of } from "../trust/digest.ts";
 import { settleIds } from "./disk-ids.ts";
 import { ami, type Described, hdd, ipxe, oci, ovf, pxelinux, vmc, xl } from "./format-texts.ts";
 

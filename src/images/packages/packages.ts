@@ -2,8 +2,8 @@
 import { randomUUID } from "node:crypto";
 import { readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { sha256Of } from "../../system/digest.ts";
 import { digestOf, type LockedPackage } from "../recipe.ts";
-import { sha256Of } from "../trust/digest.ts";
 import { Apt, type AptOptions } from "./apt.ts";
 import { broughtAlong, firstChoices } from "./brought.ts";
 import { explainConflict } from "./conflicts.ts";

@@ -4,9 +4,9 @@
  */
 import { stat, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
+import { sha256Of } from "../../system/digest.ts";
 import type { Artifact } from "../formats/formats.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
-import { sha256Of } from "./digest.ts";
 import { type Contents, purl, sbom } from "./sbom.ts";
 import type { Signer } from "./signature.ts";
 

@@ -1,7 +1,7 @@
 /** All files of an image's root file system with their sha256, as mtree(5) has them: bsdtar and mtree read it, and two builds are compared by it. */
 import { lstat, readdir, readlink } from "node:fs/promises";
 import { join } from "node:path";
-import { sha256Of } from "./digest.ts";
+import { sha256Of } from "../../system/digest.ts";
 
 /** @param root the folder. @returns the list, sorted by path. @throws Error of the file system */
 export async function fileList(root: string): Promise<string> {

@@ -1,6 +1,6 @@
 /** All that runs, and what came of what ran: moves, snapshots, rollbacks, builds of images. */
 import { useMemo } from "react";
-import { Action, Ago, Badge, duration, Meter, size } from "../../ui/basics.tsx";
+import { Ago, Badge, duration, Running, size } from "../../ui/basics.tsx";
 import { Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
 import { patch } from "../data/actions.ts";
@@ -8,9 +8,9 @@ import { isOver, toneOf } from "../data/derive.ts";
 import type { ImageBuild, Migration } from "../data/kinds.ts";
 import { isHidden, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
+import { BuildProgress, isBuildOver } from "../images/builds.tsx";
 import { Link } from "../router.tsx";
 import { EventTable } from "./events.tsx";
-import { BuildProgress, isBuildOver } from "./image.tsx";
 
 interface Task {
   id: string;
@@ -40,33 +40,26 @@ export function MoveProgress({ migration }: { migration: Migration }) {
   const progress = progressOf(migration);
   const part = status?.stage === "Disks" ? status.disks : status?.memory;
   return (
-    <div className="move">
-      <span>
-        <strong>{spec.vm}</strong> moves from {status?.from ?? "its host"} to{" "}
-        {spec.to ?? "a host that the director chooses"}
-        {status?.stage && <span className="muted">, {status.stage.toLowerCase()}</span>}
-      </span>
-      <Meter
-        label={`Move of ${spec.vm}`}
-        value={progress ?? 0}
-        text={
-          progress === undefined
-            ? (status?.phase ?? "Pending")
-            : `${size(part?.transferredBytes)} sent${status?.secondsLeft === undefined ? "" : `, ${duration(status.secondsLeft * 1000)} left`}`
-        }
-      />
-      <Action
-        onPress={() =>
-          void tell(
-            patch("migrations", metadata, { spec: { cancel: true } }),
-            `the move of ${spec.vm} is called off`,
-          )
-        }
-        whyNot={spec.cancel ? "It is being called off already." : can("patch", "migrations")}
-      >
-        Cancel
-      </Action>
-    </div>
+    <Running
+      label={`Move of ${spec.vm}`}
+      value={progress ?? 0}
+      text={
+        progress === undefined
+          ? (status?.phase ?? "Pending")
+          : `${size(part?.transferredBytes)} sent${status?.secondsLeft === undefined ? "" : `, ${duration(status.secondsLeft * 1000)} left`}`
+      }
+      cancel={() =>
+        void tell(
+          patch("migrations", metadata, { spec: { cancel: true } }),
+          `the move of ${spec.vm} is called off`,
+        )
+      }
+      whyNot={spec.cancel ? "It is being called off already." : can("patch", "migrations")}
+    >
+      <strong>{spec.vm}</strong> moves from {status?.from ?? "its host"} to{" "}
+      {spec.to ?? "a host that the director chooses"}
+      {status?.stage && <span className="muted">, {status.stage.toLowerCase()}</span>}
+    </Running>
   );
 }
 

@@ -1,5 +1,5 @@
 /** What the director is to do, and what it does: policies, the plan of now, and what came of earlier ones. */
-import { useMemo } from "react";
+import { type ReactNode, useMemo } from "react";
 import { describeEffect, sumEffects } from "../../../src/director/execution/effect-words.ts";
 import { describePolicy } from "../../../src/director/planning/policy-words.ts";
 import { Action, Ago, Badge } from "../../ui/basics.tsx";
@@ -273,88 +273,91 @@ export default function Director() {
                 concerns your machines is told by their events.
               </p>
             )}
-            <section hidden={isHidden(plans)}>
-              <div className="page-head">
-                <h2>Plans</h2>
-              </div>
-              <Ready of={[plans]} what="the plans">
-                {() => (
-                  <DataTable
-                    label="Plans"
-                    rows={plans.list}
-                    idOf={keyOf}
-                    columns={PLANS}
-                    sortBy="age"
-                    empty={
-                      <Empty title="No plans">
-                        <p>
-                          A plan is made when moving machines gains enough: after a policy, a host or a
-                          machine has changed.
-                        </p>
-                      </Empty>
-                    }
-                  />
-                )}
-              </Ready>
-            </section>
-            <section hidden={isHidden(power)}>
-              <div className="page-head">
-                <h2>Power</h2>
-                <div className="actions">
-                  <Action
-                    onPress={() => navigate("/director/new/powerpolicies")}
-                    whyNot={can("create", "powerpolicies")}
-                  >
-                    New power policy
-                  </Action>
-                </div>
-              </div>
-              <Ready of={[power]} what="the power policies">
-                {() => (
-                  <DataTable
-                    label="Power policies"
-                    rows={power.list}
-                    idOf={keyOf}
-                    columns={POWER}
-                    sortBy="name"
-                    empty={
-                      <Empty title="No power policies">
-                        <p>Without one all hosts stay on.</p>
-                      </Empty>
-                    }
-                  />
-                )}
-              </Ready>
-            </section>
-            <section hidden={isHidden(sites)}>
-              <div className="page-head">
-                <h2>Sites</h2>
-                <div className="actions">
-                  <Action onPress={() => navigate("/director/new/sites")} whyNot={can("create", "sites")}>
-                    New site
-                  </Action>
-                </div>
-              </div>
-              <Ready of={[sites]} what="the sites">
-                {() => (
-                  <DataTable
-                    label="Sites"
-                    rows={siteRows}
-                    idOf={({ site }) => site.metadata.name}
-                    columns={SITES}
-                    sortBy="name"
-                    empty={
-                      <Empty title="No sites">
-                        <p>One tells what power costs and emits there, for the goals cost and carbon.</p>
-                      </Empty>
-                    }
-                  />
-                )}
-              </Ready>
-            </section>
+            <Listing
+              title="Plans"
+              of={plans}
+              rows={plans.list}
+              idOf={keyOf}
+              columns={PLANS}
+              sortBy="age"
+              without="A plan is made when moving machines gains enough: after a policy, a host or a machine has changed."
+            />
+            <Listing
+              title="Power policies"
+              of={power}
+              rows={power.list}
+              idOf={keyOf}
+              columns={POWER}
+              without="Without one all hosts stay on."
+              action={
+                <Action
+                  onPress={() => navigate("/director/new/powerpolicies")}
+                  whyNot={can("create", "powerpolicies")}
+                >
+                  New power policy
+                </Action>
+              }
+            />
+            <Listing
+              title="Sites"
+              of={sites}
+              rows={siteRows}
+              idOf={({ site }) => site.metadata.name}
+              columns={SITES}
+              without="One tells what power costs and emits there, for the goals cost and carbon."
+              action={
+                <Action onPress={() => navigate("/director/new/sites")} whyNot={can("create", "sites")}>
+                  New site
+                </Action>
+              }
+            />
           </div>
         )}
       </Ready>
     </>
+  );
+}
+
+/** A table with its heading; hidden from who may not list what it shows. */
+function Listing<Row>({
+  title,
+  of,
+  without,
+  action,
+  sortBy = "name",
+  ...table
+}: {
+  title: string;
+  of: Parameters<typeof isHidden>[0] & Parameters<typeof Ready>[0]["of"][number];
+  rows: readonly Row[];
+  idOf: (row: Row) => string;
+  columns: readonly TableColumn<Row>[];
+  /** What is so while there is none. */
+  without: string;
+  action?: ReactNode;
+  sortBy?: string;
+}) {
+  const what = title.toLowerCase();
+  return (
+    <section hidden={isHidden(of)}>
+      <div className="page-head">
+        <h2>{title}</h2>
+        {action && <div className="actions">{action}</div>}
+      </div>
+      <Ready of={[of]} what={`the ${what}`}>
+        {() => (
+          <DataTable
+            label={title}
+            sortBy={sortBy}
+            empty={
+              <Empty title={`No ${what}`}>
+                <p>{without}</p>
+              </Empty>
+            }
+            {...table}
+          />
+        )}
+      </Ready>
+    </section>
   );
 }

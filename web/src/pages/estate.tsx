@@ -1,6 +1,6 @@
 /** The estate as a map: sites, racks, hosts as tiles, machines in them. */
 import { useMemo } from "react";
-import { size } from "../../ui/basics.tsx";
+import { Figure, size } from "../../ui/basics.tsx";
 import { Icon } from "../../ui/icons.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { bytesOf, type HostLoad, isOver, loadOf, plainColor, policyColors } from "../data/derive.ts";
@@ -78,15 +78,6 @@ export default function Estate() {
         }
       </Ready>
     </>
-  );
-}
-
-export function Figure({ value, name }: { value: string; name: string }) {
-  return (
-    <div className="figure">
-      <b>{value}</b>
-      <span>{name}</span>
-    </div>
   );
 }
 

@@ -1,18 +1,19 @@
 /** One image: how it stands, its builds with their log, what is in it, and its files to download. */
-import { type ReactNode, useEffect, useRef, useState } from "react";
+import { type ReactNode, useState } from "react";
 import { nameOfNow } from "../../../src/resource/name-of-now.ts";
-import { Action, Ago, Badge, duration, Meter, size } from "../../ui/basics.tsx";
+import { Action, Badge, Meter, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Field } from "../../ui/field.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
 import type { PageProps } from "../app.tsx";
-import { create, patch, remove } from "../data/actions.ts";
+import { create, remove } from "../data/actions.ts";
 import { messageOf } from "../data/api.ts";
 import { toneOf } from "../data/derive.ts";
 import { type ImageBuild, type Image as ImageKind, objectPath } from "../data/kinds.ts";
 import { useLive, useOne } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
+import { Builds, began, isBuildOver } from "../images/builds.tsx";
 import { digestOf, sendFile, useUpload } from "../images/upload.ts";
 import { Link, navigate } from "../router.tsx";
 import { YamlEditor } from "../yaml/object.tsx";
@@ -42,10 +43,6 @@ export default function Image({ parts: [name = ""] }: PageProps) {
     </Ready>
   );
 }
-
-const began = ({ metadata, status }: ImageBuild) => status?.startedTime ?? metadata.creationTimestamp ?? "";
-export const isBuildOver = ({ status }: ImageBuild): boolean =>
-  ["Succeeded", "Failed", "Cancelled"].includes(status?.phase ?? "");
 
 function Found({
   name,
@@ -139,121 +136,6 @@ function Found({
         </section>
       </div>
       {dialog}
-    </>
-  );
-}
-
-export function BuildProgress({ build }: { build: ImageBuild }) {
-  const { metadata, spec, status } = build;
-  const can = useRights(undefined);
-  const left = status?.secondsLeft;
-  return (
-    <div className="move">
-      <span>
-        Build of <Link href={`/images/${spec.image}`}>{spec.image}</Link>
-        <span className="muted"> {status?.message ?? "waits its turn"}</span>
-      </span>
-      <Meter
-        label={`Build of ${spec.image}`}
-        value={(status?.percent ?? 0) / 100}
-        text={`${status?.percent ?? 0} %${left === undefined ? "" : `, ${duration(left * 1000)} left`}`}
-      />
-      <Action
-        onPress={() =>
-          void tell(
-            patch("imagebuilds", metadata, { spec: { cancelled: true } }),
-            `the build of ${spec.image} is called off`,
-          )
-        }
-        whyNot={spec.cancelled ? "It is being called off already." : can("patch", "imagebuilds")}
-      >
-        Cancel
-      </Action>
-    </div>
-  );
-}
-
-function Builds({ builds }: { builds: readonly ImageBuild[] }) {
-  const [shown, setShown] = useState<string>();
-  const running = builds.find((build) => !isBuildOver(build));
-  const open = builds.find(({ metadata }) => metadata.name === (shown ?? running?.metadata.name));
-  if (builds.length === 0) return null;
-  return (
-    <section className="panel">
-      <h2>Builds</h2>
-      <ul className="lines">
-        {builds.map((build) => {
-          const { metadata, status } = build;
-          const [tone, busy] = toneOf(status?.phase ?? "Pending");
-          const isOpen = open === build;
-          return (
-            <li key={metadata.uid}>
-              {isBuildOver(build) ? (
-                <>
-                  <Badge tone={tone} busy={busy}>
-                    {status?.phase}
-                  </Badge>
-                  <span>{metadata.name}</span>
-                  <span className={status?.phase === "Failed" ? "bad" : "muted"}>{status?.message}</span>
-                </>
-              ) : (
-                <BuildProgress build={build} />
-              )}
-              <span className="push row">
-                <span className="muted">
-                  <Ago time={began(build)} />
-                </span>
-                <Action kind="quiet" onPress={() => setShown(isOpen ? "" : metadata.name)}>
-                  {isOpen ? "Hide the log" : "Log"}
-                </Action>
-              </span>
-            </li>
-          );
-        })}
-      </ul>
-      {open && <Log key={open.metadata.name} build={open} />}
-    </section>
-  );
-}
-
-/** What was done, as it is done. */
-function Log({ build }: { build: ImageBuild }) {
-  const { name } = build.metadata;
-  const [text, setText] = useState("");
-  const [error, setError] = useState<unknown>();
-  const box = useRef<HTMLPreElement>(null);
-  useEffect(() => {
-    const stop = new AbortController();
-    const read = async () => {
-      const answer = await fetch(`${objectPath("imagebuilds", { name })}/log?follow=true`, {
-        signal: stop.signal,
-        credentials: "same-origin",
-      });
-      if (!answer.ok || !answer.body) throw new Error(`The log is not here (${answer.status}).`);
-      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) return;
-        setText((before) => before + value);
-      }
-    };
-    read().catch((caught: unknown) => {
-      if (!stop.signal.aborted) setError(caught);
-    });
-    return () => stop.abort();
-  }, [name]);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: what is new is at its end
-  useEffect(() => {
-    const pre = box.current;
-    if (pre && pre.scrollHeight - pre.scrollTop - pre.clientHeight < 200) pre.scrollTop = pre.scrollHeight;
-  }, [text]);
-  return (
-    <>
-      {error !== undefined && <p className="note bad">{messageOf(error)}</p>}
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls */}
-      <pre ref={box} className="yaml log" tabIndex={0} role="log" aria-label={`Log of ${name}`}>
-        {text || (isBuildOver(build) ? "Nothing was said." : "It waits its turn…")}
-      </pre>
     </>
   );
 }

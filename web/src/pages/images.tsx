@@ -6,8 +6,8 @@ import { toneOf } from "../data/derive.ts";
 import type { Image } from "../data/kinds.ts";
 import { isHidden, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
+import { BuildProgress, isBuildOver } from "../images/builds.tsx";
 import { Link, navigate } from "../router.tsx";
-import { BuildProgress, isBuildOver } from "./image.tsx";
 
 const sourceOf = ({ spec }: Image) =>
   spec.recipe

@@ -1,7 +1,7 @@
 /** One plan: each move with its reason, what was expected of it and what came of it; approved in whole or in part, or put away. */
 import { type ReactNode, useState } from "react";
 import { decide, isCarriedOut, isFinalPlan } from "../../../src/director/planning/plan-standing.ts";
-import { Action, Ago, Badge, size } from "../../ui/basics.tsx";
+import { Action, Ago, Badge, Figure, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
@@ -13,7 +13,6 @@ import { useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { useDirector, useObjects } from "../machine/why.tsx";
 import { Link, navigate } from "../router.tsx";
-import { Figure } from "./estate.tsx";
 import { EventTable } from "./events.tsx";
 
 type Move = PlanKind["spec"]["moves"][number];

@@ -1,16 +1,18 @@
 /** The JeOS studio: packages are picked, what comes along and what it weighs is told at once, and an image is built of them. */
-import { type FormEvent, type ReactNode, useEffect, useState } from "react";
+import { type FormEvent, useState } from "react";
 import { nameOfNow } from "../../../src/resource/name-of-now.ts";
-import { Action, size } from "../../ui/basics.tsx";
+import { Action } from "../../ui/basics.tsx";
 import { Field } from "../../ui/field.tsx";
-import { ErrorNote, Loading, Ready } from "../../ui/states.tsx";
+import { Ready } from "../../ui/states.tsx";
 import { create } from "../data/actions.ts";
 import { isApiError, messageOf } from "../data/api.ts";
 import type { Distribution } from "../data/kinds.ts";
 import { useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
+import { Chosen } from "../images/chosen.tsx";
 import { type Draft, draftOf, EMPTY, isOfProfile, PROFILES, recipeOf } from "../images/draft.ts";
-import { type Closure, type Package, useClosure, useSearch } from "../images/picker.ts";
+import { useClosure } from "../images/picker.ts";
+import { Search } from "../images/search.tsx";
 import { navigate, useParam } from "../router.tsx";
 
 export default function Studio() {
@@ -148,196 +150,6 @@ function Refused({ error }: { error: unknown }) {
     </div>
   );
 }
-
-const PAGE = 50;
-
-function Search({
-  distribution,
-  chosen,
-  add,
-  take,
-}: {
-  distribution: string;
-  chosen: readonly string[];
-  add: (name: string) => void;
-  take: (name: string) => void;
-}) {
-  const [text, setText] = useState("");
-  const [section, setSection] = useState("");
-  const [limit, setLimit] = useState(PAGE);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: what is looked for is another thing
-  useEffect(() => setLimit(PAGE), [text, section]);
-  const { data, error, isPending } = useSearch(distribution, text, section, limit);
-  return (
-    <section className="panel">
-      <h2>Packages</h2>
-      <div className="filters body">
-        <input
-          type="search"
-          aria-label="Search packages"
-          placeholder="Search packages: web server, nginx…"
-          value={text}
-          onChange={(event) => setText(event.target.value)}
-          onKeyDown={(event) => {
-            // Enter adds the likeliest, and does not send the form.
-            if (event.key !== "Enter") return;
-            event.preventDefault();
-            const [first] = data?.items ?? [];
-            if (first) add(first.name);
-          }}
-        />
-        <select aria-label="Section" value={section} onChange={(event) => setSection(event.target.value)}>
-          <option value="">All sections</option>
-          {data?.sections.map(({ name, packages }) => (
-            <option key={name} value={name}>
-              {name} ({packages})
-            </option>
-          ))}
-        </select>
-      </div>
-      {error ? (
-        <ErrorNote title="The package lists cannot be read" error={error} />
-      ) : isPending ? (
-        <Loading what="the packages" />
-      ) : data?.items.length === 0 ? (
-        <p className="body muted">No package is described so.</p>
-      ) : (
-        <>
-          <ul className="lines packages">
-            {data?.items.map((found) => {
-              const isIn = chosen.includes(found.name);
-              return (
-                <li key={found.name}>
-                  <Described of={found} />
-                  <Action
-                    onPress={() => (isIn ? take : add)(found.name)}
-                    label={`${isIn ? "Take out" : "Add"} ${found.name}`}
-                  >
-                    {isIn ? "Take out" : "Add"}
-                  </Action>
-                </li>
-              );
-            })}
-          </ul>
-          {data && data.more > 0 && (
-            <p className="body row">
-              <span className="muted">and {data.more} more</span>
-              <Action kind="quiet" onPress={() => setLimit(Math.min(500, limit + PAGE))}>
-                Show more
-              </Action>
-            </p>
-          )}
-        </>
-      )}
-    </section>
-  );
-}
-
-const Described = ({ of, children }: { of: Package; children?: ReactNode }) => (
-  <span className="described">
-    <span>
-      <strong>{of.name}</strong> <span className="muted">{of.version}</span>{" "}
-      <span className="muted nowrap">{size(of.installedBytes)}</span>
-    </span>
-    <span className="muted">{children ?? of.description}</span>
-  </span>
-);
-
-function Chosen({
-  packages,
-  closure,
-  isStale,
-  error,
-  add,
-  take,
-}: {
-  packages: readonly string[];
-  closure: Closure | undefined;
-  isStale: boolean;
-  error: unknown;
-  add: (name: string) => void;
-  take: (name: string) => void;
-}) {
-  const along = closure?.packages.filter(({ name }) => !packages.includes(name)) ?? [];
-  return (
-    <section className="panel" aria-live="polite">
-      <h2>In the image</h2>
-      <div className="body stack">
-        {closure && (
-          <div className={`figures${isStale ? " stale" : ""}`}>
-            <Figure value={size(closure.installedBytes)} name="installed, and the kernel" />
-            <Figure value={size(closure.downloadBytes)} name="to download" />
-            <Figure value={String(closure.packages.length)} name="packages in all" />
-          </div>
-        )}
-        {error !== null && <p className="note bad">{messageOf(error)}</p>}
-        {closure?.unknown.map(({ name, nearest }) => (
-          <p key={name} className="note bad">
-            There is no package {name}.{" "}
-            {nearest.slice(0, 3).map((near) => (
-              <button
-                key={near}
-                type="button"
-                className="button quiet"
-                onClick={() => {
-                  take(name);
-                  add(near);
-                }}
-              >
-                {near}
-              </button>
-            ))}
-          </p>
-        ))}
-        {closure?.conflicts.map((conflict) => (
-          <p key={`${conflict.package} ${conflict.with} ${conflict.reason}`} className="note bad">
-            {conflict.package} {conflict.reason}.
-          </p>
-        ))}
-        {packages.length === 0 && (
-          <p className="muted">
-            No package yet: a kernel and busybox alone. Add what your application needs; what that needs comes
-            along.
-          </p>
-        )}
-      </div>
-      <ul className="lines packages">
-        {packages.map((name) => {
-          const found = closure?.packages.find((each) => each.name === name);
-          return (
-            <li key={name}>
-              {found ? <Described of={found} /> : <strong>{name}</strong>}
-              <Action onPress={() => take(name)} label={`Take out ${name}`}>
-                Take out
-              </Action>
-            </li>
-          );
-        })}
-      </ul>
-      {along.length > 0 && (
-        <details className="body">
-          <summary>{along.length} that come along</summary>
-          <ul className="lines">
-            {along.map((each) => (
-              <li key={each.name}>
-                <Described of={each}>
-                  {each.base ? "in every image" : each.because ? `for ${each.because}` : each.description}
-                </Described>
-              </li>
-            ))}
-          </ul>
-        </details>
-      )}
-    </section>
-  );
-}
-
-const Figure = ({ value, name }: { value: string; name: string }) => (
-  <div className="figure">
-    <b>{value}</b>
-    <span>{name}</span>
-  </div>
-);
 
 function Profiles({
   draft,

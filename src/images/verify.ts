@@ -1,9 +1,9 @@
 /** Whether an image is signed, and what its lock and its recipe make of it: it is built again elsewhere, of the packages alone, and every file compared. */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { type BuildOptions, type BuiltImage, buildImage } from "../build/builder.ts";
-import { sha256Of } from "./digest.ts";
-import { checkedFiles, SignatureError } from "./signature.ts";
+import { sha256Of } from "../system/digest.ts";
+import { type BuildOptions, type BuiltImage, buildImage } from "./build/builder.ts";
+import { checkedFiles, SignatureError } from "./trust/signature.ts";
 
 /** The files of an image in the pool, and what each should be by what was told of it when it was built. */
 const filesOf = ({ file, sha256, boot, artifacts = [] }: BuiltImage) => [

@@ -1,0 +1,90 @@
+/** Packages of a distribution, looked for and picked. */
+import { useEffect, useState } from "react";
+import { Action } from "../../ui/basics.tsx";
+import { ErrorNote, Loading } from "../../ui/states.tsx";
+import { Described } from "./described.tsx";
+import { useSearch } from "./picker.ts";
+
+const PAGE = 50;
+
+export function Search({
+  distribution,
+  chosen,
+  add,
+  take,
+}: {
+  distribution: string;
+  chosen: readonly string[];
+  add: (name: string) => void;
+  take: (name: string) => void;
+}) {
+  const [text, setText] = useState("");
+  const [section, setSection] = useState("");
+  const [limit, setLimit] = useState(PAGE);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: what is looked for is another thing
+  useEffect(() => setLimit(PAGE), [text, section]);
+  const { data, error, isPending } = useSearch(distribution, text, section, limit);
+  return (
+    <section className="panel">
+      <h2>Packages</h2>
+      <div className="filters body">
+        <input
+          type="search"
+          aria-label="Search packages"
+          placeholder="Search packages: web server, nginx…"
+          value={text}
+          onChange={(event) => setText(event.target.value)}
+          onKeyDown={(event) => {
+            // Enter adds the likeliest, and does not send the form.
+            if (event.key !== "Enter") return;
+            event.preventDefault();
+            const [first] = data?.items ?? [];
+            if (first) add(first.name);
+          }}
+        />
+        <select aria-label="Section" value={section} onChange={(event) => setSection(event.target.value)}>
+          <option value="">All sections</option>
+          {data?.sections.map(({ name, packages }) => (
+            <option key={name} value={name}>
+              {name} ({packages})
+            </option>
+          ))}
+        </select>
+      </div>
+      {error ? (
+        <ErrorNote title="The package lists cannot be read" error={error} />
+      ) : isPending ? (
+        <Loading what="the packages" />
+      ) : data?.items.length === 0 ? (
+        <p className="body muted">No package is described so.</p>
+      ) : (
+        <>
+          <ul className="lines packages">
+            {data?.items.map((found) => {
+              const isIn = chosen.includes(found.name);
+              return (
+                <li key={found.name}>
+                  <Described of={found} />
+                  <Action
+                    onPress={() => (isIn ? take : add)(found.name)}
+                    label={`${isIn ? "Take out" : "Add"} ${found.name}`}
+                  >
+                    {isIn ? "Take out" : "Add"}
+                  </Action>
+                </li>
+              );
+            })}
+          </ul>
+          {data && data.more > 0 && (
+            <p className="body row">
+              <span className="muted">and {data.more} more</span>
+              <Action kind="quiet" onPress={() => setLimit(Math.min(500, limit + PAGE))}>
+                Show more
+              </Action>
+            </p>
+          )}
+        </>
+      )}
+    </section>
+  );
+}

@@ -10,6 +10,7 @@ import { movedCommand, recipeFiles, serviceCommand } from "../images/analyze/own
 import { recipeText, told } from "../images/analyze/recipe-of.ts";
 import { locate } from "../images/analyze/source.ts";
 import { lookAt, quoted, traceRun } from "../images/analyze/trace.ts";
+import { PackageError } from "../images/packages/package-error.ts";
 import { Packages } from "../images/packages/packages.ts";
 import { CACHE } from "./paths.ts";
 import { table } from "./table.ts";
@@ -53,7 +54,8 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
       const trace = await traceRun(run, join(scratch, "trace"), { limitMs: request.for, signal });
       traces.push({ name: "the run", trace });
     }
-    const packages = new Packages(await cacheFolder(), release);
+    const warn = (text: string) => print(`warning: ${text}`);
+    const packages = new Packages(await cacheFolder(), release, undefined, { warn });
     const contents = await packages.contents();
     const subject: Subject = {
       traces,
@@ -95,7 +97,8 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
       `${request.output}: ${forRecipe(findings).length} packages; vireo image build ${request.output} builds it`,
     );
   } catch (error) {
-    if (error instanceof ApplicationError) throw new UserError(error.message, { cause: error });
+    if (error instanceof ApplicationError || error instanceof PackageError)
+      throw new UserError(error.message, { cause: error });
     throw error;
   } finally {
     await rm(scratch, { recursive: true, force: true });

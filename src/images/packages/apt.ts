@@ -56,6 +56,16 @@ export class Apt {
     this.cache = join(cache, `apt-${release}${own}`);
   }
 
+  /** Whether its packages are the distribution's alone. */
+  get isPlain(): boolean {
+    return this.#repositories.length === 0;
+  }
+
+  /** Tells that older lists have to do. */
+  warn(text: string): void {
+    this.#warn(text);
+  }
+
   /** What apt remembers of packages depends on what is installed. */
   ofMode(name: string): string {
     return join(this.cache, this.whole ? `${name}-full` : name);

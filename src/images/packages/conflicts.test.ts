@@ -1,5 +1,5 @@
 /** Why packages cannot be installed together, told from what apt says: its own texts, of bookworm. */
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { explainConflict, unmetOf } from "./conflicts.ts";
 
 const HEAD = "The following packages have unmet dependencies:\n";
@@ -76,6 +76,24 @@ it("tells of names that are provided, of what every image has, and of what is no
   ).toBe(
     "sendmail (recipe.packages[1]) needs sendmail-bin, which cannot be there together with postfix (recipe.packages[0])",
   );
+});
+
+it("asks apt no more than whether it sees it as our solver does; where it does not, it is asked for all", async () => {
+  const pair = (names: readonly string[]) => names.includes("exim4") && names.includes("postfix");
+  const against = vi.fn(
+    apt([[["exim4", "postfix"], `${HEAD} exim4 : Conflicts: postfix but 3.7 is to be\n`]]),
+  );
+  const asking = {
+    named: ["a", "exim4", "b", "postfix", "c"],
+    base: ["netbase"],
+    against,
+    brings: brings({}),
+  };
+  const told = "exim4 (recipe.packages[1]) conflicts with postfix (recipe.packages[3])";
+  expect(await explainConflict({ ...asking, guess: async (names) => pair(names) })).toBe(told);
+  expect(against.mock.calls).toEqual([[["exim4", "postfix"]]]);
+  expect(await explainConflict({ ...asking, guess: async (names) => names.includes("b") })).toBe(told);
+  expect(await explainConflict({ ...asking, guess: async () => false })).toBe(told);
 });
 
 it("says nothing when apt does not", async () => {

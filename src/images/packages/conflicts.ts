@@ -1,6 +1,7 @@
 /**
  * Why packages cannot be installed together, in words of the recipe. apt names the packages that are in each other's way, deep down; which two of the recipe's
- * are to blame is found by asking it again, a few times, for fewer.
+ * are to blame is found by asking our own solver for fewer, a few times, and then apt whether it sees it so; where it does not, or there is none (repositories of the recipe), apt is asked
+ * each time.
  */
 
 /** What apt said of one package. */
@@ -28,41 +29,54 @@ export interface Asking {
   named: readonly string[];
   /** What Vireo adds by itself; can be installed together. */
   base: readonly string[];
-  /** What apt says against these; undefined when they can be installed together. */
+  /** What apt says against these; undefined when they can be installed together. It takes a second. */
   against: (names: readonly string[]) => Promise<string | undefined>;
+  /** The same by our own solver (closure.ts), in milliseconds: where apt does not agree with what it finds, apt is asked for all. */
+  guess?: (names: readonly string[]) => Promise<boolean>;
   /** All that come with that one alone. */
   brings: (name: string) => Promise<ReadonlySet<string>>;
 }
 
+type Fails = (names: readonly string[]) => Promise<boolean>;
+
 /** @returns "a (recipe.packages[0]) needs b, which conflicts with c (recipe.packages[2])", or what else is known */
 export async function explainConflict(asking: Asking): Promise<string | undefined> {
-  const { named, base, against } = asking;
-  // The first that cannot join those before it …
-  const last = await firstFailing(named.length, (count) => against([...base, ...named.slice(0, count)]));
+  const { guess, against } = asking;
+  for (const fails of [guess, async (names: readonly string[]) => (await against(names)) !== undefined]) {
+    const found = fails && (await blamed(asking, fails));
+    if (!found) continue;
+    const { one, other, before } = found;
+    const said = await against(other === undefined ? [one] : [other, one]);
+    if (said !== undefined) return sentence(asking, said, one, other);
+    if (fails === guess) continue;
+    const all = await against([...before, one]);
+    return all === undefined ? undefined : sentence(asking, all, one, undefined);
+  }
+  return undefined;
+}
+
+/** The first that cannot join those before it, and the first of those that it cannot be with; none when it cannot be at all. */
+async function blamed({ named, base }: Asking, fails: Fails) {
+  const last = await firstFailing(named.length, (count) => fails([...base, ...named.slice(0, count)]));
   if (last === undefined) return undefined;
   const one = named[last - 1] ?? "";
-  const alone = await against([one]);
-  if (alone !== undefined) return sentence(asking, alone, one, undefined);
-  // … and the first of those that it cannot be with.
   const before = [...base, ...named.slice(0, last - 1)];
-  const with_ = await firstFailing(before.length, (count) => against([...before.slice(0, count), one]));
+  if (await fails([one])) return { one, before };
+  const with_ = await firstFailing(before.length, (count) => fails([...before.slice(0, count), one]));
   const other = with_ === undefined ? undefined : before[with_ - 1];
-  const said = other === undefined ? undefined : await against([other, one]);
-  if (other !== undefined && said !== undefined) return sentence(asking, said, one, other);
-  const all = await against([...before, one]);
-  return all === undefined ? undefined : sentence(asking, all, one, undefined);
+  return { one, before, ...(other === undefined ? {} : { other }) };
 }
 
 /** The least count that fails, when more than that fail, too. */
 async function firstFailing(
   most: number,
-  fails: (count: number) => Promise<string | undefined>,
+  fails: (count: number) => Promise<boolean>,
 ): Promise<number | undefined> {
   let [low, high] = [1, most];
-  if (most === 0 || (await fails(most)) === undefined) return undefined;
+  if (most === 0 || !(await fails(most))) return undefined;
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    if ((await fails(middle)) === undefined) low = middle + 1;
+    if (!(await fails(middle))) low = middle + 1;
     else high = middle;
   }
   return high;

@@ -28,6 +28,10 @@ export async function contentsOf(apt: Apt): Promise<Contents> {
       apt.signal?.throwIfAborted();
       // Offline, an old one is better than none.
       if (!existsSync(index)) throw error;
+      const made = new Date(statSync(index).mtimeMs).toISOString();
+      apt.warn(
+        `${error instanceof Error ? error.message : error}; going on with the lists of files of ${made}`,
+      );
     }
   return Contents.open(index);
 }

@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
+import { Apt } from "./apt.ts";
 import { INDEX_FORMAT } from "./index-file.ts";
 import { PackageError } from "./package-error.ts";
 import { PackageIndex } from "./package-index.ts";
@@ -75,6 +76,7 @@ describe("package lists", () => {
   let mirror = new Mirror();
   const at = (name: string) => join(cache, `apt-${RELEASE}`, name);
   const packages = () => new Packages(cache, RELEASE);
+  const apt = () => new Apt(cache, RELEASE);
   const age = async (name: string, ms: number) => {
     const seconds = (Date.now() - ms) / 1000;
     await utimes(at(name), seconds, seconds);
@@ -109,7 +111,7 @@ describe("package lists", () => {
   it("are fetched once by all who find them old at the same moment, and plans are kept meanwhile", async () => {
     const plans = await Promise.all([
       packages().plan(["web"]),
-      packages().lists(),
+      apt().lists(),
       new Packages(cache, RELEASE, undefined, { whole: true }).plan(["web"]),
       packages().plan(["web"]),
     ]);
@@ -118,7 +120,7 @@ describe("package lists", () => {
     // A build is choosing its packages while the lists change.
     const build = packages();
     await age("updated", 25 * HOUR_MS);
-    await Promise.all([build.plan(["web"]), packages().lists(), build.plan(["web"])]);
+    await Promise.all([build.plan(["web"]), apt().lists(), build.plan(["web"])]);
     expect(mirror.asked.filter((path) => path.endsWith("/Release"))).toHaveLength(2);
   });
 
@@ -131,25 +133,40 @@ describe("package lists", () => {
     expect(mirror.asked.filter((path) => path.endsWith("/Release"))).toHaveLength(1);
   });
 
+  it("of contents that cannot be made anew are told of, and those of before do", async () => {
+    await packages()
+      .contents()
+      .then((contents) => contents.close());
+    await age("contents.index", 8 * 24 * HOUR_MS);
+    await mirror.stop();
+    const warn = vi.fn();
+    const contents = await new Packages(cache, RELEASE, undefined, { warn }).contents();
+    expect(warn.mock.calls).toEqual([
+      [expect.stringMatching(/cannot be fetched: .*; going on with the lists of files of 20..-..-..T/)],
+    ]);
+    expect((await contents.packagesOf("usr/bin/web"))?.packages).toEqual(["web"]);
+    await contents.close();
+  });
+
   it("that cannot be fetched are an error, and are there as soon as the mirror is", async () => {
     await mirror.stop();
-    await expect(packages().lists()).rejects.toThrow(PackageError);
+    await expect(apt().lists()).rejects.toThrow(PackageError);
     await expect(packages().plan(["web"])).rejects.toThrow(
       /^the package lists of bookworm cannot be fetched: .*Could not connect/,
     );
     await expect(packages().contents()).rejects.toThrow("cannot be fetched");
     await mirror.start();
-    expect((await packages().lists()).files).toHaveLength(1);
+    expect((await apt().lists()).files).toHaveLength(1);
     expect(await has("web")).toBe(true);
   });
 
   it("of before do where newer ones cannot be fetched, for a while", async () => {
-    await packages().lists();
+    await apt().lists();
     await age("updated", 30 * HOUR_MS);
     await mirror.stop();
     const warnings: string[] = [];
     const warn = (text: string) => void warnings.push(text);
-    await new Packages(cache, RELEASE, undefined, { warn }).lists();
+    await new Apt(cache, RELEASE, undefined, { warn }).lists();
     expect(warnings).toEqual([
       expect.stringMatching(/cannot be fetched: .*; going on with those of 20..-..-..T/),
     ]);
@@ -158,7 +175,7 @@ describe("package lists", () => {
     await age("updated", 25 * HOUR_MS);
     mirror.has("web", "more");
     await mirror.start();
-    await packages().lists();
+    await apt().lists();
     expect(await has("more")).toBe(true);
   });
 
@@ -205,6 +222,6 @@ describe("package lists", () => {
   it("that no apt can fetch are no error of Vireo's", async () => {
     vi.stubEnv("PATH", "/nowhere");
     onTestFinished(() => void vi.unstubAllEnvs());
-    await expect(packages().lists()).rejects.toThrow(PackageError);
+    await expect(apt().lists()).rejects.toThrow(PackageError);
   });
 });

@@ -6,11 +6,11 @@ import { existsSync, rmSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Mode } from "../recipe.ts";
+import { Apt } from "./apt.ts";
 import type { Closure } from "./closure.ts";
 import { type Found, INDEX_FORMAT, type SearchOptions } from "./index-file.ts";
 import type { Answer, Question, Work } from "./index-worker.ts";
 import { PackageError } from "./package-error.ts";
-import { Packages } from "./packages.ts";
 import { PLUMBING } from "./plumbing.ts";
 
 const IDLE_MS = 600_000;
@@ -112,8 +112,8 @@ export class PackageIndex {
   }
 
   async #renew(): Promise<void> {
-    const packages = new Packages(this.#cache, this.#release, undefined, { warn: this.#warn });
-    const { files, fetchedMs } = await packages.lists();
+    const apt = new Apt(this.#cache, this.#release, undefined, { warn: this.#warn });
+    const { files, fetchedMs } = await apt.lists();
     if (existsSync(this.#path) && statSync(this.#path).mtimeMs === Math.floor(fetchedMs)) return;
     const maker = new Thread({ make: this.#path, lists: files });
     await maker.first().catch((cause: unknown) => {

@@ -11,6 +11,7 @@ import type { Contents } from "./contents.ts";
 import { contentsOf } from "./contents-lists.ts";
 import { nearest } from "./nearest.ts";
 import { PackageError } from "./package-error.ts";
+import { PackageIndex } from "./package-index.ts";
 import { PLUMBING, PLUMBING_PROVIDES } from "./plumbing.ts";
 
 export interface Package {
@@ -26,15 +27,12 @@ export interface Package {
 export const ESSENTIAL = "?essential";
 export class Packages {
   readonly #apt: Apt;
+  readonly #root: string;
 
   /** `cache` keeps package lists and .debs between builds, of all that ask at once; `signal` ends what is under way. */
   constructor(cache: string, release: string, signal?: AbortSignal, options: AptOptions = {}) {
+    this.#root = cache;
     this.#apt = new Apt(cache, release, signal, options);
-  }
-
-  /** The files of the package lists, in the order of the sources; fetched when they are missing or older than a day. @throws PackageError */
-  lists(): Promise<{ files: string[]; fetchedMs: number }> {
-    return this.#apt.lists();
   }
 
   /** Which package has which file: contents-lists.ts. @throws Error */
@@ -76,33 +74,44 @@ export class Packages {
     return this.#apt.run("apt-get", [...this.#apt.options(), "-s", "install", ...all], { timeoutMs: 60_000 });
   }
 
-  #explain(named: readonly string[], base: readonly string[]): Promise<string | undefined> {
-    return explainConflict({
-      base,
-      named,
-      against: async (some) => {
-        // Why, it says only when it is not told to be quiet.
-        const args = [
-          ...this.#apt.options().slice(1),
-          "-q",
-          "-s",
-          "install",
-          ...(this.#apt.whole ? [ESSENTIAL] : []),
-        ];
-        const said = await this.#apt.run(
-          "sh",
-          ["-c", '"$@" 2>&1 || echo FAILED', "sh", "apt-get", ...args, ...some],
-          {
-            timeoutMs: 60_000,
-          },
-        );
-        return said.endsWith("FAILED\n") ? said : undefined;
-      },
-      brings: async (name) => {
-        const plan = await this.#simulate([name]).catch(() => "");
-        return new Set([...plan.matchAll(/^Inst (\S+) /gm)].map(([, each = ""]) => each));
-      },
+  async #explain(named: readonly string[], base: readonly string[]): Promise<string | undefined> {
+    const { whole } = this.#apt;
+    // It knows the distribution's own packages.
+    const index = this.#apt.isPlain ? new PackageIndex(this.#root, this.#apt.release) : undefined;
+    const closure = (names: readonly string[]) =>
+      index?.closure(names, whole ? "full" : "slim").catch(() => undefined); // apt knows, too
+    try {
+      return await explainConflict({
+        base,
+        named,
+        against: (some) => this.#against(some),
+        ...(index ? { guess: async (some) => ((await closure(some))?.conflicts.length ?? 0) > 0 } : {}),
+        brings: async (name) => {
+          const guessed = await closure([name]);
+          if (guessed) return new Set(guessed.packages.map((each) => each.name));
+          const plan = await this.#simulate([name]).catch(() => "");
+          return new Set([...plan.matchAll(/^Inst (\S+) /gm)].map(([, each = ""]) => each));
+        },
+      });
+    } finally {
+      index?.close();
+    }
+  }
+
+  /** What apt says against these together, in its own words; undefined when they can be. Why, it says only when it is not told to be quiet. */
+  async #against(names: readonly string[]): Promise<string | undefined> {
+    const args = [
+      ...this.#apt.options().slice(1),
+      "-q",
+      "-s",
+      "install",
+      ...(this.#apt.whole ? [ESSENTIAL] : []),
+    ];
+    const script = '"$@" 2>&1 || echo FAILED';
+    const said = await this.#apt.run("sh", ["-c", script, "sh", "apt-get", ...args, ...names], {
+      timeoutMs: 60_000,
     });
+    return said.endsWith("FAILED\n") ? said : undefined;
   }
 
   /**

@@ -1,6 +1,7 @@
 /** `vireo plan approve` and `vireo plan reject`: a user's word on a Plan that asks for it. */
 import { type Client, modify } from "../client/client.ts";
 import { describeEffect } from "../director/execution/effect-words.ts";
+import { changesOf } from "../director/execution/outlook-words.ts";
 import { isFinalPlan, Plan } from "../director/kinds.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
 import { UserError } from "./user-error.ts";
@@ -44,6 +45,10 @@ export async function decideWith(
     print(
       `  ${vm} from ${from} to ${to}: ${describeEffect(predicted ?? {}) || "nothing predicted"} (${reason})`,
     );
+  for (const { name: what, before, after, text } of plan.status?.outlook
+    ? changesOf(plan.status.outlook)
+    : [])
+    if (before !== after) print(`  ${what}: ${text(before)} -> ${text(after)}`);
   print(
     decision === "Approved"
       ? `plan/${name} approved; \`vireo get plan/${name} -w\` shows how it goes`

@@ -50,6 +50,13 @@ export function addPlanVerbs(
   print: (line: string) => void,
 ): void {
   const plan = program.command("plan").description("what the director means to do, and has done");
+  withControlPlane(plan.command("show"))
+    .description("what a plan does and why, and how hosts stand before and after it")
+    .argument("[plan]", "its name; by default the newest that is not over, or else the newest")
+    .action(async (name: string | undefined, options: PlaceOptions) => {
+      const { showPlan } = await import("./plan-show.ts");
+      await showPlan(placeOf(options), name, print);
+    });
   withControlPlane(plan.command("undo"))
     .description("move back what a plan moved, as far as the required rules allow it")
     .argument("[plan]", "its name; by default the newest one that moved something and is not undone")

@@ -247,6 +247,48 @@ const BothHosts = Type.Object({
 });
 export type BothHosts = Static<typeof BothHosts>;
 
+/** Of the estate in all. What nobody tells is absent. */
+const EstateFigures = Type.Object({
+  hostsInUse: Type.Integer({ description: "Hosts with machines: those that have to be on." }),
+  watts: Type.Optional(
+    Type.Number({ description: "Of these hosts, by their power figures and the CPUs given out." }),
+  ),
+  hostsWithoutWatts: Type.Optional(
+    Type.Integer({ description: "Of these hosts, those that do not tell what they take: not in the sums." }),
+  ),
+  costPerHour: Type.Optional(
+    Type.Number({ description: "Of these watts with what the building takes, at sites that have a price." }),
+  ),
+  carbonGramsPerHour: Type.Optional(Type.Number({ description: "The same of CO2." })),
+  rulesBroken: Type.Integer({
+    description: "Of each policy the machines that a required rule does not let be where they are.",
+  }),
+});
+export type EstateFigures = Static<typeof EstateFigures>;
+
+const Outlook = Type.Object(
+  {
+    before: EstateFigures,
+    after: EstateFigures,
+    hosts: Type.Array(
+      Type.Object({
+        name: Type.String(),
+        capacity: Type.Object({
+          cpus: Type.Integer(),
+          memoryBytes: Type.Integer(),
+          watts: Type.Optional(Type.Number({ description: "At full load." })),
+        }),
+        before: HostFigures,
+        after: HostFigures,
+      }),
+      { description: "Those that the moves leave and reach, what changes most first; 60 at most." },
+    ),
+    moreHosts: Type.Optional(Type.Integer({ description: "So many are not among hosts." })),
+  },
+  { description: "Hosts before the first move, and after all of them, as predicted." },
+);
+export type Outlook = Static<typeof Outlook>;
+
 export const Plan = defineKind({
   kind: "Plan",
   plural: "plans",
@@ -307,6 +349,7 @@ export const Plan = defineKind({
   status: Type.Object({
     phase: Type.Optional(Words(["Proposed", "Running", "Succeeded", "Failed", "Superseded", "Rejected"])),
     done: Type.Optional(Type.Integer()),
+    outlook: Type.Optional(Outlook),
     moves: Type.Optional(
       Type.Array(
         Type.Object({

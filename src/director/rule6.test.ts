@@ -148,7 +148,9 @@ it("a policy that asks gets a proposal, carried out once a user approves it, and
 
   const lines: string[] = [];
   await decideWith(estate.client, undefined, "Rejected", (line) => lines.push(line));
-  expect(lines.join("\n")).toMatch(/^ {2}web from a to b: .*host\.cpu\.mhz.*\nplan\/plan-.*-ask rejected$/);
+  expect(lines.join("\n")).toMatch(
+    /^ {2}web from a to b: .*host\.cpu\.mhz.*\n {2}rules broken: 1 -> 0\nplan\/plan-.*-ask rejected$/,
+  );
   await untilPlan(
     "its end",
     ({ metadata, status }) => metadata.name === name && status?.phase === "Rejected",

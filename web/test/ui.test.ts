@@ -224,6 +224,10 @@ it("changes a policy, approves its plan, and the machine moves with its screen o
   expect(await violations(page)).toEqual([]);
   await page.getByText("Proposed, waits for you").getByRole("link").click();
   await page.getByRole("button", { name: "Approve all" }).waitFor();
+  // Before and after: one host is emptied, the other taken into use.
+  await page.getByRole("row", { name: /frugal-1.*emptied.*1 → 0/ }).waitFor();
+  await page.getByRole("row", { name: /fast-1.*taken into use.*0 → 1/ }).waitFor();
+  await page.getByText("hosts in use").waitFor();
   expect(await violations(page)).toEqual([]);
   // Its own restart, after the rollback, may have cut it off before; the move does not.
   const connections = await watching.locator(".console .place").getAttribute("data-connections");

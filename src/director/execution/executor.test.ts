@@ -124,6 +124,12 @@ it("of which every move is overtaken before it begins has not failed: it is supe
 });
 
 it("tells of each move what was predicted and what came of it, and takes it back when asked", async () => {
+  const of = (machines: number, watts: number) => ({
+    machines,
+    cpus: machines,
+    memoryBytes: machines * 2 ** 26,
+    watts,
+  });
   agentsMove = new Set(["x", "y"]);
   for (const vm of ["x", "y"]) await estate.runMachine(vm, "a");
   await create("p1", [
@@ -132,6 +138,16 @@ it("tells of each move what was predicted and what came of it, and takes it back
   ]);
   const done = await over("p1");
   expect(done.status).toMatchObject({ phase: "Succeeded", done: 2 });
+  expect(done.status?.outlook).toEqual({
+    before: { hostsInUse: 1, watts: 30, rulesBroken: 0 },
+    after: { hostsInUse: 2, watts: 40, rulesBroken: 0 },
+    hosts: ["a", "b", "c"].map((name) => ({
+      name,
+      capacity: { cpus: 4, memoryBytes: 2 ** 30, watts: 50 },
+      before: name === "a" ? of(2, 30) : of(0, 0),
+      after: name === "a" ? of(0, 0) : of(1, 20),
+    })),
+  });
   const [first] = done.status?.moves ?? [];
   expect(first).toMatchObject({
     phase: "Succeeded",

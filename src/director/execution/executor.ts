@@ -23,6 +23,7 @@ import { figuresOf } from "./figures.ts";
 import { linkOf } from "./forecast.ts";
 import { outdated } from "./kept.ts";
 import { actualOf, outcome } from "./outcome.ts";
+import { outlookOf } from "./outlook.ts";
 import { type UnderWay, waitsFor } from "./pace.ts";
 import { hindrance, overLimits } from "./recheck.ts";
 
@@ -68,8 +69,14 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
   if (!plan || isFinalPlan(plan)) return "over";
   if (!isCarriedOut(plan)) {
     const phase = plan.spec.approval === "Rejected" ? "Rejected" : "Proposed";
-    if (plan.status?.phase !== phase) await write(context, name, { phase });
+    if (plan.status?.phase !== phase)
+      await write(context, name, { phase, ...(phase === "Proposed" ? await outlook(context, plan) : {}) });
     return "over";
+  }
+  // While nothing of it is begun: later nobody could tell what was before.
+  if (!plan.status?.moves && !plan.status?.outlook) {
+    await write(context, name, await outlook(context, plan));
+    return "more";
   }
   const migrations = (await client.list(Migration)).items;
   const { moves } = plan.spec;
@@ -98,6 +105,10 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
   await forgetOld(context);
   return "over";
 }
+
+const outlook = async (context: DirectorContext, { spec }: Plan) => ({
+  outlook: outlookOf(await readEstate(context.client, context), spec.moves),
+});
 
 const isOpen = ({ phase }: MoveStatus) => phase === "Waiting" || phase === "Running";
 

@@ -8,7 +8,8 @@ import { score } from "../planning/score.ts";
 import { usage } from "../rules/rules.ts";
 import { experienceOf, forecast, linkOf, round } from "./forecast.ts";
 
-function hostFigures(estate: Estate, host: HostView): HostFigures {
+/** What it gives out, and takes. */
+export function hostFigures(estate: Estate, host: HostView): HostFigures {
   const { machines, cpus, memoryBytes } = usage(estate, host.name);
   const curve = curveOf(host);
   // As goals.ts has it: an empty host is none that has to be on.

@@ -13,6 +13,7 @@ import { scope } from "../data/scope.ts";
 import { siteLines } from "../estate/scene-of.ts";
 import { Link, navigate } from "../router.tsx";
 import { useDark } from "../theme.ts";
+import { Changes } from "./outlook.tsx";
 
 export const policyPath = ({ metadata }: Policy) =>
   `/director/policies/${metadata.namespace}/${metadata.name}`;
@@ -231,13 +232,16 @@ export default function Director() {
         {() => (
           <div className="stack">
             {proposed.map((plan) => (
-              <p key={plan.metadata.uid} className="note">
-                {plan.status?.phase === "Proposed" ? "Proposed, waits for you: " : "Under way: "}
-                <Link href={planPath(plan)}>
-                  {plan.spec.moves.length} {plan.spec.moves.length === 1 ? "move" : "moves"}
-                </Link>
-                , because {plan.spec.trigger}.
-              </p>
+              <div key={plan.metadata.uid} className="note stack">
+                <p>
+                  {plan.status?.phase === "Proposed" ? "Proposed, waits for you: " : "Under way: "}
+                  <Link href={planPath(plan)}>
+                    {plan.spec.moves.length} {plan.spec.moves.length === 1 ? "move" : "moves"}
+                  </Link>
+                  , because {plan.spec.trigger}.
+                </p>
+                {plan.status?.outlook && <Changes outlook={plan.status.outlook} />}
+              </div>
             ))}
             <section>
               <div className="page-head">

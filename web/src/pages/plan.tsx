@@ -14,6 +14,7 @@ import { useRights } from "../data/rights.ts";
 import { useDirector, useObjects } from "../machine/why.tsx";
 import { Link, navigate } from "../router.tsx";
 import { EventTable } from "./events.tsx";
+import { Outlook } from "./outlook.tsx";
 
 type Move = PlanKind["spec"]["moves"][number];
 type Effect = NonNullable<Move["predicted"]>;
@@ -46,28 +47,37 @@ const figures: readonly [keyof Effect, string, (value: number) => string][] = [
   ["watts", "watts", (value) => `${value > 0 ? "+" : ""}${value} W`],
 ];
 
+const isCost = (key: keyof Effect) => key === "seconds" || key === "bytes";
+
 function Effects({ predicted, actual }: { predicted: Effect | undefined; actual: Effect | undefined }) {
-  const rows = figures.filter(([key]) => predicted?.[key] !== undefined || actual?.[key] !== undefined);
-  if (rows.length === 0) return null;
-  const cell = (effect: Effect | undefined, key: keyof Effect, text: (value: number) => string) =>
-    effect?.[key] === undefined ? "–" : text(effect[key]);
+  const known = figures.filter(([key]) => predicted?.[key] !== undefined || actual?.[key] !== undefined);
+  if (known.length === 0) return null;
+  const line = (name: string, effect: Effect | undefined) =>
+    effect && (
+      <tr>
+        <th scope="row">{name}</th>
+        {known.map(([key, , text]) => (
+          <td key={key} className="num">
+            {effect[key] === undefined ? "–" : text(effect[key])}
+          </td>
+        ))}
+      </tr>
+    );
   return (
     <table className="effects">
       <thead>
         <tr>
           <td />
-          <th className="num">predicted</th>
-          {actual && <th className="num">actual</th>}
+          {known.map(([key, name]) => (
+            <th key={key} scope="col" className="num">
+              {name}
+            </th>
+          ))}
         </tr>
       </thead>
       <tbody>
-        {rows.map(([key, name, text]) => (
-          <tr key={key}>
-            <th scope="row">{name}</th>
-            <td className="num">{cell(predicted, key, text)}</td>
-            {actual && <td className="num">{cell(actual, key, text)}</td>}
-          </tr>
-        ))}
+        {line("predicted", predicted)}
+        {line("actual", actual)}
       </tbody>
     </table>
   );
@@ -200,7 +210,8 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
       <div className="figures" style={{ marginTop: 12 }}>
         <Figure value={`${status?.done ?? 0} of ${spec.moves.length}`} name="moves made" />
         {figures.map(([key, name, text]) => {
-          const value = sum(key);
+          // What it gains is told before and after.
+          const value = isCost(key) || !status?.outlook ? sum(key) : undefined;
           return value === undefined ? null : (
             <Figure
               key={key}
@@ -210,6 +221,16 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
           );
         })}
       </div>
+      {status?.outlook && (
+        <Outlook
+          outlook={status.outlook}
+          note={
+            isProposed && left.size > 0
+              ? `Of all ${spec.moves.length} moves; of those that you approve, figures come with the plan of them.`
+              : undefined
+          }
+        />
+      )}
       <section className="panel">
         <h2>Moves</h2>
         <ul className="lines">
@@ -244,9 +265,9 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
                     )}
                   </div>
                   <div>{move.reason}</div>
-                  {told?.message && <div className="muted">{told.message}</div>}
+                  {told?.message && !told.actual && <div className="muted">{told.message}</div>}
+                  <Effects predicted={move.predicted} actual={told?.actual} />
                 </div>
-                <Effects predicted={move.predicted} actual={told?.actual} />
               </li>
             );
           })}

@@ -1,0 +1,75 @@
+/** `vireo plan show`: what a plan means to do, why, and how hosts and the estate stand before and after it. */
+import { describeEffect } from "../director/execution/effect-words.ts";
+import { byAge } from "../director/execution/kept.ts";
+import { changesOf, untoldOf } from "../director/execution/outlook-words.ts";
+import { isFinalPlan, type Outlook, Plan } from "../director/kinds.ts";
+import { formatBytes } from "../resource/quantity.ts";
+import { openSession, type Place, parseName } from "./resources.ts";
+import { table } from "./table.ts";
+import { UserError } from "./user-error.ts";
+
+type Print = (line: string) => void;
+
+/** @throws UserError when there is no such plan, or none at all */
+export async function showPlan(place: Place, word: string | undefined, print: Print): Promise<void> {
+  const { client, kinds } = await openSession(place);
+  const plans = (await client.list(Plan)).items.sort(byAge);
+  const name = word === undefined ? undefined : parseName(kinds, "plan", word).name;
+  const plan =
+    name === undefined
+      ? (plans.findLast((one) => !isFinalPlan(one)) ?? plans.at(-1))
+      : plans.find(({ metadata }) => metadata.name === name);
+  if (!plan && name === undefined)
+    throw new UserError("there is no plan: the director has had nothing to do");
+  if (!plan)
+    throw new UserError(
+      `there is no plan ${JSON.stringify(name)}; \`vireo get plans\` lists those that are kept`,
+    );
+  describePlan(plan, print);
+}
+
+/** The same of a plan that is at hand. */
+export function describePlan({ metadata, spec, status }: Plan, print: Print): void {
+  print(`plan/${metadata.name}  ${status?.phase ?? "Pending"}, because ${spec.trigger}`);
+  if (status?.outlook) printOutlook(status.outlook, print);
+  print("");
+  for (const [i, { vm, from, to, reason, predicted }] of spec.moves.entries()) {
+    const { phase, message, actual } = status?.moves?.[i] ?? {};
+    print(`${vm} from ${from} to ${to}${phase ? `  ${phase}` : ""}`);
+    print(`  why        ${reason}`);
+    if (predicted) print(`  predicted  ${describeEffect(predicted)}`);
+    if (actual) print(`  actual     ${describeEffect(actual)}`);
+    else if (message) print(`  now        ${message}`);
+  }
+}
+
+/** Before and after: the estate in all, then the hosts. */
+export function printOutlook(outlook: Outlook, print: Print): void {
+  print("");
+  print(
+    table(
+      ["IN ALL", "BEFORE", "AFTER"],
+      changesOf(outlook).map(({ name, before, after, text }) => [name, text(before), text(after)]),
+    ),
+  );
+  const untold = untoldOf(outlook);
+  if (untold) print(untold);
+  print("");
+  const arrow = (was: string, will: string) => (was === will ? was : `${was} -> ${will}`);
+  const watts = (value: number | undefined) => (value === undefined ? "?" : String(Math.round(value)));
+  print(
+    table(
+      ["HOST", "MACHINES", "CPUS", "OF", "MEMORY", "OF", "WATTS"],
+      outlook.hosts.map(({ name, capacity, before, after }) => [
+        name,
+        arrow(String(before.machines), String(after.machines)),
+        arrow(String(before.cpus), String(after.cpus)),
+        String(capacity.cpus),
+        arrow(formatBytes(before.memoryBytes), formatBytes(after.memoryBytes)),
+        formatBytes(capacity.memoryBytes),
+        arrow(watts(before.watts), watts(after.watts)),
+      ]),
+    ),
+  );
+  if (outlook.moreHosts) print(`and ${outlook.moreHosts} hosts more, which change less`);
+}

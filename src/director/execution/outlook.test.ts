@@ -1,0 +1,121 @@
+/** The estate before and after a plan: what it tells, what it does not know, and what comes first. */
+import { expect, it } from "vitest";
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import type { Policy } from "../kinds.ts";
+import { outlookOf } from "./outlook.ts";
+import { changesOf, untoldOf } from "./outlook-words.ts";
+
+const GiB = 2 ** 30;
+const host = (name: string, more: Partial<HostView> = {}): HostView => ({
+  name,
+  ready: true,
+  site: "north",
+  rack: name,
+  cpus: 4,
+  memoryBytes: 8 * GiB,
+  mhz: 2000,
+  cores: 2,
+  cpuModel: name,
+  idleWatts: 100,
+  maxWatts: 300,
+  accelerator: "tcg",
+  ssd: true,
+  linkMbps: 1000,
+  ...more,
+});
+const machine = (name: string, at: string): MachineView => ({
+  key: `default/${name}`,
+  namespace: "default",
+  name,
+  labels: {},
+  cpus: 1,
+  memoryBytes: GiB,
+  movable: true,
+  since: 0,
+  host: at,
+});
+const move = (vm: string, from: string, to: string) => ({ namespace: "default", vm, from, to });
+const apart: Policy = {
+  apiVersion: "vireo.dev/v2",
+  kind: "Policy",
+  metadata: { name: "apart", namespace: "default" },
+  spec: { selector: {}, keepApart: "host", automation: "ask", priority: 0 },
+};
+const estate = (hosts: HostView[], machines: MachineView[], more: Partial<Estate> = {}): Estate => ({
+  hosts,
+  machines,
+  policies: [],
+  odd: [],
+  ...more,
+});
+
+it("tells hosts, watts, cost, CO2 and broken rules before and after, and of each host that takes part", () => {
+  const before = estate(
+    [host("a"), host("b"), host("idle"), host("other")],
+    [machine("x", "a"), machine("y", "a")],
+    { policies: [apart], sites: new Map([["north", { pue: 1.5, price: 0.4, carbon: 200 }]]) },
+  );
+  const outlook = outlookOf(before, [move("x", "a", "b")]);
+  // Two of a's four CPUs are half of the way from 100 to 300 W; one on each host a quarter of it, twice.
+  expect(outlook).toMatchObject({
+    before: {
+      hostsInUse: 1,
+      watts: 200,
+      costPerHour: 0.12,
+      carbonGramsPerHour: 60,
+      // Each of the two may not be where the other is.
+      rulesBroken: 2,
+    },
+    after: { hostsInUse: 2, watts: 300, costPerHour: 0.18, carbonGramsPerHour: 90, rulesBroken: 0 },
+    hosts: [
+      {
+        name: "b",
+        capacity: { cpus: 4, memoryBytes: 8 * GiB, watts: 300 },
+        before: { machines: 0, cpus: 0, memoryBytes: 0, watts: 0 },
+        after: { machines: 1, cpus: 1, memoryBytes: GiB, watts: 150 },
+      },
+      { name: "a", before: { machines: 2, watts: 200 }, after: { machines: 1, watts: 150 } },
+    ],
+  });
+  expect(
+    changesOf(outlook).map(({ name, text, before, after }) => [name, text(before), text(after)]),
+  ).toEqual([
+    ["hosts in use", "1", "2"],
+    ["watts", "200 W", "300 W"],
+    ["cost an hour", "0.120", "0.180"],
+    ["CO2 an hour", "60 g", "90 g"],
+    ["rules broken", "2", "0"],
+  ]);
+});
+
+it("does not make up what nobody tells, and says so", () => {
+  const silent = (name: string) => {
+    const { idleWatts: _, maxWatts: __, ...rest } = host(name, { site: "" });
+    return rest;
+  };
+  const all = outlookOf(estate([silent("a"), silent("b")], [machine("x", "a")]), [move("x", "a", "b")]);
+  expect(all.before).toEqual({ hostsInUse: 1, hostsWithoutWatts: 1, rulesBroken: 0 });
+  expect(all.hosts[0]?.before).not.toHaveProperty("watts");
+  expect(changesOf(all).map(({ name }) => name)).toEqual(["hosts in use", "rules broken"]);
+  expect(untoldOf(all)).toMatch("One of the hosts in use does not tell its watts");
+  // One of two: the other's are the sum, with a word about it.
+  const some = outlookOf(estate([silent("a"), host("b")], [machine("x", "a"), machine("y", "b")]), [
+    move("y", "b", "a"),
+  ]);
+  expect(some).toMatchObject({ before: { watts: 150, hostsWithoutWatts: 1 }, after: { hostsInUse: 1 } });
+  expect(some.after).not.toHaveProperty("watts");
+});
+
+it("stays small: of a plan that touches many hosts it tells those that change most", () => {
+  const many = Array.from({ length: 100 }, (_, i) => `h${String(i).padStart(2, "0")}`);
+  const machines = many.map((name) => machine(`m-${name}`, name));
+  const target = host("target", { cpus: 200, memoryBytes: 400 * GiB });
+  const outlook = outlookOf(
+    estate([target, ...many.map((name) => host(name))], machines),
+    many.map((name) => move(`m-${name}`, name, "target")),
+  );
+  expect(outlook.hosts).toHaveLength(60);
+  expect(outlook.moreHosts).toBe(41);
+  // All are emptied; the target is taken into use, and by the most of it.
+  expect(outlook.hosts[0]).toMatchObject({ name: "target", after: { machines: 100 } });
+});

@@ -1,0 +1,102 @@
+/** The hosts, and the estate in all, before a plan and as it is to leave them: what approving it changes. Pure. */
+import type { Estate } from "../estate/estate.ts";
+import { apply, indexOf } from "../estate/estate-index.ts";
+import { NO_TARIFFS } from "../estate/tariffs.ts";
+import type { EstateFigures, HostFigures, Outlook } from "../kinds.ts";
+import type { Move } from "../planning/plan.ts";
+import { obstacle } from "../rules/rules.ts";
+import { hostFigures } from "./figures.ts";
+import { round } from "./forecast.ts";
+
+/** So many hosts are told one by one; of a plan that the planner makes that is nearly always all of them. */
+const HOSTS = 60;
+
+/** Of the hosts that its moves leave and reach, those first that it changes most. */
+export function outlookOf(
+  estate: Estate,
+  moves: readonly Pick<Move, "namespace" | "vm" | "from" | "to">[],
+): Outlook {
+  const { hosts } = indexOf(estate);
+  const touched = [...new Set(moves.flatMap(({ from, to }) => [from, to]))].flatMap(
+    (name) => hosts.get(name) ?? [],
+  );
+  const of = (state: Estate) => touched.map((host) => hostFigures(state, host));
+  const [figures, before] = [of(estate), estateFigures(estate)];
+  let state = estate;
+  for (const { namespace, vm, to } of moves) state = apply(state, `${namespace}/${vm}`, to);
+  const then = of(state);
+  const all = touched.flatMap(({ name, cpus, memoryBytes, maxWatts }, i) => {
+    const [was, will] = [figures[i], then[i]];
+    const capacity = { cpus, memoryBytes, ...(maxWatts === undefined ? {} : { watts: maxWatts }) };
+    return was && will ? [{ name, capacity, before: was, after: will }] : [];
+  });
+  all.sort((a, b) => changeOf(b) - changeOf(a) || (a.name < b.name ? -1 : 1));
+  return {
+    before,
+    after: estateFigures(state),
+    hosts: all.slice(0, HOSTS),
+    ...(all.length > HOSTS ? { moreHosts: all.length - HOSTS } : {}),
+  };
+}
+
+/** Hosts that become empty or are taken into use go first: they are what is switched. */
+function changeOf({
+  capacity,
+  before,
+  after,
+}: {
+  capacity: { cpus: number; memoryBytes: number };
+  before: HostFigures;
+  after: HostFigures;
+}): number {
+  const share = (now: number, was: number, most: number) => Math.abs(now - was) / Math.max(1, most);
+  return (
+    ((before.machines === 0) === (after.machines === 0) ? 0 : 10) +
+    Math.max(
+      share(after.cpus, before.cpus, capacity.cpus),
+      share(after.memoryBytes, before.memoryBytes, capacity.memoryBytes),
+    )
+  );
+}
+
+function estateFigures(estate: Estate): EstateFigures {
+  const { sites = NO_TARIFFS } = estate;
+  const sums = { watts: 0, cost: 0, carbon: 0 };
+  let [hostsInUse, untold, priced, weighed] = [0, 0, false, false];
+  for (const host of estate.hosts) {
+    const { machines, watts } = hostFigures(estate, host);
+    if (machines > 0) hostsInUse++;
+    if (watts === undefined) {
+      if (machines > 0) untold++;
+      continue;
+    }
+    sums.watts += watts;
+    const { pue = 1, price, carbon } = sites.get(host.site) ?? {};
+    priced ||= price !== undefined;
+    weighed ||= carbon !== undefined;
+    sums.cost += ((watts * pue) / 1000) * (price ?? 0);
+    sums.carbon += ((watts * pue) / 1000) * (carbon ?? 0);
+  }
+  const told = untold < hostsInUse || (hostsInUse === 0 && estate.hosts.length > 0);
+  return {
+    hostsInUse,
+    ...(told ? { watts: round(sums.watts, 1) } : {}),
+    ...(untold > 0 ? { hostsWithoutWatts: untold } : {}),
+    ...(priced ? { costPerHour: round(sums.cost, 4) } : {}),
+    ...(weighed ? { carbonGramsPerHour: round(sums.carbon, 1) } : {}),
+    rulesBroken: rulesBroken(estate),
+  };
+}
+
+/** As policies tell it in their condition Satisfied: of each policy, those of its machines that may not be where they are. */
+function rulesBroken(estate: Estate): number {
+  const index = indexOf(estate);
+  let broken = 0;
+  for (const policy of estate.policies)
+    for (const at of index.membersOf(policy)) {
+      const machine = index.machines[at];
+      const host = machine && index.hosts.get(machine.host ?? "");
+      if (host && obstacle(estate, machine, host, [policy])) broken++;
+    }
+  return broken;
+}

@@ -26,6 +26,7 @@ import { runPlanExecutor } from "../director/execution/executor.ts";
 import { runDestinations } from "../director/planning/destinations.ts";
 import { runPlanner } from "../director/planning/planner.ts";
 import { runScheduler } from "../director/planning/scheduler.ts";
+import { directorSubresources } from "../director/planning/subresources.ts";
 import { runHostPower } from "../director/power/power-reconciler.ts";
 import { runBuildReconciler } from "../images/build-reconciler.ts";
 import { distributionSubresources } from "../images/distributions.ts";
@@ -97,15 +98,22 @@ export async function server(
   const tickets = new Tickets(store);
   const buildLogs = join(paths.logs, "builds");
   const signer = signerOf(pki.derived("image signatures"));
+  const history = new UseHistory();
+  const consoles = consoleSubresources({ service, issuer: pki, tickets, log });
+  const director = directorSubresources(new LocalClient(service), { history, clock: systemClock });
   const api = await startApiServer({
     service,
     tickets,
     sessions: new Sessions(store),
     ui: new Ui(WEB_UI),
     subresources: {
-      ...consoleSubresources({ service, issuer: pki, tickets, log }),
       ...imageSubresources({ client: new LocalClient(service), logs: buildLogs, signer }),
       ...distributionSubresources(new LocalClient(service), CACHE, log),
+      ...director,
+      "virtualmachines.vireo.dev": [
+        ...(consoles["virtualmachines.vireo.dev"] ?? []),
+        ...(director["virtualmachines.vireo.dev"] ?? []),
+      ],
     },
     pki,
     host,
@@ -152,7 +160,7 @@ export async function server(
       const events = new EventRecorder(client, "control-plane", log, clock);
       for (const { kind, metadata } of service.invalid)
         events.record({ kind, ...metadata }, "Warning", "Invalid", `skipped: ${invalidity({ metadata })}`);
-      const context = { client, clock, log, signal: leading, history: new UseHistory() };
+      const context = { client, clock, log, signal: leading, history };
       await Promise.all([
         runHostReconciler(context),
         runPowerReconciler({ ...context, secretOf: (at) => client.get(Secret, at), bootId: bootId() }),

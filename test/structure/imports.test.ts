@@ -18,7 +18,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   system: [],
   power: ["resource", "client", "reconcile", "system", "telemetry"],
   images: ["resource", "client", "reconcile", "system", "telemetry", "api"],
-  director: ["resource", "client", "reconcile", "telemetry"],
+  director: ["resource", "client", "reconcile", "telemetry", "api"],
   consoles: ["resource", "client", "reconcile", "api", "telemetry"],
   agent: ["resource", "client", "reconcile", "qemu", "images", "system", "telemetry"],
   cli: [

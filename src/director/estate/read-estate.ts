@@ -23,7 +23,12 @@ export interface Seen {
   clock: Clock;
 }
 
-export async function readEstate(client: Client, { history, clock }: Partial<Seen> = {}): Promise<Estate> {
+/** @param besides machines that there are not yet */
+export async function readEstate(
+  client: Client,
+  { history, clock }: Partial<Seen> = {},
+  besides: readonly VirtualMachine[] = [],
+): Promise<Estate> {
   const [hosts, machines, instances, policies, migrations, pools, sites] = await Promise.all([
     client.list(Host, READ),
     client.list(VirtualMachine, READ),
@@ -36,7 +41,7 @@ export async function readEstate(client: Client, { history, clock }: Partial<See
   const now = clock?.now().getTime() ?? Date.now();
   const estate = makeEstate({
     hosts: hosts.items,
-    machines: machines.items,
+    machines: besides.length > 0 ? [...machines.items, ...besides] : machines.items,
     instances: instances.items,
     policies: policies.items,
     migrations: migrations.items,

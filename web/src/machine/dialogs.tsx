@@ -2,11 +2,15 @@
 import { useState } from "react";
 import { nameOfNow } from "../../../src/resource/name-of-now.ts";
 import { FormDialog } from "../../ui/dialog.tsx";
+import { Field } from "../../ui/field.tsx";
 import { toast } from "../../ui/toasts.tsx";
 import { create, remove } from "../data/actions.ts";
-import { type HostBrief, keyOf, type Snapshot, type VirtualMachine } from "../data/kinds.ts";
+import type { HostBrief, Snapshot, VirtualMachine } from "../data/kinds.ts";
 import { navigate } from "../router.tsx";
-import { useDirector, useObjects } from "./why.tsx";
+import { usePlacement } from "./why.tsx";
+
+/** So many hosts are offered one by one. */
+const CHOICES = 50;
 
 interface Props {
   vm: VirtualMachine;
@@ -15,12 +19,16 @@ interface Props {
 
 export function MigrateDialog({ vm, hosts, onClose }: Props & { hosts: readonly HostBrief[] }) {
   const { name, namespace = "" } = vm.metadata;
-  const { objects } = useObjects();
-  const director = useDirector();
-  const verdicts =
-    objects && director.data ? director.data.explainMachine(objects, keyOf(vm))?.hosts : undefined;
-  const others = hosts.filter(({ metadata }) => metadata.name !== vm.status?.host);
-  const verdictOf = (host: string) => verdicts?.find((one) => one.name === host)?.verdict;
+  const { data } = usePlacement(vm.metadata, `${vm.metadata.generation} ${vm.status?.host}`);
+  // Without the director's word (it is for those who may see hosts), by name alone; of very many hosts the best, and any by its name.
+  const told = data?.hosts.filter(({ chosen }) => !chosen);
+  const others: readonly { name: string; verdict?: string }[] =
+    told ??
+    hosts
+      .map(({ metadata }) => ({ name: metadata.name }))
+      .filter(({ name: host }) => host !== vm.status?.host)
+      .slice(0, CHOICES);
+  const isMore = data ? data.others !== undefined : hosts.length > CHOICES;
   const [to, setTo] = useState("");
   return (
     <FormDialog
@@ -41,26 +49,36 @@ export function MigrateDialog({ vm, hosts, onClose }: Props & { hosts: readonly 
             The director chooses<span className="hint">the best of those that may have it</span>
           </span>
         </label>
-        {others.map(({ metadata }) => {
-          const verdict = verdictOf(metadata.name);
+        {others.map(({ name: host, verdict }) => {
           const isOut = verdict?.startsWith("ruled out") ?? false;
           return (
-            <label key={metadata.uid} className={isOut ? "muted" : ""}>
+            <label key={host} className={isOut ? "muted" : ""}>
               <input
                 type="radio"
                 name="host"
-                checked={to === metadata.name}
+                checked={to === host}
                 disabled={isOut}
-                onChange={() => setTo(metadata.name)}
+                onChange={() => setTo(host)}
               />
               <span>
-                {metadata.name}
+                {host}
                 {verdict && <span className="hint">{verdict}</span>}
               </span>
             </label>
           );
         })}
       </fieldset>
+      {isMore && (
+        <Field id="other-host" label="Or another host, by its name" hint="the server checks whether it may">
+          <input
+            id="other-host"
+            value={to}
+            spellCheck={false}
+            autoComplete="off"
+            onChange={(event) => setTo(event.target.value.trim())}
+          />
+        </Field>
+      )}
     </FormDialog>
   );
 }

@@ -1,78 +1,51 @@
 /** Why a machine is where it is: what the director says of each host, now. */
-import { useQuery } from "@tanstack/react-query";
-import type { Explanation } from "../../../src/director/planning/explain.ts";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import type { Placed } from "../../../src/director/planning/answers.ts";
 import { ErrorNote, Loading } from "../../ui/states.tsx";
-import { isApiError } from "../data/api.ts";
-import { type LiveResult, useLive } from "../data/live.ts";
-import type { Objects } from "../director.ts";
+import { isApiError, request } from "../data/api.ts";
+import { objectPath, type Place } from "../data/kinds.ts";
 import { Link } from "../router.tsx";
 
-/** What the director looks at; undefined while some of it is not there yet. */
-export function useObjects(): { objects: Objects | undefined; wrong: unknown } {
-  const hosts = useLive("hosts");
-  const machines = useLive("virtualmachines");
-  const instances = useLive("instances");
-  const policies = useLive("policies");
-  const migrations = useLive("migrations");
-  const pools = useLive("storagepools");
-  const sites = useLive("sites");
-  const all: readonly LiveResult<unknown>[] = [
-    hosts,
-    machines,
-    instances,
-    policies,
-    migrations,
-    pools,
-    sites,
-  ];
-  const wrong = all.find(({ state }) => state === "error")?.error;
-  if (all.some(({ state }) => state !== "ready")) return { objects: undefined, wrong };
-  return {
-    objects: {
-      hosts: hosts.list,
-      machines: machines.list,
-      instances: instances.list,
-      policies: policies.list,
-      migrations: migrations.list,
-      pools: pools.list,
-      sites: sites.list,
-    },
-    wrong,
-  };
-}
+/** Load changes what the director says, too. */
+const AGAIN_MS = 30_000;
 
-export const useDirector = () =>
+export const placementPath = (machine: Place) => `${objectPath("virtualmachines", machine)}/placement`;
+
+/** @param standing what, when it changes, has the director asked anew at once */
+export const usePlacement = (machine: Place, standing: string) =>
   useQuery({
-    queryKey: ["director"],
-    queryFn: () => import("../director.ts"),
-    staleTime: Number.POSITIVE_INFINITY,
+    queryKey: ["placement", machine.namespace, machine.name, standing],
+    queryFn: ({ signal }) => request<Placed>("GET", placementPath(machine), { signal }),
+    refetchInterval: AGAIN_MS,
+    placeholderData: keepPreviousData,
+    retry: (failures, error) => failures < 3 && !isApiError(error, "Forbidden"),
   });
 
 /** To users of one namespace. */
 const HIDDEN =
   "How each host would be judged is shown to those who may see hosts; under Machine it says why this one was chosen.";
 
-export function Why({ machine }: { machine: string }) {
-  const { objects, wrong } = useObjects();
-  const director = useDirector();
-  if (isApiError(wrong, "Forbidden")) return <p className="muted">{HIDDEN}</p>;
-  if (wrong) return <ErrorNote title="Cannot tell why" error={wrong} />;
-  if (!objects || !director.data) return <Loading what="what the director looks at" />;
-  const found = director.data.explainMachine(objects, machine);
-  if (!found) return <p className="muted">The director does not know this machine yet.</p>;
-  return <Verdicts explanation={found} />;
+export function Why({ machine, standing }: { machine: Place; standing: string }) {
+  const { data, error } = usePlacement(machine, standing);
+  if (isApiError(error, "Forbidden")) return <p className="muted">{HIDDEN}</p>;
+  if (isApiError(error, "NotFound"))
+    return <p className="muted">The director does not know this machine yet.</p>;
+  if (error && !data) return <ErrorNote title="Cannot tell why" error={error} />;
+  if (!data) return <Loading what="what the director says" />;
+  return <Verdicts of={data} />;
 }
 
-export function Verdicts({ explanation }: { explanation: Explanation }) {
+export function Verdicts({ of: { policies, moves, hosts, others } }: { of: Placed }) {
   return (
     <>
       <p className="muted">
-        {explanation.policies.length > 0
-          ? `By ${explanation.policies.map(({ name, goal }) => `${name} (${goal})`).join(", ")}; as each host would be judged now, the best first.`
+        {policies.length > 0
+          ? `By ${policies.map(({ name, goal }) => `${name} (${goal})`).join(", ")}; as each host would be judged now, the best first.`
           : "No policy chooses it, so speed, room and watts count alike; as each host would be judged now, the best first."}
       </p>
+      {moves && <p className="muted">The director moves it {moves}.</p>}
       <ol className="verdicts">
-        {explanation.hosts.map(({ name, chosen, verdict }) => (
+        {hosts.map(({ name, chosen, verdict }) => (
           <li key={name} aria-current={chosen ? "true" : undefined}>
             <Link href={`/hosts/${name}`}>{name}</Link>
             {chosen && <span className="badge ok">here</span>}
@@ -80,6 +53,17 @@ export function Verdicts({ explanation }: { explanation: Explanation }) {
           </li>
         ))}
       </ol>
+      {others && (
+        <p className="muted">
+          {[
+            others.possible > 0 && `${others.possible.toLocaleString()} more hosts could have it`,
+            others.ruledOut > 0 && `${others.ruledOut.toLocaleString()} more are ruled out`,
+          ]
+            .filter(Boolean)
+            .join("; ")}
+          .
+        </p>
+      )}
     </>
   );
 }

@@ -1,6 +1,7 @@
 /** A new machine. While it is described the server checks it (dry-run), and the director says where it would put it, and why. */
-import { useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { type FormEvent, useDeferredValue, useEffect, useMemo, useState } from "react";
+import type { Placed } from "../../../src/director/planning/answers.ts";
 import { Field } from "../../ui/field.tsx";
 import { Loading, Ready } from "../../ui/states.tsx";
 import { toast } from "../../ui/toasts.tsx";
@@ -9,7 +10,7 @@ import { apiVersionOf, collectionPath, type VirtualMachine } from "../data/kinds
 import { isHidden, useBrief, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { scope } from "../data/scope.ts";
-import { useDirector, useObjects, Verdicts } from "../machine/why.tsx";
+import { placementPath, Verdicts } from "../machine/why.tsx";
 import { navigate } from "../router.tsx";
 
 interface Draft {
@@ -269,8 +270,15 @@ export default function Create() {
 }
 
 function Preview({ vm, named }: { vm: VirtualMachine | undefined; named: boolean }) {
-  const { objects, wrong } = useObjects();
-  const director = useDirector();
+  const object = vm && { ...vm, status: undefined };
+  const { data, error } = useQuery({
+    queryKey: ["preview", object],
+    enabled: object !== undefined,
+    queryFn: ({ signal }) =>
+      request<Placed>("POST", placementPath(vm?.metadata ?? { name: "" }), { body: object, signal }),
+    placeholderData: keepPreviousData,
+    retry: false,
+  });
   if (!vm)
     return (
       <p className="muted">
@@ -279,16 +287,16 @@ function Preview({ vm, named }: { vm: VirtualMachine | undefined; named: boolean
           : "Give it a name; the director then says here where it would put it, and why."}
       </p>
     );
-  if (wrong)
+  if (error)
     return (
       <p className="muted">
-        {isApiError(wrong, "Forbidden")
+        {isApiError(error, "Forbidden")
           ? "The server would take it. Where it goes is told once it is made: a look at all hosts before is for those who may see them."
-          : messageOf(wrong)}
+          : messageOf(error)}
       </p>
     );
-  if (!objects || !director.data) return <Loading what="the director's view" />;
-  const { placement, explanation } = director.data.preview(objects, vm);
+  if (!data) return <Loading what="the director's view" />;
+  const { placement } = data;
   return (
     <>
       {placement?.host ? (
@@ -298,7 +306,7 @@ function Preview({ vm, named }: { vm: VirtualMachine | undefined; named: boolean
       ) : (
         <p className="note bad">No host can have it: {placement?.reason}</p>
       )}
-      {explanation && <Verdicts explanation={explanation} />}
+      <Verdicts of={data} />
     </>
   );
 }

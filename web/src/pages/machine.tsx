@@ -297,7 +297,7 @@ function Overview({ vm }: { vm: VirtualMachine }) {
         <section className="panel">
           <h2>Why is it here?</h2>
           <div className="body stack">
-            <Why machine={`${metadata.namespace}/${metadata.name}`} />
+            <Why machine={metadata} standing={`${metadata.generation} ${status?.phase} ${status?.host}`} />
           </div>
         </section>
         <Conditions conditions={status?.conditions ?? []} />

@@ -1,5 +1,6 @@
 /** One plan: each move with its reason, what was expected of it and what came of it; approved in whole or in part, or put away. */
 import { type ReactNode, useState } from "react";
+import type { Undoing } from "../../../src/director/planning/answers.ts";
 import { decide, isCarriedOut, isFinalPlan } from "../../../src/director/planning/plan-standing.ts";
 import { Action, Ago, Badge, Figure, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
@@ -7,11 +8,11 @@ import { Empty, Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
 import type { PageProps } from "../app.tsx";
 import { create, patch, remove } from "../data/actions.ts";
+import { request } from "../data/api.ts";
 import { toneOf } from "../data/derive.ts";
-import type { Plan as PlanKind } from "../data/kinds.ts";
+import { objectPath, type Plan as PlanKind } from "../data/kinds.ts";
 import { useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
-import { useDirector, useObjects } from "../machine/why.tsx";
 import { Link, navigate } from "../router.tsx";
 import { EventTable } from "./events.tsx";
 import { Outlook } from "./outlook.tsx";
@@ -86,8 +87,6 @@ function Effects({ predicted, actual }: { predicted: Effect | undefined; actual:
 function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) {
   const { metadata, spec, status } = plan;
   const can = useRights(undefined);
-  const { objects } = useObjects();
-  const director = useDirector();
   const [dialog, setDialog] = useState<ReactNode>(null);
   const [left, setLeft] = useState<ReadonlySet<number>>(new Set());
   const phase = status?.phase ?? "Pending";
@@ -122,8 +121,7 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
     navigate("/director");
   };
   const undo = async () => {
-    if (!objects || !director.data) throw new Error("the estate is not known yet; try again in a moment");
-    const { undo: made, kept } = director.data.undoOf(objects, plan, plans);
+    const { plan: made, kept } = await request<Undoing>("GET", `${objectPath("plans", metadata)}/undo`);
     if (!made)
       throw new Error(
         `nothing of it can be taken back: ${kept.map(({ vm, why }) => `${vm}: ${why}`).join("; ")}`,

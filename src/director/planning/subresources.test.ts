@@ -1,0 +1,148 @@
+/** What the director says when it is asked over the API: of a machine, of one that there is not yet, of an undo; bounded, and not to everybody. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { ADMINS, Pki } from "../../api/pki.ts";
+import { ClusterRoleBinding } from "../../api/rbac-kinds.ts";
+import { type ApiServer, startApiServer } from "../../api/server.ts";
+import { HttpClient } from "../../client/http.ts";
+import { Host } from "../../compute/hosts/kinds.ts";
+import { VirtualMachine } from "../../compute/kinds.ts";
+import { Network } from "../../compute/networks/kinds.ts";
+import { openControlPlane, type TestControlPlane } from "../../compute/testing/control-plane.ts";
+import { declaredFacts } from "../../compute/testing/estate.ts";
+import { Image } from "../../images/kinds.ts";
+import { systemClock } from "../../reconcile/clock.ts";
+import { Plan } from "../kinds.ts";
+import { directorSubresources } from "./subresources.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "vireo-director-"));
+const VMS = "/apis/vireo.dev/v1/namespaces/default/virtualmachines";
+const HOSTS = 60;
+let plane: TestControlPlane;
+let server: ApiServer;
+let admin: HttpClient;
+let viewer: HttpClient;
+
+beforeAll(async () => {
+  const pki = await Pki.open(folder);
+  plane = await openControlPlane();
+  const { client, service } = plane;
+  const subresources = directorSubresources(client, { clock: systemClock });
+  server = await startApiServer({ service, pki, host: "127.0.0.1", port: 0, subresources });
+  const as = (name: string, groups: string[]) =>
+    new HttpClient({ url: server.url, ca: pki.ca, token: pki.tokens.addUser({ name, groups }) });
+  [admin, viewer] = [as("admin", [ADMINS]), as("eve", [])];
+  await admin.raw("POST", `/apis/${ClusterRoleBinding.group}/v1/${ClusterRoleBinding.plural}`, {
+    apiVersion: `${ClusterRoleBinding.group}/v1`,
+    kind: "ClusterRoleBinding",
+    metadata: { name: "eve" },
+    roleRef: { kind: "ClusterRole", name: "edit" },
+    subjects: [{ kind: "User", name: "eve" }],
+  });
+  await client.create(Network, { metadata: { name: "default" }, spec: { subnet: "10.0.0.0/16" } });
+  await client.create(Image, { metadata: { name: "web" }, spec: { file: "web.qcow2" } });
+  const now = new Date().toISOString();
+  for (let i = 0; i < HOSTS; i++) {
+    const host = await client.create(Host, { metadata: { name: `host-${i}` }, spec: {} });
+    const ready = {
+      type: "Ready",
+      status: "True" as const,
+      reason: "Heard",
+      message: "",
+      lastTransitionTime: now,
+    };
+    // The first five have no room for 2 GiB.
+    const capacity = { cpus: 4, memory: i < 5 ? "1Gi" : "8Gi" };
+    await client.updateStatus(Host, {
+      ...host,
+      status: { capacity, facts: declaredFacts(`host-${i}`), conditions: [ready] },
+    });
+  }
+  await client.create(VirtualMachine, {
+    metadata: { name: "web-1", namespace: "default" },
+    spec: { image: "web", memory: "2Gi", running: false },
+  });
+});
+afterAll(async () => {
+  admin.close();
+  viewer.close();
+  await server.close();
+  await plane.close();
+  rmSync(folder, { recursive: true });
+});
+
+it("says of a machine what each host would be to it, of many hosts the best, and how many others there are", async () => {
+  const all = await admin.raw("GET", `${VMS}/web-1/placement?limit=100`);
+  expect(all).toMatchObject({ kind: "Placement", machine: "default/web-1", policies: [] });
+  expect(all).not.toHaveProperty("others");
+  expect(await admin.raw("GET", `${VMS}/web-1/placement?limit=2`)).toMatchObject({
+    hosts: [{ chosen: false }, { chosen: false }],
+    others: { possible: HOSTS - 5 - 2, ruledOut: 5 },
+  });
+  const byDefault = await admin.raw("GET", `${VMS}/web-1/placement`);
+  expect(byDefault).toMatchObject({ others: { possible: HOSTS - 5 - 50, ruledOut: 5 } });
+  expect(byDefault).toHaveProperty("hosts.length", 50);
+  await expect(admin.raw("GET", `${VMS}/nothing/placement`)).rejects.toThrow(
+    "knows no machine default/nothing",
+  );
+  await expect(admin.raw("GET", `${VMS}/web-1/placement?limit=few`)).rejects.toThrow(
+    "must be a whole number",
+  );
+});
+
+it("says where a machine that there is not yet would go, having checked it, and makes none", async () => {
+  const vm = (name: string, spec: object) => ({
+    apiVersion: "vireo.dev/v1",
+    kind: "VirtualMachine",
+    metadata: { name, namespace: "default" },
+    spec: { image: "web", ...spec },
+  });
+  const ask = (name: string, body: object) => admin.raw("POST", `${VMS}/${name}/placement`, body);
+  expect(await ask("new", vm("new", { memory: "2Gi" }))).toMatchObject({
+    placement: {
+      host: expect.stringMatching(/^host-([5-9]|\d\d)$/),
+      reason: expect.stringMatching(/no policy/),
+    },
+    hosts: expect.arrayContaining([expect.objectContaining({ verdict: expect.stringMatching(/^score/) })]),
+  });
+  expect(await ask("huge", vm("huge", { memory: "64Gi" }))).toMatchObject({
+    placement: { reason: expect.stringMatching(/memory/i) },
+  });
+  await expect(ask("new", vm("new", { memory: "17Q" }))).rejects.toThrow(/unknown unit/);
+  await expect(ask("new", vm("other", {}))).rejects.toThrow("not a VirtualMachine with metadata.name new");
+  await expect(ask("web-1", vm("web-1", { memory: "1Gi" }))).rejects.toThrow("already exists");
+  expect((await plane.client.list(VirtualMachine)).items.map(({ metadata }) => metadata.name)).toEqual([
+    "web-1",
+  ]);
+});
+
+it("tells what an undo would be, and what would stay", async () => {
+  await plane.client.create(Plan, {
+    metadata: { name: "p1" },
+    spec: {
+      trigger: "a test",
+      automation: "act",
+      moves: [{ namespace: "default", vm: "gone", from: "host-5", to: "host-6", reason: "", expected: "" }],
+    },
+  });
+  const plan = await plane.client.get(Plan, { name: "p1" });
+  if (!plan) throw new Error("it is not there");
+  await plane.client.updateStatus(Plan, {
+    ...plan,
+    status: { phase: "Succeeded", moves: [{ phase: "Succeeded" }] },
+  });
+  expect(await admin.raw("GET", "/apis/vireo.dev/v1/plans/p1/undo")).toEqual({
+    kind: "PlanUndo",
+    apiVersion: "vireo.dev/v1",
+    kept: [{ namespace: "default", vm: "gone", why: "the machine is gone" }],
+  });
+  await expect(admin.raw("GET", "/apis/vireo.dev/v1/plans/p2/undo")).rejects.toThrow('"p2" not found');
+});
+
+it("is not for roles of namespaces: it tells of hosts and of others' machines", async () => {
+  await expect(viewer.raw("GET", `${VMS}/web-1/placement`)).rejects.toThrow(/cannot get resource/);
+  await expect(viewer.raw("POST", `${VMS}/new/placement`, {})).rejects.toThrow(/cannot get resource/);
+  await expect(viewer.raw("GET", "/apis/vireo.dev/v1/plans/p1/undo")).rejects.toThrow(/cannot get resource/);
+});

@@ -1,0 +1,126 @@
+/**
+ * What the director would say, asked of the server, so that nobody who asks has to read the whole estate:
+ *
+ *   GET  …/virtualmachines/NAME/placement   why the machine is where it is: what each host would be to it now. ?limit=N: so many hosts, the best first (50)
+ *   POST …/virtualmachines/NAME/placement   a machine that there is not yet: checked as a dry-run of making it, then where it would go, and why
+ *   GET  …/plans/NAME/undo                  the plan that would take it back, and what would stay
+ *
+ * All of them tell of hosts and of other machines: roles that are for one namespace do not have them.
+ */
+import { decodeBody, readBody, typeOfBody } from "../../api/body.ts";
+import { sendValue } from "../../api/exchange.ts";
+import { type Call, integer } from "../../api/resource-reads.ts";
+import type { Subresource } from "../../api/subresource.ts";
+import type { Client } from "../../client/client.ts";
+import type { VirtualMachine } from "../../compute/kinds.ts";
+import { ApiError } from "../../resource/errors.ts";
+import { isFields } from "../../resource/fields.ts";
+import { API_VERSION } from "../../resource/kind.ts";
+import type { Estate } from "../estate/estate.ts";
+import { readEstate, type Seen } from "../estate/read-estate.ts";
+import { predict } from "../execution/figures.ts";
+import { planUndo, undoing } from "../execution/undo.ts";
+import { Plan } from "../kinds.ts";
+import type { Placed, Undoing } from "./answers.ts";
+import { type Explanation, explain } from "./explain.ts";
+import { place } from "./place.ts";
+
+const HOSTS = 50;
+const MOST = 5000;
+/** How old the estate may be that questions are answered by: several pages may ask, and in a great estate it is some tenths of a second to read. */
+const KEPT_MS = 2000;
+
+/** For ApiServerOptions.subresources. @param seen what the planner of this control plane has seen machines use */
+export function directorSubresources(client: Client, seen: Seen): Record<string, readonly Subresource[]> {
+  let kept: { estate: Promise<Estate>; at: number } | undefined;
+  const estateNow = (): Promise<Estate> => {
+    const now = seen.clock.now().getTime();
+    if (!kept || now - kept.at >= KEPT_MS) kept = { estate: readEstate(client, seen), at: now };
+    const { estate } = kept;
+    estate.catch(() => {
+      kept = undefined;
+    });
+    return estate;
+  };
+  return {
+    "virtualmachines.vireo.dev": [
+      {
+        name: "placement",
+        methods: { GET: "get", POST: "get" },
+        answers: "VirtualMachine",
+        handle: async (call) => {
+          const isNew = call.exchange.request.method === "POST";
+          await sendValue(
+            call.exchange,
+            200,
+            isNew ? await ofNew(call, client, seen) : of(call, await estateNow()),
+          );
+        },
+      },
+    ],
+    "plans.vireo.dev": [
+      {
+        name: "undo",
+        methods: { GET: "get" },
+        answers: "Plan",
+        handle: async ({ exchange, name }) => {
+          const plans = (await client.list(Plan)).items;
+          const plan = plans.find(({ metadata }) => metadata.name === name);
+          if (!plan) throw new ApiError("NotFound", `plans.vireo.dev "${name}" not found`, { name });
+          const estate = await readEstate(client, seen);
+          const { moves, kept: stays } = planUndo(estate, plan);
+          const now = seen.clock.now().getTime();
+          const answer: Undoing = {
+            kind: "PlanUndo",
+            apiVersion: API_VERSION,
+            ...(moves.length > 0 ? { plan: undoing(plan, predict(estate, moves, plans), now) } : {}),
+            kept: stays,
+          };
+          await sendValue(exchange, 200, answer);
+        },
+      },
+    ],
+  };
+}
+
+function of(call: Call, estate: Estate): Placed {
+  const { name, target } = call;
+  const found = explain(estate, `${target.namespace}/${name}`);
+  if (!found)
+    throw new ApiError("NotFound", `the director knows no machine ${target.namespace}/${name} (yet)`, {
+      name,
+    });
+  return told(call, found);
+}
+
+async function ofNew(call: Call, client: Client, seen: Seen): Promise<Placed> {
+  const { exchange, context, target, kind, name } = call;
+  const { value } = decodeBody(await readBody(exchange.request), typeOfBody(exchange.request));
+  if (!isFields(value) || !isFields(value.metadata) || value.metadata.name !== name)
+    throw new ApiError("BadRequest", `the body is not a VirtualMachine with metadata.name ${name}`, { name });
+  const options = { user: exchange.user, dryRun: true, fieldManager: "placement" };
+  const { object } = await context.service.create(kind, target.namespace, value, options);
+  // Safe: it has just passed the schema of its kind.
+  const vm = object as VirtualMachine;
+  const estate = await readEstate(client, seen, [vm]);
+  const key = `${target.namespace}/${name}`;
+  const machine = estate.machines.find((view) => view.key === key);
+  const found = explain(estate, key);
+  if (!machine || !found) throw new ApiError("Invalid", `the director cannot make sense of ${key}`, { name });
+  return { ...told(call, found), placement: place(estate, machine) };
+}
+
+/** The best hosts, and in any case the one that it is on. */
+function told({ exchange }: Call, { hosts, ...rest }: Explanation): Placed {
+  const limit = Math.min(integer(exchange, "limit") ?? HOSTS, MOST);
+  const shown = hosts.filter(({ chosen }, i) => chosen || i < limit);
+  const others = hosts.filter(({ chosen }, i) => !chosen && i >= limit);
+  const ruledOut = others.filter(({ verdict }) => verdict.startsWith("ruled out")).length;
+  return {
+    kind: "Placement",
+    apiVersion: API_VERSION,
+    ...rest,
+    hosts: shown,
+    ...(others.length > 0 ? { others: { possible: others.length - ruledOut, ruledOut } } : {}),
+  };
+}

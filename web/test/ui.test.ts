@@ -293,6 +293,25 @@ it("picks packages, says what they weigh, and builds an image of them", async ()
   expect(await violations(page)).toEqual([]);
   const image = await stack.client.get(Image, { name: "shop" });
   expect(image?.status?.packages?.map(({ name }) => name)).toContain("nginx-light");
+  // A channel is pointed to what it is now.
+  await page.getByRole("button", { name: "Point a channel here" }).first().click();
+  await page.getByRole("dialog").getByLabel("Channel").fill("stable");
+  await page.getByRole("button", { name: "Point it here" }).click();
+  await page.getByText("shop:stable", { exact: false }).first().waitFor();
+  expect((await stack.client.get(Image, { name: "shop" }))?.spec.channels).toEqual([
+    { name: "stable", version: image?.status?.version },
+  ]);
+  // What is known against its packages, by a list: the very packages that it has.
+  await page.getByText("Signed", { exact: true }).waitFor();
+  const mended = { status: "resolved", fixed_version: "999", urgency: "high" };
+  const list = { nginx: { "CVE-2099-1": { description: "of the test", releases: { bookworm: mended } } } };
+  await page.getByLabel("A list to compare its packages with").setInputFiles({
+    name: "tracker.json",
+    mimeType: "application/json",
+    buffer: Buffer.from(JSON.stringify(list)),
+  });
+  await page.getByRole("row", { name: /nginx-light.*CVE-2099-1.*999.*high/ }).waitFor();
+  expect(await violations(page)).toEqual([]);
   const begun = page.waitForEvent("download");
   await page.getByRole("link", { name: "Download disk" }).click();
   const download = await begun;

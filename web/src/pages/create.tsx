@@ -1,6 +1,6 @@
 /** A new machine. While it is described the server checks it (dry-run), and the director says where it would put it, and why. */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { type FormEvent, useDeferredValue, useEffect, useMemo, useState } from "react";
+import { type FormEvent, Fragment, useDeferredValue, useEffect, useMemo, useState } from "react";
 import type { Placed } from "../../../src/director/planning/answers.ts";
 import { Field } from "../../ui/field.tsx";
 import { Loading, Ready } from "../../ui/states.tsx";
@@ -163,11 +163,18 @@ export default function Create() {
                       value={draft.image}
                       onChange={(event) => set({ image: event.target.value })}
                     >
-                      {images.list.map(({ metadata, status }) => (
-                        <option key={metadata.uid} value={metadata.name}>
-                          {metadata.name}
-                          {status?.phase === "Ready" ? "" : ` (${status?.phase ?? "Pending"})`}
-                        </option>
+                      {images.list.map(({ metadata, spec, status }) => (
+                        <Fragment key={metadata.uid}>
+                          <option value={metadata.name}>
+                            {metadata.name}
+                            {status?.phase === "Ready" ? "" : ` (${status?.phase ?? "Pending"})`}
+                          </option>
+                          {spec.channels?.map(({ name, version }) => (
+                            <option key={name} value={`${metadata.name}:${name}`}>
+                              {metadata.name}:{name} (version {version})
+                            </option>
+                          ))}
+                        </Fragment>
                       ))}
                     </select>
                   )}

@@ -14,7 +14,9 @@ import { type ImageBuild, type Image as ImageKind, objectPath } from "../data/ki
 import { useLive, useOne } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { Builds, began, isBuildOver } from "../images/builds.tsx";
+import { Trust } from "../images/trust.tsx";
 import { digestOf, sendFile, useUpload } from "../images/upload.ts";
+import { Versions } from "../images/versions.tsx";
 import { Link, navigate } from "../router.tsx";
 import { YamlEditor } from "../yaml/object.tsx";
 import { Conditions } from "./conditions.tsx";
@@ -128,7 +130,9 @@ function Found({
       <div className="stack">
         {image?.spec.import && image.status?.phase !== "Ready" && <Arriving image={image} />}
         <Builds builds={builds} />
+        {image && <Versions image={image} />}
         {image && <Content image={image} />}
+        {image && <Trust image={image} builds={builds} />}
         {image && <YamlEditor plural="images" object={image} can={can} />}
         <section className="panel">
           <h2>Events</h2>

@@ -1,0 +1,266 @@
+/** Whether an image can be trusted: its signature, whether it is what its packages make, whether a file is one of it, and what is known against its packages. */
+import { useState } from "react";
+import type { Report } from "../../../src/images/trust/vulnerabilities.ts";
+import { nameOfNow } from "../../../src/resource/name-of-now.ts";
+import { Action, size } from "../../ui/basics.tsx";
+import { Field } from "../../ui/field.tsx";
+import { tell } from "../../ui/toasts.tsx";
+import { create } from "../data/actions.ts";
+import { messageOf } from "../data/api.ts";
+import { type Image, type ImageBuild, objectPath } from "../data/kinds.ts";
+import { useRights } from "../data/rights.ts";
+import { isBuildOver } from "./builds.tsx";
+import { digestOf } from "./upload.ts";
+
+type Packages = NonNullable<NonNullable<Image["status"]>["packages"]>;
+
+/** All packages by version and digest; undefined: an older Vireo built it, which did not keep them. */
+const lockOf = (packages: Packages) => {
+  const lock = packages.flatMap(({ name, version, sha256 }) => (sha256 ? [{ name, version, sha256 }] : []));
+  return lock.length > 0 && lock.length === packages.length ? lock : undefined;
+};
+
+export function Trust({ image, builds }: { image: Image; builds: readonly ImageBuild[] }) {
+  const { metadata, spec, status } = image;
+  const can = useRights(undefined);
+  const artifacts = status?.artifacts ?? [];
+  const signature = artifacts.find(({ format }) => format === "signature");
+  const lock = lockOf(status?.packages ?? []);
+  const { recipe, storagePool } = spec;
+  if (!recipe || status?.phase !== "Ready") return null;
+  const checks = builds.filter((build) => build.spec.verify);
+  const [last] = checks;
+  const whyNotCheck = checks.some((build) => !isBuildOver(build))
+    ? "It is being checked."
+    : lock
+      ? can("create", "imagebuilds")
+      : "An older Vireo built it, which kept no digests of packages; build it again.";
+  const path = objectPath("images", metadata);
+  return (
+    <>
+      <section className="panel">
+        <h2>Trust</h2>
+        <div className="body stack">
+          {signature ? (
+            <p>
+              <span className="badge ok">Signed</span> by this installation (Ed25519), with the digest of each
+              file and package.{" "}
+              {can("get", "images/file") === undefined && (
+                <>
+                  <a href={`${path}/file?format=signature`} download>
+                    Signature
+                  </a>
+                  ,{" "}
+                  <a href={`${path}/key`} download={`${metadata.name}.pub`}>
+                    key
+                  </a>
+                  : <code>vireo image check FILE --signature … --key …</code> needs no installation.
+                </>
+              )}
+            </p>
+          ) : (
+            <p>
+              <span className="badge warn">Not signed</span> An older Vireo built it; build it again.
+            </p>
+          )}
+          <div className="row">
+            <Action
+              whyNot={whyNotCheck}
+              onPress={() =>
+                void tell(
+                  create("imagebuilds", "ImageBuild", {
+                    metadata: { name: nameOfNow(metadata.name) },
+                    spec: { image: metadata.name, storagePool, recipe: { ...recipe, lock }, verify: true },
+                  }),
+                  `${metadata.name} is being checked: it is built again of its packages, and each file compared`,
+                )
+              }
+            >
+              Check it bit for bit
+            </Action>
+            {last && isBuildOver(last) && (
+              <span className={last.status?.phase === "Succeeded" ? "muted" : "bad"}>
+                {last.status?.phase === "Succeeded"
+                  ? `It was: ${last.status.message ?? "all files are the same"}`
+                  : last.status?.message}
+              </span>
+            )}
+          </div>
+          <IsOfIt image={image} />
+        </div>
+      </section>
+      <Vulnerabilities image={image} release={recipe.release} />
+    </>
+  );
+}
+
+/** A file that somebody has is one of the image's, or is not: by its content. */
+function IsOfIt({ image: { status } }: { image: Image }) {
+  const [said, setSaid] = useState<{ text: string; tone: "ok" | "bad" | "muted" }>();
+  const check = async (file: File) => {
+    try {
+      const digest = await digestOf(file, (at) =>
+        setSaid({ text: `${size(at)} of ${size(file.size)} read`, tone: "muted" }),
+      );
+      const names = [
+        ...(status?.sha256 === digest ? ["the disk"] : []),
+        ...(status?.artifacts ?? []).flatMap(({ format, sha256 }) => (sha256 === digest ? [format] : [])),
+      ];
+      setSaid(
+        names.length > 0
+          ? { text: `${file.name} is ${names.join(", ")} of it, bit for bit.`, tone: "ok" }
+          : { text: `${file.name} is none of its files: its SHA-256 is ${digest}.`, tone: "bad" },
+      );
+    } catch (error) {
+      setSaid({ text: messageOf(error), tone: "bad" });
+    }
+  };
+  return (
+    <Field
+      id="is-of-it"
+      label="Is this file of the image?"
+      hint="It is read here, and sent nowhere. Only the newest version is looked at."
+    >
+      <input
+        id="is-of-it"
+        type="file"
+        onChange={({ target }) => {
+          const file = target.files?.[0];
+          if (file) void check(file);
+        }}
+      />
+      {said && (
+        <p className={said.tone === "muted" ? "muted" : `note ${said.tone}`} role="status">
+          {said.text}
+        </p>
+      )}
+    </Field>
+  );
+}
+
+const TRACKER = "https://security-tracker.debian.org/tracker/data/json";
+/** So many are shown; all are counted. */
+const SHOWN = 500;
+
+/** As `vireo image vulnerabilities` tells it, by the same code. */
+function Vulnerabilities({ image, release }: { image: Image; release: string }) {
+  const { status, metadata } = image;
+  const packages = status?.packages ?? [];
+  const [report, setReport] = useState<Report & { from: string }>();
+  const [error, setError] = useState<unknown>();
+  const [busy, setBusy] = useState(false);
+  // Lists name sources: of a package without one it would not be known whether the source is called as it is.
+  const whyNot = status?.artifacts?.some(({ format }) => format === "files")
+    ? undefined
+    : "An older Vireo built it, which did not keep what its packages were built from; build it again.";
+  const check = async (file: File) => {
+    setBusy(true);
+    setError(undefined);
+    setReport(undefined);
+    try {
+      const isGzip = new Uint8Array(await file.slice(0, 2).arrayBuffer()).join() === "31,139";
+      const stream = isGzip ? file.stream().pipeThrough(new DecompressionStream("gzip")) : file.stream();
+      const [text, { vulnerabilities }] = await Promise.all([
+        new Response(stream).text(),
+        import("../../../src/images/trust/vulnerabilities.ts"),
+      ]);
+      const installed = packages.map(({ name, version, source }) => ({
+        name,
+        version,
+        source: source ?? { name, version },
+      }));
+      setReport({ ...vulnerabilities(text, release, installed), from: file.name });
+    } catch (caught) {
+      setError(new Error(`${file.name}: ${messageOf(caught)}`));
+    } finally {
+      setBusy(false);
+    }
+  };
+  const mended = report?.found.filter(({ fixed }) => fixed !== undefined).length ?? 0;
+  return (
+    <section className="panel">
+      <h2>Known vulnerabilities</h2>
+      <div className="body stack">
+        <Field
+          id="vulnerabilities"
+          label="A list to compare its packages with"
+          hint="Debian's security tracker data or OSV records, JSON, also gzip; it is read here, and sent nowhere."
+          wrong={whyNot}
+        >
+          <input
+            id="vulnerabilities"
+            type="file"
+            disabled={whyNot !== undefined || busy}
+            onChange={({ target }) => {
+              const file = target.files?.[0];
+              if (file) void check(file);
+            }}
+          />
+        </Field>
+        {!report && !error && !busy && (
+          <p className="muted">
+            Debian's is at{" "}
+            <a href={TRACKER} rel="noreferrer">
+              {TRACKER}
+            </a>
+            .
+          </p>
+        )}
+        {busy && (
+          <p className="muted" role="status">
+            It is being read…
+          </p>
+        )}
+        {error !== undefined && (
+          <p className="note bad" role="alert">
+            {messageOf(error)}
+          </p>
+        )}
+        {report && (
+          <p
+            className={`note ${report.checked === 0 ? "warn" : report.found.length === 0 ? "ok" : mended > 0 ? "bad" : "warn"}`}
+            role="status"
+          >
+            {report.checked === 0
+              ? `${report.from} has nothing about the packages of ${metadata.name}, which are of ${release}: is it a list of that release?`
+              : `${new Set(report.found.map(({ id }) => id)).size} known vulnerabilities in ${new Set(report.found.map((each) => each.package)).size} of ${packages.length} packages${mended > 0 ? `, ${mended} of them mended in newer packages: build it again` : ""}${report.unimportant > 0 ? `; ${report.unimportant} unimportant ones are left out` : ""}. ${report.checked} entries of ${report.from} are about its packages.`}
+          </p>
+        )}
+        {report && report.found.length > 0 && (
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls
+          <section className="scroll" tabIndex={0} aria-label="Vulnerabilities">
+            <table>
+              <thead>
+                <tr>
+                  <th scope="col">Package</th>
+                  <th scope="col">Vulnerability</th>
+                  <th scope="col">Mended in</th>
+                  <th scope="col">Urgency</th>
+                  <th scope="col">About</th>
+                </tr>
+              </thead>
+              <tbody>
+                {report.found.slice(0, SHOWN).map((each) => (
+                  <tr key={`${each.package} ${each.id}`}>
+                    <th scope="row">
+                      {each.package} <span className="muted">{each.version}</span>
+                    </th>
+                    <td>{each.id}</td>
+                    <td>{each.fixed ?? <span className="muted">nowhere yet</span>}</td>
+                    <td>{each.urgency ?? <span className="muted">–</span>}</td>
+                    <td className="about">{each.summary.split("\n")[0]}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </section>
+        )}
+        {report && report.found.length > SHOWN && (
+          <p className="muted">
+            {SHOWN} of {report.found.length} are shown; <code>vireo image vulnerabilities</code> tells all.
+          </p>
+        )}
+      </div>
+    </section>
+  );
+}

@@ -1,4 +1,5 @@
 /** What our slim images have of their own: init, first boot, network. POSIX sh for busybox; no path of the build machine in it. */
+import { posix } from "node:path";
 import { bytesOf, type Recipe } from "../recipe.ts";
 import { FIRST_BOOT_SCRIPT, firstBootFiles, SEED_SCRIPT } from "./first-boot.ts";
 
@@ -7,6 +8,8 @@ export interface GuestFile {
   content: string | Buffer;
   mode: number;
 }
+
+const RESOLV_CONF = "/etc/resolv.conf";
 
 /** Those that the recipe has itself. */
 export const filesOf = (recipe: Recipe): GuestFile[] =>
@@ -122,16 +125,22 @@ ${FIRST_BOOT_SCRIPT} >/dev/console 2>&1
 `
 }`;
 
-const UDHCPC = `#!/bin/sh
+/** A recipe's own /etc/resolv.conf stays as it is. Neighbours are told of the address: what they knew of it may be another machine's card. */
+const udhcpc = (recipe: Recipe) => `#!/bin/sh
 case $1 in
   deconfig) ip link set "$interface" up ;;
   bound | renew)
     [ -z "$mtu" ] || ip link set "$interface" mtu "$mtu"
     ip addr replace "$ip/$mask" dev "$interface"
     [ -z "$router" ] || ip route replace default via "\${router%% *}"
-    : > /etc/resolv.conf
-    for server in $dns; do echo "nameserver $server" >> /etc/resolv.conf; done
-    ;;
+    [ $1 = renew ] || arping -q -U -c 1 -w 1 -I "$interface" "$ip" &
+${
+  filesOf(recipe).some(({ path }) => posix.normalize(path) === RESOLV_CONF)
+    ? ""
+    : `    : > ${RESOLV_CONF}
+    for server in $dns; do echo "nameserver $server" >> ${RESOLV_CONF}; done
+`
+}    ;;
 esac
 `;
 
@@ -177,7 +186,7 @@ export function guestFiles(recipe: Recipe): GuestFile[] {
     file("/etc/inittab", inittab(recipe)),
     file("/etc/vireo/boot", boot(recipe), 0o755),
     ...firstBootFiles(recipe),
-    file("/etc/vireo/udhcpc", UDHCPC, 0o755),
+    file("/etc/vireo/udhcpc", udhcpc(recipe), 0o755),
     // The name is the event's text as busybox's acpid makes it of an input event.
     file("/etc/acpi/button/power PWRF 00000080", "#!/bin/sh\npoweroff\n", 0o755),
     file("/etc/acpid.conf", ""),
@@ -187,7 +196,7 @@ export function guestFiles(recipe: Recipe): GuestFile[] {
     file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
     file("/etc/hostname", `${recipe.hostname ?? "vireo"}\n`),
     file("/etc/hosts", "127.0.0.1 localhost\n"),
-    file("/etc/resolv.conf", ""),
+    file(RESOLV_CONF, ""),
     ...(recipe.services ?? []).map(({ name, command = "false" }) =>
       file(
         `/etc/vireo/services/${name}`,

@@ -1,0 +1,49 @@
+/** What a slim machine does with an address that it is given; its programs are scripts here. */
+import { execFileSync } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import type { Recipe } from "../recipe.ts";
+import { guestFiles } from "./guest-files.ts";
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "vireo-udhcpc-"));
+  for (const folder of ["bin", "etc"]) mkdirSync(join(root, folder));
+  for (const name of ["ip", "arping"]) {
+    writeFileSync(join(root, "bin", name), `#!/bin/sh\necho ${name} "$@" >> ${root}/said\n`);
+    chmodSync(join(root, "bin", name), 0o755);
+  }
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+/** @returns the programs that it ran */
+function event(what: string, more: Partial<Recipe> = {}): string {
+  const recipe: Recipe = { distribution: "debian", release: "bookworm", packages: [], ...more };
+  const script = guestFiles(recipe).find(({ path }) => path === "/etc/vireo/udhcpc")?.content;
+  writeFileSync(join(root, "said"), "");
+  // Through cat: what it leaves running in the background is over when its output is.
+  execFileSync("sh", ["-c", `(${String(script).replaceAll("/etc/", `${root}/etc/`)}) | cat`, "sh", what], {
+    env: {
+      PATH: `${join(root, "bin")}:${process.env.PATH}`,
+      ...{ interface: "eth0", ip: "10.0.0.2", mask: "24", router: "10.0.0.1", dns: "10.0.0.3 10.0.0.4" },
+    },
+  });
+  return readFileSync(join(root, "said"), "utf8");
+}
+const resolvers = () => readFileSync(join(root, "etc/resolv.conf"), "utf8");
+
+it("is set up, told to the neighbours, and brings its name servers", () => {
+  const said = event("bound");
+  expect(said).toContain("ip addr replace 10.0.0.2/24 dev eth0\n");
+  expect(said).toContain("arping -q -U -c 1 -w 1 -I eth0 10.0.0.2\n");
+  expect(resolvers()).toBe("nameserver 10.0.0.3\nnameserver 10.0.0.4\n");
+  expect(event("renew")).not.toContain("arping");
+});
+
+it("leaves the name servers that the recipe names", () => {
+  writeFileSync(join(root, "etc/resolv.conf"), "nameserver 9.9.9.9\n");
+  event("bound", { files: [{ path: "/etc//resolv.conf", content: "nameserver 9.9.9.9\n" }] });
+  expect(resolvers()).toBe("nameserver 9.9.9.9\n");
+});

@@ -1,5 +1,16 @@
 /** Images from recipes, as users build them: progress, log, wrong names, cancelling; one disk that BIOS and UEFI boot, with its whole system in memory. */
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
@@ -282,6 +293,46 @@ it("goes on with a build whose control plane was killed, and leaves nothing of t
   expect((await stack.client.get(ImageBuild, { name: "killed-1" }))?.status?.phase).toBe("Succeeded");
   expect(built().filter((name) => name.startsWith("."))).toEqual([]);
 });
+
+it("takes an application's folder of 50 MB: in an archive beside the recipe, which is sent, waited for, and kept while it is named", async () => {
+  const bytes = randomBytes(50 * 2 ** 20);
+  mkdirSync(join(folder, "app"));
+  writeFileSync(join(folder, "app/data"), bytes);
+  symlinkSync("data", join(folder, "app/link"));
+  const tar = join(folder, "app.tar");
+  execFileSync("tar", ["-C", folder, "-cf", tar, "app"]);
+  const recipe = join(folder, "large.yaml");
+  const text = "packages: []\nguestAgent: false\narchives:\n  - { file: app.tar, path: /srv";
+  writeFileSync(recipe, `${text} }\n`);
+  const { code, stdout, stderr } = await stack.vireo(["image", "build", recipe], { timeoutMs: 180_000 });
+  expect(code, stdout + stderr).toBe(0);
+  expect(stdout).toMatch(/^imagebuild\/large-1: app\.tar: 50 % of \d+ bytes sent$/m);
+  const list = join(folder, "large.mtree");
+  const listed = await stack.vireo(["image", "export", "large", "--format", "files", "-o", list]);
+  expect(listed.code, listed.stderr).toBe(0);
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  expect(readFileSync(list, "utf8")).toMatch(new RegExp(`srv/app/data .*${sha256}`));
+  expect(readFileSync(list, "utf8")).toMatch(/srv\/app\/link .*link=data/);
+  // Whoever names it again need not send it; who names another waits for it, and others do not wait for them.
+  rmSync(tar);
+  expect((await stack.vireo(["image", "build", recipe])).stderr).toMatch(
+    /large\.yaml: archives\[0\]\.file: there is no .*app\.tar, nor a sha256/,
+  );
+  const { archives } = (await image("large"))?.spec.recipe ?? {};
+  expect(archives).toHaveLength(1);
+  writeFileSync(recipe, `${text}, sha256: ${"a".repeat(64)}, bytes: 1024 }\n`);
+  const waiting = await stack.vireo(["image", "build", recipe, "--name", "waiting", "--detach"]);
+  expect(waiting.code, waiting.stderr).toBe(0);
+  const status = async () => (await stack.client.get(ImageBuild, { name: "waiting-1" }))?.status;
+  await until("it waits", 20_000, async () =>
+    (await status())?.message?.startsWith("waits for app.tar (sha256 aaaaaaaaaaaa…)") ? true : undefined,
+  );
+  const verified = await stack.vireo(["image", "verify", "large"], { timeoutMs: 180_000 });
+  expect(verified.code, verified.stdout + verified.stderr).toBe(0);
+  expect((await stack.vireo(["image", "cancel", "waiting"])).code).toBe(0);
+  await until("its end", 20_000, async () => ((await status())?.phase === "Cancelled" ? true : undefined));
+  expect(readdirSync(join(stack.paths.pool, "images/.archives"))).toEqual([archives?.[0]?.sha256]);
+}, 300_000);
 
 it("tells what is other in one image than in another", async () => {
   const { code, stdout, stderr } = await stack.vireo(["image", "diff", "slim-1", "killed", "--files"]);

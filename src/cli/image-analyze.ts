@@ -2,11 +2,11 @@
 import { constants } from "node:fs";
 import { access, mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type Analyzed, analyzeApplication, type Subject } from "../images/analyze/analyze.ts";
 import { ApplicationError } from "../images/analyze/application.ts";
 import { forRecipe, markBrought } from "../images/analyze/distribution.ts";
-import { movedCommand, recipeFiles, serviceCommand } from "../images/analyze/own-files.ts";
+import { archiveOf, movedCommand, recipeFiles, serviceCommand } from "../images/analyze/own-files.ts";
 import { recipeText, told } from "../images/analyze/recipe-of.ts";
 import { locate } from "../images/analyze/source.ts";
 import { lookAt, quoted, traceRun } from "../images/analyze/trace.ts";
@@ -67,7 +67,11 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
     if (request.output === undefined) return;
     const { findings } = analyzed;
     const own = await recipeFiles(analyzed.files);
-    const files = "files" in own ? own.files : [];
+    // Links to what packages have are only in archives.
+    const isCarried = "files" in own && analyzed.links.every(({ isOwn }) => isOwn);
+    const files = isCarried ? own.files : [];
+    const archive = isCarried ? undefined : await archiveOf(request.output, analyzed.files, analyzed.links);
+    const archives = archive ? [archive] : [];
     const { place } = analyzed;
     const moved = (text: string) =>
       subject.path === undefined || place === undefined
@@ -79,11 +83,11 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
     const asked = ["vireo image analyze", what, run && `--run '${run}'`, pid && `--pid ${pid}`].filter(
       Boolean,
     );
-    const text = recipeText({ asked: asked.join(" "), release, findings, services, files });
+    const text = recipeText({ asked: asked.join(" "), release, findings, services, files, archives });
     await writeFile(request.output, text);
-    if ("tooLarge" in own)
+    if (archive)
       print(
-        `\nthe application's own ${analyzed.files.length} files (${(own.tooLarge / 2 ** 20).toFixed(1)} MiB) are too many or too large for a recipe (1 MiB, 500 files): put them into a Debian package`,
+        `\nthe application's own ${analyzed.files.length} files (${(archive.bytes / 2 ** 20).toFixed(1)} MiB) are in ${join(dirname(request.output), archive.file)}; keep it beside the recipe`,
       );
     if (command !== undefined && service === undefined)
       print(

@@ -12,6 +12,7 @@ import { isFields } from "../resource/fields.ts";
 import { hint } from "../resource/nearest.ts";
 import { connectTo } from "./connect.ts";
 import { lockedRecipe } from "./image.ts";
+import { sendArchives, withArchives } from "./image-archives.ts";
 import { follow, type Standing } from "./operation.ts";
 import type { StatePaths } from "./paths.ts";
 import { UserError } from "./user-error.ts";
@@ -50,7 +51,7 @@ export async function buildImage(
   const read: Read = IS_FILE.test(what) || existsSync(what) ? readRecipe(what) : { name: what };
   const name = flags.name ?? read.name;
   if (!name) throw new UserError("--name: what is read from the standard input needs a name");
-  const recipe = withFlags(read.recipe, flags);
+  const recipe = await withArchives(withFlags(read.recipe, flags), what);
   if (read.recipe === undefined && flags.package.length === 0)
     throw new UserError("--package: name at least one Debian package, for example --package nginx-light");
   const client = connectTo(paths);
@@ -60,6 +61,15 @@ export async function buildImage(
   const spec = { recipe: recipe as Recipe, ...(storagePool ? { storagePool } : {}) };
   const build = await createBuild(client, name, spec);
   const of = `imagebuild/${build.metadata.name}`;
+  try {
+    await sendArchives(client, build, what, request.signal, print);
+  } catch (error) {
+    // It would wait for what does not come.
+    await client.patch(ImageBuild, { name: build.metadata.name }, { spec: { cancelled: true } });
+    throw error;
+  }
+  if (request.signal.aborted)
+    return print(`${of}: stopped; it waits for the rest, vireo image cancel ${build.metadata.name} ends it`);
   if (request.detach)
     return print(`${of} of image/${name} waits; vireo image log -f ${build.metadata.name} shows it`);
   const options = { timeoutMs: request.timeoutMs, signal: request.signal, standing };
@@ -89,7 +99,7 @@ function standing({ status, spec }: ImageBuild): Standing {
   if (phase === "Failed") return { line: message, over: "failed" };
   if (phase === "Cancelled") return { line: message, over: "failed" };
   if (spec.cancelled) return { line: "is being cancelled" };
-  if (phase === "Pending") return { line: "waits" };
+  if (phase === "Pending") return { line: message || "waits" };
   return { line: `${`${percent}`.padStart(2)} %  ${message}${secondsLeft ? `, ${secondsLeft} s left` : ""}` };
 }
 

@@ -1,17 +1,13 @@
 /** `vireo image import`: a disk from elsewhere becomes an image. */
-import { open, stat } from "node:fs/promises";
-import type { HttpClient } from "../client/http.ts";
+import { stat } from "node:fs/promises";
 import { Image } from "../images/kinds.ts";
 import { isApiError } from "../resource/errors.ts";
-import { isFields } from "../resource/fields.ts";
 import { sha256Of } from "../system/digest.ts";
 import { connectTo } from "./connect.ts";
 import { follow, type Standing } from "./operation.ts";
 import type { StatePaths } from "./paths.ts";
+import { sendFile } from "./send-file.ts";
 import { UserError } from "./user-error.ts";
-
-/** Below what the server takes at once. */
-const PART_BYTES = 2 * 2 ** 20;
 
 export interface ImportOptions {
   name: string;
@@ -48,7 +44,10 @@ export async function importImage(paths: StatePaths, options: ImportOptions, pri
         throw new UserError(`image/${name} has failed; delete it first: vireo delete image ${name}`);
       return there;
     });
-  if (!isUrl && image.status?.phase !== "Ready") await send(client, image, from, options, print);
+  if (!isUrl && image.status?.phase !== "Ready") {
+    const path = `/apis/vireo.dev/v1/images/${encodeURIComponent(name)}/upload`;
+    await sendFile(client, { path, file: from, about: `image/${name}` }, signal, print);
+  }
   if (signal.aborted)
     return print(`image/${name}: stopped; the same command goes on, vireo image cancel ${name} ends it`);
   if (detach) return print(`image/${name} is being imported; vireo get image ${name} -w shows it`);
@@ -73,44 +72,6 @@ async function ofFile(
   if (expected !== undefined && sha256 !== expected.toLowerCase())
     throw new UserError(`${file}: has the sha256 ${sha256}, --sha256 says ${expected}`);
   return { bytes: found.size, sha256 };
-}
-
-async function send(
-  client: HttpClient,
-  { metadata }: Image,
-  file: string,
-  { signal }: ImportOptions,
-  print: Print,
-): Promise<void> {
-  const path = `/apis/vireo.dev/v1/images/${encodeURIComponent(metadata.name)}/upload`;
-  const said = await client.request({ method: "GET", path });
-  let at = isFields(said) ? Number(said.receivedBytes) : 0;
-  const handle = await open(file, "r");
-  try {
-    const { size } = await handle.stat();
-    let told = Math.floor((at / size) * 10);
-    if (at > 0 && at < size) print(`image/${metadata.name}: goes on after ${at} of ${size} bytes`);
-    const part = Buffer.alloc(PART_BYTES);
-    while (at < size && !signal.aborted) {
-      const { bytesRead } = await handle.read(part, 0, PART_BYTES, at);
-      if (bytesRead === 0) throw new UserError(`${file}: became shorter while it was sent`);
-      await client.request({
-        method: "POST",
-        path: `${path}?offset=${at}`,
-        body: part.subarray(0, bytesRead),
-        contentType: "application/octet-stream",
-      });
-      at += bytesRead;
-      const tenth = Math.floor((at / size) * 10);
-      if (tenth > told) print(`image/${metadata.name}: ${tenth * 10} % of ${size} bytes sent`);
-      told = tenth;
-    }
-  } catch (error) {
-    if (isApiError(error)) throw new UserError(`image/${metadata.name}: ${error.message}`);
-    throw error;
-  } finally {
-    await handle.close();
-  }
 }
 
 function standing({ status }: Image): Standing {

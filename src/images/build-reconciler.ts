@@ -15,6 +15,7 @@ import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
+import { archivesFolder, missingArchives } from "./archives/store.ts";
 import {
   type BuildOptions,
   type BuiltImage,
@@ -44,6 +45,10 @@ export interface BuildContext {
 
 type Status = NonNullable<ImageBuild["status"]>;
 
+/** How long a build waits for archives of its recipe, and how often it looks. */
+const UPLOAD_MS = 3600_000;
+const LOOK_MS = 500;
+
 export const isOver = ({ status }: ImageBuild) =>
   status?.phase === "Succeeded" || status?.phase === "Failed" || status?.phase === "Cancelled";
 
@@ -66,7 +71,7 @@ export async function runBuildReconciler(context: BuildContext): Promise<void> {
       const cancel = new AbortController();
       running.set(name, cancel);
       try {
-        await reconcile(context, events, name, AbortSignal.any([signal, cancel.signal]));
+        return await reconcile(context, events, name, AbortSignal.any([signal, cancel.signal]));
       } finally {
         running.delete(name);
       }
@@ -97,10 +102,10 @@ async function reconcile(
   events: EventRecorder,
   name: string,
   cancelled: AbortSignal,
-): Promise<void> {
+): Promise<{ requeueAfterMs: number } | undefined> {
   const { client, clock, log, cache, logs } = context;
   const build = await client.get(ImageBuild, { name });
-  if (!build || build.metadata.deletionTimestamp || isOver(build)) return;
+  if (!build || build.metadata.deletionTimestamp || isOver(build)) return undefined;
   const about = { kind: "ImageBuild", name };
   const write = (change: (now: Status) => Status) =>
     modify(client, ImageBuild, { name }, "status", (now) =>
@@ -130,7 +135,18 @@ async function reconcile(
   };
   if (build.spec.cancelled) {
     await finish("Cancelled", "was cancelled before it began");
-    return;
+    return undefined;
+  }
+  const missing = await archivesToCome(client, build);
+  if (missing) {
+    const waitedMs = clock.now().getTime() - Date.parse(build.metadata.creationTimestamp ?? "");
+    if (waitedMs > UPLOAD_MS) {
+      await finish("Failed", `has waited an hour; ${missing}`);
+      return undefined;
+    }
+    if (build.status?.message !== missing)
+      await write((status) => ({ ...status, phase: "Pending", message: missing }));
+    return { requeueAfterMs: LOOK_MS };
   }
 
   await mkdir(logs, { recursive: true });
@@ -194,7 +210,7 @@ async function reconcile(
       say(text);
       await finish("Succeeded", text, { stages });
       events.record(about, "Normal", "Verified", text);
-      return;
+      return undefined;
     }
     const result = await buildImage(options);
     endStage();
@@ -204,23 +220,37 @@ async function reconcile(
     say(text);
     await finish("Succeeded", text, { ...result, stages });
     events.record(about, "Normal", "Succeeded", `image ${image}: ${text}`);
+    return undefined;
   } catch (error) {
     endStage();
-    if (context.signal.aborted) return; // whoever leads next begins it again
+    if (context.signal.aborted) return undefined; // whoever leads next begins it again
     if (cancelled.aborted) {
       say("cancelled");
       await finish("Cancelled", "was cancelled", { stages });
       log.info("image.cancelled", { image, build: name });
-      return;
+      return undefined;
     }
     const message = error instanceof Error ? error.message : String(error);
     say(`failed: ${message}`);
     log.warn("image.failed", { image, build: name, error });
     await finish("Failed", message, { stages });
     events.record(about, "Warning", "Failed", `image ${image}: ${message}`);
+    return undefined;
   } finally {
     await new Promise<void>((resolve) => stream.end(resolve));
   }
+}
+
+/** What a build waits for, in words; others go before it meanwhile. */
+async function archivesToCome(client: Client, { metadata, spec }: ImageBuild): Promise<string | undefined> {
+  if (!spec.recipe.archives?.length) return undefined;
+  // A pool that is not there is told of by the build.
+  const folder = await imagesFolder(client, spec.storagePool).catch(() => undefined);
+  if (folder === undefined) return undefined;
+  const missing = await missingArchives(archivesFolder(folder), spec.recipe.archives);
+  if (missing.length === 0) return undefined;
+  const names = missing.map(({ file, sha256 }) => `${file} (sha256 ${sha256.slice(0, 12)}…)`).join(", ");
+  return `waits for ${names}: vireo image build sends it from beside the recipe, or POST …/imagebuilds/${metadata.name}/upload`;
 }
 
 /** The pool's folder of images. @throws Error for users */

@@ -36,7 +36,16 @@ const NEED_LOADER: readonly Format[] = [
 const NEED_RAM: readonly Format[] = ["iso", "pxe"];
 
 function checkRecipe(recipe: Recipe): Cause[] {
-  const { files = [], packages = [], lock, root, diskMiB, formats = [], boot = "direct" } = recipe;
+  const {
+    files = [],
+    archives = [],
+    packages = [],
+    lock,
+    root,
+    diskMiB,
+    formats = [],
+    boot = "direct",
+  } = recipe;
   const wrongFormats = formats.flatMap((format, i) => {
     const why =
       NEED_LOADER.includes(format) && boot === "direct"
@@ -91,6 +100,17 @@ function checkRecipe(recipe: Recipe): Cause[] {
         ]
       : [],
   );
+  const folders = archives.flatMap(({ path = "/" }, i) =>
+    path.split("/").includes("..")
+      ? [
+          {
+            field: `spec.recipe.archives[${i}].path`,
+            reason: "FieldValueInvalid" as const,
+            message: `Invalid value: ${JSON.stringify(path)}: must be an absolute path of a folder without ".."`,
+          },
+        ]
+      : [],
+  );
   const size =
     root !== undefined && root !== "ext4" && diskMiB !== undefined
       ? [
@@ -104,6 +124,7 @@ function checkRecipe(recipe: Recipe): Cause[] {
   return [
     ...unlocked,
     ...paths,
+    ...folders,
     ...encoded,
     ...size,
     ...wrongFormats,

@@ -35,6 +35,27 @@ export const Repository = Type.Object({
 });
 export type Repository = Static<typeof Repository>;
 
+export const Archive = Type.Object({
+  file: Type.String({
+    pattern: "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    maxLength: 200,
+    description: "What it is called; vireo image build looks for it beside the recipe.",
+  }),
+  path: Type.Optional(
+    Type.String({
+      pattern: "^/",
+      maxLength: 500,
+      description: 'The folder in the image that it is unpacked in; "/" by default.',
+    }),
+  ),
+  sha256: Type.String({
+    pattern: "^[0-9a-f]{64}$",
+    description: "Of the archive (tar, not compressed): what is another file is refused.",
+  }),
+  bytes: Type.Integer({ minimum: 512, maximum: 4 * 2 ** 30 }),
+});
+export type Archive = Static<typeof Archive>;
+
 export const User = Type.Object({
   name: Type.String({
     pattern: "^[a-z_][a-z0-9_-]{0,30}$",

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { type Static, Type } from "typebox";
 import { AS_SET, keyedBy, Name, Words } from "../resource/kind.ts";
-import { Branding, PROFILES, Repository, User } from "./recipe-parts.ts";
+import { Archive, Branding, PROFILES, Repository, User } from "./recipe-parts.ts";
 
 export const LockedPackage = Type.Object({
   name: Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$", maxLength: 200 }),
@@ -139,6 +139,14 @@ export const Recipe = Type.Object(
         }),
         keyedBy("path"),
       ),
+    ),
+    archives: Type.Optional(
+      Type.Array(Archive, {
+        maxItems: 20,
+        ...keyedBy("file"),
+        description:
+          "Files in tar archives, for what is too large for files: an application's folder. They are sent to the build (imagebuilds/NAME/upload), and kept in the storage pool as long as an image or a build names them.",
+      }),
     ),
     kernel: Type.Optional(
       Words(["cloud", "generic"], {

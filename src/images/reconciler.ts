@@ -190,8 +190,7 @@ async function reconcile(
   if (phase === "Ready" && settled) return undefined;
   const [newest] = ours;
   if (newest && !isOver(newest)) {
-    const waits = newest.status?.phase === "Building" ? newest.status.message : undefined;
-    await working(waits ?? "waits for the builds before it", newest.metadata.name);
+    await working(newest.status?.message ?? "waits for the builds before it", newest.metadata.name);
     return undefined;
   }
   if (newest) {

@@ -2,6 +2,7 @@
  * Of ImageBuilds:
  *
  *   GET …/imagebuilds/NAME/log   what was done, and how long it took. ?tailLines=N, ?follow=true: until the build is over
+ *   …/imagebuilds/NAME/upload    archives/upload.ts
  *   GET …/imagebuilds/NAME/file  a file that it made, as of Images
  *
  * Of Images:
@@ -20,6 +21,7 @@ import { type Call, integer } from "../api/resource-reads.ts";
 import { type Subresource, whileAllowed } from "../api/subresource.ts";
 import type { Client } from "../client/client.ts";
 import { ApiError } from "../resource/errors.ts";
+import { archiveUpload } from "./archives/upload.ts";
 import { imagesFolder, isOver, logFile } from "./build-reconciler.ts";
 import { uploadSubresource } from "./import/upload.ts";
 import { Image, ImageBuild } from "./kinds.ts";
@@ -71,6 +73,7 @@ export function imageSubresources(options: BuildLogOptions): Record<string, read
         answers: "ImageBuild",
         handle: (call) => fileOf(call, options, ImageBuild),
       },
+      archiveUpload(options.client),
     ],
   };
 }

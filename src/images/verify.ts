@@ -2,6 +2,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256Of } from "../system/digest.ts";
+import { archivesFolder } from "./archives/store.ts";
 import { type BuildOptions, type BuiltImage, buildImage } from "./build/builder.ts";
 import { checkedFiles, SignatureError } from "./trust/signature.ts";
 
@@ -59,6 +60,7 @@ export async function verifyImage(options: BuildOptions, image: BuiltImage): Pro
     const again = await buildImage({
       ...options,
       folder: join(folder, "images"),
+      archives: options.archives ?? archivesFolder(options.folder),
       layers: join(folder, "layers"),
     });
     const after = new Set(filesOf(again).map(({ file }) => file));

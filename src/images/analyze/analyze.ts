@@ -5,11 +5,11 @@
 
 import { posix } from "node:path";
 import type { Contents } from "../packages/contents.ts";
-import { type AppFile, applicationOf, readApplication } from "./application.ts";
+import { type AppFile, type Application, applicationOf, readApplication } from "./application.ts";
 import { readNeeds } from "./application-needs.ts";
 import { type Found, findPackages } from "./distribution.ts";
 import type { Need } from "./needs.ts";
-import { placeOf } from "./own-files.ts";
+import { type OwnLink, placeOf } from "./own-files.ts";
 import { type Trace, traceNeeds } from "./trace.ts";
 
 export interface Subject {
@@ -28,6 +28,8 @@ export interface Analyzed extends Found {
   place?: string;
   /** All files of the application, with where they are in the image. */
   files: { file: AppFile; at: string }[];
+  /** Its links, with where they are in the image; those to files of its own are among the files, too, as what they lead to. */
+  links: OwnLink[];
 }
 
 /** @throws Error of the file system, or for a release that is not known */
@@ -39,6 +41,13 @@ export async function analyzeApplication(
 ): Promise<Analyzed> {
   const needs: Need[] = [];
   const files: Analyzed["files"] = [];
+  const links: OwnLink[] = [];
+  const linksOf = ({ written, copies }: Application, place: string) =>
+    written.map(({ name, target }) => ({
+      at: posix.join(place, name),
+      target,
+      isOwn: copies.some((copy) => copy.name === name),
+    }));
   let place: string | undefined;
   if (path !== undefined) {
     const installed = await packagedPath(path, contents);
@@ -54,6 +63,7 @@ export async function analyzeApplication(
     const isFile = all.length === 1 && all[0]?.path === path;
     // What packages have is theirs.
     if (!installed) place = at;
+    if (!installed && !isFile) links.push(...linksOf(app, at));
     if (!installed) files.push(...all.map((file) => ({ file, at: isFile ? at : posix.join(at, file.name) })));
   }
   const runs = traces.flatMap(({ name, trace }) => traceNeeds(trace, name));
@@ -65,8 +75,9 @@ export async function analyzeApplication(
   needs.push(...(await readNeeds(app, release, signal)));
   const own = app.files.map((file) => file.path);
   files.push(...app.files.map((file) => ({ file, at: file.path })));
+  links.push(...linksOf(app, "/"));
   const found = await findPackages(contents, [...runs.filter((need) => !missing.includes(need)), ...needs]);
-  return { ...found, own, files, ...(place === undefined ? {} : { place }) };
+  return { ...found, own, files, links, ...(place === undefined ? {} : { place }) };
 }
 
 /** A program that lies where a package has it is that package's. */

@@ -68,6 +68,7 @@ it("libraries by its file, data by its run; the image has them and the program, 
     asked: "a test",
     release,
     findings: analyzed.findings,
+    archives: [],
     services: [{ name: "what-is", command: started }],
     files: own.files,
   });

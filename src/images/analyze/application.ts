@@ -17,6 +17,8 @@ export interface Application {
   copies: AppFile[];
   /** Links to what it does not have. */
   links: { name: string; target: string }[];
+  /** All its links, as they are written. */
+  written: { name: string; target: string }[];
   /** Whether it has a library, of this file name. */
   hasLibrary: (name: string) => boolean;
   /** Whether it has a file that ends so: "a/B.pm". */
@@ -61,12 +63,17 @@ export async function applicationOf(paths: readonly string[], root: string): Pro
   const files: AppFile[] = [];
   const names = new Set<string>();
   const links = new Map<string, string>();
+  const written: Application["written"] = [];
   for (const path of paths) {
     const found = await lstat(path).catch(() => undefined);
     if (!found) continue;
     const name = relative(root, path);
     names.add(`/${name}`);
-    if (found.isSymbolicLink()) links.set(name, posix.resolve(dirname(`/${name}`), await readlink(path)));
+    if (found.isSymbolicLink()) {
+      const target = await readlink(path);
+      written.push({ name, target });
+      links.set(name, posix.resolve(dirname(`/${name}`), target));
+    }
     if (found.isFile())
       files.push({ path, name, bytes: found.size, isExecutable: (found.mode & 0o111) !== 0 });
   }
@@ -92,6 +99,7 @@ export async function applicationOf(paths: readonly string[], root: string): Pro
   return {
     files,
     copies,
+    written,
     links: [...links].map(([name, target]) => ({ name, target })).filter(({ target }) => !isOwn(target)),
     hasLibrary: (name) => libraries.has(name),
     hasFile: (ending) => endings.has(ending),

@@ -1,9 +1,19 @@
-/** The application's own files, for a recipe: it carries them itself as long as they are few and small. */
-import { readFile } from "node:fs/promises";
-import { basename, posix } from "node:path";
+/** The application's own files, for a recipe: it carries them itself as long as they are few and small; else they are in an archive beside it. */
+import { readFile, rename, stat } from "node:fs/promises";
+import { basename, dirname, join, posix } from "node:path";
+import { sha256Of } from "../../system/digest.ts";
+import { type Packed, packTar } from "../archives/pack.ts";
 import type { Recipe } from "../recipe.ts";
+import type { Archive } from "../recipe-parts.ts";
 import type { AppFile } from "./application.ts";
 import { quoted } from "./trace.ts";
+
+export interface OwnLink {
+  at: string;
+  target: string;
+  /** It leads to a file of the application. */
+  isOwn: boolean;
+}
 
 type Files = NonNullable<Recipe["files"]>;
 
@@ -51,6 +61,37 @@ export function serviceCommand(command: string): string | undefined {
   if (command.includes("\n")) return undefined;
   const bare = command.replace(/'[^']*'|"(?:[^"\\]|\\.)*"|\\./g, "x");
   return ONE_PROGRAM.test(bare) ? command : `sh -c ${quoted([command])}`;
+}
+
+/**
+ * Writes them beside the recipe. Links stay links.
+ * @param recipe its path @returns for its archives. @throws Error of the file system
+ */
+export async function archiveOf(
+  recipe: string,
+  files: readonly { file: AppFile; at: string }[],
+  links: readonly OwnLink[],
+): Promise<Archive> {
+  const file = `${
+    basename(recipe)
+      .replace(/\.(?:ya?ml|json)$/, "")
+      .replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9._-]/g, "") || "application"
+  }.tar`;
+  const linked = new Set(links.map(({ at }) => at));
+  const entries: Packed[] = [];
+  for (const { file, at } of files)
+    if (!linked.has(at))
+      entries.push({
+        name: at.slice(1),
+        path: file.path,
+        bytes: file.bytes,
+        mode: (await stat(file.path)).mode,
+      });
+  for (const { at, target } of links) entries.push({ name: at.slice(1), target });
+  const to = join(dirname(recipe), file);
+  await packTar(`${to}.part`, entries);
+  await rename(`${to}.part`, to);
+  return { file, sha256: await sha256Of(to), bytes: (await stat(to)).size };
 }
 
 /**

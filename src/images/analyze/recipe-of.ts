@@ -12,13 +12,15 @@ export interface Analysis {
   services: NonNullable<Recipe["services"]>;
   /** The application's own. */
   files: NonNullable<Recipe["files"]>;
+  /** What of it is in an archive beside the recipe. */
+  archives: NonNullable<Recipe["archives"]>;
 }
 
 /** "bin/app: linked libz.so.1". */
 export const told = ({ file, how, what }: Evidence) => `${file}: ${how} ${what}`;
 
 /** The recipe with the reason beside each package; what may be needed stands in it as comments. @returns YAML */
-export function recipeText({ asked, release, findings, services, files }: Analysis): string {
+export function recipeText({ asked, release, findings, services, files, archives }: Analysis): string {
   const chosen = forRecipe(findings);
   const recipe = {
     distribution: "debian",
@@ -26,6 +28,7 @@ export function recipeText({ asked, release, findings, services, files }: Analys
     packages: chosen.map((finding) => finding.package),
     ...(services.length > 0 ? { services } : {}),
     ...(files.length > 0 ? { files } : {}),
+    ...(archives.length > 0 ? { archives } : {}),
   };
   const document = new Document(recipe);
   document.commentBefore = ` Made by ${asked}.`;

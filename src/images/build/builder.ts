@@ -21,6 +21,7 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
+import { archivesFolder, missingArchives } from "../archives/store.ts";
 import { type Artifact, makeFormats } from "../formats/formats.ts";
 import { fullPackages, makeFullRoot } from "../full/full-root.ts";
 import { requireFullMode } from "../full/sealed.ts";
@@ -65,6 +66,8 @@ export interface BuildOptions {
   recipe: Recipe;
   /** The pool's images/ folder. */
   folder: string;
+  /** Where archives that the recipe names are; the folder's own by default. */
+  archives?: string;
   /** Keeps downloads between builds. */
   cache: string;
   /** Keeps what is made of them; the cache by default. */
@@ -91,6 +94,12 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   if (whole) await requireFullMode();
   await stage("packages", "resolving and downloading packages");
   const repositories = recipe.repositories ?? [];
+  const archives = options.archives ?? archivesFolder(folder);
+  const [missing] = await missingArchives(archives, recipe.archives);
+  if (missing)
+    throw new Error(
+      `recipe.archives: ${missing.file} (sha256 ${missing.sha256}) is not in the storage pool; vireo image build sends it from beside the recipe`,
+    );
   const lists = new Packages(cache, recipe.release, signal, { whole, warn: log, repositories });
   const packages = await fetchPackages(lists, recipe);
   const all = new Set([...packages.debs, ...packages.apart]);
@@ -114,7 +123,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   try {
     const { raw, kernel, initrd, ...parts } = await assemble(
       work,
-      { recipe, packages, contents, digest },
+      { recipe, packages, contents, digest, archives },
       stage,
     );
     const disk = join(work.folder, "disk.qcow2");
@@ -230,14 +239,21 @@ async function assemble(
     packages,
     contents,
     digest,
-  }: { recipe: Recipe; packages: Fetched; contents: readonly LockedPackage[]; digest: string },
+    archives,
+  }: {
+    recipe: Recipe;
+    packages: Fetched;
+    contents: readonly LockedPackage[];
+    digest: string;
+    archives: string;
+  },
   stage: (which: Stage, text: string) => Promise<void>,
 ): Promise<Parts> {
   const { debs, loaders } = packages;
   const whole = recipe.mode === "full";
   await stage("unpack", `${whole ? "installing" : "unpacking"} ${debs.length} packages`);
   const root = join(work.folder, "root");
-  const made = { debs, contents, digest };
+  const made = { debs, contents, digest, archives };
   const { epoch, layers } = whole
     ? await makeFullRoot(work, root, { ...made, modules: await allModules(work, packages.kernel) }, recipe)
     : await makeRoot(work, root, made, recipe);

@@ -16,6 +16,7 @@ const UNNEEDED = ["/usr/lib/x86_64-linux-gnu/gconv", "/usr/lib/x86_64-linux-gnu/
 /** Opened by libc itself when a thread ends. */
 const OPENED = ["libgcc_s.so.1"];
 const SCRIPT = Buffer.from("#!");
+const MAX_SCRIPT = 2 ** 20;
 /** Enough for a header of a script, and to tell ELF. */
 const HEAD_BYTES = 256;
 
@@ -32,9 +33,14 @@ const words = (text: string) => new Set(text.match(/[\w./+-]+/g) ?? []);
 
 /**
  * @param own files of the packages that the recipe names
+ * @param brought files of its archives
  * @returns what was removed, sorted
  */
-export async function minimize(root: string, recipe: Recipe, own: readonly string[]): Promise<string[]> {
+export async function minimize(
+  root: string,
+  recipe: Recipe,
+  { own, brought }: { own: readonly string[]; brought: readonly string[] },
+): Promise<string[]> {
   const programs = (await Promise.all(PROGRAM_FOLDERS.map((folder) => filesBelow(root, folder)))).flat();
   const libraries = await filesBelow(root, "/usr/lib");
   const byName = new Map(programs.map((path) => [posix.basename(path), path]));
@@ -49,6 +55,7 @@ export async function minimize(root: string, recipe: Recipe, own: readonly strin
     ...(recipe.files ?? [])
       .map(bytesOf)
       .flatMap((bytes) => (bytes.subarray(0, 2).equals(SCRIPT) ? [`${bytes}`] : [])),
+    ...(await scriptsOf(root, brought)),
   ];
   for (const word of texts.flatMap((text) => [...words(text)])) {
     if (word.startsWith("/")) await closure.add(word);
@@ -56,6 +63,7 @@ export async function minimize(root: string, recipe: Recipe, own: readonly strin
     if (named) await closure.add(named);
   }
   for (const { path } of recipe.files ?? []) await closure.add(path);
+  for (const path of brought) await closure.add(path);
   for (const path of own) if (isIn(path, [...PROGRAM_FOLDERS, "/usr/lib"])) await closure.add(path);
   // Plugins: programs open them by their own folders' names.
   const isPlugin = (path: string) => !LIBRARY_FOLDERS.includes(posix.dirname(path)) && !isIn(path, UNNEEDED);
@@ -70,6 +78,19 @@ export async function minimize(root: string, recipe: Recipe, own: readonly strin
     removed.push(path);
   }
   return [...gone, ...removed].sort();
+}
+
+/** The texts of those that are scripts. */
+async function scriptsOf(root: string, paths: readonly string[]): Promise<string[]> {
+  const texts: string[] = [];
+  for (const path of paths) {
+    const at = await rooted(root, path);
+    const found = await lstat(at).catch(() => undefined);
+    if (!found?.isFile() || found.size > MAX_SCRIPT) continue;
+    const bytes = await readFile(at);
+    if (bytes.subarray(0, 2).equals(SCRIPT)) texts.push(`${bytes}`);
+  }
+  return texts;
 }
 
 const isIn = (path: string, folders: readonly string[]) =>

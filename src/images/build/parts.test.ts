@@ -75,7 +75,7 @@ describe("what nothing needs", () => {
     put("/usr/bin/mine");
     put("/usr/sbin/unused");
     put("/usr/share/data");
-    expect(await minimize(root, recipe, ["/usr/bin/mine"])).toEqual([
+    expect(await minimize(root, recipe, { brought: [], own: ["/usr/bin/mine"] })).toEqual([
       `${libraries}/libunused.so.1`,
       "/usr/sbin/unused",
     ]);

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
 import { run } from "../../system/run.ts";
+import { unpackArchives } from "../archives/unpack.ts";
 import type { Package } from "../packages/packages.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
 import { contentsOf } from "../trust/beside.ts";
@@ -83,7 +84,8 @@ export async function makeRoot(
     debs,
     contents,
     digest,
-  }: { debs: readonly Package[]; contents: readonly LockedPackage[]; digest: string },
+    archives,
+  }: { debs: readonly Package[]; contents: readonly LockedPackage[]; digest: string; archives: string },
   recipe: Recipe,
 ): Promise<Root> {
   for (const name of ["bin", "sbin", "lib", "lib64"]) {
@@ -98,6 +100,8 @@ export async function makeRoot(
   for (const { name, file } of debs)
     layers.push({ name, paths: (await unpack(work, file, root)).map(merged) });
   const epoch = await newestFile(work, root);
+  // Before the recipe's own files, which win.
+  const brought = await unpackArchives(root, recipe, archives, work.signal);
   for (const { path, content, mode } of guestFiles(recipe)) {
     const at = await rooted(root, path);
     await mkdir(dirname(at), { recursive: true });
@@ -109,7 +113,10 @@ export async function makeRoot(
   await customize(work, root, recipe);
   if (recipe.minimize) {
     const own = layers.filter(({ name }) => named.has(name)).flatMap(({ paths }) => paths);
-    const removed = await minimize(root, recipe, own);
+    const removed = await minimize(root, recipe, {
+      own,
+      brought: brought.flatMap(({ paths }) => paths.map(merged)),
+    });
     work.log(`left out, because nothing needs it (${removed.length}):`);
     for (const path of removed) work.log(`  ${path}`);
   }
@@ -119,7 +126,7 @@ export async function makeRoot(
   // ldconfig's memory of this machine's inodes.
   await rm(join(root, "var/cache/ldconfig"), { recursive: true, force: true });
   await clampTimes(work, root, epoch);
-  return { epoch, layers };
+  return { epoch, layers: [...layers, ...brought] };
 }
 
 /** What an image is made of. */

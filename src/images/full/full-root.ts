@@ -8,6 +8,7 @@
 import { existsSync } from "node:fs";
 import { chmod, cp, mkdir, open, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
+import { unpackArchives } from "../archives/unpack.ts";
 import { cached } from "../build/cache.ts";
 import { customize, DEFAULT_LOCALE, packagesFor } from "../build/customize.ts";
 import { clampTimes } from "../build/disk.ts";
@@ -115,11 +116,14 @@ export async function makeFullRoot(
     debs,
     contents,
     digest,
+    archives,
     modules,
   }: {
     debs: readonly Package[];
     contents: readonly LockedPackage[];
     digest: string;
+    /** Where those of the recipe are. */
+    archives: string;
     /** Of the kernel: /usr/lib/modules. */
     modules: string;
   },
@@ -144,6 +148,7 @@ export async function makeFullRoot(
   await clean(root);
   await cp(modules, join(root, "usr/lib/modules"), { recursive: true, preserveTimestamps: true });
   await writeLists(root, { recipe, packages: contents, digest, epoch });
+  await unpackArchives(root, recipe, archives, work.signal);
   await putFiles(root, fullFiles(recipe, paths));
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
   await customize(work, root, recipe);

@@ -13,6 +13,7 @@ import { StoragePool } from "../../compute/storage/kinds.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import type { Kind } from "../../resource/kind.ts";
 import type { Resource } from "../../resource/object.ts";
+import { removeUnnamed } from "../archives/store.ts";
 import { isOver } from "../build-reconciler.ts";
 import { Image, ImageBuild } from "../kinds.ts";
 import type { ImageContext } from "../reconciler.ts";
@@ -85,11 +86,14 @@ export class ImageCollector {
     const seen = await this.#library();
     if (!seen) return [];
     const wanted = wantedFiles(seen);
-    const now = this.#context.clock.now().getTime();
+    const { clock, log } = this.#context;
+    const now = clock.now().getTime();
     const due: Due[] = [];
     const known = new Set<string>();
     for (const { spec } of seen.pools) {
       const folder = join(spec.directory.path, "images");
+      const archives = await removeUnnamed(folder, () => this.#named(), this.#options.graceMs, now);
+      for (const name of archives) log.info("images.archive.removed", { folder, name });
       for (const made of await madeIn(folder)) {
         const key = join(folder, made.base);
         known.add(key);
@@ -140,6 +144,12 @@ export class ImageCollector {
       await this.#all(StoragePool),
     ];
     return images && builds && pools && { images, builds, pools };
+  }
+
+  /** All that may have archives. */
+  async #named(): Promise<(Image | ImageBuild)[] | undefined> {
+    const seen = await this.#library();
+    return seen && [...seen.images, ...seen.builds];
   }
 
   async #all<T extends Resource>(kind: Kind<T>): Promise<T[] | undefined> {

@@ -1,6 +1,6 @@
 /**
- * What a tar archive has, by its headers alone (POSIX ustar and pax, GNU's long names). Nothing is unpacked by name: the importer copies the bytes of the one member
- * that it wants to a place of its own, so no name, link or device in an archive leads anywhere.
+ * What a tar archive has, by its headers alone (POSIX ustar and pax, GNU's long names). Nothing is unpacked by name here: the importer copies the bytes of the one member
+ * that it wants to a place of its own, so no name, link or device in an archive leads anywhere; what recipes bring is put into the image by ../archives/unpack.ts.
  */
 import { open } from "node:fs/promises";
 
@@ -9,14 +9,19 @@ export interface Member {
   /** Where its bytes begin in the archive. */
   at: number;
   bytes: number;
+  /** As in its header: "0" a regular file, "1" a hard link, "2" a symbolic link, "5" a folder. */
+  type: string;
+  mode: number;
+  /** Of a link. */
+  target: string;
 }
 
 const BLOCK = 512;
 const MAX_MEMBERS = 10_000;
 const MAX_NAMES = 65_536;
 
-/** Regular files alone. @throws Error for what is damaged */
-export async function tarMembers(path: string): Promise<Member[]> {
+/** @throws Error for what is damaged, or has too many members */
+export async function tarMembers(path: string, most = MAX_MEMBERS): Promise<Member[]> {
   const file = await open(path, "r");
   try {
     const { size } = await file.stat();
@@ -26,35 +31,48 @@ export async function tarMembers(path: string): Promise<Member[]> {
       return bytes.subarray(0, bytesRead);
     };
     const members: Member[] = [];
-    let next: { name?: string; bytes?: number } = {};
+    let next: Next = {};
     for (let at = 0, headers = 0; at + BLOCK <= size; headers++) {
       const head = await read(at, BLOCK);
       if (head.every((byte) => byte === 0)) break;
-      if (headers >= MAX_MEMBERS) throw new Error(`has more than ${MAX_MEMBERS} members`);
+      if (headers >= most) throw new Error(`has more than ${most} members`);
       if (!isWhole(head)) throw new Error("is a damaged tar archive: a header's checksum is wrong");
-      const bytes = next.bytes ?? numberIn(head.subarray(124, 136));
+      const type = String.fromCharCode(head[156] ?? 0);
+      // Of links and folders a size says nothing.
+      const bytes = /[1-6]/.test(type) ? 0 : (next.bytes ?? numberIn(head.subarray(124, 136)));
       const data = at + BLOCK;
       if (!Number.isSafeInteger(bytes) || bytes < 0 || data + bytes > size)
         throw new Error("is a damaged tar archive: a member ends after the archive");
-      const type = String.fromCharCode(head[156] ?? 0);
       at = data + Math.ceil(bytes / BLOCK) * BLOCK;
-      if (type === "x" || type === "L") {
+      if (type === "x" || type === "L" || type === "K") {
         if (bytes > MAX_NAMES) throw new Error("is a damaged tar archive: a name is too long");
         const text = (await read(data, bytes)).toString("utf8");
-        next = type === "L" ? { ...next, name: text.replace(/\0.*$/s, "") } : { ...next, ...pax(text) };
+        const whole = text.replace(/\0.*$/s, "");
+        next = {
+          ...next,
+          ...(type === "L" ? { name: whole } : type === "K" ? { target: whole } : pax(text)),
+        };
         continue;
       }
       if (type === "g") continue;
       const prefix = textIn(head.subarray(345, 500));
       const short = textIn(head.subarray(0, 100));
       const name = next.name ?? (prefix === "" ? short : `${prefix}/${short}`);
+      const target = next.target ?? textIn(head.subarray(157, 257));
       next = {};
-      if (type === "0" || type === "\0" || type === "7") members.push({ name, at: data, bytes });
+      const mode = numberIn(head.subarray(100, 108)) & 0o7777;
+      members.push({ name, at: data, bytes, type: /[\x007]/.test(type) ? "0" : type, mode, target });
     }
     return members;
   } finally {
     await file.close();
   }
+}
+
+interface Next {
+  name?: string;
+  bytes?: number;
+  target?: string;
 }
 
 function isWhole(head: Buffer): boolean {
@@ -73,11 +91,12 @@ function numberIn(field: Buffer): number {
 }
 
 /** "19 path=a/b/c.vmdk\n". */
-function pax(text: string): { name?: string; bytes?: number } {
+function pax(text: string): Next {
   const value = (key: string) => new RegExp(`^\\d+ ${key}=(.*)$`, "m").exec(text)?.[1];
-  const [path, size] = [value("path"), value("size")];
+  const [path, size, target] = [value("path"), value("size"), value("linkpath")];
   return {
     ...(path === undefined ? {} : { name: path }),
     ...(size === undefined ? {} : { bytes: Number(size) }),
+    ...(target === undefined ? {} : { target }),
   };
 }

@@ -51,9 +51,10 @@ export async function unpack(
 }
 
 async function members(path: string): Promise<Member[]> {
-  return tarMembers(path).catch((error: unknown) => {
+  const members = await tarMembers(path).catch((error: unknown) => {
     throw new ContentError(error instanceof Error ? error.message : String(error), { cause: error });
   });
+  return members.filter(({ type }) => type === "0");
 }
 
 function theDisk(all: readonly Member[]): Member {

@@ -1,0 +1,59 @@
+/** Archives that a recipe names, beside it: their sha256 and sizes are put into the recipe, and the build is sent them. */
+import { existsSync } from "node:fs";
+import { stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { HttpClient } from "../client/http.ts";
+import type { ImageBuild } from "../images/kinds.ts";
+import { isFields } from "../resource/fields.ts";
+import { sha256Of } from "../system/digest.ts";
+import { sendFile } from "./send-file.ts";
+import { UserError } from "./user-error.ts";
+
+/** @param what the recipe's file @returns the recipe with what is known of its archives. @throws UserError naming the field */
+export async function withArchives(
+  recipe: Record<string, unknown>,
+  what: string,
+): Promise<Record<string, unknown>> {
+  const { archives } = recipe;
+  if (!Array.isArray(archives)) return recipe; // the server tells of what it should be
+  const all: unknown[] = [];
+  for (const [i, archive] of archives.entries()) {
+    if (!isFields(archive) || typeof archive.file !== "string") {
+      all.push(archive);
+      continue;
+    }
+    const path = join(dirname(what), archive.file);
+    if (!existsSync(path)) {
+      if (archive.sha256 === undefined)
+        throw new UserError(
+          `${what}: archives[${i}].file: there is no ${path}, nor a sha256 of one that was sent before`,
+        );
+      all.push(archive);
+      continue;
+    }
+    const sha256 = await sha256Of(path);
+    if (archive.sha256 !== undefined && archive.sha256 !== sha256)
+      throw new UserError(
+        `${what}: archives[${i}].sha256: ${path} has the sha256 ${sha256}; leave sha256 and bytes out, or bring the right file`,
+      );
+    all.push({ ...archive, sha256, bytes: (await stat(path)).size });
+  }
+  return { ...recipe, archives: all };
+}
+
+/** Those that are beside the recipe; of others the build tells that it waits for them. @throws UserError */
+export async function sendArchives(
+  client: HttpClient,
+  { metadata, spec }: ImageBuild,
+  what: string,
+  signal: AbortSignal,
+  print: (line: string) => void,
+): Promise<void> {
+  for (const { file, sha256 } of spec.recipe.archives ?? []) {
+    const path = join(dirname(what), file);
+    if (!existsSync(path)) continue;
+    const at = `/apis/vireo.dev/v1/imagebuilds/${encodeURIComponent(metadata.name)}/upload`;
+    const about = `imagebuild/${metadata.name}: ${file}`;
+    await sendFile(client, { path: at, query: `sha256=${sha256}`, file: path, about }, signal, print);
+  }
+}

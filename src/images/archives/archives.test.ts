@@ -1,0 +1,190 @@
+/** Archives of recipes: made of files here, sent to a build in parts, put into an image's root and nowhere else, gone when nobody names them. */
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { sha256Of } from "../../system/digest.ts";
+import type { Recipe } from "../recipe.ts";
+import { packTar } from "./pack.ts";
+import {
+  archiveFile,
+  archivesFolder,
+  makeFolder,
+  missingArchives,
+  receivedOf,
+  receivePart,
+  removeUnnamed,
+} from "./store.ts";
+import { unpackArchives } from "./unpack.ts";
+
+let folder = "";
+let store = "";
+const at = (...names: string[]) => join(folder, ...names);
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "vireo-archives-"));
+  store = archivesFolder(at("images"));
+  await makeFolder(store);
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const recipeOf = (...archives: NonNullable<Recipe["archives"]>): Recipe => ({
+  distribution: "debian",
+  release: "bookworm",
+  packages: [],
+  archives,
+});
+/** As if it had been sent. */
+async function kept(tar: string, path?: string) {
+  const sha256 = await sha256Of(tar);
+  execFileSync("cp", [tar, archiveFile(store, sha256)]);
+  return { file: "a.tar", sha256, bytes: statSync(tar).size, ...(path ? { path } : {}) };
+}
+
+describe("in an image's root", () => {
+  it("files, modes and links are those that were packed, long names too; tar reads it, and it is the same each time", async () => {
+    const deep = `${"d".repeat(60)}/${"e".repeat(60)}/${"f".repeat(60)}`;
+    writeFileSync(at("run"), "#!/bin/sh\n");
+    writeFileSync(at("big"), Buffer.alloc(3_000_001, 7));
+    writeFileSync(at("none"), "");
+    const entries = [
+      { name: deep, path: at("big"), bytes: 3_000_001, mode: 0o644 },
+      { name: "bin/run", path: at("run"), bytes: 10, mode: 0o755 },
+      { name: "none", path: at("none"), bytes: 0, mode: 0o600 },
+      { name: "bin/link", target: `../${deep}` },
+    ];
+    await packTar(at("a.tar"), entries);
+    utimesSync(at("big"), 1, 1);
+    await packTar(at("b.tar"), entries.toReversed());
+    expect(readFileSync(at("a.tar")).equals(readFileSync(at("b.tar")))).toBe(true);
+    expect(
+      execFileSync("tar", ["-tf", at("a.tar")], { encoding: "utf8" })
+        .trim()
+        .split("\n")
+        .sort(),
+    ).toEqual(["bin/link", "bin/run", deep, "none"].sort());
+    const recipe = recipeOf(await kept(at("a.tar"), "/opt/app"));
+    const [layer] = await unpackArchives(at("root"), recipe, store);
+    expect(layer?.paths.sort()).toEqual(
+      ["/opt/app/bin/link", "/opt/app/bin/run", `/opt/app/${deep}`, "/opt/app/none"].sort(),
+    );
+    expect(readFileSync(at("root/opt/app/bin/link")).equals(readFileSync(at("big")))).toBe(true);
+    expect(statSync(at("root/opt/app/bin/run")).mode & 0o7777).toBe(0o755);
+    expect(statSync(at("root/opt/app/none")).mode & 0o7777).toBe(0o600);
+  });
+
+  it("no link leads out of it, whoever's it is; hard links are files; what is no file is refused", async () => {
+    mkdirSync(at("victim"));
+    mkdirSync(at("root/usr/bin"), { recursive: true });
+    symlinkSync("usr/bin", at("root/bin"));
+    // Absolute in the image is the image's.
+    symlinkSync(at("victim"), at("root/out"));
+    mkdirSync(at("tree/bin"), { recursive: true });
+    mkdirSync(at("tree/out"));
+    writeFileSync(at("tree/bin/tool"), "tool");
+    execFileSync("ln", [at("tree/bin/tool"), at("tree/bin/same")]);
+    writeFileSync(at("tree/out/file"), "in");
+    execFileSync("tar", ["-C", at("tree"), "-cf", at("t.tar"), "./bin", "./out/file"]);
+    await unpackArchives(at("root"), recipeOf(await kept(at("t.tar"))), store);
+    expect(readFileSync(at("root/usr/bin/same"), "utf8")).toBe("tool");
+    expect(readlinkSync(at("root/bin"))).toBe("usr/bin");
+    expect(readdirSync(at("victim"))).toEqual([]);
+    expect(readFileSync(join(at("root"), at("victim"), "file"), "utf8")).toBe("in");
+    // A link that the archive brings is no way out, either.
+    mkdirSync(at("evil"));
+    symlinkSync("../../../../../../victim", at("evil/up"));
+    execFileSync("tar", ["-C", at("evil"), "-cf", at("e.tar"), "up"]);
+    mkdirSync(at("evil2/up"), { recursive: true });
+    writeFileSync(at("evil2/up/x"), "x");
+    execFileSync("tar", ["-C", at("evil2"), "-rf", at("e.tar"), "up/x"]);
+    await unpackArchives(at("root"), recipeOf(await kept(at("e.tar"))), store);
+    expect(readdirSync(at("victim"))).toEqual([]);
+    expect(readFileSync(at("root/victim/x"), "utf8")).toBe("x");
+
+    execFileSync("tar", [
+      "-C",
+      at("tree"),
+      "-P",
+      "--transform=s,^bin,../bin,",
+      "-cf",
+      at("d.tar"),
+      "bin/tool",
+    ]);
+    await expect(unpackArchives(at("root"), recipeOf(await kept(at("d.tar"))), store)).rejects.toThrow(
+      "recipe.archives[0]: a.tar has ../bin/tool, which leads out of it",
+    );
+    execFileSync("mkfifo", [at("tree/pipe")]);
+    execFileSync("tar", ["-C", at("tree"), "-cf", at("p.tar"), "pipe"]);
+    await expect(unpackArchives(at("root"), recipeOf(await kept(at("p.tar"))), store)).rejects.toThrow(
+      "recipe.archives[0]: a.tar pipe: is a pipe",
+    );
+    writeFileSync(at("z.tar"), Buffer.alloc(1024, 1));
+    await expect(unpackArchives(at("root"), recipeOf(await kept(at("z.tar"))), store)).rejects.toThrow(
+      "is a damaged tar archive",
+    );
+  });
+
+  it("one that is missing, or was changed in the pool, is told of by its field", async () => {
+    const archive = { file: "a.tar", sha256: "1".repeat(64), bytes: 1024 };
+    await expect(unpackArchives(at("root"), recipeOf(archive), store)).rejects.toThrow(
+      "recipe.archives[0]: a.tar is not in the storage pool",
+    );
+    writeFileSync(archiveFile(store, archive.sha256), "x");
+    await expect(unpackArchives(at("root"), recipeOf(archive), store)).rejects.toThrow(
+      "was changed in the storage pool",
+    );
+  });
+});
+
+it("comes in parts, and is there when its sha256 is right; another file leaves nothing", async () => {
+  const bytes = Buffer.alloc(3000, 5);
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  const archive = { file: "a.tar", sha256, bytes: 3000 };
+  const build = { metadata: { name: "web-1", uid: "12345678-9" } };
+  const other = { metadata: { name: "web-2", uid: "87654321-9" } };
+  await receivePart(store, archive, build, 0, bytes.subarray(0, 1000));
+  expect(await receivedOf(store, archive, build)).toBe(1000);
+  expect(await receivedOf(store, archive, other)).toBe(0);
+  expect(await missingArchives(store, [archive])).toEqual([archive]);
+  expect(await receivePart(store, archive, build, 1000, Buffer.alloc(2000))).toEqual({ isOther: true });
+  expect(readdirSync(store)).toEqual([]);
+  await receivePart(store, archive, build, 0, bytes.subarray(0, 1000));
+  expect(await receivePart(store, archive, build, 1000, bytes.subarray(1000))).toEqual({ isOther: false });
+  expect(await missingArchives(store, [archive])).toEqual([]);
+  // Whoever names it later has it already.
+  expect(await receivedOf(store, archive, other)).toBe(3000);
+});
+
+it("goes when no recipe names it any more, and parts with their build; not what has just come, nor when it is not known who names it", async () => {
+  const [named, gone, fresh] = ["a", "b", "c"].map((each) => each.repeat(64));
+  const names = [named, gone, `${named}.aaaaaaaa.part`, `${named}.bbbbbbbb.part`].map((name) => `${name}`);
+  for (const name of [...names, `${fresh}`]) writeFileSync(join(store, name), "");
+  for (const name of names) utimesSync(join(store, name), 1, 1);
+  const archives = [{ file: "a.tar", sha256: `${named}`, bytes: 1024 }];
+  const recipe = { ...recipeOf(), archives };
+  const image = {
+    apiVersion: "vireo.dev/v1",
+    kind: "Image",
+    metadata: { name: "web", uid: "aaaaaaaa-1" },
+    spec: { storagePool: "default", recipe },
+  };
+  const remove = (all: (typeof image)[] | undefined) =>
+    removeUnnamed(at("images"), async () => all, 60_000, Date.now());
+  expect(await remove(undefined)).toEqual([]);
+  expect((await remove([image])).sort()).toEqual([gone, `${named}.bbbbbbbb.part`].sort());
+  expect(existsSync(join(store, `${named}`))).toBe(true);
+  expect(existsSync(join(store, `${fresh}`))).toBe(true);
+});

@@ -6,8 +6,9 @@ import { type AppFile, type Application, ApplicationError, headOf } from "./appl
 import { elfNeeds } from "./elf-needs.ts";
 import { jarNeeds, javaNeeds } from "./java.ts";
 import { lessSure, type Need, programNeed, VERSIONS, type Versions } from "./needs.ts";
+import { placeNeeds } from "./places.ts";
 import { pythonNeeds } from "./python.ts";
-import { nodeDependencies, nodeNeeds, perlNeeds, rubyNeeds, shellNeeds } from "./scripts.ts";
+import { nodeDependencies, nodeNeeds, perlNeeds, rubyNeeds, shellNeeds, sourcedBy } from "./scripts.ts";
 
 type Language = "python" | "perl" | "ruby" | "node" | "shell";
 
@@ -34,6 +35,7 @@ const RUN_BY: Partial<Record<Language, string>> = {
   ruby: "ruby",
   node: "node",
 };
+const MAX_SCRIPT = 2 ** 20;
 /** Larger ones are read to know what they are, no further. */
 const MAX_BYTES = 2 ** 28;
 const HEAD_BYTES = 256;
@@ -54,16 +56,45 @@ export async function readNeeds(app: Application, release: string, signal?: Abor
     paths: [target.slice(1)],
     confidence: "likely",
   }));
+  needs.push(...placeNeeds([...app.files, ...app.copies].map(({ name }) => name)));
+  const sourced = await sourcedFiles(app);
   for (const file of app.files) {
     signal?.throwIfAborted();
-    needs.push(...(await needsOf(app, file, versions)));
+    needs.push(...(await needsOf(app, file, versions, sourced)));
   }
   return needs;
 }
 
-async function needsOf(app: Application, file: AppFile, versions: Versions): Promise<Need[]> {
+/** Files without a first line that shell scripts read into themselves: by their paths. */
+async function sourcedFiles(app: Application): Promise<Set<string>> {
+  const plain = new Map<string, AppFile[]>();
+  const scripts: AppFile[] = [];
+  for (const file of app.files) {
+    if (file.bytes === 0 || file.bytes > MAX_SCRIPT) continue;
+    const name = basename(file.name);
+    const [, language] = shebang((await headOf(file.path, HEAD_BYTES)).toString("latin1"), file.name);
+    if (language === "shell" || name.endsWith(".sh")) scripts.push(file);
+    else if (!language) plain.set(name, [...(plain.get(name) ?? []), file]);
+  }
+  const found = new Set<string>();
+  for (let script = scripts.pop(); script; script = scripts.pop())
+    for (const name of sourcedBy(await readFile(script.path, "utf8")))
+      for (const file of plain.get(name) ?? [])
+        if (!found.has(file.path)) {
+          found.add(file.path);
+          scripts.push(file);
+        }
+  return found;
+}
+
+async function needsOf(
+  app: Application,
+  file: AppFile,
+  versions: Versions,
+  sourced: ReadonlySet<string>,
+): Promise<Need[]> {
   if (file.bytes === 0 || file.bytes > MAX_BYTES) return [];
-  const needs = await allNeeds(app, file, versions);
+  const needs = await allNeeds(app, file, versions, sourced.has(file.path));
   if (!ASIDE.test(file.name)) return needs;
   return needs.map((need) => ({ ...need, confidence: lessSure(need.confidence, "possible") }));
 }
@@ -72,6 +103,7 @@ async function allNeeds(
   app: Application,
   { path, name, isExecutable }: AppFile,
   versions: Versions,
+  isSourced: boolean,
 ): Promise<Need[]> {
   const head = await headOf(path, HEAD_BYTES);
   const isElf = head.length > 4 && head.readUInt32BE(0) === 0x7f454c46;
@@ -92,7 +124,8 @@ async function allNeeds(
 
   const [needs, language] = shebang(head.toString("latin1"), name);
   const ending = /\.([a-z]+)$/.exec(name)?.[1] ?? "";
-  const spoken = language ?? (Object.hasOwn(ENDINGS, ending) ? ENDINGS[ending] : undefined);
+  const spoken =
+    language ?? (Object.hasOwn(ENDINGS, ending) ? ENDINGS[ending] : isSourced ? "shell" : undefined);
   if (!spoken) return needs;
   const byEnding = language === undefined && RUN_BY[spoken] && isProgramOf(name, isExecutable);
   return [

@@ -10,6 +10,11 @@ const OPENED =
   /(?<=\0)(?:\/usr\/lib\/(?:x86_64-linux-gnu\/)?)?(lib[A-Za-z0-9_+.-]+\.so\.[0-9][0-9.]*)(?=\0)/g;
 /** A folder of plugins, mostly of another package: /usr/lib/x86_64-linux-gnu/libmariadb3/plugin. */
 const PLUGINS = /(?<=\0)\/usr\/lib\/x86_64-linux-gnu\/[A-Za-z0-9_+.-]+(?:\/[A-Za-z0-9_+.-]+)*(?=\/?\0)/g;
+/** Functions of libc that read a file of another package. */
+const DATABASES: readonly (readonly [RegExp, string])[] = [
+  [/(?<=\0)getserv(?:ent|byname|byport)(?:_r)?(?=\0)/, "etc/services"],
+  [/(?<=\0)getproto(?:ent|byname|bynumber)(?:_r)?(?=\0)/, "etc/protocols"],
+];
 const PROGRAMS = /(?<=\0)\/(?:usr\/)?s?bin\/[A-Za-z0-9_+.-]+(?=\0)/g;
 
 /**
@@ -50,6 +55,12 @@ export function elfNeeds(elf: Elf, bytes: Buffer, file: string, isOwn: (library:
         paths: [`${path.slice(1)}/*.so`],
         confidence: "likely",
       });
+  // libc itself names them, too.
+  if (elf.needed.includes("libc.so.6"))
+    for (const [pattern, path] of DATABASES) {
+      const [called] = pattern.exec(text) ?? [];
+      if (called) needs.push({ file, how: "calls", what: called, paths: [path], confidence: "likely" });
+    }
   for (const [path] of new Set(text.matchAll(PROGRAMS)))
     needs.push(programNeed(path, { file, how: "names it", confidence: "possible" }));
   return needs;

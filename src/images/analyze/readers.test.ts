@@ -3,8 +3,9 @@ import { describe, expect, it } from "vitest";
 import { elfNeeds } from "./elf-needs.ts";
 import { jarNeeds } from "./java.ts";
 import { type Need, VERSIONS } from "./needs.ts";
+import { placeNeeds } from "./places.ts";
 import { importsOf, modulePaths, pythonNeeds } from "./python.ts";
-import { nodeDependencies, nodeNeeds, perlNeeds, rubyNeeds, shellNeeds } from "./scripts.ts";
+import { nodeDependencies, nodeNeeds, perlNeeds, rubyNeeds, shellNeeds, sourcedBy } from "./scripts.ts";
 import { zipOf } from "./testing/zip.ts";
 
 const VERSION = VERSIONS.bookworm ?? { python: "", perl: "", ruby: "", java: 0 };
@@ -168,6 +169,14 @@ describe("programs and libraries", () => {
     ]);
   });
 
+  it("need the file that a function of libc reads", () => {
+    const bytes = Buffer.from("\0getservbyname\0mygetprotobyname\0");
+    const elf = (needed: string[]) => ({ needed, runPath: [], isProgram: true });
+    const needs = elfNeeds(elf(["libc.so.6"]), bytes, "bin/app", () => true);
+    expect(needs).toMatchObject([{ how: "calls", what: "getservbyname", paths: ["etc/services"] }]);
+    expect(elfNeeds(elf([]), bytes, "libc.so.6", () => true)).toEqual([]);
+  });
+
   it("jars: the Java of their classes, and jars that they name", () => {
     const kind = Buffer.alloc(8);
     kind.writeUInt32BE(0xcafebabe);
@@ -184,4 +193,20 @@ describe("programs and libraries", () => {
     expect(jarNeeds(zip.subarray(0, 40), "app.jar", VERSION, none)).toEqual([]);
     expect(jarNeeds(Buffer.from("no zip"), "app.jar", VERSION, none)).toEqual([]);
   });
+});
+
+it("what lies in a folder that others read needs what makes it one; what it brings itself it does not", () => {
+  const icons = "usr/share/icons/hicolor/48x48/apps/a.png";
+  expect(placeNeeds([icons, "usr/share/icons/hicolor/16x16/apps/b.svg", "etc/logrotate.d/a"])).toMatchObject([
+    { file: icons, what: "usr/share/icons/hicolor/index.theme", confidence: "likely" },
+    { file: "etc/logrotate.d/a", what: "usr/sbin/logrotate", confidence: "possible" },
+  ]);
+  expect(placeNeeds([icons, "usr/share/icons/hicolor/index.theme"])).toEqual([]);
+  expect(placeNeeds(["usr/share/icons/a.png", "etc/logrotate.conf"])).toEqual([]);
+});
+
+it("files that a shell script reads into itself", () => {
+  const source =
+    '. "$DIR/functions"\nif x; then . ./more.sh; fi\nsource lib\necho . dot\n[ -e a ] && . a/b-c\n';
+  expect(sourcedBy(source)).toEqual(["functions", "more.sh", "lib", "b-c"]);
 });

@@ -164,6 +164,12 @@ export function shellNeeds(source: string, file: string, isOwn: (name: string) =
   return needs;
 }
 
+/** File names of what a shell script reads into itself: `. "$DIR/functions"`. */
+export const sourcedBy = (source: string): string[] =>
+  [
+    ...source.matchAll(/(?:^|[;&|{(]|\b(?:then|else|do))[ \t]*(?:\.|source)[ \t]+["']?([^\s"';|&)]+)/gm),
+  ].flatMap(([, path = ""]) => /[\w.-]+$/.exec(path) ?? []);
+
 /** The words of each simple command; strings are words that are no names. */
 function commandsOf(source: string): { words: string[]; line: number }[] {
   const commands: { words: string[]; line: number }[] = [];

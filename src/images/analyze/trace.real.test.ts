@@ -76,10 +76,18 @@ it("strace's lines: paths with quotes and other letters, links followed, directo
     '2  openat(5</srv>, "log", O_WRONLY|O_CREAT, 0644) = 3</srv/log>',
     '2  open("/root/in/lib/libz.so.1", O_RDONLY) = 3</root/in/usr/lib/libz.so.1.2>',
     '2  openat(AT_FDCWD</w>, "/proc/self/maps", O_RDONLY) = 3</proc/2/maps>',
+    '2  newfstatat(AT_FDCWD</w>, "seen", {st_mode=S_IFREG|0644, st_size=1, ...}, 0) = 0',
+    '2  newfstatat(AT_FDCWD</w>, "unseen", 0x7, 0) = -1 ENOENT (No such file or directory)',
+    '2  access("/etc/x", R_OK) = 0',
+    '2  mkdir("/var/lib/a", 0777) = 0',
+    '2  mkdirat(AT_FDCWD</w>, "/tmp/a", 0777) = 0',
+    '2  openat(AT_FDCWD</w>, "/var/log/b/c.log", O_WRONLY|O_CREAT|O_APPEND, 0666) = 3</var/log/b/c.log>',
     "2  +++ exited with 0 +++",
     "garbage",
   ].join("\n");
-  const { opened, started } = await parseTrace(text.split("\n"), "/root/in");
+  const { opened, started, looked, folders } = await parseTrace(text.split("\n"), "/root/in");
+  expect([...looked]).toEqual(["/w/seen", "/etc/x"]);
+  expect([...folders]).toEqual(["/srv", "/var/lib", "/var/log/b"]);
   expect([...started]).toEqual(["/bin/x"]);
   expect([...opened]).toEqual([
     ['/srv/a "b" ä', 'a "b" ä'],

@@ -15,11 +15,17 @@ export interface Trace {
   opened: Map<string, string>;
   /** Programs that were started. */
   started: Set<string>;
+  /** What was only looked at, and is there; not of a process that runs already. */
+  looked: Set<string>;
+  /** Folders that it made files or folders in. */
+  folders: Set<string>;
 }
 
 /** What every system makes by itself, or has for a moment. */
 const PASSING =
   /^\/(?:proc|sys|dev|run|tmp|var\/(?:run|tmp|log|cache|spool)|etc\/(?:ld\.so\.\w+|passwd|group|shadow|gshadow|hosts|hostname|resolv\.conf|nsswitch\.conf|localtime|timezone|machine-id|mtab|host\.conf|gai\.conf|locale\.alias))(?:\/|$)/;
+/** Folders of an image that are there, and empty, when it starts. */
+const EMPTY = /^\/(?:$|(?:proc|sys|dev|run|tmp|var\/(?:run|tmp))(?:\/|$))/;
 /** From SIGTERM to SIGKILL. */
 const GRACE_MS = 5000;
 /** How often those that it started meanwhile are killed as well, before strace itself is. */
@@ -27,7 +33,11 @@ const KILLS = 50;
 const BETWEEN_KILLS_MS = 100;
 const STRACE = [
   ..."-f -qq -y -z -s 4096 --seccomp-bpf -e signal=none".split(" "),
-  ..."-e trace=open,openat,openat2,creat,execve,execveat".split(" "),
+  ..."-e trace=open,openat,openat2,creat,execve,execveat,mkdir,mkdirat"
+    .split(" ")
+    .map((word, i) =>
+      i === 0 ? word : `${word},stat,lstat,newfstatat,statx,access,faccessat,faccessat2,readlink,readlinkat`,
+    ),
 ];
 
 /**
@@ -127,7 +137,7 @@ function kill(pid: number, signal: "SIGTERM" | "SIGKILL"): void {
  * that are only written.
  */
 export async function parseTrace(lines: Iterable<string> | AsyncIterable<string>, root = ""): Promise<Trace> {
-  const trace: Trace = { opened: new Map(), started: new Set() };
+  const trace: Trace = { opened: new Map(), started: new Set(), looked: new Set(), folders: new Set() };
   const inside = (path: string) => (root && path.startsWith(`${root}/`) ? path.slice(root.length) : path);
   let programs = 0;
   for await (const line of lines) {
@@ -137,12 +147,27 @@ export async function parseTrace(lines: Iterable<string> | AsyncIterable<string>
       if (programs++ > 0) trace.started.add(path);
       continue;
     }
+    const call = /^\d+ +(\w+)\((?:(?:AT_FDCWD|\d+)<((?:[^>\\]|\\.)*)>, )?"((?:[^"\\]|\\.)+)".*\) = \d/.exec(
+      line,
+    );
+    const [, name = "", from = "", asked = ""] = call ?? [];
+    if (/^(?:mkdir|(?:new|l)?f?stat|statx|f?access|readlink)/.test(name)) {
+      const path = inside(posix.resolve(unquoted(from), unquoted(asked)));
+      if (from === "" && !asked.startsWith("/")) continue;
+      if (!name.startsWith("mkdir")) trace.looked.add(path);
+      else if (!EMPTY.test(posix.dirname(path))) trace.folders.add(posix.dirname(path));
+      continue;
+    }
     const opened =
       /^\d+ +(?:openat2?|open|creat)\((?:[^,"]*, )?"((?:[^"\\]|\\.)*)", ([A-Z_|]+).*\) = \d+<((?:[^>\\]|\\.)+)>/.exec(
         line,
       );
-    if (!opened || /O_DIRECTORY|O_WRONLY|O_PATH/.test(opened[2] ?? "")) continue;
+    if (!opened) continue;
     const path = inside(unquoted(opened[3] ?? "").replace(/ \(deleted\)$/, ""));
+    const folder = posix.dirname(path);
+    if (/O_CREAT/.test(opened[2] ?? "") && path.startsWith("/") && !EMPTY.test(folder))
+      trace.folders.add(folder);
+    if (/O_DIRECTORY|O_WRONLY|O_PATH/.test(opened[2] ?? "")) continue;
     if (path.startsWith("/") && !PASSING.test(path))
       trace.opened.set(path, inside(unquoted(opened[1] ?? "")));
   }
@@ -184,7 +209,13 @@ export const quoted = (words: readonly string[]): string =>
 
 /** A process with its children: what they run, what is mapped, what they have open. @throws ApplicationError */
 export function lookAt(pid: number): Running {
-  const trace: Running = { opened: new Map(), started: new Set(), command: undefined };
+  const trace: Running = {
+    opened: new Map(),
+    started: new Set(),
+    looked: new Set(),
+    folders: new Set(),
+    command: undefined,
+  };
   const read = (id: number, name: string) => readFileSync(`/proc/${id}/${name}`, "utf8");
   try {
     const cmdline = read(pid, "cmdline");
@@ -227,11 +258,19 @@ function note({ opened }: Trace, path: string): void {
   if (lstatSync(path, { throwIfNoEntry: false })?.isFile()) opened.set(path, path);
 }
 
+/** What Python has compiled, by the file that it was made of. */
+const compiled = (path: string) =>
+  path.replace(/\/__pycache__\/([^/]+?)\.cpython-\d+(?:\.opt-\d)?\.pyc$/, "/$1.py");
+
+/** All that a run has touched, by absolute paths. */
+export function touchedBy({ opened, started, looked }: Trace): string[] {
+  const all = [...opened].flat().concat([...started], [...looked]);
+  return [...new Set(all.filter((path) => path.startsWith("/")).map(compiled))];
+}
+
 /** The files of a run that packages may have. @param file what it is called in the evidence */
 export function traceNeeds({ opened, started }: Trace, file: string): Need[] {
   const found = { file, confidence: "certain" as const };
-  const compiled = (path: string) =>
-    path.replace(/\/__pycache__\/([^/]+?)\.cpython-\d+(?:\.opt-\d)?\.pyc$/, "/$1.py");
   return [
     ...[...started].map((path) => {
       // Elsewhere it is the application's own, whatever its name.

@@ -1,6 +1,6 @@
 /**
- * The search of src/director/solver/anneal.ts, which works on the director's model but makes no plan of the director's, on instances of the
- * Google/ROADEF-EURO challenge 2012 (machine reassignment).
+ * The director's solver (src/director/solver), which its plans use too, on instances of the Google/ROADEF-EURO challenge 2012 (machine reassignment): here its
+ * annealing has all the time and both cores, and all that it finds is the result.
  *   node bench/roadef.ts [SECONDS] [NAME…]     all (or these) instances of the folder VIREO_ROADEF_DATA, with SECONDS (10) each
  *   node bench/roadef.ts -t SECONDS -p MODEL -i ASSIGNMENT -o OUTPUT [-s SEED]     one instance, as in the challenge
  * The folder holds model_NAME.txt and assignment_NAME.txt, check.py (each result is checked by it, or the run fails) and README.md with the best

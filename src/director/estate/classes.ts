@@ -106,7 +106,8 @@ export class MachineKind {
   /** Watts by their dearness, by shelf; NaN: unknown. */
   private readonly added: Float64Array;
   private dearest = { version: -1, watts: 1 };
-  private known: { watts: number; likes: Likes } | undefined;
+  /** The newest two: as it is, and if any host might be empty. */
+  private known: { watts: number; likes: Likes }[] = [];
 
   /** @param from the host that the example is on */
   constructor(
@@ -158,8 +159,20 @@ export class MachineKind {
     return own > this.dearest.watts ? own : this.dearest.watts;
   }
 
+  /** The same, if hosts that are in use were not, too. */
+  dearestWattsOfAny(shelves: Shelves): number {
+    let watts = 1;
+    for (let shelf = 0; shelf < this.added.length; shelf++)
+      if (
+        (shelves.count[shelf] as number) + (shelves.count[shelf ^ 1] as number) > 0 &&
+        (this.added[shelf] as number) > watts
+      )
+        watts = this.added[shelf] as number;
+    return watts;
+  }
+
   likesAt(dearestWatts: number): Likes {
-    if (this.known?.watts === dearestWatts) return this.known.likes;
+    for (const { watts, likes } of this.known) if (watts === dearestWatts) return likes;
     const likes = new Float64Array(this.added.length);
     for (let shelf = 0; shelf < likes.length; shelf++) {
       likes[shelf] =
@@ -170,8 +183,9 @@ export class MachineKind {
     const order = Int32Array.from(likes.keys())
       .filter((shelf) => (likes[shelf] as number) > Number.NEGATIVE_INFINITY)
       .sort((a, b) => (likes[b] as number) - (likes[a] as number) || a - b);
-    this.known = { watts: dearestWatts, likes: { likes, order } };
-    return this.known.likes;
+    const [newest] = this.known;
+    this.known = [{ watts: dearestWatts, likes: { likes, order } }, ...(newest ? [newest] : [])];
+    return { likes, order };
   }
 
   /** How it likes a host of that kind where it is, apart from room; also where it may not come. */

@@ -10,7 +10,7 @@ import { isBetter, Shelves, type Want } from "../solver/shelves.ts";
 import { State } from "../solver/state.ts";
 import { Ceilings } from "./ceilings.ts";
 import { Chosen, NO_POLICIES } from "./chosen.ts";
-import { type HostKinds, hostKinds, MachineKind, type Yardsticks } from "./classes.ts";
+import { type HostKinds, hostKinds, type Likes, MachineKind, type Yardsticks } from "./classes.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import {
   BUSY,
@@ -64,6 +64,7 @@ export class EstateIndex {
   private readonly moment: { now?: number; sites: Tariffs };
   private readonly aims = new Map<Policy | undefined, Aim>();
   private readonly aimsOfGoals = new Map<string, Aim>();
+  private readonly tastes = new Map<MachineKind, { version: number; taste: Taste }>();
   /** Grows with each move. */
   private version = 0;
   private readonly carriers = new Map<Policy, { version: number; counts: ReadonlyMap<number, number> }>();
@@ -336,7 +337,7 @@ export class EstateIndex {
     this.put(at, this.hostAt.get(to) ?? -1);
     const after = { ...before, host: to };
     this.machines[at] = after;
-    this.kindOf[at] = undefined;
+    if (!goesOnAlike(before, after)) this.kindOf[at] = undefined;
     return after;
   }
 
@@ -351,8 +352,9 @@ export class EstateIndex {
   /** Takes it back there, as it was. */
   restore(at: number, before: MachineView): void {
     this.put(at, before.host === undefined ? -1 : (this.hostAt.get(before.host) ?? -1));
+    const after = this.machines[at];
     this.machines[at] = before;
-    this.kindOf[at] = undefined;
+    if (!after || !goesOnAlike(before, after)) this.kindOf[at] = undefined;
   }
 
   /** Where the machines that are on the host, not on their way there, are in the estate's list. */
@@ -450,6 +452,17 @@ export class EstateIndex {
     return this.kinds.of[h] ?? this.kinds.examples.length;
   }
 
+  /** How one of the estate's machines likes hosts by their kind, apart from room, where any host might be empty. */
+  tasteOf(at: number): Taste {
+    const kind = this.kindOfMachine(at, this.machines[at] as MachineView);
+    const known = this.tastes.get(kind);
+    if (known?.version === this.shelves.version) return known.taste;
+    const dearest = kind.dearestWattsOfAny(this.shelves);
+    const taste = { kind, dearest, ...kind.likesAt(dearest) };
+    this.tastes.set(kind, { version: this.shelves.version, taste });
+    return taste;
+  }
+
   /** What one of the estate's machines looks for, and how it likes where it is; also of another view of it. Undefined: it is not of the estate. */
   seek(machine: MachineView): Seek | undefined {
     const at = this.position.get(machine.key);
@@ -507,10 +520,24 @@ export class EstateIndex {
   }
 }
 
+/** Whether a machine that was moved is of the same kind: what its run began on does not depend on where it is now. */
+const goesOnAlike = (before: MachineView, after: MachineView): boolean =>
+  before.platform !== undefined &&
+  before.platform === after.platform &&
+  before.host !== undefined &&
+  after.host !== undefined;
+
 /** The machine as it starts anew, wherever that is. */
 export function anew(machine: MachineView): MachineView {
   const { host: _, movingTo: __, platform: ___, ...rest } = machine;
   return rest;
+}
+
+/** The likings of a kind of machine; the same for all of that kind. */
+export interface Taste extends Likes {
+  kind: MachineKind;
+  /** Watts that are measured by: what it would add where it adds most. */
+  dearest: number;
 }
 
 export interface Seek {

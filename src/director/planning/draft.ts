@@ -1,6 +1,7 @@
 /** A plan while it is made: its moves, each in words, made in the index of the estate one after the other, and taken back in the end. Pure. */
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
+import { FULL, processorsOf } from "../estate/use.ts";
 import type { Plan } from "../kinds.ts";
 import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";
 import { powerWeight } from "./goals.ts";
@@ -163,4 +164,22 @@ function leftLately(
   const { key, left = [] } = machine;
   if (released.has(key)) return false;
   return left.some((one) => one.host === host && now - one.at < stayOf(estate, machine, stayMs));
+}
+
+/** Why it leaves its host, when it is not for what it gains itself. */
+export function whyAway(
+  estate: Estate,
+  machine: MachineView,
+  here: HostView,
+  { broken, hot }: { broken: boolean; hot: boolean },
+): string | undefined {
+  if (broken)
+    return here.maintenance
+      ? `${here.name} is ${here.closed?.startsWith("it is ") ? here.closed.slice(6) : `to be left: ${here.closed}`}`
+      : `on ${here.name} ${obstacle(estate, machine, here)}`;
+  if (!hot) return undefined;
+  const processors = processorsOf(here);
+  const index = indexOf(estate);
+  const expected = (index.expected(index.hostNumber(here.name)) * FULL) / 1000;
+  return `${here.name} is too busy: its machines are expected to use ${expected.toFixed(1)} of ${processors} processors, this one ${(machine.use?.expected ?? 0).toFixed(1)}`;
 }

@@ -1,38 +1,42 @@
 /**
  * Moves that are worth it, in an order in which every state between is allowed. Pure.
  *
- * One move at a time is chosen, the one with the greatest gain, broken rules first, then hosts that are too busy by what is measured (use.ts); it is applied to the index of the estate, and the next one is judged
- * there (afterwards all are taken back). All machines are looked at once for many moves: a gain that has become less since waits for its turn (lazy greedy), one that
- * has become more is found by the next look; when a look finds nothing, hosts are sought that are worth emptying (empty.ts). A machine moves at most once a plan, so a plan ends. Against ping-pong: a move must
+ * The search is the solver's (src/director/solver), which works on the estate as flat numbers; here is what a plan may do and wants. First the best single moves, the one with the greatest gain before the
+ * others (solver/descend.ts): broken rules first, then hosts that are too busy by what is measured (use.ts); each is applied to the index of the estate, and the next one is judged there (afterwards all are taken
+ * back). When no move alone is worth it, those are sought that are together (regroup.ts, by the solver's annealing). A machine moves at most once a plan, so a plan ends. Against ping-pong: a move must
  * gain clearly, and a machine that came to its host recently stays, unless a rule is broken or policies changed since; and it never goes
  * back within that time to a host that it was moved away from.
  */
 
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
-import { busyOf, FULL, processorsOf } from "../estate/use.ts";
+import { indexOf, type Seek } from "../estate/estate-index.ts";
+import { busyOf } from "../estate/use.ts";
 import { survivalOf } from "../failover/failover.ts";
 import { isSpecial, obstacle } from "../rules/rules.ts";
-import { Heap } from "../solver/heap.ts";
-import { acceptOf, Draft, isSettled, leastGain, type Move, mayMove, type PlanOptions } from "./draft.ts";
-import { emptyHosts } from "./empty.ts";
+import { descend, type Shift } from "../solver/descend.ts";
+import {
+  acceptOf,
+  Draft,
+  isSettled,
+  leastGain,
+  type Move,
+  mayMove,
+  type PlanOptions,
+  whyAway,
+} from "./draft.ts";
+import { MENDED } from "./part.ts";
+import { bestIn, PARTS, regroup, type Wish } from "./regroup.ts";
 import { restoreReserve } from "./reserve.ts";
 
 export type { Move, PlanOptions } from "./draft.ts";
 export { PLAN_DEFAULTS } from "./draft.ts";
 
-/** A mended rule counts more than anything else. */
-const MENDED = 10;
-/** Then a host that is too busy. */
+/** After rules that are mended: a host that is too busy. */
 const RELIEVED = 5;
 
 const SURVIVAL_LOOKS = 20;
 
-interface Candidate {
-  /** Where the machine is in the estate's list. */
-  at: number;
-  gain: number;
-  to: number;
+interface Candidate extends Shift {
   broken: boolean;
   /** Its host is too busy. */
   hot: boolean;
@@ -48,85 +52,67 @@ export function planMoves(estate: Estate, options: PlanOptions): Move[] {
       lookAtAll(draft, options, true);
       while (draft.moves.length < options.maxMoves && restoreReserve(draft, options));
     }
-    for (let found = true; found && draft.moves.length < options.maxMoves; )
-      found = lookAtAll(draft, options) || emptyHosts(draft, options);
+    const budget = { parts: PARTS };
+    for (let found = true; found && draft.moves.length < options.maxMoves; ) {
+      const look = lookAtAll(draft, options);
+      found = look.found || regroup(draft, look.wishes, options, budget);
+    }
     return draft.moves;
   } finally {
     draft.takeBack();
   }
 }
 
-/** @param needed only rules are mended and hosts relieved @returns whether there was a useful move */
-function lookAtAll(draft: Draft, options: PlanOptions, needed = false): boolean {
+/** @param needed only rules are mended and hosts relieved @returns whether there was a useful move, and who would move if there were room */
+function lookAtAll(draft: Draft, options: PlanOptions, needed = false): { found: boolean; wishes: Wish[] } {
   const { estate, index, moves, moved } = draft;
-  // The gain that each had when it was looked at; before it is taken, it is looked at again on what there is by then.
-  const queue = new Heap<Candidate>((a, b) => b.gain - a.gain || a.at - b.at);
-  for (const [at, machine] of index.machines.entries()) {
-    if (moved.has(at) || !mayMove(estate, machine, options) || !draft.allows(machine)) continue;
-    const candidate = consider(estate, index, at, options);
-    if (candidate && (!needed || candidate.broken || candidate.hot)) queue.push(candidate);
-  }
-  let found = false;
   const survival = survivalOf(estate);
+  const wishes: Wish[] = [];
+  function* first(): Generator<Candidate> {
+    for (const [at, machine] of index.machines.entries()) {
+      if (moved.has(at) || !mayMove(estate, machine, options) || !draft.allows(machine)) continue;
+      const candidate = consider(draft, at, options, undefined, wishes);
+      if (candidate && (!needed || candidate.broken || candidate.hot)) yield candidate;
+    }
+  }
+  // Its gain before it is taken, on what there is by then.
+  const again = (at: number): Candidate | undefined => {
+    if (!draft.allows(index.machines[at] as MachineView)) return undefined;
+    const candidate = consider(draft, at, options);
+    return candidate && (!needed || candidate.broken || candidate.hot) ? candidate : undefined;
+  };
   // Whether the machine may take the room there that losses may need; of few hosts, the others are not tried.
   const survives = (at: number) => {
     let looks = SURVIVAL_LOOKS;
     return survival && ((h: number) => looks-- > 0 && !survival.ifMoved(at, index.hostOf(h)?.name ?? ""));
   };
-  for (let next = queue.pop(); next && moves.length < options.maxMoves; next = queue.pop()) {
-    if (!draft.allows(index.machines[next.at] as MachineView)) continue;
-    let candidate = consider(estate, index, next.at, options);
-    if (!candidate || (needed && !candidate.broken && !candidate.hot)) continue;
-    if (candidate.gain < (queue.first?.gain ?? 0)) {
-      queue.push(candidate);
-      continue;
-    }
-    const machine = index.machines[candidate.at] as MachineView;
+  const make = (shift: Candidate): boolean => {
+    let candidate: Candidate | undefined = shift;
+    const machine = index.machines[shift.item] as MachineView;
     const here = index.hosts.get(machine.host ?? "");
-    if (
-      survival &&
-      !here?.maintenance &&
-      survival.ifMoved(candidate.at, index.hostOf(candidate.to)?.name ?? "")
-    ) {
-      candidate = consider(estate, index, next.at, options, survives(next.at));
-      if (!candidate) continue;
-    }
+    if (survival && !here?.maintenance && survival.ifMoved(shift.item, index.hostOf(shift.to)?.name ?? ""))
+      candidate = consider(draft, shift.item, options, survives(shift.item));
+    if (!candidate) return false;
     draft.make(
-      candidate.at,
+      candidate.item,
       index.hostOf(candidate.to) as HostView,
       here && whyAway(estate, machine, here, candidate),
     );
-    found = true;
-  }
-  return found;
-}
-
-/** Why it leaves its host, when it is not for what it gains itself. */
-function whyAway(
-  estate: Estate,
-  machine: MachineView,
-  here: HostView,
-  { broken, hot }: Candidate,
-): string | undefined {
-  if (broken)
-    return here.maintenance
-      ? `${here.name} is ${here.closed?.startsWith("it is ") ? here.closed.slice(6) : `to be left: ${here.closed}`}`
-      : `on ${here.name} ${obstacle(estate, machine, here)}`;
-  if (!hot) return undefined;
-  const processors = processorsOf(here);
-  const index = indexOf(estate);
-  const expected = (index.expected(index.hostNumber(here.name)) * FULL) / 1000;
-  return `${here.name} is too busy: its machines are expected to use ${expected.toFixed(1)} of ${processors} processors, this one ${(machine.use?.expected ?? 0).toFixed(1)}`;
+    return true;
+  };
+  const found = descend(first(), again, make, () => moves.length >= options.maxMoves);
+  return { found, wishes };
 }
 
 /** The best move of a machine, if it may be moved (its host is to be empty, a rule is broken there, or it has been there long enough and the host is not cordoned) and gains enough. */
 function consider(
-  estate: Estate,
-  index: EstateIndex,
+  draft: Draft,
   at: number,
   options: PlanOptions,
   survives?: (h: number) => boolean,
+  wishes?: Wish[],
 ): Candidate | undefined {
+  const { estate, index } = draft;
   const machine = index.machines[at] as MachineView;
   const here = index.hosts.get(machine.host ?? "");
   // A host that is silent keeps its machines: nobody can move them, and they may well run.
@@ -149,14 +135,28 @@ function consider(
   };
   const calm = best(false);
   const to = calm < 0 && broken ? best(true) : calm;
-  if (to < 0) return undefined;
+  if (to < 0) {
+    if (wishes && (broken || wouldMove(draft, seek, seek.now, floor))) wishes.push({ at, must: broken });
+    return undefined;
+  }
   const gain = index.liking(seek, to) - now.like;
   if (hot) {
     // One that is enough by itself goes before several, a small one before a large one.
     const relief = Math.min(1, busyOf(machine) / excess) - machine.memoryBytes / here.memoryBytes / 2;
-    return { at, gain: RELIEVED + relief, to, broken, hot };
+    return { item: at, gain: RELIEVED + relief, to, broken, hot };
   }
-  if (!broken) return { at, gain, to, broken, hot };
+  if (!broken) return { item: at, gain, to, broken, hot };
   // One that is enough by itself goes before several.
-  return { at, gain: MENDED + gain + 2 * index.relief(at, now.host), to, broken, hot };
+  return { item: at, gain: MENDED + gain + 2 * index.relief(at, now.host), to, broken, hot };
+}
+
+/** Whether there are kinds of hosts that it likes so much better, if only one of them had as much room as this one. */
+function wouldMove(
+  { index }: Draft,
+  { want }: Seek,
+  { host, like }: { host: number; like: number },
+  floor: number,
+) {
+  const { kind, dearest } = index.tasteOf(want.item);
+  return bestIn(index, want.item) - kind.likeOf(index.kindOfHost(host), true, dearest) >= floor - like;
 }

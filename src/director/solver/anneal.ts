@@ -1,15 +1,16 @@
 /**
  * Simulated annealing over shifts (an item to another host), exchanges (two items change places; within a tally they keep its counts
- * whatever its limits) and large items for which others make room (repack.ts).
+ * whatever its limits), large items for which others make room (repack.ts), and hosts that are cleared (clear.ts).
  *
  * Room may be soft while it is warm: demand beyond capacity has a price that rises until it cannot be paid; on some tight published instances that finds
  * more, on others hard room does (an unpayable price from the beginning). With sharp terms the results on all of them were clearly worse: at first the corners of all are
  * rounded (State.round), and become sharp as it cools. Tallies are always hard. Only states with room for all are results, and only by what they really cost.
  *
- * The director's plans do not use it: it solves published instances (bench/roadef.ts), which tells how good the model and its state are.
+ * The director's plans take of the result what is worth its moves (planning/regroup.ts); of published instances it is the result (bench/roadef.ts), which tells how good the search is.
  *
  * The same seed and `steps` give the same result; with a time limit, how far it comes depends on the machine.
  */
+import { Clear } from "./clear.ts";
 import { Repack } from "./repack.ts";
 import type { State } from "./state.ts";
 
@@ -52,9 +53,11 @@ export function temper(
   };
 }
 
+/** Proposals between two looks at time and temperature; fewer when there are few `steps` in all, so that it cools slowly then, too. */
 const BLOCK = 2048;
-/** Attempts to repack in each block. */
-const REPACKS = 20;
+const BLOCKS = 32;
+/** To each attempt to repack. */
+const PROPOSALS = 103;
 /** So long it only descends, cold and sharp, so that there is something in any case. */
 const DESCENT = 0.04;
 /** From here on, what has no room becomes dearer until all has. */
@@ -75,9 +78,14 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
   const random = xorshift(options.seed);
   const scale = meanChange(state, random);
   if (scale === 0) return best;
-  const walk = new Walk(state, random);
+  const block = Math.max(
+    64,
+    Math.min(BLOCK, Math.ceil((options.steps ?? Number.POSITIVE_INFINITY) / BLOCKS)),
+  );
+  const walk = new Walk(state, random, block);
   let least = state.lacking ? Number.POSITIVE_INFINITY : state.cost;
   const { steps = Number.POSITIVE_INFINITY, milliseconds = Number.POSITIVE_INFINITY } = options;
+  if (model.inUse) walk.clear.each(0);
   const hot = options.hot * scale;
   const cold = options.cold * scale;
   const begin = performance.now();
@@ -86,7 +94,7 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
   let warm = false;
   let last = false;
   let before = 0;
-  for (let done = 0; ; done += BLOCK) {
+  for (let done = 0; ; done += block) {
     const past = Math.max(done / steps, (performance.now() - begin) / milliseconds);
     if (past >= 1) break;
     const cooled = (past - DESCENT) / (1 - DESCENT);
@@ -108,6 +116,7 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
       if (cooled > LAST && !last) {
         last = true;
         if (state.lacking) for (let p = 0; p < model.items; p++) state.move(p, best[p] as number);
+        if (model.inUse) walk.clear.each(0);
       }
     }
     walk.block(temperature, price);
@@ -125,7 +134,10 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
 class Walk {
   private readonly state: State;
   private readonly random: () => number;
+  /** Proposals of a block. */
+  private readonly size: number;
   private readonly repack: Repack;
+  readonly clear: Clear;
   /** Of each item: State.worthOf. */
   private readonly worth: Float64Array;
   /** The items by their worth, and where each is among them. */
@@ -137,11 +149,13 @@ class Walk {
   private readonly groupShare = 0.2 * 2 ** 32;
   private readonly nearShare = 0.4 * 2 ** 32;
 
-  constructor(state: State, random: () => number) {
+  constructor(state: State, random: () => number, size: number) {
     this.state = state;
     this.random = random;
+    this.size = size;
     this.worth = Float64Array.from({ length: state.model.items }, (_, p) => state.worthOf(p));
     this.repack = new Repack(state, random);
+    this.clear = new Clear(state, random);
     const { worth } = this;
     this.order = Int32Array.from(worth.keys()).sort((a, b) => (worth[a] as number) - (worth[b] as number));
     this.rank = new Int32Array(worth.length);
@@ -150,13 +164,16 @@ class Walk {
   }
 
   block(temperature: number, price: number): void {
-    const { state, random, repack, homeShare, exchangeShare, groupShare, nearShare } = this;
-    const { items, hosts, home, fixed } = state.model;
+    const { state, random, repack, size, homeShare, exchangeShare, groupShare, nearShare } = this;
+    const { items, takers: hosts = state.model.hosts, home, fixed } = state.model;
     const { ofStart, of, memberStart, members } = state.model.tallies;
     const { at, counts } = state;
     const { rank, order, worth } = this;
-    for (let i = 0; i < REPACKS; i++) repack.attempt(temperature * (LOGS[random() & 4095] as number), price);
-    for (let i = 0; i < BLOCK; i++) {
+    for (let i = 0; i < size; i += PROPOSALS)
+      repack.attempt(temperature * (LOGS[random() & 4095] as number), price);
+    if (state.model.inUse && !state.lacking)
+      this.clear.attempt(temperature * (LOGS[random() & 4095] as number));
+    for (let i = 0; i < size; i++) {
       const kind = random();
       const p = (random() * UNIT * items) | 0;
       const u = random();
@@ -216,15 +233,20 @@ export function xorshift(seed: number): () => number {
 
 /** Of random shifts into hosts with room. */
 function meanChange(state: State, random: () => number): number {
-  const { items, hosts } = state.model;
+  const { items, takers: hosts = state.model.hosts } = state.model;
   let sum = 0;
   let count = 0;
-  for (let i = 0; i < 20_000; i++) {
+  for (let i = Math.min(20_000, 200 * items); i > 0; i--) {
     const p = (random() * UNIT * items) | 0;
     const b = (random() * UNIT * hosts) | 0;
     if (b === (state.at[p] as number) || !state.fits(p, b)) continue;
-    sum += Math.abs(state.leaveDelta(p) + state.joinDelta(p, b));
+    const place = state.placeDelta(p, b);
+    if (place === Number.POSITIVE_INFINITY) continue;
+    sum += Math.abs(state.leaveDelta(p) + state.joinDelta(p, b) + place);
     count++;
   }
-  return count === 0 ? 0 : sum / count;
+  const mean = count === 0 ? 0 : sum / count;
+  if (!state.model.places) return mean;
+  // Nothing may have room anywhere, or hosts may all be alike: whatever it is, it has to be worth its moves.
+  return Math.max(mean, state.model.moveCost.reduce((all, each) => all + each, 0) / items);
 }

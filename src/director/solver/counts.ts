@@ -128,6 +128,7 @@ export class Counts {
       if (from === to) continue;
       const there = this.countIn(t, to);
       if (there >= (tallies.most[t] as number)) return false;
+      if ((tallies.even[t] as number) === 1 && there > 0 && there > this.fewestWithout(t, p)) return false;
       const leaves = this.countIn(t, from) === 1;
       const distinct = (this.distinct[t] as number) + (there === 0 ? 1 : 0) - (leaves ? 1 : 0);
       const before = this.distinct[t] as number;
@@ -190,7 +191,9 @@ export class Counts {
       const from = domains[level0 + a] as number;
       const to = domains[level0 + b] as number;
       if (from === to) continue;
-      if (this.countIn(t, to) > (tallies.most[t] as number)) return false;
+      const others = this.countIn(t, to) - 1;
+      if (others >= (tallies.most[t] as number)) return false;
+      if ((tallies.even[t] as number) === 1 && others > 0 && others > this.fewestWithout(t, p)) return false;
       if (
         (this.distinct[t] as number) < (tallies.minDomains[t] as number) ||
         (this.distinct[t] as number) > (tallies.maxDomains[t] as number)

@@ -10,10 +10,13 @@
  * What it costs (the solver makes the sum least):
  *   terms      of each host: the sum over its terms of max(0, base + sum of its items' increments). A load above a safe level is such a
  *              term, and so is an unbalanced rest of two resources, or a slope of a convex cost of load.
+ *   in use     of each host that has an item
+ *   places     of each item by what kind of host it is on
  *   moves      of each item that is not where it was, and of the pair of hosts; and of the service that has most of its items moved
  *
- * The estate (estate/estate-index.ts) and published instances (roadef.ts) are read into the same model. Of an estate few moves are sought that gain most: what a machine
- * likes about hosts (classes.ts) orders them (shelves.ts). Of an instance the best assignment is, whatever has to be moved (anneal.ts).
+ * The estate (estate/estate-index.ts, planning/part.ts) and published instances (roadef.ts) are read into the same model, and searched by the same solver: the best single
+ * shifts first where items tell what hosts they like (shelves.ts, descend.ts; few moves are sought that gain most), then annealing (anneal.ts), from which an instance
+ * takes all, and a plan what is worth its moves.
  */
 
 export interface Model {
@@ -33,6 +36,12 @@ export interface Model {
   base: Float64Array;
   /** items × terms: what an item adds to the value. */
   increment: Float64Array;
+  /** Of each host while it has an item; none: 0. */
+  inUse?: Float64Array;
+  /** What items like or must not; none: all hosts are the same to them but for what is on them. */
+  places?: Places;
+  /** Only the first so many hosts take items; none: all. */
+  takers?: number;
   /** 1: this item stays; none: all may be moved. */
   fixed?: Uint8Array;
   /** Where each item was first; -1: nowhere, or what it costs to move is not counted. */
@@ -47,6 +56,17 @@ export interface Model {
   services: number;
   serviceWeight: number;
   tallies: Tallies;
+}
+
+/** What an item costs on a host, by the kinds of both. */
+export interface Places {
+  kinds: number;
+  ofItem: Int32Array;
+  ofHost: Int32Array;
+  /** Kinds of items × kinds of hosts; Infinity: it may not come there. */
+  cost: Float64Array;
+  /** Of each item at home, where it may be although it could not come there. Finite. */
+  stay: Float64Array;
 }
 
 /** Groups of items and the domains they are counted in. */
@@ -100,6 +120,20 @@ export function pack(lists: readonly (readonly number[])[]): { start: Int32Array
   let next = 0;
   for (const list of lists) for (const each of list) all[next++] = each;
   return { start, all };
+}
+
+/** What a unit beyond capacity counts, so that a mean demand of each resource counts as much as a mean term. */
+export function pricesOf(
+  demand: Float64Array,
+  resources: number,
+  increment: Float64Array,
+  terms: number,
+): Float64Array {
+  const items = demand.length / resources;
+  const cost = increment.reduce((sum, each) => sum + Math.abs(each), 0) / Math.max(1, terms * items);
+  const mean = new Float64Array(resources);
+  for (const [i, each] of demand.entries()) add(mean, i % resources, each / items);
+  return mean.map((of) => (of > 0 ? Math.max(1, cost) / of : 0));
 }
 
 /** array[i] += by. The index is one of the array's. */

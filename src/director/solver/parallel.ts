@@ -1,6 +1,6 @@
 /**
- * The search of anneal.ts on several cores: the same model in shared memory, a worker thread for each, the best of their results. As that, for
- * published instances only (bench/roadef.ts); the director's plans do not use it.
+ * The search of anneal.ts on several cores: the same model in shared memory, a worker thread for each, the best of their results. For published instances
+ * (bench/roadef.ts), which have minutes; a plan, which has a tenth of a second, anneals where it is made.
  */
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { anneal, temper } from "./anneal.ts";

@@ -1,6 +1,6 @@
 /**
  * A large item is put on another host, and what then has no room there goes elsewhere, one after the other; kept when it is worth it, else taken back. Large items
- * of full hosts hardly ever move in single steps, and where they are decides most of the cost. A part of anneal.ts; the director's plans do not use it.
+ * of full hosts hardly ever move in single steps, and where they are decides most of the cost. A part of anneal.ts.
  */
 import type { State } from "./state.ts";
 
@@ -102,7 +102,7 @@ export class Repack {
   /** Of some hosts that are large enough when empty the one where it costs least. */
   private pickTarget(item: number, price: number): number {
     const { state } = this;
-    const { hosts, resources, demand, capacity } = state.model;
+    const { takers: hosts = state.model.hosts, resources, demand, capacity } = state.model;
     let best = -1;
     let least = Number.POSITIVE_INFINITY;
     for (let n = 0; n < TARGETS; n++) {
@@ -154,11 +154,11 @@ export class Repack {
   /** A host that has room for it: the one that was left, its first one, or some others. */
   private pickOther(item: number, but: number, left: number): number {
     const { state } = this;
+    const { takers = state.model.hosts } = state.model;
     let best = -1;
     let least = Number.POSITIVE_INFINITY;
     for (let n = 0; n < OTHERS + 2; n++) {
-      const host =
-        n === 0 ? left : n === 1 ? (state.model.home[item] as number) : this.below(state.model.hosts);
+      const host = n === 0 ? left : n === 1 ? (state.model.home[item] as number) : this.below(takers);
       if (host < 0 || host === but || !state.fits(item, host)) continue;
       const delta = state.joinDelta(item, host) + state.otherDelta(item, host);
       if (delta >= least || !state.counts.allows(item, host)) continue;

@@ -3,7 +3,7 @@
  * hosts; services become tallies (one process a host, spread over locations, dependencies by neighborhood), safety capacities and
  * balance costs become terms. Published instances then tell how good the solver is. Pure.
  */
-import { add, type Model, makeTallies, type TallySpec } from "./model.ts";
+import { type Model, makeTallies, pricesOf, type TallySpec } from "./model.ts";
 
 /** Numbers separated by white space; throws an Error that tells where anything else is. */
 class Numbers {
@@ -141,7 +141,7 @@ export function readRoadef(modelText: Uint8Array, assignmentText: Uint8Array): M
     transient: kinds.filter(({ transient }) => transient).length,
     capacity: Float64Array.from(capacities.flatMap((of) => order.map((r) => of[r] ?? 0))),
     demand,
-    price: prices(demand, resources, increment, terms),
+    price: pricesOf(demand, resources, increment, terms),
     base,
     increment,
     home: readAssignment(assignmentText, { items, hosts }),
@@ -188,20 +188,6 @@ function termsOf(
       ]),
     ),
   };
-}
-
-/** A unit beyond capacity, so that a mean demand of each resource counts as much as a mean term. */
-function prices(
-  demand: Float64Array,
-  resources: number,
-  increment: Float64Array,
-  terms: number,
-): Float64Array {
-  const items = demand.length / resources;
-  const cost = increment.reduce((sum, each) => sum + Math.abs(each), 0) / Math.max(1, terms * items);
-  const mean = new Float64Array(resources);
-  for (const [i, each] of demand.entries()) add(mean, i % resources, each / items);
-  return mean.map((of) => (of > 0 ? Math.max(1, cost) / of : 0));
 }
 
 interface Service {

@@ -92,6 +92,11 @@ export class Shelves {
     ] as number[];
   }
 
+  /** Whether it takes items. */
+  isOpen(h: number): boolean {
+    return this.open[h] === 1;
+  }
+
   /** Puts an item elsewhere, and its hosts where they then belong. */
   move(item: number, to: number): void {
     const from = this.state.at[item] as number;

@@ -1,6 +1,7 @@
 /** The solver on small instances that are made here, against a second, plain reckoning of the challenge's rules and costs. */
 import { describe, expect, it } from "vitest";
 import { anneal, xorshift } from "./anneal.ts";
+import { type Model, makeTallies } from "./model.ts";
 import { solve } from "./parallel.ts";
 import { formatAssignment, readAssignment, readRoadef } from "./roadef.ts";
 import { State } from "./state.ts";
@@ -123,6 +124,22 @@ function costOf(i: Instance, at: readonly number[]): number | undefined {
 
 const read = (i: Instance) => readRoadef(bytes(textOf(i)), bytes(i.assignment.join(" ")));
 
+/** The same with costs of places and of hosts in use. */
+function placed(model: Model, seed: number) {
+  const random = xorshift(seed + 100);
+  const kinds = 3;
+  const places = {
+    kinds,
+    ofItem: Int32Array.from(model.home, () => random() % 4),
+    ofHost: Int32Array.from({ length: model.hosts }, (_, h) => h % kinds),
+    cost: Float64Array.from({ length: 4 * kinds }, (_, k) =>
+      k % 5 === 4 ? Number.POSITIVE_INFINITY : (random() % 40) - 20,
+    ),
+    stay: Float64Array.from(model.home, () => (random() % 40) - 20),
+  };
+  return { ...model, places, inUse: Float64Array.from({ length: model.hosts }, () => random() % 50) };
+}
+
 /** The best single shift, again and again, until none helps. */
 function descend(i: Instance): number {
   let at = i.assignment;
@@ -179,6 +196,46 @@ describe("the state of a solution", () => {
     }
   });
 
+  it("knows what places and hosts in use cost", () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const i = instance(seed);
+      const model = placed(read(i), seed);
+      const { places, inUse, home, hosts } = model;
+      const own = (at: readonly number[]) =>
+        at.reduce((sum, h, p) => {
+          const kind = places.ofItem[p] ?? 0;
+          const cost = places.cost[kind * places.kinds + (places.ofHost[h] ?? 0)] ?? 0;
+          return sum + (h === home[p] ? (places.stay[p] ?? 0) : cost);
+        }, 0) + [...new Set(at)].reduce((sum, h) => sum + (inUse[h] ?? 0), 0);
+      const plain = new State(read(i));
+      const state = new State(model);
+      const random = xorshift(seed);
+      for (let round = 0; round < 300; round++) {
+        expect(state.cost).toBe(plain.cost + own([...plain.at]));
+        expect(state.exactCost()).toBe(state.cost);
+        const [p, q, h] = [random() % i.processes.length, random() % i.processes.length, random() % hosts];
+        const [a = 0, c = 0] = [state.at[p], state.at[q]];
+        if (round % 2 === 0 && a !== h) {
+          const delta = state.leaveDelta(p) + state.joinDelta(p, h) + state.otherDelta(p, h);
+          if (delta === Number.POSITIVE_INFINITY) continue;
+          expect(-delta).toBeLessThanOrEqual(state.worthOf(p));
+          const before = state.cost;
+          for (const each of [state, plain]) each.move(p, h);
+          expect(state.cost).toBe(before + delta);
+        } else if (round % 2 === 1 && a !== c) {
+          const delta = state.exchangeDelta(p, q) + state.exchangeOther(p, q);
+          if (delta === Number.POSITIVE_INFINITY) continue;
+          const before = state.cost;
+          for (const each of [state, plain]) {
+            each.move(p, c);
+            each.move(q, a);
+          }
+          expect(state.cost).toBe(before + delta);
+        }
+      }
+    }
+  });
+
   it("knows what there would be no room for, and how much an item can be worth at most", () => {
     const bounded = (lack: number, most: number) => (lack > most ? Number.POSITIVE_INFINITY : lack);
     for (let seed = 1; seed <= 15; seed++) {
@@ -210,6 +267,32 @@ describe("the state of a solution", () => {
 });
 
 describe("the solver", () => {
+  it("puts nothing where it must not be, and leaves hosts that cost more than the moves", () => {
+    for (let seed = 1; seed <= 5; seed++) {
+      const model = placed(read(instance(seed)), seed);
+      const { places, home } = model;
+      const found = anneal(new State(model), { ...OPTIONS, steps: 20_000 });
+      const state = new State(model, found);
+      expect(state.lacking).toBe(false);
+      expect(state.cost).toBeLessThanOrEqual(new State(model).cost);
+      for (const [p, h] of found.entries())
+        if (h !== home[p])
+          expect(places.cost[(places.ofItem[p] ?? 0) * places.kinds + (places.ofHost[h] ?? 0)]).toBeLessThan(
+            Number.POSITIVE_INFINITY,
+          );
+    }
+    // All on one of two hosts that are alike.
+    const model = placed(read(instance(1)), 1);
+    const alike: Model = {
+      ...model,
+      inUse: new Float64Array(model.hosts).fill(1e6),
+      capacity: new Float64Array(model.capacity.length).fill(1e6),
+      tallies: makeTallies(model.items, [new Int32Array(model.hosts)], []),
+    };
+    const used = (at: Int32Array) => new Set(at).size;
+    expect(used(anneal(new State(alike), { ...OPTIONS, steps: 20_000 }))).toBeLessThan(used(alike.home));
+  });
+
   it("finds what is allowed and better than by single shifts, and the same again with the same seed", () => {
     let [sum, sumOfShifts] = [0, 0];
     for (let seed = 1; seed <= 5; seed++) {

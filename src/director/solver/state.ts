@@ -24,6 +24,8 @@ export class State {
   private termCost = 0;
   /** What moved items cost, but for the most moved service. */
   private moveCost = 0;
+  /** The most that it costs to have a host in use. */
+  private readonly dearestUse: number;
   private readonly movedOf: Int32Array;
   /** How many services have n items moved. */
   private readonly movedCounts: Int32Array;
@@ -47,6 +49,7 @@ export class State {
     this.hostCost = new Float64Array(hosts);
     this.hostLack = new Float64Array(hosts);
     this.price = model.price;
+    this.dearestUse = model.inUse?.reduce((most, each) => Math.max(most, each), 0) ?? 0;
     this.itemsOn = new Int32Array(hosts);
     this.first = new Int32Array(hosts).fill(-1);
     this.next = new Int32Array(model.items).fill(-1);
@@ -64,10 +67,10 @@ export class State {
         add(this.value, m * terms + k, model.increment[p * terms + k] as number);
       for (let r = 0; r < resources; r++)
         add(this.free, m * resources + r, -(model.demand[p * resources + r] as number));
+      this.moveCost += this.moveCostOf(p, m);
       if (m !== home && home >= 0) {
         for (let r = 0; r < model.transient; r++)
           add(this.free, home * resources + r, -(model.demand[p * resources + r] as number));
-        this.moveCost += this.moveCostOf(p, m);
         this.countMoved(p, 1);
       }
     }
@@ -85,6 +88,8 @@ export class State {
   exactCost(): number {
     let terms = 0;
     for (const value of this.value) if (value > 0) terms += value;
+    const { inUse } = this.model;
+    if (inUse) for (const [m, cost] of inUse.entries()) if ((this.itemsOn[m] as number) > 0) terms += cost;
     return terms + this.cost - this.termCost;
   }
 
@@ -115,7 +120,8 @@ export class State {
 
   private termsOf(m: number): number {
     const { terms } = this.model;
-    let cost = 0;
+    const { inUse } = this.model;
+    let cost = inUse && (this.itemsOn[m] as number) > 0 ? (inUse[m] as number) : 0;
     for (let k = m * terms; k < (m + 1) * terms; k++)
       cost += bend(this.value[k] as number, this.width[k] as number, this.bow[k] as number);
     return cost;
@@ -214,6 +220,7 @@ export class State {
     const { terms, increment, hosts, moveCost, distance, distanceWeight, home, serviceWeight } = this.model;
     let worth = (moveCost[p] as number) + serviceWeight;
     for (let i = p * terms, end = i + terms; i < end; i++) worth += Math.abs(increment[i] as number);
+    worth += this.placeSpan(p) + this.dearestUse;
     const from = home[p] as number;
     if (!distance || from < 0) return worth;
     let far = 0;
@@ -221,11 +228,43 @@ export class State {
     return worth + distanceWeight * far;
   }
 
+  /** Where it is, and that it was moved. */
   private moveCostOf(p: number, m: number): number {
-    const { home, moveCost, distance, distanceWeight, hosts } = this.model;
+    const { home, moveCost, distance, distanceWeight, hosts, places } = this.model;
     const from = home[p] as number;
-    if (from === m || from < 0) return 0;
-    return (moveCost[p] as number) + (distance ? distanceWeight * (distance[from * hosts + m] as number) : 0);
+    const place = places ? this.placeOf(p, m) : 0;
+    if (from === m || from < 0) return place;
+    return (
+      place +
+      (moveCost[p] as number) +
+      (distance ? distanceWeight * (distance[from * hosts + m] as number) : 0)
+    );
+  }
+
+  private placeOf(p: number, m: number): number {
+    const { places, home } = this.model;
+    if (!places) return 0;
+    if (m === (home[p] as number)) return places.stay[p] as number;
+    return places.cost[(places.ofItem[p] as number) * places.kinds + (places.ofHost[m] as number)] as number;
+  }
+
+  /** What p costs more on b by what it likes; Infinity: it may not come there. */
+  placeDelta(p: number, b: number): number {
+    return this.placeOf(p, b) - this.placeOf(p, this.at[p] as number);
+  }
+
+  /** How much the places of p can differ. */
+  private placeSpan(p: number): number {
+    const { places } = this.model;
+    if (!places) return 0;
+    const { kinds, cost, stay } = places;
+    let [least, most] = [stay[p] as number, stay[p] as number];
+    for (let i = (places.ofItem[p] as number) * kinds, end = i + kinds; i < end; i++) {
+      const each = cost[i] as number;
+      if (each < least) least = each;
+      if (each > most && each < Number.POSITIVE_INFINITY) most = each;
+    }
+    return most - least;
   }
 
   private countMoved(p: number, by: 1 | -1): void {
@@ -269,12 +308,12 @@ export class State {
     return true;
   }
 
-  /** What leaving its host saves (negative or 0 in most cases), as to terms. */
+  /** What leaving its host saves (negative or 0 in most cases), as to terms and use. */
   leaveDelta(p: number): number {
-    const { terms, increment } = this.model;
+    const { terms, increment, inUse } = this.model;
     const { value, at, width, bow } = this;
     const a = at[p] as number;
-    let cost = 0;
+    let cost = inUse && (this.itemsOn[a] as number) > 1 ? (inUse[a] as number) : 0;
     for (let i = p * terms, j = a * terms, end = i + terms; i < end; i++, j++) {
       const v = (value[j] as number) - (increment[i] as number);
       cost += bend(v, width[j] as number, bow[j] as number);
@@ -283,9 +322,9 @@ export class State {
   }
 
   joinDelta(p: number, b: number): number {
-    const { terms, increment } = this.model;
+    const { terms, increment, inUse } = this.model;
     const { value, width, bow } = this;
-    let cost = 0;
+    let cost = inUse ? (inUse[b] as number) : 0;
     for (let i = p * terms, j = b * terms, end = i + terms; i < end; i++, j++) {
       const v = (value[j] as number) + (increment[i] as number);
       cost += bend(v, width[j] as number, bow[j] as number);
@@ -293,13 +332,13 @@ export class State {
     return cost - (this.hostCost[b] as number);
   }
 
-  /** What p costs more on b than now, apart from the terms. */
+  /** What p costs more on b than now, apart from terms and use. */
   otherDelta(p: number, b: number): number {
     const a = this.at[p] as number;
     return this.moveCostOf(p, b) - this.moveCostOf(p, a) + this.serviceDelta(p, a, b);
   }
 
-  /** What p and q cost more in each other's place, apart from the terms. The most moved service counts once, however many of its items move. */
+  /** What p and q cost more in each other's place, apart from terms and use. The most moved service counts once, however many of its items move. */
   exchangeOther(p: number, q: number): number {
     const a = this.at[p] as number;
     const b = this.at[q] as number;
@@ -323,11 +362,11 @@ export class State {
   }
 
   exchangeDelta(p: number, q: number): number {
-    const { terms, increment } = this.model;
+    const { terms, increment, inUse } = this.model;
     const { value, at, width, bow } = this;
     const a = at[p] as number;
     const b = at[q] as number;
-    let cost = 0;
+    let cost = inUse ? (inUse[a] as number) + (inUse[b] as number) : 0;
     for (
       let i = p * terms, j = q * terms, k = a * terms, l = b * terms, end = i + terms;
       i < end;

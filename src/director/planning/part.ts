@@ -1,0 +1,312 @@
+/**
+ * A part of an estate as a model for the solver: some of its hosts, the machines that are there, and what policies say of them, with costs in the unit of scores
+ * (score.ts). What cannot be said in it (licences, what limits of policies leave of a host once others come, failover) is looked at when its result is taken over
+ * (regroup.ts). Pure.
+ *
+ *   places   what a machine likes about a kind of host (classes.ts), and much more for where a rule is broken or that is to be left
+ *   in use   what the first machine on a host costs: its idle watts, as machines of the part weigh them on average
+ *   terms    room: a slope that rises with the load of each host, so that the next machine likes the emptier one as much as it would by its score
+ *   moves    what a move must gain
+ * Machines that a plan may not move now are fixed; those outside that share a rule with one inside are there as fixed items without needs.
+ */
+import type { MachineView } from "../estate/estate.ts";
+import type { EstateIndex } from "../estate/estate-index.ts";
+import { BUSY, NOISE, RESOURCES } from "../estate/estate-model.ts";
+import { MARGIN } from "../estate/use.ts";
+import { DOMAINS } from "../kinds.ts";
+import {
+  type Model,
+  makeTallies,
+  NO_LIMIT,
+  type Places,
+  pricesOf,
+  type Tallies,
+  type TallySpec,
+} from "../solver/model.ts";
+
+/** A broken rule, or a host that is to be left, counts more than anything else. */
+export const MENDED = 10;
+
+/** All but the noise, which is no sum that a host is full of. */
+const ROOMS = NOISE;
+/** What keeps a host from being roomy. */
+const GUIDES = [0, 1, BUSY] as const;
+/** Each guide has so many terms, the slopes of which add up. */
+const STEPS = 4;
+
+export interface Part {
+  model: Model;
+  /** Of each item where its machine is in the estate's list; -1: it is none that may be moved. */
+  machine: Int32Array;
+  /** Of each host its number in the index. */
+  host: Int32Array;
+}
+
+export interface Selection {
+  /** Numbers of hosts. */
+  hosts: readonly number[];
+  /** Whether a plan may move it now. */
+  isFree: (at: number) => boolean;
+  /** Whether it has to leave its host. */
+  mustLeave: (at: number) => boolean;
+  /** What a move must gain. */
+  moveCost: number;
+}
+
+/** Undefined: nothing in it may be moved. */
+export function partOf(
+  index: EstateIndex,
+  { hosts, isFree, mustLeave, moveCost }: Selection,
+): Part | undefined {
+  const { state, machines, shelves } = index;
+  const takes = (h: number) => shelves.isOpen(h);
+  const host = [...hosts.filter(takes), ...hosts.filter((h) => !takes(h))];
+  const takers = hosts.filter(takes).length;
+  const number = new Map(host.map((h, i) => [h, i]));
+  const items = host
+    .flatMap((h) => {
+      const there: number[] = [];
+      for (let item = state.first[h] as number; item >= 0; item = state.next[item] as number)
+        there.push(item);
+      return there;
+    })
+    .sort((a, b) => a - b);
+  const free = items.filter((item) => item < machines.length && isFree(item));
+  if (free.length === 0 || takers === 0) return undefined;
+  const inside = items.length;
+  const groups = groupsOf(index, free, items, takers, host);
+  for (const { at: h, item } of groups.outsiders) {
+    items.push(item);
+    if (!number.has(h)) number.set(h, host.push(h) - 1);
+  }
+  const machine = Int32Array.from(items, () => -1);
+  const itemAt = new Map(items.map((item, i) => [item, i]));
+  for (const item of free) machine[itemAt.get(item) as number] = item;
+
+  const demand = new Float64Array(items.length * ROOMS);
+  for (let i = 0; i < inside; i++)
+    for (let r = 0; r < ROOMS; r++)
+      demand[i * ROOMS + r] = state.model.demand[(items[i] as number) * RESOURCES + r] as number;
+  const home = Int32Array.from(items, (item) => number.get(state.at[item] as number) as number);
+  const capacity = capacityOf(index, host, home, demand);
+  const taste = tastesOf(index, { items, machine, host, takers, mustLeave });
+  const room = roomOf(taste.room, { capacity, demand, takers, hosts: host.length, machine });
+  const model: Model = {
+    resources: ROOMS,
+    terms: room.terms,
+    hosts: host.length,
+    items: items.length,
+    transient: 0,
+    capacity,
+    price: pricesOf(demand, ROOMS, room.increment, room.terms),
+    demand,
+    base: room.base,
+    increment: room.increment,
+    inUse: taste.inUse,
+    places: taste.places,
+    takers,
+    fixed: Uint8Array.from(machine, (at) => (at < 0 ? 1 : 0)),
+    home,
+    moveCost: new Float64Array(items.length).fill(moveCost),
+    distanceWeight: 0,
+    services: 0,
+    serviceWeight: 0,
+    tallies: talliesOf(index, groups.specs, itemAt, items.length, host),
+  };
+  return { model, machine, host: Int32Array.from(host) };
+}
+
+/** What hosts have; those that give out too much already have that. Of the processors what is expected of others is kept (EstateIndex.expected). */
+function capacityOf(index: EstateIndex, host: readonly number[], home: Int32Array, demand: Float64Array) {
+  const { capacity, free } = {
+    capacity: index.state.model.capacity,
+    free: index.state.free,
+  };
+  const taken = new Float64Array(host.length * ROOMS);
+  for (const [i, h] of home.entries())
+    for (let r = 0; r < ROOMS; r++)
+      taken[h * ROOMS + r] = (taken[h * ROOMS + r] as number) + (demand[i * ROOMS + r] as number);
+  return taken.map((used, i) => {
+    const [h, r] = [host[Math.floor(i / ROOMS)] as number, i % ROOMS];
+    let has = capacity[h * RESOURCES + r] as number;
+    if (r === BUSY) {
+      const j = h * RESOURCES + NOISE;
+      has -= MARGIN * Math.sqrt(Math.max(0, (capacity[j] as number) - (free[j] as number)));
+    }
+    return Math.max(has, used);
+  });
+}
+
+/** What machines like, by kinds; of those that stay nothing is asked. */
+function tastesOf(
+  index: EstateIndex,
+  of: {
+    items: readonly number[];
+    machine: Int32Array;
+    host: readonly number[];
+    takers: number;
+    mustLeave: (at: number) => boolean;
+  },
+): { places: Places; inUse: Float64Array; room: number } {
+  const { items, machine, host, takers, mustLeave } = of;
+  const known = index.kindsOfHosts().length;
+  // Hosts that take nothing are of a kind of their own.
+  const kinds = known + 1;
+  const ofHost = Int32Array.from(host, (h, i) => (i < takers ? index.kindOfHost(h) : known));
+  const ofItem = new Int32Array(items.length);
+  const stay = new Float64Array(items.length);
+  const rows = new Map<Float64Array, number>();
+  const cost: number[] = [];
+  const opening = new Float64Array(kinds);
+  const openers = new Float64Array(kinds);
+  let room = 0;
+  let free = 0;
+  for (const [i, at] of machine.entries()) {
+    if (at < 0) continue;
+    const { kind, dearest, likes } = index.tasteOf(at);
+    let row = rows.get(likes);
+    if (row === undefined) {
+      row = rows.size;
+      rows.set(likes, row);
+      for (let k = 0; k < known; k++) cost.push(-(likes[2 * k + 1] as number));
+      cost.push(Number.POSITIVE_INFINITY);
+    }
+    ofItem[i] = row;
+    for (let k = 0; k < known; k++) {
+      const used = likes[2 * k + 1] as number;
+      if (used === Number.NEGATIVE_INFINITY) continue;
+      opening[k] = (opening[k] as number) + used - (likes[2 * k] as number);
+      openers[k] = (openers[k] as number) + 1;
+    }
+    const here = index.kindOfHost(index.state.at[at] as number);
+    stay[i] = (here < known ? -kind.likeOf(here, true, dearest) : 0) + (mustLeave(at) ? MENDED : 0);
+    room += Math.max(0, kind.room);
+    free++;
+  }
+  const inUse = Float64Array.from(ofHost, (k) =>
+    (openers[k] as number) > 0 ? Math.max(0, (opening[k] as number) / (openers[k] as number)) : 0,
+  );
+  return {
+    places: { kinds, ofItem, ofHost, cost: Float64Array.from(cost), stay },
+    inUse,
+    room: free > 0 ? room / free : 0,
+  };
+}
+
+/** @param weight of room in scores, on average */
+function roomOf(
+  weight: number,
+  of: { capacity: Float64Array; demand: Float64Array; takers: number; hosts: number; machine: Int32Array },
+): Pick<Model, "terms" | "base" | "increment"> {
+  const { capacity, demand, takers, hosts, machine } = of;
+  const terms = weight > 0 ? GUIDES.length * STEPS : 0;
+  const base = new Float64Array(hosts * terms);
+  const increment = new Float64Array(machine.length * terms);
+  if (terms === 0) return { terms, base, increment };
+  const mean = GUIDES.map((r) => {
+    let sum = 0;
+    for (let h = 0; h < takers; h++) sum += capacity[h * ROOMS + r] as number;
+    return Math.max(1, sum / takers);
+  });
+  // The share of a mean host that a machine takes of what it takes most of.
+  let share = 0;
+  let free = 0;
+  for (const [i, at] of machine.entries()) {
+    if (at < 0) continue;
+    share += GUIDES.reduce<number>(
+      (most, r, g) => Math.max(most, (demand[i * ROOMS + r] as number) / (mean[g] as number)),
+      0,
+    );
+    free++;
+  }
+  const slope = (weight * free) / Math.max(1e-9, share) / GUIDES.length;
+  for (const [g, r] of GUIDES.entries())
+    for (let s = 0; s < STEPS; s++) {
+      const term = g * STEPS + s;
+      const each = (slope * (s === 0 ? 0.5 : 1)) / STEPS / (mean[g] as number);
+      for (let h = 0; h < hosts; h++)
+        base[h * terms + term] = (-each * s * (capacity[h * ROOMS + r] as number)) / STEPS;
+      for (let i = 0; i < machine.length; i++)
+        increment[i * terms + term] = each * (demand[i * ROOMS + r] as number);
+    }
+  return { terms, base, increment };
+}
+
+interface Group extends Omit<TallySpec, "members"> {
+  /** In the index. */
+  members: number[];
+}
+
+/** The rules that machines of the part have together with others, and which of those are outside: only where they count for a host inside. */
+function groupsOf(
+  index: EstateIndex,
+  free: readonly number[],
+  items: readonly number[],
+  takers: number,
+  host: readonly number[],
+): { specs: Group[]; outsiders: { item: number; at: number }[] } {
+  const { at, model } = index.state;
+  const { tallies, hosts } = model;
+  const inside = new Set(items);
+  const outside = new Map<number, number>();
+  const wanted = new Set<number>();
+  for (const item of free)
+    for (let i = tallies.ofStart[item] as number; i < (tallies.ofStart[item + 1] as number); i++)
+      wanted.add(tallies.of[i] as number);
+  const near = DOMAINS.map((_, l) => {
+    const seen = new Uint8Array(tallies.domainCounts[l] as number);
+    for (const h of host.slice(0, takers)) seen[tallies.domains[l * hosts + h] as number] = 1;
+    return seen;
+  });
+  const specs = [...wanted]
+    .sort((a, b) => a - b)
+    .map((t): Group => {
+      const level = tallies.level[t] as number;
+      const everywhere = (tallies.even[t] as number) === 1 || (tallies.maxDomains[t] as number) < NO_LIMIT;
+      const members: number[] = [];
+      for (let i = tallies.memberStart[t] as number; i < (tallies.memberStart[t + 1] as number); i++) {
+        const item = tallies.members[i] as number;
+        const h = at[item] as number;
+        if (inside.has(item)) members.push(item);
+        else if (
+          h >= 0 &&
+          (everywhere || near[level]?.[tallies.domains[level * hosts + h] as number] === 1)
+        ) {
+          members.push(item);
+          outside.set(item, h);
+        }
+      }
+      return {
+        level,
+        members,
+        most: tallies.most[t] as number,
+        maxDomains: tallies.maxDomains[t] as number,
+        even: (tallies.even[t] as number) === 1,
+      };
+    });
+  return { specs, outsiders: [...outside].map(([item, h]) => ({ item, at: h })) };
+}
+
+function talliesOf(
+  index: EstateIndex,
+  groups: readonly Group[],
+  itemAt: ReadonlyMap<number, number>,
+  items: number,
+  host: readonly number[],
+): Tallies {
+  const { tallies, hosts } = index.state.model;
+  const levels = DOMAINS.map((_, l) =>
+    Int32Array.from(host, (h) => tallies.domains[l * hosts + h] as number),
+  );
+  const specs = groups.map(({ members, ...of }) => ({
+    ...of,
+    members: members.map((item) => itemAt.get(item) as number),
+  }));
+  // Domains are those of the whole estate: also one without a host of the part may have the fewest.
+  const { domainCounts, open, openCounts } = tallies;
+  return { ...makeTallies(items, levels, specs), domainCounts, open, openCounts };
+}
+
+/** Whether all rules hold where it is, and nothing wants it away. */
+export const isStuck = (index: EstateIndex, machine: MachineView): boolean =>
+  index.seek(machine)?.now?.stays === false || index.hosts.get(machine.host ?? "")?.maintenance === true;

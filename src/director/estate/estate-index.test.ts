@@ -212,7 +212,7 @@ function agree(estate: Estate): void {
   }
 }
 
-it("agrees at first and after moves", () => {
+it("agrees at first and after moves", { timeout: 60_000 }, () => {
   fc.assert(
     fc.property(
       anyEstate,

@@ -2,11 +2,15 @@
  * How well `vireo image analyze` knows what applications need: real Debian packages are unpacked without their metadata, analysed, and what was found is compared with
  * what their maintainers wrote into Depends.
  *
- *   node bench/analyze.ts [PACKAGE…]      as root, for the runs (chroot)
+ *   node bench/analyze.ts [--held-out] [--minimize] [PACKAGE…]      as root, for the runs (chroot)
+ *
+ * 20 packages; with --held-out 10 others, which no rule of the analysis was made for.
  *
  * Static: a library of Depends counts as found when the package, or another that Depends allows in its place, is in the recipe. With a run: the application runs in a root
- * file system made of its packages, its own files count as the application's, and a dependency counts as found when the recipe's packages bring it. Left out of what is
- * wanted are packages that only maintainer scripts need, and manuals. Ends with 1 when a bar is missed.
+ * file system made of its packages, its own files count as the application's, and a dependency counts as found when the recipe's packages bring it, or it is an essential package whose
+ * work busybox does; those that stand in the recipe as comments alone ("possible") are told apart. Left out of what is wanted are packages that only maintainer scripts need, and
+ * manuals. Then an appliance is built of the recipe with the application's own files, and started (TCG) until the application says that it works; with --minimize of no more than the
+ * run needs. Ends with 1 when a bar is missed.
  */
 import { existsSync, lstatSync } from "node:fs";
 import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
@@ -18,31 +22,9 @@ import { traceRun } from "../src/images/analyze/trace.ts";
 import { unpack } from "../src/images/build/root.ts";
 import { Packages } from "../src/images/packages/packages.ts";
 import { run } from "../src/system/run.ts";
+import { type Started, startAppliance } from "./appliances.ts";
+import { HELD_OUT, KNOWN } from "./applications.ts";
 
-/** Each with what it is run with. */
-const APPLICATIONS: Record<string, string> = {
-  nginx: "nginx -t; timeout 2 nginx -g 'daemon off;'",
-  haproxy: "haproxy -c -f /etc/haproxy/haproxy.cfg; haproxy -vv",
-  "redis-server": "timeout 2 redis-server --port 0 --unixsocket /tmp/redis.sock",
-  curl: "curl -s file:///etc/passwd; curl -s https://localhost:1/",
-  git: "git init /tmp/g && cd /tmp/g && git -c user.name=a -c user.email=a commit --allow-empty -m x && git log && git clone /tmp/g /tmp/h; git -c add.interactive.useBuiltin=false add -i </dev/null",
-  "openssh-client": "ssh-keygen -t ed25519 -N '' -f /tmp/key; ssh -o BatchMode=yes localhost; ssh-add -l",
-  rsync: "rsync -az /etc/ /tmp/etc/",
-  sqlite3: "sqlite3 /tmp/x.db 'create table a(b); select sqlite_version();'",
-  tmux: "tmux -L x new-session -d 'sleep 1'; tmux -L x list-sessions",
-  ffmpeg:
-    "ffmpeg -loglevel error -f lavfi -i testsrc=duration=1 -y /tmp/x.mp4; ffprobe -loglevel error /tmp/x.mp4",
-  "imagemagick-6.q16": "convert-im6.q16 -size 10x10 xc:red /tmp/x.png; identify-im6.q16 /tmp/x.png",
-  squid: "squid -k parse; timeout 12 squid -N",
-  "dnsmasq-base": "dnsmasq --test; timeout 2 dnsmasq -k -p 5354 --user=root",
-  "mariadb-client-core": "mariadb --version; mariadb --protocol=tcp -h localhost",
-  borgbackup: "borg init -e none /tmp/b; borg create /tmp/b::a /etc",
-  "yt-dlp": "yt-dlp --version; yt-dlp --list-extractors >/dev/null; yt-dlp http://localhost:1/",
-  ack: "ack root /etc/passwd",
-  uglifyjs: "echo 'var a = 1 + 2' > /tmp/a.js; uglifyjs /tmp/a.js",
-  ant: 'echo \'<project default="x"><target name="x"><echo>hi</echo></target></project>\' > /tmp/build.xml; ant -f /tmp/build.xml',
-  debootstrap: "timeout 20 debootstrap --print-debs bookworm /tmp/d http://deb.debian.org/debian",
-};
 /** What a command line has on every Debian. */
 const BASE = [
   "base-files",
@@ -66,13 +48,18 @@ const MAINTAINERS = new Set(
   `adduser debconf dpkg init-system-helpers install-info iproute2 libpam-modules libpam-modules-bin libpam-runtime login lsb-base passwd sensible-utils
   sysvinit-utils tar ucf usrmerge usr-is-merged`.split(/\s+/),
 );
-const BARS = { recall: 0.97, precision: 0.99, allRecall: 0.99 };
+const BARS = { recall: 0.97, precision: 0.99, allRecall: 0.99, start: 1 };
 const CACHE = process.env.VIREO_CACHE ?? "/var/cache/vireo";
 const RUN_MS = 40_000;
 const release = "bookworm";
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
-const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(APPLICATIONS);
+const asked = process.argv.slice(2);
+const minimize = asked.includes("--minimize");
+const heldOut = asked.includes("--held-out");
+const applications = { ...KNOWN, ...HELD_OUT };
+const listed = asked.filter((each) => !each.startsWith("--"));
+const names = listed.length > 0 ? listed : Object.keys(heldOut ? HELD_OUT : KNOWN);
 const isLibrary = (name: string) =>
   name === "zlib1g" ||
   (/^lib/.test(name) && !/-(?:perl|java|ruby|common|data|bin|tools|utils)$|^libjs-/.test(name));
@@ -88,13 +75,13 @@ const alternatives = (field: string): string[][] =>
 const folder = await mkdtemp(join(tmpdir(), "vireo-bench-analyze-"));
 const packages = new Packages(CACHE, release);
 const contents = await packages.contents();
-const sum = { wanted: 0, got: 0, found: 0, right: 0, all: 0, allGot: 0 };
+const sum = { wanted: 0, got: 0, found: 0, right: 0, all: 0, allGot: 0, told: 0, built: 0, started: 0 };
 const never = new AbortController().signal;
 try {
   const debs = await packages.fetch([], names);
   const canRun = process.getuid?.() === 0;
   print(
-    "package             static: libraries found wrong     s   with a run: wanted found   not found; wrong libraries",
+    "package             static: libraries found wrong     s   with a run: wanted found   build s    MiB  starts s   not found; wrong libraries",
   );
   for (const name of names) {
     const deb = debs.find((each) => each.name === name);
@@ -121,11 +108,16 @@ try {
 
     const all = depends.filter((each) => !each.every((one) => MAINTAINERS.has(one) || isManual(one)));
     let lost: string[][] = [];
+    let started: Started | undefined;
     if (canRun) {
-      const brought = await withRun(name, at);
+      const { brought, told, ...more } = await withRun(name, at);
+      started = more.started;
       lost = all.filter((each) => !each.some((one) => brought.has(one)));
       sum.all += all.length;
       sum.allGot += all.length - lost.length;
+      sum.told += lost.filter((each) => each.some((one) => told.has(one))).length;
+      sum.built += 1;
+      if (started.bootSeconds !== undefined) sum.started += 1;
     }
     const columns = [
       name.padEnd(26),
@@ -135,9 +127,14 @@ try {
       seconds.toFixed(1).padStart(5),
       `${canRun ? all.length : "-"}`.padStart(20),
       `${canRun ? all.length - lost.length : "-"}`.padStart(5),
+      (started ? started.buildSeconds.toFixed(1) : "-").padStart(9),
+      (started ? started.allocatedMiB.toFixed(0) : "-").padStart(6),
+      (started?.bootSeconds?.toFixed(1) ?? "NO").padStart(9),
       `  ${[...new Set([...missed, ...lost])].map((each) => each.join("|")).join(" ")}; ${wrong.join(" ")}`,
     ];
     print(columns.join(" "));
+    if (started?.leftOut) print(`  ${started.leftOut} files left out`);
+    if (started && started.bootSeconds === undefined) print(started.said.replace(/^/gm, "  | "));
     await rm(at, { recursive: true });
   }
 } finally {
@@ -145,27 +142,39 @@ try {
   await rm(folder, { recursive: true, force: true });
 }
 
-/** @returns the packages that an image would have, were it made of what was found with a run */
-async function withRun(name: string, app: string): Promise<ReadonlySet<string>> {
+/** @returns the packages that an image of what was found with a run has, or does without; those that are told as possible; whether such an image starts the application */
+async function withRun(
+  name: string,
+  app: string,
+): Promise<{ brought: ReadonlySet<string>; told: ReadonlySet<string>; started: Started }> {
+  const application = applications[name] ?? { run: `${name} --version`, says: new RegExp(name) };
   const root = join(folder, "root");
   await makeRoot(root, [...BASE, name]);
   try {
-    const command = `chroot ${root} /usr/bin/env -i PYTHONDONTWRITEBYTECODE=1 PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh -c ${quoted(APPLICATIONS[name] ?? `${name} --version`)} >/dev/null 2>&1 </dev/null`;
+    const command = `chroot ${root} /usr/bin/env -i PYTHONDONTWRITEBYTECODE=1 PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh -c ${quoted(application.run)} >/dev/null 2>&1 </dev/null`;
     const trace = await traceRun(command, join(folder, "trace"), { limitMs: RUN_MS, signal: never, root });
     // The application's own files are no evidence: copied out, no package would have them.
     for (const path of trace.opened.keys()) if (isOf(app, path)) trace.opened.delete(path);
+    for (const path of trace.looked) if (isOf(app, path)) trace.looked.delete(path);
     for (const path of trace.started)
       if (isOf(app, path) || /\/(?:chroot|env|timeout)$/.test(path)) trace.started.delete(path);
-    const { findings } = await analyzeApplication(
+    const analyzed = await analyzeApplication(
       { path: app, traces: [{ name: "the run", trace }] },
       contents,
       release,
     );
+    const { findings } = analyzed;
     const chosen = forRecipe(findings).map((finding) => finding.package);
     if (chosen.includes(name))
       throw new Error(`${name}: found itself: the run was not that of its files alone`);
     const plan = await packages.plan(chosen);
-    return new Set([...plan.map((each) => each.name), ...findings.map((finding) => finding.package)]);
+    const without = findings.filter(({ isEssential }) => isEssential).map((finding) => finding.package);
+    await rm(root, { recursive: true });
+    return {
+      brought: new Set([...plan.map((each) => each.name), ...without]),
+      told: new Set(findings.map((finding) => finding.package)),
+      started: await startAppliance(application, analyzed, { folder, cache: CACHE, minimize }),
+    };
   } finally {
     await rm(root, { recursive: true, force: true });
   }
@@ -216,6 +225,8 @@ function bar(what: string, part: number, of: number, limit: number): void {
 bar("recall of library packages, static", sum.got, sum.wanted, BARS.recall);
 bar("precision of library packages, static", sum.right, sum.found, BARS.precision);
 bar("recall of all needed packages, with a run", sum.allGot, sum.all, BARS.allRecall);
+if (sum.told > 0) print(`       of the others ${sum.told} told as possible`);
+bar("appliances that start their application", sum.started, sum.built, BARS.start);
 if (sum.all === 0) print("not run: chroot needs root");
 process.exitCode = missed > 0 ? 1 : 0;
 

@@ -20,6 +20,11 @@ export function addAnalyzeVerb(image: Command, print: (line: string) => void): v
     .option("--pid <n>", "look at this process and its children", processId)
     .option("--release <release>", "of Debian", "bookworm")
     .option("-o, --output <file>", "the recipe, for vireo image build")
+    .option(
+      "--minimize",
+      "with --run: the recipe leaves out what neither the run nor what is kept needs of packages; the build lists it",
+      false,
+    )
     .option("--evidence", "show all that speaks for each package", false)
     .action(async (what: string | undefined, options: Omit<AnalyzeRequest, "what" | "signal">) => {
       const { analyze } = await import("./image-analyze.ts");

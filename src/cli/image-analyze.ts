@@ -6,7 +6,13 @@ import { basename, dirname, join } from "node:path";
 import { type Analyzed, analyzeApplication, type Subject } from "../images/analyze/analyze.ts";
 import { ApplicationError } from "../images/analyze/application.ts";
 import { forRecipe, markBrought } from "../images/analyze/distribution.ts";
-import { archiveOf, movedCommand, recipeFiles, serviceCommand } from "../images/analyze/own-files.ts";
+import {
+  archiveOf,
+  movedCommand,
+  recipeFiles,
+  recipeFolders,
+  serviceCommand,
+} from "../images/analyze/own-files.ts";
 import { recipeText, told } from "../images/analyze/recipe-of.ts";
 import { locate } from "../images/analyze/source.ts";
 import { lookAt, quoted, traceRun } from "../images/analyze/trace.ts";
@@ -28,6 +34,8 @@ export interface AnalyzeRequest {
   release: string;
   /** Where the recipe goes. */
   output?: string;
+  /** The image has no more of packages than the run needs. */
+  minimize: boolean;
   /** All evidence is shown, not the surest alone. */
   evidence: boolean;
   signal: AbortSignal;
@@ -40,6 +48,10 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
   const { what, run, pid, release, signal } = request;
   if (what === undefined && run === undefined && pid === undefined)
     throw new UserError("name the application: a path or URL of it, --run COMMAND, or --pid N");
+  if (request.minimize && run === undefined)
+    throw new UserError(
+      "--minimize: give --run COMMAND, too: what an application needs is known when it has done all of its work; what a process has open now is not all",
+    );
   const scratch = await mkdtemp(join(tmpdir(), "vireo-analyze-"));
   try {
     const traces: Subject["traces"][number][] = [];
@@ -78,12 +90,27 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
         ? text
         : movedCommand(text, subject.path, place, process.cwd());
     const command = run === undefined ? words && quoted(words.map(moved)) : moved(run.trim());
+    if (request.minimize && analyzed.traced.length > MAX_TRACED)
+      throw new UserError(
+        `--minimize: the run has used ${analyzed.traced.length} files of packages, a recipe names ${MAX_TRACED} at most; leave it out`,
+      );
+    const traced = request.minimize ? analyzed.traced : undefined;
+    const directories = recipeFolders(analyzed.folders, subject.path, place);
     const service = command === undefined ? undefined : serviceCommand(command);
     const services = service === undefined ? [] : [{ name: serviceName(command ?? ""), command: service }];
     const asked = ["vireo image analyze", what, run && `--run '${run}'`, pid && `--pid ${pid}`].filter(
       Boolean,
     );
-    const text = recipeText({ asked: asked.join(" "), release, findings, services, files, archives });
+    const text = recipeText({
+      asked: asked.join(" "),
+      release,
+      findings,
+      services,
+      files,
+      archives,
+      directories,
+      traced,
+    });
     await writeFile(request.output, text);
     if (archive)
       print(
@@ -128,6 +155,8 @@ async function cacheFolder(): Promise<string> {
   }
 }
 
+/** As the schema has it. */
+const MAX_TRACED = 10_000;
 /** How many of its own files are shown. */
 const SHOWN = 20;
 

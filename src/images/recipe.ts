@@ -172,6 +172,14 @@ export const Recipe = Type.Object(
           "Programs and libraries that neither the services nor the packages named here need are left out; false by default. The build's log lists them.",
       }),
     ),
+    traced: Type.Optional(
+      Type.Array(Type.String({ pattern: "^/", maxLength: 500 }), {
+        maxItems: 10000,
+        "x-kubernetes-list-type": "atomic",
+        description:
+          "Files of packages that a run of the application has used (vireo image analyze --run … --minimize). With minimize, of packages that the run used something of, and of those that come along, no more is kept than these, what they need, and configuration.",
+      }),
+    ),
     guestAgent: Type.Optional(
       Type.Boolean({ description: "QEMU's guest agent is in the image; true by default." }),
     ),

@@ -10,7 +10,7 @@ import { readNeeds } from "./application-needs.ts";
 import { type Found, findPackages } from "./distribution.ts";
 import type { Need } from "./needs.ts";
 import { type OwnLink, placeOf } from "./own-files.ts";
-import { type Trace, traceNeeds } from "./trace.ts";
+import { type Trace, touchedBy, traceNeeds } from "./trace.ts";
 
 export interface Subject {
   /** A file or a folder. */
@@ -26,6 +26,10 @@ export interface Analyzed extends Found {
   own: string[];
   /** Where the path's files are in the image, when they are in the recipe. */
   place?: string;
+  /** Files of packages that runs have used, even if they only looked at them: absolute paths, as packages have them. */
+  traced: string[];
+  /** Folders that runs have made files in. */
+  folders: string[];
   /** All files of the application, with where they are in the image. */
   files: { file: AppFile; at: string }[];
   /** Its links, with where they are in the image; those to files of its own are among the files, too, as what they lead to. */
@@ -77,7 +81,16 @@ export async function analyzeApplication(
   files.push(...app.files.map((file) => ({ file, at: file.path })));
   links.push(...linksOf(app, "/"));
   const found = await findPackages(contents, [...runs.filter((need) => !missing.includes(need)), ...needs]);
-  return { ...found, own, files, links, ...(place === undefined ? {} : { place }) };
+  const folders = [...new Set(traces.flatMap(({ trace }) => [...trace.folders]))].sort();
+  const traced = await packagedFiles(contents, traces);
+  return { ...found, own, files, links, traced, folders, ...(place === undefined ? {} : { place }) };
+}
+
+async function packagedFiles(contents: Contents, traces: Subject["traces"]): Promise<string[]> {
+  const touched = new Set(traces.flatMap(({ trace }) => touchedBy(trace)));
+  const paths = new Set<string>();
+  for (const path of touched) if (await contents.packagesOf(path)) paths.add(path);
+  return [...paths].sort();
 }
 
 /** A program that lies where a package has it is that package's. */

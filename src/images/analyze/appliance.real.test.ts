@@ -14,7 +14,7 @@ import { Packages } from "../packages/packages.ts";
 import { Recipe } from "../recipe.ts";
 import { analyzeApplication } from "./analyze.ts";
 import { forRecipe, markBrought } from "./distribution.ts";
-import { movedCommand, recipeFiles } from "./own-files.ts";
+import { movedCommand, recipeFiles, recipeFolders } from "./own-files.ts";
 import { recipeText } from "./recipe-of.ts";
 import { traceRun } from "./trace.ts";
 
@@ -69,19 +69,29 @@ it("libraries by its file, data by its run; the image has them and the program, 
     release,
     findings: analyzed.findings,
     archives: [],
+    directories: recipeFolders(analyzed.folders),
+    traced: analyzed.traced,
     services: [{ name: "what-is", command: started }],
     files: own.files,
   });
   expect(text).toMatch(/^ {2}- libmagic1 # (?:bin\/what-is: linked libmagic\.so\.1|the run: opened \S+)$/m);
 
   const recipe = Value.Parse(Recipe, { ...parse(text), minimize: true, guestAgent: false });
+  const lines: string[] = [];
   const built = await buildImage({
     name: "app",
     recipe,
     folder: join(folder, "images"),
     cache: CACHE,
+    log: (line) => lines.push(line),
     progress: () => {},
   });
+  // What went, with bytes; what the run has used stayed.
+  expect(
+    lines.find((line) => /^left out, because neither the run .* \(\d+, [\d.]+ MiB\):$/.test(line)),
+  ).toBeTruthy();
+  expect(lines.some((line) => /^ {2}\/usr\/share\/\S+ \d+$/.test(line))).toBe(true);
+  expect(lines.some((line) => /^ {2}\S*\/magic\.mgc /.test(line))).toBe(false);
   const at = (name = "") => join(folder, "images", name);
   const serial = join(folder, "serial.log");
   const qemu = spawn("qemu-system-x86_64", [

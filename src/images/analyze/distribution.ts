@@ -87,9 +87,8 @@ export async function findPackages(contents: Contents, needs: readonly Need[]): 
   return { findings: all, missing };
 }
 
-/** A file that a run opened: busybox has programs alone. All programs open libc-bin's locale, and do without. */
-const isData = ({ how, path }: Evidence) =>
-  how === "opened" && !/^(?:usr\/)?s?bin\/|^usr\/lib\/locale\//.test(path);
+/** A file that a run opened: busybox has programs alone. */
+const isData = ({ how, path }: Evidence) => how === "opened" && !/^(?:usr\/)?s?bin\//.test(path);
 
 const bySureness = ({ confidence }: Evidence) => ["certain", "likely", "possible"].indexOf(confidence);
 

@@ -21,6 +21,9 @@ type Files = NonNullable<Recipe["files"]>;
 const MAX_BYTES = 2 ** 20;
 const MAX_FILES = 500;
 
+/** As recipes have them. */
+const [MAX_FOLDERS, MAX_FOLDER] = [200, 200];
+
 /** Folders of an image that are empty when it has started, or are made anew. */
 const PASSING = /^\/(?:tmp|run|proc|sys|dev|var\/tmp)(?:\/|$)/;
 /** What a system has below "/". */
@@ -51,6 +54,20 @@ export const movedCommand = (command: string, from: string, to: string, here: st
       return isInside ? posix.join(to, path.slice(from.length)) : word;
     })
     .join("");
+
+/** Folders that an image has anyway. */
+const THERE = /^\/(?:etc|root|srv|var|usr|opt|home|var\/(?:lib|log|cache))?$/;
+
+/** Those that a run has written to, and that a recipe has to make: maintainer scripts would have, or somebody has by hand. @param from, to as of movedCommand */
+export const recipeFolders = (folders: readonly string[], from?: string, to?: string): string[] =>
+  folders
+    .filter((folder) => !THERE.test(folder) && folder.length <= MAX_FOLDER)
+    .map((folder) =>
+      from !== undefined && to !== undefined && `${folder}/`.startsWith(`${from}/`)
+        ? posix.join(to, folder.slice(from.length))
+        : folder,
+    )
+    .slice(0, MAX_FOLDERS);
 
 /** What `exec` can start: neither a list or pipe of commands, nor one that begins with a word of the shell's own or an assignment. */
 const ONE_PROGRAM =

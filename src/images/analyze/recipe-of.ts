@@ -12,6 +12,10 @@ export interface Analysis {
   services: NonNullable<Recipe["services"]>;
   /** The application's own. */
   files: NonNullable<Recipe["files"]>;
+  /** Those that a run has written to. */
+  directories: readonly string[];
+  /** Files of packages that a run has used, when no others are wanted. */
+  traced: readonly string[] | undefined;
   /** What of it is in an archive beside the recipe. */
   archives: NonNullable<Recipe["archives"]>;
 }
@@ -20,15 +24,25 @@ export interface Analysis {
 export const told = ({ file, how, what }: Evidence) => `${file}: ${how} ${what}`;
 
 /** The recipe with the reason beside each package; what may be needed stands in it as comments. @returns YAML */
-export function recipeText({ asked, release, findings, services, files, archives }: Analysis): string {
+export function recipeText({
+  asked,
+  release,
+  findings,
+  services,
+  files,
+  archives,
+  ...more
+}: Analysis): string {
   const chosen = forRecipe(findings);
   const recipe = {
     distribution: "debian",
     release,
     packages: chosen.map((finding) => finding.package),
     ...(services.length > 0 ? { services } : {}),
+    ...(more.directories.length > 0 ? { directories: more.directories } : {}),
     ...(files.length > 0 ? { files } : {}),
     ...(archives.length > 0 ? { archives } : {}),
+    ...(more.traced ? { minimize: true, traced: more.traced } : {}),
   };
   const document = new Document(recipe);
   document.commentBefore = ` Made by ${asked}.`;

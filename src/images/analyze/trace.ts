@@ -60,6 +60,7 @@ export async function traceRun(
   // A group of its own: a terminal's Ctrl-C is for us, and all of it can be ended.
   const child = spawn("strace", [...STRACE, "-o", file, "--", "sh", "-c", command], {
     stdio: ["ignore", "inherit", "inherit"],
+    env: withoutLanguage(process.env),
     detached: true,
   });
   const over = new Promise<{ code: number | null } | { error: NodeJS.ErrnoException }>((resolve) => {
@@ -90,6 +91,10 @@ export async function traceRun(
     throw new ApplicationError(`${command}: could not be started`);
   return trace;
 }
+
+/** As services of slim images have it: else all programs would open the files of a language, and those that cannot do without could not be told. */
+const withoutLanguage = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !/^(?:LANG|LANGUAGE|LC_\w+)$/.test(name)));
 
 /** First asks, then kills, until strace has ended, which it does when all that it watches have: also those that have left the group, and what they start meanwhile. */
 async function end(tracer: number | undefined, over: Promise<unknown>, graceMs: number): Promise<void> {
@@ -254,7 +259,8 @@ export function lookAt(pid: number): Running {
 }
 
 function note({ opened }: Trace, path: string): void {
-  if (!path.startsWith("/") || PASSING.test(path)) return;
+  // A language's files are open in all programs that may speak it.
+  if (!path.startsWith("/") || PASSING.test(path) || path.startsWith("/usr/lib/locale/")) return;
   if (lstatSync(path, { throwIfNoEntry: false })?.isFile()) opened.set(path, path);
 }
 

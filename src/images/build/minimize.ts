@@ -14,7 +14,7 @@ const PROGRAM_FOLDERS = ["/usr/bin", "/usr/sbin", "/usr/games", "/usr/libexec"];
 /** Plugins of libc for other character sets and for debugging, 8 MB that a service hardly ever opens; what is for editors. */
 const UNNEEDED = ["/usr/lib/x86_64-linux-gnu/gconv", "/usr/lib/x86_64-linux-gnu/audit", "/usr/share/vim"];
 /** Opened by libc itself when a thread ends. */
-const OPENED = ["libgcc_s.so.1"];
+export const OPENED = ["libgcc_s.so.1"];
 const SCRIPT = Buffer.from("#!");
 const MAX_SCRIPT = 2 ** 20;
 /** Enough for a header of a script, and to tell ELF. */
@@ -41,13 +41,37 @@ export async function minimize(
   recipe: Recipe,
   { own, brought }: { own: readonly string[]; brought: readonly string[] },
 ): Promise<string[]> {
-  const programs = (await Promise.all(PROGRAM_FOLDERS.map((folder) => filesBelow(root, folder)))).flat();
+  const programs = await programsOf(root);
   const libraries = await filesBelow(root, "/usr/lib");
   const byName = new Map(programs.map((path) => [posix.basename(path), path]));
   const gone = UNNEEDED.filter((folder) => existsSync(join(root, folder)));
   for (const folder of gone) await rm(join(root, folder), { recursive: true });
 
   const closure = new Closure(root);
+  await addStarted(closure, root, recipe, { brought, byName });
+  for (const path of own) if (isIn(path, [...PROGRAM_FOLDERS, "/usr/lib"])) await closure.add(path);
+  // Plugins: programs open them by their own folders' names.
+  const isPlugin = (path: string) => !LIBRARY_FOLDERS.includes(posix.dirname(path)) && !isIn(path, UNNEEDED);
+  for (const path of libraries) if (isPlugin(path)) await closure.add(path);
+  for (const name of OPENED) await closure.addLibrary(name, []);
+
+  const removed: string[] = [];
+  for (const path of [...programs, ...libraries.filter((path) => !isPlugin(path))]) {
+    if (closure.has(path) || isIn(path, UNNEEDED)) continue;
+    if (!programs.includes(path) && !(await isLibrary(root, path))) continue;
+    await rm(join(root, path), { force: true });
+    removed.push(path);
+  }
+  return [...gone, ...removed].sort();
+}
+
+/** What the recipe starts, by the words of its commands and scripts, and the files that it has itself. */
+export async function addStarted(
+  closure: Closure,
+  root: string,
+  recipe: Recipe,
+  { brought, byName }: { brought: readonly string[]; byName: ReadonlyMap<string, string> },
+): Promise<void> {
   const texts = [
     ...(recipe.services ?? []).map(({ command = "" }) => command),
     ...(recipe.firstBoot ? [recipe.firstBoot] : []),
@@ -64,20 +88,11 @@ export async function minimize(
   }
   for (const { path } of recipe.files ?? []) await closure.add(path);
   for (const path of brought) await closure.add(path);
-  for (const path of own) if (isIn(path, [...PROGRAM_FOLDERS, "/usr/lib"])) await closure.add(path);
-  // Plugins: programs open them by their own folders' names.
-  const isPlugin = (path: string) => !LIBRARY_FOLDERS.includes(posix.dirname(path)) && !isIn(path, UNNEEDED);
-  for (const path of libraries) if (isPlugin(path)) await closure.add(path);
-  for (const name of OPENED) await closure.addLibrary(name, []);
+}
 
-  const removed: string[] = [];
-  for (const path of [...programs, ...libraries.filter((path) => !isPlugin(path))]) {
-    if (closure.has(path) || isIn(path, UNNEEDED)) continue;
-    if (!programs.includes(path) && !(await isLibrary(root, path))) continue;
-    await rm(join(root, path), { force: true });
-    removed.push(path);
-  }
-  return [...gone, ...removed].sort();
+/** Where programs are, by their names. */
+export async function programsOf(root: string): Promise<string[]> {
+  return (await Promise.all(PROGRAM_FOLDERS.map((folder) => filesBelow(root, folder)))).flat();
 }
 
 /** The texts of those that are scripts. */

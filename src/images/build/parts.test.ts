@@ -19,6 +19,7 @@ import type { Recipe } from "../recipe.ts";
 import { readElf } from "./elf.ts";
 import { estimate } from "./estimate.ts";
 import { minimize } from "./minimize.ts";
+import { minimizeTraced } from "./minimize-traced.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -42,6 +43,79 @@ describe("an ELF file", () => {
     wild.writeBigUInt64LE(2n ** 62n, 32); // its segments are said to be beyond its end
     expect(readElf(wild)).toBeUndefined();
   });
+});
+
+it("of packages that a run was watched with no more stays than it used, what that needs, and configuration; others that are named stay whole", async () => {
+  const root = join(folder, "traced");
+  const put = (path: string, content = "x") => {
+    mkdirSync(join(root, dirname(path)), { recursive: true });
+    writeFileSync(join(root, path), content);
+  };
+  const libraries = "/usr/lib/x86_64-linux-gnu";
+  for (const each of ["bin", "lib", "lib64"]) {
+    mkdirSync(join(root, "usr", each), { recursive: true });
+    symlinkSync(`usr/${each}`, join(root, each));
+  }
+  put("/usr/bin/sh", "");
+  copyFileSync("/bin/sh", join(root, "usr/bin/sh"));
+  put(`${libraries}/libc.so.6`);
+  put(`${libraries}/libother.so.1`);
+  put("/usr/lib64/ld-linux-x86-64.so.2");
+  const language = [
+    "/usr/share/lang/used.py",
+    "/usr/share/lang/unused.py",
+    "/usr/bin/lang-3",
+    "/etc/lang.conf",
+  ];
+  for (const path of [
+    ...language,
+    "/usr/share/plugin/a",
+    "/usr/share/comes/data",
+    "/usr/sbin/base",
+    "/opt/own",
+    "/usr/bin/started",
+  ])
+    put(path);
+  symlinkSync("lang-3", join(root, "usr/bin/lang"));
+  symlinkSync("lang-3", join(root, "usr/bin/lang-too"));
+  const layers = [
+    { name: "dash", paths: ["/usr/bin/sh"] },
+    { name: "libc6", paths: [`${libraries}/libc.so.6`, "/usr/lib64/ld-linux-x86-64.so.2", libraries] },
+    { name: "lang", paths: [...language, "/usr/bin/lang", "/usr/bin/lang-too", "/usr/share/lang"] },
+    { name: "plugin", paths: ["/usr/share/plugin/a"] },
+    { name: "comes", paths: ["/usr/share/comes/data", `${libraries}/libother.so.1`, "/usr/bin/started"] },
+    { name: "netbase", paths: ["/usr/sbin/base"] },
+  ];
+  const recipe: Recipe = {
+    distribution: "debian",
+    release: "bookworm",
+    packages: ["lang", "plugin"],
+    services: [{ name: "a", command: "started now" }],
+    // As other systems have them: through links, and what is not there.
+    traced: ["/bin/sh", "/usr/share/lang/used.py", "/usr/bin/lang", "/usr/share/gone"],
+  };
+  const result = await minimizeTraced(root, recipe, {
+    layers,
+    base: new Set(["netbase"]),
+    brought: ["/opt/own"],
+  });
+  expect(result.removed).toEqual([
+    { path: "/usr/bin/lang-too", bytes: 0 },
+    { path: `${libraries}/libother.so.1`, bytes: 1 },
+    { path: "/usr/share/comes/data", bytes: 1 },
+    { path: "/usr/share/lang/unused.py", bytes: 1 },
+  ]);
+  expect(result.unknown).toEqual(["/usr/share/gone"]);
+  for (const { path } of result.removed) expect(existsSync(join(root, path)), path).toBe(false);
+  for (const path of [
+    "/usr/bin/lang",
+    "/usr/bin/started",
+    "/usr/share/plugin/a",
+    "/usr/sbin/base",
+    "/opt/own",
+    `${libraries}/libc.so.6`,
+  ])
+    expect(existsSync(join(root, path)), path).toBe(true);
 });
 
 describe("what nothing needs", () => {

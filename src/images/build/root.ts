@@ -13,6 +13,7 @@ import { clampTimes, newestFile } from "./disk.ts";
 import { guestFiles } from "./guest-files.ts";
 import type { Layer } from "./initrd.ts";
 import { minimize } from "./minimize.ts";
+import { minimizeTraced } from "./minimize-traced.ts";
 import { rooted } from "./rooted.ts";
 import { addUsers } from "./users.ts";
 import { step, type Workshop } from "./workshop.ts";
@@ -111,12 +112,20 @@ export async function makeRoot(
   await writeContents(root, debs, { recipe, packages: contents, digest, epoch });
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
   await customize(work, root, recipe);
-  if (recipe.minimize) {
+  const files = brought.flatMap(({ paths }) => paths.map(merged));
+  if (recipe.minimize && recipe.traced) {
+    const base = new Set(basePackages(recipe));
+    const { removed, unknown } = await minimizeTraced(root, recipe, { layers, base, brought: files });
+    const mib = removed.reduce((sum, { bytes }) => sum + bytes, 0) / 2 ** 20;
+    work.log(
+      `left out, because neither the run nor anything that is kept needs it (${removed.length}, ${mib.toFixed(1)} MiB):`,
+    );
+    for (const { path, bytes } of removed) work.log(`  ${path} ${bytes}`);
+    if (unknown.length > 0)
+      work.log(`the run has used what these packages do not have (${unknown.length}): ${unknown.join(" ")}`);
+  } else if (recipe.minimize) {
     const own = layers.filter(({ name }) => named.has(name)).flatMap(({ paths }) => paths);
-    const removed = await minimize(root, recipe, {
-      own,
-      brought: brought.flatMap(({ paths }) => paths.map(merged)),
-    });
+    const removed = await minimize(root, recipe, { own, brought: files });
     work.log(`left out, because nothing needs it (${removed.length}):`);
     for (const path of removed) work.log(`  ${path}`);
   }

@@ -33,11 +33,14 @@ const BASE = [
   "coreutils",
   "dash",
   "debianutils",
+  "diffutils",
   "findutils",
   "grep",
   "gzip",
+  "hostname",
   "libc-bin",
   "mawk",
+  "ncurses-base",
   "perl-base",
   "sed",
   "tar",
@@ -151,13 +154,15 @@ async function withRun(
   const root = join(folder, "root");
   await makeRoot(root, [...BASE, name]);
   try {
-    const command = `chroot ${root} /usr/bin/env -i PYTHONDONTWRITEBYTECODE=1 PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh -c ${quoted(application.run)} >/dev/null 2>&1 </dev/null`;
+    // Devices and processes as on a system; what is mounted is seen by the run alone, and goes with it.
+    const mounted = `unshare --mount sh -c 'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' ${root}`;
+    const command = `${mounted} /usr/bin/env -i TERM=vt102 PYTHONDONTWRITEBYTECODE=1 PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh -c ${quoted(application.run)} >/dev/null 2>&1 </dev/null`;
     const trace = await traceRun(command, join(folder, "trace"), { limitMs: RUN_MS, signal: never, root });
     // The application's own files are no evidence: copied out, no package would have them.
     for (const path of trace.opened.keys()) if (isOf(app, path)) trace.opened.delete(path);
     for (const path of trace.looked) if (isOf(app, path)) trace.looked.delete(path);
     for (const path of trace.started)
-      if (isOf(app, path) || /\/(?:chroot|env|timeout)$/.test(path)) trace.started.delete(path);
+      if (isOf(app, path) || /\/(?:unshare|mount|chroot|env|timeout)$/.test(path)) trace.started.delete(path);
     const analyzed = await analyzeApplication(
       { path: app, traces: [{ name: "the run", trace }] },
       contents,
@@ -185,7 +190,7 @@ async function makeRoot(root: string, names: readonly string[]): Promise<void> {
     await mkdir(join(root, "usr", each), { recursive: true });
     await symlink(`usr/${each}`, join(root, each));
   }
-  for (const each of ["tmp", "dev/shm", "proc", "run", "root", "etc", "var/log", "var/tmp", "var/lib"])
+  for (const each of ["tmp", "dev", "proc", "run", "root", "etc", "var/log", "var/tmp", "var/lib"])
     await mkdir(join(root, each), { recursive: true });
   for (const each of await packages.fetch(names))
     await unpack({ folder, cache: folder, log: () => {} }, each.file, root);
@@ -193,10 +198,6 @@ async function makeRoot(root: string, names: readonly string[]): Promise<void> {
     await copyFile(join(root, "usr/share/base-passwd", `${file}.master`), join(root, "etc", file));
   await writeFile(join(root, "etc/hosts"), "127.0.0.1 localhost\n");
   await copyFile("/etc/resolv.conf", join(root, "etc/resolv.conf"));
-  await chmod(join(root, "dev/shm"), 0o1777);
-  // No device, but what is written to it goes.
-  await writeFile(join(root, "dev/null"), "");
-  await chmod(join(root, "dev/null"), 0o666);
   await run("ldconfig", ["-r", root], { timeoutMs: 60_000 });
   // What maintainer scripts would have made.
   for (const each of ["log/nginx", "lib/nginx", "log/squid", "spool/squid", "lib/redis"])

@@ -11,7 +11,7 @@ import type { Recipe } from "../src/images/recipe.ts";
 import type { TakenApplication } from "./applications.ts";
 import { until } from "./measure.ts";
 
-const BOOT_MS = 180_000;
+const BOOT_MS = 120_000;
 const SHOWN = 300;
 
 export interface Started {

@@ -15,7 +15,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { VirtualMachine } from "../src/compute/kinds.ts";
+import { ImageCollector } from "../src/images/garbage/collector.ts";
 import { Image, ImageBuild } from "../src/images/kinds.ts";
+import { systemClock } from "../src/reconcile/clock.ts";
+import { silentLogger } from "../src/reconcile/log.ts";
 import { run, Stack, until } from "./support/stack.ts";
 
 let stack: Stack;
@@ -344,3 +347,36 @@ it("tells what is other in one image than in another", async () => {
     /^vireo: there is no image nothing/,
   );
 });
+
+it("files of images that are gone go from the pool, when no machine's disk is on them; others stay", async () => {
+  const collector = new ImageCollector(
+    { client: stack.client, clock: systemClock, log: silentLogger, signal: new AbortController().signal },
+    { everyMs: 0, graceMs: 0, scanMs: 0 },
+  );
+  const removed = async () => (await collector.pass()).map((file) => file.replace(/-[0-9a-f]{12}.*$/, ""));
+  const slim = () =>
+    built()
+      .filter((file) => file.startsWith("slim-"))
+      .sort();
+  const before = slim();
+  expect(before.length).toBeGreaterThan(3);
+  // All of them are images'.
+  await removed();
+  expect(await removed()).toEqual([]);
+  for (const name of ["killed", "large", "slim"]) await stack.client.delete(Image, { name });
+  // Looked at twice; of slim there are machines with disks, which run.
+  await removed();
+  expect(new Set(await removed())).toEqual(new Set(["killed", "large"]));
+  expect(built().filter((file) => /^(?:killed|large)-/.test(file))).toEqual([]);
+  expect(readdirSync(join(stack.paths.pool, "images/.archives"))).toEqual([]);
+  expect(slim()).toEqual(before);
+  const machines = ["by-bios", "by-uefi"].map((name) => ({ namespace: "default", name }));
+  for (const machine of machines) await stack.client.delete(VirtualMachine, machine);
+  await until("the machines to be gone", 60_000, async () => {
+    const left = await Promise.all(machines.map((machine) => stack.client.get(VirtualMachine, machine)));
+    return left.every((each) => each === undefined) ? true : undefined;
+  });
+  await removed();
+  expect(new Set(await removed())).toEqual(new Set(["slim"]));
+  expect(slim()).toEqual([]);
+}, 120_000);

@@ -60,7 +60,7 @@ export async function traceRun(
   // A group of its own: a terminal's Ctrl-C is for us, and all of it can be ended.
   const child = spawn("strace", [...STRACE, "-o", file, "--", "sh", "-c", command], {
     stdio: ["ignore", "inherit", "inherit"],
-    env: withoutLanguage(process.env),
+    env: asService(process.env),
     detached: true,
   });
   const over = new Promise<{ code: number | null } | { error: NodeJS.ErrnoException }>((resolve) => {
@@ -92,9 +92,14 @@ export async function traceRun(
   return trace;
 }
 
-/** As services of slim images have it: else all programs would open the files of a language, and those that cannot do without could not be told. */
-const withoutLanguage = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
-  Object.fromEntries(Object.entries(env).filter(([name]) => !/^(?:LANG|LANGUAGE|LC_\w+)$/.test(name)));
+/**
+ * As services of slim images have it. With a language all programs would open its files, and those that cannot do without could not be told; of terminals the serial line is
+ * the one that is described.
+ */
+const asService = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => ({
+  ...Object.fromEntries(Object.entries(env).filter(([name]) => !/^(?:LANG|LANGUAGE|LC_\w+)$/.test(name))),
+  TERM: "vt102",
+});
 
 /** First asks, then kills, until strace has ended, which it does when all that it watches have: also those that have left the group, and what they start meanwhile. */
 async function end(tracer: number | undefined, over: Promise<unknown>, graceMs: number): Promise<void> {

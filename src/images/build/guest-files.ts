@@ -232,7 +232,7 @@ export function guestFiles(recipe: Recipe): GuestFile[] {
     ...(recipe.services ?? []).map(({ name, command = "false" }) =>
       file(
         `/etc/vireo/services/${name}`,
-        `#!/bin/sh\n${recipe.locale ? `export LANG=${recipe.locale}\n` : ""}exec >/dev/console 2>&1\nexec ${command}\n`,
+        `#!/bin/sh\n${recipe.locale ? `export LANG=${recipe.locale}\n` : ""}exec </dev/null >/dev/console 2>&1\nexec ${command}\n`,
         0o755,
       ),
     ),

@@ -78,7 +78,13 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
     show(analyzed, request, print);
     if (request.output === undefined) return;
     const { findings } = analyzed;
-    const own = await recipeFiles(analyzed.files);
+    const traced = request.minimize ? analyzed.traced : undefined;
+    const tracedBytes = JSON.stringify(traced ?? []).length;
+    if (tracedBytes > MAX_TRACED_BYTES)
+      throw new UserError(
+        `--minimize: the run has used ${analyzed.traced.length} files of packages, more than a recipe can name; leave it out`,
+      );
+    const own = await recipeFiles(analyzed.files, tracedBytes);
     // Links to what packages have are only in archives.
     const isCarried = "files" in own && analyzed.links.every(({ isOwn }) => isOwn);
     const files = isCarried ? own.files : [];
@@ -90,11 +96,6 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
         ? text
         : movedCommand(text, subject.path, place, process.cwd());
     const command = run === undefined ? words && quoted(words.map(moved)) : moved(run.trim());
-    if (request.minimize && analyzed.traced.length > MAX_TRACED)
-      throw new UserError(
-        `--minimize: the run has used ${analyzed.traced.length} files of packages, a recipe names ${MAX_TRACED} at most; leave it out`,
-      );
-    const traced = request.minimize ? analyzed.traced : undefined;
     const directories = recipeFolders(analyzed.folders, subject.path, place);
     const service = command === undefined ? undefined : serviceCommand(command);
     const services = service === undefined ? [] : [{ name: serviceName(command ?? ""), command: service }];
@@ -155,8 +156,8 @@ async function cacheFolder(): Promise<string> {
   }
 }
 
-/** As the schema has it. */
-const MAX_TRACED = 10_000;
+/** A recipe is kept with the image in the store; some ten thousand names. */
+const MAX_TRACED_BYTES = 2 ** 19;
 /** How many of its own files are shown. */
 const SHOWN = 20;
 

@@ -174,7 +174,7 @@ export const Recipe = Type.Object(
     ),
     traced: Type.Optional(
       Type.Array(Type.String({ pattern: "^/", maxLength: 500 }), {
-        maxItems: 10000,
+        maxItems: 20000,
         "x-kubernetes-list-type": "atomic",
         description:
           "Files of packages that a run of the application has used (vireo image analyze --run … --minimize). With minimize, of packages that the run used something of, and of those that come along, no more is kept than these, what they need, and configuration.",

@@ -112,16 +112,17 @@ export async function archiveOf(
 }
 
 /**
- * @param files with their paths in the image
+ * @param files with their paths in the image @param taken bytes that the recipe has otherwise
  * @returns as a recipe has them, or how many bytes too many there are. @throws Error of the file system
  */
 export async function recipeFiles(
   files: readonly { file: AppFile; at: string }[],
+  taken = 0,
 ): Promise<{ files: Files } | { tooLarge: number }> {
   const bytes = files.reduce((sum, { file }) => sum + file.bytes, 0);
   if (bytes > MAX_BYTES || files.length > MAX_FILES) return { tooLarge: bytes };
   const all: Files = [];
-  let length = 0;
+  let length = taken;
   for (const { file, at } of files) {
     const content = await readFile(file.path);
     const text = content.toString("utf8");

@@ -12,17 +12,17 @@ export interface TakenApplication {
 /** The rules of the analysis were mended with these in view. */
 export const KNOWN: Record<string, TakenApplication> = {
   nginx: {
-    run: "nginx -t; timeout 2 nginx -g 'daemon off;'",
+    run: "nginx -t; timeout 15 nginx -g 'daemon off;'",
     probe: "busybox wget -qSO- http://127.0.0.1/",
     says: /Server: nginx\/1\.22/,
   },
   haproxy: {
-    run: "haproxy -c -f /etc/haproxy/haproxy.cfg; printf 'defaults\\n mode http\\n timeout client 5s\\nfrontend f\\n bind :8080\\n http-request return status 200 content-type text/plain string answers\\n' > /tmp/h.cfg; timeout 5 haproxy -db -f /tmp/h.cfg",
+    run: "haproxy -c -f /etc/haproxy/haproxy.cfg; printf 'defaults\\n mode http\\n timeout client 5s\\nfrontend f\\n bind :8080\\n http-request return status 200 content-type text/plain string answers\\n' > /tmp/h.cfg; timeout 15 haproxy -db -f /tmp/h.cfg",
     probe: "busybox wget -qO- http://127.0.0.1:8080/",
     says: /^answers/m,
   },
   "redis-server": {
-    run: "timeout 2 redis-server --port 0 --unixsocket /tmp/redis.sock",
+    run: "timeout 15 redis-server --port 0 --unixsocket /tmp/redis.sock",
     says: /ready to accept connections/i,
   },
   curl: { run: "curl -s file:///etc/passwd; curl -s https://localhost:1/", says: /^root:x:0/m },
@@ -52,11 +52,11 @@ export const KNOWN: Record<string, TakenApplication> = {
     says: /PNG 10x10/,
   },
   squid: {
-    run: "squid -k parse; timeout 12 squid -N -d 1",
+    run: "squid -k parse; timeout 20 squid -N -d 1",
     says: /Accepting HTTP Socket connections/,
   },
   "dnsmasq-base": {
-    run: "dnsmasq --test; timeout 2 dnsmasq -k -p 5354 --user=root --log-facility=-",
+    run: "dnsmasq --test; timeout 10 dnsmasq -k -p 5354 --user=root --log-facility=-",
     says: /started, version/,
   },
   "mariadb-client-core": {
@@ -86,12 +86,12 @@ export const KNOWN: Record<string, TakenApplication> = {
 /** Chosen before they were ever analysed; no rule was made or mended for them. */
 export const HELD_OUT: Record<string, TakenApplication> = {
   lighttpd: {
-    run: "lighttpd -t -f /etc/lighttpd/lighttpd.conf; printf 'server.document-root=\"/etc\"\\nserver.port=8080\\n' > /tmp/l.conf; timeout 5 lighttpd -D -f /tmp/l.conf",
+    run: "lighttpd -t -f /etc/lighttpd/lighttpd.conf; printf 'server.document-root=\"/etc\"\\nserver.port=8080\\n' > /tmp/l.conf; timeout 15 lighttpd -D -f /tmp/l.conf",
     probe: "busybox wget -qSO- http://127.0.0.1:8080/hostname",
     says: /Server: lighttpd/,
   },
   memcached: {
-    run: "timeout 5 memcached -u root -p 11211",
+    run: "timeout 15 memcached -u root -p 11211",
     probe: "printf 'version\\r\\nquit\\r\\n' | busybox nc 127.0.0.1 11211",
     says: /VERSION 1\.6/,
   },

@@ -145,7 +145,7 @@ export const Recipe = Type.Object(
         maxItems: 20,
         ...keyedBy("file"),
         description:
-          "Files in tar archives, for what is too large for files: an application's folder. They are sent to the build (imagebuilds/NAME/upload), and kept in the storage pool as long as an image or a build names them.",
+          "Files in tar archives, for what is too large for files: an application's folder. They are sent to the build (imagebuilds/NAME/upload), and kept in the storage pool as long as an image, or a build that is not over, names them.",
       }),
     ),
     kernel: Type.Optional(

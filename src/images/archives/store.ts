@@ -1,6 +1,6 @@
 /**
  * Archives that recipes name, in the storage pool: POOL/images/.archives/SHA256, read and written by control planes alone. What is being sent to a build lies beside under that build's
- * uid, and gets its name when its sha256 is right. An archive stays as long as a recipe of an image or a build names it: whoever may read those may have what is in it,
+ * uid, and gets its name when its sha256 is right. An archive stays as long as the recipe of an image, or of a build that is not over, names it: whoever may read those may have what is in it,
  * and only who knows its sha256 can name it.
  */
 import { mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";

@@ -146,10 +146,10 @@ export class ImageCollector {
     return images && builds && pools && { images, builds, pools };
   }
 
-  /** All that may have archives. */
+  /** Those whose recipes' archives are needed: builds that are over need none any more. */
   async #named(): Promise<(Image | ImageBuild)[] | undefined> {
     const seen = await this.#library();
-    return seen && [...seen.images, ...seen.builds];
+    return seen && [...seen.images, ...seen.builds.filter((build) => !isOver(build))];
   }
 
   async #all<T extends Resource>(kind: Kind<T>): Promise<T[] | undefined> {

@@ -71,7 +71,9 @@ export class Packages {
 
   #simulate(names: readonly string[]): Promise<string> {
     const all = this.#apt.whole ? [ESSENTIAL, ...names] : names;
-    return this.#apt.run("apt-get", [...this.#apt.options(), "-s", "install", ...all], { timeoutMs: 60_000 });
+    return this.#apt.run("apt-get", [...this.#apt.options(), "-s", "install", ...all], {
+      timeoutMs: 300_000,
+    });
   }
 
   async #explain(named: readonly string[], base: readonly string[]): Promise<string | undefined> {
@@ -109,7 +111,7 @@ export class Packages {
     ];
     const script = '"$@" 2>&1 || echo FAILED';
     const said = await this.#apt.run("sh", ["-c", script, "sh", "apt-get", ...args, ...names], {
-      timeoutMs: 60_000,
+      timeoutMs: 300_000,
     });
     return said.endsWith("FAILED\n") ? said : undefined;
   }
@@ -253,7 +255,7 @@ export class Packages {
     const shown = await this.#apt.run(
       "apt-cache",
       [...this.#apt.options().slice(3), "show", "--no-all-versions", ...names],
-      { timeoutMs: 60_000 },
+      { timeoutMs: 300_000 },
     );
     return shown.split("\n\n").map((entry) => {
       const field = (field: string) => new RegExp(`^${field}: (.*)$`, "m").exec(entry)?.[1] ?? "";

@@ -91,7 +91,7 @@ it("libraries by its file, data by its run; the image has them and the program, 
     lines.find((line) => /^left out, because neither the run .* \(\d+, [\d.]+ MiB\):$/.test(line)),
   ).toBeTruthy();
   expect(lines.some((line) => /^ {2}\/usr\/share\/\S+ \d+$/.test(line))).toBe(true);
-  expect(lines.some((line) => /^ {2}\S*\/magic\.mgc /.test(line))).toBe(false);
+  expect(lines.filter((line) => /^ {2}\S*\/magic\.mgc [1-9]/.test(line))).toEqual([]);
   const at = (name = "") => join(folder, "images", name);
   const serial = join(folder, "serial.log");
   const qemu = spawn("qemu-system-x86_64", [

@@ -3,7 +3,7 @@
  *
  *   - the run has opened, started or looked at,
  *   - these need, and services, scripts and files of the recipe: libraries, dynamic linkers, interpreters (as in minimize.ts),
- *   - are configuration (/etc),
+ *   - are configuration (/etc), or links to what stays,
  *   - are of a package that Vireo adds, or of one that the recipe names and the run used nothing of: it is there for another reason.
  *
  * Folders stay, and what is no package's.
@@ -50,16 +50,19 @@ export async function minimizeTraced(
   const own = new Set(
     await Promise.all([...brought, ...(recipe.files ?? []).map(({ path }) => path)].map(real)),
   );
+  const isKept = (path: string) => path.startsWith("/etc/") || own.has(path) || closure.has(path);
   const removed: LeftOut[] = [];
   for (const layer of layers) {
     if (isWhole(layer)) continue;
     for (const path of layer.paths) {
       // A link by itself; through those on the way.
       const here = posix.join("/", await real(posix.dirname(path)), posix.basename(path));
-      if (here.startsWith("/etc/") || own.has(here) || closure.has(here)) continue;
+      if (isKept(here)) continue;
       const at = join(root, here);
       const found = await lstat(at).catch(() => undefined);
       if (!found || found.isDirectory()) continue;
+      // Another name of what stays: it takes no room, and the next run may use it.
+      if (found.isSymbolicLink() && isKept(await real(path))) continue;
       await rm(at);
       removed.push({ path: here, bytes: found.isSymbolicLink() ? 0 : found.size });
     }

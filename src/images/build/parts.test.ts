@@ -16,6 +16,7 @@ import { checkImage } from "../checks.ts";
 import { crc32c } from "../formats/disk-ids.ts";
 import type { Image } from "../kinds.ts";
 import type { Recipe } from "../recipe.ts";
+import { alternativesOf } from "./alternatives.ts";
 import { readElf } from "./elf.ts";
 import { estimate } from "./estimate.ts";
 import { minimize } from "./minimize.ts";
@@ -78,10 +79,14 @@ it("of packages that a run was watched with no more stays than it used, what tha
     put(path);
   symlinkSync("lang-3", join(root, "usr/bin/lang"));
   symlinkSync("lang-3", join(root, "usr/bin/lang-too"));
+  symlinkSync("../share/lang/unused.py", join(root, "usr/bin/lang-unused"));
   const layers = [
     { name: "dash", paths: ["/usr/bin/sh"] },
     { name: "libc6", paths: [`${libraries}/libc.so.6`, "/usr/lib64/ld-linux-x86-64.so.2", libraries] },
-    { name: "lang", paths: [...language, "/usr/bin/lang", "/usr/bin/lang-too", "/usr/share/lang"] },
+    {
+      name: "lang",
+      paths: [...language, "/usr/bin/lang", "/usr/bin/lang-too", "/usr/bin/lang-unused", "/usr/share/lang"],
+    },
     { name: "plugin", paths: ["/usr/share/plugin/a"] },
     { name: "comes", paths: ["/usr/share/comes/data", `${libraries}/libother.so.1`, "/usr/bin/started"] },
     { name: "netbase", paths: ["/usr/sbin/base"] },
@@ -100,7 +105,7 @@ it("of packages that a run was watched with no more stays than it used, what tha
     brought: ["/opt/own"],
   });
   expect(result.removed).toEqual([
-    { path: "/usr/bin/lang-too", bytes: 0 },
+    { path: "/usr/bin/lang-unused", bytes: 0 },
     { path: `${libraries}/libother.so.1`, bytes: 1 },
     { path: "/usr/share/comes/data", bytes: 1 },
     { path: "/usr/share/lang/unused.py", bytes: 1 },
@@ -116,6 +121,20 @@ it("of packages that a run was watched with no more stays than it used, what tha
     `${libraries}/libc.so.6`,
   ])
     expect(existsSync(join(root, path)), path).toBe(true);
+});
+
+it("alternatives are what scripts say in plain words: with continued lines and slaves; not with variables", () => {
+  const script = `update-alternatives --install /usr/lib/x/libblas.so.3 \\
+    libblas.so.3-x /usr/lib/x/blas/libblas.so.3 10
+if true; then update-alternatives --quiet --install /usr/bin/awk awk /usr/bin/mawk 5 \\
+  --slave /usr/bin/nawk nawk /usr/bin/mawk; fi
+update-alternatives --install /usr/bin/java java $basedir/bin/java 1
+update-alternatives --remove awk /usr/bin/mawk`;
+  expect(alternativesOf(script)).toEqual([
+    { link: "/usr/lib/x/libblas.so.3", target: "/usr/lib/x/blas/libblas.so.3", priority: 10 },
+    { link: "/usr/bin/awk", target: "/usr/bin/mawk", priority: 5 },
+    { link: "/usr/bin/nawk", target: "/usr/bin/mawk", priority: 5 },
+  ]);
 });
 
 describe("what nothing needs", () => {

@@ -8,6 +8,7 @@ import type { Package } from "../packages/packages.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
 import { contentsOf } from "../trust/beside.ts";
 import { sbom } from "../trust/sbom.ts";
+import { linkAlternatives } from "./alternatives.ts";
 import { customize, packagesFor } from "./customize.ts";
 import { clampTimes, newestFile } from "./disk.ts";
 import { guestFiles } from "./guest-files.ts";
@@ -109,13 +110,16 @@ export async function makeRoot(
     await writeFile(at, content);
     await chmod(at, mode);
   }
+  // What the recipe has in a link's place is there by now.
+  const alternatives = await linkAlternatives(work, root, debs);
   await writeContents(root, debs, { recipe, packages: contents, digest, epoch });
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
   await customize(work, root, recipe);
   const files = brought.flatMap(({ paths }) => paths.map(merged));
   if (recipe.minimize && recipe.traced) {
     const base = new Set(basePackages(recipe));
-    const { removed, unknown } = await minimizeTraced(root, recipe, { layers, base, brought: files });
+    const all = [...layers, { name: "alternatives", paths: alternatives }];
+    const { removed, unknown } = await minimizeTraced(root, recipe, { layers: all, base, brought: files });
     const mib = removed.reduce((sum, { bytes }) => sum + bytes, 0) / 2 ** 20;
     work.log(
       `left out, because neither the run nor anything that is kept needs it (${removed.length}, ${mib.toFixed(1)} MiB):`,

@@ -7,6 +7,7 @@ import { isOver } from "../images/build-reconciler.ts";
 import { Image, ImageBuild } from "../images/kinds.ts";
 import { Recipe } from "../images/recipe.ts";
 import { createBuild } from "../images/reconciler.ts";
+import { allReleases, distributionName } from "../images/releases.ts";
 import { isApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
 import { hint } from "../resource/nearest.ts";
@@ -22,6 +23,7 @@ export interface BuildFlags {
   package: string[];
   service: string[];
   directory: string[];
+  distribution?: string;
   mode?: Recipe["mode"];
   kernel?: "cloud" | "generic";
   boot?: "direct" | "bios" | "uefi" | "both";
@@ -53,7 +55,7 @@ export async function buildImage(
   if (!name) throw new UserError("--name: what is read from the standard input needs a name");
   const recipe = await withArchives(withFlags(read.recipe, flags), what);
   if (read.recipe === undefined && flags.package.length === 0)
-    throw new UserError("--package: name at least one Debian package, for example --package nginx-light");
+    throw new UserError("--package: name at least one package, for example --package nginx-light");
   const client = connectTo(paths);
   const image = await client.get(Image, { name });
   const storagePool = read.storagePool ?? image?.spec.storagePool;
@@ -170,8 +172,10 @@ function withFlags(recipe: Record<string, unknown> = {}, flags: BuildFlags): Rec
       : {};
   };
   const { mode, kernel, boot, root, minimize, guestAgent } = flags;
+  const system = allReleases().find((each) => distributionName(each) === flags.distribution);
   return {
     ...recipe,
+    ...system,
     ...list("packages", flags.package),
     ...list("services", services),
     ...list("directories", flags.directory),

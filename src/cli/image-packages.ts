@@ -9,11 +9,11 @@ import { UserError } from "./user-error.ts";
 
 type Print = (line: string) => void;
 
-const BASE = "/apis/vireo.dev/v1/distributions/debian-bookworm";
+const BASE = "/apis/vireo.dev/v1/distributions";
 
-async function ask(paths: StatePaths, path: string): Promise<Record<string, unknown>> {
+async function ask(paths: StatePaths, distribution: string, path: string): Promise<Record<string, unknown>> {
   try {
-    const said = await connectTo(paths).request({ method: "GET", path: `${BASE}/${path}` });
+    const said = await connectTo(paths).request({ method: "GET", path: `${BASE}/${distribution}/${path}` });
     return isFields(said) ? said : {};
   } catch (error) {
     if (isApiError(error)) throw new UserError(error.message);
@@ -29,12 +29,12 @@ const text = (value: unknown) => (typeof value === "string" ? value : "");
 export async function printPackages(
   paths: StatePaths,
   words: readonly string[],
-  options: { section?: string; limit: number },
+  options: { distribution: string; section?: string; limit: number },
   print: Print,
 ): Promise<void> {
   const query = new URLSearchParams({ search: words.join(" "), limit: String(options.limit) });
   if (options.section !== undefined) query.set("section", options.section);
-  const { items, metadata } = await ask(paths, `packages?${query}`);
+  const { items, metadata } = await ask(paths, options.distribution, `packages?${query}`);
   const found = list(items);
   if (found.length === 0)
     throw new UserError(`no package has ${words.join(" and ")} in its name or description`);
@@ -48,12 +48,12 @@ export async function printPackages(
 export async function printClosure(
   paths: StatePaths,
   names: readonly string[],
-  mode: string,
+  { distribution, mode }: { distribution: string; mode: string },
   print: Print,
 ): Promise<void> {
   const query = new URLSearchParams({ mode });
   for (const name of names) query.append("package", name);
-  const said = await ask(paths, `closure?${query}`);
+  const said = await ask(paths, distribution, `closure?${query}`);
   const packages = list(said.packages);
   for (const { name, version, installedBytes, because, base } of packages) {
     const why = because ? `for ${text(because)}` : base ? "in every image" : "asked for";

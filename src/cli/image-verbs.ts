@@ -1,6 +1,7 @@
 /** Verbs on images: their arguments and options. */
 import { type Command, Option } from "commander";
 import { MODES } from "../images/recipe.ts";
+import { DISTRIBUTION_NAMES } from "../images/releases.ts";
 import { SBOM_FORMATS, type SbomFormat } from "../images/trust/sbom.ts";
 import { addAnalyzeVerb } from "./image-analyze-verb.ts";
 import type { BuildFlags } from "./image-build.ts";
@@ -21,10 +22,15 @@ export function addImageVerbs(
 
   image
     .command("build")
-    .description("build a small bootable Debian image from a recipe, or of the given packages")
+    .description("build a small bootable image from a recipe, or of the given packages")
     .argument("<what>", "a recipe (YAML: RECIPE.yaml, or - for standard input), or the image's name")
     .option("--name <name>", "of the Image; by default the recipe's, or its file's")
-    .option("-p, --package <package>", "Debian package; may be given several times", collect, [])
+    .option("-p, --package <package>", "package; may be given several times", collect, [])
+    .addOption(
+      new Option("--distribution <name>", "what it is built of; debian-bookworm by default").choices(
+        DISTRIBUTION_NAMES,
+      ),
+    )
     .option(
       "--service <name=command>",
       "what its init keeps running; may be given several times. With --mode full a name alone enables a package's unit",
@@ -35,14 +41,14 @@ export function addImageVerbs(
     .addOption(
       new Option(
         "--mode <mode>",
-        "packages unpacked, busybox as init; or installed by dpkg and apt, systemd as init",
+        "packages unpacked, busybox as init; or installed by their package manager, systemd as init",
       ).choices(MODES),
     )
     .addOption(
-      new Option("--kernel <kernel>", "Debian's kernel for virtual machines, or for all hardware").choices([
-        "cloud",
-        "generic",
-      ]),
+      new Option(
+        "--kernel <kernel>",
+        "the distribution's kernel for virtual machines, or for all hardware",
+      ).choices(["cloud", "generic"]),
     )
     .addOption(
       new Option("--boot <how>", "with the kernel itself, or by a boot loader for this firmware").choices([
@@ -121,6 +127,9 @@ export function addImageVerbs(
     .command("packages")
     .description("find packages to build images of, or show what comes along with some")
     .argument("<words...>", "words of names and descriptions; with --closure, names of packages")
+    .addOption(
+      new Option("--distribution <name>", "of which").choices(DISTRIBUTION_NAMES).default("debian-bookworm"),
+    )
     .option("--section <section>", "only of this section, such as httpd")
     .option("--limit <count>", "how many are shown", (value) => Number(value), 20)
     .option("--closure", "show what is installed with these packages", false)
@@ -128,10 +137,16 @@ export function addImageVerbs(
     .action(
       async (
         words: string[],
-        options: { section?: string; limit: number; closure: boolean; mode: string },
+        options: {
+          distribution: string;
+          section?: string;
+          limit: number;
+          closure: boolean;
+          mode: string;
+        },
       ) => {
         const { printClosure, printPackages } = await import("./image-packages.ts");
-        if (options.closure) await printClosure(paths(), words, options.mode, print);
+        if (options.closure) await printClosure(paths(), words, options, print);
         else await printPackages(paths(), words, options, print);
       },
     );

@@ -28,7 +28,9 @@ export async function builtImage(paths: StatePaths, name: string) {
 /** The recipe with each package as it was built from. @throws UserError */
 export async function lockedRecipe(paths: StatePaths, name: string) {
   const { image, recipe, packages } = await builtImage(paths, name);
-  const lock = packages.flatMap(({ name, version, sha256 }) => (sha256 ? [{ name, version, sha256 }] : []));
+  const lock = packages.flatMap(({ name, version, arch, sha256 }) =>
+    sha256 ? [{ name, version, ...(arch ? { arch } : {}), sha256 }] : [],
+  );
   if (lock.length < packages.length || lock.length === 0)
     throw new UserError(
       `image/${name} was built by an older Vireo, which kept no digests of packages; build it again under another name`,
@@ -67,7 +69,7 @@ export async function printSbom(
   const { image, recipe, packages, sha256 } = await builtImage(paths, name);
   const ready = image.status?.conditions?.find(({ type }) => type === "Ready");
   const created = ready?.lastTransitionTime ?? image.metadata.creationTimestamp ?? "";
-  const contents = { name, sha256, created, release: recipe.release, packages };
+  const contents = { name, sha256, created, system: recipe, packages };
   print(JSON.stringify(sbom(format, contents), undefined, 2));
 }
 

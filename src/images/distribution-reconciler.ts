@@ -4,16 +4,16 @@ import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";
 import { Distribution } from "./kinds.ts";
-import { FORMATS, MODES } from "./recipe.ts";
+import { FORMATS } from "./recipe.ts";
 import type { ImageContext } from "./reconciler.ts";
+import { allReleases, distributionName, releaseOf } from "./releases.ts";
 
-const ALL: ReadonlyMap<string, Distribution["spec"]> = new Map([
-  ["debian-bookworm", { distribution: "debian", release: "bookworm" }],
-]);
+const ALL: ReadonlyMap<string, Distribution["spec"]> = new Map(
+  allReleases().map((spec) => [distributionName(spec), spec]),
+);
 
 export async function runDistributionReconciler({ client, clock, log, signal }: ImageContext): Promise<void> {
   const distributions = new Informer(client, Distribution, { log, clock });
-  const status = { formats: [...FORMATS], modes: [...MODES] };
   const controller = new Controller({
     name: "distributions",
     log,
@@ -24,6 +24,7 @@ export async function runDistributionReconciler({ client, clock, log, signal }: 
       await client.create(Distribution, { metadata: { name }, spec }).catch((error: unknown) => {
         if (!isApiError(error, "AlreadyExists")) throw error;
       });
+      const status = { formats: [...FORMATS], modes: [...releaseOf(spec).modes] };
       await modify(client, Distribution, { name }, "status", (now) =>
         JSON.stringify(now.status) === JSON.stringify(status) ? undefined : { ...now, status },
       );

@@ -18,6 +18,7 @@ import type { Taken } from "./packages/closure.ts";
 import { PackageError } from "./packages/package-error.ts";
 import { PackageIndex } from "./packages/package-index.ts";
 import { MODES, type Mode } from "./recipe.ts";
+import { isRpm, releaseOf } from "./releases.ts";
 
 const LIMIT = 50;
 const MOST = 500;
@@ -30,21 +31,30 @@ export function distributionSubresources(
   log: Logger,
 ): Record<string, readonly Subresource[]> {
   const indexes = new Map<string, PackageIndex>();
-  const indexOf = async (name: string): Promise<PackageIndex> => {
+  const indexOf = async (name: string) => {
     const found = await client.get(Distribution, { name });
     if (!found) throw new ApiError("NotFound", `distributions.vireo.dev "${name}" not found`, { name });
     const { release } = found.spec;
+    if (isRpm(releaseOf(found.spec)))
+      throw new ApiError(
+        "BadRequest",
+        `packages of ${name} cannot be picked here: their names are looked at when an image of them is built`,
+      );
     const warn = (text: string) => log.warn("packages.stale", { release, why: text });
     const known = indexes.get(release) ?? new PackageIndex(cache, release, { warn });
     indexes.set(release, known);
-    return known;
+    return { index: known, spec: found.spec };
   };
-  const get = (name: string, handle: (call: Call, index: PackageIndex) => Promise<object>): Subresource => ({
+  const get = (
+    name: string,
+    handle: (call: Call, index: PackageIndex, spec: Distribution["spec"]) => Promise<object>,
+  ): Subresource => ({
     name,
     methods: { GET: "get" },
     answers: "Distribution",
     handle: async (call) => {
-      const answer = handle(call, await indexOf(call.name)).catch((error: unknown) => {
+      const { index, spec } = await indexOf(call.name);
+      const answer = handle(call, index, spec).catch((error: unknown) => {
         // No lists: the mirror cannot be reached, say.
         if (!(error instanceof PackageError)) throw error;
         throw new ApiError("ServiceUnavailable", error.message, {}, { cause: error });
@@ -77,7 +87,7 @@ async function packages({ exchange }: Call, index: PackageIndex): Promise<object
 
 const isMode = (text: string): text is Mode => MODES.some((mode) => mode === text);
 
-async function closure({ exchange }: Call, index: PackageIndex): Promise<object> {
+async function closure({ exchange }: Call, index: PackageIndex, spec: Distribution["spec"]): Promise<object> {
   const mode = exchange.query.get("mode") ?? "slim";
   if (!isMode(mode))
     throw new ApiError(
@@ -87,9 +97,8 @@ async function closure({ exchange }: Call, index: PackageIndex): Promise<object>
   const chosen = [...new Set(exchange.query.getAll("package"))];
   if (chosen.length > CHOSEN)
     throw new ApiError("BadRequest", `the parameter package may be given ${CHOSEN} times at most`);
-  const recipe = { distribution: "debian", release: "bookworm", packages: [] } as const;
-  const base =
-    mode === "slim" ? basePackages({ ...recipe, packages: [] }) : fullPackages({ ...recipe, packages: [] });
+  const recipe = { ...spec, packages: [] };
+  const base = mode === "slim" ? basePackages(recipe) : fullPackages(recipe);
   const { packages, unknown, conflicts } = await index.closure([...base, ...chosen], mode);
   const isBase = ({ name, essential }: Taken) =>
     !chosen.includes(name) && (base.includes(name) || (mode === "full" && essential));

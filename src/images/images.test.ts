@@ -9,8 +9,9 @@ import { loadOrder } from "./build/kernel.ts";
 import { rooted } from "./build/rooted.ts";
 import { checkImage } from "./checks.ts";
 import { nearest } from "./packages/nearest.ts";
-import { sourcesFor } from "./packages/sources.ts";
+import { requireKeys, sourcesFor } from "./packages/sources.ts";
 import { digestOf, sameRecipe } from "./recipe.ts";
+import { aptRelease } from "./releases.ts";
 import { seedFiles } from "./seed.ts";
 
 const RECIPE = { distribution: "debian", release: "bookworm", packages: ["nginx-light"] } as const;
@@ -49,16 +50,23 @@ describe("a wrong package name", () => {
 
 describe("package sources", () => {
   const of = (id: string, codename: string) => `PRETTY_NAME="x"\nID=${id}\nVERSION_CODENAME=${codename}\n`;
-  it("are the host's own only when it is Debian of the recipe's release", () => {
-    expect(sourcesFor("bookworm", of("debian", "bookworm"), false)).toBeUndefined();
-    for (const other of [of("debian", "trixie"), of("ubuntu", "noble"), "", of("ubuntu", "bookworm")])
-      expect(sourcesFor("bookworm", other, true)).toMatch(
+  const bookworm = aptRelease("bookworm");
+  const keys = bookworm.keys.file;
+  it("are the host's own only when it is Debian of the recipe's release, and no mirror is named", () => {
+    const debian = of("debian", "bookworm");
+    expect(sourcesFor(bookworm, { osRelease: debian, keys })).toBeUndefined();
+    for (const osRelease of [of("debian", "trixie"), of("ubuntu", "noble"), "", of("ubuntu", "bookworm")])
+      expect(sourcesFor(bookworm, { osRelease, keys })).toMatch(
         /^deb \[arch=amd64 signed-by=\S+\] http:\/\/deb.debian.org\/debian bookworm main\n.* bookworm-security main\n$/s,
       );
+    const mirror = { uri: "http://mirror.example/debian" };
+    expect(sourcesFor(bookworm, { osRelease: debian, keys, mirror })).toMatch(
+      /^deb \S+ \S+ http:\/\/mirror.example\/debian bookworm main\n.*http:\/\/deb.debian.org\/debian-security /s,
+    );
   });
   it("that nobody can check are refused", () => {
-    expect(() => sourcesFor("bookworm", of("ubuntu", "noble"), false)).toThrow(
-      "packages of bookworm cannot be checked; install debian-archive-keyring",
+    expect(() => requireKeys(aptRelease("noble"), false)).toThrow(
+      /ubuntu-archive-keyring.*install ubuntu-keyring, or give the key as recipe\.mirror\.key/,
     );
   });
 });

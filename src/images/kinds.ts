@@ -20,7 +20,7 @@ import {
   Words,
 } from "../resource/kind.ts";
 import { Import, ImportStatus } from "./import/kinds.ts";
-import { ARTIFACTS, Recipe } from "./recipe.ts";
+import { ARTIFACTS, LockedPackage, Recipe } from "./recipe.ts";
 import { Channels, KEEP_VERSIONS, Version } from "./versions/kinds.ts";
 
 const File = Type.String({
@@ -46,6 +46,7 @@ const built = {
       Type.Object({
         name: Type.String(),
         version: Type.String(),
+        arch: LockedPackage.properties.arch,
         sha256: Type.Optional(Type.String()),
         source: Type.Optional(
           Type.Object(

@@ -8,18 +8,25 @@ export type Profile = (typeof PROFILES)[number];
 /** No end of line, no NUL: what stands in a line of a file. */
 const LINE = "^[^\\n\\r\\u0000]*$";
 
-export const Repository = Type.Object({
-  uri: Type.String({
+const uri = (description: string) =>
+  Type.String({
     pattern: "^https?://[A-Za-z0-9._:\\[\\]-]+(/[A-Za-z0-9._~%+/-]*)?$",
     maxLength: 500,
-    description: "Where its dists/ and pool/ folders are.",
-  }),
-  suites: Type.Array(Type.String({ pattern: "^[A-Za-z0-9._/-]+$", maxLength: 100 }), {
-    minItems: 1,
-    maxItems: 10,
-    ...AS_SET,
-    description: 'Such as bookworm-backports; one that ends in "/" is a folder of packages itself.',
-  }),
+    description,
+  });
+const key = (description: string) => Type.String({ minLength: 1, maxLength: 65536, description });
+
+export const Repository = Type.Object({
+  uri: uri("Where its dists/ and pool/ folders are; of RPMs, its repodata/."),
+  suites: Type.Optional(
+    Type.Array(Type.String({ pattern: "^[A-Za-z0-9._/-]+$", maxLength: 100 }), {
+      minItems: 1,
+      maxItems: 10,
+      ...AS_SET,
+      description:
+        'Such as bookworm-backports; one that ends in "/" is a folder of packages itself. Repositories of RPMs have none.',
+    }),
+  ),
   components: Type.Optional(
     Type.Array(Type.String({ pattern: "^[A-Za-z0-9._/-]+$", maxLength: 100 }), {
       maxItems: 10,
@@ -27,11 +34,7 @@ export const Repository = Type.Object({
       description: 'Such as main; none for a suite that ends in "/".',
     }),
   ),
-  key: Type.String({
-    minLength: 1,
-    maxLength: 65536,
-    description: "The OpenPGP public key that its packages are signed with, in ASCII armor.",
-  }),
+  key: key("The OpenPGP public key that its packages are signed with, in ASCII armor."),
 });
 export type Repository = Static<typeof Repository>;
 
@@ -55,6 +58,21 @@ export const Archive = Type.Object({
   bytes: Type.Integer({ minimum: 512, maximum: 4 * 2 ** 30 }),
 });
 export type Archive = Static<typeof Archive>;
+
+export const Mirror = Type.Object(
+  {
+    uri: uri(
+      "Such as https://mirror.example/fedora/linux: what http://deb.debian.org/debian, http://archive.ubuntu.com/ubuntu, https://dl.fedoraproject.org/pub/fedora/linux, https://mirror.stream.centos.org and https://download.opensuse.org have below them is there.",
+    ),
+    key: Type.Optional(
+      key(
+        "The OpenPGP public key of the distribution, in ASCII armor, where the control plane's machine has no package with it.",
+      ),
+    ),
+  },
+  { description: "Where the distribution itself is taken from; its own mirrors by default." },
+);
+export type Mirror = Static<typeof Mirror>;
 
 export const User = Type.Object({
   name: Type.String({

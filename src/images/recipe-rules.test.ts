@@ -61,6 +61,38 @@ describe("a recipe", () => {
   });
 });
 
+describe("a recipe of another distribution", () => {
+  const fedora = { distribution: "fedora", release: "43", mode: "full" } as const;
+  it("names a release of it", () => {
+    expect(wrong(fedora)).toEqual([]);
+    expect(wrong({ ...fedora, release: "bookworm" })).toEqual([
+      starts('spec.recipe.release: Invalid value: "bookworm": fedora has 42, 43;'),
+    ]);
+    expect(wrong({ distribution: "debian", release: "trixie" })).toEqual([]);
+    expect(wrong({ distribution: "ubuntu", release: "noble" })).toEqual([]);
+  });
+  it("of RPMs is full", () => {
+    expect(wrong({ ...fedora, mode: "slim" })).toEqual([
+      starts('spec.recipe.mode: Invalid value: "slim": images of Fedora Linux 43 are full'),
+    ]);
+  });
+  it("names no kernel, repositories without suites, and good keys", () => {
+    const repository = { uri: "http://packages.example/43", key: KEY };
+    expect(wrong({ ...fedora, repositories: [repository] })).toEqual([]);
+    expect(wrong({ repositories: [repository] })).toEqual([
+      starts("spec.recipe.repositories[0].suites: Req"),
+    ]);
+    expect(wrong({ ...fedora, repositories: [{ ...repository, suites: ["x"] }] })).toEqual([
+      starts("spec.recipe.repositories[0].suites: Forbidden"),
+    ]);
+    const mirror = { uri: "http://mirror.example", key: "abc" };
+    expect(wrong({ ...fedora, mirror, packages: ["kernel-core", "kernel-tools"] })).toEqual([
+      starts("spec.recipe.mirror.key: Invalid value: the key is no public key"),
+      starts("spec.recipe.packages[0]: "),
+    ]);
+  });
+});
+
 describe("a key", () => {
   it("is a public one, whole and in armor", () => {
     expect(keyProblem(KEY)).toBeUndefined();

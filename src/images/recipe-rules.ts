@@ -2,6 +2,7 @@
 import type { Cause } from "../resource/errors.ts";
 import { keyProblem } from "./packages/repositories.ts";
 import type { Recipe } from "./recipe.ts";
+import { findRelease, isRpm, RELEASES } from "./releases.ts";
 
 const wrong = (field: string, reason: Cause["reason"], message: string): Cause => ({
   field: `spec.recipe.${field}`,
@@ -12,10 +13,18 @@ const invalid = (field: string, value: unknown, why: string) =>
   wrong(field, "FieldValueInvalid", `Invalid value: ${JSON.stringify(value)}: ${why}`);
 
 /** What can be known of them before anything is built. */
-export function checkParts({ packages = [], repositories = [], timeZone }: Recipe): Cause[] {
+export function checkParts(recipe: Recipe): Cause[] {
+  const { packages = [], repositories = [], timeZone, mirror } = recipe;
+  const release = findRelease(recipe);
+  const isOfRpms = release !== undefined && isRpm(release);
+  const mirrorProblem = mirror?.key === undefined ? undefined : keyProblem(mirror.key);
   return [
+    ...checkRelease(recipe),
+    ...(mirrorProblem
+      ? [wrong("mirror.key", "FieldValueInvalid", `Invalid value: the key ${mirrorProblem}`)]
+      : []),
     ...packages.flatMap((name, i) =>
-      name.startsWith("linux-image-")
+      isKernel(name, isOfRpms)
         ? [
             invalid(
               `packages[${i}]`,
@@ -31,9 +40,30 @@ export function checkParts({ packages = [], repositories = [], timeZone }: Recip
     ...repositories.flatMap(({ key, suites, components = [] }, i) => {
       const field = `repositories[${i}]`;
       const problem = keyProblem(key);
+      const wrongKey = problem
+        ? [wrong(`${field}.key`, "FieldValueInvalid", `Invalid value: the key ${problem}`)]
+        : [];
+      if (isOfRpms)
+        return [
+          ...wrongKey,
+          ...(suites || components.length > 0
+            ? [
+                wrong(
+                  `${field}.${suites ? "suites" : "components"}`,
+                  "FieldValueForbidden",
+                  "Forbidden: repositories of RPMs have neither suites nor components; their uri is the folder with repodata/ in it",
+                ),
+              ]
+            : []),
+        ];
+      if (!suites)
+        return [
+          ...wrongKey,
+          wrong(`${field}.suites`, "FieldValueRequired", "Required value: such as bookworm-backports"),
+        ];
       const flat = suites.filter((suite) => suite.endsWith("/"));
       return [
-        ...(problem ? [wrong(`${field}.key`, "FieldValueInvalid", `Invalid value: the key ${problem}`)] : []),
+        ...wrongKey,
         ...(flat.length === 0 && components.length === 0
           ? [
               wrong(
@@ -55,6 +85,31 @@ export function checkParts({ packages = [], repositories = [], timeZone }: Recip
       ];
     }),
   ];
+}
+
+const isKernel = (name: string, isOfRpms: boolean) =>
+  isOfRpms ? /^kernel(-core|-modules.*|-default.*)?$/.test(name) : name.startsWith("linux-image-");
+
+function checkRelease({ distribution, release, mode = "slim" }: Recipe): Cause[] {
+  const found = findRelease({ distribution, release });
+  const all = Object.keys(RELEASES[distribution] ?? {});
+  if (!found)
+    return [
+      invalid(
+        "release",
+        release,
+        `${distribution} has ${all.join(", ")}; set spec.recipe.release to one of them`,
+      ),
+    ];
+  return found.modes.includes(mode)
+    ? []
+    : [
+        invalid(
+          "mode",
+          mode,
+          `images of ${found.title} are ${found.modes.join(" or ")}: its packages leave users, links and caches to their scripts, which slim images do not run; set spec.recipe.mode to full`,
+        ),
+      ];
 }
 
 function isTimeZone(name: string): boolean {

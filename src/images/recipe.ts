@@ -2,12 +2,20 @@
 import { createHash } from "node:crypto";
 import { type Static, Type } from "typebox";
 import { AS_SET, keyedBy, Name, Words } from "../resource/kind.ts";
-import { Archive, Branding, PROFILES, Repository, User } from "./recipe-parts.ts";
+import { Archive, Branding, Mirror, PROFILES, Repository, User } from "./recipe-parts.ts";
+import { DISTRIBUTIONS, RELEASE_NAMES } from "./releases.ts";
+
+const PACKAGE_NAME = "^[A-Za-z0-9][A-Za-z0-9+._-]+$";
 
 export const LockedPackage = Type.Object({
-  name: Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$", maxLength: 200 }),
-  version: Type.String({ pattern: "^[A-Za-z0-9.+:~-]+$", maxLength: 200 }),
-  sha256: Type.String({ pattern: "^[0-9a-f]{64}$", description: "Of the .deb file." }),
+  name: Type.String({ pattern: PACKAGE_NAME, maxLength: 200 }),
+  version: Type.String({ pattern: "^[A-Za-z0-9.+:~^_-]+$", maxLength: 200 }),
+  arch: Type.Optional(
+    Words(["x86_64", "noarch"], {
+      description: "Of RPMs. Of their distributions' images, what has none is Debian's: it boots them.",
+    }),
+  ),
+  sha256: Type.String({ pattern: "^[0-9a-f]{64}$", description: "Of the .deb or .rpm file." }),
 });
 export type LockedPackage = Static<typeof LockedPackage>;
 
@@ -45,16 +53,17 @@ export const Recipe = Type.Object(
     mode: Type.Optional(
       Words(MODES, {
         description:
-          "slim (default): packages are unpacked, their maintainer scripts do not run, busybox is init. full: a system with dpkg and apt, whose maintainer scripts ran, and systemd as init; it is built as root.",
+          "slim (default): packages are unpacked, their maintainer scripts do not run, busybox is init. full: a system with its package manager, whose packages' scripts ran, and systemd as init; it is built as root. Of Fedora, CentOS Stream and openSUSE all images are full.",
       }),
     ),
-    distribution: Words(["debian"], { default: "debian" }),
-    release: Words(["bookworm"], { default: "bookworm" }),
-    packages: Type.Array(Type.String({ pattern: "^[a-z0-9][a-z0-9+.-]+$" }), {
+    distribution: Words(DISTRIBUTIONS, { default: "debian" }),
+    release: Words(RELEASE_NAMES, { default: "bookworm", description: "Of the distribution." }),
+    mirror: Type.Optional(Mirror),
+    packages: Type.Array(Type.String({ pattern: PACKAGE_NAME }), {
       maxItems: 200,
       uniqueItems: true,
       ...AS_SET,
-      description: "Debian packages, by name.",
+      description: "Packages of the distribution, by name.",
     }),
     profile: Type.Optional(
       Words(PROFILES, {
@@ -151,7 +160,7 @@ export const Recipe = Type.Object(
     kernel: Type.Optional(
       Words(["cloud", "generic"], {
         description:
-          "cloud (default): Debian's small kernel for virtual machines, with the drivers of Vireo's own. generic: Debian's kernel for all hardware, with the network cards of the usual hypervisors.",
+          "cloud (default): the distribution's small kernel for virtual machines, with the drivers of Vireo's own. generic: its kernel for all hardware, with the network cards of the usual hypervisors.",
       }),
     ),
     boot: Type.Optional(

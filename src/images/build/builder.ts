@@ -23,21 +23,23 @@ import { join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
 import { archivesFolder, missingArchives } from "../archives/store.ts";
 import { type Artifact, makeFormats } from "../formats/formats.ts";
-import { fullPackages, makeFullRoot } from "../full/full-root.ts";
+import { makeFullRoot } from "../full/full-root.ts";
 import { requireFullMode } from "../full/sealed.ts";
 import type { Image } from "../kinds.ts";
-import { type Package, Packages } from "../packages/packages.ts";
+import type { Package } from "../packages/packages.ts";
 import { sourcesOf } from "../packages/source-packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
+import { releaseOf } from "../releases.ts";
 import { writeBeside } from "../trust/beside.ts";
 import { fileList } from "../trust/file-list.ts";
 import type { Signer } from "../trust/signature.ts";
-import { cdLoaders, loaderPackages, makeBootDisk, uuidOf } from "./boot-disk.ts";
+import { cdLoaders, makeBootDisk, uuidOf } from "./boot-disk.ts";
 import { pruneCache } from "./cache.ts";
 import { makeReadOnlyDisk, makeRootDisk } from "./disk.ts";
+import { type Fetched, fetchPackages, isBusybox, lockOf } from "./fetch.ts";
 import { packInitrd } from "./initrd.ts";
-import { addModules, allModules, kernelPackage, kernelPayload, makeInitrd } from "./kernel.ts";
-import { basePackages, makeRoot } from "./root.ts";
+import { addModules, allModules, kernelPayload, makeInitrd } from "./kernel.ts";
+import { makeRoot } from "./root.ts";
 import { largestParts, requireSize } from "./size.ts";
 import { step, type Workshop } from "./workshop.ts";
 
@@ -91,21 +93,24 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
     await options.progress(which, text);
   };
   const whole = recipe.mode === "full";
-  if (whole) await requireFullMode();
+  const release = releaseOf(recipe);
+  if (whole) await requireFullMode(release);
   await stage("packages", "resolving and downloading packages");
-  const repositories = recipe.repositories ?? [];
   const archives = options.archives ?? archivesFolder(folder);
   const [missing] = await missingArchives(archives, recipe.archives);
   if (missing)
     throw new Error(
       `recipe.archives: ${missing.file} (sha256 ${missing.sha256}) is not in the storage pool; vireo image build sends it from beside the recipe`,
     );
-  const lists = new Packages(cache, recipe.release, signal, { whole, warn: log, repositories });
-  const packages = await fetchPackages(lists, recipe);
-  const all = new Set([...packages.debs, ...packages.apart]);
-  const contents = [...all].map(({ name, version, sha256 }) => ({ name, version, sha256 }));
-  // A lock says of a recipe what it was built from anyway, and formats are made of the disk: the disk is the same with and without.
-  const digest = digestOf([BUILDER_VERSION, { ...recipe, lock: undefined, formats: undefined }, contents]);
+  const packages = await fetchPackages(cache, recipe, { signal, warn: log });
+  const all = new Set([...packages.inRoot, ...packages.apart]);
+  const contents = [...all].map(lockOf);
+  // A lock says of a recipe what it was built from anyway, as whatever mirror has it, and formats are made of the disk: the disk is the same with and without.
+  const digest = digestOf([
+    BUILDER_VERSION,
+    { ...recipe, lock: undefined, formats: undefined, mirror: undefined },
+    contents,
+  ]);
   const { formats = [] } = recipe;
   const base = `${name}-${(formats.length ? digestOf([digest, formats]) : digest).slice(0, 12)}`;
   const described = join(folder, `${base}.json`);
@@ -249,14 +254,19 @@ async function assemble(
   },
   stage: (which: Stage, text: string) => Promise<void>,
 ): Promise<Parts> {
-  const { debs, loaders } = packages;
+  const { inRoot, loaders } = packages;
   const whole = recipe.mode === "full";
-  await stage("unpack", `${whole ? "installing" : "unpacking"} ${debs.length} packages`);
+  await stage("unpack", `${whole ? "installing" : "unpacking"} ${inRoot.length} packages`);
   const root = join(work.folder, "root");
-  const made = { debs, contents, digest, archives };
+  const about = { contents, digest, archives };
   const { epoch, layers } = whole
-    ? await makeFullRoot(work, root, { ...made, modules: await allModules(work, packages.kernel) }, recipe)
-    : await makeRoot(work, root, made, recipe);
+    ? await makeFullRoot(
+        work,
+        root,
+        { ...about, packages: inRoot, modules: await allModules(work, packages.kernel) },
+        recipe,
+      )
+    : await makeRoot(work, root, { ...about, debs: inRoot }, recipe);
   await stage("initrd", "making the initial RAM disk");
   const payload = await kernelPayload(work, packages.kernel, recipe);
   const kernel = join(work.folder, "vmlinuz");
@@ -270,7 +280,7 @@ async function assemble(
     await symlink("sbin/init", join(root, "init"));
     initrd = await packInitrd(work, root, epoch, layers);
   } else {
-    const busybox = [...debs, ...packages.apart].find(({ name }) => name === BUSYBOX);
+    const busybox = [...inRoot, ...packages.apart].find(isBusybox);
     // A squashfs has no identifier of its own; its partition has.
     const named = type === "ext4" ? `UUID=${uuid}` : `PARTNAME=${rootName}`;
     const device = boot === "direct" && (recipe.kernel !== "generic" || type !== "ext4") ? "/dev/vda" : named;
@@ -289,7 +299,7 @@ async function assemble(
   const largest = () => largestParts(root, layers, recipe);
   const parts = { kernel, initrd, commandLine, boot, epoch, fileList: files, largest };
   if (boot === "direct") return { ...parts, raw: file ?? (await emptyDisk(work)) };
-  const title = recipe.branding?.osRelease?.prettyName ?? `Debian ${recipe.release}`;
+  const title = recipe.branding?.osRelease?.prettyName ?? releaseOf(recipe).title;
   const bootDisk = {
     ...{ kernel, initrd, commandLine, title, boot, root: file, rootName, epoch },
     digest: digestOf(digest),
@@ -312,41 +322,3 @@ export async function removeStaleBuilds(folder: string): Promise<void> {
   for (const name of await readdir(folder))
     if (name.startsWith(".build-")) await rm(join(folder, name), { recursive: true, force: true });
 }
-
-interface Fetched {
-  kernel: Package;
-  loaders: Package[];
-  /** What the root file system is made of. */
-  debs: Package[];
-  /** What the image has otherwise: kernel, loaders, what mounts the root. */
-  apart: Package[];
-}
-
-/** Names are looked at before anything is downloaded. */
-async function fetchPackages(packages: Packages, recipe: Recipe): Promise<Fetched> {
-  const { lock } = recipe;
-  const whole = recipe.mode === "full";
-  const loading = loaderPackages(recipe);
-  // Slim images have it anyway.
-  const mounting = whole ? [BUSYBOX] : [];
-  const base = whole ? fullPackages(recipe) : basePackages(recipe);
-  const all = lock
-    ? await packages.fetchLocked(lock)
-    : await packages.fetch(recipe.packages, [kernelPackage(recipe), ...loading, ...mounting], base);
-  const kernel = all.find(isKernel);
-  if (!kernel) throw new Error("recipe.lock: has no linux-image package");
-  const named = (names: readonly string[]) =>
-    names.map((name) => {
-      const found = all.find((deb) => deb.name === name);
-      if (!found) throw new Error(`recipe.lock: has no ${name}, which the recipe needs; make the lock anew`);
-      return found;
-    });
-  const loaders = named(loading);
-  const apart = [kernel, ...loaders, ...named(mounting)];
-  // Those that the recipe names are in the root, too.
-  const isApart = (deb: Package) => apart.includes(deb) && !recipe.packages.includes(deb.name);
-  return { kernel, loaders, apart, debs: all.filter((deb) => !isApart(deb)) };
-}
-
-const BUSYBOX = "busybox-static";
-const isKernel = ({ name }: Package) => name.startsWith("linux-image-");

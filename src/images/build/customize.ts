@@ -3,16 +3,23 @@ import { lstat, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs
 import { dirname, join } from "node:path";
 import type { Recipe } from "../recipe.ts";
 import type { Branding } from "../recipe-parts.ts";
+import { releaseOf } from "../releases.ts";
 import { rooted } from "./rooted.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 export const DEFAULT_LOCALE = "C.UTF-8";
 
 /** Packages that the recipe needs for what it says. */
-export const packagesFor = ({ locale = DEFAULT_LOCALE, timeZone = "UTC" }: Recipe): string[] => [
-  ...(locale === DEFAULT_LOCALE ? [] : ["locales"]),
-  ...(timeZone === "UTC" ? [] : ["tzdata"]),
-];
+export function packagesFor(recipe: Recipe): string[] {
+  const { locale = DEFAULT_LOCALE, timeZone = "UTC" } = recipe;
+  const { tool } = releaseOf(recipe);
+  const language = locale.split("_")[0] ?? "";
+  const locales = { apt: "locales", dnf: `glibc-langpack-${language}`, zypper: "glibc-locale" };
+  return [
+    ...(locale === DEFAULT_LOCALE ? [] : [locales[tool]]),
+    ...(timeZone === "UTC" ? [] : [tool === "zypper" ? "timezone" : "tzdata"]),
+  ];
+}
 
 /** @throws Error naming the field */
 export async function customize(work: Workshop, root: string, recipe: Recipe): Promise<void> {
@@ -37,7 +44,8 @@ export async function customize(work: Workshop, root: string, recipe: Recipe): P
     await put("/etc/timezone", `${timeZone}\n`);
   }
   if (locale !== undefined) {
-    await makeLocale(work, root, locale, recipe.mode);
+    if (releaseOf(recipe).tool === "apt") await makeLocale(work, root, locale, recipe.mode);
+    else await requireLocale(root, locale);
     await put("/etc/default/locale", `LANG=${locale}\n`);
     await put("/etc/locale.conf", `LANG=${locale}\n`);
   }
@@ -74,7 +82,15 @@ async function makeLocale(work: Workshop, root: string, locale: string, mode: Re
   if (mode !== "full") await rm(i18n, { recursive: true });
 }
 
-const DEBIAN: Record<Recipe["release"], string> = { bookworm: "12" };
+/** RPMs bring them as they are used. @throws Error */
+async function requireLocale(root: string, locale: string): Promise<void> {
+  const folder = join(root, "usr/lib/locale");
+  const all = (await readdir(folder).catch(() => [])).map((name) => name.replace(".utf8", ".UTF-8"));
+  if (locale === DEFAULT_LOCALE || all.includes(locale)) return;
+  throw new Error(
+    `recipe.locale: there is no ${locale}${all.length ? `; there is ${all.slice(0, 8).join(", ")}` : ""}`,
+  );
+}
 
 const OS_RELEASE_FIELDS = {
   name: "NAME",
@@ -90,11 +106,16 @@ const OS_RELEASE_FIELDS = {
 } as const satisfies Record<keyof NonNullable<Branding["osRelease"]>, string>;
 
 /** The package's text with the recipe's fields in it; slim images may have no such package, and scanners still have to know what it is. */
-async function osRelease(root: string, { release, branding }: Recipe): Promise<string> {
-  const version = DEBIAN[release];
+async function osRelease(root: string, recipe: Recipe): Promise<string> {
+  const { release, branding } = recipe;
+  const { versionId, title } = releaseOf(recipe);
+  const { id, name } =
+    recipe.distribution === "ubuntu"
+      ? { id: "ubuntu", name: "Ubuntu" }
+      : { id: "debian", name: "Debian GNU/Linux" };
   const known = await readFile(await rooted(root, "/etc/os-release"), "utf8").catch(
     () =>
-      `PRETTY_NAME="Debian GNU/Linux ${version} (${release})"\nNAME="Debian GNU/Linux"\nVERSION_ID="${version}"\nVERSION="${version} (${release})"\nVERSION_CODENAME=${release}\nID=debian\n`,
+      `PRETTY_NAME="${title.replace(/^Debian/, name)}"\nNAME="${name}"\nVERSION_ID="${versionId}"\nVERSION="${versionId} (${release})"\nVERSION_CODENAME=${release}\nID=${id}\n`,
   );
   const fields = new Map(
     known

@@ -2,10 +2,23 @@
  * The kernel of an image and its initial RAM disk. What is taken from a kernel's package (90 MB of modules, of which an image needs few) is kept
  * in the cache, by the package's digest and the drivers.
  */
-import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import {
+  copyFile,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
+import { isRpm, releaseOf } from "../releases.ts";
 import { cached } from "./cache.ts";
 import { INITRD_APPLETS, initrdInit, type RootOnDisk } from "./guest-files.ts";
 import { packInitrd } from "./initrd.ts";
@@ -13,7 +26,7 @@ import { unpack } from "./root.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 /** Raised when payloads are made in another way. */
-const PAYLOAD_VERSION = 1;
+const PAYLOAD_VERSION = 2;
 
 /** Drivers of Vireo's own machines; what they depend on is found in modules.dep. */
 const VIRTIO = [
@@ -74,9 +87,6 @@ const ALWAYS = [
   "af_packet",
 ];
 
-export const kernelPackage = ({ kernel }: Recipe) =>
-  kernel === "generic" ? "linux-image-amd64" : "linux-image-cloud-amd64";
-
 /** A kernel with the modules that images of a recipe need, below `folder`: vmlinuz, modules/ (a part of /lib/modules/RELEASE). */
 export interface KernelPayload {
   folder: string;
@@ -87,39 +97,68 @@ export interface KernelPayload {
 const fileSystems = ({ root }: Recipe): string[] =>
   root === "squashfs" || root === "erofs" ? [root, "overlay"] : [];
 
+/** In Debian's and Ubuntu's kernels it is built in. */
+const EXT4 = ["crc32c_generic", "ext4"];
+
 const driversOf = (recipe: Recipe): string[] => [
   ...VIRTIO,
+  ...(isRpm(releaseOf(recipe)) ? EXT4 : []),
   ...fileSystems(recipe),
   ...(recipe.kernel === "generic" ? NETWORK_CARDS : []),
   ...(recipe.kernel === "generic" && recipe.root !== "ram" ? DISKS : []),
 ];
 
 /** @throws Error */
-export async function kernelPayload(work: Workshop, deb: Package, recipe: Recipe): Promise<KernelPayload> {
+export async function kernelPayload(
+  work: Workshop,
+  packages: readonly Package[],
+  recipe: Recipe,
+): Promise<KernelPayload> {
   const drivers = driversOf(recipe);
   const always = recipe.kernel === "generic" ? [...ALWAYS, ...fileSystems(recipe)] : drivers;
-  const key = digestOf([PAYLOAD_VERSION, deb.sha256, drivers, always]).slice(0, 32);
+  const key = digestOf([PAYLOAD_VERSION, digestsOf(packages), drivers, always]).slice(0, 32);
   const folder = await cached(work.cache, "kernels", key, (path) =>
-    take(work, deb, { drivers, always }, path),
+    take(work, packages, { drivers, always }, path),
   );
   return { folder, release: await readFile(join(folder, "release"), "utf8") };
 }
 
+const digestsOf = (packages: readonly Package[]) => packages.map(({ sha256 }) => sha256);
+
+/** Unpacks a kernel into a folder of its own. @returns its tree, and its release */
+async function unpackKernel(work: Workshop, packages: readonly Package[]) {
+  const tree = await mkdtemp(join(work.folder, "kernel-"));
+  // Fedora's have them in /lib, openSUSE's in /usr/lib.
+  await mkdir(join(tree, "usr/lib"), { recursive: true });
+  await symlink("usr/lib", join(tree, "lib"));
+  for (const { file } of packages) await unpack(work, file, tree);
+  const [release] = await readdir(join(tree, "lib/modules")).catch(() => []);
+  if (release === undefined)
+    throw new Error(`${packages.map(({ name }) => name).join(", ")}: there is no kernel with modules in it`);
+  await step(work, "depmod", ["-b", tree, release]);
+  return { tree, release };
+}
+
+/** Programs that unpack modules, whose memory they are loaded from as they are. */
+const UNPACKERS: Readonly<Record<string, string>> = { ".xz": "xz", ".zst": "zstd", ".gz": "gzip" };
+
 /** Fills the payload's folder. */
 async function take(
   work: Workshop,
-  deb: Package,
+  packages: readonly Package[],
   { drivers, always }: { drivers: readonly string[]; always: readonly string[] },
   payload: string,
 ): Promise<void> {
-  const tree = await mkdtemp(join(work.folder, "kernel-"));
-  await unpack(work, deb.file, tree);
-  const [release = ""] = await readdir(join(tree, "lib/modules"));
-  await step(work, "depmod", ["-b", tree, release]);
+  const { tree, release } = await unpackKernel(work, packages);
   const from = join(tree, "lib/modules", release);
   const to = join(payload, "modules");
   await mkdir(to, { recursive: true });
-  await copyFile(join(tree, "boot", `vmlinuz-${release}`), join(payload, "vmlinuz"));
+  const images = [join(from, "vmlinuz"), join(tree, "boot", `vmlinuz-${release}`)];
+  const image = images.find((path) => existsSync(path));
+  if (!image) throw new Error(`${packages.map(({ name }) => name).join(", ")}: there is no vmlinuz in it`);
+  await copyFile(image, join(payload, "vmlinuz"));
+  await unpackModules(work, from, drivers);
+  await step(work, "depmod", ["-b", tree, release]);
   const dependencies = await readFile(join(from, "modules.dep"), "utf8");
   const order = loadOrder(dependencies, drivers);
   for (const path of order) {
@@ -145,16 +184,31 @@ async function take(
   await rm(tree, { recursive: true, force: true });
 }
 
-const moduleName = (path: string) => posix.basename(path, ".ko").replaceAll("-", "_");
+/** Those that are needed, where they are packed: busybox loads only what is not. */
+async function unpackModules(work: Workshop, folder: string, drivers: readonly string[]): Promise<void> {
+  const dependencies = await readFile(join(folder, "modules.dep"), "utf8");
+  const byProgram = new Map<string, string[]>();
+  for (const path of loadOrder(dependencies, drivers)) {
+    const program = UNPACKERS[posix.extname(path)];
+    if (program) byProgram.set(program, [...(byProgram.get(program) ?? []), join(folder, path)]);
+  }
+  for (const [program, paths] of byProgram) {
+    await step(work, program, ["-d", "-k", "-q", ...paths]);
+    for (const path of paths) await rm(path);
+  }
+}
+
+const moduleName = (path: string) =>
+  posix
+    .basename(path)
+    .replace(/\.ko(\.[a-z]+)?$/, "")
+    .replaceAll("-", "_");
 
 /** All modules of the kernel, as /usr/lib/modules has them. @throws Error */
-export function allModules(work: Workshop, deb: Package): Promise<string> {
-  const key = digestOf([PAYLOAD_VERSION, deb.sha256, "all"]).slice(0, 32);
+export function allModules(work: Workshop, packages: readonly Package[]): Promise<string> {
+  const key = digestOf([PAYLOAD_VERSION, digestsOf(packages), "all"]).slice(0, 32);
   return cached(work.cache, "kernels", key, async (path) => {
-    const tree = await mkdtemp(join(work.folder, "kernel-"));
-    await unpack(work, deb.file, tree, ["./lib/modules"]);
-    const [release = ""] = await readdir(join(tree, "lib/modules"));
-    await step(work, "depmod", ["-b", tree, release]);
+    const { tree } = await unpackKernel(work, packages);
     await cp(join(tree, "lib/modules"), path, { recursive: true, preserveTimestamps: true });
     await rm(tree, { recursive: true });
   });
@@ -180,7 +234,12 @@ export async function makeInitrd(
   for (const name of ["bin", "dev", "proc", "sys", "root", "usr/lib"])
     await mkdir(join(tree, name), { recursive: true });
   await symlink("usr/lib", join(tree, "lib"));
-  await unpack(work, busybox.file, tree, ["./bin/busybox"]);
+  await unpack(work, busybox.file, tree, ["--wildcards", "./*bin/busybox"]);
+  // Newer packages have it in /usr.
+  if (existsSync(join(tree, "usr/bin"))) {
+    await rename(join(tree, "usr/bin/busybox"), join(tree, "bin/busybox"));
+    await rm(join(tree, "usr/bin"), { recursive: true });
+  }
   for (const applet of INITRD_APPLETS) await symlink("busybox", join(tree, "bin", applet));
   await addModules(payload, tree);
   await writeFile(join(tree, "init"), initrdInit(root), { mode: 0o755 });

@@ -2,13 +2,17 @@
 import { FIRST_BOOT_SCRIPT, firstBootFiles, SEED_SCRIPT } from "../build/first-boot.ts";
 import { filesOf, type GuestFile } from "../build/guest-files.ts";
 import { deb822 } from "../packages/repositories.ts";
+import { aptSources } from "../packages/sources.ts";
 import type { Recipe } from "../recipe.ts";
+import { type AptRelease, isRpm, releaseOf } from "../releases.ts";
+import { pathOptions } from "./apt-root.ts";
 
 /**
  * Paths in the image, of what the build leaves behind or what each machine has to make for itself; those that end in "*" stand for all that begin so.
  * mmdebstrap removes package lists and downloads.
  */
 export const LEFTOVERS = [
+  ".cache",
   "etc/apt/apt.conf.d/99mmdebstrap",
   "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
   "etc/group-",
@@ -35,12 +39,14 @@ export const LINKS = [
 ] as const;
 
 /** Enabled in each image. */
-export const unitsOf = ({ firstBoot }: Recipe): string[] => [
-  "systemd-networkd.service",
-  "systemd-resolved.service",
-  "vireo-seed.service",
-  ...(firstBoot === undefined ? [] : ["vireo-first-boot.service"]),
-];
+export function unitsOf(recipe: Recipe): string[] {
+  const release = releaseOf(recipe);
+  return [
+    ...(isRpm(release) ? release.units : ["systemd-networkd.service", "systemd-resolved.service"]),
+    "vireo-seed.service",
+    ...(recipe.firstBoot === undefined ? [] : ["vireo-first-boot.service"]),
+  ];
+}
 
 const seedUnit = (volatile: boolean) => `[Unit]
 Description=First-boot data of the machine
@@ -114,21 +120,56 @@ WantedBy=multi-user.target
 `;
 
 /** Where the machine has its packages from. */
-const sources = ({ release }: Recipe) =>
-  `deb http://deb.debian.org/debian ${release} main
-deb http://deb.debian.org/debian ${release}-updates main
-deb http://deb.debian.org/debian-security ${release}-security main
-`;
+const sources = (release: AptRelease) =>
+  aptSources(release)
+    .map(({ mirror, suite }) => `deb ${mirror} ${suite} ${release.components}\n`)
+    .join("");
 
-/** Everything Vireo itself adds to an image of this recipe; the recipe's own files come last and win. @param paths dpkg's options on paths */
-export function fullFiles(recipe: Recipe, paths: readonly string[]): GuestFile[] {
+const KEYS = "/etc/pki/rpm-gpg";
+
+/** What its package manager goes on with. */
+function managerFiles(recipe: Recipe): GuestFile[] {
+  const file = (path: string, content: string): GuestFile => ({ path, content, mode: 0o644 });
+  const { repositories = [] } = recipe;
+  const release = releaseOf(recipe);
+  if (!isRpm(release))
+    return [
+      file("/etc/apt/sources.list", sources(release)),
+      file("/etc/apt/apt.conf.d/vireo", 'Acquire::Languages "none";\n'),
+      file(
+        "/etc/dpkg/dpkg.cfg.d/vireo",
+        pathOptions(recipe)
+          .map((option) => `${option}\n`)
+          .join(""),
+      ),
+      ...repositories.map((repository, i) =>
+        file(`/etc/apt/sources.list.d/repository-${i + 1}.sources`, deb822(repository)),
+      ),
+    ];
+  const folder = release.tool === "dnf" ? "/etc/yum.repos.d" : "/etc/zypp/repos.d";
+  return repositories.flatMap(({ uri, key }, i) => {
+    const name = `repository-${i + 1}`;
+    const lines = [
+      `name=${name}`,
+      `baseurl=${uri}`,
+      "enabled=1",
+      "gpgcheck=1",
+      `gpgkey=file://${KEYS}/${name}`,
+    ];
+    return [
+      file(`${folder}/${name}.repo`, [`[${name}]`, ...lines, ""].join("\n")),
+      file(`${KEYS}/${name}`, `${key.trim()}\n`),
+    ];
+  });
+}
+
+/** Everything Vireo itself adds to an image of this recipe; the recipe's own files come last and win. */
+export function fullFiles(recipe: Recipe): GuestFile[] {
   const file = (path: string, content: string, mode = 0o644): GuestFile => ({ path, content, mode });
   const { hostname = "vireo" } = recipe;
   const volatile = recipe.root === "squashfs" || recipe.root === "erofs";
   return [
-    file("/etc/apt/sources.list", sources(recipe)),
-    file("/etc/apt/apt.conf.d/vireo", 'Acquire::Languages "none";\n'),
-    file("/etc/dpkg/dpkg.cfg.d/vireo", paths.map((option) => `${option}\n`).join("")),
+    ...managerFiles(recipe),
     // What is only read cannot grow, either.
     file("/etc/fstab", volatile ? "" : "LABEL=root / ext4 rw,noatime,x-systemd.growfs 0 0\n"),
     file("/etc/hostname", `${hostname}\n`),
@@ -145,9 +186,6 @@ export function fullFiles(recipe: Recipe, paths: readonly string[]): GuestFile[]
     ...(recipe.firstBoot === undefined
       ? []
       : [file("/etc/systemd/system/vireo-first-boot.service", FIRST_BOOT_UNIT)]),
-    ...(recipe.repositories ?? []).map((repository, i) =>
-      file(`/etc/apt/sources.list.d/repository-${i + 1}.sources`, deb822(repository)),
-    ),
     ...(recipe.services ?? []).flatMap(({ name, command }) =>
       command === undefined
         ? []

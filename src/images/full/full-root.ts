@@ -1,16 +1,15 @@
 /**
- * The root file system of a full image, as a folder: a Debian system made by mmdebstrap, with dpkg, apt and systemd, whose packages' maintainer scripts ran.
+ * The root file system of a full image, as a folder: a system with its package manager and systemd, whose packages' scripts ran.
  *
- *   the image's packages ─► local repository ─► base (essential packages, apt, systemd; kept in the cache) ─► the recipe's packages ─► Vireo's files, the recipe's
+ *   the image's packages ─► installed by the distribution's own tool (apt-root.ts, rpm-root.ts) ─► Vireo's files, the recipe's
  *
  * The kernel is none of its packages: as in slim images it belongs to the image, with all of its modules here, and changes when the image is built anew.
  */
 import { existsSync } from "node:fs";
-import { chmod, cp, mkdir, open, readdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
 import { unpackArchives } from "../archives/unpack.ts";
-import { cached } from "../build/cache.ts";
-import { customize, DEFAULT_LOCALE, packagesFor } from "../build/customize.ts";
+import { customize, packagesFor } from "../build/customize.ts";
 import { clampTimes } from "../build/disk.ts";
 import type { GuestFile } from "../build/guest-files.ts";
 import { type Root, writeLists } from "../build/root.ts";
@@ -19,28 +18,13 @@ import { addUsers } from "../build/users.ts";
 import type { Workshop } from "../build/workshop.ts";
 import { nearest } from "../packages/nearest.ts";
 import type { Package } from "../packages/packages.ts";
-import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
+import type { LockedPackage, Recipe } from "../recipe.ts";
 import type { Profile } from "../recipe-parts.ts";
+import { isRpm, releaseOf } from "../releases.ts";
+import { APT_BASE, installDebs } from "./apt-root.ts";
 import { fullFiles, LEFTOVERS, LINKS, unitsOf } from "./full-files.ts";
-import { localRepository } from "./local-repository.ts";
+import { installRpms } from "./rpm-root.ts";
 import { sealed } from "./sealed.ts";
-
-/** Raised when the base is made in another way. */
-const BASE_VERSION = 1;
-
-/** Beside the essential packages. */
-const BASE = [
-  "apt",
-  "dbus",
-  "iproute2",
-  "kmod",
-  "netbase",
-  "systemd-resolved",
-  "systemd-sysv",
-  "udev",
-  // The other choice is usrmerge, which brings perl.
-  "usr-is-merged",
-];
 
 const SERVER = ["ca-certificates", "cron", "logrotate", "openssh-server", "systemd-timesyncd"];
 const PROFILE_PACKAGES: Record<Profile, readonly string[]> = {
@@ -54,58 +38,15 @@ const PROFILE_PACKAGES: Record<Profile, readonly string[]> = {
 };
 
 /** What a recipe needs besides its packages. */
-export const fullPackages = ({ guestAgent = true, profile = "minimal", ...recipe }: Recipe): string[] => [
-  ...BASE,
-  ...(guestAgent ? ["qemu-guest-agent"] : []),
-  ...PROFILE_PACKAGES[profile],
-  ...packagesFor(recipe),
-];
-
-/** Not unpacked, now or when the machine installs more: what only people read. */
-const UNWANTED = ["doc/*", "info/*", "lintian/*", "locale/*", "man/*"];
-const WANTED = ["doc/*/copyright", "locale/locale.alias"];
-
-/** dpkg's options on paths. */
-function pathOptions({ profile, locale }: Recipe): string[] {
-  if (profile === "text") return [];
-  const language = locale?.split("_")[0];
-  const wanted = [...WANTED, ...(language && language !== DEFAULT_LOCALE ? [`locale/${language}*`] : [])];
+export function fullPackages(recipe: Recipe): string[] {
+  const { guestAgent = true, profile = "minimal" } = recipe;
+  const release = releaseOf(recipe);
   return [
-    ...UNWANTED.map((path) => `path-exclude=/usr/share/${path}`),
-    ...wanted.map((path) => `path-include=/usr/share/${path}`),
+    ...(isRpm(release) ? release.base : APT_BASE),
+    ...(guestAgent ? ["qemu-guest-agent"] : []),
+    ...(isRpm(release) ? { minimal: [], ...release.profiles } : PROFILE_PACKAGES)[profile],
+    ...packagesFor(recipe),
   ];
-}
-
-/** When the newest of the packages was made, in seconds since 1970: ar(5) has it in the first header of the file. */
-async function newestPackage(debs: readonly Package[]): Promise<number> {
-  let newest = 0;
-  for (const { file } of debs) {
-    const handle = await open(file);
-    try {
-      const { buffer } = await handle.read(Buffer.alloc(12), 0, 12, 8 + 16);
-      newest = Math.max(newest, Number(buffer.toString("latin1")) || 0);
-    } finally {
-      await handle.close();
-    }
-  }
-  return newest;
-}
-
-/** @param source a line of sources.list */
-async function bootstrap(
-  work: Workshop,
-  source: string,
-  args: readonly string[],
-  { to, epoch, paths }: { to: string; epoch: number; paths: readonly string[] },
-): Promise<void> {
-  const options = [
-    "--mode=root",
-    // A build that was interrupted begins anew: nothing has to be safe on the disk on the way.
-    ...["force-unsafe-io", ...paths].map((option) => `--dpkgopt=${option}`),
-    "--aptopt=Acquire::Languages none",
-  ];
-  const env = { SOURCE_DATE_EPOCH: String(epoch), TMPDIR: work.folder };
-  await sealed(work, ["mmdebstrap", ...options, ...args, "", to, source], env);
 }
 
 /** Makes the folder `root`. @throws Error */
@@ -113,13 +54,13 @@ export async function makeFullRoot(
   work: Workshop,
   root: string,
   {
-    debs,
+    packages,
     contents,
     digest,
     archives,
     modules,
   }: {
-    debs: readonly Package[];
+    packages: readonly Package[];
     contents: readonly LockedPackage[];
     digest: string;
     /** Where those of the recipe are. */
@@ -129,27 +70,16 @@ export async function makeFullRoot(
   },
   recipe: Recipe,
 ): Promise<Root> {
-  const repository = await localRepository(work, debs);
-  const paths = pathOptions(recipe);
-  const base = await makeBase(work, repository, { debs: await repository.closure(BASE), paths });
-  const epoch = await newestPackage(debs);
-  const included = [...fullPackages(recipe), ...recipe.packages];
-  await bootstrap(
-    work,
-    repository.source,
-    [
-      "--variant=custom",
-      // mmdebstrap has made /dev, and says where packages come from now.
-      `--setup-hook=tar -C "$1" -x --xattrs --xattrs-include='*' --exclude='./dev/*' --exclude=./etc/apt/sources.list -f '${quoted(base)}'`,
-      `--include=${included.join(",")}`,
-    ],
-    { to: root, epoch, paths },
-  );
+  const release = releaseOf(recipe);
+  const names = [...fullPackages(recipe), ...recipe.packages];
+  const epoch = isRpm(release)
+    ? await installRpms(work, root, packages, { recipe, release })
+    : await installDebs(work, root, packages, { names, recipe });
   await clean(root);
   await cp(modules, join(root, "usr/lib/modules"), { recursive: true, preserveTimestamps: true });
   await writeLists(root, { recipe, packages: contents, digest, epoch });
   await unpackArchives(root, recipe, archives, work.signal);
-  await putFiles(root, fullFiles(recipe, paths));
+  await putFiles(root, fullFiles(recipe));
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
   await customize(work, root, recipe);
   await addUsers(root, recipe.users);
@@ -173,28 +103,6 @@ export async function putFiles(root: string, files: readonly GuestFile[]): Promi
     await writeFile(at, content);
     await chmod(at, mode);
   }
-}
-
-const quoted = (text: string) => text.replaceAll("'", "'\\''");
-
-/** @returns an archive. @throws Error */
-async function makeBase(
-  work: Workshop,
-  { source }: { source: string },
-  { debs, paths }: { debs: readonly Package[]; paths: readonly string[] },
-): Promise<string> {
-  const key = digestOf([BASE_VERSION, BASE, paths, debs.map(({ sha256 }) => sha256).sort()]).slice(0, 32);
-  return cached(work.cache, "roots", key, async (path) => {
-    work.log(`making the base of ${debs.length} packages; it is kept for the next builds`);
-    const hooks = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr";
-    const tar = `${path}.tar`;
-    await bootstrap(work, source, ["--variant=essential", hooks, `--include=${BASE.join(",")}`], {
-      to: tar,
-      epoch: await newestPackage(debs),
-      paths,
-    });
-    await rename(tar, path);
-  });
 }
 
 /** What is of the build, or would be the same in all machines of the image though it must not be. */

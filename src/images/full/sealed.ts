@@ -7,6 +7,8 @@ import { posix } from "node:path";
 import { createInterface } from "node:readline";
 import { run } from "../../system/run.ts";
 import { STEP_MS, type Workshop } from "../build/workshop.ts";
+import { type AptRelease, isRpm, type RpmRelease } from "../releases.ts";
+import { requireRpmTools } from "../rpm/programs.ts";
 
 /** What a failure shows of what was said. */
 const LAST_LINES = 12;
@@ -81,8 +83,10 @@ export async function sealed(
 }
 
 /** @throws Error with what is missing, and what to do, when images with their package manager cannot be built here */
-export async function requireFullMode(): Promise<void> {
-  const otherwise = "or build with mode: slim, which needs neither";
+export async function requireFullMode(release: AptRelease | RpmRelease): Promise<void> {
+  const otherwise = isRpm(release)
+    ? "or build an image of Debian with mode: slim, which needs neither"
+    : "or build with mode: slim, which needs neither";
   const uid = process.getuid?.();
   if (uid !== 0)
     throw new Error(
@@ -97,6 +101,7 @@ export async function requireFullMode(): Promise<void> {
       { cause },
     );
   }
+  if (isRpm(release)) return requireRpmTools(release);
   await run("mmdebstrap", ["--version"]).catch((cause: unknown) => {
     throw new Error(
       `recipe.mode: full images are built by mmdebstrap, which is not on this machine; install it, ${otherwise}`,

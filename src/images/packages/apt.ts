@@ -8,10 +8,11 @@ import { join } from "node:path";
 import { withFileLock } from "../../system/file-lock.ts";
 import { run } from "../../system/run.ts";
 import { digestOf } from "../recipe.ts";
-import type { Repository } from "../recipe-parts.ts";
+import type { Mirror, Repository } from "../recipe-parts.ts";
+import { type AptRelease, aptRelease } from "../releases.ts";
 import { PackageError } from "./package-error.ts";
 import { deb822 } from "./repositories.ts";
-import { DEBIAN_KEYS, onlyOthersFailed, sourcesFor } from "./sources.ts";
+import { onlyOthersFailed, requireKeys, sourcesFor } from "./sources.ts";
 
 const LISTS_MAX_AGE_MS = 24 * 3600_000;
 /** After newer lists could not be fetched, those of before do for this long. */
@@ -25,6 +26,8 @@ export interface AptOptions {
   whole?: boolean;
   /** Besides the distribution's own. */
   repositories?: readonly Repository[];
+  /** In place of the distribution's own. */
+  mirror?: Mirror | undefined;
   /** Told when older lists have to do. */
   warn?: (text: string) => void;
 }
@@ -37,6 +40,8 @@ export class Apt {
   readonly whole: boolean;
   readonly #warn: (text: string) => void;
   readonly #repositories: readonly Repository[];
+  readonly #mirror: Mirror | undefined;
+  readonly #about: AptRelease;
   #hostSources = true;
 
   /** `cache` keeps package lists and .debs between builds, of all that ask at once; `signal` ends what is under way. */
@@ -44,15 +49,18 @@ export class Apt {
     cache: string,
     release: string,
     signal?: AbortSignal,
-    { whole = false, warn = () => {}, repositories = [] }: AptOptions = {},
+    { whole = false, warn = () => {}, repositories = [], mirror }: AptOptions = {},
   ) {
     this.release = release;
+    this.#about = aptRelease(release);
+    this.#mirror = mirror;
     this.#repositories = repositories;
     this.signal = signal;
     this.whole = whole;
     this.#warn = warn;
     // Packages of the same name and version may be others elsewhere: each choice of repositories has a folder of its own.
-    const own = repositories.length ? `-${digestOf(repositories).slice(0, 12)}` : "";
+    const named = mirror ? [mirror, repositories] : repositories;
+    const own = mirror || repositories.length ? `-${digestOf(named).slice(0, 12)}` : "";
     this.cache = join(cache, `apt-${release}${own}`);
   }
 
@@ -131,13 +139,16 @@ export class Apt {
     for (const name of ["state", "lists/partial", "archives/partial", "plans"])
       await mkdir(join(this.cache, name), { recursive: true });
     await mkdir(this.ofMode("cache"), { recursive: true });
-    const sources = sourcesFor(
-      this.release,
-      await readFile("/etc/os-release", "utf8").catch(() => ""),
-      existsSync(DEBIAN_KEYS),
-    );
+    const own = join(this.cache, "mirror.asc");
+    if (this.#mirror?.key !== undefined) await writeFile(own, this.#mirror.key);
+    const keys = this.#mirror?.key === undefined ? this.#about.keys.file : own;
+    const osRelease = await readFile("/etc/os-release", "utf8").catch(() => "");
+    const sources = sourcesFor(this.#about, { osRelease, mirror: this.#mirror, keys });
     this.#hostSources = sources === undefined;
-    if (sources !== undefined) await writeFile(join(this.cache, "sources.list"), sources);
+    if (sources !== undefined) {
+      requireKeys(this.#about, existsSync(keys));
+      await writeFile(join(this.cache, "sources.list"), sources);
+    }
     if (this.#repositories.length > 0) await this.#writeRepositories();
   }
 

@@ -17,15 +17,26 @@ import { PLUMBING, PLUMBING_PROVIDES } from "./plumbing.ts";
 export interface Package {
   name: string;
   version: string;
-  /** The downloaded .deb. */
+  /** Of an RPM. */
+  arch?: LockedPackage["arch"];
+  /** The downloaded .deb or .rpm. */
   file: string;
-  /** Of the .deb, in hexadecimal. */
+  /** Of the file, in hexadecimal. */
   sha256: string;
+}
+
+/** Where the packages of a distribution's release come from. All throw PackageError. */
+export interface PackageSource {
+  /** Downloads the packages with what they depend on, those of `base`, which no recipe names, too, and `alone` without: a kernel, boot loaders. */
+  fetch(named: readonly string[], alone?: readonly string[], base?: readonly string[]): Promise<Package[]>;
+  /** Downloads exactly these, from the cache when the mirror has dropped them; refuses one that is another file than the lock says. */
+  fetchLocked(lock: readonly LockedPackage[]): Promise<Package[]>;
 }
 
 /** apt's pattern (apt-patterns(7)) for what every Debian system has. */
 export const ESSENTIAL = "?essential";
-export class Packages {
+
+export class Packages implements PackageSource {
   readonly #apt: Apt;
   readonly #root: string;
 
@@ -268,7 +279,7 @@ export class Packages {
     });
   }
 
-  /** The newest version of each package; of a metapackage of kernels the kernel that it stands for. */
+  /** The newest version of each package; of a metapackage of kernels the kernel that it stands for, with the packages that its modules are in. */
   async #newest(names: readonly string[]): Promise<{ name: string; version: string }[]> {
     if (names.length === 0) return [];
     const found = await this.#cacheShow(names);
@@ -276,14 +287,20 @@ export class Packages {
     for (const name of names) {
       const package_ = found.find((each) => each.name === name);
       if (!package_) throw new PackageError(`the package sources have no ${name}`);
-      const kernel = name.startsWith("linux-image-")
-        ? /(linux-image-\d\S+)/.exec(package_.depends)?.[1]
-        : undefined;
-      newest.push(...(kernel ? await this.#newest([kernel]) : [{ name, version: package_.version }]));
+      const parts = name.startsWith("linux-image-") ? package_.depends.match(KERNEL_PARTS) : undefined;
+      if (!/^linux-image-\d/.test(name) && parts) {
+        newest.push(...(await this.#newest(parts)));
+        continue;
+      }
+      newest.push({ name, version: package_.version });
+      if (parts) newest.push(...(await this.#newest(parts)));
     }
-    return newest;
+    return newest.filter((each, i) => newest.findIndex(({ name }) => name === each.name) === i);
   }
 }
+
+/** Ubuntu's kernels have their modules in packages of their own. */
+const KERNEL_PARTS = /linux-(?:image|modules|modules-extra)-\d[^\s,|()]+/g;
 
 /** dpkg's status file that says: these are installed, in a version that satisfies everybody. */
 function statusOf(names: readonly string[]): string {

@@ -2,7 +2,7 @@
 import type { Repository } from "../recipe-parts.ts";
 
 /** As apt has them in sources.list.d (sources.list(5), "DEB822-STYLE FORMAT"), with the key inside. Pure. */
-export function deb822({ uri, suites, components = [], key }: Repository): string {
+export function deb822({ uri, suites = [], components = [], key }: Repository): string {
   const armor = key
     .trim()
     .split(/\r?\n/)

@@ -1,28 +1,43 @@
 /** Where apt has packages of a release from, and what it says when it has not. Pure. */
+import type { Mirror } from "../recipe-parts.ts";
+import type { AptRelease } from "../releases.ts";
 import { PackageError } from "./package-error.ts";
 
-/** Of the package debian-archive-keyring. */
-export const DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/** The suites of a release, each with its mirror. Pure. */
+export const aptSources = ({
+  mirror,
+  parts,
+  apart,
+}: AptRelease): readonly { mirror: string; suite: string }[] => [
+  ...parts.map((suite) => ({ mirror, suite })),
+  ...apart,
+];
 
 /**
- * The sources.list of a Debian release; undefined where the host's own are of that release. Pure.
- * @throws PackageError when there is nothing to check Debian's signatures with
+ * The sources.list of a release; undefined where the host's own are of that release. Pure.
+ * @param keys path of the keys that it has to be signed with
  */
-export function sourcesFor(release: string, osRelease: string, hasKeys: boolean): string | undefined {
+export function sourcesFor(
+  release: AptRelease,
+  { osRelease, mirror, keys }: { osRelease: string; mirror?: Mirror | undefined; keys: string },
+): string | undefined {
   const value = (name: string) => new RegExp(`^${name}="?([^"\n]*)"?$`, "m").exec(osRelease)?.[1];
-  if (value("ID") === "debian" && value("VERSION_CODENAME") === release) return undefined;
+  if (!mirror && value("ID") === release.id && value("VERSION_CODENAME") === release.parts[0])
+    return undefined;
+  return aptSources({ ...release, ...(mirror ? { mirror: mirror.uri } : {}) })
+    .map(
+      (source) =>
+        `deb [arch=amd64 signed-by=${keys}] ${source.mirror} ${source.suite} ${release.components}\n`,
+    )
+    .join("");
+}
+
+/** @throws PackageError when there is nothing to check signatures with */
+export function requireKeys({ keys, title }: Pick<AptRelease, "keys" | "title">, hasKeys: boolean): void {
   if (!hasKeys)
     throw new PackageError(
-      `Debian's keys (${DEBIAN_KEYS}) are not on this host, so packages of ${release} cannot be checked; install debian-archive-keyring`,
+      `the keys of ${title} (${keys.file}) are not on this machine, so its packages cannot be checked; install ${keys.from}, or give the key as recipe.mirror.key`,
     );
-  const suites = [
-    ["http://deb.debian.org/debian", release],
-    ["http://deb.debian.org/debian", `${release}-updates`],
-    ["http://deb.debian.org/debian-security", `${release}-security`],
-  ];
-  return suites
-    .map(([url, suite]) => `deb [arch=amd64 signed-by=${DEBIAN_KEYS}] ${url} ${suite} main\n`)
-    .join("");
 }
 
 /** What sources.list may call a release, too. */

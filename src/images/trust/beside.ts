@@ -35,7 +35,7 @@ export const contentsOf = ({
   name,
   sha256,
   created: new Date(epoch * 1000).toISOString(),
-  release: recipe.release,
+  system: recipe,
   packages,
 });
 
@@ -50,9 +50,9 @@ export function provenance({ recipe, packages, builderVersion, files }: Omit<Bui
       buildDefinition: {
         buildType: "https://vireo.dev/image-build/v1",
         externalParameters: { recipe: asked },
-        resolvedDependencies: packages.map(({ name, version, sha256 }) => ({
-          uri: purl(recipe.release, name, version),
-          digest: { sha256 },
+        resolvedDependencies: packages.map((each) => ({
+          uri: purl(recipe, each),
+          digest: { sha256: each.sha256 },
         })),
       },
       runDetails: {

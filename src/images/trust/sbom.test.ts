@@ -1,12 +1,12 @@
 /** The lists of an image's packages, by what their formats ask for. */
 import { expect, it } from "vitest";
-import { sbom } from "./sbom.ts";
+import { purl, sbom } from "./sbom.ts";
 
 const CONTENTS = {
   name: "web",
   sha256: "a".repeat(64),
   created: "2026-11-24T09:00:00.123Z",
-  release: "bookworm",
+  system: { distribution: "debian", release: "bookworm" } as const,
   packages: [
     { name: "libstdc++6", version: "12.2.0-14+deb12u1", sha256: "b".repeat(64) },
     { name: "redis-server", version: "5:7.0.15-1~deb12u5", sha256: "c".repeat(64) },
@@ -58,4 +58,16 @@ it("as CycloneDX: a serial number of its own, each component by its purl", () =>
   expect(sbom("cyclonedx", { ...CONTENTS, sha256: "d".repeat(64) })).not.toMatchObject({
     serialNumber: Reflect.get(Object(made), "serialNumber"),
   });
+});
+
+it("packages of other distributions have the purls of their kind; what boots their images is Debian's", () => {
+  const noble = { distribution: "ubuntu", release: "noble" } as const;
+  expect(purl(noble, { name: "bash", version: "5.2" })).toBe("pkg:deb/ubuntu/bash@5.2?distro=noble");
+  const stream = { distribution: "centos-stream", release: "10" } as const;
+  expect(purl(stream, { name: "bind", version: "32:9.18-1.el10", arch: "x86_64" })).toBe(
+    "pkg:rpm/centos/bind@9.18-1.el10?arch=x86_64&distro=centos-stream-10&epoch=32",
+  );
+  expect(purl(stream, { name: "busybox-static", version: "1" })).toBe(
+    "pkg:deb/debian/busybox-static@1?distro=bookworm",
+  );
 });

@@ -3,15 +3,20 @@
  * (https://cyclonedx.org/docs/1.5/json/). Of packages, not of files. Pure: the same image gives the same text.
  */
 import { createHash } from "node:crypto";
+import type { LockedPackage, Recipe } from "../recipe.ts";
+import { isRpm, releaseOf } from "../releases.ts";
 
 /** What a list is made from; `created` in RFC 3339, `sha256` of the image's disk. */
 export interface Contents {
   name: string;
   sha256: string;
   created: string;
-  release: string;
-  packages: readonly { name: string; version: string; sha256?: string }[];
+  system: System;
+  packages: readonly (Item & { sha256?: string })[];
 }
+
+type System = Pick<Recipe, "distribution" | "release">;
+type Item = Pick<LockedPackage, "name" | "version" | "arch">;
 
 export const SBOM_FORMATS = ["spdx", "cyclonedx"] as const;
 export type SbomFormat = (typeof SBOM_FORMATS)[number];
@@ -21,12 +26,38 @@ export function sbom(format: SbomFormat, contents: Contents): unknown {
 }
 
 /** https://github.com/package-url/purl-spec; "+" stands for a space in it, unless it is encoded. */
-export function purl(release: string, name: string, version: string): string {
+export function purl(system: System, { name, version, arch }: Item): string {
   const encoded = (text: string) => encodeURIComponent(text).replaceAll("%3A", ":");
-  return `pkg:deb/debian/${encoded(name)}@${encoded(version)}?distro=${release}`;
+  if (arch !== undefined) {
+    const { distribution, release } = system;
+    const [, epoch, rest = version] = /^(\d+):(.*)$/.exec(version) ?? [];
+    const qualifiers = [
+      `arch=${arch}`,
+      `distro=${distribution}-${release}`,
+      ...(epoch ? [`epoch=${epoch}`] : []),
+    ];
+    return `pkg:rpm/${VENDORS[distribution] ?? distribution}/${encoded(name)}@${encoded(rest)}?${qualifiers.join("&")}`;
+  }
+  // What boots images of RPMs is Debian's.
+  const { distribution, release } = isRpm(releaseOf(system)) ? BOOTS : system;
+  return `pkg:deb/${distribution}/${encoded(name)}@${encoded(version)}?distro=${release}`;
 }
 
-function spdx({ name, sha256, created, release, packages }: Contents) {
+/** As the purl specification has them. */
+const VENDORS: Readonly<Record<string, string>> = { "centos-stream": "centos" };
+const BOOTS: System = { distribution: "debian", release: "bookworm" };
+const SUPPLIERS: Readonly<Record<Recipe["distribution"], string>> = {
+  debian: "Debian",
+  ubuntu: "Canonical",
+  fedora: "Fedora",
+  "centos-stream": "CentOS",
+  opensuse: "openSUSE",
+};
+
+const supplier = (system: System, { arch }: Item) =>
+  SUPPLIERS[arch === undefined && isRpm(releaseOf(system)) ? BOOTS.distribution : system.distribution];
+
+function spdx({ name, sha256, created, system, packages }: Contents) {
   const unknown = {
     licenseConcluded: "NOASSERTION",
     licenseDeclared: "NOASSERTION",
@@ -56,7 +87,7 @@ function spdx({ name, sha256, created, release, packages }: Contents) {
         SPDXID: idOf(i, item.name),
         name: item.name,
         versionInfo: item.version,
-        supplier: "Organization: Debian",
+        supplier: `Organization: ${supplier(system, item)}`,
         downloadLocation: "NOASSERTION",
         filesAnalyzed: false,
         ...(item.sha256 ? { checksums: checksums(item.sha256) } : {}),
@@ -64,7 +95,7 @@ function spdx({ name, sha256, created, release, packages }: Contents) {
           {
             referenceCategory: "PACKAGE-MANAGER",
             referenceType: "purl",
-            referenceLocator: purl(release, item.name, item.version),
+            referenceLocator: purl(system, item),
           },
         ],
         ...unknown,
@@ -85,7 +116,7 @@ function spdx({ name, sha256, created, release, packages }: Contents) {
   };
 }
 
-function cycloneDx({ name, sha256, created, release, packages }: Contents) {
+function cycloneDx({ name, sha256, created, system, packages }: Contents) {
   const hashes = (content: string) => [{ alg: "SHA-256", content }];
   // Of this content and no other: version 5's form, though SHA-256 made it.
   const uuid = createHash("sha256")
@@ -110,10 +141,10 @@ function cycloneDx({ name, sha256, created, release, packages }: Contents) {
     },
     components: packages.map((item) => ({
       type: "library",
-      "bom-ref": purl(release, item.name, item.version),
+      "bom-ref": purl(system, item),
       name: item.name,
       version: item.version,
-      purl: purl(release, item.name, item.version),
+      purl: purl(system, item),
       ...(item.sha256 ? { hashes: hashes(item.sha256) } : {}),
     })),
   };

@@ -19,15 +19,19 @@ export default function Studio() {
   const distributions = useLive("distributions");
   const images = useLive("images");
   const [from] = useParam("from");
-  const begin = images.items.get(from);
+  const image = images.items.get(from);
+  const begin = image?.spec.recipe ? draftOf(from, image.spec.recipe) : EMPTY;
+  const { distribution, release } = recipeOf(begin);
   return (
     <Ready of={[distributions, images]} what="what images are built of">
       {() => (
         <Form
           key={from}
-          distribution={distributions.list[0]}
+          distribution={distributions.list.find(
+            ({ spec }) => spec.distribution === distribution && spec.release === release,
+          )}
           names={new Set(images.items.keys())}
-          begin={begin?.spec.recipe ? draftOf(from, begin.spec.recipe) : EMPTY}
+          begin={begin}
         />
       )}
     </Ready>

@@ -1,0 +1,80 @@
+/**
+ * The packages that an image is built of, from their distribution: those of its root file system, and those apart from it, kernel and boot loaders.
+ * What boots an image of RPMs besides its kernel (boot loaders, busybox in the initial RAM disk) is Debian's: there it is the same for all of them.
+ */
+import { fullPackages } from "../full/full-root.ts";
+import { type Package, type PackageSource, Packages } from "../packages/packages.ts";
+import type { LockedPackage, Recipe } from "../recipe.ts";
+import { isRpm, releaseOf } from "../releases.ts";
+import { RpmPackages } from "../rpm/rpm-packages.ts";
+import { loaderPackages } from "./boot-disk.ts";
+import { basePackages } from "./root.ts";
+
+export interface Fetched {
+  /** Several where its modules are packages of their own. */
+  kernel: Package[];
+  loaders: Package[];
+  /** What the root file system is made of. */
+  inRoot: Package[];
+  /** What the image has otherwise: kernel, loaders, what mounts the root. */
+  apart: Package[];
+}
+
+/** Whose loaders and busybox images of RPMs have. */
+const BOOTS = "bookworm";
+const BUSYBOX = "busybox-static";
+
+export const isBusybox = ({ name, arch }: Package) => name === BUSYBOX && arch === undefined;
+
+export const lockOf = ({ name, version, arch, sha256 }: Package): LockedPackage => ({
+  name,
+  version,
+  ...(arch ? { arch } : {}),
+  sha256,
+});
+
+/** Names are looked at before anything is downloaded. @param cache keeps lists and packages between builds. @throws Error with a text for users */
+export async function fetchPackages(
+  cache: string,
+  recipe: Recipe,
+  { signal, warn }: { signal: AbortSignal | undefined; warn: (text: string) => void },
+): Promise<Fetched> {
+  const { lock, mirror, repositories = [] } = recipe;
+  const whole = recipe.mode === "full";
+  const release = releaseOf(recipe);
+  const loading = loaderPackages(recipe);
+  // Slim images have it anyway.
+  const mounting = whole ? [BUSYBOX] : [];
+  const base = whole ? fullPackages(recipe) : basePackages(recipe);
+  const kernels = release.kernels[recipe.kernel ?? "cloud"];
+  const boots = [...loading, ...mounting];
+  const ofDebian = () => new Packages(cache, BOOTS, signal, { warn });
+  const own: PackageSource = isRpm(release)
+    ? new RpmPackages(cache, recipe, release, signal)
+    : new Packages(cache, recipe.release, signal, { whole, warn, repositories, mirror });
+  let all: Package[];
+  if (!isRpm(release))
+    all = lock ? await own.fetchLocked(lock) : await own.fetch(recipe.packages, [...kernels, ...boots], base);
+  else if (lock) {
+    const rpms = await own.fetchLocked(lock.filter(({ arch }) => arch !== undefined));
+    all = [...rpms, ...(await ofDebian().fetchLocked(lock.filter(({ arch }) => arch === undefined)))];
+  } else all = [...(await own.fetch(recipe.packages, kernels, base)), ...(await ofDebian().fetch([], boots))];
+  const isKernel = isRpm(release)
+    ? ({ name }: Package) => kernels.includes(name)
+    : ({ name }: Package) => /^linux-(image|modules)-/.test(name);
+  const kernel = all.filter(isKernel);
+  if (kernel.length === 0) throw new Error(`recipe.lock: has no kernel (${kernels.join(", ")})`);
+  const named = (names: readonly string[]) =>
+    names.map((name) => {
+      const found = all.find((each) => each.name === name && each.arch === undefined);
+      if (!found) throw new Error(`recipe.lock: has no ${name}, which the recipe needs; make the lock anew`);
+      return found;
+    });
+  const loaders = named(loading);
+  const apart = [...kernel, ...loaders, ...named(mounting)];
+  // Those of its own that the recipe names are in the root, too.
+  const isApart = (each: Package) =>
+    apart.includes(each) &&
+    !(recipe.packages.includes(each.name) && isRpm(release) === (each.arch !== undefined));
+  return { kernel, loaders, apart, inRoot: all.filter((each) => !isApart(each)) };
+}

@@ -1,0 +1,138 @@
+/**
+ * Full images built by the real dnf and zypper, of a small distribution of RPMs made here (what is in them is Debian's): scripts of packages ran, it boots with
+ * systemd, rpm knows what is installed, and it is the same again from its lock.
+ */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { CACHE } from "../../cli/paths.ts";
+import { run } from "../../system/run.ts";
+import { type BuiltImage, buildImage } from "../build/builder.ts";
+import type { Recipe } from "../recipe.ts";
+import { isRpm, releaseOf } from "../releases.ts";
+import { serveRpms, type TestMirror, type TestRpm } from "../rpm/testing/rpm-repository.ts";
+import { systemPackages } from "../rpm/testing/rpm-system.ts";
+import { bootToEnd } from "../testing/boot.ts";
+
+const SYSTEMS = {
+  dnf: { distribution: "fedora", release: "43" },
+  zypper: { distribution: "opensuse", release: "leap-15.6" },
+} as const;
+const BUILD_MS = 600_000;
+const nothing = () => {};
+
+let folder: string;
+let mirror: TestMirror;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "vireo-rpm-full-"));
+  const packagesOf = await systemPackages(folder, CACHE);
+  const parts: Record<string, TestRpm[]> = {};
+  const units = join(folder, "shop/usr/lib/systemd/system");
+  mkdirSync(units, { recursive: true });
+  writeFileSync(
+    join(units, "stock.service"),
+    "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n",
+  );
+  const script = `set -e
+echo "installed as $(id -un), with $(getent passwd systemd-network | cut -d: -f1)" > /etc/shop
+systemctl enable stock.service`;
+  const shop = { name: "shop", version: "2.1", requires: ["systemd"], tree: join(folder, "shop"), script };
+  for (const system of Object.values(SYSTEMS)) {
+    const release = releaseOf(system);
+    if (!isRpm(release)) throw new Error("is none of RPMs");
+    for (const part of release.parts) parts[part] = [];
+    parts[release.parts[0] ?? ""] = [...(await packagesOf(release)), shop];
+  }
+  mirror = await serveRpms(folder, parts);
+}, BUILD_MS);
+afterAll(() => {
+  mirror?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const recipeOf = (which: keyof typeof SYSTEMS): Recipe => ({
+  mode: "full",
+  ...SYSTEMS[which],
+  mirror: { uri: mirror.uri, key: mirror.key },
+  packages: ["shop"],
+  hostname: "till",
+  users: [{ name: "ada", sshAuthorizedKeys: ["ssh-ed25519 AAAB ada"], shell: "/bin/bash" }],
+  services: [{ name: "tell", command: "/usr/bin/tell" }],
+  files: [
+    {
+      path: "/usr/bin/tell",
+      mode: "0755",
+      content: `#!/bin/sh
+echo "tell: $(hostname), $(cat /etc/shop), $(id -un ada)"
+echo "units: $(systemctl is-active stock systemd-networkd systemd-resolved | tr '\\n' ' '), failed: $(systemctl --failed --plain --no-legend)."
+echo "rpm: $(rpm -q shop), $(rpm -V shop && echo whole), of $(rpm -qa | wc -l)"
+systemctl --no-block poweroff
+`,
+    },
+  ],
+});
+const build = (name: string, recipe: Recipe, lines: string[] = []) =>
+  buildImage({
+    ...{ name, recipe, folder: join(folder, name), cache: join(folder, "cache"), progress: nothing },
+    log: (line) => lines.push(line),
+  });
+const lockOf = ({ packages = [] }: BuiltImage) =>
+  packages.map(({ name, version, arch, sha256 = "" }) => ({
+    ...{ name, version, sha256 },
+    ...(arch ? { arch } : {}),
+  }));
+const mounted = () => readFileSync("/proc/self/mounts", "utf8").includes(folder);
+
+/** However loaded the machine is that the test runs on. */
+const PATIENT = { memoryMiB: 256, timeoutMs: BUILD_MS, options: "systemd.default_timeout_start_sec=600" };
+
+it(
+  "dnf installs and runs the packages' scripts; the image boots with systemd, and its rpm knows what is installed",
+  async () => {
+    const built = await build("dnf", recipeOf("dnf"));
+    expect(mounted()).toBe(false);
+    expect(readdirSync(join(folder, "dnf")).filter((name) => name.startsWith("."))).toEqual([]);
+    const lock = lockOf(built);
+    const arches = Object.fromEntries(lock.map(({ name, arch }) => [name, arch]));
+    expect(arches).toMatchObject({ shop: "x86_64", "kernel-core": "x86_64" });
+    // Debian's, in the initial RAM disk.
+    expect(lock.find(({ name }) => name === "busybox-static")).not.toHaveProperty("arch");
+    const provenance = readFileSync(
+      join(folder, "dnf", `${built.file?.replace("qcow2", "provenance.json")}`),
+      "utf8",
+    );
+    expect(provenance).toContain("pkg:rpm/fedora/shop@2.1-1?arch=x86_64&distro=fedora-43");
+
+    const said = await bootToEnd(join(folder, "dnf"), built, PATIENT);
+    expect(said).toContain("tell: till, installed as root, with systemd-network, ada");
+    expect(said).toContain("units: active active active , failed: .");
+    expect(said).toMatch(/rpm: shop-2\.1-1\.x86_64, whole, of \d\d/);
+
+    const again = await build("dnf-again", { ...recipeOf("dnf"), lock });
+    expect(again.sha256).toBe(built.sha256);
+    expect(lockOf(again)).toEqual(lock);
+  },
+  2 * BUILD_MS,
+);
+
+it(
+  "zypper does, too; where the system's rpm looks elsewhere for what is installed, it is told",
+  async () => {
+    const lines: string[] = [];
+    const built = await build("zypper", recipeOf("zypper"), lines);
+    expect(mounted()).toBe(false);
+    expect(lines.join("\n")).toContain("its own rpm does not know what is installed: it is told");
+    // Its scripts ran (what they made boots is shown above).
+    const raw = join(folder, "zypper.raw");
+    await run("qemu-img", ["convert", "-O", "raw", join(folder, "zypper", built.file ?? ""), raw]);
+    expect(await run("debugfs", ["-R", "cat /etc/shop", raw])).toBe(
+      "installed as root, with systemd-network\n",
+    );
+    const enabled = "/etc/systemd/system/multi-user.target.wants";
+    expect(await run("debugfs", ["-R", `ls -p ${enabled}`, raw])).toContain("/stock.service/");
+    const again = await build("zypper-again", { ...recipeOf("zypper"), lock: lockOf(built) });
+    expect(again.sha256).toBe(built.sha256);
+  },
+  2 * BUILD_MS,
+);

@@ -1,0 +1,127 @@
+/** zypper, for openSUSE. */
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Workshop } from "../build/workshop.ts";
+import { PackageError } from "../packages/package-error.ts";
+import { saidBy } from "./said.ts";
+import { sealedInRoot } from "./sealed-root.ts";
+import { type Nevra, nevra, type RpmRoot, type RpmTool, type RpmToolOptions } from "./tools.ts";
+
+const LISTS_MS = 600_000;
+const DOWNLOAD_MS = 1800_000;
+
+/** Signatures are looked at by who asks (rpm-packages.ts), of what was downloaded. */
+const repository = (id: string, url: string) =>
+  `[${id}]\nname=${id}\nbaseurl=${url}\nenabled=1\nautorefresh=1\ngpgcheck=0\ntype=rpm-md\n`;
+
+/** zypper(8): each in a folder of its own. */
+const optionsOf = (folder: string, root: string) => [
+  ...["--non-interactive", "--xmlout", "--root", root],
+  ...["--reposd-dir", join(folder, "repos.d"), "--cache-dir", join(folder, "cache")],
+];
+
+export class Zypper implements RpmTool {
+  readonly #options: RpmToolOptions;
+
+  constructor(options: RpmToolOptions) {
+    this.#options = options;
+  }
+
+  async #run(
+    args: readonly string[],
+    { packages, timeoutMs = LISTS_MS }: { packages?: string; timeoutMs?: number } = {},
+  ) {
+    const { folder, sources, signal } = this.#options;
+    const root = join(folder, "root");
+    await mkdir(root, { recursive: true });
+    await rm(join(folder, "repos.d"), { recursive: true, force: true });
+    await mkdir(join(folder, "repos.d"));
+    for (const { id, url } of sources)
+      await writeFile(join(folder, `repos.d/${id}.repo`), repository(id, url));
+    const own = packages ? ["--pkg-cache-dir", packages] : [];
+    return saidBy(["zypper", ...optionsOf(folder, root), ...own, ...args], { folder, signal, timeoutMs });
+  }
+
+  /** @throws PackageError when it has failed */
+  #require({ said, ok }: { said: string; ok: boolean }): string {
+    if (ok) return said;
+    const { sources } = this.#options;
+    const errors = [...said.matchAll(/<message type="error">([\s\S]*?)<\/message>/g)].map(([, text = ""]) =>
+      plain(text),
+    );
+    const source = sources.find(({ url }) => errors.some((text) => text.includes(url.replace(/\/$/, ""))));
+    const why = errors.join("; ") || plain(said).split("; ").slice(-4).join("; ");
+    throw new PackageError(source ? `${source.field}: ${source.url} cannot be read: ${why}` : why);
+  }
+
+  async #all(): Promise<Nevra[]> {
+    return solvables(this.#require(await this.#run(["search", "-s", "-t", "package"])));
+  }
+
+  async names(): Promise<Set<string>> {
+    return new Set((await this.#all()).map(({ name }) => name));
+  }
+
+  async plan(names: readonly string[]): Promise<Nevra[]> {
+    const args = [
+      "install",
+      "--dry-run",
+      "--no-recommends",
+      "--auto-agree-with-licenses",
+      "--name",
+      ...names,
+    ];
+    const answer = await this.#run(args);
+    const problem = /<description>(Problem: [\s\S]*?)<\/description>/.exec(answer.said)?.[1];
+    if (problem)
+      throw new PackageError(
+        `the packages cannot be installed together: ${plain(problem.replace(/^ Solution [\s\S]*$/m, ""))}`,
+      );
+    return solvables(this.#require(answer));
+  }
+
+  async newest(names: readonly string[]): Promise<Nevra[]> {
+    if (names.length === 0) return [];
+    const said = this.#require(await this.#run(["search", "-s", "-t", "package", "--match-exact", ...names]));
+    // The newest of each comes first.
+    const found = solvables(said);
+    return names.map((name) => {
+      const one = found.find((each) => each.name === name);
+      if (!one) throw new PackageError(`the package sources have no ${name}`);
+      return one;
+    });
+  }
+
+  async download(packages: readonly Nevra[], folder: string): Promise<void> {
+    const exact = packages.map(({ name, version, arch }) => `${name}.${arch}=${version}`);
+    this.#require(await this.#run(["download", ...exact], { packages: folder, timeoutMs: DOWNLOAD_MS }));
+  }
+
+  /** As RpmInstaller has it; whose signatures have been looked at, zypper need not ask for. What it keeps is in the system's folder. */
+  static async install(work: Workshop, into: RpmRoot, files: readonly string[]): Promise<void> {
+    await sealedInRoot(work, into, [
+      ...["zypper", "--non-interactive", "--no-gpg-checks", "--root", into.root],
+      ...["install", "--no-recommends", "--auto-agree-with-licenses", "--allow-unsigned-rpm", ...files],
+    ]);
+  }
+}
+
+const plain = (xml: string) =>
+  xml
+    .replace(/<[^>]*>/g, "")
+    .replace(/&(lt|gt|amp|apos|quot);/g, (_, name: string) => SIGNS[name] ?? "")
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean)
+    .join("; ");
+const SIGNS: Readonly<Record<string, string>> = { lt: "<", gt: ">", amp: "&", apos: "'", quot: '"' };
+
+/** Packages of zypper's XML, in its order. Pure. */
+export function solvables(xml: string): Nevra[] {
+  return [...xml.matchAll(/<solvable ([^>]*)>/g)].flatMap(([, attributes = ""]) => {
+    const value = (name: string) => new RegExp(`(?:^| )${name}="([^"]*)"`).exec(attributes)?.[1];
+    const [name, version, arch] = [value("name"), value("edition"), value("arch")];
+    const kind = value("type") ?? value("kind");
+    return (kind === "package" && name && version && arch && nevra(name, version, arch)) || [];
+  });
+}

@@ -1,132 +1,36 @@
 /**
- * The web UI over the largest estate: 40,000 machines on 2,500 hosts in the store of a real API server, and a real Chromium. How long until the table and
- * the map can be used (from the navigation on, lists and all), how the map's frames come while it is dragged and zoomed, and what the page
- * holds in memory.
+ * The web UI over the largest estate: 40,000 machines on 2,500 hosts, which simulated agents run (bench/simulated-agents.ts: no guest runs), under the real
+ * `vireo server` with all its reconcilers, and a real Chromium. How long until the table and the map can be used (from the navigation on, lists and all), how the map's
+ * frames come while it is dragged and zoomed, what the page holds in memory, and how long the director takes to say why a machine is where it is and where a new
+ * one would go; all of it while hosts beat, machines tell what they use, and plans move some.
  *   node web/bench/scale.ts [MACHINES] [HOSTS]
  *
- * The machines are as a control plane has once stored one that runs (test/structure/stored-0.1.jsonl, managed fields and all), with the usage that agents
- * tell of it; no reconcilers and no agents run. The browser draws without a GPU here, on the cores that the server has: each figure is an
- * upper bound. Ends with 1 when a bar is missed.
+ * The browser draws without a GPU here, on the cores that server and agents have: each figure is an upper bound. Ends with 1 when a bar is missed.
  */
-import { randomUUID } from "node:crypto";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { count, median, quantile } from "../../bench/measure.ts";
-import { Operations } from "../../src/api/operations.ts";
-import { ADMINS, Pki } from "../../src/api/pki.ts";
-import { startApiServer } from "../../src/api/server.ts";
-import { Sessions } from "../../src/api/sessions.ts";
-import { Ui } from "../../src/api/ui.ts";
-import { WEB_UI } from "../../src/cli/web-ui.ts";
-import type { VirtualMachine } from "../../src/compute/kinds.ts";
-import { KINDS } from "../../src/kinds.ts";
-import { openSqliteStore } from "../../src/store/sqlite.ts";
-import { FACTS } from "../../test/chaos/estate.ts";
+import { count, median, pause, quantile, until } from "../../bench/measure.ts";
+import { HEARTBEAT_S, REFRESH_S, storeEstate } from "../../bench/simulated-estate.ts";
+import { ADMINS } from "../../src/api/pki.ts";
+import { Tokens } from "../../src/api/tokens.ts";
+import { connect } from "../../src/cli/connect.ts";
+import { statePaths } from "../../src/cli/paths.ts";
+import { VirtualMachine } from "../../src/compute/kinds.ts";
+import { Migration } from "../../src/compute/migrations/kinds.ts";
+import { freePort } from "../../src/system/testing/free-port.ts";
 import { launch, signIn, visit } from "../test/browser.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const RUNS = 3;
 /** Frames come with the display, 60 a second; what is asked is that none is left out. */
-const BARS = { readyMs: 2000, frameMs: 1000 / 60 + 0.2, memoryMiB: 300 };
+const BARS = { readyMs: 2000, frameMs: 1000 / 60 + 0.2, memoryMiB: 300, answerMs: 1000 };
+const ASKED = 5;
 
 const MACHINES = count(process.argv[2], 40_000, "MACHINES");
 const HOSTS = count(process.argv[3], 2500, "HOSTS");
 const print = (line: string) => process.stdout.write(`${line}\n`);
-
-const object = (
-  kind: string,
-  version: string,
-  name: string,
-  namespace: string | undefined,
-  rest: object,
-) => ({
-  apiVersion: `vireo.dev/${version}`,
-  kind,
-  metadata: {
-    name,
-    ...(namespace === undefined ? {} : { namespace }),
-    uid: randomUUID(),
-    generation: 1,
-    creationTimestamp: "2026-01-01T00:00:00Z",
-    ...("labels" in rest ? { labels: rest.labels } : {}),
-  },
-  ...Object.fromEntries(Object.entries(rest).filter(([key]) => key !== "labels")),
-});
-
-/** A machine that runs, as it was stored once. */
-const EXAMPLE = readFileSync(join(ROOT, "test/structure/stored-0.1.jsonl"), "utf8")
-  .split("\n")
-  .flatMap((line) => (line ? [JSON.parse(line) as { key: string; value: VirtualMachine }] : []))
-  .find(({ key }) => key === "virtualmachines/default/db-1")?.value;
-if (!EXAMPLE) throw new Error("test/structure/stored-0.1.jsonl has no machine db-1");
-
-function* objects(): Generator<[key: string, object: object]> {
-  for (let i = 0; i < HOSTS; i++) {
-    const name = `host-${i}`;
-    const conditions = [
-      {
-        type: "Ready",
-        status: "True",
-        reason: "Heard",
-        message: "",
-        lastTransitionTime: "2026-01-01T00:00:00Z",
-      },
-    ];
-    yield [
-      `hosts/${name}`,
-      object("Host", "v1", name, undefined, {
-        spec: { site: `site-${i % 4}`, rack: `rack-${i % 80}` },
-        status: { capacity: { cpus: 64, memory: "256Gi" }, facts: FACTS, conditions },
-      }),
-    ];
-  }
-  for (let i = 0; i < MACHINES; i++) {
-    const name = `vm-${String(i).padStart(5, "0")}`;
-    const { metadata, spec, status } = structuredClone(EXAMPLE as VirtualMachine);
-    const address = `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`;
-    yield [
-      `virtualmachines/default/${name}`,
-      {
-        ...EXAMPLE,
-        metadata: {
-          ...metadata,
-          name,
-          uid: randomUUID(),
-          labels: { app: `app-${i % 400}`, tier: `tier-${i % 8}` },
-        },
-        spec: { ...spec, cpus: 1 + (i % 4), memory: `${2 + 2 * (i % 6)}Gi` },
-        status: {
-          ...status,
-          instance: `${name}-1`,
-          host: `host-${i % HOSTS}`,
-          interfaces: [{ network: "default", mac: "52:54:00:96:9d:b1", address }],
-          addresses: [address],
-          usage: {
-            time: "2026-11-24T00:00:25.585Z",
-            cpus: (i % 97) / 97,
-            stolenCpus: 0,
-            hostMemoryBytes: 2 ** 30 + i * 4096,
-            disk: { readBytesPerSecond: i, writtenBytesPerSecond: 2 * i, operationsPerSecond: i % 100 },
-            network: { receivedBytesPerSecond: i, sentBytesPerSecond: i },
-          },
-        },
-      },
-    ];
-  }
-  for (let i = 0; i < 8; i++)
-    yield [
-      `policies/default/tier-${i}`,
-      object("Policy", "v2", `tier-${i}`, "default", {
-        spec: {
-          selector: { matchLabels: { tier: `tier-${i}` } },
-          goals: [{ goal: "balanced", weight: 1 }],
-          automation: "act",
-          priority: 0,
-        },
-      }),
-    ];
-}
 
 /** What a process has for itself alone. */
 const privateMiB = (pid: number): number =>
@@ -135,27 +39,36 @@ const privateMiB = (pid: number): number =>
     0,
   );
 
-const folder = mkdtempSync(join(tmpdir(), "vireo-web-bench-"));
-const store = await openSqliteStore(join(folder, "store.sqlite"));
-let commits: Promise<unknown>[] = [];
-for (const [key, value] of objects()) {
-  commits.push(store.commit({ key, value: JSON.stringify(value), expected: 0 }));
-  if (commits.length >= 2000) {
-    await Promise.all(commits);
-    commits = [];
-  }
+/** Processor time of a process so far, in ms. */
+function cpuMs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
 }
-await Promise.all(commits);
-const service = await Operations.open(store, KINDS);
-const pki = await Pki.open(join(folder, "pki"));
-const server = await startApiServer({
-  service,
-  pki,
-  host: "127.0.0.1",
-  port: 0,
-  sessions: new Sessions(store),
-  ui: new Ui(WEB_UI),
-});
+
+const began = performance.now();
+const paths = statePaths(mkdtempSync(join(tmpdir(), "vireo-web-bench-")));
+await storeEstate(paths.store, MACHINES, HOSTS);
+const children: ChildProcess[] = [];
+/** A process of ours, once it has said so. */
+async function start(args: readonly string[], ready: RegExp): Promise<number> {
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+  children.push(child);
+  let said = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.on("data", (data) => {
+      said = `${said}${data}`.slice(-20_000);
+    });
+  await until(
+    `${args[0]} to be ready`,
+    () => {
+      if (child.exitCode !== null) throw new Error(`${args[0]} has ended: ${said}`);
+      return ready.test(said) || undefined;
+    },
+    { limitMs: 1_800_000, everyMs: 200 },
+  );
+  return child.pid ?? 0;
+}
 const browser = await launch();
 let isMissed = false;
 /** @returns the line's end: the bar, and whether it is kept */
@@ -164,12 +77,53 @@ const judge = (value: number, bar: number): string => {
   isMissed ||= !isKept;
   return `(bar ${bar.toFixed(0)}${isKept ? "" : ": MISSED"})`;
 };
+const over = new AbortController();
 try {
-  if (service.invalid.length > 0)
-    throw new Error(`${service.invalid.length} objects are not as their kinds want them`);
-  print(`${MACHINES} machines, ${HOSTS} hosts; ${cpus().length} cores, shared by server and browser`);
-  const { page, context } = await visit(browser, server.url);
-  await signIn(page, pki.tokens.addUser({ name: "bench", groups: [ADMINS] }));
+  const port = await freePort();
+  const url = `https://127.0.0.1:${port}`;
+  const cli = join(ROOT, "src/cli/main.ts");
+  const server = await start(
+    [cli, "--state", paths.state, "server", "--listen", `127.0.0.1:${port}`],
+    /server\.ready/,
+  );
+  const agents = await start(
+    [join(ROOT, "bench/simulated-agents.ts"), paths.kubeconfig, String(HOSTS)],
+    /^ready$/m,
+  );
+  const client = connect(paths.kubeconfig);
+  const list = await until(
+    "all machines to run and tell what they use",
+    async () => {
+      const all = await client.list(VirtualMachine);
+      return all.items.every(({ status }) => status?.phase === "Running" && status.usage) ? all : undefined;
+    },
+    { limitMs: 1_200_000, everyMs: 5000 },
+  );
+  print(
+    `simulated   ${MACHINES} machines, all of which run and tell what they use, on ${HOSTS} hosts: stored and taken up in ${((performance.now() - began) / 1000).toFixed(0)} s; a heartbeat each ${HEARTBEAT_S} s, usage each ${REFRESH_S} s; ${cpus().length} cores for server, agents and browser`,
+  );
+  /** What came of all machines since the beginning. */
+  let updates = 0;
+  void (async () => {
+    const { resourceVersion } = list;
+    for await (const { type } of client.watch(VirtualMachine, { resourceVersion, signal: over.signal }))
+      if (type !== "BOOKMARK") updates++;
+  })().catch(() => undefined);
+  /** Cores that both take, and updates a second, since it was made. */
+  const rates = () => {
+    const [at, seen, cpuServer, cpuAgents] = [performance.now(), updates, cpuMs(server), cpuMs(agents)];
+    return () => {
+      const ms = performance.now() - at;
+      const cores = (pid: number, before: number) => ((cpuMs(pid) - before) / ms).toFixed(2);
+      return `${((1000 * (updates - seen)) / ms).toFixed(0)} updates of machines a second; server ${cores(server, cpuServer)} cores, agents ${cores(agents, cpuAgents)}`;
+    };
+  };
+  const idle = rates();
+  await pause(20_000);
+  print(`before      ${idle()}, without the browser`);
+  const { page, context } = await visit(browser, url);
+  const token = new Tokens(join(paths.pki, "tokens.json")).addUser({ name: "bench", groups: [ADMINS] });
+  await signIn(page, token);
   const session = await context.newCDPSession(page);
   await session.send("Performance.enable", { timeDomain: "threadTicks" });
   /** Processor time of the page's own thread, in ms. */
@@ -184,15 +138,14 @@ try {
     for (let i = 0; i <= RUNS; i++) {
       await page.goto("/images");
       await page.getByRole("heading", { name: "Images", exact: true }).waitFor();
-      const [began, busy, cpu] = [performance.now(), await busyMs(), process.cpuUsage()];
+      const [began, busy, cpu] = [performance.now(), await busyMs(), cpuMs(server)];
       await page.goto(path);
       await page.locator(ready).waitFor({ timeout: 120_000 });
       // The first fills the server's caches.
       if (i === 0) continue;
       times.push(performance.now() - began);
       pageMs.push((await busyMs()) - busy);
-      const { user, system } = process.cpuUsage(cpu);
-      serverMs.push((user + system) / 1000);
+      serverMs.push(cpuMs(server) - cpu);
     }
     const [took, inPage, inServer] = [times, pageMs, serverMs].map((all) => median(all).toFixed(0));
     return `usable after ${took} ms, median of ${RUNS} ${judge(median(times), BARS.readyMs)}; processor time: page ${inPage} ms, server ${inServer} ms`;
@@ -202,6 +155,7 @@ try {
   );
   print(`map         ${await timeTo("/estate", ".map canvas[data-drawn]")}`);
 
+  const streaming = rates();
   const box = await page.locator(".map canvas").boundingBox();
   if (!box) throw new Error("there is no map");
   const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
@@ -238,6 +192,7 @@ try {
   print(
     `drawing     ${median(drawn).toFixed(1)} ms of each frame, p95 ${quantile(drawn, 0.95).toFixed(1)} ms ${judge(quantile(drawn, 0.95), BARS.frameMs)}`,
   );
+  print(`meanwhile   ${streaming()}`);
   await session.send("HeapProfiler.collectGarbage");
   const { usedSize } = await session.send("Runtime.getHeapUsage");
   const whole = await browser.newBrowserCDPSession();
@@ -247,11 +202,39 @@ try {
   print(
     `memory      ${mostMiB.toFixed(0)} MiB of the page's process on the map, ${(usedSize / 2 ** 20).toFixed(0)} MiB of it JavaScript's ${judge(mostMiB, BARS.memoryMiB)}`,
   );
+  const asks = async (ask: (i: number) => Promise<unknown>) => {
+    const times: number[] = [];
+    for (let i = 0; i <= ASKED; i++) {
+      // Longer than an answer's estate is kept.
+      await pause(2500);
+      const at = performance.now();
+      await ask(i);
+      if (i > 0) times.push(performance.now() - at);
+    }
+    return `${median(times).toFixed(0)} ms, median of ${ASKED} ${judge(median(times), BARS.answerMs)}`;
+  };
+  const vms = "/apis/vireo.dev/v1/namespaces/default/virtualmachines";
+  const why = await asks((i) => client.raw("GET", `${vms}/vm-${String(i).padStart(5, "0")}/placement`));
+  const preview = await asks((i) =>
+    client.raw("POST", `${vms}/new-${i}/placement`, {
+      apiVersion: "vireo.dev/v1",
+      kind: "VirtualMachine",
+      metadata: { name: `new-${i}`, namespace: "default", labels: { tier: `tier-${i % 8}` } },
+      spec: { image: "db", memory: "2Gi" },
+    }),
+  );
+  print(`director    why a machine is where it is: ${why}; where a new one would go: ${preview}`);
+  const moves = (await client.list(Migration)).items;
+  const phases = Map.groupBy(moves, ({ status }) => status?.phase ?? "Pending");
+  const failed = moves.find(({ status }) => status?.phase === "Failed")?.status?.message;
+  print(
+    `moves       ${moves.length} by the director meanwhile${[...phases].map(([phase, of]) => `, ${of.length} ${phase}`).join("")}${failed ? ` (${failed})` : ""}`,
+  );
+  client.close();
 } finally {
+  over.abort();
   await browser.close();
-  await server.close();
-  service.close();
-  await store.close();
-  rmSync(folder, { recursive: true });
+  for (const child of children.reverse()) child.kill("SIGKILL");
+  rmSync(paths.state, { recursive: true, force: true });
 }
 process.exitCode = isMissed ? 1 : 0;

@@ -14,6 +14,7 @@ import {
   type MachineEnd,
   type MachineId,
   type MachineState,
+  type MachineUsage,
   type MigrationProgress,
   type SavedMemory,
 } from "../hypervisor.ts";
@@ -351,7 +352,9 @@ export class PretendHypervisor implements Hypervisor {
 
   async share(): Promise<undefined> {}
 
-  async usage(): Promise<undefined> {}
+  async usage(_id: MachineId): Promise<MachineUsage | undefined> {
+    return undefined;
+  }
 
   async abandonMemory(id: MachineId): Promise<void> {
     const machine = this.#need(id);

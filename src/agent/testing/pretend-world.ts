@@ -120,7 +120,7 @@ export class PretendWorld {
     Object.assign(machine, change);
     if (machine.state === "running" && !ran) this.#runs(machine);
     this.trace.push(`${machine.config.name}@${machine.host} ${machine.state} ${machine.migration.phase}`);
-    this.#check();
+    this.#check(machine);
     for (const listener of this.#listeners.get(machine.host) ?? []) listener(id);
   }
 
@@ -149,12 +149,11 @@ export class PretendWorld {
     );
   }
 
-  #check(): void {
-    for (const { state, identity, config, disconnected, host } of this.machines.values())
-      if (state === "running" && !disconnected && identity && identity !== config.uuid)
-        this.violations.push(`${config.name}@${host} is on its networks as another machine`);
-    const paths = new Set([...this.machines.values()].flatMap((m) => m.config.disks.map((d) => d.path)));
-    for (const path of paths) {
+  /** Nothing but what has just changed can have broken it. */
+  #check({ state, identity, config, disconnected, host }: Machine): void {
+    if (state === "running" && !disconnected && identity && identity !== config.uuid)
+      this.violations.push(`${config.name}@${host} is on its networks as another machine`);
+    for (const { path } of config.disks) {
       // An incoming machine whose memory has arrived is `received`: paused, but its disks are not activated before `cont`.
       const writers = this.writersOf(path).filter(
         (m) => !(m.state === "paused" && m.migration.phase === "none" && m.target === ARRIVED),

@@ -1,0 +1,135 @@
+/**
+ * Simulated hosts: so many real agents in this one process (registration, heartbeat, the whole protocol of their instances, usage), each over a hypervisor
+ * that only pretends. For measurements of what thousands of hosts are to a control plane and a browser; no guest runs.
+ *   node bench/simulated-agents.ts KUBECONFIG HOSTS
+ *
+ * Machines that the store has as running at a host run there. To be sparing (what rates is said where figures are): a heartbeat each HEARTBEAT_S, and a look at
+ * each machine, with what it uses, each REFRESH_S on average. Says "ready" once all hosts are registered and all machines looked after; ends at SIGTERM.
+ */
+import { runAgent } from "../src/agent/agent.ts";
+import type { MachineId, MachineUsage } from "../src/agent/hypervisor.ts";
+import { PretendEnvironment } from "../src/agent/testing/pretend-environment.ts";
+import { PretendHypervisor } from "../src/agent/testing/pretend-hypervisor.ts";
+import { IDLE, PretendWorld } from "../src/agent/testing/pretend-world.ts";
+import { connect } from "../src/cli/connect.ts";
+import { Host } from "../src/compute/hosts/kinds.ts";
+import { Instance } from "../src/compute/kinds.ts";
+import { createLogger } from "../src/reconcile/log.ts";
+import { parseBytes } from "../src/resource/quantity.ts";
+import { FACTS } from "../test/chaos/estate.ts";
+import { count, pause, until } from "./measure.ts";
+import { HEARTBEAT_S, REFRESH_S } from "./simulated-estate.ts";
+
+/** In what time all are started. */
+const START_S = 2 * HEARTBEAT_S;
+/** How often a machine's load goes up and down. */
+const WAVE_S = 240;
+
+/** Of which machines use something, each in its own rhythm. */
+class SimulatedHypervisor extends PretendHypervisor {
+  readonly #world: PretendWorld;
+
+  constructor(world: PretendWorld, host: string) {
+    super(world, host);
+    this.#world = world;
+  }
+
+  override async usage(id: MachineId): Promise<MachineUsage | undefined> {
+    const machine = this.#world.machines.get(id);
+    if (!machine) return undefined;
+    const { cpus, memory } = machine.config;
+    const t = (Date.now() - machine.bootedAt) / 1000;
+    const phase = (machine.pid % 97) / 97;
+    // The integral of 0.1 to 0.7 of its CPUs.
+    const busy = 0.4 * t - 0.3 * (WAVE_S / 6.283) * Math.cos(6.283 * (t / WAVE_S + phase));
+    const bytes = Math.round((20_000 + 5e6 * phase) * Math.max(0, busy + WAVE_S));
+    return {
+      cpuSeconds: cpus * (busy + WAVE_S),
+      stealSeconds: 0,
+      residentBytes: Math.round(memory * (0.3 + 0.5 * phase)),
+      disks: [
+        {
+          disk: "root",
+          readBytes: bytes,
+          writtenBytes: Math.round(bytes / 2),
+          reads: Math.round(bytes / 8192),
+          writes: Math.round(bytes / 16_384),
+          readSeconds: 0,
+          writeSeconds: 0,
+        },
+      ],
+      nics: [{ receivedBytes: bytes, sentBytes: bytes }],
+    };
+  }
+}
+
+const [kubeconfig = "", hosts] = process.argv.slice(2);
+const HOSTS = count(hosts, 2500, "HOSTS");
+const client = connect(kubeconfig);
+const log = createLogger("simulated");
+const stop = new AbortController();
+process.on("SIGTERM", () => stop.abort());
+const world = new PretendWorld({ random: Math.random, stepMs: 2000, breakage: 0 });
+for (const { metadata, spec, status } of (await client.list(Instance)).items) {
+  const { host } = spec;
+  if (!host || status?.custody !== "Held" || !metadata.uid) continue;
+  // Safe: an Instance's uid names its machine.
+  const id = metadata.uid as MachineId;
+  world.machines.set(id, {
+    host,
+    config: {
+      id,
+      name: metadata.name,
+      cpus: spec.cpus,
+      memory: parseBytes(spec.memory),
+      disks: [{ path: `/simulated/${spec.vmUid}`, format: "qcow2", readOnly: false }],
+      nics: [],
+      accelerator: "tcg",
+      user: { uid: 0, gid: 0 },
+    },
+    pid: status.pid ?? world.nextPid,
+    state: "running",
+    bootedAt: Date.now() - 3_600_000,
+    resets: [],
+    migration: IDLE,
+  });
+}
+const agents: Promise<void>[] = [];
+for (let i = 0; i < HOSTS && !stop.signal.aborted; i++) {
+  const name = `host-${i}`;
+  const agent = runAgent({
+    client,
+    name,
+    hypervisor: new SimulatedHypervisor(world, name),
+    environment: new PretendEnvironment(),
+    facts: { ...FACTS, power: { idleWatts: 90, maxWatts: 320 } },
+    capacity: { cpus: 64, memoryBytes: 256 * 2 ** 30 },
+    address: `10.255.${i >> 8}.${i & 255}`,
+    version: "simulated",
+    log,
+    signal: stop.signal,
+    heartbeatSeconds: HEARTBEAT_S,
+    intervals: {
+      probe: 5000,
+      // Not all at once.
+      refresh: REFRESH_S * 1000 * (0.5 + i / HOSTS),
+      sample: 20_000,
+      sweep: 3_600_000,
+      registered: 3_600_000,
+    },
+  });
+  agents.push(agent);
+  // Beats do not come all at once either.
+  await pause((1000 * START_S) / HOSTS);
+}
+await until(
+  "all simulated hosts to be in",
+  async () => {
+    const synced = (await client.list(Host)).items.filter(({ status }) => status?.agent?.syncedTime);
+    return synced.length >= HOSTS || undefined;
+  },
+  { limitMs: 900_000, everyMs: 3000 },
+);
+process.stdout.write("ready\n");
+await Promise.all(agents);
+client.close();

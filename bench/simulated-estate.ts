@@ -1,0 +1,130 @@
+/** The largest estate as a control plane has it stored: machines that run, on hosts whose agents are simulated (simulated-agents.ts). */
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import { openSqliteStore } from "../src/store/sqlite.ts";
+
+/** How often simulated hosts beat, and tell what a machine uses: more seldom than real ones, because all of them share this machine with what is measured. */
+export const HEARTBEAT_S = 30;
+export const REFRESH_S = 300;
+
+const TIME = "2026-01-01T00:00:00Z";
+
+const object = (
+  kind: string,
+  version: string,
+  name: string,
+  namespace: string | undefined,
+  rest: object,
+) => ({
+  apiVersion: `vireo.dev/${version}`,
+  kind,
+  metadata: {
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    uid: randomUUID(),
+    generation: 1,
+    creationTimestamp: TIME,
+  },
+  ...rest,
+});
+
+/** Objects as they were stored once, managed fields and all. */
+const STORED = readFileSync(resolve(import.meta.dirname, "../test/structure/stored-0.1.jsonl"), "utf8")
+  .split("\n")
+  .flatMap((line) => (line ? [JSON.parse(line) as { key: string; value: object }] : []));
+
+function stored(key: string): object {
+  const found = STORED.find((each) => each.key === key)?.value;
+  if (!found) throw new Error(`test/structure/stored-0.1.jsonl has no ${key}`);
+  return structuredClone(found);
+}
+
+/** "52:54:00:00:00:00" and on. */
+const macOf = (i: number) =>
+  `52:54:00:${[i >> 16, (i >> 8) & 255, i & 255].map((byte) => byte.toString(16).padStart(2, "0")).join(":")}`;
+
+function* objects(machines: number, hosts: number): Generator<[key: string, object: object]> {
+  for (let i = 0; i < hosts; i++) {
+    const name = `host-${i}`;
+    const spec = { site: `site-${i % 4}`, rack: `rack-${i % 80}` };
+    yield [`hosts/${name}`, object("Host", "v1", name, undefined, { spec })];
+  }
+  yield ["namespaces/default", stored("namespaces/default")];
+  yield ["storagepools/default", stored("storagepools/default")];
+  yield [
+    "networks/default",
+    object("Network", "v1", "default", undefined, { spec: { subnet: "10.0.0.0/8", nat: true, mtu: 1450 } }),
+  ];
+  yield [
+    "images/db",
+    object("Image", "v1", "db", undefined, { spec: { storagePool: "default", file: "simulated.qcow2" } }),
+  ];
+  for (let i = 0; i < machines; i++) {
+    const name = `vm-${String(i).padStart(5, "0")}`;
+    const host = `host-${i % hosts}`;
+    const labels = { app: `app-${i % 400}`, tier: `tier-${i % 8}` };
+    const address = `10.${1 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`;
+    const [uid, runUid] = [randomUUID(), randomUUID()];
+    const interfaces = [{ network: "default", mac: macOf(i), address }];
+    const size = { cpus: 1 + (i % 4), memory: `${2 + 2 * (i % 6)}Gi` };
+    // Safe: they were stored as such.
+    const vm = stored("virtualmachines/default/db-1") as VirtualMachine;
+    const run = stored("instances/default/db-1-1") as Instance;
+    const { readiness: _, ...spec } = vm.spec;
+    const { readiness: __, ...runSpec } = run.spec;
+    yield [
+      `virtualmachines/default/${name}`,
+      {
+        ...vm,
+        metadata: { ...vm.metadata, name, uid, labels },
+        spec: { ...spec, ...size },
+        status: { ...vm.status, instance: `${name}-1`, host, interfaces, addresses: [address] },
+      },
+    ];
+    const [owner] = run.metadata.ownerReferences ?? [];
+    yield [
+      `instances/default/${name}-1`,
+      {
+        ...run,
+        metadata: {
+          ...run.metadata,
+          name: `${name}-1`,
+          uid: runUid,
+          labels: { ...labels, "vireo.dev/vm": name },
+          ownerReferences: [{ ...owner, name, uid }],
+        },
+        spec: { ...runSpec, ...size, vm: name, vmUid: uid, host, interfaces },
+        status: { ...run.status, pid: 1000 + i, cpuModel: "pretend", addresses: [address] },
+      },
+    ];
+  }
+  for (let i = 0; i < 8; i++)
+    yield [
+      `policies/default/tier-${i}`,
+      object("Policy", "v2", `tier-${i}`, "default", {
+        spec: {
+          selector: { matchLabels: { tier: `tier-${i}` } },
+          goals: [{ goal: "balanced", weight: 1 }],
+          automation: "act",
+          priority: 0,
+        },
+      }),
+    ];
+}
+
+/** Makes the store of a control plane that is to begin with it. @param file of SQLite */
+export async function storeEstate(file: string, machines: number, hosts: number): Promise<void> {
+  const store = await openSqliteStore(file);
+  let commits: Promise<unknown>[] = [];
+  for (const [key, value] of objects(machines, hosts)) {
+    commits.push(store.commit({ key, value: JSON.stringify(value), expected: 0 }));
+    if (commits.length >= 2000) {
+      await Promise.all(commits);
+      commits = [];
+    }
+  }
+  await Promise.all(commits);
+  await store.close();
+}

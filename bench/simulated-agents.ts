@@ -12,13 +12,12 @@ import { PretendEnvironment } from "../src/agent/testing/pretend-environment.ts"
 import { PretendHypervisor } from "../src/agent/testing/pretend-hypervisor.ts";
 import { IDLE, PretendWorld } from "../src/agent/testing/pretend-world.ts";
 import { connect } from "../src/cli/connect.ts";
-import { Host } from "../src/compute/hosts/kinds.ts";
-import { Instance } from "../src/compute/kinds.ts";
+import type { Host } from "../src/compute/hosts/kinds.ts";
+import type { Instance } from "../src/compute/kinds.ts";
 import { createLogger } from "../src/reconcile/log.ts";
 import { parseBytes } from "../src/resource/quantity.ts";
-import { FACTS } from "../test/chaos/estate.ts";
 import { count, pause, until } from "./measure.ts";
-import { HEARTBEAT_S, REFRESH_S } from "./simulated-estate.ts";
+import { HEARTBEAT_S, inPages, REFRESH_S, SIMULATED_FACTS } from "./simulated-estate.ts";
 
 /** In what time all are started. */
 const START_S = 2 * HEARTBEAT_S;
@@ -70,7 +69,7 @@ const log = createLogger("simulated");
 const stop = new AbortController();
 process.on("SIGTERM", () => stop.abort());
 const world = new PretendWorld({ random: Math.random, stepMs: 2000, breakage: 0 });
-for (const { metadata, spec, status } of (await client.list(Instance)).items) {
+for (const { metadata, spec, status } of (await inPages<Instance>(client, "instances")).items) {
   const { host } = spec;
   if (!host || status?.custody !== "Held" || !metadata.uid) continue;
   // Safe: an Instance's uid names its machine.
@@ -102,7 +101,7 @@ for (let i = 0; i < HOSTS && !stop.signal.aborted; i++) {
     name,
     hypervisor: new SimulatedHypervisor(world, name),
     environment: new PretendEnvironment(),
-    facts: { ...FACTS, power: { idleWatts: 90, maxWatts: 320 } },
+    facts: SIMULATED_FACTS,
     capacity: { cpus: 64, memoryBytes: 256 * 2 ** 30 },
     address: `10.255.${i >> 8}.${i & 255}`,
     version: "simulated",
@@ -125,10 +124,11 @@ for (let i = 0; i < HOSTS && !stop.signal.aborted; i++) {
 await until(
   "all simulated hosts to be in",
   async () => {
-    const synced = (await client.list(Host)).items.filter(({ status }) => status?.agent?.syncedTime);
+    const { items } = await inPages<Host>(client, "hosts", "&fields=status.agent");
+    const synced = items.filter(({ status }) => status?.agent?.syncedTime);
     return synced.length >= HOSTS || undefined;
   },
-  { limitMs: 900_000, everyMs: 3000 },
+  { limitMs: 1_800_000, everyMs: 3000 },
 );
 process.stdout.write("ready\n");
 await Promise.all(agents);

@@ -2,12 +2,18 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import type { HttpClient } from "../src/client/http.ts";
+import type { HostFacts } from "../src/compute/hosts/kinds.ts";
 import type { Instance, VirtualMachine } from "../src/compute/kinds.ts";
+import { isApiError } from "../src/resource/errors.ts";
 import { openSqliteStore } from "../src/store/sqlite.ts";
+import { FACTS } from "../test/chaos/estate.ts";
 
 /** How often simulated hosts beat, and tell what a machine uses: more seldom than real ones, because all of them share this machine with what is measured. */
 export const HEARTBEAT_S = 30;
 export const REFRESH_S = 300;
+
+export const SIMULATED_FACTS: HostFacts = { ...FACTS, power: { idleWatts: 90, maxWatts: 320 } };
 
 const TIME = "2026-01-01T00:00:00Z";
 
@@ -45,11 +51,21 @@ function stored(key: string): object {
 const macOf = (i: number) =>
   `52:54:00:${[i >> 16, (i >> 8) & 255, i & 255].map((byte) => byte.toString(16).padStart(2, "0")).join(":")}`;
 
+const heard = { type: "Ready", status: "True", reason: "Heard", message: "", lastTransitionTime: TIME };
+
 function* objects(machines: number, hosts: number): Generator<[key: string, object: object]> {
   for (let i = 0; i < hosts; i++) {
     const name = `host-${i}`;
-    const spec = { site: `site-${i % 4}`, rack: `rack-${i % 80}` };
-    yield [`hosts/${name}`, object("Host", "v1", name, undefined, { spec })];
+    yield [
+      `hosts/${name}`,
+      object("Host", "v1", name, undefined, {
+        spec: { site: `site-${i % 4}`, rack: `rack-${i % 80}` },
+        status: { facts: SIMULATED_FACTS, capacity: { cpus: 64, memory: "256Gi" }, conditions: [heard] },
+      }),
+    ];
+    // As if it had just beaten: else all machines were Unknown until the agents are up.
+    const spec = { holder: name, durationSeconds: 1800, renewTime: new Date().toISOString() };
+    yield [`leases/host-${name}`, object("Lease", "v1", `host-${name}`, undefined, { spec })];
   }
   yield ["namespaces/default", stored("namespaces/default")];
   yield ["storagepools/default", stored("storagepools/default")];
@@ -112,6 +128,35 @@ function* objects(machines: number, hosts: number): Generator<[key: string, obje
         },
       }),
     ];
+}
+
+const PAGE = 500;
+
+/** All objects of a kind, a page at a time, as long as it takes. @param query "&fields=…" @returns with the revision of the last page */
+export async function inPages<T>(
+  client: HttpClient,
+  plural: string,
+  query = "",
+): Promise<{ items: T[]; resourceVersion: string }> {
+  const items: T[] = [];
+  let [next, resourceVersion]: [string | undefined, string] = ["", ""];
+  while (next !== undefined) {
+    const path = `/apis/vireo.dev/v1/${plural}?limit=${PAGE}${query}${next && `&continue=${encodeURIComponent(next)}`}`;
+    const answer = await client.raw("GET", path).catch((error: unknown) => {
+      // A server that begins with such an estate has much else to do.
+      if (!isApiError(error, "Timeout")) throw error;
+    });
+    if (answer === undefined) continue;
+    // Safe: the server's own answer, to a list of this kind.
+    const page = answer as {
+      items: T[];
+      metadata: { continue?: string; resourceVersion: string };
+    };
+    items.push(...page.items);
+    next = page.metadata.continue || undefined;
+    resourceVersion = page.metadata.resourceVersion;
+  }
+  return { items, resourceVersion };
 }
 
 /** Makes the store of a control plane that is to begin with it. @param file of SQLite */

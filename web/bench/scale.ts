@@ -12,7 +12,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { count, median, pause, quantile, until } from "../../bench/measure.ts";
-import { HEARTBEAT_S, REFRESH_S, storeEstate } from "../../bench/simulated-estate.ts";
+import { HEARTBEAT_S, inPages, REFRESH_S, storeEstate } from "../../bench/simulated-estate.ts";
 import { ADMINS } from "../../src/api/pki.ts";
 import { Tokens } from "../../src/api/tokens.ts";
 import { connect } from "../../src/cli/connect.ts";
@@ -94,7 +94,8 @@ try {
   const list = await until(
     "all machines to run and tell what they use",
     async () => {
-      const all = await client.list(VirtualMachine);
+      const fields = "&fields=status.phase,status.usage.time";
+      const all = await inPages<VirtualMachine>(client, "virtualmachines", fields);
       return all.items.every(({ status }) => status?.phase === "Running" && status.usage) ? all : undefined;
     },
     { limitMs: 1_200_000, everyMs: 5000 },

@@ -1,9 +1,10 @@
 /** The frame around all pages, which page an address means, and the keys that work everywhere. */
-import { type ComponentType, lazy, Suspense, useEffect, useRef, useState } from "react";
+import { type ComponentType, Suspense, useEffect, useRef, useState } from "react";
 import { Ago } from "../ui/basics.tsx";
 import { Icon } from "../ui/icons.tsx";
 import { Empty, Loading } from "../ui/states.tsx";
 import { Toasts } from "../ui/toasts.tsx";
+import { Caught, page } from "./caught.tsx";
 import { reconnectNow, useConnection } from "./data/live.ts";
 import { scope, setScope } from "./data/scope.ts";
 import { Machines } from "./pages/machines.tsx";
@@ -17,25 +18,25 @@ export interface PageProps {
   parts: readonly string[];
 }
 
-const Palette = lazy(() => import("./palette.tsx"));
+const Palette = page(() => import("./palette.tsx"));
 
 const PAGES: readonly { at: RegExp; page: ComponentType<PageProps> }[] = [
   { at: /^\/machines$/, page: Machines },
-  { at: /^\/machines\/new$/, page: lazy(() => import("./pages/create.tsx")) },
-  { at: /^\/machines\/([^/]+)\/([^/]+)(?:\/([a-z]+))?$/, page: lazy(() => import("./pages/machine.tsx")) },
-  { at: /^\/estate$/, page: lazy(() => import("./pages/estate.tsx")) },
-  { at: /^\/hosts$/, page: lazy(() => import("./pages/hosts.tsx")) },
-  { at: /^\/hosts\/([^/]+)(?:\/([a-z]+))?$/, page: lazy(() => import("./pages/host.tsx")) },
-  { at: /^\/director$/, page: lazy(() => import("./pages/director.tsx")) },
-  { at: /^\/director\/new\/([a-z]+)$/, page: lazy(() => import("./pages/new.tsx")) },
-  { at: /^\/director\/(powerpolicies|sites)\/([^/]+)$/, page: lazy(() => import("./pages/object.tsx")) },
-  { at: /^\/director\/policies\/([^/]+)\/([^/]+)$/, page: lazy(() => import("./pages/policy.tsx")) },
-  { at: /^\/director\/plans\/([^/]+)$/, page: lazy(() => import("./pages/plan.tsx")) },
-  { at: /^\/activity$/, page: lazy(() => import("./pages/activity.tsx")) },
-  { at: /^\/images$/, page: lazy(() => import("./pages/images.tsx")) },
-  { at: /^\/images\/import$/, page: lazy(() => import("./pages/import.tsx")) },
-  { at: /^\/images\/new$/, page: lazy(() => import("./pages/studio.tsx")) },
-  { at: /^\/images\/([^/]+)$/, page: lazy(() => import("./pages/image.tsx")) },
+  { at: /^\/machines\/new$/, page: page(() => import("./pages/create.tsx")) },
+  { at: /^\/machines\/([^/]+)\/([^/]+)(?:\/([a-z]+))?$/, page: page(() => import("./pages/machine.tsx")) },
+  { at: /^\/estate$/, page: page(() => import("./pages/estate.tsx")) },
+  { at: /^\/hosts$/, page: page(() => import("./pages/hosts.tsx")) },
+  { at: /^\/hosts\/([^/]+)(?:\/([a-z]+))?$/, page: page(() => import("./pages/host.tsx")) },
+  { at: /^\/director$/, page: page(() => import("./pages/director.tsx")) },
+  { at: /^\/director\/new\/([a-z]+)$/, page: page(() => import("./pages/new.tsx")) },
+  { at: /^\/director\/(powerpolicies|sites)\/([^/]+)$/, page: page(() => import("./pages/object.tsx")) },
+  { at: /^\/director\/policies\/([^/]+)\/([^/]+)$/, page: page(() => import("./pages/policy.tsx")) },
+  { at: /^\/director\/plans\/([^/]+)$/, page: page(() => import("./pages/plan.tsx")) },
+  { at: /^\/activity$/, page: page(() => import("./pages/activity.tsx")) },
+  { at: /^\/images$/, page: page(() => import("./pages/images.tsx")) },
+  { at: /^\/images\/import$/, page: page(() => import("./pages/import.tsx")) },
+  { at: /^\/images\/new$/, page: page(() => import("./pages/studio.tsx")) },
+  { at: /^\/images\/([^/]+)$/, page: page(() => import("./pages/image.tsx")) },
 ];
 
 function Page({ path }: { path: string }) {
@@ -149,9 +150,11 @@ export function App() {
         </ul>
       </nav>
       <main className="main" id="main" tabIndex={-1}>
-        <Suspense fallback={<Loading what="the page" />}>
-          <Page path={path} />
-        </Suspense>
+        <Caught path={path}>
+          <Suspense fallback={<Loading what="the page" />}>
+            <Page path={path} />
+          </Suspense>
+        </Caught>
       </main>
       {isSearching && (
         <Suspense>

@@ -413,7 +413,7 @@ it("is used by the keyboard alone", async () => {
   await page.keyboard.press("Enter");
   await page.getByRole("menuitem", { name: /Resume/ }).waitFor();
   // What is not possible is there, and says why.
-  await page.getByText("It is not paused.").waitFor();
+  await page.getByText("It is not paused: it is Running.").waitFor();
   await page.keyboard.press("Escape");
 });
 
@@ -475,30 +475,57 @@ it.each(LOOKS)("is accessible and fits on every page, %s", async (look, colorSch
   await context.close();
 });
 
-it("shows its first page soon, and nothing jumps", async () => {
-  const { page, context } = await visit(browser, url);
-  await page.goto("/");
-  await page.getByLabel("Token").waitFor();
+/** What the page that has just been loaded took over the network, when it was first painted, and how much of it moved since. */
+async function budgetOf(page: Page): Promise<{ bytes: number; paintedMs: number; shift: string[] }> {
+  // As they were sent: compressed. Each once: what is preloaded and then imported is told twice.
   const resources = (await page.evaluate(
-    "performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation')).map(({ name, encodedBodySize }) => [name, encodedBodySize])",
+    `performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
+       .filter(({ name }) => !name.includes("/apis/")).map(({ name, encodedBodySize }) => [name, encodedBodySize])`,
   )) as [string, number][];
-  // Each once: what is preloaded and then imported is told twice.
   const bytes = [...new Map(resources).values()].reduce((sum, size) => sum + size, 0);
-  expect(bytes).toBeGreaterThan(50_000);
-  expect(bytes, JSON.stringify(resources)).toBeLessThan(200_000);
-  const painted: unknown = await page.evaluate(`new Promise((resolve) => {
+  const paintedMs = await page.evaluate(`new Promise((resolve) => {
     new PerformanceObserver((list) => {
       for (const entry of list.getEntries()) if (entry.name === "first-contentful-paint") resolve(entry.startTime);
     }).observe({ type: "paint", buffered: true });
   })`);
-  expect(painted).toBeGreaterThan(0);
-  expect(painted).toBeLessThan(1000);
   const shift = await page.evaluate(`new Promise((resolve) => {
-    let sum = 0;
-    new PerformanceObserver((list) => { for (const entry of list.getEntries()) sum += entry.value; }).observe({ type: "layout-shift", buffered: true });
-    setTimeout(() => resolve(sum), 100);
+    const all = [];
+    new PerformanceObserver((list) => {
+      for (const { value, sources } of list.getEntries())
+        all.push([value, value.toFixed(4) + " " + sources.map(({ node }) => node?.className || node?.nodeName).join(" ")]);
+    }).observe({ type: "layout-shift", buffered: true });
+    setTimeout(() => resolve(all), 100);
   })`);
-  expect(shift).toBeLessThan(0.01);
+  // Safe: what was just made above.
+  const moved = shift as [number, string][];
+  const isMuch = moved.reduce((sum, [value]) => sum + value, 0) >= 0.01;
+  return { bytes, paintedMs: Number(paintedMs), shift: isMuch ? moved.map(([, words]) => words) : [] };
+}
+
+it("shows its first page soon, and nothing jumps", async () => {
+  const { page, context } = await visit(browser, url);
+  await page.goto("/");
+  await page.getByLabel("Token").waitFor();
+  const first = await budgetOf(page);
+  expect(first.bytes).toBeGreaterThan(50_000);
+  expect(first.bytes).toBeLessThan(200_000);
+  expect(first.paintedMs).toBeGreaterThan(0);
+  expect(first.paintedMs).toBeLessThan(1000);
+  expect(first.shift).toEqual([]);
+  await signIn(page, token);
+  // As one comes back to them, signed in.
+  for (const [name, path, ready] of PAGES) {
+    if (!["estate", "machines", "machine", "hosts", "host", "director", "images", "image"].includes(name))
+      continue;
+    await page.goto(path);
+    await page.locator(ready).first().waitFor();
+    await page.locator("[aria-busy]").waitFor({ state: "detached" });
+    const { bytes, paintedMs, shift } = await budgetOf(page);
+    expect(bytes, name).toBeGreaterThan(50_000);
+    expect(bytes, name).toBeLessThan(name === "estate" ? 200_000 : 300_000);
+    expect(paintedMs, name).toBeLessThan(1000);
+    expect(shift, name).toEqual([]);
+  }
   await context.close();
 });
 
@@ -507,6 +534,18 @@ it("says that it has lost the control plane, and goes on by itself when that is 
   await page.getByRole("link", { name: "web-1" }).waitFor();
   await stack.kill("control-plane");
   await page.getByText("No connection since").waitFor({ timeout: 30_000 });
+  // What is asked for meanwhile is refused with the reason, and a page that was not loaded yet waits.
+  const checkbox = page.getByRole("row", { name: /web-1/ }).getByRole("checkbox");
+  await checkbox.check({ force: true });
+  await page.getByRole("button", { name: "Stop", exact: true }).click();
+  await page.getByText("the control plane does not answer").first().waitFor();
+  expect(await violations(page)).toEqual([]);
+  await page.getByRole("link", { name: "Images" }).click();
+  await page
+    .getByText(/Cannot load the images|Loading the page/)
+    .first()
+    .waitFor();
+  await page.getByRole("link", { name: "Machines" }).click();
   // What was known is still there.
   await page.getByRole("link", { name: "web-1" }).waitFor();
   await stack.restart("control-plane");

@@ -1,6 +1,13 @@
 /** What can be done with a machine, when it makes no sense, and how it is asked of the API: as the `vireo` command does. */
+import {
+  isDown,
+  type LifecycleVerb,
+  specFor,
+  whyIdle,
+  whyNot,
+} from "../../../src/compute/lifecycle/verbs.ts";
 import { MERGE_PATCH, request } from "./api.ts";
-import { type Conditioned, conditionOf, phaseOf } from "./derive.ts";
+import { type Conditioned, phaseOf } from "./derive.ts";
 import {
   apiVersionOf,
   collectionPath,
@@ -31,95 +38,29 @@ export const create = (
   });
 
 export interface MachineAction {
-  id: "start" | "stop" | "restart" | "reset" | "pause" | "resume" | "suspend";
+  id: LifecycleVerb;
   name: string;
   done: (name: string) => string;
-  /** Why it makes no sense now; the better the more is known of it. */
-  whyNot: (vm: Machine & Conditioned) => string | undefined;
-  spec: (vm: Machine) => object;
 }
 
-const isDown = (vm: Machine) => !vm.spec.running || ["Stopped", "Failed", "Suspended"].includes(phaseOf(vm));
-const runsNot = (vm: Machine) =>
-  isDown(vm)
-    ? `It does not run: it is ${phaseOf(vm)}.`
-    : vm.metadata.deletionTimestamp
-      ? "It is being deleted."
-      : undefined;
-const now = () => new Date().toISOString();
-
 export const ACTIONS: readonly MachineAction[] = [
-  {
-    id: "start",
-    name: "Start",
-    done: (name) => `${name} is being started`,
-    whyNot: (vm) =>
-      vm.metadata.deletionTimestamp
-        ? "It is being deleted."
-        : isDown(vm)
-          ? undefined
-          : `It is ${phaseOf(vm)}${vm.spec.paused ? "; resume it" : ""}.`,
-    spec: (vm) => ({
-      running: true,
-      suspended: null,
-      stop: { force: null },
-      // One that ended by itself is started by a request: spec says already that it is to run.
-      ...(vm.spec.running && !vm.spec.suspended ? { requests: { restart: now() } } : {}),
-    }),
-  },
-  {
-    id: "stop",
-    name: "Stop",
-    done: (name) => `${name} is asked to shut down`,
-    whyNot: (vm) => (vm.spec.running ? undefined : `It is ${phaseOf(vm)} already.`),
-    spec: () => ({ running: false, stop: { force: null } }),
-  },
-  {
-    id: "restart",
-    name: "Restart",
-    done: (name) => `${name} is being restarted`,
-    whyNot: runsNot,
-    spec: () => ({ requests: { restart: now() }, stop: { force: null } }),
-  },
-  {
-    id: "reset",
-    name: "Reset",
-    done: (name) => `${name} is being reset`,
-    whyNot: runsNot,
-    spec: () => ({ requests: { reset: now() } }),
-  },
-  {
-    id: "pause",
-    name: "Pause",
-    done: (name) => `${name} is being paused`,
-    whyNot: (vm) => runsNot(vm) ?? (vm.spec.paused ? "It is paused already." : undefined),
-    spec: () => ({ paused: true }),
-  },
-  {
-    id: "resume",
-    name: "Resume",
-    done: (name) => `${name} runs on`,
-    whyNot: (vm) => {
-      if (vm.spec.paused) return undefined;
-      const ready = conditionOf(vm, "Ready");
-      return phaseOf(vm) === "Paused" && ready ? `Nobody paused it: ${ready.message}` : "It is not paused.";
-    },
-    spec: () => ({ paused: null }),
-  },
-  {
-    id: "suspend",
-    name: "Suspend",
-    done: (name) => `${name} is being suspended`,
-    whyNot: (vm) => runsNot(vm),
-    spec: () => ({ suspended: true, discardMemory: null }),
-  },
+  { id: "start", name: "Start", done: (name) => `${name} is being started` },
+  { id: "stop", name: "Stop", done: (name) => `${name} is asked to shut down` },
+  { id: "restart", name: "Restart", done: (name) => `${name} is being restarted` },
+  { id: "reset", name: "Reset", done: (name) => `${name} is being reset` },
+  { id: "pause", name: "Pause", done: (name) => `${name} is being paused` },
+  { id: "resume", name: "Resume", done: (name) => `${name} runs on` },
+  { id: "suspend", name: "Suspend", done: (name) => `${name} is being suspended` },
 ];
 
 export const act = (action: MachineAction, vm: Machine) =>
-  patch("virtualmachines", vm.metadata, { spec: action.spec(vm) });
+  patch("virtualmachines", vm.metadata, { spec: specFor(action.id, vm, new Date().toISOString()) });
 
-export const whyNotAct = (action: MachineAction, vm: Machine, can: Can): string | undefined =>
-  action.whyNot(vm) ?? can("patch", "virtualmachines");
+export function whyNotAct({ id }: MachineAction, vm: Machine & Conditioned, can: Can): string | undefined {
+  if (vm.metadata.deletionTimestamp) return "It is being deleted.";
+  const why = whyNot(id, vm) ?? whyIdle(id, vm);
+  return why ? `It ${why}.` : can("patch", "virtualmachines");
+}
 
 export const whyNotMigrate = (vm: Machine, hosts: readonly HostBrief[], can: Can): string | undefined =>
   phaseOf(vm) !== "Running"

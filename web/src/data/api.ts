@@ -13,7 +13,14 @@ export interface RequestOptions {
 
 export const MERGE_PATCH = "application/merge-patch+json";
 
-async function send(method: string, path: string, options: RequestOptions): Promise<Response> {
+const ANSWER_MS = 30_000;
+
+async function send(
+  method: string,
+  path: string,
+  options: RequestOptions,
+  limit: readonly AbortSignal[] = [],
+): Promise<Response> {
   const { body, contentType = "application/json", accept = "application/json", signal } = options;
   let response: Response;
   try {
@@ -23,7 +30,7 @@ async function send(method: string, path: string, options: RequestOptions): Prom
       ...(body === undefined
         ? {}
         : { body: typeof body === "string" || body instanceof Blob ? body : JSON.stringify(body) }),
-      ...(signal ? { signal } : {}),
+      signal: AbortSignal.any([...(signal ? [signal] : []), ...limit]),
       credentials: "same-origin",
       cache: "no-store",
     });
@@ -41,7 +48,9 @@ export async function request<T = unknown>(
   path: string,
   options: RequestOptions = {},
 ): Promise<T> {
-  const response = await send(method, path, options);
+  // Files take as long as they take; of all else a server that says nothing so long is none.
+  const limit = options.body instanceof Blob ? [] : [AbortSignal.timeout(ANSWER_MS)];
+  const response = await send(method, path, options, limit);
   return (await response.json()) as T;
 }
 

@@ -18,7 +18,8 @@ export const usePlacement = (machine: Place, standing: string) =>
     queryFn: ({ signal }) => request<Placed>("GET", placementPath(machine), { signal }),
     refetchInterval: AGAIN_MS,
     placeholderData: keepPreviousData,
-    retry: (failures, error) => failures < 3 && !isApiError(error, "Forbidden"),
+    retry: (failures, error) =>
+      failures < 3 && !isApiError(error, "Forbidden") && !isApiError(error, "NotFound"),
   });
 
 /** To users of one namespace. */

@@ -21,7 +21,9 @@ export function Conditions({
         <ul className="lines">
           {conditions.map(({ type, status, reason, message, lastTransitionTime }) => (
             <li key={type}>
-              <Badge tone={status === "Unknown" ? "warn" : "idle"}>
+              <Badge
+                tone={status === "Unknown" ? "warn" : type === "Ready" && status === "True" ? "ok" : "idle"}
+              >
                 {type}: {status === "True" ? "yes" : status === "False" ? "no" : "unknown"}
               </Badge>
               <span>

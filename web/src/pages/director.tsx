@@ -228,7 +228,11 @@ export default function Director() {
       <div className="page-head">
         <h1>Director</h1>
       </div>
-      <Ready of={[policies]} what="the policies">
+      {/* All at once: what comes later would push what is read already. */}
+      <Ready
+        of={[policies, ...[plans, power, sites].filter((list) => !isHidden(list))]}
+        what="the policies and plans"
+      >
         {() => (
           <div className="stack">
             {proposed.map((plan) => (

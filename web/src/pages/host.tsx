@@ -200,7 +200,7 @@ function Found({ host, machines, tab }: { host: HostKind; machines: readonly Mac
                       <Link href={machinePath(vm)}>{vm.metadata.name}</Link>
                       <MachineState vm={vm} />
                       <span className="push muted">
-                        {vm.spec.cpus} CPUs, {size(bytesOf(vm.spec.memory))}
+                        {vm.spec.cpus} {vm.spec.cpus === 1 ? "CPU" : "CPUs"}, {size(bytesOf(vm.spec.memory))}
                       </span>
                     </li>
                   ))}

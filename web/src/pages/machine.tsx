@@ -1,11 +1,12 @@
 /** One machine: how it is, what it uses, why it is where it is, and all that can be done with it. */
-import { lazy, type ReactNode, Suspense, useState } from "react";
+import { type ReactNode, Suspense, useState } from "react";
 import { Button, Menu, MenuItem, MenuTrigger, Popover } from "react-aria-components";
 import { Action, Ago, Badge, size } from "../../ui/basics.tsx";
 import { Icon } from "../../ui/icons.tsx";
 import { Empty, Loading, Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
 import type { PageProps } from "../app.tsx";
+import { page } from "../caught.tsx";
 import { ACTIONS, act, whyNotAct, whyNotConsole, whyNotDelete, whyNotMigrate } from "../data/actions.ts";
 import { bytesOf, isOver, policiesOf } from "../data/derive.ts";
 import type { VirtualMachine } from "../data/kinds.ts";
@@ -22,8 +23,8 @@ import { Conditions } from "./conditions.tsx";
 import { EventTable } from "./events.tsx";
 import { MachineState, machinePath } from "./machines.tsx";
 
-const Screen = lazy(() => import("../machine/screen.tsx"));
-const Terminal = lazy(() => import("../machine/terminal.tsx"));
+const Screen = page(() => import("../machine/screen.tsx"));
+const Terminal = page(() => import("../machine/terminal.tsx"));
 
 const TABS = [
   ["", "Overview"],
@@ -55,6 +56,9 @@ export default function Machine({ parts: [namespace = "", name = "", tab = ""] }
   );
 }
 
+/** Of what makes sense, whoever asks. */
+const may: Can = () => undefined;
+
 function Found({ vm, tab, can }: { vm: VirtualMachine; tab: string; can: Can }) {
   const hosts = useBrief("hosts");
   const [dialog, setDialog] = useState<ReactNode>(null);
@@ -62,7 +66,7 @@ function Found({ vm, tab, can }: { vm: VirtualMachine; tab: string; can: Can }) 
   const path = machinePath(vm);
   const { name } = vm.metadata;
   const [first, ...more] = [...ACTIONS].sort(
-    (a, b) => Number(Boolean(a.whyNot(vm))) - Number(Boolean(b.whyNot(vm))),
+    (a, b) => Number(Boolean(whyNotAct(a, vm, may))) - Number(Boolean(whyNotAct(b, vm, may))),
   );
   const main = vm.spec.running && first?.id !== "start" ? ACTIONS.find(({ id }) => id === "stop") : first;
   const others = [...more, ...(first && main !== first ? [first] : [])].filter((one) => one !== main);
@@ -265,7 +269,7 @@ function Overview({ vm }: { vm: VirtualMachine }) {
             </dd>
             <dt>Image</dt>
             <dd>
-              <Link href={`/images/${spec.image}`}>{spec.image}</Link>
+              <Link href={`/images/${spec.image?.split(":")[0]}`}>{spec.image}</Link>
             </dd>
             <dt>Labels</dt>
             <dd className="row">
@@ -293,12 +297,6 @@ function Overview({ vm }: { vm: VirtualMachine }) {
               </>
             )}
           </dl>
-        </section>
-        <section className="panel">
-          <h2>Why is it here?</h2>
-          <div className="body stack">
-            <Why machine={metadata} standing={`${metadata.generation} ${status?.phase} ${status?.host}`} />
-          </div>
         </section>
         <Conditions conditions={status?.conditions ?? []} />
         <section className="panel">
@@ -349,6 +347,13 @@ function Overview({ vm }: { vm: VirtualMachine }) {
           )}
         </section>
       </div>
+      {/* Last: it comes later than the others, and nothing is to jump then. */}
+      <section className="panel">
+        <h2>Why is it here?</h2>
+        <div className="body stack">
+          <Why machine={metadata} standing={`${metadata.generation} ${status?.phase} ${status?.host}`} />
+        </div>
+      </section>
     </div>
   );
 }

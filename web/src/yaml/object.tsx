@@ -1,12 +1,13 @@
 /** An object as YAML, to be read, changed and made. What is written is checked by the server before it is sent (dry-run), and says what would change. */
 import { useQuery } from "@tanstack/react-query";
-import { lazy, type ReactNode, Suspense, useEffect, useId, useMemo, useState } from "react";
+import { type ReactNode, Suspense, useEffect, useId, useMemo, useState } from "react";
 import { parse, stringify } from "yaml";
 import { isResource } from "../../../src/client/answers.ts";
 import { readFieldDocs } from "../../../src/client/field-docs.ts";
 import { Action } from "../../ui/basics.tsx";
 import { Loading } from "../../ui/states.tsx";
 import { toast } from "../../ui/toasts.tsx";
+import { page } from "../caught.tsx";
 import { isApiError, messageOf, request } from "../data/api.ts";
 import { editable, saving } from "../data/edit.ts";
 import { collectionPath, objectPath, type Plural, type Resource } from "../data/kinds.ts";
@@ -14,7 +15,7 @@ import type { Can } from "../data/rights.ts";
 import { problemAt, syntaxProblems } from "./places.ts";
 import { suggest } from "./suggest.ts";
 
-const Editor = lazy(() => import("./editor.tsx"));
+const Editor = page(() => import("./editor.tsx"));
 
 const textOf = ({ apiVersion, kind, metadata, spec, ...rest }: Resource): string =>
   stringify({ apiVersion, kind, metadata, spec, ...rest }, { aliasDuplicateObjects: false });

@@ -21,6 +21,7 @@ import { admitVirtualMachine, checkResourceQuota, ResourceQuota } from "./comput
 import { Rollback, Snapshot } from "./compute/snapshots/kinds.ts";
 import { StoragePool } from "./compute/storage/kinds.ts";
 import { checkPlan, checkPolicy } from "./director/checks.ts";
+import { UsageHistory } from "./director/estate/usage-history.ts";
 import { checkFailover } from "./director/failover/failover-word.ts";
 import { Plan, Policy } from "./director/kinds.ts";
 import { checkRules } from "./director/rules/last-word.ts";
@@ -65,6 +66,7 @@ export const KINDS: readonly Kind[] = [
   register(StoragePool, { check: checkStoragePool, admitDelete: keepStoragePool }),
   register(Policy, { check: checkPolicy }),
   register(Plan, { check: checkPlan }),
+  register(UsageHistory),
   register(PowerPolicy),
   register(Site, { check: checkSite }),
   register(Lease),

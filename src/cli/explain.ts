@@ -1,12 +1,16 @@
 /** `vireo explain vm/NAME`, `host/NAME`: the director's own judgement on the estate as it is now. */
+
+import type { Client } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
-import { readEstate } from "../director/estate/read-estate.ts";
+import { readHistory } from "../director/estate/history-keeper.ts";
+import { readEstate, type Seen } from "../director/estate/read-estate.ts";
 import { explain as explainPlacement } from "../director/planning/explain.ts";
-import { decidePower, explainPower } from "../director/power/power.ts";
+import { decidePower, explainForecast, explainPower } from "../director/power/power.ts";
 import { forecastOf, readPower } from "../director/power/power-reconciler.ts";
-import { PowerPolicy } from "../power/policies/kinds.ts";
+import { policyFor } from "../director/power/standing.ts";
 import { systemClock } from "../reconcile/clock.ts";
+import { isApiError } from "../resource/errors.ts";
 import { openConnection } from "./connect.ts";
 import { missing } from "./missing.ts";
 import type { Place } from "./resources.ts";
@@ -26,9 +30,10 @@ export async function explain(place: Place, what: string, print: (line: string) 
   const connection = openConnection(place.paths, place.kubeconfig);
   const { client } = connection;
   const namespace = place.namespace ?? connection.namespace;
+  const seen = await seenBy(client, print);
   const [vm, estate] = await Promise.all([
     client.get(VirtualMachine, { name, namespace }),
-    readEstate(client),
+    readEstate(client, seen),
   ]);
   const explanation = explainPlacement(estate, `${namespace}/${name}`);
   if (!vm || !explanation) throw missing("machine", name, namespace);
@@ -37,6 +42,7 @@ export async function explain(place: Place, what: string, print: (line: string) 
   const policies = explanation.policies.map((policy) => `${policy.name} (${policy.goal})`);
   print(`policies  ${policies.join(", ") || "none; balanced"}`);
   if (explanation.moves) print(`moves     ${explanation.moves}`);
+  print(`uses      ${explanation.use}`);
   print("hosts     as they would be judged now, the best first:");
   for (const host of explanation.hosts)
     print(`  ${host.chosen ? "*" : " "} ${host.name.padEnd(12)} ${host.verdict}`);
@@ -47,9 +53,22 @@ async function explainHost(place: Place, name: string, print: (line: string) => 
   const { client } = openConnection(place.paths, place.kubeconfig);
   const host = await client.get(Host, { name });
   if (!host) throw missing("host", name);
-  const policies = (await client.list(PowerPolicy)).items;
-  const input = await readPower({ client, clock: systemClock });
+  const input = await readPower({ client, ...(await seenBy(client, print)) });
+  const ahead = forecastOf(input.policies, input.now);
   print(`host/${name}`);
-  for (const line of explainPower(decidePower({ ...input, ahead: forecastOf(policies, input.now) }), host))
-    print(line);
+  for (const line of explainPower(decidePower({ ...input, ahead }), host)) print(line);
+  const policy = policyFor(input.policies, host);
+  if (policy) print(`forecast  ${explainForecast(policy, host, input.now)}`);
+}
+
+/** What the director expects of machines; who may not read that is told, and sees what is declared. */
+async function seenBy(client: Client, print: (line: string) => void): Promise<Seen> {
+  const clock = systemClock;
+  try {
+    return { clock, history: await readHistory(client, clock) };
+  } catch (error) {
+    if (!isApiError(error, "Forbidden")) throw error;
+    print(`note      without what machines were seen to use, by which the director goes: ${error.message}`);
+    return { clock };
+  }
 }

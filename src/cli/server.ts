@@ -21,7 +21,8 @@ import { runQuotaReconciler } from "../compute/quota-reconciler.ts";
 import { runSnapshotReconciler } from "../compute/snapshots/reconciler.ts";
 import { runVirtualMachineReconciler } from "../compute/vm-reconciler.ts";
 import { consoleSubresources } from "../consoles/subresources.ts";
-import { UseHistory } from "../director/estate/history.ts";
+import type { UseHistory } from "../director/estate/history.ts";
+import { HistoryKeeper } from "../director/estate/history-keeper.ts";
 import { runPlanExecutor } from "../director/execution/executor.ts";
 import { runDestinations } from "../director/planning/destinations.ts";
 import { runPlanner } from "../director/planning/planner.ts";
@@ -98,9 +99,10 @@ export async function server(
   const tickets = new Tickets(store);
   const buildLogs = join(paths.logs, "builds");
   const signer = signerOf(pki.derived("image signatures"));
-  const history = new UseHistory();
+  /** While this one leads. */
+  let own: UseHistory | undefined;
   const consoles = consoleSubresources({ service, issuer: pki, tickets, log });
-  const director = directorSubresources(new LocalClient(service), { history, clock: systemClock });
+  const director = directorSubresources(new LocalClient(service), systemClock, () => own);
   const api = await startApiServer({
     service,
     tickets,
@@ -160,7 +162,12 @@ export async function server(
       const events = new EventRecorder(client, "control-plane", log, clock);
       for (const { kind, metadata } of service.invalid)
         events.record({ kind, ...metadata }, "Warning", "Invalid", `skipped: ${invalidity({ metadata })}`);
-      const context = { client, clock, log, signal: leading, history };
+      const keeper = await HistoryKeeper.open({ client, clock, log });
+      own = keeper.history;
+      leading.addEventListener("abort", () => {
+        own = undefined;
+      });
+      const context = { client, clock, log, signal: leading, history: keeper.history };
       await Promise.all([
         runHostReconciler(context),
         runPowerReconciler({ ...context, secretOf: (at) => client.get(Secret, at), bootId: bootId() }),
@@ -173,6 +180,7 @@ export async function server(
         runScheduler(context),
         runDestinations(context),
         runPlanner(context),
+        keeper.run(leading),
         runHostPower({ ...context, bootId: bootId() }),
         runPlanExecutor(context),
         runImageReconciler(context),

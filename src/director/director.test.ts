@@ -438,6 +438,17 @@ describe("a host with few machines", () => {
 });
 
 describe("an explanation", () => {
+  it("says what the machine uses, what is expected of it, and by what", () => {
+    const used = (use?: MachineView["use"]) =>
+      explain({ ...SHOP, machines: [machine("web-1", "web", use ? { use } : {})] }, "default/web-1")?.use;
+    expect(used()).toBe("not measured for five minutes yet; it is taken to be a quarter of its 1 CPUs");
+    const use = { cpus: 0.3, expected: 0.45, deviation: 0.11 };
+    expect(used(use)).toBe("0.30 of its 1 CPUs; expected 0.45, give or take 0.11, as in the last while");
+    expect(used({ ...use, usualAt: Date.UTC(2026, 0, 1, 9) })).toContain(
+      "usual in the hour of the week from 2026-01-01T09:00:00.000Z",
+    );
+  });
+
   it("has a verdict for every host", () => {
     const explanation = explain(placeAll(SHOP), "default/web-1");
     expect(explanation?.hosts.map((h) => h.name).sort()).toEqual(["fast-1", "frugal-1", "middle-1"]);
@@ -468,6 +479,7 @@ describe("an explanation", () => {
             "name": "web",
           },
         ],
+        "use": "not measured for five minutes yet; it is taken to be a quarter of its 1 CPUs",
       }
     `);
   });

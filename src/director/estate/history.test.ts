@@ -41,6 +41,18 @@ it("learns the hours of the week, and tells them an hour before", () => {
   expect(at(33)).toBeGreaterThan(2.5);
   expect(at(34.5)).toBeGreaterThan(2.5);
   expect(at(60)).toBeLessThan(0.5);
+  expect(history.useOf("a", (2 * 168 + 33.5) * HOUR)?.usualAt).toBe((2 * 168 + 34) * HOUR);
+});
+
+it("an hour that was not seen whole counts as much less", () => {
+  const history = new UseHistory();
+  history.observe("a", 0, 1);
+  // The second week is known from the last quarter of its first hour on only.
+  const other = new UseHistory();
+  for (const each of history.remember(["a"], 165 * HOUR)) other.recall(each, 168.75 * HOUR);
+  other.observe("a", 168.75 * HOUR, 9);
+  const [known] = other.remember(["a"], 169 * HOUR);
+  expect(known?.hours?.[0]).toBeCloseTo(2);
 });
 
 it("goes on as it was while nothing is told, however long", () => {

@@ -1,6 +1,6 @@
 /**
- * What machines were seen to use, and what is to be expected of it: the last while, and the shape of the week by the hour. Kept in memory by who plans (the leader
- * learns it anew), a few hundred bytes a machine. Pure.
+ * What machines were seen to use, and what is to be expected of it: the last while, and the shape of the week by the hour. In the memory of who plans, a few hundred bytes a
+ * machine, and in the store for who leads next (history-keeper.ts). Pure.
  *
  * A value holds until the next one is told, because agents write only what changes (agent/qemu/usage.ts). Until a machine has been seen for a while nothing is said of it:
  * one that boots takes all it can get, and would look large.
@@ -17,6 +17,23 @@ const RECENT_MS = 45 * 60_000;
 const NEWEST = 0.5;
 /** So many hours ahead are looked at, with the one that goes on. */
 const AHEAD = 2;
+/** What was kept so long ago says nothing of the last while any more. */
+const STALE_MS = 2 * HOUR_MS;
+
+/** What was seen of one machine, as who leads next goes on from it. */
+export interface Remembered {
+  /** "namespace/name" */
+  machine: string;
+  /** Seen since then, and until then; ms since the epoch. */
+  since: number;
+  at: number;
+  /** Processors: the newest value, and what the last while was like. */
+  cpus: number;
+  mean: number;
+  deviation: number;
+  /** By hour of the week, NaN: not seen yet. */
+  hours?: Float32Array;
+}
 
 interface Known {
   since: number;
@@ -32,6 +49,7 @@ interface Known {
 }
 
 const hourOf = (at: number) => Math.floor(at / HOUR_MS) % WEEK_HOURS;
+const isRecent = (at: number, now: number) => now - at < STALE_MS;
 
 export class UseHistory {
   readonly #machines = new Map<string, Known>();
@@ -53,12 +71,47 @@ export class UseHistory {
     const known = this.#machines.get(key);
     if (!known || at - known.since < SEEN_MS) return undefined;
     fold(known, at);
-    let mean = known.mean;
+    const use: MachineUse = { cpus: known.cpus, expected: known.mean, deviation: Math.sqrt(known.variance) };
     for (let ahead = 0; known.hours && ahead < AHEAD; ahead++) {
       const usual = known.hours[hourOf(at + ahead * HOUR_MS)] as number;
-      if (usual > mean) mean = usual;
+      if (usual <= use.expected || Number.isNaN(usual)) continue;
+      use.expected = usual;
+      use.usualAt = (Math.floor(at / HOUR_MS) + ahead) * HOUR_MS;
     }
-    return { cpus: known.cpus, expected: mean, deviation: Math.sqrt(known.variance) };
+    return use;
+  }
+
+  /** Keys. */
+  get machines(): MapIterator<string> {
+    return this.#machines.keys();
+  }
+
+  /** Until `at`. @param machines keys; those of which nothing is known are left out */
+  remember(machines: readonly string[], at: number): Remembered[] {
+    return machines.flatMap((machine) => {
+      const known = this.#machines.get(machine);
+      if (!known) return [];
+      fold(known, at);
+      const { since, cpus, mean, variance, hours } = known;
+      const deviation = Math.sqrt(variance);
+      return { machine, since, at, cpus, mean, deviation, ...(hours ? { hours: hours.slice() } : {}) };
+    });
+  }
+
+  /** What another one saw: nothing that was seen here is lost, hours that were not are taken from it. @param now ms since the epoch */
+  recall({ machine, since, at, cpus, mean, deviation, hours }: Remembered, now: number): void {
+    const own = this.#machines.get(machine);
+    const none = { sum: 0, length: 0 };
+    if (own) {
+      own.hours =
+        own.hours && hours
+          ? own.hours.map((hour, i) => (Number.isNaN(hour) ? (hours[i] ?? hour) : hour))
+          : (own.hours ?? hours);
+    } else if (isRecent(at, now) && at <= now) {
+      this.#machines.set(machine, { since, at, cpus, mean, variance: deviation ** 2, hours, ...none });
+    } else {
+      this.#machines.set(machine, { since: now, at: now, cpus, mean: cpus, variance: 0, hours, ...none });
+    }
   }
 
   /** Those that are no longer there. */
@@ -92,7 +145,9 @@ function fold(known: Known, until: number): void {
 function endHour(known: Known, hour: number): void {
   known.hours ??= new Float32Array(WEEK_HOURS).fill(Number.NaN);
   const [mean, before] = [known.sum / known.length, known.hours[hour] as number];
-  known.hours[hour] = Number.isNaN(before) ? mean : before + NEWEST * (mean - before);
+  // Of an hour that was not seen whole, as after another one led, as much less.
+  const weight = NEWEST * Math.min(1, known.length / HOUR_MS);
+  known.hours[hour] = Number.isNaN(before) ? mean : before + weight * (mean - before);
   known.sum = 0;
   known.length = 0;
 }

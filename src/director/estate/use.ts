@@ -13,6 +13,8 @@ export interface MachineUse {
   expected: number;
   /** Its standard deviation from that; absent: it is not known. */
   deviation?: number;
+  /** It is expected because it is usual in the hour of the week that begins then, ms since the epoch; absent: it was so in the last while. */
+  usualAt?: number;
 }
 
 /** Moves fill a host's processors up to here; the rest is for what nobody expects. */

@@ -15,6 +15,8 @@ export interface Explanation {
   policies: { name: string; goal: string }[];
   /** Why the director does not move it by itself now, or at all; absent: it may. */
   moves?: string;
+  /** What it uses, and is expected to. */
+  use: string;
   hosts: { name: string; chosen: boolean; verdict: string }[];
 }
 
@@ -44,6 +46,17 @@ function movesOf(estate: Estate, machine: MachineView): { moves?: string } {
     : {};
 }
 
+function useOf({ use, cpus }: MachineView): string {
+  if (!use) return `not measured for five minutes yet; it is taken to be a quarter of its ${cpus} CPUs`;
+  const { cpus: now, expected, deviation, usualAt } = use;
+  const around = deviation === undefined ? "" : `, give or take ${deviation.toFixed(2)}`;
+  const why =
+    usualAt === undefined
+      ? "as in the last while"
+      : `usual in the hour of the week from ${new Date(usualAt).toISOString()}`;
+  return `${now.toFixed(2)} of its ${cpus} CPUs; expected ${expected.toFixed(2)}${around}, ${why}`;
+}
+
 /** Undefined when there is no such machine. */
 export function explain(estate: Estate, key: string): Explanation | undefined {
   const machine = estate.machines.find((m) => m.key === key);
@@ -56,6 +69,7 @@ export function explain(estate: Estate, key: string): Explanation | undefined {
       goal: goalNow(indexOf(estate).aimOf(policy)),
     })),
     ...movesOf(estate, machine),
+    use: useOf(machine),
     hosts: judge(estate, machine).map(({ host, obstacle, score, busy }) => ({
       name: host.name,
       chosen: host.name === machine.host,

@@ -1,7 +1,7 @@
 /** Makes Plans when policies or hosts change, and tells of each policy whether it holds. */
 import { type Client, modify } from "../../client/client.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
-import { Instance } from "../../compute/kinds.ts";
+import { Instance, type Usage } from "../../compute/kinds.ts";
 import { Controller } from "../../reconcile/controller.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
@@ -86,7 +86,7 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
   });
   instances.onChange((_key, instance, old) => {
     const used = instance?.status?.usage;
-    if (used && used.time !== old?.status?.usage?.time) see(context, instance, used.cpus);
+    if (used && used.time !== old?.status?.usage?.time) see(context, instance, used, old === undefined);
     const gone = !instance || instance.status?.custody === "Released";
     if (gone && old && leaving.has(old.spec.host ?? "")) ask(`a machine left host ${old.spec.host}`);
     if (instance?.status?.phase !== old?.status?.phase && instance?.status?.phase === "Running")
@@ -99,9 +99,16 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
   ]);
 }
 
-/** From the agents' own samples; they tell only what changed. */
-function see({ history, clock }: DirectorContext, { metadata, spec }: Instance, cpus: number): void {
-  history?.observe(`${metadata.namespace ?? "default"}/${spec.vm}`, clock.now().getTime(), cpus);
+/** From the agents' own samples; they tell only what changed. @param first it was told before we looked: what has held since */
+function see(
+  { history, clock }: DirectorContext,
+  { metadata, spec }: Instance,
+  { time, cpus }: Usage,
+  first: boolean,
+): void {
+  const now = clock.now().getTime();
+  const at = first ? Math.min(now, Date.parse(time) || now) : now;
+  history?.observe(`${metadata.namespace ?? "default"}/${spec.vm}`, at, cpus);
 }
 
 /** Why it is planned again as soon as a plan is over; undefined: the next look is soon enough. */

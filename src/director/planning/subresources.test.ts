@@ -29,7 +29,7 @@ beforeAll(async () => {
   const pki = await Pki.open(folder);
   plane = await openControlPlane();
   const { client, service } = plane;
-  const subresources = directorSubresources(client, { clock: systemClock });
+  const subresources = directorSubresources(client, systemClock);
   server = await startApiServer({ service, pki, host: "127.0.0.1", port: 0, subresources });
   const as = (name: string, groups: string[]) =>
     new HttpClient({ url: server.url, ca: pki.ca, token: pki.tokens.addUser({ name, groups }) });

@@ -13,10 +13,13 @@ import { type Call, integer } from "../../api/resource-reads.ts";
 import type { Subresource } from "../../api/subresource.ts";
 import type { Client } from "../../client/client.ts";
 import type { VirtualMachine } from "../../compute/kinds.ts";
+import type { Clock } from "../../reconcile/clock.ts";
 import { ApiError } from "../../resource/errors.ts";
 import { isFields } from "../../resource/fields.ts";
 import { API_VERSION } from "../../resource/kind.ts";
 import type { Estate } from "../estate/estate.ts";
+import type { UseHistory } from "../estate/history.ts";
+import { readHistory } from "../estate/history-keeper.ts";
 import { readEstate, type Seen } from "../estate/read-estate.ts";
 import { predict } from "../execution/figures.ts";
 import { planUndo, undoing } from "../execution/undo.ts";
@@ -30,12 +33,21 @@ const MOST = 5000;
 /** How old the estate may be that questions are answered by: several pages may ask, and in a great estate it is some tenths of a second to read. */
 const KEPT_MS = 2000;
 
-/** For ApiServerOptions.subresources. @param seen what the planner of this control plane has seen machines use */
-export function directorSubresources(client: Client, seen: Seen): Record<string, readonly Subresource[]> {
+/** For ApiServerOptions.subresources. @param own what the planner of this control plane has seen machines use, while it leads; else what the one that does has kept counts */
+export function directorSubresources(
+  client: Client,
+  clock: Clock,
+  own: () => UseHistory | undefined = () => undefined,
+): Record<string, readonly Subresource[]> {
+  const seenNow = async (): Promise<Seen> => ({
+    clock,
+    history: own() ?? (await readHistory(client, clock)),
+  });
   let kept: { estate: Promise<Estate>; at: number } | undefined;
   const estateNow = (): Promise<Estate> => {
-    const now = seen.clock.now().getTime();
-    if (!kept || now - kept.at >= KEPT_MS) kept = { estate: readEstate(client, seen), at: now };
+    const now = clock.now().getTime();
+    if (!kept || now - kept.at >= KEPT_MS)
+      kept = { estate: seenNow().then((seen) => readEstate(client, seen)), at: now };
     const { estate } = kept;
     estate.catch(() => {
       kept = undefined;
@@ -53,7 +65,7 @@ export function directorSubresources(client: Client, seen: Seen): Record<string,
           await sendValue(
             call.exchange,
             200,
-            isNew ? await ofNew(call, client, seen) : of(call, await estateNow()),
+            isNew ? await ofNew(call, client, await seenNow()) : of(call, await estateNow()),
           );
         },
       },
@@ -67,9 +79,9 @@ export function directorSubresources(client: Client, seen: Seen): Record<string,
           const plans = (await client.list(Plan)).items;
           const plan = plans.find(({ metadata }) => metadata.name === name);
           if (!plan) throw new ApiError("NotFound", `plans.vireo.dev "${name}" not found`, { name });
-          const estate = await readEstate(client, seen);
+          const estate = await readEstate(client, await seenNow());
           const { moves, kept: stays } = planUndo(estate, plan);
-          const now = seen.clock.now().getTime();
+          const now = clock.now().getTime();
           const answer: Undoing = {
             kind: "PlanUndo",
             apiVersion: API_VERSION,

@@ -11,6 +11,20 @@ const DOWN = 0.5;
 /** How far the newest error moves the mean of all. */
 const NEWEST = 0.05;
 
+/** A host is woken so many times its boot time before it is needed, and a round of looking at it. */
+const BOOT_MARGIN = 1.5;
+const MINUTE_MS = 60_000;
+const ROUND_MS = 2 * MINUTE_MS;
+
+/** How long before it is needed it is woken. */
+export const wakeMs = (bootSeconds: number): number => bootSeconds * 1000 * BOOT_MARGIN + ROUND_MS;
+
+/** How long one that goes off is away at least. */
+export const awayMs = (bootSeconds: number, { minOffMinutes }: { minOffMinutes: number }): number =>
+  bootSeconds * 1000 * BOOT_MARGIN + minOffMinutes * MINUTE_MS;
+
+export const inGib = (mib: number): string => `${(mib / 1024).toFixed(1)} GiB`;
+
 export interface Given {
   cpus: number;
   memoryMiB: number;

@@ -15,7 +15,7 @@ import { pendingOf } from "../../power/kinds.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
-import type { Given } from "./demand.ts";
+import { awayMs, DemandShape, type Given, inGib } from "./demand.ts";
 import { type PowerInput, Round, type Spare, unsureOf, type Wish } from "./round.ts";
 import { isOwn, type Powered, policyFor, type State, sinceOf, stateOf } from "./standing.ts";
 
@@ -59,6 +59,10 @@ function withOn(estate: Estate, names: ReadonlySet<string>): Estate {
   return { ...estate, hosts, machines: [...estate.machines] };
 }
 
+/** As it was measured, or as the policy says until then. */
+const bootSecondsOf = ({ status }: Host, { spec }: PowerPolicy): number =>
+  median(status?.power?.boots ?? []) ?? spec.bootSeconds;
+
 export function decidePower(input: PowerInput): Verdict {
   const { hosts } = input;
   const why = new Map<string, string>();
@@ -68,7 +72,7 @@ export function decidePower(input: PowerInput): Verdict {
     const view = views.get(host.metadata.name);
     if (!policy || policy.spec.automation === "off" || !view) return [];
     const state = stateOf(host, view);
-    const bootSeconds = median(host.status?.power?.boots ?? []) ?? policy.spec.bootSeconds;
+    const bootSeconds = bootSecondsOf(host, policy);
     return [{ host, view, policy, state, h: -1, since: sinceOf(host), bootSeconds }];
   });
   // What nobody wants off any more comes on again, whatever it is needed for.
@@ -138,4 +142,16 @@ export function explainPower(verdict: Verdict, host: Host): string[] {
         `          ${since} ${what}${succeeded ? "" : " failed"}: ${message}`,
     ),
   ];
+}
+
+/** By what the policy's shape of the week says of the time for which the host would be away, if it went off now. */
+export function explainForecast(policy: PowerPolicy, host: Host, now: number): string {
+  const aheadMs = awayMs(bootSecondsOf(host, policy), policy.spec);
+  const peak = new DemandShape(policy.status?.demand).peak(now, aheadMs);
+  const minutes = Math.ceil(aheadMs / 60_000);
+  if (!peak)
+    return `PowerPolicy ${policy.metadata.name} has not seen an hour like those of the next ${minutes} minutes yet`;
+  const { errorPercent } = policy.status?.demand ?? {};
+  const off = errorPercent === undefined ? "" : `; such forecasts were off by ${errorPercent.toFixed(0)} %`;
+  return `in the next ${minutes} minutes, until it would be back, machines usually have at most ${peak.cpus} CPUs and ${inGib(peak.memoryMiB)} memory of the hosts of PowerPolicy ${policy.metadata.name}${off}`;
 }

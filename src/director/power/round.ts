@@ -10,7 +10,7 @@ import { applyTo, type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { demandsOf, inWords } from "../failover/failover.ts";
 import { type Demand, Survival } from "../failover/survival.ts";
 import { obstacle } from "../rules/rules.ts";
-import type { Given } from "./demand.ts";
+import { awayMs, type Given, inGib, wakeMs } from "./demand.ts";
 import { CONTROL_PLANE, failedLately, hasControlPlane, isStuck, neverOff, type Powered } from "./standing.ts";
 
 const MINUTE_MS = 60_000;
@@ -19,9 +19,6 @@ const SHARE_AT_ONCE = 0.1;
 /** So many at most of a policy are on their way off at once, and so many proofs that a host is needed are made at a time: the leader has more to do. */
 const MOST_AT_ONCE = 50;
 const ROUND_FAULTS = 50;
-/** A host is woken so many times its boot time before it is needed, and a round of looking at it. */
-const BOOT_MARGIN = 1.5;
-const ROUND_MS = 2 * MINUTE_MS;
 /** Of so many hosts it is looked at whether a machine that comes there takes what a loss needs. */
 const LOOKS = 50;
 /** So many hosts are tried for one need; others of the same kind would not help either. */
@@ -61,8 +58,6 @@ export interface PowerInput {
   /** By policy: what is forecast until so long from now (demand.ts); undefined: nobody knows. */
   ahead?: ((policy: string, aheadMs: number) => Ahead | undefined) | undefined;
 }
-
-const gib = (mib: number) => `${(mib / 1024).toFixed(1)} GiB`;
 
 /** Why nobody knows who has the say over hosts of this policy, or of none; undefined: it is known. */
 export function unsureOf({ unread }: PowerInput, policy: PowerPolicy | undefined): string | undefined {
@@ -309,7 +304,7 @@ export class Round {
     const boot = Math.max(...own.map(({ bootSeconds }) => bootSeconds));
     for (const each of this.candidates()) {
       if (each.policy !== policy) continue;
-      const lack = this.lackOf(policy, boot * 1000 * BOOT_MARGIN + ROUND_MS);
+      const lack = this.lackOf(policy, wakeMs(boot));
       if (!lack) return;
       this.call(each, lack);
     }
@@ -324,7 +319,7 @@ export class Round {
     memoryMiB -= (without?.memoryBytes ?? 0) / MiB;
     const by = new Date(expected.by).toISOString();
     if (expected.memoryMiB > memoryMiB)
-      return `by ${by} machines usually have ${gib(expected.memoryMiB)} memory, those that are on have ${gib(memoryMiB)}`;
+      return `by ${by} machines usually have ${inGib(expected.memoryMiB)} memory, those that are on have ${inGib(memoryMiB)}`;
     return expected.cpus > cpus
       ? `by ${by} machines usually have ${expected.cpus} CPUs, those that are on have ${cpus}`
       : undefined;
@@ -402,8 +397,7 @@ export class Round {
       return `others are switched off first, a tenth of them and ${MOST_AT_ONCE} at most at a time`;
     const unmet = this.unmet.get(policy);
     if (unmet) return unmet;
-    const aheadMs = each.bootSeconds * 1000 * BOOT_MARGIN + policy.spec.minOffMinutes * MINUTE_MS;
-    const lack = this.lackOf(policy, aheadMs, view);
+    const lack = this.lackOf(policy, awayMs(each.bootSeconds, policy.spec), view);
     if (lack) return `without it ${lack}`;
     const kind = `${this.index.kindOfHost(h)} ${view.site}/${view.rack}`;
     // Without another one of the same kind it would be the same.

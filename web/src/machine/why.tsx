@@ -36,7 +36,7 @@ export function Why({ machine, standing }: { machine: Place; standing: string })
   return <Verdicts of={data} />;
 }
 
-export function Verdicts({ of: { policies, moves, hosts, others } }: { of: Placed }) {
+export function Verdicts({ of: { policies, host, moves, use, hosts, others } }: { of: Placed }) {
   return (
     <>
       <p className="muted">
@@ -45,6 +45,7 @@ export function Verdicts({ of: { policies, moves, hosts, others } }: { of: Place
           : "No policy chooses it, so speed, room and watts count alike; as each host would be judged now, the best first."}
       </p>
       {moves && <p className="muted">The director moves it {moves}.</p>}
+      {host !== undefined && <p className="muted">Processors: {use}.</p>}
       <ol className="verdicts">
         {hosts.map(({ name, chosen, verdict }) => (
           <li key={name} aria-current={chosen ? "true" : undefined}>

@@ -14,6 +14,7 @@ import type { Hypervisor } from "./hypervisor.ts";
 import { runMemoryErrors } from "./memory-errors.ts";
 import { runParting } from "./parting.ts";
 import { type Intervals, runInstances } from "./runs/instances.ts";
+import { runWaking } from "./waking.ts";
 
 export interface AgentContext {
   client: Client;
@@ -57,6 +58,7 @@ export async function runAgent(context: AgentContext): Promise<void> {
   await Promise.all([
     runHeartbeat({ client, host: name, seconds: context.heartbeatSeconds ?? 10, clock, log, signal }),
     stayRegistered(context, clock, since),
+    runWaking({ client, host: name, events, clock, log, signal }),
     // A development host has no memory of its own that could fail, nor may it switch off the machine that it is a part of.
     ...(context.facts.source === "measured"
       ? [

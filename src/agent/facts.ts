@@ -10,6 +10,7 @@ import { run } from "../system/run.ts";
 import { readOffers } from "./offers.ts";
 import { readTopology } from "./qemu/topology.ts";
 import { modelWatts } from "./watts-model.ts";
+import { readNetworks } from "./wire.ts";
 
 const read = (path: string): string | undefined => {
   try {
@@ -206,6 +207,7 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
     ...(profile ? {} : { numaNodes: readTopology().nodes }),
     disks: readDisks(),
     links: readLinks("/sys", profile !== undefined),
+    networks: readNetworks(profile !== undefined),
     ...(profile || supplies.length === 0 ? {} : { powerSupplies: supplies }),
     ...(power ? { power } : {}),
     qemu: {

@@ -3,12 +3,17 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
+import { declaredFacts } from "../compute/testing/estate.ts";
+import { BmcError } from "../power/bmc.ts";
 import { POWER_AS_ASKED } from "../power/kinds.ts";
 import { runPowerReconciler } from "../power/reconciler.ts";
+import { EventRecorder } from "../reconcile/events.ts";
+import { Event } from "../reconcile/kinds.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
 import { runParting } from "./parting.ts";
+import { runWaking } from "./waking.ts";
 
 let plane: TestControlPlane;
 let clock: SteppedClock;
@@ -16,6 +21,7 @@ let stop: AbortController;
 let running: Promise<unknown>;
 let partings: number;
 let packets: number;
+let unreachable: boolean;
 let machines: { state: "running" | "ended" }[];
 
 const host = async () => (await plane.client.get(Host, { name: "a" })) as Host;
@@ -45,7 +51,7 @@ beforeEach(async () => {
   plane = await openControlPlane();
   clock = new SteppedClock(() => plane.idle());
   stop = new AbortController();
-  [partings, packets, machines] = [0, 0, []];
+  [partings, packets, machines, unreachable] = [0, 0, [], false];
   await plane.client.create(Host, {
     metadata: { name: "a" },
     spec: { bmc: { wakeOnLan: { mac: "02:00:00:00:00:0a" } } },
@@ -58,7 +64,10 @@ beforeEach(async () => {
       bootId: "another",
       open: async () => ({
         state: () => Promise.reject(new Error("is not asked")),
-        on: async () => void packets++,
+        on: async () => {
+          if (unreachable) throw new BmcError("ENETUNREACH");
+          packets++;
+        },
         shutDown: async () => {},
         cut: () => Promise.reject(new Error("cannot")),
       }),
@@ -103,6 +112,63 @@ it("goes off by its agent, once, and comes on by a packet", async () => {
     reason: expect.stringMatching(/^its agent is not heard from, and has not said that it goes off/),
   });
   expect(partings).toBe(1);
+});
+
+it("is woken by the agents of hosts in its network, each once for a call, and not again when they start anew", async () => {
+  const status = (networks: string[], ready: "True" | "Unknown") => ({
+    facts: declaredFacts("x", { networks }),
+    conditions: setCondition([], { type: "Ready", status: ready, reason: "Test", message: "" }, "2026"),
+  });
+  const near = "10.0.9.0/24";
+  for (const [name, networks, ready, site] of [
+    ["b", [near, "10.1.0.0/16"], "True"],
+    ["c", ["10.0.8.0/24"], "True"],
+    ["d", [near], "Unknown"],
+    ["e", [near], "True", "elsewhere"],
+  ] as const) {
+    await plane.client.create(Host, { metadata: { name }, spec: site ? { site } : {} });
+    await modify(plane.client, Host, { name }, "status", (now) => ({
+      ...now,
+      status: status([...networks], ready),
+    }));
+  }
+  await modify(plane.client, Host, { name: "a" }, "status", (now) => ({
+    ...now,
+    status: { ...now.status, facts: declaredFacts("a", { networks: [near] }) },
+  }));
+  const sent: string[] = [];
+  const agentOf = (host: string, signal: AbortSignal) =>
+    runWaking({
+      client: plane.client,
+      host,
+      clock,
+      log: silentLogger,
+      signal,
+      events: new EventRecorder(plane.client, "agent", silentLogger, clock),
+      send: async ({ mac, address, port }) => void sent.push(`${host}: ${mac} ${address}:${port}`),
+    });
+  const agents = ["b", "c", "e"].map((host) => agentOf(host, stop.signal));
+  // What goes off says so; the control plane itself is not in its network.
+  unreachable = true;
+  await ask({ power: "Off", unschedulable: true });
+  await heard("Unknown");
+  await ask({ power: "On" });
+  const once = ["b: 02:00:00:00:00:0a 10.0.9.255:9"];
+  expect(sent).toEqual(once);
+  expect(await standing()).toMatchObject({ status: "False", reason: "SwitchingOn" });
+  const events = (await plane.client.list(Event)).items.map(({ spec }) => spec.reason);
+  expect(events).toEqual(expect.arrayContaining(["WakeAsked", "WakePacketSent"]));
+  expect(events).not.toContain("BmcFailed");
+  // One that starts anew finds what was asked before.
+  const again = new AbortController();
+  const anew = agentOf("b", again.signal);
+  await clock.step(10_000);
+  expect(sent).toEqual(once);
+  again.abort();
+  await heard("True", "second");
+  expect(await standing()).toMatchObject({ status: "True", reason: "AsAsked" });
+  stop.abort();
+  await Promise.all([anew, ...agents]);
 });
 
 it("stays on while a machine runs there, whatever the store says, and its power cannot be cut", async () => {

@@ -81,7 +81,7 @@ const WakeOnLan = Type.Object(
       pattern: "^\\d{1,3}(\\.\\d{1,3}){3}$",
       default: "255.255.255.255",
       description:
-        "Where the packet is sent: the broadcast address of a network that the control plane is in, or that routers let directed broadcasts into.",
+        "Where the packet is sent: the broadcast address of a network that the control plane or another host is in, or that routers let directed broadcasts into. Hosts that were seen in a network with it send it there, too.",
     }),
     port: Type.Integer({ minimum: 1, maximum: 65535, default: 9, description: "UDP." }),
   },
@@ -281,6 +281,24 @@ const Past = Type.Object({
   message: Type.String(),
 });
 export type Past = Static<typeof Past>;
+
+/** IPv4: 10.0.9.0/24. */
+export const Network = Type.String({ pattern: "^\\d{1,3}(\\.\\d{1,3}){3}/\\d{1,2}$" });
+
+/** Field of a Host's status. Owner: the power reconciler. */
+export const wakesStatus = Type.Array(
+  Type.Object({
+    host: Name("Whom."),
+    mac: Type.String(),
+    port: Type.Integer(),
+    networks: Type.Array(Network, { description: "Where its packet is sent to." }),
+    time: Type.String({ description: "When it was asked for; each is sent once." }),
+  }),
+  {
+    description:
+      "Hosts that its agent was asked to wake, because it is in a network with them; the newest last.",
+  },
+);
 
 /** Field of a Host's status. Owner: the power reconciler, but for `automatic`. */
 export const powerStatus = Type.Object({

@@ -25,6 +25,7 @@ import {
   type Task,
   WAKE_TEST_FAILED,
 } from "./kinds.ts";
+import { askNeighbours } from "./neighbours.ts";
 import { type Done, type Next, nextOf, type Seen, type Standing, saysSo, type WakeTest } from "./next.ts";
 import { heardOf } from "./wake-on-lan.ts";
 
@@ -207,10 +208,15 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     const { uid = "" } = host.metadata;
     const { task } = host.status?.power ?? {};
     if (!task || signal.aborted) return;
+    const asked = next.what === "on" ? await askOthers(host, spec) : false;
     try {
       await (await open(spec))[next.what]();
       pressed.set(uid, stepOf(task));
     } catch (error) {
+      if (asked) {
+        pressed.set(uid, stepOf(task));
+        return;
+      }
       // Tried again until the task's time is over.
       const reason = reasonOf(error);
       events.record(about(host), "Warning", "BmcFailed", reason);
@@ -221,6 +227,21 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       );
     }
     seenAt.delete(uid);
+  }
+
+  /** Of one that only a packet wakes. @returns whether there are others that send it, too */
+  async function askOthers(host: HostType, spec: BmcSpec): Promise<boolean> {
+    if (!spec.wakeOnLan) return false;
+    const asked = await askNeighbours(client, host, hosts.list(), clock.now().toISOString());
+    if (asked.length === 0) return false;
+    const who = asked.map(({ name, networks }) => `${name} (${networks.join(", ")})`);
+    events.record(
+      about(host),
+      "Normal",
+      "WakeAsked",
+      `to be woken by hosts in its network: ${who.join(", ")}`,
+    );
+    return true;
   }
 
   /** @returns whether it was this call that wrote it */

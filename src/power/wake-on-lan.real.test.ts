@@ -4,7 +4,17 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { magicPacket } from "./wake-on-lan.ts";
+import { runWaking } from "../agent/waking.ts";
+import { modify } from "../client/client.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import { openControlPlane } from "../compute/testing/control-plane.ts";
+import { declaredFacts } from "../compute/testing/estate.ts";
+import { systemClock } from "../reconcile/clock.ts";
+import { EventRecorder } from "../reconcile/events.ts";
+import { silentLogger } from "../reconcile/log.ts";
+import { setCondition } from "../resource/object.ts";
+import { magicPacket } from "../system/wake-on-lan.ts";
+import { runPowerReconciler } from "./reconciler.ts";
 
 const HERE = import.meta.dirname;
 const MAC = "02:00:00:c0:ff:ee";
@@ -67,8 +77,8 @@ await openWakeOnLan({ mac: process.argv[2], address: process.argv[3], port: 9 })
   return spawnSync("ip", node(names.here, script, mac, address), { encoding: "utf8" });
 };
 
-it("wakes the host whose address it has, and no other", async () => {
-  expect(magicPacket(MAC)).toHaveLength(102);
+/** The card of a host that is off. */
+async function asleep() {
   const lines: string[] = [];
   card = spawn("ip", node(names.there, CARD, MAC));
   card.stdout?.on("data", (chunk) => lines.push(...String(chunk).trim().split("\n")));
@@ -78,6 +88,12 @@ it("wakes the host whose address it has, and no other", async () => {
     expect(lines).toContain(line);
   };
   await told("asleep");
+  return { lines, ended, told };
+}
+
+it("wakes the host whose address it has, and no other", async () => {
+  expect(magicPacket(MAC)).toHaveLength(102);
+  const { ended, lines, told } = await asleep();
   expect(send("02:00:00:00:00:01", "10.213.0.255")).toMatchObject({ status: 0, stderr: "" });
   await told("not for me");
   expect(lines.some((line) => line.startsWith("woken"))).toBe(false);
@@ -93,4 +109,50 @@ it("says where it could not be sent, and what would mend it", () => {
       /^the packet that wakes 02:00:00:c0:ff:ee could not be sent to 192.0.2.255:9 \(.*ENETUNREACH.*\); spec.bmc.wakeOnLan.address has to be/,
     ),
   });
+});
+
+it("is sent by the agent of another host in its network, where the control plane's machine is in none with it", async () => {
+  const plane = await openControlPlane();
+  const stop = new AbortController();
+  const context = { client: plane.client, clock: systemClock, log: silentLogger, signal: stop.signal };
+  const { client } = plane;
+  const status = (ready: "True" | "Unknown") => ({
+    facts: declaredFacts("x", { networks: ["10.213.0.0/24"] }),
+    conditions: setCondition([], { type: "Ready", status: ready, reason: "Test", message: "" }, "2026"),
+  });
+  // It said that it goes off, and is silent since.
+  const off = { agent: { version: "1", startedTime: "a" }, parting: { time: "2026", task: "t", agent: "a" } };
+  await client.create(Host, {
+    metadata: { name: "asleep" },
+    spec: { power: "On", bmc: { wakeOnLan: { mac: MAC, address: "10.213.0.255" } } },
+  });
+  await client.create(Host, { metadata: { name: "near" }, spec: {} });
+  for (const [name, now] of [
+    ["asleep", { ...status("Unknown"), ...off }],
+    ["near", status("True")],
+  ] as const)
+    await modify(client, Host, { name }, "status", (host) => ({
+      ...host,
+      status: { ...host.status, ...now },
+    }));
+  const { ended, lines } = await asleep();
+  // The agent of "near" in its own network namespace, which alone has the wire; the API it has over a pipe of this test.
+  const agent = runWaking({
+    ...context,
+    host: "near",
+    events: new EventRecorder(client, "agent", silentLogger, systemClock),
+    send: async ({ mac, address }) => {
+      const sent = send(mac, address);
+      if (sent.status !== 0) throw new Error(sent.stderr);
+    },
+  });
+  const power = runPowerReconciler({ ...context, secretOf: async () => undefined, bootId: "another" });
+  try {
+    expect(await ended).toBe(0);
+    expect(lines).toContain("woken from 10.213.0.1");
+  } finally {
+    stop.abort();
+    await Promise.all([agent, power]);
+    await plane.close();
+  }
 });

@@ -1,52 +1,32 @@
 /**
- * Hosts without a BMC, as the last choice: woken by Wake-on-LAN's magic packet, switched off by their own agent (agent/parting.ts), which sees the task. Nobody can be asked whether
+ * Hosts without a BMC, as the last choice: woken by Wake-on-LAN's magic packet, which the control plane and hosts beside it (neighbours.ts) send, switched off by their own agent (agent/parting.ts), which sees the task. Nobody can be asked whether
  * such a host is on. It is while its agent is heard from; it is taken for off once its agent has said that it goes off and is silent since; all other silence is
  * Unknown.
  */
-import { createSocket } from "node:dgram";
 import type { Host } from "../compute/hosts/kinds.ts";
 import { getCondition } from "../resource/object.ts";
+import { sendMagicPacket } from "../system/wake-on-lan.ts";
 import { type Bmc, BmcError } from "./bmc.ts";
 import type { WakeOnLan } from "./kinds.ts";
 import type { Seen } from "./next.ts";
 
-/** A packet may get lost. */
-const TIMES = 3;
-
-/** Six bytes of ones, and sixteen times the address. */
-export function magicPacket(mac: string): Buffer {
-  const address = Buffer.from(mac.replaceAll(":", ""), "hex");
-  return Buffer.concat([Buffer.alloc(6, 0xff), ...Array.from({ length: 16 }, () => address)]);
-}
-
 /** @throws BmcError */
-async function sendMagicPacket({ mac, address, port }: WakeOnLan): Promise<void> {
-  const socket = createSocket("udp4");
+async function send({ mac, address, port }: WakeOnLan): Promise<void> {
   try {
-    await new Promise<void>((resolve, reject) => {
-      socket.once("error", reject);
-      socket.bind(0, resolve);
-    });
-    socket.setBroadcast(true);
-    for (let i = 0; i < TIMES; i++)
-      await new Promise<void>((resolve, reject) =>
-        socket.send(magicPacket(mac), port, address, (error) => (error ? reject(error) : resolve())),
-      );
+    await sendMagicPacket({ mac, address, port });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new BmcError(
-      `the packet that wakes ${mac} could not be sent to ${address}:${port} (${why}); spec.bmc.wakeOnLan.address has to be the broadcast address of a network of the control plane's machine`,
+      `the packet that wakes ${mac} could not be sent to ${address}:${port} (${why}), and no host that is on is in a network with it (status.facts.networks); spec.bmc.wakeOnLan.address has to be the broadcast address of a network of the control plane's machine, or of another host's`,
       { cause },
     );
-  } finally {
-    socket.close();
   }
 }
 
 export function openWakeOnLan(spec: WakeOnLan): Bmc {
   return {
     state: () => Promise.reject(new BmcError("Wake-on-LAN cannot tell whether a host is on")),
-    on: () => sendMagicPacket(spec),
+    on: () => send(spec),
     // Its agent sees the task, and does it.
     shutDown: () => Promise.resolve(),
     cut: () => Promise.reject(new BmcError("Wake-on-LAN cannot cut the power of a host")),

@@ -20,6 +20,20 @@ export function parseSubnet(cidr: string): Subnet {
   return { base: addressToNumber(address), prefixLength: Number(length) };
 }
 
+const sizeOf = ({ prefixLength }: Subnet) => 2 ** (32 - prefixLength);
+
+/** "10.0.9.17/24" -> "10.0.9.0/24" */
+export function networkOf(cidr: string): string {
+  const subnet = parseSubnet(cidr);
+  return `${numberToAddress(Math.floor(subnet.base / sizeOf(subnet)) * sizeOf(subnet))}/${subnet.prefixLength}`;
+}
+
+/** "10.0.9.0/24" -> "10.0.9.255" */
+export function broadcastOf(network: string): string {
+  const subnet = parseSubnet(network);
+  return numberToAddress(subnet.base + sizeOf(subnet) - 1);
+}
+
 /** The gateway is the first address; the second is kept for a control machine's own leg (see the cli's devnet.ts). */
 export const gatewayOf = (subnet: Subnet) => numberToAddress(subnet.base + 1);
 export const reservedOf = (subnet: Subnet) => numberToAddress(subnet.base + 2);

@@ -1,6 +1,6 @@
 /** The kind Host. */
 import { Type } from "typebox";
-import { POWER_RULES, powerSpec, powerStatus } from "../../power/kinds.ts";
+import { Network, POWER_RULES, powerSpec, powerStatus, wakesStatus } from "../../power/kinds.ts";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, Quantity, Words } from "../../resource/kind.ts";
 import { OFFER_NAMES } from "../hardware/kinds.ts";
 import { IoBudget } from "../io/kinds.ts";
@@ -61,6 +61,12 @@ const Facts = Type.Object(
         mac: Type.String(),
         mbps: Type.Integer({ description: "0 when unknown." }),
         up: Type.Boolean(),
+      }),
+    ),
+    networks: Type.Optional(
+      Type.Array(Network, {
+        description:
+          "IPv4 networks that it is in over its links: 10.0.9.0/24. Hosts in the same one can wake each other.",
       }),
     ),
     powerSupplies: Type.Optional(
@@ -271,6 +277,7 @@ export const Host = defineKind({
       }),
     ),
     power: Type.Optional(powerStatus),
+    wakes: Type.Optional(wakesStatus),
     conditions: Type.Optional(Conditions),
   }),
   columns: [

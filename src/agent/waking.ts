@@ -1,0 +1,57 @@
+/**
+ * Wakes hosts that are off and on one of this host's networks, because the control plane asks for it (status.wakes of this Host): Wake-on-LAN's packet reaches no further than its own
+ * network. What was asked before this agent started is not done any more: that host may have been switched off since.
+ */
+import type { Client } from "../client/client.ts";
+import { Host } from "../compute/hosts/kinds.ts";
+import type { Clock } from "../reconcile/clock.ts";
+import type { EventRecorder } from "../reconcile/events.ts";
+import { Informer } from "../reconcile/informer.ts";
+import type { Logger } from "../reconcile/log.ts";
+import { broadcastOf } from "../resource/subnet.ts";
+import { sendMagicPacket } from "../system/wake-on-lan.ts";
+
+type Wake = NonNullable<NonNullable<Host["status"]>["wakes"]>[number];
+
+/** Until the signal aborts. */
+export async function runWaking(context: {
+  client: Client;
+  host: string;
+  events: EventRecorder;
+  clock: Clock;
+  log: Logger;
+  signal: AbortSignal;
+  send?: typeof sendMagicPacket;
+}): Promise<void> {
+  const { client, host, events, clock, log, signal, send = sendMagicPacket } = context;
+  const hosts = new Informer(client, Host, { fieldSelector: `metadata.name=${host}`, log, clock });
+  const idOf = ({ host: whom, time }: Wake) => `${whom} ${time}`;
+  let known: ReadonlySet<string> | undefined;
+  hosts.onChange((_name, now) => {
+    const wakes = now?.status?.wakes ?? [];
+    const before = known;
+    known = new Set(wakes.map(idOf));
+    if (before) for (const wake of wakes) if (!before.has(idOf(wake))) void wakeUp(wake);
+  });
+
+  async function wakeUp({ host: whom, mac, port, networks }: Wake): Promise<void> {
+    const about = { kind: Host.kind, name: whom };
+    for (const network of networks) {
+      const address = broadcastOf(network);
+      try {
+        await send({ mac, address, port });
+        log.info("waking.sent", { host: whom, mac, address });
+        events.record(about, "Normal", "WakePacketSent", `to ${mac} at ${address}:${port}, by host ${host}`);
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        events.record(
+          about,
+          "Warning",
+          "WakePacketFailed",
+          `the packet to ${mac} could not be sent to ${address}:${port} by host ${host}: ${why}`,
+        );
+      }
+    }
+  }
+  await hosts.run(signal);
+}

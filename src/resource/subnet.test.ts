@@ -1,0 +1,13 @@
+import { expect, it } from "vitest";
+import { broadcastOf, networkOf } from "./subnet.ts";
+
+it.each([
+  ["10.0.9.17/24", "10.0.9.0/24", "10.0.9.255"],
+  ["172.16.200.1/12", "172.16.0.0/12", "172.31.255.255"],
+  ["192.0.2.9/32", "192.0.2.9/32", "192.0.2.9"],
+  ["255.255.255.254/30", "255.255.255.252/30", "255.255.255.255"],
+  ["1.2.3.4/0", "0.0.0.0/0", "255.255.255.255"],
+])("%s is in %s, whose broadcast address is %s", (address, network, broadcast) => {
+  expect(networkOf(address)).toBe(network);
+  expect(broadcastOf(network)).toBe(broadcast);
+});

@@ -13,6 +13,7 @@ import { columnsOf, preamble, remarks } from "../director/simulate/report.ts";
 import { simulate as run } from "../director/simulate/run.ts";
 import { InputError, type Sizes } from "../director/simulate/trace.ts";
 import { Site } from "../director/sites.ts";
+import { PowerPolicy } from "../power/policies/kinds.ts";
 import { openConnection } from "./connect.ts";
 import { alternativeIn } from "./policy-file.ts";
 import type { Place } from "./resources.ts";
@@ -60,7 +61,8 @@ async function simulated(
     ),
   );
   const size = { machines: trace.machines.length, steps: trace.steps, repeated: trace.steps > whole.steps };
-  const words = preamble(size, hosts.length);
+  const byPolicy = tried.filter(({ powerPolicies }) => powerPolicies.length > 0).map(({ name }) => name);
+  const words = preamble(size, hosts.length, byPolicy);
   for (const line of words) print(line);
   print("");
   const columns = columnsOf(outcomes);
@@ -91,24 +93,34 @@ async function liveHosts(place: Place): Promise<HostView[]> {
 /** A file, or the name of a policy on the server. The trace's machines are all in one namespace, and so are these. */
 async function alternative(place: Place, policy: string): Promise<Alternative> {
   if (statSync(policy, { throwIfNoEntry: false })) {
-    const { policies, sites } = await alternativeIn(policy);
-    return { name: basename(policy).replace(/\.(ya?ml|json)$/, ""), policies: policies.map(here), sites };
+    const { policies, ...rest } = await alternativeIn(policy);
+    return { name: basename(policy).replace(/\.(ya?ml|json)$/, ""), policies: policies.map(here), ...rest };
   }
   if (/[./]/.test(policy)) throw new UserError(`${policy}: no such file`);
   const { client, namespace } = openConnection(place.paths, place.kubeconfig);
   const at = { name: policy, namespace: place.namespace ?? namespace };
-  const [found, sites] = await Promise.all([client.get(Policy, at), client.list(Site)]);
+  const [found, sites, powerPolicies] = await Promise.all([
+    client.get(Policy, at),
+    client.list(Site),
+    client.list(PowerPolicy),
+  ]);
   if (!found)
     throw new UserError(
       `${policy}: neither a file nor a policy on the server; vireo get policies -A lists those`,
     );
-  return { name: policy, policies: [here(found)], sites: sites.items };
+  return {
+    name: policy,
+    policies: [here(found)],
+    sites: sites.items,
+    powerPolicies: powerPolicies.items,
+  };
 }
 
 interface Alternative {
   name: string;
   policies: Policy[];
   sites: Site[];
+  powerPolicies: PowerPolicy[];
 }
 
 const here = (policy: Policy): Policy => ({

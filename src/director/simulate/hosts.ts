@@ -25,6 +25,7 @@ const Declared = Type.Object({
   model: Type.String({ default: "declared" }),
   site: Type.String({ default: "" }),
   rack: Type.Optional(Type.String()),
+  labels: Type.Optional(Type.Record(Type.String(), Type.String())),
   linkMbps: Type.Integer({ minimum: 1, default: 10_000 }),
   watts: Type.Optional(Type.Array(Type.Number(), { minItems: POINTS, maxItems: POINTS })),
 });
@@ -121,6 +122,7 @@ export function alike(one: DeclaredHosts): HostView[] {
       ready: true,
       site: one.site,
       rack: one.rack ?? name,
+      ...(one.labels ? { labels: one.labels } : {}),
       cpus: Math.floor(one.processors * one.overcommit),
       processors: one.processors,
       memoryBytes: parseBytes(one.memory),

@@ -42,16 +42,17 @@ export function columnsOf(outcomes: readonly Outcome[]): readonly Column[] {
   ];
 }
 
-/** What the figures are of, and what they are not. */
+/** What the figures are of, and what they are not. @param byPolicy alternatives in which PowerPolicies have hosts on and off */
 export function preamble(
   { machines, steps, repeated }: { machines: number; steps: number; repeated: boolean },
   hosts: number,
+  byPolicy: readonly string[] = [],
 ): string[] {
   const days = (steps * STEP_MS) / 86_400_000;
   return [
     `Simulated, not measured: ${whole(machines)} machines of the trace on ${whole(hosts)} declared hosts, ${Number(days.toFixed(2))} days in steps of five minutes${repeated ? ", for which the trace was repeated" : ""}.`,
     "The director's own planner decided, knowing only what was used until then.",
-    "Memory stays resident as declared; hosts without machines are off; moves take no time.",
+    `Memory stays resident as declared; hosts without machines are off${byPolicy.length > 0 ? ` (${byPolicy.join(", ")}: as its PowerPolicies have it)` : ""}; moves take no time.`,
   ];
 }
 

@@ -3,11 +3,13 @@
  * placement and plans, or another's rules in bench/peers.ts), who at any moment knows only what was used until then. Deterministic. Pure.
  *
  *   - Memory of machines is resident: all that they are declared to have is taken of their host as long as they are there.
- *   - A host that has no machine is off, where who decides may switch hosts off; it was on for the whole step in which its last machine left, and one that is
- *     switched on takes its full watts for some minutes more.
+ *   - With PowerPolicies hosts are on as these have it (host-power.ts). Without, a host that has no machine is off, where who decides may switch hosts off; it was on for the
+ *     whole step in which its last machine left, and one that is switched on takes its full watts for some minutes more.
  *   - A move takes no time; each is counted, with the memory that it sends.
  *   - Overload: the machines of a host want more than all of its processors' time.
  */
+
+import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { UseHistory } from "../estate/history.ts";
 import { tariffsOf } from "../estate/tariffs.ts";
@@ -16,6 +18,7 @@ import { curveOf, wattsAt } from "../estate/watts.ts";
 import type { Policy } from "../kinds.ts";
 import { cpuFor, obstacle, policiesOf } from "../rules/rules.ts";
 import type { Site } from "../sites.ts";
+import { SimulatedPower } from "./host-power.ts";
 import { STEP_MS, type Trace } from "./trace.ts";
 
 /** Who decides. The estate is as it knows it; hosts that it closes or opens are its own matter. */
@@ -42,6 +45,8 @@ export interface Setting {
   trace: Trace;
   /** What power costs and emits where hosts are. */
   sites?: readonly Site[];
+  /** By which hosts are on, where who decides may switch hosts off; none: those with machines are. */
+  powerPolicies?: readonly PowerPolicy[];
 }
 
 /** One step. */
@@ -86,16 +91,18 @@ const NAMESPACE = "default";
 
 /** @param told after each step, of so many */
 export function simulate(
-  { hosts, policies, trace, sites = [] }: Setting,
+  { hosts, policies, trace, sites = [], powerPolicies = [] }: Setting,
   director: Director,
   told: (step: number) => void = () => undefined,
 ): Outcome {
   const history = new UseHistory();
   const hostAt = new Map(hosts.map((host, i) => [host.name, i]));
   const curves = hosts.map(curveOf);
+  const power =
+    director.switchesOff && powerPolicies.length > 0 ? new SimulatedPower(hosts, powerPolicies) : undefined;
   const estateOf = (list: MachineView[], now = trace.startMs): Estate => ({
     now,
-    hosts: [...hosts],
+    hosts: power?.hosts() ?? [...hosts],
     machines: list,
     policies: [...policies],
     sites: tariffsOf(sites, now),
@@ -135,7 +142,7 @@ export function simulate(
   let unmet = 0;
 
   const start = estateOf(machines.map(({ machine }) => machine));
-  const isOn = hosts.map(() => !director.switchesOff);
+  const isOn = hosts.map(() => !director.switchesOff || power !== undefined);
   const all = [...start.machines];
   for (const { key } of director.order?.(all) ?? all) {
     const each = machines[positions.get(key) ?? -1];
@@ -153,6 +160,12 @@ export function simulate(
   for (const [i, { machine }] of machines.entries()) positions.set(machine.key, i);
   const ruled = machines.some(({ machine }) => policiesOf(start, machine).some(({ spec }) => hasRules(spec)));
 
+  const withUse = (at: number) =>
+    machines.map(({ machine }) => {
+      const use = history.useOf(machine.key, at);
+      return use ? { ...machine, use } : machine;
+    });
+
   for (let step = 0; step < trace.steps; step++) {
     const nowMs = trace.startMs + step * STEP_MS;
     const used = new Set<number>();
@@ -162,16 +175,14 @@ export function simulate(
     note();
     let moves = 0;
     const measured = Float64Array.from(machines, ({ use }) => use[step - 1] ?? 0);
+    /** Something is other than as it looked last. */
+    let anew = true;
     for (let look = 0; step > 0 && look < LOOKS; look++) {
       const at = nowMs + look * MINUTE_MS;
-      const estate = estateOf(
-        machines.map(({ machine }) => {
-          const use = history.useOf(machine.key, at);
-          return use ? { ...machine, use } : machine;
-        }),
-        at,
-      );
-      const chosen = director.look(estate, at, measured);
+      if (!anew && !director.eachMinute && !power) break;
+      const estate = estateOf(withUse(at), at);
+      const chosen: { key: string; to: string }[] =
+        anew || director.eachMinute ? director.look(estate, at, measured) : [];
       for (const { key, to } of chosen) {
         const each = machines[positions.get(key) ?? -1];
         if (!each?.machine.host || each.machine.host === to) continue;
@@ -185,9 +196,12 @@ export function simulate(
         moves++;
         outcome.movedBytes += each.machine.memoryBytes;
       }
-      if (chosen.length === 0 && !director.eachMinute) break;
+      anew = chosen.length > 0;
+      if (power?.minute(estateOf(withUse(at), at), at)) anew = true;
     }
     note();
+    // In the first step nobody looks: all are on as they were.
+    const shares = step > 0 ? power?.take(LOOKS) : undefined;
 
     const load = new Float64Array(hosts.length);
     for (const { machine, use } of machines) {
@@ -199,7 +213,8 @@ export function simulate(
     const tariffs = tariffsOf(sites, nowMs);
     const sample: Sample = { hostsOn: 0, watts: 0, moves, overloaded: 0, broken: 0 };
     for (const [h, host] of hosts.entries()) {
-      const on = !director.switchesOff || used.has(h);
+      const share = shares ? (shares.on[h] ?? 0) : 1;
+      const on = power ? share > 0 : !director.switchesOff || used.has(h);
       const boots = on && !isOn[h];
       isOn[h] = on;
       if (!on) continue;
@@ -214,8 +229,9 @@ export function simulate(
       }
       if (boots) outcome.switchedOn++;
       if (!curve) continue;
-      const boot = boots ? (wattsAt(curve, 1) * BOOT_MINUTES) / STEP_MINUTES : 0;
-      const watts = wattsAt(curve, wants / processors) + boot;
+      const booting = shares ? (shares.booting[h] ?? 0) : 0;
+      const boot = power ? booting : boots ? BOOT_MINUTES / STEP_MINUTES : 0;
+      const watts = wattsAt(curve, wants / processors) * (share - booting) + wattsAt(curve, 1) * boot;
       sample.watts += watts;
       const { pue = 1, price, carbon } = tariffs.get(host.site) ?? {};
       const kWh = (watts * pue * STEP_MINUTES) / 60 / 1000;

@@ -7,6 +7,7 @@ import { gzipSync } from "node:zlib";
 import { afterAll, expect, it } from "vitest";
 import type { Policy } from "../kinds.ts";
 import type { Site } from "../sites.ts";
+import { frugal } from "../testing/powered.ts";
 import { cut, readCsv } from "./csv.ts";
 import { vireo } from "./director.ts";
 import { readHosts } from "./hosts.ts";
@@ -224,4 +225,45 @@ it("counts overload, energy and broken rules of whoever decides", () => {
   expect(outcome.energyKWh).toBeCloseTo(0.235, 3);
   expect(outcome.brokenMinutes).toBe(4 * 60);
   expect(outcome.moves).toBe(0);
+});
+
+it("has hosts on and off as a PowerPolicy says: none goes before its time, one is spare, and boots take theirs", () => {
+  const hosts = readHosts(
+    "hosts: [{name: h, count: 4, processors: 8, memory: 32Gi, watts: [50,60,70,80,90,100,110,120,130,140,150]}]",
+    "h.yaml",
+  );
+  // Of eight machines on two hosts, then suddenly busy, so that a third one is needed.
+  const steps = 48;
+  const machines = Array.from({ length: 8 }, (_, i) => ({
+    name: `m-${i}`,
+    labels: {},
+    cpus: 2,
+    memoryBytes: 6 * GiB,
+    use: Float32Array.from({ length: steps }, (_, step) => (step < 24 ? 0.2 : 1.9)),
+  }));
+  const trace = { startMs: Date.UTC(2026, 0, 5), steps, machines };
+  const given: Setting = { hosts, trace, policies: [policy({ goals: [{ goal: "energy", weight: 1 }] })] };
+  const on = (more: Partial<Setting>) =>
+    simulate({ ...given, ...more }, vireo("v")).samples.map(({ hostsOn }) => hostsOn);
+  const saves = frugal({ spareHosts: 1, minOnMinutes: 0, minOffMinutes: 30, bootSeconds: 600 });
+  const ideal = on({});
+  const real = on({ powerPolicies: [saves] });
+  expect([ideal[0], real[0]]).toEqual([2, 4]);
+  // One at a time goes off; what a loss needs stays.
+  expect(real[12]).toBe(3);
+  expect(real.every((count, step) => count >= (ideal[step] ?? 0))).toBe(true);
+  const outcome = simulate({ ...given, powerPolicies: [saves] }, vireo("v"));
+  expect(outcome.brokenMinutes).toBe(0);
+  // Under advise it is asked what it would do; off does nothing.
+  expect(on({ powerPolicies: [frugal({ ...saves.spec, automation: "advise" })] })).toEqual(real);
+  expect(on({ powerPolicies: [frugal({ ...saves.spec, automation: "off" })] })).toEqual(real.map(() => 4));
+  // A host whose labels it does not choose stays on.
+  expect(
+    on({ powerPolicies: [frugal({ ...saves.spec, selector: { matchLabels: { power: "saved" } } })] }),
+  ).toEqual(real.map(() => 4));
+  const without = simulate(
+    { ...given, powerPolicies: [{ ...saves, spec: { ...saves.spec, automation: "off" } }] },
+    vireo("v"),
+  );
+  expect(outcome.energyKWh).toBeLessThan(without.energyKWh);
 });

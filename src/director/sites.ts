@@ -2,7 +2,7 @@
 import { Type } from "typebox";
 import type { Cause } from "../resource/errors.ts";
 import { defineKind, type ObjectOf, rules } from "../resource/kind.ts";
-import { timeZoneFault } from "./estate/tariffs.ts";
+import { timeZoneFault } from "./estate/local-time.ts";
 
 const Hourly = (description: string, minimum = 0) =>
   Type.Array(Type.Number({ minimum }), {

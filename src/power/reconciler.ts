@@ -15,7 +15,7 @@ import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { type Resource, setCondition } from "../resource/object.ts";
 import { fulfilment, withBoot } from "./automatic.ts";
-import { type Bmc, BmcError, openBmc } from "./bmc.ts";
+import { type Bmc, BmcError } from "./bmc.ts";
 import {
   type Bmc as BmcSpec,
   failedWakeTest,
@@ -27,6 +27,7 @@ import {
 } from "./kinds.ts";
 import { askNeighbours } from "./neighbours.ts";
 import { type Done, type Next, nextOf, type Seen, type Standing, saysSo, type WakeTest } from "./next.ts";
+import { openBmc } from "./open-bmc.ts";
 import { heardOf } from "./wake-on-lan.ts";
 
 export interface PowerContext {

@@ -1,7 +1,8 @@
 /** When a goal counts: hours and days in a time zone, or what power costs or emits now (sites.ts). Pure. */
 import { type Static, Type } from "typebox";
 import { AS_ONE, Name, rules, Words } from "../../resource/kind.ts";
-import { localTime, type Tariffs, timeZoneFault } from "../estate/tariffs.ts";
+import { localTime, timeZoneFault } from "../estate/local-time.ts";
+import type { Tariffs } from "../estate/tariffs.ts";
 
 const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] as const;
 

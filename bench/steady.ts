@@ -4,7 +4,7 @@
  * Real: store (SQLite), API, the director's scheduler, planner, executor and power planner as they run in a control plane, the agents' rule by which a sample is worth
  * writing. Simulated: agents, which only write status.usage; what machines use is made up (each by its own mean, a day's wave, and noise of a
  * seventh). The director's share is processor time of the process with the director less that without it, under the same writes, and an hour's share of keeping what was seen
- * (HistoryKeeper), with the beside-work of that moment in it. Ends with 1 above 5 % of a core, or when the estate
+ * (HistoryKeeper; what else the process does in that moment counts with it). Ends with 1 above 5 % of a core, or when the estate
  * was not steady.
  */
 import { randomUUID } from "node:crypto";

@@ -102,6 +102,8 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
   spec: S;
   status?: U;
   madeByVireo?: boolean;
+  /** It is not for people to look through: `get all` leaves it out. */
+  hidden?: boolean;
   scale?: Kind["scale"];
   columns: readonly Column[];
   selectableFields?: readonly string[];
@@ -115,7 +117,7 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
     plural,
     singular: kind.toLowerCase(),
     shortNames: declaration.shortNames ?? [],
-    categories: ["all", "vireo"],
+    categories: declaration.hidden ? [] : ["all", "vireo"],
     namespaced: declaration.namespaced,
     schema: Type.Object(status ? { spec, status: Type.Optional(status) } : { spec }, {
       description: declaration.description,

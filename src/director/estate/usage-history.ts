@@ -30,6 +30,7 @@ export const UsageHistory = defineKind({
   plural: "usagehistories",
   namespaced: false,
   madeByVireo: true,
+  hidden: true,
   description:
     "UsageHistory is what some of the machines were seen to use, by the hour of the week: what the director expects of them. It is kept so that the control plane that leads next need not learn it anew.",
   // Owner: the director.

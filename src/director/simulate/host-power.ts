@@ -1,5 +1,5 @@
 /**
- * PowerPolicies in a simulation: the director's own decisions of which hosts are on (power/power.ts), each minute; what a BMC and a boot would do takes its time. All hosts are on at the
+ * PowerPolicies in a simulation: the director's own decisions of which hosts are on (power/power.ts); what a BMC and a boot would do takes its time. All hosts are on at the
  * beginning, have passed a wake test, and come on as fast as their policy says. Pure.
  */
 import type { Host } from "../../compute/hosts/kinds.ts";
@@ -60,15 +60,29 @@ export class SimulatedPower {
     });
   }
 
-  /** A minute goes on. @param waiting machines without a host @returns whether a host has come on */
-  minute(estate: Estate, now: number, waiting: readonly string[] = []): boolean {
-    const came = this.#goOn(now);
+  /**
+   * A minute goes on. @param estateOf asked for when it is decided anew, which it is when something has changed: a host, machines, or what they use
+   * @returns whether a host has come on
+   */
+  minute(estateOf: () => Estate, now: number, changed: boolean): boolean {
+    const { came, went } = this.#goOn(now);
+    if (changed || came || went) this.#decide(estateOf(), now);
+    for (const [h, host] of this.#hosts.entries()) {
+      const coming = isComing(host);
+      if (host.status?.power?.state === "Off" && !coming) continue;
+      this.#on[h] = (this.#on[h] ?? 0) + 1;
+      if (coming) this.#booting[h] = (this.#booting[h] ?? 0) + 1;
+    }
+    return came;
+  }
+
+  #decide(estate: Estate, now: number): void {
     const input: PowerInput = {
       estate: { ...estate, hosts: this.hosts() },
       hosts: this.#hosts,
       policies: this.#policies,
       unread: [],
-      waiting,
+      waiting: [],
       expected: new Set(),
       now,
       controlPlanes: new Set(),
@@ -80,13 +94,6 @@ export class SimulatedPower {
       const since = new Date(now).toISOString();
       this.#change(name, (of) => ({ ...of, automatic: { power, since, policy, reason } }));
     }
-    for (const [h, host] of this.#hosts.entries()) {
-      const coming = isComing(host);
-      if (host.status?.power?.state === "Off" && !coming) continue;
-      this.#on[h] = (this.#on[h] ?? 0) + 1;
-      if (coming) this.#booting[h] = (this.#booting[h] ?? 0) + 1;
-    }
-    return came;
   }
 
   /** Shares of the step that is over, by host; the next begins. @param minutes of a step */
@@ -99,8 +106,8 @@ export class SimulatedPower {
   }
 
   /** What was wanted before comes about: a shutdown by the next minute, a boot after its time. */
-  #goOn(now: number): boolean {
-    let came = false;
+  #goOn(now: number): { came: boolean; went: boolean } {
+    let [came, went] = [false, false];
     for (const host of this.#hosts) {
       const pending = pendingOf(host);
       if (!pending) continue;
@@ -110,9 +117,10 @@ export class SimulatedPower {
       const time = new Date(now).toISOString();
       const fulfilled = { since, finishedTime: time };
       this.#change(host.metadata.name, (of) => ({ ...of, state: power, since: time, fulfilled }));
-      came ||= power === "On";
+      if (power === "On") came = true;
+      else went = true;
     }
-    return came;
+    return { came, went };
   }
 
   #change(name: string, change: (power: Power) => Power): void {

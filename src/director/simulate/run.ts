@@ -180,9 +180,8 @@ export function simulate(
     for (let look = 0; step > 0 && look < LOOKS; look++) {
       const at = nowMs + look * MINUTE_MS;
       if (!anew && !director.eachMinute && !power) break;
-      const estate = estateOf(withUse(at), at);
       const chosen: { key: string; to: string }[] =
-        anew || director.eachMinute ? director.look(estate, at, measured) : [];
+        anew || director.eachMinute ? director.look(estateOf(withUse(at), at), at, measured) : [];
       for (const { key, to } of chosen) {
         const each = machines[positions.get(key) ?? -1];
         if (!each?.machine.host || each.machine.host === to) continue;
@@ -197,7 +196,8 @@ export function simulate(
         outcome.movedBytes += each.machine.memoryBytes;
       }
       anew = chosen.length > 0;
-      if (power?.minute(estateOf(withUse(at), at), at)) anew = true;
+      const changed = look === 0 || chosen.length > 0;
+      if (power?.minute(() => estateOf(withUse(at), at), at, changed)) anew = true;
     }
     note();
     // In the first step nobody looks: all are on as they were.

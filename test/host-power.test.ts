@@ -93,4 +93,11 @@ it("vireo host power on, status, off", async () => {
   const shown = await ok(stack.kubectl(["get", "hosts,events.vireo.dev", "-o", "yaml"]));
   expect(shown + log.join("")).not.toContain(PASSWORD);
   expect(await ok(stack.kubectl(["explain", "host.spec.power"]))).toMatch(/ForceOff: its power is cut/);
+
+  const policy =
+    "apiVersion: vireo.dev/v1\nkind: PowerPolicy\nmetadata: { name: frugal }\nspec: { selector: {} }\n";
+  await ok(stack.kubectl(["apply", "-f", "-"], policy));
+  expect(await ok(stack.vireo(["explain", "host/a"]))).toMatch(
+    /^host\/a\npower +Off\n(.*\n)*forecast +PowerPolicy frugal has not seen an hour like those of the next 45 minutes yet$/m,
+  );
 });

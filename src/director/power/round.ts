@@ -5,12 +5,13 @@
 import type { Host } from "../../compute/hosts/kinds.ts";
 import type { Automatic } from "../../power/kinds.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
-import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import type { Estate, MachineView } from "../estate/estate.ts";
 import { applyTo, type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { demandsOf, inWords } from "../failover/failover.ts";
 import { type Demand, Survival } from "../failover/survival.ts";
 import { obstacle } from "../rules/rules.ts";
-import { awayMs, type Given, inGib, wakeMs } from "./demand.ts";
+import { awayMs, wakeMs } from "./demand.ts";
+import { type Ahead, Room } from "./room.ts";
 import { CONTROL_PLANE, failedLately, hasControlPlane, isStuck, neverOff, type Powered } from "./standing.ts";
 
 const MINUTE_MS = 60_000;
@@ -23,11 +24,6 @@ const ROUND_FAULTS = 50;
 const LOOKS = 50;
 /** So many hosts are tried for one need; others of the same kind would not help either. */
 const TRIES = 16;
-
-const MiB = 2 ** 20;
-
-/** The most that is forecast to be given out of the hosts of a policy within some time. */
-export type Ahead = Given & { by: number };
 
 export interface Wish {
   host: string;
@@ -55,8 +51,8 @@ export interface PowerInput {
   now: number;
   /** Boot ids of the machines that control planes run on. */
   controlPlanes: ReadonlySet<string>;
-  /** By policy: what is forecast until so long from now (demand.ts); undefined: nobody knows. */
-  ahead?: ((policy: string, aheadMs: number) => Ahead | undefined) | undefined;
+  /** What is forecast until so long from now (demand.ts). */
+  ahead?: Ahead | undefined;
 }
 
 /** Why nobody knows who has the say over hosts of this policy, or of none; undefined: it is known. */
@@ -80,8 +76,7 @@ export class Round {
   /** Policies something of which is needed: none of their hosts goes off. */
   private readonly inNeed = new Set<PowerPolicy>();
   private readonly unmet = new Map<PowerPolicy, string>();
-  /** Of each policy: its hosts that are on, and what hosts that are on or coming have. */
-  private readonly awake = new Map<PowerPolicy, { on: number; cpus: number; memoryMiB: number }>();
+  private readonly room: Room;
   /** By kind of host and where it stands: what is not survived without one of them. */
   private readonly kept = new Map<string, string>();
   /** So many hosts were found to be needed. */
@@ -92,27 +87,18 @@ export class Round {
     this.powered = powered;
     this.why = why;
     this.index = indexOf(input.estate);
+    this.room = new Room(input.ahead);
     for (const each of powered) {
       each.h = this.index.hostNumber(each.view.name);
       if (each.state === "off" || each.state === "going") this.asleep.set(each.h, each);
       if (each.state === "coming") this.inNeed.add(each.policy);
-      if (!this.asleep.has(each.h)) this.count(each, 1);
+      if (!this.asleep.has(each.h)) this.room.count(each, 1);
     }
     this.survival = new Survival(
       input.estate,
       [...demandsOf(input.estate), ...this.spareDemands()],
       [...this.asleep.keys()],
     );
-  }
-
-  /** @param sign 1: it takes machines from now on; -1: it does not any more */
-  private count({ policy, state, view }: Powered, sign: 1 | -1): void {
-    const sum = this.awake.get(policy) ?? { on: 0, cpus: 0, memoryMiB: 0 };
-    this.awake.set(policy, sum);
-    if (state === "on") sum.on += sign;
-    if (view.closed !== undefined && state === "other") return;
-    sum.cpus += sign * view.cpus;
-    sum.memoryMiB += (sign * view.memoryBytes) / MiB;
   }
 
   private spareDemands(): Demand[] {
@@ -210,7 +196,7 @@ export class Round {
   private call(each: Powered, reason: string): void {
     const { view, policy, h, bootSeconds } = each;
     this.asleep.delete(h);
-    this.count(each, 1);
+    this.room.count(each, 1);
     this.inNeed.add(policy);
     this.survival.open(h);
     const predicted = {
@@ -304,25 +290,10 @@ export class Round {
     const boot = Math.max(...own.map(({ bootSeconds }) => bootSeconds));
     for (const each of this.candidates()) {
       if (each.policy !== policy) continue;
-      const lack = this.lackOf(policy, wakeMs(boot));
+      const lack = this.room.lackOf(policy, wakeMs(boot));
       if (!lack) return;
       this.call(each, lack);
     }
-  }
-
-  /** What is forecast and will have no room on the policy's hosts that are on, without one; undefined: there is room. */
-  private lackOf(policy: PowerPolicy, aheadMs: number, without?: HostView): string | undefined {
-    const expected = this.input.ahead?.(policy.metadata.name, aheadMs);
-    if (!expected) return undefined;
-    let { cpus = 0, memoryMiB = 0 } = this.awake.get(policy) ?? {};
-    cpus -= without?.cpus ?? 0;
-    memoryMiB -= (without?.memoryBytes ?? 0) / MiB;
-    const by = new Date(expected.by).toISOString();
-    if (expected.memoryMiB > memoryMiB)
-      return `by ${by} machines usually have ${inGib(expected.memoryMiB)} memory, those that are on have ${inGib(memoryMiB)}`;
-    return expected.cpus > cpus
-      ? `by ${by} machines usually have ${expected.cpus} CPUs, those that are on have ${cpus}`
-      : undefined;
   }
 
   letGo(): void {
@@ -355,7 +326,7 @@ export class Round {
       }
       left.set(policy, (left.get(policy) ?? 0) - 1);
       this.asleep.set(each.h, each);
-      this.count(each, -1);
+      this.room.count(each, -1);
       const reason = `it is empty and not needed: ${this.withoutIt(policy)}`;
       const seconds = policy.spec.minOffMinutes * 60;
       const predicted = { seconds, ...(view.idleWatts === undefined ? {} : { watts: -view.idleWatts }) };
@@ -389,7 +360,7 @@ export class Round {
     if (now < until)
       return `it came on lately, and stays until ${new Date(until).toISOString()} (minOnMinutes)`;
     if (this.inNeed.has(policy)) return "others are being switched on because they are needed";
-    const others = this.awake.get(policy)?.on ?? 0;
+    const others = this.room.onOf(policy);
     const most = Math.max(1, policy.spec.spareHosts);
     if (others <= most)
       return `${most} ${most === 1 ? "host stays" : "hosts stay"} on in any case (spareHosts)`;
@@ -397,7 +368,7 @@ export class Round {
       return `others are switched off first, a tenth of them and ${MOST_AT_ONCE} at most at a time`;
     const unmet = this.unmet.get(policy);
     if (unmet) return unmet;
-    const lack = this.lackOf(policy, awayMs(each.bootSeconds, policy.spec), view);
+    const lack = this.room.lackOf(policy, awayMs(each.bootSeconds, policy.spec), view);
     if (lack) return `without it ${lack}`;
     const kind = `${this.index.kindOfHost(h)} ${view.site}/${view.rack}`;
     // Without another one of the same kind it would be the same.

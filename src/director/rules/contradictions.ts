@@ -1,7 +1,8 @@
 /** Two rules that no host can keep together, whatever the estate; found where they compare one attribute with constants. Pure. */
 import type { ASTNode } from "@marcbachmann/cel-js";
 import { parseBytes } from "../../resource/quantity.ts";
-import { attributeAt, expressionOf } from "./expressions.ts";
+import { attributeAt } from "./expression-tree.ts";
+import { expressionOf } from "./expressions.ts";
 
 type Constant = number | string | boolean;
 

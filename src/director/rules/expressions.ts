@@ -15,7 +15,6 @@ import {
   EvaluationError,
   ParseError,
 } from "@marcbachmann/cel-js";
-import { hint } from "../../resource/nearest.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { HostView } from "../estate/estate.ts";
 import {
@@ -30,6 +29,7 @@ import {
   type Side,
   type Subject,
 } from "./attributes.ts";
+import { ExpressionError, fail, pathsOf, reason } from "./expression-tree.ts";
 
 /** Of rules that are written now. Stored ones of older versions may be longer, and are kept all the same. */
 export const MOST_CHARACTERS = 1000;
@@ -67,9 +67,6 @@ const environmentOf = (limits: typeof LIMITS) =>
 const WRITTEN = environmentOf(LIMITS);
 const STORED = environmentOf(STORED_LIMITS);
 
-/** A rule that is none, with its place in the text. */
-export class ExpressionError extends Error {}
-
 /** Kept or not, or why that cannot be told. */
 export type Outcome = boolean | { unknown: string };
 
@@ -81,174 +78,6 @@ export interface Expression {
   /** All that it sees of a host, or of a machine, as one text. */
   project: { host: (host: HostView) => string; machine: (machine: Subject) => string };
   decide: (host: HostView, machine: Subject) => Outcome;
-}
-
-const MACROS = ["all", "exists", "exists_one", "map", "filter"];
-
-const isLoop = (node: ASTNode) => node.op === "rcall" && MACROS.includes(node.args[0]);
-
-/** Every node below, with how many loops it is in. */
-function* walk(node: ASTNode, loops = 0): Generator<[node: ASTNode, loops: number]> {
-  yield [node, loops];
-  const inner = isLoop(node) ? loops + 1 : loops;
-  for (const child of childrenOf(node)) yield* walk(child, child === receiver(node) ? loops : inner);
-}
-
-const receiver = (node: ASTNode) => (node.op === "rcall" ? node.args[1] : undefined);
-
-function childrenOf(node: ASTNode): ASTNode[] {
-  const found: ASTNode[] = [];
-  const collect = (part: unknown) => {
-    if (Array.isArray(part)) for (const each of part) collect(each);
-    else if (isNode(part)) found.push(part);
-  };
-  collect(node.args);
-  return found;
-}
-
-const isNode = (part: unknown): part is ASTNode =>
-  typeof part === "object" && part !== null && "op" in part && "args" in part;
-
-const SHORT = 100;
-
-/** The line of the text that the place is in, and a mark under it. */
-function pointAt(text: string, at: number): { where: string; picture: string } {
-  const before = text.slice(0, at).split("\n");
-  const line = before.length;
-  const column = (before.at(-1) ?? "").length;
-  const whole = text.split("\n")[line - 1] ?? "";
-  // Long ones from where it is of interest.
-  const from = whole.length > SHORT ? Math.max(0, column - SHORT / 2) : 0;
-  const where = text.includes("\n") ? `line ${line}, column ${column + 1}` : `column ${column + 1}`;
-  return { where, picture: `\n  ${whole.slice(from, from + SHORT)}\n  ${" ".repeat(column - from)}^` };
-}
-
-const fail = (text: string, at: number, why: string): never => {
-  const { where, picture } = pointAt(text, at);
-  throw new ExpressionError(`${where}: ${why}${picture}`);
-};
-
-/** "host.cpu" of the node that reads it, "" of another. */
-function prefixOf(node: ASTNode | undefined): string {
-  if (node?.op === "id") return node.args;
-  if (node?.op !== ".") return "";
-  const base = prefixOf(node.args[0]);
-  return base && `${base}.${node.args[1]}`;
-}
-
-const ALL = SIDES.flatMap((side) => Object.keys(ATTRIBUTES[side]).map((path) => `${side}.${path}`));
-
-/** What it knows below "host" or "host.cpu". */
-function membersOf(prefix: string): string[] {
-  const below = ALL.filter((path) => path.startsWith(`${prefix}.`));
-  return [...new Set(below.map((path) => path.slice(prefix.length + 1).split(".")[0] ?? ""))].sort();
-}
-
-/** "host.cpu.mhz" of the node that reads that attribute; undefined of any other. */
-export function attributeAt(node: ASTNode): string | undefined {
-  const keyed = keyOf(node);
-  if (keyed)
-    return node.op === "in" ? undefined : describePath(keyed.side, { attribute: "labels", key: keyed.key });
-  const path = prefixOf(node);
-  return ALL.includes(path) ? path : undefined;
-}
-
-/** In words for people; the library's own where they are as good. */
-function reason(error: ParseError | CelTypeError): [at: number, why: string] {
-  const { summary, code, node, range } = error;
-  const at = range?.start ?? 0;
-  if (code === "no_such_key" && node?.op === "." && Array.isArray(node.args)) {
-    const [base, name] = node.args as [ASTNode, string];
-    const prefix = prefixOf(base);
-    const members = membersOf(prefix);
-    // Of another group than was thought.
-    const elsewhere = ALL.find((path) => path.endsWith(`.${name}`));
-    const near = hint(name, members) || (elsewhere ? `; did you mean ${JSON.stringify(elsewhere)}?` : "");
-    return [at, `${prefix} has no ${JSON.stringify(name)}${near} (it has ${members.join(", ")})`];
-  }
-  if (code === "unknown_variable") {
-    const name = summary.replace(/^Unknown variable: /, "");
-    const path = ALL.find((each) => each.split(".")[1] === name);
-    const near = path ? `; did you mean ${JSON.stringify(path)}?` : hint(name, SIDES);
-    return [
-      at,
-      `there is no ${JSON.stringify(name)}${near} (rules speak of host and machine, texts are in quotes)`,
-    ];
-  }
-  const types = /^no such overload: (.+) (\S+) (\S+)$/.exec(summary);
-  if (types && node && "op" in node)
-    return [
-      placeOf(node as ASTNode),
-      `${types[2]} does not go with ${types[1]} and ${types[3]}${types.includes("double") ? "; write the number with a point, 2.0" : ""}`,
-    ];
-  return [at, summary];
-}
-
-/** Of an operator: itself, not its left side. */
-function placeOf(node: ASTNode): number {
-  const [left] = childrenOf(node);
-  const gap = left ? node.input.slice(left.end).search(/\S/) : -1;
-  return left && left.start === node.start && gap >= 0 ? left.end + gap : node.start;
-}
-
-/** What the parts of the tree speak of. @throws ExpressionError for what rules may not do */
-function pathsOf(ast: ASTNode): Record<Side, Path[]> {
-  const paths: Record<Side, Map<string, Path>> = { host: new Map(), machine: new Map() };
-  const add = (side: Side, path: Path) => paths[side].set(describePath(side, path), path);
-  const told = new Set<ASTNode>();
-  for (const [node, loops] of walk(ast)) {
-    const { input } = node;
-    if (loops > 0 && isLoop(node)) fail(input, placeOf(node), "loops cannot stand in one another");
-    if (node.op === "rcall" && node.args[0] === "matches")
-      fail(
-        input,
-        placeOf(node),
-        "regular expressions are not for rules; use contains(), startsWith() or endsWith()",
-      );
-    if (node.op === "call" && node.args[0] === "quantity") checkQuantity(node);
-    const keyed = keyOf(node);
-    if (keyed) {
-      told.add(keyed.map);
-      add(keyed.side, { attribute: "labels", key: keyed.key });
-      continue;
-    }
-    const side = SIDES.find((each) => prefixOf(node).startsWith(`${each}.`));
-    if (side && !told.has(node)) {
-      const attribute = prefixOf(node).slice(side.length + 1);
-      if (Object.hasOwn(ATTRIBUTES[side], attribute)) add(side, { attribute });
-    }
-    if (node.op === "[]" && !keyed && SIDES.some((each) => prefixOf(node.args[0]).split(".")[0] === each))
-      if (!prefixOf(node.args[0]).endsWith(".labels") && !prefixOf(node.args[0]).endsWith(".offers"))
-        fail(input, node.args[1].start, "attributes are named with a point: host.cpu.mhz");
-  }
-  return { host: [...paths.host.values()], machine: [...paths.machine.values()] };
-}
-
-/** host.labels.x, host.labels["x"] and "x" in host.labels: of the labels only that one is seen. */
-function keyOf(node: ASTNode): { side: Side; key: string; map: ASTNode } | undefined {
-  const [map, key] =
-    node.op === "."
-      ? node.args
-      : node.op === "[]" && node.args[1].op === "value"
-        ? [node.args[0], node.args[1].args]
-        : node.op === "in" && node.args[0].op === "value"
-          ? [node.args[1], node.args[0].args]
-          : [undefined, undefined];
-  const side = SIDES.find((each) => prefixOf(map) === `${each}.labels`);
-  return side && map && typeof key === "string" ? { side, key, map } : undefined;
-}
-
-function checkQuantity(node: ASTNode): void {
-  if (node.op !== "call") return;
-  const [size] = node.args[1];
-  if (size?.op !== "value" || typeof size.args !== "string")
-    fail(node.input, node.start, 'quantity() takes a size in quotes: quantity("64Gi")');
-  else
-    try {
-      parseBytes(size.args);
-    } catch {
-      fail(node.input, size.start, `${JSON.stringify(size.args)} is no size; such as "512Mi" or "64Gi"`);
-    }
 }
 
 /** @throws ExpressionError */

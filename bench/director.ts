@@ -11,7 +11,7 @@ import { applyTo, indexOf } from "../src/director/estate/estate-index.ts";
 import type { Policy } from "../src/director/kinds.ts";
 import { place } from "../src/director/planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../src/director/planning/plan.ts";
-import { xorshift } from "../src/director/solver/anneal.ts";
+import { xorshift } from "../src/director/solver/random.ts";
 import { count } from "./measure.ts";
 
 const GiB = 2 ** 30;

@@ -12,7 +12,7 @@ import type { Policy } from "../src/director/kinds.ts";
 import { place } from "../src/director/planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../src/director/planning/plan.ts";
 import { decidePower } from "../src/director/power/power.ts";
-import { xorshift } from "../src/director/solver/anneal.ts";
+import { xorshift } from "../src/director/solver/random.ts";
 import { frugal, hostView, poweredHost } from "../src/director/testing/powered.ts";
 import { binds } from "./failover-bind.ts";
 import { count } from "./measure.ts";

@@ -27,7 +27,7 @@ import { runDestinations } from "../src/director/planning/destinations.ts";
 import { runPlanner } from "../src/director/planning/planner.ts";
 import { runScheduler } from "../src/director/planning/scheduler.ts";
 import { runHostPower } from "../src/director/power/power-reconciler.ts";
-import { xorshift } from "../src/director/solver/anneal.ts";
+import { xorshift } from "../src/director/solver/random.ts";
 import { KINDS } from "../src/kinds.ts";
 import { systemClock } from "../src/reconcile/clock.ts";
 import { silentLogger } from "../src/reconcile/log.ts";

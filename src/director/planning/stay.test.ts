@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { apply } from "../estate/estate-index.ts";
 import type { Policy } from "../kinds.ts";
-import { xorshift } from "../solver/anneal.ts";
+import { xorshift } from "../solver/random.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
 
 const GiB = 2 ** 30;

@@ -1,6 +1,6 @@
 /** The shape of the day: learned, kept over restarts, and hosts are on before they are needed. */
 import { describe, expect, it } from "vitest";
-import { xorshift } from "../solver/anneal.ts";
+import { xorshift } from "../solver/random.ts";
 import { DemandShape, SLOTS } from "./demand.ts";
 
 const HOUR = 3_600_000;

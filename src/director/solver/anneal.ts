@@ -1,18 +1,18 @@
 /**
- * Simulated annealing over shifts (an item to another host), exchanges (two items change places; within a tally they keep its counts
- * whatever its limits), large items for which others make room (repack.ts), and hosts that are cleared (clear.ts).
+ * Simulated annealing (the proposals: walk.ts).
  *
  * Room may be soft while it is warm: demand beyond capacity has a price that rises until it cannot be paid; on some tight published instances that finds
  * more, on others hard room does (an unpayable price from the beginning). With sharp terms the results on all of them were clearly worse: at first the corners of all are
- * rounded (State.round), and become sharp as it cools. Tallies are always hard. Only states with room for all are results, and only by what they really cost.
+ * rounded (State.round), and become sharp as it cools. Where items hold transient resources at home, moves that bring little take all that is free while it is hot, and large items then
+ * never get in: so being away has a price at first (State.hold). Tallies are always hard. Only states with room for all are results, and only by what they really cost.
  *
  * The director's plans take of the result what is worth its moves (planning/regroup.ts); of published instances it is the result (bench/roadef.ts), which tells how good the search is.
  *
  * The same seed and `steps` give the same result; with a time limit, how far it comes depends on the machine.
  */
-import { Clear } from "./clear.ts";
-import { Repack } from "./repack.ts";
+import { xorshift } from "./random.ts";
 import type { State } from "./state.ts";
+import { Walk } from "./walk.ts";
 
 export interface AnnealOptions {
   seed: number;
@@ -56,19 +56,18 @@ export function temper(
 /** Proposals between two looks at time and temperature; fewer when there are few `steps` in all, so that it cools slowly then, too. */
 const BLOCK = 2048;
 const BLOCKS = 32;
-/** To each attempt to repack. */
-const PROPOSALS = 103;
 /** So long it only descends, cold and sharp, so that there is something in any case. */
 const DESCENT = 0.04;
 /** From here on, what has no room becomes dearer until all has. */
 const PAID = 0.7;
 /** Sharp from here on. */
 const SHARP = 0.95;
+/** Until here, items away from home pay for what they hold there, ever less. */
+const HELD = 0.9;
 /** If there is still no room for all here, the best that has is gone on with. */
 const LAST = 0.96;
 const DEAREST = 1e7;
 const UNIT = 2 ** -32;
-const LOGS = new Float64Array(4096).map((_, i) => -Math.log((i + 0.5) / 4096));
 
 /** The best assignment found; that of `state` when there is none with room for all. Leaves `state` anywhere. */
 export function anneal(state: State, options: AnnealOptions): Int32Array {
@@ -113,6 +112,7 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
       const wanted = Math.ceil(100 * Math.max(0, 1 - cooled / SHARP)) * (options.round / 100);
       if (wanted !== round) state.round(wanted);
       round = wanted;
+      state.hold(Math.max(0, 1 - cooled / HELD));
       if (cooled > LAST && !last) {
         last = true;
         if (state.lacking) for (let p = 0; p < model.items; p++) state.move(p, best[p] as number);
@@ -127,108 +127,8 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
     best.set(at);
   }
   state.round(0);
+  state.hold(0);
   return best;
-}
-
-/** Proposals, half of them made up at random, the others where they help most: a shift home frees what a moved item holds of transient resources. */
-class Walk {
-  private readonly state: State;
-  private readonly random: () => number;
-  /** Proposals of a block. */
-  private readonly size: number;
-  private readonly repack: Repack;
-  readonly clear: Clear;
-  /** Of each item: State.worthOf. */
-  private readonly worth: Float64Array;
-  /** The items by their worth, and where each is among them. */
-  private readonly order: Int32Array;
-  private readonly rank: Int32Array;
-  private readonly homeShare: number;
-  private readonly exchangeShare = 0.5 * 2 ** 32;
-  /** Of the exchanges, those with an item of the same tally, and of about the same worth: others of very different size hardly ever have room for each other. */
-  private readonly groupShare = 0.2 * 2 ** 32;
-  private readonly nearShare = 0.4 * 2 ** 32;
-
-  constructor(state: State, random: () => number, size: number) {
-    this.state = state;
-    this.random = random;
-    this.size = size;
-    this.worth = Float64Array.from({ length: state.model.items }, (_, p) => state.worthOf(p));
-    this.repack = new Repack(state, random);
-    this.clear = new Clear(state, random);
-    const { worth } = this;
-    this.order = Int32Array.from(worth.keys()).sort((a, b) => (worth[a] as number) - (worth[b] as number));
-    this.rank = new Int32Array(worth.length);
-    for (const [r, p] of this.order.entries()) this.rank[p] = r;
-    this.homeShare = (state.model.transient > 0 ? 0.4 : 0.1) * 2 ** 32;
-  }
-
-  block(temperature: number, price: number): void {
-    const { state, random, repack, size, homeShare, exchangeShare, groupShare, nearShare } = this;
-    const { items, takers: hosts = state.model.hosts, home, fixed } = state.model;
-    const { ofStart, of, memberStart, members } = state.model.tallies;
-    const { at, counts } = state;
-    const { rank, order, worth } = this;
-    for (let i = 0; i < size; i += PROPOSALS)
-      repack.attempt(temperature * (LOGS[random() & 4095] as number), price);
-    if (state.model.inUse && !state.lacking)
-      this.clear.attempt(temperature * (LOGS[random() & 4095] as number));
-    for (let i = 0; i < size; i++) {
-      const kind = random();
-      const p = (random() * UNIT * items) | 0;
-      const u = random();
-      if (fixed && (fixed[p] as number) === 1) continue;
-      const limit = temperature * (LOGS[kind & 4095] as number);
-      const a = at[p] as number;
-      if (kind < exchangeShare) {
-        let q: number;
-        if (u < groupShare) {
-          const first = ofStart[p] as number;
-          if (first === (ofStart[p + 1] as number)) continue;
-          const t = of[first] as number;
-          q = members[
-            (memberStart[t] as number) +
-              (((u / groupShare) * ((memberStart[t + 1] as number) - (memberStart[t] as number))) | 0)
-          ] as number;
-        } else if (u < groupShare + nearShare) {
-          // Any distance from 1 to all is as likely as its double.
-          const distance = Math.floor(items ** ((u - groupShare) / nearShare));
-          const r = (rank[p] as number) + (kind & 8192 ? distance : -distance);
-          if (r < 0 || r >= items) continue;
-          q = order[r] as number;
-        } else q = (((u - groupShare - nearShare) / (2 ** 32 - groupShare - nearShare)) * items) | 0;
-        const b = at[q] as number;
-        if (a === b || (fixed && (fixed[q] as number) === 1)) continue;
-        const lack = state.lackExchange(p, q, (limit + (worth[p] as number) + (worth[q] as number)) / price);
-        if (lack === Number.POSITIVE_INFINITY) continue;
-        const delta = price * lack + state.exchangeDelta(p, q) + state.exchangeOther(p, q);
-        if (delta > limit || !counts.allowsExchange(p, q)) continue;
-        state.move(p, b);
-        state.move(q, a);
-      } else {
-        const b = u < homeShare ? (home[p] as number) : (u * UNIT * hosts) | 0;
-        if (b < 0 || a === b) continue;
-        const lack = state.lackLeave(p);
-        const more = state.lackJoin(p, b, (limit + (worth[p] as number)) / price - lack);
-        if (more === Number.POSITIVE_INFINITY) continue;
-        const delta =
-          price * (lack + more) + state.leaveDelta(p) + state.joinDelta(p, b) + state.otherDelta(p, b);
-        if (delta > limit || !counts.allows(p, b)) continue;
-        state.move(p, b);
-      }
-    }
-  }
-}
-
-/** Whole numbers from 0 to 2^32 - 1 (Marsaglia 2003). */
-export function xorshift(seed: number): () => number {
-  let x = Math.imul(seed + 1, 0x9e3779b1) | 1;
-  return () => {
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    return x >>> 0;
-  };
 }
 
 /** Of random shifts into hosts with room. */

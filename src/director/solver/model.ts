@@ -69,6 +69,10 @@ export interface Places {
   stay: Float64Array;
 }
 
+/** Of item p on host h when it is not at home. */
+export const costOfPlace = ({ kinds, ofItem, ofHost, cost }: Places, p: number, h: number): number =>
+  cost[(ofItem[p] as number) * kinds + (ofHost[h] as number)] as number;
+
 /** Groups of items and the domains they are counted in. */
 export interface Tallies {
   count: number;

@@ -2,6 +2,7 @@
  * A large item is put on another host, and what then has no room there goes elsewhere, one after the other; kept when it is worth it, else taken back. Large items
  * of full hosts hardly ever move in single steps, and where they are decides most of the cost. A part of anneal.ts.
  */
+import type { Reach } from "./reach.ts";
 import type { State } from "./state.ts";
 
 /** Hosts that are looked at for the large item, and for each that makes room. */
@@ -16,6 +17,7 @@ const UNIT = 2 ** -32;
 export class Repack {
   private readonly state: State;
   private readonly random: () => number;
+  private readonly reach: Reach;
   /** Of each item the largest share of a mean host. */
   private readonly size: Float64Array;
   private readonly moved = new Int32Array(LEAVE + 2);
@@ -24,9 +26,10 @@ export class Repack {
   private readonly lacking: Int32Array;
   private count = 0;
 
-  constructor(state: State, random: () => number) {
+  constructor(state: State, random: () => number, reach: Reach) {
     this.state = state;
     this.random = random;
+    this.reach = reach;
     const { items, hosts, resources, capacity, demand } = state.model;
     this.lacking = new Int32Array(resources);
     const total = new Float64Array(resources);
@@ -99,19 +102,14 @@ export class Repack {
     return (itemsOn[host] as number) === 0 ? -1 : this.larger(this.anyOn(host), this.anyOn(host));
   }
 
-  /** Of some hosts that are large enough when empty the one where it costs least. */
+  /** Of some hosts in its reach the one where it costs least. */
   private pickTarget(item: number, price: number): number {
     const { state } = this;
-    const { takers: hosts = state.model.hosts, resources, demand, capacity } = state.model;
     let best = -1;
     let least = Number.POSITIVE_INFINITY;
     for (let n = 0; n < TARGETS; n++) {
-      const host = this.below(hosts);
-      if (host === (state.at[item] as number)) continue;
-      let large = true;
-      for (let r = 0; r < resources && large; r++)
-        large = (demand[item * resources + r] as number) <= (capacity[host * resources + r] as number);
-      if (!large) continue;
+      const host = this.reach.pick(item, this.random() * UNIT);
+      if (host < 0 || host === (state.at[item] as number)) continue;
       const delta =
         state.joinDelta(item, host) + state.otherDelta(item, host) + price * state.lackJoin(item, host);
       if (delta >= least || !state.counts.allows(item, host)) continue;
@@ -154,11 +152,15 @@ export class Repack {
   /** A host that has room for it: the one that was left, its first one, or some others. */
   private pickOther(item: number, but: number, left: number): number {
     const { state } = this;
-    const { takers = state.model.hosts } = state.model;
     let best = -1;
     let least = Number.POSITIVE_INFINITY;
     for (let n = 0; n < OTHERS + 2; n++) {
-      const host = n === 0 ? left : n === 1 ? (state.model.home[item] as number) : this.below(takers);
+      const host =
+        n === 0
+          ? left
+          : n === 1
+            ? (state.model.home[item] as number)
+            : this.reach.pick(item, this.random() * UNIT);
       if (host < 0 || host === but || !state.fits(item, host)) continue;
       const delta = state.joinDelta(item, host) + state.otherDelta(item, host);
       if (delta >= least || !state.counts.allows(item, host)) continue;

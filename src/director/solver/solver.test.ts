@@ -1,8 +1,10 @@
 /** The solver on small instances that are made here, against a second, plain reckoning of the challenge's rules and costs. */
 import { describe, expect, it } from "vitest";
-import { anneal, xorshift } from "./anneal.ts";
+import { anneal } from "./anneal.ts";
 import { type Model, makeTallies } from "./model.ts";
 import { solve } from "./parallel.ts";
+import { xorshift } from "./random.ts";
+import { Reach } from "./reach.ts";
 import { formatAssignment, readAssignment, readRoadef } from "./roadef.ts";
 import { State } from "./state.ts";
 
@@ -233,6 +235,68 @@ describe("the state of a solution", () => {
           expect(state.cost).toBe(before + delta);
         }
       }
+    }
+  });
+
+  it("lets items away from home pay for what they hold there, as long as it is told to", () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const i = instance(seed);
+      const model = read(i);
+      const state = new State(model);
+      state.hold(0.5);
+      const random = xorshift(seed);
+      for (let round = 0; round < 300; round++) {
+        const [p, q] = [random() % i.processes.length, random() % i.processes.length];
+        const [a = 0, b = 0, c = 0] = [state.at[p], random() % i.machines.length, state.at[q]];
+        const before = state.cost;
+        if (round % 2 === 0 && a !== b) {
+          const delta = state.leaveDelta(p) + state.joinDelta(p, b) + state.otherDelta(p, b);
+          expect(-delta).toBeLessThanOrEqual(state.worthOf(p));
+          state.move(p, b);
+          expect(state.cost - before).toBeCloseTo(delta, 6);
+        } else if (round % 2 === 1 && a !== c) {
+          const delta = state.exchangeDelta(p, q) + state.exchangeOther(p, q);
+          state.move(p, c);
+          state.move(q, a);
+          expect(state.cost - before).toBeCloseTo(delta, 6);
+        }
+        const away = [...state.at].flatMap((h, each) => (h === model.home[each] ? [] : [each]));
+        const held = away.reduce(
+          (sum, each) => sum + (model.demand[each * 3] ?? 0) * (model.price[0] ?? 0),
+          0,
+        );
+        const plain = new State(model, state.at).cost;
+        expect(state.cost).toBeCloseTo(plain + 0.5 * held, 6);
+        expect(state.exactCost()).toBeCloseTo(plain, 6);
+      }
+    }
+  });
+
+  it("knows where items can be at all", () => {
+    for (let seed = 1; seed <= 15; seed++) {
+      const i = instance(seed);
+      const model = read(i);
+      const reach = new Reach(model);
+      const random = xorshift(seed);
+      const state = new State(model);
+      for (let round = 0; round < 2000; round++) {
+        const [p, h] = [random() % model.items, random() % model.hosts];
+        // Whatever is allowed now or later is in reach.
+        if (state.fits(p, h)) {
+          expect(reach.allows(p, h)).toBe(true);
+          if (state.counts.allows(p, h)) state.move(p, h);
+        }
+        const picked = reach.pick(p, random() / 2 ** 32);
+        expect(reach.allows(p, picked)).toBe(true);
+      }
+      // What is not in reach has no room even when all have gone home or elsewhere.
+      for (let p = 0; p < model.items; p++)
+        for (let h = 0; h < model.hosts; h++) {
+          const alone = new State(model);
+          for (let q = 0; q < model.items; q++)
+            if (q !== p && alone.at[q] === h) alone.move(q, (h + 1) % model.hosts);
+          expect(reach.allows(p, h)).toBe(alone.at[p] === h || alone.fits(p, h));
+        }
     }
   });
 

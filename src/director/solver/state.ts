@@ -1,6 +1,6 @@
 /** Where every item is, and what follows from it, kept up to date by each change. Costs are exact while all numbers are integers. */
 import { Counts } from "./counts.ts";
-import { add, type Model } from "./model.ts";
+import { add, costOfPlace, type Model } from "./model.ts";
 
 export class State {
   readonly model: Model;
@@ -26,6 +26,12 @@ export class State {
   private moveCost = 0;
   /** The most that it costs to have a host in use. */
   private readonly dearestUse: number;
+  /** What an item away from home pays while searching, for what it holds there. */
+  private holdPrice = 0;
+  /** Of each item what it holds of transient resources at home when it is away, by their prices. */
+  private readonly holds: Float64Array;
+  /** Of all items away from home. */
+  private held = 0;
   private readonly movedOf: Int32Array;
   /** How many services have n items moved. */
   private readonly movedCounts: Int32Array;
@@ -54,6 +60,7 @@ export class State {
     this.first = new Int32Array(hosts).fill(-1);
     this.next = new Int32Array(model.items).fill(-1);
     this.previous = new Int32Array(model.items).fill(-1);
+    this.holds = holdsOf(model);
     this.movedOf = new Int32Array(model.services);
     this.movedCounts = new Int32Array(model.items + 2);
     this.movedCounts[0] = model.services;
@@ -72,6 +79,7 @@ export class State {
         for (let r = 0; r < model.transient; r++)
           add(this.free, home * resources + r, -(model.demand[p * resources + r] as number));
         this.countMoved(p, 1);
+        this.held += this.holds[p] as number;
       }
     }
     for (let m = 0; m < hosts; m++) this.termCost += this.setCost(m);
@@ -81,16 +89,18 @@ export class State {
 
   /** As it is felt while terms are rounded; else what it is. */
   get cost(): number {
-    return this.termCost + this.moveCost + this.mostMoved * this.model.serviceWeight;
+    return (
+      this.termCost + this.moveCost + this.mostMoved * this.model.serviceWeight + this.holdPrice * this.held
+    );
   }
 
-  /** Whatever is rounded. */
+  /** Whatever is rounded and held. */
   exactCost(): number {
     let terms = 0;
     for (const value of this.value) if (value > 0) terms += value;
     const { inUse } = this.model;
     if (inUse) for (const [m, cost] of inUse.entries()) if ((this.itemsOn[m] as number) > 0) terms += cost;
-    return terms + this.cost - this.termCost;
+    return terms + this.cost - this.termCost - this.holdPrice * this.held;
   }
 
   /**
@@ -105,6 +115,14 @@ export class State {
     }
     this.termCost = 0;
     for (let m = 0; m < this.model.hosts; m++) this.termCost += this.setCost(m);
+  }
+
+  /**
+   * Lets each item away from home pay for what it holds of transient resources there, so that what is free is left to those whose moves bring most. 0: nothing; 1: an item
+   * of mean demands pays a mean term for each of these resources.
+   */
+  hold(price: number): void {
+    this.holdPrice = price;
   }
 
   /** Whether some host has more than it has room for. */
@@ -218,7 +236,7 @@ export class State {
   /** By how much no change of place of item p can be cheaper than none, apart from room: all that its terms and its moving can make. */
   worthOf(p: number): number {
     const { terms, increment, hosts, moveCost, distance, distanceWeight, home, serviceWeight } = this.model;
-    let worth = (moveCost[p] as number) + serviceWeight;
+    let worth = (moveCost[p] as number) + (this.holds[p] as number) + serviceWeight;
     for (let i = p * terms, end = i + terms; i < end; i++) worth += Math.abs(increment[i] as number);
     worth += this.placeSpan(p) + this.dearestUse;
     const from = home[p] as number;
@@ -241,11 +259,19 @@ export class State {
     );
   }
 
+  /** How much more p holds at home when it goes from a to b. */
+  private heldDelta(p: number, a: number, b: number): number {
+    const home = this.model.home[p] as number;
+    if (home < 0) return 0;
+    if (a === home) return this.holds[p] as number;
+    return b === home ? -(this.holds[p] as number) : 0;
+  }
+
   private placeOf(p: number, m: number): number {
     const { places, home } = this.model;
     if (!places) return 0;
     if (m === (home[p] as number)) return places.stay[p] as number;
-    return places.cost[(places.ofItem[p] as number) * places.kinds + (places.ofHost[m] as number)] as number;
+    return costOfPlace(places, p, m);
   }
 
   /** What p costs more on b by what it likes; Infinity: it may not come there. */
@@ -335,14 +361,23 @@ export class State {
   /** What p costs more on b than now, apart from terms and use. */
   otherDelta(p: number, b: number): number {
     const a = this.at[p] as number;
-    return this.moveCostOf(p, b) - this.moveCostOf(p, a) + this.serviceDelta(p, a, b);
+    return (
+      this.moveCostOf(p, b) -
+      this.moveCostOf(p, a) +
+      this.serviceDelta(p, a, b) +
+      this.holdPrice * this.heldDelta(p, a, b)
+    );
   }
 
   /** What p and q cost more in each other's place, apart from terms and use. The most moved service counts once, however many of its items move. */
   exchangeOther(p: number, q: number): number {
     const a = this.at[p] as number;
     const b = this.at[q] as number;
-    const own = this.moveCostOf(p, b) - this.moveCostOf(p, a) + this.moveCostOf(q, a) - this.moveCostOf(q, b);
+    const own =
+      this.moveCostOf(p, b) -
+      this.moveCostOf(p, a) +
+      (this.moveCostOf(q, a) - this.moveCostOf(q, b)) +
+      this.holdPrice * (this.heldDelta(p, a, b) + this.heldDelta(q, b, a));
     const { service, serviceWeight } = this.model;
     if (!service || serviceWeight === 0) return own;
     const before = this.mostMoved;
@@ -387,6 +422,7 @@ export class State {
     if (a === b) return;
     const first = model.home[p] as number;
     this.moveCost += this.moveCostOf(p, b) - this.moveCostOf(p, a);
+    this.held += this.heldDelta(p, a, b);
     if (a === first) this.countMoved(p, 1);
     else if (b === first) this.countMoved(p, -1);
     this.counts.recount(p, b);
@@ -435,6 +471,16 @@ export class State {
     this.lack -= hostLack[m] as number;
     this.lack += this.setLack(m);
   }
+}
+
+/** Of each item its demands of transient resources, by their prices. */
+function holdsOf({ items, resources, transient, demand, price }: Model): Float64Array {
+  const holds = new Float64Array(items);
+  if (transient === 0) return holds;
+  for (let p = 0; p < items; p++)
+    for (let r = 0; r < transient; r++)
+      add(holds, p, (demand[p * resources + r] as number) * (price[r] as number));
+  return holds;
 }
 
 /**

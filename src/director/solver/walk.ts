@@ -1,0 +1,132 @@
+/**
+ * The proposals of annealing (anneal.ts), and which of them are taken: shifts, exchanges, a large item for which others make room (repack.ts), an item that takes the place of
+ * another (evict.ts), a host that is cleared (clear.ts).
+ */
+import { Clear } from "./clear.ts";
+import { Evict } from "./evict.ts";
+import { Reach } from "./reach.ts";
+import { Repack } from "./repack.ts";
+import type { State } from "./state.ts";
+
+/** To each attempt to repack. */
+const PROPOSALS = 103;
+/** Of the shifts that are not home, those that put another item out. */
+const EVICTIONS = 0.2 * 2 ** 12;
+const UNIT = 2 ** -32;
+const LOGS = new Float64Array(4096).map((_, i) => -Math.log((i + 0.5) / 4096));
+
+/** Proposals, half of them made up at random, the others where they help most: a shift home frees what a moved item holds of transient resources. */
+export class Walk {
+  private readonly state: State;
+  private readonly random: () => number;
+  /** Proposals of a block. */
+  private readonly size: number;
+  private readonly reach: Reach;
+  private readonly repack: Repack;
+  private readonly evict: Evict;
+  readonly clear: Clear;
+  /** Of each item: State.worthOf. */
+  private readonly worth: Float64Array;
+  /** The items by their worth, and where each is among them. */
+  private readonly order: Int32Array;
+  private readonly rank: Int32Array;
+  private readonly homeShare: number;
+  private readonly exchangeShare = 0.5 * 2 ** 32;
+  /** Of the exchanges, those with an item of the same tally, and of about the same worth: others of very different size hardly ever have room for each other. */
+  private readonly groupShare = 0.2 * 2 ** 32;
+  private readonly nearShare = 0.4 * 2 ** 32;
+
+  constructor(state: State, random: () => number, size: number) {
+    this.state = state;
+    this.random = random;
+    this.size = size;
+    this.worth = Float64Array.from({ length: state.model.items }, (_, p) => state.worthOf(p));
+    this.reach = new Reach(state.model);
+    this.repack = new Repack(state, random, this.reach);
+    this.evict = new Evict(state, random, this.reach, this.worth);
+    this.clear = new Clear(state, random);
+    const { worth } = this;
+    this.order = Int32Array.from(worth.keys()).sort((a, b) => (worth[a] as number) - (worth[b] as number));
+    this.rank = new Int32Array(worth.length);
+    for (const [r, p] of this.order.entries()) this.rank[p] = r;
+    this.homeShare = (state.model.transient > 0 ? 0.4 : 0.1) * 2 ** 32;
+  }
+
+  block(temperature: number, price: number): void {
+    const { state, random, reach, repack, evict, size, homeShare, exchangeShare, groupShare, nearShare } =
+      this;
+    const { items, home, fixed } = state.model;
+    const { ofStart, of, memberStart, members } = state.model.tallies;
+    const { at, counts } = state;
+    const { rank, order, worth } = this;
+    const { movable } = reach;
+    if (movable.length === 0) return;
+    for (let i = 0; i < size; i += PROPOSALS)
+      repack.attempt(temperature * (LOGS[random() & 4095] as number), price);
+    if (state.model.inUse && !state.lacking)
+      this.clear.attempt(temperature * (LOGS[random() & 4095] as number));
+    for (let i = 0; i < size; i++) {
+      const kind = random();
+      const p = movable[(random() * UNIT * movable.length) | 0] as number;
+      const u = random();
+      const limit = temperature * (LOGS[kind & 4095] as number);
+      const a = at[p] as number;
+      if (kind < exchangeShare) {
+        let q: number;
+        if (u < groupShare) {
+          const first = ofStart[p] as number;
+          if (first === (ofStart[p + 1] as number)) continue;
+          const t = of[first] as number;
+          q = members[
+            (memberStart[t] as number) +
+              (((u / groupShare) * ((memberStart[t + 1] as number) - (memberStart[t] as number))) | 0)
+          ] as number;
+        } else if (u < groupShare + nearShare) {
+          // Any distance from 1 to all is as likely as its double.
+          const distance = Math.floor(items ** ((u - groupShare) / nearShare));
+          const r = (rank[p] as number) + (kind & 8192 ? distance : -distance);
+          if (r < 0 || r >= items) continue;
+          q = order[r] as number;
+        } else {
+          const share = (u - groupShare - nearShare) / (2 ** 32 - groupShare - nearShare);
+          q = this.anyOn(reach.pick(p, share), (kind >>> 14) * 2 ** -17);
+        }
+        const b = q < 0 ? a : (at[q] as number);
+        if (a === b || !reach.allows(p, b) || !reach.allows(q, a)) continue;
+        if (fixed && (fixed[q] as number) === 1) continue;
+        const lack = state.lackExchange(p, q, (limit + (worth[p] as number) + (worth[q] as number)) / price);
+        if (lack === Number.POSITIVE_INFINITY) continue;
+        const delta = price * lack + state.exchangeDelta(p, q) + state.exchangeOther(p, q);
+        if (delta > limit || !counts.allowsExchange(p, q)) continue;
+        state.move(p, b);
+        state.move(q, a);
+      } else {
+        let b = home[p] as number;
+        if (u >= homeShare) {
+          b = reach.pick(p, (u - homeShare) / (2 ** 32 - homeShare));
+          if (((kind >>> 12) & 4095) < EVICTIONS) {
+            if (b >= 0 && a !== b) evict.attempt(p, b, limit, price);
+            continue;
+          }
+        }
+        if (b < 0 || a === b) continue;
+        const lack = state.lackLeave(p);
+        const more = state.lackJoin(p, b, (limit + (worth[p] as number)) / price - lack);
+        if (more === Number.POSITIVE_INFINITY) continue;
+        const delta =
+          price * (lack + more) + state.leaveDelta(p) + state.joinDelta(p, b) + state.otherDelta(p, b);
+        if (delta > limit || !counts.allows(p, b)) continue;
+        state.move(p, b);
+      }
+    }
+  }
+
+  /** An item on host h, from a number in [0, 1); -1: there is none. */
+  private anyOn(h: number, u: number): number {
+    const { first, next, itemsOn } = this.state;
+    if (h < 0) return -1;
+    let item = first[h] as number;
+    for (let n = (u * (itemsOn[h] as number)) | 0; n > 0; n--) item = next[item] as number;
+    return item;
+  }
+}

@@ -4,13 +4,13 @@
  */
 import { costOfPlace, type Model } from "./model.ts";
 
-/** With more pairs of items and hosts than this it takes too much memory and time: then every host is in reach. */
+/** With more pairs of items and hosts than this, lists take too much memory and time. */
 const MOST_PAIRS = 2 ** 24;
 
 export class Reach {
   private readonly model: Model;
   private readonly room: Float64Array;
-  /** Hosts of item p: hosts[start[p]] … Without: all of them. */
+  /** Hosts of item p: hosts[start[p]] … Without: there are no lists. */
   private readonly start: Int32Array | undefined;
   private readonly hosts: Int32Array = new Int32Array();
   /** Items that are not fixed and can be on more than one host. */
@@ -51,10 +51,13 @@ export class Reach {
     return true;
   }
 
-  /** A host that p can be on, from a number in [0, 1); -1: there is none. */
+  /** A host that p can be on, from a number in [0, 1); -1: there is none, or, where there are no lists, the one that was picked is none. */
   pick(p: number, u: number): number {
     const { start } = this;
-    if (!start) return (u * (this.model.takers ?? this.model.hosts)) | 0;
+    if (!start) {
+      const h = (u * (this.model.takers ?? this.model.hosts)) | 0;
+      return this.allows(p, h) ? h : -1;
+    }
     const first = start[p] as number;
     const count = (start[p + 1] as number) - first;
     return count === 0 ? -1 : (this.hosts[first + ((u * count) | 0)] as number);

@@ -13,6 +13,7 @@ import { until } from "./measure.ts";
 
 const BOOT_MS = 120_000;
 const SHOWN = 300;
+const TERMINAL = new RegExp(`\\r|${String.fromCharCode(27)}\\[[\\d;]*[mK]`, "g");
 
 export interface Started {
   /** From the start of QEMU until it said so; undefined: it did not. */
@@ -89,8 +90,8 @@ export async function startAppliance(
       ],
       { stdio: "ignore" },
     );
-    // Lines end as a terminal has them.
-    const said = async () => (await readFile(serial, "utf8").catch(() => "")).replaceAll("\r", "");
+    // As of a terminal: ends of lines, colours.
+    const said = async () => (await readFile(serial, "utf8").catch(() => "")).replace(TERMINAL, "");
     const allocatedMiB = (built.allocatedBytes ?? 0) / 2 ** 20;
     try {
       await until("the application", async () => says.test(await said()) || undefined, {

@@ -5,6 +5,7 @@
 import { appendFile, lstat, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
+import { digestOf } from "../recipe.ts";
 import { cached } from "./cache.ts";
 import { clampTimes } from "./disk.ts";
 import { step, type Workshop } from "./workshop.ts";
@@ -15,18 +16,31 @@ export interface Layer {
   paths: readonly string[];
 }
 
-/** zstd's; unpacking takes the same time whatever it is. A window of 1 MiB: the kernel has to find the memory for it in machines of 80 MiB. */
-const ZSTD = ["-19", "--zstd=wlog=20"];
+/** fast: unpacked in a moment. small: a seventh smaller, and each MB of it takes a third of a second under emulation. */
+export type Packing = "fast" | "small";
+
+/**
+ * Windows are small, because the kernel has to find the memory for them in machines of 80 MiB. Of zstd's levels all are unpacked in the same time.
+ * Kernels know no check of xz but CRC32; its filter for programs makes libraries smaller, and modules larger.
+ */
+const PACKERS: Readonly<Record<Packing, (programs: boolean) => string[]>> = {
+  fast: () => ["zstd", "-19", "--zstd=wlog=20"],
+  small: (programs) => [
+    ...["xz", "--check=crc32", "--threads=1"],
+    ...(programs ? ["--x86"] : []),
+    "--lzma2=preset=9e,dict=4MiB",
+  ],
+};
 
 /**
  * Packs a folder. Files in no layer, all folders and all links come first.
- * @returns the path of the packed file. @throws Error
+ * @param layers of programs and libraries @returns the path of the packed file. @throws Error
  */
 export async function packInitrd(
   work: Workshop,
   tree: string,
   epoch: number,
-  layers: readonly Layer[] = [],
+  { layers = [], packing = "fast" }: { layers?: readonly Layer[]; packing?: Packing } = {},
 ): Promise<string> {
   await clampTimes(work, tree, epoch);
   const initrd = join(work.folder, "initrd");
@@ -44,20 +58,38 @@ export async function packInitrd(
     if (files.length > 0) parts.push(files);
   }
   await writeFile(initrd, "");
-  for (const paths of [all.filter((path) => !taken.has(path)), ...parts])
-    await appendFile(initrd, await readFile(await packed(work, tree, paths)));
+  const rest = all.filter((path) => !taken.has(path));
+  for (const paths of [rest, ...parts]) {
+    const [packer = "", ...options] = PACKERS[packing](paths !== rest);
+    await appendFile(initrd, await readFile(await packed(work, tree, paths, packer, options)));
+  }
   return initrd;
 }
 
 /** One compressed archive, from the cache when it was made before. */
-async function packed(work: Workshop, tree: string, paths: readonly string[]): Promise<string> {
+async function packed(
+  work: Workshop,
+  tree: string,
+  paths: readonly string[],
+  packer: string,
+  options: readonly string[],
+): Promise<string> {
   const archive = join(work.folder, "layer.cpio");
   const list = [...paths].sort((a, b) => (a < b ? -1 : 1)).map((path) => `${path.slice(1)}\n`);
   const script = 'cd "$1" && cpio --quiet --reproducible -o -H newc -R 0:0 > "$2"';
   await step(work, "sh", ["-ec", script, "sh", tree, archive], { input: list.join("") });
-  const key = `${await sha256Of(archive)}-${ZSTD.join("")}`;
+  const key = `${await sha256Of(archive)}-${digestOf([packer, options]).slice(0, 16)}`;
   const made = await cached(work.cache, "layers", key, async (path) => {
-    await step(work, "zstd", ["-q", ...ZSTD, archive, "-o", path]);
+    await step(work, "sh", [
+      "-ec",
+      'from=$1 to=$2; shift 2; "$@" < "$from" > "$to"',
+      "sh",
+      archive,
+      path,
+      packer,
+      "-qc",
+      ...options,
+    ]);
   });
   await rm(archive);
   return made;

@@ -74,7 +74,9 @@ const DISKS = [
   "hv_storvsc",
   "xen-blkfront",
 ];
-/** Always loaded; all others by the hardware that is there. */
+/** What the kernel itself asks modprobe for when it is needed, once the root is there; of a root in memory that is at once. */
+const ON_DEMAND = ["vfat", "nls_cp437", "nls_ascii", "nls_utf8"];
+/** Always loaded, of the drivers that there are; all others by the hardware that is there. */
 const ALWAYS = [
   "ext4",
   "crc32c_generic",
@@ -115,10 +117,13 @@ export async function kernelPayload(
   recipe: Recipe,
 ): Promise<KernelPayload> {
   const drivers = driversOf(recipe);
-  const always = recipe.kernel === "generic" ? [...ALWAYS, ...fileSystems(recipe)] : drivers;
-  const key = digestOf([PAYLOAD_VERSION, digestsOf(packages), drivers, always]).slice(0, 32);
+  const byHardware = recipe.kernel === "generic";
+  const wanted = byHardware ? [...ALWAYS, ...fileSystems(recipe)] : drivers;
+  const later = recipe.root === "ram" ? ON_DEMAND : [];
+  const always = wanted.filter((name) => drivers.includes(name) && !later.includes(name));
+  const key = digestOf([PAYLOAD_VERSION, digestsOf(packages), drivers, always, byHardware]).slice(0, 32);
   const folder = await cached(work.cache, "kernels", key, (path) =>
-    take(work, packages, { drivers, always }, path),
+    take(work, packages, { drivers, always, byHardware }, path),
   );
   return { folder, release: await readFile(join(folder, "release"), "utf8") };
 }
@@ -146,7 +151,11 @@ const UNPACKERS: Readonly<Record<string, string>> = { ".xz": "xz", ".zst": "zstd
 async function take(
   work: Workshop,
   packages: readonly Package[],
-  { drivers, always }: { drivers: readonly string[]; always: readonly string[] },
+  {
+    drivers,
+    always,
+    byHardware,
+  }: { drivers: readonly string[]; always: readonly string[]; byHardware: boolean },
   payload: string,
 ): Promise<void> {
   const { tree, release } = await unpackKernel(work, packages);
@@ -168,7 +177,7 @@ async function take(
   const put = (name: string, lines: readonly string[]) =>
     writeFile(join(to, name), lines.map((line) => `${line}\n`).join(""));
   await put("order", loadOrder(dependencies, always));
-  if (always !== drivers) await put("by-hardware", []);
+  if (byHardware) await put("by-hardware", []);
   const ours = new Set(order);
   await put(
     "modules.dep",

@@ -84,7 +84,7 @@ const byMkosi: Builder = async (at) => {
     timeoutMs: LIMIT_MS,
     env: { PATH: `${programs}:${process.env.PATH}` },
   });
-  return byHand(at, join(at, "root"));
+  return byHand(at, join(at, "debian~bookworm", "root"));
 };
 
 /** The steps that are left: DHCP, nginx at boot (its package enables it), a file system without mounts. */
@@ -93,6 +93,11 @@ async function byHand(at: string, root: string): Promise<Made> {
   const wants = join(root, "etc/systemd/system/multi-user.target.wants");
   mkdirSync(wants, { recursive: true });
   symlinkSync("/lib/systemd/system/systemd-networkd.service", join(wants, "systemd-networkd.service"));
+  // mkosi makes none for folders.
+  if (!readdirSync(join(root, "boot")).some((name) => name.startsWith("initrd.img-"))) {
+    const script = 'mount -t proc proc "$1/proc" && exec chroot "$1" update-initramfs -c -k all';
+    await run("unshare", ["--mount", "sh", "-c", script, "sh", root], { timeoutMs: LIMIT_MS });
+  }
   const disk = join(at, "disk.raw");
   await run("mke2fs", ["-q", "-t", "ext4", "-d", root, disk, "2G"], { timeoutMs: LIMIT_MS });
   const boot = readdirSync(join(root, "boot"));

@@ -46,11 +46,15 @@ const on = (file: string, format: string, ...devices: string[]) => [
 ];
 const ide = "ide-hd,drive=disk";
 const ahci = ["ahci,id=ahci", "ide-hd,drive=disk,bus=ahci.0"];
-const variables = join(folder, "vars.fd");
-const uefi = [
-  ...["-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"],
-  ...["-drive", `if=pflash,format=raw,file=${variables}`],
-];
+/** Each machine has variables of its own: what another one has booted is nothing to it. */
+const uefi = (machine: string) => {
+  const variables = join(folder, `${machine}.fd`);
+  copyFileSync("/usr/share/OVMF/OVMF_VARS_4M.fd", variables);
+  return [
+    ...["-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"],
+    ...["-drive", `if=pflash,format=raw,file=${variables}`],
+  ];
+};
 const pxe = join(folder, "pxe");
 const [pc, q35] = [
   ["-M", "pc"],
@@ -58,7 +62,6 @@ const [pc, q35] = [
 ];
 
 try {
-  copyFileSync("/usr/share/OVMF/OVMF_VARS_4M.fd", variables);
   await run("mkdir", [pxe]);
   await run("tar", ["-C", pxe, "-xf", fileOf("pxe")]);
   await run("tar", ["-C", folder, "-xf", fileOf("parallels")]);
@@ -85,7 +88,7 @@ try {
     [
       "Hyper-V 2: VHDX, UEFI, AHCI, e1000e",
       "e1000e",
-      [...q35, ...uefi, ...on(fileOf("vhdx"), "vhdx", ...ahci)],
+      [...q35, ...uefi("hyper-v"), ...on(fileOf("vhdx"), "vhdx", ...ahci)],
     ],
     ["VirtualBox: VDI, AHCI, pcnet", "pcnet", [...pc, ...on(fileOf("vdi"), "vdi", ...ahci)]],
     [
@@ -102,7 +105,7 @@ try {
   ];
   const others: Profile[] = [
     ["CD, BIOS", "virtio-net-pci", [...pc, "-cdrom", fileOf("iso")]],
-    ["CD, UEFI", "virtio-net-pci", [...q35, ...uefi, "-cdrom", fileOf("iso")]],
+    ["CD, UEFI", "virtio-net-pci", [...q35, ...uefi("cd"), "-cdrom", fileOf("iso")]],
     [
       "network boot: kernel and initial RAM disk",
       "virtio-net-pci",

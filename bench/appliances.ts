@@ -41,7 +41,7 @@ export async function startAppliance(
     distribution: "debian",
     release: "bookworm",
     packages: forRecipe(findings).map((finding) => finding.package),
-    directories: recipeFolders(folders),
+    directories: recipeFolders(folders).directories,
     archives: [archive],
     services: [
       { name: "application", command: serviceCommand(run) ?? run },

@@ -96,7 +96,11 @@ export async function analyze(request: AnalyzeRequest, print: Print): Promise<vo
         ? text
         : movedCommand(text, subject.path, place, process.cwd());
     const command = run === undefined ? words && quoted(words.map(moved)) : moved(run.trim());
-    const directories = recipeFolders(analyzed.folders, subject.path, place);
+    const { directories, left } = recipeFolders(analyzed.folders, subject.path, place);
+    if (left.length > 0)
+      warn(
+        `the run has written to more folders than a recipe can name; make ${left.length} of them otherwise (as "folder/" in archives, say): ${left.slice(0, SHOWN).join(", ")}${left.length > SHOWN ? ", …" : ""}`,
+      );
     const service = command === undefined ? undefined : serviceCommand(command);
     const services = service === undefined ? [] : [{ name: serviceName(command ?? ""), command: service }];
     const asked = ["vireo image analyze", what, run && `--run '${run}'`, pid && `--pid ${pid}`].filter(

@@ -63,15 +63,23 @@ export async function buildImage(
   const spec = { recipe: recipe as Recipe, ...(storagePool ? { storagePool } : {}) };
   const build = await createBuild(client, name, spec);
   const of = `imagebuild/${build.metadata.name}`;
+  // It would wait for what does not come: the next build is sent all of it again.
+  const cancel = () =>
+    client.patch(ImageBuild, { name: build.metadata.name }, { spec: { cancelled: true } }).then(
+      () => true,
+      () => false,
+    );
   try {
     await sendArchives(client, build, what, request.signal, print);
   } catch (error) {
-    // It would wait for what does not come.
-    await client.patch(ImageBuild, { name: build.metadata.name }, { spec: { cancelled: true } });
+    if (!(await cancel()))
+      print(`${of} could not be cancelled; vireo image cancel ${build.metadata.name} does it`);
     throw error;
   }
-  if (request.signal.aborted)
-    return print(`${of}: stopped; it waits for the rest, vireo image cancel ${build.metadata.name} ends it`);
+  if (request.signal.aborted && recipe.archives !== undefined) {
+    if (await cancel()) return print(`${of} is being cancelled: not all of its archives were sent`);
+    throw new UserError(`${of} could not be cancelled; vireo image cancel ${build.metadata.name} does it`);
+  }
   if (request.detach)
     return print(`${of} of image/${name} waits; vireo image log -f ${build.metadata.name} shows it`);
   const options = { timeoutMs: request.timeoutMs, signal: request.signal, standing };

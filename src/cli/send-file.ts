@@ -1,4 +1,4 @@
-/** A file sent to the control plane in parts; broken off, it goes on where it ended. */
+/** A file sent to the control plane in parts; broken off, it goes on where it ended when it is sent to the same path again. */
 import { open } from "node:fs/promises";
 import type { HttpClient } from "../client/http.ts";
 import { isApiError } from "../resource/errors.ts";

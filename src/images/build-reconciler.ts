@@ -1,6 +1,7 @@
 /**
- * The build reconciler: carries ImageBuilds out, one at a time (a build takes the whole machine), in the order they were asked for. A build that was under way when
- * the control plane ended begins again; what is left of the earlier attempt is removed first.
+ * The build reconciler: carries ImageBuilds out, one at a time (a build takes the whole machine), in the order they were asked for, but for those that wait for
+ * archives: others go before them, and one that a later build of its image has overtaken ends. A build that was under way when the control plane ended begins again; what is left of the
+ * earlier attempt is removed first.
  */
 import { createWriteStream } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
@@ -15,7 +16,7 @@ import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
-import { archivesFolder, missingArchives } from "./archives/store.ts";
+import { archivesFolder, lastPartMs, missingArchives, nameWhole } from "./archives/store.ts";
 import {
   type BuildOptions,
   type BuiltImage,
@@ -45,7 +46,7 @@ export interface BuildContext {
 
 type Status = NonNullable<ImageBuild["status"]>;
 
-/** How long a build waits for archives of its recipe, and how often it looks. */
+/** How long a build waits for archives of its recipe after the last part of them has come, and how often it looks. */
 const UPLOAD_MS = 3600_000;
 const LOOK_MS = 500;
 
@@ -137,16 +138,29 @@ async function reconcile(
     await finish("Cancelled", "was cancelled before it began");
     return undefined;
   }
-  const missing = await archivesToCome(client, build);
-  if (missing) {
-    const waitedMs = clock.now().getTime() - Date.parse(build.metadata.creationTimestamp ?? "");
-    if (waitedMs > UPLOAD_MS) {
-      await finish("Failed", `has waited an hour; ${missing}`);
+  if (build.spec.recipe.archives?.length) {
+    const { other, missing, heardMs } = await archivesToCome(client, build, cancelled);
+    // Cancelled while it looked, or whoever leads next goes on.
+    if (cancelled.aborted) return context.signal.aborted ? undefined : { requeueAfterMs: LOOK_MS };
+    if (other) {
+      await finish("Failed", other);
       return undefined;
     }
-    if (build.status?.message !== missing)
-      await write((status) => ({ ...status, phase: "Pending", message: missing }));
-    return { requeueAfterMs: LOOK_MS };
+    if (missing) {
+      if (clock.now().getTime() - heardMs > UPLOAD_MS) {
+        await finish("Failed", `nothing more has come for an hour; ${missing}`);
+        return undefined;
+      }
+      if (build.status?.message !== missing)
+        await write((status) => ({ ...status, phase: "Pending", message: missing }));
+      return { requeueAfterMs: LOOK_MS };
+    }
+    const later = await overtakenBy(client, build);
+    if (later) {
+      const text = `image/${build.spec.image} was built by imagebuild/${later.metadata.name} meanwhile, which was asked for later`;
+      await finish("Cancelled", text);
+      return undefined;
+    }
   }
 
   await mkdir(logs, { recursive: true });
@@ -241,16 +255,52 @@ async function reconcile(
   }
 }
 
-/** What a build waits for, in words; others go before it meanwhile. */
-async function archivesToCome(client: Client, { metadata, spec }: ImageBuild): Promise<string | undefined> {
-  if (!spec.recipe.archives?.length) return undefined;
+/**
+ * Takes what has come whole.
+ * @returns in words what the build waits for (others go before it meanwhile), or what came instead; when it heard of it last, in ms since the epoch. @throws Error of the file system
+ */
+async function archivesToCome(
+  client: Client,
+  build: ImageBuild,
+  signal: AbortSignal,
+): Promise<{ missing?: string; other?: string; heardMs: number }> {
+  const { metadata, spec } = build;
+  const createdMs = Date.parse(metadata.creationTimestamp ?? "");
   // A pool that is not there is told of by the build.
-  const folder = await imagesFolder(client, spec.storagePool).catch(() => undefined);
-  if (folder === undefined) return undefined;
-  const missing = await missingArchives(archivesFolder(folder), spec.recipe.archives);
-  if (missing.length === 0) return undefined;
+  const images = await imagesFolder(client, spec.storagePool).catch(() => undefined);
+  if (images === undefined) return { heardMs: createdMs };
+  const folder = archivesFolder(images);
+  const wanted = await missingArchives(folder, spec.recipe.archives);
+  const other = await nameWhole(folder, wanted, build, signal).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+    return undefined;
+  });
+  const heardMs = Math.max(createdMs, await lastPartMs(folder, wanted, build));
+  if (other)
+    return {
+      other: `what came is not the ${other.file} whose sha256 is ${other.sha256}; build again, which sends it anew`,
+      heardMs,
+    };
+  const missing = await missingArchives(folder, wanted);
+  if (missing.length === 0) return { heardMs };
   const names = missing.map(({ file, sha256 }) => `${file} (sha256 ${sha256.slice(0, 12)}…)`).join(", ");
-  return `waits for ${names}: vireo image build sends it from beside the recipe, or POST …/imagebuilds/${metadata.name}/upload`;
+  return {
+    missing: `waits for ${names}: vireo image build sends it from beside the recipe, or POST …/imagebuilds/${metadata.name}/upload`,
+    heardMs,
+  };
+}
+
+/** A build that was asked for later and has made the image while this one waited: what this one makes would be the older recipe. */
+async function overtakenBy(client: Client, { metadata, spec }: ImageBuild): Promise<ImageBuild | undefined> {
+  if (spec.verify) return undefined;
+  const { items } = await client.list(ImageBuild, { fieldSelector: `spec.image=${spec.image}` });
+  const createdMs = Date.parse(metadata.creationTimestamp ?? "");
+  return items.find(
+    (each) =>
+      !each.spec.verify &&
+      each.status?.phase === "Succeeded" &&
+      Date.parse(each.metadata.creationTimestamp ?? "") > createdMs,
+  );
 }
 
 /** The pool's folder of images. @throws Error for users */

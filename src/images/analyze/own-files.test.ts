@@ -1,12 +1,21 @@
 /** Where an application's own files are in the image, and how a recipe carries them. */
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { checkImage } from "../checks.ts";
 import { bytesOf } from "../recipe.ts";
 import { readApplication } from "./application.ts";
-import { movedCommand, placeOf, recipeFiles, serviceCommand } from "./own-files.ts";
+import { archiveOf, movedCommand, placeOf, recipeFiles, recipeFolders, serviceCommand } from "./own-files.ts";
 
 it("an application stays where it lies, unless an image has nothing there; a tree of a system is one", () => {
   expect(placeOf("/srv/shop", ["run.py"], false)).toBe("/srv/shop");
@@ -86,4 +95,39 @@ it("what is not base64 is refused by its field", () => {
   expect(check("")).toEqual([]);
   expect(check("AAECAw=")).toEqual(["spec.recipe.files[0].content"]);
   expect(check("no base64!")).toEqual(["spec.recipe.files[0].content"]);
+});
+
+it("an archive of them replaces nothing but what the recipe there names; packing that fails leaves nothing", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "vireo-own-"));
+  try {
+    const at = (name: string) => join(folder, name);
+    writeFileSync(at("run.sh"), "#!/bin/sh\n");
+    const file = { name: "run.sh", path: at("run.sh"), bytes: 10, isExecutable: true };
+    const pack = (bytes = 10) =>
+      archiveOf(at("shop.yaml"), [{ file: { ...file, bytes }, at: "/opt/run.sh" }], []);
+    // The application itself, say, that was looked at.
+    writeFileSync(at("shop.tar"), "the user's");
+    await expect(pack(11)).rejects.toThrow("changed while it was read");
+    expect(readdirSync(folder).sort()).toEqual(["run.sh", "shop.tar"]);
+    const { file: name, sha256 } = await pack();
+    expect(name).toBe("shop.files.tar");
+    expect(readFileSync(at("shop.tar"), "utf8")).toBe("the user's");
+    await expect(pack()).rejects.toThrow(
+      /shop\.files\.tar is there already, and .*shop\.yaml does not name it/,
+    );
+    writeFileSync(at("shop.yaml"), `archives:\n  - sha256: ${sha256}\n`);
+    writeFileSync(at("run.sh"), "#!/bin/ash\n");
+    expect((await pack(11)).sha256).not.toBe(sha256);
+    await expect(pack(11)).rejects.toThrow("is there already");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+it("of folders that a recipe cannot name it is told which", () => {
+  const long = `/srv/${"x".repeat(200)}`;
+  const many = Array.from({ length: 201 }, (_, i) => `/tmp/shop/${i}`);
+  const { directories, left } = recipeFolders(["/etc", long, ...many], "/tmp/shop", "/opt/shop");
+  expect([directories.length, directories[0]]).toEqual([200, "/opt/shop/0"]);
+  expect(left).toEqual([long, "/opt/shop/200"]);
 });

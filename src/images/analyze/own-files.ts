@@ -1,11 +1,11 @@
 /** The application's own files, for a recipe: it carries them itself as long as they are few and small; else they are in an archive beside it. */
-import { readFile, rename, stat } from "node:fs/promises";
+import { lstat, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, posix } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
 import { type Packed, packTar } from "../archives/pack.ts";
 import type { Recipe } from "../recipe.ts";
 import type { Archive } from "../recipe-parts.ts";
-import type { AppFile } from "./application.ts";
+import { type AppFile, ApplicationError } from "./application.ts";
 import { quoted } from "./trace.ts";
 
 export interface OwnLink {
@@ -58,16 +58,25 @@ export const movedCommand = (command: string, from: string, to: string, here: st
 /** Folders that an image has anyway. */
 const THERE = /^\/(?:etc|root|srv|var|usr|opt|home|var\/(?:lib|log|cache))?$/;
 
-/** Those that a run has written to, and that a recipe has to make: maintainer scripts would have, or somebody has by hand. @param from, to as of movedCommand */
-export const recipeFolders = (folders: readonly string[], from?: string, to?: string): string[] =>
-  folders
-    .filter((folder) => !THERE.test(folder) && folder.length <= MAX_FOLDER)
+/**
+ * Those that a run has written to, and that a recipe has to make: maintainer scripts would have, or somebody has by hand.
+ * @param from, to as of movedCommand @returns those that a recipe can have, and those that it cannot: too many, or with too long names
+ */
+export function recipeFolders(
+  folders: readonly string[],
+  from?: string,
+  to?: string,
+): { directories: string[]; left: string[] } {
+  const all = folders
+    .filter((folder) => !THERE.test(folder))
     .map((folder) =>
       from !== undefined && to !== undefined && `${folder}/`.startsWith(`${from}/`)
         ? posix.join(to, folder.slice(from.length))
         : folder,
-    )
-    .slice(0, MAX_FOLDERS);
+    );
+  const directories = all.filter((folder) => folder.length <= MAX_FOLDER).slice(0, MAX_FOLDERS);
+  return { directories, left: all.filter((folder) => !directories.includes(folder)) };
+}
 
 /** What `exec` can start: neither a list or pipe of commands, nor one that begins with a word of the shell's own or an assignment. */
 const ONE_PROGRAM =
@@ -81,8 +90,8 @@ export function serviceCommand(command: string): string | undefined {
 }
 
 /**
- * Writes them beside the recipe. Links stay links.
- * @param recipe its path @returns for its archives. @throws Error of the file system
+ * Writes them beside the recipe: shop.files.tar of shop.yaml. Links stay links. What is there already is only replaced when the recipe there names it: it is this command's own.
+ * @param recipe its path @returns for its archives. @throws ApplicationError, or Error of the file system
  */
 export async function archiveOf(
   recipe: string,
@@ -93,7 +102,7 @@ export async function archiveOf(
     basename(recipe)
       .replace(/\.(?:ya?ml|json)$/, "")
       .replace(/^[^A-Za-z0-9]+|[^A-Za-z0-9._-]/g, "") || "application"
-  }.tar`;
+  }.files.tar`;
   const linked = new Set(links.map(({ at }) => at));
   const entries: Packed[] = [];
   for (const { file, at } of files)
@@ -106,9 +115,26 @@ export async function archiveOf(
       });
   for (const { at, target } of links) entries.push({ name: at.slice(1), target });
   const to = join(dirname(recipe), file);
-  await packTar(`${to}.part`, entries);
-  await rename(`${to}.part`, to);
+  if (await isOthers(to, recipe))
+    throw new ApplicationError(
+      `${to} is there already, and ${recipe} does not name it: move it away, or give the recipe another name (-o), and the application's own files go into an archive of that name`,
+    );
+  const part = `${to}.${process.pid}.part`;
+  try {
+    await packTar(part, entries);
+    await rename(part, to);
+  } catch (error) {
+    await rm(part, { force: true });
+    throw error;
+  }
   return { file, sha256: await sha256Of(to), bytes: (await stat(to)).size };
+}
+
+async function isOthers(archive: string, recipe: string): Promise<boolean> {
+  const found = await lstat(archive).catch(() => undefined);
+  if (!found?.isFile()) return found !== undefined;
+  const text = await readFile(recipe, "utf8").catch(() => "");
+  return !text.includes(await sha256Of(archive));
 }
 
 /**

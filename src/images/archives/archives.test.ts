@@ -23,8 +23,10 @@ import { packTar } from "./pack.ts";
 import {
   archiveFile,
   archivesFolder,
+  lastPartMs,
   makeFolder,
   missingArchives,
+  nameWhole,
   receivedOf,
   receivePart,
   removeUnnamed,
@@ -159,13 +161,23 @@ it("comes in parts, and is there when its sha256 is right; another file leaves n
   expect(await receivedOf(store, archive, build)).toBe(1000);
   expect(await receivedOf(store, archive, other)).toBe(0);
   expect(await missingArchives(store, [archive])).toEqual([archive]);
-  expect(await receivePart(store, archive, build, 1000, Buffer.alloc(2000))).toEqual({ isOther: true });
+  expect(await nameWhole(store, [archive], build)).toBeUndefined();
+  await receivePart(store, archive, build, 1000, Buffer.alloc(2000));
+  expect(await nameWhole(store, [archive], build)).toEqual(archive);
   expect(readdirSync(store)).toEqual([]);
   await receivePart(store, archive, build, 0, bytes.subarray(0, 1000));
-  expect(await receivePart(store, archive, build, 1000, bytes.subarray(1000))).toEqual({ isOther: false });
-  expect(await missingArchives(store, [archive])).toEqual([]);
-  // Whoever names it later has it already.
+  await receivePart(store, archive, build, 1000, bytes.subarray(1000));
+  // All is there, and whoever goes on sends nothing: it gets its name nevertheless, and what comes behind it has its time.
+  expect(await receivedOf(store, archive, build)).toBe(3000);
+  const second = { ...archive, sha256: "2".repeat(64) };
+  expect(await lastPartMs(store, [second], build)).toBe(0);
+  expect(await nameWhole(store, [archive, second], build)).toBeUndefined();
+  expect(Date.now() - (await lastPartMs(store, [archive, second], build))).toBeLessThan(60_000);
+  expect(await missingArchives(store, [archive, second])).toEqual([second]);
+  // Whoever names it later has it already, and for a while.
+  utimesSync(archiveFile(store, sha256), 1, 1);
   expect(await receivedOf(store, archive, other)).toBe(3000);
+  expect(await removeUnnamed(at("images"), async () => [], 60_000, Date.now())).toEqual([]);
 });
 
 it("goes when no recipe names it any more, and parts with their build; not what has just come, nor when it is not known who names it", async () => {
@@ -184,7 +196,10 @@ it("goes when no recipe names it any more, and parts with their build; not what 
   const remove = (all: (typeof image)[] | undefined) =>
     removeUnnamed(at("images"), async () => all, 60_000, Date.now());
   expect(await remove(undefined)).toEqual([]);
-  expect((await remove([image])).sort()).toEqual([gone, `${named}.bbbbbbbb.part`].sort());
+  // The image gets its recipe while the first lists are read.
+  const lists = [[], [image]];
+  const removed = await removeUnnamed(at("images"), async () => lists.shift(), 60_000, Date.now());
+  expect(removed.sort()).toEqual([gone, `${named}.bbbbbbbb.part`].sort());
   expect(existsSync(join(store, `${named}`))).toBe(true);
   expect(existsSync(join(store, `${fresh}`))).toBe(true);
 });

@@ -1,6 +1,6 @@
 /**
  * Archives that recipes name, in the storage pool: POOL/images/.archives/SHA256, read and written by control planes alone. What is being sent to a build lies beside under that build's
- * uid, and gets its name when its sha256 is right. An archive stays as long as the recipe of an image, or of a build that is not over, names it: whoever may read those may have what is in it,
+ * uid, and the build reconciler gives it its name when all of it is there and its sha256 is right. An archive stays as long as the recipe of an image, or of a build that is not over, names it: whoever may read those may have what is in it,
  * and only who knows its sha256 can name it.
  */
 import { mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
@@ -23,6 +23,8 @@ const sizeOf = (path: string) =>
     () => undefined,
   );
 
+const touch = (path: string) => utimes(path, new Date(), new Date());
+
 /** Only control planes read what is in it; what is beside it, QEMU does, too. */
 export async function makeFolder(folder: string): Promise<void> {
   await mkdir(dirname(folder), { recursive: true, mode: 0o755 });
@@ -36,47 +38,88 @@ export async function missingArchives(folder: string, archives: readonly Archive
     const path = archiveFile(folder, archive.sha256);
     if ((await sizeOf(path)) === undefined) missing.push(archive);
     // Somebody needs it now.
-    else await utimes(path, new Date(), new Date());
+    else await touch(path);
   }
   return missing;
 }
 
-/** How much of it has been sent to the build, or is there already. */
+/** How much of it has been sent to the build, or is there already: then it stays for a while, so that the build finds it. */
 export async function receivedOf(
   folder: string,
   { sha256 }: Archive,
   build: Pick<ImageBuild, "metadata">,
 ): Promise<number> {
-  return (await sizeOf(archiveFile(folder, sha256))) ?? (await sizeOf(partFile(folder, sha256, build))) ?? 0;
+  const whole = archiveFile(folder, sha256);
+  const size = await touch(whole).then(
+    () => sizeOf(whole),
+    () => undefined,
+  );
+  return size ?? (await sizeOf(partFile(folder, sha256, build))) ?? 0;
 }
 
 /**
- * Adds a part behind what is there; the last one makes it whole. The caller sees to it that nobody else does.
- * @returns whether it is another file than its sha256 says: nothing is left of it then. @throws Error of the file system
+ * Adds a part behind what is there. The caller sees to it that nobody else does. The last one is answered as quickly as any: nameWhole() does what takes long.
+ * @throws Error of the file system
  */
 export async function receivePart(
   folder: string,
-  { sha256, bytes }: Archive,
+  { sha256 }: Archive,
   build: Pick<ImageBuild, "metadata">,
   offset: number,
   part: Buffer,
-): Promise<{ isOther: boolean }> {
+): Promise<void> {
   await makeFolder(folder);
-  const path = partFile(folder, sha256, build);
-  const file = await open(path, offset === 0 ? "w" : "r+", 0o600);
+  const file = await open(partFile(folder, sha256, build), offset === 0 ? "w" : "r+", 0o600);
   try {
     await writeAll(file, part, offset);
-    if (offset + part.length === bytes) await file.sync();
   } finally {
     await file.close();
   }
-  if (offset + part.length < bytes) return { isOther: false };
-  if ((await sha256Of(path)) !== sha256) {
-    await rm(path);
-    return { isOther: true };
+}
+
+/**
+ * Gives what has come whole to the build its name. Killed on the way, it is done again. It reads all of it: 4 GiB at most.
+ * @param missing of the build's archives @returns the first that is another file than its sha256 says: nothing is left of that. @throws Error of the file system, or the signal's reason
+ */
+export async function nameWhole(
+  folder: string,
+  missing: readonly Archive[],
+  build: Pick<ImageBuild, "metadata">,
+  signal?: AbortSignal,
+): Promise<Archive | undefined> {
+  for (const archive of missing) {
+    const path = partFile(folder, archive.sha256, build);
+    if ((await sizeOf(path)) !== archive.bytes) continue;
+    const file = await open(path, "r+");
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    if ((await sha256Of(path, signal)) !== archive.sha256) {
+      await rm(path);
+      return archive;
+    }
+    await rename(path, archiveFile(folder, archive.sha256));
+    // Those that come behind it have all of their time yet.
+    const [next] = (await missingArchives(folder, missing)).map(({ sha256 }) =>
+      partFile(folder, sha256, build),
+    );
+    if (next === undefined) continue;
+    await (await open(next, "a", 0o600)).close();
+    await touch(next);
   }
-  await rename(path, archiveFile(folder, sha256));
-  return { isOther: false };
+  return undefined;
+}
+
+/** When something of these came to the build last, in ms since the epoch; 0 for nothing. */
+export async function lastPartMs(
+  folder: string,
+  archives: readonly Archive[],
+  build: Pick<ImageBuild, "metadata">,
+): Promise<number> {
+  const found = archives.map(({ sha256 }) => stat(partFile(folder, sha256, build)).catch(() => undefined));
+  return Math.max(0, ...(await Promise.all(found)).map((each) => each?.mtimeMs ?? 0));
 }
 
 /** Removes archives that nobody names, and parts of builds that are gone, when nothing has come for `graceMs`. */
@@ -88,17 +131,29 @@ export async function removeUnnamed(
 ): Promise<string[]> {
   const folder = archivesFolder(images);
   const names = await readdir(folder).catch(() => []);
-  // Asked for after the folder was read: what a build that has just begun names is known.
-  const all = names.length > 0 ? await recipes() : undefined;
-  if (!all) return [];
-  const named = new Set(all.flatMap(({ spec }) => (spec.recipe?.archives ?? []).map(({ sha256 }) => sha256)));
-  const builds = new Set(all.map(({ metadata }) => (metadata.uid ?? "").slice(0, 8)));
-  const removed: string[] = [];
-  for (const name of names) {
-    const [sha256 = "", uid] = name.split(".");
-    if (named.has(sha256) && (uid === undefined || builds.has(uid))) continue;
+  const isOld = async (name: string) => {
     const found = await stat(join(folder, name)).catch(() => undefined);
-    if (!found || nowMs - found.mtimeMs < graceMs) continue;
+    return found !== undefined && nowMs - found.mtimeMs >= graceMs;
+  };
+  const unnamed = async (of: readonly string[]) => {
+    const all = of.length > 0 ? await recipes() : undefined;
+    if (!all) return [];
+    const named = new Set(
+      all.flatMap(({ spec }) => (spec.recipe?.archives ?? []).map(({ sha256 }) => sha256)),
+    );
+    const builds = new Set(all.map(({ metadata }) => (metadata.uid ?? "").slice(0, 8)));
+    const left: string[] = [];
+    for (const name of of) {
+      const [sha256 = "", uid] = name.split(".");
+      if (!named.has(sha256) || (uid !== undefined && !builds.has(uid)))
+        if (await isOld(name)) left.push(name);
+    }
+    return left;
+  };
+  // Twice: a build may be made, or an image get its recipe, while the one list is read after the other. Who is told that an archive is there has touched it.
+  const removed: string[] = [];
+  for (const name of await unnamed(await unnamed(names))) {
+    if (!(await isOld(name))) continue;
     await rm(join(folder, name), { force: true });
     removed.push(name);
   }

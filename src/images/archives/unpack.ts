@@ -44,7 +44,7 @@ export async function unpackArchives(
       signal?.throwIfAborted();
       const name = posix.normalize(`/${member.name}`).replace(/\/$/, "");
       if (member.name.split("/").includes("..")) throw wrong(`has ${member.name}, which leads out of it`);
-      if (name === "" || member.type === "g") continue;
+      if (name === "") continue;
       const at = posix.join(path, name);
       try {
         await put(root, at, member, archive, (target) => posix.join(path, posix.normalize(`/${target}`)));

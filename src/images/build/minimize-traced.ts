@@ -3,7 +3,7 @@
  *
  *   - the run has opened, started or looked at,
  *   - these need, and services, scripts and files of the recipe: libraries, dynamic linkers, interpreters (as in minimize.ts),
- *   - are configuration (/etc), or links to what stays,
+ *   - are configuration (/etc), or links to what stays, or to folders,
  *   - are of a package that Vireo adds, or of one that the recipe names and the run used nothing of: it is there for another reason.
  *
  * Folders stay, and what is no package's.
@@ -14,6 +14,12 @@ import type { Recipe } from "../recipe.ts";
 import type { Layer } from "./initrd.ts";
 import { addStarted, Closure, OPENED, programsOf } from "./minimize.ts";
 import { rooted } from "./rooted.ts";
+
+const isFolder = (path: string) =>
+  lstat(path).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
 
 export interface LeftOut {
   path: string;
@@ -62,7 +68,11 @@ export async function minimizeTraced(
       const found = await lstat(at).catch(() => undefined);
       if (!found || found.isDirectory()) continue;
       // Another name of what stays: it takes no room, and the next run may use it.
-      if (found.isSymbolicLink() && isKept(await real(path))) continue;
+      if (found.isSymbolicLink()) {
+        const target = await real(path);
+        // By its other name Perl, say, looks for modules in a folder.
+        if (isKept(target) || (await isFolder(join(root, target)))) continue;
+      }
       await rm(at);
       removed.push({ path: here, bytes: found.isSymbolicLink() ? 0 : found.size });
     }

@@ -80,12 +80,20 @@ it("of packages that a run was watched with no more stays than it used, what tha
   symlinkSync("lang-3", join(root, "usr/bin/lang"));
   symlinkSync("lang-3", join(root, "usr/bin/lang-too"));
   symlinkSync("../share/lang/unused.py", join(root, "usr/bin/lang-unused"));
+  symlinkSync("lang", join(root, "usr/share/lang-3"));
   const layers = [
     { name: "dash", paths: ["/usr/bin/sh"] },
     { name: "libc6", paths: [`${libraries}/libc.so.6`, "/usr/lib64/ld-linux-x86-64.so.2", libraries] },
     {
       name: "lang",
-      paths: [...language, "/usr/bin/lang", "/usr/bin/lang-too", "/usr/bin/lang-unused", "/usr/share/lang"],
+      paths: [
+        ...language,
+        "/usr/bin/lang",
+        "/usr/bin/lang-too",
+        "/usr/bin/lang-unused",
+        "/usr/share/lang",
+        "/usr/share/lang-3",
+      ],
     },
     { name: "plugin", paths: ["/usr/share/plugin/a"] },
     { name: "comes", paths: ["/usr/share/comes/data", `${libraries}/libother.so.1`, "/usr/bin/started"] },
@@ -114,6 +122,7 @@ it("of packages that a run was watched with no more stays than it used, what tha
   for (const { path } of result.removed) expect(existsSync(join(root, path)), path).toBe(false);
   for (const path of [
     "/usr/bin/lang",
+    "/usr/share/lang-3/used.py",
     "/usr/bin/started",
     "/usr/share/plugin/a",
     "/usr/sbin/base",

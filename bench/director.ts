@@ -11,6 +11,7 @@ import { applyTo, indexOf } from "../src/director/estate/estate-index.ts";
 import type { Policy } from "../src/director/kinds.ts";
 import { place } from "../src/director/planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../src/director/planning/plan.ts";
+import { PARTS } from "../src/director/planning/regroup.ts";
 import { xorshift } from "../src/director/solver/random.ts";
 import { count } from "./measure.ts";
 
@@ -151,9 +152,12 @@ function measure(hosts: number) {
   });
   for (const { namespace, vm, to } of planMoves({ ...estate }, { ...options, maxMoves: Infinity }))
     applyTo(estate, `${namespace}/${vm}`, to);
-  const together = timesOf(PLANS, (i) =>
-    planMoves({ ...estate }, { ...options, now: options.now + i * 60_000 }),
-  );
+  let parts = PARTS;
+  const together = timesOf(PLANS, (i) => {
+    const of = { left: PARTS, annealed: 0 };
+    planMoves({ ...estate }, { ...options, now: options.now + i * 60_000 }, of);
+    parts = Math.min(parts, of.annealed);
+  });
   return {
     hosts,
     placeMs: at(places, 0.5),
@@ -163,6 +167,8 @@ function measure(hosts: number) {
     togetherMs: at(together, 0.5),
     moves,
     atRest,
+    /** Annealed in each of the plans of what is worth it together, at least. */
+    parts,
     /** At most, of this size and the smaller ones before it. */
     bytes: process.resourceUsage().maxRSS * 1024,
   };
@@ -184,7 +190,7 @@ for (const hosts of sizes) {
         ).toFixed(2)
       : "-";
   process.stdout.write(
-    `${hosts} hosts, ${hosts * PER_HOST} machines: one placement ${now.placeMs.toFixed(2)} ms, p99 ${now.placeP99Ms.toFixed(2)} ms (growth to n log n ${growth("placeMs")}); plan of ${now.moves} moves ${now.planMs.toFixed(0)} ms (${growth("planMs")}), of none ${now.restMs.toFixed(0)} ms (${growth("restMs")}), of what is worth it together ${now.togetherMs.toFixed(0)} ms (${growth("togetherMs")}); ${(now.bytes / 2 ** 20).toFixed(0)} MiB\n`,
+    `${hosts} hosts, ${hosts * PER_HOST} machines: one placement ${now.placeMs.toFixed(2)} ms, p99 ${now.placeP99Ms.toFixed(2)} ms (growth to n log n ${growth("placeMs")}); plan of ${now.moves} moves ${now.planMs.toFixed(0)} ms (${growth("planMs")}), of none ${now.restMs.toFixed(0)} ms (${growth("restMs")}), of what is worth it together, ${now.parts} parts annealed, ${now.togetherMs.toFixed(0)} ms (${growth("togetherMs")}); ${(now.bytes / 2 ** 20).toFixed(0)} MiB\n`,
   );
   if (
     before &&
@@ -192,7 +198,7 @@ for (const hosts of sizes) {
   )
     missed = true;
   // A planner that found nothing to do, or something where there is nothing, would be the fastest.
-  if (now.moves !== PLAN_DEFAULTS.maxMoves || now.atRest !== 0) missed = true;
+  if (now.moves !== PLAN_DEFAULTS.maxMoves || now.atRest !== 0 || now.parts === 0) missed = true;
   if (
     hosts >= BARS.hosts &&
     (Math.max(now.planMs, now.restMs, now.togetherMs) > BARS.planMs ||

@@ -49,8 +49,8 @@ export interface Selection {
   isFree: (at: number) => boolean;
   /** Whether it has to leave its host. */
   mustLeave: (at: number) => boolean;
-  /** What a move must gain. */
-  moveCost: number;
+  /** What a move of it must gain. */
+  moveCost: (at: number) => number;
 }
 
 /** Undefined: nothing in it may be moved. */
@@ -107,7 +107,7 @@ export function partOf(
     takers,
     fixed: Uint8Array.from(machine, (at) => (at < 0 ? 1 : 0)),
     home,
-    moveCost: new Float64Array(items.length).fill(moveCost),
+    moveCost: Float64Array.from(machine, (at) => (at < 0 ? 0 : moveCost(at))),
     distanceWeight: 0,
     services: 0,
     serviceWeight: 0,

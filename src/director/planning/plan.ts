@@ -25,7 +25,7 @@ import {
   whyAway,
 } from "./draft.ts";
 import { MENDED } from "./part.ts";
-import { bestIn, PARTS, regroup, type Wish } from "./regroup.ts";
+import { bestIn, PARTS, type Parts, regroup, type Wish } from "./regroup.ts";
 import { restoreReserve } from "./reserve.ts";
 
 export type { Move, PlanOptions } from "./draft.ts";
@@ -42,8 +42,12 @@ interface Candidate extends Shift {
   hot: boolean;
 }
 
-/** The moves, in order; none: there is no useful move. */
-export function planMoves(estate: Estate, options: PlanOptions): Move[] {
+/** The moves, in order; none: there is no useful move. @param parts of the estate that are annealed for it, and tells how many were */
+export function planMoves(
+  estate: Estate,
+  options: PlanOptions,
+  parts: Parts = { left: PARTS, annealed: 0 },
+): Move[] {
   const index = indexOf(estate);
   const draft = new Draft(estate, index, options.now);
   try {
@@ -52,10 +56,9 @@ export function planMoves(estate: Estate, options: PlanOptions): Move[] {
       lookAtAll(draft, options, true);
       while (draft.moves.length < options.maxMoves && restoreReserve(draft, options));
     }
-    const budget = { parts: PARTS };
     for (let found = true; found && draft.moves.length < options.maxMoves; ) {
       const look = lookAtAll(draft, options);
-      found = look.found || regroup(draft, look.wishes, options, budget);
+      found = look.found || regroup(draft, look.wishes, options, parts);
     }
     return draft.moves;
   } finally {

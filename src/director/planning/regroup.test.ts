@@ -5,6 +5,7 @@ import { apply } from "../estate/estate-index.ts";
 import type { Policy } from "../kinds.ts";
 import { obstacle } from "../rules/rules.ts";
 import { PLAN_DEFAULTS, type PlanOptions, planMoves } from "./plan.ts";
+import { turnOf } from "./regroup.ts";
 
 const GiB = 2 ** 30;
 const NOW = 1e12;
@@ -129,6 +130,101 @@ describe("others make room", () => {
     // All are as fast as that one: then it is fine where it is.
     expect(planned({ ...both, hosts: hosts.map((one) => ({ ...one, mhz: 4000 })) })).toEqual([]);
   });
+});
+
+describe("of moves that hang together some are made when all are too much", () => {
+  /** The database takes the room on old that thrifty machines would make on quick for a fast one. */
+  const estate: Estate = {
+    hosts: [
+      host("ssd", 16, { ssd: true }),
+      host("old", 48),
+      host("other", 6),
+      host("quick", 16, { mhz: 4000 }),
+    ],
+    machines: [
+      machine("db-1", "old", 10),
+      machine("web-1", "ssd", 8),
+      machine("own-0", "ssd", 4, { movable: false }),
+      machine("own-1", "ssd", 2, { movable: false }),
+      machine("own-2", "old", 10, { movable: false }),
+      machine("fast-1", "old", 12),
+      machine("thrifty-1", "quick", 6),
+      machine("thrifty-2", "quick", 6),
+      machine("own-3", "quick", 3, { movable: false }),
+    ],
+    policies: [
+      policy("db", { required: ["host.disk.ssd"] }),
+      policy("fast", { goals: [{ goal: "performance", weight: 1 }] }),
+      policy("thrifty", { goals: [{ goal: "energy", weight: 1 }] }),
+    ],
+    odd: [],
+  };
+  const names = (of: Estate, options = OPTIONS) => planned(of, options).map(({ vm }) => vm);
+
+  it("all of them, when they may", () => {
+    expect(names(estate).sort()).toEqual(["db-1", "fast-1", "thrifty-1", "thrifty-2", "web-1"]);
+  });
+
+  it("those for what has to move first, when a plan may not be that long", () => {
+    expect(names(estate, { ...OPTIONS, maxMoves: 2 })).toEqual(["web-1", "db-1"]);
+  });
+
+  it("those that policies let move, also when another one of the same group may not", () => {
+    const policies = [
+      ...estate.policies.slice(0, 2),
+      policy("thrifty", { goals: [{ goal: "energy", weight: 1 }], moves: { perHour: 1 } }),
+    ];
+    expect(names({ ...estate, policies })).toEqual(["web-1", "db-1"]);
+  });
+});
+
+it("what is measured has to gain half as much again in a part of the estate, too", () => {
+  /** Others make room for a database, which is why the hosts are looked at together; "low" wants watts only. */
+  const moved = (maxWatts: number) => {
+    const fast = { linkMbps: 10_000, idleWatts: 50 };
+    const estate: Estate = {
+      hosts: [
+        host("ssd", 16, { ssd: true }),
+        host("old", 32),
+        host("other", 6),
+        host("hungry", 32, { ...fast, maxWatts }),
+        host("frugal", 32, { ...fast, maxWatts: 150 }),
+        host("worst", 4, { ...fast, maxWatts: 600 }),
+      ],
+      machines: [
+        machine("db-1", "old", 10),
+        machine("web-1", "ssd", 8),
+        machine("own-1", "ssd", 6, { movable: false }),
+        machine("own-2", "old", 12, { movable: false }),
+        machine("low-1", "hungry", 4, { cpus: 4, use: { cpus: 4, expected: 4 } }),
+        machine("own-3", "hungry", 4, { movable: false }),
+        machine("own-4", "frugal", 4, { movable: false }),
+      ],
+      policies: [
+        policy("db", { required: ["host.disk.ssd"] }),
+        policy("web", { required: ["host.link.mbps <= 1000"] }),
+        policy("low", { goals: [{ goal: "energy", weight: 1 }], required: ["host.link.mbps > 1000"] }),
+      ],
+      odd: [],
+    };
+    return planned(estate).map(({ vm }) => vm);
+  };
+  // A tenth of the score; and more.
+  expect(moved(245)).toEqual(["web-1", "db-1"]);
+  expect(moved(330).sort()).toEqual(["db-1", "low-1", "web-1"]);
+});
+
+it("the first part is looked at each time, of the others other ones each minute, none twice in a plan", () => {
+  for (const all of [1, 2, 3, 5, 8]) {
+    const seen = new Set<number>();
+    for (let minute = 0; minute < all; minute++) {
+      const turn = Array.from({ length: Math.min(3, all) }, (_, n) => turnOf(n, all, minute * 60_000));
+      expect(turn[0]).toBe(0);
+      expect(new Set(turn).size).toBe(turn.length);
+      for (const part of turn) seen.add(part);
+    }
+    expect([...seen].sort()).toEqual(Array.from({ length: all }, (_, i) => i));
+  }
 });
 
 it("two half-empty hosts become one, whose machines no host alone would have taken", () => {

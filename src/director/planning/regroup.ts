@@ -27,6 +27,8 @@ const MOST = 60_000;
 const SEED = 1;
 /** Moves of a group that it is tried without. */
 const DOUBTS = 48;
+/** Moves that are tried with a few of their group only, when all of it is too much. */
+const TRIES = 24;
 
 /** A machine that would move if there were room. */
 export interface Wish {
@@ -41,37 +43,46 @@ interface Step {
   to: number;
   /** In scores. */
   gain: number;
+  /** What it has to gain. */
+  cost: number;
   must: boolean;
 }
 
-/** @param wishes of machines for which no move alone was found @param budget of the whole plan @returns whether there were such moves */
-export function regroup(
-  draft: Draft,
-  wishes: readonly Wish[],
-  options: PlanOptions,
-  budget: { parts: number },
-): boolean {
+/** Of a whole plan. */
+export interface Parts {
+  /** That may be looked at yet. */
+  left: number;
+  /** In which there was something to be sought. */
+  annealed: number;
+}
+
+/** @param wishes of machines for which no move alone was found @returns whether there were such moves */
+export function regroup(draft: Draft, wishes: readonly Wish[], options: PlanOptions, parts: Parts): boolean {
   const { index } = draft;
-  if (budget.parts <= 0) return false;
+  if (parts.left <= 0) return false;
   const seeds = seedsOf(draft, wishes, options);
   if (seeds.length === 0) return false;
   const whole = index.hosts.size <= HOSTS;
   const all = whole ? 1 : Math.ceil(seeds.length / SEEDS);
-  // Those that come first always, of the others other ones each minute.
-  const first = Math.floor(options.now / 60_000) % all;
   let found = false;
-  for (let n = 0; n < all && budget.parts > 0 && draft.moves.length < options.maxMoves; n++) {
-    budget.parts--;
-    const begin = n === 0 ? 0 : ((first + n) % all) * SEEDS;
+  for (let n = 0; n < all && parts.left > 0 && draft.moves.length < options.maxMoves; n++) {
+    parts.left--;
+    const begin = turnOf(n, all, options.now) * SEEDS;
     const own = Array.from(
       { length: Math.min(SEEDS, seeds.length) },
       (_, i) => seeds[(begin + i) % seeds.length] as number,
     );
     const hosts = whole ? Array.from({ length: index.hosts.size }, (_, h) => h) : around(draft, own);
-    for (const moves of sought(draft, hosts, options)) if (take(draft, moves, options)) found = true;
+    const groups = sought(draft, hosts, options);
+    if (groups) parts.annealed++;
+    for (const moves of groups ?? []) if (take(draft, moves, options)) found = true;
   }
   return found;
 }
+
+/** Which part comes as the nth: the first one always, of the others other ones each minute. */
+export const turnOf = (n: number, all: number, now: number): number =>
+  n === 0 ? 0 : 1 + ((Math.floor(now / 60_000) + n - 1) % (all - 1));
 
 /** Hosts of machines that wish to move, those that must first, and hosts that may be worth emptying, those with the fewest machines first. */
 function seedsOf(draft: Draft, wishes: readonly Wish[], options: PlanOptions): number[] {
@@ -159,16 +170,20 @@ interface Wanted {
   to: number;
 }
 
-/** Where the solver would have machines, as moves that have no host in common with the others. */
-function sought(draft: Draft, hosts: readonly number[], options: PlanOptions): Wanted[][] {
+/** Where the solver would have machines, as moves that have no host in common with the others; undefined: nothing there may be moved. */
+function sought(draft: Draft, hosts: readonly number[], options: PlanOptions): Wanted[][] | undefined {
   const { index } = draft;
   const part = partOf(index, {
     hosts,
     isFree: (at) => isFree(draft, at, options),
     mustLeave: (at) => isStuck(index, index.machines[at] as MachineView),
-    moveCost: options.threshold,
+    moveCost: (at) =>
+      // What it is worth that a host is empty is told afterwards.
+      (index.state.itemsOn[index.state.at[at] as number] as number) <= MOST_AT_ONCE
+        ? options.threshold
+        : costOf(draft, at, options),
   });
-  if (!part) return [];
+  if (!part) return undefined;
   const { model, machine, host } = part;
   const free = machine.reduce((sum, at) => sum + (at < 0 ? 0 : 1), 0);
   const state = new State(model);
@@ -201,13 +216,56 @@ const pricesUnpayable = <O extends { priceHot: number; priceCold: number }>(opti
   priceCold: 1e6,
 });
 
-/** Makes those of the moves that are worth it together. */
+/** What a move of the machine has to gain, when it does not leave a host empty together with others. */
+function costOf({ estate, index }: Draft, at: number, options: PlanOptions): number {
+  const machine = index.machines[at] as MachineView;
+  return isStuck(index, machine) ? options.threshold : leastGain(estate, machine, options);
+}
+
+const brings = ({ gain, cost }: Step) => gain >= cost;
+
+/** Makes those of the moves that are worth it together. @returns whether there are any */
 function take(draft: Draft, wanted: readonly Wanted[], options: PlanOptions): boolean {
-  const { index } = draft;
+  const all = worthy(draft, wanted, options);
+  if (!all) return false;
+  if (isFine(draft, all, options)) {
+    make(draft, all.steps);
+    return true;
+  }
+  // Too many, more than policies let move, or too dear: some of them may do, each with those that it may need.
+  const made = new Set<number>();
+  const heads = all.steps
+    .filter(brings)
+    .sort((a, b) => Number(b.must) - Number(a.must) || b.gain - a.gain)
+    .slice(0, TRIES);
+  for (const head of heads) {
+    if (made.has(head.at)) continue;
+    const near = nearest(
+      draft,
+      head,
+      all.steps.filter(({ at }) => !made.has(at)),
+    );
+    for (let size = 1; size < 2 * near.length; size *= 2) {
+      const few = worthy(draft, allowed(draft, near.slice(0, size), options), options);
+      if (!few?.steps.some(({ at }) => at === head.at) || !isFine(draft, few, options)) continue;
+      make(draft, few.steps);
+      for (const { at } of few.steps) made.add(at);
+      break;
+    }
+  }
+  return made.size > 0;
+}
+
+interface Attempt {
+  steps: Step[];
+  /** What they gain beyond what they cost. */
+  net: number;
+}
+
+/** Without those that are there for nothing; undefined: none brings what a move costs, so several do not either. */
+function worthy(draft: Draft, wanted: readonly Wanted[], options: PlanOptions): Attempt | undefined {
   let best = attempt(draft, wanted, options);
-  const brings = ({ gain }: Step) => gain >= options.threshold;
-  // None brings what a move costs: neither do several.
-  if (!best.steps.some(brings)) return false;
+  if (!best.steps.some(brings)) return undefined;
   // Those that bring less are there for others, or for nothing.
   for (const step of best.steps
     .filter((each) => !brings(each))
@@ -220,26 +278,56 @@ function take(draft: Draft, wanted: readonly Wanted[], options: PlanOptions): bo
     );
     if (others.net >= best.net - 1e-9) best = others;
   }
-  const { steps, net } = best;
-  if (steps.length === 0 || net < 0 || draft.moves.length + steps.length > options.maxMoves) return false;
-  const machines = steps.map(({ at }) => index.machines[at] as MachineView);
-  if (!draft.allows(...machines)) return false;
-  const words = wordsOf(draft, steps, options);
+  return best;
+}
+
+/** Whether all of them may be made now, and are worth it. */
+function isFine(draft: Draft, { steps, net }: Attempt, { maxMoves }: PlanOptions): boolean {
+  return (
+    steps.length > 0 &&
+    net >= 0 &&
+    draft.moves.length + steps.length <= maxMoves &&
+    draft.allows(...steps.map(({ at }) => draft.index.machines[at] as MachineView))
+  );
+}
+
+/** The first of them that may be made together. */
+function allowed(draft: Draft, wanted: readonly Wanted[], { maxMoves }: PlanOptions): Wanted[] {
+  const some: Wanted[] = [];
+  const machines: MachineView[] = [];
+  for (const next of wanted) {
+    const machine = draft.index.machines[next.at] as MachineView;
+    if (draft.moves.length + some.length >= maxMoves) break;
+    if (!draft.allows(...machines, machine)) continue;
+    some.push(next);
+    machines.push(machine);
+  }
+  return some;
+}
+
+/** A move, those that make room where it goes and that leave its host with it, then those that do so for these. */
+function nearest({ index }: Draft, head: Step, steps: readonly Step[]): Step[] {
+  const leaving = Map.groupBy(steps, ({ at }) => index.state.at[at] as number);
+  const near = new Set([head]);
+  for (const { at, to } of near)
+    for (const h of [to, index.state.at[at] as number])
+      for (const step of leaving.get(h) ?? []) near.add(step);
+  return [...near];
+}
+
+function make(draft: Draft, steps: readonly Step[]): void {
+  const { index } = draft;
+  const words = wordsOf(draft, steps);
   for (const [i, { at, to, must }] of steps.entries()) {
     const machine = index.machines[at] as MachineView;
     const here = index.hosts.get(machine.host ?? "");
     const why = must && here ? whyAway(draft.estate, machine, here, { broken: true, hot: false }) : words[i];
     draft.make(at, index.hostOf(to) as HostView, why);
   }
-  return true;
 }
 
 /** The moves in an order in which each is allowed after those before it, but for those that never are, and what they gain beyond what they cost; the estate stays as it is. */
-function attempt(
-  draft: Draft,
-  wanted: readonly Wanted[],
-  options: PlanOptions,
-): { steps: Step[]; net: number } {
+function attempt(draft: Draft, wanted: readonly Wanted[], options: PlanOptions): Attempt {
   const { estate, index } = draft;
   const steps: Step[] = [];
   const before: MachineView[] = [];
@@ -251,7 +339,6 @@ function attempt(
     if (!opening.has(h)) opening.set(h, openingOf(index, h));
   }
   let pending = [...wanted];
-  let net = 0;
   for (let made = -1; made < steps.length && pending.length > 0; ) {
     made = steps.length;
     const left: Wanted[] = [];
@@ -276,14 +363,20 @@ function attempt(
         placeGain(index, seek, to) +
         (must ? MENDED : 0) +
         (itemsOn[from] === 1 ? (opening.get(from) ?? 0) : 0);
-      steps.push({ at, to, gain, must });
+      steps.push({ at, to, gain, must, cost: costOf(draft, at, options) });
       before.push(machine);
-      net += gain - options.threshold;
       index.move(machine.key, index.hostOf(to)?.name ?? "");
     }
     pending = left;
   }
   for (const [i, { at }] of [...steps.entries()].reverse()) index.restore(at, before[i] as MachineView);
+  const emptied = emptiedBy(index, steps);
+  let net = 0;
+  for (const step of steps) {
+    // What a host needs when it does nothing does not change with what is measured.
+    if (emptied.has(index.state.at[step.at] as number)) step.cost = options.threshold;
+    net += step.gain - step.cost;
+  }
   return { steps, net };
 }
 
@@ -311,24 +404,36 @@ function openingOf(index: EstateIndex, h: number): number {
   return count === 0 ? 0 : sum / count;
 }
 
+/** Hosts that several of the moves leave empty together, with how many. */
+function emptiedBy({ state }: EstateIndex, steps: readonly Step[]): Map<number, number> {
+  const leave = new Map<number, number>();
+  for (const { at } of steps) {
+    const h = state.at[at] as number;
+    leave.set(h, (leave.get(h) ?? 0) + 1);
+  }
+  const filled = new Set(steps.map(({ to }) => to));
+  return new Map(
+    [...leave].filter(([h, count]) => count > 1 && count === (state.itemsOn[h] as number) && !filled.has(h)),
+  );
+}
+
 /** What each is for; undefined: for what it gains itself. */
-function wordsOf(draft: Draft, steps: readonly Step[], options: PlanOptions): (string | undefined)[] {
+function wordsOf(draft: Draft, steps: readonly Step[]): (string | undefined)[] {
   const { estate, index } = draft;
   const from = steps.map(({ at }) => index.state.at[at] as number);
-  const leave = new Map<number, number>();
-  for (const h of from) leave.set(h, (leave.get(h) ?? 0) + 1);
-  const filled = new Set(steps.map(({ to }) => to));
-  return steps.map(({ at, gain }, i) => {
+  const emptied = emptiedBy(index, steps);
+  return steps.map((step, i) => {
+    const { at } = step;
     const h = from[i] as number;
     const host = index.hostOf(h) as HostView;
     const machine = index.machines[at] as MachineView;
     const [policy] = policiesOf(estate, machine);
-    const count = leave.get(h) ?? 0;
-    if (count > 1 && count === (index.state.itemsOn[h] as number) && !filled.has(h)) {
+    const count = emptied.get(h);
+    if (count !== undefined) {
       const saved = host.idleWatts === undefined ? "watts unknown" : `${Math.round(host.idleWatts)} W less`;
       return `${whoSays(policy, index.aimOf(policy))}: ${count} moves leave ${host.name} empty, ${saved}`;
     }
-    if (gain >= leastGain(estate, machine, options)) return undefined;
+    if (brings(step)) return undefined;
     const comes = steps.slice(i + 1).find(({ to }) => to === h);
     const other = comes && index.machines[comes.at];
     return other ? `makes room on ${host.name} for ${other.name}` : undefined;

@@ -285,7 +285,10 @@ const Outlook = Type.Object(
     ),
     moreHosts: Type.Optional(Type.Integer({ description: "So many are not among hosts." })),
   },
-  { description: "Hosts before the first move, and after all of them, as predicted." },
+  {
+    description:
+      "Hosts before the first move, and after all of them, as predicted; of a proposal, as it was when that was made.",
+  },
 );
 export type Outlook = Static<typeof Outlook>;
 

@@ -123,6 +123,23 @@ it("of which every move is overtaken before it begins has not failed: it is supe
   expect(await migrations()).toEqual([]);
 });
 
+it("tells anew how the estate stands when a proposal is approved: that may be days later", async () => {
+  agentsMove = new Set(["x"]);
+  await estate.runMachine("x", "a");
+  await estate.client.create(Plan, {
+    metadata: { name: "p1" },
+    spec: { trigger: "a test", automation: "ask", moves: [move("x", "a", "b")] },
+  });
+  const asks = await plan("p1", "a proposal", ({ status }) => status?.phase === "Proposed");
+  expect(asks.status?.outlook?.before).toMatchObject({ hostsInUse: 1 });
+  await estate.runMachine("y", "c");
+  await estate.client.patch(Plan, { name: "p1" }, { spec: { approval: "Approved" } });
+  const { status } = await over("p1");
+  expect(status).toMatchObject({ phase: "Succeeded", outlook: { before: { hostsInUse: 2 } } });
+  // Once it is begun, before is before.
+  expect(status?.outlook?.before.watts).toBe(40);
+});
+
 it("tells of each move what was predicted and what came of it, and takes it back when asked", async () => {
   const of = (machines: number, watts: number) => ({
     machines,

@@ -73,9 +73,9 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
       await write(context, name, { phase, ...(phase === "Proposed" ? await outlook(context, plan) : {}) });
     return "over";
   }
-  // While nothing of it is begun: later nobody could tell what was before.
-  if (!plan.status?.moves && !plan.status?.outlook) {
-    await write(context, name, await outlook(context, plan));
+  // While nothing of it is begun: later nobody could tell what was before. What was told when it was proposed may be long ago.
+  if (!plan.status?.moves && (!plan.status?.outlook || plan.status.phase === "Proposed")) {
+    await write(context, name, { phase: "Running", ...(await outlook(context, plan)) });
     return "more";
   }
   const migrations = (await client.list(Migration)).items;

@@ -3,6 +3,7 @@ import { type Client, modify } from "../client/client.ts";
 import { describeEffect } from "../director/execution/effect-words.ts";
 import { changesOf } from "../director/execution/outlook-words.ts";
 import { isFinalPlan, Plan } from "../director/kinds.ts";
+import { namesOf } from "./plan-show.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
@@ -41,10 +42,13 @@ export async function decideWith(
     return { ...now, spec: { ...now.spec, approval: decision } };
   });
   if (!plan) throw new UserError(`there is no plan ${JSON.stringify(name)}; ${LIST}`);
-  for (const { vm, from, to, reason, predicted } of plan.spec.moves)
+  const nameOf = namesOf(plan.spec.moves);
+  for (const move of plan.spec.moves) {
+    const { from, to, reason, predicted } = move;
     print(
-      `  ${vm} from ${from} to ${to}: ${describeEffect(predicted ?? {}) || "nothing predicted"} (${reason})`,
+      `  ${nameOf(move)} from ${from} to ${to}: ${describeEffect(predicted ?? {}) || "nothing predicted"} (${reason})`,
     );
+  }
   for (const { name: what, before, after, text } of plan.status?.outlook
     ? changesOf(plan.status.outlook)
     : [])

@@ -33,14 +33,24 @@ export function describePlan({ metadata, spec, status }: Plan, print: Print): vo
   print(`plan/${metadata.name}  ${status?.phase ?? "Pending"}, because ${spec.trigger}`);
   if (status?.outlook) printOutlook(status.outlook, print);
   print("");
-  for (const [i, { vm, from, to, reason, predicted }] of spec.moves.entries()) {
+  const nameOf = namesOf(spec.moves);
+  for (const [i, move] of spec.moves.entries()) {
+    const { from, to, reason, predicted } = move;
     const { phase, message, actual } = status?.moves?.[i] ?? {};
-    print(`${vm} from ${from} to ${to}${phase ? `  ${phase}` : ""}`);
+    print(`${nameOf(move)} from ${from} to ${to}${phase ? `  ${phase}` : ""}`);
     print(`  why        ${reason}`);
     if (predicted) print(`  predicted  ${describeEffect(predicted)}`);
     if (actual) print(`  actual     ${describeEffect(actual)}`);
     else if (message) print(`  now        ${message}`);
   }
+}
+
+type Named = Pick<Plan["spec"]["moves"][number], "namespace" | "vm">;
+
+/** How machines of these moves are called: with their namespaces, unless it is the same of all. */
+export function namesOf(moves: readonly Named[]): (move: Named) => string {
+  const several = new Set(moves.map(({ namespace }) => namespace)).size > 1;
+  return ({ namespace, vm }) => (several ? `${namespace}/${vm}` : vm);
 }
 
 /** Before and after: the estate in all, then the hosts. */

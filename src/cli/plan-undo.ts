@@ -6,6 +6,7 @@ import { predict } from "../director/execution/figures.ts";
 import { type Kept, lastToUndo, madeBy, planUndo, undoing } from "../director/execution/undo.ts";
 import { isCarriedOut, isFinalPlan, Plan } from "../director/kinds.ts";
 import { carryOut, type Standing } from "./operation.ts";
+import { namesOf } from "./plan-show.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
@@ -44,13 +45,14 @@ export async function undoWith(
   const estate = await readEstate(client);
   const { moves, kept } = planUndo(estate, plan);
   const { name } = plan.metadata;
-  const stays = kept.map(({ vm, why }: Kept) => `  ${vm} stays: ${why}`);
+  const nameOf = namesOf([...moves, ...kept]);
+  const stays = kept.map((one: Kept) => `  ${nameOf(one)} stays: ${one.why}`);
   if (moves.length === 0)
     throw new UserError([`nothing of plan/${name} can be taken back:`, ...stays].join("\n"));
   const predicted = predict(estate, moves, plans);
   print(`undo of plan/${name} (${plan.spec.trigger}):`);
   for (const move of predicted)
-    print(`  ${move.vm} from ${move.from} to ${move.to}: ${describeEffect(move.predicted ?? {})}`);
+    print(`  ${nameOf(move)} from ${move.from} to ${move.to}: ${describeEffect(move.predicted ?? {})}`);
   for (const line of stays) print(line);
   if (options.dryRun) return;
   const undo = undoing(plan, predicted, now.getTime());
@@ -87,9 +89,10 @@ function planOf(plans: readonly Plan[], name: string | undefined): Plan {
 
 function standing({ spec, status }: Plan): Standing {
   const { phase = "Pending", moves = [] } = status ?? {};
-  const told = spec.moves.flatMap(({ vm }, i) => {
+  const nameOf = namesOf(spec.moves);
+  const told = spec.moves.flatMap((move, i) => {
     const { phase: of, message } = moves[i] ?? {};
-    return of && of !== "Waiting" && message ? [`${vm} ${message}`] : [];
+    return of && of !== "Waiting" && message ? [`${nameOf(move)} ${message}`] : [];
   });
   const line = `${phase === "Succeeded" ? "succeeded" : phase === "Failed" ? "ended" : "is under way"}: ${told.join("; ") || "nothing has been moved yet"}`;
   if (phase === "Succeeded") return { line, over: "done" };

@@ -1,6 +1,7 @@
 /** What a plan changes in the estate in all, in words. Pure, and without the kind's schema: the web UI says it, too. */
 import type { EstateFigures, Outlook } from "../kinds.ts";
 
+/** Figures are as exact as their words: two that read alike are alike. */
 export interface Change {
   name: string;
   before: number;
@@ -9,22 +10,29 @@ export interface Change {
   text: (value: number) => string;
 }
 
-const number = (value: number, digits = 0) =>
+const number = (value: number, digits: number) =>
   value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
-const FIELDS: readonly (readonly [keyof EstateFigures, string, (value: number) => string])[] = [
-  ["hostsInUse", "hosts in use", number],
-  ["watts", "watts", (value) => `${number(value)} W`],
-  ["costPerHour", "cost an hour", (value) => number(value, value < 10 ? 3 : 0)],
-  ["carbonGramsPerHour", "CO2 an hour", (value) => `${number(value)} g`],
-  ["rulesBroken", "rules broken", number],
+const FIELDS: readonly (readonly [keyof EstateFigures, string, string])[] = [
+  ["hostsInUse", "hosts in use", ""],
+  ["watts", "watts", " W"],
+  ["costPerHour", "cost an hour", ""],
+  ["carbonGramsPerHour", "CO2 an hour", " g"],
+  ["rulesBroken", "rules broken", ""],
 ];
+
+/** After the point. */
+const digitsOf = (field: keyof EstateFigures, value: number) =>
+  field !== "costPerHour" || value >= 1000 ? 0 : value < 10 ? 3 : 2;
 
 /** Of the figures that are known before and after. */
 export function changesOf({ before, after }: Outlook): Change[] {
-  return FIELDS.flatMap(([field, name, text]) => {
+  return FIELDS.flatMap(([field, name, unit]) => {
     const [was, will] = [before[field], after[field]];
-    return was === undefined || will === undefined ? [] : [{ name, before: was, after: will, text }];
+    if (was === undefined || will === undefined) return [];
+    const told = (value: number) => Number(value.toFixed(digitsOf(field, value)));
+    const text = (value: number) => `${number(value, digitsOf(field, value))}${unit}`;
+    return [{ name, before: told(was), after: told(will), text }];
   });
 }
 

@@ -1,7 +1,7 @@
 /** The estate before and after a plan: what it tells, what it does not know, and what comes first. */
 import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import type { Policy } from "../kinds.ts";
+import type { EstateFigures, Policy } from "../kinds.ts";
 import { outlookOf } from "./outlook.ts";
 import { changesOf, untoldOf } from "./outlook-words.ts";
 
@@ -104,6 +104,20 @@ it("does not make up what nobody tells, and says so", () => {
   ]);
   expect(some).toMatchObject({ before: { watts: 150, hostsWithoutWatts: 1 }, after: { hostsInUse: 1 } });
   expect(some.after).not.toHaveProperty("watts");
+});
+
+it("calls alike what reads alike, and tells differences of what is read", () => {
+  const told = (before: Partial<EstateFigures>, after: Partial<EstateFigures>) =>
+    changesOf({
+      before: { hostsInUse: 1, rulesBroken: 0, ...before },
+      after: { hostsInUse: 1, rulesBroken: 0, ...after },
+      hosts: [],
+    })
+      .filter((change) => change.before !== change.after)
+      .map(({ before: was, after: will, text }) => [text(was), text(will), text(Math.abs(will - was))]);
+  expect(told({ watts: 100.1, costPerHour: 0.1201 }, { watts: 100.4, costPerHour: 0.1204 })).toEqual([]);
+  expect(told({ watts: 100.4 }, { watts: 100.6 })).toEqual([["100 W", "101 W", "1 W"]]);
+  expect(told({ costPerHour: 12.4 }, { costPerHour: 11.62 })).toEqual([["12.40", "11.62", "0.780"]]);
 });
 
 it("stays small: of a plan that touches many hosts it tells those that change most", () => {

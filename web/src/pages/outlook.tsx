@@ -50,7 +50,8 @@ interface Bars {
 /** Before above after, as parts of what the host has. */
 function Both({ label, before, after, of, text }: Bars) {
   const width = (value: number) => `${of ? Math.max(0, Math.min(100, (100 * value) / of)) : 0}%`;
-  const words = before === after ? text(after) : `${text(before)} → ${text(after)}`;
+  const [was, will] = [text(before), text(after)];
+  const words = was === will ? will : `${was} → ${will}`;
   return (
     <div className="both">
       <span className="nowrap">{words}</span>

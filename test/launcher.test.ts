@@ -11,6 +11,7 @@ import {
   mkdtempSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -26,7 +27,21 @@ const checkout = join(folder, "checkout");
 const programs = join(folder, "bin");
 
 /** What any shell brings. */
-const TOOLS = ["sh", "dirname", "readlink", "mktemp", "tail", "head", "grep", "cmp", "cp", "rm", "cat"];
+const TOOLS = [
+  "sh",
+  "dirname",
+  "readlink",
+  "mktemp",
+  "tail",
+  "head",
+  "grep",
+  "cmp",
+  "cp",
+  "rm",
+  "cat",
+  "sed",
+  "tr",
+];
 function program(name: string, script: string): void {
   writeFileSync(join(programs, name), `#!/bin/sh\n${script}\n`);
   chmodSync(join(programs, name), 0o755);
@@ -96,6 +111,24 @@ describe("the launcher says what to install by hand", () => {
       /E: Could not resolve deb\.debian\.org\nvireo: apt-get could not install:.* npm\n/,
     );
     expect(stderr).toContain("without a network: install these packages by hand");
+  });
+
+  it("what a recipe's distribution is built with, and reads no more of a named file than a recipe may have", async () => {
+    program("apt-get", "exit 100");
+    const at = (name: string, content: string) => {
+      writeFileSync(join(folder, name), content);
+      return join(folder, name);
+    };
+    const recipe = at("web.yaml", "recipe:\n  distribution: fedora\n");
+    const disk = at("disk.raw", "");
+    truncateSync(disk, 2 ** 40);
+    const said = async (...args: string[]) => (await launch(...args)).stderr;
+    const dnf = "installs the packages of images of Fedora";
+    expect(await said("image", "build", "web", recipe)).toContain(dnf);
+    expect(await said("apply", "-f", recipe)).toContain(dnf);
+    expect(await said("image", "import", "web", recipe)).not.toContain(dnf);
+    expect(await said("image", "import", "web", disk)).toContain(" npm");
+    expect(await said("apply", "-f", disk)).not.toContain(dnf);
   });
 
   it("when node_modules is a link to another checkout's, which npm would empty", async () => {

@@ -1,5 +1,6 @@
 /** `vireo image analyze`: its arguments and options. */
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { VERSIONS } from "../images/analyze/needs.ts";
 import type { AnalyzeRequest } from "./image-analyze.ts";
 import { durationMs } from "./place.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -18,7 +19,9 @@ export function addAnalyzeVerb(image: Command, print: (line: string) => void): v
     .option("--run <command>", "run this and watch which files it opens and programs it starts (strace)")
     .option("--for <time>", "how long the run may take; Ctrl-C ends it, too", durationMs, 30_000)
     .option("--pid <n>", "look at this process and its children", processId)
-    .option("--release <release>", "of Debian", "bookworm")
+    .addOption(
+      new Option("--release <release>", "of Debian").choices(Object.keys(VERSIONS)).default("bookworm"),
+    )
     .option("-o, --output <file>", "the recipe, for vireo image build")
     .option(
       "--minimize",

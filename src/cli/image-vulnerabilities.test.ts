@@ -21,7 +21,14 @@ beforeAll(async () => {
   stack = await startApiStack();
   const admin = stack.admin();
   const lists = [{ format: "files", file: "new.mtree", bytes: 1, sha256: "0".repeat(64) }] as const;
-  for (const [name, artifacts] of [["new", lists] as const, ["old", []] as const]) {
+  const debian = recipe;
+  const ubuntu = { ...recipe, distribution: "ubuntu", release: "noble" } as const;
+  const images = [
+    ["new", lists, debian] as const,
+    ["old", [], debian] as const,
+    ["noble", lists, ubuntu] as const,
+  ];
+  for (const [name, artifacts, recipe] of images) {
     const image = await admin.create(Image, {
       metadata: { name },
       spec: { storagePool: "default", recipe: { ...recipe, packages: [...recipe.packages] } },
@@ -52,6 +59,12 @@ it("finds by the source", async () => {
 it("an image whose packages' sources nobody kept is an error, not one without vulnerabilities", async () => {
   await expect(told("old", tracker("bookworm"), false)).rejects.toThrow(
     "image/old was built by an older Vireo, which did not keep what its packages were built from: vireo image build old builds it again",
+  );
+});
+
+it("an image of another distribution is not compared with Debian's lists", async () => {
+  await expect(told("noble", tracker("noble"), false)).rejects.toThrow(
+    "image/noble is of Ubuntu 24.04 (noble): known vulnerabilities are compared for images of Debian alone",
   );
 });
 

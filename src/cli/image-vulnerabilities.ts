@@ -1,6 +1,7 @@
 /** `vireo image vulnerabilities`: what is known of the packages of an image, by a file that is given. */
 import { readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
+import { releaseOf } from "../images/releases.ts";
 import {
   type InstalledPackage,
   type Report,
@@ -34,6 +35,11 @@ export async function printVulnerabilities(
   print: (line: string) => void,
 ): Promise<void> {
   const { image, recipe, packages } = await builtImage(paths, name);
+  // Other distributions count versions and mended ones in their own way.
+  if (recipe.distribution !== "debian")
+    throw new UserError(
+      `image/${name} is of ${releaseOf(recipe).title}: known vulnerabilities are compared for images of Debian alone`,
+    );
   // Lists name sources: of a package without one it would not be known whether the source is called as it is.
   if (!image.status?.artifacts?.some(({ format }) => format === "files"))
     throw new UserError(

@@ -8,10 +8,11 @@ import { guestFiles } from "./build/guest-files.ts";
 import { loadOrder } from "./build/kernel.ts";
 import { rooted } from "./build/rooted.ts";
 import { checkImage } from "./checks.ts";
+import { Apt, type AptOptions } from "./packages/apt.ts";
 import { nearest } from "./packages/nearest.ts";
 import { requireKeys, sourcesFor } from "./packages/sources.ts";
 import { digestOf, sameRecipe } from "./recipe.ts";
-import { aptRelease } from "./releases.ts";
+import { aptRelease, type DistributionName, type ReleaseName, releaseOf } from "./releases.ts";
 import { seedFiles } from "./seed.ts";
 
 const RECIPE = { distribution: "debian", release: "bookworm", packages: ["nginx-light"] } as const;
@@ -51,7 +52,7 @@ describe("a wrong package name", () => {
 describe("package sources", () => {
   const of = (id: string, codename: string) => `PRETTY_NAME="x"\nID=${id}\nVERSION_CODENAME=${codename}\n`;
   const bookworm = aptRelease("bookworm");
-  const keys = bookworm.keys.file;
+  const keys = bookworm.keys.files[0];
   it("are the host's own only when it is Debian of the recipe's release, and no mirror is named", () => {
     const debian = of("debian", "bookworm");
     expect(sourcesFor(bookworm, { osRelease: debian, keys })).toBeUndefined();
@@ -66,7 +67,30 @@ describe("package sources", () => {
   });
   it("that nobody can check are refused", () => {
     expect(() => requireKeys(aptRelease("noble"), false)).toThrow(
-      /ubuntu-archive-keyring.*install ubuntu-keyring, or give the key as recipe\.mirror\.key/,
+      /ubuntu-archive-keyring.*no package of Debian 12 has them: give them as recipe\.mirror\.key, .*https:\/\/keyserver\.ubuntu\.com/,
+    );
+    expect(() => requireKeys(bookworm, false)).toThrow(/install debian-archive-keyring, or give them/);
+  });
+  it("are the usual ones when only their key is named", () => {
+    const debian = of("debian", "bookworm");
+    expect(sourcesFor(bookworm, { osRelease: debian, keys: "/k.asc", mirror: { key: "k" } })).toMatch(
+      /^deb \[arch=amd64 signed-by=\/k.asc\] http:\/\/deb.debian.org\/debian bookworm main\n/,
+    );
+  });
+  it("are plain, for who asks the distribution's own lists, when no other mirror is named", () => {
+    const plain = (options: AptOptions) => new Apt("/cache", "bookworm", undefined, options).isPlain;
+    expect(plain({})).toBe(true);
+    expect(plain({ mirror: { uri: "http://mirror.example/debian" } })).toBe(false);
+    expect(plain({ repositories: [{ uri: "http://x", suites: ["a/"], key: "k" }] })).toBe(false);
+  });
+  it("of RPMs have all keys that sign them", () => {
+    const named = (distribution: DistributionName, release: ReleaseName) =>
+      releaseOf({ distribution, release }).keys.files.map((path) => path.split("RPM-GPG-KEY-")[1]);
+    expect(named("centos-stream", "9")).toEqual(["CentOS-Official"]);
+    expect(named("centos-stream", "10")).toEqual(["CentOS-Official-SHA256"]);
+    expect(named("opensuse", "tumbleweed")).toContain("openSUSE-Tumbleweed");
+    expect(named("opensuse", "leap-15.6")).toEqual(
+      expect.arrayContaining(["openSUSE-2022", "SuSE-SLE-15", "openSUSE-Backports-2023"]),
     );
   });
 });

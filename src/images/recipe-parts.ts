@@ -61,16 +61,21 @@ export type Archive = Static<typeof Archive>;
 
 export const Mirror = Type.Object(
   {
-    uri: uri(
-      "Such as https://mirror.example/fedora/linux: what http://deb.debian.org/debian, http://archive.ubuntu.com/ubuntu, https://dl.fedoraproject.org/pub/fedora/linux, https://mirror.stream.centos.org and https://download.opensuse.org have below them is there.",
+    uri: Type.Optional(
+      uri(
+        "Such as https://mirror.example/fedora/linux: what http://deb.debian.org/debian, http://archive.ubuntu.com/ubuntu, https://dl.fedoraproject.org/pub/fedora/linux, https://mirror.stream.centos.org and https://download.opensuse.org have below them is there.",
+      ),
     ),
     key: Type.Optional(
       key(
-        "The OpenPGP public key of the distribution, in ASCII armor, where the control plane's machine has no package with it.",
+        "The OpenPGP public keys of the distribution, in ASCII armor, where the control plane's machine has none of its own.",
       ),
     ),
   },
-  { description: "Where the distribution itself is taken from; its own mirrors by default." },
+  {
+    minProperties: 1,
+    description: "Where the distribution itself is taken from; its own mirrors by default.",
+  },
 );
 export type Mirror = Static<typeof Mirror>;
 

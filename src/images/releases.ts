@@ -19,8 +19,15 @@ export interface Release {
   mirror: string;
   /** Below the mirror: of apt the suites, of the others folders with repodata/ in them. */
   parts: readonly string[];
-  /** Who signs its packages, and which package brings the keys. */
-  keys: { file: string; from: string };
+  /** Who signs its packages. */
+  keys: {
+    /** Of a system with them: each that is there counts. */
+    files: readonly [string, ...string[]];
+    /** The package of Debian 12 that brings them, if any. */
+    from?: string;
+    /** Where the distribution has them. */
+    at: string;
+  };
   /** What the kernel is packaged as; where it is a metapackage, what it stands for. */
   kernels: Record<NonNullable<Recipe["kernel"]>, readonly string[]>;
 }
@@ -63,7 +70,11 @@ const debian = (versionId: string, release: string): AptRelease => ({
   parts: [release, `${release}-updates`],
   apart: [{ mirror: "http://deb.debian.org/debian-security", suite: `${release}-security` }],
   components: "main",
-  keys: { file: "/usr/share/keyrings/debian-archive-keyring.gpg", from: "debian-archive-keyring" },
+  keys: {
+    files: ["/usr/share/keyrings/debian-archive-keyring.gpg"],
+    from: "debian-archive-keyring",
+    at: "https://ftp-master.debian.org/keys.html",
+  },
   kernels: { cloud: ["linux-image-cloud-amd64"], generic: ["linux-image-amd64"] },
 });
 
@@ -77,12 +88,15 @@ const ubuntu = (versionId: string, release: string): AptRelease => ({
   parts: [release, `${release}-updates`, `${release}-security`],
   apart: [],
   components: "main universe",
-  keys: { file: "/usr/share/keyrings/ubuntu-archive-keyring.gpg", from: "ubuntu-keyring" },
+  keys: {
+    files: ["/usr/share/keyrings/ubuntu-archive-keyring.gpg"],
+    at: "https://keyserver.ubuntu.com/pks/lookup?op=get&search=0xF6ECB3762474EDA9D21B7022871920D1991BC93C",
+  },
   kernels: { cloud: ["linux-image-virtual"], generic: ["linux-image-generic"] },
 });
 
+/** Of the package distribution-gpg-keys, which Debian 12 has not. */
 const KEYS = "/usr/share/distribution-gpg-keys";
-const KEYS_FROM = "distribution-gpg-keys";
 const SERVER = ["ca-certificates", "chrony", "logrotate", "openssh-server"];
 const TEXT = [
   ...["bash-completion", "bzip2", "curl", "file", "less", "lsof", "man-db", "nano", "procps-ng", "psmisc"],
@@ -99,7 +113,10 @@ const fedora = (versionId: string): RpmRelease => ({
   modes: FULL,
   mirror: "https://dl.fedoraproject.org/pub/fedora/linux",
   parts: [`releases/${versionId}/Everything/x86_64/os`, `updates/${versionId}/Everything/x86_64`],
-  keys: { file: `${KEYS}/fedora/RPM-GPG-KEY-fedora-${versionId}-primary`, from: KEYS_FROM },
+  keys: {
+    files: [`${KEYS}/fedora/RPM-GPG-KEY-fedora-${versionId}-primary`],
+    at: "https://fedoraproject.org/fedora.gpg",
+  },
   kernels: {
     cloud: ["kernel-core", "kernel-modules-core"],
     generic: ["kernel-core", "kernel-modules-core", "kernel-modules"],
@@ -119,14 +136,14 @@ const fedora = (versionId: string): RpmRelease => ({
   profiles,
 });
 
-const centos = (versionId: string, database: string): RpmRelease => ({
+const centos = (versionId: string, database: string, key: string): RpmRelease => ({
   title: `CentOS Stream ${versionId}`,
   versionId,
   tool: "dnf",
   modes: FULL,
   mirror: "https://mirror.stream.centos.org",
   parts: ["BaseOS", "AppStream"].map((part) => `${versionId}-stream/${part}/x86_64/os`),
-  keys: { file: `${KEYS}/centos/RPM-GPG-KEY-CentOS-Official`, from: KEYS_FROM },
+  keys: { files: [`${KEYS}/centos/${key}`], at: `https://www.centos.org/keys/${key}` },
   kernels: {
     cloud: ["kernel-core", "kernel-modules-core"],
     generic: ["kernel-core", "kernel-modules-core", "kernel-modules"],
@@ -139,10 +156,12 @@ const centos = (versionId: string, database: string): RpmRelease => ({
   profiles,
 });
 
+const OPENSUSE = `${KEYS}/opensuse/RPM-GPG-KEY-openSUSE`;
 const opensuse = (
   name: string,
   title: string,
-  parts: readonly string[],
+  parts: readonly [string, ...string[]],
+  keys: RpmRelease["keys"]["files"],
   network: readonly string[],
 ): RpmRelease => ({
   title: `openSUSE ${title}`,
@@ -151,7 +170,7 @@ const opensuse = (
   modes: FULL,
   mirror: "https://download.opensuse.org",
   parts,
-  keys: { file: `${KEYS}/opensuse/RPM-GPG-KEY-openSUSE`, from: KEYS_FROM },
+  keys: { files: keys, at: `https://download.opensuse.org/${parts[0]}/ (gpg-pubkey-*.asc there)` },
   kernels: { cloud: ["kernel-default-base"], generic: ["kernel-default"] },
   platform: name,
   base: [
@@ -171,7 +190,10 @@ export const RELEASES = {
   debian: { bookworm: debian("12", "bookworm"), trixie: debian("13", "trixie") },
   ubuntu: { noble: ubuntu("24.04", "noble") },
   fedora: { "43": fedora("43"), "42": fedora("42") },
-  "centos-stream": { "10": centos("10", "/usr/lib/sysimage/rpm"), "9": centos("9", "/var/lib/rpm") },
+  "centos-stream": {
+    "10": centos("10", "/usr/lib/sysimage/rpm", "RPM-GPG-KEY-CentOS-Official-SHA256"),
+    "9": centos("9", "/var/lib/rpm", "RPM-GPG-KEY-CentOS-Official"),
+  },
   opensuse: {
     "leap-15.6": opensuse(
       "leap-15.6",
@@ -180,12 +202,18 @@ export const RELEASES = {
         "distribution/leap/15.6/repo/oss",
         ...["oss", "sle", "backports"].map((part) => `update/leap/15.6/${part}`),
       ],
+      // Packages of SUSE Linux Enterprise and backports are signed with keys of their own.
+      [
+        ...([`${OPENSUSE}-2022`, OPENSUSE, `${OPENSUSE}-Backports-2023`, `${OPENSUSE}-Backports`] as const),
+        ...["SLE-15", "SLE-Main-2023"].map((name) => `${KEYS}/suse/RPM-GPG-KEY-SuSE-${name}`),
+      ],
       ["systemd-network"],
     ),
     tumbleweed: opensuse(
       "tumbleweed",
       "Tumbleweed",
       ["tumbleweed/repo/oss", "update/tumbleweed"],
+      [`${OPENSUSE}-Tumbleweed`, `${OPENSUSE}-2022`, OPENSUSE],
       ["systemd-networkd", "systemd-resolved"],
     ),
   },
@@ -235,5 +263,11 @@ export function aptRelease(codename: string): AptRelease {
   if (!found) throw new Error(`there is no release ${codename}; there are ${Object.keys(all).join(", ")}`);
   return found;
 }
+
+/** Why packages cannot be checked, and how they could be. Pure. */
+export const withoutKeys = ({ keys: { files, from, at }, title }: Pick<Release, "keys" | "title">) =>
+  `the keys of ${title} (${files.join(" or ")}) are not on this machine, so its packages cannot be checked; ${
+    from ? `install ${from}, or` : "no package of Debian 12 has them:"
+  } give them as recipe.mirror.key, in ASCII armor (they are at ${at}), or put them there`;
 
 export const isRpm = (release: AptRelease | RpmRelease): release is RpmRelease => release.tool !== "apt";

@@ -144,7 +144,7 @@ ${
 esac
 `;
 
-/** Users and groups that every Debian has, with their numbers (base-passwd; Debian policy 9.2.2): packages' files and configuration go by them. */
+/** Users and groups of base-passwd that packages' files and configuration go by, with their numbers (Debian policy 9.2.2); not all that it has. */
 const PASSWD = `root:x:0:0:root:/root:/bin/sh
 daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin
 bin:x:2:2:bin:/bin:/usr/sbin/nologin

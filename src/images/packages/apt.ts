@@ -64,9 +64,9 @@ export class Apt {
     this.cache = join(cache, `apt-${release}${own}`);
   }
 
-  /** Whether its packages are the distribution's alone. */
+  /** Whether its packages are the distribution's alone, from its usual mirrors. */
   get isPlain(): boolean {
-    return this.#repositories.length === 0;
+    return this.#repositories.length === 0 && !this.#mirror;
   }
 
   /** Tells that older lists have to do. */
@@ -141,7 +141,7 @@ export class Apt {
     await mkdir(this.ofMode("cache"), { recursive: true });
     const own = join(this.cache, "mirror.asc");
     if (this.#mirror?.key !== undefined) await writeFile(own, this.#mirror.key);
-    const keys = this.#mirror?.key === undefined ? this.#about.keys.file : own;
+    const keys = this.#mirror?.key === undefined ? this.#about.keys.files[0] : own;
     const osRelease = await readFile("/etc/os-release", "utf8").catch(() => "");
     const sources = sourcesFor(this.#about, { osRelease, mirror: this.#mirror, keys });
     this.#hostSources = sources === undefined;

@@ -1,6 +1,6 @@
 /** Where apt has packages of a release from, and what it says when it has not. Pure. */
 import type { Mirror } from "../recipe-parts.ts";
-import type { AptRelease } from "../releases.ts";
+import { type AptRelease, withoutKeys } from "../releases.ts";
 import { PackageError } from "./package-error.ts";
 
 /** The suites of a release, each with its mirror. Pure. */
@@ -24,7 +24,7 @@ export function sourcesFor(
   const value = (name: string) => new RegExp(`^${name}="?([^"\n]*)"?$`, "m").exec(osRelease)?.[1];
   if (!mirror && value("ID") === release.id && value("VERSION_CODENAME") === release.parts[0])
     return undefined;
-  return aptSources({ ...release, ...(mirror ? { mirror: mirror.uri } : {}) })
+  return aptSources({ ...release, ...(mirror?.uri ? { mirror: mirror.uri } : {}) })
     .map(
       (source) =>
         `deb [arch=amd64 signed-by=${keys}] ${source.mirror} ${source.suite} ${release.components}\n`,
@@ -33,11 +33,8 @@ export function sourcesFor(
 }
 
 /** @throws PackageError when there is nothing to check signatures with */
-export function requireKeys({ keys, title }: Pick<AptRelease, "keys" | "title">, hasKeys: boolean): void {
-  if (!hasKeys)
-    throw new PackageError(
-      `the keys of ${title} (${keys.file}) are not on this machine, so its packages cannot be checked; install ${keys.from}, or give the key as recipe.mirror.key`,
-    );
+export function requireKeys(release: Pick<AptRelease, "keys" | "title">, hasKeys: boolean): void {
+  if (!hasKeys) throw new PackageError(withoutKeys(release));
 }
 
 /** What sources.list may call a release, too. */

@@ -145,7 +145,7 @@ it(
     const { uri } = mirror;
     const keyless = new Packages(at("keyless"), "noble", undefined, { mirror: { uri } });
     await expect(keyless.fetch(["netbase"])).rejects.toThrow(
-      /^the keys of Ubuntu 24\.04 \(noble\) .* install ubuntu-keyring, or give the key as recipe\.mirror\.key$/,
+      /^the keys of Ubuntu 24\.04 \(noble\) .* give them as recipe\.mirror\.key, in ASCII armor/,
     );
     const key = await run("gpg", [
       "--no-default-keyring",

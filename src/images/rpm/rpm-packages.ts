@@ -12,7 +12,7 @@ import { nearest } from "../packages/nearest.ts";
 import { PackageError } from "../packages/package-error.ts";
 import type { Package, PackageSource } from "../packages/packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
-import type { RpmRelease } from "../releases.ts";
+import { type RpmRelease, withoutKeys } from "../releases.ts";
 import { describe } from "./describe.ts";
 import { Dnf } from "./dnf.ts";
 import { saidBy } from "./said.ts";
@@ -41,7 +41,7 @@ export class RpmPackages implements PackageSource {
     const own = mirror || repositories.length ? `-${digestOf([mirror, repositories]).slice(0, 12)}` : "";
     this.#folder = join(cache, `rpm-${distribution}-${recipe.release}${own}`);
     const root = (mirror?.uri ?? release.mirror).replace(/\/$/, "");
-    const field = mirror ? "recipe.mirror" : "recipe.distribution";
+    const field = mirror?.uri ? "recipe.mirror" : "recipe.distribution";
     const sources = [
       ...release.parts.map((part, i) => ({ id: `distribution-${i}`, url: `${root}/${part}`, field })),
       ...repositories.map(({ uri }, i) => ({
@@ -174,11 +174,8 @@ export class RpmPackages implements PackageSource {
   /** @returns paths of the keys. @throws PackageError when there is nothing to check the distribution's signatures with */
   async #keys(folder: string): Promise<{ path: string; field: string }[]> {
     const { mirror, repositories = [] } = this.#recipe;
-    const { keys, title } = this.#release;
-    if (mirror?.key === undefined && !existsSync(keys.file))
-      throw new PackageError(
-        `the keys of ${title} (${keys.file}, of the package ${keys.from}) are not on this machine, so its packages cannot be checked; put them there, or give the key as recipe.mirror.key`,
-      );
+    const here = mirror?.key === undefined ? this.#release.keys.files.filter((path) => existsSync(path)) : [];
+    if (mirror?.key === undefined && here.length === 0) throw new PackageError(withoutKeys(this.#release));
     const texts = [
       ...(mirror?.key === undefined ? [] : [{ text: mirror.key, field: "recipe.mirror.key" }]),
       ...repositories.map(({ key }, i) => ({ text: key, field: `recipe.repositories[${i}].key` })),
@@ -189,8 +186,7 @@ export class RpmPackages implements PackageSource {
       await writeFile(path, text);
       paths.push({ path, field });
     }
-    if (mirror?.key === undefined) paths.push({ path: keys.file, field: keys.file });
-    return paths;
+    return [...paths, ...here.map((path) => ({ path, field: path }))];
   }
 }
 

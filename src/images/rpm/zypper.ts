@@ -6,6 +6,7 @@ import { PackageError } from "../packages/package-error.ts";
 import { saidBy } from "./said.ts";
 import { sealedInRoot } from "./sealed-root.ts";
 import { type Nevra, nevra, type RpmRoot, type RpmTool, type RpmToolOptions } from "./tools.ts";
+import { compareRpmVersions } from "./version.ts";
 
 const LISTS_MS = 600_000;
 const DOWNLOAD_MS = 1800_000;
@@ -83,10 +84,9 @@ export class Zypper implements RpmTool {
   async newest(names: readonly string[]): Promise<Nevra[]> {
     if (names.length === 0) return [];
     const said = this.#require(await this.#run(["search", "-s", "-t", "package", "--match-exact", ...names]));
-    // The newest of each comes first.
     const found = solvables(said);
     return names.map((name) => {
-      const one = found.find((each) => each.name === name);
+      const one = newestOf(found.filter((each) => each.name === name));
       if (!one) throw new PackageError(`the package sources have no ${name}`);
       return one;
     });
@@ -115,6 +115,10 @@ const plain = (xml: string) =>
     .filter(Boolean)
     .join("; ");
 const SIGNS: Readonly<Record<string, string>> = { lt: "<", gt: ">", amp: "&", apos: "'", quot: '"' };
+
+/** zypper lists what several repositories have in an order of its own. Pure. */
+export const newestOf = (packages: readonly Nevra[]): Nevra | undefined =>
+  [...packages].sort((a, b) => compareRpmVersions(b.version, a.version))[0];
 
 /** Packages of zypper's XML, in its order. Pure. */
 export function solvables(xml: string): Nevra[] {

@@ -39,9 +39,9 @@ export const contentsOf = ({
   packages,
 });
 
-/** Of the recipe without its lock, which the dependencies say. */
+/** Of the recipe without its lock, which the dependencies say, and its mirror: as in the build's digest, whichever had the packages. */
 export function provenance({ recipe, packages, builderVersion, files }: Omit<Built, "fileList">): unknown {
-  const { lock: _, ...asked } = recipe;
+  const { lock: _, mirror: __, ...asked } = recipe;
   return {
     _type: "https://in-toto.io/Statement/v1",
     subject: files.map(({ file, sha256 }) => ({ name: file, digest: { sha256 } })),

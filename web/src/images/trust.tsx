@@ -10,13 +10,16 @@ import { messageOf } from "../data/api.ts";
 import { type Image, type ImageBuild, objectPath } from "../data/kinds.ts";
 import { useRights } from "../data/rights.ts";
 import { isBuildOver } from "./builds.tsx";
+import type { Recipe } from "./draft.ts";
 import { digestOf } from "./upload.ts";
 
 type Packages = NonNullable<NonNullable<Image["status"]>["packages"]>;
 
 /** All packages by version and digest; undefined: an older Vireo built it, which did not keep them. */
 const lockOf = (packages: Packages) => {
-  const lock = packages.flatMap(({ name, version, sha256 }) => (sha256 ? [{ name, version, sha256 }] : []));
+  const lock = packages.flatMap(({ name, version, arch, sha256 }) =>
+    sha256 ? [{ name, version, ...(arch ? { arch } : {}), sha256 }] : [],
+  );
   return lock.length > 0 && lock.length === packages.length ? lock : undefined;
 };
 
@@ -89,7 +92,7 @@ export function Trust({ image, builds }: { image: Image; builds: readonly ImageB
           <IsOfIt image={image} />
         </div>
       </section>
-      <Vulnerabilities image={image} release={recipe.release} />
+      <Vulnerabilities image={image} recipe={recipe} />
     </>
   );
 }
@@ -143,16 +146,20 @@ const TRACKER = "https://security-tracker.debian.org/tracker/data/json";
 const SHOWN = 500;
 
 /** As `vireo image vulnerabilities` tells it, by the same code. */
-function Vulnerabilities({ image, release }: { image: Image; release: string }) {
+function Vulnerabilities({ image, recipe }: { image: Image; recipe: Recipe }) {
+  const { distribution, release } = recipe;
   const { status, metadata } = image;
   const packages = status?.packages ?? [];
   const [report, setReport] = useState<Report & { from: string }>();
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
   // Lists name sources: of a package without one it would not be known whether the source is called as it is.
-  const whyNot = status?.artifacts?.some(({ format }) => format === "files")
-    ? undefined
-    : "An older Vireo built it, which did not keep what its packages were built from; build it again.";
+  const whyNot =
+    distribution !== "debian"
+      ? "Known vulnerabilities are compared for images of Debian alone."
+      : status?.artifacts?.some(({ format }) => format === "files")
+        ? undefined
+        : "An older Vireo built it, which did not keep what its packages were built from; build it again.";
   const check = async (file: File) => {
     setBusy(true);
     setError(undefined);

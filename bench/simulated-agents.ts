@@ -4,7 +4,7 @@
  *   node bench/simulated-agents.ts KUBECONFIG HOSTS
  *
  * Machines that the store has as running at a host run there. To be sparing (what rates is said where figures are): a heartbeat each HEARTBEAT_S, and a look at
- * each machine, with what it uses, each REFRESH_S on average. Says "ready" once all hosts are registered and all machines looked after; ends at SIGTERM.
+ * each machine, with what it uses, each refreshSeconds on average. Says "ready" once all hosts are registered and all machines looked after; ends at SIGTERM.
  */
 import { runAgent } from "../src/agent/agent.ts";
 import type { MachineId, MachineUsage } from "../src/agent/hypervisor.ts";
@@ -17,7 +17,7 @@ import type { Instance } from "../src/compute/kinds.ts";
 import { createLogger } from "../src/reconcile/log.ts";
 import { parseBytes } from "../src/resource/quantity.ts";
 import { count, pause, until } from "./measure.ts";
-import { HEARTBEAT_S, inPages, REFRESH_S, SIMULATED_FACTS } from "./simulated-estate.ts";
+import { HEARTBEAT_S, inPages, refreshSeconds, SIMULATED_FACTS } from "./simulated-estate.ts";
 
 /** In what time all are started. */
 const START_S = 2 * HEARTBEAT_S;
@@ -69,7 +69,9 @@ const log = createLogger("simulated");
 const stop = new AbortController();
 process.on("SIGTERM", () => stop.abort());
 const world = new PretendWorld({ random: Math.random, stepMs: 2000, breakage: 0 });
-for (const { metadata, spec, status } of (await inPages<Instance>(client, "instances")).items) {
+const devices = new PretendEnvironment();
+for (const instance of (await inPages<Instance>(client, "instances")).items) {
+  const { metadata, spec, status } = instance;
   const { host } = spec;
   if (!host || status?.custody !== "Held" || !metadata.uid) continue;
   // Safe: an Instance's uid names its machine.
@@ -81,8 +83,8 @@ for (const { metadata, spec, status } of (await inPages<Instance>(client, "insta
       name: metadata.name,
       cpus: spec.cpus,
       memory: parseBytes(spec.memory),
-      disks: [{ path: `/simulated/${spec.vmUid}`, format: "qcow2", readOnly: false }],
-      nics: [],
+      // As another host would make it: else it could not be moved there.
+      ...(await devices.devices({ ...instance, spec: { ...spec, incoming: true } })),
       accelerator: "tcg",
       user: { uid: 0, gid: 0 },
     },
@@ -111,7 +113,7 @@ for (let i = 0; i < HOSTS && !stop.signal.aborted; i++) {
     intervals: {
       probe: 5000,
       // Not all at once.
-      refresh: REFRESH_S * 1000 * (0.5 + i / HOSTS),
+      refresh: refreshSeconds(HOSTS) * 1000 * (0.5 + i / HOSTS),
       sample: 20_000,
       sweep: 3_600_000,
       registered: 3_600_000,

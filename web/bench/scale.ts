@@ -5,14 +5,15 @@
  * one would go; all of it while hosts beat, machines tell what they use, and plans move some.
  *   node web/bench/scale.ts [MACHINES] [HOSTS]
  *
- * The browser draws without a GPU here, on the cores that server and agents have: each figure is an upper bound. Ends with 1 when a bar is missed.
+ * The browser draws without a GPU here, on the cores that server and agents have: each figure is an upper bound. Ends with 1 when a bar is missed, and when
+ * the estate was not alive meanwhile: nothing came of the machines, or each move failed.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { count, median, pause, quantile, until } from "../../bench/measure.ts";
-import { HEARTBEAT_S, inPages, REFRESH_S, storeEstate } from "../../bench/simulated-estate.ts";
+import { HEARTBEAT_S, inPages, refreshSeconds, storeEstate } from "../../bench/simulated-estate.ts";
 import { ADMINS } from "../../src/api/pki.ts";
 import { Tokens } from "../../src/api/tokens.ts";
 import { connect } from "../../src/cli/connect.ts";
@@ -101,22 +102,29 @@ try {
     { limitMs: 1_200_000, everyMs: 5000 },
   );
   print(
-    `simulated   ${MACHINES} machines, all of which run and tell what they use, on ${HOSTS} hosts: stored and taken up in ${((performance.now() - began) / 1000).toFixed(0)} s; a heartbeat each ${HEARTBEAT_S} s, usage each ${REFRESH_S} s; ${cpus().length} cores for server, agents and browser`,
+    `simulated   ${MACHINES} machines, all of which run and tell what they use, on ${HOSTS} hosts: stored and taken up in ${((performance.now() - began) / 1000).toFixed(0)} s; a heartbeat each ${HEARTBEAT_S} s, usage each ${refreshSeconds(HOSTS)} s; ${cpus().length} cores for server, agents and browser`,
   );
   /** What came of all machines since the beginning. */
   let updates = 0;
-  void (async () => {
+  let ended: string | undefined;
+  (async () => {
     const { resourceVersion } = list;
     for await (const { type } of client.watch(VirtualMachine, { resourceVersion, signal: over.signal }))
       if (type !== "BOOKMARK") updates++;
-  })().catch(() => undefined);
+    ended = "has ended";
+  })().catch((error: unknown) => {
+    ended = `has failed: ${error}`;
+  });
   /** Cores that both take, and updates a second, since it was made. */
   const rates = () => {
     const [at, seen, cpuServer, cpuAgents] = [performance.now(), updates, cpuMs(server), cpuMs(agents)];
     return () => {
       const ms = performance.now() - at;
       const cores = (pid: number, before: number) => ((cpuMs(pid) - before) / ms).toFixed(2);
-      return `${((1000 * (updates - seen)) / ms).toFixed(0)} updates of machines a second; server ${cores(server, cpuServer)} cores, agents ${cores(agents, cpuAgents)}`;
+      const isAlive = updates > seen && ended === undefined;
+      isMissed ||= !isAlive;
+      const came = `${((1000 * (updates - seen)) / ms).toFixed(1)} updates of machines a second${isAlive ? "" : ` (MISSED: ${ended ? `their watch ${ended}` : "the estate is not alive"})`}`;
+      return `${came}; server ${cores(server, cpuServer)} cores, agents ${cores(agents, cpuAgents)}`;
     };
   };
   const idle = rates();
@@ -228,6 +236,7 @@ try {
   const moves = (await client.list(Migration)).items;
   const phases = Map.groupBy(moves, ({ status }) => status?.phase ?? "Pending");
   const failed = moves.find(({ status }) => status?.phase === "Failed")?.status?.message;
+  isMissed ||= moves.length > 0 && phases.get("Failed")?.length === moves.length;
   print(
     `moves       ${moves.length} by the director meanwhile${[...phases].map(([phase, of]) => `, ${of.length} ${phase}`).join("")}${failed ? ` (${failed})` : ""}`,
   );

@@ -150,17 +150,19 @@ export function App() {
         </ul>
       </nav>
       <main className="main" id="main" tabIndex={-1}>
+        {isSearching && (
+          <Caught path={path} onClose={() => setSearching(false)}>
+            <Suspense>
+              <Palette onClose={() => setSearching(false)} />
+            </Suspense>
+          </Caught>
+        )}
         <Caught path={path}>
           <Suspense fallback={<Loading what="the page" />}>
             <Page path={path} />
           </Suspense>
         </Caught>
       </main>
-      {isSearching && (
-        <Suspense>
-          <Palette onClose={() => setSearching(false)} />
-        </Suspense>
-      )}
       <Toasts />
     </div>
   );

@@ -1,31 +1,18 @@
 /** A page whose code cannot be had, or that failed: the rest goes on, and says so in its place. */
 import { Component, type ComponentType, type LazyExoticComponent, lazy, type ReactNode } from "react";
 import { messageOf } from "./data/api.ts";
-
-const AGAIN_MS = 2000;
-
-/** The server answers, and yet has not what is asked for: it is another version by now. */
-class OutOfDate extends Error {}
+import { loaded, OutOfDate } from "./loaded.ts";
 
 /** As React's, but without a control plane it waits for one, as lists do. */
-export function page<P>(
+export const page = <P,>(
   load: () => Promise<{ default: ComponentType<P> }>,
-): LazyExoticComponent<ComponentType<P>> {
-  return lazy(async () => {
-    for (;;)
-      try {
-        return await load();
-      } catch (cause) {
-        const { ok } = await fetch("/", { cache: "no-store" }).catch(() => ({ ok: false }));
-        if (ok) throw new OutOfDate("The server has another version of these pages.", { cause });
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
-      }
-  });
-}
+): LazyExoticComponent<ComponentType<P>> => lazy(() => loaded(load));
 
 interface Props {
   /** Another one is another try. */
   path: string;
+  /** Of what can be done without: called when the user is done with the note. */
+  onClose?: () => void;
   children: ReactNode;
 }
 
@@ -51,6 +38,11 @@ export class Caught extends Component<Props, { error: unknown }> {
         <button type="button" className="button" onClick={() => location.reload()}>
           Load it anew
         </button>
+        {this.props.onClose && (
+          <button type="button" className="button quiet" onClick={this.props.onClose}>
+            Close
+          </button>
+        )}
       </div>
     );
   }

@@ -2,6 +2,7 @@ import { QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./app.tsx";
+import { Caught } from "./caught.tsx";
 import { queries } from "./data/live.ts";
 import { Session } from "./session.tsx";
 import { applyTheme } from "./theme.ts";
@@ -12,9 +13,11 @@ if (root)
   createRoot(root).render(
     <StrictMode>
       <QueryClientProvider client={queries}>
-        <Session>
-          <App />
-        </Session>
+        <Caught path="">
+          <Session>
+            <App />
+          </Session>
+        </Caught>
       </QueryClientProvider>
     </StrictMode>,
   );

@@ -1,4 +1,6 @@
-/** What a Distribution says of its packages (src/images/distributions.ts on the server). */
+/**
+ * What a Distribution says of its packages (src/images/distributions.ts on the server), which fetches its lists first when it has none yet.
+ */
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { request } from "../data/api.ts";
 import { objectPath } from "../data/kinds.ts";
@@ -61,7 +63,11 @@ export const useSearch = (distribution: string, search: string, section: string,
       if (search.trim()) query.set("search", search.trim());
       if (section) query.set("section", section);
       const path = `${objectPath("distributions", { name: distribution })}/packages?${query}`;
-      const { items, metadata, sections = [] } = await request<PackageList>("GET", path, { signal });
+      const {
+        items,
+        metadata,
+        sections = [],
+      } = await request<PackageList>("GET", path, { signal, isLong: true });
       return {
         items,
         more: metadata.remainingItemCount ?? 0,
@@ -81,6 +87,7 @@ export const useClosure = (distribution: string, packages: readonly string[], mo
       const query = new URLSearchParams([["mode", mode], ...packages.map((name) => ["package", name])]);
       return request("GET", `${objectPath("distributions", { name: distribution })}/closure?${query}`, {
         signal,
+        isLong: true,
       });
     },
   });

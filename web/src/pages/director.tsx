@@ -3,7 +3,7 @@ import { type ReactNode, useMemo } from "react";
 import { describeEffect, sumEffects } from "../../../src/director/execution/effect-words.ts";
 import { describePolicy } from "../../../src/director/planning/policy-words.ts";
 import { Action, Ago, Badge } from "../../ui/basics.tsx";
-import { Empty, Ready } from "../../ui/states.tsx";
+import { Empty, Loading, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
 import { conditionOf, loadOf, policyColors, toneOf } from "../data/derive.ts";
 import { keyOf, type Plan, type Policy, type PowerPolicy, type Site } from "../data/kinds.ts";
@@ -229,99 +229,100 @@ export default function Director() {
         <h1>Director</h1>
       </div>
       {/* All at once: what comes later would push what is read already. */}
-      <Ready
-        of={[policies, ...[plans, power, sites].filter((list) => !isHidden(list))]}
-        what="the policies and plans"
-      >
-        {() => (
-          <div className="stack">
-            {proposed.map((plan) => (
-              <div key={plan.metadata.uid} className="note stack">
-                <p>
-                  {plan.status?.phase === "Proposed" ? "Proposed, waits for you: " : "Under way: "}
-                  <Link href={planPath(plan)}>
-                    {plan.spec.moves.length} {plan.spec.moves.length === 1 ? "move" : "moves"}
-                  </Link>
-                  , because {plan.spec.trigger}.
-                </p>
-                {plan.status?.outlook && <Changes outlook={plan.status.outlook} />}
-              </div>
-            ))}
-            <section>
-              <div className="page-head">
-                <h2>Policies</h2>
-                <div className="actions">
-                  <Action
-                    onPress={() => navigate("/director/new/policies")}
-                    whyNot={inNamespace("create", "policies")}
-                  >
-                    New policy
-                  </Action>
-                </div>
-              </div>
-              <DataTable
-                label="Policies"
-                rows={policies.list}
-                idOf={keyOf}
-                columns={POLICIES}
-                sortBy="name"
-                empty={
-                  <Empty title="No policies">
-                    <p>
-                      Without one, machines are placed by speed, room and watts alike, and stay where they
-                      are.
-                    </p>
-                  </Empty>
-                }
-              />
-            </section>
-            {isHidden(plans) && (
-              <p className="note">
-                Plans, power and sites are of all namespaces; they are shown to those who run the hosts. What
-                concerns your machines is told by their events.
+      {[policies, plans, power, sites].some(({ state }) => state === "loading") ? (
+        <Loading what="the policies and plans" />
+      ) : (
+        <div className="stack">
+          {proposed.map((plan) => (
+            <div key={plan.metadata.uid} className="note stack">
+              <p>
+                {plan.status?.phase === "Proposed" ? "Proposed, waits for you: " : "Under way: "}
+                <Link href={planPath(plan)}>
+                  {plan.spec.moves.length} {plan.spec.moves.length === 1 ? "move" : "moves"}
+                </Link>
+                , because {plan.spec.trigger}.
               </p>
-            )}
-            <Listing
-              title="Plans"
-              of={plans}
-              rows={plans.list}
-              idOf={keyOf}
-              columns={PLANS}
-              sortBy="age"
-              without="A plan is made when moving machines gains enough: after a policy, a host or a machine has changed."
-            />
-            <Listing
-              title="Power policies"
-              of={power}
-              rows={power.list}
-              idOf={keyOf}
-              columns={POWER}
-              without="Without one all hosts stay on."
-              action={
+              {plan.status?.outlook && <Changes outlook={plan.status.outlook} />}
+            </div>
+          ))}
+          <section>
+            <div className="page-head">
+              <h2>Policies</h2>
+              <div className="actions">
                 <Action
-                  onPress={() => navigate("/director/new/powerpolicies")}
-                  whyNot={can("create", "powerpolicies")}
+                  onPress={() => navigate("/director/new/policies")}
+                  whyNot={inNamespace("create", "policies")}
                 >
-                  New power policy
+                  New policy
                 </Action>
-              }
-            />
-            <Listing
-              title="Sites"
-              of={sites}
-              rows={siteRows}
-              idOf={({ site }) => site.metadata.name}
-              columns={SITES}
-              without="One tells what power costs and emits there, for the goals cost and carbon."
-              action={
-                <Action onPress={() => navigate("/director/new/sites")} whyNot={can("create", "sites")}>
-                  New site
-                </Action>
-              }
-            />
-          </div>
-        )}
-      </Ready>
+              </div>
+            </div>
+            <Ready of={[policies]} what="the policies">
+              {() => (
+                <DataTable
+                  label="Policies"
+                  rows={policies.list}
+                  idOf={keyOf}
+                  columns={POLICIES}
+                  sortBy="name"
+                  empty={
+                    <Empty title="No policies">
+                      <p>
+                        Without one, machines are placed by speed, room and watts alike, and stay where they
+                        are.
+                      </p>
+                    </Empty>
+                  }
+                />
+              )}
+            </Ready>
+          </section>
+          {isHidden(plans) && (
+            <p className="note">
+              Plans, power and sites are of all namespaces; they are shown to those who run the hosts. What
+              concerns your machines is told by their events.
+            </p>
+          )}
+          <Listing
+            title="Plans"
+            of={plans}
+            rows={plans.list}
+            idOf={keyOf}
+            columns={PLANS}
+            sortBy="age"
+            without="A plan is made when moving machines gains enough: after a policy, a host or a machine has changed."
+          />
+          <Listing
+            title="Power policies"
+            of={power}
+            rows={power.list}
+            idOf={keyOf}
+            columns={POWER}
+            without="Without one all hosts stay on."
+            action={
+              <Action
+                onPress={() => navigate("/director/new/powerpolicies")}
+                whyNot={can("create", "powerpolicies")}
+              >
+                New power policy
+              </Action>
+            }
+          />
+          <Listing
+            title="Sites"
+            of={sites}
+            rows={siteRows}
+            idOf={({ site }) => site.metadata.name}
+            columns={SITES}
+            without="One tells what power costs and emits there, for the goals cost and carbon."
+            action={
+              <Action onPress={() => navigate("/director/new/sites")} whyNot={can("create", "sites")}>
+                New site
+              </Action>
+            }
+          />
+        </div>
+      )}
     </>
   );
 }

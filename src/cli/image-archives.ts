@@ -3,6 +3,8 @@ import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { HttpClient } from "../client/http.ts";
+import { MAX_MEMBERS } from "../images/archives/unpack.ts";
+import { tarMembers } from "../images/import/tar.ts";
 import type { ImageBuild } from "../images/kinds.ts";
 import { isFields } from "../resource/fields.ts";
 import { sha256Of } from "../system/digest.ts";
@@ -31,12 +33,19 @@ export async function withArchives(
       all.push(archive);
       continue;
     }
+    const wrong = (text: string) => new UserError(`${what}: archives[${i}].file: ${path} ${text}`);
+    const found = await stat(path);
+    if (!found.isFile()) throw wrong("is no file; it takes a tar archive");
+    // Before hours of sending, not after.
+    await tarMembers(path, MAX_MEMBERS).catch((cause: unknown) => {
+      throw wrong(cause instanceof Error ? cause.message : String(cause));
+    });
     const sha256 = await sha256Of(path);
     if (archive.sha256 !== undefined && archive.sha256 !== sha256)
       throw new UserError(
         `${what}: archives[${i}].sha256: ${path} has the sha256 ${sha256}; leave sha256 and bytes out, or bring the right file`,
       );
-    all.push({ ...archive, sha256, bytes: (await stat(path)).size });
+    all.push({ ...archive, sha256, bytes: found.size });
   }
   return { ...recipe, archives: all };
 }

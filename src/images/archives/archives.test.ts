@@ -17,6 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { withArchives } from "../../cli/image-archives.ts";
 import { sha256Of } from "../../system/digest.ts";
 import type { Recipe } from "../recipe.ts";
 import { packTar } from "./pack.ts";
@@ -102,6 +103,8 @@ describe("in an image's root", () => {
     execFileSync("tar", ["-C", at("tree"), "-cf", at("t.tar"), "./bin", "./out/file"]);
     await unpackArchives(at("root"), recipeOf(await kept(at("t.tar"))), store);
     expect(readFileSync(at("root/usr/bin/same"), "utf8")).toBe("tool");
+    // It takes its room once.
+    expect(statSync(at("root/usr/bin/same")).ino).toBe(statSync(at("root/usr/bin/tool")).ino);
     expect(readlinkSync(at("root/bin"))).toBe("usr/bin");
     expect(readdirSync(at("victim"))).toEqual([]);
     expect(readFileSync(join(at("root"), at("victim"), "file"), "utf8")).toBe("in");
@@ -136,6 +139,56 @@ describe("in an image's root", () => {
     writeFileSync(at("z.tar"), Buffer.alloc(1024, 1));
     await expect(unpackArchives(at("root"), recipeOf(await kept(at("z.tar"))), store)).rejects.toThrow(
       "is a damaged tar archive",
+    );
+  });
+
+  it("what belongs to others does not become a program with root's rights", async () => {
+    mkdirSync(at("tree/tmp"), { recursive: true });
+    writeFileSync(at("tree/su"), "su");
+    execFileSync("chmod", ["6755", at("tree/su")]);
+    execFileSync("chmod", ["3777", at("tree/tmp")]);
+    execFileSync("tar", ["-C", at("tree"), "--owner=shop:1000", "-cf", at("s.tar"), "su", "tmp"]);
+    await unpackArchives(at("root"), recipeOf(await kept(at("s.tar"))), store);
+    expect(statSync(at("root/su")).mode & 0o7777).toBe(0o755);
+    expect(statSync(at("root/tmp")).mode & 0o7777).toBe(0o1777);
+  });
+
+  it("what cannot be unpacked is told in the archive's names", async () => {
+    mkdirSync(at("tree/d"), { recursive: true });
+    writeFileSync(at("tree/d/a"), "a");
+    execFileSync("ln", [at("tree/d/a"), at("tree/d/b")]);
+    execFileSync("truncate", ["-s", "1M", at("tree/holes")]);
+    const tar = (name: string, ...args: string[]) =>
+      execFileSync("tar", ["-C", at("tree"), "-cf", at(name), ...args]);
+    const refused = async (name: string, text: string) =>
+      expect(await unpackArchives(at("root"), recipeOf(await kept(at(name))), store).catch(String)).toBe(
+        `Error: recipe.archives[0]: a.tar ${text}`,
+      );
+    tar("link.tar", "d/a", "d/b");
+    execFileSync("tar", ["--delete", "-f", at("link.tar"), "d/a"]);
+    await refused("link.tar", "d/b: is a hard link to d/a, which is not in the image");
+    rmSync(at("root"), { recursive: true, force: true });
+    mkdirSync(at("root"));
+    writeFileSync(at("root/d"), "a file");
+    tar("dir.tar", "d");
+    await refused("dir.tar", "d/: there is a file where its folder should be");
+    tar("file.tar", "d/a");
+    await refused("file.tar", "d/a: there is a file where its folder should be");
+    for (const format of ["posix", "gnu"]) {
+      tar(`${format}.tar`, "--sparse", `--format=${format}`, "holes");
+      await refused(
+        `${format}.tar`,
+        `${format === "gnu" ? "holes: is a" : "has a"} file with holes; make the archive without --sparse`,
+      );
+    }
+    execFileSync("gzip", [at("file.tar")]);
+    await refused("file.tar.gz", "is compressed: unpack it with gzip -d");
+    const made = withArchives({ archives: [{ file: "file.tar.gz" }] }, at("web.yaml"));
+    await expect(made).rejects.toThrow(
+      `web.yaml: archives[0].file: ${at("file.tar.gz")} is compressed: unpack it with gzip -d`,
+    );
+    await expect(withArchives({ archives: [{ file: "tree" }] }, at("web.yaml"))).rejects.toThrow(
+      `archives[0].file: ${at("tree")} is no file`,
     );
   });
 

@@ -1,15 +1,18 @@
 /** Archives of a recipe, put into the root file system of its image: no name and no link in them leads out of it. */
 import { createReadStream, createWriteStream } from "node:fs";
-import { chmod, copyFile, lstat, mkdir, rm, symlink } from "node:fs/promises";
+import { chmod, link, lstat, mkdir, rm, symlink } from "node:fs/promises";
 import { dirname, posix } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { sha256Of } from "../../system/digest.ts";
-import { rooted } from "../build/rooted.ts";
+import { rooted, rootedEntry } from "../build/rooted.ts";
 import { type Member, tarMembers } from "../import/tar.ts";
 import type { Recipe } from "../recipe.ts";
 import { archiveFile } from "./store.ts";
 
-const MAX_MEMBERS = 200_000;
+/** Of an archive of a recipe. */
+export const MAX_MEMBERS = 200_000;
+/** Everything is root's in the image: a program that was setuid of somebody else would be of root. */
+const MODES = 0o1777;
 const KINDS: Record<string, string> = {
   "3": "a device",
   "4": "a device",
@@ -49,13 +52,23 @@ export async function unpackArchives(
       try {
         await put(root, at, member, archive, (target) => posix.join(path, posix.normalize(`/${target}`)));
       } catch (cause) {
-        throw wrong(`${member.name}: ${cause instanceof Error ? cause.message : cause}`, cause);
+        throw wrong(`${member.name}: ${causeOf(cause, root)}`, cause);
       }
       if (member.type !== "5") paths.push(at);
     }
     layers.push({ name: file, paths });
   }
   return layers;
+}
+
+/** In the image's terms: where it is made is nothing to users. */
+function causeOf(cause: unknown, root: string): string {
+  if (!(cause instanceof Error)) return String(cause);
+  const code = "code" in cause ? cause.code : undefined;
+  if (code === "EEXIST" || code === "ENOTDIR") return "there is a file where its folder should be";
+  if (code === "ENAMETOOLONG") return "its name is too long";
+  if (code === "EMLINK") return "there are too many hard links to one file";
+  return cause.message.replaceAll(root, "");
 }
 
 /** @param linked where in the image what a hard link is to lies */
@@ -69,29 +82,32 @@ async function put(
   if (type === "5") {
     const folder = await rooted(root, path);
     const isNew = (await mkdir(folder, { recursive: true })) !== undefined;
-    if (isNew) await chmod(folder, mode);
+    if (isNew) await chmod(folder, mode & MODES);
     return;
   }
   if (!/[012]/.test(type)) throw new Error(`is ${KINDS[type] ?? "of a kind that is not known"}`);
-  const parent = await rooted(root, posix.dirname(path));
-  await mkdir(parent, { recursive: true });
-  const to = posix.join(parent, posix.basename(path));
+  const to = await rootedEntry(root, path);
+  await mkdir(dirname(to), { recursive: true });
   const there = await lstat(to).catch(() => undefined);
   if (there?.isDirectory()) throw new Error("there is a folder of that name in the image");
+  if (type === "1") {
+    const from = await rooted(root, linked(target));
+    const found = await lstat(from).catch(() => undefined);
+    if (!found) throw new Error(`is a hard link to ${target}, which is not in the image`);
+    if (!found.isFile()) throw new Error(`is a hard link to ${target}, which is no file`);
+    if (from === to) return;
+    if (there) await rm(to);
+    // As tar does: a copy would take the room again for each of them.
+    await link(from, to);
+    return;
+  }
   // A link of a package is replaced, not followed.
   if (there) await rm(to);
   if (type === "2") {
     await symlink(target, to);
     return;
   }
-  if (type === "1") {
-    const from = await rooted(root, linked(target));
-    if (!(await lstat(from)).isFile()) throw new Error(`is a hard link to ${target}, which is no file`);
-    await mkdir(dirname(to), { recursive: true });
-    await copyFile(from, to);
-    return;
-  }
   if (bytes === 0) await pipeline([], createWriteStream(to));
   else await pipeline(createReadStream(archive, { start: at, end: at + bytes - 1 }), createWriteStream(to));
-  await chmod(to, mode);
+  await chmod(to, mode & MODES);
 }

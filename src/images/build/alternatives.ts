@@ -3,9 +3,9 @@
  * that say all of it in plain words; of several for one link that of the highest priority does, as in Debian.
  */
 import { lstat, mkdir, symlink } from "node:fs/promises";
-import { join, posix } from "node:path";
+import { dirname } from "node:path";
 import type { Package } from "../packages/packages.ts";
-import { rooted } from "./rooted.ts";
+import { rooted, rootedEntry } from "./rooted.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 export interface Alternative {
@@ -46,11 +46,10 @@ export async function linkAlternatives(
   const scripts = await step(work, "sh", ["-c", script, "sh", ...files]);
   const made: string[] = [];
   for (const { link, target } of alternativesOf(scripts).sort((a, b) => b.priority - a.priority)) {
-    const folder = await rooted(root, posix.dirname(link));
-    const at = join(folder, posix.basename(link));
+    const at = await rootedEntry(root, link);
     const there = async (path: string) => (await lstat(path).catch(() => undefined)) !== undefined;
     if ((await there(at)) || !(await there(await rooted(root, target)))) continue;
-    await mkdir(folder, { recursive: true });
+    await mkdir(dirname(at), { recursive: true });
     await symlink(target, at);
     made.push(at.slice(root.length));
   }

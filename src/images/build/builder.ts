@@ -40,6 +40,7 @@ import { type Fetched, fetchPackages, isBusybox, lockOf } from "./fetch.ts";
 import { type Packing, packInitrd } from "./initrd.ts";
 import { addModules, allModules, kernelPayload, makeInitrd } from "./kernel.ts";
 import { makeRoot } from "./root.ts";
+import { rootedEntry } from "./rooted.ts";
 import { largestParts, requireSize } from "./size.ts";
 import { step, type Workshop } from "./workshop.ts";
 
@@ -49,7 +50,7 @@ export type BuiltImage = Pick<
 >;
 
 /** Raised when the builder changes what it makes of the same recipe and packages. */
-const BUILDER_VERSION = 15;
+const BUILDER_VERSION = 16;
 /**
  * cryptomgr.notests: the kernel does not test its ciphers at each boot, half a second under emulation; only FIPS asks for it. no_timer_check: where the host is busy, its test of
  * timer interrupts fails under emulation, and it panics. swiotlb: where memory may come above 4 GiB Linux sets 64 MiB aside to copy through for devices that do not reach it;
@@ -282,7 +283,7 @@ async function assemble(
   let initrd: string;
   if (type === "ram") {
     await addModules(payload, root);
-    await symlink("sbin/init", join(root, "init"));
+    await symlink("sbin/init", await rootedEntry(root, "/init"));
     initrd = await packInitrd(work, root, epoch, { layers, packing: packingOf(recipe) });
   } else {
     const busybox = [...inRoot, ...packages.apart].find(isBusybox);

@@ -1,10 +1,10 @@
 /** What a recipe says of an image besides its packages, in both modes: language, time zone, how it names itself. */
-import { lstat, mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readdir, readFile, rm, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Recipe } from "../recipe.ts";
 import type { Branding } from "../recipe-parts.ts";
 import { releaseOf } from "../releases.ts";
-import { rooted } from "./rooted.ts";
+import { rooted, rootedEntry, writeRooted } from "./rooted.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 export const DEFAULT_LOCALE = "C.UTF-8";
@@ -22,13 +22,9 @@ export function packagesFor(recipe: Recipe): string[] {
 }
 
 /** @throws Error naming the field */
-export async function customize(work: Workshop, root: string, recipe: Recipe): Promise<void> {
+export async function customize(root: string, recipe: Recipe): Promise<void> {
   const { branding = {}, locale, timeZone } = recipe;
-  const put = async (path: string, content: string) => {
-    const at = await rooted(root, path);
-    await mkdir(dirname(at), { recursive: true });
-    await writeFile(at, content);
-  };
+  const put = (path: string, content: string) => writeRooted(root, path, content);
   if (branding.issue !== undefined) {
     await put("/etc/issue", lines(branding.issue));
     await put("/etc/issue.net", lines(branding.issue));
@@ -37,15 +33,14 @@ export async function customize(work: Workshop, root: string, recipe: Recipe): P
   await put("/etc/os-release", await osRelease(root, recipe));
   if (timeZone !== undefined) {
     const zone = `/usr/share/zoneinfo/${timeZone}`;
-    if (timeZone !== "UTC" && !(await lstat(join(root, zone)).catch(() => undefined)))
+    if (timeZone !== "UTC" && !(await lstat(await rooted(root, zone)).catch(() => undefined)))
       throw new Error(`recipe.timeZone: tzdata has no zone ${timeZone}`);
-    await rm(join(root, "etc/localtime"), { force: true });
-    await symlink(zone, join(root, "etc/localtime"));
+    const local = await rootedEntry(root, "/etc/localtime");
+    await rm(local, { force: true });
+    await symlink(zone, local);
     await put("/etc/timezone", `${timeZone}\n`);
   }
   if (locale !== undefined) {
-    if (releaseOf(recipe).tool === "apt") await makeLocale(work, root, locale, recipe.mode);
-    else await requireLocale(root, locale);
     await put("/etc/default/locale", `LANG=${locale}\n`);
     await put("/etc/locale.conf", `LANG=${locale}\n`);
   }
@@ -53,11 +48,17 @@ export async function customize(work: Workshop, root: string, recipe: Recipe): P
 
 const lines = (text: string) => (text.endsWith("\n") ? text : `${text}\n`);
 
-/** Of the image's own files and with its own program: the build machine may have another libc. @throws Error */
-async function makeLocale(work: Workshop, root: string, locale: string, mode: Recipe["mode"]): Promise<void> {
+/**
+ * Of the image's own files and with its own program: the build machine may have another libc. That program runs as whoever builds, so only packages
+ * are in the root then, nothing that a recipe brings.
+ * @throws Error naming the field
+ */
+export async function makeLocale(work: Workshop, root: string, recipe: Recipe): Promise<void> {
+  const { locale = DEFAULT_LOCALE, mode } = recipe;
   if (locale === DEFAULT_LOCALE) return;
+  if (releaseOf(recipe).tool !== "apt") return requireLocale(root, locale);
   const source = locale.replace(".UTF-8", "");
-  const i18n = join(root, "usr/share/i18n");
+  const i18n = await rooted(root, "/usr/share/i18n");
   const sources = join(i18n, "locales");
   if (!(await lstat(join(sources, source)).catch(() => undefined))) {
     const near = (await readdir(sources)).filter((name) => name.startsWith(source.slice(0, 2)));
@@ -65,10 +66,11 @@ async function makeLocale(work: Workshop, root: string, locale: string, mode: Re
       `recipe.locale: there is no ${source}${near.length ? `; of that language there is ${near.slice(0, 8).join(", ")}` : ""}`,
     );
   }
-  const to = join(root, "usr/lib/locale", locale);
+  const to = await rooted(root, `/usr/lib/locale/${locale}`);
   await mkdir(dirname(to), { recursive: true });
-  const libraries = join(root, "usr/lib/x86_64-linux-gnu");
-  const localedef = ["--library-path", libraries, join(root, "usr/bin/localedef"), "--no-archive"];
+  const libraries = await rooted(root, "/usr/lib/x86_64-linux-gnu");
+  const program = await rooted(root, "/usr/bin/localedef");
+  const localedef = ["--library-path", libraries, program, "--no-archive"];
   await step(
     work,
     join(libraries, "ld-linux-x86-64.so.2"),
@@ -76,17 +78,17 @@ async function makeLocale(work: Workshop, root: string, locale: string, mode: Re
     { env: { I18NPATH: i18n } },
   );
   // What locale-gen makes anew in the machine.
-  const gen = join(root, "etc/locale.gen");
-  const before = await readFile(gen, "utf8").catch(() => "");
-  await writeFile(gen, `${before}${locale} UTF-8\n`);
+  const gen = "/etc/locale.gen";
+  const before = await readFile(await rooted(root, gen), "utf8").catch(() => "");
+  await writeRooted(root, gen, `${before}${locale} UTF-8\n`);
   if (mode !== "full") await rm(i18n, { recursive: true });
 }
 
 /** RPMs bring them as they are used. @throws Error */
 async function requireLocale(root: string, locale: string): Promise<void> {
-  const folder = join(root, "usr/lib/locale");
+  const folder = await rooted(root, "/usr/lib/locale");
   const all = (await readdir(folder).catch(() => [])).map((name) => name.replace(".utf8", ".UTF-8"));
-  if (locale === DEFAULT_LOCALE || all.includes(locale)) return;
+  if (all.includes(locale)) return;
   throw new Error(
     `recipe.locale: there is no ${locale}${all.length ? `; there is ${all.slice(0, 8).join(", ")}` : ""}`,
   );

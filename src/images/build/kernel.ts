@@ -23,6 +23,7 @@ import { cached } from "./cache.ts";
 import { INITRD_APPLETS, initrdInit, type RootOnDisk } from "./guest-files.ts";
 import { packInitrd } from "./initrd.ts";
 import { unpack } from "./root.ts";
+import { rooted } from "./rooted.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 /** Raised when payloads are made in another way. */
@@ -225,7 +226,7 @@ export function allModules(work: Workshop, packages: readonly Package[]): Promis
 
 /** Puts the modules where the kernel's own are, in a tree with /usr/lib. */
 export async function addModules(payload: KernelPayload, root: string): Promise<void> {
-  const to = join(root, "usr/lib/modules", payload.release);
+  const to = await rooted(root, `/usr/lib/modules/${payload.release}`);
   await mkdir(dirname(to), { recursive: true });
   await cp(join(payload.folder, "modules"), to, { recursive: true });
 }

@@ -9,11 +9,11 @@
  * Folders stay, and what is no package's.
  */
 import { lstat, rm } from "node:fs/promises";
-import { join, posix } from "node:path";
+import { posix } from "node:path";
 import type { Recipe } from "../recipe.ts";
 import type { Layer } from "./initrd.ts";
 import { addStarted, Closure, OPENED, programsOf } from "./minimize.ts";
-import { rooted } from "./rooted.ts";
+import { rooted, rootedEntry } from "./rooted.ts";
 
 const isFolder = (path: string) =>
   lstat(path).then(
@@ -62,16 +62,16 @@ export async function minimizeTraced(
     if (isWhole(layer)) continue;
     for (const path of layer.paths) {
       // A link by itself; through those on the way.
-      const here = posix.join("/", await real(posix.dirname(path)), posix.basename(path));
+      const at = await rootedEntry(root, path);
+      const here = at.slice(root.length);
       if (isKept(here)) continue;
-      const at = join(root, here);
       const found = await lstat(at).catch(() => undefined);
       if (!found || found.isDirectory()) continue;
       // Another name of what stays: it takes no room, and the next run may use it.
       if (found.isSymbolicLink()) {
-        const target = await real(path);
+        const target = await rooted(root, path);
         // By its other name Perl, say, looks for modules in a folder.
-        if (isKept(target) || (await isFolder(join(root, target)))) continue;
+        if (isKept(target.slice(root.length)) || (await isFolder(target))) continue;
       }
       await rm(at);
       removed.push({ path: here, bytes: found.isSymbolicLink() ? 0 : found.size });

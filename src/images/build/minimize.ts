@@ -2,12 +2,11 @@
  * Leaves out of a root file system the programs and libraries that nothing in it needs: what is started (services, scripts of the recipe,
  * programs of the packages that it names), the libraries of those and of plugins, and so on. Other files stay.
  */
-import { existsSync } from "node:fs";
 import { lstat, readdir, readFile, readlink, rm } from "node:fs/promises";
-import { join, posix } from "node:path";
+import { posix } from "node:path";
 import { bytesOf, type Recipe } from "../recipe.ts";
 import { readElf } from "./elf.ts";
-import { rooted } from "./rooted.ts";
+import { rooted, rootedEntry } from "./rooted.ts";
 
 const LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib", "/usr/lib64"];
 const PROGRAM_FOLDERS = ["/usr/bin", "/usr/sbin", "/usr/games", "/usr/libexec"];
@@ -20,9 +19,11 @@ const MAX_SCRIPT = 2 ** 20;
 /** Enough for a header of a script, and to tell ELF. */
 const HEAD_BYTES = 256;
 
-/** Absolute paths in the image of regular files and links below a folder of it. */
+/** Absolute paths in the image of regular files and links below a folder of it; of a link to a folder none: what is there belongs elsewhere. */
 async function filesBelow(root: string, folder: string): Promise<string[]> {
-  const found = await readdir(join(root, folder), { withFileTypes: true, recursive: true }).catch(() => []);
+  const at = await rooted(root, folder);
+  if (at.slice(root.length) !== folder) return [];
+  const found = await readdir(at, { withFileTypes: true, recursive: true }).catch(() => []);
   return found
     .filter((entry) => entry.isFile() || entry.isSymbolicLink())
     .map((entry) => `${entry.parentPath.slice(root.length)}/${entry.name}`);
@@ -41,25 +42,30 @@ export async function minimize(
   recipe: Recipe,
   { own, brought }: { own: readonly string[]; brought: readonly string[] },
 ): Promise<string[]> {
+  const gone: string[] = [];
+  for (const folder of UNNEEDED) {
+    const at = await rootedEntry(root, folder);
+    if (!(await lstat(at).catch(() => undefined))) continue;
+    await rm(at, { recursive: true });
+    gone.push(folder);
+  }
   const programs = await programsOf(root);
   const libraries = await filesBelow(root, "/usr/lib");
   const byName = new Map(programs.map((path) => [posix.basename(path), path]));
-  const gone = UNNEEDED.filter((folder) => existsSync(join(root, folder)));
-  for (const folder of gone) await rm(join(root, folder), { recursive: true });
 
   const closure = new Closure(root);
   await addStarted(closure, root, recipe, { brought, byName });
   for (const path of own) if (isIn(path, [...PROGRAM_FOLDERS, "/usr/lib"])) await closure.add(path);
   // Plugins: programs open them by their own folders' names.
-  const isPlugin = (path: string) => !LIBRARY_FOLDERS.includes(posix.dirname(path)) && !isIn(path, UNNEEDED);
+  const isPlugin = (path: string) => !LIBRARY_FOLDERS.includes(posix.dirname(path));
   for (const path of libraries) if (isPlugin(path)) await closure.add(path);
   for (const name of OPENED) await closure.addLibrary(name, []);
 
   const removed: string[] = [];
   for (const path of [...programs, ...libraries.filter((path) => !isPlugin(path))]) {
-    if (closure.has(path) || isIn(path, UNNEEDED)) continue;
+    if (closure.has(path)) continue;
     if (!programs.includes(path) && !(await isLibrary(root, path))) continue;
-    await rm(join(root, path), { force: true });
+    await rm(await rootedEntry(root, path), { force: true });
     removed.push(path);
   }
   return [...gone, ...removed].sort();
@@ -113,8 +119,9 @@ const isIn = (path: string, folders: readonly string[]) =>
 
 /** Links by their name: what they lead to may be gone already. */
 async function isLibrary(root: string, path: string): Promise<boolean> {
-  if ((await lstat(join(root, path))).isSymbolicLink()) return /\.so(\.|$)/.test(path);
-  return readElf(await readFile(join(root, path))) !== undefined;
+  const at = await rootedEntry(root, path);
+  if ((await lstat(at)).isSymbolicLink()) return /\.so(\.|$)/.test(path);
+  return readElf(await readFile(at)) !== undefined;
 }
 
 /** Files with all that they need, as they are found. */
@@ -134,8 +141,8 @@ export class Closure {
 
   /** A file of the image, by its path there, through links; what is not there, or no file, is passed over. */
   async add(path: string): Promise<boolean> {
-    const real = (await rooted(this.#root, path)).slice(this.#root.length);
-    const at = join(this.#root, real);
+    const at = await rooted(this.#root, path);
+    const real = at.slice(this.#root.length);
     const found = await lstat(at).catch(() => undefined);
     if (!found?.isFile()) return false;
     await this.#keepLinks(path);
@@ -164,9 +171,9 @@ export class Closure {
   /** The links on the way: each is kept by the path that it has when those before it are followed. */
   async #keepLinks(path: string): Promise<void> {
     for (let at = path, left = 40; left > 0; left--) {
-      const folder = (await rooted(this.#root, posix.dirname(at))).slice(this.#root.length);
-      const here = posix.join("/", folder, posix.basename(at));
-      const target = await readlink(join(this.#root, here)).catch(() => undefined);
+      const link = await rootedEntry(this.#root, at);
+      const here = link.slice(this.#root.length);
+      const target = await readlink(link).catch(() => undefined);
       if (target === undefined) return;
       this.#kept.add(here);
       at = posix.resolve(posix.dirname(here), target);

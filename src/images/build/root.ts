@@ -1,7 +1,6 @@
 /** The root file system of a slim image, as a folder: packages unpacked, busybox for all that they do not bring, Vireo's files, the recipe's. */
-import { existsSync } from "node:fs";
-import { chmod, mkdir, rm, symlink, writeFile } from "node:fs/promises";
-import { dirname, join, posix } from "node:path";
+import { lstat, mkdir, rm, symlink } from "node:fs/promises";
+import { dirname, posix } from "node:path";
 import { run } from "../../system/run.ts";
 import { unpackArchives } from "../archives/unpack.ts";
 import type { Package } from "../packages/packages.ts";
@@ -9,13 +8,13 @@ import type { LockedPackage, Recipe } from "../recipe.ts";
 import { contentsOf } from "../trust/beside.ts";
 import { sbom } from "../trust/sbom.ts";
 import { linkAlternatives } from "./alternatives.ts";
-import { customize, packagesFor } from "./customize.ts";
+import { customize, makeLocale, packagesFor } from "./customize.ts";
 import { clampTimes, newestFile } from "./disk.ts";
 import { guestFiles } from "./guest-files.ts";
 import type { Layer } from "./initrd.ts";
 import { minimize } from "./minimize.ts";
 import { minimizeTraced } from "./minimize-traced.ts";
-import { rooted } from "./rooted.ts";
+import { rooted, rootedEntry, writeRooted } from "./rooted.ts";
 import { addUsers } from "./users.ts";
 import { step, type Workshop } from "./workshop.ts";
 
@@ -96,30 +95,28 @@ export async function makeRoot(
   recipe: Recipe,
 ): Promise<Root> {
   for (const name of ["bin", "sbin", "lib", "lib64"]) {
-    await mkdir(join(root, "usr", name), { recursive: true });
-    await symlink(`usr/${name}`, join(root, name));
+    await mkdir(await rooted(root, `/usr/${name}`), { recursive: true });
+    await symlink(`usr/${name}`, await rootedEntry(root, `/${name}`));
   }
-  for (const name of FOLDERS) await mkdir(join(root, name), { recursive: true });
+  for (const name of FOLDERS) await mkdir(await rooted(root, `/${name}`), { recursive: true });
   // Relative: tar follows it, and must stay within the image.
-  await symlink("../run", join(root, "var/run"));
+  await symlink("../run", await rootedEntry(root, "/var/run"));
   const named = new Set([...basePackages(recipe), ...recipe.packages]);
   const layers: Layer[] = [];
   for (const { name, file } of debs)
     layers.push({ name, paths: (await unpack(work, file, root)).map(merged) });
   const epoch = await newestFile(work, root);
+  // Programs of packages run here as whoever builds; what a recipe brings never does.
+  const applets = await appletsOf(root);
+  await makeLocale(work, root, recipe);
   // Before the recipe's own files, which win.
   const brought = await unpackArchives(root, recipe, archives, work.signal);
-  for (const { path, content, mode } of guestFiles(recipe)) {
-    const at = await rooted(root, path);
-    await mkdir(dirname(at), { recursive: true });
-    await writeFile(at, content);
-    await chmod(at, mode);
-  }
+  for (const { path, content, mode } of guestFiles(recipe)) await writeRooted(root, path, content, mode);
   // What the recipe has in a link's place is there by now.
   const alternatives = await linkAlternatives(work, root, debs);
   await writeContents(root, debs, { recipe, packages: contents, digest, epoch });
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
-  await customize(work, root, recipe);
+  await customize(root, recipe);
   const files = brought.flatMap(({ paths }) => paths.map(merged));
   if (recipe.minimize && recipe.traced) {
     const base = new Set(basePackages(recipe));
@@ -138,11 +135,11 @@ export async function makeRoot(
     work.log(`left out, because nothing needs it (${removed.length}):`);
     for (const path of removed) work.log(`  ${path}`);
   }
-  await linkApplets(root);
+  await linkApplets(root, applets);
   await addUsers(root, recipe.users);
   await step(work, "ldconfig", ["-r", root]);
   // ldconfig's memory of this machine's inodes.
-  await rm(join(root, "var/cache/ldconfig"), { recursive: true, force: true });
+  await rm(await rooted(root, "/var/cache/ldconfig"), { recursive: true, force: true });
   await clampTimes(work, root, epoch);
   return { epoch, layers: [...layers, ...brought] };
 }
@@ -158,34 +155,33 @@ interface About {
 
 /** What scanners look for inside an image: dpkg's record of each package, as images without dpkg have it, and lists of all. */
 async function writeContents(root: string, debs: readonly Package[], about: About): Promise<void> {
-  const records = join(root, "var/lib/dpkg/status.d");
-  await mkdir(records, { recursive: true });
   for (const { name, file } of debs)
-    await writeFile(join(records, name), await run("dpkg-deb", ["-f", file]));
+    await writeRooted(root, `/var/lib/dpkg/status.d/${name}`, await run("dpkg-deb", ["-f", file]));
   await writeLists(root, about);
 }
 
 /** SPDX and CycloneDX. The disk's own digest cannot be inside; what it is made of can. */
 export async function writeLists(root: string, { recipe, packages, digest, epoch }: About): Promise<void> {
   const contents = contentsOf({ name: "image", recipe, sha256: digest, packages, epoch });
-  const lists = join(root, "usr/share/sbom");
-  await mkdir(lists, { recursive: true });
   for (const [format, ending] of [
     ["spdx", "spdx.json"],
     ["cyclonedx", "cdx.json"],
   ] as const)
-    await writeFile(join(lists, `image.${ending}`), `${JSON.stringify(sbom(format, contents))}\n`);
+    await writeRooted(root, `/usr/share/sbom/image.${ending}`, `${JSON.stringify(sbom(format, contents))}\n`);
+}
+
+/** What busybox can be, as paths without "/" at the beginning. Runs it: only while nothing but packages is in the root. */
+async function appletsOf(root: string): Promise<string[]> {
+  return (await run(await rooted(root, "/usr/bin/busybox"), ["--list-full"])).split("\n").filter(Boolean);
 }
 
 /** busybox does everything that no package brought a program for. */
-async function linkApplets(root: string): Promise<void> {
-  const busybox = join(root, "usr/bin/busybox");
-  const applets = (await run(busybox, ["--list-full"])).split("\n").filter(Boolean);
+async function linkApplets(root: string, applets: readonly string[]): Promise<void> {
   for (const applet of [...applets, "sbin/init"]) {
-    const path = join(root, applet.startsWith("usr/") ? applet : `usr/${applet}`);
-    if (existsSync(path)) continue;
-    await mkdir(dirname(path), { recursive: true });
-    const target = posix.relative(posix.dirname(path.slice(root.length)), "/usr/bin/busybox");
-    await symlink(target, path).catch(() => undefined);
+    const path = applet.startsWith("usr/") ? `/${applet}` : `/usr/${applet}`;
+    const at = await rootedEntry(root, path);
+    if (await lstat(at).catch(() => undefined)) continue;
+    await mkdir(dirname(at), { recursive: true });
+    await symlink(posix.relative(posix.dirname(path), "/usr/bin/busybox"), at);
   }
 }

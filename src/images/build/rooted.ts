@@ -2,8 +2,8 @@
  * Paths inside the root file system of an image under construction. Links in it mean places of the image, not of this machine: "/var/run"
  * may be a link to "/run", and a file written through it by the machine's own rules would land in this machine's /run.
  */
-import { lstat, readlink } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, lstat, mkdir, readlink, writeFile } from "node:fs/promises";
+import { dirname, join, posix } from "node:path";
 
 /** As the kernel. */
 const MAX_LINKS = 40;
@@ -34,4 +34,23 @@ export async function rooted(root: string, path: string): Promise<string> {
     todo.unshift(...target.split("/"));
   }
   return join(root, ...done);
+}
+
+/** As rooted, but of the last name itself: a link there is what is meant, not what it leads to. @throws Error as rooted */
+export async function rootedEntry(root: string, path: string): Promise<string> {
+  const name = posix.basename(path);
+  return name === ".." ? rooted(root, path) : join(await rooted(root, posix.dirname(path)), name);
+}
+
+/** Writes a file of the image, with the folders on the way. @param mode as it is, or as new files have it, by default */
+export async function writeRooted(
+  root: string,
+  path: string,
+  content: string | Buffer,
+  mode?: number,
+): Promise<void> {
+  const at = await rooted(root, path);
+  await mkdir(dirname(at), { recursive: true });
+  await writeFile(at, content);
+  if (mode !== undefined) await chmod(at, mode);
 }

@@ -29,13 +29,15 @@ export async function largestParts(root: string, layers: readonly Layer[], recip
   const sizes: [name: string, bytes: number][] = [];
   for (const { name, paths } of layers.length ? layers : await installedPackages(root))
     sizes.push([name, await bytesOf(root, paths)]);
-  const modules = "usr/lib/modules";
-  const below = await readdir(join(root, modules), { recursive: true }).catch(() => []);
+  const modules = await rooted(root, "/usr/lib/modules");
+  // With their kinds: otherwise readdir goes on through links.
+  const below = await readdir(modules, { recursive: true, withFileTypes: true }).catch(() => []);
+  const files = below.filter((entry) => entry.isFile());
   sizes.push([
     "the kernel's modules",
     await bytesOf(
       root,
-      below.map((name) => `/${modules}/${name}`),
+      files.map(({ parentPath, name }) => join(parentPath, name).slice(root.length)),
     ),
   ]);
   for (const file of recipe.files ?? []) sizes.push([file.path, contentOf(file).length]);
@@ -48,12 +50,13 @@ export async function largestParts(root: string, layers: readonly Layer[], recip
 
 /** By dpkg's lists of their files. */
 async function installedPackages(root: string): Promise<Layer[]> {
-  const folder = join(root, "var/lib/dpkg/info");
-  const lists = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith(".list"));
+  const folder = "/var/lib/dpkg/info";
+  const names = await readdir(await rooted(root, folder)).catch(() => []);
+  const lists = names.filter((name) => name.endsWith(".list"));
   return Promise.all(
     lists.map(async (list) => ({
       name: list.replace(/(:[a-z0-9-]+)?\.list$/, ""),
-      paths: (await readFile(join(folder, list), "utf8")).split("\n").filter(Boolean),
+      paths: (await readFile(await rooted(root, `${folder}/${list}`), "utf8")).split("\n").filter(Boolean),
     })),
   );
 }

@@ -1,9 +1,9 @@
 /** The users of a recipe, put into the files of the image that say who there is: passwd(5), group(5), shadow(5), gshadow(5). */
 import { existsSync } from "node:fs";
-import { chmod, chown, cp, lchown, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, chown, cp, lchown, mkdir, readdir, readFile } from "node:fs/promises";
+import { join, posix } from "node:path";
 import type { User } from "../recipe-parts.ts";
-import { rooted } from "./rooted.ts";
+import { rooted, writeRooted } from "./rooted.ts";
 
 const FIRST_ID = 1000;
 const LAST_ID = 59_999;
@@ -80,7 +80,7 @@ const FILES = ["passwd", "group", "shadow", "gshadow"] as const;
 export async function addUsers(root: string, users: readonly User[] = []): Promise<void> {
   if (users.length === 0) return;
   const read = async (name: string) =>
-    (await readFile(join(root, "etc", name), "utf8").catch(() => ""))
+    (await readFile(await rooted(root, `/etc/${name}`), "utf8").catch(() => ""))
       .split("\n")
       .filter(Boolean)
       .map((line) => line.split(":"));
@@ -95,25 +95,25 @@ export async function addUsers(root: string, users: readonly User[] = []): Promi
     if (shell !== undefined) shells.set(shell, existsSync(await rooted(root, shell)));
   const made = withUsers(accounts, users, (path) => shells.get(path) ?? false);
   for (const name of FILES) {
-    const path = join(root, "etc", name);
+    const path = `/etc/${name}`;
     // Slim images have no gshadow, and need none.
-    if (name === "gshadow" && !existsSync(path)) continue;
-    await writeFile(path, accounts[name].map((fields) => `${fields.join(":")}\n`).join(""));
+    if (name === "gshadow" && !existsSync(await rooted(root, path))) continue;
+    await writeRooted(root, path, accounts[name].map((fields) => `${fields.join(":")}\n`).join(""));
   }
   for (const [i, { name, uid, gid, home }] of made.entries()) {
     const at = await rooted(root, home);
     if (!existsSync(at)) {
       await mkdir(at, { recursive: true });
       await chmod(at, 0o700);
-      const skeleton = join(root, "etc/skel");
-      if (existsSync(skeleton)) await cp(skeleton, at, { recursive: true });
+      const skeleton = await rooted(root, "/etc/skel");
+      // Links as they are: the image's.
+      if (existsSync(skeleton)) await cp(skeleton, at, { recursive: true, verbatimSymlinks: true });
     }
     const keys = users[i]?.sshAuthorizedKeys ?? [];
     if (keys.length > 0) {
-      await mkdir(join(at, ".ssh"), { recursive: true });
-      await chmod(join(at, ".ssh"), 0o700);
-      await writeFile(join(at, ".ssh/authorized_keys"), keys.map((key) => `${key}\n`).join(""));
-      await chmod(join(at, ".ssh/authorized_keys"), 0o600);
+      const folder = posix.join(home, ".ssh");
+      await writeRooted(root, `${folder}/authorized_keys`, keys.map((key) => `${key}\n`).join(""), 0o600);
+      await chmod(await rooted(root, folder), 0o700);
     }
     if (name !== "root") await own(at, uid, gid);
   }

@@ -6,14 +6,14 @@
  * The kernel is none of its packages: as in slim images it belongs to the image, with all of its modules here, and changes when the image is built anew.
  */
 import { existsSync } from "node:fs";
-import { chmod, cp, mkdir, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, readdir, rm, symlink } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
 import { unpackArchives } from "../archives/unpack.ts";
-import { customize, packagesFor } from "../build/customize.ts";
+import { customize, makeLocale, packagesFor } from "../build/customize.ts";
 import { clampTimes } from "../build/disk.ts";
 import type { GuestFile } from "../build/guest-files.ts";
 import { type Root, writeLists } from "../build/root.ts";
-import { rooted } from "../build/rooted.ts";
+import { rooted, rootedEntry, writeRooted } from "../build/rooted.ts";
 import { addUsers } from "../build/users.ts";
 import type { Workshop } from "../build/workshop.ts";
 import { nearest } from "../packages/nearest.ts";
@@ -76,12 +76,13 @@ export async function makeFullRoot(
     ? await installRpms(work, root, packages, { recipe, release })
     : await installDebs(work, root, packages, { names, recipe });
   await clean(root);
-  await cp(modules, join(root, "usr/lib/modules"), { recursive: true, preserveTimestamps: true });
+  await cp(modules, await rooted(root, "/usr/lib/modules"), { recursive: true, preserveTimestamps: true });
   await writeLists(root, { recipe, packages: contents, digest, epoch });
+  await makeLocale(work, root, recipe);
   await unpackArchives(root, recipe, archives, work.signal);
   await putFiles(root, fullFiles(recipe));
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
-  await customize(work, root, recipe);
+  await customize(root, recipe);
   await addUsers(root, recipe.users);
   await enableUnits(work, root, recipe);
   await clampTimes(work, root, epoch);
@@ -92,33 +93,28 @@ export async function makeFullRoot(
 export async function putFiles(root: string, files: readonly GuestFile[]): Promise<void> {
   const taken = new Set(files.map(({ path }) => posix.normalize(path)));
   for (const [path, target] of LINKS) {
-    const at = join(root, path);
+    const at = await rootedEntry(root, `/${path}`);
     await mkdir(dirname(at), { recursive: true });
     await rm(at, { force: true });
     if (!taken.has(`/${path}`)) await symlink(target, at);
   }
-  for (const { path, content, mode } of files) {
-    const at = await rooted(root, path);
-    await mkdir(dirname(at), { recursive: true });
-    await writeFile(at, content);
-    await chmod(at, mode);
-  }
+  for (const { path, content, mode } of files) await writeRooted(root, path, content, mode);
 }
 
 /** What is of the build, or would be the same in all machines of the image though it must not be. */
 async function clean(root: string): Promise<void> {
   for (const path of LEFTOVERS) {
     if (!path.endsWith("*")) {
-      await rm(join(root, path), { recursive: true, force: true });
+      await rm(await rootedEntry(root, `/${path}`), { recursive: true, force: true });
       continue;
     }
-    const folder = dirname(path);
-    const begin = path.slice(folder.length + 1, -1);
-    for (const name of await readdir(join(root, folder)).catch(() => []))
-      if (name.startsWith(begin)) await rm(join(root, folder, name), { recursive: true, force: true });
+    const folder = await rooted(root, `/${dirname(path)}`);
+    const begin = posix.basename(path).slice(0, -1);
+    for (const name of await readdir(folder).catch(() => []))
+      if (name.startsWith(begin)) await rm(join(folder, name), { recursive: true, force: true });
   }
   // Folders of logs have owners; their files are of the build.
-  const logs = await readdir(join(root, "var/log"), { withFileTypes: true, recursive: true });
+  const logs = await readdir(await rooted(root, "/var/log"), { withFileTypes: true, recursive: true });
   for (const entry of logs) if (entry.isFile()) await rm(join(entry.parentPath, entry.name));
 }
 
@@ -135,7 +131,9 @@ async function enableUnits(work: Workshop, root: string, recipe: Recipe): Promis
 
 /** Whether the image has it. @throws Error naming the field */
 export async function requireUnit(root: string, unit: string, field: string): Promise<void> {
-  const folders = ["etc/systemd/system", "usr/lib/systemd/system"].map((folder) => join(root, folder));
+  const folders = await Promise.all(
+    ["/etc/systemd/system", "/usr/lib/systemd/system"].map((folder) => rooted(root, folder)),
+  );
   if (folders.some((folder) => existsSync(join(folder, unit)))) return;
   const all = (await Promise.all(folders.map((folder) => readdir(folder)))).flat();
   const near = nearest(unit, all);

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { rooted, rootedEntry } from "../build/rooted.ts";
 import { inWorkshop, type Workshop } from "../build/workshop.ts";
 import type { Package } from "../packages/packages.ts";
 import type { Recipe } from "../recipe.ts";
@@ -42,9 +43,11 @@ export async function installRpms(
   const into = { root, release, epoch, withTexts: recipe.profile === "text" };
   await (release.tool === "dnf" ? Dnf : Zypper).install(work, into, files);
   await settleDatabase(work, into, folder, rpms);
-  for (const path of LEFTOVERS) await rm(join(root, path), { recursive: true, force: true });
+  for (const path of LEFTOVERS)
+    await rm(await rootedEntry(root, `/${path}`), { recursive: true, force: true });
   // What was mounted there is gone; systemd mounts its own.
-  for (const name of await readdir(join(root, "dev"))) await rm(join(root, "dev", name), { recursive: true });
+  const dev = await rooted(root, "/dev");
+  for (const name of await readdir(dev)) await rm(join(dev, name), { recursive: true });
   return epoch;
 }
 
@@ -69,7 +72,7 @@ async function settleDatabase(
 ): Promise<void> {
   const { root, release } = into;
   await sealedInRoot(work, into, ["sh", "-ec", RECORD, "sh", root, folder, ...rpms.map(({ name }) => name)]);
-  const path = join(root, release.database, "rpmdb.sqlite");
+  const path = await rooted(root, `/${release.database}/rpmdb.sqlite`);
   if (!existsSync(path)) return;
   // What was written last is in files beside it, with what is of the moment.
   const database = new DatabaseSync(path);

@@ -19,6 +19,13 @@ export interface Member {
 const BLOCK = 512;
 const MAX_MEMBERS = 10_000;
 const MAX_NAMES = 65_536;
+/** What archives are compressed with, by the first bytes. */
+const PACKERS = [
+  { program: "gzip", magic: Buffer.from("1f8b", "hex") },
+  { program: "xz", magic: Buffer.from("fd377a585a00", "hex") },
+  { program: "zstd", magic: Buffer.from("28b52ffd", "hex") },
+  { program: "bzip2", magic: Buffer.from("BZh") },
+];
 
 /** @throws Error for what is damaged, or has too many members */
 export async function tarMembers(path: string, most = MAX_MEMBERS): Promise<Member[]> {
@@ -32,11 +39,20 @@ export async function tarMembers(path: string, most = MAX_MEMBERS): Promise<Memb
     };
     const members: Member[] = [];
     let next: Next = {};
-    for (let at = 0, headers = 0; at + BLOCK <= size; headers++) {
+    // What is shorter than a header is told of, too.
+    for (let at = 0, headers = 0; at === 0 || at + BLOCK <= size; headers++) {
       const head = await read(at, BLOCK);
       if (head.every((byte) => byte === 0)) break;
       if (headers >= most) throw new Error(`has more than ${most} members`);
-      if (!isWhole(head)) throw new Error("is a damaged tar archive: a header's checksum is wrong");
+      if (!isWhole(head)) {
+        const packer =
+          at === 0 ? PACKERS.find(({ magic }) => head.subarray(0, magic.length).equals(magic)) : undefined;
+        throw new Error(
+          packer
+            ? `is compressed: unpack it with ${packer.program} -d`
+            : "is a damaged tar archive: a header's checksum is wrong",
+        );
+      }
       const type = String.fromCharCode(head[156] ?? 0);
       // Of links and folders a size says nothing.
       const bytes = /[1-6]/.test(type) ? 0 : (next.bytes ?? numberIn(head.subarray(124, 136)));
@@ -90,8 +106,10 @@ function numberIn(field: Buffer): number {
   return field.subarray(1).reduce((value, byte) => value * 256 + byte, 0);
 }
 
-/** "19 path=a/b/c.vmdk\n". */
+/** "19 path=a/b/c.vmdk\n". @throws Error for files with holes: their data begins with a map of them, and their names are others */
 function pax(text: string): Next {
+  if (/^\d+ GNU\.sparse\./m.test(text))
+    throw new Error("has a file with holes; make the archive without --sparse");
   const value = (key: string) => new RegExp(`^\\d+ ${key}=(.*)$`, "m").exec(text)?.[1];
   const [path, size, target] = [value("path"), value("size"), value("linkpath")];
   return {

@@ -22,6 +22,8 @@ let running: Promise<unknown>;
 let partings: number;
 let packets: number;
 let unreachable: boolean;
+/** The host whose status cannot be written. */
+let refused: string | undefined;
 let machines: { state: "running" | "ended" }[];
 
 const host = async () => (await plane.client.get(Host, { name: "a" })) as Host;
@@ -51,7 +53,7 @@ beforeEach(async () => {
   plane = await openControlPlane();
   clock = new SteppedClock(() => plane.idle());
   stop = new AbortController();
-  [partings, packets, machines, unreachable] = [0, 0, [], false];
+  [partings, packets, machines, unreachable, refused] = [0, 0, [], false, undefined];
   await plane.client.create(Host, {
     metadata: { name: "a" },
     spec: { bmc: { wakeOnLan: { mac: "02:00:00:00:00:0a" } } },
@@ -60,6 +62,17 @@ beforeEach(async () => {
   running = Promise.all([
     runPowerReconciler({
       ...context,
+      client: new Proxy(plane.client, {
+        get: (target, key) => {
+          if (key === "updateStatus")
+            return (...[kind, object]: Parameters<typeof target.updateStatus>) =>
+              object.metadata.name === refused
+                ? Promise.reject(new Error("the store does not answer"))
+                : target.updateStatus(kind, object);
+          const value: unknown = Reflect.get(target, key);
+          return typeof value === "function" ? value.bind(target) : value;
+        },
+      }),
       secretOf: async () => undefined,
       bootId: "another",
       open: async () => ({
@@ -167,8 +180,51 @@ it("is woken by the agents of hosts in its network, each once for a call, and no
   again.abort();
   await heard("True", "second");
   expect(await standing()).toMatchObject({ status: "True", reason: "AsAsked" });
+  // One whose watch was broken hears of it when the host is on, or has been switched off since.
+  const late = () =>
+    modify(plane.client, Host, { name: "b" }, "status", (now) => ({
+      ...now,
+      status: {
+        ...now.status,
+        wakes: (now.status?.wakes ?? []).map((wake) => ({ ...wake, time: clock.now().toISOString() })),
+      },
+    }));
+  await late();
+  await clock.step(10_000);
+  await ask({ power: "Off" });
+  await heard("Unknown");
+  expect((await host()).status?.power?.state).toBe("Off");
+  await late();
+  await clock.step(10_000);
+  expect(sent).toEqual(once);
   stop.abort();
   await Promise.all([anew, ...agents]);
+});
+
+it("is woken by the other ones when one of its neighbours cannot be asked", async () => {
+  const near = "10.0.9.0/24";
+  const facts = (name: string) => declaredFacts(name, { networks: [near] });
+  for (const name of ["b", "c"]) {
+    await plane.client.create(Host, { metadata: { name }, spec: {} });
+    const ready = { type: "Ready", status: "True" as const, reason: "Test", message: "" };
+    await modify(plane.client, Host, { name }, "status", (now) => ({
+      ...now,
+      status: { facts: facts(name), conditions: setCondition([], ready, "2026") },
+    }));
+  }
+  await modify(plane.client, Host, { name: "a" }, "status", (now) => ({
+    ...now,
+    status: { ...now.status, facts: facts("a") },
+  }));
+  await ask({ power: "Off", unschedulable: true });
+  await heard("Unknown");
+  refused = "b";
+  await ask({ power: "On" });
+  expect(packets).toBeGreaterThan(0);
+  expect((await plane.client.get(Host, { name: "b" }))?.status?.wakes).toBeUndefined();
+  expect((await plane.client.get(Host, { name: "c" }))?.status?.wakes).toMatchObject([{ host: "a" }]);
+  const events = (await plane.client.list(Event)).items.filter(({ spec }) => spec.reason === "WakeAsked");
+  expect(events.map(({ spec }) => spec.message)).toEqual([expect.stringMatching(/: c \(10.0.9.0\/24\)$/)]);
 });
 
 it("stays on while a machine runs there, whatever the store says, and its power cannot be cut", async () => {

@@ -1,6 +1,6 @@
 /**
  * Wakes hosts that are off and on one of this host's networks, because the control plane asks for it (status.wakes of this Host): Wake-on-LAN's packet reaches no further than its own
- * network. What was asked before this agent started is not done any more: that host may have been switched off since.
+ * network. What was asked before this agent started, or while it heard nothing, is done only if it is still asked for: that host may have been used and switched off since.
  */
 import type { Client } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
@@ -34,8 +34,20 @@ export async function runWaking(context: {
     if (before) for (const wake of wakes) if (!before.has(idOf(wake))) void wakeUp(wake);
   });
 
-  async function wakeUp({ host: whom, mac, port, networks }: Wake): Promise<void> {
+  /** By what is being done with its power now. */
+  async function isStillAsked(whom: string): Promise<boolean> {
+    const { task } = (await client.get(Host, { name: whom }))?.status?.power ?? {};
+    return task?.kind === "On" || task?.waking !== undefined;
+  }
+
+  async function wakeUp({ host: whom, mac, port, networks, time }: Wake): Promise<void> {
     const about = { kind: Host.kind, name: whom };
+    try {
+      if (!(await isStillAsked(whom))) return log.info("waking.late", { host: whom, time });
+    } catch (error) {
+      // Others are asked, too: better not woken by this one than woken while it is to be off.
+      return log.warn("waking.failed", { host: whom, error });
+    }
     for (const network of networks) {
       const address = broadcastOf(network);
       try {

@@ -42,7 +42,8 @@ export async function explain(place: Place, what: string, print: (line: string) 
   const policies = explanation.policies.map((policy) => `${policy.name} (${policy.goal})`);
   print(`policies  ${policies.join(", ") || "none; balanced"}`);
   if (explanation.moves) print(`moves     ${explanation.moves}`);
-  print(`uses      ${explanation.use}`);
+  // Who may not read it has been told so.
+  if (explanation.use && seen.history) print(`uses      ${explanation.use}`);
   print("hosts     as they would be judged now, the best first:");
   for (const host of explanation.hosts)
     print(`  ${host.chosen ? "*" : " "} ${host.name.padEnd(12)} ${host.verdict}`);

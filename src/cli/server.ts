@@ -163,6 +163,8 @@ export async function server(
       for (const { kind, metadata } of service.invalid)
         events.record({ kind, ...metadata }, "Warning", "Invalid", `skipped: ${invalidity({ metadata })}`);
       const keeper = await HistoryKeeper.open({ client, clock, log });
+      // Else nobody would feed it any more, and nothing take it back.
+      if (leading.aborted) return;
       own = keeper.history;
       leading.addEventListener("abort", () => {
         own = undefined;

@@ -440,12 +440,18 @@ describe("a host with few machines", () => {
 describe("an explanation", () => {
   it("says what the machine uses, what is expected of it, and by what", () => {
     const used = (use?: MachineView["use"]) =>
-      explain({ ...SHOP, machines: [machine("web-1", "web", use ? { use } : {})] }, "default/web-1")?.use;
+      explain(
+        { ...SHOP, machines: [machine("web-1", "web", { host: "fast-1", ...(use ? { use } : {}) })] },
+        "default/web-1",
+      )?.use;
     expect(used()).toBe("not measured for five minutes yet; it is taken to be a quarter of its 1 CPUs");
     const use = { cpus: 0.3, expected: 0.45, deviation: 0.11 };
     expect(used(use)).toBe("0.30 of its 1 CPUs; expected 0.45, give or take 0.11, as in the last while");
     expect(used({ ...use, usualAt: Date.UTC(2026, 0, 1, 9) })).toContain(
       "usual in the hour of the week from 2026-01-01T09:00:00.000Z",
+    );
+    expect(explain({ ...SHOP, machines: [machine("web-1", "web")] }, "default/web-1")).not.toHaveProperty(
+      "use",
     );
   });
 

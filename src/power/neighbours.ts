@@ -3,6 +3,7 @@
  */
 import { type Client, modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
+import type { Logger } from "../reconcile/log.ts";
 import { getCondition } from "../resource/object.ts";
 import { broadcastOf } from "../resource/subnet.ts";
 
@@ -42,12 +43,13 @@ export function neighboursOf(host: Host, hosts: readonly Host[]): Neighbour[] {
   return [...found.slice(Math.max(0, from)), ...found.slice(0, Math.max(0, from))].slice(0, ASKED);
 }
 
-/** Asks them to. @param time of this call: each is asked once for it @returns those that were */
+/** Asks them to; one that cannot be asked is no reason not to ask the others. @param time of this call: each is asked once for it @returns those that were */
 export async function askNeighbours(
   client: Client,
   host: Host,
   hosts: readonly Host[],
   time: string,
+  log: Logger,
 ): Promise<Neighbour[]> {
   const { wakeOnLan } = host.spec.bmc ?? {};
   if (!wakeOnLan) return [];
@@ -59,7 +61,7 @@ export async function askNeighbours(
     const written = await modify(client, Host, { name }, "status", (now) => {
       const others = (now.status?.wakes ?? []).filter((each) => each.host !== wake.host);
       return { ...now, status: { ...now.status, wakes: [...others, wake].slice(-KEPT) } };
-    });
+    }).catch((error: unknown) => log.warn("power.failed", { host: name, error }));
     if (written) asked.push(neighbour);
   }
   return asked;

@@ -209,17 +209,17 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     const { uid = "" } = host.metadata;
     const { task } = host.status?.power ?? {};
     if (!task || signal.aborted) return;
-    const asked = next.what === "on" ? await askOthers(host, spec) : false;
+    let reason: string | undefined;
     try {
       await (await open(spec))[next.what]();
-      pressed.set(uid, stepOf(task));
     } catch (error) {
-      if (asked) {
-        pressed.set(uid, stepOf(task));
-        return;
-      }
+      reason = reasonOf(error);
+    }
+    // After its own packet, which hangs on nobody.
+    const asked = next.what === "on" && (await askOthers(host, spec));
+    if (reason === undefined || asked) pressed.set(uid, stepOf(task));
+    else {
       // Tried again until the task's time is over.
-      const reason = reasonOf(error);
       events.record(about(host), "Warning", "BmcFailed", reason);
       await write(
         host,
@@ -233,7 +233,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
   /** Of one that only a packet wakes. @returns whether there are others that send it, too */
   async function askOthers(host: HostType, spec: BmcSpec): Promise<boolean> {
     if (!spec.wakeOnLan) return false;
-    const asked = await askNeighbours(client, host, hosts.list(), clock.now().toISOString());
+    const asked = await askNeighbours(client, host, hosts.list(), clock.now().toISOString(), log);
     if (asked.length === 0) return false;
     const who = asked.map(({ name, networks }) => `${name} (${networks.join(", ")})`);
     events.record(

@@ -129,6 +129,8 @@ it("forgets with the machines, mends what cannot be read, and leaves what anothe
   };
   expect(remembered({ spec: { ...odd, machines: [wrong] } })).toMatchObject([{ machine: "a", mean: 1 }]);
   expect(remembered({ spec: { ...odd, machines: [wrong] } })[0]).not.toHaveProperty("hours");
+  for (const senseless of [{ cpus: -5 }, { cpus: 1e300 }, { mean: 1e300 }, { deviation: -1 }])
+    expect(remembered({ spec: { ...odd, machines: [{ ...wrong, ...senseless }] } })).toEqual([]);
 });
 
 it("while the store does not answer nothing is written over, and what was kept is known afterwards", async () => {

@@ -10,6 +10,8 @@ const WEEK_HOURS = 168;
 /** One byte an hour: 0, not seen; else a power of two in fifteenths from 1/128 on, so that it is off by 2.4 % at most, and says up to 978 processors. */
 const STEPS = 15;
 const LEAST = -7;
+/** What an hour can say at most. */
+const MOST_CPUS = 2 ** (254 / STEPS + LEAST);
 
 const Machine = Type.Object({
   machine: Type.String({ description: "namespace/name" }),
@@ -64,6 +66,8 @@ export function remembered({ spec: { time, machines } }: Pick<UsageHistory, "spe
     const since = Date.parse(first);
     const hours = text === undefined ? undefined : unpacked(text);
     if (![since, at].every(Number.isFinite) || since > at) return [];
+    const { cpus, mean, deviation } = rest;
+    if (![cpus, mean, deviation].every((each) => each >= 0 && each <= MOST_CPUS)) return [];
     return { ...rest, since, at, ...(hours ? { hours } : {}) };
   });
 }

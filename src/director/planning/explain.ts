@@ -15,8 +15,8 @@ export interface Explanation {
   policies: { name: string; goal: string }[];
   /** Why the director does not move it by itself now, or at all; absent: it may. */
   moves?: string;
-  /** What it uses, and is expected to. */
-  use: string;
+  /** What it uses, and is expected to; absent: it runs nowhere. */
+  use?: string;
   hosts: { name: string; chosen: boolean; verdict: string }[];
 }
 
@@ -69,7 +69,7 @@ export function explain(estate: Estate, key: string): Explanation | undefined {
       goal: goalNow(indexOf(estate).aimOf(policy)),
     })),
     ...movesOf(estate, machine),
-    use: useOf(machine),
+    ...(machine.host ? { use: useOf(machine) } : {}),
     hosts: judge(estate, machine).map(({ host, obstacle, score, busy }) => ({
       name: host.name,
       chosen: host.name === machine.host,

@@ -5,7 +5,7 @@ import { NS, openEstate } from "../../compute/testing/estate.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { isFinalPlan, Plan, Policy } from "../kinds.ts";
-import { runPlanner, whyAgain } from "./planner.ts";
+import { isKnown, runPlanner, whyAgain } from "./planner.ts";
 
 type Phase = NonNullable<NonNullable<Plan["status"]>["moves"]>[number]["phase"];
 
@@ -23,6 +23,15 @@ it("plans at once again after what was done or skipped, not after a failure or a
   expect(again("Failed", ["Succeeded", "Skipped"])).toBe("not all of plan p could be done");
   expect(again("Failed", ["Succeeded", "Skipped"], "p0")).toBeUndefined();
   expect(again("Failed", ["Failed", "Skipped"])).toBeUndefined();
+});
+
+it("takes machines that cannot be read to be there", () => {
+  const odd = [
+    { object: "VirtualMachine/newer", message: "it does not have the shape of its kind" },
+    { object: "Host/gone", message: "it does not have the shape of its kind" },
+  ];
+  const known = isKnown({ hosts: [], machines: [], policies: [], odd });
+  expect(["default/newer", "default/gone"].map(known)).toEqual([true, false]);
 });
 
 it("waits longer after each plan that moved nothing", async () => {

@@ -122,6 +122,13 @@ export function whyAgain({ metadata: { name }, spec, status }: Plan): string | u
     : undefined;
 }
 
+/** Whether a machine is there, as far as can be told: one that cannot be read (by an older version, say) is not deleted. Of such only the name is told, so others of that name are kept with it. */
+export function isKnown(estate: Estate): (key: string) => boolean {
+  const { position } = indexOf(estate);
+  const odd = new Set(estate.odd.map(({ object }) => object));
+  return (key) => position.has(key) || odd.has(`VirtualMachine/${key.slice(key.indexOf("/") + 1)}`);
+}
+
 async function round(
   context: DirectorContext,
   events: EventRecorder,
@@ -130,8 +137,7 @@ async function round(
 ): Promise<void> {
   const { client, clock, log } = context;
   const estate = await readEstate(client, context);
-  const { position } = indexOf(estate);
-  context.history?.forget((key) => position.has(key));
+  context.history?.forget(isKnown(estate));
   for (const { object, message } of estate.odd) log.warn("director.odd", { object, message });
   await tellMemory(context, events);
   await tellPolicies(context, estate);

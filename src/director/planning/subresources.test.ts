@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ADMINS, Pki } from "../../api/pki.ts";
-import { ClusterRoleBinding } from "../../api/rbac-kinds.ts";
+import { ClusterRoleBinding, RoleBinding } from "../../api/rbac-kinds.ts";
 import { type ApiServer, startApiServer } from "../../api/server.ts";
 import { HttpClient } from "../../client/http.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
@@ -14,6 +14,8 @@ import { openControlPlane, type TestControlPlane } from "../../compute/testing/c
 import { declaredFacts } from "../../compute/testing/estate.ts";
 import { Image } from "../../images/kinds.ts";
 import { systemClock } from "../../reconcile/clock.ts";
+import { ApiError } from "../../resource/errors.ts";
+import { UsageHistory } from "../estate/usage-history.ts";
 import { Plan } from "../kinds.ts";
 import { directorSubresources } from "./subresources.ts";
 
@@ -24,16 +26,36 @@ let plane: TestControlPlane;
 let server: ApiServer;
 let admin: HttpClient;
 let viewer: HttpClient;
+let owner: HttpClient;
+/** Of what was kept of the use of machines. */
+let reads = 0;
+let unanswered = false;
+let aheadMs = 0;
 
 beforeAll(async () => {
   const pki = await Pki.open(folder);
   plane = await openControlPlane();
   const { client, service } = plane;
-  const subresources = directorSubresources(client, systemClock);
+  const counted = new Proxy(client, {
+    get: (target, key) => {
+      if (key === "list")
+        return (...[kind, options]: Parameters<typeof target.list>) => {
+          if (kind.kind !== UsageHistory.kind) return target.list(kind, options);
+          reads++;
+          return unanswered
+            ? Promise.reject(new ApiError("ServiceUnavailable", "the store does not answer"))
+            : target.list(kind, options);
+        };
+      const value: unknown = Reflect.get(target, key);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+  const clock = { ...systemClock, now: () => new Date(Date.now() + aheadMs) };
+  const subresources = directorSubresources(counted, clock);
   server = await startApiServer({ service, pki, host: "127.0.0.1", port: 0, subresources });
   const as = (name: string, groups: string[]) =>
     new HttpClient({ url: server.url, ca: pki.ca, token: pki.tokens.addUser({ name, groups }) });
-  [admin, viewer] = [as("admin", [ADMINS]), as("eve", [])];
+  [admin, viewer, owner] = [as("admin", [ADMINS]), as("eve", []), as("owner", [])];
   await admin.raw("POST", `/apis/${ClusterRoleBinding.group}/v1/${ClusterRoleBinding.plural}`, {
     apiVersion: `${ClusterRoleBinding.group}/v1`,
     kind: "ClusterRoleBinding",
@@ -68,6 +90,7 @@ beforeAll(async () => {
 afterAll(async () => {
   admin.close();
   viewer.close();
+  owner.close();
   await server.close();
   await plane.close();
   rmSync(folder, { recursive: true });
@@ -141,8 +164,43 @@ it("tells what an undo would be, and what would stay", async () => {
   await expect(admin.raw("GET", "/apis/vireo.dev/v1/plans/p2/undo")).rejects.toThrow('"p2" not found');
 });
 
-it("is not for roles of namespaces: it tells of hosts and of others' machines", async () => {
+it("is not for roles of namespaces, whatever they have: it tells of hosts and of policies of others", async () => {
   await expect(viewer.raw("GET", `${VMS}/web-1/placement`)).rejects.toThrow(/cannot get resource/);
   await expect(viewer.raw("POST", `${VMS}/new/placement`, {})).rejects.toThrow(/cannot get resource/);
   await expect(viewer.raw("GET", "/apis/vireo.dev/v1/plans/p1/undo")).rejects.toThrow(/cannot get resource/);
+  // Nor for who may do everything in one.
+  await admin.raw("POST", `/apis/${RoleBinding.group}/v1/namespaces/default/${RoleBinding.plural}`, {
+    apiVersion: `${RoleBinding.group}/v1`,
+    kind: "RoleBinding",
+    metadata: { name: "owner", namespace: "default" },
+    roleRef: { kind: "ClusterRole", name: "cluster-admin" },
+    subjects: [{ kind: "User", name: "owner" }],
+  });
+  expect(await owner.raw("GET", `${VMS}/web-1`)).toMatchObject({ kind: "VirtualMachine" });
+  const hidden = /hosts.vireo.dev is forbidden: User "owner" cannot list resource "hosts"/;
+  await expect(owner.raw("GET", `${VMS}/web-1/placement`)).rejects.toThrow(hidden);
+  await expect(owner.raw("POST", `${VMS}/new/placement`, {})).rejects.toThrow(hidden);
+});
+
+it("where nobody leads, what was kept of the use of machines is read once a minute, not for each question", async () => {
+  const vm = {
+    apiVersion: "vireo.dev/v1",
+    kind: "VirtualMachine",
+    metadata: { name: "new" },
+    spec: { image: "web", memory: "1Gi" },
+  };
+  const ask = () => admin.raw("POST", `${VMS}/new/placement`, vm);
+  await ask();
+  aheadMs += 61_000;
+  unanswered = true;
+  await expect(ask()).rejects.toThrow("the store does not answer");
+  unanswered = false;
+  const before = reads;
+  for (let i = 0; i < 3; i++) await ask();
+  await admin.raw("GET", "/apis/vireo.dev/v1/plans/p1/undo");
+  await admin.raw("GET", `${VMS}/web-1/placement`);
+  expect(reads - before).toBe(1);
+  aheadMs += 61_000;
+  await ask();
+  expect(reads - before).toBe(2);
 });

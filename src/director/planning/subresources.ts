@@ -5,13 +5,15 @@
  *   POST …/virtualmachines/NAME/placement   a machine that there is not yet: checked as a dry-run of making it, then where it would go, and why
  *   GET  …/plans/NAME/undo                  the plan that would take it back, and what would stay
  *
- * All of them tell of hosts and of other machines: roles that are for one namespace do not have them.
+ * All of them tell of hosts and of what is in other namespaces: `placement`, which whoever may do everything in one namespace has, takes the right to list hosts, too.
  */
+import { forbid } from "../../api/authorize.ts";
 import { decodeBody, readBody, typeOfBody } from "../../api/body.ts";
 import { sendValue } from "../../api/exchange.ts";
 import { type Call, integer } from "../../api/resource-reads.ts";
 import type { Subresource } from "../../api/subresource.ts";
 import type { Client } from "../../client/client.ts";
+import { Host } from "../../compute/hosts/kinds.ts";
 import type { VirtualMachine } from "../../compute/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import { ApiError } from "../../resource/errors.ts";
@@ -32,6 +34,8 @@ const HOSTS = 50;
 const MOST = 5000;
 /** How old the estate may be that questions are answered by: several pages may ask, and in a great estate it is some tenths of a second to read. */
 const KEPT_MS = 2000;
+/** And what was kept of the use of machines: all weeks of all machines, which change by the hour. */
+const HISTORY_KEPT_MS = 60_000;
 
 /** For ApiServerOptions.subresources. @param own what the planner of this control plane has seen machines use, while it leads; else what the one that does has kept counts */
 export function directorSubresources(
@@ -39,21 +43,9 @@ export function directorSubresources(
   clock: Clock,
   own: () => UseHistory | undefined = () => undefined,
 ): Record<string, readonly Subresource[]> {
-  const seenNow = async (): Promise<Seen> => ({
-    clock,
-    history: own() ?? (await readHistory(client, clock)),
-  });
-  let kept: { estate: Promise<Estate>; at: number } | undefined;
-  const estateNow = (): Promise<Estate> => {
-    const now = clock.now().getTime();
-    if (!kept || now - kept.at >= KEPT_MS)
-      kept = { estate: seenNow().then((seen) => readEstate(client, seen)), at: now };
-    const { estate } = kept;
-    estate.catch(() => {
-      kept = undefined;
-    });
-    return estate;
-  };
+  const readKept = keptFor(HISTORY_KEPT_MS, clock, () => readHistory(client, clock));
+  const seenNow = async (): Promise<Seen> => ({ clock, history: own() ?? (await readKept()) });
+  const estateNow = keptFor(KEPT_MS, clock, async () => readEstate(client, await seenNow()));
   return {
     "virtualmachines.vireo.dev": [
       {
@@ -61,6 +53,7 @@ export function directorSubresources(
         methods: { GET: "get", POST: "get" },
         answers: "VirtualMachine",
         handle: async (call) => {
+          needsHosts(call);
           const isNew = call.exchange.request.method === "POST";
           await sendValue(
             call.exchange,
@@ -93,6 +86,28 @@ export function directorSubresources(
       },
     ],
   };
+}
+
+/** Reads anew when what was read is older, or could not be. */
+function keptFor<T>(keptMs: number, clock: Clock, read: () => Promise<T>): () => Promise<T> {
+  let kept: { value: Promise<T>; at: number } | undefined;
+  return () => {
+    const at = clock.now().getTime();
+    if (kept && at - kept.at < keptMs) return kept.value;
+    const own = { value: read(), at };
+    kept = own;
+    own.value.catch(() => {
+      if (kept === own) kept = undefined;
+    });
+    return own.value;
+  };
+}
+
+/** @throws ApiError Forbidden for who may not see the hosts, whatever he may in his own namespace */
+function needsHosts({ exchange: { user }, context: { authorizer } }: Call): void {
+  const asked = { verb: "list", group: Host.group, resource: Host.plural, name: "" };
+  const decision = authorizer.decide(user, asked);
+  if (!decision.allowed) forbid(user, asked, decision.reason);
 }
 
 function of(call: Call, estate: Estate): Placed {

@@ -1,7 +1,7 @@
 /**
  * A part of an estate as a model for the solver: some of its hosts, the machines that are there, and what policies say of them, with costs in the unit of scores
  * (score.ts). What cannot be said in it (licences, what limits of policies leave of a host once others come, failover) is looked at when its result is taken over
- * (regroup.ts). Pure.
+ * (together.ts). Pure.
  *
  *   places   what a machine likes about a kind of host (classes.ts), and much more for where a rule is broken or that is to be left
  *   in use   what the first machine on a host costs: its idle watts, as machines of the part weigh them on average

@@ -69,7 +69,7 @@ const log = createLogger("simulated");
 const stop = new AbortController();
 process.on("SIGTERM", () => stop.abort());
 const world = new PretendWorld({ random: Math.random, stepMs: 2000, breakage: 0 });
-const devices = new PretendEnvironment();
+const environment = new PretendEnvironment();
 for (const instance of (await inPages<Instance>(client, "instances")).items) {
   const { metadata, spec, status } = instance;
   const { host } = spec;
@@ -83,8 +83,9 @@ for (const instance of (await inPages<Instance>(client, "instances")).items) {
       name: metadata.name,
       cpus: spec.cpus,
       memory: parseBytes(spec.memory),
-      // As another host would make it: else it could not be moved there.
-      ...(await devices.devices({ ...instance, spec: { ...spec, incoming: true } })),
+      // As its start made it: else no target would fit it.
+      ports: status.has?.ports ?? 0,
+      ...(await environment.devices(instance)),
       accelerator: "tcg",
       user: { uid: 0, gid: 0 },
     },

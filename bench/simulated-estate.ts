@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { beginning } from "../src/agent/runs/changes.ts";
 import type { HttpClient } from "../src/client/http.ts";
 import type { HostFacts } from "../src/compute/hosts/kinds.ts";
 import type { Instance, VirtualMachine } from "../src/compute/kinds.ts";
@@ -85,7 +86,7 @@ function* objects(machines: number, hosts: number): Generator<[key: string, obje
     const labels = { app: `app-${i % 400}`, tier: `tier-${i % 8}` };
     const address = `10.${1 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`;
     const [uid, runUid] = [randomUUID(), randomUUID()];
-    const interfaces = [{ network: "default", mac: macOf(i), address }];
+    const interfaces = [{ network: "default", mac: macOf(i), address, port: 0 }];
     const size = { cpus: 1 + (i % 4), memory: `${2 + 2 * (i % 6)}Gi` };
     // Safe: they were stored as such.
     const vm = stored("virtualmachines/default/db-1") as VirtualMachine;
@@ -101,11 +102,12 @@ function* objects(machines: number, hosts: number): Generator<[key: string, obje
         status: { ...vm.status, instance: `${name}-1`, host, interfaces, addresses: [address] },
       },
     ];
+    const begun = { ...run, spec: { ...runSpec, ...size, vm: name, vmUid: uid, host, interfaces } };
     const [owner] = run.metadata.ownerReferences ?? [];
     yield [
       `instances/default/${name}-1`,
       {
-        ...run,
+        ...begun,
         metadata: {
           ...run.metadata,
           name: `${name}-1`,
@@ -113,8 +115,13 @@ function* objects(machines: number, hosts: number): Generator<[key: string, obje
           labels: { ...labels, "vireo.dev/vm": name },
           ownerReferences: [{ ...owner, name, uid }],
         },
-        spec: { ...runSpec, ...size, vm: name, vmUid: uid, host, interfaces },
-        status: { ...run.status, pid: 1000 + i, cpuModel: "pretend", addresses: [address] },
+        status: {
+          ...run.status,
+          pid: 1000 + i,
+          cpuModel: "pretend",
+          addresses: [address],
+          has: beginning(begun),
+        },
       },
     ];
   }

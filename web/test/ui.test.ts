@@ -534,6 +534,31 @@ it("shows its first page soon, and nothing jumps", async () => {
   await context.close();
 });
 
+it("what cannot be had leaves the rest as it is", async () => {
+  const { page, context } = await visit(browser, url);
+  await signIn(page, token);
+  await page.route(/\/plans\?/, (route) =>
+    route.fulfill({ status: 500, json: { kind: "Status", reason: "InternalError", message: "not today" } }),
+  );
+  await page.goto("/director");
+  await page.getByRole("heading", { name: "Cannot load the plans" }).waitFor();
+  const policy = page.getByRole("link", { name: "web", exact: true });
+  await policy.waitFor();
+  await page.getByRole("heading", { name: "Power policies", exact: true }).waitFor();
+  await page.route(/\/assets\/palette-/, (route) => route.abort());
+  await page.keyboard.press("/");
+  await page.getByRole("heading", { name: "This page failed" }).waitFor();
+  await policy.waitFor();
+  await page.getByRole("button", { name: "Close" }).click();
+  await page.getByRole("heading", { name: "This page failed" }).waitFor({ state: "detached" });
+  // So it is after an update, which has other scripts.
+  await page.route(/\/$/, (route) => route.fulfill({ contentType: "text/html", body: "<p>another</p>" }));
+  await page.route(/\/assets\/activity-/, (route) => route.abort());
+  await page.getByRole("link", { name: "Activity" }).click();
+  await page.getByRole("heading", { name: "Vireo was updated" }).waitFor();
+  await context.close();
+});
+
 it("says that it has lost the control plane, and goes on by itself when that is back", async () => {
   await page.goto("/machines");
   await page.getByRole("link", { name: "web-1" }).waitFor();

@@ -200,7 +200,7 @@ function agree(estate: Estate): void {
       return host !== undefined && !obstacle(estate, machine, host);
     };
     const lowest = Number.NEGATIVE_INFINITY;
-    const calm = index.best(seek, lowest, (h) => index.staysCalm(machine, h) && accept(h));
+    const calm = index.best(seek, lowest, (h) => index.load.staysCalm(machine, h) && accept(h));
     const best = calm < 0 ? index.best(seek, lowest, accept) : calm;
     const chosen = choose(estate, machine, machine.host);
     expect(chosen.possible).toBe(possible.length);

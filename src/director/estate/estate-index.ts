@@ -4,13 +4,14 @@
  */
 
 import type { Policy } from "../kinds.ts";
-import { type Aim, aimOf } from "../planning/goals.ts";
-import { fixedBy } from "../rules/suits.ts";
+import type { Aim } from "../planning/goals.ts";
 import { isBetter, Shelves, type Want } from "../solver/shelves.ts";
 import { State } from "../solver/state.ts";
+import { Aims } from "./aims.ts";
+import { Carriers } from "./carriers.ts";
 import { Ceilings } from "./ceilings.ts";
 import { Chosen, NO_POLICIES } from "./chosen.ts";
-import { type HostKinds, hostKinds, type Likes, MachineKind, type Yardsticks } from "./classes.ts";
+import { type HostKinds, hostKinds, type Likes, type MachineKind } from "./classes.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import {
   BUSY,
@@ -18,14 +19,14 @@ import {
   demandOf,
   type GroupRule,
   modelOf,
-  NOISE,
   RESOURCES,
   type TalliesOf,
 } from "./estate-model.ts";
 import { Growth } from "./growth.ts";
+import { Load } from "./load.ts";
+import { MachineKinds } from "./machine-kinds.ts";
 import { Sight } from "./sight.ts";
-import { NO_TARIFFS, type Tariffs } from "./tariffs.ts";
-import { busyOf, expectedOf, FULL, HOT, MARGIN, noiseOf } from "./use.ts";
+import { NO_TARIFFS } from "./tariffs.ts";
 
 export interface Use {
   cpus: number;
@@ -47,6 +48,8 @@ export class EstateIndex {
   readonly mostSockets: number;
   readonly state: State;
   readonly shelves: Shelves;
+  /** How busy hosts are. */
+  readonly load: Load;
   /** Undefined: no policy limits what hosts give out. */
   readonly ceilings: Ceilings | undefined;
   /** Of the estate, in its order; those behind them are only known by name. */
@@ -59,19 +62,12 @@ export class EstateIndex {
   private readonly shadows = new Map<number, number>();
   private readonly growth: Growth;
   private readonly sight: Sight;
-  /** Policies that have hosts of their own. */
-  private readonly dedicated: ReadonlySet<string>;
-  private readonly moment: { now?: number; sites: Tariffs };
-  private readonly aims = new Map<Policy | undefined, Aim>();
-  private readonly aimsOfGoals = new Map<string, Aim>();
   private readonly tastes = new Map<MachineKind, { version: number; taste: Taste }>();
-  /** Grows with each move. */
-  private version = 0;
-  private readonly carriers = new Map<Policy, { version: number; counts: ReadonlyMap<number, number> }>();
+  private readonly aims: Aims;
+  private readonly carriers: Carriers;
   private readonly kinds: HostKinds;
+  private readonly machineKinds: MachineKinds;
   private counted: readonly { example: HostView; hosts: number }[] | undefined;
-  private readonly machineKinds = new Map<string, MachineKind>();
-  private readonly kindOf: (MachineKind | undefined)[];
   /** Told of each machine that is put elsewhere. */
   onMove: ((at: number, from: number, to: number) => void) | undefined;
   /** Told of each place in the estate's list where another machine is from then on, while that is on no host. */
@@ -83,14 +79,10 @@ export class EstateIndex {
     this.hosts = new Map(estate.hosts.map((host) => [host.name, host]));
     this.position = new Map(estate.machines.map((machine, i) => [machine.key, i]));
     this.machines = [...estate.machines];
-    this.kindOf = new Array(estate.machines.length);
     this.fastestMhz = estate.hosts.reduce((most, { mhz }) => Math.max(most, mhz), 1);
     this.mostSockets = estate.hosts.reduce((most, { sockets = 1 }) => Math.max(most, sockets), 1);
-    this.moment = {
-      ...(estate.now === undefined ? {} : { now: estate.now }),
-      sites: estate.sites ?? NO_TARIFFS,
-    };
-    this.dedicated = new Set(estate.hosts.flatMap(({ dedicatedTo }) => dedicatedTo ?? []));
+    const sites = estate.sites ?? NO_TARIFFS;
+    this.aims = new Aims({ ...(estate.now === undefined ? {} : { now: estate.now }), sites });
     this.names = estate.hosts.map(({ name }) => name);
     for (const [i, name] of this.names.entries()) this.hostAt.set(name, i);
     this.chosen = new Chosen(estate);
@@ -110,10 +102,23 @@ export class EstateIndex {
     });
     this.tallies = talliesOf;
     this.state = new State(model, at);
+    this.load = new Load(this.state, this.position);
+    const { state, machines, hosts, chosen, fastestMhz, mostSockets } = this;
+    const membersOf = (policy: Policy) => this.membersOf(policy);
+    this.carriers = new Carriers({ state, machines, membersOf, itemsOf: (key) => this.itemsOf(key) });
     this.sight = new Sight(estate.hosts, estate.policies, (policy) =>
       this.membersOf(policy).map((i) => this.machines[i] as MachineView),
     );
-    this.kinds = hostKinds(estate.hosts, this.sight, estate.sites ?? NO_TARIFFS);
+    this.kinds = hostKinds(estate.hosts, this.sight, sites);
+    this.machineKinds = new MachineKinds({
+      hosts,
+      machines,
+      examples: this.kinds.examples,
+      chosen,
+      sight: this.sight,
+      policiesOf: (machine) => this.policiesOf(machine),
+      yardsticks: (policy) => ({ aim: this.aimOf(policy), sites, fastestMhz, mostSockets }),
+    });
     // Hosts that are only known by name are of a kind of their own.
     const kindOf = new Int32Array(this.names.length).fill(this.kinds.examples.length);
     kindOf.set(this.kinds.of);
@@ -135,7 +140,7 @@ export class EstateIndex {
       freeShadows: Array.from({ length: moving }, (_, i) => at.length - 1 - i),
       put: (item, h) => this.put(item, h),
       forget: (place) => {
-        this.kindOf[place] = undefined;
+        this.machineKinds.forget(place);
         this.onBecome?.(place);
       },
     });
@@ -157,49 +162,13 @@ export class EstateIndex {
 
   /** What the policy aims at now; of none: what a machine without policy does. */
   aimOf(policy: Policy | undefined): Aim {
-    const known = this.aims.get(policy);
-    if (known) return known;
-    // Many have the same goals.
-    const goals = JSON.stringify(policy?.spec.goals ?? []);
-    const aim = this.aimsOfGoals.get(goals) ?? aimOf(policy, this.moment);
-    this.aimsOfGoals.set(goals, aim);
-    this.aims.set(policy, aim);
-    return aim;
-  }
-
-  private yardsticks(machine: MachineView): Yardsticks {
-    const { fastestMhz, mostSockets } = this;
-    return {
-      aim: this.aimOf(this.policiesOf(machine)[0]),
-      sites: this.moment.sites,
-      fastestMhz,
-      mostSockets,
-    };
+    return this.aims.of(policy);
   }
 
   /** How many of the policy's other machines the host has. */
   licensed(policy: Policy | undefined, machine: MachineView, host: HostView): number {
     const h = this.hostAt.get(host.name);
-    return policy && h !== undefined ? this.othersAt(policy, machine, h) : 0;
-  }
-
-  private othersAt(policy: Policy, machine: MachineView, h: number): number {
-    const own = this.itemsOf(machine.key).filter((item) => this.state.at[item] === h).length;
-    return (this.carriersOf(policy).get(h) ?? 0) - own;
-  }
-
-  /** Hosts that have machines of the policy, and how many. */
-  private carriersOf(policy: Policy): ReadonlyMap<number, number> {
-    const known = this.carriers.get(policy);
-    if (known?.version === this.version) return known.counts;
-    const counts = new Map<number, number>();
-    for (const i of this.membersOf(policy))
-      for (const item of this.itemsOf(this.machines[i]?.key)) {
-        const h = this.state.at[item] as number;
-        if (h >= 0) counts.set(h, (counts.get(h) ?? 0) + 1);
-      }
-    this.carriers.set(policy, { version: this.version, counts });
-    return counts;
+    return policy && h !== undefined ? this.carriers.others(policy, machine, h) : 0;
   }
 
   /** Highest priority first; ties by name. */
@@ -337,7 +306,7 @@ export class EstateIndex {
     this.put(at, this.hostAt.get(to) ?? -1);
     const after = { ...before, host: to };
     this.machines[at] = after;
-    if (!goesOnAlike(before, after)) this.kindOf[at] = undefined;
+    this.machineKinds.moved(at, before, after);
     return after;
   }
 
@@ -345,7 +314,7 @@ export class EstateIndex {
     const from = this.state.at[item] as number;
     this.shelves.move(item, h);
     this.ceilings?.moved(item, from, h, this.policiesOfItem(item));
-    this.version++;
+    this.carriers.changed();
     this.onMove?.(item, from, h);
   }
 
@@ -354,7 +323,7 @@ export class EstateIndex {
     this.put(at, before.host === undefined ? -1 : (this.hostAt.get(before.host) ?? -1));
     const after = this.machines[at];
     this.machines[at] = before;
-    if (!after || !goesOnAlike(before, after)) this.kindOf[at] = undefined;
+    this.machineKinds.moved(at, before, after);
   }
 
   /** Where the machines that are on the host, not on their way there, are in the estate's list. */
@@ -366,79 +335,12 @@ export class EstateIndex {
     return machines;
   }
 
-  /** What is expected of a host, in thousandths of a processor (busyOf). @param with one more machine; its own counts once, also where it is already */
-  expected(h: number, machine?: MachineView): number {
-    const { free, model, at } = this.state;
-    const taken = (r: number) =>
-      (model.capacity[h * RESOURCES + r] as number) - (free[h * RESOURCES + r] as number);
-    let [busy, noise] = [taken(BUSY), taken(NOISE)];
-    if (machine) {
-      const item = this.position.get(machine.key) ?? -1;
-      const own = item >= 0 && at[item] === h ? item : -1;
-      busy += busyOf(machine) - (own < 0 ? 0 : (model.demand[own * RESOURCES + BUSY] as number));
-      noise += noiseOf(machine) - (own < 0 ? 0 : (model.demand[own * RESOURCES + NOISE] as number));
-    }
-    return busy + MARGIN * Math.sqrt(Math.max(0, noise));
-  }
-
-  /** Whether the host is not too busy with the machine, by what is measured. */
-  staysCalm(machine: MachineView, h: number): boolean {
-    return this.expected(h, machine) <= (this.state.model.capacity[h * RESOURCES + BUSY] as number);
-  }
-
-  /** Thousandths of a processor (busyOf) that are to leave a host of which too much is expected; 0 of others. */
-  excess(h: number): number {
-    const room = this.state.model.capacity[h * RESOURCES + BUSY] as number;
-    const expected = this.expected(h);
-    return expected * FULL > room * HOT ? expected - room : 0;
-  }
-
-  /** Where the host gives out more than it may: how much of what is too much the machine there takes with it when it leaves, 1 at most; 0 elsewhere. */
-  relief(at: number, h: number): number {
-    const { free, model } = this.state;
-    let least = Number.POSITIVE_INFINITY;
-    for (let r = 0; r < DECLARED; r++) {
-      const lack = -(free[h * RESOURCES + r] as number);
-      if (lack > 0) least = Math.min(least, (model.demand[at * RESOURCES + r] as number) / lack);
-    }
-    return least === Number.POSITIVE_INFINITY ? 0 : Math.min(1, least);
-  }
-
   hostNumber(name: string): number {
     return this.hostAt.get(name) ?? -1;
   }
 
   hostOf(h: number): HostView | undefined {
     return this.list[h];
-  }
-
-  private kindOfMachine(at: number, machine: MachineView): MachineKind {
-    const same = this.machines[at] === machine;
-    const known = same ? this.kindOf[at] : undefined;
-    if (known) return known;
-    const from = machine.host === undefined ? undefined : this.hosts.get(machine.host);
-    const { needs, platform, resumes, host } = machine;
-    let key = `${machine.cpus}`;
-    if (machine.use) key += `:${expectedOf(machine)}`;
-    for (const policy of this.policiesOf(machine))
-      key += `,${this.chosen.contentOf(policy)}${this.sight.ofMachine(policy, machine)}`;
-    if (this.dedicated.size > 0)
-      for (const { metadata } of this.policiesOf(machine)) {
-        const name = `${metadata.namespace ?? "default"}/${metadata.name}`;
-        if (this.dedicated.has(name)) key += `|${name}`;
-      }
-    if (fixedBy(this.policiesOf(machine))) key += `|fixed:${host !== undefined}`;
-    if (needs) key += `|${needs.offers.join()}|${needs.machineType}|${needs.guestCpu}`;
-    // What it goes on with.
-    const began = host === undefined ? resumes : (platform ?? from);
-    if (began)
-      key += `|${host === undefined}|${began.accelerator}|${began.cpuModel}|${"guestCpu" in began ? began.guestCpu : ""}`;
-    const kind =
-      this.machineKinds.get(key) ??
-      new MachineKind(machine, this.policiesOf(machine), this.kinds.examples, this.yardsticks(machine), from);
-    this.machineKinds.set(key, kind);
-    if (same) this.kindOf[at] = kind;
-    return kind;
   }
 
   /** Whether hosts of such a kind may start the machine anew, as after its host is lost: by shelf, -Infinity: they may not. */
@@ -454,7 +356,7 @@ export class EstateIndex {
 
   /** How one of the estate's machines likes hosts by their kind, apart from room, where any host might be empty. */
   tasteOf(at: number): Taste {
-    const kind = this.kindOfMachine(at, this.machines[at] as MachineView);
+    const kind = this.machineKinds.of(at, this.machines[at] as MachineView);
     const known = this.tastes.get(kind);
     if (known?.version === this.shelves.version) return known.taste;
     const dearest = kind.dearestWattsOfAny(this.shelves);
@@ -467,7 +369,7 @@ export class EstateIndex {
   seek(machine: MachineView): Seek | undefined {
     const at = this.position.get(machine.key);
     if (at === undefined) return undefined;
-    const kind = this.kindOfMachine(at, machine);
+    const kind = this.machineKinds.of(at, machine);
     const { state, shelves } = this;
     const h = machine.host === undefined ? -1 : (this.hostAt.get(machine.host) ?? -1);
     const hostKind = h < 0 || h >= this.list.length ? undefined : (this.kinds.of[h] as number);
@@ -498,7 +400,7 @@ export class EstateIndex {
   }
 
   private licensedBonus({ machine, licences }: Seek, h: number): number {
-    if (!licences || this.othersAt(licences.policy, machine, h) <= 0) return 0;
+    if (!licences || this.carriers.others(licences.policy, machine, h) <= 0) return 0;
     return licences.kind.licensed[this.kindOfHost(h)] ?? 0;
   }
 
@@ -508,7 +410,7 @@ export class EstateIndex {
     let best = this.shelves.best(want, floor, accept);
     if (!licences) return best;
     let liked = best < 0 ? floor : this.liking(seek, best);
-    const carriers = [...this.carriersOf(licences.policy)].sort(([a, n], [b, m]) => m - n || a - b);
+    const carriers = [...this.carriers.of(licences.policy)].sort(([a, n], [b, m]) => m - n || a - b);
     for (const [h] of carriers.slice(0, CARRIERS)) {
       if (h === this.state.at[want.item] || !this.shelves.admits(want, h)) continue;
       const value = this.liking(seek, h);
@@ -519,13 +421,6 @@ export class EstateIndex {
     return best;
   }
 }
-
-/** Whether a machine that was moved is of the same kind: what its run began on does not depend on where it is now. */
-const goesOnAlike = (before: MachineView, after: MachineView): boolean =>
-  before.platform !== undefined &&
-  before.platform === after.platform &&
-  before.host !== undefined &&
-  after.host !== undefined;
 
 /** The machine as it starts anew, wherever that is. */
 export function anew(machine: MachineView): MachineView {

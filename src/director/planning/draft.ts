@@ -139,7 +139,7 @@ export function acceptOf(
   const back = machine.left?.length && !index.hosts.get(machine.host ?? "")?.maintenance;
   if (!special && !back && must) return undefined;
   return (h) => {
-    if (!must && !index.staysCalm(machine, h)) return false;
+    if (!must && !index.load.staysCalm(machine, h)) return false;
     const host = index.hostOf(h) as HostView;
     return (
       !(back && leftLately(estate, machine, host.name, options)) &&
@@ -180,6 +180,6 @@ export function whyAway(
   if (!hot) return undefined;
   const processors = processorsOf(here);
   const index = indexOf(estate);
-  const expected = (index.expected(index.hostNumber(here.name)) * FULL) / 1000;
+  const expected = (index.load.expected(index.hostNumber(here.name)) * FULL) / 1000;
   return `${here.name} is too busy: its machines are expected to use ${expected.toFixed(1)} of ${processors} processors, this one ${(machine.use?.expected ?? 0).toFixed(1)}`;
 }

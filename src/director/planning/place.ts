@@ -44,7 +44,7 @@ export function judge(estate: Estate, machine: MachineView): Verdict[] {
     .map((host): Verdict => {
       const why = whyNot(estate, machine, host, looks);
       if (why) return { host, obstacle: why };
-      const busy = !index.staysCalm(machine, index.hostNumber(host.name));
+      const busy = !index.load.staysCalm(machine, index.hostNumber(host.name));
       return { host, score: score(estate, machine, host), ...(busy ? { busy } : {}) };
     })
     .sort((a, b) => rank(b) - rank(a) || (a.host.name < b.host.name ? -1 : 1));
@@ -80,7 +80,7 @@ export function choose(estate: Estate, machine: MachineView, but?: string): Choi
   };
   const last = survival ? survives : special || leave >= 0 ? accept : undefined;
   const lowest = Number.NEGATIVE_INFINITY;
-  const calm = index.best(seek, lowest, (to) => index.staysCalm(machine, to) && (!last || last(to)));
+  const calm = index.best(seek, lowest, (to) => index.load.staysCalm(machine, to) && (!last || last(to)));
   const host = index.hostOf(calm < 0 ? index.best(seek, lowest, last) : calm);
   return {
     best: host && { host, score: score(estate, machine, host), ...(calm < 0 ? { busy: true } : {}) },

@@ -126,7 +126,7 @@ function consider(
   const special = isSpecial(machine);
   const broken = here.maintenance || !now.stays || (special && obstacle(estate, machine, here) !== undefined);
   if (!broken && (here.cordoned || !isSettled(estate, machine, options))) return undefined;
-  const excess = broken || !machine.use ? 0 : index.excess(now.host);
+  const excess = broken || !machine.use ? 0 : index.load.excess(now.host);
   const hot = excess > 0;
   const floor = broken || hot ? Number.NEGATIVE_INFINITY : now.like + leastGain(estate, machine, options);
   const best = (must: boolean) => {
@@ -150,7 +150,7 @@ function consider(
   }
   if (!broken) return { item: at, gain, to, broken, hot };
   // One that is enough by itself goes before several.
-  return { item: at, gain: MENDED + gain + 2 * index.relief(at, now.host), to, broken, hot };
+  return { item: at, gain: MENDED + gain + 2 * index.load.relief(at, now.host), to, broken, hot };
 }
 
 /** Whether there are kinds of hosts that it likes so much better, if only one of them had as much room as this one. */

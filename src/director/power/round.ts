@@ -261,7 +261,7 @@ export class Round {
   private relieve(): void {
     for (const { name, ready } of this.input.estate.hosts) {
       const h = this.index.hostNumber(name);
-      if (!ready || this.asleep.has(h) || this.index.excess(h) === 0) continue;
+      if (!ready || this.asleep.has(h) || this.index.load.excess(h) === 0) continue;
       const movable = this.index.machinesOn(name).filter((at) => this.index.machines[at]?.movable);
       const fits = (at: number, to: number) => {
         const machine = this.index.machines[at];
@@ -270,7 +270,7 @@ export class Round {
           machine !== undefined &&
           host !== undefined &&
           to !== h &&
-          this.index.staysCalm(machine, to) &&
+          this.index.load.staysCalm(machine, to) &&
           obstacle(this.input.estate, machine, host) === undefined
         );
       };

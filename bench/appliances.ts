@@ -1,6 +1,6 @@
 /** Appliances of what an analysis has found: built as users build them, and started until the application says on the serial line that it works. */
 import { spawn } from "node:child_process";
-import { copyFile, readFile, rm } from "node:fs/promises";
+import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Analyzed } from "../src/images/analyze/analyze.ts";
 import { forRecipe } from "../src/images/analyze/distribution.ts";
@@ -36,7 +36,7 @@ export async function startAppliance(
   const archives = archivesFolder(images);
   await makeFolder(archives);
   const archive = await archiveOf(join(folder, "application.yaml"), files, links);
-  await copyFile(join(folder, archive.file), archiveFile(archives, archive.sha256));
+  await rename(join(folder, archive.file), archiveFile(archives, archive.sha256));
   const recipe: Recipe = {
     distribution: "debian",
     release: "bookworm",

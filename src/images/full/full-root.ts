@@ -6,7 +6,7 @@
  * The kernel is none of its packages: as in slim images it belongs to the image, with all of its modules here, and changes when the image is built anew.
  */
 import { existsSync } from "node:fs";
-import { cp, mkdir, readdir, rm, symlink } from "node:fs/promises";
+import { cp, mkdir, readdir, readFile, rm, symlink } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
 import { unpackArchives } from "../archives/unpack.ts";
 import { customize, makeLocale, packagesFor } from "../build/customize.ts";
@@ -79,12 +79,14 @@ export async function makeFullRoot(
   await cp(modules, await rooted(root, "/usr/lib/modules"), { recursive: true, preserveTimestamps: true });
   await writeLists(root, { recipe, packages: contents, digest, epoch });
   await makeLocale(work, root, recipe);
+  // Programs of the packages run up to here; what archives and files bring, they might have replaced.
+  const enabled = await enablePackaged(work, root, recipe);
   await unpackArchives(root, recipe, archives, work.signal);
   await putFiles(root, fullFiles(recipe));
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
   await customize(root, recipe);
   await addUsers(root, recipe.users);
-  await enableUnits(work, root, recipe);
+  await enableOthers(root, recipe, enabled);
   await clampTimes(work, root, epoch);
   return { epoch, layers: [] };
 }
@@ -118,23 +120,62 @@ async function clean(root: string): Promise<void> {
   for (const entry of logs) if (entry.isFile()) await rm(join(entry.parentPath, entry.name));
 }
 
-/** @throws Error naming the field for a unit that is not there */
-async function enableUnits(work: Workshop, root: string, recipe: Recipe): Promise<void> {
-  const enable = (unit: string) => sealed(work, ["chroot", root, "systemctl", "--quiet", "enable", unit]);
-  for (const unit of unitsOf(recipe)) await enable(unit);
-  for (const [i, { name, command }] of (recipe.services ?? []).entries()) {
-    const unit = `${name}.service`;
-    if (command === undefined) await requireUnit(root, unit, `recipe.services[${i}]`);
-    await enable(unit);
+const unitsWanted = (recipe: Recipe) => [
+  ...unitsOf(recipe),
+  ...(recipe.services ?? []).map(({ name }) => `${name}.service`),
+];
+
+/** Enables the units that packages bring, by the image's own systemctl. @returns those */
+async function enablePackaged(work: Workshop, root: string, recipe: Recipe): Promise<Set<string>> {
+  const enabled = new Set<string>();
+  for (const unit of unitsWanted(recipe)) {
+    if (!(await unitFile(root, unit))) continue;
+    await sealed(work, ["chroot", root, "systemctl", "--quiet", "enable", unit]);
+    enabled.add(unit);
   }
+  return enabled;
+}
+
+/** Enables the others. @throws Error naming the field for a unit that is not there */
+async function enableOthers(root: string, recipe: Recipe, enabled: ReadonlySet<string>): Promise<void> {
+  for (const [i, { name, command }] of (recipe.services ?? []).entries())
+    if (command === undefined) await requireUnit(root, `${name}.service`, `recipe.services[${i}]`);
+  for (const unit of unitsWanted(recipe)) if (!enabled.has(unit)) await linkUnit(root, unit);
+}
+
+/** As `systemctl enable`, by the [Install] section of its file (systemd.unit(5)), without running anything of the image. */
+export async function linkUnit(root: string, unit: string): Promise<void> {
+  const file = await unitFile(root, unit);
+  if (!file) return;
+  const text = await readFile(await rooted(root, file), "utf8");
+  const section = text.split(/^\[/m).find((part) => part.startsWith("Install]")) ?? "";
+  const link = async (path: string) => {
+    const at = await rootedEntry(root, `/etc/systemd/system/${path}`);
+    await mkdir(dirname(at), { recursive: true });
+    await rm(at, { force: true });
+    await symlink(file, at);
+  };
+  for (const [, key, value = ""] of section.matchAll(/^(WantedBy|RequiredBy|Alias)=(.*)$/gm))
+    for (const name of value.split(/\s+/).filter((each) => UNIT_NAME.test(each))) {
+      if (key === "Alias") await link(name);
+      else await link(`${name}.${key === "WantedBy" ? "wants" : "requires"}/${unit}`);
+    }
+}
+
+const UNIT_NAME = /^[\w:@.\\-]+\.[a-z]+$/;
+const UNIT_FOLDERS = ["/etc/systemd/system", "/usr/lib/systemd/system"];
+
+/** Where in the image its file is. */
+async function unitFile(root: string, unit: string): Promise<string | undefined> {
+  for (const folder of UNIT_FOLDERS)
+    if (existsSync(join(await rooted(root, folder), unit))) return `${folder}/${unit}`;
+  return undefined;
 }
 
 /** Whether the image has it. @throws Error naming the field */
 export async function requireUnit(root: string, unit: string, field: string): Promise<void> {
-  const folders = await Promise.all(
-    ["/etc/systemd/system", "/usr/lib/systemd/system"].map((folder) => rooted(root, folder)),
-  );
-  if (folders.some((folder) => existsSync(join(folder, unit)))) return;
+  if (await unitFile(root, unit)) return;
+  const folders = await Promise.all(UNIT_FOLDERS.map((folder) => rooted(root, folder)));
   const all = (await Promise.all(folders.map((folder) => readdir(folder)))).flat();
   const near = nearest(unit, all);
   throw new Error(

@@ -2,6 +2,7 @@
 import {
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -11,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { putFiles, requireUnit } from "./full-root.ts";
+import { linkUnit, putFiles, requireUnit } from "./full-root.ts";
 
 describe("a unit", () => {
   let root: string;
@@ -31,6 +32,33 @@ describe("a unit", () => {
       /^recipe\.services\[1\]: .*name its package in recipe\.packages/,
     );
   });
+});
+
+it("is enabled by what its file says, and no link leads out of the image", async () => {
+  const root = mkdtempSync(join(tmpdir(), "vireo-enable-"));
+  const outside = mkdtempSync(join(tmpdir(), "vireo-outside-"));
+  try {
+    const etc = join(root, "etc/systemd/system");
+    mkdirSync(etc, { recursive: true });
+    symlinkSync(outside, join(etc, "sysinit.target.wants"));
+    writeFileSync(
+      join(etc, "shop.service"),
+      "[Service]\nExecStart=/usr/bin/shop\nWantedBy=no.target\n\n[Install]\nWantedBy=multi-user.target sysinit.target ../../x.target\nAlias=store.service\n[X-Other]\nWantedBy=other.target\n",
+    );
+    await linkUnit(root, "shop.service");
+    for (const path of ["multi-user.target.wants/shop.service", "store.service"])
+      expect(readlinkSync(join(etc, path))).toBe("/etc/systemd/system/shop.service");
+    expect(readdirSync(outside)).toEqual([]);
+    expect(readlinkSync(join(root, outside, "shop.service"))).toBe("/etc/systemd/system/shop.service");
+    expect(readdirSync(etc).sort()).toEqual([
+      "multi-user.target.wants",
+      "shop.service",
+      "store.service",
+      "sysinit.target.wants",
+    ]);
+  } finally {
+    for (const folder of [root, outside]) rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 it("a recipe's own file takes the place of a link that the image would have", async () => {

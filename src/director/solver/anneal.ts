@@ -75,6 +75,7 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
   const best = Int32Array.from(at);
   if (model.items === 0 || model.hosts < 2) return best;
   const random = xorshift(options.seed);
+  const begin = performance.now();
   const scale = meanChange(state, random);
   if (scale === 0) return best;
   const block = Math.max(
@@ -87,7 +88,6 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
   if (model.inUse) walk.clear.each(0);
   const hot = options.hot * scale;
   const cold = options.cold * scale;
-  const begin = performance.now();
   let price = options.priceCold;
   let round = 0;
   let warm = false;

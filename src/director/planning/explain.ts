@@ -42,7 +42,9 @@ function movesOf(estate: Estate, machine: MachineView): { moves?: string } {
   if (limited) return { moves: `not now: ${limited}` };
   const until = machine.since + stayOf(estate, machine, PLAN_DEFAULTS.stayMs);
   return machine.host !== undefined && now < until
-    ? { moves: `not before ${new Date(until).toISOString()}, unless a rule is broken: it came here lately` }
+    ? {
+        moves: `not before ${new Date(until).toISOString()}, unless a rule is broken or a policy of its changes: it came here lately`,
+      }
     : {};
 }
 

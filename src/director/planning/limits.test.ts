@@ -159,7 +159,7 @@ it("an explanation tells when the director does not move it", () => {
   );
   const came = { machines: [machine("a", { since: NOW - HOUR_MS })] };
   expect(moves(estate({ minimumStayMinutes: 90 }, came))).toBe(
-    "not before 2026-11-27T23:30:00.000Z, unless a rule is broken: it came here lately",
+    "not before 2026-11-27T23:30:00.000Z, unless a rule is broken or a policy of its changes: it came here lately",
   );
   const by = (automation: Policy["spec"]["automation"]) =>
     moves(estate(undefined, { policies: [policy(undefined, { automation })] }));

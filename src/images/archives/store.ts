@@ -6,7 +6,7 @@
 import { mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
-import { writeAll } from "../import/received.ts";
+import { writePart } from "../import/received.ts";
 import type { Image, ImageBuild } from "../kinds.ts";
 import type { Archive } from "../recipe-parts.ts";
 
@@ -69,12 +69,7 @@ export async function receivePart(
   part: Buffer,
 ): Promise<void> {
   await makeFolder(folder);
-  const file = await open(partFile(folder, sha256, build), offset === 0 ? "w" : "r+", 0o600);
-  try {
-    await writeAll(file, part, offset);
-  } finally {
-    await file.close();
-  }
+  await writePart(partFile(folder, sha256, build), offset, part);
 }
 
 /**

@@ -30,7 +30,12 @@ export async function receive(
   bytes: Buffer,
 ): Promise<void> {
   await mkdir(importFolder(images, image), { recursive: true, mode: 0o700 });
-  const file = await open(receivedFile(images, image), offset === 0 ? "w" : "r+", 0o600);
+  await writePart(receivedFile(images, image), offset, bytes);
+}
+
+/** The first part makes the file anew. @throws Error of the file system */
+export async function writePart(path: string, offset: number, bytes: Buffer): Promise<void> {
+  const file = await open(path, offset === 0 ? "w" : "r+", 0o600);
   try {
     await writeAll(file, bytes, offset);
   } finally {

@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
 import { digestOf, type LockedPackage } from "../recipe.ts";
 import { Apt, type AptOptions } from "./apt.ts";
+import { fetchAsLocked, requireNames } from "./asked.ts";
 import { broughtAlong, firstChoices } from "./brought.ts";
 import { explainConflict } from "./conflicts.ts";
 import type { Contents } from "./contents.ts";
 import { contentsOf } from "./contents-lists.ts";
-import { nearest } from "./nearest.ts";
 import { PackageError } from "./package-error.ts";
 import { PackageIndex } from "./package-index.ts";
 import { PLUMBING, PLUMBING_PROVIDES } from "./plumbing.ts";
@@ -61,7 +61,7 @@ export class Packages implements PackageSource {
     const status = this.#apt.whole ? "" : statusOf(PLUMBING.filter((name) => !names.includes(name)));
     const path = this.#apt.ofMode("status");
     if ((await readFile(path, "utf8").catch(() => undefined)) !== status) await writeFile(path, status);
-    await this.#requireNames(names);
+    requireNames(names, await this.#apt.names());
     let plan: string;
     try {
       plan = await this.#simulate(names);
@@ -128,21 +128,6 @@ export class Packages implements PackageSource {
   }
 
   /**
-   * apt takes what is no package's name for more: "a.+" for a pattern, "name-" for a removal. So it is only given names of packages.
-   * @throws PackageError with what may have been meant
-   */
-  async #requireNames(names: readonly string[]): Promise<void> {
-    const known = await this.#apt.names();
-    const unknown = names.filter((name) => !known.has(name));
-    if (unknown.length === 0) return;
-    const parts = unknown.map((name) => {
-      const near = nearest(name, [...known]);
-      return `there is no package "${name}"${near.length ? `; did you mean ${near.map((n) => `"${n}"`).join(" or ")}?` : ""}`;
-    });
-    throw new PackageError(parts.join("; "));
-  }
-
-  /**
    * Downloads the packages with what they depend on (without maintainer scripts' plumbing, unless it is a whole system), those of `base`, which no recipe names,
    * too, and `alone` without: a kernel, boot loaders.
    * @throws PackageError
@@ -189,20 +174,12 @@ export class Packages implements PackageSource {
     // No lists: where all is in the cache, no network is needed.
     await this.#apt.prepareSources();
     const specs = lock.map(({ name, version }) => `${name}=${version}`);
-    const found = await this.#download(specs).catch((cause: unknown) => {
-      this.#apt.signal?.throwIfAborted();
-      const said = cause instanceof Error ? cause.message.split("\n").at(-1) : String(cause);
-      throw new PackageError(
-        `recipe.lock: not all of its packages are to be had: ${said}; without recipe.lock the image is built from today's`,
-        { cause },
-      );
-    });
-    for (const [i, { name, version, file, sha256 }] of found.entries())
-      if (sha256 !== lock[i]?.sha256)
-        throw new PackageError(
-          `recipe.lock: ${name} ${version} has the sha256 ${sha256} (${file}), the lock says ${lock[i]?.sha256}`,
-        );
-    return found;
+    return fetchAsLocked(
+      lock,
+      () => this.#download(specs),
+      this.#apt.signal,
+      (said) => said.split("\n").at(-1),
+    );
   }
 
   /**

@@ -8,7 +8,7 @@ import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises
 import { basename, join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
 import { withFileLock } from "../../system/file-lock.ts";
-import { nearest } from "../packages/nearest.ts";
+import { fetchAsLocked, requireNames } from "../packages/asked.ts";
 import { PackageError } from "../packages/package-error.ts";
 import type { Package, PackageSource } from "../packages/packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
@@ -82,7 +82,7 @@ export class RpmPackages implements PackageSource {
     base: readonly string[] = [],
   ): Promise<Package[]> {
     return this.#inTurn(async () => {
-      await this.#requireNames([...base, ...named, ...alone]);
+      requireNames([...base, ...named, ...alone], await this.#tool.names());
       const plan = await this.#tool.plan([...new Set([...base, ...named])]);
       const known = new Set(plan.map(({ name }) => name));
       const rest = await this.#tool.newest(alone.filter((name) => !known.has(name)));
@@ -92,32 +92,7 @@ export class RpmPackages implements PackageSource {
 
   async fetchLocked(lock: readonly LockedPackage[]): Promise<Package[]> {
     const wanted = lock.map(({ name, version, arch = "noarch" }) => ({ name, version, arch }));
-    const found = await this.#inTurn(() => this.#download(wanted)).catch((cause: unknown) => {
-      this.#signal?.throwIfAborted();
-      const said = cause instanceof Error ? cause.message : String(cause);
-      throw new PackageError(
-        `recipe.lock: not all of its packages are to be had: ${said}; without recipe.lock the image is built from today's`,
-        { cause },
-      );
-    });
-    for (const [i, { name, version, file, sha256 }] of found.entries())
-      if (sha256 !== lock[i]?.sha256)
-        throw new PackageError(
-          `recipe.lock: ${name} ${version} has the sha256 ${sha256} (${file}), the lock says ${lock[i]?.sha256}`,
-        );
-    return found;
-  }
-
-  /** Tools take what is no package's name for more: a file, what some package provides. @throws PackageError with what may have been meant */
-  async #requireNames(names: readonly string[]): Promise<void> {
-    const known = await this.#tool.names();
-    const unknown = names.filter((name) => !known.has(name));
-    if (unknown.length === 0) return;
-    const parts = unknown.map((name) => {
-      const near = nearest(name, [...known]);
-      return `there is no package "${name}"${near.length ? `; did you mean ${near.map((n) => `"${n}"`).join(" or ")}?` : ""}`;
-    });
-    throw new PackageError(parts.join("; "));
+    return fetchAsLocked(lock, () => this.#inTurn(() => this.#download(wanted)), this.#signal);
   }
 
   /** In the same order; those that are in the cache are not asked for. */

@@ -40,8 +40,8 @@ export function Changes({ outlook }: { outlook: OutlookOf }) {
 
 interface Bars {
   label: string;
-  before: number;
-  after: number;
+  before: number | undefined;
+  after: number | undefined;
   /** What both are parts of. */
   of: number | undefined;
   text: (value: number) => string;
@@ -49,6 +49,7 @@ interface Bars {
 
 /** Before above after, as parts of what the host has. */
 function Both({ label, before, after, of, text }: Bars) {
+  if (before === undefined || after === undefined) return <span className="muted">not told</span>;
   const width = (value: number) => `${of ? Math.max(0, Math.min(100, (100 * value) / of)) : 0}%`;
   const [was, will] = [text(before), text(after)];
   const words = was === will ? will : `${was} → ${will}`;
@@ -71,7 +72,17 @@ function Both({ label, before, after, of, text }: Bars) {
 }
 
 const whole = (value: number) => value.toLocaleString("en-US");
-const watts = (value: number) => `${whole(Math.round(value))} W`;
+
+/** What a host gives out or takes, of what it has. */
+const MEASURES: readonly {
+  head: string;
+  of: (figures: { cpus: number; memoryBytes: number; watts?: number | undefined }) => number | undefined;
+  text: (value: number) => string;
+}[] = [
+  { head: "CPUs", of: ({ cpus }) => cpus, text: whole },
+  { head: "Memory", of: ({ memoryBytes }) => memoryBytes, text: size },
+  { head: "Watts", of: ({ watts }) => watts, text: (value) => `${whole(Math.round(value))} W` },
+];
 
 /** @param note what else there is to say of it */
 export function Outlook({ outlook, note }: { outlook: OutlookOf; note?: string | undefined }) {
@@ -88,9 +99,11 @@ export function Outlook({ outlook, note }: { outlook: OutlookOf; note?: string |
             <tr>
               <th scope="col">Host</th>
               <th scope="col">Machines</th>
-              <th scope="col">CPUs</th>
-              <th scope="col">Memory</th>
-              <th scope="col">Watts</th>
+              {MEASURES.map(({ head }) => (
+                <th key={head} scope="col">
+                  {head}
+                </th>
+              ))}
             </tr>
           </thead>
           <tbody>
@@ -108,37 +121,17 @@ export function Outlook({ outlook, note }: { outlook: OutlookOf; note?: string |
                     ? after.machines
                     : `${before.machines} → ${after.machines}`}
                 </td>
-                <td data-head="CPUs">
-                  <Both
-                    label={`CPUs of ${name}`}
-                    before={before.cpus}
-                    after={after.cpus}
-                    of={capacity.cpus}
-                    text={whole}
-                  />
-                </td>
-                <td data-head="Memory">
-                  <Both
-                    label={`Memory of ${name}`}
-                    before={before.memoryBytes}
-                    after={after.memoryBytes}
-                    of={capacity.memoryBytes}
-                    text={size}
-                  />
-                </td>
-                <td data-head="Watts">
-                  {before.watts === undefined || after.watts === undefined ? (
-                    <span className="muted">not told</span>
-                  ) : (
+                {MEASURES.map(({ head, of, text }) => (
+                  <td key={head} data-head={head}>
                     <Both
-                      label={`Watts of ${name}`}
-                      before={before.watts}
-                      after={after.watts}
-                      of={capacity.watts}
-                      text={watts}
+                      label={`${head} of ${name}`}
+                      before={of(before)}
+                      after={of(after)}
+                      of={of(capacity)}
+                      text={text}
                     />
-                  )}
-                </td>
+                  </td>
+                ))}
               </tr>
             ))}
           </tbody>

@@ -1,6 +1,7 @@
 /** Where every item is, and what follows from it, kept up to date by each change. Costs are exact while all numbers are integers. */
 import { Counts } from "./counts.ts";
-import { add, costOfPlace, type Model } from "./model.ts";
+import { add, type Model } from "./model.ts";
+import { PlaceCosts } from "./place-costs.ts";
 
 export class State {
   readonly model: Model;
@@ -22,20 +23,10 @@ export class State {
   readonly hostCost: Float64Array;
   /** The terms of all hosts. */
   private termCost = 0;
-  /** What moved items cost, but for the most moved service. */
-  private moveCost = 0;
   /** The most that it costs to have a host in use. */
   private readonly dearestUse: number;
-  /** What an item away from home pays while searching, for what it holds there. */
-  private holdPrice = 0;
-  /** Of each item what it holds of transient resources at home when it is away, by their prices. */
-  private readonly holds: Float64Array;
-  /** Of all items away from home. */
-  private held = 0;
-  private readonly movedOf: Int32Array;
-  /** How many services have n items moved. */
-  private readonly movedCounts: Int32Array;
-  private mostMoved = 0;
+  /** What items cost by where they are themselves. */
+  private readonly places: PlaceCosts;
   /** Of each host. */
   readonly itemsOn: Int32Array;
   /** Of each host its items as a list: the first, and after each the next; -1 ends. */
@@ -60,10 +51,7 @@ export class State {
     this.first = new Int32Array(hosts).fill(-1);
     this.next = new Int32Array(model.items).fill(-1);
     this.previous = new Int32Array(model.items).fill(-1);
-    this.holds = holdsOf(model);
-    this.movedOf = new Int32Array(model.services);
-    this.movedCounts = new Int32Array(model.items + 2);
-    this.movedCounts[0] = model.services;
+    this.places = new PlaceCosts(model, this.at);
     for (let p = 0; p < model.items; p++) {
       const m = this.at[p] as number;
       const home = model.home[p] as number;
@@ -74,12 +62,9 @@ export class State {
         add(this.value, m * terms + k, model.increment[p * terms + k] as number);
       for (let r = 0; r < resources; r++)
         add(this.free, m * resources + r, -(model.demand[p * resources + r] as number));
-      this.moveCost += this.moveCostOf(p, m);
       if (m !== home && home >= 0) {
         for (let r = 0; r < model.transient; r++)
           add(this.free, home * resources + r, -(model.demand[p * resources + r] as number));
-        this.countMoved(p, 1);
-        this.held += this.holds[p] as number;
       }
     }
     for (let m = 0; m < hosts; m++) this.termCost += this.setCost(m);
@@ -89,9 +74,7 @@ export class State {
 
   /** As it is felt while terms are rounded; else what it is. */
   get cost(): number {
-    return (
-      this.termCost + this.moveCost + this.mostMoved * this.model.serviceWeight + this.holdPrice * this.held
-    );
+    return this.termCost + this.places.cost;
   }
 
   /** Whatever is rounded and held. */
@@ -100,7 +83,7 @@ export class State {
     for (const value of this.value) if (value > 0) terms += value;
     const { inUse } = this.model;
     if (inUse) for (const [m, cost] of inUse.entries()) if ((this.itemsOn[m] as number) > 0) terms += cost;
-    return terms + this.cost - this.termCost - this.holdPrice * this.held;
+    return terms + this.places.cost - this.places.heldCost;
   }
 
   /**
@@ -122,7 +105,7 @@ export class State {
    * of mean demands pays a mean term for each of these resources.
    */
   hold(price: number): void {
-    this.holdPrice = price;
+    this.places.hold(price);
   }
 
   /** Whether some host has more than it has room for. */
@@ -235,88 +218,10 @@ export class State {
 
   /** By how much no change of place of item p can be cheaper than none, apart from room: all that its terms and its moving can make. */
   worthOf(p: number): number {
-    const { terms, increment, hosts, moveCost, distance, distanceWeight, home, serviceWeight } = this.model;
-    let worth = (moveCost[p] as number) + (this.holds[p] as number) + serviceWeight;
+    const { terms, increment } = this.model;
+    let worth = this.places.mostOf(p) + this.dearestUse;
     for (let i = p * terms, end = i + terms; i < end; i++) worth += Math.abs(increment[i] as number);
-    worth += this.placeSpan(p) + this.dearestUse;
-    const from = home[p] as number;
-    if (!distance || from < 0) return worth;
-    let far = 0;
-    for (let i = from * hosts, end = i + hosts; i < end; i++) far = Math.max(far, distance[i] as number);
-    return worth + distanceWeight * far;
-  }
-
-  /** Where it is, and that it was moved. */
-  private moveCostOf(p: number, m: number): number {
-    const { home, moveCost, distance, distanceWeight, hosts, places } = this.model;
-    const from = home[p] as number;
-    const place = places ? this.placeOf(p, m) : 0;
-    if (from === m || from < 0) return place;
-    return (
-      place +
-      (moveCost[p] as number) +
-      (distance ? distanceWeight * (distance[from * hosts + m] as number) : 0)
-    );
-  }
-
-  /** How much more p holds at home when it goes from a to b. */
-  private heldDelta(p: number, a: number, b: number): number {
-    const home = this.model.home[p] as number;
-    if (home < 0) return 0;
-    if (a === home) return this.holds[p] as number;
-    return b === home ? -(this.holds[p] as number) : 0;
-  }
-
-  private placeOf(p: number, m: number): number {
-    const { places, home } = this.model;
-    if (!places) return 0;
-    if (m === (home[p] as number)) return places.stay[p] as number;
-    return costOfPlace(places, p, m);
-  }
-
-  /** What p costs more on b by what it likes; Infinity: it may not come there. */
-  placeDelta(p: number, b: number): number {
-    return this.placeOf(p, b) - this.placeOf(p, this.at[p] as number);
-  }
-
-  /** How much the places of p can differ. */
-  private placeSpan(p: number): number {
-    const { places } = this.model;
-    if (!places) return 0;
-    const { kinds, cost, stay } = places;
-    let [least, most] = [stay[p] as number, stay[p] as number];
-    for (let i = (places.ofItem[p] as number) * kinds, end = i + kinds; i < end; i++) {
-      const each = cost[i] as number;
-      if (each < least) least = each;
-      if (each > most && each < Number.POSITIVE_INFINITY) most = each;
-    }
-    return most - least;
-  }
-
-  private countMoved(p: number, by: 1 | -1): void {
-    const { service } = this.model;
-    if (!service) return;
-    const s = service[p] as number;
-    const before = this.movedOf[s] as number;
-    this.movedOf[s] = before + by;
-    add(this.movedCounts, before, -1);
-    add(this.movedCounts, before + by, 1);
-    if (before + by > this.mostMoved) this.mostMoved = before + by;
-    else if (before === this.mostMoved && (this.movedCounts[before] as number) === 0)
-      this.mostMoved = before - 1;
-  }
-
-  /** How much more the most moved service costs when p goes from a to b. */
-  private serviceDelta(p: number, a: number, b: number): number {
-    const { service, home, serviceWeight } = this.model;
-    if (!service || serviceWeight === 0) return 0;
-    if (a === (home[p] as number))
-      return (this.movedOf[service[p] as number] as number) === this.mostMoved ? serviceWeight : 0;
-    if (b !== (home[p] as number)) return 0;
-    return (this.movedOf[service[p] as number] as number) === this.mostMoved &&
-      (this.movedCounts[this.mostMoved] as number) === 1
-      ? -serviceWeight
-      : 0;
+    return worth;
   }
 
   /** Whether host b has room for p. */
@@ -358,42 +263,19 @@ export class State {
     return cost - (this.hostCost[b] as number);
   }
 
+  /** What p costs more on b by what it likes; Infinity: it may not come there. */
+  placeDelta(p: number, b: number): number {
+    return this.places.likingDelta(p, this.at[p] as number, b);
+  }
+
   /** What p costs more on b than now, apart from terms and use. */
   otherDelta(p: number, b: number): number {
-    const a = this.at[p] as number;
-    return (
-      this.moveCostOf(p, b) -
-      this.moveCostOf(p, a) +
-      this.serviceDelta(p, a, b) +
-      this.holdPrice * this.heldDelta(p, a, b)
-    );
+    return this.places.delta(p, this.at[p] as number, b);
   }
 
-  /** What p and q cost more in each other's place, apart from terms and use. The most moved service counts once, however many of its items move. */
+  /** What p and q cost more in each other's place, apart from terms and use. */
   exchangeOther(p: number, q: number): number {
-    const a = this.at[p] as number;
-    const b = this.at[q] as number;
-    const own =
-      this.moveCostOf(p, b) -
-      this.moveCostOf(p, a) +
-      (this.moveCostOf(q, a) - this.moveCostOf(q, b)) +
-      this.holdPrice * (this.heldDelta(p, a, b) + this.heldDelta(q, b, a));
-    const { service, serviceWeight } = this.model;
-    if (!service || serviceWeight === 0) return own;
-    const before = this.mostMoved;
-    this.countShift(p, a, b, 1);
-    this.countShift(q, b, a, 1);
-    const most = this.mostMoved;
-    this.countShift(q, b, a, -1);
-    this.countShift(p, a, b, -1);
-    return own + serviceWeight * (most - before);
-  }
-
-  /** Counts p as moved, or not, when it goes from a to b; -1: back again. */
-  private countShift(p: number, a: number, b: number, by: 1 | -1): void {
-    const home = this.model.home[p] as number;
-    if (a === home) this.countMoved(p, by);
-    else if (b === home) this.countMoved(p, by === 1 ? -1 : 1);
+    return this.places.exchangeDelta(p, this.at[p] as number, q, this.at[q] as number);
   }
 
   exchangeDelta(p: number, q: number): number {
@@ -417,14 +299,10 @@ export class State {
 
   /** Puts p on b (-1: nowhere), whatever that breaks. */
   move(p: number, b: number): void {
-    const { model, at } = this;
+    const { at } = this;
     const a = at[p] as number;
     if (a === b) return;
-    const first = model.home[p] as number;
-    this.moveCost += this.moveCostOf(p, b) - this.moveCostOf(p, a);
-    this.held += this.heldDelta(p, a, b);
-    if (a === first) this.countMoved(p, 1);
-    else if (b === first) this.countMoved(p, -1);
+    this.places.record(p, a, b);
     this.counts.recount(p, b);
     if (a >= 0) {
       this.unlink(p, a);
@@ -471,16 +349,6 @@ export class State {
     this.lack -= hostLack[m] as number;
     this.lack += this.setLack(m);
   }
-}
-
-/** Of each item its demands of transient resources, by their prices. */
-function holdsOf({ items, resources, transient, demand, price }: Model): Float64Array {
-  const holds = new Float64Array(items);
-  if (transient === 0) return holds;
-  for (let p = 0; p < items; p++)
-    for (let r = 0; r < transient; r++)
-      add(holds, p, (demand[p * resources + r] as number) * (price[r] as number));
-  return holds;
 }
 
 /**

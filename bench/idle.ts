@@ -9,26 +9,23 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { statePaths } from "../src/cli/paths.ts";
-import { count } from "./measure.ts";
+import { count, cpuMs } from "./measure.ts";
 
 const seconds = count(process.argv[2], 60, "SECONDS");
 const paths = statePaths(process.argv[3]);
-const TICKS_PER_SECOND = 100;
 const BAR_PERCENT = 3;
 
 /** Clock ticks used so far by each process of the installation. */
-function ticks(): Map<string, { kind: "ours" | "qemu"; name: string; ticks: number }> {
-  const found = new Map<string, { kind: "ours" | "qemu"; name: string; ticks: number }>();
+function times(): Map<string, { kind: "ours" | "qemu"; name: string; ms: number }> {
+  const found = new Map<string, { kind: "ours" | "qemu"; name: string; ms: number }>();
   for (const pid of readdirSync("/proc")) {
     if (!/^\d+$/.test(pid)) continue;
     try {
       const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
       if (pid === String(process.pid) || !args.some((arg) => arg.includes(paths.state))) continue;
-      const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
       const kind = args[0]?.includes("qemu-system") ? "qemu" : "ours";
       const name = args[0]?.endsWith("node") ? args.slice(3, 8).join(" ") : (args[0] ?? "");
-      found.set(pid, { kind, name, ticks: Number(fields[11]) + Number(fields[12]) });
+      found.set(pid, { kind, name, ms: cpuMs(pid) });
     } catch {
       // ended in the meantime
     }
@@ -36,22 +33,20 @@ function ticks(): Map<string, { kind: "ours" | "qemu"; name: string; ticks: numb
   return found;
 }
 
-const before = ticks();
+const before = times();
 if (before.size === 0) {
   process.stderr.write(`nothing of ${paths.state} runs\n`);
   process.exit(1);
 }
 await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 const sums = { ours: 0, qemu: 0 };
-for (const [pid, now] of ticks()) {
-  const used = now.ticks - (before.get(pid)?.ticks ?? now.ticks);
+for (const [pid, now] of times()) {
+  const used = now.ms - (before.get(pid)?.ms ?? now.ms);
   sums[now.kind] += used;
   if (used > 0)
-    process.stdout.write(
-      `${((used / TICKS_PER_SECOND / seconds) * 100).toFixed(2).padStart(7)} %  ${now.kind}  ${now.name}\n`,
-    );
+    process.stdout.write(`${(used / 10 / seconds).toFixed(2).padStart(7)} %  ${now.kind}  ${now.name}\n`);
 }
-const share = (n: number) => ((n / TICKS_PER_SECOND / seconds) * 100).toFixed(2);
+const share = (n: number) => (n / 10 / seconds).toFixed(2);
 process.stdout.write(
   `over ${seconds} s: Vireo ${share(sums.ours)} % of one core, its QEMUs ${share(sums.qemu)} %\n`,
 );

@@ -1,5 +1,7 @@
 /** What the measurements here share. A figure that could not be taken is NaN, or not among the values: it keeps no bar. */
 
+import { readFileSync } from "node:fs";
+
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A number from 1 on of the command line. @throws Error for anything else */
@@ -38,3 +40,10 @@ export const spread = (values: readonly number[], digits = 0): string => {
 /** Whether there are some, and all are at most so much. */
 export const within = (values: readonly number[], bar: number): boolean =>
   values.length > 0 && values.every((value) => value <= bar);
+
+/** Processor time of a process so far, in ms (proc(5): ticks of 10 ms). @throws Error when it has ended */
+export function cpuMs(pid: number | string): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}

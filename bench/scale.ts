@@ -18,6 +18,7 @@ import { Host } from "../src/compute/hosts/kinds.ts";
 import { VirtualMachine } from "../src/compute/kinds.ts";
 import { Lease } from "../src/reconcile/kinds.ts";
 import { freePort } from "../src/system/testing/free-port.ts";
+import { cpuMs } from "./measure.ts";
 
 const MACHINES = 40_000;
 const HOSTS = 2500;
@@ -26,7 +27,6 @@ const READS_PER_SECOND = 500;
 const HEARTBEATS_PER_SECOND = 250;
 const CHANGES_PER_SECOND = 5;
 const PAGE = 500;
-const TICKS_PER_SECOND = 100;
 
 const nowMs = () => performance.timeOrigin + performance.now();
 const vmName = (i: number) => `vm-${String(i).padStart(5, "0")}`;
@@ -111,12 +111,6 @@ async function fill(count: number, make: (i: number) => Promise<unknown>): Promi
 
 const memoryMiB = (pid: number) =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
-function cpuSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-}
-
 async function listAll(client: HttpClient): Promise<number> {
   let next = "";
   let found = 0;
@@ -194,7 +188,7 @@ async function main(seconds: number): Promise<void> {
     await sleep(2000);
     sent.clear();
     reached = new Times();
-    const cpuBefore = cpuSeconds(pid);
+    const cpuBefore = cpuMs(pid);
     let peakMiB = memoryMiB(pid);
     const looking = setInterval(() => {
       peakMiB = Math.max(peakMiB, memoryMiB(pid));
@@ -215,7 +209,7 @@ async function main(seconds: number): Promise<void> {
     ]);
     for (let waited = 0; sent.size > 0 && waited < 5000; waited += 50) await sleep(50);
     clearInterval(looking);
-    const cores = (cpuSeconds(pid) - cpuBefore) / seconds;
+    const cores = (cpuMs(pid) - cpuBefore) / 1000 / seconds;
     print(`reads       ${reads.line()} (bar p99 10 ms)`);
     print(`heartbeats  ${beats.line()}`);
     print(`changes     ${changes.line()}`);

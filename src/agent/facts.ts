@@ -1,4 +1,5 @@
 /** What this host is made of, read from /proc, /sys and dmidecode. Its parsers do no I/O; what cannot be read is said to be unknown. */
+
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { release, totalmem } from "node:os";
 import { join } from "node:path";
@@ -7,6 +8,7 @@ import type { HostFacts } from "../compute/hosts/kinds.ts";
 import { type AcceleratorVerdict, probeAccelerator } from "../qemu/accelerator.ts";
 import { type Capabilities, readCapabilities } from "../qemu/capabilities.ts";
 import { run } from "../system/run.ts";
+import { isOwnLink } from "./network/network-names.ts";
 import { readOffers } from "./offers.ts";
 import { readTopology } from "./qemu/topology.ts";
 import { modelWatts } from "./watts-model.ts";
@@ -130,11 +132,11 @@ export function readDisks(sys = "/sys"): HostFacts["disks"] {
  * Physical links: those with a device, so no bridge, tap or container's link. A development host's namespace has none: there what is
  * neither ours nor loopback plays them. @param sys where sysfs is mounted
  */
-export function readLinks(sys = "/sys", development = false): HostFacts["links"] {
+export function readLinks(development = false, sys = "/sys"): HostFacts["links"] {
   const folder = join(sys, "class/net");
   return names(folder)
     .filter((name) =>
-      development ? name !== "lo" && !/^vr[bxtd]/.test(name) : existsSync(join(folder, name, "device")),
+      development ? name !== "lo" && !isOwnLink(name) : existsSync(join(folder, name, "device")),
     )
     .map((name) => {
       const at = (file: string) => read(join(folder, name, file));
@@ -206,7 +208,7 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
     // A development host has a part of a machine whose CPUs it does not know.
     ...(profile ? {} : { numaNodes: readTopology().nodes }),
     disks: readDisks(),
-    links: readLinks("/sys", profile !== undefined),
+    links: readLinks(profile !== undefined),
     networks: readNetworks(profile !== undefined),
     ...(profile || supplies.length === 0 ? {} : { powerSupplies: supplies }),
     ...(power ? { power } : {}),

@@ -1,8 +1,10 @@
 /** The networks that this host is in over its own wires, and not only with its machines: what another host there can hear of it. */
+
 import { existsSync, readdirSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { networkOf } from "../resource/subnet.ts";
+import { isOwnLink } from "./network/network-names.ts";
 
 /** It has a device, or is a bridge, bond or VLAN over one that has. */
 function isWired(name: string, sys: string, depth = 0): boolean {
@@ -20,7 +22,7 @@ export function readNetworks(
   sys = "/sys",
   interfaces: ReturnType<typeof networkInterfaces> = networkInterfaces(),
 ): string[] {
-  const wired = (name: string) => (development ? !/^(lo$|vr[bxtd])/.test(name) : isWired(name, sys));
+  const wired = (name: string) => (development ? name !== "lo" && !isOwnLink(name) : isWired(name, sys));
   const networks = Object.entries(interfaces).flatMap(([name, addresses = []]) =>
     wired(name)
       ? addresses.flatMap(({ family, internal, cidr }) =>

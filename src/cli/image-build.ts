@@ -64,21 +64,21 @@ export async function buildImage(
   const build = await createBuild(client, name, spec);
   const of = `imagebuild/${build.metadata.name}`;
   // It would wait for what does not come: the next build is sent all of it again.
-  const cancel = () =>
-    client.patch(ImageBuild, { name: build.metadata.name }, { spec: { cancelled: true } }).then(
+  const isCancelled = () =>
+    cancel(client, build).then(
       () => true,
       () => false,
     );
+  const left = `${of} could not be cancelled; vireo image cancel ${build.metadata.name} does it`;
   try {
     await sendArchives(client, build, what, request.signal, print);
   } catch (error) {
-    if (!(await cancel()))
-      print(`${of} could not be cancelled; vireo image cancel ${build.metadata.name} does it`);
+    if (!(await isCancelled())) print(left);
     throw error;
   }
   if (request.signal.aborted && recipe.archives !== undefined) {
-    if (await cancel()) return print(`${of} is being cancelled: not all of its archives were sent`);
-    throw new UserError(`${of} could not be cancelled; vireo image cancel ${build.metadata.name} does it`);
+    if (await isCancelled()) return print(`${of} is being cancelled: not all of its archives were sent`);
+    throw new UserError(left);
   }
   if (request.detach)
     return print(`${of} of image/${name} waits; vireo image log -f ${build.metadata.name} shows it`);
@@ -231,9 +231,12 @@ export async function cancelBuild(paths: StatePaths, name: string, print: Print)
   const build = await findBuild(client, name);
   const what = `imagebuild/${build.metadata.name}`;
   if (isOver(build)) throw new UserError(`${what} is over already: ${build.status?.phase}`);
-  await client.patch(ImageBuild, { name: build.metadata.name }, { spec: { cancelled: true } });
+  await cancel(client, build);
   print(`${what} is being cancelled`);
 }
+
+const cancel = (client: Client, { metadata }: ImageBuild) =>
+  client.patch(ImageBuild, { name: metadata.name }, { spec: { cancelled: true } });
 
 /** To standard output. @throws UserError */
 export async function printLog(

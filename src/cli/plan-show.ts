@@ -54,7 +54,7 @@ export function namesOf(moves: readonly Named[]): (move: Named) => string {
 }
 
 /** Before and after: the estate in all, then the hosts. */
-export function printOutlook(outlook: Outlook, print: Print): void {
+function printOutlook(outlook: Outlook, print: Print): void {
   print("");
   print(
     table(

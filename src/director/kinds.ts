@@ -261,7 +261,8 @@ const EstateFigures = Type.Object({
   ),
   carbonGramsPerHour: Type.Optional(Type.Number({ description: "The same of CO2." })),
   rulesBroken: Type.Integer({
-    description: "Of each policy the machines that a required rule does not let be where they are.",
+    description:
+      "Of each policy the machines that its rules do not let be where they are. Machines without a host and what failover reserves are not counted.",
   }),
 });
 export type EstateFigures = Static<typeof EstateFigures>;

@@ -12,14 +12,14 @@ const ASKED = 3;
 /** So many are kept of those that a host was asked to wake. */
 const KEPT = 32;
 
-export interface Neighbour {
+interface Neighbour {
   name: string;
   /** In which both are. */
   networks: string[];
 }
 
 /** Those that can be asked, others first for another host. Pure. */
-export function neighboursOf(host: Host, hosts: readonly Host[]): Neighbour[] {
+function neighboursOf(host: Host, hosts: readonly Host[]): Neighbour[] {
   const { wakeOnLan } = host.spec.bmc ?? {};
   if (!wakeOnLan) return [];
   const own = new Set(host.status?.facts?.networks ?? []);

@@ -12,7 +12,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { count, median, pause, quantile, until } from "../../bench/measure.ts";
+import { count, cpuMs, median, pause, quantile, until } from "../../bench/measure.ts";
 import { HEARTBEAT_S, inPages, refreshSeconds, storeEstate } from "../../bench/simulated-estate.ts";
 import { ADMINS } from "../../src/api/pki.ts";
 import { Tokens } from "../../src/api/tokens.ts";
@@ -39,13 +39,6 @@ const privateMiB = (pid: number): number =>
     (sum, [, kib]) => sum + Number(kib) / 1024,
     0,
   );
-
-/** Processor time of a process so far, in ms. */
-function cpuMs(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10;
-}
 
 const began = performance.now();
 const paths = statePaths(mkdtempSync(join(tmpdir(), "vireo-web-bench-")));

@@ -9,6 +9,9 @@ export function linkName(kind: "b" | "x" | "t", name: string): string {
   return `vr${kind}-${name.slice(0, 5)}${createHash("sha256").update(name).digest("hex").slice(0, 6)}`;
 }
 
+/** Whether a link of a host's namespace is one of ours: a bridge, VXLAN or tap of machines, or a bridge of development hosts (cli/devnet.ts). */
+export const isOwnLink = (name: string) => /^vr[bxtd]/.test(name);
+
 export const tableOf = (network: string) => `vireo_${network.replaceAll(/[^a-z0-9]/g, "_")}`;
 /** nft's limit for a comment is 128 bytes: the hash stands for the folder, whatever its length. */
 export const tableComment = (stateFolder: string) =>

@@ -429,7 +429,7 @@ export function anew(machine: MachineView): MachineView {
 }
 
 /** The likings of a kind of machine; the same for all of that kind. */
-export interface Taste extends Likes {
+interface Taste extends Likes {
   kind: MachineKind;
   /** Watts that are measured by: what it would add where it adds most. */
   dearest: number;

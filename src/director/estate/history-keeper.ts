@@ -2,6 +2,7 @@
  * Keeps what machines were seen to use (UsageHistory) in the store: once each hour, an object after the other, so that it is no burst. Who leads next goes on from there; what is lost is
  * the hour that goes on, and of some machines the one before. Killed at any moment, what was written last is whole.
  */
+import { hash } from "node:crypto";
 import { type Client, modify } from "../../client/client.ts";
 import { Instance } from "../../compute/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
@@ -12,12 +13,10 @@ import { historySpec, remembered, UsageHistory } from "./usage-history.ts";
 
 const EVERY_MS = 60_000;
 const HOUR_MS = 3_600_000;
-/** All machines are in so many objects. */
-const OBJECTS = 256;
-/** Of these so many are written at a look. */
+/** Objects that are written at a look, of the 256 that all machines are in. */
 const AT_ONCE = 16;
 
-export interface KeeperContext {
+interface KeeperContext {
   client: Client;
   clock: Clock;
   log: Logger;
@@ -25,20 +24,11 @@ export interface KeeperContext {
 
 const hourOf = (at: number) => Math.floor(at / HOUR_MS);
 
-/** "use-00" to "use-ff", by FNV-1a of the machine's key. */
-function objectOf(machine: string): string {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < machine.length; i++) hash = Math.imul(hash ^ machine.charCodeAt(i), 0x01000193);
-  const low = (hash ^ (hash >>> 8) ^ (hash >>> 16) ^ (hash >>> 24)) & (OBJECTS - 1);
-  return `use-${low.toString(16).padStart(2, "0")}`;
-}
+/** "use-00" to "use-ff". */
+const objectOf = (machine: string) => `use-${hash("sha256", machine).slice(0, 2)}`;
 
 /** Takes in all that is kept. @returns the objects */
-export async function recallHistory(
-  client: Client,
-  history: UseHistory,
-  clock: Clock,
-): Promise<UsageHistory[]> {
+async function recallHistory(client: Client, history: UseHistory, clock: Clock): Promise<UsageHistory[]> {
   const { items } = await client.list(UsageHistory, { shared: true });
   const now = clock.now().getTime();
   for (const object of items) for (const machine of remembered(object)) history.recall(machine, now);

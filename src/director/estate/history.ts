@@ -8,7 +8,7 @@
 import type { MachineUse } from "./use.ts";
 
 const HOUR_MS = 3_600_000;
-const WEEK_HOURS = 168;
+export const WEEK_HOURS = 168;
 /** Nothing is said of a machine before. */
 const SEEN_MS = 5 * 60_000;
 /** What was so long ago counts a third in the recent mean. */

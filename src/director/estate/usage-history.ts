@@ -4,9 +4,8 @@
  */
 import { type Static, Type } from "typebox";
 import { defineKind, type ObjectOf } from "../../resource/kind.ts";
-import type { Remembered } from "./history.ts";
+import { type Remembered, WEEK_HOURS } from "./history.ts";
 
-const WEEK_HOURS = 168;
 /** One byte an hour: 0, not seen; else a power of two in fifteenths from 1/128 on, so that it is off by 2.4 % at most, and says up to 978 processors. */
 const STEPS = 15;
 const LEAST = -7;

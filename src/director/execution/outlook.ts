@@ -88,7 +88,7 @@ function estateFigures(estate: Estate): EstateFigures {
   };
 }
 
-/** As policies tell it in their condition Satisfied: of each policy, those of its machines that may not be where they are. */
+/** Of each policy those of its machines that may not be where they are; neither machines without a host nor what `failover` reserves, which the policy's condition Satisfied tells of, too. */
 function rulesBroken(estate: Estate): number {
   const index = indexOf(estate);
   let broken = 0;

@@ -116,7 +116,7 @@ export function partOf(
   return { model, machine, host: Int32Array.from(host) };
 }
 
-/** What hosts have; those that give out too much already have that. Of the processors what is expected of others is kept (EstateIndex.expected). */
+/** What hosts have; those that give out too much already have that. Of the processors what is expected of others is kept (Load.expected). */
 function capacityOf(index: EstateIndex, host: readonly number[], home: Int32Array, demand: Float64Array) {
   const { capacity, free } = {
     capacity: index.state.model.capacity,
@@ -307,6 +307,6 @@ function talliesOf(
   return { ...makeTallies(items, levels, specs), domainCounts, open, openCounts };
 }
 
-/** Whether all rules hold where it is, and nothing wants it away. */
-export const isStuck = (index: EstateIndex, machine: MachineView): boolean =>
+/** A rule is broken where it is, or its host is to be empty. */
+export const hasToLeave = (index: EstateIndex, machine: MachineView): boolean =>
   index.seek(machine)?.now?.stays === false || index.hosts.get(machine.host ?? "")?.maintenance === true;

@@ -7,9 +7,10 @@ import type { MachineView } from "../estate/estate.ts";
 import type { EstateIndex } from "../estate/estate-index.ts";
 import { isSpecial } from "../rules/rules.ts";
 import { anneal, temper } from "../solver/anneal.ts";
+import { MOST_CLEARED } from "../solver/clear.ts";
 import { State } from "../solver/state.ts";
 import { type Draft, isSettled, mayMove, type PlanOptions } from "./draft.ts";
-import { isStuck, partOf } from "./part.ts";
+import { hasToLeave, partOf } from "./part.ts";
 import { costOf, openingOf, take, type Wanted } from "./together.ts";
 
 /** Hosts of a part at most; so many of them for what is sought there. */
@@ -87,7 +88,7 @@ function isWorthEmptying(draft: Draft, h: number, options: PlanOptions): boolean
   const { estate, index } = draft;
   const host = index.hostOf(h);
   const count = index.state.itemsOn[h] as number;
-  if (!host?.ready || host.cordoned || count < 2 || count > MOST_AT_ONCE) return false;
+  if (!host?.ready || host.cordoned || count < 2 || count > MOST_CLEARED) return false;
   let gain = 0;
   const saved = openingOf(index, h);
   for (let item = index.state.first[h] as number; item >= 0; item = index.state.next[item] as number) {
@@ -102,9 +103,6 @@ function isWorthEmptying(draft: Draft, h: number, options: PlanOptions): boolean
     return isFree(draft, at, options) && isSettled(estate, machine, options);
   });
 }
-
-/** With more machines the idle watts of their host are never worth the moves. */
-const MOST_AT_ONCE = 12;
 
 /** How well a machine likes the kind of host that it likes best, of those in use, apart from room. */
 export function bestIn(index: EstateIndex, at: number): number {
@@ -121,7 +119,7 @@ function isFree(draft: Draft, at: number, options: PlanOptions): boolean {
   const here = index.hosts.get(machine.host ?? "");
   if (!here?.ready || moved.has(at) || !mayMove(estate, machine, options) || isSpecial(machine)) return false;
   if (!draft.allows(machine)) return false;
-  if (isStuck(index, machine)) return true;
+  if (hasToLeave(index, machine)) return true;
   if (index.tasteOf(at).kind.aboutLicences) return false;
   return !here.cordoned && isSettled(estate, machine, options);
 }
@@ -155,10 +153,10 @@ function sought(draft: Draft, hosts: readonly number[], options: PlanOptions): W
   const part = partOf(index, {
     hosts,
     isFree: (at) => isFree(draft, at, options),
-    mustLeave: (at) => isStuck(index, index.machines[at] as MachineView),
+    mustLeave: (at) => hasToLeave(index, index.machines[at] as MachineView),
     moveCost: (at) =>
       // What it is worth that a host is empty is told afterwards.
-      (index.state.itemsOn[index.state.at[at] as number] as number) <= MOST_AT_ONCE
+      (index.state.itemsOn[index.state.at[at] as number] as number) <= MOST_CLEARED
         ? options.threshold
         : costOf(draft, at, options),
   });

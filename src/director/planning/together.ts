@@ -5,7 +5,7 @@ import { survivalOf } from "../failover/failover.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { acceptOf, type Draft, leastGain, type PlanOptions, whyAway } from "./draft.ts";
 import { whoSays } from "./goals.ts";
-import { isStuck, MENDED } from "./part.ts";
+import { hasToLeave, MENDED } from "./part.ts";
 
 /** Moves of a group that it is tried without. */
 const DOUBTS = 48;
@@ -33,7 +33,7 @@ interface Step {
 /** What a move of the machine has to gain, when it does not leave a host empty together with others. */
 export function costOf({ estate, index }: Draft, at: number, options: PlanOptions): number {
   const machine = index.machines[at] as MachineView;
-  return isStuck(index, machine) ? options.threshold : leastGain(estate, machine, options);
+  return hasToLeave(index, machine) ? options.threshold : leastGain(estate, machine, options);
 }
 
 const brings = ({ gain, cost }: Step) => gain >= cost;
@@ -160,7 +160,7 @@ function attempt(draft: Draft, wanted: readonly Wanted[], options: PlanOptions):
       const { at, to } = next;
       const machine = index.machines[at] as MachineView;
       const here = index.hosts.get(machine.host ?? "");
-      const must = isStuck(index, machine);
+      const must = hasToLeave(index, machine);
       const seek = index.seek(machine);
       const accept = acceptOf(estate, index, machine, options, must);
       if (

@@ -5,7 +5,7 @@
 import type { State } from "./state.ts";
 
 /** With more items, what a host costs is hardly ever worth the moves. */
-const MOST = 12;
+export const MOST_CLEARED = 12;
 /** Of a few hosts the one with the fewest items is tried. */
 const PICKS = 4;
 const UNIT = 2 ** -32;
@@ -28,7 +28,7 @@ export class Clear {
   each(limit: number): void {
     const { itemsOn } = this.state;
     const order = Array.from({ length: this.hosts }, (_, h) => h)
-      .filter((h) => (itemsOn[h] as number) > 0 && (itemsOn[h] as number) <= MOST)
+      .filter((h) => (itemsOn[h] as number) > 0 && (itemsOn[h] as number) <= MOST_CLEARED)
       .sort((a, b) => (itemsOn[a] as number) - (itemsOn[b] as number) || a - b);
     for (const h of order) this.clear(h, limit);
   }
@@ -40,7 +40,7 @@ export class Clear {
     for (let n = 0; n < PICKS; n++) {
       const other = (this.random() * UNIT * this.hosts) | 0;
       const items = itemsOn[other] as number;
-      if (items > 0 && items <= MOST && (host < 0 || items < (itemsOn[host] as number))) host = other;
+      if (items > 0 && items <= MOST_CLEARED && (host < 0 || items < (itemsOn[host] as number))) host = other;
     }
     return host >= 0 && this.clear(host, limit);
   }
@@ -53,7 +53,7 @@ export class Clear {
       if (fixed && (fixed[item] as number) === 1) return false;
       items.push(item);
     }
-    if (items.length > MOST) return false;
+    if (items.length > MOST_CLEARED) return false;
     const sizeOf = (item: number) => {
       let size = 0;
       for (let r = 0; r < resources; r++)

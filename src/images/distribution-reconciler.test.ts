@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
+import { getCondition } from "../resource/object.ts";
 import { Distribution } from "./kinds.ts";
 import { runImageReconciler } from "./reconciler.ts";
 
@@ -37,4 +38,20 @@ it("a write that fails is tried again, and ends nobody's lead; one that is delet
   await status().toMatchObject({ modes: ["slim", "full"] });
   expect((await client.get(Distribution, { name }))?.metadata.uid).not.toBe(before?.metadata.uid);
   expect(ended).not.toHaveBeenCalled();
+});
+
+it("what can be done with them is looked at again: nobody tells when a program or a key has come", async () => {
+  const clock = new SteppedClock();
+  const { client } = plane;
+  const user = vi.spyOn(process, "getuid").mockReturnValue(1000);
+  void runImageReconciler({ client, clock, log: silentLogger, signal: stop.signal });
+  const full = () =>
+    expect.poll(async () => {
+      await clock.step(10_000);
+      const { status } = (await client.get(Distribution, { name })) ?? {};
+      return getCondition(status?.conditions, "FullBuildable")?.message;
+    });
+  await full().toMatch(/ as user 1000\./);
+  user.mockReturnValue(1001);
+  await full().toMatch(/ as user 1001\./);
 });

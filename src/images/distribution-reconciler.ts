@@ -1,8 +1,12 @@
-/** Makes the Distributions that there are, and says in their status what they can do; one that is deleted comes back. */
+/** Makes the Distributions that there are, and says in their status what can be done with them on this machine; one that is deleted comes back. */
+import { isDeepStrictEqual } from "node:util";
 import { modify } from "../client/client.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";
+import { setCondition } from "../resource/object.ts";
+import { abilitiesOf } from "./abilities.ts";
+import { tryNamespaces } from "./full/sealed.ts";
 import { Distribution } from "./kinds.ts";
 import { FORMATS } from "./recipe.ts";
 import type { ImageContext } from "./reconciler.ts";
@@ -12,22 +16,40 @@ const ALL: ReadonlyMap<string, Distribution["spec"]> = new Map(
   allReleases().map((spec) => [distributionName(spec), spec]),
 );
 
+/** Programs and keys come and go without anybody telling. */
+const LOOK_MS = 30_000;
+
 export async function runDistributionReconciler({ client, clock, log, signal }: ImageContext): Promise<void> {
   const distributions = new Informer(client, Distribution, { log, clock });
+  let hasNamespaces = false;
+  /** What this process may do stays so. */
+  const namespaces = async () => {
+    if (!hasNamespaces) await tryNamespaces();
+    hasNamespaces = true;
+  };
   const controller = new Controller({
     name: "distributions",
     log,
     clock,
     reconcile: async (name) => {
       const spec = ALL.get(name);
-      if (!spec) return;
+      if (!spec) return undefined;
       await client.create(Distribution, { metadata: { name }, spec }).catch((error: unknown) => {
         if (!isApiError(error, "AlreadyExists")) throw error;
       });
-      const status = { formats: [...FORMATS], modes: [...releaseOf(spec).modes] };
-      await modify(client, Distribution, { name }, "status", (now) =>
-        JSON.stringify(now.status) === JSON.stringify(status) ? undefined : { ...now, status },
-      );
+      const { title, modes } = releaseOf(spec);
+      const abilities = await abilitiesOf(spec, namespaces);
+      await modify(client, Distribution, { name }, "status", (now) => {
+        const at = clock.now().toISOString();
+        const observedGeneration = now.metadata.generation ?? 0;
+        const conditions = abilities.reduce(
+          (all, ability) => setCondition(all, { ...ability, observedGeneration }, at),
+          now.status?.conditions ?? [],
+        );
+        const status = { title, formats: [...FORMATS], modes: [...modes], conditions };
+        return isDeepStrictEqual(now.status, status) ? undefined : { ...now, status };
+      });
+      return { requeueAfterMs: LOOK_MS };
     },
   });
   distributions.onChange((name) => controller.enqueue(name));

@@ -18,7 +18,7 @@ import type { Taken } from "./packages/closure.ts";
 import { PackageError } from "./packages/package-error.ts";
 import { PackageIndex } from "./packages/package-index.ts";
 import { MODES, type Mode } from "./recipe.ts";
-import { isRpm, releaseOf } from "./releases.ts";
+import { isRpm, releaseOf, withoutPicker } from "./releases.ts";
 
 const LIMIT = 50;
 const MOST = 500;
@@ -35,11 +35,7 @@ export function distributionSubresources(
     const found = await client.get(Distribution, { name });
     if (!found) throw new ApiError("NotFound", `distributions.vireo.dev "${name}" not found`, { name });
     const { release } = found.spec;
-    if (isRpm(releaseOf(found.spec)))
-      throw new ApiError(
-        "BadRequest",
-        `packages of ${name} cannot be picked here: their names are looked at when an image of them is built`,
-      );
+    if (isRpm(releaseOf(found.spec))) throw new ApiError("BadRequest", withoutPicker(name));
     const warn = (text: string) => log.warn("packages.stale", { release, why: text });
     const known = indexes.get(release) ?? new PackageIndex(cache, release, { warn });
     indexes.set(release, known);

@@ -256,18 +256,32 @@ export const Distribution = defineKind({
     { distribution, release },
     rules(immutable("distribution", HINT), immutable("release", HINT)),
   ),
-  // Owner of status: the control plane that leads.
+  // Owner of status: the control plane that leads, of its own machine (abilities.ts): it is the one that builds.
   status: Type.Object({
+    title: Type.Optional(Type.String({ description: "What it is called." })),
     formats: Type.Optional(
       Type.Array(Type.String(), { ...AS_SET, description: "What a recipe's formats may name." }),
     ),
     modes: Type.Optional(
       Type.Array(Type.String(), { ...AS_SET, description: "What a recipe's mode may be." }),
     ),
+    conditions: Type.Optional(Conditions),
   }),
   columns: [
     { name: "Distribution", type: "string", jsonPath: ".spec.distribution" },
     { name: "Release", type: "string", jsonPath: ".spec.release" },
+    ...(
+      [
+        ["Slim", "SlimBuildable"],
+        ["Full", "FullBuildable"],
+        ["Keys", "KeysAvailable"],
+        ["Picker", "PickerAvailable"],
+      ] as const
+    ).map(([name, type]) => ({
+      name,
+      type: "string" as const,
+      jsonPath: `.status.conditions[?(@.type=='${type}')].status`,
+    })),
   ],
   selectableFields: [],
 });

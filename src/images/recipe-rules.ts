@@ -2,7 +2,7 @@
 import type { Cause } from "../resource/errors.ts";
 import { keyProblem } from "./packages/repositories.ts";
 import type { Recipe } from "./recipe.ts";
-import { findRelease, isRpm, RELEASES } from "./releases.ts";
+import { findRelease, isRpm, RELEASES, withoutMode } from "./releases.ts";
 
 const wrong = (field: string, reason: Cause["reason"], message: string): Cause => ({
   field: `spec.recipe.${field}`,
@@ -103,13 +103,7 @@ function checkRelease({ distribution, release, mode = "slim" }: Recipe): Cause[]
     ];
   return found.modes.includes(mode)
     ? []
-    : [
-        invalid(
-          "mode",
-          mode,
-          `images of ${found.title} are ${found.modes.join(" or ")}: its packages leave users, links and caches to their scripts, which slim images do not run; set spec.recipe.mode to full`,
-        ),
-      ];
+    : [invalid("mode", mode, `${withoutMode(found)}; set spec.recipe.mode to full`)];
 }
 
 function isTimeZone(name: string): boolean {

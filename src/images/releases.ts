@@ -270,4 +270,12 @@ export const withoutKeys = ({ keys: { files, from, at }, title }: Pick<Release, 
     from ? `install ${from}, or` : "no package of Debian 12 has them:"
   } give them as recipe.mirror.key, in ASCII armor (they are at ${at}), or put them there`;
 
+/** Why there is no such mode for its images, for users. Pure. */
+export const withoutMode = ({ title, modes }: Pick<Release, "title" | "modes">) =>
+  `images of ${title} are ${modes.join(" or ")}: its packages leave users, links and caches to their scripts, which slim images do not run`;
+
+/** Why nobody can pick of its packages, for users. @param name of its Distribution. Pure. */
+export const withoutPicker = (name: string) =>
+  `packages of ${name} cannot be picked here: their names are looked at when an image of them is built`;
+
 export const isRpm = (release: AptRelease | RpmRelease): release is RpmRelease => release.tool !== "apt";

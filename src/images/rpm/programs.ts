@@ -1,5 +1,5 @@
 /** Whether the programs are on this machine that images of RPMs are built with. */
-import { CommandError, run } from "../../system/run.ts";
+import { isInstalled } from "../../system/programs.ts";
 import type { RpmRelease } from "../releases.ts";
 
 /** The programs, and Debian's package of each. */
@@ -8,17 +8,12 @@ const PROGRAMS: Readonly<Record<RpmRelease["tool"], Readonly<Record<string, stri
   zypper: { zypper: "zypper", rpmkeys: "rpm", rpm2cpio: "rpm2cpio" },
 };
 
-/** @throws Error with what is missing, and what would bring it */
-export async function requireRpmTools({ title, tool }: RpmRelease): Promise<void> {
+/** @returns what is missing, and what would bring it, for users */
+export async function missingRpmTools({ title, tool }: RpmRelease): Promise<string | undefined> {
   const missing: string[] = [];
   for (const [program, from] of Object.entries(PROGRAMS[tool]))
-    await run(program, ["--version"]).catch((error: unknown) => {
-      if (!(error instanceof CommandError)) throw error;
-      if (/is not installed$/.test(error.message)) missing.push(from);
-    });
-  if (missing.length === 0) return;
+    if (!(await isInstalled(program))) missing.push(from);
+  if (missing.length === 0) return undefined;
   const packages = [...new Set(missing)].join(" ");
-  throw new Error(
-    `recipe.distribution: images of ${title} are built by ${tool}, for which this machine lacks ${packages}; install it: apt-get install --no-install-recommends ${packages}`,
-  );
+  return `images of ${title} are built by ${tool}, for which the control plane's machine lacks ${packages}; install it there: apt-get install --no-install-recommends ${packages}`;
 }

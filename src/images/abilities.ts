@@ -1,0 +1,83 @@
+/** What a control plane can do with a release, as conditions of its Distribution: whether images of it can be built here in each mode, checked, and their packages picked. */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import type { ConditionInput } from "../resource/object.ts";
+import { lackOfFullMode } from "./full/sealed.ts";
+import type { Distribution } from "./kinds.ts";
+import { sourcesFor } from "./packages/sources.ts";
+import { MODES, type Mode } from "./recipe.ts";
+import {
+  type AptRelease,
+  distributionName,
+  isRpm,
+  type RpmRelease,
+  releaseOf,
+  withoutKeys,
+  withoutMode,
+  withoutPicker,
+} from "./releases.ts";
+
+/** Of each mode: whether images are built in it. */
+export const BUILDABLE = { slim: "SlimBuildable", full: "FullBuildable" } as const satisfies Record<
+  Mode,
+  string
+>;
+export type Ability = (typeof BUILDABLE)[Mode] | "KeysAvailable" | "PickerAvailable";
+
+type No = { reason: string; message: string } | undefined;
+
+/** Whether recipes do without mirror.key. */
+async function hasKeys(release: AptRelease | RpmRelease): Promise<boolean> {
+  const { files } = release.keys;
+  if (isRpm(release)) return files.some((path) => existsSync(path));
+  if (existsSync(files[0])) return true;
+  // This machine's own sources name keys of their own.
+  const osRelease = await readFile("/etc/os-release", "utf8").catch(() => "");
+  return sourcesFor(release, { osRelease, keys: files[0] }) === undefined;
+}
+
+/** @param namespaces as lackOfFullMode() takes it */
+export async function abilitiesOf(
+  spec: Distribution["spec"],
+  namespaces?: () => Promise<void>,
+): Promise<ConditionInput[]> {
+  const release = releaseOf(spec);
+  const name = distributionName(spec);
+  const condition = (type: Ability, yes: string, no: No): ConditionInput =>
+    no ? { type, status: "False", ...no } : { type, status: "True", reason: "Available", message: yes };
+  const whyNotBuilt = async (mode: Mode): Promise<No> => {
+    if (!release.modes.includes(mode)) return { reason: "NoSuchMode", message: withoutMode(release) };
+    const lack = mode === "full" ? await lackOfFullMode(release, namespaces) : undefined;
+    return lack && { reason: lack.reason, message: lack.message };
+  };
+  const keys = await hasKeys(release);
+  const modes: ConditionInput[] = [];
+  for (const mode of MODES)
+    modes.push(
+      condition(
+        BUILDABLE[mode],
+        `${mode} images of ${release.title} are built here`,
+        await whyNotBuilt(mode),
+      ),
+    );
+  return [
+    ...modes,
+    condition(
+      "KeysAvailable",
+      `packages are checked with the keys of ${release.title} on this machine`,
+      keys ? undefined : { reason: "NoKeys", message: withoutKeys(release) },
+    ),
+    condition(
+      "PickerAvailable",
+      `packages of ${name} can be picked`,
+      isRpm(release)
+        ? { reason: "NoLists", message: withoutPicker(name) }
+        : keys
+          ? undefined
+          : {
+              reason: "NoKeys",
+              message: `${withoutPicker(name)}, as there are no keys of ${release.title} on this machine to check lists of packages with`,
+            },
+    ),
+  ];
+}

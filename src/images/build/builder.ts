@@ -302,7 +302,7 @@ async function assemble(
         ? await makeRootDisk(work, root, { diskMiB: recipe.diskMiB, epoch, uuid })
         : await makeReadOnlyDisk(work, root, { type, epoch, uuid, all: !whole });
   const commandLine = recipe.kernel === "generic" ? COMMAND_LINE_ANYWHERE : COMMAND_LINE;
-  const largest = () => largestParts(root, layers, recipe);
+  const largest = () => largestParts(root, { layers, packages: inRoot }, recipe);
   const parts = { kernel, initrd, commandLine, boot, epoch, fileList: files, largest };
   if (boot === "direct") return { ...parts, raw: file ?? (await emptyDisk(work)) };
   const title = recipe.branding?.osRelease?.prettyName ?? releaseOf(recipe).title;

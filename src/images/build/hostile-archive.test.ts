@@ -165,7 +165,7 @@ it.each([
   try {
     const { layers } = await makeRoot(work, root, about, recipe);
     await addModules({ folder: at("payload"), release: "6.1" }, root);
-    await largestParts(root, layers, recipe);
+    await largestParts(root, { layers, packages: about.debs }, recipe);
   } finally {
     // However it ended.
     expect(lookAt(machine)).toEqual(before);

@@ -78,7 +78,7 @@ const merged = (path: string) => path.replace(/^\/(bin|sbin|lib|lib64)\//, "/usr
 export interface Root {
   /** The moment that no file of it is newer than, in seconds since 1970. */
   epoch: number;
-  /** What each package brought; some of it may have been left out, or be other files now. */
+  /** What each archive brought, and of slim images each package; some of it may have been left out, or be other files now. */
   layers: Layer[];
 }
 

@@ -1,7 +1,10 @@
 /** How much room an image takes, and what takes it. */
 import { lstat, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Package } from "../packages/packages.ts";
 import { bytesOf as contentOf, type Recipe } from "../recipe.ts";
+import { isRpm, releaseOf } from "../releases.ts";
+import { filesIn } from "../rpm/describe.ts";
 import type { Layer } from "./initrd.ts";
 import { rooted } from "./rooted.ts";
 
@@ -24,11 +27,15 @@ export async function requireSize(
   );
 }
 
-/** @param layers what each package of a slim image brought; a full one knows by itself */
-export async function largestParts(root: string, layers: readonly Layer[], recipe: Recipe): Promise<string> {
+/** @param layers as Root has them @param packages that are in it */
+export async function largestParts(
+  root: string,
+  { layers, packages }: { layers: readonly Layer[]; packages: readonly Package[] },
+  recipe: Recipe,
+): Promise<string> {
   const sizes: [name: string, bytes: number][] = [];
-  for (const { name, paths } of layers.length ? layers : await installedPackages(root))
-    sizes.push([name, await bytesOf(root, paths)]);
+  const installed = recipe.mode !== "full" ? [] : await installedPackages(root, packages, recipe);
+  for (const { name, paths } of [...installed, ...layers]) sizes.push([name, await bytesOf(root, paths)]);
   const modules = await rooted(root, "/usr/lib/modules");
   // With their kinds: otherwise readdir goes on through links.
   const below = await readdir(modules, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -48,8 +55,13 @@ export async function largestParts(root: string, layers: readonly Layer[], recip
     .join(", ");
 }
 
-/** By dpkg's lists of their files. */
-async function installedPackages(root: string): Promise<Layer[]> {
+/** By dpkg's lists of their files; of RPMs by the packages themselves: the system's database may be one that this machine's rpm cannot read. */
+async function installedPackages(
+  root: string,
+  packages: readonly Package[],
+  recipe: Recipe,
+): Promise<Layer[]> {
+  if (isRpm(releaseOf(recipe))) return filesIn(packages.map(({ file }) => file));
   const folder = "/var/lib/dpkg/info";
   const names = await readdir(await rooted(root, folder)).catch(() => []);
   const lists = names.filter((name) => name.endsWith(".list"));

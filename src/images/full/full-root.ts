@@ -81,14 +81,14 @@ export async function makeFullRoot(
   await makeLocale(work, root, recipe);
   // Programs of the packages run up to here; what archives and files bring, they might have replaced.
   const enabled = await enablePackaged(work, root, recipe);
-  await unpackArchives(root, recipe, archives, work.signal);
+  const layers = await unpackArchives(root, recipe, archives, work.signal);
   await putFiles(root, fullFiles(recipe));
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
   await customize(root, recipe);
   await addUsers(root, recipe.users);
   await enableOthers(root, recipe, enabled);
   await clampTimes(work, root, epoch);
-  return { epoch, layers: [] };
+  return { epoch, layers };
 }
 
 /** A file takes the place of a link of ours; through other links it goes where they lead. */

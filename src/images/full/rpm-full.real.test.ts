@@ -2,12 +2,23 @@
  * Full images built by the real dnf and zypper, of a small distribution of RPMs made here (what is in them is Debian's): scripts of packages ran, it boots with
  * systemd, rpm knows what is installed, and it is the same again from its lock.
  */
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { CACHE } from "../../cli/paths.ts";
+import { sha256Of } from "../../system/digest.ts";
 import { run } from "../../system/run.ts";
+import { archiveFile, archivesFolder, makeFolder } from "../archives/store.ts";
 import { type BuiltImage, buildImage } from "../build/builder.ts";
 import type { Recipe } from "../recipe.ts";
 import { isRpm, releaseOf } from "../releases.ts";
@@ -114,6 +125,26 @@ it(
     expect(lockOf(again)).toEqual(lock);
   },
   2 * BUILD_MS,
+);
+
+it(
+  "one that is too large says which packages and archives are the largest",
+  async () => {
+    const store = archivesFolder(join(folder, "large"));
+    await makeFolder(store);
+    const tree = join(folder, "stock");
+    mkdirSync(tree);
+    writeFileSync(join(tree, "prices"), Buffer.alloc(3 * 2 ** 20, 7));
+    const tar = join(folder, "stock.tar");
+    await run("tar", ["-C", tree, "-cf", tar, "prices"]);
+    const sha256 = await sha256Of(tar);
+    renameSync(tar, archiveFile(store, sha256));
+    const archives = [{ file: "stock.tar", sha256, bytes: statSync(archiveFile(store, sha256)).size }];
+    await expect(build("large", { ...recipeOf("dnf"), archives, maxMiB: 5 })).rejects.toThrow(
+      /^recipe\.maxMiB: .* unpacked: test-system \d+\.\d MiB, (.*, )?stock\.tar 3\.0 MiB/,
+    );
+  },
+  BUILD_MS,
 );
 
 it(

@@ -1,5 +1,6 @@
 /** What RPM files say of themselves. */
 import { run } from "../../system/run.ts";
+import type { Layer } from "../build/initrd.ts";
 import { type Nevra, nevra } from "./tools.ts";
 
 const QUERY = "%{NAME}|%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}|%{ARCH}|%{BUILDTIME}|%{SOURCERPM}\\n";
@@ -12,16 +13,31 @@ export interface Described extends Nevra {
   source: string;
 }
 
+/** @returns lines. @throws CommandError */
+async function query(format: string, files: readonly string[]): Promise<string[]> {
+  if (files.length === 0) return [];
+  const args = ["-qp", "--nosignature", "--qf", format, ...files];
+  return (await run("rpm", args, { timeoutMs: 600_000 })).split("\n").filter(Boolean);
+}
+
 /** What is in the files. @throws CommandError */
 export async function describe(files: readonly string[]): Promise<Described[]> {
-  if (files.length === 0) return [];
-  const said = await run("rpm", ["-qp", "--nosignature", "--qf", QUERY, ...files], { timeoutMs: 600_000 });
-  return said
-    .split("\n")
-    .filter(Boolean)
-    .flatMap((line, i) => {
-      const [name = "", version = "", arch = "", time, source = ""] = line.split("|");
-      const found = nevra(name, version, arch);
-      return found ? [{ ...found, file: files[i] ?? "", builtAt: Number(time), source }] : [];
-    });
+  return (await query(QUERY, files)).flatMap((line, i) => {
+    const [name = "", version = "", arch = "", time, source = ""] = line.split("|");
+    const found = nevra(name, version, arch);
+    return found ? [{ ...found, file: files[i] ?? "", builtAt: Number(time), source }] : [];
+  });
+}
+
+/** Where each puts its files. @throws CommandError */
+export async function filesIn(files: readonly string[]): Promise<Layer[]> {
+  const layers = new Map<string, string[]>();
+  for (const line of await query("[%{=NAME}|%{FILENAMES}\\n]", files)) {
+    const at = line.indexOf("|");
+    const name = line.slice(0, at);
+    const paths = layers.get(name) ?? [];
+    paths.push(line.slice(at + 1));
+    layers.set(name, paths);
+  }
+  return [...layers].map(([name, paths]) => ({ name, paths }));
 }

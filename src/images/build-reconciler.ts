@@ -16,7 +16,8 @@ import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
-import { archivesFolder, lastPartMs, missingArchives, nameWhole } from "./archives/store.ts";
+import { archivesFolder } from "./archives/store.ts";
+import { awaitArchives, type Wait } from "./archives/waiting.ts";
 import {
   type BuildOptions,
   type BuiltImage,
@@ -26,6 +27,7 @@ import {
   type Stage,
 } from "./build/builder.ts";
 import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./build/estimate.ts";
+import { LOOK_MS } from "./import/parts.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { sameRecipe } from "./recipe.ts";
 import type { Signer } from "./trust/signature.ts";
@@ -45,10 +47,6 @@ export interface BuildContext {
 }
 
 type Status = NonNullable<ImageBuild["status"]>;
-
-/** How long a build waits for archives of its recipe after the last part of them has come, and how often it looks. */
-const UPLOAD_MS = 3600_000;
-const LOOK_MS = 500;
 
 export const isOver = ({ status }: ImageBuild) =>
   status?.phase === "Succeeded" || status?.phase === "Failed" || status?.phase === "Cancelled";
@@ -139,20 +137,16 @@ async function reconcile(
     return undefined;
   }
   if (build.spec.recipe.archives?.length) {
-    const { other, missing, heardMs } = await archivesToCome(client, build, cancelled);
+    const wait = await archivesToCome(context, build, cancelled);
     // Cancelled while it looked, or whoever leads next goes on.
     if (cancelled.aborted) return context.signal.aborted ? undefined : { requeueAfterMs: LOOK_MS };
-    if (other) {
-      await finish("Failed", other);
+    if (wait && "failed" in wait) {
+      await finish("Failed", wait.failed);
       return undefined;
     }
-    if (missing) {
-      if (clock.now().getTime() - heardMs > UPLOAD_MS) {
-        await finish("Failed", `nothing more has come for an hour; ${missing}`);
-        return undefined;
-      }
-      if (build.status?.message !== missing)
-        await write((status) => ({ ...status, phase: "Pending", message: missing }));
+    if (wait) {
+      if (build.status?.message !== wait.waits)
+        await write((status) => ({ ...status, phase: "Pending", message: wait.waits }));
       return { requeueAfterMs: LOOK_MS };
     }
     const later = await overtakenBy(client, build);
@@ -255,39 +249,21 @@ async function reconcile(
   }
 }
 
-/**
- * Takes what has come whole.
- * @returns in words what the build waits for (others go before it meanwhile), or what came instead; when it heard of it last, in ms since the epoch. @throws Error of the file system
- */
+/** @returns undefined when all is there, or `signal` ended it. @throws Error of the file system */
 async function archivesToCome(
-  client: Client,
+  { client, clock }: BuildContext,
   build: ImageBuild,
   signal: AbortSignal,
-): Promise<{ missing?: string; other?: string; heardMs: number }> {
-  const { metadata, spec } = build;
-  const createdMs = Date.parse(metadata.creationTimestamp ?? "");
+): Promise<Wait | undefined> {
   // A pool that is not there is told of by the build.
-  const images = await imagesFolder(client, spec.storagePool).catch(() => undefined);
-  if (images === undefined) return { heardMs: createdMs };
-  const folder = archivesFolder(images);
-  const wanted = await missingArchives(folder, spec.recipe.archives);
-  const other = await nameWhole(folder, wanted, build, signal).catch((error: unknown) => {
-    if (!signal.aborted) throw error;
-    return undefined;
-  });
-  const heardMs = Math.max(createdMs, await lastPartMs(folder, wanted, build));
-  if (other)
-    return {
-      other: `what came is not the ${other.file} whose sha256 is ${other.sha256}; build again, which sends it anew`,
-      heardMs,
-    };
-  const missing = await missingArchives(folder, wanted);
-  if (missing.length === 0) return { heardMs };
-  const names = missing.map(({ file, sha256 }) => `${file} (sha256 ${sha256.slice(0, 12)}…)`).join(", ");
-  return {
-    missing: `waits for ${names}: vireo image build sends it from beside the recipe, or POST …/imagebuilds/${metadata.name}/upload`,
-    heardMs,
-  };
+  const images = await imagesFolder(client, build.spec.storagePool).catch(() => undefined);
+  if (images === undefined) return undefined;
+  return awaitArchives(archivesFolder(images), build, clock.now().getTime(), signal).catch(
+    (error: unknown) => {
+      if (!signal.aborted) throw error;
+      return undefined;
+    },
+  );
 }
 
 /** A build that was asked for later and has made the image while this one waited: what this one makes would be the older recipe. */

@@ -14,6 +14,9 @@ import { ApiError } from "../../resource/errors.ts";
 import { API_VERSION } from "../../resource/kind.ts";
 import { roomIn } from "./room.ts";
 
+/** How often whoever waits for parts looks whether more has come. */
+export const LOOK_MS = 500;
+
 export interface Coming {
   /** The object that waits for it, for users: `image web`. */
   owner: string;

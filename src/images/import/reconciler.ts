@@ -27,14 +27,13 @@ import { ContentError } from "./content.ts";
 import { convert } from "./convert.ts";
 import { download } from "./download.ts";
 import { isFar } from "./origin.ts";
+import { LOOK_MS } from "./parts.ts";
 import { importFolder, receivedBytes, receivedFile, removeStaleImports } from "./received.ts";
 import { roomIn, tooLarge, withRoom } from "./room.ts";
 import { unpack } from "./unpack.ts";
 
 type Status = NonNullable<Image["status"]>;
 
-/** How often it is looked whether more has come of an upload. */
-const LOOK_MS = 1000;
 /** A URL that cannot be fetched is tried again after this long. */
 const RETRY_MS = 30_000;
 /** How often the progress is told. */

@@ -82,16 +82,22 @@ it("strace's lines: paths with quotes and other letters, links followed, directo
     '2  mkdir("/var/lib/a", 0777) = 0',
     '2  mkdirat(AT_FDCWD</w>, "/tmp/a", 0777) = 0',
     '2  openat(AT_FDCWD</w>, "/var/log/b/c.log", O_WRONLY|O_CREAT|O_APPEND, 0666) = 3</var/log/b/c.log>',
+    '2  openat2(4</srv, x>, "y", {flags=O_RDONLY|O_CLOEXEC, resolve=RESOLVE_BENEATH}, 24) = 3</srv, x/y>',
+    '2  creat("/var/lib/c/new", 0644) = 3</var/lib/c/new>',
+    '2  execveat(3</usr/bin/y>, "", ["y", "a) = 0"], 0x7 /* 1 var */, AT_EMPTY_PATH) = 0',
+    '2  execve("/usr/bin/none", ["none", ") = 0"], 0x7 /* 1 var */) = -1 ENOENT (No such file or directory)',
+    '2  newfstatat(3</srv/open>, "", {st_mode=S_IFREG|0644, st_size=1, ...}, AT_EMPTY_PATH) = 0',
     "2  +++ exited with 0 +++",
     "garbage",
   ].join("\n");
   const { opened, started, looked, folders } = await parseTrace(text.split("\n"), "/root/in");
   expect([...looked]).toEqual(["/w/seen", "/etc/x"]);
-  expect([...folders]).toEqual(["/srv", "/var/lib", "/var/log/b"]);
-  expect([...started]).toEqual(["/bin/x"]);
+  expect([...folders]).toEqual(["/srv", "/var/lib", "/var/log/b", "/var/lib/c"]);
+  expect([...started]).toEqual(["/bin/x", "/usr/bin/y"]);
   expect([...opened]).toEqual([
     ['/srv/a "b" ä', 'a "b" ä'],
     ["/usr/lib/libz.so.1.2", "/lib/libz.so.1"],
+    ["/srv, x/y", "y"],
   ]);
 });
 

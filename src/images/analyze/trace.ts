@@ -31,14 +31,20 @@ const GRACE_MS = 5000;
 /** How often those that it started meanwhile are killed as well, before strace itself is. */
 const KILLS = 50;
 const BETWEEN_KILLS_MS = 100;
+/** System calls that are watched. */
+const OPENS = ["open", "openat", "openat2", "creat"];
+const STARTS = ["execve", "execveat"];
+const MAKES_FOLDERS = ["mkdir", "mkdirat"];
+const LOOKS = [
+  ...["stat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat"],
+];
 const STRACE = [
   ..."-f -qq -y -z -s 4096 --seccomp-bpf -e signal=none".split(" "),
-  ..."-e trace=open,openat,openat2,creat,execve,execveat,mkdir,mkdirat"
-    .split(" ")
-    .map((word, i) =>
-      i === 0 ? word : `${word},stat,lstat,newfstatat,statx,access,faccessat,faccessat2,readlink,readlinkat`,
-    ),
+  ...["-e", `trace=${[...OPENS, ...STARTS, ...MAKES_FOLDERS, ...LOOKS].join(",")}`],
 ];
+/** Of one that succeeded: its name, the folder that the path is in, the path, what else it was given, and the file that it opened. */
+const CALL =
+  /^\d+ +(\w+)\((?:(?:AT_FDCWD|\d+)<((?:[^>\\]|\\.)*)>, )?"((?:[^"\\]|\\.)*)"(.*)\) = \d+(?:<((?:[^>\\]|\\.)+)>(?:\(deleted\))?)?$/;
 
 /**
  * Runs a command, by a shell, until it ends, `signal` or the time is over: then it is ended, with all that it started.
@@ -151,37 +157,33 @@ export async function parseTrace(lines: Iterable<string> | AsyncIterable<string>
   const inside = (path: string) => (root && path.startsWith(`${root}/`) ? path.slice(root.length) : path);
   let programs = 0;
   for await (const line of lines) {
-    const program = /^\d+ +execve(?:at)?\((?:AT_FDCWD<([^>]*)>, )?"((?:[^"\\]|\\.)*)".*\) = 0$/.exec(line);
-    if (program) {
-      const path = inside(posix.resolve(program[1] ?? "/", unquoted(program[2] ?? "")));
+    const [, name = "", from = "", asked = "", rest = "", file = ""] = CALL.exec(line) ?? [];
+    const path = inside(posix.resolve(unquoted(from) || "/", unquoted(asked)));
+    if (STARTS.includes(name)) {
       if (programs++ > 0) trace.started.add(path);
-      continue;
+    } else if (OPENS.includes(name)) {
+      noteOpened(trace, inside(unquoted(file).replace(/ \(deleted\)$/, "")), {
+        asked: inside(unquoted(asked)),
+        flags: name === "creat" ? "O_WRONLY|O_CREAT" : rest,
+      });
+      // Without a folder, or of what is open already, there is no telling.
+    } else if (asked.startsWith("/") || (from && asked)) {
+      if (LOOKS.includes(name)) trace.looked.add(path);
+      else if (MAKES_FOLDERS.includes(name)) noteFolder(trace, posix.dirname(path));
     }
-    const call = /^\d+ +(\w+)\((?:(?:AT_FDCWD|\d+)<((?:[^>\\]|\\.)*)>, )?"((?:[^"\\]|\\.)+)".*\) = \d/.exec(
-      line,
-    );
-    const [, name = "", from = "", asked = ""] = call ?? [];
-    if (/^(?:mkdir|(?:new|l)?f?stat|statx|f?access|readlink)/.test(name)) {
-      const path = inside(posix.resolve(unquoted(from), unquoted(asked)));
-      if (from === "" && !asked.startsWith("/")) continue;
-      if (!name.startsWith("mkdir")) trace.looked.add(path);
-      else if (!EMPTY.test(posix.dirname(path))) trace.folders.add(posix.dirname(path));
-      continue;
-    }
-    const opened =
-      /^\d+ +(?:openat2?|open|creat)\((?:[^,"]*, )?"((?:[^"\\]|\\.)*)", ([A-Z_|]+).*\) = \d+<((?:[^>\\]|\\.)+)>/.exec(
-        line,
-      );
-    if (!opened) continue;
-    const path = inside(unquoted(opened[3] ?? "").replace(/ \(deleted\)$/, ""));
-    const folder = posix.dirname(path);
-    if (/O_CREAT/.test(opened[2] ?? "") && path.startsWith("/") && !EMPTY.test(folder))
-      trace.folders.add(folder);
-    if (/O_DIRECTORY|O_WRONLY|O_PATH/.test(opened[2] ?? "")) continue;
-    if (path.startsWith("/") && !PASSING.test(path))
-      trace.opened.set(path, inside(unquoted(opened[1] ?? "")));
   }
   return trace;
+}
+
+function noteFolder({ folders }: Trace, path: string): void {
+  if (!EMPTY.test(path)) folders.add(path);
+}
+
+/** @param flags of the call, as strace writes them */
+function noteOpened(trace: Trace, path: string, { asked, flags }: { asked: string; flags: string }): void {
+  if (!path.startsWith("/")) return;
+  if (flags.includes("O_CREAT")) noteFolder(trace, posix.dirname(path));
+  if (!/O_DIRECTORY|O_WRONLY|O_PATH/.test(flags) && !PASSING.test(path)) trace.opened.set(path, asked);
 }
 
 /** strace writes bytes that are no plain letters as in C: \" \\ \n \303. */

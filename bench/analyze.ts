@@ -22,7 +22,7 @@ import { traceRun } from "../src/images/analyze/trace.ts";
 import { unpack } from "../src/images/build/root.ts";
 import { Packages } from "../src/images/packages/packages.ts";
 import { run } from "../src/system/run.ts";
-import { type Started, startAppliance } from "./appliances.ts";
+import { type Started, startAppliance } from "./analyzed-appliance.ts";
 import { HELD_OUT, KNOWN } from "./applications.ts";
 
 /** What a command line has on every Debian. */

@@ -1,6 +1,4 @@
 /** From a program that was copied out of its package to an image that starts it: what it needs is known by its file and a run alone. */
-import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
 import { copyFile, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +10,7 @@ import { run } from "../../system/run.ts";
 import { buildImage } from "../build/builder.ts";
 import { Packages } from "../packages/packages.ts";
 import { Recipe } from "../recipe.ts";
+import { bootUntil } from "../testing/boot.ts";
 import { analyzeApplication } from "./analyze.ts";
 import { forRecipe, markBrought } from "./distribution.ts";
 import { movedCommand, recipeFiles, recipeFolders } from "./own-files.ts";
@@ -92,17 +91,7 @@ it("libraries by its file, data by its run; the image has them and the program, 
   ).toBeTruthy();
   expect(lines.some((line) => /^ {2}\/usr\/share\/\S+ \d+$/.test(line))).toBe(true);
   expect(lines.filter((line) => /^ {2}\S*\/magic\.mgc [1-9]/.test(line))).toEqual([]);
-  const at = (name = "") => join(folder, "images", name);
-  const serial = join(folder, "serial.log");
-  const qemu = spawn("qemu-system-x86_64", [
-    ..."-M q35 -accel tcg -m 128 -nic none -display none -nodefaults -no-reboot -snapshot".split(" "),
-    ...["-serial", `file:${serial}`, "-kernel", at(built.boot?.kernel), "-initrd", at(built.boot?.initrd)],
-    ...["-drive", `file=${at(built.file)},if=virtio,format=qcow2`, "-append", built.boot?.commandLine ?? ""],
-  ]);
-  try {
-    const said = () => (existsSync(serial) ? readFileSync(serial, "utf8") : "");
-    await expect.poll(said, { timeout: 60_000, interval: 200 }).toContain("ASCII text");
-  } finally {
-    qemu.kill("SIGKILL");
-  }
+  const boot = { memoryMiB: 128, timeoutMs: 120_000 };
+  const { said } = await bootUntil(join(folder, "images"), built, /ASCII text/, boot);
+  expect(said).toContain("ASCII text");
 });

@@ -1,6 +1,5 @@
 /** A small image built from Debian's packages and booted with QEMU: it takes its first-boot data, runs its service, and shuts down when asked. */
-import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -9,6 +8,7 @@ import { sha256Of } from "../../system/digest.ts";
 import { run } from "../../system/run.ts";
 import type { Recipe } from "../recipe.ts";
 import { makeSeed } from "../seed.ts";
+import { bootToEnd } from "../testing/boot.ts";
 import { type BuiltImage, buildImage } from "./builder.ts";
 
 let folder: string;
@@ -59,31 +59,13 @@ it("boots, takes its name and keys, keeps a service running, and powers down", a
 
 /** Until it has greeted and was asked to power down. @returns what it said */
 async function boot(image: BuiltImage, images: string): Promise<string> {
-  const at = (name: string | undefined) => join(images, name ?? "");
-  const overlay = join(folder, `${image.file}.overlay`);
-  await run("qemu-img", ["create", "-q", "-f", "qcow2", "-b", at(image.file), "-F", "qcow2", overlay]);
   const seed = join(folder, "seed.img");
   await makeSeed(seed, { instanceId: "1", hostname: "greeter", sshAuthorizedKeys: ["ssh-ed25519 AAAA me"] });
-  const serial = join(folder, `${image.file}.log`);
-  const qemu = spawn(
-    "qemu-system-x86_64",
-    [
-      `-M q35 -accel tcg -m 128 -nic none -display none -nodefaults -serial file:${serial} -monitor stdio`,
-      `-kernel ${at(image.boot?.kernel)} -initrd ${at(image.boot?.initrd)}`,
-      `-drive file=${overlay},if=virtio,format=qcow2 -drive file=${seed},if=virtio,format=raw,readonly=on`,
-    ]
-      .flatMap((line) => line.split(" "))
-      .concat("-append", image.boot?.commandLine ?? ""),
-  );
-  qemu.stdin.on("error", nothing); // it may just have ended
-  const said = () => (existsSync(serial) ? readFileSync(serial, "utf8") : "");
-  const ask = setInterval(() => said().includes("greet: ") && qemu.stdin.write("system_powerdown\n"), 500);
-  const kill = setTimeout(() => qemu.kill("SIGKILL"), 60_000);
-  const code = await new Promise((done) => qemu.on("exit", done));
-  clearTimeout(kill);
-  clearInterval(ask);
-  expect(code, said()).toBe(0);
-  return said();
+  return bootToEnd(images, image, {
+    ...{ memoryMiB: 128, timeoutMs: 120_000 },
+    devices: ["-drive", `file=${seed},if=virtio,format=raw,readonly=on`],
+    isDone: (said) => said.includes("greet: "),
+  });
 }
 
 it("has users, language, time zone and names as the recipe says, its script ran, and its root is only read", async () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { CACHE } from "../../cli/paths.ts";
 import type { Recipe } from "../recipe.ts";
-import { bootToEnd } from "../testing/boot.ts";
+import { bootToEnd, NIC } from "../testing/boot.ts";
 import { buildImage } from "./builder.ts";
 
 const BUILD_MS = 300_000;
@@ -30,7 +30,7 @@ it(
       ],
     };
     const built = await buildImage({ name: "trixie", recipe, folder, cache: CACHE, progress: () => {} });
-    const said = await bootToEnd(folder, built, { memoryMiB: 128, timeoutMs: BUILD_MS / 2 });
+    const said = await bootToEnd(folder, built, { memoryMiB: 128, timeoutMs: BUILD_MS / 2, devices: NIC });
     expect(said).toContain("tell: debian 13 trixie");
   },
   2 * BUILD_MS,

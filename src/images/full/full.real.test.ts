@@ -1,6 +1,5 @@
 /** A small full image built by mmdebstrap and booted with QEMU: its maintainer scripts ran, systemd runs its services, the guest agent answers; and it is the same again. */
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +9,7 @@ import { run } from "../../system/run.ts";
 import { type BuiltImage, buildImage } from "../build/builder.ts";
 import type { Recipe } from "../recipe.ts";
 import { makeSeed } from "../seed.ts";
+import { bootToEnd, NIC } from "../testing/boot.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -56,6 +56,19 @@ const nothing = () => {};
 const mounted = () => readFileSync("/proc/self/mounts", "utf8").includes(folder);
 let built: BuiltImage;
 
+/** @returns what the guest agent answered in a moment */
+const ping = (path: string) =>
+  new Promise<string>((resolve) => {
+    const socket = connect(path, () => socket.write('{"execute":"guest-ping"}\n'));
+    socket.setTimeout(400, () => socket.destroy());
+    socket.on("data", (bytes) => {
+      resolve(String(bytes));
+      socket.destroy();
+    });
+    socket.on("error", () => {});
+    socket.on("close", () => resolve(""));
+  });
+
 it(
   "boots with systemd, takes its name and keys, runs what packages and recipe bring, and powers down",
   async () => {
@@ -75,55 +88,34 @@ it(
     );
     expect(lines.join("\n")).toContain("running apt-get update");
 
-    const at = (name: string | undefined) => join(options.folder, name ?? "");
-    const overlay = join(folder, "overlay.qcow2");
-    await run("qemu-img", ["create", "-q", "-f", "qcow2", "-b", at(built.file), "-F", "qcow2", overlay]);
     const seed = join(folder, "seed.img");
     await makeSeed(seed, {
       instanceId: "1",
       hostname: "greeter",
       sshAuthorizedKeys: ["ssh-ed25519 AAAA me"],
     });
-    const serial = join(folder, "serial.log");
     const agent = join(folder, "agent.sock");
-    const qemu = spawn(
-      "qemu-system-x86_64",
-      [
-        `-M q35 -accel tcg -m 256 -nic user,model=virtio-net-pci -display none -nodefaults -serial file:${serial} -monitor stdio`,
-        `-chardev socket,id=agent,path=${agent},server=on,wait=off -device virtio-serial`,
-        "-device virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
-        `-kernel ${at(built.boot?.kernel)} -initrd ${at(built.boot?.initrd)}`,
-        `-drive file=${overlay},if=virtio,format=qcow2 -drive file=${seed},if=virtio,format=raw,readonly=on`,
-      ]
-        .flatMap((line) => line.split(" "))
-        .concat("-append", built.boot?.commandLine ?? ""),
-    );
-    qemu.stdin.on("error", nothing); // it may just have ended
-    const said = () => (existsSync(serial) ? readFileSync(serial, "utf8") : "");
     let answer = "";
-    const ask = setInterval(() => {
-      if (!said().includes("more: ")) return;
-      if (answer.includes("return")) return void qemu.stdin.write("system_powerdown\n");
-      const socket = connect(agent, () => socket.write('{"execute":"guest-ping"}\n'));
-      socket.setTimeout(400, () => socket.destroy());
-      socket.on("data", (bytes) => {
-        answer += bytes;
-        socket.destroy();
-      });
-      socket.on("error", nothing);
-    }, 500);
-    const kill = setTimeout(() => qemu.kill("SIGKILL"), BUILD_MS / 2);
-    const code = await new Promise((done) => qemu.on("exit", done));
-    clearTimeout(kill);
-    clearInterval(ask);
-    expect(code, said()).toBe(0);
-    expect(said()).toContain("greet: greeter, ssh-ed25519 AAAA me, group crontab");
-    expect(said()).toContain("units: active active active , failed: .");
-    expect(said()).toContain("apt: cron is already the newest version");
-    expect(said()).toMatch(
+    const said = await bootToEnd(options.folder, built, {
+      ...{ memoryMiB: 256, timeoutMs: BUILD_MS / 2 },
+      devices: [
+        ...[...NIC, "-device", "virtio-serial"],
+        ...["-chardev", `socket,id=agent,path=${agent},server=on,wait=off`],
+        ...["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"],
+        ...["-drive", `file=${seed},if=virtio,format=raw,readonly=on`],
+      ],
+      isDone: async (text) => {
+        if (text.includes("more: ") && !answer.includes("return")) answer += await ping(agent);
+        return answer.includes("return");
+      },
+    });
+    expect(said).toContain("greet: greeter, ssh-ed25519 AAAA me, group crontab");
+    expect(said).toContain("units: active active active , failed: .");
+    expect(said).toContain("apt: cron is already the newest version");
+    expect(said).toMatch(
       /more: first at CET, uid=1000\(ada\) gid=1000\(ada\) groups=1000\(ada\),4\(adm\),\d+\(crontab\), ada/,
     );
-    expect(said()).toContain('VARIANT="Shop"');
+    expect(said).toContain('VARIANT="Shop"');
     expect(answer).toContain('{"return": {}}');
   },
   2 * BUILD_MS,

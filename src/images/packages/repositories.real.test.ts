@@ -1,16 +1,14 @@
 /** A repository of somebody else: made here, signed with a key made here, served over HTTP. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { run } from "../../system/run.ts";
+import { type ServedFolder, serveFolder } from "../testing/serve-folder.ts";
 import { Packages } from "./packages.ts";
 
 let folder: string;
-let server: Server;
-let uri: string;
+let served: ServedFolder;
 const keys: string[] = [];
 
 beforeAll(async () => {
@@ -43,24 +41,16 @@ beforeAll(async () => {
   );
   await gpg("theirs", "--clearsign", "--output", at("served/InRelease"), at("served/Release"));
   for (const home of ["theirs", "other"]) await run("gpgconf", ["--homedir", at(home), "--kill", "all"]);
-  server = createServer((request, response) => {
-    try {
-      response.end(readFileSync(join(folder, "served", join("/", request.url ?? ""))));
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  uri = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  served = await serveFolder(at("served"));
 });
 afterAll(() => {
-  server.close();
+  served.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
 const from = (key: string | undefined) =>
   new Packages(join(folder, "cache"), "bookworm", undefined, {
-    repositories: [{ uri, suites: ["./"], key: key ?? "" }],
+    repositories: [{ uri: served.uri, suites: ["./"], key: key ?? "" }],
   });
 
 it("is a source of packages beside Debian's, when it is signed with the key", async () => {
@@ -76,8 +66,7 @@ it("that is signed by somebody else, or is not there, is refused by its field", 
   await expect(from(keys[1]).fetch(["vireo-greeting"])).rejects.toThrow(
     /^recipe\.repositories\[0\]: http:\/\/127\.0\.0\.1:\d+ is not signed with its key/,
   );
-  server.close();
-  server.closeAllConnections();
+  served.close();
   await expect(from(`${keys[0]}\n`).fetch(["vireo-greeting"])).rejects.toThrow(
     /^recipe\.repositories\[0\]: http:\/\/127\.0\.0\.1:\d+ cannot be read/,
   );

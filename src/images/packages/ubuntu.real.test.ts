@@ -3,8 +3,6 @@
  * Ubuntu's own mirror is not asked.
  */
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -13,13 +11,14 @@ import { sha256Of } from "../../system/digest.ts";
 import { run } from "../../system/run.ts";
 import { buildImage } from "../build/builder.ts";
 import type { Recipe } from "../recipe.ts";
-import { bootToEnd } from "../testing/boot.ts";
+import { bootToEnd, NIC } from "../testing/boot.ts";
 import { testKernel } from "../testing/kernel.ts";
+import { type ServedFolder, serveFolder } from "../testing/serve-folder.ts";
 import { Packages } from "./packages.ts";
 
 const BUILD_MS = 300_000;
 let folder: string;
-let server: Server;
+let served: ServedFolder;
 let mirror: { uri: string; key: string };
 
 const at = (name: string) => join(folder, name);
@@ -88,19 +87,11 @@ beforeAll(async () => {
   for (const name of ["noble-updates", "noble-security"]) await suite(name, [], gpg);
   const key = await gpg("--armor", "--export");
   await run("gpgconf", ["--homedir", at("gpg"), "--kill", "all"]);
-  server = createServer((request, response) => {
-    try {
-      response.end(readFileSync(at(join("served", join("/", decodeURIComponent(request.url ?? ""))))));
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  mirror = { uri: `http://127.0.0.1:${(server.address() as AddressInfo).port}/ubuntu`, key };
+  served = await serveFolder(at("served"));
+  mirror = { uri: `${served.uri}/ubuntu`, key };
 }, BUILD_MS);
 afterAll(() => {
-  server?.close();
-  server?.closeAllConnections();
+  served?.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -126,7 +117,11 @@ it(
     ]);
     const provenance = readFileSync(at(`images/${built.file?.replace("qcow2", "provenance.json")}`), "utf8");
     expect(provenance).toContain("pkg:deb/ubuntu/netbase@");
-    const said = await bootToEnd(at("images"), built, { memoryMiB: 128, timeoutMs: BUILD_MS / 2 });
+    const said = await bootToEnd(at("images"), built, {
+      memoryMiB: 128,
+      timeoutMs: BUILD_MS / 2,
+      devices: NIC,
+    });
     expect(said).toContain("tell: ubuntu 24.04 noble");
     const again = await buildImage({
       ...options,

@@ -2,11 +2,10 @@
  * Repositories of real RPMs for tests, made by rpmbuild and createrepo_c, signed with a key made here and served over HTTP where a distribution's mirror has them.
  * No mirror of Fedora or openSUSE is needed; what the packages hold is Debian's.
  */
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { run } from "../../../system/run.ts";
+import { type ServedFolder, serveFolder } from "../../testing/serve-folder.ts";
 
 export interface TestRpm {
   name: string;
@@ -22,11 +21,9 @@ export interface TestRpm {
   script?: string;
 }
 
-export interface TestMirror {
-  uri: string;
+export interface TestMirror extends ServedFolder {
   /** In ASCII armor. */
   key: string;
-  close: () => void;
 }
 
 const BUILD_MS = 300_000;
@@ -124,17 +121,5 @@ export async function serveRpms(
     await run("createrepo_c", ["--quiet", at], { timeoutMs: BUILD_MS });
   }
   await run("gpgconf", ["--homedir", home, "--kill", "all"]);
-  const server = createServer((request, response) => {
-    try {
-      response.end(readFileSync(join(served, join("/", decodeURIComponent(request.url ?? "")))));
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const close = () => {
-    server.close();
-    server.closeAllConnections();
-  };
-  return { uri: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, key, close };
+  return { ...(await serveFolder(served)), key };
 }

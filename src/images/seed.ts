@@ -14,6 +14,9 @@ export interface Seed {
   userData?: string;
 }
 
+/** Of the disk that a machine has it on: the second, which has no name (qemu/command-line.ts). It can only be read. */
+export const SEED_SERIAL = "disk1";
+
 /** vfat's smallest comfortable size. */
 const BYTES = 512 * 1024;
 

@@ -278,6 +278,7 @@ function orderOf(
 
 function attachDisk(machine: Machine, hardware: Hardware, slots: Slots, disk: Disk, i: number): string[] {
   const key = keyOf(disk, i);
+  // By disk1 images know the disk of their first-boot data (images/seed.ts).
   const serial = disk.name ?? `disk${i}`;
   const order = orderOf(machine, disk, i);
   const blocks = ["-object", json(throttleGroup(key, disk.limits)), "-blockdev", json(blockdev(disk, key))];

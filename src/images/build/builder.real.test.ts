@@ -7,7 +7,7 @@ import { CACHE } from "../../cli/paths.ts";
 import { sha256Of } from "../../system/digest.ts";
 import { run } from "../../system/run.ts";
 import type { Recipe } from "../recipe.ts";
-import { makeSeed } from "../seed.ts";
+import { makeSeed, SEED_SERIAL } from "../seed.ts";
 import { bootToEnd } from "../testing/boot.ts";
 import { type BuiltImage, buildImage } from "./builder.ts";
 
@@ -57,13 +57,26 @@ it("boots, takes its name and keys, keeps a service running, and powers down", a
   expect(await boot(built, options.folder)).toContain("greet: greeter, ssh-ed25519 AAAA me");
 });
 
+/** In this slot, behind the image's. */
+const diskAt = (addr: string, path: string, more = "serial=data") => [
+  ...["-drive", `id=at${addr},if=none,format=raw,readonly=on,file=${path}`],
+  ...["-device", `virtio-blk-pci,drive=at${addr},addr=${addr},${more}`],
+];
+
 /** Until it has greeted and was asked to power down. @returns what it said */
 async function boot(image: BuiltImage, images: string): Promise<string> {
   const seed = join(folder, "seed.img");
   await makeSeed(seed, { instanceId: "1", hostname: "greeter", sshAuthorizedKeys: ["ssh-ed25519 AAAA me"] });
+  // Data disks with the same label.
+  const stranger = { instanceId: "2", hostname: "stranger", sshAuthorizedKeys: [] };
+  for (const name of ["stranger-a.img", "stranger-b.img"]) await makeSeed(join(folder, name), stranger);
   return bootToEnd(images, image, {
     ...{ memoryMiB: 128, timeoutMs: 120_000 },
-    devices: ["-drive", `file=${seed},if=virtio,format=raw,readonly=on`],
+    devices: [
+      ...diskAt("0x1a", join(folder, "stranger-a.img")),
+      ...diskAt("0x1b", seed, `serial=${SEED_SERIAL}`),
+      ...diskAt("0x1c", join(folder, "stranger-b.img")),
+    ],
     isDone: (said) => said.includes("greet: "),
   });
 }

@@ -4,13 +4,14 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { type Seed, seedFiles } from "../seed.ts";
+import { SEED_SERIAL, type Seed, seedFiles } from "../seed.ts";
 import { firstBootFiles, SEED_SCRIPT } from "./first-boot.ts";
 
 let root: string;
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "vireo-first-boot-"));
-  for (const folder of ["bin", "dev", "etc", "root"]) mkdirSync(join(root, folder));
+  for (const folder of ["bin", "dev", "etc", "root", "sys/block"])
+    mkdirSync(join(root, folder), { recursive: true });
   writeFileSync(join(root, "etc/hosts"), "127.0.0.1 localhost\n127.0.1.1 vireo\n");
   writeFileSync(join(root, "etc/hostname"), "vireo\n");
   program("findfs", `grep -lx "$1" ${root}/dev/*/about | grep -o '.*/'`);
@@ -25,9 +26,13 @@ function program(name: string, text: string): void {
   chmodSync(path, 0o755);
 }
 
-function disk(name: string, label: string, files: Readonly<Record<string, string>>): void {
+/** @param serial of one that can only be read */
+function disk(name: string, label: string, files: Readonly<Record<string, string>>, serial?: string): void {
   const at = join(root, "dev", name);
-  mkdirSync(at);
+  const sys = join(root, "sys/block", name);
+  for (const folder of [at, sys]) mkdirSync(folder, { recursive: true });
+  writeFileSync(join(sys, "serial"), `${serial ?? ""}\n`);
+  writeFileSync(join(sys, "ro"), serial === undefined ? "0\n" : "1\n");
   const about = `LABEL=${label}\n`;
   for (const [file, text] of Object.entries({ ...files, about })) writeFileSync(join(at, file), text);
 }
@@ -39,7 +44,10 @@ function boot(): void {
   const found = firstBootFiles({ distribution: "debian", release: "bookworm", packages: [] }).find(
     ({ path }) => path === SEED_SCRIPT,
   );
-  const script = String(found?.content).replace(/(?<=[\s=])\/(?=(?:dev|etc|root|run|var)\/)/g, `${root}/`);
+  const script = String(found?.content).replace(
+    /(?<=[\s=])\/(?=(?:dev|etc|root|run|sys|var)\/)/g,
+    `${root}/`,
+  );
   const path = `${join(root, "bin")}:${process.env.PATH ?? ""}`;
   execFileSync("sh", ["-c", script], { env: { PATH: path }, stdio: "ignore" });
 }
@@ -56,6 +64,17 @@ it.each(["web-1", "123", "1e3", "true", "null"])("the host name is %s, without Y
 it("a data disk that is vfat, too, is no seed", () => {
   disk("vda", "DATA", seed("other", ["ssh-ed25519 AAAA stranger"]));
   disk("vdb", "CIDATA", seed("web-1", ["ssh-ed25519 AAAA me"]));
+  boot();
+  expect(has("etc/hostname")).toBe("web-1\n");
+  expect(has("root/.ssh/authorized_keys")).toBe("ssh-ed25519 AAAA me\n");
+});
+
+it("nor is one with the seed's own label, wherever it is: a machine's seed is known by its disk", () => {
+  const stranger = ["ssh-ed25519 AAAA stranger"];
+  disk("vda", "CIDATA", seed("other", stranger));
+  disk("vdb", "CIDATA", seed("web-1", ["ssh-ed25519 AAAA me"]), SEED_SERIAL);
+  disk("vdc", "CIDATA", seed("another", stranger), "data");
+  disk("vdd", "CIDATA", seed("another", stranger), SEED_SERIAL);
   boot();
   expect(has("etc/hostname")).toBe("web-1\n");
   expect(has("root/.ssh/authorized_keys")).toBe("ssh-ed25519 AAAA me\n");

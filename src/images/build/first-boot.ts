@@ -1,18 +1,26 @@
 /** What a machine does at its first boot, in images of both modes. POSIX sh, for busybox too. */
 
 import type { Recipe } from "../recipe.ts";
+import { SEED_SERIAL } from "../seed.ts";
 import type { GuestFile } from "./guest-files.ts";
 
 /**
- * First-boot data: a NoCloud seed on any disk. Only the host name and SSH keys are understood here; cloud-init, where it is installed, reads it itself.
+ * First-boot data: a NoCloud seed on Vireo's disk for it, else on any. Only the host name and SSH keys are understood here; cloud-init, where it is installed, reads it itself.
  * `always`: at each boot, for systems that have the state of no earlier one, or never change what they are given.
  */
 const SEED = `#!/bin/sh
 state=/var/lib/vireo
 seed=/run/vireo/seed
 mkdir -p "$state" "$seed"
-# By its label: data disks may be vfat, too.
-disk=$(findfs LABEL=CIDATA 2>/dev/null || findfs LABEL=cidata 2>/dev/null)
+# Vireo's own, by its serial number (virtio, USB): data disks may be vfat, and have any label. Elsewhere by its label.
+disk=
+for at in /sys/block/*; do
+  serial=$(cat "$at/serial" 2>/dev/null || cat "$at/device/../../../../serial" 2>/dev/null)
+  [ "$serial" = ${SEED_SERIAL} ] && [ "$(cat "$at/ro")" = 1 ] || continue
+  disk=/dev/\${at##*/}
+  break
+done
+[ -n "$disk" ] || disk=$(findfs LABEL=CIDATA 2>/dev/null || findfs LABEL=cidata 2>/dev/null)
 [ -z "$disk" ] || mount -t vfat -o ro "$disk" "$seed" 2>/dev/null
 # As YAML has them: a name that could be taken for a number stands in quotes.
 quote="[\\"']\\{0,1\\}"

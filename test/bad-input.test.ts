@@ -169,13 +169,13 @@ describe("what cannot run says why", () => {
       "a file that is no image",
       "text.img",
       (path: string) => writeFileSync(path, "this is not a disk\n".repeat(100)),
-      /text\.img: is not a disk image/,
+      /text\.img: is no disk/,
     ],
     [
       "an image whose backing file is outside the pool",
       "evil.qcow2",
       undefined,
-      /evil\.qcow2: has the backing file .*\/etc\/hostname.*flatten/,
+      /evil\.qcow2: needs another file below it, the backing file .*\/etc\/hostname.*flatten/,
     ],
     ["a file that is not there", "gone.qcow2", () => {}, /gone\.qcow2: there is no such file/],
   ])("%s", async (_what, name, make, expected) => {

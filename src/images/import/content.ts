@@ -16,6 +16,8 @@ export type Content =
 /** What is wrong with the file, for users: without its name. */
 export class ContentError extends Error {}
 
+/** 64 TiB: more is a trick, not a disk. */
+export const MAX_VIRTUAL_BYTES = 64 * 2 ** 40;
 const SECTOR = 512;
 const HEAD_BYTES = 4096;
 /** What a CD is known by, in its 17th sector. */
@@ -73,10 +75,14 @@ function qcow2(head: Buffer): "qcow2" {
   const version = head.readUInt32BE(4);
   if (version !== 2 && version !== 3)
     throw new ContentError(`is qcow of version ${version}; convert it with qemu-img convert -O qcow2`);
-  if (head.readBigUInt64BE(8) !== 0n)
+  const backingAt = head.readBigUInt64BE(8);
+  if (backingAt !== 0n) {
+    const [from, length] = [Number(backingAt), head.readUInt32BE(16)];
+    const name = head.toString("utf8", Math.min(from, HEAD_BYTES), Math.min(from + length, HEAD_BYTES));
     throw new ContentError(
-      "needs another file below it (a backing file); flatten it with qemu-img convert -O qcow2, so that it depends on no other file",
+      `needs another file below it, ${name === "" ? "a backing file" : `the backing file ${JSON.stringify(name)}`}; flatten it with qemu-img convert -O qcow2, so that it depends on no other file`,
     );
+  }
   if (head.readUInt32BE(32) !== 0)
     throw new ContentError("is encrypted; convert it with its secret, qemu-img convert -O qcow2");
   if (version === 3 && (head.readBigUInt64BE(72) & DATA_FILE) !== 0n)

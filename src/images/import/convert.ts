@@ -6,7 +6,7 @@ import { isFields } from "../../resource/fields.ts";
 import { sha256Of } from "../../system/digest.ts";
 import { run } from "../../system/run.ts";
 import { confined, type Files } from "./confine.ts";
-import { ContentError } from "./content.ts";
+import { ContentError, MAX_VIRTUAL_BYTES } from "./content.ts";
 import { tooLarge } from "./room.ts";
 import { type Unpacked, writeSparse } from "./unpack.ts";
 
@@ -18,8 +18,6 @@ export interface Converted {
   sha256: string;
 }
 
-/** 64 TiB: more is a trick, not a disk. */
-const MAX_VIRTUAL_BYTES = 64 * 2 ** 40;
 const INFO_MS = 20_000;
 const CONVERT_MS = 6 * 3600_000;
 

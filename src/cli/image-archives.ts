@@ -3,9 +3,9 @@ import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { HttpClient } from "../client/http.ts";
-import { MAX_MEMBERS } from "../images/archives/unpack.ts";
 import { tarMembers } from "../images/import/tar.ts";
 import type { ImageBuild } from "../images/kinds.ts";
+import { MAX_ARCHIVE_MEMBERS } from "../images/shared.ts";
 import { isFields } from "../resource/fields.ts";
 import { sha256Of } from "../system/digest.ts";
 import { sendFile } from "./send-file.ts";
@@ -37,7 +37,7 @@ export async function withArchives(
     const found = await stat(path);
     if (!found.isFile()) throw wrong("is no file; it takes a tar archive");
     // Before hours of sending, not after.
-    await tarMembers(path, MAX_MEMBERS).catch((cause: unknown) => {
+    await tarMembers(path, MAX_ARCHIVE_MEMBERS).catch((cause: unknown) => {
       throw wrong(cause instanceof Error ? cause.message : String(cause));
     });
     const sha256 = await sha256Of(path);

@@ -1,7 +1,8 @@
 /** Verbs on images: their arguments and options. */
 import { type Command, Option } from "commander";
 import { MODES } from "../images/recipe.ts";
-import { DISTRIBUTION_NAMES } from "../images/releases.ts";
+import { DISTRIBUTION_NAMES, distributionName } from "../images/releases.ts";
+import { DEFAULT_RELEASE } from "../images/shared.ts";
 import { SBOM_FORMATS, type SbomFormat } from "../images/trust/sbom.ts";
 import { addAnalyzeVerb } from "./image-analyze-verb.ts";
 import type { BuildFlags } from "./image-build.ts";
@@ -27,9 +28,10 @@ export function addImageVerbs(
     .option("--name <name>", "of the Image; by default the recipe's, or its file's")
     .option("-p, --package <package>", "package; may be given several times", collect, [])
     .addOption(
-      new Option("--distribution <name>", "what it is built of; debian-bookworm by default").choices(
-        DISTRIBUTION_NAMES,
-      ),
+      new Option(
+        "--distribution <name>",
+        `what it is built of; ${distributionName(DEFAULT_RELEASE)} by default`,
+      ).choices(DISTRIBUTION_NAMES),
     )
     .option(
       "--service <name=command>",
@@ -128,7 +130,9 @@ export function addImageVerbs(
     .description("find packages to build images of, or show what comes along with some")
     .argument("<words...>", "words of names and descriptions; with --closure, names of packages")
     .addOption(
-      new Option("--distribution <name>", "of which").choices(DISTRIBUTION_NAMES).default("debian-bookworm"),
+      new Option("--distribution <name>", "of which")
+        .choices(DISTRIBUTION_NAMES)
+        .default(distributionName(DEFAULT_RELEASE)),
     )
     .option("--section <section>", "only of this section, such as httpd")
     .option("--limit <count>", "how many are shown", (value) => Number(value), 20)

@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { getCondition } from "../resource/object.ts";
-import { type Ability, abilitiesOf } from "./abilities.ts";
+import { abilitiesOf } from "./abilities.ts";
 import type { Distribution } from "./kinds.ts";
+import type { Ability } from "./shared.ts";
 
 let folder: string;
 beforeEach(() => {

@@ -16,13 +16,7 @@ import {
   withoutMode,
   withoutPicker,
 } from "./releases.ts";
-
-/** Of each mode: whether images are built in it. */
-export const BUILDABLE = { slim: "SlimBuildable", full: "FullBuildable" } as const satisfies Record<
-  Mode,
-  string
->;
-export type Ability = (typeof BUILDABLE)[Mode] | "KeysAvailable" | "PickerAvailable";
+import { type Ability, BUILDABLE } from "./shared.ts";
 
 type No = { reason: string; message: string } | undefined;
 
@@ -64,7 +58,7 @@ export async function abilitiesOf(
     ...modes,
     condition(
       "KeysAvailable",
-      `packages are checked with the keys of ${release.title} on this machine`,
+      `packages are checked with the keys of ${release.title} on the control plane's machine`,
       keys ? undefined : { reason: "NoKeys", message: withoutKeys(release) },
     ),
     condition(
@@ -76,7 +70,7 @@ export async function abilitiesOf(
           ? undefined
           : {
               reason: "NoKeys",
-              message: `${withoutPicker(name)}, as there are no keys of ${release.title} on this machine to check lists of packages with`,
+              message: `${withoutPicker(name)}, as there are no keys of ${release.title} on the control plane's machine to check lists of packages with`,
             },
     ),
   ];

@@ -1,6 +1,7 @@
 /** Parts of recipes that are objects of their own. Pure. */
 import { type Static, Type } from "typebox";
 import { AS_SET } from "../resource/kind.ts";
+import { MAX_ARCHIVE_BYTES } from "./shared.ts";
 
 export const PROFILES = ["minimal", "server", "text"] as const;
 export type Profile = (typeof PROFILES)[number];
@@ -55,7 +56,7 @@ export const Archive = Type.Object({
     pattern: "^[0-9a-f]{64}$",
     description: "Of the archive (tar, not compressed): what is another file is refused.",
   }),
-  bytes: Type.Integer({ minimum: 512, maximum: 4 * 2 ** 30 }),
+  bytes: Type.Integer({ minimum: 512, maximum: MAX_ARCHIVE_BYTES }),
 });
 export type Archive = Static<typeof Archive>;
 

@@ -4,6 +4,7 @@ import { type Static, Type } from "typebox";
 import { AS_SET, keyedBy, Name, Words } from "../resource/kind.ts";
 import { Archive, Branding, Mirror, PROFILES, Repository, User } from "./recipe-parts.ts";
 import { DISTRIBUTIONS, RELEASE_NAMES } from "./releases.ts";
+import { DEFAULT_RELEASE } from "./shared.ts";
 
 const PACKAGE_NAME = "^[A-Za-z0-9][A-Za-z0-9+._-]+$";
 
@@ -56,8 +57,8 @@ export const Recipe = Type.Object(
           "slim (default): packages are unpacked, their maintainer scripts do not run, busybox is init. full: a system with its package manager, whose packages' scripts ran, and systemd as init; it is built as root. Of Fedora, CentOS Stream and openSUSE all images are full.",
       }),
     ),
-    distribution: Words(DISTRIBUTIONS, { default: "debian" }),
-    release: Words(RELEASE_NAMES, { default: "bookworm", description: "Of the distribution." }),
+    distribution: Words(DISTRIBUTIONS, { default: DEFAULT_RELEASE.distribution }),
+    release: Words(RELEASE_NAMES, { default: DEFAULT_RELEASE.release, description: "Of the distribution." }),
     mirror: Type.Optional(Mirror),
     packages: Type.Array(Type.String({ pattern: PACKAGE_NAME }), {
       maxItems: 200,

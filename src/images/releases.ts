@@ -266,7 +266,7 @@ export function aptRelease(codename: string): AptRelease {
 
 /** Why packages cannot be checked, and how they could be. Pure. */
 export const withoutKeys = ({ keys: { files, from, at }, title }: Pick<Release, "keys" | "title">) =>
-  `the keys of ${title} (${files.join(" or ")}) are not on this machine, so its packages cannot be checked; ${
+  `the keys of ${title} (${files.join(" or ")}) are not on the control plane's machine, so its packages cannot be checked; ${
     from ? `install ${from}, or` : "no package of Debian 12 has them:"
   } give them as recipe.mirror.key, in ASCII armor (they are at ${at}), or put them there`;
 

@@ -7,10 +7,9 @@ import { sha256Of } from "../../system/digest.ts";
 import { rooted, rootedEntry } from "../build/rooted.ts";
 import { type Member, tarMembers } from "../import/tar.ts";
 import type { Recipe } from "../recipe.ts";
+import { MAX_ARCHIVE_MEMBERS } from "../shared.ts";
 import { archiveFile } from "./store.ts";
 
-/** Of an archive of a recipe. */
-export const MAX_MEMBERS = 200_000;
 /** Everything is root's in the image: a program that was setuid of somebody else would be of root. */
 const MODES = 0o1777;
 const KINDS: Record<string, string> = {
@@ -39,7 +38,7 @@ export async function unpackArchives(
       throw wrong("is not in the storage pool; vireo image build sends it", cause);
     });
     if (is !== sha256) throw wrong("was changed in the storage pool; delete it there, and send it again");
-    const members = await tarMembers(archive, MAX_MEMBERS).catch((cause: unknown) => {
+    const members = await tarMembers(archive, MAX_ARCHIVE_MEMBERS).catch((cause: unknown) => {
       throw wrong(cause instanceof Error ? cause.message : String(cause), cause);
     });
     const paths: string[] = [];

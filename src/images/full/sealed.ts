@@ -130,7 +130,7 @@ export async function lackOfFullMode(
   return {
     field: "mode",
     reason: "ToolMissing",
-    message: `full images are built by mmdebstrap, which is not on this machine; install it, ${otherwise}`,
+    message: `full images are built by mmdebstrap, which is not on the control plane's machine; install it, ${otherwise}`,
   };
 }
 

@@ -93,7 +93,7 @@ describe.each(SYSTEMS)("by $tool", ({ tool, system }) => {
     const kept = readdirSync(join(folder, tool), { recursive: true }).map(String);
     expect(kept.filter((name) => name.includes("vunsigned"))).toEqual([]);
     await expect(packagesOf(`${tool}-keyless`, "").fetch(["vbase"])).rejects.toThrow(
-      /the keys of .* are not on this machine.*recipe\.mirror\.key, in ASCII armor \(they are at https:/,
+      /the keys of .* are not on the control plane's machine.*recipe\.mirror\.key, in ASCII armor \(they are at https:/,
     );
   });
 

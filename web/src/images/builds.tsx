@@ -1,4 +1,5 @@
 /** Builds of images: how far they are, what came of them, and their logs. */
+import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { Action, Ago, Badge, duration, Running } from "../../ui/basics.tsx";
 import { tell } from "../../ui/toasts.tsx";
@@ -8,11 +9,23 @@ import { toneOf } from "../data/derive.ts";
 import { type ImageBuild, objectPath } from "../data/kinds.ts";
 import { useRights } from "../data/rights.ts";
 import { Link } from "../router.tsx";
+import { Sending } from "./sending.tsx";
+import { archiveUpload, receivedBytes, stopSending } from "./upload.ts";
 
 export const began = ({ metadata, status }: ImageBuild) =>
   status?.startedTime ?? metadata.creationTimestamp ?? "";
 export const isBuildOver = ({ status }: ImageBuild): boolean =>
   ["Succeeded", "Failed", "Cancelled"].includes(status?.phase ?? "");
+
+const archivesOf = ({ metadata, spec }: ImageBuild) =>
+  (spec.recipe.archives ?? []).map((archive) => ({
+    ...archive,
+    to: archiveUpload(metadata.name, archive.sha256),
+  }));
+
+const stopArchives = (build: ImageBuild) => {
+  for (const { to } of archivesOf(build)) stopSending(to);
+};
 
 export function BuildProgress({ build }: { build: ImageBuild }) {
   const { metadata, spec, status } = build;
@@ -25,7 +38,7 @@ export function BuildProgress({ build }: { build: ImageBuild }) {
       text={`${status?.percent ?? 0} %${left === undefined ? "" : `, ${duration(left * 1000)} left`}`}
       cancel={() =>
         void tell(
-          patch("imagebuilds", metadata, { spec: { cancelled: true } }),
+          patch("imagebuilds", metadata, { spec: { cancelled: true } }).then(() => stopArchives(build)),
           `the build of ${spec.image} is called off`,
         )
       }
@@ -41,6 +54,10 @@ export function Builds({ builds }: { builds: readonly ImageBuild[] }) {
   const [shown, setShown] = useState<string>();
   const running = builds.find((build) => !isBuildOver(build));
   const open = builds.find(({ metadata }) => metadata.name === (shown ?? running?.metadata.name));
+  // Whoever has called it off.
+  useEffect(() => {
+    for (const build of builds) if (build.spec.cancelled || isBuildOver(build)) stopArchives(build);
+  }, [builds]);
   if (builds.length === 0) return null;
   return (
     <section className="panel">
@@ -61,7 +78,10 @@ export function Builds({ builds }: { builds: readonly ImageBuild[] }) {
                   <span className={status?.phase === "Failed" ? "bad" : "muted"}>{status?.message}</span>
                 </>
               ) : (
-                <BuildProgress build={build} />
+                <>
+                  <BuildProgress build={build} />
+                  <Awaited build={build} />
+                </>
               )}
               <span className="push row">
                 <span className="muted">
@@ -76,6 +96,44 @@ export function Builds({ builds }: { builds: readonly ImageBuild[] }) {
         })}
       </ul>
       {open && <Log key={open.metadata.name} build={open} />}
+    </section>
+  );
+}
+
+/** Archives of its recipe that have not come yet. */
+function Awaited({ build }: { build: ImageBuild }) {
+  const { status, spec } = build;
+  const isPending = (status?.phase ?? "Pending") === "Pending" && !spec.cancelled;
+  return isPending && archivesOf(build).map((archive) => <Coming key={archive.file} archive={archive} />);
+}
+
+function Coming({
+  archive: { file, bytes, sha256, to },
+}: {
+  archive: ReturnType<typeof archivesOf>[number];
+}) {
+  const can = useRights(undefined);
+  const { data } = useQuery({
+    queryKey: ["received", to],
+    // Somebody else may be sending it.
+    refetchInterval: 2000,
+    queryFn: ({ signal }) => receivedBytes(to, signal),
+  });
+  if (data === undefined || data >= bytes) return null;
+  return (
+    <section className="coming" aria-label={file}>
+      <span>
+        <strong>{file}</strong> is waited for
+      </span>
+      <Sending
+        label={`What has come of ${file}`}
+        to={to}
+        sha256={sha256}
+        total={bytes}
+        received={data}
+        isWanted
+        whyNot={can("create", "imagebuilds/upload")}
+      />
     </section>
   );
 }

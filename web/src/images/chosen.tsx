@@ -6,6 +6,8 @@ import type { Closure } from "./picker.ts";
 
 export function Chosen({
   packages,
+  isFull,
+  isKnown,
   closure,
   isStale,
   error,
@@ -13,6 +15,10 @@ export function Chosen({
   take,
 }: {
   packages: readonly string[];
+  /** With its package manager and systemd. */
+  isFull: boolean;
+  /** The server tells what comes along with them. */
+  isKnown: boolean;
   closure: Closure | undefined;
   isStale: boolean;
   error: unknown;
@@ -57,9 +63,12 @@ export function Chosen({
         ))}
         {packages.length === 0 && (
           <p className="muted">
-            No package yet: a kernel and busybox alone. Add what your application needs; what that needs comes
-            along.
+            No package yet: {isFull ? "a kernel and the system itself" : "a kernel and busybox"} alone. Add
+            what your application needs; what that needs comes along.
           </p>
+        )}
+        {!isKnown && packages.length > 0 && (
+          <p className="muted">What comes along with these, and what it weighs, is known when it is built.</p>
         )}
       </div>
       <ul className="lines packages">

@@ -1,11 +1,34 @@
 /** What the studio asks for, and the recipe that it is. Pure. */
+import { DEFAULT_RELEASE } from "../../../src/images/shared.ts";
 import type { Image } from "../data/kinds.ts";
 
 export type Recipe = NonNullable<Image["spec"]["recipe"]>;
 type Format = NonNullable<Recipe["formats"]>[number];
 
+/** A tar archive of the recipe. */
+export interface DraftArchive {
+  /** What the recipe calls it; no two are called alike. */
+  file: string;
+  /** The folder in the image; "" for "/". */
+  path: string;
+  bytes: number;
+  /** Of one that is chosen here, once it has been read. */
+  sha256?: string;
+  /** How much of it has been read. */
+  readBytes?: number;
+  /** Why it is none. */
+  wrong?: string;
+  /** Chosen here; without it the server has it, or waits for it. */
+  from?: File;
+}
+
 export interface Draft {
   name: string;
+  distribution: Recipe["distribution"];
+  release: Recipe["release"];
+  /** "" for the distribution's own. */
+  mirrorUri: string;
+  mirrorKey: string;
   packages: readonly string[];
   mode: NonNullable<Recipe["mode"]>;
   /** One a line: "web=/usr/sbin/nginx -g 'daemon off;'"; in full mode a unit's name will do. */
@@ -16,6 +39,7 @@ export interface Draft {
   minimize: boolean;
   guestAgent: boolean;
   formats: readonly string[];
+  archives: readonly DraftArchive[];
   /** What the form does not show of a recipe that it began with: files, folders, a disk's size. */
   rest: Partial<Recipe>;
 }
@@ -23,7 +47,7 @@ export interface Draft {
 export interface Profile {
   name: string;
   about: string;
-  sets: Partial<Draft>;
+  sets: Pick<Draft, "mode" | "boot" | "root" | "kernel" | "minimize" | "formats">;
 }
 
 /** What most people want, by what the image is for. */
@@ -44,8 +68,8 @@ export const PROFILES: readonly Profile[] = [
     sets: { mode: "slim", boot: "both", root: "ram", kernel: "generic", minimize: false, formats: ["iso"] },
   },
   {
-    name: "Whole Debian",
-    about: "with dpkg, apt and systemd: packages set themselves up, as on a server",
+    name: "Whole system",
+    about: "with its package manager and systemd: packages set themselves up, as on a server",
     sets: { mode: "full", boot: "both", root: "ext4", kernel: "cloud", minimize: false, formats: [] },
   },
   {
@@ -57,6 +81,9 @@ export const PROFILES: readonly Profile[] = [
 
 export const EMPTY: Draft = {
   name: "",
+  ...DEFAULT_RELEASE,
+  mirrorUri: "",
+  mirrorKey: "",
   packages: [],
   mode: "slim",
   services: "",
@@ -66,6 +93,7 @@ export const EMPTY: Draft = {
   minimize: false,
   guestAgent: true,
   formats: [],
+  archives: [],
   rest: {},
 };
 
@@ -73,6 +101,9 @@ export const EMPTY: Draft = {
 export function draftOf(name: string, recipe: Recipe): Draft {
   // A lock is of the packages as they were; others are resolved anew.
   const {
+    distribution,
+    release,
+    mirror,
     packages,
     mode,
     services = [],
@@ -82,11 +113,16 @@ export function draftOf(name: string, recipe: Recipe): Draft {
     minimize,
     guestAgent,
     formats,
+    archives = [],
     lock: _,
     ...rest
   } = recipe;
   return {
     name,
+    distribution,
+    release,
+    mirrorUri: mirror?.uri ?? "",
+    mirrorKey: mirror?.key ?? "",
     packages,
     services: services
       .map(({ name, command }) => (command === undefined ? name : `${name}=${command}`))
@@ -98,11 +134,12 @@ export function draftOf(name: string, recipe: Recipe): Draft {
     minimize: minimize ?? false,
     guestAgent: guestAgent ?? true,
     formats: formats ?? [],
+    archives: archives.map(({ path = "", ...archive }) => ({ ...archive, path })),
     rest,
   };
 }
 
-/** Only what is not so anyway. The server looks all of it over. */
+/** Only what is not so anyway, of archives that have been read. The server looks all of it over. */
 export function recipeOf(draft: Draft): Recipe {
   const services = draft.services
     .split("\n")
@@ -111,10 +148,18 @@ export function recipeOf(draft: Draft): Recipe {
       const [name = "", ...command] = line.split("=");
       return { name: name.trim(), ...(command.length > 0 ? { command: command.join("=").trim() } : {}) };
     });
+  const mirror = {
+    ...(draft.mirrorUri.trim() ? { uri: draft.mirrorUri.trim() } : {}),
+    ...(draft.mirrorKey.trim() ? { key: draft.mirrorKey } : {}),
+  };
+  const archives = draft.archives.flatMap(({ file, path, bytes, sha256 }) =>
+    sha256 === undefined ? [] : [{ file, sha256, bytes, ...(path.trim() ? { path: path.trim() } : {}) }],
+  );
   return {
-    distribution: "debian",
-    release: "bookworm",
     ...draft.rest,
+    distribution: draft.distribution,
+    release: draft.release,
+    ...(Object.keys(mirror).length > 0 ? { mirror } : {}),
     packages: [...draft.packages],
     ...(services.length > 0 ? { services } : {}),
     ...(draft.mode === EMPTY.mode ? {} : { mode: draft.mode }),
@@ -123,6 +168,7 @@ export function recipeOf(draft: Draft): Recipe {
     ...(draft.kernel === EMPTY.kernel ? {} : { kernel: draft.kernel }),
     ...(draft.minimize ? { minimize: true } : {}),
     ...(draft.guestAgent ? {} : { guestAgent: false }),
+    ...(archives.length > 0 ? { archives } : {}),
     ...(draft.formats.length > 0 ? { formats: [...draft.formats] as Format[] } : {}),
   };
 }

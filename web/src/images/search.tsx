@@ -1,6 +1,7 @@
-/** Packages of a distribution, looked for and picked. */
+/** Packages of a distribution: looked for and picked, or, where the server has no lists of them, named. */
 import { useEffect, useState } from "react";
 import { Action } from "../../ui/basics.tsx";
+import { Field } from "../../ui/field.tsx";
 import { ErrorNote, Loading } from "../../ui/states.tsx";
 import { Described } from "./described.tsx";
 import { useSearch } from "./picker.ts";
@@ -52,7 +53,10 @@ export function Search({
         </select>
       </div>
       {error ? (
-        <ErrorNote title="The package lists cannot be read" error={error} />
+        <>
+          <ErrorNote title="The package lists cannot be read" error={error} />
+          <ByName add={add} />
+        </>
       ) : isPending ? (
         <Loading what="the packages" />
       ) : data?.items.length === 0 ? (
@@ -86,5 +90,52 @@ export function Search({
         </>
       )}
     </section>
+  );
+}
+
+/** Where nothing can be looked for. @param why in words of the server */
+export const Named = ({ why, add }: { why: string; add: (name: string) => void }) => (
+  <section className="panel">
+    <h2>Packages</h2>
+    <p className="body muted">{why}</p>
+    <ByName add={add} />
+  </section>
+);
+
+/** The build looks at them. */
+function ByName({ add }: { add: (name: string) => void }) {
+  const [text, setText] = useState("");
+  const names = text.split(/[\s,]+/).filter((name) => name !== "");
+  const send = () => {
+    for (const name of names) add(name);
+    setText("");
+  };
+  return (
+    <div className="body stack">
+      <Field
+        id="package-names"
+        label="Names of packages"
+        hint="Several with spaces between them. The build checks them first, and says what may have been meant."
+      >
+        <input
+          id="package-names"
+          value={text}
+          spellCheck={false}
+          autoComplete="off"
+          onChange={({ target }) => setText(target.value)}
+          onKeyDown={(event) => {
+            // It does not send the form.
+            if (event.key !== "Enter") return;
+            event.preventDefault();
+            send();
+          }}
+        />
+      </Field>
+      <span>
+        <Action onPress={send} whyNot={names.length === 0 ? "There is no name yet." : undefined}>
+          Add
+        </Action>
+      </span>
+    </div>
   );
 }

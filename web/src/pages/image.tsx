@@ -1,21 +1,20 @@
 /** One image: how it stands, its builds with their log, what is in it, and its files to download. */
 import { type ReactNode, useState } from "react";
 import { nameOfNow } from "../../../src/resource/name-of-now.ts";
-import { Action, Badge, Meter, size } from "../../ui/basics.tsx";
+import { Action, Badge, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
-import { Field } from "../../ui/field.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
 import type { PageProps } from "../app.tsx";
 import { create, remove } from "../data/actions.ts";
-import { messageOf } from "../data/api.ts";
 import { toneOf } from "../data/derive.ts";
 import { type ImageBuild, type Image as ImageKind, objectPath } from "../data/kinds.ts";
 import { useLive, useOne } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { Builds, began, isBuildOver } from "../images/builds.tsx";
+import { Sending } from "../images/sending.tsx";
 import { Trust } from "../images/trust.tsx";
-import { digestOf, sendFile, useUpload } from "../images/upload.ts";
+import { imageUpload } from "../images/upload.ts";
 import { Versions } from "../images/versions.tsx";
 import { Link, navigate } from "../router.tsx";
 import { YamlEditor } from "../yaml/object.tsx";
@@ -147,61 +146,21 @@ function Found({
 /** A disk that is brought along, until it is there. */
 function Arriving({ image: { metadata, spec, status } }: { image: ImageKind }) {
   const { name } = metadata;
-  const upload = useUpload(name);
   const can = useRights(undefined);
-  const [read, setRead] = useState<{ at: number; of: number }>();
-  const [error, setError] = useState<unknown>();
-  const total = spec.import?.bytes ?? status?.import?.totalBytes ?? 0;
-  const there = upload?.sent ?? status?.import?.receivedBytes ?? 0;
-  const goOn = async (file: File) => {
-    setError(undefined);
-    try {
-      const digest = await digestOf(file, (at) => setRead({ at, of: file.size }));
-      if (digest !== spec.import?.sha256)
-        throw new Error(`${file.name} is another file: its SHA-256 is ${digest}.`);
-      void sendFile(name, file);
-    } catch (caught) {
-      setError(caught);
-    } finally {
-      setRead(undefined);
-    }
-  };
-  const wrong = upload?.error ?? error;
-  const isSending = upload !== undefined && upload.error === undefined;
-  const waits = spec.import?.url === undefined && !isSending && there < total && status?.phase !== "Failed";
   return (
     <section className="panel">
       <h2>Import</h2>
-      <div className="body stack">
-        <Meter
+      <div className="body">
+        <Sending
           label={`Import of ${name}`}
-          value={total > 0 ? there / total : 0}
-          text={`${size(there)}${total > 0 ? ` of ${size(total)}` : ""}${status?.progress ? `, ${status.progress}` : ""}`}
+          to={imageUpload(name)}
+          sha256={spec.import?.sha256}
+          total={spec.import?.bytes ?? status?.import?.totalBytes ?? 0}
+          received={status?.import?.receivedBytes ?? 0}
+          stage={status?.progress}
+          isWanted={spec.import?.url === undefined && status?.phase !== "Failed"}
+          whyNot={can("create", "images/upload")}
         />
-        {wrong !== undefined && <p className="note bad">{messageOf(wrong)}</p>}
-        {read ? (
-          <p className="muted">
-            The file is being read: {size(read.at)} of {size(read.of)}
-          </p>
-        ) : (
-          waits && (
-            <Field
-              id="go-on"
-              label="Choose the same file to go on"
-              wrong={can("create", "images/upload")}
-              hint="Nothing is being sent from here. What has come is kept."
-            >
-              <input
-                id="go-on"
-                type="file"
-                onChange={({ target }) => {
-                  const file = target.files?.[0];
-                  if (file) void goOn(file);
-                }}
-              />
-            </Field>
-          )
-        )}
       </div>
     </section>
   );

@@ -5,7 +5,7 @@ import { Field } from "../../ui/field.tsx";
 import { create } from "../data/actions.ts";
 import { isApiError, messageOf } from "../data/api.ts";
 import { useRights } from "../data/rights.ts";
-import { digestOf, sendFile } from "../images/upload.ts";
+import { digestOf, imageUpload, sendFile } from "../images/upload.ts";
 import { navigate } from "../router.tsx";
 
 const FIELDS: Readonly<Record<string, RegExp>> = {
@@ -56,7 +56,7 @@ export default function Import() {
           metadata: { name },
           spec: { import: { bytes: file.size, sha256: digest } },
         });
-        void sendFile(name, file);
+        void sendFile(imageUpload(name), file);
       }
       navigate(`/images/${name}`);
     } catch (caught) {

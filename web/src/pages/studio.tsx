@@ -1,19 +1,27 @@
-/** The JeOS studio: packages are picked, what comes along and what it weighs is told at once, and an image is built of them. */
-import { type FormEvent, useState } from "react";
+/** The JeOS studio: of a distribution packages are picked, what comes along and what it weighs is told at once, and an image is built of them. */
+import { type FormEvent, Suspense, useState } from "react";
 import { nameOfNow } from "../../../src/resource/name-of-now.ts";
 import { Action } from "../../ui/basics.tsx";
 import { Field } from "../../ui/field.tsx";
-import { Ready } from "../../ui/states.tsx";
+import { Loading, Ready } from "../../ui/states.tsx";
+import { page } from "../caught.tsx";
 import { create } from "../data/actions.ts";
 import { isApiError, messageOf } from "../data/api.ts";
 import type { Distribution } from "../data/kinds.ts";
 import { useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
+import { titleOf, whyNotMode, whyNot as whyNotOf } from "../images/abilities.ts";
+import { Archives, whyNotSent } from "../images/archives.tsx";
 import { Chosen } from "../images/chosen.tsx";
-import { type Draft, draftOf, EMPTY, isOfProfile, PROFILES, recipeOf } from "../images/draft.ts";
+import { type Draft, draftOf, EMPTY, recipeOf } from "../images/draft.ts";
 import { useClosure } from "../images/picker.ts";
-import { Search } from "../images/search.tsx";
+import { Profiles } from "../images/profiles.tsx";
+import { Named, Search } from "../images/search.tsx";
+import { System } from "../images/system.tsx";
+import { archiveUpload, sendFile } from "../images/upload.ts";
 import { navigate, useParam } from "../router.tsx";
+
+const RecipeText = page(() => import("../images/recipe-text.tsx"));
 
 export default function Studio() {
   const distributions = useLive("distributions");
@@ -21,15 +29,12 @@ export default function Studio() {
   const [from] = useParam("from");
   const image = images.items.get(from);
   const begin = image?.spec.recipe ? draftOf(from, image.spec.recipe) : EMPTY;
-  const { distribution, release } = recipeOf(begin);
   return (
     <Ready of={[distributions, images]} what="what images are built of">
       {() => (
         <Form
           key={from}
-          distribution={distributions.list.find(
-            ({ spec }) => spec.distribution === distribution && spec.release === release,
-          )}
+          distributions={distributions.list}
           names={new Set(images.items.keys())}
           begin={begin}
         />
@@ -39,28 +44,42 @@ export default function Studio() {
 }
 
 function Form({
-  distribution,
+  distributions,
   names,
   begin,
 }: {
-  distribution: Distribution | undefined;
+  distributions: readonly Distribution[];
   names: ReadonlySet<string>;
   begin: Draft;
 }) {
   const [draft, setDraft] = useState(begin);
   const [sent, setSent] = useState<{ busy: boolean; error?: unknown }>({ busy: false });
+  const [isShown, setShown] = useState(false);
   const can = useRights(undefined);
-  const name = distribution?.metadata.name ?? "";
+  const distribution = distributions.find(
+    ({ spec }) => spec.distribution === draft.distribution && spec.release === draft.release,
+  );
+  const noPicker = distribution && whyNotOf(distribution, "PickerAvailable");
+  const name = distribution && !noPicker ? distribution.metadata.name : "";
   const closure = useClosure(name, draft.packages, draft.mode);
   const set = (change: Partial<Draft>) => setDraft((before) => ({ ...before, ...change }));
-  const add = (one: string) => {
-    if (!draft.packages.includes(one)) set({ packages: [...draft.packages, one] });
-  };
-  const take = (one: string) => set({ packages: draft.packages.filter((other) => other !== one) });
-  const data = closure.data;
+  // Of several at once each is added to those before it.
+  const add = (one: string) =>
+    setDraft((before) =>
+      before.packages.includes(one) ? before : { ...before, packages: [...before.packages, one] },
+    );
+  const take = (one: string) =>
+    setDraft((before) => ({ ...before, packages: before.packages.filter((other) => other !== one) }));
+  const data = name === "" ? undefined : closure.data;
+  const noKeys = distribution && whyNotOf(distribution, "KeysAvailable");
   const isWrong = data !== undefined && data.unknown.length + data.conflicts.length > 0;
   const whyNot =
     can("create", "imagebuilds") ??
+    (distribution && whyNotMode(distribution, draft.mode)) ??
+    (noKeys && draft.mirrorKey.trim() === ""
+      ? `${titleOf(distribution)}: the keys that its packages are signed with are needed.`
+      : undefined) ??
+    whyNotSent(draft.archives) ??
     (draft.name === ""
       ? "It has no name yet."
       : isWrong
@@ -71,10 +90,13 @@ function Form({
     if (whyNot) return;
     setSent({ busy: true });
     try {
+      const build = nameOfNow(draft.name);
       await create("imagebuilds", "ImageBuild", {
-        metadata: { name: nameOfNow(draft.name) },
+        metadata: { name: build },
         spec: { image: draft.name, recipe: recipeOf(draft) },
       });
+      for (const { from, sha256 } of draft.archives)
+        if (from && sha256) void sendFile(archiveUpload(build, sha256), from);
       navigate(`/images/${draft.name}`);
     } catch (error) {
       setSent({ busy: false, error });
@@ -84,12 +106,14 @@ function Form({
     <form onSubmit={build}>
       <div className="page-head">
         <h1>{begin === EMPTY ? "New image" : `New build of ${begin.name}`}</h1>
-        <span className="muted">
-          {distribution ? `${distribution.spec.distribution} ${distribution.spec.release}` : ""}
-        </span>
+        <span className="muted">{distribution ? titleOf(distribution) : ""}</span>
       </div>
       <div className="studio">
-        <Search distribution={name} chosen={draft.packages} add={add} take={take} />
+        {noPicker === undefined ? (
+          <Search key={name} distribution={name} chosen={draft.packages} add={add} take={take} />
+        ) : (
+          <Named why={noPicker} add={add} />
+        )}
         <div className="stack">
           <section className="panel">
             <h2>Image</h2>
@@ -112,7 +136,32 @@ function Form({
                   onChange={(event) => set({ name: event.target.value })}
                 />
               </Field>
-              <Profiles draft={draft} set={set} formats={distribution?.status?.formats ?? []} />
+              <System
+                draft={draft}
+                setDraft={setDraft}
+                distributions={distributions}
+                chosen={distribution}
+                hadRepositories={begin.rest.repositories !== undefined}
+              />
+              <Profiles draft={draft} set={set} setDraft={setDraft} distribution={distribution} />
+              <details>
+                <summary>
+                  Files in archives{draft.archives.length > 0 ? ` (${draft.archives.length})` : ""}
+                </summary>
+                <Archives
+                  archives={draft.archives}
+                  setDraft={setDraft}
+                  whyNot={can("create", "imagebuilds/upload")}
+                />
+              </details>
+              <details onToggle={({ currentTarget }) => setShown(currentTarget.open)}>
+                <summary>The recipe as YAML</summary>
+                {isShown && (
+                  <Suspense fallback={<Loading what="the recipe" />}>
+                    <RecipeText draft={draft} />
+                  </Suspense>
+                )}
+              </details>
               {sent.error !== undefined && <Refused error={sent.error} />}
               <div className="row">
                 <Action kind="primary" whyNot={whyNot} type="submit">
@@ -124,9 +173,11 @@ function Form({
           </section>
           <Chosen
             packages={draft.packages}
+            isFull={draft.mode === "full"}
+            isKnown={noPicker === undefined}
             closure={data}
             isStale={closure.isPlaceholderData}
-            error={closure.error}
+            error={name === "" ? null : closure.error}
             add={add}
             take={take}
           />
@@ -152,122 +203,5 @@ function Refused({ error }: { error: unknown }) {
         </ul>
       )}
     </div>
-  );
-}
-
-function Profiles({
-  draft,
-  set,
-  formats,
-}: {
-  draft: Draft;
-  set: (change: Partial<Draft>) => void;
-  formats: readonly string[];
-}) {
-  const choice = <K extends "mode" | "boot" | "root" | "kernel">(
-    key: K,
-    label: string,
-    options: readonly [Draft[K], string][],
-  ) => (
-    <Field id={`image-${key}`} label={label}>
-      <select
-        id={`image-${key}`}
-        value={draft[key]}
-        onChange={({ target }) => {
-          const found = options.find(([value]) => value === target.value);
-          if (found) set({ [key]: found[0] });
-        }}
-      >
-        {options.map(([value, text]) => (
-          <option key={value} value={value}>
-            {text}
-          </option>
-        ))}
-      </select>
-    </Field>
-  );
-  return (
-    <>
-      <fieldset className="choices">
-        <legend>Profile</legend>
-        {PROFILES.map((profile) => (
-          <label key={profile.name}>
-            <input
-              type="radio"
-              name="profile"
-              checked={isOfProfile(profile, draft)}
-              onChange={() => set(profile.sets)}
-            />
-            <span>
-              {profile.name}
-              <span className="hint">{profile.about}</span>
-            </span>
-          </label>
-        ))}
-      </fieldset>
-      <details>
-        <summary>System, boot, kernel, services</summary>
-        <div className="stack">
-          {choice("mode", "System", [
-            ["slim", "slim: busybox, no maintainer scripts"],
-            ["full", "full: dpkg, apt, systemd"],
-          ])}
-          {choice("boot", "Boot", [
-            ["direct", "with its kernel directly"],
-            ["bios", "by BIOS"],
-            ["uefi", "by UEFI"],
-            ["both", "by BIOS and UEFI"],
-          ])}
-          {choice("root", "Root file system", [
-            ["ext4", "on the disk"],
-            ["ram", "in memory"],
-          ])}
-          {choice("kernel", "Kernel", [
-            ["cloud", "small, for virtual machines"],
-            ["generic", "for all hardware"],
-          ])}
-          <label className="row">
-            <input
-              type="checkbox"
-              checked={draft.guestAgent}
-              onChange={({ target }) => set({ guestAgent: target.checked })}
-            />
-            QEMU's guest agent
-          </label>
-          <Field
-            id="image-services"
-            label="Services"
-            hint="One a line: web=/usr/sbin/nginx -g 'daemon off;'. They are kept running. In a full system the name of a unit will do."
-          >
-            <textarea
-              id="image-services"
-              rows={3}
-              spellCheck={false}
-              value={draft.services}
-              onChange={({ target }) => set({ services: target.value })}
-            />
-          </Field>
-        </div>
-      </details>
-      <fieldset className="formats">
-        <legend>Formats to download, beside the disk of machines here</legend>
-        {formats.map((format) => (
-          <label key={format} className="row">
-            <input
-              type="checkbox"
-              checked={draft.formats.includes(format)}
-              onChange={({ target }) =>
-                set({
-                  formats: target.checked
-                    ? [...draft.formats, format]
-                    : draft.formats.filter((other) => other !== format),
-                })
-              }
-            />
-            {format}
-          </label>
-        ))}
-      </fieldset>
-    </>
   );
 }

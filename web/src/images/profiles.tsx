@@ -1,0 +1,162 @@
+/** What the image is for, and how it boots: profiles, each choice by itself, and the formats that it is given in besides. */
+import { Field } from "../../ui/field.tsx";
+import type { Distribution } from "../data/kinds.ts";
+import { inMode, MODES, whyNotMode } from "./abilities.ts";
+import { type Draft, isOfProfile, PROFILES } from "./draft.ts";
+
+const ABOUT: Readonly<Record<Draft["mode"], string>> = {
+  slim: "busybox; maintainer scripts of packages do not run",
+  full: "the distribution's package manager, and systemd",
+};
+
+export function Profiles({
+  draft,
+  set,
+  setDraft,
+  distribution,
+}: {
+  draft: Draft;
+  set: (change: Partial<Draft>) => void;
+  setDraft: (change: (draft: Draft) => Draft) => void;
+  distribution: Distribution | undefined;
+}) {
+  const whyNot = (mode: Draft["mode"]) => distribution && whyNotMode(distribution, mode);
+
+  const choice = <K extends "boot" | "root" | "kernel">(
+    key: K,
+    label: string,
+    options: readonly (readonly [Draft[K], string])[],
+  ) => (
+    <Field id={`image-${key}`} label={label}>
+      <select
+        id={`image-${key}`}
+        value={draft[key]}
+        onChange={({ target }) => {
+          const found = options.find(([value]) => value === target.value);
+          if (found) set({ [key]: found[0] });
+        }}
+      >
+        {options.map(([value, text]) => (
+          <option key={value} value={value}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </Field>
+  );
+  return (
+    <>
+      <fieldset className="choices">
+        <legend>Profile</legend>
+        {MODES.map(
+          (mode) =>
+            whyNot(mode) && (
+              <p key={mode} id={`no-${mode}`} className="muted small">
+                {whyNot(mode)}
+              </p>
+            ),
+        )}
+        {PROFILES.map((profile) => {
+          const { mode } = profile.sets;
+          const why = whyNot(mode);
+          return (
+            <label key={profile.name} className={why ? "off" : undefined}>
+              <input
+                type="radio"
+                name="profile"
+                checked={isOfProfile(profile, draft)}
+                disabled={why !== undefined}
+                aria-describedby={why && `no-${mode}`}
+                onChange={() => set(profile.sets)}
+              />
+              <span>
+                {profile.name}
+                <span className="hint">{profile.about}</span>
+              </span>
+            </label>
+          );
+        })}
+      </fieldset>
+      <details>
+        <summary>System, boot, kernel, services</summary>
+        <div className="stack">
+          <fieldset className="choices">
+            <legend>System</legend>
+            {MODES.map((mode) => (
+              <label key={mode} className={whyNot(mode) ? "off" : undefined}>
+                <input
+                  type="radio"
+                  name="mode"
+                  checked={draft.mode === mode}
+                  disabled={whyNot(mode) !== undefined}
+                  onChange={() => setDraft((before) => inMode(before, mode))}
+                />
+                <span>
+                  {mode}
+                  <span className="hint">{whyNot(mode) ?? ABOUT[mode]}</span>
+                </span>
+              </label>
+            ))}
+          </fieldset>
+          {choice("boot", "Boot", [
+            ["direct", "with its kernel directly"],
+            ["bios", "by BIOS"],
+            ["uefi", "by UEFI"],
+            ["both", "by BIOS and UEFI"],
+          ])}
+          {choice("root", "Root file system", [
+            ["ext4", "on the disk"],
+            ["squashfs", "on the disk, compressed and only read (squashfs)"],
+            ["erofs", "on the disk, compressed and only read (erofs)"],
+            // A full one is too large.
+            ...(draft.mode === "slim" ? [["ram", "in memory"] as const] : []),
+          ])}
+          {choice("kernel", "Kernel", [
+            ["cloud", "small, for virtual machines"],
+            ["generic", "for all hardware"],
+          ])}
+          <label className="row">
+            <input
+              type="checkbox"
+              checked={draft.guestAgent}
+              onChange={({ target }) => set({ guestAgent: target.checked })}
+            />
+            QEMU's guest agent
+          </label>
+          <Field
+            id="image-services"
+            label="Services"
+            hint="One a line: web=/usr/sbin/nginx -g 'daemon off;'. They are kept running. In a full system the name of a unit will do."
+          >
+            <textarea
+              id="image-services"
+              rows={3}
+              spellCheck={false}
+              value={draft.services}
+              onChange={({ target }) => set({ services: target.value })}
+            />
+          </Field>
+        </div>
+      </details>
+      <fieldset className="formats">
+        <legend>Formats to download, beside the disk of machines here</legend>
+        {(distribution?.status?.formats ?? []).map((format) => (
+          <label key={format} className="row">
+            <input
+              type="checkbox"
+              checked={draft.formats.includes(format)}
+              onChange={({ target }) =>
+                set({
+                  formats: target.checked
+                    ? [...draft.formats, format]
+                    : draft.formats.filter((other) => other !== format),
+                })
+              }
+            />
+            {format}
+          </label>
+        ))}
+      </fieldset>
+    </>
+  );
+}

@@ -1,5 +1,4 @@
 /** Stored objects that are of another version, or that do not have the shape of their kind (see resource/invalid.ts). */
-import { isDeepStrictEqual } from "node:util";
 import type { Cause } from "../resource/errors.ts";
 import { INVALID } from "../resource/invalid.ts";
 import type { Kind } from "../resource/kind.ts";
@@ -13,8 +12,9 @@ const SHOWN = 5;
 /** Objects that are written at once. */
 const GROUP = 200;
 
-/** Makes the mark say what is wrong with the object's shape: nothing takes it away. */
-export function setMark(metadata: ObjectMeta, wrong: readonly Cause[]): void {
+/** Makes the mark say what is wrong with the object's shape: nothing takes it away. @returns whether it says another thing now */
+export function setMark(metadata: ObjectMeta, wrong: readonly Cause[]): boolean {
+  const before = metadata.annotations?.[INVALID];
   const shown = wrong.slice(0, SHOWN).map(({ field, message }) => `${field}: ${message}`);
   if (wrong.length > SHOWN) shown.push(`and ${wrong.length - SHOWN} more`);
   if (wrong.length > 0) metadata.annotations = { ...metadata.annotations, [INVALID]: shown.join("; ") };
@@ -22,6 +22,7 @@ export function setMark(metadata: ObjectMeta, wrong: readonly Cause[]): void {
     const { [INVALID]: _, ...others } = metadata.annotations;
     metadata.annotations = others;
   }
+  return before !== metadata.annotations?.[INVALID];
 }
 
 /** An object as the store keeps it: its resourceVersion is the revision that the write gets. */
@@ -34,7 +35,8 @@ export function storedForm(object: Resource): string {
 /**
  * Brings what is stored up to the kinds as they are now: objects of another version (`old`: their keys) are written in the one that is stored,
  * defaults that a newer version has are filled in, and the mark of each object says whether it has its kind's shape. Done again, it writes
- * nothing. @returns those that are marked
+ * nothing. To be done before anyone reads of the cache: its objects are changed in place, because copies of all of a large estate take seconds.
+ * @returns those that are marked
  */
 export async function settleStored(
   store: Store,
@@ -45,19 +47,18 @@ export async function settleStored(
   const byPlural = new Map(kinds.map((kind) => [kind.plural, kind]));
   const marked: Resource[] = [];
   const writes: Write[] = [];
-  for (const { key, object, revision } of [...cache.all()]) {
+  for (const { key, object, revision } of cache.all()) {
     const kind = byPlural.get(pluralOf(key));
     if (!kind) continue;
     const schema: Schema = kind.schema;
-    const next = structuredClone(object);
-    applyDefaults(next, schema);
-    const { metadata, apiVersion: _version, kind: _kind, ...rest } = next;
+    const isFilled = applyDefaults(object, schema);
+    const { metadata, apiVersion: _version, kind: _kind, ...rest } = object;
     // The rules of the kind (`check`) are not asked: they are for new writes.
     const wrong = [...validate(metadata, METADATA_SCHEMA, "metadata"), ...validate(rest, schema)];
-    setMark(metadata, wrong);
-    if (wrong.length > 0) marked.push(next);
-    if (old.has(key) || !isDeepStrictEqual(next, object))
-      writes.push({ key, expected: revision, value: storedForm(next) });
+    const isMarked = setMark(metadata, wrong);
+    if (wrong.length > 0) marked.push(object);
+    if (isFilled || isMarked || old.has(key))
+      writes.push({ key, expected: revision, value: storedForm(object) });
   }
   // So many at once that they share what makes them durable.
   for (let i = 0; i < writes.length; i += GROUP)

@@ -98,8 +98,10 @@ export async function runVirtualMachineReconciler(context: VirtualMachineContext
   );
   networks.onChange((name) => enqueueWhere((vm) => vm.spec.networks.includes(name)));
   pools.onChange((name) => enqueueWhere((vm) => vm.spec.storagePool === name));
+  // All hosts are news at the beginning: not each of them looks through all machines.
+  const byHost = new Index(vms, ({ status }) => (status?.host ? [status.host] : []));
   hosts.onChange((name, now, old) => {
-    if (isSilent(now) !== isSilent(old)) enqueueWhere((vm) => vm.status?.host === name);
+    if (isSilent(now) !== isSilent(old)) for (const vm of byHost.get(name)) controller.enqueue(keyOf(vm));
   });
   const all = Object.values(informers);
   const running = all.map((informer) => informer.run(signal));

@@ -89,21 +89,31 @@ export function pruneUnknown(value: unknown, schema: Schema, path = ""): string[
   return unknown;
 }
 
-/** Fills missing fields that have a default, in place. */
-export function applyDefaults(value: unknown, schema: Schema): void {
+/** Fills missing fields that have a default, in place. @returns whether there were any */
+export function applyDefaults(value: unknown, schema: Schema): boolean {
+  let isFilled = false;
+  const within = (part: unknown, of: Schema) => {
+    if (applyDefaults(part, of)) isFilled = true;
+  };
   if (Array.isArray(value)) {
-    if (schema.items) for (const item of value) applyDefaults(item, schema.items);
-    return;
+    if (schema.items) for (const item of value) within(item, schema.items);
+    return isFilled;
   }
-  if (!isFields(value)) return;
-  for (const [key, field] of Object.entries(schema.properties ?? {})) {
+  if (!isFields(value)) return false;
+  const { properties = {} } = schema;
+  for (const key in properties) {
+    const field = properties[key];
+    if (!field) continue;
     const given = Object.hasOwn(value, key) ? value[key] : undefined;
-    if (field.default !== undefined && (given === undefined || given === null))
+    if (field.default !== undefined && (given === undefined || given === null)) {
       value[key] = structuredClone(field.default);
-    if (Object.hasOwn(value, key)) applyDefaults(value[key], field);
+      isFilled = true;
+    }
+    if (Object.hasOwn(value, key)) within(value[key], field);
   }
   const values = valuesOf(schema);
-  if (values) for (const key of Object.keys(value)) if (!own(schema, key)) applyDefaults(value[key], values);
+  if (values) for (const key of Object.keys(value)) if (!own(schema, key)) within(value[key], values);
+  return isFilled;
 }
 
 function typeOf(value: unknown): string {

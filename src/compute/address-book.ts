@@ -4,54 +4,66 @@
  * VirtualMachine.status.interfaces has the last word.)
  */
 import type { Informer } from "../reconcile/informer.ts";
-import { allocateInterfaces, type Interface, type Range } from "./ipam.ts";
+import { allocateInterfaces, type Interface, type Range, Taken } from "./ipam.ts";
 import type { VirtualMachine } from "./kinds.ts";
 
 /** Of all networks; the longest gone are forgotten. */
 const MOST_RESTING = 10_000;
 
 export class AddressBook {
-  readonly #vms: Informer<VirtualMachine>;
-  readonly #given = new Map<string, Interface[]>();
-  /** Of machines that no informer shows, because what is stored of them has a wrong shape. */
-  readonly #refused: Interface[] = [];
-
+  /** What machines have, what they were given, and what they were refused. */
+  readonly #taken = new Taken();
+  /** What machines have by the informer, by uid. */
+  readonly #shown = new Map<string, readonly Interface[]>();
+  readonly #given = new Map<string, readonly Interface[]>();
   /** By network and address, the longest gone first. */
   readonly #resting = new Map<string, Interface>();
 
+  /** To be made before the informer runs. */
   constructor(vms: Informer<VirtualMachine>) {
-    this.#vms = vms;
     vms.onChange((_key, vm, old) => {
       this.#rest(old?.status?.interfaces ?? [], vm?.status?.interfaces ?? []);
-      const uid = (vm ?? old)?.metadata.uid;
-      if (uid && (!vm || vm.status?.interfaces)) this.#given.delete(uid);
+      if (old) this.#put(this.#shown, old, []);
+      if (vm) this.#put(this.#shown, vm, vm.status?.interfaces ?? []);
+      const one = vm ?? old;
+      if (one && (!vm || vm.status?.interfaces)) this.#put(this.#given, one, []);
     });
   }
 
-  /** The API knows whose these are, though we do not: they are not given again while this process lives. */
+  /** The API knows whose these are, though no informer shows it, because what is stored of it has a wrong shape: they are not given again while this process lives. */
   refuse(vm: VirtualMachine, interfaces: readonly Interface[]): void {
-    this.#given.delete(vm.metadata.uid ?? "");
-    this.#refused.push(...interfaces);
+    this.#put(this.#given, vm, []);
+    for (const one of interfaces) this.#taken.add(one);
   }
 
   /** `used`: what its guest may still have of networks that it is to leave. @throws NoAddress */
   allocate(vm: VirtualMachine, networks: readonly Range[], used: readonly Interface[] = []): Interface[] {
     const uid = vm.metadata.uid ?? "";
-    const taken = [
-      ...this.#refused,
-      ...used,
-      ...this.#vms.list().flatMap((o) => (o.metadata.uid === uid ? [] : (o.status?.interfaces ?? []))),
-      ...[...this.#given].flatMap(([other, interfaces]) => (other === uid ? [] : interfaces)),
-    ];
-    const interfaces = allocateInterfaces(
-      uid,
-      networks,
-      vm.status?.interfaces ?? this.#given.get(uid) ?? [],
-      taken,
-      [...this.#resting.values()],
-    );
-    this.#given.set(uid, interfaces);
+    const [shown, given] = [this.#shown.get(uid) ?? [], this.#given.get(uid) ?? []];
+    const kept = vm.status?.interfaces ?? given;
+    // Only what others have is in its way.
+    for (const one of [...shown, ...given]) this.#taken.delete(one);
+    for (const one of used) this.#taken.add(one);
+    let interfaces: Interface[];
+    try {
+      interfaces = allocateInterfaces(uid, networks, kept, this.#taken, [...this.#resting.values()]);
+    } finally {
+      for (const one of used) this.#taken.delete(one);
+      for (const one of [...shown, ...given]) this.#taken.add(one);
+    }
+    this.#put(this.#given, vm, interfaces);
     return interfaces;
+  }
+
+  #put(
+    all: Map<string, readonly Interface[]>,
+    { metadata: { uid = "" } }: VirtualMachine,
+    interfaces: readonly Interface[],
+  ): void {
+    for (const one of all.get(uid) ?? []) this.#taken.delete(one);
+    for (const one of interfaces) this.#taken.add(one);
+    if (interfaces.length > 0) all.set(uid, interfaces);
+    else all.delete(uid);
   }
 
   #rest(before: readonly Interface[], now: readonly Interface[]): void {

@@ -5,7 +5,7 @@ import { ApiError } from "../resource/errors.ts";
 import { Oidc, TokenRefused } from "./oidc.ts";
 import type { User } from "./service.ts";
 import { refuseForeignWrite, type Sessions } from "./sessions.ts";
-import type { Tokens } from "./tokens.ts";
+import { hashOf, type Tokens } from "./tokens.ts";
 
 export const ANONYMOUS: User = { name: "system:anonymous", groups: ["system:unauthenticated"] };
 const AUTHENTICATED = "system:authenticated";
@@ -79,8 +79,10 @@ async function byToken(
   { tokens, oidc }: Pick<Known, "tokens" | "oidc">,
 ): Promise<(Login & { expires?: number }) | undefined> {
   if (!oidc || !Oidc.isJwt(token)) {
-    const user = tokens.userOf(token);
-    return user && { user, isGood: () => tokens.userOf(token) !== undefined };
+    // Watches ask every few seconds whether it is still good.
+    const hash = hashOf(token);
+    const user = tokens.userOfHash(hash);
+    return user && { user, isGood: () => tokens.userOfHash(hash) !== undefined };
   }
   try {
     const { user, expires } = await oidc.login(token);

@@ -5,6 +5,8 @@
 import type { Resource } from "../resource/object.ts";
 import { type Change, Compacted, type Store } from "../store/store.ts";
 import { Feed } from "./feed.ts";
+import { FieldIndexes } from "./field-index.ts";
+import type { Equality } from "./selectors.ts";
 
 export interface Cached {
   key: string;
@@ -42,20 +44,42 @@ export function previousOf(change: Change): Resource | undefined {
   return object;
 }
 
+/** Where the key is, or would be. @param sorted by key */
+export function positionIn(sorted: readonly Cached[], key: string): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((sorted[middle]?.key ?? "") < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Behind all keys that begin so. */
+export const endOf = (prefix: string) => `${prefix}\uffff`;
+
 /** One kind's objects, by key and in order. What `sorted` has given out never changes: lists page over it. */
 class Collection {
   readonly byKey = new Map<string, Cached>();
   #sorted: Cached[] = [];
   #givenOut = false;
   readonly #lists = new Map<string, readonly Resource[]>();
+  readonly #indexes = new FieldIndexes();
 
   set(entry: Cached): void {
     const sorted = this.#own();
-    sorted.splice(this.#position(entry.key), this.byKey.has(entry.key) ? 1 : 0, entry);
+    const before = this.byKey.get(entry.key);
+    if (before) this.#indexes.delete(before);
+    sorted.splice(this.#position(entry.key), before ? 1 : 0, entry);
     this.byKey.set(entry.key, entry);
+    this.#indexes.add(entry);
   }
   delete(key: string): void {
-    if (this.byKey.delete(key)) this.#own().splice(this.#position(key), 1);
+    const before = this.byKey.get(key);
+    if (!before) return;
+    this.#indexes.delete(before);
+    this.byKey.delete(key);
+    this.#own().splice(this.#position(key), 1);
   }
   sorted(): readonly Cached[] {
     this.#givenOut = true;
@@ -64,10 +88,15 @@ class Collection {
 
   /** Those whose keys begin so, in order. */
   under(prefix: string): readonly Cached[] {
-    return this.#sorted.slice(this.#position(prefix), this.#position(`${prefix}\uffff`));
+    return this.#sorted.slice(this.#position(prefix), this.#position(endOf(prefix)));
   }
 
-  /** The objects of those; the same list until one of the collection changes. */
+  /** Those that have this value in this field, in order. */
+  having(equality: Equality): readonly Cached[] {
+    return this.#indexes.find(equality, this.byKey.values());
+  }
+
+  /** The objects under a prefix; the same list until one of the collection changes. */
   objectsUnder(prefix: string): readonly Resource[] {
     const known = this.#lists.get(prefix);
     if (known) return known;
@@ -83,15 +112,8 @@ class Collection {
     this.#givenOut = false;
     return this.#sorted;
   }
-  /** Where the key is, or would be. */
   #position(key: string): number {
-    let [low, high] = [0, this.#sorted.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#sorted[middle]?.key ?? "") < key) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return positionIn(this.#sorted, key);
   }
 }
 

@@ -3,9 +3,9 @@ import { ApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { type Change, Compacted, type Store } from "../store/store.ts";
-import { type Cache, type Cached, keyFor, objectOf, previousOf } from "./cache.ts";
+import { type Cache, type Cached, endOf, keyFor, objectOf, positionIn, previousOf } from "./cache.ts";
 import { resourceName } from "./prepare.ts";
-import { type Predicate, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
+import { equalityOf, type Predicate, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
 import type { ListRequest, ListResult, Selection, ServiceEvent, WatchRequest } from "./service.ts";
 
 /** How many list snapshots are kept for clients that page; older pages answer 410 Expired, and the client starts again. */
@@ -57,26 +57,32 @@ export class Reader {
   list(kind: Kind, request: ListRequest): ListResult {
     this.#refuseFuture(request.resourceVersion);
     const start = request.continue === undefined ? undefined : decodeContinue(request.continue);
-    const { entries, revision } = this.#snapshot(
-      kind,
-      start ?? (request.exact ? { revision: Number(request.resourceVersion), start: "" } : undefined),
-    );
     const prefix = prefixOf(kind, request.namespace);
     const matches = predicateOf(kind, request);
+    const at =
+      start ?? (request.exact ? { revision: Number(request.resourceVersion), start: "" } : undefined);
+    const equality = at ? undefined : equalityOf(request);
+    const { entries, revision } = equality
+      ? { entries: this.#cache.collection(kind.plural).having(equality), revision: this.#cache.revision }
+      : this.#snapshot(kind, at);
     const items: Resource[] = [];
-    const from = start ? entries.findIndex((entry) => entry.key >= start.start) : 0;
+    const selective = request.labelSelector || request.fieldSelector || request.name;
+    // A page is read from its own range alone: thousands of clients read large lists by pages.
+    const end = positionIn(entries, endOf(prefix));
     let next: string | undefined;
     let rest = 0;
-    for (let i = from < 0 ? entries.length : from; i < entries.length; i++) {
+    for (let i = positionIn(entries, start && start.start > prefix ? start.start : prefix); i < end; i++) {
       const entry = entries[i];
-      if (!entry?.key.startsWith(prefix) || !matches(entry.object)) continue;
+      if (!entry || !matches(entry.object)) continue;
       if (request.limit && items.length >= request.limit) {
-        next ??= entry.key;
-        rest++;
-      } else items.push(entry.object);
+        next = entry.key;
+        rest = end - i;
+        break;
+      }
+      items.push(entry.object);
     }
-    const selective = request.labelSelector || request.fieldSelector || request.name;
-    if (next !== undefined) this.#keep(kind, revision, entries);
+    if (next !== undefined)
+      this.#keep(kind, revision, equality ? this.#cache.collection(kind.plural).sorted() : entries);
     return {
       items,
       resourceVersion: String(revision),
@@ -138,8 +144,8 @@ export class Reader {
     let from = Number(request.resourceVersion || 0);
     if (fromStart) {
       from = this.#cache.revision;
-      for (const { key, object } of this.#cache.collection(kind.plural).sorted())
-        if (key.startsWith(prefix) && matches(object)) onEvent({ type: "ADDED", object });
+      for (const { object } of this.#cache.collection(kind.plural).under(prefix))
+        if (matches(object)) onEvent({ type: "ADDED", object });
       if (request.sendInitialEvents)
         onEvent({ type: "BOOKMARK", resourceVersion: String(from), initialEventsEnd: true });
     }

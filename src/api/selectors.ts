@@ -9,6 +9,7 @@ const KEY = "[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?";
 const SET = new RegExp(`^(${KEY})\\s+(in|notin)\\s*\\(([^()]*)\\)$`);
 const EQUAL = new RegExp(`^(${KEY})\\s*(==|=|!=)\\s*([-A-Za-z0-9_.]*)$`);
 const COMPARE = new RegExp(`^(${KEY})\\s*([<>])\\s*(\\d{1,15})$`);
+const FIELD = /^([^=!]+)(==|=|!=)(.*)$/;
 const EXISTS = new RegExp(`^(!?)\\s*(${KEY})$`);
 
 /** Splits at commas outside parentheses. */
@@ -67,10 +68,10 @@ export function parseLabelSelector(selector: string | undefined): Predicate | un
   return (object) => tests.every((test) => test(object.metadata.labels ?? {}));
 }
 
-/** The value at a dotted path, as text; "" when absent. */
-export function fieldAt(object: unknown, path: string): string {
+/** The value at a path, as text; "" when absent. */
+export function fieldAt(object: unknown, path: readonly string[]): string {
   let at: unknown = object;
-  for (const key of path.split("."))
+  for (const key of path)
     at = typeof at === "object" && at !== null && Object.hasOwn(at, key) ? Reflect.get(at, key) : undefined;
   return at === undefined || at === null ? "" : String(at);
 }
@@ -80,7 +81,7 @@ export function parseFieldSelector(selector: string | undefined, kind: Kind): Pr
   if (!selector?.trim()) return undefined;
   const known = ["metadata.name", "metadata.namespace", ...kind.selectableFields];
   const tests = parts(selector).map((part) => {
-    const match = /^([^=!]+)(==|=|!=)(.*)$/.exec(part);
+    const match = FIELD.exec(part);
     if (!match)
       throw new ApiError("BadRequest", `invalid selector: ${JSON.stringify(part)}; can't understand it`);
     const [, path = "", operator, value] = match;
@@ -89,7 +90,33 @@ export function parseFieldSelector(selector: string | undefined, kind: Kind): Pr
         "BadRequest",
         `field label not supported: ${path}; ${kind.plural} have ${known.join(", ")}`,
       );
-    return (object: Resource) => (fieldAt(object, path) === value) === (operator !== "!=");
+    const keys = path.split(".");
+    return (object: Resource) => (fieldAt(object, keys) === value) === (operator !== "!=");
   });
   return (object) => tests.every((test) => test(object));
+}
+
+/** What a field must be; "" also when it is absent. */
+export interface Equality {
+  path: readonly string[];
+  value: string;
+}
+
+/** One of the fields that an object must have for selectors that are sound; undefined when they name none. */
+export function equalityOf(selection: {
+  name?: string;
+  fieldSelector?: string;
+  labelSelector?: string;
+}): Equality | undefined {
+  const { name, fieldSelector = "", labelSelector = "" } = selection;
+  if (name !== undefined) return { path: ["metadata", "name"], value: name };
+  for (const part of parts(fieldSelector)) {
+    const [, path = "", operator, value = ""] = FIELD.exec(part) ?? [];
+    if (operator && operator !== "!=") return { path: path.split("."), value };
+  }
+  for (const part of parts(labelSelector)) {
+    const [, key = "", , operator, value = ""] = EQUAL.exec(part) ?? [];
+    if (operator && operator !== "!=") return { path: ["metadata", "labels", key], value };
+  }
+  return undefined;
 }

@@ -31,7 +31,8 @@ export interface TokenInfo {
 }
 
 const idOf = (entry: TokenEntry) => entry.hash.slice(0, 12);
-const hashOf = (token: string) => createHash("sha256").update(token).digest("hex");
+/** What is kept of a token: SHA-256, in hex. */
+export const hashOf = (token: string) => createHash("sha256").update(token).digest("hex");
 
 const isAlive = ({ expires }: TokenEntry) => expires === undefined || expires > Date.now();
 

@@ -1,16 +1,10 @@
 /** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
-import { type Has, type Needs, needsOf, pinsIn, pinsOf } from "../../compute/hardware/kinds.ts";
+import type { Has, Needs } from "../../compute/hardware/kinds.ts";
 import type { Host } from "../../compute/hosts/kinds.ts";
-import { budgetOf, type Io, ioOf } from "../../compute/io/kinds.ts";
+import { budgetOf, type Io } from "../../compute/io/kinds.ts";
 import type { Instance, Platform, VirtualMachine } from "../../compute/kinds.ts";
 import { isFinal, type Migration } from "../../compute/migrations/kinds.ts";
-import {
-  cpusOf,
-  memoryOf,
-  type Reservable,
-  type Reserved,
-  reservedBy,
-} from "../../compute/resources/kinds.ts";
+import type { Reservable, Reserved } from "../../compute/resources/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import { heldForPower } from "../../power/kinds.ts";
 import { invalidity } from "../../resource/invalid.ts";
@@ -18,6 +12,7 @@ import { getCondition, type ObjectMeta } from "../../resource/object.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { DOMAINS, Policy } from "../kinds.ts";
 import { isLeftForMemory } from "../planning/failing-memory.ts";
+import { localPoolsIn, namespaceOf, viewMachine, viewOwnerless } from "./machine-views.ts";
 import type { Tariffs } from "./tariffs.ts";
 import type { MachineUse } from "./use.ts";
 
@@ -196,101 +191,6 @@ export function viewHost(host: Host): HostView | undefined {
   };
 }
 
-const live = (instance: Instance) => instance.status?.custody !== "Released";
-
-const namespaceOf = ({ metadata }: { metadata: ObjectMeta }) => metadata.namespace ?? "default";
-
-/** A machine of which an instance cannot be read is where it was last, and stays there. */
-function viewMachine(
-  vm: VirtualMachine,
-  instances: readonly Instance[],
-  odd: readonly ObjectMeta[],
-  localPools: ReadonlySet<string>,
-): MachineView {
-  const own = instances.filter((i) => i.spec.vmUid === vm.metadata.uid && live(i));
-  const unread = odd.some(({ ownerReferences }) =>
-    ownerReferences?.some(({ uid }) => uid === vm.metadata.uid),
-  );
-  const namespace = namespaceOf(vm);
-  const view = viewRuns(own, { ...vm.spec, ...pinsOf(vm.spec.hardware, vm.status) });
-  const host = view.host ?? (unread ? vm.status?.host : undefined);
-  return {
-    ...view,
-    key: `${namespace}/${vm.metadata.name}`,
-    namespace,
-    name: vm.metadata.name,
-    labels: vm.metadata.labels ?? {},
-    ...(host ? { host } : {}),
-    ...(localPools.has(vm.spec.storagePool) ? { localDisks: true } : {}),
-    movable:
-      view.movable && !unread && vm.spec.running && !vm.spec.suspended && !vm.metadata.deletionTimestamp,
-  };
-}
-
-type Wanted = Pick<
-  Instance["spec"],
-  "cpus" | "memory" | "hardware" | "resources" | "machineType" | "guestCpu"
-> &
-  Parameters<typeof ioOf>[0];
-
-/** What the live runs of one machine take, and where. `wanted` is what it takes when there is none. */
-function viewRuns(own: readonly Instance[], wanted: Wanted) {
-  const holder = own.find((i) => i.status?.custody === "Held") ?? own.find((i) => !i.spec.incoming) ?? own[0];
-  const target = own.find((i) => i !== holder && i.spec.host && i.spec.host !== holder?.spec.host);
-  // Not the machine's wish, which may have changed since this run began.
-  const now: Wanted = holder?.spec ?? wanted;
-  const { accelerator, cpuModel, guestCpu } = holder?.status ?? {};
-  const reserved = reservedBy(now, holder?.status?.numaNode);
-  const io = ioOf(now);
-  return {
-    cpus: cpusOf(now),
-    memoryBytes: memoryOf(now),
-    ...(io ? { io } : {}),
-    ...(reserved ? { reserved } : {}),
-    needs: needsOf({ ...now, ...pinsIn(holder?.status) }),
-    ...(holder?.spec.host ? { host: holder.spec.host } : {}),
-    ...(target?.spec.host ? { movingTo: target.spec.host } : {}),
-    ...(holder && !holder.spec.host && holder.spec.disksOn ? { disksOn: holder.spec.disksOn } : {}),
-    ...(accelerator && cpuModel !== undefined
-      ? { platform: { accelerator, cpuModel, ...(guestCpu ? { guestCpu } : {}) } }
-      : {}),
-    ...(holder?.spec.resumes ? { resumes: holder.spec.resumes } : {}),
-    movable: holder?.status?.phase === "Running" && holder.spec.running && own.length === 1,
-    since: Date.parse(holder?.status?.readyTime ?? holder?.metadata.creationTimestamp ?? "") || 0,
-  };
-}
-
-/** Runs whose VirtualMachine is gone or cannot be read: they run all the same, take room, and stay where they are. */
-function viewOwnerless(vmUid: string, instances: readonly Instance[]): MachineView | undefined {
-  const own = instances.filter((i) => i.spec.vmUid === vmUid && live(i) && i.spec.host);
-  const [first] = own;
-  if (!first) return undefined;
-  const namespace = namespaceOf(first);
-  return {
-    ...viewRuns(own, first.spec),
-    // No VirtualMachine has such a key: one of the same name may have been created since.
-    key: `${namespace}/instances/${first.metadata.name}`,
-    namespace,
-    name: first.spec.vm,
-    labels: first.metadata.labels ?? {},
-    movable: false,
-  };
-}
-
-export const localPoolsIn = (pools: readonly StoragePool[]): ReadonlySet<string> =>
-  new Set(pools.filter(({ spec }) => !spec.directory.shared).map(({ metadata }) => metadata.name));
-
-/** One machine of the estate by itself, as makeEstate has it where no Migration is. @param vm undefined: it is gone @param runs of it, released or not */
-export function viewOne(
-  vm: VirtualMachine | undefined,
-  runs: readonly Instance[],
-  localPools: ReadonlySet<string>,
-): MachineView | undefined {
-  if (vm) return viewMachine(vm, runs, [], localPools);
-  const [first] = runs;
-  return first && viewOwnerless(first.spec.vmUid, runs);
-}
-
 /** An object of which only the metadata can be read. */
 export interface Unread {
   kind: string;
@@ -362,10 +262,12 @@ export function makeEstate(objects: {
   const machines = each(objects.machines, (vm) => {
     const view = viewMachine(vm, byMachine.get(vm.metadata.uid ?? "") ?? [], unreadInstances, localPools);
     viewed.add(vm.metadata.uid ?? "");
-    const to = goingTo.get(view.key);
+    const [to, before] = [goingTo.get(view.key), past.get(view.key)];
+    // Of a large estate few were moved lately.
+    if (to === undefined && !before) return view;
     return {
       ...view,
-      ...past.get(view.key),
+      ...before,
       ...(to === undefined ? {} : { movable: false }),
       ...(to && view.host && to !== view.host && !view.movingTo ? { movingTo: to } : {}),
     };

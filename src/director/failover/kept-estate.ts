@@ -6,16 +6,10 @@ import type { Host } from "../../compute/hosts/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import { invalidity } from "../../resource/invalid.ts";
 import type { Resource } from "../../resource/object.ts";
-import {
-  type Estate,
-  localPoolsIn,
-  type MachineView,
-  makeEstate,
-  viewHost,
-  viewOne,
-} from "../estate/estate.ts";
+import { type Estate, type MachineView, makeEstate, viewHost } from "../estate/estate.ts";
 import { EstateIndex, useIndex } from "../estate/estate-index.ts";
 import { standIn } from "../estate/growth.ts";
+import { localPoolsIn, viewOne } from "../estate/machine-views.ts";
 import type { Policy } from "../kinds.ts";
 import type { KeptMachines } from "../rules/kept-machines.ts";
 

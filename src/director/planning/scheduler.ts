@@ -7,6 +7,7 @@ import { Controller } from "../../reconcile/controller.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
+import { Index } from "../../reconcile/lookup.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { getCondition, setCondition } from "../../resource/object.ts";
 import { applyTo, indexOf } from "../estate/estate-index.ts";
@@ -40,8 +41,14 @@ export const isUnbound = (instance: Instance) =>
 export async function runScheduler(context: DirectorContext): Promise<void> {
   const { client, clock, log, signal } = context;
   const events = new EventRecorder(client, "scheduler", log, clock);
-  const controller = new Controller({ name: "scheduler", log, reconcile: () => round(context, events) });
   const instances = new Informer(client, Instance, { log });
+  const waiting = new Index(instances, (instance) => (isUnbound(instance) ? [ROUND] : []));
+  const controller = new Controller({
+    name: "scheduler",
+    log,
+    // Hosts beat, thousands of them: nothing is read while nothing waits. What is new comes to the informer, too, and then there is a round.
+    reconcile: async () => (waiting.get(ROUND).length > 0 ? await round(context, events) : undefined),
+  });
   const hosts = new Informer(client, Host, { log });
   const policies = new Informer(client, Policy, { log });
   instances.onChange((_key, instance) => {

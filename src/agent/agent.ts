@@ -4,6 +4,7 @@ import { Host, type HostFacts } from "../compute/hosts/kinds.ts";
 import type { Reservable } from "../compute/resources/kinds.ts";
 import { type Clock, systemClock } from "../reconcile/clock.ts";
 import { EventRecorder } from "../reconcile/events.ts";
+import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { formatBytes } from "../resource/quantity.ts";
@@ -14,7 +15,7 @@ import type { Hypervisor } from "./hypervisor.ts";
 import { runMemoryErrors } from "./memory-errors.ts";
 import { runParting } from "./parting.ts";
 import { type Intervals, runInstances } from "./runs/instances.ts";
-import { runWaking } from "./waking.ts";
+import { wakeNeighbours } from "./waking.ts";
 
 export interface AgentContext {
   client: Client;
@@ -55,15 +56,17 @@ export async function runAgent(context: AgentContext): Promise<void> {
   const since = { startedTime: clock.now().toISOString(), sealingKey: opener.publicKey };
   await register(context, clock, since);
   if (signal.aborted) return;
+  // One for all who read it: each watch is a connection, and the control plane has those of thousands of agents.
+  const own = new Informer(client, Host, { fieldSelector: `metadata.name=${name}`, log, clock });
+  wakeNeighbours({ client, host: name, own, events, log });
   await Promise.all([
     runHeartbeat({ client, host: name, seconds: context.heartbeatSeconds ?? 10, clock, log, signal }),
     stayRegistered(context, clock, since),
-    runWaking({ client, host: name, events, clock, log, signal }),
     // A development host has no memory of its own that could fail, nor may it switch off the machine that it is a part of.
     ...(context.facts.source === "measured"
       ? [
           runMemoryErrors({ client, host: name, clock, log, signal }),
-          runParting({ client, host: name, hypervisor: context.hypervisor, clock, log, signal }),
+          runParting({ client, host: name, own, hypervisor: context.hypervisor, clock, log, signal }),
         ]
       : []),
     runInstances({
@@ -80,6 +83,7 @@ export async function runAgent(context: AgentContext): Promise<void> {
       onSynced: () => reportSynced(context, clock),
       ...(context.intervals ? { intervals: context.intervals } : {}),
     }),
+    own.run(signal),
   ]);
 }
 

@@ -12,7 +12,7 @@ import { Network } from "../compute/networks/kinds.ts";
 import type { EventRecorder } from "../reconcile/events.ts";
 import type { Logger } from "../reconcile/log.ts";
 import type { HostEnvironment } from "./environment.ts";
-import type { Hypervisor } from "./hypervisor.ts";
+import type { Hypervisor, MachineState } from "./hypervisor.ts";
 import type { Owners } from "./traces.ts";
 
 /** Well below what an Event's message may have. */
@@ -30,10 +30,15 @@ export async function removeLeftovers(context: {
   const machines = await hypervisor.list();
   const traces = [...(await hypervisor.traces()), ...(await environment.traces())];
   if (machines.length + traces.length === 0) return;
+  // Those of this host explain all of it, mostly: all Instances of a large estate are much to read for each of thousands of agents.
+  const own = await ownersOf(client, { fieldSelector: `spec.host=${host}` });
+  const isOrphan = ({ id, state }: MachineState, { uids, oddInstances }: Known) =>
+    state !== "ended" && !uids.has(id) && !oddInstances.has(id);
+  if (!machines.some((each) => isOrphan(each, own)) && traces.every((trace) => trace.isNeeded(own))) return;
   const owners = await ownersOf(client);
-  const uids = new Set(owners.instances.map(({ metadata }) => metadata.uid));
-  for (const { id, pid, state } of machines) {
-    if (state === "ended" || uids.has(id) || owners.oddInstances.has(id)) continue;
+  for (const machine of machines) {
+    if (!isOrphan(machine, owners)) continue;
+    const { id, pid } = machine;
     log.warn("instances.orphan", { id, pid });
     events.record(
       { kind: "Host", name: host },
@@ -58,11 +63,16 @@ export async function removeLeftovers(context: {
     await remove().catch((error: unknown) => log.warn("leftovers.remove", { what, error }));
 }
 
-async function ownersOf(client: Client): Promise<Owners> {
-  const instances = await client.list(Instance);
+interface Known extends Owners {
+  uids: ReadonlySet<string>;
+}
+
+async function ownersOf(client: Client, selection: { fieldSelector?: string } = {}): Promise<Known> {
+  const instances = await client.list(Instance, selection);
   const networks = await client.list(Network);
   return {
     instances: instances.items,
+    uids: new Set(instances.items.flatMap(({ metadata: { uid } }) => uid ?? [])),
     oddInstances: new Set(instances.skipped.flatMap(({ uid }) => uid ?? [])),
     networks: new Set(
       [...networks.items.map(({ metadata }) => metadata), ...networks.skipped].map((m) => m.name),

@@ -8,12 +8,13 @@ import { BmcError } from "../power/bmc.ts";
 import { POWER_AS_ASKED } from "../power/kinds.ts";
 import { runPowerReconciler } from "../power/reconciler.ts";
 import { EventRecorder } from "../reconcile/events.ts";
+import { Informer } from "../reconcile/informer.ts";
 import { Event } from "../reconcile/kinds.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
 import { runParting } from "./parting.ts";
-import { runWaking } from "./waking.ts";
+import { wakeNeighbours } from "./waking.ts";
 
 let plane: TestControlPlane;
 let clock: SteppedClock;
@@ -27,6 +28,8 @@ let refused: string | undefined;
 let machines: { state: "running" | "ended" }[];
 
 const host = async () => (await plane.client.get(Host, { name: "a" })) as Host;
+const ownOf = (name: string) =>
+  new Informer(plane.client, Host, { fieldSelector: `metadata.name=${name}`, clock });
 const standing = async () => getCondition((await host()).status?.conditions, POWER_AS_ASKED);
 const ask = async (spec: object) => {
   await plane.client.patch(Host, { name: "a" }, { spec });
@@ -58,6 +61,7 @@ beforeEach(async () => {
     metadata: { name: "a" },
     spec: { bmc: { wakeOnLan: { mac: "02:00:00:00:00:0a" } } },
   });
+  const own = ownOf("a");
   const context = { client: plane.client, clock, log: silentLogger, signal: stop.signal };
   running = Promise.all([
     runPowerReconciler({
@@ -88,9 +92,11 @@ beforeEach(async () => {
     runParting({
       ...context,
       host: "a",
+      own,
       hypervisor: { list: async () => machines.map((machine) => ({ id: "x", ...machine })) as never },
       powerOff: async () => void partings++,
     }),
+    own.run(stop.signal),
   ]);
   await heard("True", "first");
 });
@@ -150,16 +156,18 @@ it("is woken by the agents of hosts in its network, each once for a call, and no
     status: { ...now.status, facts: declaredFacts("a", { networks: [near] }) },
   }));
   const sent: string[] = [];
-  const agentOf = (host: string, signal: AbortSignal) =>
-    runWaking({
+  const agentOf = (host: string, signal: AbortSignal) => {
+    const own = ownOf(host);
+    wakeNeighbours({
       client: plane.client,
       host,
-      clock,
+      own,
       log: silentLogger,
-      signal,
       events: new EventRecorder(plane.client, "agent", silentLogger, clock),
       send: async ({ mac, address, port }) => void sent.push(`${host}: ${mac} ${address}:${port}`),
     });
+    return own.run(signal);
+  };
   const agents = ["b", "c", "e"].map((host) => agentOf(host, stop.signal));
   // What goes off says so; the control plane itself is not in its network.
   unreachable = true;

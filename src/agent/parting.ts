@@ -7,7 +7,7 @@ import { type Client, modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
-import { Informer } from "../reconcile/informer.ts";
+import type { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { run } from "../system/run.ts";
 import type { Hypervisor } from "./hypervisor.ts";
@@ -25,6 +25,8 @@ function taskOf({ spec, status }: Host): string | undefined {
 export async function runParting(context: {
   client: Client;
   host: string;
+  /** This host alone; to be run by whoever made it. */
+  own: Informer<Host>;
   hypervisor: Pick<Hypervisor, "list">;
   clock: Clock;
   log: Logger;
@@ -32,9 +34,8 @@ export async function runParting(context: {
   /** Has the system shut down and switch itself off. */
   powerOff?: () => Promise<unknown>;
 }): Promise<void> {
-  const { client, host, hypervisor, clock, log, signal } = context;
+  const { client, host, own, hypervisor, clock, log, signal } = context;
   const powerOff = context.powerOff ?? (() => run("systemctl", ["poweroff"]));
-  const hosts = new Informer(client, Host, { fieldSelector: `metadata.name=${host}`, log, clock });
   const controller = new Controller({
     name: "parting",
     log,
@@ -68,6 +69,6 @@ export async function runParting(context: {
       await powerOff();
     },
   });
-  hosts.onChange((name) => controller.enqueue(name));
-  await Promise.all([hosts.run(signal), controller.run(signal)]);
+  own.onChange((name) => controller.enqueue(name));
+  await controller.run(signal);
 }

@@ -4,30 +4,27 @@
  */
 import type { Client } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
-import type { Clock } from "../reconcile/clock.ts";
 import type { EventRecorder } from "../reconcile/events.ts";
-import { Informer } from "../reconcile/informer.ts";
+import type { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { broadcastOf } from "../resource/subnet.ts";
 import { sendMagicPacket } from "../system/wake-on-lan.ts";
 
 type Wake = NonNullable<NonNullable<Host["status"]>["wakes"]>[number];
 
-/** Until the signal aborts. */
-export async function runWaking(context: {
+/** Wakes as soon as `own`, which has this host alone, runs. */
+export function wakeNeighbours(context: {
   client: Client;
   host: string;
+  own: Informer<Host>;
   events: EventRecorder;
-  clock: Clock;
   log: Logger;
-  signal: AbortSignal;
   send?: typeof sendMagicPacket;
-}): Promise<void> {
-  const { client, host, events, clock, log, signal, send = sendMagicPacket } = context;
-  const hosts = new Informer(client, Host, { fieldSelector: `metadata.name=${host}`, log, clock });
+}): void {
+  const { client, host, own, events, log, send = sendMagicPacket } = context;
   const idOf = ({ host: whom, time }: Wake) => `${whom} ${time}`;
   let known: ReadonlySet<string> | undefined;
-  hosts.onChange((_name, now) => {
+  own.onChange((_name, now) => {
     const wakes = now?.status?.wakes ?? [];
     const before = known;
     known = new Set(wakes.map(idOf));
@@ -65,5 +62,4 @@ export async function runWaking(context: {
       }
     }
   }
-  await hosts.run(signal);
 }

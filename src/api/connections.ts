@@ -6,7 +6,8 @@
 import { readFileSync } from "node:fs";
 import { isIPv6, type Socket } from "node:net";
 
-const MOST = 10_000;
+/** Of the agents of a few thousand hosts, with about six watches each: one connection for each watch. */
+const MOST = 20_000;
 
 /** MOST, or what the limit of open files leaves room for. */
 export function connectionLimit(limits = readLimits()): number {

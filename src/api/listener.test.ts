@@ -155,9 +155,9 @@ describe("too many connections:", () => {
       819,
     );
     expect(connectionLimit("Max open files            unlimited            unlimited            files")).toBe(
-      10_000,
+      20_000,
     );
-    expect(connectionLimit("")).toBe(10_000);
+    expect(connectionLimit("")).toBe(20_000);
     expect(new Connections(0).admit({ remoteAddress: "10.0.0.1", once: () => expect.fail() } as never)).toBe(
       false,
     );

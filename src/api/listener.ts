@@ -43,7 +43,7 @@ const NOT_HTTP: Readonly<Record<string, string>> = {
 export interface ListenerOptions {
   tls: TlsOptions;
   handle: (request: IncomingMessage, response: ServerResponse, upgrade?: Upgrade) => void;
-  /** Connections in all; by default 10,000, or what the limit of open files leaves room for. */
+  /** Connections in all; by default 20,000, or what the limit of open files leaves room for. */
   connections?: number;
   times?: Partial<TimeLimits>;
   /** Called at most once a minute, with how many were refused since the last time and where the last one came from. */

@@ -27,6 +27,9 @@ import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } fro
 import { lines } from "./lines.ts";
 import { collectionOf, pathOf, queryOf, selection } from "./paths.ts";
 
+/** Connections for requests: as many as a server answers of one user at once (api/fairness.ts). The others wait here rather than there. */
+const MOST_SOCKETS = 32;
+
 export interface HttpClientOptions {
   /** https://host:port of the control plane; of several, one is used until it does not answer, then the next. */
   url: string | readonly string[];
@@ -64,6 +67,8 @@ export class HttpClient implements Client {
   #current = 0;
   readonly #watches = new Map<IncomingMessage, URL>();
   readonly #agent: Agent;
+  /** Each holds a connection as long as it goes on. */
+  readonly #endless: Agent;
 
   constructor(options: HttpClientOptions) {
     this.#options = options;
@@ -74,7 +79,14 @@ export class HttpClient implements Client {
     const tls: AgentOptions = { ca: options.ca, minVersion: "TLSv1.2" };
     if (options.cert !== undefined) tls.cert = options.cert;
     if (options.key !== undefined) tls.key = options.key;
-    this.#agent = new Agent({ ...tls, keepAlive: true, maxFreeSockets: 16, scheduling: "lifo" });
+    this.#agent = new Agent({
+      ...tls,
+      keepAlive: true,
+      maxSockets: MOST_SOCKETS,
+      maxFreeSockets: 16,
+      scheduling: "lifo",
+    });
+    this.#endless = new Agent(tls);
   }
 
   /** The control plane in use. */
@@ -110,12 +122,13 @@ export class HttpClient implements Client {
 
   /** New connections show this certificate; what runs on the present ones goes on. */
   setCertificate({ cert, key }: { cert: string; key: string }): void {
-    Object.assign(this.#agent.options, { cert, key });
+    for (const { options } of [this.#agent, this.#endless]) Object.assign(options, { cert, key });
   }
 
   /** Closes idle connections; running requests and watches end with an error. */
   close(): void {
     this.#agent.destroy();
+    this.#endless.destroy();
   }
 
   async get<T extends Resource>(kind: Kind<T>, at: ObjectName, signal?: AbortSignal): Promise<T | undefined> {
@@ -315,8 +328,9 @@ export class HttpClient implements Client {
         : Buffer.from(JSON.stringify(call.body));
     const [id, parent] = [currentRequest(), traceparent()];
     return new Promise((resolve, reject) => {
+      const isEndless = /[?&](watch|follow)=true/.test(call.path);
       const sent = request({
-        agent: this.#agent,
+        agent: isEndless ? this.#endless : this.#agent,
         host: base.hostname.replace(/^\[|\]$/g, ""),
         port: base.port || 443,
         method: call.method,
@@ -340,7 +354,6 @@ export class HttpClient implements Client {
       );
       sent.on("socket", (socket) => socket.setKeepAlive(true, 30_000));
       sent.on("response", (response) => {
-        const isEndless = /[?&](watch|follow)=true/.test(call.path);
         if (isEndless) clearTimeout(timer);
         else response.once("close", () => clearTimeout(timer));
         resolve(response);

@@ -4,13 +4,14 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { runWaking } from "../agent/waking.ts";
+import { wakeNeighbours } from "../agent/waking.ts";
 import { modify } from "../client/client.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { openControlPlane } from "../compute/testing/control-plane.ts";
 import { declaredFacts } from "../compute/testing/estate.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { EventRecorder } from "../reconcile/events.ts";
+import { Informer } from "../reconcile/informer.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { setCondition } from "../resource/object.ts";
 import { magicPacket } from "../system/wake-on-lan.ts";
@@ -137,15 +138,18 @@ it("is sent by the agent of another host in its network, where the control plane
     }));
   const { ended, lines } = await asleep();
   // The agent of "near" in its own network namespace, which alone has the wire; the API it has over a pipe of this test.
-  const agent = runWaking({
+  const own = new Informer(client, Host, { fieldSelector: "metadata.name=near" });
+  wakeNeighbours({
     ...context,
     host: "near",
+    own,
     events: new EventRecorder(client, "agent", silentLogger, systemClock),
     send: async ({ mac, address }) => {
       const sent = send(mac, address);
       if (sent.status !== 0) throw new Error(sent.stderr);
     },
   });
+  const agent = own.run(stop.signal);
   const power = runPowerReconciler({ ...context, secretOf: async () => undefined, bootId: "another" });
   try {
     expect(await ended).toBe(0);

@@ -76,7 +76,7 @@ for (const instance of (await inPages<Instance>(client, "instances")).items) {
   if (!host || status?.custody !== "Held" || !metadata.uid) continue;
   // Safe: an Instance's uid names its machine.
   const id = metadata.uid as MachineId;
-  world.machines.set(id, {
+  world.add(id, {
     host,
     config: {
       id,
@@ -99,6 +99,9 @@ for (const instance of (await inPages<Instance>(client, "instances")).items) {
 const agents: Promise<void>[] = [];
 for (let i = 0; i < HOSTS && !stop.signal.aborted; i++) {
   const name = `host-${i}`;
+  // One for each, as in a process of its own: to listen to a signal takes the longer the more listen to it.
+  const over = new AbortController();
+  stop.signal.addEventListener("abort", () => over.abort());
   const agent = runAgent({
     client,
     name,
@@ -109,7 +112,7 @@ for (let i = 0; i < HOSTS && !stop.signal.aborted; i++) {
     address: `10.255.${i >> 8}.${i & 255}`,
     version: "simulated",
     log,
-    signal: stop.signal,
+    signal: over.signal,
     heartbeatSeconds: HEARTBEAT_S,
     intervals: {
       probe: 5000,

@@ -47,9 +47,7 @@ export class PretendHypervisor implements Hypervisor {
   }
 
   async list(): Promise<MachineState[]> {
-    return [...this.#world.machines.entries()]
-      .filter(([, m]) => m.host === this.#host)
-      .map(([id, m]) => stateOf(id, m));
+    return this.#world.on(this.#host).map(([id, m]) => stateOf(id, m));
   }
 
   async get(id: MachineId): Promise<MachineState | undefined> {
@@ -215,7 +213,7 @@ export class PretendHypervisor implements Hypervisor {
   }
 
   async forget(id: MachineId): Promise<void> {
-    if (this.#find(id)?.state === "ended") this.#world.machines.delete(id);
+    if (this.#find(id)?.state === "ended") this.#world.forget(id);
   }
 
   async traces(): Promise<Trace[]> {

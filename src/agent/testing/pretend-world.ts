@@ -70,7 +70,7 @@ export interface PretendOptions {
 }
 
 export class PretendWorld {
-  readonly machines = new Map<MachineId, Machine>();
+  readonly #machines = new Map<MachineId, Machine>();
   /** Every breach of rule 1, in words. Must stay empty. */
   readonly violations: string[] = [];
   /** Machines that were sent to one with other hardware, which QEMU does not take. */
@@ -98,10 +98,17 @@ export class PretendWorld {
   fault: (call: Faulty, when: "before" | "after") => void = () => {};
   readonly options: PretendOptions;
   #nextPid = 1000;
+  /** Whoever was on a host or had a disk once: thousands of hosts do not look through all machines. */
+  readonly #seenOn = new Map<string, Set<MachineId>>();
+  readonly #seenWith = new Map<string, Set<MachineId>>();
   readonly #listeners = new Map<string, Set<(id: MachineId) => void>>();
 
   constructor(options: PretendOptions) {
     this.options = options;
+  }
+
+  get machines(): ReadonlyMap<MachineId, Machine> {
+    return this.#machines;
   }
 
   get nextPid(): number {
@@ -114,10 +121,11 @@ export class PretendWorld {
   }
 
   set(id: MachineId, change: Partial<Machine>): void {
-    const machine = this.machines.get(id);
+    const machine = this.#machines.get(id);
     if (!machine) return;
     const ran = machine.state === "running";
     Object.assign(machine, change);
+    this.#see(id, machine);
     if (machine.state === "running" && !ran) this.#runs(machine);
     this.trace.push(`${machine.config.name}@${machine.host} ${machine.state} ${machine.migration.phase}`);
     this.#check(machine);
@@ -125,13 +133,34 @@ export class PretendWorld {
   }
 
   add(id: MachineId, machine: Machine): void {
-    this.machines.set(id, machine);
+    this.#machines.set(id, machine);
     if (machine.state === "running") this.#runs(machine);
     this.set(id, {});
   }
 
+  #see(id: MachineId, { host, config }: Machine): void {
+    note(this.#seenOn, host, id);
+    for (const { path } of config.disks) note(this.#seenWith, path, id);
+  }
+
+  #those(ids: Iterable<MachineId> = []): [MachineId, Machine][] {
+    return [...ids].flatMap((id) => {
+      const machine = this.#machines.get(id);
+      return machine ? [[id, machine] as [MachineId, Machine]] : [];
+    });
+  }
+
+  /** The machines of a host. */
+  on(host: string): [MachineId, Machine][] {
+    return this.#those(this.#seenOn.get(host)).filter(([, machine]) => machine.host === host);
+  }
+
   #runs({ config, host }: Machine): void {
     for (const { path } of config.disks) this.local.runs(path, host, config.name);
+  }
+
+  forget(id: MachineId): void {
+    this.#machines.delete(id);
   }
 
   subscribe(host: string, listener: (id: MachineId) => void): () => void {
@@ -142,10 +171,11 @@ export class PretendWorld {
 
   /** The machines that have `path` open for writing now. */
   writersOf(path: string): Machine[] {
-    return [...this.machines.values()].filter(
-      (m) =>
-        (m.state === "running" || m.state === "paused") &&
-        m.config.disks.some((d) => d.path === path && !d.readOnly),
+    return this.#those(this.#seenWith.get(path)).flatMap(([, m]) =>
+      (m.state === "running" || m.state === "paused") &&
+      m.config.disks.some((d) => d.path === path && !d.readOnly)
+        ? [m]
+        : [],
     );
   }
 
@@ -169,6 +199,11 @@ export class PretendWorld {
   crash(id: MachineId): void {
     this.set(id, { state: "ended", end: { reason: "Killed", message: "killed by the test" } });
   }
+}
+
+function note(seen: Map<string, Set<MachineId>>, key: string, id: MachineId): void {
+  const ids = seen.get(key) ?? new Set();
+  seen.set(key, ids.add(id));
 }
 
 /** Marks a paused incoming machine whose disks are not active yet. */

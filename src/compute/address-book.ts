@@ -20,7 +20,7 @@ export class AddressBook {
   readonly #resting = new Map<string, Interface>();
 
   /** To be made before the informer runs. */
-  constructor(vms: Informer<VirtualMachine>) {
+  constructor(vms: Pick<Informer<VirtualMachine>, "onChange">) {
     vms.onChange((_key, vm, old) => {
       this.#rest(old?.status?.interfaces ?? [], vm?.status?.interfaces ?? []);
       if (old) this.#put(this.#shown, old, []);

@@ -1,6 +1,7 @@
 /** `vireo image analyze`: its arguments and options. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { VERSIONS } from "../images/analyze/needs.ts";
+import { DEFAULT_RELEASE } from "../images/shared.ts";
 import type { AnalyzeRequest } from "./image-analyze.ts";
 import { durationMs } from "./place.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -20,7 +21,9 @@ export function addAnalyzeVerb(image: Command, print: (line: string) => void): v
     .option("--for <time>", "how long the run may take; Ctrl-C ends it, too", durationMs, 30_000)
     .option("--pid <n>", "look at this process and its children", processId)
     .addOption(
-      new Option("--release <release>", "of Debian").choices(Object.keys(VERSIONS)).default("bookworm"),
+      new Option("--release <release>", "of Debian")
+        .choices(Object.keys(VERSIONS))
+        .default(DEFAULT_RELEASE.release),
     )
     .option("-o, --output <file>", "the recipe, for vireo image build")
     .option(

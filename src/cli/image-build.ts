@@ -7,7 +7,7 @@ import { isOver } from "../images/build-reconciler.ts";
 import { Image, ImageBuild } from "../images/kinds.ts";
 import { Recipe } from "../images/recipe.ts";
 import { createBuild } from "../images/reconciler.ts";
-import { allReleases, distributionName } from "../images/releases.ts";
+import { allReleases, distributionName } from "../images/releases/releases.ts";
 import { isApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
 import { hint } from "../resource/nearest.ts";

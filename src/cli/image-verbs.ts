@@ -1,7 +1,7 @@
 /** Verbs on images: their arguments and options. */
 import { type Command, Option } from "commander";
-import { MODES } from "../images/recipe.ts";
-import { DISTRIBUTION_NAMES, distributionName } from "../images/releases.ts";
+import { KERNELS, MODES } from "../images/releases/release.ts";
+import { DISTRIBUTION_NAMES, distributionName } from "../images/releases/releases.ts";
 import { DEFAULT_RELEASE } from "../images/shared.ts";
 import { SBOM_FORMATS, type SbomFormat } from "../images/trust/sbom.ts";
 import { addAnalyzeVerb } from "./image-analyze-verb.ts";
@@ -50,7 +50,7 @@ export function addImageVerbs(
       new Option(
         "--kernel <kernel>",
         "the distribution's kernel for virtual machines, or for all hardware",
-      ).choices(["cloud", "generic"]),
+      ).choices(KERNELS),
     )
     .addOption(
       new Option("--boot <how>", "with the kernel itself, or by a boot loader for this firmware").choices([

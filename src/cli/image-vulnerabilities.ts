@@ -1,7 +1,7 @@
 /** `vireo image vulnerabilities`: what is known of the packages of an image, by a file that is given. */
 import { readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
-import { releaseOf } from "../images/releases.ts";
+import { releaseOf } from "../images/releases/releases.ts";
 import {
   type InstalledPackage,
   type Report,

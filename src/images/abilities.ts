@@ -5,17 +5,17 @@ import type { ConditionInput } from "../resource/object.ts";
 import { lackOfFullMode } from "./full/sealed.ts";
 import type { Distribution } from "./kinds.ts";
 import { sourcesFor } from "./packages/sources.ts";
-import { MODES, type Mode } from "./recipe.ts";
 import {
   type AptRelease,
-  distributionName,
   isRpm,
+  MODES,
+  type Mode,
   type RpmRelease,
-  releaseOf,
   withoutKeys,
   withoutMode,
   withoutPicker,
-} from "./releases.ts";
+} from "./releases/release.ts";
+import { distributionName, releaseOf } from "./releases/releases.ts";
 import { type Ability, BUILDABLE } from "./shared.ts";
 
 type No = { reason: string; message: string } | undefined;

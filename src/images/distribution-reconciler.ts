@@ -10,7 +10,7 @@ import { tryNamespaces } from "./full/sealed.ts";
 import { Distribution } from "./kinds.ts";
 import { FORMATS } from "./recipe.ts";
 import type { ImageContext } from "./reconciler.ts";
-import { allReleases, distributionName, releaseOf } from "./releases.ts";
+import { allReleases, distributionName, releaseOf } from "./releases/releases.ts";
 
 const ALL: ReadonlyMap<string, Distribution["spec"]> = new Map(
   allReleases().map((spec) => [distributionName(spec), spec]),

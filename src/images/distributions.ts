@@ -17,8 +17,8 @@ import { Distribution } from "./kinds.ts";
 import type { Taken } from "./packages/closure.ts";
 import { PackageError } from "./packages/package-error.ts";
 import { PackageIndex } from "./packages/package-index.ts";
-import { MODES, type Mode } from "./recipe.ts";
-import { isRpm, releaseOf, withoutPicker } from "./releases.ts";
+import { isRpm, MODES, type Mode, withoutPicker } from "./releases/release.ts";
+import { releaseOf } from "./releases/releases.ts";
 
 const LIMIT = 50;
 const MOST = 500;

@@ -12,7 +12,7 @@ import { Apt, type AptOptions } from "./packages/apt.ts";
 import { nearest } from "./packages/nearest.ts";
 import { requireKeys, sourcesFor } from "./packages/sources.ts";
 import { digestOf, sameRecipe } from "./recipe.ts";
-import { aptRelease, type DistributionName, type ReleaseName, releaseOf } from "./releases.ts";
+import { aptRelease, type DistributionName, type ReleaseName, releaseOf } from "./releases/releases.ts";
 import { seedFiles } from "./seed.ts";
 
 const RECIPE = { distribution: "debian", release: "bookworm", packages: ["nginx-light"] } as const;

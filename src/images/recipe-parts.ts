@@ -1,10 +1,8 @@
 /** Parts of recipes that are objects of their own. Pure. */
 import { type Static, Type } from "typebox";
 import { AS_SET } from "../resource/kind.ts";
+import { RELEASES } from "./releases/releases.ts";
 import { MAX_ARCHIVE_BYTES } from "./shared.ts";
-
-export const PROFILES = ["minimal", "server", "text"] as const;
-export type Profile = (typeof PROFILES)[number];
 
 /** No end of line, no NUL: what stands in a line of a file. */
 const LINE = "^[^\\n\\r\\u0000]*$";
@@ -60,12 +58,15 @@ export const Archive = Type.Object({
 });
 export type Archive = Static<typeof Archive>;
 
+/** In words. */
+const USUAL_MIRRORS = new Intl.ListFormat("en-GB").format(
+  new Set(Object.values(RELEASES).flatMap((all) => Object.values(all).map(({ mirror }) => mirror))),
+);
+
 export const Mirror = Type.Object(
   {
     uri: Type.Optional(
-      uri(
-        "Such as https://mirror.example/fedora/linux: what http://deb.debian.org/debian, http://archive.ubuntu.com/ubuntu, https://dl.fedoraproject.org/pub/fedora/linux, https://mirror.stream.centos.org and https://download.opensuse.org have below them is there.",
-      ),
+      uri(`Such as https://mirror.example/fedora/linux: what ${USUAL_MIRRORS} have below them is there.`),
     ),
     key: Type.Optional(
       key(

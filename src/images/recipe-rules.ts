@@ -2,7 +2,8 @@
 import type { Cause } from "../resource/errors.ts";
 import { keyProblem } from "./packages/repositories.ts";
 import type { Recipe } from "./recipe.ts";
-import { findRelease, isRpm, RELEASES, withoutMode } from "./releases.ts";
+import { isRpm, withoutMode } from "./releases/release.ts";
+import { findRelease, RELEASES } from "./releases/releases.ts";
 
 const wrong = (field: string, reason: Cause["reason"], message: string): Cause => ({
   field: `spec.recipe.${field}`,
@@ -16,7 +17,7 @@ const invalid = (field: string, value: unknown, why: string) =>
 export function checkParts(recipe: Recipe): Cause[] {
   const { packages = [], repositories = [], timeZone, mirror } = recipe;
   const release = findRelease(recipe);
-  const isOfRpms = release !== undefined && isRpm(release);
+  const isOfRpms = release && isRpm(release);
   const mirrorProblem = mirror?.key === undefined ? undefined : keyProblem(mirror.key);
   return [
     ...checkRelease(recipe),
@@ -24,7 +25,7 @@ export function checkParts(recipe: Recipe): Cause[] {
       ? [wrong("mirror.key", "FieldValueInvalid", `Invalid value: the key ${mirrorProblem}`)]
       : []),
     ...packages.flatMap((name, i) =>
-      isKernel(name, isOfRpms)
+      release?.kernelNames.test(name)
         ? [
             invalid(
               `packages[${i}]`,
@@ -86,9 +87,6 @@ export function checkParts(recipe: Recipe): Cause[] {
     }),
   ];
 }
-
-const isKernel = (name: string, isOfRpms: boolean) =>
-  isOfRpms ? /^kernel(-core|-modules.*|-default.*)?$/.test(name) : name.startsWith("linux-image-");
 
 function checkRelease({ distribution, release, mode = "slim" }: Recipe): Cause[] {
   const found = findRelease({ distribution, release });

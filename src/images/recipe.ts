@@ -2,8 +2,9 @@
 import { createHash } from "node:crypto";
 import { type Static, Type } from "typebox";
 import { AS_SET, keyedBy, Name, Words } from "../resource/kind.ts";
-import { Archive, Branding, Mirror, PROFILES, Repository, User } from "./recipe-parts.ts";
-import { DISTRIBUTIONS, RELEASE_NAMES } from "./releases.ts";
+import { Archive, Branding, Mirror, Repository, User } from "./recipe-parts.ts";
+import { KERNELS, MODES, PROFILES } from "./releases/release.ts";
+import { DISTRIBUTIONS, RELEASE_NAMES } from "./releases/releases.ts";
 import { DEFAULT_RELEASE } from "./shared.ts";
 
 const PACKAGE_NAME = "^[A-Za-z0-9][A-Za-z0-9+._-]+$";
@@ -43,9 +44,6 @@ export const FORMATS = [
 export type Format = (typeof FORMATS)[number];
 /** What lies beside every image, too: lists of its packages, and where it comes from. */
 export const ARTIFACTS = [...FORMATS, "spdx", "cyclonedx", "files", "provenance", "signature"] as const;
-
-export const MODES = ["slim", "full"] as const;
-export type Mode = (typeof MODES)[number];
 
 export const ROOTS = ["ext4", "squashfs", "erofs", "ram"] as const;
 
@@ -159,7 +157,7 @@ export const Recipe = Type.Object(
       }),
     ),
     kernel: Type.Optional(
-      Words(["cloud", "generic"], {
+      Words(KERNELS, {
         description:
           "cloud (default): the distribution's small kernel for virtual machines, with the drivers of Vireo's own. generic: its kernel for all hardware, with the network cards of the usual hypervisors.",
       }),

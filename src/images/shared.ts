@@ -1,5 +1,5 @@
 /** What the server, the command line and pages in a browser agree about in recipes, without anything of Node. Pure. */
-import type { Mode } from "./recipe.ts";
+import type { Mode } from "./releases/release.ts";
 
 /** What a recipe is of that does not say so. */
 export const DEFAULT_RELEASE = { distribution: "debian", release: "bookworm" } as const;

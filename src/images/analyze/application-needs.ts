@@ -2,10 +2,11 @@
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { readElf } from "../build/elf.ts";
+import type { LanguageVersions } from "../releases/release.ts";
 import { type AppFile, type Application, ApplicationError, headOf } from "./application.ts";
 import { elfNeeds } from "./elf-needs.ts";
 import { jarNeeds, javaNeeds } from "./java.ts";
-import { lessSure, type Need, programNeed, VERSIONS, type Versions } from "./needs.ts";
+import { lessSure, type Need, programNeed, VERSIONS } from "./needs.ts";
 import { placeNeeds } from "./places.ts";
 import { pythonNeeds } from "./python.ts";
 import { nodeDependencies, nodeNeeds, perlNeeds, rubyNeeds, shellNeeds, sourcedBy } from "./scripts.ts";
@@ -90,7 +91,7 @@ async function sourcedFiles(app: Application): Promise<Set<string>> {
 async function needsOf(
   app: Application,
   file: AppFile,
-  versions: Versions,
+  versions: LanguageVersions,
   sourced: ReadonlySet<string>,
 ): Promise<Need[]> {
   if (file.bytes === 0 || file.bytes > MAX_BYTES) return [];
@@ -102,7 +103,7 @@ async function needsOf(
 async function allNeeds(
   app: Application,
   { path, name, isExecutable }: AppFile,
-  versions: Versions,
+  versions: LanguageVersions,
   isSourced: boolean,
 ): Promise<Need[]> {
   const head = await headOf(path, HEAD_BYTES);
@@ -160,7 +161,13 @@ function shebang(head: string, file: string): [Need[], Language | undefined] {
   return [[programNeed(asDebian, { file, how: "#!", confidence: "certain" })], known?.[1]];
 }
 
-function read(language: Language, text: string, app: Application, name: string, versions: Versions): Need[] {
+function read(
+  language: Language,
+  text: string,
+  app: Application,
+  name: string,
+  versions: LanguageVersions,
+): Need[] {
   switch (language) {
     case "python":
       return pythonNeeds(text, name, versions, (module) => app.hasPython(module, name));

@@ -1,5 +1,6 @@
 /** What jars and classes ask for: the Java that they are made for, and the jars that they name. */
-import type { Need, Versions } from "./needs.ts";
+import type { LanguageVersions } from "../releases/release.ts";
+import type { Need } from "./needs.ts";
 import { zipContent, zipEntries } from "./zip.ts";
 
 /** More is no class or manifest. */
@@ -25,7 +26,7 @@ function manifestField(text: string, field: string): string | undefined {
 export function jarNeeds(
   zip: Buffer,
   file: string,
-  versions: Versions,
+  versions: LanguageVersions,
   isOwn: (jar: string) => boolean,
 ): Need[] {
   const entries = zipEntries(zip);
@@ -53,7 +54,7 @@ export function jarNeeds(
 export function javaNeeds(
   classes: readonly (Buffer | undefined)[],
   file: string,
-  versions: Versions,
+  versions: LanguageVersions,
 ): Need[] {
   const java = Math.max(...classes.map((bytes) => javaOf(bytes) ?? 0));
   const hasWindows = classes.some(

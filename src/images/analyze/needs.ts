@@ -2,6 +2,8 @@
  * What an application needs, before anybody knows which package has it: every reader of files (elf.ts, python.ts, …) makes Needs of what it finds, distribution.ts
  * looks for their paths in the distribution's lists. Pure.
  */
+import type { AptRelease, LanguageVersions } from "../releases/release.ts";
+import { RELEASES } from "../releases/releases.ts";
 
 /** Needed for sure; needed in the usual run; only if it is there, or by a word in the file alone. */
 export const CONFIDENCES = ["certain", "likely", "possible"] as const;
@@ -21,17 +23,12 @@ export interface Need {
   confidence: Confidence;
 }
 
-/** Languages' versions in a release: their folders have them in their names. */
-export interface Versions {
-  python: string;
-  perl: string;
-  ruby: string;
-  java: number;
-}
-
-export const VERSIONS: Record<string, Versions> = {
-  bookworm: { python: "3.11", perl: "5.36.0", ruby: "3.1.0", java: 17 },
-};
+/** Of each release of Debian that applications can be analyzed for. */
+export const VERSIONS: Readonly<Record<string, LanguageVersions>> = Object.fromEntries(
+  Object.entries<AptRelease>(RELEASES.debian).flatMap(([name, { languages }]) =>
+    languages ? [[name, languages]] : [],
+  ),
+);
 
 export const ARCHITECTURE = "x86_64-linux-gnu";
 

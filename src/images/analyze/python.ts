@@ -1,5 +1,6 @@
 /** What Python files import, without running Python: strings and comments are taken out, then lines read with the blocks that they stand in. Pure. */
-import type { Confidence, Need, Versions } from "./needs.ts";
+import type { LanguageVersions } from "../releases/release.ts";
+import type { Confidence, Need } from "./needs.ts";
 
 /** Of Debian's Python: no file has them (sys.builtin_module_names). */
 const BUILT_IN = new Set(
@@ -129,7 +130,7 @@ const nameOf = (part: string) => part.trim().split(/\s+/)[0] ?? "";
 const isName = (text: string) => /^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*$/.test(text);
 
 /** Where a module may be, the deepest first: several packages may share the first part of their modules' names. */
-export function modulePaths(name: string, { python }: Versions): string[] {
+export function modulePaths(name: string, { python }: LanguageVersions): string[] {
   const parts = name.split(".");
   const paths: string[] = [];
   for (let depth = parts.length; depth > 0; depth--) {
@@ -147,7 +148,7 @@ export function modulePaths(name: string, { python }: Versions): string[] {
 export function pythonNeeds(
   source: string,
   file: string,
-  versions: Versions,
+  versions: LanguageVersions,
   isOwn: (module: string) => boolean,
 ): Need[] {
   return importsOf(source).flatMap(({ names, line, confidence }) =>

@@ -1,5 +1,6 @@
 /** What Perl, Ruby, Node and shell scripts ask for. Pure. */
-import { ARCHITECTURE, type Confidence, type Need, programNeed, type Versions } from "./needs.ts";
+import type { LanguageVersions } from "../releases/release.ts";
+import { ARCHITECTURE, type Confidence, type Need, programNeed } from "./needs.ts";
 
 /** The number of the line at this place. */
 const lineAt = (text: string, at: number) => text.slice(0, at).split("\n").length;
@@ -7,7 +8,7 @@ const lineAt = (text: string, at: number) => text.slice(0, at).split("\n").lengt
 export function perlNeeds(
   source: string,
   file: string,
-  { perl }: Versions,
+  { perl }: LanguageVersions,
   isOwn: (path: string) => boolean,
 ): Need[] {
   // Documentation, and what comes after the program.
@@ -44,7 +45,7 @@ export function perlNeeds(
 export function rubyNeeds(
   source: string,
   file: string,
-  { ruby }: Versions,
+  { ruby }: LanguageVersions,
   isOwn: (path: string) => boolean,
 ): Need[] {
   const text = source.replace(/^=begin\b[\s\S]*?^=end\b.*$/gm, (block) =>

@@ -29,7 +29,7 @@ import type { Image } from "../kinds.ts";
 import type { Package } from "../packages/packages.ts";
 import { sourcesOf } from "../packages/source-packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
-import { releaseOf } from "../releases.ts";
+import { releaseOf } from "../releases/releases.ts";
 import { writeBeside } from "../trust/beside.ts";
 import { fileList } from "../trust/file-list.ts";
 import type { Signer } from "../trust/signature.ts";

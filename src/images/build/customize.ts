@@ -3,7 +3,8 @@ import { lstat, mkdir, readdir, readFile, rm, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Recipe } from "../recipe.ts";
 import type { Branding } from "../recipe-parts.ts";
-import { releaseOf } from "../releases.ts";
+import { type AptRelease, isRpm } from "../releases/release.ts";
+import { releaseOf } from "../releases/releases.ts";
 import { rooted, rootedEntry, writeRooted } from "./rooted.ts";
 import { step, type Workshop } from "./workshop.ts";
 
@@ -12,12 +13,10 @@ export const DEFAULT_LOCALE = "C.UTF-8";
 /** Packages that the recipe needs for what it says. */
 export function packagesFor(recipe: Recipe): string[] {
   const { locale = DEFAULT_LOCALE, timeZone = "UTC" } = recipe;
-  const { tool } = releaseOf(recipe);
-  const language = locale.split("_")[0] ?? "";
-  const locales = { apt: "locales", dnf: `glibc-langpack-${language}`, zypper: "glibc-locale" };
+  const { locales, timeZones } = releaseOf(recipe);
   return [
-    ...(locale === DEFAULT_LOCALE ? [] : [locales[tool]]),
-    ...(timeZone === "UTC" ? [] : [tool === "zypper" ? "timezone" : "tzdata"]),
+    ...(locale === DEFAULT_LOCALE ? [] : [locales(locale.split("_")[0] ?? "")]),
+    ...(timeZone === "UTC" ? [] : [timeZones]),
   ];
 }
 
@@ -56,7 +55,7 @@ const lines = (text: string) => (text.endsWith("\n") ? text : `${text}\n`);
 export async function makeLocale(work: Workshop, root: string, recipe: Recipe): Promise<void> {
   const { locale = DEFAULT_LOCALE, mode } = recipe;
   if (locale === DEFAULT_LOCALE) return;
-  if (releaseOf(recipe).tool !== "apt") return requireLocale(root, locale);
+  if (isRpm(releaseOf(recipe))) return requireLocale(root, locale);
   const source = locale.replace(".UTF-8", "");
   const i18n = await rooted(root, "/usr/share/i18n");
   const sources = join(i18n, "locales");
@@ -107,17 +106,14 @@ const OS_RELEASE_FIELDS = {
   bugReportUrl: "BUG_REPORT_URL",
 } as const satisfies Record<keyof NonNullable<Branding["osRelease"]>, string>;
 
+const ownOsRelease = ({ id, name, versionId }: AptRelease, codename: string) =>
+  `PRETTY_NAME="${name} ${versionId} (${codename})"\nNAME="${name}"\nVERSION_ID="${versionId}"\nVERSION="${versionId} (${codename})"\nVERSION_CODENAME=${codename}\nID=${id}\n`;
+
 /** The package's text with the recipe's fields in it; slim images may have no such package, and scanners still have to know what it is. */
 async function osRelease(root: string, recipe: Recipe): Promise<string> {
-  const { release, branding } = recipe;
-  const { versionId, title } = releaseOf(recipe);
-  const { id, name } =
-    recipe.distribution === "ubuntu"
-      ? { id: "ubuntu", name: "Ubuntu" }
-      : { id: "debian", name: "Debian GNU/Linux" };
-  const known = await readFile(await rooted(root, "/etc/os-release"), "utf8").catch(
-    () =>
-      `PRETTY_NAME="${title.replace(/^Debian/, name)}"\nNAME="${name}"\nVERSION_ID="${versionId}"\nVERSION="${versionId} (${release})"\nVERSION_CODENAME=${release}\nID=${id}\n`,
+  const release = releaseOf(recipe);
+  const known = await readFile(await rooted(root, "/etc/os-release"), "utf8").catch(() =>
+    isRpm(release) ? "" : ownOsRelease(release, recipe.release),
   );
   const fields = new Map(
     known
@@ -125,7 +121,7 @@ async function osRelease(root: string, recipe: Recipe): Promise<string> {
       .filter(Boolean)
       .map((line) => [line.split("=")[0] ?? "", line] as const),
   );
-  const asked = branding?.osRelease ?? {};
+  const asked = recipe.branding?.osRelease ?? {};
   for (const [field, name] of Object.entries(OS_RELEASE_FIELDS)) {
     const value = asked[field as keyof typeof OS_RELEASE_FIELDS];
     // As a shell reads it in double quotes.

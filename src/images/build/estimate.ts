@@ -2,7 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isFields } from "../../resource/fields.ts";
-import type { Mode } from "../recipe.ts";
+import type { Mode } from "../releases/release.ts";
 import { STAGES, type Stage } from "./builder.ts";
 
 export interface FinishedStage {

@@ -5,7 +5,8 @@
 import { fullPackages } from "../full/full-root.ts";
 import { type Package, type PackageSource, Packages } from "../packages/packages.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
-import { isRpm, releaseOf } from "../releases.ts";
+import { isRpm } from "../releases/release.ts";
+import { BOOTS, releaseOf } from "../releases/releases.ts";
 import { RpmPackages } from "../rpm/rpm-packages.ts";
 import { loaderPackages } from "./boot-disk.ts";
 import { basePackages } from "./root.ts";
@@ -20,8 +21,6 @@ export interface Fetched {
   apart: Package[];
 }
 
-/** Whose loaders and busybox images of RPMs have. */
-const BOOTS = "bookworm";
 const BUSYBOX = "busybox-static";
 
 export const isBusybox = ({ name, arch }: Package) => name === BUSYBOX && arch === undefined;
@@ -48,7 +47,7 @@ export async function fetchPackages(
   const base = whole ? fullPackages(recipe) : basePackages(recipe);
   const kernels = release.kernels[recipe.kernel ?? "cloud"];
   const boots = [...loading, ...mounting];
-  const ofDebian = () => new Packages(cache, BOOTS, signal, { warn });
+  const ofDebian = () => new Packages(cache, BOOTS.release, signal, { warn });
   const own: PackageSource = isRpm(release)
     ? new RpmPackages(cache, recipe, release, signal)
     : new Packages(cache, recipe.release, signal, { whole, warn, repositories, mirror });

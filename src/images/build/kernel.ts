@@ -18,7 +18,7 @@ import {
 import { dirname, join, posix } from "node:path";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
-import { isRpm, releaseOf } from "../releases.ts";
+import { releaseOf } from "../releases/releases.ts";
 import { cached } from "./cache.ts";
 import { INITRD_APPLETS, initrdInit, type RootOnDisk } from "./guest-files.ts";
 import { packInitrd } from "./initrd.ts";
@@ -100,12 +100,9 @@ export interface KernelPayload {
 const fileSystems = ({ root }: Recipe): string[] =>
   root === "squashfs" || root === "erofs" ? [root, "overlay"] : [];
 
-/** In Debian's and Ubuntu's kernels it is built in. */
-const EXT4 = ["crc32c_generic", "ext4"];
-
 const driversOf = (recipe: Recipe): string[] => [
   ...VIRTIO,
-  ...(isRpm(releaseOf(recipe)) ? EXT4 : []),
+  ...releaseOf(recipe).ext4,
   ...fileSystems(recipe),
   ...(recipe.kernel === "generic" ? NETWORK_CARDS : []),
   ...(recipe.kernel === "generic" && recipe.root !== "ram" ? DISKS : []),

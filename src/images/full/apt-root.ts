@@ -5,25 +5,12 @@ import { DEFAULT_LOCALE } from "../build/customize.ts";
 import type { Workshop } from "../build/workshop.ts";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
+import type { AptRelease } from "../releases/release.ts";
 import { localRepository } from "./local-repository.ts";
 import { sealed } from "./sealed.ts";
 
 /** Raised when the base is made in another way. */
 const BASE_VERSION = 1;
-
-/** Beside the essential packages. */
-export const APT_BASE = [
-  "apt",
-  "dbus",
-  "iproute2",
-  "kmod",
-  "netbase",
-  "systemd-resolved",
-  "systemd-sysv",
-  "udev",
-  // The other choice is usrmerge, which brings perl.
-  "usr-is-merged",
-];
 
 /** Not unpacked, now or when the machine installs more: what only people read. */
 const UNWANTED = ["doc/*", "info/*", "lintian/*", "locale/*", "man/*"];
@@ -80,11 +67,11 @@ export async function installDebs(
   work: Workshop,
   root: string,
   debs: readonly Package[],
-  { names, recipe }: { names: readonly string[]; recipe: Recipe },
+  { names, recipe, release: { base } }: { names: readonly string[]; recipe: Recipe; release: AptRelease },
 ): Promise<number> {
   const repository = await localRepository(work, debs);
   const paths = pathOptions(recipe);
-  const base = await makeBase(work, repository, { debs: await repository.closure(APT_BASE), paths });
+  const archive = await makeBase(work, repository, { base, debs: await repository.closure(base), paths });
   const epoch = await newestPackage(debs);
   await bootstrap(
     work,
@@ -92,7 +79,7 @@ export async function installDebs(
     [
       "--variant=custom",
       // mmdebstrap has made /dev, and says where packages come from now.
-      `--setup-hook=tar -C "$1" -x --xattrs --xattrs-include='*' --exclude='./dev/*' --exclude=./etc/apt/sources.list -f '${quoted(base)}'`,
+      `--setup-hook=tar -C "$1" -x --xattrs --xattrs-include='*' --exclude='./dev/*' --exclude=./etc/apt/sources.list -f '${quoted(archive)}'`,
       `--include=${names.join(",")}`,
     ],
     { to: root, epoch, paths },
@@ -106,14 +93,23 @@ const quoted = (text: string) => text.replaceAll("'", "'\\''");
 async function makeBase(
   work: Workshop,
   { source }: { source: string },
-  { debs, paths }: { debs: readonly Package[]; paths: readonly string[] },
+  {
+    base,
+    debs,
+    paths,
+  }: {
+    /** Names of what is in it beside the essential packages. */
+    base: readonly string[];
+    debs: readonly Package[];
+    paths: readonly string[];
+  },
 ): Promise<string> {
-  const key = digestOf([BASE_VERSION, APT_BASE, paths, debs.map(({ sha256 }) => sha256).sort()]).slice(0, 32);
+  const key = digestOf([BASE_VERSION, base, paths, debs.map(({ sha256 }) => sha256).sort()]).slice(0, 32);
   return cached(work.cache, "roots", key, async (path) => {
     work.log(`making the base of ${debs.length} packages; it is kept for the next builds`);
     const hooks = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr";
     const tar = `${path}.tar`;
-    await bootstrap(work, source, ["--variant=essential", hooks, `--include=${APT_BASE.join(",")}`], {
+    await bootstrap(work, source, ["--variant=essential", hooks, `--include=${base.join(",")}`], {
       to: tar,
       epoch: await newestPackage(debs),
       paths,

@@ -4,7 +4,8 @@ import { filesOf, type GuestFile } from "../build/guest-files.ts";
 import { deb822 } from "../packages/repositories.ts";
 import { aptSources } from "../packages/sources.ts";
 import type { Recipe } from "../recipe.ts";
-import { type AptRelease, isRpm, releaseOf } from "../releases.ts";
+import { type AptRelease, isRpm } from "../releases/release.ts";
+import { releaseOf } from "../releases/releases.ts";
 import { pathOptions } from "./apt-root.ts";
 
 /**
@@ -40,9 +41,8 @@ export const LINKS = [
 
 /** Enabled in each image. */
 export function unitsOf(recipe: Recipe): string[] {
-  const release = releaseOf(recipe);
   return [
-    ...(isRpm(release) ? release.units : ["systemd-networkd.service", "systemd-resolved.service"]),
+    ...releaseOf(recipe).units,
     "vireo-seed.service",
     ...(recipe.firstBoot === undefined ? [] : ["vireo-first-boot.service"]),
   ];

@@ -19,34 +19,18 @@ import type { Workshop } from "../build/workshop.ts";
 import { nearest } from "../packages/nearest.ts";
 import type { Package } from "../packages/packages.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
-import type { Profile } from "../recipe-parts.ts";
-import { isRpm, releaseOf } from "../releases.ts";
-import { APT_BASE, installDebs } from "./apt-root.ts";
+import { isRpm } from "../releases/release.ts";
+import { releaseOf } from "../releases/releases.ts";
+import { installDebs } from "./apt-root.ts";
 import { fullFiles, LEFTOVERS, LINKS, unitsOf } from "./full-files.ts";
 import { installRpms } from "./rpm-root.ts";
 import { sealed } from "./sealed.ts";
 
-const SERVER = ["ca-certificates", "cron", "logrotate", "openssh-server", "systemd-timesyncd"];
-const PROFILE_PACKAGES: Record<Profile, readonly string[]> = {
-  minimal: [],
-  server: SERVER,
-  text: [
-    ...SERVER,
-    ...["bash-completion", "bzip2", "curl", "file", "less", "locales", "lsof", "man-db", "manpages", "nano"],
-    ...["procps", "psmisc", "tmux", "unzip", "vim-tiny", "wget", "xz-utils"],
-  ],
-};
-
 /** What a recipe needs besides its packages. */
 export function fullPackages(recipe: Recipe): string[] {
   const { guestAgent = true, profile = "minimal" } = recipe;
-  const release = releaseOf(recipe);
-  return [
-    ...(isRpm(release) ? release.base : APT_BASE),
-    ...(guestAgent ? ["qemu-guest-agent"] : []),
-    ...(isRpm(release) ? { minimal: [], ...release.profiles } : PROFILE_PACKAGES)[profile],
-    ...packagesFor(recipe),
-  ];
+  const { base, profiles } = releaseOf(recipe);
+  return [...base, ...(guestAgent ? ["qemu-guest-agent"] : []), ...profiles[profile], ...packagesFor(recipe)];
 }
 
 /** Makes the folder `root`. @throws Error */
@@ -74,7 +58,7 @@ export async function makeFullRoot(
   const names = [...fullPackages(recipe), ...recipe.packages];
   const epoch = isRpm(release)
     ? await installRpms(work, root, packages, { recipe, release })
-    : await installDebs(work, root, packages, { names, recipe });
+    : await installDebs(work, root, packages, { names, recipe, release });
   await clean(root);
   await cp(modules, await rooted(root, "/usr/lib/modules"), { recursive: true, preserveTimestamps: true });
   await writeLists(root, { recipe, packages: contents, digest, epoch });

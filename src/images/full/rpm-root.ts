@@ -7,7 +7,7 @@ import { rooted, rootedEntry } from "../build/rooted.ts";
 import { inWorkshop, type Workshop } from "../build/workshop.ts";
 import type { Package } from "../packages/packages.ts";
 import type { Recipe } from "../recipe.ts";
-import type { RpmRelease } from "../releases.ts";
+import type { RpmRelease } from "../releases/release.ts";
 import { describe } from "../rpm/describe.ts";
 import { Dnf } from "../rpm/dnf.ts";
 import { sealedInRoot } from "../rpm/sealed-root.ts";

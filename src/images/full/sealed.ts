@@ -7,7 +7,7 @@ import { posix } from "node:path";
 import { createInterface } from "node:readline";
 import { isInstalled } from "../../system/programs.ts";
 import { STEP_MS, type Workshop } from "../build/workshop.ts";
-import { type AptRelease, isRpm, type RpmRelease } from "../releases.ts";
+import { type AptRelease, isRpm, type RpmRelease } from "../releases/release.ts";
 import { missingRpmTools } from "../rpm/programs.ts";
 
 /** What a failure shows of what was said. */

@@ -5,7 +5,7 @@
 import { existsSync, rmSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import type { Mode } from "../recipe.ts";
+import type { Mode } from "../releases/release.ts";
 import { Apt } from "./apt.ts";
 import type { Closure } from "./closure.ts";
 import { type Found, INDEX_FORMAT, type SearchOptions } from "./index-file.ts";

@@ -1,6 +1,6 @@
 /** Where apt has packages of a release from, and what it says when it has not. Pure. */
 import type { Mirror } from "../recipe-parts.ts";
-import { type AptRelease, withoutKeys } from "../releases.ts";
+import { type AptRelease, withoutKeys } from "../releases/release.ts";
 import { PackageError } from "./package-error.ts";
 
 /** The suites of a release, each with its mirror. Pure. */

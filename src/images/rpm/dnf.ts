@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { run } from "../../system/run.ts";
 import type { Workshop } from "../build/workshop.ts";
 import { PackageError } from "../packages/package-error.ts";
-import type { RpmRelease } from "../releases.ts";
+import type { RpmRelease } from "../releases/release.ts";
 import { saidBy } from "./said.ts";
 import { sealedInRoot } from "./sealed-root.ts";
 import {

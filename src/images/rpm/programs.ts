@@ -1,6 +1,6 @@
 /** Whether the programs are on this machine that images of RPMs are built with. */
 import { isInstalled } from "../../system/programs.ts";
-import type { RpmRelease } from "../releases.ts";
+import type { RpmRelease } from "../releases/release.ts";
 
 /** The programs, and Debian's package of each. */
 const PROGRAMS: Readonly<Record<RpmRelease["tool"], Readonly<Record<string, string>>>> = {

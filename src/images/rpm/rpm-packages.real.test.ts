@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lockOf } from "../build/fetch.ts";
-import { isRpm, releaseOf } from "../releases.ts";
+import { isRpm } from "../releases/release.ts";
+import { releaseOf } from "../releases/releases.ts";
 import { RpmPackages } from "./rpm-packages.ts";
 import { serveRpms, type TestMirror } from "./testing/rpm-repository.ts";
 

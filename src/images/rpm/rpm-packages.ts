@@ -12,7 +12,7 @@ import { fetchAsLocked, requireNames } from "../packages/asked.ts";
 import { PackageError } from "../packages/package-error.ts";
 import type { Package, PackageSource } from "../packages/packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
-import { type RpmRelease, withoutKeys } from "../releases.ts";
+import { type RpmRelease, withoutKeys } from "../releases/release.ts";
 import { describe } from "./describe.ts";
 import { Dnf } from "./dnf.ts";
 import { saidBy } from "./said.ts";

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Workshop } from "../build/workshop.ts";
 import { SealedError, sealed } from "../full/sealed.ts";
-import type { RpmRelease } from "../releases.ts";
+import type { RpmRelease } from "../releases/release.ts";
 import type { RpmRoot } from "./tools.ts";
 
 /** In the namespaces of sealed(), so that what is mounted goes with the tool. @param $1 the folder */

@@ -1,7 +1,7 @@
 /** What dnf and zypper are asked in the same words: to resolve packages, to download them, to install them. Each keeps a state of its own, nothing of this machine's. */
 import type { Workshop } from "../build/workshop.ts";
 import type { LockedPackage } from "../recipe.ts";
-import type { RpmRelease } from "../releases.ts";
+import type { RpmRelease } from "../releases/release.ts";
 
 /** A package, as exactly as a repository has it. */
 export interface Nevra {

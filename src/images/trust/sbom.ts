@@ -3,8 +3,9 @@
  * (https://cyclonedx.org/docs/1.5/json/). Of packages, not of files. Pure: the same image gives the same text.
  */
 import { createHash } from "node:crypto";
-import type { LockedPackage, Recipe } from "../recipe.ts";
-import { isRpm, releaseOf } from "../releases.ts";
+import type { LockedPackage } from "../recipe.ts";
+import { isRpm } from "../releases/release.ts";
+import { BOOTS, releaseOf, type System } from "../releases/releases.ts";
 
 /** What a list is made from; `created` in RFC 3339, `sha256` of the image's disk. */
 export interface Contents {
@@ -15,7 +16,6 @@ export interface Contents {
   packages: readonly (Item & { sha256?: string })[];
 }
 
-type System = Pick<Recipe, "distribution" | "release">;
 type Item = Pick<LockedPackage, "name" | "version" | "arch">;
 
 export const SBOM_FORMATS = ["spdx", "cyclonedx"] as const;
@@ -30,32 +30,22 @@ export function purl(system: System, { name, version, arch }: Item): string {
   const encoded = (text: string) => encodeURIComponent(text).replaceAll("%3A", ":");
   if (arch !== undefined) {
     const { distribution, release } = system;
+    const { namespace } = releaseOf(system);
     const [, epoch, rest = version] = /^(\d+):(.*)$/.exec(version) ?? [];
     const qualifiers = [
       `arch=${arch}`,
       `distro=${distribution}-${release}`,
       ...(epoch ? [`epoch=${epoch}`] : []),
     ];
-    return `pkg:rpm/${VENDORS[distribution] ?? distribution}/${encoded(name)}@${encoded(rest)}?${qualifiers.join("&")}`;
+    return `pkg:rpm/${namespace}/${encoded(name)}@${encoded(rest)}?${qualifiers.join("&")}`;
   }
-  // What boots images of RPMs is Debian's.
-  const { distribution, release } = isRpm(releaseOf(system)) ? BOOTS : system;
-  return `pkg:deb/${distribution}/${encoded(name)}@${encoded(version)}?distro=${release}`;
+  const from = ownerOf(system, { arch });
+  return `pkg:deb/${releaseOf(from).namespace}/${encoded(name)}@${encoded(version)}?distro=${from.release}`;
 }
 
-/** As the purl specification has them. */
-const VENDORS: Readonly<Record<string, string>> = { "centos-stream": "centos" };
-const BOOTS: System = { distribution: "debian", release: "bookworm" };
-const SUPPLIERS: Readonly<Record<Recipe["distribution"], string>> = {
-  debian: "Debian",
-  ubuntu: "Canonical",
-  fedora: "Fedora",
-  "centos-stream": "CentOS",
-  opensuse: "openSUSE",
-};
-
-const supplier = (system: System, { arch }: Item) =>
-  SUPPLIERS[arch === undefined && isRpm(releaseOf(system)) ? BOOTS.distribution : system.distribution];
+/** Where a package is from: what boots an image of RPMs is none of its own distribution's. */
+const ownerOf = (system: System, { arch }: Pick<Item, "arch">): System =>
+  arch === undefined && isRpm(releaseOf(system)) ? BOOTS : system;
 
 function spdx({ name, sha256, created, system, packages }: Contents) {
   const unknown = {
@@ -87,7 +77,7 @@ function spdx({ name, sha256, created, system, packages }: Contents) {
         SPDXID: idOf(i, item.name),
         name: item.name,
         versionInfo: item.version,
-        supplier: `Organization: ${supplier(system, item)}`,
+        supplier: `Organization: ${releaseOf(ownerOf(system, item)).supplier}`,
         downloadLocation: "NOASSERTION",
         filesAnalyzed: false,
         ...(item.sha256 ? { checksums: checksums(item.sha256) } : {}),

@@ -4,6 +4,7 @@
  */
 import { isFields } from "../../resource/fields.ts";
 import { compareVersions } from "../packages/version.ts";
+import { aptRelease } from "../releases/releases.ts";
 
 export interface InstalledPackage {
   name: string;
@@ -34,7 +35,6 @@ export interface Report {
 
 export class VulnerabilityError extends Error {}
 
-const NUMBERS: Record<string, string> = { bookworm: "12", trixie: "13", bullseye: "11" };
 const text = (value: unknown) => (typeof value === "string" ? value : undefined);
 const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
 
@@ -136,7 +136,7 @@ function vulnerability({
 
 function ofOsv(records: readonly unknown[], release: string, bySource: BySource): Report {
   const report: Report = { kind: "osv", checked: 0, found: [], unimportant: 0 };
-  const ecosystems = ["Debian", `Debian:${NUMBERS[release] ?? release}`];
+  const ecosystems = ["Debian", `Debian:${aptRelease(release).versionId}`];
   for (const record of records) {
     if (!isFields(record) || !text(record.id) || !Array.isArray(record.affected))
       throw new VulnerabilityError("is neither Debian's security tracker's data nor OSV records");

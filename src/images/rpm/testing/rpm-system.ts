@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { run } from "../../../system/run.ts";
 import { Packages } from "../../packages/packages.ts";
-import type { RpmRelease } from "../../releases.ts";
+import type { RpmRelease } from "../../releases/release.ts";
 import { type TestKernel, testKernel } from "../../testing/kernel.ts";
 import type { TestRpm } from "./rpm-repository.ts";
 

@@ -1,5 +1,5 @@
 /** Distributions are there, whatever happens to them or to a write. */
-import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, expect, it, type MockInstance, vi } from "vitest";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
@@ -10,9 +10,12 @@ import { runImageReconciler } from "./reconciler.ts";
 const name = "debian-bookworm";
 let plane: TestControlPlane;
 let stop: AbortController;
+let user: MockInstance<NonNullable<typeof process.getuid>>;
 beforeEach(async () => {
   plane = await openControlPlane();
   stop = new AbortController();
+  // Who is not root may make no namespaces: whether they are to be had is not tried, which takes long on a busy machine.
+  user = vi.spyOn(process, "getuid").mockReturnValue(1000);
 });
 afterEach(async () => {
   stop.abort();
@@ -43,7 +46,6 @@ it("a write that fails is tried again, and ends nobody's lead; one that is delet
 it("what can be done with them is looked at again: nobody tells when a program or a key has come", async () => {
   const clock = new SteppedClock();
   const { client } = plane;
-  const user = vi.spyOn(process, "getuid").mockReturnValue(1000);
   void runImageReconciler({ client, clock, log: silentLogger, signal: stop.signal });
   const full = () =>
     expect.poll(async () => {

@@ -1,8 +1,8 @@
 /** How many items of each group every domain has (model.ts, Tallies), and what that allows. Kept up to date by `State`. */
 import { add, type Model, NO_LIMIT } from "./model.ts";
 
-/** Groups up to this size are counted by looking at each member; greater ones have a counter for each domain. */
-const SCAN = 12;
+/** Groups up to this size are counted by looking at each member, which takes no longer then; greater ones have a counter for each domain. */
+const SCAN = 3;
 /** And up to one for so many domains, so that all counters together take no more memory than so many for each member. */
 const DOMAINS_A_MEMBER = 256;
 

@@ -29,21 +29,25 @@ export class Evict {
     if (q < 0) return false;
     const home = state.model.home[q] as number;
     const dice = random();
-    const c = home >= 0 && dice & 1 ? home : reach.pick(q, dice * UNIT);
-    if (c < 0 || c === b || !counts.allows(q, c)) return false;
-    const most = (limit + (this.worth[p] as number) + (this.worth[q] as number)) / price;
-    // What p leaves makes room where it was.
-    if (c !== state.at[p] && state.lackJoin(q, c, most) === Number.POSITIVE_INFINITY) return false;
-    const before = state.cost + price * state.lackTotal;
-    state.move(q, c);
-    const delta = () =>
-      state.cost +
-      price * (state.lackTotal + state.lackLeave(p) + state.lackJoin(p, b)) -
-      before +
+    const c = home >= 0 && home !== b && dice & 1 ? home : reach.pick(q, dice * UNIT);
+    // To where p was, that is an exchange.
+    if (c < 0 || c === b || c === (state.at[p] as number)) return false;
+    // On b there is room for all then, and where p was there is more.
+    const less = state.lackLeave(p) - (state.hostLack[b] as number);
+    const most = (limit + (this.worth[p] as number) + (this.worth[q] as number)) / price - less;
+    const more = state.lackJoin(q, c, most);
+    if (more === Number.POSITIVE_INFINITY) return false;
+    // But for what the most moved service costs, when both are of it.
+    const delta =
+      price * (less + more) +
       state.leaveDelta(p) +
-      state.joinDelta(p, b) +
-      state.otherDelta(p, b);
-    if (counts.allows(p, b) && delta() <= limit) {
+      state.replaceDelta(p, q, b) +
+      state.joinDelta(q, c) +
+      state.otherDelta(p, b) +
+      state.otherDelta(q, c);
+    if (delta > limit || !counts.allows(q, c)) return false;
+    state.move(q, c);
+    if (counts.allows(p, b)) {
       state.move(p, b);
       return true;
     }
@@ -51,18 +55,18 @@ export class Evict {
     return false;
   }
 
-  /** Any of those without which there is room for p on b; -1: none. */
+  /** The first of those without which there is room for p on b, looked at from any one on; -1: none. */
   private pickLeaver(p: number, b: number): number {
-    const { first, next } = this.state;
-    const { fixed } = this.state.model;
-    let found = -1;
-    let count = 0;
-    for (let q = first[b] as number; q >= 0; q = next[q] as number) {
-      if (fixed?.[q] === 1 || !this.makesRoom(q, p, b)) continue;
-      count++;
-      if (this.random() * UNIT * count < 1) found = q;
+    const { state } = this;
+    const { first, next, itemsOn } = state;
+    const { fixed } = state.model;
+    let q = state.anyOn(b, this.random() * UNIT);
+    for (let n = itemsOn[b] as number; n > 0; n--) {
+      if (fixed?.[q] !== 1 && this.makesRoom(q, p, b)) return q;
+      q = next[q] as number;
+      if (q < 0) q = first[b] as number;
     }
-    return found;
+    return -1;
   }
 
   private makesRoom(q: number, p: number, b: number): boolean {

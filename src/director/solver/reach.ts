@@ -13,6 +13,8 @@ export class Reach {
   /** Hosts of item p: hosts[start[p]] … Without: there are no lists. */
   private readonly start: Int32Array | undefined;
   private readonly hosts: Int32Array = new Int32Array();
+  /** With lists, items × hosts, 1: it can be there. */
+  private readonly can: Uint8Array = new Uint8Array();
   /** Items that are not fixed and can be on more than one host. */
   readonly movable: Int32Array;
 
@@ -27,14 +29,17 @@ export class Reach {
     }
     const start = new Int32Array(items + 1);
     const all = new Int32Array(items * (hosts + 1));
+    const can = new Uint8Array(items * model.hosts);
     let count = 0;
     for (let p = 0; p < items; p++) {
       for (let h = 0; h < hosts; h++) if (this.allows(p, h)) all[count++] = h;
       // Its own host takes nothing else, perhaps.
       const own = model.home[p] as number;
       if (own >= hosts) all[count++] = own;
+      for (let i = start[p] as number; i < count; i++) can[p * model.hosts + (all[i] as number)] = 1;
       start[p + 1] = count;
     }
+    this.can = can;
     this.start = start;
     this.hosts = all.slice(0, count);
     this.movable = free.filter((p) => (start[p + 1] as number) - (start[p] as number) > 1);
@@ -42,7 +47,8 @@ export class Reach {
 
   /** Whether p can be on h when no other item is there that can be elsewhere. */
   allows(p: number, h: number): boolean {
-    const { resources, demand, home, places } = this.model;
+    const { resources, demand, home, hosts, places } = this.model;
+    if (this.start) return this.can[p * hosts + h] === 1;
     if (h === (home[p] as number)) return true;
     if (places && costOfPlace(places, p, h) === Number.POSITIVE_INFINITY) return false;
     const { room } = this;

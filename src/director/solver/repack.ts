@@ -77,13 +77,6 @@ export class Repack {
     this.state.move(item, to);
   }
 
-  private anyOn(host: number): number {
-    let item = this.state.first[host] as number;
-    for (let n = this.below(this.state.itemsOn[host] as number); n > 0; n--)
-      item = this.state.next[item] as number;
-    return item;
-  }
-
   private larger(a: number, b: number): number {
     return (this.size[b] as number) > (this.size[a] as number) ? b : a;
   }
@@ -99,7 +92,9 @@ export class Repack {
       const other = this.below(model.hosts);
       if ((hostCost[other] as number) > (hostCost[host] as number)) host = other;
     }
-    return (itemsOn[host] as number) === 0 ? -1 : this.larger(this.anyOn(host), this.anyOn(host));
+    if ((itemsOn[host] as number) === 0) return -1;
+    const any = () => this.state.anyOn(host, this.random() * UNIT);
+    return this.larger(any(), any());
   }
 
   /** Of some hosts in its reach the one where it costs least. */

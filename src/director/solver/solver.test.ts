@@ -189,9 +189,11 @@ describe("the state of a solution", () => {
           expect(state.exactCost()).toBeCloseTo(before, 6);
           state.round(0);
           expect(before + state.exchangeDelta(p, q) + state.exchangeOther(p, q)).toBe(cost);
+          const replaced = (state.hostCost[c] ?? 0) + state.replaceDelta(p, q, c);
           state.move(p, c);
           state.move(q, a);
           expect(state.cost).toBe(cost);
+          expect(state.hostCost[c]).toBe(replaced);
         }
       }
       expect(new State(read(i), state.at).cost).toBe(state.cost);

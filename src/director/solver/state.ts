@@ -297,6 +297,26 @@ export class State {
     return cost - (this.hostCost[a] as number) - (this.hostCost[b] as number);
   }
 
+  /** What the terms of host b cost more with p instead of q, which is there. */
+  replaceDelta(p: number, q: number, b: number): number {
+    const { terms, increment, inUse } = this.model;
+    const { value, width, bow } = this;
+    let cost = inUse ? (inUse[b] as number) : 0;
+    for (let i = p * terms, j = q * terms, l = b * terms, end = i + terms; i < end; i++, j++, l++) {
+      const v = (value[l] as number) + (increment[i] as number) - (increment[j] as number);
+      cost += bend(v, width[l] as number, bow[l] as number);
+    }
+    return cost - (this.hostCost[b] as number);
+  }
+
+  /** An item on host h, from a number in [0, 1); -1: there is none. */
+  anyOn(h: number, u: number): number {
+    const { first, next, itemsOn } = this;
+    let item = first[h] as number;
+    for (let n = (u * (itemsOn[h] as number)) | 0; n > 0; n--) item = next[item] as number;
+    return item;
+  }
+
   /** Puts p on b (-1: nowhere), whatever that breaks. */
   move(p: number, b: number): void {
     const { at } = this;
@@ -335,19 +355,29 @@ export class State {
 
   /** Adds p to what host m has, or takes it off. */
   private load(p: number, m: number, by: 1 | -1): void {
-    const { value, free, hostCost, hostLack } = this;
-    const { terms, resources, transient, increment, demand, home } = this.model;
-    for (let i = p * terms, j = m * terms, end = i + terms; i < end; i++, j++)
-      add(value, j, by * (increment[i] as number));
+    const { value, width, bow, free, price, hostCost, hostLack } = this;
+    const { terms, resources, transient, increment, demand, home, inUse } = this.model;
+    add(this.itemsOn, m, by);
+    let cost = inUse && (this.itemsOn[m] as number) > 0 ? (inUse[m] as number) : 0;
+    for (let i = p * terms, j = m * terms, end = i + terms; i < end; i++, j++) {
+      const v = (value[j] as number) + by * (increment[i] as number);
+      value[j] = v;
+      cost += bend(v, width[j] as number, bow[j] as number);
+    }
     // What moved items hold at home, they hold on.
     const begin = m === (home[p] as number) ? transient : 0;
-    for (let r = begin, i = p * resources + begin, j = m * resources + begin; r < resources; r++, i++, j++)
-      add(free, j, -by * (demand[i] as number));
-    add(this.itemsOn, m, by);
+    let lack = 0;
+    for (let r = 0, i = p * resources, j = m * resources; r < resources; r++, i++, j++) {
+      const f = (free[j] as number) - (r < begin ? 0 : by * (demand[i] as number));
+      free[j] = f;
+      lack += below(f) * (price[r] as number);
+    }
     this.termCost -= hostCost[m] as number;
-    this.termCost += this.setCost(m);
+    this.termCost += cost;
+    hostCost[m] = cost;
     this.lack -= hostLack[m] as number;
-    this.lack += this.setLack(m);
+    this.lack += lack;
+    hostLack[m] = lack;
   }
 }
 

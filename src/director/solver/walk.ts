@@ -12,6 +12,7 @@ import type { State } from "./state.ts";
 const PROPOSALS = 103;
 /** Of the shifts that are not home, those that put another item out. */
 const EVICTIONS = 0.2 * 2 ** 12;
+const DISTANCES = 4096;
 const UNIT = 2 ** -32;
 const LOGS = new Float64Array(4096).map((_, i) => -Math.log((i + 0.5) / 4096));
 
@@ -30,6 +31,8 @@ export class Walk {
   /** The items by their worth, and where each is among them. */
   private readonly order: Int32Array;
   private readonly rank: Int32Array;
+  /** Between two in that order: any from 1 to all is as likely as its double. */
+  private readonly distances: Int32Array;
   private readonly homeShare: number;
   private readonly exchangeShare = 0.5 * 2 ** 32;
   /** Of the exchanges, those with an item of the same tally, and of about the same worth: others of very different size hardly ever have room for each other. */
@@ -49,6 +52,9 @@ export class Walk {
     this.order = Int32Array.from(worth.keys()).sort((a, b) => (worth[a] as number) - (worth[b] as number));
     this.rank = new Int32Array(worth.length);
     for (const [r, p] of this.order.entries()) this.rank[p] = r;
+    this.distances = Int32Array.from({ length: DISTANCES }, (_, i) =>
+      Math.floor(state.model.items ** ((i + 0.5) / DISTANCES)),
+    );
     this.homeShare = (state.model.transient > 0 ? 0.4 : 0.1) * 2 ** 32;
   }
 
@@ -58,7 +64,7 @@ export class Walk {
     const { items, home, fixed } = state.model;
     const { ofStart, of, memberStart, members } = state.model.tallies;
     const { at, counts } = state;
-    const { rank, order, worth } = this;
+    const { rank, order, distances, worth } = this;
     const { movable } = reach;
     if (movable.length === 0) return;
     for (let i = 0; i < size; i += PROPOSALS)
@@ -82,14 +88,14 @@ export class Walk {
               (((u / groupShare) * ((memberStart[t + 1] as number) - (memberStart[t] as number))) | 0)
           ] as number;
         } else if (u < groupShare + nearShare) {
-          // Any distance from 1 to all is as likely as its double.
-          const distance = Math.floor(items ** ((u - groupShare) / nearShare));
+          const distance = distances[(((u - groupShare) / nearShare) * DISTANCES) | 0] as number;
           const r = (rank[p] as number) + (kind & 8192 ? distance : -distance);
           if (r < 0 || r >= items) continue;
           q = order[r] as number;
         } else {
           const share = (u - groupShare - nearShare) / (2 ** 32 - groupShare - nearShare);
-          q = this.anyOn(reach.pick(p, share), (kind >>> 14) * 2 ** -17);
+          const host = reach.pick(p, share);
+          q = host < 0 ? -1 : state.anyOn(host, (kind >>> 14) * 2 ** -17);
         }
         const b = q < 0 ? a : (at[q] as number);
         if (a === b || !reach.allows(p, b) || !reach.allows(q, a)) continue;
@@ -119,14 +125,5 @@ export class Walk {
         state.move(p, b);
       }
     }
-  }
-
-  /** An item on host h, from a number in [0, 1); -1: there is none. */
-  private anyOn(h: number, u: number): number {
-    const { first, next, itemsOn } = this.state;
-    if (h < 0) return -1;
-    let item = first[h] as number;
-    for (let n = (u * (itemsOn[h] as number)) | 0; n > 0; n--) item = next[item] as number;
-    return item;
   }
 }

@@ -20,7 +20,7 @@ export interface AnnealOptions {
   steps?: number;
   /** Ends after this time. */
   milliseconds?: number;
-  /** Temperatures at the beginning and the end, as shares of the mean change of cost by a shift. */
+  /** Temperatures at the beginning and the end, in units (unitOf). */
   hot: number;
   cold: number;
   /** Price of demand beyond capacity, at the beginning and the end, in mean costs of such a demand. */
@@ -76,18 +76,18 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
   if (model.items === 0 || model.hosts < 2) return best;
   const random = xorshift(options.seed);
   const begin = performance.now();
-  const scale = meanChange(state, random);
-  if (scale === 0) return best;
   const block = Math.max(
     64,
     Math.min(BLOCK, Math.ceil((options.steps ?? Number.POSITIVE_INFINITY) / BLOCKS)),
   );
   const walk = new Walk(state, random, block);
+  const unit = unitOf(state, walk, random);
+  if (unit === 0) return best;
   let least = state.lacking ? Number.POSITIVE_INFINITY : state.cost;
   const { steps = Number.POSITIVE_INFINITY, milliseconds = Number.POSITIVE_INFINITY } = options;
   if (model.inUse) walk.clear.each(0);
-  const hot = options.hot * scale;
-  const cold = options.cold * scale;
+  const hot = options.hot * unit;
+  const cold = options.cold * unit;
   let price = options.priceCold;
   let round = 0;
   let warm = false;
@@ -131,8 +131,19 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
   return best;
 }
 
-/** Of random shifts into hosts with room. */
-function meanChange(state: State, random: () => number): number {
+/** Units that a mean item is worth: from hot ones, the most that its place can change is taken once in a hundred times. */
+const UNITS = 20;
+
+/**
+ * What temperatures are measured by: of published instances what items are worth at most, since the large ones decide, and hardly any shift that there is room for is one of these.
+ * What a plan changes has to be worth its moves.
+ */
+function unitOf(state: State, walk: Walk, random: () => number): number {
+  return state.model.places ? changeOf(state, random) : walk.meanWorth / UNITS;
+}
+
+/** The mean of random shifts into hosts with room, and what an item costs to move at least. */
+function changeOf(state: State, random: () => number): number {
   const { items, takers: hosts = state.model.hosts } = state.model;
   let sum = 0;
   let count = 0;
@@ -146,7 +157,6 @@ function meanChange(state: State, random: () => number): number {
     count++;
   }
   const mean = count === 0 ? 0 : sum / count;
-  if (!state.model.places) return mean;
   // Nothing may have room anywhere, or hosts may all be alike: whatever it is, it has to be worth its moves.
   return Math.max(mean, state.model.moveCost.reduce((all, each) => all + each, 0) / items);
 }

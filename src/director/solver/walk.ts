@@ -58,6 +58,12 @@ export class Walk {
     this.homeShare = (state.model.transient > 0 ? 0.4 : 0.1) * 2 ** 32;
   }
 
+  /** Of the items that can be on more than one host; 0: there are none. */
+  get meanWorth(): number {
+    const { movable } = this.reach;
+    return movable.reduce((sum, p) => sum + (this.worth[p] as number), 0) / Math.max(1, movable.length);
+  }
+
   block(temperature: number, price: number): void {
     const { state, random, reach, repack, evict, size, homeShare, exchangeShare, groupShare, nearShare } =
       this;

@@ -2,7 +2,7 @@
 import { ApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
-import { OutcomeUnknown, Unavailable } from "../store/store.ts";
+import { NotWritten, OutcomeUnknown, Unavailable } from "../store/store.ts";
 import { preconditionFailed } from "./overwrite.ts";
 import { resourceName } from "./prepare.ts";
 import type { DeleteRequest } from "./service.ts";
@@ -23,6 +23,13 @@ export function storeError(error: unknown): unknown {
     return new ApiError(
       "ServiceUnavailable",
       "the store does not answer; try again, or ask another control plane",
+      { retryAfterSeconds: 1 },
+      { cause: error },
+    );
+  if (error instanceof NotWritten)
+    return new ApiError(
+      "ServiceUnavailable",
+      `the store cannot write: ${error.message}. Nothing was changed`,
       { retryAfterSeconds: 1 },
       { cause: error },
     );

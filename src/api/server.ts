@@ -32,6 +32,7 @@ import { Fairness, type Limits } from "./fairness.ts";
 import { impersonate } from "./impersonate.ts";
 import { createListener, type TimeLimits } from "./listener.ts";
 import { Oidc, type OidcOptions } from "./oidc.ts";
+import { storeError } from "./operation-errors.ts";
 import { type Health, Pages } from "./pages.ts";
 import { ADMINS, type Pki } from "./pki.ts";
 import { measureRequest, seatsGauge, waitingGauge, watchesGauge } from "./request-metrics.ts";
@@ -348,8 +349,10 @@ async function sendBackup(exchange: Exchange, lines: () => AsyncIterable<string>
   await pipeline(Readable.from(lines()), response);
 }
 
-async function refuse(exchange: Exchange, error: unknown, log: RequestLog | undefined): Promise<void> {
+async function refuse(exchange: Exchange, thrown: unknown, log: RequestLog | undefined): Promise<void> {
   const { request, response } = exchange;
+  // Sessions and tickets are written to the store, too.
+  const error = storeError(thrown);
   if (!(error instanceof ApiError) || error.code === 500)
     log?.error("request failed", {
       request: exchange.id,

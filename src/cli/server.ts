@@ -48,6 +48,7 @@ import { backupLines } from "../store/backup.ts";
 import { measuredStore } from "../store/measured.ts";
 import { openStore, StoreAddressError } from "../store/open.ts";
 import { sealedStore } from "../store/sealed.ts";
+import { watchedStore } from "../store/writable.ts";
 import { protectFromOom } from "../system/oom.ts";
 import { collectProcessMetrics } from "../telemetry/metrics.ts";
 import { startTracing } from "../telemetry/tracing.ts";
@@ -80,10 +81,13 @@ export async function server(
   protectFromOom();
   mkdirSync(paths.state, { recursive: true, mode: 0o755 });
   const pki = await Pki.open(paths.pki);
-  const store = measuredStore(
-    await openStore(options.store ?? paths.store).catch((error: unknown) => {
-      throw error instanceof StoreAddressError ? new UserError(error.message) : error;
-    }),
+  const { store, trouble } = watchedStore(
+    measuredStore(
+      await openStore(options.store ?? paths.store).catch((error: unknown) => {
+        throw error instanceof StoreAddressError ? new UserError(error.message) : error;
+      }),
+    ),
+    (why) => (why === undefined ? log.info("store.writes") : log.error("store.unwritable", { error: why })),
   );
   collectProcessMetrics();
   // Backups are made of the store itself, in which Secrets are sealed.
@@ -124,6 +128,11 @@ export async function server(
     version: version(),
     backup,
     audit,
+    // All can be read meanwhile.
+    health: async () => {
+      const message = trouble();
+      return [{ name: "store", ok: message === undefined, optional: true, ...(message ? { message } : {}) }];
+    },
     ...(oidc ? { oidc } : {}),
   });
   if (!options.follow) {

@@ -9,7 +9,7 @@
  */
 import { chmodSync } from "node:fs";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { type Change, Compacted, type Entry, type Guard, type Write } from "./store.ts";
+import { type Change, Compacted, type Entry, type Guard, NotWritten, type Write } from "./store.ts";
 
 const SCHEMA = `
   CREATE TABLE IF NOT EXISTS current (key TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
@@ -60,6 +60,25 @@ function open(path: string): DatabaseSync {
         : why;
     throw new Error(`${path}: cannot be opened as the store: ${help}`, { cause });
   }
+}
+
+/** SQLite's result codes that are about the disk. */
+const [READONLY, IOERR, FULL, CANTOPEN] = [8, 10, 13, 14];
+
+/** What is about the disk in words for users; other errors as they are. */
+function diskError(error: unknown): unknown {
+  if (!(error instanceof Error) || !("errcode" in error)) return error;
+  // Extended codes have the code itself in their lowest byte.
+  const code = Number(error.errcode) & 0xff;
+  if (code === FULL)
+    return new NotWritten("its disk is full; make room where the control plane keeps its state", {
+      cause: error,
+    });
+  return code === READONLY || code === IOERR || code === CANTOPEN
+    ? new NotWritten(`its disk fails (${error.message}); look at the disk of the control plane's state`, {
+        cause: error,
+      })
+    : error;
 }
 
 export class SqliteFile {
@@ -138,7 +157,7 @@ export class SqliteFile {
 
   /**
    * One transaction for all of them (group commit): each is checked by itself against the state that the ones before it leave, those that are
-   * refused are left out. @throws when the whole did not become durable (disk full, I/O error): nobody's write happened
+   * refused are left out. @throws NotWritten when the whole did not become durable (disk full, I/O error): nobody's write happened
    */
   commit(writes: readonly Write[]): { outcomes: Outcome[]; revision: number } {
     const before = this.#revision;
@@ -155,7 +174,7 @@ export class SqliteFile {
       } catch {
         // SQLite has rolled back by itself
       }
-      throw error;
+      throw diskError(error);
     }
   }
 

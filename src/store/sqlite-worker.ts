@@ -1,7 +1,7 @@
 /** The thread that owns the store's file (sqlite.ts starts it): does one request after the other, and answers each. */
 import { parentPort, workerData } from "node:worker_threads";
 import { SqliteFile } from "./sqlite-file.ts";
-import { Compacted, type Write } from "./store.ts";
+import { Compacted, NotWritten, type Write } from "./store.ts";
 
 /** One method of SqliteFile, and what it takes. */
 export type Request =
@@ -11,8 +11,8 @@ export type Request =
   | { method: "compact" | "continueAfter"; revision: number }
   | { method: "revision" | "close" };
 
-/** Classes do not cross threads: an error is its message, and of Compacted the revision. */
-export type Answer = { result: unknown } | { error: string; compacted?: number };
+/** Classes do not cross threads: an error is its message, of Compacted the revision, and whether it is NotWritten. */
+export type Answer = { result: unknown } | { error: string; compacted?: number; notWritten?: boolean };
 
 function run(file: SqliteFile, request: Request): unknown {
   switch (request.method) {
@@ -37,7 +37,11 @@ const answer = (action: () => unknown): Answer => {
     return { result: action() };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    return { error: message, ...(error instanceof Compacted ? { compacted: error.oldest } : {}) };
+    return {
+      error: message,
+      ...(error instanceof Compacted ? { compacted: error.oldest } : {}),
+      ...(error instanceof NotWritten ? { notWritten: true } : {}),
+    };
   }
 };
 

@@ -1,9 +1,10 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openSqliteStore } from "./sqlite.ts";
 import type { Store } from "./store.ts";
@@ -44,7 +45,7 @@ describe("SqliteStore", () => {
     await store.close();
   });
 
-  it("keeps a process that closes it alive until it is closed", async () => {
+  it("keeps a process that closes it alive until it is closed", { timeout: 60_000 }, async () => {
     const program = join(folder, "close.mjs");
     writeFileSync(
       program,
@@ -122,6 +123,15 @@ describe("SqliteStore", () => {
       ["x/c", revision],
     ]);
     await store.close();
+  });
+
+  it("says that its disk takes no more, has changed nothing then, and goes on when there is room again", async () => {
+    const script = fileURLToPath(new URL("./testing/until-full.ts", import.meta.url));
+    const args = ["--fsize=2000000:unlimited", process.execPath, script, path];
+    const { stdout } = await promisify(execFile)("prlimit", args);
+    const { message, key, before, revision } = JSON.parse(stdout);
+    expect(message).toMatch(/^its disk fails \(disk I\/O error\)/);
+    expect(before).toEqual([revision - 1, key - 1]);
   });
 
   it("has every acknowledged write after kill -9, a dozen times over", { timeout: 60_000 }, async () => {

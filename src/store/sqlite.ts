@@ -15,6 +15,7 @@ import {
   Compacted,
   CompareFailed,
   type Entry,
+  NotWritten,
   OutcomeUnknown,
   type Store,
   type Write,
@@ -144,7 +145,7 @@ class SqliteStore implements Store {
   #tell(batch: readonly Pending[], answer: Answer): void {
     if ("error" in answer) {
       // A thread that died may have committed; one that answers has rolled back.
-      const error = this.#broken ? new OutcomeUnknown(answer.error) : new Error(answer.error);
+      const error = this.#broken ? new OutcomeUnknown(answer.error) : errorOf(answer);
       for (const { reject } of batch) reject(error);
       return;
     }
@@ -210,8 +211,8 @@ function changeOf({ key, value }: Write, outcome: Outcome | undefined): Change |
   return { type: "put", key, value, revision, ...(previous === undefined ? {} : { previous }) };
 }
 
-const errorOf = ({ error, compacted }: Extract<Answer, { error: string }>) =>
-  compacted === undefined ? new Error(error) : new Compacted(compacted);
+const errorOf = ({ error, compacted, notWritten }: Extract<Answer, { error: string }>) =>
+  compacted !== undefined ? new Compacted(compacted) : notWritten ? new NotWritten(error) : new Error(error);
 
 /** Opens the file, making it when it is missing. @throws when it is not ours, of another format, or in use */
 export function openSqliteStore(path: string): Promise<Store> {

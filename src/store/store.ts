@@ -67,6 +67,8 @@ export class Compacted extends Error {
 }
 /** No member of the store answered in time; nothing was changed. */
 export class Unavailable extends Error {}
+/** The store's disk is full, or fails: nothing was changed, and all of it can still be read. Its message is for users: what is wrong, and what helps. */
+export class NotWritten extends Error {}
 /** The connection was lost after a write was sent. */
 export class OutcomeUnknown extends Error {}
 

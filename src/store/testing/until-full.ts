@@ -1,0 +1,18 @@
+/** Writes until the disk takes no more, looks at what there is, then goes on with more room: for sqlite.test.ts, under a limit of how large files may be. */
+import { execFileSync } from "node:child_process";
+import { openSqliteStore } from "../sqlite.ts";
+import { NotWritten } from "../store.ts";
+
+const store = await openSqliteStore(process.argv[2] ?? "");
+const put = (key: number) => store.commit({ key: `x/${key}`, value: "x".repeat(100_000), expected: 0 });
+let [key, wrong]: [number, unknown] = [0, undefined];
+while (wrong === undefined)
+  await put(++key).catch((error: unknown) => {
+    wrong = error;
+  });
+const before = [store.revision(), (await store.range("x/")).entries.length];
+execFileSync("prlimit", ["--pid", String(process.pid), "--fsize=unlimited"]);
+const { revision } = await put(key);
+const message = wrong instanceof NotWritten ? wrong.message : "";
+process.stdout.write(JSON.stringify({ message, key, before, revision }));
+await store.close();

@@ -1,0 +1,106 @@
+/** The disk of the control plane's store is full under the web UI: what users are told, that nothing of theirs is lost, and that all goes on when there is room again. */
+import { rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { Host } from "../../src/compute/hosts/kinds.ts";
+import { Policy } from "../../src/director/kinds.ts";
+import { giveUp, ownFolder } from "../../src/system/testing/owned-folder.ts";
+import { ROOT, run, Stack, until } from "../../test/support/stack.ts";
+import { type Browser, launch, signIn, violations, visit } from "./browser.ts";
+
+let stack: Stack;
+let browser: Browser;
+let disk = "";
+let token: string;
+let url: string;
+
+beforeAll(async () => {
+  // The launcher builds the UI when it has changed: so it is not of before, also when this file is run by itself.
+  const built = await run(join(ROOT, "vireo"), ["test", "--help"], { timeoutMs: 200_000 });
+  expect(built.code, built.stderr).toBe(0);
+  stack = await Stack.create();
+  disk = ownFolder("vireo-disk-");
+  const mounted = await run("mount", ["-t", "tmpfs", "-o", "size=16m", "tmpfs", disk]);
+  expect(mounted.code, mounted.stderr).toBe(0);
+  // The store alone is there: the machine's own disk stays as it is.
+  symlinkSync(join(disk, "store.sqlite"), stack.paths.store);
+  const up = await stack.up(["--hosts", "1"]);
+  expect(up.code, up.stdout + up.stderr).toBe(0);
+  url = /web UI +(https:\S+)/.exec(up.stdout)?.[1] ?? "";
+  token = (await stack.vireo(["token", "create", "anna", "--group", "system:masters"])).stdout.trim();
+  browser = await launch();
+});
+afterAll(async () => {
+  await browser?.close();
+  try {
+    await stack?.destroy();
+  } finally {
+    await run("umount", ["--lazy", disk]);
+    rmSync(disk, { recursive: true, force: true });
+    giveUp(disk);
+  }
+});
+beforeEach(() => stack.keepEvidenceOnFailure());
+
+const fill = () => {
+  // In small pieces: until not one page is left.
+  for (let i = 0; ; i++)
+    try {
+      writeFileSync(join(disk, `fill-${i}`), Buffer.alloc(i < 15 ? 2 ** 20 : 4096));
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "ENOSPC") return i;
+      throw error;
+    }
+};
+
+it("says what is wrong, shows what there is, and goes on when there is room again", async () => {
+  const { page, complaints } = await visit(browser, url);
+  await signIn(page, token);
+  await page.goto("/hosts/fast-1");
+  await page.getByRole("button", { name: "Cordon" }).waitFor();
+  const editing = await page.context().newPage();
+  await editing.goto("/director/new/policies");
+  await editing.getByText("would take new-policy as it is").waitFor();
+
+  const files = fill();
+  const why = "the store cannot write: its disk is full; make room where the control plane keeps its state";
+  await page.getByRole("button", { name: "Cordon" }).click();
+  await page.getByText(why).waitFor();
+  expect(await violations(page)).toEqual([]);
+  // What is in a form stays there.
+  await editing.getByRole("button", { name: "Make it" }).click();
+  await editing.getByText(why).waitFor();
+  expect(await editing.getByRole("textbox", { name: "The object as YAML" }).innerText()).toContain(
+    "new-policy",
+  );
+  expect(await violations(editing)).toEqual([]);
+  // What there is is shown, also to who comes now; who is not signed in is told why he cannot be.
+  await page.reload();
+  await page.getByRole("button", { name: "Cordon" }).waitFor();
+  const late = await visit(browser, url);
+  await late.page.goto("/");
+  await late.page.getByLabel("Token").fill(token);
+  await late.page.getByRole("button", { name: "Sign in" }).click();
+  await late.page.getByText(why).waitFor();
+  expect(await violations(late.page)).toEqual([]);
+  const ready = await page.request.get("/readyz?verbose");
+  expect(await ready.text()).toContain("[-]store failed: its disk is full");
+  expect((await stack.client.get(Host, { name: "fast-1" }))?.spec.unschedulable ?? false).toBe(false);
+
+  for (let i = 0; i <= files; i++) rmSync(join(disk, `fill-${i}`), { force: true });
+  await late.page.getByRole("button", { name: "Sign in" }).click();
+  await late.page.getByRole("navigation", { name: "Pages" }).waitFor();
+  await page.getByRole("button", { name: "Cordon" }).click();
+  await page.getByRole("button", { name: "Uncordon" }).waitFor();
+  await until("the host to be cordoned", 10_000, async () =>
+    (await stack.client.get(Host, { name: "fast-1" }))?.spec.unschedulable ? true : undefined,
+  );
+  await editing.locator(".cm-content").click();
+  await editing.keyboard.type(" ");
+  await editing.getByText("would take new-policy as it is").waitFor();
+  await editing.getByRole("button", { name: "Make it" }).click();
+  await editing.getByRole("heading", { name: /new-policy/ }).waitFor();
+  expect(await stack.client.get(Policy, { name: "new-policy", namespace: "default" })).toBeDefined();
+  expect(await (await page.request.get("/readyz?verbose")).text()).toContain("[+]store ok");
+  expect([...complaints, ...late.complaints]).toEqual([]);
+});

@@ -19,7 +19,7 @@ import { join } from "node:path";
 import { analyzeApplication } from "../src/images/analyze/analyze.ts";
 import { forRecipe } from "../src/images/analyze/distribution.ts";
 import { traceRun } from "../src/images/analyze/trace.ts";
-import { unpack } from "../src/images/build/root.ts";
+import { unpackPackage } from "../src/images/build/unpack-package.ts";
 import { Packages } from "../src/images/packages/packages.ts";
 import { run } from "../src/system/run.ts";
 import { type Started, startAppliance } from "./analyzed-appliance.ts";
@@ -194,7 +194,7 @@ async function makeRoot(root: string, names: readonly string[]): Promise<void> {
   for (const each of ["tmp", "dev", "proc", "run", "root", "etc", "var/log", "var/tmp", "var/lib"])
     await mkdir(join(root, each), { recursive: true });
   for (const each of await packages.fetch(names))
-    await unpack({ folder, cache: folder, log: () => {} }, each.file, root);
+    await unpackPackage({ folder, cache: folder, log: () => {} }, each.file, root);
   for (const file of ["passwd", "group"])
     await copyFile(join(root, "usr/share/base-passwd", `${file}.master`), join(root, "etc", file));
   await writeFile(join(root, "etc/hosts"), "127.0.0.1 localhost\n");

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { ConditionInput } from "../resource/object.ts";
-import { lackOfFullMode } from "./full/sealed.ts";
+import { lackOfFullMode } from "./full/full-mode.ts";
 import type { Distribution } from "./kinds.ts";
 import { sourcesFor } from "./packages/sources.ts";
 import {

@@ -6,7 +6,7 @@ import { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";
 import { setCondition } from "../resource/object.ts";
 import { abilitiesOf } from "./abilities.ts";
-import { tryNamespaces } from "./full/sealed.ts";
+import { tryNamespaces } from "./full/full-mode.ts";
 import { Distribution } from "./kinds.ts";
 import { FORMATS } from "./recipe.ts";
 import type { ImageContext } from "./reconciler.ts";

@@ -50,13 +50,13 @@ export function openIpmi({ address, port, cipherSuite }: Ipmi, { username, passw
 /** What ipmitool said, in words that help. */
 function explain(error: unknown): string {
   if (!(error instanceof CommandError)) return "ipmitool could not be run";
+  if (error.missing)
+    return "ipmitool is not installed where the control plane runs; apt-get install ipmitool";
   const lines = error.message
     .replace(/^ipmitool: /, "")
     .split("\n")
     .filter((line) => !NOISE.test(line.trim()));
   const said = lines.join("; ").slice(0, 300) || "ipmitool ended without a word";
-  if (/is not installed/.test(said))
-    return "ipmitool is not installed where the control plane runs; apt-get install ipmitool";
   if (/Unable to establish/.test(said))
     return `it does not answer, or refuses the username or password (ipmitool: ${said}); is address and port right, IPMI over LAN switched on there, and the user allowed OPERATOR?`;
   return `ipmitool: ${said}`;

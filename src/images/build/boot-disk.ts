@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
 import { cached } from "./cache.ts";
-import { unpack } from "./root.ts";
+import { unpackPackage } from "./unpack-package.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 const SECTOR = 512;
@@ -52,7 +52,7 @@ function loaders(work: Workshop, debs: readonly Package[]): Promise<string> {
   const key = digestOf(debs.map(({ sha256 }) => sha256).sort()).slice(0, 32);
   return cached(work.cache, "loaders", key, async (path) => {
     await mkdir(path);
-    for (const { file } of debs) await unpack(work, file, path);
+    for (const { file } of debs) await unpackPackage(work, file, path);
   });
 }
 

@@ -22,8 +22,8 @@ import { releaseOf } from "../releases/releases.ts";
 import { cached } from "./cache.ts";
 import { INITRD_APPLETS, initrdInit, type RootOnDisk } from "./guest-files.ts";
 import { packInitrd } from "./initrd.ts";
-import { unpack } from "./root.ts";
 import { rooted } from "./rooted.ts";
+import { unpackPackage } from "./unpack-package.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 /** Raised when payloads are made in another way. */
@@ -134,7 +134,7 @@ async function unpackKernel(work: Workshop, packages: readonly Package[]) {
   // Fedora's have them in /lib, openSUSE's in /usr/lib.
   await mkdir(join(tree, "usr/lib"), { recursive: true });
   await symlink("usr/lib", join(tree, "lib"));
-  for (const { file } of packages) await unpack(work, file, tree);
+  for (const { file } of packages) await unpackPackage(work, file, tree);
   const [release] = await readdir(join(tree, "lib/modules")).catch(() => []);
   if (release === undefined)
     throw new Error(`${packages.map(({ name }) => name).join(", ")}: there is no kernel with modules in it`);
@@ -241,7 +241,7 @@ export async function makeInitrd(
   for (const name of ["bin", "dev", "proc", "sys", "root", "usr/lib"])
     await mkdir(join(tree, name), { recursive: true });
   await symlink("usr/lib", join(tree, "lib"));
-  await unpack(work, busybox.file, tree, ["--wildcards", "./*bin/busybox"]);
+  await unpackPackage(work, busybox.file, tree, ["--wildcards", "./*bin/busybox"]);
   // Newer packages have it in /usr.
   if (existsSync(join(tree, "usr/bin"))) {
     await rename(join(tree, "usr/bin/busybox"), join(tree, "bin/busybox"));

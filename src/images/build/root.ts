@@ -5,8 +5,7 @@ import { run } from "../../system/run.ts";
 import { unpackArchives } from "../archives/unpack.ts";
 import type { Package } from "../packages/packages.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
-import { contentsOf } from "../trust/beside.ts";
-import { sbom } from "../trust/sbom.ts";
+import { listsInside } from "../trust/inside.ts";
 import { linkAlternatives } from "./alternatives.ts";
 import { customize, makeLocale, packagesFor } from "./customize.ts";
 import { clampTimes, newestFile } from "./disk.ts";
@@ -15,10 +14,10 @@ import type { Layer } from "./initrd.ts";
 import { minimize } from "./minimize.ts";
 import { minimizeTraced } from "./minimize-traced.ts";
 import { rooted, rootedEntry, writeRooted } from "./rooted.ts";
+import { unpackPackage } from "./unpack-package.ts";
 import { addUsers } from "./users.ts";
 import { step, type Workshop } from "./workshop.ts";
 
-const UNWANTED = ["doc", "man", "info", "locale", "lintian", "bug", "bash-completion", "doc-base"];
 const FOLDERS = [
   "dev",
   "proc",
@@ -44,32 +43,6 @@ export function basePackages(recipe: Recipe): string[] {
     ...(guestAgent ? ["qemu-guest-agent"] : []),
     ...packagesFor(recipe),
   ];
-}
-
-/** rpm2cpio writes what cpio reads; both know the names without "./", which cpio adds by itself. */
-const UNPACK_RPM = 'rpm2cpio "$1" | { shift; cd "$1"; cpio -idmuv --quiet --no-absolute-filenames 2>&1; }';
-/** The folders below / are links into /usr, as Debian has them; tar must not put folders in their place. */
-const UNPACK_DEB = 'dpkg-deb --fsys-tarfile "$1" | { shift; tar -xv --keep-directory-symlink -C "$@"; }';
-
-/** @param members of a .deb; all by default. @returns the absolute paths that the package has. @throws Error */
-export async function unpack(
-  work: Workshop,
-  file: string,
-  root: string,
-  members: readonly string[] = [],
-): Promise<string[]> {
-  const excludes = UNWANTED.map((name) => `--exclude=./usr/share/${name}/*`);
-  const args = file.endsWith(".rpm")
-    ? ["-ec", UNPACK_RPM, "sh", file, root]
-    : ["-ec", UNPACK_DEB, "sh", file, root, ...excludes, ...members];
-  const { signal } = work;
-  const said = await run("sh", args, { timeoutMs: 120_000, ...(signal ? { signal } : {}) });
-  const paths = said
-    .split("\n")
-    .filter((line) => line.startsWith("./"))
-    .map((line) => line.slice(1));
-  work.log(`unpacked ${posix.basename(file)}: ${paths.length} files and folders`);
-  return paths;
 }
 
 /** Debian's packages still have some of their files in /bin, /sbin and /lib. */
@@ -104,7 +77,7 @@ export async function makeRoot(
   const named = new Set([...basePackages(recipe), ...recipe.packages]);
   const layers: Layer[] = [];
   for (const { name, file } of debs)
-    layers.push({ name, paths: (await unpack(work, file, root)).map(merged) });
+    layers.push({ name, paths: (await unpackPackage(work, file, root)).map(merged) });
   const epoch = await newestFile(work, root);
   // Programs of packages run here as whoever builds; what a recipe brings never does.
   const applets = await appletsOf(root);
@@ -114,7 +87,9 @@ export async function makeRoot(
   for (const { path, content, mode } of guestFiles(recipe)) await writeRooted(root, path, content, mode);
   // What the recipe has in a link's place is there by now.
   const alternatives = await linkAlternatives(work, root, debs);
-  await writeContents(root, debs, { recipe, packages: contents, digest, epoch });
+  await writeRecords(root, debs);
+  for (const { path, content } of listsInside({ recipe, packages: contents, digest, epoch }))
+    await writeRooted(root, path, content);
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
   await customize(root, recipe);
   const files = brought.flatMap(({ paths }) => paths.map(merged));
@@ -144,30 +119,10 @@ export async function makeRoot(
   return { epoch, layers: [...layers, ...brought] };
 }
 
-/** What an image is made of. */
-interface About {
-  recipe: Recipe;
-  packages: readonly LockedPackage[];
-  digest: string;
-  /** Of its files, in s since 1970. */
-  epoch: number;
-}
-
-/** What scanners look for inside an image: dpkg's record of each package, as images without dpkg have it, and lists of all. */
-async function writeContents(root: string, debs: readonly Package[], about: About): Promise<void> {
+/** dpkg's record of each package, where scanners look for it in images without dpkg. */
+async function writeRecords(root: string, debs: readonly Package[]): Promise<void> {
   for (const { name, file } of debs)
     await writeRooted(root, `/var/lib/dpkg/status.d/${name}`, await run("dpkg-deb", ["-f", file]));
-  await writeLists(root, about);
-}
-
-/** SPDX and CycloneDX. The disk's own digest cannot be inside; what it is made of can. */
-export async function writeLists(root: string, { recipe, packages, digest, epoch }: About): Promise<void> {
-  const contents = contentsOf({ name: "image", recipe, sha256: digest, packages, epoch });
-  for (const [format, ending] of [
-    ["spdx", "spdx.json"],
-    ["cyclonedx", "cdx.json"],
-  ] as const)
-    await writeRooted(root, `/usr/share/sbom/image.${ending}`, `${JSON.stringify(sbom(format, contents))}\n`);
 }
 
 /** What busybox can be, as paths without "/" at the beginning. Runs it: only while nothing but packages is in the root. */

@@ -12,7 +12,7 @@ import { unpackArchives } from "../archives/unpack.ts";
 import { customize, makeLocale, packagesFor } from "../build/customize.ts";
 import { clampTimes } from "../build/disk.ts";
 import type { GuestFile } from "../build/guest-files.ts";
-import { type Root, writeLists } from "../build/root.ts";
+import type { Root } from "../build/root.ts";
 import { rooted, rootedEntry, writeRooted } from "../build/rooted.ts";
 import { addUsers } from "../build/users.ts";
 import type { Workshop } from "../build/workshop.ts";
@@ -21,6 +21,7 @@ import type { Package } from "../packages/packages.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
 import { isRpm } from "../releases/release.ts";
 import { releaseOf } from "../releases/releases.ts";
+import { listsInside } from "../trust/inside.ts";
 import { installDebs } from "./apt-root.ts";
 import { fullFiles, LEFTOVERS, LINKS, unitsOf } from "./full-files.ts";
 import { installRpms } from "./rpm-root.ts";
@@ -61,7 +62,8 @@ export async function makeFullRoot(
     : await installDebs(work, root, packages, { names, recipe, release });
   await clean(root);
   await cp(modules, await rooted(root, "/usr/lib/modules"), { recursive: true, preserveTimestamps: true });
-  await writeLists(root, { recipe, packages: contents, digest, epoch });
+  for (const { path, content } of listsInside({ recipe, packages: contents, digest, epoch }))
+    await writeRooted(root, path, content);
   await makeLocale(work, root, recipe);
   // Programs of the packages run up to here; what archives and files bring, they might have replaced.
   const enabled = await enablePackaged(work, root, recipe);

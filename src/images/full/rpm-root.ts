@@ -9,10 +9,9 @@ import type { Package } from "../packages/packages.ts";
 import type { Recipe } from "../recipe.ts";
 import type { RpmRelease } from "../releases/release.ts";
 import { describe } from "../rpm/describe.ts";
-import { Dnf } from "../rpm/dnf.ts";
-import { sealedInRoot } from "../rpm/sealed-root.ts";
-import type { RpmRoot } from "../rpm/tools.ts";
-import { Zypper } from "../rpm/zypper.ts";
+import { dnfInstall } from "../rpm/dnf.ts";
+import { zypperInstall } from "../rpm/zypper.ts";
+import { type RpmRoot, sealedInRoot } from "./sealed-root.ts";
 
 /** Of the tools: when they did what, what they know of repositories. */
 const LEFTOVERS = [
@@ -41,7 +40,8 @@ export async function installRpms(
   }
   const epoch = Math.max(0, ...(await describe(files)).map(({ builtAt }) => builtAt));
   const into = { root, release, epoch, withTexts: recipe.profile === "text" };
-  await (release.tool === "dnf" ? Dnf : Zypper).install(work, into, files);
+  const install = release.tool === "dnf" ? dnfInstall : zypperInstall;
+  await sealedInRoot(work, into, await install({ root, release, files, folder: work.folder }));
   await settleDatabase(work, into, folder, rpms);
   for (const path of LEFTOVERS)
     await rm(await rootedEntry(root, `/${path}`), { recursive: true, force: true });

@@ -1,16 +1,17 @@
-/** dnf (version 4), for Fedora and CentOS Stream. */
+/**
+ * dnf, for Fedora and CentOS Stream: that of the machine that builds, which is version 4, whatever the image has itself (Fedora: dnf5). It resolves and installs;
+ * what it has chosen is downloaded by curl.
+ */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../../system/run.ts";
-import type { Workshop } from "../build/workshop.ts";
 import { PackageError } from "../packages/package-error.ts";
 import type { RpmRelease } from "../releases/release.ts";
-import { saidBy } from "./said.ts";
-import { sealedInRoot } from "./sealed-root.ts";
+import { runTool } from "./run-tool.ts";
 import {
+  type Installation,
   type Nevra,
   nevra,
-  type RpmRoot,
   type RpmSource,
   type RpmTool,
   type RpmToolOptions,
@@ -61,8 +62,11 @@ export class Dnf implements RpmTool {
     const root = join(folder, "root");
     await mkdir(root, { recursive: true });
     await writeFile(conf, configuration(folder, release, sources));
-    const command = ["dnf", ...optionsOf(conf, root, release), ...args];
-    return saidBy(command, { folder, signal, timeoutMs: LISTS_MS });
+    return runTool("dnf", [...optionsOf(conf, root, release), ...args], {
+      folder,
+      signal,
+      timeoutMs: LISTS_MS,
+    });
   }
 
   /** What dnf said last, without what it says at each try, and of a source with its field. */
@@ -136,16 +140,12 @@ export class Dnf implements RpmTool {
       throw new PackageError(`packages cannot be downloaded: ${said}`, { cause });
     });
   }
+}
 
-  /** As RpmInstaller has it. */
-  static async install(work: Workshop, into: RpmRoot, files: readonly string[]): Promise<void> {
-    const { root, release } = into;
-    const state = join(work.folder, "dnf");
-    await mkdir(state, { recursive: true });
-    const conf = join(state, "dnf.conf");
-    await writeFile(conf, configuration("/var/cache/dnf", release, []));
-    await sealedInRoot(work, into, ["dnf", ...optionsOf(conf, root, release), "install", ...files]);
-  }
+export async function dnfInstall({ root, release, files, folder }: Installation): Promise<string[]> {
+  const conf = join(folder, "dnf.conf");
+  await writeFile(conf, configuration("/var/cache/dnf", release, []));
+  return ["dnf", ...optionsOf(conf, root, release), "install", ...files];
 }
 
 /** "---> Package bash.x86_64 5.2-1 will be installed". Pure. */

@@ -20,9 +20,13 @@ const FIRST = [
   { name: "vother", conflicts: ["vlib"] },
   { name: "vlonely", requires: ["nowhere"] },
   { name: "vunsigned" },
-  { name: "vkernel", requires: ["nowhere"] },
+  { name: "vkernel", version: "1.9", requires: ["nowhere"] },
 ];
-const UPDATES = [{ name: "vapp", version: "1.1", release: "1.fc43~rc^2", requires: ["vlib >= 1:2.0"] }];
+const UPDATES = [
+  { name: "vapp", version: "1.1", release: "1.fc43~rc^2", requires: ["vlib >= 1:2.0"] },
+  { name: "vkernel", version: "1.10~rc1", requires: ["nowhere"] },
+  { name: "vkernel", version: "1.10", requires: ["nowhere"] },
+];
 
 let folder: string;
 let mirror: TestMirror;
@@ -54,7 +58,7 @@ describe.each(SYSTEMS)("by $tool", ({ tool, system }) => {
     expect(found.map(({ name, version, arch }) => `${name} ${version} ${arch}`).sort()).toEqual([
       "vapp 1.1-1.fc43~rc^2 x86_64",
       "vbase 1.0-1 x86_64",
-      "vkernel 1.0-1 x86_64",
+      "vkernel 1.10-1 x86_64",
       "vlib 1:2.0-1 x86_64",
     ]);
     const lock = found.map(lockOf);

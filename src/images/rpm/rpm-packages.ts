@@ -15,7 +15,7 @@ import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
 import { type RpmRelease, withoutKeys } from "../releases/release.ts";
 import { describe } from "./describe.ts";
 import { Dnf } from "./dnf.ts";
-import { saidBy } from "./said.ts";
+import { runTool } from "./run-tool.ts";
 import type { Nevra, RpmTool } from "./tools.ts";
 import { Zypper } from "./zypper.ts";
 
@@ -126,7 +126,7 @@ export class RpmPackages implements PackageSource {
     const ring = join(this.#folder, `.keys-${randomUUID()}`);
     const options = { folder: this.#folder, signal: this.#signal, timeoutMs: TURN_MS };
     const rpmkeys = (...args: string[]) =>
-      saidBy(["rpmkeys", "--dbpath", ring, "--define", "_pkgverify_level all", ...args], options);
+      runTool("rpmkeys", ["--dbpath", ring, "--define", "_pkgverify_level all", ...args], options);
     try {
       await mkdir(ring);
       for (const { path, field } of await this.#keys(ring)) {

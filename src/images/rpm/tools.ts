@@ -1,5 +1,4 @@
-/** What dnf and zypper are asked in the same words: to resolve packages, to download them, to install them. Each keeps a state of its own, nothing of this machine's. */
-import type { Workshop } from "../build/workshop.ts";
+/** What dnf and zypper are asked in the same words: to resolve packages, and to download them. Each keeps a state of its own, nothing of this machine's. */
 import type { LockedPackage } from "../recipe.ts";
 import type { RpmRelease } from "../releases/release.ts";
 
@@ -24,15 +23,15 @@ export interface RpmSource {
   field: string;
 }
 
-/** A system that is being made. */
-export interface RpmRoot {
-  /** Its folder. */
+/** What a tool is to install; it makes a command of it, which full/ runs. Scripts of packages run with it. */
+export interface Installation {
+  /** The folder of the system that is being made. */
   root: string;
   release: RpmRelease;
-  /** What rpm takes for the time, in seconds since 1970. */
-  epoch: number;
-  /** Whether what only people read is installed: manuals, documentation, translations. */
-  withTexts: boolean;
+  /** Whose signatures have been looked at. */
+  files: readonly string[];
+  /** For what the tool is told, if it reads it from a file. */
+  folder: string;
 }
 
 export interface RpmToolOptions {
@@ -53,11 +52,6 @@ export interface RpmTool {
   newest(names: readonly string[]): Promise<Nevra[]>;
   /** Puts their files somewhere below `folder`; nothing of it is checked yet. */
   download(packages: readonly Nevra[], folder: string): Promise<void>;
-}
-
-export interface RpmInstaller {
-  /** Installs these files, whose signatures have been looked at, and runs their scripts. */
-  install(work: Workshop, into: RpmRoot, files: readonly string[]): Promise<void>;
 }
 
 const isOurs = (arch: string): arch is Arch => arch === "x86_64" || arch === "noarch";

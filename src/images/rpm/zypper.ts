@@ -1,12 +1,10 @@
 /** zypper, for openSUSE. */
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Workshop } from "../build/workshop.ts";
+import { run } from "../../system/run.ts";
 import { PackageError } from "../packages/package-error.ts";
-import { saidBy } from "./said.ts";
-import { sealedInRoot } from "./sealed-root.ts";
-import { type Nevra, nevra, type RpmRoot, type RpmTool, type RpmToolOptions } from "./tools.ts";
-import { compareRpmVersions } from "./version.ts";
+import { runTool } from "./run-tool.ts";
+import { type Installation, type Nevra, nevra, type RpmTool, type RpmToolOptions } from "./tools.ts";
 
 const LISTS_MS = 600_000;
 const DOWNLOAD_MS = 1800_000;
@@ -40,7 +38,7 @@ export class Zypper implements RpmTool {
     for (const { id, url } of sources)
       await writeFile(join(folder, `repos.d/${id}.repo`), repository(id, url));
     const own = packages ? ["--pkg-cache-dir", packages] : [];
-    return saidBy(["zypper", ...optionsOf(folder, root), ...own, ...args], { folder, signal, timeoutMs });
+    return runTool("zypper", [...optionsOf(folder, root), ...own, ...args], { folder, signal, timeoutMs });
   }
 
   /** @throws PackageError when it has failed */
@@ -85,26 +83,26 @@ export class Zypper implements RpmTool {
     if (names.length === 0) return [];
     const said = this.#require(await this.#run(["search", "-s", "-t", "package", "--match-exact", ...names]));
     const found = solvables(said);
-    return names.map((name) => {
-      const one = newestOf(found.filter((each) => each.name === name));
+    const newest: Nevra[] = [];
+    for (const name of names) {
+      const one = await newestOf(found.filter((each) => each.name === name));
       if (!one) throw new PackageError(`the package sources have no ${name}`);
-      return one;
-    });
+      newest.push(one);
+    }
+    return newest;
   }
 
   async download(packages: readonly Nevra[], folder: string): Promise<void> {
     const exact = packages.map(({ name, version, arch }) => `${name}.${arch}=${version}`);
     this.#require(await this.#run(["download", ...exact], { packages: folder, timeoutMs: DOWNLOAD_MS }));
   }
-
-  /** As RpmInstaller has it; whose signatures have been looked at, zypper need not ask for. What it keeps is in the system's folder. */
-  static async install(work: Workshop, into: RpmRoot, files: readonly string[]): Promise<void> {
-    await sealedInRoot(work, into, [
-      ...["zypper", "--non-interactive", "--no-gpg-checks", "--root", into.root],
-      ...["install", "--no-recommends", "--auto-agree-with-licenses", "--allow-unsigned-rpm", ...files],
-    ]);
-  }
 }
+
+/** Of what signatures have been looked at, zypper need not ask for. What it keeps is in the system's folder. */
+export const zypperInstall = ({ root, files }: Installation): string[] => [
+  ...["zypper", "--non-interactive", "--no-gpg-checks", "--root", root],
+  ...["install", "--no-recommends", "--auto-agree-with-licenses", "--allow-unsigned-rpm", ...files],
+];
 
 const plain = (xml: string) =>
   xml
@@ -116,9 +114,21 @@ const plain = (xml: string) =>
     .join("; ");
 const SIGNS: Readonly<Record<string, string>> = { lt: "<", gt: ">", amp: "&", apos: "'", quot: '"' };
 
-/** zypper lists what several repositories have in an order of its own. Pure. */
-export const newestOf = (packages: readonly Nevra[]): Nevra | undefined =>
-  [...packages].sort((a, b) => compareRpmVersions(b.version, a.version))[0];
+/** Of versions in the environment, where no sign in them means anything to rpm. */
+const NEWEST = `%{lua:
+local newest
+for each in os.getenv("VERSIONS"):gmatch("[^ ]+") do
+  if not newest or rpm.vercmp(each, newest) > 0 then newest = each end
+end
+print(newest)}`;
+
+/** zypper lists what several repositories have in an order of its own; rpm knows which is newest. @throws CommandError */
+async function newestOf(packages: readonly Nevra[]): Promise<Nevra | undefined> {
+  if (packages.length === 0) return undefined;
+  const VERSIONS = packages.map(({ version }) => version).join(" ");
+  const newest = (await run("rpm", ["--eval", NEWEST], { env: { VERSIONS } })).trim();
+  return packages.find(({ version }) => version === newest);
+}
 
 /** Packages of zypper's XML, in its order. Pure. */
 export function solvables(xml: string): Nevra[] {

@@ -7,7 +7,7 @@ import { basename } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
 import type { Artifact } from "../formats/formats.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
-import { type Contents, purl, sbom } from "./sbom.ts";
+import { contentsOf, purl, sbom } from "./sbom.ts";
 import type { Signer } from "./signature.ts";
 
 export interface Built {
@@ -24,20 +24,6 @@ export interface Built {
   /** All other files of the image, by their names in the pool. */
   files: readonly { file: string; sha256: string }[];
 }
-
-export const contentsOf = ({
-  name,
-  recipe,
-  sha256,
-  packages,
-  epoch,
-}: Omit<Built, "files" | "fileList" | "builderVersion">): Contents => ({
-  name,
-  sha256,
-  created: new Date(epoch * 1000).toISOString(),
-  system: recipe,
-  packages,
-});
 
 /** Of the recipe without its lock, which the dependencies say, and its mirror: as in the build's digest, whichever had the packages. */
 export function provenance({ recipe, packages, builderVersion, files }: Omit<Built, "fileList">): unknown {

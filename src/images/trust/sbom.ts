@@ -18,6 +18,27 @@ export interface Contents {
 
 type Item = Pick<LockedPackage, "name" | "version" | "arch">;
 
+/** @param epoch how old the newest of its files is, in seconds since 1970 */
+export const contentsOf = ({
+  name,
+  recipe,
+  sha256,
+  packages,
+  epoch,
+}: {
+  name: string;
+  recipe: System;
+  sha256: string;
+  packages: Contents["packages"];
+  epoch: number;
+}): Contents => ({
+  name,
+  sha256,
+  created: new Date(epoch * 1000).toISOString(),
+  system: recipe,
+  packages,
+});
+
 export const SBOM_FORMATS = ["spdx", "cyclonedx"] as const;
 export type SbomFormat = (typeof SBOM_FORMATS)[number];
 

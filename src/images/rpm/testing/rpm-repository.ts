@@ -99,7 +99,8 @@ export async function serveRpms(
 ): Promise<TestMirror> {
   const home = join(folder, "gpg");
   mkdirSync(home, { recursive: true, mode: 0o700 });
-  const gpg = (...args: string[]) => run("gpg", ["--homedir", home, "--batch", ...args]);
+  const gpg = (...args: string[]) =>
+    run("gpg", ["--homedir", home, "--batch", ...args], { timeoutMs: BUILD_MS });
   await gpg("--passphrase", "", "--quick-gen-key", "rpms@example", "rsa3072", "sign", "never");
   const key = await gpg("--armor", "--export");
   const served = join(folder, "served");

@@ -1,10 +1,21 @@
 /** How a tool installs packages into a folder whose scripts have to find what a running system has: /proc and /dev, of its own. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { rooted } from "../build/rooted.ts";
 import type { Workshop } from "../build/workshop.ts";
-import { SealedError, sealed } from "../full/sealed.ts";
 import type { RpmRelease } from "../releases/release.ts";
-import type { RpmRoot } from "./tools.ts";
+import { SealedError, sealed } from "./sealed.ts";
+
+/** A system of RPMs that is being made. */
+export interface RpmRoot {
+  /** Its folder. */
+  root: string;
+  release: RpmRelease;
+  /** What rpm takes for the time, in seconds since 1970. */
+  epoch: number;
+  /** Whether what only people read is installed: manuals, documentation, translations. */
+  withTexts: boolean;
+}
 
 /** In the namespaces of sealed(), so that what is mounted goes with the tool. @param $1 the folder */
 const MOUNT = `root=$1
@@ -31,7 +42,8 @@ export async function sealedInRoot(
   command: readonly string[],
 ): Promise<void> {
   const home = join(work.folder, "rpm-home");
-  for (const path of [home, join(root, "proc"), join(root, "dev")]) await mkdir(path, { recursive: true });
+  for (const path of [home, await rooted(root, "/proc"), await rooted(root, "/dev")])
+    await mkdir(path, { recursive: true });
   await writeFile(join(home, ".rpmmacros"), macros(release, withTexts));
   const env = {
     HOME: home,

@@ -24,6 +24,23 @@ const PATCHES = ["application/json-patch+json", "application/merge-patch+json", 
 export const patchTypes = ({ group }: Pick<Kind, "group">): readonly string[] =>
   group === "" ? [...PATCHES, STRATEGIC] : PATCHES;
 
+/**
+ * The kinds, each with the subresources that rooms bring for it.
+ * @throws Error when two rooms bring the same, or one brings one of no kind that is served: a mistake of ours
+ */
+export function withSubresources(kinds: readonly Kind[], all: readonly Subresource[]): Served[] {
+  const pathOf = ({ of, name }: Subresource) => `${of.plural}.${of.group}/${name}`;
+  const isOf = (kind: Kind) => (one: Subresource) =>
+    one.of.group === kind.group && one.of.plural === kind.plural;
+  const wrong = all.find(
+    (one, i) =>
+      !kinds.some((kind) => isOf(kind)(one)) ||
+      all.some((other, j) => j < i && pathOf(other) === pathOf(one)),
+  );
+  if (wrong) throw new Error(`${pathOf(wrong)} is brought twice, or there is no such kind`);
+  return kinds.map((kind) => ({ kind, verbs: ALL_VERBS, subresources: all.filter(isOf(kind)) }));
+}
+
 /** "vireo.dev/v1", or "v1" of the core group. */
 export const groupVersion = (kind: Pick<Kind, "group" | "version">) =>
   kind.group ? `${kind.group}/${kind.version}` : kind.version;

@@ -40,7 +40,7 @@ import { handleResource } from "./resource-handlers.ts";
 import type { ResourceContext } from "./resource-reads.ts";
 import { parseUrl } from "./route.ts";
 import { withSecrets } from "./secrets.ts";
-import { ALL_VERBS } from "./served.ts";
+import { withSubresources } from "./served.ts";
 import type { Service } from "./service.ts";
 import { answerSession } from "./session-page.ts";
 import type { Sessions } from "./sessions.ts";
@@ -75,8 +75,8 @@ export interface ApiServerOptions {
   /** The lines of a backup of everything, for GET /backup; only administrators get it, for it holds all keys. */
   backup?: () => AsyncIterable<string>;
   audit?: AuditLog;
-  /** Subresources that other rooms serve, by "virtualmachines.vireo.dev". */
-  subresources?: Readonly<Record<string, readonly Subresource[]>>;
+  /** That other rooms serve, in any order. */
+  subresources?: readonly Subresource[];
   /** By which WebSockets may be opened. */
   tickets?: Tickets;
   /** Of browsers, which log in by POST /session. */
@@ -117,11 +117,10 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     ...SYNTHETIC,
     CORE_EVENTS,
     // The stored versions first: they are the preferred ones.
-    ...[...options.service.kinds, ...versions.map(({ kind }) => kind)].map((kind) => ({
-      kind,
-      verbs: ALL_VERBS,
-      subresources: options.subresources?.[`${kind.plural}.${kind.group}`] ?? [],
-    })),
+    ...withSubresources(
+      [...options.service.kinds, ...versions.map(({ kind }) => kind)],
+      options.subresources ?? [],
+    ),
   ];
   await ensureBuiltInRoles(options.service);
   const authorizer = await Authorizer.open(options.service);

@@ -6,10 +6,13 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import { ApiError } from "../resource/errors.ts";
+import type { Kind } from "../resource/kind.ts";
 import type { Exchange, Upgrade } from "./exchange.ts";
 import type { Call } from "./resource-reads.ts";
 
 export interface Subresource {
+  /** In each of its versions. */
+  of: Pick<Kind, "group" | "plural">;
   /** "console" */
   name: string;
   /** The verb of RBAC that each HTTP method takes. */

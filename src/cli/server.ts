@@ -105,22 +105,18 @@ export async function server(
   const signer = signerOf(pki.derived("image signatures"));
   /** While this one leads. */
   let own: UseHistory | undefined;
-  const consoles = consoleSubresources({ service, issuer: pki, tickets, log });
-  const director = directorSubresources(new LocalClient(service), systemClock, () => own);
+  const client = new LocalClient(service);
   const api = await startApiServer({
     service,
     tickets,
     sessions: new Sessions(store),
     ui: new Ui(WEB_UI),
-    subresources: {
-      ...imageSubresources({ client: new LocalClient(service), logs: buildLogs, signer }),
-      ...distributionSubresources(new LocalClient(service), CACHE, log),
-      ...director,
-      "virtualmachines.vireo.dev": [
-        ...(consoles["virtualmachines.vireo.dev"] ?? []),
-        ...(director["virtualmachines.vireo.dev"] ?? []),
-      ],
-    },
+    subresources: [
+      ...consoleSubresources({ service, issuer: pki, tickets, log }),
+      ...imageSubresources({ client, logs: buildLogs, signer }),
+      ...distributionSubresources(client, CACHE, log),
+      ...directorSubresources(client, systemClock, () => own),
+    ],
     pki,
     host,
     port: Number(port),
@@ -154,7 +150,6 @@ export async function server(
       why: invalidity({ metadata }),
     });
 
-  const client = new LocalClient(service);
   const clock = systemClock;
   const announced = announceControlPlane({ client, clock, log, signal, bootId: bootId() });
   await runAsLeader(

@@ -96,21 +96,16 @@ beforeEach(async () => {
     tickets,
     log: { ...silentLogger, warn: warned },
   });
-  const subresources = Object.fromEntries(
-    Object.entries(made).map(([kind, all]) => [
-      kind,
-      all.map((one) => ({
-        ...one,
-        handle: (call: Parameters<typeof one.handle>[0]) => {
-          const done = one.handle(call);
-          const { over } = call.exchange;
-          gone = new Promise((resolve) => over.addEventListener("abort", resolve, { once: true }));
-          handled.push(done.catch(() => {}));
-          return done;
-        },
-      })),
-    ]),
-  );
+  const subresources = made.map((one) => ({
+    ...one,
+    handle: (call: Parameters<typeof one.handle>[0]) => {
+      const done = one.handle(call);
+      const { over } = call.exchange;
+      gone = new Promise((resolve) => over.addEventListener("abort", resolve, { once: true }));
+      handled.push(done.catch(() => {}));
+      return done;
+    },
+  }));
   server = await startApiServer({ service, pki, host: "127.0.0.1", port: 0, tickets, subresources });
   client = new HttpClient({ url: server.url, ca: pki.ca, token });
 });

@@ -40,32 +40,33 @@ export interface ConsoleOptions {
 }
 
 /** For ApiServerOptions.subresources. */
-export function consoleSubresources(options: ConsoleOptions): Record<string, readonly Subresource[]> {
+export function consoleSubresources(options: ConsoleOptions): Subresource[] {
   const consoles = new Consoles(options);
   const interactive = (name: string, open: (call: Call) => Promise<void>): Subresource => ({
+    of: VirtualMachine,
     name,
     methods: { GET: "create", POST: "create" },
     answers: "ConsoleTicket",
     handle: (call) => (call.exchange.request.method === "POST" ? consoles.ticket(call) : open(call)),
   });
-  return {
-    "virtualmachines.vireo.dev": [
-      interactive("console", (call) => consoles.console(call)),
-      interactive("vnc", (call) => consoles.vnc(call)),
-      {
-        name: "log",
-        methods: { GET: "get" },
-        answers: "VirtualMachine",
-        handle: (call) => consoles.log(call),
-      },
-      {
-        name: "screenshot",
-        methods: { GET: "get" },
-        answers: "VirtualMachine",
-        handle: (call) => consoles.screenshot(call),
-      },
-    ],
-  };
+  return [
+    interactive("console", (call) => consoles.console(call)),
+    interactive("vnc", (call) => consoles.vnc(call)),
+    {
+      of: VirtualMachine,
+      name: "log",
+      methods: { GET: "get" },
+      answers: "VirtualMachine",
+      handle: (call) => consoles.log(call),
+    },
+    {
+      of: VirtualMachine,
+      name: "screenshot",
+      methods: { GET: "get" },
+      answers: "VirtualMachine",
+      handle: (call) => consoles.screenshot(call),
+    },
+  ];
 }
 
 class Consoles {

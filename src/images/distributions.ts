@@ -25,11 +25,7 @@ const MOST = 500;
 const CHOSEN = 1000;
 
 /** For ApiServerOptions.subresources. @param cache as Packages has it */
-export function distributionSubresources(
-  client: Client,
-  cache: string,
-  log: Logger,
-): Record<string, readonly Subresource[]> {
+export function distributionSubresources(client: Client, cache: string, log: Logger): Subresource[] {
   const indexes = new Map<string, PackageIndex>();
   const indexOf = async (name: string) => {
     const found = await client.get(Distribution, { name });
@@ -45,6 +41,7 @@ export function distributionSubresources(
     name: string,
     handle: (call: Call, index: PackageIndex, spec: Distribution["spec"]) => Promise<object>,
   ): Subresource => ({
+    of: Distribution,
     name,
     methods: { GET: "get" },
     answers: "Distribution",
@@ -58,7 +55,7 @@ export function distributionSubresources(
       await sendValue(call.exchange, 200, { apiVersion: API_VERSION, ...(await answer) });
     },
   });
-  return { "distributions.vireo.dev": [get("packages", packages), get("closure", closure)] };
+  return [get("packages", packages), get("closure", closure)];
 }
 
 async function packages({ exchange }: Call, index: PackageIndex): Promise<object> {

@@ -40,42 +40,42 @@ const CHUNK_BYTES = 65_536;
 const contentType = "text/plain; charset=utf-8";
 
 /** For ApiServerOptions.subresources. */
-export function imageSubresources(options: BuildLogOptions): Record<string, readonly Subresource[]> {
-  return {
-    "images.vireo.dev": [
-      {
-        name: "file",
-        methods: { GET: "get" },
-        answers: "Image",
-        handle: (call) => fileOf(call, options, Image),
+export function imageSubresources(options: BuildLogOptions): Subresource[] {
+  return [
+    {
+      of: Image,
+      name: "file",
+      methods: { GET: "get" },
+      answers: "Image",
+      handle: (call) => fileOf(call, options, Image),
+    },
+    {
+      of: Image,
+      name: "key",
+      methods: { GET: "get" },
+      answers: "Image",
+      handle: async ({ exchange, name = "" }) => {
+        await imageOf(options.client, Image, name);
+        send(exchange, 200, Buffer.from(options.signer.publicKey), { contentType });
       },
-      {
-        name: "key",
-        methods: { GET: "get" },
-        answers: "Image",
-        handle: async ({ exchange, name = "" }) => {
-          await imageOf(options.client, Image, name);
-          send(exchange, 200, Buffer.from(options.signer.publicKey), { contentType });
-        },
-      },
-      uploadSubresource(options.client),
-    ],
-    "imagebuilds.vireo.dev": [
-      {
-        name: "log",
-        methods: { GET: "get" },
-        answers: "ImageBuild",
-        handle: (call) => buildLog(call, options),
-      },
-      {
-        name: "file",
-        methods: { GET: "get" },
-        answers: "ImageBuild",
-        handle: (call) => fileOf(call, options, ImageBuild),
-      },
-      archiveUpload(options.client),
-    ],
-  };
+    },
+    uploadSubresource(options.client),
+    {
+      of: ImageBuild,
+      name: "log",
+      methods: { GET: "get" },
+      answers: "ImageBuild",
+      handle: (call) => buildLog(call, options),
+    },
+    {
+      of: ImageBuild,
+      name: "file",
+      methods: { GET: "get" },
+      answers: "ImageBuild",
+      handle: (call) => fileOf(call, options, ImageBuild),
+    },
+    archiveUpload(options.client),
+  ];
 }
 
 /** @throws ApiError NotFound */

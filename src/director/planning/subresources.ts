@@ -14,7 +14,7 @@ import { type Call, integer } from "../../api/resource-reads.ts";
 import type { Subresource } from "../../api/subresource.ts";
 import type { Client } from "../../client/client.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
-import type { VirtualMachine } from "../../compute/kinds.ts";
+import { VirtualMachine } from "../../compute/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import { ApiError } from "../../resource/errors.ts";
 import { isFields } from "../../resource/fields.ts";
@@ -42,50 +42,48 @@ export function directorSubresources(
   client: Client,
   clock: Clock,
   own: () => UseHistory | undefined = () => undefined,
-): Record<string, readonly Subresource[]> {
+): Subresource[] {
   const readKept = keptFor(HISTORY_KEPT_MS, clock, () => readHistory(client, clock));
   const seenNow = async (): Promise<Seen> => ({ clock, history: own() ?? (await readKept()) });
   const estateNow = keptFor(KEPT_MS, clock, async () => readEstate(client, await seenNow()));
-  return {
-    "virtualmachines.vireo.dev": [
-      {
-        name: "placement",
-        methods: { GET: "get", POST: "get" },
-        answers: "VirtualMachine",
-        handle: async (call) => {
-          needsHosts(call);
-          const isNew = call.exchange.request.method === "POST";
-          await sendValue(
-            call.exchange,
-            200,
-            isNew ? await ofNew(call, client, await seenNow()) : of(call, await estateNow()),
-          );
-        },
+  return [
+    {
+      of: VirtualMachine,
+      name: "placement",
+      methods: { GET: "get", POST: "get" },
+      answers: "VirtualMachine",
+      handle: async (call) => {
+        needsHosts(call);
+        const isNew = call.exchange.request.method === "POST";
+        await sendValue(
+          call.exchange,
+          200,
+          isNew ? await ofNew(call, client, await seenNow()) : of(call, await estateNow()),
+        );
       },
-    ],
-    "plans.vireo.dev": [
-      {
-        name: "undo",
-        methods: { GET: "get" },
-        answers: "Plan",
-        handle: async ({ exchange, name }) => {
-          const plans = (await client.list(Plan)).items;
-          const plan = plans.find(({ metadata }) => metadata.name === name);
-          if (!plan) throw new ApiError("NotFound", `plans.vireo.dev "${name}" not found`, { name });
-          const estate = await readEstate(client, await seenNow());
-          const { moves, kept: stays } = planUndo(estate, plan);
-          const now = clock.now().getTime();
-          const answer: Undoing = {
-            kind: "PlanUndo",
-            apiVersion: API_VERSION,
-            ...(moves.length > 0 ? { plan: undoing(plan, predict(estate, moves, plans), now) } : {}),
-            kept: stays,
-          };
-          await sendValue(exchange, 200, answer);
-        },
+    },
+    {
+      of: Plan,
+      name: "undo",
+      methods: { GET: "get" },
+      answers: "Plan",
+      handle: async ({ exchange, name }) => {
+        const plans = (await client.list(Plan)).items;
+        const plan = plans.find(({ metadata }) => metadata.name === name);
+        if (!plan) throw new ApiError("NotFound", `plans.vireo.dev "${name}" not found`, { name });
+        const estate = await readEstate(client, await seenNow());
+        const { moves, kept: stays } = planUndo(estate, plan);
+        const now = clock.now().getTime();
+        const answer: Undoing = {
+          kind: "PlanUndo",
+          apiVersion: API_VERSION,
+          ...(moves.length > 0 ? { plan: undoing(plan, predict(estate, moves, plans), now) } : {}),
+          kept: stays,
+        };
+        await sendValue(exchange, 200, answer);
       },
-    ],
-  };
+    },
+  ];
 }
 
 /** Reads anew when what was read is older, or could not be. */

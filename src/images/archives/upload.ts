@@ -15,6 +15,7 @@ import { archivesFolder, receivedOf, receivePart } from "./store.ts";
 export function archiveUpload(client: Client): Subresource {
   const busy = new Set<string>();
   return {
+    of: ImageBuild,
     name: "upload",
     methods: { GET: "get", POST: "create" },
     answers: "ImageBuild",

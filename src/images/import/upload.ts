@@ -11,6 +11,7 @@ import { receive, receivedBytes } from "./received.ts";
 export function uploadSubresource(client: Client): Subresource {
   const busy = new Set<string>();
   return {
+    of: Image,
     name: "upload",
     methods: { GET: "get", POST: "create" },
     answers: "Image",

@@ -9,6 +9,8 @@ export default defineConfig({
           include: ["src/**/*.test.ts", "test/structure/**/*.test.ts", "web/src/**/*.test.ts"],
           exclude: ["src/**/*.real.test.ts"],
           testTimeout: 20_000,
+          // Of a second by default, which a busy machine may need for one look.
+          expect: { poll: { timeout: 15_000 } },
         },
       },
       {

@@ -465,16 +465,19 @@ describe("an explanation", () => {
           {
             "chosen": true,
             "name": "frugal-1",
+            "ruledOut": false,
             "verdict": "score 0.70 (room 0.50 × 0.05: 50 % free with it; watts 0.71 × 0.95: 40 W more)",
           },
           {
             "chosen": false,
             "name": "fast-1",
+            "ruledOut": false,
             "verdict": "score 0.00 (room 0.00 × 0.05: 0 % free with it; watts 0.00 × 0.95: 140 W more)",
           },
           {
             "chosen": false,
             "name": "middle-1",
+            "ruledOut": true,
             "verdict": "ruled out: policy "web" spreads its machines over hosts: 1 of them here, 0 elsewhere",
           },
         ],

@@ -7,7 +7,7 @@ import { fixedBy, fixedWords } from "../rules/suits.ts";
 import { PLAN_DEFAULTS } from "./draft.ts";
 import type { Aim } from "./goals.ts";
 import { Budget, stayOf } from "./limits.ts";
-import { judge } from "./place.ts";
+import { judge, type Verdict } from "./place.ts";
 
 export interface Explanation {
   machine: string;
@@ -17,7 +17,8 @@ export interface Explanation {
   moves?: string;
   /** What it uses, and is expected to; absent: it runs nowhere. */
   use?: string;
-  hosts: { name: string; chosen: boolean; verdict: string }[];
+  /** The best first. Ruled out: it could not go there. */
+  hosts: { name: string; chosen: boolean; ruledOut: boolean; verdict: string }[];
 }
 
 const goalNow = ({ words, because }: Aim): string => (because ? `${words}, since it is ${because}` : words);
@@ -59,6 +60,20 @@ function useOf({ use, cpus }: MachineView): string {
   return `${now.toFixed(2)} of its ${cpus} CPUs; expected ${expected.toFixed(2)}${around}, ${why}`;
 }
 
+function judged(
+  { host, obstacle, score, busy }: Verdict,
+  machine: MachineView,
+): Explanation["hosts"][number] {
+  const about = { name: host.name, chosen: host.name === machine.host, ruledOut: false };
+  if (host.maintenance && about.chosen) return { ...about, verdict: `to be left: ${host.closed}` };
+  if (obstacle) return { ...about, ruledOut: true, verdict: `ruled out: ${obstacle}` };
+  const parts = (score?.parts ?? []).map(
+    ({ name, value, weight, detail }) => `${name} ${value.toFixed(2)} × ${weight.toFixed(2)}: ${detail}`,
+  );
+  const tooBusy = busy ? "; it would be too busy, by what its machines are measured to use" : "";
+  return { ...about, verdict: `score ${(score?.total ?? 0).toFixed(2)} (${parts.join("; ")})${tooBusy}` };
+}
+
 /** Undefined when there is no such machine. */
 export function explain(estate: Estate, key: string): Explanation | undefined {
   const machine = estate.machines.find((m) => m.key === key);
@@ -72,15 +87,6 @@ export function explain(estate: Estate, key: string): Explanation | undefined {
     })),
     ...movesOf(estate, machine),
     ...(machine.host ? { use: useOf(machine) } : {}),
-    hosts: judge(estate, machine).map(({ host, obstacle, score, busy }) => ({
-      name: host.name,
-      chosen: host.name === machine.host,
-      verdict:
-        host.maintenance && host.name === machine.host
-          ? `to be left: ${host.closed}`
-          : obstacle
-            ? `ruled out: ${obstacle}`
-            : `score ${(score?.total ?? 0).toFixed(2)} (${(score?.parts ?? []).map((part) => `${part.name} ${part.value.toFixed(2)} × ${part.weight.toFixed(2)}: ${part.detail}`).join("; ")})${busy ? "; it would be too busy, by what its machines are measured to use" : ""}`,
-    })),
+    hosts: judge(estate, machine).map((of) => judged(of, machine)),
   };
 }

@@ -140,7 +140,7 @@ function told({ exchange }: Call, { hosts, ...rest }: Explanation): Placed {
   const limit = Math.min(integer(exchange, "limit") ?? HOSTS, MOST);
   const shown = hosts.filter(({ chosen }, i) => chosen || i < limit);
   const others = hosts.filter(({ chosen }, i) => !chosen && i >= limit);
-  const ruledOut = others.filter(({ verdict }) => verdict.startsWith("ruled out")).length;
+  const ruledOut = others.filter((host) => host.ruledOut).length;
   return {
     kind: "Placement",
     apiVersion: API_VERSION,

@@ -22,7 +22,7 @@ export function MigrateDialog({ vm, hosts, onClose }: Props & { hosts: readonly 
   const { data } = usePlacement(vm.metadata, `${vm.metadata.generation} ${vm.status?.host}`);
   // Without the director's word (it is for those who may see hosts), by name alone; of very many hosts the best, and any by its name.
   const told = data?.hosts.filter(({ chosen }) => !chosen);
-  const others: readonly { name: string; verdict?: string }[] =
+  const others: readonly { name: string; ruledOut?: boolean; verdict?: string }[] =
     told ??
     hosts
       .map(({ metadata }) => ({ name: metadata.name }))
@@ -49,24 +49,21 @@ export function MigrateDialog({ vm, hosts, onClose }: Props & { hosts: readonly 
             The director chooses<span className="hint">the best of those that may have it</span>
           </span>
         </label>
-        {others.map(({ name: host, verdict }) => {
-          const isOut = verdict?.startsWith("ruled out") ?? false;
-          return (
-            <label key={host} className={isOut ? "muted" : ""}>
-              <input
-                type="radio"
-                name="host"
-                checked={to === host}
-                disabled={isOut}
-                onChange={() => setTo(host)}
-              />
-              <span>
-                {host}
-                {verdict && <span className="hint">{verdict}</span>}
-              </span>
-            </label>
-          );
-        })}
+        {others.map(({ name: host, ruledOut = false, verdict }) => (
+          <label key={host} className={ruledOut ? "muted" : ""}>
+            <input
+              type="radio"
+              name="host"
+              checked={to === host}
+              disabled={ruledOut}
+              onChange={() => setTo(host)}
+            />
+            <span>
+              {host}
+              {verdict && <span className="hint">{verdict}</span>}
+            </span>
+          </label>
+        ))}
       </fieldset>
       {isMore && (
         <Field id="other-host" label="Or another host, by its name" hint="the server checks whether it may">

@@ -47,11 +47,11 @@ export function Verdicts({ of: { policies, host, moves, use, hosts, others } }: 
       {moves && <p className="muted">The director moves it {moves}.</p>}
       {host !== undefined && <p className="muted">Processors: {use}.</p>}
       <ol className="verdicts">
-        {hosts.map(({ name, chosen, verdict }) => (
+        {hosts.map(({ name, chosen, ruledOut, verdict }) => (
           <li key={name} aria-current={chosen ? "true" : undefined}>
             <Link href={`/hosts/${name}`}>{name}</Link>
             {chosen && <span className="badge ok">here</span>}
-            <span className={verdict.startsWith("ruled out") ? "muted" : ""}>{verdict}</span>
+            <span className={ruledOut ? "muted" : ""}>{verdict}</span>
           </li>
         ))}
       </ol>

@@ -1,10 +1,10 @@
-/** `vireo plan undo`: a new Plan that takes back what an earlier one did, by the director's own rules on the estate as it is now. */
+/** `vireo plan undo`: a new Plan that takes back what an earlier one did, as the server says that it can be now. */
 import type { Client } from "../client/client.ts";
-import { readEstate } from "../director/estate/read-estate.ts";
+import { pathOf } from "../client/paths.ts";
 import { describeEffect } from "../director/execution/effect-words.ts";
-import { predict } from "../director/execution/figures.ts";
-import { type Kept, lastToUndo, madeBy, planUndo, undoing } from "../director/execution/undo.ts";
+import { lastToUndo, madeBy } from "../director/execution/undo.ts";
 import { isCarriedOut, isFinalPlan, Plan } from "../director/kinds.ts";
+import { type Undoing, undoingFrom } from "../director/planning/answers.ts";
 import { carryOut, type Standing } from "./operation.ts";
 import { namesOf } from "./plan-show.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
@@ -25,15 +25,17 @@ export async function undoPlan(options: UndoOptions, print: Print): Promise<void
   const { client, kinds } = await openSession(options);
   const { name, ...rest } = options;
   const named = name === undefined ? {} : { name: parseName(kinds, "plan", name).name };
-  await undoWith(client, { ...rest, ...named }, print);
+  const ask = async (of: string) =>
+    undoingFrom(await client.raw("GET", `${pathOf(Plan, { name: of })}/undo`));
+  await undoWith(client, ask, { ...rest, ...named }, print);
 }
 
-/** The same with a client that is open. */
+/** The same with a client that is open. @param ask what an undo of the plan of that name would be */
 export async function undoWith(
   client: Client,
+  ask: (name: string) => Promise<Undoing>,
   options: Omit<UndoOptions, keyof Place>,
   print: Print,
-  now = new Date(),
 ): Promise<void> {
   const plans = (await client.list(Plan)).items;
   const plan = planOf(plans, options.name);
@@ -42,20 +44,17 @@ export async function undoWith(
     throw new UserError(
       `plan/${busy.metadata.name} is under way; undo when it has ended (\`vireo get plan/${busy.metadata.name} -w\` shows how it goes)`,
     );
-  const estate = await readEstate(client);
-  const { moves, kept } = planUndo(estate, plan);
   const { name } = plan.metadata;
+  const { plan: undo, kept } = await ask(name);
+  const moves = undo?.spec.moves ?? [];
   const nameOf = namesOf([...moves, ...kept]);
-  const stays = kept.map((one: Kept) => `  ${nameOf(one)} stays: ${one.why}`);
-  if (moves.length === 0)
-    throw new UserError([`nothing of plan/${name} can be taken back:`, ...stays].join("\n"));
-  const predicted = predict(estate, moves, plans);
+  const stays = kept.map((one) => `  ${nameOf(one)} stays: ${one.why}`);
+  if (!undo) throw new UserError([`nothing of plan/${name} can be taken back:`, ...stays].join("\n"));
   print(`undo of plan/${name} (${plan.spec.trigger}):`);
-  for (const move of predicted)
+  for (const move of moves)
     print(`  ${nameOf(move)} from ${move.from} to ${move.to}: ${describeEffect(move.predicted ?? {})}`);
   for (const line of stays) print(line);
   if (options.dryRun) return;
-  const undo = undoing(plan, predicted, now.getTime());
   if (!options.wait) {
     await client.create(Plan, undo);
     print(`plan/${undo.metadata.name} created`);

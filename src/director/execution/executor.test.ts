@@ -11,6 +11,7 @@ import { type Estate, NS, openEstate } from "../../compute/testing/estate.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { isFinalPlan, Plan, Policy } from "../kinds.ts";
+import { undoingOf } from "../planning/subresources.ts";
 import { runPlanExecutor } from "./executor.ts";
 
 let estate: Estate;
@@ -192,7 +193,12 @@ it("tells of each move what was predicted and what came of it, and takes it back
   const lines: string[] = [];
   const options = { wait: true, timeoutMs: 5000, signal: stop.signal };
   const undo = (more: { name?: string; dryRun?: boolean }) =>
-    undoWith(estate.client, { ...options, dryRun: false, ...more }, (line) => lines.push(line));
+    undoWith(
+      estate.client,
+      (name) => undoingOf(estate.client, name, { clock: systemClock }),
+      { ...options, dryRun: false, ...more },
+      (line) => lines.push(line),
+    );
   await undo({ dryRun: true });
   expect(lines).toEqual([
     "undo of plan/p1 (a test):",

@@ -1,4 +1,7 @@
 /** What subresources.ts answers: as it is sent. */
+import { isResource } from "../../client/answers.ts";
+import { ApiError } from "../../resource/errors.ts";
+import { isFields } from "../../resource/fields.ts";
 import type { Kept, undoing } from "../execution/undo.ts";
 import type { Explanation } from "./explain.ts";
 import type { Placement } from "./place.ts";
@@ -19,4 +22,16 @@ export interface Undoing {
   /** To be created; none: nothing can go back. */
   plan?: ReturnType<typeof undoing>;
   kept: Kept[];
+}
+
+/** The server has made it: all but its outline follows from that. @throws ApiError InternalError for anything else */
+export function undoingFrom(answer: unknown): Undoing {
+  const isUndoing =
+    isFields(answer) &&
+    answer.kind === "PlanUndo" &&
+    Array.isArray(answer.kept) &&
+    (answer.plan === undefined ||
+      (isResource(answer.plan) && isFields(answer.plan.spec) && Array.isArray(answer.plan.spec.moves)));
+  if (!isUndoing) throw new ApiError("InternalError", "the server's answer is not a PlanUndo");
+  return answer as unknown as Undoing;
 }

@@ -67,23 +67,26 @@ export function directorSubresources(
       name: "undo",
       methods: { GET: "get" },
       answers: "Plan",
-      handle: async ({ exchange, name }) => {
-        const plans = (await client.list(Plan)).items;
-        const plan = plans.find(({ metadata }) => metadata.name === name);
-        if (!plan) throw new ApiError("NotFound", `plans.vireo.dev "${name}" not found`, { name });
-        const estate = await readEstate(client, await seenNow());
-        const { moves, kept: stays } = planUndo(estate, plan);
-        const now = clock.now().getTime();
-        const answer: Undoing = {
-          kind: "PlanUndo",
-          apiVersion: API_VERSION,
-          ...(moves.length > 0 ? { plan: undoing(plan, predict(estate, moves, plans), now) } : {}),
-          kept: stays,
-        };
-        await sendValue(exchange, 200, answer);
-      },
+      handle: async ({ exchange, name }) =>
+        sendValue(exchange, 200, await undoingOf(client, name, await seenNow())),
     },
   ];
+}
+
+/** @throws ApiError NotFound */
+export async function undoingOf(client: Client, name: string, seen: Seen): Promise<Undoing> {
+  const plans = (await client.list(Plan)).items;
+  const plan = plans.find(({ metadata }) => metadata.name === name);
+  if (!plan) throw new ApiError("NotFound", `plans.vireo.dev "${name}" not found`, { name });
+  const estate = await readEstate(client, seen);
+  const { moves, kept } = planUndo(estate, plan);
+  const now = seen.clock.now().getTime();
+  return {
+    kind: "PlanUndo",
+    apiVersion: API_VERSION,
+    ...(moves.length > 0 ? { plan: undoing(plan, predict(estate, moves, plans), now) } : {}),
+    kept,
+  };
 }
 
 /** Reads anew when what was read is older, or could not be. */

@@ -127,6 +127,8 @@ const PROJECT = [
   "virtualmachines",
   "virtualmachines/status",
   "virtualmachines/log",
+  // For who may list hosts besides: its room sees to that.
+  "virtualmachines/placement",
   "migrations",
   "snapshots",
   "rollbacks",
@@ -147,6 +149,9 @@ const AT_THE_CONSOLE = [
   rule(["get"], VIREO, ["virtualmachines/screenshot"]),
 ];
 
+/** What a plan's undo would be. Of use only where the role is given everywhere: plans are the estate's. */
+const UNDO = rule(["get"], VIREO, ["plans/undo"]);
+
 /** The ClusterRoles that are always there, as in Kubernetes. */
 export const BUILT_IN: Readonly<Record<string, readonly Rule[]>> = {
   monitoring: [{ verbs: ["get"], nonResourceURLs: ["/metrics"] }],
@@ -154,6 +159,7 @@ export const BUILT_IN: Readonly<Record<string, readonly Rule[]>> = {
   admin: [
     rule([...READ, ...WRITE], VIREO, WRITABLE),
     ...AT_THE_CONSOLE,
+    UNDO,
     rule(READ, [...VIREO, ""], [...PROJECT, "secrets"]),
     rule([...READ, ...WRITE], [""], ["secrets"]),
     rule([...READ, ...WRITE], ["rbac.authorization.k8s.io"], ["roles", "rolebindings"]),
@@ -161,6 +167,7 @@ export const BUILT_IN: Readonly<Record<string, readonly Rule[]>> = {
   edit: [
     rule([...READ, ...WRITE], VIREO, WRITABLE),
     ...AT_THE_CONSOLE,
+    UNDO,
     rule(READ, [...VIREO, ""], PROJECT),
     rule([...READ, ...WRITE], [""], ["secrets"]),
   ],

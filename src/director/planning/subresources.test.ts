@@ -24,16 +24,41 @@ const VMS = "/apis/vireo.dev/v1/namespaces/default/virtualmachines";
 const HOSTS = 60;
 let plane: TestControlPlane;
 let server: ApiServer;
+let pki: Pki;
 let admin: HttpClient;
+/** With the roles view and edit, of the estate. */
 let viewer: HttpClient;
-let owner: HttpClient;
+let editor: HttpClient;
+const clients: HttpClient[] = [];
 /** Of what was kept of the use of machines. */
 let reads = 0;
 let unanswered = false;
 let aheadMs = 0;
 
+function as(name: string, groups: string[] = []): HttpClient {
+  const client = new HttpClient({
+    url: server.url,
+    ca: pki.ca,
+    token: pki.tokens.addUser({ name, groups }),
+  });
+  clients.push(client);
+  return client;
+}
+
+/** Gives the user a built-in role: of the estate, or of the namespace default. */
+async function bind(kind: typeof RoleBinding, user: string, role: string): Promise<void> {
+  const at = kind.namespaced ? "/namespaces/default" : "";
+  await admin.raw("POST", `/apis/${kind.group}/v1${at}/${kind.plural}`, {
+    apiVersion: `${kind.group}/v1`,
+    kind: kind.kind,
+    metadata: { name: user },
+    roleRef: { kind: "ClusterRole", name: role },
+    subjects: [{ kind: "User", name: user }],
+  });
+}
+
 beforeAll(async () => {
-  const pki = await Pki.open(folder);
+  pki = await Pki.open(folder);
   plane = await openControlPlane();
   const { client, service } = plane;
   const counted = new Proxy(client, {
@@ -53,16 +78,9 @@ beforeAll(async () => {
   const clock = { ...systemClock, now: () => new Date(Date.now() + aheadMs) };
   const subresources = directorSubresources(counted, clock);
   server = await startApiServer({ service, pki, host: "127.0.0.1", port: 0, subresources });
-  const as = (name: string, groups: string[]) =>
-    new HttpClient({ url: server.url, ca: pki.ca, token: pki.tokens.addUser({ name, groups }) });
-  [admin, viewer, owner] = [as("admin", [ADMINS]), as("eve", []), as("owner", [])];
-  await admin.raw("POST", `/apis/${ClusterRoleBinding.group}/v1/${ClusterRoleBinding.plural}`, {
-    apiVersion: `${ClusterRoleBinding.group}/v1`,
-    kind: "ClusterRoleBinding",
-    metadata: { name: "eve" },
-    roleRef: { kind: "ClusterRole", name: "edit" },
-    subjects: [{ kind: "User", name: "eve" }],
-  });
+  [admin, viewer, editor] = [as("admin", [ADMINS]), as("viewer"), as("editor")];
+  await bind(ClusterRoleBinding, "viewer", "view");
+  await bind(ClusterRoleBinding, "editor", "edit");
   await client.create(Network, { metadata: { name: "default" }, spec: { subnet: "10.0.0.0/16" } });
   await client.create(Image, { metadata: { name: "web" }, spec: { file: "web.qcow2" } });
   const now = new Date().toISOString();
@@ -88,9 +106,7 @@ beforeAll(async () => {
   });
 });
 afterAll(async () => {
-  admin.close();
-  viewer.close();
-  owner.close();
+  for (const client of clients) client.close();
   await server.close();
   await plane.close();
   rmSync(folder, { recursive: true });
@@ -164,23 +180,28 @@ it("tells what an undo would be, and what would stay", async () => {
   await expect(admin.raw("GET", "/apis/vireo.dev/v1/plans/p2/undo")).rejects.toThrow('"p2" not found');
 });
 
-it("is not for roles of namespaces, whatever they have: it tells of hosts and of policies of others", async () => {
-  await expect(viewer.raw("GET", `${VMS}/web-1/placement`)).rejects.toThrow(/cannot get resource/);
-  await expect(viewer.raw("POST", `${VMS}/new/placement`, {})).rejects.toThrow(/cannot get resource/);
-  await expect(viewer.raw("GET", "/apis/vireo.dev/v1/plans/p1/undo")).rejects.toThrow(/cannot get resource/);
-  // Nor for who may do everything in one.
-  await admin.raw("POST", `/apis/${RoleBinding.group}/v1/namespaces/default/${RoleBinding.plural}`, {
-    apiVersion: `${RoleBinding.group}/v1`,
-    kind: "RoleBinding",
-    metadata: { name: "owner", namespace: "default" },
-    roleRef: { kind: "ClusterRole", name: "cluster-admin" },
-    subjects: [{ kind: "User", name: "owner" }],
-  });
-  expect(await owner.raw("GET", `${VMS}/web-1`)).toMatchObject({ kind: "VirtualMachine" });
-  const hidden = /hosts.vireo.dev is forbidden: User "owner" cannot list resource "hosts"/;
-  await expect(owner.raw("GET", `${VMS}/web-1/placement`)).rejects.toThrow(hidden);
-  await expect(owner.raw("POST", `${VMS}/new/placement`, {})).rejects.toThrow(hidden);
+const UNDO = "/apis/vireo.dev/v1/plans/p1/undo";
+
+it("is for who views the estate; what an undo would be, for who edits it", async () => {
+  expect(await viewer.raw("GET", `${VMS}/web-1/placement`)).toMatchObject({ kind: "Placement" });
+  await expect(viewer.raw("GET", UNDO)).rejects.toThrow(/cannot get resource "plans\/undo"/);
+  expect(await editor.raw("GET", UNDO)).toMatchObject({ kind: "PlanUndo" });
+  await expect(editor.raw("GET", `${VMS}/web-1/placement`)).rejects.toThrow(/cannot list resource "hosts"/);
 });
+
+it.each(["view", "cluster-admin"])(
+  "is not for the role %s of a namespace, which may get it: it tells of hosts and of policies of others",
+  async (role) => {
+    const name = `owner-${role}`;
+    const owner = as(name);
+    await bind(RoleBinding, name, role);
+    expect(await owner.raw("GET", `${VMS}/web-1`)).toMatchObject({ kind: "VirtualMachine" });
+    const hidden = `hosts.vireo.dev is forbidden: User "${name}" cannot list resource "hosts"`;
+    await expect(owner.raw("GET", `${VMS}/web-1/placement`)).rejects.toThrow(hidden);
+    await expect(owner.raw("POST", `${VMS}/new/placement`, {})).rejects.toThrow(hidden);
+    await expect(owner.raw("GET", UNDO)).rejects.toThrow(/cannot get resource "plans\/undo"/);
+  },
+);
 
 it("where nobody leads, what was kept of the use of machines is read once a minute, not for each question", async () => {
   const vm = {

@@ -135,7 +135,7 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
       ? "It moved nothing."
       : busy
         ? `The plan ${busy.metadata.name} is under way.`
-        : can("create", "plans");
+        : (can("get", "plans/undo") ?? can("create", "plans"));
   return (
     <>
       <div className="page-head">

@@ -1,13 +1,8 @@
 /** `vireo image vulnerabilities`: what is known of the packages of an image, by a file that is given. */
 import { readFile } from "node:fs/promises";
 import { gunzipSync } from "node:zlib";
-import { releaseOf } from "../images/releases/releases.ts";
-import {
-  type InstalledPackage,
-  type Report,
-  VulnerabilityError,
-  vulnerabilities,
-} from "../images/trust/vulnerabilities.ts";
+import { describeReport, installedOf, whyNotCompared } from "../images/trust/standing.ts";
+import { type Report, VulnerabilityError, vulnerabilities } from "../images/trust/vulnerabilities.ts";
 import { builtImage } from "./image.ts";
 import type { StatePaths } from "./paths.ts";
 import { table } from "./table.ts";
@@ -35,34 +30,21 @@ export async function printVulnerabilities(
   print: (line: string) => void,
 ): Promise<void> {
   const { image, recipe, packages } = await builtImage(paths, name);
-  // Other distributions count versions and mended ones in their own way.
-  if (recipe.distribution !== "debian")
-    throw new UserError(
-      `image/${name} is of ${releaseOf(recipe).title}: known vulnerabilities are compared for images of Debian alone`,
-    );
-  // Lists name sources: of a package without one it would not be known whether the source is called as it is.
-  if (!image.status?.artifacts?.some(({ format }) => format === "files"))
-    throw new UserError(
-      `image/${name} was built by an older Vireo, which did not keep what its packages were built from: vireo image build ${name} builds it again`,
-    );
-  const installed: InstalledPackage[] = packages.map(({ name, version, source }) => ({
-    name,
-    version,
-    source: source ?? { name, version },
-  }));
+  const why = whyNotCompared(image);
+  if (why) throw new UserError(`image/${name} ${why}`);
   const bytes = await readFile(from).catch((cause: unknown) => {
     throw new UserError(`${from}: no such file, or it cannot be read`, { cause });
   });
   const text = textOf(bytes, from);
   let report: Report;
   try {
-    report = vulnerabilities(text, recipe.release, installed);
+    report = vulnerabilities(text, recipe.release, installedOf(packages));
   } catch (error) {
     if (error instanceof VulnerabilityError)
       throw new UserError(`${from}: ${error.message}`, { cause: error });
     throw error;
   }
-  const { found, unimportant, checked } = report;
+  const { found } = report;
   if (found.length > 0)
     print(
       table(
@@ -77,21 +59,14 @@ export async function printVulnerabilities(
         ]),
       ),
     );
-  const mended = found.filter(({ fixed }) => fixed !== undefined).length;
-  const told = [
-    `image/${name}: ${new Set(found.map(({ id }) => id)).size} known vulnerabilities in ${new Set(found.map((each) => each.package)).size} of ${packages.length} packages`,
-    ...(unimportant > 0 ? [`${unimportant} unimportant ones are left out`] : []),
-    `${checked} entries of ${from} are about its packages`,
-  ];
-  print(told.join("; "));
+  const of = { name: `image/${name}`, release: recipe.release, packages: packages.length };
+  const { words, mended, nothing } = describeReport(report, of, from);
+  print(`image/${name}: ${words}`);
   if (fail && mended > 0)
     throw new UserError(
       `${mended} of them are mended in newer packages: vireo image build ${name} takes those`,
     );
-  if (fail && checked === 0)
-    throw new UserError(
-      `${from}: has nothing about the packages of image/${name}, which are of ${recipe.release}: is it a list of that release?`,
-    );
+  if (fail && nothing) throw new UserError(`${from}: ${nothing}`);
 }
 
 const ABOUT = 80;

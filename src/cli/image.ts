@@ -6,35 +6,29 @@ import { pipeline } from "node:stream/promises";
 import { stringify } from "yaml";
 import { Image } from "../images/kinds.ts";
 import { type SbomFormat, sbom } from "../images/trust/sbom.ts";
+import { lockOf, UNLOCKED, whyNotBuilt } from "../images/trust/standing.ts";
 import { isApiError } from "../resource/errors.ts";
 import { connectTo } from "./connect.ts";
 import { missing } from "./missing.ts";
 import type { StatePaths } from "./paths.ts";
 import { UserError } from "./user-error.ts";
-import { describeImage } from "./watch-vms.ts";
 
 /** An image that was built by a recipe. @throws UserError for any other */
 export async function builtImage(paths: StatePaths, name: string) {
   const image = await connectTo(paths).get(Image, { name });
   if (!image) throw missing("image", name);
   const { recipe } = image.spec;
-  if (!recipe) throw new UserError(`image/${name} is a file that was brought along, not built from a recipe`);
-  const { phase, packages = [], sha256 = "", observedGeneration } = image.status ?? {};
-  if (phase !== "Ready" || observedGeneration !== image.metadata.generation)
-    throw new UserError(`image/${name} is not built yet: ${describeImage(image)}`);
+  const why = whyNotBuilt(image);
+  if (!recipe || why) throw new UserError(`image/${name} ${why}`);
+  const { packages = [], sha256 = "" } = image.status ?? {};
   return { image, recipe, packages, sha256 };
 }
 
 /** The recipe with each package as it was built from. @throws UserError */
 export async function lockedRecipe(paths: StatePaths, name: string) {
   const { image, recipe, packages } = await builtImage(paths, name);
-  const lock = packages.flatMap(({ name, version, arch, sha256 }) =>
-    sha256 ? [{ name, version, ...(arch ? { arch } : {}), sha256 }] : [],
-  );
-  if (lock.length < packages.length || lock.length === 0)
-    throw new UserError(
-      `image/${name} was built by an older Vireo, which kept no digests of packages; build it again under another name`,
-    );
+  const lock = lockOf(packages);
+  if (!lock) throw new UserError(`image/${name} ${UNLOCKED}`);
   return { image, recipe: { ...recipe, lock } };
 }
 

@@ -3,6 +3,7 @@ import type { Client } from "../client/client.ts";
 import type { Host } from "../compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../compute/kinds.ts";
 import { Image } from "../images/kinds.ts";
+import { describeImage } from "../images/trust/standing.ts";
 import { getCondition } from "../resource/object.ts";
 
 /** One line about a machine's state, for people. */
@@ -12,15 +13,6 @@ export function describeMachine(vm: VirtualMachine): string {
   const ready = getCondition(status.conditions, "Ready");
   const detail = status.phase !== "Running" && ready?.message ? `: ${ready.message}` : "";
   return `${status.phase ?? "Pending"}${where}${detail}`;
-}
-
-export function describeImage(image: Image): string {
-  const status = image.status ?? {};
-  const ready = getCondition(status.conditions, "Ready");
-  if (status.phase === "Failed") return `Failed: ${ready?.message ?? "no reason given"}`;
-  return status.phase === "Building" && status.progress
-    ? `Building: ${status.progress}`
-    : (status.phase ?? "Pending");
 }
 
 /** Heard from; and, when its agent was started at `since` (ms), what it says of its machines is of after that. */

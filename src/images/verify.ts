@@ -5,6 +5,7 @@ import { sha256Of } from "../system/digest.ts";
 import { archivesFolder } from "./archives/store.ts";
 import { type BuildOptions, type BuiltImage, buildImage } from "./build/builder.ts";
 import { checkedFiles, SignatureError } from "./trust/signature.ts";
+import { signatureOf, UNSIGNED } from "./trust/standing.ts";
 
 /** The files of an image in the pool, and what each should be by what was told of it when it was built. */
 const filesOf = ({ file, sha256, boot, artifacts = [] }: BuiltImage) => [
@@ -20,8 +21,8 @@ async function unsigned(
   digests: ReadonlyMap<string, string>,
 ): Promise<string[]> {
   if (!signer) return [];
-  const signature = artifacts.find(({ format }) => format === "signature");
-  if (!signature) return ["it has no signature: it was built by an older Vireo; build it again"];
+  const signature = signatureOf(artifacts);
+  if (!signature) return [`it ${UNSIGNED}`];
   // They are what is signed, and the signature.
   const apart = new Set(
     artifacts.flatMap(({ format, file }) => (/^(?:provenance|signature)$/.test(format) ? [file] : [])),

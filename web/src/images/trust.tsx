@@ -1,5 +1,16 @@
 /** Whether an image can be trusted: its signature, whether it is what its packages make, whether a file is one of it, and what is known against its packages. */
 import { useState } from "react";
+import {
+  describeReport,
+  installedOf,
+  lastCheck,
+  lockOf,
+  signatureOf,
+  UNLOCKED,
+  UNSIGNED,
+  whyNotBuilt,
+  whyNotCompared,
+} from "../../../src/images/trust/standing.ts";
 import type { Report } from "../../../src/images/trust/vulnerabilities.ts";
 import { nameOfNow } from "../../../src/resource/name-of-now.ts";
 import { Action, size } from "../../ui/basics.tsx";
@@ -13,38 +24,34 @@ import { isBuildOver } from "./builds.tsx";
 import type { Recipe } from "./draft.ts";
 import { digestOf } from "./upload.ts";
 
-type Packages = NonNullable<NonNullable<Image["status"]>["packages"]>;
-
-/** All packages by version and digest; undefined: an older Vireo built it, which did not keep them. */
-const lockOf = (packages: Packages) => {
-  const lock = packages.flatMap(({ name, version, arch, sha256 }) =>
-    sha256 ? [{ name, version, ...(arch ? { arch } : {}), sha256 }] : [],
-  );
-  return lock.length > 0 && lock.length === packages.length ? lock : undefined;
-};
-
 export function Trust({ image, builds }: { image: Image; builds: readonly ImageBuild[] }) {
   const { metadata, spec, status } = image;
   const can = useRights(undefined);
-  const artifacts = status?.artifacts ?? [];
-  const signature = artifacts.find(({ format }) => format === "signature");
   const lock = lockOf(status?.packages ?? []);
   const { recipe, storagePool } = spec;
-  if (!recipe || status?.phase !== "Ready") return null;
-  const checks = builds.filter((build) => build.spec.verify);
-  const [last] = checks;
-  const whyNotCheck = checks.some((build) => !isBuildOver(build))
-    ? "It is being checked."
-    : lock
-      ? can("create", "imagebuilds")
-      : "An older Vireo built it, which kept no digests of packages; build it again.";
+  if (!recipe) return null;
+  const whyNot = whyNotBuilt(image);
+  if (whyNot)
+    return (
+      <section className="panel">
+        <h2>Trust</h2>
+        <p className="body muted">It {whyNot}.</p>
+      </section>
+    );
+  const last = lastCheck(image, builds);
+  const whyNotCheck =
+    last && !isBuildOver(last)
+      ? "It is being checked."
+      : lock
+        ? can("create", "imagebuilds")
+        : `It ${UNLOCKED}.`;
   const path = objectPath("images", metadata);
   return (
     <>
       <section className="panel">
         <h2>Trust</h2>
         <div className="body stack">
-          {signature ? (
+          {signatureOf(status?.artifacts) ? (
             <p>
               <span className="badge ok">Signed</span> by this installation (Ed25519), with the digest of each
               file and package.{" "}
@@ -63,7 +70,7 @@ export function Trust({ image, builds }: { image: Image; builds: readonly ImageB
             </p>
           ) : (
             <p>
-              <span className="badge warn">Not signed</span> An older Vireo built it; build it again.
+              <span className="badge warn">Not signed</span> It {UNSIGNED}.
             </p>
           )}
           <div className="row">
@@ -147,19 +154,13 @@ const SHOWN = 500;
 
 /** As `vireo image vulnerabilities` tells it, by the same code. */
 function Vulnerabilities({ image, recipe }: { image: Image; recipe: Recipe }) {
-  const { distribution, release } = recipe;
+  const { release } = recipe;
   const { status, metadata } = image;
   const packages = status?.packages ?? [];
   const [report, setReport] = useState<Report & { from: string }>();
   const [error, setError] = useState<unknown>();
   const [busy, setBusy] = useState(false);
-  // Lists name sources: of a package without one it would not be known whether the source is called as it is.
-  const whyNot =
-    distribution !== "debian"
-      ? "Known vulnerabilities are compared for images of Debian alone."
-      : status?.artifacts?.some(({ format }) => format === "files")
-        ? undefined
-        : "An older Vireo built it, which did not keep what its packages were built from; build it again.";
+  const why = whyNotCompared(image);
   const check = async (file: File) => {
     setBusy(true);
     setError(undefined);
@@ -171,19 +172,15 @@ function Vulnerabilities({ image, recipe }: { image: Image; recipe: Recipe }) {
         new Response(stream).text(),
         import("../../../src/images/trust/vulnerabilities.ts"),
       ]);
-      const installed = packages.map(({ name, version, source }) => ({
-        name,
-        version,
-        source: source ?? { name, version },
-      }));
-      setReport({ ...vulnerabilities(text, release, installed), from: file.name });
+      setReport({ ...vulnerabilities(text, release, installedOf(packages)), from: file.name });
     } catch (caught) {
       setError(new Error(`${file.name}: ${messageOf(caught)}`));
     } finally {
       setBusy(false);
     }
   };
-  const mended = report?.found.filter(({ fixed }) => fixed !== undefined).length ?? 0;
+  const of = { name: metadata.name, release, packages: packages.length };
+  const told = report && describeReport(report, of, report.from);
   return (
     <section className="panel">
       <h2>Known vulnerabilities</h2>
@@ -192,12 +189,12 @@ function Vulnerabilities({ image, recipe }: { image: Image; recipe: Recipe }) {
           id="vulnerabilities"
           label="A list to compare its packages with"
           hint="Debian's security tracker data or OSV records, JSON, also gzip; it is read here, and sent nowhere."
-          wrong={whyNot}
+          wrong={why && `It ${why}.`}
         >
           <input
             id="vulnerabilities"
             type="file"
-            disabled={whyNot !== undefined || busy}
+            disabled={why !== undefined || busy}
             onChange={({ target }) => {
               const file = target.files?.[0];
               if (file) void check(file);
@@ -223,14 +220,10 @@ function Vulnerabilities({ image, recipe }: { image: Image; recipe: Recipe }) {
             {messageOf(error)}
           </p>
         )}
-        {report && (
-          <p
-            className={`note ${report.checked === 0 ? "warn" : report.found.length === 0 ? "ok" : mended > 0 ? "bad" : "warn"}`}
-            role="status"
-          >
-            {report.checked === 0
-              ? `${report.from} has nothing about the packages of ${metadata.name}, which are of ${release}: is it a list of that release?`
-              : `${new Set(report.found.map(({ id }) => id)).size} known vulnerabilities in ${new Set(report.found.map((each) => each.package)).size} of ${packages.length} packages${mended > 0 ? `, ${mended} of them mended in newer packages: build it again` : ""}${report.unimportant > 0 ? `; ${report.unimportant} unimportant ones are left out` : ""}. ${report.checked} entries of ${report.from} are about its packages.`}
+        {told && (
+          <p className={`note ${told.tone}`} role="status">
+            {told.nothing ? `${report?.from} ${told.nothing}` : `${told.words}.`}
+            {told.mended > 0 && ` ${told.mended} of them are mended in newer packages: build it again.`}
           </p>
         )}
         {report && report.found.length > 0 && (

@@ -8,7 +8,9 @@ export default defineConfig({
           name: "unit",
           include: ["src/**/*.test.ts", "test/structure/**/*.test.ts", "web/src/**/*.test.ts"],
           exclude: ["src/**/*.real.test.ts"],
-          testTimeout: 20_000,
+          // What hangs is found as well a minute later; a busy machine takes long for what takes a second else.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
           // Of a second by default, which a busy machine may need for one look.
           expect: { poll: { timeout: 15_000 } },
         },

@@ -1,6 +1,8 @@
 /** Rule 9 of DESIGN: a run that is stored in a shape which cannot be read holds up what is asked of its machine, which says why, and goes on once it is mended. */
+
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Client } from "../src/client/client.ts";
+import { overriding } from "../src/client/testing/overriding.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import { Migration } from "../src/compute/migrations/kinds.ts";
 import { Rollback, Snapshot } from "../src/compute/snapshots/kinds.ts";
@@ -17,23 +19,15 @@ const at = (name: string) => ({ name, namespace: NS });
 const WHY = /instance web-1 of it is stored in a shape that cannot be read \(spec\.memory: odd\)/;
 
 /** The API as it is, but that the machine's run cannot be read while `odd`. */
-function seeingOdd(client: Client): Client {
-  return new Proxy(client, {
-    get(inner, property) {
-      if (property !== "list") {
-        const value: unknown = Reflect.get(inner, property);
-        return typeof value === "function" ? value.bind(inner) : value;
-      }
-      const list: Client["list"] = async (kind, options) => {
-        const answer = await inner.list(kind, options);
-        if (!odd || kind.kind !== Instance.kind) return answer;
-        const skipped = [{ name: "web-1", annotations: { [INVALID]: "spec.memory: odd" } }];
-        return { ...answer, items: [], skipped };
-      };
-      return list;
+const seeingOdd = (client: Client): Client =>
+  overriding(client, {
+    list: async (kind, options) => {
+      const answer = await client.list(kind, options);
+      if (!odd || kind.kind !== Instance.kind) return answer;
+      const skipped = [{ name: "web-1", annotations: { [INVALID]: "spec.memory: odd" } }];
+      return { ...answer, items: [], skipped };
     },
   });
-}
 
 beforeEach(async () => {
   odd = false;
@@ -80,18 +74,13 @@ it("a rollback whose snapshot is gone after it was claimed ends, and lets go of 
   await untilObject(estate.client, Snapshot, at("one"), "Ready", (s) => s.status?.phase === "Ready");
   await estate.vm("web", (vm) => !vm.status?.disksBusy, "free");
   let hidden = false;
-  const blind = new Proxy(estate.client, {
-    get(inner, property) {
-      const value: unknown = Reflect.get(inner, property);
-      if (property !== "list") return typeof value === "function" ? value.bind(inner) : value;
-      const list: Client["list"] = async (kind, options) => {
-        const answer = await inner.list(kind, options);
-        const claimed =
-          (await inner.get(VirtualMachine, at("web")))?.status?.disksBusy?.action === "Rollback";
-        hidden ||= claimed;
-        return kind.kind === Snapshot.kind && claimed ? { ...answer, items: [] } : answer;
-      };
-      return list;
+  const { client } = estate;
+  const blind = overriding(client, {
+    list: async (kind, options) => {
+      const answer = await client.list(kind, options);
+      const claimed = (await client.get(VirtualMachine, at("web")))?.status?.disksBusy?.action === "Rollback";
+      hidden ||= claimed;
+      return kind.kind === Snapshot.kind && claimed ? { ...answer, items: [] } : answer;
     },
   });
   host.startReconcilers(blind);

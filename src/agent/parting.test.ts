@@ -1,6 +1,8 @@
 /** A host without a BMC: switched off by its own agent, woken by a packet, over the real power reconciler. */
+
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { modify } from "../client/client.ts";
+import { overriding } from "../client/testing/overriding.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
 import { declaredFacts } from "../compute/testing/estate.ts";
@@ -66,16 +68,11 @@ beforeEach(async () => {
   running = Promise.all([
     runPowerReconciler({
       ...context,
-      client: new Proxy(plane.client, {
-        get: (target, key) => {
-          if (key === "updateStatus")
-            return (...[kind, object]: Parameters<typeof target.updateStatus>) =>
-              object.metadata.name === refused
-                ? Promise.reject(new Error("the store does not answer"))
-                : target.updateStatus(kind, object);
-          const value: unknown = Reflect.get(target, key);
-          return typeof value === "function" ? value.bind(target) : value;
-        },
+      client: overriding(plane.client, {
+        updateStatus: (kind, object) =>
+          object.metadata.name === refused
+            ? Promise.reject(new Error("the store does not answer"))
+            : plane.client.updateStatus(kind, object),
       }),
       secretOf: async () => undefined,
       bootId: "another",

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Client } from "../client/client.ts";
+import { through } from "../client/testing/overriding.ts";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
 import { EventRecorder, runEventExpiry } from "./events.ts";
 import { Event, Lease } from "./kinds.ts";
@@ -28,18 +28,7 @@ interface Candidate {
 function candidate(identity: string): Candidate {
   const stop = new AbortController();
   const self: Candidate = { identity, stop, terms: [], cutOff: false, ended: Promise.resolve() };
-  const answer = <T>(make: () => Promise<T>): Promise<T> => (self.cutOff ? new Promise(() => {}) : make());
-  const { client: real } = plane;
-  const client: Client = {
-    get: (...args) => answer(() => real.get(...args)),
-    list: (...args) => answer(() => real.list(...args)),
-    watch: (...args) => real.watch(...args),
-    create: (...args) => answer(() => real.create(...args)),
-    update: (...args) => answer(() => real.update(...args)),
-    updateStatus: (...args) => answer(() => real.updateStatus(...args)),
-    patch: (...args) => answer(() => real.patch(...args)),
-    delete: (...args) => answer(() => real.delete(...args)),
-  };
+  const client = through(plane.client, (call) => (self.cutOff ? new Promise(() => {}) : call()));
   const begin = clock.now().getTime();
   const options = { lease: "control-plane", identity, durationSeconds: 12, clock, log: silentLogger };
   self.ended = runAsLeader(client, { ...options, signal: stop.signal }, async (signal) => {

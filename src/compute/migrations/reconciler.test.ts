@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ListOptions } from "../../client/client.ts";
+import { overriding } from "../../client/testing/overriding.ts";
 import { Policy } from "../../director/kinds.ts";
-import type { Kind } from "../../resource/kind.ts";
 import { Host } from "../hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
 import { untilGone, untilObject } from "../testing/control-plane.ts";
@@ -230,14 +229,10 @@ describe("Migration reconciler", () => {
     const { client } = estate;
     await estate.stopReconcilers();
     // What it reads of the host here is from before the room was taken.
-    const stale = async (kind: Kind, options: ListOptions = {}) => {
-      const list = await client.list(kind, options);
-      return options.fieldSelector === "spec.host=b" ? { ...list, items: [] } : list;
-    };
-    const behind = new Proxy(client, {
-      get: (target, key) => {
-        const method: unknown = Reflect.get(target, key);
-        return key === "list" ? stale : typeof method === "function" ? method.bind(target) : method;
+    const behind = overriding(client, {
+      list: async (kind, options = {}) => {
+        const list = await client.list(kind, options);
+        return options.fieldSelector === "spec.host=b" ? { ...list, items: [] } : list;
       },
     });
     await estate.startReconcilers();

@@ -1,10 +1,11 @@
 /** A leader is killed, at any moment: the next one expects of machines what it did. On the real API over a real store. */
+
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { overriding, through } from "../../client/testing/overriding.ts";
 import { openControlPlane, type TestControlPlane, until } from "../../compute/testing/control-plane.ts";
 import { openEstate } from "../../compute/testing/estate.ts";
 import { type Clock, systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
-import type { Kind } from "../../resource/kind.ts";
 import { Plan } from "../kinds.ts";
 import { runPlanner } from "../planning/planner.ts";
 
@@ -137,16 +138,9 @@ it("while the store does not answer nothing is written over, and what was kept i
   const first = await open();
   await lead(first, WEEK);
   let down = true;
-  const client = new Proxy(plane.client, {
-    get: (target, key) => {
-      const value: unknown = Reflect.get(target, key);
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]) => {
-        if (down) return Promise.reject(new Error("the store does not answer"));
-        return Reflect.apply(value, target, args);
-      };
-    },
-  });
+  const client = through(plane.client, (call) =>
+    down ? Promise.reject(new Error("the store does not answer")) : call(),
+  );
   const next = await open(client);
   tell(next);
   await expect(next.look()).rejects.toThrow("does not answer");
@@ -178,15 +172,10 @@ it("a new leader relieves a host before the hour in which it is too busy, as the
   const plans = async (history: UseHistory) => {
     const stop = new AbortController();
     let looks = 0;
-    const client = new Proxy(estate.client, {
-      get: (target, key) => {
-        if (key === "list")
-          return (kind: Kind) => {
-            if (kind.kind === Plan.kind) looks++;
-            return target.list(kind);
-          };
-        const value: unknown = Reflect.get(target, key);
-        return typeof value === "function" ? value.bind(target) : value;
+    const client = overriding(estate.client, {
+      list: (kind, options) => {
+        if (kind.kind === Plan.kind) looks++;
+        return estate.client.list(kind, options);
       },
     });
     const running = runPlanner({ ...of, client, signal: stop.signal, history });

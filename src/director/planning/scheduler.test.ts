@@ -1,12 +1,12 @@
 /** What the scheduler does when the estate it decided on is old by the time it binds. */
+
 import { expect, it } from "vitest";
-import type { ListOptions } from "../../client/client.ts";
+import { overriding } from "../../client/testing/overriding.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
-import type { Instance } from "../../compute/kinds.ts";
+import { Instance } from "../../compute/kinds.ts";
 import { openEstate } from "../../compute/testing/estate.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
-import type { Kind } from "../../resource/kind.ts";
 import { getCondition } from "../../resource/object.ts";
 import { runScheduler } from "./scheduler.ts";
 
@@ -19,16 +19,12 @@ it("a host that was filled meanwhile is refused with the reason; the machine is 
   await estate.createMachine("web");
   await estate.instance("web-1");
   let refused = false;
-  const old = async (kind: Kind, options?: ListOptions) => {
-    const list = await client.list(kind, options);
-    return kind.kind !== "Instance" || refused
-      ? list
-      : { ...list, items: list.items.filter(({ metadata }) => metadata.name !== "big-1") };
-  };
-  const behind = new Proxy(client, {
-    get: (target, key) => {
-      const method: unknown = Reflect.get(target, key);
-      return key === "list" ? old : typeof method === "function" ? method.bind(target) : method;
+  const behind = overriding(client, {
+    list: async (kind, options) => {
+      const list = await client.list(kind, options);
+      return kind.kind !== Instance.kind || refused
+        ? list
+        : { ...list, items: list.items.filter(({ metadata }) => metadata.name !== "big-1") };
     },
   });
   const stop = new AbortController();

@@ -1,4 +1,5 @@
 /** What the director says when it is asked over the API: of a machine, of one that there is not yet, of an undo; bounded, and not to everybody. */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +8,7 @@ import { ADMINS, Pki } from "../../api/pki.ts";
 import { ClusterRoleBinding, RoleBinding } from "../../api/rbac-kinds.ts";
 import { type ApiServer, startApiServer } from "../../api/server.ts";
 import { HttpClient } from "../../client/http.ts";
+import { overriding } from "../../client/testing/overriding.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
 import { VirtualMachine } from "../../compute/kinds.ts";
 import { Network } from "../../compute/networks/kinds.ts";
@@ -61,18 +63,13 @@ beforeAll(async () => {
   pki = await Pki.open(folder);
   plane = await openControlPlane();
   const { client, service } = plane;
-  const counted = new Proxy(client, {
-    get: (target, key) => {
-      if (key === "list")
-        return (...[kind, options]: Parameters<typeof target.list>) => {
-          if (kind.kind !== UsageHistory.kind) return target.list(kind, options);
-          reads++;
-          return unanswered
-            ? Promise.reject(new ApiError("ServiceUnavailable", "the store does not answer"))
-            : target.list(kind, options);
-        };
-      const value: unknown = Reflect.get(target, key);
-      return typeof value === "function" ? value.bind(target) : value;
+  const counted = overriding(client, {
+    list: (kind, options) => {
+      if (kind.kind !== UsageHistory.kind) return client.list(kind, options);
+      reads++;
+      return unanswered
+        ? Promise.reject(new ApiError("ServiceUnavailable", "the store does not answer"))
+        : client.list(kind, options);
     },
   });
   const clock = { ...systemClock, now: () => new Date(Date.now() + aheadMs) };

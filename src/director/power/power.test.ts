@@ -1,6 +1,8 @@
 /** Hosts switched off and on by PowerPolicies: the decision by itself, and with the real reconcilers over pretend BMCs, killed after each write. */
+
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Client, modify } from "../../client/client.ts";
+import { through } from "../../client/testing/overriding.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import { StoragePool } from "../../compute/storage/kinds.ts";
@@ -31,20 +33,12 @@ let budget: number;
 
 /** Ends for its users after so many writes: each is whole, or never was. */
 function mortal(client: Client): Client {
-  const writes = new Set(["create", "patch", "update", "replace", "put", "delete"]);
-  return new Proxy(client, {
-    get: (target, key) => {
-      const value: unknown = Reflect.get(target, key);
-      if (typeof value !== "function") return value;
-      const call = value.bind(target);
-      if (!writes.has(String(key))) return call;
-      return async (...args: unknown[]) => {
-        if (stop.signal.aborted) throw new Error("killed");
-        const done = await call(...args);
-        if (--budget === 0) stop.abort();
-        return done;
-      };
-    },
+  return through(client, async (call, method) => {
+    if (method === "get" || method === "list") return call();
+    if (stop.signal.aborted) throw new Error("killed");
+    const done = await call();
+    if (--budget === 0) stop.abort();
+    return done;
   });
 }
 

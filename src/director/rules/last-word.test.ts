@@ -1,7 +1,9 @@
 /** Rule 5: what several components do at once, each allowed by itself, breaks no required rule together. On the real API and reconcilers. */
+
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ListOptions } from "../../client/client.ts";
+import type { List, ListOptions } from "../../client/client.ts";
+import { overriding } from "../../client/testing/overriding.ts";
 import type { Host } from "../../compute/hosts/kinds.ts";
 import { Instance, type VirtualMachine } from "../../compute/kinds.ts";
 import { Migration } from "../../compute/migrations/kinds.ts";
@@ -10,7 +12,7 @@ import { declaredFacts, type Estate, NS, openEstate } from "../../compute/testin
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import type { Kind } from "../../resource/kind.ts";
-import { getCondition } from "../../resource/object.ts";
+import { getCondition, type Resource } from "../../resource/object.ts";
 import { makeEstate } from "../estate/estate.ts";
 import { runPlanExecutor } from "../execution/executor.ts";
 import { DOMAINS, Plan, Policy } from "../kinds.ts";
@@ -74,13 +76,10 @@ describe("web-2 is bound to b while web-1 is moved there", () => {
     const then = new Map<string, unknown>();
     then.set(Instance.kind, await client.list(Instance));
     then.set(Migration.kind, await client.list(Migration));
-    const list = async (kind: Kind, options?: ListOptions) =>
-      then.get(kind.kind) ?? client.list(kind, options);
-    return new Proxy(client, {
-      get: (target, key) => {
-        const method: unknown = Reflect.get(target, key);
-        return key === "list" ? list : typeof method === "function" ? method.bind(target) : method;
-      },
+    return overriding(client, {
+      list: async <T extends Resource>(kind: Kind<T>, options?: ListOptions) =>
+        // Safe: it was listed of that kind.
+        (then.get(kind.kind) as List<T> | undefined) ?? client.list(kind, options),
     });
   }
 

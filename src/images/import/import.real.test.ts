@@ -1,4 +1,5 @@
 /** Images that are brought along, through qemu-img: each format, hostile ones, what is broken off or killed. */
+
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -18,7 +19,7 @@ import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { Client } from "../../client/client.ts";
+import { overriding } from "../../client/testing/overriding.ts";
 import { StoragePool } from "../../compute/storage/kinds.ts";
 import { openControlPlane, until } from "../../compute/testing/control-plane.ts";
 import { systemClock } from "../../reconcile/clock.ts";
@@ -322,14 +323,7 @@ describe("an import that is broken off", () => {
       const image = await bring(name, path);
       let writes = 0;
       const { client } = plane;
-      const dying: Client = {
-        get: client.get.bind(client),
-        list: client.list.bind(client),
-        watch: client.watch.bind(client),
-        create: client.create.bind(client),
-        update: client.update.bind(client),
-        patch: client.patch.bind(client),
-        delete: client.delete.bind(client),
+      const dying = overriding(client, {
         updateStatus: async (kind, object, signal) => {
           if (++writes === kill) {
             stop.abort();
@@ -337,7 +331,7 @@ describe("an import that is broken off", () => {
           }
           return client.updateStatus(kind, object, signal);
         },
-      };
+      });
       begin(dying);
       const finished = over(name);
       await Promise.race([finished, running]);

@@ -146,6 +146,31 @@ update-alternatives --remove awk /usr/bin/mawk`;
   ]);
 });
 
+it("links of the alternatives system are known from variables of a script, and from its loops, when they have one value", () => {
+  const script = `priority=1711
+base=/usr/lib/jvm/java-17
+tools='java keytool'
+if old; then priority=$(expr $priority - 1); fi
+case $arch in a) place=/usr/a;; b) place=/usr/b;; esac
+place=/usr/a
+place=/usr/b
+for i in $tools; do
+  unset slave
+  update-alternatives \\
+    --install \\
+    /usr/bin/$i $i \${base}/bin/$i $priority $slave
+done
+for i in $(list); do update-alternatives --install /usr/bin/$i $i $base/lib/$i $priority; done
+update-alternatives --install /usr/bin/x x $place/x 1
+update-alternatives --install /usr/bin/jexec jexec $base/lib/jexec $priority --slave /usr/share/binfmts/jar jar $base/lib/jar`;
+  expect(alternativesOf(script)).toEqual([
+    { link: "/usr/bin/java", target: "/usr/lib/jvm/java-17/bin/java", priority: 1711 },
+    { link: "/usr/bin/keytool", target: "/usr/lib/jvm/java-17/bin/keytool", priority: 1711 },
+    { link: "/usr/bin/jexec", target: "/usr/lib/jvm/java-17/lib/jexec", priority: 1711 },
+    { link: "/usr/share/binfmts/jar", target: "/usr/lib/jvm/java-17/lib/jar", priority: 1711 },
+  ]);
+});
+
 describe("what nothing needs", () => {
   const recipe: Recipe = {
     distribution: "debian",

@@ -8,10 +8,10 @@ import { archiveFile, archivesFolder, makeFolder } from "../src/images/archives/
 import { buildImage } from "../src/images/build/builder.ts";
 import type { Recipe } from "../src/images/recipe.ts";
 import { bootUntil } from "../src/images/testing/boot.ts";
-import type { TakenApplication } from "./applications.ts";
+import { applianceRun, type TakenApplication } from "./applications.ts";
 
-const BOOT_MS = 120_000;
-const SHOWN = 300;
+const BOOT_MS = 300_000;
+const SHOWN = 1000;
 
 export interface Started {
   /** From the start of QEMU until it said so; undefined: it did not. */
@@ -26,10 +26,12 @@ export interface Started {
 
 /** @param folder for the image, which goes afterwards @param cache of builds @param minimize by the run, too */
 export async function startAppliance(
-  { run, probe, says }: TakenApplication,
+  application: TakenApplication,
   { findings, files, links, folders, traced }: Analyzed,
   { folder, cache, minimize }: { folder: string; cache: string; minimize: boolean },
 ): Promise<Started> {
+  const { probe, says } = application;
+  const command = applianceRun(application);
   const images = join(folder, "images");
   const archives = archivesFolder(images);
   await makeFolder(archives);
@@ -42,7 +44,7 @@ export async function startAppliance(
     directories: recipeFolders(folders).directories,
     archives: [archive],
     services: [
-      { name: "application", command: serviceCommand(run) ?? run },
+      { name: "application", command: serviceCommand(command) ?? command },
       ...(probe ? [{ name: "probe", command: `sh -c "sleep 1; ${probe.replace(/["\\$`]/g, "\\$&")}"` }] : []),
     ],
     guestAgent: false,

@@ -1,30 +1,44 @@
 /** Debian packages that bench/analyze.ts takes for applications, each with what it is run with, and what it says when it works. */
 
 export interface TakenApplication {
-  /** By a shell: the run that is watched, and then the service of the appliance. */
-  run: string;
+  /** By a shell: the run that is watched, and then the service of the appliance. It ends by itself. */
+  run?: string;
+  /** A server, after it: ended after a while in the run that is watched, not in the appliance. */
+  serve?: string;
   /** Another service of the appliance, beside it: what asks it something. */
   probe?: string;
   /** On the serial line of the appliance, once the application works. */
   says: RegExp;
 }
 
+const WATCHED_S = 20;
+
+/** For a shell: all of it that is watched. */
+export const watchedRun = ({ run, serve }: TakenApplication): string =>
+  [run, serve && `timeout ${WATCHED_S} ${serve}`].filter(Boolean).join("; ");
+/** For a shell: all of it that the appliance does. */
+export const applianceRun = ({ run, serve }: TakenApplication): string =>
+  [run, serve].filter(Boolean).join("; ");
+
 /** The rules of the analysis were mended with these in view. */
 export const KNOWN: Record<string, TakenApplication> = {
   nginx: {
     // Which site is enabled, its maintainer scripts decide.
-    run: "nginx -t; printf 'events {}\\nhttp { server { listen 80; return 200 answers; } }\\n' > /tmp/n.conf; timeout 15 nginx -c /tmp/n.conf -g 'daemon off;'",
+    run: "nginx -t; printf 'events {}\\nhttp { server { listen 80; return 200 answers; } }\\n' > /tmp/n.conf",
+    serve: "nginx -c /tmp/n.conf -g 'daemon off;'",
     probe: "busybox wget -qSO- http://127.0.0.1/",
     says: /Server: nginx\/1\.22/,
   },
   haproxy: {
-    run: "haproxy -c -f /etc/haproxy/haproxy.cfg; printf 'defaults\\n mode http\\n timeout client 5s\\nfrontend f\\n bind :8080\\n http-request return status 200 content-type text/plain string answers\\n' > /tmp/h.cfg; timeout 15 haproxy -db -f /tmp/h.cfg",
-    probe: "busybox wget -qO- http://127.0.0.1:8080/",
+    run: "haproxy -c -f /etc/haproxy/haproxy.cfg; printf 'defaults\\n mode http\\n timeout client 5s\\nfrontend f\\n bind :8081\\n http-request return status 200 content-type text/plain string answers\\n' > /tmp/h.cfg",
+    serve: "haproxy -db -f /tmp/h.cfg",
+    probe: "busybox wget -qO- http://127.0.0.1:8081/",
     says: /^answers/m,
   },
   "redis-server": {
-    run: "timeout 15 redis-server --port 0 --unixsocket /tmp/redis.sock",
-    says: /ready to accept connections/i,
+    serve: "redis-server --port 6390",
+    probe: "printf 'PING\\r\\nQUIT\\r\\n' | busybox nc 127.0.0.1 6390",
+    says: /^\+PONG/m,
   },
   curl: { run: "curl -s file:///etc/passwd; curl -s https://localhost:1/", says: /^root:x:0/m },
   git: {
@@ -53,11 +67,16 @@ export const KNOWN: Record<string, TakenApplication> = {
     says: /PNG 10x10/,
   },
   squid: {
-    run: "squid -k parse; timeout 20 squid -N -d 1",
-    says: /Accepting HTTP Socket connections/,
+    // Its maintainer scripts would have made these its own; it does not stay root.
+    run: "mkdir -p /var/log/squid /var/spool/squid; chown proxy /var/log/squid /var/spool/squid; squid -k parse",
+    serve: "squid -N -d 1",
+    // It has no such page, and says so itself.
+    probe: "busybox wget -qSO- http://127.0.0.1:3128/",
+    says: /Server: squid\/5/,
   },
   "dnsmasq-base": {
-    run: "dnsmasq --test; timeout 10 dnsmasq -k -p 5354 --user=root --log-facility=-",
+    run: "dnsmasq --test",
+    serve: "dnsmasq -k -p 5354 --user=root --log-facility=-",
     says: /started, version/,
   },
   "mariadb-client-core": {
@@ -87,22 +106,23 @@ export const KNOWN: Record<string, TakenApplication> = {
 /** Chosen before they were ever analysed; no rule was made or mended for them. */
 export const HELD_OUT: Record<string, TakenApplication> = {
   lighttpd: {
-    run: "lighttpd -t -f /etc/lighttpd/lighttpd.conf; printf 'server.document-root=\"/etc\"\\nserver.port=8080\\n' > /tmp/l.conf; timeout 15 lighttpd -D -f /tmp/l.conf",
+    run: "lighttpd -t -f /etc/lighttpd/lighttpd.conf; printf 'server.document-root=\"/etc\"\\nserver.port=8080\\n' > /tmp/l.conf",
+    serve: "lighttpd -D -f /tmp/l.conf",
     probe: "busybox wget -qSO- http://127.0.0.1:8080/hostname",
     says: /Server: lighttpd/,
   },
   memcached: {
-    run: "timeout 15 memcached -u root -p 11211",
+    serve: "memcached -u root -p 11211",
     probe: "printf 'version\\r\\nquit\\r\\n' | busybox nc 127.0.0.1 11211",
     says: /VERSION 1\.6/,
   },
   nmap: { run: "nmap -sT -p 1 127.0.0.1", says: /Nmap done/ },
-  htop: { run: "TERM=linux timeout 2 htop; htop --version", says: /^htop 3/m },
+  htop: { run: "TERM=linux timeout 2 htop; htop --version", says: /htop 3\.\d/ },
   mutt: { run: "mutt -v", says: /^Mutt 2/m },
   jq: { run: "echo '{\"a\":1}' | jq -c '{b: .a}'", says: /^\{"b":1\}/m },
   graphviz: { run: "dot -c; echo 'digraph { a -> b }' | dot -Tsvg", says: /<\/svg>/ },
   httpie: {
-    run: "http --version; http --offline --print=HB POST localhost a=b",
+    run: "http --version; http --ignore-stdin --offline --print=HB POST localhost a=b",
     says: /POST \/ HTTP\/1\.1/,
   },
   cowsay: { run: "/usr/games/cowsay moo", says: /< moo >/ },

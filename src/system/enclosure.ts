@@ -20,6 +20,8 @@ export interface Reach {
   /** Files and folders; what is made in a folder later is there, too. Absolute. Those that do not exist are left out. */
   writable: readonly string[];
   readable: readonly string[];
+  /** As readable, and what is in it may be run. */
+  programs?: readonly string[];
   /** Files in /dev. */
   devices: readonly string[];
 }
@@ -68,6 +70,7 @@ export function enclose(folder: string, reach: Reach, user: User, name = "root")
   put(SYSTEM, "ro,nosuid,nodev");
   put([...DEVICES, ...reach.devices], "nosuid,noexec");
   put(reach.readable, "ro,nosuid,nodev,noexec");
+  put(reach.programs ?? [], "ro,nosuid,nodev");
   put(reach.writable, "nosuid,nodev,noexec");
   const fstab = join(folder, name === "root" ? "fstab" : `${name}.fstab`);
   writeFileSync(fstab, `${mounts.join("\n")}\n`, { mode: 0o600 });

@@ -3,11 +3,12 @@
  * UEFI, both of the image's own distribution), and behind it the root file system, if that is on the disk. Made without mounts or loop devices, and
  * the same, bit for bit, of the same files.
  */
-import { mkdir, open, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
 import { cached } from "./cache.ts";
+import { runPackaged } from "./packaged.ts";
 import { unpackPackage } from "./unpack-package.ts";
 import { step, type Workshop } from "./workshop.ts";
 
@@ -130,7 +131,13 @@ async function makeEsp(work: Workshop, disk: BootDisk, from: string, name: strin
     if (source.startsWith(work.folder)) await utimes(source, epoch, epoch);
     await step(work, "mcopy", ["-m", "-i", esp, source, `::${to}`], { env });
   }
-  if (bios) await step(work, join(from, "usr/bin/syslinux"), ["--install", esp], { env });
+  if (bios) {
+    const temporary = await mkdtemp(join(work.folder, "syslinux-"));
+    await runPackaged(work, [join(from, "usr/bin/syslinux"), "--install", esp], {
+      ...{ tree: from, writes: [esp, temporary] },
+      env: { ...env, TMPDIR: temporary },
+    });
+  }
 
   return esp;
 }

@@ -39,6 +39,7 @@ import { makeReadOnlyDisk, makeRootDisk } from "./disk.ts";
 import { type Fetched, fetchPackages, isBusybox, lockOf } from "./fetch.ts";
 import { type Packing, packInitrd } from "./initrd.ts";
 import { addModules, allModules, kernelPayload, makeInitrd } from "./kernel.ts";
+import { requirePackaged } from "./packaged.ts";
 import { makeRoot } from "./root.ts";
 import { rootedEntry } from "./rooted.ts";
 import { largestParts, requireSize } from "./size.ts";
@@ -50,7 +51,7 @@ export type BuiltImage = Pick<
 >;
 
 /** Raised when the builder changes what it makes of the same recipe and packages. */
-const BUILDER_VERSION = 17;
+const BUILDER_VERSION = 18;
 /**
  * cryptomgr.notests: the kernel does not test its ciphers at each boot, half a second under emulation; only FIPS asks for it. no_timer_check: where the host is busy, its test of
  * timer interrupts fails under emulation, and it panics. swiotlb: where memory may come above 4 GiB Linux sets 64 MiB aside to copy through for devices that do not reach it;
@@ -100,6 +101,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   const whole = recipe.mode === "full";
   const release = releaseOf(recipe);
   if (whole) await requireFullMode(release);
+  else await requirePackaged(recipe);
   await stage("packages", "resolving and downloading packages");
   const archives = options.archives ?? archivesFolder(folder);
   const [missing] = await missingArchives(archives, recipe.archives);

@@ -1,12 +1,13 @@
 /** What a recipe says of an image besides its packages, in both modes: language, time zone, how it names itself. */
-import { lstat, mkdir, readdir, readFile, rm, symlink } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { cp, lstat, mkdir, readdir, readFile, rm, symlink } from "node:fs/promises";
+import { join } from "node:path";
 import type { Recipe } from "../recipe.ts";
 import type { Branding } from "../recipe-parts.ts";
 import { type AptRelease, isRpm } from "../releases/release.ts";
 import { releaseOf } from "../releases/releases.ts";
+import { runPackaged } from "./packaged.ts";
 import { rooted, rootedEntry, writeRooted } from "./rooted.ts";
-import { step, type Workshop } from "./workshop.ts";
+import type { Workshop } from "./workshop.ts";
 
 export const DEFAULT_LOCALE = "C.UTF-8";
 
@@ -48,8 +49,7 @@ export async function customize(root: string, recipe: Recipe): Promise<void> {
 const lines = (text: string) => (text.endsWith("\n") ? text : `${text}\n`);
 
 /**
- * Of the image's own files and with its own program: the build machine may have another libc. That program runs as whoever builds, so only packages
- * are in the root then, nothing that a recipe brings.
+ * Of the image's own files and with its own program: the build machine may have another libc.
  * @throws Error naming the field
  */
 export async function makeLocale(work: Workshop, root: string, recipe: Recipe): Promise<void> {
@@ -65,17 +65,32 @@ export async function makeLocale(work: Workshop, root: string, recipe: Recipe): 
       `recipe.locale: there is no ${source}${near.length ? `; of that language there is ${near.slice(0, 8).join(", ")}` : ""}`,
     );
   }
-  const to = await rooted(root, `/usr/lib/locale/${locale}`);
-  await mkdir(dirname(to), { recursive: true });
+  const made = join(work.folder, "locale");
+  await mkdir(made);
   const libraries = await rooted(root, "/usr/lib/x86_64-linux-gnu");
   const program = await rooted(root, "/usr/bin/localedef");
+  const linker = join(libraries, "ld-linux-x86-64.so.2");
   const localedef = ["--library-path", libraries, program, "--no-archive"];
-  await step(
+  await runPackaged(
     work,
-    join(libraries, "ld-linux-x86-64.so.2"),
-    [...localedef, "--inputfile", join(sources, source), "--charmap", "UTF-8", `${to}/`],
-    { env: { I18NPATH: i18n } },
+    [
+      linker,
+      ...localedef,
+      "--inputfile",
+      join(sources, source),
+      "--charmap",
+      "UTF-8",
+      join(made, locale, "/"),
+    ],
+    { tree: root, writes: [made], env: { I18NPATH: i18n } },
   );
+  const entries = await readdir(made, { withFileTypes: true, recursive: true });
+  const odd = entries.find((entry) => !entry.isFile() && !entry.isDirectory());
+  if (odd) throw new Error(`recipe.locale: localedef made ${odd.name}, which is no file`);
+  const to = await rooted(root, `/usr/lib/locale/${locale}`);
+  await rm(to, { recursive: true, force: true });
+  await cp(join(made, locale), to, { recursive: true });
+  await rm(made, { recursive: true });
   // What locale-gen makes anew in the machine.
   const gen = "/etc/locale.gen";
   const before = await readFile(await rooted(root, gen), "utf8").catch(() => "");

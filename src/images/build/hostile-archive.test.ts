@@ -1,4 +1,4 @@
-/** An archive of a stranger, through all that is done in the root of a slim image: nothing of this machine is run, read, changed or removed. */
+/** Archives and packages of strangers, through all that is done in the root of a slim image: nothing of this machine is run, read, changed or removed. */
 import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
@@ -194,3 +194,61 @@ it("no path in a root is put together in another way than by rooted()", () => {
   const others = files.filter((file) => !/(\.test|\/rooted)\.ts$/.test(file) && file.endsWith(".ts"));
   expect(others.filter((file) => /\bjoin\(root\b|\$\{root\}\//.test(readFileSync(file, "utf8")))).toEqual([]);
 });
+
+it.runIf(process.getuid?.() === 0)(
+  "programs of packages that run while it is built are nobody's, and neither see this machine nor stay",
+  async () => {
+    const machine = at("machine");
+    put(machine, { secret: "SECRET" });
+    chmodSync(machine, 0o777);
+    chmodSync(folder, 0o755);
+    const nap = `1000.${process.pid}`;
+    // What it finds is told by names of programs.
+    const looks = `#!/bin/sh
+echo "usr/bin/user-$(id -u)"
+echo "usr/bin/secret-$(cat ${machine}/secret)"
+echo ran > ${machine}/ran
+su -c true && echo usr/bin/root
+[ -z "$VIREO_SECRET" ] || echo usr/bin/environment
+sleep ${nap} >/dev/null 2>&1 &
+`;
+    const debs = [
+      await debOf("busybox-static", { "usr/bin/busybox": looks }),
+      await debOf("locales", {
+        "usr/share/i18n/locales/de_DE": "x",
+        [`${LIBRARIES}/ld-linux-x86-64.so.2`]: `#!/bin/sh
+for to; do :; done
+mkdir -p "$to"
+id -u > "$to/LC_CTYPE"
+cat ${machine}/secret > "$to/LC_TIME"
+ln -s ${machine}/secret "$to/LC_NAME"
+`,
+      }),
+    ];
+    const root = at("root");
+    const work = { folder, cache: at("cache"), log: () => {} };
+    const about = { debs, contents: [], digest: "0".repeat(64), archives: at("store") };
+    const recipe: Recipe = { distribution: "debian", release: "bookworm", packages: [] };
+    process.env.VIREO_SECRET = "SECRET";
+    try {
+      await makeRoot(work, root, about, recipe);
+      const names = readdirSync(at("root/usr/bin"));
+      expect(names.filter((name) => /^(user-0|secret-.|root|environment)/.test(name))).toEqual([]);
+      expect(names).toContainEqual(expect.stringMatching(/^user-[1-9]\d+$/));
+      expect(readdirSync(machine)).toEqual(["secret"]);
+      const running = readdirSync("/proc").filter(
+        (pid) => /^\d+$/.test(pid) && spawnSync("grep", ["-qs", nap, `/proc/${pid}/cmdline`]).status === 0,
+      );
+      expect(running).toEqual([]);
+
+      rmSync(root, { recursive: true });
+      await expect(makeRoot(work, root, about, { ...recipe, locale: "de_DE.UTF-8" })).rejects.toThrow(
+        "recipe.locale: localedef made LC_NAME, which is no file",
+      );
+      expect(readFileSync(at("locale/de_DE.UTF-8/LC_CTYPE"), "utf8")).not.toBe("0\n");
+      expect(readFileSync(at("locale/de_DE.UTF-8/LC_TIME"), "utf8")).toBe("");
+    } finally {
+      delete process.env.VIREO_SECRET;
+    }
+  },
+);

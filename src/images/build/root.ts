@@ -1,6 +1,6 @@
 /** The root file system of a slim image, as a folder: packages unpacked, busybox for all that they do not bring, Vireo's files, the recipe's. */
-import { lstat, mkdir, rm, symlink } from "node:fs/promises";
-import { dirname, posix } from "node:path";
+import { lstat, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { dirname, join, posix } from "node:path";
 import { run } from "../../system/run.ts";
 import { unpackArchives } from "../archives/unpack.ts";
 import type { Package } from "../packages/packages.ts";
@@ -13,6 +13,7 @@ import { guestFiles } from "./guest-files.ts";
 import type { Layer } from "./initrd.ts";
 import { minimize } from "./minimize.ts";
 import { minimizeTraced } from "./minimize-traced.ts";
+import { runPackaged } from "./packaged.ts";
 import { rooted, rootedEntry, writeRooted } from "./rooted.ts";
 import { unpackPackage } from "./unpack-package.ts";
 import { addUsers } from "./users.ts";
@@ -79,8 +80,8 @@ export async function makeRoot(
   for (const { name, file } of debs)
     layers.push({ name, paths: (await unpackPackage(work, file, root)).map(merged) });
   const epoch = await newestFile(work, root);
-  // Programs of packages run here as whoever builds; what a recipe brings never does.
-  const applets = await appletsOf(root);
+  // Programs of packages run here; what a recipe brings never does.
+  const applets = await appletsOf(work, root);
   await makeLocale(work, root, recipe);
   // Before the recipe's own files, which win.
   const brought = await unpackArchives(root, recipe, archives, work.signal);
@@ -126,8 +127,19 @@ async function writeRecords(root: string, debs: readonly Package[]): Promise<voi
 }
 
 /** What busybox can be, as paths without "/" at the beginning. Runs it: only while nothing but packages is in the root. */
-async function appletsOf(root: string): Promise<string[]> {
-  return (await run(await rooted(root, "/usr/bin/busybox"), ["--list-full"])).split("\n").filter(Boolean);
+async function appletsOf(work: Workshop, root: string): Promise<string[]> {
+  const list = join(work.folder, "applets");
+  await writeFile(list, "");
+  const command = [
+    "sh",
+    "-ec",
+    '"$1" --list-full > "$2"',
+    "busybox",
+    await rooted(root, "/usr/bin/busybox"),
+    list,
+  ];
+  await runPackaged(work, command, { tree: root, writes: [list] });
+  return (await readFile(list, "utf8")).split("\n").filter(Boolean);
 }
 
 /** busybox does everything that no package brought a program for. */

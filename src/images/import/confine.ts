@@ -1,8 +1,8 @@
 /**
- * Programs that read what strangers made (qemu-img, gzip, …) may be taken over by it: they run as a user of their own, without a network, and of the host they see programs
+ * Programs that read what strangers made (qemu-img, gzip, …), or are theirs, may be taken over by it: they run as a user of their own, without a network, and of the host they see programs
  * and the files that they are given.
  */
-import { chmod } from "node:fs/promises";
+import { chmod, stat } from "node:fs/promises";
 import { enclose } from "../../system/enclosure.ts";
 import { run } from "../../system/run.ts";
 
@@ -13,7 +13,9 @@ let readers = 0;
 
 export interface Files {
   reads?: readonly string[];
-  /** They exist. */
+  /** Folders of what may be run; who has the user's number reads there what all may read. */
+  programs?: readonly string[];
+  /** Files and folders; they exist. */
   writes?: readonly string[];
 }
 
@@ -21,13 +23,16 @@ export interface Files {
  * @param folder that only we may enter: what they see is put together there
  * @returns the command before the program's; nothing when we are not root, whose alone that is, and have few rights ourselves
  */
-export async function confined(folder: string, { reads = [], writes = [] }: Files): Promise<string[]> {
+export async function confined(
+  folder: string,
+  { reads = [], programs = [], writes = [] }: Files,
+): Promise<string[]> {
   if (process.getuid?.() !== 0) return [];
   // In that folder nobody else reaches them.
   for (const path of reads) await chmod(path, 0o644);
-  for (const path of writes) await chmod(path, 0o666);
+  for (const path of writes) await chmod(path, (await stat(path)).isDirectory() ? 0o777 : 0o666);
   const id = FIRST_READER + (readers++ % READERS);
-  const reach = { readable: reads, writable: writes, devices: [] };
+  const reach = { readable: reads, programs, writable: writes, devices: [] };
   return ["unshare", "--net", ...enclose(folder, reach, { uid: id, gid: id })];
 }
 

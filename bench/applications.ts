@@ -70,9 +70,9 @@ export const KNOWN: Record<string, TakenApplication> = {
     // Its maintainer scripts would have made these its own; it does not stay root.
     run: "mkdir -p /var/log/squid /var/spool/squid; chown proxy /var/log/squid /var/spool/squid; squid -k parse",
     serve: "squid -N -d 1",
-    // It has no such page, and says so itself.
+    // Asked as if it were a server of pages, it says so itself.
     probe: "busybox wget -qSO- http://127.0.0.1:3128/",
-    says: /Server: squid\/5/,
+    says: /HTTP\/1\.1 400 Bad Request/,
   },
   "dnsmasq-base": {
     run: "dnsmasq --test",

@@ -148,7 +148,8 @@ update-alternatives --remove awk /usr/bin/mawk`;
 
 it("links of the alternatives system are known from variables of a script, and from its loops, when they have one value", () => {
   const script = `priority=1711
-base=/usr/lib/jvm/java-17
+jvm=/usr/lib/jvm
+base=$jvm/java-17
 tools='java keytool'
 if old; then priority=$(expr $priority - 1); fi
 case $arch in a) place=/usr/a;; b) place=/usr/b;; esac

@@ -4,6 +4,7 @@
  */
 import type { Resource } from "../resource/object.ts";
 import { type Change, Compacted, type Store } from "../store/store.ts";
+import { knowPrevious, objectOf, parseStored } from "./changed-objects.ts";
 import { Feed } from "./feed.ts";
 import { FieldIndexes } from "./field-index.ts";
 import type { Equality } from "./selectors.ts";
@@ -14,35 +15,8 @@ export interface Cached {
   revision: number;
 }
 
-/** Stored values are written by Operations alone, after validation. resourceVersion is the store's to say: it is not in them. */
-function parseStored(value: string, revision: number): Resource {
-  const object = JSON.parse(value) as Resource;
-  return { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
-}
-
-const newObjects = new WeakMap<Change, Resource>();
-const oldObjects = new WeakMap<Change, Resource>();
-
 /** How far back watchers that come to a server just started are served from its memory. */
 const REPLAYED_REVISIONS = 5000;
-
-/** The object of a change, the same one for the cache and all watchers: parsed once, and its JSON for the wire is made once. */
-export function objectOf(change: Change): Resource {
-  const kept = newObjects.get(change);
-  if (kept) return kept;
-  const object = parseStored(change.value, change.revision);
-  newObjects.set(change, object);
-  return object;
-}
-
-/** What a put replaced, shared in the same way; its resourceVersion may be missing. */
-export function previousOf(change: Change): Resource | undefined {
-  const kept = oldObjects.get(change);
-  if (kept || change.previous === undefined) return kept;
-  const object = JSON.parse(change.previous) as Resource;
-  oldObjects.set(change, object);
-  return object;
-}
 
 /** Where the key is, or would be. @param sorted by key */
 export function positionIn(sorted: readonly Cached[], key: string): number {
@@ -164,7 +138,7 @@ export class Cache {
       this.collection(pluralOf(change.key)).delete(change.key);
       this.onDelete(objectOf(change));
     } else {
-      if (before) oldObjects.set(change, before.object);
+      if (before) knowPrevious(change, before.object);
       this.#add({ key: change.key, object: objectOf(change), revision: change.revision });
     }
     this.revision = change.revision;

@@ -3,18 +3,15 @@
  * made, once, however many watch. Kubernetes' API server calls this its watch cache.
  */
 import type { Change } from "../store/store.ts";
+import { Followers } from "./followers.ts";
+import type { Equality } from "./selectors.ts";
 
 /** What is kept for watchers that come back: this many changes, of at most so many characters in all. */
 const MAX_CHANGES = 10_000;
 const MAX_CHARACTERS = 32 * 2 ** 20;
 
-interface Follower {
-  prefix: string;
-  onChange: (change: Change) => void;
-}
-
 export class Feed {
-  readonly #followers = new Set<Follower>();
+  readonly #followers = new Followers();
   /** From #head on; what was there before is gone, its place is given back later. */
   #changes: (Change | undefined)[] = [];
   #head = 0;
@@ -31,17 +28,25 @@ export class Feed {
     this.#changes.push(change);
     this.#characters += sizeOf(change);
     while (this.#changes.length - this.#head > MAX_CHANGES || this.#characters > MAX_CHARACTERS) this.#drop();
-    for (const { prefix, onChange } of this.#followers) if (change.key.startsWith(prefix)) onChange(change);
+    this.#followers.tell(change);
   }
 
-  /** @returns the function that ends it; undefined when changes after that revision are not here any more */
-  follow(prefix: string, after: number, onChange: (change: Change) => void): (() => void) | undefined {
+  /**
+   * @param equality what it wants only; it is still handed others of before
+   * @returns the function that ends it; undefined when changes after that revision are not here any more
+   */
+  follow(
+    prefix: string,
+    after: number,
+    onChange: (change: Change) => void,
+    equality?: Equality,
+  ): (() => void) | undefined {
     if (after < this.#after) return undefined;
     for (let i = this.#firstAfter(after); i < this.#changes.length; i++) {
       const change = this.#changes[i];
       if (change?.key.startsWith(prefix)) onChange(change);
     }
-    const follower = { prefix, onChange };
+    const follower = { prefix, equality, onChange };
     this.#followers.add(follower);
     return () => void this.#followers.delete(follower);
   }

@@ -2,14 +2,11 @@
 import type { Cached } from "./cache.ts";
 import { type Equality, fieldAt } from "./selectors.ts";
 
-/** Clients may ask for any label: of so many fields values are kept at most, those that were asked for last. */
-const MOST_FIELDS = 8;
-
 type ByValue = Map<string, Map<string, Cached>>;
 
 /** Over a collection: a field is indexed when it is asked for first, and kept up by `add` and `delete`. */
 export class FieldIndexes {
-  /** By path, in the order of their last use. */
+  /** By path: of the few fields that a kind can be selected by (selectableFields). */
   readonly #fields = new Map<string, { path: readonly string[]; byValue: ByValue }>();
 
   add(entry: Cached): void {
@@ -31,12 +28,9 @@ export class FieldIndexes {
     let field = this.#fields.get(name);
     if (!field) {
       field = { path, byValue: new Map() };
+      this.#fields.set(name, field);
       for (const entry of all) put(field.byValue, path, entry);
     }
-    this.#fields.delete(name);
-    this.#fields.set(name, field);
-    const [oldest] = this.#fields.keys();
-    if (this.#fields.size > MOST_FIELDS && oldest !== undefined) this.#fields.delete(oldest);
     return [...(field.byValue.get(value)?.values() ?? [])].sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 }

@@ -3,7 +3,8 @@ import { ApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { type Change, Compacted, type Store } from "../store/store.ts";
-import { type Cache, type Cached, endOf, keyFor, objectOf, positionIn, previousOf } from "./cache.ts";
+import { type Cache, type Cached, endOf, keyFor, positionIn } from "./cache.ts";
+import { objectOf, previousOf } from "./changed-objects.ts";
 import { resourceName } from "./prepare.ts";
 import { equalityOf, type Predicate, parseFieldSelector, parseLabelSelector } from "./selectors.ts";
 import type { ListRequest, ListResult, Selection, ServiceEvent, WatchRequest } from "./service.ts";
@@ -155,7 +156,8 @@ export class Reader {
         if (event) onEvent(event);
       };
       const stop =
-        this.#cache.feed.follow(prefix, from, onChange) ?? (await this.#store.watch(prefix, from, onChange));
+        this.#cache.feed.follow(prefix, from, onChange, equalityOf(request)) ??
+        (await this.#store.watch(prefix, from, onChange));
       if (!request.bookmarks) return stop;
       // What the cache has seen has been handed over here, too: all are told of a change in one go.
       const timer = setInterval(

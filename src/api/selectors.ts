@@ -102,21 +102,13 @@ export interface Equality {
   value: string;
 }
 
-/** One of the fields that an object must have for selectors that are sound; undefined when they name none. */
-export function equalityOf(selection: {
-  name?: string;
-  fieldSelector?: string;
-  labelSelector?: string;
-}): Equality | undefined {
-  const { name, fieldSelector = "", labelSelector = "" } = selection;
+/** One of the fields that an object must have for selectors that are sound; undefined when they name none. Labels are not indexed: clients may ask for any. */
+export function equalityOf(selection: { name?: string; fieldSelector?: string }): Equality | undefined {
+  const { name, fieldSelector = "" } = selection;
   if (name !== undefined) return { path: ["metadata", "name"], value: name };
   for (const part of parts(fieldSelector)) {
     const [, path = "", operator, value = ""] = FIELD.exec(part) ?? [];
     if (operator && operator !== "!=") return { path: path.split("."), value };
-  }
-  for (const part of parts(labelSelector)) {
-    const [, key = "", , operator, value = ""] = EQUAL.exec(part) ?? [];
-    if (operator && operator !== "!=") return { path: ["metadata", "labels", key], value };
   }
   return undefined;
 }

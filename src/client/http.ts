@@ -26,9 +26,10 @@ import {
 import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "./client.ts";
 import { lines } from "./lines.ts";
 import { collectionOf, pathOf, queryOf, selection } from "./paths.ts";
+import { Places } from "./places.ts";
 
-/** Connections for requests: as many as a server answers of one user at once (api/fairness.ts). The others wait here rather than there. */
-const MOST_SOCKETS = 32;
+/** Requests: as many as a server answers of one user at once (api/fairness.ts). The others wait here, without a connection, rather than there. */
+const MOST_AT_ONCE = 32;
 
 export interface HttpClientOptions {
   /** https://host:port of the control plane; of several, one is used until it does not answer, then the next. */
@@ -69,6 +70,7 @@ export class HttpClient implements Client {
   readonly #agent: Agent;
   /** Each holds a connection as long as it goes on. */
   readonly #endless: Agent;
+  readonly #places: Places;
 
   constructor(options: HttpClientOptions) {
     this.#options = options;
@@ -82,11 +84,11 @@ export class HttpClient implements Client {
     this.#agent = new Agent({
       ...tls,
       keepAlive: true,
-      maxSockets: MOST_SOCKETS,
       maxFreeSockets: 16,
       scheduling: "lifo",
     });
     this.#endless = new Agent(tls);
+    this.#places = new Places(MOST_AT_ONCE);
   }
 
   /** The control plane in use. */
@@ -320,7 +322,19 @@ export class HttpClient implements Client {
     }
   }
 
-  #once(call: Call, timeoutMs: number): Promise<IncomingMessage> {
+  async #once(call: Call, timeoutMs: number): Promise<IncomingMessage> {
+    const isEndless = /[?&](watch|follow)=true/.test(call.path);
+    const leave = isEndless ? () => {} : await this.#places.take(call.signal);
+    try {
+      return await this.#exchange(call, timeoutMs, isEndless, leave);
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  /** @param over called when all of the answer has been read, or will not be */
+  #exchange(call: Call, timeoutMs: number, isEndless: boolean, over: () => void): Promise<IncomingMessage> {
     const base = this.#base;
     const body =
       call.body === undefined || Buffer.isBuffer(call.body)
@@ -328,7 +342,6 @@ export class HttpClient implements Client {
         : Buffer.from(JSON.stringify(call.body));
     const [id, parent] = [currentRequest(), traceparent()];
     return new Promise((resolve, reject) => {
-      const isEndless = /[?&](watch|follow)=true/.test(call.path);
       const sent = request({
         agent: isEndless ? this.#endless : this.#agent,
         host: base.hostname.replace(/^\[|\]$/g, ""),
@@ -356,6 +369,7 @@ export class HttpClient implements Client {
       sent.on("response", (response) => {
         if (isEndless) clearTimeout(timer);
         else response.once("close", () => clearTimeout(timer));
+        response.once("close", over);
         resolve(response);
       });
       sent.on("error", (error) => {

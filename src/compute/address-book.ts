@@ -13,7 +13,7 @@ const MOST_RESTING = 10_000;
 export class AddressBook {
   /** What machines have, what they were given, and what they were refused. */
   readonly #taken = new Taken();
-  /** What machines have by the informer, by uid. */
+  /** What machines have by the informer, by uid: of all that it shows. */
   readonly #shown = new Map<string, readonly Interface[]>();
   readonly #given = new Map<string, readonly Interface[]>();
   /** By network and address, the longest gone first. */
@@ -23,16 +23,16 @@ export class AddressBook {
   constructor(vms: Pick<Informer<VirtualMachine>, "onChange">) {
     vms.onChange((_key, vm, old) => {
       this.#rest(old?.status?.interfaces ?? [], vm?.status?.interfaces ?? []);
-      if (old) this.#put(this.#shown, old, []);
+      const isGone = old && old.metadata.uid !== vm?.metadata.uid;
+      if (isGone) for (const all of [this.#shown, this.#given]) this.#put(all, old, undefined);
       if (vm) this.#put(this.#shown, vm, vm.status?.interfaces ?? []);
-      const one = vm ?? old;
-      if (one && (!vm || vm.status?.interfaces)) this.#put(this.#given, one, []);
+      if (vm?.status?.interfaces) this.#put(this.#given, vm, undefined);
     });
   }
 
   /** The API knows whose these are, though no informer shows it, because what is stored of it has a wrong shape: they are not given again while this process lives. */
   refuse(vm: VirtualMachine, interfaces: readonly Interface[]): void {
-    this.#put(this.#given, vm, []);
+    this.#put(this.#given, vm, undefined);
     for (const one of interfaces) this.#taken.add(one);
   }
 
@@ -51,18 +51,19 @@ export class AddressBook {
       for (const one of used) this.#taken.delete(one);
       for (const one of [...shown, ...given]) this.#taken.add(one);
     }
-    this.#put(this.#given, vm, interfaces);
+    // Of one that has gone meanwhile nobody would tell that it is free again.
+    if (this.#shown.has(uid)) this.#put(this.#given, vm, interfaces);
     return interfaces;
   }
 
   #put(
     all: Map<string, readonly Interface[]>,
     { metadata: { uid = "" } }: VirtualMachine,
-    interfaces: readonly Interface[],
+    interfaces: readonly Interface[] | undefined,
   ): void {
     for (const one of all.get(uid) ?? []) this.#taken.delete(one);
-    for (const one of interfaces) this.#taken.add(one);
-    if (interfaces.length > 0) all.set(uid, interfaces);
+    for (const one of interfaces ?? []) this.#taken.add(one);
+    if (interfaces) all.set(uid, interfaces);
     else all.delete(uid);
   }
 

@@ -6,7 +6,7 @@ type ByValue = Map<string, Map<string, Cached>>;
 
 /** Over a collection: a field is indexed when it is asked for first, and kept up by `add` and `delete`. */
 export class FieldIndexes {
-  /** By path: of the few fields that a kind can be selected by (selectableFields). */
+  /** By path: of the few fields and labels that a kind is indexed by (equalityOf). */
   readonly #fields = new Map<string, { path: readonly string[]; byValue: ByValue }>();
 
   add(entry: Cached): void {

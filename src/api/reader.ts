@@ -62,7 +62,7 @@ export class Reader {
     const matches = predicateOf(kind, request);
     const at =
       start ?? (request.exact ? { revision: Number(request.resourceVersion), start: "" } : undefined);
-    const equality = at ? undefined : equalityOf(request);
+    const equality = at ? undefined : equalityOf(kind, request);
     const { entries, revision } = equality
       ? { entries: this.#cache.collection(kind.plural).having(equality), revision: this.#cache.revision }
       : this.#snapshot(kind, at);
@@ -156,7 +156,7 @@ export class Reader {
         if (event) onEvent(event);
       };
       const stop =
-        this.#cache.feed.follow(prefix, from, onChange, equalityOf(request)) ??
+        this.#cache.feed.follow(prefix, from, onChange, equalityOf(kind, request)) ??
         (await this.#store.watch(prefix, from, onChange));
       if (!request.bookmarks) return stop;
       // What the cache has seen has been handed over here, too: all are told of a change in one go.

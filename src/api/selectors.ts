@@ -102,13 +102,21 @@ export interface Equality {
   value: string;
 }
 
-/** One of the fields that an object must have for selectors that are sound; undefined when they name none. Labels are not indexed: clients may ask for any. */
-export function equalityOf(selection: { name?: string; fieldSelector?: string }): Equality | undefined {
-  const { name, fieldSelector = "" } = selection;
+/** What an object must have for selectors that are sound, of what is indexed: any field that the kind can be selected by, and few of the labels. */
+export function equalityOf(
+  { indexedLabels = [] }: Kind,
+  selection: { name?: string; fieldSelector?: string; labelSelector?: string },
+): Equality | undefined {
+  const { name, fieldSelector = "", labelSelector = "" } = selection;
   if (name !== undefined) return { path: ["metadata", "name"], value: name };
   for (const part of parts(fieldSelector)) {
     const [, path = "", operator, value = ""] = FIELD.exec(part) ?? [];
     if (operator && operator !== "!=") return { path: path.split("."), value };
+  }
+  for (const part of parts(labelSelector)) {
+    const [, key = "", , operator, value = ""] = EQUAL.exec(part) ?? [];
+    if (operator && operator !== "!=" && indexedLabels.includes(key))
+      return { path: ["metadata", "labels", key], value };
   }
   return undefined;
 }

@@ -353,6 +353,7 @@ export const Instance = defineKind({
     { name: "PID", type: "integer", jsonPath: ".status.pid", priority: 1 },
   ],
   selectableFields: ["spec.host", "spec.vm", "status.phase"],
+  indexedLabels: [VM_LABEL],
 });
 export type Instance = ObjectOf<typeof Instance>;
 

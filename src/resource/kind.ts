@@ -73,6 +73,8 @@ export interface Kind<T extends Resource = Resource> {
   columns: readonly MadeColumn<T>[];
   /** Field selectors besides metadata.name and metadata.namespace, as dotted paths. */
   selectableFields: readonly string[];
+  /** Labels by which its objects are found all the time: the API keeps up which object has which value. */
+  indexedLabels?: readonly string[];
   /**
    * Rules the schema cannot say: fields that depend on each other, on the old object (immutable fields) or on other
    * objects. Pure; runs after defaults and schema validation. `old` is undefined on create.
@@ -107,6 +109,7 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
   scale?: Kind["scale"];
   columns: readonly Column[];
   selectableFields?: readonly string[];
+  indexedLabels?: readonly string[];
 }): Kind<Resource<Static<S>, Static<U>> & { spec: Static<S> }> {
   const { kind, plural, spec, status } = declaration;
   return {
@@ -127,6 +130,7 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
     ...(declaration.scale ? { scale: declaration.scale } : {}),
     columns: [...declaration.columns, { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" }],
     selectableFields: declaration.selectableFields ?? [],
+    ...(declaration.indexedLabels ? { indexedLabels: declaration.indexedLabels } : {}),
   };
 }
 

@@ -30,7 +30,8 @@ export function storeError(error: unknown): unknown {
     return new ApiError(
       "ServiceUnavailable",
       `the store cannot write: ${error.message}. Nothing was changed`,
-      { retryAfterSeconds: 1 },
+      // No time to come again: it takes somebody to make room, and who repeats it meanwhile loads what fails.
+      {},
       { cause: error },
     );
   return error;

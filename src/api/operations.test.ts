@@ -1,8 +1,10 @@
 /** Semantics of the operations, on a real SQLite store, through the LocalClient where that is what callers use. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { modify } from "../client/client.ts";
+import { overlay } from "../store/overlay.ts";
+import { NotWritten } from "../store/store.ts";
 import type { LocalClient } from "./local.ts";
-import type { Operations } from "./operations.ts";
+import { Operations } from "./operations.ts";
 import {
   at,
   failure,
@@ -361,4 +363,17 @@ describe("list and watch", () => {
     })();
     expect((await failure(watching)).reason).toBe("Expired");
   });
+});
+
+it("while the disk is full it starts, shows what there is, and tells at once that nothing is written, with no time to come again", async () => {
+  await create("a");
+  const full = () => Promise.reject(new NotWritten("its disk is full"));
+  const started = await Operations.open(overlay(stack.store, { compact: full, commit: full }), [machineKind]);
+  expect((await started.get(machineKind, "default", "a")).metadata.name).toBe("a");
+  const body = { metadata: { name: "b" }, spec: { memory: "64Mi" } };
+  const error = await failure(started.create(machineKind, "default", body, { user }));
+  expect(error).toMatchObject({ reason: "ServiceUnavailable", details: {} });
+  expect(error.message).toBe("the store cannot write: its disk is full. Nothing was changed");
+  expect(error.details.retryAfterSeconds).toBeUndefined();
+  started.close();
 });

@@ -87,7 +87,8 @@ export class Operations implements Service {
     const current = inStoredVersions(store, kinds, (key) => old.add(key));
     const cache = await Cache.load(current);
     const operations = new Operations(current, kinds, cache, options.now ?? (() => new Date()));
-    await current.compact(current.revision() - KEEP_REVISIONS);
+    // Should it fail (a full disk), what there is can be read all the same.
+    await current.compact(current.revision() - KEEP_REVISIONS).catch(() => undefined);
     operations.invalid = await settleStored(current, cache, kinds, old);
     await operations.#namespaces.ensure(current, operations.#now());
     await operations.#garbage.sweep();

@@ -82,5 +82,14 @@ it("the last part is answered as soon as it is there: the build looks at all of 
   expect(await client.request({ method: "GET", path })).toEqual(whole);
   const none = { body: Buffer.alloc(0), contentType: "application/octet-stream" };
   expect(await client.request({ method: "POST", path: `${path}&offset=${size}`, ...none })).toEqual(whole);
+  const conflict = () =>
+    client.request({ method: "POST", path: `${path}&offset=1`, ...none }).catch((e) => e);
+  // What is told apart by whoever sends: what may be tried again, and what is final.
+  expect(await conflict()).toMatchObject({ reason: "Conflict", details: { retryAfterSeconds: 1 } });
+  const build2 = await plane.client.get(ImageBuild, { name: "web-2" });
+  if (!build2) throw new Error("it is not there");
+  await plane.client.updateStatus(ImageBuild, { ...build2, status: { phase: "Failed" } });
+  expect(await conflict()).toMatchObject({ reason: "Conflict", message: expect.stringContaining("is over") });
+  expect(await conflict()).not.toHaveProperty("details.retryAfterSeconds");
   client.close();
 });

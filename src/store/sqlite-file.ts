@@ -162,13 +162,26 @@ export class SqliteFile {
   commit(writes: readonly Write[]): { outcomes: Outcome[]; revision: number } {
     const before = this.#revision;
     try {
-      this.#db.exec("BEGIN IMMEDIATE");
-      const outcomes = writes.map((write) => this.#apply(write));
-      this.#statements.meta.run(this.#revision, "revision");
-      this.#db.exec("COMMIT");
+      const outcomes = this.#durably(() => {
+        const outcomes = writes.map((write) => this.#apply(write));
+        this.#statements.meta.run(this.#revision, "revision");
+        return outcomes;
+      });
       return { outcomes, revision: this.#revision };
     } catch (error) {
       this.#revision = before;
+      throw error;
+    }
+  }
+
+  /** All that `act` writes, or nothing. @throws NotWritten */
+  #durably<T>(act: () => T): T {
+    try {
+      this.#db.exec("BEGIN IMMEDIATE");
+      const result = act();
+      this.#db.exec("COMMIT");
+      return result;
+    } catch (error) {
       try {
         this.#db.exec("ROLLBACK");
       } catch {
@@ -213,22 +226,24 @@ export class SqliteFile {
     return isBroken ? `${prefix}: written after revision ${since}` : undefined;
   }
 
+  /** @throws NotWritten */
   compact(revision: number): void {
     const upTo = Math.min(revision, this.#revision);
     if (upTo <= this.#compacted) return;
-    this.#db.exec("BEGIN IMMEDIATE");
-    this.#db.prepare("DELETE FROM history WHERE revision <= ?").run(upTo);
-    this.#statements.meta.run(upTo, "compacted");
-    this.#db.exec("COMMIT");
+    this.#durably(() => {
+      this.#db.prepare("DELETE FROM history WHERE revision <= ?").run(upTo);
+      this.#statements.meta.run(upTo, "compacted");
+    });
     this.#compacted = upTo;
   }
 
+  /** @throws NotWritten */
   continueAfter(revision: number): void {
     if (revision <= this.#revision) return;
-    this.#db.exec("BEGIN IMMEDIATE");
-    this.#statements.meta.run(revision, "revision");
-    this.#statements.meta.run(revision, "compacted");
-    this.#db.exec("COMMIT");
+    this.#durably(() => {
+      this.#statements.meta.run(revision, "revision");
+      this.#statements.meta.run(revision, "compacted");
+    });
     this.#revision = revision;
     this.#compacted = revision;
   }

@@ -129,8 +129,9 @@ describe("SqliteStore", () => {
     const script = fileURLToPath(new URL("./testing/until-full.ts", import.meta.url));
     const args = ["--fsize=2000000:unlimited", process.execPath, script, path];
     const { stdout } = await promisify(execFile)("prlimit", args);
-    const { message, key, before, revision } = JSON.parse(stdout);
-    expect(message).toMatch(/^its disk fails \(disk I\/O error\)/);
+    const { messages, key, before, revision } = JSON.parse(stdout);
+    const failing = expect.stringMatching(/^its disk fails \(disk I\/O error\)/);
+    expect(messages).toEqual([failing, failing, failing]);
     expect(before).toEqual([revision - 1, key - 1]);
   });
 

@@ -2,8 +2,10 @@
 import { rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { Namespace } from "../../src/api/namespaces.ts";
 import { Host } from "../../src/compute/hosts/kinds.ts";
 import { Policy } from "../../src/director/kinds.ts";
+import { isApiError } from "../../src/resource/errors.ts";
 import { giveUp, ownFolder } from "../../src/system/testing/owned-folder.ts";
 import { ROOT, run, Stack, until } from "../../test/support/stack.ts";
 import { type Browser, launch, signIn, violations, visit } from "./browser.ts";
@@ -53,6 +55,24 @@ const fill = () => {
     }
 };
 
+/** The log has room of its own where it is written anew from its beginning: that is filled, too, by what is large first, then by what is small. */
+async function untilRefused(): Promise<void> {
+  // Not one object for both: what was there before is written along.
+  const isTaken = async (name: string, bytes: number): Promise<boolean> => {
+    const annotations = { filler: `${Date.now()}`.padEnd(bytes, "x") };
+    try {
+      await stack.client.patch(Namespace, { name }, { metadata: { annotations } });
+      return true;
+    } catch (error) {
+      if (isApiError(error, "ServiceUnavailable") && error.message.includes("its disk is full")) return false;
+      throw error;
+    }
+  };
+  for (let i = 0; i < 500; i++)
+    if (!(await isTaken("large", 200_000)) && !(await isTaken("default", 20))) return;
+  throw new Error("the disk is full, and 500 writes were taken all the same");
+}
+
 it("says what is wrong, shows what there is, and goes on when there is room again", async () => {
   const { page, complaints } = await visit(browser, url);
   await signIn(page, token);
@@ -62,7 +82,9 @@ it("says what is wrong, shows what there is, and goes on when there is room agai
   await editing.goto("/director/new/policies");
   await editing.getByText("would take new-policy as it is").waitFor();
 
+  await stack.client.create(Namespace, { metadata: { name: "large" }, spec: {} });
   const files = fill();
+  await untilRefused();
   const why = "the store cannot write: its disk is full; make room where the control plane keeps its state";
   await page.getByRole("button", { name: "Cordon" }).click();
   await page.getByText(why).waitFor();

@@ -10,6 +10,7 @@ import { until, untilObject } from "../../compute/testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "../../compute/testing/estate.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
+import { readEstate } from "../estate/read-estate.ts";
 import { isFinalPlan, Plan, Policy } from "../kinds.ts";
 import { undoingOf } from "../planning/subresources.ts";
 import { runPlanExecutor } from "./executor.ts";
@@ -195,7 +196,8 @@ it("tells of each move what was predicted and what came of it, and takes it back
   const undo = (more: { name?: string; dryRun?: boolean }) =>
     undoWith(
       estate.client,
-      (name) => undoingOf(estate.client, name, { clock: systemClock }),
+      (name) =>
+        undoingOf(estate.client, name, systemClock, () => readEstate(estate.client, { clock: systemClock })),
       { ...options, dryRun: false, ...more },
       (line) => lines.push(line),
     );

@@ -34,8 +34,11 @@ let editor: HttpClient;
 const clients: HttpClient[] = [];
 /** Of what was kept of the use of machines. */
 let reads = 0;
+/** Of the estate. */
+let estates = 0;
 let unanswered = false;
 let aheadMs = 0;
+let stopped: number | undefined;
 
 function as(name: string, groups: string[] = []): HttpClient {
   const client = new HttpClient({
@@ -65,6 +68,7 @@ beforeAll(async () => {
   const { client, service } = plane;
   const counted = overriding(client, {
     list: (kind, options) => {
+      if (kind.kind === Host.kind) estates++;
       if (kind.kind !== UsageHistory.kind) return client.list(kind, options);
       reads++;
       return unanswered
@@ -72,7 +76,7 @@ beforeAll(async () => {
         : client.list(kind, options);
     },
   });
-  const clock = { ...systemClock, now: () => new Date(Date.now() + aheadMs) };
+  const clock = { ...systemClock, now: () => new Date((stopped ?? Date.now()) + aheadMs) };
   const subresources = directorSubresources(counted, clock);
   server = await startApiServer({ service, pki, host: "127.0.0.1", port: 0, subresources });
   [admin, viewer, editor] = [as("admin", [ADMINS]), as("viewer"), as("editor")];
@@ -221,4 +225,19 @@ it("where nobody leads, what was kept of the use of machines is read once a minu
   aheadMs += 61_000;
   await ask();
   expect(reads - before).toBe(2);
+});
+
+it("reads the estate once in a while, however many ask what an undo would be; anew when the plan has done something since", async () => {
+  stopped = Date.now();
+  aheadMs += 61_000;
+  const before = estates;
+  for (let i = 0; i < 3; i++) await editor.raw("GET", UNDO);
+  await admin.raw("GET", `${VMS}/web-1/placement`);
+  expect(estates - before).toBe(1);
+  const plan = await plane.client.get(Plan, { name: "p1" });
+  if (!plan) throw new Error("it is not there");
+  await plane.client.updateStatus(Plan, { ...plan, status: { ...plan.status, done: 1 } });
+  for (let i = 0; i < 3; i++) await editor.raw("GET", UNDO);
+  expect(estates - before).toBe(2);
+  stopped = undefined;
 });

@@ -22,7 +22,7 @@ import { API_VERSION } from "../../resource/kind.ts";
 import type { Estate } from "../estate/estate.ts";
 import type { UseHistory } from "../estate/history.ts";
 import { readHistory } from "../estate/history-keeper.ts";
-import { readEstate, type Seen } from "../estate/read-estate.ts";
+import { READ, readEstate, type Seen } from "../estate/read-estate.ts";
 import { predict } from "../execution/figures.ts";
 import { planUndo, undoing } from "../execution/undo.ts";
 import { Plan } from "../kinds.ts";
@@ -45,7 +45,12 @@ export function directorSubresources(
 ): Subresource[] {
   const readKept = keptFor(HISTORY_KEPT_MS, clock, () => readHistory(client, clock));
   const seenNow = async (): Promise<Seen> => ({ clock, history: own() ?? (await readKept()) });
-  const estateNow = keptFor(KEPT_MS, clock, async () => readEstate(client, await seenNow()));
+  const readNow = keptFor(KEPT_MS, clock, async () => {
+    const revision = Number((await client.list(Plan, READ)).resourceVersion);
+    return { revision, estate: await readEstate(client, await seenNow()) };
+  });
+  /** @param revision what was written up to it is in there in any case */
+  const estateNow = async (revision = 0) => (await readNow((kept) => kept.revision >= revision)).estate;
   return [
     {
       of: VirtualMachine,
@@ -68,19 +73,25 @@ export function directorSubresources(
       methods: { GET: "get" },
       answers: "Plan",
       handle: async ({ exchange, name }) =>
-        sendValue(exchange, 200, await undoingOf(client, name, await seenNow())),
+        sendValue(exchange, 200, await undoingOf(client, name, clock, estateNow)),
     },
   ];
 }
 
-/** @throws ApiError NotFound */
-export async function undoingOf(client: Client, name: string, seen: Seen): Promise<Undoing> {
+/** @param estateAt the estate, no older than a revision @throws ApiError NotFound */
+export async function undoingOf(
+  client: Client,
+  name: string,
+  clock: Clock,
+  estateAt: (revision: number) => Promise<Estate>,
+): Promise<Undoing> {
   const plans = (await client.list(Plan)).items;
   const plan = plans.find(({ metadata }) => metadata.name === name);
   if (!plan) throw new ApiError("NotFound", `plans.vireo.dev "${name}" not found`, { name });
-  const estate = await readEstate(client, seen);
+  // What the plan has just done would else look as if somebody had taken it elsewhere.
+  const estate = await estateAt(Number(plan.metadata.resourceVersion));
   const { moves, kept } = planUndo(estate, plan);
-  const now = seen.clock.now().getTime();
+  const now = clock.now().getTime();
   return {
     kind: "PlanUndo",
     apiVersion: API_VERSION,
@@ -89,12 +100,22 @@ export async function undoingOf(client: Client, name: string, seen: Seen): Promi
   };
 }
 
-/** Reads anew when what was read is older, or could not be. */
-function keptFor<T>(keptMs: number, clock: Clock, read: () => Promise<T>): () => Promise<T> {
+/** Reads anew when what was read is older, could not be, or does not do for who asks. */
+function keptFor<T>(
+  keptMs: number,
+  clock: Clock,
+  read: () => Promise<T>,
+): (does?: (value: T) => boolean) => Promise<T> {
   let kept: { value: Promise<T>; at: number } | undefined;
-  return () => {
+  return async (does) => {
     const at = clock.now().getTime();
-    if (kept && at - kept.at < keptMs) return kept.value;
+    const last = kept;
+    if (last && at - last.at < keptMs) {
+      const value = await last.value;
+      if (!does || does(value)) return value;
+      // Unless another one has begun to read meanwhile.
+      if (kept && kept !== last) return kept.value;
+    }
     const own = { value: read(), at };
     kept = own;
     own.value.catch(() => {

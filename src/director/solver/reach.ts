@@ -13,7 +13,7 @@ export class Reach {
   /** Hosts of item p: hosts[start[p]] … Without: there are no lists. */
   private readonly start: Int32Array | undefined;
   private readonly hosts: Int32Array = new Int32Array();
-  /** With lists, items × hosts, 1: it can be there. */
+  /** With lists, items × takers, 1: it can be there. Of its own host it is not asked. */
   private readonly can: Uint8Array = new Uint8Array();
   /** Items that are not fixed and can be on more than one host. */
   readonly movable: Int32Array;
@@ -29,14 +29,17 @@ export class Reach {
     }
     const start = new Int32Array(items + 1);
     const all = new Int32Array(items * (hosts + 1));
-    const can = new Uint8Array(items * model.hosts);
+    const can = new Uint8Array(items * hosts);
     let count = 0;
     for (let p = 0; p < items; p++) {
-      for (let h = 0; h < hosts; h++) if (this.allows(p, h)) all[count++] = h;
+      for (let h = 0; h < hosts; h++)
+        if (this.allows(p, h)) {
+          all[count++] = h;
+          can[p * hosts + h] = 1;
+        }
       // Its own host takes nothing else, perhaps.
       const own = model.home[p] as number;
       if (own >= hosts) all[count++] = own;
-      for (let i = start[p] as number; i < count; i++) can[p * model.hosts + (all[i] as number)] = 1;
       start[p + 1] = count;
     }
     this.can = can;
@@ -47,9 +50,9 @@ export class Reach {
 
   /** Whether p can be on h when no other item is there that can be elsewhere. */
   allows(p: number, h: number): boolean {
-    const { resources, demand, home, hosts, places } = this.model;
-    if (this.start) return this.can[p * hosts + h] === 1;
+    const { resources, demand, home, hosts, takers = hosts, places } = this.model;
     if (h === (home[p] as number)) return true;
+    if (this.start) return h < takers && this.can[p * takers + h] === 1;
     if (places && costOfPlace(places, p, h) === Number.POSITIVE_INFINITY) return false;
     const { room } = this;
     for (let i = p * resources, end = i + resources, j = h * resources; i < end; i++, j++)

@@ -299,6 +299,12 @@ describe("the state of a solution", () => {
             if (q !== p && alone.at[q] === h) alone.move(q, (h + 1) % model.hosts);
           expect(reach.allows(p, h)).toBe(alone.at[p] === h || alone.fits(p, h));
         }
+      // Hosts that take nothing are in reach of what is there already.
+      const takers = model.hosts >> 1;
+      const fewer = new Reach({ ...model, takers });
+      for (let p = 0; p < model.items; p++)
+        for (let h = 0; h < model.hosts; h++)
+          expect(fewer.allows(p, h)).toBe(h === model.home[p] || (h < takers && reach.allows(p, h)));
     }
   });
 

@@ -4,7 +4,8 @@
  *   GET             { receivedBytes, totalBytes }
  *   POST ?offset=N  the next part (application/octet-stream, at most 3 MiB), behind the N bytes that are there
  *
- * A part that is sent again, or out of turn, is refused with Conflict: GET tells where to go on. So what was broken off goes on at any time.
+ * A part that is sent again, or out of turn, is refused with Conflict and details.retryAfterSeconds: GET tells where to go on. So what was broken off goes on
+ * at any time. A Conflict without them is final: nothing more is taken, or there is no room.
  */
 import { mkdir } from "node:fs/promises";
 import { readBody } from "../../api/body.ts";
@@ -50,19 +51,20 @@ export async function takeParts({ exchange }: Call, busy: Set<string>, coming: C
   if (exchange.request.method === "GET") return answer();
   const refused = (reason: "Conflict" | "BadRequest", what: string) =>
     new ApiError(reason, `${owner}${what}`, { name });
+  const notNow = (what: string) =>
+    new ApiError("Conflict", `${owner}${what}`, { name, retryAfterSeconds: 1 });
   if (closed) throw refused("Conflict", ` ${closed}`);
   const offset = integer(exchange, "offset");
   if (offset === undefined)
     throw new ApiError("BadRequest", "the parameter offset is missing: how many bytes were sent before");
   const part = await readBody(exchange.request);
-  if (busy.has(key)) throw refused("Conflict", ` is being sent a part${ofFile} already`);
+  if (busy.has(key)) throw notNow(` is being sent a part${ofFile} already`);
   busy.add(key);
   try {
     const here = await coming.received();
     // All is there already, and perhaps just gets its name.
     if (here === totalBytes && here === offset && part.length === 0) return await answer();
-    if (here !== offset)
-      throw refused("Conflict", ` has ${here} bytes${ofFile}: go on there, not at ${offset}`);
+    if (here !== offset) throw notNow(` has ${here} bytes${ofFile}: go on there, not at ${offset}`);
     if (offset + part.length > totalBytes)
       throw refused("BadRequest", `: ${field} says ${totalBytes} bytes, more has come`);
     await mkdir(coming.folder, { recursive: true, mode: 0o755 });

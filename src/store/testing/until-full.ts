@@ -10,9 +10,16 @@ while (wrong === undefined)
   await put(++key).catch((error: unknown) => {
     wrong = error;
   });
+// Not one byte more.
+execFileSync("prlimit", ["--pid", String(process.pid), "--fsize=1:unlimited"]);
+const others = await Promise.allSettled([
+  store.compact(store.revision()),
+  store.continueAfter(store.revision() + 1000),
+]);
 const before = [store.revision(), (await store.range("x/")).entries.length];
 execFileSync("prlimit", ["--pid", String(process.pid), "--fsize=unlimited"]);
 const { revision } = await put(key);
-const message = wrong instanceof NotWritten ? wrong.message : "";
-process.stdout.write(JSON.stringify({ message, key, before, revision }));
+const messageOf = (error: unknown) => (error instanceof NotWritten ? error.message : String(error));
+const messages = [wrong, ...others.map((each) => each.status === "rejected" && each.reason)].map(messageOf);
+process.stdout.write(JSON.stringify({ messages, key, before, revision }));
 await store.close();

@@ -1,6 +1,6 @@
 /** What becomes of a request when the server is slow, silent or gone. */
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { request, requestBlob, requestText } from "./api.ts";
+import { ApiError, isPassing, request, requestBlob, requestText } from "./api.ts";
 
 /** What the server says of the answer that is under way. */
 let body: ReadableStreamDefaultController<Uint8Array>;
@@ -148,4 +148,19 @@ it("refusals are the API's own", async () => {
   body.close();
   await settle();
   expect(seen.of).toMatchObject({ reason: "Forbidden", message: "you may not" });
+});
+
+it("tells what may go well a little later from what is final", () => {
+  const passing = [
+    new ApiError("ServiceUnavailable", "the control plane does not answer"),
+    new ApiError("TooManyRequests", "too many at once"),
+    new ApiError("Conflict", "image web has 3 bytes: go on there, not at 0", { retryAfterSeconds: 1 }),
+  ];
+  const final = [
+    new ApiError("Conflict", "imagebuild web-1 is over; make another build", { name: "web-1" }),
+    new ApiError("NotFound", "it is gone"),
+    new Error("the file cannot be read"),
+  ];
+  expect(passing.filter(isPassing)).toEqual(passing);
+  expect(final.filter(isPassing)).toEqual([]);
 });

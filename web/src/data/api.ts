@@ -93,5 +93,10 @@ export const requestText = (path: string, options: RequestOptions = {}): Promise
 export const requestBlob = (path: string, options: RequestOptions = {}): Promise<Blob> =>
   send("GET", path, options, (response) => response.blob());
 
+/** Whether the same may go well a little later: the server has said so, has too much to do, or has not answered. */
+export const isPassing = (error: unknown): boolean =>
+  isApiError(error, "ServiceUnavailable", "TooManyRequests") ||
+  (isApiError(error, "Conflict") && error.details.retryAfterSeconds !== undefined);
+
 /** The message of any error, for people. */
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

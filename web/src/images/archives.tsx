@@ -87,7 +87,7 @@ export function Archives({
   };
   const take = (archive: DraftArchive) => {
     if (archive.from) reading.current.get(archive.from)?.abort();
-    setDraft((draft) => ({ ...draft, archives: draft.archives.filter((each) => each !== archive) }));
+    setDraft((draft) => ({ ...draft, archives: draft.archives.filter(({ file }) => file !== archive.file) }));
   };
   return (
     <div className="stack">

@@ -5,7 +5,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { useSyncExternalStore } from "react";
-import { isApiError, request } from "../data/api.ts";
+import { isPassing, request } from "../data/api.ts";
 import { objectPath } from "../data/kinds.ts";
 
 const PART_BYTES = 3 * 2 ** 20;
@@ -90,8 +90,7 @@ export async function sendFile(to: string, file: Blob): Promise<void> {
         at += body.size;
         failures = 0;
       } catch (error) {
-        const isPassing = isApiError(error, "Conflict") || isApiError(error, "ServiceUnavailable");
-        if (!isPassing || ++failures >= MOST_FAILURES) throw error;
+        if (!isPassing(error) || ++failures >= MOST_FAILURES) throw error;
         tell(to, { sent: at, total, trouble: error });
         await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** failures));
         // It may have come, though its answer did not.

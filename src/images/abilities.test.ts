@@ -47,12 +47,24 @@ it("images of RPMs take their distribution's tool", async () => {
   expect(await said(LEAP, "PickerAvailable")).toMatch(/^NoLists: packages of opensuse-leap-15\.6 cannot/);
 });
 
-it("full images take root, namespaces and mmdebstrap; slim ones none of them", async () => {
+it("full images take root, namespaces and mmdebstrap; slim ones none of them, but namespaces for strangers' packages", async () => {
   expect(await said(BOOKWORM, "FullBuildable")).toMatch(/^ToolMissing: .* mmdebstrap/);
   install("mmdebstrap");
   expect(await said(BOOKWORM, "FullBuildable")).toBe("yes");
   const refused = () => Promise.reject(new Error("unshare: Operation not permitted"));
   expect(await said(BOOKWORM, "FullBuildable", refused)).toMatch(/^NoNamespaces: .*Operation not permitted/);
+  const slim = async (namespaces?: () => Promise<void>) =>
+    (await abilitiesOf(BOOKWORM, namespaces)).find(({ type }) => type === "SlimBuildable");
+  expect(await slim(async () => {})).toMatchObject({
+    status: "True",
+    message: expect.stringMatching(/built here$/),
+  });
+  expect(await slim(refused)).toMatchObject({
+    status: "True",
+    message: expect.stringMatching(
+      /built here, but not with recipe\.repositories or recipe\.mirror\.key: .*CAP_SYS_ADMIN/,
+    ),
+  });
   vi.spyOn(process, "getuid").mockReturnValue(1000);
   expect(await said(BOOKWORM, "FullBuildable")).toMatch(/^NotRoot: .* as user 1000/);
   expect(await said(BOOKWORM, "SlimBuildable")).toBe("yes");

@@ -2,7 +2,8 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { ConditionInput } from "../resource/object.ts";
-import { lackOfFullMode } from "./full/full-mode.ts";
+import { UNSEALED } from "./build/packaged.ts";
+import { lackOfFullMode, tryNamespaces } from "./full/full-mode.ts";
 import type { Distribution } from "./kinds.ts";
 import { sourcesFor } from "./packages/sources.ts";
 import {
@@ -33,7 +34,7 @@ async function hasKeys(release: AptRelease | RpmRelease): Promise<boolean> {
 /** @param namespaces as lackOfFullMode() takes it */
 export async function abilitiesOf(
   spec: Distribution["spec"],
-  namespaces?: () => Promise<void>,
+  namespaces = tryNamespaces,
 ): Promise<ConditionInput[]> {
   const release = releaseOf(spec);
   const name = distributionName(spec);
@@ -44,16 +45,18 @@ export async function abilitiesOf(
     const lack = mode === "full" ? await lackOfFullMode(release, namespaces) : undefined;
     return lack && { reason: lack.reason, message: lack.message };
   };
+  const lackOfStrangers = () =>
+    namespaces().then(
+      () => "",
+      () => `, but not with recipe.repositories or recipe.mirror.key: ${UNSEALED}`,
+    );
   const keys = await hasKeys(release);
   const modes: ConditionInput[] = [];
-  for (const mode of MODES)
-    modes.push(
-      condition(
-        BUILDABLE[mode],
-        `${mode} images of ${release.title} are built here`,
-        await whyNotBuilt(mode),
-      ),
-    );
+  for (const mode of MODES) {
+    const no = await whyNotBuilt(mode);
+    const but = mode === "slim" && !no ? await lackOfStrangers() : "";
+    modes.push(condition(BUILDABLE[mode], `${mode} images of ${release.title} are built here${but}`, no));
+  }
   return [
     ...modes,
     condition(

@@ -52,11 +52,12 @@ const OLD_ROOT = "old";
 const SCRIPT = `mount --all --fstab "$1" && cd "$2" && pivot_root . ${OLD_ROOT} && cd / && umount --no-mtab --lazy /${OLD_ROOT} && shift 2 && exec "$@"`;
 
 /**
- * Writes the root for one process into `folder`, which exists and which only root may write. Needs root.
+ * Writes the root for one process into `folder`, which exists and which only root may write. Needs root, be it of a user namespace.
+ * @param user whom it becomes; without, it stays who it is
  * @param name of it, when several are in one folder
  * @returns the command before the process's own
  */
-export function enclose(folder: string, reach: Reach, user: User, name = "root"): string[] {
+export function enclose(folder: string, reach: Reach, user?: User, name = "root"): string[] {
   const root = join(folder, name);
   rmSync(root, { recursive: true, force: true });
   for (const path of [OLD_ROOT, "dev", "etc", "proc"]) mkdirSync(join(root, path), { recursive: true });
@@ -74,16 +75,19 @@ export function enclose(folder: string, reach: Reach, user: User, name = "root")
   put(reach.writable, "nosuid,nodev,noexec");
   const fstab = join(folder, name === "root" ? "fstab" : `${name}.fstab`);
   writeFileSync(fstab, `${mounts.join("\n")}\n`, { mode: 0o600 });
-  const { uid, gid } = user;
-  const groups = deviceGroups(reach.devices);
   return [
     ...["unshare", "--mount", "--propagation", "private"],
     ...["sh", "-c", SCRIPT, "sh", fstab, root],
-    ...["setpriv", "--reuid", String(uid), "--regid", String(gid)],
-    ...(groups.length > 0 ? ["--groups", groups.join(",")] : ["--clear-groups"]),
+    "setpriv",
+    ...(user ? becoming(user, deviceGroups(reach.devices)) : []),
     ...["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"],
   ];
 }
+
+const becoming = ({ uid, gid }: User, groups: readonly number[]) => [
+  ...["--reuid", String(uid), "--regid", String(gid)],
+  ...(groups.length > 0 ? ["--groups", groups.join(",")] : ["--clear-groups"]),
+];
 
 /** Makes what `path` is mounted on. @returns whether there is anything to mount: a link is made as it is */
 function place(root: string, path: string): boolean {

@@ -134,7 +134,7 @@ async function makeEsp(work: Workshop, disk: BootDisk, from: string, name: strin
   if (bios) {
     const temporary = await mkdtemp(join(work.folder, "syslinux-"));
     await runPackaged(work, [join(from, "usr/bin/syslinux"), "--install", esp], {
-      ...{ tree: from, writes: [esp, temporary] },
+      ...{ tree: from, writes: [esp, temporary], fileBytes: (await stat(esp)).size },
       env: { ...env, TMPDIR: temporary },
     });
   }

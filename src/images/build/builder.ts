@@ -101,7 +101,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   const whole = recipe.mode === "full";
   const release = releaseOf(recipe);
   if (whole) await requireFullMode(release);
-  else await requirePackaged(recipe);
+  const unsealed = !whole && (await requirePackaged(recipe, folder));
   await stage("packages", "resolving and downloading packages");
   const archives = options.archives ?? archivesFolder(folder);
   const [missing] = await missingArchives(archives, recipe.archives);
@@ -131,6 +131,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
     cache: layers,
     log,
     signal,
+    unsealed,
   };
   try {
     const { raw, kernel, initrd, ...parts } = await assemble(

@@ -48,6 +48,9 @@ export async function customize(root: string, recipe: Recipe): Promise<void> {
 
 const lines = (text: string) => (text.endsWith("\n") ? text : `${text}\n`);
 
+/** Of a file of a language; the largest that Debian has are some MiB. */
+const MOST_LOCALE = 64 * 2 ** 20;
+
 /**
  * Of the image's own files and with its own program: the build machine may have another libc.
  * @throws Error naming the field
@@ -82,7 +85,7 @@ export async function makeLocale(work: Workshop, root: string, recipe: Recipe): 
       "UTF-8",
       join(made, locale, "/"),
     ],
-    { tree: root, writes: [made], env: { I18NPATH: i18n } },
+    { tree: root, writes: [made], fileBytes: MOST_LOCALE, env: { I18NPATH: i18n } },
   );
   const entries = await readdir(made, { withFileTypes: true, recursive: true });
   const odd = entries.find((entry) => !entry.isFile() && !entry.isDirectory());

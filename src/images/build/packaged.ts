@@ -1,19 +1,19 @@
 /**
  * Programs of an image's packages that run while it is built: busybox tells what it can be, localedef makes a language, syslinux the disk that starts. Packages are of whoever a recipe's
- * repositories belong to. So where we are root they run as a user of their own, without a network; of this machine they see its programs, those of the image, and what they are to write; and
- * nothing of them runs on. Who is not root has few rights, which they have as well.
+ * repositories belong to. So they run as a user of their own (where we are not root: without any rights, in a user namespace), without a network; of this machine they see its programs,
+ * those of the image, and what they are to write; and nothing of them runs on. Where that is not to be had only the distribution's own packages are built from, and their programs run as they are.
  */
-import { mkdtemp } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { tryNamespaces } from "../full/full-mode.ts";
-import { SealedError, sealed } from "../full/sealed.ts";
-import { confined } from "../import/confine.ts";
+import { handedOn, SealedError, sealed } from "../full/sealed.ts";
+import { enclosed } from "../import/confine.ts";
 import type { Recipe } from "../recipe.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 /**
  * @param tree where the program is, with what it reads
  * @param writes files and folders that are there
+ * @param fileBytes what any file that it writes may have
  * @throws Error with what it said last, or the signal's reason
  */
 export async function runPackaged(
@@ -22,39 +22,67 @@ export async function runPackaged(
   {
     tree,
     writes,
+    fileBytes,
     env = {},
-  }: { tree: string; writes: readonly string[]; env?: Readonly<Record<string, string>> },
+  }: {
+    tree: string;
+    writes: readonly string[];
+    fileBytes: number;
+    env?: Readonly<Record<string, string>>;
+  },
 ): Promise<void> {
-  const [program = "", ...args] = command;
-  if (await runsAsItIs()) {
-    await step(work, program, args, { env });
+  const bounded = ["prlimit", `--fsize=${fileBytes}`, ...command];
+  if (work.unsealed) {
+    const all = Object.entries({ ...handedOn(), ...env });
+    const assigned = all.flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
+    await step(work, "env", ["-i", ...assigned, ...bounded]);
     return;
   }
   const folder = await mkdtemp(join(work.folder, ".packaged-"));
-  const enclosed = await confined(folder, { programs: [tree], writes });
+  const enclosure = await enclosed(folder, { programs: [tree], writes });
   work.log(`+ ${command.join(" ")}`);
   // What encloses it is nothing to who reads the log.
   const log = (line: string) => line.startsWith("+ ") || work.log(line);
-  await sealed({ ...work, log }, [...enclosed, ...command], env).catch((error: unknown) => {
+  await sealed({ ...work, log }, [...enclosure, ...bounded], env).catch((error: unknown) => {
     if (!(error instanceof SealedError)) throw error;
-    throw new SealedError(error.message.replace(/^unshare /, `${basename(program)} `), { cause: error });
+    const name = basename(command[0] ?? "");
+    throw new SealedError(error.message.replace(/^unshare /, `${name} `), { cause: error });
   });
 }
 
-/** Each time anew: it takes a moment, and what a container may do changes. */
-const canSeal = () =>
-  tryNamespaces().then(
-    () => true,
-    () => false,
-  );
+/** Why strangers' packages are not built from, for users. */
+export const UNSEALED =
+  "programs of its packages (busybox, localedef) run while the image is built, in namespaces of their own, which are not to be had here. In a container it takes CAP_SYS_ADMIN, for a control plane that is not root user namespaces (unshare --user): give it that";
 
-const runsAsItIs = async () => process.getuid?.() !== 0 || !(await canSeal());
-
-/** @throws Error naming the field when strangers' programs would run as root here, with all that it may do */
-export async function requirePackaged({ repositories = [], mirror }: Recipe): Promise<void> {
+/**
+ * Once for each build: it takes a moment, and what a container may do changes.
+ * @param folder that is to be built in
+ * @returns whether programs of packages, which are the distribution's own then, run as they are
+ * @throws Error naming the field when they are strangers'
+ */
+export async function requirePackaged(
+  { repositories = [], mirror }: Recipe,
+  folder: string,
+): Promise<boolean> {
+  const lack = await lackOfSeal(folder);
+  if (lack === undefined) return false;
   const field = repositories.length > 0 ? "recipe.repositories" : mirror?.key && "recipe.mirror.key";
-  if (!field || process.getuid?.() !== 0 || (await canSeal())) return;
-  throw new Error(
-    `${field}: programs of its packages (busybox, localedef) run while the image is built, in namespaces of their own, which are not to be had here. In a container it takes CAP_SYS_ADMIN: give the control plane that, or run it as another user than root`,
-  );
+  if (field) throw new Error(`${field}: ${UNSEALED}`, { cause: lack });
+  return true;
+}
+
+async function lackOfSeal(folder: string): Promise<SealedError | undefined> {
+  await mkdir(folder, { recursive: true, mode: 0o755 });
+  // One that was killed leaves what goes with stale builds.
+  const attempt = await mkdtemp(join(folder, ".build-attempt-"));
+  try {
+    const enclosure = await enclosed(attempt, {});
+    await sealed({ log: () => {} }, [...enclosure, "true"]);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SealedError) return error;
+    throw error;
+  } finally {
+    await rm(attempt, { recursive: true, force: true });
+  }
 }

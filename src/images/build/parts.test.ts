@@ -172,6 +172,25 @@ update-alternatives --install /usr/bin/jexec jexec $base/lib/jexec $priority --s
   ]);
 });
 
+it("scripts that are too large, or make too much of themselves, have none, at once", () => {
+  expect(alternativesOf("for i in a; do\n".repeat(70_000))).toBeUndefined();
+  expect(alternativesOf("for i in a; do\n".repeat(4_000))).toEqual([]);
+  expect(alternativesOf(`for i in ${" ".repeat(60_000)}x`)).toEqual([]);
+  const doubling = Array.from({ length: 20 }, (_, i) => `a${i}="${`$a${i + 1} `.repeat(30)}"\n`).join("");
+  expect(alternativesOf(`${doubling}${"$a0 ".repeat(5_000)}`)).toBeUndefined();
+  const list = `a="${"x ".repeat(15_000)}"\n`;
+  expect(alternativesOf(`${list}${"for i in $a; do\ndone\n".repeat(1_000)}`)).toBeUndefined();
+  const link = "update-alternatives --install /usr/bin/$i $i /opt/$i 1";
+  expect(
+    alternativesOf(`for i in ${"x".repeat(30_000)}; do\n${"$i\n".repeat(5_000)}done\n${link}`),
+  ).toBeUndefined();
+  // What is before and after them counts.
+  expect(alternativesOf(`for i in a\ndo ${link}\ndone; ${link.replaceAll("$i", "b")}`)).toEqual([
+    { link: "/usr/bin/a", target: "/opt/a", priority: 1 },
+    { link: "/usr/bin/b", target: "/opt/b", priority: 1 },
+  ]);
+});
+
 describe("what nothing needs", () => {
   const recipe: Recipe = {
     distribution: "debian",

@@ -126,6 +126,9 @@ async function writeRecords(root: string, debs: readonly Package[]): Promise<voi
     await writeRooted(root, `/var/lib/dpkg/status.d/${name}`, await run("dpkg-deb", ["-f", file]));
 }
 
+/** Of the list of what busybox can be; Debian's has 5 KiB. */
+const MOST_LISTED = 2 ** 20;
+
 /** What busybox can be, as paths without "/" at the beginning. Runs it: only while nothing but packages is in the root. */
 async function appletsOf(work: Workshop, root: string): Promise<string[]> {
   const list = join(work.folder, "applets");
@@ -138,7 +141,7 @@ async function appletsOf(work: Workshop, root: string): Promise<string[]> {
     await rooted(root, "/usr/bin/busybox"),
     list,
   ];
-  await runPackaged(work, command, { tree: root, writes: [list] });
+  await runPackaged(work, command, { tree: root, writes: [list], fileBytes: MOST_LISTED });
   return (await readFile(list, "utf8")).split("\n").filter(Boolean);
 }
 

@@ -11,6 +11,8 @@ export interface Workshop {
   log: (line: string) => void;
   /** Ends programs that run, and the build. */
   signal?: AbortSignal | undefined;
+  /** Programs of packages run as they are: what requirePackaged() has said of the build. */
+  unsealed?: boolean;
 }
 
 /** Ends only what hangs: a machine under load installs and packs whole desktops. */

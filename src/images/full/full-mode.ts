@@ -24,7 +24,7 @@ export async function lackOfFullMode(
   namespaces = tryNamespaces,
 ): Promise<Lack | undefined> {
   const slim = release.modes.includes("slim") ? "build" : "build an image of Debian";
-  const otherwise = `or ${slim} with mode: slim, which needs neither`;
+  const otherwise = `or ${slim} with mode: slim, which takes neither for packages of the distribution alone`;
   const uid = process.getuid?.();
   if (uid !== 0)
     return {

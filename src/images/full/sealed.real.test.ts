@@ -1,4 +1,4 @@
-/** What programs of packages get to see of the control plane. */
+/** What programs of packages get to see of the control plane, and what it takes of what they say. */
 import { afterEach, expect, it } from "vitest";
 import { sealed } from "./sealed.ts";
 
@@ -16,4 +16,18 @@ it("nothing of its environment but where programs and folders are", async () => 
   const known = ["HOME", "PATH", "TMPDIR", "SOURCE_DATE_EPOCH", "PWD", "SHLVL", "_"];
   const quiet = ["LC_ALL", "LANGUAGE", "DEBIAN_FRONTEND", "DEBCONF_NOWARNINGS"];
   expect(names.filter((name) => ![...known, ...quiet].includes(name))).toEqual([]);
+});
+
+it("no more of what they say than is good for it", async () => {
+  const lines: string[] = [];
+  const say = (script: string) => sealed({ log: (line) => lines.push(line) }, ["sh", "-c", script]);
+  const most = /^sh said more than 64 MiB or 200000 lines, and was ended/;
+  await expect(say("cat /dev/zero")).rejects.toThrow(most);
+  expect(lines.length).toBeLessThan(5);
+  await expect(say("yes")).rejects.toThrow(most);
+  expect(lines.length).toBeLessThan(200_010);
+  lines.length = 0;
+  await say("head -c 1000000 /dev/zero | tr '\\0' x; printf '\\none\\rtwo\\r\\nend'");
+  expect(lines[1]).toHaveLength(2051);
+  expect(lines.slice(2, 4)).toEqual(["  two", "  end"]);
 });

@@ -23,16 +23,21 @@ export interface Files {
  * @param folder that only we may enter: what they see is put together there
  * @returns the command before the program's; nothing when we are not root, whose alone that is, and have few rights ourselves
  */
-export async function confined(
+export async function confined(folder: string, files: Files): Promise<string[]> {
+  return process.getuid?.() === 0 ? enclosed(folder, files) : [];
+}
+
+/** As confined(), for who is not root, too: to be run in a user namespace of our own then, whose root they stay, without any rights. */
+export async function enclosed(
   folder: string,
   { reads = [], programs = [], writes = [] }: Files,
 ): Promise<string[]> {
-  if (process.getuid?.() !== 0) return [];
+  const reach = { readable: reads, programs, writable: writes, devices: [] };
+  if (process.getuid?.() !== 0) return ["unshare", "--net", ...enclose(folder, reach)];
   // In that folder nobody else reaches them.
   for (const path of reads) await chmod(path, 0o644);
   for (const path of writes) await chmod(path, (await stat(path)).isDirectory() ? 0o777 : 0o666);
   const id = FIRST_READER + (readers++ % READERS);
-  const reach = { readable: reads, programs, writable: writes, devices: [] };
   return ["unshare", "--net", ...enclose(folder, reach, { uid: id, gid: id })];
 }
 

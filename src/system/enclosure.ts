@@ -49,7 +49,10 @@ const DEVICES = ["/dev/null", "/dev/urandom"];
 
 const OLD_ROOT = "old";
 
-const SCRIPT = `mount --all --fstab "$1" && cd "$2" && pivot_root . ${OLD_ROOT} && cd / && umount --no-mtab --lazy /${OLD_ROOT} && shift 2 && exec "$@"`;
+/** The folders of PATH may be out of sight in there. */
+const SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+const SCRIPT = `PATH=$PATH:${SYSTEM_PATH} && mount --all --fstab "$1" && cd "$2" && pivot_root . ${OLD_ROOT} && cd / && umount --no-mtab --lazy /${OLD_ROOT} && shift 2 && exec "$@"`;
 
 /**
  * Writes the root for one process into `folder`, which exists and which only root may write. Needs root, be it of a user namespace.

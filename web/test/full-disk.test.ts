@@ -7,8 +7,9 @@ import { Host } from "../../src/compute/hosts/kinds.ts";
 import { Policy } from "../../src/director/kinds.ts";
 import { isApiError } from "../../src/resource/errors.ts";
 import { giveUp, ownFolder } from "../../src/system/testing/owned-folder.ts";
-import { ROOT, run, Stack, until } from "../../test/support/stack.ts";
-import { type Browser, launch, signIn, violations, visit } from "./browser.ts";
+import { run, Stack, until } from "../../test/support/stack.ts";
+import { type Browser, signIn, violations, visit } from "./browser.ts";
+import { buildUi, openSite } from "./site.ts";
 
 let stack: Stack;
 let browser: Browser;
@@ -17,20 +18,14 @@ let token: string;
 let url: string;
 
 beforeAll(async () => {
-  // The launcher builds the UI when it has changed: so it is not of before, also when this file is run by itself.
-  const built = await run(join(ROOT, "vireo"), ["test", "--help"], { timeoutMs: 200_000 });
-  expect(built.code, built.stderr).toBe(0);
+  await buildUi();
   stack = await Stack.create();
   disk = ownFolder("vireo-disk-");
   const mounted = await run("mount", ["-t", "tmpfs", "-o", "size=16m", "tmpfs", disk]);
   expect(mounted.code, mounted.stderr).toBe(0);
   // The store alone is there: the machine's own disk stays as it is.
   symlinkSync(join(disk, "store.sqlite"), stack.paths.store);
-  const up = await stack.up(["--hosts", "1"]);
-  expect(up.code, up.stdout + up.stderr).toBe(0);
-  url = /web UI +(https:\S+)/.exec(up.stdout)?.[1] ?? "";
-  token = (await stack.vireo(["token", "create", "anna", "--group", "system:masters"])).stdout.trim();
-  browser = await launch();
+  ({ browser, url, token } = await openSite(stack, await stack.up(["--hosts", "1"])));
 });
 afterAll(async () => {
   await browser?.close();

@@ -5,8 +5,9 @@ import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { packTar } from "../../src/images/archives/pack.ts";
 import { Image, ImageBuild } from "../../src/images/kinds.ts";
-import { ROOT, run, Stack, until } from "../../test/support/stack.ts";
-import { type Browser, launch, type Page, signIn, type Visitor, violations, visit } from "./browser.ts";
+import { Stack, until } from "../../test/support/stack.ts";
+import { type Browser, type Page, signIn, type Visitor, violations, visit } from "./browser.ts";
+import { buildUi, openSite } from "./site.ts";
 
 let stack: Stack;
 let browser: Browser;
@@ -14,9 +15,7 @@ let visitor: Visitor;
 let page: Page;
 
 beforeAll(async () => {
-  // The launcher builds the UI when it has changed: so it is not of before, also when this file is run by itself.
-  const built = await run(join(ROOT, "vireo"), ["test", "--help"], { timeoutMs: 200_000 });
-  expect(built.code, built.stderr).toBe(0);
+  await buildUi();
   stack = await Stack.create();
   // A machine that has all but zypper.
   const programs = join(stack.home, "bin");
@@ -26,13 +25,11 @@ beforeAll(async () => {
     if (found && name !== "zypper") symlinkSync(found, join(programs, name));
   }
   const up = await stack.up(["--hosts", "1"], { env: { PATH: programs } });
-  expect(up.code, up.stdout + up.stderr).toBe(0);
-  const url = /web UI +(https:\S+)/.exec(up.stdout)?.[1] ?? "";
-  const token = (await stack.vireo(["token", "create", "anna", "--group", "system:masters"])).stdout.trim();
-  browser = await launch();
-  visitor = await visit(browser, url);
+  const site = await openSite(stack, up);
+  ({ browser } = site);
+  visitor = await visit(browser, site.url);
   ({ page } = visitor);
-  await signIn(page, token);
+  await signIn(page, site.token);
 });
 afterAll(async () => {
   await browser?.close();

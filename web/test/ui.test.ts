@@ -10,8 +10,9 @@ import { VirtualMachine } from "../../src/compute/kinds.ts";
 import { Rollback } from "../../src/compute/snapshots/kinds.ts";
 import { Plan, Policy } from "../../src/director/kinds.ts";
 import { Image } from "../../src/images/kinds.ts";
-import { ROOT, run, Stack, until } from "../../test/support/stack.ts";
-import { type Browser, launch, type Page, signIn, type Visitor, violations, visit } from "./browser.ts";
+import { ROOT, Stack, until } from "../../test/support/stack.ts";
+import { type Browser, type Page, signIn, type Visitor, violations, visit } from "./browser.ts";
+import { buildUi, openSite } from "./site.ts";
 
 const MANIFEST = `
 apiVersion: vireo.dev/v1
@@ -49,25 +50,19 @@ let visitor: Visitor;
 let page: Page;
 
 beforeAll(async () => {
-  // The launcher builds the UI when it has changed: so it is not of before, also when this file is run by itself.
-  const built = await run(join(ROOT, "vireo"), ["test", "--help"], { timeoutMs: 200_000 });
-  expect(built.code, built.stderr).toBe(0);
+  await buildUi();
   stack = await Stack.create();
   const file = join(stack.home, "web.yaml");
   writeFileSync(file, MANIFEST);
   // All hosts first: the machine is placed by its policy, not by which of them was ready sooner.
   const hosts = await stack.up(["--hosts", "2"]);
   expect(hosts.code, hosts.stdout + hosts.stderr).toBe(0);
-  const { code, stdout, stderr } = await stack.up(["-f", file]);
-  expect(code, stdout + stderr).toBe(0);
-  url = /web UI +(https:\S+)/.exec(stdout)?.[1] ?? "";
-  token = (await stack.vireo(["token", "create", "anna", "--group", "system:masters"])).stdout.trim();
+  ({ browser, url, token } = await openSite(stack, await stack.up(["-f", file])));
   for (const [name, rack] of [
     ["fast-1", "a1"],
     ["frugal-1", "a2"],
   ] as const)
     await stack.client.patch(Host, { name }, { spec: { site: "north", rack } });
-  browser = await launch();
   visitor = await visit(browser, url);
   ({ page } = visitor);
   await signIn(page, token);

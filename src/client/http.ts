@@ -1,141 +1,41 @@
-/**
- * The client over TLS: what agents, reconcilers in a process of their own, and the CLI use.
- *
- * A request that got no answer (refused, reset, timed out) is an ApiError ServiceUnavailable or Timeout with the system's error as its
- * cause. Whether a write that got no answer was done is not known: the caller reads again, as all reconcilers do. Repeated here are
- * only reads whose kept-alive connection turned out to be closed, and what the server refused for now with a time to come again
- * (503 and 429 with retryAfterSeconds, as client-go does), within the time that a request may take.
- */
-
-import type { IncomingMessage } from "node:http";
-import { Agent, type AgentOptions, request } from "node:https";
-import { setTimeout as sleep } from "node:timers/promises";
-import { ApiError, isApiError } from "../resource/errors.ts";
+/** The client over TLS: what agents, reconcilers in a process of their own, and the CLI use. What happens to a request: connection.ts. */
+import { isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
-import { currentRequest } from "../telemetry/request-id.ts";
-import { traceparent } from "../telemetry/tracing.ts";
-import {
-  errorFromAnswer,
-  listFromAnswer,
-  rawEventFrom,
-  resourceFromAnswer,
-  sound,
-  watchEventFrom,
-} from "./answers.ts";
+import { listFromAnswer, rawEventFrom, resourceFromAnswer, sound, watchEventFrom } from "./answers.ts";
 import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "./client.ts";
+import { type Call, Connection, type ConnectionOptions, type Way } from "./connection.ts";
 import { lines } from "./lines.ts";
 import { collectionOf, pathOf, queryOf, selection } from "./paths.ts";
-import { Places } from "./places.ts";
-
-/** Requests: as many as a server answers of one user at once (api/fairness.ts). The others wait here, without a connection, rather than there. */
-const MOST_AT_ONCE = 32;
-
-export interface HttpClientOptions {
-  /** https://host:port of the control plane; of several, one is used until it does not answer, then the next. */
-  url: string | readonly string[];
-  /** Certificate of the control plane's CA, PEM. Nothing else is trusted. */
-  ca: string;
-  /** Bearer token, or a client certificate with its key (PEM). */
-  token?: string;
-  cert?: string;
-  key?: string;
-  /** Name by which writes are recorded (fieldManager). */
-  name?: string;
-  /** How long one request may take; 30 s by default. Watches are not limited by it. */
-  timeoutMs?: number;
-  /** A watch without a byte for this long is taken for dead (the server sends bookmarks each minute); 150 s by default. */
-  watchIdleMs?: number;
-}
-
-/** A request in HTTP's own words, for what the typed methods do not cover (tables, discovery, kinds without a declaration). */
-export interface Call {
-  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
-  /** Path with its query. */
-  path: string;
-  /** Sent as JSON; bytes as they are. */
-  body?: unknown;
-  /** Of the body; application/json by default. */
-  contentType?: string;
-  /** What form of answer is asked for; application/json by default. It has to be a JSON one. */
-  accept?: string;
-  signal?: AbortSignal | undefined;
-}
 
 export class HttpClient implements Client {
-  readonly #options: HttpClientOptions;
-  readonly #bases: readonly URL[];
-  #current = 0;
-  readonly #watches = new Map<IncomingMessage, URL>();
-  readonly #agent: Agent;
-  /** Each holds a connection as long as it goes on. */
-  readonly #endless: Agent;
-  readonly #places: Places;
+  /** By which writes are recorded. */
+  readonly #name: string;
+  readonly #connection: Connection;
 
-  constructor(options: HttpClientOptions) {
-    this.#options = options;
-    this.#bases = [options.url].flat().map((url) => new URL(url));
-    for (const { protocol, href } of this.#bases)
-      if (protocol !== "https:")
-        throw new Error(`the control plane's address must start with https://, got ${href}`);
-    const tls: AgentOptions = { ca: options.ca, minVersion: "TLSv1.2" };
-    if (options.cert !== undefined) tls.cert = options.cert;
-    if (options.key !== undefined) tls.key = options.key;
-    this.#agent = new Agent({
-      ...tls,
-      keepAlive: true,
-      maxFreeSockets: 16,
-      scheduling: "lifo",
-    });
-    this.#endless = new Agent(tls);
-    this.#places = new Places(MOST_AT_ONCE);
-  }
-
-  /** The control plane in use. */
-  get #base(): URL {
-    const base = this.#bases[this.#current];
-    if (!base) throw new Error("the client was given no control plane's address");
-    return base;
-  }
-
-  /** The next control plane takes over, unless another request has seen to that already. */
-  #leave(base: URL): void {
-    if (base !== this.#base || this.#bases.length === 1) return;
-    this.#current = (this.#current + 1) % this.#bases.length;
-    // Its watches may be as silent as it is; they go on at the next one.
-    for (const [response, from] of this.#watches) if (from === base) response.destroy();
+  constructor(options: ConnectionOptions) {
+    this.#name = options.name ?? "vireo";
+    this.#connection = new Connection(options);
   }
 
   /** How to come to the control plane otherwise (websocket.ts): its addresses, the one in use first, and what is shown to it. */
-  get way(): { bases: readonly URL[]; tls: AgentOptions; token?: string } {
-    const { ca, cert, key } = this.#agent.options;
-    const { token } = this.#options;
-    return {
-      bases: [...this.#bases.slice(this.#current), ...this.#bases.slice(0, this.#current)],
-      tls: {
-        minVersion: "TLSv1.2",
-        ...(ca ? { ca } : {}),
-        ...(cert ? { cert } : {}),
-        ...(key ? { key } : {}),
-      },
-      ...(token === undefined ? {} : { token }),
-    };
+  get way(): Way {
+    return this.#connection.way;
   }
 
   /** New connections show this certificate; what runs on the present ones goes on. */
-  setCertificate({ cert, key }: { cert: string; key: string }): void {
-    for (const { options } of [this.#agent, this.#endless]) Object.assign(options, { cert, key });
+  setCertificate(certificate: { cert: string; key: string }): void {
+    this.#connection.setCertificate(certificate);
   }
 
   /** Closes idle connections; running requests and watches end with an error. */
   close(): void {
-    this.#agent.destroy();
-    this.#endless.destroy();
+    this.#connection.close();
   }
 
   async get<T extends Resource>(kind: Kind<T>, at: ObjectName, signal?: AbortSignal): Promise<T | undefined> {
     try {
-      const answer = await this.#json({ method: "GET", path: pathOf(kind, at), signal });
+      const answer = await this.#connection.json({ method: "GET", path: pathOf(kind, at), signal });
       return sound(kind, resourceFromAnswer(kind, answer));
     } catch (error) {
       if (isMissingObject(error)) return undefined;
@@ -145,7 +45,7 @@ export class HttpClient implements Client {
 
   async list<T extends Resource>(kind: Kind<T>, options: ListOptions = {}): Promise<List<T>> {
     const path = `${collectionOf(kind, options.namespace)}${queryOf(selection(options))}`;
-    return listFromAnswer(kind, await this.#json({ method: "GET", path, signal: options.signal }));
+    return listFromAnswer(kind, await this.#connection.json({ method: "GET", path, signal: options.signal }));
   }
 
   async *watch<T extends Resource>(
@@ -159,7 +59,7 @@ export class HttpClient implements Client {
       resourceVersion: options.resourceVersion,
     };
     const path = `${collectionOf(kind, options.namespace)}${queryOf(query)}`;
-    for await (const line of this.#watched({ method: "GET", path, signal: options.signal }))
+    for await (const line of this.#connection.watched({ method: "GET", path, signal: options.signal }))
       yield watchEventFrom(kind, line);
   }
 
@@ -168,43 +68,30 @@ export class HttpClient implements Client {
    * @throws ApiError, also for an ERROR event
    */
   async *stream(call: Call): AsyncGenerator<{ type: string; object: unknown }> {
-    for await (const line of this.#watched(call)) yield rawEventFrom(line);
-  }
-
-  async *#watched(call: Call): AsyncGenerator<string> {
-    const { signal } = call;
-    try {
-      const response = await this.#send(call, this.#timeoutMs);
-      if (response.statusCode !== 200) throw errorFromAnswer(response.statusCode, await textOf(response));
-      // From here on only silence limits it.
-      response.socket.setTimeout(this.#options.watchIdleMs ?? 150_000, () => response.destroy());
-      this.#watches.set(response, this.#base);
-      try {
-        yield* lines(response);
-      } finally {
-        this.#watches.delete(response);
-      }
-    } catch (error) {
-      if (signal?.aborted) return;
-      throw this.#asApiError(error);
-    }
+    for await (const line of this.#connection.watched(call)) yield rawEventFrom(line);
   }
 
   async create<T extends Resource>(kind: Kind<T>, object: NewObject<T>, signal?: AbortSignal): Promise<T> {
     const { group, version, kind: name } = kind;
     const body = { apiVersion: group ? `${group}/${version}` : version, kind: name, ...object };
     const path = `${collectionOf(kind, object.metadata.namespace)}${this.#write()}`;
-    return resourceFromAnswer(kind, await this.#json({ method: "POST", path, body, signal }));
+    return resourceFromAnswer(kind, await this.#connection.json({ method: "POST", path, body, signal }));
   }
 
   async update<T extends Resource>(kind: Kind<T>, object: T, signal?: AbortSignal): Promise<T> {
     const path = `${pathOf(kind, object.metadata)}${this.#write()}`;
-    return resourceFromAnswer(kind, await this.#json({ method: "PUT", path, body: object, signal }));
+    return resourceFromAnswer(
+      kind,
+      await this.#connection.json({ method: "PUT", path, body: object, signal }),
+    );
   }
 
   async updateStatus<T extends Resource>(kind: Kind<T>, object: T, signal?: AbortSignal): Promise<T> {
     const path = `${pathOf(kind, object.metadata)}/status${this.#write()}`;
-    return resourceFromAnswer(kind, await this.#json({ method: "PUT", path, body: object, signal }));
+    return resourceFromAnswer(
+      kind,
+      await this.#connection.json({ method: "PUT", path, body: object, signal }),
+    );
   }
 
   async patch<T extends Resource>(
@@ -216,7 +103,7 @@ export class HttpClient implements Client {
     const path = `${pathOf(kind, at)}${options.subresource ? `/${options.subresource}` : ""}${this.#write()}`;
     return resourceFromAnswer(
       kind,
-      await this.#json({
+      await this.#connection.json({
         method: "PATCH",
         path,
         body: patch,
@@ -241,7 +128,7 @@ export class HttpClient implements Client {
       ...(Object.keys(preconditions).length ? { preconditions } : {}),
     };
     try {
-      await this.#json({ method: "DELETE", path: pathOf(kind, at), body, signal: options.signal });
+      await this.#connection.json({ method: "DELETE", path: pathOf(kind, at), body, signal: options.signal });
     } catch (error) {
       if (!isMissingObject(error)) throw error;
     }
@@ -254,170 +141,25 @@ export class HttpClient implements Client {
 
   /** Any request. @returns the parsed JSON of the answer. @throws ApiError */
   request(call: Call): Promise<unknown> {
-    return this.#json(call);
+    return this.#connection.json(call);
   }
 
   /** A page of lines, such as a backup, as they come. @throws ApiError */
   async *lines(path: string): AsyncGenerator<string> {
-    yield* lines(this.bytes(path));
+    yield* lines(this.#connection.bytes(path));
   }
 
   /** A page that is no JSON, as it comes; ends when the signal aborts. @throws ApiError */
-  async *bytes(path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
-    try {
-      const response = await this.#send({ method: "GET", path, signal }, this.#timeoutMs);
-      if (response.statusCode !== 200) throw errorFromAnswer(response.statusCode, await textOf(response));
-      for await (const part of response) yield part;
-    } catch (error) {
-      if (!signal?.aborted) throw this.#asApiError(error);
-    }
+  bytes(path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
+    return this.#connection.bytes(path, signal);
   }
 
   #write(): string {
-    return queryOf({ fieldManager: this.#options.name ?? "vireo", fieldValidation: "Strict" });
-  }
-
-  async #json(call: Call): Promise<unknown> {
-    const timeoutMs = this.#timeoutMs;
-    const until = Date.now() + timeoutMs;
-    try {
-      for (let tried = 1; ; tried++) {
-        const base = this.#base;
-        const response = await this.#send(call, timeoutMs);
-        const text = await textOf(response);
-        if ((response.statusCode ?? 500) < 300) return JSON.parse(text);
-        const error = errorFromAnswer(response.statusCode, text);
-        // Only these have certainly done nothing: cut off from the store, or too busy.
-        if (!isApiError(error, "ServiceUnavailable", "TooManyRequests")) throw error;
-        if (error.code === 503) this.#leave(base);
-        if (tried < this.#bases.length) continue;
-        const waitMs = (error.details.retryAfterSeconds ?? Number.POSITIVE_INFINITY) * 1000;
-        if (Date.now() + waitMs > until) throw error;
-        await sleep(waitMs, undefined, call.signal ? { signal: call.signal } : {});
-      }
-    } catch (error) {
-      if (call.signal?.aborted) throw call.signal.reason;
-      throw this.#asApiError(error);
-    }
-  }
-
-  get #timeoutMs(): number {
-    // Where another one may answer, waiting is worth less.
-    return this.#options.timeoutMs ?? (this.#bases.length > 1 ? 10_000 : 30_000);
-  }
-
-  async #send(call: Call, timeoutMs: number): Promise<IncomingMessage> {
-    call.signal?.throwIfAborted();
-    for (let tried = 1; ; tried++) {
-      const base = this.#base;
-      try {
-        return await this.#once(call, timeoutMs);
-      } catch (error) {
-        if (call.signal?.aborted) throw error;
-        // The server closed the kept-alive connection just as we used it.
-        if (call.method === "GET" && error instanceof ReusedSocketError) return this.#once(call, timeoutMs);
-        this.#leave(base);
-        if (tried >= this.#bases.length || !(call.method === "GET" || wasNotSent(error))) throw error;
-      }
-    }
-  }
-
-  async #once(call: Call, timeoutMs: number): Promise<IncomingMessage> {
-    const isEndless = /[?&](watch|follow)=true/.test(call.path);
-    const leave = isEndless ? () => {} : await this.#places.take(call.signal);
-    try {
-      return await this.#exchange(call, timeoutMs, isEndless, leave);
-    } catch (error) {
-      leave();
-      throw error;
-    }
-  }
-
-  /** @param over called when all of the answer has been read, or will not be */
-  #exchange(call: Call, timeoutMs: number, isEndless: boolean, over: () => void): Promise<IncomingMessage> {
-    const base = this.#base;
-    const body =
-      call.body === undefined || Buffer.isBuffer(call.body)
-        ? call.body
-        : Buffer.from(JSON.stringify(call.body));
-    const [id, parent] = [currentRequest(), traceparent()];
-    return new Promise((resolve, reject) => {
-      const sent = request({
-        agent: isEndless ? this.#endless : this.#agent,
-        host: base.hostname.replace(/^\[|\]$/g, ""),
-        port: base.port || 443,
-        method: call.method,
-        path: call.path,
-        headers: {
-          accept: call.accept ?? "application/json",
-          "user-agent": this.#options.name ?? "vireo",
-          ...(id ? { "x-request-id": id } : {}),
-          ...(parent ? { traceparent: parent } : {}),
-          ...(this.#options.token ? { authorization: `Bearer ${this.#options.token}` } : {}),
-          ...(body
-            ? { "content-type": call.contentType ?? "application/json", "content-length": body.length }
-            : {}),
-        },
-        ...(call.signal ? { signal: call.signal } : {}),
-      });
-      // Covers connecting, too: a host that is down does not answer at all.
-      const timer = setTimeout(
-        () => sent.destroy(new ApiError("Timeout", `no answer from ${base.origin} within ${timeoutMs} ms`)),
-        timeoutMs,
-      );
-      sent.on("socket", (socket) => socket.setKeepAlive(true, 30_000));
-      sent.on("response", (response) => {
-        if (isEndless) clearTimeout(timer);
-        else response.once("close", () => clearTimeout(timer));
-        response.once("close", over);
-        resolve(response);
-      });
-      sent.on("error", (error) => {
-        clearTimeout(timer);
-        const retriable = sent.reusedSocket && "code" in error && error.code === "ECONNRESET";
-        reject(retriable ? new ReusedSocketError(error) : error);
-      });
-      sent.end(body);
-    });
-  }
-
-  #asApiError(error: unknown): unknown {
-    if (error instanceof ApiError) return error;
-    if (error instanceof SyntaxError)
-      return new ApiError(
-        "InternalError",
-        `${this.#base.origin} answered something that is not JSON`,
-        {},
-        { cause: error },
-      );
-    const cause = error instanceof ReusedSocketError ? error.cause : error;
-    const why = cause instanceof Error ? cause.message || cause.name : String(cause);
-    return new ApiError("ServiceUnavailable", `cannot reach ${this.#base.origin}: ${why}`, {}, { cause });
-  }
-}
-
-/** Whether no connection came about: then the request cannot have been done. */
-function wasNotSent(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    "code" in error &&
-    ["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND"].includes(String(error.code))
-  );
-}
-
-class ReusedSocketError extends Error {
-  constructor(cause: unknown) {
-    super("the kept-alive connection was closed", { cause });
+    return queryOf({ fieldManager: this.#name, fieldValidation: "Strict" });
   }
 }
 
 /** A missing object, not a page that this server does not have (then the server is another version: an error). */
 function isMissingObject(error: unknown): boolean {
   return isApiError(error, "NotFound") && error.details.name !== undefined;
-}
-
-async function textOf(response: IncomingMessage): Promise<string> {
-  const parts: Buffer[] = [];
-  for await (const part of response) parts.push(part);
-  return Buffer.concat(parts).toString("utf8");
 }

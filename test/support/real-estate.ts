@@ -15,7 +15,8 @@ import { createSigningRequest, HOSTS, hostUser, Pki } from "../../src/api/pki.ts
 import { type ApiServer, type ApiServerOptions, startApiServer } from "../../src/api/server.ts";
 import { Tickets } from "../../src/api/tickets.ts";
 import type { Client } from "../../src/client/client.ts";
-import { HttpClient, type HttpClientOptions } from "../../src/client/http.ts";
+import type { ConnectionOptions } from "../../src/client/connection.ts";
+import { HttpClient } from "../../src/client/http.ts";
 import { hardwareOf } from "../../src/compute/hardware/kinds.ts";
 import { runHostReconciler } from "../../src/compute/hosts/reconciler.ts";
 import { Instance, VirtualMachine } from "../../src/compute/kinds.ts";
@@ -135,7 +136,7 @@ export class RealEstate {
   }
 
   /** Of one of the control planes. */
-  connect(options: Omit<HttpClientOptions, "url" | "ca">, server = 0): HttpClient {
+  connect(options: Omit<ConnectionOptions, "url" | "ca">, server = 0): HttpClient {
     const url = this.servers[server]?.url ?? "";
     const made = new HttpClient({ url, ca: this.pki.ca, ...options });
     this.#clients.push(made);

@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { HttpClient, type HttpClientOptions } from "../../client/http.ts";
+import type { ConnectionOptions } from "../../client/connection.ts";
+import { HttpClient } from "../../client/http.ts";
 import { KINDS } from "../../kinds.ts";
 import { GROUP, type Kind } from "../../resource/kind.ts";
 import { openSqliteStore } from "../../store/sqlite.ts";
@@ -25,7 +26,7 @@ export interface ApiStack extends AsyncDisposable {
   admin(): HttpClient;
   /** A client with the certificate of a host's agent. */
   host(name: string): Promise<HttpClient>;
-  client(options: Omit<HttpClientOptions, "url" | "ca">): HttpClient;
+  client(options: Omit<ConnectionOptions, "url" | "ca">): HttpClient;
 }
 
 /** `more`: kinds that are served besides the real ones. */
@@ -57,7 +58,7 @@ export async function startApiStack({
   const kubeconfig = join(folder, "kubeconfig");
   ensureAdminKubeconfig(pki, kubeconfig, server.url);
   const clients: HttpClient[] = [];
-  const client = (more: Omit<HttpClientOptions, "url" | "ca">) => {
+  const client = (more: Omit<ConnectionOptions, "url" | "ca">) => {
     const made = new HttpClient({ url: server.url, ca: pki.ca, ...more });
     clients.push(made);
     return made;

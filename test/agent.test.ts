@@ -1,10 +1,11 @@
 /** What an agent tells of its runs, over the real API and a pretended hypervisor. */
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { runAgent } from "../src/agent/agent.ts";
+import { type AgentContext, runAgent } from "../src/agent/agent.ts";
 import { PrepareError } from "../src/agent/prepare-error.ts";
 import { PretendEnvironment } from "../src/agent/testing/pretend-environment.ts";
 import { PretendHypervisor } from "../src/agent/testing/pretend-hypervisor.ts";
 import { PretendWorld } from "../src/agent/testing/pretend-world.ts";
+import { overriding } from "../src/client/testing/overriding.ts";
 import { Host } from "../src/compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import {
@@ -12,7 +13,9 @@ import {
   type TestControlPlane,
   untilObject,
 } from "../src/compute/testing/control-plane.ts";
+import { type Clock, systemClock } from "../src/reconcile/clock.ts";
 import { silentLogger } from "../src/reconcile/log.ts";
+import { ApiError } from "../src/resource/errors.ts";
 import { getCondition } from "../src/resource/object.ts";
 import { FACTS } from "./chaos/estate.ts";
 
@@ -23,15 +26,11 @@ let world: PretendWorld;
 let environment: PretendEnvironment;
 let stop: AbortController;
 let agent: Promise<void>;
-beforeEach(async () => {
-  plane = await openControlPlane();
-  world = new PretendWorld({ random: () => 0.5, stepMs: 1, breakage: 0 });
-  environment = new PretendEnvironment();
-  stop = new AbortController();
-  agent = runAgent({
+const agentOf = (name: string, more: Partial<AgentContext> = {}) =>
+  runAgent({
     client: plane.client,
-    name: "a",
-    hypervisor: new PretendHypervisor(world, "a"),
+    name,
+    hypervisor: new PretendHypervisor(world, name),
     environment,
     facts: FACTS,
     capacity: { cpus: 4, memoryBytes: 2 ** 30 },
@@ -40,7 +39,14 @@ beforeEach(async () => {
     log: silentLogger,
     signal: stop.signal,
     intervals: { probe: 5, refresh: 100, sweep: 1000, grace: 5, registered: 20 },
+    ...more,
   });
+beforeEach(async () => {
+  plane = await openControlPlane();
+  world = new PretendWorld({ random: () => 0.5, stepMs: 1, breakage: 0 });
+  environment = new PretendEnvironment();
+  stop = new AbortController();
+  agent = agentOf("a");
 });
 afterEach(async () => {
   stop.abort();
@@ -142,4 +148,25 @@ it("a host that was deleted under its agent is there again, with what it is made
     (host) => host.metadata.uid !== metadata.uid && Boolean(host.status?.agent?.syncedTime),
   );
   expect(again.status).toMatchObject({ address: "10.0.0.1", capacity: { cpus: 4 } });
+});
+
+it("tells that it looks after all machines of its host, however often that is refused", async () => {
+  const { client } = plane;
+  let refusals = 20;
+  const busy = overriding(client, {
+    patch: (kind, at, patch, options) =>
+      JSON.stringify(patch).includes('"syncedTime":"') && refusals-- > 0
+        ? Promise.reject(new ApiError("TooManyRequests", "come again later"))
+        : client.patch(kind, at, patch, options),
+  });
+  const clock: Clock = {
+    now: () => systemClock.now(),
+    sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 5), signal),
+  };
+  const other = agentOf("b", { client: busy, clock });
+  const isSynced = (host: Host) => Boolean(host.status?.agent?.syncedTime);
+  await untilObject(client, Host, { name: "b" }, "synced", isSynced);
+  expect(refusals).toBeLessThan(0);
+  stop.abort();
+  await other;
 });

@@ -87,15 +87,17 @@ export async function runAgent(context: AgentContext): Promise<void> {
   ]);
 }
 
-/** Who has just started everything (`vireo up`) waits for it. Should it get lost, the next start of the agent tells again. */
+/** Who has just started everything (`vireo up`) waits for it. Tries until the control plane takes it. */
 async function reportSynced({ client, name, log, signal }: AgentContext, clock: Clock): Promise<void> {
   const status = { agent: { syncedTime: clock.now().toISOString() } };
-  for (let attempt = 0; attempt < 5 && !signal.aborted; attempt++)
+  while (!signal.aborted)
     try {
       await client.patch(Host, { name }, { status }, { subresource: "status", signal });
       return;
     } catch (error) {
-      log.warn("agent.synced", { host: name, error });
+      // It is told when the Host has been made again (stayRegistered).
+      if (isApiError(error, "NotFound")) return;
+      if (!signal.aborted) log.warn("agent.synced", { host: name, error });
       await clock.sleep(1000, signal);
     }
 }

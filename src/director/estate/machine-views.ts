@@ -1,4 +1,4 @@
-/** How the director sees a machine: made from its VirtualMachine and its runs. Pure. */
+/** How the director sees a machine: made from its VirtualMachine and its runs, once for as long as they are the same. Pure. */
 import { needsOf, pinsIn, pinsOf } from "../../compute/hardware/kinds.ts";
 import { ioOf } from "../../compute/io/kinds.ts";
 import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
@@ -14,7 +14,7 @@ export const namespaceOf = ({ metadata }: { metadata: ObjectMeta }) => metadata.
 /** What was seen of a machine: the same as long as it and its runs are the same objects. Of a large estate few have changed since it was read last. */
 const seen = new WeakMap<
   VirtualMachine,
-  { runs: readonly Instance[]; isLocal: boolean; view: MachineView }
+  { runs: readonly Instance[]; isLocal: boolean; isUnread: boolean; view: MachineView }
 >();
 
 /** A machine of which an instance cannot be read is where it was last, and stays there. @param vm as `runs` not changed while it lives: what is read with READ */
@@ -25,10 +25,14 @@ export function viewMachine(
   localPools: ReadonlySet<string>,
 ): MachineView {
   const isLocal = localPools.has(vm.spec.storagePool);
-  const known = odd.length === 0 ? seen.get(vm) : undefined;
-  if (known?.isLocal === isLocal && areSame(known.runs, runs)) return known.view;
-  const view = lookAt(vm, runs, odd, isLocal);
-  if (odd.length === 0) seen.set(vm, { runs, isLocal, view });
+  const isUnread = odd.some(({ ownerReferences }) =>
+    ownerReferences?.some(({ uid }) => uid === vm.metadata.uid),
+  );
+  const known = seen.get(vm);
+  if (known?.isLocal === isLocal && known.isUnread === isUnread && areSame(known.runs, runs))
+    return known.view;
+  const view = lookAt(vm, runs, isUnread, isLocal);
+  seen.set(vm, { runs, isLocal, isUnread, view });
   return view;
 }
 
@@ -38,16 +42,13 @@ const areSame = <T>(some: readonly T[], others: readonly T[]): boolean =>
 function lookAt(
   vm: VirtualMachine,
   runs: readonly Instance[],
-  odd: readonly ObjectMeta[],
+  isUnread: boolean,
   isLocal: boolean,
 ): MachineView {
   const own = runs.filter((i) => i.spec.vmUid === vm.metadata.uid && live(i));
-  const unread = odd.some(({ ownerReferences }) =>
-    ownerReferences?.some(({ uid }) => uid === vm.metadata.uid),
-  );
   const namespace = namespaceOf(vm);
   const view = viewRuns(own, { ...vm.spec, ...pinsOf(vm.spec.hardware, vm.status) });
-  const host = view.host ?? (unread ? vm.status?.host : undefined);
+  const host = view.host ?? (isUnread ? vm.status?.host : undefined);
   return {
     ...view,
     key: `${namespace}/${vm.metadata.name}`,
@@ -57,7 +58,7 @@ function lookAt(
     ...(host ? { host } : {}),
     ...(isLocal ? { localDisks: true } : {}),
     movable:
-      view.movable && !unread && vm.spec.running && !vm.spec.suspended && !vm.metadata.deletionTimestamp,
+      view.movable && !isUnread && vm.spec.running && !vm.spec.suspended && !vm.metadata.deletionTimestamp,
   };
 }
 

@@ -17,7 +17,7 @@ function subresourcesOf(served: Served): { name: string; of: KindName; verbs: re
     ...(kind.scale ? [{ name: "scale", of: SCALE, verbs: SUBRESOURCE_VERBS }] : []),
     ...subresources.map(({ name, answers, methods }) => ({
       name,
-      of: { group: kind.group, version: kind.version, kind: answers },
+      of: { group: kind.group, version: kind.version, kind: answers ?? kind.kind },
       verbs: [...new Set(Object.values(methods))],
     })),
   ];

@@ -149,7 +149,30 @@ const AT_THE_CONSOLE = [
   rule(["get"], VIREO, ["virtualmachines/screenshot"]),
 ];
 
-/** What a plan's undo would be. Of use only where the role is given everywhere: plans are the estate's. */
+/** Within a namespace these match nothing; given everywhere, they show the estate. */
+const ESTATE = [
+  rule(READ, VIREO, [
+    "hosts",
+    "images",
+    "images/file",
+    "images/key",
+    "imagebuilds",
+    "imagebuilds/log",
+    "imagebuilds/file",
+    "distributions",
+    "distributions/packages",
+    "distributions/closure",
+    "networks",
+    "storagepools",
+    "sites",
+    "powerpolicies",
+    "usagehistories",
+    "leases",
+  ]),
+  rule(READ, [""], ["namespaces"]),
+];
+
+/** What a plan's undo would be. */
 const UNDO = rule(["get"], VIREO, ["plans/undo"]);
 
 /** The ClusterRoles that are always there, as in Kubernetes. */
@@ -161,6 +184,7 @@ export const BUILT_IN: Readonly<Record<string, readonly Rule[]>> = {
     ...AT_THE_CONSOLE,
     UNDO,
     rule(READ, [...VIREO, ""], [...PROJECT, "secrets"]),
+    ...ESTATE,
     rule([...READ, ...WRITE], [""], ["secrets"]),
     rule([...READ, ...WRITE], ["rbac.authorization.k8s.io"], ["roles", "rolebindings"]),
   ],
@@ -169,29 +193,8 @@ export const BUILT_IN: Readonly<Record<string, readonly Rule[]>> = {
     ...AT_THE_CONSOLE,
     UNDO,
     rule(READ, [...VIREO, ""], PROJECT),
+    ...ESTATE,
     rule([...READ, ...WRITE], [""], ["secrets"]),
   ],
-  view: [
-    rule(READ, [...VIREO, ""], PROJECT),
-    // Within a namespace these match nothing; given everywhere, they show the estate.
-    rule(READ, VIREO, [
-      "hosts",
-      "images",
-      "images/file",
-      "images/key",
-      "imagebuilds",
-      "imagebuilds/log",
-      "imagebuilds/file",
-      "distributions",
-      "distributions/packages",
-      "distributions/closure",
-      "networks",
-      "storagepools",
-      "sites",
-      "powerpolicies",
-      "usagehistories",
-      "leases",
-    ]),
-    rule(READ, [""], ["namespaces"]),
-  ],
+  view: [rule(READ, [...VIREO, ""], PROJECT), ...ESTATE],
 };

@@ -15,7 +15,6 @@ const brings = (of: Kind, name: string): Subresource => ({
   of,
   name,
   methods: { GET: "get" },
-  answers: of.kind,
   handle: async () => {},
 });
 

@@ -12,13 +12,13 @@ import type { Call } from "./resource-reads.ts";
 
 export interface Subresource {
   /** In each of its versions. */
-  of: Pick<Kind, "group" | "plural">;
+  of: Pick<Kind, "group" | "plural" | "kind">;
   /** "console" */
   name: string;
   /** The verb of RBAC that each HTTP method takes. */
   methods: Readonly<Partial<Record<"GET" | "POST", string>>>;
-  /** In discovery: the kind of what it answers. */
-  answers: string;
+  /** In discovery: the kind of what it answers, when it is another than the object's own. */
+  answers?: string;
   /** @throws ApiError */
   handle(call: Call): Promise<void>;
 }

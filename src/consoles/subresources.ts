@@ -56,14 +56,12 @@ export function consoleSubresources(options: ConsoleOptions): Subresource[] {
       of: VirtualMachine,
       name: "log",
       methods: { GET: "get" },
-      answers: "VirtualMachine",
       handle: (call) => consoles.log(call),
     },
     {
       of: VirtualMachine,
       name: "screenshot",
       methods: { GET: "get" },
-      answers: "VirtualMachine",
       handle: (call) => consoles.screenshot(call),
     },
   ];

@@ -44,7 +44,6 @@ export function distributionSubresources(client: Client, cache: string, log: Log
     of: Distribution,
     name,
     methods: { GET: "get" },
-    answers: "Distribution",
     handle: async (call) => {
       const { index, spec } = await indexOf(call.name);
       const answer = handle(call, index, spec).catch((error: unknown) => {

@@ -46,14 +46,12 @@ export function imageSubresources(options: BuildLogOptions): Subresource[] {
       of: Image,
       name: "file",
       methods: { GET: "get" },
-      answers: "Image",
       handle: (call) => fileOf(call, options, Image),
     },
     {
       of: Image,
       name: "key",
       methods: { GET: "get" },
-      answers: "Image",
       handle: async ({ exchange, name = "" }) => {
         await imageOf(options.client, Image, name);
         send(exchange, 200, Buffer.from(options.signer.publicKey), { contentType });
@@ -64,14 +62,12 @@ export function imageSubresources(options: BuildLogOptions): Subresource[] {
       of: ImageBuild,
       name: "log",
       methods: { GET: "get" },
-      answers: "ImageBuild",
       handle: (call) => buildLog(call, options),
     },
     {
       of: ImageBuild,
       name: "file",
       methods: { GET: "get" },
-      answers: "ImageBuild",
       handle: (call) => fileOf(call, options, ImageBuild),
     },
     archiveUpload(options.client),

@@ -5,7 +5,7 @@
  *   POST …/virtualmachines/NAME/placement   a machine that there is not yet: checked as a dry-run of making it, then where it would go, and why
  *   GET  …/plans/NAME/undo                  the plan that would take it back, and what would stay
  *
- * All of them tell of hosts and of what is in other namespaces: `placement`, which whoever may do everything in one namespace has, takes the right to list hosts, too.
+ * All of them tell of hosts and of what is in other namespaces: they take the right to list hosts, too, which no role that is given in one namespace has.
  */
 import { forbid } from "../../api/authorize.ts";
 import { decodeBody, readBody, typeOfBody } from "../../api/body.ts";
@@ -56,7 +56,7 @@ export function directorSubresources(
       of: VirtualMachine,
       name: "placement",
       methods: { GET: "get", POST: "get" },
-      answers: "VirtualMachine",
+      answers: "Placement",
       handle: async (call) => {
         needsHosts(call);
         const isNew = call.exchange.request.method === "POST";
@@ -71,9 +71,11 @@ export function directorSubresources(
       of: Plan,
       name: "undo",
       methods: { GET: "get" },
-      answers: "Plan",
-      handle: async ({ exchange, name }) =>
-        sendValue(exchange, 200, await undoingOf(client, name, clock, estateNow)),
+      answers: "PlanUndo",
+      handle: async (call) => {
+        needsHosts(call);
+        await sendValue(call.exchange, 200, await undoingOf(client, call.name, clock, estateNow));
+      },
     },
   ];
 }

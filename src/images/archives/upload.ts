@@ -18,7 +18,6 @@ export function archiveUpload(client: Client): Subresource {
     of: ImageBuild,
     name: "upload",
     methods: { GET: "get", POST: "create" },
-    answers: "ImageBuild",
     handle: (call) => upload(call, client, busy),
   };
 }

@@ -14,7 +14,6 @@ export function uploadSubresource(client: Client): Subresource {
     of: Image,
     name: "upload",
     methods: { GET: "get", POST: "create" },
-    answers: "Image",
     handle: (call) => upload(call, client, busy),
   };
 }

@@ -6,7 +6,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
-import type { Store, Write } from "../store/store.ts";
+import { NotWritten, type Store, type Write } from "../store/store.ts";
 import { Cache, type Cached, keyFor } from "./cache.ts";
 import { ATTEMPTS, Commits, KEEP_REVISIONS } from "./commits.ts";
 import {
@@ -87,8 +87,10 @@ export class Operations implements Service {
     const current = inStoredVersions(store, kinds, (key) => old.add(key));
     const cache = await Cache.load(current);
     const operations = new Operations(current, kinds, cache, options.now ?? (() => new Date()));
-    // Should it fail (a full disk), what there is can be read all the same.
-    await current.compact(current.revision() - KEEP_REVISIONS).catch(() => undefined);
+    await current.compact(current.revision() - KEEP_REVISIONS).catch((error: unknown) => {
+      // What there is can be read all the same.
+      if (!(error instanceof NotWritten)) throw error;
+    });
     operations.invalid = await settleStored(current, cache, kinds, old);
     await operations.#namespaces.ensure(current, operations.#now());
     await operations.#garbage.sweep();

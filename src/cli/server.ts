@@ -48,7 +48,7 @@ import { backupLines } from "../store/backup.ts";
 import { measuredStore } from "../store/measured.ts";
 import { openStore, StoreAddressError } from "../store/open.ts";
 import { sealedStore } from "../store/sealed.ts";
-import { watchedStore } from "../store/writable.ts";
+import { writableStore } from "../store/writable.ts";
 import { protectFromOom } from "../system/oom.ts";
 import { collectProcessMetrics } from "../telemetry/metrics.ts";
 import { startTracing } from "../telemetry/tracing.ts";
@@ -81,7 +81,7 @@ export async function server(
   protectFromOom();
   mkdirSync(paths.state, { recursive: true, mode: 0o755 });
   const pki = await Pki.open(paths.pki);
-  const { store, trouble } = watchedStore(
+  const { store, trouble } = writableStore(
     measuredStore(
       await openStore(options.store ?? paths.store).catch((error: unknown) => {
         throw error instanceof StoreAddressError ? new UserError(error.message) : error;
@@ -124,9 +124,9 @@ export async function server(
     version: version(),
     backup,
     audit,
-    // All can be read meanwhile.
     health: async () => {
       const message = trouble();
+      // All can be read meanwhile.
       return [{ name: "store", ok: message === undefined, optional: true, ...(message ? { message } : {}) }];
     },
     ...(oidc ? { oidc } : {}),

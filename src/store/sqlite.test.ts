@@ -45,7 +45,7 @@ describe("SqliteStore", () => {
     await store.close();
   });
 
-  it("keeps a process that closes it alive until it is closed", { timeout: 60_000 }, async () => {
+  it("keeps a process that closes it alive until it is closed", async () => {
     const program = join(folder, "close.mjs");
     writeFileSync(
       program,
@@ -135,7 +135,7 @@ describe("SqliteStore", () => {
     expect(before).toEqual([revision - 1, key - 1]);
   });
 
-  it("has every acknowledged write after kill -9, a dozen times over", { timeout: 60_000 }, async () => {
+  it("has every acknowledged write after kill -9, a dozen times over", async () => {
     const script = fileURLToPath(new URL("./testing/writer.ts", import.meta.url));
     const acknowledged = new Map<string, { value: string; revision: number }>();
     let highest = 0;

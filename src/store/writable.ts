@@ -3,7 +3,7 @@ import { overlay } from "./overlay.ts";
 import { NotWritten, type Store } from "./store.ts";
 
 /** @param tell what is wrong since now, for users; undefined: nothing any more. @returns the store, and what is wrong now */
-export function watchedStore(
+export function writableStore(
   inner: Store,
   tell: (why: string | undefined) => void,
 ): { store: Store; trouble: () => string | undefined } {
@@ -13,17 +13,19 @@ export function watchedStore(
     trouble = why;
     tell(why);
   };
+  const looked = async <T>(write: Promise<T>): Promise<T> => {
+    try {
+      const done = await write;
+      change(undefined);
+      return done;
+    } catch (error) {
+      if (error instanceof NotWritten) change(error.message);
+      throw error;
+    }
+  };
   const store = overlay(inner, {
-    async commit(write) {
-      try {
-        const entry = await inner.commit(write);
-        change(undefined);
-        return entry;
-      } catch (error) {
-        if (error instanceof NotWritten) change(error.message);
-        throw error;
-      }
-    },
+    commit: (write) => looked(inner.commit(write)),
+    compact: (revision) => looked(inner.compact(revision)),
   });
   return { store, trouble: () => trouble };
 }

@@ -7,7 +7,7 @@ import type { Draft } from "./draft.ts";
 export const MODES = Object.keys(BUILDABLE) as Draft["mode"][]; // as shared.ts writes them
 
 /** In words of the server, as a sentence. */
-export function whyNot(distribution: Distribution, ability: Ability): string | undefined {
+export function lackOf(distribution: Distribution, ability: Ability): string | undefined {
   const found = conditionOf(distribution, ability);
   return found?.status === "False"
     ? `${found.message.charAt(0).toUpperCase()}${found.message.slice(1)}.`
@@ -15,10 +15,10 @@ export function whyNot(distribution: Distribution, ability: Ability): string | u
 }
 
 export const whyNotMode = (distribution: Distribution, mode: Draft["mode"]): string | undefined =>
-  whyNot(distribution, BUILDABLE[mode]);
+  lackOf(distribution, BUILDABLE[mode]);
 
 /** Why there are no images of it at all: what is missing for the modes that it has. */
-export function whyNotBuilt(distribution: Distribution): string | undefined {
+export function whyNotBuildable(distribution: Distribution): string | undefined {
   const { modes = [] } = distribution.status ?? {};
   const reasons = MODES.filter((mode) => modes.length === 0 || modes.includes(mode)).map((mode) =>
     whyNotMode(distribution, mode),

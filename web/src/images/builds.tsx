@@ -113,10 +113,10 @@ function Coming({
   archive: ReturnType<typeof archivesOf>[number];
 }) {
   const can = useRights(undefined);
-  const { data } = useQuery({
+  const { data } = useQuery<number>({
     queryKey: ["received", to],
     // Somebody else may be sending it.
-    refetchInterval: 2000,
+    refetchInterval: ({ state }) => ((state.data ?? 0) >= bytes ? false : 2000),
     queryFn: ({ signal }) => receivedBytes(to, signal),
   });
   if (data === undefined || data >= bytes) return null;

@@ -81,7 +81,8 @@ export const useClosure = (distribution: string, packages: readonly string[], mo
     queryKey: ["closure", distribution, packages, mode],
     enabled: distribution !== "",
     staleTime: 60_000,
-    placeholderData: keepPreviousData,
+    // That of another distribution is none of this one.
+    placeholderData: (before, query) => (query?.queryKey[1] === distribution ? before : undefined),
     queryFn: async ({ signal }): Promise<Closure> => {
       await pause(signal);
       const query = new URLSearchParams([["mode", mode], ...packages.map((name) => ["package", name])]);

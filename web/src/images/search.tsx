@@ -94,13 +94,15 @@ export function Search({
 }
 
 /** Where nothing can be looked for. @param why in words of the server */
-export const Named = ({ why, add }: { why: string; add: (name: string) => void }) => (
-  <section className="panel">
-    <h2>Packages</h2>
-    <p className="body muted">{why}</p>
-    <ByName add={add} />
-  </section>
-);
+export function PackagesByName({ why, add }: { why: string; add: (name: string) => void }) {
+  return (
+    <section className="panel">
+      <h2>Packages</h2>
+      <p className="body muted">{why}</p>
+      <ByName add={add} />
+    </section>
+  );
+}
 
 /** The build looks at them. */
 function ByName({ add }: { add: (name: string) => void }) {

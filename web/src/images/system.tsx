@@ -1,7 +1,7 @@
 /** What an image is built of: a release of a distribution, of those that the server can build, with the reason where it cannot; and where its packages come from. */
 import { Field } from "../../ui/field.tsx";
 import type { Distribution } from "../data/kinds.ts";
-import { modesOf, ofDistribution, titleOf, whyNot, whyNotBuilt } from "./abilities.ts";
+import { lackOf, modesOf, ofDistribution, titleOf, whyNotBuildable } from "./abilities.ts";
 import type { Draft } from "./draft.ts";
 
 const byTitle = (a: Distribution, b: Distribution) =>
@@ -22,7 +22,7 @@ export function System({
   /** The recipe that the draft began with has some. */
   hadRepositories: boolean;
 }) {
-  const noKeys = chosen && whyNot(chosen, "KeysAvailable");
+  const noKeys = chosen && lackOf(chosen, "KeysAvailable");
   return (
     <details>
       <summary>Built of {chosen ? titleOf(chosen) : `${draft.distribution} ${draft.release}`}</summary>
@@ -30,7 +30,7 @@ export function System({
         <fieldset className="choices side-by-side">
           <legend className="unseen">Distribution</legend>
           {[...distributions].sort(byTitle).map((each) => {
-            const why = whyNotBuilt(each);
+            const why = whyNotBuildable(each);
             return (
               <label key={each.metadata.name} className={why ? "off" : undefined}>
                 <input

@@ -14,7 +14,8 @@ const READ_BYTES = 4 * 2 ** 20;
 const MOST_FAILURES = 8;
 
 export interface Upload {
-  sent: number;
+  /** Absent until the server has said how much of it there is. */
+  sent?: number;
   total: number;
   /** Why nothing goes on for the moment; it is tried again. */
   trouble?: unknown;
@@ -78,8 +79,10 @@ export async function sendFile(to: string, file: Blob): Promise<void> {
   running.set(to, stop);
   const total = file.size;
   const part = (at: number) => `${to}${to.includes("?") ? "&" : "?"}offset=${at}`;
-  let [at, failures] = [0, 0];
-  tell(to, { sent: at, total });
+  let at: number | undefined;
+  let failures = 0;
+  const sent = () => (at === undefined ? {} : { sent: at });
+  tell(to, { total });
   try {
     at = await receivedBytes(to, signal);
     while (at < total) {
@@ -99,7 +102,7 @@ export async function sendFile(to: string, file: Blob): Promise<void> {
     }
     tell(to, undefined);
   } catch (error) {
-    if (!signal.aborted) tell(to, { sent: at, total, error });
+    if (!signal.aborted) tell(to, { ...sent(), total, error });
   } finally {
     if (running.get(to) === stop) running.delete(to);
   }

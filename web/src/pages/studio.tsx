@@ -10,13 +10,13 @@ import { isApiError, messageOf } from "../data/api.ts";
 import type { Distribution } from "../data/kinds.ts";
 import { useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
-import { titleOf, whyNotMode, whyNot as whyNotOf } from "../images/abilities.ts";
+import { lackOf, titleOf, whyNotMode } from "../images/abilities.ts";
 import { Archives, whyNotSent } from "../images/archives.tsx";
 import { Chosen } from "../images/chosen.tsx";
 import { type Draft, draftOf, EMPTY, recipeOf } from "../images/draft.ts";
 import { useClosure } from "../images/picker.ts";
 import { Profiles } from "../images/profiles.tsx";
-import { Named, Search } from "../images/search.tsx";
+import { PackagesByName, Search } from "../images/search.tsx";
 import { System } from "../images/system.tsx";
 import { archiveUpload, sendFile } from "../images/upload.ts";
 import { navigate, useParam } from "../router.tsx";
@@ -59,7 +59,7 @@ function Form({
   const distribution = distributions.find(
     ({ spec }) => spec.distribution === draft.distribution && spec.release === draft.release,
   );
-  const noPicker = distribution && whyNotOf(distribution, "PickerAvailable");
+  const noPicker = distribution && lackOf(distribution, "PickerAvailable");
   const name = distribution && !noPicker ? distribution.metadata.name : "";
   const closure = useClosure(name, draft.packages, draft.mode);
   const set = (change: Partial<Draft>) => setDraft((before) => ({ ...before, ...change }));
@@ -70,8 +70,8 @@ function Form({
     );
   const take = (one: string) =>
     setDraft((before) => ({ ...before, packages: before.packages.filter((other) => other !== one) }));
-  const data = name === "" ? undefined : closure.data;
-  const noKeys = distribution && whyNotOf(distribution, "KeysAvailable");
+  const { data } = closure;
+  const noKeys = distribution && lackOf(distribution, "KeysAvailable");
   const isWrong = data !== undefined && data.unknown.length + data.conflicts.length > 0;
   const whyNot =
     can("create", "imagebuilds") ??
@@ -112,7 +112,7 @@ function Form({
         {noPicker === undefined ? (
           <Search key={name} distribution={name} chosen={draft.packages} add={add} take={take} />
         ) : (
-          <Named why={noPicker} add={add} />
+          <PackagesByName why={noPicker} add={add} />
         )}
         <div className="stack">
           <section className="panel">
@@ -177,7 +177,7 @@ function Form({
             isKnown={noPicker === undefined}
             closure={data}
             isStale={closure.isPlaceholderData}
-            error={name === "" ? null : closure.error}
+            error={closure.error}
             add={add}
             take={take}
           />

@@ -212,7 +212,7 @@ function agree(estate: Estate): void {
   }
 }
 
-it("agrees at first and after moves", { timeout: 60_000 }, () => {
+it("agrees at first and after moves", () => {
   fc.assert(
     fc.property(
       anyEstate,

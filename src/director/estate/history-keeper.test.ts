@@ -1,5 +1,4 @@
 /** A leader is killed, at any moment: the next one expects of machines what it did. On the real API over a real store. */
-
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { overriding, through } from "../../client/testing/overriding.ts";
 import { openControlPlane, type TestControlPlane, until } from "../../compute/testing/control-plane.ts";

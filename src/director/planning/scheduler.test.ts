@@ -1,5 +1,4 @@
 /** What the scheduler does when the estate it decided on is old by the time it binds. */
-
 import { expect, it } from "vitest";
 import { overriding } from "../../client/testing/overriding.ts";
 import { Host } from "../../compute/hosts/kinds.ts";

@@ -1,5 +1,4 @@
 /** Hosts switched off and on by PowerPolicies: the decision by itself, and with the real reconcilers over pretend BMCs, killed after each write. */
-
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Client, modify } from "../../client/client.ts";
 import { through } from "../../client/testing/overriding.ts";
@@ -412,5 +411,5 @@ describe("PowerPolicy", () => {
     }
     // It was really killed there.
     expect(writes).toBeGreaterThan(5);
-  }, 60_000);
+  });
 });

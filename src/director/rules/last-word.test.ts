@@ -1,5 +1,4 @@
 /** Rule 5: what several components do at once, each allowed by itself, breaks no required rule together. On the real API and reconcilers. */
-
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { List, ListOptions } from "../../client/client.ts";

@@ -13,8 +13,8 @@ export class Reach {
   /** Hosts of item p: hosts[start[p]] … Without: there are no lists. */
   private readonly start: Int32Array | undefined;
   private readonly hosts: Int32Array = new Int32Array();
-  /** With lists, items × takers, 1: it can be there. Of its own host it is not asked. */
-  private readonly can: Uint8Array = new Uint8Array();
+  /** With lists, items × takers, 1: it can be there. */
+  private readonly can: Uint8Array | undefined;
   /** Items that are not fixed and can be on more than one host. */
   readonly movable: Int32Array;
 
@@ -33,7 +33,7 @@ export class Reach {
     let count = 0;
     for (let p = 0; p < items; p++) {
       for (let h = 0; h < hosts; h++)
-        if (this.allows(p, h)) {
+        if (this.couldBe(p, h)) {
           all[count++] = h;
           can[p * hosts + h] = 1;
         }
@@ -50,9 +50,14 @@ export class Reach {
 
   /** Whether p can be on h when no other item is there that can be elsewhere. */
   allows(p: number, h: number): boolean {
-    const { resources, demand, home, hosts, takers = hosts, places } = this.model;
+    const { home, hosts, takers = hosts } = this.model;
     if (h === (home[p] as number)) return true;
-    if (this.start) return h < takers && this.can[p * takers + h] === 1;
+    return this.can ? h < takers && this.can[p * takers + h] === 1 : this.couldBe(p, h);
+  }
+
+  private couldBe(p: number, h: number): boolean {
+    const { resources, demand, home, places } = this.model;
+    if (h === (home[p] as number)) return true;
     if (places && costOfPlace(places, p, h) === Number.POSITIVE_INFINITY) return false;
     const { room } = this;
     for (let i = p * resources, end = i + resources, j = h * resources; i < end; i++, j++)

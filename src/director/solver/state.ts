@@ -119,6 +119,7 @@ export class State {
     return this.lack;
   }
 
+  /** Also in `load`, as is lackOf. */
   private termsOf(m: number): number {
     const { terms } = this.model;
     const { inUse } = this.model;
@@ -353,7 +354,7 @@ export class State {
     if (after >= 0) previous[after] = before;
   }
 
-  /** Adds p to what host m has, or takes it off. */
+  /** Adds p to what host m has, or takes it off. As termsOf and lackOf, in the pass that changes the values: no loop runs more often. */
   private load(p: number, m: number, by: 1 | -1): void {
     const { value, width, bow, free, price, hostCost, hostLack } = this;
     const { terms, resources, transient, increment, demand, home, inUse } = this.model;

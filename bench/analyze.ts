@@ -29,7 +29,7 @@ import { unpackPackage } from "../src/images/build/unpack-package.ts";
 import { type Package, Packages } from "../src/images/packages/packages.ts";
 import { run } from "../src/system/run.ts";
 import { type Started, startAppliance } from "./analyzed-appliance.ts";
-import { HELD_OUT, KNOWN, watchedRun } from "./applications.ts";
+import { HELD_OUT, hasWorked, KNOWN, watchedRun } from "./applications.ts";
 import { commandIn, unneededOf } from "./needed.ts";
 
 /** What a command line has on every Debian. */
@@ -139,9 +139,7 @@ try {
 
     // Of alternatives one is enough.
     const all = depends.filter((each) => !each.some((one) => MAINTAINERS.has(one) || isManual(one)));
-    const { brought, told, started, ...more } = await withRun(name, at, all);
-    const isFound = (each: readonly string[]) => each.some((one) => brought.has(one));
-    const lost = all.filter((each) => !isFound(each));
+    const { lost, told, started, ...more } = await withRun(name, at, all);
     const unneeded = lost.filter((each) => each.some((one) => more.unneeded.has(one)));
     sum.all += all.length;
     sum.allGot += all.length - lost.length;
@@ -172,13 +170,13 @@ try {
   await rm(folder, { recursive: true, force: true });
 }
 
-/** @returns the packages that an image of what was found with a run has, or does without; those that are told as possible; whether such an image starts the application */
+/** @returns those of `depends` of which an image of what was found with a run has none; packages that are told as possible; those of the lost without which the run does the same; whether such an image starts the application */
 async function withRun(
   name: string,
   app: string,
   depends: readonly string[][],
 ): Promise<{
-  brought: ReadonlySet<string>;
+  lost: readonly (readonly string[])[];
   told: ReadonlySet<string>;
   unneeded: ReadonlySet<string>;
   started?: Started;
@@ -191,8 +189,7 @@ async function withRun(
     const command = `${await commandIn(root, watchedRun(application), folder)} >${said} 2>&1 </dev/null`;
     const trace = await traceRun(command, join(folder, "trace"), { limitMs: RUN_MS, signal: never, root });
     const says = await readFile(said, "utf8");
-    // Of servers somebody else says it.
-    const worked = application.probe !== undefined || application.says.test(says);
+    const worked = hasWorked(application, says);
     if (!worked)
       print(
         `${name}: its run did not work, and shows nothing:\n${says.slice(-SHOWN)}`.replace(/\n/g, "\n  | "),
@@ -214,8 +211,8 @@ async function withRun(
     const plan = await packages.plan(chosen);
     const without = findings.filter(({ isEssential }) => isEssential).map((finding) => finding.package);
     const brought = new Set([...plan.map((each) => each.name), ...without]);
-    const lost = depends.filter((each) => !each.some((one) => brought.has(one))).flat();
-    const tried = debs.filter((each) => worked && lost.includes(each.name));
+    const lost = depends.filter((each) => !each.some((one) => brought.has(one)));
+    const tried = debs.filter((each) => worked && lost.flat().includes(each.name));
     const unneeded = await unneededOf(new Map(tried.map((each) => [each.name, each.file])), {
       root,
       command: watchedRun(application),
@@ -224,7 +221,7 @@ async function withRun(
     await rm(root, { recursive: true });
     return {
       unneeded,
-      brought,
+      lost,
       told: new Set(findings.map((finding) => finding.package)),
       ...(isBuilt
         ? { started: await startAppliance(application, analyzed, { folder, cache: CACHE, minimize }) }
@@ -252,7 +249,7 @@ async function makeRoot(root: string, names: readonly string[]): Promise<Package
   await copyFile("/etc/resolv.conf", join(root, "etc/resolv.conf"));
   await run("ldconfig", ["-r", root], { timeoutMs: 60_000 });
   // What maintainer scripts would have made.
-  for (const each of ["log/nginx", "lib/nginx", "log/squid", "spool/squid", "lib/redis"])
+  for (const each of ["log/nginx", "lib/nginx", "lib/redis"])
     await mkdir(join(root, "var", each), { recursive: true }).then(() =>
       chmod(join(root, "var", each), 0o777),
     );

@@ -13,9 +13,14 @@ export interface TakenApplication {
 
 const WATCHED_S = 20;
 
-/** For a shell: all of it that is watched. */
+const SERVED = "SERVED";
+
+/** For a shell: all of it that is watched. A server that had to be ended (timeout(1): 124) has served. */
 export const watchedRun = ({ run, serve }: TakenApplication): string =>
-  [run, serve && `timeout ${WATCHED_S} ${serve}`].filter(Boolean).join("; ");
+  [run, serve && `timeout ${WATCHED_S} ${serve}; [ $? = 124 ] && echo ${SERVED}`].filter(Boolean).join("; ");
+/** By what its watched run said. What a server answers is its probe's to say. */
+export const hasWorked = ({ serve, probe, says }: TakenApplication, said: string): boolean =>
+  (!serve || said.split("\n").includes(SERVED)) && (probe !== undefined || says.test(said));
 /** For a shell: all of it that the appliance does. */
 export const applianceRun = ({ run, serve }: TakenApplication): string =>
   [run, serve].filter(Boolean).join("; ");

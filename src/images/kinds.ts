@@ -21,6 +21,7 @@ import {
 } from "../resource/kind.ts";
 import { Import, ImportStatus } from "./import/kinds.ts";
 import { ARTIFACTS, LockedPackage, Recipe } from "./recipe.ts";
+import { type Ability, BUILDABLE } from "./shared.ts";
 import { Channels, KEEP_VERSIONS, Version } from "./versions/kinds.ts";
 
 const File = Type.String({
@@ -243,6 +244,12 @@ export type ImageBuild = ObjectOf<typeof ImageBuild>;
 
 const HINT = "cannot be changed; it is the name's";
 const { distribution, release } = Recipe.properties;
+const ABILITIES = {
+  Slim: BUILDABLE.slim,
+  Full: BUILDABLE.full,
+  Keys: "KeysAvailable",
+  Picker: "PickerAvailable",
+} as const satisfies Record<string, Ability>;
 
 export const Distribution = defineKind({
   kind: "Distribution",
@@ -270,14 +277,7 @@ export const Distribution = defineKind({
   columns: [
     { name: "Distribution", type: "string", jsonPath: ".spec.distribution" },
     { name: "Release", type: "string", jsonPath: ".spec.release" },
-    ...(
-      [
-        ["Slim", "SlimBuildable"],
-        ["Full", "FullBuildable"],
-        ["Keys", "KeysAvailable"],
-        ["Picker", "PickerAvailable"],
-      ] as const
-    ).map(([name, type]) => ({
+    ...Object.entries(ABILITIES).map(([name, type]) => ({
       name,
       type: "string" as const,
       jsonPath: `.status.conditions[?(@.type=='${type}')].status`,

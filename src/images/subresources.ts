@@ -52,7 +52,7 @@ export function imageSubresources(options: BuildLogOptions): Subresource[] {
       of: Image,
       name: "key",
       methods: { GET: "get" },
-      handle: async ({ exchange, name = "" }) => {
+      handle: async ({ exchange, name }) => {
         await imageOf(options.client, Image, name);
         send(exchange, 200, Buffer.from(options.signer.publicKey), { contentType });
       },
@@ -86,7 +86,7 @@ async function imageOf(
 }
 
 async function fileOf(
-  { exchange, name = "" }: Call,
+  { exchange, name }: Call,
   { client }: BuildLogOptions,
   kind: typeof Image | typeof ImageBuild,
 ): Promise<void> {
@@ -133,7 +133,7 @@ function whyNoFile({ metadata, spec, status }: Image | ImageBuild, format: strin
 }
 
 async function buildLog(call: Call, { client, logs }: BuildLogOptions): Promise<void> {
-  const { exchange, name = "" } = call;
+  const { exchange, name } = call;
   const lines = integer(exchange, "tailLines");
   const get = async () => {
     const build = await client.get(ImageBuild, { name });

@@ -1,16 +1,16 @@
 /** A real enclosure, made as root. */
-import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { enclose } from "./enclosure.ts";
 import { run } from "./run.ts";
-import { giveUp, ownFolder } from "./testing/owned-folder.ts";
 
 let folder = "";
 beforeAll(() => {
-  folder = ownFolder("vireo-enclosure-");
+  folder = mkdtempSync(join(tmpdir(), "vireo-enclosure-"));
 });
-afterAll(() => giveUp(folder));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 it("shows what it was given and no other file, also when the programs of PATH are out of sight in there", async () => {
   const programs = join(folder, "bin");

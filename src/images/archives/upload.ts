@@ -23,7 +23,7 @@ export function archiveUpload(client: Client): Subresource {
 }
 
 async function upload(call: Call, client: Client, busy: Set<string>): Promise<void> {
-  const { exchange, name = "" } = call;
+  const { exchange, name } = call;
   const build = await client.get(ImageBuild, { name });
   if (!build) throw new ApiError("NotFound", `imagebuilds.vireo.dev "${name}" not found`, { name });
   const sha256 = exchange.query.get("sha256");

@@ -40,7 +40,7 @@ it.each([0, 1000])(
     vi.stubEnv("PATH", at("none"));
     for (const [field, recipe] of FIELDS)
       await expect(requirePackaged(recipe, at("images"))).rejects.toThrow(
-        `${field}: programs of its packages (busybox, localedef) run while`,
+        `${field}: programs of its packages (busybox, localedef, syslinux) run while`,
       );
     expect(await requirePackaged(OWN, at("images"))).toBe(true);
     expect(readdirSync(at("images"))).toEqual([]);

@@ -52,7 +52,7 @@ export async function runPackaged(
 
 /** Why strangers' packages are not built from, for users. */
 export const UNSEALED =
-  "programs of its packages (busybox, localedef) run while the image is built, in namespaces of their own, which are not to be had here. In a container it takes CAP_SYS_ADMIN, for a control plane that is not root user namespaces (unshare --user): give it that";
+  "programs of its packages (busybox, localedef, syslinux) run while the image is built, in namespaces of their own, which are not to be had here. In a container it takes CAP_SYS_ADMIN, for a control plane that is not root user namespaces (unshare --user): give it that";
 
 /**
  * Once for each build: it takes a moment, and what a container may do changes.

@@ -38,7 +38,7 @@ export async function installRpms(
     files.push(join(folder, `${name}.rpm`));
     await symlink(file, join(folder, `${name}.rpm`));
   }
-  const epoch = Math.max(0, ...(await describe(files)).map(({ builtAt }) => builtAt));
+  const epoch = Math.max(0, ...(await describe(files, work.signal)).map(({ builtAt }) => builtAt));
   const into = { root, release, epoch, withTexts: recipe.profile === "text" };
   const install = release.tool === "dnf" ? dnfInstall : zypperInstall;
   await sealedInRoot(work, into, await install({ root, release, files, folder: work.folder }));

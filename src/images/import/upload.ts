@@ -19,7 +19,7 @@ export function uploadSubresource(client: Client): Subresource {
 }
 
 async function upload(call: Call, client: Client, busy: Set<string>): Promise<void> {
-  const { name = "" } = call;
+  const { name } = call;
   const image = await client.get(Image, { name });
   if (!image) throw new ApiError("NotFound", `images.vireo.dev "${name}" not found`, { name });
   const { import: brought, storagePool } = image.spec;

@@ -19,7 +19,8 @@ export async function sourcesOf(
   const debs = packages.filter(isDeb);
   const ofDebs = await sourcesOfDebs(debs, signal);
   const rpms = packages.filter((each) => !isDeb(each));
-  const described = new Map((await describe(rpms.map(({ file }) => file))).map((each) => [each.file, each]));
+  const files = rpms.map(({ file }) => file);
+  const described = new Map((await describe(files, signal)).map((each) => [each.file, each]));
   return packages.map((each) =>
     isDeb(each) ? ofDebs[debs.indexOf(each)] : sourceOfRpm(each, described.get(each.file)?.source ?? ""),
   );

@@ -1,6 +1,6 @@
 /** What RPM files say of themselves. */
-import { run } from "../../system/run.ts";
 import type { Layer } from "../build/initrd.ts";
+import { runRpm } from "./run-tool.ts";
 import { type Nevra, nevra } from "./tools.ts";
 
 const QUERY = "%{NAME}|%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}|%{ARCH}|%{BUILDTIME}|%{SOURCERPM}\\n";
@@ -13,16 +13,18 @@ export interface Described extends Nevra {
   source: string;
 }
 
-/** @returns lines. @throws CommandError */
-async function query(format: string, files: readonly string[]): Promise<string[]> {
+/** @returns lines. @throws CommandError, or the signal's reason */
+async function query(format: string, files: readonly string[], signal?: AbortSignal): Promise<string[]> {
   if (files.length === 0) return [];
   const args = ["-qp", "--nosignature", "--qf", format, ...files];
-  return (await run("rpm", args, { timeoutMs: 600_000 })).split("\n").filter(Boolean);
+  return (await runRpm(args, { timeoutMs: 600_000, ...(signal ? { signal } : {}) }))
+    .split("\n")
+    .filter(Boolean);
 }
 
-/** What is in the files. @throws CommandError */
-export async function describe(files: readonly string[]): Promise<Described[]> {
-  return (await query(QUERY, files)).flatMap((line, i) => {
+/** What is in the files. @throws CommandError, or the signal's reason */
+export async function describe(files: readonly string[], signal?: AbortSignal): Promise<Described[]> {
+  return (await query(QUERY, files, signal)).flatMap((line, i) => {
     const [name = "", version = "", arch = "", time, source = ""] = line.split("|");
     const found = nevra(name, version, arch);
     return found ? [{ ...found, file: files[i] ?? "", builtAt: Number(time), source }] : [];

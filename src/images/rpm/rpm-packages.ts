@@ -106,7 +106,7 @@ export class RpmPackages implements PackageSource {
         const files = (await readdir(part, { recursive: true })).filter((name) => name.endsWith(".rpm"));
         const paths = files.map((name) => join(part, name));
         await this.#requireSigned(paths);
-        for (const { file, ...each } of await describe(paths)) await rename(file, at(each));
+        for (const { file, ...each } of await describe(paths, this.#signal)) await rename(file, at(each));
       } finally {
         await rm(part, { recursive: true, force: true });
       }

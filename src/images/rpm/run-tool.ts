@@ -1,5 +1,9 @@
 /** How dnf, zypper and rpm are run: in English, without anything of this machine's user, and to the end: what they are asked for is known before. */
-import { outcomeOf } from "../../system/run.ts";
+import { outcomeOf, type RunOptions, run } from "../../system/run.ts";
+
+const LANGUAGE = { LC_ALL: "C.UTF-8" };
+// They would end what they are at first.
+const killSignal = "SIGKILL";
 
 /** @param folder what they take for a home. @returns as outcomeOf. @throws CommandError, or the signal's reason */
 export const runTool = (
@@ -10,8 +14,13 @@ export const runTool = (
   outcomeOf(program, args, {
     timeoutMs,
     ...(signal ? { signal } : {}),
-    env: { LC_ALL: "C.UTF-8", HOME: folder, ZYPP_LOGFILE: `${folder}/log` },
-    // They would end what they are at first.
-    killSignal: "SIGKILL",
+    env: { ...LANGUAGE, HOME: folder, ZYPP_LOGFILE: `${folder}/log` },
+    killSignal,
     input: "",
   });
+
+/** What is asked of rpm itself keeps nothing. @returns stdout. @throws CommandError, or the signal's reason */
+export const runRpm = (
+  args: readonly string[],
+  { env = {}, ...options }: Pick<RunOptions, "env" | "signal" | "timeoutMs"> = {},
+) => run("rpm", args, { ...options, env: { ...env, ...LANGUAGE, HOME: "/nonexistent" }, killSignal });

@@ -1,9 +1,8 @@
 /** zypper, for openSUSE. */
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { run } from "../../system/run.ts";
 import { PackageError } from "../packages/package-error.ts";
-import { runTool } from "./run-tool.ts";
+import { runRpm, runTool } from "./run-tool.ts";
 import { type Installation, type Nevra, nevra, type RpmTool, type RpmToolOptions } from "./tools.ts";
 
 const LISTS_MS = 600_000;
@@ -85,7 +84,10 @@ export class Zypper implements RpmTool {
     const found = solvables(said);
     const newest: Nevra[] = [];
     for (const name of names) {
-      const one = await newestOf(found.filter((each) => each.name === name));
+      const one = await newestOf(
+        found.filter((each) => each.name === name),
+        this.#options.signal,
+      );
       if (!one) throw new PackageError(`the package sources have no ${name}`);
       newest.push(one);
     }
@@ -122,11 +124,16 @@ for each in os.getenv("VERSIONS"):gmatch("[^ ]+") do
 end
 print(newest)}`;
 
-/** zypper lists what several repositories have in an order of its own; rpm knows which is newest. @throws CommandError */
-async function newestOf(packages: readonly Nevra[]): Promise<Nevra | undefined> {
+/** zypper lists what several repositories have in an order of its own; rpm knows which is newest. @throws CommandError, or the signal's reason */
+async function newestOf(
+  packages: readonly Nevra[],
+  signal: AbortSignal | undefined,
+): Promise<Nevra | undefined> {
   if (packages.length === 0) return undefined;
   const VERSIONS = packages.map(({ version }) => version).join(" ");
-  const newest = (await run("rpm", ["--eval", NEWEST], { env: { VERSIONS } })).trim();
+  const newest = (
+    await runRpm(["--eval", NEWEST], { env: { VERSIONS }, ...(signal ? { signal } : {}) })
+  ).trim();
   return packages.find(({ version }) => version === newest);
 }
 

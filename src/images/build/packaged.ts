@@ -4,10 +4,10 @@
  * those of the image, and what they are to write; and nothing of them runs on. Where that is not to be had only the distribution's own packages are built from, and their programs run as they are.
  */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { basename, join } from "node:path";
-import { handedOn, SealedError, sealed } from "../full/sealed.ts";
-import { enclosed } from "../import/confine.ts";
+import { join } from "node:path";
+import { enclosed } from "../confine.ts";
 import type { Recipe } from "../recipe.ts";
+import { handedOn, SealedError, sealed } from "./sealed.ts";
 import { step, type Workshop } from "./workshop.ts";
 
 /**
@@ -40,14 +40,7 @@ export async function runPackaged(
   }
   const folder = await mkdtemp(join(work.folder, ".packaged-"));
   const enclosure = await enclosed(folder, { programs: [tree], writes });
-  work.log(`+ ${command.join(" ")}`);
-  // What encloses it is nothing to who reads the log.
-  const log = (line: string) => line.startsWith("+ ") || work.log(line);
-  await sealed({ ...work, log }, [...enclosure, ...bounded], env).catch((error: unknown) => {
-    if (!(error instanceof SealedError)) throw error;
-    const name = basename(command[0] ?? "");
-    throw new SealedError(error.message.replace(/^unshare /, `${name} `), { cause: error });
-  });
+  await sealed(work, [...enclosure, ...bounded], { env, shown: command });
 }
 
 /** Why strangers' packages are not built from, for users. */

@@ -2,12 +2,12 @@
 import { open, rename } from "node:fs/promises";
 import { cached } from "../build/cache.ts";
 import { DEFAULT_LOCALE } from "../build/customize.ts";
+import { sealed } from "../build/sealed.ts";
 import type { Workshop } from "../build/workshop.ts";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
 import type { AptRelease } from "../releases/release.ts";
 import { localRepository } from "./local-repository.ts";
-import { sealed } from "./sealed.ts";
 
 /** Raised when the base is made in another way. */
 const BASE_VERSION = 1;
@@ -56,7 +56,7 @@ async function bootstrap(
     "--aptopt=Acquire::Languages none",
   ];
   const env = { SOURCE_DATE_EPOCH: String(epoch), TMPDIR: work.folder };
-  await sealed(work, ["mmdebstrap", ...options, ...args, "", to, source], env);
+  await sealed(work, ["mmdebstrap", ...options, ...args, "", to, source], { env });
 }
 
 /**

@@ -14,6 +14,7 @@ import { clampTimes } from "../build/disk.ts";
 import type { GuestFile } from "../build/guest-files.ts";
 import type { Root } from "../build/root.ts";
 import { rooted, rootedEntry, writeRooted } from "../build/rooted.ts";
+import { sealed } from "../build/sealed.ts";
 import { addUsers } from "../build/users.ts";
 import type { Workshop } from "../build/workshop.ts";
 import { nearest } from "../packages/nearest.ts";
@@ -25,7 +26,6 @@ import { listsInside } from "../trust/inside.ts";
 import { installDebs } from "./apt-root.ts";
 import { fullFiles, LEFTOVERS, LINKS, unitsOf } from "./full-files.ts";
 import { installRpms } from "./rpm-root.ts";
-import { sealed } from "./sealed.ts";
 
 /** What a recipe needs besides its packages. */
 export function fullPackages(recipe: Recipe): string[] {

@@ -2,9 +2,9 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { rooted } from "../build/rooted.ts";
+import { sealed } from "../build/sealed.ts";
 import type { Workshop } from "../build/workshop.ts";
 import type { RpmRelease } from "../releases/release.ts";
-import { SealedError, sealed } from "./sealed.ts";
 
 /** A system of RPMs that is being made. */
 export interface RpmRoot {
@@ -50,10 +50,5 @@ export async function sealedInRoot(
     SOURCE_DATE_EPOCH: `${epoch}`,
     ZYPP_LOGFILE: join(work.folder, "zypper.log"),
   };
-  try {
-    await sealed(work, ["sh", "-ec", MOUNT, "sh", root, ...command], env);
-  } catch (error) {
-    if (!(error instanceof SealedError)) throw error;
-    throw new SealedError(error.message.replace(/^sh /, `${command[0]} `), { cause: error });
-  }
+  await sealed(work, ["sh", "-ec", MOUNT, "sh", root, ...command], { env, shown: command });
 }

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { isFields } from "../../resource/fields.ts";
 import { sha256Of } from "../../system/digest.ts";
 import { run } from "../../system/run.ts";
-import { confined, type Files } from "./confine.ts";
+import { confined, type Files } from "../confine.ts";
 import { ContentError, MAX_VIRTUAL_BYTES } from "./content.ts";
 import { tooLarge } from "./room.ts";
 import { type Unpacked, writeSparse } from "./unpack.ts";

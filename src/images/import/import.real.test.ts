@@ -24,8 +24,8 @@ import { StoragePool } from "../../compute/storage/kinds.ts";
 import { openControlPlane, until } from "../../compute/testing/control-plane.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
+import { confined } from "../confine.ts";
 import { Image } from "../kinds.ts";
-import { confined } from "./confine.ts";
 import { importFolder, receive } from "./received.ts";
 import { runImportReconciler } from "./reconciler.ts";
 

@@ -4,7 +4,7 @@ import { createReadStream } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Readable } from "node:stream";
-import { confined } from "./confine.ts";
+import { confined } from "../confine.ts";
 import { type Content, ContentError, contentOf, type Packing } from "./content.ts";
 import { writeAll } from "./received.ts";
 import { tooLarge } from "./room.ts";

@@ -1,10 +1,10 @@
 /**
- * Programs that read what strangers made (qemu-img, gzip, …), or are theirs, may be taken over by it: they run as a user of their own, without a network, and of the host they see programs
+ * Programs that read what strangers made (import/: qemu-img, gzip, …), or are theirs (build/packaged.ts), may be taken over by it: they run as a user of their own, without a network, and of the host they see programs
  * and the files that they are given.
  */
 import { chmod, stat } from "node:fs/promises";
-import { enclose } from "../../system/enclosure.ts";
-import { run } from "../../system/run.ts";
+import { enclose } from "../system/enclosure.ts";
+import { run } from "../system/run.ts";
 
 /** Numbers that are no account's, below those of machines (compute/users). */
 const FIRST_READER = 199_000;

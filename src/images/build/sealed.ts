@@ -1,11 +1,11 @@
 /**
- * How programs are run that need to be root in an image under construction: in namespaces of their own (mounts, processes, network), so that
- * nothing stays mounted, nothing runs on and nothing is fetched, however they end. With the control plane they die, too.
+ * How programs are run that need to be root in an image under construction (../full), and those of its packages, which are enclosed besides (packaged.ts): in namespaces
+ * of their own (mounts, processes, network), so that nothing stays mounted, nothing runs on and nothing is fetched, however they end. With the control plane they die, too.
  */
 import { spawn } from "node:child_process";
 import { posix } from "node:path";
 import type { Readable } from "node:stream";
-import { STEP_MS, type Workshop } from "../build/workshop.ts";
+import { STEP_MS, type Workshop } from "./workshop.ts";
 
 /** What a failure shows of what was said. */
 const LAST_LINES = 12;
@@ -37,16 +37,20 @@ export const handedOn = () => Object.fromEntries(HANDED_ON.map((name) => [name, 
 
 export class SealedError extends Error {}
 
-/** What it says goes into the log as it is said; a program that says too much is ended. @throws SealedError with its last lines, or the signal's reason */
+/**
+ * What it says goes into the log as it is said; a program that says too much is ended.
+ * @param shown the command as the log and errors have it: without what it is wrapped in
+ * @throws SealedError with its last lines, or the signal's reason
+ */
 export async function sealed(
   { log, signal }: Pick<Workshop, "log" | "signal">,
   command: readonly string[],
-  env: Readonly<Record<string, string>> = {},
+  { env = {}, shown = command }: { env?: Readonly<Record<string, string>>; shown?: readonly string[] } = {},
 ): Promise<void> {
   signal?.throwIfAborted();
   const begin = performance.now();
-  const shown = command.map((part) => (part.length > 200 ? `${part.slice(0, 200)}…` : part)).join(" ");
-  log(`+ ${shown}`);
+  const line = shown.map((part) => (part.length > 200 ? `${part.slice(0, 200)}…` : part)).join(" ");
+  log(`+ ${line}`);
   const [first = "", ...rest] = [...seal(), ...command];
   const child = spawn(first, rest, {
     stdio: ["ignore", "pipe", "pipe"],
@@ -93,8 +97,8 @@ export async function sealed(
   signal?.throwIfAborted();
   if (how !== undefined)
     throw new SealedError(
-      `${posix.basename(command[0] ?? "")} ${how}: ${last.join("\n") || "it said nothing"}`,
-      { cause: new Error(shown) },
+      `${posix.basename(shown[0] ?? "")} ${how}: ${last.join("\n") || "it said nothing"}`,
+      { cause: new Error(line) },
     );
   log(`  (${((performance.now() - begin) / 1000).toFixed(2)} s)`);
 }

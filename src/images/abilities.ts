@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { ConditionInput } from "../resource/object.ts";
-import { UNSEALED } from "./build/packaged.ts";
+import { lackOfSeal, UNSEALED } from "./build/packaged.ts";
 import { lackOfFullMode, tryNamespaces } from "./full/full-mode.ts";
 import type { Distribution } from "./kinds.ts";
 import { sourcesFor } from "./packages/sources.ts";
@@ -31,10 +31,18 @@ async function hasKeys(release: AptRelease | RpmRelease): Promise<boolean> {
   return sourcesFor(release, { osRelease, keys: files[0] }) === undefined;
 }
 
-/** @param namespaces as lackOfFullMode() takes it */
+/** What is tried of this machine as builds try it, each of which takes a moment: one answer is every release's. */
+export interface Probes {
+  /** Full images'; as lackOfFullMode() takes it. */
+  namespaces: typeof tryNamespaces;
+  /** Slim images', of strangers' packages. */
+  seal: () => ReturnType<typeof lackOfSeal>;
+}
+export const PROBES: Probes = { namespaces: tryNamespaces, seal: () => lackOfSeal() };
+
 export async function abilitiesOf(
   spec: Distribution["spec"],
-  namespaces = tryNamespaces,
+  { namespaces, seal }: Probes,
 ): Promise<ConditionInput[]> {
   const release = releaseOf(spec);
   const name = distributionName(spec);
@@ -45,11 +53,8 @@ export async function abilitiesOf(
     const lack = mode === "full" ? await lackOfFullMode(release, namespaces) : undefined;
     return lack && { reason: lack.reason, message: lack.message };
   };
-  const lackOfStrangers = () =>
-    namespaces().then(
-      () => "",
-      () => `, but not with recipe.repositories or recipe.mirror.key: ${UNSEALED}`,
-    );
+  const lackOfStrangers = async () =>
+    (await seal()) ? `, but not with recipe.repositories or recipe.mirror.key: ${UNSEALED}` : "";
   const keys = await hasKeys(release);
   const modes: ConditionInput[] = [];
   for (const mode of MODES) {

@@ -1,12 +1,12 @@
 /** Makes the Distributions that there are, and says in their status what can be done with them on this machine; one that is deleted comes back. */
 import { isDeepStrictEqual } from "node:util";
 import { modify } from "../client/client.ts";
+import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";
 import { setCondition } from "../resource/object.ts";
-import { abilitiesOf } from "./abilities.ts";
-import { tryNamespaces } from "./full/full-mode.ts";
+import { abilitiesOf, PROBES } from "./abilities.ts";
 import { Distribution } from "./kinds.ts";
 import { FORMATS } from "./recipe.ts";
 import type { ImageContext } from "./reconciler.ts";
@@ -16,17 +16,26 @@ const ALL: ReadonlyMap<string, Distribution["spec"]> = new Map(
   allReleases().map((spec) => [distributionName(spec), spec]),
 );
 
-/** Programs and keys come and go without anybody telling. */
+/** Programs, keys and what this process may do come and go without anybody telling. */
 const LOOK_MS = 30_000;
 
-export async function runDistributionReconciler({ client, clock, log, signal }: ImageContext): Promise<void> {
-  const distributions = new Informer(client, Distribution, { log, clock });
-  let hasNamespaces = false;
-  /** What this process may do stays so. */
-  const namespaces = async () => {
-    if (!hasNamespaces) await tryNamespaces();
-    hasNamespaces = true;
+/** One look for all distributions, until it is older than LOOK_MS. */
+function inCommon<T>(clock: Clock, look: () => Promise<T>): () => Promise<T> {
+  let last: { at: number; answer: Promise<T> } | undefined;
+  return () => {
+    const at = clock.now().getTime();
+    // A clock that is put back makes no look last longer.
+    if (!last || Math.abs(at - last.at) >= LOOK_MS) last = { at, answer: look() };
+    return last.answer;
   };
+}
+
+export async function runDistributionReconciler(
+  { client, clock, log, signal }: ImageContext,
+  { namespaces, seal } = PROBES,
+): Promise<void> {
+  const distributions = new Informer(client, Distribution, { log, clock });
+  const probes = { namespaces: inCommon(clock, namespaces), seal: inCommon(clock, seal) };
   const controller = new Controller({
     name: "distributions",
     log,
@@ -38,7 +47,7 @@ export async function runDistributionReconciler({ client, clock, log, signal }: 
         if (!isApiError(error, "AlreadyExists")) throw error;
       });
       const { title, modes } = releaseOf(spec);
-      const abilities = await abilitiesOf(spec, namespaces);
+      const abilities = await abilitiesOf(spec, probes);
       await modify(client, Distribution, { name }, "status", (now) => {
         const at = clock.now().toISOString();
         const observedGeneration = now.metadata.generation ?? 0;

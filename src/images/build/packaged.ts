@@ -4,6 +4,7 @@
  * those of the image, and what they are to write; and nothing of them runs on. Where that is not to be had only the distribution's own packages are built from, and their programs run as they are.
  */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { enclosed } from "../confine.ts";
 import type { Recipe } from "../recipe.ts";
@@ -64,9 +65,10 @@ export async function requirePackaged(
   return true;
 }
 
-async function lackOfSeal(folder: string): Promise<SealedError | undefined> {
+/** Why programs of packages cannot run apart here; undefined where they can. @param folder to try it in */
+export async function lackOfSeal(folder = tmpdir()): Promise<SealedError | undefined> {
   await mkdir(folder, { recursive: true, mode: 0o755 });
-  // One that was killed leaves what goes with stale builds.
+  // In a pool's, one that was killed leaves what goes with stale builds.
   const attempt = await mkdtemp(join(folder, ".build-attempt-"));
   try {
     const enclosure = await enclosed(attempt, {});

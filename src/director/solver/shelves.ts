@@ -261,13 +261,9 @@ export class Shelves {
         for (const h of list) {
           const load = loads[h] as number;
           // Nor is any behind it better, or less full.
-          const room = Math.max(0, 1 - share - load);
-          if (
-            like + want.room * room < found.liked - EQUAL ||
-            (r < want.binding && share > 0 && load + share > 1 + EQUAL)
-          )
-            break;
-          this.consider(want, h, found);
+          const most = like + want.room * Math.max(0, 1 - share - load);
+          if (most < found.liked - EQUAL || (r < want.binding && share > 0 && load + share > 1 + EQUAL)) break;
+          if (!isBehind(most, h, found)) this.consider(want, h, found);
         }
       }
     }
@@ -283,9 +279,9 @@ export class Shelves {
     for (let i = list.length - 1; i >= 0; i--) {
       const h = list[i] as number;
       // Nor is any before it fuller.
-      const room = Math.max(0, 1 - share - (this.loads[h] as number));
-      if (like + want.room * room < found.liked - EQUAL) break;
-      this.consider(want, h, found);
+      const most = like + want.room * Math.max(0, 1 - share - (this.loads[h] as number));
+      if (most < found.liked - EQUAL) break;
+      if (!isBehind(most, h, found)) this.consider(want, h, found);
     }
   }
 
@@ -307,6 +303,10 @@ interface Found {
   floor: number;
   accept: ((h: number) => boolean) | undefined;
 }
+
+/** Before its liking is reckoned, which is `most` at most but for rounding: many hosts are as full as the best one and come after it. */
+const isBehind = (most: number, h: number, { best, liked }: Found): boolean =>
+  best >= 0 && h > best && most <= liked + EQUAL / 2;
 
 /** Of equal ones the first. */
 export const isBetter = (

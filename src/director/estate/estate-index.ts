@@ -77,7 +77,8 @@ export class EstateIndex {
   constructor(estate: Estate, moving = 0) {
     this.list = estate.hosts;
     this.hosts = new Map(estate.hosts.map((host) => [host.name, host]));
-    this.position = new Map(estate.machines.map((machine, i) => [machine.key, i]));
+    this.position = new Map();
+    for (const [i, { key }] of estate.machines.entries()) this.position.set(key, i);
     this.machines = [...estate.machines];
     this.fastestMhz = estate.hosts.reduce((most, { mhz }) => Math.max(most, mhz), 1);
     this.mostSockets = estate.hosts.reduce((most, { sockets = 1 }) => Math.max(most, sockets), 1);
@@ -178,6 +179,11 @@ export class EstateIndex {
     return at !== undefined && this.machines[at]?.labels === machine.labels
       ? this.chosen.of(at)
       : this.chosen.find(machine);
+  }
+
+  /** The same of the machine at this place in the estate's list. */
+  policiesAt(at: number): readonly Policy[] {
+    return this.chosen.of(at);
   }
 
   private policiesOfItem(item: number): readonly Policy[] {
@@ -368,10 +374,14 @@ export class EstateIndex {
   /** What one of the estate's machines looks for, and how it likes where it is; also of another view of it. Undefined: it is not of the estate. */
   seek(machine: MachineView): Seek | undefined {
     const at = this.position.get(machine.key);
-    if (at === undefined) return undefined;
+    return at === undefined ? undefined : this.seekAt(at, machine);
+  }
+
+  /** The same for who knows where it is in the estate's list. */
+  seekAt(at: number, machine: MachineView): Seek {
     const kind = this.machineKinds.of(at, machine);
     const { state, shelves } = this;
-    const h = machine.host === undefined ? -1 : (this.hostAt.get(machine.host) ?? -1);
+    const h = machine === this.machines[at] ? (state.at[at] as number) : this.hostNumber(machine.host ?? "");
     const hostKind = h < 0 || h >= this.list.length ? undefined : (this.kinds.of[h] as number);
     const onlyOne = h >= 0 && (state.itemsOn[h] as number) === 1 && state.at[at] === h;
     const dearest = kind.dearestWatts(shelves, onlyOne ? hostKind : undefined);

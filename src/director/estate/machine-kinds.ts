@@ -48,11 +48,10 @@ export class MachineKinds {
     const same = this.index.machines[at] === machine;
     const known = same ? this.known[at] : undefined;
     if (known) return known;
-    const from = machine.host === undefined ? undefined : this.index.hosts.get(machine.host);
     const { needs, platform, resumes, host } = machine;
     let key = `${machine.cpus}`;
     if (machine.use) key += `:${expectedOf(machine)}`;
-    const policies = this.index.policiesOf(machine);
+    const policies = same ? this.index.chosen.of(at) : this.index.policiesOf(machine);
     for (const policy of policies)
       key += `,${this.index.chosen.contentOf(policy)}${this.index.sight.ofMachine(policy, machine)}`;
     if (this.dedicated.size > 0)
@@ -63,15 +62,25 @@ export class MachineKinds {
     if (fixedBy(policies)) key += `|fixed:${host !== undefined}`;
     if (needs) key += `|${needs.offers.join()}|${needs.machineType}|${needs.guestCpu}`;
     // What it goes on with.
-    const began = host === undefined ? resumes : (platform ?? from);
+    const began = host === undefined ? resumes : (platform ?? this.hostOf(machine));
     if (began)
       key += `|${host === undefined}|${began.accelerator}|${began.cpuModel}|${"guestCpu" in began ? began.guestCpu : ""}`;
     const kind =
       this.byKey.get(key) ??
-      new MachineKind(machine, policies, this.index.examples, this.index.yardsticks(policies[0]), from);
+      new MachineKind(
+        machine,
+        policies,
+        this.index.examples,
+        this.index.yardsticks(policies[0]),
+        this.hostOf(machine),
+      );
     this.byKey.set(key, kind);
     if (same) this.known[at] = kind;
     return kind;
+  }
+
+  private hostOf({ host }: MachineView): HostView | undefined {
+    return host === undefined ? undefined : this.index.hosts.get(host);
   }
 }
 

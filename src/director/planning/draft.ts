@@ -48,10 +48,11 @@ const RETRY = { firstMs: 60_000, mostMs: 900_000 };
 export const retryAt = ({ times, at }: NonNullable<MachineView["failed"]>): number =>
   at + Math.min(RETRY.mostMs, RETRY.firstMs * 2 ** (times - 1));
 
-/** Whether a plan may move it at all. */
-export function mayMove(estate: Estate, machine: MachineView, { automation, now }: PlanOptions): boolean {
-  if (!machine.movable || (machine.failed && now < retryAt(machine.failed))) return false;
-  return (policiesOf(estate, machine)[0]?.spec.automation ?? "act") === automation;
+/** Whether a plan may move it at all. @param at where it is in the estate's list */
+export function mayMove(index: EstateIndex, at: number, { automation, now }: PlanOptions): boolean {
+  const machine = index.machines[at];
+  if (!machine?.movable || (machine.failed && now < retryAt(machine.failed))) return false;
+  return (index.policiesAt(at)[0]?.spec.automation ?? "act") === automation;
 }
 
 /** Moves that are made in the index for as long as a plan is made, with their words. */
@@ -149,9 +150,10 @@ export function acceptOf(
 }
 
 /** It has been there long enough, or need not. */
-export function isSettled(estate: Estate, machine: MachineView, options: PlanOptions): boolean {
+export function isSettled(index: EstateIndex, at: number, options: PlanOptions): boolean {
   const { now, stayMs, released } = options;
-  return now - machine.since >= stayOf(estate, machine, stayMs) || released.has(machine.key);
+  const { since, key } = index.machines[at] as MachineView;
+  return now - since >= stayOf(index.policiesAt(at), stayMs) || released.has(key);
 }
 
 /** Not even to mend a rule: what is mended there breaks what it was moved away for, and so on. */
@@ -163,7 +165,7 @@ function leftLately(
 ): boolean {
   const { key, left = [] } = machine;
   if (released.has(key)) return false;
-  return left.some((one) => one.host === host && now - one.at < stayOf(estate, machine, stayMs));
+  return left.some((one) => one.host === host && now - one.at < stayOf(policiesOf(estate, machine), stayMs));
 }
 
 /** Why it leaves its host, when it is not for what it gains itself. */

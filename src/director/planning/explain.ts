@@ -41,7 +41,7 @@ function movesOf(estate: Estate, machine: MachineView): { moves?: string } {
   if (now === undefined) return {};
   const limited = new Budget(estate, now).refuses([machine]);
   if (limited) return { moves: `not now: ${limited}` };
-  const until = machine.since + stayOf(estate, machine, PLAN_DEFAULTS.stayMs);
+  const until = machine.since + stayOf(policiesOf(estate, machine), PLAN_DEFAULTS.stayMs);
   return machine.host !== undefined && now < until
     ? {
         moves: `not before ${new Date(until).toISOString()}, unless a rule is broken or a policy of its changes: it came here lately`,

@@ -79,11 +79,10 @@ export class Budget {
   }
 }
 
-/** How long the machine stays where it came to. @param stayMs at least */
-export function stayOf(estate: Estate, machine: MachineView, stayMs: number): number {
+/** How long a machine that these choose stays where it came to. @param stayMs at least */
+export function stayOf(policies: readonly Policy[], stayMs: number): number {
   let stay = stayMs;
-  for (const { spec } of policiesOf(estate, machine))
-    stay = Math.max(stay, (spec.moves?.minimumStayMinutes ?? 0) * 60_000);
+  for (const { spec } of policies) stay = Math.max(stay, (spec.moves?.minimumStayMinutes ?? 0) * 60_000);
   return stay;
 }
 

@@ -73,7 +73,7 @@ function lookAtAll(draft: Draft, options: PlanOptions, needed = false): { found:
   const wishes: Wish[] = [];
   function* first(): Generator<Candidate> {
     for (const [at, machine] of index.machines.entries()) {
-      if (moved.has(at) || !mayMove(estate, machine, options) || !draft.allows(machine)) continue;
+      if (moved.has(at) || !mayMove(index, at, options) || !draft.allows(machine)) continue;
       const candidate = consider(draft, at, options, undefined, wishes);
       if (candidate && (!needed || candidate.broken || candidate.hot)) yield candidate;
     }
@@ -117,15 +117,15 @@ function consider(
 ): Candidate | undefined {
   const { estate, index } = draft;
   const machine = index.machines[at] as MachineView;
-  const here = index.hosts.get(machine.host ?? "");
+  const here = index.hostOf(index.state.at[at] as number);
   // A host that is silent keeps its machines: nobody can move them, and they may well run.
   if (!here?.ready) return undefined;
-  const seek = index.seek(machine);
-  if (!seek?.now) return undefined;
+  const seek = index.seekAt(at, machine);
+  if (!seek.now) return undefined;
   const { now } = seek;
   const special = isSpecial(machine);
   const broken = here.maintenance || !now.stays || (special && obstacle(estate, machine, here) !== undefined);
-  if (!broken && (here.cordoned || !isSettled(estate, machine, options))) return undefined;
+  if (!broken && (here.cordoned || !isSettled(index, at, options))) return undefined;
   const excess = broken || !machine.use ? 0 : index.load.excess(now.host);
   const hot = excess > 0;
   const floor = broken || hot ? Number.NEGATIVE_INFINITY : now.like + leastGain(estate, machine, options);

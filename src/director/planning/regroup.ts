@@ -85,7 +85,7 @@ function seedsOf(draft: Draft, wishes: readonly Wish[], options: PlanOptions): n
 
 /** At best, when all its machines find a host that they like as much as any. */
 function isWorthEmptying(draft: Draft, h: number, options: PlanOptions): boolean {
-  const { estate, index } = draft;
+  const { index } = draft;
   const host = index.hostOf(h);
   const count = index.state.itemsOn[h] as number;
   if (!host?.ready || host.cordoned || count < 2 || count > MOST_CLEARED) return false;
@@ -98,10 +98,9 @@ function isWorthEmptying(draft: Draft, h: number, options: PlanOptions): boolean
     gain += Math.max(0, bestIn(index, item) - kind.likeOf(index.kindOfHost(h), true, dearest));
   }
   if (saved + gain < options.threshold * count) return false;
-  return index.machinesOn(host.name).every((at) => {
-    const machine = index.machines[at] as MachineView;
-    return isFree(draft, at, options) && isSettled(estate, machine, options);
-  });
+  return index
+    .machinesOn(host.name)
+    .every((at) => isFree(draft, at, options) && isSettled(index, at, options));
 }
 
 /** How well a machine likes the kind of host that it likes best, of those in use, apart from room. */
@@ -114,14 +113,14 @@ export function bestIn(index: EstateIndex, at: number): number {
 
 /** Whether a plan may move it now, and its costs are known to the part. */
 function isFree(draft: Draft, at: number, options: PlanOptions): boolean {
-  const { estate, index, moved } = draft;
+  const { index, moved } = draft;
   const machine = index.machines[at] as MachineView;
   const here = index.hosts.get(machine.host ?? "");
-  if (!here?.ready || moved.has(at) || !mayMove(estate, machine, options) || isSpecial(machine)) return false;
+  if (!here?.ready || moved.has(at) || !mayMove(index, at, options) || isSpecial(machine)) return false;
   if (!draft.allows(machine)) return false;
   if (hasToLeave(index, machine)) return true;
   if (index.tasteOf(at).kind.aboutLicences) return false;
-  return !here.cordoned && isSettled(estate, machine, options);
+  return !here.cordoned && isSettled(index, at, options);
 }
 
 /** Some hosts, and those that their machines like best: in use and with most room. */

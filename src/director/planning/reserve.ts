@@ -41,7 +41,7 @@ function mend(draft: Draft, survival: Survival, fault: Fault, options: PlanOptio
     const machine = index.machines[at] as MachineView;
     const here = index.hosts.get(machine.host ?? "");
     if (!here?.ready || here.cordoned || moved.has(at) || !draft.allows(machine)) continue;
-    if (!mayMove(estate, machine, options)) continue;
+    if (!mayMove(index, at, options)) continue;
     const to = destination(estate, index, machine, options, (h) => {
       if (trials-- <= 0) return false;
       return survival.mends(fault, at, index.hostOf(h)?.name ?? "");

@@ -262,7 +262,8 @@ export class Shelves {
           const load = loads[h] as number;
           // Nor is any behind it better, or less full.
           const most = like + want.room * Math.max(0, 1 - share - load);
-          if (most < found.liked - EQUAL || (r < want.binding && share > 0 && load + share > 1 + EQUAL)) break;
+          if (most < found.liked - EQUAL || (r < want.binding && share > 0 && load + share > 1 + EQUAL))
+            break;
           if (!isBehind(most, h, found)) this.consider(want, h, found);
         }
       }

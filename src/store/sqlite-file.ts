@@ -40,6 +40,51 @@ const integer = (value: unknown): number => {
   return value;
 };
 
+/** Result codes of SQLite. */
+const SQLITE = {
+  busy: 5,
+  locked: 6,
+  readOnly: 8,
+  io: 10,
+  corrupt: 11,
+  full: 13,
+  cannotOpen: 14,
+  notADatabase: 26,
+} as const;
+
+/**
+ * What SQLite's result codes are to users (https://www.sqlite.org/rescode.html; extended ones have the code itself in their lowest byte).
+ * Undefined: an error of ours.
+ */
+function wordsFor(error: unknown): { ofTheDisk: boolean; words: string } | undefined {
+  if (!(error instanceof Error) || !("errcode" in error)) return undefined;
+  switch (Number(error.errcode) & 0xff) {
+    case SQLITE.busy:
+    case SQLITE.locked:
+      return { ofTheDisk: false, words: "another control plane is using it; stop that one first" };
+    case SQLITE.corrupt:
+    case SQLITE.notADatabase:
+      return {
+        ofTheDisk: false,
+        words:
+          "it is not a store of Vireo, or it is damaged; move it away to begin anew, or restore it from a backup",
+      };
+    case SQLITE.full:
+      return {
+        ofTheDisk: true,
+        words: "its disk is full; make room where the control plane keeps its state",
+      };
+    case SQLITE.readOnly:
+    case SQLITE.io:
+    case SQLITE.cannotOpen:
+      return {
+        ofTheDisk: true,
+        words: `its disk fails (${error.message}); look at the disk of the control plane's state`,
+      };
+  }
+  return undefined;
+}
+
 /** @throws Error that names the file and says what would help */
 function open(path: string): DatabaseSync {
   let db: DatabaseSync | undefined;
@@ -52,33 +97,15 @@ function open(path: string): DatabaseSync {
     return db;
   } catch (cause) {
     db?.close();
-    const why = cause instanceof Error ? cause.message : String(cause);
-    const help = /locked/.test(why)
-      ? "another control plane is using it; stop that one first"
-      : /not a database|malformed/.test(why)
-        ? "it is not a store of Vireo, or it is damaged; move it away to begin anew, or restore it"
-        : why;
-    throw new Error(`${path}: cannot be opened as the store: ${help}`, { cause });
+    const why = wordsFor(cause)?.words ?? (cause instanceof Error ? cause.message : String(cause));
+    throw new Error(`${path}: cannot be opened as the store: ${why}`, { cause });
   }
 }
 
-/** SQLite's result codes that are about the disk. */
-const [READONLY, IOERR, FULL, CANTOPEN] = [8, 10, 13, 14];
-
 /** What is about the disk in words for users; other errors as they are. */
 function diskError(error: unknown): unknown {
-  if (!(error instanceof Error) || !("errcode" in error)) return error;
-  // Extended codes have the code itself in their lowest byte.
-  const code = Number(error.errcode) & 0xff;
-  if (code === FULL)
-    return new NotWritten("its disk is full; make room where the control plane keeps its state", {
-      cause: error,
-    });
-  return code === READONLY || code === IOERR || code === CANTOPEN
-    ? new NotWritten(`its disk fails (${error.message}); look at the disk of the control plane's state`, {
-        cause: error,
-      })
-    : error;
+  const found = wordsFor(error);
+  return found?.ofTheDisk ? new NotWritten(found.words, { cause: error }) : error;
 }
 
 export class SqliteFile {

@@ -131,7 +131,10 @@ describe("SqliteStore", () => {
     const { stdout } = await promisify(execFile)("prlimit", args);
     const { messages, key, before, revision } = JSON.parse(stdout);
     const failing = expect.stringMatching(/^its disk fails \(disk I\/O error\)/);
-    expect(messages).toEqual([failing, failing, failing]);
+    const opened = expect.stringContaining(
+      `${path}.new: cannot be opened as the store: its disk fails (disk I/O error); look at the disk`,
+    );
+    expect(messages).toEqual([failing, failing, failing, opened]);
     expect(before).toEqual([revision - 1, key - 1]);
   });
 

@@ -3,7 +3,8 @@ import { execFileSync } from "node:child_process";
 import { openSqliteStore } from "../sqlite.ts";
 import { NotWritten } from "../store.ts";
 
-const store = await openSqliteStore(process.argv[2] ?? "");
+const [, , path = ""] = process.argv;
+const store = await openSqliteStore(path);
 const put = (key: number) => store.commit({ key: `x/${key}`, value: "x".repeat(100_000), expected: 0 });
 let [key, wrong]: [number, unknown] = [0, undefined];
 while (wrong === undefined)
@@ -15,6 +16,7 @@ execFileSync("prlimit", ["--pid", String(process.pid), "--fsize=1:unlimited"]);
 const others = await Promise.allSettled([
   store.compact(store.revision()),
   store.continueAfter(store.revision() + 1000),
+  openSqliteStore(`${path}.new`),
 ]);
 const before = [store.revision(), (await store.range("x/")).entries.length];
 execFileSync("prlimit", ["--pid", String(process.pid), "--fsize=unlimited"]);

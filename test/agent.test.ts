@@ -170,3 +170,40 @@ it("tells that it looks after all machines of its host, however often that is re
   stop.abort();
   await other;
 });
+
+it("a look that finds what a machine uses changed is one read and one write: its own news are no reason to look again", async () => {
+  const { client } = plane;
+  const calls: string[] = [];
+  const counted = overriding(client, {
+    get: (kind, at, signal) => {
+      if (kind.plural === Instance.plural) calls.push("get");
+      return client.get(kind, at, signal);
+    },
+    updateStatus: (kind, object, signal) => {
+      if (kind.plural === Instance.plural) calls.push("write");
+      return client.updateStatus(kind, object, signal);
+    },
+  });
+  class Growing extends PretendHypervisor {
+    #residentBytes = 2 ** 26;
+    override async usage() {
+      // Always by enough to be told.
+      this.#residentBytes = Math.round(1.5 * this.#residentBytes);
+      const residentBytes = this.#residentBytes;
+      return { cpuSeconds: 0, stealSeconds: 0, residentBytes, disks: [], nics: [] };
+    }
+  }
+  const intervals = { probe: 5, refresh: 40, sample: 10, sweep: 60_000, registered: 60_000 };
+  const other = agentOf("b", { client: counted, hypervisor: new Growing(world, "b"), intervals });
+  await run({ host: "b" });
+  const { status } = await told("its use", (i) => i.status?.usage !== undefined);
+  calls.length = 0;
+  await told("more and more", (i) => (i.status?.usage?.hostMemoryBytes ?? 0) > 1e12);
+  expect(status?.phase).toBe("Running");
+  const writes = calls.filter((call) => call === "write").length;
+  expect(writes).toBeGreaterThan(3);
+  // The one under way at either end.
+  expect(Math.abs(calls.length - 2 * writes)).toBeLessThanOrEqual(2);
+  stop.abort();
+  await other;
+});

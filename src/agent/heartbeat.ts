@@ -3,6 +3,7 @@ import type { Client } from "../client/client.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { Lease } from "../reconcile/kinds.ts";
 import type { Logger } from "../reconcile/log.ts";
+import { isApiError } from "../resource/errors.ts";
 
 /** A lease lasts this many beats: a few may be lost without the host becoming Unknown. */
 const BEATS = 4;
@@ -25,8 +26,10 @@ export async function runHeartbeat(context: {
       renewTime: clock.now().toISOString(),
     };
     try {
-      if (await client.get(Lease, at, signal)) await client.patch(Lease, at, { spec }, { signal });
-      else await client.create(Lease, { metadata: at, spec }, signal);
+      await client.patch(Lease, at, { spec }, { signal }).catch((error: unknown) => {
+        if (!isApiError(error, "NotFound")) throw error;
+        return client.create(Lease, { metadata: at, spec }, signal);
+      });
       if (failing) log.info("heartbeat.resumed", { host });
       failing = false;
     } catch (error) {

@@ -76,7 +76,7 @@ export class GuestWatch {
     await this.#shares.set(instance);
     const moved = JSON.stringify(addresses) !== JSON.stringify(instance.status?.addresses);
     const usage = this.#usage.news(instance);
-    if (moved || usage) await this.#status.write(instance, { addresses, ...(usage ? { usage } : {}) });
+    if (moved || usage) await this.#status.writeSeen(instance, { addresses, ...(usage ? { usage } : {}) });
     // What it uses is told soon after its beginning, once two samples are there.
     const isNew = !usage && !instance.status?.usage;
     const { refresh, sample } = this.#pace;

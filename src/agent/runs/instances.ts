@@ -136,7 +136,10 @@ class Instances {
 
   async run(): Promise<void> {
     const { signal, hypervisor, clock, log } = this.#c;
-    this.#own.onChange((key) => this.#controller.enqueue(key));
+    this.#own.onChange((key, now, old) => {
+      if (!now && old) this.#status.forget(old);
+      if (!now || !this.#status.isOwnNews(now, old)) this.#controller.enqueue(key);
+    });
     const unsubscribe = hypervisor.onChange((id) => {
       const instance = this.#own.list().find(({ metadata }) => metadata.uid === id);
       if (instance) this.#controller.enqueue(keyOf(instance));

@@ -1,11 +1,21 @@
 /** The one place where this agent writes the status of an instance: by compare-and-swap, and never of one that has ended. */
+import { isDeepStrictEqual } from "node:util";
 import { type Client, modify } from "../../client/client.ts";
 import { Instance } from "../../compute/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import type { EventRecorder } from "../../reconcile/events.ts";
 import type { Logger } from "../../reconcile/log.ts";
+import { isApiError } from "../../resource/errors.ts";
 import { keyOf, setCondition } from "../../resource/object.ts";
-import { about, at, type Finish, isTerminal, ready, type Write } from "./instance-status.ts";
+import {
+  about,
+  at,
+  type Finish,
+  type InstanceStatus,
+  isTerminal,
+  ready,
+  type Write,
+} from "./instance-status.ts";
 
 const ORDERLY = ["Requested", "GuestShutdown", "Suspended"];
 
@@ -18,6 +28,8 @@ interface Context {
 
 export class StatusWriter {
   readonly #c: Context;
+  /** By uid: what a look has written last, upon which version. */
+  readonly #seen = new Map<string, Instance>();
 
   constructor(context: Context) {
     this.#c = context;
@@ -43,6 +55,35 @@ export class StatusWriter {
       };
     });
   };
+
+  /** What a look at a machine that goes on has seen: nothing follows from it, so its own news are none (isOwnNews). @param instance as it was just read */
+  async writeSeen(instance: Instance, change: Partial<InstanceStatus>): Promise<void> {
+    const { uid = "" } = instance.metadata;
+    const next = { ...instance, status: { ...instance.status, ...change } };
+    this.#seen.set(uid, next);
+    try {
+      await this.#c.client.updateStatus(Instance, next);
+    } catch (error) {
+      this.#seen.delete(uid);
+      // Somebody has written since: their news bring another look.
+      if (!isApiError(error, "Conflict", "NotFound")) throw error;
+    }
+  }
+
+  /** Whether a change of an instance is only what a look at it has written. It may be told before the write is answered. */
+  isOwnNews(now: Instance, old: Instance | undefined): boolean {
+    const seen = this.#seen.get(now.metadata.uid ?? "");
+    // Of two versions that follow each other only the status' own writer can have made the difference.
+    return (
+      seen !== undefined &&
+      seen.metadata.resourceVersion === old?.metadata.resourceVersion &&
+      isDeepStrictEqual(seen.status, now.status)
+    );
+  }
+
+  forget({ metadata: { uid = "" } }: Instance): void {
+    this.#seen.delete(uid);
+  }
 
   /** Whoever calls this has seen its process go (Hypervisor.kill throws while it has not), so custody is given up. */
   readonly finish: Finish = async (instance, end, also = {}) => {

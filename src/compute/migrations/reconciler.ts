@@ -16,6 +16,7 @@ import { Controller } from "../../reconcile/controller.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
+import { Index } from "../../reconcile/lookup.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { getCondition } from "../../resource/object.ts";
 import { selects } from "../../resource/selector.ts";
@@ -67,15 +68,17 @@ export async function runMigrationReconciler(context: MigrationContext): Promise
   const migrations = new Informer(client, Migration, { log, clock });
   const instances = new Informer(client, Instance, { log, clock });
   const vms = new Informer(client, VirtualMachine, { log, clock });
+  // Asked at each change of any machine: those that are over, of which there are many, are not looked through.
+  const open = new Index(migrations, (m) => (isFinal(m) ? [] : [machineKey(m)]));
   const reconciler = new MigrationReconciler(context);
   const controller = new Controller({
     name: "migration",
     reconcile: (key) => reconciler.reconcile(key),
-    requestOf: (key) => requestOf(migrations.list().find((m) => !isFinal(m) && machineKey(m) === key)),
+    requestOf: (key) => requestOf(open.get(key)[0]),
     log,
     clock,
   });
-  const busy = (key: string) => migrations.list().some((m) => !isFinal(m) && machineKey(m) === key);
+  const busy = (key: string) => open.get(key).length > 0;
   migrations.onChange((_key, now, old) => {
     const migration = now ?? old;
     if (migration) controller.enqueue(machineKey(migration));

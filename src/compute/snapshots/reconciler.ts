@@ -14,6 +14,7 @@ import { Controller } from "../../reconcile/controller.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
+import { Index } from "../../reconcile/lookup.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { freshInstances, ODD_RETRY_MS, OddInstance } from "../actions.ts";
 import { isBound, isHeld, isLive, isReleased } from "../custody.ts";
@@ -64,6 +65,9 @@ export async function runSnapshotReconciler(context: SnapshotContext): Promise<v
   });
   const keyOfMachine = (o: { metadata: { namespace?: string }; spec: { vm: string } }) =>
     `${o.metadata.namespace}/${o.spec.vm}`;
+  // Asked at each change of any machine: those that are over, of which there are many, are not looked through.
+  const openSnapshots = new Index(snapshots, (s) => (isOpen(s) ? [keyOfMachine(s)] : []));
+  const openRollbacks = new Index(rollbacks, (r) => (isOver(r) ? [] : [keyOfMachine(r)]));
   for (const informer of [snapshots, rollbacks])
     informer.onChange(
       (_key: string, now: Snapshot | Rollback | undefined, old: Snapshot | Rollback | undefined) => {
@@ -71,9 +75,7 @@ export async function runSnapshotReconciler(context: SnapshotContext): Promise<v
         if (object) controller.enqueue(keyOfMachine(object));
       },
     );
-  const open = (key: string) =>
-    snapshots.list().some((s) => keyOfMachine(s) === key && isOpen(s)) ||
-    rollbacks.list().some((r) => keyOfMachine(r) === key && !isOver(r));
+  const open = (key: string) => openSnapshots.get(key).length > 0 || openRollbacks.get(key).length > 0;
   instances.onChange((_key, now, old) => {
     const key = now && keyOfMachine(now);
     if (key && (now.spec.diskTask || open(key)) && !isDeepStrictEqual(now, old)) controller.enqueue(key);

@@ -1,7 +1,7 @@
 /**
- * Simulated hosts: so many real agents in this one process (registration, heartbeat, the whole protocol of their instances, usage), each over a hypervisor
- * that only pretends. For measurements of what thousands of hosts are to a control plane and a browser; no guest runs.
- *   node bench/simulated-agents.ts KUBECONFIG HOSTS
+ * Simulated hosts: so many real agents in this one process (certificates and connections of their own, registration, heartbeat, the whole protocol of their
+ * instances, usage), each over a hypervisor that only pretends. For measurements of what thousands of hosts are to a control plane and a browser; no guest runs.
+ *   node bench/simulated-agents.ts STATE HOSTS     (STATE: the folder of the control plane)
  *
  * Machines that the store has as running at a host run there. To be sparing (what rates is said where figures are): a heartbeat each HEARTBEAT_S, and a look at
  * each machine, with what it uses, each refreshSeconds on average. Says "ready" once all hosts are registered and all machines looked after; ends at SIGTERM.
@@ -11,7 +11,10 @@ import type { MachineId, MachineUsage } from "../src/agent/hypervisor.ts";
 import { PretendEnvironment } from "../src/agent/testing/pretend-environment.ts";
 import { PretendHypervisor } from "../src/agent/testing/pretend-hypervisor.ts";
 import { IDLE, PretendWorld } from "../src/agent/testing/pretend-world.ts";
-import { connect } from "../src/cli/connect.ts";
+import { hostUser, HOSTS as OF_HOSTS, Pki } from "../src/api/pki.ts";
+import { statePaths } from "../src/cli/paths.ts";
+import { HttpClient } from "../src/client/http.ts";
+import { openKubeconfig } from "../src/client/kubeconfig.ts";
 import type { Host } from "../src/compute/hosts/kinds.ts";
 import type { Instance } from "../src/compute/kinds.ts";
 import { createLogger } from "../src/reconcile/log.ts";
@@ -62,9 +65,11 @@ class SimulatedHypervisor extends PretendHypervisor {
   }
 }
 
-const [kubeconfig = "", hosts] = process.argv.slice(2);
+const [state, hosts] = process.argv.slice(2);
 const HOSTS = count(hosts, 2500, "HOSTS");
-const client = connect(kubeconfig);
+const paths = statePaths(state);
+const { client, url } = openKubeconfig(paths.kubeconfig);
+const pki = await Pki.open(paths.pki);
 const log = createLogger("simulated");
 const stop = new AbortController();
 process.on("SIGTERM", () => stop.abort());
@@ -107,8 +112,9 @@ for (let i = 0; i < HOSTS && !stop.signal.aborted; i++) {
   // One for each, as in a process of its own: to listen to a signal takes the longer the more listen to it.
   const over = new AbortController();
   stop.signal.addEventListener("abort", () => over.abort());
+  const { cert, key } = await pki.clientCredentials(hostUser(name), [OF_HOSTS]);
   const agent = runAgent({
-    client,
+    client: new HttpClient({ url, ca: pki.ca, cert, key }),
     name,
     hypervisor: new SimulatedHypervisor(world, name),
     environment: new PretendEnvironment(),

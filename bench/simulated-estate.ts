@@ -99,7 +99,14 @@ function* objects(machines: number, hosts: number): Generator<[key: string, obje
         ...vm,
         metadata: { ...vm.metadata, name, uid, labels },
         spec: { ...spec, ...size },
-        status: { ...vm.status, instance: `${name}-1`, host, interfaces, addresses: [address] },
+        status: {
+          ...vm.status,
+          instance: `${name}-1`,
+          host,
+          interfaces,
+          addresses: [address],
+          machineType: run.status?.machineType ?? "",
+        },
       },
     ];
     const begun = { ...run, spec: { ...runSpec, ...size, vm: name, vmUid: uid, host, interfaces } };

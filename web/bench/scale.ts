@@ -81,7 +81,7 @@ try {
     /server\.ready/,
   );
   const agents = await start(
-    [join(ROOT, "bench/simulated-agents.ts"), paths.kubeconfig, String(HOSTS)],
+    [join(ROOT, "bench/simulated-agents.ts"), paths.state, String(HOSTS)],
     /^ready$/m,
   );
   const client = connect(paths.kubeconfig);

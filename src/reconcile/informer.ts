@@ -56,6 +56,10 @@ export class Informer<T extends Resource> {
     return this.#objects.get(key);
   }
 
+  get size(): number {
+    return this.#objects.size;
+  }
+
   list(): readonly T[] {
     return [...this.#objects.values()];
   }

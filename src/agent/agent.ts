@@ -43,6 +43,9 @@ interface Since {
   sealingKey: string;
 }
 
+/** Of an agent: at its start each of its machines asks; all those of thousands of hosts at once would be connections that a control plane cannot make in time. */
+export const MOST_REQUESTS = 4;
+
 const MiB = 2 ** 20;
 /** Between two looks whether the Host is still there. */
 const REGISTERED_MS = 60_000;

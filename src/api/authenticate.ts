@@ -93,16 +93,26 @@ async function byToken(
   }
 }
 
+const NOBODY: Login = { user: ANONYMOUS, isGood: () => true };
+/** Of connections: what they were made with is read once. */
+const logins = new WeakMap<TLSSocket, Login>();
+
 function byCertificate({ socket }: IncomingMessage): Login {
-  const nobody = { user: ANONYMOUS, isGood: () => true };
-  if (!(socket instanceof TLSSocket)) return nobody;
+  if (!(socket instanceof TLSSocket)) return NOBODY;
+  const login = logins.get(socket) ?? loginOf(socket);
+  logins.set(socket, login);
+  if (!login.isGood()) throw refused("the client certificate is not valid for this control plane");
+  return login;
+}
+
+/** @throws ApiError Unauthorized when its certificate names nobody */
+function loginOf(socket: TLSSocket): Login {
   const certificate = socket.getPeerCertificate();
   // An empty object when the client has shown none.
-  if (!certificate?.subject) return nobody;
+  if (!certificate?.subject) return NOBODY;
   const end = Date.parse(certificate.valid_to);
   // A connection may live on for longer than the certificate by which it was made.
   const isGood = () => socket.authorized && Date.now() < end;
-  if (!isGood()) throw refused("the client certificate is not valid for this control plane");
   const { CN, O } = certificate.subject;
   if (typeof CN !== "string" || CN === "") throw refused("the client certificate names no user (CN)");
   return { user: { name: CN, groups: [...(O === undefined ? [] : [O].flat()), AUTHENTICATED] }, isGood };

@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
-import { runAgent } from "../agent/agent.ts";
+import { MOST_REQUESTS, runAgent } from "../agent/agent.ts";
 import { type ConsoleListener, serveConsoles } from "../agent/consoles/listener.ts";
 import { enrol, keepCertificate } from "../agent/enrol.ts";
 import { type DeclaredProfile, readFacts } from "../agent/facts.ts";
@@ -83,6 +83,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
     cert: credentials.cert,
     key: credentials.key,
     name: `agent-${name}`,
+    mostAtOnce: MOST_REQUESTS,
   });
   // Written by `vireo up`, which declares the hardware of development hosts.
   const profile = options.profile

@@ -16,7 +16,7 @@ import { errorFromAnswer } from "./answers.ts";
 import { lines } from "./lines.ts";
 import { Places } from "./places.ts";
 
-/** Requests: as many as a server answers of one user at once (api/fairness.ts). The others wait here, without a connection, rather than there. */
+/** As many as a server answers of one user at once (api/fairness.ts). */
 const MOST_AT_ONCE = 32;
 
 export interface ConnectionOptions {
@@ -32,6 +32,8 @@ export interface ConnectionOptions {
   name?: string;
   /** How long one request may take; 30 s by default. Watches are not limited by it. */
   timeoutMs?: number;
+  /** Requests, but watches, under way at once, each on a connection; 32 by default. The others wait here, without one, rather than at the server. */
+  mostAtOnce?: number;
   /** A watch without a byte for this long is taken for dead (the server sends bookmarks each minute); 150 s by default. */
   watchIdleMs?: number;
 }
@@ -65,10 +67,11 @@ export class Connection {
   readonly #agent: Agent;
   /** Each holds a socket as long as it goes on. */
   readonly #endless: Agent;
-  readonly #places = new Places(MOST_AT_ONCE);
+  readonly #places: Places;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
+    this.#places = new Places(options.mostAtOnce ?? MOST_AT_ONCE);
     this.#bases = [options.url].flat().map((url) => new URL(url));
     for (const { protocol, href } of this.#bases)
       if (protocol !== "https:")

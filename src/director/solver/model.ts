@@ -126,6 +126,22 @@ export function pack(lists: readonly (readonly number[])[]): { start: Int32Array
   return { start, all };
 }
 
+/** Of each number below `count` the lists that have it, packed. Without a list of its own for each: there may be 100,000. */
+function packWhere(lists: readonly (readonly number[])[], count: number): ReturnType<typeof pack> {
+  const start = new Int32Array(count + 1);
+  for (const list of lists) for (const each of list) start[each + 1] = (start[each + 1] as number) + 1;
+  for (let i = 0; i < count; i++) start[i + 1] = (start[i + 1] as number) + (start[i] as number);
+  const all = new Int32Array(start[count] as number);
+  const next = start.slice();
+  for (const [l, list] of lists.entries())
+    for (const each of list) {
+      const at = next[each] as number;
+      all[at] = l;
+      next[each] = at + 1;
+    }
+  return { start, all };
+}
+
 /** What a unit beyond capacity counts, so that a mean demand of each resource counts as much as a mean term. */
 export function pricesOf(
   demand: Float64Array,
@@ -159,16 +175,10 @@ export function makeTallies(
     for (const [host, d] of of.entries()) if (!isOpen || isOpen[host] === 1) flags[d] = 1;
     return flags;
   });
-  const own: number[][] = Array.from({ length: items }, () => []);
-  const neededBy: number[][] = specs.map(() => []);
-  for (const [t, spec] of specs.entries()) {
-    for (const item of spec.members) own[item]?.push(t);
-    for (const other of spec.needs ?? []) neededBy[other]?.push(t);
-  }
-  const members = pack(specs.map((s) => s.members));
-  const of = pack(own);
-  const needs = pack(specs.map((s) => s.needs ?? []));
-  const by = pack(neededBy);
+  const ofMembers = specs.map((s) => s.members);
+  const ofNeeds = specs.map((s) => s.needs ?? []);
+  const [members, of] = [pack(ofMembers), packWhere(ofMembers, items)];
+  const [needs, by] = [pack(ofNeeds), packWhere(ofNeeds, specs.length)];
   return {
     count: specs.length,
     domains,

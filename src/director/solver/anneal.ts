@@ -108,8 +108,8 @@ export function anneal(state: State, options: AnnealOptions): Int32Array {
       if (cooled > PAID)
         price = state.lacking ? Math.min(DEAREST, price * step) : Math.max(due, price / step);
       else price = due;
-      // Not in each block: all hosts are reckoned anew.
-      const wanted = Math.ceil(100 * Math.max(0, 1 - cooled / SHARP)) * (options.round / 100);
+      // Not in each block: all hosts are reckoned anew. Longest where it is little, of the order of what loads differ by in the end.
+      const wanted = Math.ceil(100 * Math.max(0, 1 - cooled / SHARP) ** 2) * (options.round / 100);
       if (wanted !== round) state.round(wanted);
       round = wanted;
       state.hold(Math.max(0, 1 - cooled / HELD));

@@ -140,6 +140,25 @@ export class Counts {
     return true;
   }
 
+  /** The item on host b, and the only one, without which p may come there: it makes the one tally full that p would be too many for. -1: there is none. */
+  blocker(p: number, b: number): number {
+    const { tallies, hosts } = this.model;
+    const { domains, memberStart, members } = tallies;
+    let found = -1;
+    for (let i = tallies.ofStart[p] as number, end = tallies.ofStart[p + 1] as number; i < end; i++) {
+      const t = tallies.of[i] as number;
+      const most = tallies.most[t] as number;
+      if (most >= NO_LIMIT) continue;
+      const to = domains[(tallies.level[t] as number) * hosts + b] as number;
+      if (to === this.domainOf(t, p) || this.countIn(t, to) < most) continue;
+      if (found >= 0) return -1;
+      for (let k = memberStart[t] as number, last = memberStart[t + 1] as number; k < last; k++)
+        if ((this.at[members[k] as number] as number) === b) found = members[k] as number;
+      if (found < 0) return -1;
+    }
+    return found;
+  }
+
   /** Whether the tallies let p and q change places. */
   allowsExchange(p: number, q: number): boolean {
     const { ofStart } = this.model.tallies;

@@ -1,6 +1,6 @@
 /**
  * An item takes the place of another, which goes home or elsewhere: on full hosts nearly everything that comes needs that somebody goes, and seldom does the one that goes like
- * the place that was left (an exchange). A part of anneal.ts.
+ * the place that was left (an exchange). So it is where one of the same group is that may not be there twice: of a large group there is one on every other host. A part of anneal.ts.
  */
 import type { Reach } from "./reach.ts";
 import type { State } from "./state.ts";
@@ -55,11 +55,13 @@ export class Evict {
     return false;
   }
 
-  /** The first of those without which there is room for p on b, looked at from any one on; -1: none. */
+  /** The one that keeps p from b by a tally, else the first of those without which there is room for p there, looked at from any one on; -1: none. */
   private pickLeaver(p: number, b: number): number {
     const { state } = this;
     const { first, next, itemsOn } = state;
     const { fixed } = state.model;
+    const blocker = state.counts.blocker(p, b);
+    if (blocker >= 0) return fixed?.[blocker] !== 1 && this.makesRoom(blocker, p, b) ? blocker : -1;
     let q = state.anyOn(b, this.random() * UNIT);
     for (let n = itemsOn[b] as number; n > 0; n--) {
       if (fixed?.[q] !== 1 && this.makesRoom(q, p, b)) return q;

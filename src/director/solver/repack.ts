@@ -20,11 +20,13 @@ export class Repack {
   private readonly reach: Reach;
   /** Of each item the largest share of a mean host. */
   private readonly size: Float64Array;
-  private readonly moved = new Int32Array(LEAVE + 2);
-  private readonly from = new Int32Array(LEAVE + 2);
+  private readonly moved = new Int32Array(LEAVE + 3);
+  private readonly from = new Int32Array(LEAVE + 3);
   /** Resources, the first so many. */
   private readonly lacking: Int32Array;
   private count = 0;
+  /** Who has to leave the target before all others (Counts.blocker); -1: nobody. */
+  private blocker = -1;
 
   constructor(state: State, random: () => number, reach: Reach) {
     this.state = state;
@@ -56,6 +58,7 @@ export class Repack {
     if (target < 0) return false;
     const before = state.cost + price * state.lackTotal;
     this.count = 0;
+    if (this.blocker >= 0 && !this.unblock(large, target, left)) return false;
     this.move(large, target);
     for (let n = 0; n < LEAVE && (state.hostLack[target] as number) > 1e-9; n++) {
       const item = this.pickLeaver(large, target, price);
@@ -64,11 +67,25 @@ export class Repack {
       this.move(item, to);
     }
     if (state.cost + price * state.lackTotal - before <= limit) return true;
+    this.takeBack();
+    return false;
+  }
+
+  /** Has the one go that keeps the large item from its target. */
+  private unblock(large: number, target: number, left: number): boolean {
+    const to = this.pickOther(this.blocker, target, left);
+    if (to < 0) return false;
+    this.move(this.blocker, to);
+    if (this.state.counts.allows(large, target)) return true;
+    this.takeBack();
+    return false;
+  }
+
+  private takeBack(): void {
     while (this.count > 0) {
       this.count--;
-      state.move(this.moved[this.count] as number, this.from[this.count] as number);
+      this.state.move(this.moved[this.count] as number, this.from[this.count] as number);
     }
-    return false;
   }
 
   private move(item: number, to: number): void {
@@ -97,9 +114,10 @@ export class Repack {
     return this.larger(any(), any());
   }
 
-  /** Of some hosts in its reach the one where it costs least. */
+  /** Of some hosts in its reach the one where it costs least; there may be one that keeps it from there. */
   private pickTarget(item: number, price: number): number {
     const { state } = this;
+    this.blocker = -1;
     let best = -1;
     let least = Number.POSITIVE_INFINITY;
     for (let n = 0; n < TARGETS; n++) {
@@ -107,9 +125,15 @@ export class Repack {
       if (host < 0 || host === (state.at[item] as number)) continue;
       const delta =
         state.joinDelta(item, host) + state.otherDelta(item, host) + price * state.lackJoin(item, host);
-      if (delta >= least || !state.counts.allows(item, host)) continue;
+      if (delta >= least) continue;
+      let blocker = -1;
+      if (!state.counts.allows(item, host)) {
+        blocker = state.counts.blocker(item, host);
+        if (blocker < 0 || state.model.fixed?.[blocker] === 1) continue;
+      }
       least = delta;
       best = host;
+      this.blocker = blocker;
     }
     return best;
   }

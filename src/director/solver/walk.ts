@@ -4,6 +4,7 @@
  */
 import { Clear } from "./clear.ts";
 import { Evict } from "./evict.ts";
+import type { Model } from "./model.ts";
 import { Reach } from "./reach.ts";
 import { Repack } from "./repack.ts";
 import type { State } from "./state.ts";
@@ -13,6 +14,9 @@ const PROPOSALS = 103;
 /** Of the shifts that are not home, those that put another item out. */
 const EVICTIONS = 0.2 * 2 ** 12;
 const DISTANCES = 4096;
+/** Items that are worth less, in temperatures, are not proposed: where they are is chance while it is so hot, and they would only be in the way. */
+const LEAST_WORTH = 3;
+const FEW = 10;
 const UNIT = 2 ** -32;
 const LOGS = new Float64Array(4096).map((_, i) => -Math.log((i + 0.5) / 4096));
 
@@ -33,6 +37,10 @@ export class Walk {
   private readonly rank: Int32Array;
   /** Between two in that order: any from 1 to all is as likely as its double. */
   private readonly distances: Int32Array;
+  /** Of each item what it is worth, or the one that is worth most of those that can only be where one of its group is. */
+  private readonly weight: Float64Array;
+  /** Those of `reach`, the ones of most weight first. */
+  private readonly movable: Int32Array;
   private readonly homeShare: number;
   private readonly exchangeShare = 0.5 * 2 ** 32;
   /** Of the exchanges, those with an item of the same tally, and of about the same worth: others of very different size hardly ever have room for each other. */
@@ -55,12 +63,17 @@ export class Walk {
     this.distances = Int32Array.from({ length: DISTANCES }, (_, i) =>
       Math.floor(state.model.items ** ((i + 0.5) / DISTANCES)),
     );
+    const weight = weightOf(state.model, worth);
+    this.weight = weight;
+    this.movable = this.reach.movable
+      .slice()
+      .sort((a, b) => (weight[b] as number) - (weight[a] as number) || a - b);
     this.homeShare = (state.model.transient > 0 ? 0.4 : 0.1) * 2 ** 32;
   }
 
   /** Of the items that can be on more than one host; 0: there are none. */
   get meanWorth(): number {
-    const { movable } = this.reach;
+    const { movable } = this;
     return movable.reduce((sum, p) => sum + (this.worth[p] as number), 0) / Math.max(1, movable.length);
   }
 
@@ -70,17 +83,21 @@ export class Walk {
     const { items, home, fixed } = state.model;
     const { ofStart, of, memberStart, members } = state.model.tallies;
     const { at, counts } = state;
-    const { rank, order, distances, worth } = this;
-    const { movable } = reach;
+    const { rank, order, distances, worth, weight, movable } = this;
     if (movable.length === 0) return;
+    const least = LEAST_WORTH * temperature;
+    const active = this.countFrom(least);
     for (let i = 0; i < size; i += PROPOSALS)
       repack.attempt(temperature * (LOGS[random() & 4095] as number), price);
     if (state.model.inUse && !state.lacking)
       this.clear.attempt(temperature * (LOGS[random() & 4095] as number));
     for (let i = 0; i < size; i++) {
       const kind = random();
-      const p = movable[(random() * UNIT * movable.length) | 0] as number;
+      const pick = random() * UNIT;
       const u = random();
+      // All may go home.
+      const goesHome = kind >= exchangeShare && u < homeShare;
+      const p = movable[(pick * (goesHome ? movable.length : active)) | 0] as number;
       const limit = temperature * (LOGS[kind & 4095] as number);
       const a = at[p] as number;
       if (kind < exchangeShare) {
@@ -103,7 +120,7 @@ export class Walk {
           const host = reach.pick(p, share);
           q = host < 0 ? -1 : state.anyOn(host, (kind >>> 14) * 2 ** -17);
         }
-        const b = q < 0 ? a : (at[q] as number);
+        const b = q < 0 || (weight[q] as number) < least ? a : (at[q] as number);
         if (a === b || !reach.allows(p, b) || !reach.allows(q, a)) continue;
         if (fixed && (fixed[q] as number) === 1) continue;
         const lack = state.lackExchange(p, q, (limit + (worth[p] as number) + (worth[q] as number)) / price);
@@ -114,7 +131,7 @@ export class Walk {
         state.move(q, a);
       } else {
         let b = home[p] as number;
-        if (u >= homeShare) {
+        if (!goesHome) {
           b = reach.pick(p, (u - homeShare) / (2 ** 32 - homeShare));
           if (((kind >>> 12) & 4095) < EVICTIONS) {
             if (b >= 0 && a !== b) evict.attempt(p, b, limit, price);
@@ -127,9 +144,47 @@ export class Walk {
         if (more === Number.POSITIVE_INFINITY) continue;
         const delta =
           price * (lack + more) + state.leaveDelta(p) + state.joinDelta(p, b) + state.otherDelta(p, b);
-        if (delta > limit || !counts.allows(p, b)) continue;
-        state.move(p, b);
+        if (delta > limit) continue;
+        if (counts.allows(p, b)) state.move(p, b);
+        else if (counts.blocker(p, b) >= 0) evict.attempt(p, b, limit, price);
       }
     }
   }
+
+  /** How many of `movable` have so much weight; a few have in any case. */
+  private countFrom(least: number): number {
+    const { movable, weight } = this;
+    let low = Math.min(FEW, movable.length);
+    let high = movable.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((weight[movable[middle] as number] as number) < least) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+}
+
+/** An item has the weight of those that cannot be anywhere without one of its group, and of those that need these. */
+function weightOf({ tallies }: Model, worth: Float64Array): Float64Array {
+  const { count, memberStart, members, neededBy, neededByStart } = tallies;
+  const weight = worth.slice();
+  for (let changed = neededBy.length > 0; changed; ) {
+    changed = false;
+    for (let t = 0; t < count; t++) {
+      let most = 0;
+      for (let k = neededByStart[t] as number; k < (neededByStart[t + 1] as number); k++) {
+        const other = neededBy[k] as number;
+        for (let i = memberStart[other] as number; i < (memberStart[other + 1] as number); i++)
+          most = Math.max(most, weight[members[i] as number] as number);
+      }
+      for (let i = memberStart[t] as number; i < (memberStart[t + 1] as number); i++) {
+        const p = members[i] as number;
+        if ((weight[p] as number) >= most) continue;
+        weight[p] = most;
+        changed = true;
+      }
+    }
+  }
+  return weight;
 }

@@ -79,3 +79,14 @@ it("at no time do two hold, whatever comes in between", async () => {
   expect(most).toBe(1);
   expect(claims).toBeGreaterThan(10);
 });
+
+it("who looks over those whose names begin so is told of no others", async () => {
+  const seen: string[][] = [];
+  const own = await openMachines(({ metadata }, _old, lookup) => {
+    seen.push(lookup.list(Machine, metadata.namespace, "a-").map((each) => each.metadata.name));
+    return [];
+  });
+  for (const name of ["a-1", "b-1", "a", "ab", "a-2"]) await own.create(name);
+  await own.remove();
+  expect(seen.at(-1)).toEqual(["a-1"]);
+});

@@ -110,8 +110,9 @@ export class Turns {
 
   /** For the rules of kinds. Only inside `prepare`. */
   readonly lookup: Lookup = {
-    list: <T extends Resource>(kind: Kind<T>, namespace?: string): readonly T[] => {
-      const prefix = kind.namespaced && namespace ? `${kind.plural}/${namespace}/` : `${kind.plural}/`;
+    list: <T extends Resource>(kind: Kind<T>, namespace?: string, begin = ""): readonly T[] => {
+      const prefix =
+        kind.namespaced && namespace ? `${kind.plural}/${namespace}/${begin}` : `${kind.plural}/`;
       for (const [key, over] of this.#underWay) if (key.startsWith(prefix)) throw new Busy(over);
       this.#guards.set(prefix, { prefix, since: this.#cache.revision });
       // Safe: a collection holds only objects that the schema of its kind accepted.

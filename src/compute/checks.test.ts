@@ -243,6 +243,16 @@ describe("checkInstance", () => {
     expect(take(instance("web-1", {}, { custody: "Held" }))[0]).toContain("web-1 has not released");
     expect(take(instance("db-1", { vm: "db", vmUid: "uid-db" }, { custody: "Held" }))).toEqual([]);
   });
+
+  it("mends one that was stored in no instance's shape to no other machine's than its name says", () => {
+    const mended = (spec: Partial<Instance["spec"]>) => {
+      const object = instance("web-3", spec);
+      const metadata = { ...object.metadata, resourceVersion: "7" };
+      return said(checkInstance({ ...object, metadata }, undefined, look(web)));
+    };
+    expect(mended({})).toEqual([]);
+    expect(mended({ vm: "db" })[0]).toContain("is not the machine of an instance called web-3");
+  });
 });
 
 describe("room on a host", () => {

@@ -55,8 +55,10 @@ function immutable<S extends object>(
 export function checkInstance(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
   const { metadata, spec } = object;
   if (!old) {
-    // One with a version was stored in no instance's shape, and is mended: that it may exist was decided when it was made.
     if (!metadata.resourceVersion) return [...checkNewInstance(object, lookup), ...checkRoom(object, lookup)];
+    // One with a version was stored in no instance's shape, and is mended: that it may exist was decided when it was made.
+    if (!metadata.name.startsWith(`${spec.vm}-`))
+      return [bad("spec.vm", spec.vm, `is not the machine of an instance called ${metadata.name}`)];
     return object.status?.custody === "Held" ? checkTakingCustody(object, lookup) : [];
   }
   const causes = immutable(
@@ -133,8 +135,9 @@ function checkRoom({ spec }: Instance, lookup: Lookup, field = "spec.host"): Cau
 }
 
 function checkTakingCustody({ metadata, spec }: Instance, lookup: Lookup): Cause[] {
+  // All that can be of the machine are called by it (checkInstance): those of the rest of the estate are not looked through.
   const holder = lookup
-    .list(Instance, metadata.namespace)
+    .list(Instance, metadata.namespace, `${spec.vm}-`)
     .find(
       (other) =>
         isOfMachine(other, spec.vmUid) &&

@@ -48,7 +48,8 @@ export interface KindVersion {
 
 /** What rules across objects may look at: the other stored objects, read-only, at the moment of the write. */
 export interface Lookup {
-  list<T extends Resource>(kind: Kind<T>, namespace?: string): readonly T[];
+  /** @param begin only those of the namespace whose names begin so: then no writes of others are waited for */
+  list<T extends Resource>(kind: Kind<T>, namespace?: string, begin?: string): readonly T[];
 }
 
 export interface Kind<T extends Resource = Resource> {

@@ -3,7 +3,8 @@
  * instances, usage), each over a hypervisor that only pretends. For measurements of what thousands of hosts are to a control plane and a browser; no guest runs.
  *   node bench/simulated-agents.ts STATE HOSTS     (STATE: the folder of the control plane)
  *
- * Machines that the store has as running at a host run there. To be sparing (it is said where figures are), a heartbeat each HEARTBEAT_S. Says "ready" once all hosts are registered and all machines looked after; ends at SIGTERM.
+ * Machines that the store has as running at a host run there. To be sparing (what rates is said where figures are): a heartbeat each HEARTBEAT_S, and a look at
+ * each machine, with what it uses, each refreshSeconds on average. Says "ready" once all hosts are registered and all machines looked after; ends at SIGTERM.
  */
 import { MOST_REQUESTS, runAgent } from "../src/agent/agent.ts";
 import type { MachineId, MachineUsage } from "../src/agent/hypervisor.ts";
@@ -19,7 +20,7 @@ import type { Instance } from "../src/compute/kinds.ts";
 import { createLogger } from "../src/reconcile/log.ts";
 import { parseBytes } from "../src/resource/quantity.ts";
 import { count, until } from "./measure.ts";
-import { HEARTBEAT_S, inPages, SIMULATED_FACTS } from "./simulated-estate.ts";
+import { HEARTBEAT_S, inPages, refreshSeconds, SIMULATED_FACTS } from "./simulated-estate.ts";
 
 /** So many are on their way up at once: more than a server takes up have to ask again, and again. */
 const MOST_STARTING = 128;
@@ -126,6 +127,8 @@ for (let i = 0; i < HOSTS && !stop.signal.aborted; i++) {
     heartbeatSeconds: HEARTBEAT_S,
     intervals: {
       probe: 5000,
+      // Not all at once.
+      refresh: refreshSeconds(HOSTS) * 1000 * (0.5 + i / HOSTS),
       sample: 20_000,
       sweep: 3_600_000,
       registered: 3_600_000,

@@ -84,7 +84,6 @@ export async function runAgent(context: AgentContext): Promise<void> {
       events,
       signal,
       onSynced: () => reportSynced(context, clock),
-      lookMs: () => 1000 * (own.get(name)?.status?.lookSeconds ?? 0),
       ...(context.intervals ? { intervals: context.intervals } : {}),
     }),
     own.run(signal),

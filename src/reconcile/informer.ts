@@ -56,10 +56,6 @@ export class Informer<T extends Resource> {
     return this.#objects.get(key);
   }
 
-  get size(): number {
-    return this.#objects.size;
-  }
-
   list(): readonly T[] {
     return [...this.#objects.values()];
   }

@@ -13,12 +13,11 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { count, cpuMs, median, pause, quantile, until } from "../../bench/measure.ts";
-import { HEARTBEAT_S, inPages, storeEstate } from "../../bench/simulated-estate.ts";
+import { HEARTBEAT_S, inPages, refreshSeconds, storeEstate } from "../../bench/simulated-estate.ts";
 import { ADMINS } from "../../src/api/pki.ts";
 import { Tokens } from "../../src/api/tokens.ts";
 import { connect } from "../../src/cli/connect.ts";
 import { statePaths } from "../../src/cli/paths.ts";
-import { lookSeconds } from "../../src/compute/hosts/pace.ts";
 import { VirtualMachine } from "../../src/compute/kinds.ts";
 import { Migration } from "../../src/compute/migrations/kinds.ts";
 import { freePort } from "../../src/system/testing/free-port.ts";
@@ -96,7 +95,7 @@ try {
     { limitMs: 1_200_000, everyMs: 5000 },
   );
   print(
-    `simulated   ${MACHINES} machines, all of which run and tell what they use, on ${HOSTS} hosts: stored and taken up in ${((performance.now() - began) / 1000).toFixed(0)} s; a heartbeat each ${HEARTBEAT_S} s, usage each ${lookSeconds(HOSTS)} s; ${cpus().length} cores for server, agents and browser`,
+    `simulated   ${MACHINES} machines, all of which run and tell what they use, on ${HOSTS} hosts: stored and taken up in ${((performance.now() - began) / 1000).toFixed(0)} s; a heartbeat each ${HEARTBEAT_S} s, usage each ${refreshSeconds(HOSTS)} s; ${cpus().length} cores for server, agents and browser`,
   );
   /** What came of all machines since the beginning. */
   let updates = 0;

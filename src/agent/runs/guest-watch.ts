@@ -20,7 +20,7 @@ interface Context {
 /** Milliseconds (Intervals). */
 interface Pace {
   probe: number;
-  refresh: () => number;
+  refresh: number;
   sample: number;
 }
 
@@ -30,7 +30,6 @@ export class GuestWatch {
   readonly #shares: Shares;
   readonly #usage: UsageSampler;
   readonly #pace: Pace;
-  readonly #offset = Math.random();
 
   constructor(context: Context, status: StatusWriter, shares: Shares, usage: UsageSampler, pace: Pace) {
     this.#c = context;
@@ -64,7 +63,7 @@ export class GuestWatch {
       ...ready(instance, now(), true, "Ready", result.message),
     });
     events.record(about(instance), "Normal", "Running", `the guest is ready: ${result.message}`);
-    return { requeueAfterMs: this.#untilNextLook() };
+    return { requeueAfterMs: this.#pace.refresh };
   }
 
   async #addresses(instance: Instance): Promise<string[]> {
@@ -80,15 +79,7 @@ export class GuestWatch {
     if (moved || usage) await this.#status.writeSeen(instance, { addresses, ...(usage ? { usage } : {}) });
     // What it uses is told soon after its beginning, once two samples are there.
     const isNew = !usage && !instance.status?.usage;
-    const nextMs = this.#untilNextLook();
-    return { requeueAfterMs: isNew ? Math.min(nextMs, 2 * this.#pace.sample) : nextMs };
-  }
-
-  /** All machines of a host are looked at together: many writes at once cost the control plane less than each by itself. Hosts are not. */
-  #untilNextLook(): number {
-    const everyMs = this.#pace.refresh();
-    const leftMs = everyMs - ((this.#c.clock.now().getTime() + this.#offset * everyMs) % everyMs);
-    // Called just before its time.
-    return leftMs < everyMs / 10 ? leftMs + everyMs : leftMs;
+    const { refresh, sample } = this.#pace;
+    return { requeueAfterMs: isNew ? Math.min(refresh, 2 * sample) : refresh };
   }
 }

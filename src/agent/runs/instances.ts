@@ -58,8 +58,6 @@ export interface InstanceContext {
   intervals?: Partial<Intervals>;
   /** Called once, when every instance of this host has been looked after since the start. */
   onSynced?: () => Promise<void>;
-  /** How often the control plane wants running machines to be looked at; intervals.refresh when that is less often. */
-  lookMs?: () => number | undefined;
 }
 
 /** Milliseconds. */
@@ -127,10 +125,7 @@ class Instances {
     this.#usage = new UsageSampler(context.hypervisor, context.clock);
     this.#start = new Start(context, this.#status, this.#shares, this.#intervals.probe);
     this.#incoming = new Incoming(context, this.#peers, this.#status, this.#start);
-    this.#watch = new GuestWatch(context, this.#status, this.#shares, this.#usage, {
-      ...this.#intervals,
-      refresh: () => Math.max(this.#intervals.refresh, context.lookMs?.() ?? 0),
-    });
+    this.#watch = new GuestWatch(context, this.#status, this.#shares, this.#usage, this.#intervals);
     this.#lifecycle = new Lifecycle(context, this.#intervals.grace, write, finish);
     this.#outgoing = new Outgoing(context, this.#peers, write);
     this.#tasks = new DiskTasks(context, again);

@@ -202,7 +202,7 @@ export const Host = defineKind({
     },
     POWER_RULES,
   ),
-  // Owner: the agent, except power: the power reconciler, lookSeconds and conditions: the host reconciler (Ready from the lease host-NAME), the director
+  // Owner: the agent, except power: the power reconciler, and conditions: the host reconciler (Ready from the lease host-NAME), the director
   // (Evacuated, MemoryFailing), the power reconciler.
   status: Type.Object({
     address: Type.Optional(
@@ -274,12 +274,6 @@ export const Host = defineKind({
               "When it had looked after each of its instances since it started: from then on their status is true.",
           }),
         ),
-      }),
-    ),
-    lookSeconds: Type.Optional(
-      Type.Integer({
-        description:
-          "How often its agent looks at each of its machines and tells what it uses, in s: 30, and more seldom where there are many hosts.",
       }),
     ),
     power: Type.Optional(powerStatus),

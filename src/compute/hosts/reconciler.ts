@@ -1,5 +1,5 @@
 /**
- * The Host reconciler: condition Ready from the heartbeat lease host-NAME, and how often its agent looks at its machines. Silence makes a host Unknown, never "down": what
+ * The Host reconciler: condition Ready from the heartbeat lease host-NAME. Silence makes a host Unknown, never "down": what
  * runs there may well run on (rule 7). Times are measured by our own clock from the moment a renewal was seen.
  */
 import { type Client, modify } from "../../client/client.ts";
@@ -11,7 +11,6 @@ import { Lease } from "../../reconcile/kinds.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { type ConditionInput, getCondition, setCondition } from "../../resource/object.ts";
 import { Host } from "./kinds.ts";
-import { lookSeconds } from "./pace.ts";
 
 export interface HostContext {
   client: Client;
@@ -35,13 +34,7 @@ export async function runHostReconciler(context: HostContext): Promise<void> {
     listed = true;
   });
   const controller = new Controller({ name: "host", log, clock, reconcile });
-  let look = lookSeconds(0);
-  hosts.onChange((name) => {
-    controller.enqueue(name);
-    if (look === lookSeconds(hosts.size)) return;
-    look = lookSeconds(hosts.size);
-    for (const { metadata } of hosts.list()) controller.enqueue(metadata.name);
-  });
+  hosts.onChange((name) => controller.enqueue(name));
   leases.onChange((key, lease) => {
     if (!key.startsWith(PREFIX)) return;
     const name = key.slice(PREFIX.length);
@@ -94,14 +87,12 @@ export async function runHostReconciler(context: HostContext): Promise<void> {
       old?.status === next.status &&
       old.reason === next.reason &&
       old.message === next.message &&
-      old.observedGeneration === generation &&
-      host.status?.lookSeconds === look;
+      old.observedGeneration === generation;
     if (!same) {
       await modify(client, Host, { name }, "status", (now) => ({
         ...now,
         status: {
           ...now.status,
-          lookSeconds: look,
           conditions: setCondition(now.status?.conditions, next, clock.now().toISOString()),
         },
       }));

@@ -207,3 +207,54 @@ it("a look that finds what a machine uses changed is one read and one write: its
   stop.abort();
   await other;
 });
+
+it("a stop that was told together with the agent's own look, of a list that was read anew, is not overlooked", async () => {
+  const { client } = plane;
+  let cut = new AbortController();
+  let stopped = false;
+  const unreliable = overriding(client, {
+    // Ends, and has what came meanwhile be listed.
+    watch: async function* (kind, options) {
+      if (kind.plural !== Instance.plural) return yield* client.watch(kind, options);
+      if (stopped && cut.signal.aborted) {
+        cut = new AbortController();
+        throw new ApiError("Expired", "too old");
+      }
+      const signal = AbortSignal.any([options.signal ?? cut.signal, cut.signal]);
+      yield* client.watch(kind, { ...options, signal });
+      while (!stopped) await new Promise((resolve) => setTimeout(resolve, 5));
+      cut = new AbortController();
+      throw new ApiError("Expired", "too old");
+    },
+    updateStatus: async (kind, object, signal) => {
+      const isLook = kind.plural === Instance.plural && JSON.stringify(object).includes('"usage"');
+      if (!isLook || stopped) return client.updateStatus(kind, object, signal);
+      // What the look writes, and the stop after it, come together.
+      cut.abort();
+      const written = await client.updateStatus(kind, object, signal);
+      await client.patch(Instance, { name: "web-1", namespace: NS }, { spec: { running: false } });
+      stopped = true;
+      return written;
+    },
+  });
+  class Using extends PretendHypervisor {
+    override async usage() {
+      return { cpuSeconds: 0, stealSeconds: 0, residentBytes: 2 ** 26, disks: [], nics: [] };
+    }
+  }
+  const intervals = { probe: 5, refresh: 3_600_000, sample: 10, sweep: 60_000, grace: 5, registered: 60_000 };
+  const other = agentOf("b", { client: unreliable, hypervisor: new Using(world, "b"), intervals });
+  await run({ host: "b" });
+  await told("its end", (i) => i.status?.custody === "Released");
+  stop.abort();
+  await other;
+});
+
+it("a Host that others made anew is told what it is", async () => {
+  const { client } = plane;
+  const at = { name: "a" };
+  await untilObject(client, Host, at, "registered", (host) => host.status?.facts !== undefined);
+  await client.delete(Host, at);
+  await client.create(Host, { metadata: at, spec: {} }).catch(() => undefined);
+  await untilObject(client, Host, at, "again", (host) => host.status?.facts !== undefined);
+});

@@ -2,6 +2,7 @@
 import type { Client } from "../client/client.ts";
 import { Host, type HostFacts } from "../compute/hosts/kinds.ts";
 import type { Reservable } from "../compute/resources/kinds.ts";
+import { backoffMs } from "../reconcile/backoff.ts";
 import { type Clock, systemClock } from "../reconcile/clock.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
@@ -93,15 +94,16 @@ export async function runAgent(context: AgentContext): Promise<void> {
 /** Who has just started everything (`vireo up`) waits for it. Tries until the control plane takes it. */
 async function reportSynced({ client, name, log, signal }: AgentContext, clock: Clock): Promise<void> {
   const status = { agent: { syncedTime: clock.now().toISOString() } };
-  while (!signal.aborted)
+  for (let failures = 0; !signal.aborted; failures++)
     try {
       await client.patch(Host, { name }, { status }, { subresource: "status", signal });
       return;
     } catch (error) {
       // It is told when the Host has been made again (stayRegistered).
       if (isApiError(error, "NotFound")) return;
-      if (!signal.aborted) log.warn("agent.synced", { host: name, error });
-      await clock.sleep(1000, signal);
+      // Said once, not each time.
+      if (failures === 0 && !signal.aborted) log.warn("agent.synced", { host: name, error });
+      await clock.sleep(backoffMs(failures), signal);
     }
 }
 
@@ -134,7 +136,7 @@ async function register(context: AgentContext, clock: Clock, since: Since): Prom
 }
 
 /**
- * A Host that somebody deleted under its agent is made again: its machines run on, and without it they would be Unknown until the
+ * A Host that somebody deleted under its agent, or made anew, is made again: its machines run on, and without it they would be Unknown until the
  * agent is started anew, and nothing would be placed there.
  */
 async function stayRegistered(context: AgentContext, clock: Clock, since: Since): Promise<void> {
@@ -143,12 +145,15 @@ async function stayRegistered(context: AgentContext, clock: Clock, since: Since)
     await clock.sleep(context.intervals?.registered ?? REGISTERED_MS, signal);
     if (signal.aborted) return;
     try {
-      if (await client.get(Host, { name }, signal)) continue;
+      if ((await client.get(Host, { name }, signal))?.status?.agent) continue;
     } catch {
       // The heartbeat tells of a control plane that does not answer.
       continue;
     }
-    log.warn("agent.unregistered", { host: name, message: "its Host was deleted; it is made again" });
+    log.warn("agent.unregistered", {
+      host: name,
+      message: "its Host was deleted, or made anew by others; it is told again what it is",
+    });
     await register(context, clock, since);
     await reportSynced(context, clock);
   }

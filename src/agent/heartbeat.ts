@@ -26,7 +26,7 @@ export async function runHeartbeat(context: {
       renewTime: clock.now().toISOString(),
     };
     try {
-      await client.patch(Lease, at, { spec }, { signal }).catch((error: unknown) => {
+      await client.patch(Lease, at, { spec }, { signal, urgent: true }).catch((error: unknown) => {
         if (!isApiError(error, "NotFound")) throw error;
         return client.create(Lease, { metadata: at, spec }, signal);
       });

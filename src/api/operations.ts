@@ -6,7 +6,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { ApiError, isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import { type Resource, timestamp } from "../resource/object.ts";
-import { NotWritten, type Store, type Write } from "../store/store.ts";
+import type { Store, Write } from "../store/store.ts";
 import { Cache, type Cached, keyFor } from "./cache.ts";
 import { ATTEMPTS, Commits, KEEP_REVISIONS } from "./commits.ts";
 import {
@@ -87,10 +87,8 @@ export class Operations implements Service {
     const current = inStoredVersions(store, kinds, (key) => old.add(key));
     const cache = await Cache.load(current);
     const operations = new Operations(current, kinds, cache, options.now ?? (() => new Date()));
-    await current.compact(current.revision() - KEEP_REVISIONS).catch((error: unknown) => {
-      // What there is can be read all the same.
-      if (!(error instanceof NotWritten)) throw error;
-    });
+    // What there is can be read all the same, and the next compaction does the work of this one.
+    await current.compact(current.revision() - KEEP_REVISIONS).catch(() => undefined);
     operations.invalid = await settleStored(current, cache, kinds, old);
     await operations.#namespaces.ensure(current, operations.#now());
     await operations.#garbage.sweep();

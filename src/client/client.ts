@@ -24,6 +24,13 @@ export interface List<T> {
   resourceVersion: string;
 }
 
+export interface PatchOptions {
+  subresource?: "status";
+  signal?: AbortSignal;
+  /** Does not wait for other requests of this client: a sign of life. */
+  urgent?: boolean;
+}
+
 /** BOOKMARK carries no object, only how far the watch has come. */
 export type WatchEvent<T> =
   | { type: "ADDED" | "MODIFIED" | "DELETED"; object: T }
@@ -56,7 +63,7 @@ export interface Client {
     kind: Kind<T>,
     at: ObjectName,
     patch: unknown,
-    options?: { subresource?: "status"; signal?: AbortSignal },
+    options?: PatchOptions,
   ): Promise<T>;
   /** Undefined when it was not there. With finalizers the object stays, marked with deletionTimestamp. */
   delete<T extends Resource>(

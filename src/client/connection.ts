@@ -30,9 +30,9 @@ export interface ConnectionOptions {
   key?: string;
   /** Name by which writes are recorded (fieldManager). */
   name?: string;
-  /** How long one request may take; 30 s by default. Watches are not limited by it. */
+  /** How long one request may take, once it is under way (mostAtOnce); 30 s by default. Watches are not limited by it. */
   timeoutMs?: number;
-  /** Requests, but watches, under way at once, each on a connection; 32 by default. The others wait here, without one, rather than at the server. */
+  /** Requests, but watches and urgent ones, under way at once, each on a connection; 32 by default. The others wait here, without one, rather than at the server. */
   mostAtOnce?: number;
   /** A watch without a byte for this long is taken for dead (the server sends bookmarks each minute); 150 s by default. */
   watchIdleMs?: number;
@@ -50,6 +50,8 @@ export interface Call {
   /** What form of answer is asked for; application/json by default. It has to be a JSON one. */
   accept?: string;
   signal?: AbortSignal | undefined;
+  /** Goes at once, however many others are under way. */
+  urgent?: boolean | undefined;
 }
 
 /** Addresses of control planes, the one in use first, and what is shown to them. */
@@ -57,6 +59,12 @@ export interface Way {
   bases: readonly URL[];
   tls: AgentOptions;
   token?: string;
+}
+
+/** An answer, and which control plane gave it. */
+interface Answer {
+  response: IncomingMessage;
+  base: URL;
 }
 
 export class Connection {
@@ -133,8 +141,7 @@ export class Connection {
     const until = Date.now() + timeoutMs;
     try {
       for (let tried = 1; ; tried++) {
-        const base = this.#base;
-        const response = await this.#send(call, timeoutMs);
+        const { response, base } = await this.#send(call, timeoutMs);
         const text = await textOf(response);
         if ((response.statusCode ?? 500) < 300) return JSON.parse(text);
         const error = errorFromAnswer(response.statusCode, text);
@@ -156,11 +163,11 @@ export class Connection {
   async *watched(call: Call): AsyncGenerator<string> {
     const { signal } = call;
     try {
-      const response = await this.#send(call, this.#timeoutMs);
+      const { response, base } = await this.#send(call, this.#timeoutMs);
       if (response.statusCode !== 200) throw errorFromAnswer(response.statusCode, await textOf(response));
       // From here on only silence limits it.
       response.socket.setTimeout(this.#options.watchIdleMs ?? 150_000, () => response.destroy());
-      this.#watches.set(response, this.#base);
+      this.#watches.set(response, base);
       try {
         yield* lines(response);
       } finally {
@@ -175,7 +182,7 @@ export class Connection {
   /** A page that is no JSON, as it comes; ends when the signal aborts. @throws ApiError */
   async *bytes(path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
     try {
-      const response = await this.#send({ method: "GET", path, signal }, this.#timeoutMs);
+      const { response } = await this.#send({ method: "GET", path, signal }, this.#timeoutMs);
       if (response.statusCode !== 200) throw errorFromAnswer(response.statusCode, await textOf(response));
       for await (const part of response) yield part;
     } catch (error) {
@@ -188,36 +195,41 @@ export class Connection {
     return this.#options.timeoutMs ?? (this.#bases.length > 1 ? 10_000 : 30_000);
   }
 
-  async #send(call: Call, timeoutMs: number): Promise<IncomingMessage> {
+  async #send(call: Call, timeoutMs: number): Promise<Answer> {
     call.signal?.throwIfAborted();
     for (let tried = 1; ; tried++) {
-      const base = this.#base;
       try {
         return await this.#once(call, timeoutMs);
       } catch (error) {
         if (call.signal?.aborted) throw error;
-        // The server closed the kept-alive connection just as we used it.
-        if (call.method === "GET" && error instanceof ReusedSocketError) return this.#once(call, timeoutMs);
-        this.#leave(base);
+        if (wasClosed(call, error)) return this.#once(call, timeoutMs);
         if (tried >= this.#bases.length || !(call.method === "GET" || wasNotSent(error))) throw error;
       }
     }
   }
 
-  async #once(call: Call, timeoutMs: number): Promise<IncomingMessage> {
+  async #once(call: Call, timeoutMs: number): Promise<Answer> {
     const isEndless = /[?&](watch|follow)=true/.test(call.path);
-    const leave = isEndless ? () => {} : await this.#places.take(call.signal);
+    const leave = isEndless || call.urgent ? () => {} : await this.#places.take(call.signal);
+    // While it waited another one may have come into use.
+    const base = this.#base;
     try {
-      return await this.#exchange(call, timeoutMs, isEndless, leave);
+      return { base, response: await this.#exchange(call, base, timeoutMs, isEndless, leave) };
     } catch (error) {
       leave();
+      if (!call.signal?.aborted && !wasClosed(call, error)) this.#leave(base);
       throw error;
     }
   }
 
   /** @param over called when all of the answer has been read, or will not be */
-  #exchange(call: Call, timeoutMs: number, isEndless: boolean, over: () => void): Promise<IncomingMessage> {
-    const base = this.#base;
+  #exchange(
+    call: Call,
+    base: URL,
+    timeoutMs: number,
+    isEndless: boolean,
+    over: () => void,
+  ): Promise<IncomingMessage> {
     const body =
       call.body === undefined || Buffer.isBuffer(call.body)
         ? call.body
@@ -277,6 +289,10 @@ export class Connection {
     return new ApiError("ServiceUnavailable", `cannot reach ${this.#base.origin}: ${why}`, {}, { cause });
   }
 }
+
+/** Whether the server closed the kept-alive connection just as it was used, by a request that may be made again. */
+const wasClosed = ({ method }: Call, error: unknown): boolean =>
+  method === "GET" && error instanceof ReusedSocketError;
 
 /** Whether no connection came about: then the request cannot have been done. */
 function wasNotSent(error: unknown): boolean {

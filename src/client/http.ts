@@ -3,7 +3,7 @@ import { isApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { listFromAnswer, rawEventFrom, resourceFromAnswer, sound, watchEventFrom } from "./answers.ts";
-import type { Client, List, ListOptions, NewObject, ObjectName, WatchEvent } from "./client.ts";
+import type { Client, List, ListOptions, NewObject, ObjectName, PatchOptions, WatchEvent } from "./client.ts";
 import { type Call, Connection, type ConnectionOptions, type Way } from "./connection.ts";
 import { lines } from "./lines.ts";
 import { collectionOf, pathOf, queryOf, selection } from "./paths.ts";
@@ -98,7 +98,7 @@ export class HttpClient implements Client {
     kind: Kind<T>,
     at: ObjectName,
     patch: unknown,
-    options: { subresource?: "status"; signal?: AbortSignal } = {},
+    options: PatchOptions = {},
   ): Promise<T> {
     const path = `${pathOf(kind, at)}${options.subresource ? `/${options.subresource}` : ""}${this.#write()}`;
     return resourceFromAnswer(
@@ -109,6 +109,7 @@ export class HttpClient implements Client {
         body: patch,
         contentType: "application/merge-patch+json",
         signal: options.signal,
+        urgent: options.urgent,
       }),
     );
   }

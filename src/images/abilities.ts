@@ -53,8 +53,11 @@ export async function abilitiesOf(
     const lack = mode === "full" ? await lackOfFullMode(release, namespaces) : undefined;
     return lack && { reason: lack.reason, message: lack.message };
   };
+  // What fails at that (a full disk) is no reason to tell nothing of the rest.
   const lackOfStrangers = async () =>
-    (await seal()) ? `, but not with recipe.repositories or recipe.mirror.key: ${UNSEALED}` : "";
+    (await seal().catch((error: unknown) => error))
+      ? `, but not with recipe.repositories or recipe.mirror.key: ${UNSEALED}`
+      : "";
   const keys = await hasKeys(release);
   const modes: ConditionInput[] = [];
   for (const mode of MODES) {

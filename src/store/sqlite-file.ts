@@ -7,7 +7,8 @@
  *
  * Rejected: synchronous=NORMAL (may lose the last commits at power loss, and the revision would go back).
  */
-import { chmodSync } from "node:fs";
+import { accessSync, chmodSync, constants, existsSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { type Change, Compacted, type Entry, type Guard, NotWritten, type Write } from "./store.ts";
 
@@ -85,6 +86,20 @@ function wordsFor(error: unknown): { ofTheDisk: boolean; words: string } | undef
   return undefined;
 }
 
+/** What is there instead of a file that can be written, or of a folder to make one in; of all that SQLite says the same. */
+function obstacleAt(path: string): string | undefined {
+  const folder = dirname(path);
+  if (!existsSync(folder)) return `there is no folder ${folder}; make it`;
+  if (!statSync(folder).isDirectory()) return `${folder} is not a folder`;
+  if (existsSync(path) && !statSync(path).isFile()) return "it is not a file; move it away";
+  try {
+    accessSync(existsSync(path) ? path : folder, constants.R_OK | constants.W_OK);
+  } catch (error) {
+    return `it may not be written here (${error instanceof Error ? error.message : String(error)})`;
+  }
+  return undefined;
+}
+
 /** @throws Error that names the file and says what would help */
 function open(path: string): DatabaseSync {
   let db: DatabaseSync | undefined;
@@ -97,7 +112,8 @@ function open(path: string): DatabaseSync {
     return db;
   } catch (cause) {
     db?.close();
-    const why = wordsFor(cause)?.words ?? (cause instanceof Error ? cause.message : String(cause));
+    const why =
+      obstacleAt(path) ?? wordsFor(cause)?.words ?? (cause instanceof Error ? cause.message : String(cause));
     throw new Error(`${path}: cannot be opened as the store: ${why}`, { cause });
   }
 }

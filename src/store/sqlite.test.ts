@@ -80,8 +80,9 @@ describe("SqliteStore", () => {
     db.close();
     await expect(openSqliteStore(other)).rejects.toThrow("has format 99");
     await expect(openSqliteStore(join(folder, "none", "store"))).rejects.toThrow(
-      "none/store: cannot be opened",
+      `none/store: cannot be opened as the store: there is no folder ${join(folder, "none")}; make it`,
     );
+    await expect(openSqliteStore(folder)).rejects.toThrow("it is not a file; move it away");
   });
 
   it("commits what waits when it is closed, and refuses what comes later", async () => {

@@ -70,14 +70,16 @@ export class StatusWriter {
     }
   }
 
-  /** Whether a change of an instance is only what a look at it has written. It may be told before the write is answered. */
+  /**
+   * Whether a change of an instance is only what a look at it has written. It may be told before the write is answered; and of a list that was read anew,
+   * changes that came after it are in what is told: all of the object is compared.
+   */
   isOwnNews(now: Instance, old: Instance | undefined): boolean {
     const seen = this.#seen.get(now.metadata.uid ?? "");
-    // Of two versions that follow each other only the status' own writer can have made the difference.
     return (
       seen !== undefined &&
       seen.metadata.resourceVersion === old?.metadata.resourceVersion &&
-      isDeepStrictEqual(seen.status, now.status)
+      isDeepStrictEqual(withoutVersion(seen), withoutVersion(now))
     );
   }
 
@@ -102,4 +104,10 @@ export class StatusWriter {
   #now(): string {
     return this.#c.clock.now().toISOString();
   }
+}
+
+/** Without what the server writes at each write. */
+function withoutVersion({ metadata, ...rest }: Instance) {
+  const { resourceVersion: _, managedFields: __, ...others } = metadata;
+  return { ...rest, metadata: others };
 }

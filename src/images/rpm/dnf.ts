@@ -75,7 +75,7 @@ export class Dnf implements RpmTool {
     const failed = /Failed to download metadata for repo '([^']+)'[^\n]*/.exec(said);
     const source = failed && sources.find(({ id }) => id === failed[1]);
     if (source) return `${source.field}: ${source.url} cannot be read: ${failed[0]}`;
-    const problems = said.slice(said.lastIndexOf("Error:")).replace(/^Error:\s*/, "");
+    const problems = said.slice(Math.max(0, said.lastIndexOf("Error:"))).replace(/^Error:\s*/, "");
     return problems
       .split("\n")
       .map((line) => line.trim())

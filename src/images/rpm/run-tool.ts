@@ -1,7 +1,8 @@
-/** How dnf, zypper and rpm are run: in English, without anything of this machine's user, and to the end: what they are asked for is known before. */
+/** How dnf, zypper and rpm are run: in English, without a home of this machine's user, and to the end: what they are asked for is known before. */
 import { outcomeOf, type RunOptions, run } from "../../system/run.ts";
 
-const LANGUAGE = { LC_ALL: "C.UTF-8" };
+// Of GNU gettext, LANGUAGE goes before LC_ALL.
+const IN_ENGLISH = { LANGUAGE: "", LC_ALL: "C.UTF-8" };
 // They would end what they are at first.
 const killSignal = "SIGKILL";
 
@@ -14,7 +15,7 @@ export const runTool = (
   outcomeOf(program, args, {
     timeoutMs,
     ...(signal ? { signal } : {}),
-    env: { ...LANGUAGE, HOME: folder, ZYPP_LOGFILE: `${folder}/log` },
+    env: { ...IN_ENGLISH, HOME: folder, ZYPP_LOGFILE: `${folder}/log` },
     killSignal,
     input: "",
   });
@@ -23,4 +24,4 @@ export const runTool = (
 export const runRpm = (
   args: readonly string[],
   { env = {}, ...options }: Pick<RunOptions, "env" | "signal" | "timeoutMs"> = {},
-) => run("rpm", args, { ...options, env: { ...env, ...LANGUAGE, HOME: "/nonexistent" }, killSignal });
+) => run("rpm", args, { ...options, env: { ...env, ...IN_ENGLISH, HOME: "/nonexistent" }, killSignal });

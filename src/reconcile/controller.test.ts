@@ -116,6 +116,40 @@ describe("Controller", () => {
 });
 
 describe("backoffMs", () => {
+  it("rests after work that took long, and then goes on", async () => {
+    const { open, started, reconcile } = gated();
+    const clock = new SteppedClock();
+    const stop = new AbortController();
+    const controller = new Controller({
+      name: "test",
+      reconcile,
+      log: silentLogger,
+      workers: 1,
+      clock,
+      rest: 3,
+    });
+    const ended = controller.run(stop.signal);
+    for (const key of ["a", "b", "c"]) controller.enqueue(key);
+    await clock.step(200);
+    open[0]?.end();
+    await settle();
+    // That was not long.
+    expect(started).toEqual(["a", "b"]);
+    await clock.step(1000);
+    open[1]?.end();
+    await clock.step(2900);
+    controller.enqueue("d");
+    expect(started).toEqual(["a", "b"]);
+    await clock.step(200);
+    expect(started).toEqual(["a", "b", "c"]);
+    open[2]?.end();
+    await settle();
+    open[3]?.end();
+    stop.abort();
+    await ended;
+    expect(started).toEqual(["a", "b", "c", "d"]);
+  });
+
   it("doubles up to the most, with jitter", () => {
     const at = (failures: number, random: number) =>
       backoffMs(failures, { baseMs: 100, maxMs: 1000, random: () => random });

@@ -32,8 +32,13 @@ export interface ControllerOptions {
   /** How many keys are worked on at once; 4 by default. */
   workers?: number;
   backoff?: { baseMs: number; maxMs: number };
+  /** After work that took long (LONG_MS) it rests for so many times as long: what reads a large estate leaves most of the processor to others. */
+  rest?: number;
   clock?: Clock;
 }
+
+const LONG_MS = 250;
+const MOST_REST_MS = 10_000;
 
 interface Delayed {
   due: number;
@@ -51,6 +56,7 @@ export class Controller {
   readonly #failures = new Map<string, number>();
   #signal: AbortSignal | undefined;
   #onIdle: (() => void)[] = [];
+  #rests = 0;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
@@ -111,6 +117,7 @@ export class Controller {
   }
 
   #begin(signal: AbortSignal): void {
+    if (this.#rests > 0) return;
     for (const key of this.#ready) {
       if (this.#working.size >= (this.#options.workers ?? 4)) return;
       if (this.#working.has(key)) continue;
@@ -121,7 +128,21 @@ export class Controller {
     }
   }
 
+  /** @param began by the clock */
+  #rest(began: number, signal: AbortSignal): void {
+    const now = this.#clock.now().getTime();
+    const { rest = 0 } = this.#options;
+    if (rest === 0 || now - began < LONG_MS) return;
+    const restMs = Math.min(MOST_REST_MS, rest * (now - began));
+    this.#rests++;
+    void this.#clock.sleep(restMs, signal).then(() => {
+      this.#rests--;
+      this.#pump();
+    });
+  }
+
   async #work(key: string, signal: AbortSignal): Promise<void> {
+    const began = this.#clock.now().getTime();
     const end = duration.startTimer({ controller: this.#options.name });
     try {
       const { name, reconcile } = this.#options;
@@ -142,6 +163,7 @@ export class Controller {
     } finally {
       end();
       this.#working.delete(key);
+      this.#rest(began, signal);
       this.#pump();
       if (this.#working.size === 0) for (const tell of this.#onIdle.splice(0)) tell();
     }

@@ -38,6 +38,8 @@ export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LO
   const controller = new Controller({
     name: "plan-executor",
     log,
+    // Each time it reads the whole estate.
+    rest: 3,
     // One plan after the other: each has to see what another has begun, or they exceed the limits of both together.
     workers: 1,
     reconcile: async (name) => {

@@ -39,6 +39,8 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
   const controller = new Controller({
     name: "planner",
     log,
+    // Each time it reads the whole estate.
+    rest: 3,
     reconcile: async () => {
       // What the director decides by itself has an id of its own.
       const [why, id] = [trigger, request ?? newRequestId()];

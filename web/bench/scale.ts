@@ -44,9 +44,13 @@ const began = performance.now();
 const paths = statePaths(mkdtempSync(join(tmpdir(), "vireo-web-bench-")));
 await storeEstate(paths.store, MACHINES, HOSTS);
 const children: ChildProcess[] = [];
+/** More than all connections of so many agents, at either end. */
+const OPEN_FILES = 100_000;
 /** A process of ours, once it has said so. */
 async function start(args: readonly string[], ready: RegExp): Promise<number> {
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn("prlimit", [`--nofile=${OPEN_FILES}`, process.execPath, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   children.push(child);
   let said = "";
   for (const stream of [child.stdout, child.stderr])

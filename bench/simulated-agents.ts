@@ -113,9 +113,15 @@ for (let i = 0; i < HOSTS && !stop.signal.aborted; i++) {
   const over = new AbortController();
   stop.signal.addEventListener("abort", () => over.abort());
   const { cert, key } = await pki.clientCredentials(hostUser(name), [OF_HOSTS]);
-  // All come from one address, which may have half of a server's connections: no more than needed for each.
+  // One address may have half of a server's connections, two a third each: no more than needed for each, from the two that each machine has.
   const agent = runAgent({
-    client: new HttpClient({ url, ca: pki.ca, cert, key, mostAtOnce: 1 }),
+    client: new HttpClient({
+      url: i % 2 ? url : url.replace("127.0.0.1", "[::1]"),
+      ca: pki.ca,
+      cert,
+      key,
+      mostAtOnce: 1,
+    }),
     name,
     hypervisor: new SimulatedHypervisor(world, name),
     environment: new PretendEnvironment(),

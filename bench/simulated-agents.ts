@@ -18,6 +18,7 @@ import { openKubeconfig } from "../src/client/kubeconfig.ts";
 import type { Host } from "../src/compute/hosts/kinds.ts";
 import type { Instance } from "../src/compute/kinds.ts";
 import { createLogger } from "../src/reconcile/log.ts";
+import { isApiError } from "../src/resource/errors.ts";
 import { parseBytes } from "../src/resource/quantity.ts";
 import { count, until } from "./measure.ts";
 import { HEARTBEAT_S, inPages, refreshSeconds, SIMULATED_FACTS } from "./simulated-estate.ts";
@@ -66,6 +67,8 @@ class SimulatedHypervisor extends PretendHypervisor {
 }
 
 const [state, hosts] = process.argv.slice(2);
+// Without it, that of this machine's own installation would be meant.
+if (state === undefined) throw new Error("usage: node bench/simulated-agents.ts STATE HOSTS");
 const HOSTS = count(hosts, 2500, "HOSTS");
 const paths = statePaths(state);
 const { client, url } = openKubeconfig(paths.kubeconfig);
@@ -101,10 +104,14 @@ for (const instance of (await inPages<Instance>(client, "instances")).items) {
     migration: IDLE,
   });
 }
-/** How many hosts have been taken up. */
-async function takenUp(): Promise<number> {
-  const { items } = await inPages<Host>(client, "hosts", "&fields=status.agent");
-  return items.filter(({ status }) => status?.agent?.syncedTime).length;
+/** Whether so many hosts have been taken up. */
+async function areTakenUp(count: number): Promise<true | undefined> {
+  const answer = await inPages<Host>(client, "hosts", "&fields=status.agent").catch((error: unknown) => {
+    // It is asked again.
+    if (!isApiError(error, "ServiceUnavailable")) throw error;
+  });
+  const up = answer?.items.filter(({ status }) => status?.agent?.syncedTime) ?? [];
+  return up.length >= count || undefined;
 }
 const agents: Promise<void>[] = [];
 for (let i = 0; i < HOSTS && !stop.signal.aborted; i++) {
@@ -144,11 +151,10 @@ for (let i = 0; i < HOSTS && !stop.signal.aborted; i++) {
   agents.push(agent);
   if (agents.length % (MOST_STARTING / 2) > 0 && agents.length < HOSTS) continue;
   const most = agents.length < HOSTS ? MOST_STARTING / 2 : 0;
-  await until(
-    "simulated hosts to be in",
-    async () => (await takenUp()) >= agents.length - most || undefined,
-    { limitMs: 600_000, everyMs: 1000 },
-  );
+  await until("simulated hosts to be in", () => areTakenUp(agents.length - most), {
+    limitMs: 600_000,
+    everyMs: 1000,
+  });
 }
 process.stdout.write("ready\n");
 await Promise.all(agents);

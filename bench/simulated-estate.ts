@@ -163,7 +163,7 @@ export async function inPages<T>(
     const path = `/apis/vireo.dev/v1/${plural}?limit=${PAGE}${query}${next && `&continue=${encodeURIComponent(next)}`}`;
     const answer = await client.raw("GET", path).catch((error: unknown) => {
       // A server that begins with such an estate has much else to do.
-      if (!isApiError(error, "Timeout", "ServiceUnavailable")) throw error;
+      if (!isApiError(error, "Timeout")) throw error;
     });
     if (answer === undefined) continue;
     // Safe: the server's own answer, to a list of this kind.

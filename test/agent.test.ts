@@ -5,6 +5,7 @@ import { PrepareError } from "../src/agent/prepare-error.ts";
 import { PretendEnvironment } from "../src/agent/testing/pretend-environment.ts";
 import { PretendHypervisor } from "../src/agent/testing/pretend-hypervisor.ts";
 import { PretendWorld } from "../src/agent/testing/pretend-world.ts";
+import { modify } from "../src/client/client.ts";
 import { overriding } from "../src/client/testing/overriding.ts";
 import { Host } from "../src/compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
@@ -210,30 +211,26 @@ it("a look that finds what a machine uses changed is one read and one write: its
 
 it("a stop that was told together with the agent's own look, of a list that was read anew, is not overlooked", async () => {
   const { client } = plane;
-  let cut = new AbortController();
-  let stopped = false;
+  const cut = new AbortController();
+  const stopped = Promise.withResolvers<void>();
+  let watches = 0;
   const unreliable = overriding(client, {
-    // Ends, and has what came meanwhile be listed.
+    // The first ends, and what came meanwhile is listed.
     watch: async function* (kind, options) {
-      if (kind.plural !== Instance.plural) return yield* client.watch(kind, options);
-      if (stopped && cut.signal.aborted) {
-        cut = new AbortController();
-        throw new ApiError("Expired", "too old");
-      }
-      const signal = AbortSignal.any([options.signal ?? cut.signal, cut.signal]);
-      yield* client.watch(kind, { ...options, signal });
-      while (!stopped) await new Promise((resolve) => setTimeout(resolve, 5));
-      cut = new AbortController();
+      if (kind.plural !== Instance.plural || watches++ > 0) return yield* client.watch(kind, options);
+      const signals = [cut.signal, ...(options.signal ? [options.signal] : [])];
+      yield* client.watch(kind, { ...options, signal: AbortSignal.any(signals) });
+      await stopped.promise;
       throw new ApiError("Expired", "too old");
     },
     updateStatus: async (kind, object, signal) => {
       const isLook = kind.plural === Instance.plural && JSON.stringify(object).includes('"usage"');
-      if (!isLook || stopped) return client.updateStatus(kind, object, signal);
+      if (!isLook || cut.signal.aborted) return client.updateStatus(kind, object, signal);
       // What the look writes, and the stop after it, come together.
       cut.abort();
       const written = await client.updateStatus(kind, object, signal);
       await client.patch(Instance, { name: "web-1", namespace: NS }, { spec: { running: false } });
-      stopped = true;
+      stopped.resolve();
       return written;
     },
   });
@@ -252,9 +249,9 @@ it("a stop that was told together with the agent's own look, of a list that was 
 
 it("a Host that others made anew is told what it is", async () => {
   const { client } = plane;
-  const at = { name: "a" };
-  await untilObject(client, Host, at, "registered", (host) => host.status?.facts !== undefined);
-  await client.delete(Host, at);
-  await client.create(Host, { metadata: at, spec: {} }).catch(() => undefined);
-  await untilObject(client, Host, at, "again", (host) => host.status?.facts !== undefined);
+  const told = (host: Host) => host.status?.facts !== undefined && host.status.agent !== undefined;
+  await untilObject(client, Host, { name: "a" }, "registered", told);
+  // As one that was just made: without any status.
+  await modify(client, Host, { name: "a" }, "status", (host) => ({ ...host, status: {} }));
+  await untilObject(client, Host, { name: "a" }, "told again", told);
 });

@@ -44,9 +44,6 @@ interface Since {
   sealingKey: string;
 }
 
-/** Of an agent: at its start each of its machines asks; all those of thousands of hosts at once would be connections that a control plane cannot make in time. */
-export const MOST_REQUESTS = 4;
-
 const MiB = 2 ** 20;
 /** Between two looks whether the Host is still there. */
 const REGISTERED_MS = 60_000;
@@ -136,8 +133,8 @@ async function register(context: AgentContext, clock: Clock, since: Since): Prom
 }
 
 /**
- * A Host that somebody deleted under its agent, or made anew, is made again: its machines run on, and without it they would be Unknown until the
- * agent is started anew, and nothing would be placed there.
+ * A Host that somebody deleted under its agent is made again, and one that others made in its place is told what it is: its machines run on, and else
+ * they would be Unknown until the agent is started anew, and nothing would be placed there.
  */
 async function stayRegistered(context: AgentContext, clock: Clock, since: Since): Promise<void> {
   const { client, name, log, signal } = context;

@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
 import { join } from "node:path";
-import { MOST_REQUESTS, runAgent } from "../agent/agent.ts";
+import { runAgent } from "../agent/agent.ts";
 import { type ConsoleListener, serveConsoles } from "../agent/consoles/listener.ts";
 import { enrol, keepCertificate } from "../agent/enrol.ts";
 import { type DeclaredProfile, readFacts } from "../agent/facts.ts";
@@ -36,6 +36,8 @@ export interface AgentOptions {
   vxlanPeer: readonly string[];
 }
 
+/** Requests: at its start each of an agent's machines asks, and all those of thousands of hosts would be more connections than a control plane can make in time. */
+const MOST_AT_ONCE = 4;
 /** Memory that stays with the host itself. */
 const HOST_MEMORY_BYTES = 1024 * 2 ** 20;
 
@@ -83,7 +85,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
     cert: credentials.cert,
     key: credentials.key,
     name: `agent-${name}`,
-    mostAtOnce: MOST_REQUESTS,
+    mostAtOnce: MOST_AT_ONCE,
   });
   // Written by `vireo up`, which declares the hardware of development hosts.
   const profile = options.profile

@@ -56,10 +56,14 @@ it("full images take root, namespaces and mmdebstrap; slim ones none of them, bu
   const refused = () => Promise.reject(new Error("unshare: Operation not permitted"));
   expect(await said(BOOKWORM, "FullBuildable", refused)).toMatch(/^NoNamespaces: .*Operation not permitted/);
   // What full images take is no matter to them.
-  const slim = async (lack: SealedError | undefined) =>
-    (await abilitiesOf(BOOKWORM, { namespaces: refused, seal: async () => lack })).find(
-      ({ type }) => type === "SlimBuildable",
-    );
+  const slim = async (lack: Error | undefined) => {
+    const seal = async () => {
+      if (lack && !(lack instanceof SealedError)) throw lack;
+      return lack;
+    };
+    const all = await abilitiesOf(BOOKWORM, { namespaces: refused, seal });
+    return all.find(({ type }) => type === "SlimBuildable");
+  };
   expect(await slim(undefined)).toMatchObject({
     status: "True",
     message: expect.stringMatching(/built here$/),
@@ -69,6 +73,10 @@ it("full images take root, namespaces and mmdebstrap; slim ones none of them, bu
     message: expect.stringMatching(
       /built here, but not with recipe\.repositories or recipe\.mirror\.key: .*CAP_SYS_ADMIN/,
     ),
+  });
+  expect(await slim(new Error("ENOSPC: no space left on device, mkdtemp"))).toMatchObject({
+    status: "True",
+    message: expect.stringMatching(/built here, but not with .*recipe\.mirror\.key: ENOSPC: no space left/),
   });
   vi.spyOn(process, "getuid").mockReturnValue(1000);
   expect(await said(BOOKWORM, "FullBuildable")).toMatch(/^NotRoot: .* as user 1000/);

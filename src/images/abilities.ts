@@ -1,8 +1,10 @@
 /** What a control plane can do with a release, as conditions of its Distribution: whether images of it can be built here in each mode, checked, and their packages picked. */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { describeError } from "../reconcile/log.ts";
 import type { ConditionInput } from "../resource/object.ts";
 import { lackOfSeal, UNSEALED } from "./build/packaged.ts";
+import { SealedError } from "./build/sealed.ts";
 import { lackOfFullMode, tryNamespaces } from "./full/full-mode.ts";
 import type { Distribution } from "./kinds.ts";
 import { sourcesFor } from "./packages/sources.ts";
@@ -53,11 +55,13 @@ export async function abilitiesOf(
     const lack = mode === "full" ? await lackOfFullMode(release, namespaces) : undefined;
     return lack && { reason: lack.reason, message: lack.message };
   };
-  // What fails at that (a full disk) is no reason to tell nothing of the rest.
-  const lackOfStrangers = async () =>
-    (await seal().catch((error: unknown) => error))
-      ? `, but not with recipe.repositories or recipe.mirror.key: ${UNSEALED}`
-      : "";
+  const lackOfStrangers = async () => {
+    const lack = await seal().catch((error: unknown) => error);
+    if (lack === undefined) return "";
+    // What fails otherwise (a full disk) is told as that, and all the rest is told all the same.
+    const why = lack instanceof SealedError ? UNSEALED : describeError(lack);
+    return `, but not with recipe.repositories or recipe.mirror.key: ${why}`;
+  };
   const keys = await hasKeys(release);
   const modes: ConditionInput[] = [];
   for (const mode of MODES) {

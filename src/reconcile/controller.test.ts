@@ -1,17 +1,20 @@
 import { describe, expect, it } from "vitest";
 import { backoffMs } from "./backoff.ts";
-import { Controller } from "./controller.ts";
+import { Controller, type ControllerOptions } from "./controller.ts";
 import { silentLogger } from "./log.ts";
 import { SteppedClock, settle } from "./testing/stepped-clock.ts";
 
-function make(reconcile: (key: string) => Promise<{ requeueAfterMs?: number } | undefined>, workers = 4) {
+function make(
+  reconcile: (key: string) => Promise<{ requeueAfterMs?: number } | undefined>,
+  options: Pick<ControllerOptions, "workers" | "rest"> = {},
+) {
   const clock = new SteppedClock();
   const stop = new AbortController();
   const controller = new Controller({
     name: "test",
     reconcile,
     log: silentLogger,
-    workers,
+    ...options,
     clock,
     backoff: { baseMs: 100, maxMs: 1000 },
   });
@@ -56,7 +59,7 @@ describe("Controller", () => {
 
   it("works on no more keys at once than it has workers, in order", async () => {
     const { open, started, reconcile } = gated();
-    const { controller, stop, ended } = make(reconcile, 2);
+    const { controller, stop, ended } = make(reconcile, { workers: 2 });
     for (const key of ["a", "b", "c", "d"]) controller.enqueue(key);
     await settle();
     expect(started).toEqual(["a", "b"]);
@@ -113,22 +116,10 @@ describe("Controller", () => {
     await settle();
     expect(at).toHaveLength(2);
   });
-});
 
-describe("backoffMs", () => {
   it("rests after work that took long, and then goes on", async () => {
     const { open, started, reconcile } = gated();
-    const clock = new SteppedClock();
-    const stop = new AbortController();
-    const controller = new Controller({
-      name: "test",
-      reconcile,
-      log: silentLogger,
-      workers: 1,
-      clock,
-      rest: 3,
-    });
-    const ended = controller.run(stop.signal);
+    const { clock, controller, stop, ended } = make(reconcile, { workers: 1, rest: 3 });
     for (const key of ["a", "b", "c"]) controller.enqueue(key);
     await clock.step(200);
     open[0]?.end();
@@ -149,7 +140,9 @@ describe("backoffMs", () => {
     await ended;
     expect(started).toEqual(["a", "b", "c", "d"]);
   });
+});
 
+describe("backoffMs", () => {
   it("doubles up to the most, with jitter", () => {
     const at = (failures: number, random: number) =>
       backoffMs(failures, { baseMs: 100, maxMs: 1000, random: () => random });

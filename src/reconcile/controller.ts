@@ -38,6 +38,7 @@ export interface ControllerOptions {
 }
 
 const LONG_MS = 250;
+/** What took longer than a large estate does has mostly waited, for an answer that did not come. */
 const MOST_REST_MS = 10_000;
 
 interface Delayed {

@@ -48,7 +48,7 @@ export interface KindVersion {
 
 /** What rules across objects may look at: the other stored objects, read-only, at the moment of the write. */
 export interface Lookup {
-  /** @param begin only those of the namespace whose names begin so: then no writes of others are waited for */
+  /** @param begin only those of the namespace whose names begin so: writes of others are not waited for then, as they are else, nor do they undo this one */
   list<T extends Resource>(kind: Kind<T>, namespace?: string, begin?: string): readonly T[];
 }
 

@@ -86,7 +86,7 @@ function wordsFor(error: unknown): { ofTheDisk: boolean; words: string } | undef
   return undefined;
 }
 
-/** What is there instead of a file that can be written, or of a folder to make one in; of all that SQLite says the same. */
+/** What is there instead of a file that can be written, or of a folder to make one in. Of all that SQLite says the same: cannot open. */
 function obstacleAt(path: string): string | undefined {
   const folder = dirname(path);
   if (!existsSync(folder)) return `there is no folder ${folder}; make it`;
@@ -95,7 +95,7 @@ function obstacleAt(path: string): string | undefined {
   try {
     accessSync(existsSync(path) ? path : folder, constants.R_OK | constants.W_OK);
   } catch (error) {
-    return `it may not be written here (${error instanceof Error ? error.message : String(error)})`;
+    return `it cannot be written (${error instanceof Error ? error.message : String(error)}); give whoever runs the control plane that right`;
   }
   return undefined;
 }

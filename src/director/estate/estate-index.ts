@@ -377,7 +377,7 @@ export class EstateIndex {
     return at === undefined ? undefined : this.seekAt(at, machine);
   }
 
-  /** The same for who knows where it is in the estate's list. */
+  /** The same for who knows where it is in the estate's list. @param machine as the list has it, and then its host is the one that the index has it on by now; or another view of it */
   seekAt(at: number, machine: MachineView): Seek {
     const kind = this.machineKinds.of(at, machine);
     const { state, shelves } = this;

@@ -42,12 +42,11 @@ export class LocalClient implements Client {
   async list<T extends Resource>(kind: Kind<T>, options: ListOptions = {}): Promise<List<T>> {
     const { signal: _signal, shared = false, ...selection } = options;
     const { items, resourceVersion } = await this.#service.list(this.#served(kind), selection);
-    const skipped = items.filter((object) => !isSound(object)).map(({ metadata }) => metadata);
-    return {
-      items: items.filter(isSound).map((object) => this.#given(object, shared)) as T[],
-      skipped,
-      resourceVersion,
-    };
+    const [given, skipped]: [Resource[], Resource["metadata"][]] = [[], []];
+    for (const object of items)
+      if (isSound(object)) given.push(this.#given(object, shared));
+      else skipped.push(object.metadata);
+    return { items: given as T[], skipped, resourceVersion };
   }
 
   async *watch<T extends Resource>(
@@ -140,9 +139,11 @@ export class LocalClient implements Client {
 
   #given(object: Resource, shared: boolean): Resource {
     if (!shared) return copied(object);
-    const known = this.#shared.get(object) ?? copied(object);
-    this.#shared.set(object, known);
-    return known;
+    const known = this.#shared.get(object);
+    if (known) return known;
+    const made = copied(object);
+    this.#shared.set(object, made);
+    return made;
   }
 
   #written<T extends Resource>({ object }: { object: Resource }): T {

@@ -90,7 +90,11 @@ try {
     async () => {
       const fields = "&fields=status.phase,status.usage.time";
       const all = await inPages<VirtualMachine>(client, "virtualmachines", fields);
-      return all.items.every(({ status }) => status?.phase === "Running" && status.usage) ? all : undefined;
+      // A machine that was moved meanwhile tells what it uses again some time later.
+      const moved = new Set((await client.list(Migration)).items.map(({ spec }) => spec.vm));
+      const isUp = ({ metadata: { name }, status }: VirtualMachine) =>
+        moved.has(name) || (status?.phase === "Running" && status.usage !== undefined);
+      return all.items.every(isUp) ? all : undefined;
     },
     { limitMs: 1_200_000, everyMs: 5000 },
   );

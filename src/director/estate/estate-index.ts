@@ -488,3 +488,21 @@ export function applyTo(estate: Estate, key: string, to: string): void {
   const moved = index.move(key, to);
   if (at !== undefined && moved) estate.machines[at] = moved;
 }
+
+/** The estate with an index in which so many more machines may depart. */
+export function withWays(estate: Estate, machines: number): Estate {
+  useIndex(estate, new EstateIndex(estate, machines));
+  return estate;
+}
+
+/** Changes an estate that nobody else looks at: the machine is on its way there, as it is where a Migration says so. @returns false: it has to be made anew for that */
+export function depart(estate: Estate, key: string, to: string): boolean {
+  const index = indexOf(estate);
+  const at = index.position.get(key);
+  const machine = at === undefined ? undefined : estate.machines[at];
+  if (at === undefined || !machine) return false;
+  const leaving: MachineView = { ...machine, movable: false, movingTo: to };
+  if (!index.become(at, leaving)) return false;
+  estate.machines[at] = leaving;
+  return true;
+}

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { killable } from "../../agent/testing/killable.ts";
 import { undoWith } from "../../cli/plan-undo.ts";
 import { type Client, modify } from "../../client/client.ts";
+import { overriding } from "../../client/testing/overriding.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import { Migration } from "../../compute/migrations/kinds.ts";
@@ -20,6 +21,9 @@ let stop: AbortController;
 let running: Promise<unknown>;
 /** Machines whose moves the played agents carry out. */
 let agentsMove: Set<string>;
+/** How often the executor has read the estate, and had when it began each move. */
+let readings: number;
+let readingsAtMove: number[];
 
 beforeEach(async () => {
   estate = await openEstate();
@@ -30,7 +34,19 @@ beforeEach(async () => {
     });
   agentsMove = new Set();
   stop = new AbortController();
-  const context = { client: estate.client, clock: systemClock, log: silentLogger, signal: stop.signal };
+  readings = 0;
+  readingsAtMove = [];
+  const client = overriding(estate.client, {
+    create: (kind, object) => {
+      if (kind.kind === "Migration") readingsAtMove.push(readings);
+      return estate.client.create(kind, object);
+    },
+    list: (kind, options) => {
+      if (kind.kind === "VirtualMachine") readings++;
+      return estate.client.list(kind, options);
+    },
+  });
+  const context = { client, clock: systemClock, log: silentLogger, signal: stop.signal };
   running = Promise.all([runPlanExecutor(context, 50), playAgents()]);
 });
 afterEach(async () => {
@@ -332,6 +348,22 @@ it("moves that share no host go on at once; one that waits for room begins when 
     "Succeeded: runs on a",
     "Succeeded: runs on b",
   ]);
+});
+
+it("of a large estate one reading is enough to begin all that may", async () => {
+  const moves = [move("x", "a", "b"), move("y", "b", "c"), move("z", "c", "a"), move("w", "a", "b")];
+  for (const { vm, from } of moves) await estate.runMachine(vm, from);
+  await create("p1", moves);
+  const begun = await plan("p1", "begun", ({ status }) => status?.moves?.[3]?.message !== undefined);
+  expect(begun.status?.moves?.map(({ phase }) => phase)).toEqual([
+    "Running",
+    "Running",
+    "Running",
+    "Waiting",
+  ]);
+  expect(begun.status?.moves?.[3]?.message).toBe("waits: host a takes part in 2 moves already");
+  // One to tell what the plan is to change, one to begin.
+  expect(readingsAtMove).toEqual([2, 2, 2]);
 });
 
 it("a user's move that has not begun takes no place from it", async () => {

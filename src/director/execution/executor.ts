@@ -14,8 +14,8 @@ import { Informer } from "../../reconcile/informer.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import type { Estate } from "../estate/estate.ts";
-import { indexOf } from "../estate/estate-index.ts";
-import { readEstate } from "../estate/read-estate.ts";
+import { depart, indexOf, withWays } from "../estate/estate-index.ts";
+import { othersFirst, readEstate } from "../estate/read-estate.ts";
 import { isCarriedOut, isFinalPlan, Plan } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import type { DirectorContext } from "../planning/scheduler.ts";
@@ -31,6 +31,8 @@ type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
 
 /** While moves wait or run: hosts and rules may change. A Migration that ends wakes us at once. */
 const LOOK_AGAIN_MS = 3000;
+/** So many moves are begun by one reading of the estate at most: it is no small thing to read, and what it says gets old. */
+const BEGUN_AT_ONCE = 8;
 
 export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LOOK_AGAIN_MS): Promise<void> {
   const { client, log, signal } = context;
@@ -50,17 +52,15 @@ export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LO
     requestOf: (name) => requestOf(plans.get(name)),
   });
   const migrations = new Informer(client, Migration, { log });
-  plans.onChange((name, plan) => {
-    if (plan && !isFinalPlan(plan)) controller.enqueue(name);
+  plans.onChange((name, plan, old) => {
+    // Not for what it writes itself.
+    if (plan && !isFinalPlan(plan) && plan.metadata.generation !== old?.metadata.generation)
+      controller.enqueue(name);
   });
-  migrations.onChange((_key, now, old) => {
-    const { plan } = (now ?? old)?.spec ?? {};
-    // Not each time when it tells how far it is.
-    if (now?.status?.phase === old?.status?.phase) return;
-    if (plan) controller.enqueue(plan);
-    // Whoever asked for it: its hosts have room for others by now.
-    if (!now || isFinal(now))
-      for (const open of plans.list()) if (!isFinalPlan(open)) controller.enqueue(open.metadata.name);
+  migrations.onChange((_key, now) => {
+    // Not each time when it tells how far it is. Whoever asked for it: its hosts have room for others by now.
+    if (now && !isFinal(now)) return;
+    for (const open of plans.list()) if (!isFinalPlan(open)) controller.enqueue(open.metadata.name);
   });
   await Promise.all([plans.run(signal), migrations.run(signal), controller.run(signal)]);
 }
@@ -88,17 +88,18 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
   });
   const ended = states.flatMap(({ phase, actual }, i) => (phase === "Succeeded" && !actual ? [i] : []));
   const waits = states.some(({ phase }) => phase === "Waiting");
-  let begun = false;
+  let isMore = false;
   if (ended.length > 0 || waits) {
     // Read after the Migrations: what has ended is in it. And it is no small thing to read.
     const estate = await readEstate(client, context);
+    await othersFirst();
     for (const i of ended) states[i] = told(estate, migrations, plan, states, i);
-    begun = waits && (await beginOne(context, plan, states, estate, migrations));
+    isMore = waits && (await beginThose(context, plan, states, withWays(estate, BEGUN_AT_ONCE), migrations));
   }
   const done = states.filter(({ phase }) => phase === "Succeeded").length;
   if (states.some(isOpen)) {
     await write(context, name, { phase: "Running", done, moves: states });
-    return begun ? "more" : "wait";
+    return isMore ? "more" : "wait";
   }
   // Nothing went wrong with a plan that the world has overtaken before any move of it: the next one is made of what is now.
   const isOvertaken = states.every(({ phase }) => phase === "Skipped") && !plan.spec.undoes;
@@ -108,9 +109,11 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
   return "over";
 }
 
-const outlook = async (context: DirectorContext, { spec }: Plan) => ({
-  outlook: outlookOf(await readEstate(context.client, context), spec.moves),
-});
+async function outlook(context: DirectorContext, { spec }: Plan) {
+  const estate = await readEstate(context.client, context);
+  await othersFirst();
+  return { outlook: outlookOf(estate, spec.moves) };
+}
 
 const isOpen = ({ phase }: MoveStatus) => phase === "Waiting" || phase === "Running";
 
@@ -149,8 +152,8 @@ function told(
   return { ...state, after, actual, message: outcome(move, actual) };
 }
 
-/** Begins the first move that may; of all that wait it is said what for. @returns whether one was begun or skipped: then there is more to see */
-async function beginOne(
+/** Begins the moves that may; of all that wait it is said what for. @returns whether others may begin by a new reading */
+async function beginThose(
   context: DirectorContext,
   plan: Plan,
   states: MoveStatus[],
@@ -158,19 +161,19 @@ async function beginOne(
   migrations: readonly Migration[],
 ): Promise<boolean> {
   const { moves } = plan.spec;
-  const inPhase = (phase: MoveStatus["phase"]) => moves.filter((_, i) => states[i]?.phase === phase);
+  const isAny = (phase: MoveStatus["phase"]) => states.some((state) => state.phase === phase);
   const underWay = migrations
     .filter((migration) => isUnderWay(migration) || (migration.spec.plan && !isFinal(migration)))
     .map((migration) => underWayOf(estate, migration));
+  let begun = 0;
   for (const [i, move] of moves.entries()) {
     const state = states[i];
     if (state?.phase !== "Waiting") continue;
-    const running = inPhase("Running");
     const hinders = hindrance(estate, move) ?? (plan.spec.undoes ? undefined : overLimits(estate, move));
     // What is in its way may go with a move that has begun.
-    if (hinders && (hinders.forGood || running.length === 0)) {
+    if (hinders && (hinders.forGood || !isAny("Running"))) {
       states[i] = { ...state, phase: "Skipped", message: hinders.why };
-      return true;
+      continue;
     }
     const before = moves.slice(0, i).filter((_, j) => states[j]?.phase === "Waiting");
     const message = hinders?.why ?? waitsFor(estate, move, { before, underWay });
@@ -178,8 +181,11 @@ async function beginOne(
       states[i] = { ...state, message };
       continue;
     }
-    states[i] = await begin(context, plan, i, states, estate);
-    return true;
+    const now = await begin(context, plan, i, states, estate);
+    states[i] = now;
+    if (now.phase !== "Running") continue;
+    underWay.push(move);
+    if (++begun === BEGUN_AT_ONCE || !depart(estate, `${move.namespace}/${move.vm}`, move.to)) return true;
   }
   return false;
 }

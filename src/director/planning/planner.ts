@@ -9,7 +9,7 @@ import { getCondition, setCondition } from "../../resource/object.ts";
 import { inRequest, newRequestId, requestOf } from "../../telemetry/request-id.ts";
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
-import { readEstate } from "../estate/read-estate.ts";
+import { othersFirst, readEstate } from "../estate/read-estate.ts";
 import { predict } from "../execution/figures.ts";
 import { HOLD_MS } from "../execution/kept.ts";
 import { policyOf } from "../execution/recheck.ts";
@@ -79,11 +79,14 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     if (state(host) !== state(old)) ask(`host ${name} ${host ? (old ? "changed" : "is new") : "is gone"}`);
   });
   const plans = new Informer(client, Plan, { log });
+  /** While a plan is under way nothing else is planned, and each of its moves has a machine come up. */
+  let missed: string | undefined;
   plans.onChange((_name, plan, old) => {
     if (!plan || !old || isFinalPlan(old) || !isFinalPlan(plan)) return;
     if (!isCarriedOut(plan)) return;
     fruitless = madeBy(plan).length > 0 ? 0 : fruitless + 1;
-    const why = whyAgain(plan);
+    const why = whyAgain(plan) ?? missed;
+    missed = undefined;
     if (why) ask(why, undefined, Math.min(EVERY_MS, DEBOUNCE_MS * 2 ** fruitless));
   });
   instances.onChange((_key, instance, old) => {
@@ -91,8 +94,10 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     if (used && used.time !== old?.status?.usage?.time) see(context, instance, used, old === undefined);
     const gone = !instance || instance.status?.custody === "Released";
     if (gone && old && leaving.has(old.spec.host ?? "")) ask(`a machine left host ${old.spec.host}`);
-    if (instance?.status?.phase !== old?.status?.phase && instance?.status?.phase === "Running")
-      ask("a machine came up");
+    if (instance?.status?.phase !== old?.status?.phase && instance?.status?.phase === "Running") {
+      if (plans.list().some(isUnderWay)) missed = "a machine came up";
+      else ask("a machine came up");
+    }
   });
   controller.enqueue(ROUND, DEBOUNCE_MS);
   await Promise.all([
@@ -112,6 +117,8 @@ function see(
   const at = first ? Math.min(now, Date.parse(time) || now) : now;
   history?.observe(`${metadata.namespace ?? "default"}/${spec.vm}`, at, cpus);
 }
+
+const isUnderWay = (plan: Plan) => isCarriedOut(plan) && !isFinalPlan(plan);
 
 /** Why it is planned again as soon as a plan is over; undefined: the next look is soon enough. */
 export function whyAgain({ metadata: { name }, spec, status }: Plan): string | undefined {
@@ -142,14 +149,16 @@ async function round(
   context.history?.forget(isKnown(estate));
   for (const { object, message } of estate.odd) log.warn("director.odd", { object, message });
   await tellMemory(context, events);
+  await othersFirst();
   await tellPolicies(context, estate);
   await tellHosts(context, estate);
   const plans = (await client.list(Plan)).items;
   // The plan under way changes the estate; it is planned again when that has ended.
-  if (plans.some((plan) => isCarriedOut(plan) && !isFinalPlan(plan))) return;
+  if (plans.some(isUnderWay)) return;
   const free = { now: clock.now().getTime(), released: released(estate, changedAt) };
   const held = holdForUsers(estate, plans, free);
   for (const automation of ["act", "ask", "advise"] as const) {
+    await othersFirst();
     // Each by itself: what is carried out must not hang on what is only proposed.
     const own = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation }).map((move) => {
       const policyGeneration = policyOf(estate.policies, move)?.metadata.generation;
@@ -242,6 +251,7 @@ async function tellPolicies(context: DirectorContext, estate: Estate): Promise<v
         : (["False", "NotSatisfied", broken.join("; ")] as const);
     const goal = index.aimOf(policy).words;
     const told = feasibility(index, policy);
+    await othersFirst();
     const { name, namespace = "default", generation = 0 } = policy.metadata;
     const old = getCondition(policy.status?.conditions, "Satisfied");
     if (

@@ -15,11 +15,12 @@ function copied(object: Resource): Resource {
   return structuredClone({ ...object, metadata });
 }
 
+/** Who promises not to change what he gets, gets what the server itself has: of tens of thousands of objects a copy is no small thing to make, nor to keep. */
+const given = (object: Resource, shared: boolean): Resource => (shared ? object : copied(object));
+
 export class LocalClient implements Client {
   readonly #service: Service;
   readonly #user: User;
-  /** Of stored objects, for those who do not change what they get: one copy of each version, however many read it. */
-  readonly #shared = new WeakMap<Resource, Resource>();
 
   constructor(service: Service, user: User = CONTROL_PLANE) {
     this.#service = service;
@@ -42,11 +43,11 @@ export class LocalClient implements Client {
   async list<T extends Resource>(kind: Kind<T>, options: ListOptions = {}): Promise<List<T>> {
     const { signal: _signal, shared = false, ...selection } = options;
     const { items, resourceVersion } = await this.#service.list(this.#served(kind), selection);
-    const [given, skipped]: [Resource[], Resource["metadata"][]] = [[], []];
+    const [good, skipped]: [Resource[], Resource["metadata"][]] = [[], []];
     for (const object of items)
-      if (isSound(object)) given.push(this.#given(object, shared));
+      if (isSound(object)) good.push(given(object, shared));
       else skipped.push(object.metadata);
-    return { items: given as T[], skipped, resourceVersion };
+    return { items: good as T[], skipped, resourceVersion };
   }
 
   async *watch<T extends Resource>(
@@ -60,7 +61,7 @@ export class LocalClient implements Client {
       queue.push(
         event.type === "BOOKMARK"
           ? { type: event.type, resourceVersion: event.resourceVersion }
-          : soundEvent(event.type, this.#given(event.object, shared) as T),
+          : soundEvent(event.type, given(event.object, shared) as T),
       );
       wake();
     });
@@ -135,15 +136,6 @@ export class LocalClient implements Client {
   #options() {
     // Our own code writing a field that the schema does not know is a bug: it must not be dropped silently.
     return { user: this.#user, fieldValidation: "Strict" as const, fieldManager: "vireo" };
-  }
-
-  #given(object: Resource, shared: boolean): Resource {
-    if (!shared) return copied(object);
-    const known = this.#shared.get(object);
-    if (known) return known;
-    const made = copied(object);
-    this.#shared.set(object, made);
-    return made;
   }
 
   #written<T extends Resource>({ object }: { object: Resource }): T {

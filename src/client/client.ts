@@ -11,7 +11,7 @@ export interface ListOptions {
   namespace?: string;
   labelSelector?: string;
   fieldSelector?: string;
-  /** The caller changes nothing of what it gets: in the server's own process all who say so are given the same copies. */
+  /** The caller changes nothing of what it gets: in the server's own process all who say so are given what the server itself has. */
   shared?: boolean;
   signal?: AbortSignal;
 }

@@ -32,19 +32,23 @@ export function positionIn(sorted: readonly Cached[], key: string): number {
 /** Behind all keys that begin so. */
 export const endOf = (prefix: string) => `${prefix}\uffff`;
 
-/** One kind's objects, by key and in order. What `sorted` has given out never changes: lists page over it. */
+/** One kind's objects, by key and in order. The lists that it has given out never change: lists page over them. */
 class Collection {
   readonly byKey = new Map<string, Cached>();
   #sorted: Cached[] = [];
+  /** Of `sorted`: to make this list of a large collection anew after each write would take longer than the write. */
+  #objects: Resource[] = [];
   #givenOut = false;
-  readonly #lists = new Map<string, readonly Resource[]>();
+  readonly #parts = new Map<string, readonly Resource[]>();
   readonly #indexes = new FieldIndexes();
 
   set(entry: Cached): void {
-    const sorted = this.#own();
+    this.#own();
     const before = this.byKey.get(entry.key);
     if (before) this.#indexes.delete(before);
-    sorted.splice(this.#position(entry.key), before ? 1 : 0, entry);
+    const at = this.#position(entry.key);
+    this.#sorted.splice(at, before ? 1 : 0, entry);
+    this.#objects.splice(at, before ? 1 : 0, entry.object);
     this.byKey.set(entry.key, entry);
     this.#indexes.add(entry);
   }
@@ -53,7 +57,10 @@ class Collection {
     if (!before) return;
     this.#indexes.delete(before);
     this.byKey.delete(key);
-    this.#own().splice(this.#position(key), 1);
+    this.#own();
+    const at = this.#position(key);
+    this.#sorted.splice(at, 1);
+    this.#objects.splice(at, 1);
   }
   sorted(): readonly Cached[] {
     this.#givenOut = true;
@@ -72,19 +79,25 @@ class Collection {
 
   /** The objects under a prefix; the same list until one of the collection changes. */
   objectsUnder(prefix: string): readonly Resource[] {
-    const known = this.#lists.get(prefix);
+    const [begin, end] = [this.#position(prefix), this.#position(endOf(prefix))];
+    if (begin === 0 && end === this.#objects.length) {
+      this.#givenOut = true;
+      return this.#objects;
+    }
+    const known = this.#parts.get(prefix);
     if (known) return known;
-    const objects = this.under(prefix).map(({ object }) => object);
-    this.#lists.set(prefix, objects);
+    const objects = this.#objects.slice(begin, end);
+    this.#parts.set(prefix, objects);
     return objects;
   }
 
-  /** To be changed. */
-  #own(): Cached[] {
-    if (this.#lists.size > 0) this.#lists.clear();
-    if (this.#givenOut) this.#sorted = this.#sorted.slice();
+  /** Before it is changed. */
+  #own(): void {
+    if (this.#parts.size > 0) this.#parts.clear();
+    if (!this.#givenOut) return;
+    this.#sorted = this.#sorted.slice();
+    this.#objects = this.#objects.slice();
     this.#givenOut = false;
-    return this.#sorted;
   }
   #position(key: string): number {
     return positionIn(this.#sorted, key);

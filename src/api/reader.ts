@@ -62,12 +62,17 @@ export class Reader {
     const matches = predicateOf(kind, request);
     const at =
       start ?? (request.exact ? { revision: Number(request.resourceVersion), start: "" } : undefined);
+    const selective = request.labelSelector || request.fieldSelector || request.name;
+    if (!at && !selective && !request.limit)
+      return {
+        items: this.#cache.collection(kind.plural).objectsUnder(prefix),
+        resourceVersion: String(this.#cache.revision),
+      };
     const equality = at ? undefined : equalityOf(kind, request);
     const { entries, revision } = equality
       ? { entries: this.#cache.collection(kind.plural).having(equality), revision: this.#cache.revision }
       : this.#snapshot(kind, at);
     const items: Resource[] = [];
-    const selective = request.labelSelector || request.fieldSelector || request.name;
     // A page is read from its own range alone: thousands of clients read large lists by pages.
     const end = positionIn(entries, endOf(prefix));
     let next: string | undefined;

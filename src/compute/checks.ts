@@ -158,7 +158,9 @@ function isOfMachine({ metadata, spec }: Partial<Instance>, vmUid: string): bool
 }
 
 function checkNewInstance({ metadata, spec }: Instance, lookup: Lookup): Cause[] {
-  const vm = lookup.list(VirtualMachine, metadata.namespace).find((o) => o.metadata.name === spec.vm);
+  const vm = lookup
+    .list(VirtualMachine, metadata.namespace, spec.vm)
+    .find((o) => o.metadata.name === spec.vm);
   if (!vm || vm.metadata.uid !== spec.vmUid)
     return [bad("spec.vmUid", spec.vmUid, `there is no VirtualMachine ${spec.vm} with this uid`)];
   if (vm.metadata.deletionTimestamp)

@@ -16,8 +16,8 @@ const ALL: ReadonlyMap<string, Distribution["spec"]> = new Map(
   allReleases().map((spec) => [distributionName(spec), spec]),
 );
 
-/** Programs, keys and what this process may do come and go without anybody telling. */
-const LOOK_MS = 30_000;
+/** Programs, keys and what this process may do come and go without anybody telling. Not often: to start a program takes a process as large as a control plane a quarter of a second. */
+const LOOK_MS = 120_000;
 
 /** One look for all distributions, until it is older than LOOK_MS. */
 function inCommon<T>(clock: Clock, look: () => Promise<T>): () => Promise<T> {

@@ -12,7 +12,8 @@ import { getCondition, type ObjectMeta } from "../../resource/object.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { DOMAINS, Policy } from "../kinds.ts";
 import { isLeftForMemory } from "../planning/failing-memory.ts";
-import { localPoolsIn, namespaceOf, viewMachine, viewOwnerless } from "./machine-views.ts";
+import { KeptViews, placeOf } from "./kept-views.ts";
+import { localPoolsIn, namespaceOf } from "./machine-views.ts";
 import type { Tariffs } from "./tariffs.ts";
 import type { MachineUse } from "./use.ts";
 
@@ -232,58 +233,50 @@ export function makeEstate(objects: {
   migrations?: readonly Migration[];
   pools?: readonly StoragePool[];
   unread?: readonly Unread[];
+  /** What was seen of the machines when they were read before. */
+  known?: KeptViews;
 }): Estate {
-  const { instances, unread = [] } = objects;
+  const { unread = [], known = new KeptViews() } = objects;
+  const unreadInstances = unread.filter(({ kind }) => kind === "Instance").map(({ metadata }) => metadata);
+  const localPools = localPoolsIn(objects.pools ?? []);
+  const { views: machines, odd: oddMachines } = known.look({
+    machines: objects.machines,
+    instances: objects.instances,
+    unread: unreadInstances,
+    localPools,
+  });
   const past = pastMoves(objects.migrations ?? []);
   const goingTo = goals(objects.migrations ?? []);
+  // Of a large estate few were moved lately.
+  for (const key of new Set([...past.keys(), ...goingTo.keys()])) {
+    const at = placeOf(machines, key);
+    const view = machines[at];
+    if (view?.key !== key) continue;
+    const to = goingTo.get(key);
+    machines[at] = {
+      ...view,
+      ...past.get(key),
+      ...(to === undefined ? {} : { movable: false }),
+      ...(to && view.host && to !== view.host && !view.movingTo ? { movingTo: to } : {}),
+    };
+  }
   const odd: Estate["odd"] = unread.map((object) => ({
     object: `${object.kind}/${object.metadata.name}`,
     message: invalidity(object) ?? "it does not have the shape of its kind",
   }));
-  const each = <T extends { kind: string; metadata: { name: string } }, V>(
-    list: readonly T[],
-    view: (object: T) => V | undefined,
-  ): V[] =>
-    list.flatMap((object) => {
-      try {
-        return view(object) ?? [];
-      } catch (error) {
-        odd.push({
-          object: `${object.kind}/${object.metadata.name}`,
-          message: error instanceof Error ? error.message : String(error),
-        });
-        return [];
-      }
-    });
-  const unreadInstances = unread.filter(({ kind }) => kind === "Instance").map(({ metadata }) => metadata);
-  const byMachine = Map.groupBy(instances, ({ spec }) => spec.vmUid);
-  const viewed = new Set<string>();
-  const localPools = localPoolsIn(objects.pools ?? []);
-  const machines = each(objects.machines, (vm) => {
-    const view = viewMachine(vm, byMachine.get(vm.metadata.uid ?? "") ?? [], unreadInstances, localPools);
-    viewed.add(vm.metadata.uid ?? "");
-    const [to, before] = [goingTo.get(view.key), past.get(view.key)];
-    // Of a large estate few were moved lately.
-    if (to === undefined && !before) return view;
-    return {
-      ...view,
-      ...before,
-      ...(to === undefined ? {} : { movable: false }),
-      ...(to && view.host && to !== view.host && !view.movingTo ? { movingTo: to } : {}),
-    };
+  odd.push(...oddMachines);
+  const hosts = objects.hosts.flatMap((host) => {
+    try {
+      return viewHost(host) ?? [];
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      odd.push({ object: `Host/${host.metadata.name}`, message });
+      return [];
+    }
   });
-  const ownerless = each(instances, (instance) => {
-    const { vmUid } = instance.spec;
-    if (viewed.has(vmUid)) return undefined;
-    const view = viewOwnerless(vmUid, byMachine.get(vmUid) ?? []);
-    viewed.add(vmUid);
-    return view;
-  });
-  const byName = <T extends { name: string; key?: string }>(a: T, b: T) =>
-    (a.key ?? a.name) < (b.key ?? b.name) ? -1 : 1;
   return {
-    hosts: each(objects.hosts, viewHost).sort(byName),
-    machines: [...machines, ...ownerless].sort(byName),
+    hosts: hosts.sort((a, b) => (a.name < b.name ? -1 : 1)),
+    machines,
     policies: [...objects.policies].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)),
     odd,
   };

@@ -1,4 +1,4 @@
-/** How the director sees a machine: made from its VirtualMachine and its runs, once for as long as they are the same. Pure. */
+/** How the director sees a machine: made from its VirtualMachine and its runs. Pure. */
 import { needsOf, pinsIn, pinsOf } from "../../compute/hardware/kinds.ts";
 import { ioOf } from "../../compute/io/kinds.ts";
 import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
@@ -11,40 +11,16 @@ const live = (instance: Instance) => instance.status?.custody !== "Released";
 
 export const namespaceOf = ({ metadata }: { metadata: ObjectMeta }) => metadata.namespace ?? "default";
 
-/** What was seen of a machine: the same as long as it and its runs are the same objects. Of a large estate few have changed since it was read last. */
-const seen = new WeakMap<
-  VirtualMachine,
-  { runs: readonly Instance[]; isLocal: boolean; isUnread: boolean; view: MachineView }
->();
-
-/** A machine of which an instance cannot be read is where it was last, and stays there. @param vm as `runs` not changed while it lives: what is read with READ */
+/** A machine of which an instance cannot be read is where it was last, and stays there. */
 export function viewMachine(
   vm: VirtualMachine,
   runs: readonly Instance[],
-  odd: readonly ObjectMeta[],
+  unread: readonly ObjectMeta[],
   localPools: ReadonlySet<string>,
 ): MachineView {
-  const isLocal = localPools.has(vm.spec.storagePool);
-  const isUnread = odd.some(({ ownerReferences }) =>
+  const isUnread = unread.some(({ ownerReferences }) =>
     ownerReferences?.some(({ uid }) => uid === vm.metadata.uid),
   );
-  const known = seen.get(vm);
-  if (known?.isLocal === isLocal && known.isUnread === isUnread && areSame(known.runs, runs))
-    return known.view;
-  const view = lookAt(vm, runs, isUnread, isLocal);
-  seen.set(vm, { runs, isLocal, isUnread, view });
-  return view;
-}
-
-const areSame = <T>(some: readonly T[], others: readonly T[]): boolean =>
-  some.length === others.length && some.every((one, i) => one === others[i]);
-
-function lookAt(
-  vm: VirtualMachine,
-  runs: readonly Instance[],
-  isUnread: boolean,
-  isLocal: boolean,
-): MachineView {
   const own = runs.filter((i) => i.spec.vmUid === vm.metadata.uid && live(i));
   const namespace = namespaceOf(vm);
   const view = viewRuns(own, { ...vm.spec, ...pinsOf(vm.spec.hardware, vm.status) });
@@ -56,7 +32,7 @@ function lookAt(
     name: vm.metadata.name,
     labels: vm.metadata.labels ?? {},
     ...(host ? { host } : {}),
-    ...(isLocal ? { localDisks: true } : {}),
+    ...(localPools.has(vm.spec.storagePool) ? { localDisks: true } : {}),
     movable:
       view.movable && !isUnread && vm.spec.running && !vm.spec.suspended && !vm.metadata.deletionTimestamp,
   };

@@ -10,6 +10,7 @@ import { Policy } from "../kinds.ts";
 import { Site } from "../sites.ts";
 import { type Estate, type MachineView, makeEstate, type Unread } from "./estate.ts";
 import type { UseHistory } from "./history.ts";
+import { KeptViews } from "./kept-views.ts";
 import { tariffsOf } from "./tariffs.ts";
 
 const unread = (kind: string, { skipped }: List<unknown>): Unread[] =>
@@ -30,6 +31,9 @@ export interface Seen {
  */
 export const othersFirst = (): Promise<void> => turn();
 
+/** What was seen of the machines that a client has read. */
+const known = new WeakMap<Client, KeptViews>();
+
 /** @param besides machines that there are not yet */
 export async function readEstate(
   client: Client,
@@ -47,9 +51,11 @@ export async function readEstate(
   ]);
   await othersFirst();
   const now = clock?.now().getTime() ?? Date.now();
+  const views = known.get(client) ?? new KeptViews();
+  known.set(client, views);
   const estate = makeEstate({
     hosts: hosts.items,
-    machines: besides.length > 0 ? [...machines.items, ...besides] : machines.items,
+    machines: machines.items,
     instances: instances.items,
     policies: policies.items,
     migrations: migrations.items,
@@ -60,7 +66,19 @@ export async function readEstate(
       ...unread("Instance", instances),
       ...unread("Policy", policies),
     ],
+    known: views,
   });
+  if (besides.length > 0) {
+    const more = makeEstate({
+      hosts: [],
+      machines: besides,
+      instances: [],
+      policies: [],
+      pools: pools.items,
+    });
+    estate.machines = [...estate.machines, ...more.machines].sort((a, b) => (a.key < b.key ? -1 : 1));
+    estate.odd.push(...more.odd);
+  }
   await othersFirst();
   const timed = { ...estate, now, sites: tariffsOf(sites.items, now) };
   return history && clock ? { ...timed, machines: measured(estate.machines, history, clock) } : timed;

@@ -91,10 +91,11 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
   let isMore = false;
   if (ended.length > 0 || waits) {
     // Read after the Migrations: what has ended is in it. And it is no small thing to read.
-    const estate = await readEstate(client, context);
+    const read = await readEstate(client, context);
     await othersFirst();
+    const estate = withWays(read, BEGUN_AT_ONCE);
     for (const i of ended) states[i] = told(estate, migrations, plan, states, i);
-    isMore = waits && (await beginThose(context, plan, states, withWays(estate, BEGUN_AT_ONCE), migrations));
+    isMore = waits && (await beginThose(context, plan, states, estate, migrations));
   }
   const done = states.filter(({ phase }) => phase === "Succeeded").length;
   if (states.some(isOpen)) {

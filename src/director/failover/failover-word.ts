@@ -9,8 +9,8 @@ import type { Cause } from "../../resource/errors.ts";
 import { invalidity } from "../../resource/invalid.ts";
 import type { Lookup } from "../../resource/kind.ts";
 import { indexOf } from "../estate/estate-index.ts";
+import { ignoreChanged, keptMachines } from "../estate/kept-machines.ts";
 import { Policy } from "../kinds.ts";
-import { ignoreChanged, keptMachines } from "../rules/kept-machines.ts";
 import { failoverObstacle, survivalOf } from "./failover.ts";
 import { KeptEstate } from "./kept-estate.ts";
 

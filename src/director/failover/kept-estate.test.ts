@@ -5,8 +5,8 @@ import type { Host } from "../../compute/hosts/kinds.ts";
 import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import { declaredFacts } from "../../compute/testing/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
+import { KeptMachines } from "../estate/kept-machines.ts";
 import type { Policy } from "../kinds.ts";
-import { KeptMachines } from "../rules/kept-machines.ts";
 import { failoverObstacle, survivalOf } from "./failover.ts";
 import { KeptEstate, type Stored } from "./kept-estate.ts";
 

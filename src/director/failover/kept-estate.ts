@@ -9,9 +9,9 @@ import type { Resource } from "../../resource/object.ts";
 import { type Estate, type MachineView, makeEstate, viewHost } from "../estate/estate.ts";
 import { EstateIndex, useIndex } from "../estate/estate-index.ts";
 import { standIn } from "../estate/growth.ts";
+import type { KeptMachines } from "../estate/kept-machines.ts";
 import { localPoolsIn, viewOne } from "../estate/machine-views.ts";
 import type { Policy } from "../kinds.ts";
-import type { KeptMachines } from "../rules/kept-machines.ts";
 
 /** Sound objects, and machines as they are kept. */
 export interface Stored {

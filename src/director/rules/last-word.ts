@@ -16,9 +16,9 @@ import { invalidity } from "../../resource/invalid.ts";
 import type { Lookup } from "../../resource/kind.ts";
 import { selects } from "../../resource/selector.ts";
 import { domainOf, type HostView, type Level, viewHost } from "../estate/estate.ts";
+import { keptMachines } from "../estate/kept-machines.ts";
 import { byPriority, mostOf, Policy } from "../kinds.ts";
 import type { Subject } from "./attributes.ts";
-import { keptMachines } from "./kept-machines.ts";
 import { dedicatedBreach, fixedBy, fixedWords, requiredBreach } from "./suits.ts";
 
 /** What is wrong with the host that an Instance gets. */

@@ -10,9 +10,9 @@ import type { Lookup } from "../../resource/kind.ts";
 import { selects } from "../../resource/selector.ts";
 import { type HostView, viewHost } from "../estate/estate.ts";
 import { baseOf, capacityOf, DECLARED, demandOf } from "../estate/estate-model.ts";
+import { type KeptMachines, keptMachines } from "../estate/kept-machines.ts";
 import { viewOne } from "../estate/machine-views.ts";
 import { Policy } from "../kinds.ts";
-import { type KeptMachines, keptMachines } from "./kept-machines.ts";
 import { lackInWords, TOLD } from "./overcommit.ts";
 
 /** What is wrong with the host that an Instance gets, or with what it grows to there. */

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
 import { AuditLog } from "../api/audit.ts";
 import { ensureAdminKubeconfig, writeEnrolment } from "../api/kubeconfig.ts";
 import { LocalClient } from "../api/local.ts";
@@ -65,6 +66,12 @@ const ENROLMENT_TTL_MS = 24 * 3600_000;
 /** Of this machine. */
 const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 
+/**
+ * Otherwise V8 collects all garbage whenever 64 MiB of buffers were made, however large the heap is: with an estate of 40,000 machines that took a fifth of the
+ * process's time. With it, buffers count as part of the heap, which is collected when it has grown by a share of itself.
+ */
+const collectBySize = () => setFlagsFromString("--external-memory-accounted-in-global-limit");
+
 /** Runs until SIGTERM, or until the store can go on no more. @throws UserError for a wrong address */
 export async function server(
   paths: StatePaths,
@@ -73,6 +80,7 @@ export async function server(
   const match = /^(.+):(\d+)$/.exec(options.listen);
   if (!match) throw new UserError(`--listen: ${JSON.stringify(options.listen)} is not HOST:PORT`);
   const [, host = "", port = ""] = match;
+  collectBySize();
   const oidc = oidcOptions(options);
   const log = createLogger("control-plane");
   const stopTracing = await startTracing("vireo-control-plane", version());

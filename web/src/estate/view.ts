@@ -29,7 +29,7 @@ const MIN_ZOOM = 0.03;
 const MAX_ZOOM = 3;
 /** Of a frame, for the next sheet; for the first one more: there is nothing yet that could move. */
 const PAINT_MS = 5;
-const FIRST_MS = 50;
+const FIRST_MS = 250;
 /** Of what is in sight, on each side of it: so far the map can be dragged before a new sheet must be there. */
 const MARGIN = 0.25;
 

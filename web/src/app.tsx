@@ -4,7 +4,7 @@ import { Ago } from "../ui/basics.tsx";
 import { Icon } from "../ui/icons.tsx";
 import { Empty, Loading } from "../ui/states.tsx";
 import { Toasts } from "../ui/toasts.tsx";
-import { Caught, page } from "./caught.tsx";
+import { Caught, type Page as LazyPage, page } from "./caught.tsx";
 import { reconnectNow, useConnection } from "./data/live.ts";
 import { scope, setScope } from "./data/scope.ts";
 import { Machines } from "./pages/machines.tsx";
@@ -18,9 +18,11 @@ export interface PageProps {
   parts: readonly string[];
 }
 
+const START = "/estate";
+
 const Palette = page(() => import("./palette.tsx"));
 
-const PAGES: readonly { at: RegExp; page: ComponentType<PageProps> }[] = [
+const PAGES: readonly { at: RegExp; page: ComponentType<PageProps> | LazyPage<PageProps> }[] = [
   { at: /^\/machines$/, page: Machines },
   { at: /^\/machines\/new$/, page: page(() => import("./pages/create.tsx")) },
   { at: /^\/machines\/([^/]+)\/([^/]+)(?:\/([a-z]+))?$/, page: page(() => import("./pages/machine.tsx")) },
@@ -38,6 +40,12 @@ const PAGES: readonly { at: RegExp; page: ComponentType<PageProps> }[] = [
   { at: /^\/images\/new$/, page: page(() => import("./pages/studio.tsx")) },
   { at: /^\/images\/([^/]+)$/, page: page(() => import("./pages/image.tsx")) },
 ];
+
+/** Has the code of an address's page loaded, before it is known who asks for it. */
+export function loadPage(path: string): void {
+  const found = PAGES.find(({ at }) => at.test(path === "/" ? START : path))?.page;
+  if (found && "load" in found) found.load();
+}
 
 function Page({ path }: { path: string }) {
   for (const { at, page: Found } of PAGES) {
@@ -93,7 +101,7 @@ export function App() {
   const search = useRef(() => setSearching(true)).current;
   useKeys(search);
   useEffect(() => {
-    if (path === "/") navigate("/estate", { replace: true });
+    if (path === "/") navigate(START, { replace: true });
   }, [path]);
   const here = SECTIONS.find((section) => path.startsWith(section.path));
   useEffect(() => {

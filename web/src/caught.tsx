@@ -1,12 +1,30 @@
 /** A page whose code cannot be had, or that failed: the rest goes on, and says so in its place. */
-import { Component, type ComponentType, type LazyExoticComponent, lazy, type ReactNode } from "react";
+import { Component, type ComponentType, lazy, type ReactNode } from "react";
 import { messageOf } from "./data/api.ts";
 import { loaded, OutOfDate } from "./loaded.ts";
 
-/** As React's, but without a control plane it waits for one, as lists do. */
-export const page = <P,>(
-  load: () => Promise<{ default: ComponentType<P> }>,
-): LazyExoticComponent<ComponentType<P>> => lazy(() => loaded(load));
+export interface Page<P> {
+  (props: P): ReactNode;
+  /** Has its code loaded. Once that is there the page appears at once: React shows what a page is waited for with for 300 ms at least. */
+  load: () => void;
+}
+
+/** As React's lazy, but without a control plane it waits for one, as lists do. */
+export function page<P extends object>(load: () => Promise<{ default: ComponentType<P> }>): Page<P> {
+  let known: ComponentType<P> | undefined;
+  const get = async () => {
+    const made = await loaded(load);
+    known = made.default;
+    return made;
+  };
+  const Later = lazy(get);
+  const Shown = (props: P) => {
+    const Found = known ?? Later;
+    return <Found {...props} />;
+  };
+  // Whoever needs it is told what is wrong.
+  return Object.assign(Shown, { load: () => void get().catch(() => {}) });
+}
 
 interface Props {
   /** Another one is another try. */

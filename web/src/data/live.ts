@@ -27,7 +27,7 @@ import {
   scopePath,
 } from "./kinds.ts";
 
-const PAGE = 10_000;
+const PAGE = 20_000;
 const GATHER_MS = 120;
 /** Pages look at all objects of a list whenever some have changed: at very many more seldom, so that they do little else. */
 const TOLD_PER_MS = 20;

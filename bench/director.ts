@@ -7,7 +7,8 @@
  * or a time grows faster than n log n.
  */
 import type { Estate, HostView, MachineView } from "../src/director/estate/estate.ts";
-import { applyTo, indexOf } from "../src/director/estate/estate-index.ts";
+import { indexOf } from "../src/director/estate/estate-index.ts";
+import { applyTo } from "../src/director/estate/moved.ts";
 import type { Policy } from "../src/director/kinds.ts";
 import { place } from "../src/director/planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../src/director/planning/plan.ts";

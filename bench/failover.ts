@@ -6,7 +6,8 @@
  * hosts also what the server's last word costs at each bind (failover-bind.ts). Ends with 1 when at 10,000 hosts a bar is missed: a plan in 1 s, a placement in 1 ms at p99; or at 1,000 a bind in 5 ms.
  */
 import type { Estate, HostView, MachineView } from "../src/director/estate/estate.ts";
-import { applyTo, indexOf } from "../src/director/estate/estate-index.ts";
+import { indexOf } from "../src/director/estate/estate-index.ts";
+import { applyTo } from "../src/director/estate/moved.ts";
 import { survivalOf } from "../src/director/failover/failover.ts";
 import type { Policy } from "../src/director/kinds.ts";
 import { place } from "../src/director/planning/place.ts";

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checkPolicy } from "./checks.ts";
 import type { Estate, HostView, MachineView } from "./estate/estate.ts";
-import { apply } from "./estate/estate-index.ts";
+import { apply } from "./estate/moved.ts";
 import { GOALS, type Goal, type Policy } from "./kinds.ts";
 import { explain } from "./planning/explain.ts";
 import { place } from "./planning/place.ts";

@@ -6,7 +6,8 @@ import { choose, judge } from "../planning/place.ts";
 import { score } from "../planning/score.ts";
 import { isSpecial, obstacle } from "../rules/rules.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
-import { apply, indexOf } from "./estate-index.ts";
+import { indexOf } from "./estate-index.ts";
+import { apply } from "./moved.ts";
 
 const GiB = 2 ** 30;
 const HOSTS = 6;

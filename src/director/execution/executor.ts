@@ -14,7 +14,8 @@ import { Informer } from "../../reconcile/informer.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import type { Estate } from "../estate/estate.ts";
-import { depart, indexOf, withWays } from "../estate/estate-index.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import { depart, forDepartures } from "../estate/moved.ts";
 import { othersFirst, readEstate } from "../estate/read-estate.ts";
 import { isCarriedOut, isFinalPlan, Plan } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
@@ -93,7 +94,7 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
     // Read after the Migrations: what has ended is in it. And it is no small thing to read.
     const read = await readEstate(client, context);
     await othersFirst();
-    const estate = withWays(read, BEGUN_AT_ONCE);
+    const estate = forDepartures(read, BEGUN_AT_ONCE);
     for (const i of ended) states[i] = told(estate, migrations, plan, states, i);
     isMore = waits && (await beginThose(context, plan, states, estate, migrations));
   }

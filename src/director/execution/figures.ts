@@ -1,6 +1,7 @@
 /** Figures of hosts and machines before and after a move: what it was to gain, and what it did. Pure. */
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import { apply, indexOf } from "../estate/estate-index.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import { apply } from "../estate/moved.ts";
 import { curveOf, wattsAt } from "../estate/watts.ts";
 import type { BothHosts, Effect, HostFigures, Plan } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";

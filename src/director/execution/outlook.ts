@@ -1,6 +1,7 @@
 /** The hosts, and the estate in all, before a plan and as it is to leave them: what approving it changes. Pure. */
 import type { Estate } from "../estate/estate.ts";
-import { apply, indexOf } from "../estate/estate-index.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import { apply } from "../estate/moved.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
 import type { EstateFigures, HostFigures, Outlook } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";

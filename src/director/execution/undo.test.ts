@@ -1,7 +1,8 @@
 /** Undo of a plan, what moves will take by what they took, and which may go on at once: the pure parts. */
 import { describe, expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import { apply, indexOf } from "../estate/estate-index.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import { apply } from "../estate/moved.ts";
 import type { Plan, Policy } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";

@@ -3,7 +3,8 @@
  * at every step. What cannot go back is named with the reason. A stay time is no reason: a user asked for it. Pure.
  */
 import type { Estate, MachineView } from "../estate/estate.ts";
-import { apply, indexOf } from "../estate/estate-index.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import { apply } from "../estate/moved.ts";
 import { isFinalPlan, type Plan } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import { score } from "../planning/score.ts";

@@ -1,7 +1,7 @@
 /** Moves that are worth it only together, as the solver finds them. */
 import { describe, expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import { apply } from "../estate/estate-index.ts";
+import { apply } from "../estate/moved.ts";
 import type { Policy } from "../kinds.ts";
 import { obstacle } from "../rules/rules.ts";
 import { PLAN_DEFAULTS, type PlanOptions, planMoves } from "./plan.ts";

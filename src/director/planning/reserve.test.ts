@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import { apply } from "../estate/estate-index.ts";
+import { apply } from "../estate/moved.ts";
 import { survivalOf } from "../failover/failover.ts";
 import type { Policy } from "../kinds.ts";
 import { obstacle } from "../rules/rules.ts";

@@ -1,7 +1,7 @@
 /** No ping-pong: whatever the load does, no machine comes back to a host within its stay time after it left it. */
 import { expect, it } from "vitest";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import { apply } from "../estate/estate-index.ts";
+import { apply } from "../estate/moved.ts";
 import type { Policy } from "../kinds.ts";
 import { xorshift } from "../solver/random.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";

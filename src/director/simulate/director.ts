@@ -1,6 +1,6 @@
 /** The real director, as a simulation asks it: placement as for a new machine, plans as each minute. Pure. */
 import type { Estate, MachineView } from "../estate/estate.ts";
-import { applyTo } from "../estate/estate-index.ts";
+import { applyTo } from "../estate/moved.ts";
 import { inBatchOrder } from "../planning/batch.ts";
 import { place } from "../planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";

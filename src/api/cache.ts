@@ -84,6 +84,7 @@ class Collection {
       this.#givenOut = true;
       return this.#objects;
     }
+    if (begin === end) return [];
     const known = this.#parts.get(prefix);
     if (known) return known;
     const objects = this.#objects.slice(begin, end);

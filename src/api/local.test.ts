@@ -19,6 +19,8 @@ it("gives those who share what the server has, and all others copies of their ow
   await Promise.all(informers.map(({ synced }) => synced));
   const shared = async () => (await client.list(Network, { shared: true })).items[0];
   const first = await shared();
+  const served = plane.service.kinds.find(({ kind }) => kind === Network.kind);
+  expect(served && (await plane.service.get(served, undefined, "a"))).toBe(first);
   expect(informers.map((informer) => informer.get("a") === first)).toEqual([true, true]);
   // Of a test's control plane: whoever changes what is shared fails.
   expect(Object.isFrozen(first?.spec)).toBe(true);

@@ -9,7 +9,7 @@ import type { Service, User } from "./service.ts";
 /** What the server's own reconcilers are to the API. */
 export const CONTROL_PLANE: User = { name: "system:control-plane", groups: ["system:masters"] };
 
-/** Without managedFields: our own code has no use for them, a write that leaves them out keeps them, and copying costs. */
+/** To be changed, and written back: without managedFields, which our own code has no use for, and which a write that leaves them out keeps. */
 function copied(object: Resource): Resource {
   const { managedFields: _, ...metadata } = object.metadata;
   return structuredClone({ ...object, metadata });
@@ -28,7 +28,7 @@ export class LocalClient implements Client {
   }
 
   // The casts to T below are safe: a kind's objects all passed its schema, and T is derived from that schema. Objects
-  // are copied, because callers may change what they get, and the server's cache must not change with it.
+  // are copied where callers may change what they get: the server's cache must not change with it.
 
   async get<T extends Resource>(kind: Kind<T>, at: ObjectName): Promise<T | undefined> {
     try {

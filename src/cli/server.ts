@@ -1,7 +1,6 @@
 /** `vireo server`: one control plane: store, API server, and, while it leads, the reconcilers. */
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { AuditLog } from "../api/audit.ts";
@@ -69,13 +68,9 @@ const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").tri
 
 /**
  * Otherwise V8 collects all garbage whenever 64 MiB of buffers were made, however large the heap is: with an estate of 40,000 machines that took a fifth of the
- * process's time. With it, buffers count as part of the heap, which is collected when it has grown by a share of itself; and by no more threads than there are
- * other cores, or this one waits for its own helpers.
+ * process's time. With it, buffers count as part of the heap, which is collected when it has grown by a share of itself.
  */
-function collectBySize(): void {
-  setFlagsFromString("--external-memory-accounted-in-global-limit");
-  setFlagsFromString(`--concurrent-marking-max-worker-num=${Math.max(1, availableParallelism() - 1)}`);
-}
+const collectBySize = () => setFlagsFromString("--external-memory-accounted-in-global-limit");
 
 /** Runs until SIGTERM, or until the store can go on no more. @throws UserError for a wrong address */
 export async function server(

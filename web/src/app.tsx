@@ -19,6 +19,7 @@ export interface PageProps {
 }
 
 const START = "/estate";
+const pathOf = (path: string) => path.replace(/(.)\/$/, "$1");
 
 const Palette = page(() => import("./palette.tsx"));
 
@@ -43,7 +44,8 @@ const PAGES: readonly { at: RegExp; page: ComponentType<PageProps> | LazyPage<Pa
 
 /** Has the code of an address's page loaded, before it is known who asks for it. */
 export function loadPage(path: string): void {
-  const found = PAGES.find(({ at }) => at.test(path === "/" ? START : path))?.page;
+  const at = pathOf(path);
+  const found = PAGES.find((page) => page.at.test(at === "/" ? START : at))?.page;
   if (found && "load" in found) found.load();
 }
 
@@ -95,7 +97,7 @@ function useKeys(search: () => void): void {
 }
 
 export function App() {
-  const path = usePath().replace(/(.)\/$/, "$1");
+  const path = pathOf(usePath());
   const me = useMe();
   const [isSearching, setSearching] = useState(false);
   const search = useRef(() => setSearching(true)).current;

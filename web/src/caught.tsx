@@ -1,5 +1,5 @@
 /** A page whose code cannot be had, or that failed: the rest goes on, and says so in its place. */
-import { Component, type ComponentType, lazy, type ReactNode } from "react";
+import { Component, type ComponentType, lazy, type ReactNode, useState } from "react";
 import { messageOf } from "./data/api.ts";
 import { loaded, OutOfDate } from "./loaded.ts";
 
@@ -19,7 +19,8 @@ export function page<P extends object>(load: () => Promise<{ default: ComponentT
   };
   const Later = lazy(get);
   const Shown = (props: P) => {
-    const Found = known ?? Later;
+    // One and the same for as long as it is shown.
+    const [Found] = useState(() => known ?? Later);
     return <Found {...props} />;
   };
   // Whoever needs it is told what is wrong.

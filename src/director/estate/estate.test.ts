@@ -76,6 +76,12 @@ it("counts runs whose machine is gone or odd, on both hosts when they move, and 
   expect(odd.odd).toMatchObject([{ object: "VirtualMachine/odd" }]);
 });
 
+it("counts the run of a machine that makes no sense, and tells what is wrong", () => {
+  const seen = estate([vm("web", { memory: "odd" }), vm("app")], [run("web", "a")]);
+  // Its own memory counts while it has no run.
+  expect(usage(seen, "a")).toMatchObject({ cpus: 2, machines: 1 });
+});
+
 it("moves no machine that is being suspended, or whose run is asked to stop", () => {
   const movable = (spec: Parameters<typeof vm>[1], more: Parameters<typeof run>[2] = {}) =>
     estate([vm("web", spec, "a")], [run("web", "a", more)]).machines[0]?.movable;

@@ -30,7 +30,7 @@ export class KeptViews {
     this.kept.takeChanged();
   }
 
-  /** @returns the views in the order of their keys, the caller's own list; runs whose VirtualMachine is gone or cannot be read have one, too */
+  /** @returns the views in the order of their keys, the caller's own list; runs whose VirtualMachine is gone, cannot be read or makes no sense have one, too */
   look({ machines, instances, unread, localPools }: Machines): {
     views: MachineView[];
     odd: { object: string; message: string }[];
@@ -81,6 +81,15 @@ export class KeptViews {
         object: name ?? uid,
         message: error instanceof Error ? error.message : String(error),
       });
+      // What runs takes room all the same.
+      return vm && this.ownerless(uid, runs);
+    }
+  }
+
+  private ownerless(uid: string, runs: readonly Instance[]): MachineView | undefined {
+    try {
+      return viewOwnerless(uid, runs);
+    } catch {
       return undefined;
     }
   }

@@ -31,8 +31,16 @@ export interface Seen {
  */
 export const othersFirst = (): Promise<void> => turn();
 
-/** What was seen of the machines that a client has read. */
-const known = new WeakMap<Client, KeptViews>();
+/** What was seen of the machines that a client has read; for a while, as it holds all that it saw. */
+const known = new WeakMap<Client, { views: KeptViews; forgetting: NodeJS.Timeout }>();
+const FORGOTTEN_MS = 5 * 60_000;
+
+function viewsOf(client: Client): KeptViews {
+  const { views = new KeptViews(), forgetting } = known.get(client) ?? {};
+  clearTimeout(forgetting);
+  known.set(client, { views, forgetting: setTimeout(() => known.delete(client), FORGOTTEN_MS).unref() });
+  return views;
+}
 
 /** @param besides machines that there are not yet */
 export async function readEstate(
@@ -51,8 +59,6 @@ export async function readEstate(
   ]);
   await othersFirst();
   const now = clock?.now().getTime() ?? Date.now();
-  const views = known.get(client) ?? new KeptViews();
-  known.set(client, views);
   const estate = makeEstate({
     hosts: hosts.items,
     machines: machines.items,
@@ -66,7 +72,7 @@ export async function readEstate(
       ...unread("Instance", instances),
       ...unread("Policy", policies),
     ],
-    known: views,
+    known: viewsOf(client),
   });
   if (besides.length > 0) {
     const more = makeEstate({

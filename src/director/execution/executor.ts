@@ -1,7 +1,7 @@
 /**
- * Carries plans out, as Migrations. It decides nothing: each move is checked again just before it (recheck.ts), begins when those before it
- * and the hosts' links allow it (pace.ts), and one that no longer fits is skipped with the reason; the others go on. What each was to take
- * and gain, and what it did, is written beside each other.
+ * Carries plans out, as Migrations. It decides nothing: each move is checked again before it (recheck.ts), against a reading that is a second old at most, begins when those
+ * before it and the hosts' links allow it (pace.ts), and one that no longer fits is skipped with the reason; the others go on. What each was to take and gain, and what it
+ * did, is written beside each other.
  *
  * The Migration's name comes from the plan and the move's place in it, so a replay after a crash finds it instead of making another; the
  * figures before it are written before it is made.
@@ -17,7 +17,7 @@ import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { depart, forDepartures } from "../estate/moved.ts";
 import { othersFirst, readEstate } from "../estate/read-estate.ts";
-import { isCarriedOut, isFinalPlan, Plan } from "../kinds.ts";
+import { isCarriedOut, isFinalPlan, Plan, Policy } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import type { DirectorContext } from "../planning/scheduler.ts";
 import { figuresOf } from "./figures.ts";
@@ -32,8 +32,9 @@ type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
 
 /** While moves wait or run: hosts and rules may change. A Migration that ends wakes us at once. */
 const LOOK_AGAIN_MS = 3000;
-/** So many moves are begun by one reading of the estate at most: it is no small thing to read, and what it says gets old. */
+/** So many moves are begun by one reading of the estate at most, which is no small thing to read, and as long as it is no older. */
 const BEGUN_AT_ONCE = 8;
+const OLDEST_MS = 1000;
 
 export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LOOK_AGAIN_MS): Promise<void> {
   const { client, log, signal } = context;
@@ -93,10 +94,11 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
   if (ended.length > 0 || waits) {
     // Read after the Migrations: what has ended is in it. And it is no small thing to read.
     const read = await readEstate(client, context);
+    const readMs = performance.now();
     await othersFirst();
     const estate = forDepartures(read, BEGUN_AT_ONCE);
     for (const i of ended) states[i] = told(estate, migrations, plan, states, i);
-    isMore = waits && (await beginThose(context, plan, states, estate, migrations));
+    isMore = waits && (await beginThose(context, plan, states, { estate, readMs }, migrations));
   }
   const done = states.filter(({ phase }) => phase === "Succeeded").length;
   if (states.some(isOpen)) {
@@ -159,7 +161,7 @@ async function beginThose(
   context: DirectorContext,
   plan: Plan,
   states: MoveStatus[],
-  estate: Estate,
+  { estate, readMs }: { estate: Estate; readMs: number },
   migrations: readonly Migration[],
 ): Promise<boolean> {
   const { moves } = plan.spec;
@@ -183,6 +185,8 @@ async function beginThose(
       states[i] = { ...state, message };
       continue;
     }
+    if (begun > 0 && (performance.now() - readMs > OLDEST_MS || !(await isAsRead(context, plan, move))))
+      return true;
     const now = await begin(context, plan, i, states, estate);
     states[i] = now;
     if (now.phase !== "Running") continue;
@@ -190,6 +194,17 @@ async function beginThose(
     if (++begun === BEGUN_AT_ONCE || !depart(estate, `${move.namespace}/${move.vm}`, move.to)) return true;
   }
   return false;
+}
+
+/** Whether the plan and the policy of a move are what they were when the estate was read, and it is still ours to carry out. */
+async function isAsRead({ client, signal }: DirectorContext, plan: Plan, move: Move): Promise<boolean> {
+  const now = await client.get(Plan, { name: plan.metadata.name });
+  if (signal.aborted || !now || isFinalPlan(now)) return false;
+  if (now.metadata.uid !== plan.metadata.uid || now.metadata.generation !== plan.metadata.generation)
+    return false;
+  if (move.policy === undefined || move.policyGeneration === undefined) return true;
+  const policy = await client.get(Policy, { name: move.policy, namespace: move.namespace });
+  return policy?.metadata.generation === move.policyGeneration;
 }
 
 function underWayOf(estate: Estate, { metadata, spec, status }: Migration): UnderWay {

@@ -110,3 +110,31 @@ it("takes back a plan that nobody has looked at yet when it makes another", asyn
     await estate.close();
   }
 });
+
+it("what came up while a plan was under way is looked at when that is over, deleted, too", async () => {
+  const estate = await openEstate();
+  for (const name of ["a", "b"]) await estate.hostFacts(name);
+  await estate.runMachine("first", "a");
+  const { client } = estate;
+  await client.create(Policy, { metadata: { name: "all", namespace: NS }, spec: { selector: {} } });
+  const stop = new AbortController();
+  const running = runPlanner({ client, clock: systemClock, log: silentLogger, signal: stop.signal });
+  const chosen = async () => (await client.get(Policy, { name: "all", namespace: NS }))?.status?.machines;
+  try {
+    await until("the first to be seen", async () => (await chosen()) === 1);
+    const [vm, from, to] = ["first", "a", "b"];
+    const move = { namespace: NS, vm, from, to, reason: "played", expected: "nothing" };
+    await client.create(Plan, {
+      metadata: { name: "p" },
+      spec: { trigger: "played", automation: "act", moves: [move] },
+    });
+    await estate.runMachine("second", "a");
+    await client.delete(Plan, { name: "p" });
+    // Else it would be, at the next look at the estate, a minute later.
+    await until("the second to be seen", async () => (await chosen()) === 2);
+  } finally {
+    stop.abort();
+    await running;
+    await estate.close();
+  }
+});

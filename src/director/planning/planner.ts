@@ -82,11 +82,12 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
   /** While a plan is under way nothing else is planned, and each of its moves has a machine come up. */
   let missed: string | undefined;
   plans.onChange((_name, plan, old) => {
-    if (!plan || !old || isFinalPlan(old) || !isFinalPlan(plan)) return;
-    if (!isCarriedOut(plan)) return;
-    fruitless = madeBy(plan).length > 0 ? 0 : fruitless + 1;
-    const why = whyAgain(plan) ?? missed;
-    missed = undefined;
+    if (!old || isFinalPlan(old) || (plan && !isFinalPlan(plan)) || !isCarriedOut(plan ?? old)) return;
+    if (plan) fruitless = madeBy(plan).length > 0 ? 0 : fruitless + 1;
+    // Nothing is planned while another one goes on: then that one's end is waited for.
+    const late = plans.list().some(isUnderWay) ? undefined : missed;
+    if (late) missed = undefined;
+    const why = (plan && whyAgain(plan)) ?? late;
     if (why) ask(why, undefined, Math.min(EVERY_MS, DEBOUNCE_MS * 2 ** fruitless));
   });
   instances.onChange((_key, instance, old) => {

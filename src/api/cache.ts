@@ -3,6 +3,7 @@
  * commit resolves only after the cache has seen it, so every client reads its own writes.
  */
 import type { Resource } from "../resource/object.ts";
+import { positionIn } from "../resource/sorted.ts";
 import { type Change, Compacted, type Store } from "../store/store.ts";
 import { knowPrevious, objectOf, parseStored } from "./changed-objects.ts";
 import { Feed } from "./feed.ts";
@@ -17,17 +18,6 @@ export interface Cached {
 
 /** How far back watchers that come to a server just started are served from its memory. */
 const REPLAYED_REVISIONS = 5000;
-
-/** Where the key is, or would be. @param sorted by key */
-export function positionIn(sorted: readonly Cached[], key: string): number {
-  let [low, high] = [0, sorted.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((sorted[middle]?.key ?? "") < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
 
 /** Behind all keys that begin so. */
 export const endOf = (prefix: string) => `${prefix}\uffff`;

@@ -2,8 +2,9 @@
 import { ApiError } from "../resource/errors.ts";
 import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
+import { positionIn } from "../resource/sorted.ts";
 import { type Change, Compacted, type Store } from "../store/store.ts";
-import { type Cache, type Cached, endOf, keyFor, positionIn } from "./cache.ts";
+import { type Cache, type Cached, endOf, keyFor } from "./cache.ts";
 import { objectOf, previousOf } from "./changed-objects.ts";
 import { resourceName } from "./prepare.ts";
 import { equalityOf, type Predicate, parseFieldSelector, parseLabelSelector } from "./selectors.ts";

@@ -3,7 +3,7 @@ import type { Client } from "../client/client.ts";
 import { pathOf } from "../client/paths.ts";
 import { describeEffect } from "../director/execution/effect-words.ts";
 import { lastToUndo, madeBy } from "../director/execution/undo.ts";
-import { isCarriedOut, isFinalPlan, Plan } from "../director/kinds.ts";
+import { isFinalPlan, isPlanUnderWay, Plan } from "../director/kinds.ts";
 import { type Undoing, undoingFrom } from "../director/planning/answers.ts";
 import { carryOut, type Standing } from "./operation.ts";
 import { namesOf } from "./plan-show.ts";
@@ -39,7 +39,7 @@ export async function undoWith(
 ): Promise<void> {
   const plans = (await client.list(Plan)).items;
   const plan = planOf(plans, options.name);
-  const busy = plans.find((one) => isCarriedOut(one) && !isFinalPlan(one));
+  const busy = plans.find(isPlanUnderWay);
   if (busy)
     throw new UserError(
       `plan/${busy.metadata.name} is under way; undo when it has ended (\`vireo get plan/${busy.metadata.name} -w\` shows how it goes)`,

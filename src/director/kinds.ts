@@ -381,4 +381,4 @@ export const Plan = defineKind({
 });
 export type Plan = ObjectOf<typeof Plan>;
 
-export { isCarriedOut, isFinalPlan } from "./planning/plan-standing.ts";
+export { isCarriedOut, isFinalPlan, isPlanUnderWay } from "./planning/plan-standing.ts";

@@ -16,7 +16,7 @@ const ALL: ReadonlyMap<string, Distribution["spec"]> = new Map(
   allReleases().map((spec) => [distributionName(spec), spec]),
 );
 
-/** Programs, keys and what this process may do come and go without anybody telling. Not often: to start a program takes a process as large as a control plane a quarter of a second. */
+/** Programs, keys and what this process may do come and go without anybody telling. Not often: to start a program takes a process of some GB, as a large estate's control plane is, a quarter of a second. */
 const LOOK_MS = 120_000;
 
 /** One look for all distributions, until it is older than LOOK_MS. */

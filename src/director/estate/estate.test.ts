@@ -5,46 +5,11 @@ import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import type { Migration } from "../../compute/migrations/kinds.ts";
 import { declaredFacts } from "../../compute/testing/estate.ts";
 import { usage } from "../rules/rules.ts";
+import { run, vm } from "../testing/machines.ts";
 import { makeEstate, type Unread, viewHost } from "./estate.ts";
 
 const MiB = 2 ** 20;
 const apiVersion = "vireo.dev/v1" as const;
-
-const vm = (name: string, spec: Partial<VirtualMachine["spec"]> = {}, host?: string): VirtualMachine => ({
-  apiVersion,
-  kind: "VirtualMachine",
-  metadata: { name, namespace: "default", uid: `uid-${name}` },
-  spec: {
-    running: true,
-    cpus: 1,
-    memory: "64Mi",
-    image: "web",
-    storagePool: "default",
-    networks: [],
-    restart: "Always",
-    ...spec,
-  },
-  ...(host ? { status: { host } } : {}),
-});
-
-const run = (name: string, host: string, spec: Partial<Instance["spec"]> = {}): Instance => ({
-  apiVersion,
-  kind: "Instance",
-  metadata: { name: `${name}-1`, namespace: "default", uid: `uid-${name}-1`, labels: { tier: name } },
-  spec: {
-    vm: name,
-    vmUid: `uid-${name}`,
-    cpus: 2,
-    memory: "128Mi",
-    image: "web",
-    storagePool: "default",
-    interfaces: [],
-    running: true,
-    host,
-    ...spec,
-  },
-  status: { custody: "Held", phase: "Running" },
-});
 
 const estate = (machines: VirtualMachine[], instances: Instance[], unread: Unread[] = []) =>
   makeEstate({

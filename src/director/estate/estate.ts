@@ -10,9 +10,10 @@ import { heldForPower } from "../../power/kinds.ts";
 import { invalidity } from "../../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../../resource/object.ts";
 import { parseBytes } from "../../resource/quantity.ts";
+import { positionIn } from "../../resource/sorted.ts";
 import type { DOMAINS, Policy } from "../kinds.ts";
 import { isLeftForMemory } from "../planning/failing-memory.ts";
-import { KeptViews, placeOf } from "./kept-views.ts";
+import { KeptViews } from "./kept-views.ts";
 import { localPoolsIn, namespaceOf } from "./machine-views.ts";
 import type { Tariffs } from "./tariffs.ts";
 import type { MachineUse } from "./use.ts";
@@ -249,7 +250,7 @@ export function makeEstate(objects: {
   const goingTo = goals(objects.migrations ?? []);
   // Of a large estate few were moved lately.
   for (const key of new Set([...past.keys(), ...goingTo.keys()])) {
-    const at = placeOf(machines, key);
+    const at = positionIn(machines, key);
     const view = machines[at];
     if (view?.key !== key) continue;
     const to = goingTo.get(key);

@@ -3,49 +3,25 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import type { Resource } from "../../resource/object.ts";
+import { run, vm } from "../testing/machines.ts";
 import { KeptViews, type Machines } from "./kept-views.ts";
 
 const apiVersion = "vireo.dev/v1" as const;
 
-function vm(name: string, uid: string, cpus: number): VirtualMachine {
-  const metadata = { name, namespace: "default", uid, labels: { tier: uid } };
-  // That one makes no sense.
-  const memory = cpus === 13 ? "odd" : "64Mi";
-  return {
-    apiVersion,
-    kind: "VirtualMachine",
-    metadata,
-    spec: {
-      running: true,
-      cpus,
-      memory,
-      image: "web",
-      storagePool: `pool-${cpus % 2}`,
-      networks: [],
-      restart: "Always",
-    },
-    status: { host: "last" },
-  };
+/** One with 13 processors makes no sense. */
+function machine(name: string, uid: string, cpus: number): VirtualMachine {
+  const spec = { cpus, memory: cpus === 13 ? "odd" : "64Mi", storagePool: `pool-${cpus % 2}` };
+  const made = vm(name, spec, "last");
+  return { ...made, metadata: { ...made.metadata, uid, labels: { tier: uid } } };
 }
 
-function run(vmName: string, vmUid: string, n: number, host: string): Instance {
-  const metadata = { name: `${vmName}-${n}`, namespace: "default", uid: `${vmUid}-${n}` };
+/** The third is over. */
+function instance(name: string, vmUid: string, n: number, host: string): Instance {
+  const made = run(name, host, { vmUid });
   return {
-    apiVersion,
-    kind: "Instance",
-    metadata,
-    spec: {
-      vm: vmName,
-      vmUid,
-      cpus: 2,
-      memory: "128Mi",
-      image: "web",
-      storagePool: "default",
-      interfaces: [],
-      running: true,
-      host,
-    },
-    status: { custody: n % 4 === 3 ? "Released" : "Held", phase: "Running" },
+    ...made,
+    metadata: { ...made.metadata, name: `${name}-${n}`, uid: `${vmUid}-${n}` },
+    status: { ...made.status, custody: n === 3 ? "Released" : "Held" },
   };
 }
 
@@ -82,10 +58,10 @@ it("whatever comes, changes and goes", () => {
       for (const { vms, runs, local, unread } of steps) {
         const now: Machines = {
           machines: inOrder(
-            Object.entries(vms).map(([of, { uid, cpus }]) => same(vm(of, `${of}${uid}`, cpus))),
+            Object.entries(vms).map(([of, { uid, cpus }]) => same(machine(of, `${of}${uid}`, cpus))),
           ),
           instances: inOrder(
-            Object.entries(runs).map(([of, { uid, n, host }]) => same(run(of, `${of}${uid}`, n, host))),
+            Object.entries(runs).map(([of, { uid, n, host }]) => same(instance(of, `${of}${uid}`, n, host))),
           ),
           localPools: new Set(local),
           unread: unread.map((uid) => ({

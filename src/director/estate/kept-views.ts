@@ -1,9 +1,10 @@
 /** How the director sees the machines of an estate that it reads again and again: of tens of thousands few are others since the last reading, and only those are looked at. */
 import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import type { ObjectMeta } from "../../resource/object.ts";
+import { positionIn } from "../../resource/sorted.ts";
 import type { MachineView } from "./estate.ts";
 import { KeptMachines } from "./kept-machines.ts";
-import { viewMachine, viewOwnerless } from "./machine-views.ts";
+import { viewOne, viewOwnerless } from "./machine-views.ts";
 
 /** Machines and runs in the order of their keys; what did not change is the same object. */
 export interface Machines {
@@ -48,7 +49,7 @@ export class KeptViews {
     for (const uid of changed) {
       const view = this.lookAt(uid, unread, localPools);
       const key = this.keys.get(uid);
-      const at = key === undefined ? -1 : placeOf(this.views, key);
+      const at = key === undefined ? -1 : positionIn(this.views, key);
       if (view && view.key === key) this.views[at] = view;
       else {
         if (key !== undefined) this.views.splice(at, 1);
@@ -72,7 +73,7 @@ export class KeptViews {
     const [vm, runs] = [this.kept.vms.get(uid), this.kept.runs.get(uid) ?? []];
     this.odd.delete(uid);
     try {
-      return vm ? viewMachine(vm, runs, unread, localPools) : viewOwnerless(uid, runs);
+      return viewOne(vm, runs, localPools, unread);
     } catch (error) {
       const [name] = vm
         ? [`VirtualMachine/${vm.metadata.name}`]
@@ -93,15 +94,4 @@ export class KeptViews {
       return undefined;
     }
   }
-}
-
-/** Where the view of that key is, or would be, in views in the order of their keys. */
-export function placeOf(views: readonly MachineView[], key: string): number {
-  let [low, high] = [0, views.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((views[middle]?.key ?? "") < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

@@ -12,7 +12,7 @@ const live = (instance: Instance) => instance.status?.custody !== "Released";
 export const namespaceOf = ({ metadata }: { metadata: ObjectMeta }) => metadata.namespace ?? "default";
 
 /** A machine of which an instance cannot be read is where it was last, and stays there. */
-export function viewMachine(
+function viewMachine(
   vm: VirtualMachine,
   runs: readonly Instance[],
   unread: readonly ObjectMeta[],
@@ -91,13 +91,14 @@ export function viewOwnerless(vmUid: string, instances: readonly Instance[]): Ma
 export const localPoolsIn = (pools: readonly StoragePool[]): ReadonlySet<string> =>
   new Set(pools.filter(({ spec }) => !spec.directory.shared).map(({ metadata }) => metadata.name));
 
-/** One machine of the estate by itself, as makeEstate has it where no Migration is. @param vm undefined: it is gone @param runs of it, released or not */
+/** One machine of the estate by itself, as makeEstate has it where no Migration is. @param vm undefined: it is gone @param runs of it, released or not @param unread instances that cannot be read */
 export function viewOne(
   vm: VirtualMachine | undefined,
   runs: readonly Instance[],
   localPools: ReadonlySet<string>,
+  unread: readonly ObjectMeta[] = [],
 ): MachineView | undefined {
-  if (vm) return viewMachine(vm, runs, [], localPools);
+  if (vm) return viewMachine(vm, runs, unread, localPools);
   const [first] = runs;
   return first && viewOwnerless(first.spec.vmUid, runs);
 }

@@ -24,6 +24,8 @@ let agentsMove: Set<string>;
 /** How often the executor has read the estate, and had when it began each move. */
 let readings: number;
 let readingsAtMove: number[];
+/** Done when a move begins, before it has. */
+let onMove: () => Promise<unknown>;
 
 beforeEach(async () => {
   estate = await openEstate();
@@ -36,9 +38,13 @@ beforeEach(async () => {
   stop = new AbortController();
   readings = 0;
   readingsAtMove = [];
+  onMove = async () => {};
   const client = overriding(estate.client, {
-    create: (kind, object) => {
-      if (kind.kind === "Migration") readingsAtMove.push(readings);
+    create: async (kind, object) => {
+      if (kind.kind === "Migration") {
+        readingsAtMove.push(readings);
+        await onMove();
+      }
       return estate.client.create(kind, object);
     },
     list: (kind, options) => {
@@ -364,6 +370,42 @@ it("of a large estate one reading is enough to begin all that may", async () => 
   expect(begun.status?.moves?.[3]?.message).toBe("waits: host a takes part in 2 moves already");
   // One to tell what the plan is to change, one to begin.
   expect(readingsAtMove).toEqual([2, 2, 2]);
+});
+
+it("begins eight by one reading at most", async () => {
+  const moves = Array.from({ length: 9 }, (_, i) => move(`m${i}`, `from-${i}`, `to-${i}`));
+  for (const { vm, from, to } of moves) {
+    for (const name of [from, to]) {
+      await estate.client.create(Host, { metadata: { name }, spec: {} });
+      await estate.hostReady(name, "True");
+      await estate.hostFacts(name);
+    }
+    await estate.runMachine(vm, from);
+  }
+  await create("p1", moves);
+  await plan(
+    "p1",
+    "begun",
+    ({ status }) => status?.moves?.every(({ phase }) => phase === "Running") ?? false,
+  );
+  const [first] = readingsAtMove;
+  expect(readingsAtMove.filter((at) => at === first).length).toBeLessThanOrEqual(8);
+  expect(readingsAtMove).toHaveLength(9);
+});
+
+it("a policy that changes when a move begins takes back the next by the same reading", async () => {
+  const made = await estate.client.create(Policy, {
+    metadata: { name: "web", namespace: NS },
+    spec: { selector: { matchLabels: { not: "chosen" } } },
+  });
+  const planned = { policy: "web", policyGeneration: made.metadata.generation ?? 0 };
+  await estate.runMachine("x", "a");
+  await estate.runMachine("y", "b");
+  onMove = () =>
+    estate.client.patch(Policy, { name: "web", namespace: NS }, { spec: { automation: "advise" } });
+  await create("p1", [move("x", "a", "b"), move("y", "b", "c", planned)]);
+  const { status } = await plan("p1", "looked at", (now) => now.status?.moves?.[1]?.phase === "Skipped");
+  expect(status?.moves?.[1]?.message).toBe('policy "web" has changed since it was planned');
 });
 
 it("a user's move that has not begun takes no place from it", async () => {

@@ -1,5 +1,5 @@
 /**
- * Carries plans out, as Migrations. It decides nothing: each move is checked again before it (recheck.ts), against a reading that is a second old at most, begins when those
+ * Carries plans out, as Migrations. It decides nothing: each move is checked again before it (recheck.ts), begins when those
  * before it and the hosts' links allow it (pace.ts), and one that no longer fits is skipped with the reason; the others go on. What each was to take and gain, and what it
  * did, is written beside each other.
  *
@@ -32,7 +32,7 @@ type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
 
 /** While moves wait or run: hosts and rules may change. A Migration that ends wakes us at once. */
 const LOOK_AGAIN_MS = 3000;
-/** So many moves are begun by one reading of the estate at most, which is no small thing to read, and as long as it is no older. */
+/** So many moves are begun at most by one reading of the estate, which is no small thing to read; the second and those after it only while it is no older than that. */
 const BEGUN_AT_ONCE = 8;
 const OLDEST_MS = 1000;
 
@@ -93,8 +93,8 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
   let isMore = false;
   if (ended.length > 0 || waits) {
     // Read after the Migrations: what has ended is in it. And it is no small thing to read.
-    const read = await readEstate(client, context);
     const readMs = performance.now();
+    const read = await readEstate(client, context);
     await othersFirst();
     const estate = forDepartures(read, BEGUN_AT_ONCE);
     for (const i of ended) states[i] = told(estate, migrations, plan, states, i);

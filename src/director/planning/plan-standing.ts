@@ -10,6 +10,10 @@ export const isFinalPlan = ({ status }: Pick<Plan, "status">): boolean =>
 export const isCarriedOut = ({ spec: { automation, approval } }: Pick<Plan, "spec">): boolean =>
   automation === "act" || (automation === "ask" && approval === "Approved");
 
+/** Its moves are being made, or about to be. */
+export const isPlanUnderWay = (plan: Pick<Plan, "spec" | "status">): boolean =>
+  isCarriedOut(plan) && !isFinalPlan(plan);
+
 /** A user's word on a plan. */
 export interface Decision {
   /** For spec.approval of a plan that asks; written first, because it is refused when others have decided already. */

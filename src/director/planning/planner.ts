@@ -15,7 +15,7 @@ import { HOLD_MS } from "../execution/kept.ts";
 import { policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
 import { failoverFaults } from "../failover/failover.ts";
-import { isCarriedOut, isFinalPlan, Plan, Policy } from "../kinds.ts";
+import { isCarriedOut, isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
 import { feasibility } from "../rules/feasible.ts";
 import { obstacle } from "../rules/rules.ts";
 import { isLeftForMemory, MEMORY_FAILING } from "./failing-memory.ts";
@@ -85,7 +85,7 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     if (!old || isFinalPlan(old) || (plan && !isFinalPlan(plan)) || !isCarriedOut(plan ?? old)) return;
     if (plan) fruitless = madeBy(plan).length > 0 ? 0 : fruitless + 1;
     // Nothing is planned while another one goes on: then that one's end is waited for.
-    const late = plans.list().some(isUnderWay) ? undefined : missed;
+    const late = plans.list().some(isPlanUnderWay) ? undefined : missed;
     if (late) missed = undefined;
     const why = (plan && whyAgain(plan)) ?? late;
     if (why) ask(why, undefined, Math.min(EVERY_MS, DEBOUNCE_MS * 2 ** fruitless));
@@ -96,7 +96,7 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
     const gone = !instance || instance.status?.custody === "Released";
     if (gone && old && leaving.has(old.spec.host ?? "")) ask(`a machine left host ${old.spec.host}`);
     if (instance?.status?.phase !== old?.status?.phase && instance?.status?.phase === "Running") {
-      if (plans.list().some(isUnderWay)) missed = "a machine came up";
+      if (plans.list().some(isPlanUnderWay)) missed = "a machine came up";
       else ask("a machine came up");
     }
   });
@@ -118,8 +118,6 @@ function see(
   const at = first ? Math.min(now, Date.parse(time) || now) : now;
   history?.observe(`${metadata.namespace ?? "default"}/${spec.vm}`, at, cpus);
 }
-
-const isUnderWay = (plan: Plan) => isCarriedOut(plan) && !isFinalPlan(plan);
 
 /** Why it is planned again as soon as a plan is over; undefined: the next look is soon enough. */
 export function whyAgain({ metadata: { name }, spec, status }: Plan): string | undefined {
@@ -155,7 +153,7 @@ async function round(
   await tellHosts(context, estate);
   const plans = (await client.list(Plan)).items;
   // The plan under way changes the estate; it is planned again when that has ended.
-  if (plans.some(isUnderWay)) return;
+  if (plans.some(isPlanUnderWay)) return;
   const free = { now: clock.now().getTime(), released: released(estate, changedAt) };
   const held = holdForUsers(estate, plans, free);
   for (const automation of ["act", "ask", "advise"] as const) {

@@ -8,7 +8,7 @@ import type { Camera, Look, Scene } from "./scene.ts";
 export type Canvas = CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D;
 
 /** Tiles between two looks at the clock. */
-const AT_ONCE = 24;
+const AT_ONCE = 6;
 /** Below, there is no text in a tile, and below the other one no edges either. */
 const FAR = 0.34;
 const VERY_FAR = 0.16;
@@ -88,6 +88,7 @@ export function* paint(
     c.fillStyle = look.muted;
     c.fillText(cut(c, more, group.w - from - 12), group.x + from, group.y + 15);
   }
+  yield;
   let drawn = 0;
   for (const tile of layout.tiles) {
     if (!seen(tile)) continue;

@@ -50,6 +50,7 @@ export class MapView {
   readonly #observer: ResizeObserver;
   #version = 0;
   #sheet: Sheet | undefined;
+  #spare: OffscreenCanvasRenderingContext2D | undefined;
   #next: { sheet: Sheet; painting: Generator<void, void> } | undefined;
 
   readonly canvas: HTMLCanvasElement;
@@ -241,10 +242,7 @@ export class MapView {
     if (!this.#next) {
       const [marginX, marginY] = [Math.round(w * MARGIN), Math.round(h * MARGIN)];
       const size = { w: w + 2 * marginX, h: h + 2 * marginY, ratio };
-      const context = new OffscreenCanvas(Math.round(size.w * ratio), Math.round(size.h * ratio)).getContext(
-        "2d",
-        { alpha: false },
-      );
+      const context = this.#contextOf(Math.round(size.w * ratio), Math.round(size.h * ratio));
       if (!context) return true;
       // Whole pixels, so that the sheet is drawn as it was painted.
       const camera = { zoom, x: x + marginX, y: y + marginY };
@@ -256,10 +254,21 @@ export class MapView {
     do {
       if (!painting.next().done) continue;
       this.#next = undefined;
+      this.#spare = this.#sheet?.context;
       this.#sheet = sheet;
       return isGood(sheet);
     } while (performance.now() < end);
+    // A canvas keeps what it is told and draws it when it is full, or looked at: this frame's part now, not several frames' parts in one of the next.
+    sheet.context.getImageData(0, 0, 1, 1);
     return false;
+  }
+
+  /** For the next sheet: that of the last one but one, if it is as large. */
+  #contextOf(width: number, height: number): OffscreenCanvasRenderingContext2D | null {
+    const { canvas } = this.#spare ?? {};
+    return this.#spare && canvas?.width === width && canvas.height === height
+      ? this.#spare
+      : new OffscreenCanvas(width, height).getContext("2d", { alpha: false });
   }
 
   /** What moves, and what is marked. */
@@ -302,13 +311,11 @@ export class MapView {
     const [mx, my] = [(x1 + x2) / 2, (y1 + y2) / 2 - bend];
     c.strokeStyle = look.text;
     c.lineWidth = 1.5 / Math.min(1, this.#camera.zoom);
-    c.setLineDash([5, 5]);
-    c.lineDashOffset = this.#calm.matches ? 0 : -now / 30;
+    // Not dashed: a line across a large estate has thousands of dashes, which take longer than a frame has.
     c.beginPath();
     c.moveTo(x1, y1);
     c.quadraticCurveTo(mx, my, x2, y2);
     c.stroke();
-    c.setLineDash([]);
     const t = this.#calm.matches ? 1 : (now / 1400) % 1;
     const at = (p0: number, p1: number, p2: number) => (1 - t) ** 2 * p0 + 2 * (1 - t) * t * p1 + t ** 2 * p2;
     c.fillStyle = pieces.get(key)?.color ?? look.accent;

@@ -62,27 +62,38 @@ export const hostTone = (state: string): Tone =>
 
 const priorityOf = ({ spec }: Policy): number => spec.priority ?? 0;
 
-/** By namespace and labels, of which very many machines have the same. */
-const chosenBy = new WeakMap<readonly Policy[], Map<string, readonly Policy[]>>();
+interface Chosen {
+  /** By the metadata of a machine that has not changed since. */
+  byMetadata: WeakMap<object, readonly Policy[]>;
+  /** By namespace and labels, of which very many machines have the same. */
+  byLabels: Map<string, readonly Policy[]>;
+}
+const chosenBy = new WeakMap<readonly Policy[], Chosen>();
 
 /** Policies that choose a machine, the one that decides first; as the director orders them. */
 export function policiesOf(
   vm: { metadata: Pick<Machine["metadata"], "namespace" | "labels"> },
   policies: readonly Policy[],
 ): readonly Policy[] {
-  const kept = chosenBy.get(policies) ?? new Map<string, readonly Policy[]>();
-  if (!chosenBy.has(policies)) chosenBy.set(policies, kept);
-  const key = `${vm.metadata.namespace} ${JSON.stringify(vm.metadata.labels ?? {})}`;
-  const known = kept.get(key);
+  const kept = chosenBy.get(policies) ?? { byMetadata: new WeakMap(), byLabels: new Map() };
+  chosenBy.set(policies, kept);
+  const { byMetadata, byLabels } = kept;
+  const { metadata } = vm;
+  const known = byMetadata.get(metadata);
   if (known) return known;
-  const made = policies
-    .filter(
-      ({ metadata, spec }) =>
-        metadata.namespace === vm.metadata.namespace && selects(spec.selector, vm.metadata.labels ?? {}),
-    )
-    .sort((a, b) => priorityOf(b) - priorityOf(a) || (a.metadata.name < b.metadata.name ? -1 : 1));
-  kept.set(key, made);
-  return made;
+  const key = `${metadata.namespace} ${JSON.stringify(metadata.labels ?? {})}`;
+  const chosen =
+    byLabels.get(key) ??
+    policies
+      .filter(
+        (policy) =>
+          policy.metadata.namespace === metadata.namespace &&
+          selects(policy.spec.selector, metadata.labels ?? {}),
+      )
+      .sort((a, b) => priorityOf(b) - priorityOf(a) || (a.metadata.name < b.metadata.name ? -1 : 1));
+  byLabels.set(key, chosen);
+  byMetadata.set(metadata, chosen);
+  return chosen;
 }
 
 /** Twelve hues that are told apart on light and dark ground, neighbours most of all. */
@@ -109,6 +120,8 @@ export interface HostLoad {
   watts: number | undefined;
 }
 
+const RESTS: ReadonlySet<string> = new Set(["Stopped", "Suspended", "Failed"]);
+
 /** What machines are given and use of each host. A stopped machine takes nothing. */
 export function loadOf(hosts: readonly HostBrief[], machines: readonly Machine[]): Map<string, HostLoad> {
   const loads = new Map<string, HostLoad>();
@@ -125,7 +138,7 @@ export function loadOf(hosts: readonly HostBrief[], machines: readonly Machine[]
     });
   for (const vm of machines) {
     const load = loads.get(vm.status?.host ?? "");
-    if (!load || ["Stopped", "Suspended", "Failed"].includes(phaseOf(vm))) continue;
+    if (!load || RESTS.has(phaseOf(vm))) continue;
     load.machines.push(vm);
     load.cpus += vm.spec.cpus;
     load.memoryBytes += bytesOf(vm.spec.memory);

@@ -54,6 +54,31 @@ describe("the map", () => {
     expect(layOut([], 1)).toMatchObject({ tiles: [], width: 0 });
   });
 
+  it("is the same when it is made of what it was before", () => {
+    const mixed = (hosts: readonly MapHost[]) => {
+      const [from, to] = [hosts[5], hosts[6]];
+      if (!from || !to) throw new Error("too few hosts");
+      const [moved, ...rest] = from.machines;
+      if (!moved) throw new Error("nothing to move");
+      const changed = [
+        { ...from, machines: rest },
+        { ...to, machines: [...to.machines, moved] },
+      ];
+      return hosts.map((each) => changed.find(({ name }) => name === each.name) ?? each);
+    };
+    const before = layOut(ESTATE, 1);
+    for (const next of [ESTATE, mixed(ESTATE), ESTATE.slice(3), [...ESTATE, host("new", "s0", "r0", [4])]]) {
+      const after = layOut(next, 1, before);
+      expect(after).toEqual(layOut(next, 1));
+      expect(new Set(after.pieces.keys())).toEqual(
+        new Set(next.flatMap(({ machines }) => machines.map(({ key }) => key))),
+      );
+    }
+    const kept = new Set(before.tiles);
+    expect(layOut(mixed(ESTATE), 1, before).tiles.filter((tile) => !kept.has(tile))).toHaveLength(2);
+    expect(before).toEqual(layOut(ESTATE, 1));
+  });
+
   it("holds the largest estate", () => {
     const large = Array.from({ length: 2500 }, (_, i) =>
       host(`h${i}`, `s${i % 4}`, `r${i % 80}`, Array(16).fill(4)),

@@ -10,18 +10,23 @@ export interface Rect {
   h: number;
 }
 
+export interface MapMachine {
+  key: string;
+  memoryBytes: number;
+}
 export interface MapHost {
   name: string;
   site: string;
   rack: string;
   memoryBytes: number;
-  machines: readonly { key: string; memoryBytes: number }[];
+  /** The same objects as before are taken for machines that have not changed. */
+  machines: readonly MapMachine[];
 }
 
 export interface Tile extends Rect {
   host: string;
-  /** The machines in it. */
-  keys: readonly string[];
+  memoryBytes: number;
+  machines: readonly MapMachine[];
 }
 /** A machine's place. */
 export interface Piece extends Rect {
@@ -72,9 +77,10 @@ function flow(
   return [widest, y + line];
 }
 
-/** @param ratio width by height of the place that it is shown in */
-export function layOut(hosts: readonly MapHost[], ratio: number): MapLayout {
+/** @param ratio width by height of the place that it is shown in @param before what it was: of that, tiles that would be the same are taken over */
+export function layOut(hosts: readonly MapHost[], ratio: number, before?: MapLayout): MapLayout {
   const layout: MapLayout = { tiles: [], groups: [], pieces: new Map(), width: 0, height: 0 };
+  const known = new Map(before?.tiles.map((tile) => [tile.host, tile]));
   const sites = Map.groupBy(hosts, ({ site }) => site);
   const area = hosts.length * (TILE.w + TILE.gap) * (TILE.h + TILE.gap) * 1.3;
   // A few stand in a line, if that is not too wide.
@@ -104,14 +110,15 @@ export function layOut(hosts: readonly MapHost[], ratio: number): MapLayout {
             for (const [i, host] of sorted.entries()) {
               const tile = {
                 host: host.name,
-                keys: host.machines.map(({ key }) => key),
+                memoryBytes: host.memoryBytes,
+                machines: host.machines,
                 x: atX + pad + (i % columns) * (TILE.w + TILE.gap),
                 y: atY + top + pad + Math.floor(i / columns) * (TILE.h + TILE.gap),
                 w: TILE.w,
                 h: TILE.h,
               };
-              layout.tiles.push(tile);
-              fill(layout.pieces, tile, host);
+              const was = known.get(host.name);
+              layout.tiles.push(was && isSame(was, tile) ? was : tile);
             }
           }),
       };
@@ -127,23 +134,35 @@ export function layOut(hosts: readonly MapHost[], ratio: number): MapLayout {
     };
   });
   [layout.width, layout.height] = flow(siteBlocks, width);
+  layout.pieces = new Map(before?.pieces);
+  const kept = new Set(layout.tiles);
+  for (const tile of before?.tiles ?? [])
+    if (!kept.has(tile)) for (const { key } of tile.machines) layout.pieces.delete(key);
+  for (const tile of layout.tiles) if (known.get(tile.host) !== tile) fill(layout.pieces, tile);
   return layout;
 }
 
-function fill(pieces: Map<string, Piece>, tile: Tile, host: MapHost): void {
+const isSame = (a: Tile, b: Tile): boolean =>
+  a.x === b.x &&
+  a.y === b.y &&
+  a.memoryBytes === b.memoryBytes &&
+  a.machines.length === b.machines.length &&
+  a.machines.every((machine, i) => machine === b.machines[i]);
+
+function fill(pieces: Map<string, Piece>, { machines, ...tile }: Tile): void {
   const room = { x: tile.x + 8, y: tile.y + HEAD, w: tile.w - 16, h: tile.h - HEAD - 8 };
-  const total = host.machines.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+  const total = machines.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
   if (total === 0) return;
-  const share = Math.min(1, total / Math.max(1, host.memoryBytes));
+  const share = Math.min(1, total / Math.max(1, tile.memoryBytes));
   // A sliver is still to be seen.
-  const taken = { ...room, w: Math.max(room.w * share, Math.min(room.w, host.machines.length * 5)) };
-  const sorted = host.machines.toSorted((a, b) => b.memoryBytes - a.memoryBytes || (a.key < b.key ? -1 : 1));
-  squarify(sorted, total, taken, (key, rect) => pieces.set(key, { ...rect, host: host.name }));
+  const taken = { ...room, w: Math.max(room.w * share, Math.min(room.w, machines.length * 5)) };
+  const sorted = machines.toSorted((a, b) => b.memoryBytes - a.memoryBytes || (a.key < b.key ? -1 : 1));
+  squarify(sorted, total, taken, (key, rect) => pieces.set(key, { ...rect, host: tile.host }));
 }
 
 /** Rows of pieces as square as can be (Bruls, Huizing, van Wijk: Squarified treemaps, 2000). */
 function squarify(
-  items: readonly { key: string; memoryBytes: number }[],
+  items: readonly MapMachine[],
   total: number,
   room: Rect,
   put: (key: string, rect: Rect) => void,

@@ -2,23 +2,30 @@
 import { type KeyboardEvent, useEffect, useId, useMemo, useRef, useState } from "react";
 import { Badge, Meter, size } from "../../ui/basics.tsx";
 import { bytesOf, type HostLoad, hostState, hostTone, policiesOf } from "../data/derive.ts";
-import type { HostBrief, Machine, Policy } from "../data/kinds.ts";
+import type { HostBrief, Machine, Migration, Policy } from "../data/kinds.ts";
 import type { Items } from "../data/live.ts";
 import { MachineState } from "../pages/machines.tsx";
 import { navigate } from "../router.tsx";
 import { useDark } from "../theme.ts";
 import { followPointer } from "./gestures.ts";
-import { type Parts, sceneOf } from "./scene-of.ts";
+import type { Scene } from "./scene.ts";
+import { movesOf, type Parts, sceneOf } from "./scene-of.ts";
 import { type Hit, MapView } from "./view.ts";
 
 export function EstateMap({
   hostsByName,
   machinesByKey,
+  migrations,
   ...parts
-}: Omit<Parts, "dark" | "ratio"> & { hostsByName: Items<HostBrief>; machinesByKey: Items<Machine> }) {
-  const { hosts, machines, policies, sites, migrations, loads, filter } = parts;
+}: Omit<Parts, "dark" | "ratio"> & {
+  hostsByName: Items<HostBrief>;
+  machinesByKey: Items<Machine>;
+  migrations: readonly Migration[];
+}) {
+  const { hosts, machines, policies, sites, loads, filter } = parts;
   const canvas = useRef<HTMLCanvasElement>(null);
   const view = useRef<MapView>(undefined);
+  const last = useRef<Scene>(undefined);
   const dark = useDark();
   const [hover, setHover] = useState<{ hit: Hit; x: number; y: number }>({ hit: {}, x: 0, y: 0 });
   const [host, setHost] = useState<string>();
@@ -44,9 +51,11 @@ export function EstateMap({
     const ratio = canvas.current
       ? canvas.current.clientWidth / Math.max(1, canvas.current.clientHeight)
       : 1.8;
-    return sceneOf({ hosts, machines, policies, sites, migrations, loads, filter, dark, ratio });
-  }, [hosts, machines, policies, sites, migrations, loads, filter, dark]);
+    last.current = sceneOf({ hosts, machines, policies, sites, loads, filter, dark, ratio }, last.current);
+    return last.current;
+  }, [hosts, machines, policies, sites, loads, filter, dark]);
   useEffect(() => view.current?.show(scene), [scene]);
+  useEffect(() => view.current?.follow(movesOf(migrations)), [migrations]);
   useEffect(() => view.current?.select(host), [host]);
   const keys = (event: KeyboardEvent) => {
     const arrows: Record<string, [number, number]> = {

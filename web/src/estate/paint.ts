@@ -162,8 +162,9 @@ function paintPieces(
 ): void {
   const isFar = zoom < FAR;
   const gap = isFar ? 0.5 : 1;
-  let [isNarrow, end] = [tile.keys.length > 0 && tile.keys.length <= 5, tile.x];
-  for (const key of tile.keys) {
+  const { length } = tile.machines;
+  let [isNarrow, end] = [length > 0 && length <= 5, tile.x];
+  for (const { key } of tile.machines) {
     const [rect, piece] = [layout.pieces.get(key), pieces.get(key)];
     if (!rect || !piece || left.has(key)) continue;
     c.globalAlpha = piece.dim ? 0.16 : 1;
@@ -181,7 +182,7 @@ function paintPieces(
   // Beside pieces that are too narrow for their names, where there is room.
   if (!isFar && isNarrow && room >= 50) {
     c.font = `400 11px ${look.font}`;
-    for (const [i, key] of tile.keys.entries()) {
+    for (const [i, { key }] of tile.machines.entries()) {
       const piece = pieces.get(key);
       if (!piece || left.has(key)) continue;
       const y = tile.y + HEAD + 9 + i * 14;

@@ -20,7 +20,7 @@ import {
   type Site,
 } from "../data/kinds.ts";
 import { layOut } from "./layout.ts";
-import type { Look, PieceLook, Scene, TileLook } from "./scene.ts";
+import type { Look, Move, PieceLook, Scene, TileLook } from "./scene.ts";
 
 /** The colours of the page, which the canvas cannot take from CSS by itself. */
 function lookOf(): Look {
@@ -45,30 +45,54 @@ export interface Parts {
   machines: readonly Machine[];
   policies: readonly Policy[];
   sites: readonly Site[];
-  migrations: readonly Migration[];
   loads: ReadonlyMap<string, HostLoad>;
   filter: string;
   dark: boolean;
   ratio: number;
 }
 
-export function sceneOf(parts: Parts): Scene {
-  const { hosts, machines, policies, migrations, loads, filter, dark, ratio } = parts;
+/** Of machines that are as they were, for the policies, the filter and the colours that it was made with. */
+interface Looks {
+  policies: readonly Policy[];
+  filter: string;
+  dark: boolean;
+  of: WeakMap<Machine, PieceLook>;
+}
+let known: Looks | undefined;
+function looksOf({ policies, filter, dark }: Parts): Looks["of"] {
+  if (known?.policies !== policies || known.filter !== filter || known.dark !== dark)
+    known = { policies, filter, dark, of: new WeakMap() };
+  return known.of;
+}
+
+/** @param before what was shown: what has not changed since is taken from it */
+export function sceneOf(parts: Parts, before?: Scene): Scene {
+  const { hosts, machines, policies, loads, filter, dark, ratio } = parts;
   const look = lookOf();
   const test = machineFilter(filter);
   const isFiltered = filter.trim() !== "";
   const colors = policyColors(policies, dark);
+  const looks = looksOf(parts);
+  const lookOfMachine = (vm: Machine): PieceLook => {
+    const found = looks.get(vm);
+    if (found) return found;
+    const own = policiesOf(vm, policies);
+    const made = {
+      key: keyOf(vm),
+      memoryBytes: bytesOf(vm.spec.memory),
+      color: colors.get(own[0]?.metadata.name ?? "") ?? plainColor(dark),
+      label: vm.metadata.name,
+      dim: !test(vm, own),
+    };
+    looks.set(vm, made);
+    return made;
+  };
   const pieces = new Map<string, PieceLook>();
   const matched = new Set<string>();
   for (const vm of machines) {
-    const own = policiesOf(vm, policies);
-    const meets = test(vm, own);
-    if (meets && vm.status?.host) matched.add(vm.status.host);
-    pieces.set(keyOf(vm), {
-      color: colors.get(own[0]?.metadata.name ?? "") ?? plainColor(dark),
-      label: vm.metadata.name,
-      dim: !meets,
-    });
+    const piece = lookOfMachine(vm);
+    if (!piece.dim && vm.status?.host) matched.add(vm.status.host);
+    pieces.set(piece.key, piece);
   }
   const tones: Record<string, string> = {
     ok: "--ok",
@@ -103,20 +127,21 @@ export function sceneOf(parts: Parts): Scene {
       site: host.spec.site ?? "",
       rack: host.spec.rack ?? "",
       memoryBytes: bytesOf(host.status?.capacity?.memory),
-      machines: (loads.get(host.metadata.name)?.machines ?? []).map((vm) => ({
-        key: keyOf(vm),
-        memoryBytes: bytesOf(vm.spec.memory),
-      })),
+      machines: (loads.get(host.metadata.name)?.machines ?? []).map(lookOfMachine),
     })),
     ratio,
+    before?.layout,
   );
-  const moves = migrations.flatMap(({ metadata, spec, status }) =>
+  return { layout, tiles, pieces, sites: siteLines(parts), look };
+}
+
+/** The moves that are under way. */
+export const movesOf = (migrations: readonly Migration[]): Move[] =>
+  migrations.flatMap(({ metadata, spec, status }) =>
     status?.from && spec.to && ["Preparing", "Running"].includes(status.phase ?? "")
       ? [{ key: `${metadata.namespace}/${spec.vm}`, from: status.from, to: spec.to }]
       : [],
   );
-  return { layout, tiles, pieces, sites: siteLines(parts), moves, look };
-}
 
 /** "12 hosts, 3.1 kW, 0.31 per kWh, 210 g CO2 per kWh": by the name of each site */
 export function siteLines({

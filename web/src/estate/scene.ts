@@ -27,12 +27,16 @@ export interface TileLook {
   dim: boolean;
 }
 
+/** A machine; the same object as long as nothing of it has changed. */
 export interface PieceLook {
+  key: string;
+  memoryBytes: number;
   color: string;
   label: string;
   dim: boolean;
 }
 
+/** A migration that runs. */
 export interface Move {
   key: string;
   from: string;
@@ -45,7 +49,6 @@ export interface Scene {
   pieces: ReadonlyMap<string, PieceLook>;
   /** What is known of a site besides its name. */
   sites: ReadonlyMap<string, string>;
-  moves: readonly Move[];
   look: Look;
 }
 

@@ -39,6 +39,7 @@ const inside = (r: Rect, x: number, y: number) => x >= r.x && y >= r.y && x < r.
 export class MapView {
   readonly #context: CanvasRenderingContext2D;
   #scene: Scene | undefined;
+  #moves: readonly Move[] = [];
   #camera: Camera = { zoom: 1, x: 0, y: 0 };
   #fitted = true;
   #asked = 0;
@@ -75,11 +76,14 @@ export class MapView {
   show(scene: Scene): void {
     const before = this.#scene?.layout.pieces;
     const now = performance.now();
-    if (before && before !== scene.layout.pieces && !this.#calm.matches)
-      for (const [key, rect] of scene.layout.pieces) {
-        const was = before.get(key);
-        if (!was || was.host === rect.host) continue;
-        this.#flights.set(key, { from: this.#at(key, was, now), began: now });
+    if (before && !this.#calm.matches)
+      for (const tile of scene.layout.tiles) {
+        if (tile === this.#tileOf.get(tile.host)) continue;
+        for (const { key } of tile.machines) {
+          const was = before.get(key);
+          if (!was || was.host === tile.host) continue;
+          this.#flights.set(key, { from: this.#at(key, was, now), began: now });
+        }
       }
     const isNew = !this.#scene;
     this.#scene = scene;
@@ -87,6 +91,12 @@ export class MapView {
     this.#tileOf = new Map(scene.layout.tiles.map((tile) => [tile.host, tile]));
     if (isNew || this.#fitted) this.fit();
     else this.#ask();
+  }
+
+  /** Migrations that run now. */
+  follow(moves: readonly Move[]): void {
+    this.#moves = moves;
+    this.#ask();
   }
 
   /** Marks a host, and brings it into sight. */
@@ -153,11 +163,11 @@ export class MapView {
     const [mx, my] = [(x - left) / zoom, (y - top) / zoom];
     const tile = layout?.tiles.find((each) => inside(each, mx, my));
     if (!tile || !layout) return {};
-    const machine = tile.keys.find((key) => {
+    const machine = tile.machines.find(({ key }) => {
       const rect = layout.pieces.get(key);
       return rect && inside(rect, mx, my);
     });
-    return { host: tile.host, ...(machine === undefined ? {} : { machine }) };
+    return { host: tile.host, ...(machine ? { machine: machine.key } : {}) };
   }
 
   #reveal(tile: Tile): void {
@@ -225,7 +235,7 @@ export class MapView {
     }
     c.setTransform(ratio * zoom, 0, 0, ratio * zoom, ratio * x, ratio * y);
     this.#drawMoving(scene, now);
-    const moves = !this.#calm.matches && scene.moves.length > 0;
+    const moves = !this.#calm.matches && this.#moves.length > 0;
     return isCurrent && !moves && this.#flights.size === 0;
   }
 
@@ -280,7 +290,7 @@ export class MapView {
       const tile = host === undefined ? undefined : this.#tileOf.get(host);
       if (tile) box(c, tile, { line: look.accent, radius: 7, width: 2 / Math.min(1, zoom * 1.4) });
     }
-    for (const move of scene.moves) this.#arrow(scene, move, now);
+    for (const move of this.#moves) this.#arrow(scene, move, now);
     for (const key of this.#flights.keys()) {
       const [rect, piece] = [layout.pieces.get(key), scene.pieces.get(key)];
       if (!rect || !piece) continue;

@@ -116,7 +116,7 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
 async function outlook(context: DirectorContext, { spec }: Plan) {
   const estate = await readEstate(context.client, context);
   await othersFirst();
-  return { outlook: outlookOf(estate, spec.moves) };
+  return { outlook: await outlookOf(estate, spec.moves) };
 }
 
 const isOpen = ({ phase }: MoveStatus) => phase === "Waiting" || phase === "Running";

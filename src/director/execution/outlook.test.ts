@@ -49,13 +49,13 @@ const estate = (hosts: HostView[], machines: MachineView[], more: Partial<Estate
   ...more,
 });
 
-it("tells hosts, watts, cost, CO2 and broken rules before and after, and of each host that takes part", () => {
+it("tells hosts, watts, cost, CO2 and broken rules before and after, and of each host that takes part", async () => {
   const before = estate(
     [host("a"), host("b"), host("idle"), host("other")],
     [machine("x", "a"), machine("y", "a")],
     { policies: [apart], sites: new Map([["north", { pue: 1.5, price: 0.4, carbon: 200 }]]) },
   );
-  const outlook = outlookOf(before, [move("x", "a", "b")]);
+  const outlook = await outlookOf(before, [move("x", "a", "b")]);
   // Two of a's four CPUs are half of the way from 100 to 300 W; one on each host a quarter of it, twice.
   expect(outlook).toMatchObject({
     before: {
@@ -88,18 +88,18 @@ it("tells hosts, watts, cost, CO2 and broken rules before and after, and of each
   ]);
 });
 
-it("does not make up what nobody tells, and says so", () => {
+it("does not make up what nobody tells, and says so", async () => {
   const silent = (name: string) => {
     const { idleWatts: _, maxWatts: __, ...rest } = host(name, { site: "" });
     return rest;
   };
-  const all = outlookOf(estate([silent("a"), silent("b")], [machine("x", "a")]), [move("x", "a", "b")]);
+  const all = await outlookOf(estate([silent("a"), silent("b")], [machine("x", "a")]), [move("x", "a", "b")]);
   expect(all.before).toEqual({ hostsInUse: 1, hostsWithoutWatts: 1, rulesBroken: 0 });
   expect(all.hosts[0]?.before).not.toHaveProperty("watts");
   expect(changesOf(all).map(({ name }) => name)).toEqual(["hosts in use", "rules broken"]);
   expect(untoldOf(all)).toMatch("One of the hosts in use does not tell its watts");
   // One of two: the other's are the sum, with a word about it.
-  const some = outlookOf(estate([silent("a"), host("b")], [machine("x", "a"), machine("y", "b")]), [
+  const some = await outlookOf(estate([silent("a"), host("b")], [machine("x", "a"), machine("y", "b")]), [
     move("y", "b", "a"),
   ]);
   expect(some).toMatchObject({ before: { watts: 150, hostsWithoutWatts: 1 }, after: { hostsInUse: 1 } });
@@ -120,11 +120,11 @@ it("calls alike what reads alike, and tells differences of what is read", () => 
   expect(told({ costPerHour: 12.4 }, { costPerHour: 11.62 })).toEqual([["12.40", "11.62", "0.780"]]);
 });
 
-it("stays small: of a plan that touches many hosts it tells those that change most", () => {
+it("stays small: of a plan that touches many hosts it tells those that change most", async () => {
   const many = Array.from({ length: 100 }, (_, i) => `h${String(i).padStart(2, "0")}`);
   const machines = many.map((name) => machine(`m-${name}`, name));
   const target = host("target", { cpus: 200, memoryBytes: 400 * GiB });
-  const outlook = outlookOf(
+  const outlook = await outlookOf(
     estate([target, ...many.map((name) => host(name))], machines),
     many.map((name) => move(`m-${name}`, name, "target")),
   );

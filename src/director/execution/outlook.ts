@@ -1,7 +1,8 @@
-/** The hosts, and the estate in all, before a plan and as it is to leave them: what approving it changes. Pure. */
+/** The hosts, and the estate in all, before a plan and as it is to leave them: what approving it changes. */
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
+import { othersFirst } from "../estate/read-estate.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
 import type { EstateFigures, HostFigures, Outlook } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
@@ -12,17 +13,20 @@ import { round } from "./forecast.ts";
 /** So many hosts are told one by one; of a plan that the planner makes that is nearly always all of them. */
 const HOSTS = 60;
 
-/** Of the hosts that its moves leave and reach, those first that it changes most. */
-export function outlookOf(
+/** Machines looked at before others go first: a few milliseconds of work. */
+const AT_ONCE = 1000;
+
+/** Of the hosts that its moves leave and reach, those first that it changes most. @param estate nobody else may look at it: its index goes on with the moves */
+export async function outlookOf(
   estate: Estate,
   moves: readonly Pick<Move, "namespace" | "vm" | "from" | "to">[],
-): Outlook {
+): Promise<Outlook> {
   const { hosts } = indexOf(estate);
   const touched = [...new Set(moves.flatMap(({ from, to }) => [from, to]))].flatMap(
     (name) => hosts.get(name) ?? [],
   );
   const of = (state: Estate) => touched.map((host) => hostFigures(state, host));
-  const [figures, before] = [of(estate), estateFigures(estate)];
+  const [figures, before] = [of(estate), await estateFigures(estate)];
   let state = estate;
   for (const { namespace, vm, to } of moves) state = apply(state, `${namespace}/${vm}`, to);
   const then = of(state);
@@ -34,7 +38,7 @@ export function outlookOf(
   all.sort((a, b) => changeOf(b) - changeOf(a) || (a.name < b.name ? -1 : 1));
   return {
     before,
-    after: estateFigures(state),
+    after: await estateFigures(state),
     hosts: all.slice(0, HOSTS),
     ...(all.length > HOSTS ? { moreHosts: all.length - HOSTS } : {}),
   };
@@ -60,7 +64,7 @@ function changeOf({
   );
 }
 
-function estateFigures(estate: Estate): EstateFigures {
+async function estateFigures(estate: Estate): Promise<EstateFigures> {
   const { sites = NO_TARIFFS } = estate;
   const sums = { watts: 0, cost: 0, carbon: 0 };
   let [hostsInUse, untold, priced, weighed] = [0, 0, false, false];
@@ -85,16 +89,17 @@ function estateFigures(estate: Estate): EstateFigures {
     ...(untold > 0 ? { hostsWithoutWatts: untold } : {}),
     ...(priced ? { costPerHour: round(sums.cost, 4) } : {}),
     ...(weighed ? { carbonGramsPerHour: round(sums.carbon, 1) } : {}),
-    rulesBroken: rulesBroken(estate),
+    rulesBroken: await rulesBroken(estate),
   };
 }
 
 /** Of each policy those of its machines that may not be where they are; neither machines without a host nor what `failover` reserves, which the policy's condition Satisfied tells of, too. */
-function rulesBroken(estate: Estate): number {
+async function rulesBroken(estate: Estate): Promise<number> {
   const index = indexOf(estate);
-  let broken = 0;
+  let [broken, looked] = [0, 0];
   for (const policy of estate.policies)
     for (const at of index.membersOf(policy)) {
+      if (++looked % AT_ONCE === 0) await othersFirst();
       const machine = index.machines[at];
       const host = machine && index.hosts.get(machine.host ?? "");
       if (host && obstacle(estate, machine, host, [policy])) broken++;

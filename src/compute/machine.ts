@@ -142,7 +142,7 @@ export const End = Type.Object(
   { description: "Why the run ended." },
 );
 
-/** What a machine used over the last while, as its agent saw it. */
+/** What a machine used on average since its agent last looked (30 s), as the agent saw it. */
 export const MachineUsage = Type.Object(
   {
     time: Type.String({ description: "When it was so; not written again while it stays about the same." }),
@@ -163,5 +163,5 @@ export const MachineUsage = Type.Object(
       sentBytesPerSecond: Type.Number(),
     }),
   },
-  { description: "What it used over the last while.", ...AS_ONE },
+  { description: "What it used on average since the look before, about 30 s.", ...AS_ONE },
 );

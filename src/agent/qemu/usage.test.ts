@@ -1,8 +1,9 @@
 /** What machines use, from two samples; and how seldom it is written. */
 import { describe, expect, it } from "vitest";
+import type { Instance } from "../../compute/kinds.ts";
 import { parseBlockStats, usedOf } from "../../qemu/usage.ts";
-import type { MachineUsage } from "../hypervisor.ts";
-import { differs, rates } from "./usage.ts";
+import type { Hypervisor, MachineUsage } from "../hypervisor.ts";
+import { differs, rates, UsageSampler } from "./usage.ts";
 
 const MiB = 2 ** 20;
 const disk = {
@@ -55,6 +56,35 @@ describe("usage", () => {
     expect(differs(told, { ...told, cpus: 0.9 })).toBe(true);
     expect(differs(told, { ...told, disk: { ...told.disk, writtenBytesPerSecond: 5 * MiB } })).toBe(true);
   });
+});
+
+it("is told as the mean since it was last asked for, whatever the samples between", async () => {
+  let [cpuSeconds, now] = [10, time.getTime()];
+  const sampler = new UsageSampler(
+    { usage: async () => ({ ...first, cpuSeconds }) } as unknown as Hypervisor,
+    { now: () => new Date(now), sleep: async () => {} },
+  );
+  const instance = {
+    metadata: { name: "a-0", namespace: "default", uid: "u" },
+    spec: { vm: "a" },
+    status: { phase: "Running" },
+  } as unknown as Instance;
+  const sample = async (seconds: number, used: number) => {
+    now += 1000 * seconds;
+    cpuSeconds += used;
+    await sampler.sample([instance]);
+  };
+  await sample(0, 0);
+  expect(sampler.news(instance)).toBeUndefined();
+  for (const used of [5, 0, 0, 0, 0, 1]) await sample(5, used);
+  expect(sampler.news(instance)).toMatchObject({ cpus: 0.2, time: new Date(now).toISOString() });
+  expect(sampler.news(instance)).toBeUndefined();
+  await sample(5, 5);
+  expect(sampler.news(instance)).toMatchObject({ cpus: 1 });
+  await sample(5, -10);
+  expect(sampler.news(instance)).toBeUndefined();
+  await sample(5, 2.5);
+  expect(sampler.news(instance)).toMatchObject({ cpus: 0.5 });
 });
 
 it("of disks is told by device, others are left out", () => {

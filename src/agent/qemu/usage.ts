@@ -1,6 +1,6 @@
 /**
  * What machines really use: sampled from time to time, for the agent's metrics (all counters, as Prometheus wants them) and for
- * status.usage (what it was over the last while). The status is written seldom: a machine that goes on as before costs no write.
+ * status.usage (the mean since it was last looked at). The status is written seldom: a machine that goes on as before costs no write.
  */
 import { readFileSync } from "node:fs";
 import type { Instance, Usage } from "../../compute/kinds.ts";
@@ -17,8 +17,8 @@ interface Sample {
   at: number;
   labels: { namespace: string; vm: string };
   usage: MachineUsage;
-  /** What it was over the last while. */
-  recent?: Usage;
+  /** When `news` was last asked for, or the first sample: what is told next is the mean since then, so that nothing between is overlooked. */
+  since: { at: number; usage: MachineUsage };
 }
 
 const LABELS = ["namespace", "vm"];
@@ -85,16 +85,21 @@ export class UsageSampler {
       const usage = await this.#hypervisor.usage(id).catch(() => undefined);
       if (!usage) continue;
       const at = this.#clock.now().getTime();
-      const before = this.#samples.get(id);
-      const recent = before && rates(before.usage, usage, (at - before.at) / 1000, this.#clock.now());
+      const { since } = this.#samples.get(id) ?? {};
       const labels = { namespace: metadata.namespace ?? "default", vm: spec.vm };
-      this.#samples.set(id, { at, labels, usage, ...(recent ? { recent } : {}) });
+      // Counters that went back are another process's.
+      const isSame = since && since.usage.cpuSeconds <= usage.cpuSeconds;
+      this.#samples.set(id, { at, labels, usage, since: isSame ? since : { at, usage } });
     }
   }
 
-  /** What is to be written into the status; undefined when what stands there is good enough. */
+  /** What it used on average since this was last asked; undefined when what stands in the status is good enough, or there is no sample since then. */
   news(instance: Instance): Usage | undefined {
-    const recent = this.#samples.get(idOf(instance))?.recent;
+    const sample = this.#samples.get(idOf(instance));
+    if (!sample) return undefined;
+    const { at, usage, since } = sample;
+    const recent = rates(since.usage, usage, (at - since.at) / 1000, new Date(at));
+    sample.since = { at, usage };
     const told = instance.status?.usage;
     return recent && (!told || differs(told, recent)) ? recent : undefined;
   }

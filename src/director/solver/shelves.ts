@@ -34,12 +34,16 @@ export class Shelves {
    * least, so that it is known soon when no better host comes.
    */
   private readonly hosts: number[][];
-  /** The scarcest resource of each host, and the share of it that is taken. */
-  private readonly scarcest: Uint8Array;
+  /** Of each open host the share of its scarcest resource that is taken. */
   private readonly loads: Float64Array;
   /** kinds × resources: the most that a host of the kind has, and the least. */
   private readonly most: Float64Array;
   private readonly least: Float64Array;
+  /** The list in which each open host stands, by the load that it is known with there. */
+  private readonly listed: Int32Array;
+  /** Hosts that may belong elsewhere by now. Whoever tries moves and takes them back looks at none of the lists, so hosts are put in order only when one is looked at. */
+  private readonly stale: number[] = [];
+  private readonly isStale: Uint8Array;
   /** By shelf, of all hosts, whether open or not. */
   readonly count: Int32Array;
   /** Grows when a shelf gets its first host or loses its last. */
@@ -52,8 +56,9 @@ export class Shelves {
     this.kindOf = kindOf;
     this.open = open;
     this.hosts = Array.from({ length: 2 * kinds * resources }, () => []);
-    this.scarcest = new Uint8Array(hosts);
     this.loads = new Float64Array(hosts);
+    this.listed = new Int32Array(hosts);
+    this.isStale = new Uint8Array(hosts);
     this.most = new Float64Array(kinds * resources);
     this.least = new Float64Array(kinds * resources).fill(Number.POSITIVE_INFINITY);
     this.count = new Int32Array(2 * kinds);
@@ -64,32 +69,43 @@ export class Shelves {
         if (c > (this.most[kind * resources + r] as number)) this.most[kind * resources + r] = c;
         if (c < (this.least[kind * resources + r] as number)) this.least[kind * resources + r] = c;
       }
-      this.weigh(h);
       (this.count[this.shelfOf(h)] as number)++;
-      if ((open[h] as number) === 1) this.listOf(h).push(h);
+      if ((open[h] as number) === 0) continue;
+      [this.listed[h], this.loads[h]] = this.placeOf(h);
+      (this.hosts[this.listed[h] as number] as number[]).push(h);
     }
     for (const shelf of this.hosts)
       shelf.sort((a, b) => (this.loads[a] as number) - (this.loads[b] as number) || a - b);
   }
 
-  private weigh(h: number): void {
+  /** The list where it belongs, and its load. */
+  private placeOf(h: number): [list: number, load: number] {
     const { resources, capacity } = this.state.model;
-    let load = 0;
-    this.scarcest[h] = 0;
+    let [load, scarcest] = [0, 0];
     for (let r = 0, i = h * resources; r < resources; r++, i++) {
       const c = capacity[i] as number;
       const share = c > 0 ? (c - (this.state.free[i] as number)) / c : 1;
       if (share <= load) continue;
       load = share;
-      this.scarcest[h] = r;
+      scarcest = r;
     }
-    this.loads[h] = load;
+    return [this.shelfOf(h) * resources + scarcest, load];
   }
 
-  private listOf(h: number): number[] {
-    return this.hosts[
-      this.shelfOf(h) * this.state.model.resources + (this.scarcest[h] as number)
-    ] as number[];
+  /** Puts hosts where they belong by now. */
+  private sort(): void {
+    for (const h of this.stale) {
+      this.isStale[h] = 0;
+      const [list, load] = this.placeOf(h);
+      if (list === this.listed[h] && load === this.loads[h]) continue;
+      const before = this.hosts[this.listed[h] as number] as number[];
+      before.splice(this.positionOf(before, h), 1);
+      this.listed[h] = list;
+      this.loads[h] = load;
+      const after = this.hosts[list] as number[];
+      after.splice(this.positionOf(after, h), 0, h);
+    }
+    this.stale.length = 0;
   }
 
   /** Whether it takes items. */
@@ -127,20 +143,14 @@ export class Shelves {
   }
 
   private take(h: number): void {
-    const shelf = this.shelfOf(h);
-    if (--(this.count[shelf] as number) === 0) this.version++;
-    if ((this.open[h] as number) === 0) return;
-    const list = this.listOf(h);
-    list.splice(this.positionOf(list, h), 1);
+    if (--(this.count[this.shelfOf(h)] as number) === 0) this.version++;
   }
 
   private put(h: number): void {
-    const shelf = this.shelfOf(h);
-    if (++(this.count[shelf] as number) === 1) this.version++;
-    this.weigh(h);
-    if ((this.open[h] as number) === 0) return;
-    const list = this.listOf(h);
-    list.splice(this.positionOf(list, h), 0, h);
+    if (++(this.count[this.shelfOf(h)] as number) === 1) this.version++;
+    if ((this.open[h] as number) === 0 || (this.isStale[h] as number) === 1) return;
+    this.isStale[h] = 1;
+    this.stale.push(h);
   }
 
   /** Where it is in its list, or belongs. */
@@ -245,6 +255,7 @@ export class Shelves {
    * @param accept the last word, asked only of hosts that are the best so far
    */
   best(want: Want, floor: number, accept: ((h: number) => boolean) | undefined): number {
+    this.sort();
     const { loads, most } = this;
     const { resources } = this.state.model;
     const found: Found = { best: -1, liked: floor, floor, accept };

@@ -26,6 +26,8 @@ let readings: number;
 let readingsAtMove: number[];
 /** Done when a move begins, before it has. */
 let onMove: () => Promise<unknown>;
+/** Done when the estate is read, before it is. */
+let onRead: () => Promise<unknown>;
 
 beforeEach(async () => {
   estate = await openEstate();
@@ -39,6 +41,7 @@ beforeEach(async () => {
   readings = 0;
   readingsAtMove = [];
   onMove = async () => {};
+  onRead = async () => {};
   const client = overriding(estate.client, {
     create: async (kind, object) => {
       if (kind.kind === "Migration") {
@@ -47,8 +50,11 @@ beforeEach(async () => {
       }
       return estate.client.create(kind, object);
     },
-    list: (kind, options) => {
-      if (kind.kind === "VirtualMachine") readings++;
+    list: async (kind, options) => {
+      if (kind.kind === "VirtualMachine") {
+        readings++;
+        await onRead();
+      }
       return estate.client.list(kind, options);
     },
   });
@@ -406,6 +412,27 @@ it("a policy that changes when a move begins takes back the next by the same rea
   await create("p1", [move("x", "a", "b"), move("y", "b", "c", planned)]);
   const { status } = await plan("p1", "looked at", (now) => now.status?.moves?.[1]?.phase === "Skipped");
   expect(status?.moves?.[1]?.message).toBe('policy "web" has changed since it was planned');
+});
+
+it("superseded while its outlook is made it stays so", async () => {
+  const ask = (name: string) =>
+    estate.client.create(Plan, {
+      metadata: { name },
+      spec: { trigger: "a test", automation: "ask", moves: [move("x", "a", "b")] },
+    });
+  await estate.runMachine("x", "a");
+  onRead = async () => {
+    onRead = async () => {};
+    await modify(estate.client, Plan, { name: "p1" }, "status", (now) => ({
+      ...now,
+      status: { ...now.status, phase: "Superseded" as const },
+    }));
+  };
+  await ask("p1");
+  await plan("p1", "superseded", ({ status }) => status?.phase === "Superseded");
+  await ask("p2");
+  await plan("p2", "proposed", ({ status }) => status?.phase === "Proposed");
+  expect((await estate.client.get(Plan, { name: "p1" }))?.status?.phase).toBe("Superseded");
 });
 
 it("a user's move that has not begun takes no place from it", async () => {

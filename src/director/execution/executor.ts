@@ -116,7 +116,7 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
 async function outlook(context: DirectorContext, { spec }: Plan) {
   const estate = await readEstate(context.client, context);
   await othersFirst();
-  return { outlook: await outlookOf(estate, spec.moves) };
+  return { outlook: await outlookOf(estate, spec.moves, othersFirst) };
 }
 
 const isOpen = ({ phase }: MoveStatus) => phase === "Waiting" || phase === "Running";
@@ -271,6 +271,8 @@ async function write(
   status: NonNullable<Plan["status"]>,
 ): Promise<void> {
   await modify(context.client, Plan, { name }, "status", (plan) => {
+    // The planner may have superseded it while it was looked at.
+    if (isFinalPlan(plan)) return undefined;
     const now = { ...plan.status, ...status };
     return isDeepStrictEqual(now, plan.status) ? undefined : { ...plan, status: now };
   });

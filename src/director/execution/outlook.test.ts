@@ -41,6 +41,7 @@ const apart: Policy = {
   metadata: { name: "apart", namespace: "default" },
   spec: { selector: {}, keepApart: "host", automation: "ask", priority: 0 },
 };
+const rest = async () => {};
 const estate = (hosts: HostView[], machines: MachineView[], more: Partial<Estate> = {}): Estate => ({
   hosts,
   machines,
@@ -55,7 +56,7 @@ it("tells hosts, watts, cost, CO2 and broken rules before and after, and of each
     [machine("x", "a"), machine("y", "a")],
     { policies: [apart], sites: new Map([["north", { pue: 1.5, price: 0.4, carbon: 200 }]]) },
   );
-  const outlook = await outlookOf(before, [move("x", "a", "b")]);
+  const outlook = await outlookOf(before, [move("x", "a", "b")], rest);
   // Two of a's four CPUs are half of the way from 100 to 300 W; one on each host a quarter of it, twice.
   expect(outlook).toMatchObject({
     before: {
@@ -93,15 +94,21 @@ it("does not make up what nobody tells, and says so", async () => {
     const { idleWatts: _, maxWatts: __, ...rest } = host(name, { site: "" });
     return rest;
   };
-  const all = await outlookOf(estate([silent("a"), silent("b")], [machine("x", "a")]), [move("x", "a", "b")]);
+  const all = await outlookOf(
+    estate([silent("a"), silent("b")], [machine("x", "a")]),
+    [move("x", "a", "b")],
+    rest,
+  );
   expect(all.before).toEqual({ hostsInUse: 1, hostsWithoutWatts: 1, rulesBroken: 0 });
   expect(all.hosts[0]?.before).not.toHaveProperty("watts");
   expect(changesOf(all).map(({ name }) => name)).toEqual(["hosts in use", "rules broken"]);
   expect(untoldOf(all)).toMatch("One of the hosts in use does not tell its watts");
   // One of two: the other's are the sum, with a word about it.
-  const some = await outlookOf(estate([silent("a"), host("b")], [machine("x", "a"), machine("y", "b")]), [
-    move("y", "b", "a"),
-  ]);
+  const some = await outlookOf(
+    estate([silent("a"), host("b")], [machine("x", "a"), machine("y", "b")]),
+    [move("y", "b", "a")],
+    rest,
+  );
   expect(some).toMatchObject({ before: { watts: 150, hostsWithoutWatts: 1 }, after: { hostsInUse: 1 } });
   expect(some.after).not.toHaveProperty("watts");
 });
@@ -127,9 +134,23 @@ it("stays small: of a plan that touches many hosts it tells those that change mo
   const outlook = await outlookOf(
     estate([target, ...many.map((name) => host(name))], machines),
     many.map((name) => move(`m-${name}`, name, "target")),
+    rest,
   );
   expect(outlook.hosts).toHaveLength(60);
   expect(outlook.moreHosts).toBe(41);
   // All are emptied; the target is taken into use, and by the most of it.
   expect(outlook.hosts[0]).toMatchObject({ name: "target", after: { machines: 100 } });
+});
+
+it("rests while it looks at many machines, and counts all of them", async () => {
+  let rests = 0;
+  const machines = Array.from({ length: 2500 }, (_, i) => machine(`m${i}`, "a"));
+  const outlook = await outlookOf(
+    estate([host("a", { cpus: 4000, memoryBytes: 4000 * GiB }), host("b")], machines, { policies: [apart] }),
+    [move("m0", "a", "b")],
+    async () => void rests++,
+  );
+  expect(outlook.before.rulesBroken).toBe(2500);
+  expect(outlook.after.rulesBroken).toBe(2499);
+  expect(rests).toBe(4);
 });

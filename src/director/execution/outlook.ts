@@ -1,8 +1,7 @@
-/** The hosts, and the estate in all, before a plan and as it is to leave them: what approving it changes. */
+/** The hosts, and the estate in all, before a plan and as it is to leave them: what approving it changes. Pure. */
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
-import { apply } from "../estate/moved.ts";
-import { othersFirst } from "../estate/read-estate.ts";
+import { applyTo } from "../estate/moved.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
 import type { EstateFigures, HostFigures, Outlook } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
@@ -13,32 +12,32 @@ import { round } from "./forecast.ts";
 /** So many hosts are told one by one; of a plan that the planner makes that is nearly always all of them. */
 const HOSTS = 60;
 
-/** Machines looked at before others go first: a few milliseconds of work. */
+/** Machines looked at between two rests: a few milliseconds of work. */
 const AT_ONCE = 1000;
 
-/** Of the hosts that its moves leave and reach, those first that it changes most. @param estate nobody else may look at it: its index goes on with the moves */
+/** Of the hosts that its moves leave and reach, those first that it changes most. @param estate nobody else may look at it: the moves are made in it @param rest has others go first */
 export async function outlookOf(
   estate: Estate,
   moves: readonly Pick<Move, "namespace" | "vm" | "from" | "to">[],
+  rest: () => Promise<void>,
 ): Promise<Outlook> {
   const { hosts } = indexOf(estate);
   const touched = [...new Set(moves.flatMap(({ from, to }) => [from, to]))].flatMap(
     (name) => hosts.get(name) ?? [],
   );
-  const of = (state: Estate) => touched.map((host) => hostFigures(state, host));
-  const [figures, before] = [of(estate), await estateFigures(estate)];
-  let state = estate;
-  for (const { namespace, vm, to } of moves) state = apply(state, `${namespace}/${vm}`, to);
-  const then = of(state);
+  const figures = () => touched.map((host) => hostFigures(estate, host));
+  const [first, before] = [figures(), await estateFigures(estate, rest)];
+  for (const { namespace, vm, to } of moves) applyTo(estate, `${namespace}/${vm}`, to);
+  const then = figures();
   const all = touched.flatMap(({ name, cpus, memoryBytes, maxWatts }, i) => {
-    const [was, will] = [figures[i], then[i]];
+    const [was, will] = [first[i], then[i]];
     const capacity = { cpus, memoryBytes, ...(maxWatts === undefined ? {} : { watts: maxWatts }) };
     return was && will ? [{ name, capacity, before: was, after: will }] : [];
   });
   all.sort((a, b) => changeOf(b) - changeOf(a) || (a.name < b.name ? -1 : 1));
   return {
     before,
-    after: await estateFigures(state),
+    after: await estateFigures(estate, rest),
     hosts: all.slice(0, HOSTS),
     ...(all.length > HOSTS ? { moreHosts: all.length - HOSTS } : {}),
   };
@@ -64,7 +63,7 @@ function changeOf({
   );
 }
 
-async function estateFigures(estate: Estate): Promise<EstateFigures> {
+async function estateFigures(estate: Estate, rest: () => Promise<void>): Promise<EstateFigures> {
   const { sites = NO_TARIFFS } = estate;
   const sums = { watts: 0, cost: 0, carbon: 0 };
   let [hostsInUse, untold, priced, weighed] = [0, 0, false, false];
@@ -89,17 +88,17 @@ async function estateFigures(estate: Estate): Promise<EstateFigures> {
     ...(untold > 0 ? { hostsWithoutWatts: untold } : {}),
     ...(priced ? { costPerHour: round(sums.cost, 4) } : {}),
     ...(weighed ? { carbonGramsPerHour: round(sums.carbon, 1) } : {}),
-    rulesBroken: await rulesBroken(estate),
+    rulesBroken: await rulesBroken(estate, rest),
   };
 }
 
 /** Of each policy those of its machines that may not be where they are; neither machines without a host nor what `failover` reserves, which the policy's condition Satisfied tells of, too. */
-async function rulesBroken(estate: Estate): Promise<number> {
+async function rulesBroken(estate: Estate, rest: () => Promise<void>): Promise<number> {
   const index = indexOf(estate);
   let [broken, looked] = [0, 0];
   for (const policy of estate.policies)
     for (const at of index.membersOf(policy)) {
-      if (++looked % AT_ONCE === 0) await othersFirst();
+      if (++looked % AT_ONCE === 0) await rest();
       const machine = index.machines[at];
       const host = machine && index.hosts.get(machine.host ?? "");
       if (host && obstacle(estate, machine, host, [policy])) broken++;

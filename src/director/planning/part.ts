@@ -10,7 +10,7 @@
  * Machines that a plan may not move now are fixed; those outside that share a rule with one inside are there as fixed items without needs.
  */
 import type { MachineView } from "../estate/estate.ts";
-import type { EstateIndex } from "../estate/estate-index.ts";
+import type { EstateIndex, Seek } from "../estate/estate-index.ts";
 import { BUSY, NOISE, RESOURCES } from "../estate/estate-model.ts";
 import { MARGIN } from "../estate/use.ts";
 import { DOMAINS } from "../kinds.ts";
@@ -307,6 +307,9 @@ function talliesOf(
   return { ...makeTallies(items, levels, specs), domainCounts, open, openCounts };
 }
 
-/** A rule is broken where it is, or its host is to be empty. */
-export const hasToLeave = (index: EstateIndex, machine: MachineView): boolean =>
-  index.seek(machine)?.now?.stays === false || index.hosts.get(machine.host ?? "")?.maintenance === true;
+/** A rule is broken where it is, or its host is to be empty. @param seek for who knows it already */
+export const hasToLeave = (
+  index: EstateIndex,
+  machine: MachineView,
+  seek: Seek | undefined = index.seek(machine),
+): boolean => seek?.now?.stays === false || index.hosts.get(machine.host ?? "")?.maintenance === true;

@@ -31,9 +31,13 @@ interface Step {
 }
 
 /** What a move of the machine has to gain, when it does not leave a host empty together with others. */
-export function costOf({ estate, index }: Draft, at: number, options: PlanOptions): number {
-  const machine = index.machines[at] as MachineView;
-  return hasToLeave(index, machine) ? options.threshold : leastGain(estate, machine, options);
+export function costOf(
+  { estate, index }: Draft,
+  at: number,
+  options: PlanOptions,
+  must = hasToLeave(index, index.machines[at] as MachineView),
+): number {
+  return must ? options.threshold : leastGain(estate, index.machines[at] as MachineView, options);
 }
 
 const brings = ({ gain, cost }: Step) => gain >= cost;
@@ -160,11 +164,11 @@ function attempt(draft: Draft, wanted: readonly Wanted[], options: PlanOptions):
       const { at, to } = next;
       const machine = index.machines[at] as MachineView;
       const here = index.hosts.get(machine.host ?? "");
-      const must = hasToLeave(index, machine);
-      const seek = index.seek(machine);
+      const seek = index.seekAt(at, machine);
+      const must = hasToLeave(index, machine, seek);
       const accept = acceptOf(estate, index, machine, options, must);
       if (
-        !seek?.now ||
+        !seek.now ||
         !index.shelves.admits(seek.want, to) ||
         (accept && !accept(to)) ||
         (survival && !here?.maintenance && survival.ifMoved(at, index.hostOf(to)?.name ?? ""))
@@ -177,7 +181,7 @@ function attempt(draft: Draft, wanted: readonly Wanted[], options: PlanOptions):
         placeGain(index, seek, to) +
         (must ? MENDED : 0) +
         (itemsOn[from] === 1 ? (opening.get(from) ?? 0) : 0);
-      steps.push({ at, to, gain, must, cost: costOf(draft, at, options) });
+      steps.push({ at, to, gain, must, cost: costOf(draft, at, options, must) });
       before.push(machine);
       index.move(machine.key, index.hostOf(to)?.name ?? "");
     }

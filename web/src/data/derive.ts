@@ -68,15 +68,15 @@ interface Chosen {
   /** By namespace and labels, of which very many machines have the same. */
   byLabels: Map<string, readonly Policy[]>;
 }
-const chosenBy = new WeakMap<readonly Policy[], Chosen>();
+const knownOf = new WeakMap<readonly Policy[], Chosen>();
 
 /** Policies that choose a machine, the one that decides first; as the director orders them. */
 export function policiesOf(
   vm: { metadata: Pick<Machine["metadata"], "namespace" | "labels"> },
   policies: readonly Policy[],
 ): readonly Policy[] {
-  const kept = chosenBy.get(policies) ?? { byMetadata: new WeakMap(), byLabels: new Map() };
-  chosenBy.set(policies, kept);
+  const kept = knownOf.get(policies) ?? { byMetadata: new WeakMap(), byLabels: new Map() };
+  knownOf.set(policies, kept);
   const { byMetadata, byLabels } = kept;
   const { metadata } = vm;
   const known = byMetadata.get(metadata);
@@ -94,6 +94,16 @@ export function policiesOf(
   byLabels.set(key, chosen);
   byMetadata.set(metadata, chosen);
   return chosen;
+}
+
+/** The machines that a policy chooses. */
+export function chosenBy<T extends { metadata: Pick<Machine["metadata"], "namespace" | "labels"> }>(
+  policy: Policy,
+  machines: readonly T[],
+): T[] {
+  // The same list for all: what is known of labels is kept with it.
+  const own = [policy];
+  return machines.filter((vm) => policiesOf(vm, own).length > 0);
 }
 
 /** Twelve hues that are told apart on light and dark ground, neighbours most of all. */

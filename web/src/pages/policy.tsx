@@ -1,5 +1,5 @@
 /** One policy: what it wants, whom it chooses, how it is kept; and its editor, whose server checks it as one types. */
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import {
   describePolicy,
   describeSelector,
@@ -10,7 +10,7 @@ import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import type { PageProps } from "../app.tsx";
 import { remove } from "../data/actions.ts";
-import { policiesOf } from "../data/derive.ts";
+import { chosenBy } from "../data/derive.ts";
 import type { Machine, Policy as PolicyKind } from "../data/kinds.ts";
 import { useBrief, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
@@ -46,7 +46,7 @@ function Found({ policy, machines }: { policy: PolicyKind; machines: readonly Ma
   const { metadata, spec, status } = policy;
   const can = useRights(metadata.namespace);
   const [isDeleting, setDeleting] = useState(false);
-  const chosen = machines.filter((vm) => policiesOf(vm, [policy]).length > 0);
+  const chosen = useMemo(() => chosenBy(policy, machines), [policy, machines]);
   return (
     <>
       <div className="page-head">

@@ -124,6 +124,13 @@ it("shows one namespace to a user who may see no other", async () => {
   await page.getByRole("button", { name: "Show it" }).click();
   await page.getByRole("link", { name: "web-1" }).waitFor();
   await page.getByRole("button", { name: "Only default" }).waitFor();
+  // What the roles of this namespace allow can be asked of many as of one.
+  const reviewed = page.waitForResponse(/selfsubjectrulesreviews/);
+  await page.getByRole("row", { name: /web-1/ }).getByRole("checkbox").check({ force: true });
+  await (await reviewed).finished();
+  await page.evaluate("new Promise((shown) => setTimeout(shown, 200))");
+  for (const name of ["Stop", "Restart", "Delete…"])
+    expect(await page.getByRole("button", { name }).getAttribute("aria-disabled"), name).toBe(null);
   // What is not of the namespace is not shown, and that is no error.
   for (const [path, text] of [
     ["/estate", "Hosts are shown to those who run them"],
@@ -141,6 +148,37 @@ it("shows one namespace to a user who may see no other", async () => {
     expect(await violations(page), path).toEqual([]);
   }
   await context.close();
+});
+
+it("does with many machines what is asked of them, and deletes them once their names were shown", async () => {
+  const names = ["many-1", "many-2"];
+  for (const name of names)
+    await stack.client.create(VirtualMachine, {
+      metadata: { name, namespace: "default" },
+      spec: { memory: "64Mi", image: "small", running: false, stop: { graceSeconds: 1 } },
+    });
+  const running = async () => Promise.all(names.map(async (name) => (await machine(name))?.spec.running));
+  await page.goto("/machines?q=many");
+  for (const name of names)
+    await page
+      .getByRole("row", { name: new RegExp(name) })
+      .getByRole("checkbox")
+      .check({ force: true });
+  await page.getByText("2 chosen").waitFor();
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await page.getByText("Start: asked of 2 of 2").waitFor();
+  expect(await running()).toEqual([true, true]);
+  await page.getByRole("button", { name: "Stop", exact: true }).click();
+  await page.getByText("Stop: asked of 2 of 2").waitFor();
+  expect(await running()).toEqual([false, false]);
+  await page.getByRole("button", { name: "Delete…" }).click();
+  const shown = page.getByRole("list", { name: "Machines to be deleted" }).getByRole("listitem");
+  expect(await shown.allTextContents()).toEqual(names.map((name) => `default/${name}`));
+  expect(await violations(page)).toEqual([]);
+  await page.getByLabel("Type delete 2").fill("delete 2");
+  await page.getByRole("button", { name: "Delete machines and disks" }).click();
+  for (const name of names)
+    await page.getByRole("link", { name }).waitFor({ state: "detached", timeout: 60_000 });
 });
 
 /** What a user pastes into the editor, in place of all that is in it. */

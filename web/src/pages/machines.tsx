@@ -1,17 +1,13 @@
 /** All machines, as a table. */
-import { type ReactNode, useMemo, useState } from "react";
-import { Action, Ago, Badge, size } from "../../ui/basics.tsx";
-import { FormDialog } from "../../ui/dialog.tsx";
+import { useMemo, useState } from "react";
+import { Ago, Badge, size } from "../../ui/basics.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
-import { tell } from "../../ui/toasts.tsx";
-import { ACTIONS, act, remove, whyNotAct, whyNotDelete } from "../data/actions.ts";
-import { messageOf } from "../data/api.ts";
 import { bytesOf, phaseOf, policiesOf, toneOf } from "../data/derive.ts";
 import { keyIn, machineFilter, withKey } from "../data/filter.ts";
 import { keyOf, type Machine, type Policy } from "../data/kinds.ts";
 import { useBrief, useLive } from "../data/live.ts";
-import { useRights } from "../data/rights.ts";
+import { Bulk } from "../machine/bulk.tsx";
 import { Link, useParam } from "../router.tsx";
 
 interface Row {
@@ -124,6 +120,10 @@ export function Machines() {
     const test = machineFilter(filter);
     return rows.filter(({ vm, policies }) => test(vm, policies));
   }, [rows, filter]);
+  const chosenMachines = useMemo(
+    () => machines.list.filter((vm) => chosen.has(keyOf(vm))),
+    [machines.list, chosen],
+  );
   const states = useMemo(() => [...new Set(rows.map(({ vm }) => phaseOf(vm)))].sort(), [rows]);
   return (
     <>
@@ -166,7 +166,7 @@ export function Machines() {
                 <option value="none">without one</option>
               </select>
             </div>
-            {chosen.size > 0 && <Bulk rows={rows} chosen={chosen} clear={() => setChosen(new Set())} />}
+            {chosen.size > 0 && <Bulk machines={chosenMachines} clear={() => setChosen(new Set())} />}
             <DataTable
               label="Machines"
               rows={shown}
@@ -192,88 +192,5 @@ export function Machines() {
         )}
       </Ready>
     </>
-  );
-}
-
-/** What can be done with all that are chosen; those with which it makes no sense are left out, and that is said. */
-function Bulk({
-  rows,
-  chosen,
-  clear,
-}: {
-  rows: readonly Row[];
-  chosen: ReadonlySet<string>;
-  clear: () => void;
-}) {
-  const can = useRights(undefined);
-  const [dialog, setDialog] = useState<ReactNode>(null);
-  const machines = rows.map(({ vm }) => vm).filter((vm) => chosen.has(keyOf(vm)));
-  const each = async (what: (vm: Machine) => Promise<unknown>, on: readonly Machine[]) => {
-    const results = await Promise.allSettled(on.map(what));
-    const failed = results.flatMap((result, i) =>
-      result.status === "rejected" ? [`${on[i]?.metadata.name}: ${messageOf(result.reason)}`] : [],
-    );
-    if (failed.length > 0) throw new Error(failed.join("; "));
-  };
-  const deletable = machines.filter((vm) => !whyNotDelete(vm, can));
-  const phrase = `delete ${deletable.length}`;
-  return (
-    <div className="bulk" role="toolbar" aria-label="With the chosen machines">
-      <strong>{machines.length} chosen</strong>
-      {ACTIONS.filter(({ id }) => ["start", "stop", "restart"].includes(id)).map((action) => {
-        const able = machines.filter((vm) => !whyNotAct(action, vm, can));
-        const first = machines[0];
-        return (
-          <Action
-            key={action.id}
-            whyNot={able.length === 0 && first ? whyNotAct(action, first, can) : undefined}
-            onPress={() =>
-              void tell(
-                each((vm) => act(action, vm), able),
-                `${action.name}: asked of ${able.length} of ${machines.length}`,
-              )
-            }
-          >
-            {action.name}
-            {able.length > 0 && able.length < machines.length && ` ${able.length}`}
-          </Action>
-        );
-      })}
-      <Action
-        kind="danger"
-        whyNot={deletable.length === 0 && machines[0] ? whyNotDelete(machines[0], can) : undefined}
-        onPress={() =>
-          setDialog(
-            <FormDialog
-              title={deletable.length === 1 ? "Delete one machine" : `Delete ${deletable.length} machines`}
-              verb="Delete machines and disks"
-              danger
-              typed={phrase}
-              onClose={() => setDialog(null)}
-              onSend={async () => {
-                await each((vm) => remove("virtualmachines", vm.metadata), deletable);
-                clear();
-              }}
-            >
-              <p>
-                {deletable.map(({ metadata }) => metadata.name).join(", ")}: stopped, and their disks and
-                snapshots destroyed. This cannot be undone.
-              </p>
-              {deletable.length < machines.length && (
-                <p className="note warn">
-                  {machines.length - deletable.length} are protected, or being deleted already.
-                </p>
-              )}
-            </FormDialog>,
-          )
-        }
-      >
-        Delete…
-      </Action>
-      <Action kind="quiet" onPress={clear}>
-        Choose none
-      </Action>
-      {dialog}
-    </div>
   );
 }

@@ -115,6 +115,29 @@ describe("a QEMU that does not answer", () => {
     expect(await host.read()).toBe(2);
   });
 
+  it("what only waits behind it is called off by deleting it, and nothing comes of that", async () => {
+    await take("one");
+    await free();
+    const count = silentFromSwitch();
+    await create("two");
+    await times(count, 2);
+    await create("three");
+    await estate.client.create(Rollback, {
+      metadata: at("back"),
+      spec: { vm: "web", snapshot: "one", keep: true, memory: true },
+    });
+    await host.write(2);
+    await estate.client.delete(Snapshot, at("three"));
+    await estate.client.delete(Rollback, at("back"));
+    expect(await estate.client.get(Snapshot, at("three"))).toBeUndefined();
+    fail({});
+    await snapshot("two");
+    await free();
+    expect(await host.read()).toBe(2);
+    const kept = (await estate.client.list(Snapshot, { namespace: NS })).items;
+    expect(kept.map(({ metadata }) => metadata.name).sort()).toEqual(["one", "two"]);
+  });
+
   it("with memory: Failed is told once QEMU says how its disks are, and they are whole", async () => {
     const count = silentFromSwitch();
     await create("one", true);

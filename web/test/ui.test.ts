@@ -7,7 +7,7 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { Host } from "../../src/compute/hosts/kinds.ts";
 import { VirtualMachine } from "../../src/compute/kinds.ts";
-import { Rollback } from "../../src/compute/snapshots/kinds.ts";
+import { Rollback, Snapshot } from "../../src/compute/snapshots/kinds.ts";
 import { Plan, Policy } from "../../src/director/kinds.ts";
 import { Image } from "../../src/images/kinds.ts";
 import { ROOT, Stack, until } from "../../test/support/stack.ts";
@@ -429,6 +429,29 @@ it("takes a snapshot and goes back to it", async () => {
       undefined,
   );
   await page.getByRole("heading", { name: /web-1.*Running/ }).waitFor({ timeout: 60_000 });
+});
+
+it("shows a snapshot while it is taken, and calls off one that only waits", async () => {
+  const agent = `agent ${(await machine())?.status?.host}`;
+  await stack.kill(agent);
+  const make = (name: string) =>
+    stack.client.create(Snapshot, {
+      metadata: { name, namespace: "default" },
+      spec: { vm: at.name, quiesce: false },
+    });
+  const line = (name: string) => page.getByRole("listitem").filter({ hasText: `Snapshot ${name} ` });
+  await make("begun");
+  await page.goto("/activity");
+  await line("begun").getByText("is being taken").waitFor();
+  await line("begun").getByText("It has begun, and is carried out").waitFor({ state: "attached" });
+  await make("waits");
+  await line("waits").getByText("Pending").waitFor();
+  expect(await violations(page)).toEqual([]);
+  await line("waits").getByRole("button", { name: "Cancel" }).click();
+  await page.getByText("the snapshot waits is called off").waitFor();
+  await line("waits").waitFor({ state: "detached" });
+  await stack.restart(agent);
+  await line("begun").getByText("Ready").waitFor({ timeout: 60_000 });
 });
 
 it("is used by the keyboard alone", async () => {

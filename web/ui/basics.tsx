@@ -125,16 +125,14 @@ export function size(bytes: number | undefined): string {
 /** What is under way: how far it is, and an end to it. */
 export function Running({
   label,
-  value,
-  text,
+  far,
   cancel,
   whyNot,
   children,
 }: {
   label: string;
-  /** 0 to 1 */
-  value: number;
-  text: string;
+  /** How much of it is done, 0 to 1, and in words; where that is not told, since when it goes on. */
+  far: { value: number; text: string } | { since: string };
   cancel: () => void;
   whyNot: string | undefined;
   children: ReactNode;
@@ -142,7 +140,13 @@ export function Running({
   return (
     <div className="move">
       <span>{children}</span>
-      <Meter label={label} value={value} text={text} />
+      {"since" in far ? (
+        <span className="small muted nowrap">
+          for <Ago time={far.since} />
+        </span>
+      ) : (
+        <Meter label={label} value={far.value} text={far.text} />
+      )}
       <Action onPress={cancel} whyNot={whyNot}>
         Cancel
       </Action>

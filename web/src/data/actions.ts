@@ -15,6 +15,7 @@ import {
   type Machine,
   objectPath,
   type Plural,
+  type Resource,
   type VirtualMachine,
 } from "./kinds.ts";
 import type { Can } from "./rights.ts";
@@ -27,6 +28,14 @@ export const remove = (plural: Plural, metadata: { name: string; namespace?: str
     // Another one of the same name is not meant.
     body: metadata.uid ? { preconditions: { uid: metadata.uid } } : {},
   });
+
+/** Nothing but what it is now: whoever has changed it since has the last word. */
+export const removeAsItIs = (plural: Plural, metadata: Resource["metadata"]) => {
+  const { uid, resourceVersion } = metadata;
+  return request("DELETE", objectPath(plural, metadata), {
+    body: { preconditions: { uid, resourceVersion } },
+  });
+};
 
 export const create = (
   plural: Plural,

@@ -34,8 +34,10 @@ export function BuildProgress({ build }: { build: ImageBuild }) {
   return (
     <Running
       label={`Build of ${spec.image}`}
-      value={(status?.percent ?? 0) / 100}
-      text={`${status?.percent ?? 0} %${left === undefined ? "" : `, ${duration(left * 1000)} left`}`}
+      far={{
+        value: (status?.percent ?? 0) / 100,
+        text: `${status?.percent ?? 0} %${left === undefined ? "" : `, ${duration(left * 1000)} left`}`,
+      }}
       cancel={() =>
         void tell(
           patch("imagebuilds", metadata, { spec: { cancelled: true } }).then(() => stopArchives(build)),

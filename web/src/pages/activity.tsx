@@ -3,9 +3,10 @@ import { useMemo } from "react";
 import { Ago, Badge, duration, Running, size } from "../../ui/basics.tsx";
 import { Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
-import { patch } from "../data/actions.ts";
+import { patch, removeAsItIs } from "../data/actions.ts";
+import { whyNotCallOffRollback, whyNotCallOffSnapshot } from "../data/calloff.ts";
 import { isOver, toneOf } from "../data/derive.ts";
-import type { ImageBuild, Migration } from "../data/kinds.ts";
+import type { ImageBuild, Migration, Rollback, Snapshot } from "../data/kinds.ts";
 import { isHidden, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { BuildProgress, isBuildOver } from "../images/builds.tsx";
@@ -25,6 +26,7 @@ interface Task {
   message: string;
   migration?: Migration;
   build?: ImageBuild;
+  disks?: { plural: "snapshots"; object: Snapshot } | { plural: "rollbacks"; object: Rollback };
 }
 
 /** How far a move is, 0 to 1; undefined while nothing has been sent. */
@@ -42,12 +44,13 @@ export function MoveProgress({ migration }: { migration: Migration }) {
   return (
     <Running
       label={`Move of ${spec.vm}`}
-      value={progress ?? 0}
-      text={
-        progress === undefined
-          ? (status?.phase ?? "Pending")
-          : `${size(part?.transferredBytes)} sent${status?.secondsLeft === undefined ? "" : `, ${duration(status.secondsLeft * 1000)} left`}`
-      }
+      far={{
+        value: progress ?? 0,
+        text:
+          progress === undefined
+            ? (status?.phase ?? "Pending")
+            : `${size(part?.transferredBytes)} sent${status?.secondsLeft === undefined ? "" : `, ${duration(status.secondsLeft * 1000)} left`}`,
+      }}
       cancel={() =>
         void tell(
           patch("migrations", metadata, { spec: { cancel: true } }),
@@ -59,6 +62,30 @@ export function MoveProgress({ migration }: { migration: Migration }) {
       <strong>{spec.vm}</strong> moves from {status?.from ?? "its host"} to{" "}
       {spec.to ?? "a host that the director chooses"}
       {status?.stage && <span className="muted">, {status.stage.toLowerCase()}</span>}
+    </Running>
+  );
+}
+
+/** Of a snapshot or a rollback nobody is told how far it is: what it does and since when, then. */
+function DisksProgress({ task, of }: { task: Task; of: NonNullable<Task["disks"]> }) {
+  const { plural, object } = of;
+  const can = useRights(object.metadata.namespace);
+  const [tone] = toneOf(task.phase);
+  return (
+    <Running
+      label={task.what}
+      far={{ since: object.metadata.deletionTimestamp ?? task.began }}
+      cancel={() =>
+        void tell(removeAsItIs(plural, object.metadata), `the ${task.what.toLowerCase()} is called off`)
+      }
+      whyNot={
+        plural === "snapshots" ? whyNotCallOffSnapshot(object, can) : whyNotCallOffRollback(object, can)
+      }
+    >
+      <Badge tone={tone} busy>
+        {task.phase}
+      </Badge>{" "}
+      <TaskWords task={task} />
     </Running>
   );
 }
@@ -92,7 +119,8 @@ export default function Activity() {
           migration,
         };
       }),
-      ...snapshots.list.map(({ metadata, spec, status }): Task => {
+      ...snapshots.list.map((object): Task => {
+        const { metadata, spec, status } = object;
         const phase = metadata.deletionTimestamp ? "Deleting" : (status?.phase ?? "Pending");
         return {
           id: `snapshot ${metadata.uid}`,
@@ -105,10 +133,12 @@ export default function Activity() {
           began: metadata.creationTimestamp ?? "",
           ended: status?.taken?.takenTime ?? metadata.creationTimestamp,
           message: status?.message ?? "",
+          disks: { plural: "snapshots", object },
         };
       }),
-      ...rollbacks.list.map(
-        ({ metadata, spec, status }): Task => ({
+      ...rollbacks.list.map((object): Task => {
+        const { metadata, spec, status } = object;
+        return {
           id: `rollback ${metadata.uid}`,
           what: `Rollback to ${spec.snapshot}`,
           machine: spec.vm,
@@ -119,8 +149,9 @@ export default function Activity() {
           began: status?.startedTime ?? metadata.creationTimestamp ?? "",
           ended: status?.finishedTime,
           message: status?.message ?? "",
-        }),
-      ),
+          disks: { plural: "rollbacks", object },
+        };
+      }),
       ...builds.list.map((build): Task => {
         const { metadata, spec, status } = build;
         return {
@@ -164,6 +195,8 @@ export default function Activity() {
                         <MoveProgress migration={task.migration} />
                       ) : task.build ? (
                         <BuildProgress build={task.build} />
+                      ) : task.disks ? (
+                        <DisksProgress task={task} of={task.disks} />
                       ) : (
                         <TaskLine task={task} />
                       )}
@@ -197,6 +230,21 @@ export default function Activity() {
   );
 }
 
+function TaskWords({ task }: { task: Task }) {
+  return (
+    <span>
+      {task.build ? <Link href={task.href}>{task.what}</Link> : task.what}
+      {task.machine && (
+        <>
+          {" "}
+          of <Link href={task.href}>{task.machine}</Link>
+        </>
+      )}
+      {task.message && <span className={task.failed ? "bad" : "muted"}> · {task.message}</span>}
+    </span>
+  );
+}
+
 function TaskLine({ task }: { task: Task }) {
   const [tone] = toneOf(task.phase);
   return (
@@ -204,16 +252,7 @@ function TaskLine({ task }: { task: Task }) {
       <Badge tone={tone} busy={task.running}>
         {task.phase}
       </Badge>
-      <span>
-        {task.build ? <Link href={task.href}>{task.what}</Link> : task.what}
-        {task.machine && (
-          <>
-            {" "}
-            of <Link href={task.href}>{task.machine}</Link>
-          </>
-        )}
-        {task.message && <span className={task.failed ? "bad" : "muted"}> · {task.message}</span>}
-      </span>
+      <TaskWords task={task} />
       <span className="push muted">
         <Ago time={task.ended ?? task.began} />
       </span>

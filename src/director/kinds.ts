@@ -217,6 +217,7 @@ export const mostOf = (
 const Effect = Type.Object({
   seconds: Type.Optional(Type.Number({ description: "From its beginning until it runs there." })),
   bytes: Type.Optional(Type.Integer({ description: "Sent over the network, memory and disks." })),
+  diskBytes: Type.Optional(Type.Integer({ description: "Of these, of disks that went along." })),
   downtimeMs: Type.Optional(Type.Integer({ description: "How long the guest stands still." })),
   score: Type.Optional(
     Type.Number({

@@ -61,7 +61,7 @@ export class EstateIndex {
   /** Of a machine that is moving, the item that stands for it where it goes. */
   private readonly shadows = new Map<number, number>();
   private readonly growth: Growth;
-  private readonly sight: Sight;
+  readonly sight: Sight;
   private readonly tastes = new Map<MachineKind, { version: number; taste: Taste }>();
   private readonly aims: Aims;
   private readonly carriers: Carriers;

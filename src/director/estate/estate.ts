@@ -113,6 +113,8 @@ export interface MachineView {
   disksOn?: string;
   /** Its disks are on its host alone: nothing but a move gets them away. */
   localDisks?: boolean;
+  /** So much of them, as far as it is declared. */
+  localDiskBytes?: number;
   /** May be moved: it runs and nothing else is being done with it. */
   movable: boolean;
   /** Since when it has been on its host, ms since the epoch. */

@@ -5,6 +5,7 @@ import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import { cpusOf, memoryOf, reservedBy } from "../../compute/resources/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { ObjectMeta } from "../../resource/object.ts";
+import { parseBytes } from "../../resource/quantity.ts";
 import type { MachineView } from "./estate.ts";
 
 const live = (instance: Instance) => instance.status?.custody !== "Released";
@@ -32,11 +33,18 @@ function viewMachine(
     name: vm.metadata.name,
     labels: vm.metadata.labels ?? {},
     ...(host ? { host } : {}),
-    ...(localPools.has(vm.spec.storagePool) ? { localDisks: true } : {}),
+    ...(localPools.has(vm.spec.storagePool) ? { localDisks: true, localDiskBytes: diskBytesOf(vm) } : {}),
     movable:
       view.movable && !isUnread && vm.spec.running && !vm.spec.suspended && !vm.metadata.deletionTimestamp,
   };
 }
+
+/** What its disks are declared to have. An image's own size is not known here. */
+const diskBytesOf = ({ spec }: VirtualMachine): number =>
+  [spec.diskSize, ...(spec.disks ?? []).map(({ size }) => size)].reduce(
+    (sum, size) => sum + (size === undefined ? 0 : parseBytes(size)),
+    0,
+  );
 
 type Wanted = Pick<
   Instance["spec"],

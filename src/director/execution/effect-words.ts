@@ -4,7 +4,7 @@ import { round } from "./forecast.ts";
 
 const FIELDS = ["seconds", "bytes", "downtimeMs", "score", "watts"] as const;
 
-const WORDS: { [F in keyof Required<Effect>]: (value: number) => string } = {
+const WORDS: { [F in (typeof FIELDS)[number]]: (value: number) => string } = {
   seconds: (value) => `${value} s`,
   bytes: (value) => `${size(value)} sent`,
   downtimeMs: (value) => `${value} ms still`,

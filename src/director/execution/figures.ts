@@ -7,7 +7,7 @@ import type { BothHosts, Effect, HostFigures, Plan } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import { score } from "../planning/score.ts";
 import { usage } from "../rules/rules.ts";
-import { experienceOf, forecast, linkOf, round } from "./forecast.ts";
+import { experienceOf, Forecaster, linkOf, round } from "./forecast.ts";
 
 /** What it gives out, and takes. */
 export function hostFigures(estate: Estate, host: HostView): HostFigures {
@@ -46,7 +46,7 @@ export function gainOf(before: BothHosts, after: BothHosts): Pick<Effect, "score
 
 /** The same moves, each with what it will take and gain when those before it are made. @param plans all that are kept: what moves took until now */
 export function predict(estate: Estate, moves: readonly Move[], plans: readonly Plan[]): Move[] {
-  const experience = experienceOf(plans);
+  const forecaster = new Forecaster(experienceOf(plans));
   let state = estate;
   return moves.map((move) => {
     const key = `${move.namespace}/${move.vm}`;
@@ -55,7 +55,7 @@ export function predict(estate: Estate, moves: readonly Move[], plans: readonly 
     if (!machine) return move;
     const before = figuresOf(state, move);
     state = apply(state, key, move.to);
-    const takes = forecast(experience, machine, linkOf(hosts.get(move.from), hosts.get(move.to)));
+    const takes = forecaster.of(machine, linkOf(hosts.get(move.from), hosts.get(move.to)));
     return { ...move, predicted: { ...takes, ...gainOf(before, figuresOf(state, move)) } };
   });
 }

@@ -14,6 +14,7 @@ export function actualOf({ status }: Migration, before: BothHosts | undefined, a
   return {
     ...(Number.isFinite(ms) ? { seconds: round(ms / 1000, 3) } : {}),
     ...(sent.length === 0 ? {} : { bytes: sent.reduce((sum, bytes) => sum + bytes, 0) }),
+    ...(disks?.transferredBytes ? { diskBytes: disks.transferredBytes } : {}),
     ...(downtimeMs === undefined ? {} : { downtimeMs }),
     ...(before ? gainOf(before, after) : {}),
   };

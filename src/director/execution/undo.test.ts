@@ -9,7 +9,7 @@ import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { obstacle } from "../rules/rules.ts";
 import { describeEffect } from "./effect-words.ts";
 import { predict } from "./figures.ts";
-import { experienceOf, forecast } from "./forecast.ts";
+import { experienceOf, Forecaster } from "./forecast.ts";
 import { outdated } from "./kept.ts";
 import { outcome } from "./outcome.ts";
 import { movesAtOnce, waitsFor } from "./pace.ts";
@@ -223,6 +223,25 @@ it("of plans that are over the newest are kept, and for a day those that did som
   expect(names(outdated(many, now))).toEqual(names(many.slice(0, 10)));
 });
 
+it("keeps back what would not survive the loss of a host, as the executor would", () => {
+  const hosts = [
+    host("a", { memoryBytes: 8 * GiB, cpus: 16 }),
+    host("b", { cpus: 16 }),
+    host("c", { memoryBytes: 8 * GiB, cpus: 16 }),
+  ];
+  const machines = [
+    machine("y", "a", { memoryBytes: 6 * GiB }),
+    machine("x", "b", { memoryBytes: 3 * GiB }),
+    machine("z", "c", { memoryBytes: 2 * GiB }),
+  ];
+  const safe = policy({ failover: { per: "host", losses: 1 } });
+  const state = estate(hosts, machines, [safe]);
+  const made = plan("p1", [move("x", "c", "b")], ["Succeeded"]);
+  const undo = planUndo(state, made);
+  expect(undo.moves).toEqual([]);
+  expect(undo.kept).toMatchObject([{ vm: "x", why: expect.stringContaining("loss of host a") }]);
+});
+
 describe("what a move will take", () => {
   const took = (seconds: number, bytes: number): MoveStatus => ({
     phase: "Succeeded",
@@ -233,8 +252,8 @@ describe("what a move will take", () => {
   const x = machine("x", "a");
 
   it("without experience is its memory over the slower link", () => {
-    expect(forecast([], x, 1000)).toEqual({ bytes: GiB, seconds: 10.6 });
-    expect(forecast([], x, 10_000)).toEqual({ bytes: GiB, seconds: 2.9 });
+    expect(new Forecaster([]).of(x, 1000)).toEqual({ bytes: GiB, seconds: 10.6 });
+    expect(new Forecaster([]).of(x, 10_000)).toEqual({ bytes: GiB, seconds: 2.9 });
   });
 
   it("follows what was measured, the newest most, and a machine's own moves before those of others", () => {
@@ -244,14 +263,14 @@ describe("what a move will take", () => {
       plan("p1", [move("y", "b", "a")], [slow]),
     ]);
     expect(learnt.map(({ seconds }) => seconds)).toEqual([30, 15]);
-    const other = forecast(learnt, x, 1000);
+    const other = new Forecaster(learnt).of(x, 1000);
     // 2 and then 1 byte for each: 1.7.
     expect(other.bytes).toBe(Math.round(1.7 * GiB));
     expect(other.downtimeMs).toBe(40);
     const own = experienceOf([
       plan("p1", [move("y", "a", "b"), move("x", "a", "b")], [slow, took(5.3, GiB / 2)]),
     ]);
-    expect(forecast(own, x, 1000)).toEqual({
+    expect(new Forecaster(own).of(x, 1000)).toEqual({
       bytes: GiB / 2,
       seconds: expect.closeTo(5.3, 1),
       downtimeMs: 40,
@@ -261,10 +280,26 @@ describe("what a move will take", () => {
     expect(experienceOf([plan("p1", [move("x", "a", "b")], [{ ...slow, phase: "Failed" }])])).toEqual([]);
   });
 
+  it("with disks that go along is theirs, too; what others' disks took says nothing of it", () => {
+    const withDisks = {
+      ...took(900, 101 * GiB),
+      actual: { seconds: 900, bytes: 101 * GiB, diskBytes: 100 * GiB },
+    };
+    const learnt = new Forecaster(
+      experienceOf([plan("p1", [move("y", "a", "b")], [{ ...withDisks, linkMbps: 1000 }])]),
+    );
+    expect(learnt.of(x, 1000)).toEqual({ bytes: GiB, seconds: expect.closeTo(10.6, 0) });
+    expect(learnt.of({ ...x, localDiskBytes: 10 * GiB }, 1000).bytes).toBe(11 * GiB);
+    // Its own disks are in what it took.
+    expect(learnt.of({ ...machine("y", "b"), localDiskBytes: 500 * GiB }, 1000)).toMatchObject({
+      bytes: 101 * GiB,
+    });
+  });
+
   it("comes nearer to what is with each move", () => {
     const plans: Plan[] = [];
     const errors = [0, 1, 2, 3, 4, 5].map((i) => {
-      const predicted = forecast(experienceOf(plans), x, 1000).seconds;
+      const predicted = new Forecaster(experienceOf(plans)).of(x, 1000).seconds;
       plans.push(plan(`p${i}`, [move("x", "a", "b")], [took(40, 1.5 * GiB)]));
       return Math.abs(predicted - 40);
     });

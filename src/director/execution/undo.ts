@@ -5,6 +5,7 @@
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
+import { failoverObstacle } from "../failover/failover.ts";
 import { isFinalPlan, type Plan } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import { score } from "../planning/score.ts";
@@ -89,7 +90,8 @@ function cannotMove(estate: Estate, move: Move): string | undefined {
 
 function wayBack(estate: Estate, move: Move): string | undefined {
   const [machine, host] = [machineOf(estate, move), indexOf(estate).hosts.get(move.from)];
-  const why = machine && host && obstacle(estate, machine, host);
+  // As the executor asks (recheck.ts).
+  const why = machine && host && (obstacle(estate, machine, host) ?? failoverObstacle(estate, machine, host));
   return why && `host ${move.from}: ${why}`;
 }
 

@@ -2,6 +2,7 @@
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { FULL, processorsOf } from "../estate/use.ts";
+import { Forecaster, linkOf } from "../execution/forecast.ts";
 import type { Plan } from "../kinds.ts";
 import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";
 import { powerWeight } from "./goals.ts";
@@ -23,22 +24,41 @@ export interface PlanOptions {
   maxMoves: number;
   /** Only machines whose policy says so are moved. */
   automation: Plan["spec"]["automation"];
+  /** What moves take, by those that were made. */
+  forecaster: Forecaster;
 }
 
-export const PLAN_DEFAULTS = { stayMs: 300_000, threshold: 0.08, maxMoves: 50, automation: "act" } as const;
+export const PLAN_DEFAULTS = {
+  stayMs: 300_000,
+  threshold: 0.08,
+  maxMoves: 50,
+  automation: "act",
+  forecaster: new Forecaster([]),
+} as const;
+
+/** A move that takes so long must gain twice as much as one that takes no time: all the while it loads both hosts and their link, and what it was planned for may be over. */
+const LONG_S = 600;
+
+/** What a move of the machine must gain for the time that it takes, in scores. */
+export function moveCost(
+  estate: Estate,
+  machine: MachineView,
+  { threshold, forecaster }: PlanOptions,
+): number {
+  const here = indexOf(estate).hosts.get(machine.host ?? "");
+  return (threshold * forecaster.secondsOf(machine, linkOf(here, here))) / LONG_S;
+}
 
 /** Of what a move must gain so much more, where it is all in watts by what is measured: that changes again, and the move is not paid back. */
 const FLEETING = 0.5;
 
 /** What a move of the machine must gain at least. */
-export function leastGain(
-  estate: Estate,
-  machine: MachineView,
-  { threshold, released }: PlanOptions,
-): number {
-  if (!machine.use || released.has(machine.key)) return threshold;
+export function leastGain(estate: Estate, machine: MachineView, options: PlanOptions): number {
+  const { threshold, released } = options;
+  const least = threshold + moveCost(estate, machine, options);
+  if (!machine.use || released.has(machine.key)) return least;
   const { weights } = indexOf(estate).aimOf(policiesOf(estate, machine)[0]);
-  return threshold * (1 + FLEETING * powerWeight(weights));
+  return least + threshold * FLEETING * powerWeight(weights);
 }
 
 /** A machine that could not be moved is left alone so long, twice as long after each further time, and at most so long. */

@@ -182,3 +182,24 @@ it("licences keeps the policy's machines on the fewest hosts, of the fewest sock
   );
   expect(moves.map(({ vm, to }) => [vm, to])).toEqual([["db3", "a"]]);
 });
+
+it("of two ways that lead to the same the machine that is moved sooner moves, and none for hours", () => {
+  const hosts = [host("a", { linkMbps: 100 }), host("b", { linkMbps: 100 })];
+  const policies = [policy([{ goal: "energy", weight: 1 }])];
+  const moves = (onA: number, onB: number, more: Partial<MachineView> = {}) =>
+    planMoves(
+      {
+        hosts,
+        machines: [
+          { ...machine("x", "a"), memoryBytes: onA * GiB, ...more },
+          { ...machine("y", "b"), memoryBytes: onB * GiB, ...more },
+        ],
+        policies,
+        odd: [],
+      },
+      { ...PLAN_DEFAULTS, now: 1e12, released: new Set() },
+    ).map(({ vm, to }) => [vm, to]);
+  expect(moves(1, 4)).toEqual([["x", "b"]]);
+  expect(moves(4, 1)).toEqual([["y", "a"]]);
+  expect(moves(1, 4, { localDisks: true, localDiskBytes: 500 * GiB })).toEqual([]);
+});

@@ -21,6 +21,7 @@ import {
   leastGain,
   type Move,
   mayMove,
+  moveCost,
   type PlanOptions,
   whyAway,
 } from "./draft.ts";
@@ -142,7 +143,8 @@ function consider(
     if (wishes && (broken || wouldMove(draft, seek, seek.now, floor))) wishes.push({ at, must: broken });
     return undefined;
   }
-  const gain = index.liking(seek, to) - now.like;
+  // Of two that gain as much the one that is moved sooner goes first; what must go does so in any case.
+  const gain = index.liking(seek, to) - now.like - Math.min(1, moveCost(estate, machine, options));
   if (hot) {
     // One that is enough by itself goes before several, a small one before a large one.
     const relief = Math.min(1, busyOf(machine) / excess) - machine.memoryBytes / here.memoryBytes / 2;

@@ -11,6 +11,7 @@ import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { othersFirst, readEstate } from "../estate/read-estate.ts";
 import { predict } from "../execution/figures.ts";
+import { experienceOf, Forecaster } from "../execution/forecast.ts";
 import { HOLD_MS } from "../execution/kept.ts";
 import { policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
@@ -154,7 +155,11 @@ async function round(
   const plans = (await client.list(Plan)).items;
   // The plan under way changes the estate; it is planned again when that has ended.
   if (plans.some(isPlanUnderWay)) return;
-  const free = { now: clock.now().getTime(), released: released(estate, changedAt) };
+  const free = {
+    now: clock.now().getTime(),
+    released: released(estate, changedAt),
+    forecaster: new Forecaster(experienceOf(plans)),
+  };
   const held = holdForUsers(estate, plans, free);
   for (const automation of ["act", "ask", "advise"] as const) {
     await othersFirst();

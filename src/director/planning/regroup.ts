@@ -11,7 +11,7 @@ import { MOST_CLEARED } from "../solver/clear.ts";
 import { State } from "../solver/state.ts";
 import { type Draft, isSettled, mayMove, type PlanOptions } from "./draft.ts";
 import { hasToLeave, partOf } from "./part.ts";
-import { costOf, openingOf, take, type Wanted } from "./together.ts";
+import { costOf, emptyingCost, openingOf, take, type Wanted } from "./together.ts";
 
 /** Hosts of a part at most; so many of them for what is sought there. */
 const HOSTS = 192;
@@ -156,7 +156,7 @@ function sought(draft: Draft, hosts: readonly number[], options: PlanOptions): W
     moveCost: (at) =>
       // What it is worth that a host is empty is told afterwards.
       (index.state.itemsOn[index.state.at[at] as number] as number) <= MOST_CLEARED
-        ? options.threshold
+        ? emptyingCost(draft, at, options)
         : costOf(draft, at, options),
   });
   if (!part) return undefined;

@@ -3,7 +3,7 @@ import type { HostView, MachineView } from "../estate/estate.ts";
 import type { EstateIndex, Seek } from "../estate/estate-index.ts";
 import { survivalOf } from "../failover/failover.ts";
 import { policiesOf } from "../rules/rules.ts";
-import { acceptOf, type Draft, leastGain, type PlanOptions, whyAway } from "./draft.ts";
+import { acceptOf, type Draft, leastGain, moveCost, type PlanOptions, whyAway } from "./draft.ts";
 import { whoSays } from "./goals.ts";
 import { hasToLeave, MENDED } from "./part.ts";
 
@@ -37,8 +37,13 @@ export function costOf(
   options: PlanOptions,
   must = hasToLeave(index, index.machines[at] as MachineView),
 ): number {
-  return must ? options.threshold : leastGain(estate, index.machines[at] as MachineView, options);
+  const machine = index.machines[at] as MachineView;
+  return must ? options.threshold : leastGain(estate, machine, options);
 }
+
+/** The same when it leaves a host empty together with others: what a host needs when it does nothing does not change with what is measured. */
+export const emptyingCost = ({ estate, index }: Draft, at: number, options: PlanOptions): number =>
+  options.threshold + moveCost(estate, index.machines[at] as MachineView, options);
 
 const brings = ({ gain, cost }: Step) => gain >= cost;
 
@@ -191,8 +196,7 @@ function attempt(draft: Draft, wanted: readonly Wanted[], options: PlanOptions):
   const emptied = emptiedBy(index, steps);
   let net = 0;
   for (const step of steps) {
-    // What a host needs when it does nothing does not change with what is measured.
-    if (emptied.has(index.state.at[step.at] as number)) step.cost = options.threshold;
+    if (emptied.has(index.state.at[step.at] as number)) step.cost = emptyingCost(draft, step.at, options);
     net += step.gain - step.cost;
   }
   return { steps, net };

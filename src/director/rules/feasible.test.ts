@@ -61,3 +61,14 @@ it("rules about machines are told by one of them", () => {
     "false: none of 3 hosts keeps machine.cpus * 2 <= host.cpu.cores",
   );
 });
+
+it("each machine is judged, those that are alike once", () => {
+  const large = { ...MACHINE, key: "default/n", name: "n", cpus: 12 };
+  const rule = ["machine.cpus <= host.cpu.cores"];
+  expect(told(rule, [MACHINE, large])).toBe(
+    "false: machine n: none of 3 hosts keeps machine.cpus <= host.cpu.cores",
+  );
+  const small = { ...MACHINE, key: "default/o", name: "o", cpus: 1 };
+  const hosts = [...HOSTS, { ...host("d", 2000, true), cores: 2 }];
+  expect(told(rule, [small, MACHINE], hosts)).toBe("true: 3 of 4 hosts keep its required rules");
+});

@@ -1,41 +1,68 @@
 /** Whether any host keeps the required rules of a policy, and if none does, which rule or which two are at fault. Pure. */
 
+import type { MachineView } from "../estate/estate.ts";
 import type { EstateIndex } from "../estate/estate-index.ts";
 import type { Policy } from "../kinds.ts";
 import { expressionOf } from "./expressions.ts";
 
-/** Undefined: there is nothing to tell. */
-export function feasibility(
-  index: EstateIndex,
-  policy: Policy,
-): { feasible: boolean; message: string } | undefined {
+export interface Feasibility {
+  feasible: boolean;
+  message: string;
+}
+
+/** Of all machines of a policy, those that its rules see alike judged once; the first that no host suits tells why. Undefined: there is nothing to tell. */
+export function feasibility(index: EstateIndex, policy: Policy): Feasibility | undefined {
   const kinds = index.kindsOfHosts();
-  const [first] = index.membersOf(policy);
-  const machine = first === undefined ? undefined : index.machines[first];
-  // What is about machines is told by one of them, if there is any.
-  const rules = (policy.spec.required ?? [])
-    .map(expressionOf)
-    .filter(({ paths }) => machine || paths.machine.length === 0);
+  const alike = new Map<string, MachineView>();
+  for (const at of index.membersOf(policy)) {
+    const machine = index.machines[at] as MachineView;
+    const seen = index.sight.ofMachine(policy, machine);
+    if (!alike.has(seen)) alike.set(seen, machine);
+  }
+  const rules = (policy.spec.required ?? []).map(expressionOf);
+  // Without a machine what is about machines is not asked.
+  if (alike.size === 0)
+    return judge(
+      kinds,
+      rules.filter(({ paths }) => paths.machine.length === 0),
+      NOBODY,
+    );
+  const judged = [...alike.values()].map((machine) => ({ machine, of: judge(kinds, rules, machine) }));
+  const wrong = judged.find(({ of }) => of?.feasible === false);
+  if (wrong?.of) {
+    const { feasible, message } = wrong.of;
+    return { feasible, message: judged.length > 1 ? `machine ${wrong.machine.name}: ${message}` : message };
+  }
+  const scarce = judged.flatMap(({ of }) => of ?? []).sort((a, b) => a.hosts - b.hosts)[0];
+  return scarce && { feasible: true, message: scarce.message };
+}
+
+const NOBODY = { name: "", namespace: "", labels: {}, cpus: 0, memoryBytes: 0 };
+
+function judge(
+  kinds: ReturnType<EstateIndex["kindsOfHosts"]>,
+  rules: readonly ReturnType<typeof expressionOf>[],
+  machine: Parameters<ReturnType<typeof expressionOf>["decide"]>[1],
+): (Feasibility & { hosts: number }) | undefined {
   if (rules.length === 0 || kinds.length === 0) return undefined;
-  const subject = machine ?? { name: "", namespace: "", labels: {}, cpus: 0, memoryBytes: 0 };
   const kept = kinds.map(({ example, hosts }) => ({
     hosts,
-    of: rules.map((rule) => rule.decide(example, subject) === true),
+    of: rules.map((rule) => rule.decide(example, machine) === true),
   }));
   const countOf = (wanted: (of: readonly boolean[]) => boolean) =>
     kept.reduce((sum, { hosts, of }) => sum + (wanted(of) ? hosts : 0), 0);
   const all = countOf((of) => of.every(Boolean));
   const hosts = countOf(() => true);
-  if (all > 0) return { feasible: true, message: `${all} of ${hosts} hosts keep its required rules` };
+  if (all > 0)
+    return { feasible: true, hosts: all, message: `${all} of ${hosts} hosts keep its required rules` };
+  const none = (message: string) => ({ feasible: false, hosts: 0, message });
   for (const [i, rule] of rules.entries())
-    if (countOf((of) => of[i] === true) === 0)
-      return { feasible: false, message: `none of ${hosts} hosts keeps ${rule.text}` };
+    if (countOf((of) => of[i] === true) === 0) return none(`none of ${hosts} hosts keeps ${rule.text}`);
   for (const [i, one] of rules.entries())
     for (const [j, other] of rules.entries())
       if (i < j && countOf((of) => of[i] === true && of[j] === true) === 0)
-        return {
-          feasible: false,
-          message: `${countOf((of) => of[i] === true)} of ${hosts} hosts keep ${one.text}, ${countOf((of) => of[j] === true)} keep ${other.text}, and none keeps both`,
-        };
-  return { feasible: false, message: `none of ${hosts} hosts keeps all of its required rules` };
+        return none(
+          `${countOf((of) => of[i] === true)} of ${hosts} hosts keep ${one.text}, ${countOf((of) => of[j] === true)} keep ${other.text}, and none keeps both`,
+        );
+  return none(`none of ${hosts} hosts keeps all of its required rules`);
 }

@@ -145,6 +145,23 @@ describe("a clone", () => {
     );
   });
 
+  it("whose template's memory cannot be loaded boots at once, linked, and says why", async () => {
+    await host.think(11);
+    const { metadata } = await take("warm", { memory: true });
+    for (const file of [...host.world.memories.keys()])
+      if (file.endsWith(`${metadata.uid}.memory`)) host.world.memories.delete(file);
+    const one = await cloned("one", { snapshot: "warm", mode: "Instant" });
+    expect([await host.read("one"), await host.thinks("one")]).toEqual([1, undefined]);
+    expect(one.status?.restarts).toBe(0);
+    expect(getCondition(one.status?.conditions, "Cloned")).toMatchObject({
+      status: "False",
+      reason: "Linked",
+      message: expect.stringMatching(
+        /it boots: it could not go on with the memory of its template: .*no memory/,
+      ),
+    });
+  });
+
   it("says what it waits for, and goes on when it is there", async () => {
     await clone("early", { snapshot: "later" });
     await message("early", "waits for snapshot later (spec.source.snapshot), which does not exist");

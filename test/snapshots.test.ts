@@ -195,6 +195,22 @@ describe("snapshots", () => {
     expect((await snapshot("none", "Failed")).status?.message).toContain("there is no memory to keep");
   });
 
+  it("whose memory cannot be loaded are not tried again and again: the machine says so, and boots without when told to", async () => {
+    await write(1);
+    const { metadata } = await take("one", true);
+    await write(2);
+    for (const file of [...world.memories.keys()])
+      if (file.endsWith(`${metadata.uid}.memory`)) world.memories.delete(file);
+    await rollback("back", "one");
+    const failed = await estate.vm("web", (vm) => vm.status?.phase === "Failed", "Failed");
+    expect(failed.status).toMatchObject({ restarts: 0, lastEnd: { reason: "ResumeFailed" } });
+    expect(failed.status?.lastEnd?.message).toContain("it could not go on with the memory that is kept");
+    const spec = { discardMemory: true, requests: { restart: "without" } };
+    await estate.client.patch(VirtualMachine, at("web"), { spec });
+    await estate.vm("web", (vm) => vm.status?.phase === "Running", "Running");
+    expect([await read(), await thinks()]).toEqual([1, undefined]);
+  });
+
   it("keep the memory of the state before when asked to, and only then of one that runs", async () => {
     await write(1);
     await take("one");

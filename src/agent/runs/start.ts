@@ -91,7 +91,9 @@ export class Start {
     try {
       await hypervisor.loadMemory(machine.id, saved.file);
     } catch (error) {
-      if (!(error instanceof HypervisorError) || saved.kind !== "suspended") throw error;
+      if (!(error instanceof HypervisorError)) throw error;
+      if (saved.cloned)
+        return this.#boot(instance, `it could not go on with the memory of its template: ${error.message}`);
       // It is still there, and nothing has run: whoever it is decides what becomes of it.
       const message = `it could not go on with the memory that is kept: ${error.message}`;
       const end = { reason: "ResumeFailed", message } as const;
@@ -121,23 +123,33 @@ export class Start {
       );
       return this.started(instance, machine, has);
     }
-    await this.#cloned(instance, "False", "Linked", `it boots: ${why}`);
-    await hypervisor.kill(machine.id);
-    await hypervisor.forget(machine.id);
-    const { phase: _, has: _has, ...status } = instance.status ?? {};
+    return this.#boot(instance, why);
+  }
+
+  /** Instead of going on as an instant clone. The memory is forgotten only once its QEMU is gone: an agent that finds one which waits for memory has to know which. */
+  async #boot(instance: Instance, why: string): Promise<Again> {
+    const { hypervisor, environment } = this.#c;
+    const id = idOf(instance);
+    const told = await this.#cloned(instance, "False", "Linked", `it boots: ${why}`);
+    await hypervisor.kill(id, { reason: "StartFailed", message: why });
+    await (await environment.layers(instance)).memories.resumed();
+    await hypervisor.forget(id);
+    const { phase: _, has: _has, ...status } = told.status ?? {};
     return this.step({ ...instance, status });
   }
 
+  /** @returns the instance, which says so */
   async #cloned(
     instance: Instance,
     status: "True" | "False",
     reason: string,
     message: string,
-  ): Promise<void> {
+  ): Promise<Instance> {
     const condition = { type: CLONED, status, reason, message };
-    await this.#status.write(instance, conditionOf(instance, this.#now(), condition));
+    const told = await this.#status.write(instance, conditionOf(instance, this.#now(), condition));
     const type = status === "True" ? "Normal" : "Warning";
     this.#c.events.record(about(instance), type, reason === "Linked" ? "NotInstant" : reason, message);
+    return told ?? instance;
   }
 
   /** @throws StillPreparing; PrepareError, of which people have been told; ApiError */

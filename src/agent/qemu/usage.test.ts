@@ -55,6 +55,8 @@ describe("usage", () => {
     expect(differs(told, { ...told, time: "later", cpus: 0.52, hostMemoryBytes: 110 * MiB })).toBe(false);
     expect(differs(told, { ...told, cpus: 0.9 })).toBe(true);
     expect(differs(told, { ...told, disk: { ...told.disk, writtenBytesPerSecond: 5 * MiB } })).toBe(true);
+    expect(differs(told, { ...told, disk: { ...told.disk, latencyMs: 9 } })).toBe(false);
+    expect(differs(told, { ...told, disk: { ...told.disk, latencyMs: 500 } })).toBe(true);
   });
 });
 

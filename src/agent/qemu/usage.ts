@@ -214,6 +214,7 @@ export function differs(a: Usage, b: Usage): boolean {
     changed(a.disk.readBytesPerSecond, b.disk.readBytesPerSecond, 256 * KiB) ||
     changed(a.disk.writtenBytesPerSecond, b.disk.writtenBytesPerSecond, 256 * KiB) ||
     changed(a.disk.operationsPerSecond, b.disk.operationsPerSecond, 20) ||
+    changed(a.disk.latencyMs ?? 0, b.disk.latencyMs ?? 0, 5) ||
     changed(a.network.receivedBytesPerSecond, b.network.receivedBytesPerSecond, 64 * KiB) ||
     changed(a.network.sentBytesPerSecond, b.network.sentBytesPerSecond, 64 * KiB)
   );

@@ -160,6 +160,10 @@ it("takes its snapshots along, and goes back to them where it is then; those wit
   const then = await writesOn(host ?? "", "a");
   await snapshot("two");
   await snapshot("memory", "--memory");
+  // What the move needed of QEMU is over: the guest runs on while its memory is kept.
+  expect((await stack.client.get(Snapshot, at("memory")))?.status).toMatchObject({
+    taken: { memory: { live: true } },
+  });
   const refused = await stack.vireo(["migrate", "vm/a", "--to", other(host)]);
   expect(refused.code).toBe(1);
   expect(refused.stdout + refused.stderr).toMatch(

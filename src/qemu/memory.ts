@@ -32,6 +32,7 @@ const OTHERS = [
   "late-block-activate",
   "return-path",
   "postcopy-ram",
+  "dirty-bitmaps",
 ];
 
 /** How a memory gets to a file: in one stream, while the guest runs or stands still; or apart from the state of the devices, which the stream alone is. */

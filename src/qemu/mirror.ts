@@ -111,10 +111,11 @@ async function exported(qmp: Qmp): Promise<Set<string>> {
   return new Set((Array.isArray(answer) ? answer : []).filter(isFields).map(({ id }) => String(id)));
 }
 
-/** Ends the exports, before the guest runs here. No-op when there are none. */
+/** Ends the exports, and what was set for them, before the guest runs here. May be called again. */
 export async function stopExports(qmp: Qmp): Promise<void> {
   const [exports, nodes] = await Promise.all([exported(qmp), nodeNames(qmp)]);
   if (exports.size > 0) await qmp.execute("nbd-server-stop", undefined, FINISH_MS);
+  await setBitmaps(qmp, false);
   for (const node of nodes)
     if (node.startsWith(FILE)) await qmp.execute("blockdev-del", { "node-name": node });
 }
@@ -143,15 +144,21 @@ function listeningPorts(pid: number): number[] {
   );
 }
 
-/** Dirty bitmaps go along with the memory. Off again for moves on shared disks, where each end keeps them in the file. */
+/**
+ * Dirty bitmaps go along with the memory. Off again afterwards: on shared disks each end keeps them in the file, and QEMU would keep no memory while
+ * the guest runs (memory.ts).
+ */
 async function setBitmaps(qmp: Qmp, state: boolean): Promise<void> {
   await qmp.execute("migrate-set-capabilities", { capabilities: [{ capability: "dirty-bitmaps", state }] });
 }
 
-/** Source: begins to mirror. No-op for those that are under way. @throws QmpError; then abandonMirrors is to be called */
+/**
+ * Source: begins to mirror. No-op for those that are under way. `bandwidth`: bytes per second of all together, of which each has the same share
+ * (areas of zeros count, too); no limit when absent. @throws QmpError; then abandonMirrors is to be called
+ */
 export async function startMirrors(
   qmp: Qmp,
-  to: { address: string; tls?: Tls; hostname?: string; mirrors: readonly Mirror[] },
+  to: { address: string; tls?: Tls; hostname?: string; bandwidth?: number; mirrors: readonly Mirror[] },
 ): Promise<void> {
   const at = /^tcp:(?:\[([0-9a-fA-F:]+)\]|([0-9.]+)):(\d+)$/.exec(to.address);
   if (!at) throw new Error(`${to.address} is not an address to send disks to`);

@@ -323,6 +323,11 @@ describe("a migration without shared storage", () => {
     await target.resume(there);
     await countsOn("b");
     const [bitmap, ...more] = await monitor("b", there, bitmapsOf);
+    // On for the move alone.
+    expect(await monitor("b", there, (qmp) => qmp.execute("query-migrate-capabilities"))).toContainEqual({
+      capability: "dirty-bitmaps",
+      state: false,
+    });
     expect(more).toEqual([]);
     expect(bitmap).toMatchObject({ persistent: true, recording: true });
     expect(bitmap).not.toHaveProperty("inconsistent");

@@ -140,10 +140,10 @@ export interface MigrationProgress extends Omit<MigrationStatus, "status"> {
   phase: "none" | "active" | "pre-switchover" | "post-copy" | "completed" | "failed" | "cancelled";
 }
 
-export interface DiskTarget {
+/** Where the disks go, and how: at most so many bytes a second of all together. */
+export interface DiskTarget extends Pick<SendOptions, "tlsHostname" | "bytesPerSecond"> {
   /** Of its listenForDisks. */
   address: string;
-  tlsHostname?: string;
   /** Files that go along although the guest does not have them as disks: of detached disks, and layers that snapshots froze. */
   besides: readonly DiskConfig[];
   /** Names (disk-copies.ts) of those that have the same below them there: only what they hold themselves goes. */

@@ -167,6 +167,7 @@ export async function startMirrors(
   const credentials = to.tls
     ? { "tls-creds": await clientTls(qmp, to.tls), ...(to.hostname ? { "tls-hostname": to.hostname } : {}) }
     : {};
+  const share = to.bandwidth && Math.ceil(to.bandwidth / to.mirrors.length);
   for (const { disk, sync } of to.mirrors) {
     const { name } = disk;
     if (jobs.has(name)) continue;
@@ -182,6 +183,7 @@ export async function startMirrors(
       device: await nodeOf(qmp, disk, true),
       target: remote,
       sync,
+      ...(share ? { speed: share } : {}),
       "auto-dismiss": false,
       "on-source-error": "report",
       "on-target-error": "report",
@@ -300,6 +302,8 @@ export async function abandonMirrors(qmp: Qmp): Promise<void> {
 /** @returns false when it has ended by itself meanwhile */
 async function cancel(qmp: Qmp, name: string, force: boolean): Promise<boolean> {
   try {
+    // The guest stands still for the rest.
+    if (!force) await qmp.execute("block-job-set-speed", { device: `${JOB}${name}`, speed: 0 });
     await qmp.execute("block-job-cancel", { device: `${JOB}${name}`, force });
     return true;
   } catch (error) {

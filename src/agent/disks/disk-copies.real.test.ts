@@ -195,6 +195,13 @@ async function movesAfterAll(): Promise<void> {
   await expectSameDisks();
 }
 
+/** Asks its QEMU; the hypervisor there is closed then. */
+async function monitor<T>(end: End, id: MachineId, work: (qmp: Qmp) => Promise<T>): Promise<T> {
+  (end === "a" ? source : target).close(); // a monitor serves one client
+  const qmp = await until(() => Qmp.connect(machines.path(end, id, "s/qmp"), 2000).catch(() => undefined));
+  return work(qmp).finally(() => qmp.close());
+}
+
 beforeEach(makeDisks);
 
 describe("a migration without shared storage", () => {
@@ -297,15 +304,23 @@ describe("a migration without shared storage", () => {
     await expectSameDisks([...FILES, "vars.qcow2"]);
   });
 
+  it("uses no more of the link for the disks than it may, until the guest stands still", async () => {
+    await pair();
+    to = { ...to, bytesPerSecond: 20 * MiB };
+    const begun = performance.now();
+    await source.copyDisks(here, to);
+    const jobs = await monitor("a", here, (qmp) => qmp.execute("query-block-jobs"));
+    expect(jobs).toEqual(FILES.map(() => expect.objectContaining({ speed: 4 * MiB })));
+    source = machines.hypervisor("a");
+    await copied("ready");
+    // The largest has 16 MiB, and a fifth of the link.
+    expect(performance.now() - begun).toBeGreaterThan(2000);
+    await moves();
+    await expectSameDisks();
+  });
+
   it("keeps dirty bitmaps: they arrive recording and persistent", async () => {
     await pair();
-    const monitor = async <T>(end: End, id: MachineId, work: (qmp: Qmp) => Promise<T>): Promise<T> => {
-      (end === "a" ? source : target).close(); // a monitor serves one client
-      const qmp = await until(() =>
-        Qmp.connect(machines.path(end, id, "s/qmp"), 2000).catch(() => undefined),
-      );
-      return work(qmp).finally(() => qmp.close());
-    };
     const bitmapsOf = async (qmp: Qmp) => {
       const nodes = await qmp.execute("query-named-block-nodes", { flat: true });
       return (Array.isArray(nodes) ? nodes : [])

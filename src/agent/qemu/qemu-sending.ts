@@ -111,11 +111,17 @@ export class Sending {
   /** As Hypervisor.copyDisks. */
   async copyDisks(id: MachineId, to: DiskTarget): Promise<void> {
     const found = this.#at.records.need(id);
-    const { address, tlsHostname: hostname } = to;
+    const { address, tlsHostname: hostname, bytesPerSecond: bandwidth } = to;
     const mirrors = mirrorsOf(found.record.config, to.besides, to.linked);
     await this.#at.with(id, (qmp) =>
       this.#at.withCredentials(found, (tls) =>
-        startMirrors(qmp, { address, mirrors, ...(tls ? { tls } : {}), ...(hostname ? { hostname } : {}) }),
+        startMirrors(qmp, {
+          address,
+          mirrors,
+          ...(tls ? { tls } : {}),
+          ...(hostname ? { hostname } : {}),
+          ...(bandwidth ? { bandwidth } : {}),
+        }),
       ),
     );
   }

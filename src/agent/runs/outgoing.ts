@@ -169,9 +169,8 @@ export class Outgoing {
     const failed = await this.#try(instance, async () => {
       const { volumes, besides } = await environment.volumes(instance);
       await this.#refuseChanged(instance, to, volumes);
-      const tlsHostname = hostDnsName(to.host);
       const linked = linkedOf(volumes);
-      await hypervisor.copyDisks(idOf(instance), { address, tlsHostname, besides, linked });
+      await hypervisor.copyDisks(idOf(instance), { ...optionsOf(to), address, besides, linked });
     });
     if (failed) return this.#fail(instance, failed);
     await this.#note(instance, { stage: "Disks" });

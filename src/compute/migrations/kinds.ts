@@ -117,7 +117,7 @@ export const Transfer = Type.Object(
     bandwidth: Type.Optional(
       Quantity({
         description:
-          "Bytes per second that it may use of the link, 100Mi for instance; all there is by default.",
+          "Bytes per second that it may use of the link while the guest runs, 100Mi for instance: its disks first, in equal shares, then its memory. All there is by default.",
         minimum: 2 ** 20,
       }),
     ),

@@ -127,8 +127,9 @@ const PROJECT = [
   "virtualmachines",
   "virtualmachines/status",
   "virtualmachines/log",
-  // For who may list hosts besides: its room sees to that.
+  // These two for who may list hosts besides: their room sees to that.
   "virtualmachines/placement",
+  "plans/preview",
   "migrations",
   "snapshots",
   "rollbacks",

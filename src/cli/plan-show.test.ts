@@ -1,28 +1,28 @@
-/** How `vireo plan show` calls the machines of a plan. */
+/** How `vireo plan show` calls the machines of a plan, and `vireo plan` what would be planned. */
 import { expect, it } from "vitest";
 import type { Plan } from "../director/kinds.ts";
-import { describePlan } from "./plan-show.ts";
+import { describePlan, describePreview } from "./plan-show.ts";
 
+const planOf = (...machines: [namespace: string, vm: string][]): Plan => ({
+  apiVersion: "vireo.dev/v2",
+  kind: "Plan",
+  metadata: { name: "p1" },
+  spec: {
+    trigger: "a test",
+    automation: "act",
+    moves: machines.map(([namespace, vm]) => ({
+      namespace,
+      vm,
+      from: "a",
+      to: "b",
+      reason: "a test",
+      expected: "nothing",
+    })),
+  },
+});
 const movesOf = (...machines: [namespace: string, vm: string][]) => {
-  const plan: Plan = {
-    apiVersion: "vireo.dev/v2",
-    kind: "Plan",
-    metadata: { name: "p1" },
-    spec: {
-      trigger: "a test",
-      automation: "act",
-      moves: machines.map(([namespace, vm]) => ({
-        namespace,
-        vm,
-        from: "a",
-        to: "b",
-        reason: "a test",
-        expected: "nothing",
-      })),
-    },
-  };
   const lines: string[] = [];
-  describePlan(plan, (line) => lines.push(line));
+  describePlan(planOf(...machines), (line) => lines.push(line));
   return lines.filter((line) => line.includes(" from "));
 };
 
@@ -31,5 +31,33 @@ it("by namespace as well, when a plan spans several", () => {
   expect(movesOf(["shop", "web-1"], ["blog", "web-1"])).toEqual([
     "shop/web-1 from a to b",
     "blog/web-1 from a to b",
+  ]);
+});
+
+it("tells what would be done with what would be planned, and that nothing would", () => {
+  const told = (plans: Plan[], underWay?: string) => {
+    const lines: string[] = [];
+    describePreview(
+      { kind: "PlanPreview", apiVersion: "vireo.dev/v1", plans, ...(underWay ? { underWay } : {}) },
+      (line) => lines.push(line),
+    );
+    return lines;
+  };
+  const asks = planOf(["shop", "db"]);
+  asks.spec.automation = "ask";
+  expect(told([planOf(["shop", "web-1"]), asks])).toEqual([
+    "would be carried out:",
+    "",
+    "web-1 from a to b",
+    "  why        a test",
+    "",
+    "would be proposed, for somebody to approve:",
+    "",
+    "db from a to b",
+    "  why        a test",
+  ]);
+  expect(told([], "p1")).toEqual([
+    "plan/p1 is under way; nothing else is planned until it is over",
+    "no move is worth it now",
   ]);
 });

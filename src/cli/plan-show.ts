@@ -1,8 +1,10 @@
-/** `vireo plan show`: what a plan means to do, why, and how hosts and the estate stand before and after it. */
+/** `vireo plan` and `vireo plan show`: what a plan means to do, why, and how hosts and the estate stand before and after it. */
+import { pathOf } from "../client/paths.ts";
 import { describeEffect } from "../director/execution/effect-words.ts";
 import { byAge } from "../director/execution/kept.ts";
 import { changesOf, untoldOf } from "../director/execution/outlook-words.ts";
 import { isFinalPlan, type Outlook, Plan } from "../director/kinds.ts";
+import { type Previewed, previewedFrom } from "../director/planning/answers.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
 import { table } from "./table.ts";
@@ -28,9 +30,38 @@ export async function showPlan(place: Place, word: string | undefined, print: Pr
   describePlan(plan, print);
 }
 
+/** `vireo plan`: what would be planned now; nothing is written. */
+export async function previewPlan(place: Place, print: Print): Promise<void> {
+  const { client } = await openSession(place);
+  const path = `${pathOf(Plan, { name: "next" })}/preview`;
+  describePreview(previewedFrom(await client.raw("GET", path)), print);
+}
+
+/** The same of what the server has answered. */
+export function describePreview({ plans, underWay }: Previewed, print: Print): void {
+  if (underWay) print(`plan/${underWay} is under way; nothing else is planned until it is over`);
+  if (plans.length === 0) print("no move is worth it now");
+  for (const [i, plan] of plans.entries()) {
+    if (i > 0) print("");
+    print(WOULD[plan.spec.automation]);
+    describeOutlook(plan, print);
+  }
+}
+
+const WOULD = {
+  act: "would be carried out:",
+  ask: "would be proposed, for somebody to approve:",
+  advise: "would be advised:",
+} as const;
+
 /** The same of a plan that is at hand. */
-export function describePlan({ metadata, spec, status }: Plan, print: Print): void {
+export function describePlan(plan: Plan, print: Print): void {
+  const { metadata, spec, status } = plan;
   print(`plan/${metadata.name}  ${status?.phase ?? "Pending"}, because ${spec.trigger}`);
+  describeOutlook(plan, print);
+}
+
+function describeOutlook({ spec, status }: Plan, print: Print): void {
   if (status?.outlook) printOutlook(status.outlook, print);
   print("");
   const nameOf = namesOf(spec.moves);

@@ -49,7 +49,12 @@ export function addPlanVerbs(
   placeOf: (options: PlaceOptions) => Place,
   print: (line: string) => void,
 ): void {
-  const plan = program.command("plan").description("what the director means to do, and has done");
+  const plan = withControlPlane(program.command("plan"))
+    .description("what the director would move now, and why, with figures before and after: a dry run")
+    .action(async (options: PlaceOptions) => {
+      const { previewPlan } = await import("./plan-show.ts");
+      await previewPlan(placeOf(options), print);
+    });
   withControlPlane(plan.command("show"))
     .description("what a plan does and why, and how hosts stand before and after it")
     .argument("[plan]", "its name; by default the newest that is not over, or else the newest")

@@ -294,6 +294,9 @@ const Outlook = Type.Object(
 );
 export type Outlook = Static<typeof Outlook>;
 
+/** Of plans, in the order in which they are made. */
+export const AUTOMATIONS = ["act", "ask", "advise"] as const;
+
 export const Plan = defineKind({
   kind: "Plan",
   plural: "plans",
@@ -305,7 +308,7 @@ export const Plan = defineKind({
     {
       trigger: Type.String({ description: "What changed that made the director plan." }),
       undoes: Type.Optional(Name("The Plan whose moves it takes back, because a user asked for it.")),
-      automation: Words(["act", "ask", "advise"], { default: "act" }),
+      automation: Words([...AUTOMATIONS], { default: "act" }),
       approval: Type.Optional(
         Words(["Approved", "Rejected"], {
           description: "Of a plan that asks, by a user: Approved, it is carried out; Rejected, it is not.",

@@ -3,6 +3,7 @@ import { isResource } from "../../client/answers.ts";
 import { ApiError } from "../../resource/errors.ts";
 import { isFields } from "../../resource/fields.ts";
 import type { Kept, undoing } from "../execution/undo.ts";
+import type { Plan } from "../kinds.ts";
 import type { Explanation } from "./explain.ts";
 import type { Placement } from "./place.ts";
 
@@ -22,6 +23,27 @@ export interface Undoing {
   /** To be created; none: nothing can go back. */
   plan?: ReturnType<typeof undoing>;
   kept: Kept[];
+}
+
+/** What GET …/preview answers. */
+export interface Previewed {
+  kind: "PlanPreview";
+  apiVersion: string;
+  /** One for each level of automation that has moves. */
+  plans: Plan[];
+  /** A plan that goes on: nothing else is planned until it is over. */
+  underWay?: string;
+}
+
+/** @throws ApiError InternalError for anything else */
+export function previewedFrom(answer: unknown): Previewed {
+  const isPreview =
+    isFields(answer) &&
+    answer.kind === "PlanPreview" &&
+    Array.isArray(answer.plans) &&
+    answer.plans.every((plan) => isResource(plan) && isFields(plan.spec) && Array.isArray(plan.spec.moves));
+  if (!isPreview) throw new ApiError("InternalError", "the server's answer is not a PlanPreview");
+  return answer as unknown as Previewed;
 }
 
 /** The server has made it: all but its outline follows from that. @throws ApiError InternalError for anything else */

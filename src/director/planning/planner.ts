@@ -16,7 +16,7 @@ import { HOLD_MS } from "../execution/kept.ts";
 import { policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
 import { failoverFaults } from "../failover/failover.ts";
-import { isCarriedOut, isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
+import { AUTOMATIONS, isCarriedOut, isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
 import { feasibility } from "../rules/feasible.ts";
 import { obstacle } from "../rules/rules.ts";
 import { isLeftForMemory, MEMORY_FAILING } from "./failing-memory.ts";
@@ -161,7 +161,7 @@ async function round(
     forecaster: new Forecaster(experienceOf(plans)),
   };
   const held = holdForUsers(estate, plans, free);
-  for (const automation of ["act", "ask", "advise"] as const) {
+  for (const automation of AUTOMATIONS) {
     await othersFirst();
     // Each by itself: what is carried out must not hang on what is only proposed.
     const own = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation }).map((move) => {

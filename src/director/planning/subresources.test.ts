@@ -182,6 +182,16 @@ it("tells what an undo would be, and what would stay", async () => {
 
 const UNDO = "/apis/vireo.dev/v1/plans/p1/undo";
 
+it("tells what would be planned now, and writes nothing", async () => {
+  const before = (await plane.client.list(Plan)).items.length;
+  const preview = { kind: "PlanPreview", apiVersion: "vireo.dev/v1", plans: [] };
+  expect(await viewer.raw("GET", "/apis/vireo.dev/v1/plans/next/preview")).toEqual(preview);
+  expect((await plane.client.list(Plan)).items).toHaveLength(before);
+  const owner = as("previews");
+  await bind(RoleBinding, "previews", "view");
+  await expect(owner.raw("GET", "/apis/vireo.dev/v1/plans/next/preview")).rejects.toThrow(/forbidden/);
+});
+
 it("is for who views or edits the estate; what an undo would be, for who edits it", async () => {
   expect(await viewer.raw("GET", `${VMS}/web-1/placement`)).toMatchObject({ kind: "Placement" });
   await expect(viewer.raw("GET", UNDO)).rejects.toThrow(/cannot get resource "plans\/undo"/);

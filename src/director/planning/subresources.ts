@@ -4,6 +4,7 @@
  *   GET  …/virtualmachines/NAME/placement   why the machine is where it is: what each host would be to it now. ?limit=N: so many hosts, the best first (50)
  *   POST …/virtualmachines/NAME/placement   a machine that there is not yet: checked as a dry-run of making it, then where it would go, and why
  *   GET  …/plans/NAME/undo                  the plan that would take it back, and what would stay
+ *   GET  …/plans/NAME/preview               what would be planned now, whatever the name: a dry run
  *
  * All of them tell of hosts and of what is in other namespaces: they take the right to list hosts, too, which no role that is given in one namespace has.
  */
@@ -29,6 +30,7 @@ import { Plan } from "../kinds.ts";
 import type { Placed, Undoing } from "./answers.ts";
 import { type Explanation, explain } from "./explain.ts";
 import { place } from "./place.ts";
+import { previewOf } from "./preview.ts";
 
 const HOSTS = 50;
 const MOST = 5000;
@@ -75,6 +77,18 @@ export function directorSubresources(
       handle: async (call) => {
         needsHosts(call);
         await sendValue(call.exchange, 200, await undoingOf(client, call.name, clock, estateNow));
+      },
+    },
+    {
+      of: Plan,
+      name: "preview",
+      methods: { GET: "get" },
+      answers: "PlanPreview",
+      handle: async (call) => {
+        needsHosts(call);
+        const { items, resourceVersion } = await client.list(Plan);
+        const estate = await estateNow(Number(resourceVersion));
+        await sendValue(call.exchange, 200, await previewOf(estate, items, clock.now().getTime()));
       },
     },
   ];

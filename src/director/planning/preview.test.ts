@@ -1,0 +1,83 @@
+/** What would be planned: by level of automation, with figures, and the estate as it was. */
+import { expect, it } from "vitest";
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import type { Plan, Policy } from "../kinds.ts";
+import { previewOf } from "./preview.ts";
+
+const GiB = 2 ** 30;
+const host = (name: string): HostView => ({
+  name,
+  ready: true,
+  site: "",
+  rack: name,
+  cpus: 16,
+  memoryBytes: 32 * GiB,
+  mhz: 2000,
+  cores: 8,
+  cpuModel: "x",
+  idleWatts: 100,
+  maxWatts: 200,
+  accelerator: "kvm",
+  ssd: true,
+  linkMbps: 10_000,
+});
+const machine = (name: string, at: string): MachineView => ({
+  key: `default/${name}`,
+  namespace: "default",
+  name,
+  labels: { app: name },
+  cpus: 1,
+  memoryBytes: GiB,
+  movable: true,
+  since: 0,
+  host: at,
+});
+const policy = (name: string, spec: Partial<Policy["spec"]>): Policy => ({
+  apiVersion: "vireo.dev/v2",
+  kind: "Policy",
+  metadata: { name, namespace: "default" },
+  spec: { selector: { matchLabels: { app: name } }, automation: "act", priority: 0, ...spec },
+});
+const estate = (): Estate => ({
+  hosts: [host("a"), host("b"), { ...host("c"), mhz: 4000 }],
+  machines: [machine("x", "a"), machine("y", "b"), machine("z", "b")],
+  policies: [
+    policy("x", { goals: [{ goal: "energy", weight: 1 }] }),
+    policy("y", { required: ["host.cpu.mhz >= 3000"], automation: "ask" }),
+    policy("z", { required: ["host.cpu.mhz >= 3000"], automation: "off" }),
+  ],
+  odd: [],
+});
+
+it("tells by level of automation what would move, with figures before and after, and leaves the estate as it was", async () => {
+  const of = estate();
+  const preview = await previewOf(of, [], 1e12);
+  expect(
+    preview.plans.map(({ spec }) => [spec.automation, spec.moves.map(({ vm, to }) => [vm, to])]),
+  ).toEqual([
+    ["act", [["x", "b"]]],
+    ["ask", [["y", "c"]]],
+  ]);
+  const [act, ask] = preview.plans;
+  expect(act?.status?.outlook).toMatchObject({ before: { hostsInUse: 2 }, after: { hostsInUse: 1 } });
+  expect(act?.spec.moves[0]?.predicted).toMatchObject({ bytes: GiB });
+  expect(ask?.status?.outlook).toMatchObject({ before: { rulesBroken: 2 }, after: { rulesBroken: 1 } });
+  expect(of).toEqual(estate());
+  expect(await previewOf(of, [], 1e12)).toEqual(preview);
+});
+
+it("names a plan that is under way, and tells nothing where nothing is worth a move", async () => {
+  const plan = {
+    apiVersion: "vireo.dev/v2",
+    kind: "Plan",
+    metadata: { name: "p1" },
+    spec: { trigger: "", automation: "act", moves: [] },
+    status: { phase: "Running" },
+  } satisfies Plan;
+  expect(await previewOf({ ...estate(), machines: [], policies: [] }, [plan], 1e12)).toEqual({
+    kind: "PlanPreview",
+    apiVersion: "vireo.dev/v1",
+    plans: [],
+    underWay: "p1",
+  });
+});

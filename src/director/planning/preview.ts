@@ -1,0 +1,39 @@
+/** What would be planned now: a dry run, of which nothing is written. */
+import { API_VERSION } from "../../resource/kind.ts";
+import type { Estate } from "../estate/estate.ts";
+import { othersFirst } from "../estate/read-estate.ts";
+import { predict } from "../execution/figures.ts";
+import { experienceOf, Forecaster } from "../execution/forecast.ts";
+import { outlookOf } from "../execution/outlook.ts";
+import { holdForUsers } from "../execution/undo.ts";
+import { AUTOMATIONS, isPlanUnderWay, Plan } from "../kinds.ts";
+import type { Previewed } from "./answers.ts";
+import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
+
+/** @param plans all that are kept @param now ms since the epoch */
+export async function previewOf(estate: Estate, plans: readonly Plan[], now: number): Promise<Previewed> {
+  const free = { now, released: new Set<string>(), forecaster: new Forecaster(experienceOf(plans)) };
+  const held = holdForUsers(estate, plans, free);
+  const made: Plan[] = [];
+  for (const automation of AUTOMATIONS) {
+    await othersFirst();
+    const moves = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation });
+    if (moves.length === 0) continue;
+    // Of an estate of its own: the moves are made in it.
+    const outlook = await outlookOf({ ...estate, machines: [...estate.machines] }, moves, othersFirst);
+    made.push({
+      apiVersion: `${Plan.group}/${Plan.version}`,
+      kind: "Plan",
+      metadata: { name: `preview-${automation}` },
+      spec: { trigger: "it was asked for", automation, moves: predict(estate, moves, plans) },
+      status: { outlook },
+    });
+  }
+  const underWay = plans.find(isPlanUnderWay)?.metadata.name;
+  return {
+    kind: "PlanPreview",
+    apiVersion: API_VERSION,
+    plans: made,
+    ...(underWay === undefined ? {} : { underWay }),
+  };
+}

@@ -1,4 +1,4 @@
-/** Everything by its name, from the keyboard: machines, hosts, policies, pages and what can be done. */
+/** Everything that has a page by its name, from the keyboard, and what can be done. What the user's roles do not show is not found. */
 import { type KeyboardEvent, useId, useMemo, useState } from "react";
 import { Dialog, Modal, ModalOverlay } from "react-aria-components";
 import { Icon, type IconName } from "../ui/icons.tsx";
@@ -24,7 +24,11 @@ const MOST = 60;
 export default function Palette({ onClose }: { onClose: () => void }) {
   const machines = useBrief("virtualmachines");
   const hosts = useBrief("hosts");
+  const images = useBrief("images");
   const policies = useLive("policies");
+  const powerPolicies = useLive("powerpolicies");
+  const sites = useLive("sites");
+  const plans = useBrief("plans");
   const [text, setText] = useState("");
   const [at, setAt] = useState(0);
   const list = useId();
@@ -59,17 +63,35 @@ export default function Palette({ onClose }: { onClose: () => void }) {
           `/hosts/${host.metadata.name}`,
         ),
       ),
-      ...policies.list.map(({ metadata }) =>
+      ...images.list.map(({ metadata: { name }, status }) =>
+        page(`image ${name}`, "images", name, `image, ${status?.phase ?? "Pending"}`, `/images/${name}`),
+      ),
+      ...policies.list.map(({ metadata: { name, namespace } }) =>
         page(
-          `policy ${metadata.uid}`,
+          `policy ${namespace}/${name}`,
           "director",
-          metadata.name,
-          `policy in ${metadata.namespace}`,
-          `/director/policies/${metadata.namespace}/${metadata.name}`,
+          name,
+          `policy in ${namespace}`,
+          `/director/policies/${namespace}/${name}`,
+        ),
+      ),
+      ...powerPolicies.list.map(({ metadata: { name } }) =>
+        page(`power ${name}`, "director", name, "power policy", `/director/powerpolicies/${name}`),
+      ),
+      ...sites.list.map(({ metadata: { name } }) =>
+        page(`site ${name}`, "director", name, "site", `/director/sites/${name}`),
+      ),
+      ...plans.list.map(({ metadata: { name }, spec, status }) =>
+        page(
+          `plan ${name}`,
+          "director",
+          name,
+          `plan, ${status?.phase ?? "Pending"}: ${spec.trigger}`,
+          `/director/plans/${name}`,
         ),
       ),
     ];
-  }, [machines.list, hosts.list, policies.list]);
+  }, [machines.list, hosts.list, images.list, policies.list, powerPolicies.list, sites.list, plans.list]);
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const found = entries
     .filter((entry) => words.every((word) => `${entry.text} ${entry.more}`.toLowerCase().includes(word)))
@@ -99,11 +121,11 @@ export default function Palette({ onClose }: { onClose: () => void }) {
           <input
             autoFocus
             role="combobox"
-            aria-label="Search for machines, hosts, policies and pages"
+            aria-label="Search for machines, hosts, images, policies, plans, sites and pages"
             aria-expanded="true"
             aria-controls={list}
             aria-activedescendant={chosen ? `${list}-${found.indexOf(chosen)}` : undefined}
-            placeholder="Machine, host, policy, page"
+            placeholder="Machine, host, image, policy, plan, site, page"
             value={text}
             onChange={(event) => {
               setText(event.target.value);

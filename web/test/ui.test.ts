@@ -9,7 +9,9 @@ import { Host } from "../../src/compute/hosts/kinds.ts";
 import { VirtualMachine } from "../../src/compute/kinds.ts";
 import { Rollback, Snapshot } from "../../src/compute/snapshots/kinds.ts";
 import { Plan, Policy } from "../../src/director/kinds.ts";
+import { Site } from "../../src/director/sites.ts";
 import { Image } from "../../src/images/kinds.ts";
+import { PowerPolicy } from "../../src/power/policies/kinds.ts";
 import { ROOT, Stack, until } from "../../test/support/stack.ts";
 import { type Browser, type Page, signIn, type Visitor, violations, visit } from "./browser.ts";
 import { buildUi, openSite } from "./site.ts";
@@ -465,6 +467,24 @@ it("is used by the keyboard alone", async () => {
   await page.getByRole("combobox").fill("web-1");
   await page.keyboard.press("Enter");
   await page.waitForURL(`**${MACHINE}`);
+  const [site, power] = [{ name: "north" }, { name: "night" }];
+  await stack.client.create(Site, { metadata: site, spec: {} });
+  await stack.client.create(PowerPolicy, { metadata: power, spec: { selector: {}, automation: "off" } });
+  for (const [words, path] of [
+    ["small image", "/images/small"],
+    ["succeeded plan", await approvedPlan()],
+    ["north site", "/director/sites/north"],
+    ["night power", "/director/powerpolicies/night"],
+  ] as const) {
+    await page.keyboard.press("/");
+    await page.getByRole("combobox").fill(words);
+    await page.getByRole("option").first().waitFor();
+    await page.keyboard.press("Enter");
+    await page.waitForURL(`**${path}`);
+  }
+  await stack.client.delete(Site, site);
+  await stack.client.delete(PowerPolicy, power);
+  await page.goto(MACHINE);
   await page.getByRole("button", { name: "More actions" }).focus();
   await page.keyboard.press("Enter");
   await page.getByRole("menuitem", { name: /Resume/ }).waitFor();

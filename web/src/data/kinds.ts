@@ -69,7 +69,7 @@ type All<Each> = (Each extends unknown ? (each: Each) => void : never) extends (
   ? Every
   : never;
 
-/** What tables and the map show of these kinds, of which there may be tens of thousands: lists of whole ones do not fit a browser. */
+/** What tables, the map and the search show of these kinds: there may be tens of thousands of them, or each is large. Lists of whole ones do not fit a browser. */
 export const BRIEF_FIELDS = {
   virtualmachines: [
     "metadata.labels",
@@ -103,6 +103,8 @@ export const BRIEF_FIELDS = {
     "status.facts.cpu.model",
     "status.facts.source",
   ],
+  images: ["status.phase"],
+  plans: ["spec.trigger", "status.phase"],
 } as const;
 export type BriefPlural = keyof typeof BRIEF_FIELDS;
 export type Briefs = { [P in BriefPlural]: Brief<Kinds[P], (typeof BRIEF_FIELDS)[P][number]> };

@@ -639,6 +639,11 @@ it("says that it has lost the control plane, and goes on by itself when that is 
   await page.getByRole("link", { name: "web-1" }).waitFor();
   await stack.kill("control-plane");
   await page.getByText("No connection since").waitFor({ timeout: 30_000 });
+  const whole = page.viewportSize();
+  await page.setViewportSize({ width: 390, height: 844 });
+  expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBeLessThanOrEqual(0);
+  expect(await violations(page)).toEqual([]);
+  if (whole) await page.setViewportSize(whole);
   // What is asked for meanwhile is refused with the reason, and a page that was not loaded yet waits.
   const checkbox = page.getByRole("row", { name: /web-1/ }).getByRole("checkbox");
   await checkbox.check({ force: true });

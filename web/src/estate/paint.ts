@@ -12,6 +12,9 @@ const AT_ONCE = 6;
 /** Below, there is no text in a tile, and below the other one no edges either. */
 const FAR = 0.34;
 const VERY_FAR = 0.16;
+/** How much is seen of a tile of which nothing meets the filter, and of the ground below machines. */
+const DIM = 0.45;
+const TRACK = 0.5;
 
 export function box(
   c: Canvas,
@@ -101,7 +104,7 @@ export function* paint(
 function paintTile(c: Canvas, tile: Tile, { tiles, look }: Scene, zoom: number, thick: number): void {
   const info = tiles.get(tile.host);
   if (!info) return;
-  c.globalAlpha = info.dim ? 0.45 : 1;
+  c.globalAlpha = info.dim ? DIM : 1;
   const [x, right] = [tile.x + 9, tile.x + tile.w - 9];
   if (zoom < VERY_FAR) {
     c.fillStyle = look.surface;
@@ -141,8 +144,23 @@ function paintTile(c: Canvas, tile: Tile, { tiles, look }: Scene, zoom: number, 
     c.fillText(cut(c, info.traffic, tile.w - 18), x, tile.y + 54);
   }
   c.fillStyle = look.track;
-  c.globalAlpha *= 0.5;
+  c.globalAlpha *= TRACK;
   c.fillRect(tile.x + 8, tile.y + HEAD, TILE.w - 16, TILE.h - HEAD - 8);
+  c.globalAlpha = 1;
+}
+
+/** Makes a place of a tile look as if no machine were there. */
+export function clear(c: Canvas, { x, y, w, h }: Rect, dim: boolean, look: Look): void {
+  for (const [color, alpha] of [
+    [look.ground, 1],
+    [look.surface, dim ? DIM : 1],
+    [look.track, (dim ? DIM : 1) * TRACK],
+  ] as const) {
+    c.globalAlpha = alpha;
+    c.fillStyle = color;
+    // Also its edges, half of the way to what is beside it.
+    c.fillRect(x - 0.5, y - 0.5, w, h);
+  }
   c.globalAlpha = 1;
 }
 

@@ -1,37 +1,30 @@
 /**
  * The map on its canvas, moved by the pointer. A frame has 16 ms, also for 2,500 hosts with 40,000 machines, so what stands still is kept as a picture, the
- * sheet, somewhat larger than what is in sight: while the map is dragged or zoomed the sheet is, and a new one is painted beside (paint.ts), a few
- * milliseconds of each frame, until it is ready to take its place. A small estate is ready in its first frame.
+ * sheet (sheet.ts): while the map is dragged or zoomed the sheet is, and a new one is painted beside. A small estate is ready in its first frame.
  *
- * A machine that is found on another host than before flies there; while its migration runs, a line shows where to.
+ * A machine that is found on another host than before flies there; while its migration runs, a line shows where to. It is drawn over the sheet until a sheet
+ * that has it where it has landed is shown.
  */
 import { HEAD, type Rect, type Tile } from "./layout.ts";
-import { box, paint } from "./paint.ts";
+import { box, clear } from "./paint.ts";
 import type { Camera, Move, Scene } from "./scene.ts";
+import { Sheets } from "./sheet.ts";
 
 export interface Hit {
   host?: string;
   machine?: string;
 }
 
-interface Sheet {
-  context: OffscreenCanvasRenderingContext2D;
-  camera: Camera;
-  w: number;
-  h: number;
-  ratio: number;
-  /** What it is of; a newer one makes it old. */
-  version: number;
+interface Flight {
+  from: Rect;
+  began: number;
+  /** The version of the first sheet that has it where it has landed. */
+  landed?: number;
 }
 
 const FLIGHT_MS = 900;
 const MIN_ZOOM = 0.03;
 const MAX_ZOOM = 3;
-/** Of a frame, for the next sheet; for the first one more: there is nothing yet that could move. */
-const PAINT_MS = 5;
-const FIRST_MS = 250;
-/** Of what is in sight, on each side of it: so far the map can be dragged before a new sheet must be there. */
-const MARGIN = 0.25;
 
 const ease = (t: number) => (t < 0.5 ? 4 * t ** 3 : 1 - (-2 * t + 2) ** 3 / 2);
 const inside = (r: Rect, x: number, y: number) => x >= r.x && y >= r.y && x < r.x + r.w && y < r.y + r.h;
@@ -46,13 +39,12 @@ export class MapView {
   #selected: string | undefined;
   #hovered: Hit = {};
   #tileOf = new Map<string, Tile>();
-  readonly #flights = new Map<string, { from: Rect; began: number }>();
+  readonly #flights = new Map<string, Flight>();
   readonly #calm = matchMedia("(prefers-reduced-motion: reduce)");
   readonly #observer: ResizeObserver;
+  /** Of what stands still. */
   #version = 0;
-  #sheet: Sheet | undefined;
-  #spare: OffscreenCanvasRenderingContext2D | undefined;
-  #next: { sheet: Sheet; painting: Generator<void, void> } | undefined;
+  readonly #sheets = new Sheets();
 
   readonly canvas: HTMLCanvasElement;
 
@@ -71,6 +63,7 @@ export class MapView {
   close(): void {
     this.#observer.disconnect();
     cancelAnimationFrame(this.#asked);
+    this.#sheets.close();
   }
 
   show(scene: Scene): void {
@@ -208,77 +201,46 @@ export class MapView {
   #frame(now: number): boolean {
     const scene = this.#scene;
     const [w, h] = this.#size();
-    if (!scene || w === 0) return true;
-    for (const [key, { began }] of this.#flights)
-      if (now - began >= FLIGHT_MS) {
-        this.#flights.delete(key);
-        // It has landed: the next sheet has it.
-        this.#version++;
-      }
-    const ratio = window.devicePixelRatio || 1;
-    const isCurrent = this.#paintSome(scene, w, h, ratio);
+    if (!scene || w === 0 || h === 0) return true;
+    const left = new Set<string>();
+    for (const [key, flight] of this.#flights) {
+      if (flight.landed === undefined && now - flight.began >= FLIGHT_MS) flight.landed = ++this.#version;
+      if (flight.landed === undefined) left.add(key);
+    }
+    const [ratio, camera, version] = [window.devicePixelRatio || 1, this.#camera, this.#version];
+    const isCurrent = this.#sheets.paintSome({ scene, camera, w, h, ratio, version, left });
+    const shown = this.#sheets.shown?.version ?? 0;
+    for (const [key, { landed }] of this.#flights)
+      if (landed !== undefined && landed <= shown) this.#flights.delete(key);
     const [width, height] = [Math.round(w * ratio), Math.round(h * ratio)];
     if (this.canvas.width !== width || this.canvas.height !== height)
       [this.canvas.width, this.canvas.height] = [width, height];
     const c = this.#context;
-    const { zoom, x, y } = this.#camera;
-    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    c.setTransform(1, 0, 0, 1, 0, 0);
     c.fillStyle = scene.look.ground;
-    c.fillRect(0, 0, w, h);
-    if (this.#sheet) {
-      const { camera, context, w: sheetW, h: sheetH } = this.#sheet;
-      const scale = zoom / camera.zoom;
-      c.imageSmoothingEnabled = Math.abs(scale - 1) > 1e-6;
-      const [left, top] = [x - camera.x * scale, y - camera.y * scale];
-      c.drawImage(context.canvas, left, top, sheetW * scale, sheetH * scale);
-      this.canvas.dataset.drawn = "";
-    }
+    c.fillRect(0, 0, width, height);
+    this.#drawSheet(ratio);
+    const { zoom, x, y } = camera;
     c.setTransform(ratio * zoom, 0, 0, ratio * zoom, ratio * x, ratio * y);
     this.#drawMoving(scene, now);
     const moves = !this.#calm.matches && this.#moves.length > 0;
     return isCurrent && !moves && this.#flights.size === 0;
   }
 
-  /** @returns whether the sheet is of all that there is, and sharp */
-  #paintSome(scene: Scene, w: number, h: number, ratio: number): boolean {
+  #drawSheet(ratio: number): void {
+    const sheet = this.#sheets.shown;
+    if (!sheet) return;
     const { zoom, x, y } = this.#camera;
-    const isGood = (sheet: Sheet | undefined): boolean => {
-      if (!sheet || sheet.version !== this.#version || sheet.camera.zoom !== zoom || sheet.ratio !== ratio)
-        return false;
-      const [left, top] = [x - sheet.camera.x, y - sheet.camera.y];
-      return left <= 0 && top <= 0 && left + sheet.w >= w && top + sheet.h >= h;
-    };
-    if (isGood(this.#sheet)) return true;
-    if (!this.#next) {
-      const [marginX, marginY] = [Math.round(w * MARGIN), Math.round(h * MARGIN)];
-      const size = { w: w + 2 * marginX, h: h + 2 * marginY, ratio };
-      const context = this.#contextOf(Math.round(size.w * ratio), Math.round(size.h * ratio));
-      if (!context) return true;
-      // Whole pixels, so that the sheet is drawn as it was painted.
-      const camera = { zoom, x: x + marginX, y: y + marginY };
-      const sheet = { context, camera, ...size, version: this.#version };
-      this.#next = { sheet, painting: paint(context, scene, camera, size, new Set(this.#flights.keys())) };
-    }
-    const end = performance.now() + (this.#sheet ? PAINT_MS : FIRST_MS);
-    const { painting, sheet } = this.#next;
-    do {
-      if (!painting.next().done) continue;
-      this.#next = undefined;
-      this.#spare = this.#sheet?.context;
-      this.#sheet = sheet;
-      return isGood(sheet);
-    } while (performance.now() < end);
-    // A canvas keeps what it is told and draws it when it is full, or looked at: this frame's part now, not several frames' parts in one of the next.
-    sheet.context.getImageData(0, 0, 1, 1);
-    return false;
-  }
-
-  /** For the next sheet: that of the last one but one, if it is as large. */
-  #contextOf(width: number, height: number): OffscreenCanvasRenderingContext2D | null {
-    const { canvas } = this.#spare ?? {};
-    return this.#spare && canvas?.width === width && canvas.height === height
-      ? this.#spare
-      : new OffscreenCanvas(width, height).getContext("2d", { alpha: false });
+    const { canvas } = sheet.context;
+    const grown = zoom / sheet.camera.zoom;
+    const scale = (grown * ratio) / sheet.ratio;
+    const isAsPainted = Math.abs(scale - 1) < 1e-6;
+    let [left, top] = [(x - sheet.camera.x * grown) * ratio, (y - sheet.camera.y * grown) * ratio];
+    // The pointer may drag it by parts of the display's pixels.
+    if (isAsPainted) [left, top] = [Math.round(left), Math.round(top)];
+    this.#context.imageSmoothingEnabled = !isAsPainted;
+    this.#context.drawImage(canvas, left, top, canvas.width * scale, canvas.height * scale);
+    this.canvas.dataset.drawn = "";
   }
 
   /** What moves, and what is marked. */
@@ -291,6 +253,12 @@ export class MapView {
       if (tile) box(c, tile, { line: look.accent, radius: 7, width: 2 / Math.min(1, zoom * 1.4) });
     }
     for (const move of this.#moves) this.#arrow(scene, move, now);
+    const sheet = this.#sheets.shown;
+    for (const key of this.#flights.keys()) {
+      // A sheet from before shows it where it was.
+      const was = sheet?.left.has(key) ? undefined : sheet?.scene.layout.pieces.get(key);
+      if (was) clear(c, was, sheet?.scene.tiles.get(was.host)?.dim ?? false, look);
+    }
     for (const key of this.#flights.keys()) {
       const [rect, piece] = [layout.pieces.get(key), scene.pieces.get(key)];
       if (!rect || !piece) continue;

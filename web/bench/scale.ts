@@ -25,8 +25,8 @@ import { launch, signIn, visit } from "../test/browser.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const RUNS = 3;
-/** Frames come with the display, 60 a second; what is asked is that none is left out. */
-const BARS = { readyMs: 2000, frameMs: 1000 / 60 + 0.2, memoryMiB: 300, answerMs: 1000 };
+/** Frames come with the display, 60 a second; what is asked is that of 20 at most one is late. */
+const BARS = { readyMs: 2000, frameMs: 17, memoryMiB: 300, answerMs: 1000 };
 const ASKED = 5;
 
 const MACHINES = count(process.argv[2], 40_000, "MACHINES");
@@ -169,35 +169,29 @@ try {
   const box = await page.locator(".map canvas").boundingBox();
   if (!box) throw new Error("there is no map");
   const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
-  // The times at which the browser was ready for the next frame; what takes long on the page's own thread makes it late.
+  // In the page, so that no frame is overlooked: the times at which the browser was ready for the next one (what takes long on the page's own thread makes it
+  // late), and how long the map took to draw each of its own.
   await page.evaluate(`(() => {
     window.frames = [];
+    window.drawn = [];
     const look = (now) => { window.frames.push(now); requestAnimationFrame(look); };
     requestAnimationFrame(look);
+    const canvas = document.querySelector(".map canvas");
+    new MutationObserver(() => window.drawn.push(Number(canvas.dataset.frameMs)))
+      .observe(canvas, { attributeFilter: ["data-frame-ms"] });
   })()`);
-  const drawn: number[] = [];
-  const look = async () => {
-    const text = await page.locator(".map canvas").getAttribute("data-frame-ms");
-    drawn.push(Number(text ?? Number.NaN));
-  };
   await page.mouse.move(x, y);
   for (const zoom of [0, -60, -40]) {
-    for (let i = 0; i < 20 && zoom; i++) {
-      await page.mouse.wheel(0, zoom);
-      await look();
-    }
+    for (let i = 0; i < 20 && zoom; i++) await page.mouse.wheel(0, zoom);
     await page.mouse.down();
-    for (let i = 0; i < 40; i++) {
-      await page.mouse.move(x + 6 * i, y + 3 * i);
-      await look();
-    }
+    for (let i = 0; i < 40; i++) await page.mouse.move(x + 6 * i, y + 3 * i);
     await page.mouse.up();
     await page.mouse.move(x, y);
   }
-  const times = (await page.evaluate("window.frames")) as number[];
+  const [times, drawn] = (await page.evaluate("[window.frames, window.drawn]")) as [number[], number[]];
   const frames = times.slice(1).map((time, i) => time - (times[i] ?? 0));
   print(
-    `frames      ${median(frames).toFixed(1)} ms apart, median of ${frames.length} while it was dragged and zoomed, p95 ${quantile(frames, 0.95).toFixed(1)} ms ${judge(median(frames), BARS.frameMs)}`,
+    `frames      ${median(frames).toFixed(1)} ms apart, median of ${frames.length} while it was dragged and zoomed, p95 ${quantile(frames, 0.95).toFixed(1)} ms ${judge(quantile(frames, 0.95), BARS.frameMs)}`,
   );
   print(
     `drawing     ${median(drawn).toFixed(1)} ms of each frame, p95 ${quantile(drawn, 0.95).toFixed(1)} ms ${judge(quantile(drawn, 0.95), BARS.frameMs)}`,

@@ -1,6 +1,6 @@
 /** The map's layout: nothing overlaps, everything is inside of what it belongs to, and pieces are as large as their memory. */
 import { describe, expect, it } from "vitest";
-import { layOut, type MapHost, type Rect } from "./layout.ts";
+import { layOut, type MapHost, type Rect, shapeOf } from "./layout.ts";
 
 const GiB = 2 ** 30;
 const host = (name: string, site: string, rack: string, sizes: readonly number[]): MapHost => ({
@@ -66,10 +66,30 @@ describe("the map", () => {
       ];
       return hosts.map((each) => changed.find(({ name }) => name === each.name) ?? each);
     };
+    /** With another one in place of a host. */
+    const changed = (i: number, change: (host: MapHost) => Partial<MapHost>) =>
+      ESTATE.map((each, at) => (at === i ? { ...each, ...change(each) } : each));
+    const grown = changed(5, ({ machines: [first, ...rest] }) => ({
+      machines: [{ key: first?.key ?? "", memoryBytes: 48 * GiB }, ...rest],
+    }));
+    // Two hosts of as many machines.
+    const swapped = ESTATE.map((each, i) =>
+      i === 5 || i === 12 ? { ...each, machines: ESTATE[17 - i]?.machines ?? [] } : each,
+    );
+    const larger = changed(5, () => ({ memoryBytes: 128 * GiB }));
     const before = layOut(ESTATE, 1);
-    for (const next of [ESTATE, mixed(ESTATE), ESTATE.slice(3), [...ESTATE, host("new", "s0", "r0", [4])]]) {
-      const after = layOut(next, 1, before);
-      expect(after).toEqual(layOut(next, 1));
+    for (const [next, ratio] of [
+      [ESTATE, 1],
+      [mixed(ESTATE), 1],
+      [ESTATE.slice(3), 1],
+      [[...ESTATE, host("new", "s0", "r0", [4])], 1],
+      [grown, 1],
+      [swapped, 1],
+      [larger, 1],
+      [ESTATE, 2],
+    ] as const) {
+      const after = layOut(next, ratio, before);
+      expect(after).toEqual(layOut(next, ratio));
       expect(new Set(after.pieces.keys())).toEqual(
         new Set(next.flatMap(({ machines }) => machines.map(({ key }) => key))),
       );
@@ -77,6 +97,13 @@ describe("the map", () => {
     const kept = new Set(before.tiles);
     expect(layOut(mixed(ESTATE), 1, before).tiles.filter((tile) => !kept.has(tile))).toHaveLength(2);
     expect(before).toEqual(layOut(ESTATE, 1));
+  });
+
+  it("is laid out for the shape of its place, not for each pixel of it", () => {
+    expect(shapeOf(900, 500)).toBeCloseTo(1.8, 0);
+    expect(shapeOf(905, 500)).toBe(shapeOf(900, 500));
+    expect(shapeOf(390, 600)).toBeLessThan(0.7);
+    expect(shapeOf(0, 500)).toBeUndefined();
   });
 
   it("holds the largest estate", () => {

@@ -19,7 +19,7 @@ export interface MapHost {
   site: string;
   rack: string;
   memoryBytes: number;
-  /** The same objects as before are taken for machines that have not changed. */
+  /** A tile is taken over from before only if these are the same objects as then. */
   machines: readonly MapMachine[];
 }
 
@@ -53,6 +53,10 @@ const GROUP_GAP = 16;
 
 const { compare } = new Intl.Collator("en", { numeric: true });
 const byName = <T>(a: [string, T], b: [string, T]) => compare(a[0], b[0]);
+
+/** Width by height of a place, in steps of about a tenth: where a little changes, all stays as it is laid out. */
+export const shapeOf = (w: number, h: number): number | undefined =>
+  w > 0 && h > 0 ? 1.1 ** Math.round(Math.log(w / h) / Math.log(1.1)) : undefined;
 
 /** How many columns make a block about as wide as the screen is. */
 const columnsFor = (count: number, ratio: number) =>

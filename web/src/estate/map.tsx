@@ -1,5 +1,14 @@
 /** The map in its page: keys, buttons, and a card about what is under the pointer. */
-import { type KeyboardEvent, useEffect, useId, useMemo, useRef, useState } from "react";
+import {
+  type KeyboardEvent,
+  type RefObject,
+  useEffect,
+  useId,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+} from "react";
 import { Badge, Meter, size } from "../../ui/basics.tsx";
 import { bytesOf, type HostLoad, hostState, hostTone, policiesOf } from "../data/derive.ts";
 import type { HostBrief, Machine, Migration, Policy } from "../data/kinds.ts";
@@ -8,24 +17,28 @@ import { MachineState } from "../pages/machines.tsx";
 import { navigate } from "../router.tsx";
 import { useDark } from "../theme.ts";
 import { followPointer } from "./gestures.ts";
-import type { Scene } from "./scene.ts";
-import { movesOf, type Parts, sceneOf } from "./scene-of.ts";
+import { shapeOf } from "./layout.ts";
+import { type MadeScene, movesOf, type Parts, sceneOf } from "./scene-of.ts";
 import { type Hit, MapView } from "./view.ts";
 
 export function EstateMap({
   hostsByName,
   machinesByKey,
   migrations,
+  hidesPolicies,
   ...parts
 }: Omit<Parts, "dark" | "ratio"> & {
   hostsByName: Items<HostBrief>;
   machinesByKey: Items<Machine>;
   migrations: readonly Migration[];
+  hidesPolicies: boolean;
 }) {
   const { hosts, machines, policies, sites, loads, filter } = parts;
   const canvas = useRef<HTMLCanvasElement>(null);
   const view = useRef<MapView>(undefined);
-  const last = useRef<Scene>(undefined);
+  /** The one that is shown. */
+  const last = useRef<MadeScene>(undefined);
+  const ratio = useShape(canvas);
   const dark = useDark();
   const [hover, setHover] = useState<{ hit: Hit; x: number; y: number }>({ hit: {}, x: 0, y: 0 });
   const [host, setHost] = useState<string>();
@@ -47,14 +60,15 @@ export function EstateMap({
       made.close();
     };
   }, []);
-  const scene = useMemo(() => {
-    const ratio = canvas.current
-      ? canvas.current.clientWidth / Math.max(1, canvas.current.clientHeight)
-      : 1.8;
-    last.current = sceneOf({ hosts, machines, policies, sites, loads, filter, dark, ratio }, last.current);
-    return last.current;
-  }, [hosts, machines, policies, sites, loads, filter, dark]);
-  useEffect(() => view.current?.show(scene), [scene]);
+  const scene = useMemo(
+    () => ratio && sceneOf({ hosts, machines, policies, sites, loads, filter, dark, ratio }, last.current),
+    [hosts, machines, policies, sites, loads, filter, dark, ratio],
+  );
+  useEffect(() => {
+    if (!scene) return;
+    last.current = scene;
+    view.current?.show(scene);
+  }, [scene]);
   useEffect(() => view.current?.follow(movesOf(migrations)), [migrations]);
   useEffect(() => view.current?.select(host), [host]);
   const keys = (event: KeyboardEvent) => {
@@ -124,16 +138,37 @@ export function EstateMap({
           load={loads.get(shown)}
           vm={hover.hit.machine ? machinesByKey.get(hover.hit.machine) : undefined}
           policies={policies}
+          hidesPolicies={hidesPolicies}
         />
       )}
     </div>
   );
 }
 
+/** The shape of an element as it is on the page; before it is there, undefined. */
+function useShape(ref: RefObject<HTMLElement | null>): number | undefined {
+  const [shape, setShape] = useState<number>();
+  // Before anything is seen, so that the first picture has its place already.
+  useLayoutEffect(() => {
+    const element = ref.current;
+    if (!element) return;
+    const look = () => setShape((before) => shapeOf(element.clientWidth, element.clientHeight) ?? before);
+    look();
+    const observer = new ResizeObserver(look);
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [ref]);
+  return shape;
+}
+
 const spoken = (host: HostBrief | undefined, load: HostLoad | undefined): string =>
   host
     ? `${host.metadata.name}, ${hostState(host)}: ${load?.machines.length ?? 0} machines, ${load?.cpus ?? 0} of ${host.status?.capacity?.cpus ?? 0} CPUs, ${size(load?.memoryBytes)} of ${size(bytesOf(host.status?.capacity?.memory))} memory given out`
     : "";
+
+/** What is said of a machine without one: who may not list policies sees none. */
+export const noPolicy = (isHidden: boolean): string =>
+  isHidden ? "policies are not shown to you" : "no policy";
 
 function MapCard({
   x,
@@ -143,6 +178,7 @@ function MapCard({
   load,
   vm,
   policies,
+  hidesPolicies,
 }: {
   x: number;
   y: number;
@@ -151,6 +187,7 @@ function MapCard({
   load: HostLoad | undefined;
   vm: Machine | undefined;
   policies: readonly Policy[];
+  hidesPolicies: boolean;
 }) {
   if (!host || !load) return null;
   const capacity = host.status?.capacity;
@@ -171,7 +208,7 @@ function MapCard({
           <div>
             {policiesOf(vm, policies)
               .map(({ metadata }) => metadata.name)
-              .join(", ") || "no policy"}
+              .join(", ") || noPolicy(hidesPolicies)}
           </div>
         </>
       ) : (

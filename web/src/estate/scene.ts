@@ -27,7 +27,7 @@ export interface TileLook {
   dim: boolean;
 }
 
-/** A machine; the same object as long as nothing of it has changed. */
+/** A machine; the same object from scene to scene as long as it looks the same. */
 export interface PieceLook {
   key: string;
   memoryBytes: number;

@@ -7,7 +7,7 @@ import { bytesOf, type HostLoad, isOver, loadOf, plainColor, policyColors } from
 import { withKey } from "../data/filter.ts";
 import type { Policy } from "../data/kinds.ts";
 import { isHidden, useBrief, useLive } from "../data/live.ts";
-import { EstateMap } from "../estate/map.tsx";
+import { EstateMap, noPolicy } from "../estate/map.tsx";
 import { wattsText } from "../estate/scene-of.ts";
 import { navigate, useParam } from "../router.tsx";
 import { useDark } from "../theme.ts";
@@ -25,6 +25,7 @@ export default function Estate() {
   const sum = (of: (load: HostLoad) => number) => all.reduce((total, load) => total + of(load), 0);
   const capacity = hosts.list.reduce((total, { status }) => total + bytesOf(status?.capacity?.memory), 0);
   const moving = migrations.list.filter((migration) => !isOver(migration)).length;
+  const hidesPolicies = isHidden(policies);
   if (isHidden(hosts)) return <OwnMachines title="Estate" />;
   return (
     <>
@@ -40,7 +41,7 @@ export default function Estate() {
           />
         </div>
       </div>
-      <Ready of={[hosts, machines]} what="the estate">
+      <Ready of={hidesPolicies ? [hosts, machines] : [hosts, machines, policies]} what="the estate">
         {() =>
           hosts.list.length === 0 ? (
             <Empty title="No hosts yet">
@@ -63,7 +64,7 @@ export default function Estate() {
                 <Figure value={String(moving)} name={moving === 1 ? "move under way" : "moves under way"} />
               </div>
               <EstateMap
-                {...{ filter, loads }}
+                {...{ filter, loads, hidesPolicies }}
                 hosts={hosts.list}
                 hostsByName={hosts.items}
                 machines={machines.list}
@@ -72,7 +73,7 @@ export default function Estate() {
                 policies={policies.list}
                 migrations={migrations.list}
               />
-              <Legend policies={policies.list} filter={filter} setFilter={setFilter} />
+              <Legend {...{ filter, setFilter, hidesPolicies }} policies={policies.list} />
             </>
           )
         }
@@ -81,17 +82,31 @@ export default function Estate() {
   );
 }
 
-function Legend({
+export function Legend({
   policies,
+  hidesPolicies,
   filter,
   setFilter,
 }: {
   policies: readonly Policy[];
+  hidesPolicies: boolean;
   filter: string;
   setFilter: (text: string) => void;
 }) {
   const dark = useDark();
   const colors = policyColors(policies, dark);
+  const asTable = (
+    <button type="button" className="button quiet" onClick={() => navigate("/hosts")}>
+      <Icon name="hosts" /> As a table
+    </button>
+  );
+  if (hidesPolicies)
+    return (
+      <div className="row legend">
+        <span className="muted">Pieces are machines: size is memory; {noPolicy(true)}.</span>
+        {asTable}
+      </div>
+    );
   return (
     <div className="row legend">
       <span className="muted">Pieces are machines: size is memory, colour is policy.</span>
@@ -107,13 +122,11 @@ function Legend({
             onClick={() => setFilter(withKey(filter, "policy", isOn ? "" : word))}
           >
             <span className="swatch" style={{ background: colors.get(name ?? "") ?? plainColor(dark) }} />
-            {name ?? "no policy"}
+            {name ?? noPolicy(false)}
           </button>
         );
       })}
-      <button type="button" className="button quiet" onClick={() => navigate("/hosts")}>
-        <Icon name="hosts" /> As a table
-      </button>
+      {asTable}
     </div>
   );
 }

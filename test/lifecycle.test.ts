@@ -1,5 +1,6 @@
 /** Pause, reset, restart, suspend and stop through the real API, reconcilers and agents, over pretended guests; with kill -9 of all of them. */
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import { Migration } from "../src/compute/migrations/kinds.ts";
@@ -205,6 +206,25 @@ describe("a guest that panics", () => {
     await panic();
     expect(ready(await phase("Failed"))?.message).toContain("spec.onPanic.action is Stop");
     expect(await events()).toEqual(expect.arrayContaining(["GuestPanic", "Dumped"]));
+  });
+
+  it("whose QEMU ends in the middle of a dump leaves nothing of it", async () => {
+    const half = async () => {
+      const { id, config } = await here.guest();
+      const folder = join(dirname(config.disks[0]?.path ?? ""), "dumps");
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, "GuestPanic-1-a.elf"), "whole");
+      writeFileSync(join(folder, "GuestPanic-2-a.elf.part"), "half");
+      return { id, left: () => readdirSync(folder) };
+    };
+    const { id, left } = await half();
+    here.world.crash(id);
+    await here.estate.vm("web", ({ status }) => status?.restarts === 1 && status.phase === "Running");
+    expect(left()).toEqual(["GuestPanic-1-a.elf"]);
+    await half();
+    await patch({ running: false });
+    await phase("Stopped");
+    expect(left()).toEqual(["GuestPanic-1-a.elf"]);
   });
 
   it.each([1, 2, 3, 4])("is dumped once and told as that, with kill -9 at any step (%i)", async (seed) => {

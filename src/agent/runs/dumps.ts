@@ -41,8 +41,7 @@ export class Dumps {
     const part = this.#part(path);
     if (await exists(part)) return part;
     await mkdir(this.#folder, { recursive: true, mode: 0o711 });
-    for (const name of await readdir(this.#folder))
-      if (name.endsWith(".part")) await rm(join(this.#folder, name)); // of one that was cut short
+    await this.dropHalf();
     const { bavail, bsize } = await statfs(this.#folder);
     const [free, needed] = [bavail * bsize, memoryBytes + MORE_BYTES].map((bytes) => Math.floor(bytes / MiB));
     if ((free ?? 0) < (needed ?? 0))
@@ -70,6 +69,13 @@ export class Dumps {
   /** What is left of one that failed. */
   async abandon(path: string): Promise<void> {
     await rm(this.#part(path), { force: true });
+  }
+
+  /** What is left of those that were cut short. Only while none is under way. */
+  async dropHalf(): Promise<void> {
+    if (!(await exists(this.#folder))) return;
+    for (const name of await readdir(this.#folder))
+      if (name.endsWith(".part")) await rm(join(this.#folder, name), { force: true });
   }
 
   #part(path: string): string {

@@ -216,7 +216,7 @@ class Instances {
   async #held(instance: Instance, machine: MachineState | undefined): Promise<Again> {
     const phase = instance.status?.phase;
     if (!machine && phase !== "Preparing")
-      return this.#status.finish(instance, {
+      return this.#lifecycle.end(instance, {
         reason: "Killed",
         message: "its process and its records are gone",
       });
@@ -226,7 +226,7 @@ class Instances {
       return this.#suspension.settle(instance, machine);
     }
     if (machine?.state === "ended")
-      return this.#status.finish(
+      return this.#lifecycle.end(
         instance,
         machine.end ?? { reason: "Killed", message: "its process is gone" },
       );
@@ -262,7 +262,7 @@ class Instances {
   /** Part of its memory was at either end of a post-copy that broke: it starts anew from its disks. */
   async #lost(instance: Instance, machine: MachineState): Promise<Again> {
     await this.#c.hypervisor.kill(machine.id);
-    return this.#status.finish(instance, { reason: "MemoryLost", message: LOST });
+    return this.#lifecycle.end(instance, { reason: "MemoryLost", message: LOST });
   }
 
   /** A migration asks what its target has to make. */
@@ -291,7 +291,7 @@ class Instances {
     if (machine && !(await this.#tasks.keepState(instance, task, machine))) return { requeueAfterMs: 1 };
     const end = { reason: "Requested", message: ROLLED_BACK } as const;
     if (machine) await this.#c.hypervisor.kill(machine.id, end);
-    return this.#status.finish(instance, end);
+    return this.#lifecycle.end(instance, end);
   }
 
   /** After the end: nothing of it is left on this host, and then the object may go. */

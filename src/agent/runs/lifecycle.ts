@@ -14,7 +14,7 @@ import { ApiError } from "../../resource/errors.ts";
 import { getCondition, keyOf } from "../../resource/object.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { HostEnvironment } from "../environment.ts";
-import type { Hypervisor, MachineState, PanicAction } from "../hypervisor.ts";
+import type { Hypervisor, MachineEnd, MachineState, PanicAction } from "../hypervisor.ts";
 import { reasonOf } from "../reasons.ts";
 import { DumpError, type Dumps } from "./dumps.ts";
 import { type Again, about, type Finish, idOf, ready, type Write } from "./instance-status.ts";
@@ -168,7 +168,7 @@ export class Lifecycle {
     }
     const end = { reason, message: `${what}${more}` } as const;
     await this.#c.hypervisor.kill(machine.id, end);
-    return this.#finish(instance, end);
+    return this.end(instance, end);
   }
 
   /** @returns what came of it, for people */
@@ -233,7 +233,18 @@ export class Lifecycle {
     const message = late
       ? `the guest did not shut down within ${graceMs / 1000} s, and was switched off`
       : "stopped on request";
-    return this.#finish(instance, { reason: "Requested", message });
+    return this.end(instance, { reason: "Requested", message });
+  }
+
+  /** Its process is gone, maybe in the middle of a dump, which takes as much room as its memory and is of no use. The disks are still this run's, so nobody else dumps there. */
+  async end(instance: Instance, end: MachineEnd): Promise<Again> {
+    await this.#c.environment
+      .dumps(instance)
+      .then((dumps) => dumps.dropHalf())
+      .catch((error: unknown) =>
+        this.#c.log.warn("lifecycle.dropHalfDump", { instance: keyOf(instance), error }),
+      );
+    return this.#finish(instance, end);
   }
 
   /** @returns whether the guest can hear that it is asked */

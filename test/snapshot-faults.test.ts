@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { NoRoomError } from "../src/agent/disks/merge-room.ts";
 import { HypervisorError, NoAnswerError } from "../src/agent/hypervisor.ts";
 import { PrepareError } from "../src/agent/prepare-error.ts";
 import type { PretendWorld } from "../src/agent/testing/pretend-world.ts";
@@ -327,6 +328,20 @@ describe("a guest that an agent has frozen, and then died", () => {
     world.fault = () => {};
     await snapshot("one");
     expect(world.frozen).toEqual(new Set());
+  });
+});
+
+describe("a pool without room to merge layers", () => {
+  it("lets a deletion wait, which says so, while the guest writes on; it is done once there is room", async () => {
+    await take("one");
+    const count = fail({ "before absorbLayer": () => new NoRoomError("its storage pool has no room") });
+    await estate.client.delete(Snapshot, at("one"));
+    await times(count, 2);
+    expect((await snapshot("one", "Deleting")).status?.message).toContain("its storage pool has no room");
+    await host.write(2);
+    fail({});
+    await untilGone(estate.client, Snapshot, at("one"));
+    expect(await host.read()).toBe(2);
   });
 });
 

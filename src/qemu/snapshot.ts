@@ -74,9 +74,15 @@ const ABSORB_MS = 86_400_000;
 
 /**
  * Copies what `from` holds into `into`, the layer right above it, and takes `from` out of the chain, while the guest runs; `into` may be any
- * layer, also the one that is written to. Goes on with one that is under way. @returns false when `into` is not open here. @throws QmpError
+ * layer, also the one that is written to. Goes on with one that is under way. @param check called before the copying begins, which it can prevent by
+ * throwing. @returns false when `into` is not open here. @throws QmpError
  */
-export async function absorbLayer(qmp: Qmp, into: string, from: string): Promise<boolean> {
+export async function absorbLayer(
+  qmp: Qmp,
+  into: string,
+  from: string,
+  check: () => Promise<void>,
+): Promise<boolean> {
   const known = await nodes(qmp);
   const [top, bottom] = [formatNode(known, into), formatNode(known, from)];
   if (!top) return false;
@@ -86,6 +92,8 @@ export async function absorbLayer(qmp: Qmp, into: string, from: string): Promise
     return true;
   }
   const job = `absorb-${top.name}`.replaceAll("#", "");
+  const isUnderWay = await isRunning(qmp, job);
+  if (!isUnderWay) await check();
   let said: string | undefined;
   const ended = qmp.waitFor(({ event, data }) => {
     if (data.device !== job || (event !== "BLOCK_JOB_COMPLETED" && event !== "BLOCK_JOB_CANCELLED"))
@@ -93,7 +101,7 @@ export async function absorbLayer(qmp: Qmp, into: string, from: string): Promise
     if (typeof data.error === "string") said = data.error;
     return true;
   }, ABSORB_MS);
-  if (!(await isRunning(qmp, job)))
+  if (!isUnderWay)
     await qmp.execute("block-stream", { "job-id": job, device: top.name, bottom: bottom.name });
   await Promise.race([ended, gone(qmp, job)]);
   if (said)

@@ -6,7 +6,8 @@ export type Step =
   | { do: "merge"; layer: string; into: string };
 
 /**
- * What can be freed next: a layer without others on it goes; one with a single one on it is merged into that; one with several stays.
+ * What can be freed next: a layer without others on it goes; one with a single one on it is merged into that; one with several stays. What only goes
+ * comes first: it makes room, which merges need.
  * @param layers each with the one below it
  * @param lent which others have open for reading: nothing is merged into them
  */
@@ -16,14 +17,15 @@ export function nextStep(
   needed: ReadonlySet<string>,
   lent: ReadonlySet<string> = new Set(),
 ): Step {
+  let merge: Step | undefined;
   for (const layer of candidates) {
     if (!layers.has(layer) || needed.has(layer)) continue;
     const above = [...layers].filter(([, below]) => below === layer).map(([name]) => name);
     const [into] = above;
     if (into === undefined) return { do: "remove", layer };
-    if (above.length === 1 && !lent.has(into)) return { do: "merge", layer, into };
+    if (above.length === 1 && !lent.has(into)) merge ??= { do: "merge", layer, into };
   }
-  return { do: "nothing" };
+  return merge ?? { do: "nothing" };
 }
 
 /** These layers, and all that they stand on. */

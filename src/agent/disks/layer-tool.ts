@@ -4,13 +4,14 @@ import { dirname } from "node:path";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
 import { run } from "../../system/run.ts";
+import { checkRoom } from "./merge-room.ts";
 import { flush, own } from "./volume-files.ts";
 
 /** Every change of a file; another one only for crash tests, which stop it between any two. Each is done whole or not at all. */
 export interface LayerTool {
   /** An empty overlay of `backing`, which may be in use; of QEMU's user. */
   create(path: string, backing: string, sizeBytes: number, user: { uid: number; gid: number }): Promise<void>;
-  /** Puts `path` on the layer below its own, with nothing of what it holds changed; neither is in use for writing. */
+  /** Puts `path` on the layer below its own, with nothing of what it holds changed; neither is in use for writing. @throws NoRoomError */
   rebase(path: string, from: string): Promise<void>;
   /** Writes a file or replaces it. */
   replace(path: string, text: string): Promise<void>;
@@ -40,6 +41,7 @@ export const QEMU_IMG: LayerTool = {
     await rename(made, path);
   },
   rebase: async (path, from) => {
+    await checkRoom(from);
     const info: unknown = JSON.parse(await run("qemu-img", ["info", "-U", "--output=json", from]));
     const below = Value.Check(BackingInfo, info)
       ? ["-b", info["full-backing-filename"], "-F", info["backing-filename-format"]]

@@ -277,4 +277,37 @@ describe("layers under a guest that writes", () => {
     await until(async () => ((await last(root)) > before ? true : undefined));
     expect(await layers.tree()).toEqual({ tree: [{ snapshot: B }], current: B });
   });
+
+  it("are not merged in a pool without room for what they hold, running or stopped: the guest writes on, and then they are", async () => {
+    const pool = join(machines.folder, "pool");
+    mkdirSync(pool);
+    await run("mount", ["-t", "tmpfs", "-o", "size=100m,mode=0755", "tmpfs", pool]);
+    try {
+      await run("cp", ["-a", folder, pool]);
+      folder = join(pool, "disks");
+      layers = new Layers(folder, DISKS, USER);
+      const data = frozen("data.qcow2");
+      await run("qemu-img", ["resize", "-q", data, "64M"]);
+      await run("qemu-io", ["-f", "qcow2", "-c", "write 8M 40M", data]);
+      const { id } = await start();
+      await take(id, A);
+      writeFileSync(join(pool, "others"), Buffer.alloc(30 * 2 ** 20));
+      const absorb = (into: string, from: string) => host.absorbLayer(id, into, from);
+      const refused = /copies up to 4\d MiB, and its storage pool has room for [12]\d MiB; make some/;
+      await expect(layers.remove(A, absorb)).rejects.toThrow(refused);
+      expect(files()).toContain("data.qcow2");
+      await more(id);
+      // Another snapshot's deletion, with the machine stopped, meets the same.
+      await host.kill(id);
+      await expect(layers.collect(async () => false)).rejects.toThrow(refused);
+      const { id: next } = await start();
+      rmSync(join(pool, "others"));
+      await layers.collect((into, from) => host.absorbLayer(next, into, from));
+      expect(files()).toEqual(["data-aaaaaaaa0000.qcow2", "root-aaaaaaaa0000.qcow2"]);
+      await more(next);
+      await host.kill(next);
+    } finally {
+      await run("umount", ["-l", pool]);
+    }
+  });
 });

@@ -270,7 +270,7 @@ export class Layers {
     return undefined;
   }
 
-  /** Deletes a snapshot, and merges what nothing needs any more. `absorb` is asked first: a running machine may have the layers open. */
+  /** Deletes a snapshot, and merges what nothing needs any more. `absorb` is asked first: a running machine may have the layers open. @throws NoRoomError, which frees nothing, and may be called again */
   async remove(uid: string, absorb: Absorb): Promise<void> {
     await this.#dropUnrecorded(uid);
     await this.#mark(uid);

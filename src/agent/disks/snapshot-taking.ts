@@ -9,6 +9,7 @@ import { idOf } from "../runs/instance-status.ts";
 import { freeze, thaw } from "./guest-freeze.ts";
 import { describeMemory, LayersError, type Taken } from "./layer-records.ts";
 import type { Layers } from "./layers.ts";
+import { NoRoomError } from "./merge-room.ts";
 import { isTellable, undecided } from "./task-errors.ts";
 
 /** An agent in the guest has this long to say that it is there. */
@@ -87,16 +88,21 @@ export class SnapshotTaking {
     const { snapshot: uid } = task;
     const id = idOf(instance);
     const absorb = async (into: string, from: string) => running && hypervisor.absorbLayer(id, into, from);
+    // Where there is no room to free it, it is deleted all the same: the next deletion or rollback frees it.
+    const remove = () =>
+      layers.remove(uid, absorb).catch((error: unknown) => {
+        if (!(error instanceof NoRoomError)) throw error;
+      });
     const undo = async (switched: boolean) => {
       if (!switched) return layers.abandon(uid);
       await layers.finish(uid, { takenTime: this.#now(), pauseMs: 0, consistent: "Crash" });
-      await layers.remove(uid, absorb);
+      await remove();
     };
     const before = await layers.standing(uid);
     // An agent died after the last step, and before it was told.
     if (before?.state === "taken" && before.taken?.memory) return before.taken;
     if (before && before.state !== "taking") {
-      await layers.remove(uid, absorb); // or while it undid what had been cut short
+      await remove(); // or while it undid what had been cut short
       throw new LayersError(CUT_SHORT);
     }
     const wasBegun = before !== undefined;

@@ -30,6 +30,7 @@ import { readUsage } from "../../qemu/usage.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { MachineConsoles } from "../consoles/machine-consoles.ts";
 import { exportsOf } from "../disks/disk-copies.ts";
+import { checkRoom } from "../disks/merge-room.ts";
 import type { MachineUsage } from "../hypervisor.ts";
 import {
   type Adjustable,
@@ -315,7 +316,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   absorbLayer(id: MachineId, into: string, from: string): Promise<boolean> {
-    return this.#at.with(id, (qmp) => absorbLayer(qmp, into, from));
+    return this.#at.with(id, (qmp) => absorbLayer(qmp, into, from, () => checkRoom(from)));
   }
 
   saveMemory(

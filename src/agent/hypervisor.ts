@@ -229,7 +229,10 @@ export interface Hypervisor {
   /** After migrate with postCopy: the switchover does not wait for the rest of the memory. No-op when it is too late for that. */
   startPostCopy(id: MachineId): Promise<void>;
   migration(id: MachineId): Promise<MigrationProgress>;
-  /** From pre-switchover on: resolves with the progress of the end (completed, post-copy, or failed: then the machine runs on). */
+  /**
+   * From pre-switchover on: resolves with the progress of the end (completed, post-copy, or failed: then the machine runs on), however long that takes while
+   * something gets to the target.
+   */
   switchover(id: MachineId): Promise<MigrationProgress>;
   /** Begins to copy the disks, while the guest runs; before `migrate`. No-op when under way. */
   copyDisks(id: MachineId, to: DiskTarget): Promise<void>;

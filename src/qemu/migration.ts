@@ -14,7 +14,9 @@
  * QEMU keeps the status of the last migration for ever: in one that was a target, and also when the guest runs on here after a
  * "completed" that nobody took over. Only a guest that stands still has really been sent: queryMigration says "none" for the rest.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { isFields, type Qmp, QmpError, type QmpEvent } from "./qmp.ts";
+import { confirmedBytes } from "./sockets.ts";
 import { clientTls, serverTls, type Tls } from "./tls.ts";
 
 export interface MigrationStatus {
@@ -91,10 +93,14 @@ export function easeDowntimeLimit(qmp: Qmp, maxMs: () => number | undefined): vo
 }
 
 /** Source: goes on from pre-switchover as soon as QEMU is there, when that is wanted; for as long as the connection lives. */
-export function switchOverAtOnce(qmp: Qmp, isWanted: () => boolean): void {
+export function switchOverAtOnce(qmp: Qmp, pid: number, isWanted: () => boolean): void {
   qmp.onEvent((event) => {
     if (!isIn(["pre-switchover"])(event) || !isWanted()) return;
-    qmp.execute("migrate-continue", { state: "pre-switchover" }).catch(() => undefined); // called off meanwhile
+    const ended = qmp.waitFor(isIn(SWITCHED), SWITCHOVER_MS);
+    qmp
+      .execute("migrate-continue", { state: "pre-switchover" })
+      .then(() => seeThrough(qmp, pid, ended))
+      .catch(() => undefined); // called off meanwhile
   });
 }
 
@@ -134,6 +140,7 @@ export async function startOutgoing(qmp: Qmp, to: Outgoing): Promise<void> {
   // For QEMU exec:, fd: and unix: are addresses, too, and this one comes from another host.
   if (!/^tcp:[0-9a-fA-F.:[\]]+$/.test(to.uri)) throw new Error(`${to.uri} is not an address to migrate to`);
   if (await isUnderWay(qmp)) return;
+  brokenOff.delete(qmp);
   await qmp.execute(
     "migrate-set-capabilities",
     capabilities(["events", "pause-before-switchover", "auto-converge", "return-path"], to.postCopy),
@@ -205,6 +212,7 @@ export async function queryMigration(qmp: Qmp): Promise<MigrationStatus> {
   const ram = isFields(fields.ram) ? fields.ram : {};
   let status = typeof fields.status === "string" ? fields.status : "none";
   if (status === "completed" && !SENT.includes(state)) status = "none";
+  const error = status === "failed" && brokenOff.has(qmp) ? STALLED : fields["error-desc"];
   return {
     status,
     transferredBytes: Number(ram.transferred ?? 0),
@@ -212,7 +220,7 @@ export async function queryMigration(qmp: Qmp): Promise<MigrationStatus> {
     totalMs: Number(fields["total-time"] ?? 0),
     downtimeMs: Number(fields.downtime ?? 0),
     dirtyBytesPerSecond: Number(ram["dirty-pages-rate"] ?? 0) * Number(ram["page-size"] ?? 0),
-    ...(typeof fields["error-desc"] === "string" ? { error: fields["error-desc"] } : {}),
+    ...(typeof error === "string" ? { error } : {}),
   };
 }
 
@@ -222,13 +230,43 @@ const SWITCHED = [...FINAL, "postcopy-active"];
 const isIn = (states: readonly string[]) => (event: QmpEvent) =>
   event.event === "MIGRATION" && states.includes(String(event.data.status));
 
+/** How long a guest that stands still waits for a target to which nothing gets any more, before it goes on here. */
+export const STALLED_MS = 10_000;
+export const STALLED = `nothing could be sent for ${STALLED_MS} ms, while the guest stood still`;
+/** More than any takes. */
+const SWITCHOVER_MS = 86_400_000;
+const LOOK_MS = 1000;
+/** Monitors of those whose last migration was ended because nothing got on: QEMU only sees that its connection broke. */
+const brokenOff = new WeakSet<Qmp>();
+
 /**
- * Source, in pre-switchover: hands over, and resolves when it has completed or failed (then the guest runs on here). A target that
- * does not take the rest within timeoutMs is given up.
+ * Source: waits for the end of a switchover, however long it takes, and breaks it off when nothing gets on. While QEMU sends the last of the memory it
+ * answers no question: so the kernel is asked, and `yank` goes out of band.
+ */
+async function seeThrough(qmp: Qmp, pid: number, ended: Promise<unknown>): Promise<void> {
+  const over = ended.then(() => true);
+  let [confirmed, at] = [-1, performance.now()];
+  while (!(await Promise.race([over, sleep(LOOK_MS, false, { ref: false })]))) {
+    // A kernel that cannot be asked counts as one that says: nothing.
+    const now = await confirmedBytes(pid).catch(() => confirmed);
+    if (now !== confirmed) [confirmed, at] = [now, performance.now()];
+    else if (performance.now() - at >= STALLED_MS) {
+      brokenOff.add(qmp);
+      const broken = qmp.waitFor(isIn(FINAL), STALLED_MS);
+      await qmp.executeOutOfBand("yank", { instances: [{ type: "migration" }] });
+      await broken;
+      return;
+    }
+  }
+}
+
+/**
+ * Source, in pre-switchover: hands over, and resolves when it has completed or failed (then the guest runs on here). A target that takes nothing of
+ * the rest for STALLED_MS is given up. @param pid of this QEMU
  * @throws QmpError when the migration has not come as far as that
  */
-export async function continueSwitchover(qmp: Qmp, timeoutMs = 10_000): Promise<MigrationStatus> {
-  const ended = qmp.waitFor(isIn(SWITCHED), timeoutMs); // before the question: an event may come right behind its answer
+export async function continueSwitchover(qmp: Qmp, pid: number): Promise<MigrationStatus> {
+  const ended = qmp.waitFor(isIn(SWITCHED), SWITCHOVER_MS); // before the question: an event may come right behind its answer
   const before = await queryMigration(qmp);
   if (SWITCHED.includes(before.status)) return before;
   if (before.status === "pre-switchover")
@@ -240,7 +278,7 @@ export async function continueSwitchover(qmp: Qmp, timeoutMs = 10_000): Promise<
       "GenericError",
       `the migration cannot switch over yet: it is ${before.status === "none" ? "not begun" : before.status}`,
     );
-  if (!(await ended) && !qmp.closed) await cancelOutgoing(qmp);
+  await seeThrough(qmp, pid, ended);
   // The event comes a moment before the guest's state changes, and for that there is none.
   for (let i = 0; ; i++) {
     const [after, state] = await Promise.all([queryMigration(qmp), runState(qmp)]);

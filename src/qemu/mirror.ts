@@ -12,9 +12,9 @@
  * without an error has copied all. Afterwards nothing in QEMU keeps source and target from running both, each on disks of its own: who may, is
  * decided elsewhere.
  */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { listNodes, nodeNames } from "./block-nodes.ts";
 import { isFields, type Qmp, QmpError } from "./qmp.ts";
+import { listeningPorts } from "./sockets.ts";
 import { clientTls, serverTls, type Tls } from "./tls.ts";
 
 /** A node of the block graph, or a file that the guest does not have as one. */
@@ -100,6 +100,7 @@ export async function exportDisks(
   const migration = await qmp.execute("query-migrate");
   const others = isFields(migration) && migration["socket-address"];
   const taken = (Array.isArray(others) ? others : []).flatMap((o) => (isFields(o) ? [Number(o.port)] : []));
+  // NBD's QEMU does not tell.
   const [port, ...more] = listeningPorts(pid).filter((each) => !taken.includes(each));
   if (port === undefined || more.length > 0)
     throw new QmpError("GenericError", "QEMU does not tell where it takes disks");
@@ -118,30 +119,6 @@ export async function stopExports(qmp: Qmp): Promise<void> {
   await setBitmaps(qmp, false);
   for (const node of nodes)
     if (node.startsWith(FILE)) await qmp.execute("blockdev-del", { "node-name": node });
-}
-
-/** TCP ports that a process listens at: NBD's QEMU does not tell. */
-function listeningPorts(pid: number): number[] {
-  const sockets = new Set(
-    readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-      try {
-        return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1] ?? [];
-      } catch {
-        return []; // closed while we looked
-      }
-    }),
-  );
-  const LISTEN = "0A";
-  return ["tcp", "tcp6"].flatMap((kind) =>
-    readFileSync(`/proc/${pid}/net/${kind}`, "utf8")
-      .split("\n")
-      .slice(1)
-      .flatMap((line) => {
-        // sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode
-        const [, local = "", , state, , , , , , inode = ""] = line.trim().split(/\s+/);
-        return state === LISTEN && sockets.has(inode) ? [Number.parseInt(local.split(":")[1] ?? "", 16)] : [];
-      }),
-  );
 }
 
 /**

@@ -77,6 +77,22 @@ describe("the QMP client", () => {
     qmp.close();
   });
 
+  it.each([
+    { offered: "[]", sent: "execute" },
+    { offered: '["oob"]', sent: "exec-oob" },
+  ])("sends past what QEMU is busy with when it offers that: $offered", async ({ offered, sent }) => {
+    greeting = `{"QMP": {"version": {}, "capabilities": ${offered}}}\r\n`;
+    const seen: Record<string, unknown>[] = [];
+    answer = (line, say) => {
+      seen.push(line);
+      say(ok(line));
+    };
+    const qmp = await Qmp.connect(path);
+    await qmp.executeOutOfBand("yank");
+    expect(seen).toEqual([{ [sent]: "yank", id: expect.any(Number) }]);
+    qmp.close();
+  });
+
   it("gives QEMU's own words for an error", async () => {
     answer = (line, say) =>
       say(JSON.stringify({ error: { class: "DeviceNotFound", desc: "Device 'x' not found" }, id: line.id }));

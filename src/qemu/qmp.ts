@@ -70,6 +70,8 @@ export class Qmp {
   #next = 1;
   #rest = "";
   #closed = false;
+  /** Whether QEMU offers that in its greeting. */
+  #outOfBand = false;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -108,7 +110,8 @@ export class Qmp {
       socket.on("data", (text: string) => qmp.#read(text, greeted));
     });
     try {
-      await qmp.execute("qmp_capabilities", undefined, timeoutMs);
+      const how = qmp.#outOfBand ? { enable: ["oob"] } : undefined;
+      await qmp.execute("qmp_capabilities", how, timeoutMs);
     } catch (error) {
       qmp.close(); // a connection that is kept would keep everybody else out
       throw error;
@@ -128,8 +131,11 @@ export class Qmp {
       }
       const message = parseMessage(line);
       if (!message) continue;
-      if ("QMP" in message) greeted();
-      else if (typeof message.id === "number") this.#answer(message.id, message);
+      if ("QMP" in message) {
+        const { capabilities } = isFields(message.QMP) ? message.QMP : {};
+        this.#outOfBand = Array.isArray(capabilities) && capabilities.includes("oob");
+        greeted();
+      } else if (typeof message.id === "number") this.#answer(message.id, message);
     }
   }
 
@@ -159,7 +165,17 @@ export class Qmp {
   }
 
   /** @returns the `return` value. @throws QmpError with QEMU's own description */
-  execute(
+  execute(command: string, args?: Fields, timeoutMs?: number): Promise<unknown> {
+    return this.#send("execute", command, args, timeoutMs);
+  }
+
+  /** As execute, also while QEMU is busy with something else and answers nothing; only the few commands that QEMU allows that for. */
+  executeOutOfBand(command: string, args?: Fields, timeoutMs?: number): Promise<unknown> {
+    return this.#send(this.#outOfBand ? "exec-oob" : "execute", command, args, timeoutMs);
+  }
+
+  #send(
+    how: "execute" | "exec-oob",
     command: string,
     args?: Fields,
     timeoutMs = TIMEOUTS[command] ?? DEFAULT_TIMEOUT_MS,
@@ -172,9 +188,7 @@ export class Qmp {
         reject(new QmpError("Timeout", `${command}: no answer within ${timeoutMs} ms`));
       }, timeoutMs);
       this.#waiting.set(id, { resolve, reject, timer });
-      this.#socket.write(
-        `${JSON.stringify({ execute: command, id, ...(args ? { arguments: args } : {}) })}\n`,
-      );
+      this.#socket.write(`${JSON.stringify({ [how]: command, id, ...(args ? { arguments: args } : {}) })}\n`);
     });
   }
 

@@ -46,7 +46,7 @@ export class Monitors {
         if (TELLING.includes(event.event)) this.#nudge(id);
       });
       easeDowntimeLimit(qmp, () => this.#sending(id).maxDowntimeMs);
-      switchOverAtOnce(qmp, () => this.#sending(id).switchesOver ?? false);
+      switchOverAtOnce(qmp, process.pid, () => this.#sending(id).switchesOver ?? false);
       qmp.onClose(() => {
         this.#forget(id, made);
         void waitForExit(process, EXIT_MS).then(() => this.#nudge(id));

@@ -146,8 +146,9 @@ export class Sending {
     return this.#at.with(id, async (qmp) => this.#progress(id, qmp, await queryMigration(qmp)));
   }
 
-  switchover(id: MachineId): Promise<MigrationProgress> {
-    return this.#at.with(id, async (qmp) => this.#progress(id, qmp, await continueSwitchover(qmp)));
+  async switchover(id: MachineId): Promise<MigrationProgress> {
+    const { pid } = this.#at.records.alive(id).process;
+    return this.#at.with(id, async (qmp) => this.#progress(id, qmp, await continueSwitchover(qmp, pid)));
   }
 
   cancel(id: MachineId): Promise<void> {

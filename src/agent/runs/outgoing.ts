@@ -7,6 +7,7 @@ import type { Client } from "../../client/client.ts";
 import { Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import { macKey } from "../../qemu/devices.ts";
+import { STALLED, STALLED_MS } from "../../qemu/migration.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isApiError } from "../../resource/errors.ts";
@@ -30,8 +31,6 @@ import { SendRate, secondsLeft } from "./send-rate.ts";
 
 /** Between two looks while memory is sent; events wake us earlier. */
 const PROGRESS_MS = 1000;
-/** How long a guest that stands still for it may wait for a stream that does not get on, before it runs on here. */
-const STALLED_MS = 10_000;
 
 type Migration = NonNullable<InstanceStatus["migration"]>;
 type Target = NonNullable<Instance["spec"]["migrateTo"]>;
@@ -112,10 +111,7 @@ export class Outgoing {
         }
         if (isHeld && this.#isStalled(keyOf(instance), progress.transferredBytes)) {
           await hypervisor.cancelMigration(id);
-          return this.#fail(
-            instance,
-            `nothing could be sent for ${STALLED_MS} ms, while the guest stood still`,
-          );
+          return this.#fail(instance, STALLED);
         }
         // What had been sent by now, was; from here on the guest does not wait for the rest.
         if (migrateTo.transfer?.postCopy && !isHeld && attempt?.stage === "Memory")

@@ -12,6 +12,7 @@ declare module "@novnc/novnc" {
     focus(): void;
     disconnect(): void;
     sendCtrlAltDel(): void;
-    clipboardPasteFrom(text: string): void;
+    /** @param code the key's name as in KeyboardEvent.code */
+    sendKey(keysym: number, code: string, down: boolean): void;
   }
 }

@@ -34,6 +34,8 @@ export default function Terminal({ vm }: { vm: VirtualMachine }) {
   const place = useRef<HTMLDivElement>(null);
   const [state, setState] = useState<"connecting" | "connected" | "lost">("connecting");
   const [why, setWhy] = useState("");
+  /** How often it was connected: once, also when the machine moves. */
+  const [connections, setConnections] = useState(0);
   const { uid, name } = vm.metadata;
   // biome-ignore lint/correctness/useExhaustiveDependencies: one connection for one machine, however its object changes
   useEffect(() => {
@@ -77,6 +79,7 @@ export default function Terminal({ vm }: { vm: VirtualMachine }) {
           // It begins with its last lines, which would stand here twice.
           xterm.reset();
           setState("connected");
+          setConnections((count) => count + 1);
           setWhy("");
         };
         socket.onmessage = ({ data }: MessageEvent<ArrayBuffer | string>) =>
@@ -103,7 +106,7 @@ export default function Terminal({ vm }: { vm: VirtualMachine }) {
         </Badge>
         <span className="muted">{why}</span>
       </div>
-      <div className="place pad" ref={place} />
+      <div className="place pad" ref={place} data-connections={connections} />
     </section>
   );
 }

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { expect } from "vitest";
 import { ROOT, run, type Stack } from "../../test/support/stack.ts";
-import { type Browser, launch } from "./browser.ts";
+import { type Browser, launch, type Page, type Visitor } from "./browser.ts";
 
 /** The launcher builds the UI when it has changed: so it is not of before, also when one file of tests is run by itself. */
 export async function buildUi(): Promise<void> {
@@ -15,6 +15,13 @@ export interface Site {
   url: string;
   /** Of anna, who may do everything. */
   token: string;
+}
+
+/** What the parts of one story share: its installation, and the page of who is signed in. */
+export interface Ui extends Site {
+  stack: Stack;
+  visitor: Visitor;
+  page: Page;
 }
 
 /** @param up what `vireo up` said: with the address of the UI */

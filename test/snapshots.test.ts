@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { PretendWorld } from "../src/agent/testing/pretend-world.ts";
-import { VirtualMachine } from "../src/compute/kinds.ts";
+import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import { Rollback, Snapshot } from "../src/compute/snapshots/kinds.ts";
 import { untilGone, untilObject } from "../src/compute/testing/control-plane.ts";
 import { type Estate, NS } from "../src/compute/testing/estate.ts";
@@ -91,6 +91,43 @@ describe("snapshots", () => {
     const [disk] = (await runs()).config.disks;
     const left = readdirSync(dirname(disk?.path ?? "")).filter((name) => name.endsWith(".qcow2"));
     expect(left).toEqual([basename(disk?.path ?? "")]);
+  });
+
+  it("tell how far they are while they go on, and no more once they are there", async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    world.copying = { now: { transferredBytes: 1000, remainingBytes: 3000 }, done: promise };
+    await estate.client.create(Snapshot, {
+      metadata: at("large"),
+      spec: { vm: "web", quiesce: true, memory: true },
+    });
+    const told = (what: string, wanted: (s: Snapshot) => boolean) =>
+      untilObject(estate.client, Snapshot, at("large"), what, wanted);
+    const { status } = await told("its progress", (s) => s.status?.progress !== undefined);
+    expect(status).toMatchObject({
+      phase: "Taking",
+      progress: { transferredBytes: 1000, remainingBytes: 3000 },
+    });
+    world.copying.now = { transferredBytes: 3000, remainingBytes: 1000 };
+    await told("the time that is left", (s) => (s.status?.progress?.secondsLeft ?? 0) > 0);
+    resolve();
+    expect((await snapshot("large")).status).not.toHaveProperty("progress");
+    await free();
+    const { items } = await estate.client.list(Instance);
+    expect(items.map(({ status: of }) => of?.diskProgress)).toEqual([undefined]);
+
+    // A rollback, too, while it keeps the memory of the state before.
+    const kept = Promise.withResolvers<void>();
+    world.copying = { now: { transferredBytes: 1, remainingBytes: 2 }, done: kept.promise };
+    const back = rollback("back", "large");
+    await untilObject(
+      estate.client,
+      Rollback,
+      at("back"),
+      "its progress",
+      (r) => r.status?.progress !== undefined,
+    );
+    kept.resolve();
+    expect((await back).status).not.toHaveProperty("progress");
   });
 
   it("of a stopped machine, and gone back to without starting it", async () => {

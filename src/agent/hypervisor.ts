@@ -197,6 +197,11 @@ export type Adjustable = Pick<MachineConfig, "disks" | "cds" | "nics" | "cpus" |
   memoryTarget?: Bytes;
 };
 
+export interface Copying {
+  transferredBytes: number;
+  remainingBytes: number;
+}
+
 export interface Hypervisor {
   /** Everything of ours that runs here or has ended and was not forgotten; cheap enough to call every few seconds. */
   list(): Promise<MachineState[]>;
@@ -279,6 +284,8 @@ export interface Hypervisor {
    * runs meanwhile. @returns false when the machine does not have `into` open
    */
   absorbLayer(id: MachineId, into: string, from: string): Promise<boolean>;
+  /** How far it is with a saveMemory, suspend or absorbLayer that goes on; undefined: none does, or it cannot be told. */
+  copying(id: MachineId): Promise<Copying | undefined>;
   /**
    * As switchLayers, of a running machine, with the memory of that instant in a new file. Not to be called again after one that was cut short:
    * abandonMemory is. @throws HypervisorError; the layers may have been switched then, and the guest runs on

@@ -75,7 +75,7 @@ import {
   Volumes,
   VolumesTold,
 } from "./migrations/kinds.ts";
-import { DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
+import { DiskProgress, DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
 import { MachineUser } from "./users/kinds.ts";
 
 export const INSTANCE_FINALIZER = "vireo.dev/instance";
@@ -342,6 +342,7 @@ export const Instance = defineKind({
       }),
     ),
     diskTask: Type.Optional(DiskTaskResult),
+    diskProgress: Type.Optional(DiskProgress),
     guestTask: Type.Optional(GuestTaskResult),
     conditions: Type.Optional(Conditions),
   }),

@@ -69,6 +69,9 @@ export async function switchLayers(qmp: Qmp, switches: readonly Switch[]): Promi
   return performance.now() - began;
 }
 
+/** Jobs of absorbLayer. */
+export const ABSORB = "absorb-";
+
 /** How long a layer may take to be copied into the one above it: a day. */
 const ABSORB_MS = 86_400_000;
 
@@ -91,7 +94,7 @@ export async function absorbLayer(
     if (bottom) await close(qmp, bottom);
     return true;
   }
-  const job = `absorb-${top.name}`.replaceAll("#", "");
+  const job = `${ABSORB}${top.name}`.replaceAll("#", "");
   const isUnderWay = await isRunning(qmp, job);
   if (!isUnderWay) await check();
   let said: string | undefined;

@@ -15,6 +15,7 @@ import type { HostEnvironment } from "../environment.ts";
 import { type Hypervisor, HypervisorError, type MachineState } from "../hypervisor.ts";
 import { reasonOf } from "../reasons.ts";
 import { about, at, idOf } from "../runs/instance-status.ts";
+import { SendRate, secondsLeft } from "../runs/send-rate.ts";
 import { freeze, thaw } from "./guest-freeze.ts";
 import { describeMemory, type Facts, type Taken } from "./layer-records.ts";
 import type { Absorb, Layers } from "./layers.ts";
@@ -25,6 +26,9 @@ type Result = NonNullable<NonNullable<Instance["status"]>["diskTask"]>;
 
 /** What failed for an unknown reason, or because somebody does not answer, is tried again after this. */
 const AGAIN_MS = 1000;
+
+/** Between two looks at how far a task is; what is over before is not told of. */
+const PROGRESS_MS = 2000;
 
 /** For people, of a machine. */
 const WORDS: Readonly<Record<DiskTask["action"], string>> = {
@@ -78,16 +82,43 @@ export class DiskTasks {
       return false;
     }
     this.#underWay.add(key);
+    const over = new AbortController();
+    if (running) void this.#tellHowFar(instance, task, over.signal);
     void this.#do(instance, task, running)
       .catch(async (error: unknown) => {
         this.#waiting(instance, task, error);
         await this.#c.clock.sleep(AGAIN_MS);
       })
       .finally(() => {
+        over.abort();
         this.#underWay.delete(key);
         this.#again(key);
       });
     return true;
+  }
+
+  /** In status.diskProgress, for as long as the task goes on. */
+  async #tellHowFar(instance: Instance, { id }: DiskTask, over: AbortSignal): Promise<void> {
+    const { client, clock, hypervisor, log } = this.#c;
+    const rate = new SendRate();
+    while (!over.aborted) {
+      await clock.sleep(PROGRESS_MS, over);
+      try {
+        const copied = over.aborted ? undefined : await hypervisor.copying(idOf(instance));
+        if (!copied) continue;
+        const bytesPerSecond = rate.look(copied.transferredBytes, clock.now().getTime());
+        const left = secondsLeft(copied.remainingBytes, bytesPerSecond ?? 0);
+        const diskProgress = { id, ...copied, ...(left === undefined ? {} : { secondsLeft: left }) };
+        await modify(client, Instance, at(instance), "status", (current) =>
+          current.metadata.uid === instance.metadata.uid && pendingTask(current)?.id === id
+            ? { ...current, status: { ...current.status, diskProgress } }
+            : undefined,
+        );
+      } catch (error) {
+        // It may have ended meanwhile; and nothing depends on it.
+        log.warn("disks.progress", { instance: keyOf(instance), task: id, error });
+      }
+    }
   }
 
   /**
@@ -107,6 +138,8 @@ export class DiskTasks {
       return true;
     }
     const layers = await this.#c.environment.layers(instance);
+    const over = new AbortController();
+    void this.#tellHowFar(instance, task, over.signal);
     try {
       await this.#c.hypervisor.suspend(id, layers.memories.file(keep), { apart: true });
       return true;
@@ -119,6 +152,8 @@ export class DiskTasks {
       const message = `the memory of the state before could not be kept (spec.keepMemory: false goes without): ${error.message}`;
       await this.#fail(instance, task, new HypervisorError(message, { cause: error }));
       return false;
+    } finally {
+      over.abort();
     }
   }
 
@@ -258,7 +293,7 @@ export class DiskTasks {
     await modify(this.#c.client, Instance, at(instance), "status", (current) => {
       if (current.metadata.uid !== instance.metadata.uid || current.spec.diskTask?.id !== diskTask.id)
         return undefined;
-      const { suspended, ...status } = current.status ?? {};
+      const { suspended, diskProgress: _, ...status } = current.status ?? {};
       // The disks have gone back: what was kept by suspending is of another state.
       const kept = suspended && !(action === "Rollback" && diskTask.phase === "Done") ? { suspended } : {};
       return { ...current, status: { ...status, ...kept, diskTask } };

@@ -88,6 +88,17 @@ async function save(id: MachineConfig["id"], name: string) {
   return host.saveMemory(id, switches, memory());
 }
 
+it("tells how far it is while a memory is written, and nothing before and after", async () => {
+  const { id } = config(disk("root"), { memory: parseBytes("512Mi") });
+  await machines.start(host, config(disk("root"), { id, memory: parseBytes("512Mi") }));
+  expect(await host.copying(id)).toBeUndefined();
+  const saving = save(id, "next");
+  const told = await until(() => host.copying(id), 10_000);
+  expect(told.transferredBytes + told.remainingBytes).toBeGreaterThan(0);
+  await saving;
+  expect(await host.copying(id)).toBeUndefined();
+});
+
 it("the guest runs on, and goes on from that instant in another QEMU", async () => {
   const first = config(disk("root"));
   const { machineType } = await machines.start(host, first);

@@ -10,6 +10,7 @@
 import { mkdirSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Resources } from "../../compute/resources/kinds.ts";
+import { copying } from "../../qemu/copying.ts";
 import { askGuestAgent } from "../../qemu/guest-agent.ts";
 import {
   GuestExecError,
@@ -31,7 +32,7 @@ import type { Logger } from "../../reconcile/log.ts";
 import { MachineConsoles } from "../consoles/machine-consoles.ts";
 import { exportsOf } from "../disks/disk-copies.ts";
 import { checkRoom } from "../disks/merge-room.ts";
-import type { MachineUsage } from "../hypervisor.ts";
+import type { Copying, MachineUsage } from "../hypervisor.ts";
 import {
   type Adjustable,
   type DiskConfig,
@@ -317,6 +318,10 @@ export class QemuHypervisor implements Hypervisor {
 
   absorbLayer(id: MachineId, into: string, from: string): Promise<boolean> {
     return this.#at.with(id, (qmp) => absorbLayer(qmp, into, from, () => checkRoom(from)));
+  }
+
+  copying(id: MachineId): Promise<Copying | undefined> {
+    return this.#at.with(id, copying);
   }
 
   saveMemory(

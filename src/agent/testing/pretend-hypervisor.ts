@@ -5,6 +5,7 @@ import type { GuestExit, GuestProgram } from "../../qemu/guest-exec.ts";
 import type { Adjusted, Present } from "../../qemu/hotplug.ts";
 import {
   type Adjustable,
+  type Copying,
   type DiskProgress,
   type DumpState,
   type Hypervisor,
@@ -146,6 +147,7 @@ export class PretendHypervisor implements Hypervisor {
     if (this.#world.full) throw new HypervisorError("pretended: no room");
     this.#world.set(id, { state: "postmigrate", pausedBy: "suspend" });
     await this.#world.pause();
+    await this.#world.copying?.done;
     this.#need(id);
     this.#world.memories.set(file, {
       memory,
@@ -296,11 +298,16 @@ export class PretendHypervisor implements Hypervisor {
     return true;
   }
 
+  async copying(): Promise<Copying | undefined> {
+    return this.#world.copying?.now;
+  }
+
   async saveMemory(id: MachineId, switches: readonly LayerSwitch[], file: string): Promise<SavedMemory> {
     await this.switchLayers(id, switches);
     const { memory, identity } = this.#need(id);
     const content = contentOf(this.#world.contents, switches[0]?.from ?? "");
     await this.#world.pause();
+    await this.#world.copying?.done;
     this.#need(id);
     this.#world.memories.set(file, {
       content,

@@ -6,6 +6,7 @@
 
 import type { LayerTool } from "../disks/layer-tool.ts";
 import type {
+  Copying,
   DiskProgress,
   MachineConfig,
   MachineEnd,
@@ -81,6 +82,8 @@ export class PretendWorld {
   readonly trace: string[] = [];
   /** What the guests have written: by layer, the last thing. */
   readonly contents = new Map<string, number>();
+  /** While a test says so, a memory that is kept goes on: so far it is `now`, until it is `done`. */
+  copying: { now: Copying; done: Promise<void> } | undefined;
   /** Saved memories, by file: what the guest had in mind, and what was on its disk at that instant. */
   readonly memories = new Map<
     string,

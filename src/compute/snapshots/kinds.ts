@@ -113,6 +113,19 @@ export const DiskTaskResult = Type.Object({
   ),
 });
 
+const progress = {
+  transferredBytes: Type.Integer({ description: "Copied so far, of memory or of disk layers." }),
+  remainingBytes: Type.Integer(),
+  secondsLeft: Type.Optional(
+    Type.Integer({ description: "By what was copied of late; absent while that is not known." }),
+  ),
+};
+/** Instance.status.diskProgress: how far the task is that goes on. Owner: the agent; absent while there is nothing to tell, as of tasks that are soon over. */
+export const DiskProgress = Type.Object({ id: Type.String(), ...progress });
+const Progress = Type.Object(progress, {
+  description: "How far it is, while it goes on and its host can tell.",
+});
+
 /** VirtualMachine.status.disksBusy: the claim. Owner: the Snapshot reconciler. */
 export const DisksBusy = Type.Object({
   action: Words(["Take", "Delete", "Rollback", "Lend"]),
@@ -161,6 +174,7 @@ export const Snapshot = defineKind({
     parent: Type.Optional(Type.String({ description: "The Snapshot that it was made after, in the tree." })),
     template: Type.Optional(Type.Boolean({ description: "Its layers are lent: clones may use them." })),
     taken: Type.Optional(Taken),
+    progress: Type.Optional(Progress),
     conditions: Type.Optional(Conditions),
   }),
   columns: [
@@ -214,6 +228,7 @@ export const Rollback = defineKind({
     phase: Type.Optional(Words(["Pending", "Running", "Succeeded", "Failed"])),
     message: Type.Optional(Type.String()),
     kept: Type.Optional(Type.String({ description: "The Snapshot that the state before is kept in." })),
+    progress: Type.Optional(Progress),
     startedTime: Type.Optional(Type.String()),
     finishedTime: Type.Optional(Type.String()),
   }),

@@ -188,7 +188,12 @@ class SnapshotReconciler {
       await this.#client.updateStatus(VirtualMachine, { ...vm, status: { ...vm.status, disksBusy: busy } });
       return { requeueAfterMs: 1 }; // and looks again: from now on no run can come
     }
-    if (holder.spec.diskTask && hasOpenTask(holder)) return undefined; // its agent is at it
+    if (holder.spec.diskTask && hasOpenTask(holder)) {
+      // Its agent is at it.
+      const told = holder.status?.diskProgress;
+      if (told?.id === holder.spec.diskTask.id) await this.#status.progress(operation, told);
+      return undefined;
+    }
     const task = await this.#tasks.of(operation, view, told);
     if (!task) return this.#end(operation, "the snapshot to go back to is gone, or cannot be read any more");
     await this.#client.update(Instance, {

@@ -9,6 +9,13 @@ import { Rollback, Snapshot } from "./kinds.ts";
 import type { Operation } from "./next.ts";
 
 type Taken = NonNullable<Snapshot["status"]>["taken"];
+type Progress = NonNullable<NonNullable<Snapshot["status"]>["progress"]>;
+
+/** What goes on no more is not on its way. */
+function ended<S extends { progress?: Progress }>(status: S | undefined): Omit<S, "progress"> {
+  const { progress: _, ...rest } = status ?? ({} as S);
+  return rest;
+}
 
 export class SnapshotStatusWriter {
   readonly #client: Client;
@@ -28,7 +35,7 @@ export class SnapshotStatusWriter {
     lent: boolean | undefined = false,
   ): Promise<void> {
     await this.snapshot(snapshot, {
-      ...snapshot.status,
+      ...ended(snapshot.status),
       phase: "Ready",
       message,
       ...(taken ? { taken } : {}),
@@ -37,16 +44,34 @@ export class SnapshotStatusWriter {
   }
 
   async fail(snapshot: Snapshot, message: string): Promise<void> {
-    await this.snapshot(snapshot, { ...snapshot.status, phase: "Failed", message });
+    await this.snapshot(snapshot, { ...ended(snapshot.status), phase: "Failed", message });
   }
 
   async note({ action, object }: Operation, message: string): Promise<void> {
     if (action === "Rollback")
-      await this.rollback(object, { ...object.status, phase: object.status?.phase ?? "Pending", message });
+      await this.rollback(object, {
+        ...ended(object.status),
+        phase: object.status?.phase ?? "Pending",
+        message,
+      });
     else {
       const phase = action === "Delete" ? "Deleting" : (object.status?.phase ?? "Pending");
-      await this.snapshot(object, { ...object.status, phase, message });
+      await this.snapshot(object, { ...ended(object.status), phase, message });
     }
+  }
+
+  /** How far its host is with it. */
+  async progress(
+    { action, object }: Operation,
+    { transferredBytes, remainingBytes, secondsLeft }: Progress,
+  ): Promise<void> {
+    const progress = {
+      transferredBytes,
+      remainingBytes,
+      ...(secondsLeft === undefined ? {} : { secondsLeft }),
+    };
+    if (action === "Rollback") await this.rollback(object, { ...object.status, progress });
+    else if (action !== "Lend") await this.snapshot(object, { ...object.status, progress });
   }
 
   async snapshot(snapshot: Snapshot, status: NonNullable<Snapshot["status"]>): Promise<void> {
@@ -72,7 +97,7 @@ export class SnapshotStatusWriter {
   }
 
   async endRollback(rollback: Rollback, phase: "Succeeded" | "Failed", message: string): Promise<void> {
-    await this.rollback(rollback, { ...rollback.status, phase, message, finishedTime: this.#now() });
+    await this.rollback(rollback, { ...ended(rollback.status), phase, message, finishedTime: this.#now() });
   }
 
   /** To people, of the machine. */

@@ -29,12 +29,23 @@ interface Task {
   disks?: { plural: "snapshots"; object: Snapshot } | { plural: "rollbacks"; object: Rollback };
 }
 
-/** How far a move is, 0 to 1; undefined while nothing has been sent. */
-export function progressOf({ status }: Migration): number | undefined {
-  const part = status?.stage === "Disks" ? status.disks : status?.memory;
-  const [sent, left] = [part?.transferredBytes ?? 0, part?.remainingBytes ?? 0];
-  return sent + left > 0 ? sent / (sent + left) : undefined;
+interface Sent {
+  transferredBytes?: number;
+  remainingBytes?: number;
 }
+
+/** How much of it is sent, 0 to 1; undefined while nothing is. */
+function shareOf({ transferredBytes = 0, remainingBytes = 0 }: Sent = {}): number | undefined {
+  const all = transferredBytes + remainingBytes;
+  return all > 0 ? transferredBytes / all : undefined;
+}
+
+/** How far a move is. */
+export const progressOf = ({ status }: Migration): number | undefined =>
+  shareOf(status?.stage === "Disks" ? status.disks : status?.memory);
+
+const timeLeft = (seconds: number | undefined): string =>
+  seconds === undefined ? "" : `, ${duration(seconds * 1000)} left`;
 
 export function MoveProgress({ migration }: { migration: Migration }) {
   const { spec, status, metadata } = migration;
@@ -49,7 +60,7 @@ export function MoveProgress({ migration }: { migration: Migration }) {
         text:
           progress === undefined
             ? (status?.phase ?? "Pending")
-            : `${size(part?.transferredBytes)} sent${status?.secondsLeft === undefined ? "" : `, ${duration(status.secondsLeft * 1000)} left`}`,
+            : `${size(part?.transferredBytes)} sent${timeLeft(status?.secondsLeft)}`,
       }}
       cancel={() =>
         void tell(
@@ -66,15 +77,24 @@ export function MoveProgress({ migration }: { migration: Migration }) {
   );
 }
 
-/** Of a snapshot or a rollback nobody is told how far it is: what it does and since when, then. */
+/** Most are over at once. Of one that goes on longer its host tells how far it is, where it can; else since when. */
 function DisksProgress({ task, of }: { task: Task; of: NonNullable<Task["disks"]> }) {
   const { plural, object } = of;
   const can = useRights(object.metadata.namespace);
   const [tone] = toneOf(task.phase);
+  const progress = object.status?.progress;
+  const share = shareOf(progress);
   return (
     <Running
       label={task.what}
-      far={{ since: object.metadata.deletionTimestamp ?? task.began }}
+      far={
+        share === undefined
+          ? { since: object.metadata.deletionTimestamp ?? task.began }
+          : {
+              value: share,
+              text: `${size(progress?.transferredBytes)} copied${timeLeft(progress?.secondsLeft)}`,
+            }
+      }
       cancel={() =>
         void tell(removeAsItIs(plural, object.metadata), `the ${task.what.toLowerCase()} is called off`)
       }

@@ -122,6 +122,7 @@ describe("get", () => {
     // $KUBECONFIG is set: a mistyped folder must not delete things elsewhere.
     expect(await fails("--state", "/nowhere", "get", "vm")).toContain("no control plane in /nowhere");
     expect(await fails("get", "vm", "--kind")).toMatch(/^vireo: unknown option '--kind'/);
+    expect(await fails("plan", "shwo")).toMatch(/^vireo: unknown command 'shwo'/);
     const nobody = join(stack.folder, "nobody.yaml");
     writeFileSync(
       nobody,

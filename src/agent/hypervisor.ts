@@ -9,6 +9,7 @@ import type { WholeHardware } from "../compute/hardware/kinds.ts";
 import type { Resources } from "../compute/resources/kinds.ts";
 import type { Cd } from "../qemu/cd.ts";
 import type { More } from "../qemu/command-line.ts";
+import type { Copying } from "../qemu/copying.ts";
 import type { Disk, Nic } from "../qemu/devices.ts";
 import type { EndReason } from "../qemu/end.ts";
 import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
@@ -151,11 +152,9 @@ export interface DiskTarget extends Pick<SendOptions, "tlsHostname" | "bytesPerS
 }
 
 /** How far the disks are that go along with a migration. */
-export interface DiskProgress {
+export interface DiskProgress extends Copying {
   /** ready: the target has all, and gets each write of the guest. finished: the guest stands still, and both are the same. */
   phase: "none" | "copying" | "ready" | "finished" | "failed";
-  transferredBytes: number;
-  remainingBytes: number;
   error?: string;
 }
 
@@ -196,11 +195,6 @@ export interface MachineUsage extends ProcessUsage {
 export type Adjustable = Pick<MachineConfig, "disks" | "cds" | "nics" | "cpus" | "memory"> & {
   memoryTarget?: Bytes;
 };
-
-export interface Copying {
-  transferredBytes: number;
-  remainingBytes: number;
-}
 
 export interface Hypervisor {
   /** Everything of ours that runs here or has ended and was not forgotten; cheap enough to call every few seconds. */

@@ -51,7 +51,10 @@ export function addPlanVerbs(
 ): void {
   const plan = withControlPlane(program.command("plan"))
     .description("what the director would move now, and why, with figures before and after: a dry run")
-    .action(async (options: PlaceOptions) => {
+    .allowExcessArguments()
+    .action(async (options: PlaceOptions, { args: [verb] }: Command) => {
+      // A verb that is mistyped, as of a command that has only verbs.
+      if (verb !== undefined) plan.error(`error: unknown command '${verb}'`);
       const { previewPlan } = await import("./plan-show.ts");
       await previewPlan(placeOf(options), print);
     });

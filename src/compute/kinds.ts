@@ -66,16 +66,9 @@ import { GenerationId, type Has as HostHas, isNamed, pins } from "./hardware/kin
 import { NetworkInterface, NetworkLimit, RunInterface } from "./interfaces.ts";
 import { KEEPS_MEMORY, machineStatus, ofMachine, ofRun, runStatus, steering } from "./lifecycle/kinds.ts";
 import { End, MachineUsage, machine } from "./machine.ts";
-import {
-  DisksSent,
-  MigrationAddress,
-  SecondsLeft,
-  Stage,
-  Transfer,
-  Volumes,
-  VolumesTold,
-} from "./migrations/kinds.ts";
-import { DiskProgress, DisksBusy, DiskTask, DiskTaskResult } from "./snapshots/kinds.ts";
+import { MigrationAddress, Stage, Transfer, Volumes, VolumesTold } from "./migrations/kinds.ts";
+import { SecondsLeft, Sent } from "./progress.ts";
+import { DisksBusy, DiskTask, DiskTaskProgress, DiskTaskResult } from "./snapshots/kinds.ts";
 import { MachineUser } from "./users/kinds.ts";
 
 export const INSTANCE_FINALIZER = "vireo.dev/instance";
@@ -330,7 +323,7 @@ export const Instance = defineKind({
         to: Type.String(),
         phase: Words(["Active", "Completed", "Failed", "Cancelled"]),
         stage: Type.Optional(Stage),
-        disks: Type.Optional(DisksSent),
+        disks: Type.Optional(Sent),
         transferredBytes: Type.Optional(Type.Integer()),
         remainingBytes: Type.Optional(Type.Integer()),
         secondsLeft: Type.Optional(SecondsLeft),
@@ -342,7 +335,7 @@ export const Instance = defineKind({
       }),
     ),
     diskTask: Type.Optional(DiskTaskResult),
-    diskProgress: Type.Optional(DiskProgress),
+    diskProgress: Type.Optional(DiskTaskProgress),
     guestTask: Type.Optional(GuestTaskResult),
     conditions: Type.Optional(Conditions),
   }),

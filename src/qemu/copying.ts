@@ -2,7 +2,7 @@
 import { isFields, type Qmp } from "./qmp.ts";
 import { ABSORB } from "./snapshot.ts";
 
-interface Copying {
+export interface Copying {
   transferredBytes: number;
   remainingBytes: number;
 }
@@ -10,11 +10,10 @@ interface Copying {
 /** @returns undefined when nothing is copied, or QEMU does not say how much */
 export async function copying(qmp: Qmp): Promise<Copying | undefined> {
   const jobs = await qmp.execute("query-block-jobs");
-  const merges = (Array.isArray(jobs) ? jobs : []).filter(
-    (job) => isFields(job) && String(job.device).startsWith(ABSORB),
-  );
-  const [job] = merges;
-  if (isFields(job) && typeof job.len === "number" && typeof job.offset === "number" && job.len > 0)
+  const job = (Array.isArray(jobs) ? jobs : [])
+    .filter(isFields)
+    .find(({ device }) => String(device).startsWith(ABSORB));
+  if (typeof job?.len === "number" && typeof job.offset === "number" && job.len > 0)
     return { transferredBytes: job.offset, remainingBytes: Math.max(0, job.len - job.offset) };
   const migration = await qmp.execute("query-migrate");
   if (!isFields(migration) || migration.status !== "active" || !isFields(migration.ram)) return undefined;

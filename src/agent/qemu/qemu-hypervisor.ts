@@ -10,7 +10,7 @@
 import { mkdirSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Resources } from "../../compute/resources/kinds.ts";
-import { copying } from "../../qemu/copying.ts";
+import { type Copying, copying } from "../../qemu/copying.ts";
 import { askGuestAgent } from "../../qemu/guest-agent.ts";
 import {
   GuestExecError,
@@ -32,7 +32,7 @@ import type { Logger } from "../../reconcile/log.ts";
 import { MachineConsoles } from "../consoles/machine-consoles.ts";
 import { exportsOf } from "../disks/disk-copies.ts";
 import { checkRoom } from "../disks/merge-room.ts";
-import type { Copying, MachineUsage } from "../hypervisor.ts";
+import type { MachineUsage } from "../hypervisor.ts";
 import {
   type Adjustable,
   type DiskConfig,

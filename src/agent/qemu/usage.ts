@@ -85,11 +85,9 @@ export class UsageSampler {
       const usage = await this.#hypervisor.usage(id).catch(() => undefined);
       if (!usage) continue;
       const at = this.#clock.now().getTime();
-      const { since } = this.#samples.get(id) ?? {};
+      const since = this.#samples.get(id)?.since ?? { at, usage };
       const labels = { namespace: metadata.namespace ?? "default", vm: spec.vm };
-      // Counters that went back are another process's.
-      const isSame = since && since.usage.cpuSeconds <= usage.cpuSeconds;
-      this.#samples.set(id, { at, labels, usage, since: isSame ? since : { at, usage } });
+      this.#samples.set(id, { at, labels, usage, since });
     }
   }
 

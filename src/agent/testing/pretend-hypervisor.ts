@@ -1,11 +1,11 @@
 /** A hypervisor that only pretends, in memory, for seeded crash tests: one host of a PretendWorld (pretend-world.ts). */
 import { writeFileSync } from "node:fs";
+import type { Copying } from "../../qemu/copying.ts";
 import { macKey } from "../../qemu/devices.ts";
 import type { GuestExit, GuestProgram } from "../../qemu/guest-exec.ts";
 import type { Adjusted, Present } from "../../qemu/hotplug.ts";
 import {
   type Adjustable,
-  type Copying,
   type DiskProgress,
   type DumpState,
   type Hypervisor,

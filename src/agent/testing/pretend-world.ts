@@ -4,9 +4,9 @@
  * be what saves us.
  */
 
+import type { Copying } from "../../qemu/copying.ts";
 import type { LayerTool } from "../disks/layer-tool.ts";
 import type {
-  Copying,
   DiskProgress,
   MachineConfig,
   MachineEnd,

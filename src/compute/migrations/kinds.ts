@@ -11,6 +11,7 @@ import {
   rules,
   Words,
 } from "../../resource/kind.ts";
+import { SecondsLeft, Sent } from "../progress.ts";
 import { Taken } from "../snapshots/kinds.ts";
 
 /** Label on the target Instance of a live migration: the name of its Migration. */
@@ -98,18 +99,8 @@ export const VolumesTold = Type.Object({
   error: Type.Optional(Type.String({ description: "Why they cannot be told." })),
 });
 
-/** How far what is sent is, in bytes. */
-const Sent = Type.Object({
-  transferredBytes: Type.Optional(Bytes),
-  remainingBytes: Type.Optional(Bytes),
-});
 /** Where a move is. */
 export const Stage = Words(["Disks", "Memory"]);
-export const SecondsLeft = Type.Integer({
-  description: "How long it still takes, by what was sent of late; absent while that is not known.",
-});
-/** Of the disks that go along. */
-export const DisksSent = Sent;
 
 /** Of a Migration, and of the Policies that choose its machine. */
 export const Transfer = Type.Object(
@@ -191,7 +182,7 @@ export const Migration = defineKind({
     startedTime: Type.Optional(Type.String()),
     finishedTime: Type.Optional(Type.String()),
     stage: Type.Optional(Stage),
-    disks: Type.Optional(DisksSent),
+    disks: Type.Optional(Sent),
     memory: Type.Optional(Sent),
     secondsLeft: Type.Optional(SecondsLeft),
     downtimeMs: Type.Optional(Type.Integer()),

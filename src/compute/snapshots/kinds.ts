@@ -27,6 +27,7 @@ import {
 import { parseBytes } from "../../resource/quantity.ts";
 import { Has } from "../changes/kinds.ts";
 import { Hardware, hardwareOf } from "../hardware/kinds.ts";
+import { SecondsLeft, Sent } from "../progress.ts";
 
 /** On a Snapshot: its files are removed before it goes. */
 export const SNAPSHOT_FINALIZER = "vireo.dev/snapshot";
@@ -113,18 +114,16 @@ export const DiskTaskResult = Type.Object({
   ),
 });
 
-const progress = {
-  transferredBytes: Type.Integer({ description: "Copied so far, of memory or of disk layers." }),
-  remainingBytes: Type.Integer(),
-  secondsLeft: Type.Optional(
-    Type.Integer({ description: "By what was copied of late; absent while that is not known." }),
-  ),
-};
-/** Instance.status.diskProgress: how far the task is that goes on. Owner: the agent; absent while there is nothing to tell, as of tasks that are soon over. */
-export const DiskProgress = Type.Object({ id: Type.String(), ...progress });
-const Progress = Type.Object(progress, {
-  description: "How far it is, while it goes on and its host can tell.",
-});
+/** Status of a Snapshot or Rollback. */
+const Progress = Type.Object(
+  { ...Sent.properties, secondsLeft: Type.Optional(SecondsLeft) },
+  {
+    description:
+      "How far it is with what is copied, memory or disk layers, while it goes on and its host can tell.",
+  },
+);
+/** Instance.status.diskProgress. Owner: the agent; absent while there is nothing to tell, as of tasks that are soon over. */
+export const DiskTaskProgress = Type.Object({ id: Type.String(), ...Progress.properties });
 
 /** VirtualMachine.status.disksBusy: the claim. Owner: the Snapshot reconciler. */
 export const DisksBusy = Type.Object({

@@ -190,8 +190,8 @@ class SnapshotReconciler {
     }
     if (holder.spec.diskTask && hasOpenTask(holder)) {
       // Its agent is at it.
-      const told = holder.status?.diskProgress;
-      if (told?.id === holder.spec.diskTask.id) await this.#status.progress(operation, told);
+      const { id, ...progress } = holder.status?.diskProgress ?? {};
+      if (id === holder.spec.diskTask.id) await this.#status.progress(operation, progress);
       return undefined;
     }
     const task = await this.#tasks.of(operation, view, told);

@@ -11,9 +11,10 @@ import type { Operation } from "./next.ts";
 type Taken = NonNullable<Snapshot["status"]>["taken"];
 type Progress = NonNullable<NonNullable<Snapshot["status"]>["progress"]>;
 
-/** What goes on no more is not on its way. */
-function ended<S extends { progress?: Progress }>(status: S | undefined): Omit<S, "progress"> {
-  const { progress: _, ...rest } = status ?? ({} as S);
+/** What does not go on is not on its way. */
+function ended<S extends { progress?: Progress }>(status: S | undefined): Omit<S, "progress"> | undefined {
+  if (!status) return undefined;
+  const { progress: _, ...rest } = status;
   return rest;
 }
 
@@ -61,15 +62,7 @@ export class SnapshotStatusWriter {
   }
 
   /** How far its host is with it. */
-  async progress(
-    { action, object }: Operation,
-    { transferredBytes, remainingBytes, secondsLeft }: Progress,
-  ): Promise<void> {
-    const progress = {
-      transferredBytes,
-      remainingBytes,
-      ...(secondsLeft === undefined ? {} : { secondsLeft }),
-    };
+  async progress({ action, object }: Operation, progress: Progress): Promise<void> {
     if (action === "Rollback") await this.rollback(object, { ...object.status, progress });
     else if (action !== "Lend") await this.snapshot(object, { ...object.status, progress });
   }

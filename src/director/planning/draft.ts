@@ -39,7 +39,7 @@ export const PLAN_DEFAULTS = {
 /** A move that takes so long must gain twice as much as one that takes no time: all the while it loads both hosts and their link, and what it was planned for may be over. */
 const LONG_S = 600;
 
-/** What a move of the machine must gain for the time that it takes, in scores. */
+/** What a move of the machine must gain for the time that it takes over its host's link (which host it goes to is not known yet), in scores. */
 export function moveCost(
   estate: Estate,
   machine: MachineView,

@@ -10,7 +10,10 @@ import { AUTOMATIONS, isPlanUnderWay, Plan } from "../kinds.ts";
 import type { Previewed } from "./answers.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
 
-/** @param plans all that are kept @param now ms since the epoch */
+/**
+ * Minimum stays count here for all: that a policy has just changed, which lets its machines move sooner, only the planner has seen.
+ * @param plans all that are kept @param now ms since the epoch
+ */
 export async function previewOf(estate: Estate, plans: readonly Plan[], now: number): Promise<Previewed> {
   const free = { now, released: new Set<string>(), forecaster: new Forecaster(experienceOf(plans)) };
   const held = holdForUsers(estate, plans, free);

@@ -53,6 +53,11 @@ export function directorSubresources(
   });
   /** @param revision what was written up to it is in there in any case */
   const estateNow = async (revision = 0) => (await readNow((kept) => kept.revision >= revision)).estate;
+  /** Planning is work, too. */
+  const previewNow = keptFor(KEPT_MS, clock, async () => {
+    const { items, resourceVersion } = await client.list(Plan);
+    return previewOf(await estateNow(Number(resourceVersion)), items, clock.now().getTime());
+  });
   return [
     {
       of: VirtualMachine,
@@ -86,9 +91,7 @@ export function directorSubresources(
       answers: "PlanPreview",
       handle: async (call) => {
         needsHosts(call);
-        const { items, resourceVersion } = await client.list(Plan);
-        const estate = await estateNow(Number(resourceVersion));
-        await sendValue(call.exchange, 200, await previewOf(estate, items, clock.now().getTime()));
+        await sendValue(call.exchange, 200, await previewNow());
       },
     },
   ];

@@ -12,6 +12,8 @@ export interface Feasibility {
 
 /** Of all machines of a policy, those that its rules see alike judged once; the first that no host suits tells why. Undefined: there is nothing to tell. */
 export function feasibility(index: EstateIndex, policy: Policy): Feasibility | undefined {
+  const rules = (policy.spec.required ?? []).map(expressionOf);
+  if (rules.length === 0) return undefined;
   const kinds = index.kindsOfHosts();
   const alike = new Map<string, MachineView>();
   for (const at of index.membersOf(policy)) {
@@ -19,7 +21,6 @@ export function feasibility(index: EstateIndex, policy: Policy): Feasibility | u
     const seen = index.sight.ofMachine(policy, machine);
     if (!alike.has(seen)) alike.set(seen, machine);
   }
-  const rules = (policy.spec.required ?? []).map(expressionOf);
   // Without a machine what is about machines is not asked.
   if (alike.size === 0)
     return judge(

@@ -1,8 +1,8 @@
-/** The room in a storage pool: imports never take what machines' disks need. */
+/** The room in a storage pool: imports, and merges of disk layers, never take what machines' disks need. */
 import { statfs } from "node:fs/promises";
 import { ContentError } from "./content.ts";
 
-/** Of what is free, imports leave this part. */
+/** Of what is free they leave this part. */
 const LEAVE_FREE = 0.05;
 /** How often it is looked how much is left. */
 const LOOK_MS = 250;

@@ -25,6 +25,7 @@ export default function Estate() {
   const sum = (of: (load: HostLoad) => number) => all.reduce((total, load) => total + of(load), 0);
   const capacity = hosts.list.reduce((total, { status }) => total + bytesOf(status?.capacity?.memory), 0);
   const moving = migrations.list.filter((migration) => !isOver(migration)).length;
+  const running = sum((load) => load.machines.length);
   const hidesPolicies = isHidden(policies);
   if (isHidden(hosts)) return <OwnMachines title="Estate" />;
   return (
@@ -51,7 +52,10 @@ export default function Estate() {
             <>
               <div className="figures">
                 <Figure value={String(hosts.list.length)} name={hosts.list.length === 1 ? "host" : "hosts"} />
-                <Figure value={String(sum((load) => load.machines.length))} name="machines that run" />
+                <Figure
+                  value={String(running)}
+                  name={running === 1 ? "machine that runs" : "machines that run"}
+                />
                 <Figure
                   value={size(sum((load) => load.memoryBytes))}
                   name={`memory given out of ${size(capacity)}`}

@@ -5,6 +5,8 @@
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { asUser, reached } from "../src/agent/testing/outward-probe.ts";
+import { Host } from "../src/compute/hosts/kinds.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import { Migration } from "../src/compute/migrations/kinds.ts";
 import { Snapshot } from "../src/compute/snapshots/kinds.ts";
@@ -129,6 +131,21 @@ it("takes the disks along while the guest writes them, and leaves none behind", 
     disks: { transferredBytes: expect.any(Number), remainingBytes: 0 },
     memory: { transferredBytes: expect.any(Number) },
   });
+});
+
+it("and its QEMU, which sent all that, reaches neither the API nor an agent", async () => {
+  const { host = "", user: uid = 0 } = (await phase("a", "Running")).status ?? {};
+  const pid = String(stack.daemon(`agent ${host}`).pid);
+  const args = readFileSync(join("/proc", pid, "cmdline"), "utf8").split("\0");
+  const api = new URL(args[args.indexOf("--join") + 1] ?? "");
+  const { consoleAddress } = (await stack.client.get(Host, { name: other(host) }))?.status ?? {};
+  const ports = [`tcp:${api.hostname}:${api.port}`, `tcp:${consoleAddress}`];
+  const [qemu = ""] = processes("a");
+  const inside = [...["nsenter", "--net", "--mount", "--target", qemu], ...asUser({ uid, gid: uid })];
+  expect(Object.values(await reached(inside, ports))).toEqual(ports.map(() => "Connection refused"));
+  // The agent beside it does.
+  const beside = ["nsenter", "--net", "--target", pid];
+  expect(Object.values(await reached(beside, ports))).toEqual(ports.map(() => "reached"));
 });
 
 it("leaves a host in maintenance, which takes none until that ends", async () => {

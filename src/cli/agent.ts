@@ -8,6 +8,7 @@ import { enrol, keepCertificate } from "../agent/enrol.ts";
 import { type DeclaredProfile, readFacts } from "../agent/facts.ts";
 import { parseAddress, serveMetrics } from "../agent/metrics-server.ts";
 import { Networking } from "../agent/network/network.ts";
+import { Outward } from "../agent/network/outward.ts";
 import { QemuHypervisor } from "../agent/qemu/qemu-hypervisor.ts";
 import { hugeBytes, readTopology, reservableOf } from "../agent/qemu/topology.ts";
 import { RealEnvironment } from "../agent/real-environment.ts";
@@ -106,6 +107,7 @@ export async function agent(paths: StatePaths, options: AgentOptions): Promise<v
   const hypervisor = new QemuHypervisor({
     runDirectory: join(stateFolder, "run"),
     tls: { directory: credentials.tlsDirectory },
+    ...(process.getuid?.() === 0 ? { outward: new Outward(stateFolder) } : {}),
     log,
   });
   const consoles = await serveConsoles({ address, credentials, consoles: hypervisor.consoles, log }).catch(

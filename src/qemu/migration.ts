@@ -16,7 +16,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isFields, type Qmp, QmpError, type QmpEvent } from "./qmp.ts";
-import { confirmedBytes } from "./sockets.ts";
+import { confirmedBytes, parseTcp } from "./sockets.ts";
 import { clientTls, serverTls, type Tls } from "./tls.ts";
 
 export interface MigrationStatus {
@@ -138,7 +138,7 @@ export async function isUnderWay(qmp: Qmp): Promise<boolean> {
  */
 export async function startOutgoing(qmp: Qmp, to: Outgoing): Promise<void> {
   // For QEMU exec:, fd: and unix: are addresses, too, and this one comes from another host.
-  if (!/^tcp:[0-9a-fA-F.:[\]]+$/.test(to.uri)) throw new Error(`${to.uri} is not an address to migrate to`);
+  if (!parseTcp(to.uri)) throw new Error(`${to.uri} is not an address to migrate to`);
   if (await isUnderWay(qmp)) return;
   brokenOff.delete(qmp);
   await qmp.execute(

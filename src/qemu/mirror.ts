@@ -14,7 +14,7 @@
  */
 import { listNodes, nodeNames } from "./block-nodes.ts";
 import { isFields, type Qmp, QmpError } from "./qmp.ts";
-import { listeningPorts } from "./sockets.ts";
+import { listeningPorts, parseTcp } from "./sockets.ts";
 import { clientTls, serverTls, type Tls } from "./tls.ts";
 
 /** A node of the block graph, or a file that the guest does not have as one. */
@@ -137,9 +137,9 @@ export async function startMirrors(
   qmp: Qmp,
   to: { address: string; tls?: Tls; hostname?: string; bandwidth?: number; mirrors: readonly Mirror[] },
 ): Promise<void> {
-  const at = /^tcp:(?:\[([0-9a-fA-F:]+)\]|([0-9.]+)):(\d+)$/.exec(to.address);
+  const at = parseTcp(to.address);
   if (!at) throw new Error(`${to.address} is not an address to send disks to`);
-  const server = { type: "inet", host: at[1] ?? at[2], port: at[3] };
+  const server = { type: "inet", ...at };
   const [jobs, known] = [await listJobs(qmp), await nodeNames(qmp)];
   const credentials = to.tls
     ? { "tls-creds": await clientTls(qmp, to.tls), ...(to.hostname ? { "tls-hostname": to.hostname } : {}) }

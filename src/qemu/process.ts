@@ -65,6 +65,16 @@ export function findByArgument(text: string): ProcessIdentity | undefined {
   return undefined;
 }
 
+/** Whom a process runs as; undefined when it is gone. */
+export function userOf(pid: number): number | undefined {
+  try {
+    const [, user] = /^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+    return user === undefined ? undefined : Number(user);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Of ours nothing else gets in. Programs of administrators are not on everybody's path. */
 export const spawnEnvironment = () => ({
   PATH: `${process.env.PATH ?? "/usr/bin:/bin"}:/usr/sbin:/sbin`,

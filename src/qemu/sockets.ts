@@ -3,6 +3,13 @@ import { execFile } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { promisify } from "node:util";
 
+/** Of "tcp:IP:PORT", as QEMU writes it; undefined for anything else. */
+export function parseTcp(address: string): { host: string; port: string } | undefined {
+  const [, six, four, port] = /^tcp:(?:\[([0-9a-fA-F:]+)\]|([0-9.]+)):(\d+)$/.exec(address) ?? [];
+  const host = six ?? four;
+  return host && port ? { host, port } : undefined;
+}
+
 const TOLD = { timeout: 5000, maxBuffer: 2 ** 26 };
 
 /** Inodes of a process' sockets. */

@@ -6,6 +6,7 @@ import { Dnsmasq } from "./network-dhcp.ts";
 import { guardTable } from "./network-guard.ts";
 import { forgetTap, limitedTap } from "./network-limits.ts";
 import { exists, linkName, ownerMark, ownerOf, tableComment, tableOf, tapName } from "./network-names.ts";
+import { outwardTable } from "./outward.ts";
 
 /** Whether taps of machines are on a bridge, or on that of a VXLAN. */
 export const hasTaps = (link: string) =>
@@ -38,7 +39,9 @@ export async function removeLink(stateFolder: string, link: string): Promise<voi
 
 /** Tables that are Vireo's, and perhaps another installation's. */
 async function tables(): Promise<{ family: string; table: string }[]> {
-  const all = (await run("nft", ["list", "tables"])).matchAll(/^table (ip|bridge|netdev) (vireo_\S+)$/gm);
+  const all = (await run("nft", ["list", "tables"])).matchAll(
+    /^table (ip|inet|bridge|netdev) (vireo_\S+)$/gm,
+  );
   return [...all].map(([, family = "", table = ""]) => ({ family, table }));
 }
 
@@ -90,8 +93,9 @@ export async function networkTraces(stateFolder: string): Promise<Trace[]> {
       isNeeded: ({ networks }) => networks.has(name) || hasTaps(linkName("b", name)),
       remove: async () => Dnsmasq.stop(stateFolder, name),
     });
+  const lasting = [guardTable(stateFolder), outwardTable(stateFolder)];
   for (const { family, table } of await tables())
-    if (table !== guardTable(stateFolder) && (await isOurs(stateFolder, family, table)))
+    if (!lasting.includes(table) && (await isOurs(stateFolder, family, table)))
       traces.push({
         what: `nftables table ${family} ${table}`,
         isNeeded: ({ networks }) =>

@@ -27,6 +27,7 @@ import { type GuardedNic, NetworkGuard } from "./network-guard.ts";
 import { hasTaps, networkTraces, removeLink, removeTable } from "./network-leftovers.ts";
 import { forgetTap, limitTap, type TapLimits, unlimited } from "./network-limits.ts";
 import { exists, linkName, ownerMark, ownerOf, tableComment, tableOf, tapName } from "./network-names.ts";
+import { TUNNEL_MARK } from "./outward.ts";
 
 /** Locally administered; made from the network's name, so the same on each host. */
 function gatewayMac(name: string): string {
@@ -215,6 +216,10 @@ export class Networking {
         chain input {
           type filter hook input priority 0; policy accept;
           iifname "${vxlan}" jump own
+        }
+        chain postrouting {
+          type filter hook postrouting priority 0; policy accept;
+          oifname "${vxlan}" meta mark set meta mark | ${TUNNEL_MARK}
         }
       }
       table ip ${table}

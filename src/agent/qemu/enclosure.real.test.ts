@@ -1,14 +1,20 @@
 /** What somebody who has taken a QEMU over finds: a probe in its namespaces, with its user and without rights, as it is there. Needs root. */
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import type { Network } from "../../compute/networks/kinds.ts";
 import { writeBootDisk } from "../../qemu/testing/boot-sectors.ts";
+import { startEtcd } from "../../store/testing/etcd.ts";
+import { freePort } from "../../system/testing/free-port.ts";
 import type { MachineConfig } from "../hypervisor.ts";
 import { Networking } from "../network/network.ts";
 import { removeNetworking } from "../network/network-leftovers.ts";
+import { Outward } from "../network/outward.ts";
 import { HardwarePool } from "../testing/hardware.ts";
+import { asUser, reached } from "../testing/outward-probe.ts";
 import { newId, RealMachines, until } from "../testing/real-machines.ts";
 
 const machines = new RealMachines();
@@ -37,26 +43,14 @@ const PROBE = `
 
 type Where = { pid: number; as?: { uid: number; gid: number } } | "host";
 
+/** Its namespaces. */
+const into = (pid: number) => [
+  ...["nsenter", "--target", String(pid)],
+  ...["--mount", "--net", "--ipc", "--uts", "--cgroup"],
+];
+
 function probe(where: Where, paths: readonly string[]): Record<string, string> {
-  const enter =
-    where === "host"
-      ? []
-      : [
-          ...["nsenter", "--target", String(where.pid), "--mount", "--net", "--ipc", "--uts", "--cgroup"],
-          ...(where.as
-            ? [
-                ...[
-                  "setpriv",
-                  "--reuid",
-                  String(where.as.uid),
-                  "--regid",
-                  String(where.as.gid),
-                  "--clear-groups",
-                ],
-                ...["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"],
-              ]
-            : []),
-        ];
+  const enter = where === "host" ? [] : [...into(where.pid), ...(where.as ? asUser(where.as) : [])];
   const [program = "", ...args] = [...enter, "perl", "-e", PROBE, ...paths];
   const said = execFileSync(program, args, { encoding: "utf8" });
   return Object.fromEntries(
@@ -71,7 +65,7 @@ const statusOf = (pid: number, field: string) =>
   new RegExp(`^${field}:[ \\t]*(.*)$`, "m").exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
 
 async function twoMachines() {
-  const host = machines.hypervisor("run");
+  const host = machines.hypervisor("run", { outward: new Outward(machines.folder) });
   const networking = new Networking({ stateFolder: machines.folder, address: "127.0.0.1" });
   await networking.ensure(lan, [], [{ mac: "52:54:00:c1:a2:01", address: "10.199.9.5", hostname: "one" }]);
   const pool = new HardwarePool(machines, (path) => writeBootDisk(path, "busy"));
@@ -175,6 +169,32 @@ it("a QEMU reaches its own files, and nothing of other machines, the installatio
     expect(statusOf(one.pid, field)?.trim(), field).toBe(is);
   // And nothing of it is on the host: it ends with the process.
   expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain(machines.folder);
+});
+
+it("a QEMU reaches no port of the host: not its store, its API or its agents, nor its network's gateway, by TCP or UDP", async () => {
+  const etcd = await startEtcd();
+  const api = createServer((socket) => socket.on("error", () => {})).listen(await freePort(), "0.0.0.0");
+  await once(api, "listening");
+  try {
+    const [one, two] = await twoMachines();
+    const at = api.address();
+    const port = typeof at === "object" ? at?.port : 0;
+    const gateway = "10.199.9.1";
+    const ports = [`tcp:${etcd.endpoints[0]}`, `tcp:127.0.0.1:${port}`, `tcp:${gateway}:${port}`];
+    // The network's DNS is for guests, which come to it through their taps.
+    const all = [...ports, `udp:${gateway}:53`, "tcp:192.0.2.1:443"];
+    for (const { pid, config } of [one, two]) {
+      const found = await reached([...into(pid), ...asUser(config.user)], all);
+      expect(Object.keys(found)).toEqual(all);
+      for (const address of all) expect(found[address], address).toMatch(/refused|not permitted|No route/);
+    }
+    // They are there, and the very same probe reaches them as another user.
+    const found = await reached([...into(one.pid), ...asUser({ uid: 271_009, gid: 200_000 })], ports);
+    expect(Object.values(found)).toEqual(ports.map(() => "reached"));
+  } finally {
+    api.close();
+    await etcd.stop();
+  }
 });
 
 it("what its TPM needs is enclosed, too", async () => {

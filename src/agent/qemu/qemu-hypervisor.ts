@@ -52,6 +52,7 @@ import {
   type SavedMemory,
   type SendOptions,
 } from "../hypervisor.ts";
+import type { Outward } from "../network/outward.ts";
 import type { Trace } from "../traces.ts";
 import { machineState } from "./machine-state.ts";
 import { Access } from "./qemu-access.ts";
@@ -76,6 +77,8 @@ export interface QemuHypervisorOptions {
   tls?: Tls;
   /** Bytes per second a migration may use; unlimited when absent. */
   migrationBandwidth?: number;
+  /** Keeps QEMUs from what is reached over IP; needs root. Without it they reach what their host does. */
+  outward?: Outward;
   log: Logger;
 }
 
@@ -98,7 +101,7 @@ export class QemuHypervisor implements Hypervisor {
   constructor(options: QemuHypervisorOptions) {
     // QEMU runs in another folder than we.
     this.#options = { ...options, runDirectory: resolve(options.runDirectory) };
-    const { runDirectory, binary, tls, migrationBandwidth, log } = this.#options;
+    const { runDirectory, binary, tls, migrationBandwidth, outward, log } = this.#options;
     const nudge = (id: MachineId) => this.#nudge(id);
     this.#records = new Records(runDirectory, (id) => this.#processes.starting().includes(id));
     this.#monitors = new Monitors(nudge, (id) => this.#records.find(id)?.record ?? {});
@@ -114,10 +117,11 @@ export class QemuHypervisor implements Hypervisor {
       consoles: this.consoles,
       state: (found) => this.#state(found),
       nudge,
+      outward,
       log,
     });
     this.#standing = new Standing(this.#at, log);
-    this.#sending = new Sending(this.#at, migrationBandwidth);
+    this.#sending = new Sending(this.#at, migrationBandwidth, outward);
     this.#memory = new MemoryKeeper(this.#at, log);
     MachineFolder.checkRunDirectory(runDirectory);
     mkdirSync(runDirectory, { recursive: true, mode: 0o755 });
@@ -258,6 +262,7 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   async traces(): Promise<Trace[]> {
+    await this.#processes.confine();
     const isStarting = (name: string) =>
       this.#processes.starting().some((id) => this.#records.folderOf(id).name === name);
     return machineTraces(this.#options.runDirectory, isStarting, (folder) =>

@@ -22,6 +22,7 @@ import {
   type MachineId,
   type MachineState,
 } from "../hypervisor.ts";
+import type { Outward } from "../network/outward.ts";
 import { reasonOf } from "../reasons.ts";
 import { HostShare } from "./host-share.ts";
 import type { Access } from "./qemu-access.ts";
@@ -44,6 +45,8 @@ interface Needs {
   state: (found: Found) => Promise<MachineState>;
   /** Something about it may have changed. */
   nudge: (id: MachineId) => void;
+  /** What QEMUs reach over IP; all that their host does when absent. */
+  outward: Outward | undefined;
   log: Logger;
 }
 
@@ -110,6 +113,11 @@ export class Processes {
     this.#filling.delete(id);
     await this.gone(id, folder);
     folder.remove();
+  }
+
+  /** What they all reach over IP is as it should be, also of those that an agent before has left, and whatever somebody did to it. */
+  async confine(): Promise<void> {
+    await this.#needs.outward?.set(() => this.#needs.at.records.users());
   }
 
   /** Of one that an agent before has left. */
@@ -184,6 +192,7 @@ export class Processes {
     folder.write(record);
     let endTpm = () => {};
     try {
+      await this.#needs.outward?.confine(config.user.uid);
       if (config.tpm) endTpm = await startOwnTpm(folder, config, config.tpm);
       const process = await this.#spawn(folder, record, shared);
       const qmp = await monitors.await(id, folder.files.qmp, process);

@@ -1,5 +1,5 @@
 /** The machines of this host, found from their records and /proc. Nothing is kept in mind: an agent that was killed finds the same. */
-import { findByArgument, hasArgument, isSame, type ProcessIdentity } from "../../qemu/process.ts";
+import { findByArgument, hasArgument, isSame, type ProcessIdentity, userOf } from "../../qemu/process.ts";
 import { HypervisorError, type MachineId } from "../hypervisor.ts";
 import { MachineFolder, type MachineRecord } from "./qemu-record.ts";
 
@@ -48,6 +48,19 @@ export class Records {
     const { process, ...found } = this.need(id);
     if (!process) throw new HypervisorError(`${found.record.config.name} runs no more`);
     return { ...found, process };
+  }
+
+  /** Whom QEMUs here run as, ran as a moment ago, or are about to; also those whose records cannot be read. */
+  users(): number[] {
+    return this.folders().flatMap((folder) => {
+      try {
+        const record = folder.read();
+        return record ? [record.config.user.uid] : [];
+      } catch {
+        const left = findByArgument(folder.mark);
+        return (left && userOf(left.pid)) ?? [];
+      }
+    });
   }
 
   /** Records of machines that run, or are being started, but for one. */

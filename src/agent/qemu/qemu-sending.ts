@@ -34,6 +34,7 @@ import {
   type MigrationProgress,
   type SendOptions,
 } from "../hypervisor.ts";
+import type { Outward } from "../network/outward.ts";
 import type { Access } from "./qemu-access.ts";
 import { progressOf } from "./qemu-state.ts";
 
@@ -43,11 +44,13 @@ const BEGIN_MS = 5000;
 export class Sending {
   readonly #at: Access;
   readonly #bandwidth: number | undefined;
+  readonly #outward: Outward | undefined;
 
-  /** @param bandwidth bytes per second of those that say none */
-  constructor(at: Access, bandwidth: number | undefined) {
+  /** @param bandwidth bytes per second of those that say none @param outward where QEMUs reach nothing without it */
+  constructor(at: Access, bandwidth: number | undefined, outward: Outward | undefined) {
     this.#at = at;
     this.#bandwidth = bandwidth;
+    this.#outward = outward;
   }
 
   /** As Hypervisor.migrate. */
@@ -80,6 +83,7 @@ export class Sending {
       try {
         // A guest whose writes cannot be tracked stands still from the first byte to the last.
         if (accelerator === "tcg" && !tracked && !(await isUnderWay(qmp))) await hold();
+        await this.#outward?.allow(record.config.user.uid, address);
         await this.#at.withCredentials(found, async (tls) => {
           await startOutgoing(qmp, {
             uri: address,
@@ -112,7 +116,9 @@ export class Sending {
   async copyDisks(id: MachineId, to: DiskTarget): Promise<void> {
     const found = this.#at.records.need(id);
     const { address, tlsHostname: hostname, bytesPerSecond: bandwidth } = to;
-    const mirrors = mirrorsOf(found.record.config, to.besides, to.linked);
+    const { config } = found.record;
+    const mirrors = mirrorsOf(config, to.besides, to.linked);
+    await this.#outward?.allow(config.user.uid, address);
     await this.#at.with(id, (qmp) =>
       this.#at.withCredentials(found, (tls) =>
         startMirrors(qmp, {

@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { DOMAINS, type Policy } from "../kinds.ts";
-import { choose, judge } from "../planning/place.ts";
+import { judge } from "../planning/judge.ts";
+import { choose } from "../planning/place.ts";
 import { score } from "../planning/score.ts";
 import { isSpecial, obstacle } from "../rules/rules.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";

@@ -2,13 +2,12 @@
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import type { Policy } from "../kinds.ts";
-import { type Demand, type Fault, Survival } from "./survival.ts";
+import { nameOf, type Obstacle, plain } from "../rules/rules.ts";
+import { type Demand, type Fault, type Relaxed, Survival } from "./survival.ts";
 
 const known = new WeakMap<EstateIndex, Survival | null>();
 
 const policyOfDemand = new WeakMap<Demand, Policy>();
-
-const nameOf = (policy: Policy) => `policy ${JSON.stringify(policy.metadata.name)}`;
 
 /** What the policies of the estate ask for. */
 export function demandsOf(estate: Estate): Demand[] {
@@ -56,8 +55,8 @@ export function inWords(estate: Estate, { loss, sure, machine }: Fault, would = 
     : `it ${would === "would" ? "could not" : "cannot"} be proven that the loss of ${loss} is survived: no room was found for ${name} within the limit of the search`;
 }
 
-/** Why the machine may not come to the host for what policies want to survive. */
-export function failoverObstacle(estate: Estate, machine: MachineView, host: HostView): string | undefined {
+/** What policies want to survive, and would not with the machine on the host. */
+export function failoverAgainst(estate: Estate, machine: MachineView, host: HostView): Obstacle | undefined {
   if (machine.host === host.name) return undefined;
   const survival = survivalOf(estate);
   const at = indexOf(estate).position.get(machine.key);
@@ -65,7 +64,77 @@ export function failoverObstacle(estate: Estate, machine: MachineView, host: Hos
   const fault = survival.ifMoved(at, host.name);
   if (!fault) return undefined;
   const [demand] = fault.demands;
-  return `${demand?.name ?? "a policy"} wants to survive it: ${inWords(estate, fault)}`;
+  const policy = demand && policyOfDemand.get(demand);
+  const why = `${demand?.name ?? "a policy"} wants to survive it: ${inWords(estate, fault)}`;
+  return policy ? { why, policy, ...ruleOf(policy, machine) } : plain(why);
+}
+
+/** As it is told beside other rules of policies. The policy may be of another namespace than the machine. */
+function ruleOf(policy: Policy, machine: MachineView): { rule: string; about: string } {
+  const { namespace = "default" } = policy.metadata;
+  const where = namespace === machine.namespace ? "" : ` of namespace ${namespace}`;
+  const rule = `failover per ${policy.spec.failover?.per}`;
+  return { rule, about: `${rule} (${nameOf(policy)}${where})` };
+}
+
+/** The same in words alone. */
+export const failoverObstacle = (estate: Estate, machine: MachineView, host: HostView): string | undefined =>
+  failoverAgainst(estate, machine, host)?.why;
+
+/** So many are tried to be the only one in the way. */
+const MOST_ALONE = 8;
+
+/**
+ * Asks whose failover is in the machine's way on a host: one policy where that is enough, else as few as were found; none: nothing is in its way; undefined: that cannot be
+ * told. As other rules of policies are told.
+ */
+export function failoverRules(
+  estate: Estate,
+  machine: MachineView,
+): (host: HostView) => string[] | undefined {
+  const survival = survivalOf(estate);
+  const at = indexOf(estate).position.get(machine.key);
+  if (!survival || at === undefined) return () => [];
+  const known = new Map<string, Relaxed | undefined>();
+  const relaxedBy = (without: ReadonlySet<Demand>) => {
+    const key = [...without].map((demand) => survival.demands.indexOf(demand)).join();
+    if (!known.has(key)) known.set(key, survival.relaxedBy(without));
+    return known.get(key);
+  };
+  return (host) => {
+    if (machine.host === host.name) return [];
+    return inTheWay(survival, at, host.name, relaxedBy)?.flatMap((demand) => {
+      const policy = policyOfDemand.get(demand);
+      return policy ? [ruleOf(policy, machine).about] : [];
+    });
+  };
+}
+
+/** Who asks for what is in the machine's way there. */
+function inTheWay(
+  survival: Survival,
+  at: number,
+  to: string,
+  relaxedBy: (without: ReadonlySet<Demand>) => Relaxed | undefined,
+): readonly Demand[] | undefined {
+  const fault = survival.ifMoved(at, to);
+  if (!fault) return [];
+  const asked = new Set([...fault.demands, ...survival.askedIn(fault, at)]);
+  for (const demand of [...asked].slice(0, MOST_ALONE)) {
+    const relaxed = relaxedBy(new Set([demand]));
+    if (!relaxed) return undefined;
+    if (!survival.ifMoved(at, to, relaxed)) return [demand];
+  }
+  const all = new Set<Demand>();
+  const faultWithoutAll = () => survival.ifMoved(at, to, relaxedBy(new Set(all)));
+  // Whoever finds no room is asked for by one that is not among them yet.
+  for (let next: Fault | undefined = fault; next; next = faultWithoutAll())
+    for (const demand of next.demands) all.add(demand);
+  for (const demand of [...all]) {
+    all.delete(demand);
+    if (faultWithoutAll()) all.add(demand);
+  }
+  return [...all];
 }
 
 const EACH = 5;

@@ -21,6 +21,12 @@ export interface Demand {
   machines: readonly number[];
 }
 
+const NOBODY: ReadonlySet<Demand> = new Set();
+const ALL_ASK: Relaxed = { without: NOBODY, spared: new Set() };
+
+/** Of more losses that are not survived it is not asked which would be if some did not ask. */
+const MOST_SPARED = 100;
+
 /** More losses than these are not looked at one by one. */
 const MOST_EVENTS = 20_000;
 
@@ -42,6 +48,13 @@ export interface Fault {
   /** The first that found no room. */
   machine: number;
   demands: readonly Demand[];
+}
+
+/** As if some did not ask. */
+export interface Relaxed {
+  without: ReadonlySet<Demand>;
+  /** Losses that are not survived, and would be. */
+  spared: ReadonlySet<number>;
 }
 
 interface Group {
@@ -235,11 +248,17 @@ export class Survival {
     this.stale.clear();
   }
 
-  private prove(e: number): Packed {
+  /** @param without as if these did not ask */
+  private prove(e: number, without: ReadonlySet<Demand> = NOBODY): Packed {
     const { level, domains } = this.events[e] as Event;
-    const { member } = this.groupOf[e] as Group;
     const lost = domains.flatMap((d) => this.hostsOf[level]?.get(d) ?? []);
-    return this.packing.place(lost, (at) => member[at] === 1);
+    return this.packing.place(lost, (at) => this.isAsked(e, at, without));
+  }
+
+  private isAsked(e: number, at: number, without: ReadonlySet<Demand>): boolean {
+    const { member, demandsOf } = this.groupOf[e] as Group;
+    if (member[at] !== 1) return false;
+    return without.size === 0 || (demandsOf.get(at) ?? []).some((demand) => !without.has(demand));
   }
 
   private set(e: number, packed: Packed | undefined): void {
@@ -259,16 +278,36 @@ export class Survival {
   }
 
   /** What would no longer be survived, or be asked for in vain, with the machine there; undefined: nothing. The estate stays as it is. */
-  ifMoved(at: number, to: string): Fault | undefined {
+  ifMoved(at: number, to: string, relaxed: Relaxed = ALL_ASK): Fault | undefined {
     this.sync();
     const before = this.index.machines[at];
     if (!before) return undefined;
     this.index.move(before.key, to);
-    const fault = this.firstWorse(at);
+    for (const e of relaxed.spared) this.stale.add(e);
+    const fault = this.firstWorse(at, false, relaxed);
     this.index.restore(at, before);
     // The ways from before hold again.
     this.stale.clear();
     return fault;
+  }
+
+  /** As if these did not ask; undefined: too much is not survived to tell. */
+  relaxedBy(without: ReadonlySet<Demand>): Relaxed | undefined {
+    this.sync();
+    if (this.failing.size > MOST_SPARED) return undefined;
+    const spared = [...this.failing].filter((e) => this.prove(e, without).found === "yes");
+    return { without, spared: new Set(spared) };
+  }
+
+  /** Who asks for the machines that compete for room at that loss, and for one more. */
+  askedIn(fault: Fault, at: number): Demand[] {
+    const { demandsOf } = this.groupOf[fault.event] as Group;
+    const { first, next } = this.index.state;
+    const demands = [...(demandsOf.get(at) ?? [])];
+    for (const h of this.lostIn(fault))
+      for (let item = first[h] as number; item >= 0; item = next[item] as number)
+        demands.push(...(demandsOf.get(item) ?? []));
+    return demands;
   }
 
   /** Whether a loss that is not survived would be with the machine there, and no other less. The estate stays as it is. */
@@ -293,19 +332,19 @@ export class Survival {
     return this.firstWorse(-1, true);
   }
 
-  private firstWorse(at: number, keep = false): Fault | undefined {
+  private firstWorse(at: number, keep = false, { without, spared }: Relaxed = ALL_ASK): Fault | undefined {
     const touched = [...this.stale];
     this.stale.clear();
     const known = touched.map((e) => [e, (this.events[e] as Event).packed] as const);
     let fault: Fault | undefined;
     for (const [e, was] of known) {
-      const bears = at >= 0 && (this.groupOf[e] as Group).member[at] === 1 && this.takes(e, at);
+      const bears = at >= 0 && this.isAsked(e, at, without) && this.takes(e, at);
       // Of what is not survived anyway nothing is asked, but of a machine that would be part of it.
-      if (was?.found !== "yes" && !bears) {
+      if (was?.found !== "yes" && !bears && !spared.has(e)) {
         this.hopeful.add(e);
         continue;
       }
-      const packed = this.prove(e);
+      const packed = this.prove(e, without);
       this.set(e, packed);
       if (packed.found === "yes") continue;
       fault = this.faultOf(e, packed);

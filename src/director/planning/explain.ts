@@ -6,8 +6,8 @@ import { policiesOf } from "../rules/rules.ts";
 import { fixedBy, fixedWords } from "../rules/suits.ts";
 import { PLAN_DEFAULTS } from "./draft.ts";
 import type { Aim } from "./goals.ts";
+import { judge, type Verdict } from "./judge.ts";
 import { Budget, stayOf } from "./limits.ts";
-import { judge, type Verdict } from "./place.ts";
 
 export interface Explanation {
   machine: string;
@@ -61,12 +61,12 @@ function useOf({ use, cpus }: MachineView): string {
 }
 
 function judged(
-  { host, obstacle, score, busy }: Verdict,
+  { host, against: [obstacle], score, busy }: Verdict,
   machine: MachineView,
 ): Explanation["hosts"][number] {
   const about = { name: host.name, chosen: host.name === machine.host, ruledOut: false };
   if (host.maintenance && about.chosen) return { ...about, verdict: `to be left: ${host.closed}` };
-  if (obstacle) return { ...about, ruledOut: true, verdict: `ruled out: ${obstacle}` };
+  if (obstacle) return { ...about, ruledOut: true, verdict: `ruled out: ${obstacle.why}` };
   const parts = (score?.parts ?? []).map(
     ({ name, value, weight, detail }) => `${name} ${value.toFixed(2)} × ${weight.toFixed(2)}: ${detail}`,
   );

@@ -5,17 +5,9 @@ import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf, type Use } from "../estate/estate-index.ts";
 import { baseOf, capacityOf, demandOf } from "../estate/estate-model.ts";
 import type { Policy } from "../kinds.ts";
-import { expressionOf, isKept } from "./expressions.ts";
+import { breach, expressionOf, isKept } from "./expressions.ts";
 import { lackInWords, TOLD } from "./overcommit.ts";
-import {
-  dedicatedBreach,
-  fixedBy,
-  fixedWords,
-  isForeign,
-  lack,
-  moveObstacle,
-  requiredBreach,
-} from "./suits.ts";
+import { dedicatedBreach, fixedBy, fixedWords, isForeign, lack, moveObstacle } from "./suits.ts";
 
 /** Highest priority first; ties by name. */
 export function policiesOf(estate: Estate, machine: MachineView): readonly Policy[] {
@@ -27,59 +19,81 @@ export function usage(estate: Estate, host: string, without?: string): Use {
   return indexOf(estate).use(host, without);
 }
 
+/** What stands against a machine on a host. */
+export interface Obstacle {
+  why: string;
+  /** The same of all hosts against which the same stands, whatever their figures. */
+  about: string;
+  /** Whose rule it is, and the rule as the policy has it; absent: it is not for a rule that a policy could leave out. */
+  policy?: Policy;
+  rule?: string;
+}
+
+export const nameOf = ({ metadata }: Policy) => `policy ${JSON.stringify(metadata.name)}`;
+/** For no rule of a policy. */
+export const plain = (why: string): Obstacle => ({ why, about: why });
+const ofRule = (policy: Policy, rule: string, why: string): Obstacle => ({
+  why,
+  about: `${rule} (${nameOf(policy)})`,
+  policy,
+  rule,
+});
+
 /**
  * Why `machine` may not be on `host`, given where all others are; undefined when it may. The first breach that is found.
  * @param policies only these of the estate's have a say; all that choose the machine when not given
  */
-export function obstacle(
+export const obstacle = (
   estate: Estate,
   machine: MachineView,
   host: HostView,
   policies: readonly Policy[] = policiesOf(estate, machine),
-): string | undefined {
-  if (host.closed && machine.host !== host.name) return host.closed;
+): string | undefined => obstacles(estate, machine, host, policies).next().value?.why;
+
+/** All that stands against it there, but for what failover reserves. */
+export function* obstacles(
+  estate: Estate,
+  machine: MachineView,
+  host: HostView,
+  policies: readonly Policy[] = policiesOf(estate, machine),
+): Generator<Obstacle, undefined> {
+  if (host.closed && machine.host !== host.name) yield plain(host.closed);
   if (machine.disksOn !== undefined && machine.disksOn !== host.name)
-    return `its disks are on ${machine.disksOn}, in a storage pool that is not shared`;
+    yield plain(`its disks are on ${machine.disksOn}, in a storage pool that is not shared`);
   const index = indexOf(estate);
-  const fixed = machine.host !== undefined && machine.host !== host.name && fixedBy(policies);
-  if (fixed) return fixedWords(fixed);
+  const comes = machine.host !== host.name;
+  const fixed = machine.host !== undefined && comes && fixedBy(policies);
+  if (fixed) yield ofRule(fixed, "moves.never", fixedWords(fixed));
   const from = machine.host === undefined ? undefined : index.hosts.get(machine.host);
-  const why =
-    (machine.host === host.name ? undefined : moveObstacle(machine, from, host)) ?? lack(machine, host);
-  if (why) return why;
+  for (const why of [comes && moveObstacle(machine, from, host), lack(machine, host)])
+    if (why) yield plain(why);
   // Whatever of its policies are asked: a host does not become free by leaving one out.
   const dedicated = dedicatedBreach(policiesOf(estate, machine), host);
-  if (dedicated) return dedicated;
+  if (dedicated) yield plain(dedicated);
   const own = ownObstacle(estate, machine, host);
-  if (own) return own;
-  const [lacking] = roomLacks(estate, machine, host, policies);
-  if (lacking) return lacking.why;
-  const required = requiredBreach(policies, host, machine);
-  if (required) return required;
-  for (const policy of policies) {
-    const broken = groupBreach(estate, policy, machine, host);
-    if (broken) return `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;
-  }
+  if (own) yield plain(own);
+  yield* roomLacks(estate, machine, host, policies);
+  for (const policy of policies)
+    for (const rule of policy.spec.required ?? []) {
+      const why = breach(rule, host, machine);
+      if (why) yield ofRule(policy, expressionOf(rule).text, `${nameOf(policy)} ${why}`);
+    }
+  for (const policy of policies)
+    for (const { rule, why } of groupBreaches(estate, policy, machine, host))
+      yield ofRule(policy, rule, `${nameOf(policy)} ${why}`);
   return undefined;
 }
 
 /** Memory is what most hosts lack first. */
 const ORDER = [1, 0, 2, 3, 4] as const;
 
-interface Lack {
-  why: string;
-  /** Without a policy: the host has no more, or others that are there forbid it. */
-  policy?: Policy;
-  rule?: string;
-}
-
 /** What the host has not enough of for the machine, or may not give out for policies of the machine or of others there. @param policies of the machine */
-export function* roomLacks(
+function* roomLacks(
   estate: Estate,
   machine: MachineView,
   host: HostView,
   policies: readonly Policy[],
-): Generator<Lack, undefined> {
+): Generator<Obstacle, undefined> {
   const index = indexOf(estate);
   const taken = index.taken(host.name, machine.key);
   const [needs, all, base] = [demandOf(machine), capacityOf(host), baseOf(host)];
@@ -87,15 +101,18 @@ export function* roomLacks(
   for (const r of ORDER) {
     const [need, has, used] = [needs[r] ?? 0, all[r] ?? 0, taken[r] ?? 0];
     // What it does not need is never in its way.
-    if (need > has - used && need > 0) yield { why: lackInWords(r, need, has - used, has) };
+    if (need > has - used && need > 0)
+      yield { why: lackInWords(r, need, has - used, has), about: `not enough ${TOLD[r].what}` };
     for (const { policy, own } of limits) {
       const { field } = TOLD[r];
       const share = policy.spec.overcommit?.[field];
       const most = share === undefined ? has : Math.min(has, share * (base[r] ?? 0));
       if (share === undefined || used + need <= most || (need === 0 && !own)) continue;
       const rule = `overcommit.${field}: ${share}`;
-      const because = `: policy ${JSON.stringify(policy.metadata.name)} has ${own ? "hosts of its machines" : "it, for machines there,"} give out no more (${rule})`;
-      yield { why: lackInWords(r, need, most - used, most, because), ...(own ? { policy, rule } : {}) };
+      const because = `: ${nameOf(policy)} has ${own ? "hosts of its machines" : "it, for machines there,"} give out no more (${rule})`;
+      const why = lackInWords(r, need, most - used, most, because);
+      const told = ofRule(policy, rule, why);
+      yield own ? told : { why, about: told.about };
     }
   }
   return undefined;
@@ -160,14 +177,6 @@ export function cpuFor(estate: Estate, machine: MachineView, host: HostView): st
   );
 }
 
-/** The first of the policy's rules about its machines together that is broken. */
-const groupBreach = (
-  estate: Estate,
-  policy: Policy,
-  machine: MachineView,
-  host: HostView,
-): string | undefined => groupBreaches(estate, policy, machine, host).next().value?.why;
-
 /** `rule`: as the policy has it; `why`: what is in its way. */
 function* groupBreaches(
   estate: Estate,
@@ -214,24 +223,4 @@ function* groupBreaches(
       };
   }
   return undefined;
-}
-
-/** All rules of the machine's policies that it would break on the host, as the policies have them. */
-export function brokenRules(
-  estate: Estate,
-  machine: MachineView,
-  host: HostView,
-): { policy: Policy; rule: string }[] {
-  return policiesOf(estate, machine).flatMap((policy) => [
-    ...(machine.host !== undefined && machine.host !== host.name && fixedBy([policy])
-      ? [{ policy, rule: "moves.never" }]
-      : []),
-    ...(policy.spec.required ?? [])
-      .filter((rule) => !isKept(rule, host, machine))
-      .map((rule) => ({ policy, rule: expressionOf(rule).text })),
-    ...[...roomLacks(estate, machine, host, [policy])].flatMap((lack) =>
-      lack.policy && lack.rule ? [{ policy: lack.policy, rule: lack.rule }] : [],
-    ),
-    ...[...groupBreaches(estate, policy, machine, host)].map(({ rule }) => ({ policy, rule })),
-  ]);
 }

@@ -70,7 +70,9 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
     const { code, stdout } = await stack.vireo(["explain", "vm/db-1"]);
     expect(code).toBe(0);
     for (const host of ["fast-1", "frugal-1", "middle-1"]) expect(stdout).toContain(host);
-    expect(stdout).toContain("performance");
+    expect(stdout).toMatch(/^policies {2}db \(performance\): \d\.\d\d of its score on fast-1$/m);
+    expect(stdout).toMatch(/^ +goals: speed 1\.00 × 0\.60 = 0\.60 \(3800 MHz\), room/m);
+    expect(stdout).toMatch(/^ +\d\.\d\d less than on fast-1, by policy "db": .*speed -/m);
   });
 
   it("shows it all to kubectl", async () => {

@@ -1,17 +1,19 @@
-/** `vireo explain vm/NAME`, `host/NAME`: the director's own judgement on the estate as it is now. */
+/** `vireo explain vm/NAME`, `host/NAME`: the director's own judgement on the estate as it is now; of machines the server's answer. */
 
 import type { Client } from "../client/client.ts";
+import { pathOf } from "../client/paths.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
 import { readHistory } from "../director/estate/history-keeper.ts";
-import { readEstate, type Seen } from "../director/estate/read-estate.ts";
-import { explain as explainPlacement } from "../director/planning/explain.ts";
+import type { Seen } from "../director/estate/read-estate.ts";
+import { placedFrom } from "../director/planning/answers.ts";
 import { decidePower, explainForecast, explainPower } from "../director/power/power.ts";
 import { forecastOf, readPower } from "../director/power/power-reconciler.ts";
 import { policyFor } from "../director/power/standing.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { isApiError } from "../resource/errors.ts";
 import { openConnection } from "./connect.ts";
+import { describePlaced } from "./explain-words.ts";
 import { missing } from "./missing.ts";
 import type { Place } from "./resources.ts";
 import { UserError } from "./user-error.ts";
@@ -29,24 +31,13 @@ export async function explain(place: Place, what: string, print: (line: string) 
     );
   const connection = openConnection(place.paths, place.kubeconfig);
   const { client } = connection;
-  const namespace = place.namespace ?? connection.namespace;
-  const seen = await seenBy(client, print);
-  const [vm, estate] = await Promise.all([
-    client.get(VirtualMachine, { name, namespace }),
-    readEstate(client, seen),
-  ]);
-  const explanation = explainPlacement(estate, `${namespace}/${name}`);
-  if (!vm || !explanation) throw missing("machine", name, namespace);
+  const at = { name, namespace: place.namespace ?? connection.namespace };
+  const vm = await client.get(VirtualMachine, at);
+  if (!vm) throw missing("machine", name, at.namespace);
+  const placed = placedFrom(await client.raw("GET", `${pathOf(VirtualMachine, at)}/placement`));
   print(`vm/${name}  ${describeMachine(vm)}`);
   if (vm.status?.why) print(`why       ${vm.status.why}`);
-  const policies = explanation.policies.map((policy) => `${policy.name} (${policy.goal})`);
-  print(`policies  ${policies.join(", ") || "none; balanced"}`);
-  if (explanation.moves) print(`moves     ${explanation.moves}`);
-  // Who may not read it has been told so.
-  if (explanation.use && seen.history) print(`uses      ${explanation.use}`);
-  print("hosts     as they would be judged now, the best first:");
-  for (const host of explanation.hosts)
-    print(`  ${host.chosen ? "*" : " "} ${host.name.padEnd(12)} ${host.verdict}`);
+  describePlaced(placed, print);
 }
 
 /** Why it is on or off. @throws UserError when there is no such host */

@@ -460,6 +460,7 @@ describe("an explanation", () => {
     expect(explanation?.hosts.map((h) => h.name).sort()).toEqual(["fast-1", "frugal-1", "middle-1"]);
     expect(explanation).toMatchInlineSnapshot(`
       {
+        "about": "frugal-1",
         "host": "frugal-1",
         "hosts": [
           {
@@ -470,11 +471,19 @@ describe("an explanation", () => {
           },
           {
             "chosen": false,
+            "compared": "0.70 less than on frugal-1, by policy "web": watts -0.68, room -0.03",
             "name": "fast-1",
             "ruledOut": false,
             "verdict": "score 0.00 (room 0.00 × 0.05: 0 % free with it; watts 0.00 × 0.95: 140 W more)",
           },
           {
+            "against": [
+              {
+                "policy": "web",
+                "rule": "spread: host",
+                "why": "policy "web" spreads its machines over hosts: 1 of them here, 0 elsewhere",
+              },
+            ],
             "chosen": false,
             "name": "middle-1",
             "ruledOut": true,
@@ -486,6 +495,11 @@ describe("an explanation", () => {
           {
             "goal": "energy",
             "name": "web",
+            "says": [
+              "goals: room 0.50 × 0.05 = 0.03 (50 % free with it), watts 0.71 × 0.95 = 0.68 (40 W more)",
+              "spread: host: kept, 0 others there, 0 where the fewest are",
+            ],
+            "score": 0.7035714285714286,
           },
         ],
         "use": "not measured for five minutes yet; it is taken to be a quarter of its 1 CPUs",

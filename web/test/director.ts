@@ -66,6 +66,17 @@ export function director(ui: () => Ui, at: { name: string; namespace: string }):
     await page.waitForURL("**/director");
   });
 
+  it("tells of a machine what its policy contributes, and of the other host how much worse it is, or all that rules it out", async () => {
+    const { page } = ui();
+    await page.goto(machine);
+    await page.getByText("What each policy contributes on frugal-1").click();
+    await page.getByText(/^web: \d\.\d\d of the score$/).waitFor();
+    await page.getByText(/^goals: .*watts \d\.\d\d × 0\.95 = /).waitFor();
+    const other = page.locator(".verdicts > li", { has: page.getByRole("link", { name: "fast-1" }) });
+    await other.getByText(/less than on frugal-1, by policy "web": watts -|ruled out/).waitFor();
+    expect(await violations(page)).toEqual([]);
+  });
+
   it("makes a power policy and a site, as they are suggested", async () => {
     const { page, stack } = ui();
     for (const [button, name, facts] of [

@@ -11,9 +11,20 @@ import type { Placement } from "./place.ts";
 export interface Placed extends Explanation {
   kind: "Placement";
   apiVersion: string;
-  /** Of hosts that are not among `hosts`: how many might have it, and how many are ruled out. */
-  others?: { possible: number; ruledOut: number };
   placement?: Placement;
+}
+
+/** The server has made it: all but its outline follows from that. @throws ApiError InternalError for anything else */
+export function placedFrom(answer: unknown): Placed {
+  const isPlaced =
+    isFields(answer) &&
+    answer.kind === "Placement" &&
+    Array.isArray(answer.policies) &&
+    answer.policies.every(isFields) &&
+    Array.isArray(answer.hosts) &&
+    answer.hosts.every((host) => isFields(host) && typeof host.name === "string");
+  if (!isPlaced) throw new ApiError("InternalError", "the server's answer is not a Placement");
+  return answer as unknown as Placed;
 }
 
 /** What GET …/undo answers. */

@@ -19,7 +19,16 @@ import {
 export interface Score {
   total: number;
   /** What each part contributed, for explanations. */
-  parts: { name: string; value: number; weight: number; detail: string }[];
+  parts: {
+    name: string;
+    value: number;
+    weight: number;
+    detail: string;
+    /** By which policy it counts; absent: the machine has none. */
+    policy?: string;
+    /** Which one it is, of rules that are preferred. */
+    rule?: string;
+  }[];
 }
 
 export function score(estate: Estate, machine: MachineView, host: HostView): Score {
@@ -33,7 +42,7 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
   const { sites = NO_TARIFFS } = estate;
   const dear = added === undefined ? undefined : added * dearness(weights, sites, host.site);
   const others = weights.licences > 0 ? index.licensed(policies[0], machine, host) : 0;
-  const parts: Score["parts"] = [
+  const goals: Score["parts"] = [
     {
       name: "speed",
       value: host.mhz / index.fastestMhz,
@@ -66,13 +75,22 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
       detail: others > 0 ? "licensed already" : `${host.sockets ?? "?"} sockets to license`,
     },
   ];
-  for (const { rule, kept, weight } of preferred(preferencesOf(policies), host, machine))
-    parts.push({
+  const [first] = policies;
+  const owner = first ? { policy: first.metadata.name } : {};
+  const owners = policies.flatMap(({ metadata, spec }) => (spec.preferred ?? []).map(() => metadata.name));
+  const likings = preferred(preferencesOf(policies), host, machine).map(({ rule, kept, weight }, i) => {
+    const { text } = expressionOf(rule);
+    return {
       name: "preferred",
       value: kept ? 1 : 0,
       weight,
-      detail: `${expressionOf(rule).text}: ${kept ? "yes" : "no"}`,
-    });
-  const weighed = parts.filter((part) => part.weight > 0);
+      detail: `${text}: ${kept ? "yes" : "no"}`,
+      policy: owners[i] ?? "",
+      rule: text,
+    };
+  });
+  const weighed = [...goals.map((part) => ({ ...part, ...owner })), ...likings].filter(
+    (part) => part.weight > 0,
+  );
   return { total: weighed.reduce((total, part) => total + part.value * part.weight, 0), parts: weighed };
 }

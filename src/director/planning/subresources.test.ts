@@ -118,7 +118,11 @@ it("says of a machine what each host would be to it, of many hosts the best, and
   expect(all).not.toHaveProperty("others");
   expect(await admin.raw("GET", `${VMS}/web-1/placement?limit=2`)).toMatchObject({
     hosts: [{ chosen: false }, { chosen: false }],
-    others: { possible: HOSTS - 5 - 2, ruledOut: 5 },
+    others: {
+      possible: HOSTS - 5 - 2,
+      ruledOut: 5,
+      alike: [{ hosts: 5, names: ["host-0", "host-1", "host-2"], against: ["not enough memory"] }],
+    },
   });
   const byDefault = await admin.raw("GET", `${VMS}/web-1/placement`);
   expect(byDefault).toMatchObject({ others: { possible: HOSTS - 5 - 50, ruledOut: 5 } });

@@ -32,7 +32,6 @@ import { type Explanation, explain } from "./explain.ts";
 import { place } from "./place.ts";
 import { previewOf } from "./preview.ts";
 
-const HOSTS = 50;
 const MOST = 5000;
 /** How old the estate may be that questions are answered by: several pages may ask, and in a great estate it is some tenths of a second to read. */
 const KEPT_MS = 2000;
@@ -153,12 +152,12 @@ function needsHosts({ exchange: { user }, context: { authorizer } }: Call): void
 
 function of(call: Call, estate: Estate): Placed {
   const { name, target } = call;
-  const found = explain(estate, `${target.namespace}/${name}`);
+  const found = explain(estate, `${target.namespace}/${name}`, limitOf(call));
   if (!found)
     throw new ApiError("NotFound", `the director knows no machine ${target.namespace}/${name} (yet)`, {
       name,
     });
-  return told(call, found);
+  return told(found);
 }
 
 async function ofNew(call: Call, client: Client, seen: Seen): Promise<Placed> {
@@ -173,22 +172,14 @@ async function ofNew(call: Call, client: Client, seen: Seen): Promise<Placed> {
   const estate = await readEstate(client, seen, [vm]);
   const key = `${target.namespace}/${name}`;
   const machine = estate.machines.find((view) => view.key === key);
-  const found = explain(estate, key);
+  const found = explain(estate, key, limitOf(call));
   if (!machine || !found) throw new ApiError("Invalid", `the director cannot make sense of ${key}`, { name });
-  return { ...told(call, found), placement: place(estate, machine) };
+  return { ...told(found), placement: place(estate, machine) };
 }
 
-/** The best hosts, and in any case the one that it is on. */
-function told({ exchange }: Call, { hosts, ...rest }: Explanation): Placed {
-  const limit = Math.min(integer(exchange, "limit") ?? HOSTS, MOST);
-  const shown = hosts.filter(({ chosen }, i) => chosen || i < limit);
-  const others = hosts.filter(({ chosen }, i) => !chosen && i >= limit);
-  const ruledOut = others.filter((host) => host.ruledOut).length;
-  return {
-    kind: "Placement",
-    apiVersion: API_VERSION,
-    ...rest,
-    hosts: shown,
-    ...(others.length > 0 ? { others: { possible: others.length - ruledOut, ruledOut } } : {}),
-  };
-}
+const limitOf = ({ exchange }: Call): number | undefined => {
+  const limit = integer(exchange, "limit");
+  return limit === undefined ? undefined : Math.min(limit, MOST);
+};
+
+const told = (found: Explanation): Placed => ({ kind: "Placement", apiVersion: API_VERSION, ...found });

@@ -214,11 +214,17 @@ export function breach(text: string, host: HostView, machine: Subject): string |
   const outcome = rule.decide(host, machine);
   if (outcome === true) return undefined;
   if (outcome !== false) return `requires ${rule.text}, but ${outcome.unknown}`;
-  const seen = [
-    ...told("host", rule.paths.host, readHost(host, rule.paths.host)),
-    ...told("machine", rule.paths.machine, readMachine(machine, rule.paths.machine)),
-  ];
+  const seen = readingOf(text, host, machine);
   return `requires ${rule.text}${seen.length > 0 ? ` (${seen.join(", ")})` : ""}`;
+}
+
+/** What the rule sees there: "host.cpu.mhz is 2000". */
+export function readingOf(text: string, host: HostView, machine: Subject): string[] {
+  const { paths } = expressionOf(text);
+  return [
+    ...told("host", paths.host, readHost(host, paths.host)),
+    ...told("machine", paths.machine, readMachine(machine, paths.machine)),
+  ];
 }
 
 function told(side: Side, paths: readonly Path[], values: readonly (AttributeValue | undefined)[]): string[] {

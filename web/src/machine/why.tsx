@@ -36,7 +36,7 @@ export function Why({ machine, standing }: { machine: Place; standing: string })
   return <Verdicts of={data} />;
 }
 
-export function Verdicts({ of: { policies, host, moves, use, hosts, others } }: { of: Placed }) {
+export function Verdicts({ of: { policies, about, host, moves, use, hosts, others } }: { of: Placed }) {
   return (
     <>
       <p className="muted">
@@ -44,27 +44,79 @@ export function Verdicts({ of: { policies, host, moves, use, hosts, others } }: 
           ? `By ${policies.map(({ name, goal }) => `${name} (${goal})`).join(", ")}; as each host would be judged now, the best first.`
           : "No policy chooses it, so speed, room and watts count alike; as each host would be judged now, the best first."}
       </p>
+      {about && policies.length > 0 && (
+        <details>
+          <summary>What each policy contributes on {about}</summary>
+          <Contributions of={policies} />
+        </details>
+      )}
       {moves && <p className="muted">The director moves it {moves}.</p>}
       {host !== undefined && <p className="muted">Processors: {use}.</p>}
       <ol className="verdicts">
-        {hosts.map(({ name, chosen, ruledOut, verdict }) => (
+        {hosts.map(({ name, chosen, ruledOut, verdict, against, compared }) => (
           <li key={name} aria-current={chosen ? "true" : undefined}>
             <Link href={`/hosts/${name}`}>{name}</Link>
             {chosen && <span className="badge ok">here</span>}
-            <span className={ruledOut ? "muted" : ""}>{verdict}</span>
+            {against && against.length > 1 ? (
+              <div className="muted">
+                ruled out, for {against.length} reasons:
+                <ul>
+                  {against.map(({ why }) => (
+                    <li key={why}>{why}</li>
+                  ))}
+                </ul>
+              </div>
+            ) : (
+              <span className={ruledOut ? "muted" : ""}>{verdict}</span>
+            )}
+            {compared && <span className="muted">{compared}</span>}
           </li>
         ))}
       </ol>
-      {others && (
-        <p className="muted">
-          {[
-            others.possible > 0 && `${others.possible.toLocaleString()} more hosts could have it`,
-            others.ruledOut > 0 && `${others.ruledOut.toLocaleString()} more are ruled out`,
-          ]
-            .filter(Boolean)
-            .join("; ")}
-          .
-        </p>
+      {others && <Others of={others} />}
+    </>
+  );
+}
+
+/** Of policies, each with its part of the score and what it says. */
+function Contributions({ of }: { of: Placed["policies"] }) {
+  return (
+    <dl className="contributions">
+      {of.map(({ name, score = 0, says = [] }) => (
+        <div key={name}>
+          <dt>
+            {name}: {score.toFixed(2)} of the score
+          </dt>
+          {says.map((line) => (
+            <dd key={line}>{line}</dd>
+          ))}
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Others({ of: { possible, ruledOut, alike = [] } }: { of: NonNullable<Placed["others"]> }) {
+  return (
+    <>
+      <p className="muted">
+        {[
+          possible > 0 && `${possible.toLocaleString()} more hosts could have it`,
+          ruledOut > 0 && `${ruledOut.toLocaleString()} more are ruled out`,
+        ]
+          .filter(Boolean)
+          .join("; ")}
+        .
+      </p>
+      {alike.length > 0 && (
+        <ul className="muted">
+          {alike.map(({ hosts, names, against }) => (
+            <li key={names[0]}>
+              {hosts.toLocaleString()} ({names.join(", ")}
+              {hosts > names.length ? ", …" : ""}): {against.join("; ")}
+            </li>
+          ))}
+        </ul>
       )}
     </>
   );

@@ -1,0 +1,94 @@
+/** What `vireo explain vm/NAME` prints. */
+import { expect, it } from "vitest";
+import type { Placed } from "../director/planning/answers.ts";
+import { describePlaced } from "./explain-words.ts";
+
+const linesOf = (placed: Partial<Placed>) => {
+  const lines: string[] = [];
+  describePlaced(
+    {
+      kind: "Placement",
+      apiVersion: "vireo.dev/v1",
+      machine: "default/web-1",
+      policies: [],
+      hosts: [],
+      ...placed,
+    },
+    (line) => lines.push(line),
+  );
+  return lines;
+};
+
+it("prints what each policy contributes, all that stands against each host, and groups of others", () => {
+  expect(
+    linesOf({
+      host: "a",
+      about: "a",
+      policies: [
+        {
+          name: "fast",
+          goal: "performance",
+          score: 0.87,
+          says: ["goals: …", "requires host.disk.ssd: kept"],
+        },
+        { name: "apart", goal: "balanced", score: 0, says: ["keepApart: rack: kept, 0 others there"] },
+      ],
+      moves: "never",
+      use: "0.30 of its 1 CPUs",
+      hosts: [
+        { name: "a", chosen: true, ruledOut: false, verdict: "score 0.87 (…)" },
+        {
+          name: "b",
+          chosen: false,
+          ruledOut: false,
+          verdict: "score 0.80 (…)",
+          compared: "0.07 less than on a",
+        },
+        { name: "c", chosen: false, ruledOut: true, verdict: "ruled out: one", against: [{ why: "one" }] },
+        {
+          name: "d",
+          chosen: false,
+          ruledOut: true,
+          verdict: "ruled out: one; two",
+          against: [{ why: "one" }, { why: "two", policy: "fast", rule: "host.disk.ssd" }],
+        },
+      ],
+      others: {
+        possible: 1,
+        ruledOut: 24,
+        alike: [
+          { hosts: 20, names: ["e", "f", "g"], against: ["not enough memory"] },
+          { hosts: 1, names: ["h"], against: ["not enough memory", "spread: host (policy x)"] },
+        ],
+      },
+    }),
+  ).toEqual([
+    "policies  fast (performance): 0.87 of its score on a",
+    "            goals: …",
+    "            requires host.disk.ssd: kept",
+    "          apart (balanced): 0.00 of its score on a",
+    "            keepApart: rack: kept, 0 others there",
+    "moves     never",
+    "uses      0.30 of its 1 CPUs",
+    "hosts     as they would be judged now, the best first:",
+    "  * a            score 0.87 (…)",
+    "    b            score 0.80 (…)",
+    "                 0.07 less than on a",
+    "    c            ruled out: one",
+    "    d            ruled out, for 2 reasons:",
+    "                 - one",
+    "                 - two",
+    "    1 more host could have it",
+    "    24 more hosts are ruled out",
+    "                 20 (e, f, g, …): not enough memory",
+    "                 1 (h): not enough memory; spread: host (policy x)",
+  ]);
+});
+
+it("of a machine that no policy chooses, and that runs nowhere", () => {
+  expect(linesOf({})).toEqual([
+    "policies  none; balanced",
+    "hosts     as they would be judged now, the best first:",
+  ]);
+  expect(linesOf({ policies: [{ name: "web", goal: "energy" }] })[0]).toBe("policies  web (energy)");
+});

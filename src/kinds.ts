@@ -20,7 +20,7 @@ import { Network } from "./compute/networks/kinds.ts";
 import { admitVirtualMachine, checkResourceQuota, ResourceQuota } from "./compute/quota.ts";
 import { Rollback, Snapshot } from "./compute/snapshots/kinds.ts";
 import { StoragePool } from "./compute/storage/kinds.ts";
-import { checkPlan, checkPolicy } from "./director/checks.ts";
+import { checkPlan, checkPolicy, warnPolicy } from "./director/checks.ts";
 import { UsageHistory } from "./director/estate/usage-history.ts";
 import { checkFailover } from "./director/failover/failover-word.ts";
 import { Plan, Policy } from "./director/kinds.ts";
@@ -64,7 +64,7 @@ export const KINDS: readonly Kind[] = [
   }),
   register(Network, { check: checkNetwork, admitDelete: keepNetwork }),
   register(StoragePool, { check: checkStoragePool, admitDelete: keepStoragePool }),
-  register(Policy, { check: checkPolicy }),
+  register(Policy, { check: checkPolicy, warn: warnPolicy }),
   register(Plan, { check: checkPlan }),
   register(UsageHistory),
   register(PowerPolicy),

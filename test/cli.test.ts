@@ -4,10 +4,13 @@ import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { parse } from "yaml";
+import { LocalClient } from "../src/api/local.ts";
 import { Namespace } from "../src/api/namespaces.ts";
 import { KUBECTLS, Kubectl, type Run } from "../src/api/testing/kubectl.ts";
 import { type ApiStack, startApiStack } from "../src/api/testing/stack.ts";
 import { VirtualMachine } from "../src/compute/kinds.ts";
+import { directorSubresources } from "../src/director/planning/subresources.ts";
+import { systemClock } from "../src/reconcile/clock.ts";
 import { Event } from "../src/reconcile/kinds.ts";
 
 const ROOT = resolve(import.meta.dirname, "..");
@@ -15,7 +18,10 @@ let stack: ApiStack;
 let kubectl: Kubectl;
 
 beforeAll(async () => {
-  stack = await startApiStack();
+  stack = await startApiStack({
+    checked: ["Policy"],
+    serving: (service) => ({ subresources: directorSubresources(new LocalClient(service), systemClock) }),
+  });
   const [path] = KUBECTLS;
   if (!path) throw new Error("there is no kubectl; install Debian's package kubernetes-client");
   kubectl = new Kubectl(path, stack);
@@ -279,6 +285,42 @@ describe("apply and delete", () => {
     expect(unknown).toContain(`${path}:1: kind: "Pod" is unknown; kinds are VirtualMachine, `);
     // What nobody can apply is not offered.
     expect(unknown).not.toMatch(/Review|CustomResourceDefinition/);
+  });
+
+  it("refuses a policy that contradicts another, and warns of a change that does, as kubectl has it", async () => {
+    const policy = (name: string, rule: string) => {
+      const path = join(stack.folder, `policy-${name}.yaml`);
+      writeFileSync(
+        path,
+        `apiVersion: vireo.dev/v2\nkind: Policy\nmetadata: {name: ${name}}\nspec: {selector: {matchLabels: {app: odd}}, required: ["${rule}"]}\n`,
+      );
+      return path;
+    };
+    await ok("apply", "-f", policy("quick", "host.disk.ssd"));
+    expect(await fails("apply", "-f", policy("slow", "!host.disk.ssd"))).toContain(
+      'can never hold together with spec.required[0] (host.disk.ssd) of policy "quick"',
+    );
+    expect(await kubectl.fails("create", "-f", policy("slow", "!host.disk.ssd"))).toContain(
+      'can never hold together with spec.required[0] (host.disk.ssd) of policy "quick"',
+    );
+    await ok("apply", "-f", policy("slow", "host.cpu.mhz > 0"));
+    const warning =
+      'Warning: spec.required[0] (!host.disk.ssd) can never hold together with spec.required[0] (host.disk.ssd) of policy "quick", which chooses all machines that this policy does: there is no host for any of them\n';
+    const change = [
+      "patch",
+      "policy",
+      "slow",
+      "--type=merge",
+      "-p",
+      '{"spec":{"required":["!host.disk.ssd"]}}',
+    ];
+    expect(await kubectl.run([...change, "--dry-run=server"])).toMatchObject({ code: 0, err: warning });
+    expect(await vireo("apply", "-f", policy("slow", "!host.disk.ssd"))).toEqual({
+      code: 0,
+      out: "policy/slow configured\n",
+      err: warning,
+    });
+    await ok("delete", "policy", "quick", "slow");
   });
 
   it("deletes several by choice only when told to", async () => {

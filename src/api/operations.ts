@@ -128,17 +128,20 @@ export class Operations implements Service {
     const object = decode(kind, body, options, warnings);
     const { managedFields } = object.metadata;
     const managed = () => recordWrite(kind, undefined, object, managedFields, options, this.#now());
-    return { object: await this.#create(kind, namespace, object, options, managed), warnings, created: true };
+    return this.#create(kind, namespace, object, { options, managed, warnings });
   }
 
-  /** `managed`: the managedFields of the object when all else of it is settled. */
+  /** `managed`: the managedFields of the object when all else of it is settled. `warnings`: those of its decoding. */
   async #create(
     kind: Kind,
     namespace: string | undefined,
     object: Resource,
-    options: WriteOptions,
-    managed: () => ManagedFields,
-  ): Promise<Resource> {
+    {
+      options,
+      managed,
+      warnings,
+    }: { options: WriteOptions; managed: () => ManagedFields; warnings: readonly string[] },
+  ): Promise<Written> {
     const { metadata } = object;
     if (metadata.resourceVersion)
       throw new ApiError(
@@ -159,6 +162,7 @@ export class Operations implements Service {
         group: kind.group,
         kind: kind.plural,
       });
+    let warned: string[] = [];
     const prepare = (): Prepared<Resource> => {
       let key = "";
       for (let attempt = 0; ; attempt++) {
@@ -168,14 +172,14 @@ export class Operations implements Service {
         if (!generate || attempt >= GENERATED_NAMES) throw exists();
       }
       this.#namespaces.require(kind, object, this.#turns);
-      finish(kind, object, undefined, this.#turns.lookup);
+      warned = finish(kind, object, undefined, this.#turns.lookup);
       setManagedFields(object, managed());
       if (options.dryRun) return { done: () => object };
       return this.#commits.put(kind, key, object, 0);
     };
     const made = await this.#commits.again(kind, metadata.name, prepare);
     if (!options.dryRun && metadata.ownerReferences?.length) await this.#settleOwners(kind, made);
-    return made;
+    return { object: made, warnings: [...warnings, ...warned], created: true };
   }
 
   async update(
@@ -197,8 +201,8 @@ export class Operations implements Service {
       ]);
     await this.#commits.catchUp(next.metadata.resourceVersion);
     const make = () => ({ object: structuredClone(next) });
-    const object = await this.#change(kind, namespace, name, make, options);
-    return { object, warnings, created: false };
+    const { object, warned } = await this.#change(kind, namespace, name, make, options);
+    return { object, warnings: [...warnings, ...warned], created: false };
   }
 
   async patch(
@@ -215,8 +219,8 @@ export class Operations implements Service {
       warnings = [];
       return { object: decode(kind, apply(current, patch.body), options, warnings) };
     };
-    const object = await this.#change(kind, namespace, name, make, options);
-    return { object, warnings, created: false };
+    const { object, warned } = await this.#change(kind, namespace, name, make, options);
+    return { object, warnings: [...warnings, ...warned], created: false };
   }
 
   /** Server-side apply: makes the object when there is none. */
@@ -233,8 +237,8 @@ export class Operations implements Service {
       applyConfig(kind, live, config, { ...options, force }, this.#now());
     for (let attempt = 0; ; attempt++)
       try {
-        const object = await this.#change(kind, namespace, name, apply, options);
-        return { object, warnings, created: false };
+        const { object, warned } = await this.#change(kind, namespace, name, apply, options);
+        return { object, warnings: [...warnings, ...warned], created: false };
       } catch (error) {
         if (!isApiError(error, "NotFound") || options.subresource) throw error;
         if (!mayCreate)
@@ -243,8 +247,8 @@ export class Operations implements Service {
         if (uid) throw preconditionFailed(kind, name, "UID", uid, undefined);
         const { object, managedFields } = apply(undefined);
         try {
-          const made = await this.#create(kind, namespace, object, options, () => managedFields);
-          return { object: made, warnings, created: true };
+          const managed = () => managedFields;
+          return await this.#create(kind, namespace, object, { options, managed, warnings });
         } catch (lost) {
           // Somebody else made it in between: then it is one to change.
           if (!isApiError(lost, "AlreadyExists") || attempt >= ATTEMPTS) throw lost;
@@ -318,14 +322,22 @@ export class Operations implements Service {
     name: string,
     make: (current: Resource) => { object: Resource; managedFields?: ManagedFields },
     options: WriteOptions,
-  ): Promise<Resource> {
+  ): Promise<{ object: Resource; warned: readonly string[] }> {
     let removed = false;
+    let warned: readonly string[] = [];
     const prepare = (): Prepared<Resource> => {
       const current = this.#current(kind, namespace, name);
       const { object: old, key, revision } = current;
       const made = make(old);
       const { managedFields: sent } = made.object.metadata;
-      const next = overwrite(kind, old, made.object, options.subresource, this.#turns.lookup);
+      const { merged: next, warnings } = overwrite(
+        kind,
+        old,
+        made.object,
+        options.subresource,
+        this.#turns.lookup,
+      );
+      warned = warnings;
       const managed = made.managedFields ?? recordWrite(kind, old, next, sent, options, this.#now());
       setManagedFields(next, managed);
       removed = false;
@@ -341,7 +353,7 @@ export class Operations implements Service {
     };
     const object = await this.#commits.again(kind, name, prepare);
     if (removed) await this.#removed(object);
-    return object;
+    return { object, warned };
   }
 
   async #removed(object: Resource): Promise<void> {

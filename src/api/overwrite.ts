@@ -59,7 +59,7 @@ export function overwrite(
   next: Resource,
   subresource: WriteOptions["subresource"],
   lookup: Lookup,
-): Resource {
+): { merged: Resource; warnings: string[] } {
   const given = next.metadata;
   const { name, namespace } = old.metadata;
   if (given.name !== name) throw nameMismatch(given.name, name);
@@ -71,12 +71,12 @@ export function overwrite(
   const merged = subresource === "status" ? withStatus(old, next) : withoutStatus(kind, old, next);
   if (merged.status === undefined) delete merged.status;
   merged.metadata.resourceVersion = old.metadata.resourceVersion ?? "";
-  finish(kind, merged, old, lookup);
+  const warnings = finish(kind, merged, old, lookup);
   refuseNewFinalizers(kind, old, merged);
   const wanted = ({ metadata: _m, status: _s, ...rest }: Resource) => rest;
   if (subresource !== "status" && !isDeepStrictEqual(wanted(merged), wanted(old)))
     merged.metadata.generation = (old.metadata.generation ?? 0) + 1;
-  return merged;
+  return { merged, warnings };
 }
 
 function withStatus(old: Resource, next: Resource): Resource {

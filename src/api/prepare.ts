@@ -85,9 +85,9 @@ function dropNulls(metadata: unknown): void {
 
 /**
  * Fills defaults and checks everything. What a write leaves as it was is not held against it: an object that a newer
- * version's rules would refuse still takes status, and can still be deleted. @throws ApiError Invalid, Forbidden
+ * version's rules would refuse still takes status, and can still be deleted. @returns what its writer should know @throws ApiError Invalid, Forbidden
  */
-export function finish(kind: Kind, object: Resource, old: Resource | undefined, lookup: Lookup): void {
+export function finish(kind: Kind, object: Resource, old: Resource | undefined, lookup: Lookup): string[] {
   const schema: Schema = kind.schema;
   applyDefaults(object, schema);
   const { metadata, apiVersion: _version, kind: _kind, ...rest } = object;
@@ -107,6 +107,7 @@ export function finish(kind: Kind, object: Resource, old: Resource | undefined, 
   if (causes.length > 0) throw invalid(kind, metadata.name, causes);
   const why = shape.length === 0 ? kind.admit?.(object, before, lookup) : undefined;
   if (why !== undefined) throw forbidden(kind, metadata.name, why);
+  return shape.length === 0 ? (kind.warn?.(object, before, lookup) ?? []) : [];
 }
 
 /** What is right in itself, but may not be done as things are. */

@@ -9,7 +9,9 @@ import { UserError } from "./user-error.ts";
 /** @throws UserError that says what is wrong with the file */
 function open(file: string, urls?: readonly string[]): Connection {
   try {
-    return openKubeconfig(file, { name: "vireo-cli", urls });
+    // As kubectl has it.
+    const onWarning = (text: string) => process.stderr.write(`Warning: ${text}\n`);
+    return openKubeconfig(file, { name: "vireo-cli", urls, onWarning });
   } catch (cause) {
     throw cause instanceof KubeconfigError ? new UserError(cause.message, { cause }) : cause;
   }

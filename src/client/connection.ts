@@ -36,6 +36,8 @@ export interface ConnectionOptions {
   mostAtOnce?: number;
   /** A watch without a byte for this long is taken for dead (the server sends bookmarks each minute); 150 s by default. */
   watchIdleMs?: number;
+  /** What the server says of a request that it has done all the same (the header Warning). */
+  onWarning?: (text: string) => void;
 }
 
 /** A request in HTTP's own words, for what the typed methods do not cover (tables, discovery, kinds without a declaration). */
@@ -143,7 +145,10 @@ export class Connection {
       for (let tried = 1; ; tried++) {
         const { response, base } = await this.#send(call, timeoutMs);
         const text = await textOf(response);
-        if ((response.statusCode ?? 500) < 300) return JSON.parse(text);
+        if ((response.statusCode ?? 500) < 300) {
+          for (const warning of warningsIn(response.headers.warning)) this.#options.onWarning?.(warning);
+          return JSON.parse(text);
+        }
         const error = errorFromAnswer(response.statusCode, text);
         // Only these have certainly done nothing: cut off from the store, or too busy.
         if (!isApiError(error, "ServiceUnavailable", "TooManyRequests")) throw error;
@@ -313,4 +318,10 @@ async function textOf(response: IncomingMessage): Promise<string> {
   const parts: Buffer[] = [];
   for await (const part of response) parts.push(part);
   return Buffer.concat(parts).toString("utf8");
+}
+
+/** The texts of the header, each quoted behind its code and agent: 299 - "text". */
+function* warningsIn(header: string | string[] | undefined): Generator<string> {
+  for (const [, quoted = ""] of String(header ?? "").matchAll(/\b299 \S+ "((?:[^"\\]|\\.)*)"/g))
+    yield quoted.replace(/\\(.)/g, "$1");
 }

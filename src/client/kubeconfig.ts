@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
+import type { ConnectionOptions } from "./connection.ts";
 import { HttpClient } from "./http.ts";
 
 /** Says what is wrong with the file. */
@@ -56,9 +57,9 @@ export interface Connection {
  */
 export function openKubeconfig(
   file: string,
-  options: { name?: string; urls?: readonly string[] | undefined } = {},
+  options: Pick<ConnectionOptions, "name" | "onWarning"> & { urls?: readonly string[] | undefined } = {},
 ): Connection {
-  const { name = "vireo", urls } = options;
+  const { name = "vireo", urls, onWarning } = options;
   const config = readConfig(file);
   const fail = (what: string): never => {
     throw new KubeconfigError(`${file}: ${what}; \`vireo up\` writes a complete one`);
@@ -89,6 +90,7 @@ export function openKubeconfig(
     name,
     ...(token ? { token } : {}),
     ...(cert && key ? { cert, key } : {}),
+    ...(onWarning ? { onWarning } : {}),
   });
   return { client, namespace: text(context, "context", "namespace") ?? "default", url, file };
 }

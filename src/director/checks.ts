@@ -1,8 +1,11 @@
 /** Rules of policies and plans that the schema cannot say. Pure. */
+import { isDeepStrictEqual } from "node:util";
 import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
-import { isFinalPlan, isWithin, type Plan, type Policy } from "./kinds.ts";
+import { isFinalPlan, type Plan, type Policy } from "./kinds.ts";
 import { windowFault } from "./planning/windows.ts";
+import { againstOthers } from "./rules/against-others.ts";
+import { ofPlaces } from "./rules/between.ts";
 import { contradictions } from "./rules/contradictions.ts";
 import { expressionOf, problemOf } from "./rules/expressions.ts";
 
@@ -32,19 +35,24 @@ function neverKept(rules: readonly string[], field: string): Cause[] {
   );
 }
 
-/** All in one place, and only some of them in it. */
-function neverTogether({ spec: { atMost, keepTogether } }: Policy): Cause[] {
-  if (!atMost || !keepTogether || !isWithin(keepTogether, atMost.per)) return [];
-  const { machines, percent = 100 } = atMost;
-  return (machines === undefined ? percent < 100 : machines === 1)
-    ? [
-        invalid(
-          "spec.atMost",
-          atMost,
-          `can never hold together with spec.keepTogether, which puts all on one ${keepTogether}`,
-        ),
-      ]
-    : [];
+/** All in one place, and only some of them in it. One that was stored before is not held against who changes something else. */
+function neverTogether({ spec }: Policy, old: Policy | undefined): Cause[] {
+  const broken = (of: Policy["spec"]) =>
+    ofPlaces(of, of).filter(
+      ({ bears }) => bears === "always" || bears({ both: 2, chosen: 2, places: () => 2 }),
+    );
+  const before = new Set(
+    old ? broken(old.spec).map(({ fields, texts }) => JSON.stringify([fields, texts])) : [],
+  );
+  return broken(spec)
+    .filter(({ fields, texts }) => !before.has(JSON.stringify([fields, texts])))
+    .map(({ fields: [, field] }) =>
+      invalid(
+        field,
+        Reflect.get(spec, field.slice("spec.".length)),
+        `can never hold together with spec.keepTogether, which puts all on one ${spec.keepTogether}`,
+      ),
+    );
 }
 
 /** Nobody is to believe that a plan which is over is carried out because it was approved. */
@@ -76,7 +84,7 @@ function tooMany(now: readonly unknown[], before: readonly unknown[], field: str
       ];
 }
 
-export function checkPolicy(policy: Policy, old: Policy | undefined, _lookup: Lookup): Cause[] {
+export function checkPolicy(policy: Policy, old: Policy | undefined, lookup: Lookup): Cause[] {
   const { required = [], preferred = [], goals = [] } = policy.spec;
   const { quiet = [] } = policy.spec.moves ?? {};
   const { required: hadRequired = [], preferred: hadPreferred = [] } = old?.spec ?? {};
@@ -97,5 +105,26 @@ export function checkPolicy(policy: Policy, old: Policy | undefined, _lookup: Lo
     ...preferred.flatMap(({ rule }, i) => (isNew(rule) ? checkRule(rule, `spec.preferred[${i}].rule`) : [])),
   ];
   if (causes.length > 0) return causes;
-  return [...(required.some(isNew) ? neverKept(required, "spec.required") : []), ...neverTogether(policy)];
+  causes.push(
+    ...(required.some(isNew) ? neverKept(required, "spec.required") : []),
+    ...neverTogether(policy, old),
+  );
+  if (causes.length > 0 || old) return causes;
+  return againstOthers(policy, lookup).flatMap(({ field, value, why, always }) =>
+    always ? [invalid(field, value, why)] : [],
+  );
+}
+
+/** What a policy has against others, and is written all the same. */
+export function warnPolicy(policy: Policy, old: Policy | undefined, lookup: Lookup): string[] {
+  const asked = ({ selector, required, keepTogether, keepApart, spread, atMost }: Policy["spec"]) => [
+    selector,
+    required,
+    keepTogether,
+    keepApart,
+    spread,
+    atMost,
+  ];
+  if (old && isDeepStrictEqual(asked(policy.spec), asked(old.spec))) return [];
+  return againstOthers(policy, lookup).map(({ field, value, why }) => `${field} (${value}) ${why}`);
 }

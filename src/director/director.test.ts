@@ -497,7 +497,7 @@ describe("an explanation", () => {
             "name": "web",
             "says": [
               "goals: room 0.50 × 0.05 = 0.03 (50 % free with it), watts 0.71 × 0.95 = 0.68 (40 W more)",
-              "spread: host: kept, 0 others there, 0 where the fewest are",
+              "spread: host: kept, no other there, 0 where the fewest are",
             ],
             "score": 0.7035714285714286,
           },

@@ -81,6 +81,8 @@ export interface Kind<T extends Resource = Resource> {
    * objects. Pure; runs after defaults and schema validation. `old` is undefined on create.
    */
   check?: (object: T, old: T | undefined, lookup: Lookup) => Cause[];
+  /** What its writer should know, though it is written: told in the answer (the header Warning). Pure; runs after `check`. */
+  warn?: (object: T, old: T | undefined, lookup: Lookup) => string[];
   /**
    * Whether an object that is right in itself may be: why not, or undefined; refused as Forbidden. Pure; runs after `check`, in the same turn,
    * so that what it looks over holds until the write is done.
@@ -137,7 +139,7 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
 
 /** A kind as it is served in another version. Field selectors of the stored version's fields are not offered there. */
 export function versionOf(stored: Kind, { version, schema, columns }: KindVersion): Kind {
-  const { versions: _, check: _check, ...shared } = stored;
+  const { versions: _, check: _check, warn: _warn, ...shared } = stored;
   return { ...shared, version, schema, columns: columns ?? stored.columns, selectableFields: [] };
 }
 
@@ -221,7 +223,7 @@ export const Conditions = Type.Array(ConditionSchema, {
 /** Adds a kind's rules (its room's checks.ts, quota.ts) to it, and forgets the precise type: how src/kinds.ts makes the registry. */
 export function register<T extends Resource>(
   kind: Kind<T>,
-  rules: Pick<Kind<T>, "check" | "admit" | "admitDelete"> = {},
+  rules: Pick<Kind<T>, "check" | "warn" | "admit" | "admitDelete"> = {},
 ): Kind {
   // The registry treats all kinds alike. Safe: the server calls a kind's rules only with objects that its schema accepted.
   return { ...kind, ...rules } as unknown as Kind;

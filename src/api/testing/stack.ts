@@ -29,19 +29,25 @@ export interface ApiStack extends AsyncDisposable {
   client(options: Omit<ConnectionOptions, "url" | "ca">): HttpClient;
 }
 
-/** `more`: kinds that are served besides the real ones. */
+/** @param more kinds that are served besides the real ones @param checked kinds whose rooms' rules hold @param serving what else is served, of what is stored */
 export async function startApiStack({
   more = [],
+  checked = [],
+  serving = () => ({}),
   pki: given,
   ...options
-}: Partial<ApiServerOptions> & { more?: readonly Kind[] } = {}): Promise<ApiStack> {
+}: Partial<ApiServerOptions> & {
+  more?: readonly Kind[];
+  checked?: readonly string[];
+  serving?: (service: Service) => Partial<ApiServerOptions>;
+} = {}): Promise<ApiStack> {
   const folder = mkdtempSync(join(tmpdir(), "vireo-api-"));
   const pki = given ?? (await Pki.open(join(folder, "pki")));
   const store = await openSqliteStore(join(folder, "store.sqlite"));
-  // Without the rules of the kinds' rooms: these tests are about the API, and make objects that refer to nothing.
+  // Without the rules of the kinds' rooms, but of those that are asked for: these tests are about the API, and make objects that refer to nothing.
   const own = KINDS.map((kind) => {
-    const { check: _, ...bare } = kind;
-    return kind.group === GROUP ? bare : kind;
+    const { check: _, warn: __, ...bare } = kind;
+    return kind.group === GROUP && !checked.includes(kind.kind) ? bare : kind;
   });
   const kinds = [...own, ...more];
   const service = await Operations.open(store, kinds);
@@ -53,6 +59,7 @@ export async function startApiStack({
     port: 0,
     sessions: new Sessions(store),
     log: { info() {}, error: (_event, fields) => errors.push(fields) },
+    ...serving(service),
     ...options,
   });
   const kubeconfig = join(folder, "kubeconfig");

@@ -102,6 +102,9 @@ function requiredOf({ machine, host, policy, kept }: At): string[] {
     .map(({ standing, text, reading }) => `requires ${text}: ${standing}${reading}`);
 }
 
+const others = (here: number) =>
+  here === 0 ? "no other there" : `${here} other${here > 1 ? "s" : ""} there`;
+
 /** Of its other machines. */
 function placesOf({ estate, machine, host, policy, kept }: At): string[] {
   const { keepApart, keepTogether, spread, atMost } = policy.spec;
@@ -114,12 +117,12 @@ function placesOf({ estate, machine, host, policy, kept }: At): string[] {
   ) => {
     if (of) said.push(`${rule}: ${kept(rule)}, ${figures(of)}`);
   };
-  if (keepApart) say(`keepApart: ${keepApart}`, group("keepApart"), ({ here }) => `${here} others there`);
+  if (keepApart) say(`keepApart: ${keepApart}`, group("keepApart"), ({ here }) => others(here));
   if (keepTogether)
     say(
       `keepTogether: ${keepTogether}`,
       group("keepTogether"),
-      ({ here, elsewhere }) => `${here} others there, ${elsewhere} elsewhere`,
+      ({ here, elsewhere }) => `${others(here)}, ${elsewhere} elsewhere`,
     );
   if (atMost)
     say(
@@ -131,7 +134,7 @@ function placesOf({ estate, machine, host, policy, kept }: At): string[] {
     say(
       `spread: ${spread}`,
       group("spread"),
-      (of) => `${of.here} others there, ${of.fewest()} where the fewest are`,
+      (of) => `${others(of.here)}, ${of.fewest()} where the fewest are`,
     );
   return said;
 }

@@ -70,7 +70,7 @@ it("tells what each policy contributes where the machine is, in figures, and whi
         "prefers host.link.mbps >= 10000: no, 0.00 × 0.50 = 0.00",
         "requires host.disk.ssd: kept (host.disk.ssd is true)",
         "requires host.cpu.mhz >= 2000: kept (host.cpu.mhz is 3000)",
-        "keepApart: rack: kept, 0 others there",
+        "keepApart: rack: kept, no other there",
         "atMost per site: kept, 1 with it, 2 at most",
         "overcommit.cpu: 1.5: kept, 2 CPUs given out, 6 at most",
       ],
@@ -95,8 +95,8 @@ it("tells failover, groups and rules that are broken where it is", () => {
   expect(policies[0]?.says?.slice(1)).toEqual([
     "requires host.cpu.mhz >= 2000: broken (host.cpu.mhz is 1000)",
     "requires host.cpu.mhz >= 500: kept (host.cpu.mhz is 1000)",
-    "keepTogether: host: kept, 1 others there, 0 elsewhere",
-    "spread: host: broken, 1 others there, 0 where the fewest are",
+    "keepTogether: host: kept, 1 other there, 0 elsewhere",
+    "spread: host: broken, 1 other there, 0 where the fewest are",
     "failover per host: the loss of host a is not survived: web-1 finds no room elsewhere",
     "moves.never: it is not moved while it runs",
   ]);

@@ -5,7 +5,7 @@ import { Instance, type Usage } from "../../compute/kinds.ts";
 import { Controller } from "../../reconcile/controller.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
-import { getCondition, setCondition } from "../../resource/object.ts";
+import { getCondition } from "../../resource/object.ts";
 import { inRequest, newRequestId, requestOf } from "../../telemetry/request-id.ts";
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
@@ -15,13 +15,11 @@ import { experienceOf, Forecaster } from "../execution/forecast.ts";
 import { HOLD_MS } from "../execution/kept.ts";
 import { policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
-import { failoverFaults } from "../failover/failover.ts";
 import { AUTOMATIONS, isCarriedOut, isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
-import { feasibility } from "../rules/feasible.ts";
-import { obstacle } from "../rules/rules.ts";
 import { isLeftForMemory, MEMORY_FAILING } from "./failing-memory.ts";
 import { tellHosts, tellMemory } from "./maintenance.ts";
 import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";
+import { tellPolicies } from "./policy-status.ts";
 import type { DirectorContext } from "./scheduler.ts";
 
 const ROUND = "round";
@@ -220,68 +218,4 @@ function released(estate: Estate, changedAt: ReadonlyMap<string, number>): Set<s
     }
   }
   return free;
-}
-
-const proven = ({ spec: { failover } }: Policy) =>
-  failover
-    ? `; they find room elsewhere when any ${failover.losses > 1 ? `${failover.losses} ${failover.per}s are` : `${failover.per} is`} lost`
-    : "";
-
-const feasible = (told: NonNullable<ReturnType<typeof feasibility>>, observedGeneration: number) =>
-  ({
-    type: "Feasible",
-    status: told.feasible ? "True" : "False",
-    reason: told.feasible ? "HostsKeepRules" : "NoHost",
-    message: told.message,
-    observedGeneration,
-  }) as const;
-
-/** status.machines, what it aims at, and the conditions Satisfied and Feasible of each policy, written only when they change. */
-async function tellPolicies(context: DirectorContext, estate: Estate): Promise<void> {
-  const index = indexOf(estate);
-  const lost = failoverFaults(estate);
-  for (const policy of estate.policies) {
-    const chosen = index.membersOf(policy).flatMap((i) => index.machines[i] ?? []);
-    const broken = chosen.flatMap((machine) => {
-      const host = index.hosts.get(machine.host ?? "");
-      if (!host) return [`${machine.name} has no host`];
-      const why = obstacle(estate, machine, host, [policy]);
-      return why ? [`${machine.name} on ${host.name}: ${why}`] : [];
-    });
-    broken.push(...(lost.get(policy) ?? []));
-    const [status, reason, message] =
-      broken.length === 0
-        ? (["True", "Satisfied", `holds for ${chosen.length} machines${proven(policy)}`] as const)
-        : (["False", "NotSatisfied", broken.join("; ")] as const);
-    const goal = index.aimOf(policy).words;
-    const told = feasibility(index, policy);
-    await othersFirst();
-    const { name, namespace = "default", generation = 0 } = policy.metadata;
-    const old = getCondition(policy.status?.conditions, "Satisfied");
-    if (
-      old?.message === message &&
-      old.status === status &&
-      getCondition(policy.status?.conditions, "Feasible")?.message === told?.message &&
-      policy.status?.machines === chosen.length &&
-      policy.status.goal === goal &&
-      policy.status.observedGeneration === generation
-    )
-      continue;
-    const now = context.clock.now().toISOString();
-    await modify(context.client, Policy, { name, namespace }, "status", (current) => {
-      const others = (current.status?.conditions ?? []).filter(({ type }) => told || type !== "Feasible");
-      const satisfied = { type: "Satisfied", status, reason, message, observedGeneration: generation };
-      const conditions = setCondition(others, satisfied, now);
-      return {
-        ...current,
-        status: {
-          ...current.status,
-          machines: chosen.length,
-          goal,
-          observedGeneration: generation,
-          conditions: told ? setCondition(conditions, feasible(told, generation), now) : conditions,
-        },
-      };
-    });
-  }
 }

@@ -2,7 +2,7 @@
 import type { ASTNode } from "@marcbachmann/cel-js";
 import { parseBytes } from "../../resource/quantity.ts";
 import { attributeAt } from "./expression-tree.ts";
-import { expressionOf } from "./expressions.ts";
+import { type Expression, expressionOf } from "./expressions.ts";
 
 type Constant = number | string | boolean;
 
@@ -94,26 +94,75 @@ function candidates(constants: readonly Constant[]): Constant[] {
 const fits = (attribute: string, value: Constant) =>
   typeof value !== "number" || Number.isInteger(value) || /\.power\./.test(attribute);
 
+/** Found once for each rule, and for each two: a great estate has many policies with few rules. */
+const known = new WeakMap<Expression, readonly Condition[]>();
+const knownOfTwo = new WeakMap<Expression, WeakMap<Expression, readonly string[]>>();
+
+function conditionsIn(rule: string): readonly Condition[] {
+  const expression = expressionOf(rule);
+  const before = known.get(expression);
+  if (before) return before;
+  const conditions = expression.ast ? conditionsOf(expression.ast) : [];
+  known.set(expression, conditions);
+  return conditions;
+}
+
+/** Attributes of which no value keeps both rules. */
+function excludedBy(rule: string, other: string): readonly string[] {
+  const [one, two] = [expressionOf(rule), expressionOf(other)];
+  const ofOne = knownOfTwo.get(one) ?? new WeakMap<Expression, readonly string[]>();
+  knownOfTwo.set(one, ofOne);
+  const attributes = ofOne.get(two) ?? attributesThatExclude(conditionsIn(rule), conditionsIn(other));
+  ofOne.set(two, attributes);
+  return attributes;
+}
+
+const attributesThatExclude = (first: readonly Condition[], second: readonly Condition[]): string[] =>
+  first.flatMap((a) =>
+    second
+      .filter(
+        (b) =>
+          a.attribute === b.attribute &&
+          !candidates([...a.constants, ...b.constants]).some(
+            (value) => fits(a.attribute, value) && a.holds(value) && b.holds(value),
+          ),
+      )
+      .map(({ attribute }) => attribute),
+  );
+
 /** Pairs of rules (a pair may be one rule twice) of which one excludes the other. */
-export function contradictions(rules: readonly string[]): [first: number, second: number][] {
-  const conditions = rules.map((rule) => {
-    const { ast } = expressionOf(rule);
-    return ast ? conditionsOf(ast) : [];
-  });
-  const pairs: [number, number][] = [];
-  for (const [i, first] of conditions.entries())
-    for (const [j, second] of conditions.entries()) {
-      if (j < i) continue;
-      const excluded = first.some((a) =>
-        second.some(
-          (b) =>
-            a.attribute === b.attribute &&
-            !candidates([...a.constants, ...b.constants]).some(
-              (value) => fits(a.attribute, value) && a.holds(value) && b.holds(value),
-            ),
-        ),
-      );
-      if (excluded) pairs.push([i, j]);
-    }
-  return pairs;
+export const contradictions = (rules: readonly string[]): [first: number, second: number][] =>
+  rules.flatMap((first, i) =>
+    rules.flatMap((second, j): [number, number][] =>
+      j >= i && excludedBy(first, second).length > 0 ? [[i, j]] : [],
+    ),
+  );
+
+export interface Excluded {
+  /** Their numbers. */
+  first: number;
+  second: number;
+  /** Attributes of which no value keeps both. */
+  attributes: readonly string[];
+}
+
+/** Pairs of a rule of some and one of others of which one excludes the other. */
+export const contradictionsBetween = (some: readonly string[], others: readonly string[]): Excluded[] =>
+  some.flatMap((rule, first) =>
+    others.flatMap((other, second) => {
+      const attributes = excludedBy(rule, other);
+      return attributes.length > 0 ? [{ first, second, attributes }] : [];
+    }),
+  );
+
+/** The policies ("namespace/name") to one of which a host has to be dedicated for the rule to hold; undefined: it need not be. */
+export function dedicationIn(rule: string): string[] | undefined {
+  const wants = conditionsIn(rule).filter(
+    ({ attribute, holds }) => attribute === "host.dedicatedTo" && !holds("") && !holds("\0"),
+  );
+  const [first] = wants;
+  return first?.constants.filter(
+    (constant): constant is string =>
+      typeof constant === "string" && wants.every(({ holds }) => holds(constant)),
+  );
 }

@@ -1,0 +1,101 @@
+/**
+ * What the director tells of each policy in its status: how many machines it chooses, what it aims at, and its conditions: Satisfied, Feasible when it has required
+ * rules, and Contradicted while machines cannot keep its rules because of another policy's.
+ */
+import { modify } from "../../client/client.ts";
+import { type ConditionInput, getCondition, setCondition } from "../../resource/object.ts";
+import type { Estate } from "../estate/estate.ts";
+import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
+import { othersFirst } from "../estate/read-estate.ts";
+import { failoverFaults } from "../failover/failover.ts";
+import { Policy } from "../kinds.ts";
+import { contradicted } from "../rules/contradicted.ts";
+import { feasibility } from "../rules/feasible.ts";
+import { obstacle } from "../rules/rules.ts";
+import type { DirectorContext } from "./scheduler.ts";
+
+/** Those that are the director's. */
+const TYPES = ["Satisfied", "Feasible", "Contradicted"];
+
+/** Written only when it changes. */
+export async function tellPolicies(context: DirectorContext, estate: Estate): Promise<void> {
+  const index = indexOf(estate);
+  const lost = failoverFaults(estate);
+  const against = contradicted(estate);
+  for (const policy of estate.policies) {
+    const { name, namespace = "default", generation = 0 } = policy.metadata;
+    const told = [
+      satisfied(estate, policy, lost.get(policy) ?? []),
+      ...feasible(index, policy),
+      ...contradictory(against.get(policy)),
+    ].map((condition) => ({ ...condition, observedGeneration: generation }));
+    const about = {
+      machines: index.membersOf(policy).length,
+      goal: index.aimOf(policy).words,
+      observedGeneration: generation,
+    };
+    await othersFirst();
+    if (saysSo(policy, told, about)) continue;
+    const now = context.clock.now().toISOString();
+    await modify(context.client, Policy, { name, namespace }, "status", (current) => {
+      const known = (current.status?.conditions ?? []).filter(
+        ({ type }) => !TYPES.includes(type) || told.some((condition) => condition.type === type),
+      );
+      const conditions = told.reduce((all, condition) => setCondition(all, condition, now), known);
+      return { ...current, status: { ...current.status, ...about, conditions } };
+    });
+  }
+}
+
+function saysSo(
+  { status }: Policy,
+  told: readonly ConditionInput[],
+  about: Partial<Policy["status"]>,
+): boolean {
+  const same = TYPES.every((type) => {
+    const old = getCondition(status?.conditions, type);
+    const now = told.find((condition) => condition.type === type);
+    return old?.message === now?.message && old?.status === now?.status;
+  });
+  return (
+    same && Object.entries(about ?? {}).every(([field, value]) => Reflect.get(status ?? {}, field) === value)
+  );
+}
+
+const proven = ({ spec: { failover } }: Policy) =>
+  failover
+    ? `; they find room elsewhere when any ${failover.losses > 1 ? `${failover.losses} ${failover.per}s are` : `${failover.per} is`} lost`
+    : "";
+
+function satisfied(estate: Estate, policy: Policy, lost: readonly string[]): ConditionInput {
+  const index = indexOf(estate);
+  const chosen = index.membersOf(policy).flatMap((i) => index.machines[i] ?? []);
+  const broken = chosen.flatMap((machine) => {
+    const host = index.hosts.get(machine.host ?? "");
+    if (!host) return [`${machine.name} has no host`];
+    const why = obstacle(estate, machine, host, [policy]);
+    return why ? [`${machine.name} on ${host.name}: ${why}`] : [];
+  });
+  broken.push(...lost);
+  const type = "Satisfied";
+  return broken.length === 0
+    ? {
+        type,
+        status: "True",
+        reason: "Satisfied",
+        message: `holds for ${chosen.length} machines${proven(policy)}`,
+      }
+    : { type, status: "False", reason: "NotSatisfied", message: broken.join("; ") };
+}
+
+function feasible(index: EstateIndex, policy: Policy): ConditionInput[] {
+  const told = feasibility(index, policy);
+  if (!told) return [];
+  const [status, reason] = told.feasible
+    ? (["True", "HostsKeepRules"] as const)
+    : (["False", "NoHost"] as const);
+  return [{ type: "Feasible", status, reason, message: told.message }];
+}
+
+const contradictory = (told: readonly string[] | undefined): ConditionInput[] =>
+  told ? [{ type: "Contradicted", status: "True", reason: "OtherPolicy", message: told.join("; ") }] : [];

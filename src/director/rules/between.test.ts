@@ -1,0 +1,273 @@
+/** Rules that contradict each other: of one policy and of two, when they are written and with the machines that are there. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { INVALID } from "../../resource/invalid.ts";
+import type { Lookup } from "../../resource/kind.ts";
+import { checkPolicy, warnPolicy } from "../checks.ts";
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
+import type { Policy } from "../kinds.ts";
+import { hostView } from "../testing/powered.ts";
+import { contradicted } from "./contradicted.ts";
+import { obstacle } from "./rules.ts";
+
+const policy = (
+  name: string,
+  spec: Partial<Policy["spec"]>,
+  labels: Record<string, string> = { app: "web" },
+  namespace = "default",
+): Policy => ({
+  apiVersion: "vireo.dev/v2",
+  kind: "Policy",
+  metadata: { name, namespace },
+  spec: { selector: { matchLabels: labels }, automation: "act", priority: 0, ...spec },
+});
+const lookup = (...policies: Policy[]): Lookup => ({
+  // Nothing else is looked up.
+  list: <T>() => policies as unknown as readonly T[],
+});
+const refused = (own: Policy, ...others: Policy[]) =>
+  checkPolicy(own, undefined, lookup(...others)).map(({ field, message }) => `${field}: ${message}`);
+const warned = (own: Policy, ...others: Policy[]) => warnPolicy(own, undefined, lookup(...others));
+
+const SSD = { required: ["host.disk.ssd"] };
+const NO_SSD = { required: ['host.site == "north"', "!host.disk.ssd"] };
+
+describe("of one policy", () => {
+  it.each([
+    [{ keepTogether: "host", spread: "host" }, "spec.spread", '"host"'],
+    [{ keepTogether: "host", spread: "rack" }, "spec.spread", '"rack"'],
+    [{ keepTogether: "rack", spread: "site" }, "spec.spread", '"site"'],
+    [
+      { keepTogether: "host", atMost: { per: "feed", machines: 1 } },
+      "spec.atMost",
+      '{"per":"feed","machines":1}',
+    ],
+  ] as const)("refuses %j", (spec, field, value) => {
+    const together = `can never hold together with spec.keepTogether, which puts all on one ${spec.keepTogether}`;
+    expect(refused(policy("a", spec))).toEqual([`${field}: Invalid value: ${value}: ${together}`]);
+  });
+
+  it.each([
+    { keepTogether: "rack", spread: "host" },
+    { keepTogether: "site", atMost: { per: "rack", machines: 1 } },
+    { keepTogether: "host", atMost: { per: "host", machines: 2 } },
+    { keepApart: "host", spread: "rack", atMost: { per: "site", percent: 50 } },
+  ] as const)("takes %j", (spec) => {
+    expect(refused(policy("a", spec))).toEqual([]);
+  });
+
+  it("does not hold what was stored before against who changes something else", () => {
+    const old = policy("a", { keepTogether: "host", spread: "host" });
+    const next = policy("a", { keepTogether: "host", spread: "host", priority: 7 });
+    expect(checkPolicy(next, old, lookup())).toEqual([]);
+    const worse = policy("a", { keepTogether: "host", spread: "rack" });
+    expect(checkPolicy(worse, old, lookup())).toHaveLength(1);
+  });
+});
+
+describe("of two policies, when one is written", () => {
+  it("refuses a new one of which no machine could ever be placed, and names both rules", () => {
+    expect(refused(policy("b", NO_SSD), policy("a", SSD))).toEqual([
+      'spec.required[1]: Invalid value: "!host.disk.ssd": can never hold together with spec.required[0] (host.disk.ssd) of policy "a", which chooses all machines that this policy does: there is no host for any of them',
+    ]);
+    const wide = policy("b", NO_SSD, {});
+    expect(refused(wide, policy("a", SSD))[0]).toMatch(
+      /of policy "a", all machines of which this policy chooses: there is no host for any of them$/,
+    );
+    const narrow = policy("b", NO_SSD, { app: "web", tier: "x" });
+    expect(refused(narrow, policy("a", SSD))[0]).toMatch(/which chooses all machines that this policy does/);
+  });
+
+  it("takes one whose machines are others', or may be", () => {
+    const own = policy("b", NO_SSD);
+    for (const other of [
+      policy("a", SSD, { app: "db" }),
+      policy("a", SSD, { tier: "x" }),
+      policy("b", SSD),
+    ]) {
+      expect(refused(own, other)).toEqual([]);
+      expect(warned(own, other)).toEqual([]);
+    }
+    const going = policy("a", SSD);
+    going.metadata.deletionTimestamp = "2026-01-01T00:00:00Z";
+    expect(refused(own, going)).toEqual([]);
+    // It cannot be read: nobody knows what it wants.
+    const odd = { ...policy("a", SSD), metadata: { name: "a", annotations: { [INVALID]: "spec: odd" } } };
+    expect(refused(own, odd)).toEqual([]);
+  });
+
+  it("takes a change of one, with a warning: two can only be changed one after the other", () => {
+    const [other, old, own] = [policy("a", SSD), policy("b", SSD), policy("b", NO_SSD)];
+    expect(checkPolicy(own, old, lookup(other))).toEqual([]);
+    expect(warnPolicy(own, old, lookup(other))).toEqual([
+      'spec.required[1] (!host.disk.ssd) can never hold together with spec.required[0] (host.disk.ssd) of policy "a", which chooses all machines that this policy does: there is no host for any of them',
+    ]);
+    const same = policy("b", { ...NO_SSD, priority: 3 });
+    expect(warnPolicy(same, own, lookup(other))).toEqual([]);
+  });
+
+  it("warns of those that keep machines together and apart: one of them can be placed", () => {
+    const [apart, together] = [policy("a", { keepApart: "rack" }), policy("b", { keepTogether: "host" })];
+    expect(refused(together, apart)).toEqual([]);
+    expect(warned(together, apart)).toEqual([
+      'spec.keepTogether (host) can never hold together with spec.keepApart (rack) of policy "a", which chooses all machines that this policy does: two of them cannot both be placed',
+    ]);
+    expect(warned(apart, together)).toEqual([
+      'spec.keepApart (rack) can never hold together with spec.keepTogether (host) of policy "b", which chooses all machines that this policy does: two of them cannot both be placed',
+    ]);
+    expect(warned(policy("b", { keepTogether: "rack" }), policy("a", { keepApart: "host" }))).toEqual([]);
+    expect(warned(together, policy("a", { atMost: { per: "host", machines: 1 } }))).toHaveLength(1);
+    expect(warned(together, policy("a", { atMost: { per: "host", machines: 2 } }))).toEqual([]);
+  });
+
+  it("of shares and of spreading counts that the other may choose more machines", () => {
+    const together = policy("b", { keepTogether: "host" });
+    for (const spec of [{ spread: "host" }, { atMost: { per: "host", percent: 50 } }] as const) {
+      expect(warned(together, policy("a", spec))).toHaveLength(1);
+      expect(warned(together, policy("a", spec, { app: "web", tier: "x" }))).toHaveLength(1);
+      expect(warned(together, policy("a", spec, {}))).toEqual([]);
+      expect(warned(policy("a", spec, {}), together)).toEqual([]);
+      expect(warned(policy("a", spec), together)).toHaveLength(1);
+    }
+  });
+
+  it("refuses to want hosts for itself that are dedicated to machines of others", () => {
+    const wants = (...owners: string[]) => ({ required: [`host.dedicatedTo in ${JSON.stringify(owners)}`] });
+    expect(refused(policy("a", wants("default/db")), policy("db", {}, { app: "db" }))).toEqual([
+      'spec.required[0]: Invalid value: "host.dedicatedTo in [\\"default/db\\"]": can never hold: hosts dedicated to default/db take only machines that it chooses, and it chooses none of this policy\'s',
+    ]);
+    expect(refused(policy("a", wants("shop/a")))).toHaveLength(1);
+    expect(refused(policy("a", wants("default/a")))).toEqual([]);
+    expect(refused(policy("a", wants("", "default/db")), policy("db", {}, { app: "db" }))).toEqual([]);
+    // One that is made later may choose them.
+    expect(refused(policy("a", wants("default/later")))).toEqual([]);
+    expect(refused(policy("a", wants("default/db")), policy("db", {}))).toEqual([]);
+  });
+});
+
+const GiB = 2 ** 30;
+const host = (name: string, more: Partial<HostView> = {}) =>
+  hostView(name, { cpus: 64, memoryBytes: 64 * GiB, ...more });
+const machine = (name: string, labels: Record<string, string>, on?: string): MachineView => ({
+  key: `default/${name}`,
+  namespace: "default",
+  name,
+  labels,
+  cpus: 1,
+  memoryBytes: GiB,
+  ...(on ? { host: on } : {}),
+  movable: true,
+  since: 0,
+});
+const told = (policies: Policy[], machines: MachineView[], hosts = [host("x"), host("y", { ssd: true })]) => {
+  const found = contradicted({ hosts, machines, policies, odd: [] });
+  return policies.map((each) => found.get(each) ?? []);
+};
+const BOTH = { app: "web", tier: "x" };
+
+describe("with the machines that are there", () => {
+  it("tells both policies of the rule of the other, and which machines cannot be placed for it", () => {
+    const policies = [policy("a", SSD), policy("b", NO_SSD, { tier: "x" })];
+    expect(told(policies, [machine("m", BOTH), machine("n", { app: "web" })])).toEqual([
+      [
+        'spec.required[0] (host.disk.ssd) can never hold together with spec.required[1] (!host.disk.ssd) of policy "b", for m',
+      ],
+      [
+        'spec.required[1] (!host.disk.ssd) can never hold together with spec.required[0] (host.disk.ssd) of policy "a", for m',
+      ],
+    ]);
+    expect(told(policies, [machine("m", { app: "web" }), machine("n", { tier: "x" })])).toEqual([[], []]);
+  });
+
+  it("counts machines, and places, where it is about several", () => {
+    const policies = [policy("a", { keepTogether: "host" }), policy("b", { spread: "host" }, { tier: "x" })];
+    const machines = [machine("m", BOTH), machine("n", BOTH)];
+    expect(told(policies, machines)[0]).toEqual([
+      'spec.keepTogether (host) can never hold together with spec.spread (host) of policy "b", for m, n',
+    ]);
+    expect(told(policies, machines, [host("x")])).toEqual([[], []]);
+    expect(told(policies, machines.slice(1))).toEqual([[], []]);
+    // A third may be on the other host.
+    expect(told(policies, [...machines, machine("o", { tier: "x" })])).toEqual([[], []]);
+    const most = [
+      policy("a", { keepTogether: "host" }),
+      policy("b", { atMost: { per: "host", machines: 2 } }),
+    ];
+    const many = Array.from({ length: 5 }, (_, i) => machine(`m${i}`, BOTH));
+    expect(told(most, many)[1]).toEqual([
+      'spec.atMost (2 per host) can never hold together with spec.keepTogether (host) of policy "a", for m0, m1, m2, … (5 machines)',
+    ]);
+    expect(told(most, many.slice(3))).toEqual([[], []]);
+  });
+
+  it("tells of machines that are kept together and of which others want what no one place has", () => {
+    const together = policy("all", { keepTogether: "host" }, {});
+    const policies = [together, policy("a", SSD), policy("b", NO_SSD, { app: "db" })];
+    const machines = [machine("m", { app: "web" }), machine("n", { app: "db" })];
+    expect(told(policies, machines)[0]).toEqual([
+      'spec.keepTogether (host) can never hold: policy "a" wants host.disk.ssd (spec.required[0]) for m, and policy "b" !host.disk.ssd (spec.required[1]) for n',
+    ]);
+    // Two hosts of a rack may differ in their disks, not in their site.
+    const inRack = { ...together, spec: { ...together.spec, keepTogether: "rack" as const } };
+    expect(told([inRack, ...policies.slice(1)], machines)[0]).toEqual([]);
+    const south = policy("a", { required: ['host.site == "south"'] });
+    expect(told([inRack, south, policies[2] as Policy], machines)[0]).toHaveLength(1);
+  });
+
+  it("tells of dedicated hosts that do not take machines, or not those that they are kept together with", () => {
+    const own = policy("a", { required: ['host.dedicatedTo == "default/a"'] });
+    const machines = [machine("m", { app: "web" }), machine("n", { app: "db" })];
+    const together = policy("all", { keepTogether: "host" }, {});
+    expect(told([own, together], machines)).toEqual([
+      [],
+      [
+        'spec.keepTogether (host) can never hold together with spec.required[0] (host.dedicatedTo == "default/a") of policy "a", for m and n: those hosts do not take the latter',
+      ],
+    ]);
+    expect(told([own, together], machines.slice(0, 1))).toEqual([[], []]);
+    const others = policy("b", { required: ['host.dedicatedTo == "default/a"'] }, {});
+    expect(told([own, others], machines)[1]).toEqual([
+      'spec.required[0] (host.dedicatedTo == "default/a") can never hold for n: hosts dedicated to default/a take only machines that it chooses',
+    ]);
+  });
+
+  it("what it tells of can indeed not be, in any estate", () => {
+    const seen = { contradicted: 0 };
+    const level = fc.constantFrom("host" as const, "rack" as const, "site" as const);
+    const rule = fc.constantFrom("host.disk.ssd", "!host.disk.ssd", 'host.site == "s0"', 'host.site != "s0"');
+    const spec = fc.oneof(
+      fc.record({ required: fc.array(rule, { minLength: 1, maxLength: 1 }) }),
+      level.map((keepTogether) => ({ keepTogether })),
+      level.map((keepApart) => ({ keepApart })),
+      level.map((spread) => ({ spread })),
+      fc.record({ per: level, machines: fc.integer({ min: 1, max: 2 }) }).map((atMost) => ({ atMost })),
+      fc.record({ per: level, percent: fc.constantFrom(30, 50, 70) }).map((atMost) => ({ atMost })),
+    );
+    const labels = fc.constantFrom({ app: "web" }, { tier: "x" }, BOTH, BOTH, BOTH);
+    const hosts = [0, 1, 2, 3].map((i) =>
+      host(`h${i}`, { ssd: i % 2 === 0, rack: `r${i >> 1}`, site: `s${i === 3 ? 1 : 0}` }),
+    );
+    fc.assert(
+      fc.property(spec, spec, fc.array(labels, { minLength: 2, maxLength: 4 }), (first, second, all) => {
+        const policies = [policy("a", first), policy("b", second, { tier: "x" })];
+        const machines = all.map((each, i) => machine(`m${i}`, each));
+        if (told(policies, machines, hosts).flat().length === 0) return;
+        seen.contradicted++;
+        // Every way to place all of them.
+        for (let way = 0; way < hosts.length ** machines.length; way++) {
+          const placed = machines.map((each, i) => ({
+            ...each,
+            host: `h${Math.floor(way / hosts.length ** i) % hosts.length}`,
+          }));
+          const estate: Estate = { hosts, machines: placed, policies, odd: [] };
+          const holds = placed.every(
+            (each) => !obstacle(estate, each, hosts.find(({ name }) => name === each.host) as HostView),
+          );
+          expect(holds && way).toBe(false);
+        }
+      }),
+      { numRuns: 400, seed: 5 },
+    );
+    expect(seen.contradicted).toBeGreaterThan(20);
+  });
+});

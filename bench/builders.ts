@@ -14,8 +14,9 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, wri
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Recipe } from "../src/images/recipe.ts";
+import { answers } from "../src/images/testing/answers.ts";
 import { run, succeeds } from "../src/system/run.ts";
-import { answers, build, EXAMPLE } from "./appliance.ts";
+import { build, EXAMPLE } from "./appliance.ts";
 import { count, median } from "./measure.ts";
 
 const rounds = count(process.argv[2], 1, "ROUNDS");

@@ -10,8 +10,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Format, Recipe } from "../src/images/recipe.ts";
+import { answers } from "../src/images/testing/answers.ts";
 import { run } from "../src/system/run.ts";
-import { answers, build, EXAMPLE } from "./appliance.ts";
+import { build, EXAMPLE } from "./appliance.ts";
 import { count, median } from "./measure.ts";
 
 const rounds = count(process.argv[2], 3, "ROUNDS");

@@ -159,6 +159,49 @@ it("is the same, bit for bit, when it is built elsewhere from its lock", async (
   );
 });
 
+it("that could not have what its recipe says is refused before anything is unpacked, with each field", async () => {
+  const begun: string[] = [];
+  const wrong: Recipe = {
+    ...recipe,
+    users: [{ name: "ada", groups: ["adm", "vidoe"], shell: "/bin/zsh" }],
+    locale: "de_XX.UTF-8",
+    services: [
+      { name: "greet", command: "/usr/bin/greet" },
+      { name: "web", command: "/usr/sbin/httdp -f" },
+      { name: "other", command: "/bin/httpd -f" },
+    ],
+    firstBoot: "#!/usr/bin/env python3\n",
+    files: [
+      ...recipe.files,
+      { path: "/etc/qemu", content: "" },
+      { path: "/usr/bin/greet/more", content: "" },
+    ],
+  };
+  const { firstBoot: _, ...withServices } = wrong;
+  const progress = (stage: string) => void begun.push(stage);
+  const options = { name: "wrong", folder: join(folder, "wrong"), cache: CACHE, progress };
+  const says = (recipe: Recipe) =>
+    buildImage({ ...options, recipe }).then(
+      () => [],
+      (error: Error) => error.message.split("; recipe."),
+    );
+  expect(await says(wrong)).toEqual([
+    "recipe.files[1].path: /etc/qemu is a folder in the image; name a file in it",
+    "files[2].path: /usr/bin/greet/more is to be in /usr/bin/greet, which is a file of the recipe, too",
+    "users[0].groups[1]: the image has no group vidoe; did you mean video?",
+    expect.stringMatching(
+      /^users\[0\]\.shell: the image has no \/bin\/zsh; .*name its package in recipe\.packages$/,
+    ),
+    "firstBoot: its first line names python3, which the image does not have; name its package in recipe.packages",
+    expect.stringMatching(/^locale: there is no de_XX; of that language there is de_AT, .*de_DE/),
+  ]);
+  expect(await says(withServices)).toContainEqual(
+    "services[1].command: the image has no /usr/sbin/httdp; did you mean /usr/sbin/httpd? Else name its package in recipe.packages",
+  );
+  expect(begun).toEqual(["packages", "packages"]);
+  expect(readdirSync(options.folder)).toEqual([]);
+});
+
 it("that nobody wants any more ends before its next stage, and leaves nothing", async () => {
   const cancel = new AbortController();
   const begun: string[] = [];

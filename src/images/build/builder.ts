@@ -36,6 +36,7 @@ import type { Signer } from "../trust/signature.ts";
 import { cdLoaders, makeBootDisk, uuidOf } from "./boot-disk.ts";
 import { pruneCache } from "./cache.ts";
 import { makeReadOnlyDisk, makeRootDisk } from "./disk.ts";
+import { requireExpected } from "./expected.ts";
 import { type Fetched, fetchPackages, isBusybox, lockOf } from "./fetch.ts";
 import { type Packing, packInitrd } from "./initrd.ts";
 import { addModules, allModules, kernelPayload, makeInitrd } from "./kernel.ts";
@@ -134,6 +135,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
     unsealed,
   };
   try {
+    await requireExpected(work, recipe, { inRoot: packages.inRoot, archives });
     const { raw, kernel, initrd, ...parts } = await assemble(
       work,
       { recipe, packages, contents, digest, archives },

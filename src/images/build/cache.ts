@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { join } from "node:path";
 
-const KINDS = ["kernels", "loaders", "layers", "disks", "roots"] as const;
+const KINDS = ["kernels", "loaders", "layers", "disks", "roots", "lists"] as const;
 type Kind = (typeof KINDS)[number];
 
 /** What nobody used for so long goes. */

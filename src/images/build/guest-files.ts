@@ -193,6 +193,8 @@ games:x:60:
 users:x:100:
 nogroup:x:65534:
 `;
+/** Those that slim images have. */
+export const SLIM_GROUPS: readonly string[] = GROUP.split("\n").flatMap((line) => line.split(":")[0] || []);
 
 const GUEST_AGENT =
   "::respawn:/usr/sbin/qemu-ga -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0";

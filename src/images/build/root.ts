@@ -13,13 +13,15 @@ import { guestFiles } from "./guest-files.ts";
 import type { Layer } from "./initrd.ts";
 import { minimize } from "./minimize.ts";
 import { minimizeTraced } from "./minimize-traced.ts";
+import { merged } from "./package-lists.ts";
 import { runPackaged } from "./packaged.ts";
 import { rooted, rootedEntry, writeRooted } from "./rooted.ts";
 import { unpackPackage } from "./unpack-package.ts";
 import { addUsers } from "./users.ts";
 import { step, type Workshop } from "./workshop.ts";
 
-const FOLDERS = [
+/** That each slim image has. */
+export const FOLDERS = [
   "dev",
   "proc",
   "sys",
@@ -46,14 +48,19 @@ export function basePackages(recipe: Recipe): string[] {
   ];
 }
 
-/** Debian's packages still have some of their files in /bin, /sbin and /lib. */
-const merged = (path: string) => path.replace(/^\/(bin|sbin|lib|lib64)\//, "/usr/$1/");
-
 export interface Root {
   /** The moment that no file of it is newer than, in seconds since 1970. */
   epoch: number;
   /** What each archive brought, and of slim images each package; some of it may have been left out, or be other files now. */
   layers: Layer[];
+}
+
+/** Makes the folder `root` with /usr, and what is only a link into it: packages still have some of their files there. */
+export async function makeMerged(root: string): Promise<void> {
+  for (const name of ["bin", "sbin", "lib", "lib64"]) {
+    await mkdir(await rooted(root, `/usr/${name}`), { recursive: true });
+    await symlink(`usr/${name}`, await rootedEntry(root, `/${name}`));
+  }
 }
 
 /** Makes the folder `root`. @throws Error */
@@ -68,10 +75,7 @@ export async function makeRoot(
   }: { debs: readonly Package[]; contents: readonly LockedPackage[]; digest: string; archives: string },
   recipe: Recipe,
 ): Promise<Root> {
-  for (const name of ["bin", "sbin", "lib", "lib64"]) {
-    await mkdir(await rooted(root, `/usr/${name}`), { recursive: true });
-    await symlink(`usr/${name}`, await rootedEntry(root, `/${name}`));
-  }
+  await makeMerged(root);
   for (const name of FOLDERS) await mkdir(await rooted(root, `/${name}`), { recursive: true });
   // Relative: tar follows it, and must stay within the image.
   await symlink("../run", await rootedEntry(root, "/var/run"));
@@ -130,7 +134,7 @@ async function writeRecords(root: string, debs: readonly Package[]): Promise<voi
 const MOST_LISTED = 2 ** 20;
 
 /** What busybox can be, as paths without "/" at the beginning. Runs it: only while nothing but packages is in the root. */
-async function appletsOf(work: Workshop, root: string): Promise<string[]> {
+export async function appletsOf(work: Workshop, root: string): Promise<string[]> {
   const list = join(work.folder, "applets");
   await writeFile(list, "");
   const command = [

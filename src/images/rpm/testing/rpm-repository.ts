@@ -53,7 +53,7 @@ function specOf(rpm: TestRpm, files: string): string {
 }
 
 /** Makes the package. @returns its path */
-async function build(folder: string, rpm: TestRpm): Promise<string> {
+export async function buildRpm(folder: string, rpm: TestRpm): Promise<string> {
   const at = join(folder, `${rpm.name}-${rpm.version ?? "1.0"}`);
   mkdirSync(at, { recursive: true });
   const files = join(at, "files");
@@ -107,7 +107,7 @@ export async function serveRpms(
   // One that several folders have is made once.
   const made = new Map<TestRpm, string>();
   for (const rpm of new Set(Object.values(parts).flat()))
-    made.set(rpm, await build(join(folder, "build"), rpm));
+    made.set(rpm, await buildRpm(join(folder, "build"), rpm));
   const signed = [...made].flatMap(([{ name }, path]) => (unsigned.includes(name) ? [] : [path]));
   const defines = [`_gpg_path ${home}`, "_gpg_name rpms@example", "__gpg /usr/bin/gpg"];
   const signing = ["--addsign", ...defines.flatMap((define) => ["--define", define]), ...signed];

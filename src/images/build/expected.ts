@@ -1,0 +1,258 @@
+/**
+ * Whether an image will have what its recipe takes for granted: groups and shells of users, language, time zone, units and programs of services, places for its files. It is looked for in
+ * the packages and in what the recipe brings, before anything is unpacked or installed. What only a script of a package could make is left to the build where such a script names it:
+ * the build looks again at what is really there.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { join, posix } from "node:path";
+import { archiveFile } from "../archives/store.ts";
+import { tarMembers } from "../import/tar.ts";
+import { nearest } from "../packages/nearest.ts";
+import type { Package } from "../packages/packages.ts";
+import type { Recipe } from "../recipe.ts";
+import { isRpm } from "../releases/release.ts";
+import { releaseOf } from "../releases/releases.ts";
+import { MAX_ARCHIVE_MEMBERS } from "../shared.ts";
+import { DEFAULT_LOCALE } from "./customize.ts";
+import { SLIM_GROUPS } from "./guest-files.ts";
+import { listPackages, merged } from "./package-lists.ts";
+import { appletsOf, FOLDERS, makeMerged } from "./root.ts";
+import { unpackPackage } from "./unpack-package.ts";
+import type { Workshop } from "./workshop.ts";
+
+/** What there will be in an image, as far as it can be known. Paths are absolute, with /bin, /sbin and /lib in /usr. */
+export interface Known {
+  /** Of packages, links too. */
+  files: ReadonlySet<string>;
+  folders: ReadonlySet<string>;
+  /** Of the recipe itself. */
+  brought: ReadonlySet<string>;
+  /** What busybox can be: paths. */
+  applets: ReadonlySet<string>;
+  /** By scripts and lists of packages that make groups, units and links. */
+  said: string;
+}
+
+/** @throws Error naming all fields that are wrong */
+export async function requireExpected(
+  work: Workshop,
+  recipe: Recipe,
+  { inRoot, archives }: { inRoot: readonly Package[]; archives: string },
+): Promise<void> {
+  if (!takesSomething(recipe)) return;
+  const lists = await listPackages(work, inRoot);
+  const brought = new Set((recipe.files ?? []).map(({ path }) => merged(posix.normalize(path))));
+  for (const { path = "/", sha256 } of recipe.archives ?? [])
+    for (const { name } of await tarMembers(archiveFile(archives, sha256), MAX_ARCHIVE_MEMBERS).catch(
+      () => [],
+    ))
+      brought.add(merged(posix.join(path, posix.normalize(`/${name}`)).replace(/\/$/, "")));
+  const busybox = recipe.mode === "full" ? undefined : inRoot.find(({ name }) => /^busybox/.test(name));
+  const wrong = unexpected(recipe, {
+    files: new Set(lists.flatMap(({ files }) => files)),
+    folders: new Set([
+      ...(recipe.mode === "full" ? [] : FOLDERS.map((name) => `/${name}`)),
+      ...lists.flatMap(({ files, folders }) => [...folders, ...files.flatMap(parents)]),
+    ]),
+    brought,
+    applets: new Set(busybox ? await appletsIn(work, busybox) : []),
+    said: lists.map(({ said }) => said).join("\n"),
+  });
+  if (wrong.length > 0) throw new Error(wrong.join("; "));
+}
+
+const takesSomething = ({ users, services, locale, timeZone, files, directories, firstBoot }: Recipe) =>
+  [users, services, files, directories].some((each) => each?.length) ||
+  [locale, timeZone, firstBoot].some((each) => each !== undefined);
+
+async function appletsIn(work: Workshop, { file }: Package): Promise<string[]> {
+  const root = await mkdtemp(join(work.folder, "applets-"));
+  try {
+    await makeMerged(root);
+    await unpackPackage(work, file, root);
+    return (await appletsOf(work, root)).map((path) => merged(`/${path}`));
+  } finally {
+    await rm(root, { recursive: true, force: true });
+  }
+}
+
+/** @returns what is wrong, for users, each with its field. Pure. */
+export function unexpected(recipe: Recipe, known: Known): string[] {
+  const has = (path: string): boolean => {
+    const at = merged(posix.normalize(path));
+    if ([known.files, known.folders, known.brought].some((some) => some.has(at))) return true;
+    // What is on the way may be a link.
+    return parents(at).some((each) => known.files.has(each) || known.brought.has(each));
+  };
+  const says = (word: string) =>
+    new RegExp(`(?<![\\w-])${word.replace(/[^\w]/g, "\\$&")}(?![\\w-])`).test(known.said);
+  const hasProgram = (path: string) =>
+    has(path) || known.applets.has(merged(path)) || says(posix.basename(path));
+  const about = { recipe, known, has, says, hasProgram };
+  return [
+    ...wrongPlaces(about),
+    ...wrongUsers(about),
+    ...wrongServices(about),
+    ...wrongScript(about),
+    ...wrongLanguage(about),
+  ];
+}
+
+interface About {
+  recipe: Recipe;
+  known: Known;
+  has: (path: string) => boolean;
+  /** Whether a script, or a list, has this word. */
+  says: (word: string) => boolean;
+  hasProgram: (path: string) => boolean;
+}
+
+/** Folders above it, without "/". */
+function parents(path: string): string[] {
+  const above = posix.dirname(path);
+  return above === "/" || above === "." ? [] : [above, ...parents(above)];
+}
+
+const PROGRAM_FOLDERS = /^\/usr\/(?:local\/)?s?bin\/([^/]+)$/;
+
+/** A program of nearly this name, for the end of a sentence. */
+function suggestion(path: string, { files, brought, applets }: Known): string {
+  const programs = new Map<string, string>();
+  for (const file of [...applets, ...files, ...brought]) {
+    const name = PROGRAM_FOLDERS.exec(file)?.[1];
+    if (name) programs.set(name, file);
+  }
+  const near = nearest(posix.basename(path), [...programs.keys()]).map((name) => programs.get(name));
+  const meant = near.length ? `did you mean ${near.join(" or ")}? Else ` : "";
+  return `; ${meant}name its package in recipe.packages`;
+}
+
+function wrongPlaces({ recipe: { files = [], directories = [] }, known }: About): string[] {
+  const own = new Set(files.map(({ path }) => merged(posix.normalize(path))));
+  const above = (path: string) => parents(path).find((each) => own.has(each));
+  return [
+    ...files.flatMap(({ path }, i) => {
+      const at = merged(posix.normalize(path));
+      const field = `recipe.files[${i}].path`;
+      if (path.endsWith("/") || known.folders.has(at))
+        return [`${field}: ${path} is a folder in the image; name a file in it`];
+      const file = above(at);
+      return file ? [`${field}: ${path} is to be in ${file}, which is a file of the recipe, too`] : [];
+    }),
+    ...directories.flatMap((path, i) => {
+      const at = merged(posix.normalize(path).replace(/(.)\/$/, "$1"));
+      const file = own.has(at) ? at : above(at);
+      return file
+        ? [`recipe.directories[${i}]: ${path} cannot be made: ${file} is a file of the recipe`]
+        : [];
+    }),
+  ];
+}
+
+function wrongUsers({ recipe, known, says, hasProgram }: About): string[] {
+  const { users = [], mode } = recipe;
+  const isOurs = known.brought.has("/etc/group");
+  return users.flatMap(({ groups = [], shell }, i) => {
+    const own = users.slice(0, i + 1).map(({ name }) => name);
+    const isThere = (group: string) =>
+      isOurs || own.includes(group) || (mode === "full" ? says(group) : SLIM_GROUPS.includes(group));
+    return [
+      ...groups.flatMap((group, j) => {
+        if (isThere(group)) return [];
+        const all = mode === "full" ? groupsSaid(known.said) : SLIM_GROUPS;
+        const near = nearest(group, [...all, ...own]);
+        const hint = near.length
+          ? `; did you mean ${near.join(" or ")}?`
+          : mode === "full"
+            ? "; name the package that makes it in recipe.packages"
+            : `; it has ${SLIM_GROUPS.join(", ")}`;
+        return [`recipe.users[${i}].groups[${j}]: the image has no group ${group}${hint}`];
+      }),
+      ...(shell === undefined || hasProgram(shell)
+        ? []
+        : [`recipe.users[${i}].shell: the image has no ${shell}${suggestion(shell, known)}`]),
+    ];
+  });
+}
+
+/** Of group(5) and sysusers.d(5). */
+const groupsSaid = (said: string) => [
+  ...new Set(
+    [...said.matchAll(/^(?:([a-z_][\w-]*):[^:\n]*:\d+:|[gu]\s+([a-z_][\w-]*)\s)/gm)].map(
+      (found) => found[1] ?? found[2] ?? "",
+    ),
+  ),
+];
+
+/** A command that begins with a path where packages have programs; in other folders they may come later: on a data disk, say. */
+const PACKAGED_PROGRAM = /^(\/(?:usr\/)?(?:s?bin|lib(?:exec)?|games)\/[\w./+-]+)(?:\s|$)/;
+
+const UNITS = ["/usr/lib/systemd/system", "/etc/systemd/system"];
+
+function wrongServices({ recipe, known, has, says, hasProgram }: About): string[] {
+  return (recipe.services ?? []).flatMap(({ name, command }, i) => {
+    const field = `recipe.services[${i}]`;
+    if (command === undefined) {
+      const unit = `${name}.service`;
+      if (UNITS.some((folder) => has(`${folder}/${unit}`)) || says(unit)) return [];
+      const units = [...known.files, ...known.brought].filter((path) => UNITS.includes(posix.dirname(path)));
+      const near = nearest(
+        unit,
+        units.map((path) => posix.basename(path)),
+      );
+      return [
+        `${field}: no package brings the unit ${unit}${near.length ? `; did you mean ${near.map((each) => each.replace(/\.service$/, "")).join(" or ")}?` : "; name its package in recipe.packages, or give a command"}`,
+      ];
+    }
+    const program = PACKAGED_PROGRAM.exec(command)?.[1];
+    // What a first-boot script brings is there before it.
+    if (program === undefined || recipe.firstBoot !== undefined || hasProgram(program)) return [];
+    return [`${field}.command: the image has no ${program}${suggestion(program, known)}`];
+  });
+}
+
+/** Its interpreter. */
+function wrongScript({ recipe: { firstBoot = "" }, known, hasProgram }: About): string[] {
+  const [, program = "", argument = ""] = /^#!\s*(\/\S+)(?:[ \t]+(\S+))?/.exec(firstBoot) ?? [];
+  if (program === "") return [];
+  const inPath = ["/usr/bin", "/usr/sbin", "/usr/local/bin"].map((folder) => `${folder}/${argument}`);
+  const missing = !hasProgram(program)
+    ? program
+    : posix.basename(program) === "env" && argument !== "" && !inPath.some(hasProgram)
+      ? argument
+      : undefined;
+  return missing === undefined
+    ? []
+    : [
+        `recipe.firstBoot: its first line names ${missing}, which the image does not have${suggestion(missing, known)}`,
+      ];
+}
+
+const ZONES = "/usr/share/zoneinfo";
+
+function wrongLanguage({ recipe, known, has }: About): string[] {
+  const { locale = DEFAULT_LOCALE, timeZone = "UTC" } = recipe;
+  const ofRpms = isRpm(releaseOf(recipe));
+  const [folder, name] = ofRpms
+    ? ["/usr/lib/locale", locale.replace(".UTF-8", ".utf8")]
+    : ["/usr/share/i18n/locales", locale.replace(".UTF-8", "")];
+  const below = (at: string) =>
+    [...known.files, ...known.folders].flatMap((path) =>
+      path.startsWith(`${at}/`) ? [path.slice(at.length + 1)] : [],
+    );
+  const missing: string[] = [];
+  if (locale !== DEFAULT_LOCALE && !has(`${folder}/${name}`)) {
+    const near = below(folder).filter(
+      (each) => each.startsWith(`${locale.split("_")[0]}_`) && !each.includes("/"),
+    );
+    const hint = near.length ? `; of that language there is ${near.sort().slice(0, 8).join(", ")}` : "";
+    missing.push(`recipe.locale: there is no ${name}${hint}`);
+  }
+  if (timeZone !== "UTC" && !has(`${ZONES}/${timeZone}`)) {
+    const near = nearest(timeZone, below(ZONES));
+    missing.push(
+      `recipe.timeZone: the image's package of time zones has no ${timeZone}${near.length ? `; did you mean ${near.join(" or ")}?` : ""}`,
+    );
+  }
+  return missing;
+}

@@ -1,16 +1,21 @@
 /** Where an application comes from: a file or folder of this machine, an archive, or a URL of one. Archives are unpacked into a folder that goes afterwards. */
 import { createWriteStream } from "node:fs";
-import { lstat, mkdir, readFile, writeFile } from "node:fs/promises";
+import { chmod, lstat, mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { run } from "../../system/run.ts";
-import { ApplicationError } from "./application.ts";
+import { ApplicationError, headOf } from "./application.ts";
 import { zipContent, zipEntries } from "./zip.ts";
 
 /** More is no application but a system. */
 const MAX_BYTES = 4 * 2 ** 30;
 const UNPACK_MS = 300_000;
+const TAR = /\.(?:tar(?:\.\w+)?|t[gx]z|tbz2?)$/;
+/** Of archives. */
+const ENDING = new RegExp(`${TAR.source}|\\.(?:deb|zip|whl)$`);
+/** What a program begins with. */
+const PROGRAM = /^(?:\x7fELF|#!)/;
 
 /**
  * @param scratch an empty folder for what is downloaded and unpacked
@@ -22,15 +27,17 @@ export async function locate(what: string, scratch: string, signal?: AbortSignal
   const found = await lstat(path).catch(() => undefined);
   if (!found) throw new ApplicationError(`${what}: there is no such file or folder`);
   if (!found.isFile()) return path;
-  const into = join(scratch, "unpacked");
+  // Its place in an image is called so, too (placeOf).
+  const into = join(scratch, "unpacked", basename(path).replace(ENDING, "") || "application");
   const limits = { timeoutMs: UNPACK_MS, ...(signal ? { signal } : {}) };
   try {
+    await mkdir(dirname(into), { recursive: true });
     if (/\.deb$/.test(path)) {
       checkListed(await run("dpkg-deb", ["-c", path], limits));
       await run("dpkg-deb", ["-x", path, into], limits);
       return into;
     }
-    if (/\.(?:tar(?:\.\w+)?|t[gx]z|tbz2?)$/.test(path)) {
+    if (TAR.test(path)) {
       checkListed(await run("tar", ["-tvf", path, "--numeric-owner"], limits));
       await mkdir(into);
       // Not beyond the folder, whatever names and links are in it: tar takes care of that.
@@ -70,6 +77,8 @@ async function download(url: URL, scratch: string, signal?: AbortSignal): Promis
     },
   });
   await pipeline(Readable.fromWeb(response.body), bounded, createWriteStream(path));
+  // Modes do not come along over HTTP.
+  if (PROGRAM.test((await headOf(path, 4)).toString("latin1"))) await chmod(path, 0o755);
   return path;
 }
 

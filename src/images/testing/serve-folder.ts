@@ -14,7 +14,8 @@ export interface ServedFolder {
 export async function serveFolder(folder: string): Promise<ServedFolder> {
   const server = createServer((request, response) => {
     try {
-      response.end(readFileSync(join(folder, join("/", decodeURIComponent(request.url ?? "")))));
+      const { pathname } = new URL(request.url ?? "/", "http://folder");
+      response.end(readFileSync(join(folder, join("/", decodeURIComponent(pathname)))));
     } catch {
       response.writeHead(404).end();
     }

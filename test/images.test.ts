@@ -200,6 +200,16 @@ it("answers a picker of packages", async () => {
   expect(wrong.stderr).toBe("vireo: there is no package nginx-ligth; did you mean nginx-light?\n");
   expect(wrong.stdout).toMatch(/^busybox-static \S+ {2}.*, in every image$/m);
   await expect(get("closure?mode=fat")).rejects.toThrow("the parameter mode is slim or full");
+  const server = await get("closure?mode=full&profile=server&package=nginx-light");
+  expect(server).toMatchObject({
+    packages: expect.arrayContaining([
+      expect.objectContaining({ name: "openssh-server", base: true }),
+      expect.objectContaining({ name: "nginx-light" }),
+    ]),
+  });
+  await expect(get("closure?profile=server")).rejects.toThrow("set spec.recipe.mode to full");
+  const text = ["image", "packages", "--closure", "nginx-light", "--mode", "full", "--profile", "text"];
+  expect((await stack.vireo(text)).stdout).toMatch(/^man-db \S+ {2}.*, in every image of the profile text$/m);
 });
 
 it("boots the one disk by BIOS and by UEFI", async () => {

@@ -48,15 +48,16 @@ export async function printPackages(
 export async function printClosure(
   paths: StatePaths,
   names: readonly string[],
-  { distribution, mode }: { distribution: string; mode: string },
+  { distribution, mode, profile }: { distribution: string; mode: string; profile: string },
   print: Print,
 ): Promise<void> {
-  const query = new URLSearchParams({ mode });
+  const query = new URLSearchParams({ mode, profile });
   for (const name of names) query.append("package", name);
   const said = await ask(paths, distribution, `closure?${query}`);
   const packages = list(said.packages);
+  const every = profile === "minimal" ? "in every image" : `in every image of the profile ${profile}`;
   for (const { name, version, installedBytes, because, base } of packages) {
-    const why = because ? `for ${text(because)}` : base ? "in every image" : "asked for";
+    const why = because ? `for ${text(because)}` : base ? every : "asked for";
     print(`${text(name)} ${text(version)}  ${bytes(installedBytes)}, ${why}`);
   }
   print(

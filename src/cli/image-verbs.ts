@@ -1,6 +1,6 @@
 /** Verbs on images: their arguments and options. */
 import { type Command, Option } from "commander";
-import { KERNELS, MODES } from "../images/releases/release.ts";
+import { KERNELS, MODES, PROFILES } from "../images/releases/release.ts";
 import { DISTRIBUTION_NAMES, distributionName } from "../images/releases/releases.ts";
 import { DEFAULT_RELEASE } from "../images/shared.ts";
 import { SBOM_FORMATS, type SbomFormat } from "../images/trust/sbom.ts";
@@ -138,6 +138,11 @@ export function addImageVerbs(
     .option("--limit <count>", "how many are shown", (value) => Number(value), 20)
     .option("--closure", "show what is installed with these packages", false)
     .addOption(new Option("--mode <mode>", "of --closure: of a recipe's mode").choices(MODES).default("slim"))
+    .addOption(
+      new Option("--profile <profile>", "of --closure: of a recipe's profile")
+        .choices(PROFILES)
+        .default("minimal"),
+    )
     .action(
       async (
         words: string[],
@@ -147,6 +152,7 @@ export function addImageVerbs(
           limit: number;
           closure: boolean;
           mode: string;
+          profile: string;
         },
       ) => {
         const { printClosure, printPackages } = await import("./image-packages.ts");

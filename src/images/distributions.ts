@@ -2,7 +2,7 @@
  * Distribution: what images are made of, and what a picker of packages asks.
  *
  *   GET …/distributions/NAME/packages   ?search=web server&section=httpd&limit=50&continue=…   packages, the likeliest first; ?sections=true: all sections, too
- *   GET …/distributions/NAME/closure    ?package=nginx&package=redis&mode=slim                 what is installed with these, what it weighs, what is in the way
+ *   GET …/distributions/NAME/closure    ?package=nginx&package=redis&mode=slim&profile=…       what is installed with these, what it weighs, what is in the way
  */
 import { sendValue } from "../api/exchange.ts";
 import { type Call, integer } from "../api/resource-reads.ts";
@@ -17,7 +17,8 @@ import { Distribution } from "./kinds.ts";
 import type { Taken } from "./packages/closure.ts";
 import { PackageError } from "./packages/package-error.ts";
 import { PackageIndex } from "./packages/package-index.ts";
-import { isRpm, MODES, type Mode, withoutPicker } from "./releases/release.ts";
+import { checkMode } from "./recipe-rules.ts";
+import { isRpm, MODES, PROFILES, withoutPicker } from "./releases/release.ts";
 import { releaseOf } from "./releases/releases.ts";
 
 const LIMIT = 50;
@@ -77,19 +78,24 @@ async function packages({ exchange }: Call, index: PackageIndex): Promise<object
   };
 }
 
-const isMode = (text: string): text is Mode => MODES.some((mode) => mode === text);
+/** A parameter that is one of a few words. @throws ApiError */
+function word<T extends string>({ exchange }: Call, name: string, words: readonly T[], otherwise: T): T {
+  const text = exchange.query.get(name) ?? otherwise;
+  const found = words.find((each) => each === text);
+  if (found !== undefined) return found;
+  const all = new Intl.ListFormat("en-GB", { type: "disjunction" }).format(words);
+  throw new ApiError("BadRequest", `the parameter ${name} is ${all}, not ${JSON.stringify(text)}`);
+}
 
-async function closure({ exchange }: Call, index: PackageIndex, spec: Distribution["spec"]): Promise<object> {
-  const mode = exchange.query.get("mode") ?? "slim";
-  if (!isMode(mode))
-    throw new ApiError(
-      "BadRequest",
-      `the parameter mode is ${MODES.join(" or ")}, not ${JSON.stringify(mode)}`,
-    );
-  const chosen = [...new Set(exchange.query.getAll("package"))];
+async function closure(call: Call, index: PackageIndex, spec: Distribution["spec"]): Promise<object> {
+  const mode = word(call, "mode", MODES, "slim");
+  const profile = word(call, "profile", PROFILES, "minimal");
+  const [refused] = checkMode({ ...spec, mode, profile, packages: [] });
+  if (refused) throw new ApiError("BadRequest", `the parameter profile: ${refused.message}`);
+  const chosen = [...new Set(call.exchange.query.getAll("package"))];
   if (chosen.length > CHOSEN)
     throw new ApiError("BadRequest", `the parameter package may be given ${CHOSEN} times at most`);
-  const recipe = { ...spec, packages: [] };
+  const recipe = { ...spec, profile, packages: [] };
   const base = mode === "slim" ? basePackages(recipe) : fullPackages(recipe);
   const { packages, unknown, conflicts } = await index.closure([...base, ...chosen], mode);
   const isBase = ({ name, essential }: Taken) =>

@@ -28,7 +28,7 @@ beforeAll(async () => {
   const pki = await Pki.open(paths.pki);
   plane = await openControlPlane();
   const { client, service } = plane;
-  const subresources = imageSubresources({ client, logs: folder, signer: signerOf(Buffer.alloc(32, 1)) });
+  const subresources = imageSubresources({ client, signer: signerOf(Buffer.alloc(32, 1)) });
   server = await startApiServer({ service, pki, host: "127.0.0.1", port: 0, subresources });
   ensureAdminKubeconfig(pki, paths.kubeconfig, server.url);
   await mkdir(paths.pool);

@@ -109,7 +109,6 @@ export async function server(
     backupLines(store, { time: new Date().toISOString(), version: version(), files: pki.files() });
   const audit = new AuditLog(join(paths.state, "audit"), `${host}-${port}`.replace(/[^\w.-]/g, "_"));
   const tickets = new Tickets(store);
-  const buildLogs = join(paths.logs, "builds");
   const signer = signerOf(pki.derived("image signatures"));
   /** While this one leads. */
   let own: UseHistory | undefined;
@@ -121,7 +120,7 @@ export async function server(
     ui: new Ui(WEB_UI),
     subresources: [
       ...consoleSubresources({ service, issuer: pki, tickets, log }),
-      ...imageSubresources({ client, logs: buildLogs, signer }),
+      ...imageSubresources({ client, signer }),
       ...distributionSubresources(client, CACHE, log),
       ...directorSubresources(client, systemClock, () => own),
     ],
@@ -198,7 +197,7 @@ export async function server(
         runHostPower({ ...context, bootId: bootId() }),
         runPlanExecutor(context),
         runImageReconciler(context),
-        runBuildReconciler({ ...context, cache: CACHE, logs: buildLogs, signer }),
+        runBuildReconciler({ ...context, cache: CACHE, signer }),
         runImportReconciler(context),
         runImageCollector(context),
         runEventExpiry(context),

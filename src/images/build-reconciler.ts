@@ -3,8 +3,6 @@
  * archives: others go before them, and one that a later build of its image has overtaken ends. A build that was under way when the control plane ended begins again; what is left of the
  * earlier attempt is removed first.
  */
-import { createWriteStream } from "node:fs";
-import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Client, modify } from "../client/client.ts";
 import { StoragePool } from "../compute/storage/kinds.ts";
@@ -27,6 +25,7 @@ import {
   type Stage,
 } from "./build/builder.ts";
 import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./build/estimate.ts";
+import { BuildLog, removeLog, removeLostLogs } from "./build-log.ts";
 import { LOOK_MS } from "./import/parts.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { sameRecipe } from "./recipe.ts";
@@ -40,8 +39,6 @@ export interface BuildContext {
   signal: AbortSignal;
   /** Keeps downloaded packages, and what was made of them. */
   cache: string;
-  /** Keeps the logs of builds. */
-  logs: string;
   /** Of the installation. */
   signer: Signer;
 }
@@ -50,10 +47,6 @@ type Status = NonNullable<ImageBuild["status"]>;
 
 export const isOver = ({ status }: ImageBuild) =>
   status?.phase === "Succeeded" || status?.phase === "Failed" || status?.phase === "Cancelled";
-
-/** Of its uid: a build that is made again under the same name has a log of its own. */
-export const logFile = (logs: string, build: ImageBuild) =>
-  join(logs, `${build.metadata.name}-${(build.metadata.uid ?? "").slice(0, 8)}.log`);
 
 export async function runBuildReconciler(context: BuildContext): Promise<void> {
   const { client, clock, log, signal } = context;
@@ -79,21 +72,25 @@ export async function runBuildReconciler(context: BuildContext): Promise<void> {
   });
   builds.onChange((name, build, old) => {
     if (!build || build.metadata.deletionTimestamp || build.spec.cancelled) running.get(name)?.abort();
-    if (!build && old) void rm(logFile(context.logs, old), { force: true });
+    if (!build && old) void forget(context, old);
     if (build && !isOver(build)) controller.enqueue(name);
   });
-  await removeLostLogs(context).catch((error: unknown) => log.warn("builds.logs", { error }));
+  await removeLost(context).catch((error: unknown) => log.warn("builds.logs", { error }));
   await Promise.all([builds.run(signal), controller.run(signal)]);
 }
 
-/** Of builds that were deleted while no control plane ran. */
-async function removeLostLogs({ client, logs }: BuildContext): Promise<void> {
-  const names = await readdir(logs).catch(() => []);
-  if (names.length === 0) return;
+/** A deleted build's log goes with it; where that cannot be, when a control plane starts. */
+async function forget({ client, log }: BuildContext, build: ImageBuild): Promise<void> {
+  await imagesFolder(client, build.spec.storagePool)
+    .then((images) => removeLog(images, build))
+    .catch((error: unknown) => log.info("builds.log", { build: build.metadata.name, error }));
+}
+
+async function removeLost({ client }: BuildContext): Promise<void> {
   const { items, skipped } = await client.list(ImageBuild);
   if (skipped.length > 0) return;
-  const known = new Set(items.map((build) => logFile(logs, build)));
-  for (const name of names) if (!known.has(join(logs, name))) await rm(join(logs, name), { force: true });
+  for (const { spec } of (await client.list(StoragePool)).items)
+    await removeLostLogs(join(spec.directory.path, "images"), items);
 }
 
 async function reconcile(
@@ -102,7 +99,7 @@ async function reconcile(
   name: string,
   cancelled: AbortSignal,
 ): Promise<{ requeueAfterMs: number } | undefined> {
-  const { client, clock, log, cache, logs } = context;
+  const { client, clock, log, cache } = context;
   const build = await client.get(ImageBuild, { name });
   if (!build || build.metadata.deletionTimestamp || isOver(build)) return undefined;
   const about = { kind: "ImageBuild", name };
@@ -112,7 +109,10 @@ async function reconcile(
         ? undefined
         : { ...now, status: change(now.status ?? {}) },
     );
-  const finish = (phase: "Succeeded" | "Failed" | "Cancelled", message: string, more: Status = {}) => {
+  let buildLog: BuildLog | undefined;
+  const finish = async (phase: "Succeeded" | "Failed" | "Cancelled", message: string, more: Status = {}) => {
+    // Who hears that it is over finds all of it.
+    await buildLog?.end();
     const now = clock.now().toISOString();
     const succeeded = phase === "Succeeded";
     const condition = {
@@ -157,11 +157,7 @@ async function reconcile(
     }
   }
 
-  await mkdir(logs, { recursive: true });
-  // Begun anew, as the build is.
-  const stream = createWriteStream(logFile(logs, build), { flags: "w", mode: 0o644 });
-  stream.on("error", (error) => log.warn("build.log", { build: name, error }));
-  const say = (line: string) => void stream.write(`${clock.now().toISOString()} ${line}\n`);
+  const say = (line: string) => buildLog?.say(line);
   const { image, storagePool, recipe } = build.spec;
   const stages: FinishedStage[] = [];
   let current: { stage: Stage; begin: number } | undefined;
@@ -174,6 +170,11 @@ async function reconcile(
   };
   try {
     const folder = await imagesFolder(client, storagePool);
+    // Begun anew, as the build is.
+    buildLog = await BuildLog.begin(folder, build, {
+      now: () => clock.now(),
+      failed: (error) => log.warn("build.log", { build: name, error }),
+    });
     const before = await client.get(Image, { name: image });
     if (before && before.spec.storagePool !== storagePool)
       throw new Error(
@@ -245,7 +246,7 @@ async function reconcile(
     events.record(about, "Warning", "Failed", `image ${image}: ${message}`);
     return undefined;
   } finally {
-    await new Promise<void>((resolve) => stream.end(resolve));
+    await buildLog?.end();
   }
 }
 

@@ -7,7 +7,9 @@ import { ADMINS, Pki } from "../api/pki.ts";
 import { ClusterRoleBinding } from "../api/rbac-kinds.ts";
 import { type ApiServer, startApiServer } from "../api/server.ts";
 import { HttpClient } from "../client/http.ts";
+import { StoragePool } from "../compute/storage/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
+import { BuildLog } from "./build-log.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { imageSubresources } from "./subresources.ts";
 import { signerOf } from "./trust/signature.ts";
@@ -24,7 +26,7 @@ beforeAll(async () => {
   const pki = await Pki.open(folder);
   plane = await openControlPlane();
   const { client, service } = plane;
-  const subresources = imageSubresources({ client, logs: folder, signer });
+  const subresources = imageSubresources({ client, signer });
   server = await startApiServer({ service, pki, host: "127.0.0.1", port: 0, subresources });
   const as = (name: string, groups: string[]) =>
     new HttpClient({ url: server.url, ca: pki.ca, token: pki.tokens.addUser({ name, groups }) });
@@ -44,6 +46,21 @@ beforeAll(async () => {
     spec: { image: "web", recipe },
   });
   await client.updateStatus(ImageBuild, { ...build, status: { phase: "Succeeded", artifacts } });
+  const directory = { path: join(folder, "pool") };
+  await client.create(StoragePool, { metadata: { name: "default" }, spec: { directory } });
+  const log = await BuildLog.begin(join(folder, "pool/images"), build, {
+    now: () => new Date(0),
+    failed: (error) => expect.fail(error.message),
+  });
+  log.say("unpacking");
+  log.say("done");
+  await log.end();
+  const startedTime = new Date(0).toISOString();
+  const lost = await client.create(ImageBuild, {
+    metadata: { name: "web-2" },
+    spec: { image: "web", recipe },
+  });
+  await client.updateStatus(ImageBuild, { ...lost, status: { phase: "Succeeded", startedTime } });
   const brought = await client.create(Image, { metadata: { name: "brought" }, spec: { file: "b.qcow2" } });
   await client.updateStatus(Image, { ...brought, status: { phase: "Ready", file: "b.qcow2" } });
 });
@@ -70,6 +87,16 @@ it("who may only view may have the key, and the lists of builds", async () => {
   expect(await get(viewer, "images/web/key")).toBe(signer.publicKey);
   // It was asked for, and not forbidden.
   expect(await get(viewer, "imagebuilds/web-1/file?format=files")).toMatch(/^image web-1 has no files/);
+});
+
+it("a build's log is the pool's, whoever built; one that is gone is told", async () => {
+  expect(await get(viewer, "imagebuilds/web-1/log")).toBe(
+    "1970-01-01T00:00:00.000Z unpacking\n1970-01-01T00:00:00.000Z done\n",
+  );
+  expect(await get(viewer, "imagebuilds/web-1/log?tailLines=1")).toBe("1970-01-01T00:00:00.000Z done\n");
+  expect(await get(viewer, "imagebuilds/web-2/log")).toMatch(
+    /^the log of imagebuild web-2 is not in the storage pool default: /,
+  );
 });
 
 it("there is no key of an image that is not there", async () => {

@@ -22,16 +22,15 @@ import { type Subresource, whileAllowed } from "../api/subresource.ts";
 import type { Client } from "../client/client.ts";
 import { ApiError } from "../resource/errors.ts";
 import { archiveUpload } from "./archives/upload.ts";
-import { imagesFolder, isOver, logFile } from "./build-reconciler.ts";
+import { logFile } from "./build-log.ts";
+import { imagesFolder, isOver } from "./build-reconciler.ts";
 import { uploadSubresource } from "./import/upload.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { ARTIFACTS, FORMATS } from "./recipe.ts";
 import type { Signer } from "./trust/signature.ts";
 
-export interface BuildLogOptions {
+export interface SubresourceOptions {
   client: Client;
-  /** Of the control plane that builds. */
-  logs: string;
   signer: Signer;
 }
 
@@ -40,7 +39,7 @@ const CHUNK_BYTES = 65_536;
 const contentType = "text/plain; charset=utf-8";
 
 /** For ApiServerOptions.subresources. */
-export function imageSubresources(options: BuildLogOptions): Subresource[] {
+export function imageSubresources(options: SubresourceOptions): Subresource[] {
   return [
     {
       of: Image,
@@ -87,7 +86,7 @@ async function imageOf(
 
 async function fileOf(
   { exchange, name }: Call,
-  { client }: BuildLogOptions,
+  { client }: SubresourceOptions,
   kind: typeof Image | typeof ImageBuild,
 ): Promise<void> {
   const image = await imageOf(client, kind, name);
@@ -132,7 +131,7 @@ function whyNoFile({ metadata, spec, status }: Image | ImageBuild, format: strin
     : `${told}: it was built by an older Vireo. Build it again`;
 }
 
-async function buildLog(call: Call, { client, logs }: BuildLogOptions): Promise<void> {
+async function buildLog(call: Call, { client }: SubresourceOptions): Promise<void> {
   const { exchange, name } = call;
   const lines = integer(exchange, "tailLines");
   const get = async () => {
@@ -141,7 +140,9 @@ async function buildLog(call: Call, { client, logs }: BuildLogOptions): Promise<
     return build;
   };
   const build = await get();
-  const file = logFile(logs, build);
+  // Of a pool that is not there neither is a log.
+  const images = await imagesFolder(client, build.spec.storagePool).catch(() => undefined);
+  const file = images === undefined ? "" : logFile(images, build);
   const text = await readFile(file, "utf8").catch(() => "");
   const tail =
     lines === undefined
@@ -154,7 +155,7 @@ async function buildLog(call: Call, { client, logs }: BuildLogOptions): Promise<
     if (text === "" && build.status?.startedTime)
       throw new ApiError(
         "NotFound",
-        `the log of imagebuild ${name} is not here: it is kept by the control plane that built it`,
+        `the log of imagebuild ${name} is not in the storage pool ${build.spec.storagePool}: it was removed there, or the pool is not one that the control planes share`,
         { name },
       );
     return send(exchange, 200, Buffer.from(tail), { contentType });

@@ -57,9 +57,9 @@ afterEach(async () => {
 
 const start = () => {
   const clock = { ...systemClock, now: () => new Date(nowMs) };
-  const folders = { cache: join(folder, "cache"), logs: join(folder, "logs") };
+  const cache = join(folder, "cache");
   const signer = signerOf(Buffer.alloc(32, 1));
-  ended = runBuildReconciler({ client, clock, log: silentLogger, signal: stop.signal, signer, ...folders });
+  ended = runBuildReconciler({ client, clock, log: silentLogger, signal: stop.signal, signer, cache });
 };
 const make = (name: string) =>
   client.create(ImageBuild, { metadata: { name }, spec: { image: "web", recipe } });

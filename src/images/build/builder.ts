@@ -25,6 +25,7 @@ import { archivesFolder, missingArchives } from "../archives/store.ts";
 import { type Artifact, makeFormats } from "../formats/formats.ts";
 import { requireFullMode } from "../full/full-mode.ts";
 import { makeFullRoot } from "../full/full-root.ts";
+import { publish } from "../garbage/publish.ts";
 import type { Image } from "../kinds.ts";
 import type { Package } from "../packages/packages.ts";
 import { sourcesOf } from "../packages/source-packages.ts";
@@ -200,12 +201,12 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
     }
     await rename(disk, join(out, `${base}.qcow2`));
     await writeFile(join(work.folder, "json"), JSON.stringify(built));
-    for (const file of await readdir(out)) {
-      await chmod(join(out, file), 0o444);
-      await rename(join(out, file), join(folder, file));
-    }
-    // The description last: it says that all the others are there.
-    await rename(join(work.folder, "json"), described);
+    const finished = await readdir(out);
+    for (const file of finished) await chmod(join(out, file), 0o444);
+    await publish(folder, base, {
+      description: join(work.folder, "json"),
+      files: Object.fromEntries(finished.map((file) => [file, join(out, file)])),
+    });
     return built;
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);

@@ -103,7 +103,7 @@ export class ImageCollector {
         }
         const since = this.#unwanted.get(key) ?? now;
         this.#unwanted.set(key, since);
-        // One that is half removed already was unused then, and nothing can be made on it.
+        // Of one that is half removed, or was never whole, nothing can be made.
         if (made.sinceMs === undefined || now - since >= this.#options.graceMs) due.push({ folder, made });
       }
     }

@@ -7,13 +7,14 @@ import { basename, join } from "node:path";
 import { isFields } from "../../resource/fields.ts";
 
 const DESCRIPTION = /^(.+-[0-9a-f]{12})\.json$/;
-const MARK = ".json.removing";
+/** Of what is being removed, and of what is not whole yet (publish.ts). */
+export const MARK = ".json.removing";
 
 export interface Made {
   /** NAME-DIGEST, what all its files begin with. */
   base: string;
   files: string[];
-  /** Since when it is there; undefined of one that is half removed. */
+  /** Since when it is there; undefined of one that is half removed, or half made. */
   sinceMs?: number;
 }
 

@@ -7,7 +7,7 @@
  * does the rest again: it is the same each time, and its name is of its content.
  */
 import { existsSync } from "node:fs";
-import { chmod, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { modify } from "../../client/client.ts";
 import { StoragePool } from "../../compute/storage/kinds.ts";
@@ -20,6 +20,7 @@ import { requestOf } from "../../telemetry/request-id.ts";
 import { imagesFolder } from "../build-reconciler.ts";
 import { requireConfinement } from "../confine.ts";
 import { inTurn } from "../garbage/lock.ts";
+import { publish } from "../garbage/publish.ts";
 import { Image } from "../kinds.ts";
 import type { ImageContext } from "../reconciler.ts";
 import { withVersion } from "../versions/kinds.ts";
@@ -211,9 +212,8 @@ class Importing {
     await writeFile(join(work, "json"), JSON.stringify(result), { flush: true });
     await inTurn(async () => {
       // The same bytes under the same name: what is there already is not touched, a machine may be on it.
-      if (!existsSync(join(folder, file))) await rename(path, join(folder, file));
-      // As of built ones: it says that this is a file of Vireo's own.
-      await rename(join(work, "json"), join(folder, `${base}.json`));
+      const files = existsSync(join(folder, file)) ? {} : { [file]: path };
+      await publish(folder, base, { description: join(work, "json"), files });
       await flush(folder);
       const time = this.#context.clock.now().toISOString();
       const ready = {

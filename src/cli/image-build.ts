@@ -82,19 +82,24 @@ export async function buildImage(
   }
   if (request.detach)
     return print(`${of} of image/${name} waits; vireo image log -f ${build.metadata.name} shows it`);
-  const options = { timeoutMs: request.timeoutMs, signal: request.signal, standing };
-  await follow(client, ImageBuild, build.metadata, options, print);
-  if (request.signal.aborted) {
-    print(`${of} goes on; vireo image cancel ${build.metadata.name} ends it`);
+  await followBuild(client, build, request, print);
+}
+
+/** Until the image is what was built. @throws UserError when it failed */
+export async function followBuild(
+  client: Client,
+  { metadata, spec }: ImageBuild,
+  { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
+  print: Print,
+): Promise<void> {
+  const options = { timeoutMs, signal };
+  await follow(client, ImageBuild, metadata, { ...options, standing }, print);
+  if (signal.aborted) {
+    print(`imagebuild/${metadata.name} goes on; vireo image cancel ${metadata.name} ends it`);
     return;
   }
-  await follow(
-    client,
-    Image,
-    await metadataOf(client, name),
-    { ...options, standing: imageStanding(build.metadata.name) },
-    print,
-  );
+  const image = await metadataOf(client, spec.image);
+  await follow(client, Image, image, { ...options, standing: imageStanding(metadata.name) }, print);
 }
 
 async function metadataOf(client: Client, name: string) {

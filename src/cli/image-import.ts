@@ -1,5 +1,6 @@
 /** `vireo image import`: a disk from elsewhere becomes an image. */
 import { stat } from "node:fs/promises";
+import type { HttpClient } from "../client/http.ts";
 import { Image } from "../images/kinds.ts";
 import { isApiError } from "../resource/errors.ts";
 import { sha256Of } from "../system/digest.ts";
@@ -23,9 +24,12 @@ export interface ImportOptions {
 type Print = (line: string) => void;
 
 /** Broken off, the same command goes on where it ended. @throws UserError */
-export async function importImage(paths: StatePaths, options: ImportOptions, print: Print): Promise<void> {
+export const importImage = (paths: StatePaths, options: ImportOptions, print: Print): Promise<void> =>
+  importTo(connectTo(paths), options, print);
+
+/** @throws UserError */
+export async function importTo(client: HttpClient, options: ImportOptions, print: Print): Promise<void> {
   const { name, from, detach, timeoutMs, signal } = options;
-  const client = connectTo(paths);
   const isUrl = /^https?:\/\//.test(from);
   const spec = isUrl ? { url: from, sha256: needed(options.sha256) } : await ofFile(from, options.sha256);
   const pool = options.storagePool === undefined ? {} : { storagePool: options.storagePool };

@@ -126,6 +126,20 @@ export function addImageVerbs(
     });
 
   image
+    .command("push")
+    .description("bring an image to another installation: what is there already, by its sha256, is not sent")
+    .argument("<name>", "name of the Image")
+    .requiredOption("--to <kubeconfig>", "of the other installation")
+    .option("--pool <pool>", "the StoragePool there that will hold the image")
+    .option("--timeout <time>", "how long to wait for its end", durationMs, 3_600_000)
+    .action(async (name: string, options: { to: string; pool?: string; timeout: number }) => {
+      const { pushImage } = await import("./image-push.ts");
+      const { to, pool, timeout } = options;
+      const given = { name, to, ...(pool ? { storagePool: pool } : {}), timeoutMs: timeout };
+      await pushImage(paths(), { ...given, signal: stopSignal() }, print);
+    });
+
+  image
     .command("packages")
     .description("find packages to build images of, or show what comes along with some")
     .argument("<words...>", "words of names and descriptions; with --closure, names of packages")

@@ -1,0 +1,194 @@
+/** Images brought from one control plane to another, over their APIs, as users do it. */
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readdir, rename } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { ensureAdminKubeconfig } from "../api/kubeconfig.ts";
+import { Pki } from "../api/pki.ts";
+import { startApiServer } from "../api/server.ts";
+import type { Client } from "../client/client.ts";
+import { StoragePool } from "../compute/storage/kinds.ts";
+import { openControlPlane } from "../compute/testing/control-plane.ts";
+import { packTar } from "../images/archives/pack.ts";
+import { archiveFile, archivesFolder, makeFolder } from "../images/archives/store.ts";
+import { runBuildReconciler } from "../images/build-reconciler.ts";
+import { runImportReconciler } from "../images/import/reconciler.ts";
+import { Image } from "../images/kinds.ts";
+import type { Recipe } from "../images/recipe.ts";
+import { createBuild, runImageReconciler } from "../images/reconciler.ts";
+import { imageSubresources } from "../images/subresources.ts";
+import { signerOf } from "../images/trust/signature.ts";
+import { systemClock } from "../reconcile/clock.ts";
+import { silentLogger } from "../reconcile/log.ts";
+import { sha256Of } from "../system/digest.ts";
+import { importImage } from "./image-import.ts";
+import { pushImage } from "./image-push.ts";
+import { CACHE, type StatePaths, statePaths } from "./paths.ts";
+
+const TIMEOUT_MS = 240_000;
+interface Site {
+  paths: StatePaths;
+  client: Client;
+  images: string;
+  close: () => Promise<void>;
+}
+
+let folder: string;
+let here: Site;
+let there: Site;
+
+/** A control plane of its own: CA, keys, state, storage pool. */
+async function openSite(name: string): Promise<Site> {
+  const paths = statePaths(join(folder, name));
+  const pki = await Pki.open(paths.pki);
+  const plane = await openControlPlane();
+  const { client, service } = plane;
+  const signer = signerOf(createHash("sha256").update(name).digest());
+  const subresources = imageSubresources({ client, signer });
+  const server = await startApiServer({ service, pki, host: "127.0.0.1", port: 0, subresources });
+  ensureAdminKubeconfig(pki, paths.kubeconfig, server.url);
+  const images = join(paths.pool, "images");
+  mkdirSync(images, { recursive: true });
+  const directory = { path: paths.pool, shared: true };
+  await client.create(StoragePool, { metadata: { name: "default" }, spec: { directory } });
+  const stop = new AbortController();
+  const context = { client, clock: systemClock, log: silentLogger, signal: stop.signal };
+  const running = Promise.all([
+    runImageReconciler(context),
+    runImportReconciler(context),
+    runBuildReconciler({ ...context, cache: CACHE, signer }),
+  ]);
+  const close = async () => {
+    stop.abort();
+    await running;
+    await server.close();
+    await plane.close();
+  };
+  return { paths, client, images, close };
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "vireo-push-test-"));
+  here = await openSite("here");
+  there = await openSite("there");
+});
+afterAll(async () => {
+  await here?.close();
+  await there?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** @param print is told each line, too @returns what was printed */
+async function push(
+  name: string,
+  print: (line: string) => void = () => {},
+  signal = new AbortController().signal,
+) {
+  const lines: string[] = [];
+  await pushImage(here.paths, { name, to: there.paths.kubeconfig, timeoutMs: TIMEOUT_MS, signal }, (line) => {
+    lines.push(line);
+    print(line);
+  });
+  return lines.join("\n");
+}
+const statusOf = async ({ client }: Site, name: string) => (await client.get(Image, { name }))?.status;
+const bytesOf = ({ images }: Site, file = "") => readFileSync(join(images, file));
+
+it("sends a disk, which goes on where it was broken off; what is there already is not sent", async () => {
+  const disk = join(folder, "disk.raw");
+  // Nothing in it is the same twice: its qcow2 is as large.
+  const bytes = Buffer.concat(
+    Array.from({ length: (12 * 2 ** 20) / 32 }, (_, i) => createHash("sha256").update(`${i}`).digest()),
+  );
+  bytes.writeUInt16LE(0xaa55, 510);
+  writeFileSync(disk, bytes);
+  const given = { name: "brought", from: disk, detach: false, timeoutMs: TIMEOUT_MS };
+  await importImage(here.paths, { ...given, signal: new AbortController().signal }, () => {});
+  const image = await statusOf(here, "brought");
+
+  const stop = new AbortController();
+  const first = await push("brought", (line) => line.includes("% of") && stop.abort(), stop.signal);
+  expect(first).toMatch(/^image\/brought: \d+ % of \d+ bytes sent$/m);
+  expect(first).toMatch(/^image\/brought: stopped; the same command goes on/m);
+  expect((await statusOf(there, "brought"))?.phase).not.toBe("Ready");
+  const second = await push("brought");
+  expect(second).toMatch(/^image\/brought: goes on after \d+ of \d+ bytes$/m);
+  expect(second).toContain(`image/brought is there, the same disk: sha256 ${image?.sha256}`);
+  const came = await statusOf(there, "brought");
+  expect(came?.sha256).toBe(image?.sha256);
+  expect(bytesOf(there, came?.file).equals(bytesOf(here, image?.file))).toBe(true);
+
+  expect(await push("brought")).toBe(
+    `image/brought is the same there already; nothing is sent: sha256 ${image?.sha256}`,
+  );
+  // By its content, whatever it is called.
+  await importImage(here.paths, { ...given, name: "again", signal: new AbortController().signal }, () => {});
+  expect(await push("again")).toMatch(/^image\/brought is the same there already; nothing is sent: /);
+  // Another one of that name stays what it is.
+  writeFileSync(disk, Buffer.concat([bytes, bytes]));
+  await importImage(there.paths, { ...given, name: "again", signal: new AbortController().signal }, () => {});
+  await there.client.delete(Image, { name: "brought" });
+  await expect(push("again")).rejects.toThrow(
+    /^image\/again is there already, and is another one: its disk has the sha256 [0-9a-f]{64}, here [0-9a-f]{64}; delete it there first$/,
+  );
+}, 600_000);
+
+const RECIPE: Recipe = { distribution: "debian", release: "bookworm", packages: [], guestAgent: false };
+
+/** Built here. */
+async function built(name: string, recipe: Recipe) {
+  await createBuild(here.client, name, { recipe });
+  const phase = async () => (await statusOf(here, name))?.phase;
+  await expect.poll(phase, { timeout: TIMEOUT_MS }).toBe("Ready");
+  return statusOf(here, name);
+}
+
+it("has an image of a recipe built there of the same packages, and it is the same", async () => {
+  const image = await built("web", RECIPE);
+  const said = await push("web");
+  expect(said).toMatch(/^imagebuild\/web-1 .*resolving and downloading packages/m);
+  expect(said).toContain(`image/web is there, the same disk: sha256 ${image?.sha256}`);
+  const came = await statusOf(there, "web");
+  expect(came?.packages).toEqual(image?.packages);
+  for (const file of [image?.file, image?.boot?.kernel, image?.boot?.initrd])
+    expect(bytesOf(there, file).equals(bytesOf(here, file)), file).toBe(true);
+  expect(await push("web")).toMatch(/^image\/web is the same there already; nothing is sent: /);
+}, 600_000);
+
+it("of one with formats all are the same; one that became another is told", async () => {
+  const recipe: Recipe = { ...RECIPE, boot: "both", root: "ram", formats: ["vhd", "ova"] };
+  const image = await built("shop", recipe);
+  expect(await push("shop")).toContain(
+    `image/shop is there, the same disk, vhd, ova: sha256 ${image?.sha256}`,
+  );
+  const now = await there.client.get(Image, { name: "shop" });
+  const ova = image?.artifacts?.find(({ format }) => format === "ova");
+  expect(now?.status?.artifacts).toContainEqual(ova);
+  // As another version of Vireo would have made it; there its builder finds that again.
+  const file = (await readdir(there.images)).find((name) => /^shop-.{12}\.json$/.test(name)) ?? "";
+  const told = readFileSync(join(there.images, file), "utf8").replaceAll(ova?.sha256 ?? "", "0".repeat(64));
+  writeFileSync(join(there.images, "changed"), told);
+  await rename(join(there.images, "changed"), join(there.images, file));
+  await there.client.delete(Image, { name: "shop" });
+  await expect(push("shop")).rejects.toThrow(
+    "image/shop is another one there: it has not the same ova; the two installations may be of different versions of Vireo",
+  );
+}, 600_000);
+
+it("does not bring what only its installation has", async () => {
+  const store = archivesFolder(here.images);
+  await makeFolder(store);
+  writeFileSync(join(folder, "data"), "mine\n");
+  const tar = join(folder, "app.tar");
+  await packTar(tar, [{ name: "data", path: join(folder, "data"), bytes: 5, mode: 0o644 }]);
+  const sha256 = await sha256Of(tar);
+  const { size: bytes } = statSync(tar);
+  await rename(tar, archiveFile(store, sha256));
+  await built("app", { ...RECIPE, archives: [{ file: "app.tar", sha256, bytes }] });
+  await expect(push("app")).rejects.toThrow(
+    "image/app has files of archives (app.tar), which its installation keeps to itself; build it there, beside them",
+  );
+  await expect(push("none")).rejects.toThrow('there is no image "none"');
+}, 600_000);

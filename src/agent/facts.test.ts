@@ -1,5 +1,5 @@
 /** What the host says of itself, on recorded inputs; what is absent or odd becomes unknown, never a number that is none. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
@@ -57,6 +57,24 @@ describe("/proc/cpuinfo", () => {
       mhz: 0,
       smt: false,
     });
+  });
+  it("tells of its generation and of what it can do: the level is that of which it has all", () => {
+    const v1 = "fpu cx8 cmov mmx fxsr sse sse2 syscall lm";
+    const v2 = `${v1} pni ssse3 cx16 sse4_1 sse4_2 popcnt lahf_lm`;
+    const v3 = `${v2} fma movbe xsave avx f16c abm bmi1 avx2 bmi2`;
+    const level = (flags: string) => parseCpu(cpuinfo([{ flags }])).level;
+    expect([v1, v2, `${v2} avx avx2`, v3, `${v3} avx512f`].map(level)).toEqual([1, 2, 2, 3, 3]);
+    expect(level(`${v3} avx512f avx512bw avx512cd avx512dq avx512vl`)).toBe(4);
+    const amd = { vendor_id: "AuthenticAMD", "cpu family": "25", flags: `${v3} sev` };
+    expect(parseCpu(cpuinfo([amd]))).toMatchObject({
+      vendor: "AuthenticAMD",
+      family: 25,
+      level: 3,
+      flags: `${v3} sev`.split(" "),
+    });
+    const { flags, ...arm } = parseCpu(cpuinfo([{ Features: "fp asimd aes" }]));
+    expect(flags).toEqual(["fp", "asimd", "aes"]);
+    for (const untold of ["vendor", "family", "level"]) expect(arm).not.toHaveProperty(untold);
   });
   it("with a colon in the model's name", () => {
     expect(parseCpu(cpuinfo([{ "model name": "Odd: CPU : 3" }])).model).toBe("Odd: CPU : 3");
@@ -220,9 +238,38 @@ describe("sysfs", () => {
       "block/sr0/size": "8\n",
     });
     expect(readDisks(sys)).toEqual([
-      { name: "nvme0n1", sizeBytes: 1953525168 * 512, kind: "ssd", model: "SAMSUNG MZ1LB960" },
+      {
+        name: "nvme0n1",
+        sizeBytes: 1953525168 * 512,
+        kind: "ssd",
+        model: "SAMSUNG MZ1LB960",
+        transport: "nvme",
+      },
       { name: "sda", sizeBytes: 7814037168 * 512, kind: "hdd", model: "ST4000NM0035" },
       { name: "vda", sizeBytes: 0, kind: "unknown", model: "" },
+    ]);
+  });
+
+  it("tells how disks are connected, by where they are among the devices", () => {
+    const pci = "devices/pci0000:00/0000:00:17.0";
+    const at = {
+      sda: `${pci}/ata1/host0/target0:0:0/0:0:0:0/block/sda`,
+      sdb: `${pci}/usb2/2-1/2-1:1.0/host6/target6:0:0/6:0:0:0/block/sdb`,
+      sdc: `${pci}/host1/port-1:0/end_device-1:0/target1:0:0/1:0:0:0/block/sdc`,
+      sdd: `${pci}/host2/target2:2:0/2:2:0:0/block/sdd`,
+      vda: `${pci}/virtio1/block/vda`,
+    };
+    mkdirSync(join(sys, "block"), { recursive: true });
+    for (const [name, path] of Object.entries(at)) {
+      put({ [`${path}/size`]: "8\n" });
+      symlinkSync(join(sys, path), join(sys, "block", name));
+    }
+    expect(readDisks(sys).map(({ name, transport }) => [name, transport])).toEqual([
+      ["sda", "sata"],
+      ["sdb", "usb"],
+      ["sdc", "sas"],
+      ["sdd", undefined],
+      ["vda", "virtio"],
     ]);
   });
 

@@ -1,6 +1,6 @@
 /** What this host is made of, read from /proc, /sys and dmidecode. Its parsers do no I/O; what cannot be read is said to be unknown. */
 
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { release, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Offer } from "../compute/hardware/kinds.ts";
@@ -64,6 +64,30 @@ export function parseCpu(cpuinfo: string): HostFacts["cpu"] {
     threads: cpus.length,
     smt: (cores || cpus.length) < cpus.length,
     mhz: named ? whole(`${Number(named) * 1000}`) : whole(first?.get("cpu MHz")),
+    ...generationOf(first),
+  };
+}
+
+/** What an x86-64 processor of each microarchitecture level has besides what the level below has (psABI), as Linux calls it. */
+const LEVELS = [
+  ["lm", "cmov", "cx8", "fpu", "fxsr", "mmx", "syscall", "sse", "sse2"],
+  ["cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"],
+  ["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"],
+  ["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"],
+];
+
+/** Of ARM only what it can do ("Features"). */
+function generationOf(fields: ReadonlyMap<string, string> | undefined): Partial<HostFacts["cpu"]> {
+  const vendor = fields?.get("vendor_id");
+  const family = whole(fields?.get("cpu family"));
+  const flags = (fields?.get("flags") ?? fields?.get("Features"))?.split(/\s+/).filter(Boolean) ?? [];
+  const lacking = LEVELS.findIndex((all) => !all.every((flag) => flags.includes(flag)));
+  const level = lacking < 0 ? LEVELS.length : lacking;
+  return {
+    ...(vendor ? { vendor } : {}),
+    ...(family ? { family } : {}),
+    ...(level ? { level } : {}),
+    ...(flags.length > 0 ? { flags } : {}),
   };
 }
 
@@ -124,9 +148,31 @@ export function readDisks(sys = "/sys"): HostFacts["disks"] {
               ? ("hdd" as const)
               : ("unknown" as const),
         model: at("device/model") ?? "",
+        ...transportOf(join(sys, "block", name)),
       };
     });
 }
+
+/** By where it is among the host's devices: a path of sysfs. */
+function transportOf(link: string): Pick<HostFacts["disks"][number], "transport"> {
+  let path: string;
+  try {
+    path = realpathSync(link);
+  } catch {
+    return {};
+  }
+  for (const [pattern, transport] of TRANSPORTS) if (pattern.test(path)) return { transport };
+  return {};
+}
+
+/** The first that fits: what is on USB is often SCSI, too, and virtio may have a SCSI controller. */
+const TRANSPORTS = [
+  [/\/usb\d/, "usb"],
+  [/\/virtio\d/, "virtio"],
+  [/\/nvme/, "nvme"],
+  [/\/end_device-/, "sas"],
+  [/\/ata\d/, "sata"],
+] as const;
 
 /**
  * Physical links: those with a device, so no bridge, tap or container's link. A development host's namespace has none: there what is

@@ -19,6 +19,18 @@ const Facts = Type.Object(
       threads: Type.Integer({ description: "Logical CPUs in all." }),
       mhz: Type.Integer({ description: "Clock in MHz; 0 when it cannot be read." }),
       smt: Type.Optional(Type.Boolean({ description: "Whether a core runs more than one thread." })),
+      vendor: Type.Optional(Type.String({ description: "As it calls itself: GenuineIntel, AuthenticAMD." })),
+      family: Type.Optional(Type.Integer({ description: "The vendor's number of its family." })),
+      level: Type.Optional(
+        Type.Integer({
+          minimum: 1,
+          maximum: 4,
+          description: "The x86-64 microarchitecture level whose instructions it has all: 3 for x86-64-v3.",
+        }),
+      ),
+      flags: Type.Optional(
+        Type.Array(Type.String(), { description: "What it can do, as Linux calls it: avx2, aes, sev." }),
+      ),
     }),
     memory: Type.Object({
       totalBytes: Type.Integer(),
@@ -53,6 +65,9 @@ const Facts = Type.Object(
         sizeBytes: Type.Integer(),
         kind: Words(["ssd", "hdd", "unknown"]),
         model: Type.String(),
+        transport: Type.Optional(
+          Words(["nvme", "sas", "sata", "usb", "virtio"], { description: "How it is connected." }),
+        ),
       }),
     ),
     links: Type.Array(

@@ -1,6 +1,6 @@
 /** The director's view of the world: plain data made from API objects. Everything that plans reads only this. Pure. */
 import type { Has, Needs } from "../../compute/hardware/kinds.ts";
-import type { Host } from "../../compute/hosts/kinds.ts";
+import type { Host, HostFacts } from "../../compute/hosts/kinds.ts";
 import { budgetOf, type Io } from "../../compute/io/kinds.ts";
 import type { Instance, Platform, VirtualMachine } from "../../compute/kinds.ts";
 import { isFinal, type Migration } from "../../compute/migrations/kinds.ts";
@@ -15,7 +15,7 @@ import type { DOMAINS, Policy } from "../kinds.ts";
 import { isLeftForMemory } from "../planning/failing-memory.ts";
 import { KeptViews } from "./kept-views.ts";
 import { localPoolsIn, namespaceOf } from "./machine-views.ts";
-import type { Tariffs } from "./tariffs.ts";
+import type { Tariff, Tariffs } from "./tariffs.ts";
 import type { MachineUse } from "./use.ts";
 
 export interface HostView {
@@ -61,6 +61,12 @@ export interface HostView {
   linkMbps: number;
   /** What its machines may use at most by their limits; of what is absent nothing is said. */
   budget?: Partial<Io>;
+  /** What it is made of, for rules of policies; absent of one that is only declared (simulate/hosts.ts). */
+  facts?: HostFacts;
+  /** Corrected errors of its memory within a day; absent where nobody counts them. */
+  memoryErrorsLastDay?: number;
+  /** What power costs and emits at its site now (tariffs.ts). */
+  tariff?: Tariff;
 }
 
 export type Level = (typeof DOMAINS)[number];
@@ -152,7 +158,7 @@ function wattsOf({ spec, status }: Host): Pick<HostView, "idleWatts" | "maxWatts
 
 export function viewHost(host: Host): HostView | undefined {
   const { status, spec, metadata } = host;
-  const { facts, capacity } = status ?? {};
+  const { facts, capacity, memoryErrors } = status ?? {};
   if (!facts || !capacity) return undefined;
   const ready = getCondition(status?.conditions, "Ready")?.status === "True";
   const failing = isLeftForMemory(host);
@@ -192,8 +198,13 @@ export function viewHost(host: Host): HostView | undefined {
     ssd: facts.disks.some((disk) => disk.kind === "ssd"),
     linkMbps: Math.max(0, ...facts.links.map((link) => link.mbps)),
     ...(budget ? { budget } : {}),
+    facts,
+    ...(memoryErrors ? { memoryErrorsLastDay: sumOf(memoryErrors.modules) } : {}),
   };
 }
+
+const sumOf = (modules: readonly { correctedLastDay: number }[]) =>
+  modules.reduce((sum, { correctedLastDay }) => sum + correctedLastDay, 0);
 
 /** An object of which only the metadata can be read. */
 export interface Unread {

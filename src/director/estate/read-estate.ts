@@ -11,7 +11,7 @@ import { Site } from "../sites.ts";
 import { type Estate, type MachineView, makeEstate, type Unread } from "./estate.ts";
 import type { UseHistory } from "./history.ts";
 import { KeptViews } from "./kept-views.ts";
-import { tariffsOf } from "./tariffs.ts";
+import { tariffsOf, withTariffs } from "./tariffs.ts";
 
 const unread = (kind: string, { skipped }: List<unknown>): Unread[] =>
   skipped.map((metadata) => ({ kind, metadata }));
@@ -86,7 +86,8 @@ export async function readEstate(
     estate.odd.push(...more.odd);
   }
   await othersFirst();
-  const timed = { ...estate, now, sites: tariffsOf(sites.items, now) };
+  const tariffs = tariffsOf(sites.items, now);
+  const timed = { ...estate, hosts: withTariffs(estate.hosts, tariffs), now, sites: tariffs };
   return history && clock ? { ...timed, machines: measured(estate.machines, history, clock) } : timed;
 }
 

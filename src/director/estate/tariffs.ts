@@ -1,5 +1,6 @@
 /** What power costs and emits at each site now. Pure. */
 import type { Site } from "../sites.ts";
+import type { HostView } from "./estate.ts";
 import { localTime } from "./local-time.ts";
 
 export interface Tariff {
@@ -34,3 +35,10 @@ export function tariffsOf(sites: readonly Site[], now: number): Tariffs {
     }),
   );
 }
+
+/** The hosts, of which rules of policies see what power costs there. */
+export const withTariffs = (hosts: readonly HostView[], tariffs: Tariffs): HostView[] =>
+  hosts.map((host) => {
+    const tariff = tariffs.get(host.site);
+    return tariff ? { ...host, tariff } : host;
+  });

@@ -12,6 +12,7 @@ import { standIn } from "../estate/growth.ts";
 import type { KeptMachines } from "../estate/kept-machines.ts";
 import { localPoolsIn, viewOne } from "../estate/machine-views.ts";
 import type { Policy } from "../kinds.ts";
+import { standing } from "../rules/standing.ts";
 
 /** Sound objects, and machines as they are kept. */
 export interface Stored {
@@ -57,7 +58,7 @@ export class KeptEstate {
     this.places.clear();
     // All are looked at below.
     machines.takeChanged();
-    const estate = makeEstate({ hosts, policies, machines: [], instances: [] });
+    const estate = makeEstate({ hosts, policies: policies.map(standing), machines: [], instances: [] });
     for (const uid of new Set([...machines.vms.keys(), ...machines.runs.keys()])) {
       const view = this.view(uid);
       if (view) this.places.set(uid, estate.machines.push(view) - 1);

@@ -11,10 +11,27 @@ interface Attribute<V> {
   type: "string" | "int" | "double" | "bool" | "list<string>" | "map<string, string>";
   /** Undefined: it is not known. */
   of: (view: V) => AttributeValue | undefined;
+  /** It changes by itself, with the hour. */
+  momentary?: true;
 }
 
 /** What facts call 0 or nothing when it cannot be read. */
 const known = <T extends string | number>(value: T | undefined): T | undefined => value || undefined;
+
+/** Undefined of none: a machine without memory modules, or disks, is one that does not tell them. */
+const some = <T>(all: readonly T[] | undefined): readonly T[] | undefined =>
+  all && all.length > 0 ? all : undefined;
+const each = <T>(all: readonly T[] | undefined, of: (one: T) => string | undefined) => {
+  const told = all?.flatMap((one) => of(one) ?? []);
+  return some([...new Set(told)].sort());
+};
+
+/** All modules have it, one has not, or it is not known of all. */
+function eccOf({ facts }: HostView): boolean | undefined {
+  const modules = facts?.memory.modules ?? [];
+  if (modules.some(({ ecc }) => ecc === false)) return false;
+  return modules.length > 0 && modules.every(({ ecc }) => ecc) ? true : undefined;
+}
 
 export const ATTRIBUTES: {
   host: Record<string, Attribute<HostView>>;
@@ -35,12 +52,47 @@ export const ATTRIBUTES: {
     "cpu.cores": { type: "int", of: ({ cores }) => known(cores) },
     "cpu.threads": { type: "int", of: ({ threads }) => known(threads) },
     "cpu.mhz": { type: "int", of: ({ mhz }) => known(mhz) },
+    "cpu.smt": { type: "bool", of: ({ facts }) => facts?.cpu.smt },
+    "cpu.vendor": { type: "string", of: ({ facts }) => facts?.cpu.vendor },
+    "cpu.family": { type: "int", of: ({ facts }) => facts?.cpu.family },
+    "cpu.level": { type: "int", of: ({ facts }) => facts?.cpu.level },
+    "cpu.flags": { type: "list<string>", of: ({ facts }) => facts?.cpu.flags },
+    "cpu.guests": { type: "list<string>", of: ({ has }) => has?.guestCpus },
+    "numa.nodes": { type: "int", of: ({ facts }) => facts?.numaNodes?.length },
     "memory.bytes": { type: "int", of: ({ memoryBytes }) => memoryBytes },
+    "memory.modules": { type: "int", of: ({ facts }) => known(facts?.memory.modules.length) },
+    "memory.types": {
+      type: "list<string>",
+      of: ({ facts }) => each(facts?.memory.modules, ({ type }) => type),
+    },
     "memory.speedMTs": { type: "int", of: ({ memoryMTs }) => known(memoryMTs) },
+    "memory.ecc": { type: "bool", of: eccOf },
+    "memory.errorsLastDay": { type: "int", of: ({ memoryErrorsLastDay }) => memoryErrorsLastDay },
     "disk.ssd": { type: "bool", of: ({ ssd }) => ssd },
+    "disk.count": { type: "int", of: ({ facts }) => known(facts?.disks.length) },
+    "disk.bytes": {
+      type: "int",
+      of: ({ facts }) => known(facts?.disks.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)),
+    },
+    "disk.kinds": {
+      type: "list<string>",
+      of: ({ facts }) => each(facts?.disks, ({ kind }) => (kind === "unknown" ? undefined : kind)),
+    },
+    "disk.transports": {
+      type: "list<string>",
+      of: ({ facts }) => each(facts?.disks, ({ transport }) => transport),
+    },
+    "disk.iops": { type: "int", of: ({ budget }) => budget?.iops },
+    "disk.bytesPerSecond": { type: "int", of: ({ budget }) => budget?.diskBytes },
     "link.mbps": { type: "int", of: ({ linkMbps }) => known(linkMbps) },
+    "link.count": { type: "int", of: ({ facts }) => facts?.links.filter(({ up }) => up).length },
+    "link.bytesPerSecond": { type: "int", of: ({ budget }) => budget?.networkBytes },
     "power.idleWatts": { type: "double", of: ({ idleWatts }) => idleWatts },
     "power.maxWatts": { type: "double", of: ({ maxWatts }) => maxWatts },
+    "power.supplies": { type: "int", of: ({ facts }) => known(facts?.powerSupplies?.length) },
+    "power.price": { type: "double", of: ({ tariff }) => tariff?.price, momentary: true },
+    "power.carbon": { type: "double", of: ({ tariff }) => tariff?.carbon, momentary: true },
+    "power.pue": { type: "double", of: ({ tariff }) => tariff?.pue, momentary: true },
   },
   machine: {
     name: { type: "string", of: ({ name }) => name },
@@ -58,16 +110,19 @@ export const ATTRIBUTES: {
 export type Side = keyof typeof ATTRIBUTES;
 export const SIDES: readonly Side[] = ["host", "machine"];
 
-/** An attribute that an expression speaks of; `key`: of a map only this one. */
+/** An attribute that an expression speaks of; `key`: of a map only this one, of a list only whether this is in it. */
 export interface Path {
   attribute: string;
   key?: string;
 }
 
+const isList = (value: AttributeValue): value is readonly string[] => Array.isArray(value);
+
 function read<V>(of: Record<string, Attribute<V>>, view: V, { attribute, key }: Path) {
   const value = of[attribute]?.of(view);
-  if (key === undefined || typeof value !== "object" || Array.isArray(value)) return value;
-  return Object.hasOwn(value, key) ? (value as Record<string, string>)[key] : undefined;
+  if (key === undefined || typeof value !== "object") return value;
+  if (isList(value)) return value.includes(key);
+  return Object.hasOwn(value, key) ? value[key] : undefined;
 }
 
 /** What the paths have of it, in their order. */
@@ -76,9 +131,23 @@ export const readHost = (host: HostView, paths: readonly Path[]) =>
 export const readMachine = (machine: Subject, paths: readonly Path[]) =>
   paths.map((path) => read(ATTRIBUTES.machine, machine, path));
 
-/** "host.labels.tier" */
-export const describePath = (side: Side, { attribute, key }: Path): string =>
-  `${side}.${attribute}${key === undefined ? "" : /^[a-z_]\w*$/i.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`}`;
+/** "map" or "list" of those that have members; undefined of what is one value. */
+export function membersIn(side: Side, attribute: string): "map" | "list" | undefined {
+  const [kind] = ATTRIBUTES[side][attribute]?.type.split("<") ?? [];
+  return kind === "map" || kind === "list" ? kind : undefined;
+}
+
+/** Whether what it reads changes by itself, so that one look says little of the next. */
+export const isMomentary = (side: Side, { attribute }: Path): boolean =>
+  ATTRIBUTES[side][attribute]?.momentary ?? false;
+
+/** "host.labels.tier", "\"avx2\" in host.cpu.flags" */
+export function describePath(side: Side, { attribute, key }: Path): string {
+  const whole = `${side}.${attribute}`;
+  if (key === undefined) return whole;
+  if (membersIn(side, attribute) === "list") return `${JSON.stringify(key)} in ${whole}`;
+  return /^[a-z_]\w*$/i.test(key) ? `${whole}.${key}` : `${whole}[${JSON.stringify(key)}]`;
+}
 
 /** For `explain`: "host.cpu.mhz (int), …" */
 export const attributeList = (side: Side): string =>

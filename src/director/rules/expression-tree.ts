@@ -2,7 +2,7 @@
 import type { ASTNode, TypeError as CelTypeError, ParseError } from "@marcbachmann/cel-js";
 import { hint } from "../../resource/nearest.ts";
 import { parseBytes } from "../../resource/quantity.ts";
-import { ATTRIBUTES, describePath, type Path, SIDES, type Side } from "./attributes.ts";
+import { ATTRIBUTES, describePath, membersIn, type Path, SIDES, type Side } from "./attributes.ts";
 
 /** A rule that is none, with its place in the text. */
 export class ExpressionError extends Error {}
@@ -71,8 +71,7 @@ function membersOf(prefix: string): string[] {
 /** "host.cpu.mhz" of the node that reads that attribute; undefined of any other. */
 export function attributeAt(node: ASTNode): string | undefined {
   const keyed = keyOf(node);
-  if (keyed)
-    return node.op === "in" ? undefined : describePath(keyed.side, { attribute: "labels", key: keyed.key });
+  if (keyed) return node.op === "in" ? undefined : describePath(keyed.side, keyed);
   const path = prefixOf(node);
   return ALL.includes(path) ? path : undefined;
 }
@@ -133,7 +132,7 @@ export function pathsOf(ast: ASTNode): Record<Side, Path[]> {
     const keyed = keyOf(node);
     if (keyed) {
       told.add(keyed.map);
-      add(keyed.side, { attribute: "labels", key: keyed.key });
+      add(keyed.side, { attribute: keyed.attribute, key: keyed.key });
       continue;
     }
     const side = SIDES.find((each) => prefixOf(node).startsWith(`${each}.`));
@@ -142,14 +141,23 @@ export function pathsOf(ast: ASTNode): Record<Side, Path[]> {
       if (Object.hasOwn(ATTRIBUTES[side], attribute)) add(side, { attribute });
     }
     if (node.op === "[]" && !keyed && SIDES.some((each) => prefixOf(node.args[0]).split(".")[0] === each))
-      if (!prefixOf(node.args[0]).endsWith(".labels") && !prefixOf(node.args[0]).endsWith(".offers"))
+      if (!withMembers(node.args[0]))
         fail(input, node.args[1].start, "attributes are named with a point: host.cpu.mhz");
   }
   return { host: [...paths.host.values()], machine: [...paths.machine.values()] };
 }
 
-/** host.labels.x, host.labels["x"] and "x" in host.labels: of the labels only that one is seen. */
-function keyOf(node: ASTNode): { side: Side; key: string; map: ASTNode } | undefined {
+/** The attribute that the node reads, when it is a map or a list. */
+function withMembers(node: ASTNode | undefined): { side: Side; attribute: string } | undefined {
+  const [side, ...rest] = prefixOf(node).split(".");
+  const attribute = rest.join(".");
+  return SIDES.flatMap((each) =>
+    each === side && membersIn(each, attribute) ? { side: each, attribute } : [],
+  )[0];
+}
+
+/** host.labels.x, host.labels["x"], "x" in host.labels, "x" in host.offers: of the labels, or the list, only that one is seen. */
+function keyOf(node: ASTNode): { side: Side; attribute: string; key: string; map: ASTNode } | undefined {
   const [map, key] =
     node.op === "."
       ? node.args
@@ -158,8 +166,10 @@ function keyOf(node: ASTNode): { side: Side; key: string; map: ASTNode } | undef
         : node.op === "in" && node.args[0].op === "value"
           ? [node.args[1], node.args[0].args]
           : [undefined, undefined];
-  const side = SIDES.find((each) => prefixOf(map) === `${each}.labels`);
-  return side && map && typeof key === "string" ? { side, key, map } : undefined;
+  const of = withMembers(map);
+  if (!of || !map || typeof key !== "string") return undefined;
+  // Members of a list are asked for by "in" alone.
+  return node.op === "in" || membersIn(of.side, of.attribute) === "map" ? { ...of, key, map } : undefined;
 }
 
 function checkQuantity(node: ASTNode): void {

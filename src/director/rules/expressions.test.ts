@@ -77,12 +77,15 @@ describe("what is wrong with a rule is told with its place", () => {
   it.each([
     [
       "host.cpu.mzh >= 3000",
-      'column 10: host.cpu has no "mzh"; did you mean "mhz"? (it has cores, mhz, model, sockets, threads)\n  host.cpu.mzh >= 3000\n           ^',
+      'column 10: host.cpu has no "mzh"; did you mean "mhz"? (it has cores, family, flags, guests, level, mhz, model, smt, sockets, threads, vendor)\n  host.cpu.mzh >= 3000\n           ^',
     ],
     [
       "host.disk.ssd &&\n  host.mhz > 1",
       /^line 2, column 8: host has no "mhz"; did you mean "host.cpu.mhz"\?.*\n {4}host.mhz > 1\n {9}\^$/,
     ],
+    ['"avx2" in host.cpu.mhz', /^column 8: in does not go with string and int\n.*\n {9}\^$/],
+    ["host.cpu.flags == 3", /^column 16: == does not go with list<string> and int\n/],
+    ["host.memory.ecc > 1", /^column 17: > does not go with bool and int\n/],
     ["hots.disk.ssd", /^column 1: there is no "hots"; did you mean "host"\?/],
     ["cpu.mhz > 3000", /^column 1: there is no "cpu".*\n/],
     ['host.cpu.mhz >= "3000"', /^column 14: >= does not go with int and string\n.*\n {15}\^$/],

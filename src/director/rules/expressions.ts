@@ -22,6 +22,8 @@ import {
   type AttributeValue,
   attributeList,
   describePath,
+  isMomentary,
+  membersIn,
   type Path,
   readHost,
   readMachine,
@@ -149,18 +151,41 @@ function contextOf(side: Side, paths: readonly Path[], values: readonly (Attribu
     const [first = "", second] = path.split(".");
     if (second !== undefined || path === "labels") group(first);
   }
+  const put = (attribute: string, value: unknown) => {
+    const [first = "", second] = attribute.split(".");
+    if (second === undefined) context[first] = value;
+    else group(first)[second] = value;
+  };
   for (const [i, { attribute, key }] of paths.entries()) {
     const value = values[i];
     if (value === undefined) continue;
-    const type = ATTRIBUTES[side][attribute]?.type;
-    const made = typeof value === "number" && type === "int" ? BigInt(Math.trunc(value)) : value;
-    const [first = "", second] = attribute.split(".");
-    if (key !== undefined) group(first)[key] = made;
-    else if (second !== undefined) group(first)[second] = made;
-    else if (typeof made === "object" && !Array.isArray(made)) Object.assign(group(first), made);
-    else context[first] = made;
+    const members = membersIn(side, attribute);
+    if (key !== undefined) {
+      // Of lists see below.
+      if (members === "map") group(attribute)[key] = value;
+      continue;
+    }
+    const isInt = ATTRIBUTES[side][attribute]?.type === "int";
+    if (members === "map") Object.assign(group(attribute), value);
+    else put(attribute, typeof value === "number" && isInt ? BigInt(Math.trunc(value)) : value);
   }
+  for (const [attribute, list] of askedOf(side, paths, values)) put(attribute, list);
   return context;
+}
+
+/** Of lists of which nothing but some members is asked for: those that it has of them. Without lists that are not known. */
+function askedOf(
+  side: Side,
+  paths: readonly Path[],
+  values: readonly (AttributeValue | undefined)[],
+): Map<string, string[]> {
+  const lists = new Map<string, string[]>();
+  for (const [i, { attribute, key }] of paths.entries()) {
+    if (key === undefined || membersIn(side, attribute) !== "list" || values[i] === undefined) continue;
+    if (paths.some((path) => path.attribute === attribute && path.key === undefined)) continue;
+    lists.set(attribute, [...(lists.get(attribute) ?? []), ...(values[i] === true ? [key] : [])]);
+  }
+  return lists;
 }
 
 function evaluate(run: (context: Record<Side, unknown>) => unknown, context: Record<Side, unknown>): Outcome {
@@ -233,6 +258,12 @@ function told(side: Side, paths: readonly Path[], values: readonly (AttributeVal
     const shown = typeof value === "object" ? JSON.stringify(value) : value;
     return `${describePath(side, path)} is ${shown ?? "not known"}`;
   });
+}
+
+/** Whether it reads what changes by itself, with the hour: prices. */
+export function isOfTheMoment(text: string): boolean {
+  const { paths } = expressionOf(text);
+  return SIDES.some((side) => paths[side].some((path) => isMomentary(side, path)));
 }
 
 export const isKept = (text: string, host: HostView, machine: Subject): boolean =>

@@ -19,6 +19,7 @@ import { domainOf, type HostView, type Level, viewHost } from "../estate/estate.
 import { keptMachines } from "../estate/kept-machines.ts";
 import { byPriority, mostOf, Policy } from "../kinds.ts";
 import type { Subject } from "./attributes.ts";
+import { standing } from "./standing.ts";
 import { dedicatedBreach, fixedBy, fixedWords, requiredBreach } from "./suits.ts";
 
 /** What is wrong with the host that an Instance gets. */
@@ -32,7 +33,10 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
   if (policies.length === 0 && !host?.spec.dedicatedTo) return [];
   const machines = keptMachines(lookup);
   const labels = machines.labelsOf(object);
-  const own = policies.filter((policy) => selects(policy.spec.selector, labels)).sort(byPriority);
+  const own = policies
+    .filter((policy) => selects(policy.spec.selector, labels))
+    .map(standing)
+    .sort(byPriority);
   if (own.length === 0 && !host?.spec.dedicatedTo) return [];
   const view = host && viewOf(host);
   const byHand = spec.incoming && !spec.placement?.plan;

@@ -12,7 +12,7 @@
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { UseHistory } from "../estate/history.ts";
-import { tariffsOf } from "../estate/tariffs.ts";
+import { tariffsOf, withTariffs } from "../estate/tariffs.ts";
 import { processorsOf } from "../estate/use.ts";
 import { curveOf, wattsAt } from "../estate/watts.ts";
 import type { Policy } from "../kinds.ts";
@@ -100,14 +100,11 @@ export function simulate(
   const curves = hosts.map(curveOf);
   const power =
     director.switchesOff && powerPolicies.length > 0 ? new SimulatedPower(hosts, powerPolicies) : undefined;
-  const estateOf = (list: MachineView[], now = trace.startMs): Estate => ({
-    now,
-    hosts: power?.hosts() ?? [...hosts],
-    machines: list,
-    policies: [...policies],
-    sites: tariffsOf(sites, now),
-    odd: [],
-  });
+  const estateOf = (list: MachineView[], now = trace.startMs): Estate => {
+    const tariffs = tariffsOf(sites, now);
+    const there = withTariffs(power?.hosts() ?? hosts, tariffs);
+    return { now, hosts: there, machines: list, policies: [...policies], sites: tariffs, odd: [] };
+  };
   let machines = trace.machines
     .map(
       ({ name, labels, cpus, memoryBytes }): MachineView => ({

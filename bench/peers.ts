@@ -49,7 +49,7 @@ const GENERATIONS = [
     watts: [37.3, 64.3, 76.9, 90.5, 107, 122, 140, 160, 186, 214, 235],
   },
 ] as const;
-/** Virtual CPUs for each processor, the same for all. */
+/** Virtual CPUs for each processor (Host.spec.overcommit.cpu), the same for all. */
 const OVERCOMMIT = 6;
 
 function hostsFor(memoryBytes: number): HostView[] {

@@ -126,6 +126,27 @@ it("a target of a migration that cannot be prepared ends at once, with its reaso
   });
 });
 
+it("a machine whose memory would be nowhere does not start, and starts when it would", async () => {
+  environment.memoryLack = () => "host a has 1Gi of memory and swap left";
+  await run();
+  const waiting = await told("that it waits", (i) => ready(i)?.reason === "PrepareFailed");
+  expect(ready(waiting)?.message).toBe("host a has 1Gi of memory and swap left");
+  expect(world.machines.size).toBe(0);
+  environment.memoryLack = () => undefined;
+  await told("Running", (i) => i.status?.phase === "Running");
+});
+
+it("a move to a host whose memory is gone ends at once, before anything was sent", async () => {
+  environment.memoryLack = () => "host a has 1Gi of memory and swap left";
+  await run({ incoming: true, predecessor: "web-0" });
+  const { status } = await told("Failed", (i) => i.status?.phase === "Failed");
+  expect(status?.end).toMatchObject({
+    reason: "MigrationFailed",
+    message: "host a has 1Gi of memory and swap left",
+  });
+  expect(world.machines.size).toBe(0);
+});
+
 it("a machine without a network that others reach says so", async () => {
   const pretended = new PretendEnvironment();
   environment.prepare = async (instance) => ({ ...(await pretended.prepare(instance)), isolated: "no taps" });

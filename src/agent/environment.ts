@@ -43,6 +43,8 @@ export interface HostEnvironment {
    * ApiError when the control plane does not answer
    */
   prepare(instance: Instance): Promise<Prepared>;
+  /** Why the host has not the memory for it now; undefined when it has. */
+  memoryLack(instance: Instance): string | undefined;
   /** Who the guest of an instant clone is to become. @throws PrepareError; ApiError */
   identity(instance: Instance): Promise<Identity>;
   /** Makes sure of what is to be plugged into the running machine: disks in the order of Prepared, what comes into its drives, and taps. @throws PrepareError; ApiError */

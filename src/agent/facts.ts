@@ -8,6 +8,7 @@ import type { HostFacts } from "../compute/hosts/kinds.ts";
 import { type AcceleratorVerdict, probeAccelerator } from "../qemu/accelerator.ts";
 import { type Capabilities, readCapabilities } from "../qemu/capabilities.ts";
 import { run } from "../system/run.ts";
+import { readSwap } from "./memory-left.ts";
 import { isOwnLink } from "./network/network-names.ts";
 import { readOffers } from "./offers.ts";
 import { readTopology } from "./qemu/topology.ts";
@@ -250,7 +251,9 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
   return {
     source: profile ? "declared" : "measured",
     cpu,
-    memory: profile ? { totalBytes: profile.memoryBytes, modules: [] } : { totalBytes: totalmem(), modules },
+    memory: profile
+      ? { totalBytes: profile.memoryBytes, modules: [] }
+      : { totalBytes: totalmem(), swapBytes: readSwap().totalBytes, modules },
     // A development host has a part of a machine whose CPUs it does not know.
     ...(profile ? {} : { numaNodes: readTopology().nodes }),
     disks: readDisks(),

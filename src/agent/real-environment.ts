@@ -31,6 +31,7 @@ import { destroyVolumes, ensureVolumes, halfMade, liveDisks, stopMaking, wayOut 
 import type { HostEnvironment, Prepared } from "./environment.ts";
 import type { CdConfig, DiskConfig } from "./hypervisor.ts";
 import { runKsm } from "./ksm.ts";
+import { memoryLack } from "./memory-left.ts";
 import { type HostNetworking, HostNetworks, NO_TAPS } from "./network/host-networks.ts";
 import { PrepareError } from "./prepare-error.ts";
 import { failedTo } from "./reasons.ts";
@@ -152,6 +153,10 @@ export class RealEnvironment implements HostEnvironment {
       ...(saved ? { saved } : {}),
       ...(notInstant ? { notInstant } : {}),
     };
+  }
+
+  memoryLack(instance: Instance): string | undefined {
+    return memoryLack(this.#informers.hosts.get(this.#o.host), instance);
   }
 
   async identity({ spec, ...instance }: Instance): Promise<Identity> {

@@ -7,6 +7,7 @@ import { memoryNow } from "./changes/kinds.ts";
 import { isLive } from "./custody.ts";
 import type { Host } from "./hosts/kinds.ts";
 import type { Instance } from "./kinds.ts";
+import { givenOutBy } from "./overcommit/kinds.ts";
 import {
   cpusOf,
   lackOfReserved,
@@ -40,8 +41,8 @@ export function lackOfRoom(
   instances: readonly Partial<Instance>[],
 ): string | undefined {
   const { name } = host.metadata;
-  const capacity = host.status?.capacity;
-  if (!capacity) return undefined;
+  const given = givenOutBy(host);
+  if (!given) return undefined;
   // The greatest run of each machine: a successor that waits for the disks runs only when its predecessor is gone.
   const taken = new Map<string, { cpus: number; memory: number; reserved: Reserved | undefined }>();
   for (const instance of instances) {
@@ -63,20 +64,19 @@ export function lackOfRoom(
       reserved: reservedBy(takes, instance.status?.numaNode) ?? before?.reserved,
     });
   }
-  let cpus = capacity.cpus;
-  let memory: number = parseBytes(capacity.memory);
+  let { cpus, memoryBytes: memory } = given;
   for (const each of taken.values()) {
     cpus -= each.cpus;
     memory -= each.memory;
   }
   const wants = reservedBy(demand);
   const others = [...taken.values()].flatMap(({ reserved }) => reserved ?? []);
-  const lack = wants && lackOfReserved(capacity, wants, others);
+  const lack = wants && lackOfReserved(given.reservable, wants, others);
   if (lack) return `host ${name} ${lack}`;
   if (memoryOf(demand) > memory)
-    return `host ${name} has ${shown(memory)} of ${capacity.memory} memory free, the machine needs ${demand.memory}`;
+    return `host ${name} has ${shown(memory)} of ${shown(given.memoryBytes)} memory free, the machine needs ${demand.memory}${given.short ? `; ${given.short}` : ""}`;
   if (cpusOf(demand) > cpus)
-    return `host ${name} has ${Math.max(0, cpus)} of ${capacity.cpus} CPUs free, the machine needs ${cpusOf(demand)}`;
+    return `host ${name} has ${Math.max(0, cpus)} of ${given.cpus} CPUs free, the machine needs ${cpusOf(demand)}`;
   return undefined;
 }
 

@@ -154,8 +154,11 @@ export class Start {
 
   /** @throws StillPreparing; PrepareError, of which people have been told; ApiError */
   async prepare(instance: Instance): Promise<MachineConfig & Pick<Prepared, "saved" | "notInstant">> {
-    const { environment, events, log, host } = this.#c;
+    const { environment, hypervisor, events, log, host } = this.#c;
     try {
+      // One whose QEMU is there already has what it has.
+      const lack = (await hypervisor.get(idOf(instance))) ? undefined : environment.memoryLack(instance);
+      if (lack) throw new PrepareError(lack);
       const { isolated, ...prepared } = await environment.prepare(instance);
       if (isolated) {
         const condition = {

@@ -45,6 +45,10 @@ export class PretendEnvironment implements HostEnvironment {
     this.#own = own;
   }
 
+  memoryLack(_instance: Instance): string | undefined {
+    return undefined;
+  }
+
   async layers(instance: Instance): Promise<Layers> {
     if (!this.#files) throw new PrepareError("these disks have no layers");
     const { folder, world } = this.#files;

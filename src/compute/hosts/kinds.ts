@@ -4,6 +4,7 @@ import { Network, POWER_RULES, powerSpec, powerStatus, wakesStatus } from "../..
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, Quantity, Words } from "../../resource/kind.ts";
 import { OFFER_NAMES } from "../hardware/kinds.ts";
 import { IoBudget } from "../io/kinds.ts";
+import { HostOvercommit } from "../overcommit/kinds.ts";
 import { HUGE_PAGES, reservable } from "../resources/kinds.ts";
 
 /** What a host is made of: the agent measures it, or a development host declares it (source says which). */
@@ -34,6 +35,9 @@ const Facts = Type.Object(
     }),
     memory: Type.Object({
       totalBytes: Type.Integer(),
+      swapBytes: Type.Optional(
+        Type.Integer({ description: "Swap on its disks, as of the agent's start; without zram." }),
+      ),
       modules: Type.Array(
         Type.Object({
           locator: Type.String(),
@@ -177,6 +181,7 @@ export const Host = defineKind({
         }),
       ),
       budget: Type.Optional(IoBudget),
+      overcommit: Type.Optional(HostOvercommit),
       failingMemory: Type.Optional(
         Type.Object(
           {

@@ -22,7 +22,8 @@ export const capacityOf = (host: HostView): number[] => {
 };
 /** What limits of policies are shares of. */
 export const baseOf = (host: HostView): number[] => {
-  const [, memoryBytes = 0, iops = UNSAID, diskBytes = UNSAID] = capacityOf(host);
+  const [, , iops = UNSAID, diskBytes = UNSAID] = capacityOf(host);
+  const { ownMemoryBytes: memoryBytes = host.memoryBytes } = host;
   const networkBytes = host.budget?.networkBytes ?? (host.linkMbps * BYTES_A_MBIT || UNSAID);
   return [processorsOf(host), memoryBytes, iops, diskBytes, networkBytes, roomOf(host), NEVER];
 };

@@ -4,7 +4,8 @@ import type { Host, HostFacts } from "../../compute/hosts/kinds.ts";
 import { budgetOf, type Io } from "../../compute/io/kinds.ts";
 import type { Instance, Platform, VirtualMachine } from "../../compute/kinds.ts";
 import { isFinal, type Migration } from "../../compute/migrations/kinds.ts";
-import type { Reservable, Reserved } from "../../compute/resources/kinds.ts";
+import { givenOutBy } from "../../compute/overcommit/kinds.ts";
+import { OVERCOMMIT, type Reservable, type Reserved } from "../../compute/resources/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import { heldForPower } from "../../power/kinds.ts";
 import { invalidity } from "../../resource/invalid.ts";
@@ -39,7 +40,10 @@ export interface HostView {
   cpus: number;
   /** Those that it really has, for what machines are measured to use (use.ts); half of the virtual ones when not told. */
   processors?: number;
+  /** Memory that may be given out. */
   memoryBytes: number;
+  /** What it really has of it for machines, of which policies' limits are shares; as much as may be given out when not told. */
+  ownMemoryBytes?: number;
   /** Megahertz of one core. */
   mhz: number;
   cores: number;
@@ -159,7 +163,8 @@ function wattsOf({ spec, status }: Host): Pick<HostView, "idleWatts" | "maxWatts
 export function viewHost(host: Host): HostView | undefined {
   const { status, spec, metadata } = host;
   const { facts, capacity, memoryErrors } = status ?? {};
-  if (!facts || !capacity) return undefined;
+  const given = givenOutBy(host);
+  if (!facts || !capacity || !given) return undefined;
   const ready = getCondition(status?.conditions, "Ready")?.status === "True";
   const failing = isLeftForMemory(host);
   const closed = spec.maintenance
@@ -183,8 +188,10 @@ export function viewHost(host: Host): HostView | undefined {
     ...(spec.feed ? { feed: spec.feed } : {}),
     ...(spec.dedicatedTo ? { dedicatedTo: spec.dedicatedTo } : {}),
     ...(metadata.labels ? { labels: metadata.labels } : {}),
-    cpus: capacity.cpus,
-    memoryBytes: parseBytes(capacity.memory),
+    cpus: given.cpus,
+    processors: capacity.cpus / OVERCOMMIT,
+    memoryBytes: given.memoryBytes,
+    ownMemoryBytes: parseBytes(capacity.memory),
     mhz: facts.cpu.mhz,
     cores: facts.cpu.cores,
     sockets: facts.cpu.sockets,
@@ -194,7 +201,7 @@ export function viewHost(host: Host): HostView | undefined {
     ...wattsOf(host),
     accelerator: facts.qemu.accelerator,
     has: facts.qemu,
-    reservable: capacity,
+    reservable: given.reservable,
     ssd: facts.disks.some((disk) => disk.kind === "ssd"),
     linkMbps: Math.max(0, ...facts.links.map((link) => link.mbps)),
     ...(budget ? { budget } : {}),

@@ -65,6 +65,7 @@ export const ATTRIBUTES: {
       type: "list<string>",
       of: ({ facts }) => each(facts?.memory.modules, ({ type }) => type),
     },
+    "memory.swapBytes": { type: "int", of: ({ facts }) => facts?.memory.swapBytes },
     "memory.speedMTs": { type: "int", of: ({ memoryMTs }) => known(memoryMTs) },
     "memory.ecc": { type: "bool", of: eccOf },
     "memory.errorsLastDay": { type: "int", of: ({ memoryErrorsLastDay }) => memoryErrorsLastDay },

@@ -1,6 +1,7 @@
 /** What hosts give out, as policies and budgets limit it: index, words and the server's last word say the same; plans mend it. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
+import { lackOfRoom } from "../../compute/capacity.ts";
 import type { Host } from "../../compute/hosts/kinds.ts";
 import type { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import { openControlPlane } from "../../compute/testing/control-plane.ts";
@@ -44,8 +45,8 @@ const run = (of: VirtualMachine, host: string | undefined): Instance => ({
 it("index, words and last word say the same of any estate", () => {
   const share = (...of: number[]) => fc.constantFrom(undefined, undefined, ...of);
   const anyLimits = fc.record({
-    cpu: share(0.5, 1, 1.5),
-    memory: share(0.5, 0.75),
+    cpu: share(0.5, 1, 1.5, 3),
+    memory: share(0.5, 0.75, 1.25),
     iops: share(0.5, 2),
     diskBandwidth: share(0.5),
     networkBandwidth: share(0.25, 1),
@@ -64,13 +65,18 @@ it("index, words and last word say the same of any estate", () => {
       fc.tuple(anyLimits, anyLimits),
       fc.array(anyMachine, { minLength: 1, maxLength: 6 }),
       fc.record({ iops: share(500), disk: share(100) }),
-      (limits, all, budget) => {
+      fc.record({ cpu: share(1, 4), memory: share(0.8, 1.5) }),
+      (limits, all, budget, given) => {
         const hosts = ["h0", "h1"].map(
           (name): Host => ({
             apiVersion: "vireo.dev/v1",
             kind: "Host",
             metadata: { name },
             spec: {
+              overcommit: {
+                ...(given.cpu ? { cpu: given.cpu } : {}),
+                ...(given.memory ? { memory: given.memory } : {}),
+              },
               budget: {
                 ...(budget.iops ? { iops: budget.iops } : {}),
                 ...(budget.disk ? { diskBytesPerSecond: `${budget.disk}Mi` } : {}),
@@ -78,7 +84,10 @@ it("index, words and last word say the same of any estate", () => {
             },
             status: {
               capacity: { cpus: 8, memory: "1Gi" },
-              facts: declaredFacts(name, { links: [{ name: "e", mac: "", mbps: 1000, up: true }] }),
+              facts: declaredFacts(name, {
+                links: [{ name: "e", mac: "", mbps: 1000, up: true }],
+                memory: { totalBytes: GiB, swapBytes: GiB, modules: [] },
+              }),
               conditions: [
                 { type: "Ready", status: "True", reason: "x", message: "", lastTransitionTime: "" },
               ],
@@ -123,7 +132,12 @@ it("index, words and last word say the same of any estate", () => {
         expect(index.shelves.admits(seek.want, 0)).toBe(why === undefined);
         // What the host has of CPUs and memory is the compute room's to look at.
         const [used] = [index.use("h0")];
-        const room = machine.cpus <= 8 - used.cpus && machine.memoryBytes <= GiB - used.memoryBytes;
+        const room =
+          machine.cpus <= 4 * (given.cpu ?? 2) - used.cpus &&
+          machine.memoryBytes <= Math.floor((given.memory ?? 1) * 1024) * 2 ** 20 - used.memoryBytes;
+        const more = { vmUid: before.spec.vmUid, cpus: before.spec.cpus, memory: before.spec.memory };
+        const [onIt] = [hosts[0]];
+        expect(onIt && lackOfRoom(onIt, more, instances) === undefined).toBe(room);
         const [cause] = checkOvercommit(bound, before, lookup);
         if (room) expect(cause === undefined, `${cause?.message} | ${why}`).toBe(why === undefined);
         else expect(why).toBeDefined();
@@ -244,7 +258,8 @@ it("says of a policy that limits nothing what it should say", async () => {
     expect(await wrong({})).toContain(
       "spec.overcommit: Invalid value: {}: say cpu, memory, iops, diskBandwidth or networkBandwidth",
     );
-    expect(await wrong({ memory: 1.5 })).toContain("spec.overcommit.memory");
+    expect(await wrong({ memory: 2.5 })).toContain("spec.overcommit.memory");
+    expect(await wrong({ memory: 1.5, cpu: 8 })).toBe("");
   } finally {
     await plane.close();
   }

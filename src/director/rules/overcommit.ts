@@ -11,8 +11,10 @@ const Share = (of: string, most = 16) =>
 
 export const Overcommit = Type.Object(
   {
-    cpu: Share("Virtual CPUs for each logical processor; beyond two the host's own limit holds."),
-    memory: Share("Share of the memory that it has for machines.", 1),
+    cpu: Share(
+      "Virtual CPUs for each logical processor; no more than its host gives out (Host.spec.overcommit).",
+    ),
+    memory: Share("Share of the memory that it has for machines, likewise.", 2),
     iops: Share("Requests a second by machines' limits, for each one of the host's budget."),
     diskBandwidth: Share("Bytes a second of disks, likewise."),
     networkBandwidth: Share(

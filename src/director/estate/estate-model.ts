@@ -2,14 +2,24 @@
 import { DOMAINS, mostOf, type Policy } from "../kinds.ts";
 import { type Model, makeTallies, type TallySpec } from "../solver/model.ts";
 import { domainOf, type HostView, type Level, type MachineView } from "./estate.ts";
-import { busyOf, noiseOf, processorsOf, roomOf } from "./use.ts";
+import { busyOf, FULL, noiseOf, processorsOf, roomOf } from "./use.ts";
 
-/** CPUs, memory and throughput of disks and networks as declared (rules/overcommit.ts names them), and processors as measured: the mean, and by how much it varies. */
-export const RESOURCES = 7;
+/**
+ * CPUs, memory and throughput of disks and networks as declared (rules/overcommit.ts names them), and as measured: processors, then the others (FLOWS), and by how much
+ * processors vary.
+ */
+export const RESOURCES = 11;
 /** Of these no host gives more than it has; those behind them only guide what need not be. */
 export const DECLARED = 5;
 export const BUSY = 5;
-export const NOISE = 6;
+/** Memory, requests a second, bytes a second of disks and of networks, as measured: each with the declared one that it is measured by. */
+export const FLOWS = [
+  { measured: 6, declared: 1, of: "memoryBytes" },
+  { measured: 7, declared: 2, of: "iops" },
+  { measured: 8, declared: 3, of: "diskBytes" },
+  { measured: 9, declared: 4, of: "networkBytes" },
+] as const;
+export const NOISE = 10;
 /** Of what a host says nothing. Sums with it are exact. */
 const UNSAID = 2 ** 50;
 /** No host is ever full of it: sums are looked at, not what is left. */
@@ -18,27 +28,34 @@ const BYTES_A_MBIT = 125_000;
 
 export const capacityOf = (host: HostView): number[] => {
   const { iops = UNSAID, diskBytes = UNSAID, networkBytes = UNSAID } = host.budget ?? {};
-  return [host.cpus, host.memoryBytes, iops, diskBytes, networkBytes, roomOf(host), NEVER];
+  const declared = [host.cpus, host.memoryBytes, iops, diskBytes, networkBytes];
+  const [, own = 0, ...flows] = baseOf(host);
+  // Memory that is there for all need not be measured.
+  const memory = host.memoryBytes > own ? own : UNSAID;
+  return [...declared, roomOf(host), memory, ...flows, NEVER];
 };
 /** What limits of policies are shares of. */
 export const baseOf = (host: HostView): number[] => {
-  const [, , iops = UNSAID, diskBytes = UNSAID] = capacityOf(host);
-  const { ownMemoryBytes: memoryBytes = host.memoryBytes } = host;
-  const networkBytes = host.budget?.networkBytes ?? (host.linkMbps * BYTES_A_MBIT || UNSAID);
-  return [processorsOf(host), memoryBytes, iops, diskBytes, networkBytes, roomOf(host), NEVER];
+  const { iops = UNSAID, diskBytes = UNSAID, networkBytes } = host.budget ?? {};
+  const { ownMemoryBytes = host.memoryBytes } = host;
+  const link = host.linkMbps * BYTES_A_MBIT || UNSAID;
+  return [processorsOf(host), ownMemoryBytes, iops, diskBytes, networkBytes ?? link];
 };
 export const demandOf = (machine: MachineView): number[] => {
   const { iops = 0, diskBytes = 0, networkBytes = 0 } = machine.io ?? {};
-  return [
-    machine.cpus,
-    machine.memoryBytes,
-    iops,
-    diskBytes,
-    networkBytes,
-    busyOf(machine),
-    noiseOf(machine),
-  ];
+  const declared = [machine.cpus, machine.memoryBytes, iops, diskBytes, networkBytes];
+  for (let r = DECLARED; r < RESOURCES; r++) declared.push(measuredOf(machine, r));
+  return declared;
 };
+/** What is behind the declared ones. */
+export function measuredOf(machine: MachineView, r: number): number {
+  if (r === BUSY) return busyOf(machine);
+  const flow = FLOWS[r - BUSY - 1];
+  if (!flow) return noiseOf(machine);
+  // One that boots takes its memory before anybody has measured it.
+  const unknown = flow.of === "memoryBytes" ? machine.memoryBytes : 0;
+  return Math.round((machine.use?.demand?.[flow.of] ?? unknown) / FULL);
+}
 
 export type GroupRule = "keepApart" | "keepTogether" | "spread" | "atMost";
 

@@ -21,6 +21,13 @@ const machines = Array.from({ length: 24 }, (_, i) => `default/vm-${i}`);
 const usual = (i: number, hour: number) =>
   ((hour % WEEK) * 7 + i * 13) % 24 < 3 ? 3 + i / 8 : 0.1 + i / 100;
 
+const demandAt = (i: number, hour: number) => ({
+  iops: 100 * usual(i + 5, hour),
+  diskBytes: 1e7 * usual(i + 7, hour),
+  networkBytes: 1e6 * usual(i + 9, hour),
+  memoryBytes: 1e9 + i,
+});
+
 let plane: TestControlPlane;
 let now: number;
 const clock: Clock = { now: () => new Date(now), sleep: () => Promise.resolve() };
@@ -36,7 +43,12 @@ const open = (client = plane.client) => HistoryKeeper.open({ client, clock, log:
 const tell = ({ history }: HistoryKeeper, of: readonly string[] = machines) => {
   const hour = Math.floor((now - START) / HOUR);
   for (const machine of of)
-    history.observe(machine, START + hour * HOUR, usual(machines.indexOf(machine), hour));
+    history.observe(
+      machine,
+      START + hour * HOUR,
+      usual(machines.indexOf(machine), hour),
+      demandAt(machines.indexOf(machine), hour),
+    );
 };
 
 /** Is told of so many hours, and has kept them all some minutes after the last. */
@@ -52,6 +64,10 @@ function alike(one: HistoryKeeper, other: HistoryKeeper, ahead: number): void {
     expect(is?.cpus).toBe(was?.cpus);
     const off = (is?.expected ?? 0) / (was?.expected ?? 1);
     expect(Math.abs(off - 1), `${machine} in ${ahead} hours`).toBeLessThan(0.03);
+    for (const name of ["iops", "diskBytes", "networkBytes", "memoryBytes"] as const) {
+      const [known = 0, before = 1] = [is?.demand?.[name], was?.demand?.[name]];
+      expect(Math.abs(known / before - 1), `${name} of ${machine} in ${ahead} hours`).toBeLessThan(0.03);
+    }
   }
 }
 
@@ -127,8 +143,10 @@ it("forgets with the machines, mends what cannot be read, and leaves what anothe
     deviation: 0,
     hours: "AAAA",
   };
-  expect(remembered({ spec: { ...odd, machines: [wrong] } })).toMatchObject([{ machine: "a", mean: 1 }]);
-  expect(remembered({ spec: { ...odd, machines: [wrong] } })[0]).not.toHaveProperty("hours");
+  expect(remembered({ spec: { ...odd, machines: [wrong] } })).toMatchObject([
+    { machine: "a", of: { cpus: { mean: 1 } } },
+  ]);
+  expect(remembered({ spec: { ...odd, machines: [wrong] } })[0]?.of.cpus).not.toHaveProperty("hours");
   for (const senseless of [{ cpus: -5 }, { cpus: 1e300 }, { mean: 1e300 }, { deviation: -1 }])
     expect(remembered({ spec: { ...odd, machines: [{ ...wrong, ...senseless }] } })).toEqual([]);
 });

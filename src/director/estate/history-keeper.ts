@@ -10,6 +10,7 @@ import type { Logger } from "../../reconcile/log.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { UseHistory } from "./history.ts";
 import { historySpec, remembered, UsageHistory } from "./usage-history.ts";
+import { demandIn } from "./use.ts";
 
 const EVERY_MS = 60_000;
 const HOUR_MS = 3_600_000;
@@ -44,7 +45,7 @@ export async function readHistory(client: Client, clock: Clock): Promise<UseHist
     const { usage } = status ?? {};
     if (!usage || status?.custody === "Released") continue;
     const at = Math.min(now, Date.parse(usage.time) || now);
-    history.observe(`${metadata.namespace ?? "default"}/${spec.vm}`, at, usage.cpus);
+    history.observe(`${metadata.namespace ?? "default"}/${spec.vm}`, at, usage.cpus, demandIn(usage));
   }
   return history;
 }

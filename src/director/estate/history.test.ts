@@ -1,6 +1,7 @@
 /** What is expected of machines from what was seen of them. */
 import { expect, it } from "vitest";
 import { UseHistory } from "./history.ts";
+import { decoded, encoded, OFF } from "./week-codes.ts";
 
 const HOUR = 3_600_000;
 const MINUTE = 60_000;
@@ -52,11 +53,46 @@ it("an hour that was not seen whole counts as much less", () => {
   for (const each of history.remember(["a"], 165 * HOUR)) other.recall(each, 168.75 * HOUR);
   other.observe("a", 168.75 * HOUR, 9);
   const [known] = other.remember(["a"], 169 * HOUR);
-  expect(known?.hours?.[0]).toBeCloseTo(2);
+  expect(decoded(known?.of.cpus.hours?.[0] ?? 0, 1)).toBeCloseTo(2, 1);
 });
 
 it("goes on as it was while nothing is told, however long", () => {
   const history = new UseHistory();
   history.observe("a", 0, 1.5);
   expect(history.useOf("a", 1000 * 168 * HOUR)).toEqual({ cpus: 1.5, expected: 1.5, deviation: 0 });
+});
+
+const demand = (iops: number) => ({ iops, diskBytes: iops * 4096, networkBytes: 1e6, memoryBytes: 2 ** 31 });
+
+it("knows what else a machine uses, and its nightly backup an hour before", () => {
+  const history = new UseHistory();
+  const nightly = (hour: number) => demand(hour % 24 === 2 ? 5000 : 40);
+  for (let hour = 0; hour < 2 * 168; hour++) history.observe("a", hour * HOUR, 0.5, nightly(hour));
+  const at = (hour: number) => history.useOf("a", (2 * 168 + hour) * HOUR)?.demand;
+  for (const hour of [1, 2.5]) {
+    expect(at(hour)?.iops).toBeGreaterThan(4800);
+    expect(at(hour)?.diskBytes).toBeGreaterThan(4800 * 4096);
+  }
+  // Its processors were no busier then.
+  expect(history.useOf("a", (2 * 168 + 2.5) * HOUR)?.usualAt).toBeUndefined();
+  expect(at(12)?.iops).toBeCloseTo(40, -1);
+  expect(at(12)?.memoryBytes).toBeCloseTo(2 ** 31, 0);
+});
+
+it("begins to tell what else it uses when that is told for the first time", () => {
+  const history = new UseHistory();
+  history.observe("a", 0, 1);
+  expect(history.useOf("a", 10 * MINUTE)).not.toHaveProperty("demand");
+  history.observe("a", 10 * MINUTE, 1, demand(100));
+  expect(history.useOf("a", 20 * MINUTE)?.demand?.iops).toBe(100);
+});
+
+it("a code of a value is off by 2.4 % at most, from a 128th of the unit to 978 units", () => {
+  for (let value = 1 / 124; value < 978; value *= 1.013)
+    expect(Math.abs(decoded(encoded(value * 1024, 1024), 1024) / (value * 1024) - 1)).toBeLessThanOrEqual(
+      OFF,
+    );
+  expect(OFF).toBeLessThan(0.024);
+  expect([0, -1, Number.NaN, 1e-9].map((value) => decoded(encoded(value, 1), 1))).toEqual([0, 0, 0, 0]);
+  expect(decoded(encoded(1e12, 1), 1)).toBeCloseTo(978, 0);
 });

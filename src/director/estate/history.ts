@@ -1,11 +1,12 @@
 /**
- * What machines were seen to use, and what is to be expected of it: the last while, and the shape of the week by the hour. In the memory of who plans, a few hundred bytes a
+ * What machines were seen to use, and what is to be expected of it: the last while, and the shape of the week by the hour. In the memory of who plans, about a kilobyte a
  * machine, and in the store for who leads next (history-keeper.ts). Pure.
  *
  * A value holds until the next one is told, because agents write only what changes (agent/qemu/usage.ts). Until a machine has been seen for a while nothing is said of it:
  * one that boots takes all it can get, and would look large.
  */
-import type { MachineUse } from "./use.ts";
+import type { Demand, MachineUse } from "./use.ts";
+import { decoded, encoded, NOT_SEEN, OFF } from "./week-codes.ts";
 
 const HOUR_MS = 3_600_000;
 export const WEEK_HOURS = 168;
@@ -20,6 +21,25 @@ const AHEAD = 2;
 /** What was kept so long ago says nothing of the last while any more. */
 const STALE_MS = 2 * HOUR_MS;
 
+/** What is seen of each machine, processors first, and what a week's code of it counts in (week-codes.ts). */
+export const SERIES = ["cpus", "iops", "diskBytes", "networkBytes", "memoryBytes"] as const;
+export type Series = (typeof SERIES)[number];
+export const UNITS: Record<Series, number> = {
+  cpus: 1,
+  iops: 1024,
+  diskBytes: 2 ** 26,
+  networkBytes: 2 ** 26,
+  memoryBytes: 2 ** 32,
+};
+
+/** Of one series: the newest value, and what the last while was like. */
+export interface Lately {
+  now: number;
+  mean: number;
+  /** Codes by hour of the week. */
+  hours?: Uint8Array;
+}
+
 /** What was seen of one machine, as who leads next goes on from it. */
 export interface Remembered {
   /** "namespace/name" */
@@ -27,42 +47,49 @@ export interface Remembered {
   /** Seen since then, and until then; ms since the epoch. */
   since: number;
   at: number;
-  /** Processors: the newest value, and what the last while was like. */
-  cpus: number;
-  mean: number;
+  /** By how much its processors went up and down. */
   deviation: number;
-  /** By hour of the week, NaN: not seen yet. */
-  hours?: Float32Array;
+  /** The processors are there in any case. */
+  of: { cpus: Lately } & Partial<Record<Series, Lately>>;
 }
 
 interface Known {
   since: number;
   at: number;
-  cpus: number;
-  mean: number;
+  /** Of the processors. */
   variance: number;
-  /** By hour of the week, NaN: not seen yet. Made when the first hour is over. */
-  hours: Float32Array | undefined;
-  /** Of the hour that goes on: processor-milliseconds, and milliseconds. */
-  sum: number;
+  /** By series (those that were told): the newest value, the recent mean, and of the hour that goes on value-milliseconds. */
+  now: number[];
+  mean: number[];
+  sum: number[];
+  /** By series and hour of the week. Made when the first hour is over. */
+  hours: Uint8Array | undefined;
+  /** Of the hour that goes on, ms. */
   length: number;
 }
 
 const hourOf = (at: number) => Math.floor(at / HOUR_MS) % WEEK_HOURS;
 const isRecent = (at: number, now: number) => now - at < STALE_MS;
+const unitOf = (s: number) => UNITS[SERIES[s] ?? "cpus"];
+const newHours = () => new Uint8Array(SERIES.length * WEEK_HOURS).fill(NOT_SEEN);
 
 export class UseHistory {
   readonly #machines = new Map<string, Known>();
 
-  /** @param at ms since the epoch @param cpus processors that it uses from then on */
-  observe(key: string, at: number, cpus: number): void {
+  /** @param at ms since the epoch @param cpus processors that it uses from then on @param more what else, when that is known */
+  observe(key: string, at: number, cpus: number, more?: Demand): void {
     const known = this.#machines.get(key);
-    if (known) {
-      fold(known, at);
-      known.cpus = cpus;
-    } else {
-      const none = { mean: cpus, variance: 0, hours: undefined, sum: 0, length: 0 };
-      this.#machines.set(key, { since: at, at, cpus, ...none });
+    const now = more ? SERIES.map((name) => (name === "cpus" ? cpus : more[name])) : [cpus];
+    if (!known) {
+      this.#machines.set(key, begun(at, now));
+      return;
+    }
+    fold(known, at);
+    // What was not told before has been as it is from now on.
+    for (const [s, value] of now.entries()) {
+      known.now[s] = value;
+      known.mean[s] ??= value;
+      known.sum[s] ??= value * known.length;
     }
   }
 
@@ -71,12 +98,17 @@ export class UseHistory {
     const known = this.#machines.get(key);
     if (!known || at - known.since < SEEN_MS) return undefined;
     fold(known, at);
-    const use: MachineUse = { cpus: known.cpus, expected: known.mean, deviation: Math.sqrt(known.variance) };
-    for (let ahead = 0; known.hours && ahead < AHEAD; ahead++) {
-      const usual = known.hours[hourOf(at + ahead * HOUR_MS)] as number;
-      if (usual <= use.expected || Number.isNaN(usual)) continue;
-      use.expected = usual;
-      use.usualAt = (Math.floor(at / HOUR_MS) + ahead) * HOUR_MS;
+    const { value: expected, usualAt } = expectedOf(known, 0, at);
+    const use: MachineUse = { cpus: known.now[0] ?? 0, expected, deviation: Math.sqrt(known.variance) };
+    if (usualAt !== undefined) use.usualAt = usualAt;
+    if (known.now.length > 1) {
+      const of = (name: Series) => expectedOf(known, SERIES.indexOf(name), at).value;
+      use.demand = {
+        iops: of("iops"),
+        diskBytes: of("diskBytes"),
+        networkBytes: of("networkBytes"),
+        memoryBytes: of("memoryBytes"),
+      };
     }
     return use;
   }
@@ -92,25 +124,41 @@ export class UseHistory {
       const known = this.#machines.get(machine);
       if (!known) return [];
       fold(known, at);
-      const { since, cpus, mean, variance, hours } = known;
-      const deviation = Math.sqrt(variance);
-      return { machine, since, at, cpus, mean, deviation, ...(hours ? { hours: hours.slice() } : {}) };
+      const lately = (s: number): Lately => ({
+        now: known.now[s] ?? 0,
+        mean: known.mean[s] ?? 0,
+        ...(known.hours ? { hours: known.hours.slice(s * WEEK_HOURS, (s + 1) * WEEK_HOURS) } : {}),
+      });
+      const of: Remembered["of"] = { cpus: lately(0) };
+      for (let s = 1; s < known.now.length; s++) of[SERIES[s] ?? "cpus"] = lately(s);
+      return { machine, since: known.since, at, deviation: Math.sqrt(known.variance), of };
     });
   }
 
   /** What another one saw: nothing that was seen here is lost, hours that were not are taken from it. @param now ms since the epoch */
-  recall({ machine, since, at, cpus, mean, deviation, hours }: Remembered, now: number): void {
+  recall({ machine, since, at, deviation, of }: Remembered, now: number): void {
     const own = this.#machines.get(machine);
-    const none = { sum: 0, length: 0 };
-    if (own) {
-      own.hours =
-        own.hours && hours
-          ? own.hours.map((hour, i) => (Number.isNaN(hour) ? (hours[i] ?? hour) : hour))
-          : (own.hours ?? hours);
-    } else if (isRecent(at, now) && at <= now) {
-      this.#machines.set(machine, { since, at, cpus, mean, variance: deviation ** 2, hours, ...none });
-    } else {
-      this.#machines.set(machine, { since: now, at: now, cpus, mean: cpus, variance: 0, hours, ...none });
+    const goesOn = isRecent(at, now) && at <= now;
+    const known = own ?? begun(goesOn ? at : now, []);
+    if (!own) {
+      const told = SERIES.flatMap((name) => of[name] ?? []);
+      // All of them, or the processors alone.
+      const kept = told.length === SERIES.length ? told : [of.cpus];
+      known.now = kept.map((each) => each.now);
+      known.mean = kept.map((each) => (goesOn ? each.mean : each.now));
+      known.sum = kept.map(() => 0);
+      if (goesOn) {
+        known.since = since;
+        known.variance = deviation ** 2;
+      }
+      this.#machines.set(machine, known);
+    }
+    for (const [s, name] of SERIES.entries()) {
+      const hours = of[name]?.hours;
+      if (!hours) continue;
+      known.hours ??= newHours();
+      for (const [hour, code] of hours.entries())
+        if (known.hours[s * WEEK_HOURS + hour] === NOT_SEEN) known.hours[s * WEEK_HOURS + hour] = code;
     }
   }
 
@@ -120,22 +168,51 @@ export class UseHistory {
   }
 }
 
-/** The value has held until then. */
+const begun = (at: number, now: number[]): Known => ({
+  since: at,
+  at,
+  variance: 0,
+  now,
+  mean: [...now],
+  sum: now.map(() => 0),
+  hours: undefined,
+  length: 0,
+});
+
+/** Of a series: what the last while was like, or more where that is usual in this hour of the week or the next, which begins at usualAt. */
+function expectedOf({ mean, hours }: Known, s: number, at: number): { value: number; usualAt?: number } {
+  const found: { value: number; usualAt?: number } = { value: mean[s] ?? 0 };
+  for (let ahead = 0; hours && ahead < AHEAD; ahead++) {
+    const code = hours[s * WEEK_HOURS + hourOf(at + ahead * HOUR_MS)] as number;
+    const usual = decoded(code, unitOf(s));
+    if (code === NOT_SEEN || usual <= found.value * (1 + OFF)) continue;
+    found.value = usual;
+    found.usualAt = (Math.floor(at / HOUR_MS) + ahead) * HOUR_MS;
+  }
+  return found;
+}
+
+const add = (to: number[], s: number, more: number) => {
+  to[s] = (to[s] as number) + more;
+};
+
+/** The values have held until then. */
 function fold(known: Known, until: number): void {
   if (until <= known.at) return;
+  const { now, mean, sum } = known;
   // Of one that was not seen for long, all that was counts the same.
   const weight = Math.max(
     1 - Math.exp((known.at - until) / RECENT_MS),
     (until - known.at) / (until - known.since),
   );
-  const off = known.cpus - known.mean;
-  known.mean += weight * off;
+  const off = (now[0] ?? 0) - (mean[0] ?? 0);
   known.variance = (1 - weight) * (known.variance + weight * off * off);
+  for (let s = 0; s < now.length; s++) add(mean, s, weight * ((now[s] as number) - (mean[s] as number)));
   // Of more than a week each hour was the same.
   known.at = Math.max(known.at, until - WEEK_HOURS * HOUR_MS);
   while (known.at < until) {
     const end = Math.min(until, (Math.floor(known.at / HOUR_MS) + 1) * HOUR_MS);
-    known.sum += known.cpus * (end - known.at);
+    for (let s = 0; s < now.length; s++) add(sum, s, (now[s] as number) * (end - known.at));
     known.length += end - known.at;
     if (end % HOUR_MS === 0) endHour(known, hourOf(known.at));
     known.at = end;
@@ -143,11 +220,17 @@ function fold(known: Known, until: number): void {
 }
 
 function endHour(known: Known, hour: number): void {
-  known.hours ??= new Float32Array(WEEK_HOURS).fill(Number.NaN);
-  const [mean, before] = [known.sum / known.length, known.hours[hour] as number];
+  known.hours ??= newHours();
+  const { sum, hours, length } = known;
   // Of an hour that was not seen whole, as after another one led, as much less.
-  const weight = NEWEST * Math.min(1, known.length / HOUR_MS);
-  known.hours[hour] = Number.isNaN(before) ? mean : before + weight * (mean - before);
-  known.sum = 0;
+  const weight = NEWEST * Math.min(1, length / HOUR_MS);
+  for (let s = 0; s < sum.length; s++) {
+    const i = s * WEEK_HOURS + hour;
+    const before = hours[i] as number;
+    const is = (sum[s] as number) / length;
+    const was = before === NOT_SEEN ? is : decoded(before, unitOf(s));
+    hours[i] = encoded(was + weight * (is - was), unitOf(s));
+    sum[s] = 0;
+  }
   known.length = 0;
 }

@@ -1,8 +1,18 @@
-/** How busy hosts are, and would be, by what is measured and expected (use.ts), and what gives out too much. Pure. */
+/** How busy hosts are, and would be, by what is measured and expected (use.ts): their processors, disks, links, and memory that is given out more than once; and what gives out too much. Pure. */
 import type { State } from "../solver/state.ts";
 import type { MachineView } from "./estate.ts";
-import { BUSY, DECLARED, NOISE, RESOURCES } from "./estate-model.ts";
-import { busyOf, FULL, HOT, MARGIN, noiseOf } from "./use.ts";
+import { BUSY, DECLARED, FLOWS, measuredOf, NOISE, RESOURCES } from "./estate-model.ts";
+import { FULL, HOT, MARGIN } from "./use.ts";
+
+/** A host of which more is expected than it can do. */
+export interface Heat {
+  /** Of which of its resources (estate-model.ts), the one that is furthest beyond. */
+  of: number;
+  /** So much of it is to leave. */
+  excess: number;
+}
+
+const MEASURED = [BUSY, ...FLOWS.map(({ measured }) => measured)];
 
 export class Load {
   private readonly state: State;
@@ -14,31 +24,54 @@ export class Load {
     this.position = position;
   }
 
-  /** What is expected of a host, in thousandths of a processor (busyOf). @param with one more machine; its own counts once, also where it is already */
-  expected(h: number, machine?: MachineView): number {
+  /**
+   * What is expected of a host, of processors in thousandths (busyOf), of the others as demandOf has it: 1 / FULL of it. @param r BUSY, or one of FLOWS
+   * @param machine with one more; its own counts once, also where it is already
+   */
+  expected(h: number, r: number, machine?: MachineView): number {
+    const mean = this.taken(h, r, machine);
+    return r === BUSY ? mean + MARGIN * Math.sqrt(Math.max(0, this.taken(h, NOISE, machine))) : mean;
+  }
+
+  private taken(h: number, r: number, machine: MachineView | undefined): number {
     const { free, model, at } = this.state;
-    const taken = (r: number) =>
-      (model.capacity[h * RESOURCES + r] as number) - (free[h * RESOURCES + r] as number);
-    let [busy, noise] = [taken(BUSY), taken(NOISE)];
-    if (machine) {
-      const item = this.position.get(machine.key) ?? -1;
-      const own = item >= 0 && at[item] === h ? item : -1;
-      busy += busyOf(machine) - (own < 0 ? 0 : (model.demand[own * RESOURCES + BUSY] as number));
-      noise += noiseOf(machine) - (own < 0 ? 0 : (model.demand[own * RESOURCES + NOISE] as number));
-    }
-    return busy + MARGIN * Math.sqrt(Math.max(0, noise));
+    const i = h * RESOURCES + r;
+    const taken = (model.capacity[i] as number) - (free[i] as number);
+    if (!machine) return taken;
+    const item = this.position.get(machine.key) ?? -1;
+    const own = item >= 0 && at[item] === h ? (model.demand[item * RESOURCES + r] as number) : 0;
+    return taken + measuredOf(machine, r) - own;
+  }
+
+  private room(h: number, r: number): number {
+    return this.state.model.capacity[h * RESOURCES + r] as number;
   }
 
   /** Whether the host is not too busy with the machine, by what is measured. */
   staysCalm(machine: MachineView, h: number): boolean {
-    return this.expected(h, machine) <= (this.state.model.capacity[h * RESOURCES + BUSY] as number);
+    if (this.expected(h, BUSY, machine) > this.room(h, BUSY)) return false;
+    // What it does not use is never in its way.
+    return FLOWS.every(
+      ({ measured: r }) => this.taken(h, r, machine) <= this.room(h, r) || measuredOf(machine, r) === 0,
+    );
   }
 
-  /** Thousandths of a processor (busyOf) that are to leave a host of which too much is expected; 0 of others. */
-  excess(h: number): number {
-    const room = this.state.model.capacity[h * RESOURCES + BUSY] as number;
-    const expected = this.expected(h);
-    return expected * FULL > room * HOT ? expected - room : 0;
+  /** Undefined of a host of which not too much is expected. */
+  heat(h: number): Heat | undefined {
+    let hottest: Heat | undefined;
+    let most = HOT / FULL;
+    for (const r of MEASURED) {
+      const [room, expected] = [this.room(h, r), this.expected(h, r)];
+      if (expected <= room * most) continue;
+      most = expected / room;
+      hottest = { of: r, excess: expected - room };
+    }
+    return hottest;
+  }
+
+  /** How much of what is too much a machine there takes with it when it leaves, 1 at most. @param at where it is in the estate's list */
+  cools(at: number, { of, excess }: Heat): number {
+    return Math.min(1, (this.state.model.demand[at * RESOURCES + of] as number) / excess);
   }
 
   /** Where the host gives out more than it may: how much of what is too much the machine there takes with it when it leaves, 1 at most; 0 elsewhere. */

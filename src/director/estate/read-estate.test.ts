@@ -24,8 +24,8 @@ it("is known five minutes after the planner first saw it, and not before", async
         cpus: 0.75,
         stolenCpus: 0,
         hostMemoryBytes: 2 ** 26,
-        disk: { readBytesPerSecond: 0, writtenBytesPerSecond: 0, operationsPerSecond: 0 },
-        network: { receivedBytesPerSecond: 0, sentBytesPerSecond: 0 },
+        disk: { readBytesPerSecond: 1000, writtenBytesPerSecond: 2000, operationsPerSecond: 30 },
+        network: { receivedBytesPerSecond: 500, sentBytesPerSecond: 100 },
       },
     });
     const useIn = async (minutes: number) => {
@@ -34,7 +34,8 @@ it("is known five minutes after the planner first saw it, and not before", async
     };
     expect(await useIn(4)).toBeUndefined();
     const use = await until("what it uses", () => useIn(6));
-    expect(use).toEqual({ cpus: 0.75, expected: 0.75, deviation: 0 });
+    const demand = { iops: 30, diskBytes: 3000, networkBytes: 500, memoryBytes: 2 ** 26 };
+    expect(use).toEqual({ cpus: 0.75, expected: 0.75, deviation: 0, demand });
   } finally {
     stop.abort();
     await running;

@@ -1,16 +1,26 @@
 /**
  * The kind UsageHistory: what machines were seen to use (history.ts), kept for who leads next. All machines together are in so many objects, by a hash of their names, and each is written
- * once an hour (history-keeper.ts): some 340 bytes a machine and hour, and as many writes whether there are ten thousand machines or a hundred thousand.
+ * once an hour (history-keeper.ts): some 1.5 KB a machine and hour, and as many writes whether there are ten thousand machines or a hundred thousand.
  */
 import { type Static, Type } from "typebox";
 import { defineKind, type ObjectOf } from "../../resource/kind.ts";
-import { type Remembered, WEEK_HOURS } from "./history.ts";
+import { type Lately, type Remembered, SERIES, type Series, UNITS, WEEK_HOURS } from "./history.ts";
+import { MOST_UNITS, NOT_SEEN } from "./week-codes.ts";
 
-/** One byte an hour: 0, not seen; else a power of two in fifteenths from 1/128 on, so that it is off by 2.4 % at most, and says up to 978 processors. */
-const STEPS = 15;
-const LEAST = -7;
-/** What an hour can say at most. */
-const MOST_CPUS = 2 ** (254 / STEPS + LEAST);
+const HOURS =
+  "from Thursday, 1 January 1970, 0:00 UTC on: base64 of a byte each, 0: not seen yet, 1: less than 1/128, b: 2^((b - 1) / 15 - 7)";
+
+const of = (what: string, unit: string) =>
+  Type.Optional(
+    Type.Object(
+      {
+        now: Type.Number({ description: "At spec.time." }),
+        mean: Type.Number({ description: "Of the while before." }),
+        hours: Type.Optional(Type.String({ description: `By hour of the week in ${unit}, as hours.` })),
+      },
+      { description: what },
+    ),
+  );
 
 const Machine = Type.Object({
   machine: Type.String({ description: "namespace/name" }),
@@ -18,12 +28,11 @@ const Machine = Type.Object({
   cpus: Type.Number({ description: "Processors of its host that it used at spec.time." }),
   mean: Type.Number({ description: "Of the while before, in which newer values count more." }),
   deviation: Type.Number({ description: "The standard deviation from that." }),
-  hours: Type.Optional(
-    Type.String({
-      description:
-        "Processors by hour of the week, from Thursday, 1 January 1970, 0:00 UTC on: base64 of a byte each, 0: not seen yet, b: 2^((b - 1) / 15 - 7).",
-    }),
-  ),
+  hours: Type.Optional(Type.String({ description: `Processors by hour of the week, ${HOURS}.` })),
+  iops: of("Requests a second of its disks.", "1024"),
+  diskBytes: of("Bytes a second that it read and wrote.", "64 MiB"),
+  networkBytes: of("Bytes a second that it received or sent, whichever was more.", "64 MiB"),
+  memoryBytes: of("Memory of its host that it took.", "4 GiB"),
 });
 
 export const UsageHistory = defineKind({
@@ -48,40 +57,53 @@ const rounded = (value: number) => Number(value.toPrecision(4));
 /** @param machines all of one object @param at until then, ms since the epoch */
 export const historySpec = (machines: readonly Remembered[], at: number): UsageHistory["spec"] => ({
   time: new Date(at).toISOString(),
-  machines: machines.map(({ machine, since, cpus, mean, deviation, hours }) => ({
+  machines: machines.map(({ machine, since, deviation, of: { cpus, ...more } }) => ({
     machine,
     since: new Date(since).toISOString(),
-    cpus: rounded(cpus),
-    mean: rounded(mean),
+    cpus: rounded(cpus.now),
+    mean: rounded(cpus.mean),
     deviation: rounded(deviation),
-    ...(hours ? { hours: packed(hours) } : {}),
+    ...packed(cpus.hours),
+    ...Object.fromEntries(
+      Object.entries(more).map(([name, { now, mean, hours }]) => [
+        name,
+        { now: rounded(now), mean: rounded(mean), ...packed(hours) },
+      ]),
+    ),
   })),
 });
 
 /** What makes no sense is left out: it is only learned anew. */
 export function remembered({ spec: { time, machines } }: Pick<UsageHistory, "spec">): Remembered[] {
   const at = Date.parse(time);
-  return machines.flatMap(({ since: first, hours: text, ...rest }: Static<typeof Machine>) => {
+  return machines.flatMap(({ machine, since: first, deviation, ...told }: Static<typeof Machine>) => {
     const since = Date.parse(first);
-    const hours = text === undefined ? undefined : unpacked(text);
     if (![since, at].every(Number.isFinite) || since > at) return [];
-    const { cpus, mean, deviation } = rest;
-    if (![cpus, mean, deviation].every((each) => each >= 0 && each <= MOST_CPUS)) return [];
-    return { ...rest, since, at, ...(hours ? { hours } : {}) };
+    const cpus = sensible("cpus", { now: told.cpus, mean: told.mean, hours: told.hours });
+    if (!cpus || !(deviation >= 0 && deviation <= MOST_UNITS)) return [];
+    const of: Remembered["of"] = { cpus };
+    for (const name of SERIES) {
+      const more = name === "cpus" ? undefined : sensible(name, told[name]);
+      if (more) of[name] = more;
+    }
+    return [{ machine, since, at, deviation, of }];
   });
 }
 
-function packed(hours: Float32Array): string {
-  const bytes = Uint8Array.from(hours, (cpus) =>
-    Number.isNaN(cpus)
-      ? 0
-      : Math.min(255, Math.max(1, 1 + Math.round(STEPS * (Math.log2(Math.max(cpus, 2 ** LEAST)) - LEAST)))),
-  );
-  return Buffer.from(bytes.buffer).toString("base64");
+function sensible(
+  name: Series,
+  told: { now: number; mean: number; hours?: string | undefined } | undefined,
+): Lately | undefined {
+  if (!told) return undefined;
+  const { now, mean } = told;
+  if (![now, mean].every((each) => each >= 0 && each <= MOST_UNITS * UNITS[name])) return undefined;
+  return { now, mean, ...unpacked(told.hours) };
 }
 
-function unpacked(text: string): Float32Array | undefined {
-  const bytes = Buffer.from(text, "base64");
-  if (bytes.length !== WEEK_HOURS) return undefined;
-  return Float32Array.from(bytes, (b) => (b === 0 ? Number.NaN : 2 ** ((b - 1) / STEPS + LEAST)));
+const packed = (hours: Uint8Array | undefined): { hours?: string } =>
+  hours?.some((code) => code !== NOT_SEEN) ? { hours: Buffer.from(hours).toString("base64") } : {};
+
+function unpacked(text: string | undefined): { hours?: Uint8Array } {
+  const bytes = text === undefined ? undefined : Buffer.from(text, "base64");
+  return bytes?.length === WEEK_HOURS ? { hours: Uint8Array.from(bytes) } : {};
 }

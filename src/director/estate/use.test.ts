@@ -2,6 +2,7 @@
 import { expect, it } from "vitest";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
+import type { Demand } from "./use.ts";
 
 const GiB = 2 ** 30;
 
@@ -84,4 +85,56 @@ it("expects of many that go up and down by turns less than of one that does as m
   expect(plan([host("a"), host("b")], many)).toEqual([]);
   const one = [noisy("m0", 1.7, 0.9), ...many.slice(1)];
   expect(plan([host("a"), host("b")], one)[0]?.reason).toMatch(/expected to use 7\.8 of 8 processors/);
+});
+
+const GB = 1e9;
+const using = (name: string, on: string, demand: Partial<Demand>, gib = 4): MachineView => {
+  const none = { iops: 0, diskBytes: 0, networkBytes: 0, memoryBytes: GiB };
+  return {
+    ...machine(name, on, 0.1, gib),
+    use: { cpus: 0.1, expected: 0.1, demand: { ...none, ...demand } },
+  };
+};
+
+it("relieves a host whose disks are to do more than its budget says, though no machine has limits", () => {
+  const hosts = ["a", "b"].map((name) => ({ ...host(name), budget: { iops: 10_000 } }));
+  const onA = [6000, 3000, 700, 50].map((iops, i) => using(`m${i}`, "a", { iops }, 4 + i));
+  // 9,750 of 10,000; b has 7,000 of the 8,000 up to which it is filled.
+  const moves = plan(hosts, [...onA, using("n", "b", { iops: 7000 })]);
+  expect(moves.map(({ vm, to }) => [vm, to])).toEqual([["m2", "b"]]);
+  expect(moves[0]?.reason).toBe(
+    "a is too busy: of 10000 disk requests a second its machines are expected to use 9750, this one 700",
+  );
+  // Nobody said how many it can do.
+  expect(plan([host("a"), host("b")], onA)).toEqual([]);
+});
+
+it("relieves a link by what goes over it, and memory that is given out more than once by what is taken", () => {
+  const bytes = [0.7, 0.3, 0.2].map((gb, i) => using(`m${i}`, "a", { networkBytes: gb * GB }, 4 + i));
+  const [move, ...more] = plan([host("a"), host("b")], bytes);
+  // Of those that are enough by themselves the one with the least memory.
+  expect([move?.vm, more]).toEqual(["m0", []]);
+  expect(move?.reason).toMatch(/^a is too busy: of .* network bandwidth its machines are expected to use .*/);
+
+  const full = [20, 16, 12].map((gib, i) => using(`m${i}`, "a", { memoryBytes: gib * GiB }, 24));
+  const twice = ["a", "b"].map((name) => ({
+    ...host(name),
+    memoryBytes: 96 * GiB,
+    ownMemoryBytes: 48 * GiB,
+  }));
+  expect(plan(twice, full).map(({ to, reason }) => [to, reason])).toEqual([
+    ["b", "a is too busy: of 48Gi memory its machines are expected to use 48Gi, this one 20Gi"],
+  ]);
+  expect(
+    plan(
+      twice.map(({ ownMemoryBytes: _, ...all }) => all),
+      full,
+    ),
+  ).toEqual([]);
+});
+
+it("fills no host by a move beyond what it can do, and moves nobody away from a place that is as busy as any other", () => {
+  const hosts = ["a", "b"].map((name) => ({ ...host(name), budget: { iops: 10_000 } }));
+  const busy = ["a", "b"].flatMap((on) => [5000, 4900].map((iops, i) => using(`${on}${i}`, on, { iops })));
+  expect(plan(hosts, busy)).toEqual([]);
 });

@@ -3,8 +3,21 @@
  * too busy where there is another, and says how much room and how many watts there are. A machine that has not been measured is taken to use a quarter of its CPUs, which is
  * more than most do; for watts, half, which is what two virtual CPUs for each processor mean (OVERCOMMIT). Pure.
  */
+import type { Usage } from "../../compute/kinds.ts";
 import { OVERCOMMIT } from "../../compute/resources/kinds.ts";
 import type { HostView, MachineView } from "./estate.ts";
+
+/** What a machine uses besides processors. */
+export interface Demand {
+  /** Requests a second of its disks. */
+  iops: number;
+  /** A second, read and written. */
+  diskBytes: number;
+  /** A second, of the direction in which it is more. */
+  networkBytes: number;
+  /** Of its host's memory. */
+  memoryBytes: number;
+}
 
 export interface MachineUse {
   /** Processors of a host that it uses now. */
@@ -15,7 +28,17 @@ export interface MachineUse {
   deviation?: number;
   /** It is expected because it is usual in the hour of the week that begins then, ms since the epoch; absent: it was so in the last while. */
   usualAt?: number;
+  /** What else it is expected to use; absent: nobody has told. */
+  demand?: Demand;
 }
+
+/** As its agent tells it. */
+export const demandIn = ({ disk, network, hostMemoryBytes }: Usage): Demand => ({
+  iops: disk.operationsPerSecond,
+  diskBytes: disk.readBytesPerSecond + disk.writtenBytesPerSecond,
+  networkBytes: Math.max(network.receivedBytesPerSecond, network.sentBytesPerSecond),
+  memoryBytes: hostMemoryBytes,
+});
 
 /** Moves fill a host's processors up to here; the rest is for what nobody expects. */
 export const FULL = 0.8;

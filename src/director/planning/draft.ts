@@ -1,9 +1,11 @@
 /** A plan while it is made: its moves, each in words, made in the index of the estate one after the other, and taken back in the end. Pure. */
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
+import { BUSY, baseOf, FLOWS, measuredOf } from "../estate/estate-model.ts";
 import { FULL, processorsOf } from "../estate/use.ts";
 import { Forecaster, linkOf } from "../execution/forecast.ts";
 import type { Plan } from "../kinds.ts";
+import { TOLD } from "../rules/overcommit.ts";
 import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";
 import { powerWeight } from "./goals.ts";
 import { Budget, stayOf } from "./limits.ts";
@@ -202,6 +204,13 @@ export function whyAway(
   if (!hot) return undefined;
   const processors = processorsOf(here);
   const index = indexOf(estate);
-  const expected = (index.load.expected(index.hostNumber(here.name)) * FULL) / 1000;
-  return `${here.name} is too busy: its machines are expected to use ${expected.toFixed(1)} of ${processors} processors, this one ${(machine.use?.expected ?? 0).toFixed(1)}`;
+  const h = index.hostNumber(here.name);
+  const { of } = index.load.heat(h) ?? { of: BUSY };
+  const expected = index.load.expected(h, of) * FULL;
+  const flow = FLOWS.find(({ measured }) => measured === of);
+  if (!flow)
+    return `${here.name} is too busy: its machines are expected to use ${(expected / 1000).toFixed(1)} of ${processors} processors, this one ${(machine.use?.expected ?? 0).toFixed(1)}`;
+  const { what, amount } = TOLD[flow.declared];
+  const [all = 0, own] = [baseOf(here)[flow.declared], measuredOf(machine, of)];
+  return `${here.name} is too busy: of ${amount(all)} ${what} its machines are expected to use ${amount(Math.round(expected))}, this one ${amount(Math.round(own * FULL))}`;
 }

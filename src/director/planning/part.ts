@@ -27,9 +27,7 @@ import {
 /** A broken rule, or a host that is to be left, counts more than anything else. */
 export const MENDED = 10;
 
-/** All but the noise, which is no sum that a host is full of. */
-const ROOMS = NOISE;
-/** What keeps a host from being roomy. */
+/** What keeps a host from being roomy; these are always asked (roomsOf). */
 const GUIDES = [0, 1, BUSY] as const;
 /** Each guide has so many terms, the slopes of which add up. */
 const STEPS = 4;
@@ -83,22 +81,30 @@ export function partOf(
   const itemAt = new Map(items.map((item, i) => [item, i]));
   for (const item of free) machine[itemAt.get(item) as number] = item;
 
-  const demand = new Float64Array(items.length * ROOMS);
+  const rooms = roomsOf(index, items.slice(0, inside), host);
+  const demand = new Float64Array(items.length * rooms.length);
   for (let i = 0; i < inside; i++)
-    for (let r = 0; r < ROOMS; r++)
-      demand[i * ROOMS + r] = state.model.demand[(items[i] as number) * RESOURCES + r] as number;
+    for (const [k, r] of rooms.entries())
+      demand[i * rooms.length + k] = state.model.demand[(items[i] as number) * RESOURCES + r] as number;
   const home = Int32Array.from(items, (item) => number.get(state.at[item] as number) as number);
-  const capacity = capacityOf(index, host, home, demand);
+  const capacity = capacityOf(index, { host, home, demand, rooms });
   const taste = tastesOf(index, { items, machine, host, takers, mustLeave });
-  const room = roomOf(taste.room, { capacity, demand, takers, hosts: host.length, machine });
+  const room = roomOf(taste.room, {
+    capacity,
+    demand,
+    takers,
+    hosts: host.length,
+    machine,
+    rooms: rooms.length,
+  });
   const model: Model = {
-    resources: ROOMS,
+    resources: rooms.length,
     terms: room.terms,
     hosts: host.length,
     items: items.length,
     transient: 0,
     capacity,
-    price: pricesOf(demand, ROOMS, room.increment, room.terms),
+    price: pricesOf(demand, rooms.length, room.increment, room.terms),
     demand,
     base: room.base,
     increment: room.increment,
@@ -116,18 +122,36 @@ export function partOf(
   return { model, machine, host: Int32Array.from(host) };
 }
 
+/**
+ * The resources that have to be asked: what is declared, and of what is measured the processors, and others as far as all machines together could fill a host. Never the noise,
+ * which is no sum that a host is full of.
+ */
+function roomsOf({ state }: EstateIndex, items: readonly number[], host: readonly number[]): number[] {
+  const { demand, capacity } = state.model;
+  return Array.from({ length: NOISE }, (_, r) => r).filter((r) => {
+    if (r <= BUSY) return true;
+    const all = items.reduce((sum, item) => sum + (demand[item * RESOURCES + r] as number), 0);
+    return host.some((h) => all > (capacity[h * RESOURCES + r] as number));
+  });
+}
+
 /** What hosts have; those that give out too much already have that. Of the processors what is expected of others is kept (Load.expected). */
-function capacityOf(index: EstateIndex, host: readonly number[], home: Int32Array, demand: Float64Array) {
+function capacityOf(
+  index: EstateIndex,
+  of: { host: readonly number[]; home: Int32Array; demand: Float64Array; rooms: readonly number[] },
+) {
+  const { host, home, demand, rooms } = of;
   const { capacity, free } = {
     capacity: index.state.model.capacity,
     free: index.state.free,
   };
-  const taken = new Float64Array(host.length * ROOMS);
+  const n = rooms.length;
+  const taken = new Float64Array(host.length * n);
   for (const [i, h] of home.entries())
-    for (let r = 0; r < ROOMS; r++)
-      taken[h * ROOMS + r] = (taken[h * ROOMS + r] as number) + (demand[i * ROOMS + r] as number);
+    for (let k = 0; k < n; k++)
+      taken[h * n + k] = (taken[h * n + k] as number) + (demand[i * n + k] as number);
   return taken.map((used, i) => {
-    const [h, r] = [host[Math.floor(i / ROOMS)] as number, i % ROOMS];
+    const [h, r] = [host[Math.floor(i / n)] as number, rooms[i % n] as number];
     let has = capacity[h * RESOURCES + r] as number;
     if (r === BUSY) {
       const j = h * RESOURCES + NOISE;
@@ -196,16 +220,24 @@ function tastesOf(
 /** @param weight of room in scores, on average */
 function roomOf(
   weight: number,
-  of: { capacity: Float64Array; demand: Float64Array; takers: number; hosts: number; machine: Int32Array },
+  of: {
+    capacity: Float64Array;
+    demand: Float64Array;
+    takers: number;
+    hosts: number;
+    machine: Int32Array;
+    /** How many resources. */
+    rooms: number;
+  },
 ): Pick<Model, "terms" | "base" | "increment"> {
-  const { capacity, demand, takers, hosts, machine } = of;
+  const { capacity, demand, takers, hosts, machine, rooms } = of;
   const terms = weight > 0 ? GUIDES.length * STEPS : 0;
   const base = new Float64Array(hosts * terms);
   const increment = new Float64Array(machine.length * terms);
   if (terms === 0) return { terms, base, increment };
   const mean = GUIDES.map((r) => {
     let sum = 0;
-    for (let h = 0; h < takers; h++) sum += capacity[h * ROOMS + r] as number;
+    for (let h = 0; h < takers; h++) sum += capacity[h * rooms + r] as number;
     return Math.max(1, sum / takers);
   });
   // The share of a mean host that a machine takes of what it takes most of.
@@ -214,7 +246,7 @@ function roomOf(
   for (const [i, at] of machine.entries()) {
     if (at < 0) continue;
     share += GUIDES.reduce<number>(
-      (most, r, g) => Math.max(most, (demand[i * ROOMS + r] as number) / (mean[g] as number)),
+      (most, r, g) => Math.max(most, (demand[i * rooms + r] as number) / (mean[g] as number)),
       0,
     );
     free++;
@@ -225,9 +257,9 @@ function roomOf(
       const term = g * STEPS + s;
       const each = (slope * (s === 0 ? 0.5 : 1)) / STEPS / (mean[g] as number);
       for (let h = 0; h < hosts; h++)
-        base[h * terms + term] = (-each * s * (capacity[h * ROOMS + r] as number)) / STEPS;
+        base[h * terms + term] = (-each * s * (capacity[h * rooms + r] as number)) / STEPS;
       for (let i = 0; i < machine.length; i++)
-        increment[i * terms + term] = each * (demand[i * ROOMS + r] as number);
+        increment[i * terms + term] = each * (demand[i * rooms + r] as number);
     }
   return { terms, base, increment };
 }

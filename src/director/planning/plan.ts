@@ -10,7 +10,6 @@
 
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf, type Seek } from "../estate/estate-index.ts";
-import { busyOf } from "../estate/use.ts";
 import { survivalOf } from "../failover/failover.ts";
 import { isSpecial, obstacle } from "../rules/rules.ts";
 import { descend, type Shift } from "../solver/descend.ts";
@@ -108,6 +107,9 @@ function lookAtAll(draft: Draft, options: PlanOptions, needed = false): { found:
   return { found, wishes };
 }
 
+/** Of what is too much on a host, a machine takes at least so much with it that is moved for that. */
+const LEAST_COOLED = 0.02;
+
 /** The best move of a machine, if it may be moved (its host is to be empty, a rule is broken there, or it has been there long enough and the host is not cordoned) and gains enough. */
 function consider(
   draft: Draft,
@@ -127,8 +129,10 @@ function consider(
   const special = isSpecial(machine);
   const broken = here.maintenance || !now.stays || (special && obstacle(estate, machine, here) !== undefined);
   if (!broken && (here.cordoned || !isSettled(index, at, options))) return undefined;
-  const excess = broken || !machine.use ? 0 : index.load.excess(now.host);
-  const hot = excess > 0;
+  const heat = broken || !machine.use ? undefined : index.load.heat(now.host);
+  const cooled = heat ? index.load.cools(at, heat) : 0;
+  // Others are moved for that than those that have next to nothing to do with it.
+  const hot = cooled >= LEAST_COOLED;
   const floor = broken || hot ? Number.NEGATIVE_INFINITY : now.like + leastGain(estate, machine, options);
   const best = (must: boolean) => {
     const accept = acceptOf(estate, index, machine, options, must);
@@ -147,7 +151,7 @@ function consider(
   const gain = index.liking(seek, to) - now.like - Math.min(1, moveCost(estate, machine, options));
   if (hot) {
     // One that is enough by itself goes before several, a small one before a large one.
-    const relief = Math.min(1, busyOf(machine) / excess) - machine.memoryBytes / here.memoryBytes / 2;
+    const relief = cooled - machine.memoryBytes / here.memoryBytes / 2;
     return { item: at, gain: RELIEVED + relief, to, broken, hot };
   }
   if (!broken) return { item: at, gain, to, broken, hot };

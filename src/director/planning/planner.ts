@@ -10,6 +10,7 @@ import { inRequest, newRequestId, requestOf } from "../../telemetry/request-id.t
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { othersFirst, readEstate } from "../estate/read-estate.ts";
+import { demandIn } from "../estate/use.ts";
 import { predict } from "../execution/figures.ts";
 import { experienceOf, Forecaster } from "../execution/forecast.ts";
 import { HOLD_MS } from "../execution/kept.ts";
@@ -110,12 +111,12 @@ export async function runPlanner(context: DirectorContext): Promise<void> {
 function see(
   { history, clock }: DirectorContext,
   { metadata, spec }: Instance,
-  { time, cpus }: Usage,
+  usage: Usage,
   first: boolean,
 ): void {
   const now = clock.now().getTime();
-  const at = first ? Math.min(now, Date.parse(time) || now) : now;
-  history?.observe(`${metadata.namespace ?? "default"}/${spec.vm}`, at, cpus);
+  const at = first ? Math.min(now, Date.parse(usage.time) || now) : now;
+  history?.observe(`${metadata.namespace ?? "default"}/${spec.vm}`, at, usage.cpus, demandIn(usage));
 }
 
 /** Why it is planned again as soon as a plan is over; undefined: the next look is soon enough. */

@@ -262,7 +262,7 @@ export class Round {
   private relieve(): void {
     for (const { name, ready } of this.input.estate.hosts) {
       const h = this.index.hostNumber(name);
-      if (!ready || this.asleep.has(h) || this.index.load.excess(h) === 0) continue;
+      if (!ready || this.asleep.has(h) || !this.index.load.heat(h)) continue;
       const movable = this.index.machinesOn(name).filter((at) => this.index.machines[at]?.movable);
       const fits = (at: number, to: number) => {
         const machine = this.index.machines[at];
@@ -281,7 +281,7 @@ export class Round {
       if (found)
         this.call(
           found,
-          `of ${name} more is expected than its processors can do, and no host that is on can take a machine of it`,
+          `of ${name} more is expected than it can do, and no host that is on can take a machine of it`,
         );
     }
   }

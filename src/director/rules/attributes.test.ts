@@ -102,6 +102,27 @@ it.each(TRUE)("%s", (rule) => {
   expect(expressionOf(rule).decide(NORTH, MACHINE)).toBe(true);
 });
 
+it("rules may ask for what a machine is measured to use, to two digits", () => {
+  const demand = { memoryBytes: 3.14159e9, iops: 1234, diskBytes: 56_789, networkBytes: 98_765 };
+  const seen = { ...MACHINE, use: { cpus: 9, expected: 2.468, demand } };
+  for (const rule of [
+    "machine.use.cpus == 2.5",
+    "machine.use.memoryBytes == 3100000000 && machine.use.iops == 1200",
+    "machine.use.diskBytesPerSecond == 57000 && machine.use.networkBytesPerSecond == 99000",
+    "!(machine.use.cpus < 2.0) && host.cpu.sockets > 1",
+  ]) {
+    expect(problemOf(rule)).toBeUndefined();
+    expect(expressionOf(rule).decide(FULL, seen), rule).toBe(true);
+    expect(expressionOf(rule).decide(FULL, MACHINE), rule).toMatchObject({
+      unknown: expect.stringMatching(/^machine\.use\.\w+ is not known$/),
+    });
+  }
+  const rule = "!has(machine.use.cpus) || machine.use.cpus < 2.0";
+  expect([MACHINE, seen].map((machine) => expressionOf(rule).decide(FULL, machine))).toEqual([true, false]);
+  expect(problemOf("machine.use.cpus > 2")).toBeUndefined();
+  expect(problemOf('machine.use.iops > "many"')).toMatch(/^column 18: > does not go with int and string/);
+});
+
 it("of a host that tells none of it no such rule is kept, neither turned round, and has() asks", () => {
   const bare = hostOf({ qemu: { version: "8", accelerator: "kvm", reason: "x" } });
   const untold = Object.keys(ATTRIBUTES.host).filter(

@@ -2,7 +2,10 @@
 import type { HostView, MachineView } from "../estate/estate.ts";
 
 /** A machine as rules see it. */
-export type Subject = Pick<MachineView, "name" | "namespace" | "labels" | "cpus" | "memoryBytes" | "needs">;
+export type Subject = Pick<
+  MachineView,
+  "name" | "namespace" | "labels" | "cpus" | "memoryBytes" | "needs" | "use"
+>;
 
 export type AttributeValue = string | number | boolean | readonly string[] | Record<string, string>;
 
@@ -11,7 +14,7 @@ interface Attribute<V> {
   type: "string" | "int" | "double" | "bool" | "list<string>" | "map<string, string>";
   /** Undefined: it is not known. */
   of: (view: V) => AttributeValue | undefined;
-  /** It changes by itself, with the hour. */
+  /** It changes by itself, with the hour or with what is measured. */
   momentary?: true;
 }
 
@@ -25,6 +28,9 @@ const each = <T>(all: readonly T[] | undefined, of: (one: T) => string | undefin
   const told = all?.flatMap((one) => of(one) ?? []);
   return some([...new Set(told)].sort());
 };
+
+/** To two digits: machines that use about the same are judged together. */
+const about = (value: number | undefined) => (value === undefined ? undefined : Number(value.toPrecision(2)));
 
 /** All modules have it, one has not, or it is not known of all. */
 function eccOf({ facts }: HostView): boolean | undefined {
@@ -101,6 +107,19 @@ export const ATTRIBUTES: {
     labels: { type: "map<string, string>", of: ({ labels }) => labels },
     cpus: { type: "int", of: ({ cpus }) => cpus },
     "memory.bytes": { type: "int", of: ({ memoryBytes }) => memoryBytes },
+    "use.cpus": { type: "double", of: ({ use }) => about(use?.expected), momentary: true },
+    "use.memoryBytes": { type: "int", of: ({ use }) => about(use?.demand?.memoryBytes), momentary: true },
+    "use.iops": { type: "int", of: ({ use }) => about(use?.demand?.iops), momentary: true },
+    "use.diskBytesPerSecond": {
+      type: "int",
+      of: ({ use }) => about(use?.demand?.diskBytes),
+      momentary: true,
+    },
+    "use.networkBytesPerSecond": {
+      type: "int",
+      of: ({ use }) => about(use?.demand?.networkBytes),
+      momentary: true,
+    },
     architecture: {
       type: "string",
       of: ({ needs }) => (needs?.offers.includes("aarch64") ? "aarch64" : "x86_64"),

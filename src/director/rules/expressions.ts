@@ -260,7 +260,7 @@ function told(side: Side, paths: readonly Path[], values: readonly (AttributeVal
   });
 }
 
-/** Whether it reads what changes by itself, with the hour: prices. */
+/** Whether it reads what changes by itself: prices of the hour, what machines are measured to use. */
 export function isOfTheMoment(text: string): boolean {
   const { paths } = expressionOf(text);
   return SIDES.some((side) => paths[side].some((path) => isMomentary(side, path)));

@@ -22,6 +22,16 @@ export interface PretendRedfish {
 
 export const SYSTEM = "System.Embedded.1";
 const PATH = `/redfish/v1/Systems/${SYSTEM}`;
+/** How a client that knows no path finds the system (DSP0266, 6.5); the first two are told to everybody. */
+const WAY: Readonly<Record<string, object>> = {
+  "/redfish": { v1: "/redfish/v1/" },
+  "/redfish/v1/": { "@odata.id": "/redfish/v1/", Systems: { "@odata.id": "/redfish/v1/Systems" } },
+  "/redfish/v1/Systems": {
+    "@odata.id": "/redfish/v1/Systems",
+    Members: [{ "@odata.id": PATH }],
+    "Members@odata.count": 1,
+  },
+};
 
 export async function startPretendRedfish(
   { cert, key }: Credentials,
@@ -47,10 +57,14 @@ export async function startPretendRedfish(
       error: { code: "Base.1.0.GeneralError", message: "see more", "@Message.ExtendedInfo": [{ Message }] },
     });
   const handle = async (request: IncomingMessage, response: ServerResponse) => {
+    const { method, url = "" } = request;
+    const way = method === "GET" ? WAY[url] : undefined;
+    if (way && !url.endsWith("/Systems")) return answer(response, 200, way);
     const { authorization = "" } = request.headers;
     pretend.authorizations.push(authorization);
     if (authorization !== expected) return fails(response, 401, "who are you");
-    if (request.method === "GET" && request.url === PATH)
+    if (way) return answer(response, 200, way);
+    if (method === "GET" && url === PATH)
       return answer(response, 200, {
         "@odata.id": PATH,
         Id: SYSTEM,
@@ -62,7 +76,7 @@ export async function startPretendRedfish(
           },
         },
       });
-    if (request.method !== "POST" || request.url !== `${PATH}/Actions/ComputerSystem.Reset`)
+    if (method !== "POST" || url !== `${PATH}/Actions/ComputerSystem.Reset`)
       return fails(response, 404, "there is no such resource");
     let text = "";
     for await (const chunk of request) text += String(chunk);

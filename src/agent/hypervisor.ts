@@ -238,6 +238,8 @@ export interface Hypervisor {
   diskCopies(id: MachineId): Promise<DiskProgress>;
   /** In pre-switchover: the last writes go, and then the copies are the same. May be called again. @throws HypervisorError when they are not */
   finishDiskCopies(id: MachineId): Promise<void>;
+  /** What there is of them in its QEMU, for people; nothing when none were begun, or all is ended. */
+  leftCopies(id: MachineId): Promise<string[]>;
   /** Ends them, and forgets that they were. No-op when there are none. */
   abandonDiskCopies(id: MachineId): Promise<void>;
   /** Calls a migration off; the machine runs on. No-op when there is none. */

@@ -39,6 +39,7 @@ export interface MirrorStatus {
 }
 
 const JOB = "mirror-";
+const BITMAPS = "dirty-bitmaps";
 /** Nodes of our own, both ends. With a name they have at most 31 characters. */
 const FILE = "copy-";
 const REMOTE = "to-";
@@ -126,7 +127,13 @@ export async function stopExports(qmp: Qmp): Promise<void> {
  * the guest runs (memory.ts).
  */
 async function setBitmaps(qmp: Qmp, state: boolean): Promise<void> {
-  await qmp.execute("migrate-set-capabilities", { capabilities: [{ capability: "dirty-bitmaps", state }] });
+  await qmp.execute("migrate-set-capabilities", { capabilities: [{ capability: BITMAPS, state }] });
+}
+
+async function isOn(qmp: Qmp, capability: string): Promise<boolean> {
+  const all = await qmp.execute("query-migrate-capabilities");
+  const wanted = (each: unknown) => isFields(each) && each.capability === capability && each.state === true;
+  return Array.isArray(all) && all.some(wanted);
 }
 
 /**
@@ -189,10 +196,7 @@ async function mapBitmaps(qmp: Qmp, mirrors: readonly Mirror[]): Promise<void> {
 
 /** Whether dirty bitmaps go along with the next migration. */
 export async function sendsBitmaps(qmp: Qmp): Promise<boolean> {
-  const capabilities = await qmp.execute("query-migrate-capabilities");
-  const isOn = (each: unknown) =>
-    isFields(each) && each.capability === "dirty-bitmaps" && each.state === true;
-  if (!Array.isArray(capabilities) || !capabilities.some(isOn)) return false;
+  if (!(await isOn(qmp, BITMAPS))) return false;
   const parameters = await qmp.execute("query-migrate-parameters");
   const mapping = isFields(parameters) && parameters["block-bitmap-mapping"];
   return Array.isArray(mapping) && mapping.length > 0;
@@ -263,6 +267,17 @@ export async function finishMirrors(qmp: Qmp): Promise<void> {
   if (phase !== "finished")
     throw new QmpError("GenericError", error ?? `its disks were not all copied within ${FINISH_MS / 1000} s`);
   await closeNodes(qmp);
+}
+
+/** Source: what there is of mirrors in its QEMU, by names of QEMU's; what abandonMirrors takes away. */
+export async function listMirrors(qmp: Qmp): Promise<string[]> {
+  const [jobs, nodes] = [await listJobs(qmp), await nodeNames(qmp)];
+  return [
+    ...[...jobs.keys()].map((name) => `block job ${JOB}${name}`),
+    ...nodes.filter((node) => node.startsWith(REMOTE)).map((node) => `NBD node ${node}`),
+    ...nodes.filter((node) => node.startsWith(FILE)).map((node) => `node ${node}`),
+    ...((await isOn(qmp, BITMAPS)) ? ["dirty bitmaps that are to go along"] : []),
+  ];
 }
 
 /** Source: ends the mirrors, whether or not they have copied all. No-op when there are none. */

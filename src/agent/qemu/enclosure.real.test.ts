@@ -1,18 +1,19 @@
 /** What somebody who has taken a QEMU over finds: a probe in its namespaces, with its user and without rights, as it is there. Needs root. */
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import type { Network } from "../../compute/networks/kinds.ts";
 import { writeBootDisk } from "../../qemu/testing/boot-sectors.ts";
 import { startEtcd } from "../../store/testing/etcd.ts";
+import { run } from "../../system/run.ts";
 import { freePort } from "../../system/testing/free-port.ts";
 import type { MachineConfig } from "../hypervisor.ts";
 import { Networking } from "../network/network.ts";
 import { removeNetworking } from "../network/network-leftovers.ts";
-import { Outward } from "../network/outward.ts";
+import { Outward, outwardTable } from "../network/outward.ts";
 import { HardwarePool } from "../testing/hardware.ts";
 import { asUser, reached } from "../testing/outward-probe.ts";
 import { newId, RealMachines, until } from "../testing/real-machines.ts";
@@ -188,6 +189,16 @@ it("a QEMU reaches no port of the host: not its store, its API or its agents, no
       expect(Object.keys(found)).toEqual(all);
       for (const address of all) expect(found[address], address).toMatch(/refused|not permitted|No route/);
     }
+    // The next agent sees to it, too, also where the record of a machine is gone.
+    await run("nft", ["delete", "table", "inet", outwardTable(machines.folder)]);
+    const record = machines.path("run", two.config.id, "record.json");
+    renameSync(record, `${record}.away`);
+    const next = machines.hypervisor("run", { outward: new Outward(machines.folder) });
+    await next.traces().finally(() => renameSync(`${record}.away`, record));
+    for (const { pid, config } of [one, two])
+      expect(await reached([...into(pid), ...asUser(config.user)], ports)).toEqual(
+        Object.fromEntries(ports.map((address) => [address, "Connection refused"])),
+      );
     // They are there, and the very same probe reaches them as another user.
     const found = await reached([...into(one.pid), ...asUser({ uid: 271_009, gid: 200_000 })], ports);
     expect(Object.values(found)).toEqual(ports.map(() => "reached"));

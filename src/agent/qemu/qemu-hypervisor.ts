@@ -205,6 +205,10 @@ export class QemuHypervisor implements Hypervisor {
     return this.#sending.finishDiskCopies(id);
   }
 
+  leftCopies(id: MachineId): Promise<string[]> {
+    return this.#sending.leftCopies(id);
+  }
+
   abandonDiskCopies(id: MachineId): Promise<void> {
     return this.#sending.abandonDiskCopies(id);
   }

@@ -50,16 +50,17 @@ export class Records {
     return { ...found, process };
   }
 
-  /** Whom QEMUs here run as, ran as a moment ago, or are about to; also those whose records cannot be read. */
+  /** Whom QEMUs here run as, ran as a moment ago, or are about to; also those whose records are gone or cannot be read. */
   users(): number[] {
     return this.folders().flatMap((folder) => {
       try {
         const record = folder.read();
-        return record ? [record.config.user.uid] : [];
+        if (record) return [record.config.user.uid];
       } catch {
-        const left = findByArgument(folder.mark);
-        return (left && userOf(left.pid)) ?? [];
+        // Its process tells, too.
       }
+      const left = findByArgument(folder.mark);
+      return (left && userOf(left.pid)) ?? [];
     });
   }
 

@@ -20,6 +20,7 @@ import {
 import {
   abandonMirrors,
   finishMirrors,
+  listMirrors,
   queryMirrors,
   sendsBitmaps,
   startMirrors,
@@ -138,6 +139,10 @@ export class Sending {
 
   finishDiskCopies(id: MachineId): Promise<void> {
     return this.#at.with(id, finishMirrors);
+  }
+
+  leftCopies(id: MachineId): Promise<string[]> {
+    return this.#at.with(id, listMirrors);
   }
 
   abandonDiskCopies(id: MachineId): Promise<void> {

@@ -301,6 +301,7 @@ class Instances {
     this.#shares.forget(instance);
     this.#changes.forget(instance);
     this.#lifecycle.forget(instance);
+    this.#outgoing.forget(instance);
     this.#suspension.forget(instance);
     const phase = instance.status?.phase;
     if (machine) {

@@ -9,6 +9,7 @@ import type { Volumes } from "../../compute/migrations/kinds.ts";
 import { macKey } from "../../qemu/devices.ts";
 import { STALLED, STALLED_MS } from "../../qemu/migration.ts";
 import type { Clock } from "../../reconcile/clock.ts";
+import type { EventRecorder } from "../../reconcile/events.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isApiError } from "../../resource/errors.ts";
 import { hostDnsName } from "../../resource/host-name.ts";
@@ -25,7 +26,7 @@ import type {
 } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { reasonOf } from "../reasons.ts";
-import { type Again, type InstanceStatus, idOf, type Write } from "./instance-status.ts";
+import { type Again, about, type InstanceStatus, idOf, type Write } from "./instance-status.ts";
 import type { Peers } from "./peers.ts";
 import { SendRate, secondsLeft } from "./send-rate.ts";
 
@@ -40,6 +41,7 @@ interface Context {
   hypervisor: Hypervisor;
   environment: Pick<HostEnvironment, "volumes">;
   clock: Clock;
+  events: EventRecorder;
   log: Logger;
 }
 
@@ -60,6 +62,8 @@ export class Outgoing {
   readonly #write: Write;
   /** By the instance's key, from an attempt's beginning to its end. */
   readonly #attempts = new Map<string, Attempt>();
+  /** By the instance's key: those without an order, of which nothing of an earlier one is left. */
+  readonly #settled = new Set<string>();
 
   constructor(context: Context, peers: Peers, write: Write) {
     this.#c = context;
@@ -74,14 +78,12 @@ export class Outgoing {
     const { migrateTo } = instance.spec;
     const attempt = instance.status?.migration;
     const isHeld = machine.pausedBy === "migration";
-    if (!migrateTo && !attempt && machine.state !== "postmigrate" && !isHeld) return "stays";
-    if (
-      !migrateTo &&
-      attempt &&
-      ["Failed", "Cancelled"].includes(attempt.phase) &&
-      (machine.state === "running" || (machine.state === "paused" && !isHeld))
-    )
+    if (migrateTo) this.#settled.delete(keyOf(instance));
+    const isOver = !attempt || ["Failed", "Cancelled"].includes(attempt.phase);
+    if (!migrateTo && isOver && machine.state !== "postmigrate" && !isHeld) {
+      await this.#removeLeft(instance);
       return "stays";
+    }
     const progress = await hypervisor.migration(id);
     if (!migrateTo && progress.phase === "post-copy") return "lost";
     if (!migrateTo) return this.#callOff(instance, machine, progress);
@@ -150,6 +152,34 @@ export class Outgoing {
     if (attempt.sent?.bytes === bytes) return now - attempt.sent.at >= STALLED_MS;
     attempt.sent = { bytes, at: now };
     return false;
+  }
+
+  /**
+   * An agent may have begun to copy the disks, and died or lost the control plane before it could tell, and the order was taken back meanwhile. Looked
+   * for at an agent's first look at a machine without an order, and at the first after each order.
+   */
+  async #removeLeft(instance: Instance): Promise<void> {
+    const { hypervisor, events, log } = this.#c;
+    const [key, id] = [keyOf(instance), idOf(instance)];
+    if (this.#settled.has(key)) return;
+    try {
+      const left = await hypervisor.leftCopies(id);
+      if (left.length > 0) {
+        log.info("migration.left", { instance: key, left });
+        events.record(about(instance), "Normal", "LeftoversRemoved", leftText(left));
+        await events.flushed();
+        await hypervisor.abandonDiskCopies(id);
+      }
+      this.#settled.add(key);
+    } catch (error) {
+      // It is looked at again.
+      log.warn("migration.left", { instance: key, error });
+    }
+  }
+
+  /** Of a run that is over. */
+  forget(instance: Instance): void {
+    this.#settled.delete(keyOf(instance));
   }
 
   async #begin(instance: Instance, to: Target): Promise<Again> {
@@ -367,6 +397,9 @@ function optionsOf({ host, disksAddress, transfer = {} }: Target): SendOptions {
     ...(postCopy ? { postCopy } : {}),
   };
 }
+
+const leftText = (left: readonly string[]) =>
+  `left over in its QEMU from a migration that was cut short and called off, needed by nothing, and removed: ${left.join(", ")}`;
 
 const lostCopies = ({ error }: DiskProgress) =>
   `its disks could not be copied: ${error ?? "the copying ended by itself"}`;

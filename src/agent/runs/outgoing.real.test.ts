@@ -1,0 +1,156 @@
+/** The source of a live migration whose agent is killed between two steps, on real QEMUs: what it began there is ended by the next one. */
+import { chownSync, truncateSync, writeFileSync } from "node:fs";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { Instance, VirtualMachine } from "../../compute/kinds.ts";
+import type { Volumes } from "../../compute/migrations/kinds.ts";
+import { StoragePool } from "../../compute/storage/kinds.ts";
+import { openControlPlane, type TestControlPlane } from "../../compute/testing/control-plane.ts";
+import { createImage } from "../../compute/testing/estate.ts";
+import { isFields, Qmp } from "../../qemu/qmp.ts";
+import { systemClock } from "../../reconcile/clock.ts";
+import { EventRecorder } from "../../reconcile/events.ts";
+import { Event } from "../../reconcile/kinds.ts";
+import { silentLogger } from "../../reconcile/log.ts";
+import type { MachineConfig } from "../hypervisor.ts";
+import type { QemuHypervisor } from "../qemu/qemu-hypervisor.ts";
+import { PretendEnvironment } from "../testing/pretend-environment.ts";
+import { inState, newId, RealMachines, USER, until } from "../testing/real-machines.ts";
+import type { Write } from "./instance-status.ts";
+import { Outgoing } from "./outgoing.ts";
+import { Peers } from "./peers.ts";
+
+const machines = new RealMachines();
+let plane: TestControlPlane;
+let stop: AbortController;
+let vmUid: string;
+const VM = { name: "web", namespace: "default" };
+beforeEach(async () => {
+  plane = await openControlPlane();
+  await plane.client.create(StoragePool, {
+    metadata: { name: "local" },
+    spec: { directory: { path: machines.folder, shared: false } },
+  });
+  await createImage(plane.client);
+  const { metadata } = await plane.client.create(VirtualMachine, {
+    metadata: VM,
+    spec: { image: "web", memory: "64Mi", storagePool: "local" },
+  });
+  vmUid = metadata.uid ?? "";
+  const status = { sequence: 2 };
+  await plane.client.patch(VirtualMachine, VM, { status }, { subresource: "status" });
+  stop = new AbortController();
+});
+afterEach(async () => {
+  stop.abort();
+  await plane.close();
+});
+
+const VOLUMES: Volumes = {
+  disks: [{ name: "root", sizeBytes: 16 * 2 ** 20 }],
+  seedBytes: 0,
+  origin: { file: "web.raw" },
+};
+
+/** An instance as its agent reads it; no more of it is needed here. */
+const instanceOf = ({ id }: MachineConfig, spec: Partial<Instance["spec"]> = {}): Instance => ({
+  apiVersion: "vireo.dev/v1",
+  kind: "Instance",
+  metadata: { name: "web-1", namespace: "default", uid: id },
+  spec: {
+    vm: "web",
+    vmUid,
+    running: true,
+    cpus: 1,
+    memory: "64Mi",
+    image: "web",
+    storagePool: "local",
+    interfaces: [],
+    host: "a",
+    ...spec,
+  },
+  status: { phase: "Running", custody: "Held" },
+});
+
+/** The disks of these tests are elsewhere than where a pool has them. */
+class Disks extends PretendEnvironment {
+  override async volumes() {
+    return { volumes: VOLUMES, besides: [] };
+  }
+}
+
+/** An agent's part for what goes out; `write` is what it tells the control plane. */
+function agent(hypervisor: QemuHypervisor, write: Write) {
+  const { client } = plane;
+  const log = silentLogger;
+  const events = new EventRecorder(client, "agent", log, systemClock, "a");
+  const context = { client, hypervisor, environment: new Disks(), clock: systemClock, log, events };
+  return new Outgoing(context, new Peers({ client, log, signal: stop.signal }, () => {}), write);
+}
+
+it("disks that are copied when its agent is killed before it tells of that, and the order is taken back, are let go of by the next", async () => {
+  const [source, target] = [machines.hypervisor("a"), machines.hypervisor("b")];
+  const here = machines.machine("writer");
+  const { machineType } = await machines.start(source, here);
+  const path = `${machines.folder}/there.raw`;
+  writeFileSync(path, "");
+  truncateSync(path, 16 * 2 ** 20);
+  chownSync(path, USER.uid, USER.gid);
+  const disks = [{ path, format: "raw", readOnly: false }] as const;
+  const there = { ...here, id: newId(), machineType, disks: [...disks] };
+  await machines.start(target, there, "incoming");
+  const address = await target.listen(there.id, "127.0.0.1");
+  const disksAddress = await target.listenForDisks(there.id, "127.0.0.1", []);
+  const waiting = instanceOf(there, { copyDisks: VOLUMES, host: "b" });
+  await plane.client.create(Instance, { ...waiting, metadata: { name: "web-2", namespace: "default" } });
+  const order = { migration: newId(), instance: "web-2", host: "b", address, disksAddress };
+
+  const killed = new Error("killed");
+  const dying = agent(source, async () => {
+    throw killed;
+  });
+  const machine = await source.get(here.id);
+  if (!machine) throw new Error("it does not run");
+  await expect(dying.step(instanceOf(here, { migrateTo: order }), machine)).rejects.toBe(killed);
+  source.close();
+
+  // It has begun all the same, and would write on there, for ever.
+  const next = machines.hypervisor("a");
+  await until(async () => ((await next.diskCopies(here.id)).phase === "ready" ? true : undefined));
+  const after = agent(next, async () => {
+    throw new Error("there is nothing to tell");
+  });
+  const idle = instanceOf(here);
+  expect(await after.step(idle, machine)).toBe("stays");
+  const [event] = (await plane.client.list(Event, { namespace: "default" })).items;
+  expect(event?.spec).toMatchObject({
+    about: { kind: "VirtualMachine", name: "web" },
+    reason: "LeftoversRemoved",
+    message:
+      "left over in its QEMU from a migration that was cut short and called off, needed by nothing, and removed: " +
+      "block job mirror-disk0, NBD node to-disk0, dirty bitmaps that are to go along",
+  });
+  expect(await next.leftCopies(here.id)).toEqual([]);
+  expect(await after.step(idle, machine)).toBe("stays");
+  expect((await plane.client.list(Event, { namespace: "default" })).items).toHaveLength(1);
+  await inState(next, here.id, "running");
+
+  // QEMU itself, beyond what we look for.
+  next.close();
+  const qmp = await until(() =>
+    Qmp.connect(machines.path("a", here.id, "s/qmp"), 2000).catch(() => undefined),
+  );
+  try {
+    expect(await qmp.execute("query-jobs")).toEqual([]);
+    const nodes = await qmp.execute("query-named-block-nodes", { flat: true });
+    const names = (Array.isArray(nodes) ? nodes : []).filter(isFields).map((node) => String(node.drv));
+    expect(names).not.toContain("nbd");
+    expect(JSON.stringify(nodes)).not.toContain('"dirty-bitmaps"');
+  } finally {
+    qmp.close();
+  }
+
+  // And it can be moved after all.
+  const last = machines.hypervisor("a");
+  await last.copyDisks(here.id, { address: disksAddress, besides: [], linked: [] });
+  await until(async () => ((await last.diskCopies(here.id)).phase === "ready" ? true : undefined));
+});

@@ -236,6 +236,8 @@ export interface Hypervisor {
   /** Begins to copy the disks, while the guest runs; before `migrate`. No-op when under way. */
   copyDisks(id: MachineId, to: DiskTarget): Promise<void>;
   diskCopies(id: MachineId): Promise<DiskProgress>;
+  /** Of each disk no more than so many bytes a second are written from now on, until abandonDiskCopies. */
+  slowWrites(id: MachineId, bytesPerSecond: number): Promise<void>;
   /** In pre-switchover: the last writes go, and then the copies are the same. May be called again. @throws HypervisorError when they are not */
   finishDiskCopies(id: MachineId): Promise<void>;
   /** What there is of them in its QEMU, for people; nothing when none were begun, or all is ended. */

@@ -38,10 +38,39 @@ export function throttleLimits(limits: Limits = {}): Record<string, number> {
   };
 }
 
+/** What one write may have to be sent anew of a disk that is mirrored: QEMU's own granularity. */
+const CHUNK = 64 * 2 ** 10;
+
+/**
+ * As these, and no more than so many bytes a second are written, nor made to be sent anew by small writes. QEMU takes no limit of all together with one of
+ * writes: where there is one of all, it is one of reads and one of writes for as long.
+ */
+export function slowedLimits(limits: Limits = {}, writeBytes: number): Record<string, number> {
+  const { iops = 0, readIops = 0, writeIops = 0, bytes = 0 } = limits;
+  const least = (limit: number, other: number) => (limit > 0 ? Math.min(limit, other) : other);
+  return {
+    ...throttleLimits(),
+    "iops-read": readIops || iops,
+    "iops-write": least(writeIops || iops, Math.max(1, Math.floor(writeBytes / CHUNK))),
+    "bps-read": bytes,
+    "bps-write": least(bytes, writeBytes),
+  };
+}
+
 /** Of one disk, from now on. @throws QmpError */
-export async function setLimits(qmp: Qmp, key: string, limits: Limits | undefined): Promise<void> {
+export const setLimits = (qmp: Qmp, key: string, limits: Limits | undefined): Promise<void> =>
+  setThrottle(qmp, key, throttleLimits(limits));
+
+/** As setLimits, with less to be written; until the next setLimits. @throws QmpError */
+export const limitWrites = (
+  qmp: Qmp,
+  key: string,
+  limits: Limits | undefined,
+  writeBytes: number,
+): Promise<void> => setThrottle(qmp, key, slowedLimits(limits, writeBytes));
+
+async function setThrottle(qmp: Qmp, key: string, wanted: Record<string, number>): Promise<void> {
   const path = `/objects/throttle${key}`;
-  const wanted = throttleLimits(limits);
   const now = await qmp.execute("qom-get", { path, property: "limits" });
   if (isFields(now) && Object.entries(wanted).every(([name, value]) => now[name] === value)) return;
   await qmp.execute("qom-set", { path, property: "limits", value: wanted });

@@ -205,6 +205,10 @@ export class QemuHypervisor implements Hypervisor {
     return this.#sending.finishDiskCopies(id);
   }
 
+  slowWrites(id: MachineId, bytesPerSecond: number): Promise<void> {
+    return this.#sending.slowWrites(id, bytesPerSecond);
+  }
+
   leftCopies(id: MachineId): Promise<string[]> {
     return this.#sending.leftCopies(id);
   }

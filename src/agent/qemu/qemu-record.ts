@@ -66,6 +66,8 @@ export interface MachineRecord {
   maxDowntimeMs?: number | undefined;
   /** Of the newest migration from here: it goes on from pre-switchover by itself. */
   switchesOver?: boolean | undefined;
+  /** Its disks are written more slowly than they might be, for as long as they are sent from here. */
+  slowed?: boolean | undefined;
   /** Its network cards have no link. Written before it is taken away, gone when it is back. */
   disconnected?: boolean;
 }

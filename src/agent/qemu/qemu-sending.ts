@@ -2,7 +2,9 @@
  * The source's side of a live migration at one QEMU, and how long its guest stands still for it (record.held: written before it is stopped, gone
  * once it runs again, so that an agent which dies in between leaves nothing standing).
  */
+import { nodeNames } from "../../qemu/block-nodes.ts";
 import { TODAY } from "../../qemu/board.ts";
+import { keyOf } from "../../qemu/devices.ts";
 import { canTrackWrites, flushTlbs } from "../../qemu/dirty-tracking.ts";
 import {
   cancelOutgoing,
@@ -26,8 +28,10 @@ import {
   startMirrors,
 } from "../../qemu/mirror.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
+import { limitWrites, setLimits } from "../../qemu/throttle.ts";
 import { mirrorsOf } from "../disks/disk-copies.ts";
 import {
+  type DiskConfig,
   type DiskProgress,
   type DiskTarget,
   HypervisorError,
@@ -37,6 +41,7 @@ import {
 } from "../hypervisor.ts";
 import type { Outward } from "../network/outward.ts";
 import type { Access } from "./qemu-access.ts";
+import type { MachineRecord } from "./qemu-record.ts";
 import { progressOf } from "./qemu-state.ts";
 
 /** How long a target may take to connect, proofs of identity included. A guest under TCG stands still meanwhile. */
@@ -145,8 +150,25 @@ export class Sending {
     return this.#at.with(id, listMirrors);
   }
 
-  abandonDiskCopies(id: MachineId): Promise<void> {
-    return this.#at.with(id, abandonMirrors);
+  /** As Hypervisor.abandonDiskCopies: its writes first, of which nothing but its record tells. */
+  async abandonDiskCopies(id: MachineId): Promise<void> {
+    const { folder, record } = this.#at.records.need(id);
+    await this.#at.with(id, async (qmp) => {
+      if (record.slowed) {
+        await eachWritable(qmp, record, (key, { limits }) => setLimits(qmp, key, limits));
+        folder.update((now) => ({ ...now, slowed: undefined }));
+      }
+      await abandonMirrors(qmp);
+    });
+  }
+
+  /** As Hypervisor.slowWrites. */
+  async slowWrites(id: MachineId, bytesPerSecond: number): Promise<void> {
+    const { folder, record } = this.#at.records.need(id);
+    folder.update((now) => ({ ...now, slowed: true }));
+    await this.#at.with(id, (qmp) =>
+      eachWritable(qmp, record, (key, { limits }) => limitWrites(qmp, key, limits, bytesPerSecond)),
+    );
   }
 
   startPostCopy(id: MachineId): Promise<void> {
@@ -203,5 +225,18 @@ export class Sending {
     // All may have been sent meanwhile: then it stands still for the switchover, and should that fail, QEMU would not let it go on by itself.
     if ((await runState(qmp)) === "finish-migrate") return;
     folder.update((now) => ({ ...now, held: undefined }));
+  }
+}
+
+/** Disks that are not in QEMU, which may have refused them, are left out. */
+async function eachWritable(
+  qmp: Qmp,
+  { config: { disks } }: MachineRecord,
+  work: (key: string, disk: DiskConfig) => Promise<void>,
+): Promise<void> {
+  const nodes = await nodeNames(qmp);
+  for (const [i, disk] of disks.entries()) {
+    const key = keyOf(disk, i);
+    if (!disk.readOnly && nodes.includes(`drive${key}`)) await work(key, disk);
   }
 }

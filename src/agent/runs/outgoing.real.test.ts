@@ -7,6 +7,7 @@ import { StoragePool } from "../../compute/storage/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../../compute/testing/control-plane.ts";
 import { createImage } from "../../compute/testing/estate.ts";
 import { isFields, Qmp } from "../../qemu/qmp.ts";
+import { type Limits, throttleLimits } from "../../qemu/throttle.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import { Event } from "../../reconcile/kinds.ts";
@@ -87,9 +88,11 @@ function agent(hypervisor: QemuHypervisor, write: Write) {
   return new Outgoing(context, new Peers({ client, log, signal: stop.signal }, () => {}), write);
 }
 
-it("disks that are copied when its agent is killed before it tells of that, and the order is taken back, are let go of by the next", async () => {
+/** A machine that runs here, and one that waits for its disks there. */
+async function pair(limits: Limits = {}) {
   const [source, target] = [machines.hypervisor("a"), machines.hypervisor("b")];
-  const here = machines.machine("writer");
+  const writer = machines.machine("writer");
+  const here = { ...writer, disks: writer.disks.map((disk) => ({ ...disk, limits })) };
   const { machineType } = await machines.start(source, here);
   const path = `${machines.folder}/there.raw`;
   writeFileSync(path, "");
@@ -104,12 +107,23 @@ it("disks that are copied when its agent is killed before it tells of that, and 
   await plane.client.create(Instance, { ...waiting, metadata: { name: "web-2", namespace: "default" } });
   const order = { migration: newId(), instance: "web-2", host: "b", address, disksAddress };
 
+  const machine = await source.get(here.id);
+  if (!machine) throw new Error("it does not run");
+  return { source, target, here, there, machine, order };
+}
+
+/** Asks the QEMU here itself: no hypervisor may be connected to it. */
+async function withMonitor<T>({ id }: MachineConfig, work: (qmp: Qmp) => Promise<T>): Promise<T> {
+  const qmp = await until(() => Qmp.connect(machines.path("a", id, "s/qmp"), 2000).catch(() => undefined));
+  return work(qmp).finally(() => qmp.close());
+}
+
+it("disks that are copied when its agent is killed before it tells of that, and the order is taken back, are let go of by the next", async () => {
+  const { source, here, machine, order } = await pair();
   const killed = new Error("killed");
   const dying = agent(source, async () => {
     throw killed;
   });
-  const machine = await source.get(here.id);
-  if (!machine) throw new Error("it does not run");
   await expect(dying.step(instanceOf(here, { migrateTo: order }), machine)).rejects.toBe(killed);
   source.close();
 
@@ -136,21 +150,65 @@ it("disks that are copied when its agent is killed before it tells of that, and 
 
   // QEMU itself, beyond what we look for.
   next.close();
-  const qmp = await until(() =>
-    Qmp.connect(machines.path("a", here.id, "s/qmp"), 2000).catch(() => undefined),
-  );
-  try {
+  await withMonitor(here, async (qmp) => {
     expect(await qmp.execute("query-jobs")).toEqual([]);
     const nodes = await qmp.execute("query-named-block-nodes", { flat: true });
     const names = (Array.isArray(nodes) ? nodes : []).filter(isFields).map((node) => String(node.drv));
     expect(names).not.toContain("nbd");
     expect(JSON.stringify(nodes)).not.toContain('"dirty-bitmaps"');
-  } finally {
-    qmp.close();
-  }
+  });
 
   // And it can be moved after all.
   const last = machines.hypervisor("a");
-  await last.copyDisks(here.id, { address: disksAddress, besides: [], linked: [] });
+  await last.copyDisks(here.id, { address: order.disksAddress, besides: [], linked: [] });
   await until(async () => ((await last.diskCopies(here.id)).phase === "ready" ? true : undefined));
 });
+
+/** The API server's part, for what an agent tells. */
+function told(instance: Instance): { now: () => Instance; write: Write } {
+  let now = instance;
+  const write: Write = async (_, change) => {
+    now = { ...now, status: { ...now.status, ...change } };
+    return now;
+  };
+  return { now: () => now, write };
+}
+
+it("a guest that writes its disk as fast as it is sent is slowed until it is moved or that is called off, also by another agent", async () => {
+  const limits = { bytes: 64 * 2 ** 20, burst: { bytes: 128 * 2 ** 20, seconds: 5 } };
+  const { source, here, order } = await pair(limits);
+  // Less than it writes.
+  const instance = told(instanceOf(here, { migrateTo: { ...order, transfer: { bandwidth: "512Ki" } } }));
+  const outgoing = agent(source, instance.write);
+  await until(async () => {
+    const machine = await source.get(here.id);
+    if (!machine) throw new Error("it does not run");
+    await outgoing.step(instance.now(), machine);
+    const { migration } = instance.now().status ?? {};
+    expect(migration?.phase, migration?.error).toBe("Active");
+    return migration?.stage === "Memory" ? true : undefined;
+  }, 150_000);
+  const [event] = (await plane.client.list(Event, { namespace: "default" })).items;
+  expect(event?.spec).toMatchObject({
+    reason: "WritesSlowed",
+    message: expect.stringMatching(/^its guest wrote \d+[KM]i a second .* may write 256Ki a second to each$/),
+  });
+  source.close();
+  const limitsNow = () =>
+    withMonitor(here, (qmp) => qmp.execute("qom-get", { path: "/objects/throttle0", property: "limits" }));
+  expect(await limitsNow()).toMatchObject({
+    "bps-read": 64 * 2 ** 20,
+    "bps-write": 2 ** 18,
+    "iops-write": 4,
+  });
+
+  const next = machines.hypervisor("a");
+  const machine = await next.get(here.id);
+  if (!machine) throw new Error("it does not run");
+  const { migrateTo: _, ...spec } = instance.now().spec;
+  await agent(next, instance.write).step({ ...instance.now(), spec }, machine);
+  expect(instance.now().status?.migration?.phase).toBe("Cancelled");
+  await inState(next, here.id, "running");
+  next.close();
+  expect(await limitsNow()).toEqual(expect.objectContaining(throttleLimits(limits)));
+}, 200_000);

@@ -26,7 +26,9 @@ import type {
 } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { reasonOf } from "../reasons.ts";
+import { Converging, roughly } from "./converging.ts";
 import { type Again, about, type InstanceStatus, idOf, type Write } from "./instance-status.ts";
+import { MigrationLeftovers } from "./migration-leftovers.ts";
 import type { Peers } from "./peers.ts";
 import { SendRate, secondsLeft } from "./send-rate.ts";
 
@@ -48,6 +50,8 @@ interface Context {
 /** What this process knows of one attempt; another one after it begins anew. */
 interface Attempt {
   rate?: SendRate;
+  /** Whether the copies of its disks get to their end. */
+  converging?: Converging;
   /** We have seen the sending of its memory begin. */
   begun?: boolean;
   /** When its progress was last written. */
@@ -62,13 +66,13 @@ export class Outgoing {
   readonly #write: Write;
   /** By the instance's key, from an attempt's beginning to its end. */
   readonly #attempts = new Map<string, Attempt>();
-  /** By the instance's key: those without an order, of which nothing of an earlier one is left. */
-  readonly #settled = new Set<string>();
+  readonly #leftovers: MigrationLeftovers;
 
   constructor(context: Context, peers: Peers, write: Write) {
     this.#c = context;
     this.#peers = peers;
     this.#write = write;
+    this.#leftovers = new MigrationLeftovers(context);
   }
 
   /** One step. "stays": no migration is asked for or under way. "lost": neither end can go on (post-copy). */
@@ -78,10 +82,10 @@ export class Outgoing {
     const { migrateTo } = instance.spec;
     const attempt = instance.status?.migration;
     const isHeld = machine.pausedBy === "migration";
-    if (migrateTo) this.#settled.delete(keyOf(instance));
+    if (migrateTo) this.#leftovers.forget(instance);
     const isOver = !attempt || ["Failed", "Cancelled"].includes(attempt.phase);
     if (!migrateTo && isOver && machine.state !== "postmigrate" && !isHeld) {
-      await this.#removeLeft(instance);
+      await this.#leftovers.remove(instance);
       return "stays";
     }
     const progress = await hypervisor.migration(id);
@@ -154,32 +158,9 @@ export class Outgoing {
     return false;
   }
 
-  /**
-   * An agent may have begun to copy the disks, and died or lost the control plane before it could tell, and the order was taken back meanwhile. Looked
-   * for at an agent's first look at a machine without an order, and at the first after each order.
-   */
-  async #removeLeft(instance: Instance): Promise<void> {
-    const { hypervisor, events, log } = this.#c;
-    const [key, id] = [keyOf(instance), idOf(instance)];
-    if (this.#settled.has(key)) return;
-    try {
-      const left = await hypervisor.leftCopies(id);
-      if (left.length > 0) {
-        log.info("migration.left", { instance: key, left });
-        events.record(about(instance), "Normal", "LeftoversRemoved", leftText(left));
-        await events.flushed();
-        await hypervisor.abandonDiskCopies(id);
-      }
-      this.#settled.add(key);
-    } catch (error) {
-      // It is looked at again.
-      log.warn("migration.left", { instance: key, error });
-    }
-  }
-
   /** Of a run that is over. */
   forget(instance: Instance): void {
-    this.#settled.delete(keyOf(instance));
+    this.#leftovers.forget(instance);
   }
 
   async #begin(instance: Instance, to: Target): Promise<Again> {
@@ -215,12 +196,32 @@ export class Outgoing {
     const copies = await this.#c.hypervisor.diskCopies(idOf(instance));
     if (copies.phase === "ready") return this.#sendMemory(instance, to, copies);
     if (copies.phase !== "copying") return this.#fail(instance, lostCopies(copies));
+    const hopeless = await this.#converge(instance, to, copies);
+    if (hopeless !== undefined) return this.#fail(instance, `its disks could not be copied: ${hopeless}`);
     await this.#note(instance, {
       stage: "Disks",
       ...this.#left(keyOf(instance), copies),
       ...disksOf(copies),
     });
     return { requeueAfterMs: PROGRESS_MS };
+  }
+
+  /** Slows a guest that writes its disks as fast as they are sent. @returns why they will never be sent, for users */
+  async #converge(
+    instance: Instance,
+    { transfer }: Target,
+    copies: DiskProgress,
+  ): Promise<string | undefined> {
+    const { hypervisor, clock, events } = this.#c;
+    const attempt = this.#attempt(keyOf(instance));
+    attempt.converging ??= new Converging(transfer?.bandwidth !== undefined);
+    const verdict = attempt.converging.look(copies, clock.now().getTime());
+    if (verdict?.do !== "slow") return verdict?.why;
+    await hypervisor.slowWrites(idOf(instance), verdict.bytesPerSecond);
+    const { sentPerSecond, writtenPerSecond, bytesPerSecond } = verdict;
+    const message = `its guest wrote ${roughly(writtenPerSecond)} a second to its disks, of which ${roughly(sentPerSecond)} a second are sent: until it has moved it may write ${roughly(bytesPerSecond)} a second to each`;
+    events.record(about(instance), "Warning", "WritesSlowed", message);
+    return undefined;
   }
 
   async #sendMemory(instance: Instance, to: Target, copies?: DiskProgress): Promise<Again> {
@@ -397,9 +398,6 @@ function optionsOf({ host, disksAddress, transfer = {} }: Target): SendOptions {
     ...(postCopy ? { postCopy } : {}),
   };
 }
-
-const leftText = (left: readonly string[]) =>
-  `left over in its QEMU from a migration that was cut short and called off, needed by nothing, and removed: ${left.join(", ")}`;
 
 const lostCopies = ({ error }: DiskProgress) =>
   `its disks could not be copied: ${error ?? "the copying ended by itself"}`;

@@ -7,6 +7,7 @@ it("the time left counts what the guest writes meanwhile, and is not told when t
   expect(secondsLeft(1000, 100, 100)).toBeUndefined();
   expect(secondsLeft(1000, 0)).toBeUndefined();
   expect(secondsLeft(0, 100, 99)).toBe(0);
+  expect(secondsLeft(2 ** 30, 1e-20)).toBeUndefined();
 });
 
 it("the rate follows what is sent, and one odd look does not throw it over", () => {

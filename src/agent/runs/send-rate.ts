@@ -1,8 +1,11 @@
 /** How fast what is sent gets on, and when it is all there. */
 
+/** Nobody waits for a month. */
+const NO_END_S = 30 * 86_400;
+
 /**
  * How long until all is sent, in seconds: what is left, and what the guest makes of it anew meanwhile. Undefined while the rate is not known, or
- * when the guest writes as fast as is sent.
+ * when the guest writes as fast as is sent, or nothing has been sent for long.
  */
 export function secondsLeft(
   remainingBytes: number,
@@ -10,7 +13,8 @@ export function secondsLeft(
   dirtyBytesPerSecond = 0,
 ): number | undefined {
   const net = bytesPerSecond - dirtyBytesPerSecond;
-  return net > 0 ? Math.ceil(remainingBytes / net) : undefined;
+  const seconds = Math.ceil(remainingBytes / net);
+  return net > 0 && seconds < NO_END_S ? seconds : undefined;
 }
 
 /** Of a new look, against all before: one that is off counts little (as KubeVirt's migration monitor). */

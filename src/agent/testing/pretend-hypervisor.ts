@@ -96,6 +96,10 @@ export class PretendHypervisor implements Hypervisor {
     return this.#sending.finishDiskCopies(id);
   }
 
+  async slowWrites(id: MachineId): Promise<void> {
+    this.#need(id);
+  }
+
   async leftCopies(id: MachineId): Promise<string[]> {
     return this.#need(id).copies ? ["the copies of its disks"] : [];
   }

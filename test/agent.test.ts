@@ -1,6 +1,7 @@
 /** What an agent tells of its runs, over the real API and a pretended hypervisor. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type AgentContext, runAgent } from "../src/agent/agent.ts";
+import type { MachineId } from "../src/agent/hypervisor.ts";
 import { PrepareError } from "../src/agent/prepare-error.ts";
 import { PretendEnvironment } from "../src/agent/testing/pretend-environment.ts";
 import { PretendHypervisor } from "../src/agent/testing/pretend-hypervisor.ts";
@@ -226,6 +227,41 @@ it("a look that finds what a machine uses changed is one read and one write: its
   expect(writes).toBeGreaterThan(3);
   // The one under way at either end.
   expect(Math.abs(calls.length - 2 * writes)).toBeLessThanOrEqual(2);
+  stop.abort();
+  await other;
+});
+
+it("what a guest says of itself is in its status: the memory that it uses by its balloon, its addresses by its agent", async () => {
+  class Telling extends PretendHypervisor {
+    override async usage() {
+      const guestUsedBytes = 70 * 2 ** 20;
+      return { cpuSeconds: 0, stealSeconds: 0, residentBytes: 2 ** 27, guestUsedBytes, disks: [], nics: [] };
+    }
+    override async guestAgent(id: MachineId, command: string) {
+      if (command !== "guest-network-get-interfaces") return super.guestAgent(id, command);
+      const of = (type: string, address: unknown) => ({
+        "ip-address-type": type,
+        "ip-address": address,
+        prefix: 24,
+      });
+      return [
+        { name: "lo", "ip-addresses": [of("ipv4", "127.0.0.1"), of("ipv6", "::1")] },
+        {
+          name: "eth0",
+          "ip-addresses": [of("ipv4", "10.20.0.7"), of("ipv6", "fe80::1"), of("ipv4", "; rm -rf /")],
+        },
+        { name: "docker0", "ip-addresses": [of("ipv4", "172.17.0.1"), "odd"] },
+        { name: "down0" },
+        "odd",
+      ];
+    }
+  }
+  const intervals = { probe: 5, refresh: 20, sample: 10, sweep: 60_000, registered: 60_000 };
+  const other = agentOf("b", { hypervisor: new Telling(world, "b"), intervals });
+  await run({ host: "b" });
+  const { status } = await told("its use", (i) => i.status?.usage !== undefined);
+  expect(status?.usage).toMatchObject({ guestMemoryBytes: 70 * 2 ** 20, hostMemoryBytes: 2 ** 27 });
+  expect(status?.addresses).toEqual(["10.20.0.7", "172.17.0.1"]);
   stop.abort();
   await other;
 });

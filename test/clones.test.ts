@@ -160,6 +160,14 @@ describe("a clone", () => {
         /it boots: it could not go on with the memory of its template: .*no memory/,
       ),
     });
+    // What it has become, not what was asked for.
+    const { spec, status } = await estate.vm("one", (vm) => vm.status?.source?.mode === "Linked", "linked");
+    expect(spec.source?.mode).toBe("Instant");
+    expect(status?.source).toMatchObject({
+      snapshot: "warm",
+      ready: true,
+      message: expect.stringMatching(/^of web as in snapshot warm; linked, not instant: it could not go on/),
+    });
   });
 
   it("says what it waits for, and goes on when it is there", async () => {

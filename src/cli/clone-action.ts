@@ -1,5 +1,5 @@
 /** `vireo clone`: makes machines with spec.source, as `kubectl create` would, and tells how they go on. */
-import { templateName } from "../compute/clones/kinds.ts";
+import { CLONED, templateName } from "../compute/clones/kinds.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
 import { Snapshot } from "../compute/snapshots/kinds.ts";
 import { getCondition } from "../resource/object.ts";
@@ -72,7 +72,7 @@ export async function clone(options: Options, print: (line: string) => void): Pr
 
 function standingOf({ spec, status }: VirtualMachine): Standing {
   const ready = getCondition(status?.conditions, "Ready");
-  const cloned = getCondition(status?.conditions, "Cloned");
+  const cloned = getCondition(status?.conditions, CLONED);
   const { source } = status ?? {};
   if (!spec.running && source?.ready)
     return { line: `is a clone ${source.message}; its disks are made when it is started`, over: "done" };

@@ -3,7 +3,9 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { hardwareOf } from "../../compute/hardware/kinds.ts";
-import { startOutgoing } from "../../qemu/migration.ts";
+import { TODAY } from "../../qemu/board.ts";
+import { flushTlbs } from "../../qemu/dirty-tracking.ts";
+import { cancelOutgoing, startOutgoing } from "../../qemu/migration.ts";
 import { Qmp } from "../../qemu/qmp.ts";
 import { isFields } from "../../resource/fields.ts";
 import { hostDnsName } from "../../resource/host-name.ts";
@@ -257,6 +259,30 @@ describe("a migration", () => {
       capability: "auto-converge",
       state: true,
     });
+    qmp.close();
+  });
+
+  it("takes processors from a guest that writes more than is sent, where there is more than one pass", async () => {
+    await pair({ guest: "busy" });
+    const uri = await target.listen(there, "127.0.0.1");
+    source.close();
+    const qmp = await Qmp.connect(machines.path("a", here, "s/qmp"));
+    // As the hypervisor does with KVM.
+    await startOutgoing(qmp, { uri, bandwidth: 300_000 });
+    const throttle = () =>
+      qmp
+        .execute("query-migrate")
+        .then((answer) => (isFields(answer) ? Number(answer["cpu-throttle-percentage"] ?? 0) : 0));
+    expect(await throttle()).toBe(0);
+    const first = await until(async () => {
+      // Without KVM QEMU sees of what a guest writes again and again only the first time, unless its TLB is emptied.
+      await qmp.execute("stop");
+      await flushTlbs(qmp, TODAY.board);
+      await qmp.execute("cont");
+      return (await throttle()) || undefined;
+    }, 60_000);
+    expect(first).toBeGreaterThanOrEqual(20);
+    await cancelOutgoing(qmp);
     qmp.close();
   });
 

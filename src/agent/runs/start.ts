@@ -2,6 +2,7 @@
  * The beginning of a run that has custody of its disks: what it needs is made ready, and its guest boots, or goes on with memory that is kept for it: of a suspended
  * machine, of a snapshot, or of the template that it is an instant clone of. Each step finds what was done before it; killed anywhere, it is done again.
  */
+import { CLONED, NOT_INSTANT } from "../../compute/clones/kinds.ts";
 import { pinsIn } from "../../compute/hardware/kinds.ts";
 import type { Instance, Platform } from "../../compute/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
@@ -22,9 +23,6 @@ import { type Again, about, conditionOf, type InstanceStatus, idOf, ready } from
 import { panicAction } from "./lifecycle.ts";
 import type { Shares } from "./shares.ts";
 import type { StatusWriter } from "./status-writer.ts";
-
-/** Says of an instant clone whether it is one. */
-const CLONED = "Cloned";
 
 interface Context {
   host: string;
@@ -63,7 +61,7 @@ export class Start {
     }
     const { saved, notInstant, ...config } = prepared;
     if (notInstant && !getCondition(instance.status?.conditions, CLONED))
-      await this.#cloned(instance, "False", "Linked", `it boots: ${notInstant}`);
+      await this.#cloned(instance, "False", NOT_INSTANT, `it boots: ${notInstant}`);
     try {
       if (saved) return await this.#goOn(instance, config, saved);
       const machine = await hypervisor.start(config, "run");
@@ -130,7 +128,7 @@ export class Start {
   async #boot(instance: Instance, why: string): Promise<Again> {
     const { hypervisor, environment } = this.#c;
     const id = idOf(instance);
-    const told = await this.#cloned(instance, "False", "Linked", `it boots: ${why}`);
+    const told = await this.#cloned(instance, "False", NOT_INSTANT, `it boots: ${why}`);
     await hypervisor.kill(id, { reason: "StartFailed", message: why });
     await (await environment.layers(instance)).memories.resumed();
     await hypervisor.forget(id);
@@ -148,7 +146,7 @@ export class Start {
     const condition = { type: CLONED, status, reason, message };
     const told = await this.#status.write(instance, conditionOf(instance, this.#now(), condition));
     const type = status === "True" ? "Normal" : "Warning";
-    this.#c.events.record(about(instance), type, reason === "Linked" ? "NotInstant" : reason, message);
+    this.#c.events.record(about(instance), type, reason === NOT_INSTANT ? "NotInstant" : reason, message);
     return told ?? instance;
   }
 

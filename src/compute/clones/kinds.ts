@@ -73,6 +73,11 @@ const Template = {
   ),
 };
 
+/** Condition of an instant clone: whether it went on with the memory of its source. Owner: the agent. */
+export const CLONED = "Cloned";
+/** Its reason when it did not, and boots from linked disks. */
+export const NOT_INSTANT = "Linked";
+
 /** VirtualMachine.status.source. Owner: the clone reconciler. */
 export const SourceStatus = Type.Object(
   {

@@ -16,12 +16,13 @@ import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { Index } from "../../reconcile/lookup.ts";
 import { isApiError } from "../../resource/errors.ts";
+import { getCondition } from "../../resource/object.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import { at, freshInstances, ignoreGone, ODD_RETRY_MS, OddInstance } from "../actions.ts";
 import { usesSnapshot } from "../in-use.ts";
 import { VirtualMachine } from "../kinds.ts";
 import { notTheSame, Snapshot } from "../snapshots/kinds.ts";
-import { CLONE_LABEL, type SourceStatus, templateName } from "./kinds.ts";
+import { CLONE_LABEL, CLONED, NOT_INSTANT, type SourceStatus, templateName } from "./kinds.ts";
 import { unlike } from "./unlike.ts";
 
 export interface CloneContext {
@@ -106,6 +107,13 @@ class CloneReconciler {
       try {
         if (!status.independent && status.mode === "Full" && (await this.#hasDisks(vm)))
           await this.#tell(vm, { ...status, independent: true });
+        const why = status.mode === "Instant" ? whyItBooted(vm) : undefined;
+        if (why)
+          await this.#tell(vm, {
+            ...status,
+            mode: "Linked",
+            message: `${status.message}; linked, not instant: ${why}`,
+          });
       } catch (error) {
         // The machine's own condition tells of it.
         if (!(error instanceof OddInstance)) throw error;
@@ -282,6 +290,12 @@ class CloneReconciler {
         : { ...now, status: { ...now.status, ...pins, source } },
     );
   }
+}
+
+/** Why it has not gone on with the memory of the template after all: what its agent found. */
+function whyItBooted({ status }: VirtualMachine): string | undefined {
+  const cloned = getCondition(status?.conditions, CLONED);
+  return cloned?.reason === NOT_INSTANT ? cloned.message.replace(/^it boots: /, "") : undefined;
 }
 
 /** Why it cannot go on with the memory of the template. */

@@ -123,8 +123,22 @@ export type User = Static<typeof User>;
 const line = (description: string) =>
   Type.Optional(Type.String({ pattern: LINE, maxLength: 300, description }));
 
+const picture = (endings: string, description: string) =>
+  Type.Optional(
+    Type.String({
+      pattern: `^(/[A-Za-z0-9][A-Za-z0-9._-]*)+\\.(${endings})$`,
+      maxLength: 300,
+      description: `${description}: where in the image the picture is, which a package, files or archives bring.`,
+    }),
+  );
+
 export const Branding = Type.Object(
   {
+    splash: picture(
+      "png",
+      "Shown in the middle of the screen while a full image with kernel: generic starts and ends",
+    ),
+    wallpaper: picture("png|jpe?g|svg", "Behind the windows of the desktop, in profiles gnome and kde"),
     issue: Type.Optional(
       Type.String({
         maxLength: 8192,

@@ -38,6 +38,32 @@ describe("a recipe", () => {
     expect(wrong({ mode: "full", root: "squashfs", profile: "text" })).toEqual([]);
     expect(wrong({ profile: "server" })).toEqual([starts("spec.recipe.profile: ")]);
   });
+  it("shows pictures where there is a screen for them", () => {
+    const wallpaper = "/usr/share/backgrounds/a.jpg";
+    expect(wrong({ mode: "full", profile: "kde", branding: { wallpaper, splash: "/a.png" } })).toEqual([]);
+    expect(wrong({ mode: "full", profile: "text", branding: { wallpaper } })).toEqual([
+      starts("spec.recipe.branding.wallpaper: Forbidden: there is no desktop"),
+    ]);
+    expect(wrong({ mode: "full", profile: "gnome", kernel: "cloud" })).toEqual([
+      starts('spec.recipe.kernel: Invalid value: "cloud": it has no driver for a screen'),
+    ]);
+    expect(wrong({ branding: { splash: "/a.png" } })).toEqual([
+      starts("spec.recipe.branding.splash: Forbidden: it is shown by full images"),
+    ]);
+    expect(wrong({ mode: "full", branding: { splash: "/a.png" } })).toEqual([
+      starts("spec.recipe.branding.splash: Forbidden: the small kernel"),
+    ]);
+    const files = [{ path: "/a.png", content: "no picture" }];
+    expect(wrong({ mode: "full", kernel: "generic", files, branding: { splash: "/a.png" } })).toEqual([
+      starts('spec.recipe.branding.splash: Invalid value: "/a.png": that file of the recipe is no picture'),
+    ]);
+  });
+  it("has a desktop where its packages are known", () => {
+    const fedora = { distribution: "fedora", release: "43", mode: "full" } as const;
+    expect(wrong({ ...fedora, profile: "gnome" })).toEqual([
+      starts('spec.recipe.profile: Invalid value: "gnome": Vireo knows the packages of gnome in Debian'),
+    ]);
+  });
   it("names no kernel among its packages, and a time zone that there is", () => {
     expect(wrong({ packages: ["linux-image-amd64"], timeZone: "Europe/Bielefeld" })).toEqual([
       starts("spec.recipe.packages[0]: "),

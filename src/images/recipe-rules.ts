@@ -1,9 +1,10 @@
 /** Rules of recipes about single fields, and about what each mode can do. Pure. */
 import type { Cause } from "../resource/errors.ts";
 import { keyProblem } from "./packages/repositories.ts";
-import type { Recipe } from "./recipe.ts";
-import { isRpm, withoutMode } from "./releases/release.ts";
+import { bytesOf, isPng, type Recipe } from "./recipe.ts";
+import { desktopOf, isRpm, withoutDesktop, withoutMode } from "./releases/release.ts";
 import { findRelease, RELEASES } from "./releases/releases.ts";
+import { kernelOf } from "./shared.ts";
 
 const wrong = (field: string, reason: Cause["reason"], message: string): Cause => ({
   field: `spec.recipe.${field}`,
@@ -114,7 +115,42 @@ function isTimeZone(name: string): boolean {
 
 /** What one of the modes cannot do. */
 export function checkMode(recipe: Recipe): Cause[] {
-  return recipe.mode === "full" ? checkFull(recipe) : checkSlim(recipe);
+  return [...(recipe.mode === "full" ? checkFull(recipe) : checkSlim(recipe)), ...checkScreen(recipe)];
+}
+
+/** What only images with a screen show. */
+function checkScreen(recipe: Recipe): Cause[] {
+  const { profile, kernel, branding: { splash, wallpaper } = {}, files = [] } = recipe;
+  const desktop = desktopOf(profile);
+  const release = findRelease(recipe);
+  const isOfRpms = release && isRpm(release);
+  const picture = files.find(({ path }) => path === splash);
+  const wrongPicture = (field: string, why: string) => [
+    wrong(`branding.${field}`, "FieldValueForbidden", why),
+  ];
+  return [
+    ...(desktop && release && !release.profiles[desktop]
+      ? [invalid("profile", profile, withoutDesktop(release, desktop))]
+      : []),
+    ...(desktop && kernel === "cloud"
+      ? [invalid("kernel", kernel, "it has no driver for a screen; set it to generic, or leave it out")]
+      : []),
+    ...(wallpaper !== undefined && !desktop
+      ? wrongPicture("wallpaper", "Forbidden: there is no desktop; set spec.recipe.profile to gnome or kde")
+      : []),
+    ...(splash === undefined
+      ? []
+      : recipe.mode !== "full" || isOfRpms
+        ? wrongPicture("splash", "Forbidden: it is shown by full images of Debian and Ubuntu alone")
+        : kernelOf(recipe) === "cloud"
+          ? wrongPicture(
+              "splash",
+              "Forbidden: the small kernel has no driver for a screen; set spec.recipe.kernel to generic",
+            )
+          : picture && !isPng(bytesOf(picture))
+            ? [invalid("branding.splash", splash, "that file of the recipe is no picture in PNG")]
+            : []),
+  ];
 }
 
 const checkSlim = ({ services = [], profile = "minimal" }: Recipe): Cause[] => [

@@ -67,7 +67,7 @@ export const Recipe = Type.Object(
     profile: Type.Optional(
       Words(PROFILES, {
         description:
-          "minimal (default): no more than the packages named here. In mode: full, server: SSH, time from the network, certificates; text: that, with manual pages, documentation, translations and tools to work at a terminal.",
+          "minimal (default): no more than the packages named here. In mode: full, server: SSH, time from the network, certificates; text: that, with manual pages, documentation, translations and tools to work at a terminal; gnome, kde: a server with that desktop, of Debian and Ubuntu.",
       }),
     ),
     repositories: Type.Optional(
@@ -159,7 +159,7 @@ export const Recipe = Type.Object(
     kernel: Type.Optional(
       Words(KERNELS, {
         description:
-          "cloud (default): the distribution's small kernel for virtual machines, with the drivers of Vireo's own. generic: its kernel for all hardware, with the network cards of the usual hypervisors.",
+          "cloud (default): the distribution's small kernel for virtual machines, with the drivers of Vireo's own. generic (default of desktops): its kernel for all hardware, with the network cards of the usual hypervisors, and screens.",
       }),
     ),
     boot: Type.Optional(
@@ -231,6 +231,10 @@ export const bytesOf = ({
   encoding,
 }: Pick<NonNullable<Recipe["files"]>[number], "content" | "encoding">) =>
   Buffer.from(content, encoding ?? "utf8");
+
+const PNG = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
+/** @param bytes a file, or its beginning */
+export const isPng = (bytes: Buffer) => bytes.subarray(0, PNG.length).equals(PNG);
 
 /** JSON in which the order of fields does not count. */
 function canonical(value: unknown): string {

@@ -1,8 +1,14 @@
 /** What the server, the command line and pages in a browser agree about in recipes, without anything of Node. Pure. */
-import type { Mode } from "./releases/release.ts";
+import { desktopOf, type KERNELS, type Mode, type PROFILES } from "./releases/release.ts";
 
 /** What a recipe is of that does not say so. */
 export const DEFAULT_RELEASE = { distribution: "debian", release: "bookworm" } as const;
+
+/** Desktops have a screen, for which the small kernel has no driver. */
+export const kernelOf = (recipe: {
+  kernel?: (typeof KERNELS)[number];
+  profile?: (typeof PROFILES)[number];
+}): (typeof KERNELS)[number] => recipe.kernel ?? (desktopOf(recipe.profile) ? "generic" : "cloud");
 
 /** Conditions of Distributions: of each mode, whether images are built in it. */
 export const BUILDABLE = { slim: "SlimBuildable", full: "FullBuildable" } as const satisfies Record<

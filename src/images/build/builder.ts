@@ -25,12 +25,14 @@ import { archivesFolder, missingArchives } from "../archives/store.ts";
 import { type Artifact, makeFormats } from "../formats/formats.ts";
 import { requireFullMode } from "../full/full-mode.ts";
 import { makeFullRoot } from "../full/full-root.ts";
+import { pictureOptions } from "../full/pictures.ts";
 import { publish } from "../garbage/publish.ts";
 import type { Image } from "../kinds.ts";
 import type { Package } from "../packages/packages.ts";
 import { sourcesOf } from "../packages/source-packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
 import { releaseOf } from "../releases/releases.ts";
+import { kernelOf } from "../shared.ts";
 import { writeBeside } from "../trust/beside.ts";
 import { fileList } from "../trust/file-list.ts";
 import type { Signer } from "../trust/signature.ts";
@@ -295,7 +297,8 @@ async function assemble(
     const busybox = [...inRoot, ...packages.apart].find(isBusybox);
     // A squashfs has no identifier of its own; its partition has.
     const named = type === "ext4" ? `UUID=${uuid}` : `PARTNAME=${rootName}`;
-    const device = boot === "direct" && (recipe.kernel !== "generic" || type !== "ext4") ? "/dev/vda" : named;
+    const device =
+      boot === "direct" && (kernelOf(recipe) !== "generic" || type !== "ext4") ? "/dev/vda" : named;
     initrd = await makeInitrd(work, payload, busybox, { device, type }, epoch);
   }
   // As it will be on the disk.
@@ -307,7 +310,8 @@ async function assemble(
       : type === "ext4"
         ? await makeRootDisk(work, root, { diskMiB: recipe.diskMiB, epoch, uuid })
         : await makeReadOnlyDisk(work, root, { type, epoch, uuid, all: !whole });
-  const commandLine = recipe.kernel === "generic" ? COMMAND_LINE_ANYWHERE : COMMAND_LINE;
+  const commandLine =
+    (kernelOf(recipe) === "generic" ? COMMAND_LINE_ANYWHERE : COMMAND_LINE) + pictureOptions(recipe);
   const largest = () => largestParts(root, { layers, packages: inRoot }, recipe);
   const parts = { kernel, initrd, commandLine, boot, epoch, fileList: files, largest };
   if (boot === "direct") return { ...parts, raw: file ?? (await emptyDisk(work)) };
@@ -322,8 +326,8 @@ async function assemble(
 }
 
 /** The kernel for all hardware is for small disks; where one starts with the kernel itself, its size counts less. */
-const packingOf = ({ kernel, boot = "direct" }: Recipe): Packing =>
-  kernel === "generic" && boot !== "direct" ? "small" : "fast";
+const packingOf = (recipe: Recipe): Packing =>
+  kernelOf(recipe) === "generic" && (recipe.boot ?? "direct") !== "direct" ? "small" : "fast";
 
 /** A machine has a disk, also when its system needs none. */
 async function emptyDisk(work: Workshop): Promise<string> {

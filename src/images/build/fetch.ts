@@ -8,6 +8,7 @@ import type { LockedPackage, Recipe } from "../recipe.ts";
 import { isRpm } from "../releases/release.ts";
 import { BOOTS, releaseOf } from "../releases/releases.ts";
 import { RpmPackages } from "../rpm/rpm-packages.ts";
+import { kernelOf } from "../shared.ts";
 import { loaderPackages } from "./boot-disk.ts";
 import { basePackages } from "./root.ts";
 
@@ -45,7 +46,7 @@ export async function fetchPackages(
   // Slim images have it anyway.
   const mounting = whole ? [BUSYBOX] : [];
   const base = whole ? fullPackages(recipe) : basePackages(recipe);
-  const kernels = release.kernels[recipe.kernel ?? "cloud"];
+  const kernels = release.kernels[kernelOf(recipe)];
   const boots = [...loading, ...mounting];
   const ofDebian = () => new Packages(cache, BOOTS.release, signal, { warn });
   const own: PackageSource = isRpm(release)

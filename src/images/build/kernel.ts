@@ -19,6 +19,7 @@ import { dirname, join, posix } from "node:path";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
 import { releaseOf } from "../releases/releases.ts";
+import { kernelOf } from "../shared.ts";
 import { cached } from "./cache.ts";
 import { INITRD_APPLETS, initrdInit, type RootOnDisk } from "./guest-files.ts";
 import { packInitrd } from "./initrd.ts";
@@ -104,8 +105,8 @@ const driversOf = (recipe: Recipe): string[] => [
   ...VIRTIO,
   ...releaseOf(recipe).ext4,
   ...fileSystems(recipe),
-  ...(recipe.kernel === "generic" ? NETWORK_CARDS : []),
-  ...(recipe.kernel === "generic" && recipe.root !== "ram" ? DISKS : []),
+  ...(kernelOf(recipe) === "generic" ? NETWORK_CARDS : []),
+  ...(kernelOf(recipe) === "generic" && recipe.root !== "ram" ? DISKS : []),
 ];
 
 /** @throws Error */
@@ -115,7 +116,7 @@ export async function kernelPayload(
   recipe: Recipe,
 ): Promise<KernelPayload> {
   const drivers = driversOf(recipe);
-  const byHardware = recipe.kernel === "generic";
+  const byHardware = kernelOf(recipe) === "generic";
   const wanted = byHardware ? [...ALWAYS, ...fileSystems(recipe)] : drivers;
   const later = recipe.root === "ram" ? ON_DEMAND : [];
   const always = wanted.filter((name) => drivers.includes(name) && !later.includes(name));

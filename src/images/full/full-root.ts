@@ -25,13 +25,20 @@ import { releaseOf } from "../releases/releases.ts";
 import { listsInside } from "../trust/inside.ts";
 import { installDebs } from "./apt-root.ts";
 import { fullFiles, LEFTOVERS, LINKS, unitsOf } from "./full-files.ts";
+import { picturePackages, requirePictures, showPictures } from "./pictures.ts";
 import { installRpms } from "./rpm-root.ts";
 
 /** What a recipe needs besides its packages. */
 export function fullPackages(recipe: Recipe): string[] {
   const { guestAgent = true, profile = "minimal" } = recipe;
   const { base, profiles } = releaseOf(recipe);
-  return [...base, ...(guestAgent ? ["qemu-guest-agent"] : []), ...profiles[profile], ...packagesFor(recipe)];
+  return [
+    ...base,
+    ...(guestAgent ? ["qemu-guest-agent"] : []),
+    ...(profiles[profile] ?? []),
+    ...packagesFor(recipe),
+    ...picturePackages(recipe),
+  ];
 }
 
 /** Makes the folder `root`. @throws Error */
@@ -67,10 +74,12 @@ export async function makeFullRoot(
   await makeLocale(work, root, recipe);
   // Programs of the packages run up to here; what archives and files bring, they might have replaced.
   const enabled = await enablePackaged(work, root, recipe);
+  await showPictures(work, root, recipe);
   const layers = await unpackArchives(root, recipe, archives, work.signal);
   await putFiles(root, fullFiles(recipe));
   for (const path of recipe.directories ?? []) await mkdir(await rooted(root, path), { recursive: true });
   await customize(root, recipe);
+  await requirePictures(root, recipe);
   await addUsers(root, recipe.users);
   await enableOthers(root, recipe, enabled);
   await clampTimes(work, root, epoch);

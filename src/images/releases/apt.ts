@@ -7,6 +7,20 @@ const TEXT = [
   ...["procps", "psmisc", "tmux", "unzip", "vim-tiny", "wget", "xz-utils"],
 ];
 
+/** What a desktop takes of a system: sessions of users, a screen that is drawn by software, sound, letters. */
+const DESKTOP = [
+  ...["dbus-user-session", "fonts-dejavu-core", "libgl1-mesa-dri", "libpam-systemd", "pipewire-pulse"],
+  ...["polkitd", "wireplumber", "xdg-user-dirs", "xserver-xorg", "xwayland"],
+];
+const GNOME = [
+  ...["adwaita-icon-theme", "epiphany-browser", "gdm3", "gnome-control-center", "gnome-session"],
+  ...["gnome-shell", "gnome-terminal", "gnome-text-editor", "nautilus"],
+];
+const KDE = [
+  ...["breeze", "dolphin", "falkon", "konsole", "kwrite", "plasma-desktop", "plasma-pa", "sddm"],
+  ...["sddm-theme-breeze", "systemsettings"],
+];
+
 /** What both have in common. */
 const COMMON = {
   tool: "apt",
@@ -25,7 +39,13 @@ const COMMON = {
     // The other choice is usrmerge, which brings perl.
     "usr-is-merged",
   ],
-  profiles: { minimal: [], server: SERVER, text: [...SERVER, ...TEXT] },
+  profiles: {
+    minimal: [],
+    server: SERVER,
+    text: [...SERVER, ...TEXT],
+    gnome: [...SERVER, ...DESKTOP, ...GNOME],
+    kde: [...SERVER, ...DESKTOP, ...KDE],
+  },
   units: NETWORKD,
   locales: () => "locales",
   timeZones: "tzdata",

@@ -4,7 +4,15 @@
 export const MODES = ["slim", "full"] as const;
 export type Mode = (typeof MODES)[number];
 export const KERNELS = ["cloud", "generic"] as const;
-export const PROFILES = ["minimal", "server", "text"] as const;
+const TERMINALS = ["minimal", "server", "text"] as const;
+export const DESKTOPS = ["gnome", "kde"] as const;
+export type Desktop = (typeof DESKTOPS)[number];
+export const PROFILES = [...TERMINALS, ...DESKTOPS] as const;
+type Profile = (typeof PROFILES)[number];
+
+/** Undefined: one without a desktop. */
+export const desktopOf = (profile: Profile | undefined): Desktop | undefined =>
+  DESKTOPS.find((each) => each === profile);
 
 /** Which tool resolves and installs its packages. */
 export type Tool = "apt" | "dnf" | "zypper";
@@ -40,7 +48,8 @@ export interface Release {
   ext4: readonly string[];
   /** Of a full image: what it has besides what each system has, and what its profiles add. */
   base: readonly string[];
-  profiles: Record<(typeof PROFILES)[number], readonly string[]>;
+  profiles: Record<(typeof TERMINALS)[number], readonly string[]> &
+    Partial<Record<Desktop, readonly string[]>>;
   /** Units that bring the network up in a full image. */
   units: readonly string[];
   /** The package with the locales of a language ("de"), and that with the time zones. */
@@ -89,6 +98,10 @@ export const withoutKeys = ({ keys: { files, from, at }, title }: Pick<Release, 
 /** Why there is no such mode for its images, for users. */
 export const withoutMode = ({ title, modes }: Pick<Release, "title" | "modes">) =>
   `images of ${title} are ${modes.join(" or ")}: its packages leave users, links and caches to their scripts, which slim images do not run`;
+
+/** Why it has no such desktop, for users. */
+export const withoutDesktop = ({ title }: Pick<Release, "title">, desktop: Desktop) =>
+  `Vireo knows the packages of ${desktop} in Debian and Ubuntu, not those of ${title}; name them in spec.recipe.packages, with kernel: generic`;
 
 /** Why nobody can pick of its packages, for users. @param name of its Distribution */
 export const withoutPicker = (name: string) =>

@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
+import { isWholePng } from "../../qemu/testing/png.ts";
 import type { BuiltImage } from "../build/builder.ts";
 
 export interface Boot {
@@ -71,6 +72,15 @@ class Machine {
     return (performance.now() - this.#begin) / 1000;
   }
 
+  /** What it shows, as it was at the last call: QEMU takes a moment. Undefined: that picture is not there, or not whole. */
+  picture(): Buffer | undefined {
+    const path = `${this.#serial}.png`;
+    const png = existsSync(path) ? readFileSync(path) : undefined;
+    rmSync(path, { force: true });
+    this.#qemu.stdin.write(`screendump ${path} -f png\n`);
+    return png && isWholePng(png) ? png : undefined;
+  }
+
   powerDown(): void {
     this.#qemu.stdin.write("system_powerdown\n");
   }
@@ -105,6 +115,27 @@ export async function bootUntil(
     return true;
   });
   return { said: machine.said(), seconds };
+}
+
+/**
+ * A machine with a screen, until what it shows is what is looked for.
+ * @param look at each picture of it, a PNG @returns after how many seconds that was; undefined: not in time
+ */
+export async function bootUntilSeen(
+  folder: string,
+  image: BuiltImage,
+  look: (png: Buffer, seconds: number) => boolean,
+  { devices = [], ...boot }: Boot,
+): Promise<number | undefined> {
+  const machine = new Machine(folder, image, { ...boot, devices: ["-vga", "std", ...devices] });
+  let seconds: number | undefined;
+  await machine.watch(ASK_MS, async () => {
+    const png = machine.picture();
+    if (!png || !look(png, machine.seconds)) return false;
+    seconds = machine.seconds;
+    return true;
+  });
+  return seconds;
 }
 
 /**

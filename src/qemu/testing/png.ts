@@ -1,16 +1,44 @@
-/** Reads a PNG of 8 bits a colour, not interlaced: as QEMU writes pictures of a screen. */
-import { inflateSync } from "node:zlib";
+/** PNGs of 8 bits a colour, not interlaced: as QEMU writes pictures of a screen. */
+import { crc32, deflateSync, inflateSync } from "node:zlib";
+
+/** Red, green, blue: 0 to 255. */
+export type Colour = readonly [number, number, number];
 
 export interface Picture {
   width: number;
   height: number;
   /** How many of its pixels are not black. */
   lit: number;
+  /** The share of it, from 0 to 1, that is about of that colour. */
+  shareOf: (colour: Colour) => number;
+}
+
+const SIGNATURE = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
+
+/** Whether nothing of it is still being written. */
+export const isWholePng = (bytes: Buffer) => bytes.subarray(-8, -4).toString("latin1") === "IEND";
+
+/** One of a single colour. */
+export function plainPng(width: number, height: number, colour: Colour): Buffer {
+  const part = (type: string, data: Buffer) => {
+    const named = Buffer.concat([Buffer.from(type, "latin1"), data]);
+    const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
+    length.writeUInt32BE(data.length);
+    sum.writeUInt32BE(crc32(named));
+    return Buffer.concat([length, named, sum]);
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(width, 0);
+  header.writeUInt32BE(height, 4);
+  header.set([8, 2, 0, 0, 0], 8);
+  const row = Buffer.concat([Buffer.alloc(1), Buffer.alloc(3 * width, Uint8Array.from(colour))]);
+  const rows = deflateSync(Buffer.concat(Array.from({ length: height }, () => row)));
+  return Buffer.concat([SIGNATURE, part("IHDR", header), part("IDAT", rows), part("IEND", Buffer.alloc(0))]);
 }
 
 /** @throws Error when it is no such PNG, or damaged */
 export function readPng(png: Buffer): Picture {
-  if (png.subarray(0, 8).toString("latin1") !== "\x89PNG\r\n\x1a\n") throw new Error("is no PNG");
+  if (!png.subarray(0, SIGNATURE.length).equals(SIGNATURE)) throw new Error("is no PNG");
   const parts: Buffer[] = [];
   let [width, height, channels, isEnded] = [0, 0, 0, false];
   for (let at = 8; at < png.length; ) {
@@ -42,7 +70,14 @@ export function readPng(png: Buffer): Picture {
   let lit = 0;
   for (let i = 0; i < pixels.length; i += channels)
     if (pixels.subarray(i, i + Math.min(3, channels)).some((colour) => colour > 0)) lit++;
-  return { width, height, lit };
+  const isAbout = (at: number, colour: Colour) =>
+    colour.every((one, i) => Math.abs((pixels[at + i] ?? 0) - one) < 8);
+  const shareOf = (colour: Colour) => {
+    let count = 0;
+    for (let i = 0; i < pixels.length; i += channels) if (isAbout(i, colour)) count++;
+    return count / (width * height);
+  };
+  return { width, height, lit, shareOf };
 }
 
 function paeth(left: number, above: number, corner: number): number {

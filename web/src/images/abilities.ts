@@ -39,9 +39,11 @@ export function ofDistribution(draft: Draft, distribution: Distribution): Draft 
   return inMode({ ...draft, ...distribution.spec, mirrorUri: "", mirrorKey: "", rest }, mode);
 }
 
-/** Full images are neither held in memory nor minimized. */
+/** Full images are neither held in memory nor minimized, and they alone have profiles. */
 export const inMode = (draft: Draft, mode: Draft["mode"]): Draft => ({
   ...draft,
   mode,
-  ...(mode === "full" ? { minimize: false, ...(draft.root === "ram" ? { root: "ext4" as const } : {}) } : {}),
+  ...(mode === "full"
+    ? { minimize: false, ...(draft.root === "ram" ? { root: "ext4" as const } : {}) }
+    : { profile: "minimal" as const }),
 });

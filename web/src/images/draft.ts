@@ -1,5 +1,5 @@
 /** What the studio asks for, and the recipe that it is. Pure. */
-import { DEFAULT_RELEASE } from "../../../src/images/shared.ts";
+import { DEFAULT_RELEASE, kernelOf } from "../../../src/images/shared.ts";
 import type { Image } from "../data/kinds.ts";
 
 export type Recipe = NonNullable<Image["spec"]["recipe"]>;
@@ -31,6 +31,8 @@ export interface Draft {
   mirrorKey: string;
   packages: readonly string[];
   mode: NonNullable<Recipe["mode"]>;
+  /** What a full image has besides the packages that are named. */
+  profile: NonNullable<Recipe["profile"]>;
   /** One a line: "web=/usr/sbin/nginx -g 'daemon off;'"; in full mode a unit's name will do. */
   services: string;
   boot: NonNullable<Recipe["boot"]>;
@@ -47,35 +49,44 @@ export interface Draft {
 export interface Profile {
   name: string;
   about: string;
-  sets: Pick<Draft, "mode" | "boot" | "root" | "kernel" | "minimize" | "formats">;
+  sets: Pick<Draft, "mode" | "profile" | "boot" | "root" | "kernel" | "minimize" | "formats">;
 }
 
 /** What most people want, by what the image is for. */
+/** By BIOS and UEFI, on a disk that is written to. */
+const BOOTED = { profile: "minimal", boot: "both", root: "ext4", minimize: false, formats: [] } as const;
+const DIRECT = { ...BOOTED, boot: "direct" } as const;
+
 export const PROFILES: readonly Profile[] = [
   {
     name: "Machine of this installation",
     about: "started with its kernel directly: the smallest, and the quickest to boot",
-    sets: { mode: "slim", boot: "direct", root: "ext4", kernel: "cloud", minimize: false, formats: [] },
+    sets: { ...DIRECT, mode: "slim", kernel: "cloud" },
   },
   {
     name: "Any hypervisor",
     about: "boots by BIOS and UEFI, with drivers for VMware, Hyper-V, VirtualBox, Xen",
-    sets: { mode: "slim", boot: "both", root: "ext4", kernel: "generic", minimize: false, formats: ["ova"] },
+    sets: { ...BOOTED, mode: "slim", kernel: "generic", formats: ["ova"] },
   },
   {
     name: "Appliance in memory",
     about: "all of it is loaded into memory, from a CD or the network; nothing stays",
-    sets: { mode: "slim", boot: "both", root: "ram", kernel: "generic", minimize: false, formats: ["iso"] },
+    sets: { ...BOOTED, mode: "slim", root: "ram", kernel: "generic", formats: ["iso"] },
   },
   {
     name: "Whole system",
     about: "with its package manager and systemd: packages set themselves up, as on a server",
-    sets: { mode: "full", boot: "both", root: "ext4", kernel: "cloud", minimize: false, formats: [] },
+    sets: { ...BOOTED, mode: "full", kernel: "cloud" },
+  },
+  {
+    name: "Desktop",
+    about: "a whole system with GNOME; KDE, too, is among the packages below",
+    sets: { ...BOOTED, mode: "full", profile: "gnome", kernel: "generic" },
   },
   {
     name: "As slim as can be",
     about: "files that neither services nor the packages need are left out",
-    sets: { mode: "slim", boot: "direct", root: "ext4", kernel: "cloud", minimize: true, formats: [] },
+    sets: { ...DIRECT, mode: "slim", kernel: "cloud", minimize: true },
   },
 ];
 
@@ -86,6 +97,7 @@ export const EMPTY: Draft = {
   mirrorKey: "",
   packages: [],
   mode: "slim",
+  profile: "minimal",
   services: "",
   boot: "direct",
   root: "ext4",
@@ -106,10 +118,11 @@ export function draftOf(name: string, recipe: Recipe): Draft {
     mirror,
     packages,
     mode,
+    profile,
     services = [],
     boot,
     root,
-    kernel,
+    kernel: _kernel,
     minimize,
     guestAgent,
     formats,
@@ -128,9 +141,10 @@ export function draftOf(name: string, recipe: Recipe): Draft {
       .map(({ name, command }) => (command === undefined ? name : `${name}=${command}`))
       .join("\n"),
     mode: mode ?? EMPTY.mode,
+    profile: profile ?? EMPTY.profile,
     boot: boot ?? EMPTY.boot,
     root: root ?? EMPTY.root,
-    kernel: kernel ?? EMPTY.kernel,
+    kernel: kernelOf(recipe),
     minimize: minimize ?? false,
     guestAgent: guestAgent ?? true,
     formats: formats ?? [],
@@ -163,9 +177,10 @@ export function recipeOf(draft: Draft): Recipe {
     packages: [...draft.packages],
     ...(services.length > 0 ? { services } : {}),
     ...(draft.mode === EMPTY.mode ? {} : { mode: draft.mode }),
+    ...(draft.profile === EMPTY.profile ? {} : { profile: draft.profile }),
     ...(draft.boot === EMPTY.boot ? {} : { boot: draft.boot }),
     ...(draft.root === EMPTY.root ? {} : { root: draft.root }),
-    ...(draft.kernel === EMPTY.kernel ? {} : { kernel: draft.kernel }),
+    ...(draft.kernel === kernelOf({ profile: draft.profile }) ? {} : { kernel: draft.kernel }),
     ...(draft.minimize ? { minimize: true } : {}),
     ...(draft.guestAgent ? {} : { guestAgent: false }),
     ...(archives.length > 0 ? { archives } : {}),
@@ -174,4 +189,6 @@ export function recipeOf(draft: Draft): Recipe {
 }
 
 export const isOfProfile = ({ sets }: Profile, draft: Draft): boolean =>
-  (["mode", "boot", "root", "kernel", "minimize"] as const).every((field) => sets[field] === draft[field]);
+  (["mode", "profile", "boot", "root", "kernel", "minimize"] as const).every(
+    (field) => sets[field] === draft[field],
+  );

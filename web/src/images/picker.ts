@@ -4,6 +4,7 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { request } from "../data/api.ts";
 import { objectPath } from "../data/kinds.ts";
+import type { Draft } from "./draft.ts";
 
 export interface Package {
   name: string;
@@ -76,16 +77,24 @@ export const useSearch = (distribution: string, search: string, section: string,
     },
   });
 
-export const useClosure = (distribution: string, packages: readonly string[], mode: string) =>
+export const useClosure = (
+  distribution: string,
+  packages: readonly string[],
+  { mode, profile }: Pick<Draft, "mode" | "profile">,
+) =>
   useQuery<Closure>({
-    queryKey: ["closure", distribution, packages, mode],
+    queryKey: ["closure", distribution, packages, mode, profile],
     enabled: distribution !== "",
     staleTime: 60_000,
     // That of another distribution is none of this one.
     placeholderData: (before, query) => (query?.queryKey[1] === distribution ? before : undefined),
     queryFn: async ({ signal }): Promise<Closure> => {
       await pause(signal);
-      const query = new URLSearchParams([["mode", mode], ...packages.map((name) => ["package", name])]);
+      const query = new URLSearchParams([
+        ["mode", mode],
+        ["profile", profile],
+        ...packages.map((name) => ["package", name]),
+      ]);
       return request("GET", `${objectPath("distributions", { name: distribution })}/closure?${query}`, {
         signal,
         isLong: true,

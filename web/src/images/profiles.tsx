@@ -1,4 +1,5 @@
 /** What the image is for, and how it boots: profiles, each choice by itself, and the formats that it is given in besides. */
+import { kernelOf } from "../../../src/images/shared.ts";
 import { Field } from "../../ui/field.tsx";
 import type { Distribution } from "../data/kinds.ts";
 import { inMode, MODES, whyNotMode } from "./abilities.ts";
@@ -7,6 +8,12 @@ import { type Draft, isOfProfile, PROFILES } from "./draft.ts";
 const ABOUT: Readonly<Record<Draft["mode"], string>> = {
   slim: "busybox; maintainer scripts of packages do not run",
   full: "the distribution's package manager, and systemd",
+};
+
+/** Another set of packages takes the kernel that is usual with it. */
+const withChoice = <K extends "profile" | "boot" | "root" | "kernel">(key: K, value: Draft[K]) => {
+  const change: Partial<Draft> = { [key]: value };
+  return change.profile ? { ...change, kernel: kernelOf({ profile: change.profile }) } : change;
 };
 
 export function Profiles({
@@ -22,7 +29,7 @@ export function Profiles({
 }) {
   const whyNot = (mode: Draft["mode"]) => distribution && whyNotMode(distribution, mode);
 
-  const choice = <K extends "boot" | "root" | "kernel">(
+  const choice = <K extends "profile" | "boot" | "root" | "kernel">(
     key: K,
     label: string,
     options: readonly (readonly [Draft[K], string])[],
@@ -33,7 +40,7 @@ export function Profiles({
         value={draft[key]}
         onChange={({ target }) => {
           const found = options.find(([value]) => value === target.value);
-          if (found) set({ [key]: found[0] });
+          if (found) set(withChoice(key, found[0]));
         }}
       >
         {options.map(([value, text]) => (
@@ -98,6 +105,14 @@ export function Profiles({
               </label>
             ))}
           </fieldset>
+          {draft.mode === "full" &&
+            choice("profile", "Packages besides those that are chosen", [
+              ["minimal", "none"],
+              ["server", "a server's: SSH, time, certificates"],
+              ["text", "a server's, and tools and manuals for a terminal"],
+              ["gnome", "a server's, and GNOME (of Debian and Ubuntu; kernel for all hardware)"],
+              ["kde", "a server's, and KDE (of Debian and Ubuntu; kernel for all hardware)"],
+            ])}
           {choice("boot", "Boot", [
             ["direct", "with its kernel directly"],
             ["bios", "by BIOS"],

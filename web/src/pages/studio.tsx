@@ -61,7 +61,7 @@ function Form({
   );
   const noPicker = distribution && lackOf(distribution, "PickerAvailable");
   const name = distribution && !noPicker ? distribution.metadata.name : "";
-  const closure = useClosure(name, draft.packages, draft.mode);
+  const closure = useClosure(name, draft.packages, draft);
   const set = (change: Partial<Draft>) => setDraft((before) => ({ ...before, ...change }));
   // Of several at once each is added to those before it.
   const add = (one: string) =>

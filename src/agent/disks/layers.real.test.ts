@@ -1,6 +1,15 @@
 /** Layers of disks under a real QEMU whose guest counts on its disk for ever: what a snapshot holds is one instant, and stays. */
-import { chownSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { writeBootDisk } from "../../qemu/testing/boot-sectors.ts";
 import { run } from "../../system/run.ts";
@@ -145,6 +154,66 @@ describe("what another host needs to know to have the same layers", () => {
     rmSync(layers.memories.file(A));
     await layers.lend(A);
     await expect(told()).rejects.toThrow(/cloned from it/);
+  });
+});
+
+describe("of a machine that is stopped, what holds less is copied", () => {
+  const path = (file: string) => join(folder, file);
+  const write = (file: string, at: number, mib: number, byte: number) =>
+    run("qemu-io", ["-f", "qcow2", "-c", `write -q -P ${byte} ${at}M ${mib}M`, path(file)]);
+  const inode = (file: string) => statSync(path(file)).ino;
+  const active = async () => join(folder, basename((await layers.active())[0] ?? ""));
+  const holds = async (where: number, mib: number, byte: number) =>
+    run("qemu-io", ["-f", "qcow2", "-r", "-c", `read -q -P ${byte} ${where}M ${mib}M`, await active()]);
+  const overlay = "root-aaaaaaaa0000.qcow2";
+
+  /** What the disk holds under snapshot A, and above it. */
+  async function hold(below: number, above: number): Promise<void> {
+    await write("root.qcow2", 2, below, 1);
+    await layers.begin(A);
+    await layers.finish(A, FACTS);
+    await write(overlay, 2, above, 2);
+  }
+
+  it.each([
+    { below: 8, above: 1, stays: "root.qcow2" },
+    { below: 1, above: 8, stays: overlay },
+  ])("$below MiB below, $above MiB above: the file that was $stays is the disk", async (of) => {
+    await hold(of.below, of.above);
+    chmodSync(path("root.qcow2"), 0o640);
+    const [wanted, size] = [inode(of.stays), statSync(path(of.stays)).blocks];
+    await layers.remove(A, async () => false);
+    expect(files().filter((name) => name.startsWith("root"))).toEqual([overlay]);
+    expect(inode(overlay)).toBe(wanted);
+    expect(statSync(path(overlay)).blocks - size).toBeLessThan((2 * 2 ** 20) / 512);
+    expect(statSync(path(overlay))).toMatchObject({ uid: USER.uid, gid: USER.gid });
+    expect(statSync(path(overlay)).mode & 0o777).toBe(0o600);
+    await holds(2, of.above, 2);
+    if (of.below > of.above) await holds(2 + of.above, of.below - of.above, 1);
+    expect(await run("qemu-img", ["info", await active()])).toContain(join(machines.folder, "image.raw"));
+  });
+
+  it("whoever is killed when all has come down, or part of it: the disk holds what it held, and it goes on", async () => {
+    await hold(8, 2);
+    // All of it, but for the name.
+    await run("qemu-img", ["commit", "-q", "-d", "-b", path("root.qcow2"), path(overlay)]);
+    await write(overlay, 3, 1, 3);
+    await holds(3, 1, 3);
+    await layers.remove(A, async () => false);
+    await holds(2, 1, 2);
+    await holds(3, 1, 3);
+    await holds(4, 6, 1);
+  });
+
+  it("dirty bitmaps stay with what holds them: then all is copied up", async () => {
+    await hold(8, 1);
+    await run("qemu-img", ["bitmap", "--add", path(overlay), "backup"]);
+    const wanted = inode(overlay);
+    await layers.remove(A, async () => false);
+    expect(inode(overlay)).toBe(wanted);
+    expect(await run("qemu-img", ["info", path(overlay)])).toContain("backup");
+    await holds(2, 1, 2);
+    await holds(3, 7, 1);
   });
 });
 
@@ -297,9 +366,12 @@ describe("layers under a guest that writes", () => {
       await expect(layers.remove(A, absorb)).rejects.toThrow(refused);
       expect(files()).toContain("data.qcow2");
       await more(id);
-      // Another snapshot's deletion, with the machine stopped, meets the same.
+      // Another snapshot's deletion, with the machine stopped, meets the same, where the little above must not go down.
       await host.kill(id);
+      const above = frozen("data-aaaaaaaa0000.qcow2");
+      await run("qemu-img", ["bitmap", "--add", above, "backup"]);
       await expect(layers.collect(async () => false)).rejects.toThrow(refused);
+      await run("qemu-img", ["bitmap", "--remove", above, "backup"]);
       const { id: next } = await start();
       rmSync(join(pool, "others"));
       await layers.collect((into, from) => host.absorbLayer(next, into, from));

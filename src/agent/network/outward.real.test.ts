@@ -1,6 +1,7 @@
 /** What machines' users reach over IP, and that their guests' frames get through all the same. Needs root. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import type { Network } from "../../compute/networks/kinds.ts";
@@ -33,6 +34,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   await removeNetworking(folder);
+  rmSync(folder, { recursive: true, force: true });
   giveUp(folder);
 });
 

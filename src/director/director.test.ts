@@ -447,6 +447,10 @@ describe("an explanation", () => {
     expect(used()).toBe("not measured for five minutes yet; it is taken to be a quarter of its 1 CPUs");
     const use = { cpus: 0.3, expected: 0.45, deviation: 0.11 };
     expect(used(use)).toBe("0.30 of its 1 CPUs; expected 0.45, give or take 0.11, as in the last while");
+    const demand = { iops: 120.4, diskBytes: 3 * 2 ** 20, networkBytes: 2 ** 19, memoryBytes: 200 * 2 ** 20 };
+    expect(used({ ...use, demand })).toContain(
+      "while; besides 200.0 MiB of its host's memory, of its disks 120 requests and 3.0 MiB a second, of the network 0.5 MiB a second",
+    );
     expect(used({ ...use, usualAt: Date.UTC(2026, 0, 1, 9) })).toContain(
       "usual in the hour of the week from 2026-01-01T09:00:00.000Z",
     );

@@ -2,6 +2,7 @@
 
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
+import type { Demand } from "../estate/use.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { fixedBy, fixedWords } from "../rules/suits.ts";
 import { type Contribution, contributions } from "./contributions.ts";
@@ -82,14 +83,19 @@ function movesOf(estate: Estate, machine: MachineView): { moves?: string } {
 
 function useOf({ use, cpus }: MachineView): string {
   if (!use) return `not measured for five minutes yet; it is taken to be a quarter of its ${cpus} CPUs`;
-  const { cpus: now, expected, deviation, usualAt } = use;
+  const { cpus: now, expected, deviation, usualAt, demand } = use;
   const around = deviation === undefined ? "" : `, give or take ${deviation.toFixed(2)}`;
   const why =
     usualAt === undefined
       ? "as in the last while"
       : `usual in the hour of the week from ${new Date(usualAt).toISOString()}`;
-  return `${now.toFixed(2)} of its ${cpus} CPUs; expected ${expected.toFixed(2)}${around}, ${why}`;
+  const besides = demand ? `; besides ${demandWords(demand)}` : "";
+  return `${now.toFixed(2)} of its ${cpus} CPUs; expected ${expected.toFixed(2)}${around}, ${why}${besides}`;
 }
+
+const demandWords = ({ iops, diskBytes, networkBytes, memoryBytes }: Demand) =>
+  `${inMiB(memoryBytes)} of its host's memory, of its disks ${Math.round(iops)} requests and ${inMiB(diskBytes)} a second, of the network ${inMiB(networkBytes)} a second`;
+const inMiB = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 /** Where it is, or else the best for it: what others are compared to. */
 const referenceOf = (verdicts: readonly Verdict[], machine: MachineView): Verdict | undefined =>

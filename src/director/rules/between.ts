@@ -85,12 +85,21 @@ export const turned = ({ fields: [a, b], texts: [x, y], ...rest }: Contradiction
   counted: rest.counted === 0 ? 1 : 0,
 });
 
+/** Of policies as they were read: each round of planning asks for all pairs of them, which hardly ever change. */
+const KNOWN = new WeakMap<Policy, WeakMap<Policy, readonly Contradiction[]>>();
+
 /** What the first policy's rules and the second's have against each other; what one has against itself is not asked. */
-export const between = ({ spec: a }: Policy, { spec: b }: Policy): Contradiction[] => [
-  ...ofRules(a, b),
-  ...ofPlaces(a, b),
-  ...ofPlaces(b, a).map(turned),
-];
+export function between(first: Policy, second: Policy): readonly Contradiction[] {
+  const ofFirst = KNOWN.get(first) ?? new WeakMap<Policy, readonly Contradiction[]>();
+  KNOWN.set(first, ofFirst);
+  const known = ofFirst.get(second);
+  if (known) return known;
+  const { spec: a } = first;
+  const { spec: b } = second;
+  const found = [...ofRules(a, b), ...ofPlaces(a, b), ...ofPlaces(b, a).map(turned)];
+  ofFirst.set(second, found);
+  return found;
+}
 
 /** 'spec.required[0] (host.disk.ssd) can never hold together with spec.required[1] (!host.disk.ssd) of policy "b"' */
 export const inWords = ({ fields, texts }: Contradiction, policy: Policy): string =>

@@ -3,7 +3,7 @@
  * from a backup and with another store; and
  * objects of a shape that no reconciler expects (written into the store behind the API's back) stop nobody else's work (rule 9).
  */
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -116,23 +116,42 @@ it("sets a password in a real guest, by its agent", async () => {
   expect(refused.stdout + refused.stderr).toContain("nobody-knows");
 });
 
+/** What the QEMU of a machine tells its guest. */
+function generationIdOf(vm: string): string | undefined {
+  const commands = readdirSync("/proc").flatMap((pid) => {
+    try {
+      return /^\d+$/.test(pid) ? readFileSync(join("/proc", pid, "cmdline"), "utf8") : [];
+    } catch {
+      return [];
+    }
+  });
+  const own = commands.find((text) => text.includes(stack.paths.state) && text.includes(`guest=${vm}-`));
+  return /"driver":"vmgenid"[^}]*"guid":"([^"]+)"/.exec(own ?? "")?.[1];
+}
+
 it("clones a running machine, which goes on as somebody else", async () => {
   const exec = async (vm: string, script: string) =>
     (await stack.vireo(["exec", `vm/${vm}`, "--", "sh", "-c", script])).stdout.trim();
-  await exec("a", "echo kept > /dev/shm/mark");
+  await exec("a", "echo kept > /dev/shm/mark; echo 0123456789abcdef0123456789abcdef > /etc/machine-id");
   const made = await stack.vireo(["clone", "vm/a", "--name", "b", "--instant"], { timeoutMs: 60_000 });
   expect(made.code, made.stdout + made.stderr).toBe(0);
   const b = await stack.client.get(VirtualMachine, { name: "b", namespace: "default" });
   expect(b?.status?.conditions).toContainEqual(expect.objectContaining({ type: "Cloned", status: "True" }));
   const [nic] = b?.status?.interfaces ?? [];
   const seen =
-    "cat /dev/shm/mark; hostname; cat /etc/hostname /sys/class/net/eth0/address; ip -4 -o addr show eth0";
-  const [mark, name, stored, mac, address] = (await exec("b", seen)).split("\n");
+    "cat /dev/shm/mark; hostname; cat /etc/hostname /sys/class/net/eth0/address /etc/machine-id; ip -4 -o addr show eth0";
+  const [mark, name, stored, mac, machineId, address] = (await exec("b", seen)).split("\n");
   expect([mark, name, stored, mac]).toEqual(["kept", "b", "b", nic?.mac]);
+  expect(machineId).toBe(b?.metadata.uid?.replaceAll("-", ""));
+  // By this a kernel with a driver for it knows to make its random numbers anew.
+  const a = await stack.client.get(VirtualMachine, { name: "a", namespace: "default" });
+  expect([generationIdOf("a"), generationIdOf("b")]).toEqual([a?.metadata.uid, b?.metadata.uid]);
   expect(address).toContain(` ${nic?.address}/`);
   expect(await (await fetch(`http://${nic?.address}/`)).text()).toBe("boot 1\n");
   // Its source has noticed nothing.
-  expect(await exec("a", "hostname; cat /dev/shm/mark")).toBe("a\nkept");
+  expect(await exec("a", "hostname; cat /dev/shm/mark /etc/machine-id")).toBe(
+    "a\nkept\n0123456789abcdef0123456789abcdef",
+  );
   expect((await stack.vireo(["delete", "vm/b"], { timeoutMs: 60_000 })).code).toBe(0);
 });
 
@@ -164,9 +183,13 @@ it("tells what a machine really uses: as metrics of its agent, and in its status
   expect(most("vireo_vm_network_bytes_total")).toBeGreaterThan(100);
   const usage = await until("the usage of a", 60_000, async () => {
     const vm = await stack.client.get(VirtualMachine, { name: "a", namespace: "default" });
-    return vm?.status?.usage;
+    expect(vm?.status?.addresses).toEqual(vm?.status?.interfaces?.map(({ address }) => address));
+    return vm?.status?.usage?.guestMemoryBytes ? vm.status.usage : undefined;
   });
   expect(usage.hostMemoryBytes).toBeGreaterThan(2 ** 24);
+  // Of 128 MiB, and its driver tells.
+  expect(usage.guestMemoryBytes).toBeGreaterThan(2 ** 20);
+  expect(usage.guestMemoryBytes).toBeLessThan(2 ** 27);
 });
 
 it("brings machines back with their disks after down --keep, odd objects in the store or not", async () => {

@@ -2,6 +2,7 @@
  * Keeping a guest's memory in files (memory-files.ts) and taking it up again: QEMU's part is in qemu/memory.ts. How long a guest stands still for it is
  * in its record (record.held: written before it is stopped, gone once it runs again).
  */
+import { readableErrors } from "../../qemu/end.ts";
 import { connectGuestAgent } from "../../qemu/guest-agent.ts";
 import { abandonMemory, loadMemory, saveMemory } from "../../qemu/memory.ts";
 import { runState } from "../../qemu/migration.ts";
@@ -81,7 +82,14 @@ export class MemoryKeeper {
   /** As Hypervisor.loadMemory. @param shared resolves once the memory that it shares is whole */
   async load(id: MachineId, file: string, shared: Promise<void> | undefined): Promise<void> {
     const found = this.#at.records.need(id);
-    await this.#at.with(id, (qmp) => takeMemory(qmp, found, file, shared));
+    await this.#at
+      .with(id, (qmp) => takeMemory(qmp, found, file, shared))
+      .catch((cause: unknown) => {
+        // What it would not take, QEMU says there alone.
+        const said = readableErrors(found.folder.stderr()).join("; ");
+        if (!(cause instanceof HypervisorError) || !said) throw cause;
+        throw new HypervisorError(`${cause.message}: ${said}`, { cause });
+      });
   }
 }
 

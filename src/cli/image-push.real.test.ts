@@ -177,6 +177,17 @@ it("of one with formats all are the same; one that became another is told", asyn
   );
 }, 600_000);
 
+it("does not take two for the same of which only what is in memory differs", async () => {
+  const ram: Recipe = { ...RECIPE, root: "ram" };
+  const first = await built("first", ram);
+  const second = await built("second", { ...ram, files: [{ path: "/etc/second", content: "" }] });
+  expect(second?.sha256).toBe(first?.sha256);
+  await push("first");
+  expect(await push("second")).toContain("image/second is there, the same disk");
+  const came = await statusOf(there, "second");
+  expect(bytesOf(there, came?.boot?.initrd).equals(bytesOf(here, second?.boot?.initrd))).toBe(true);
+}, 600_000);
+
 it("does not bring what only its installation has", async () => {
   const store = archivesFolder(here.images);
   await makeFolder(store);

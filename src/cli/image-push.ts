@@ -65,6 +65,13 @@ export async function pushImage(paths: StatePaths, options: PushOptions, print: 
 const formatsOf = ({ status }: Image) =>
   (status?.artifacts ?? []).filter(({ format }) => FORMATS.some((each) => each === format));
 
+/**
+ * Of one that is started with its kernel itself the disk does not tell all: with root: ram there is nothing on it. Its file's name has the digest of its recipe,
+ * packages and builder.
+ */
+const madeOf = (image: Image | undefined): string | undefined =>
+  image?.status?.boot && /-([0-9a-f]{12})\.qcow2$/.exec(image.status.file ?? "")?.[1];
+
 /** @returns what of the image the one there has not, or has otherwise */
 function otherwise(image: Image, there: Image | undefined): string | undefined {
   const { sha256 } = image.status ?? {};
@@ -73,6 +80,8 @@ function otherwise(image: Image, there: Image | undefined): string | undefined {
   // Images remember the disk that they were imported from, too.
   if (status.sha256 !== sha256 && spec?.import?.sha256 !== sha256)
     return `its disk has the sha256 ${status.sha256}, here ${sha256}`;
+  if (madeOf(image) !== undefined && madeOf(image) !== madeOf(there))
+    return "its kernel and initial RAM disk are made of something else";
   const other = formatsOf(image).find(
     ({ sha256 }) => !status.artifacts?.some((each) => each.sha256 === sha256),
   );

@@ -85,10 +85,18 @@ export class BuildLog {
 export const removeLog = (images: string, build: Pick<ImageBuild, "metadata">) =>
   rm(logFile(images, build), { force: true });
 
-/** Of builds that were deleted while no control plane ran. @param builds all that there are */
-export async function removeLostLogs(images: string, builds: readonly ImageBuild[]): Promise<void> {
+/**
+ * Of builds that were deleted while no control plane ran.
+ * @param list all builds that there are; asked after the folder was read, or one that begins in between would lose its log. Undefined: it is not known
+ */
+export async function removeLostLogs(
+  images: string,
+  list: () => Promise<readonly ImageBuild[] | undefined>,
+): Promise<void> {
   const folder = logsFolder(images);
+  const names = await readdir(folder).catch(() => []);
+  const builds = names.length > 0 ? await list() : undefined;
+  if (!builds) return;
   const known = new Set(builds.map((build) => basename(logFile(images, build))));
-  for (const name of await readdir(folder).catch(() => []))
-    if (!known.has(name)) await rm(join(folder, name), { force: true });
+  for (const name of names) if (!known.has(name)) await rm(join(folder, name), { force: true });
 }

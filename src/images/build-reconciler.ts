@@ -75,7 +75,8 @@ export async function runBuildReconciler(context: BuildContext): Promise<void> {
     if (!build && old) void forget(context, old);
     if (build && !isOver(build)) controller.enqueue(name);
   });
-  await removeLost(context).catch((error: unknown) => log.warn("builds.logs", { error }));
+  // Not waited for: the folder of a pool may hang.
+  void removeLost(context).catch((error: unknown) => log.warn("builds.logs", { error }));
   await Promise.all([builds.run(signal), controller.run(signal)]);
 }
 
@@ -87,10 +88,12 @@ async function forget({ client, log }: BuildContext, build: ImageBuild): Promise
 }
 
 async function removeLost({ client }: BuildContext): Promise<void> {
-  const { items, skipped } = await client.list(ImageBuild);
-  if (skipped.length > 0) return;
+  const builds = async () => {
+    const { items, skipped } = await client.list(ImageBuild);
+    return skipped.length > 0 ? undefined : items;
+  };
   for (const { spec } of (await client.list(StoragePool)).items)
-    await removeLostLogs(join(spec.directory.path, "images"), items);
+    await removeLostLogs(join(spec.directory.path, "images"), builds);
 }
 
 async function reconcile(

@@ -6,7 +6,7 @@
  *               frozen by      frozen by
  *               snapshot 4f…   snapshot 91…          a rollback to 4f…: a new overlay of root.qcow2 becomes the active one
  *
- *   root.qcow2, root-<12 digits of the uid>.qcow2     layers; a file keeps its name and, once frozen, what it holds
+ *   root.qcow2, root-<12 digits of the uid>.qcow2     layers; one that is frozen holds the same until a merge writes into it, or removes it
  *   layers.json                                       which layers are active, and with which snapshot's memory the next run goes on;
  *                                                     without it each disk's first
  *   snapshots/<uid>.json                              what each snapshot froze: taking, taken, deleted

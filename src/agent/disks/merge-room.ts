@@ -1,5 +1,5 @@
 /**
- * The room for a merge of layers (layers.ts), which copies all that the lower one holds before that is freed. In a pool without it, every guest there whose
+ * The room for a merge of layers (layers.ts), which copies all that one of the two holds before that is freed. In a pool without it, every guest there whose
  * disk grows would stand still, and the copying would begin again at each retry. What has begun is never looked at again: it goes on, and frees in the end.
  */
 import { stat } from "node:fs/promises";

@@ -1,6 +1,6 @@
 /**
  * What the QEMUs of this host reach over IP: nothing, neither the host's own ports (a store without TLS, the API, other agents) nor anything outside, but
- * for one connection at a time that a live migration makes. Who took a QEMU over would sit on the host's network. One nftables table of this namespace:
+ * for connections to where a live migration is just sending a machine. Who took a QEMU over would sit on the host's network. One nftables table of this namespace:
  *
  *   packet of a socket that a machine's user opened ─► goes on with a connection (no SYN alone): passes. Nobody without rights sends TCP otherwise
  *                                                  ├─► a guest's frame in a VXLAN: passes (see below)
@@ -52,7 +52,7 @@ export class Outward {
     });
   }
 
-  /** One connection to "tcp:IP:PORT" may be made by this user within two minutes. @throws Error when it is no such address */
+  /** Connections to "tcp:IP:PORT" may be made by this user for two minutes. @throws Error when it is no such address */
   allow(user: number, address: string): Promise<void> {
     const to = parseTcp(address);
     if (!to) throw new Error(`${address} is not an address to send a machine to`);

@@ -166,9 +166,14 @@ export class Sending {
   async slowWrites(id: MachineId, bytesPerSecond: number): Promise<void> {
     const { folder, record } = this.#at.records.need(id);
     folder.update((now) => ({ ...now, slowed: true }));
-    await this.#at.with(id, (qmp) =>
-      eachWritable(qmp, record, (key, { limits }) => limitWrites(qmp, key, limits, bytesPerSecond)),
-    );
+    await this.#at.with(id, async (qmp) => {
+      let disks = 0;
+      await eachWritable(qmp, record, async () => {
+        disks++;
+      });
+      const each = Math.ceil(bytesPerSecond / Math.max(1, disks));
+      await eachWritable(qmp, record, (key, { limits }) => limitWrites(qmp, key, limits, each));
+    });
   }
 
   startPostCopy(id: MachineId): Promise<void> {

@@ -191,7 +191,7 @@ it("a guest that writes its disk as fast as it is sent is slowed until it is mov
   const [event] = (await plane.client.list(Event, { namespace: "default" })).items;
   expect(event?.spec).toMatchObject({
     reason: "WritesSlowed",
-    message: expect.stringMatching(/^its guest wrote \d+[KM]i a second .* may write 256Ki a second to each$/),
+    message: expect.stringMatching(/^its guest wrote \d+[KM]i a second .* may write 256Ki a second$/),
   });
   source.close();
   const limitsNow = () =>

@@ -219,7 +219,7 @@ export class Outgoing {
     if (verdict?.do !== "slow") return verdict?.why;
     await hypervisor.slowWrites(idOf(instance), verdict.bytesPerSecond);
     const { sentPerSecond, writtenPerSecond, bytesPerSecond } = verdict;
-    const message = `its guest wrote ${roughly(writtenPerSecond)} a second to its disks, of which ${roughly(sentPerSecond)} a second are sent: until it has moved it may write ${roughly(bytesPerSecond)} a second to each`;
+    const message = `its guest wrote ${roughly(writtenPerSecond)} a second to its disks, of which ${roughly(sentPerSecond)} a second are sent: until it has moved it may write ${roughly(bytesPerSecond)} a second`;
     events.record(about(instance), "Warning", "WritesSlowed", message);
     return undefined;
   }

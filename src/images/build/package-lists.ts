@@ -39,7 +39,8 @@ export async function listPackages(work: Workshop, packages: readonly Package[])
   for (const { file, sha256 } of packages) {
     work.signal?.throwIfAborted();
     const kept = await cached(work.cache, "lists", `${VERSION}-${sha256}`, async (path) =>
-      writeFile(path, JSON.stringify(await listOf(file, work.signal))),
+      // Or a power cut might leave one that is empty, for ever.
+      writeFile(path, JSON.stringify(await listOf(file, work.signal)), { flush: true }),
     );
     lists.push(Value.Parse(PackageList, JSON.parse(await readFile(kept, "utf8"))));
   }

@@ -50,7 +50,7 @@ const qemuImg = (...args: string[]) => run("qemu-img", args, { timeoutMs: 60_000
 /** Unpacks a bundle. @returns the folder that its files are in, and their names in their order */
 async function unpacked(format: Format): Promise<{ at: string; names: string[] }> {
   const at = join(folder, `of-${format}`);
-  mkdirSync(at);
+  mkdirSync(at, { recursive: true });
   const listed = await run("tar", ["-C", at, "-xvf", fileOf(format)]);
   return { at, names: listed.trim().split("\n") };
 }
@@ -184,10 +184,11 @@ describe("read again by other programs", () => {
   it("iso: a CD that BIOS and UEFI start, with the kernel and initial RAM disk", async () => {
     const catalogue = await run("xorriso", ["-indev", fileOf("iso"), "-report_el_torito", "plain"]);
     expect(catalogue.match(/^El Torito boot img : +\d+ +(BIOS|UEFI) +y/gm)).toHaveLength(2);
+    const { at } = await unpacked("pxe");
     for (const name of ["vmlinuz", "initrd"]) {
       const copy = join(folder, `cd-${name}`);
       await run("xorriso", ["-osirrox", "on", "-indev", fileOf("iso"), "-extract", `/${name}`, copy]);
-      expect(await sha256Of(copy)).toBe(await sha256Of(join(folder, "of-pxe", name)));
+      expect(await sha256Of(copy)).toBe(await sha256Of(join(at, name)));
     }
   });
 });

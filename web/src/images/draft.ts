@@ -52,11 +52,11 @@ export interface Profile {
   sets: Pick<Draft, "mode" | "profile" | "boot" | "root" | "kernel" | "minimize" | "formats">;
 }
 
-/** What most people want, by what the image is for. */
 /** By BIOS and UEFI, on a disk that is written to. */
 const BOOTED = { profile: "minimal", boot: "both", root: "ext4", minimize: false, formats: [] } as const;
 const DIRECT = { ...BOOTED, boot: "direct" } as const;
 
+/** What most people want, by what the image is for. */
 export const PROFILES: readonly Profile[] = [
   {
     name: "Machine of this installation",

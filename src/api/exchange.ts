@@ -86,11 +86,18 @@ export function jsonOf(kind: Kind, object: Resource): Buffer {
   return made;
 }
 
+/** Clients take only so many bytes of headers. */
+const WARNINGS = 20;
+const WARNING_LENGTH = 300;
+
 /** Header values may have only visible ASCII; kubectl prints the quoted text. */
-function warningHeaders(warnings: readonly string[]): string[] {
-  return warnings
-    .slice(0, 20)
-    .map((text) => `299 - ${JSON.stringify(text.slice(0, 300)).replace(/[^\x20-\x7e]/g, "?")}`);
+export function warningHeaders(warnings: readonly string[]): string[] {
+  const more = warnings.length - WARNINGS;
+  return [...warnings.slice(0, WARNINGS), ...(more > 0 ? [`and ${more} more`] : [])].map((text) => {
+    const plain = text.replaceAll("…", "...");
+    const cut = plain.length > WARNING_LENGTH ? `${plain.slice(0, WARNING_LENGTH - 3)}...` : plain;
+    return `299 - ${JSON.stringify(cut).replace(/[^\x20-\x7e]/g, "?")}`;
+  });
 }
 
 export async function send(

@@ -35,12 +35,15 @@ function neverKept(rules: readonly string[], field: string): Cause[] {
   );
 }
 
-/** All in one place, and only some of them in it. One that was stored before is not held against who changes something else. */
+/** What two machines of the policy cannot keep where there are so many sites, racks, … */
+const brokenIn = (places: number, spec: Policy["spec"]) =>
+  ofPlaces(spec, spec).filter(
+    ({ bears }) => bears === "always" || bears({ both: 2, chosen: 2, places: () => places }),
+  );
+
+/** All in one place, and only some of them in it, however many there are. One that was stored before is not held against who changes something else. */
 function neverTogether({ spec }: Policy, old: Policy | undefined): Cause[] {
-  const broken = (of: Policy["spec"]) =>
-    ofPlaces(of, of).filter(
-      ({ bears }) => bears === "always" || bears({ both: 2, chosen: 2, places: () => 2 }),
-    );
+  const broken = (of: Policy["spec"]) => brokenIn(1, of);
   const before = new Set(
     old ? broken(old.spec).map(({ fields, texts }) => JSON.stringify([fields, texts])) : [],
   );
@@ -84,7 +87,8 @@ function tooMany(now: readonly unknown[], before: readonly unknown[], field: str
       ];
 }
 
-export function checkPolicy(policy: Policy, old: Policy | undefined, lookup: Lookup): Cause[] {
+/** Other policies are not held against it (warnPolicy): who writes two of them again, as from files, could not have the one that comes last. */
+export function checkPolicy(policy: Policy, old: Policy | undefined): Cause[] {
   const { required = [], preferred = [], goals = [] } = policy.spec;
   const { quiet = [] } = policy.spec.moves ?? {};
   const { required: hadRequired = [], preferred: hadPreferred = [] } = old?.spec ?? {};
@@ -105,17 +109,24 @@ export function checkPolicy(policy: Policy, old: Policy | undefined, lookup: Loo
     ...preferred.flatMap(({ rule }, i) => (isNew(rule) ? checkRule(rule, `spec.preferred[${i}].rule`) : [])),
   ];
   if (causes.length > 0) return causes;
-  causes.push(
+  return [
     ...(required.some(isNew) ? neverKept(required, "spec.required") : []),
     ...neverTogether(policy, old),
-  );
-  if (causes.length > 0 || old) return causes;
-  return againstOthers(policy, lookup).flatMap(({ field, value, why, always }) =>
-    always ? [invalid(field, value, why)] : [],
-  );
+  ];
 }
 
-/** What a policy has against others, and is written all the same. */
+/** Spreading over one place is no more than being there. */
+const onlyWhereOneIs = ({ spec }: Policy): string[] => {
+  const never = brokenIn(1, spec).map(({ fields: [, field] }) => field);
+  return brokenIn(2, spec)
+    .filter(({ fields: [, field] }) => !never.includes(field))
+    .map(
+      ({ fields: [own, field], texts: [together, level] }) =>
+        `${field} (${level}) can hold together with ${own} (${together}) only where there is but one ${level}`,
+    );
+};
+
+/** What a policy has against others, or against itself in most estates, and is written all the same. */
 export function warnPolicy(policy: Policy, old: Policy | undefined, lookup: Lookup): string[] {
   const asked = ({ selector, required, keepTogether, keepApart, spread, atMost }: Policy["spec"]) => [
     selector,
@@ -126,5 +137,5 @@ export function warnPolicy(policy: Policy, old: Policy | undefined, lookup: Look
     atMost,
   ];
   if (old && isDeepStrictEqual(asked(policy.spec), asked(old.spec))) return [];
-  return againstOthers(policy, lookup).map(({ field, value, why }) => `${field} (${value}) ${why}`);
+  return [...onlyWhereOneIs(policy), ...againstOthers(policy, lookup)];
 }

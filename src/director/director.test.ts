@@ -601,9 +601,7 @@ describe("for any estate", () => {
 
 describe("the rules of a policy", () => {
   const check = (spec: Partial<Policy["spec"]>) =>
-    checkPolicy(policy("p", "db", spec), undefined, { list: () => [] }).map(
-      (c) => `${c.field}: ${c.message}`,
-    );
+    checkPolicy(policy("p", "db", spec), undefined).map((c) => `${c.field}: ${c.message}`);
   it("point at the field that is wrong, and name two rules that contradict each other", () => {
     expect(check({ required: ["host.disk.ssd", "host.cpu.mhz >= fast"] })).toEqual([
       'spec.required[1]: Invalid value: column 17: there is no "fast"; did you mean "host"? (rules speak of host and machine, texts are in quotes)\n  host.cpu.mhz >= fast\n                  ^',

@@ -21,7 +21,9 @@ const TYPES = ["Satisfied", "Feasible", "Contradicted"];
 export async function tellPolicies(context: DirectorContext, estate: Estate): Promise<void> {
   const index = indexOf(estate);
   const lost = failoverFaults(estate);
+  await othersFirst();
   const against = contradicted(estate);
+  await othersFirst();
   for (const policy of estate.policies) {
     const { name, namespace = "default", generation = 0 } = policy.metadata;
     const told = [

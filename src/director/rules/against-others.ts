@@ -12,16 +12,15 @@ import { dedicationIn } from "./contradictions.ts";
 import { expressionOf } from "./expressions.ts";
 import { nameOf } from "./rules.ts";
 
-export interface Against {
-  field: string;
-  /** What it says there. */
-  value: string;
-  why: string;
-  /** None of the machines of one of the two could ever be placed. */
-  always: boolean;
-}
+/** Of a rule so much is told: answers have little room for warnings. */
+const SHORT = 50;
+const short = (text: string) => {
+  const line = text.replace(/\s+/g, " ");
+  return line.length > SHORT ? `${line.slice(0, SHORT - 1)}…` : line;
+};
 
-export function againstOthers(policy: Policy, lookup: Lookup): Against[] {
+/** In words, each beginning with what there is to look at. */
+export function againstOthers(policy: Policy, lookup: Lookup): string[] {
   const others = lookup
     .list(Policy, policy.metadata.namespace)
     .filter(
@@ -33,22 +32,22 @@ export function againstOthers(policy: Policy, lookup: Lookup): Against[] {
   return [...others.flatMap((other) => againstOne(policy, other)), ...dedicatedToOthers(policy, others)];
 }
 
-function againstOne(policy: Policy, other: Policy): Against[] {
+function againstOne(policy: Policy, other: Policy): string[] {
   const [own, its] = [policy.spec.selector, other.spec.selector];
   if (excludes(own, its)) return [];
   const [within, around] = [implies(own, its), implies(its, own)];
   if (!within && !around) return [];
+  const name = nameOf(other);
   const whose = within
-    ? "which chooses all machines that this policy does"
-    : "all machines of which this policy chooses";
+    ? "it chooses all machines that this policy does"
+    : "this policy chooses all of its machines";
   return between(policy, other)
     .filter((found) => bearsOnTwo(found, [around, within]))
-    .map(({ fields, texts, bears }) => ({
-      field: fields[0],
-      value: texts[0],
-      why: `can never hold together with ${fields[1]} (${texts[1]}) of ${nameOf(other)}, ${whose}: ${bears === "always" ? "there is no host for any of them" : "two of them cannot both be placed"}`,
-      always: bears === "always",
-    }));
+    .map(({ fields: [own, its], texts: [text, other], bears }) => {
+      const so =
+        bears === "always" ? "there is no host for any of them" : "two of them cannot both be placed";
+      return `${name}, ${its} (${short(other)}): can never hold together with ${own} (${short(text)}) of this policy; ${whose}, and ${so}`;
+    });
 }
 
 /** @param only of each of the two policies whether the other chooses all of its machines */
@@ -63,7 +62,7 @@ function bearsOnTwo(
 }
 
 /** Rules that want a host for themselves that takes only machines of others. One that there is not yet may choose them. */
-function dedicatedToOthers(policy: Policy, others: readonly Policy[]): Against[] {
+function dedicatedToOthers(policy: Policy, others: readonly Policy[]): string[] {
   const { required = [], selector } = policy.spec;
   const namespace = policy.metadata.namespace ?? "default";
   const byKey = new Map(others.map((other) => [keyOf(other), other]));
@@ -77,12 +76,7 @@ function dedicatedToOthers(policy: Policy, others: readonly Policy[]): Against[]
     const owners = dedicationIn(rule);
     return owners && owners.length > 0 && owners.every(isOthers)
       ? [
-          {
-            field: `spec.required[${i}]`,
-            value: expressionOf(rule).text,
-            why: `can never hold: hosts dedicated to ${owners.join(" or ")} take only machines that it chooses, and it chooses none of this policy's`,
-            always: true,
-          },
+          `policy ${owners.join(" or ")}: hosts dedicated to it take only machines that it chooses, and it chooses none of this policy's: spec.required[${i}] (${short(expressionOf(rule).text)}) can never hold`,
         ]
       : [];
   });

@@ -25,8 +25,8 @@ const lookup = (...policies: Policy[]): Lookup => ({
   // Nothing else is looked up.
   list: <T>() => policies as unknown as readonly T[],
 });
-const refused = (own: Policy, ...others: Policy[]) =>
-  checkPolicy(own, undefined, lookup(...others)).map(({ field, message }) => `${field}: ${message}`);
+const refused = (own: Policy) =>
+  checkPolicy(own, undefined).map(({ field, message }) => `${field}: ${message}`);
 const warned = (own: Policy, ...others: Policy[]) => warnPolicy(own, undefined, lookup(...others));
 
 const SSD = { required: ["host.disk.ssd"] };
@@ -34,9 +34,8 @@ const NO_SSD = { required: ['host.site == "north"', "!host.disk.ssd"] };
 
 describe("of one policy", () => {
   it.each([
-    [{ keepTogether: "host", spread: "host" }, "spec.spread", '"host"'],
-    [{ keepTogether: "host", spread: "rack" }, "spec.spread", '"rack"'],
-    [{ keepTogether: "rack", spread: "site" }, "spec.spread", '"site"'],
+    [{ keepTogether: "host", keepApart: "host" }, "spec.keepApart", '"host"'],
+    [{ keepTogether: "rack", keepApart: "site" }, "spec.keepApart", '"site"'],
     [
       { keepTogether: "host", atMost: { per: "feed", machines: 1 } },
       "spec.atMost",
@@ -54,28 +53,53 @@ describe("of one policy", () => {
     { keepApart: "host", spread: "rack", atMost: { per: "site", percent: 50 } },
   ] as const)("takes %j", (spec) => {
     expect(refused(policy("a", spec))).toEqual([]);
+    expect(warned(policy("a", spec))).toEqual([]);
+  });
+
+  it("takes what holds where there is one place only, with a warning", () => {
+    const own = policy("a", { keepTogether: "host", spread: "site" });
+    expect(refused(own)).toEqual([]);
+    expect(warned(own)).toEqual([
+      "spec.spread (site) can hold together with spec.keepTogether (host) only where there is but one site",
+    ]);
+    const machines = ["m", "n"].map((name) => machine(name, { app: "web" }, "x"));
+    const estate: Estate = { hosts: [host("x"), host("y")], machines, policies: [own], odd: [] };
+    expect(machines.map((each) => obstacle(estate, each, host("x")))).toEqual([undefined, undefined]);
+    expect(warned(policy("a", { keepTogether: "host", keepApart: "rack" }))).toEqual([]);
   });
 
   it("does not hold what was stored before against who changes something else", () => {
-    const old = policy("a", { keepTogether: "host", spread: "host" });
-    const next = policy("a", { keepTogether: "host", spread: "host", priority: 7 });
-    expect(checkPolicy(next, old, lookup())).toEqual([]);
-    const worse = policy("a", { keepTogether: "host", spread: "rack" });
-    expect(checkPolicy(worse, old, lookup())).toHaveLength(1);
+    const old = policy("a", { keepTogether: "host", keepApart: "host" });
+    const next = policy("a", { keepTogether: "host", keepApart: "host", priority: 7 });
+    expect(checkPolicy(next, old)).toEqual([]);
+    const worse = policy("a", { keepTogether: "host", keepApart: "rack" });
+    expect(checkPolicy(worse, old)).toHaveLength(1);
   });
 });
 
 describe("of two policies, when one is written", () => {
-  it("refuses a new one of which no machine could ever be placed, and names both rules", () => {
-    expect(refused(policy("b", NO_SSD), policy("a", SSD))).toEqual([
-      'spec.required[1]: Invalid value: "!host.disk.ssd": can never hold together with spec.required[0] (host.disk.ssd) of policy "a", which chooses all machines that this policy does: there is no host for any of them',
+  it("takes one of which no machine could be placed, with a warning that names both rules: it may come first again", () => {
+    expect(refused(policy("b", NO_SSD))).toEqual([]);
+    expect(warned(policy("b", NO_SSD), policy("a", SSD))).toEqual([
+      'policy "a", spec.required[0] (host.disk.ssd): can never hold together with spec.required[1] (!host.disk.ssd) of this policy; it chooses all machines that this policy does, and there is no host for any of them',
     ]);
     const wide = policy("b", NO_SSD, {});
-    expect(refused(wide, policy("a", SSD))[0]).toMatch(
-      /of policy "a", all machines of which this policy chooses: there is no host for any of them$/,
+    expect(warned(wide, policy("a", SSD))[0]).toMatch(
+      /^policy "a", .* of this policy; this policy chooses all of its machines, and there is no host for any of them$/,
     );
     const narrow = policy("b", NO_SSD, { app: "web", tier: "x" });
-    expect(refused(narrow, policy("a", SSD))[0]).toMatch(/which chooses all machines that this policy does/);
+    expect(warned(narrow, policy("a", SSD))[0]).toMatch(/it chooses all machines that this policy does/);
+  });
+
+  it("tells of long rules how they begin, so that there is room for both", () => {
+    const long = (ssd: string) => ({
+      required: [`${ssd}\n&& host.name != "${"x".repeat(300)}"`],
+    });
+    const [warning] = warned(policy("b", long("!host.disk.ssd")), policy("a", long("host.disk.ssd")));
+    expect(warning).toBe(
+      `policy "a", spec.required[0] (host.disk.ssd && host.name != "${"x".repeat(18)}…): can never hold together with spec.required[0] (!host.disk.ssd && host.name != "${"x".repeat(17)}…) of this policy; it chooses all machines that this policy does, and there is no host for any of them`,
+    );
+    expect(warning?.length).toBeLessThan(300);
   });
 
   it("takes one whose machines are others', or may be", () => {
@@ -85,35 +109,31 @@ describe("of two policies, when one is written", () => {
       policy("a", SSD, { tier: "x" }),
       policy("b", SSD),
     ]) {
-      expect(refused(own, other)).toEqual([]);
       expect(warned(own, other)).toEqual([]);
     }
     const going = policy("a", SSD);
     going.metadata.deletionTimestamp = "2026-01-01T00:00:00Z";
-    expect(refused(own, going)).toEqual([]);
+    expect(warned(own, going)).toEqual([]);
     // It cannot be read: nobody knows what it wants.
     const odd = { ...policy("a", SSD), metadata: { name: "a", annotations: { [INVALID]: "spec: odd" } } };
-    expect(refused(own, odd)).toEqual([]);
+    expect(warned(own, odd)).toEqual([]);
   });
 
-  it("takes a change of one, with a warning: two can only be changed one after the other", () => {
+  it("warns of a change of one that has to do with it, too", () => {
     const [other, old, own] = [policy("a", SSD), policy("b", SSD), policy("b", NO_SSD)];
-    expect(checkPolicy(own, old, lookup(other))).toEqual([]);
-    expect(warnPolicy(own, old, lookup(other))).toEqual([
-      'spec.required[1] (!host.disk.ssd) can never hold together with spec.required[0] (host.disk.ssd) of policy "a", which chooses all machines that this policy does: there is no host for any of them',
-    ]);
+    expect(checkPolicy(own, old)).toEqual([]);
+    expect(warnPolicy(own, old, lookup(other))).toHaveLength(1);
     const same = policy("b", { ...NO_SSD, priority: 3 });
     expect(warnPolicy(same, own, lookup(other))).toEqual([]);
   });
 
   it("warns of those that keep machines together and apart: one of them can be placed", () => {
     const [apart, together] = [policy("a", { keepApart: "rack" }), policy("b", { keepTogether: "host" })];
-    expect(refused(together, apart)).toEqual([]);
     expect(warned(together, apart)).toEqual([
-      'spec.keepTogether (host) can never hold together with spec.keepApart (rack) of policy "a", which chooses all machines that this policy does: two of them cannot both be placed',
+      'policy "a", spec.keepApart (rack): can never hold together with spec.keepTogether (host) of this policy; it chooses all machines that this policy does, and two of them cannot both be placed',
     ]);
     expect(warned(apart, together)).toEqual([
-      'spec.keepApart (rack) can never hold together with spec.keepTogether (host) of policy "b", which chooses all machines that this policy does: two of them cannot both be placed',
+      'policy "b", spec.keepTogether (host): can never hold together with spec.keepApart (rack) of this policy; it chooses all machines that this policy does, and two of them cannot both be placed',
     ]);
     expect(warned(policy("b", { keepTogether: "rack" }), policy("a", { keepApart: "host" }))).toEqual([]);
     expect(warned(together, policy("a", { atMost: { per: "host", machines: 1 } }))).toHaveLength(1);
@@ -131,17 +151,17 @@ describe("of two policies, when one is written", () => {
     }
   });
 
-  it("refuses to want hosts for itself that are dedicated to machines of others", () => {
+  it("warns of wanting hosts for itself that are dedicated to machines of others", () => {
     const wants = (...owners: string[]) => ({ required: [`host.dedicatedTo in ${JSON.stringify(owners)}`] });
-    expect(refused(policy("a", wants("default/db")), policy("db", {}, { app: "db" }))).toEqual([
-      'spec.required[0]: Invalid value: "host.dedicatedTo in [\\"default/db\\"]": can never hold: hosts dedicated to default/db take only machines that it chooses, and it chooses none of this policy\'s',
+    expect(warned(policy("a", wants("default/db")), policy("db", {}, { app: "db" }))).toEqual([
+      'policy default/db: hosts dedicated to it take only machines that it chooses, and it chooses none of this policy\'s: spec.required[0] (host.dedicatedTo in ["default/db"]) can never hold',
     ]);
-    expect(refused(policy("a", wants("shop/a")))).toHaveLength(1);
-    expect(refused(policy("a", wants("default/a")))).toEqual([]);
-    expect(refused(policy("a", wants("", "default/db")), policy("db", {}, { app: "db" }))).toEqual([]);
+    expect(warned(policy("a", wants("shop/a")))).toHaveLength(1);
+    expect(warned(policy("a", wants("default/a")))).toEqual([]);
+    expect(warned(policy("a", wants("", "default/db")), policy("db", {}, { app: "db" }))).toEqual([]);
     // One that is made later may choose them.
-    expect(refused(policy("a", wants("default/later")))).toEqual([]);
-    expect(refused(policy("a", wants("default/db")), policy("db", {}))).toEqual([]);
+    expect(warned(policy("a", wants("default/later")))).toEqual([]);
+    expect(warned(policy("a", wants("default/db")), policy("db", {}))).toEqual([]);
   });
 });
 
@@ -212,6 +232,24 @@ describe("with the machines that are there", () => {
     expect(told([inRack, ...policies.slice(1)], machines)[0]).toEqual([]);
     const south = policy("a", { required: ['host.site == "south"'] });
     expect(told([inRack, south, policies[2] as Policy], machines)[0]).toHaveLength(1);
+  });
+
+  it("tells nothing of rules about machines that are kept together: each is judged by itself", () => {
+    const together = policy("all", { keepTogether: "host" }, {});
+    const small = policy("a", { required: ["machine.cpus < 4"] });
+    const large = policy("b", { required: ["machine.cpus >= 4"] }, { app: "db" });
+    const machines = [machine("m", { app: "web" }), { ...machine("n", { app: "db" }), cpus: 8 }];
+    expect(told([together, small, large], machines)).toEqual([[], [], []]);
+    expect(
+      told([together, small, policy("b", { required: ["machine.cpus >= 4"] })], machines)[1],
+    ).toHaveLength(1);
+  });
+
+  it("names the first machines of the estate, whatever else chooses them", () => {
+    const policies = [policy("a", SSD, {}), policy("b", NO_SSD, {}), policy("c", {}, { app: "db" })];
+    const machines = ["db", "web", "db", "web", "db"].map((app, i) => machine(`m${i}`, { app }));
+    expect(told(policies, machines)[0]?.[0]).toMatch(/, for m0, m1, m2, … \(5 machines\)$/);
+    expect(told(policies, machines.slice(1, 4))[0]?.[0]).toMatch(/, for m1, m2, m3$/);
   });
 
   it("tells of dedicated hosts that do not take machines, or not those that they are kept together with", () => {

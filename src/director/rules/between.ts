@@ -88,8 +88,15 @@ export const turned = ({ fields: [a, b], texts: [x, y], ...rest }: Contradiction
 /** Of policies as they were read: each round of planning asks for all pairs of them, which hardly ever change. */
 const KNOWN = new WeakMap<Policy, WeakMap<Policy, readonly Contradiction[]>>();
 
+const NONE: readonly Contradiction[] = [];
+
+/** Most of two need not be looked at. */
+const mayContradict = (a: Spec, b: Spec) =>
+  Boolean((a.required?.length && b.required?.length) || a.keepTogether || b.keepTogether);
+
 /** What the first policy's rules and the second's have against each other; what one has against itself is not asked. */
 export function between(first: Policy, second: Policy): readonly Contradiction[] {
+  if (!mayContradict(first.spec, second.spec)) return NONE;
   const ofFirst = KNOWN.get(first) ?? new WeakMap<Policy, readonly Contradiction[]>();
   KNOWN.set(first, ofFirst);
   const known = ofFirst.get(second);

@@ -1,9 +1,10 @@
 /** Rules of policies that machines which are there cannot keep, because of what other policies of theirs say: by policy, in words. Pure. */
 import { keyOf } from "../../resource/object.ts";
-import { domainOf, type Estate, type Level, type MachineView } from "../estate/estate.ts";
-import { indexOf } from "../estate/estate-index.ts";
+import { domainOf, type Estate, type Level } from "../estate/estate.ts";
+import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import type { Policy } from "../kinds.ts";
-import { between, inWords, turned } from "./between.ts";
+import { between, type Contradiction, inWords, turned } from "./between.ts";
+import { type Alike, chosenAlike, countOf, namesOf } from "./chosen-alike.ts";
 import { contradictionsBetween, dedicationIn } from "./contradictions.ts";
 import { expressionOf } from "./expressions.ts";
 import { nameOf } from "./rules.ts";
@@ -15,8 +16,7 @@ const NAMES = 3;
 const MOST_TOGETHER = 50;
 
 /** What is the same of all hosts in one of these. */
-const SAME: Record<Level, readonly string[]> = {
-  host: [],
+const SAME: Record<Exclude<Level, "host">, readonly string[]> = {
   rack: ["host.rack", "host.row", "host.site"],
   row: ["host.row", "host.site"],
   feed: ["host.feed", "host.site"],
@@ -34,52 +34,92 @@ export function contradicted(estate: Estate): Told {
     else if (known.length < EACH) known.push(words);
   };
   const index = indexOf(estate);
+  const alike = chosenAlike(index, estate.policies);
+  const named = namer(index);
   const places = placesOf(estate);
-  for (const [policy, others] of sharing(estate))
-    for (const [other, machines] of others) {
-      const chosen = [policy, other].map((each) => () => index.membersOf(each).length);
-      for (const found of between(policy, other)) {
-        const counted = chosen[found.counted]?.() ?? 0;
-        if (found.bears !== "always" && !found.bears({ both: machines.length, chosen: counted, places }))
-          continue;
-        const whom = named(machines);
-        tell(policy, `${inWords(found, other)}, for ${whom}`);
-        tell(other, `${inWords(turned(found), policy)}, for ${whom}`);
-      }
+  for (const { policy, other, found: all, groups } of sharing(alike.all, widestFirst(alike))) {
+    const both = countOf(groups);
+    for (const found of all) {
+      const chosen = index.membersOf(found.counted === 0 ? policy : other).length;
+      if (found.bears !== "always" && !found.bears({ both, chosen, places })) continue;
+      const whom = named(groups);
+      tell(policy, `${inWords(found, other)}, for ${whom}`);
+      tell(other, `${inWords(turned(found), policy)}, for ${whom}`);
     }
+  }
   for (const policy of estate.policies) {
-    for (const words of dedicatedToOthers(estate, policy)) tell(policy, words);
+    const own = alike.of.get(policy) ?? [];
+    for (const words of dedicatedToOthers(policy, own, named)) tell(policy, words);
     if (policy.spec.keepTogether)
-      for (const words of drawnApart(estate, policy, policy.spec.keepTogether)) tell(policy, words);
+      for (const words of drawnApart(policy, policy.spec.keepTogether, own, named)) tell(policy, words);
   }
   return told;
 }
 
-const named = (machines: readonly MachineView[]): string =>
-  `${machines
-    .slice(0, NAMES)
-    .map(({ name }) => name)
-    .join(", ")}${machines.length > NAMES ? `, … (${machines.length} machines)` : ""}`;
+type Named = (groups: readonly Alike[]) => string;
+
+const namer =
+  (index: EstateIndex): Named =>
+  (groups) => {
+    const count = countOf(groups);
+    return `${namesOf(index, groups, NAMES).join(", ")}${count > NAMES ? `, … (${count} machines)` : ""}`;
+  };
 
 const saysMuch = ({ spec }: Policy) =>
   Boolean(spec.required?.length || spec.keepTogether || spec.keepApart || spec.spread || spec.atMost);
 
-/** Each two policies that choose the same machines, and these. */
-function sharing(estate: Estate): Map<Policy, Map<Policy, MachineView[]>> {
-  const pairs = new Map<Policy, Map<Policy, MachineView[]>>();
-  const index = indexOf(estate);
-  for (const [at, machine] of index.machines.entries()) {
-    const policies = index.policiesAt(at);
-    if (policies.length < 2) continue;
-    const saying = policies.filter(saysMuch);
-    for (const [i, policy] of saying.entries())
-      for (const other of saying.slice(i + 1)) {
-        const own = pairs.get(policy) ?? new Map<Policy, MachineView[]>();
-        pairs.set(policy, own);
-        const machines = own.get(other);
-        if (machines) machines.push(machine);
-        else own.set(other, [machine]);
+/** What two policies have against each other, and the machines that both choose. */
+interface Shared {
+  policy: Policy;
+  other: Policy;
+  found: readonly Contradiction[];
+  groups: Alike[];
+}
+
+/** After these policies, and what they have against each other. */
+interface Step {
+  against: readonly Shared[];
+  next?: Map<Policy, Step>;
+}
+
+/** Of each group the policies that say much, those that choose the most first. */
+function widestFirst({ all, of }: ReturnType<typeof chosenAlike>): Policy[][] {
+  const sorted = [...of].filter(([policy]) => saysMuch(policy)).sort(([, a], [, b]) => b.length - a.length);
+  const saying = all.map((): Policy[] => []);
+  for (const [policy, groups] of sorted) for (const { nth } of groups) saying[nth]?.push(policy);
+  return saying;
+}
+
+/** Each two policies that choose the same machines and have something against each other. What many groups have in common at the beginning is compared once. */
+function sharing(all: readonly Alike[], saying: readonly Policy[][]): Iterable<Shared> {
+  const pairs: Shared[] = [];
+  const known = new Map<readonly Contradiction[], Shared>();
+  const against = (policy: Policy, others: readonly Policy[]): Shared[] =>
+    others.flatMap((other) => {
+      const found = between(other, policy);
+      if (found.length === 0) return [];
+      const before = known.get(found);
+      if (before) return before;
+      const pair = { policy: other, other: policy, found, groups: [] };
+      known.set(found, pair);
+      pairs.push(pair);
+      return pair;
+    });
+  const start: Step = { against: [] };
+  for (const group of all) {
+    const policies = saying[group.nth] ?? [];
+    let step = start;
+    for (const [i, policy] of policies.entries()) {
+      step.next ??= new Map();
+      let next = step.next.get(policy);
+      if (!next) {
+        const found = against(policy, policies.slice(0, i));
+        next = { against: found.length > 0 ? [...step.against, ...found] : step.against };
+        step.next.set(policy, next);
       }
+      step = next;
+    }
+    for (const { groups } of step.against) groups.push(group);
   }
   return pairs;
 }
@@ -107,24 +147,14 @@ const dedicationsOf = ({ spec }: Policy): Dedication[] =>
     return owners ? [{ field: `spec.required[${i}]`, text: expressionOf(rule).text, owners }] : [];
   });
 
-const membersOf = (estate: Estate, policy: Policy): MachineView[] =>
-  indexOf(estate)
-    .membersOf(policy)
-    .flatMap((at) => indexOf(estate).machines[at] ?? []);
-
 /** Machines that the owners of those hosts do not choose. */
-const strangers = (estate: Estate, machines: readonly MachineView[], { owners }: Dedication) =>
-  machines.filter(
-    (machine) =>
-      !indexOf(estate)
-        .policiesOf(machine)
-        .some((policy) => owners.includes(keyOf(policy))),
-  );
+const strangers = (groups: readonly Alike[], { owners }: Dedication) =>
+  groups.filter(({ policies }) => !policies.some((policy) => owners.includes(keyOf(policy))));
 
-function dedicatedToOthers(estate: Estate, policy: Policy): string[] {
+function dedicatedToOthers(policy: Policy, members: readonly Alike[], named: Named): string[] {
   return dedicationsOf(policy).flatMap((dedication) => {
     const { field, text, owners } = dedication;
-    const others = strangers(estate, membersOf(estate, policy), dedication);
+    const others = strangers(members, dedication);
     return others.length > 0
       ? [
           `${field} (${text}) can never hold for ${named(others)}: hosts dedicated to ${owners.join(" or ")} take only machines that it chooses`,
@@ -134,37 +164,50 @@ function dedicatedToOthers(estate: Estate, policy: Policy): string[] {
 }
 
 /** Machines that are kept together, of which other policies want what no one place has. */
-function drawnApart(estate: Estate, policy: Policy, level: Level): string[] {
-  const members = membersOf(estate, policy);
+function drawnApart(policy: Policy, level: Level, members: readonly Alike[], named: Named): string[] {
   const own = `spec.keepTogether (${level})`;
-  const byOther = new Map<Policy, MachineView[]>();
-  for (const machine of members)
-    for (const other of indexOf(estate).policiesOf(machine))
-      if (other !== policy && other.spec.required?.length)
-        byOther.set(other, [...(byOther.get(other) ?? []), machine]);
+  const byOther = new Map<Policy, Alike[]>();
+  for (const group of members)
+    for (const other of group.policies) {
+      if (other === policy || !other.spec.required?.length) continue;
+      const known = byOther.get(other);
+      if (known) known.push(group);
+      else byOther.set(other, [group]);
+    }
   const others = [...byOther].slice(0, MOST_TOGETHER);
   const said: string[] = [];
   for (const [i, [first, some]] of others.entries()) {
     if (level === "host")
       for (const dedication of dedicationsOf(first)) {
-        const left = strangers(estate, members, dedication).filter((machine) => !some.includes(machine));
+        const its = new Set(some);
+        const left = strangers(members, dedication).filter((group) => !its.has(group));
         if (left.length > 0)
           said.push(
             `${own} can never hold together with ${dedication.field} (${dedication.text}) of ${nameOf(first)}, for ${named(some)} and ${named(left)}: those hosts do not take the latter`,
           );
       }
     for (const [second, more] of others.slice(i + 1)) {
-      // Told of the two already.
-      if (some.some((machine) => more.includes(machine))) continue;
       const [a, b] = [first.spec.required ?? [], second.spec.required ?? []];
-      for (const { first: x, second: y, attributes } of contradictionsBetween(a, b))
-        if (level === "host" || attributes.some((attribute) => SAME[level].includes(attribute)))
-          said.push(
-            `${own} can never hold: ${nameOf(first)} wants ${textOf(a, x)} for ${named(some)}, and ${nameOf(second)} ${textOf(b, y)} for ${named(more)}`,
-          );
+      const found = contradictionsBetween(a, b).filter(({ attributes }) => attributes.some(isSame(level)));
+      // Of machines that both choose it is told already.
+      if (found.length === 0 || haveCommon(some, more)) continue;
+      for (const { first: x, second: y } of found)
+        said.push(
+          `${own} can never hold: ${nameOf(first)} wants ${textOf(a, x)} for ${named(some)}, and ${nameOf(second)} ${textOf(b, y)} for ${named(more)}`,
+        );
     }
   }
   return said;
 }
+
+function haveCommon(some: readonly Alike[], others: readonly Alike[]): boolean {
+  const all = new Set(some);
+  return others.some((group) => all.has(group));
+}
+
+/** Whether an attribute is the same for all machines in one such place: those of machines themselves never are. */
+const isSame = (level: Level) => (attribute: string) =>
+  level === "host" ? attribute.startsWith("host.") : SAME[level].includes(attribute);
+
 const textOf = (rules: readonly string[], i: number) =>
   `${expressionOf(rules[i] ?? "").text} (spec.required[${i}])`;

@@ -1,6 +1,7 @@
 /** Two rules that no host can keep together, whatever the estate; found where they compare one attribute with constants. Pure. */
 import type { ASTNode } from "@marcbachmann/cel-js";
 import { parseBytes } from "../../resource/quantity.ts";
+import { ATTRIBUTES, SIDES } from "./attributes.ts";
 import { attributeAt } from "./expression-tree.ts";
 import { type Expression, expressionOf } from "./expressions.ts";
 
@@ -87,12 +88,22 @@ function conditionsOf(node: ASTNode, not = false): Condition[] {
 function candidates(constants: readonly Constant[]): Constant[] {
   const numbers = constants.filter((each) => typeof each === "number").sort((a, b) => a - b);
   const between = numbers.map((each, i) => (each + (numbers[i + 1] ?? each + 2)) / 2);
-  return [...constants, ...numbers.flatMap((each) => [each - 1, each + 1]), ...between, "\0"];
+  const near = numbers.flatMap((each) => [each - 1, Math.floor(each), Math.ceil(each), each + 1]);
+  return [...constants, ...near, ...between, "\0"];
 }
+
+/** Numbers with a point. */
+const DOUBLES = new Set(
+  SIDES.flatMap((side) =>
+    Object.entries(ATTRIBUTES[side]).flatMap(([path, { type }]) =>
+      type === "double" ? `${side}.${path}` : [],
+    ),
+  ),
+);
 
 /** Attributes that are whole numbers have no value between two of them. */
 const fits = (attribute: string, value: Constant) =>
-  typeof value !== "number" || Number.isInteger(value) || /\.power\./.test(attribute);
+  typeof value !== "number" || Number.isInteger(value) || DOUBLES.has(attribute);
 
 /** Found once for each rule, and for each two: a great estate has many policies with few rules. */
 const known = new WeakMap<Expression, readonly Condition[]>();

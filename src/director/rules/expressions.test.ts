@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { HostView, MachineView } from "../estate/estate.ts";
+import { ATTRIBUTES, SIDES } from "./attributes.ts";
 import { contradictions } from "./contradictions.ts";
 import { breach, expressionOf, problemOf } from "./expressions.ts";
 
@@ -134,3 +135,27 @@ it.each([
   for (const rule of rules) expect(problemOf(rule)).toBeUndefined();
   expect(contradictions(rules)).toEqual(pairs);
 });
+
+const NUMBERS = SIDES.flatMap((side) =>
+  Object.entries(ATTRIBUTES[side])
+    .filter(([, { type }]) => type === "int" || type === "double")
+    .map(([path, { type }]) => [`${side}.${path}`, type] as const),
+);
+it.each(NUMBERS)(
+  "of %s, a number that is %s, rules exclude one another where no such number is left",
+  (of, type) => {
+    const none = type === "int" ? [[0, 0]] : [];
+    const cases: [rule: string, pairs: number[][]][] = [
+      [`${of} > 1 && ${of} < 2`, none],
+      [`${of} > 1.2 && ${of} < 1.8`, none],
+      [`${of} > 1.5`, []],
+      [`${of} < 1.5`, []],
+      [`${of} > 1.5 && ${of} < 3.7`, []],
+      [`${of} > 2 && ${of} < 1`, [[0, 0]]],
+    ];
+    for (const [rule, pairs] of cases) {
+      expect(problemOf(rule)).toBeUndefined();
+      expect([rule, contradictions([rule])]).toEqual([rule, pairs]);
+    }
+  },
+);

@@ -43,7 +43,7 @@ export interface HostEnvironment {
    * ApiError when the control plane does not answer
    */
   prepare(instance: Instance): Promise<Prepared>;
-  /** Why the host has not the memory for it now; undefined when it has. */
+  /** Why the host has not the memory for it now; undefined when it has: it is counted from then on, until prepare fails or it is released. */
   memoryLack(instance: Instance): string | undefined;
   /** Who the guest of an instant clone is to become. @throws PrepareError; ApiError */
   identity(instance: Instance): Promise<Identity>;

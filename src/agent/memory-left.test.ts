@@ -1,13 +1,15 @@
 /** The agent's last word on memory, on recorded procfs. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Instance } from "../compute/kinds.ts";
-import { memoryLack, readSwap } from "./memory-left.ts";
+import { MemoryLeft, readSwap } from "./memory-left.ts";
 
 const GiB = 2 ** 30;
+const GiB_IN_KB = 2 ** 20;
 let proc: string;
+let made = 0;
 beforeEach(() => {
   proc = mkdtempSync(join(tmpdir(), "vireo-proc-"));
 });
@@ -30,8 +32,55 @@ const host = (memory?: number) => ({
   metadata: { name: "a" },
   spec: memory === undefined ? {} : { overcommit: { memory } },
 });
-// Safe: nothing else of it is read.
-const machine = (memory: string, resources = {}) => ({ spec: { memory, resources } as Instance["spec"] });
+const machine = (memory: string, more: Partial<Instance["spec"]> = {}, pid?: number): Instance => {
+  const name = `m${made++}`;
+  return {
+    apiVersion: "vireo.dev/v1",
+    kind: "Instance",
+    metadata: { name, namespace: "default", uid: `uid-${name}` },
+    spec: {
+      vm: name,
+      vmUid: `vm-${name}`,
+      cpus: 1,
+      memory,
+      image: "i",
+      storagePool: "p",
+      interfaces: [],
+      running: true,
+      host: "a",
+      ...more,
+    },
+    status: { custody: "Held", ...(pid === undefined ? {} : { pid }) },
+  };
+};
+/** As one of QEMU's processes has it: what is its own, and a part of that in swap; and what there is of its guest's memory where that is a file (swap and all). */
+function runs(pid: number, kB: { anon?: number; swapped?: number; file?: number; merged?: number }): void {
+  const { anon = 0, swapped = 0, file, merged = 0 } = kB;
+  const own = join(proc, String(pid));
+  mkdirSync(join(own, "fd"), { recursive: true });
+  // A template's memory is in RssShmem, too.
+  const status = [
+    ["VmSize", 9437184],
+    ["VmRSS", anon + 1020000],
+    ["RssAnon", anon],
+    ["RssFile", 20000],
+    ["RssShmem", 1000000],
+    ["VmSwap", swapped],
+  ];
+  writeFileSync(
+    join(own, "status"),
+    `Name:\tqemu-system-x86\n${status.map(([field, size]) => `${field}:\t ${size} kB\n`).join("")}`,
+  );
+  writeFileSync(join(own, "ksm_merging_pages"), `${merged / 4}\n`);
+  symlinkSync("/memfd:vireo-template (deleted)", join(own, "fd", "3"));
+  if (file === undefined) return;
+  for (const fd of ["9", "11"]) symlinkSync("/memfd:memory-backend-memfd (deleted)", join(own, "fd", fd));
+  inFile = file * 1024;
+}
+let inFile = 0;
+const left = () => new MemoryLeft(proc, () => ({ file: "1 2", bytes: inFile }));
+const memoryLack = (of: ReturnType<typeof host> | undefined, what: Instance, others: Instance[] = []) =>
+  left().lack(of, what, others);
 
 it("counts swap on disks, and not what is compressed in memory", () => {
   expect(readSwap(proc)).toEqual({ totalBytes: 0, freeBytes: 0 });
@@ -41,20 +90,73 @@ it("counts swap on disks, and not what is compressed in memory", () => {
 
 it("a machine starts when all of its memory would be somewhere", () => {
   has(3);
-  expect(memoryLack(host(1.5), machine("7Gi"), proc)).toBeUndefined();
-  expect(memoryLack(host(1.5), machine("8Gi"), proc)).toMatch(
+  expect(memoryLack(host(1.5), machine("7Gi"))).toBeUndefined();
+  expect(memoryLack(host(1.5), machine("8Gi"))).toMatch(
     /^host a has 7Gi of memory and swap left, the machine may take 8Gi: .*spec\.overcommit\.memory: 1\.5/,
   );
   // Somebody has switched it off since.
   has(3, "Filename Type Size Used Priority\n");
-  expect(memoryLack(host(1.5), machine("7Gi"), proc)).toMatch(/^host a has 3Gi/);
+  expect(memoryLack(host(1.5), machine("7Gi"))).toMatch(/^host a has 3Gi/);
   // It has its memory already.
-  expect(memoryLack(host(1.5), machine("8Gi", { hugepages: "2Mi" }), proc)).toBeUndefined();
+  expect(memoryLack(host(1.5), machine("8Gi", { resources: { hugepages: "2Mi" } }))).toBeUndefined();
 });
 
 it("of a host that gives out no more than it has nothing is asked", () => {
   has(0);
-  for (const share of [undefined, 0.9, 1])
-    expect(memoryLack(host(share), machine("64Gi"), proc)).toBeUndefined();
-  expect(memoryLack(undefined, machine("64Gi"), proc)).toBeUndefined();
+  for (const share of [undefined, 0.9, 1]) expect(memoryLack(host(share), machine("64Gi"))).toBeUndefined();
+  expect(memoryLack(undefined, machine("64Gi"))).toBeUndefined();
+});
+
+it("memory that the others there were promised and have not touched yet is not free", () => {
+  has(3);
+  // 7Gi are left. Of its 4Gi it has 2Gi, a half of that in swap.
+  runs(100, { anon: GiB_IN_KB, swapped: GiB_IN_KB });
+  const half = machine("4Gi", {}, 100);
+  expect(memoryLack(host(1.5), machine("5Gi"), [half])).toBeUndefined();
+  expect(memoryLack(host(1.5), machine("6Gi"), [half])).toMatch(
+    /^host a has 7Gi of memory and swap left, the others there may still take 2Gi, the machine may take 6Gi: /,
+  );
+  // Its guest's memory is a file.
+  runs(101, { file: 3 * GiB_IN_KB });
+  expect(memoryLack(host(1.5), machine("6Gi"), [machine("4Gi", {}, 101)])).toBeUndefined();
+  expect(memoryLack(host(1.5), machine("5Gi"), [half, machine("4Gi", {}, 101)])).toMatch(/take 3Gi/);
+  // What is merged is one's own again at any moment.
+  runs(102, { anon: 4 * GiB_IN_KB, merged: GiB_IN_KB });
+  expect(memoryLack(host(1.5), machine("6Gi"), [machine("4Gi", {}, 102)])).toBeUndefined();
+  expect(memoryLack(host(1.5), machine("7Gi"), [machine("4Gi", {}, 102)])).toMatch(/still take 1Gi/);
+  // It may have more than it is to have by now.
+  const memory = { begun: "1Gi", modules: ["2Gi"], most: "4Gi" };
+  const has3: Instance = {
+    ...half,
+    spec: { ...half.spec, memory: "1Gi" },
+    status: { ...half.status, has: { memory, ports: 0, disks: [], interfaces: [] } },
+  };
+  expect(memoryLack(host(1.5), machine("7Gi"), [has3])).toMatch(/still take 1Gi/);
+  // Huge pages it has from the beginning.
+  const huge = machine("4Gi", { resources: { hugepages: "2Mi" } }, 100);
+  expect(memoryLack(host(1.5), machine("7Gi"), [huge])).toBeUndefined();
+  // One that has ended, or waits as this one does, takes nothing.
+  const released = { ...half, status: { custody: "Released" as const, pid: 100 } };
+  for (const other of [released, machine("4Gi", {}, 999), machine("4Gi")])
+    expect(memoryLack(host(1.5), machine("7Gi"), [other])).toBeUndefined();
+});
+
+it("two that start at the same moment are not told of the same memory", () => {
+  has(3);
+  const both = left();
+  const [first, second] = [machine("4Gi"), machine("4Gi")];
+  // Whether or not the agent has seen them in the API.
+  const asked = (which: Instance, seen: Instance[] = []) => both.lack(host(1.5), which, seen);
+  expect(asked(first)).toBeUndefined();
+  expect(asked(second)).toMatch(/the others there may still take 4Gi/);
+  expect(asked(second, [first, second])).toMatch(/the others there may still take 4Gi/);
+  // It is asked again, and one that waits is not in its way.
+  expect(asked(first, [first, second])).toBeUndefined();
+  // Its process is there, and has taken a part.
+  runs(102, { file: 3 * GiB_IN_KB });
+  const running = { ...first, status: { custody: "Held" as const, pid: 102 } };
+  expect(asked(second, [running, second])).toBeUndefined();
+  both.letGo(second);
+  both.letGo(first);
+  expect(asked(machine("7Gi"))).toBeUndefined();
 });

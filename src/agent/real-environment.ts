@@ -31,7 +31,7 @@ import { destroyVolumes, ensureVolumes, halfMade, liveDisks, stopMaking, wayOut 
 import type { HostEnvironment, Prepared } from "./environment.ts";
 import type { CdConfig, DiskConfig } from "./hypervisor.ts";
 import { runKsm } from "./ksm.ts";
-import { memoryLack } from "./memory-left.ts";
+import { MemoryLeft } from "./memory-left.ts";
 import { type HostNetworking, HostNetworks, NO_TAPS } from "./network/host-networks.ts";
 import { PrepareError } from "./prepare-error.ts";
 import { failedTo } from "./reasons.ts";
@@ -70,6 +70,7 @@ export class RealEnvironment implements HostEnvironment {
   readonly #networks: HostNetworks;
   readonly #startedMs = Date.now();
   readonly #copies = new Copies();
+  readonly #memory = new MemoryLeft();
 
   constructor(options: RealEnvironmentOptions) {
     const { client, log } = options;
@@ -94,6 +95,15 @@ export class RealEnvironment implements HostEnvironment {
   }
 
   async prepare(instance: Instance): Promise<Prepared> {
+    try {
+      return await this.#prepare(instance);
+    } catch (error) {
+      this.#memory.letGo(instance);
+      throw error;
+    }
+  }
+
+  async #prepare(instance: Instance): Promise<Prepared> {
     const { client } = this.#o;
     const { spec } = instance;
     const accelerator = acceleratorOf(spec.hardware, this.#o.platform.accelerator);
@@ -156,7 +166,8 @@ export class RealEnvironment implements HostEnvironment {
   }
 
   memoryLack(instance: Instance): string | undefined {
-    return memoryLack(this.#informers.hosts.get(this.#o.host), instance);
+    const { hosts, instances } = this.#informers;
+    return this.#memory.lack(hosts.get(this.#o.host), instance, instances.list());
   }
 
   async identity({ spec, ...instance }: Instance): Promise<Identity> {
@@ -201,6 +212,7 @@ export class RealEnvironment implements HostEnvironment {
   }
 
   async release(instance: Instance): Promise<void> {
+    this.#memory.letGo(instance);
     const uid = instance.metadata.uid ?? "";
     const { spec, status } = instance;
     // Its guest may not have let go of one that it is not to have any more.

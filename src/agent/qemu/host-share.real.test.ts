@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { Resources } from "../../compute/resources/kinds.ts";
 import { run } from "../../system/run.ts";
 import type { MachineConfig, MachineState } from "../hypervisor.ts";
+import { heldBy } from "../memory-left.ts";
 import { moveLive, RealMachines } from "../testing/real-machines.ts";
 import { memoryLimitOf, oomScoreOf } from "./host-share.ts";
 import { dedicatable, formatList, readTopology } from "./topology.ts";
@@ -77,6 +78,8 @@ describe("one NUMA node", () => {
     expect(ram).toMatch(/ bind:0 /);
     // All of 64 MiB.
     expect(Number(/N0=(\d+)/.exec(ram ?? "")?.[1])).toBe(2 ** 14);
+    // So it takes no more of what is left.
+    expect(heldBy(pid)).toBeGreaterThanOrEqual(2 ** 26);
   });
 });
 

@@ -12,6 +12,9 @@ export interface Heat {
   excess: number;
 }
 
+/** Of what is too much on a host, a machine takes at least so much with it that is moved for that. */
+const LEAST_COOLED = 0.02;
+
 const MEASURED = [BUSY, ...FLOWS.map(({ measured }) => measured)];
 
 export class Load {
@@ -69,9 +72,14 @@ export class Load {
     return hottest;
   }
 
-  /** How much of what is too much a machine there takes with it when it leaves, 1 at most. @param at where it is in the estate's list */
-  cools(at: number, { of, excess }: Heat): number {
-    return Math.min(1, (this.state.model.demand[at * RESOURCES + of] as number) / excess);
+  /**
+   * How much of what is too much a machine there takes with it when it leaves, 1 at most; 0 of one that is not moved for that: next to nothing, or nobody knows what
+   * it uses. Who moves machines and who wakes hosts for them ask the same. @param at where it is in the estate's list
+   */
+  cools(at: number, machine: MachineView, { of, excess }: Heat): number {
+    if (!machine.use) return 0;
+    const cooled = Math.min(1, (this.state.model.demand[at * RESOURCES + of] as number) / excess);
+    return cooled >= LEAST_COOLED ? cooled : 0;
   }
 
   /** Where the host gives out more than it may: how much of what is too much the machine there takes with it when it leaves, 1 at most; 0 elsewhere. */

@@ -107,9 +107,6 @@ function lookAtAll(draft: Draft, options: PlanOptions, needed = false): { found:
   return { found, wishes };
 }
 
-/** Of what is too much on a host, a machine takes at least so much with it that is moved for that. */
-const LEAST_COOLED = 0.02;
-
 /** The best move of a machine, if it may be moved (its host is to be empty, a rule is broken there, or it has been there long enough and the host is not cordoned) and gains enough. */
 function consider(
   draft: Draft,
@@ -129,10 +126,9 @@ function consider(
   const special = isSpecial(machine);
   const broken = here.maintenance || !now.stays || (special && obstacle(estate, machine, here) !== undefined);
   if (!broken && (here.cordoned || !isSettled(index, at, options))) return undefined;
-  const heat = broken || !machine.use ? undefined : index.load.heat(now.host);
-  const cooled = heat ? index.load.cools(at, heat) : 0;
-  // Others are moved for that than those that have next to nothing to do with it.
-  const hot = cooled >= LEAST_COOLED;
+  const heat = broken ? undefined : index.load.heat(now.host);
+  const cooled = heat ? index.load.cools(at, machine, heat) : 0;
+  const hot = cooled > 0;
   const floor = broken || hot ? Number.NEGATIVE_INFINITY : now.like + leastGain(estate, machine, options);
   const best = (must: boolean) => {
     const accept = acceptOf(estate, index, machine, options, must);

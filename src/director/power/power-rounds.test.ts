@@ -1,7 +1,9 @@
 /** Which hosts are to be on, round after round in a world that does not answer. */
 import { expect, it } from "vitest";
 import { declaredFacts } from "../../compute/testing/estate.ts";
+import type { MachineView } from "../estate/estate.ts";
 import type { Policy } from "../kinds.ts";
+import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { frugal, hostView, poweredHost } from "../testing/powered.ts";
 import { decidePower, type Verdict } from "./power.ts";
 import type { PowerInput } from "./round.ts";
@@ -133,4 +135,71 @@ it("looks at some in each round where many are needed, and reaches the one that 
   expect([...looked]).not.toContain("0");
   expect(off.flat()).toContain(`${last} Off`);
   expect(new Set(off.flat()).size).toBe(1);
+});
+
+it("wakes no host for a machine that nobody moves there: it would go off again, for ever", () => {
+  const input = empty(2, { policies: [frugal({ spareHosts: 0 })] });
+  const machine = (name: string, iops: number): MachineView => ({
+    key: `default/${name}`,
+    namespace: "default",
+    name,
+    labels: {},
+    cpus: 1,
+    memoryBytes: 2 ** 28,
+    movable: true,
+    since: 0,
+    host: "h000",
+    use: {
+      cpus: 0,
+      expected: 0,
+      demand: { memoryBytes: 0, iops, diskBytes: 0, networkBytes: 0 },
+    },
+  });
+  const packing: Policy = {
+    apiVersion: "vireo.dev/v2",
+    kind: "Policy",
+    metadata: { name: "packing", namespace: "default" },
+    spec: { selector: {}, automation: "act", priority: 0, goals: [{ goal: "packing", weight: 1 }] },
+  };
+  const estate = (on: boolean, ...machines: MachineView[]) => ({
+    ...input.estate,
+    hosts: input.estate.hosts.map((host, i) => ({ ...host, budget: { iops: 1000 }, ready: on || i === 0 })),
+    machines,
+    policies: [packing],
+  });
+  const hosts = (on: boolean) =>
+    input.hosts.map((host, i) => {
+      if (on || i === 0) return host;
+      const since = new Date(NOW - 3 * 3_600_000).toISOString();
+      const automatic = { power: "Off" as const, since, policy: "frugal", reason: "it is empty" };
+      const { power } = host.status ?? {};
+      const off = {
+        ...power,
+        state: "Off" as const,
+        since,
+        automatic,
+        fulfilled: { since, finishedTime: since },
+      };
+      return { ...host, status: { ...host.status, power: off } };
+    });
+  const wishes = (on: boolean, ...machines: MachineView[]) =>
+    decidePower({ ...input, estate: estate(on, ...machines), hosts: hosts(on) }).wishes.map(
+      ({ host, power }) => `${host} ${power}`,
+    );
+  const moves = (...machines: MachineView[]) =>
+    planMoves(estate(true, ...machines), { ...PLAN_DEFAULTS, now: NOW, released: new Set() }).map(
+      ({ vm, to }) => `${vm} ${to}`,
+    );
+  // It fits nowhere, and the other one has nothing to do with it.
+  const stuck = [machine("greedy", 5000), machine("idle", 0)];
+  expect(moves(...stuck)).toEqual([]);
+  expect(wishes(false, ...stuck)).toEqual([]);
+  expect(wishes(true, ...stuck)).toEqual(["h001 Off"]);
+  // Nobody knows what it uses.
+  const { use: _, ...unknown } = machine("unknown", 0);
+  expect(wishes(false, machine("greedy", 5000), unknown)).toEqual([]);
+  // One that is moved is worth a host.
+  const helped = [machine("greedy", 900), machine("busy", 800)];
+  expect(wishes(false, ...helped)).toEqual(["h001 On"]);
+  expect(moves(...helped)).toHaveLength(1);
 });

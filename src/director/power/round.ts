@@ -262,8 +262,14 @@ export class Round {
   private relieve(): void {
     for (const { name, ready } of this.input.estate.hosts) {
       const h = this.index.hostNumber(name);
-      if (!ready || this.asleep.has(h) || !this.index.load.heat(h)) continue;
-      const movable = this.index.machinesOn(name).filter((at) => this.index.machines[at]?.movable);
+      if (!ready || this.asleep.has(h)) continue;
+      const heat = this.index.load.heat(h);
+      if (!heat) continue;
+      // Only who would be moved for that: else the host would come on, and go off again.
+      const movable = this.index.machinesOn(name).filter((at) => {
+        const machine = this.index.machines[at];
+        return machine?.movable && this.index.load.cools(at, machine, heat) > 0;
+      });
       const fits = (at: number, to: number) => {
         const machine = this.index.machines[at];
         const host = this.index.hostOf(to);

@@ -434,3 +434,54 @@ describe("of three hosts in two racks of one site", () => {
     expect(said({ atMost: { per: "host", percent: 50 } }, "a", ["a", "b", "b"])).toBeUndefined();
   });
 });
+
+it("holds to what stands of a rule that also speaks of the moment", () => {
+  const condition = {
+    type: "Ready",
+    status: "True" as const,
+    reason: "x",
+    message: "",
+    lastTransitionTime: "",
+  };
+  const inUs: Host = {
+    apiVersion: "vireo.dev/v1",
+    kind: "Host",
+    metadata: { name: "a" },
+    spec: { site: "us" },
+    status: {
+      capacity: { cpus: 99, memory: "99Gi" },
+      facts: declaredFacts("a"),
+      conditions: [condition],
+    },
+  };
+  const said = (rule: string) => {
+    const policy: Policy = {
+      apiVersion: "vireo.dev/v2",
+      kind: "Policy",
+      metadata: { name: "p", namespace: NS },
+      spec: { selector: {}, automation: "act", priority: 0, required: [rule] },
+    };
+    const kinds: Record<string, readonly unknown[]> = { Policy: [policy], Host: [inUs] };
+    const lookup = { list: <T>(kind: { kind: string }) => (kinds[kind.kind] ?? []) as readonly T[] };
+    return checkRules(instance("m0", "a"), undefined, lookup).map(({ message }) => message);
+  };
+  const refused =
+    /^Forbidden: host a: policy "p" requires (?!.*price).*host\.site == "eu"\)? \(host\.site is us\)$/;
+  const cheap = "host.power.price < 0.3";
+  for (const rule of [
+    `host.site == "eu" && ${cheap}`,
+    `${cheap} && host.site == "eu"`,
+    `(${cheap} || host.disk.ssd) && machine.cpus >= 1 && host.site == "eu"`,
+    `(((${cheap})) && (host.site == "eu"))`,
+    `(machine.name != "&&") && ((${cheap} && (host.site == "eu")) && (machine.cpus) == (1))`,
+    `${cheap} // cheap && near\n && // in (Europe\n host.site == "eu"`,
+  ])
+    expect(said(rule), rule).toEqual([expect.stringMatching(refused)]);
+  for (const rule of [
+    cheap,
+    `host.site == "us" && ${cheap}`,
+    `host.site == "eu" || ${cheap}`,
+    `!(host.site == "us" && ${cheap})`,
+  ])
+    expect(said(rule), rule).toEqual([]);
+});

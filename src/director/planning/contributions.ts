@@ -1,11 +1,11 @@
 /** What each policy of a machine contributes to where it is: its part of the score, and each of its rules with the figures by which it is kept or broken. Pure. */
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
-import { baseOf, demandOf, type GroupRule } from "../estate/estate-model.ts";
+import { baseOf, capacityOf, demandOf, type GroupRule } from "../estate/estate-model.ts";
 import { failoverFaults } from "../failover/failover.ts";
 import type { Policy } from "../kinds.ts";
 import { expressionOf, readingOf } from "../rules/expressions.ts";
-import { TOLD } from "../rules/overcommit.ts";
+import { mostGivenOut, TOLD } from "../rules/overcommit.ts";
 import { type Obstacle, policiesOf } from "../rules/rules.ts";
 import type { Aim } from "./goals.ts";
 import { type Score, score } from "./score.ts";
@@ -142,13 +142,14 @@ function placesOf({ estate, machine, host, policy, kept }: At): string[] {
 function givenOutOf({ estate, machine, host, policy, kept }: At): string[] {
   const { overcommit = {} } = policy.spec;
   const taken = indexOf(estate).taken(host.name, machine.key);
-  const [needs, base] = [demandOf(machine), baseOf(host)];
+  const [needs, has, base] = [demandOf(machine), capacityOf(host), baseOf(host)];
   return TOLD.flatMap(({ field, what, amount }, r) => {
     const share = overcommit[field];
     if (share === undefined) return [];
     const rule = `overcommit.${field}: ${share}`;
     const given = amount((taken[r] ?? 0) + (needs[r] ?? 0));
-    return [`${rule}: ${kept(rule)}, ${given} ${what} given out, ${amount(share * (base[r] ?? 0))} at most`];
+    const most = amount(mostGivenOut(share, has[r] ?? 0, base[r] ?? 0));
+    return [`${rule}: ${kept(rule)}, ${given} ${what} given out, ${most} at most`];
   });
 }
 

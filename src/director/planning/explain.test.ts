@@ -256,3 +256,15 @@ it("has a bounded number of groups and of rules of a policy", () => {
   expect(of.policies[0]?.says?.at(-1)).toBe("30 more");
   expect(of.policies[0]?.says).toHaveLength(12);
 });
+
+it("tells no more at most than the host gives out, whatever a policy would let it", () => {
+  const { policies } = explained({
+    hosts: [host("a", { cpus: 64, memoryBytes: 4 * GiB })],
+    machines: [machine("web-1", "a")],
+    policies: [policy("much", { overcommit: { cpu: 8, memory: 1.5 } })],
+  });
+  expect(policies[0]?.says?.slice(-2)).toEqual([
+    "overcommit.cpu: 8: kept, 2 CPUs given out, 64 at most",
+    "overcommit.memory: 1.5: kept, 2Gi memory given out, 4Gi at most",
+  ]);
+});

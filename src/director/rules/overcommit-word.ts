@@ -13,7 +13,7 @@ import { baseOf, capacityOf, DECLARED, demandOf } from "../estate/estate-model.t
 import { type KeptMachines, keptMachines } from "../estate/kept-machines.ts";
 import { viewOne } from "../estate/machine-views.ts";
 import { Policy } from "../kinds.ts";
-import { lackInWords, TOLD } from "./overcommit.ts";
+import { lackInWords, mostGivenOut, TOLD } from "./overcommit.ts";
 
 /** What is wrong with the host that an Instance gets, or with what it grows to there. */
 export function checkOvercommit(object: Instance, old: Instance | undefined, lookup: Lookup): Cause[] {
@@ -46,7 +46,7 @@ export function checkOvercommit(object: Instance, old: Instance | undefined, loo
       return refusal(spec.host, lackInWords(r, need, has - used, has), Boolean(before));
     for (const { policy, own } of limits) {
       const share = policy.spec.overcommit?.[told.field];
-      const most = share === undefined ? has : Math.min(has, share * (base[r] ?? 0));
+      const most = mostGivenOut(share, has, base[r] ?? 0);
       if (share === undefined || used + need <= most || (need === 0 && !own)) continue;
       const because = `: policy ${JSON.stringify(policy.metadata.name)} lets it give out no more (overcommit.${told.field}: ${share})`;
       return refusal(spec.host, lackInWords(r, need, most - used, most, because), Boolean(before));

@@ -33,6 +33,10 @@ export const Overcommit = Type.Object(
 );
 export type Overcommit = Static<typeof Overcommit>;
 
+/** How much of what a host has may be given out at most. @param share a policy's; undefined: it does not say @param base what that is a share of */
+export const mostGivenOut = (share: number | undefined, has: number, base: number): number =>
+  share === undefined ? has : Math.min(has, share * base);
+
 const MiB = 2 ** 20;
 const size = (bytes: number) => formatBytes(Math.floor(bytes / MiB) * MiB);
 const rate = (bytes: number) => `${size(bytes)} a second`;

@@ -6,7 +6,7 @@ import { indexOf, type Use } from "../estate/estate-index.ts";
 import { baseOf, capacityOf, demandOf } from "../estate/estate-model.ts";
 import type { Policy } from "../kinds.ts";
 import { breach, expressionOf, isKept } from "./expressions.ts";
-import { lackInWords, TOLD } from "./overcommit.ts";
+import { lackInWords, mostGivenOut, TOLD } from "./overcommit.ts";
 import { dedicatedBreach, fixedBy, fixedWords, isForeign, lack, moveObstacle } from "./suits.ts";
 
 /** Highest priority first; ties by name. */
@@ -106,7 +106,7 @@ function* roomLacks(
     for (const { policy, own } of limits) {
       const { field } = TOLD[r];
       const share = policy.spec.overcommit?.[field];
-      const most = share === undefined ? has : Math.min(has, share * (base[r] ?? 0));
+      const most = mostGivenOut(share, has, base[r] ?? 0);
       if (share === undefined || used + need <= most || (need === 0 && !own)) continue;
       const rule = `overcommit.${field}: ${share}`;
       const because = `: ${nameOf(policy)} has ${own ? "hosts of its machines" : "it, for machines there,"} give out no more (${rule})`;

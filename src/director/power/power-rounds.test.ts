@@ -202,4 +202,8 @@ it("wakes no host for a machine that nobody moves there: it would go off again, 
   const helped = [machine("greedy", 900), machine("busy", 800)];
   expect(wishes(false, ...helped)).toEqual(["h001 On"]);
   expect(moves(...helped)).toHaveLength(1);
+  // Unless nobody moves it, since its host is cordoned.
+  const cordoned = estate(false, ...helped);
+  cordoned.hosts = cordoned.hosts.map((host) => (host.ready ? { ...host, cordoned: true } : host));
+  expect(decidePower({ ...input, estate: cordoned, hosts: hosts(false) }).wishes).toEqual([]);
 });

@@ -260,9 +260,10 @@ export class Round {
 
   /** Of hosts of which more is expected than they can do, and which nobody can relieve. */
   private relieve(): void {
-    for (const { name, ready } of this.input.estate.hosts) {
+    for (const { name, ready, cordoned } of this.input.estate.hosts) {
       const h = this.index.hostNumber(name);
-      if (!ready || this.asleep.has(h)) continue;
+      // Of a cordoned one the planner moves nothing for that.
+      if (!ready || cordoned || this.asleep.has(h)) continue;
       const heat = this.index.load.heat(h);
       if (!heat) continue;
       // Only who would be moved for that: else the host would come on, and go off again.

@@ -44,6 +44,7 @@ import { type Fetched, fetchPackages, isBusybox, lockOf } from "./fetch.ts";
 import { type Packing, packInitrd } from "./initrd.ts";
 import { addModules, allModules, kernelPayload, makeInitrd } from "./kernel.ts";
 import { requirePackaged } from "./packaged.ts";
+import { repackKernel } from "./repack-kernel.ts";
 import { makeRoot } from "./root.ts";
 import { rootedEntry } from "./rooted.ts";
 import { largestParts, requireSize } from "./size.ts";
@@ -55,7 +56,7 @@ export type BuiltImage = Pick<
 >;
 
 /** Raised when the builder changes what it makes of the same recipe and packages. */
-const BUILDER_VERSION = 18;
+const BUILDER_VERSION = 19;
 /**
  * cryptomgr.notests: the kernel does not test its ciphers at each boot, half a second under emulation; only FIPS asks for it. no_timer_check: where the host is busy, its test of
  * timer interrupts fails under emulation, and it panics. swiotlb: where memory may come above 4 GiB Linux sets 64 MiB aside to copy through for devices that do not reach it;
@@ -63,6 +64,11 @@ const BUILDER_VERSION = 18;
  */
 const COMMAND_LINE =
   "console=ttyS0 quiet net.ifnames=0 mitigations=off cryptomgr.notests no_timer_check panic=10 memhp_default_state=online_movable swiotlb=noforce";
+/**
+ * Of what is all in memory: the kernel keeps no files for tracing (tracefs), which take 9 MiB from the first moment on, when the root lies packed in memory, too. Nobody in
+ * it can change the kernel that runs (kernel_lockdown(7)).
+ */
+const IN_RAM = " lockdown=confidentiality";
 /** On hardware of all sorts; the serial port, as the last, is where services write to. */
 const COMMAND_LINE_ANYWHERE =
   "console=tty0 console=ttyS0 quiet net.ifnames=0 mitigations=off cryptomgr.notests no_timer_check panic=10";
@@ -311,13 +317,24 @@ async function assemble(
         ? await makeRootDisk(work, root, { diskMiB: recipe.diskMiB, epoch, uuid })
         : await makeReadOnlyDisk(work, root, { type, epoch, uuid, all: !whole });
   const commandLine =
-    (kernelOf(recipe) === "generic" ? COMMAND_LINE_ANYWHERE : COMMAND_LINE) + pictureOptions(recipe);
+    (kernelOf(recipe) === "generic" ? COMMAND_LINE_ANYWHERE : COMMAND_LINE) +
+    (type === "ram" ? IN_RAM : "") +
+    pictureOptions(recipe);
   const largest = () => largestParts(root, { layers, packages: inRoot }, recipe);
   const parts = { kernel, initrd, commandLine, boot, epoch, fileList: files, largest };
   if (boot === "direct") return { ...parts, raw: file ?? (await emptyDisk(work)) };
   const title = recipe.branding?.osRelease?.prettyName ?? releaseOf(recipe).title;
   const bootDisk = {
-    ...{ kernel, initrd, commandLine, title, boot, root: file, rootName, epoch },
+    ...{
+      kernel: packages.packer ? await repackKernel(work, kernel, packages.packer) : kernel,
+      initrd,
+      commandLine,
+      title,
+      boot,
+      root: file,
+      rootName,
+      epoch,
+    },
     digest: digestOf(digest),
   };
   const raw = await makeBootDisk(work, bootDisk, loaders);

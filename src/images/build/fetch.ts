@@ -15,6 +15,8 @@ import { basePackages } from "./root.ts";
 export interface Fetched {
   /** Several where its modules are packages of their own. */
   kernel: Package[];
+  /** Of the kernel for all hardware, whose file the small one is packed into for disks. */
+  packer?: Package;
   loaders: Package[];
   /** What the root file system is made of. */
   inRoot: Package[];
@@ -33,6 +35,14 @@ export const lockOf = ({ name, version, arch, sha256 }: Package): LockedPackage 
   sha256,
 });
 
+/** Slim images with a boot loader are for small disks; full ones are a hundred times as large. */
+function packsKernel(recipe: Recipe): boolean {
+  const release = releaseOf(recipe);
+  const { mode = "slim", boot = "direct" } = recipe;
+  const isSmall = mode === "slim" && boot !== "direct" && kernelOf(recipe) === "cloud";
+  return isSmall && !isRpm(release) && release.repacks === true;
+}
+
 /** Names are looked at before anything is downloaded. @param cache keeps lists and packages between builds. @throws Error with a text for users */
 export async function fetchPackages(
   cache: string,
@@ -47,6 +57,7 @@ export async function fetchPackages(
   const mounting = whole ? [BUSYBOX] : [];
   const base = whole ? fullPackages(recipe) : basePackages(recipe);
   const kernels = release.kernels[kernelOf(recipe)];
+  const packing = packsKernel(recipe) ? release.kernels.generic : [];
   const boots = [...loading, ...mounting];
   const ofDebian = () => new Packages(cache, BOOTS.release, signal, { warn });
   const own: PackageSource = isRpm(release)
@@ -54,7 +65,9 @@ export async function fetchPackages(
     : new Packages(cache, recipe.release, signal, { whole, warn, repositories, mirror });
   let all: Package[];
   if (!isRpm(release))
-    all = lock ? await own.fetchLocked(lock) : await own.fetch(recipe.packages, [...kernels, ...boots], base);
+    all = lock
+      ? await own.fetchLocked(lock)
+      : await own.fetch(recipe.packages, [...kernels, ...packing, ...boots], base);
   else if (lock) {
     const rpms = await own.fetchLocked(lock.filter(({ arch }) => arch !== undefined));
     all = [...rpms, ...(await ofDebian().fetchLocked(lock.filter(({ arch }) => arch === undefined)))];
@@ -62,7 +75,11 @@ export async function fetchPackages(
   const isKernel = isRpm(release)
     ? ({ name }: Package) => kernels.includes(name)
     : ({ name }: Package) => /^linux-(image|modules)-/.test(name);
-  const kernel = all.filter(isKernel);
+  const isSmall = ({ name }: Package) => name.includes("-cloud-");
+  const found = all.filter(isKernel);
+  // A lock that was made before has none.
+  const packer = packing.length > 0 ? found.find((each) => !isSmall(each)) : undefined;
+  const kernel = found.filter((each) => each !== packer);
   if (kernel.length === 0) throw new Error(`recipe.lock: has no kernel (${kernels.join(", ")})`);
   const named = (names: readonly string[]) =>
     names.map((name) => {
@@ -71,10 +88,16 @@ export async function fetchPackages(
       return found;
     });
   const loaders = named(loading);
-  const apart = [...kernel, ...loaders, ...named(mounting)];
+  const apart = [...kernel, ...(packer ? [packer] : []), ...loaders, ...named(mounting)];
   // Those of its own that the recipe names are in the root, too.
   const isApart = (each: Package) =>
     apart.includes(each) &&
     !(recipe.packages.includes(each.name) && isRpm(release) === (each.arch !== undefined));
-  return { kernel, loaders, apart, inRoot: all.filter((each) => !isApart(each)) };
+  return {
+    kernel,
+    ...(packer ? { packer } : {}),
+    loaders,
+    apart,
+    inRoot: all.filter((each) => !isApart(each)),
+  };
 }

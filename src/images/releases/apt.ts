@@ -1,5 +1,5 @@
 /** Releases of Debian and Ubuntu. Pure. */
-import { type AptRelease, type LanguageVersions, NETWORKD } from "./release.ts";
+import { type AptRelease, NETWORKD } from "./release.ts";
 
 const SERVER = ["ca-certificates", "cron", "logrotate", "openssh-server", "systemd-timesyncd"];
 const TEXT = [
@@ -51,7 +51,11 @@ const COMMON = {
   timeZones: "tzdata",
 } as const satisfies Partial<AptRelease>;
 
-export const debian = (versionId: string, release: string, languages?: LanguageVersions): AptRelease => ({
+export const debian = (
+  versionId: string,
+  release: string,
+  more: Pick<AptRelease, "languages" | "repacks"> = {},
+): AptRelease => ({
   ...COMMON,
   title: `Debian ${versionId} (${release})`,
   versionId,
@@ -69,7 +73,7 @@ export const debian = (versionId: string, release: string, languages?: LanguageV
   supplier: "Debian",
   namespace: "debian",
   kernels: { cloud: ["linux-image-cloud-amd64"], generic: ["linux-image-amd64"] },
-  ...(languages ? { languages } : {}),
+  ...more,
 });
 
 export const ubuntu = (versionId: string, release: string): AptRelease => ({

@@ -60,6 +60,8 @@ export interface Release {
 /** apt's, besides. */
 export interface AptRelease extends Release {
   tool: "apt";
+  /** Its small kernel can be packed into the file of the one for all hardware (build/repack-kernel.ts). */
+  repacks?: boolean;
   /** ID and NAME of os-release(5): slim images may have no package that brings it. */
   id: string;
   name: string;

@@ -10,7 +10,10 @@ import { centos, fedora, leap, tumbleweed } from "./rpm.ts";
 /** distribution -> release. */
 export const RELEASES = {
   debian: {
-    bookworm: debian("12", "bookworm", { python: "3.11", perl: "5.36.0", ruby: "3.1.0", java: 17 }),
+    bookworm: debian("12", "bookworm", {
+      languages: { python: "3.11", perl: "5.36.0", ruby: "3.1.0", java: 17 },
+      repacks: true,
+    }),
     trixie: debian("13", "trixie"),
   },
   ubuntu: { noble: ubuntu("24.04", "noble") },

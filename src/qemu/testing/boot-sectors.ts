@@ -11,6 +11,8 @@ const SECTORS = {
   /** Writes its disk for ever. */
   writer:
     "H4sIAAAAAAACAzM80Hej70DfhT0MNb/T/rPF1KQtBOLFDA1pqv/tGRjSWBk4gOTikJodDM77fGo2NZwV3s2g0Pc45R8bA0PjYQbGxt8MDUXvXx/uLWEQYGBkYGhgGAVDBoSuAgANUh7hAAIAAA==",
+  /** Writes its whole disk for ever, as fast as it can, see flood.s. */
+  flood: "H4sIAAAAAAACAzM80Hej78IehprjbHo1Dgz71Gp2MDifFW4G8Rrt9GoYGopev34swODAAAQCDKNgWIHQVQDEmA7TAAIAAA==",
   /** ACPI power off. */
   shutdown: "H4sIAAAAAAACA9vFwraDQeH9l9d/GUbBiAOhqwBOOI+aAAIAAA==",
   /** Powers off when its power button is pressed; says so on the serial port when it would, see button.s. */

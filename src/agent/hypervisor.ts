@@ -257,6 +257,8 @@ export interface Hypervisor {
   kill(id: MachineId, end?: MachineEnd): Promise<void>;
   /** Removes the records of an ended machine. */
   forget(id: MachineId): Promise<void>;
+  /** Has what all its machines' processes reach be as it should, also of those that an agent before has left, and whatever somebody did to it. @throws Error */
+  confine(): Promise<void>;
   /** What is here of machines that run no more, and what an agent that was killed left of those that do. */
   traces(): Promise<Trace[]>;
   /** Runs a qemu-ga command; undefined when no agent answers within timeoutMs. */

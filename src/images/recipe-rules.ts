@@ -1,7 +1,8 @@
 /** Rules of recipes about single fields, and about what each mode can do. Pure. */
 import type { Cause } from "../resource/errors.ts";
+import { isPng } from "../system/png.ts";
 import { keyProblem } from "./packages/repositories.ts";
-import { bytesOf, isPng, type Recipe } from "./recipe.ts";
+import { bytesOf, type Recipe } from "./recipe.ts";
 import { desktopOf, isRpm, withoutDesktop, withoutMode } from "./releases/release.ts";
 import { findRelease, RELEASES } from "./releases/releases.ts";
 import { kernelOf } from "./shared.ts";

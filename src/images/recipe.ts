@@ -232,10 +232,6 @@ export const bytesOf = ({
 }: Pick<NonNullable<Recipe["files"]>[number], "content" | "encoding">) =>
   Buffer.from(content, encoding ?? "utf8");
 
-const PNG = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
-/** @param bytes a file, or its beginning */
-export const isPng = (bytes: Buffer) => bytes.subarray(0, PNG.length).equals(PNG);
-
 /** JSON in which the order of fields does not count. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, part: unknown) =>

@@ -194,7 +194,7 @@ it("a QEMU reaches no port of the host: not its store, its API or its agents, no
     const record = machines.path("run", two.config.id, "record.json");
     renameSync(record, `${record}.away`);
     const next = machines.hypervisor("run", { outward: new Outward(machines.folder) });
-    await next.traces().finally(() => renameSync(`${record}.away`, record));
+    await next.confine().finally(() => renameSync(`${record}.away`, record));
     for (const { pid, config } of [one, two])
       expect(await reached([...into(pid), ...asUser(config.user)], ports)).toEqual(
         Object.fromEntries(ports.map((address) => [address, "Connection refused"])),

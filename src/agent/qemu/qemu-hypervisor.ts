@@ -269,8 +269,11 @@ export class QemuHypervisor implements Hypervisor {
     await this.#processes.forget(id, this.#records.folderOf(id));
   }
 
+  confine(): Promise<void> {
+    return this.#processes.confine();
+  }
+
   async traces(): Promise<Trace[]> {
-    await this.#processes.confine();
     const isStarting = (name: string) =>
       this.#processes.starting().some((id) => this.#records.folderOf(id).name === name);
     return machineTraces(this.#options.runDirectory, isStarting, (folder) =>

@@ -115,7 +115,7 @@ export class Processes {
     folder.remove();
   }
 
-  /** What they all reach over IP is as it should be, also of those that an agent before has left, and whatever somebody did to it. */
+  /** As Hypervisor.confine. */
   async confine(): Promise<void> {
     await this.#needs.outward?.set(() => this.#needs.at.records.users());
   }

@@ -81,6 +81,9 @@ const LOST =
 const SERVING_MS = 500;
 /** Between two attempts at a change of a running machine. */
 const CHANGE_RETRY_MS = 10_000;
+/** Well below what an Event's message may have. */
+const TOLD_CHARS = 800;
+
 export async function runInstances(context: InstanceContext): Promise<void> {
   await new Instances(context).run();
 }
@@ -152,11 +155,25 @@ class Instances {
     await Promise.race([this.#own.synced, aborted(signal)]);
     void this.#controller.idle().then(() => (signal.aborted ? undefined : this.#c.onSynced?.()));
     while (!signal.aborted) {
+      await this.#confine();
       await removeLeftovers(this.#c).catch((error: unknown) => log.warn("instances.sweep", { error }));
       await clock.sleep(this.#intervals.sweep, signal);
     }
     unsubscribe();
     await Promise.all(running);
+  }
+
+  /** People are told: what runs meanwhile may reach what it should not. */
+  async #confine(): Promise<void> {
+    const { hypervisor, host, events, log } = this.#c;
+    try {
+      await hypervisor.confine();
+    } catch (error) {
+      log.warn("instances.confine", { error });
+      const why = error instanceof Error ? error.message : String(error);
+      const message = `what the processes of its machines reach over the network could not be limited: ${why}`;
+      events.record({ kind: "Host", name: host }, "Warning", "NotConfined", message.slice(0, TOLD_CHARS));
+    }
   }
 
   async #reconcile(key: string): Promise<Again> {

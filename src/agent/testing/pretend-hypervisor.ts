@@ -226,6 +226,8 @@ export class PretendHypervisor implements Hypervisor {
     if (this.#find(id)?.state === "ended") this.#world.forget(id);
   }
 
+  async confine(): Promise<void> {}
+
   async traces(): Promise<Trace[]> {
     return (await this.list())
       .filter(({ state }) => state === "ended")

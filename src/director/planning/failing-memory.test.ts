@@ -4,28 +4,23 @@ import { modify } from "../../client/client.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
 import { until } from "../../compute/testing/control-plane.ts";
 import { type Estate, openEstate } from "../../compute/testing/estate.ts";
-import { systemClock } from "../../reconcile/clock.ts";
 import { Event } from "../../reconcile/kinds.ts";
-import { silentLogger } from "../../reconcile/log.ts";
 import { getCondition } from "../../resource/object.ts";
 import { Plan } from "../kinds.ts";
+import { startPlanner } from "../testing/planner.ts";
 import { judgeMemory, MEMORY_FAILING } from "./failing-memory.ts";
-import { runPlanner } from "./planner.ts";
 
 let estate: Estate;
-let stop: AbortController;
-let running: Promise<unknown>;
+let stop: () => Promise<void>;
 
 beforeEach(async () => {
   estate = await openEstate();
   for (const name of ["a", "b"]) await estate.hostFacts(name);
   await estate.runMachine("web", "a");
-  stop = new AbortController();
-  running = runPlanner({ client: estate.client, clock: systemClock, log: silentLogger, signal: stop.signal });
+  stop = startPlanner(estate.client);
 });
 afterEach(async () => {
-  stop.abort();
-  await running;
+  await stop();
   await estate.close();
 });
 const host = async () => (await estate.client.get(Host, { name: "a" })) as Host;

@@ -2,10 +2,9 @@
 import { expect, it } from "vitest";
 import { until } from "../../compute/testing/control-plane.ts";
 import { NS, openEstate } from "../../compute/testing/estate.ts";
-import { systemClock } from "../../reconcile/clock.ts";
-import { silentLogger } from "../../reconcile/log.ts";
 import { isFinalPlan, Plan, Policy } from "../kinds.ts";
-import { isKnown, runPlanner, whyAgain } from "./planner.ts";
+import { startPlanner } from "../testing/planner.ts";
+import { isKnown, whyAgain } from "./planner.ts";
 
 type Phase = NonNullable<NonNullable<Plan["status"]>["moves"]>[number]["phase"];
 
@@ -47,13 +46,7 @@ it("waits longer after each plan that moved nothing", async () => {
     metadata: { name: "web", namespace: NS },
     spec: { selector: {}, required },
   });
-  const stop = new AbortController();
-  const running = runPlanner({
-    client: estate.client,
-    clock: systemClock,
-    log: silentLogger,
-    signal: stop.signal,
-  });
+  const stop = startPlanner(estate.client);
   const open = () =>
     until("a plan", async () =>
       (await estate.client.list(Plan)).items.find(({ status }) => status?.phase === undefined),
@@ -72,8 +65,7 @@ it("waits longer after each plan that moved nothing", async () => {
     }
     expect(waited[1]).toBeGreaterThan(1300);
   } finally {
-    stop.abort();
-    await running;
+    await stop();
     await estate.close();
   }
 });
@@ -90,9 +82,8 @@ it("takes back a plan that nobody has looked at yet when it makes another", asyn
     metadata: { name: "web", namespace: NS },
     spec: { selector: {}, automation: "ask", required: ["host.cpu.mhz >= 3000"] },
   });
-  const stop = new AbortController();
   const { client } = estate;
-  const running = runPlanner({ client, clock: systemClock, log: silentLogger, signal: stop.signal });
+  const stop = startPlanner(client);
   const planOf = (generation: number) =>
     until(`a plan by generation ${generation}`, async () =>
       (await client.list(Plan)).items.find(({ spec }) => spec.moves[0]?.policyGeneration === generation),
@@ -105,8 +96,7 @@ it("takes back a plan that nobody has looked at yet when it makes another", asyn
     expect(open.map(({ metadata }) => metadata.name)).toEqual([second.metadata.name]);
     expect((await client.get(Plan, { name: first.metadata.name }))?.status?.phase).toBe("Superseded");
   } finally {
-    stop.abort();
-    await running;
+    await stop();
     await estate.close();
   }
 });
@@ -117,8 +107,7 @@ it("what came up while a plan was under way is looked at when that is over, dele
   await estate.runMachine("first", "a");
   const { client } = estate;
   await client.create(Policy, { metadata: { name: "all", namespace: NS }, spec: { selector: {} } });
-  const stop = new AbortController();
-  const running = runPlanner({ client, clock: systemClock, log: silentLogger, signal: stop.signal });
+  const stop = startPlanner(client);
   const chosen = async () => (await client.get(Policy, { name: "all", namespace: NS }))?.status?.machines;
   try {
     await until("the first to be seen", async () => (await chosen()) === 1);
@@ -133,8 +122,7 @@ it("what came up while a plan was under way is looked at when that is over, dele
     // Else it would be, at the next look at the estate, a minute later.
     await until("the second to be seen", async () => (await chosen()) === 2);
   } finally {
-    stop.abort();
-    await running;
+    await stop();
     await estate.close();
   }
 });

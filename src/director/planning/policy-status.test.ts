@@ -2,11 +2,9 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { openControlPlane, type TestControlPlane, until } from "../../compute/testing/control-plane.ts";
 import { NS, openEstate } from "../../compute/testing/estate.ts";
-import { systemClock } from "../../reconcile/clock.ts";
-import { silentLogger } from "../../reconcile/log.ts";
 import { getCondition } from "../../resource/object.ts";
 import { Policy } from "../kinds.ts";
-import { runPlanner } from "./planner.ts";
+import { startPlanner } from "../testing/planner.ts";
 
 let plane: TestControlPlane;
 beforeEach(async () => {
@@ -61,13 +59,7 @@ it("one that is made is told what keeps two of its machines from being placed", 
 
 it("the condition Contradicted names both rules, for as long as there are machines that both choose", async () => {
   const estate = await openEstate();
-  const stop = new AbortController();
-  const running = runPlanner({
-    client: estate.client,
-    clock: systemClock,
-    log: silentLogger,
-    signal: stop.signal,
-  });
+  const stop = startPlanner(estate.client);
   try {
     await estate.runMachine("web", "a");
     for (const [name, required] of [
@@ -102,8 +94,7 @@ it("the condition Contradicted names both rules, for as long as there are machin
         : undefined;
     });
   } finally {
-    stop.abort();
-    await running;
+    await stop();
     await estate.close();
   }
 });

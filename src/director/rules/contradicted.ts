@@ -93,6 +93,7 @@ function widestFirst({ all, of }: ReturnType<typeof chosenAlike>): Policy[][] {
 /** Each two policies that choose the same machines and have something against each other. What many groups have in common at the beginning is compared once. */
 function sharing(all: readonly Alike[], saying: readonly Policy[][]): Iterable<Shared> {
   const pairs: Shared[] = [];
+  // Of the same two it is the same list each time (between.ts).
   const known = new Map<readonly Contradiction[], Shared>();
   const against = (policy: Policy, others: readonly Policy[]): Shared[] =>
     others.flatMap((other) => {

@@ -23,6 +23,13 @@ const KNOWN: Known = {
 const slim = (recipe: Partial<Recipe>) => unexpected({ ...RECIPE, ...recipe }, KNOWN);
 const full = (recipe: Partial<Recipe>) => slim({ mode: "full", ...recipe });
 
+it("pictures of its screen are there", () => {
+  const branding = { splash: "/opt/shop/current/splash.png", wallpaper: "/srv/wall.jpg" };
+  expect(full({ branding })).toEqual([
+    "recipe.branding.wallpaper: the image has no file /srv/wall.jpg; bring it by recipe.files, an archive or a package",
+  ]);
+});
+
 describe("of users", () => {
   it.each([
     "/bin/bash",

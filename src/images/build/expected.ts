@@ -6,6 +6,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { archiveFile } from "../archives/store.ts";
+import { missingPicture, PICTURES } from "../full/pictures.ts";
 import { tarMembers } from "../import/tar.ts";
 import { nearest } from "../packages/nearest.ts";
 import type { Package } from "../packages/packages.ts";
@@ -61,9 +62,13 @@ export async function requireExpected(
   if (wrong.length > 0) throw new Error(wrong.join("; "));
 }
 
-const takesSomething = ({ users, services, locale, timeZone, files, directories, firstBoot }: Recipe) =>
-  [users, services, files, directories].some((each) => each?.length) ||
-  [locale, timeZone, firstBoot].some((each) => each !== undefined);
+const takesSomething = (recipe: Recipe) => {
+  const { users, services, files, directories, locale, timeZone, firstBoot, branding = {} } = recipe;
+  return (
+    [users, services, files, directories].some((each) => each?.length) ||
+    [locale, timeZone, firstBoot, branding.splash, branding.wallpaper].some((each) => each !== undefined)
+  );
+};
 
 async function appletsIn(work: Workshop, { file }: Package): Promise<string[]> {
   const root = await mkdtemp(join(work.folder, "applets-"));
@@ -95,6 +100,7 @@ export function unexpected(recipe: Recipe, known: Known): string[] {
     ...wrongServices(about),
     ...wrongScript(about),
     ...wrongLanguage(about),
+    ...wrongPictures(about),
   ];
 }
 
@@ -227,6 +233,12 @@ function wrongScript({ recipe: { firstBoot = "" }, known, hasProgram }: About): 
         `recipe.firstBoot: its first line names ${missing}, which the image does not have${suggestion(missing, known)}`,
       ];
 }
+
+const wrongPictures = ({ recipe: { branding = {} }, has, says }: About): string[] =>
+  PICTURES.flatMap((field) => {
+    const path = branding[field];
+    return path === undefined || has(path) || says(posix.basename(path)) ? [] : [missingPicture(field, path)];
+  });
 
 const ZONES = "/usr/share/zoneinfo";
 

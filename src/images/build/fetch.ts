@@ -76,10 +76,10 @@ export async function fetchPackages(
     ? ({ name }: Package) => kernels.includes(name)
     : ({ name }: Package) => /^linux-(image|modules)-/.test(name);
   const isSmall = ({ name }: Package) => name.includes("-cloud-");
-  const found = all.filter(isKernel);
+  const linux = all.filter(isKernel);
   // A lock that was made before has none.
-  const packer = packing.length > 0 ? found.find((each) => !isSmall(each)) : undefined;
-  const kernel = found.filter((each) => each !== packer);
+  const packer = packing.length > 0 ? linux.find((each) => !isSmall(each)) : undefined;
+  const kernel = linux.filter((each) => each !== packer);
   if (kernel.length === 0) throw new Error(`recipe.lock: has no kernel (${kernels.join(", ")})`);
   const named = (names: readonly string[]) =>
     names.map((name) => {

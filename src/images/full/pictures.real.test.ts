@@ -53,14 +53,3 @@ it(
   },
   2 * BUILD_MS,
 );
-
-it(
-  "is not built without the picture, and says which field names it",
-  async () => {
-    const without = { ...recipe, files: [] };
-    await expect(buildImage({ ...options(), name: "none", recipe: without })).rejects.toThrow(
-      "recipe.branding.splash: the image has no file /usr/share/vireo/splash.png; bring it by recipe.files, an archive or a package",
-    );
-  },
-  BUILD_MS,
-);

@@ -1,10 +1,11 @@
 /** Pictures of a full image: what its screen shows while it starts (plymouth), and the wallpaper of its desktop. */
 import { open } from "node:fs/promises";
 import { posix } from "node:path";
+import { isPng } from "../../system/png.ts";
 import { rooted, writeRooted } from "../build/rooted.ts";
 import { sealed } from "../build/sealed.ts";
 import type { Workshop } from "../build/workshop.ts";
-import { isPng, type Recipe } from "../recipe.ts";
+import type { Recipe } from "../recipe.ts";
 import { desktopOf } from "../releases/release.ts";
 
 /** Packages that the recipe needs for them. */
@@ -74,16 +75,19 @@ export async function showPictures(work: Workshop, root: string, recipe: Recipe)
   await sealed(work, ["chroot", root, compile, SCHEMAS]);
 }
 
-/** They may come with packages, files or archives. @throws Error naming the field when they did not */
+export const PICTURES = ["splash", "wallpaper"] as const;
+
+/** For users. */
+export const missingPicture = (field: (typeof PICTURES)[number], path: string) =>
+  `recipe.branding.${field}: the image has no file ${path}; bring it by recipe.files, an archive or a package`;
+
+/** What a script of a package should have made is seen only now, and what is in the file. @throws Error naming the field */
 export async function requirePictures(root: string, { branding = {} }: Recipe): Promise<void> {
-  for (const field of ["splash", "wallpaper"] as const) {
+  for (const field of PICTURES) {
     const path = branding[field];
     if (path === undefined) continue;
     const head = await firstBytes(await rooted(root, path));
-    if (!head)
-      throw new Error(
-        `recipe.branding.${field}: the image has no file ${path}; bring it by recipe.files, an archive or a package`,
-      );
+    if (!head) throw new Error(missingPicture(field, path));
     if (path.endsWith(".png") && !isPng(head))
       throw new Error(`recipe.branding.${field}: ${path} is no picture in PNG`);
   }

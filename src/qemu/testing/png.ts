@@ -1,5 +1,6 @@
 /** PNGs of 8 bits a colour, not interlaced: as QEMU writes pictures of a screen. */
 import { crc32, deflateSync, inflateSync } from "node:zlib";
+import { isPng, PNG_SIGNATURE } from "../../system/png.ts";
 
 /** Red, green, blue: 0 to 255. */
 export type Colour = readonly [number, number, number];
@@ -12,8 +13,6 @@ export interface Picture {
   /** The share of it, from 0 to 1, that is about of that colour. */
   shareOf: (colour: Colour) => number;
 }
-
-const SIGNATURE = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
 
 /** Whether nothing of it is still being written. */
 export const isWholePng = (bytes: Buffer) => bytes.subarray(-8, -4).toString("latin1") === "IEND";
@@ -33,15 +32,20 @@ export function plainPng(width: number, height: number, colour: Colour): Buffer 
   header.set([8, 2, 0, 0, 0], 8);
   const row = Buffer.concat([Buffer.alloc(1), Buffer.alloc(3 * width, Uint8Array.from(colour))]);
   const rows = deflateSync(Buffer.concat(Array.from({ length: height }, () => row)));
-  return Buffer.concat([SIGNATURE, part("IHDR", header), part("IDAT", rows), part("IEND", Buffer.alloc(0))]);
+  return Buffer.concat([
+    PNG_SIGNATURE,
+    part("IHDR", header),
+    part("IDAT", rows),
+    part("IEND", Buffer.alloc(0)),
+  ]);
 }
 
 /** @throws Error when it is no such PNG, or damaged */
 export function readPng(png: Buffer): Picture {
-  if (!png.subarray(0, SIGNATURE.length).equals(SIGNATURE)) throw new Error("is no PNG");
+  if (!isPng(png)) throw new Error("is no PNG");
   const parts: Buffer[] = [];
   let [width, height, channels, isEnded] = [0, 0, 0, false];
-  for (let at = 8; at < png.length; ) {
+  for (let at = PNG_SIGNATURE.length; at < png.length; ) {
     const length = png.readUInt32BE(at);
     const data = png.subarray(at + 8, at + 8 + length);
     const type = png.subarray(at + 4, at + 8).toString("latin1");

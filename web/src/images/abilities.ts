@@ -1,4 +1,6 @@
 /** What the server can do with a distribution, by the conditions of its Distribution; what is not known yet counts as possible. Pure. */
+import { desktopOf, withoutDesktop } from "../../../src/images/releases/release.ts";
+import { findRelease } from "../../../src/images/releases/releases.ts";
 import { type Ability, BUILDABLE } from "../../../src/images/shared.ts";
 import { conditionOf } from "../data/derive.ts";
 import type { Distribution } from "../data/kinds.ts";
@@ -36,7 +38,14 @@ export function ofDistribution(draft: Draft, distribution: Distribution): Draft 
   const { repositories: _, ...rest } = draft.rest;
   const mode =
     [draft.mode, ...MODES].find((each) => whyNotMode(distribution, each) === undefined) ?? draft.mode;
-  return inMode({ ...draft, ...distribution.spec, mirrorUri: "", mirrorKey: "", rest }, mode);
+  const other = inMode({ ...draft, ...distribution.spec, mirrorUri: "", mirrorKey: "", rest }, mode);
+  return whyNotProfile(other, other.profile) ? { ...other, profile: "server" } : other;
+}
+
+/** Why it has no such set of packages. */
+export function whyNotProfile(draft: Draft, profile: Draft["profile"]): string | undefined {
+  const [release, desktop] = [findRelease(draft), desktopOf(profile)];
+  return release && desktop && !release.profiles[desktop] ? withoutDesktop(release, desktop) : undefined;
 }
 
 /** Full images are neither held in memory nor minimized, and they alone have profiles. */

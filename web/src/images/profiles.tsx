@@ -2,7 +2,7 @@
 import { kernelOf } from "../../../src/images/shared.ts";
 import { Field } from "../../ui/field.tsx";
 import type { Distribution } from "../data/kinds.ts";
-import { inMode, MODES, whyNotMode } from "./abilities.ts";
+import { inMode, MODES, whyNotMode, whyNotProfile } from "./abilities.ts";
 import { type Draft, isOfProfile, PROFILES } from "./draft.ts";
 
 const ABOUT: Readonly<Record<Draft["mode"], string>> = {
@@ -32,7 +32,7 @@ export function Profiles({
   const choice = <K extends "profile" | "boot" | "root" | "kernel">(
     key: K,
     label: string,
-    options: readonly (readonly [Draft[K], string])[],
+    options: readonly (readonly [value: Draft[K], text: string, isOff?: boolean])[],
   ) => (
     <Field id={`image-${key}`} label={label}>
       <select
@@ -43,14 +43,15 @@ export function Profiles({
           if (found) set(withChoice(key, found[0]));
         }}
       >
-        {options.map(([value, text]) => (
-          <option key={value} value={value}>
+        {options.map(([value, text, isOff]) => (
+          <option key={value} value={value} disabled={isOff}>
             {text}
           </option>
         ))}
       </select>
     </Field>
   );
+  const noDesktop = whyNotProfile(draft, "gnome") !== undefined;
   return (
     <>
       <fieldset className="choices">
@@ -64,8 +65,9 @@ export function Profiles({
             ),
         )}
         {PROFILES.map((profile) => {
-          const { mode } = profile.sets;
-          const why = whyNot(mode);
+          const { mode, profile: packages } = profile.sets;
+          const none = whyNotProfile(draft, packages);
+          const why = whyNot(mode) ?? none;
           return (
             <label key={profile.name} className={why ? "off" : undefined}>
               <input
@@ -73,12 +75,12 @@ export function Profiles({
                 name="profile"
                 checked={isOfProfile(profile, draft)}
                 disabled={why !== undefined}
-                aria-describedby={why && `no-${mode}`}
+                aria-describedby={why && !none ? `no-${mode}` : undefined}
                 onChange={() => set(profile.sets)}
               />
               <span>
                 {profile.name}
-                <span className="hint">{profile.about}</span>
+                <span className="hint">{none ?? profile.about}</span>
               </span>
             </label>
           );
@@ -110,8 +112,8 @@ export function Profiles({
               ["minimal", "none"],
               ["server", "a server's: SSH, time, certificates"],
               ["text", "a server's, and tools and manuals for a terminal"],
-              ["gnome", "a server's, and GNOME (of Debian and Ubuntu; kernel for all hardware)"],
-              ["kde", "a server's, and KDE (of Debian and Ubuntu; kernel for all hardware)"],
+              ["gnome", "a server's, and GNOME (of Debian and Ubuntu; kernel for all hardware)", noDesktop],
+              ["kde", "a server's, and KDE (of Debian and Ubuntu; kernel for all hardware)", noDesktop],
             ])}
           {choice("boot", "Boot", [
             ["direct", "with its kernel directly"],

@@ -5,10 +5,11 @@ import { dirname, join } from "node:path";
 import type { HttpClient } from "../client/http.ts";
 import { tarMembers } from "../images/import/tar.ts";
 import type { ImageBuild } from "../images/kinds.ts";
+import type { Archive } from "../images/recipe-parts.ts";
 import { MAX_ARCHIVE_MEMBERS } from "../images/shared.ts";
 import { isFields } from "../resource/fields.ts";
 import { sha256Of } from "../system/digest.ts";
-import { sendFile } from "./send-file.ts";
+import { type Source, sendFile, withFile } from "./send-file.ts";
 import { UserError } from "./user-error.ts";
 
 /** @param what the recipe's file @returns the recipe with what is known of its archives. @throws UserError naming the field */
@@ -53,16 +54,27 @@ export async function withArchives(
 /** Those that are beside the recipe; of others the build tells that it waits for them. @throws UserError */
 export async function sendArchives(
   client: HttpClient,
-  { metadata, spec }: ImageBuild,
+  build: ImageBuild,
   what: string,
   signal: AbortSignal,
   print: (line: string) => void,
 ): Promise<void> {
-  for (const { file, sha256 } of spec.recipe.archives ?? []) {
-    const path = join(dirname(what), file);
+  for (const archive of build.spec.recipe.archives ?? []) {
+    const path = join(dirname(what), archive.file);
     if (!existsSync(path)) continue;
-    const at = `/apis/vireo.dev/v1/imagebuilds/${encodeURIComponent(metadata.name)}/upload`;
-    const about = `imagebuild/${metadata.name}: ${file}`;
-    await sendFile(client, { path: at, query: `sha256=${sha256}`, file: path, about }, signal, print);
+    await withFile(path, (source) => sendArchive(client, build, { archive, source }, signal, print));
   }
+}
+
+/** Nothing is sent of one that is there already. @throws UserError */
+export function sendArchive(
+  client: HttpClient,
+  { metadata: { name } }: ImageBuild,
+  { archive: { file, sha256 }, source }: { archive: Archive; source: Source },
+  signal: AbortSignal,
+  print: (line: string) => void,
+): Promise<void> {
+  const path = `/apis/vireo.dev/v1/imagebuilds/${encodeURIComponent(name)}/upload`;
+  const about = `imagebuild/${name}: ${file}`;
+  return sendFile(client, { path, query: `sha256=${sha256}`, source, about }, signal, print);
 }

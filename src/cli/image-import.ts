@@ -7,7 +7,7 @@ import { sha256Of } from "../system/digest.ts";
 import { connectTo } from "./connect.ts";
 import { follow, type Standing } from "./operation.ts";
 import type { StatePaths } from "./paths.ts";
-import { sendFile } from "./send-file.ts";
+import { type Source, sendFile, withFile } from "./send-file.ts";
 import { UserError } from "./user-error.ts";
 
 export interface ImportOptions {
@@ -24,22 +24,31 @@ export interface ImportOptions {
 type Print = (line: string) => void;
 
 /** Broken off, the same command goes on where it ended. @throws UserError */
-export const importImage = (paths: StatePaths, options: ImportOptions, print: Print): Promise<void> =>
-  importTo(connectTo(paths), options, print);
+export async function importImage(paths: StatePaths, options: ImportOptions, print: Print): Promise<void> {
+  const { from, sha256, ...rest } = options;
+  const client = connectTo(paths);
+  if (/^https?:\/\//.test(from))
+    return importTo(client, { ...rest, spec: { url: from, sha256: needed(sha256) } }, print);
+  const spec = await ofFile(from, sha256);
+  await withFile(from, (source) => importTo(client, { ...rest, spec, source }, print));
+}
+
+export interface Brought extends Omit<ImportOptions, "from" | "sha256"> {
+  spec: NonNullable<Image["spec"]["import"]>;
+  /** What is sent; of a URL nothing is. */
+  source?: Source;
+}
 
 /** @throws UserError */
-export async function importTo(client: HttpClient, options: ImportOptions, print: Print): Promise<void> {
-  const { name, from, detach, timeoutMs, signal } = options;
-  const isUrl = /^https?:\/\//.test(from);
-  const spec = isUrl ? { url: from, sha256: needed(options.sha256) } : await ofFile(from, options.sha256);
-  const pool = options.storagePool === undefined ? {} : { storagePool: options.storagePool };
+export async function importTo(client: HttpClient, brought: Brought, print: Print): Promise<void> {
+  const { name, spec, source, detach, timeoutMs, signal } = brought;
+  const pool = brought.storagePool === undefined ? {} : { storagePool: brought.storagePool };
   const image = await client
     .create(Image, { metadata: { name }, spec: { ...pool, import: spec } })
     .catch(async (error: unknown) => {
       if (!isApiError(error, "AlreadyExists")) throw error;
       const there = await client.get(Image, { name });
-      const same =
-        there?.spec.import?.sha256 === spec.sha256 && there.spec.import.url === (isUrl ? from : undefined);
+      const same = there?.spec.import?.sha256 === spec.sha256 && there.spec.import.url === spec.url;
       if (!there || !same)
         throw new UserError(
           `image/${name} is there already, and is not of this file; choose another name, or delete it`,
@@ -48,9 +57,9 @@ export async function importTo(client: HttpClient, options: ImportOptions, print
         throw new UserError(`image/${name} has failed; delete it first: vireo delete image ${name}`);
       return there;
     });
-  if (!isUrl && image.status?.phase !== "Ready") {
+  if (source && image.status?.phase !== "Ready") {
     const path = `/apis/vireo.dev/v1/images/${encodeURIComponent(name)}/upload`;
-    await sendFile(client, { path, file: from, about: `image/${name}` }, signal, print);
+    await sendFile(client, { path, source, about: `image/${name}` }, signal, print);
   }
   if (signal.aborted)
     return print(`image/${name}: stopped; the same command goes on, vireo image cancel ${name} ends it`);

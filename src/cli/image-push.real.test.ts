@@ -188,18 +188,39 @@ it("does not take two for the same of which only what is in memory differs", asy
   expect(bytesOf(there, came?.boot?.initrd).equals(bytesOf(here, second?.boot?.initrd))).toBe(true);
 }, 600_000);
 
-it("does not bring what only its installation has", async () => {
+it("brings archives that its recipe names, goes on where that was broken off, and sends none twice", async () => {
   const store = archivesFolder(here.images);
   await makeFolder(store);
-  writeFileSync(join(folder, "data"), "mine\n");
+  const content = Buffer.concat(
+    Array.from({ length: (6 * 2 ** 20) / 32 }, (_, i) => createHash("sha256").update(`a${i}`).digest()),
+  );
+  writeFileSync(join(folder, "data"), content);
   const tar = join(folder, "app.tar");
-  await packTar(tar, [{ name: "data", path: join(folder, "data"), bytes: 5, mode: 0o644 }]);
+  await packTar(tar, [{ name: "data", path: join(folder, "data"), bytes: content.length, mode: 0o644 }]);
   const sha256 = await sha256Of(tar);
   const { size: bytes } = statSync(tar);
   await rename(tar, archiveFile(store, sha256));
-  await built("app", { ...RECIPE, archives: [{ file: "app.tar", sha256, bytes }] });
-  await expect(push("app")).rejects.toThrow(
-    "image/app has files of archives (app.tar), which its installation keeps to itself; build it there, beside them",
-  );
+  const recipe: Recipe = { ...RECIPE, archives: [{ file: "app.tar", path: "/srv", sha256, bytes }] };
+  const image = await built("app", recipe);
+
+  const stop = new AbortController();
+  const first = await push("app", (line) => line.includes("% of") && stop.abort(), stop.signal);
+  expect(first).toMatch(/^imagebuild\/app-1: app\.tar: \d+ % of \d+ bytes sent$/m);
+  expect(first).toMatch(/^imagebuild\/app-1: stopped; the same command goes on within an hour/m);
+  expect(await statusOf(there, "app")).toBeUndefined();
+  const second = await push("app");
+  expect(second).toMatch(/^imagebuild\/app-1: app\.tar: goes on after \d+ of \d+ bytes$/m);
+  expect(second).toContain(`image/app is there, the same disk: sha256 ${image?.sha256}`);
+  const came = await statusOf(there, "app");
+  expect(bytesOf(there, came?.file).equals(bytesOf(here, image?.file))).toBe(true);
+
+  // Of another image's recipe: it is there already.
+  await built("other", { ...recipe, packages: ["hello"] });
+  expect(await push("other")).not.toMatch(/bytes sent|goes on after/);
+  // What is damaged in the pool here becomes no image's.
+  writeFileSync(archiveFile(store, sha256), Buffer.alloc(bytes));
+  rmSync(archiveFile(archivesFolder(there.images), sha256));
+  await there.client.delete(Image, { name: "other" });
+  await expect(push("other")).rejects.toThrow(`what came is not the app.tar whose sha256 is ${sha256}`);
   await expect(push("none")).rejects.toThrow('there is no image "none"');
 }, 600_000);

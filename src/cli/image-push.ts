@@ -1,20 +1,22 @@
 /**
  * `vireo image push`: an image comes to another installation by its content. What is there already, by its sha256, is not sent. An image of a recipe is built there of the very packages
- * that it was built of here, and has to become the same, bit for bit; of any other its disk is sent, and goes on where it was broken off.
+ * that it was built of here, and has to become the same, bit for bit; archives that its recipe names are sent. Of any other image its disk is sent. What is sent comes from the one API and goes to
+ * the other in parts, and goes on where it was broken off.
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { HttpClient } from "../client/http.ts";
-import { Image } from "../images/kinds.ts";
-import { FORMATS } from "../images/recipe.ts";
+import { isOver } from "../images/build-reconciler.ts";
+import { Image, ImageBuild } from "../images/kinds.ts";
+import { FORMATS, type Recipe, sameRecipe } from "../images/recipe.ts";
 import { createBuild } from "../images/reconciler.ts";
+import { isApiError } from "../resource/errors.ts";
 import { connect, connectTo } from "./connect.ts";
-import { exportImage, lockedRecipe } from "./image.ts";
+import { locked } from "./image.ts";
+import { sendArchive } from "./image-archives.ts";
 import { followBuild } from "./image-build.ts";
 import { importTo } from "./image-import.ts";
 import { missing } from "./missing.ts";
 import type { StatePaths } from "./paths.ts";
+import { remoteFile } from "./send-file.ts";
 import { UserError } from "./user-error.ts";
 
 export interface PushOptions {
@@ -29,12 +31,13 @@ export interface PushOptions {
 
 type Print = (line: string) => void;
 
+const fileOf = ({ metadata }: Image) => `/apis/vireo.dev/v1/images/${encodeURIComponent(metadata.name)}/file`;
+
 /** Broken off, the same command goes on. @throws UserError */
 export async function pushImage(paths: StatePaths, options: PushOptions, print: Print): Promise<void> {
   const { name, to } = options;
-  const client = connectTo(paths);
-  const image = await client.get(Image, { name });
-  client.close();
+  const here = connectTo(paths);
+  const image = await here.get(Image, { name });
   if (!image) throw missing("image", name);
   const { phase, sha256 } = image.status ?? {};
   if (phase !== "Ready" || sha256 === undefined)
@@ -45,7 +48,7 @@ export async function pushImage(paths: StatePaths, options: PushOptions, print: 
   try {
     const same = await sameThere(there, image);
     if (same) return print(`image/${same} is the same there already; nothing is sent: sha256 ${sha256}`);
-    await (image.spec.recipe ? pushRecipe : pushDisk)(paths, there, options, print);
+    await (image.spec.recipe ? pushRecipe : pushDisk)(here, there, image, options, print);
     if (options.signal.aborted) return;
     const other = otherwise(image, await there.get(Image, { name }));
     if (other)
@@ -56,7 +59,12 @@ export async function pushImage(paths: StatePaths, options: PushOptions, print: 
     print(
       `image/${name} is there, the same disk${formats.map((each) => `, ${each}`).join("")}: sha256 ${sha256}`,
     );
+  } catch (error) {
+    if (options.signal.aborted) return print(`image/${name}: stopped; the same command goes on`);
+    if (isApiError(error)) throw new UserError(`image/${name}: ${error.message}`);
+    throw error;
   } finally {
+    here.close();
     there.close();
   }
 }
@@ -103,34 +111,54 @@ async function sameThere(there: HttpClient, image: Image): Promise<string | unde
 }
 
 async function pushRecipe(
-  paths: StatePaths,
+  here: HttpClient,
   there: HttpClient,
-  { name, storagePool, timeoutMs, signal }: PushOptions,
+  image: Image,
+  options: PushOptions,
   print: Print,
 ): Promise<void> {
-  const { recipe } = await lockedRecipe(paths, name);
-  const archives = (recipe.archives ?? []).map(({ file }) => file);
-  if (archives.length > 0)
-    throw new UserError(
-      `image/${name} has files of archives (${archives.join(", ")}), which its installation keeps to itself; build it there, beside them: vireo image lock ${name} prints what from`,
-    );
-  const build = await createBuild(there, name, { recipe, ...(storagePool ? { storagePool } : {}) });
+  const { timeoutMs, signal } = options;
+  const build = await buildThere(there, locked(image), options);
+  const { name } = build.metadata;
+  for (const archive of build.spec.recipe.archives ?? []) {
+    const source = await remoteFile(here, `${fileOf(image)}?archive=${archive.sha256}`, signal);
+    await sendArchive(there, build, { archive, source }, signal, print);
+    if (signal.aborted)
+      return print(
+        `imagebuild/${name}: stopped; the same command goes on within an hour, vireo image cancel ${name} there ends it`,
+      );
+  }
   await followBuild(there, build, { timeoutMs, signal }, print);
 }
 
-async function pushDisk(
-  paths: StatePaths,
+/** The one that is under way, of which this command was broken off, or a new one. */
+async function buildThere(
   there: HttpClient,
+  recipe: Recipe,
+  { name, storagePool }: PushOptions,
+): Promise<ImageBuild> {
+  const { items } = await there.list(ImageBuild, { fieldSelector: `spec.image=${name}` });
+  const own = items.find(
+    (build) =>
+      !isOver(build) &&
+      !build.spec.verify &&
+      !build.spec.cancelled &&
+      sameRecipe(recipe, build.spec.recipe) &&
+      (storagePool ?? build.spec.storagePool) === build.spec.storagePool,
+  );
+  return own ?? createBuild(there, name, { recipe, ...(storagePool ? { storagePool } : {}) });
+}
+
+/** From there to there: nothing of it is kept here. */
+async function pushDisk(
+  here: HttpClient,
+  there: HttpClient,
+  image: Image,
   { name, storagePool, timeoutMs, signal }: PushOptions,
   print: Print,
 ): Promise<void> {
-  const scratch = await mkdtemp(join(tmpdir(), "vireo-push-"));
-  try {
-    const from = join(scratch, "disk");
-    await exportImage(paths, name, { output: from, signal }, () => {});
-    const pool = storagePool ? { storagePool } : {};
-    await importTo(there, { name, from, ...pool, detach: false, timeoutMs, signal }, print);
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
+  const source = await remoteFile(here, fileOf(image), signal);
+  const spec = { bytes: source.totalBytes, sha256: image.status?.sha256 ?? "" };
+  const pool = storagePool ? { storagePool } : {};
+  await importTo(there, { name, spec, source, ...pool, detach: false, timeoutMs, signal }, print);
 }

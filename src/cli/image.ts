@@ -5,6 +5,7 @@ import { rename, rm } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
 import { stringify } from "yaml";
 import { Image } from "../images/kinds.ts";
+import type { Recipe } from "../images/recipe.ts";
 import { type SbomFormat, sbom } from "../images/trust/sbom.ts";
 import { lockOf, UNLOCKED, whyNotBuilt } from "../images/trust/standing.ts";
 import { isApiError } from "../resource/errors.ts";
@@ -17,19 +18,29 @@ import { UserError } from "./user-error.ts";
 export async function builtImage(paths: StatePaths, name: string) {
   const image = await connectTo(paths).get(Image, { name });
   if (!image) throw missing("image", name);
+  return built(image);
+}
+
+function built(image: Image) {
   const { recipe } = image.spec;
   const why = whyNotBuilt(image);
-  if (!recipe || why) throw new UserError(`image/${name} ${why}`);
+  if (!recipe || why) throw new UserError(`image/${image.metadata.name} ${why}`);
   const { packages = [], sha256 = "" } = image.status ?? {};
   return { image, recipe, packages, sha256 };
 }
 
-/** The recipe with each package as it was built from. @throws UserError */
-export async function lockedRecipe(paths: StatePaths, name: string) {
-  const { image, recipe, packages } = await builtImage(paths, name);
+/** The image's recipe with each package as it was built from. @throws UserError */
+export function locked(image: Image): Recipe {
+  const { recipe, packages } = built(image);
   const lock = lockOf(packages);
-  if (!lock) throw new UserError(`image/${name} ${UNLOCKED}`);
-  return { image, recipe: { ...recipe, lock } };
+  if (!lock) throw new UserError(`image/${image.metadata.name} ${UNLOCKED}`);
+  return { ...recipe, lock };
+}
+
+/** @throws UserError */
+export async function lockedRecipe(paths: StatePaths, name: string) {
+  const { image } = await builtImage(paths, name);
+  return { image, recipe: locked(image) };
 }
 
 /**

@@ -1,10 +1,11 @@
 /** Requests over TLS, at a server that holds some of them up. */
 import { mkdtempSync, rmSync } from "node:fs";
+import type { ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Pki } from "../api/pki.ts";
 import { Connection } from "./connection.ts";
 
@@ -13,13 +14,18 @@ let server: Server;
 let connection: Connection;
 const held: (() => void)[] = [];
 const warnings: string[] = [];
+/** Answers a page that goes on. */
+let flow: ServerResponse | undefined;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "vireo-connection-"));
   const pki = await Pki.open(folder);
   server = createServer(await pki.serverCredentials([]), ({ url }, response) => {
     const answer = () => response.end("{}");
     if (url === "/held") held.push(answer);
-    else if (url === "/warned")
+    else if (url === "/flow") {
+      flow = response;
+      response.write("a");
+    } else if (url === "/warned")
       response.setHeader("warning", ['299 - "one \\"a\\", \\\\"', '299 - "two, 299 - three"']).end("{}");
     else answer();
   });
@@ -34,6 +40,7 @@ beforeEach(async () => {
   });
 });
 afterEach(() => {
+  vi.useRealTimers();
   connection.close();
   server.closeAllConnections();
   server.close();
@@ -56,4 +63,27 @@ it("hands on what the server warns of", async () => {
   expect(warnings).toEqual([]);
   await connection.json({ method: "GET", path: "/warned" });
   expect(warnings).toEqual(['one "a", \\', "two, 299 - three"]);
+});
+
+it("a page that is long in coming is limited by silence alone", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const taken = async () => {
+    const pages = connection.bytes("/flow");
+    expect((await pages.next()).value?.toString()).toBe("a");
+    // Whoever takes it may take his time, too.
+    vi.advanceTimersByTime(100_000);
+    for (const letter of ["b", "c"]) {
+      const next = pages.next();
+      vi.advanceTimersByTime(29_000);
+      flow?.write(letter);
+      expect((await next).value?.toString()).toBe(letter);
+    }
+    return pages;
+  };
+  const whole = await taken();
+  flow?.end();
+  expect((await whole.next()).done).toBe(true);
+  const next = (await taken()).next();
+  vi.advanceTimersByTime(31_000);
+  await expect(next).rejects.toThrow(/^nothing more came from https:.* for 30000 ms$/);
 });

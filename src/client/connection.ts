@@ -54,6 +54,8 @@ export interface Call {
   signal?: AbortSignal | undefined;
   /** Goes at once, however many others are under way. */
   urgent?: boolean | undefined;
+  /** Of a file only these bytes: the first, and the last. */
+  range?: { first: number; last: number } | undefined;
 }
 
 /** Addresses of control planes, the one in use first, and what is shown to them. */
@@ -67,6 +69,14 @@ export interface Way {
 interface Answer {
   response: IncomingMessage;
   base: URL;
+  /** From here on it may take as long as it does. */
+  unlimited: () => void;
+}
+
+/** Bytes of a file, and how many it has. */
+export interface FilePart {
+  bytes: Buffer;
+  totalBytes: number;
 }
 
 export class Connection {
@@ -138,18 +148,37 @@ export class Connection {
   }
 
   /** @returns the parsed JSON of the answer @throws ApiError */
-  async json(call: Call): Promise<unknown> {
+  json(call: Call): Promise<unknown> {
+    return this.#whole(call, (body, { headers }) => {
+      for (const warning of warningsIn(headers.warning)) this.#options.onWarning?.(warning);
+      return JSON.parse(body.toString("utf8"));
+    });
+  }
+
+  /** A part of a file; of its last part less may come than was asked for. @throws ApiError */
+  part(path: string, first: number, bytes: number, signal?: AbortSignal): Promise<FilePart> {
+    const range = { first, last: first + bytes - 1 };
+    return this.#whole({ method: "GET", path, range, signal }, (body, { headers, statusCode }) => {
+      const total = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers["content-range"] ?? "");
+      if (statusCode !== 206 || Number(total?.[1]) !== first)
+        throw new ApiError(
+          "NotAcceptable",
+          `${this.#base.origin} does not give out parts of files: it is of an older Vireo`,
+        );
+      return { bytes: body, totalBytes: Number(total?.[2]) };
+    });
+  }
+
+  /** @param read what is made of the answer. @throws ApiError */
+  async #whole<T>(call: Call, read: (body: Buffer, response: IncomingMessage) => T): Promise<T> {
     const timeoutMs = this.#timeoutMs;
     const until = Date.now() + timeoutMs;
     try {
       for (let tried = 1; ; tried++) {
         const { response, base } = await this.#send(call, timeoutMs);
-        const text = await textOf(response);
-        if ((response.statusCode ?? 500) < 300) {
-          for (const warning of warningsIn(response.headers.warning)) this.#options.onWarning?.(warning);
-          return JSON.parse(text);
-        }
-        const error = errorFromAnswer(response.statusCode, text);
+        const body = await bodyOf(response);
+        if ((response.statusCode ?? 500) < 300) return read(body, response);
+        const error = errorFromAnswer(response.statusCode, body.toString("utf8"));
         // Only these have certainly done nothing: cut off from the store, or too busy.
         if (!isApiError(error, "ServiceUnavailable", "TooManyRequests")) throw error;
         if (error.code === 503) this.#leave(base);
@@ -184,12 +213,31 @@ export class Connection {
     }
   }
 
-  /** A page that is no JSON, as it comes; ends when the signal aborts. @throws ApiError */
+  /** A page that is no JSON, as it comes; once it has begun, only silence limits it. Ends when the signal aborts. @throws ApiError */
   async *bytes(path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
+    const timeoutMs = this.#timeoutMs;
     try {
-      const { response } = await this.#send({ method: "GET", path, signal }, this.#timeoutMs);
+      const { response, base, unlimited } = await this.#send({ method: "GET", path, signal }, timeoutMs);
       if (response.statusCode !== 200) throw errorFromAnswer(response.statusCode, await textOf(response));
-      for await (const part of response) yield part;
+      // One that follows something may have nothing to say.
+      if (isEndless(path)) return yield* response;
+      unlimited();
+      const silent = () =>
+        response.destroy(
+          new ApiError("Timeout", `nothing more came from ${base.origin} for ${timeoutMs} ms`),
+        );
+      const parts: AsyncIterator<Buffer> = response[Symbol.asyncIterator]();
+      try {
+        for (;;) {
+          // Whoever takes it may take his time.
+          const timer = setTimeout(silent, timeoutMs);
+          const { value, done } = await parts.next().finally(() => clearTimeout(timer));
+          if (done) return;
+          yield value;
+        }
+      } finally {
+        response.destroy();
+      }
     } catch (error) {
       if (!signal?.aborted) throw this.#asApiError(error);
     }
@@ -214,12 +262,11 @@ export class Connection {
   }
 
   async #once(call: Call, timeoutMs: number): Promise<Answer> {
-    const isEndless = /[?&](watch|follow)=true/.test(call.path);
-    const leave = isEndless || call.urgent ? () => {} : await this.#places.take(call.signal);
+    const leave = isEndless(call.path) || call.urgent ? () => {} : await this.#places.take(call.signal);
     // While it waited another one may have come into use.
     const base = this.#base;
     try {
-      return { base, response: await this.#exchange(call, base, timeoutMs, isEndless, leave) };
+      return await this.#exchange(call, base, timeoutMs, leave);
     } catch (error) {
       leave();
       if (!call.signal?.aborted && !wasClosed(call, error)) this.#leave(base);
@@ -228,13 +275,8 @@ export class Connection {
   }
 
   /** @param over called when all of the answer has been read, or will not be */
-  #exchange(
-    call: Call,
-    base: URL,
-    timeoutMs: number,
-    isEndless: boolean,
-    over: () => void,
-  ): Promise<IncomingMessage> {
+  #exchange(call: Call, base: URL, timeoutMs: number, over: () => void): Promise<Answer> {
+    const endless = isEndless(call.path);
     const body =
       call.body === undefined || Buffer.isBuffer(call.body)
         ? call.body
@@ -242,7 +284,7 @@ export class Connection {
     const [id, parent] = [currentRequest(), traceparent()];
     return new Promise((resolve, reject) => {
       const sent = request({
-        agent: isEndless ? this.#endless : this.#agent,
+        agent: endless ? this.#endless : this.#agent,
         host: base.hostname.replace(/^\[|\]$/g, ""),
         port: base.port || 443,
         method: call.method,
@@ -252,6 +294,7 @@ export class Connection {
           "user-agent": this.#options.name ?? "vireo",
           ...(id ? { "x-request-id": id } : {}),
           ...(parent ? { traceparent: parent } : {}),
+          ...(call.range ? { range: `bytes=${call.range.first}-${call.range.last}` } : {}),
           ...(this.#options.token ? { authorization: `Bearer ${this.#options.token}` } : {}),
           ...(body
             ? { "content-type": call.contentType ?? "application/json", "content-length": body.length }
@@ -266,10 +309,11 @@ export class Connection {
       );
       sent.on("socket", (socket) => socket.setKeepAlive(true, 30_000));
       sent.on("response", (response) => {
-        if (isEndless) clearTimeout(timer);
-        else response.once("close", () => clearTimeout(timer));
+        const unlimited = () => clearTimeout(timer);
+        if (endless) unlimited();
+        else response.once("close", unlimited);
         response.once("close", over);
-        resolve(response);
+        resolve({ response, base, unlimited });
       });
       sent.on("error", (error) => {
         clearTimeout(timer);
@@ -295,6 +339,9 @@ export class Connection {
   }
 }
 
+/** Of a watch, or a log that goes on. */
+const isEndless = (path: string): boolean => /[?&](watch|follow)=true/.test(path);
+
 /** Whether the server closed the kept-alive connection just as it was used, by a request that may be made again. */
 const wasClosed = ({ method }: Call, error: unknown): boolean =>
   method === "GET" && error instanceof ReusedSocketError;
@@ -314,11 +361,13 @@ class ReusedSocketError extends Error {
   }
 }
 
-async function textOf(response: IncomingMessage): Promise<string> {
+async function bodyOf(response: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = [];
   for await (const part of response) parts.push(part);
-  return Buffer.concat(parts).toString("utf8");
+  return Buffer.concat(parts);
 }
+
+const textOf = async (response: IncomingMessage) => (await bodyOf(response)).toString("utf8");
 
 /** The texts of the header, each quoted behind its code and agent: 299 - "text". */
 function* warningsIn(header: string | string[] | undefined): Generator<string> {

@@ -4,7 +4,7 @@ import type { Kind } from "../resource/kind.ts";
 import type { Resource } from "../resource/object.ts";
 import { listFromAnswer, rawEventFrom, resourceFromAnswer, sound, watchEventFrom } from "./answers.ts";
 import type { Client, List, ListOptions, NewObject, ObjectName, PatchOptions, WatchEvent } from "./client.ts";
-import { type Call, Connection, type ConnectionOptions, type Way } from "./connection.ts";
+import { type Call, Connection, type ConnectionOptions, type FilePart, type Way } from "./connection.ts";
 import { lines } from "./lines.ts";
 import { collectionOf, pathOf, queryOf, selection } from "./paths.ts";
 
@@ -150,7 +150,12 @@ export class HttpClient implements Client {
     yield* lines(this.#connection.bytes(path));
   }
 
-  /** A page that is no JSON, as it comes; ends when the signal aborts. @throws ApiError */
+  /** So many bytes of a file, from the first that is named on. @throws ApiError */
+  part(path: string, first: number, bytes: number, signal?: AbortSignal): Promise<FilePart> {
+    return this.#connection.part(path, first, bytes, signal);
+  }
+
+  /** A page that is no JSON, as it comes, however long it takes; ends when the signal aborts. @throws ApiError */
   bytes(path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {
     return this.#connection.bytes(path, signal);
   }

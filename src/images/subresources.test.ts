@@ -1,5 +1,5 @@
 /** Files and keys of images, over a real API server: who may have them, and what is said of those that are not there. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -16,6 +16,8 @@ import { signerOf } from "./trust/signature.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "vireo-subresources-"));
 const signer = signerOf(Buffer.alloc(32, 1));
+const sha256 = "a".repeat(64);
+const archives = [{ file: "shop.tar", sha256, bytes: 512 }];
 const recipe = { distribution: "debian" as const, release: "bookworm" as const, packages: ["bash"] };
 let plane: TestControlPlane;
 let server: ApiServer;
@@ -39,7 +41,10 @@ beforeAll(async () => {
     subjects: [{ kind: "User", name: "eve" }],
   });
   const artifacts = [{ format: "spdx" as const, file: "web.spdx.json", bytes: 1, sha256: "0".repeat(64) }];
-  const web = await client.create(Image, { metadata: { name: "web" }, spec: { recipe } });
+  const web = await client.create(Image, {
+    metadata: { name: "web" },
+    spec: { recipe: { ...recipe, archives } },
+  });
   await client.updateStatus(Image, { ...web, status: { phase: "Ready", file: "web.qcow2", artifacts } });
   const build = await client.create(ImageBuild, {
     metadata: { name: "web-1" },
@@ -97,6 +102,29 @@ it("a build's log is the pool's, whoever built; one that is gone is told", async
   expect(await get(viewer, "imagebuilds/web-2/log")).toMatch(
     /^the log of imagebuild web-2 is not in the storage pool default: /,
   );
+});
+
+it("archives are given out to whom disks are, of the images that name them; and parts of files", async () => {
+  const images = join(folder, "pool/images");
+  mkdirSync(join(images, ".archives"), { recursive: true });
+  writeFileSync(join(images, ".archives", sha256), "0123456789");
+  const other = "b".repeat(64);
+  writeFileSync(join(images, ".archives", other), "nobody's");
+  const path = `images/web/file?archive=${sha256}`;
+  expect(await get(viewer, path)).toBe("0123456789");
+  const part = async (first: number, bytes: number) => {
+    const given = await viewer.part(`/apis/vireo.dev/v1/${path}`, first, bytes);
+    return `${given.bytes} of ${given.totalBytes}`;
+  };
+  expect(await part(0, 3)).toBe("012 of 10");
+  expect(await part(7, 30)).toBe("789 of 10");
+  await expect(part(10, 1)).rejects.toThrow();
+  const none = /^the recipe of image \S+ names no archive with that sha256$/;
+  expect(await get(viewer, `images/web/file?archive=${other}`)).toMatch(none);
+  expect(await get(viewer, `images/brought/file?archive=${sha256}`)).toMatch(none);
+  expect(await get(viewer, "images/web/file?archive=../web.qcow2")).toMatch(none);
+  rmSync(join(images, ".archives", sha256));
+  expect(await get(viewer, path)).toBe("the file shop.tar of image web is not in the pool any more");
 });
 
 it("there is no key of an image that is not there", async () => {

@@ -3,18 +3,15 @@
  *
  *   GET …/imagebuilds/NAME/log   what was done, and how long it took. ?tailLines=N, ?follow=true: until the build is over
  *   …/imagebuilds/NAME/upload    archives/upload.ts
- *   GET …/imagebuilds/NAME/file  a file that it made, as of Images
+ *   GET …/imagebuilds/NAME/file  files.ts
  *
  * Of Images:
  *
  *   …/images/NAME/upload         import/upload.ts
- *   GET …/images/NAME/file       a file of it. ?format=ova: one of status.artifacts; without, its disk
+ *   GET …/images/NAME/file       files.ts
  *   GET …/images/NAME/key        the public key that its signature is checked with, PEM: the installation's
  */
-import { createReadStream } from "node:fs";
-import { open, readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
+import { open, readFile } from "node:fs/promises";
 import { setTimeout as wait } from "node:timers/promises";
 import { flag, send } from "../api/exchange.ts";
 import { type Call, integer } from "../api/resource-reads.ts";
@@ -24,9 +21,9 @@ import { ApiError } from "../resource/errors.ts";
 import { archiveUpload } from "./archives/upload.ts";
 import { logFile } from "./build-log.ts";
 import { imagesFolder, isOver } from "./build-reconciler.ts";
+import { giveFile, imageOf } from "./files.ts";
 import { uploadSubresource } from "./import/upload.ts";
 import { Image, ImageBuild } from "./kinds.ts";
-import { ARTIFACTS, FORMATS } from "./recipe.ts";
 import type { Signer } from "./trust/signature.ts";
 
 export interface SubresourceOptions {
@@ -45,7 +42,7 @@ export function imageSubresources(options: SubresourceOptions): Subresource[] {
       of: Image,
       name: "file",
       methods: { GET: "get" },
-      handle: (call) => fileOf(call, options, Image),
+      handle: (call) => giveFile(call, options.client, Image),
     },
     {
       of: Image,
@@ -67,68 +64,10 @@ export function imageSubresources(options: SubresourceOptions): Subresource[] {
       of: ImageBuild,
       name: "file",
       methods: { GET: "get" },
-      handle: (call) => fileOf(call, options, ImageBuild),
+      handle: (call) => giveFile(call, options.client, ImageBuild),
     },
     archiveUpload(options.client),
   ];
-}
-
-/** @throws ApiError NotFound */
-async function imageOf(
-  client: Client,
-  kind: typeof Image | typeof ImageBuild,
-  name: string,
-): Promise<Image | ImageBuild> {
-  const found = kind === Image ? await client.get(Image, { name }) : await client.get(ImageBuild, { name });
-  if (!found) throw new ApiError("NotFound", `${kind.plural}.vireo.dev "${name}" not found`, { name });
-  return found;
-}
-
-async function fileOf(
-  { exchange, name }: Call,
-  { client }: SubresourceOptions,
-  kind: typeof Image | typeof ImageBuild,
-): Promise<void> {
-  const image = await imageOf(client, kind, name);
-  const { artifacts = [], file: disk, phase } = image.status ?? {};
-  const format = exchange.query.get("format");
-  const file = format === null ? disk : artifacts.find((each) => each.format === format)?.file;
-  if ((phase !== "Ready" && phase !== "Succeeded") || !file)
-    throw new ApiError("NotFound", whyNoFile(image, format ?? undefined), { name });
-  const path = join(await imagesFolder(client, image.spec.storagePool), file);
-  const size = await stat(path).then(
-    (found) => found.size,
-    () => {
-      throw new ApiError("NotFound", `the file ${file} of image ${name} is not in the pool any more`, {
-        name,
-      });
-    },
-  );
-  const { response } = exchange;
-  exchange.onAnswer?.(200);
-  response.writeHead(200, {
-    "content-type": "application/octet-stream",
-    "content-length": size,
-    "content-disposition": `attachment; filename="${file}"`,
-    "cache-control": "no-store",
-  });
-  exchange.leave?.();
-  await pipeline(createReadStream(path), response).catch(() => response.destroy());
-}
-
-/** In words, with what would help. @param format undefined: its disk */
-function whyNoFile({ metadata, spec, status }: Image | ImageBuild, format: string | undefined): string {
-  const { name } = metadata;
-  const { artifacts = [], phase = "Pending" } = status ?? {};
-  if (format === undefined || (phase !== "Ready" && phase !== "Succeeded"))
-    return `image ${name} is not ready: ${phase}`;
-  const has = artifacts.length > 0 ? `; it has ${artifacts.map((each) => each.format).join(", ")}` : "";
-  const told = `image ${name} has no ${format}${has}`;
-  if (!ARTIFACTS.some((each) => each === format)) return `${told}. Formats are ${ARTIFACTS.join(", ")}`;
-  if (!spec.recipe) return `${told}. Only images of a recipe have more than their disk`;
-  return FORMATS.some((each) => each === format)
-    ? `${told}. Name it in spec.recipe.formats and build again`
-    : `${told}: it was built by an older Vireo. Build it again`;
 }
 
 async function buildLog(call: Call, { client }: SubresourceOptions): Promise<void> {

@@ -3,6 +3,7 @@
  * (real-environment.ts) and PretendEnvironment (testing/pretend-environment.ts, for crash tests). Every call is idempotent.
  */
 import type { Instance } from "../compute/kinds.ts";
+import type { LackingMemory } from "../qemu/hot-memory.ts";
 import type { Layers } from "./disks/layers.ts";
 import type { ToCopy } from "./disks/volume-copies.ts";
 import type { SavedMachine } from "./disks/volumes.ts";
@@ -45,6 +46,8 @@ export interface HostEnvironment {
   prepare(instance: Instance): Promise<Prepared>;
   /** Why the host has not the memory for it now; undefined when it has: it is counted from then on, until prepare fails or it is released. */
   memoryLack(instance: Instance): string | undefined;
+  /** Why the host has not the memory for what its guest, which runs, is to have more of than now; what may come is counted from then on. */
+  growthLack(instance: Instance): LackingMemory;
   /** Who the guest of an instant clone is to become. @throws PrepareError; ApiError */
   identity(instance: Instance): Promise<Identity>;
   /** Makes sure of what is to be plugged into the running machine: disks in the order of Prepared, what comes into its drives, and taps. @throws PrepareError; ApiError */

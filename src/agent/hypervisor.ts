@@ -13,6 +13,7 @@ import type { Copying } from "../qemu/copying.ts";
 import type { Disk, Nic } from "../qemu/devices.ts";
 import type { EndReason } from "../qemu/end.ts";
 import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
+import type { LackingMemory } from "../qemu/hot-memory.ts";
 import type { Adjusted, Present } from "../qemu/hotplug.ts";
 import type { MigrationStatus } from "../qemu/migration.ts";
 import type { ProcessUsage } from "../qemu/usage.ts";
@@ -191,9 +192,10 @@ export interface MachineUsage extends ProcessUsage {
   nics: NicUsage[];
 }
 
-/** What of a machine changes while it runs. `cpus`, `memory`: in all; no more than there is room for. */
+/** What of a machine changes while it runs. `cpus`, `memory`: in all; no more than there is room for. `lacking`: why the guest may have no more of it than it has. */
 export type Adjustable = Pick<MachineConfig, "disks" | "cds" | "nics" | "cpus" | "memory"> & {
   memoryTarget?: Bytes;
+  lacking?: LackingMemory;
 };
 
 export interface Hypervisor {

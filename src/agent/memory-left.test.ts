@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Instance } from "../compute/kinds.ts";
 import { MemoryLeft, readSwap } from "./memory-left.ts";
 
@@ -139,6 +139,75 @@ it("memory that the others there were promised and have not touched yet is not f
   const released = { ...half, status: { custody: "Released" as const, pid: 100 } };
   for (const other of [released, machine("4Gi", {}, 999), machine("4Gi")])
     expect(memoryLack(host(1.5), machine("7Gi"), [other])).toBeUndefined();
+});
+
+describe("a machine that runs", () => {
+  /** With 1Gi, a half of it touched. */
+  let pid = 1000;
+  const growing = (spec: Partial<Instance["spec"]> & { memory: string }) => {
+    pid++;
+    runs(pid, { anon: GiB_IN_KB / 2 });
+    const { memory, ...more } = spec;
+    const one = machine(memory, more, pid);
+    const has = { memory: { begun: "1Gi", modules: [], most: "8Gi" }, ports: 0, disks: [], interfaces: [] };
+    return { ...one, status: { ...one.status, has } };
+  };
+  const lackToGrow = (of: ReturnType<typeof host> | undefined, what: Instance, others: Instance[] = []) =>
+    left().lackToGrow(of, what, [what, ...others]);
+
+  it("gets more when all that it may use then would be somewhere, beside what the others may", () => {
+    has(1, "Filename Type Size Used Priority\n");
+    expect(lackToGrow(host(1.5), growing({ memory: "1536Mi" }))).toEqual({});
+    const short = lackToGrow(host(1.5), growing({ memory: "2Gi" }));
+    expect(short).toEqual({
+      memory: expect.stringMatching(
+        /^host a has 1Gi of memory and swap left, the machine may take 1536Mi: .*spec\.overcommit\.memory: 1\.5\); it gets more when/,
+      ),
+    });
+    runs(200, { anon: GiB_IN_KB });
+    const other = machine("1280Mi", {}, 200);
+    expect(lackToGrow(host(1.5), growing({ memory: "1536Mi" }), [other]).memory).toMatch(
+      /the others there may still take 256Mi, the machine may take 1Gi:/,
+    );
+    for (const where of [host(), host(1), undefined])
+      expect(lackToGrow(where, growing({ memory: "64Gi" }))).toEqual({});
+    expect(lackToGrow(host(1.5), growing({ memory: "64Gi", resources: { hugepages: "2Mi" } }))).toEqual({});
+  });
+
+  it("gets back what its balloon has in the same way, and less is always possible", () => {
+    has(0.25, "Filename Type Size Used Priority\n");
+    const back = (spec: Partial<Instance["spec"]>) =>
+      lackToGrow(host(1.5), growing({ memory: "1Gi", ...spec }));
+    expect(back({ memoryTarget: "768Mi" })).toEqual({});
+    expect(back({ memoryTarget: "800Mi" })).toEqual({
+      memoryTarget: expect.stringMatching(/may take 288Mi/),
+    });
+    // All of it.
+    expect(back({})).toEqual({ memoryTarget: expect.stringMatching(/has 256Mi .* may take 512Mi/) });
+    // What it is not to have it does not get back either, and is told of what it could.
+    expect(back({ memory: "4Gi" })).toMatchObject({
+      memory: expect.stringMatching(/may take 3584Mi/),
+      memoryTarget: expect.stringMatching(/may take 512Mi/),
+    });
+  });
+
+  it("is not in the way of another while it waits, and is while it grows", () => {
+    has(1, "Filename Type Size Used Priority\n");
+    const agent = left();
+    const [one, two] = [growing({ memory: "1536Mi" }), growing({ memory: "1536Mi" })];
+    const asked = (which: Instance, all = [one, two]) => agent.lackToGrow(host(1.5), which, all);
+    has(1.5, "Filename Type Size Used Priority\n");
+    expect(asked(one)).toEqual({});
+    expect(asked(two).memory).toMatch(/the others there may still take 1Gi, the machine may take 1Gi/);
+    expect(asked(one)).toEqual({});
+    // It is not to grow any more.
+    const content = { ...one, spec: { ...one.spec, memory: "1Gi" } };
+    expect(asked(content, [content, two])).toEqual({});
+    expect(asked(two, [content, two])).toEqual({});
+    expect(agent.lack(host(1.5), machine("512Mi"), [content, two])).toMatch(/still take 1536Mi/);
+    agent.letGo(two);
+    expect(agent.lack(host(1.5), machine("512Mi"), [content, two])).toBeUndefined();
+  });
 });
 
 it("two that start at the same moment are not told of the same memory", () => {

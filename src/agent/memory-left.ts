@@ -1,7 +1,7 @@
 /**
- * The agent's last word on memory, where its host gives out more than there is (Host.spec.overcommit): a machine starts, or is taken in, only when all of its memory
- * would be somewhere, and what the others there have been promised and have not touched yet, too. What is given out was counted when it was bound (compute/capacity.ts);
- * what else runs on the host, and whether its swap is still on, was not. It is one look: what else runs there may take more afterwards.
+ * The agent's last word on memory, where its host gives out more than there is (Host.spec.overcommit): a machine starts, is taken in, or gets more while it runs, only when
+ * all of its memory would be somewhere, and what the others there have been promised and have not touched yet, too. What is given out was counted when it was bound
+ * (compute/capacity.ts); what else runs on the host, and whether its swap is still on, was not. It is one look: what else runs there may take more afterwards.
  */
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -9,8 +9,9 @@ import { memoryNow } from "../compute/changes/kinds.ts";
 import type { Host } from "../compute/hosts/kinds.ts";
 import type { Instance } from "../compute/kinds.ts";
 import { memoryOf } from "../compute/resources/kinds.ts";
+import type { LackingMemory } from "../qemu/hot-memory.ts";
 import { invalidity } from "../resource/invalid.ts";
-import { formatBytes } from "../resource/quantity.ts";
+import { formatBytes, parseBytes } from "../resource/quantity.ts";
 
 const KiB = 1024;
 const MiB = KiB ** 2;
@@ -37,13 +38,6 @@ export function readSwap(proc = "/proc"): { totalBytes: number; freeBytes: numbe
     swap.freeBytes += (Number(size) - Number(used)) * KiB;
   }
   return swap;
-}
-
-/** Of a run that begins or goes on, all that its guest may come to use. */
-function promisedTo({ spec, status }: Instance): number {
-  // It has its huge pages from the beginning, and they are none of what is left.
-  const promised = memoryOf(spec);
-  return promised === 0 ? 0 : Math.max(promised, status?.has?.memory ? memoryNow(status.has.memory) : 0);
 }
 
 /** Of a file of memory, what it has in memory or in swap; `file` is the same of the same one. */
@@ -87,6 +81,8 @@ export class MemoryLeft {
   readonly #allocated: typeof allocatedIn;
   /** By uid, as long as they are live: until its process is known such a run counts whole. */
   readonly #begun = new Map<string, Instance>();
+  /** Of running ones, by uid: to how many bytes they may grow, which they need not have done yet. */
+  readonly #growing = new Map<string, number>();
 
   /** @param proc where procfs is mounted @param allocated what is there of a file of memory */
   constructor(proc = "/proc", allocated = allocatedIn) {
@@ -104,32 +100,66 @@ export class MemoryLeft {
     runs: readonly Instance[],
   ): string | undefined {
     const uid = instance.metadata.uid ?? "";
-    const lack = this.#lack(host, instance, runs);
+    const lack = this.#lack(host, instance, memoryOf(instance.spec), runs);
     if (lack === undefined) this.#begun.set(uid, instance);
     else this.#begun.delete(uid);
-    return lack;
+    return lack && `${lack}; it starts when so much is free, or elsewhere when it is stopped and started`;
+  }
+
+  /** The same of one that runs: why it may not have the memory that it is to have, or its guest not as much of it back from its balloon as it is to use. */
+  lackToGrow(
+    host: Pick<Host, "spec" | "metadata"> | undefined,
+    instance: Instance,
+    runs: readonly Instance[],
+  ): LackingMemory {
+    const { metadata, spec, status } = instance;
+    const uid = metadata.uid ?? "";
+    const wanted = parseBytes(spec.memory);
+    const now = status?.has?.memory ? memoryNow(status.has.memory) : wanted;
+    const held = (status?.pid && heldBy(status.pid, this.#proc, this.#allocated)) || 0;
+    const lackOf = (bytes: number) => {
+      const lack = this.#lack(host, instance, Math.max(0, bytes - held), runs);
+      return lack && `${lack}; it gets more when so much is free, or on another host`;
+    };
+    const memory = wanted > now ? lackOf(wanted) : undefined;
+    if (wanted > now && memory === undefined) this.#growing.set(uid, wanted);
+    else this.#growing.delete(uid);
+    const all = memory === undefined ? wanted : now;
+    const target = spec.memoryTarget ? parseBytes(spec.memoryTarget) : all;
+    const memoryTarget = lackOf(Math.min(target, all));
+    return { ...(memory ? { memory } : {}), ...(memoryTarget ? { memoryTarget } : {}) };
   }
 
   /** It did not start, or has ended. */
   letGo({ metadata }: Pick<Instance, "metadata">): void {
     this.#begun.delete(metadata.uid ?? "");
+    this.#growing.delete(metadata.uid ?? "");
   }
 
+  /** @param needs what the machine may take beyond what it has */
   #lack(
     host: Pick<Host, "spec" | "metadata"> | undefined,
     instance: Instance,
+    needs: number,
     runs: readonly Instance[],
   ): string | undefined {
     const share = host?.spec?.overcommit?.memory ?? 1;
-    const needs = memoryOf(instance.spec);
-    if (!host || share <= 1 || needs === 0) return undefined;
+    // It has its huge pages from the beginning, and they are none of what is left.
+    if (!host || share <= 1 || needs === 0 || memoryOf(instance.spec) === 0) return undefined;
     const meminfo = read(join(this.#proc, "meminfo"));
     const available = Number(/^MemAvailable:\s+(\d+) kB$/m.exec(meminfo)?.[1] ?? 0) * KiB;
     const left = available + readSwap(this.#proc).freeBytes;
     const owed = this.#owed(instance, runs);
     if (needs + owed <= left) return undefined;
     const others = owed > 0 ? `the others there may still take ${shown(owed)}, ` : "";
-    return `host ${host.metadata.name} has ${shown(left)} of memory and swap left, ${others}the machine may take ${instance.spec.memory}: it gives out more memory than it has (spec.overcommit.memory: ${share}); it starts when so much is free, or elsewhere when it is stopped and started`;
+    return `host ${host.metadata.name} has ${shown(left)} of memory and swap left, ${others}the machine may take ${shown(needs)}: it gives out more memory than it has (spec.overcommit.memory: ${share})`;
+  }
+
+  /** Of a run that begins or goes on, all that its guest may come to use. Of one that is to grow and may not yet, what it has: as below. */
+  #promisedTo({ spec, status, metadata }: Instance): number {
+    const promised = memoryOf(spec);
+    if (promised === 0 || !status?.has?.memory) return promised;
+    return Math.max(memoryNow(status.has.memory), this.#growing.get(metadata.uid ?? "") ?? 0);
   }
 
   /** What the others may come to use beyond what they have. One that only waits for its start counts nothing: two of them would wait for one another. */
@@ -147,7 +177,7 @@ export class MemoryLeft {
       const held = pid === undefined ? undefined : heldBy(pid, this.#proc, this.#allocated);
       // Its process has ended: the news of that is on its way.
       if (held === undefined && !this.#begun.has(uid)) continue;
-      owed += Math.max(0, promisedTo(run) - (held ?? 0));
+      owed += Math.max(0, this.#promisedTo(run) - (held ?? 0));
     }
     return owed;
   }

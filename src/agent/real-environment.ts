@@ -8,6 +8,7 @@ import { Network } from "../compute/networks/kinds.ts";
 import { StoragePool } from "../compute/storage/kinds.ts";
 import { Image } from "../images/kinds.ts";
 import { imageAt, imageOf } from "../images/versions/kinds.ts";
+import type { LackingMemory } from "../qemu/hot-memory.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { bothOf } from "./both.ts";
@@ -168,6 +169,11 @@ export class RealEnvironment implements HostEnvironment {
   memoryLack(instance: Instance): string | undefined {
     const { hosts, instances } = this.#informers;
     return this.#memory.lack(hosts.get(this.#o.host), instance, instances.list());
+  }
+
+  growthLack(instance: Instance): LackingMemory {
+    const { hosts, instances } = this.#informers;
+    return this.#memory.lackToGrow(hosts.get(this.#o.host), instance, instances.list());
   }
 
   async identity({ spec, ...instance }: Instance): Promise<Identity> {

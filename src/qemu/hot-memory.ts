@@ -7,6 +7,12 @@ import { isFields, type Qmp } from "./qmp.ts";
 import type { Ram } from "./ram.ts";
 import { deviceIds, letGo, quietly } from "./unplug.ts";
 
+/** Why the host has not so much. What the guest has it keeps, and gives back all the same. */
+export interface LackingMemory {
+  memory?: string;
+  memoryTarget?: string;
+}
+
 export interface WantedMemory {
   /** Whether the machine has room for more; else only its balloon changes. */
   hasRoom: boolean;
@@ -23,6 +29,7 @@ export interface WantedMemory {
   isShared?: boolean;
   /** Whether CPUs can go: QEMU's TCG (7.2) frees what it still uses when one does, and ends itself later. */
   cpusGo: boolean;
+  lacking?: LackingMemory;
 }
 
 export interface Amounts {
@@ -55,7 +62,7 @@ export async function adjustCpus(qmp: Qmp, { cpus, cpusGo }: WantedMemory): Prom
 
 /** @returns why there is not as much as wanted; undefined when there is. @throws QmpError */
 export async function adjustModules(qmp: Qmp, wanted: WantedMemory): Promise<string | undefined> {
-  const { begunWith, memory, ram } = wanted;
+  const { begunWith, memory, ram, lacking } = wanted;
   let modules = await modulesOf(qmp);
   const total = () => begunWith + modules.reduce((sum, size) => sum + size, 0);
   while (total() > memory) {
@@ -74,6 +81,7 @@ export async function adjustModules(qmp: Qmp, wanted: WantedMemory): Promise<str
   if (size === 0) return undefined;
   if (size % BLOCK !== 0)
     return "guests take memory in steps of 128Mi while they run; the next start has it exactly";
+  if (lacking?.memory) return lacking.memory;
   const id = modules.length;
   // Of an attempt that was cut short.
   await quietly(qmp.execute("object-del", { id: `memory${id}` }));
@@ -90,7 +98,7 @@ export async function adjustModules(qmp: Qmp, wanted: WantedMemory): Promise<str
 /** Has the guest's balloon take what is above the target; all is the guest's without one. @throws QmpError */
 export async function adjustBalloon(
   qmp: Qmp,
-  { begunWith, target, isShared }: WantedMemory,
+  { begunWith, target, isShared, lacking }: WantedMemory,
 ): Promise<string | undefined> {
   const total = begunWith + (await modulesOf(qmp)).reduce((sum, size) => sum + size, 0);
   if (!(await deviceIds(qmp)).includes("balloon"))
@@ -98,9 +106,12 @@ export async function adjustBalloon(
   if (isShared && target !== undefined)
     return "it began with the memory of its template, which it shares with others: it can give back some from its next start or move on";
   const balloon = await qmp.execute("query-balloon");
+  const actual = isFields(balloon) ? Number(balloon.actual) : total;
   // A guest that was never asked for less is left alone.
-  if (target === undefined && isFields(balloon) && balloon.actual === total) return undefined;
-  await qmp.execute("balloon", { value: Math.min(target ?? total, total) });
+  if (target === undefined && actual === total) return undefined;
+  const value = Math.min(target ?? total, total);
+  if (value > actual && lacking?.memoryTarget) return lacking.memoryTarget;
+  await qmp.execute("balloon", { value });
   return undefined;
 }
 

@@ -9,7 +9,7 @@ import { pageBytes } from "./topology.ts";
 /** @param withMonitor as QemuHypervisor has it */
 export async function changeMachine(
   { folder, record }: { folder: MachineFolder; record: MachineRecord },
-  { cpus, memory, memoryTarget: target, ...wanted }: Adjustable,
+  { cpus, memory, memoryTarget: target, lacking, ...wanted }: Adjustable,
   withMonitor: <T>(work: (qmp: Qmp) => Promise<T>) => Promise<T>,
 ): Promise<Adjusted> {
   const { hardware, more, accelerator } = record.config;
@@ -22,6 +22,7 @@ export async function changeMachine(
     ram: ramOf(record),
     cpusGo: accelerator === "kvm",
     ...(record.shared ? { isShared: true } : {}),
+    ...(lacking ? { lacking } : {}),
   };
   const adjusted = await withMonitor((qmp) =>
     adjust(qmp, { ...wanted, amounts, ...(hardware ? { hardware } : {}) }),

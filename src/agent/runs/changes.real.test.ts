@@ -39,6 +39,13 @@ it("disks, CPUs and memory come, grow, are limited, and move along; they go only
     cpus: 2,
     memory: megabytes(192),
   };
+  // Of what its host has not the memory for nothing comes; the rest does.
+  const short = await source.adjust(config.id, {
+    ...wanted,
+    disks: config.disks,
+    lacking: { memory: "short", memoryTarget: "short" },
+  });
+  expect(short).toMatchObject({ cpus: 2, modules: [], refused: [{ of: "memory", why: "short" }] });
   const has = { disks: ["data"], nics: ["525400000009"], cpus: 2, modules: [128 * MiB] };
   expect(await source.adjust(config.id, wanted)).toEqual({ ...has, refused: [] });
   const limits = { iops: 100, bytes: MiB, burst: { iops: 200, seconds: 2 } };

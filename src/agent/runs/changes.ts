@@ -8,24 +8,34 @@ import type { FilledDrive } from "../../compute/boot/kinds.ts";
 import { type Has, portsFor, type Refused } from "../../compute/changes/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
 import { macKey } from "../../qemu/devices.ts";
+import type { LackingMemory } from "../../qemu/hot-memory.ts";
 import type { Adjusted } from "../../qemu/hotplug.ts";
+import type { EventRecorder } from "../../reconcile/events.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { keyOf } from "../../resource/object.ts";
 import { formatBytes, parseBytes } from "../../resource/quantity.ts";
 import type { HostEnvironment } from "../environment.ts";
 import { type Hypervisor, HypervisorError, type MachineConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
-import { idOf } from "./instance-status.ts";
+import { about, idOf } from "./instance-status.ts";
 
 type Write = (instance: Instance, change: { has: Has; refused: Refused[] }) => Promise<unknown>;
+interface Context {
+  hypervisor: Pick<Hypervisor, "adjust">;
+  environment: Pick<HostEnvironment, "devices" | "growthLack" | "releaseInterface">;
+  log: Logger;
+  events: Pick<EventRecorder, "record">;
+}
 
 export class Changes {
-  readonly #c: { hypervisor: Hypervisor; environment: HostEnvironment; log: Logger };
+  readonly #c: Context;
   readonly #write: Write;
   /** By machine: what this agent has done. The next one looks for itself. */
   readonly #done = new Map<string, string>();
+  /** By machine: of what it wants, what its host had not the memory for when that was told. */
+  readonly #lacking = new Map<string, LackingMemory & { wanted: string }>();
 
-  constructor(context: { hypervisor: Hypervisor; environment: HostEnvironment; log: Logger }, write: Write) {
+  constructor(context: Context, write: Write) {
     this.#c = context;
     this.#write = write;
   }
@@ -41,13 +51,15 @@ export class Changes {
     const before = status.has ?? withoutPorts(spec);
     let after = { has: before, refused: [] as Refused[] };
     try {
+      const lacking = this.#c.environment.growthLack(instance);
       const adjusted = await this.#c.hypervisor.adjust(id, {
         ...(await this.#c.environment.devices(instance)),
         cpus,
         memory: parseBytes(memory),
         ...(memoryTarget ? { memoryTarget: parseBytes(memoryTarget) } : {}),
+        lacking,
       });
-      after = outcome(instance, before, adjusted);
+      after = outcome(instance, before, this.#toldOnce(instance, wanted, lacking, adjusted));
       for (const nic of before.interfaces)
         if (![...spec.interfaces, ...after.has.interfaces].some(({ mac }) => mac === nic.mac))
           await this.#c.environment.releaseInterface(instance, nic.mac);
@@ -65,6 +77,25 @@ export class Changes {
 
   forget(instance: Instance): void {
     this.#done.delete(idOf(instance));
+    this.#lacking.delete(idOf(instance));
+  }
+
+  /** What is left of a host's memory is another figure at each look: people are told that of the first. */
+  #toldOnce(instance: Instance, wanted: string, lacking: LackingMemory, adjusted: Adjusted): Adjusted {
+    const id = idOf(instance);
+    const before = this.#lacking.get(id);
+    const told: LackingMemory = before?.wanted === wanted ? before : {};
+    const now: LackingMemory & { wanted: string } = { wanted };
+    const refused = adjusted.refused.map((refusal) => {
+      const { of, why } = refusal;
+      if ((of !== "memory" && of !== "memoryTarget") || why !== lacking[of]) return refusal;
+      if (told[of] === undefined)
+        this.#c.events.record(about(instance), "Warning", "MemoryShort", `${of}: ${why}`);
+      now[of] = told[of] ?? why;
+      return { ...refusal, why: now[of] };
+    });
+    this.#lacking.set(id, now);
+    return { ...adjusted, refused };
   }
 }
 

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync } from "node:fs";
 import type { Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
+import type { LackingMemory } from "../../qemu/hot-memory.ts";
 import { layerName } from "../disks/data-disks.ts";
 import { Layers } from "../disks/layers.ts";
 import type { ToCopy } from "../disks/volume-copies.ts";
@@ -47,6 +48,10 @@ export class PretendEnvironment implements HostEnvironment {
 
   memoryLack(_instance: Instance): string | undefined {
     return undefined;
+  }
+
+  growthLack(_instance: Instance): LackingMemory {
+    return {};
   }
 
   async layers(instance: Instance): Promise<Layers> {

@@ -193,7 +193,9 @@ it("that could not have what its recipe says is refused before anything is unpac
       /^users\[0\]\.shell: the image has no \/bin\/zsh; .*name its package in recipe\.packages$/,
     ),
     "firstBoot: its first line names python3, which the image does not have; name its package in recipe.packages",
-    expect.stringMatching(/^locale: there is no de_XX; of that language there is de_AT, .*de_DE/),
+    expect.stringMatching(
+      /^locale: there is no de_XX\.UTF-8; of that language there is de_AT\.UTF-8, .*de_DE\.UTF-8/,
+    ),
   ]);
   expect(await says(withServices)).toContainEqual(
     "services[1].command: the image has no /usr/sbin/httdp; did you mean /usr/sbin/httpd? Else name its package in recipe.packages",

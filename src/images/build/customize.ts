@@ -21,6 +21,15 @@ export function packagesFor(recipe: Recipe): string[] {
   ];
 }
 
+/** For users. @param near files of that language, as a distribution names them: de_AT, de_AT.utf8, de_AT@euro */
+export function noLocale(locale: string, near: readonly string[]): string {
+  // As the recipe has them.
+  const all = [...new Set(near.map((each) => each.replace(/(?:\.utf8)?(@.*)?$/, ".UTF-8$1")))]
+    .sort()
+    .slice(0, 8);
+  return `recipe.locale: there is no ${locale}${all.length ? `; of that language there is ${all.join(", ")}` : ""}`;
+}
+
 /** @throws Error naming the field */
 export async function customize(root: string, recipe: Recipe): Promise<void> {
   const { branding = {}, locale, timeZone } = recipe;
@@ -64,9 +73,7 @@ export async function makeLocale(work: Workshop, root: string, recipe: Recipe): 
   const sources = join(i18n, "locales");
   if (!(await lstat(join(sources, source)).catch(() => undefined))) {
     const near = (await readdir(sources)).filter((name) => name.startsWith(source.slice(0, 2)));
-    throw new Error(
-      `recipe.locale: there is no ${source}${near.length ? `; of that language there is ${near.slice(0, 8).join(", ")}` : ""}`,
-    );
+    throw new Error(noLocale(locale, near));
   }
   const made = join(work.folder, "locale");
   await mkdir(made);

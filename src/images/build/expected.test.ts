@@ -107,8 +107,18 @@ it("language and time zone are of the packages with them", () => {
   expect(slim({ locale: "de_DE.UTF-8", timeZone: "Europe/Berlin" })).toEqual([]);
   expect(slim({ locale: "C.UTF-8", timeZone: "UTC" })).toEqual([]);
   expect(slim({ locale: "de_XX.UTF-8", timeZone: "Europe/Belrin" })).toEqual([
-    "recipe.locale: there is no de_XX; of that language there is de_AT, de_DE",
+    "recipe.locale: there is no de_XX.UTF-8; of that language there is de_AT.UTF-8, de_DE.UTF-8",
     "recipe.timeZone: the image's package of time zones has no Europe/Belrin; did you mean Europe/Berlin?",
+  ]);
+});
+
+it("languages of RPMs are told as recipes name them", () => {
+  const files = ["de_AT.utf8", "de_AT", "de_AT.utf8@euro", "de_AT.utf8/LC_TIME"].map(
+    (name) => `/usr/lib/locale/${name}`,
+  );
+  const recipe = { ...RECIPE, distribution: "fedora", release: "43", locale: "de_XX.UTF-8" } as const;
+  expect(unexpected(recipe, { ...KNOWN, files: new Set(files) })).toEqual([
+    "recipe.locale: there is no de_XX.UTF-8; of that language there is de_AT.UTF-8, de_AT.UTF-8@euro",
   ]);
 });
 

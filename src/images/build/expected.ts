@@ -14,7 +14,7 @@ import type { Recipe } from "../recipe.ts";
 import { isRpm } from "../releases/release.ts";
 import { releaseOf } from "../releases/releases.ts";
 import { MAX_ARCHIVE_MEMBERS } from "../shared.ts";
-import { DEFAULT_LOCALE } from "./customize.ts";
+import { DEFAULT_LOCALE, noLocale } from "./customize.ts";
 import { SLIM_GROUPS } from "./guest-files.ts";
 import { listPackages, merged } from "./package-lists.ts";
 import { appletsOf, FOLDERS, makeMerged } from "./root.ts";
@@ -257,8 +257,7 @@ function wrongLanguage({ recipe, known, has }: About): string[] {
     const near = below(folder).filter(
       (each) => each.startsWith(`${locale.split("_")[0]}_`) && !each.includes("/"),
     );
-    const hint = near.length ? `; of that language there is ${near.sort().slice(0, 8).join(", ")}` : "";
-    missing.push(`recipe.locale: there is no ${name}${hint}`);
+    missing.push(noLocale(locale, near));
   }
   if (timeZone !== "UTC" && !has(`${ZONES}/${timeZone}`)) {
     const near = nearest(timeZone, below(ZONES));

@@ -3,11 +3,20 @@ import type { LockedPackage } from "../recipe.ts";
 import { nearest } from "./nearest.ts";
 import { PackageError } from "./package-error.ts";
 
-/** Tools take what is no package's name for more: patterns, removals, files. So they are only given names of packages. @throws PackageError with what may have been meant */
-export function requireNames(names: readonly string[], known: ReadonlySet<string>): void {
+/**
+ * Tools take what is no package's name for more: patterns, removals, files. So they are only given names of packages.
+ * @param told of those that the recipe asks for otherwise: name -> why there is none, for users @throws PackageError with what may have been meant
+ */
+export function requireNames(
+  names: readonly string[],
+  known: ReadonlySet<string>,
+  told: ReadonlyMap<string, string> = new Map(),
+): void {
   const unknown = names.filter((name) => !known.has(name));
   if (unknown.length === 0) return;
   const parts = unknown.map((name) => {
+    const why = told.get(name);
+    if (why !== undefined) return why;
     const near = nearest(name, [...known]);
     return `there is no package "${name}"${near.length ? `; did you mean ${near.map((n) => `"${n}"`).join(" or ")}?` : ""}`;
   });

@@ -20,6 +20,7 @@ const FIRST = [
   { name: "vother", conflicts: ["vlib"] },
   { name: "vlonely", requires: ["nowhere"] },
   { name: "vunsigned" },
+  { name: "glibc-langpack-de" },
   { name: "vkernel", version: "1.9", requires: ["nowhere"] },
 ];
 const UPDATES = [
@@ -46,10 +47,14 @@ afterAll(() => {
 });
 
 describe.each(SYSTEMS)("by $tool", ({ tool, system }) => {
-  const packagesOf = (cache: string, key: string | undefined = mirror.key) => {
+  const packagesOf = (
+    cache: string,
+    key: string | undefined = mirror.key,
+    more: { locale?: string } = {},
+  ) => {
     const release = releaseOf(system);
     if (!isRpm(release)) throw new Error("is none of RPMs");
-    const recipe = { ...system, mirror: { uri: mirror.uri, ...(key ? { key } : {}) } };
+    const recipe = { ...system, ...more, mirror: { uri: mirror.uri, ...(key ? { key } : {}) } };
     return new RpmPackages(join(folder, cache), recipe, release);
   };
 
@@ -79,6 +84,13 @@ describe.each(SYSTEMS)("by $tool", ({ tool, system }) => {
   it("wrong names are told, with the nearest; what a package provides is no name", async () => {
     await expect(packagesOf(tool).fetch(["vap", "virtual-base"])).rejects.toThrow(
       /^there is no package "vap"; did you mean "vapp"\?; there is no package "virtual-base"/,
+    );
+  });
+
+  it.runIf(tool === "dnf")("a language that there is no package of is told with its field", async () => {
+    const packages = packagesOf(tool, mirror.key, { locale: "dx_DE.UTF-8" });
+    await expect(packages.fetch(["glibc-langpack-dx"])).rejects.toThrow(
+      /^recipe\.locale: Fedora Linux 43 has no language dx, of dx_DE\.UTF-8; did you mean de\?$/,
     );
   });
 

@@ -15,6 +15,7 @@ import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
 import { type RpmRelease, withoutKeys } from "../releases/release.ts";
 import { describe } from "./describe.ts";
 import { Dnf } from "./dnf.ts";
+import { withoutLanguage } from "./languages.ts";
 import { runTool } from "./run-tool.ts";
 import type { Nevra, RpmTool } from "./tools.ts";
 import { Zypper } from "./zypper.ts";
@@ -22,7 +23,7 @@ import { Zypper } from "./zypper.ts";
 /** Whoever resolves or downloads with the same sources waits so long for the others. */
 const TURN_MS = 3600_000;
 
-type Named = Pick<Recipe, "distribution" | "release" | "mirror" | "repositories">;
+type Named = Pick<Recipe, "distribution" | "release" | "mirror" | "repositories" | "locale">;
 
 export class RpmPackages implements PackageSource {
   readonly #folder: string;
@@ -82,7 +83,12 @@ export class RpmPackages implements PackageSource {
     base: readonly string[] = [],
   ): Promise<Package[]> {
     return this.#inTurn(async () => {
-      requireNames([...base, ...named, ...alone], await this.#tool.names());
+      const names = await this.#tool.names();
+      requireNames(
+        [...base, ...named, ...alone],
+        names,
+        withoutLanguage(this.#recipe.locale, this.#release, names),
+      );
       const plan = await this.#tool.plan([...new Set([...base, ...named])]);
       const known = new Set(plan.map(({ name }) => name));
       const rest = await this.#tool.newest(alone.filter((name) => !known.has(name)));

@@ -30,6 +30,7 @@ import { runPlanner } from "../director/planning/planner.ts";
 import { runScheduler } from "../director/planning/scheduler.ts";
 import { directorSubresources } from "../director/planning/subresources.ts";
 import { runHostPower } from "../director/power/power-reconciler.ts";
+import { removeEarlierLogs } from "../images/build-log.ts";
 import { runBuildReconciler } from "../images/build-reconciler.ts";
 import { distributionSubresources } from "../images/distributions.ts";
 import { runImageCollector } from "../images/garbage/collector.ts";
@@ -110,6 +111,7 @@ export async function server(
   const audit = new AuditLog(join(paths.state, "audit"), `${host}-${port}`.replace(/[^\w.-]/g, "_"));
   const tickets = new Tickets(store);
   const signer = signerOf(pki.derived("image signatures"));
+  await removeEarlierLogs(paths.logs).catch((error: unknown) => log.warn("builds.logs", { error }));
   /** While this one leads. */
   let own: UseHistory | undefined;
   const client = new LocalClient(service);

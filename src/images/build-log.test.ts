@@ -1,5 +1,13 @@
 /** Logs of builds: as long as they may be, kept in the pool for every control plane, and gone with their builds. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -7,7 +15,7 @@ import { StoragePool } from "../compute/storage/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../compute/testing/control-plane.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { silentLogger } from "../reconcile/log.ts";
-import { BuildLog, logFile } from "./build-log.ts";
+import { BuildLog, logFile, removeEarlierLogs } from "./build-log.ts";
 import { runBuildReconciler } from "./build-reconciler.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { signerOf } from "./trust/signature.ts";
@@ -78,4 +86,13 @@ it("stays for other control planes, and goes with its build, whether one runs th
   await client.delete(ImageBuild, { name: "web-2" });
   await expect.poll(() => readdirSync(join(folder, "pool/build-logs"))).toEqual([]);
   await end();
+});
+
+it("those that an older Vireo had beside the control plane's own logs go, and these stay", async () => {
+  const logs = join(folder, "logs");
+  mkdirSync(join(logs, "builds"), { recursive: true });
+  writeFileSync(join(logs, "builds/web-1.log"), "x");
+  writeFileSync(join(logs, "server.log"), "x");
+  for (let time = 0; time < 2; time++) await removeEarlierLogs(logs);
+  expect(readdirSync(logs)).toEqual(["server.log"]);
 });

@@ -100,3 +100,6 @@ export async function removeLostLogs(
   const known = new Set(builds.map((build) => basename(logFile(images, build))));
   for (const name of names) if (!known.has(name)) await rm(join(folder, name), { force: true });
 }
+
+/** Those that control planes had each for itself, before they were in the pools: nobody reads them any more. @param logs the control plane's folder of logs */
+export const removeEarlierLogs = (logs: string) => rm(join(logs, "builds"), { recursive: true, force: true });

@@ -28,6 +28,7 @@ import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./
 import { BuildLog, removeLog, removeLostLogs } from "./build-log.ts";
 import { LOOK_MS } from "./import/parts.ts";
 import { Image, ImageBuild } from "./kinds.ts";
+import { prunePackages } from "./packages/prune.ts";
 import { sameRecipe } from "./recipe.ts";
 import type { Signer } from "./trust/signature.ts";
 import { verifyImage } from "./verify.ts";
@@ -250,7 +251,20 @@ async function reconcile(
     return undefined;
   } finally {
     await buildLog?.end();
+    await pruneDownloads(context).catch((error: unknown) => log.warn("builds.downloads", { error }));
   }
+}
+
+/** When packages of an image are not known, all stay. */
+async function pruneDownloads({ client, clock, log, cache }: BuildContext): Promise<void> {
+  const { items, skipped } = await client.list(Image);
+  if (skipped.length > 0) return;
+  const needed = items.flatMap(({ spec, status }) => [
+    ...(status?.packages ?? []),
+    ...(spec.recipe?.lock ?? []),
+  ]);
+  const removed = await prunePackages(cache, needed, clock.now().getTime());
+  if (removed.length > 0) log.info("builds.downloads.removed", { files: removed.join(" ") });
 }
 
 /** @returns undefined when all is there, or `signal` ended it. @throws Error of the file system */

@@ -44,6 +44,8 @@ const RETRY_MS = 300_000;
 const AGAIN_MS = 1000;
 /** Builds of an image that are over and are kept, for their logs. */
 const HISTORY = 10;
+/** Of an image that is not there they are kept for so long. */
+const FORGOTTEN_MS = 14 * 24 * 3600_000;
 
 export async function runImageReconciler(context: ImageContext): Promise<void> {
   const { client, log, clock, signal } = context;
@@ -79,8 +81,10 @@ async function reconcile(
 ): Promise<{ requeueAfterMs: number } | undefined> {
   const { client, clock, log } = context;
   const image = await client.get(Image, { name });
+  if (!image) return forgetBuilds(context, name);
+  if (image.metadata.deletionTimestamp) return undefined;
   // What is brought along is the import reconciler's.
-  if (!image || image.metadata.deletionTimestamp || image.spec.import) return undefined;
+  if (image.spec.import) return forgetBuilds(context, name);
   const generation = image.metadata.generation ?? 0;
   const { phase, observedGeneration } = image.status ?? {};
   const settled = observedGeneration === generation;
@@ -121,7 +125,7 @@ async function reconcile(
 
   const { recipe, file, storagePool } = image.spec;
   if (file !== undefined) {
-    if (phase === "Ready" && settled) return undefined;
+    if (phase === "Ready" && settled) return forgetBuilds(context, name);
     try {
       const folder = await imagesFolder(client, storagePool);
       await working("inspecting the file");
@@ -153,9 +157,10 @@ async function reconcile(
   for (const build of builds)
     if (isOfImage(build, image) && !ours.includes(build) && !isOver(build)) await cancel(client, build);
   const best = ours.find(({ status }) => status?.phase === "Succeeded");
-  const kept = builds.filter((build) => isOver(build) && build !== best);
-  for (const build of kept.slice(HISTORY))
-    await client.delete(ImageBuild, { name: build.metadata.name }).catch(ignoreGone);
+  await keepNewest(
+    client,
+    items.filter((build) => build !== best),
+  );
 
   if (best?.status) {
     const { file, format, virtualBytes, allocatedBytes, sha256, boot, packages, artifacts } = best.status;
@@ -216,6 +221,30 @@ async function reconcile(
     return { requeueAfterMs: RETRY_MS };
   }
 }
+
+/** Of a deleted image, one that no build has made yet, or that none can make: kept for their logs, for a while. */
+async function forgetBuilds(
+  { client, clock }: ImageContext,
+  image: string,
+): Promise<{ requeueAfterMs: number } | undefined> {
+  const { items } = await client.list(ImageBuild, { fieldSelector: `spec.image=${image}` });
+  const left = await keepNewest(client, items);
+  const leftMs = (build: ImageBuild) =>
+    Date.parse(build.status?.finishedTime ?? "") + FORGOTTEN_MS - clock.now().getTime();
+  for (const build of left.filter((each) => leftMs(each) <= 0)) await remove(client, build);
+  const next = Math.min(...left.map(leftMs).filter((ms) => ms > 0));
+  return Number.isFinite(next) ? { requeueAfterMs: next } : undefined;
+}
+
+/** Of those that are over the older ones go, verifications too. @returns those that are left */
+async function keepNewest(client: Client, builds: readonly ImageBuild[]): Promise<ImageBuild[]> {
+  const over = builds.filter((build) => isOver(build) && !build.metadata.deletionTimestamp).sort(newestFirst);
+  for (const build of over.slice(HISTORY)) await remove(client, build);
+  return over.slice(0, HISTORY);
+}
+
+const remove = (client: Client, { metadata: { name, uid } }: ImageBuild) =>
+  client.delete(ImageBuild, { name }, uid ? { uid } : {}).catch(ignoreGone);
 
 /** Without the fields that have no value. */
 const present = (status: Status): Status =>

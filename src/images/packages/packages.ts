@@ -13,6 +13,7 @@ import { contentsOf } from "./contents-lists.ts";
 import { PackageError } from "./package-error.ts";
 import { PackageIndex } from "./package-index.ts";
 import { PLUMBING, PLUMBING_PROVIDES } from "./plumbing.ts";
+import { touchPackage } from "./prune.ts";
 
 export interface Package {
   name: string;
@@ -222,6 +223,7 @@ export class Packages implements PackageSource {
         const file = now.get(spec);
         const [name = "", version = ""] = spec.split("=");
         if (!file) throw new PackageError(`package ${spec} was not downloaded`);
+        await touchPackage(file);
         return { name, version, file, sha256: await sha256Of(file) };
       }),
     );

@@ -11,6 +11,7 @@ import { withFileLock } from "../../system/file-lock.ts";
 import { fetchAsLocked, requireNames } from "../packages/asked.ts";
 import { PackageError } from "../packages/package-error.ts";
 import type { Package, PackageSource } from "../packages/packages.ts";
+import { touchPackage } from "../packages/prune.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
 import { type RpmRelease, withoutKeys } from "../releases/release.ts";
 import { describe } from "./describe.ts";
@@ -122,6 +123,7 @@ export class RpmPackages implements PackageSource {
         const file = at(each);
         if (!existsSync(file))
           throw new PackageError(`package ${each.name} ${each.version} was not downloaded`);
+        await touchPackage(file);
         return { ...each, file, sha256: await sha256Of(file) };
       }),
     );

@@ -14,7 +14,8 @@ import { hugeBytes, readTopology, reservableOf } from "../agent/qemu/topology.ts
 import { RealEnvironment } from "../agent/real-environment.ts";
 import { allowUserfaultfd } from "../agent/userfaultfd.ts";
 import { HttpClient } from "../client/http.ts";
-import { OVERCOMMIT, type Reservable } from "../compute/resources/kinds.ts";
+import { OVERCOMMIT } from "../compute/overcommit/given-out.ts";
+import type { Reservable } from "../compute/resources/kinds.ts";
 import { systemClock } from "../reconcile/clock.ts";
 import { createLogger, type Logger } from "../reconcile/log.ts";
 import { protectFromOom } from "../system/oom.ts";

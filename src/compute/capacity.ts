@@ -7,7 +7,7 @@ import { memoryNow } from "./changes/kinds.ts";
 import { isLive } from "./custody.ts";
 import type { Host } from "./hosts/kinds.ts";
 import type { Instance } from "./kinds.ts";
-import { givenOutBy } from "./overcommit/kinds.ts";
+import { givenOutBy } from "./overcommit/given-out.ts";
 import {
   cpusOf,
   lackOfReserved,

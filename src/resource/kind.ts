@@ -26,7 +26,7 @@ export interface Column {
 
 /** A column whose text is made by the server, where no path says it. */
 export interface MadeColumn<T extends Resource> extends Column {
-  text?: (object: T) => string;
+  text?: (object: T) => string | number | null;
 }
 
 /**
@@ -110,7 +110,7 @@ export function defineKind<S extends TSchema, U extends TSchema>(declaration: {
   /** It is not for people to look through: `get all` leaves it out. */
   hidden?: boolean;
   scale?: Kind["scale"];
-  columns: readonly Column[];
+  columns: readonly MadeColumn<Resource<Static<S>, Static<U>> & { spec: Static<S> }>[];
   selectableFields?: readonly string[];
   indexedLabels?: readonly string[];
 }): Kind<Resource<Static<S>, Static<U>> & { spec: Static<S> }> {

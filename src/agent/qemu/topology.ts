@@ -3,7 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { HostFacts } from "../../compute/hosts/kinds.ts";
-import { type HugePageSize, OVERCOMMIT, type Reservable } from "../../compute/resources/kinds.ts";
+import { OVERCOMMIT } from "../../compute/overcommit/given-out.ts";
+import type { HugePageSize, Reservable } from "../../compute/resources/kinds.ts";
 import { formatBytes } from "../../resource/quantity.ts";
 
 export type NumaNodes = NonNullable<HostFacts["numaNodes"]>;

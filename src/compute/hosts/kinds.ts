@@ -2,8 +2,10 @@
 import { Type } from "typebox";
 import { Network, POWER_RULES, powerSpec, powerStatus, wakesStatus } from "../../power/kinds.ts";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, Quantity, Words } from "../../resource/kind.ts";
+import { formatBytes } from "../../resource/quantity.ts";
 import { OFFER_NAMES } from "../hardware/kinds.ts";
 import { IoBudget } from "../io/kinds.ts";
+import { givenOutBy, OVERCOMMIT } from "../overcommit/given-out.ts";
 import { HostOvercommit } from "../overcommit/kinds.ts";
 import { HUGE_PAGES, reservable } from "../resources/kinds.ts";
 
@@ -233,8 +235,13 @@ export const Host = defineKind({
     ),
     capacity: Type.Optional(
       Type.Object({
-        cpus: Type.Integer({ description: "Virtual CPUs that may be given out." }),
-        memory: Quantity({ description: "Memory that may be given to machines; without huge pages." }),
+        cpus: Type.Integer({
+          description: `Virtual CPUs that may be given out, at ${OVERCOMMIT} for each logical processor; spec.overcommit.cpu has it give out more or fewer.`,
+        }),
+        memory: Quantity({
+          description:
+            "Memory that there is for machines; without huge pages. spec.overcommit.memory has it give out more or less.",
+        }),
         ...reservable,
       }),
     ),
@@ -302,8 +309,23 @@ export const Host = defineKind({
   }),
   columns: [
     { name: "Ready", type: "string", jsonPath: ".status.conditions[?(@.type=='Ready')].status" },
-    { name: "CPUs", type: "integer", jsonPath: ".status.capacity.cpus" },
-    { name: "Memory", type: "string", jsonPath: ".status.capacity.memory" },
+    {
+      name: "CPUs",
+      type: "integer",
+      jsonPath: ".status.capacity.cpus",
+      description: "Virtual CPUs that it gives out.",
+      text: (host) => givenOutBy(host)?.cpus ?? null,
+    },
+    {
+      name: "Memory",
+      type: "string",
+      jsonPath: ".status.capacity.memory",
+      description: "Memory that it gives out.",
+      text: (host) => {
+        const given = givenOutBy(host);
+        return given ? formatBytes(given.memoryBytes) : null;
+      },
+    },
     { name: "Accelerator", type: "string", jsonPath: ".status.facts.qemu.accelerator" },
     { name: "Facts", type: "string", jsonPath: ".status.facts.source" },
     { name: "CPU", type: "string", jsonPath: ".status.facts.cpu.model", priority: 1 },

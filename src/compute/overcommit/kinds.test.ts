@@ -1,10 +1,13 @@
 /** What a host gives out, and that no more is taken of it. */
 import { expect, it } from "vitest";
+import { tableOf } from "../../api/table.ts";
+import { register } from "../../resource/kind.ts";
 import { lackOfRoom } from "../capacity.ts";
 import { Host } from "../hosts/kinds.ts";
 import { openControlPlane } from "../testing/control-plane.ts";
 import { declaredFacts, openEstate } from "../testing/estate.ts";
-import { givenOutBy, type HostOvercommit } from "./kinds.ts";
+import { givenOutBy } from "./given-out.ts";
+import type { HostOvercommit } from "./kinds.ts";
 
 const GiB = 2 ** 30;
 
@@ -36,6 +39,22 @@ it.each([
   [undefined, 64 * GiB, 8, 10],
 ])("with %j and %s bytes of swap: %s CPUs, %s GiB", (overcommit, swap, cpus, gib) => {
   expect(givenOutBy(hostOf(overcommit, swap))).toMatchObject({ cpus, memoryBytes: gib * GiB });
+});
+
+it("kubectl get hosts prints what it gives out", () => {
+  const printed = (host: Host) => {
+    const { columnDefinitions, rows } = tableOf(register(Host), [host], {
+      metadata: {},
+      version: "v1",
+      include: "None",
+    });
+    const cells = rows[0]?.cells ?? [];
+    return ["CPUs", "Memory"].map((head) => cells[columnDefinitions.findIndex(({ name }) => name === head)]);
+  };
+  expect(printed(hostOf(undefined))).toEqual([8, "10Gi"]);
+  expect(printed(hostOf({ cpu: 6, memory: 1.5 }, 2 * GiB))).toEqual([24, "12Gi"]);
+  const { apiVersion, kind, metadata, spec } = hostOf(undefined);
+  expect(printed({ apiVersion, kind, metadata, spec })).toEqual([null, null]);
 });
 
 const demand = (cpus: number, memory: string, resources = {}) => ({ cpus, memory, resources, vmUid: "m" });

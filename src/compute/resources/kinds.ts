@@ -6,6 +6,7 @@ import { type Static, Type } from "typebox";
 import type { Cause } from "../../resource/errors.ts";
 import { keyedBy, Quantity, Words } from "../../resource/kind.ts";
 import { formatBytes, parseBytes } from "../../resource/quantity.ts";
+import { OVERCOMMIT } from "../overcommit/given-out.ts";
 
 /** Sizes of huge pages, as Kubernetes writes them. */
 export const HUGE_PAGES = ["2Mi", "1Gi"] as const;
@@ -122,9 +123,6 @@ export const reservable = {
   hugepages: Type.Optional(HugePages),
   numaNodes: Type.Optional(Type.Array(NumaNode, { ...keyedBy("id") })),
 };
-
-/** Virtual CPUs that are given out for each CPU of a host: machines are rarely all busy. */
-export const OVERCOMMIT = 2;
 
 interface Spec {
   cpus: number;

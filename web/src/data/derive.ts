@@ -1,4 +1,5 @@
 /** What the pages make of several kinds at once. Pure. */
+import { type GivenOut, givenOutBy } from "../../../src/compute/overcommit/given-out.ts";
 import { parseBytes } from "../../../src/resource/quantity.ts";
 import { selects } from "../../../src/resource/selector.ts";
 import type { Tone } from "../../ui/basics.tsx";
@@ -121,8 +122,12 @@ export function policyColors(policies: readonly Policy[], dark: boolean): Readon
 
 export interface HostLoad {
   machines: Machine[];
+  /** Given out to its machines. */
   cpus: number;
   memoryBytes: number;
+  /** What the host gives out in all; 0: it has not told yet what it has. */
+  allCpus: number;
+  allMemoryBytes: number;
   usedCpus: number;
   usedMemoryBytes: number;
   diskBytesPerSecond: number;
@@ -130,22 +135,40 @@ export interface HostLoad {
   watts: number | undefined;
 }
 
+/** Undefined: it has not told yet what it has, or nobody can read that. */
+function givenBy(host: HostBrief): GivenOut | undefined {
+  try {
+    return givenOutBy(host);
+  } catch {
+    return undefined;
+  }
+}
+
+/** How much of what the host gives out machines there have, 0 to 1. */
+export const cpuShare = ({ cpus, allCpus }: HostLoad): number => cpus / Math.max(1, allCpus);
+export const memoryShare = ({ memoryBytes, allMemoryBytes }: HostLoad): number =>
+  memoryBytes / Math.max(1, allMemoryBytes);
+
 const RESTS: ReadonlySet<string> = new Set(["Stopped", "Suspended", "Failed"]);
 
 /** What machines are given and use of each host. A stopped machine takes nothing. */
 export function loadOf(hosts: readonly HostBrief[], machines: readonly Machine[]): Map<string, HostLoad> {
   const loads = new Map<string, HostLoad>();
-  for (const { metadata } of hosts)
-    loads.set(metadata.name, {
+  for (const host of hosts) {
+    const all = givenBy(host);
+    loads.set(host.metadata.name, {
       machines: [],
       cpus: 0,
       memoryBytes: 0,
+      allCpus: all?.cpus ?? 0,
+      allMemoryBytes: all?.memoryBytes ?? 0,
       usedCpus: 0,
       usedMemoryBytes: 0,
       diskBytesPerSecond: 0,
       networkBytesPerSecond: 0,
       watts: undefined,
     });
+  }
   for (const vm of machines) {
     const load = loads.get(vm.status?.host ?? "");
     if (!load || RESTS.has(phaseOf(vm))) continue;
@@ -163,7 +186,7 @@ export function loadOf(hosts: readonly HostBrief[], machines: readonly Machine[]
     const load = loads.get(host.metadata.name);
     const power = host.status?.facts?.power;
     const all = host.status?.capacity?.cpus ?? 0;
-    // By the host's power figures and the CPUs in use: as the director reckons, from what is given out.
+    // By the host's power figures and the CPUs that its machines have: each is taken to use half a processor, as the director has it where nothing is measured.
     if (load && power && all > 0)
       load.watts = power.idleWatts + (power.maxWatts - power.idleWatts) * Math.min(1, load.cpus / all);
   }

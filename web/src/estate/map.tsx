@@ -10,7 +10,15 @@ import {
   useState,
 } from "react";
 import { Badge, Meter, size } from "../../ui/basics.tsx";
-import { bytesOf, type HostLoad, hostState, hostTone, policiesOf } from "../data/derive.ts";
+import {
+  bytesOf,
+  cpuShare,
+  type HostLoad,
+  hostState,
+  hostTone,
+  memoryShare,
+  policiesOf,
+} from "../data/derive.ts";
 import type { HostBrief, Machine, Migration, Policy } from "../data/kinds.ts";
 import type { Items } from "../data/live.ts";
 import { MachineState } from "../pages/machines.tsx";
@@ -163,7 +171,7 @@ function useShape(ref: RefObject<HTMLElement | null>): number | undefined {
 
 const spoken = (host: HostBrief | undefined, load: HostLoad | undefined): string =>
   host
-    ? `${host.metadata.name}, ${hostState(host)}: ${load?.machines.length ?? 0} machines, ${load?.cpus ?? 0} of ${host.status?.capacity?.cpus ?? 0} CPUs, ${size(load?.memoryBytes)} of ${size(bytesOf(host.status?.capacity?.memory))} memory given out`
+    ? `${host.metadata.name}, ${hostState(host)}: ${load?.machines.length ?? 0} machines, ${load?.cpus ?? 0} of ${load?.allCpus ?? 0} CPUs, ${size(load?.memoryBytes)} of ${size(load?.allMemoryBytes)} memory given out`
     : "";
 
 /** What is said of a machine without one: who may not list policies sees none. */
@@ -190,8 +198,6 @@ function MapCard({
   hidesPolicies: boolean;
 }) {
   if (!host || !load) return null;
-  const capacity = host.status?.capacity;
-  const memory = bytesOf(capacity?.memory);
   return (
     <div
       className="map-card"
@@ -218,13 +224,13 @@ function MapCard({
           <div className="muted cut">{host.status?.facts?.cpu.model}</div>
           <Meter
             label="CPUs given out"
-            value={load.cpus / Math.max(1, capacity?.cpus ?? 1)}
-            text={`${load.cpus} of ${capacity?.cpus ?? 0} CPUs`}
+            value={cpuShare(load)}
+            text={`${load.cpus} of ${load.allCpus} CPUs`}
           />
           <Meter
             label="Memory given out"
-            value={load.memoryBytes / Math.max(1, memory)}
-            text={`${size(load.memoryBytes)} of ${size(memory)}`}
+            value={memoryShare(load)}
+            text={`${size(load.memoryBytes)} of ${size(load.allMemoryBytes)}`}
           />
           <div className="muted">
             In use: {load.usedCpus.toFixed(1)} CPUs, disks {size(load.diskBytesPerSecond)}/s, network{" "}

@@ -3,9 +3,11 @@ import { tariffsOf } from "../../../src/director/estate/tariffs.ts";
 import { size } from "../../ui/basics.tsx";
 import {
   bytesOf,
+  cpuShare,
   type HostLoad,
   hostState,
   hostTone,
+  memoryShare,
   plainColor,
   policiesOf,
   policyColors,
@@ -106,13 +108,12 @@ export function sceneOf(parts: Parts, before?: MadeScene): MadeScene {
     const { name } = host.metadata;
     const load = loads.get(name);
     const state = hostState(host);
-    const capacity = host.status?.capacity;
     tiles.set(name, {
       title: name,
       state,
       stateColor: style.getPropertyValue(tones[hostTone(state)] ?? "--muted").trim(),
-      cpu: (load?.cpus ?? 0) / Math.max(1, capacity?.cpus ?? 1),
-      memory: (load?.memoryBytes ?? 0) / Math.max(1, bytesOf(capacity?.memory)),
+      cpu: load ? cpuShare(load) : 0,
+      memory: load ? memoryShare(load) : 0,
       traffic: load
         ? `Disk ${size(Math.round(load.diskBytesPerSecond))}/s, net ${size(Math.round(load.networkBytesPerSecond))}/s`
         : "",
@@ -125,7 +126,7 @@ export function sceneOf(parts: Parts, before?: MadeScene): MadeScene {
       name: host.metadata.name,
       site: host.spec.site ?? "",
       rack: host.spec.rack ?? "",
-      memoryBytes: bytesOf(host.status?.capacity?.memory),
+      memoryBytes: loads.get(host.metadata.name)?.allMemoryBytes ?? 0,
       machines: (loads.get(host.metadata.name)?.machines ?? []).map(lookOfMachine),
     })),
     ratio,

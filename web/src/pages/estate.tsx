@@ -3,7 +3,7 @@ import { useMemo } from "react";
 import { Figure, size } from "../../ui/basics.tsx";
 import { Icon } from "../../ui/icons.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
-import { bytesOf, type HostLoad, isOver, loadOf, plainColor, policyColors } from "../data/derive.ts";
+import { type HostLoad, isOver, loadOf, plainColor, policyColors } from "../data/derive.ts";
 import { withKey } from "../data/filter.ts";
 import type { Policy } from "../data/kinds.ts";
 import { isHidden, useBrief, useLive } from "../data/live.ts";
@@ -23,7 +23,6 @@ export default function Estate() {
   const loads = useMemo(() => loadOf(hosts.list, machines.list), [hosts.list, machines.list]);
   const all = [...loads.values()];
   const sum = (of: (load: HostLoad) => number) => all.reduce((total, load) => total + of(load), 0);
-  const capacity = hosts.list.reduce((total, { status }) => total + bytesOf(status?.capacity?.memory), 0);
   const moving = migrations.list.filter((migration) => !isOver(migration)).length;
   const running = sum((load) => load.machines.length);
   const hidesPolicies = isHidden(policies);
@@ -58,7 +57,7 @@ export default function Estate() {
                 />
                 <Figure
                   value={size(sum((load) => load.memoryBytes))}
-                  name={`memory given out of ${size(capacity)}`}
+                  name={`memory given out of ${size(sum((load) => load.allMemoryBytes))}`}
                 />
                 <Figure value={sum((load) => load.usedCpus).toFixed(1)} name="CPUs in use" />
                 <Figure

@@ -6,7 +6,7 @@ import { Empty, Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
 import type { PageProps } from "../app.tsx";
 import { patch } from "../data/actions.ts";
-import { bytesOf, conditionOf, hostState, hostTone, loadOf } from "../data/derive.ts";
+import { bytesOf, conditionOf, cpuShare, hostState, hostTone, loadOf, memoryShare } from "../data/derive.ts";
 import type { Host as HostKind, Machine } from "../data/kinds.ts";
 import { isHidden, useBrief, useOne } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
@@ -51,7 +51,7 @@ function Found({ host, machines, tab }: { host: HostKind; machines: readonly Mac
   const onIt = machines
     .filter((vm) => vm.status?.host === name)
     .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
-  const { facts, capacity } = status ?? {};
+  const { facts } = status ?? {};
   const evacuated = conditionOf(host, "Evacuated");
   return (
     <>
@@ -123,13 +123,13 @@ function Found({ host, machines, tab }: { host: HostKind; machines: readonly Mac
               <div className="body stack">
                 <Meter
                   label="CPUs given out"
-                  value={(load?.cpus ?? 0) / Math.max(1, capacity?.cpus ?? 1)}
-                  text={`${load?.cpus ?? 0} of ${capacity?.cpus ?? 0} CPUs given out`}
+                  value={load ? cpuShare(load) : 0}
+                  text={`${load?.cpus ?? 0} of ${load?.allCpus ?? 0} CPUs given out`}
                 />
                 <Meter
                   label="Memory given out"
-                  value={(load?.memoryBytes ?? 0) / Math.max(1, bytesOf(capacity?.memory))}
-                  text={`${size(load?.memoryBytes)} of ${size(bytesOf(capacity?.memory))} given out`}
+                  value={load ? memoryShare(load) : 0}
+                  text={`${size(load?.memoryBytes)} of ${size(load?.allMemoryBytes)} given out`}
                 />
                 <dl className="facts">
                   <dt>In use</dt>

@@ -3,7 +3,7 @@ import { useMemo } from "react";
 import { Badge, Meter, size } from "../../ui/basics.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
-import { bytesOf, type HostLoad, hostState, hostTone, loadOf } from "../data/derive.ts";
+import { cpuShare, type HostLoad, hostState, hostTone, loadOf, memoryShare } from "../data/derive.ts";
 import type { HostBrief } from "../data/kinds.ts";
 import { isHidden, useBrief } from "../data/live.ts";
 import { Link, useParam } from "../router.tsx";
@@ -13,9 +13,6 @@ interface Row {
   host: HostBrief;
   load: HostLoad | undefined;
 }
-
-const cpusOf = ({ status }: HostBrief) => status?.capacity?.cpus ?? 0;
-const memoryOf = ({ status }: HostBrief) => bytesOf(status?.capacity?.memory);
 
 const COLUMNS: readonly TableColumn<Row>[] = [
   {
@@ -50,12 +47,12 @@ const COLUMNS: readonly TableColumn<Row>[] = [
     id: "cpus",
     head: "CPUs given out",
     numeric: true,
-    value: ({ host, load }) => (load?.cpus ?? 0) / Math.max(1, cpusOf(host)),
-    cell: ({ host, load }) => (
+    value: ({ load }) => (load ? cpuShare(load) : 0),
+    cell: ({ load }) => (
       <Meter
         label="CPUs given out"
-        value={(load?.cpus ?? 0) / Math.max(1, cpusOf(host))}
-        text={`${load?.cpus ?? 0} of ${cpusOf(host)}`}
+        value={load ? cpuShare(load) : 0}
+        text={`${load?.cpus ?? 0} of ${load?.allCpus ?? 0}`}
       />
     ),
   },
@@ -64,12 +61,12 @@ const COLUMNS: readonly TableColumn<Row>[] = [
     head: "Memory given out",
     numeric: true,
     wideOnly: true,
-    value: ({ host, load }) => (load?.memoryBytes ?? 0) / Math.max(1, memoryOf(host)),
-    cell: ({ host, load }) => (
+    value: ({ load }) => (load ? memoryShare(load) : 0),
+    cell: ({ load }) => (
       <Meter
         label="Memory given out"
-        value={(load?.memoryBytes ?? 0) / Math.max(1, memoryOf(host))}
-        text={`${size(load?.memoryBytes)} of ${size(memoryOf(host))}`}
+        value={load ? memoryShare(load) : 0}
+        text={`${size(load?.memoryBytes)} of ${size(load?.allMemoryBytes)}`}
       />
     ),
   },

@@ -1,0 +1,50 @@
+/**
+ * What a host gives out to machines: what it has (status.capacity, as its agent tells), as often as its administrator says (spec.overcommit). Pure, and without what
+ * is to check shapes: the pages in the browser show it.
+ *
+ * CPUs are shared by time, so that many may be given out; memory that is given out has to be somewhere when all of it is used. Merging (KSM) and guests that give
+ * memory back cannot be counted on: guests may write to it again at any moment. So memory is given out beyond what there is only as far as the host has swap for it,
+ * as vSphere keeps a swap file for each machine; and the agent looks once more before each start (agent/memory-left.ts).
+ */
+import { formatBytes, parseBytes } from "../../resource/quantity.ts";
+import type { Reservable } from "../resources/kinds.ts";
+import type { HostOvercommit } from "./kinds.ts";
+
+/** Virtual CPUs that are given out for each CPU of a host, when it does not say: machines are rarely all busy. */
+export const OVERCOMMIT = 2;
+
+export interface GivenOut {
+  cpus: number;
+  memoryBytes: number;
+  reservable: Reservable;
+  /** Why it is not as much memory as spec.overcommit says. */
+  short?: string;
+}
+
+const MiB = 2 ** 20;
+
+/** What of a Host says it. */
+interface Giver {
+  spec?: { overcommit?: HostOvercommit };
+  status?: {
+    capacity?: { cpus: number; memory: string } & Reservable;
+    facts?: { memory: { swapBytes?: number } };
+  };
+}
+
+/** Undefined: its agent has not told yet what it has. */
+export function givenOutBy({ spec, status }: Giver): GivenOut | undefined {
+  const { capacity, facts } = status ?? {};
+  if (!capacity) return undefined;
+  const { cpu = OVERCOMMIT, memory = 1 } = spec?.overcommit ?? {};
+  const has = parseBytes(capacity.memory);
+  const [asked, backed] = [has * memory, has + (facts?.memory.swapBytes ?? 0)];
+  const short = `its swap of ${formatBytes(backed - has)} backs no more of spec.overcommit.memory (${memory})`;
+  return {
+    cpus: Math.floor((capacity.cpus / OVERCOMMIT) * cpu),
+    memoryBytes: Math.floor(Math.min(asked, Math.max(has, backed)) / MiB) * MiB,
+    // A CPU of its own is counted as the place of so many shared ones (cpusOf).
+    reservable: cpu > OVERCOMMIT ? { ...capacity, dedicatedCpus: 0 } : capacity,
+    ...(asked > backed ? { short } : {}),
+  };
+}

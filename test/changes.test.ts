@@ -146,7 +146,7 @@ it("CPUs and memory come, and the balloon takes what the guest is not to use", a
   await until("the guest has more memory", 60_000, async () =>
     (await memTotal()) > begunWith + 120 * 1024 ? true : undefined,
   );
-  // What a kernel takes for itself; 64 MiB more would be a buffer that none of its devices needs (images/builder.ts).
+  // What a kernel takes for itself; 64 MiB more would be a buffer that none of its devices needs (images/build/builder.ts).
   expect(begunWith).toBeGreaterThan(140 * 1024);
   await nothingPending();
   expect((await run()).status?.has).toMatchObject({

@@ -31,13 +31,21 @@ const pem = (label: string, der: ArrayBuffer) =>
     .replace(/(.{64})/g, "$1\n")
     .trimEnd()}\n-----END ${label}-----\n`;
 
-/** The file that `vireo up` or an administrator brings to the host. */
+const BRING = "bring the control plane's pki/enrolment.json";
+
+/** The file that `vireo up` or an administrator brings to the host. @throws Error */
 function readEnrolment(path: string): { ca: string; token: string } {
-  const value: unknown = JSON.parse(readFileSync(path, "utf8"));
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : cause;
+    throw new Error(`--enrolment ${path}: it cannot be read (${why}); ${BRING}`, { cause });
+  }
   const field = (name: string) => (isFields(value) ? value[name] : undefined);
   const [ca, token] = [field("ca"), field("token")];
   if (typeof ca !== "string" || typeof token !== "string")
-    throw new Error(`${path}: not an enrolment file; it needs "ca" and "token"`);
+    throw new Error(`--enrolment ${path}: not an enrolment file, which has "ca" and "token"; ${BRING}`);
   return { ca, token };
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the agent needs of a hypervisor. Two implementations: QemuHypervisor (real, agent/qemu-hypervisor.ts, over the qemu room)
+ * What the agent needs of a hypervisor. Two implementations: QemuHypervisor (real, agent/qemu/qemu-hypervisor.ts, over the qemu room)
  * and PretendHypervisor (agent/testing/pretend-hypervisor.ts, in memory; for seeded crash tests and simulated agents only).
  *
  * A machine is named by the uid of its Instance. Every call is idempotent: an agent that was killed in the middle calls again.

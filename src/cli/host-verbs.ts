@@ -1,6 +1,6 @@
 /** Verbs on hosts (cordon, drain, uncordon), with kubectl's names: their arguments and options. */
 import type { Command } from "commander";
-import { durationMs, type PlaceOptions, withControlPlane } from "./place.ts";
+import { duration, type PlaceOptions, withControlPlane } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -22,7 +22,7 @@ export function addHostVerbs(
     .description(
       "put a host into maintenance: its machines are moved elsewhere while they run; waits until it is empty",
     )
-    .option("--timeout <time>", "how long to wait", durationMs, 3_600_000)
+    .addOption(duration("--timeout <time>", "how long to wait", "1h"))
     .action(async (host: string, options: PlaceOptions & { timeout: number }) => {
       const { drain } = await import("./host-actions.ts");
       await drain({ ...placeOf(options), host, timeoutMs: options.timeout, signal: stopSignal() }, print);

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { VERSIONS } from "../images/analyze/needs.ts";
 import { DEFAULT_RELEASE } from "../images/shared.ts";
 import type { AnalyzeRequest } from "./image-analyze.ts";
-import { durationMs } from "./place.ts";
+import { duration } from "./place.ts";
 import { stopSignal } from "./stop-signal.ts";
 
 function processId(text: string): number {
@@ -18,7 +18,7 @@ export function addAnalyzeVerb(image: Command, print: (line: string) => void): v
     .description("find the packages that an application needs, and why; write a recipe of them")
     .argument("[application]", "a file, a folder, an archive (tar, zip, deb), or a URL of one")
     .option("--run <command>", "run this and watch which files it opens and programs it starts (strace)")
-    .option("--for <time>", "how long the run may take; Ctrl-C ends it, too", durationMs, 30_000)
+    .addOption(duration("--for <time>", "how long the run may take; Ctrl-C ends it, too", "30s"))
     .option("--pid <n>", "look at this process and its children", processId)
     .addOption(
       new Option("--release <release>", "of Debian")

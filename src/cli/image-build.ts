@@ -1,14 +1,13 @@
 /** `vireo image build`, `cancel`, `log`: an ImageBuild made, followed, ended, read. */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { parseDocument } from "yaml";
 import type { Client } from "../client/client.ts";
-import { isOver } from "../images/build-reconciler.ts";
 import { Image, ImageBuild } from "../images/kinds.ts";
 import { Recipe } from "../images/recipe.ts";
 import { createBuild } from "../images/reconciler.ts";
 import { allReleases, distributionName } from "../images/releases/releases.ts";
-import { isApiError } from "../resource/errors.ts";
+import { isBuildOver } from "../images/shared.ts";
 import { isFields } from "../resource/fields.ts";
 import { hint } from "../resource/nearest.ts";
 import { connectTo } from "./connect.ts";
@@ -16,7 +15,7 @@ import { lockedRecipe } from "./image.ts";
 import { sendArchives, withArchives } from "./image-archives.ts";
 import { follow, type Standing } from "./operation.ts";
 import type { StatePaths } from "./paths.ts";
-import { UserError } from "./user-error.ts";
+import { UserError, unreadable } from "./user-error.ts";
 
 export interface BuildFlags {
   name?: string;
@@ -25,9 +24,9 @@ export interface BuildFlags {
   directory: string[];
   distribution?: string;
   mode?: Recipe["mode"];
-  kernel?: "cloud" | "generic";
-  boot?: "direct" | "bios" | "uefi" | "both";
-  root?: "ext4" | "ram";
+  kernel?: Recipe["kernel"];
+  boot?: Recipe["boot"];
+  root?: Recipe["root"];
   minimize?: boolean;
   guestAgent: boolean;
 }
@@ -41,7 +40,9 @@ interface Read {
   recipe?: Record<string, unknown>;
 }
 
-const IS_FILE = /\.(ya?ml|json)$|\/|^-$/;
+/** Other words are names of images, also where a folder has that name. */
+const isFile = (what: string) =>
+  /\.(ya?ml|json)$|\/|^-$/.test(what) || statSync(what, { throwIfNoEntry: false })?.isFile() === true;
 
 /** @throws UserError when it is wrong, or the build fails */
 export async function buildImage(
@@ -50,10 +51,10 @@ export async function buildImage(
   print: Print,
 ): Promise<void> {
   const { what, flags } = request;
-  const read: Read = IS_FILE.test(what) || existsSync(what) ? readRecipe(what) : { name: what };
+  const read = readRecipe(what);
   const name = flags.name ?? read.name;
   if (!name) throw new UserError("--name: what is read from the standard input needs a name");
-  const recipe = await withArchives(withFlags(read.recipe, flags), what);
+  const recipe = await withArchives(recipeAsked(read.recipe, flags), what);
   if (read.recipe === undefined && flags.package.length === 0)
     throw new UserError("--package: name at least one package, for example --package nginx-light");
   const client = connectTo(paths);
@@ -128,13 +129,17 @@ const imageStanding =
       : { line: "gets what was built" };
   };
 
-/** What a file says of an image: a recipe, or an Image or ImageBuild that has one. @throws UserError naming file and field */
-function readRecipe(file: string): Read {
+/** @param what a file, which has a recipe, or an Image or ImageBuild with one; or the name of an image. @throws UserError naming file and field */
+export function readRecipe(what: string): Read {
+  return isFile(what) ? readFile(what) : { name: what };
+}
+
+function readFile(file: string): Read {
   let text: string;
   try {
     text = readFileSync(file === "-" ? 0 : file, "utf8");
   } catch (cause) {
-    throw new UserError(`${file}: no such file, or it cannot be read`, { cause });
+    throw unreadable(file, cause);
   }
   const document = parseDocument(text, { uniqueKeys: true });
   const [error] = document.errors;
@@ -170,11 +175,17 @@ function readRecipe(file: string): Read {
 const RECIPE_FIELDS = Object.keys(Recipe.properties);
 
 /** Flags add to the recipe's lists, and replace its words. @throws UserError */
-function withFlags(recipe: Record<string, unknown> = {}, flags: BuildFlags): Record<string, unknown> {
+export function recipeAsked(
+  recipe: Record<string, unknown> = {},
+  flags: BuildFlags,
+): Record<string, unknown> {
   const services = flags.service.map((text) => {
     const at = text.indexOf("=");
-    if (flags.mode === "full" && at < 0) return { name: text };
-    if (at < 1) throw new UserError(`--service: ${JSON.stringify(text)} is not NAME=COMMAND`);
+    if ((flags.mode ?? recipe.mode) === "full" && at < 0) return { name: text };
+    if (at < 1)
+      throw new UserError(
+        `--service: ${JSON.stringify(text)} is not NAME=COMMAND; with mode: full the name alone will do of a unit that a package brings`,
+      );
     return { name: text.slice(0, at), command: text.slice(at + 1) };
   });
   const list = (field: string, more: readonly unknown[]) => {
@@ -235,7 +246,7 @@ export async function cancelBuild(paths: StatePaths, name: string, print: Print)
   const client = connectTo(paths);
   const build = await findBuild(client, name);
   const what = `imagebuild/${build.metadata.name}`;
-  if (isOver(build)) throw new UserError(`${what} is over already: ${build.status?.phase}`);
+  if (isBuildOver(build)) throw new UserError(`${what} is over already: ${build.status?.phase}`);
   await cancel(client, build);
   print(`${what} is being cancelled`);
 }
@@ -255,7 +266,6 @@ export async function printLog(
   try {
     for await (const bytes of client.bytes(path, options.signal)) process.stdout.write(bytes);
   } catch (error) {
-    if (isApiError(error)) throw new UserError(error.message);
     if (!options.signal.aborted) throw error;
   }
 }

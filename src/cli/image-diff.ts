@@ -3,7 +3,6 @@ import type { HttpClient } from "../client/http.ts";
 import { Image, ImageBuild } from "../images/kinds.ts";
 import { comparePackages } from "../images/trust/differences.ts";
 import { compareFiles } from "../images/trust/file-list.ts";
-import { isApiError } from "../resource/errors.ts";
 import { connectTo } from "./connect.ts";
 import type { StatePaths } from "./paths.ts";
 import { table } from "./table.ts";
@@ -18,22 +17,18 @@ interface Side {
 /** An image, or else a build. @throws UserError */
 async function sideOf(client: HttpClient, name: string): Promise<Side> {
   const image = await client.get(Image, { name });
-  const { status } = image ?? (await client.get(ImageBuild, { name })) ?? {};
-  if (!status)
+  const found = image ?? (await client.get(ImageBuild, { name }));
+  if (!found)
     throw new UserError(`there is no image ${name}, nor a build; vireo get images,imagebuilds lists them`);
-  if (!status.packages) throw new UserError(`${name}: was not built from a recipe, or is not built yet`);
+  const { status } = found;
+  if (!status?.packages) throw new UserError(`${name}: was not built from a recipe, or is not built yet`);
   return { path: `/apis/vireo.dev/v1/${image ? "images" : "imagebuilds"}/${name}`, status };
 }
 
-/** @throws UserError */
+/** @throws ApiError */
 async function listOf(client: HttpClient, { path }: Side): Promise<string> {
   const chunks: Buffer[] = [];
-  try {
-    for await (const bytes of client.bytes(`${path}/file?format=files`)) chunks.push(bytes);
-  } catch (error) {
-    if (isApiError(error)) throw new UserError(error.message);
-    throw error;
-  }
+  for await (const bytes of client.bytes(`${path}/file?format=files`)) chunks.push(bytes);
   return Buffer.concat(chunks).toString("utf8");
 }
 

@@ -8,7 +8,7 @@ import { connectTo } from "./connect.ts";
 import { follow, type Standing } from "./operation.ts";
 import type { StatePaths } from "./paths.ts";
 import { type Source, sendFile, withFile } from "./send-file.ts";
-import { UserError } from "./user-error.ts";
+import { UserError, unreadable } from "./user-error.ts";
 
 export interface ImportOptions {
   name: string;
@@ -78,7 +78,7 @@ async function ofFile(
   expected: string | undefined,
 ): Promise<{ bytes: number; sha256: string }> {
   const found = await stat(file).catch((cause: unknown) => {
-    throw new UserError(`${file}: no such file, or it cannot be read`, { cause });
+    throw unreadable(file, cause);
   });
   if (!found.isFile()) throw new UserError(`${file}: is not a file`);
   const sha256 = await sha256Of(file);

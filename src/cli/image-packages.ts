@@ -1,6 +1,5 @@
 /** `vireo image packages`: what there is to build images of, and what comes along with some of it. */
 
-import { isApiError } from "../resource/errors.ts";
 import { isFields } from "../resource/fields.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { connectTo } from "./connect.ts";
@@ -12,13 +11,8 @@ type Print = (line: string) => void;
 const BASE = "/apis/vireo.dev/v1/distributions";
 
 async function ask(paths: StatePaths, distribution: string, path: string): Promise<Record<string, unknown>> {
-  try {
-    const said = await connectTo(paths).request({ method: "GET", path: `${BASE}/${distribution}/${path}` });
-    return isFields(said) ? said : {};
-  } catch (error) {
-    if (isApiError(error)) throw new UserError(error.message);
-    throw error;
-  }
+  const said = await connectTo(paths).request({ method: "GET", path: `${BASE}/${distribution}/${path}` });
+  return isFields(said) ? said : {};
 }
 
 const list = (value: unknown) => (Array.isArray(value) ? value.filter(isFields) : []);

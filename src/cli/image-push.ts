@@ -4,10 +4,10 @@
  * the other in parts, and goes on where it was broken off.
  */
 import type { HttpClient } from "../client/http.ts";
-import { isOver } from "../images/build-reconciler.ts";
 import { Image, ImageBuild } from "../images/kinds.ts";
 import { FORMATS, type Recipe, sameRecipe } from "../images/recipe.ts";
 import { createBuild } from "../images/reconciler.ts";
+import { isBuildOver } from "../images/shared.ts";
 import { isApiError } from "../resource/errors.ts";
 import { connect, connectTo } from "./connect.ts";
 import { locked } from "./image.ts";
@@ -140,7 +140,7 @@ async function buildThere(
   const { items } = await there.list(ImageBuild, { fieldSelector: `spec.image=${name}` });
   const own = items.find(
     (build) =>
-      !isOver(build) &&
+      !isBuildOver(build) &&
       !build.spec.verify &&
       !build.spec.cancelled &&
       sameRecipe(recipe, build.spec.recipe) &&

@@ -1,24 +1,18 @@
 /** `vireo image key`, `check`: whether files come from an installation. Checking needs none. */
 import { readFile } from "node:fs/promises";
 import { checkedFiles, SignatureError } from "../images/trust/signature.ts";
-import { isApiError } from "../resource/errors.ts";
 import { sha256Of } from "../system/digest.ts";
 import { connectTo } from "./connect.ts";
 import type { StatePaths } from "./paths.ts";
-import { UserError } from "./user-error.ts";
+import { UserError, unreadable } from "./user-error.ts";
 
 type Print = (line: string) => void;
 
 /** The public key that the image's signature is checked with, PEM. @throws UserError */
 export async function printKey(paths: StatePaths, name: string, print: Print): Promise<void> {
   const chunks: Buffer[] = [];
-  try {
-    const path = `/apis/vireo.dev/v1/images/${encodeURIComponent(name)}/key`;
-    for await (const bytes of connectTo(paths).bytes(path)) chunks.push(bytes);
-  } catch (error) {
-    if (isApiError(error)) throw new UserError(error.message);
-    throw error;
-  }
+  const path = `/apis/vireo.dev/v1/images/${encodeURIComponent(name)}/key`;
+  for await (const bytes of connectTo(paths).bytes(path)) chunks.push(bytes);
   print(Buffer.concat(chunks).toString("utf8").trimEnd());
 }
 
@@ -30,7 +24,7 @@ export async function checkFiles(
 ): Promise<void> {
   const read = (file: string) =>
     readFile(file, "utf8").catch((cause: unknown) => {
-      throw new UserError(`${file}: no such file, or it cannot be read`, { cause });
+      throw unreadable(file, cause);
     });
   let signed: Map<string, string>;
   try {
@@ -44,7 +38,7 @@ export async function checkFiles(
   const wrong: string[] = [];
   for (const file of files) {
     const digest = await sha256Of(file).catch((cause: unknown) => {
-      throw new UserError(`${file}: no such file, or it cannot be read`, { cause });
+      throw unreadable(file, cause);
     });
     const name = names.get(digest);
     if (name === undefined) wrong.push(file);

@@ -2,13 +2,13 @@
 import { type Command, Option } from "commander";
 import { KERNELS, MODES, PROFILES } from "../images/releases/release.ts";
 import { DISTRIBUTION_NAMES, distributionName } from "../images/releases/releases.ts";
-import { DEFAULT_RELEASE } from "../images/shared.ts";
+import { BOOTS, DEFAULT_RELEASE, ROOTS } from "../images/shared.ts";
 import { SBOM_FORMATS, type SbomFormat } from "../images/trust/sbom.ts";
 import { addAnalyzeVerb } from "./image-analyze-verb.ts";
 import type { BuildFlags } from "./image-build.ts";
 import { addImageTrustVerbs } from "./image-trust-verbs.ts";
 import type { StatePaths } from "./paths.ts";
-import { durationMs } from "./place.ts";
+import { duration, wholeNumber } from "./place.ts";
 import { stopSignal } from "./stop-signal.ts";
 
 const collect = (value: string, list: string[]) => [...list, value];
@@ -53,18 +53,20 @@ export function addImageVerbs(
       ).choices(KERNELS),
     )
     .addOption(
-      new Option("--boot <how>", "with the kernel itself, or by a boot loader for this firmware").choices([
-        "direct",
-        "bios",
-        "uefi",
-        "both",
-      ]),
+      new Option("--boot <how>", "with the kernel itself, or by a boot loader for this firmware").choices(
+        BOOTS,
+      ),
     )
-    .addOption(new Option("--root <where>", "on the disk, or all in memory").choices(["ext4", "ram"]))
+    .addOption(
+      new Option(
+        "--root <where>",
+        "on the disk, written to (ext4) or only read (squashfs, erofs), or all in memory (ram)",
+      ).choices(ROOTS),
+    )
     .option("--minimize", "leave out programs and libraries that nothing needs")
     .option("--no-guest-agent", "without QEMU's guest agent")
     .option("--detach", "do not wait for its end", false)
-    .option("--timeout <time>", "how long to wait for its end", durationMs, 600_000)
+    .addOption(duration("--timeout <time>", "how long to wait for its end", "10m"))
     .action(async (what: string, options: BuildFlags & { timeout: number; detach: boolean }) => {
       const { buildImage } = await import("./image-build.ts");
       const { timeout, detach, ...flags } = options;
@@ -84,7 +86,7 @@ export function addImageVerbs(
     .option("--sha256 <digest>", "what the file must be; needed with a URL")
     .option("--pool <pool>", "the StoragePool that will hold the image")
     .option("--detach", "do not wait for its end", false)
-    .option("--timeout <time>", "how long to wait for its end", durationMs, 3_600_000)
+    .addOption(duration("--timeout <time>", "how long to wait for its end", "1h"))
     .action(
       async (
         name: string,
@@ -108,7 +110,7 @@ export function addImageVerbs(
       "check the signature, build the image again elsewhere, of its packages alone, and compare each of its files",
     )
     .argument("<name>", "name of the Image")
-    .option("--timeout <time>", "how long to wait for its end", durationMs, 600_000)
+    .addOption(duration("--timeout <time>", "how long to wait for its end", "10m"))
     .action(async (name: string, { timeout }: { timeout: number }) => {
       const { verifyImage } = await import("./image-build.ts");
       await verifyImage(paths(), name, { timeoutMs: timeout, signal: stopSignal() }, print);
@@ -131,7 +133,7 @@ export function addImageVerbs(
     .argument("<name>", "name of the Image")
     .requiredOption("--to <kubeconfig>", "of the other installation")
     .option("--pool <pool>", "the StoragePool there that will hold the image")
-    .option("--timeout <time>", "how long to wait for its end", durationMs, 3_600_000)
+    .addOption(duration("--timeout <time>", "how long to wait for its end", "1h"))
     .action(async (name: string, options: { to: string; pool?: string; timeout: number }) => {
       const { pushImage } = await import("./image-push.ts");
       const { to, pool, timeout } = options;
@@ -149,7 +151,7 @@ export function addImageVerbs(
         .default(distributionName(DEFAULT_RELEASE)),
     )
     .option("--section <section>", "only of this section, such as httpd")
-    .option("--limit <count>", "how many are shown", (value) => Number(value), 20)
+    .option("--limit <count>", "how many are shown", wholeNumber(1000), 20)
     .option("--closure", "show what is installed with these packages", false)
     .addOption(new Option("--mode <mode>", "of --closure: of a recipe's mode").choices(MODES).default("slim"))
     .addOption(

@@ -2,7 +2,6 @@
 import { modify } from "../client/client.ts";
 import { Image } from "../images/kinds.ts";
 import { lackingTag, parseReference, versionAt } from "../images/versions/kinds.ts";
-import { isApiError } from "../resource/errors.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { connectTo } from "./connect.ts";
 import type { StatePaths } from "./paths.ts";
@@ -46,15 +45,10 @@ export async function promote(
     throw new UserError(
       tag === undefined ? `image/${name} is not ready yet` : `image/${name} ${lackingTag(image, tag)}`,
     );
-  try {
-    await modify(client, Image, { name }, "object", (now) => {
-      const others = (now.spec.channels ?? []).filter((each) => each.name !== channel);
-      return { ...now, spec: { ...now.spec, channels: [...others, { name: channel, version }] } };
-    });
-  } catch (error) {
-    if (isApiError(error)) throw new UserError(error.message);
-    throw error;
-  }
+  await modify(client, Image, { name }, "object", (now) => {
+    const others = (now.spec.channels ?? []).filter((each) => each.name !== channel);
+    return { ...now, spec: { ...now.spec, channels: [...others, { name: channel, version }] } };
+  });
   print(
     `${name}:${channel} is version ${version} from now on; machines that are there already keep their disks`,
   );

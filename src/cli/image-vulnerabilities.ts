@@ -6,7 +6,7 @@ import { type Report, VulnerabilityError, vulnerabilities } from "../images/trus
 import { builtImage } from "./image.ts";
 import type { StatePaths } from "./paths.ts";
 import { table } from "./table.ts";
-import { UserError } from "./user-error.ts";
+import { UserError, unreadable } from "./user-error.ts";
 
 /** Of a list, as it is or by gzip. @throws UserError */
 function textOf(bytes: Buffer, from: string): string {
@@ -33,7 +33,7 @@ export async function printVulnerabilities(
   const why = whyNotCompared(image);
   if (why) throw new UserError(`image/${name} ${why}`);
   const bytes = await readFile(from).catch((cause: unknown) => {
-    throw new UserError(`${from}: no such file, or it cannot be read`, { cause });
+    throw unreadable(from, cause);
   });
   const text = textOf(bytes, from);
   let report: Report;

@@ -8,7 +8,7 @@ import { Image } from "../images/kinds.ts";
 import type { Recipe } from "../images/recipe.ts";
 import { type SbomFormat, sbom } from "../images/trust/sbom.ts";
 import { lockOf, UNLOCKED, whyNotBuilt } from "../images/trust/standing.ts";
-import { isApiError } from "../resource/errors.ts";
+import { getCondition } from "../resource/object.ts";
 import { connectTo } from "./connect.ts";
 import { missing } from "./missing.ts";
 import type { StatePaths } from "./paths.ts";
@@ -53,14 +53,8 @@ export async function printLock(
   print: (line: string) => void,
 ): Promise<void> {
   const { image, recipe } = await lockedRecipe(paths, name);
-  const { storagePool } = image.spec;
-  const { apiVersion, kind } = image;
-  const manifest = {
-    apiVersion,
-    kind,
-    metadata: { name },
-    spec: { storagePool, recipe },
-  };
+  const { apiVersion, kind, spec } = image;
+  const manifest = { apiVersion, kind, metadata: { name }, spec: { ...spec, recipe } };
   print(stringify(manifest, { lineWidth: 0 }).trimEnd());
 }
 
@@ -89,8 +83,13 @@ export async function exportImage(
   print: (line: string) => void,
 ): Promise<void> {
   const client = connectTo(paths);
-  const { status } = (await client.get(Image, { name })) ?? {};
-  if (!status) throw missing("image", name);
+  const image = await client.get(Image, { name });
+  if (!image) throw missing("image", name);
+  const { status } = image;
+  if (status?.phase !== "Ready")
+    throw new UserError(
+      `image/${name} is not ready: ${getCondition(image.status?.conditions, "Ready")?.message ?? "it is not made yet"}`,
+    );
   const { format, signal } = options;
   const of = format === undefined ? status : status.artifacts?.find((each) => each.format === format);
   const output = options.output ?? of?.file;
@@ -116,9 +115,6 @@ export async function exportImage(
       );
     await rename(part, output ?? name);
     print(`${output}: ${bytes} bytes, sha256 ${sha256}`);
-  } catch (error) {
-    if (isApiError(error)) throw new UserError(error.message);
-    throw error;
   } finally {
     await rm(part, { force: true });
   }

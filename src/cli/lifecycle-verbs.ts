@@ -1,7 +1,7 @@
 /** Verbs that start, stop and pause a machine: their arguments and options. */
 import type { Command } from "commander";
 import type { LifecycleVerb } from "./lifecycle.ts";
-import { durationMs, type PlaceOptions, withPlace } from "./place.ts";
+import { duration, durationMs, type PlaceOptions, withPlace } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -34,7 +34,7 @@ export function addLifecycleVerbs(
     withPlace(command)
       .description(ABOUT[name])
       .argument("<vm>", "vm/web-1")
-      .option("--timeout <time>", "how long to wait for it", durationMs, 300_000)
+      .addOption(duration("--timeout <time>", "how long to wait for it", "5m"))
       .option("--no-wait", "do not wait for it")
       .action(async (machine: string, options: Options) => {
         const { lifecycle } = await import("./lifecycle.ts");

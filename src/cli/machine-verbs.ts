@@ -1,8 +1,8 @@
 /** Verbs on one machine (snapshot, rollback, migrate, insert, …): their arguments and options. */
 import { readFileSync } from "node:fs";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { RollbackOptions } from "./machine-actions.ts";
-import { durationMs, type PlaceOptions, withPlace } from "./place.ts";
+import { duration, type PlaceOptions, wholeNumber, withPlace } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { UserError } from "./user-error.ts";
@@ -16,13 +16,6 @@ interface CloneOptions {
   start: boolean;
 }
 
-function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 1000)
-    throw new InvalidArgumentError("It has to be a whole number from 1 to 1000.");
-  return value;
-}
-
 /** Adds the verbs. */
 export function addMachineVerbs(
   program: Command,
@@ -32,7 +25,7 @@ export function addMachineVerbs(
   const withMachine = (command: Command) =>
     withPlace(command)
       .argument("<vm>", "vm/web-1")
-      .option("--timeout <time>", "how long to wait for its end", durationMs, 600_000);
+      .addOption(duration("--timeout <time>", "how long to wait for its end", "10m"));
   const common = (machine: string, options: Common) => ({
     ...placeOf(options),
     machine,
@@ -77,9 +70,9 @@ export function addMachineVerbs(
       "goes on with the source's memory instead of booting, under its own name and address",
       false,
     )
-    .option("--count <number>", "that many, called NAME-1, NAME-2, …", wholeNumber)
+    .option("--count <number>", "that many, called NAME-1, NAME-2, …", wholeNumber(1000))
     .option("--no-start", "do not start it")
-    .option("--timeout <time>", "how long to wait until it runs", durationMs, 600_000)
+    .addOption(duration("--timeout <time>", "how long to wait until it runs", "10m"))
     .action(async (object: string, options: Common & CloneOptions) => {
       const { clone } = await import("./clone-action.ts");
       const { name, full, instant, count, start, timeout } = options;
@@ -104,7 +97,7 @@ export function addMachineVerbs(
     .argument("<command...>", "the program and its arguments; after --")
     .description("run a program in a machine's guest (by its guest agent); ends with its exit code")
     .option("-i, --stdin", "hand our standard input to it, up to 64 KiB", false)
-    .option("--timeout <time>", "how long it may take", durationMs, 60_000)
+    .addOption(duration("--timeout <time>", "how long it may take", "1m"))
     .action(async (machine: string, command: string[], options: Common & { stdin: boolean }) => {
       const { exec } = await import("./machine-actions.ts");
       const input = options.stdin ? readFileSync(0, "utf8") : undefined;
@@ -144,7 +137,7 @@ export function addMachineVerbs(
       .argument("<vm>", "vm/web-1")
       .option("--drive <name>", "which of its drives, when it has several")
       .option("--force", "also when its guest has locked the drive, as with a paper clip")
-      .option("--timeout <time>", "how long to wait for its guest", durationMs, 60_000);
+      .addOption(duration("--timeout <time>", "how long to wait for its guest", "1m"));
   withDrive(program.command("insert"))
     .argument("<image>", "the Image, a plain file (ISO)")
     .description("put a CD into a machine's drive, instead of what is in it")

@@ -1,5 +1,5 @@
 /** The `vireo` command: parses arguments, calls one function of the verb's file, prints errors. */
-import { Argument, Command, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 import { describeError } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { addConsoleVerbs } from "./console-verbs.ts";
@@ -9,20 +9,13 @@ import { addLifecycleVerbs } from "./lifecycle-verbs.ts";
 import { addMachineVerbs } from "./machine-verbs.ts";
 import { type OidcFlags, withOidc } from "./oidc.ts";
 import { statePaths } from "./paths.ts";
-import { placeFrom } from "./place.ts";
+import { duration, placeFrom, wholeNumber } from "./place.ts";
 import { addPlanVerbs } from "./plan-verbs.ts";
 import { addPowerVerbs } from "./power-verbs.ts";
 import { addResourceVerbs } from "./resource-verbs.ts";
 import { UserError } from "./user-error.ts";
 
 const print = (line: string) => process.stdout.write(`${line}\n`);
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1)
-    throw new InvalidArgumentError("a whole number above 0 is needed");
-  return value;
-}
 
 const collect = (value: string, list: string[]) => [...list, value];
 
@@ -45,21 +38,21 @@ const upCommand = program
   .option(
     "--hosts <n>",
     "development hosts in network namespaces, instead of this machine as the one host",
-    positive,
+    wholeNumber(),
   )
   .option("-f, --file <file>", "manifest to apply; may be given several times", collect, [])
   .option(
     "--port <port>",
     "port of the API server (default: 6443); further control planes take the ones after it",
-    positive,
+    wholeNumber(),
   )
   .option("--store <address>", "etcd://HOST:PORT,…/PREFIX; by default SQLite in the state folder")
   .option(
     "--control-planes <n>",
     "how many control planes to start (default: 1); more than one needs --store",
-    positive,
+    wholeNumber(),
   )
-  .option("--timeout <seconds>", "how long machines may take until they run", positive, 600)
+  .addOption(duration("--timeout <time>", "how long machines may take until they run", "10m"))
   .option("--detach", "end when all machines run instead of showing events", false)
   .action(
     async (
@@ -84,7 +77,7 @@ const upCommand = program
           ...(controlPlanes === undefined ? {} : { controlPlanes }),
           ...(Object.keys(oidc).length === 0 ? {} : { oidc }),
           files,
-          timeoutMs: timeout * 1000,
+          timeoutMs: timeout,
           detach,
         },
         print,
@@ -270,7 +263,8 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 
 /** What to do when nobody listens where the control plane should be. */
 function wayOut(error: unknown): string {
-  const { cause } = error instanceof ApiError ? error : {};
+  let cause = error;
+  while (cause instanceof UserError || cause instanceof ApiError) cause = cause.cause;
   const isRefused = cause instanceof Error && "code" in cause && cause.code === "ECONNREFUSED";
   return isRefused ? "; `vireo doctor` tells what runs, `vireo up` starts what does not" : "";
 }

@@ -1,5 +1,5 @@
 /** Options that verbs share: which control plane, which namespace, how long. */
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { StatePaths } from "./paths.ts";
 import type { Place } from "./resources.ts";
 
@@ -18,6 +18,20 @@ export function durationMs(text: string): number {
     { s: 1000, m: 60_000, h: 3_600_000 }[match[2] === "m" || match[2] === "h" ? match[2] : "s"]
   );
 }
+
+/** @param byDefault as people write it, and as the help shows it */
+export const duration = (flags: string, what: string, byDefault: string): Option =>
+  new Option(flags, what).argParser(durationMs).default(durationMs(byDefault), byDefault);
+
+/** A parser of an option that counts something. */
+export const wholeNumber =
+  (most = Number.MAX_SAFE_INTEGER) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= 1 && value <= most) return value;
+    const range = most === Number.MAX_SAFE_INTEGER ? "above 0" : `from 1 to ${most}`;
+    throw new InvalidArgumentError(`a whole number ${range} is needed`);
+  };
 
 /** For verbs on what is in no namespace. */
 export const withControlPlane = (command: Command): Command =>

@@ -1,7 +1,7 @@
 /** Verbs on the director's plans: their arguments and options. */
 import { type Command, InvalidArgumentError } from "commander";
 import { parseBytes } from "../resource/quantity.ts";
-import { durationMs, type PlaceOptions, withControlPlane, withPlace } from "./place.ts";
+import { duration, type PlaceOptions, wholeNumber, withControlPlane, withPlace } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -25,13 +25,6 @@ function days(text: string): number {
   const value = Number(text);
   if (!(value > 0 && value <= 366))
     throw new InvalidArgumentError("a number above 0, 366 at most, is needed");
-  return value;
-}
-
-function cpus(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1)
-    throw new InvalidArgumentError("a whole number above 0 is needed");
   return value;
 }
 
@@ -70,7 +63,7 @@ export function addPlanVerbs(
     .argument("[plan]", "its name; by default the newest one that moved something and is not undone")
     .option("--dry-run", "only tell what would be moved back, and what cannot be", false)
     .option("--no-wait", "do not wait for its end")
-    .option("--timeout <time>", "how long to wait for its end", durationMs, 1_800_000)
+    .addOption(duration("--timeout <time>", "how long to wait for its end", "30m"))
     .action(async (name: string | undefined, { dryRun, wait, timeout, ...options }: UndoOptions) => {
       const { undoPlan } = await import("./plan-undo.ts");
       const asked = { ...placeOf(options), dryRun, wait, timeoutMs: timeout, signal: stopSignal() };
@@ -102,7 +95,7 @@ export function addPlanVerbs(
     )
     .option("--estate <file>", "the hosts; by default those of the control plane as they are")
     .option("--days <n>", "how long; a shorter trace is repeated", days, 1)
-    .option("--cpus <n>", "CPUs of machines of which the trace does not tell", cpus, 1)
+    .option("--cpus <n>", "CPUs of machines of which the trace does not tell", wholeNumber(), 1)
     .option("--memory <size>", "memory of machines of which the trace does not tell", memory, 2 * 2 ** 30)
     .option("-o, --output <file>", "where the picture is written", "simulation.svg")
     .action(

@@ -1,6 +1,6 @@
 /** `vireo host power`: its arguments and options. */
 import type { Command } from "commander";
-import { durationMs, type PlaceOptions, withControlPlane } from "./place.ts";
+import { duration, type PlaceOptions, withControlPlane } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -24,7 +24,7 @@ export function addPowerVerbs(
   const verb = (name: string) => withControlPlane(power.command(name)).argument("<host>", "host/a");
   const switching = (name: "on" | "off") =>
     verb(name)
-      .option("--timeout <time>", "how long to wait for it", durationMs, 600_000)
+      .addOption(duration("--timeout <time>", "how long to wait for it", "10m"))
       .option("--no-wait", "do not wait for it")
       .action(async (host: string, options: Options) => {
         const { switchPower } = await import("./host-power.ts");

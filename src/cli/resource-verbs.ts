@@ -1,6 +1,6 @@
 /** The verbs on objects of whatever kind (get, apply, delete, edit, wait, events, explain): their arguments and options. */
 import type { Command } from "commander";
-import { durationMs, type PlaceOptions, withPlace } from "./place.ts";
+import { duration, type PlaceOptions, withPlace } from "./place.ts";
 import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 
@@ -63,7 +63,7 @@ export function addResourceVerbs(
     .option("--dry-run", "let the server check it, and change nothing", false)
     .option("--ignore-not-found", "what is not there is no error", false)
     .option("--no-wait", "do not wait until they are gone")
-    .option("--timeout <time>", "how long to wait", durationMs, 300_000)
+    .addOption(duration("--timeout <time>", "how long to wait", "5m"))
     .action(
       async (
         words: string[],
@@ -101,7 +101,7 @@ export function addResourceVerbs(
     .argument("<kind...>", "vm/web-1, vm web-1, or vm (all of them)")
     .requiredOption("--for <goal>", "condition=Ready, jsonpath='{.status.phase}'=Running, create or delete")
     .option("-l, --selector <selector>", "those with these labels")
-    .option("--timeout <time>", "how long to wait", durationMs, 30_000)
+    .addOption(duration("--timeout <time>", "how long to wait", "30s"))
     .action(
       async (
         words: string[],

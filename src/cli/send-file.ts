@@ -72,7 +72,7 @@ export async function sendFile(
     }
   } catch (error) {
     if (signal.aborted) return; // while a part was read
-    if (isApiError(error)) throw new UserError(`${about}: ${error.message}`);
+    if (isApiError(error)) throw new UserError(`${about}: ${error.message}`, { cause: error });
     throw error;
   }
 }

@@ -311,11 +311,7 @@ export async function up(
   step(`hosts      ${record.network ? `all ${record.agents.length} are` : "this machine is"} ready`);
   await apply((kind) => OF_MACHINES.includes(kind));
 
-  const stop = new AbortController();
-  const { running, missing } = await waitForMachines(client, step, {
-    timeoutMs,
-    signal: stop.signal,
-  });
+  const { running, missing } = await waitForMachines(client, step, timeoutMs);
   if (running.length > 0) print(`\n${await showTable(client, running)}\n`);
   for (const line of missing) step(`MISSING    ${line}`);
   step(`done. export KUBECONFIG=${paths.kubeconfig}; kubectl get vm; \`vireo down\` removes everything`);

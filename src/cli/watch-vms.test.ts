@@ -32,10 +32,7 @@ async function machine(name: string, image: string, runs: boolean): Promise<void
   await client.updateStatus(Instance, { ...made, status: { phase: "Running" } });
 }
 const wait = async (timeoutMs: number) => {
-  const outcome = await waitForMachines(plane.client, () => {}, {
-    timeoutMs,
-    signal: new AbortController().signal,
-  });
+  const outcome = await waitForMachines(plane.client, () => {}, timeoutMs);
   return { ...outcome, running: outcome.running.map(({ metadata }) => metadata.name) };
 };
 

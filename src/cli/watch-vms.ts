@@ -36,7 +36,7 @@ export interface Outcome {
 export async function waitForMachines(
   client: Client,
   print: (line: string) => void,
-  options: { timeoutMs: number; signal: AbortSignal },
+  timeoutMs: number,
 ): Promise<Outcome> {
   const said = new Map<string, string>();
   const say = (what: string, text: string) => {
@@ -44,9 +44,8 @@ export async function waitForMachines(
     said.set(what, text);
     print(`${what}  ${text}`);
   };
-  const deadline = Date.now() + options.timeoutMs;
+  const deadline = Date.now() + timeoutMs;
   for (;;) {
-    options.signal.throwIfAborted();
     const [images, instances, vms] = await Promise.all([
       client.list(Image),
       client.list(Instance),
@@ -76,7 +75,7 @@ export async function waitForMachines(
           ...failed.map((image) => `image/${image.metadata.name}: ${describeImage(image)}`),
           ...missing.map(
             (vm) =>
-              `vm/${vm.metadata.name}: ${describeMachine(vm)}${late ? ` (after ${Math.round(options.timeoutMs / 1000)} s)` : ""}`,
+              `vm/${vm.metadata.name}: ${describeMachine(vm)}${late ? ` (after ${Math.round(timeoutMs / 1000)} s)` : ""}`,
           ),
         ],
       };

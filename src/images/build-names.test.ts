@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { openControlPlane } from "../compute/testing/control-plane.ts";
 import { ImageBuild } from "./kinds.ts";
-import { buildName, createBuild } from "./reconciler.ts";
+import { createBuild } from "./reconciler.ts";
+import { buildName } from "./shared.ts";
 
 const RECIPE = { distribution: "debian", release: "bookworm", packages: ["busybox-static"] } as const;
 
@@ -22,4 +23,11 @@ it("a name that a build of another image has is passed over", async () => {
   await plane.client.create(ImageBuild, { metadata: { name: "web-1" }, spec: { image: "shop", recipe } });
   expect((await createBuild(plane.client, "web", { recipe })).metadata.name).toBe("web-2");
   expect((await createBuild(plane.client, "web", { recipe })).metadata.name).toBe("web-3");
+});
+
+it("a name with a day and a time, as earlier versions of the page gave it, does not spoil the numbers", async () => {
+  const recipe = { ...RECIPE, packages: [...RECIPE.packages] };
+  const metadata = { name: "web-20261130-150720" };
+  await plane.client.create(ImageBuild, { metadata, spec: { image: "web", recipe } });
+  expect((await createBuild(plane.client, "web", { recipe })).metadata.name).toBe("web-1");
 });

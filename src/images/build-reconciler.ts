@@ -30,6 +30,7 @@ import { LOOK_MS } from "./import/parts.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { prunePackages } from "./packages/prune.ts";
 import { sameRecipe } from "./recipe.ts";
+import { isBuildOver } from "./shared.ts";
 import type { Signer } from "./trust/signature.ts";
 import { verifyImage } from "./verify.ts";
 
@@ -45,9 +46,6 @@ export interface BuildContext {
 }
 
 type Status = NonNullable<ImageBuild["status"]>;
-
-export const isOver = ({ status }: ImageBuild) =>
-  status?.phase === "Succeeded" || status?.phase === "Failed" || status?.phase === "Cancelled";
 
 export async function runBuildReconciler(context: BuildContext): Promise<void> {
   const { client, clock, log, signal } = context;
@@ -74,7 +72,7 @@ export async function runBuildReconciler(context: BuildContext): Promise<void> {
   builds.onChange((name, build, old) => {
     if (!build || build.metadata.deletionTimestamp || build.spec.cancelled) running.get(name)?.abort();
     if (!build && old) void forget(context, old);
-    if (build && !isOver(build)) controller.enqueue(name);
+    if (build && !isBuildOver(build)) controller.enqueue(name);
   });
   // Not waited for: the folder of a pool may hang.
   void removeLost(context).catch((error: unknown) => log.warn("builds.logs", { error }));
@@ -105,11 +103,11 @@ async function reconcile(
 ): Promise<{ requeueAfterMs: number } | undefined> {
   const { client, clock, log, cache } = context;
   const build = await client.get(ImageBuild, { name });
-  if (!build || build.metadata.deletionTimestamp || isOver(build)) return undefined;
+  if (!build || build.metadata.deletionTimestamp || isBuildOver(build)) return undefined;
   const about = { kind: "ImageBuild", name };
   const write = (change: (now: Status) => Status) =>
     modify(client, ImageBuild, { name }, "status", (now) =>
-      now.metadata.uid !== build.metadata.uid || isOver(now)
+      now.metadata.uid !== build.metadata.uid || isBuildOver(now)
         ? undefined
         : { ...now, status: change(now.status ?? {}) },
     );

@@ -11,15 +11,13 @@ export interface InspectedImage {
   sha256: string;
 }
 
-export class ImageError extends Error {}
-
 /**
  * `file` is a name in `folder`, the pool's images/.
- * @throws ImageError naming the file and what would fix it
+ * @throws Error naming the file and what would fix it
  */
 export async function inspectImage(folder: string, file: string): Promise<InspectedImage> {
   const path = join(folder, file);
-  const wrong = (what: string) => new ImageError(`${file}: ${what}`);
+  const wrong = (what: string) => new Error(`${file}: ${what}`);
   const entry = await lstat(path).catch(() => undefined);
   if (!entry) throw wrong(`there is no such file in ${folder}; copy it there first`);
   if (entry.isSymbolicLink() && !(await realpath(path)).startsWith(`${await realpath(folder)}${sep}`))

@@ -172,9 +172,6 @@ export const Image = defineKind({
 });
 export type Image = ObjectOf<typeof Image>;
 
-/** The label of builds: which image they are of. */
-export const IMAGE_LABEL = "vireo.dev/image";
-
 const ANOTHER = "cannot be changed; make another build";
 
 export const ImageBuild = defineKind({

@@ -5,7 +5,7 @@ import { AS_SET, keyedBy, Name, Words } from "../resource/kind.ts";
 import { Archive, Branding, Mirror, Repository, User } from "./recipe-parts.ts";
 import { KERNELS, MODES, PROFILES } from "./releases/release.ts";
 import { DISTRIBUTIONS, RELEASE_NAMES } from "./releases/releases.ts";
-import { DEFAULT_RELEASE } from "./shared.ts";
+import { BOOTS, DEFAULT_RELEASE, ROOTS } from "./shared.ts";
 
 const PACKAGE_NAME = "^[A-Za-z0-9][A-Za-z0-9+._-]+$";
 
@@ -44,8 +44,6 @@ export const FORMATS = [
 export type Format = (typeof FORMATS)[number];
 /** What lies beside every image, too: lists of its packages, and where it comes from. */
 export const ARTIFACTS = [...FORMATS, "spdx", "cyclonedx", "files", "provenance", "signature"] as const;
-
-export const ROOTS = ["ext4", "squashfs", "erofs", "ram"] as const;
 
 export const Recipe = Type.Object(
   {
@@ -163,7 +161,7 @@ export const Recipe = Type.Object(
       }),
     ),
     boot: Type.Optional(
-      Words(["direct", "bios", "uefi", "both"], {
+      Words(BOOTS, {
         description:
           "direct (default): the machine is started with the kernel itself. Otherwise the disk has a boot loader, for the firmware that is named.",
       }),

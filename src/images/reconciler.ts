@@ -14,13 +14,14 @@ import { isApiError } from "../resource/errors.ts";
 import { API_VERSION } from "../resource/kind.ts";
 import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
-import { imagesFolder, isOver } from "./build-reconciler.ts";
+import { imagesFolder } from "./build-reconciler.ts";
 import { runDistributionReconciler } from "./distribution-reconciler.ts";
 import { inTurn } from "./garbage/lock.ts";
 import { inspectImage } from "./inspect.ts";
-import { IMAGE_LABEL, Image, ImageBuild } from "./kinds.ts";
+import { Image, ImageBuild } from "./kinds.ts";
 import { rebuildInMs } from "./rebuild.ts";
 import { sameRecipe } from "./recipe.ts";
+import { buildName, buildNumber, isBuildOver, nextNumber } from "./shared.ts";
 import { comparePackages, toldChanges } from "./trust/differences.ts";
 import { withVersion } from "./versions/kinds.ts";
 
@@ -155,7 +156,7 @@ async function reconcile(
     ({ spec }) => sameRecipe(recipe, spec.recipe) && spec.storagePool === storagePool,
   );
   for (const build of builds)
-    if (isOfImage(build, image) && !ours.includes(build) && !isOver(build)) await cancel(client, build);
+    if (isOfImage(build, image) && !ours.includes(build) && !isBuildOver(build)) await cancel(client, build);
   const best = ours.find(({ status }) => status?.phase === "Succeeded");
   await keepNewest(
     client,
@@ -194,7 +195,7 @@ async function reconcile(
   // Of before there were ImageBuilds, or whose builds were deleted.
   if (phase === "Ready" && settled) return undefined;
   const [newest] = ours;
-  if (newest && !isOver(newest)) {
+  if (newest && !isBuildOver(newest)) {
     await working(newest.status?.message ?? "waits for the builds before it", newest.metadata.name);
     return undefined;
   }
@@ -238,7 +239,9 @@ async function forgetBuilds(
 
 /** Of those that are over the older ones go, verifications too. @returns those that are left */
 async function keepNewest(client: Client, builds: readonly ImageBuild[]): Promise<ImageBuild[]> {
-  const over = builds.filter((build) => isOver(build) && !build.metadata.deletionTimestamp).sort(newestFirst);
+  const over = builds
+    .filter((build) => isBuildOver(build) && !build.metadata.deletionTimestamp)
+    .sort(newestFirst);
   for (const build of over.slice(HISTORY)) await remove(client, build);
   return over.slice(0, HISTORY);
 }
@@ -262,23 +265,13 @@ const cancel = (client: Client, { metadata: { name } }: ImageBuild) =>
     now.spec.cancelled ? undefined : { ...now, spec: { ...now.spec, cancelled: true } },
   );
 
-/** The number at the end of a build's name. */
-const numberOf = ({ metadata }: ImageBuild) => Number(/-(\d+)$/.exec(metadata.name)?.[1] ?? 0);
-
 const newestFirst = (a: ImageBuild, b: ImageBuild) => {
   const [first, second] = [a.metadata.creationTimestamp ?? "", b.metadata.creationTimestamp ?? ""];
-  return first === second ? numberOf(b) - numberOf(a) : first < second ? 1 : -1;
+  return first === second ? buildNumber(b) - buildNumber(a) : first < second ? 1 : -1;
 };
 
 /** How many names that others have taken are passed over. */
 const TAKEN = 20;
-const LONGEST_NAME = 63;
-
-/** web-1, web-2, …; of a long name its beginning. */
-export function buildName(image: string, number: number): string {
-  const end = `-${number}`;
-  return `${image.slice(0, LONGEST_NAME - end.length).replace(/[.-]+$/, "")}${end}`;
-}
 
 /**
  * Makes the next build of an image. A name that something else has, a build of another image, say, is passed over.
@@ -291,8 +284,7 @@ export async function createBuild(
   owner?: Image,
 ): Promise<ImageBuild> {
   const { items } = await client.list(ImageBuild, { fieldSelector: `spec.image=${image}` });
-  const first = items.reduce((last, build) => Math.max(last, numberOf(build)), 0) + 1;
-  const labels = { [IMAGE_LABEL]: image };
+  const first = nextNumber(items);
   const ownerReferences = owner && [
     {
       apiVersion: API_VERSION,
@@ -304,7 +296,7 @@ export async function createBuild(
   ];
   for (let number = first; ; number++) {
     const name = buildName(image, number);
-    const metadata = { name, labels, ...(ownerReferences ? { ownerReferences } : {}) };
+    const metadata = { name, ...(ownerReferences ? { ownerReferences } : {}) };
     try {
       return await client.create(ImageBuild, { metadata, spec: { ...spec, image } });
     } catch (error) {

@@ -20,10 +20,11 @@ import type { Client } from "../client/client.ts";
 import { ApiError } from "../resource/errors.ts";
 import { archiveUpload } from "./archives/upload.ts";
 import { logFile } from "./build-log.ts";
-import { imagesFolder, isOver } from "./build-reconciler.ts";
+import { imagesFolder } from "./build-reconciler.ts";
 import { giveFile, imageOf } from "./files.ts";
 import { uploadSubresource } from "./import/upload.ts";
 import { Image, ImageBuild } from "./kinds.ts";
+import { isBuildOver } from "./shared.ts";
 import type { Signer } from "./trust/signature.ts";
 
 export interface SubresourceOptions {
@@ -90,7 +91,7 @@ async function buildLog(call: Call, { client }: SubresourceOptions): Promise<voi
           .split("\n")
           .slice(-lines - 1)
           .join("\n");
-  if (!flag(exchange.query.get("follow")) || isOver(build)) {
+  if (!flag(exchange.query.get("follow")) || isBuildOver(build)) {
     if (text === "" && build.status?.startedTime)
       throw new ApiError(
         "NotFound",
@@ -110,7 +111,7 @@ async function buildLog(call: Call, { client }: SubresourceOptions): Promise<voi
     let at = Buffer.byteLength(text);
     while (!exchange.over.aborted && !response.destroyed) {
       // Asked before the file is read: what was said last is there when it is over.
-      const over = await get().then(isOver, () => true);
+      const over = await get().then(isBuildOver, () => true);
       at = await copyFrom(file, at, (bytes) => void response.write(bytes));
       if (over) break;
       await wait(POLL_MS);

@@ -1,7 +1,7 @@
 /**
  * CD drives, and in which order a machine's firmware looks for something to start.
  *
- * Drives are there from a run's start to its end; what is in them comes and goes while it runs (agent/cds.ts). A medium is an Image whose file is a plain one
+ * Drives are there from a run's start to its end; what is in them comes and goes while it runs (agent/disks/cds.ts). A medium is an Image whose file is a plain one
  * (an ISO), read by as many machines as want it, and written by none.
  */
 

@@ -1,7 +1,7 @@
 /**
  * What of a machine changes while it runs.
  *
- *   VirtualMachine.spec ─(plan.ts: what can go to the run)─► Instance.spec ─(its agent, agent/changes.ts)─► QEMU ─► Instance.status.has
+ *   VirtualMachine.spec ─(plan.ts: what can go to the run)─► Instance.spec ─(its agent, agent/runs/changes.ts)─► QEMU ─► Instance.status.has
  *         └─ what cannot, or has not yet ─► VirtualMachine.status.pendingChanges, with why; the next start has it all
  *
  * Disks and networks have a *port* each, by which the guest finds them: given by the VM reconciler, kept in the machine's status. A run begins with

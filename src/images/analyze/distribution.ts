@@ -1,6 +1,6 @@
 /** Needs become packages: the paths of each are looked up in what the distribution's packages have. */
 import type { Contents } from "../packages/contents.ts";
-import { ARCHITECTURE, type Confidence, type Need, surer } from "./needs.ts";
+import { ARCHITECTURE, CONFIDENCES, type Confidence, type Need, surer } from "./needs.ts";
 
 export interface Evidence {
   file: string;
@@ -90,7 +90,7 @@ export async function findPackages(contents: Contents, needs: readonly Need[]): 
 /** A file that a run opened: busybox has programs alone. */
 const isData = ({ how, path }: Evidence) => how === "opened" && !/^(?:usr\/)?s?bin\//.test(path);
 
-const bySureness = ({ confidence }: Evidence) => ["certain", "likely", "possible"].indexOf(confidence);
+const bySureness = ({ confidence }: Evidence) => CONFIDENCES.indexOf(confidence);
 
 interface Place {
   path: string;

@@ -1,6 +1,6 @@
 /** What Python files import, without running Python: strings and comments are taken out, then lines read with the blocks that they stand in. Pure. */
 import type { LanguageVersions } from "../releases/release.ts";
-import type { Confidence, Need } from "./needs.ts";
+import { CONFIDENCES, type Confidence, type Need } from "./needs.ts";
 
 /** Of Debian's Python: no file has them (sys.builtin_module_names). */
 const BUILT_IN = new Set(
@@ -104,8 +104,7 @@ export function importsOf(source: string): Import[] {
   return found;
 }
 
-const weight = (confidence: Confidence | "never") =>
-  ["certain", "likely", "possible", "never"].indexOf(confidence);
+const weight = (confidence: Confidence | "never") => [...CONFIDENCES, "never"].indexOf(confidence);
 
 function blockOf(line: string, isForgiving: () => boolean): Open["confidence"] | undefined {
   if (/^\s*try\s*:/.test(line)) return isForgiving() ? "possible" : "certain";

@@ -7,9 +7,10 @@ import type { Call } from "../../api/resource-reads.ts";
 import type { Subresource } from "../../api/subresource.ts";
 import type { Client } from "../../client/client.ts";
 import { ApiError } from "../../resource/errors.ts";
-import { imagesFolder, isOver } from "../build-reconciler.ts";
+import { imagesFolder } from "../build-reconciler.ts";
 import { takeParts } from "../import/parts.ts";
 import { ImageBuild } from "../kinds.ts";
+import { isBuildOver } from "../shared.ts";
 import { archivesFolder, receivedOf, receivePart } from "./store.ts";
 
 export function archiveUpload(client: Client): Subresource {
@@ -45,7 +46,7 @@ async function upload(call: Call, client: Client, busy: Set<string>): Promise<vo
     field: "recipe.archives",
     folder: images,
     received: () => receivedOf(folder, archive, build),
-    closed: isOver(build) ? "is over; make another build" : undefined,
+    closed: isBuildOver(build) ? "is over; make another build" : undefined,
     write: (offset, part) => receivePart(folder, archive, build, offset, part),
   });
 }

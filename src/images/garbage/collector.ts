@@ -6,6 +6,7 @@
  * It takes nothing on trust: each pass reads the store and the disks anew, and what it cannot see or read ends it. Only files that builds and imports have made
  * are looked at. Images' files get their names and lose them one at a time (the lock), so nothing becomes an image's while it is being removed.
  */
+
 import { join } from "node:path";
 import { modify } from "../../client/client.ts";
 import { Instance, VirtualMachine } from "../../compute/kinds.ts";
@@ -14,9 +15,9 @@ import { EventRecorder } from "../../reconcile/events.ts";
 import type { Kind } from "../../resource/kind.ts";
 import type { Resource } from "../../resource/object.ts";
 import { removeUnnamed } from "../archives/store.ts";
-import { isOver } from "../build-reconciler.ts";
 import { Image, ImageBuild } from "../kinds.ts";
 import type { ImageContext } from "../reconciler.ts";
+import { isBuildOver } from "../shared.ts";
 import { keptVersions, parseReference } from "../versions/kinds.ts";
 import { inTurn } from "./lock.ts";
 import { type Made, madeIn, removeMade } from "./removal.ts";
@@ -149,7 +150,7 @@ export class ImageCollector {
   /** Those whose recipes' archives are needed: builds that are over need none any more. */
   async #named(): Promise<(Image | ImageBuild)[] | undefined> {
     const seen = await this.#library();
-    return seen && [...seen.images, ...seen.builds.filter((build) => !isOver(build))];
+    return seen && [...seen.images, ...seen.builds.filter((build) => !isBuildOver(build))];
   }
 
   async #all<T extends Resource>(kind: Kind<T>): Promise<T[] | undefined> {
@@ -193,7 +194,7 @@ export class ImageCollector {
         // As it is now, and nothing becomes an image's file meanwhile.
         const seen = await this.#library();
         // What is being built may turn out to be just this.
-        if (!made || !seen || seen.builds.some((build) => !isOver(build))) return;
+        if (!made || !seen || seen.builds.some((build) => !isBuildOver(build))) return;
         const wanted = wantedFiles(seen);
         if (signal.aborted || made.files.some((file) => wanted.has(file))) return;
         // A build that says it made them would be taken for one that can be used.

@@ -1,12 +1,10 @@
 /** What the server can do with a distribution, by the conditions of its Distribution; what is not known yet counts as possible. Pure. */
-import { desktopOf, withoutDesktop } from "../../../src/images/releases/release.ts";
+import { desktopOf, MODES, withoutDesktop } from "../../../src/images/releases/release.ts";
 import { findRelease } from "../../../src/images/releases/releases.ts";
 import { type Ability, BUILDABLE } from "../../../src/images/shared.ts";
 import { conditionOf } from "../data/derive.ts";
 import type { Distribution } from "../data/kinds.ts";
 import type { Draft } from "./draft.ts";
-
-export const MODES = Object.keys(BUILDABLE) as Draft["mode"][]; // as shared.ts writes them
 
 /** In words of the server, as a sentence. */
 export function lackOf(distribution: Distribution, ability: Ability): string | undefined {

@@ -1,9 +1,11 @@
 /** Builds of images: how far they are, what came of them, and their logs. */
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
+import { errorFromAnswer } from "../../../src/client/answers.ts";
+import { buildName, isBuildOver, nextNumber } from "../../../src/images/shared.ts";
 import { Action, Ago, Badge, duration, Running } from "../../ui/basics.tsx";
 import { tell } from "../../ui/toasts.tsx";
-import { patch } from "../data/actions.ts";
+import { create, patch } from "../data/actions.ts";
 import { messageOf } from "../data/api.ts";
 import { toneOf } from "../data/derive.ts";
 import { type ImageBuild, objectPath } from "../data/kinds.ts";
@@ -14,8 +16,17 @@ import { archiveUpload, receivedBytes, stopSending } from "./upload.ts";
 
 export const began = ({ metadata, status }: ImageBuild) =>
   status?.startedTime ?? metadata.creationTimestamp ?? "";
-export const isBuildOver = ({ status }: ImageBuild): boolean =>
-  ["Succeeded", "Failed", "Cancelled"].includes(status?.phase ?? "");
+
+/** The next one. @param builds all of the image @param storagePool where the image is, if it is anywhere */
+export const createBuild = async (
+  builds: readonly ImageBuild[],
+  { storagePool, ...spec }: Omit<ImageBuild["spec"], "storagePool"> & { storagePool: string | undefined },
+): Promise<string> => {
+  const name = buildName(spec.image, nextNumber(builds));
+  const pool = storagePool === undefined ? {} : { storagePool };
+  await create("imagebuilds", "ImageBuild", { metadata: { name }, spec: { ...spec, ...pool } });
+  return name;
+};
 
 const archivesOf = ({ metadata, spec }: ImageBuild) =>
   (spec.recipe.archives ?? []).map((archive) => ({
@@ -153,7 +164,7 @@ function Log({ build }: { build: ImageBuild }) {
         signal: stop.signal,
         credentials: "same-origin",
       });
-      if (!answer.ok || !answer.body) throw new Error(`The log is not here (${answer.status}).`);
+      if (!answer.ok || !answer.body) throw errorFromAnswer(answer.status, await answer.text());
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
         const { done, value } = await reader.read();

@@ -1,8 +1,9 @@
 /** What the image is for, and how it boots: profiles, each choice by itself, and the formats that it is given in besides. */
+import { MODES } from "../../../src/images/releases/release.ts";
 import { kernelOf } from "../../../src/images/shared.ts";
 import { Field } from "../../ui/field.tsx";
 import type { Distribution } from "../data/kinds.ts";
-import { inMode, MODES, whyNotMode, whyNotProfile } from "./abilities.ts";
+import { inMode, whyNotMode, whyNotProfile } from "./abilities.ts";
 import { type Draft, isOfProfile, PROFILES } from "./draft.ts";
 
 const ABOUT: Readonly<Record<Draft["mode"], string>> = {

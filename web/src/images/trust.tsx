@@ -1,5 +1,6 @@
 /** Whether an image can be trusted: its signature, whether it is what its packages make, whether a file is one of it, and what is known against its packages. */
 import { useState } from "react";
+import { isBuildOver } from "../../../src/images/shared.ts";
 import {
   describeReport,
   installedOf,
@@ -12,15 +13,13 @@ import {
   whyNotCompared,
 } from "../../../src/images/trust/standing.ts";
 import type { Report } from "../../../src/images/trust/vulnerabilities.ts";
-import { nameOfNow } from "../../../src/resource/name-of-now.ts";
 import { Action, size } from "../../ui/basics.tsx";
 import { Field } from "../../ui/field.tsx";
 import { tell } from "../../ui/toasts.tsx";
-import { create } from "../data/actions.ts";
 import { messageOf } from "../data/api.ts";
 import { type Image, type ImageBuild, objectPath } from "../data/kinds.ts";
 import { useRights } from "../data/rights.ts";
-import { isBuildOver } from "./builds.tsx";
+import { createBuild } from "./builds.tsx";
 import type { Recipe } from "./draft.ts";
 import { digestOf } from "./upload.ts";
 
@@ -78,9 +77,8 @@ export function Trust({ image, builds }: { image: Image; builds: readonly ImageB
               whyNot={whyNotCheck}
               onPress={() =>
                 void tell(
-                  create("imagebuilds", "ImageBuild", {
-                    metadata: { name: nameOfNow(metadata.name) },
-                    spec: { image: metadata.name, storagePool, recipe: { ...recipe, lock }, verify: true },
+                  createBuild(builds, {
+                    ...{ image: metadata.name, storagePool, recipe: { ...recipe, lock }, verify: true },
                   }),
                   `${metadata.name} is being checked: it is built again of its packages, and each file compared`,
                 )

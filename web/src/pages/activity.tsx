@@ -1,5 +1,7 @@
 /** All that runs, and what came of what ran: moves, snapshots, rollbacks, builds of images. */
+
 import { useMemo } from "react";
+import { isBuildOver } from "../../../src/images/shared.ts";
 import { Ago, Badge, duration, Running, size } from "../../ui/basics.tsx";
 import { Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
@@ -9,7 +11,7 @@ import { isOver, toneOf } from "../data/derive.ts";
 import type { ImageBuild, Migration, Rollback, Snapshot } from "../data/kinds.ts";
 import { isHidden, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
-import { BuildProgress, isBuildOver } from "../images/builds.tsx";
+import { BuildProgress } from "../images/builds.tsx";
 import { Link } from "../router.tsx";
 import { EventTable } from "./events.tsx";
 

@@ -1,17 +1,17 @@
 /** One image: how it stands, its builds with their log, what is in it, and its files to download. */
 import { type ReactNode, useState } from "react";
-import { nameOfNow } from "../../../src/resource/name-of-now.ts";
+import { isBuildOver } from "../../../src/images/shared.ts";
 import { Action, Badge, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { tell } from "../../ui/toasts.tsx";
 import type { PageProps } from "../app.tsx";
-import { create, remove } from "../data/actions.ts";
+import { remove } from "../data/actions.ts";
 import { toneOf } from "../data/derive.ts";
 import { type ImageBuild, type Image as ImageKind, objectPath } from "../data/kinds.ts";
 import { useLive, useOne } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
-import { Builds, began, isBuildOver } from "../images/builds.tsx";
+import { Builds, began, createBuild } from "../images/builds.tsx";
 import { Sending } from "../images/sending.tsx";
 import { Trust } from "../images/trust.tsx";
 import { imageUpload } from "../images/upload.ts";
@@ -83,10 +83,7 @@ function Found({
             <Action
               onPress={() =>
                 void tell(
-                  create("imagebuilds", "ImageBuild", {
-                    metadata: { name: nameOfNow(name) },
-                    spec: { image: name, recipe },
-                  }),
+                  createBuild(builds, { image: name, recipe, storagePool: image?.spec.storagePool }),
                   `${name} is being built`,
                 )
               }

@@ -1,4 +1,5 @@
 /** Images: what machines are made from. */
+import { isBuildOver } from "../../../src/images/shared.ts";
 import { Action, Badge, size } from "../../ui/basics.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
 import { DataTable, type TableColumn } from "../../ui/table.tsx";
@@ -6,7 +7,7 @@ import { toneOf } from "../data/derive.ts";
 import type { Image } from "../data/kinds.ts";
 import { isHidden, useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
-import { BuildProgress, isBuildOver } from "../images/builds.tsx";
+import { BuildProgress } from "../images/builds.tsx";
 import { Link, navigate } from "../router.tsx";
 
 const sourceOf = ({ spec }: Image) =>

@@ -1,17 +1,16 @@
 /** The JeOS studio: of a distribution packages are picked, what comes along and what it weighs is told at once, and an image is built of them. */
 import { type FormEvent, Suspense, useState } from "react";
-import { nameOfNow } from "../../../src/resource/name-of-now.ts";
 import { Action } from "../../ui/basics.tsx";
 import { Field } from "../../ui/field.tsx";
 import { Loading, Ready } from "../../ui/states.tsx";
 import { page } from "../caught.tsx";
-import { create } from "../data/actions.ts";
 import { isApiError, messageOf } from "../data/api.ts";
-import type { Distribution } from "../data/kinds.ts";
+import type { Distribution, Image, ImageBuild } from "../data/kinds.ts";
 import { useLive } from "../data/live.ts";
 import { useRights } from "../data/rights.ts";
 import { lackOf, titleOf, whyNotMode } from "../images/abilities.ts";
 import { Archives, whyNotSent } from "../images/archives.tsx";
+import { createBuild } from "../images/builds.tsx";
 import { Chosen } from "../images/chosen.tsx";
 import { type Draft, draftOf, EMPTY, recipeOf } from "../images/draft.ts";
 import { useClosure } from "../images/picker.ts";
@@ -26,16 +25,18 @@ const RecipeText = page(() => import("../images/recipe-text.tsx"));
 export default function Studio() {
   const distributions = useLive("distributions");
   const images = useLive("images");
+  const builds = useLive("imagebuilds");
   const [from] = useParam("from");
   const image = images.items.get(from);
   const begin = image?.spec.recipe ? draftOf(from, image.spec.recipe) : EMPTY;
   return (
-    <Ready of={[distributions, images]} what="what images are built of">
+    <Ready of={[distributions, images, builds]} what="what images are built of">
       {() => (
         <Form
           key={from}
           distributions={distributions.list}
-          names={new Set(images.items.keys())}
+          images={images.items}
+          builds={builds.list}
           begin={begin}
         />
       )}
@@ -45,11 +46,13 @@ export default function Studio() {
 
 function Form({
   distributions,
-  names,
+  images,
+  builds,
   begin,
 }: {
   distributions: readonly Distribution[];
-  names: ReadonlySet<string>;
+  images: ReadonlyMap<string, Image>;
+  builds: readonly ImageBuild[];
   begin: Draft;
 }) {
   const [draft, setDraft] = useState(begin);
@@ -90,11 +93,10 @@ function Form({
     if (whyNot) return;
     setSent({ busy: true });
     try {
-      const build = nameOfNow(draft.name);
-      await create("imagebuilds", "ImageBuild", {
-        metadata: { name: build },
-        spec: { image: draft.name, recipe: recipeOf(draft) },
-      });
+      const build = await createBuild(
+        builds.filter(({ spec }) => spec.image === draft.name),
+        { image: draft.name, recipe: recipeOf(draft), storagePool: images.get(draft.name)?.spec.storagePool },
+      );
       for (const { from, sha256 } of draft.archives)
         if (from && sha256) void sendFile(archiveUpload(build, sha256), from);
       navigate(`/images/${draft.name}`);
@@ -122,7 +124,7 @@ function Form({
                 id="image-name"
                 label="Name"
                 hint={
-                  names.has(draft.name)
+                  images.has(draft.name)
                     ? "There is one of this name: it gets what is built; machines of it stay as they are."
                     : undefined
                 }

@@ -54,7 +54,7 @@ export interface HostEnvironment {
   devices(instance: Instance): Promise<Pick<Prepared, "disks" | "cds" | "nics">>;
   /** Takes the tap of an interface away that the machine has no more. */
   releaseInterface(instance: Instance, mac: string): Promise<void>;
-  /** Takes the taps away, copies of disks that were not accepted, and ends what is still being made. Disks stay: they belong to the machine, not to this run of it. */
+  /** Takes the taps away, copies of disks of a target that never was the machine, and ends what is still being made. Disks stay: they belong to the machine, not to this run of it. */
   release(instance: Instance): Promise<void>;
   /** What goes along when it moves without shared storage. @throws PrepareError, LayersError; ApiError when the control plane does not answer */
   volumes(instance: Instance): Promise<ToCopy>;

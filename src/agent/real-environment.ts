@@ -21,10 +21,10 @@ import {
   apart,
   copiesBesides,
   describeVolumes,
-  discardCopies,
   makeCopies,
   type Pools,
   refuseCopies,
+  settleCopies,
 } from "./disks/volume-copies.ts";
 import { dumpsOf, imagesFolder, layersOf, userOf } from "./disks/volume-places.ts";
 import type { SavedMachine } from "./disks/volumes.ts";
@@ -227,7 +227,7 @@ export class RealEnvironment implements HostEnvironment {
     if (!instance.spec.source && !instance.spec.copyDisks) return;
     const pool = await this.#o.client.get(StoragePool, { name: instance.spec.storagePool });
     if (pool && instance.spec.source) await stopMaking(pool, instance, this.#copies);
-    if (pool && instance.spec.copyDisks) await discardCopies(pool, instance);
+    if (pool && instance.spec.copyDisks) await settleCopies(pool, instance);
   }
 
   /** @throws PrepareError; ApiError */

@@ -2,7 +2,7 @@
  * A machine's disks on a host that it moves to, where the storage pool is not shared: empty ones that the source fills while its guest runs.
  *
  *   copy.json {instance}   beside them until the target has seen the flip (compute/kinds.ts): while it is there, they are a copy of use to
- *                          nobody but that target, and go with it; after that they are the machine's disks like any others
+ *                          nobody but that target, and go with it; after that they are the machine's disks like any others, whatever is beside them
  *
  * All layers of a disk become one, unless a snapshot froze some: then each goes along as a file of its own, and what the snapshots froze stays as it was.
  * Where the image is on storage that both hosts share, the lowest layer stays an overlay of it.
@@ -11,6 +11,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/p
 import { basename, dirname, join } from "node:path";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
+import { hadCustody } from "../../compute/custody.ts";
 import type { Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
@@ -21,7 +22,7 @@ import { attached, detachedDisks, layerName } from "./data-disks.ts";
 import { frozenName } from "./disk-copies.ts";
 import { readOrigin, writeOrigin } from "./origin.ts";
 import { readHeader } from "./qcow2-head.ts";
-import { exists, makeDisk, own, removeWhole } from "./volume-files.ts";
+import { exists, flush, makeDisk, own, removeWhole } from "./volume-files.ts";
 import { folderOf, imageFile, layersOf, poolFolder, seedFile, userOf, writable } from "./volume-places.ts";
 
 const MARK = "copy.json";
@@ -144,6 +145,7 @@ export async function makeCopies(
     await mkdir(made, { mode: 0o711 });
     await writeFile(join(made, MARK), JSON.stringify({ instance: uid }), { flush: true });
     await rename(made, folder);
+    await flush(dirname(folder));
   }
   const user = userOf(instance.spec);
   const layers = layersOf(pool, instance);
@@ -205,19 +207,28 @@ export async function refuseCopies(pool: StoragePool, instance: Instance): Promi
     );
 }
 
-/** They are the machine's disks from now on. Before anything writes to them here. */
+/** They are the machine's disks from now on, also after a power cut. Before anything writes to them here. */
 export async function acceptCopies(pool: StoragePool, instance: Instance): Promise<void> {
   const folder = folderOf(pool, instance);
-  if ((await markOf(folder)) !== instance.metadata.uid) return;
-  const { uid, gid } = userOf(instance.spec);
-  await own(seedFile(folder), uid, gid, 0o400);
-  await rm(join(folder, MARK));
+  const mark = await markOf(folder);
+  if (mark === instance.metadata.uid) {
+    const { uid, gid } = userOf(instance.spec);
+    await own(seedFile(folder), uid, gid, 0o400);
+    await rm(join(folder, MARK));
+  } else if (mark !== undefined) return;
+  // Also when there is no mark: an agent may have died before it did this.
+  await flush(folder);
 }
 
-/** Takes away copies that this target has not accepted. */
-export async function discardCopies(pool: StoragePool, instance: Instance): Promise<void> {
+/**
+ * Of a target that is over. Copies that it has not accepted go. Where it had custody they are the machine's disks, and there may be no others: a mark that is
+ * there then was brought back by a power cut.
+ */
+export async function settleCopies(pool: StoragePool, instance: Instance): Promise<void> {
   const folder = folderOf(pool, instance);
-  if ((await markOf(folder)) === instance.metadata.uid) await removeWhole(folder, instance);
+  if ((await markOf(folder)) !== instance.metadata.uid) return;
+  if (hadCustody(instance)) await acceptCopies(pool, instance);
+  else await removeWhole(folder, instance);
 }
 
 async function markOf(folder: string): Promise<string | undefined> {

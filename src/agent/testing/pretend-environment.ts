@@ -3,6 +3,7 @@
  * host those in pools called local are that host's own.
  */
 import { existsSync, mkdirSync } from "node:fs";
+import { hadCustody } from "../../compute/custody.ts";
 import type { Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import type { LackingMemory } from "../../qemu/hot-memory.ts";
@@ -199,11 +200,14 @@ export class PretendEnvironment implements HostEnvironment {
     if (this.#own && spec.copyDisks) this.#own.world.local.accept(diskOf({ spec }), this.#own.host);
   }
 
-  async release({ spec, metadata }: Instance): Promise<void> {
+  async release(instance: Instance): Promise<void> {
+    const { spec, metadata } = instance;
     if (!this.#own || !spec.copyDisks) return;
     const { world, host } = this.#own;
     const path = diskOf({ spec });
-    if (world.local.at(path, host)?.mark === metadata.uid) world.local.remove(path, host);
+    if (world.local.at(path, host)?.mark !== metadata.uid) return;
+    if (hadCustody(instance)) world.local.accept(path, host);
+    else world.local.remove(path, host);
   }
 
   async traces(): Promise<Trace[]> {

@@ -230,6 +230,15 @@ describe("what changes in a machine that runs", () => {
       "cpus: 2 → 3 (is being tried)",
       "memory: 256Mi → 512Mi (is being tried)",
     ]);
+    const refused = [
+      { field: "memory", reason: "host a has 1Mi left" },
+      { field: "memoryTarget", reason: "host a has 2Mi left" },
+    ];
+    const asked = { ...run, spec, status: { ...run.status, refused } };
+    expect(told(more, asked).slice(1)).toEqual([
+      "memory: 256Mi → 512Mi (host a has 1Mi left)",
+      "memoryTarget: nothing → 300Mi (host a has 2Mi left)",
+    ]);
     const lacking = livePlan(more, run, "host a has 0Mi free");
     expect([lacking.spec.cpus, lacking.spec.memory]).toEqual([2, "256Mi"]);
     expect(lacking.pending.map(({ restart, reason }) => [restart, reason])).toEqual([

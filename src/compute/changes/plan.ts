@@ -241,7 +241,10 @@ class Plan {
       for (const { network } of missing(has.interfaces, interfaces, byMac))
         also(`networks[${network}]`, network, undefined, "the guest is asked to let go of it");
     }
-    for (const { field, reason } of this.#refused) also(field, undefined, undefined, reason);
+    // What its balloon has given back by now only QEMU knows.
+    const { memory, memoryTarget = memory } = this.spec;
+    for (const { field, reason } of this.#refused)
+      also(field, undefined, field === "memoryTarget" ? memoryTarget : undefined, reason);
   }
 
   /** Why nothing of the sort can come or go in this run; undefined when it can. */

@@ -4,6 +4,7 @@ import { VirtualMachine } from "../src/compute/kinds.ts";
 import { Snapshot } from "../src/compute/snapshots/kinds.ts";
 import { untilGone, untilObject } from "../src/compute/testing/control-plane.ts";
 import { type Estate, NS } from "../src/compute/testing/estate.ts";
+import { Event } from "../src/reconcile/kinds.ts";
 import { isApiError } from "../src/resource/errors.ts";
 import { getCondition } from "../src/resource/object.ts";
 import { PretendHost } from "./support/pretend-host.ts";
@@ -30,6 +31,8 @@ const remove = <K extends typeof VirtualMachine | typeof Snapshot>(kind: K, name
     () => "deleted",
     (error: unknown) => (isApiError(error, "Forbidden") ? error.message : String(error)),
   );
+const hasCloned = (conditions: Parameters<typeof getCondition>[0], status: string) =>
+  getCondition(conditions, "Cloned")?.status === status;
 const message = (name: string, part: string) =>
   estate.vm(name, (vm) => vm.status?.source?.message.includes(part) ?? false, part);
 
@@ -167,6 +170,40 @@ describe("a clone", () => {
       snapshot: "warm",
       ready: true,
       message: expect.stringMatching(/^of web as in snapshot warm; linked, not instant: it could not go on/),
+    });
+  });
+
+  it("that is cut short just before its guest runs is instant all the same, and says so", async () => {
+    await host.think(11);
+    let faults = 0;
+    host.world.fault = (call, when) => {
+      if (call === "resume" && when === "before" && faults++ === 0) throw new Error("QEMU does not answer");
+    };
+    await cloned("one", { vm: "web", mode: "Instant" });
+    expect(faults).toBeGreaterThan(1);
+    expect([await host.read("one"), await host.thinks("one")]).toEqual([1, 11]);
+    const told = await estate.vm("one", ({ status }) => hasCloned(status?.conditions, "True"), "Cloned");
+    expect(told.status?.source).toMatchObject({
+      mode: "Instant",
+      message: "of web as in snapshot one-source",
+    });
+    const { items } = await estate.client.list(Event, { namespace: NS });
+    expect(items.filter(({ spec }) => spec.reason === "NotInstant")).toEqual([]);
+  });
+
+  it("instant is asked again to become somebody else where its guest could not: two attempts may have met in a slow one", async () => {
+    await host.think(11);
+    host.world.refusals = 2;
+    const one = await cloned("one", { vm: "web", mode: "Instant" });
+    expect(await host.thinks("one")).toBe(11);
+    expect(one.status?.source?.mode).toBe("Instant");
+    // Not for ever: one that cannot boots.
+    host.world.refusals = 100;
+    const two = await cloned("two", { snapshot: "one-source", mode: "Instant" });
+    expect(await host.thinks("two")).toBeUndefined();
+    expect(getCondition(two.status?.conditions, "Cloned")).toMatchObject({
+      status: "False",
+      message: expect.stringContaining("could not be given its own identity: RTNETLINK answers: File exists"),
     });
   });
 

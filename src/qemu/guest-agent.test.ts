@@ -86,6 +86,23 @@ describe("a program in the guest", () => {
     expect(exit).toEqual({ exitCode: 3, stdout: "out", stderr: "err", truncated: false });
   });
 
+  it("whose end nobody waits for any more is not asked for", async () => {
+    const over = new AbortController();
+    let looks = 0;
+    const answers = {
+      "guest-exec": () => ({ return: { pid: 7 } }),
+      "guest-exec-status": () => {
+        if (++looks === 2) over.abort();
+        return { return: { exited: false } };
+      },
+    };
+    const program = { command: ["sleep", "9"], timeoutMs: 5000, lookMs: 1, signal: over.signal };
+    await expect(withGuest(agent(answers), (path) => guestExec(path, program))).rejects.toThrow(
+      "nobody waits",
+    );
+    expect(looks).toBe(2);
+  });
+
   it("passwords come as they are, whatever is in them", async () => {
     const heard: unknown[] = [];
     const talk = (socket: Socket, line: string) => {

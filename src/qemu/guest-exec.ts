@@ -6,6 +6,10 @@ export interface GuestProgram {
   command: readonly string[];
   input?: string;
   timeoutMs: number;
+  /** Between two looks at whether it has ended, each of which takes some of the guest's processor, and before the first; soon, and then less and less often, when absent. */
+  lookMs?: number;
+  /** Once aborted, nobody looks for its end any more; it runs on. */
+  signal?: AbortSignal;
 }
 
 export interface GuestExit {
@@ -32,14 +36,18 @@ export async function guestExec(socket: string, program: GuestProgram): Promise<
   const pid = (await ask(socket, "guest-exec", { path, arg, ...input, "capture-output": true })).pid;
   if (typeof pid !== "number")
     throw new GuestExecError("the guest agent did not say which process it started");
+  const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+  if (program.lookMs) await pause(program.lookMs);
   for (let look = 0; ; look++) {
+    if (program.signal?.aborted)
+      throw new GuestExecError(`nobody waits for its end any more; it is process ${pid} in the guest`);
     const state = await ask(socket, "guest-exec-status", { pid });
     if (state.exited === true) return exitOf(state);
     if (performance.now() > deadline)
       throw new GuestExecError(
         `not ended within ${program.timeoutMs / 1000} s; it runs on in the guest as process ${pid} (spec.timeoutSeconds)`,
       );
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS[look] ?? 1000));
+    await pause(program.lookMs ?? LOOK_MS[look] ?? 1000);
   }
 }
 

@@ -7,7 +7,6 @@
  * with a driver for it is told by the VM generation id.
  */
 import type { Instance } from "../../compute/kinds.ts";
-import type { GuestProgram } from "../../qemu/guest-exec.ts";
 import { gatewayOf, parseSubnet } from "../../resource/subnet.ts";
 import { type Hypervisor, HypervisorError, type MachineId } from "../hypervisor.ts";
 import { idOf } from "./instance-status.ts";
@@ -30,7 +29,12 @@ export interface Identity {
 
 /** A busy guest may take this long; one without a guest agent does not answer at all. */
 const DEADLINE_MS = 15_000;
-const SEEN_MS = 10;
+const SEEN_MS = 5;
+/** Of the guest's shell; what it says then counts. An earlier one, of which nobody knows any more, may still be at work in a busy guest. */
+const ATTEMPTS = 3;
+const AGAIN_MS = 200;
+/** Its processor is wanted for what it is asked for: the cards tell earlier that all is done. */
+const LOOK_MS = 250;
 
 /** @param subnets of its interfaces' networks */
 export function identityOf({ spec }: Instance, subnets: readonly string[]): Identity {
@@ -62,10 +66,10 @@ function identityScript({ hostname, machineId, cards }: Identity): string {
     "  return 1",
     "}",
     // Each program that is started is dear in a guest whose translated code is not there yet (TCG): what the shell can do itself it does.
-    `{ echo ${hostname} > /proc/sys/kernel/hostname && echo ${hostname} > /etc/hostname; } 2>/dev/null || true`,
+    `{ echo ${hostname} > /proc/sys/kernel/hostname; } 2>/dev/null || true`,
     `{ [ ! -s /etc/machine-id ] || echo ${machineId} > /etc/machine-id; } 2>/dev/null || true`,
     ...cards.flatMap(({ from, mac, address, prefixLength, gateway }, i) => [
-      `card ${mac} || card ${from}`,
+      `card ${from} || card ${mac}`,
       // Without them none is left that was made from the old hardware address.
       'v6="/proc/sys/net/ipv6/conf/$nic/disable_ipv6"',
       '[ ! -e "$v6" ] || echo 1 > "$v6"',
@@ -77,6 +81,7 @@ function identityScript({ hostname, machineId, cards }: Identity): string {
     ]),
     // The rest need not be waited for, and leaves the processor to what the guest is there for.
     "(",
+    `echo ${hostname} > /etc/hostname || true`,
     "sleep 1",
     ...cards.map(({ mac }) => `card ${mac} && echo 0 > "/proc/sys/net/ipv6/conf/$nic/disable_ipv6" || true`),
     `[ ! -f /etc/hosts ] || sed -i 's/^127\\.0\\.1\\.1 .*/127.0.1.1 ${hostname}/' /etc/hosts`,
@@ -102,15 +107,12 @@ export async function identify(
   identity: Identity,
 ): Promise<string | undefined> {
   const id = idOf(instance);
-  const program: GuestProgram = {
-    command: ["/bin/sh", "-s"],
-    input: identityScript(identity),
-    timeoutMs: DEADLINE_MS,
-  };
+  const command = ["/bin/sh", "-c", identityScript(identity)];
   const deadline = performance.now() + DEADLINE_MS;
-  for (;;) {
+  for (let refusals = 0; ; ) {
     const over = new AbortController();
     try {
+      const program = { command, timeoutMs: DEADLINE_MS, lookMs: LOOK_MS, signal: over.signal };
       const told = hypervisor
         .guestExec(id, program)
         .then(({ exitCode, stderr }) =>
@@ -118,9 +120,12 @@ export async function identify(
         );
       told.catch(() => undefined); // looked at below, unless the cards were faster
       const why = await Promise.race([told, seen(hypervisor, id, identity, over.signal)]);
-      if (why !== undefined) return `the guest could not be given its own identity: ${why}`;
-      await hypervisor.connect(id);
-      return undefined;
+      if (why === undefined) {
+        await hypervisor.connect(id);
+        return undefined;
+      }
+      if (++refusals >= ATTEMPTS) return `the guest could not be given its own identity: ${why}`;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     } catch (error) {
       if (!(error instanceof HypervisorError)) throw error;
       // Its guest agent may have been in the middle of something when it was saved.

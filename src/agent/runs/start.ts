@@ -10,6 +10,7 @@ import type { EventRecorder } from "../../reconcile/events.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { ApiError } from "../../resource/errors.ts";
 import { getCondition, keyOf } from "../../resource/object.ts";
+import { bothOf } from "../both.ts";
 import { StillPreparing } from "../disks/copies.ts";
 import type { SavedMachine } from "../disks/volumes.ts";
 import type { HostEnvironment, Prepared } from "../environment.ts";
@@ -18,7 +19,7 @@ import { PrepareError } from "../prepare-error.ts";
 import { formatList } from "../qemu/topology.ts";
 import { reasonOf } from "../reasons.ts";
 import { amountsOf, asKept, beginning } from "./changes.ts";
-import { identify } from "./identity.ts";
+import { type Identity, identify } from "./identity.ts";
 import { type Again, about, conditionOf, type InstanceStatus, idOf, ready } from "./instance-status.ts";
 import { panicAction } from "./lifecycle.ts";
 import type { Shares } from "./shares.ts";
@@ -60,7 +61,9 @@ export class Start {
       return { requeueAfterMs: this.#probeMs };
     }
     const { saved, notInstant, ...config } = prepared;
-    if (notInstant && !getCondition(instance.status?.conditions, CLONED))
+    // One whose QEMU is there has that memory already, which is forgotten just before it runs.
+    const boots = notInstant && !(await hypervisor.get(idOf(instance)));
+    if (boots && !getCondition(instance.status?.conditions, CLONED))
       await this.#cloned(instance, "False", NOT_INSTANT, `it boots: ${notInstant}`);
     try {
       if (saved) return await this.#goOn(instance, config, saved);
@@ -85,9 +88,12 @@ export class Start {
     const template = saved.cloned ? { template: saved.file } : {};
     const then = { ...kept.config, ...template, machineType, ...(guestCpu ? { guestCpu } : {}) };
     const machine = await hypervisor.start(then, "incoming");
-    await this.#status.write(instance, { has: kept.has });
     try {
-      await hypervisor.loadMemory(machine.id, saved.file);
+      // Neither needs the other; what it has is told before it runs.
+      await bothOf(
+        hypervisor.loadMemory(machine.id, saved.file),
+        this.#status.write(instance, { has: kept.has }),
+      );
     } catch (error) {
       if (!(error instanceof HypervisorError)) throw error;
       if (saved.cloned)
@@ -100,18 +106,25 @@ export class Start {
     }
     // A clone has to run to get an identity of its own; it is paused after that.
     await hypervisor.setPaused(machine.id, saved.cloned ? false : (instance.spec.paused ?? false));
+    // Asked for before it runs: its guest's time is not spent on that.
+    const identity = saved.cloned ? environment.identity(instance) : undefined;
+    identity?.catch(() => undefined); // awaited below
     if (saved.cloned) await hypervisor.disconnect(machine.id);
     await (await environment.layers(instance)).memories.resumed();
     await hypervisor.resume(machine.id);
-    return saved.cloned
-      ? this.identify(instance, machine, kept.has)
+    return identity
+      ? this.identify(instance, machine, kept.has, identity)
       : this.started(instance, machine, kept.has);
   }
 
   /** The guest runs as that of its template, without a link. One that cannot become another boots as one. */
-  async identify(instance: Instance, machine: MachineState, has: InstanceStatus["has"]): Promise<Again> {
-    const { hypervisor, environment } = this.#c;
-    const why = await identify(hypervisor, instance, await environment.identity(instance));
+  async identify(
+    instance: Instance,
+    machine: MachineState,
+    has: InstanceStatus["has"],
+    identity: Promise<Identity> = this.#c.environment.identity(instance),
+  ): Promise<Again> {
+    const why = await identify(this.#c.hypervisor, instance, await identity);
     if (why === undefined) {
       await this.#cloned(
         instance,

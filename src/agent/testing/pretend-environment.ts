@@ -142,6 +142,9 @@ export class PretendEnvironment implements HostEnvironment {
         ? await (await this.layers(instance)).memories.next()
         : undefined;
     return {
+      ...(instance.spec.source?.mode === "Instant" && !saved
+        ? { notInstant: "the memory of its template is not there" }
+        : {}),
       ...(saved
         ? {
             saved: {

@@ -334,6 +334,10 @@ export class PretendHypervisor implements Hypervisor {
     if (this.#find(id)?.disconnected) {
       await this.#world.pause();
       const { config } = this.#need(id);
+      if (this.#world.refusals > 0) {
+        this.#world.refusals--;
+        return { exitCode: 2, stdout: "", stderr: "RTNETLINK answers: File exists", truncated: false };
+      }
       this.#world.set(id, config.uuid ? { identity: config.uuid } : {});
       return { exitCode: 0, stdout: "", stderr: "", truncated: false };
     }

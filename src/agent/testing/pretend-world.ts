@@ -76,6 +76,8 @@ export class PretendWorld {
   readonly violations: string[] = [];
   /** Machines that were sent to one with other hardware, which QEMU does not take. */
   readonly unfit: string[] = [];
+  /** How often guests still refuse to become somebody else. */
+  refusals = 0;
   /** What was run in guests. */
   readonly executed: string[] = [];
   /** What happened, for the trace of a failed run. */

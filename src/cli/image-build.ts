@@ -86,17 +86,17 @@ export async function buildImage(
   await followBuild(client, build, request, print);
 }
 
-/** Until the image is what was built. @throws UserError when it failed */
+/** Until the image is what was built. @param where it is built, in words, when not here @throws UserError when it failed */
 export async function followBuild(
   client: Client,
   { metadata, spec }: ImageBuild,
-  { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
+  { timeoutMs, signal, where = "" }: { timeoutMs: number; signal: AbortSignal; where?: string },
   print: Print,
 ): Promise<void> {
   const options = { timeoutMs, signal };
   await follow(client, ImageBuild, metadata, { ...options, standing }, print);
   if (signal.aborted) {
-    print(`imagebuild/${metadata.name} goes on; vireo image cancel ${metadata.name} ends it`);
+    print(`imagebuild/${metadata.name} goes on${where}; vireo image cancel ${metadata.name}${where} ends it`);
     return;
   }
   const image = await metadataOf(client, spec.image);

@@ -37,6 +37,8 @@ export interface Brought extends Omit<ImportOptions, "from" | "sha256"> {
   spec: NonNullable<Image["spec"]["import"]>;
   /** What is sent; of a URL nothing is. */
   source?: Source;
+  /** Where it is sent to, in words, when that is not the installation here. */
+  where?: string;
 }
 
 /** @throws UserError */
@@ -62,7 +64,9 @@ export async function importTo(client: HttpClient, brought: Brought, print: Prin
     await sendFile(client, { path, source, about: `image/${name}` }, signal, print);
   }
   if (signal.aborted)
-    return print(`image/${name}: stopped; the same command goes on, vireo image cancel ${name} ends it`);
+    return print(
+      `image/${name}: stopped; the same command goes on, vireo image cancel ${name}${brought.where ?? ""} ends it`,
+    );
   if (detach) return print(`image/${name} is being imported; vireo get image ${name} -w shows it`);
   await follow(client, Image, image.metadata, { timeoutMs, signal, standing }, print);
 }

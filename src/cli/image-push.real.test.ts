@@ -111,7 +111,9 @@ it("sends a disk, which goes on where it was broken off; what is there already i
   const stop = new AbortController();
   const first = await push("brought", (line) => line.includes("% of") && stop.abort(), stop.signal);
   expect(first).toMatch(/^image\/brought: \d+ % of \d+ bytes sent$/m);
-  expect(first).toMatch(/^image\/brought: stopped; the same command goes on/m);
+  expect(first).toMatch(
+    /^image\/brought: stopped; the same command goes on, vireo image cancel brought in that installation ends it$/m,
+  );
   expect((await statusOf(there, "brought"))?.phase).not.toBe("Ready");
   const second = await push("brought");
   expect(second).toMatch(/^image\/brought: goes on after \d+ of \d+ bytes$/m);
@@ -206,7 +208,9 @@ it("brings archives that its recipe names, goes on where that was broken off, an
   const stop = new AbortController();
   const first = await push("app", (line) => line.includes("% of") && stop.abort(), stop.signal);
   expect(first).toMatch(/^imagebuild\/app-1: app\.tar: \d+ % of \d+ bytes sent$/m);
-  expect(first).toMatch(/^imagebuild\/app-1: stopped; the same command goes on within an hour/m);
+  expect(first).toMatch(
+    /^imagebuild\/app-1: stopped; the same command goes on within an hour, vireo image cancel app-1 in that installation ends it$/m,
+  );
   expect(await statusOf(there, "app")).toBeUndefined();
   const second = await push("app");
   expect(second).toMatch(/^imagebuild\/app-1: app\.tar: goes on after \d+ of \d+ bytes$/m);

@@ -31,6 +31,8 @@ export interface PushOptions {
 
 type Print = (line: string) => void;
 
+const THERE = " in that installation";
+
 const fileOf = ({ metadata }: Image) => `/apis/vireo.dev/v1/images/${encodeURIComponent(metadata.name)}/file`;
 
 /** Broken off, the same command goes on. @throws UserError */
@@ -125,10 +127,10 @@ async function pushRecipe(
     await sendArchive(there, build, { archive, source }, signal, print);
     if (signal.aborted)
       return print(
-        `imagebuild/${name}: stopped; the same command goes on within an hour, vireo image cancel ${name} there ends it`,
+        `imagebuild/${name}: stopped; the same command goes on within an hour, vireo image cancel ${name}${THERE} ends it`,
       );
   }
-  await followBuild(there, build, { timeoutMs, signal }, print);
+  await followBuild(there, build, { timeoutMs, signal, where: THERE }, print);
 }
 
 /** The one that is under way, of which this command was broken off, or a new one. */
@@ -160,5 +162,6 @@ async function pushDisk(
   const source = await remoteFile(here, fileOf(image), signal);
   const spec = { bytes: source.totalBytes, sha256: image.status?.sha256 ?? "" };
   const pool = storagePool ? { storagePool } : {};
-  await importTo(there, { name, spec, source, ...pool, detach: false, timeoutMs, signal }, print);
+  const brought = { name, spec, source, where: THERE, ...pool, detach: false };
+  await importTo(there, { ...brought, timeoutMs, signal }, print);
 }

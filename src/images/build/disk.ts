@@ -28,6 +28,53 @@ export async function clampTimes(work: Workshop, tree: string, epoch: number): P
   ]);
 }
 
+const MiB = 2 ** 20;
+/** In bytes. */
+const INODE = 256;
+/** Of a name in a folder, mostly. */
+const ENTRY = 48;
+/** Short targets of links are in their inodes. */
+const SHORT = 59;
+/** In MiB: the file system's own tables, its journal, and room for data. */
+const ROOM = 64;
+
+/** As mke2fs.conf has it: blocks, and so many bytes of the disk for each inode. */
+const unitsOf = (sizeMiB: number) =>
+  sizeMiB < 512 ? { block: 1024, perInode: 4096 } : { block: 4096, perInode: 16384 };
+
+interface Content {
+  inodes: number;
+  /** In MiB, in a file system of that size. */
+  neededMiB: (sizeMiB: number) => number;
+}
+
+/** What the files of a tree take in an ext4 file system, whatever they take where they are now. */
+async function contentOf(work: Workshop, root: string): Promise<Content> {
+  const names = (await step(work, "find", [root, "-printf", "%i %y %s\\n"])).split("\n").filter(Boolean);
+  // Of several names of a file each is an entry, but the file is one.
+  const files = [...new Map(names.map((line) => [line.split(" ")[0], line.split(" ")])).values()];
+  const bytesIn = ([, type = "", size = ""]: string[], block: number) =>
+    type === "f" || (type === "l" && Number(size) > SHORT)
+      ? Math.ceil(Number(size) / block) * block
+      : type === "d"
+        ? block
+        : 0;
+  return {
+    inodes: files.length,
+    neededMiB: (sizeMiB) => {
+      const { block } = unitsOf(sizeMiB);
+      const bytes = files.reduce((sum, file) => sum + bytesIn(file, block) + INODE, names.length * ENTRY);
+      return bytes / MiB;
+    },
+  };
+}
+
+/** Half as much again as the files have; of many small ones what they take in blocks may be more. */
+function sizeFor({ neededMiB }: Content, used: number): number {
+  const sizes = [0, 512].map((size) => Math.ceil(Math.max((used * 3) / 2, neededMiB(size) * 1.1)) + ROOM);
+  return sizes.find((size, i) => i === 1 || size < 512) ?? 0;
+}
+
 /**
  * An ext4 file system with the files of `root`.
  * @param uuid its identifier, which its other ones are made from
@@ -39,20 +86,24 @@ export async function makeRootDisk(
   { diskMiB, epoch, uuid }: { diskMiB: number | undefined; epoch: number; uuid: string },
 ): Promise<string> {
   const used = Number((await step(work, "du", ["-sm", "--apparent-size", root])).split("\t")[0]);
-  // Half as much again, and room for the file system's own tables and for data.
-  const size = diskMiB ?? Math.ceil((used * 3) / 2) + 64;
-  if (size < used + 8)
-    throw new Error(`recipe.diskMiB: ${size} MiB are too few; the files alone need ${used} MiB`);
+  const content = await contentOf(work, root);
+  const size = diskMiB ?? sizeFor(content, used);
+  const needed = Math.max(used, Math.ceil(content.neededMiB(size)));
+  const tooFew = `recipe.diskMiB: ${size} MiB are too few; the files alone need ${needed} MiB`;
+  if (size < needed + 8) throw new Error(tooFew);
   const raw = join(work.folder, "root.raw");
+  const inodes = Math.ceil(content.inodes * 1.25) + 1000;
+  const more = inodes > (size * MiB) / unitsOf(size).perInode ? ["-N", `${inodes}`] : [];
   // e2fsprogs before 1.47.1 know no SOURCE_DATE_EPOCH.
   const env = { E2FSPROGS_FAKE_TIME: String(epoch) };
   const extended = `root_owner=0:0,hash_seed=${uuid}`;
-  await step(
-    work,
-    "mke2fs",
-    ["-q", "-t", "ext4", "-d", root, "-L", "root", "-m", "0", "-U", uuid, "-E", extended, raw, `${size}M`],
-    { env },
-  );
+  const options = ["-q", "-t", "ext4", "-d", root, "-L", "root", "-m", "0", "-U", uuid, "-E", extended];
+  await step(work, "mke2fs", [...options, ...more, raw, `${size}M`], { env }).catch((cause: unknown) => {
+    const isFull = cause instanceof Error && /Could not allocate/.test(cause.message);
+    throw diskMiB !== undefined && isFull
+      ? new Error(`${tooFew}, and some for its tables`, { cause })
+      : cause;
+  });
   await settleInodeTimes(work, raw, epoch, env);
   return raw;
 }
@@ -95,7 +146,6 @@ export async function makeReadOnlyDisk(
         root,
       ]),
     );
-  const MiB = 2 ** 20;
   await truncate(raw, Math.ceil((await stat(raw)).size / MiB) * MiB);
   return raw;
 }

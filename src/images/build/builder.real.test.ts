@@ -85,7 +85,7 @@ it("has users, language, time zone and names as the recipe says, its script ran,
   const more: Recipe = {
     ...recipe,
     root: "squashfs",
-    directories: [],
+    directories: ["/run/shop/now"],
     hostname: "shop",
     locale: "de_DE.UTF-8",
     timeZone: "Europe/Berlin",
@@ -103,7 +103,7 @@ grep PRETTY /etc/os-release
 ls -ln /home/ada/.ssh
 ls /usr/lib/locale/$LANG/LC_TIME
 mount | grep ' / '
-echo "greet: $(cat /run/first), $(id ada), $(cat /etc/motd)"
+echo "greet: $(cat /run/first), $(id ada), $(cat /etc/motd), $(ls /run/shop)"
 exec sleep 1000
 `,
       },
@@ -112,7 +112,9 @@ exec sleep 1000
   const options = { name: "shop", folder: join(folder, "shop"), cache: CACHE, progress: nothing };
   const image = await buildImage({ ...options, recipe: more });
   const said = await boot(image, options.folder);
-  expect(said).toContain("greet: first at CET, uid=1000(ada) gid=1000(ada) groups=1000(ada),4(adm), Hello");
+  expect(said).toContain(
+    "greet: first at CET, uid=1000(ada) gid=1000(ada) groups=1000(ada),4(adm), Hello, now",
+  );
   expect(said).toContain('PRETTY_NAME="The \\"Shop\\" for \\$1"');
   expect(said).toMatch(/-rw------- +1 1000 +1000 .* authorized_keys/);
   expect(said).toContain("/usr/lib/locale/de_DE.UTF-8/LC_TIME");

@@ -140,3 +140,19 @@ it("files and folders do not stand in each other's place", () => {
     "recipe.directories[1]: /a cannot be made: /a is a file of the recipe",
   ]);
 });
+
+it("nothing is put where a machine that has started does not see it", () => {
+  const files = ["/run/a", "/tmp/b", "/var/run/c", "/dev/d", "/srv/run/e"].map((path) => ({
+    path,
+    content: "",
+  }));
+  const archives = [{ file: "a.tar", path: "/tmp", sha256: "0".repeat(64), bytes: 512 }];
+  expect(slim({ files, archives, directories: ["/run/shop", "/proc/x", "/dev/shm/y"] })).toEqual([
+    ...["/run/a", "/tmp/b", "/var/run/c", "/dev/d"].map(
+      (path, i) =>
+        `recipe.files[${i}].path: ${path} would not be seen: that folder is made anew when a machine starts; put it elsewhere, or have firstBoot or a service make it`,
+    ),
+    "recipe.archives[0].path: /tmp would not be seen: that folder is made anew when a machine starts; put it elsewhere",
+    "recipe.directories[1]: /proc/x would not be seen: that is the kernel's; name another one",
+  ]);
+});

@@ -63,9 +63,10 @@ export async function requireExpected(
 }
 
 const takesSomething = (recipe: Recipe) => {
-  const { users, services, files, directories, locale, timeZone, firstBoot, branding = {} } = recipe;
+  const { users, services, files, directories, archives } = recipe;
+  const { locale, timeZone, firstBoot, branding = {} } = recipe;
   return (
-    [users, services, files, directories].some((each) => each?.length) ||
+    [users, services, files, directories, archives].some((each) => each?.length) ||
     [locale, timeZone, firstBoot, branding.splash, branding.wallpaper].some((each) => each !== undefined)
   );
 };
@@ -133,7 +134,14 @@ function suggestion(path: string, { files, brought, applets }: Known): string {
   return `; ${meant}name its package in recipe.packages`;
 }
 
-function wrongPlaces({ recipe: { files = [], directories = [] }, known }: About): string[] {
+/** Nothing of an image is seen there once it has started. */
+const HIDDEN = /^\/(?:(?:var\/)?run|tmp|dev|proc|sys)\//;
+const HIDDEN_FOLDERS = /^\/(?:dev(?!\/shm\/)|proc|sys)\//;
+
+const UNSEEN = "would not be seen: that folder is made anew when a machine starts; put it elsewhere";
+
+function wrongPlaces({ recipe, known }: About): string[] {
+  const { files = [], directories = [], archives = [] } = recipe;
   const own = new Set(files.map(({ path }) => merged(posix.normalize(path))));
   const above = (path: string) => parents(path).find((each) => own.has(each));
   return [
@@ -142,11 +150,19 @@ function wrongPlaces({ recipe: { files = [], directories = [] }, known }: About)
       const field = `recipe.files[${i}].path`;
       if (path.endsWith("/") || known.folders.has(at))
         return [`${field}: ${path} is a folder in the image; name a file in it`];
+      if (HIDDEN.test(at)) return [`${field}: ${path} ${UNSEEN}, or have firstBoot or a service make it`];
       const file = above(at);
       return file ? [`${field}: ${path} is to be in ${file}, which is a file of the recipe, too`] : [];
     }),
+    ...archives.flatMap(({ path = "/" }, i) =>
+      HIDDEN.test(`${posix.normalize(path)}/`) ? [`recipe.archives[${i}].path: ${path} ${UNSEEN}`] : [],
+    ),
     ...directories.flatMap((path, i) => {
       const at = merged(posix.normalize(path).replace(/(.)\/$/, "$1"));
+      if (HIDDEN_FOLDERS.test(at))
+        return [
+          `recipe.directories[${i}]: ${path} would not be seen: that is the kernel's; name another one`,
+        ];
       const file = own.has(at) ? at : above(at);
       return file
         ? [`recipe.directories[${i}]: ${path} cannot be made: ${file} is a file of the recipe`]

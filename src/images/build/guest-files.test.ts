@@ -1,9 +1,10 @@
-/** What a slim machine does with an address that it is given; its programs are scripts here. */
+/** What a slim machine does when it starts, and with an address that it is given; its programs are scripts here. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { fullFiles } from "../full/full-files.ts";
 import type { Recipe } from "../recipe.ts";
 import { guestFiles } from "./guest-files.ts";
 
@@ -46,4 +47,20 @@ it("leaves the name servers that the recipe names", () => {
   writeFileSync(join(root, "etc/resolv.conf"), "nameserver 9.9.9.9\n");
   event("bound", { files: [{ path: "/etc//resolv.conf", content: "nameserver 9.9.9.9\n" }] });
   expect(resolvers()).toBe("nameserver 9.9.9.9\n");
+});
+
+it("folders where only memory is are made at each start", () => {
+  const directories = ["/run/it's", "/tmp/../tmp/work", "/srv/data", "/run"];
+  const recipe: Recipe = { distribution: "debian", release: "bookworm", packages: [], directories };
+  const boot = String(guestFiles(recipe).find(({ path }) => path === "/etc/vireo/boot")?.content);
+  const made = boot.match(/^mkdir -p -- .*$/gm) ?? [];
+  expect(boot.indexOf(" tmpfs /tmp\n")).toBeLessThan(boot.indexOf("mkdir -p -- "));
+  execFileSync("sh", ["-ec", made.join("\n").replaceAll("-- '/", `-- '${root}/`)]);
+  expect(readdirSync(join(root, "run"))).toEqual(["it's"]);
+  expect(readdirSync(join(root, "tmp"))).toEqual(["work"]);
+  expect(made).toHaveLength(2);
+  const full = fullFiles({ ...recipe, mode: "full", directories: ['/run/50% "x"', "/srv/data"] });
+  expect(full.find(({ path }) => path.startsWith("/etc/tmpfiles.d/"))?.content).toBe(
+    'd "/run/50%% \\"x\\"" 0755 root root -\n',
+  );
 });

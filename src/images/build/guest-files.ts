@@ -19,6 +19,13 @@ export const filesOf = (recipe: Recipe): GuestFile[] =>
     mode: Number.parseInt(each.mode ?? "0644", 8),
   }));
 
+/** What is mounted over these, or made anew, when a machine starts. */
+const PASSING = /^\/(?:run|tmp|dev\/shm|var\/run|var\/lock)\/./;
+
+/** Those of the recipe's folders that each machine makes when it starts: what the image has there is hidden. */
+export const passingFolders = ({ directories = [] }: Recipe): string[] =>
+  directories.map((path) => posix.normalize(path)).filter((path) => PASSING.test(path));
+
 /** What the initial RAM disk has of busybox. */
 export const INITRD_APPLETS = [
   "sh",
@@ -86,7 +93,7 @@ exec switch_root /root /sbin/init
 `;
 
 /** Runs once at each boot, before the services. */
-const boot = ({ users = [], firstBoot }: Recipe) => `#!/bin/sh
+const boot = (recipe: Recipe) => `#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 # Of a root in memory nothing has been mounted or loaded yet.
@@ -99,7 +106,9 @@ mkdir -p /run/lock /dev/pts /dev/shm /tmp
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
-${SEED_SCRIPT} always
+${passingFolders(recipe)
+  .map((path) => `mkdir -p -- '${path.replaceAll("'", "'\\''")}'\n`)
+  .join("")}${SEED_SCRIPT} always
 ip link set lo up
 for nic in /sys/class/net/eth*; do
   udhcpc -b -i "\${nic##*/}" -t 5 -T 1 -A 2 -s /etc/vireo/udhcpc -x "hostname:$(hostname)" >/dev/null 2>&1 &
@@ -110,10 +119,10 @@ for port in /sys/class/virtio-ports/*; do
   mkdir -p /dev/virtio-ports
   ln -sf "/dev/\${port##*/}" "/dev/virtio-ports/$(cat "$port/name")"
 done
-${users
+${(recipe.users ?? [])
   .map(({ name }) => `[ ! -d /home/${name} ] || chown -R ${name}:"$(id -g ${name})" /home/${name}\n`)
   .join("")}${
-  firstBoot === undefined
+  recipe.firstBoot === undefined
     ? ""
     : `# Its network is there, if it is to be had.
 tries=0

@@ -1,6 +1,6 @@
 /** What full images have of Vireo's own: network, first boot, services as units of systemd. No path of the build machine in it. */
 import { FIRST_BOOT_SCRIPT, firstBootFiles, SEED_SCRIPT } from "../build/first-boot.ts";
-import { filesOf, type GuestFile } from "../build/guest-files.ts";
+import { filesOf, type GuestFile, passingFolders } from "../build/guest-files.ts";
 import { deb822 } from "../packages/repositories.ts";
 import { aptSources } from "../packages/sources.ts";
 import type { Recipe } from "../recipe.ts";
@@ -125,6 +125,10 @@ const sources = (release: AptRelease) =>
     .map(({ mirror, suite }) => `deb ${mirror} ${suite} ${release.components}\n`)
     .join("");
 
+/** A line of tmpfiles.d(5). */
+const folderLine = (path: string) =>
+  `d "${path.replace(/["\\]/g, "\\$&").replaceAll("%", "%%")}" 0755 root root -\n`;
+
 const KEYS = "/etc/pki/rpm-gpg";
 
 /** What its package manager goes on with. */
@@ -168,6 +172,7 @@ export function fullFiles(recipe: Recipe): GuestFile[] {
   const file = (path: string, content: string, mode = 0o644): GuestFile => ({ path, content, mode });
   const { hostname = "vireo" } = recipe;
   const volatile = recipe.root === "squashfs" || recipe.root === "erofs";
+  const passing = passingFolders(recipe);
   return [
     ...managerFiles(recipe),
     // What is only read cannot grow, either.
@@ -194,6 +199,9 @@ export function fullFiles(recipe: Recipe): GuestFile[] {
             file(`/etc/systemd/system/${name}.service`, serviceUnit(name)),
           ],
     ),
+    ...(passing.length > 0
+      ? [file("/etc/tmpfiles.d/vireo-recipe.conf", passing.map(folderLine).join(""))]
+      : []),
     ...filesOf(recipe),
   ];
 }

@@ -22,6 +22,7 @@ const recipe: Recipe = {
   distribution: "debian",
   release: "bookworm",
   packages: ["cron"],
+  directories: ["/run/shop/now"],
   hostname: "shop",
   timeZone: "Europe/Berlin",
   branding: { osRelease: { variant: "Shop" } },
@@ -43,7 +44,7 @@ const recipe: Recipe = {
 echo "greet: $(hostname), $(cat /root/.ssh/authorized_keys), group $(getent group crontab | cut -d: -f1)"
 echo "units: $(systemctl is-active cron debug-shell systemd-networkd | tr '\\n' ' '), failed: $(systemctl --failed --plain --no-legend)."
 echo "apt: $(apt-get -s install cron 2>&1 | grep -o 'cron is already the newest version')"
-echo "more: $(cat /run/first), $(id ada), $(stat -c %U /home/ada/.ssh/authorized_keys)"
+echo "more: $(cat /run/first), $(id ada), $(stat -c %U /home/ada/.ssh/authorized_keys), $(ls /run/shop)"
 exec sleep 1000
 `,
     },
@@ -113,7 +114,7 @@ it(
     expect(said).toContain("units: active active active , failed: .");
     expect(said).toContain("apt: cron is already the newest version");
     expect(said).toMatch(
-      /more: first at CET, uid=1000\(ada\) gid=1000\(ada\) groups=1000\(ada\),4\(adm\),\d+\(crontab\), ada/,
+      /more: first at CET, uid=1000\(ada\) gid=1000\(ada\) groups=1000\(ada\),4\(adm\),\d+\(crontab\), ada, now/,
     );
     expect(said).toContain('VARIANT="Shop"');
     expect(answer).toContain('{"return": {}}');

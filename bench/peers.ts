@@ -4,7 +4,8 @@
  * from there.
  *   node bench/peers.ts [NAME…]      planetlab, google, bitbrains; all that are in the folder VIREO_TRACES when none is named
  * Hosts: two generations in turns, with curves of SPECpower_ssj2008, so many that machines take 60 % of their memory when all are on. Ends with 1 unless the director needs less
- * energy than each of the others, with fewer moves and fewer overload minutes; where another had none of these, none is as good.
+ * energy than each of the others, with fewer moves and fewer overload minutes; where another had none of these, none is as good. What the director's moves are for is seen beside
+ * the director that starts machines where it does and moves none of them.
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -112,12 +113,13 @@ for (const name of names) {
     xenOrchestra(),
   ];
   const outcomes = directors.map((director) => simulate({ hosts, policies, trace }, director));
+  const still = simulate({ hosts, policies, trace }, { ...vireo("Vireo, no moves"), look: () => [] });
   ran++;
   process.stdout.write(
     `\n${name}: ${trace.machines.length} machines, ${hosts.length} hosts, ${of.days} days, simulated\n`,
   );
   const columns = columnsOf(outcomes);
-  const rows = outcomes.map((outcome) => columns.map(({ of: cell }) => cell(outcome)));
+  const rows = [...outcomes, still].map((outcome) => columns.map(({ of: cell }) => cell(outcome)));
   process.stdout.write(
     `${table(
       columns.map(({ head }) => head),

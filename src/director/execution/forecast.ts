@@ -89,9 +89,14 @@ export class Forecaster {
     return slow * linkSeconds(this.#bytesOf(machine), linkMbps);
   }
 
+  /** How long its guest will stand still, ms; undefined: nobody has measured any. */
+  stillMsOf({ key }: Pick<Moved, "key">): number | undefined {
+    return (this.#own.get(key) ?? this.#others).downtimeMs;
+  }
+
   /** What a move of the machine over such a link will take. */
   of(machine: Moved, linkMbps: number): Takes {
-    const { downtimeMs } = this.#own.get(machine.key) ?? this.#others;
+    const downtimeMs = this.stillMsOf(machine);
     return {
       seconds: round(this.secondsOf(machine, linkMbps), 1),
       bytes: Math.round(this.#bytesOf(machine)),

@@ -1,4 +1,5 @@
 /** A plan while it is made: its moves, each in words, made in the index of the estate one after the other, and taken back in the end. Pure. */
+import { transferOf } from "../../compute/migrations/transfer.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { BUSY, baseOf, FLOWS, measuredOf } from "../estate/estate-model.ts";
@@ -41,15 +42,30 @@ export const PLAN_DEFAULTS = {
 /** A move that takes so long must gain twice as much as one that takes no time: all the while it loads both hosts and their link, and what it was planned for may be over. */
 const LONG_S = 600;
 
-/** What a move of the machine must gain for the time that it takes over its host's link (which host it goes to is not known yet), in scores. */
+/** The same of one for which the guest stands still so long, where its policies do not say how long it may (transfer.downtimeMs): who uses it notices. At most as much: the rest no gain makes up for. */
+const STILL_MS = 1000;
+
+/** What each move of the machine that failed, since one did not, has the next one gain more, by the same measure: it may well be for nothing. */
+const FAILED = 0.5;
+
+/**
+ * What a move of the machine must gain, in scores, for the time that it takes over its host's link (which host it goes to is not known yet), for that in which its guest stands still, as far as
+ * that is known, and for what failed before.
+ */
 export function moveCost(
   estate: Estate,
   machine: MachineView,
   { threshold, forecaster }: PlanOptions,
 ): number {
   const here = indexOf(estate).hosts.get(machine.host ?? "");
-  return (threshold * forecaster.secondsOf(machine, linkOf(here, here))) / LONG_S;
+  const long = forecaster.secondsOf(machine, linkOf(here, here)) / LONG_S;
+  const stillMs = forecaster.stillMsOf(machine);
+  const still = stillMs === undefined ? 0 : Math.min(1, stillMs / mayStandStillMs(estate, machine));
+  return threshold * (long + still + FAILED * (machine.failed?.times ?? 0));
 }
+
+const mayStandStillMs = (estate: Estate, machine: MachineView): number =>
+  transferOf(policiesOf(estate, machine).map(({ spec }) => spec.transfer)).downtimeMs ?? STILL_MS;
 
 /** Of what a move must gain so much more, where it is all in watts by what is measured: that changes again, and the move is not paid back. */
 const FLEETING = 0.5;

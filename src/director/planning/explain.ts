@@ -3,6 +3,7 @@
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import type { Demand } from "../estate/use.ts";
+import type { Forecaster } from "../execution/forecast.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { fixedBy, fixedWords } from "../rules/suits.ts";
 import { type Contribution, contributions } from "./contributions.ts";
@@ -102,11 +103,12 @@ const referenceOf = (verdicts: readonly Verdict[], machine: MachineView): Verdic
   verdicts.find(({ host }) => host.name === machine.host) ??
   verdicts.find(({ against }) => against.length === 0);
 
+/** @param least what a move of the machine must gain */
 function judged(
   { host, against, score, busy }: Verdict,
-  estate: Estate,
   machine: MachineView,
   reference: Verdict | undefined,
+  least: number,
 ): Judged {
   const about = { name: host.name, chosen: host.name === machine.host, ruledOut: false };
   if (host.maintenance && about.chosen) return { ...about, verdict: `to be left: ${host.closed}` };
@@ -126,7 +128,7 @@ function judged(
   const tooBusy = busy ? "; it would be too busy, by what its machines are measured to use" : "";
   const compared =
     score && reference?.score && reference.host !== host
-      ? comparison(estate, machine, score, { name: reference.host.name, score: reference.score })
+      ? comparison(machine, score, { name: reference.host.name, score: reference.score }, least)
       : undefined;
   return {
     ...about,
@@ -137,10 +139,10 @@ function judged(
 
 /** "0.70 less than on a, by policy "web": watts -0.67, room -0.03" */
 function comparison(
-  estate: Estate,
   machine: MachineView,
   score: Score,
   reference: { name: string; score: Score },
+  least: number,
 ): string {
   const gain = score.total - reference.score.total;
   const words =
@@ -152,7 +154,6 @@ function comparison(
     const each = of.map(({ what, by }) => `${what} ${by < 0 ? "-" : "+"}${Math.abs(by).toFixed(2)}`);
     return `by ${policy === undefined ? "no policy" : `policy ${JSON.stringify(policy)}`}: ${each.join(", ")}`;
   });
-  const least = leastGain(estate, machine, { ...PLAN_DEFAULTS, now: 0, released: new Set() });
   const tooLittle =
     gain >= LEAST_TOLD && reference.name === machine.host && gain < least
       ? [`a move has to gain about ${least.toFixed(2)}`]
@@ -199,12 +200,18 @@ function othersOf(verdicts: readonly Verdict[]): { others?: Others } {
   };
 }
 
-/** Undefined when there is no such machine. @param limit so many hosts one by one */
-export function explain(estate: Estate, key: string, limit = HOSTS): Explanation | undefined {
+/** Undefined when there is no such machine. @param limit so many hosts one by one @param forecaster what moves take */
+export function explain(
+  estate: Estate,
+  key: string,
+  limit = HOSTS,
+  forecaster: Forecaster = PLAN_DEFAULTS.forecaster,
+): Explanation | undefined {
   const machine = indexOf(estate).get(key);
   if (!machine) return undefined;
   const verdicts = judge(estate, machine);
   const reference = referenceOf(verdicts, machine);
+  const least = leastGain(estate, machine, { ...PLAN_DEFAULTS, now: 0, released: new Set(), forecaster });
   const isTold = ({ host }: Verdict, i: number) => i < limit || host.name === machine.host;
   return {
     machine: key,
@@ -213,7 +220,7 @@ export function explain(estate: Estate, key: string, limit = HOSTS): Explanation
     policies: contributions(estate, machine, reference?.host, reference?.against ?? []),
     ...movesOf(estate, machine),
     ...(machine.host ? { use: useOf(machine) } : {}),
-    hosts: verdicts.filter(isTold).map((of) => judged(of, estate, machine, reference)),
+    hosts: verdicts.filter(isTold).map((of) => judged(of, machine, reference, least)),
     ...othersOf(verdicts.filter((of, i) => !isTold(of, i))),
   };
 }

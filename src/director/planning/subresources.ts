@@ -25,6 +25,7 @@ import type { UseHistory } from "../estate/history.ts";
 import { readHistory } from "../estate/history-keeper.ts";
 import { READ, readEstate, type Seen } from "../estate/read-estate.ts";
 import { predict } from "../execution/figures.ts";
+import { experienceOf, Forecaster } from "../execution/forecast.ts";
 import { planUndo, undoing } from "../execution/undo.ts";
 import { Plan } from "../kinds.ts";
 import type { Placed, Undoing } from "./answers.ts";
@@ -47,8 +48,9 @@ export function directorSubresources(
   const readKept = keptFor(HISTORY_KEPT_MS, clock, () => readHistory(client, clock));
   const seenNow = async (): Promise<Seen> => ({ clock, history: own() ?? (await readKept()) });
   const readNow = keptFor(KEPT_MS, clock, async () => {
-    const revision = Number((await client.list(Plan, READ)).resourceVersion);
-    return { revision, estate: await readEstate(client, await seenNow()) };
+    const { items, resourceVersion } = await client.list(Plan, READ);
+    const estate = await readEstate(client, await seenNow());
+    return { revision: Number(resourceVersion), estate, forecaster: new Forecaster(experienceOf(items)) };
   });
   /** @param revision what was written up to it is in there in any case */
   const estateNow = async (revision = 0) => (await readNow((kept) => kept.revision >= revision)).estate;
@@ -69,7 +71,7 @@ export function directorSubresources(
         await sendValue(
           call.exchange,
           200,
-          isNew ? await ofNew(call, client, await seenNow()) : of(call, await estateNow()),
+          isNew ? await ofNew(call, client, await seenNow()) : of(call, await readNow()),
         );
       },
     },
@@ -150,9 +152,9 @@ function needsHosts({ exchange: { user }, context: { authorizer } }: Call): void
   if (!decision.allowed) forbid(user, asked, decision.reason);
 }
 
-function of(call: Call, estate: Estate): Placed {
+function of(call: Call, { estate, forecaster }: { estate: Estate; forecaster: Forecaster }): Placed {
   const { name, target } = call;
-  const found = explain(estate, `${target.namespace}/${name}`, limitOf(call));
+  const found = explain(estate, `${target.namespace}/${name}`, limitOf(call), forecaster);
   if (!found)
     throw new ApiError("NotFound", `the director knows no machine ${target.namespace}/${name} (yet)`, {
       name,

@@ -174,7 +174,7 @@ const anyEstate: fc.Arbitrary<Estate> = fc
 function agree(estate: Estate): void {
   const index = indexOf(estate);
   for (const machine of estate.machines) {
-    const seek = index.seek(machine);
+    const seek = index.likings.seek(machine);
     if (!seek) throw new Error(`no ${machine.key}`);
     for (const [h, host] of estate.hosts.entries()) {
       const why = obstacle(estate, machine, host);
@@ -192,7 +192,7 @@ function agree(estate: Estate): void {
       if (machine.movingTo) continue;
       const admitted = index.shelves.admits(seek.want, h) && !(isSpecial(machine) && why);
       expect([machine.name, host.name, admitted]).toEqual([machine.name, host.name, why === undefined]);
-      if (admitted) expect(index.liking(seek, h)).toBeCloseTo(score(estate, machine, host).total, 9);
+      if (admitted) expect(index.likings.liking(seek, h)).toBeCloseTo(score(estate, machine, host).total, 9);
     }
     if (machine.movingTo) continue;
     // The short way to the best one finds what looking at all finds.
@@ -202,13 +202,13 @@ function agree(estate: Estate): void {
       return host !== undefined && !obstacle(estate, machine, host);
     };
     const lowest = Number.NEGATIVE_INFINITY;
-    const calm = index.best(seek, lowest, (h) => index.load.staysCalm(machine, h) && accept(h));
-    const best = calm < 0 ? index.best(seek, lowest, accept) : calm;
+    const calm = index.likings.best(seek, lowest, (h) => index.load.staysCalm(machine, h) && accept(h));
+    const best = calm < 0 ? index.likings.best(seek, lowest, accept) : calm;
     const chosen = choose(estate, machine, machine.host);
     expect(chosen.possible).toBe(possible.length);
     const top = possible[0]?.score?.total ?? -1;
     if (best < 0) expect(possible).toEqual([]);
-    else expect(index.liking(seek, best)).toBeCloseTo(top, 9);
+    else expect(index.likings.liking(seek, best)).toBeCloseTo(top, 9);
     expect(chosen.best?.score?.total ?? -1).toBeCloseTo(top, 9);
     expect(index.hostOf(best)?.name).toBe(chosen.best?.host.name);
   }

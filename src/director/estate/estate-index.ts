@@ -5,24 +5,17 @@
 
 import type { Policy } from "../kinds.ts";
 import type { Aim } from "../planning/goals.ts";
-import { isBetter, Shelves, type Want } from "../solver/shelves.ts";
+import { Shelves } from "../solver/shelves.ts";
 import { State } from "../solver/state.ts";
 import { Aims } from "./aims.ts";
 import { Carriers } from "./carriers.ts";
 import { Ceilings } from "./ceilings.ts";
 import { Chosen, NO_POLICIES } from "./chosen.ts";
-import { type HostKinds, hostKinds, type Likes, type MachineKind } from "./classes.ts";
+import { type HostKinds, hostKinds } from "./classes.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
-import {
-  BUSY,
-  DECLARED,
-  demandOf,
-  type GroupRule,
-  modelOf,
-  RESOURCES,
-  type TalliesOf,
-} from "./estate-model.ts";
+import { BUSY, demandOf, type GroupRule, modelOf, RESOURCES, type TalliesOf } from "./estate-model.ts";
 import { Growth } from "./growth.ts";
+import { Likings } from "./likings.ts";
 import { Load } from "./load.ts";
 import { MachineKinds } from "./machine-kinds.ts";
 import { Sight } from "./sight.ts";
@@ -35,9 +28,6 @@ export interface Use {
   busy: number;
   machines: number;
 }
-
-/** Of hosts with machines of one policy these many are looked at for its licences. */
-const CARRIERS = 64;
 
 export class EstateIndex {
   readonly hosts: ReadonlyMap<string, HostView>;
@@ -62,11 +52,12 @@ export class EstateIndex {
   private readonly shadows = new Map<number, number>();
   private readonly growth: Growth;
   readonly sight: Sight;
-  private readonly tastes = new Map<MachineKind, { version: number; taste: Taste }>();
   private readonly aims: Aims;
   private readonly carriers: Carriers;
   private readonly kinds: HostKinds;
   private readonly machineKinds: MachineKinds;
+  /** How machines like hosts. */
+  readonly likings: Likings;
   private counted: readonly { example: HostView; hosts: number }[] | undefined;
   /** Told of each machine that is put elsewhere. */
   onMove: ((at: number, from: number, to: number) => void) | undefined;
@@ -129,6 +120,13 @@ export class EstateIndex {
       for (const [item, h] of this.state.at.entries())
         if (h >= 0) this.ceilings.moved(item, -1, h, this.policiesOfItem(item));
     }
+    this.likings = new Likings({
+      ...{ machines, state, position: this.position, shelves: this.shelves, ceilings: this.ceilings },
+      ...{ carriers: this.carriers, kinds: this.kinds, machineKinds: this.machineKinds },
+      hosts: estate.hosts.length,
+      hostNumber: (name) => this.hostNumber(name),
+      policiesOf: (machine) => this.policiesOf(machine),
+    });
     this.growth = new Growth({
       machines: this.machines,
       position: this.position,
@@ -349,111 +347,10 @@ export class EstateIndex {
     return this.list[h];
   }
 
-  /** Whether hosts of such a kind may start the machine anew, as after its host is lost: by shelf, -Infinity: they may not. */
-  startLikes(at: number): Float64Array | undefined {
-    const machine = this.machines[at];
-    return machine && this.seek(anew(machine))?.want.likes;
-  }
-
   /** The kind of a host of the estate, or of one that is only known by name. */
   kindOfHost(h: number): number {
     return this.kinds.of[h] ?? this.kinds.examples.length;
   }
-
-  /** How one of the estate's machines likes hosts by their kind, apart from room, where any host might be empty. */
-  tasteOf(at: number): Taste {
-    const kind = this.machineKinds.of(at, this.machines[at] as MachineView);
-    const known = this.tastes.get(kind);
-    if (known?.version === this.shelves.version) return known.taste;
-    const dearest = kind.dearestWattsOfAny(this.shelves);
-    const taste = { kind, dearest, ...kind.likesAt(dearest) };
-    this.tastes.set(kind, { version: this.shelves.version, taste });
-    return taste;
-  }
-
-  /** What one of the estate's machines looks for, and how it likes where it is; also of another view of it. Undefined: it is not of the estate. */
-  seek(machine: MachineView): Seek | undefined {
-    const at = this.position.get(machine.key);
-    return at === undefined ? undefined : this.seekAt(at, machine);
-  }
-
-  /** The same for who knows where it is in the estate's list. @param machine as the list has it, and then its host is the one that the index has it on by now; or another view of it */
-  seekAt(at: number, machine: MachineView): Seek {
-    const kind = this.machineKinds.of(at, machine);
-    const { state, shelves } = this;
-    const h = machine === this.machines[at] ? (state.at[at] as number) : this.hostNumber(machine.host ?? "");
-    const hostKind = h < 0 || h >= this.list.length ? undefined : (this.kinds.of[h] as number);
-    const onlyOne = h >= 0 && (state.itemsOn[h] as number) === 1 && state.at[at] === h;
-    const dearest = kind.dearestWatts(shelves, onlyOne ? hostKind : undefined);
-    const { likes, order } = kind.likesAt(dearest);
-    const demand = demandOf(machine);
-    const want: Want = { item: at, demand, binding: DECLARED, likes, order, room: kind.room };
-    const shares = this.ceilings?.sharesOf(this.policiesOf(machine));
-    if (shares && this.ceilings) want.ceilings = { shares, base: this.ceilings.base };
-    const seek: Seek = { want, machine, dearestWatts: dearest };
-    const [policy] = kind.aboutLicences ? this.policiesOf(machine) : NO_POLICIES;
-    if (policy) seek.licences = { policy, kind };
-    if (hostKind === undefined) return seek;
-    const like =
-      kind.likeOf(hostKind, !onlyOne, dearest) +
-      kind.room * shelves.roomWith(want, h) +
-      this.licensedBonus(seek, h);
-    const stays =
-      (kind.mayStay[hostKind] as number) === 1 && shelves.fits(want, h) && state.counts.breaks(at, h) < 0;
-    seek.now = { host: h, like, stays };
-    return seek;
-  }
-
-  /** How well the machine would like to be on the host; -Infinity: it may not come there. */
-  liking(seek: Seek, h: number): number {
-    return this.shelves.liking(seek.want, h) + this.licensedBonus(seek, h);
-  }
-
-  private licensedBonus({ machine, licences }: Seek, h: number): number {
-    if (!licences || this.carriers.others(licences.policy, machine, h) <= 0) return 0;
-    return licences.kind.licensed[this.kindOfHost(h)] ?? 0;
-  }
-
-  /** As Shelves.best. Of hosts that others of a policy about licences are on, those with the most are looked at. */
-  best(seek: Seek, floor: number, accept: ((h: number) => boolean) | undefined): number {
-    const { want, licences } = seek;
-    let best = this.shelves.best(want, floor, accept);
-    if (!licences) return best;
-    let liked = best < 0 ? floor : this.liking(seek, best);
-    const carriers = [...this.carriers.of(licences.policy)].sort(([a, n], [b, m]) => m - n || a - b);
-    for (const [h] of carriers.slice(0, CARRIERS)) {
-      if (h === this.state.at[want.item] || !this.shelves.admits(want, h)) continue;
-      const value = this.liking(seek, h);
-      if (!isBetter(value, h, { best, liked, floor }) || (accept && !accept(h))) continue;
-      best = h;
-      liked = value;
-    }
-    return best;
-  }
-}
-
-/** The machine as it starts anew, wherever that is. */
-export function anew(machine: MachineView): MachineView {
-  const { host: _, movingTo: __, platform: ___, ...rest } = machine;
-  return rest;
-}
-
-/** The likings of a kind of machine; the same for all of that kind. */
-interface Taste extends Likes {
-  kind: MachineKind;
-  /** Watts that are measured by: what it would add where it adds most. */
-  dearest: number;
-}
-
-export interface Seek {
-  want: Want;
-  machine: MachineView;
-  /** It likes hosts that others of the policy are on. */
-  licences?: { policy: Policy; kind: MachineKind };
-  /** Watts that it would add where it adds most. */
-  dearestWatts: number;
-  /** Of a machine that is on a host of the estate; `stays`: it may be there, as far as kinds, room and groups say. */
-  now?: { host: number; like: number; stays: boolean };
 }
 
 const indexes = new WeakMap<Estate, EstateIndex>();

@@ -3,7 +3,8 @@ import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import type { Policy } from "../kinds.ts";
 import { nameOf, type Obstacle, plain } from "../rules/rules.ts";
-import { type Demand, type Fault, type Relaxed, Survival } from "./survival.ts";
+import type { Demand } from "./losses.ts";
+import { type Fault, type Relaxed, Survival } from "./survival.ts";
 
 const known = new WeakMap<EstateIndex, Survival | null>();
 
@@ -156,7 +157,7 @@ export function failoverFaults(estate: Estate): Map<Policy, string[]> {
 
 function wordsOf(estate: Estate, survival: Survival, demand: Demand, own: readonly Fault[]): string[] {
   const more = own.length > EACH ? [`and ${own.length - EACH} more`] : [];
-  const tooMany = survival.tooMany.get(demand);
+  const tooMany = survival.losses.tooMany.get(demand);
   return [
     ...own.slice(0, EACH).map((fault) => inWords(estate, fault, "is")),
     ...more,

@@ -5,8 +5,9 @@
 
 import type { Shares } from "../estate/ceilings.ts";
 import type { Estate, MachineView } from "../estate/estate.ts";
-import { anew, type EstateIndex, indexOf } from "../estate/estate-index.ts";
+import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { DECLARED } from "../estate/estate-model.ts";
+import { anew } from "../estate/likings.ts";
 import { DOMAINS } from "../kinds.ts";
 import { isSpecial, obstacle } from "../rules/rules.ts";
 import { add } from "../solver/model.ts";
@@ -202,7 +203,7 @@ export class Packing {
   private admits(item: number): ((h: number) => boolean) | undefined {
     const machine = this.index.machines[item] as MachineView;
     if (machine.localDisks) return undefined;
-    this.likes[item] ??= this.index.startLikes(item);
+    this.likes[item] ??= this.index.likings.startLikes(item);
     const likes = this.likes[item];
     if (!likes) return undefined;
     const { index, given, lost, usable } = this;

@@ -10,8 +10,9 @@
  * Machines that a plan may not move now are fixed; those outside that share a rule with one inside are there as fixed items without needs.
  */
 import type { MachineView } from "../estate/estate.ts";
-import type { EstateIndex, Seek } from "../estate/estate-index.ts";
+import type { EstateIndex } from "../estate/estate-index.ts";
 import { BUSY, NOISE, RESOURCES } from "../estate/estate-model.ts";
+import type { Seek } from "../estate/likings.ts";
 import { MARGIN } from "../estate/use.ts";
 import { DOMAINS } from "../kinds.ts";
 import {
@@ -187,7 +188,7 @@ function tastesOf(
   let free = 0;
   for (const [i, at] of machine.entries()) {
     if (at < 0) continue;
-    const { kind, dearest, likes } = index.tasteOf(at);
+    const { kind, dearest, likes } = index.likings.tasteOf(at);
     let row = rows.get(likes);
     if (row === undefined) {
       row = rows.size;
@@ -343,5 +344,5 @@ function talliesOf(
 export const hasToLeave = (
   index: EstateIndex,
   machine: MachineView,
-  seek: Seek | undefined = index.seek(machine),
+  seek: Seek | undefined = index.likings.seek(machine),
 ): boolean => seek?.now?.stays === false || index.hosts.get(machine.host ?? "")?.maintenance === true;

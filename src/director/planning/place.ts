@@ -20,7 +20,7 @@ interface Choice {
 export function choose(estate: Estate, machine: MachineView, but?: string): Choice {
   const index = indexOf(estate);
   // Of another view of it than the estate's, the index knows neither its group nor its place.
-  const seek = index.get(machine.key) === machine ? index.seek(machine) : undefined;
+  const seek = index.get(machine.key) === machine ? index.likings.seek(machine) : undefined;
   if (!seek) {
     const possible = judge(estate, machine).filter(({ host, score: of }) => of && host.name !== but);
     return { best: possible[0], possible: possible.length };
@@ -40,8 +40,12 @@ export function choose(estate: Estate, machine: MachineView, but?: string): Choi
   };
   const last = reserved ? survives : special || leave >= 0 ? accept : undefined;
   const lowest = Number.NEGATIVE_INFINITY;
-  const calm = index.best(seek, lowest, (to) => index.load.staysCalm(machine, to) && (!last || last(to)));
-  const host = index.hostOf(calm < 0 ? index.best(seek, lowest, last) : calm);
+  const calm = index.likings.best(
+    seek,
+    lowest,
+    (to) => index.load.staysCalm(machine, to) && (!last || last(to)),
+  );
+  const host = index.hostOf(calm < 0 ? index.likings.best(seek, lowest, last) : calm);
   return {
     best: host && { host, score: score(estate, machine, host), ...(calm < 0 ? { busy: true } : {}) },
     possible: shelves.countOf(seek.want, special ? accept : undefined, leave),

@@ -9,7 +9,8 @@
  */
 
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
-import { indexOf, type Seek } from "../estate/estate-index.ts";
+import { indexOf } from "../estate/estate-index.ts";
+import type { Seek } from "../estate/likings.ts";
 import { survivalOf } from "../failover/failover.ts";
 import { isSpecial, obstacle } from "../rules/rules.ts";
 import { descend, type Shift } from "../solver/descend.ts";
@@ -120,7 +121,7 @@ function consider(
   const here = index.hostOf(index.state.at[at] as number);
   // A host that is silent keeps its machines: nobody can move them, and they may well run.
   if (!here?.ready) return undefined;
-  const seek = index.seekAt(at, machine);
+  const seek = index.likings.seekAt(at, machine);
   if (!seek.now) return undefined;
   const { now } = seek;
   const special = isSpecial(machine);
@@ -135,7 +136,7 @@ function consider(
     // A host in maintenance is left, whatever that takes.
     const last =
       survives && !here.maintenance ? (h: number) => (!accept || accept(h)) && survives(h) : accept;
-    return index.best(seek, floor, last);
+    return index.likings.best(seek, floor, last);
   };
   const calm = best(false);
   const to = calm < 0 && broken ? best(true) : calm;
@@ -144,7 +145,7 @@ function consider(
     return undefined;
   }
   // Of two that gain as much the one that is moved sooner goes first; what must go does so in any case.
-  const gain = index.liking(seek, to) - now.like - Math.min(1, moveCost(estate, machine, options));
+  const gain = index.likings.liking(seek, to) - now.like - Math.min(1, moveCost(estate, machine, options));
   if (hot) {
     // One that is enough by itself goes before several, a small one before a large one.
     const relief = cooled - machine.memoryBytes / here.memoryBytes / 2;
@@ -162,6 +163,6 @@ function wouldMove(
   { host, like }: { host: number; like: number },
   floor: number,
 ) {
-  const { kind, dearest } = index.tasteOf(want.item);
+  const { kind, dearest } = index.likings.tasteOf(want.item);
   return bestIn(index, want.item) - kind.likeOf(index.kindOfHost(host), true, dearest) >= floor - like;
 }

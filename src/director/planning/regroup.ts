@@ -94,7 +94,7 @@ function isWorthEmptying(draft: Draft, h: number, options: PlanOptions): boolean
   for (let item = index.state.first[h] as number; item >= 0; item = index.state.next[item] as number) {
     const machine = index.machines[item];
     if (!machine) return false;
-    const { kind, dearest } = index.tasteOf(item);
+    const { kind, dearest } = index.likings.tasteOf(item);
     gain += Math.max(0, bestIn(index, item) - kind.likeOf(index.kindOfHost(h), true, dearest));
   }
   if (saved + gain < options.threshold * count) return false;
@@ -105,7 +105,7 @@ function isWorthEmptying(draft: Draft, h: number, options: PlanOptions): boolean
 
 /** How well a machine likes the kind of host that it likes best, of those in use, apart from room. */
 export function bestIn(index: EstateIndex, at: number): number {
-  const { likes, order } = index.tasteOf(at);
+  const { likes, order } = index.likings.tasteOf(at);
   for (const shelf of order)
     if (shelf % 2 === 1 && (index.shelves.count[shelf] as number) > 0) return likes[shelf] as number;
   return Number.NEGATIVE_INFINITY;
@@ -119,7 +119,7 @@ function isFree(draft: Draft, at: number, options: PlanOptions): boolean {
   if (!here?.ready || moved.has(at) || !mayMove(index, at, options) || isSpecial(machine)) return false;
   if (!draft.allows(machine)) return false;
   if (hasToLeave(index, machine)) return true;
-  if (index.tasteOf(at).kind.aboutLicences) return false;
+  if (index.likings.tasteOf(at).kind.aboutLicences) return false;
   return !here.cordoned && isSettled(index, at, options);
 }
 
@@ -139,7 +139,7 @@ function around({ index }: Draft, seeds: readonly number[]): number[] {
   for (const h of seeds)
     for (const at of index.machinesOn(index.hostOf(h)?.name ?? "")) {
       if (chosen.size >= HOSTS) return [...chosen];
-      const kinds = new Set([...index.tasteOf(at).order].map((shelf) => shelf >> 1));
+      const kinds = new Set([...index.likings.tasteOf(at).order].map((shelf) => shelf >> 1));
       for (const k of [...kinds].slice(0, KINDS))
         for (const other of byKind.get(k)?.slice(0, HOSTS_A_KIND) ?? []) chosen.add(other);
     }

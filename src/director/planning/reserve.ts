@@ -97,11 +97,11 @@ function destination(
   options: PlanOptions,
   mends: (h: number) => boolean,
 ): HostView | undefined {
-  const seek = index.seek(machine);
+  const seek = index.likings.seek(machine);
   if (!seek?.now) return undefined;
   const accept = acceptOf(estate, index, machine, options, false);
   let looks = DESTINATIONS;
-  const to = index.best(
+  const to = index.likings.best(
     seek,
     Number.NEGATIVE_INFINITY,
     (h) => (!accept || accept(h)) && looks-- > 0 && mends(h),

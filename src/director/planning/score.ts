@@ -64,7 +64,7 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
     },
     {
       name: powerName(weights),
-      value: wattsValue(dear, inUse, index.seek(machine)?.dearestWatts ?? 1),
+      value: wattsValue(dear, inUse, index.likings.seek(machine)?.dearestWatts ?? 1),
       weight: powerWeight(weights),
       detail: describeWatts(added, inUse, weights, sites.get(host.site)),
     },

@@ -1,6 +1,7 @@
 /** Takes moves over into a plan that the solver found to be worth it together (regroup.ts): in an order in which every state between is allowed, rid of those that bring less than they cost, and only some of them when all are too much. Pure. */
 import type { HostView, MachineView } from "../estate/estate.ts";
-import type { EstateIndex, Seek } from "../estate/estate-index.ts";
+import type { EstateIndex } from "../estate/estate-index.ts";
+import type { Seek } from "../estate/likings.ts";
 import { survivalOf } from "../failover/failover.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { acceptOf, type Draft, leastGain, moveCost, type PlanOptions, whyAway } from "./draft.ts";
@@ -169,7 +170,7 @@ function attempt(draft: Draft, wanted: readonly Wanted[], options: PlanOptions):
       const { at, to } = next;
       const machine = index.machines[at] as MachineView;
       const here = index.hosts.get(machine.host ?? "");
-      const seek = index.seekAt(at, machine);
+      const seek = index.likings.seekAt(at, machine);
       const must = hasToLeave(index, machine, seek);
       const accept = acceptOf(estate, index, machine, options, must);
       if (
@@ -205,7 +206,7 @@ function attempt(draft: Draft, wanted: readonly Wanted[], options: PlanOptions):
 /** How much better the machine likes it there, apart from what it means that one of the hosts is empty without it. */
 function placeGain(index: EstateIndex, { want, now }: Seek, to: number): number {
   const { shelves } = index;
-  const { kind, dearest, likes } = index.tasteOf(want.item);
+  const { kind, dearest, likes } = index.likings.tasteOf(want.item);
   const from = now?.host ?? to;
   const there = likes[2 * index.kindOfHost(to) + (index.state.itemsOn[to] === 0 ? 0 : 1)] as number;
   const here = kind.likeOf(index.kindOfHost(from), true, dearest);
@@ -219,7 +220,7 @@ export function openingOf(index: EstateIndex, h: number): number {
   let count = 0;
   for (let item = index.state.first[h] as number; item >= 0; item = index.state.next[item] as number) {
     if (item >= index.machines.length) continue;
-    const { kind, dearest } = index.tasteOf(item);
+    const { kind, dearest } = index.likings.tasteOf(item);
     sum += kind.likeOf(k, true, dearest) - kind.likeOf(k, false, dearest);
     count++;
   }

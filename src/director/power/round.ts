@@ -9,9 +9,11 @@ import type { Estate, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { applyTo } from "../estate/moved.ts";
 import { demandsOf, inWords } from "../failover/failover.ts";
-import { type Demand, Survival } from "../failover/survival.ts";
+import type { Demand } from "../failover/losses.ts";
+import { Survival } from "../failover/survival.ts";
 import { obstacle } from "../rules/rules.ts";
 import { awayMs, wakeMs } from "./demand.ts";
+import { unrelieved } from "./relief.ts";
 import { type Ahead, Room } from "./room.ts";
 import { CONTROL_PLANE, failedLately, hasControlPlane, isStuck, neverOff, type Powered } from "./standing.ts";
 
@@ -165,7 +167,7 @@ export class Round {
 
   private bestAwake(machine: MachineView): string | undefined {
     const { estate } = this.input;
-    const seek = this.index.seek(machine);
+    const seek = this.index.likings.seek(machine);
     if (!seek) return undefined;
     const special = machine.reserved !== undefined || machine.disksOn !== undefined;
     const at = this.index.position.get(machine.key) ?? -1;
@@ -231,7 +233,7 @@ export class Round {
     for (const [policy, demand] of this.demands) {
       const own = faults.find(({ demands }) => demands.includes(demand));
       if (own) this.unmet.set(policy, inWords(estate, own, "is"));
-      const tooMany = this.survival.tooMany.get(demand);
+      const tooMany = this.survival.losses.tooMany.get(demand);
       if (!own && tooMany !== undefined)
         this.unmet.set(
           policy,
@@ -260,31 +262,9 @@ export class Round {
 
   /** Of hosts of which more is expected than they can do, and which nobody can relieve. */
   private relieve(): void {
-    for (const { name, ready, cordoned } of this.input.estate.hosts) {
-      const h = this.index.hostNumber(name);
-      // Of a cordoned one the planner moves nothing for that.
-      if (!ready || cordoned || this.asleep.has(h)) continue;
-      const heat = this.index.load.heat(h);
-      if (!heat) continue;
-      // Only who would be moved for that: else the host would come on, and go off again.
-      const movable = this.index.machinesOn(name).filter((at) => {
-        const machine = this.index.machines[at];
-        return machine?.movable && this.index.load.cools(at, machine, heat) > 0;
-      });
-      const fits = (at: number, to: number) => {
-        const machine = this.index.machines[at];
-        const host = this.index.hostOf(to);
-        return (
-          machine !== undefined &&
-          host !== undefined &&
-          to !== h &&
-          this.index.load.staysCalm(machine, to) &&
-          obstacle(this.input.estate, machine, host) === undefined
-        );
-      };
-      const awake = this.input.estate.hosts.keys().filter((to) => !this.asleep.has(to));
-      if (awake.some((to) => movable.some((at) => fits(at, to)))) continue;
-      const found = this.candidates().find((each) => movable.some((at) => fits(at, each.h)));
+    const isAsleep = (h: number) => this.asleep.has(h);
+    for (const { name, helps } of unrelieved(this.input.estate, this.index, isAsleep)) {
+      const found = this.candidates().find(({ h }) => helps(h));
       if (found)
         this.call(
           found,

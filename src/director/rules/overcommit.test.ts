@@ -118,7 +118,7 @@ it("index, words and last word say the same of any estate", () => {
         const estate = makeEstate({ hosts, policies, machines, instances });
         const index = indexOf(estate);
         const [machine, host, before] = [index.get(`${NS}/m0`), estate.hosts[0], instances[0]];
-        const seek = machine && index.seek(machine);
+        const seek = machine && index.likings.seek(machine);
         if (!machine || !host || !before || !seek) throw new Error("not there");
         const lookup = {
           list: <T>({ kind }: { kind: string }) =>
@@ -144,7 +144,7 @@ it("index, words and last word say the same of any estate", () => {
         // Where others are: whether they may stay.
         for (const other of estate.machines.filter((one) => one.host)) {
           const there = index.hosts.get(other.host ?? "") as HostView;
-          expect(index.seek(other)?.now?.stays).toBe(obstacle(estate, other, there) === undefined);
+          expect(index.likings.seek(other)?.now?.stays).toBe(obstacle(estate, other, there) === undefined);
         }
         // Moved there and back, all is as it was.
         const free = [...index.state.free];

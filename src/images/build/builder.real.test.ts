@@ -1,5 +1,5 @@
 /** A small image built from Debian's packages and booted with QEMU: it takes its first-boot data, runs its service, and shuts down when asked. */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -53,6 +53,10 @@ it("boots, takes its name and keys, keeps a service running, and powers down", a
   stages.length = 0;
   expect(await buildImage(options)).toEqual(built);
   expect(stages).toEqual(["packages"]);
+  // A version before did not see to it that its description outlived a power cut.
+  const described = readdirSync(options.folder).find((name) => /^greet-[0-9a-f]{12}\.json$/.test(name));
+  writeFileSync(join(options.folder, described ?? ""), "");
+  expect(await buildImage(options)).toEqual(built);
 
   expect(await boot(built, options.folder)).toContain("greet: greeter, ssh-ed25519 AAAA me");
 });

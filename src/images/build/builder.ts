@@ -131,9 +131,10 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   const { formats = [] } = recipe;
   const base = `${name}-${(formats.length ? digestOf([digest, formats]) : digest).slice(0, 12)}`;
   const described = join(folder, `${base}.json`);
-  if (existsSync(described)) {
+  const there = existsSync(described) && (await builtBefore(described));
+  if (there) {
     log(`the same image of the same packages is there already: ${base}`);
-    return JSON.parse(await readFile(described, "utf8")) as BuiltImage; // written below
+    return there;
   }
   await mkdir(folder, { recursive: true, mode: 0o755 });
   const work: Workshop = {
@@ -227,6 +228,16 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   } finally {
     await rm(work.folder, { recursive: true, force: true });
     await pruneCache(layers, Date.now());
+  }
+}
+
+/** What is damaged was made by a version that did not see to it that it outlives a power cut: nothing of it is trusted. */
+async function builtBefore(described: string): Promise<BuiltImage | undefined> {
+  try {
+    return JSON.parse(await readFile(described, "utf8")) as BuiltImage; // written by buildImage
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
   }
 }
 

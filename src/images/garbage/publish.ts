@@ -1,9 +1,11 @@
 /**
  * Files of a build or an import get their names in the pool so that whoever is killed in between leaves nothing for ever: first the description is there as the mark of removal.ts, so
- * that the collector knows the files, then they come, and at the end the mark becomes the description, by which builds and imports know that all are there.
+ * that the collector knows the files, then they come, and at the end the mark becomes the description, by which builds and imports know that all are there. The store says durably that
+ * an image is ready: what was published outlives a power cut, too.
  */
 import { rename } from "node:fs/promises";
 import { join } from "node:path";
+import { flush } from "../../system/flush.ts";
 import { MARK } from "./removal.ts";
 
 /**
@@ -19,6 +21,7 @@ export async function publish(
   step: () => void = () => {},
 ): Promise<void> {
   const mark = join(folder, `${base}${MARK}`);
+  await Promise.all([description, ...Object.values(files)].map(flush));
   step();
   await rename(description, mark);
   for (const [name, from] of Object.entries(files)) {
@@ -26,5 +29,7 @@ export async function publish(
     await rename(from, join(folder, name));
   }
   step();
+  await flush(folder);
   await rename(mark, join(folder, `${base}.json`));
+  await flush(folder);
 }

@@ -7,7 +7,7 @@
  * does the rest again: it is the same each time, and its name is of its content.
  */
 import { existsSync } from "node:fs";
-import { chmod, mkdir, open, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { modify } from "../../client/client.ts";
 import { StoragePool } from "../../compute/storage/kinds.ts";
@@ -207,14 +207,12 @@ class Importing {
     const file = `${base}.${made.format === "qcow2" ? "qcow2" : "iso"}`;
     const result = { file, ...made };
     await chmod(path, 0o444);
-    await flush(path);
     this.#signal.throwIfAborted();
-    await writeFile(join(work, "json"), JSON.stringify(result), { flush: true });
+    await writeFile(join(work, "json"), JSON.stringify(result));
     await inTurn(async () => {
       // The same bytes under the same name: what is there already is not touched, a machine may be on it.
       const files = existsSync(join(folder, file)) ? {} : { [file]: path };
       await publish(folder, base, { description: join(work, "json"), files });
-      await flush(folder);
       const time = this.#context.clock.now().toISOString();
       const ready = {
         ...result,
@@ -257,16 +255,6 @@ class Importing {
       };
       return JSON.stringify(status) === JSON.stringify(now.status) ? undefined : { ...now, status };
     });
-  }
-}
-
-/** What says that an image is ready outlives a loss of power; so must its file, and the name of it. */
-async function flush(path: string): Promise<void> {
-  const file = await open(path, "r");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
   }
 }
 

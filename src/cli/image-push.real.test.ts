@@ -15,7 +15,7 @@ import { packTar } from "../images/archives/pack.ts";
 import { archiveFile, archivesFolder, makeFolder } from "../images/archives/store.ts";
 import { runBuildReconciler } from "../images/build-reconciler.ts";
 import { runImportReconciler } from "../images/import/reconciler.ts";
-import { Image } from "../images/kinds.ts";
+import { Image, ImageBuild } from "../images/kinds.ts";
 import type { Recipe } from "../images/recipe.ts";
 import { createBuild, runImageReconciler } from "../images/reconciler.ts";
 import { imageSubresources } from "../images/subresources.ts";
@@ -157,6 +157,18 @@ it("has an image of a recipe built there of the same packages, and it is the sam
   for (const file of [image?.file, image?.boot?.kernel, image?.boot?.initrd])
     expect(bytesOf(there, file).equals(bytesOf(here, file)), file).toBe(true);
   expect(await push("web")).toMatch(/^image\/web is the same there already; nothing is sent: /);
+
+  // What becomes something else than is expected leaves the one there as it is.
+  const expected = { file: "web-000000000000.qcow2", sha256: "0".repeat(64) };
+  const recipe = { ...RECIPE, hostname: "other" };
+  const { metadata } = await createBuild(there.client, "web", { recipe, expected });
+  const build = async () => (await there.client.get(ImageBuild, metadata))?.status;
+  await expect.poll(async () => (await build())?.phase, { timeout: TIMEOUT_MS }).toBe("Failed");
+  expect((await build())?.message).toMatch(
+    /^spec\.expected: it became web-[0-9a-f]{12}\.qcow2 with the sha256 [0-9a-f]{64}, and web-000000000000\.qcow2 .* image\/web stays what it was$/,
+  );
+  expect((await there.client.get(Image, { name: "web" }))?.spec.recipe?.hostname).toBeUndefined();
+  expect((await statusOf(there, "web"))?.file).toBe(came?.file);
 }, 600_000);
 
 it("of one with formats all are the same; one that became another is told", async () => {

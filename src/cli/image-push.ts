@@ -3,9 +3,10 @@
  * that it was built of here, and has to become the same, bit for bit; archives that its recipe names are sent. Of any other image its disk is sent. What is sent comes from the one API and goes to
  * the other in parts, and goes on where it was broken off.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { HttpClient } from "../client/http.ts";
 import { Image, ImageBuild } from "../images/kinds.ts";
-import { FORMATS, type Recipe, sameRecipe } from "../images/recipe.ts";
+import { FORMATS, sameRecipe } from "../images/recipe.ts";
 import { createBuild } from "../images/reconciler.ts";
 import { isBuildOver } from "../images/shared.ts";
 import { isApiError } from "../resource/errors.ts";
@@ -120,7 +121,8 @@ async function pushRecipe(
   print: Print,
 ): Promise<void> {
   const { timeoutMs, signal } = options;
-  const build = await buildThere(there, locked(image), options);
+  const { file = "", sha256 = "" } = image.status ?? {};
+  const build = await buildThere(there, { recipe: locked(image), expected: { file, sha256 } }, options);
   const { name } = build.metadata;
   for (const archive of build.spec.recipe.archives ?? []) {
     const source = await remoteFile(here, `${fileOf(image)}?archive=${archive.sha256}`, signal);
@@ -136,7 +138,7 @@ async function pushRecipe(
 /** The one that is under way, of which this command was broken off, or a new one. */
 async function buildThere(
   there: HttpClient,
-  recipe: Recipe,
+  spec: Pick<ImageBuild["spec"], "recipe" | "expected">,
   { name, storagePool }: PushOptions,
 ): Promise<ImageBuild> {
   const { items } = await there.list(ImageBuild, { fieldSelector: `spec.image=${name}` });
@@ -145,10 +147,11 @@ async function buildThere(
       !isBuildOver(build) &&
       !build.spec.verify &&
       !build.spec.cancelled &&
-      sameRecipe(recipe, build.spec.recipe) &&
+      sameRecipe(spec.recipe, build.spec.recipe) &&
+      isDeepStrictEqual(spec.expected, build.spec.expected) &&
       (storagePool ?? build.spec.storagePool) === build.spec.storagePool,
   );
-  return own ?? createBuild(there, name, { recipe, ...(storagePool ? { storagePool } : {}) });
+  return own ?? createBuild(there, name, { ...spec, ...(storagePool ? { storagePool } : {}) });
 }
 
 /** From there to there: nothing of it is kept here. */

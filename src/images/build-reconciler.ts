@@ -226,6 +226,7 @@ async function reconcile(
     const result = await buildImage(options);
     endStage();
     if (stages.length > 1) await keepStageSeconds(cache, stages, recipe.mode);
+    requireExpected(build, result);
     await giveRecipe(client, build, before);
     const text = told(result, stages);
     say(text);
@@ -304,6 +305,15 @@ export async function imagesFolder(client: Client, storagePool: string): Promise
 
 const told = ({ file, allocatedBytes = 0, packages = [] }: BuiltImage, stages: readonly FinishedStage[]) =>
   `${file}: ${(allocatedBytes / 2 ** 20).toFixed(1)} MiB, ${packages.length} packages, ${stages.reduce((sum, { seconds }) => sum + seconds, 0).toFixed(1)} s`;
+
+/** @throws Error when it is another image than who asked for it knows */
+function requireExpected({ spec }: ImageBuild, { file, sha256 }: BuiltImage): void {
+  const { expected } = spec;
+  if (!expected || (expected.file === file && expected.sha256 === sha256)) return;
+  throw new Error(
+    `spec.expected: it became ${file} with the sha256 ${sha256}, and ${expected.file} with ${expected.sha256} is expected; versions of Vireo may build otherwise. image/${spec.image} stays what it was`,
+  );
+}
 
 /** The image is made, or has the recipe from now on. A build that an image itself asked for changes nothing: its recipe is from there. */
 async function giveRecipe(client: Client, build: ImageBuild, before: Image | undefined): Promise<void> {

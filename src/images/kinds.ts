@@ -192,13 +192,29 @@ export const ImageBuild = defineKind({
             "True: the image is built again elsewhere, of its packages alone, each file is compared with the image's, and what was built is thrown away.",
         }),
       ),
+      expected: Type.Optional(
+        Type.Object(
+          {
+            file: Type.String({
+              pattern: "^[a-z0-9.-]+-[0-9a-f]{12}\\.qcow2$",
+              maxLength: 100,
+              description: "Of its disk: the name has the digest of recipe, packages and builder.",
+            }),
+            sha256: Type.String({ pattern: "^[0-9a-f]{64}$", description: "Of its disk." }),
+          },
+          {
+            description:
+              "What it has to become, as the status of an image of another installation says: of anything else the build fails, and the Image stays what it was.",
+          },
+        ),
+      ),
       cancelled: Type.Optional(
         Type.Boolean({ description: "True ends the build; nothing is left of it but its log." }),
       ),
     },
     rules(
       ...["image", "storagePool", "recipe"].map((field) => immutable(field, ANOTHER)),
-      immutable("verify", ANOTHER, true),
+      ...["verify", "expected"].map((field) => immutable(field, ANOTHER, true)),
       {
         rule: "!has(oldSelf.cancelled) || !oldSelf.cancelled || (has(self.cancelled) && self.cancelled)",
         message: "what was cancelled stays so; make another build",

@@ -7,7 +7,7 @@ import { windowFault } from "./planning/windows.ts";
 import { againstOthers } from "./rules/against-others.ts";
 import { ofPlaces } from "./rules/between.ts";
 import { contradictions } from "./rules/contradictions.ts";
-import { expressionOf, problemOf } from "./rules/expressions.ts";
+import { plain, problemOf } from "./rules/expressions.ts";
 
 const invalid = (field: string, value: unknown, why: string): Cause => ({
   field,
@@ -27,10 +27,10 @@ function neverKept(rules: readonly string[], field: string): Cause[] {
   return contradictions(rules).map(([first, second]) =>
     invalid(
       `${field}[${second}]`,
-      expressionOf(rules[second] ?? "").text,
+      plain(rules[second] ?? ""),
       first === second
         ? "can never hold"
-        : `can never hold together with ${field}[${first}], ${expressionOf(rules[first] ?? "").text}`,
+        : `can never hold together with ${field}[${first}], ${plain(rules[first] ?? "")}`,
     ),
   );
 }

@@ -4,8 +4,9 @@
  */
 import type { Level } from "../estate/estate.ts";
 import { isWithin, mostOf, type Policy } from "../kinds.ts";
-import { contradictionsBetween } from "./contradictions.ts";
-import { expressionOf } from "./expressions.ts";
+import { contradictionsBetween, NONE } from "./contradictions.ts";
+import { plain } from "./expressions.ts";
+import type { Work } from "./ranges.ts";
 import { nameOf } from "./rules.ts";
 
 /** How many machines are meant. */
@@ -33,14 +34,19 @@ export interface Contradiction {
 
 type Spec = Pick<Policy["spec"], "required" | "keepTogether" | "keepApart" | "spread" | "atMost">;
 
-const ofRules = (a: Spec, b: Spec): Contradiction[] =>
-  contradictionsBetween(a.required ?? [], b.required ?? []).map(({ first, second, attributes }) => ({
+/** Of the first few. */
+function ofRules({ required: a }: Spec, { required: b }: Spec, work: Work): readonly Contradiction[] {
+  if (!a?.length || !b?.length) return NONE;
+  const found = contradictionsBetween(a, b, work);
+  if (found === NONE) return NONE;
+  return found.map(({ first, second, attributes }) => ({
     fields: [`spec.required[${first}]`, `spec.required[${second}]`],
-    texts: [expressionOf(a.required?.[first] ?? "").text, expressionOf(b.required?.[second] ?? "").text],
+    texts: [plain(a[first] ?? ""), plain(b[second] ?? "")],
     bears: "always",
     counted: 1,
     attributes,
   }));
+}
 
 /** Of machines that the first keeps together. */
 export function ofPlaces({ keepTogether }: Spec, { keepApart, spread, atMost }: Spec): Contradiction[] {
@@ -85,25 +91,31 @@ export const turned = ({ fields: [a, b], texts: [x, y], ...rest }: Contradiction
   counted: rest.counted === 0 ? 1 : 0,
 });
 
-/** Of policies as they were read: each round of planning asks for all pairs of them, which hardly ever change. */
+/** Of policies as they were read, what is not told at a glance: each round of planning asks for all pairs of them, which hardly ever change. */
 const KNOWN = new WeakMap<Policy, WeakMap<Policy, readonly Contradiction[]>>();
-
-const NONE: readonly Contradiction[] = [];
 
 /** Most of two need not be looked at. */
 const mayContradict = (a: Spec, b: Spec) =>
   Boolean((a.required?.length && b.required?.length) || a.keepTogether || b.keepTogether);
 
-/** What the first policy's rules and the second's have against each other; what one has against itself is not asked. */
-export function between(first: Policy, second: Policy): readonly Contradiction[] {
-  if (!mayContradict(first.spec, second.spec)) return NONE;
-  const ofFirst = KNOWN.get(first) ?? new WeakMap<Policy, readonly Contradiction[]>();
-  KNOWN.set(first, ofFirst);
-  const known = ofFirst.get(second);
-  if (known) return known;
+/**
+ * What the first policy's rules and the second's have against each other, of rules the first few; what one has against itself is not asked. Where the same is found again it is the same list.
+ * @param work where none is left when it is done, something may have been left out
+ */
+export function between(first: Policy, second: Policy, work: Work): readonly Contradiction[] {
+  work.left--;
   const { spec: a } = first;
   const { spec: b } = second;
-  const found = [...ofRules(a, b), ...ofPlaces(a, b), ...ofPlaces(b, a).map(turned)];
+  if (!mayContradict(a, b)) return NONE;
+  const known = KNOWN.get(first)?.get(second);
+  if (known) return known;
+  const rules = ofRules(a, b, work);
+  const places = a.keepTogether || b.keepTogether ? [...ofPlaces(a, b), ...ofPlaces(b, a).map(turned)] : NONE;
+  if (rules === NONE && places.length === 0) return NONE;
+  const found = [...rules, ...places];
+  if (work.left < 0) return found;
+  const ofFirst = KNOWN.get(first) ?? new WeakMap<Policy, readonly Contradiction[]>();
+  KNOWN.set(first, ofFirst);
   ofFirst.set(second, found);
   return found;
 }

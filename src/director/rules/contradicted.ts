@@ -5,9 +5,13 @@ import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import type { Policy } from "../kinds.ts";
 import { between, type Contradiction, inWords, turned } from "./between.ts";
 import { type Alike, chosenAlike, countOf, namesOf } from "./chosen-alike.ts";
-import { contradictionsBetween, dedicationIn } from "./contradictions.ts";
-import { expressionOf } from "./expressions.ts";
+import { contradictionsBetween, type Dedication, dedicationsIn } from "./contradictions.ts";
+import { plain } from "./expressions.ts";
+import type { Work } from "./ranges.ts";
 import { nameOf } from "./rules.ts";
+
+/** What may be looked at in a round: some hundred milliseconds. What two policies have against each other is found once, so the rest has its turn in the next one. */
+const WORK_OF_A_ROUND = 3_000_000;
 
 /** So many contradictions of a policy, and machines of one, are told. */
 const EACH = 5;
@@ -25,8 +29,11 @@ const SAME: Record<Exclude<Level, "host">, readonly string[]> = {
 
 type Told = Map<Policy, string[]>;
 
-/** Of policies that are not in it nothing is known that no machines could keep. */
-export function contradicted(estate: Estate): Told {
+/** Told with the last of what is told of a policy. */
+const NOT_ALL = "policies have too many rules to compare them all, so this may be not all that contradicts";
+
+/** Of policies that are not in it nothing is known that no machines could keep. @param work where it does not suffice, that is told with what was found */
+export function contradicted(estate: Estate, work: Work = { left: WORK_OF_A_ROUND }): Told {
   const told: Told = new Map();
   const tell = (policy: Policy, words: string) => {
     const known = told.get(policy);
@@ -37,7 +44,7 @@ export function contradicted(estate: Estate): Told {
   const alike = chosenAlike(index, estate.policies);
   const named = namer(index);
   const places = placesOf(estate);
-  for (const { policy, other, found: all, groups } of sharing(alike.all, widestFirst(alike))) {
+  for (const { policy, other, found: all, groups } of sharing(alike.all, widestFirst(alike), work)) {
     const both = countOf(groups);
     for (const found of all) {
       const chosen = index.membersOf(found.counted === 0 ? policy : other).length;
@@ -48,11 +55,13 @@ export function contradicted(estate: Estate): Told {
     }
   }
   for (const policy of estate.policies) {
+    if (work.left < 0) break;
     const own = alike.of.get(policy) ?? [];
-    for (const words of dedicatedToOthers(policy, own, named)) tell(policy, words);
+    for (const words of dedicatedToOthers(policy, own, named, work)) tell(policy, words);
     if (policy.spec.keepTogether)
-      for (const words of drawnApart(policy, policy.spec.keepTogether, own, named)) tell(policy, words);
+      for (const words of drawnApart(policy, policy.spec.keepTogether, own, named, work)) tell(policy, words);
   }
+  if (work.left < 0) for (const words of told.values()) words.push(NOT_ALL);
   return told;
 }
 
@@ -91,21 +100,36 @@ function widestFirst({ all, of }: ReturnType<typeof chosenAlike>): Policy[][] {
 }
 
 /** Each two policies that choose the same machines and have something against each other. What many groups have in common at the beginning is compared once. */
-function sharing(all: readonly Alike[], saying: readonly Policy[][]): Iterable<Shared> {
+function sharing(all: readonly Alike[], saying: readonly Policy[][], work: Work): Iterable<Shared> {
   const pairs: Shared[] = [];
   // Of the same two it is the same list each time (between.ts).
   const known = new Map<readonly Contradiction[], Shared>();
-  const against = (policy: Policy, others: readonly Policy[]): Shared[] =>
-    others.flatMap((other) => {
-      const found = between(other, policy);
-      if (found.length === 0) return [];
+  // Contradictions that are told whatever else there is.
+  const counts = new Map<Policy, number>();
+  const isFull = (policy: Policy) => (counts.get(policy) ?? 0) >= EACH;
+  const against = (policies: readonly Policy[], i: number): Shared[] => {
+    const policy = policies[i];
+    const shared: Shared[] = [];
+    for (let j = 0; policy && j < i && work.left >= 0; j++) {
+      const other = policies[j] as Policy;
+      const found = between(other, policy, work);
+      if (found.length === 0) continue;
       const before = known.get(found);
-      if (before) return before;
+      if (before) {
+        shared.push(before);
+        continue;
+      }
+      // Nothing would be told of it.
+      if (isFull(policy) && isFull(other)) continue;
       const pair = { policy: other, other: policy, found, groups: [] };
+      for (const each of [policy, other])
+        counts.set(each, (counts.get(each) ?? 0) + found.filter(({ bears }) => bears === "always").length);
       known.set(found, pair);
       pairs.push(pair);
-      return pair;
-    });
+      shared.push(pair);
+    }
+    return shared;
+  };
   const start: Step = { against: [] };
   for (const group of all) {
     const policies = saying[group.nth] ?? [];
@@ -114,7 +138,9 @@ function sharing(all: readonly Alike[], saying: readonly Policy[][]): Iterable<S
       step.next ??= new Map();
       let next = step.next.get(policy);
       if (!next) {
-        const found = against(policy, policies.slice(0, i));
+        if (work.left < 0) break;
+        const found = against(policies, i);
+        if (found.length > 0) work.left -= step.against.length + found.length;
         next = { against: found.length > 0 ? [...step.against, ...found] : step.against };
         step.next.set(policy, next);
       }
@@ -136,62 +162,62 @@ function placesOf({ hosts }: Estate): (level: Level) => number {
   };
 }
 
-interface Dedication {
-  field: string;
-  text: string;
-  owners: readonly string[];
+/** Machines that the owners of those hosts do not choose. */
+function strangers(groups: readonly Alike[], { owners }: Dedication, work: Work): Alike[] {
+  return groups.filter(({ policies }) => {
+    work.left -= policies.length;
+    return !policies.some((policy) => owners.has(keyOf(policy)));
+  });
 }
 
-const dedicationsOf = ({ spec }: Policy): Dedication[] =>
-  (spec.required ?? []).flatMap((rule, i) => {
-    const owners = dedicationIn(rule);
-    return owners ? [{ field: `spec.required[${i}]`, text: expressionOf(rule).text, owners }] : [];
-  });
+const namesIn = ({ owners }: Dedication) => [...owners].join(" or ");
 
-/** Machines that the owners of those hosts do not choose. */
-const strangers = (groups: readonly Alike[], { owners }: Dedication) =>
-  groups.filter(({ policies }) => !policies.some((policy) => owners.includes(keyOf(policy))));
-
-function dedicatedToOthers(policy: Policy, members: readonly Alike[], named: Named): string[] {
-  return dedicationsOf(policy).flatMap((dedication) => {
-    const { field, text, owners } = dedication;
-    const others = strangers(members, dedication);
-    return others.length > 0
-      ? [
-          `${field} (${text}) can never hold for ${named(others)}: hosts dedicated to ${owners.join(" or ")} take only machines that it chooses`,
-        ]
-      : [];
-  });
+function dedicatedToOthers(policy: Policy, members: readonly Alike[], named: Named, work: Work): string[] {
+  const rules = policy.spec.required;
+  if (!rules?.length) return [];
+  const said: string[] = [];
+  for (const dedication of dedicationsIn(rules, work)) {
+    if (said.length >= EACH || work.left < 0) break;
+    const others = strangers(members, dedication, work);
+    if (others.length > 0)
+      said.push(
+        `${fieldOf(rules, dedication.nth)} can never hold for ${named(others)}: hosts dedicated to ${namesIn(dedication)} take only machines that it chooses`,
+      );
+  }
+  return said;
 }
 
 /** Machines that are kept together, of which other policies want what no one place has. */
-function drawnApart(policy: Policy, level: Level, members: readonly Alike[], named: Named): string[] {
+function drawnApart(
+  policy: Policy,
+  level: Level,
+  members: readonly Alike[],
+  named: Named,
+  work: Work,
+): string[] {
   const own = `spec.keepTogether (${level})`;
-  const byOther = new Map<Policy, Alike[]>();
-  for (const group of members)
-    for (const other of group.policies) {
-      if (other === policy || !other.spec.required?.length) continue;
-      const known = byOther.get(other);
-      if (known) known.push(group);
-      else byOther.set(other, [group]);
-    }
-  const others = [...byOther].slice(0, MOST_TOGETHER);
+  const others = [...byPolicy(members, policy, work)].slice(0, MOST_TOGETHER);
   const said: string[] = [];
   for (const [i, [first, some]] of others.entries()) {
+    const a = first.spec.required ?? [];
+    const its = new Set(some);
     if (level === "host")
-      for (const dedication of dedicationsOf(first)) {
-        const its = new Set(some);
-        const left = strangers(members, dedication).filter((group) => !its.has(group));
+      for (const dedication of dedicationsIn(a, work)) {
+        if (said.length >= EACH || work.left < 0) return said;
+        const left = strangers(members, dedication, work).filter((group) => !its.has(group));
         if (left.length > 0)
           said.push(
-            `${own} can never hold together with ${dedication.field} (${dedication.text}) of ${nameOf(first)}, for ${named(some)} and ${named(left)}: those hosts do not take the latter`,
+            `${own} can never hold together with ${fieldOf(a, dedication.nth)} of ${nameOf(first)}, for ${named(some)} and ${named(left)}: those hosts do not take the latter`,
           );
       }
     for (const [second, more] of others.slice(i + 1)) {
-      const [a, b] = [first.spec.required ?? [], second.spec.required ?? []];
-      const found = contradictionsBetween(a, b).filter(({ attributes }) => attributes.some(isSame(level)));
+      if (said.length >= EACH || work.left < 0) return said;
+      const b = second.spec.required ?? [];
+      const found = contradictionsBetween(a, b, work, isSame(level));
+      if (found.length === 0) continue;
+      work.left -= more.length;
       // Of machines that both choose it is told already.
-      if (found.length === 0 || haveCommon(some, more)) continue;
+      if (more.some((group) => its.has(group))) continue;
       for (const { first: x, second: y } of found)
         said.push(
           `${own} can never hold: ${nameOf(first)} wants ${textOf(a, x)} for ${named(some)}, and ${nameOf(second)} ${textOf(b, y)} for ${named(more)}`,
@@ -201,14 +227,24 @@ function drawnApart(policy: Policy, level: Level, members: readonly Alike[], nam
   return said;
 }
 
-function haveCommon(some: readonly Alike[], others: readonly Alike[]): boolean {
-  const all = new Set(some);
-  return others.some((group) => all.has(group));
+/** Others that have rules about hosts, and those of the machines that they choose. */
+function byPolicy(members: readonly Alike[], policy: Policy, work: Work): Map<Policy, Alike[]> {
+  const found = new Map<Policy, Alike[]>();
+  for (const group of members) {
+    work.left -= group.policies.length;
+    for (const other of group.policies) {
+      if (other === policy || !other.spec.required?.length) continue;
+      const known = found.get(other);
+      if (known) known.push(group);
+      else found.set(other, [group]);
+    }
+  }
+  return found;
 }
 
 /** Whether an attribute is the same for all machines in one such place: those of machines themselves never are. */
 const isSame = (level: Level) => (attribute: string) =>
   level === "host" ? attribute.startsWith("host.") : SAME[level].includes(attribute);
 
-const textOf = (rules: readonly string[], i: number) =>
-  `${expressionOf(rules[i] ?? "").text} (spec.required[${i}])`;
+const textOf = (rules: readonly string[], i: number) => `${plain(rules[i] ?? "")} (spec.required[${i}])`;
+const fieldOf = (rules: readonly string[], i: number) => `spec.required[${i}] (${plain(rules[i] ?? "")})`;

@@ -1,153 +1,91 @@
-/** Two rules that no host can keep together, whatever the estate; found where they compare one attribute with constants. Pure. */
-import type { ASTNode } from "@marcbachmann/cel-js";
-import { parseBytes } from "../../resource/quantity.ts";
-import { ATTRIBUTES, SIDES } from "./attributes.ts";
-import { attributeAt } from "./expression-tree.ts";
-import { type Expression, expressionOf } from "./expressions.ts";
+/**
+ * Two rules that no host can keep together, whatever the estate; found where they compare attributes with constants (ranges.ts). Anybody who may write a policy decides how many rules
+ * there are and how long: all rules of a policy are merged, so that of most policies two need not be compared rule by rule, and all that is looked at is counted. Pure.
+ */
+import { type Expression, expressionOf, isAtHand, passing } from "./expressions.ts";
+import { meet, merged, type Ranges, rangesIn, type Work } from "./ranges.ts";
 
-type Constant = number | string | boolean;
+/** What may be looked at while a policy is written: some ten milliseconds. */
+export const WORK_OF_A_WRITE = 400_000;
+/** So many contradictions of two policies are told. */
+const EACH = 5;
+/** Of what is refused so much is told. */
+const MOST_TOLD = 50;
+/** To read a character of a rule, to go through it when it was read, and to find one, against looking at a value. */
+const TO_READ = 12;
+const TO_GO_THROUGH = 2;
+const TO_FIND = 4;
 
-/** What one part of a rule says of one attribute. */
-interface Condition {
-  attribute: string;
-  constants: readonly Constant[];
-  holds: (value: Constant) => boolean;
+/** What the rules of a policy say, each and all together. */
+interface Said {
+  each: readonly Ranges[];
+  all: Ranges;
 }
 
-type Comparison = "==" | "!=" | "<" | "<=" | ">" | ">=";
-const COMPARE: Record<Comparison, (a: Constant, b: Constant) => boolean> = {
-  "==": (a, b) => a === b,
-  "!=": (a, b) => a !== b,
-  "<": (a, b) => a < b,
-  "<=": (a, b) => a <= b,
-  ">": (a, b) => a > b,
-  ">=": (a, b) => a >= b,
-};
-const TURNED: Record<Comparison, Comparison> = {
-  "==": "==",
-  "!=": "!=",
-  "<": ">",
-  "<=": ">=",
-  ">": "<",
-  ">=": "<=",
-};
-const isComparison = (op: string): op is Comparison => Object.hasOwn(COMPARE, op);
+/** Found once for each rule, and for the rules of each policy as it was read. */
+const known = new WeakMap<Expression, Ranges>();
+const knownOfAll = new WeakMap<readonly string[], Said>();
 
-function constantOf(node: ASTNode): Constant | undefined {
-  if (node.op === "-_") {
-    const value = constantOf(node.args);
-    return typeof value === "number" ? -value : undefined;
-  }
-  if (node.op === "call" && node.args[0] === "quantity") {
-    const size = node.args[1][0] && constantOf(node.args[1][0]);
-    return typeof size === "string" ? parseBytes(size) : undefined;
-  }
-  if (node.op !== "value") return undefined;
-  const { args } = node;
-  if (typeof args === "bigint") return Number(args);
-  return typeof args === "number" || typeof args === "string" || typeof args === "boolean" ? args : undefined;
-}
+const DEDICATED = "host.dedicatedTo";
+const NOTHING: Ranges = new Map();
 
-/** All of these must hold for the rule to; parts that are not understood are left out. */
-function conditionsOf(node: ASTNode, not = false): Condition[] {
-  const condition = (
-    attribute: string,
-    constants: readonly Constant[],
-    holds: (value: Constant) => boolean,
-  ): Condition[] => [{ attribute, constants, holds: (value) => holds(value) !== not }];
-  if (node.op === "!_") return conditionsOf(node.args, !not);
-  if (node.op === (not ? "||" : "&&") && (node.op === "&&" || node.op === "||"))
-    return node.args.flatMap((part) => conditionsOf(part, not));
-  const attribute = attributeAt(node);
-  if (attribute !== undefined) return condition(attribute, [true, false], (value) => value === true);
-  if (node.op === "in") {
-    const [left, right] = node.args;
-    const of = attributeAt(left);
-    const constants = right.op === "list" ? right.args.map(constantOf) : [undefined];
-    const all = constants.filter((each) => each !== undefined);
-    return of === undefined || all.length < constants.length
-      ? []
-      : condition(of, all, (value) => all.includes(value));
-  }
-  if (!isComparison(node.op)) return [];
-  const [left, right] = node.args as [ASTNode, ASTNode];
-  for (const [one, other, op] of [
-    [left, right, node.op],
-    [right, left, TURNED[node.op]],
-  ] as const) {
-    const [of, constant] = [attributeAt(one), constantOf(other)];
-    // What lies between two words is not easily said.
-    const known = typeof constant === "number" || op === "==" || op === "!=";
-    if (of !== undefined && constant !== undefined && known)
-      return condition(of, [constant], (value) => COMPARE[op](value, constant));
-  }
-  return [];
-}
-
-/** Between two constants that follow one another all values are alike. */
-function candidates(constants: readonly Constant[]): Constant[] {
-  const numbers = constants.filter((each) => typeof each === "number").sort((a, b) => a - b);
-  const between = numbers.map((each, i) => (each + (numbers[i + 1] ?? each + 2)) / 2);
-  const near = numbers.flatMap((each) => [each - 1, Math.floor(each), Math.ceil(each), each + 1]);
-  return [...constants, ...near, ...between, "\0"];
-}
-
-/** Numbers with a point. */
-const DOUBLES = new Set(
-  SIDES.flatMap((side) =>
-    Object.entries(ATTRIBUTES[side]).flatMap(([path, { type }]) =>
-      type === "double" ? `${side}.${path}` : [],
-    ),
-  ),
-);
-
-/** Attributes that are whole numbers have no value between two of them. */
-const fits = (attribute: string, value: Constant) =>
-  typeof value !== "number" || Number.isInteger(value) || DOUBLES.has(attribute);
-
-/** Found once for each rule, and for each two: a great estate has many policies with few rules. */
-const known = new WeakMap<Expression, readonly Condition[]>();
-const knownOfTwo = new WeakMap<Expression, WeakMap<Expression, readonly string[]>>();
-
-function conditionsIn(rule: string): readonly Condition[] {
-  const expression = expressionOf(rule);
+function rangesOf(expression: Expression): Ranges {
   const before = known.get(expression);
   if (before) return before;
-  const conditions = expression.ast ? conditionsOf(expression.ast) : [];
-  known.set(expression, conditions);
-  return conditions;
+  const ranges = expression.ast ? rangesIn(expression.ast) : NOTHING;
+  known.set(expression, ranges);
+  return ranges;
 }
 
-/** Attributes of which no value keeps both rules. */
-function excludedBy(rule: string, other: string): readonly string[] {
-  const [one, two] = [expressionOf(rule), expressionOf(other)];
-  const ofOne = knownOfTwo.get(one) ?? new WeakMap<Expression, readonly string[]>();
-  knownOfTwo.set(one, ofOne);
-  const attributes = ofOne.get(two) ?? attributesThatExclude(conditionsIn(rule), conditionsIn(other));
-  ofOne.set(two, attributes);
-  return attributes;
+function saidBy(rules: readonly string[], work: Work, find = expressionOf): Said {
+  const before = knownOfAll.get(rules);
+  if (before) return before;
+  const each = rules.map((rule) => {
+    work.left -= TO_FIND + (isAtHand(rule) ? 0 : TO_READ * rule.length);
+    const expression = find(rule);
+    if (!known.has(expression)) work.left -= TO_GO_THROUGH * rule.length;
+    return rangesOf(expression);
+  });
+  const said = { each, all: merged(each) };
+  knownOfAll.set(rules, said);
+  return said;
 }
 
-const attributesThatExclude = (first: readonly Condition[], second: readonly Condition[]): string[] =>
-  first.flatMap((a) =>
-    second
-      .filter(
-        (b) =>
-          a.attribute === b.attribute &&
-          !candidates([...a.constants, ...b.constants]).some(
-            (value) => fits(a.attribute, value) && a.holds(value) && b.holds(value),
-          ),
-      )
-      .map(({ attribute }) => attribute),
-  );
+/** Before anything else is asked of rules that are only written yet, and perhaps never stored: they are not kept (expressions.ts). Their own length is bounded. */
+export const readWritten = (rules: readonly string[]): void => {
+  saidBy(rules, { left: 0 }, passing);
+};
+
+/** Of these attributes, those that both speak of and of which no value keeps both. */
+function excluded(of: Iterable<string>, a: Ranges, b: Ranges, work: Work): string[] {
+  const found: string[] = [];
+  for (const attribute of of) {
+    const [one, other] = [a.get(attribute), b.get(attribute)];
+    if (one && other && !meet(one, other, work)) found.push(attribute);
+  }
+  return found;
+}
 
 /** Pairs of rules (a pair may be one rule twice) of which one excludes the other. */
-export const contradictions = (rules: readonly string[]): [first: number, second: number][] =>
-  rules.flatMap((first, i) =>
-    rules.flatMap((second, j): [number, number][] =>
-      j >= i && excludedBy(first, second).length > 0 ? [[i, j]] : [],
-    ),
-  );
+export function contradictions(
+  rules: readonly string[],
+  work: Work = { left: WORK_OF_A_WRITE },
+): [first: number, second: number][] {
+  const { each } = saidBy(rules, work, passing);
+  const never = each.map((ranges) => new Set(excluded(ranges.keys(), ranges, ranges, work)));
+  const found: [number, number][] = [];
+  for (const [i, one] of each.entries())
+    for (let j = i; j < each.length; j++) {
+      // A policy has few rules: it is looked at whole, unless those of an older version are many.
+      if (found.length >= MOST_TOLD || work.left < 0) return found;
+      const other = each[j] ?? NOTHING;
+      // What a rule says of one that can never hold by itself is of no use.
+      const of =
+        i === j ? one.keys() : [...one.keys()].filter((key) => !never[i]?.has(key) && !never[j]?.has(key));
+      if (excluded(of, one, other, work).length > 0) found.push([i, j]);
+    }
+  return found;
+}
 
 export interface Excluded {
   /** Their numbers. */
@@ -157,23 +95,63 @@ export interface Excluded {
   attributes: readonly string[];
 }
 
-/** Pairs of a rule of some and one of others of which one excludes the other. */
-export const contradictionsBetween = (some: readonly string[], others: readonly string[]): Excluded[] =>
-  some.flatMap((rule, first) =>
-    others.flatMap((other, second) => {
-      const attributes = excludedBy(rule, other);
-      return attributes.length > 0 ? [{ first, second, attributes }] : [];
-    }),
-  );
+/** When no two of them exclude each other. */
+export const NONE: readonly never[] = [];
 
-/** The policies ("namespace/name") to one of which a host has to be dedicated for the rule to hold; undefined: it need not be. */
-export function dedicationIn(rule: string): string[] | undefined {
-  const wants = conditionsIn(rule).filter(
-    ({ attribute, holds }) => attribute === "host.dedicatedTo" && !holds("") && !holds("\0"),
+const ANY = () => true;
+
+/**
+ * Pairs of a rule of some and one of others of which one excludes the other, the first few.
+ * @param isMeant attributes that are looked at
+ */
+export function contradictionsBetween(
+  some: readonly string[],
+  others: readonly string[],
+  work: Work,
+  isMeant: (attribute: string) => boolean = ANY,
+): readonly Excluded[] {
+  const [a, b] = [saidBy(some, work), saidBy(others, work)];
+  work.left--;
+  const apart = excluded(a.all.keys(), a.all, b.all, work).filter(
+    (attribute) =>
+      isMeant(attribute) &&
+      // Rules of one policy that exclude each other have nothing to do with another.
+      excluded([attribute], a.all, a.all, work).length + excluded([attribute], b.all, b.all, work).length ===
+        0,
   );
-  const [first] = wants;
-  return first?.constants.filter(
-    (constant): constant is string =>
-      typeof constant === "string" && wants.every(({ holds }) => holds(constant)),
-  );
+  if (apart.length === 0) return NONE;
+  const found: Excluded[] = [];
+  for (const [first, one] of a.each.entries()) {
+    const own = apart.filter((attribute) => one.has(attribute));
+    if (own.length === 0) continue;
+    for (const [second, other] of b.each.entries()) {
+      const attributes = excluded(own, one, other, work);
+      work.left--;
+      if (attributes.length > 0) found.push({ first, second, attributes });
+      if (found.length === EACH || work.left < 0) return found;
+    }
+  }
+  return found;
+}
+
+export interface Dedication {
+  /** The rule's number. */
+  nth: number;
+  /** Policies ("namespace/name") to one of which a host has to be dedicated for the rule to hold. */
+  owners: ReadonlySet<string>;
+}
+
+/** Of the rules that want hosts which are dedicated. */
+export function dedicationsIn(rules: readonly string[], work: Work): readonly Dedication[] {
+  const { each, all } = saidBy(rules, work);
+  if (!all.has(DEDICATED)) return NONE;
+  return each.flatMap((ranges, nth) => {
+    const range = ranges.get(DEDICATED);
+    if (!range?.only || range.takes("")) return [];
+    const owners = [...range.only]
+      .filter((each) => typeof each === "string")
+      .filter((each) => range.takes(each));
+    work.left -= range.only.size;
+    return owners.length > 0 ? [{ nth, owners: new Set(owners) }] : [];
+  });
 }

@@ -32,6 +32,7 @@ import {
   type Subject,
 } from "./attributes.ts";
 import { ExpressionError, fail, pathsOf, reason } from "./expression-tree.ts";
+import { Kept } from "./kept.ts";
 
 /** Of rules that are written now. Stored ones of older versions may be longer, and are kept all the same. */
 export const MOST_CHARACTERS = 1000;
@@ -97,9 +98,8 @@ function compile(text: string, environment = STORED): Expression {
   }
 }
 
-/** Outcomes that are kept of all expressions together. */
-const MOST_KEPT = 1_000_000;
-const kept = { outcomes: 0, of: new Map<string, Expression>() };
+/** Of rules that are stored: whoever may write policies decides how many there ever were. */
+const KEPT = new Kept<Expression>();
 
 function expression(
   text: string,
@@ -113,8 +113,8 @@ function expression(
     machine: (machine: Subject) =>
       paths.machine.length === 0 ? "" : JSON.stringify(readMachine(machine, paths.machine)),
   };
-  return {
-    text: text.trim().replace(/\s+/g, " "),
+  const self: Expression = {
+    text: plain(text),
     ast,
     paths,
     project,
@@ -130,13 +130,11 @@ function expression(
         machine: contextOf("machine", paths.machine, readMachine(machine, paths.machine)),
       });
       own.set(it, outcome);
-      if (++kept.outcomes > MOST_KEPT) {
-        kept.of.clear();
-        kept.outcomes = 0;
-      }
+      KEPT.grown(text, self);
       return outcome;
     },
   };
+  return self;
 }
 
 /** Nothing but what it speaks of: it cannot depend on what it is not projected on. */
@@ -201,24 +199,37 @@ function evaluate(run: (context: Record<Side, unknown>) => unknown, context: Rec
   }
 }
 
+/** In one line. */
+export const plain = (text: string): string => text.trim().replace(/\s+/g, " ");
+
 /** One that is not valid (it was stored by another version, say) is never kept, and says why. */
-export function expressionOf(text: string): Expression {
-  const before = kept.of.get(text);
-  if (before) return before;
-  let made: Expression;
+function made(text: string): Expression {
   try {
-    made = compile(text);
+    return compile(text);
   } catch (error) {
     if (!(error instanceof ExpressionError)) throw error;
     const unknown = `it is no rule: ${error.message.split("\n")[0]}`;
-    made = {
+    return {
       ...expression(text, undefined, { host: [], machine: [] }, () => false),
       decide: () => ({ unknown }),
     };
   }
-  kept.of.set(text, made);
-  return made;
 }
+
+/** Of a rule that is stored; it is kept for the next time. */
+export function expressionOf(text: string): Expression {
+  const before = KEPT.get(text);
+  if (before) return before;
+  const expression = made(text);
+  KEPT.set(text, expression);
+  return expression;
+}
+
+/** Whether it need not be read anew. */
+export const isAtHand = (text: string): boolean => KEPT.get(text) !== undefined;
+
+/** Of a rule that is only looked at, as one that is written and may be refused: it is not kept. */
+export const passing = (text: string): Expression => KEPT.get(text) ?? made(text);
 
 /** What is wrong with it as one that is written now, and where; undefined: nothing. */
 export function problemOf(text: string): string | undefined {

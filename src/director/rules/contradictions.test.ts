@@ -1,0 +1,164 @@
+/** Rules that exclude each other are found, and no policy that may be written makes that a long search: what is looked at is counted. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Lookup } from "../../resource/kind.ts";
+import { checkPolicy, warnPolicy } from "../checks.ts";
+import type { MachineView } from "../estate/estate.ts";
+import type { Policy } from "../kinds.ts";
+import { hostView } from "../testing/powered.ts";
+import { againstOthers } from "./against-others.ts";
+import { contradicted } from "./contradicted.ts";
+import { contradictions, contradictionsBetween, WORK_OF_A_WRITE } from "./contradictions.ts";
+import { expressionOf, isAtHand } from "./expressions.ts";
+
+const policy = (name: string, required: string[], more: Partial<Policy["spec"]> = {}): Policy => ({
+  apiVersion: "vireo.dev/v2",
+  kind: "Policy",
+  metadata: { name, namespace: "default" },
+  spec: { selector: { matchLabels: { app: "web" } }, automation: "act", priority: 0, required, ...more },
+});
+const lookup = (...policies: Policy[]): Lookup => ({
+  // Nothing else is looked up.
+  list: <T>() => policies as unknown as readonly T[],
+});
+const machine = (name: string): MachineView => ({
+  key: `default/${name}`,
+  namespace: "default",
+  name,
+  labels: { app: "web" },
+  cpus: 1,
+  memoryBytes: 2 ** 30,
+  movable: true,
+  since: 0,
+});
+const without = (from: number) =>
+  Array.from({ length: 33 }, (_, i) => `host.cpu.mhz != ${from + i}`).join(" && ");
+/** As long as a policy may be. */
+const long = (nth: number) =>
+  Array.from({ length: 50 }, (_, rule) => without(100_000 + nth * 5000 + rule * 40));
+const PLENTY = () => ({ left: Number.POSITIVE_INFINITY });
+const count = (act: (work: { left: number }) => void) => {
+  const work = { left: 0 };
+  act(work);
+  return -work.left;
+};
+
+describe("what is found", () => {
+  it("is what no value keeps, and all of that, of rules that compare one attribute with constants", () => {
+    const whole = fc.integer({ min: 2, max: 6 });
+    const op = fc.constantFrom("==", "!=", "<", "<=", ">", ">=");
+    const not = fc.boolean();
+    const numbers = (of: string, end: string) =>
+      fc.oneof(
+        fc.tuple(op, whole).map(([is, to]) => `${of} ${is} ${to}${end}`),
+        fc.tuple(op, whole).map(([is, to]) => `${to}${end} ${is} ${of}`),
+        fc
+          .array(whole, { minLength: 1, maxLength: 3 })
+          .map((all) => `${of} in [${all.map((to) => to + end)}]`),
+      );
+    const words = fc.constantFrom("a", "b", "c");
+    const part = fc.oneof(
+      numbers("host.cpu.cores", ""),
+      numbers("host.power.maxWatts", ".0"),
+      fc.tuple(fc.constantFrom("==", "!="), words).map(([is, to]) => `host.site ${is} "${to}"`),
+      fc.array(words, { minLength: 1, maxLength: 2 }).map((all) => `host.site in ${JSON.stringify(all)}`),
+      fc.constantFrom("host.disk.ssd", "host.disk.ssd == false", "host.disk.ssd != false"),
+    );
+    const rule = fc
+      .array(fc.tuple(not, part), { minLength: 1, maxLength: 4 })
+      .map((parts) => parts.map(([is, text]) => (is ? `!(${text})` : text)).join(" && "));
+    const hosts = Array.from({ length: 8 }, (_, i) => i + 1).flatMap((cores) =>
+      ["a", "b", "c", "d"].flatMap((site) =>
+        [true, false].flatMap((ssd) =>
+          Array.from({ length: 13 }, (_, i) => hostView("x", { cores, site, ssd, maxWatts: 1 + i / 2 })),
+        ),
+      ),
+    );
+    const seen = { apart: 0, together: 0 };
+    fc.assert(
+      fc.property(rule, rule, (one, other) => {
+        const [a, b] = [expressionOf(one), expressionOf(other)];
+        const keeps = (rule: typeof a) => hosts.filter((host) => rule.decide(host, machine("m")) === true);
+        const [byOne, byOther] = [keeps(a), keeps(b)].map((all) => new Set(all));
+        const both = hosts.some((host) => byOne?.has(host) && byOther?.has(host));
+        if (both) seen.together++;
+        else seen.apart++;
+        expect([one, other, contradictions([one, other]).length === 0]).toEqual([one, other, both]);
+        const alone = byOne?.size && byOther?.size;
+        const between = contradictionsBetween([one], [other], PLENTY());
+        // What cannot be kept by itself is not told of two.
+        if (alone) expect([one, other, between.length === 0]).toEqual([one, other, both]);
+      }),
+      { numRuns: 150, seed: 3 },
+    );
+    expect(Math.min(seen.apart, seen.together)).toBeGreaterThan(20);
+  });
+
+  it("is not said of numbers that are not kept to the digit", () => {
+    const rules = ["host.memory.bytes >= 9007199254740992 && host.memory.bytes < 9007199254740993"];
+    expect(contradictions(rules)).toEqual([]);
+    expect(contradictions(['host.memory.bytes > quantity("16Pi") && host.memory.bytes != 1'])).toEqual([]);
+  });
+
+  it("is few of two policies of which each rule excludes each", () => {
+    const slow = Array.from({ length: 50 }, (_, i) => `host.cpu.mhz < ${i + 1}`);
+    const fast = Array.from({ length: 50 }, (_, i) => `host.cpu.mhz > ${i + 100}`);
+    expect(contradictionsBetween(slow, fast, PLENTY())).toHaveLength(5);
+    expect(warnPolicy(policy("a", slow), undefined, lookup(policy("b", fast)))).toHaveLength(5);
+  });
+});
+
+describe("what is looked at", () => {
+  it("is little of a policy with as many conditions as one may have, and of others like it", () => {
+    const rules = long(0);
+    expect(checkPolicy(policy("a", rules), undefined)).toEqual([]);
+    // Each rule with each, once.
+    expect(count((work) => contradictions(rules, work))).toBeLessThan(50 * 50);
+    const own = policy("a", rules);
+    const all = lookup(...Array.from({ length: 6 }, (_, i) => policy(`b${i}`, long(i + 1))));
+    // They are read once.
+    expect(againstOthers(own, all, PLENTY())).toEqual([]);
+    const work = { left: 1000 };
+    expect(againstOthers(own, all, work)).toEqual([]);
+    expect(work.left).toBeGreaterThan(0);
+  });
+
+  it("ends with a write's share, and the writer is told of what was not compared", () => {
+    const others = Array.from({ length: 40 }, (_, i) => policy(`b${i}`, long(i + 101)));
+    const work = { left: WORK_OF_A_WRITE };
+    const [told, ...more] = againstOthers(policy("a", ["host.disk.ssd"]), lookup(...others), work);
+    expect(more).toEqual([]);
+    expect(told).toMatch(
+      /^policy "b0", policy "b1", policy "b2", … \(40 policies\): too many rules to compare with this policy's while it is written, .*\(Contradicted\)/,
+    );
+    // No more than one policy was read beyond it.
+    expect(work.left).toBeGreaterThan(-2 * WORK_OF_A_WRITE);
+  });
+
+  it("ends with a round's share, which is told with what was found; the next round goes on", () => {
+    const policies = [
+      policy("a", ["host.disk.ssd"]),
+      policy("b", ["!host.disk.ssd"]),
+      ...Array.from({ length: 4 }, (_, i) => policy(`c${i}`, long(i + 50))),
+      policy("d", ["host.cpu.mhz == 250000"]),
+    ];
+    for (const rule of policies.flatMap(({ spec }) => spec.required ?? [])) expressionOf(rule);
+    const estate = { hosts: [hostView("x")], machines: [machine("m")], policies, odd: [] };
+    const named = (left: number) => {
+      const told = contradicted(estate, { left });
+      return policies.map((each) => told.get(each)?.length ?? 0);
+    };
+    expect(named(150)).toEqual([2, 2, 0, 0, 0, 0, 0]);
+    for (let round = 0; round < 10; round++) named(1000);
+    expect(named(1000)).toEqual([1, 1, 0, 0, 0, 0, 0]);
+  });
+});
+
+it("a rule that is only written, and perhaps refused, is not kept in memory; one that is stored is", () => {
+  const rules = ["host.cpu.mhz > 4711", "host.cpu.mhz < 815 + 1"];
+  const own = policy("a", rules);
+  const other = policy("b", ["host.cpu.mhz < 4712"]);
+  expect(checkPolicy(own, undefined)).toEqual([]);
+  expect(warnPolicy(own, undefined, lookup(other))).toHaveLength(1);
+  expect([...rules, ...(other.spec.required ?? [])].map(isAtHand)).toEqual([false, false, true]);
+});

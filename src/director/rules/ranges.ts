@@ -1,0 +1,228 @@
+/**
+ * Which values of each attribute keep a rule, as far as that compares attributes with constants: for numbers what lies between two of them, and the values that alone are taken, or are
+ * not. Conditions of a rule, and rules of a policy, are merged, so that two are compared once for each attribute that both speak of, however often they do. Pure.
+ */
+import type { ASTNode } from "@marcbachmann/cel-js";
+import { parseBytes } from "../../resource/quantity.ts";
+import { ATTRIBUTES, SIDES } from "./attributes.ts";
+import { attributeAt } from "./expression-tree.ts";
+
+type Constant = number | string | boolean;
+
+/** How much may be looked at yet: about a step for each value. It is counted down, and who counts looks whether anything is left. */
+export interface Work {
+  left: number;
+}
+
+/** By attribute. */
+export type Ranges = ReadonlyMap<string, Range>;
+
+type Comparison = "==" | "!=" | "<" | "<=" | ">" | ">=";
+/** The other way round: 3 < x is x > 3. */
+const TURNED: Record<Comparison, Comparison> = {
+  "==": "==",
+  "!=": "!=",
+  "<": ">",
+  "<=": ">=",
+  ">": "<",
+  ">=": "<=",
+};
+/** With ! before it. */
+const NEGATED: Record<Comparison, Comparison> = {
+  "==": "!=",
+  "!=": "==",
+  "<": ">=",
+  "<=": ">",
+  ">": "<=",
+  ">=": "<",
+};
+const isComparison = (op: string): op is Comparison => Object.hasOwn(TURNED, op);
+
+/** Numbers with a point. Others have no value between two that follow one another. */
+const DOUBLES = new Set(
+  SIDES.flatMap((side) =>
+    Object.entries(ATTRIBUTES[side]).flatMap(([path, { type }]) =>
+      type === "double" ? `${side}.${path}` : [],
+    ),
+  ),
+);
+
+/** Values of one attribute. */
+export class Range {
+  /** Undefined: any that is not in `not`. */
+  only: ReadonlySet<Constant> | undefined;
+  readonly not = new Set<Constant>();
+  low = Number.NEGATIVE_INFINITY;
+  high = Number.POSITIVE_INFINITY;
+  /** The bounds themselves are not taken. */
+  isLowOpen = false;
+  isHighOpen = false;
+  /** Its numbers have no point. */
+  readonly isWhole: boolean;
+
+  constructor(attribute: string) {
+    this.isWhole = !DOUBLES.has(attribute);
+  }
+
+  takes(value: Constant): boolean {
+    if (this.not.has(value) || (this.only && !this.only.has(value))) return false;
+    if (typeof value !== "number")
+      return this.low === Number.NEGATIVE_INFINITY && this.high === Number.POSITIVE_INFINITY;
+    if (this.isWhole && !Number.isInteger(value)) return false;
+    return (
+      (this.isLowOpen ? value > this.low : value >= this.low) &&
+      (this.isHighOpen ? value < this.high : value <= this.high)
+    );
+  }
+
+  /** Of these alone. */
+  keep(values: ReadonlySet<Constant>): void {
+    const { only } = this;
+    this.only = only ? new Set([...only].filter((value) => values.has(value))) : values;
+  }
+
+  leave(values: Iterable<Constant>): void {
+    for (const value of values) this.not.add(value);
+  }
+
+  raise(low: number, isOpen: boolean): void {
+    if (low < this.low || (low === this.low && !isOpen)) return;
+    this.low = low;
+    this.isLowOpen = isOpen;
+  }
+
+  lower(high: number, isOpen: boolean): void {
+    if (high > this.high || (high === this.high && !isOpen)) return;
+    this.high = high;
+    this.isHighOpen = isOpen;
+  }
+
+  compare(op: "<" | "<=" | ">" | ">=", to: number): void {
+    if (this.isWhole) {
+      if (op === ">") this.raise(Math.floor(to) + 1, false);
+      else if (op === ">=") this.raise(Math.ceil(to), false);
+      else if (op === "<") this.lower(Math.ceil(to) - 1, false);
+      else this.lower(Math.floor(to), false);
+    } else if (op === ">" || op === ">=") this.raise(to, op === ">");
+    else this.lower(to, op === "<");
+  }
+
+  /** What the other one does not take is not taken. */
+  narrow(other: Range): void {
+    if (other.only) this.keep(other.only);
+    this.leave(other.not);
+    this.raise(other.low, other.isLowOpen);
+    this.lower(other.high, other.isHighOpen);
+  }
+}
+
+/** Whether there is a value that both take. */
+export function meet(a: Range, b: Range, work: Work): boolean {
+  work.left--;
+  const few = a.only && b.only ? (a.only.size < b.only.size ? a.only : b.only) : (a.only ?? b.only);
+  if (few) {
+    for (const value of few) {
+      work.left--;
+      if (a.takes(value) && b.takes(value)) return true;
+    }
+    return false;
+  }
+  const [low, high] = [Math.max(a.low, b.low), Math.min(a.high, b.high)];
+  if (low >= high) return low === high && a.takes(low) && b.takes(low);
+  // Of words, and of numbers with a point, there is always one more.
+  if (!a.isWhole || high - low >= a.not.size + b.not.size) return true;
+  // Larger ones have no next one.
+  if (!Number.isSafeInteger(low) || !Number.isSafeInteger(high)) return true;
+  for (let value = low; value <= high; value++) {
+    work.left--;
+    if (a.takes(value) && b.takes(value)) return true;
+  }
+  return false;
+}
+
+/** Of a rule: all of these must hold for it to. What is not understood is left out. */
+export function rangesIn(ast: ASTNode): Ranges {
+  const ranges = new Map<string, Range>();
+  read(ast, false, ranges);
+  return ranges;
+}
+
+/** Of what holds together. */
+export function merged(all: readonly Ranges[]): Ranges {
+  const [first] = all;
+  if (first && all.length === 1) return first;
+  const ranges = new Map<string, Range>();
+  for (const each of all) for (const [attribute, range] of each) rangeOf(ranges, attribute).narrow(range);
+  return ranges;
+}
+
+function rangeOf(ranges: Map<string, Range>, attribute: string): Range {
+  const known = ranges.get(attribute);
+  if (known) return known;
+  const made = new Range(attribute);
+  ranges.set(attribute, made);
+  return made;
+}
+
+function read(node: ASTNode, not: boolean, into: Map<string, Range>): void {
+  const attribute = attributeAt(node);
+  if (node.op === "!_") read(node.args, !not, into);
+  else if (node.op === (not ? "||" : "&&") && (node.op === "&&" || node.op === "||"))
+    for (const part of node.args) read(part, not, into);
+  else if (attribute !== undefined) rangeOf(into, attribute).keep(new Set([!not]));
+  else if (node.op === "in") readList(node.args, not, into);
+  else if (isComparison(node.op)) readComparison(node.op, node.args as [ASTNode, ASTNode], not, into);
+}
+
+function readComparison(
+  said: Comparison,
+  [left, right]: readonly [ASTNode, ASTNode],
+  not: boolean,
+  into: Map<string, Range>,
+): void {
+  for (const [one, other, op] of [
+    [left, right, said],
+    [right, left, TURNED[said]],
+  ] as const) {
+    const [of, constant] = [attributeAt(one), constantOf(other)];
+    if (of === undefined || constant === undefined) continue;
+    const is = not ? NEGATED[op] : op;
+    if (is === "==") rangeOf(into, of).keep(new Set([constant]));
+    else if (is === "!=") leave(rangeOf(into, of), [constant]);
+    // What lies between two words is not easily said.
+    else if (typeof constant === "number") rangeOf(into, of).compare(is, constant);
+    return;
+  }
+}
+
+function readList([left, right]: readonly [ASTNode, ASTNode], not: boolean, into: Map<string, Range>): void {
+  const of = attributeAt(left);
+  if (of === undefined || right.op !== "list") return;
+  const constants = right.args.flatMap((each) => constantOf(each) ?? []);
+  if (constants.length < right.args.length) return;
+  if (not) leave(rangeOf(into, of), constants);
+  else rangeOf(into, of).keep(new Set(constants));
+}
+
+/** Of what is true or false the other one remains. */
+function leave(range: Range, values: readonly Constant[]): void {
+  if (typeof values[0] === "boolean")
+    range.keep(new Set([true, false].filter((each) => !values.includes(each))));
+  else range.leave(values);
+}
+
+function constantOf(node: ASTNode): Constant | undefined {
+  if (node.op === "-_") {
+    const value = constantOf(node.args);
+    return typeof value === "number" ? -value : undefined;
+  }
+  if (node.op === "call" && node.args[0] === "quantity") {
+    const size = node.args[1][0] && constantOf(node.args[1][0]);
+    return typeof size === "string" ? parseBytes(size) : undefined;
+  }
+  if (node.op !== "value") return undefined;
+  const { args } = node;
+  // One that is not kept to the digit is as good as none.
+  if (typeof args === "bigint") return Number.isSafeInteger(Number(args)) ? Number(args) : undefined;
+  return typeof args === "number" || typeof args === "string" || typeof args === "boolean" ? args : undefined;
+}

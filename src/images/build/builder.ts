@@ -364,9 +364,18 @@ async function emptyDisk(work: Workshop): Promise<string> {
   return raw;
 }
 
-/** Removes what builds that were killed have left in the folder. */
-export async function removeStaleBuilds(folder: string): Promise<void> {
-  if (!existsSync(folder)) return;
-  for (const name of await readdir(folder))
-    if (name.startsWith(".build-")) await rm(join(folder, name), { recursive: true, force: true });
+/** Removes what builds that were killed have left in the folder. @param isOld by default all of it is */
+export async function removeStaleBuilds(
+  folder: string,
+  isOld: (modifiedMs: number) => boolean = () => true,
+): Promise<string[]> {
+  const removed: string[] = [];
+  for (const name of await readdir(folder).catch(() => [])) {
+    if (!name.startsWith(".build-")) continue;
+    const found = await stat(join(folder, name)).catch(() => undefined);
+    if (!found || !isOld(found.mtimeMs)) continue;
+    await rm(join(folder, name), { recursive: true, force: true });
+    removed.push(name);
+  }
+  return removed;
 }

@@ -1,5 +1,5 @@
 /** Old files of images: which go, which stay, and what a collector that is killed leaves. */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -244,6 +244,27 @@ describe("old files of an image", () => {
       "web-2",
     ]);
   });
+});
+
+it("what a build that was killed has left goes, once no build is under way", async () => {
+  const at = (name: string, ms: number) => {
+    write(`images/${name}/root/file`, "x");
+    utimesSync(join(pool, "images", name), ms / 1000, ms / 1000);
+  };
+  const now = clock.now().getTime();
+  at(".build-web-a", now - 2 * GRACE_MS);
+  at(".build-web-b", now);
+  const spec = { image: "web", recipe: { ...recipe, packages: [] } };
+  await plane.client.create(ImageBuild, { metadata: { name: "web-1" }, spec });
+  await collector.pass();
+  expect(readdirSync(join(pool, "images"))).toHaveLength(2);
+  await modify(plane.client, ImageBuild, { name: "web-1" }, "status", (build) => ({
+    ...build,
+    status: { phase: "Cancelled" as const },
+  }));
+  await collector.pass();
+  expect(readdirSync(join(pool, "images"))).not.toContain(".build-web-a");
+  expect(readdirSync(join(pool, "images"))).toContain(".build-web-b");
 });
 
 describe("nothing goes", () => {

@@ -15,6 +15,7 @@ import { EventRecorder } from "../../reconcile/events.ts";
 import type { Kind } from "../../resource/kind.ts";
 import type { Resource } from "../../resource/object.ts";
 import { removeUnnamed } from "../archives/store.ts";
+import { removeStaleBuilds } from "../build/builder.ts";
 import { Image, ImageBuild } from "../kinds.ts";
 import type { ImageContext } from "../reconciler.ts";
 import { isBuildOver } from "../shared.ts";
@@ -95,6 +96,10 @@ export class ImageCollector {
       const folder = join(spec.directory.path, "images");
       const archives = await removeUnnamed(folder, () => this.#named(), this.#options.graceMs, now);
       for (const name of archives) log.info("images.archive.removed", { folder, name });
+      // Of one that was killed, and then deleted or cancelled, say: none will begin it again. One that begins just now has a folder of now.
+      if (seen.builds.every(isBuildOver))
+        for (const name of await removeStaleBuilds(folder, (ms) => now - ms >= this.#options.graceMs))
+          log.info("images.build.removed", { folder, name });
       for (const made of await madeIn(folder)) {
         const key = join(folder, made.base);
         known.add(key);

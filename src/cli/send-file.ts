@@ -7,6 +7,8 @@ import { UserError } from "./user-error.ts";
 
 /** Below what the server takes at once. */
 const PART_BYTES = 2 * 2 ** 20;
+/** What takes too long to come through goes on in smaller parts, down to this. */
+const LEAST_BYTES = PART_BYTES / 16;
 
 /** What is sent: a file, here or of an image at another control plane. */
 export interface Source {
@@ -51,28 +53,37 @@ export async function sendFile(
   signal: AbortSignal,
   print: (line: string) => void,
 ): Promise<void> {
-  try {
+  const received = async () => {
     const said = await client.request({ method: "GET", path: query ? `${path}?${query}` : path });
-    let at = isFields(said) ? Number(said.receivedBytes) : 0;
+    return isFields(said) ? Number(said.receivedBytes) : 0;
+  };
+  try {
+    let at = await received();
+    let length = PART_BYTES;
     const { totalBytes: size } = source;
     let told = Math.floor((at / size) * 10);
     if (at > 0 && at < size) print(`${about}: goes on after ${at} of ${size} bytes`);
+    const sendPart = async () => {
+      const body = await source.read(at, length);
+      const to = `${path}?${query ? `${query}&` : ""}offset=${at}`;
+      await client.request({ method: "POST", path: to, body, contentType: "application/octet-stream" });
+      return at + body.length;
+    };
     while (at < size && !signal.aborted) {
-      const part = await source.read(at, PART_BYTES);
-      await client.request({
-        method: "POST",
-        path: `${path}?${query ? `${query}&` : ""}offset=${at}`,
-        body: part,
-        contentType: "application/octet-stream",
+      at = await sendPart().catch(async (error: unknown) => {
+        if (signal.aborted || !isApiError(error, "Timeout", "ServiceUnavailable") || length <= LEAST_BYTES)
+          throw error;
+        length /= 4;
+        // It may have come all the same.
+        return received();
       });
-      at += part.length;
       const tenth = Math.floor((at / size) * 10);
       if (tenth > told) print(`${about}: ${tenth * 10} % of ${size} bytes sent`);
       told = tenth;
     }
   } catch (error) {
     if (signal.aborted) return; // while a part was read
-    if (isApiError(error)) throw new UserError(`${about}: ${error.message}`, { cause: error });
+    if (isApiError(error)) throw new UserError(`${about}: ${error.message}`);
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 /** Which runs the machine's disks were of. */
 import { expect, it } from "vitest";
-import { hadCustody, hostOfDisks } from "./custody.ts";
-import type { Instance } from "./kinds.ts";
+import { hostOfDisks } from "./custody.ts";
+import { hadCustody, type Instance } from "./kinds.ts";
 
 type EndReason = NonNullable<NonNullable<Instance["status"]>["end"]>["reason"];
 

@@ -2,7 +2,7 @@
  * Pure questions about the instances of one machine; the rules are in kinds.ts's header. "Live" means: not Released, so it
  * may hold the disks, or come to hold them.
  */
-import type { Instance, VirtualMachine } from "./kinds.ts";
+import { hadCustody, type Instance, type VirtualMachine } from "./kinds.ts";
 import { isFinal, type Migration } from "./migrations/kinds.ts";
 
 /** The number at the end of an instance's name. */
@@ -29,16 +29,6 @@ export const isReleased = ({ status }: WithCustody): boolean => status?.custody 
 export const isLive = (instance: WithCustody): boolean => !isReleased(instance);
 export const isHeld = (instance: Instance): boolean => instance.status?.custody === "Held";
 export const isBound = (instance: Instance): boolean => Boolean(instance.spec.host);
-
-/**
- * Whether the machine's disks were ever this run's. Not those of the target of a migration that came to nothing: an agent says MigrationFailed
- * of no other (a target that was lost after it had taken over ends with MemoryLost, or as any machine does).
- */
-export const hadCustody = (instance: Instance): boolean =>
-  isHeld(instance) ||
-  (isReleased(instance) &&
-    isBound(instance) &&
-    !(instance.spec.incoming && instance.status?.end?.reason === "MigrationFailed"));
 
 /** The host that has the machine's disks, when hosts do not share them; undefined when none were made yet. In any order. */
 export const hostOfDisks = (instances: readonly Instance[]): string | undefined =>

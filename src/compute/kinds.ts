@@ -355,6 +355,16 @@ export type Instance = ObjectOf<typeof Instance>;
 export const hasVolumes = ({ spec, status }: Instance): boolean =>
   spec.volumesExist === true || spec.incoming === true || status?.startedTime !== undefined;
 
+/**
+ * Whether the machine's disks were ever this run's. Not those of the target of a migration that came to nothing: an agent says MigrationFailed
+ * of no other (a target that was lost after it had taken over ends with MemoryLost, or as any machine does).
+ */
+export const hadCustody = ({ spec, status }: Instance): boolean =>
+  status?.custody === "Held" ||
+  (status?.custody === "Released" &&
+    Boolean(spec.host) &&
+    !(spec.incoming && status.end?.reason === "MigrationFailed"));
+
 /** What a run's memory can go on with: a guest under kvm may have the CPU of its host, under tcg never. */
 export interface Platform {
   accelerator: "kvm" | "tcg";

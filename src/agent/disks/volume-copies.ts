@@ -11,8 +11,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/p
 import { basename, dirname, join } from "node:path";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
-import { hadCustody } from "../../compute/custody.ts";
-import type { Instance } from "../../compute/kinds.ts";
+import { hadCustody, type Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";

@@ -3,8 +3,7 @@
  * host those in pools called local are that host's own.
  */
 import { existsSync, mkdirSync } from "node:fs";
-import { hadCustody } from "../../compute/custody.ts";
-import type { Instance } from "../../compute/kinds.ts";
+import { hadCustody, type Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import type { LackingMemory } from "../../qemu/hot-memory.ts";
 import { layerName } from "../disks/data-disks.ts";

@@ -304,6 +304,42 @@ it("a stop that was told together with the agent's own look, of a list that was 
   await other;
 });
 
+it.each([
+  { move: "goes on", migration: "Active", ordered: true },
+  { move: "was called off", migration: "Active", ordered: false },
+  { move: "was begun by an agent that died before it told", migration: undefined, ordered: true },
+  { move: "was begun so and called off", migration: undefined, ordered: false },
+] as const)(
+  "a machine that is stopped while its disks go to another host shuts down at its own pace, when the move $move",
+  async ({ migration, ordered }) => {
+    const { client } = plane;
+    const first = new AbortController();
+    const dying = agentOf("b", { signal: first.signal });
+    await run({ host: "b" });
+    const { metadata } = await told("Running", (i) => i.status?.phase === "Running");
+    first.abort();
+    await dying;
+    const target = "there" as MachineId;
+    const copies = { phase: "copying", transferredBytes: 1, remainingBytes: 1, target } as const;
+    world.set(metadata.uid as MachineId, { slowed: true, copies });
+    const at = { name: "web-1", namespace: NS };
+    const [address, disksAddress] = ["tcp:10.0.0.9:1", "tcp:10.0.0.9:2"];
+    const migrateTo = { migration: "m", instance: "web-2", host: "c", address, disksAddress };
+    const spec = { running: false, stop: { graceSeconds: 600 }, ...(ordered ? { migrateTo } : {}) };
+    await client.patch(Instance, at, { spec });
+    const status = { migration: { to: "web-2", phase: "Active", stage: "Disks" } };
+    if (migration) await client.patch(Instance, at, { status }, { subresource: "status" });
+    const next = agentOf("b");
+    const ended = await told("its end", (i) => i.status?.custody === "Released");
+    expect(ended.status?.end?.message).not.toMatch(/did not shut down/);
+    expect(ended.status?.migration?.phase).toBe(migration && "Cancelled");
+    expect(world.trace).toContain("web-1 power button");
+    expect(world.violations).toEqual([]);
+    stop.abort();
+    await next;
+  },
+);
+
 it("a Host that others made anew is told what it is", async () => {
   const { client } = plane;
   const told = (host: Host) => host.status?.facts !== undefined && host.status.agent !== undefined;

@@ -250,7 +250,7 @@ class Instances {
     const task = pendingTask(instance);
     if (task?.action === "Rollback") return this.#endForRollback(instance, machine, task);
     if (machine?.pausedBy === "lost") return this.#lost(instance, machine);
-    if (!wanted(instance)) return this.#lifecycle.stop(instance, machine);
+    if (!wanted(instance)) return this.#stop(instance, machine);
     if (!machine || machine.state === "incoming" || (machine.state === "paused" && phase === "Preparing"))
       return this.#start.step(instance);
     // An agent died before the guest of a clone had its own identity.
@@ -297,6 +297,12 @@ class Instances {
   }
 
   // --- the end ---
+
+  async #stop(instance: Instance, machine: MachineState | undefined): Promise<Again> {
+    const isAsked = machine && machine.state !== "incoming" && !instance.spec.stop?.force;
+    if (isAsked) await this.#outgoing.stopping(instance, machine);
+    return this.#lifecycle.stop(instance, machine);
+  }
 
   /** Nothing that the guest does from now on counts. The disks are taken back once the run is over. */
   async #endForRollback(

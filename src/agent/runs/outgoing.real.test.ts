@@ -175,6 +175,25 @@ function told(instance: Instance): { now: () => Instance; write: Write } {
   return { now: () => now, write };
 }
 
+it("a guest that is to shut down, while its disks go to another host, may write as before, also when its agent was killed in between", async () => {
+  const limits = { bytes: 64 * 2 ** 20 };
+  const { source, here, machine, order } = await pair("writer", limits);
+  const instance = told(instanceOf(here, { migrateTo: order }));
+  await agent(source, instance.write).step(instance.now(), machine);
+  await source.slowWrites(here.id, LEAST_WRITTEN);
+  source.close();
+  const next = machines.hypervisor("a");
+  const stopping = { ...instance.now(), spec: { ...instance.now().spec, running: false } };
+  await agent(next, instance.write).stopping(stopping, machine);
+  expect(instance.now().status?.migration?.phase).toBe("Cancelled");
+  expect(await next.leftCopies(here.id)).toEqual([]);
+  await inState(next, here.id, "running");
+  next.close();
+  const path = "/objects/throttle0";
+  const now = await withMonitor(here, (qmp) => qmp.execute("qom-get", { path, property: "limits" }));
+  expect(now).toEqual(expect.objectContaining(throttleLimits(limits)));
+});
+
 it("a guest that writes its disk as fast as it is sent is slowed until it is moved or that is called off, also by another agent", async () => {
   const limits = { bytes: 64 * 2 ** 20, burst: { bytes: 128 * 2 ** 20, seconds: 5 } };
   const { source, here, order } = await pair("flood", limits);

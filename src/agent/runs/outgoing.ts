@@ -67,6 +67,8 @@ export class Outgoing {
   /** By the instance's key, from an attempt's beginning to its end. */
   readonly #attempts = new Map<string, Attempt>();
   readonly #leftovers: MigrationLeftovers;
+  /** By the instance's key: those that are to shut down, of which nothing goes out any more. */
+  readonly #stopping = new Set<string>();
 
   constructor(context: Context, peers: Peers, write: Write) {
     this.#c = context;
@@ -82,6 +84,7 @@ export class Outgoing {
     const { migrateTo } = instance.spec;
     const attempt = instance.status?.migration;
     const isHeld = machine.pausedBy === "migration";
+    this.#stopping.delete(keyOf(instance));
     if (migrateTo) this.#leftovers.forget(instance);
     const isOver = !attempt || ["Failed", "Cancelled"].includes(attempt.phase);
     if (!migrateTo && isOver && machine.state !== "postmigrate" && !isHeld) {
@@ -158,8 +161,25 @@ export class Outgoing {
     return false;
   }
 
+  /** Before its guest is asked to shut down: here, and at its own pace. What cannot be called off does not keep it from that, and is tried again. */
+  async stopping(instance: Instance, machine: MachineState): Promise<void> {
+    const key = keyOf(instance);
+    if (this.#stopping.has(key)) return;
+    const { migrateTo } = instance.spec;
+    const stands = machine.state === "postmigrate" || machine.pausedBy === "migration";
+    if (!migrateTo && instance.status?.migration?.phase !== "Active" && !stands)
+      return this.#leftovers.remove(instance);
+    const failed = await this.#try(instance, async () => {
+      const progress = await this.#c.hypervisor.migration(idOf(instance));
+      // Its guest is at the target.
+      if (progress.phase !== "post-copy") await this.#callOff(instance, machine, progress);
+    });
+    if (failed === undefined) this.#stopping.add(key);
+  }
+
   /** Of a run that is over. */
   forget(instance: Instance): void {
+    this.#stopping.delete(keyOf(instance));
     this.#leftovers.forget(instance);
   }
 

@@ -97,7 +97,7 @@ export class PretendHypervisor implements Hypervisor {
   }
 
   async slowWrites(id: MachineId): Promise<void> {
-    this.#need(id);
+    this.#need(id).slowed = true;
   }
 
   async leftCopies(id: MachineId): Promise<string[]> {
@@ -197,7 +197,10 @@ export class PretendHypervisor implements Hypervisor {
   async powerDown(id: MachineId): Promise<boolean> {
     await this.#world.pause();
     if (this.#find(id)?.state !== "running") return false;
-    this.#world.trace.push(`${this.#need(id).config.name} power button`);
+    const { config, slowed, copies } = this.#need(id);
+    this.#world.trace.push(`${config.name} power button`);
+    if (slowed || copies)
+      this.#world.violations.push(`${config.name} is to shut down while its disks go away`);
     if (!this.#world.deaf) await this.#end(id);
     return true;
   }

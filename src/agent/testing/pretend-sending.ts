@@ -61,7 +61,9 @@ export class PretendSending {
   }
 
   abandonDiskCopies(id: MachineId): void {
-    if (this.#need(id).copies) this.#world.set(id, { copies: undefined as never });
+    const machine = this.#need(id);
+    machine.slowed = false;
+    if (machine.copies) this.#world.set(id, { copies: undefined as never });
   }
 
   migrate(id: MachineId, address: string): void {

@@ -40,6 +40,8 @@ export interface Machine {
   identity?: string;
   /** Its disks, on their way to another host. */
   copies?: DiskProgress & { target: MachineId };
+  /** Its guest may write its disks only slowly, for a move. */
+  slowed?: boolean;
 }
 
 export const IDLE: MigrationProgress = {

@@ -41,7 +41,9 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
     });
     request.once("end", resolve);
     request.once("error", reject);
-    request.once("close", () => reject(new ApiError("BadRequest", "the connection ended within the body")));
+    request.once("close", () => {
+      if (!request.readableEnded) reject(new ApiError("BadRequest", "the connection ended within the body"));
+    });
   });
   return Buffer.concat(parts);
 }

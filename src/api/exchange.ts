@@ -52,7 +52,21 @@ export interface Exchange {
   readonly onAnswer?: (code: number) => void;
 }
 
-const unanswered = new WeakMap<Socket, Set<AbortController>>();
+const unanswered = new WeakMap<Socket, AbortController[]>();
+/** One for all: making an error costs more than the rest of the end of a request. */
+const OVER = new DOMException("the request is over", "AbortError");
+
+/** By itself, so that the connection does not hold the first of its requests for as long as it is open. */
+function unansweredOf(socket: Socket): AbortController[] {
+  const known = unanswered.get(socket);
+  if (known) return known;
+  const all: AbortController[] = [];
+  unanswered.set(socket, all);
+  socket.once("close", () => {
+    for (const each of [...all]) each.abort(OVER);
+  });
+  return all;
+}
 
 /**
  * Aborted once the answer was sent, or its connection is gone. Node tells an answer that its connection is gone only if it is its turn on it: of
@@ -60,17 +74,11 @@ const unanswered = new WeakMap<Socket, Set<AbortController>>();
  */
 export function whenOver({ socket }: IncomingMessage, response: ServerResponse): AbortSignal {
   const controller = new AbortController();
-  const all = unanswered.get(socket) ?? new Set();
-  if (!unanswered.has(socket)) {
-    unanswered.set(socket, all);
-    socket.once("close", () => {
-      for (const each of all) each.abort();
-    });
-  }
-  all.add(controller);
+  const all = unansweredOf(socket);
+  all.push(controller);
   response.once("close", () => {
-    all.delete(controller);
-    controller.abort();
+    all.splice(all.indexOf(controller), 1);
+    controller.abort(OVER);
   });
   return controller.signal;
 }

@@ -141,7 +141,7 @@ export async function runEventExpiry(context: {
   while (!signal.aborted) {
     try {
       const oldest = clock.now().getTime() - maxAgeMs;
-      for (const { metadata, spec } of (await client.list(Event, { signal })).items) {
+      for (const { metadata, spec } of (await client.list(Event, { signal, shared: true })).items) {
         if (signal.aborted) return;
         if (!(Date.parse(spec.lastTime) < oldest)) continue;
         const { name, namespace, resourceVersion } = metadata;

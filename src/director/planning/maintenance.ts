@@ -46,7 +46,7 @@ function whyStaying(estate: Estate, machine: MachineView, from: HostView): strin
 
 /** Written only when it changes. */
 export async function tellMemory({ client, clock }: DirectorContext, events: EventRecorder): Promise<void> {
-  for (const host of (await client.list(Host)).items) {
+  for (const host of (await client.list(Host, READ)).items) {
     const { name, uid, generation = 0 } = host.metadata;
     const verdict = judgeMemory(host);
     const old = getCondition(host.status?.conditions, MEMORY_FAILING);

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { HostFacts } from "../../compute/hosts/kinds.ts";
-import { OVERCOMMIT } from "../../compute/overcommit/given-out.ts";
+import { OVERCOMMIT } from "../../compute/overcommit/kinds.ts";
 import type { HugePageSize, Reservable } from "../../compute/resources/kinds.ts";
 import { formatBytes } from "../../resource/quantity.ts";
 

@@ -7,16 +7,22 @@
  * as vSphere keeps a swap file for each machine; and the agent looks once more before each start (agent/memory-left.ts).
  */
 import { formatBytes, parseBytes } from "../../resource/quantity.ts";
-import type { Reservable } from "../resources/kinds.ts";
-import type { HostOvercommit } from "./kinds.ts";
 
 /** Virtual CPUs that are given out for each CPU of a host, when it does not say: machines are rarely all busy. */
 export const OVERCOMMIT = 2;
 
-export interface GivenOut {
+/** Host.status.capacity, as far as it is looked at here. */
+interface Capacity {
+  cpus: number;
+  memory: string;
+  dedicatedCpus?: number;
+}
+
+export interface GivenOut<C = Capacity> {
   cpus: number;
   memoryBytes: number;
-  reservable: Reservable;
+  /** What of it may be given to one machine alone. */
+  reservable: C;
   /** Why it is not as much memory as spec.overcommit says. */
   short?: string;
 }
@@ -24,16 +30,16 @@ export interface GivenOut {
 const MiB = 2 ** 20;
 
 /** What of a Host says it. */
-interface Giver {
-  spec?: { overcommit?: HostOvercommit };
+interface Giver<C> {
+  spec?: { overcommit?: { cpu?: number; memory?: number } };
   status?: {
-    capacity?: { cpus: number; memory: string } & Reservable;
+    capacity?: C;
     facts?: { memory: { swapBytes?: number } };
   };
 }
 
 /** Undefined: its agent has not told yet what it has. */
-export function givenOutBy({ spec, status }: Giver): GivenOut | undefined {
+export function givenOutBy<C extends Capacity>({ spec, status }: Giver<C>): GivenOut<C> | undefined {
   const { capacity, facts } = status ?? {};
   if (!capacity) return undefined;
   const { cpu = OVERCOMMIT, memory = 1 } = spec?.overcommit ?? {};

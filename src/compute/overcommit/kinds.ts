@@ -3,6 +3,8 @@ import { type Static, Type } from "typebox";
 import { AS_ONE, rules } from "../../resource/kind.ts";
 import { OVERCOMMIT } from "./given-out.ts";
 
+export { givenOutBy, OVERCOMMIT } from "./given-out.ts";
+
 export const HostOvercommit = Type.Object(
   {
     cpu: Type.Optional(

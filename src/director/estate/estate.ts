@@ -4,7 +4,7 @@ import type { Host, HostFacts } from "../../compute/hosts/kinds.ts";
 import { budgetOf, type Io } from "../../compute/io/kinds.ts";
 import type { Instance, Platform, VirtualMachine } from "../../compute/kinds.ts";
 import { isFinal, type Migration } from "../../compute/migrations/kinds.ts";
-import { givenOutBy, OVERCOMMIT } from "../../compute/overcommit/given-out.ts";
+import { givenOutBy, OVERCOMMIT } from "../../compute/overcommit/kinds.ts";
 import type { Reservable, Reserved } from "../../compute/resources/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import { heldForPower } from "../../power/kinds.ts";

@@ -4,7 +4,7 @@
  * more than most do; for watts, half, which is what two virtual CPUs for each processor mean (OVERCOMMIT). Pure.
  */
 import type { Usage } from "../../compute/kinds.ts";
-import { OVERCOMMIT } from "../../compute/overcommit/given-out.ts";
+import { OVERCOMMIT } from "../../compute/overcommit/kinds.ts";
 import type { HostView, MachineView } from "./estate.ts";
 
 /** What a machine uses besides processors. */

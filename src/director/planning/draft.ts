@@ -1,5 +1,4 @@
 /** A plan while it is made: its moves, each in words, made in the index of the estate one after the other, and taken back in the end. Pure. */
-import { transferOf } from "../../compute/migrations/transfer.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { BUSY, baseOf, FLOWS, measuredOf } from "../estate/estate-model.ts";
@@ -64,8 +63,9 @@ export function moveCost(
   return threshold * (long + still + FAILED * (machine.failed?.times ?? 0));
 }
 
+/** By the first of its policies that says it, as its moves have it. */
 const mayStandStillMs = (estate: Estate, machine: MachineView): number =>
-  transferOf(policiesOf(estate, machine).map(({ spec }) => spec.transfer)).downtimeMs ?? STILL_MS;
+  policiesOf(estate, machine).flatMap(({ spec }) => spec.transfer?.downtimeMs ?? [])[0] ?? STILL_MS;
 
 /** Of what a move must gain so much more, where it is all in watts by what is measured: that changes again, and the move is not paid back. */
 const FLEETING = 0.5;

@@ -4,7 +4,7 @@
 import { type Static, Type } from "typebox";
 import { LineCounter, parseAllDocuments } from "yaml";
 import type { Host } from "../../compute/hosts/kinds.ts";
-import { OVERCOMMIT } from "../../compute/overcommit/given-out.ts";
+import { OVERCOMMIT } from "../../compute/overcommit/kinds.ts";
 import { isFields } from "../../resource/fields.ts";
 import { Quantity } from "../../resource/kind.ts";
 import { parseBytes } from "../../resource/quantity.ts";

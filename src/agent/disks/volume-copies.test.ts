@@ -1,13 +1,21 @@
 /** When copies of a machine's disks become the machine's, and when they go: whatever a killed agent or a power cut leaves of that. */
-import { existsSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Instance } from "../../compute/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
-import { instanceOf } from "../testing/volumes.ts";
-import { acceptCopies, settleCopies } from "./volume-copies.ts";
+import { IMAGE, instanceOf } from "../testing/volumes.ts";
+import { acceptCopies, makeCopies, settleCopies } from "./volume-copies.ts";
 
 const UID = "aaaaaaaa-0000-4000-8000-000000000000";
 const VOLUMES = { disks: [], seedBytes: 1, origin: { file: "base.qcow2" } };
@@ -104,5 +112,27 @@ describe("copies of a migration that came to nothing", () => {
     rmSync(mark());
     await settleCopies(pool, ended("MigrationFailed"));
     expect(existsSync(join(folder, "root.qcow2"))).toBe(true);
+  });
+
+  it.each([".gone-aaaaaaaa", ".new-aaaaaaaa"])(
+    "go also when its agent was killed while they had another name (%s), and others' stay",
+    async (name) => {
+      const other = `${folder}${name.replaceAll("a", "b")}`;
+      for (const part of [`${folder}${name}`, other, folder]) {
+        mkdirSync(part, { recursive: true });
+        writeFileSync(join(part, "root.qcow2"), "");
+      }
+      await settleCopies(pool, ended("MigrationFailed"));
+      expect(existsSync(`${folder}${name}`)).toBe(false);
+      expect(existsSync(join(other, "root.qcow2"))).toBe(true);
+      expect(existsSync(join(folder, "root.qcow2"))).toBe(true);
+    },
+  );
+
+  it("of an earlier one are gone when those of the next are made, also when its agent was killed at that", async () => {
+    mkdirSync(dirname(folder), { recursive: true });
+    mkdirSync(`${folder}.gone-aaaaaaaa`);
+    await makeCopies({ own: pool, image: IMAGE, ofImage: pool, shared: [] }, target, VOLUMES);
+    expect(readdirSync(dirname(folder))).toEqual([basename(folder)]);
   });
 });

@@ -21,7 +21,7 @@ import { attached, detachedDisks, layerName } from "./data-disks.ts";
 import { frozenName } from "./disk-copies.ts";
 import { readOrigin, writeOrigin } from "./origin.ts";
 import { readHeader } from "./qcow2-head.ts";
-import { exists, flush, makeDisk, own, removeWhole } from "./volume-files.ts";
+import { exists, flush, makeDisk, own, removeGone, removeWhole } from "./volume-files.ts";
 import { folderOf, imageFile, layersOf, poolFolder, seedFile, userOf, writable } from "./volume-places.ts";
 
 const MARK = "copy.json";
@@ -138,7 +138,8 @@ export async function makeCopies(
   // Of an earlier attempt, which is over.
   if (mark !== undefined && mark !== uid) await removeWhole(folder, instance);
   if (mark !== uid) {
-    const made = `${folder}.new-${uid.slice(0, 8)}`;
+    await removeGone(folder, instance);
+    const made = halfMade(folder, instance);
     await rm(made, { recursive: true, force: true });
     await mkdir(dirname(folder), { recursive: true });
     await mkdir(made, { mode: 0o711 });
@@ -225,10 +226,16 @@ export async function acceptCopies(pool: StoragePool, instance: Instance): Promi
  */
 export async function settleCopies(pool: StoragePool, instance: Instance): Promise<void> {
   const folder = folderOf(pool, instance);
+  // What an agent that was killed had begun to remove, or to make.
+  await removeGone(folder, instance);
+  await rm(halfMade(folder, instance), { recursive: true, force: true });
   if ((await markOf(folder)) !== instance.metadata.uid) return;
   if (hadCustody(instance)) await acceptCopies(pool, instance);
   else await removeWhole(folder, instance);
 }
+
+/** Where the folder of copies is until its mark is in it. */
+const halfMade = (folder: string, { metadata }: Instance) => `${folder}.new-${metadata.uid?.slice(0, 8)}`;
 
 async function markOf(folder: string): Promise<string | undefined> {
   const path = join(folder, MARK);

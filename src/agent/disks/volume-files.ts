@@ -65,9 +65,14 @@ export async function makeDisk(
 }
 
 /** A folder that is being removed has another name: what is made at its place meanwhile is not touched. */
-export async function removeWhole(folder: string, { metadata }: Instance): Promise<void> {
-  const gone = `${folder}.gone-${metadata.uid?.slice(0, 8)}`;
-  await rm(gone, { recursive: true, force: true });
-  if (await exists(folder)) await rename(folder, gone);
-  await rm(gone, { recursive: true, force: true });
+export async function removeWhole(folder: string, instance: Instance): Promise<void> {
+  await removeGone(folder, instance);
+  if (await exists(folder)) await rename(folder, gone(folder, instance));
+  await removeGone(folder, instance);
 }
+
+/** Goes on with what removeWhole began for this instance, where its agent was killed at that. */
+export const removeGone = (folder: string, instance: Instance): Promise<void> =>
+  rm(gone(folder, instance), { recursive: true, force: true });
+
+const gone = (folder: string, { metadata }: Instance) => `${folder}.gone-${metadata.uid?.slice(0, 8)}`;

@@ -12,6 +12,7 @@ import { execFileSync } from "node:child_process";
 import { connect } from "node:net";
 import { connectTo } from "../src/cli/connect.ts";
 import { statePaths } from "../src/cli/paths.ts";
+import { templateName } from "../src/compute/clones/kinds.ts";
 import { VirtualMachine } from "../src/compute/kinds.ts";
 import { Snapshot } from "../src/compute/snapshots/kinds.ts";
 import { getCondition } from "../src/resource/object.ts";
@@ -24,21 +25,39 @@ const namespace = "default";
 const prefix = `bench-${process.pid}`;
 const print = (line: string) => process.stdout.write(`${line}\n`);
 const BAR_MS = 1000;
+const ATTEMPT_MS = 400;
+const EVERY_MS = 100;
 
-/** One attempt of 200 ms, on a connection of its own: one that is sent to nobody is sent again only after a second. */
-function answers(address: string): Promise<true | undefined> {
+/** One attempt, on a connection of its own: one that is sent to nobody is sent again only after a second. */
+function answers(address: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(80, address);
-    const end = (answer: true | undefined) => {
+    const end = (answer: boolean) => {
       clearTimeout(timer);
       socket.destroy();
       resolve(answer);
     };
-    const timer = setTimeout(() => end(undefined), 200);
-    socket.on("error", () => end(undefined));
+    const timer = setTimeout(() => end(false), ATTEMPT_MS);
+    socket.on("error", () => end(false));
     socket.on("connect", () => socket.write("GET / HTTP/1.0\r\n\r\n"));
-    socket.on("data", (data) => end(data.toString().startsWith("HTTP/1.1 200") || undefined));
+    socket.on("data", (data) => end(data.toString().startsWith("HTTP/1.1 200")));
   });
+}
+
+/** Resolves with the first answer: one attempt that began just too early, or is given up just too early, does not hold up the next. */
+async function answered(address: string): Promise<void> {
+  let first = false;
+  await until(
+    `answer of ${address}`,
+    () => {
+      void answers(address).then((answer) => {
+        first ||= answer;
+      });
+      // Looked at more often than asked.
+      return until("", () => first || undefined, { limitMs: EVERY_MS, everyMs: 2 }).catch(() => undefined);
+    },
+    { everyMs: 0 },
+  );
 }
 
 /** As a client that has never talked to a machine of that address. */
@@ -67,7 +86,7 @@ async function make(name: string, source?: VirtualMachine["spec"]["source"]): Pr
     return vm?.status?.interfaces?.[0]?.address;
   });
   forget(address);
-  await until(`answer of ${name}`, () => answers(address));
+  await answered(address);
   const ms = performance.now() - began;
   const vm = await until(`${name} ready`, async () => {
     const now = await client.get(VirtualMachine, at(name));
@@ -80,10 +99,15 @@ async function make(name: string, source?: VirtualMachine["spec"]["source"]): Pr
   return ms;
 }
 
+/** With the template that was made for it, if there is one. What follows is not to wait for the end of that. */
 async function remove(name: string): Promise<void> {
   await client.delete(VirtualMachine, at(name));
   await until(`end of ${name}`, async () =>
     (await client.get(VirtualMachine, at(name))) ? undefined : true,
+  );
+  const template = at(templateName(name));
+  await until(`end of the template of ${name}`, async () =>
+    (await client.get(Snapshot, template)) ? undefined : true,
   );
 }
 

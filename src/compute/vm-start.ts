@@ -96,13 +96,14 @@ export class MachineStart {
       await this.#status.write(vm, instances, migrations, missing);
       return undefined;
     }
+    // While its template is taken it waits for that anyway.
+    if (!isKept(vm)) return this.startOrWait(await keepVolumes(this.#client, vm), instances, migrations);
     const { source } = vm.status ?? {};
     if (vm.spec.source && !source?.ready) {
       const why = pending("CloneWaits", source?.message ?? "waits for what it is made from (spec.source)");
       await this.#status.write(vm, instances, migrations, why);
       return undefined;
     }
-    if (!isKept(vm)) return this.startOrWait(await keepVolumes(this.#client, vm), instances, migrations);
     if (decision.do === "wait") {
       const { ms, totalMs, restart, why } = decision;
       const since = this.#endedAt.get(last?.metadata.uid ?? "") ?? this.#clock.now().getTime();

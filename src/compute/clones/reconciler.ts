@@ -21,7 +21,8 @@ import { requestOf } from "../../telemetry/request-id.ts";
 import { at, freshInstances, ignoreGone, ODD_RETRY_MS, OddInstance } from "../actions.ts";
 import { usesSnapshot } from "../in-use.ts";
 import { VirtualMachine } from "../kinds.ts";
-import { notTheSame, Snapshot } from "../snapshots/kinds.ts";
+import { notTheSame, SNAPSHOT_FINALIZER, Snapshot } from "../snapshots/kinds.ts";
+import { ownerOf } from "../snapshots/tasks.ts";
 import { CLONE_LABEL, CLONED, NOT_INSTANT, type SourceStatus, templateName } from "./kinds.ts";
 import { unlike } from "./unlike.ts";
 
@@ -245,6 +246,9 @@ class CloneReconciler {
           name,
           ...(namespace ? { namespace } : {}),
           labels: { [CLONE_LABEL]: vm.metadata.name },
+          // As whoever takes it would write first of all.
+          finalizers: [SNAPSHOT_FINALIZER],
+          ownerReferences: [ownerOf(owner)],
         },
         spec: { vm: from, quiesce: true, memory, template: true },
       });

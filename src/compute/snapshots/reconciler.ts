@@ -189,7 +189,8 @@ class SnapshotReconciler {
       return { requeueAfterMs: 1 }; // and looks again: from now on no run can come
     }
     if (holder.spec.diskTask && hasOpenTask(holder)) {
-      // Its agent is at it.
+      // Its agent is at it: told only now, so that it does not begin later.
+      await this.#status.begun(operation);
       const { id, ...progress } = holder.status?.diskProgress ?? {};
       if (id === holder.spec.diskTask.id) await this.#status.progress(operation, progress);
       return undefined;

@@ -61,6 +61,12 @@ export class SnapshotStatusWriter {
     }
   }
 
+  /** Its host is at it. Told once; of one that was over before, never. */
+  async begun({ action, object }: Operation): Promise<void> {
+    if (action !== "Take" || object.status?.phase === "Taking") return;
+    await this.snapshot(object, { ...object.status, phase: "Taking", message: "is being taken" });
+  }
+
   /** How far its host is with it. */
   async progress({ action, object }: Operation, progress: Progress): Promise<void> {
     if (action === "Rollback") await this.rollback(object, { ...object.status, progress });

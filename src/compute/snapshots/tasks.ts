@@ -30,7 +30,6 @@ export class Tasks {
     const again = failed ? `${id}:${Date.parse(failed.time)}` : id;
     switch (action) {
       case "Take":
-        await this.#status.snapshot(object, { ...object.status, phase: "Taking", message: "is being taken" });
         return {
           id,
           action,

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { VirtualMachine } from "../src/compute/kinds.ts";
 import { Snapshot } from "../src/compute/snapshots/kinds.ts";
-import { untilGone, untilObject } from "../src/compute/testing/control-plane.ts";
+import { until, untilGone, untilObject } from "../src/compute/testing/control-plane.ts";
 import { type Estate, NS } from "../src/compute/testing/estate.ts";
 import { Event } from "../src/reconcile/kinds.ts";
 import { isApiError } from "../src/resource/errors.ts";
@@ -205,6 +205,24 @@ describe("a clone", () => {
       status: "False",
       message: expect.stringContaining("could not be given its own identity: RTNETLINK answers: File exists"),
     });
+  });
+
+  it("instant finds nothing in its memory that its source's guest was still to answer", async () => {
+    const { machines, saving, whileSaving } = host.world;
+    let finish = () => {};
+    const done = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    host.world.copying = { now: { transferredBytes: 0, remainingBytes: 9 }, done };
+    const one = cloned("one", { vm: "web", mode: "Instant" });
+    await until("some looks at it", async () => {
+      for (const id of machines.keys()) if (saving.has(id)) host.world.set(id, {});
+      return whileSaving.looks >= 5;
+    });
+    finish();
+    host.world.copying = undefined;
+    await one;
+    expect(whileSaving.asked).toEqual([]);
   });
 
   it("says what it waits for, and goes on when it is there", async () => {

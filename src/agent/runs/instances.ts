@@ -271,6 +271,8 @@ class Instances {
     }
     const standing = await this.#lifecycle.step(instance, machine, busy);
     if (standing !== "runs") return standing;
+    // What its guest is asked now would be in the memory that is kept: each that goes on with that would have to answer it first.
+    if (busy && (task?.template || machine.pausedBy === "snapshot")) return undefined;
     const unfinished = !busy && machine.state === "running" && (await this.#changes.step(instance));
     const again = await this.#watch.look(instance);
     return unfinished ? sooner(again, CHANGE_RETRY_MS) : again;

@@ -8,6 +8,7 @@ import {
   type Adjustable,
   type DiskProgress,
   type DumpState,
+  type HowToSave,
   type Hypervisor,
   HypervisorError,
   type LayerSwitch,
@@ -53,6 +54,7 @@ export class PretendHypervisor implements Hypervisor {
 
   async get(id: MachineId): Promise<MachineState | undefined> {
     const machine = this.#find(id);
+    if (this.#world.saving.has(id)) this.#world.whileSaving.looks++;
     return machine && stateOf(id, machine);
   }
 
@@ -244,7 +246,8 @@ export class PretendHypervisor implements Hypervisor {
 
   async guestAgent(id: MachineId, command: string): Promise<unknown | undefined> {
     const machine = this.#find(id);
-    const { frozen } = this.#world;
+    const { frozen, saving, whileSaving } = this.#world;
+    if (saving.has(id)) whileSaving.asked.push(command);
     if (frozen && command.startsWith("guest-fsfreeze-")) {
       if (command === "guest-fsfreeze-freeze") frozen.add(id);
       else frozen.delete(id);
@@ -315,7 +318,21 @@ export class PretendHypervisor implements Hypervisor {
     return this.#world.copying?.now;
   }
 
-  async saveMemory(id: MachineId, switches: readonly LayerSwitch[], file: string): Promise<SavedMemory> {
+  async saveMemory(
+    id: MachineId,
+    switches: readonly LayerSwitch[],
+    file: string,
+    { apart = false }: HowToSave = {},
+  ): Promise<SavedMemory> {
+    if (apart) this.#world.saving.add(id);
+    try {
+      return await this.#save(id, switches, file);
+    } finally {
+      this.#world.saving.delete(id);
+    }
+  }
+
+  async #save(id: MachineId, switches: readonly LayerSwitch[], file: string): Promise<SavedMemory> {
     await this.switchLayers(id, switches);
     const { memory, identity } = this.#need(id);
     const content = contentOf(this.#world.contents, switches[0]?.from ?? "");

@@ -78,6 +78,9 @@ export class PretendWorld {
   readonly violations: string[] = [];
   /** Machines that were sent to one with other hardware, which QEMU does not take. */
   readonly unfit: string[] = [];
+  /** Whose memory is kept for others to go on with; how often their agents have looked at them meanwhile, and what their guests were asked. */
+  readonly saving = new Set<MachineId>();
+  readonly whileSaving = { looks: 0, asked: [] as string[] };
   /** How often guests still refuse to become somebody else. */
   refusals = 0;
   /** What was run in guests. */

@@ -47,7 +47,7 @@ async function runningState(
   const status = await ask.runState(id);
   if (record.postCopy && status === "running" && (await ask.isLost(id)))
     return { ...told, state: "paused", pausedBy: "lost" };
-  const state = stateOf(status, record.how);
+  const state = stateOf(status, record.how, record.held);
   const by = standsBecause(status, record, () => wasFull(folder.journal()));
   // The journal is read of those alone that it may say something of.
   const mayTell = hardware?.watchdog === "Reset" || status === "guest-panicked" || status === "watchdog";

@@ -59,7 +59,10 @@ export async function receiveFile(
 
 /** Sends the file to whoever listens at `path`. */
 export async function sendFile(file: string, path: string): Promise<void> {
-  await pipeline(createReadStream(file, { highWaterMark: 2 ** 20 }), connect(path));
+  const socket = connect(path);
+  // One that ends without reading all of it says so when all has been written, and nobody listens any more.
+  socket.on("error", () => undefined);
+  await pipeline(createReadStream(file, { highWaterMark: 2 ** 20 }), socket);
 }
 
 /** A copy of as much as a machine may have, to a slow disk. */

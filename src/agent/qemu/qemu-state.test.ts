@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { progressOf, stateOf } from "./qemu-state.ts";
+import { progressOf, standsBecause, stateOf } from "./qemu-state.ts";
 
 it("QEMU's run states are these of ours", () => {
   const table: [Parameters<typeof stateOf>[0], string, string][] = [
@@ -17,6 +17,15 @@ it("QEMU's run states are these of ours", () => {
   ];
   for (const [status, run, incoming] of table)
     expect([status, stateOf(status, "run"), stateOf(status, "incoming")]).toEqual([status, run, incoming]);
+});
+
+it("one whose memory is kept stands still for that, also once QEMU has sent all of it: it was not moved", () => {
+  for (const status of ["paused", "postmigrate"])
+    expect([
+      stateOf(status, "run", "snapshot"),
+      standsBecause(status, { held: "snapshot" }, () => false),
+    ]).toEqual(["paused", "snapshot"]);
+  expect(stateOf("postmigrate", "run", "migration")).toBe("postmigrate");
 });
 
 it("a migration's steps are these of ours", () => {

@@ -8,7 +8,11 @@ import type { MachineRecord } from "./qemu-record.ts";
  * sign of death. `how` is "incoming" until it has run here for the first time: such a machine must never count as running because
  * of silence, since running means that it has the disks.
  */
-export function stateOf(status: string | undefined, how: "run" | "incoming"): MachineState["state"] {
+export function stateOf(
+  status: string | undefined,
+  how: "run" | "incoming",
+  held?: MachineRecord["held"],
+): MachineState["state"] {
   switch (status) {
     case undefined:
     case "inmigrate":
@@ -22,7 +26,8 @@ export function stateOf(status: string | undefined, how: "run" | "incoming"): Ma
     case "watchdog":
       return "paused";
     case "postmigrate":
-      return "postmigrate";
+      // Its memory has been sent to us: whoever took it for a move that was called off would let it run on while it is copied.
+      return held === "snapshot" ? "paused" : "postmigrate";
     default:
       return "running"; // finish-migrate too: it stands still before a switchover, which `migration` tells
   }
@@ -34,7 +39,7 @@ export function standsBecause(
   { held, paused }: Pick<MachineRecord, "held" | "paused">,
   isFull: () => boolean,
 ): string | undefined {
-  if (held === "suspend") return held;
+  if (held === "suspend" || (held === "snapshot" && status === "postmigrate")) return held;
   if (status === "io-error" && !paused) return isFull() ? "storage-full" : status;
   if (status === "paused" || status === "prelaunch" || status === "io-error")
     return held ?? (paused ? "user" : status);

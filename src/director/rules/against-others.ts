@@ -21,7 +21,7 @@ const short = (text: string) => {
 };
 
 /** To make one, against looking at a value. */
-const OF_A_WARNING = 20;
+const OF_A_WARNING = 200;
 /** So many that were not looked at are named. */
 const NAMES = 3;
 

@@ -10,8 +10,8 @@ import { plain } from "./expressions.ts";
 import type { Work } from "./ranges.ts";
 import { nameOf } from "./rules.ts";
 
-/** What may be looked at in a round: some hundred milliseconds. What two policies have against each other is found once, so the rest has its turn in the next one. */
-const WORK_OF_A_ROUND = 3_000_000;
+/** What may be looked at in a round: some hundred milliseconds, and eight times what 10,000 policies of the benchmark (bench/director.ts) take. What two policies have against each other is found once, so the rest has its turn in the next one. */
+const WORK_OF_A_ROUND = 1_500_000;
 
 /** So many contradictions of a policy, and machines of one, are told. */
 const EACH = 5;

@@ -125,7 +125,7 @@ it("forgets with the machines, mends what cannot be read, and leaves what anothe
   const { name = "" } = left?.metadata ?? {};
   expect(left?.spec.machines).toMatchObject([{ machine: "default/vm-0", cpus: expect.any(Number) }]);
 
-  const time = new Date(now + 100 * HOUR).toISOString();
+  const time = new Date(now + 1.9 * HOUR).toISOString();
   await plane.client.patch(UsageHistory, { name }, { spec: { time } });
   await lead(keeper, 1, ["default/vm-0"]);
   expect((await objects())[0]?.spec.time).toBe(time);
@@ -149,6 +149,33 @@ it("forgets with the machines, mends what cannot be read, and leaves what anothe
   expect(remembered({ spec: { ...odd, machines: [wrong] } })[0]?.of.cpus).not.toHaveProperty("hours");
   for (const senseless of [{ cpus: -5 }, { cpus: 1e300 }, { mean: 1e300 }, { deviation: -1 }])
     expect(remembered({ spec: { ...odd, machines: [{ ...wrong, ...senseless }] } })).toEqual([]);
+});
+
+it("keeps what it sees after a look while its clock was months ahead, and so does who leads next", async () => {
+  const keeper = await open();
+  await lead(keeper, WEEK + 1);
+  const right = now;
+  now += 90 * 24 * HOUR;
+  while ((await keeper.look()) > 0);
+  const times = async () =>
+    (await plane.client.list(UsageHistory)).items.map(({ spec }) => Date.parse(spec.time));
+  expect(Math.min(...(await times()))).toBe(now);
+  // One that leads while they lie ahead, and the one that wrote them.
+  for (const each of [await open(), keeper]) {
+    now = right;
+    await lead(each, 1);
+    const written = await times();
+    expect(written.filter((time) => time >= right && time <= now)).toHaveLength(written.length);
+    for (const name of machines) expect(each.history.useOf(name, now)?.cpus).toBeGreaterThan(0);
+    now = right + 90 * 24 * HOUR;
+    while ((await each.look()) > 0);
+  }
+  // Weeks are as they were.
+  const busy = (await plane.client.list(UsageHistory)).items.flatMap((object) =>
+    remembered(object).map(({ of }) => Math.max(...(of.cpus.hours ?? []))),
+  );
+  const first = busy.length;
+  expect([first, Math.min(...busy) > 7 * 15]).toEqual([machines.length, true]);
 });
 
 it("while the store does not answer nothing is written over, and what was kept is known afterwards", async () => {

@@ -92,7 +92,8 @@ export class HistoryKeeper {
     if (this.#done === hour) return 0;
     const machines = Map.groupBy(this.history.machines, objectOf);
     const names = new Set([...machines.keys(), ...this.#written.keys()]);
-    const due = [...names].filter((name) => (this.#written.get(name) ?? this.#began) < hour).sort();
+    // Hours ahead are those of a clock that was: what was written then is old.
+    const due = [...names].filter((name) => (this.#written.get(name) ?? this.#began) !== hour).sort();
     const now = due.slice(0, AT_ONCE);
     for (const name of now) {
       this.#written.set(name, hour);
@@ -113,7 +114,7 @@ export class HistoryKeeper {
   }
 
   async #write(name: string, machines: readonly string[], at: number): Promise<void> {
-    const { client } = this.#of;
+    const { client, clock } = this.#of;
     const spec = historySpec(this.history.remember(machines, at), at);
     if (spec.machines.length === 0) {
       await client.delete(UsageHistory, { name });
@@ -122,9 +123,10 @@ export class HistoryKeeper {
     }
     const make = () => client.create(UsageHistory, { metadata: { name }, spec });
     try {
-      // Another one leads meanwhile, when it is newer.
+      // Another one leads meanwhile, when it is newer. What is to come is of a clock that was ahead.
+      const isNewer = (time: number) => time > at && time <= clock.now().getTime() + HOUR_MS;
       const found = await modify(client, UsageHistory, { name }, "object", (now) =>
-        Date.parse(now.spec.time) > at ? undefined : { ...now, spec },
+        isNewer(Date.parse(now.spec.time)) ? undefined : { ...now, spec },
       );
       if (!found) await make();
     } catch (error) {

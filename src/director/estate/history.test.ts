@@ -47,7 +47,7 @@ it("learns the hours of the week, and tells them an hour before", () => {
 
 it("an hour that was not seen whole counts as much less", () => {
   const history = new UseHistory();
-  history.observe("a", 0, 1);
+  for (let hour = 0; hour < 165; hour++) history.observe("a", hour * HOUR, 1);
   // The second week is known from the last quarter of its first hour on only.
   const other = new UseHistory();
   for (const each of history.remember(["a"], 165 * HOUR)) other.recall(each, 168.75 * HOUR);
@@ -60,6 +60,49 @@ it("goes on as it was while nothing is told, however long", () => {
   const history = new UseHistory();
   history.observe("a", 0, 1.5);
   expect(history.useOf("a", 1000 * 168 * HOUR)).toEqual({ cpus: 1.5, expected: 1.5, deviation: 0 });
+});
+
+it.each([
+  ["eight days", 8 * 24],
+  ["90 days", 90 * 24],
+  ["a day", 24],
+])(
+  "a clock that was %s ahead for one look leaves the week as it was, and what comes then is seen",
+  (_, ahead) => {
+    const history = new UseHistory();
+    const end = 2 * 168;
+    for (let hour = 0; hour < end; hour++) history.observe("a", hour * HOUR, hour % 24 === 10 ? 8 : 0.1);
+    history.useOf("a", (end + ahead) * HOUR);
+    history.observe("b", (end + ahead) * HOUR, 1);
+    const peaks = () =>
+      Array.from({ length: 7 }, (_, day) => {
+        const [known] = history.remember(["a"], end * HOUR);
+        return decoded(known?.of.cpus.hours?.[day * 24 + 10] ?? 0, 1);
+      });
+    for (const peak of peaks()) expect(peak).toBeCloseTo(8, 0);
+    // It is busy in the next three hours, which are seen as if nothing had been.
+    for (let minute = 0; minute <= 180; minute += 10) {
+      const at = end * HOUR + minute * MINUTE;
+      history.observe("a", at, 5);
+      history.observe("b", at, 2);
+      history.useOf("a", at);
+      history.useOf("b", at);
+    }
+    expect(history.useOf("a", (end + 3) * HOUR)?.expected).toBeGreaterThan(4.8);
+    expect(history.useOf("b", (end + 3) * HOUR)?.expected).toBeGreaterThan(1.9);
+    const [known] = history.remember(["a"], (end + 3) * HOUR);
+    expect(decoded(known?.of.cpus.hours?.[1] ?? 0, 1)).toBeGreaterThan(2.5);
+  },
+);
+
+it("a clock that goes back by less than a minute loses nothing of the hour", () => {
+  const history = new UseHistory();
+  history.observe("a", 0, 4);
+  history.useOf("a", 30 * MINUTE);
+  history.useOf("a", 29.5 * MINUTE);
+  history.observe("a", 30 * MINUTE, 0);
+  const [known] = history.remember(["a"], HOUR);
+  expect(decoded(known?.of.cpus.hours?.[0] ?? 0, 1)).toBeCloseTo(2, 1);
 });
 
 const demand = (iops: number) => ({ iops, diskBytes: iops * 4096, networkBytes: 1e6, memoryBytes: 2 ** 31 });

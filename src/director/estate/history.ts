@@ -18,6 +18,10 @@ const RECENT_MS = 45 * 60_000;
 const NEWEST = 0.5;
 /** So many hours ahead are looked at, with the one that goes on. */
 const AHEAD = 2;
+/** Of a while that was not looked at for longer the week learns nothing: a clock that is days ahead for a moment would have it learn them all. */
+const MOST_UNSEEN_MS = 3 * HOUR_MS;
+/** A clock that goes back by more was ahead before. */
+const BACK_MS = 60_000;
 /** What was kept so long ago says nothing of the last while any more. */
 const STALE_MS = 2 * HOUR_MS;
 
@@ -96,7 +100,9 @@ export class UseHistory {
   /** Undefined: it has not been seen for long enough. */
   useOf(key: string, at: number): MachineUse | undefined {
     const known = this.#machines.get(key);
-    if (!known || at - known.since < SEEN_MS) return undefined;
+    if (!known) return undefined;
+    goBack(known, at);
+    if (at - known.since < SEEN_MS) return undefined;
     fold(known, at);
     const { value: expected, usualAt } = expectedOf(known, 0, at);
     const use: MachineUse = { cpus: known.now[0] ?? 0, expected, deviation: Math.sqrt(known.variance) };
@@ -123,6 +129,7 @@ export class UseHistory {
     return machines.flatMap((machine) => {
       const known = this.#machines.get(machine);
       if (!known) return [];
+      goBack(known, at);
       fold(known, at);
       const lately = (s: number): Lately => ({
         now: known.now[s] ?? 0,
@@ -196,6 +203,18 @@ const add = (to: number[], s: number, more: number) => {
   to[s] = (to[s] as number) + more;
 };
 
+/** What was seen lies ahead of now, as it does when a clock was put right: the hour begins anew. */
+function goBack(known: Known, now: number): void {
+  if (known.at - now > BACK_MS) beginHour(known, now);
+  known.since = Math.min(known.since, known.at);
+}
+
+function beginHour(known: Known, at: number): void {
+  known.at = at;
+  known.sum.fill(0);
+  known.length = 0;
+}
+
 /** The values have held until then. */
 function fold(known: Known, until: number): void {
   if (until <= known.at) return;
@@ -208,8 +227,7 @@ function fold(known: Known, until: number): void {
   const off = (now[0] ?? 0) - (mean[0] ?? 0);
   known.variance = (1 - weight) * (known.variance + weight * off * off);
   for (let s = 0; s < now.length; s++) add(mean, s, weight * ((now[s] as number) - (mean[s] as number)));
-  // Of more than a week each hour was the same.
-  known.at = Math.max(known.at, until - WEEK_HOURS * HOUR_MS);
+  if (until - known.at > MOST_UNSEEN_MS) beginHour(known, until);
   while (known.at < until) {
     const end = Math.min(until, (Math.floor(known.at / HOUR_MS) + 1) * HOUR_MS);
     for (let s = 0; s < now.length; s++) add(sum, s, (now[s] as number) * (end - known.at));

@@ -2,16 +2,18 @@
  * The UEFI firmware of machines, and each machine's own store of its variables. It is found by the descriptors that its packages bring (QEMU, docs/interop/firmware.json; Debian: ovmf,
  * qemu-efi-aarch64).
  */
+
 import { readdir, readFile, rename } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
 import { hardwareOf, lackingText, PREFIX } from "../../compute/hardware/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
+import { flush } from "../../system/flush.ts";
 import { run } from "../../system/run.ts";
 import type { MachineConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
-import { exists, flush, own } from "./volume-files.ts";
+import { exists, own } from "./volume-files.ts";
 import { userOf } from "./volume-places.ts";
 
 const FOLDER = "/usr/share/qemu/firmware";

@@ -1,11 +1,13 @@
 /** What changes files of layers (layers.ts). */
+
 import { chmod, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Type } from "typebox";
 import { Value } from "typebox/value";
+import { flush } from "../../system/flush.ts";
 import { run } from "../../system/run.ts";
 import { checkRoom } from "./merge-room.ts";
-import { flush, own } from "./volume-files.ts";
+import { own } from "./volume-files.ts";
 
 /** Every change of a file; another one only for crash tests, which stop it between any two. Each is done whole or not at all. */
 export interface LayerTool {

@@ -7,6 +7,7 @@
  * All layers of a disk become one, unless a snapshot froze some: then each goes along as a file of its own, and what the snapshots froze stays as it was.
  * Where the image is on storage that both hosts share, the lowest layer stays an overlay of it.
  */
+
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Type } from "typebox";
@@ -15,13 +16,14 @@ import { hadCustody, type Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
+import { flush } from "../../system/flush.ts";
 import type { DiskConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { attached, detachedDisks, layerName } from "./data-disks.ts";
 import { frozenName } from "./disk-copies.ts";
 import { readOrigin, writeOrigin } from "./origin.ts";
 import { readHeader } from "./qcow2-head.ts";
-import { exists, flush, makeDisk, own, removeGone, removeWhole } from "./volume-files.ts";
+import { exists, makeDisk, own, removeGone, removeWhole } from "./volume-files.ts";
 import { folderOf, imageFile, layersOf, poolFolder, seedFile, userOf, writable } from "./volume-places.ts";
 
 const MARK = "copy.json";

@@ -1,5 +1,5 @@
 /** Files of machines' disks. */
-import { chmod, chown, lchown, link, lstat, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, chown, lchown, link, lstat, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Instance } from "../../compute/kinds.ts";
 import { run } from "../../system/run.ts";
@@ -18,16 +18,6 @@ export async function exists(path: string): Promise<boolean> {
 export async function own(path: string, uid: number, gid: number, mode: number): Promise<void> {
   if (process.getuid?.() === 0) await chown(path, uid, gid);
   await chmod(path, mode);
-}
-
-/** What a file holds, or which files a folder has, outlives a power cut from now on. */
-export async function flush(path: string): Promise<void> {
-  const file = await open(path, "r");
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 /** Gives all in a machine's folder that is another user's than `user`, and not root's, to that one. When `disk` is so already, all is. */

@@ -31,7 +31,7 @@ function qemu(seconds: { kvm: number; tcg: number }): string {
 it.runIf(opens())("a KVM under which a guest ends, but later than emulated, is none", async () => {
   const verdict = await probeAccelerator(qemu({ kvm: 1.4, tcg: 0 }));
   expect(verdict.accelerator).toBe("tcg");
-  expect(verdict.reason).toMatch(/^a probe guest took 1\d{3} ms under KVM, and \d+ ms under TCG$/);
+  expect(verdict.reason).toMatch(/^a probe guest took \d+ ms under KVM, and \d+ ms under TCG$/);
 });
 
 it.runIf(opens())("one on a busy machine, where all is slow, is one", async () => {

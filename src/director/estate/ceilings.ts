@@ -75,10 +75,15 @@ export class Ceilings {
     this.shelves.resize(h, now);
   }
 
-  /** The most that the host may give out of a resource; Infinity × 0, of a host that has none of it, is no number. */
+  /**
+   * The most that the host may give out of a resource; Infinity × 0, of a host that has none of it, is no number. Whole CPUs and bytes, as machines ask for: what is
+   * free would be off by a little when parts of them are taken away and given back, and the last machine that fits would not.
+   */
   private ceiling(shares: Shares, h: number, r: number): number {
     const share = shares[r] as number;
-    return share === Number.POSITIVE_INFINITY ? share : share * (this.base[h * RESOURCES + r] as number);
+    return share === Number.POSITIVE_INFINITY
+      ? share
+      : Math.floor(share * (this.base[h * RESOURCES + r] as number));
   }
 
   /** Whether the host, with so much more on it, gives out no more than these shares. @param of which resources it is asked; all when absent */

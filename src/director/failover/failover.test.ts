@@ -242,6 +242,27 @@ describe("failover capacity", () => {
     return go(left, 0);
   };
 
+  it("a host whose machines had it give out less has all of it again when they have left", () => {
+    const estate = estateOf(
+      [7, 4, 2].map((gib, i) => host(`h${i}`, { memoryBytes: gib * GiB })),
+      [
+        machine("m0", 3, "h0", { labels: { app: "db" } }),
+        machine("m1", 1, "h0"),
+        machine("m2", 4, "h1", { labels: { app: "db" } }),
+      ],
+      policy({ overcommit: { memory: 0.6 } }),
+      policy({ selector: { matchLabels: { app: "db" } } }, "db"),
+    );
+    const told = () =>
+      survivalOf(estate)
+        ?.faults()
+        .map(({ loss }) => loss);
+    expect(told()).toEqual(["host h0", "host h1"]);
+    // To the last byte: m2 just fits on h0 then.
+    estate.machines[1] = indexOf(estate).move("default/m1", "h2") as MachineView;
+    expect(told()).toEqual(["host h0"]);
+  });
+
   it("says what trying everything says", () => {
     fc.assert(
       fc.property(anyEstate, (of) => {

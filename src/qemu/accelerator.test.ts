@@ -17,24 +17,31 @@ const opens = () => {
   }
 };
 
-/** @param seconds that a guest takes under KVM, and emulated */
-function qemu(seconds: { kvm: number; tcg: number }): string {
-  const path = join(folder, `qemu-${seconds.kvm}`);
-  writeFileSync(
-    path,
-    `#!/bin/sh\n[ "$2" = kvm ] && sleep ${seconds.kvm} || sleep ${seconds.tcg}\nexit 133\n`,
-  );
+/** @param kvm what it does under KVM before it ends as the probe's guest does */
+function qemu(name: string, kvm: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, `#!/bin/sh\n[ "$2" = kvm ] && { ${kvm}; }\nexit 133\n`);
   chmodSync(path, 0o755);
   return path;
 }
 
 it.runIf(opens())("a KVM under which a guest ends, but later than emulated, is none", async () => {
-  const verdict = await probeAccelerator(qemu({ kvm: 1.4, tcg: 0 }));
-  expect(verdict.accelerator).toBe("tcg");
-  expect(verdict.reason).toMatch(/^a probe guest took \d+ ms under KVM, and \d+ ms under TCG$/);
+  const busy = qemu("slow", "i=0; while [ $i -lt 1000000 ]; do i=$((i + 1)); done");
+  const { accelerator, reason } = await probeAccelerator(busy);
+  expect(accelerator).toBe("tcg");
+  expect(reason).toMatch(
+    /^a probe guest took \d+ ms of CPU time under KVM, and \d+ ms under TCG$|did not finish/,
+  );
 });
 
-it.runIf(opens())("one on a busy machine, where all is slow, is one", async () => {
-  const verdict = await probeAccelerator(qemu({ kvm: 0.6, tcg: 0.9 }));
-  expect(verdict.accelerator).toBe("kvm");
+it.runIf(opens())("one on a busy machine, where all has to wait, is one", async () => {
+  expect((await probeAccelerator(qemu("waits", "sleep 0.8"))).accelerator).toBe("kvm");
+});
+
+it.runIf(opens())("one under which a guest does not end is none", async () => {
+  const { accelerator, reason } = await probeAccelerator(qemu("hangs", "sleep 100"));
+  expect([accelerator, reason]).toEqual([
+    "tcg",
+    "/dev/kvm opens, but a probe guest did not finish under KVM within 2.5 s",
+  ]);
 });

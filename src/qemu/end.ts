@@ -9,7 +9,7 @@
  *   QMP quit                  SHUTDOWN guest=false host-qmp-quit                Requested
  *   SIGTERM, INT, HUP         SHUTDOWN guest=false host-signal                  HostSignal
  *   host rebooted, lost power nothing; the host has another boot id             HostRebooted
- *   out of memory             nothing; the kernel tells (agent/qemu/oom.ts)          OutOfMemory
+ *   out of memory             nothing; the kernel tells (agent/qemu/oom.ts)     OutOfMemory
  *   SIGKILL                   nothing                                           Killed
  *   abort, segfault, seccomp  nothing; another signal (known to the parent      Crashed
  *                             only) or an error as last words on stderr

@@ -2,7 +2,6 @@
  * Whole copies of disks, which take as long as a disk is large: begun once, looked after by whoever asks again. Nothing of one that was cut short is
  * ever used: it is made under another name. A copy that a killed agent left behind writes to a file that has no name any more.
  */
-
 import { type ChildProcess, spawn } from "node:child_process";
 import { link, rm } from "node:fs/promises";
 import { dirname } from "node:path";

@@ -2,7 +2,6 @@
  * The UEFI firmware of machines, and each machine's own store of its variables. It is found by the descriptors that its packages bring (QEMU, docs/interop/firmware.json; Debian: ovmf,
  * qemu-efi-aarch64).
  */
-
 import { readdir, readFile, rename } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Type } from "typebox";

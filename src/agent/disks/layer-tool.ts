@@ -1,5 +1,4 @@
 /** What changes files of layers (layers.ts). */
-
 import { chmod, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Type } from "typebox";

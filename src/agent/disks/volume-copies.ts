@@ -7,7 +7,6 @@
  * All layers of a disk become one, unless a snapshot froze some: then each goes along as a file of its own, and what the snapshots froze stays as it was.
  * Where the image is on storage that both hosts share, the lowest layer stays an overlay of it.
  */
-
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Type } from "typebox";

@@ -1,6 +1,6 @@
 /** Of version 2, in a folder that looks like one; version 1 is tried with a real machine (qemu-hypervisor.real.test.ts) where the host has it. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { Cgroups } from "./cgroups.ts";
@@ -21,6 +21,8 @@ it("version 2: weight, limit, and back to what everybody has", () => {
   expect(read("vireo/a/memory.max")).toBe(`${2 ** 30}`);
   expect([read("vireo/a/cpu.weight"), read("vireo/a/cpu.max")]).toEqual(["300", "150000 100000"]);
   expect(read("vireo/a/cgroup.procs")).toBe("42");
+  // All together: on each processor what a process beside them has.
+  expect(read("vireo/cpu.weight")).toBe(`${100 * availableParallelism()}`);
   expect(groups.apply("a", 42, {})).toBeUndefined();
   expect([read("vireo/a/cpu.weight"), read("vireo/a/cpu.max")]).toEqual(["100", "max 100000"]);
 });

@@ -10,6 +10,7 @@
  * ROOT/vireo is beside system.slice, which systemd leaves alone.
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 
 export interface CpuShare {
@@ -22,8 +23,11 @@ export interface CpuShare {
 const ROOT = "/sys/fs/cgroup";
 const GROUP = "vireo";
 const DEFAULT_WEIGHT = 100;
-/** Of all machines together against each other process of the host. Guests that spin must not keep its agent from saying that it is there: with ten times as much they did. */
-const ALL_WEIGHT = 200;
+/**
+ * Of all machines together, shared out among the processors by the kernel: on each as much as one process beside them. With more, guests that spin kept the host's agent
+ * from saying that it is there; with the same number on hosts of any size, a single process beside them would take a processor of many from all guests.
+ */
+const ALL_WEIGHT = Math.min(10_000, DEFAULT_WEIGHT * availableParallelism());
 const PERIOD_US = 100_000;
 
 /** v1 counts 1024 where v2 counts 100. */

@@ -125,6 +125,7 @@ export class EstateIndex {
       ...{ carriers: this.carriers, kinds: this.kinds, machineKinds: this.machineKinds },
       hosts: estate.hosts.length,
       hostNumber: (name) => this.hostNumber(name),
+      kindOfHost: (h) => this.kindOfHost(h),
       policiesOf: (machine) => this.policiesOf(machine),
     });
     this.growth = new Growth({

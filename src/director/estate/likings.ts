@@ -54,6 +54,8 @@ interface Parts {
   /** How many the estate has; those behind them are only known by name. */
   hosts: number;
   hostNumber: (name: string) => number;
+  /** Of a host of the estate, or of one that is only known by name. */
+  kindOfHost: (h: number) => number;
   policiesOf: (machine: MachineView) => readonly Policy[];
 }
 
@@ -69,10 +71,6 @@ export class Likings {
   startLikes(at: number): Float64Array | undefined {
     const machine = this.of.machines[at];
     return machine && this.seek(anew(machine))?.want.likes;
-  }
-
-  private kindOf(h: number): number {
-    return this.of.kinds.of[h] ?? this.of.kinds.examples.length;
   }
 
   /** How one of the estate's machines likes hosts by their kind, apart from room, where any host might be empty. */
@@ -127,7 +125,7 @@ export class Likings {
 
   private licensedBonus({ machine, licences }: Seek, h: number): number {
     if (!licences || this.of.carriers.others(licences.policy, machine, h) <= 0) return 0;
-    return licences.kind.licensed[this.kindOf(h)] ?? 0;
+    return licences.kind.licensed[this.of.kindOfHost(h)] ?? 0;
   }
 
   /** As Shelves.best. Of hosts that others of a policy about licences are on, those with the most are looked at. */

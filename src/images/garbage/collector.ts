@@ -6,7 +6,6 @@
  * It takes nothing on trust: each pass reads the store and the disks anew, and what it cannot see or read ends it. Only files that builds and imports have made
  * are looked at. Images' files get their names and lose them one at a time (the lock), so nothing becomes an image's while it is being removed.
  */
-
 import { join } from "node:path";
 import { modify } from "../../client/client.ts";
 import { Instance, VirtualMachine } from "../../compute/kinds.ts";

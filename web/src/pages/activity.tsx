@@ -1,5 +1,4 @@
 /** All that runs, and what came of what ran: moves, snapshots, rollbacks, builds of images. */
-
 import { useMemo } from "react";
 import { isBuildOver } from "../../../src/images/shared.ts";
 import { Ago, Badge, duration, Running, size } from "../../ui/basics.tsx";

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { getCondition } from "../resource/object.ts";
 import { abilitiesOf } from "./abilities.ts";
-import { SealedError } from "./build/sealed.ts";
 import type { Distribution } from "./kinds.ts";
 import type { Ability } from "./shared.ts";
+import { SealedError } from "./workshop/sealed.ts";
 
 let folder: string;
 beforeEach(() => {

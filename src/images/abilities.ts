@@ -3,8 +3,6 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { describeError } from "../reconcile/log.ts";
 import type { ConditionInput } from "../resource/object.ts";
-import { lackOfSeal, UNSEALED } from "./build/packaged.ts";
-import { SealedError } from "./build/sealed.ts";
 import { lackOfFullMode, tryNamespaces } from "./full/full-mode.ts";
 import type { Distribution } from "./kinds.ts";
 import { sourcesFor } from "./packages/sources.ts";
@@ -20,6 +18,8 @@ import {
 } from "./releases/release.ts";
 import { distributionName, releaseOf } from "./releases/releases.ts";
 import { type Ability, BUILDABLE } from "./shared.ts";
+import { lackOfSeal, UNSEALED } from "./workshop/packaged.ts";
+import { SealedError } from "./workshop/sealed.ts";
 
 type No = { reason: string; message: string } | undefined;
 

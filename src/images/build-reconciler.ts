@@ -16,19 +16,14 @@ import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
 import { archivesFolder } from "./archives/store.ts";
 import { awaitArchives, type Wait } from "./archives/waiting.ts";
-import {
-  type BuildOptions,
-  type BuiltImage,
-  buildImage,
-  removeStaleBuilds,
-  STAGES,
-  type Stage,
-} from "./build/builder.ts";
+import { type BuildOptions, type BuiltImage, buildImage, STAGES, type Stage } from "./build/builder.ts";
 import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./build/estimate.ts";
 import { BuildLog, removeLog, removeLostLogs } from "./build-log.ts";
+import { removeStaleBuilds } from "./garbage/stale-builds.ts";
 import { LOOK_MS } from "./import/parts.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { prunePackages } from "./packages/prune.ts";
+import { imagesFolder } from "./pool.ts";
 import { sameRecipe } from "./recipe.ts";
 import { isBuildOver } from "./shared.ts";
 import type { Signer } from "./trust/signature.ts";
@@ -294,13 +289,6 @@ async function overtakenBy(client: Client, { metadata, spec }: ImageBuild): Prom
       each.status?.phase === "Succeeded" &&
       Date.parse(each.metadata.creationTimestamp ?? "") > createdMs,
   );
-}
-
-/** The pool's folder of images. @throws Error for users */
-export async function imagesFolder(client: Client, storagePool: string): Promise<string> {
-  const pool = await client.get(StoragePool, { name: storagePool });
-  if (!pool) throw new Error(`spec.storagePool: there is no StoragePool ${storagePool}`);
-  return join(pool.spec.directory.path, "images");
 }
 
 const told = ({ file, allocatedBytes = 0, packages = [] }: BuiltImage, stages: readonly FinishedStage[]) =>

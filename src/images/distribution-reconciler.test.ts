@@ -4,10 +4,10 @@ import { openControlPlane, type TestControlPlane } from "../compute/testing/cont
 import { silentLogger } from "../reconcile/log.ts";
 import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
 import { getCondition } from "../resource/object.ts";
-import { SealedError } from "./build/sealed.ts";
 import { runDistributionReconciler } from "./distribution-reconciler.ts";
 import { Distribution } from "./kinds.ts";
 import { allReleases, releaseOf } from "./releases/releases.ts";
+import { SealedError } from "./workshop/sealed.ts";
 
 const name = "debian-bookworm";
 const SLIM = allReleases().filter((spec) => releaseOf(spec).modes.includes("slim"));

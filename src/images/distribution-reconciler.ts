@@ -7,9 +7,9 @@ import { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";
 import { setCondition } from "../resource/object.ts";
 import { abilitiesOf, PROBES } from "./abilities.ts";
+import type { ImageContext } from "./context.ts";
 import { Distribution } from "./kinds.ts";
 import { FORMATS } from "./recipe.ts";
-import type { ImageContext } from "./reconciler.ts";
 import { allReleases, distributionName, releaseOf } from "./releases/releases.ts";
 
 const ALL: ReadonlyMap<string, Distribution["spec"]> = new Map(

@@ -11,7 +11,6 @@ import type { Client } from "../client/client.ts";
 import type { Logger } from "../reconcile/log.ts";
 import { ApiError } from "../resource/errors.ts";
 import { API_VERSION } from "../resource/kind.ts";
-import { basePackages } from "./build/root.ts";
 import { fullPackages } from "./full/full-root.ts";
 import { Distribution } from "./kinds.ts";
 import type { Taken } from "./packages/closure.ts";
@@ -20,6 +19,7 @@ import { PackageIndex } from "./packages/package-index.ts";
 import { checkMode } from "./recipe-rules.ts";
 import { isRpm, MODES, PROFILES, withoutPicker } from "./releases/release.ts";
 import { releaseOf } from "./releases/releases.ts";
+import { basePackages } from "./slim/slim-root.ts";
 
 const LIMIT = 50;
 const MOST = 500;

@@ -16,8 +16,8 @@ import type { Call } from "../api/resource-reads.ts";
 import type { Client } from "../client/client.ts";
 import { ApiError } from "../resource/errors.ts";
 import { archiveFile, archivesFolder } from "./archives/store.ts";
-import { imagesFolder } from "./build-reconciler.ts";
 import { Image, ImageBuild } from "./kinds.ts";
+import { imagesFolder } from "./pool.ts";
 import { ARTIFACTS, FORMATS } from "./recipe.ts";
 
 type Of = typeof Image | typeof ImageBuild;

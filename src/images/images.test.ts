@@ -4,9 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { guestFiles } from "./build/guest-files.ts";
-import { loadOrder } from "./build/kernel.ts";
-import { rooted } from "./build/rooted.ts";
+import { loadOrder } from "./boot/kernel.ts";
 import { checkImage } from "./checks.ts";
 import { Apt, type AptOptions } from "./packages/apt.ts";
 import { nearest } from "./packages/nearest.ts";
@@ -14,6 +12,8 @@ import { requireKeys, sourcesFor } from "./packages/sources.ts";
 import { digestOf, sameRecipe } from "./recipe.ts";
 import { aptRelease, type DistributionName, type ReleaseName, releaseOf } from "./releases/releases.ts";
 import { seedFiles } from "./seed.ts";
+import { guestFiles } from "./slim/slim-files.ts";
+import { rooted } from "./workshop/rooted.ts";
 
 const RECIPE = { distribution: "debian", release: "bookworm", packages: ["nginx-light"] } as const;
 

@@ -1,9 +1,9 @@
 /** What recipes may say: users, keys, time zones, and what each mode can do. */
 import { describe, expect, it } from "vitest";
-import { withUsers } from "./build/users.ts";
 import { deb822, keyProblem } from "./packages/repositories.ts";
 import type { Recipe } from "./recipe.ts";
 import { checkMode, checkParts } from "./recipe-rules.ts";
+import { withUsers } from "./rootfs/users.ts";
 
 const base: Recipe = { distribution: "debian", release: "bookworm", packages: [] };
 const wrong = (recipe: Partial<Recipe>) =>

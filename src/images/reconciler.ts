@@ -5,32 +5,24 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Client, modify } from "../client/client.ts";
-import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
-import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { API_VERSION } from "../resource/kind.ts";
 import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
-import { imagesFolder } from "./build-reconciler.ts";
+import type { ImageContext } from "./context.ts";
 import { runDistributionReconciler } from "./distribution-reconciler.ts";
 import { inTurn } from "./garbage/lock.ts";
 import { inspectImage } from "./inspect.ts";
 import { Image, ImageBuild } from "./kinds.ts";
+import { imagesFolder } from "./pool.ts";
 import { rebuildInMs } from "./rebuild.ts";
 import { sameRecipe } from "./recipe.ts";
 import { buildName, buildNumber, isBuildOver, nextNumber } from "./shared.ts";
 import { comparePackages, toldChanges } from "./trust/differences.ts";
 import { withVersion } from "./versions/kinds.ts";
-
-export interface ImageContext {
-  client: Client;
-  clock: Clock;
-  log: Logger;
-  signal: AbortSignal;
-}
 
 type Status = NonNullable<Image["status"]>;
 interface Ready {

@@ -20,10 +20,10 @@ import type { Client } from "../client/client.ts";
 import { ApiError } from "../resource/errors.ts";
 import { archiveUpload } from "./archives/upload.ts";
 import { logFile } from "./build-log.ts";
-import { imagesFolder } from "./build-reconciler.ts";
 import { giveFile, imageOf } from "./files.ts";
 import { uploadSubresource } from "./import/upload.ts";
 import { Image, ImageBuild } from "./kinds.ts";
+import { imagesFolder } from "./pool.ts";
 import { isBuildOver } from "./shared.ts";
 import type { Signer } from "./trust/signature.ts";
 

@@ -85,7 +85,7 @@ function identityScript({ hostname, machineId, cards }: Identity): string {
     "sleep 1",
     ...cards.map(({ mac }) => `card ${mac} && echo 0 > "/proc/sys/net/ipv6/conf/$nic/disable_ipv6" || true`),
     `[ ! -f /etc/hosts ] || sed -i 's/^127\\.0\\.1\\.1 .*/127.0.1.1 ${hostname}/' /etc/hosts`,
-    // The client of DHCP knows the old hardware address. As at boot (images/build/guest-files.ts); other guests' clients see the link come.
+    // The client of DHCP knows the old hardware address. As at boot (images/slim/slim-files.ts); other guests' clients see the link come.
     "if [ -x /etc/vireo/udhcpc ]; then",
     "  killall udhcpc || true",
     ...cards.map(

@@ -1,8 +1,8 @@
 /** What the files of an application need, each by what it is: ELF, a script of some language, a jar. */
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { readElf } from "../build/elf.ts";
 import type { LanguageVersions } from "../releases/release.ts";
+import { readElf } from "../rootfs/elf.ts";
 import { type AppFile, type Application, ApplicationError, headOf } from "./application.ts";
 import { elfNeeds } from "./elf-needs.ts";
 import { jarNeeds, javaNeeds } from "./java.ts";

@@ -1,6 +1,6 @@
 /** What programs and libraries need: what they are linked with, their dynamic linker, and libraries whose names stand in them, which they may open. Pure. */
 import { posix } from "node:path";
-import type { Elf } from "../build/elf.ts";
+import type { Elf } from "../rootfs/elf.ts";
 import { ARCHITECTURE, type Need, programNeed } from "./needs.ts";
 
 /** Where the dynamic linker of Debian looks by itself. */

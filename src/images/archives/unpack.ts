@@ -4,10 +4,10 @@ import { chmod, link, lstat, mkdir, rm, symlink } from "node:fs/promises";
 import { dirname, posix } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { sha256Of } from "../../system/digest.ts";
-import { rooted, rootedEntry } from "../build/rooted.ts";
 import { type Member, tarMembers } from "../import/tar.ts";
 import type { Recipe } from "../recipe.ts";
 import { MAX_ARCHIVE_MEMBERS } from "../shared.ts";
+import { rooted, rootedEntry } from "../workshop/rooted.ts";
 import { archiveFile } from "./store.ts";
 
 /** Everything is root's in the image: a program that was setuid of somebody else would be of root. */

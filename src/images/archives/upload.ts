@@ -7,9 +7,9 @@ import type { Call } from "../../api/resource-reads.ts";
 import type { Subresource } from "../../api/subresource.ts";
 import type { Client } from "../../client/client.ts";
 import { ApiError } from "../../resource/errors.ts";
-import { imagesFolder } from "../build-reconciler.ts";
 import { takeParts } from "../import/parts.ts";
 import { ImageBuild } from "../kinds.ts";
+import { imagesFolder } from "../pool.ts";
 import { isBuildOver } from "../shared.ts";
 import { archivesFolder, receivedOf, receivePart } from "./store.ts";
 

@@ -4,6 +4,10 @@
  * anything.
  *
  *   Resolving ─► Downloading ─► Unpacking ─► kernel and initial RAM disk ─► disk ─► into the pool
+ *
+ * This folder puts together what others make. Each of them imports only those to its right:
+ *
+ *   build ─► slim, full (root file systems) ─► boot (kernel, initial RAM disk, disks) ─► rootfs (what both kinds have) ─► workshop (how programs are run, kept, kept in)
  */
 import { existsSync } from "node:fs";
 import {
@@ -22,6 +26,11 @@ import {
 import { join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
 import { archivesFolder, missingArchives } from "../archives/store.ts";
+import { cdLoaders, makeBootDisk, uuidOf } from "../boot/boot-disk.ts";
+import { makeReadOnlyDisk, makeRootDisk } from "../boot/disk.ts";
+import { type Packing, packInitrd } from "../boot/initrd.ts";
+import { addModules, allModules, kernelPayload, makeInitrd } from "../boot/kernel.ts";
+import { repackKernel } from "../boot/repack-kernel.ts";
 import { type Artifact, makeFormats } from "../formats/formats.ts";
 import { requireFullMode } from "../full/full-mode.ts";
 import { makeFullRoot } from "../full/full-root.ts";
@@ -29,26 +38,21 @@ import { pictureOptions } from "../full/pictures.ts";
 import { publish } from "../garbage/publish.ts";
 import type { Image } from "../kinds.ts";
 import type { Package } from "../packages/packages.ts";
-import { sourcesOf } from "../packages/source-packages.ts";
 import { digestOf, type LockedPackage, type Recipe } from "../recipe.ts";
 import { releaseOf } from "../releases/releases.ts";
 import { kernelOf } from "../shared.ts";
+import { makeRoot } from "../slim/slim-root.ts";
 import { writeBeside } from "../trust/beside.ts";
 import { fileList } from "../trust/file-list.ts";
 import type { Signer } from "../trust/signature.ts";
-import { cdLoaders, makeBootDisk, uuidOf } from "./boot-disk.ts";
-import { pruneCache } from "./cache.ts";
-import { makeReadOnlyDisk, makeRootDisk } from "./disk.ts";
+import { pruneCache } from "../workshop/cache.ts";
+import { requirePackaged } from "../workshop/packaged.ts";
+import { rootedEntry } from "../workshop/rooted.ts";
+import { step, type Workshop } from "../workshop/workshop.ts";
 import { requireExpected } from "./expected.ts";
 import { type Fetched, fetchPackages, isBusybox, lockOf } from "./fetch.ts";
-import { type Packing, packInitrd } from "./initrd.ts";
-import { addModules, allModules, kernelPayload, makeInitrd } from "./kernel.ts";
-import { requirePackaged } from "./packaged.ts";
-import { repackKernel } from "./repack-kernel.ts";
-import { makeRoot } from "./root.ts";
-import { rootedEntry } from "./rooted.ts";
 import { largestParts, requireSize } from "./size.ts";
-import { step, type Workshop } from "./workshop.ts";
+import { sourcesOf } from "./source-packages.ts";
 
 export type BuiltImage = Pick<
   NonNullable<Image["status"]>,
@@ -362,20 +366,4 @@ async function emptyDisk(work: Workshop): Promise<string> {
   const raw = join(work.folder, "empty.raw");
   await step(work, "truncate", ["-s", "1M", raw]);
   return raw;
-}
-
-/** Removes what builds that were killed have left in the folder. @param isOld by default all of it is */
-export async function removeStaleBuilds(
-  folder: string,
-  isOld: (modifiedMs: number) => boolean = () => true,
-): Promise<string[]> {
-  const removed: string[] = [];
-  for (const name of await readdir(folder).catch(() => [])) {
-    if (!name.startsWith(".build-")) continue;
-    const found = await stat(join(folder, name)).catch(() => undefined);
-    if (!found || !isOld(found.mtimeMs)) continue;
-    await rm(join(folder, name), { recursive: true, force: true });
-    removed.push(name);
-  }
-  return removed;
 }

@@ -13,13 +13,14 @@ import type { Package } from "../packages/packages.ts";
 import type { Recipe } from "../recipe.ts";
 import { isRpm } from "../releases/release.ts";
 import { releaseOf } from "../releases/releases.ts";
+import { DEFAULT_LOCALE, noLocale } from "../rootfs/customize.ts";
+import { merged } from "../rootfs/layers.ts";
 import { MAX_ARCHIVE_MEMBERS } from "../shared.ts";
-import { DEFAULT_LOCALE, noLocale } from "./customize.ts";
-import { SLIM_GROUPS } from "./guest-files.ts";
-import { listPackages, merged } from "./package-lists.ts";
-import { appletsOf, FOLDERS, makeMerged } from "./root.ts";
-import { unpackPackage } from "./unpack-package.ts";
-import type { Workshop } from "./workshop.ts";
+import { SLIM_GROUPS } from "../slim/slim-files.ts";
+import { appletsOf, FOLDERS, makeMerged } from "../slim/slim-root.ts";
+import { unpackPackage } from "../workshop/unpack-package.ts";
+import type { Workshop } from "../workshop/workshop.ts";
+import { listPackages } from "./package-lists.ts";
 
 /** What there will be in an image, as far as it can be known. Paths are absolute, with /bin, /sbin and /lib in /usr. */
 export interface Known {

@@ -2,6 +2,8 @@
  * The packages that an image is built of, from their distribution: those of its root file system, and those apart from it, kernel and boot loaders.
  * What boots an image of RPMs besides its kernel (boot loaders, busybox in the initial RAM disk) is Debian's: there it is the same for all of them.
  */
+
+import { loaderPackages } from "../boot/boot-disk.ts";
 import { fullPackages } from "../full/full-root.ts";
 import { type Package, type PackageSource, Packages } from "../packages/packages.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
@@ -9,8 +11,7 @@ import { isRpm } from "../releases/release.ts";
 import { BOOTS, releaseOf } from "../releases/releases.ts";
 import { RpmPackages } from "../rpm/rpm-packages.ts";
 import { kernelOf } from "../shared.ts";
-import { loaderPackages } from "./boot-disk.ts";
-import { basePackages } from "./root.ts";
+import { basePackages } from "../slim/slim-root.ts";
 
 export interface Fetched {
   /** Several where its modules are packages of their own. */

@@ -18,10 +18,10 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { sha256Of } from "../../system/digest.ts";
 import { archiveFile, archivesFolder, makeFolder } from "../archives/store.ts";
+import { addModules } from "../boot/kernel.ts";
 import type { Package } from "../packages/packages.ts";
 import type { Recipe } from "../recipe.ts";
-import { addModules } from "./kernel.ts";
-import { makeRoot } from "./root.ts";
+import { makeRoot } from "../slim/slim-root.ts";
 import { largestParts } from "./size.ts";
 
 let folder = "";
@@ -189,7 +189,9 @@ it.each([
 });
 
 it("no path in a root is put together in another way than by rooted()", () => {
-  const folders = ["build", "full", "archives"].map((name) => join(import.meta.dirname, "..", name));
+  const folders = ["workshop", "rootfs", "boot", "slim", "full", "build", "archives"].map((name) =>
+    join(import.meta.dirname, "..", name),
+  );
   const files = folders.flatMap((each) => readdirSync(each).map((name) => join(each, name)));
   const others = files.filter((file) => !/(\.test|\/rooted)\.ts$/.test(file) && file.endsWith(".ts"));
   expect(others.filter((file) => /\bjoin\(root\b|\$\{root\}\//.test(readFileSync(file, "utf8")))).toEqual([]);

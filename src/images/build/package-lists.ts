@@ -7,9 +7,10 @@ import { Type } from "typebox";
 import { Value } from "typebox/value";
 import { run } from "../../system/run.ts";
 import type { Package } from "../packages/packages.ts";
+import { merged } from "../rootfs/layers.ts";
 import { runRpm } from "../rpm/run-tool.ts";
-import { cached } from "./cache.ts";
-import type { Workshop } from "./workshop.ts";
+import { cached } from "../workshop/cache.ts";
+import type { Workshop } from "../workshop/workshop.ts";
 
 const PackageList = Type.Object({
   /** Absolute, with /bin, /sbin and /lib in /usr; links, too. */
@@ -23,9 +24,6 @@ export type PackageList = Type.Static<typeof PackageList>;
 /** Raised when more or other things are kept of a package. */
 const VERSION = 1;
 const READ_MS = 120_000;
-
-/** Packages may still have some of their files in /bin, /sbin and /lib. */
-export const merged = (path: string) => path.replace(/^\/(bin|sbin|lib|lib64)\//, "/usr/$1/");
 
 /** Texts that say which groups there will be, and which other names units have. */
 const TELLING =

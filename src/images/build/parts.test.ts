@@ -16,11 +16,11 @@ import { checkImage } from "../checks.ts";
 import { crc32c } from "../formats/disk-ids.ts";
 import type { Image } from "../kinds.ts";
 import type { Recipe } from "../recipe.ts";
-import { alternativesOf } from "./alternatives.ts";
-import { readElf } from "./elf.ts";
+import { readElf } from "../rootfs/elf.ts";
+import { alternativesOf } from "../slim/alternatives.ts";
+import { minimize } from "../slim/minimize.ts";
+import { minimizeTraced } from "../slim/minimize-traced.ts";
 import { estimate } from "./estimate.ts";
-import { minimize } from "./minimize.ts";
-import { minimizeTraced } from "./minimize-traced.ts";
 
 let folder: string;
 beforeAll(() => {

@@ -5,9 +5,9 @@ import type { Package } from "../packages/packages.ts";
 import { bytesOf as contentOf, type Recipe } from "../recipe.ts";
 import { isRpm } from "../releases/release.ts";
 import { releaseOf } from "../releases/releases.ts";
+import type { Layer } from "../rootfs/layers.ts";
 import { filesIn } from "../rpm/describe.ts";
-import type { Layer } from "./initrd.ts";
-import { rooted } from "./rooted.ts";
+import { rooted } from "../workshop/rooted.ts";
 
 const MiB = 2 ** 20;
 const TOLD = 5;

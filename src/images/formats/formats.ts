@@ -5,8 +5,8 @@
 import { copyFile, mkdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
-import { step, type Workshop } from "../build/workshop.ts";
 import type { ARTIFACTS, Format, Recipe } from "../recipe.ts";
+import { step, type Workshop } from "../workshop/workshop.ts";
 import { settleIds } from "./disk-ids.ts";
 import { ami, type Described, hdd, ipxe, oci, ovf, pxelinux, vmc, xl } from "./format-texts.ts";
 

@@ -1,12 +1,12 @@
 /** The packages of a full image of Debian or Ubuntu, installed with their maintainer scripts by mmdebstrap, from a repository of exactly those. */
 import { open, rename } from "node:fs/promises";
-import { cached } from "../build/cache.ts";
-import { DEFAULT_LOCALE } from "../build/customize.ts";
-import { sealed } from "../build/sealed.ts";
-import type { Workshop } from "../build/workshop.ts";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
 import type { AptRelease } from "../releases/release.ts";
+import { DEFAULT_LOCALE } from "../rootfs/customize.ts";
+import { cached } from "../workshop/cache.ts";
+import { sealed } from "../workshop/sealed.ts";
+import type { Workshop } from "../workshop/workshop.ts";
 import { localRepository } from "./local-repository.ts";
 
 /** Raised when the base is made in another way. */

@@ -1,11 +1,12 @@
 /** What full images have of Vireo's own: network, first boot, services as units of systemd. No path of the build machine in it. */
-import { FIRST_BOOT_SCRIPT, firstBootFiles, SEED_SCRIPT } from "../build/first-boot.ts";
-import { filesOf, type GuestFile, passingFolders } from "../build/guest-files.ts";
+
 import { deb822 } from "../packages/repositories.ts";
 import { aptSources } from "../packages/sources.ts";
 import type { Recipe } from "../recipe.ts";
 import { type AptRelease, isRpm } from "../releases/release.ts";
 import { releaseOf } from "../releases/releases.ts";
+import { FIRST_BOOT_SCRIPT, firstBootFiles, SEED_SCRIPT } from "../rootfs/first-boot.ts";
+import { filesOf, type GuestFile, passingFolders } from "../rootfs/recipe-files.ts";
 import { pathOptions } from "./apt-root.ts";
 
 /**

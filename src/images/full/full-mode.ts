@@ -1,8 +1,8 @@
 /** Whether full images of a release can be built on this machine. */
 import { isInstalled } from "../../system/programs.ts";
-import { sealed } from "../build/sealed.ts";
 import { type AptRelease, isRpm, type RpmRelease } from "../releases/release.ts";
 import { missingRpmTools } from "../rpm/programs.ts";
+import { sealed } from "../workshop/sealed.ts";
 
 /** What full images take that is not to be had here. */
 export interface Lack {

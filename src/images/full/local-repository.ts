@@ -5,8 +5,8 @@
 import { mkdir, open, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { run } from "../../system/run.ts";
-import { inWorkshop, step, type Workshop } from "../build/workshop.ts";
 import { ESSENTIAL, type Package } from "../packages/packages.ts";
+import { inWorkshop, step, type Workshop } from "../workshop/workshop.ts";
 
 /** dpkg-deb is asked for so many at once. */
 const AT_ONCE = 4;

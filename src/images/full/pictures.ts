@@ -2,11 +2,11 @@
 import { open } from "node:fs/promises";
 import { posix } from "node:path";
 import { isPng } from "../../system/png.ts";
-import { rooted, writeRooted } from "../build/rooted.ts";
-import { sealed } from "../build/sealed.ts";
-import type { Workshop } from "../build/workshop.ts";
 import type { Recipe } from "../recipe.ts";
 import { desktopOf } from "../releases/release.ts";
+import { rooted, writeRooted } from "../workshop/rooted.ts";
+import { sealed } from "../workshop/sealed.ts";
+import type { Workshop } from "../workshop/workshop.ts";
 
 /** Packages that the recipe needs for them. */
 export const picturePackages = ({ branding }: Recipe): string[] => (branding?.splash ? ["plymouth"] : []);

@@ -3,14 +3,14 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
-import { rooted, rootedEntry } from "../build/rooted.ts";
-import { inWorkshop, type Workshop } from "../build/workshop.ts";
 import type { Package } from "../packages/packages.ts";
 import type { Recipe } from "../recipe.ts";
 import type { RpmRelease } from "../releases/release.ts";
 import { describe } from "../rpm/describe.ts";
 import { dnfInstall } from "../rpm/dnf.ts";
 import { zypperInstall } from "../rpm/zypper.ts";
+import { rooted, rootedEntry } from "../workshop/rooted.ts";
+import { inWorkshop, type Workshop } from "../workshop/workshop.ts";
 import { type RpmRoot, sealedInRoot } from "./sealed-root.ts";
 
 /** Of the tools: when they did what, what they know of repositories. */

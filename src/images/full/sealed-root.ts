@@ -1,10 +1,10 @@
 /** How a tool installs packages into a folder whose scripts have to find what a running system has: /proc and /dev, of its own. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { rooted } from "../build/rooted.ts";
-import { sealed } from "../build/sealed.ts";
-import type { Workshop } from "../build/workshop.ts";
 import type { RpmRelease } from "../releases/release.ts";
+import { rooted } from "../workshop/rooted.ts";
+import { sealed } from "../workshop/sealed.ts";
+import type { Workshop } from "../workshop/workshop.ts";
 
 /** A system of RPMs that is being made. */
 export interface RpmRoot {

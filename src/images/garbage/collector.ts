@@ -14,13 +14,13 @@ import { EventRecorder } from "../../reconcile/events.ts";
 import type { Kind } from "../../resource/kind.ts";
 import type { Resource } from "../../resource/object.ts";
 import { removeUnnamed } from "../archives/store.ts";
-import { removeStaleBuilds } from "../build/builder.ts";
+import type { ImageContext } from "../context.ts";
 import { Image, ImageBuild } from "../kinds.ts";
-import type { ImageContext } from "../reconciler.ts";
 import { isBuildOver } from "../shared.ts";
 import { keptVersions, parseReference } from "../versions/kinds.ts";
 import { inTurn } from "./lock.ts";
 import { type Made, madeIn, removeMade } from "./removal.ts";
+import { removeStaleBuilds } from "./stale-builds.ts";
 import { NotSeen, usedFiles } from "./used-files.ts";
 
 export interface CollectorOptions {

@@ -3,8 +3,8 @@ import type { Call } from "../../api/resource-reads.ts";
 import type { Subresource } from "../../api/subresource.ts";
 import type { Client } from "../../client/client.ts";
 import { ApiError } from "../../resource/errors.ts";
-import { imagesFolder } from "../build-reconciler.ts";
 import { Image } from "../kinds.ts";
+import { imagesFolder } from "../pool.ts";
 import { takeParts } from "./parts.ts";
 import { receive, receivedBytes } from "./received.ts";
 

@@ -1,5 +1,5 @@
 /** What RPM files say of themselves. */
-import type { Layer } from "../build/initrd.ts";
+import type { Layer } from "../rootfs/layers.ts";
 import { runRpm } from "./run-tool.ts";
 import { type Nevra, nevra } from "./tools.ts";
 

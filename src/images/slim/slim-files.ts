@@ -1,96 +1,11 @@
-/** What our slim images have of their own: init, first boot, network. POSIX sh for busybox; no path of the build machine in it. */
+/** What slim images have of Vireo's own: init, network, first boot. POSIX sh for busybox; no path of the build machine in it. */
 import { posix } from "node:path";
-import { bytesOf, type Recipe } from "../recipe.ts";
-import { FIRST_BOOT_SCRIPT, firstBootFiles, SEED_SCRIPT } from "./first-boot.ts";
-
-export interface GuestFile {
-  path: string;
-  content: string | Buffer;
-  mode: number;
-}
+import { LOAD_DRIVERS } from "../boot/initrd-init.ts";
+import type { Recipe } from "../recipe.ts";
+import { FIRST_BOOT_SCRIPT, firstBootFiles, SEED_SCRIPT } from "../rootfs/first-boot.ts";
+import { filesOf, type GuestFile, passingFolders } from "../rootfs/recipe-files.ts";
 
 const RESOLV_CONF = "/etc/resolv.conf";
-
-/** Those that the recipe has itself. */
-export const filesOf = (recipe: Recipe): GuestFile[] =>
-  (recipe.files ?? []).map((each) => ({
-    path: each.path,
-    content: each.encoding ? bytesOf(each) : each.content,
-    mode: Number.parseInt(each.mode ?? "0644", 8),
-  }));
-
-/** What is mounted over these, or made anew, when a machine starts. */
-const PASSING = /^\/(?:run|tmp|dev\/shm|var\/run|var\/lock)\/./;
-
-/** Those of the recipe's folders that each machine makes when it starts: what the image has there is hidden. */
-export const passingFolders = ({ directories = [] }: Recipe): string[] =>
-  directories.map((path) => posix.normalize(path)).filter((path) => PASSING.test(path));
-
-/** What the initial RAM disk has of busybox. */
-export const INITRD_APPLETS = [
-  "sh",
-  "cat",
-  "findfs",
-  "grep",
-  "insmod",
-  "mkdir",
-  "modprobe",
-  "mount",
-  "sort",
-  "switch_root",
-  "umount",
-  "usleep",
-];
-
-/** In order; where the kernel is for all hardware, then what there is, twice: what is found behind a bus shows when the bus has its driver. */
-const LOAD_DRIVERS = `for module in $(cat /lib/modules/*/order); do insmod /lib/modules/*/$module; done
-if [ -e /lib/modules/*/by-hardware ]; then
-  for pass in 1 2; do modprobe -a -q $(cat /sys/bus/*/devices/*/modalias | sort -u); done
-fi`;
-
-/** Where the root file system is, and of what type; of all but ext4 nothing can be written, so that what is comes to lie above it, in memory. */
-export interface RootOnDisk {
-  /** A device, UUID=… of a file system or PARTNAME=… of a partition. */
-  device: string;
-  type: "ext4" | "squashfs" | "erofs";
-}
-
-const findDisk = (device: string) => {
-  if (device.startsWith("/")) return `disk=${device}`;
-  // Of a partition's name busybox's findfs knows nothing.
-  if (device.startsWith("PARTNAME="))
-    return `at=$(grep -l ^${device}$ /sys/class/block/*/uevent); at=\${at%/uevent}; disk=/dev/\${at##*/}`;
-  return `disk=$(findfs ${device} 2>/dev/null)`;
-};
-
-const mountRoot = (type: RootOnDisk["type"]) =>
-  type === "ext4"
-    ? 'mount -t ext4 -o rw,noatime "$disk" /root || exec sh'
-    : `mkdir -p /lower /upper
-mount -t ${type} -o ro "$disk" /lower || exec sh
-mount -t tmpfs -o mode=755 tmpfs /upper
-mkdir /upper/data /upper/work
-mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work overlay /root || exec sh`;
-
-/** Loads drivers, mounts the root disk, hands over. */
-export const initrdInit = ({ device, type }: RootOnDisk) => `#!/bin/sh
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-${LOAD_DRIVERS} 2>/dev/null
-tries=0
-while [ $tries -lt 200 ]; do
-  ${findDisk(device)}
-  [ -b "$disk" ] && break
-  usleep 50000
-  tries=$((tries + 1))
-done
-${mountRoot(type)}
-mount --move /dev /root/dev
-umount /sys
-umount /proc
-exec switch_root /root /sbin/init
-`;
 
 /** Runs once at each boot, before the services. */
 const boot = (recipe: Recipe) => `#!/bin/sh

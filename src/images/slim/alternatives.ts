@@ -6,8 +6,8 @@
 import { lstat, mkdir, symlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Package } from "../packages/packages.ts";
-import { rooted, rootedEntry } from "./rooted.ts";
-import { step, type Workshop } from "./workshop.ts";
+import { rooted, rootedEntry } from "../workshop/rooted.ts";
+import { step, type Workshop } from "../workshop/workshop.ts";
 
 export interface Alternative {
   link: string;

@@ -5,20 +5,19 @@ import { run } from "../../system/run.ts";
 import { unpackArchives } from "../archives/unpack.ts";
 import type { Package } from "../packages/packages.ts";
 import type { LockedPackage, Recipe } from "../recipe.ts";
+import { customize, makeLocale, packagesFor } from "../rootfs/customize.ts";
+import { type Layer, merged, type Root } from "../rootfs/layers.ts";
+import { addUsers } from "../rootfs/users.ts";
 import { listsInside } from "../trust/inside.ts";
+import { runPackaged } from "../workshop/packaged.ts";
+import { rooted, rootedEntry, writeRooted } from "../workshop/rooted.ts";
+import { clampTimes, newestFile } from "../workshop/times.ts";
+import { unpackPackage } from "../workshop/unpack-package.ts";
+import { step, type Workshop } from "../workshop/workshop.ts";
 import { linkAlternatives } from "./alternatives.ts";
-import { customize, makeLocale, packagesFor } from "./customize.ts";
-import { clampTimes, newestFile } from "./disk.ts";
-import { guestFiles } from "./guest-files.ts";
-import type { Layer } from "./initrd.ts";
 import { minimize } from "./minimize.ts";
 import { minimizeTraced } from "./minimize-traced.ts";
-import { merged } from "./package-lists.ts";
-import { runPackaged } from "./packaged.ts";
-import { rooted, rootedEntry, writeRooted } from "./rooted.ts";
-import { unpackPackage } from "./unpack-package.ts";
-import { addUsers } from "./users.ts";
-import { step, type Workshop } from "./workshop.ts";
+import { guestFiles } from "./slim-files.ts";
 
 /** That each slim image has. */
 export const FOLDERS = [
@@ -46,13 +45,6 @@ export function basePackages(recipe: Recipe): string[] {
     ...(guestAgent ? ["qemu-guest-agent"] : []),
     ...packagesFor(recipe),
   ];
-}
-
-export interface Root {
-  /** The moment that no file of it is newer than, in seconds since 1970. */
-  epoch: number;
-  /** What each archive brought, and of slim images each package; some of it may have been left out, or be other files now. */
-  layers: Layer[];
 }
 
 /** Makes the folder `root` with /usr, and what is only a link into it: packages still have some of their files there. */

@@ -6,15 +6,10 @@ import { appendFile, lstat, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
 import { digestOf } from "../recipe.ts";
-import { cached } from "./cache.ts";
-import { clampTimes } from "./disk.ts";
-import { step, type Workshop } from "./workshop.ts";
-
-/** A part of the tree, by absolute paths in it. */
-export interface Layer {
-  name: string;
-  paths: readonly string[];
-}
+import type { Layer } from "../rootfs/layers.ts";
+import { cached } from "../workshop/cache.ts";
+import { clampTimes } from "../workshop/times.ts";
+import { step, type Workshop } from "../workshop/workshop.ts";
 
 /** fast: unpacked in a moment. small: a seventh smaller, and each MB of it takes a third of a second under emulation. */
 export type Packing = "fast" | "small";

@@ -10,9 +10,9 @@ import { join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
 import type { Package } from "../packages/packages.ts";
 import { digestOf } from "../recipe.ts";
-import { cached } from "./cache.ts";
-import { unpackPackage } from "./unpack-package.ts";
-import { step, type Workshop } from "./workshop.ts";
+import { cached } from "../workshop/cache.ts";
+import { unpackPackage } from "../workshop/unpack-package.ts";
+import { step, type Workshop } from "../workshop/workshop.ts";
 
 /** Raised when it is done in another way. */
 const VERSION = 1;

@@ -20,12 +20,12 @@ import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
 import { releaseOf } from "../releases/releases.ts";
 import { kernelOf } from "../shared.ts";
-import { cached } from "./cache.ts";
-import { INITRD_APPLETS, initrdInit, type RootOnDisk } from "./guest-files.ts";
+import { cached } from "../workshop/cache.ts";
+import { rooted } from "../workshop/rooted.ts";
+import { unpackPackage } from "../workshop/unpack-package.ts";
+import { step, type Workshop } from "../workshop/workshop.ts";
 import { packInitrd } from "./initrd.ts";
-import { rooted } from "./rooted.ts";
-import { unpackPackage } from "./unpack-package.ts";
-import { step, type Workshop } from "./workshop.ts";
+import { INITRD_APPLETS, initrdInit, type RootOnDisk } from "./initrd-init.ts";
 
 /** Raised when payloads are made in another way. */
 const PAYLOAD_VERSION = 2;

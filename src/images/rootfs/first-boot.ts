@@ -2,7 +2,7 @@
 
 import type { Recipe } from "../recipe.ts";
 import { SEED_SERIAL } from "../seed.ts";
-import type { GuestFile } from "./guest-files.ts";
+import type { GuestFile } from "./recipe-files.ts";
 
 /**
  * First-boot data: a NoCloud seed on Vireo's disk for it, else on any. Only the host name and SSH keys are understood here; cloud-init, where it is installed, reads it itself.

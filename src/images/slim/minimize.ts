@@ -5,8 +5,8 @@
 import { lstat, readdir, readFile, readlink, rm } from "node:fs/promises";
 import { posix } from "node:path";
 import { bytesOf, type Recipe } from "../recipe.ts";
-import { readElf } from "./elf.ts";
-import { rooted, rootedEntry } from "./rooted.ts";
+import { readElf } from "../rootfs/elf.ts";
+import { rooted, rootedEntry } from "../workshop/rooted.ts";
 
 const LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib", "/usr/lib64"];
 const PROGRAM_FOLDERS = ["/usr/bin", "/usr/sbin", "/usr/games", "/usr/libexec"];

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { CACHE } from "../../cli/paths.ts";
+import { type BuiltImage, buildImage } from "../build/builder.ts";
 import type { Recipe } from "../recipe.ts";
 import { answers } from "../testing/answers.ts";
-import { type BuiltImage, buildImage } from "./builder.ts";
 
 const BUILD_MS = 600_000;
 const RECIPE: Recipe = {

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
-import { clampTimes, makeRootDisk, newestFile } from "./disk.ts";
+import { clampTimes, newestFile } from "../workshop/times.ts";
+import { makeRootDisk } from "./disk.ts";
 
 it("each step of making a disk ends when nobody wants the build any more", async () => {
   const work = {

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { chmod, chown, cp, lchown, mkdir, readdir, readFile } from "node:fs/promises";
 import { join, posix } from "node:path";
 import type { User } from "../recipe-parts.ts";
-import { rooted, writeRooted } from "./rooted.ts";
+import { rooted, writeRooted } from "../workshop/rooted.ts";
 
 const FIRST_ID = 1000;
 const LAST_ID = 59_999;

@@ -5,9 +5,9 @@ import type { Recipe } from "../recipe.ts";
 import type { Branding } from "../recipe-parts.ts";
 import { type AptRelease, isRpm } from "../releases/release.ts";
 import { releaseOf } from "../releases/releases.ts";
-import { runPackaged } from "./packaged.ts";
-import { rooted, rootedEntry, writeRooted } from "./rooted.ts";
-import type { Workshop } from "./workshop.ts";
+import { runPackaged } from "../workshop/packaged.ts";
+import { rooted, rootedEntry, writeRooted } from "../workshop/rooted.ts";
+import type { Workshop } from "../workshop/workshop.ts";
 
 export const DEFAULT_LOCALE = "C.UTF-8";
 

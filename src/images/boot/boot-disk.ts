@@ -7,10 +7,10 @@ import { mkdir, mkdtemp, open, readFile, rm, stat, truncate, utimes, writeFile }
 import { join } from "node:path";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
-import { cached } from "./cache.ts";
-import { runPackaged } from "./packaged.ts";
-import { unpackPackage } from "./unpack-package.ts";
-import { step, type Workshop } from "./workshop.ts";
+import { cached } from "../workshop/cache.ts";
+import { runPackaged } from "../workshop/packaged.ts";
+import { unpackPackage } from "../workshop/unpack-package.ts";
+import { step, type Workshop } from "../workshop/workshop.ts";
 
 const SECTOR = 512;
 const MiB = 2 ** 20;

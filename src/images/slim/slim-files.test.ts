@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { fullFiles } from "../full/full-files.ts";
 import type { Recipe } from "../recipe.ts";
-import { guestFiles } from "./guest-files.ts";
+import { guestFiles } from "./slim-files.ts";
 
 let root: string;
 beforeEach(() => {

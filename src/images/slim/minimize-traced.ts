@@ -11,9 +11,9 @@
 import { lstat, rm } from "node:fs/promises";
 import { posix } from "node:path";
 import type { Recipe } from "../recipe.ts";
-import type { Layer } from "./initrd.ts";
+import type { Layer } from "../rootfs/layers.ts";
+import { rooted, rootedEntry } from "../workshop/rooted.ts";
 import { addStarted, Closure, OPENED, programsOf } from "./minimize.ts";
-import { rooted, rootedEntry } from "./rooted.ts";
 
 const isFolder = (path: string) =>
   lstat(path).then(

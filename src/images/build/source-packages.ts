@@ -1,7 +1,7 @@
 /** Source packages, of which binary packages are built. */
 import { run } from "../../system/run.ts";
+import type { Package } from "../packages/packages.ts";
 import { describe } from "../rpm/describe.ts";
-import type { Package } from "./packages.ts";
 
 interface Source {
   name: string;

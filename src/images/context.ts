@@ -1,0 +1,11 @@
+/** What the reconcilers of images work with. */
+import type { Client } from "../client/client.ts";
+import type { Clock } from "../reconcile/clock.ts";
+import type { Logger } from "../reconcile/log.ts";
+
+export interface ImageContext {
+  client: Client;
+  clock: Clock;
+  log: Logger;
+  signal: AbortSignal;
+}

@@ -6,7 +6,7 @@ type Print = (line: string) => void;
 const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 export function describePlaced(placed: Placed, print: Print): void {
-  const { about, policies, moves, use } = placed;
+  const { about, policies, moves, latency, use } = placed;
   if (policies.length === 0) print("policies  none; balanced");
   for (const [i, { name, goal, score, says = [] }] of policies.entries()) {
     const part = score === undefined ? "" : `: ${score.toFixed(2)} of its score on ${about}`;
@@ -14,6 +14,7 @@ export function describePlaced(placed: Placed, print: Print): void {
     for (const line of says) print(`            ${line}`);
   }
   if (moves) print(`moves     ${moves}`);
+  if (latency) print(`latency   ${latency}`);
   if (use) print(`uses      ${use}`);
   print("hosts     as they would be judged now, the best first:");
   describeHosts(placed, print);

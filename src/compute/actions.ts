@@ -147,6 +147,7 @@ export function machinePart(vm: VirtualMachine) {
     restart: _restart,
     requests: _requests,
     deletionProtection: _protected,
+    latencySensitivity: _latency,
     source: _source,
     disks,
     ...machine

@@ -90,6 +90,9 @@ const Phase = Words([
 
 export type Usage = Static<typeof MachineUsage>;
 
+const LATENCY_SENSITIVITIES = ["low", "normal", "high"] as const;
+export type LatencySensitivity = (typeof LATENCY_SENSITIVITIES)[number];
+
 export const VirtualMachine = defineKind({
   kind: "VirtualMachine",
   plural: "virtualmachines",
@@ -103,6 +106,12 @@ export const VirtualMachine = defineKind({
       source: Type.Optional(Source),
       ...steering,
       ...ofMachine,
+      latencySensitivity: Type.Optional(
+        Words(LATENCY_SENSITIVITIES, {
+          description:
+            "How much its users notice when its guest has to wait; normal by default. high: the director keeps the processors of its host less full, moves others first, and counts the time that it would stand still in a move four times. low: that time counts nothing, so it is moved rather than others.",
+        }),
+      ),
       networks: Type.Array(Name("Name of a Network."), {
         default: ["default"],
         maxItems: 8,

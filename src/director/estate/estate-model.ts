@@ -6,9 +6,9 @@ import { busyOf, FULL, noiseOf, processorsOf, roomOf } from "./use.ts";
 
 /**
  * CPUs, memory and throughput of disks and networks as declared (rules/overcommit.ts names them), and as measured: processors, then the others (FLOWS), and by how much
- * processors vary.
+ * processors vary; and how many machines are sensitive to latency.
  */
-export const RESOURCES = 11;
+export const RESOURCES = 12;
 /** Of these no host gives more than it has; those behind them only guide what need not be. */
 export const DECLARED = 5;
 export const BUSY = 5;
@@ -20,6 +20,7 @@ export const FLOWS = [
   { measured: 9, declared: 4, of: "networkBytes" },
 ] as const;
 export const NOISE = 10;
+export const SENSITIVE = 11;
 /** Of what a host says nothing. Sums with it are exact. */
 const UNSAID = 2 ** 50;
 /** No host is ever full of it: sums are looked at, not what is left. */
@@ -32,7 +33,7 @@ export const capacityOf = (host: HostView): number[] => {
   const [, own = 0, ...flows] = baseOf(host);
   // Memory that is there for all need not be measured.
   const memory = host.memoryBytes > own ? own : UNSAID;
-  return [...declared, roomOf(host), memory, ...flows, NEVER];
+  return [...declared, roomOf(host), memory, ...flows, NEVER, NEVER];
 };
 /** What limits of policies are shares of. */
 export const baseOf = (host: HostView): number[] => {
@@ -50,6 +51,7 @@ export const demandOf = (machine: MachineView): number[] => {
 /** What is behind the declared ones. */
 export function measuredOf(machine: MachineView, r: number): number {
   if (r === BUSY) return busyOf(machine);
+  if (r === SENSITIVE) return machine.latencySensitivity === "high" ? 1 : 0;
   const flow = FLOWS[r - BUSY - 1];
   if (!flow) return noiseOf(machine);
   // One that boots takes its memory before anybody has measured it.

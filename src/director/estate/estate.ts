@@ -2,7 +2,7 @@
 import type { Has, Needs } from "../../compute/hardware/kinds.ts";
 import type { Host, HostFacts } from "../../compute/hosts/kinds.ts";
 import { budgetOf, type Io } from "../../compute/io/kinds.ts";
-import type { Instance, Platform, VirtualMachine } from "../../compute/kinds.ts";
+import type { Instance, LatencySensitivity, Platform, VirtualMachine } from "../../compute/kinds.ts";
 import { isFinal, type Migration } from "../../compute/migrations/kinds.ts";
 import { givenOutBy, OVERCOMMIT } from "../../compute/overcommit/kinds.ts";
 import type { Reservable, Reserved } from "../../compute/resources/kinds.ts";
@@ -105,6 +105,8 @@ export interface MachineView {
   memoryBytes: number;
   /** Throughput that it may use by its own limits; absent: it has none. */
   io?: Io;
+  /** Absent: normal. */
+  latencySensitivity?: LatencySensitivity;
   /** What it was measured to use; absent until it is known well enough (history.ts). */
   use?: MachineUse;
   /** Where it runs or is bound to run. */

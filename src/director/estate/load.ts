@@ -1,8 +1,8 @@
 /** How busy hosts are, and would be, by what is measured and expected (use.ts): their processors, disks, links, and memory that is given out more than once; and what gives out too much. Pure. */
 import type { State } from "../solver/state.ts";
 import type { MachineView } from "./estate.ts";
-import { BUSY, DECLARED, FLOWS, measuredOf, NOISE, RESOURCES } from "./estate-model.ts";
-import { FULL, HOT, MARGIN } from "./use.ts";
+import { BUSY, DECLARED, FLOWS, measuredOf, NOISE, RESOURCES, SENSITIVE } from "./estate-model.ts";
+import { FULL, HOT, MARGIN, SENSITIVE_FULL, SENSITIVE_HOT } from "./use.ts";
 
 /** A host of which more is expected than it can do. */
 export interface Heat {
@@ -50,9 +50,22 @@ export class Load {
     return this.state.model.capacity[h * RESOURCES + r] as number;
   }
 
+  /** Whether a machine there has high latency sensitivity. @param machine with one more */
+  isSensitive(h: number, machine?: MachineView): boolean {
+    return this.taken(h, SENSITIVE, machine) > 0;
+  }
+
+  /** What of a host's room its machines may fill (full), and beyond which it is too busy (hot). */
+  private limits(h: number, r: number, machine?: MachineView): { full: number; hot: number } {
+    const room = this.room(h, r);
+    return r === BUSY && this.isSensitive(h, machine)
+      ? { full: (room * SENSITIVE_FULL) / FULL, hot: (room * SENSITIVE_HOT) / FULL }
+      : { full: room, hot: (room * HOT) / FULL };
+  }
+
   /** Whether the host is not too busy with the machine, by what is measured. */
   staysCalm(machine: MachineView, h: number): boolean {
-    if (this.expected(h, BUSY, machine) > this.room(h, BUSY)) return false;
+    if (this.expected(h, BUSY, machine) > this.limits(h, BUSY, machine).full) return false;
     // What it does not use is never in its way.
     return FLOWS.every(
       ({ measured: r }) => this.taken(h, r, machine) <= this.room(h, r) || measuredOf(machine, r) === 0,
@@ -62,12 +75,12 @@ export class Load {
   /** Undefined of a host of which not too much is expected. */
   heat(h: number): Heat | undefined {
     let hottest: Heat | undefined;
-    let most = HOT / FULL;
+    let most = 1;
     for (const r of MEASURED) {
-      const [room, expected] = [this.room(h, r), this.expected(h, r)];
-      if (expected <= room * most) continue;
-      most = expected / room;
-      hottest = { of: r, excess: expected - room };
+      const [{ full, hot }, expected] = [this.limits(h, r), this.expected(h, r)];
+      if (expected <= hot * most) continue;
+      most = expected / hot;
+      hottest = { of: r, excess: expected - full };
     }
     return hottest;
   }

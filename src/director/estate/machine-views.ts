@@ -26,12 +26,14 @@ function viewMachine(
   const namespace = namespaceOf(vm);
   const view = viewRuns(own, { ...vm.spec, ...pinsOf(vm.spec.hardware, vm.status) });
   const host = view.host ?? (isUnread ? vm.status?.host : undefined);
+  const { latencySensitivity } = vm.spec;
   return {
     ...view,
     key: `${namespace}/${vm.metadata.name}`,
     namespace,
     name: vm.metadata.name,
     labels: vm.metadata.labels ?? {},
+    ...(latencySensitivity ? { latencySensitivity } : {}),
     ...(host ? { host } : {}),
     ...(localPools.has(vm.spec.storagePool) ? { localDisks: true, localDiskBytes: diskBytesOf(vm) } : {}),
     movable:

@@ -44,6 +44,9 @@ export const demandIn = ({ disk, network, hostMemoryBytes }: Usage): Demand => (
 export const FULL = 0.8;
 /** A host of which more is expected is relieved. */
 export const HOT = 0.95;
+/** The same of a host that has a machine with high latency sensitivity: its guest finds a free processor at once. */
+export const SENSITIVE_FULL = 0.5;
+export const SENSITIVE_HOT = 0.65;
 /** What is expected of a host is so many standard deviations of all its machines together above the mean. */
 export const MARGIN = 1;
 /** Of the CPUs of a machine that was not measured. */

@@ -44,6 +44,9 @@ const LONG_S = 600;
 /** The same of one for which the guest stands still so long, where its policies do not say how long it may (transfer.downtimeMs): who uses it notices. At most as much: the rest no gain makes up for. */
 const STILL_MS = 1000;
 
+/** How often that counts. */
+const STILL_WEIGHT = { low: 0, normal: 1, high: 4 } as const;
+
 /** What each move of the machine that failed, since one did not, has the next one gain more, by the same measure: it may well be for nothing. */
 const FAILED = 0.5;
 
@@ -60,7 +63,8 @@ export function moveCost(
   const long = forecaster.secondsOf(machine, linkOf(here, here)) / LONG_S;
   const stillMs = forecaster.stillMsOf(machine);
   const still = stillMs === undefined ? 0 : Math.min(1, stillMs / mayStandStillMs(estate, machine));
-  return threshold * (long + still + FAILED * (machine.failed?.times ?? 0));
+  const weight = STILL_WEIGHT[machine.latencySensitivity ?? "normal"];
+  return threshold * (long + weight * still + FAILED * (machine.failed?.times ?? 0));
 }
 
 /** By the first of its policies that says it, as its moves have it. */
@@ -224,8 +228,10 @@ export function whyAway(
   const { of } = index.load.heat(h) ?? { of: BUSY };
   const expected = index.load.expected(h, of) * FULL;
   const flow = FLOWS.find(({ measured }) => measured === of);
-  if (!flow)
-    return `${here.name} is too busy: its machines are expected to use ${(expected / 1000).toFixed(1)} of ${processors} processors, this one ${(machine.use?.expected ?? 0).toFixed(1)}`;
+  if (!flow) {
+    const why = index.load.isSensitive(h) ? " for a machine with high latency sensitivity" : "";
+    return `${here.name} is too busy${why}: its machines are expected to use ${(expected / 1000).toFixed(1)} of ${processors} processors, this one ${(machine.use?.expected ?? 0).toFixed(1)}`;
+  }
   const { what, amount } = TOLD[flow.declared];
   const [all = 0, own] = [baseOf(here)[flow.declared], measuredOf(machine, of)];
   return `${here.name} is too busy: of ${amount(all)} ${what} its machines are expected to use ${amount(Math.round(expected))}, this one ${amount(Math.round(own * FULL))}`;

@@ -2,7 +2,7 @@
 
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
-import type { Demand } from "../estate/use.ts";
+import { type Demand, FULL, SENSITIVE_FULL, SENSITIVE_HOT } from "../estate/use.ts";
 import type { Forecaster } from "../execution/forecast.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { fixedBy, fixedWords } from "../rules/suits.ts";
@@ -21,6 +21,8 @@ export interface Explanation {
   policies: Contribution[];
   /** Why the director does not move it by itself now, or at all; absent: it may. */
   moves?: string;
+  /** What its latency sensitivity means for it; absent: it is normal. */
+  latency?: string;
   /** What it uses, and is expected to; absent: it runs nowhere. */
   use?: string;
   /** The best first, and in any case the one that it is on; those that are ruled out last, those with the least against them first. */
@@ -56,6 +58,8 @@ const HOSTS = 50;
 const ALIKE = 8;
 const NAMES = 3;
 
+const percent = (share: number) => `${Math.round(share * 100)} %`;
+
 function movesOf(estate: Estate, machine: MachineView): { moves?: string } {
   const policies = policiesOf(estate, machine);
   const [top] = policies;
@@ -81,6 +85,16 @@ function movesOf(estate: Estate, machine: MachineView): { moves?: string } {
       }
     : {};
 }
+
+const LATENCY = {
+  low: "low: it may stand still while it is moved, for as long as that takes",
+  normal: undefined,
+  high: `high: a host that has it is full at ${percent(SENSITIVE_FULL)} of its processors, not at ${percent(FULL)}, and is relieved beyond ${percent(SENSITIVE_HOT)}, by its other machines first; the time that it stands still while it is moved counts four times`,
+} as const;
+const latencyOf = ({ latencySensitivity = "normal" }: MachineView): { latency?: string } => {
+  const latency = LATENCY[latencySensitivity];
+  return latency ? { latency } : {};
+};
 
 function useOf({ use, cpus }: MachineView): string {
   if (!use) return `not measured for five minutes yet; it is taken to be a quarter of its ${cpus} CPUs`;
@@ -219,6 +233,7 @@ export function explain(
     ...(reference ? { about: reference.host.name } : {}),
     policies: contributions(estate, machine, reference?.host, reference?.against ?? []),
     ...movesOf(estate, machine),
+    ...latencyOf(machine),
     ...(machine.host ? { use: useOf(machine) } : {}),
     hosts: verdicts.filter(isTold).map((of) => judged(of, machine, reference, least)),
     ...othersOf(verdicts.filter((of, i) => !isTold(of, i))),

@@ -56,6 +56,17 @@ it("counts how long the guest stood still, against how long its policies let it"
   expect(cost({}, 60_000) - time).toBeCloseTo(1);
 });
 
+it("counts that four times of a machine with high latency sensitivity, and not at all with low", () => {
+  const cost = (latencySensitivity: "low" | "normal" | "high", downtimeMs: number) => {
+    const machine = { ...web, latencySensitivity };
+    return moveCost(estateOf(machine), machine, optionsOf(downtimeMs)) / THRESHOLD;
+  };
+  const time = cost("normal", 0);
+  expect([cost("low", 500), cost("normal", 500), cost("high", 500)].map((all) => all - time)).toEqual(
+    [0, 0.5, 2].map((still) => expect.closeTo(still)),
+  );
+});
+
 it("counts moves that failed", () => {
   const least = (times: number) => {
     const machine = times === 0 ? web : { ...web, failed: { times, at: 0, why: "played" } };

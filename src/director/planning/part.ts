@@ -13,7 +13,7 @@ import type { MachineView } from "../estate/estate.ts";
 import type { EstateIndex } from "../estate/estate-index.ts";
 import { BUSY, NOISE, RESOURCES } from "../estate/estate-model.ts";
 import type { Seek } from "../estate/likings.ts";
-import { MARGIN } from "../estate/use.ts";
+import { FULL, MARGIN, SENSITIVE_FULL } from "../estate/use.ts";
 import { DOMAINS } from "../kinds.ts";
 import {
   type Model,
@@ -155,6 +155,8 @@ function capacityOf(
     const [h, r] = [host[Math.floor(i / n)] as number, rooms[i % n] as number];
     let has = capacity[h * RESOURCES + r] as number;
     if (r === BUSY) {
+      // Which others will have a sensitive machine is not known yet: that is looked at when the moves are taken over.
+      if (index.load.isSensitive(h)) has *= SENSITIVE_FULL / FULL;
       const j = h * RESOURCES + NOISE;
       has -= MARGIN * Math.sqrt(Math.max(0, (capacity[j] as number) - (free[j] as number)));
     }

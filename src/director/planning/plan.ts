@@ -34,6 +34,8 @@ export { PLAN_DEFAULTS } from "./draft.ts";
 
 /** After rules that are mended: a host that is too busy. */
 const RELIEVED = 5;
+/** So much less what relieves it by a machine with high latency sensitivity: after any other. */
+const SENSITIVE_LAST = 2;
 
 const SURVIVAL_LOOKS = 20;
 
@@ -149,7 +151,8 @@ function consider(
   if (hot) {
     // One that is enough by itself goes before several, a small one before a large one.
     const relief = cooled - machine.memoryBytes / here.memoryBytes / 2;
-    return { item: at, gain: RELIEVED + relief, to, broken, hot };
+    const last = machine.latencySensitivity === "high" ? SENSITIVE_LAST : 0;
+    return { item: at, gain: RELIEVED + relief - last, to, broken, hot };
   }
   if (!broken) return { item: at, gain, to, broken, hot };
   // One that is enough by itself goes before several.

@@ -102,6 +102,14 @@ it.each(TRUE)("%s", (rule) => {
   expect(expressionOf(rule).decide(NORTH, MACHINE)).toBe(true);
 });
 
+it("rules may ask for the latency sensitivity of a machine, also of one that does not say it", () => {
+  const rule = 'machine.latencySensitivity != "high" || host.cpu.mhz >= 4000';
+  expect(problemOf(rule)).toBeUndefined();
+  expect(expressionOf(rule).decide(FULL, MACHINE)).toBe(true);
+  expect(expressionOf('machine.latencySensitivity == "normal"').decide(FULL, MACHINE)).toBe(true);
+  expect(expressionOf(rule).decide(FULL, { ...MACHINE, latencySensitivity: "high" })).toBe(false);
+});
+
 it("rules may ask for what a machine is measured to use, to two digits", () => {
   const demand = { memoryBytes: 3.14159e9, iops: 1234, diskBytes: 56_789, networkBytes: 98_765 };
   const seen = { ...MACHINE, use: { cpus: 9, expected: 2.468, demand } };

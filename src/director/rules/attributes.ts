@@ -4,7 +4,7 @@ import type { HostView, MachineView } from "../estate/estate.ts";
 /** A machine as rules see it. */
 export type Subject = Pick<
   MachineView,
-  "name" | "namespace" | "labels" | "cpus" | "memoryBytes" | "needs" | "use"
+  "name" | "namespace" | "labels" | "cpus" | "memoryBytes" | "needs" | "use" | "latencySensitivity"
 >;
 
 export type AttributeValue = string | number | boolean | readonly string[] | Record<string, string>;
@@ -107,6 +107,10 @@ export const ATTRIBUTES: {
     labels: { type: "map<string, string>", of: ({ labels }) => labels },
     cpus: { type: "int", of: ({ cpus }) => cpus },
     "memory.bytes": { type: "int", of: ({ memoryBytes }) => memoryBytes },
+    latencySensitivity: {
+      type: "string",
+      of: ({ latencySensitivity = "normal" }) => latencySensitivity,
+    },
     "use.cpus": { type: "double", of: ({ use }) => about(use?.expected), momentary: true },
     "use.memoryBytes": { type: "int", of: ({ use }) => about(use?.demand?.memoryBytes), momentary: true },
     "use.iops": { type: "int", of: ({ use }) => about(use?.demand?.iops), momentary: true },

@@ -36,7 +36,11 @@ export function Why({ machine, standing }: { machine: Place; standing: string })
   return <Verdicts of={data} />;
 }
 
-export function Verdicts({ of: { policies, about, host, moves, use, hosts, others } }: { of: Placed }) {
+export function Verdicts({
+  of: { policies, about, host, moves, latency, use, hosts, others },
+}: {
+  of: Placed;
+}) {
   return (
     <>
       <p className="muted">
@@ -51,6 +55,7 @@ export function Verdicts({ of: { policies, about, host, moves, use, hosts, other
         </details>
       )}
       {moves && <p className="muted">The director moves it {moves}.</p>}
+      {latency && <p className="muted">Latency sensitivity {latency}.</p>}
       {host !== undefined && <p className="muted">Processors: {use}.</p>}
       <ol className="verdicts">
         {hosts.map(({ name, chosen, ruledOut, verdict, against, compared }) => (

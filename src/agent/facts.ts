@@ -9,6 +9,7 @@ import { type AcceleratorVerdict, probeAccelerator } from "../qemu/accelerator.t
 import { type Capabilities, readCapabilities } from "../qemu/capabilities.ts";
 import { run } from "../system/run.ts";
 import { readSwap } from "./memory-left.ts";
+import { onNodes, parseMemoryModules } from "./memory-modules.ts";
 import { isOwnLink } from "./network/network-names.ts";
 import { readOffers } from "./offers.ts";
 import { readTopology } from "./qemu/topology.ts";
@@ -90,33 +91,6 @@ function generationOf(fields: ReadonlyMap<string, string> | undefined): Partial<
     ...(level ? { level } : {}),
     ...(flags.length > 0 ? { flags } : {}),
   };
-}
-
-const SIZES: Record<string, number> = { MB: 2 ** 20, GB: 2 ** 30, TB: 2 ** 40 };
-
-/** From `dmidecode -t memory`; empty slots are left out. */
-export function parseMemoryModules(text: string): HostFacts["memory"]["modules"] {
-  return text.split(/\n\n+/).flatMap((block) => {
-    if (!/^\s*Memory Device/m.test(block)) return [];
-    const field = (name: string) => new RegExp(`^\\s*${name}:\\s*(.+)$`, "m").exec(block)?.[1] ?? "";
-    const size = /^(\d+) (MB|GB|TB)/.exec(field("Size"));
-    if (!size) return [];
-    return [
-      {
-        locator: field("Locator"),
-        sizeBytes: whole(`${Number(size[1]) * (SIZES[size[2] ?? ""] ?? 0)}`),
-        type: field("Type"),
-        speedMTs: whole(/^(\d+)/.exec(field("Speed"))?.[1]),
-        ...eccOf(field("Total Width"), field("Data Width")),
-      },
-    ];
-  });
-}
-
-/** The bits beyond those of data are for correction. */
-function eccOf(total: string, data: string): { ecc?: boolean } {
-  const [all, own] = [total, data].map((text) => whole(/^(\d+) bits/.exec(text)?.[1]));
-  return all && own ? { ecc: all > own } : {};
 }
 
 /** From `dmidecode -t 39`; empty bays are left out. */
@@ -243,7 +217,11 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
   const version = /version (\S+)/.exec(await run("qemu-system-x86_64", ["--version"]))?.[1] ?? "unknown";
   const bootId = read("/proc/sys/kernel/random/boot_id") ?? "";
   const verdict = await accelerator(stateFolder, `${bootId} ${release()} ${version}`);
-  const modules = await run("dmidecode", ["-t", "memory"]).then(parseMemoryModules, () => []);
+  const { nodes } = readTopology();
+  const modules = await run("dmidecode", ["-t", "memory"]).then(
+    (text) => onNodes(parseMemoryModules(text), nodes),
+    () => [],
+  );
   const supplies = await run("dmidecode", ["-t", "39"]).then(parsePowerSupplies, () => []);
   const cpu = profile?.cpu ?? parseCpu(read("/proc/cpuinfo") ?? "");
   const power = profile ? profile.power : powerOf(cpu);
@@ -255,7 +233,7 @@ export async function readFacts(stateFolder: string, profile?: DeclaredProfile):
       ? { totalBytes: profile.memoryBytes, modules: [] }
       : { totalBytes: totalmem(), swapBytes: readSwap().totalBytes, modules },
     // A development host has a part of a machine whose CPUs it does not know.
-    ...(profile ? {} : { numaNodes: readTopology().nodes }),
+    ...(profile ? {} : { numaNodes: nodes }),
     disks: readDisks(),
     links: readLinks(profile !== undefined),
     networks: readNetworks(profile !== undefined),

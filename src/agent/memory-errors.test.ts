@@ -23,6 +23,7 @@ it("are those of each module, and what cannot be told the module of", () => {
   expect(readMemoryErrors(sys)).toEqual([]);
   put({
     "mc0/dimm0/dimm_label": "P1-DIMMA1",
+    "mc0/dimm0/size": "32768",
     "mc0/dimm0/dimm_ce_count": "12",
     "mc0/dimm0/dimm_ue_count": "0",
     "mc0/dimm1/dimm_ce_count": "?",
@@ -31,14 +32,15 @@ it("are those of each module, and what cannot be told the module of", () => {
     "mc0/ue_noinfo_count": "0",
     "mc1/csrow0/ce_count": "0",
     "mc1/csrow0/ue_count": "1",
+    "mc1/csrow0/size_mb": "8192",
     "mc1/ce_noinfo_count": "0",
     "power/control": "auto",
   });
   expect(readMemoryErrors(sys)).toEqual([
-    { module: "P1-DIMMA1", corrected: 12, uncorrected: 0 },
+    { module: "P1-DIMMA1", sizeBytes: 2 ** 35, corrected: 12, uncorrected: 0 },
     { module: "mc0 dimm1", corrected: 0, uncorrected: 0 },
     { module: "mc0", corrected: 3, uncorrected: 0 },
-    { module: "mc1 csrow0", corrected: 0, uncorrected: 1 },
+    { module: "mc1 csrow0", sizeBytes: 2 ** 33, corrected: 0, uncorrected: 1 },
   ]);
 });
 

@@ -39,6 +39,10 @@ const count = (text: string): number => {
   return Number.isSafeInteger(value) && value > 0 ? value : 0;
 };
 
+/** EDAC tells MiB. */
+const sizeOf = (text: string): { sizeBytes?: number } =>
+  count(text) > 0 ? { sizeBytes: count(text) * 2 ** 20 } : {};
+
 /** Of each module that EDAC knows, and what it cannot tell the module of ("mc0"); none: the kernel or the memory counts no errors. @param sys where sysfs is mounted */
 export function readMemoryErrors(sys = "/sys"): ModuleErrors[] {
   const folder = join(sys, EDAC);
@@ -47,6 +51,7 @@ export function readMemoryErrors(sys = "/sys"): ModuleErrors[] {
     // Newer kernels tell modules (dimm, or rank), older ones rows of chips.
     const modules = names(join(folder, mc), /^(dimm|rank)\d+$/).map((name) => ({
       module: at(name, "dimm_label") || `${mc} ${name}`,
+      ...sizeOf(at(name, "size")),
       corrected: count(at(name, "dimm_ce_count")),
       uncorrected: count(at(name, "dimm_ue_count")),
     }));
@@ -55,6 +60,7 @@ export function readMemoryErrors(sys = "/sys"): ModuleErrors[] {
       ...modules,
       ...rows.map((name) => ({
         module: `${mc} ${name}`,
+        ...sizeOf(at(name, "size_mb")),
         corrected: count(at(name, "ce_count")),
         uncorrected: count(at(name, "ue_count")),
       })),

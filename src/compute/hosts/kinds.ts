@@ -47,6 +47,11 @@ const Facts = Type.Object(
           type: Type.String(),
           speedMTs: Type.Integer({ description: "0 when unknown." }),
           ecc: Type.Optional(Type.Boolean({ description: "Whether it has bits to correct errors with." })),
+          numaNode: Type.Optional(
+            Type.Integer({
+              description: "The NUMA node that it is near; absent where the firmware does not tell.",
+            }),
+          ),
         }),
       ),
     }),
@@ -263,6 +268,7 @@ export const Host = defineKind({
           modules: Type.Array(
             Type.Object({
               module: Type.String({ description: "As its firmware or Linux calls it." }),
+              sizeBytes: Type.Optional(Type.Integer()),
               corrected: Type.Integer({ description: "Since the host was started." }),
               uncorrected: Type.Integer({ description: "Likewise." }),
               correctedLastDay: Type.Integer({ description: "Within 24 hours." }),

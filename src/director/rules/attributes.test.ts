@@ -55,7 +55,10 @@ const FULL = hostOf(
       level: 4,
       flags: ["avx2", "avx512f", "sev"],
     },
-    memory: { totalBytes: 64 * GiB, modules: [dimm({ ecc: true }), dimm({ ecc: true, speedMTs: 4400 })] },
+    memory: {
+      totalBytes: 64 * GiB,
+      modules: [dimm({ ecc: true, numaNode: 0 }), dimm({ ecc: true, speedMTs: 4400, numaNode: 1 })],
+    },
     numaNodes: [0, 1].map((id) => ({ id, cpus: `${id}`, memoryBytes: 32 * GiB, hugepages: [] })),
     disks: [
       { name: "nvme0n1", sizeBytes: 960 * GiB, kind: "ssd", model: "x", transport: "nvme" },
@@ -85,7 +88,8 @@ const TRUE = [
   '"avx512f" in host.cpu.flags && !("amx_tile" in host.cpu.flags) && "sev" in host.cpu.flags',
   'size(host.cpu.flags) == 3 && "avx2" in host.cpu.flags && host.cpu.flags.exists(f, f.startsWith("avx512"))',
   '"EPYC-Genoa" in host.cpu.guests',
-  "host.numa.nodes == 2",
+  'host.numa.nodes == 2 && host.numa.modules == 1 && host.numa.memoryBytes == quantity("32Gi")',
+  'host.memory.moduleBytes == quantity("32Gi")',
   'host.memory.modules == 2 && host.memory.speedMTs == 4400 && host.memory.ecc && "DDR5" in host.memory.types',
   "host.memory.errorsLastDay == 7",
   "host.disk.ssd && host.disk.count == 3",

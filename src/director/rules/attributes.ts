@@ -39,6 +39,17 @@ function eccOf({ facts }: HostView): boolean | undefined {
   return modules.length > 0 && modules.every(({ ecc }) => ecc) ? true : undefined;
 }
 
+const least = (all: readonly number[] | undefined) => all && known(Math.min(...(some(all) ?? [0])));
+
+/** How many modules the node has that has the fewest; undefined unless each module's node is known. */
+function fewestOnANode({ facts }: HostView): number | undefined {
+  const { numaNodes = [], memory = { modules: [] } } = facts ?? {};
+  const { modules } = memory;
+  if (modules.length === 0 || numaNodes.length === 0) return undefined;
+  if (modules.some(({ numaNode }) => numaNode === undefined)) return undefined;
+  return Math.min(...numaNodes.map(({ id }) => modules.filter(({ numaNode }) => numaNode === id).length));
+}
+
 export const ATTRIBUTES: {
   host: Record<string, Attribute<HostView>>;
   machine: Record<string, Attribute<Subject>>;
@@ -65,8 +76,17 @@ export const ATTRIBUTES: {
     "cpu.flags": { type: "list<string>", of: ({ facts }) => facts?.cpu.flags },
     "cpu.guests": { type: "list<string>", of: ({ has }) => has?.guestCpus },
     "numa.nodes": { type: "int", of: ({ facts }) => facts?.numaNodes?.length },
+    "numa.memoryBytes": {
+      type: "int",
+      of: ({ facts }) => least(facts?.numaNodes?.map(({ memoryBytes }) => memoryBytes)),
+    },
+    "numa.modules": { type: "int", of: fewestOnANode },
     "memory.bytes": { type: "int", of: ({ memoryBytes }) => memoryBytes },
     "memory.modules": { type: "int", of: ({ facts }) => known(facts?.memory.modules.length) },
+    "memory.moduleBytes": {
+      type: "int",
+      of: ({ facts }) => least(facts?.memory.modules.map(({ sizeBytes }) => sizeBytes)),
+    },
     "memory.types": {
       type: "list<string>",
       of: ({ facts }) => each(facts?.memory.modules, ({ type }) => type),

@@ -44,7 +44,8 @@ export interface Closure {
   conflicts: Conflict[];
 }
 
-export interface Taken extends Candidate {
+/** A package as it is told of: without its relations, which would be most of what an answer copies from thread to thread. */
+export interface Taken extends Omit<Candidate, "id" | "priority" | "depends" | "conflicts" | "provides"> {
   /** The package that first needed it; absent for those that were chosen. */
   because?: string;
 }
@@ -70,7 +71,7 @@ export function closureOf(
 
 class Solver {
   readonly #universe: Universe;
-  readonly #taken = new Map<string, Taken>();
+  readonly #taken = new Map<string, { candidate: Candidate; because: string | undefined }>();
   /** Provided name -> those taken that provide it. */
   readonly #provided = new Map<string, { by: string; version?: string | undefined }[]>();
   readonly #installed: ReadonlySet<string>;
@@ -78,6 +79,8 @@ class Solver {
   readonly #protected = new Set<string>();
   readonly #conflicts: Conflict[] = [];
   readonly #satisfiable = new Map<string, boolean>();
+  /** A desktop compares 10,000 versions, nine in ten of them again. */
+  readonly #fitting = new Map<string, boolean>();
 
   constructor(universe: Universe, installed: ReadonlyMap<string, readonly Relation[]>) {
     this.#universe = universe;
@@ -102,7 +105,8 @@ class Solver {
     }
     for (const candidate of known) this.#install(candidate, undefined);
     this.#check();
-    return { packages: [...this.#taken.values()], unknown, conflicts: this.#conflicts };
+    const packages = [...this.#taken.values()].map(({ candidate, because }) => told(candidate, because));
+    return { packages, unknown, conflicts: this.#conflicts };
   }
 
   /** A name that only others provide is its provider, where there is but one. */
@@ -115,7 +119,7 @@ class Solver {
 
   #take(candidate: Candidate, because: string | undefined): void {
     if (this.#taken.has(candidate.name)) return;
-    this.#taken.set(candidate.name, { ...candidate, ...(because === undefined ? {} : { because }) });
+    this.#taken.set(candidate.name, { candidate, because });
     for (const { name, version } of candidate.provides) {
       const list = this.#provided.get(name) ?? [];
       list.push({ by: candidate.name, version });
@@ -127,7 +131,7 @@ class Solver {
     const was = this.#taken.get(name);
     if (!was) return;
     this.#taken.delete(name);
-    for (const { name: provided } of was.provides) {
+    for (const { name: provided } of was.candidate.provides) {
       const list = this.#provided.get(provided)?.filter(({ by }) => by !== name) ?? [];
       this.#provided.set(provided, list);
     }
@@ -159,7 +163,7 @@ class Solver {
     let complete = true;
     for (const group of candidate.depends) {
       if (group.some((relation) => this.#isMet(relation))) continue;
-      if (this.#solutions(group).some((solution) => this.#install(solution, name))) continue;
+      if (this.#solve(group, (solution) => this.#install(solution, name))) continue;
       complete = false;
       if (!fromUser) break;
       this.#conflicts.push({
@@ -175,35 +179,50 @@ class Solver {
     return complete;
   }
 
+  /** {@link satisfies}, each pair once. */
+  #fits(version: string, relation: Relation): boolean {
+    if (relation.op === undefined) return true;
+    const key = `${version} ${relation.op} ${relation.version}`;
+    const known = this.#fitting.get(key);
+    if (known !== undefined) return known;
+    const fits = satisfies(version, relation);
+    this.#fitting.set(key, fits);
+    return fits;
+  }
+
   #isMet(relation: Relation): boolean {
     const { name, op } = relation;
     if (this.#installed.has(name)) return true;
     const own = this.#taken.get(name);
-    if (own && satisfies(own.version, relation)) return true;
+    if (own && this.#fits(own.candidate.version, relation)) return true;
     return (
       this.#provided
         .get(name)
         ?.some(
-          ({ version }) => op === undefined || (version !== undefined && satisfies(version, relation)),
+          ({ version }) => op === undefined || (version !== undefined && this.#fits(version, relation)),
         ) ?? false
     );
   }
 
-  /** In the order in which apt tries them. */
-  #solutions(group: Alternatives): Candidate[] {
-    return group.flatMap((relation) => this.#solutionsOf(relation));
+  /** @returns whether one of those that meet the group is what `works` asks for: tried in apt's order, and no more looked up than that takes */
+  #solve(group: Alternatives, works: (solution: Candidate) => boolean): boolean {
+    return group.some((relation) => {
+      const own = this.#universe.candidate(relation.name);
+      if (own && this.#fits(own.version, relation) && !this.#discarded.has(own.name) && works(own))
+        return true;
+      return this.#providersOf(relation).some((each) => !this.#discarded.has(each.name) && works(each));
+    });
   }
 
-  #solutionsOf(relation: Relation): Candidate[] {
+  #providersOf(relation: Relation): Candidate[] {
     const { name, op } = relation;
-    const own = this.#universe.candidate(name);
-    const others = this.#universe
+    return this.#universe
       .providers(name)
       .filter(({ provides }) =>
         provides.some(
           (given) =>
             given.name === name &&
-            (op === undefined || (given.version !== undefined && satisfies(given.version, relation))),
+            (op === undefined || (given.version !== undefined && this.#fits(given.version, relation))),
         ),
       )
       .sort(
@@ -213,9 +232,6 @@ class Solver {
           a.priority - b.priority ||
           b.id - a.id,
       );
-    return [...(own && satisfies(own.version, relation) ? [own] : []), ...others].filter(
-      (each) => !this.#discarded.has(each.name),
-    );
   }
 
   /** The first group that nothing in the lists can meet. */
@@ -229,7 +245,7 @@ class Solver {
     const key = `${relation.name} ${relation.op ?? ""} ${relation.version ?? ""}`;
     const known = this.#satisfiable.get(key);
     if (known !== undefined && this.#discarded.size === 0) return known;
-    const found = this.#solutionsOf(relation).length > 0;
+    const found = this.#solve([relation], () => true);
     if (this.#discarded.size === 0) this.#satisfiable.set(key, found);
     return found;
   }
@@ -239,10 +255,13 @@ class Solver {
     const found: { name: string; by: string }[] = [];
     for (const relation of candidate.conflicts) {
       const own = this.#taken.get(relation.name);
-      if (own && own.name !== candidate.name && satisfies(own.version, relation))
-        found.push({ name: own.name, by: shown([relation]) });
+      if (own && relation.name !== candidate.name && this.#fits(own.candidate.version, relation))
+        found.push({ name: relation.name, by: shown([relation]) });
       for (const { by, version } of this.#provided.get(relation.name) ?? [])
-        if (by !== candidate.name && (relation.op === undefined || (version && satisfies(version, relation))))
+        if (
+          by !== candidate.name &&
+          (relation.op === undefined || (version && this.#fits(version, relation)))
+        )
           found.push({ name: by, by: shown([relation]) });
     }
     return found;
@@ -261,7 +280,7 @@ class Solver {
 
   /** What stands at the end: conflicts of those that came before the other. */
   #check(): void {
-    for (const candidate of this.#taken.values()) {
+    for (const { candidate } of this.#taken.values()) {
       for (const { name, by } of this.#inTheWay(candidate)) {
         this.#between(candidate.name, name, by);
       }
@@ -273,6 +292,14 @@ class Solver {
         });
     }
   }
+}
+
+function told(candidate: Candidate, because: string | undefined): Taken {
+  const { name, version, section, essential, description, downloadBytes, installedBytes } = candidate;
+  return {
+    ...{ name, version, section, essential, description, downloadBytes, installedBytes },
+    ...(because === undefined ? {} : { because }),
+  };
 }
 
 const shown = (group: Alternatives) =>

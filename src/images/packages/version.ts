@@ -18,31 +18,44 @@ function partsOf(version: string): Version {
   };
 }
 
+const [ZERO, NINE, TILDE] = [48, 57, 126];
+/** @param sign its code; NaN past the end */
+const isDigit = (sign: number) => sign >= ZERO && sign <= NINE;
+const isLetter = (sign: number) => (sign >= 65 && sign <= 90) || (sign >= 97 && sign <= 122);
+
 /** "~" comes before everything, even the end; letters before other signs. */
-function weight(sign: string | undefined): number {
-  if (sign === undefined || /\d/.test(sign)) return 0;
-  if (sign === "~") return -1;
-  return /[A-Za-z]/.test(sign) ? sign.charCodeAt(0) : sign.charCodeAt(0) + 256;
+function weight(sign: number): number {
+  if (Number.isNaN(sign) || isDigit(sign)) return 0;
+  if (sign === TILDE) return -1;
+  return isLetter(sign) ? sign : sign + 256;
 }
 
-/** Parts that are no digits and numbers in turn. */
+/** @returns where the digits from `at` on end */
+function digitsEnd(text: string, at: number): number {
+  let end = at;
+  while (isDigit(text.charCodeAt(end))) end += 1;
+  return end;
+}
+
+/** Parts that are no digits and numbers in turn. Code by code: a picker compares thousands at a click. */
 function compareParts(a: string, b: string): number {
   let [i, j] = [0, 0];
-  const isDigit = (sign: string | undefined) => sign !== undefined && sign >= "0" && sign <= "9";
   while (i < a.length || j < b.length) {
-    while ((i < a.length && !isDigit(a[i])) || (j < b.length && !isDigit(b[j]))) {
-      const difference = weight(a[i]) - weight(b[j]);
+    while ((i < a.length && !isDigit(a.charCodeAt(i))) || (j < b.length && !isDigit(b.charCodeAt(j)))) {
+      const difference = weight(a.charCodeAt(i)) - weight(b.charCodeAt(j));
       if (difference !== 0) return difference;
       i += 1;
       j += 1;
     }
-    const [, first = ""] = /^0*(\d*)/.exec(a.slice(i)) ?? [];
-    const [, second = ""] = /^0*(\d*)/.exec(b.slice(j)) ?? [];
-    while (isDigit(a[i])) i += 1;
-    while (isDigit(b[j])) j += 1;
+    while (a.charCodeAt(i) === ZERO) i += 1;
+    while (b.charCodeAt(j) === ZERO) j += 1;
+    const [end, other] = [digitsEnd(a, i), digitsEnd(b, j)];
     // Of any length: numbers in versions may be dates and commits.
-    if (first.length !== second.length) return first.length - second.length;
-    if (first !== second) return first < second ? -1 : 1;
+    if (end - i !== other - j) return end - i - (other - j);
+    for (; i < end; i++, j++) {
+      const difference = a.charCodeAt(i) - b.charCodeAt(j);
+      if (difference !== 0) return difference;
+    }
   }
   return 0;
 }

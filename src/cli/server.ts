@@ -73,6 +73,14 @@ const bootId = () => readFileSync("/proc/sys/kernel/random/boot_id", "utf8").tri
  */
 const collectBySize = () => setFlagsFromString("--external-memory-accounted-in-global-limit");
 
+/**
+ * Each call on a file waits in a thread of libuv's, of which there are 4: so many downloads from a file server that is gone would hold up all other files, the store's, too. To be set
+ * before the first of them.
+ */
+const waitForManyFiles = () => {
+  process.env.UV_THREADPOOL_SIZE ??= "64";
+};
+
 /** Runs until SIGTERM, or until the store can go on no more. @throws UserError for a wrong address */
 export async function server(
   paths: StatePaths,
@@ -81,6 +89,7 @@ export async function server(
   const match = /^(.+):(\d+)$/.exec(options.listen);
   if (!match) throw new UserError(`--listen: ${JSON.stringify(options.listen)} is not HOST:PORT`);
   const [, host = "", port = ""] = match;
+  waitForManyFiles();
   collectBySize();
   const oidc = oidcOptions(options);
   const log = createLogger("control-plane");

@@ -7,6 +7,9 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { ImageBuild } from "./kinds.ts";
 
+/** For so long the end of a log is waited for: its pool may not answer. */
+const END_MS = 10_000;
+
 /** Of a log's beginning, and of its end: in characters. */
 const HEAD = 4 * 2 ** 20;
 const TAIL = 2 ** 16;
@@ -70,9 +73,10 @@ export class BuildLog {
     }
   }
 
-  /** All that was said is in the file then; nothing more is said. */
+  /** All that was said is in the file then, when its pool answers; nothing more is said. */
   end(): Promise<void> {
     this.#ended ??= new Promise<void>((resolve) => {
+      setTimeout(resolve, END_MS).unref();
       if (this.#leftOut > 0) this.#stream.write(`… ${this.#leftOut} lines are left out …\n`);
       this.#stream.end(this.#last.join(""), resolve);
       // One that cannot be written has ended, too.

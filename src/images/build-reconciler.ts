@@ -3,14 +3,11 @@
  * archives: others go before them, and one that a later build of its image has overtaken ends. A build that was under way when the control plane ended begins again; what is left of the
  * earlier attempt is removed first.
  */
-import { join } from "node:path";
 import { type Client, modify } from "../client/client.ts";
 import { StoragePool } from "../compute/storage/kinds.ts";
-import type { Clock } from "../reconcile/clock.ts";
 import { Controller } from "../reconcile/controller.ts";
 import { EventRecorder } from "../reconcile/events.ts";
 import { Informer } from "../reconcile/informer.ts";
-import type { Logger } from "../reconcile/log.ts";
 import { isApiError } from "../resource/errors.ts";
 import { setCondition } from "../resource/object.ts";
 import { requestOf } from "../telemetry/request-id.ts";
@@ -19,21 +16,18 @@ import { awaitArchives, type Wait } from "./archives/waiting.ts";
 import { type BuildOptions, type BuiltImage, buildImage, STAGES, type Stage } from "./build/builder.ts";
 import { estimate, type FinishedStage, keepStageSeconds, stageSeconds } from "./build/estimate.ts";
 import { BuildLog, removeLog, removeLostLogs } from "./build-log.ts";
+import type { ImageContext } from "./context.ts";
 import { removeStaleBuilds } from "./garbage/stale-builds.ts";
 import { LOOK_MS } from "./import/parts.ts";
 import { Image, ImageBuild } from "./kinds.ts";
 import { prunePackages } from "./packages/prune.ts";
-import { imagesFolder } from "./pool.ts";
+import { imagesFolder, POOLS } from "./pool.ts";
 import { sameRecipe } from "./recipe.ts";
 import { isBuildOver } from "./shared.ts";
 import type { Signer } from "./trust/signature.ts";
 import { verifyImage } from "./verify.ts";
 
-export interface BuildContext {
-  client: Client;
-  clock: Clock;
-  log: Logger;
-  signal: AbortSignal;
+export interface BuildContext extends ImageContext {
   /** Keeps downloaded packages, and what was made of them. */
   cache: string;
   /** Of the installation. */
@@ -69,25 +63,28 @@ export async function runBuildReconciler(context: BuildContext): Promise<void> {
     if (!build && old) void forget(context, old);
     if (build && !isBuildOver(build)) controller.enqueue(name);
   });
-  // Not waited for: the folder of a pool may hang.
+  // Not waited for: a pool may not answer.
   void removeLost(context).catch((error: unknown) => log.warn("builds.logs", { error }));
   await Promise.all([builds.run(signal), controller.run(signal)]);
 }
 
 /** A deleted build's log goes with it; where that cannot be, when a control plane starts. */
-async function forget({ client, log }: BuildContext, build: ImageBuild): Promise<void> {
-  await imagesFolder(client, build.spec.storagePool)
+async function forget({ client, log, pools }: BuildContext, build: ImageBuild): Promise<void> {
+  await imagesFolder(client, build.spec.storagePool, pools)
     .then((images) => removeLog(images, build))
     .catch((error: unknown) => log.info("builds.log", { build: build.metadata.name, error }));
 }
 
-async function removeLost({ client }: BuildContext): Promise<void> {
+async function removeLost({ client, log, pools = POOLS }: BuildContext): Promise<void> {
   const builds = async () => {
     const { items, skipped } = await client.list(ImageBuild);
     return skipped.length > 0 ? undefined : items;
   };
-  for (const { spec } of (await client.list(StoragePool)).items)
-    await removeLostLogs(join(spec.directory.path, "images"), builds);
+  for (const pool of (await client.list(StoragePool)).items)
+    await pools
+      .folderOf(pool)
+      .then((images) => removeLostLogs(images, builds))
+      .catch((error: unknown) => log.warn("builds.logs", { pool: pool.metadata.name, error }));
 }
 
 async function reconcile(
@@ -96,7 +93,7 @@ async function reconcile(
   name: string,
   cancelled: AbortSignal,
 ): Promise<{ requeueAfterMs: number } | undefined> {
-  const { client, clock, log, cache } = context;
+  const { client, clock, log, cache, pools = POOLS } = context;
   const build = await client.get(ImageBuild, { name });
   if (!build || build.metadata.deletionTimestamp || isBuildOver(build)) return undefined;
   const about = { kind: "ImageBuild", name };
@@ -166,12 +163,14 @@ async function reconcile(
     current = undefined;
   };
   try {
-    const folder = await imagesFolder(client, storagePool);
+    const folder = await imagesFolder(client, storagePool, pools);
     // Begun anew, as the build is.
-    buildLog = await BuildLog.begin(folder, build, {
-      now: () => clock.now(),
-      failed: (error) => log.warn("build.log", { build: name, error }),
-    });
+    buildLog = await pools.whileAnswering(folder, cancelled, () =>
+      BuildLog.begin(folder, build, {
+        now: () => clock.now(),
+        failed: (error) => log.warn("build.log", { build: name, error }),
+      }),
+    );
     const before = await client.get(Image, { name: image });
     if (before && before.spec.storagePool !== storagePool)
       throw new Error(
@@ -181,16 +180,15 @@ async function reconcile(
       throw new Error(`spec.image: image/${image} is a file that was brought along; name another image`);
     const known = await stageSeconds(cache, recipe.mode);
     const planned = STAGES.filter((stage) => stage !== "formats" || recipe.formats?.length);
-    await removeStaleBuilds(folder);
+    await pools.whileAnswering(folder, cancelled, () => removeStaleBuilds(folder));
     log.info("image.build", { image, build: name });
     const startedTime = clock.now().toISOString();
-    const options: BuildOptions = {
+    const options: Omit<BuildOptions, "signal"> = {
       name: image,
       recipe,
       folder,
       cache,
       signer: context.signer,
-      signal: cancelled,
       log: say,
       progress: async (stage, message) => {
         endStage();
@@ -210,7 +208,10 @@ async function reconcile(
     if (build.spec.verify) {
       if (before?.status?.phase !== "Ready")
         throw new Error(`spec.image: there is no image ${image} that is ready`);
-      const count = await verifyImage(options, before.status);
+      const { status } = before;
+      const count = await pools.whileAnswering(folder, cancelled, (signal) =>
+        verifyImage({ ...options, signal }, status),
+      );
       endStage();
       const text = `image ${image} is signed by this installation and is what its packages make of its recipe: ${count} files built again are the same, bit for bit`;
       say(text);
@@ -218,7 +219,9 @@ async function reconcile(
       events.record(about, "Normal", "Verified", text);
       return undefined;
     }
-    const result = await buildImage(options);
+    const result = await pools.whileAnswering(folder, cancelled, (signal) =>
+      buildImage({ ...options, signal }),
+    );
     endStage();
     if (stages.length > 1) await keepStageSeconds(cache, stages, recipe.mode);
     requireExpected(build, result);
@@ -263,19 +266,21 @@ async function pruneDownloads({ client, clock, log, cache }: BuildContext): Prom
 
 /** @returns undefined when all is there, or `signal` ended it. @throws Error of the file system */
 async function archivesToCome(
-  { client, clock }: BuildContext,
+  { client, clock, pools = POOLS }: BuildContext,
   build: ImageBuild,
   signal: AbortSignal,
 ): Promise<Wait | undefined> {
-  // A pool that is not there is told of by the build.
-  const images = await imagesFolder(client, build.spec.storagePool).catch(() => undefined);
+  // A pool that is not there, or does not answer, is told of by the build.
+  const images = await imagesFolder(client, build.spec.storagePool, pools).catch(() => undefined);
   if (images === undefined) return undefined;
-  return awaitArchives(archivesFolder(images), build, clock.now().getTime(), signal).catch(
-    (error: unknown) => {
-      if (!signal.aborted) throw error;
+  return pools
+    .whileAnswering(images, signal, (ended) =>
+      awaitArchives(archivesFolder(images), build, clock.now().getTime(), ended),
+    )
+    .catch((error: unknown) => {
+      if (!signal.aborted && !isApiError(error, "ServiceUnavailable")) throw error;
       return undefined;
-    },
-  );
+    });
 }
 
 /** A build that was asked for later and has made the image while this one waited: what this one makes would be the older recipe. */

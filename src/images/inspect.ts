@@ -15,7 +15,11 @@ export interface InspectedImage {
  * `file` is a name in `folder`, the pool's images/.
  * @throws Error naming the file and what would fix it
  */
-export async function inspectImage(folder: string, file: string): Promise<InspectedImage> {
+export async function inspectImage(
+  folder: string,
+  file: string,
+  signal?: AbortSignal,
+): Promise<InspectedImage> {
   const path = join(folder, file);
   const wrong = (what: string) => new Error(`${file}: ${what}`);
   const entry = await lstat(path).catch(() => undefined);
@@ -34,7 +38,12 @@ export async function inspectImage(folder: string, file: string): Promise<Inspec
     const virtualBytes = disk === "raw" ? found.size : await qcow2Bytes(path, found.size);
     if (!(virtualBytes > 0) || virtualBytes > MAX_VIRTUAL_BYTES)
       throw wrong(`claims a size of ${virtualBytes} bytes`);
-    return { format: disk, virtualBytes, allocatedBytes: found.blocks * 512, sha256: await sha256Of(path) };
+    return {
+      format: disk,
+      virtualBytes,
+      allocatedBytes: found.blocks * 512,
+      sha256: await sha256Of(path, signal),
+    };
   } catch (error) {
     throw error instanceof ContentError ? wrong(error.message) : error;
   }

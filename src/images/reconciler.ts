@@ -2,7 +2,6 @@
  * The image reconciler: has images with a recipe built (an ImageBuild each time, build-reconciler.ts), takes over what the newest successful build of the recipe made,
  * and inspects images that are files.
  */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Client, modify } from "../client/client.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -11,13 +10,14 @@ import { Informer } from "../reconcile/informer.ts";
 import { isApiError } from "../resource/errors.ts";
 import { API_VERSION } from "../resource/kind.ts";
 import { setCondition } from "../resource/object.ts";
+import { exists } from "../system/exists.ts";
 import { requestOf } from "../telemetry/request-id.ts";
 import type { ImageContext } from "./context.ts";
 import { runDistributionReconciler } from "./distribution-reconciler.ts";
 import { inTurn } from "./garbage/lock.ts";
 import { inspectImage } from "./inspect.ts";
 import { Image, ImageBuild } from "./kinds.ts";
-import { imagesFolder } from "./pool.ts";
+import { imagesFolder, POOLS } from "./pool.ts";
 import { rebuildInMs } from "./rebuild.ts";
 import { sameRecipe } from "./recipe.ts";
 import { buildName, buildNumber, isBuildOver, nextNumber } from "./shared.ts";
@@ -72,7 +72,7 @@ async function reconcile(
   events: EventRecorder,
   name: string,
 ): Promise<{ requeueAfterMs: number } | undefined> {
-  const { client, clock, log } = context;
+  const { client, clock, log, pools = POOLS } = context;
   const image = await client.get(Image, { name });
   if (!image) return forgetBuilds(context, name);
   if (image.metadata.deletionTimestamp) return undefined;
@@ -120,16 +120,20 @@ async function reconcile(
   if (file !== undefined) {
     if (phase === "Ready" && settled) return forgetBuilds(context, name);
     try {
-      const folder = await imagesFolder(client, storagePool);
+      const folder = await imagesFolder(client, storagePool, pools);
       await working("inspecting the file");
-      const found = await inspectImage(folder, file);
-      await inTurn(async () => {
-        if (!existsSync(join(folder, file)))
-          throw new Error(`${file}: there is no such file in ${folder} any more`);
-        await isReady({ file, ...found });
+      await pools.whileAnswering(folder, context.signal, async (ended) => {
+        const found = await inspectImage(folder, file, ended);
+        await inTurn(folder, async () => {
+          const isThere = await exists(join(folder, file));
+          ended.throwIfAborted();
+          if (!isThere) throw new Error(`${file}: there is no such file in ${folder} any more`);
+          await isReady({ file, ...found });
+        });
       });
       return undefined;
     } catch (error) {
+      if (context.signal.aborted) return undefined; // whoever leads next looks at it
       log.warn("image.failed", { image: name, error });
       await isFailed(error instanceof Error ? error.message : String(error));
       return { requeueAfterMs: RETRY_MS };
@@ -167,12 +171,15 @@ async function reconcile(
     }
     // What the one before had and this has not goes.
     const result = { file, format, virtualBytes, allocatedBytes, sha256, boot, packages, artifacts };
-    const path = join(await imagesFolder(client, storagePool), file ?? "");
-    const isThere = await inTurn(async () => {
-      if (!existsSync(path)) return false;
-      await isReady({ ...result, build: best.metadata.name });
-      return true;
-    });
+    const folder = await imagesFolder(client, storagePool, pools);
+    const isThere = await pools.whileAnswering(folder, context.signal, (ended) =>
+      inTurn(folder, async () => {
+        const found = await exists(join(folder, file ?? ""));
+        ended.throwIfAborted();
+        if (found) await isReady({ ...result, build: best.metadata.name });
+        return found;
+      }),
+    );
     if (isThere) {
       const changes = comparePackages(image.status?.packages ?? [], packages ?? []);
       if (image.status?.packages && changes.length > 0)

@@ -17,7 +17,7 @@ import { flag, send } from "../api/exchange.ts";
 import { type Call, integer } from "../api/resource-reads.ts";
 import { type Subresource, whileAllowed } from "../api/subresource.ts";
 import type { Client } from "../client/client.ts";
-import { ApiError } from "../resource/errors.ts";
+import { ApiError, isApiError } from "../resource/errors.ts";
 import { archiveUpload } from "./archives/upload.ts";
 import { logFile } from "./build-log.ts";
 import { giveFile, imageOf } from "./files.ts";
@@ -81,7 +81,10 @@ async function buildLog(call: Call, { client }: SubresourceOptions): Promise<voi
   };
   const build = await get();
   // Of a pool that is not there neither is a log.
-  const images = await imagesFolder(client, build.spec.storagePool).catch(() => undefined);
+  const images = await imagesFolder(client, build.spec.storagePool).catch((error: unknown) => {
+    if (isApiError(error)) throw error;
+    return undefined;
+  });
   const file = images === undefined ? "" : logFile(images, build);
   const text = await readFile(file, "utf8").catch(() => "");
   const tail =

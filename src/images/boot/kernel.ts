@@ -2,7 +2,6 @@
  * The kernel of an image and its initial RAM disk. What is taken from a kernel's package (90 MB of modules, of which an image needs few) is kept
  * in the cache, by the package's digest and the drivers.
  */
-import { existsSync } from "node:fs";
 import {
   copyFile,
   cp,
@@ -16,6 +15,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
+import { exists } from "../../system/exists.ts";
 import type { Package } from "../packages/packages.ts";
 import { digestOf, type Recipe } from "../recipe.ts";
 import { releaseOf } from "../releases/releases.ts";
@@ -162,7 +162,8 @@ async function take(
   const to = join(payload, "modules");
   await mkdir(to, { recursive: true });
   const images = [join(from, "vmlinuz"), join(tree, "boot", `vmlinuz-${release}`)];
-  const image = images.find((path) => existsSync(path));
+  const there = await Promise.all(images.map(exists));
+  const image = images.find((_, i) => there[i]);
   if (!image) throw new Error(`${packages.map(({ name }) => name).join(", ")}: there is no vmlinuz in it`);
   await copyFile(image, join(payload, "vmlinuz"));
   await unpackModules(work, from, drivers);
@@ -244,7 +245,7 @@ export async function makeInitrd(
   await symlink("usr/lib", join(tree, "lib"));
   await unpackPackage(work, busybox.file, tree, ["--wildcards", "./*bin/busybox"]);
   // Newer packages have it in /usr.
-  if (existsSync(join(tree, "usr/bin"))) {
+  if (await exists(join(tree, "usr/bin"))) {
     await rename(join(tree, "usr/bin/busybox"), join(tree, "bin/busybox"));
     await rm(join(tree, "usr/bin"), { recursive: true });
   }

@@ -9,7 +9,6 @@
  *
  *   build ─► slim, full (root file systems) ─► boot (kernel, initial RAM disk, disks) ─► rootfs (what both kinds have) ─► workshop (how programs are run, kept, kept in)
  */
-import { existsSync } from "node:fs";
 import {
   chmod,
   copyFile,
@@ -25,6 +24,7 @@ import {
 } from "node:fs/promises";
 import { join } from "node:path";
 import { sha256Of } from "../../system/digest.ts";
+import { exists } from "../../system/exists.ts";
 import { archivesFolder, missingArchives } from "../archives/store.ts";
 import { cdLoaders, makeBootDisk, uuidOf } from "../boot/boot-disk.ts";
 import { makeReadOnlyDisk, makeRootDisk } from "../boot/disk.ts";
@@ -135,7 +135,7 @@ export async function buildImage(options: BuildOptions): Promise<BuiltImage> {
   const { formats = [] } = recipe;
   const base = `${name}-${(formats.length ? digestOf([digest, formats]) : digest).slice(0, 12)}`;
   const described = join(folder, `${base}.json`);
-  const there = existsSync(described) && (await builtBefore(described));
+  const there = (await exists(described)) && (await builtBefore(described));
   if (there) {
     log(`the same image of the same packages is there already: ${base}`);
     return there;

@@ -5,9 +5,9 @@
  *
  * The kernel is none of its packages: as in slim images it belongs to the image, with all of its modules here, and changes when the image is built anew.
  */
-import { existsSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, rm, symlink } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
+import { exists } from "../../system/exists.ts";
 import { unpackArchives } from "../archives/unpack.ts";
 import { nearest } from "../packages/nearest.ts";
 import type { Package } from "../packages/packages.ts";
@@ -163,7 +163,7 @@ const UNIT_FOLDERS = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 /** Where in the image its file is. */
 async function unitFile(root: string, unit: string): Promise<string | undefined> {
   for (const folder of UNIT_FOLDERS)
-    if (existsSync(join(await rooted(root, folder), unit))) return `${folder}/${unit}`;
+    if (await exists(join(await rooted(root, folder), unit))) return `${folder}/${unit}`;
   return undefined;
 }
 

@@ -1,8 +1,8 @@
 /** The packages of a full image of Fedora, CentOS Stream or openSUSE, installed with their scripts by dnf or zypper: exactly those, without a network. */
-import { existsSync } from "node:fs";
 import { mkdir, readdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { exists } from "../../system/exists.ts";
 import type { Package } from "../packages/packages.ts";
 import type { Recipe } from "../recipe.ts";
 import type { RpmRelease } from "../releases/release.ts";
@@ -73,7 +73,7 @@ async function settleDatabase(
   const { root, release } = into;
   await sealedInRoot(work, into, ["sh", "-ec", RECORD, "sh", root, folder, ...rpms.map(({ name }) => name)]);
   const path = await rooted(root, `/${release.database}/rpmdb.sqlite`);
-  if (!existsSync(path)) return;
+  if (!(await exists(path))) return;
   // What was written last is in files beside it, with what is of the moment.
   const database = new DatabaseSync(path);
   database.exec("PRAGMA journal_mode = DELETE");

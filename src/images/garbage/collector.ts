@@ -11,11 +11,13 @@ import { modify } from "../../client/client.ts";
 import { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import { StoragePool } from "../../compute/storage/kinds.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
+import { isApiError } from "../../resource/errors.ts";
 import type { Kind } from "../../resource/kind.ts";
 import type { Resource } from "../../resource/object.ts";
 import { removeUnnamed } from "../archives/store.ts";
 import type { ImageContext } from "../context.ts";
 import { Image, ImageBuild } from "../kinds.ts";
+import { POOLS } from "../pool.ts";
 import { isBuildOver } from "../shared.ts";
 import { keptVersions, parseReference } from "../versions/kinds.ts";
 import { inTurn } from "./lock.ts";
@@ -86,13 +88,25 @@ export class ImageCollector {
     for (const image of (await this.#library())?.images ?? []) await this.#retire(image);
     const seen = await this.#library();
     if (!seen) return [];
+    const { signal, pools = POOLS } = this.#context;
+    try {
+      const folders = await Promise.all(seen.pools.map((pool) => pools.folderOf(pool)));
+      return await pools.whileAllAnswer(folders, signal, (ended) => this.#collect(seen, folders, ended));
+    } catch (error) {
+      if (!isApiError(error, "ServiceUnavailable")) throw error;
+      this.#keep(error.message);
+      return [];
+    }
+  }
+
+  /** @param signal ends it, also when a pool does not answer any more: another pass may be under way by then */
+  async #collect(seen: Library, folders: readonly string[], signal: AbortSignal): Promise<string[]> {
     const wanted = wantedFiles(seen);
     const { clock, log } = this.#context;
     const now = clock.now().getTime();
     const due: Due[] = [];
     const known = new Set<string>();
-    for (const { spec } of seen.pools) {
-      const folder = join(spec.directory.path, "images");
+    for (const folder of folders) {
       const archives = await removeUnnamed(folder, () => this.#named(), this.#options.graceMs, now);
       for (const name of archives) log.info("images.archive.removed", { folder, name });
       // Of one that was killed, and then deleted or cancelled, say: none will begin it again. One that begins just now has a folder of now.
@@ -117,9 +131,12 @@ export class ImageCollector {
     const isOpen = due.some((made) => !bases.has(keyOf(made)) || unused.has(keyOf(made)));
     const { graceMs, scanMs } = this.#options;
     if (due.length === 0 || now - ms < (isOpen ? graceMs : scanMs)) return [];
-    this.#looked = { ms: now, bases: new Set(due.map(keyOf)), unused: await this.#unusedOf(due) };
+    const still = await this.#unusedOf(due);
+    signal.throwIfAborted();
+    this.#looked = { ms: now, bases: new Set(due.map(keyOf)), unused: still };
     return this.#remove(
-      due.filter((made) => unused.has(keyOf(made)) && this.#looked.unused.has(keyOf(made))),
+      due.filter((made) => unused.has(keyOf(made)) && still.has(keyOf(made))),
+      signal,
     );
   }
 
@@ -189,11 +206,11 @@ export class ImageCollector {
     });
   }
 
-  async #remove(due: readonly Due[]): Promise<string[]> {
-    const { client, log, signal } = this.#context;
+  async #remove(due: readonly Due[], signal: AbortSignal): Promise<string[]> {
+    const { client, log } = this.#context;
     const removed: string[] = [];
     for (const { folder, made: before } of due)
-      await inTurn(async () => {
+      await inTurn(folder, async () => {
         const made = (await madeIn(folder)).find(({ base }) => base === before.base);
         // As it is now, and nothing becomes an image's file meanwhile.
         const seen = await this.#library();

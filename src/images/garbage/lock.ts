@@ -1,9 +1,15 @@
-/** One at a time in this process, which is the one that leads: what makes files of a pool an image's, and what removes them. */
-let last: Promise<unknown> = Promise.resolve();
+/**
+ * One at a time in each pool, and in this process, which is the one that leads: what makes files of a pool an image's, and what removes them. A pool that does not answer holds up itself
+ * alone.
+ */
+const last = new Map<string, Promise<unknown>>();
 
-/** Runs when all before it are over. @returns what it does. @throws what it does */
-export function inTurn<T>(action: () => Promise<T>): Promise<T> {
-  const turn = last.then(action, action);
-  last = turn.catch(() => {});
+/** Runs when all before it in the pool's folder are over. @returns what it does. @throws what it does */
+export function inTurn<T>(folder: string, action: () => Promise<T>): Promise<T> {
+  const turn = (last.get(folder) ?? Promise.resolve()).then(action, action);
+  last.set(
+    folder,
+    turn.catch(() => {}),
+  );
   return turn;
 }

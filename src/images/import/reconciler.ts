@@ -6,7 +6,6 @@
  * Until then all of it is in a folder of its own (received.ts). A control plane that is killed leaves that alone; the next one goes on with what has come, and
  * does the rest again: it is the same each time, and its name is of its content.
  */
-import { existsSync } from "node:fs";
 import { chmod, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { modify } from "../../client/client.ts";
@@ -16,13 +15,14 @@ import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
 import { setCondition } from "../../resource/object.ts";
 import { sha256Of } from "../../system/digest.ts";
+import { exists } from "../../system/exists.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import { requireConfinement } from "../confine.ts";
 import type { ImageContext } from "../context.ts";
 import { inTurn } from "../garbage/lock.ts";
 import { publish } from "../garbage/publish.ts";
 import { Image } from "../kinds.ts";
-import { imagesFolder } from "../pool.ts";
+import { imagesFolder, POOLS } from "../pool.ts";
 import { withVersion } from "../versions/kinds.ts";
 import { ContentError } from "./content.ts";
 import { convert } from "./convert.ts";
@@ -78,14 +78,17 @@ export async function runImportReconciler(
 }
 
 /** Of imports whose images are gone, or done with. */
-async function removeLeftovers({ client }: ImageContext): Promise<void> {
+async function removeLeftovers({ client, log, pools = POOLS }: ImageContext): Promise<void> {
   const coming = async () => {
     const { items, skipped } = await client.list(Image);
     if (skipped.length > 0) return undefined;
     return items.filter(({ spec, status }) => spec.import && status?.phase !== "Ready");
   };
-  for (const { spec } of (await client.list(StoragePool)).items)
-    await removeStaleImports(join(spec.directory.path, "images"), coming);
+  for (const pool of (await client.list(StoragePool)).items)
+    await pools
+      .folderOf(pool)
+      .then((images) => removeStaleImports(images, coming))
+      .catch((error: unknown) => log.warn("imports.leftovers", { pool: pool.metadata.name, error }));
 }
 
 class Importing {
@@ -109,7 +112,7 @@ class Importing {
   }
 
   async reconcile(name: string): Promise<{ requeueAfterMs: number } | undefined> {
-    const { client, log } = this.#context;
+    const { client, log, pools = POOLS } = this.#context;
     const image = await client.get(Image, { name });
     if (!image || image.metadata.deletionTimestamp) {
       await removeLeftovers(this.#context);
@@ -128,9 +131,11 @@ class Importing {
       return undefined;
     }
     try {
-      const folder = await imagesFolder(client, image.spec.storagePool);
-      await mkdir(folder, { recursive: true, mode: 0o755 });
-      return await this.#bring(image, folder);
+      const folder = await imagesFolder(client, image.spec.storagePool, pools);
+      return await pools.whileAnswering(folder, this.#signal, async (ended) => {
+        await mkdir(folder, { recursive: true, mode: 0o755 });
+        return this.#bring(image, folder, ended);
+      });
     } catch (error) {
       if (this.#signal.aborted) {
         await this.#ifDeleted(image);
@@ -160,7 +165,11 @@ class Importing {
     if (now?.metadata.uid !== image.metadata.uid) await removeLeftoversOf(this.#context, image);
   }
 
-  async #bring(image: Image, folder: string): Promise<{ requeueAfterMs: number } | undefined> {
+  async #bring(
+    image: Image,
+    folder: string,
+    ended: AbortSignal,
+  ): Promise<{ requeueAfterMs: number } | undefined> {
     const { name } = image.metadata;
     const { sha256, url, bytes } = image.spec.import ?? { sha256: "" };
     const mayAsk = this.#mayAsk;
@@ -181,13 +190,13 @@ class Importing {
         told = performance.now();
         await this.#working(image, "fetching", at, total ?? bytes);
       };
-      await withRoom(folder, this.#signal, (room, signal) =>
+      await withRoom(folder, ended, (room, signal) =>
         download({ url, to: received, from: here, maxBytes: room + here, signal, progress, mayAsk }),
       );
     }
     const size = await receivedBytes(folder, image);
     await this.#working(image, "comparing the sha256", size, size);
-    const came = await sha256Of(received, this.#signal);
+    const came = await sha256Of(received, ended);
     if (came !== sha256)
       throw new ContentError(
         // What a server has said that only the control plane reaches is nobody's business: not even its digest.
@@ -198,7 +207,7 @@ class Importing {
       if (file !== "received") await rm(join(work, file), { recursive: true, force: true });
     await requireConfinement(work);
     await this.#working(image, "unpacking", size, size);
-    const { path, ...made } = await withRoom(folder, this.#signal, async (room, signal) => {
+    const { path, ...made } = await withRoom(folder, ended, async (room, signal) => {
       const unpacked = await unpack(received, work, room, signal);
       await this.#working(image, `converting ${unpacked.content.disk}`, size, size);
       return convert(unpacked, work, room, signal);
@@ -207,11 +216,12 @@ class Importing {
     const file = `${base}.${made.format === "qcow2" ? "qcow2" : "iso"}`;
     const result = { file, ...made };
     await chmod(path, 0o444);
-    this.#signal.throwIfAborted();
+    ended.throwIfAborted();
     await writeFile(join(work, "json"), JSON.stringify(result));
-    await inTurn(async () => {
+    await inTurn(folder, async () => {
       // The same bytes under the same name: what is there already is not touched, a machine may be on it.
-      const files = existsSync(join(folder, file)) ? {} : { [file]: path };
+      const files = (await exists(join(folder, file))) ? {} : { [file]: path };
+      ended.throwIfAborted();
       await publish(folder, base, { description: join(work, "json"), files });
       const time = this.#context.clock.now().toISOString();
       const ready = {
@@ -258,7 +268,7 @@ class Importing {
   }
 }
 
-async function removeLeftoversOf({ client }: ImageContext, image: Image): Promise<void> {
-  const folder = await imagesFolder(client, image.spec.storagePool).catch(() => undefined);
+async function removeLeftoversOf({ client, pools }: ImageContext, image: Image): Promise<void> {
+  const folder = await imagesFolder(client, image.spec.storagePool, pools).catch(() => undefined);
   if (folder) await rm(importFolder(folder, image), { recursive: true, force: true });
 }

@@ -1,7 +1,7 @@
 /** The users of a recipe, put into the files of the image that say who there is: passwd(5), group(5), shadow(5), gshadow(5). */
-import { existsSync } from "node:fs";
 import { chmod, chown, cp, lchown, mkdir, readdir, readFile } from "node:fs/promises";
 import { join, posix } from "node:path";
+import { exists } from "../../system/exists.ts";
 import type { User } from "../recipe-parts.ts";
 import { rooted, writeRooted } from "../workshop/rooted.ts";
 
@@ -92,22 +92,22 @@ export async function addUsers(root: string, users: readonly User[] = []): Promi
   };
   const shells = new Map<string, boolean>();
   for (const { shell } of users)
-    if (shell !== undefined) shells.set(shell, existsSync(await rooted(root, shell)));
+    if (shell !== undefined) shells.set(shell, await exists(await rooted(root, shell)));
   const made = withUsers(accounts, users, (path) => shells.get(path) ?? false);
   for (const name of FILES) {
     const path = `/etc/${name}`;
     // Slim images have no gshadow, and need none.
-    if (name === "gshadow" && !existsSync(await rooted(root, path))) continue;
+    if (name === "gshadow" && !(await exists(await rooted(root, path)))) continue;
     await writeRooted(root, path, accounts[name].map((fields) => `${fields.join(":")}\n`).join(""));
   }
   for (const [i, { name, uid, gid, home }] of made.entries()) {
     const at = await rooted(root, home);
-    if (!existsSync(at)) {
+    if (!(await exists(at))) {
       await mkdir(at, { recursive: true });
       await chmod(at, 0o700);
       const skeleton = await rooted(root, "/etc/skel");
       // Links as they are: the image's.
-      if (existsSync(skeleton)) await cp(skeleton, at, { recursive: true, verbatimSymlinks: true });
+      if (await exists(skeleton)) await cp(skeleton, at, { recursive: true, verbatimSymlinks: true });
     }
     const keys = users[i]?.sshAuthorizedKeys ?? [];
     if (keys.length > 0) {

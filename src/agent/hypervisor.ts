@@ -269,6 +269,10 @@ export interface Hypervisor {
   share(id: MachineId, resources: Resources): Promise<string | undefined>;
   /** What it has used since it began; undefined when that cannot be known now. */
   usage(id: MachineId): Promise<MachineUsage | undefined>;
+  /** Begins to measure how fast its guest writes to its memory, which takes some seconds. @returns false: not now */
+  startDirtyRate(id: MachineId): Promise<boolean>;
+  /** Bytes per second, as measured last; undefined: that has not ended. */
+  dirtyRate(id: MachineId): Promise<number | undefined>;
   /** Runs a program in the guest to its end. @throws HypervisorError: no agent there, refused, not ended in time */
   guestExec(id: MachineId, program: GuestProgram): Promise<GuestExit>;
   /** What it has at ports now: data disks by name, networks by MAC address without colons. */

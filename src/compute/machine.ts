@@ -152,6 +152,12 @@ export const MachineUsage = Type.Object(
     guestMemoryBytes: Type.Optional(
       Type.Integer({ description: "What the guest says that it uses; absent without its balloon driver." }),
     ),
+    dirtyBytesPerSecond: Type.Optional(
+      Type.Integer({
+        description:
+          "How fast the guest writes to its memory, what it writes to again within two seconds counted once. Measured once an hour, and minutes after it has come to use more or less of the processors; not where it gives memory back (spec.memoryTarget).",
+      }),
+    ),
     disk: Type.Object({
       readBytesPerSecond: Type.Number(),
       writtenBytesPerSecond: Type.Number(),

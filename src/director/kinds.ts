@@ -367,7 +367,14 @@ export const Plan = defineKind({
             Type.String({ description: "What it waits for, why it was not made, or what came of it." }),
           ),
           memoryBytes: Type.Optional(Type.Integer({ description: "What the machine had as it began." })),
-          linkMbps: Type.Optional(Type.Integer({ description: "The slower link of the two hosts." })),
+          toSendBytes: Type.Optional(
+            Type.Integer({
+              description: "How much was to be sent for that, by how fast the guest wrote to it then.",
+            }),
+          ),
+          linkMbps: Type.Optional(
+            Type.Integer({ description: "What it might use of the slower link of the two hosts." }),
+          ),
           before: Type.Optional(BothHosts),
           after: Type.Optional(BothHosts),
           actual: Type.Optional(Effect),

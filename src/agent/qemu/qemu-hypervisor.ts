@@ -11,6 +11,7 @@ import { mkdirSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Resources } from "../../compute/resources/kinds.ts";
 import { type Copying, copying } from "../../qemu/copying.ts";
+import { readDirtyRate, startDirtyRate } from "../../qemu/dirty-rate.ts";
 import { askGuestAgent } from "../../qemu/guest-agent.ts";
 import {
   GuestExecError,
@@ -296,6 +297,14 @@ export class QemuHypervisor implements Hypervisor {
     const taps = record.config.nics.flatMap(({ backend }) => ("tap" in backend ? [backend.tap] : []));
     const usage = await this.#at.with(id, (qmp) => readUsage(process.pid, qmp));
     return { ...usage, nics: taps.map((tap) => readTap(tap)) };
+  }
+
+  startDirtyRate(id: MachineId): Promise<boolean> {
+    return this.#at.with(id, startDirtyRate);
+  }
+
+  dirtyRate(id: MachineId): Promise<number | undefined> {
+    return this.#at.with(id, readDirtyRate);
   }
 
   guestExec(id: MachineId, program: GuestProgram): Promise<GuestExit> {

@@ -57,6 +57,10 @@ describe("usage", () => {
     expect(differs(told, { ...told, disk: { ...told.disk, writtenBytesPerSecond: 5 * MiB } })).toBe(true);
     expect(differs(told, { ...told, disk: { ...told.disk, latencyMs: 9 } })).toBe(false);
     expect(differs(told, { ...told, disk: { ...told.disk, latencyMs: 500 } })).toBe(true);
+    expect(differs(told, { ...told, dirtyBytesPerSecond: 0 })).toBe(true);
+    const dirty = { ...told, dirtyBytesPerSecond: 90 * MiB };
+    expect(differs(dirty, { ...told, dirtyBytesPerSecond: 80 * MiB })).toBe(false);
+    expect(differs(dirty, { ...told, dirtyBytesPerSecond: 40 * MiB })).toBe(true);
   });
 });
 
@@ -87,6 +91,30 @@ it("is told as the mean since it was last asked for, whatever the samples betwee
   expect(sampler.news(instance)).toBeUndefined();
   await sample(5, 2.5);
   expect(sampler.news(instance)).toMatchObject({ cpus: 0.5 });
+});
+
+it("has how fast the guest writes to its memory, also what an agent before has measured", async () => {
+  let now = time.getTime();
+  const used = rates(first, second, 10, time);
+  const hypervisor: Partial<Hypervisor> = {
+    usage: async () => ({ ...first, cpuSeconds: now / 2000 }),
+    startDirtyRate: async () => true,
+    dirtyRate: async () => 40 * MiB,
+  };
+  const clock = { now: () => new Date(now), sleep: async () => {} };
+  const sampler = new UsageSampler(hypervisor as Hypervisor, clock);
+  const instance = {
+    metadata: { name: "a-0", namespace: "default", uid: "u" },
+    spec: { vm: "a" },
+    status: { phase: "Running", usage: { ...used, cpus: 9, dirtyBytesPerSecond: 90 * MiB } },
+  } as unknown as Instance;
+  const sample = async (times: number) => {
+    for (let i = 0; i < times; i++, now += 5000) await sampler.sample([instance]);
+    return sampler.news(instance)?.dirtyBytesPerSecond;
+  };
+  await sample(1);
+  expect(await sample(2)).toBe(90 * MiB);
+  expect(await sample(20)).toBe(40 * MiB);
 });
 
 it("of disks is told by device, others are left out", () => {

@@ -9,6 +9,7 @@ import type { Clock } from "../../reconcile/clock.ts";
 import { readCounter, readGauge } from "../../telemetry/metrics.ts";
 import type { Hypervisor, MachineId, MachineUsage, NicUsage } from "../hypervisor.ts";
 import { idOf } from "../runs/instance-status.ts";
+import { DirtyRates } from "./dirty-rates.ts";
 
 const SAMPLE_MS = 5000;
 const CLASS_NET = "/sys/class/net";
@@ -17,6 +18,8 @@ interface Sample {
   at: number;
   labels: { namespace: string; vm: string };
   usage: MachineUsage;
+  /** How fast its guest writes to its memory, bytes per second; undefined: it is not known. */
+  dirty: number | undefined;
   /** When `news` was last asked for, or the first sample: what is told next is the mean since then, so that nothing between is overlooked. */
   since: { at: number; usage: MachineUsage };
 }
@@ -35,6 +38,11 @@ const resident = readGauge(
   LABELS,
 );
 const guest = readGauge("vireo_vm_guest_memory_used_bytes", "What the guest says that it uses.", LABELS);
+const dirtyRate = readGauge(
+  "vireo_vm_memory_dirty_bytes_per_second",
+  "How fast the guest writes to its memory, as measured last.",
+  LABELS,
+);
 const diskBytes = readCounter("vireo_vm_disk_bytes_total", "Read and written by the guest.", DISK);
 const diskOperations = readCounter(
   "vireo_vm_disk_operations_total",
@@ -56,9 +64,11 @@ export class UsageSampler {
   readonly #hypervisor: Hypervisor;
   readonly #clock: Clock;
   readonly #samples = new Map<MachineId, Sample>();
+  readonly #dirty: DirtyRates;
 
   constructor(hypervisor: Hypervisor, clock: Clock) {
     this.#hypervisor = hypervisor;
+    this.#dirty = new DirtyRates(hypervisor);
     this.#clock = clock;
   }
 
@@ -79,6 +89,7 @@ export class UsageSampler {
     );
     const ids = new Set(running.map(idOf));
     for (const id of this.#samples.keys()) if (!ids.has(id)) this.#samples.delete(id);
+    this.#dirty.keep(ids);
     for (const instance of running) {
       const { metadata, spec } = instance;
       const id = idOf(instance);
@@ -87,7 +98,8 @@ export class UsageSampler {
       const at = this.#clock.now().getTime();
       const since = this.#samples.get(id)?.since ?? { at, usage };
       const labels = { namespace: metadata.namespace ?? "default", vm: spec.vm };
-      this.#samples.set(id, { at, labels, usage, since });
+      const dirty = await this.#dirty.look(instance, id, at, usage.cpuSeconds);
+      this.#samples.set(id, { at, labels, usage, dirty, since });
     }
   }
 
@@ -96,9 +108,12 @@ export class UsageSampler {
     const sample = this.#samples.get(idOf(instance));
     if (!sample) return undefined;
     const { at, usage, since } = sample;
-    const recent = rates(since.usage, usage, (at - since.at) / 1000, new Date(at));
+    const used = rates(since.usage, usage, (at - since.at) / 1000, new Date(at));
     sample.since = { at, usage };
     const told = instance.status?.usage;
+    // What an agent before has measured holds until it is measured anew.
+    const dirty = sample.dirty ?? (instance.spec.memoryTarget ? undefined : told?.dirtyBytesPerSecond);
+    const recent = used && (dirty === undefined ? used : { ...used, dirtyBytesPerSecond: dirty });
     return recent && (!told || differs(told, recent)) ? recent : undefined;
   }
 
@@ -122,6 +137,7 @@ export class UsageSampler {
       steal(all(({ usage }) => [[{}, usage.stealSeconds]])),
       resident(all(({ usage }) => [[{}, usage.residentBytes]])),
       guest(all(({ usage }) => (usage.guestUsedBytes === undefined ? [] : [[{}, usage.guestUsedBytes]]))),
+      dirtyRate(all(({ dirty }) => (dirty === undefined ? [] : [[{}, dirty]]))),
       diskBytes(perDisk((disk) => ({ read: disk.readBytes, write: disk.writtenBytes }))),
       diskOperations(perDisk((disk) => ({ read: disk.reads, write: disk.writes }))),
       diskSeconds(perDisk((disk) => ({ read: disk.readSeconds, write: disk.writeSeconds }))),
@@ -209,6 +225,8 @@ export function differs(a: Usage, b: Usage): boolean {
     changed(a.stolenCpus, b.stolenCpus, 0.05) ||
     changed(a.hostMemoryBytes, b.hostMemoryBytes, 16 * MiB) ||
     changed(a.guestMemoryBytes ?? 0, b.guestMemoryBytes ?? 0, 16 * MiB) ||
+    (a.dirtyBytesPerSecond === undefined) !== (b.dirtyBytesPerSecond === undefined) ||
+    changed(a.dirtyBytesPerSecond ?? 0, b.dirtyBytesPerSecond ?? 0, 8 * MiB) ||
     changed(a.disk.readBytesPerSecond, b.disk.readBytesPerSecond, 256 * KiB) ||
     changed(a.disk.writtenBytesPerSecond, b.disk.writtenBytesPerSecond, 256 * KiB) ||
     changed(a.disk.operationsPerSecond, b.disk.operationsPerSecond, 20) ||

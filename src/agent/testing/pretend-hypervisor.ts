@@ -395,6 +395,12 @@ export class PretendHypervisor implements Hypervisor {
     return undefined;
   }
 
+  async startDirtyRate(): Promise<boolean> {
+    return false;
+  }
+
+  async dirtyRate(): Promise<undefined> {}
+
   async abandonMemory(id: MachineId): Promise<void> {
     const machine = this.#need(id);
     await this.#world.pause();

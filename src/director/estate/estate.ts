@@ -109,6 +109,8 @@ export interface MachineView {
   latencySensitivity?: LatencySensitivity;
   /** What it was measured to use; absent until it is known well enough (history.ts). */
   use?: MachineUse;
+  /** How fast its guest writes to its memory, as measured last; absent: nobody has measured it where it runs. */
+  dirtyBytesPerSecond?: number;
   /** Where it runs or is bound to run. */
   host?: string;
   /** A host it is moving to: it counts on both. */

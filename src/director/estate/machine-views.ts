@@ -60,13 +60,14 @@ function viewRuns(own: readonly Instance[], wanted: Wanted) {
   const target = own.find((i) => i !== holder && i.spec.host && i.spec.host !== holder?.spec.host);
   // Not the machine's wish, which may have changed since this run began.
   const now: Wanted = holder?.spec ?? wanted;
-  const { accelerator, cpuModel, guestCpu } = holder?.status ?? {};
+  const { accelerator, cpuModel, guestCpu, usage: { dirtyBytesPerSecond } = {} } = holder?.status ?? {};
   const reserved = reservedBy(now, holder?.status?.numaNode);
   const io = ioOf(now);
   return {
     cpus: cpusOf(now),
     memoryBytes: memoryOf(now),
     ...(io ? { io } : {}),
+    ...(dirtyBytesPerSecond === undefined ? {} : { dirtyBytesPerSecond }),
     ...(reserved ? { reserved } : {}),
     needs: needsOf({ ...now, ...pinsIn(holder?.status) }),
     ...(holder?.spec.host ? { host: holder.spec.host } : {}),

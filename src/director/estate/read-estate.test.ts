@@ -24,6 +24,7 @@ it("is known five minutes after the planner first saw it, and not before", async
         cpus: 0.75,
         stolenCpus: 0,
         hostMemoryBytes: 2 ** 26,
+        dirtyBytesPerSecond: 2 ** 24,
         disk: { readBytesPerSecond: 1000, writtenBytesPerSecond: 2000, operationsPerSecond: 30 },
         network: { receivedBytesPerSecond: 500, sentBytesPerSecond: 100 },
       },
@@ -35,6 +36,8 @@ it("is known five minutes after the planner first saw it, and not before", async
     expect(await useIn(4)).toBeUndefined();
     const use = await until("what it uses", () => useIn(6));
     const demand = { iops: 30, diskBytes: 3000, networkBytes: 500, memoryBytes: 2 ** 26 };
+    // That is measured, not expected: it counts at once.
+    expect((await readEstate(client)).machines[0]?.dirtyBytesPerSecond).toBe(2 ** 24);
     expect(use).toEqual({ cpus: 0.75, expected: 0.75, deviation: 0, demand });
   } finally {
     stop.abort();

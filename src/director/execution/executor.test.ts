@@ -200,6 +200,7 @@ it("tells of each move what was predicted and what came of it, and takes it back
     phase: "Succeeded",
     migration: "p1-0",
     memoryBytes: 2 ** 26,
+    toSendBytes: 2 ** 26,
     linkMbps: 10_000,
     before: { from: { machines: 2, cpus: 2, watts: 30 }, to: { machines: 0, watts: 0 } },
     after: { to: { machines: 1, cpus: 1, watts: 20 } },

@@ -20,13 +20,14 @@ import { othersFirst, readEstate } from "../estate/read-estate.ts";
 import { isCarriedOut, isFinalPlan, Plan, Policy } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import type { DirectorContext } from "../planning/scheduler.ts";
+import { policiesOf } from "../rules/rules.ts";
 import { figuresOf } from "./figures.ts";
-import { linkOf } from "./forecast.ts";
 import { outdated } from "./kept.ts";
 import { actualOf, outcome } from "./outcome.ts";
 import { outlookOf } from "./outlook.ts";
 import { type UnderWay, waitsFor } from "./pace.ts";
 import { hindrance, overLimits } from "./recheck.ts";
+import { memoryToSend, wayOf } from "./way.ts";
 
 type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
 
@@ -225,11 +226,16 @@ async function begin(
   const migration = nameOf(plan.metadata.name, i);
   const { hosts } = indexOf(estate);
   const machine = indexOf(estate).get(`${move.namespace}/${move.vm}`);
+  const way =
+    machine && wayOf(machine, policiesOf(estate, machine), hosts.get(move.from), hosts.get(move.to));
   const figures: Partial<MoveStatus> = {
     migration,
     before: figuresOf(estate, move),
-    linkMbps: linkOf(hosts.get(move.from), hosts.get(move.to)),
-    ...(machine ? { memoryBytes: machine.memoryBytes } : {}),
+    ...(way && {
+      linkMbps: way.mbps,
+      memoryBytes: machine.memoryBytes,
+      toSendBytes: memoryToSend(machine, way),
+    }),
   };
   // Afterwards they could not be told any more.
   await write(context, plan.metadata.name, {

@@ -6,8 +6,9 @@ import { curveOf, wattsAt } from "../estate/watts.ts";
 import type { BothHosts, Effect, HostFigures, Plan } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import { score } from "../planning/score.ts";
-import { usage } from "../rules/rules.ts";
-import { experienceOf, Forecaster, linkOf, round } from "./forecast.ts";
+import { policiesOf, usage } from "../rules/rules.ts";
+import { experienceOf, Forecaster, round } from "./forecast.ts";
+import { wayOf } from "./way.ts";
 
 /** What it gives out, and takes. */
 export function hostFigures(estate: Estate, host: HostView): HostFigures {
@@ -55,7 +56,8 @@ export function predict(estate: Estate, moves: readonly Move[], plans: readonly 
     if (!machine) return move;
     const before = figuresOf(state, move);
     state = apply(state, key, move.to);
-    const takes = forecaster.of(machine, linkOf(hosts.get(move.from), hosts.get(move.to)));
+    const way = wayOf(machine, policiesOf(state, machine), hosts.get(move.from), hosts.get(move.to));
+    const takes = forecaster.of(machine, way);
     return { ...move, predicted: { ...takes, ...gainOf(before, figuresOf(state, move)) } };
   });
 }

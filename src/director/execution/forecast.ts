@@ -1,26 +1,26 @@
 /**
  * What a move will take, from what earlier moves took. Pure.
  *
- * Without experience: all memory once, and disks that go along, over the slower link of both hosts. What was measured corrects this by two factors, sent per byte of
- * that and seconds per second of the link's time, each a mean in which a move counts less the longer ago it was. A machine's own moves
- * say most about it (how fast it writes, how much of its disks is used): when there are any, only they count. Of others' moves what their memory took says something, what their disks did does not.
+ * Without experience: the memory, as often as it is sent by how fast the guest writes to it (way.ts), and disks that go along, over the slower link of both hosts. What was measured corrects this by two
+ * factors, sent per byte of that and seconds per second of the link's time, each a mean in which a move counts less the longer ago it was. A machine's own moves
+ * say most about it (how much of its memory and disks is used): when there are any, only they count. Of others' moves what their memory took says something, what their disks did does not.
  */
-import type { HostView, MachineView } from "../estate/estate.ts";
+import type { MachineView } from "../estate/estate.ts";
 import type { Effect, Plan } from "../kinds.ts";
 import { byAge } from "./kept.ts";
+import { memoryToSend, restMs, type Way } from "./way.ts";
 
 /** Of what is new in the mean. */
 const NEWEST = 0.3;
 /** To begin and to end a move, whatever its size. */
 const FIXED_SECONDS = 2;
-/** Of hosts that do not tell. */
-const USUAL_MBPS = 1000;
 
 /** What one move that succeeded took. */
 export interface Experience {
   /** "namespace/name" of the machine */
   key: string;
-  memoryBytes: number;
+  /** Of its memory, as it was reckoned (way.ts). */
+  toSendBytes: number;
   linkMbps: number;
   /** Memory and disks. */
   bytes: number;
@@ -33,11 +33,11 @@ export interface Experience {
 export function experienceOf(plans: readonly Plan[]): Experience[] {
   return [...plans].sort(byAge).flatMap(({ spec, status }) =>
     spec.moves.flatMap(({ namespace, vm }, i): Experience[] => {
-      const { phase, actual, memoryBytes, linkMbps } = status?.moves?.[i] ?? {};
-      if (phase !== "Succeeded" || !memoryBytes || !linkMbps) return [];
+      const { phase, actual, memoryBytes, toSendBytes = memoryBytes, linkMbps } = status?.moves?.[i] ?? {};
+      if (phase !== "Succeeded" || !toSendBytes || !linkMbps) return [];
       const { bytes, diskBytes = 0, seconds, downtimeMs } = actual ?? {};
       if (!bytes || !seconds) return [];
-      const measured = { memoryBytes, linkMbps, bytes, diskBytes, seconds };
+      const measured = { toSendBytes, linkMbps, bytes, diskBytes, seconds };
       return [
         { key: `${namespace}/${vm}`, ...measured, ...(downtimeMs === undefined ? {} : { downtimeMs }) },
       ];
@@ -45,22 +45,18 @@ export function experienceOf(plans: readonly Plan[]): Experience[] {
   );
 }
 
-/** In megabits per second. */
-export const linkOf = (from: HostView | undefined, to: HostView | undefined): number =>
-  Math.min(from?.linkMbps || USUAL_MBPS, to?.linkMbps || USUAL_MBPS);
-
 const linkSeconds = (bytes: number, mbps: number) => FIXED_SECONDS + (bytes * 8) / (mbps * 1e6);
 
 /** The newest, last, counts most. Undefined of nothing. */
 const mean = (values: readonly number[]): number | undefined =>
   values.length === 0 ? undefined : values.reduce((sum, value) => sum + NEWEST * (value - sum));
 
-type Moved = Pick<MachineView, "key" | "memoryBytes" | "localDiskBytes">;
+type Moved = Pick<MachineView, "key" | "memoryBytes" | "localDiskBytes" | "dirtyBytesPerSecond">;
 export type Takes = Required<Pick<Effect, "seconds" | "bytes">> & Pick<Effect, "downtimeMs">;
 
 /** What moves of such machines took, as the mean of them. */
 interface Means {
-  /** Bytes sent per byte of memory: in a machine's own moves all, in others' what their memory took. */
+  /** Bytes sent per byte of memory that was to be sent: in a machine's own moves all, in others' what their memory took. */
   sent: number;
   slow: number;
   downtimeMs?: number;
@@ -74,39 +70,43 @@ export class Forecaster {
   constructor(experience: readonly Experience[]) {
     this.#others = meansOf(
       experience,
-      ({ bytes, diskBytes, memoryBytes }) => (bytes - diskBytes) / memoryBytes,
+      ({ bytes, diskBytes, toSendBytes }) => (bytes - diskBytes) / toSendBytes,
     );
     this.#own = new Map(
       [...Map.groupBy(experience, ({ key }) => key)].map(
-        ([key, own]) => [key, meansOf(own, ({ bytes, memoryBytes }) => bytes / memoryBytes)] as const,
+        ([key, own]) => [key, meansOf(own, ({ bytes, toSendBytes }) => bytes / toSendBytes)] as const,
       ),
     );
   }
 
   /** How long it will take. */
-  secondsOf(machine: Moved, linkMbps: number): number {
+  secondsOf(machine: Moved, way: Way): number {
     const { slow } = this.#own.get(machine.key) ?? this.#others;
-    return slow * linkSeconds(this.#bytesOf(machine), linkMbps);
+    return slow * linkSeconds(this.#bytesOf(machine, way), way.mbps);
   }
 
-  /** How long its guest will stand still, ms; undefined: nobody has measured any. */
-  stillMsOf({ key }: Pick<Moved, "key">): number | undefined {
-    return (this.#own.get(key) ?? this.#others).downtimeMs;
+  /** How long its guest will stand still, ms: as in its own moves, else as in others' or for what it writes; undefined: nobody has measured any of these. */
+  stillMsOf(machine: Moved, way: Way): number | undefined {
+    const own = this.#own.get(machine.key)?.downtimeMs;
+    const rest = restMs(machine, way);
+    return own ?? (rest > 0 ? Math.max(rest, this.#others.downtimeMs ?? 0) : this.#others.downtimeMs);
   }
 
-  /** What a move of the machine over such a link will take. */
-  of(machine: Moved, linkMbps: number): Takes {
-    const downtimeMs = this.stillMsOf(machine);
+  /** What a move of the machine will take. */
+  of(machine: Moved, way: Way): Takes {
+    const downtimeMs = this.stillMsOf(machine, way);
     return {
-      seconds: round(this.secondsOf(machine, linkMbps), 1),
-      bytes: Math.round(this.#bytesOf(machine)),
+      seconds: round(this.secondsOf(machine, way), 1),
+      bytes: Math.round(this.#bytesOf(machine, way)),
       ...(downtimeMs === undefined ? {} : { downtimeMs: Math.round(downtimeMs) }),
     };
   }
 
-  #bytesOf({ key, memoryBytes, localDiskBytes = 0 }: Moved): number {
+  #bytesOf(machine: Moved, way: Way): number {
+    const { key, localDiskBytes = 0 } = machine;
     const own = this.#own.get(key);
-    return own ? own.sent * memoryBytes : this.#others.sent * memoryBytes + localDiskBytes;
+    const memory = memoryToSend(machine, way);
+    return own ? own.sent * memory : this.#others.sent * memory + localDiskBytes;
   }
 }
 

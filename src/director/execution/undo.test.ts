@@ -250,10 +250,11 @@ describe("what a move will take", () => {
     actual: { seconds, bytes, downtimeMs: 40 },
   });
   const x = machine("x", "a");
+  const over = (mbps: number) => ({ mbps, how: "passes" as const });
 
   it("without experience is its memory over the slower link", () => {
-    expect(new Forecaster([]).of(x, 1000)).toEqual({ bytes: GiB, seconds: 10.6 });
-    expect(new Forecaster([]).of(x, 10_000)).toEqual({ bytes: GiB, seconds: 2.9 });
+    expect(new Forecaster([]).of(x, over(1000))).toEqual({ bytes: GiB, seconds: 10.6 });
+    expect(new Forecaster([]).of(x, over(10_000))).toEqual({ bytes: GiB, seconds: 2.9 });
   });
 
   it("follows what was measured, the newest most, and a machine's own moves before those of others", () => {
@@ -263,14 +264,14 @@ describe("what a move will take", () => {
       plan("p1", [move("y", "b", "a")], [slow]),
     ]);
     expect(learnt.map(({ seconds }) => seconds)).toEqual([30, 15]);
-    const other = new Forecaster(learnt).of(x, 1000);
+    const other = new Forecaster(learnt).of(x, over(1000));
     // 2 and then 1 byte for each: 1.7.
     expect(other.bytes).toBe(Math.round(1.7 * GiB));
     expect(other.downtimeMs).toBe(40);
     const own = experienceOf([
       plan("p1", [move("y", "a", "b"), move("x", "a", "b")], [slow, took(5.3, GiB / 2)]),
     ]);
-    expect(new Forecaster(own).of(x, 1000)).toEqual({
+    expect(new Forecaster(own).of(x, over(1000))).toEqual({
       bytes: GiB / 2,
       seconds: expect.closeTo(5.3, 1),
       downtimeMs: 40,
@@ -278,6 +279,23 @@ describe("what a move will take", () => {
     // What did not succeed, or was not measured, teaches nothing.
     expect(experienceOf([plan("p1", [move("x", "a", "b")], ["Succeeded"])])).toEqual([]);
     expect(experienceOf([plan("p1", [move("x", "a", "b")], [{ ...slow, phase: "Failed" }])])).toEqual([]);
+  });
+
+  it("goes by how fast the guest writes to its memory, and what it learns is not that once more", () => {
+    const half = { ...x, dirtyBytesPerSecond: 0.5 * 125e6 };
+    expect(new Forecaster([]).of(half, over(1000))).toEqual({ bytes: 2 * GiB, seconds: 19.2 });
+    // Two thirds of its memory are never sent, because they are empty; as fast as it wrote then, that was as often.
+    const sent = { ...took(7, (2 / 3) * GiB), toSendBytes: 2 * GiB };
+    const learnt = new Forecaster(experienceOf([plan("p1", [move("x", "a", "b")], [sent])]));
+    expect(learnt.of(half, over(1000)).bytes).toBe(Math.round((2 / 3) * GiB));
+    expect(learnt.of({ ...x, dirtyBytesPerSecond: 0 }, over(1000)).bytes).toBe(Math.round(GiB / 3));
+    expect(
+      predict(estate([host("a"), host("b")], [half]), [move("x", "a", "b")], [])[0]?.predicted,
+    ).toMatchObject({
+      // Under TCG it is sent once, and what was written meanwhile while the guest stands still.
+      bytes: 1.5 * GiB,
+      downtimeMs: 4295,
+    });
   });
 
   it("with disks that go along is theirs, too; what others' disks took says nothing of it", () => {
@@ -288,10 +306,10 @@ describe("what a move will take", () => {
     const learnt = new Forecaster(
       experienceOf([plan("p1", [move("y", "a", "b")], [{ ...withDisks, linkMbps: 1000 }])]),
     );
-    expect(learnt.of(x, 1000)).toEqual({ bytes: GiB, seconds: expect.closeTo(10.6, 0) });
-    expect(learnt.of({ ...x, localDiskBytes: 10 * GiB }, 1000).bytes).toBe(11 * GiB);
+    expect(learnt.of(x, over(1000))).toEqual({ bytes: GiB, seconds: expect.closeTo(10.6, 0) });
+    expect(learnt.of({ ...x, localDiskBytes: 10 * GiB }, over(1000)).bytes).toBe(11 * GiB);
     // Its own disks are in what it took.
-    expect(learnt.of({ ...machine("y", "b"), localDiskBytes: 500 * GiB }, 1000)).toMatchObject({
+    expect(learnt.of({ ...machine("y", "b"), localDiskBytes: 500 * GiB }, over(1000))).toMatchObject({
       bytes: 101 * GiB,
     });
   });
@@ -299,7 +317,7 @@ describe("what a move will take", () => {
   it("comes nearer to what is with each move", () => {
     const plans: Plan[] = [];
     const errors = [0, 1, 2, 3, 4, 5].map((i) => {
-      const predicted = new Forecaster(experienceOf(plans)).of(x, 1000).seconds;
+      const predicted = new Forecaster(experienceOf(plans)).of(x, over(1000)).seconds;
       plans.push(plan(`p${i}`, [move("x", "a", "b")], [took(40, 1.5 * GiB)]));
       return Math.abs(predicted - 40);
     });

@@ -3,7 +3,8 @@ import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { BUSY, baseOf, FLOWS, measuredOf } from "../estate/estate-model.ts";
 import { FULL, processorsOf } from "../estate/use.ts";
-import { Forecaster, linkOf } from "../execution/forecast.ts";
+import { Forecaster } from "../execution/forecast.ts";
+import { converges, linkOf, wayOf } from "../execution/way.ts";
 import type { Plan } from "../kinds.ts";
 import { TOLD } from "../rules/overcommit.ts";
 import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";
@@ -60,8 +61,9 @@ export function moveCost(
   { threshold, forecaster }: PlanOptions,
 ): number {
   const here = indexOf(estate).hosts.get(machine.host ?? "");
-  const long = forecaster.secondsOf(machine, linkOf(here, here)) / LONG_S;
-  const stillMs = forecaster.stillMsOf(machine);
+  const way = wayOf(machine, policiesOf(estate, machine), here, here);
+  const long = forecaster.secondsOf(machine, way) / LONG_S;
+  const stillMs = forecaster.stillMsOf(machine, way);
   const still = stillMs === undefined ? 0 : Math.min(1, stillMs / mayStandStillMs(estate, machine));
   const weight = STILL_WEIGHT[machine.latencySensitivity ?? "normal"];
   return threshold * (long + weight * still + FAILED * (machine.failed?.times ?? 0));
@@ -181,9 +183,14 @@ export function acceptOf(
   // Who puts a host into maintenance wants its machines away, if need be where they came from.
   const back = machine.left?.length && !index.hosts.get(machine.host ?? "")?.maintenance;
   if (!special && !back && must) return undefined;
+  const here = index.hosts.get(machine.host ?? "");
+  // A guest that has to go is slowed down by QEMU, until the rest of its memory can be sent.
+  const written = !must && machine.dirtyBytesPerSecond !== undefined;
+  const way = written ? wayOf(machine, policiesOf(estate, machine), here, here) : undefined;
   return (h) => {
     if (!must && !index.load.staysCalm(machine, h)) return false;
     const host = index.hostOf(h) as HostView;
+    if (way && !converges(machine, { ...way, mbps: Math.min(way.mbps, linkOf(here, host)) })) return false;
     return (
       !(back && leftLately(estate, machine, host.name, options)) &&
       !(special && obstacle(estate, machine, host))

@@ -4,6 +4,7 @@ import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { type Demand, FULL, SENSITIVE_FULL, SENSITIVE_HOT } from "../estate/use.ts";
 import type { Forecaster } from "../execution/forecast.ts";
+import { converges, wayOf } from "../execution/way.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { fixedBy, fixedWords } from "../rules/suits.ts";
 import { type Contribution, contributions } from "./contributions.ts";
@@ -74,6 +75,12 @@ function movesOf(estate: Estate, machine: MachineView): { moves?: string } {
     case "ask":
       return { moves: `once a plan is approved: policy ${name} asks` };
   }
+  const here = indexOf(estate).hosts.get(machine.host ?? "");
+  const way = wayOf(machine, policies, here, here);
+  if (here && !converges(machine, way))
+    return {
+      moves: `only when it has to leave its host: it writes ${inMiB(machine.dirtyBytesPerSecond ?? 0)} a second to its memory, of which ${way.mbps} Mbit/s can be sent`,
+    };
   const { now } = estate;
   if (now === undefined) return {};
   const limited = new Budget(estate, now).refuses([machine]);
@@ -96,7 +103,7 @@ const latencyOf = ({ latencySensitivity = "normal" }: MachineView): { latency?: 
   return latency ? { latency } : {};
 };
 
-function useOf({ use, cpus }: MachineView): string {
+function useOf({ use, cpus, dirtyBytesPerSecond }: MachineView): string {
   if (!use) return `not measured for five minutes yet; it is taken to be a quarter of its ${cpus} CPUs`;
   const { cpus: now, expected, deviation, usualAt, demand } = use;
   const around = deviation === undefined ? "" : `, give or take ${deviation.toFixed(2)}`;
@@ -105,7 +112,11 @@ function useOf({ use, cpus }: MachineView): string {
       ? "as in the last while"
       : `usual in the hour of the week from ${new Date(usualAt).toISOString()}`;
   const besides = demand ? `; besides ${demandWords(demand)}` : "";
-  return `${now.toFixed(2)} of its ${cpus} CPUs; expected ${expected.toFixed(2)}${around}, ${why}${besides}`;
+  const written =
+    dirtyBytesPerSecond === undefined
+      ? ""
+      : `; it writes ${inMiB(dirtyBytesPerSecond)} a second to its memory`;
+  return `${now.toFixed(2)} of its ${cpus} CPUs; expected ${expected.toFixed(2)}${around}, ${why}${besides}${written}`;
 }
 
 const demandWords = ({ iops, diskBytes, networkBytes, memoryBytes }: Demand) =>

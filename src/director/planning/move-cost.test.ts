@@ -39,7 +39,7 @@ const estateOf = (machine: MachineView, spec?: Partial<Policy["spec"]>): Estate 
 });
 
 const optionsOf = (...downtimes: number[]) => {
-  const took = { key: "default/web", memoryBytes: GiB, linkMbps: 10_000, bytes: GiB, diskBytes: 0 };
+  const took = { key: "default/web", toSendBytes: GiB, linkMbps: 10_000, bytes: GiB, diskBytes: 0 };
   const experience = downtimes.map((downtimeMs): Experience => ({ ...took, seconds: 3, downtimeMs }));
   return { ...PLAN_DEFAULTS, now: 1e9, released: new Set<string>(), forecaster: new Forecaster(experience) };
 };
@@ -73,6 +73,41 @@ it("counts moves that failed", () => {
     return leastGain(estateOf(machine), machine, optionsOf()) - leastGain(estateOf(web), web, optionsOf());
   };
   expect([0, 1, 2].map(least)).toEqual([0, 0.5, 1].map((share) => expect.closeTo(share * THRESHOLD)));
+});
+
+it("counts how long it takes to send what the guest writes meanwhile, over what may be used of the link", () => {
+  const seconds = (machine: MachineView, spec?: Partial<Policy["spec"]>) =>
+    (moveCost(estateOf(machine, spec), machine, optionsOf()) / THRESHOLD) * 600;
+  const large = { ...web, memoryBytes: 100 * 1.25e9 };
+  const writes = (share: number) => ({ ...large, dirtyBytesPerSecond: share * 1.25e9 });
+  expect([large, writes(0), writes(0.5), writes(0.75)].map((each) => seconds(each))).toEqual(
+    [102, 102, 202, 402].map((all) => expect.closeTo(all, 5)),
+  );
+  // A tenth of the link may be used.
+  const slow = { transfer: { bandwidth: "125M" } };
+  expect(seconds(large, slow)).toBeCloseTo(1002, 5);
+  expect(seconds(writes(0.05), slow)).toBeCloseTo(2002, 5);
+});
+
+it("moves a guest that writes as fast as can be sent only when it has to go, unless its memory is sent once", () => {
+  const moves = (machine: MachineView, spec?: Partial<Policy["spec"]>, faster = 10_000) => {
+    const [slow, fast] = hosts.map((host) => ({ ...host, linkMbps: faster }));
+    const estate = { ...estateOf(machine, spec), hosts: [slow, { ...fast, linkMbps: 10_000 }] as HostView[] };
+    return planMoves(estate, optionsOf()).map(({ to }) => to);
+  };
+  const hungry = { ...web, dirtyBytesPerSecond: 1.1e9 };
+  expect(moves({ ...web, dirtyBytesPerSecond: 0.9e9 })).toEqual(["fast"]);
+  expect(moves(hungry)).toEqual([]);
+  // It is the slower link of both that counts.
+  expect(moves(hungry, {}, 100_000)).toEqual([]);
+  expect(moves(hungry, { transfer: { postCopy: true } })).toEqual(["fast"]);
+  expect(moves(hungry, { required: ['host.name == "fast"'] })).toEqual(["fast"]);
+  expect(moves({ ...web, dirtyBytesPerSecond: 0.1e9 }, { transfer: { bandwidth: "100M" } })).toEqual([]);
+  const { moves: told, use } = explain(estateOf(hungry), web.key) ?? {};
+  expect(told).toBe(
+    "only when it has to leave its host: it writes 1049.0 MiB a second to its memory, of which 10000 Mbit/s can be sent",
+  );
+  expect(use).toBeDefined();
 });
 
 it("moves no machine for less than that, and tells so", () => {

@@ -116,12 +116,13 @@ it("rules may ask for the latency sensitivity of a machine, also of one that doe
 
 it("rules may ask for what a machine is measured to use, to two digits", () => {
   const demand = { memoryBytes: 3.14159e9, iops: 1234, diskBytes: 56_789, networkBytes: 98_765 };
-  const seen = { ...MACHINE, use: { cpus: 9, expected: 2.468, demand } };
+  const seen = { ...MACHINE, use: { cpus: 9, expected: 2.468, demand }, dirtyBytesPerSecond: 123_456 };
   for (const rule of [
     "machine.use.cpus == 2.5",
     "machine.use.memoryBytes == 3100000000 && machine.use.iops == 1200",
     "machine.use.diskBytesPerSecond == 57000 && machine.use.networkBytesPerSecond == 99000",
     "!(machine.use.cpus < 2.0) && host.cpu.sockets > 1",
+    "machine.use.dirtyBytesPerSecond == 120000",
   ]) {
     expect(problemOf(rule)).toBeUndefined();
     expect(expressionOf(rule).decide(FULL, seen), rule).toBe(true);

@@ -4,7 +4,15 @@ import type { HostView, MachineView } from "../estate/estate.ts";
 /** A machine as rules see it. */
 export type Subject = Pick<
   MachineView,
-  "name" | "namespace" | "labels" | "cpus" | "memoryBytes" | "needs" | "use" | "latencySensitivity"
+  | "name"
+  | "namespace"
+  | "labels"
+  | "cpus"
+  | "memoryBytes"
+  | "needs"
+  | "use"
+  | "dirtyBytesPerSecond"
+  | "latencySensitivity"
 >;
 
 export type AttributeValue = string | number | boolean | readonly string[] | Record<string, string>;
@@ -142,6 +150,11 @@ export const ATTRIBUTES: {
     "use.networkBytesPerSecond": {
       type: "int",
       of: ({ use }) => about(use?.demand?.networkBytes),
+      momentary: true,
+    },
+    "use.dirtyBytesPerSecond": {
+      type: "int",
+      of: ({ dirtyBytesPerSecond }) => about(dirtyBytesPerSecond),
       momentary: true,
     },
     architecture: {

@@ -20,7 +20,7 @@ import { count, median, spread, until, within } from "./measure.ts";
 
 const state = process.argv[2];
 const rounds = count(process.argv[3], 5, "ROUNDS");
-const client = connectTo(statePaths(state));
+const client = connectTo({ paths: statePaths(state) });
 const namespace = "default";
 const prefix = `bench-${process.pid}`;
 const print = (line: string) => process.stdout.write(`${line}\n`);

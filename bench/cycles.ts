@@ -29,7 +29,7 @@ const vireo = (...args: string[]) =>
 const port = await freePort();
 try {
   vireo("up", "--port", `${port}`, "--hosts", "2", "--detach");
-  const client = connectTo(paths);
+  const client = connectTo({ paths });
   const began = performance.now();
   const left = await runCycles({
     paths,

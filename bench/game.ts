@@ -24,7 +24,7 @@ import { Player } from "./quake-client.ts";
 const BAR_MS = 60;
 const state = process.argv[2];
 const moves = count(process.argv[3], 20, "MOVES");
-const client = connectTo(statePaths(state));
+const client = connectTo({ paths: statePaths(state) });
 const namespace = "default";
 const print = (line: string) => process.stdout.write(`${line}\n`);
 

@@ -24,7 +24,7 @@ import { count, pause, spread, until, within } from "./measure.ts";
 const state = process.argv[2];
 const rounds = count(process.argv[3], 10, "ROUNDS");
 const vm = `bench-${process.pid}`;
-const client = connectTo(statePaths(state));
+const client = connectTo({ paths: statePaths(state) });
 const namespace = "default";
 const print = (line: string) => process.stdout.write(`${line}\n`);
 

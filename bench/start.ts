@@ -46,7 +46,7 @@ const vireo = (...args: string[]) =>
   });
 const port = await freePort();
 vireo("up", "--port", `${port}`, "--detach");
-const client = connectTo(paths);
+const client = connectTo({ paths });
 try {
   const disk = join(paths.pool, "images/boots.raw");
   mkdirSync(join(paths.pool, "images"), { recursive: true });

@@ -45,7 +45,7 @@ export async function backupState(
     throw new UserError(`${file}: exists already; a backup is never written over another`);
   if (!existsSync(dirname(target))) throw new UserError(`${dirname(target)}: there is no such folder`);
   const part = `${target}.${process.pid}.part`;
-  const client = connectTo(paths);
+  const client = connectTo({ paths });
   try {
     const withEnds = async function* () {
       for await (const line of client.lines("/backup")) yield `${line}\n`;

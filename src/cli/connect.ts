@@ -42,4 +42,5 @@ export function openConnection(paths: StatePaths, kubeconfig?: string): Connecti
 }
 
 /** The client of openConnection. */
-export const connectTo = (paths: StatePaths): HttpClient => openConnection(paths).client;
+export const connectTo = ({ paths, kubeconfig }: { paths: StatePaths; kubeconfig?: string }): HttpClient =>
+  openConnection(paths, kubeconfig).client;

@@ -49,7 +49,7 @@ afterAll(async () => {
 async function build(print: (line: string) => void = () => {}, signal = new AbortController().signal) {
   const lines: string[] = [];
   const flags = { package: [], service: [], directory: [], guestAgent: true };
-  await buildImage(paths, { what: recipe, flags, detach: true, timeoutMs: 10_000, signal }, (line) => {
+  await buildImage({ paths }, { what: recipe, flags, detach: true, timeoutMs: 10_000, signal }, (line) => {
     lines.push(line);
     print(line);
   });
@@ -77,7 +77,7 @@ it("the last part is answered as soon as it is there: the build looks at all of 
   // Whoever did not hear of it goes on, or asks.
   const { size } = statSync(tar);
   const path = `/apis/vireo.dev/v1/imagebuilds/web-2/upload?sha256=${archive?.sha256}`;
-  const client = connectTo(paths);
+  const client = connectTo({ paths });
   const whole = expect.objectContaining({ receivedBytes: size, totalBytes: size });
   expect(await client.request({ method: "GET", path })).toEqual(whole);
   const none = { body: Buffer.alloc(0), contentType: "application/octet-stream" };

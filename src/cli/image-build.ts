@@ -14,7 +14,7 @@ import { connectTo } from "./connect.ts";
 import { lockedRecipe } from "./image.ts";
 import { sendArchives, withArchives } from "./image-archives.ts";
 import { follow, type Standing } from "./operation.ts";
-import type { StatePaths } from "./paths.ts";
+import type { Place } from "./resources.ts";
 import { UserError, unreadable } from "./user-error.ts";
 
 export interface BuildFlags {
@@ -46,7 +46,7 @@ const isFile = (what: string) =>
 
 /** @throws UserError when it is wrong, or the build fails */
 export async function buildImage(
-  paths: StatePaths,
+  place: Place,
   request: { what: string; flags: BuildFlags; detach: boolean; timeoutMs: number; signal: AbortSignal },
   print: Print,
 ): Promise<void> {
@@ -57,7 +57,7 @@ export async function buildImage(
   const recipe = await withArchives(recipeAsked(read.recipe, flags), what);
   if (read.recipe === undefined && flags.package.length === 0)
     throw new UserError("--package: name at least one package, for example --package nginx-light");
-  const client = connectTo(paths);
+  const client = connectTo(place);
   const image = await client.get(Image, { name });
   const storagePool = read.storagePool ?? image?.spec.storagePool;
   // Safe: the server looks it over, field by field, against the schema.
@@ -214,13 +214,13 @@ export function recipeAsked(
 
 /** @throws UserError when it is not built by a recipe, or is not what its packages make of it */
 export async function verifyImage(
-  paths: StatePaths,
+  place: Place,
   name: string,
   options: { timeoutMs: number; signal: AbortSignal },
   print: Print,
 ): Promise<void> {
-  const { image, recipe } = await lockedRecipe(paths, name);
-  const client = connectTo(paths);
+  const { image, recipe } = await lockedRecipe(place, name);
+  const client = connectTo(place);
   const spec = { recipe, storagePool: image.spec.storagePool, verify: true };
   const build = await createBuild(client, name, spec);
   await follow(client, ImageBuild, build.metadata, { ...options, standing }, print);
@@ -242,8 +242,8 @@ async function findBuild(client: Client, name: string): Promise<ImageBuild> {
 }
 
 /** @throws UserError when it is over, or not there */
-export async function cancelBuild(paths: StatePaths, name: string, print: Print): Promise<void> {
-  const client = connectTo(paths);
+export async function cancelBuild(place: Place, name: string, print: Print): Promise<void> {
+  const client = connectTo(place);
   const build = await findBuild(client, name);
   const what = `imagebuild/${build.metadata.name}`;
   if (isBuildOver(build)) throw new UserError(`${what} is over already: ${build.status?.phase}`);
@@ -256,11 +256,11 @@ const cancel = (client: Client, { metadata }: ImageBuild) =>
 
 /** To standard output. @throws UserError */
 export async function printLog(
-  paths: StatePaths,
+  place: Place,
   name: string,
   options: { follow: boolean; signal: AbortSignal },
 ): Promise<void> {
-  const client = connectTo(paths);
+  const client = connectTo(place);
   const { metadata } = await findBuild(client, name);
   const path = `/apis/vireo.dev/v1/imagebuilds/${metadata.name}/log${options.follow ? "?follow=true" : ""}`;
   try {

@@ -4,7 +4,7 @@ import { Image, ImageBuild } from "../images/kinds.ts";
 import { comparePackages } from "../images/trust/differences.ts";
 import { compareFiles } from "../images/trust/file-list.ts";
 import { connectTo } from "./connect.ts";
-import type { StatePaths } from "./paths.ts";
+import type { Place } from "./resources.ts";
 import { table } from "./table.ts";
 import { UserError } from "./user-error.ts";
 
@@ -36,12 +36,12 @@ const inMiB = (bytes: number) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 /** @throws UserError */
 export async function diff(
-  paths: StatePaths,
+  place: Place,
   names: readonly [string, string],
   options: { files: boolean },
   print: Print,
 ): Promise<void> {
-  const client = connectTo(paths);
+  const client = connectTo(place);
   const [before, after] = await Promise.all([sideOf(client, names[0]), sideOf(client, names[1])]);
   const packages = comparePackages(before.status.packages ?? [], after.status.packages ?? []);
   if (packages.length === 0) print("the same packages");

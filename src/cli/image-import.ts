@@ -6,7 +6,7 @@ import { isApiError } from "../resource/errors.ts";
 import { sha256Of } from "../system/digest.ts";
 import { connectTo } from "./connect.ts";
 import { follow, type Standing } from "./operation.ts";
-import type { StatePaths } from "./paths.ts";
+import type { Place } from "./resources.ts";
 import { type Source, sendFile, withFile } from "./send-file.ts";
 import { UserError, unreadable } from "./user-error.ts";
 
@@ -24,9 +24,9 @@ export interface ImportOptions {
 type Print = (line: string) => void;
 
 /** Broken off, the same command goes on where it ended. @throws UserError */
-export async function importImage(paths: StatePaths, options: ImportOptions, print: Print): Promise<void> {
+export async function importImage(place: Place, options: ImportOptions, print: Print): Promise<void> {
   const { from, sha256, ...rest } = options;
-  const client = connectTo(paths);
+  const client = connectTo(place);
   if (/^https?:\/\//.test(from))
     return importTo(client, { ...rest, spec: { url: from, sha256: needed(sha256) } }, print);
   const spec = await ofFile(from, sha256);
@@ -100,8 +100,8 @@ function standing({ status }: Image): Standing {
 }
 
 /** Ends an import by deleting its image, which was none yet. @returns whether there was one */
-export async function cancelImport(paths: StatePaths, name: string, print: Print): Promise<boolean> {
-  const client = connectTo(paths);
+export async function cancelImport(place: Place, name: string, print: Print): Promise<boolean> {
+  const client = connectTo(place);
   const image = await client.get(Image, { name });
   if (!image?.spec.import || image.status?.phase === "Ready") return false;
   await client.delete(Image, { name }, image.metadata.uid ? { uid: image.metadata.uid } : {});

@@ -3,15 +3,15 @@
 import { isFields } from "../resource/fields.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { connectTo } from "./connect.ts";
-import type { StatePaths } from "./paths.ts";
+import type { Place } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
 type Print = (line: string) => void;
 
 const BASE = "/apis/vireo.dev/v1/distributions";
 
-async function ask(paths: StatePaths, distribution: string, path: string): Promise<Record<string, unknown>> {
-  const said = await connectTo(paths).request({ method: "GET", path: `${BASE}/${distribution}/${path}` });
+async function ask(place: Place, distribution: string, path: string): Promise<Record<string, unknown>> {
+  const said = await connectTo(place).request({ method: "GET", path: `${BASE}/${distribution}/${path}` });
   return isFields(said) ? said : {};
 }
 
@@ -21,14 +21,14 @@ const text = (value: unknown) => (typeof value === "string" ? value : "");
 
 /** Prints packages that have all words in their name or description. @throws UserError */
 export async function printPackages(
-  paths: StatePaths,
+  place: Place,
   words: readonly string[],
   options: { distribution: string; section?: string; limit: number },
   print: Print,
 ): Promise<void> {
   const query = new URLSearchParams({ search: words.join(" "), limit: String(options.limit) });
   if (options.section !== undefined) query.set("section", options.section);
-  const { items, metadata } = await ask(paths, options.distribution, `packages?${query}`);
+  const { items, metadata } = await ask(place, options.distribution, `packages?${query}`);
   const found = list(items);
   if (found.length === 0)
     throw new UserError(`no package has ${words.join(" and ")} in its name or description`);
@@ -40,14 +40,14 @@ export async function printPackages(
 
 /** Prints what is installed with the packages. @throws UserError for unknown names and conflicts */
 export async function printClosure(
-  paths: StatePaths,
+  place: Place,
   names: readonly string[],
   { distribution, mode, profile }: { distribution: string; mode: string; profile: string },
   print: Print,
 ): Promise<void> {
   const query = new URLSearchParams({ mode, profile });
   for (const name of names) query.append("package", name);
-  const said = await ask(paths, distribution, `closure?${query}`);
+  const said = await ask(place, distribution, `closure?${query}`);
   const packages = list(said.packages);
   const every = profile === "minimal" ? "in every image" : `in every image of the profile ${profile}`;
   for (const { name, version, installedBytes, because, base } of packages) {

@@ -87,10 +87,14 @@ async function push(
   signal = new AbortController().signal,
 ) {
   const lines: string[] = [];
-  await pushImage(here.paths, { name, to: there.paths.kubeconfig, timeoutMs: TIMEOUT_MS, signal }, (line) => {
-    lines.push(line);
-    print(line);
-  });
+  await pushImage(
+    { paths: here.paths },
+    { name, to: there.paths.kubeconfig, timeoutMs: TIMEOUT_MS, signal },
+    (line) => {
+      lines.push(line);
+      print(line);
+    },
+  );
   return lines.join("\n");
 }
 const statusOf = async ({ client }: Site, name: string) => (await client.get(Image, { name }))?.status;
@@ -105,7 +109,7 @@ it("sends a disk, which goes on where it was broken off; what is there already i
   bytes.writeUInt16LE(0xaa55, 510);
   writeFileSync(disk, bytes);
   const given = { name: "brought", from: disk, detach: false, timeoutMs: TIMEOUT_MS };
-  await importImage(here.paths, { ...given, signal: new AbortController().signal }, () => {});
+  await importImage({ paths: here.paths }, { ...given, signal: new AbortController().signal }, () => {});
   const image = await statusOf(here, "brought");
 
   const stop = new AbortController();
@@ -126,11 +130,19 @@ it("sends a disk, which goes on where it was broken off; what is there already i
     `image/brought is the same there already; nothing is sent: sha256 ${image?.sha256}`,
   );
   // By its content, whatever it is called.
-  await importImage(here.paths, { ...given, name: "again", signal: new AbortController().signal }, () => {});
+  await importImage(
+    { paths: here.paths },
+    { ...given, name: "again", signal: new AbortController().signal },
+    () => {},
+  );
   expect(await push("again")).toMatch(/^image\/brought is the same there already; nothing is sent: /);
   // Another one of that name stays what it is.
   writeFileSync(disk, Buffer.concat([bytes, bytes]));
-  await importImage(there.paths, { ...given, name: "again", signal: new AbortController().signal }, () => {});
+  await importImage(
+    { paths: there.paths },
+    { ...given, name: "again", signal: new AbortController().signal },
+    () => {},
+  );
   await there.client.delete(Image, { name: "brought" });
   await expect(push("again")).rejects.toThrow(
     /^image\/again is there already, and is another one: its disk has the sha256 [0-9a-f]{64}, here [0-9a-f]{64}; delete it there first$/,

@@ -16,7 +16,7 @@ import { sendArchive } from "./image-archives.ts";
 import { followBuild } from "./image-build.ts";
 import { importTo } from "./image-import.ts";
 import { missing } from "./missing.ts";
-import type { StatePaths } from "./paths.ts";
+import type { Place } from "./resources.ts";
 import { remoteFile } from "./send-file.ts";
 import { UserError } from "./user-error.ts";
 
@@ -37,9 +37,9 @@ const THERE = " in that installation";
 const fileOf = ({ metadata }: Image) => `/apis/vireo.dev/v1/images/${encodeURIComponent(metadata.name)}/file`;
 
 /** Broken off, the same command goes on. @throws UserError */
-export async function pushImage(paths: StatePaths, options: PushOptions, print: Print): Promise<void> {
+export async function pushImage(place: Place, options: PushOptions, print: Print): Promise<void> {
   const { name, to } = options;
-  const here = connectTo(paths);
+  const here = connectTo(place);
   const image = await here.get(Image, { name });
   if (!image) throw missing("image", name);
   const { phase, sha256 } = image.status ?? {};

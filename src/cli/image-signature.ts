@@ -3,16 +3,16 @@ import { readFile } from "node:fs/promises";
 import { checkedFiles, SignatureError } from "../images/trust/signature.ts";
 import { sha256Of } from "../system/digest.ts";
 import { connectTo } from "./connect.ts";
-import type { StatePaths } from "./paths.ts";
+import type { Place } from "./resources.ts";
 import { UserError, unreadable } from "./user-error.ts";
 
 type Print = (line: string) => void;
 
 /** The public key that the image's signature is checked with, PEM. @throws UserError */
-export async function printKey(paths: StatePaths, name: string, print: Print): Promise<void> {
+export async function printKey(place: Place, name: string, print: Print): Promise<void> {
   const chunks: Buffer[] = [];
   const path = `/apis/vireo.dev/v1/images/${encodeURIComponent(name)}/key`;
-  for await (const bytes of connectTo(paths).bytes(path)) chunks.push(bytes);
+  for await (const bytes of connectTo(place).bytes(path)) chunks.push(bytes);
   print(Buffer.concat(chunks).toString("utf8").trimEnd());
 }
 

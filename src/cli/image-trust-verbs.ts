@@ -1,24 +1,23 @@
 /** Verbs on what an image can be trusted for: their arguments and options. */
 import type { Command } from "commander";
-import type { StatePaths } from "./paths.ts";
+import { type PlaceOptions, withControlPlane } from "./place.ts";
+import type { Place } from "./resources.ts";
 
 /** Adds the verbs. */
 export function addImageTrustVerbs(
   image: Command,
-  paths: () => StatePaths,
+  placeOf: (options: PlaceOptions) => Place,
   print: (line: string) => void,
 ): void {
-  image
-    .command("key")
+  withControlPlane(image.command("key"))
     .description("print the public key that an image's signature is checked with")
     .argument("<name>", "name of the Image")
-    .action(async (name: string) => {
+    .action(async (name: string, options: PlaceOptions) => {
       const { printKey } = await import("./image-signature.ts");
-      await printKey(paths(), name, print);
+      await printKey(placeOf(options), name, print);
     });
 
-  image
-    .command("vulnerabilities")
+  withControlPlane(image.command("vulnerabilities"))
     .description("list the known vulnerabilities of an image's packages")
     .argument("<name>", "name of the Image")
     .requiredOption(
@@ -26,20 +25,19 @@ export function addImageTrustVerbs(
       "Debian's security tracker data (https://security-tracker.debian.org/tracker/data/json) or OSV records; JSON, also gzip",
     )
     .option("--fail", "end with 1 when newer packages mend one", false)
-    .action(async (name: string, options: { from: string; fail: boolean }) => {
+    .action(async (name: string, options: PlaceOptions & { from: string; fail: boolean }) => {
       const { printVulnerabilities } = await import("./image-vulnerabilities.ts");
-      await printVulnerabilities(paths(), name, options, print);
+      await printVulnerabilities(placeOf(options), name, options, print);
     });
 
-  image
-    .command("diff")
+  withControlPlane(image.command("diff"))
     .description("what is other in one image than in another: packages, files, sizes")
     .argument("<before>", "an Image, or an ImageBuild")
     .argument("<after>", "an Image, or an ImageBuild")
     .option("--files", "name each file", false)
-    .action(async (before: string, after: string, options: { files: boolean }) => {
+    .action(async (before: string, after: string, options: PlaceOptions & { files: boolean }) => {
       const { diff } = await import("./image-diff.ts");
-      await diff(paths(), [before, after], options, print);
+      await diff(placeOf(options), [before, after], options, print);
     });
 
   image

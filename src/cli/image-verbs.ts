@@ -7,8 +7,8 @@ import { SBOM_FORMATS, type SbomFormat } from "../images/trust/sbom.ts";
 import { addAnalyzeVerb } from "./image-analyze-verb.ts";
 import type { BuildFlags } from "./image-build.ts";
 import { addImageTrustVerbs } from "./image-trust-verbs.ts";
-import type { StatePaths } from "./paths.ts";
-import { duration, wholeNumber } from "./place.ts";
+import { duration, type PlaceOptions, wholeNumber, withControlPlane } from "./place.ts";
+import type { Place } from "./resources.ts";
 import { stopSignal } from "./stop-signal.ts";
 
 const collect = (value: string, list: string[]) => [...list, value];
@@ -16,13 +16,12 @@ const collect = (value: string, list: string[]) => [...list, value];
 /** Adds the verbs. */
 export function addImageVerbs(
   program: Command,
-  paths: () => StatePaths,
+  placeOf: (options: PlaceOptions) => Place,
   print: (line: string) => void,
 ): void {
   const image = program.command("image").description("bootable images");
 
-  image
-    .command("build")
+  withControlPlane(image.command("build"))
     .description("build a small bootable image from a recipe, or of the given packages")
     .argument("<what>", "a recipe (YAML: RECIPE.yaml, or - for standard input), or the image's name")
     .option("--name <name>", "of the Image; by default the recipe's, or its file's")
@@ -67,17 +66,22 @@ export function addImageVerbs(
     .option("--no-guest-agent", "without QEMU's guest agent")
     .option("--detach", "do not wait for its end", false)
     .addOption(duration("--timeout <time>", "how long to wait for its end", "10m"))
-    .action(async (what: string, options: BuildFlags & { timeout: number; detach: boolean }) => {
-      const { buildImage } = await import("./image-build.ts");
-      const { timeout, detach, ...flags } = options;
-      await buildImage(paths(), { what, flags, detach, timeoutMs: timeout, signal: stopSignal() }, print);
-    });
+    .action(
+      async (what: string, options: BuildFlags & PlaceOptions & { timeout: number; detach: boolean }) => {
+        const { buildImage } = await import("./image-build.ts");
+        const { timeout, detach, kubeconfig: _, ...flags } = options;
+        await buildImage(
+          placeOf(options),
+          { what, flags, detach, timeoutMs: timeout, signal: stopSignal() },
+          print,
+        );
+      },
+    );
 
   addAnalyzeVerb(image, print);
-  addImageTrustVerbs(image, paths, print);
+  addImageTrustVerbs(image, placeOf, print);
 
-  image
-    .command("import")
+  withControlPlane(image.command("import"))
     .description(
       "make an image of a disk from elsewhere: qcow2, raw, VMDK, OVA, VHD, VHDX, VDI, Parallels, ISO; also compressed",
     )
@@ -91,58 +95,54 @@ export function addImageVerbs(
       async (
         name: string,
         from: string,
-        options: { sha256?: string; pool?: string; detach: boolean; timeout: number },
+        options: PlaceOptions & { sha256?: string; pool?: string; detach: boolean; timeout: number },
       ) => {
         const { importImage } = await import("./image-import.ts");
         const { sha256, pool, detach, timeout } = options;
         const given = { ...(sha256 ? { sha256 } : {}), ...(pool ? { storagePool: pool } : {}) };
         await importImage(
-          paths(),
+          placeOf(options),
           { name, from, ...given, detach, timeoutMs: timeout, signal: stopSignal() },
           print,
         );
       },
     );
 
-  image
-    .command("verify")
+  withControlPlane(image.command("verify"))
     .description(
       "check the signature, build the image again elsewhere, of its packages alone, and compare each of its files",
     )
     .argument("<name>", "name of the Image")
     .addOption(duration("--timeout <time>", "how long to wait for its end", "10m"))
-    .action(async (name: string, { timeout }: { timeout: number }) => {
+    .action(async (name: string, options: PlaceOptions & { timeout: number }) => {
       const { verifyImage } = await import("./image-build.ts");
-      await verifyImage(paths(), name, { timeoutMs: timeout, signal: stopSignal() }, print);
+      await verifyImage(placeOf(options), name, { timeoutMs: options.timeout, signal: stopSignal() }, print);
     });
 
-  image
-    .command("export")
+  withControlPlane(image.command("export"))
     .description("copy a file of an image to this machine, and check its sha256")
     .argument("<name>", "name of the Image")
     .option("--format <format>", "one of status.artifacts (ova, vhdx, spdx, …); by default its disk, qcow2")
     .option("-o, --output <file>", "where to; by default its name in the pool, here")
-    .action(async (name: string, options: { format?: string; output?: string }) => {
+    .action(async (name: string, options: PlaceOptions & { format?: string; output?: string }) => {
       const { exportImage } = await import("./image.ts");
-      await exportImage(paths(), name, { ...options, signal: stopSignal() }, print);
+      await exportImage(placeOf(options), name, { ...options, signal: stopSignal() }, print);
     });
 
-  image
-    .command("push")
+  withControlPlane(image.command("push"))
     .description("bring an image to another installation: what is there already, by its sha256, is not sent")
     .argument("<name>", "name of the Image")
     .requiredOption("--to <kubeconfig>", "of the other installation")
     .option("--pool <pool>", "the StoragePool there that will hold the image")
     .addOption(duration("--timeout <time>", "how long to wait for its end", "1h"))
-    .action(async (name: string, options: { to: string; pool?: string; timeout: number }) => {
+    .action(async (name: string, options: PlaceOptions & { to: string; pool?: string; timeout: number }) => {
       const { pushImage } = await import("./image-push.ts");
       const { to, pool, timeout } = options;
       const given = { name, to, ...(pool ? { storagePool: pool } : {}), timeoutMs: timeout };
-      await pushImage(paths(), { ...given, signal: stopSignal() }, print);
+      await pushImage(placeOf(options), { ...given, signal: stopSignal() }, print);
     });
 
-  image
-    .command("packages")
+  withControlPlane(image.command("packages"))
     .description("find packages to build images of, or show what comes along with some")
     .argument("<words...>", "words of names and descriptions; with --closure, names of packages")
     .addOption(
@@ -162,7 +162,7 @@ export function addImageVerbs(
     .action(
       async (
         words: string[],
-        options: {
+        options: PlaceOptions & {
           distribution: string;
           section?: string;
           limit: number;
@@ -172,64 +172,59 @@ export function addImageVerbs(
         },
       ) => {
         const { printClosure, printPackages } = await import("./image-packages.ts");
-        if (options.closure) await printClosure(paths(), words, options, print);
-        else await printPackages(paths(), words, options, print);
+        if (options.closure) await printClosure(placeOf(options), words, options, print);
+        else await printPackages(placeOf(options), words, options, print);
       },
     );
 
-  image
-    .command("versions")
+  withControlPlane(image.command("versions"))
     .description("list the versions of an image, and the channels that point to them")
     .argument("<name>", "name of the Image")
-    .action(async (name: string) => {
+    .action(async (name: string, options: PlaceOptions) => {
       const { printVersions } = await import("./image-versions.ts");
-      await printVersions(paths(), name, print);
+      await printVersions(placeOf(options), name, print);
     });
 
-  image
-    .command("promote")
+  withControlPlane(image.command("promote"))
     .description("point a channel to a version; new machines of image: NAME:CHANNEL are made of it")
     .argument("<version>", "NAME:VERSION, or NAME:CHANNEL of another channel")
     .argument("<channel>", "such as stable")
-    .action(async (version: string, channel: string) => {
+    .action(async (version: string, channel: string, options: PlaceOptions) => {
       const { promote } = await import("./image-versions.ts");
-      await promote(paths(), version, channel, print);
+      await promote(placeOf(options), version, channel, print);
     });
 
-  image
-    .command("cancel")
+  withControlPlane(image.command("cancel"))
     .description("end a build, of which nothing is left but its log, or an import")
     .argument("<build>", "the ImageBuild, or the image that is being built or imported")
-    .action(async (build: string) => {
+    .action(async (build: string, options: PlaceOptions) => {
+      const place = placeOf(options);
       const { cancelImport } = await import("./image-import.ts");
-      if (await cancelImport(paths(), build, print)) return;
+      if (await cancelImport(place, build, print)) return;
       const { cancelBuild } = await import("./image-build.ts");
-      await cancelBuild(paths(), build, print);
+      await cancelBuild(place, build, print);
     });
 
-  image
-    .command("log")
+  withControlPlane(image.command("log"))
     .description("what a build did")
     .argument("<build>", "the ImageBuild, or an image for its newest one")
     .option("-f, --follow", "until it is over", false)
-    .action(async (build: string, options: { follow: boolean }) => {
+    .action(async (build: string, options: PlaceOptions & { follow: boolean }) => {
       const { printLog } = await import("./image-build.ts");
-      await printLog(paths(), build, { ...options, signal: stopSignal() });
+      await printLog(placeOf(options), build, { ...options, signal: stopSignal() });
     });
 
-  image
-    .command("lock")
+  withControlPlane(image.command("lock"))
     .description(
       "print the image's manifest with the version and sha256 of each package: it builds the same image again",
     )
     .argument("<name>", "name of the Image")
-    .action(async (name: string) => {
+    .action(async (name: string, options: PlaceOptions) => {
       const { printLock } = await import("./image.ts");
-      await printLock(paths(), name, print);
+      await printLock(placeOf(options), name, print);
     });
 
-  image
-    .command("sbom")
+  withControlPlane(image.command("sbom"))
     .description("print the list of the image's packages for scanners and auditors")
     .argument("<name>", "name of the Image")
     .addOption(
@@ -237,8 +232,8 @@ export function addImageVerbs(
         .choices(SBOM_FORMATS)
         .default("spdx" satisfies SbomFormat),
     )
-    .action(async (name: string, { format }: { format: SbomFormat }) => {
+    .action(async (name: string, options: PlaceOptions & { format: SbomFormat }) => {
       const { printSbom } = await import("./image.ts");
-      await printSbom(paths(), name, format, print);
+      await printSbom(placeOf(options), name, options.format, print);
     });
 }

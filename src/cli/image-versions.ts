@@ -4,14 +4,14 @@ import { Image } from "../images/kinds.ts";
 import { lackingTag, parseReference, versionAt } from "../images/versions/kinds.ts";
 import { formatBytes } from "../resource/quantity.ts";
 import { connectTo } from "./connect.ts";
-import type { StatePaths } from "./paths.ts";
+import type { Place } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
 type Print = (line: string) => void;
 
 /** @throws UserError when there is no such image */
-export async function printVersions(paths: StatePaths, name: string, print: Print): Promise<void> {
-  const image = await connectTo(paths).get(Image, { name });
+export async function printVersions(place: Place, name: string, print: Print): Promise<void> {
+  const image = await connectTo(place).get(Image, { name });
   if (!image) throw new UserError(`there is no image ${name}; vireo get images lists them`);
   const { channels = [] } = image.spec;
   const versions = image.status?.versions ?? [];
@@ -30,14 +30,9 @@ export async function printVersions(paths: StatePaths, name: string, print: Prin
 }
 
 /** Points a channel to a version. @param reference NAME:VERSION or NAME:CHANNEL. @throws UserError */
-export async function promote(
-  paths: StatePaths,
-  reference: string,
-  channel: string,
-  print: Print,
-): Promise<void> {
+export async function promote(place: Place, reference: string, channel: string, print: Print): Promise<void> {
   const { name, tag } = parseReference(reference);
-  const client = connectTo(paths);
+  const client = connectTo(place);
   const image = await client.get(Image, { name });
   if (!image) throw new UserError(`there is no image ${name}; vireo get images lists them`);
   const version = tag === undefined ? image.status?.version : versionAt(image, tag)?.version;

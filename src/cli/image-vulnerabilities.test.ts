@@ -46,7 +46,9 @@ async function told(name: string, list: string | Buffer, fail = true): Promise<s
   const from = join(folder, "list");
   writeFileSync(from, list);
   const lines: string[] = [];
-  await printVulnerabilities(statePaths(stack.folder), name, { from, fail }, (line) => lines.push(line));
+  await printVulnerabilities({ paths: statePaths(stack.folder) }, name, { from, fail }, (line) =>
+    lines.push(line),
+  );
   return lines.join("\n");
 }
 const tracker = (release: string) =>

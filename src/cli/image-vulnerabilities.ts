@@ -4,7 +4,7 @@ import { gunzipSync } from "node:zlib";
 import { describeReport, installedOf, whyNotCompared } from "../images/trust/standing.ts";
 import { type Report, VulnerabilityError, vulnerabilities } from "../images/trust/vulnerabilities.ts";
 import { builtImage } from "./image.ts";
-import type { StatePaths } from "./paths.ts";
+import type { Place } from "./resources.ts";
 import { table } from "./table.ts";
 import { UserError, unreadable } from "./user-error.ts";
 
@@ -24,12 +24,12 @@ function textOf(bytes: Buffer, from: string): string {
 
 /** @throws UserError; with `fail` also when there is one that could be mended by an update, or nothing was compared */
 export async function printVulnerabilities(
-  paths: StatePaths,
+  place: Place,
   name: string,
   { from, fail }: { from: string; fail: boolean },
   print: (line: string) => void,
 ): Promise<void> {
-  const { image, recipe, packages } = await builtImage(paths, name);
+  const { image, recipe, packages } = await builtImage(place, name);
   const why = whyNotCompared(image);
   if (why) throw new UserError(`image/${name} ${why}`);
   const bytes = await readFile(from).catch((cause: unknown) => {

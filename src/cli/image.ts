@@ -11,12 +11,12 @@ import { lockOf, UNLOCKED, whyNotBuilt } from "../images/trust/standing.ts";
 import { getCondition } from "../resource/object.ts";
 import { connectTo } from "./connect.ts";
 import { missing } from "./missing.ts";
-import type { StatePaths } from "./paths.ts";
+import type { Place } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
 /** An image that was built by a recipe. @throws UserError for any other */
-export async function builtImage(paths: StatePaths, name: string) {
-  const image = await connectTo(paths).get(Image, { name });
+export async function builtImage(place: Place, name: string) {
+  const image = await connectTo(place).get(Image, { name });
   if (!image) throw missing("image", name);
   return built(image);
 }
@@ -38,8 +38,8 @@ export function locked(image: Image): Recipe {
 }
 
 /** @throws UserError */
-export async function lockedRecipe(paths: StatePaths, name: string) {
-  const { image } = await builtImage(paths, name);
+export async function lockedRecipe(place: Place, name: string) {
+  const { image } = await builtImage(place, name);
   return { image, recipe: locked(image) };
 }
 
@@ -47,12 +47,8 @@ export async function lockedRecipe(paths: StatePaths, name: string) {
  * Prints a manifest of the image that pins each package by version and sha256: from it the same image is built, bit for bit, at any time.
  * @throws UserError when the image is not built by a recipe, or not built yet
  */
-export async function printLock(
-  paths: StatePaths,
-  name: string,
-  print: (line: string) => void,
-): Promise<void> {
-  const { image, recipe } = await lockedRecipe(paths, name);
+export async function printLock(place: Place, name: string, print: (line: string) => void): Promise<void> {
+  const { image, recipe } = await lockedRecipe(place, name);
   const { apiVersion, kind, spec } = image;
   const manifest = { apiVersion, kind, metadata: { name }, spec: { ...spec, recipe } };
   print(stringify(manifest, { lineWidth: 0 }).trimEnd());
@@ -60,12 +56,12 @@ export async function printLock(
 
 /** Prints the list of the image's packages for scanners. @throws UserError as printLock does */
 export async function printSbom(
-  paths: StatePaths,
+  place: Place,
   name: string,
   format: SbomFormat,
   print: (line: string) => void,
 ): Promise<void> {
-  const { image, recipe, packages, sha256 } = await builtImage(paths, name);
+  const { image, recipe, packages, sha256 } = await builtImage(place, name);
   const ready = image.status?.conditions?.find(({ type }) => type === "Ready");
   const created = ready?.lastTransitionTime ?? image.metadata.creationTimestamp ?? "";
   const contents = { name, sha256, created, system: recipe, packages };
@@ -77,12 +73,12 @@ export async function printSbom(
  * @throws UserError
  */
 export async function exportImage(
-  paths: StatePaths,
+  place: Place,
   name: string,
   options: { format?: string; output?: string; signal: AbortSignal },
   print: (line: string) => void,
 ): Promise<void> {
-  const client = connectTo(paths);
+  const client = connectTo(place);
   const image = await client.get(Image, { name });
   if (!image) throw missing("image", name);
   const { status } = image;

@@ -104,7 +104,7 @@ addConsoleVerbs(program, placeOf, print);
 addPlanVerbs(program, placeOf, print);
 addPowerVerbs(program, placeOf, print);
 
-addImageVerbs(program, paths, print);
+addImageVerbs(program, placeOf, print);
 
 program
   .command("backup")

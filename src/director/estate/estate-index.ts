@@ -18,6 +18,7 @@ import { Growth } from "./growth.ts";
 import { Likings } from "./likings.ts";
 import { Load } from "./load.ts";
 import { MachineKinds } from "./machine-kinds.ts";
+import { Neighbours } from "./neighbours.ts";
 import { Sight } from "./sight.ts";
 import { NO_TARIFFS } from "./tariffs.ts";
 
@@ -54,6 +55,7 @@ export class EstateIndex {
   readonly sight: Sight;
   private readonly aims: Aims;
   private readonly carriers: Carriers;
+  private readonly neighbours: Neighbours;
   private readonly kinds: HostKinds;
   private readonly machineKinds: MachineKinds;
   /** How machines like hosts. */
@@ -97,7 +99,9 @@ export class EstateIndex {
     this.load = new Load(this.state, this.position);
     const { state, machines, hosts, chosen, fastestMhz, mostSockets } = this;
     const membersOf = (policy: Policy) => this.membersOf(policy);
-    this.carriers = new Carriers({ state, machines, membersOf, itemsOf: (key) => this.itemsOf(key) });
+    const members = { state, machines, membersOf, itemsOf: (key: string | undefined) => this.itemsOf(key) };
+    this.carriers = new Carriers(members);
+    this.neighbours = new Neighbours(members);
     this.sight = new Sight(estate.hosts, estate.policies, (policy) =>
       this.membersOf(policy).map((i) => this.machines[i] as MachineView),
     );
@@ -283,23 +287,13 @@ export class EstateIndex {
     const own = this.itemsOf(machine.key).filter((item) => (at[item] as number) >= 0);
     const here =
       counts.countIn(t, domain(h)) - own.filter((item) => domain(at[item] as number) === domain(h)).length;
-    const other = (wanted: (d: number) => boolean): MachineView | undefined => {
-      const i = this.membersOf(policy).find(
-        (each) =>
-          this.machines[each]?.key !== machine.key &&
-          this.itemsOf(this.machines[each]?.key).some(
-            (item) => (at[item] as number) >= 0 && wanted(domain(at[item] as number)),
-          ),
-      );
-      return i === undefined ? undefined : this.machines[i];
-    };
     return {
       here,
       most: model.tallies.most[t] as number,
       elsewhere: (counts.placed[t] as number) - own.length - here,
       fewest: () => counts.fewestWithout(t, own[0] ?? -1),
-      oneHere: () => other((d) => d === domain(h)),
-      oneElsewhere: () => other((d) => d !== domain(h)),
+      oneHere: () => this.neighbours.oneIn(policy, t, domain(h), machine),
+      oneElsewhere: () => this.neighbours.oneOutside(policy, t, domain(h), machine),
     };
   }
 
@@ -320,6 +314,7 @@ export class EstateIndex {
     this.shelves.move(item, h);
     this.ceilings?.moved(item, from, h, this.policiesOfItem(item));
     this.carriers.changed();
+    this.neighbours.changed();
     this.onMove?.(item, from, h);
   }
 

@@ -1,10 +1,14 @@
 /** What the writer of a policy, and who looks at it later, is told of others that contradict it. On the real API. */
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { openControlPlane, type TestControlPlane, until } from "../../compute/testing/control-plane.ts";
 import { NS, openEstate } from "../../compute/testing/estate.ts";
+import { systemClock } from "../../reconcile/clock.ts";
+import { silentLogger } from "../../reconcile/log.ts";
 import { getCondition } from "../../resource/object.ts";
+import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { Policy } from "../kinds.ts";
 import { startPlanner } from "../testing/planner.ts";
+import { tellPolicies } from "./policy-status.ts";
 
 let plane: TestControlPlane;
 beforeEach(async () => {
@@ -97,4 +101,70 @@ it("the condition Contradicted names both rules, for as long as there are machin
     await stop();
     await estate.close();
   }
+});
+
+const context = (warn: (what: unknown) => void = () => {}) => ({
+  client: plane.client,
+  clock: systemClock,
+  log: { ...silentLogger, warn: (_event: string, fields?: object) => warn(fields) },
+  signal: new AbortController().signal,
+});
+
+async function stored(name: string, spec: object): Promise<Policy> {
+  await create(name, { selector: {}, ...spec });
+  const found = await plane.client.get(Policy, { name, namespace: NS });
+  if (!found) throw new Error(`there is no policy ${name}`);
+  return found;
+}
+
+const satisfied = async (name: string) => {
+  const found = await plane.client.get(Policy, { name, namespace: NS });
+  return getCondition(found?.status?.conditions, "Satisfied")?.message;
+};
+
+/** On as many hosts as half of the machines, one after the other. */
+function estateOf(policies: Policy[], machines: number): Estate {
+  const half = Math.ceil(machines / 2);
+  const hosts = Array.from(
+    { length: half },
+    (_, i): HostView => ({
+      ...{ name: `h${i}`, ready: true, site: "", rack: "r", cpus: 640, memoryBytes: 2 ** 40, mhz: 3000 },
+      ...{ cores: 32, cpuModel: "x", accelerator: "kvm", ssd: true, linkMbps: 1000 },
+    }),
+  );
+  const all = Array.from(
+    { length: machines },
+    (_, i): MachineView => ({
+      ...{ key: `${NS}/m${i}`, namespace: NS, name: `m${i}`, labels: {}, cpus: 1, memoryBytes: 2 ** 20 },
+      ...{ host: `h${i % half}`, movable: true, since: 0 },
+    }),
+  );
+  return { hosts, machines: all, policies, odd: [] };
+}
+
+it("of 20,000 machines that break a policy the first few are told, and how many more", async () => {
+  const labels = Array.from({ length: 27 }, (_, i) => `host.labels.k${i} == "${"v".repeat(12)}"`);
+  const policy = await stored("a", { required: [labels.join(" || ")] });
+  await tellPolicies(context(), estateOf([policy], 20_000));
+  expect(await satisfied("a")).toMatch(
+    /^m0 on h0: policy "a" requires host\.labels\.k0 == .*; m4 on h4: [^;]*; and 19995 more$/,
+  );
+  const apart = await stored("b", { keepApart: "host" });
+  await tellPolicies(context(), estateOf([apart], 20_000));
+  expect(await satisfied("b")).toMatch(
+    /^m0 on h0: policy "b" keeps its machines on different hosts, m10000 is there; .*; and 19995 more$/,
+  );
+});
+
+it("a policy of which nothing can be told keeps no other from being told", async () => {
+  const policies = [await stored("a", {}), await stored("b", {})];
+  vi.spyOn(plane.client, "updateStatus").mockRejectedValueOnce(new Error("too large"));
+  const warned: unknown[] = [];
+  await tellPolicies(
+    context((what) => warned.push(what)),
+    estateOf(policies, 1),
+  );
+  expect(await satisfied("a")).toBeUndefined();
+  expect(await satisfied("b")).toBe("holds for 1 machines");
+  expect(warned).toEqual([{ object: `Policy/${NS}/a`, message: "too large" }]);
 });

@@ -3,6 +3,7 @@
  * rules, and Contradicted while machines cannot keep its rules because of another policy's.
  */
 import { modify } from "../../client/client.ts";
+import { describeError } from "../../reconcile/log.ts";
 import { type ConditionInput, getCondition, setCondition } from "../../resource/object.ts";
 import type { Estate } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
@@ -17,7 +18,12 @@ import type { DirectorContext } from "./scheduler.ts";
 /** Those that are the director's. */
 const TYPES = ["Satisfied", "Feasible", "Contradicted"];
 
-/** Written only when it changes. */
+/** So many machines that break a policy are told one by one. */
+const EACH = 5;
+/** So many are looked at before others have their turn: some tens of milliseconds. */
+const IN_ONE_GO = 1000;
+
+/** Written only when it changes. A policy of which nothing can be told is logged, and keeps neither the others nor the round from going on. */
 export async function tellPolicies(context: DirectorContext, estate: Estate): Promise<void> {
   const index = indexOf(estate);
   const lost = failoverFaults(estate);
@@ -26,27 +32,43 @@ export async function tellPolicies(context: DirectorContext, estate: Estate): Pr
   await othersFirst();
   for (const policy of estate.policies) {
     const { name, namespace = "default", generation = 0 } = policy.metadata;
-    const told = [
-      satisfied(estate, policy, lost.get(policy) ?? []),
-      ...feasible(index, policy),
-      ...contradictory(against.get(policy)),
-    ].map((condition) => ({ ...condition, observedGeneration: generation }));
-    const about = {
-      machines: index.membersOf(policy).length,
-      goal: index.aimOf(policy).words,
-      observedGeneration: generation,
-    };
-    await othersFirst();
-    if (saysSo(policy, told, about)) continue;
-    const now = context.clock.now().toISOString();
-    await modify(context.client, Policy, { name, namespace }, "status", (current) => {
-      const known = (current.status?.conditions ?? []).filter(
-        ({ type }) => !TYPES.includes(type) || told.some((condition) => condition.type === type),
-      );
-      const conditions = told.reduce((all, condition) => setCondition(all, condition, now), known);
-      return { ...current, status: { ...current.status, ...about, conditions } };
-    });
+    try {
+      const told = [
+        await satisfied(estate, policy, lost.get(policy) ?? []),
+        ...feasible(index, policy),
+        ...contradictory(against.get(policy)),
+      ].map((condition) => ({ ...condition, observedGeneration: generation }));
+      const about = {
+        machines: index.membersOf(policy).length,
+        goal: index.aimOf(policy).words,
+        observedGeneration: generation,
+      };
+      await othersFirst();
+      if (!saysSo(policy, told, about)) await write(context, policy, told, about);
+    } catch (error) {
+      if (context.signal.aborted) throw error;
+      context.log.warn("director.untold", {
+        object: `Policy/${namespace}/${name}`,
+        message: describeError(error),
+      });
+    }
   }
+}
+
+async function write(
+  { client, clock }: DirectorContext,
+  { metadata: { name, namespace = "default" } }: Policy,
+  told: readonly ConditionInput[],
+  about: Partial<Policy["status"]>,
+): Promise<void> {
+  const now = clock.now().toISOString();
+  await modify(client, Policy, { name, namespace }, "status", (current) => {
+    const known = (current.status?.conditions ?? []).filter(
+      ({ type }) => !TYPES.includes(type) || told.some((condition) => condition.type === type),
+    );
+    const conditions = told.reduce((all, condition) => setCondition(all, condition, now), known);
+    return { ...current, status: { ...current.status, ...about, conditions } };
+  });
 }
 
 function saysSo(
@@ -69,25 +91,32 @@ const proven = ({ spec: { failover } }: Policy) =>
     ? `; they find room elsewhere when any ${failover.losses > 1 ? `${failover.losses} ${failover.per}s are` : `${failover.per} is`} lost`
     : "";
 
-function satisfied(estate: Estate, policy: Policy, lost: readonly string[]): ConditionInput {
+async function satisfied(estate: Estate, policy: Policy, lost: readonly string[]): Promise<ConditionInput> {
   const index = indexOf(estate);
   const chosen = index.membersOf(policy).flatMap((i) => index.machines[i] ?? []);
-  const broken = chosen.flatMap((machine) => {
+  const broken: string[] = [];
+  for (const [i, machine] of chosen.entries()) {
+    if (i % IN_ONE_GO === IN_ONE_GO - 1) await othersFirst();
     const host = index.hosts.get(machine.host ?? "");
-    if (!host) return [`${machine.name} has no host`];
-    const why = obstacle(estate, machine, host, [policy]);
-    return why ? [`${machine.name} on ${host.name}: ${why}`] : [];
-  });
-  broken.push(...lost);
+    const why = host && obstacle(estate, machine, host, [policy]);
+    if (!host) broken.push(`${machine.name} has no host`);
+    else if (why) broken.push(`${machine.name} on ${host.name}: ${why}`);
+  }
+  const more = broken.length > EACH ? [`and ${broken.length - EACH} more`] : [];
   const type = "Satisfied";
-  return broken.length === 0
+  return broken.length + lost.length === 0
     ? {
         type,
         status: "True",
         reason: "Satisfied",
         message: `holds for ${chosen.length} machines${proven(policy)}`,
       }
-    : { type, status: "False", reason: "NotSatisfied", message: broken.join("; ") };
+    : {
+        type,
+        status: "False",
+        reason: "NotSatisfied",
+        message: [...broken.slice(0, EACH), ...more, ...lost].join("; "),
+      };
 }
 
 function feasible(index: EstateIndex, policy: Policy): ConditionInput[] {

@@ -2,7 +2,7 @@
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import type { Policy } from "../kinds.ts";
-import { nameOf, type Obstacle, plain } from "../rules/rules.ts";
+import { nameFor, nameOf, type Obstacle, plain } from "../rules/rules.ts";
 import type { Demand } from "./losses.ts";
 import { type Fault, type Relaxed, Survival } from "./survival.ts";
 
@@ -70,12 +70,10 @@ export function failoverAgainst(estate: Estate, machine: MachineView, host: Host
   return policy ? { why, policy, ...ruleOf(policy, machine) } : plain(why);
 }
 
-/** As it is told beside other rules of policies. The policy may be of another namespace than the machine. */
+/** As it is told beside other rules of policies. */
 function ruleOf(policy: Policy, machine: MachineView): { rule: string; about: string } {
-  const { namespace = "default" } = policy.metadata;
-  const where = namespace === machine.namespace ? "" : ` of namespace ${namespace}`;
   const rule = `failover per ${policy.spec.failover?.per}`;
-  return { rule, about: `${rule} (${nameOf(policy)}${where})` };
+  return { rule, about: `${rule} (${nameFor(policy, machine)})` };
 }
 
 /** The same in words alone. */

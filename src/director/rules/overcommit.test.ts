@@ -206,6 +206,27 @@ it("a machine of another policy does not come where it would be too much, and is
   );
 });
 
+it("names the rule of another policy among the fewest to relax, with its namespace", () => {
+  const web = policy("web", { overcommit: { cpu: 1 } });
+  const newcomer = machineOn("new", "none", 2);
+  const estate = (web: Policy) => ({
+    hosts: [hostView("b")],
+    machines: [machineOn("web-1", "web", 3, "b"), newcomer],
+    policies: [web],
+    odd: [],
+  });
+  expect(place(estate(web), newcomer).reason).toMatch(
+    /; without overcommit\.cpu: 1 \(policy "web"\) it could run on b$/,
+  );
+  expect(place({ ...estate(web), policies: [] }, newcomer).host).toBe("b");
+  // Of another namespace.
+  const theirs: Policy = { ...web, metadata: { ...web.metadata, namespace: "other" } };
+  const web1 = { ...machineOn("web-1", "web", 3, "b"), key: "other/web-1", namespace: "other" };
+  expect(place({ ...estate(theirs), machines: [web1, newcomer] }, newcomer).reason).toMatch(
+    /; without overcommit\.cpu: 1 \(policy "web" of namespace other\) it could run on b$/,
+  );
+});
+
 it("a plan takes machines away from a host that gives out too much", () => {
   const estate = {
     hosts: [hostView("a"), hostView("b")],

@@ -32,9 +32,14 @@ export interface Obstacle {
 export const nameOf = ({ metadata }: Policy) => `policy ${JSON.stringify(metadata.name)}`;
 /** For no rule of a policy. */
 export const plain = (why: string): Obstacle => ({ why, about: why });
-const ofRule = (policy: Policy, rule: string, why: string): Obstacle => ({
+/** With its namespace where that is not the machine's. */
+export const nameFor = (policy: Policy, { namespace }: MachineView): string => {
+  const { namespace: own = "default" } = policy.metadata;
+  return own === namespace ? nameOf(policy) : `${nameOf(policy)} of namespace ${own}`;
+};
+const ofRule = (policy: Policy, rule: string, why: string, name = nameOf(policy)): Obstacle => ({
   why,
-  about: `${rule} (${nameOf(policy)})`,
+  about: `${rule} (${name})`,
   policy,
   rule,
 });
@@ -109,10 +114,9 @@ function* roomLacks(
       const most = mostGivenOut(share, has, base[r] ?? 0);
       if (share === undefined || used + need <= most || (need === 0 && !own)) continue;
       const rule = `overcommit.${field}: ${share}`;
-      const because = `: ${nameOf(policy)} has ${own ? "hosts of its machines" : "it, for machines there,"} give out no more (${rule})`;
-      const why = lackInWords(r, need, most - used, most, because);
-      const told = ofRule(policy, rule, why);
-      yield own ? told : { why, about: told.about };
+      const name = nameFor(policy, machine);
+      const because = `: ${name} has ${own ? "hosts of its machines" : "it, for machines there,"} give out no more (${rule})`;
+      yield ofRule(policy, rule, lackInWords(r, need, most - used, most, because), name);
     }
   }
   return undefined;

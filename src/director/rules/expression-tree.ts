@@ -98,13 +98,52 @@ export function reason(error: ParseError | CelTypeError): [at: number, why: stri
       `there is no ${JSON.stringify(name)}${near} (rules speak of host and machine, texts are in quotes)`,
     ];
   }
-  const types = /^no such overload: (.+) (\S+) (\S+)$/.exec(summary);
-  if (types && node && "op" in node)
+  const where = node && "op" in node ? (node as ASTNode) : undefined;
+  const group = groupIn(summary);
+  if (group) return [where ? (readerOf(where, group)?.start ?? at) : at, groupWords(group)];
+  const asked = where && membership(where);
+  const method = /^found no matching overload for '(\w+)\.(\w+)(\(.*\))'$/.exec(summary);
+  if (method && where?.op === "rcall")
     return [
-      placeOf(node as ASTNode),
+      placeOf(where),
+      `${method[1]} has no ${method[2]}${method[3]}${asked ? `; did you mean ${asked}?` : ""}`,
+    ];
+  if (asked) return [at, `list has no members by name; did you mean ${asked}?`];
+  const types = /^no such overload: (.+) (\S+) (\S+)$/.exec(summary);
+  if (types && where)
+    return [
+      placeOf(where),
       `${types[2]} does not go with ${types[1]} and ${types[3]}${types.includes("double") ? "; write the number with a point, 2.0" : ""}`,
     ];
   return [at, summary];
+}
+
+/** "host.cpu" of a text that names the type of it, as the library calls it: "$host.cpu"; undefined: it names none. */
+export const groupIn = (text: string): string | undefined => /\$((?:host|machine)(?:\.\w+)?)/.exec(text)?.[1];
+export const groupWords = (group: string): string =>
+  `${group} has attributes and is none itself (it has ${membersOf(group).join(", ")})`;
+
+/** The node below that reads just that. */
+function readerOf(node: ASTNode, prefix: string): ASTNode | undefined {
+  for (const [each] of walk(node)) if (prefixOf(each) === prefix) return each;
+  return undefined;
+}
+
+/** Other languages' ways to ask whether a list has something, or a map such a key. */
+const ASKS = ["contains", "includes", "has"];
+
+/** The same as rules ask it: '"x" in host.cpu.flags'. */
+function membership(node: ASTNode): string | undefined {
+  const text = ({ input, start, end }: ASTNode) => input.slice(start, end);
+  const of = (list: ASTNode | undefined, what: string) =>
+    list && withMembers(list) ? `${what} in ${text(list)}` : undefined;
+  if (node.op === "rcall") {
+    const [name, list, [one, ...more]] = node.args;
+    return one && more.length === 0 && ASKS.includes(name) ? of(list, text(one)) : undefined;
+  }
+  if (node.op === ".") return of(node.args[0], JSON.stringify(node.args[1]));
+  if (node.op === "[]" && node.args[1].op === "value") return of(node.args[0], text(node.args[1]));
+  return undefined;
 }
 
 /** Of an operator: itself, not its left side. */

@@ -31,7 +31,7 @@ import {
   type Side,
   type Subject,
 } from "./attributes.ts";
-import { ExpressionError, fail, pathsOf, reason } from "./expression-tree.ts";
+import { ExpressionError, fail, groupIn, groupWords, pathsOf, reason } from "./expression-tree.ts";
 import { Kept } from "./kept.ts";
 
 /** Of rules that are written now. Stored ones of older versions may be longer, and are kept all the same. */
@@ -89,6 +89,8 @@ function compile(text: string, environment = STORED): Expression {
     const program = environment.parse(text);
     const { valid, error, type } = program.check();
     if (!valid && error) throw error;
+    const group = groupIn(type ?? "");
+    if (group) fail(text, 0, groupWords(group));
     if (type !== "bool") fail(text, 0, `a rule is true or false, this is ${type}`);
     return expression(text, program.ast, pathsOf(program.ast), program);
   } catch (error) {

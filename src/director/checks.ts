@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Cause } from "../resource/errors.ts";
 import type { Lookup } from "../resource/kind.ts";
 import { isFinalPlan, type Plan, type Policy } from "./kinds.ts";
-import { windowFault } from "./planning/windows.ts";
+import { checkWindows, warnWindows } from "./planning/window-checks.ts";
 import { againstOthers } from "./rules/against-others.ts";
 import { ofPlaces } from "./rules/between.ts";
 import { contradictions } from "./rules/contradictions.ts";
@@ -89,22 +89,14 @@ function tooMany(now: readonly unknown[], before: readonly unknown[], field: str
 
 /** Other policies are not held against it (warnPolicy): who writes two of them again, as from files, could not have the one that comes last. */
 export function checkPolicy(policy: Policy, old: Policy | undefined): Cause[] {
-  const { required = [], preferred = [], goals = [] } = policy.spec;
-  const { quiet = [] } = policy.spec.moves ?? {};
+  const { required = [], preferred = [] } = policy.spec;
   const { required: hadRequired = [], preferred: hadPreferred = [] } = old?.spec ?? {};
   const had = new Set([...hadRequired, ...hadPreferred.map(({ rule }) => rule)]);
   const isNew = (rule: string) => !had.has(rule);
   const causes = [
     ...tooMany(required, hadRequired, "spec.required"),
     ...tooMany(preferred, hadPreferred, "spec.preferred"),
-    ...quiet.flatMap((window, i) => {
-      const fault = windowFault(window);
-      return fault ? [invalid(`spec.moves.quiet[${i}].timeZone`, window.timeZone, fault)] : [];
-    }),
-    ...goals.flatMap(({ during }, i) => {
-      const fault = during && windowFault(during);
-      return fault ? [invalid(`spec.goals[${i}].during.timeZone`, during.timeZone, fault)] : [];
-    }),
+    ...checkWindows(policy, old),
     ...required.flatMap((rule, i) => (isNew(rule) ? checkRule(rule, `spec.required[${i}]`) : [])),
     ...preferred.flatMap(({ rule }, i) => (isNew(rule) ? checkRule(rule, `spec.preferred[${i}].rule`) : [])),
   ];
@@ -136,6 +128,7 @@ export function warnPolicy(policy: Policy, old: Policy | undefined, lookup: Look
     spread,
     atMost,
   ];
-  if (old && isDeepStrictEqual(asked(policy.spec), asked(old.spec))) return [];
-  return [...onlyWhereOneIs(policy), ...againstOthers(policy, lookup)];
+  const times = warnWindows(policy, old, lookup);
+  if (old && isDeepStrictEqual(asked(policy.spec), asked(old.spec))) return times;
+  return [...times, ...onlyWhereOneIs(policy), ...againstOthers(policy, lookup)];
 }

@@ -1,7 +1,7 @@
 /** When a goal counts: hours and days in a time zone, or what power costs or emits now (sites.ts). Pure. */
 import { type Static, Type } from "typebox";
 import { AS_ONE, Name, rules, Words } from "../../resource/kind.ts";
-import { localTime, timeZoneFault } from "../estate/local-time.ts";
+import { localTime } from "../estate/local-time.ts";
 import type { Tariffs } from "../estate/tariffs.ts";
 
 const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] as const;
@@ -57,10 +57,16 @@ export function holds(window: Window, now: number | undefined, sites: Tariffs): 
 
 const minutesOf = (text: string) => Number(text.slice(0, 2)) * 60 + Number(text.slice(3, 5));
 
-function isInHours({ hours, days, timeZone = "UTC" }: Window, now: number): boolean {
-  const time = localTime(timeZone, now);
-  if (!time) return false;
-  const { day, minutes } = time;
+function isInHours(window: Window, now: number): boolean {
+  const time = localTime(window.timeZone ?? "UTC", now);
+  return time !== undefined && hasMinute(window, time);
+}
+
+/** Whether its hours and days have that minute of the week, in its time zone. @param time as local-time.ts has it */
+export function hasMinute(
+  { hours, days }: Window,
+  { day, minutes }: { day: number; minutes: number },
+): boolean {
   const isDay = (one: number) => !days || days.includes(DAYS[(one + 7) % 7] ?? "Mon");
   if (!hours) return isDay(day);
   const [from, to] = [minutesOf(hours.slice(0, 5)), minutesOf(hours.slice(6))];
@@ -76,7 +82,3 @@ function passes(threshold: Window["price"], sites: Tariffs, of: "price" | "carbo
     return (site === undefined || name === site) && value !== undefined && value > above && value < below;
   });
 }
-
-/** What is wrong with its time zone; undefined: nothing. */
-export const windowFault = ({ timeZone }: Window): string | undefined =>
-  timeZone === undefined ? undefined : timeZoneFault(timeZone);

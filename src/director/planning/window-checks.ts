@@ -1,0 +1,91 @@
+/** Times of a policy that can never come, or that never end: refused or told when the policy is written. Pure. */
+import { isDeepStrictEqual } from "node:util";
+import type { Cause } from "../../resource/errors.ts";
+import type { Lookup } from "../../resource/kind.ts";
+import { timeZoneFault } from "../estate/local-time.ts";
+import type { Policy } from "../kinds.ts";
+import { Site } from "../sites.ts";
+import { hasMinute, type Window } from "./windows.ts";
+
+type Spec = Policy["spec"];
+
+/** Each with its field. */
+const windowsOf = ({ goals = [], moves }: Spec): [field: string, window: Window][] => [
+  ...(moves?.quiet ?? []).map((window, i): [string, Window] => [`spec.moves.quiet[${i}]`, window]),
+  ...goals.flatMap(({ during }, i): [string, Window][] =>
+    during ? [[`spec.goals[${i}].during`, during]] : [],
+  ),
+];
+
+/** Of a site now. */
+const FIGURES = { price: "pricePerKWh", carbon: "carbonPerKWh" } as const;
+const NAMES = ["price", "carbon"] as const;
+
+/** @param old what never holds and was stored before is not held against who changes something else */
+export function checkWindows({ spec }: Policy, old: Policy | undefined): Cause[] {
+  const had = old ? windowsOf(old.spec) : [];
+  return windowsOf(spec).flatMap(([field, window]) => {
+    const invalid = (member: "timeZone" | "price" | "carbon", why: string): Cause => ({
+      field: `${field}.${member}`,
+      reason: "FieldValueInvalid",
+      message: `Invalid value: ${JSON.stringify(window[member])}: ${why}`,
+    });
+    const fault = window.timeZone === undefined ? undefined : timeZoneFault(window.timeZone);
+    const isOld = had.some(([, before]) => isDeepStrictEqual(before, window));
+    return [
+      ...(fault ? [invalid("timeZone", fault)] : []),
+      ...NAMES.flatMap((name) => {
+        const why = isOld ? undefined : neverPasses(window[name]);
+        return why ? [invalid(name, why)] : [];
+      }),
+    ];
+  });
+}
+
+function neverPasses(threshold: Window["price"]): string | undefined {
+  const { above = -1, below = Number.POSITIVE_INFINITY } = threshold ?? {};
+  if (below === 0) return "can never hold: nothing is below 0";
+  return above >= below
+    ? `can never hold: nothing is above ${above} and below ${below}; write two times for what is outside of both`
+    : undefined;
+}
+
+/** What may be meant, and hardly is. */
+export function warnWindows({ spec }: Policy, old: Policy | undefined, lookup: Lookup): string[] {
+  if (old && isDeepStrictEqual(windowsOf(spec), windowsOf(old.spec))) return [];
+  const untold = windowsOf(spec).flatMap(([field, window]) =>
+    NAMES.flatMap((name) => {
+      const why = unknownAt(window[name]?.site, name, lookup);
+      return why ? [`${field}.${name}.site: ${why}, so that time does not come until it is`] : [];
+    }),
+  );
+  const { quiet } = spec.moves ?? {};
+  return quiet && coversWeek(quiet)
+    ? [
+        ...untold,
+        "spec.moves.quiet covers the whole week: the director never moves machines of this policy by itself but out of hosts in maintenance; spec.automation: off says the same",
+      ]
+    : untold;
+}
+
+function unknownAt(site: string | undefined, name: "price" | "carbon", lookup: Lookup): string | undefined {
+  if (site === undefined) return undefined;
+  const found = lookup.list(Site).find(({ metadata }) => metadata.name === site);
+  if (!found) return `no Site ${JSON.stringify(site)} is there`;
+  return found.spec?.[FIGURES[name]] ? undefined : `Site ${JSON.stringify(site)} has no ${FIGURES[name]}`;
+}
+
+const DAYS = 7;
+const MINUTES = 24 * 60;
+
+/** Whether those of one time zone leave no minute of the week. */
+function coversWeek(quiet: readonly Window[]): boolean {
+  const always = quiet.filter(({ price, carbon }) => !price && !carbon);
+  const zones = Map.groupBy(always, ({ timeZone = "UTC" }) => timeZone);
+  return [...zones.values()].some((windows) => {
+    for (let day = 0; day < DAYS; day++)
+      for (let minutes = 0; minutes < MINUTES; minutes++)
+        if (!windows.some((window) => hasMinute(window, { day, minutes }))) return false;
+    return true;
+  });
+}

@@ -12,6 +12,7 @@ import type { More } from "../qemu/command-line.ts";
 import type { Copying } from "../qemu/copying.ts";
 import type { Disk, Nic } from "../qemu/devices.ts";
 import type { EndReason } from "../qemu/end.ts";
+import type { Fixed } from "../qemu/fixed.ts";
 import type { GuestExit, GuestProgram } from "../qemu/guest-exec.ts";
 import type { LackingMemory } from "../qemu/hot-memory.ts";
 import type { Adjusted, Present } from "../qemu/hotplug.ts";
@@ -275,10 +276,10 @@ export interface Hypervisor {
   dirtyRate(id: MachineId): Promise<number | undefined>;
   /** Runs a program in the guest to its end. @throws HypervisorError: no agent there, refused, not ended in time */
   guestExec(id: MachineId, program: GuestProgram): Promise<GuestExit>;
-  /** What it has at ports now: data disks by name, networks by MAC address without colons. */
-  present(id: MachineId): Promise<Present>;
+  /** What it has now: data disks by name, networks by MAC address without colons. */
+  present(id: MachineId): Promise<Present & Fixed>;
   /** Gives a running machine the disks and networks that are listed, and its drives what is to be in them, with their sizes and limits, as far as its guest and QEMU let it. */
-  adjust(id: MachineId, wanted: Adjustable): Promise<Adjusted>;
+  adjust(id: MachineId, wanted: Adjustable): Promise<Adjusted & Fixed>;
   /** Gives a user of the guest a password. @throws HypervisorError: no agent there, refused */
   setGuestPassword(id: MachineId, user: string, password: string): Promise<void>;
   /** The layers that the guest writes to now, as paths. */

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { TODAY } from "./board.ts";
 import { commandLine, type Machine, type RunFiles } from "./command-line.ts";
+import type { Disk } from "./devices.ts";
+import { fixedDevices } from "./fixed.ts";
 
 const files: RunFiles = {
   qmp: "/run/m/s/qmp",
@@ -168,5 +170,33 @@ describe("the command line", () => {
     const addresses = changed({}).match(/"addr":"0x[0-9a-f]+"/g) ?? [];
     expect(new Set(addresses).size).toBe(addresses.length);
     expect(addresses).toHaveLength(7);
+  });
+});
+
+it("what is at places of the board is known again by the arguments, in its order", () => {
+  const nic = (n: number, port?: number) => ({
+    mac: `52:54:00:00:00:0${n}`,
+    backend: { user: true as const },
+    mtu: 1500,
+    ...(port === undefined ? {} : { port }),
+  });
+  const named = (name: string, more: Partial<Disk> = {}) =>
+    ({ name, path: `/p/${name}`, format: "qcow2", readOnly: false, ...more }) as const;
+  const fixedOf = (more: Partial<Machine>) =>
+    fixedDevices(commandLine({ ...machine, ...more }, files, "run")).fixed;
+  const disks = [
+    ...machine.disks,
+    named("logs"),
+    named("data", { readOnly: true }),
+    named("hot", { port: 3 }),
+  ];
+  const nics = [nic(2), nic(1), nic(3, 4)];
+  const all = { disks: ["logs", "data"], nics: ["525400000002", "525400000001"] };
+  expect(fixedOf({ disks, nics })).toEqual(all);
+  expect(fixedOf({ disks, nics, hardware: { ...TODAY, disks: "sata", nics: "e1000e" } })).toEqual(all);
+  const old = { ...TODAY, board: "isapc", disks: "ide", nics: "ne2k" } as const;
+  expect(fixedOf({ disks: disks.slice(0, 4), nics: nics.slice(0, 2), hardware: old })).toEqual({
+    ...all,
+    disks: ["logs"],
   });
 });

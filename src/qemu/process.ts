@@ -42,11 +42,16 @@ export function isSame(identity: ProcessIdentity): boolean {
  * way (system/enclosure.ts) is one, too: it may be held up there by a storage that hangs, and opens the disks later.
  */
 export function hasArgument(pid: number, text: string): boolean {
+  const args = argumentsOf(pid);
+  return args.some((arg) => arg.includes("qemu-system")) && args.some((arg) => arg.includes(text));
+}
+
+/** What a process was started with; nothing when it is gone. */
+export function argumentsOf(pid: number): string[] {
   try {
-    const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-    return args.some((arg) => arg.includes("qemu-system")) && args.some((arg) => arg.includes(text));
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
   } catch {
-    return false;
+    return [];
   }
 }
 

@@ -12,6 +12,7 @@ import { resolve } from "node:path";
 import type { Resources } from "../../compute/resources/kinds.ts";
 import { type Copying, copying } from "../../qemu/copying.ts";
 import { readDirtyRate, startDirtyRate } from "../../qemu/dirty-rate.ts";
+import { type Fixed, fixedDevices } from "../../qemu/fixed.ts";
 import { askGuestAgent } from "../../qemu/guest-agent.ts";
 import {
   GuestExecError,
@@ -24,7 +25,7 @@ import { type Adjusted, type Present, present } from "../../qemu/hotplug.ts";
 import { guestMacs, setLinks } from "../../qemu/links.ts";
 import { listenIncoming, runState } from "../../qemu/migration.ts";
 import { exportDisks } from "../../qemu/mirror.ts";
-import { waitForExit } from "../../qemu/process.ts";
+import { argumentsOf, waitForExit } from "../../qemu/process.ts";
 import { absorbLayer, activeLayers, switchLayers } from "../../qemu/snapshot.ts";
 import { dumpMemory } from "../../qemu/standing.ts";
 import type { Tls } from "../../qemu/tls.ts";
@@ -325,12 +326,15 @@ export class QemuHypervisor implements Hypervisor {
     });
   }
 
-  present(id: MachineId): Promise<Present> {
-    return this.#at.with(id, present);
+  async present(id: MachineId): Promise<Present & Fixed> {
+    const { process } = this.#records.alive(id);
+    return { ...(await this.#at.with(id, present)), ...fixedDevices(argumentsOf(process.pid)) };
   }
 
-  adjust(id: MachineId, wanted: Adjustable): Promise<Adjusted> {
-    return changeMachine(this.#records.need(id), wanted, (work) => this.#at.with(id, work));
+  async adjust(id: MachineId, wanted: Adjustable): Promise<Adjusted & Fixed> {
+    const found = this.#records.alive(id);
+    const adjusted = await changeMachine(found, wanted, (work) => this.#at.with(id, work));
+    return { ...adjusted, ...fixedDevices(argumentsOf(found.process.pid)) };
   }
 
   activeLayers(id: MachineId): Promise<string[]> {

@@ -46,7 +46,8 @@ it("disks, CPUs and memory come, grow, are limited, and move along; they go only
     lacking: { memory: "short", memoryTarget: "short" },
   });
   expect(short).toMatchObject({ cpus: 2, modules: [], refused: [{ of: "memory", why: "short" }] });
-  const has = { disks: ["data"], nics: ["525400000009"], cpus: 2, modules: [128 * MiB] };
+  const fixed = { disks: [], nics: [] };
+  const has = { disks: ["data"], nics: ["525400000009"], fixed, cpus: 2, modules: [128 * MiB] };
   expect(await source.adjust(config.id, wanted)).toEqual({ ...has, refused: [] });
   const limits = { iops: 100, bytes: MiB, burst: { iops: 200, seconds: 2 } };
   const grown = { ...wanted, disks: [...config.disks, { ...data, sizeBytes: 2 * MiB, limits }] };
@@ -93,7 +94,7 @@ it("CPUs and memory come on the board pc, too, and move along", async () => {
   });
   const { machineType } = await machines.start(source, config);
   const wanted: Adjustable = { disks: config.disks, nics: [], cpus: 2, memory: megabytes(192) };
-  const has = { disks: [], nics: [], cpus: 2, modules: [128 * MiB] };
+  const has = { disks: [], nics: [], fixed: { disks: [], nics: [] }, cpus: 2, modules: [128 * MiB] };
   expect(await source.adjust(config.id, wanted)).toEqual({ ...has, refused: [] });
   const more = { ...room, cpus: 2, modules: [128 * MiB] };
   const there: MachineConfig = { ...config, id: newId(), machineType, more };
@@ -101,4 +102,31 @@ it("CPUs and memory come on the board pc, too, and move along", async () => {
   await moveLive(source, config.id, target, there.id);
   expect(await target.present(there.id)).toEqual(has);
   await inState(target, there.id, "running");
+}, 60_000);
+
+it("disks and networks at places of the board are told in the order that QEMU has them in, whatever is asked for since", async () => {
+  const hypervisor = machines.hypervisor("a");
+  mkdirSync(folder(), { mode: 0o711 });
+  const { port: _, ...data } = await dataDisk();
+  const logs = { ...data, name: "logs", path: data.path.replace("data", "logs") };
+  await run("qemu-img", ["create", "-q", "-f", "qcow2", logs.path, "1M"]);
+  chownSync(logs.path, USER.uid, USER.gid);
+  const bios = { firmware: "bios", secureBoot: false, tpm: false } as const;
+  const hardware = { ...TODAY, ...bios, disks: "sata", nics: "rtl8139" } as const;
+  const nics = [1, 2].map((n) => ({
+    mac: `52:54:00:00:00:0${n}`,
+    mtu: 1450,
+    backend: { user: true } as const,
+  }));
+  const machine = machines.machine("busy", { hardware, nics, folders: [folder()] });
+  const config = { ...machine, disks: [...machine.disks, data, logs] };
+  await machines.start(hypervisor, config);
+  const fixed = { disks: ["data", "logs"], nics: ["525400000001", "525400000002"] };
+  expect(await hypervisor.present(config.id)).toMatchObject({ nics: [], fixed });
+  const turned = { disks: [...machine.disks, logs, data], nics: nics.toReversed() };
+  const { cpus, memory } = config;
+  expect(await hypervisor.adjust(config.id, { ...turned, cpus, memory })).toMatchObject({
+    fixed,
+    refused: [],
+  });
 }, 60_000);

@@ -5,9 +5,10 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import type { FilledDrive } from "../../compute/boot/kinds.ts";
-import { type Has, portsFor, type Refused } from "../../compute/changes/kinds.ts";
+import { type Has, inOrder, portsFor, type Refused } from "../../compute/changes/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
 import { macKey } from "../../qemu/devices.ts";
+import type { Fixed } from "../../qemu/fixed.ts";
 import type { LackingMemory } from "../../qemu/hot-memory.ts";
 import type { Adjusted } from "../../qemu/hotplug.ts";
 import type { EventRecorder } from "../../reconcile/events.ts";
@@ -81,7 +82,7 @@ export class Changes {
   }
 
   /** What is left of a host's memory is another figure at each look: people are told that of the first. */
-  #toldOnce(instance: Instance, wanted: string, lacking: LackingMemory, adjusted: Adjusted): Adjusted {
+  #toldOnce<T extends Adjusted>(instance: Instance, wanted: string, lacking: LackingMemory, adjusted: T): T {
     const id = idOf(instance);
     const before = this.#lacking.get(id);
     const told: LackingMemory = before?.wanted === wanted ? before : {};
@@ -145,22 +146,30 @@ const withoutPorts = ({
 
 const filled = ({ name, image }: FilledDrive): FilledDrive => ({ name, ...(image ? { image } : {}) });
 
-/** A machine that goes on with kept memory has everything where it was then. */
+/** A machine that goes on with kept memory has everything where it was then: at its port, and in the order of then. */
 export function asKept(
   { ports: _, more: _more, generationId, ...config }: MachineConfig,
   instance: Instance,
   then: Has = { ports: 0, disks: [], interfaces: [] },
 ): { config: MachineConfig; has: Has } {
   const { spec } = instance;
-  const move = <T extends { port?: number }>({ port: _port, ...rest }: T, port: number | undefined) => ({
-    ...rest,
-    ...(port === undefined ? {} : { port }),
+  const networkOf = (mac: string) => spec.interfaces.find((nic) => nic.mac === mac)?.network ?? mac;
+  const placesOf = <T extends { port?: number }>(all: readonly T[], nameOf: (one: T) => string) => ({
+    ports: new Map(all.map((one) => [nameOf(one), one.port])),
+    order: all.map(nameOf),
   });
-  const diskPort = (name: string | undefined) => then.disks.find((disk) => disk.name === name)?.port;
-  const nicPort = (mac: string) => {
-    const network = spec.interfaces.find((nic) => nic.mac === mac)?.network;
-    return then.interfaces.find((nic) => nic.network === network)?.port;
-  };
+  const disks = placesOf(then.disks, ({ name }) => name);
+  const networks = placesOf(then.interfaces, ({ network }) => network);
+  const place = <T extends { port?: number }>(
+    all: readonly T[],
+    { ports, order }: typeof disks,
+    nameOf: (one: T) => string,
+  ) =>
+    inOrder(all, order, nameOf).map((one) => {
+      const { port: _port, ...rest } = one;
+      const port = ports.get(nameOf(one));
+      return { ...rest, ...(port === undefined ? {} : { port }) };
+    });
   return {
     config: {
       ...config,
@@ -168,15 +177,15 @@ export function asKept(
       ...(then.ports > 0 ? { ports: then.ports } : {}),
       // The id is that of now; memory from before there was one has no device for it.
       ...(then.tellsGeneration && generationId ? { generationId } : {}),
-      disks: config.disks.map((disk) => move(disk, diskPort(disk.name))),
-      nics: config.nics.map((nic) => move(nic, nicPort(nic.mac))),
+      disks: place(config.disks, disks, ({ name = "" }) => name),
+      nics: place(config.nics, networks, ({ mac }) => networkOf(mac)),
     },
     has: {
       ...then,
       // Drives are those of then; what is in them is what is to be in them now.
       ...(spec.cdDrives ? { cdDrives: spec.cdDrives.map(filled) } : {}),
-      disks: (spec.disks ?? []).map((disk) => move(disk, diskPort(disk.name))),
-      interfaces: spec.interfaces.map((nic) => move(nic, nicPort(nic.mac))),
+      disks: place(spec.disks ?? [], disks, ({ name }) => name),
+      interfaces: place(spec.interfaces, networks, ({ network }) => network),
     },
   };
 }
@@ -184,13 +193,20 @@ export function asKept(
 function outcome(
   { spec }: Instance,
   before: Has,
-  { disks, nics, cpus, modules, refused }: Adjusted,
+  { disks, nics, fixed, cpus, modules, refused }: Adjusted & Fixed,
 ): { has: Has; refused: Refused[] } {
   const wanted = spec.disks ?? [];
   const isThere = <T extends { port?: number }>(one: T, is: (one: T) => boolean) =>
     one.port === undefined || is(one);
   const leaving = before.disks.filter(({ name }) => !wanted.some((disk) => disk.name === name));
   const left = before.interfaces.filter(({ mac }) => !spec.interfaces.some((nic) => nic.mac === mac));
+  /** As it had them, but for what QEMU knows better: an agent of before may have followed the order of the spec. */
+  const inPlace = <T>(
+    all: readonly T[],
+    had: readonly T[],
+    fixed: readonly string[],
+    by: (one: T) => string,
+  ) => inOrder(inOrder(all, had.map(by), by), fixed, by);
   const inDrive = (drive: FilledDrive) => {
     const now = spec.cdDrives?.find(({ name }) => name === drive.name);
     return now && !refused.some(({ cd }) => cd === drive.name) ? filled(now) : drive;
@@ -202,9 +218,17 @@ function outcome(
       ? { memory: { ...before.memory, modules: modules.map((size) => formatBytes(size)) } }
       : {}),
     ...(before.cdDrives ? { cdDrives: before.cdDrives.map(inDrive) } : {}),
-    disks: [...wanted, ...leaving].filter((disk) => isThere(disk, ({ name }) => disks.includes(name))),
-    interfaces: [...spec.interfaces, ...left].filter((nic) =>
-      isThere(nic, ({ mac }) => nics.includes(macKey(mac))),
+    disks: inPlace(
+      [...wanted, ...leaving].filter((disk) => isThere(disk, ({ name }) => disks.includes(name))),
+      before.disks,
+      fixed.disks,
+      ({ name }) => name,
+    ),
+    interfaces: inPlace(
+      [...spec.interfaces, ...left].filter((nic) => isThere(nic, ({ mac }) => nics.includes(macKey(mac)))),
+      before.interfaces,
+      fixed.nics,
+      ({ mac }) => macKey(mac),
     ),
   };
   const networkOf = (key: string) =>

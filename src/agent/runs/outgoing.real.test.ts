@@ -1,11 +1,13 @@
 /** The source of a live migration whose agent is killed between two steps, on real QEMUs: what it began there is ended by the next one. */
 import { chownSync, truncateSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import type { Has } from "../../compute/changes/kinds.ts";
 import { Instance, VirtualMachine } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import { StoragePool } from "../../compute/storage/kinds.ts";
 import { openControlPlane, type TestControlPlane } from "../../compute/testing/control-plane.ts";
 import { createImage } from "../../compute/testing/estate.ts";
+import { TODAY } from "../../qemu/board.ts";
 import { isFields, Qmp } from "../../qemu/qmp.ts";
 import { type Limits, throttleLimits } from "../../qemu/throttle.ts";
 import { systemClock } from "../../reconcile/clock.ts";
@@ -163,6 +165,43 @@ it("disks that are copied when its agent is killed before it tells of that, and 
   const last = machines.hypervisor("a");
   await last.copyDisks(here.id, { address: order.disksAddress, besides: [], linked: [] });
   await until(async () => ((await last.diskCopies(here.id)).phase === "ready" ? true : undefined));
+});
+
+it("a machine whose disks have no ports goes to a target that has them in their order, and to no other", async () => {
+  const [source, target] = [machines.hypervisor("a"), machines.hypervisor("b")];
+  const disks = ["data", "logs"].map((name) => {
+    const path = `${machines.folder}/${name}.raw`;
+    writeFileSync(path, "");
+    truncateSync(path, 2 ** 20);
+    chownSync(path, USER.uid, USER.gid);
+    return { name, path, format: "raw", readOnly: false } as const;
+  });
+  const hardware = { ...TODAY, disks: "sata", firmware: "bios", secureBoot: false, tpm: false } as const;
+  const machine = machines.machine("writer", { hardware });
+  const here = { ...machine, disks: [...machine.disks, ...disks] };
+  const { machineType } = await machines.start(source, here);
+  const has = { ports: 0, disks: disks.map(({ name }) => ({ name })), interfaces: [] };
+  const running = instanceOf(here, { hardware: { disks: "sata" } });
+  const to = async (name: string, has: Has) => {
+    const there = { ...here, id: newId(), machineType };
+    await machines.start(target, there, "incoming");
+    const address = await target.listen(there.id, "127.0.0.1");
+    const waiting = instanceOf(there, { host: "b", hardware: { disks: "sata" }, has });
+    await plane.client.create(Instance, { ...waiting, metadata: { name, namespace: "default" } });
+    const order = { migration: newId(), instance: name, host: "b", address };
+    const { spec, status } = running;
+    const sent = told({ ...running, spec: { ...spec, migrateTo: order }, status: { ...status, has } });
+    const state = await source.get(here.id);
+    if (!state) throw new Error("it does not run");
+    await agent(source, sent.write).step({ ...sent.now(), status: { ...status, has } }, state);
+    return sent.now().status?.migration;
+  };
+  expect(await to("web-2", { ...has, disks: has.disks.toReversed() })).toMatchObject({
+    phase: "Failed",
+    error: expect.stringContaining("changed while its target was being made"),
+  });
+  await plane.client.patch(VirtualMachine, VM, { status: { sequence: 3 } }, { subresource: "status" });
+  expect(await to("web-3", has)).toMatchObject({ phase: "Active", stage: "Memory" });
 });
 
 /** The API server's part, for what an agent tells. */

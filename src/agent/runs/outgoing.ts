@@ -6,7 +6,6 @@ import { isDeepStrictEqual } from "node:util";
 import type { Client } from "../../client/client.ts";
 import { Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
-import { macKey } from "../../qemu/devices.ts";
 import { STALLED, STALLED_MS } from "../../qemu/migration.ts";
 import type { Clock } from "../../reconcile/clock.ts";
 import type { EventRecorder } from "../../reconcile/events.ts";
@@ -30,6 +29,7 @@ import { Converging, roughly } from "./converging.ts";
 import { type Again, about, type InstanceStatus, idOf, type Write } from "./instance-status.ts";
 import { MigrationLeftovers } from "./migration-leftovers.ts";
 import type { Peers } from "./peers.ts";
+import { isSameHardware } from "./same-hardware.ts";
 import { SendRate, secondsLeft } from "./send-rate.ts";
 
 /** Between two looks while memory is sent; events wake us earlier. */
@@ -273,22 +273,7 @@ export class Outgoing {
     const { status } = instance;
     const there = (await this.#freshPeer(instance, target))?.spec.has;
     if (!there && !status?.has) return undefined;
-    const has = await this.#c.hypervisor.present(idOf(instance));
-    const atPorts = <T extends { port?: number }>(all: readonly T[] = [], name: (one: T) => string) =>
-      all.flatMap((one) => (one.port === undefined ? [] : name(one))).sort();
-    const same =
-      there?.ports === status?.has?.ports &&
-      (!there?.cpus || there.cpus.now === has.cpus) &&
-      isDeepStrictEqual(there?.cdDrives, status?.has?.cdDrives) &&
-      isDeepStrictEqual(there?.memory?.modules.map((size) => parseBytes(size)) ?? [], has.modules) &&
-      isDeepStrictEqual(
-        atPorts(there?.disks, ({ name }) => name),
-        [...has.disks].sort(),
-      ) &&
-      isDeepStrictEqual(
-        atPorts(there?.interfaces, ({ mac }) => macKey(mac)),
-        [...has.nics].sort(),
-      );
+    const same = isSameHardware(there, instance, await this.#c.hypervisor.present(idOf(instance)));
     return same
       ? undefined
       : "its disks, networks, CPUs or memory changed while its target was being made; move it again";

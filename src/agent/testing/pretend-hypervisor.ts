@@ -1,7 +1,9 @@
 /** A hypervisor that only pretends, in memory, for seeded crash tests: one host of a PretendWorld (pretend-world.ts). */
 import { writeFileSync } from "node:fs";
+import { inOrder } from "../../compute/changes/kinds.ts";
 import type { Copying } from "../../qemu/copying.ts";
 import { macKey } from "../../qemu/devices.ts";
+import type { Fixed } from "../../qemu/fixed.ts";
 import type { GuestExit, GuestProgram } from "../../qemu/guest-exec.ts";
 import type { Adjusted, Present } from "../../qemu/hotplug.ts";
 import {
@@ -263,11 +265,11 @@ export class PretendHypervisor implements Hypervisor {
     return this.#need(id).config.disks.map(({ path }) => path);
   }
 
-  async present(id: MachineId): Promise<Present> {
+  async present(id: MachineId): Promise<Present & Fixed> {
     return presentIn(this.#need(id).config);
   }
 
-  async adjust(id: MachineId, { disks, nics, cpus, memory }: Adjustable): Promise<Adjusted> {
+  async adjust(id: MachineId, { disks, nics, cpus, memory }: Adjustable): Promise<Adjusted & Fixed> {
     await this.#world.pause();
     const { config } = this.#need(id);
     const came = config.more && memory - config.memory - sum(config.more.modules);
@@ -281,7 +283,13 @@ export class PretendHypervisor implements Hypervisor {
       const same = config.disks.find(({ name }) => name === disk.name);
       return same ? { ...disk, path: same.path } : disk;
     });
-    const now = { ...config, disks: there, nics, ...(more ? { more } : {}) };
+    // Each stays where it is, whatever the order in which they are asked for.
+    const now = {
+      ...config,
+      disks: inOrder(there, config.disks.map(diskName), diskName),
+      nics: inOrder(nics, config.nics.map(nicName), nicName),
+      ...(more ? { more } : {}),
+    };
     this.#world.set(id, { config: now });
     await this.#world.pause();
     return { ...presentIn(now), refused: [] };
@@ -435,12 +443,19 @@ export class PretendHypervisor implements Hypervisor {
 }
 
 const sum = (sizes: readonly number[]) => sizes.reduce((all, size) => all + size, 0);
-const presentIn = ({ disks, nics, cpus, more }: MachineConfig): Present => ({
-  disks: disks.flatMap(({ name }) => name ?? []),
-  nics: nics.map(({ mac }) => macKey(mac)),
-  cpus: more?.cpus ?? cpus,
-  modules: [...(more?.modules ?? [])],
-});
+const diskName = ({ name = "" }: { name?: string }) => name;
+const nicName = ({ mac }: { mac: string }) => macKey(mac);
+function presentIn({ disks, nics, cpus, more }: MachineConfig): Present & Fixed {
+  const data = disks.filter(({ name }) => name !== undefined);
+  const isFixed = ({ port }: { port?: number }) => port === undefined;
+  return {
+    disks: data.map(diskName),
+    nics: nics.filter((nic) => !isFixed(nic)).map(nicName),
+    fixed: { disks: data.filter(isFixed).map(diskName), nics: nics.filter(isFixed).map(nicName) },
+    cpus: more?.cpus ?? cpus,
+    modules: [...(more?.modules ?? [])],
+  };
+}
 
 function stateOf(id: MachineId, machine: Machine): MachineState {
   const { pid, state, end, pausedBy, paused, brokeDownMs } = machine;

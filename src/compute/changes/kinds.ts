@@ -77,6 +77,18 @@ export function portsFor({
   return PORTS_AT_ONCE * Math.ceil((Math.max(-1, ...used) + 1 + SPARE) / PORTS_AT_ONCE);
 }
 
+/**
+ * Devices without a port have their places by their order: those that are named in `order` come in that order, in the places that they have together; others stay
+ * where they are.
+ */
+export function inOrder<T>(all: readonly T[], order: readonly string[], nameOf: (one: T) => string): T[] {
+  const sorted = all
+    .filter((one) => order.includes(nameOf(one)))
+    .sort((a, b) => order.indexOf(nameOf(a)) - order.indexOf(nameOf(b)));
+  let next = 0;
+  return all.map((one) => (order.includes(nameOf(one)) ? (sorted[next++] ?? one) : one));
+}
+
 /** All memory that a run has, in bytes. Of an instance of an odd shape, what can be read. */
 export function memoryNow({ begun, modules }: NonNullable<Has["memory"]>): number {
   const sizes: unknown[] = [begun, ...(Array.isArray(modules) ? modules : [])];

@@ -264,4 +264,44 @@ describe("what changes in a machine that runs", () => {
     const { pending } = livePlan(later(vm, { networks: ["default", "none"] }), runOf(vm));
     expect(pending).toMatchObject([{ field: "networks[none]", restart: false }]);
   });
+
+  it("what has its place by its order keeps that: what goes, comes back or is to be elsewhere waits for the next start", () => {
+    const disks = ["data", "logs"].map((name) => ({ name, size: "1Gi" }));
+    const { port: _, ...nic } = NIC;
+    const interfaces = ["lan", "dmz"].map((network, i) => ({ ...nic, network, mac: `52:54:00:00:00:1${i}` }));
+    const networks = ["lan", "dmz"];
+    const before = machine({ hardware: { board: "pc" }, disks, networks }, { interfaces });
+    const has = { ports: 0, disks: placedDisks(before), interfaces };
+    const run = runOf(before, { has });
+    const asked = (change: Partial<Spec>, of = run) => {
+      const { spec, pending } = livePlan({ ...before, spec: { ...before.spec, ...change } }, of);
+      return {
+        disks: spec.disks?.map(({ name }) => name),
+        networks: spec.interfaces.map(({ network }) => network),
+        pending: pending.map(({ field, from, to }) => `${field}: ${from} → ${to}`),
+      };
+    };
+    const own = { disks: ["data", "logs"], networks };
+    expect(asked({ disks: disks.slice(1), networks: ["dmz"] })).toEqual({
+      ...own,
+      pending: ['disks[data]: {"name":"data","size":"1Gi"} → undefined', "networks[lan]: lan → undefined"],
+    });
+    const turned = { disks: disks.toReversed(), networks: networks.toReversed() };
+    const orders = { ...own, pending: ["disks: data, logs → logs, data", "networks: lan, dmz → dmz, lan"] };
+    expect(asked(turned)).toEqual(orders);
+    expect(asked({}).pending).toEqual([]);
+    // A control plane of before has turned them round: the run has them as it began all the same.
+    const misled = {
+      ...run,
+      spec: { ...run.spec, disks: run.spec.disks?.toReversed() ?? [], interfaces: interfaces.toReversed() },
+    };
+    expect(asked({}, misled)).toEqual({ ...own, pending: [] });
+    expect(asked(turned, misled)).toEqual(orders);
+  });
+
+  it("the order of what has a port is nobody's concern", () => {
+    const two = later(machine(), { disks: ["a", "b"].map((name) => ({ name, size: "1Gi" })) });
+    const turned = { ...two, spec: { ...two.spec, disks: two.spec.disks?.toReversed() ?? [] } };
+    expect(livePlan(turned, runOf(two))).toEqual({ spec: runOf(two).spec, pending: [] });
+  });
 });

@@ -5,11 +5,12 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { formatBytes, parseBytes } from "../../resource/quantity.ts";
+import type { PlacedDisk } from "../disks/kinds.ts";
 import { hardwareOf, hotPlugOf } from "../hardware/kinds.ts";
-import { limited } from "../interfaces.ts";
+import { limited, type RunInterface } from "../interfaces.ts";
 import type { Instance, VirtualMachine } from "../kinds.ts";
 import { adjusted, keptOf } from "../resources/kinds.ts";
-import { type Has, memoryNow, type PendingChange } from "./kinds.ts";
+import { type Has, inOrder, memoryNow, type PendingChange } from "./kinds.ts";
 import { placedDisks } from "./places.ts";
 
 type Run = Instance["spec"];
@@ -42,6 +43,7 @@ export function livePlan(vm: VirtualMachine, instance: Instance, noRoom?: string
   plan.memory(noRoom);
   for (const field of ["maxCpus", "maxMemory", "hardware", "bootOrder", "guest"] as const) plan.fixed(field);
   plan.underWay();
+  plan.order();
   return { spec: plan.spec, pending: plan.pending };
 }
 
@@ -121,69 +123,73 @@ class Plan {
     else this.spec = { ...this.spec, [field]: to };
   }
 
+  /** In the order of the run: what comes is behind what is there. */
   disks(): void {
-    const { hardware, disks: running = [] } = this.#run;
+    const { hardware } = this.#run;
+    const running = this.#inPlace.disks;
     const wanted = placedDisks(this.#vm, hardware);
     const can = this.#hot("disks");
-    const next = wanted.flatMap((disk) => {
-      const field = `disks[${disk.name}]`;
-      const now = running.find(({ name }) => name === disk.name);
-      if (!now) {
-        const why = can ?? this.#placeFor(disk.port);
-        if (why) this.#wait(field, undefined, disk, why);
-        return why ? [] : [disk];
-      }
-      if ((now.readOnly ?? false) !== (disk.readOnly ?? false))
-        this.#wait(
-          `${field}.readOnly`,
-          now.readOnly ?? false,
-          disk.readOnly ?? false,
-          "the guest has it open as it is",
-        );
-      const { readOnly: _, limits: _l, size: _s, ...kept } = now;
-      const { readOnly, limits, size } = { readOnly: now.readOnly, limits: disk.limits, size: disk.size };
-      return [
-        {
-          ...kept,
-          ...(readOnly === undefined ? {} : { readOnly }),
-          ...(limits ? { limits } : {}),
-          ...(size ? { size } : {}),
-        },
-      ];
+    const next = running.flatMap((now) => {
+      const disk = wanted.find(({ name }) => name === now.name);
+      if (disk) return [this.#changed(now, disk)];
+      const why = can ?? (now.port === undefined ? "it is at a fixed place" : undefined);
+      if (why) this.#wait(`disks[${now.name}]`, now, undefined, why);
+      return why ? [now] : [];
     });
-    const going = running.filter((disk) => !wanted.some(({ name }) => name === disk.name));
-    for (const disk of going) {
-      const why = can ?? (disk.port === undefined ? "it is at a fixed place" : undefined);
-      if (!why) continue;
-      this.#wait(`disks[${disk.name}]`, disk, undefined, why);
-      next.push(disk);
+    for (const disk of wanted) {
+      if (running.some(({ name }) => name === disk.name)) continue;
+      const why = can ?? this.#placeFor(disk.port);
+      if (why) this.#wait(`disks[${disk.name}]`, undefined, disk, why);
+      else next.push(disk);
     }
     const { disks: _, ...rest } = this.spec;
     this.spec = { ...rest, ...(next.length > 0 || running.length > 0 ? { disks: next } : {}) };
   }
 
+  #changed(now: PlacedDisk, { name, readOnly, limits, size }: PlacedDisk): PlacedDisk {
+    const [from, to] = [now.readOnly ?? false, readOnly ?? false];
+    if (from !== to) this.#wait(`disks[${name}].readOnly`, from, to, "the guest has it open as it is");
+    const { limits: _l, size: _s, ...kept } = now;
+    return { ...kept, ...(limits ? { limits } : {}), ...(size ? { size } : {}) };
+  }
+
   networks(): void {
-    const running = this.#run.interfaces;
+    const running = this.#inPlace.interfaces;
     const interfaces = this.#vm.status?.interfaces ?? [];
     const can = this.#hot("nics");
-    const next = this.#vm.spec.networks.flatMap((network) => {
-      const now = running.find((nic) => nic.network === network);
-      if (now) return [limited(now, this.#vm.spec)];
+    const next = running.flatMap((nic) => {
+      if (this.#vm.spec.networks.includes(nic.network)) return [limited(nic, this.#vm.spec)];
+      const why = can ?? (nic.port === undefined ? "it is at a fixed place" : undefined);
+      if (why) this.#wait(`networks[${nic.network}]`, nic.network, undefined, why);
+      return why ? [nic] : [];
+    });
+    for (const network of this.#vm.spec.networks) {
+      if (running.some((nic) => nic.network === network)) continue;
       const nic = interfaces.find((each) => each.network === network);
       const why =
         can ?? (nic ? this.#placeFor(nic.port) : `network ${network} does not exist, or has no free address`);
       if (why)
         this.#wait(`networks[${network}]`, undefined, network, why, can !== undefined || nic !== undefined);
-      return why || !nic ? [] : [limited(nic, this.#vm.spec)];
-    });
-    for (const nic of running) {
-      if (this.#vm.spec.networks.includes(nic.network)) continue;
-      const why = can ?? (nic.port === undefined ? "it is at a fixed place" : undefined);
-      if (!why) continue;
-      this.#wait(`networks[${nic.network}]`, nic.network, undefined, why);
-      next.push(nic);
+      if (!why && nic) next.push(limited(nic, this.#vm.spec));
     }
     this.spec = { ...this.spec, interfaces: next };
+  }
+
+  /** What has no port is found by its order. Last: of each field one thing is told. */
+  order(): void {
+    const { hardware } = this.#run;
+    const { disks = [], interfaces } = this.spec;
+    const fixed = <T extends { port?: number }>(all: readonly T[]) =>
+      all.filter(({ port }) => port === undefined);
+    this.#inOrder("disks", fixed(disks).map(nameOf), fixed(placedDisks(this.#vm, hardware)).map(nameOf));
+    const networks = hotPlugOf(hardware).nics ? [] : this.#vm.spec.networks;
+    this.#inOrder("networks", fixed(interfaces).map(networkOf), networks);
+  }
+
+  #inOrder(field: "disks" | "networks", now: readonly string[], wanted: readonly string[]): void {
+    const [from, to] = [now.filter((one) => wanted.includes(one)), wanted.filter((one) => now.includes(one))];
+    if (isDeepStrictEqual(from, to) || this.pending.some((one) => one.field === field)) return;
+    this.#wait(field, from.join(", "), to.join(", "), "their order is that in which the run began");
   }
 
   cdDrives(): void {
@@ -221,8 +227,6 @@ class Plan {
       const { disks = [], interfaces } = this.spec;
       const missing = <T>(all: readonly T[], some: readonly T[], by: (one: T) => string) =>
         all.filter((one) => !some.some((other) => by(other) === by(one)));
-      const byName = ({ name }: { name: string }) => name;
-      const byMac = ({ mac }: { mac: string }) => mac;
       const { cpus, memory } = this.spec;
       if (has.cpus && has.cpus.now !== cpus) also("cpus", has.cpus.now, cpus, "is being tried");
       if (has.memory && memoryNow(has.memory) !== parseBytes(memory))
@@ -232,19 +236,29 @@ class Plan {
         if (now?.image !== image)
           also(`cdDrives[${name}]`, now?.image, image, image ? "is being inserted" : "is being taken out");
       }
-      for (const disk of missing(disks, has.disks, byName))
+      for (const disk of missing(disks, has.disks, nameOf))
         also(`disks[${disk.name}]`, undefined, disk, "is being attached");
-      for (const disk of missing(has.disks, disks, byName))
+      for (const disk of missing(has.disks, disks, nameOf))
         also(`disks[${disk.name}]`, disk, undefined, "the guest is asked to let go of it");
-      for (const { network } of missing(interfaces, has.interfaces, byMac))
+      for (const { network } of missing(interfaces, has.interfaces, macOf))
         also(`networks[${network}]`, undefined, network, "is being attached");
-      for (const { network } of missing(has.interfaces, interfaces, byMac))
+      for (const { network } of missing(has.interfaces, interfaces, macOf))
         also(`networks[${network}]`, network, undefined, "the guest is asked to let go of it");
     }
     // What its balloon has given back by now only QEMU knows.
     const { memory, memoryTarget = memory } = this.spec;
     for (const { field, reason } of this.#refused)
       also(field, undefined, field === "memoryTarget" ? memoryTarget : undefined, reason);
+  }
+
+  /** What it is asked for by now, in the order in which it has that. */
+  get #inPlace(): { disks: PlacedDisk[]; interfaces: RunInterface[] } {
+    const { disks = [], interfaces } = this.#run;
+    const { disks: hasDisks = [], interfaces: hasInterfaces = [] } = this.#has ?? {};
+    return {
+      disks: inOrder(disks, hasDisks.map(nameOf), nameOf),
+      interfaces: inOrder(interfaces, hasInterfaces.map(macOf), macOf),
+    };
   }
 
   /** Why nothing of the sort can come or go in this run; undefined when it can. */
@@ -274,6 +288,10 @@ class Plan {
     });
   }
 }
+
+const nameOf = ({ name }: { name: string }) => name;
+const networkOf = ({ network }: { network: string }) => network;
+const macOf = ({ mac }: { mac: string }) => mac;
 
 /** machineType and cpu decide about the next start, too. */
 const wholeHardware = ({ hardware }: Pick<Run, "hardware">) => ({ ...hardware, ...hardwareOf(hardware) });

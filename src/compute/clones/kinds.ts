@@ -68,7 +68,8 @@ const Template = {
   storagePool: Type.Optional(Type.String({ description: "Where its disks are." })),
   macs: Type.Optional(
     Type.Array(Type.String(), {
-      description: "Of its network cards: what the guest of an Instant one begins with.",
+      description:
+        "Of its network cards: what the guest of an Instant one begins with, in the order of spec.networks.",
     }),
   ),
 };

@@ -19,6 +19,7 @@ import { isApiError } from "../../resource/errors.ts";
 import { getCondition } from "../../resource/object.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import { at, freshInstances, ignoreGone, ODD_RETRY_MS, OddInstance } from "../actions.ts";
+import { inOrder } from "../changes/kinds.ts";
 import { usesSnapshot } from "../in-use.ts";
 import { VirtualMachine } from "../kinds.ts";
 import { notTheSame, SNAPSHOT_FINALIZER, Snapshot } from "../snapshots/kinds.ts";
@@ -202,7 +203,9 @@ class CloneReconciler {
         snapshot: snapshot.metadata.name,
         snapshotUid: snapshot.metadata.uid ?? "",
         storagePool: owner.spec.storagePool,
-        macs: (owner.status?.interfaces ?? []).map(({ mac }) => mac),
+        macs: inOrder(owner.status?.interfaces ?? [], vm.spec.networks, ({ network }) => network).map(
+          ({ mac }) => mac,
+        ),
         ready: true,
         message: notInstant ? `of ${of}; linked, not instant: ${notInstant}` : `of ${of}`,
       },

@@ -244,7 +244,10 @@ export type Rollback = ObjectOf<typeof Rollback>;
 
 type KeptMemory = NonNullable<NonNullable<NonNullable<Snapshot["status"]>["taken"]>["memory"]>;
 
-/** What of the machine is not as it was when the snapshot's memory was kept: a guest cannot be told in the middle. */
+/**
+ * What of the machine is not as it was when the snapshot's memory was kept: a guest cannot be told in the middle. In which order spec has its disks and networks does
+ * not matter where `has` tells that of then.
+ */
 export function notTheSame(
   now: Pick<KeptMemory, "cpus" | "memory" | "networks" | "hardware"> & {
     disks?: { name: string }[];
@@ -258,10 +261,11 @@ export function notTheSame(
     return `${then.memory} of memory (spec.memory is ${now.memory})`;
   const [was, is] = [hardwareOf(then.hardware), hardwareOf(now.hardware)];
   if (!isDeepStrictEqual(was, is)) return `other hardware (spec.hardware was ${JSON.stringify(was)})`;
-  if (!isDeepStrictEqual(then.networks, now.networks))
+  const asTold = (names: readonly string[]) => (then.has ? names.toSorted() : names);
+  if (!isDeepStrictEqual(asTold(then.networks), asTold(now.networks)))
     return `the networks ${then.networks.join(", ") || "none"} (spec.networks is ${now.networks.join(", ") || "empty"})`;
   const [had, has] = [then.disks ?? [], (now.disks ?? []).map(({ name }) => name)];
-  if (!isDeepStrictEqual(had, has))
+  if (!isDeepStrictEqual(asTold(had), asTold(has)))
     return `the data disks ${had.join(", ") || "none"} (spec.disks has ${has.join(", ") || "none"})`;
   const drives = (of: { cdDrives?: { name: string }[] } = {}) => (of.cdDrives ?? []).map(({ name }) => name);
   if (!isDeepStrictEqual(drives(then.has), drives(now)))

@@ -20,6 +20,7 @@ import { Load } from "./load.ts";
 import { MachineKinds } from "./machine-kinds.ts";
 import { Neighbours } from "./neighbours.ts";
 import { Sight } from "./sight.ts";
+import { SpreadReach } from "./spread-reach.ts";
 import { NO_TARIFFS } from "./tariffs.ts";
 
 export interface Use {
@@ -106,6 +107,15 @@ export class EstateIndex {
       this.membersOf(policy).map((i) => this.machines[i] as MachineView),
     );
     this.kinds = hostKinds(estate.hosts, this.sight, sites);
+    const reach = new SpreadReach({
+      ...{ hosts: this.list, kinds: this.kinds, sight: this.sight, tallies: model.tallies },
+      ...{ count: this.names.length, contentOf: (policy) => chosen.contentOf(policy) },
+    });
+    if (estate.policies.some(({ spec }) => spec.spread))
+      for (const [i, machine] of machines.entries()) {
+        const number = reach.find(machine, chosen.of(i));
+        if (number !== 0) for (const item of this.itemsOf(machine.key)) model.tallies.reach[item] = number;
+      }
     this.machineKinds = new MachineKinds({
       hosts,
       machines,
@@ -141,6 +151,7 @@ export class EstateIndex {
       model,
       sight: this.sight,
       shadows: this.shadows,
+      reachOf: (machine, policies) => reach.find(machine, policies),
       freeShadows: Array.from({ length: moving }, (_, i) => at.length - 1 - i),
       put: (item, h) => this.put(item, h),
       forget: (place) => {
@@ -291,7 +302,7 @@ export class EstateIndex {
       here,
       most: model.tallies.most[t] as number,
       elsewhere: (counts.placed[t] as number) - own.length - here,
-      fewest: () => counts.fewestWithout(t, own[0] ?? -1),
+      fewest: () => counts.fewestWithout(t, own[0] ?? this.position.get(machine.key) ?? -1),
       oneHere: () => this.neighbours.oneIn(policy, t, domain(h), machine),
       oneElsewhere: () => this.neighbours.oneOutside(policy, t, domain(h), machine),
     };

@@ -33,6 +33,8 @@ interface Parts {
   /** Of a machine that is moving, the item that stands for it where it goes; and items that stand for none. */
   shadows: Map<number, number>;
   freeShadows: number[];
+  /** What Tallies.reach has of a machine. */
+  reachOf: (machine: MachineView, policies: readonly Policy[]) => number;
   /** Puts an item on a host; -1: on none. */
   put: (item: number, h: number) => void;
   /** What was known of the machine there holds no more; it is on no host. */
@@ -70,7 +72,7 @@ export class Growth {
     const items = shadow === undefined ? [at] : [at, shadow];
     for (const policy of left) this.change(policy, items, remove);
     for (const policy of joined) this.change(policy, items, insert);
-    for (const item of items) this.need(item, machine);
+    for (const item of items) this.need(item, machine, has);
     this.of.forget(at);
     put(at, host === undefined ? -1 : (hostAt.get(host) ?? -1));
     if (moves) put(shadow ?? this.shadowFor(at, machine), hostAt.get(movingTo) ?? -1);
@@ -83,7 +85,7 @@ export class Growth {
     const shadow = freeShadows.pop() as number;
     shadows.set(at, shadow);
     for (const policy of chosen.of(at)) this.change(policy, [shadow], insert);
-    this.need(shadow, machine);
+    this.need(shadow, machine, chosen.of(at));
     return shadow;
   }
 
@@ -93,8 +95,9 @@ export class Growth {
     this.of.freeShadows.push(shadow);
   }
 
-  private need(item: number, machine: MachineView): void {
+  private need(item: number, machine: MachineView, policies: readonly Policy[]): void {
     this.of.model.demand.set(demandOf(machine), item * RESOURCES);
+    this.of.model.tallies.reach[item] = this.of.reachOf(machine, policies);
   }
 
   /** How many of the policy's machines may be in one domain, when it has so many more. */

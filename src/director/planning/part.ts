@@ -118,7 +118,7 @@ export function partOf(
     distanceWeight: 0,
     services: 0,
     serviceWeight: 0,
-    tallies: talliesOf(index, groups.specs, itemAt, items.length, host),
+    tallies: talliesOf(index, groups.specs, itemAt, items, host),
   };
   return { model, machine, host: Int32Array.from(host) };
 }
@@ -326,7 +326,7 @@ function talliesOf(
   index: EstateIndex,
   groups: readonly Group[],
   itemAt: ReadonlyMap<number, number>,
-  items: number,
+  items: readonly number[],
   host: readonly number[],
 ): Tallies {
   const { tallies, hosts } = index.state.model;
@@ -338,8 +338,12 @@ function talliesOf(
     members: members.map((item) => itemAt.get(item) as number),
   }));
   // Domains are those of the whole estate: also one without a host of the part may have the fewest.
-  const { domainCounts, open, openCounts } = tallies;
-  return { ...makeTallies(items, levels, specs), domainCounts, open, openCounts };
+  const { domainCounts, open, openCounts, reached } = tallies;
+  const reach = Int32Array.from(items, (item) => tallies.reach[item] as number);
+  return {
+    ...makeTallies(items.length, levels, specs),
+    ...{ domainCounts, open, openCounts, reach, reached },
+  };
 }
 
 /** A rule is broken where it is, or its host is to be empty. @param seek for who knows it already */

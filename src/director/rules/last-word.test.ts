@@ -214,7 +214,13 @@ it("says the same as the director's own judgement, of any estate in which nothin
       ),
       { nil: undefined },
     ),
-    fast: fc.boolean(),
+    required: fc.constantFrom(
+      undefined,
+      undefined,
+      "host.cpu.mhz <= 1999",
+      'host.site == "s0"',
+      'host.rack != "r1"',
+    ),
   });
   const anyRun = fc.record({ tier: fc.constantFrom("db", "web"), host: fc.integer({ min: 0, max: 4 }) });
   let refused = 0;
@@ -250,7 +256,7 @@ it("says the same as the director's own judgement, of any estate in which nothin
             },
           };
         });
-        const policies = rules.map(({ tier, fast, ...spec }, i): Policy => {
+        const policies = rules.map(({ tier, required, ...spec }, i): Policy => {
           const given = Object.fromEntries(Object.entries(spec).filter(([, value]) => value));
           return {
             apiVersion: "vireo.dev/v2",
@@ -261,7 +267,7 @@ it("says the same as the director's own judgement, of any estate in which nothin
               goals: [{ goal: "balanced", weight: 1 }],
               automation: "act",
               priority: 0,
-              ...(fast ? { required: ["host.cpu.mhz <= 1999"] } : {}),
+              ...(required ? { required: [required] } : {}),
               ...given,
             },
           };

@@ -44,13 +44,14 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
   const fixed = spec.incoming ? fixedBy(own) : undefined;
   const untold =
     host && !view && (host.spec.dedicatedTo || own.some((policy) => policy.spec.required?.length));
+  const subject = subjectOf(object, labels);
   const why =
     (fixed && fixedWords(fixed)) ??
     (untold
       ? "it has not told yet what it is: whether it keeps the rules of policies cannot be said"
       : undefined) ??
     (view && dedicatedBreach(own, view)) ??
-    (view && requiredBreach(own, view, subjectOf(object, labels))) ??
+    (view && requiredBreach(own, view, subject)) ??
     groups
       .map((policy) => {
         const { vms, runs } = machines.chosenBy(policy.spec.selector, metadata.namespace);
@@ -62,7 +63,10 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
           const uids = [object, ...members].map((instance) => instance.spec.vmUid);
           return new Set([...uids, ...vms.map((vm) => vm.metadata.uid)]).size;
         };
-        const broken = groupBreach(policy.spec, spec.host as string, { members, chosen, hosts, byHand });
+        const broken = groupBreach(policy.spec, spec.host as string, {
+          ...{ members, chosen, hosts, byHand },
+          mayHave: (one) => !dedicatedBreach(own, one) && requiredBreach(own, one, subject) === undefined,
+        });
         return broken && `policy ${JSON.stringify(policy.metadata.name)} ${broken}`;
       })
       .find((broken) => broken !== undefined);
@@ -96,12 +100,14 @@ interface Group {
   chosen: () => number;
   hosts: readonly Host[];
   byHand: boolean | undefined;
+  /** By what is required of it. */
+  mayHave: (host: HostView) => boolean;
 }
 
 function groupBreach(
   { keepApart, keepTogether, spread, atMost }: Policy["spec"],
   on: string,
-  { members, chosen, hosts, byHand }: Group,
+  { members, chosen, hosts, byHand, mayHave }: Group,
 ): string | undefined {
   const domainAt = (level: Level) => {
     const domains = new Map(
@@ -138,15 +144,23 @@ function groupBreach(
       (runs) => new Set(runs.map((run) => domain(hostOf(run)))),
     );
     const here = machines.filter((domains) => domains.has(domain(on))).length;
-    const all = new Set(machines.flatMap((domains) => [...domains]));
+    // Nobody has fewer than none.
+    if (here === 0) return undefined;
+    // Those that count, as of the director (estate/spread-reach.ts): 2 in any case, 1 where it has some. Of what is only known by name nothing is known.
+    const counted = new Map<string, number>();
     for (const host of hosts) {
       const view = invalidity(host) ? undefined : viewOf(host);
-      if (view && !view.closed) all.add(domain(view.name));
+      const counts = !view ? 1 : !mayHave(view) ? 0 : view.closed === undefined ? 2 : 1;
+      const there = domain(host.metadata.name);
+      counted.set(there, Math.max(counted.get(there) ?? 0, counts));
     }
+    const all = new Set(
+      machines.flatMap((domains) => [...domains]).filter((each) => counted.get(each) !== 0),
+    );
+    for (const [each, counts] of counted) if (counts === 2) all.add(each);
     const settled = machines.filter((domains) => domains.size === 1);
     const fewest = Math.min(...[...all].map((each) => settled.filter((domains) => domains.has(each)).length));
-    // Nobody has fewer than none.
-    if (here > 0 && here > fewest)
+    if (here > fewest)
       return `spreads its machines over ${spread}s: ${here} of them here, ${fewest} elsewhere`;
   }
   return undefined;

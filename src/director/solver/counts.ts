@@ -18,6 +18,8 @@ export class Counts {
   readonly placed: Int32Array;
   /** Of each tally the fewest that a domain has which counts for `even`; -1: not known now. */
   private readonly fewest: Int32Array;
+  /** Of items of which reach that is. */
+  private readonly fewestReach: Int32Array;
 
   constructor(model: Model, at: Int32Array) {
     const { hosts, tallies } = model;
@@ -27,6 +29,7 @@ export class Counts {
     this.distinct = new Int32Array(tallies.count);
     this.placed = new Int32Array(tallies.count);
     this.fewest = new Int32Array(tallies.count).fill(-1);
+    this.fewestReach = new Int32Array(tallies.count);
     let counters = 0;
     for (let t = 0; t < tallies.count; t++) {
       const size = (tallies.memberStart[t + 1] as number) - (tallies.memberStart[t] as number);
@@ -90,29 +93,42 @@ export class Counts {
     return -1;
   }
 
-  /** The fewest members that a domain has, without p, of those that are open or have one. */
+  /** The fewest members that a domain has, without p, of those that p could be in and that are open or have one. */
   fewestWithout(t: number, p: number): number {
-    const { open, level, domainCounts } = this.model.tallies;
+    const { level, openCounts, reach } = this.model.tallies;
     const l = level[t] as number;
     const own = this.domainOf(t, p);
     const alone = own >= 0 && this.countIn(t, own) === 1;
+    const r = p < 0 ? 0 : (reach[p] as number);
     // Without looking at each: there are more open domains than such that have one.
-    if ((this.distinct[t] as number) - (alone ? 1 : 0) < (this.model.tallies.openCounts[l] as number))
-      return 0;
-    const isOpen = open[l] as Uint8Array;
-    const count = domainCounts[l] as number;
-    const fewest = (but: number): number => {
-      let least = NO_LIMIT;
-      for (let d = 0; d < count; d++) {
-        const n = this.countIn(t, d) - (d === but ? 1 : 0);
-        if (n < least && (n > 0 || (isOpen[d] as number) === 1)) least = n;
-      }
-      return least;
-    };
-    if (alone) return fewest(own);
-    if ((this.fewest[t] as number) < 0) this.fewest[t] = fewest(-1);
+    if (r === 0 && (this.distinct[t] as number) - (alone ? 1 : 0) < (openCounts[l] as number)) return 0;
+    if (alone) return this.fewestOf(t, r, own);
+    if ((this.fewest[t] as number) < 0 || this.fewestReach[t] !== r) {
+      this.fewest[t] = this.fewestOf(t, r, -1);
+      this.fewestReach[t] = r;
+    }
     const all = this.fewest[t] as number;
-    return own < 0 ? all : Math.min(all, this.countIn(t, own) - 1);
+    return own < 0 || !this.isReached(l, r, own) ? all : Math.min(all, this.countIn(t, own) - 1);
+  }
+
+  /** @param but the domain that has one fewer */
+  private fewestOf(t: number, r: number, but: number): number {
+    const { open, level, domainCounts, reached } = this.model.tallies;
+    const l = level[t] as number;
+    const isOpen = open[l] as Uint8Array;
+    const here = r === 0 ? undefined : reached[r * open.length + l];
+    let least = NO_LIMIT;
+    for (let d = 0, count = domainCounts[l] as number; d < count && least > 0; d++) {
+      if (here?.[d] === 0) continue;
+      const n = this.countIn(t, d) - (d === but ? 1 : 0);
+      if (n < least && (n > 0 || ((isOpen[d] as number) === 1 && here?.[d] !== 1))) least = n;
+    }
+    return least;
+  }
+
+  private isReached(l: number, r: number, d: number): boolean {
+    const { open, reached } = this.model.tallies;
+    return r === 0 || reached[r * open.length + l]?.[d] !== 0;
   }
 
   /** Whether the tallies let p go to b. */

@@ -96,6 +96,10 @@ export interface Tallies {
   /** Of each level 1 for each domain that could take an item, and how many those are. */
   open: Uint8Array[];
   openCounts: Int32Array;
+  /** Of each item which hosts may ever have it, as a number: 0 all. For `even` only domains of those count. */
+  reach: Int32Array;
+  /** reach × levels, by domain: 2 where one of those hosts takes items, 1 where only such are that take none, else 0. Of reach 0 there are none. */
+  reached: Uint8Array[];
   /** Where tally t has an item, those it needs have one, too. */
   needsStart: Int32Array;
   needs: Int32Array;
@@ -194,6 +198,8 @@ export function makeTallies(
     even: Uint8Array.from(specs, (s) => (s.even ? 1 : 0)),
     open,
     openCounts: Int32Array.from(open, (flags) => flags.reduce((sum, flag) => sum + flag, 0)),
+    reach: new Int32Array(items),
+    reached: [],
     needsStart: needs.start,
     needs: needs.all,
     neededByStart: by.start,

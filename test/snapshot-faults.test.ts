@@ -345,6 +345,61 @@ describe("a pool without room to merge layers", () => {
   });
 });
 
+describe("a layer that is merged away holds what the guest has written until that is sure to be elsewhere", () => {
+  const deleted = async (name: string) => {
+    await estate.client.delete(Snapshot, at(name));
+    await untilGone(estate.client, Snapshot, at(name));
+    await free();
+  };
+  const layers = async () => readdirSync(await folder()).filter((name) => name.endsWith(".qcow2"));
+
+  it("QEMU is killed when it has copied, and has not written where", async () => {
+    await take("one");
+    await free();
+    let killed = 0;
+    world.fault = (call, when) => {
+      if (`${when} ${call}` === "after absorbLayer" && killed++ === 0) crash();
+    };
+    await deleted("one");
+    expect(killed).toBeGreaterThan(0);
+    await startAnew();
+    expect(await host.read()).toBe(1);
+    expect(await layers()).toHaveLength(1);
+  });
+
+  it("QEMU and the agent are, and the next run begins before anything else is done", async () => {
+    await take("one");
+    await free();
+    let killed = false;
+    world.fault = (call, when) => {
+      if (killed || `${when} ${call}` !== "after absorbLayer") return;
+      killed = true;
+      crash();
+      host.startAgent();
+    };
+    await deleted("one");
+    expect(killed).toBe(true);
+    await startAnew();
+    expect(await host.read()).toBe(1);
+    expect(await layers()).toHaveLength(1);
+  });
+
+  it("an agent dies meanwhile: the next one has QEMU finish it", async () => {
+    await take("one");
+    await free();
+    let dead = false;
+    world.fault = (call, when) => {
+      if (dead || `${when} ${call}` !== "after absorbLayer") return;
+      dead = true;
+      host.startAgent();
+    };
+    await deleted("one");
+    await startAnew();
+    expect(await host.read()).toBe(1);
+    expect(await layers()).toHaveLength(1);
+  });
+});
+
 describe("custody", () => {
   it("is not given up before the process is gone: a start that fails, and a QEMU that cannot be killed", async () => {
     await create("one", true);

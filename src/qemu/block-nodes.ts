@@ -8,6 +8,7 @@ export interface Node {
   file: string;
   /** The file below it in the chain. */
   backing?: string;
+  readOnly: boolean;
   /** Names of its dirty bitmaps. */
   bitmaps: string[];
 }
@@ -19,6 +20,7 @@ export async function listNodes(qmp: Qmp): Promise<Node[]> {
     driver: String(node.drv),
     file: pathOf(String(node.file)),
     ...(typeof node.backing_file === "string" ? { backing: pathOf(node.backing_file) } : {}),
+    readOnly: node.ro === true,
     bitmaps: (Array.isArray(node["dirty-bitmaps"]) ? node["dirty-bitmaps"] : []).flatMap((bitmap) =>
       isFields(bitmap) && typeof bitmap.name === "string" && bitmap.name ? [bitmap.name] : [],
     ),

@@ -75,6 +75,12 @@ export function blockdev(disk: Pick<Disk, "path" | "format" | "readOnly" | "apar
   };
 }
 
+/** What reopens the throttle of a disk that can be written, just as it is. @param drive its name @param file that of the format below it */
+export function sameDrive(drive: string, file: string) {
+  const disk = { path: "", format: "qcow2", readOnly: false } as const;
+  return { ...blockdev(disk, drive.slice("drive".length)), file };
+}
+
 /** What all sorts of disks have in common. The serial number is a data disk's name. */
 export const drive = (key: string, serial: string, readOnly: boolean) => ({
   id: `disk${key}`,

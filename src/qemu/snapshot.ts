@@ -4,6 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { type Node, listNodes as nodes, pathOf } from "./block-nodes.ts";
+import { sameDrive } from "./devices.ts";
 import { isFields, type Qmp, QmpError } from "./qmp.ts";
 
 /** A qcow2 file that is open for writing, and an empty overlay of it that is to take its place. */
@@ -72,25 +73,35 @@ export async function switchLayers(qmp: Qmp, switches: readonly Switch[]): Promi
 /** Jobs of absorbLayer. */
 export const ABSORB = "absorb-";
 
+export interface AbsorbSteps {
+  /** Called before the copying begins, which it can prevent by throwing. */
+  check: () => Promise<void>;
+  /** Has on disk what the kernel has of `into`. */
+  flush: () => Promise<void>;
+}
+
+/** What little is left of it, to a slow disk. */
+const FLUSH_MS = 60_000;
+
 /** How long a layer may take to be copied into the one above it: a day. */
 const ABSORB_MS = 86_400_000;
 
 /**
  * Copies what `from` holds into `into`, the layer right above it, and takes `from` out of the chain, while the guest runs; `into` may be any
- * layer, also the one that is written to. Goes on with one that is under way. @param check called before the copying begins, which it can prevent by
- * throwing. @returns false when `into` is not open here. @throws QmpError
+ * layer, also the one that is written to. Goes on with one that is under way. Afterwards all of it is on disk. @returns false when `into` is not open here. @throws QmpError
  */
 export async function absorbLayer(
   qmp: Qmp,
   into: string,
   from: string,
-  check: () => Promise<void>,
+  { check, flush }: AbsorbSteps,
 ): Promise<boolean> {
   const known = await nodes(qmp);
   const [top, bottom] = [formatNode(known, into), formatNode(known, from)];
   if (!top) return false;
   if (!bottom || top.backing !== from) {
-    // Done before, but for the last step.
+    // Done before, but for the last steps.
+    await flushLayer(qmp, into, flush);
     if (bottom) await close(qmp, bottom);
     return true;
   }
@@ -110,8 +121,33 @@ export async function absorbLayer(
   if (said)
     throw new QmpError("GenericError", `what it holds could not be merged into the layer above: ${said}`);
   if (qmp.closed) throw new QmpError("Disconnected", "QEMU closed the monitor");
+  await flushLayer(qmp, into, flush);
   await close(qmp, bottom);
   return true;
+}
+
+/**
+ * Has all on disk that QEMU has of an open layer. The head that names another file below is written at the end of a job at once, and where the clusters are that it
+ * has copied is in QEMU's memory alone (7.2). Only reopening tells whether it could be written: a filter does, as the one above the layer that the guest
+ * writes to. Any other is open for reading only once it is on disk. @throws QmpError; Error of the file system
+ */
+async function flushLayer(qmp: Qmp, path: string, flush: AbsorbSteps["flush"]): Promise<void> {
+  // Most of it, while the guest runs on: it stands still while QEMU writes the rest.
+  await flush();
+  const known = await nodes(qmp);
+  const layer = formatNode(known, path);
+  const answer = await qmp.execute("query-block");
+  const above = (Array.isArray(answer) ? answer : [])
+    .flatMap((device) => (isFields(device) && isFields(device.inserted) ? [device.inserted] : []))
+    .find(({ file }) => typeof file === "string" && pathOf(file) === path);
+  if (layer && above) {
+    const options = [sameDrive(String(above["node-name"]), layer.name)];
+    await qmp.execute("blockdev-reopen", { options }, FLUSH_MS);
+  } else if (!layer?.readOnly)
+    throw new QmpError(
+      "GenericError",
+      "what was merged into a layer of its disks could not be made sure on disk",
+    );
 }
 
 /** One that we added ourselves stays open until we say so; others go with their last user. */

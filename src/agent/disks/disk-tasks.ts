@@ -17,8 +17,9 @@ import { reasonOf } from "../reasons.ts";
 import { about, at, idOf } from "../runs/instance-status.ts";
 import { SendRate, secondsLeft } from "../runs/send-rate.ts";
 import { freeze, thaw } from "./guest-freeze.ts";
+import type { Absorb } from "./layer-merging.ts";
 import { describeMemory, type Facts, type Taken } from "./layer-records.ts";
-import type { Absorb, Layers } from "./layers.ts";
+import type { Layers } from "./layers.ts";
 import { SnapshotTaking } from "./snapshot-taking.ts";
 import { isTellable, UndecidedError, undecided } from "./task-errors.ts";
 

@@ -1,7 +1,7 @@
 /** What is on disk of the layers of a machine's disks (layers.ts): the layers themselves, which are active, and what each snapshot froze. */
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { Frozen, Pointer, readJson } from "./layer-records.ts";
+import { Frozen, Merging, Pointer, readJson } from "./layer-records.ts";
 import { type LayerTool, QEMU_IMG } from "./layer-tool.ts";
 import { readHeader } from "./qcow2-head.ts";
 import { exists } from "./volume-files.ts";
@@ -32,6 +32,18 @@ export class LayerFolder {
     return this.tool.replace(this.path("layers.json"), JSON.stringify(pointer));
   }
 
+  /** The merge that is under way, or was cut short; undefined when it is known to be over. */
+  async merging(): Promise<Merging | undefined> {
+    const merging = await readJson(this.path("merging.json"), Merging);
+    // One whose lower layer has taken the name of the upper, or is gone, is over.
+    return merging && (await exists(this.path(merging.from))) ? merging : undefined;
+  }
+
+  setMerging(merging: Merging | undefined): Promise<void> {
+    const path = this.path("merging.json");
+    return merging ? this.tool.replace(path, JSON.stringify(merging)) : this.tool.remove(path);
+  }
+
   /** Every layer with the one below it; the image below the first is none of ours. */
   async layers(): Promise<Map<string, string | undefined>> {
     const found = new Map<string, string | undefined>();
@@ -40,6 +52,8 @@ export class LayerFolder {
       const { backing } = await readHeader(this.path(file));
       found.set(file, backing?.startsWith(`${this.#folder}/`) ? basename(backing) : undefined);
     }
+    const merging = await this.merging();
+    if (merging) found.set(merging.into, merging.from);
     return found;
   }
 

@@ -22,6 +22,9 @@ export const Frozen = Type.Object({
   lent: Type.Optional(Type.Boolean()),
 });
 export type Frozen = Static<typeof Frozen>;
+/** A merge (layer-merging.ts), by names of layers: `into` stands on `from`, whatever its head says. */
+export const Merging = Type.Object({ into: Type.String(), from: Type.String() });
+export type Merging = Static<typeof Merging>;
 const SuspendedRun = Type.Object({
   /** The run that was, by the uid of its Instance. */
   run: Type.String(),

@@ -8,15 +8,18 @@ import { run } from "../../system/run.ts";
 import { checkRoom } from "./merge-room.ts";
 import { own } from "./volume-files.ts";
 
-/** Every change of a file; another one only for crash tests, which stop it between any two. Each is done whole or not at all. */
+/** Every change of a file; another one only for crash tests, which stop it between any two. Each but rebase is done whole or not at all, and is there after a power cut. */
 export interface LayerTool {
   /** An empty overlay of `backing`, which may be in use; of QEMU's user. */
   create(path: string, backing: string, sizeBytes: number, user: { uid: number; gid: number }): Promise<void>;
   /**
    * Puts `path` on what `from`, right below it, stands on, with nothing of what is seen through it changed; by copying the one of the two that holds less.
-   * Neither is in use, and nothing else stands on `from`, which may be gone afterwards. @throws NoRoomError
+   * Neither is in use, and nothing else stands on `from`, which may be gone afterwards. Cut short, `path` may say that it stands there, and not have all
+   * (layer-merging.ts). @throws NoRoomError
    */
   rebase(path: string, from: string): Promise<void>;
+  /** Has `path`, which nobody has open, stand on `from`, whatever its head says, and nothing else of it changed. */
+  restore(path: string, from: string): Promise<void>;
   /** Writes a file or replaces it. */
   replace(path: string, text: string): Promise<void>;
   /** No-op when there is none. */
@@ -73,6 +76,7 @@ export const QEMU_IMG: LayerTool = {
     // layers.json may say that it is the disk, and outlive a power cut.
     await flush(made);
     await rename(made, path);
+    await flush(dirname(path));
   },
   rebase: async (path, from) => {
     const [upper, lower] = await Promise.all([stat(path), stat(from)]);
@@ -83,11 +87,18 @@ export const QEMU_IMG: LayerTool = {
       ? ["-b", info["full-backing-filename"], "-F", info["backing-filename-format"]]
       : ["-b", ""];
     await run("qemu-img", ["rebase", "-q", "-f", "qcow2", ...below, path], { timeoutMs: MERGE_MS });
+    await flush(path);
+  },
+  restore: async (path, from) => {
+    await run("qemu-img", ["rebase", "-q", "-f", "qcow2", "-u", "-b", from, "-F", "qcow2", path]);
+    await flush(path);
   },
   replace: async (path, text) => {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    const folder = dirname(path);
+    if (await mkdir(folder, { recursive: true, mode: 0o700 })) await flush(dirname(folder));
     await writeFile(`${path}.new`, text, { flush: true });
     await rename(`${path}.new`, path);
+    await flush(folder);
   },
   remove: (path) => rm(path, { force: true }),
   // Of QEMU's group, as what all machines can read (volumes.ts).

@@ -9,6 +9,7 @@
  *   root.qcow2, root-<12 digits of the uid>.qcow2     layers; one that is frozen holds the same until a merge writes into it, or removes it
  *   layers.json                                       which layers are active, and with which snapshot's memory the next run goes on;
  *                                                     without it each disk's first
+ *   merging.json                                      the merge that is under way (layer-merging.ts)
  *   snapshots/<uid>.json                              what each snapshot froze: taking, taken, deleted
  *   snapshots/<uid>.memory                            the memory that was kept with it
  *   suspended.memory                                  the memory of a suspended machine; of nobody unless layers.json says so
@@ -25,6 +26,7 @@ import type { Static } from "typebox";
 import type { LayerSwitch } from "../hypervisor.ts";
 import { KeptMemories } from "./kept-memories.ts";
 import { LayerFolder } from "./layer-folder.ts";
+import { type Absorb, checkNoneMerging, merge, undoMerge } from "./layer-merging.ts";
 import {
   type Facts,
   type Files,
@@ -37,9 +39,6 @@ import { inOrder, nextStep, type Tree, treeOf, withAllBelow } from "./layer-step
 import type { LayerTool } from "./layer-tool.ts";
 import { readHeader } from "./qcow2-head.ts";
 import { exists } from "./volume-files.ts";
-
-/** Takes what `from` holds into `into`, right above it. @returns false when `into` is not open in a running machine */
-export type Absorb = (into: string, from: string) => Promise<boolean>;
 
 /** A layer and the one below it, where that is the machine's own, too. */
 interface Layer {
@@ -92,6 +91,7 @@ export class Layers {
    * anew, or, but for snapshot `but`, has not been.
    */
   async settle(written?: readonly string[], but?: string): Promise<void> {
+    if (!written) await undoMerge(this.#at);
     for (const [uid, record] of await this.#at.records()) {
       const isSwitched = Object.values(record.next).some((next) => written?.includes(this.#at.path(next)));
       // Also of one that has been given up since.
@@ -100,8 +100,9 @@ export class Layers {
     }
   }
 
-  /** Whether a switch was cut short, so that only a machine which runs says which layers are active. */
+  /** Whether a switch or a merge was cut short, so that only a machine which runs says which layers are active, and what they stand on. */
   async isUnsettled(): Promise<boolean> {
+    if (await this.#at.merging()) return true;
     const { active } = await this.#at.pointer();
     return (await this.#at.records()).some(
       ([, { state, layers }]) =>
@@ -163,6 +164,7 @@ export class Layers {
   async lend(uid: string): Promise<void> {
     const record = await this.#at.read(uid);
     if (record?.state !== "taken") throw new LayersError("the snapshot's disks are not there");
+    await checkNoneMerging(this.#at);
     if (!record.lent) await this.#at.write(uid, { ...record, lent: true });
     const layers = await this.#at.layers();
     for (const layer of withAllBelow(layers, Object.values(record.layers)))
@@ -279,6 +281,8 @@ export class Layers {
 
   /** Frees what belongs to deleted snapshots only. */
   async collect(absorb: Absorb): Promise<void> {
+    const left = await this.#at.merging();
+    if (left) await merge(this.#at, left.into, left.from, absorb);
     for (;;) {
       const records = await this.#at.records();
       const layers = await this.#at.layers();
@@ -300,13 +304,8 @@ export class Layers {
             await this.#at.removeRecord(uid);
         return;
       }
-      const layer = this.#at.path(step.layer);
-      if (step.do === "merge") {
-        const into = this.#at.path(step.into);
-        if (!(await absorb(into, layer))) await this.#at.tool.rebase(into, layer);
-        if ((await readHeader(into)).backing === layer)
-          throw new LayersError("a layer of its disks was merged, and is still needed; it is tried again");
-      } else await this.#at.tool.remove(layer);
+      if (step.do === "merge") await merge(this.#at, step.into, step.layer, absorb);
+      else await this.#at.tool.remove(this.#at.path(step.layer));
     }
   }
 

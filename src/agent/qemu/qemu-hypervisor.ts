@@ -31,6 +31,7 @@ import { dumpMemory } from "../../qemu/standing.ts";
 import type { Tls } from "../../qemu/tls.ts";
 import { readUsage } from "../../qemu/usage.ts";
 import type { Logger } from "../../reconcile/log.ts";
+import { flush } from "../../system/flush.ts";
 import { MachineConsoles } from "../consoles/machine-consoles.ts";
 import { exportsOf } from "../disks/disk-copies.ts";
 import { checkRoom } from "../disks/merge-room.ts";
@@ -346,7 +347,8 @@ export class QemuHypervisor implements Hypervisor {
   }
 
   absorbLayer(id: MachineId, into: string, from: string): Promise<boolean> {
-    return this.#at.with(id, (qmp) => absorbLayer(qmp, into, from, () => checkRoom(from)));
+    const steps = { check: () => checkRoom(from), flush: () => flush(into) };
+    return this.#at.with(id, (qmp) => absorbLayer(qmp, into, from, steps));
   }
 
   copying(id: MachineId): Promise<Copying | undefined> {

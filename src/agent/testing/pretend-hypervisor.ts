@@ -318,7 +318,12 @@ export class PretendHypervisor implements Hypervisor {
     if (!machine.config.disks.some(({ path }) => chainOf(path).includes(into))) return false;
     await this.#world.pause();
     this.#need(id);
-    if (chainOf(into)[1] === from) absorbed(this.#world.contents, into, from);
+    const { contents, unflushed } = this.#world;
+    if (chainOf(into)[1] === from) unflushed.set(id, absorbed(contents, into, from));
+    this.#world.fault("absorbLayer", "after");
+    await this.#world.pause();
+    this.#need(id);
+    unflushed.delete(id);
     return true;
   }
 

@@ -49,15 +49,20 @@ export const contentOf = (contents: Contents, path: string): number | undefined 
     .map((layer) => contents.get(layer))
     .find((found) => found !== undefined);
 
-export function absorbed(contents: Contents, into: string, from: string): void {
+/** A merge by QEMU: the head says at once that it is done; what was copied is lost with QEMU until that has flushed it. @returns what is done then */
+export function absorbed(contents: Contents, into: string, from: string): () => void {
   const below = contents.get(from);
-  if (!contents.has(into) && below !== undefined) contents.set(into, below);
+  const takes = !contents.has(into) && below !== undefined;
+  if (takes) contents.set(into, below);
   writeHead(into, chainOf(from)[1]);
+  return () => {
+    if (takes && contents.get(into) === below) contents.delete(into);
+  };
 }
 
 const NEVER = new Promise<never>(() => {});
 
-/** Each change is made in one go, and after `isDead` none any more: what had begun stands still for ever, as in a killed process. */
+/** Each change but rebase is made in one go, and after `isDead` none any more: what had begun stands still for ever, as in a killed process. */
 export function pretendTool(
   contents: Contents,
   isDead: () => boolean,
@@ -73,7 +78,13 @@ export function pretendTool(
   };
   return {
     create: (path, backing) => step("create", () => writeHead(path, backing)),
-    rebase: (path, from) => step("rebase", () => absorbed(contents, path, from)),
+    // The head first, as qemu-img does: its data is there when it has ended.
+    rebase: async (path, from) => {
+      const below = contents.get(from);
+      await step("rebase", () => writeHead(path, chainOf(from)[1]));
+      if (!contents.has(path) && below !== undefined) contents.set(path, below);
+    },
+    restore: (path, from) => step("restore", () => writeHead(path, from)),
     replace: (path, text) =>
       step("replace", () => {
         mkdirSync(dirname(path), { recursive: true });

@@ -89,6 +89,8 @@ export class PretendWorld {
   readonly trace: string[] = [];
   /** What the guests have written: by layer, the last thing. */
   readonly contents = new Map<string, number>();
+  /** What is lost of a layer that was merged into another one when its machine ends now. */
+  readonly unflushed = new Map<MachineId, () => void>();
   /** While a test says so, a memory that is kept goes on: so far it is `now`, until it is `done`. */
   copying: { now: Copying; done: Promise<void> } | undefined;
   /** Saved memories, by file: what the guest had in mind, and what was on its disk at that instant. */
@@ -135,6 +137,10 @@ export class PretendWorld {
     if (!machine) return;
     const ran = machine.state === "running";
     Object.assign(machine, change);
+    if (machine.state === "ended") {
+      this.unflushed.get(id)?.();
+      this.unflushed.delete(id);
+    }
     this.#see(id, machine);
     if (machine.state === "running" && !ran) this.#runs(machine);
     this.trace.push(`${machine.config.name}@${machine.host} ${machine.state} ${machine.migration.phase}`);

@@ -6,7 +6,7 @@ import { Value } from "typebox/value";
 import { flush } from "../../system/flush.ts";
 import { run } from "../../system/run.ts";
 import { checkRoom } from "./merge-room.ts";
-import { own } from "./volume-files.ts";
+import { exists, own } from "./volume-files.ts";
 
 /** Every change of a file; another one only for crash tests, which stop it between any two. Each but rebase is done whole or not at all, and is there after a power cut. */
 export interface LayerTool {
@@ -100,7 +100,14 @@ export const QEMU_IMG: LayerTool = {
     await rename(`${path}.new`, path);
     await flush(folder);
   },
-  remove: (path) => rm(path, { force: true }),
+  remove: async (path) => {
+    if (!(await exists(path))) return;
+    await rm(path, { force: true });
+    await flush(dirname(path));
+  },
   // Of QEMU's group, as what all machines can read (volumes.ts).
-  lend: (path) => chmod(path, 0o640),
+  lend: async (path) => {
+    await chmod(path, 0o640);
+    await flush(path);
+  },
 };

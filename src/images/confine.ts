@@ -1,5 +1,5 @@
 /**
- * Programs that read what strangers made (import/: qemu-img, gzip, …), or are theirs (build/packaged.ts), may be taken over by it: they run as a user of their own, without a network, and of the host they see programs
+ * Programs that read what strangers made (import/: qemu-img, gzip, …), or are theirs (workshop/packaged.ts), may be taken over by it: they run as a user of their own, without a network, and of the host they see programs
  * and the files that they are given.
  */
 import { chmod, stat } from "node:fs/promises";

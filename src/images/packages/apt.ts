@@ -29,6 +29,8 @@ export interface AptOptions {
   repositories?: readonly Repository[];
   /** In place of the distribution's own. */
   mirror?: Mirror | undefined;
+  /** Lists of a past day do, as mirrors of that day have them: each package is known by its sha256. */
+  dated?: boolean;
   /** Told when older lists have to do. */
   warn?: (text: string) => void;
 }
@@ -39,6 +41,7 @@ export class Apt {
   readonly release: string;
   readonly signal: AbortSignal | undefined;
   readonly whole: boolean;
+  readonly #dated: boolean;
   readonly #warn: (text: string) => void;
   readonly #repositories: readonly Repository[];
   readonly #mirror: Mirror | undefined;
@@ -50,7 +53,7 @@ export class Apt {
     cache: string,
     release: string,
     signal?: AbortSignal,
-    { whole = false, warn = () => {}, repositories = [], mirror }: AptOptions = {},
+    { whole = false, warn = () => {}, repositories = [], mirror, dated = false }: AptOptions = {},
   ) {
     this.release = release;
     this.#about = aptRelease(release);
@@ -58,6 +61,7 @@ export class Apt {
     this.#repositories = repositories;
     this.signal = signal;
     this.whole = whole;
+    this.#dated = dated;
     this.#warn = warn;
     // Packages of the same name and version may be others elsewhere: each choice of repositories has a folder of its own.
     const named = mirror ? [mirror, repositories] : repositories;
@@ -77,7 +81,12 @@ export class Apt {
 
   /** What apt remembers of packages depends on what is installed. */
   ofMode(name: string): string {
-    return join(this.cache, this.whole ? `${name}-full` : name);
+    return this.#ofLists(this.whole ? `${name}-full` : name);
+  }
+
+  /** Lists of a past day are for nobody else. */
+  #ofLists(name: string): string {
+    return join(this.cache, this.#dated ? `${name}-dated` : name);
   }
 
   /** Runs one of apt's programs. @returns what it says @throws CommandError */
@@ -104,7 +113,8 @@ export class Apt {
       "-o",
       `Dir::State=${at("state")}`,
       "-o",
-      `Dir::State::lists=${at("lists")}`,
+      `Dir::State::lists=${this.#ofLists("lists")}`,
+      ...(this.#dated ? ["-o", "Acquire::Check-Valid-Until=false"] : []),
       "-o",
       `Dir::State::status=${this.ofMode("status")}`,
       "-o",
@@ -133,12 +143,13 @@ export class Apt {
 
   /** As old as the lists. */
   get #stamp(): string {
-    return join(this.cache, "updated");
+    return this.#ofLists("updated");
   }
 
   async prepareSources(): Promise<void> {
-    for (const name of ["state", "lists/partial", "archives/partial", "plans"])
+    for (const name of ["state", "archives/partial", "plans"])
       await mkdir(join(this.cache, name), { recursive: true });
+    await mkdir(join(this.#ofLists("lists"), "partial"), { recursive: true });
     await mkdir(this.ofMode("cache"), { recursive: true });
     const own = join(this.cache, "mirror.asc");
     if (this.#mirror?.key !== undefined) await writeFile(own, this.#mirror.key);
@@ -272,6 +283,23 @@ export class Apt {
       });
     }
     return undefined;
+  }
+
+  /** Where packages of the release come from: URLs. @throws CommandError */
+  async mirrors(): Promise<string[]> {
+    const format = "$(CODENAME) $(REPO_URI)";
+    const args = [...this.options().slice(3), "indextargets", "--format", format, "Created-By: Packages"];
+    const said = await this.run("apt-get", args, { timeoutMs: 60_000 });
+    const found = said.split("\n").flatMap((line) => {
+      const [codename = "", uri = ""] = line.split(" ");
+      return codename.startsWith(this.release) ? [uri.replace(/\/$/, "")] : [];
+    });
+    return [...new Set([...found, ...this.#repositories.map(({ uri }) => uri)])];
+  }
+
+  /** A mirror of a past day. */
+  get snapshot(): string | undefined {
+    return this.#about.snapshot;
   }
 
   /** Names of all packages that the lists have. @throws CommandError */

@@ -1,7 +1,7 @@
 /** Whether what was asked for is what there is: names of packages, and what a lock says of them; the same for every distribution. */
 import type { LockedPackage } from "../recipe.ts";
 import { nearest } from "./nearest.ts";
-import { PackageError } from "./package-error.ts";
+import { DroppedError, PackageError } from "./package-error.ts";
 
 /**
  * Tools take what is no package's name for more: patterns, removals, files. So they are only given names of packages.
@@ -37,7 +37,8 @@ export async function fetchAsLocked<
 ): Promise<P[]> {
   const found = await download().catch((cause: unknown) => {
     signal?.throwIfAborted();
-    const said = cause instanceof Error ? wordsOf(cause.message) : String(cause);
+    const isTold = cause instanceof DroppedError;
+    const said = isTold ? cause.message : cause instanceof Error ? wordsOf(cause.message) : String(cause);
     throw new PackageError(
       `recipe.lock: not all of its packages are to be had: ${said}; without recipe.lock the image is built from today's`,
       { cause },

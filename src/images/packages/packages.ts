@@ -10,7 +10,7 @@ import { broughtAlong, firstChoices } from "./brought.ts";
 import { explainConflict } from "./conflicts.ts";
 import type { Contents } from "./contents.ts";
 import { contentsOf } from "./contents-lists.ts";
-import { PackageError } from "./package-error.ts";
+import { DroppedError, PackageError } from "./package-error.ts";
 import { PackageIndex } from "./package-index.ts";
 import { PLUMBING, PLUMBING_PROVIDES } from "./plumbing.ts";
 import { touchPackage } from "./prune.ts";
@@ -39,12 +39,17 @@ export const ESSENTIAL = "?essential";
 
 export class Packages implements PackageSource {
   readonly #apt: Apt;
+  /** For locks. From the usual mirrors only what is of today comes. */
+  readonly #dated: Apt;
   readonly #root: string;
 
   /** `cache` keeps package lists and .debs between builds, of all that ask at once; `signal` ends what is under way. */
   constructor(cache: string, release: string, signal?: AbortSignal, options: AptOptions = {}) {
     this.#root = cache;
     this.#apt = new Apt(cache, release, signal, options);
+    this.#dated = this.#apt.isPlain
+      ? this.#apt
+      : new Apt(cache, release, signal, { ...options, dated: true });
   }
 
   /** Which package has which file: contents-lists.ts. @throws Error */
@@ -173,14 +178,31 @@ export class Packages implements PackageSource {
    */
   async fetchLocked(lock: readonly LockedPackage[]): Promise<Package[]> {
     // No lists: where all is in the cache, no network is needed.
-    await this.#apt.prepareSources();
+    await this.#dated.prepareSources();
     const specs = lock.map(({ name, version }) => `${name}=${version}`);
-    return fetchAsLocked(
-      lock,
-      () => this.#download(specs),
-      this.#apt.signal,
-      (said) => said.split("\n").at(-1),
-    );
+    const download = () =>
+      this.#download(specs, this.#dated).catch(async (cause: unknown) => {
+        this.#apt.signal?.throwIfAborted();
+        throw (await this.#dropped(lock, cause)) ?? cause;
+      });
+    return fetchAsLocked(lock, download, this.#apt.signal, (said) => said.split("\n").at(-1));
+  }
+
+  /** @param cause what apt said @returns undefined when that is something else. @throws CommandError */
+  async #dropped(lock: readonly LockedPackage[], cause: unknown): Promise<DroppedError | undefined> {
+    const said = cause instanceof Error ? cause.message : String(cause);
+    const versions = [...said.matchAll(/Version '([^']+)' for '([^']+)' was not found/g)];
+    const names = [...said.matchAll(/Unable to locate package (\S+)/g)].map(([, name]) => name);
+    const dropped = [
+      ...versions.map(([, version, name]) => `${name} ${version}`),
+      ...lock.flatMap(({ name, version }) => (names.includes(name) ? [`${name} ${version}`] : [])),
+    ];
+    if (dropped.length === 0) return undefined;
+    const { snapshot } = this.#dated;
+    return new DroppedError(dropped, await this.#dated.mirrors(), {
+      cause,
+      ...(snapshot ? { snapshot } : {}),
+    });
   }
 
   /**
@@ -198,22 +220,22 @@ export class Packages implements PackageSource {
   }
 
   /** Downloads just these, without what they depend on. `"linux-image-x"` or `"x=1.0-1"`. */
-  async #download(exact: readonly string[]): Promise<Package[]> {
-    const archives = join(this.#apt.cache, "archives");
+  async #download(exact: readonly string[], apt = this.#apt): Promise<Package[]> {
+    const archives = join(apt.cache, "archives");
     const files = await this.#files(archives);
     const missing = exact.filter((spec) => !files.has(spec));
     if (missing.length > 0) {
       const get = () =>
-        this.#apt.run("apt-get", [...this.#apt.options(), "download", ...missing], {
+        apt.run("apt-get", [...apt.options(), "download", ...missing], {
           timeoutMs: 300_000,
           cwd: archives,
         });
       try {
         await get();
       } catch {
-        this.#apt.signal?.throwIfAborted();
+        apt.signal?.throwIfAborted();
         // Lists may be older than the mirror: once more with fresh ones.
-        await this.#apt.prepare(true);
+        await apt.prepare(true);
         await get();
       }
     }

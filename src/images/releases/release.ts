@@ -60,12 +60,14 @@ export interface Release {
 /** apt's, besides. */
 export interface AptRelease extends Release {
   tool: "apt";
-  /** Its small kernel can be packed into the file of the one for all hardware (build/repack-kernel.ts). */
+  /** Its small kernel can be packed into the file of the one for all hardware (boot/repack-kernel.ts). */
   repacks?: boolean;
   /** ID and NAME of os-release(5): slim images may have no package that brings it. */
   id: string;
   name: string;
   components: string;
+  /** Where its mirror is to be had as it was on a day, for users. */
+  snapshot?: string;
   /** Suites that are on a mirror of their own: security updates. */
   apart: readonly { mirror: string; suite: string }[];
   /** Of those that applications can be analyzed for. */

@@ -5,7 +5,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { run } from "../../system/run.ts";
-import { PackageError } from "../packages/package-error.ts";
+import { DroppedError, PackageError } from "../packages/package-error.ts";
 import type { RpmRelease } from "../releases/release.ts";
 import { runTool } from "./run-tool.ts";
 import {
@@ -118,16 +118,22 @@ export class Dnf implements RpmTool {
   async download(packages: readonly Nevra[], folder: string): Promise<void> {
     const { sources, signal } = this.#options;
     const known = await this.#query(packages.map(({ name, version, arch }) => `${name}-${version}.${arch}`));
-    const urls = packages.map((wanted) => {
+    const dropped: string[] = [];
+    const urls = packages.flatMap((wanted) => {
       const one = known.find(
         ({ found }) =>
           found.name === wanted.name && found.version === wanted.version && found.arch === wanted.arch,
       );
       const source = sources.find(({ id }) => id === one?.id);
-      if (!one || !source)
-        throw new PackageError(`the package sources have no ${wanted.name} ${wanted.version}`);
-      return `${source.url.replace(/\/$/, "")}/${one.location}`;
+      if (one && source) return [`${source.url.replace(/\/$/, "")}/${one.location}`];
+      dropped.push(`${wanted.name} ${wanted.version}`);
+      return [];
     });
+    if (dropped.length > 0)
+      throw new DroppedError(
+        dropped,
+        sources.map(({ url }) => url),
+      );
     const config = urls.map((url) => `url = "${url}"\nremote-name\n`).join("");
     await run("curl", ["-fsSL", "--retry", "3", "--parallel", "--parallel-max", "4", "--config", "-"], {
       input: config,

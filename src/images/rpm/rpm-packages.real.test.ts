@@ -77,7 +77,7 @@ describe.each(SYSTEMS)("by $tool", ({ tool, system }) => {
       packagesOf(tool).fetchLocked([{ ...first, sha256: "0".repeat(64) }, ...rest]),
     ).rejects.toThrow(`recipe.lock: ${first.name} ${first.version} has the sha256 ${first.sha256}`);
     await expect(packagesOf(tool).fetchLocked([{ ...first, version: "0.9-1" }])).rejects.toThrow(
-      /^recipe\.lock: not all of its packages are to be had: .*without recipe\.lock the image is built from today's$/s,
+      /^recipe\.lock: not all of its packages are to be had: \S+ 0\.9-1 is not there, or no longer, at http\S+.*; name a mirror that has it in recipe\.mirror\.uri, .*without recipe\.lock the image is built from today's$/s,
     );
   });
 

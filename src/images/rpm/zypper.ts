@@ -1,7 +1,7 @@
 /** zypper, for openSUSE. */
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { PackageError } from "../packages/package-error.ts";
+import { DroppedError, PackageError } from "../packages/package-error.ts";
 import { runRpm, runTool } from "./run-tool.ts";
 import { type Installation, type Nevra, nevra, type RpmTool, type RpmToolOptions } from "./tools.ts";
 
@@ -96,7 +96,22 @@ export class Zypper implements RpmTool {
 
   async download(packages: readonly Nevra[], folder: string): Promise<void> {
     const exact = packages.map(({ name, version, arch }) => `${name}.${arch}=${version}`);
-    this.#require(await this.#run(["download", ...exact], { packages: folder, timeoutMs: DOWNLOAD_MS }));
+    const answer = await this.#run(["download", ...exact], { packages: folder, timeoutMs: DOWNLOAD_MS });
+    if (answer.ok) return;
+    const all = await this.#all();
+    const dropped = packages.filter(
+      (wanted) =>
+        !all.some(
+          ({ name, version, arch }) =>
+            name === wanted.name && version === wanted.version && arch === wanted.arch,
+        ),
+    );
+    if (dropped.length === 0) this.#require(answer);
+    const { sources } = this.#options;
+    throw new DroppedError(
+      dropped.map(({ name, version }) => `${name} ${version}`),
+      sources.map(({ url }) => url),
+    );
   }
 }
 

@@ -31,6 +31,11 @@ describe("a recipe", () => {
     expect(wrong({ services })).toEqual([starts("spec.recipe.services[0].command: Required value: slim")]);
   });
   it("of a full image leaves out what would break its package manager, or would not fit", () => {
+    expect(wrong({ traced: ["/bin/sh"] })).toEqual([
+      starts("spec.recipe.traced: Forbidden: only with minimize something is left out by it; set"),
+    ]);
+    expect(wrong({ traced: ["/bin/sh"], minimize: true })).toEqual([]);
+    expect(wrong({ mode: "full", traced: ["/bin/sh"] })).toEqual([starts("spec.recipe.traced: ")]);
     expect(wrong({ mode: "full", root: "ram", minimize: true })).toEqual([
       starts("spec.recipe.root: "),
       starts("spec.recipe.minimize: "),

@@ -154,7 +154,16 @@ function checkScreen(recipe: Recipe): Cause[] {
   ];
 }
 
-const checkSlim = ({ services = [], profile = "minimal" }: Recipe): Cause[] => [
+const checkSlim = ({ services = [], profile = "minimal", minimize, traced }: Recipe): Cause[] => [
+  ...(traced && !minimize
+    ? [
+        wrong(
+          "traced",
+          "FieldValueForbidden",
+          "Forbidden: only with minimize something is left out by it; set spec.recipe.minimize to true, or leave traced out",
+        ),
+      ]
+    : []),
   ...services.flatMap(({ command }, i) =>
     command === undefined
       ? [
@@ -177,7 +186,7 @@ const checkSlim = ({ services = [], profile = "minimal" }: Recipe): Cause[] => [
       ]),
 ];
 
-const checkFull = ({ root, minimize }: Recipe): Cause[] => [
+const checkFull = ({ root, minimize, traced }: Recipe): Cause[] => [
   ...(root === "ram"
     ? [
         invalid(
@@ -187,10 +196,10 @@ const checkFull = ({ root, minimize }: Recipe): Cause[] => [
         ),
       ]
     : []),
-  ...(minimize
+  ...(minimize || traced
     ? [
         wrong(
-          "minimize",
+          minimize ? "minimize" : "traced",
           "FieldValueForbidden",
           "Forbidden: the package manager of a full image would no longer know what is there; set spec.recipe.mode to slim, or leave it out",
         ),

@@ -1,5 +1,5 @@
 /** zypper, for openSUSE. */
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DroppedError, PackageError } from "../packages/package-error.ts";
 import { runRpm, runTool } from "./run-tool.ts";
@@ -97,7 +97,9 @@ export class Zypper implements RpmTool {
   async download(packages: readonly Nevra[], folder: string): Promise<void> {
     const exact = packages.map(({ name, version, arch }) => `${name}.${arch}=${version}`);
     const answer = await this.#run(["download", ...exact], { packages: folder, timeoutMs: DOWNLOAD_MS });
-    if (answer.ok) return;
+    const came = (await readdir(folder, { recursive: true })).filter((name) => name.endsWith(".rpm"));
+    // What it does not find it may pass over.
+    if (answer.ok && came.length >= packages.length) return;
     const all = await this.#all();
     const dropped = packages.filter(
       (wanted) =>
@@ -106,7 +108,7 @@ export class Zypper implements RpmTool {
             name === wanted.name && version === wanted.version && arch === wanted.arch,
         ),
     );
-    if (dropped.length === 0) this.#require(answer);
+    if (dropped.length === 0) return void this.#require(answer);
     const { sources } = this.#options;
     throw new DroppedError(
       dropped.map(({ name, version }) => `${name} ${version}`),

@@ -3,7 +3,6 @@
  * hosts has a few dozen kinds of them. Pure.
  */
 
-import type { Policy } from "../kinds.ts";
 import {
   type Aim,
   addedWatts,
@@ -109,16 +108,16 @@ export class MachineKind {
   /** The newest two: as it is, and if any host might be empty. */
   private known: { watts: number; likes: Likes }[] = [];
 
-  /** @param from the host that the example is on */
+  /** @param asked policies and rules of theirs that it is judged by (sight.ts) @param from the host that the example is on */
   constructor(
     example: MachineView,
-    policies: readonly Policy[],
+    { policies, closed }: ReturnType<Sight["asked"]>,
     hosts: readonly HostView[],
     { aim: { weights }, sites, fastestMhz, mostSockets }: Yardsticks,
     from: HostView | undefined,
   ) {
     const preferences = preferencesOf(policies);
-    const fixed = example.host !== undefined && fixedBy(policies) !== undefined;
+    const fixed = closed || (example.host !== undefined && fixedBy(policies) !== undefined);
     this.weights = weights;
     this.room = weights.room - weights.packed;
     this.wattsWeight = powerWeight(weights);

@@ -69,7 +69,7 @@ export class MachineKinds {
       this.byKey.get(key) ??
       new MachineKind(
         machine,
-        policies,
+        this.index.sight.asked(policies),
         this.index.examples,
         this.index.yardsticks(policies[0]),
         this.hostOf(machine),

@@ -1,16 +1,34 @@
 /**
  * What the rules of all policies see of hosts and machines: which of them no rule can tell apart, so that each kind of them is judged once. A rule about hosts
- * alone sees of a host whether it is kept. One about both is asked of all combinations of what it reads, where these are few; else each that reads
- * differently is a kind of its own. Pure.
+ * alone sees of a host whether it is kept. One about both is asked of all combinations of what it reads.
+ *
+ * There may be as many combinations as there are hosts times machines (`machine.name != host.name`). All rules together are asked of so many as take about a second; those
+ * that would take the longest, beyond that, are too dear: nobody asks them of the whole estate, and so no machine comes to a host by them. That is told. Never
+ * does such a rule silently not hold. Pure.
  */
 
 import type { Policy } from "../kinds.ts";
 import type { Subject } from "../rules/attributes.ts";
-import { type Expression, expressionOf } from "../rules/expressions.ts";
+import { type Expression, expressionOf, type Seen } from "../rules/expressions.ts";
 import type { HostView, MachineView } from "./estate.ts";
 
-/** Combinations of hosts and machines that a rule is asked of. */
-const MOST_ASKED = 50_000;
+/** Steps of the evaluations of all rules that read both hosts and machines: about a second. A short rule has five of them, and as many outcomes as that makes are kept for the next time (expressions.ts). */
+const MOST_STEPS = 5_000_000;
+
+/** How many hosts and how many machines a rule sees differently. */
+export interface Dear {
+  hosts: number;
+  machines: number;
+}
+
+/** One rule, those who have it, and all that it sees of their machines and of hosts. */
+interface Asked {
+  rule: string;
+  expression: Expression;
+  policies: readonly Policy[];
+  hosts: Projected;
+  machines: ReadonlyMap<string, Seen>;
+}
 
 /** Each text has the number of its first appearance. */
 class Numbers {
@@ -31,6 +49,7 @@ const rulesOf = ({ spec }: Policy): string[] => [
 export class Sight {
   /** Hosts of one number are alike for all rules. */
   readonly ofHosts: Int32Array;
+  private readonly dear = new Map<string, Dear>();
   /** By policy its rules that read something of machines, each with the kind of machine by what it reads. */
   private readonly aboutMachines = new Map<Policy, readonly [Expression, ReadonlyMap<string, number>][]>();
 
@@ -48,25 +67,66 @@ export class Sight {
         else users.set(rule, [policy]);
       }
     const projected = new Map<string, Projected>();
-    const byPolicy = new Map<Policy, [Expression, ReadonlyMap<string, number>][]>();
-    for (const [rule, of] of users) {
+    const asked = [...users].map(([rule, of]): Asked => {
       const expression = expressionOf(rule);
       const reads = JSON.stringify(expression.paths.host);
       const seen = projected.get(reads) ?? project(hosts, expression);
       projected.set(reads, seen);
-      const machines = new Map<string, Subject>();
-      const aboutMachines = expression.paths.machine.length > 0;
-      if (!aboutMachines) machines.set("", ANY);
+      const machines = new Map<string, Seen>();
+      if (expression.paths.machine.length === 0) machines.set("", expression.see.machine(ANY));
       else
         for (const policy of of)
-          for (const machine of chosenBy(policy)) machines.set(expression.project.machine(machine), machine);
+          for (const machine of chosenBy(policy)) {
+            const own = expression.see.machine(machine);
+            if (!machines.has(own.text)) machines.set(own.text, own);
+          }
+      return { rule, expression, policies: of, hosts: seen, machines };
+    });
+    const byPolicy = new Map<Policy, [Expression, ReadonlyMap<string, number>][]>();
+    for (const { expression, policies: of, hosts: seen, machines } of this.bearable(asked)) {
       const { ofHost, ofMachine } = tell(expression, seen.examples, machines);
       this.refine(seen.of, ofHost);
-      if (!aboutMachines) continue;
+      if (expression.paths.machine.length === 0) continue;
       for (const policy of of)
         byPolicy.set(policy, [...(byPolicy.get(policy) ?? []), [expression, ofMachine]]);
     }
     this.aboutMachines = byPolicy;
+  }
+
+  /** All but those that are too dear, which it remembers. */
+  private bearable(asked: readonly Asked[]): Asked[] {
+    const steps = ({ expression, hosts, machines }: Asked) =>
+      hosts.examples.length * machines.size * expression.steps;
+    const aboutBoth = asked.filter(({ expression: { paths } }) => paths.machine.length > 0);
+    let left = MOST_STEPS;
+    for (const one of aboutBoth.sort((a, b) => steps(a) - steps(b))) {
+      left -= steps(one);
+      if (left < 0)
+        this.dear.set(one.rule, { hosts: one.hosts.examples.length, machines: one.machines.size });
+    }
+    return asked.filter(({ rule }) => !this.dear.has(rule));
+  }
+
+  /** Why the rule is asked of no whole estate; undefined: it is asked. */
+  tooDear(rule: string): Dear | undefined {
+    return this.dear.get(rule);
+  }
+
+  /** The policies without rules that are too dear; `closed`: they require one that is, so that no machine of theirs comes to a host. */
+  asked(policies: readonly Policy[]): { policies: readonly Policy[]; closed: boolean } {
+    if (this.dear.size === 0) return { policies, closed: false };
+    const isDear = (rule: string) => this.dear.has(rule);
+    const without = policies.map((policy) => {
+      const { required = [], preferred = [] } = policy.spec;
+      if (!rulesOf(policy).some(isDear)) return policy;
+      const spec = {
+        ...policy.spec,
+        required: required.filter((rule) => !isDear(rule)),
+        preferred: preferred.filter(({ rule }) => !isDear(rule)),
+      };
+      return { ...policy, spec };
+    });
+    return { policies: without, closed: policies.some(({ spec }) => spec.required?.some(isDear)) };
   }
 
   /** Hosts that were alike, and are not for one more rule, are so no more. */
@@ -88,7 +148,7 @@ export class Sight {
   /** Whether one that is to the policy's rules like this machine was there when hosts were told apart. */
   knows(policy: Policy, machine: MachineView): boolean {
     const rules = this.aboutMachines.get(policy) ?? [];
-    return rules.every(([expression, kinds]) => kinds.has(expression.project.machine(machine)));
+    return rules.every(([expression, kinds]) => kinds.has(expression.see.machine(machine).text));
   }
 
   /** What the policy's rules see of the machine: alike for them where it is the same. */
@@ -97,7 +157,7 @@ export class Sight {
     if (!rules) return "";
     return rules
       .map(([expression, kinds]) => {
-        const text = expression.project.machine(machine);
+        const { text } = expression.see.machine(machine);
         // Of another view of it than the estate's.
         return `;${kinds.get(text) ?? text}`;
       })
@@ -111,15 +171,16 @@ const ANY: Subject = { name: "", namespace: "", labels: {}, cpus: 0, memoryBytes
 /** What an expression reads of hosts: of each host which of the examples it is like. */
 interface Projected {
   of: Int32Array;
-  examples: HostView[];
+  examples: Seen[];
 }
 
 function project(hosts: readonly HostView[], expression: Expression): Projected {
   const numbers = new Numbers();
-  const examples: HostView[] = [];
+  const examples: Seen[] = [];
   const of = Int32Array.from(hosts, (host) => {
-    const number = numbers.of(expression.project.host(host));
-    if (number === examples.length) examples.push(host);
+    const own = expression.see.host(host);
+    const number = numbers.of(own.text);
+    if (number === examples.length) examples.push(own);
     return number;
   });
   return { of, examples };
@@ -128,23 +189,23 @@ function project(hosts: readonly HostView[], expression: Expression): Projected 
 /** The kinds of hosts and of machines for one rule. @param machines by what it reads of them */
 function tell(
   expression: Expression,
-  hosts: readonly HostView[],
-  machines: ReadonlyMap<string, Subject>,
+  hosts: readonly Seen[],
+  machines: ReadonlyMap<string, Seen>,
 ): { ofHost: number[]; ofMachine: Map<string, number> } {
-  if (hosts.length * machines.size > MOST_ASKED)
-    return {
-      ofHost: hosts.map((_, i) => i),
-      ofMachine: new Map([...machines.keys()].map((text, i) => [text, i])),
-    };
   const list = [...machines.values()];
-  const kept = hosts.map((host) =>
-    list.map((machine) => (expression.decide(host, machine) === true ? "1" : "0")),
-  );
   const [rows, columns] = [new Numbers(), new Numbers()];
+  const own: string[][] = list.map(() => []);
+  const ofHost = hosts.map((host) => {
+    let row = "";
+    for (const [m, machine] of list.entries()) {
+      const kept = expression.decideSeen(host, machine) === true ? "1" : "0";
+      row += kept;
+      own[m]?.push(kept);
+    }
+    return rows.of(row);
+  });
   return {
-    ofHost: kept.map((row) => rows.of(row.join(""))),
-    ofMachine: new Map(
-      [...machines.keys()].map((text, m) => [text, columns.of(kept.map((row) => row[m]).join(""))]),
-    ),
+    ofHost,
+    ofMachine: new Map([...machines.keys()].map((text, m) => [text, columns.of(own[m]?.join("") ?? "")])),
   };
 }

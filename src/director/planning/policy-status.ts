@@ -122,9 +122,12 @@ async function satisfied(estate: Estate, policy: Policy, lost: readonly string[]
 function feasible(index: EstateIndex, policy: Policy): ConditionInput[] {
   const told = feasibility(index, policy);
   if (!told) return [];
-  const [status, reason] = told.feasible
-    ? (["True", "HostsKeepRules"] as const)
-    : (["False", "NoHost"] as const);
+  const [status, reason] =
+    told.feasible === undefined
+      ? (["Unknown", "TooManyCombinations"] as const)
+      : told.feasible
+        ? (["True", "HostsKeepRules"] as const)
+        : (["False", "NoHost"] as const);
   return [{ type: "Feasible", status, reason, message: told.message }];
 }
 

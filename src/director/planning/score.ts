@@ -77,8 +77,9 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
   ];
   const [first] = policies;
   const owner = first ? { policy: first.metadata.name } : {};
-  const owners = policies.flatMap(({ metadata, spec }) => (spec.preferred ?? []).map(() => metadata.name));
-  const likings = preferred(preferencesOf(policies), host, machine).map(({ rule, kept, weight }, i) => {
+  const { policies: asked } = index.sight.asked(policies);
+  const owners = asked.flatMap(({ metadata, spec }) => (spec.preferred ?? []).map(() => metadata.name));
+  const likings = preferred(preferencesOf(asked), host, machine).map(({ rule, kept, weight }, i) => {
     const { text } = expressionOf(rule);
     return {
       name: "preferred",

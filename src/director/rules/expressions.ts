@@ -5,7 +5,7 @@
  * What a host does not tell is absent, as in Kubernetes: to read it is an error, `has()` asks whether it is there, and && and || decide without it where the
  * other side suffices. A rule that comes to no decision is not kept, with ! before it neither.
  *
- * An evaluation takes microseconds, an estate has a million pairs: an expression sees no more than what its attributes have (`project`), and each
+ * An evaluation takes a microsecond, an estate has a million pairs: an expression sees no more than what its attributes have (`see`), and each
  * combination of that is decided once. Its size is bounded, loops do not nest, and regular expressions (which can take for ever) are refused. Pure.
  */
 import {
@@ -31,7 +31,7 @@ import {
   type Side,
   type Subject,
 } from "./attributes.ts";
-import { ExpressionError, fail, groupIn, groupWords, pathsOf, reason } from "./expression-tree.ts";
+import { ExpressionError, fail, groupIn, groupWords, pathsOf, reason, stepsOf } from "./expression-tree.ts";
 import { Kept } from "./kept.ts";
 
 /** Of rules that are written now. Stored ones of older versions may be longer, and are kept all the same. */
@@ -73,14 +73,27 @@ const STORED = environmentOf(STORED_LIMITS);
 /** Kept or not, or why that cannot be told. */
 export type Outcome = boolean | { unknown: string };
 
+/** All that an expression sees of a host, or of a machine. */
+export interface Seen {
+  /** The same for those that it cannot tell apart. */
+  text: string;
+  /** What it is evaluated on; made when that is asked for first. */
+  context: () => Context;
+}
+
+type Context = Record<string, unknown>;
+
 export interface Expression {
   text: string;
   ast: ASTNode | undefined;
+  /** What an evaluation takes (expression-tree.ts). */
+  steps: number;
   /** What it speaks of. */
   paths: Readonly<Record<Side, readonly Path[]>>;
-  /** All that it sees of a host, or of a machine, as one text. */
-  project: { host: (host: HostView) => string; machine: (machine: Subject) => string };
+  see: { host: (host: HostView) => Seen; machine: (machine: Subject) => Seen };
   decide: (host: HostView, machine: Subject) => Outcome;
+  /** The same where it is asked of many that were seen before. */
+  decideSeen: (host: Seen, machine: Seen) => Outcome;
 }
 
 /** @throws ExpressionError */
@@ -110,28 +123,30 @@ function expression(
   run: (context: Record<Side, unknown>) => unknown,
 ): Expression {
   const outcomes = new Map<string, Map<string, Outcome>>();
-  const project = {
-    host: (host: HostView) => JSON.stringify(readHost(host, paths.host)),
+  const see = {
+    host: (host: HostView) => seen("host", paths.host, readHost(host, paths.host)),
     machine: (machine: Subject) =>
-      paths.machine.length === 0 ? "" : JSON.stringify(readMachine(machine, paths.machine)),
+      paths.machine.length === 0
+        ? NOTHING
+        : seen("machine", paths.machine, readMachine(machine, paths.machine)),
   };
   const self: Expression = {
     text: plain(text),
     ast,
+    steps: ast ? stepsOf(ast) : 0,
     paths,
-    project,
-    decide(host, machine) {
-      const here = project.host(host);
-      const own: Map<string, Outcome> = outcomes.get(here) ?? new Map();
-      outcomes.set(here, own);
-      const it = project.machine(machine);
-      const before = own.get(it);
+    see,
+    decide: (host, machine) => self.decideSeen(see.host(host), see.machine(machine)),
+    decideSeen(here, it) {
+      let own = outcomes.get(here.text);
+      if (!own) {
+        own = new Map();
+        outcomes.set(here.text, own);
+      }
+      const before = own.get(it.text);
       if (before !== undefined) return before;
-      const outcome = evaluate(run, {
-        host: contextOf("host", paths.host, readHost(host, paths.host)),
-        machine: contextOf("machine", paths.machine, readMachine(machine, paths.machine)),
-      });
-      own.set(it, outcome);
+      const outcome = evaluate(run, { host: here.context(), machine: it.context() });
+      own.set(it.text, outcome);
       KEPT.grown(text, self);
       return outcome;
     },
@@ -139,11 +154,27 @@ function expression(
   return self;
 }
 
-/** Nothing but what it speaks of: it cannot depend on what it is not projected on. */
-function contextOf(side: Side, paths: readonly Path[], values: readonly (AttributeValue | undefined)[]) {
-  const context: Record<string, unknown> = {};
+type Values = readonly (AttributeValue | undefined)[];
+
+function seen(side: Side, paths: readonly Path[], values: Values): Seen {
+  let made: Context | undefined;
+  return {
+    text: JSON.stringify(values),
+    context: () => {
+      made ??= contextOf(side, paths, values);
+      return made;
+    },
+  };
+}
+
+/** Of what it speaks nothing of. */
+const NOTHING: Seen = { text: "", context: () => contextOf("machine", [], []) };
+
+/** Nothing but what it speaks of: it cannot depend on what it does not see. */
+function contextOf(side: Side, paths: readonly Path[], values: Values): Context {
+  const context: Context = {};
   const group = (name: string) => {
-    const own = (context[name] ?? {}) as Record<string, unknown>; // made here, below
+    const own = (context[name] ?? {}) as Context; // made here, below
     context[name] = own;
     return own;
   };
@@ -174,11 +205,7 @@ function contextOf(side: Side, paths: readonly Path[], values: readonly (Attribu
 }
 
 /** Of lists of which nothing but some members is asked for: those that it has of them. Without lists that are not known. */
-function askedOf(
-  side: Side,
-  paths: readonly Path[],
-  values: readonly (AttributeValue | undefined)[],
-): Map<string, string[]> {
+function askedOf(side: Side, paths: readonly Path[], values: Values): Map<string, string[]> {
   const lists = new Map<string, string[]>();
   for (const [i, { attribute, key }] of paths.entries()) {
     if (key === undefined || membersIn(side, attribute) !== "list" || values[i] === undefined) continue;
@@ -214,6 +241,7 @@ function made(text: string): Expression {
     return {
       ...expression(text, undefined, { host: [], machine: [] }, () => false),
       decide: () => ({ unknown }),
+      decideSeen: () => ({ unknown }),
     };
   }
 }
@@ -265,7 +293,7 @@ export function readingOf(text: string, host: HostView, machine: Subject): strin
   ];
 }
 
-function told(side: Side, paths: readonly Path[], values: readonly (AttributeValue | undefined)[]): string[] {
+function told(side: Side, paths: readonly Path[], values: Values): string[] {
   return paths.map((path, i) => {
     const value = values[i];
     const shown = typeof value === "object" ? JSON.stringify(value) : value;

@@ -2,17 +2,28 @@
 
 import type { MachineView } from "../estate/estate.ts";
 import type { EstateIndex } from "../estate/estate-index.ts";
+import type { Dear } from "../estate/sight.ts";
 import type { Policy } from "../kinds.ts";
 import { expressionOf } from "./expressions.ts";
+import { dearWords } from "./rules.ts";
 
 export interface Feasibility {
-  feasible: boolean;
+  /** Undefined: that cannot be said. */
+  feasible: boolean | undefined;
   message: string;
 }
 
-/** Of all machines of a policy, those that its rules see alike judged once; the first that no host suits tells why. Undefined: there is nothing to tell. */
+/** Of the machines of one policy so many pairs with hosts are judged, a tenth of a second. */
+const MOST_JUDGED = 50_000;
+
+/** Of the machines of a policy, those that its rules see alike judged once; the first that no host suits tells why. Undefined: there is nothing to tell. */
 export function feasibility(index: EstateIndex, policy: Policy): Feasibility | undefined {
-  const rules = (policy.spec.required ?? []).map(expressionOf);
+  const { required = [] } = policy.spec;
+  for (const rule of required) {
+    const dear = index.sight.tooDear(rule);
+    if (dear) return { feasible: undefined, message: tooDear(expressionOf(rule).text, dear) };
+  }
+  const rules = required.map(expressionOf);
   if (rules.length === 0) return undefined;
   const kinds = index.kindsOfHosts();
   const alike = new Map<string, MachineView>();
@@ -28,15 +39,22 @@ export function feasibility(index: EstateIndex, policy: Policy): Feasibility | u
       rules.filter(({ paths }) => paths.machine.length === 0),
       NOBODY,
     );
-  const judged = [...alike.values()].map((machine) => ({ machine, of: judge(kinds, rules, machine) }));
-  const wrong = judged.find(({ of }) => of?.feasible === false);
-  if (wrong?.of) {
-    const { feasible, message } = wrong.of;
-    return { feasible, message: judged.length > 1 ? `machine ${wrong.machine.name}: ${message}` : message };
+  let scarce: ReturnType<typeof judge>;
+  let judged = 0;
+  for (const machine of alike.values()) {
+    if (judged > 0 && judged * kinds.length * rules.length >= MOST_JUDGED) break;
+    judged++;
+    const of = judge(kinds, rules, machine);
+    if (of?.feasible === false)
+      return { ...of, message: alike.size > 1 ? `machine ${machine.name}: ${of.message}` : of.message };
+    if (of && (!scarce || of.hosts < scarce.hosts)) scarce = of;
   }
-  const scarce = judged.flatMap(({ of }) => of ?? []).sort((a, b) => a.hosts - b.hosts)[0];
-  return scarce && { feasible: true, message: scarce.message };
+  const part = judged < alike.size ? `; ${judged} of ${alike.size} kinds of its machines were looked at` : "";
+  return scarce && { feasible: true, message: `${scarce.message}${part}` };
 }
+
+const tooDear = (rule: string, dear: Dear) =>
+  `${rule}: ${dearWords(dear)}, so no machine of this policy comes to a host. Have it read what many hosts, or many machines, have alike (a label, the rack), or make a policy for each group of machines`;
 
 const NOBODY = { name: "", namespace: "", labels: {}, cpus: 0, memoryBytes: 0 };
 
@@ -44,7 +62,7 @@ function judge(
   kinds: ReturnType<EstateIndex["kindsOfHosts"]>,
   rules: readonly ReturnType<typeof expressionOf>[],
   machine: Parameters<ReturnType<typeof expressionOf>["decide"]>[1],
-): (Feasibility & { hosts: number }) | undefined {
+): { feasible: boolean; message: string; hosts: number } | undefined {
   if (rules.length === 0 || kinds.length === 0) return undefined;
   const kept = kinds.map(({ example, hosts }) => ({
     hosts,

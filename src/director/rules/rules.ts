@@ -4,6 +4,7 @@ import { lackOfReserved, type Reserved } from "../../compute/resources/kinds.ts"
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf, type Use } from "../estate/estate-index.ts";
 import { baseOf, capacityOf, demandOf } from "../estate/estate-model.ts";
+import type { Dear } from "../estate/sight.ts";
 import type { Policy } from "../kinds.ts";
 import { breach, expressionOf, isKept } from "./expressions.ts";
 import { lackInWords, mostGivenOut, TOLD } from "./overcommit.ts";
@@ -80,7 +81,10 @@ export function* obstacles(
   yield* roomLacks(estate, machine, host, policies);
   for (const policy of policies)
     for (const rule of policy.spec.required ?? []) {
-      const why = breach(rule, host, machine);
+      const dear = comes ? index.sight.tooDear(rule) : undefined;
+      const why = dear
+        ? `requires ${expressionOf(rule).text}, ${dearWords(dear)}`
+        : breach(rule, host, machine);
       if (why) yield ofRule(policy, expressionOf(rule).text, `${nameOf(policy)} ${why}`);
     }
   for (const policy of policies)
@@ -88,6 +92,10 @@ export function* obstacles(
       yield ofRule(policy, rule, `${nameOf(policy)} ${why}`);
   return undefined;
 }
+
+/** Of a rule that no whole estate is asked for (sight.ts). */
+export const dearWords = ({ hosts, machines }: Dear): string =>
+  `which reads something else of ${hosts} hosts and of ${machines} machines: more combinations than can be looked at`;
 
 /** Memory is what most hosts lack first. */
 const ORDER = [1, 0, 2, 3, 4] as const;

@@ -49,6 +49,19 @@ async function flip(between: () => Promise<void> = async () => undefined) {
 }
 
 describe("Migration reconciler", () => {
+  it("waits, and says so, while the disks of the machine are worked on", async () => {
+    const claim = (disksBusy: unknown) =>
+      estate.client.patch(VirtualMachine, at("web"), { status: { disksBusy } }, { subresource: "status" });
+    await claim({ action: "Delete", name: "s1", uid: "8b0e5f8e-6f0c-4a1c-9a67-1c7a3f9f3c11" });
+    await move("m");
+    const told = "waits: its disks are being worked on (Delete of s1)";
+    await untilObject(estate.client, Migration, at("m"), told, (m) => m.status?.message === told);
+    expect((await estate.vm("web")).status?.phase).toBe("Running");
+    await claim(null);
+    await estate.instance("web-2");
+    await migration("m", "Preparing");
+  });
+
   for (const crashing of [false, true])
     it(`moves a machine${crashing ? ", killed and started again at every step" : ""}`, async () => {
       const between = crashing ? () => estate.restartReconcilers() : undefined;

@@ -59,6 +59,11 @@ const SETTLE_MS = 2000;
 /** While it waits for something that no event announces. */
 const LOOK_AGAIN_MS = 2000;
 
+/** While somebody works on its disks no run of it can be made (checkInstance), its target neither. */
+const disksBusy = ({ status }: VirtualMachine): string | undefined =>
+  status?.disksBusy &&
+  `waits: its disks are being worked on (${status.disksBusy.action} of ${status.disksBusy.name})`;
+
 /** "namespace/name" of the machine that a migration or an instance is of. */
 const machineKey = ({ metadata, spec }: Migration | Instance) => `${metadata.namespace}/${spec.vm}`;
 
@@ -163,6 +168,8 @@ class MigrationReconciler {
       return wait(`waits until the machine runs (now: ${vm.status?.phase ?? "Pending"})`);
     const other = instances.find((i) => i !== source && isLive(i));
     if (other) return wait(`waits until instance ${other.metadata.name} of an earlier migration is gone`);
+    const busy = disksBusy(vm);
+    if (busy) return wait(busy);
     // The claim comes before the number: whoever looks next, a successor or a second control plane, carries on with the same one.
     const claimed = await this.#write(m, {
       phase: "Pending",
@@ -194,6 +201,12 @@ class MigrationReconciler {
     if (!source || !isHeld(source)) return { requeueAfterMs: 1 };
     const other = instances.find((i) => isLive(i) && i !== source && i.metadata.name !== m.status?.target);
     if (other) return this.#end(m, failed(`instance ${other.metadata.name} of the machine came between`));
+    // Since it was claimed.
+    const busy = disksBusy(vm);
+    if (busy) {
+      await this.#wait(m, busy);
+      return { requeueAfterMs: LOOK_AGAIN_MS };
+    }
     const { spec } = source;
     const copyDisks = await this.#copyDisks(m, source, instances);
     if (copyDisks === "wait") return { requeueAfterMs: LOOK_AGAIN_MS };

@@ -1,9 +1,12 @@
 /** Pause, reset, restart, suspend and stop through the real API, reconcilers and agents, over pretended guests; with kill -9 of all of them. */
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, type MockInstance, vi } from "vitest";
+import { HypervisorError } from "../src/agent/hypervisor.ts";
+import { PretendHypervisor } from "../src/agent/testing/pretend-hypervisor.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import { Migration } from "../src/compute/migrations/kinds.ts";
+import { StoragePool } from "../src/compute/storage/kinds.ts";
 import { until, untilGone, untilObject } from "../src/compute/testing/control-plane.ts";
 import { NS } from "../src/compute/testing/estate.ts";
 import { Event } from "../src/reconcile/kinds.ts";
@@ -173,6 +176,64 @@ describe("a restart", () => {
       .filter((line) => /^web-\d+@a running/.test(line))
       .map((line) => line.split("@")[0]);
     expect(new Set(starts).size).toBe(2);
+  });
+});
+
+describe("while the disks of a machine are copied to another host", () => {
+  const copying = { phase: "copying", transferredBytes: 1, remainingBytes: 1000 } as const;
+  let copies: MockInstance<PretendHypervisor["diskCopies"]>;
+  beforeEach(async () => {
+    copies = vi.spyOn(PretendHypervisor.prototype, "diskCopies").mockResolvedValue(copying);
+    const { client } = here.estate;
+    await client.create(StoragePool, {
+      metadata: { name: "local" },
+      spec: { directory: { path: "/local", shared: false } },
+    });
+    await here.estate.createMachine("db", { readiness: { none: true }, storagePool: "local" });
+    await db("Running");
+    await client.create(Migration, { metadata: at("m"), spec: { vm: "db", to: "b" } });
+    await told("goes", ({ status }) => status?.stage === "Disks");
+  });
+  afterEach(() => copies.mockRestore());
+
+  const db = (wanted: string) => here.estate.vm("db", (vm) => vm.status?.phase === wanted, wanted);
+  const dbIs = (reason: string) => here.estate.vm("db", (vm) => ready(vm)?.reason === reason, reason);
+  const told = (what: string, is: (m: Migration) => boolean) =>
+    untilObject(here.estate.client, Migration, at("m"), what, is);
+  const guest = () => {
+    const [found] = [...here.world.machines].filter(([, { config }]) => config.name === "db-1");
+    if (!found) throw new Error("no guest");
+    return { id: found[0], machine: found[1] };
+  };
+
+  it("a guest that has no room for what it writes is told of, tried again, and moved once it runs", async () => {
+    here.world.fault = (call) => {
+      if (call === "resume") throw new HypervisorError("still no room");
+    };
+    const { id, machine } = guest();
+    here.world.set(id, { state: "paused", pausedBy: "storage-full" });
+    expect((await dbIs("StorageFull")).status?.phase).toBe("Migrating");
+    here.world.fault = () => {};
+    await vi.waitFor(() => expect(machine.state).toBe("running"), 20_000);
+    await dbIs("Migrating");
+    copies.mockRestore();
+    expect((await told("over", ({ status }) => status?.finishedTime !== undefined)).status?.phase).toBe(
+      "Succeeded",
+    );
+    expect(await events()).toEqual(expect.arrayContaining(["StorageFull", "Resumed"]));
+  });
+
+  it("one that panics is not moved: it is dumped and started again, as asked", async () => {
+    await here.estate.client.patch(VirtualMachine, at("db"), { spec: { onPanic: { dump: true } } });
+    await here.estate.instance("db-1", ({ spec }) => spec.onPanic?.dump === true);
+    here.world.set(guest().id, { state: "paused", pausedBy: "guest-panicked", brokeDownMs: Date.now() });
+    expect((await told("over", ({ status }) => status?.finishedTime !== undefined)).status).toMatchObject({
+      phase: "Failed",
+      message: expect.stringContaining("GuestPanic"),
+    });
+    const again = await here.estate.vm("db", ({ status }) => status?.restarts === 1, "started again");
+    expect(again.status).toMatchObject({ lastEnd: { reason: "GuestPanic" }, dumps: [{ host: "a" }] });
+    expect((await db("Running")).status?.host).toBe("a");
   });
 });
 

@@ -213,11 +213,14 @@ function describe(view: MachineView, current: Instance | undefined): Ready {
   const migration = migrations.find(isUnderWay);
   if (migration && (isHeld(current) || current.spec.incoming) && isLive(current)) {
     const running = phase === "Running";
+    const moves = `moves from ${migration.status?.from ?? host} to ${migration.spec.to ?? "another host"}`;
+    if (running && own && isStanding(own.reason))
+      return { phase: "Migrating", status: "False", reason: own.reason, message: `${own.message}; ${moves}` };
     return {
       phase: "Migrating",
       status: running ? "True" : "False",
       reason: "Migrating",
-      message: `moves from ${migration.status?.from ?? host} to ${migration.spec.to ?? "another host"}`,
+      message: moves,
     };
   }
   if ((phase === "Running" || phase === "Starting") && own && isStanding(own.reason))

@@ -14,7 +14,7 @@ export const LEAST_WRITTEN = 256 * 2 ** 10;
 /** How long a guest that is slowed that much is waited for, in windows. */
 const PATIENCE = 6;
 /** How long a target that takes nothing at all is waited for; with a limit, under which QEMU sends up to 16 MiB of each disk at once, and then pauses. */
-const TAKES_NOTHING_MS = 60_000;
+export const TAKES_NOTHING_MS = 60_000;
 const TAKES_NOTHING_LIMITED_MS = 600_000;
 
 export type Verdict =

@@ -79,6 +79,8 @@ const LOST =
   "one of its two hosts, or the network between them, failed in the middle of post-copy; its memory is lost";
 /** Between two looks at a source that has handed over, and that its target still needs. */
 const SERVING_MS = 500;
+/** Between two looks at a machine whose disks are copied to another host. */
+const COPYING_MS = 1000;
 /** Between two attempts at a change of a running machine. */
 const CHANGE_RETRY_MS = 10_000;
 /** Well below what an Event's message may have. */
@@ -262,6 +264,10 @@ class Instances {
       await this.#tellVolumes(instance, tellVolumes);
     const moving = await this.#outgoing.step(instance, machine);
     if (moving === "lost") return this.#lost(instance, machine);
+    if (moving === "copies") {
+      await this.#lifecycle.whileCopied(instance, machine);
+      return { requeueAfterMs: COPYING_MS };
+    }
     if (moving !== "stays") return moving;
     const busy = this.#tasks.step(instance, true);
     this.#guestTasks.step(instance);

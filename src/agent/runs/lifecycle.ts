@@ -60,6 +60,8 @@ export class Lifecycle {
   readonly #finish: Finish;
   /** How often the power button of one that stops was pressed by this agent. */
   readonly #pressed = new Map<string, number>();
+  /** When one that could not write was last let go on by this agent. */
+  readonly #triedAt = new Map<string, number>();
 
   /** @param graceMs how long a guest may take to shut down, when nothing is said */
   constructor(context: Context, graceMs: number, write: Write, finish: Finish) {
@@ -92,16 +94,24 @@ export class Lifecycle {
       await this.#write(instance, { watchdogTime, ...this.#boots(instance, message) });
       return { requeueAfterMs: 1 };
     }
-    if (isStanding(getCondition(instance.status?.conditions, "Ready")?.reason ?? "")) {
-      const booted = instance.status?.phase === "Running";
-      const message = booted ? "the guest runs again" : "the guest is booting";
-      await this.#write(
-        instance,
-        ready(instance, this.#now(), booted, booted ? "Ready" : "Booting", message),
-      );
-      this.#c.events.record(about(instance), "Normal", "Resumed", "the guest runs again");
-    }
+    await this.#runsAgain(instance);
     return "runs";
+  }
+
+  /** While its disks are copied to another host, which may take hours: one that stands still is told of, and helped, as any. No memory goes meanwhile. */
+  async whileCopied(instance: Instance, machine: MachineState): Promise<void> {
+    if (HELD_BY_US.includes(machine.pausedBy ?? "")) return;
+    if (machine.state === "paused") await this.#standing(instance, machine);
+    if (machine.state === "running") await this.#runsAgain(instance);
+  }
+
+  async #runsAgain(instance: Instance): Promise<void> {
+    if (!isStanding(getCondition(instance.status?.conditions, "Ready")?.reason ?? "")) return;
+    const booted = instance.status?.phase === "Running";
+    const message = booted ? "the guest runs again" : "the guest is booting";
+    const [reason, now] = [booted ? "Ready" : "Booting", this.#now()];
+    await this.#write(instance, ready(instance, now, booted, reason, message));
+    this.#c.events.record(about(instance), "Normal", "Resumed", "the guest runs again");
   }
 
   async #reset(instance: Instance, request: string): Promise<Again> {
@@ -127,8 +137,16 @@ export class Lifecycle {
     const by = machine.pausedBy ?? "paused";
     if (by === "guest-panicked" || by === "watchdog") return this.#brokeDown(instance, machine, by);
     await this.#tell(instance, by);
-    if (by === "storage-full" || by === "io-error") await this.#c.hypervisor.resume(machine.id);
+    if (by === "storage-full" || by === "io-error") await this.#tryAgain(machine);
     return { requeueAfterMs: STANDING_RETRY_MS };
+  }
+
+  /** Each attempt that fails is an event, at which somebody looks again. */
+  async #tryAgain({ id }: MachineState): Promise<void> {
+    const now = this.#c.clock.now().getTime();
+    if (now - (this.#triedAt.get(id) ?? Number.NEGATIVE_INFINITY) < STANDING_RETRY_MS) return;
+    this.#triedAt.set(id, now);
+    await this.#c.hypervisor.resume(id);
   }
 
   /** Once for each state. */
@@ -264,6 +282,7 @@ export class Lifecycle {
 
   forget(instance: Instance): void {
     this.#pressed.delete(idOf(instance));
+    this.#triedAt.delete(idOf(instance));
   }
 
   #now(): string {

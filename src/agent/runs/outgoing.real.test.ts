@@ -14,6 +14,7 @@ import { systemClock } from "../../reconcile/clock.ts";
 import { EventRecorder } from "../../reconcile/events.ts";
 import { Event } from "../../reconcile/kinds.ts";
 import { silentLogger } from "../../reconcile/log.ts";
+import { run } from "../../system/run.ts";
 import type { MachineConfig } from "../hypervisor.ts";
 import type { QemuHypervisor } from "../qemu/qemu-hypervisor.ts";
 import { PretendEnvironment } from "../testing/pretend-environment.ts";
@@ -83,11 +84,11 @@ class Disks extends PretendEnvironment {
 }
 
 /** An agent's part for what goes out; `write` is what it tells the control plane. */
-function agent(hypervisor: QemuHypervisor, write: Write) {
+function agent(hypervisor: QemuHypervisor, write: Write, clock = systemClock) {
   const { client } = plane;
   const log = silentLogger;
   const events = new EventRecorder(client, "agent", log, systemClock, "a");
-  const context = { client, hypervisor, environment: new Disks(), clock: systemClock, log, events };
+  const context = { client, hypervisor, environment: new Disks(), clock, log, events };
   return new Outgoing(context, new Peers({ client, log, signal: stop.signal }, () => {}), write);
 }
 
@@ -272,3 +273,54 @@ it("a guest that writes its disk as fast as it is sent is slowed until it is mov
   next.close();
   expect(await limitsNow()).toEqual(expect.objectContaining(throttleLimits(limits)));
 }, 200_000);
+
+it("memory that goes to a host which is lost without a word is given up, and its guest runs on", async () => {
+  const [source, target] = [machines.hypervisor("a"), machines.hypervisor("b")];
+  const here = machines.machine("hungry");
+  const { machineType } = await machines.start(source, here);
+  const there = { ...here, id: newId(), machineType };
+  await machines.start(target, there, "incoming");
+  const address = await target.listen(there.id, "127.0.0.1");
+  const waiting = instanceOf(there, { host: "b" });
+  await plane.client.create(Instance, { ...waiting, metadata: { name: "web-2", namespace: "default" } });
+  const order = {
+    migration: newId(),
+    instance: "web-2",
+    host: "b",
+    address,
+    transfer: { bandwidth: "256Ki" },
+  };
+  const instance = told(instanceOf(here, { migrateTo: order }));
+  // A minute is a while: here it is six seconds.
+  const began = Date.now();
+  const clock = { ...systemClock, now: () => new Date(began + (Date.now() - began) * 10) };
+  const outgoing = agent(source, instance.write, clock);
+  const step = async () => {
+    const machine = await source.get(here.id);
+    if (!machine) throw new Error("it does not run");
+    await outgoing.step(instance.now(), machine);
+    return instance.now().status?.migration;
+  };
+  await until(async () => ((await step())?.transferredBytes ?? 0) > 0 || undefined);
+  const table = `vireo-lost-${here.id.slice(0, 8)}`;
+  const port = address.slice(address.lastIndexOf(":") + 1);
+  const rules = `table inet ${table} {
+    chain lost {
+      type filter hook output priority 0
+      tcp dport ${port} drop
+      tcp sport ${port} drop
+    }
+  }
+`;
+  await run("nft", ["-f", "-"], { input: rules });
+  try {
+    const over = await until(async () => {
+      const now = await step();
+      return now?.phase === "Active" ? undefined : now;
+    }, 60_000);
+    expect(over).toMatchObject({ phase: "Failed", error: "nothing of its memory could be sent for 60 s" });
+    await inState(source, here.id, "running");
+  } finally {
+    await run("nft", ["delete", "table", "inet", table]);
+  }
+}, 90_000);

@@ -25,7 +25,7 @@ import type {
 } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { reasonOf } from "../reasons.ts";
-import { Converging, roughly } from "./converging.ts";
+import { Converging, roughly, TAKES_NOTHING_MS } from "./converging.ts";
 import { type Again, about, type InstanceStatus, idOf, type Write } from "./instance-status.ts";
 import { MigrationLeftovers } from "./migration-leftovers.ts";
 import type { Peers } from "./peers.ts";
@@ -34,6 +34,14 @@ import { SendRate, secondsLeft } from "./send-rate.ts";
 
 /** Between two looks while memory is sent; events wake us earlier. */
 const PROGRESS_MS = 1000;
+const TAKES_NOTHING = `nothing of its memory could be sent for ${TAKES_NOTHING_MS / 1000} s`;
+
+/** By MachineState.pausedBy: why a machine is not moved whose guest will not go on by itself. What is to become of it is decided here (lifecycle.ts). */
+const BROKEN: Readonly<Record<string, string>> = {
+  "guest-panicked": "its guest's kernel has panicked",
+  watchdog: "its guest did not feed its watchdog",
+  "internal-error": "QEMU cannot run its guest any further (internal error)",
+};
 
 type Migration = NonNullable<InstanceStatus["migration"]>;
 type Target = NonNullable<Instance["spec"]["migrateTo"]>;
@@ -77,8 +85,11 @@ export class Outgoing {
     this.#leftovers = new MigrationLeftovers(context);
   }
 
-  /** One step. "stays": no migration is asked for or under way. "lost": neither end can go on (post-copy). */
-  async step(instance: Instance, machine: MachineState): Promise<Again | "stays" | "lost"> {
+  /**
+   * One step. "stays": no migration is asked for or under way. "copies": its disks go, and no memory yet. "lost": neither end can go on
+   * (post-copy).
+   */
+  async step(instance: Instance, machine: MachineState): Promise<Again | "stays" | "copies" | "lost"> {
     const { hypervisor } = this.#c;
     const id = idOf(instance);
     const { migrateTo } = instance.spec;
@@ -96,13 +107,18 @@ export class Outgoing {
     if (!migrateTo) return this.#callOff(instance, machine, progress);
     const started = attempt?.to === migrateTo.instance;
     if (started && ["Failed", "Cancelled"].includes(attempt.phase)) return "stays";
+    const broken = machine.state === "paused" ? BROKEN[machine.pausedBy ?? ""] : undefined;
+    if (broken && ["none", "failed", "cancelled", "active"].includes(progress.phase)) {
+      if (progress.phase === "active") await hypervisor.cancelMigration(id);
+      return this.#fail(instance, broken);
+    }
     switch (progress.phase) {
       case "none":
       case "failed":
       case "cancelled":
         if (!started) return this.#begin(instance, migrateTo);
         // What QEMU tells then is of an earlier migration.
-        if (attempt.stage === "Disks") return this.#copyDisks(instance, migrateTo);
+        if (attempt.stage === "Disks") return this.#copyDisks(instance, machine, migrateTo);
         return this.#fail(instance, progress.error ?? "the stream to the target broke");
       case "active": {
         const copies = migrateTo.disksAddress ? await hypervisor.diskCopies(id) : undefined;
@@ -118,9 +134,10 @@ export class Outgoing {
           await hypervisor.migrate(id, migrateTo.address, optionsOf(migrateTo));
           known.begun = true;
         }
-        if (isHeld && this.#isStalled(keyOf(instance), progress.transferredBytes)) {
+        const stalledMs = this.#stalledMs(keyOf(instance), progress.transferredBytes);
+        if (stalledMs >= (isHeld ? STALLED_MS : TAKES_NOTHING_MS)) {
           await hypervisor.cancelMigration(id);
-          return this.#fail(instance, STALLED);
+          return this.#fail(instance, isHeld ? STALLED : TAKES_NOTHING);
         }
         // What had been sent by now, was; from here on the guest does not wait for the rest.
         if (migrateTo.transfer?.postCopy && !isHeld && attempt?.stage === "Memory")
@@ -153,12 +170,12 @@ export class Outgoing {
     return attempt;
   }
 
-  #isStalled(key: string, bytes: number): boolean {
+  /** For how long nothing more has gone. */
+  #stalledMs(key: string, bytes: number): number {
     const now = this.#c.clock.now().getTime();
     const attempt = this.#attempt(key);
-    if (attempt.sent?.bytes === bytes) return now - attempt.sent.at >= STALLED_MS;
-    attempt.sent = { bytes, at: now };
-    return false;
+    if (attempt.sent?.bytes !== bytes) attempt.sent = { bytes, at: now };
+    return now - attempt.sent.at;
   }
 
   /** Before its guest is asked to shut down: here, and at its own pace. What cannot be called off does not keep it from that, and is tried again. */
@@ -212,18 +229,21 @@ export class Outgoing {
   }
 
   /** The guest runs, and so does the copying of its disks. */
-  async #copyDisks(instance: Instance, to: Target): Promise<Again> {
+  async #copyDisks(instance: Instance, machine: MachineState, to: Target): Promise<Again | "copies"> {
     const copies = await this.#c.hypervisor.diskCopies(idOf(instance));
-    if (copies.phase === "ready") return this.#sendMemory(instance, to, copies);
-    if (copies.phase !== "copying") return this.#fail(instance, lostCopies(copies));
-    const hopeless = await this.#converge(instance, to, copies);
+    // One that could not write is not sent: it is helped here.
+    const canGo = machine.state !== "paused" || machine.paused;
+    if (copies.phase === "ready" && canGo) return this.#sendMemory(instance, to, copies);
+    if (copies.phase !== "copying" && copies.phase !== "ready")
+      return this.#fail(instance, lostCopies(copies));
+    const hopeless = copies.phase === "copying" ? await this.#converge(instance, to, copies) : undefined;
     if (hopeless !== undefined) return this.#fail(instance, `its disks could not be copied: ${hopeless}`);
     await this.#note(instance, {
       stage: "Disks",
       ...this.#left(keyOf(instance), copies),
       ...disksOf(copies),
     });
-    return { requeueAfterMs: PROGRESS_MS };
+    return "copies";
   }
 
   /** Slows a guest that writes its disks as fast as they are sent. @returns why they will never be sent, for users */

@@ -5,9 +5,9 @@ import type { Lookup } from "../resource/kind.ts";
 import { isFinalPlan, type Plan, type Policy } from "./kinds.ts";
 import { checkWindows, warnWindows } from "./planning/window-checks.ts";
 import { againstOthers } from "./rules/against-others.ts";
-import { ofPlaces } from "./rules/between.ts";
 import { contradictions } from "./rules/contradictions.ts";
 import { plain, problemOf } from "./rules/expressions.ts";
+import { brokenIn, onlyOnePlace } from "./rules/one-place.ts";
 
 const invalid = (field: string, value: unknown, why: string): Cause => ({
   field,
@@ -24,22 +24,19 @@ function checkRule(rule: string, field: string): Cause[] {
 
 /** Rules that no host can keep together, whatever the estate. */
 function neverKept(rules: readonly string[], field: string): Cause[] {
-  return contradictions(rules).map(([first, second]) =>
-    invalid(
-      `${field}[${second}]`,
-      plain(rules[second] ?? ""),
-      first === second
+  const named = (i: number) => `${field}[${i}], ${plain(rules[i] ?? "")}`;
+  return contradictions(rules).map((all) => {
+    const last = all.at(-1) ?? 0;
+    const others = all.filter((i) => i !== last);
+    return invalid(
+      `${field}[${last}]`,
+      plain(rules[last] ?? ""),
+      others.length === 0
         ? "can never hold"
-        : `can never hold together with ${field}[${first}], ${plain(rules[first] ?? "")}`,
-    ),
-  );
+        : `can never hold together with ${others.map(named).join(" and ")}`,
+    );
+  });
 }
-
-/** What two machines of the policy cannot keep where there are so many sites, racks, … */
-const brokenIn = (places: number, spec: Policy["spec"]) =>
-  ofPlaces(spec, spec).filter(
-    ({ bears }) => bears === "always" || bears({ both: 2, chosen: 2, places: () => places }),
-  );
 
 /** All in one place, and only some of them in it, however many there are. One that was stored before is not held against who changes something else. */
 function neverTogether({ spec }: Policy, old: Policy | undefined): Cause[] {
@@ -120,15 +117,21 @@ const onlyWhereOneIs = ({ spec }: Policy): string[] => {
 
 /** What a policy has against others, or against itself in most estates, and is written all the same. */
 export function warnPolicy(policy: Policy, old: Policy | undefined, lookup: Lookup): string[] {
-  const asked = ({ selector, required, keepTogether, keepApart, spread, atMost }: Policy["spec"]) => [
+  const asked = ({
     selector,
     required,
     keepTogether,
     keepApart,
     spread,
     atMost,
-  ];
+    failover,
+  }: Policy["spec"]) => [selector, required, keepTogether, keepApart, spread, atMost, failover];
   const times = warnWindows(policy, old, lookup);
   if (old && isDeepStrictEqual(asked(policy.spec), asked(old.spec))) return times;
-  return [...times, ...onlyWhereOneIs(policy), ...againstOthers(policy, lookup)];
+  return [
+    ...times,
+    ...onlyWhereOneIs(policy),
+    ...onlyOnePlace(policy.spec),
+    ...againstOthers(policy, lookup),
+  ];
 }

@@ -132,4 +132,4 @@ function feasible(index: EstateIndex, policy: Policy): ConditionInput[] {
 }
 
 const contradictory = (told: readonly string[] | undefined): ConditionInput[] =>
-  told ? [{ type: "Contradicted", status: "True", reason: "OtherPolicy", message: told.join("; ") }] : [];
+  told ? [{ type: "Contradicted", status: "True", reason: "RulesContradict", message: told.join("; ") }] : [];

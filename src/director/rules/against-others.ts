@@ -15,7 +15,7 @@ import { nameOf } from "./rules.ts";
 
 /** Of a rule so much is told: answers have little room for warnings. */
 const SHORT = 50;
-const short = (text: string) => {
+export const short = (text: string) => {
   const line = plain(text);
   return line.length > SHORT ? `${line.slice(0, SHORT - 1)}…` : line;
 };

@@ -309,3 +309,62 @@ describe("with the machines that are there", () => {
     expect(seen.contradicted).toBeGreaterThan(20);
   });
 });
+
+describe("rules that allow but one place, beside what needs two", () => {
+  const of = (spec: Partial<Policy["spec"]>) => warned(policy("a", spec));
+  it.each([
+    [
+      { keepApart: "rack" },
+      'host.rack == "r1"',
+      /^spec.keepApart \(rack\) can hold for no two machines beside spec.required\[0\] \(host.rack == "r1"\), which allows but one rack$/,
+    ],
+    [{ keepApart: "host" }, 'host.name in ["h1"]', /^spec.keepApart \(host\) .* allows but one host$/],
+    [{ keepApart: "site" }, 'host.site == "eu" && host.disk.ssd', /^spec.keepApart \(site\)/],
+    [{ keepApart: "site" }, 'host.rack == "r1"', /^spec.keepApart \(site\) .* allows but one rack$/],
+    [
+      { atMost: { per: "site", machines: 1 } },
+      'host.site == "eu"',
+      /^spec.atMost \(1 per site\) can hold for no two/,
+    ],
+    [
+      { failover: { per: "host", losses: 1 } },
+      'host.name == "h1"',
+      /^spec.failover \(per host\) can never hold beside .*: when that is lost there is no other$/,
+    ],
+    [
+      { failover: { per: "site", losses: 1 } },
+      'host.site == "eu"',
+      /^spec.failover \(per site\) can never hold/,
+    ],
+  ] as const)("%j with %s is told", (spec, rule, words) => {
+    expect(of({ ...spec, required: [rule] })).toEqual([expect.stringMatching(words)]);
+    expect(refused(policy("a", { ...spec, required: [rule] }))).toEqual([]);
+  });
+
+  it("is told of machines that are there, once there are two", () => {
+    const own = policy("a", { keepApart: "rack", required: ['host.rack == "r1"'] });
+    const estate = (...names: string[]) => ({
+      hosts: [hostView("h")],
+      machines: names.map((name) => machine(name, { app: "web" })),
+      policies: [own],
+      odd: [],
+    });
+    expect(contradicted(estate("m")).get(own)).toBeUndefined();
+    expect(contradicted(estate("m", "n")).get(own)).toEqual([
+      expect.stringMatching(
+        /^spec.keepApart \(rack\) can hold for no two machines beside spec.required\[0\]/,
+      ),
+    ]);
+  });
+
+  it.each([
+    [{ keepApart: "host" }, 'host.rack == "r1"'],
+    [{ keepApart: "rack" }, 'host.rack in ["r1", "r2"]'],
+    [{ spread: "site" }, 'host.site == "eu"'],
+    [{ atMost: { per: "site", machines: 2 } }, 'host.site == "eu"'],
+    [{ failover: { per: "host", losses: 1 } }, 'host.site == "eu"'],
+    [{ keepApart: "rack" }, 'host.rack != "r1"'],
+  ] as const)("%j with %s may hold", (spec, rule) => {
+    expect(of({ ...spec, required: [rule] })).toEqual([]);
+  });
+});

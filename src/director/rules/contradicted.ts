@@ -1,4 +1,4 @@
-/** Rules of policies that machines which are there cannot keep, because of what other policies of theirs say: by policy, in words. Pure. */
+/** Rules of policies that machines which are there cannot keep, because of what other policies of theirs, or the same, say: by policy, in words. Pure. */
 import { keyOf } from "../../resource/object.ts";
 import { domainOf, type Estate, type Level } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
@@ -7,6 +7,7 @@ import { between, type Contradiction, inWords, turned } from "./between.ts";
 import { type Alike, chosenAlike, countOf, namesOf } from "./chosen-alike.ts";
 import { contradictionsBetween, type Dedication, dedicationsIn } from "./contradictions.ts";
 import { plain } from "./expressions.ts";
+import { onlyOnePlace } from "./one-place.ts";
 import type { Work } from "./ranges.ts";
 import { nameOf } from "./rules.ts";
 
@@ -57,6 +58,7 @@ export function contradicted(estate: Estate, work: Work = { left: WORK_OF_A_ROUN
   for (const policy of estate.policies) {
     if (work.left < 0) break;
     const own = alike.of.get(policy) ?? [];
+    if (countOf(own) > 1) for (const words of onlyOnePlace(policy.spec, work)) tell(policy, words);
     for (const words of dedicatedToOthers(policy, own, named, work)) tell(policy, words);
     if (policy.spec.keepTogether)
       for (const words of drawnApart(policy, policy.spec.keepTogether, own, named, work)) tell(policy, words);

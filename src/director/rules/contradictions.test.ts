@@ -94,6 +94,112 @@ describe("what is found", () => {
     expect(Math.min(seen.apart, seen.together)).toBeGreaterThan(20);
   });
 
+  it.each([
+    [['"avx512f" in host.cpu.flags', '!("avx512f" in host.cpu.flags)'], [[0, 1]]],
+    [['"uefi" in host.offers && !("uefi" in host.offers)'], [[0, 0]]],
+    [["has(host.power.idleWatts)", "!has(host.power.idleWatts)"], [[0, 1]]],
+    [["host.power.idleWatts < 60.0", "!has(host.power.idleWatts)"], [[0, 1]]],
+    [['host.labels.tier == "gold"', '!("tier" in host.labels)'], [[0, 1]]],
+    [['!(host.labels.tier == "gold")', "!has(host.labels.tier)"], [[0, 1]]],
+    [['host.name.startsWith("a")', '!( host.name.startsWith( "a" ))'], [[0, 1]]],
+    [["host.cpu.cores >= machine.cpus * 2", "!(host.cpu.cores >= machine.cpus * 2)"], [[0, 1]]],
+    [["host.cpu.mhz > 3000 || host.cpu.cores > 8", "host.cpu.mhz < 2000 && host.cpu.cores < 4"], [[0, 1]]],
+    [
+      ["host.disk.ssd || has(host.feed)", "!host.disk.ssd", "host.cpu.mhz > 1", "!has(host.feed)"],
+      [[0, 1, 3]],
+    ],
+    [["!(host.disk.ssd && host.memory.ecc) && host.disk.ssd && host.memory.ecc"], [[0, 0]]],
+    [
+      ["host.cpu.cores in [1, 2]", "host.disk.ssd", "host.cpu.cores != 1", "host.cpu.cores != 2"],
+      [[0, 2, 3]],
+    ],
+    [["false"], [[0, 0]]],
+    [["host.disk.ssd", "!true"], [[1, 1]]],
+    // These may hold.
+    [["!has(host.power.idleWatts)", "host.power.maxWatts < 60.0", "true"], []],
+    [['!has(host.feed) || host.feed == "a"', 'host.feed != "b"'], []],
+    [['"tier" in host.labels', '!("zone" in host.labels)', 'host.labels.tier != "gold"'], []],
+    [["host.disk.ssd || host.memory.ecc", "!host.disk.ssd"], []],
+    [['host.name.startsWith("a")', '!host.name.startsWith("b")'], []],
+  ])("in %j is %j", (rules, found) => {
+    expect(contradictions(rules)).toEqual(found);
+  });
+
+  it("is never said of rules that a host keeps", () => {
+    const part = fc.constantFrom(
+      ...[
+        "host.disk.ssd",
+        "has(host.feed)",
+        'host.feed == "a"',
+        'host.feed in ["a", "b"]',
+        "host.cpu.cores > 2",
+      ],
+      ...[
+        '"tier" in host.labels',
+        'host.labels.tier == "gold"',
+        'host.labels["tier"] != "iron"',
+        "host.cpu.cores == 2",
+      ],
+      ...['"uefi" in host.offers', 'host.name.startsWith("x")', "host.cpu.cores * 2 == 4", "true", "false"],
+    );
+    const rule = fc.letrec<{ rule: string }>((tie) => ({
+      rule: fc.oneof(
+        { depthSize: "small" },
+        part,
+        tie("rule").map((of) => `!(${of})`),
+        fc
+          .tuple(tie("rule"), fc.constantFrom("&&", "||"), tie("rule"))
+          .map(([a, is, b]) => `(${a}) ${is} (${b})`),
+      ),
+    })).rule;
+    const labelled: (Record<string, string> | undefined)[] = [undefined, { tier: "gold" }, { tier: "iron" }];
+    const hosts = labelled.flatMap((labels) =>
+      [undefined, "a", "c"].flatMap((feed) =>
+        [true, false].flatMap((ssd) =>
+          [2, 3].map((cores) =>
+            hostView(ssd ? "x" : "y", {
+              ...{ ssd, cores, has: { offers: ssd ? ["uefi"] : [] } },
+              ...(feed ? { feed } : {}),
+              ...(labels ? { labels } : {}),
+            }),
+          ),
+        ),
+      ),
+    );
+    const seen = { none: 0, some: 0 };
+    fc.assert(
+      fc.property(fc.array(rule, { minLength: 1, maxLength: 4 }), (rules) => {
+        const all = rules.map((text) => expressionOf(text));
+        const kept = hosts.some((host) => all.every((each) => each.decide(host, machine("m")) === true));
+        const found = contradictions(rules);
+        seen[found.length > 0 ? "some" : "none"]++;
+        if (kept) expect([rules, found]).toEqual([rules, []]);
+        for (const group of found) {
+          const named = group.map((i) => all[i]);
+          const byThese = hosts.some((host) =>
+            named.every((each) => each?.decide(host, machine("m")) === true),
+          );
+          expect([rules, group, byThese]).toEqual([rules, group, false]);
+        }
+      }),
+      { numRuns: 500, seed: 7 },
+    );
+    expect(Math.min(seen.none, seen.some)).toBeGreaterThan(50);
+  });
+
+  it("takes no longer than a write may where all have to be looked at again and again", () => {
+    const most = (rule: number) =>
+      Array.from({ length: 16 }, (_, i) => `host.cpu.cores != ${rule * 16 + i}`).join(" && ");
+    const many = Array.from({ length: 48 }, (_, i) => most(i));
+    const choice = Array.from({ length: 30 }, (_, i) => `host.cpu.cores == ${i}`).join(" || ");
+    const rules = [...many, "host.cpu.cores >= 0 && host.cpu.cores < 768", choice];
+    const work = { left: WORK_OF_A_WRITE };
+    expect(contradictions(rules, work).length).toBeGreaterThan(0);
+    expect(work.left).toBeGreaterThan(-WORK_OF_A_WRITE / 10);
+    const [cause] = checkPolicy(policy("a", rules), undefined);
+    expect(cause?.message).toMatch(/can never hold together with/);
+  });
+
   it("is not said of numbers that are not kept to the digit", () => {
     const rules = ["host.memory.bytes >= 9007199254740992 && host.memory.bytes < 9007199254740993"];
     expect(contradictions(rules)).toEqual([]);

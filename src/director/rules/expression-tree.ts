@@ -83,6 +83,34 @@ export function attributeAt(node: ASTNode): string | undefined {
   return ALL.includes(path) ? path : undefined;
 }
 
+/**
+ * What is asked of it by "in", or by has(), is true or false: '"x" in host.cpu.flags', whether a list has a member; or, of "host.labels.x", whether it is there at all.
+ */
+export function memberAt(node: ASTNode): { path: string; isPresence: boolean } | undefined {
+  if (node.op === "call" && node.args[0] === "has") {
+    const [asked] = node.args[1];
+    const path = asked && attributeAt(asked);
+    return path === undefined ? undefined : { path, isPresence: true };
+  }
+  const keyed = node.op === "in" ? keyOf(node) : undefined;
+  return (
+    keyed && {
+      path: describePath(keyed.side, keyed),
+      isPresence: membersIn(keyed.side, keyed.attribute) === "map",
+    }
+  );
+}
+
+/** The same of two parts of rules that say the same, however they are written. */
+export function shapeOf(node: ASTNode): string {
+  const told = (part: unknown): string => {
+    if (isNode(part)) return `${part.op}(${told(part.args)})`;
+    if (Array.isArray(part)) return `[${part.map(told).join()}]`;
+    return typeof part === "string" ? JSON.stringify(part) : `${typeof part} ${String(part)}`;
+  };
+  return told(node);
+}
+
 /** In words for people; the library's own where they are as good. */
 export function reason(error: ParseError | CelTypeError): [at: number, why: string] {
   const { summary, code, node, range } = error;

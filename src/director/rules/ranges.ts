@@ -1,11 +1,11 @@
 /**
  * Which values of each attribute keep a rule, as far as that compares attributes with constants: for numbers what lies between two of them, and the values that alone are taken, or are
- * not. Conditions of a rule, and rules of a policy, are merged, so that two are compared once for each attribute that both speak of, however often they do. Pure.
+ * not; and whether it has to be known at all. What is not understood is true or false as a whole, by its text. Conditions of a rule, and rules of a policy, are merged, so that two are compared once for each attribute that both speak of, however often they do. Pure.
  */
 import type { ASTNode } from "@marcbachmann/cel-js";
 import { parseBytes } from "../../resource/quantity.ts";
 import { ATTRIBUTES, SIDES } from "./attributes.ts";
-import { attributeAt } from "./expression-tree.ts";
+import { attributeAt, memberAt, shapeOf } from "./expression-tree.ts";
 
 type Constant = number | string | boolean;
 
@@ -57,6 +57,9 @@ export class Range {
   /** The bounds themselves are not taken. */
   isLowOpen = false;
   isHighOpen = false;
+  /** Of what a host, or labels, need not have: that it has none, or that it has one. */
+  isAbsent = false;
+  isPresent = false;
   /** Its numbers have no point. */
   readonly isWhole: boolean;
 
@@ -109,6 +112,8 @@ export class Range {
 
   /** What the other one does not take is not taken. */
   narrow(other: Range): void {
+    this.isAbsent ||= other.isAbsent;
+    this.isPresent ||= other.isPresent;
     if (other.only) this.keep(other.only);
     this.leave(other.not);
     this.raise(other.low, other.isLowOpen);
@@ -119,6 +124,7 @@ export class Range {
 /** Whether there is a value that both take. */
 export function meet(a: Range, b: Range, work: Work): boolean {
   work.left--;
+  if (a.isAbsent || b.isAbsent) return !a.isPresent && !b.isPresent;
   const few = a.only && b.only ? (a.only.size < b.only.size ? a.only : b.only) : (a.only ?? b.only);
   if (few) {
     for (const value of few) {
@@ -140,11 +146,28 @@ export function meet(a: Range, b: Range, work: Work): boolean {
   return false;
 }
 
-/** Of a rule: all of these must hold for it to. What is not understood is left out. */
-export function rangesIn(ast: ASTNode): Ranges {
-  const ranges = new Map<string, Range>();
-  read(ast, false, ranges);
-  return ranges;
+/** What a rule says. */
+export interface Reading {
+  /** All of these must hold for it to. */
+  ranges: Ranges;
+  /** And of each of these one at least. */
+  choices: readonly (readonly Ranges[])[];
+}
+
+export function readingOf(ast: ASTNode): Reading {
+  const reading = { ranges: new Map<string, Range>(), choices: [] };
+  read(ast, false, reading);
+  return reading;
+}
+
+/** How much there is to merge. */
+export const sizeOf = (ranges: Ranges): number =>
+  [...ranges.values()].reduce((sum, { only, not }) => sum + 1 + (only?.size ?? 0) + not.size, 0);
+
+/** The one value that is taken; undefined: there may be several. */
+export function onlyValue(range: Range | undefined): Constant | undefined {
+  const [value, ...more] = [...(range?.only ?? [])].filter((each) => range?.takes(each));
+  return more.length === 0 ? value : undefined;
 }
 
 /** Of what holds together. */
@@ -164,22 +187,60 @@ function rangeOf(ranges: Map<string, Range>, attribute: string): Range {
   return made;
 }
 
-function read(node: ASTNode, not: boolean, into: Map<string, Range>): void {
-  const attribute = attributeAt(node);
-  if (node.op === "!_") read(node.args, !not, into);
-  else if (node.op === (not ? "||" : "&&") && (node.op === "&&" || node.op === "||"))
-    for (const part of node.args) read(part, not, into);
-  else if (attribute !== undefined) rangeOf(into, attribute).keep(new Set([!not]));
-  else if (node.op === "in") readList(node.args, not, into);
-  else if (isComparison(node.op)) readComparison(node.op, node.args as [ASTNode, ASTNode], not, into);
+interface Into {
+  ranges: Map<string, Range>;
+  choices: Ranges[][];
 }
 
+/** A rule that needs what is not known is not kept, with ! before it neither. */
+function known(ranges: Map<string, Range>, attribute: string): Range {
+  const range = rangeOf(ranges, attribute);
+  range.isPresent = true;
+  return range;
+}
+
+function read(node: ASTNode, not: boolean, into: Into): void {
+  if (node.op === "!_") {
+    read(node.args, !not, into);
+    return;
+  }
+  if (node.op === "&&" || node.op === "||") {
+    if (node.op === (not ? "||" : "&&")) for (const part of node.args) read(part, not, into);
+    else into.choices.push(branchesOf(node, node.op).map((branch) => alone(branch, not)));
+    return;
+  }
+  const { ranges } = into;
+  const attribute = attributeAt(node);
+  const member = memberAt(node);
+  if (attribute !== undefined) known(ranges, attribute).keep(new Set([!not]));
+  else if (member?.isPresence) rangeOf(ranges, member.path)[not ? "isAbsent" : "isPresent"] = true;
+  else if (member) rangeOf(ranges, member.path).keep(new Set([!not]));
+  else if (node.op === "value" && typeof node.args === "boolean")
+    rangeOf(ranges, "false").keep(new Set(node.args === not ? [] : [false]));
+  else if (
+    !(node.op === "in" && readList(node.args, not, ranges)) &&
+    !(isComparison(node.op) && readComparison(node.op, node.args as [ASTNode, ASTNode], not, ranges))
+  )
+    rangeOf(ranges, `(${shapeOf(node)})`).keep(new Set([!not]));
+}
+
+const branchesOf = (node: ASTNode, op: "&&" | "||"): ASTNode[] =>
+  node.op === op ? node.args.flatMap((each) => branchesOf(each, op)) : [node];
+
+/** What is a choice within one is left out. */
+function alone(node: ASTNode, not: boolean): Ranges {
+  const into: Into = { ranges: new Map(), choices: [] };
+  read(node, not, into);
+  return into.ranges;
+}
+
+/** Each of these says whether it is understood. */
 function readComparison(
   said: Comparison,
   [left, right]: readonly [ASTNode, ASTNode],
   not: boolean,
   into: Map<string, Range>,
-): void {
+): boolean {
   for (const [one, other, op] of [
     [left, right, said],
     [right, left, TURNED[said]],
@@ -187,21 +248,29 @@ function readComparison(
     const [of, constant] = [attributeAt(one), constantOf(other)];
     if (of === undefined || constant === undefined) continue;
     const is = not ? NEGATED[op] : op;
-    if (is === "==") rangeOf(into, of).keep(new Set([constant]));
-    else if (is === "!=") leave(rangeOf(into, of), [constant]);
+    const range = known(into, of);
+    if (is === "==") range.keep(new Set([constant]));
+    else if (is === "!=") leave(range, [constant]);
     // What lies between two words is not easily said.
-    else if (typeof constant === "number") rangeOf(into, of).compare(is, constant);
-    return;
+    else if (typeof constant === "number") range.compare(is, constant);
+    else return false;
+    return true;
   }
+  return false;
 }
 
-function readList([left, right]: readonly [ASTNode, ASTNode], not: boolean, into: Map<string, Range>): void {
+function readList(
+  [left, right]: readonly [ASTNode, ASTNode],
+  not: boolean,
+  into: Map<string, Range>,
+): boolean {
   const of = attributeAt(left);
-  if (of === undefined || right.op !== "list") return;
+  if (of === undefined || right.op !== "list") return false;
   const constants = right.args.flatMap((each) => constantOf(each) ?? []);
-  if (constants.length < right.args.length) return;
-  if (not) leave(rangeOf(into, of), constants);
-  else rangeOf(into, of).keep(new Set(constants));
+  if (constants.length < right.args.length) return false;
+  if (not) leave(known(into, of), constants);
+  else known(into, of).keep(new Set(constants));
+  return true;
 }
 
 /** Of what is true or false the other one remains. */

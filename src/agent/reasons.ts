@@ -37,6 +37,9 @@ export const failedTo =
   (what: string) =>
   (cause: unknown): never => {
     if ([PrepareError, ApiError, StillPreparing].some((known) => cause instanceof known)) throw cause;
-    const said = cause instanceof CommandError ? cause.message : "see the log of the agent";
+    const said =
+      cause instanceof CommandError || cause instanceof LayersError
+        ? cause.message
+        : "see the log of the agent";
     throw new PrepareError(`its host could not ${what}: ${said}`, { cause });
   };

@@ -6,11 +6,13 @@ import { join } from "node:path";
 import type { InstanceSource } from "../../compute/clones/kinds.ts";
 import { formatBytes } from "../../resource/quantity.ts";
 import { PrepareError } from "../prepare-error.ts";
+import { chainOf } from "./bases.ts";
 import { type Copies, copyDisk } from "./copies.ts";
 import { LayersError } from "./layer-records.ts";
 import type { Layers } from "./layers.ts";
+import { makeDisk } from "./make-disk.ts";
 import { copyOrigin } from "./origin.ts";
-import { exists, makeDisk } from "./volume-files.ts";
+import { exists } from "./volume-files.ts";
 
 /** The machine that a clone is made from. */
 export interface Lender {
@@ -54,6 +56,7 @@ export async function cloneDisks(
         `the disk ${name} is to have ${formatBytes(sizeBytes)}, that of its template has ${formatBytes(least)}; a disk cannot shrink`,
       );
     const below = { path: layer, format: "qcow2" } as const;
+    await chainOf(below);
     if (mode === "Full") await copyDisk(copies, below, path, sizeBytes, to.user);
     else await makeDisk(path, below, sizeBytes, to.user);
   }

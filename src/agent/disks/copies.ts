@@ -3,11 +3,22 @@
  * ever used: it is made under another name. A copy that a killed agent left behind writes to a file that has no name any more.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { link, rm } from "node:fs/promises";
+import { link, open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { flush } from "../../system/flush.ts";
-import { run } from "../../system/run.ts";
+import { writeBase } from "./bases.ts";
+import { changeDisk, enclosedImg } from "./enclosed-img.ts";
 import { own } from "./volume-files.ts";
+
+interface Source {
+  path: string;
+  format: "qcow2" | "raw";
+}
+
+interface User {
+  uid: number;
+  gid: number;
+}
 
 interface Copy {
   child: ChildProcess;
@@ -24,10 +35,11 @@ export class Copies {
   readonly #copies = new Map<string, Copy>();
 
   /**
-   * Copies what the disk `from` holds, with all below it, to the new qcow2 file `to`. @throws StillPreparing until it is there; Error with what qemu-img said
+   * Copies what the disk `from` holds, with all below it, to the new qcow2 file `to`, as `user`, whose it is.
+   * @throws StillPreparing until it is there; ForeignDiskError; Error with what qemu-img said
    */
-  async ensure(from: { path: string; format: "qcow2" | "raw" }, to: string): Promise<void> {
-    const copy = this.#copies.get(to) ?? (await this.#begin(from, to));
+  async ensure(from: Source, to: string, user: User): Promise<void> {
+    const copy = this.#copies.get(to) ?? (await this.#begin(from, to, user));
     if (!copy.ended) throw new StillPreparing(`its disk is being copied: ${Math.floor(copy.percent)} %`);
     this.#copies.delete(to);
     if (copy.ended.error !== undefined) throw new Error(`qemu-img: ${copy.ended.error}`);
@@ -43,56 +55,66 @@ export class Copies {
     }
   }
 
-  async #begin(from: { path: string; format: string }, to: string): Promise<Copy> {
+  /** @returns it as soon as it is under way */
+  async #begin(from: Source, to: string, { uid, gid }: User): Promise<Copy> {
     await rm(to, { force: true });
-    // -t: all of it is written out at the end; without, qemu-img leaves that to the kernel. -U: the source may be open in the QEMUs of other clones; nothing ever writes to it. -W: in any order, which is faster.
-    const args = [
-      "convert",
-      "-p",
-      "-t",
-      "writeback",
-      "-U",
-      "-W",
-      "-f",
-      from.format,
-      "-O",
-      "qcow2",
-      from.path,
-      to,
-    ];
-    const child = spawn("qemu-img", args, { stdio: ["ignore", "pipe", "pipe"] });
-    const copy: Copy = { child, percent: 0, said: "" };
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      const [, percent] = /\(\s*([\d.]+)\/100%\)[^(]*$/.exec(text) ?? [];
-      if (percent) copy.percent = Number(percent);
-    });
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      copy.said = (copy.said + text).slice(-1000);
-    });
-    child.on("error", (error) => {
-      copy.ended = { error: error.message };
-    });
-    child.on("close", (code, signal) => {
-      copy.ended ??= { error: code === 0 ? undefined : copy.said.trim() || `ended with ${signal ?? code}` };
-    });
-    this.#copies.set(to, copy);
-    return copy;
+    await (await open(to, "wx", 0o600)).close();
+    await own(to, uid, gid, 0o600);
+    const begun = Promise.withResolvers<Copy>();
+    const follow = (command: readonly string[]) =>
+      new Promise<void>((resolve) => {
+        const copy = started(command, from, to, resolve);
+        this.#copies.set(to, copy);
+        begun.resolve(copy);
+      });
+    void enclosedImg({ disk: from, writes: [], made: to }, follow).catch(begun.reject);
+    return begun.promise;
   }
+}
+
+/** @param closed called at its end */
+function started(
+  [program = "", ...before]: readonly string[],
+  from: Source,
+  to: string,
+  closed: () => void,
+): Copy {
+  // -t: all of it is written out at the end; without, qemu-img leaves that to the kernel. -U: the source may be open in the QEMUs of other clones; nothing ever writes to it. -W: in any order, which is faster.
+  const how = ["-p", "-t", "writeback", "-U", "-W", "-f", from.format, "-O", "qcow2"];
+  const args = [...before, "convert", ...how, from.path, to];
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const copy: Copy = { child, percent: 0, said: "" };
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    const [, percent] = /\(\s*([\d.]+)\/100%\)[^(]*$/.exec(text) ?? [];
+    if (percent) copy.percent = Number(percent);
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    copy.said = (copy.said + text).slice(-1000);
+  });
+  child.on("error", (error) => {
+    copy.ended = { error: error.message };
+    closed();
+  });
+  child.on("close", (code, signal) => {
+    copy.ended ??= { error: code === 0 ? undefined : copy.said.trim() || `ended with ${signal ?? code}` };
+    closed();
+  });
+  return copy;
 }
 
 /** As makeDisk, but a copy of `from` with all below it. @throws StillPreparing until it is there; Error */
 export async function copyDisk(
   copies: Copies,
-  from: { path: string; format: "qcow2" | "raw" },
+  from: Source,
   path: string,
   sizeBytes: number | undefined,
-  { uid, gid }: { uid: number; gid: number },
+  user: User,
 ): Promise<void> {
   const made = `${path}.new`;
-  await copies.ensure(from, made);
+  await copies.ensure(from, made, user);
   if (sizeBytes !== undefined)
-    await run("qemu-img", ["resize", "-q", "-f", "qcow2", made, String(sizeBytes)]);
-  await own(made, uid, gid, 0o600);
+    await changeDisk(made, ["resize", "-q", "-f", "qcow2", made, String(sizeBytes)]);
+  await writeBase(path, undefined);
   // What it was copied from may go as soon as it has its name.
   await flush(made);
   await link(made, path);

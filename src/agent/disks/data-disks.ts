@@ -5,12 +5,13 @@ import type { Instance } from "../../compute/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import type { Limits } from "../../qemu/throttle.ts";
 import { formatBytes, parseBytes } from "../../resource/quantity.ts";
-import { run } from "../../system/run.ts";
 import type { DiskConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
+import { changeDisk } from "./enclosed-img.ts";
 import type { Layers } from "./layers.ts";
+import { makeDisk } from "./make-disk.ts";
 import { readHeader } from "./qcow2-head.ts";
-import { exists, makeDisk } from "./volume-files.ts";
+import { exists } from "./volume-files.ts";
 
 export interface DataDiskSource {
   /** The machine's. */
@@ -81,7 +82,7 @@ export function limitsOf({ iops, readIops, writeIops, bytesPerSecond, burst }: D
 export async function grow({ path, format, readOnly, sizeBytes }: DiskConfig): Promise<void> {
   if (sizeBytes === undefined || readOnly || format !== "qcow2") return;
   if ((await readHeader(path)).sizeBytes < sizeBytes)
-    await run("qemu-img", ["resize", "-q", "-f", "qcow2", path, String(sizeBytes)]);
+    await changeDisk(path, ["resize", "-q", "-f", "qcow2", path, String(sizeBytes)]);
 }
 
 async function makeDataDisk(source: DataDiskSource, disk: DataDisk, path: string): Promise<void> {

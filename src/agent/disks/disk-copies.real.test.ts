@@ -3,6 +3,7 @@
  * locks help nobody here: each end has files of its own.
  */
 import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { hardwareOf } from "../../compute/hardware/kinds.ts";
@@ -15,6 +16,7 @@ import type { DiskConfig, DiskTarget, MachineConfig, MachineId } from "../hyperv
 import type { QemuHypervisor, QemuHypervisorOptions } from "../qemu/qemu-hypervisor.ts";
 import { credentialsOf, type Holder, writeCredentials } from "../testing/credentials.ts";
 import { ended, inState, newId, RealMachines, USER, until } from "../testing/real-machines.ts";
+import { makeDisk } from "./make-disk.ts";
 
 const MiB = 2 ** 20;
 const machines = new RealMachines();
@@ -234,8 +236,8 @@ describe("a migration without shared storage", () => {
   it("sends only what the machine has written where its image is below the disk at both ends", async () => {
     const image = join(machines.folder, "boot.raw");
     for (const end of ["a", "b"] as const) {
-      await run("qemu-img", ["create", "-q", "-f", "qcow2", "-b", image, "-F", "raw", at(end, "root.qcow2")]);
-      own(at(end, "root.qcow2"));
+      await rm(at(end, "root.qcow2"));
+      await makeDisk(at(end, "root.qcow2"), { path: image, format: "raw" }, undefined, USER);
     }
     await pair();
     to = { ...to, linked: ["disk0"] };
@@ -254,9 +256,7 @@ describe("a migration without shared storage", () => {
     const frozen = (end: End) => at(end, "root-frozen.qcow2");
     for (const end of ["a", "b"] as const) {
       await run("mv", [at(end, "root.qcow2"), frozen(end)]);
-      const over = ["-b", frozen(end), "-F", "qcow2"];
-      await run("qemu-img", ["create", "-q", "-f", "qcow2", ...over, at(end, "root.qcow2")]);
-      own(at(end, "root.qcow2"));
+      await makeDisk(at(end, "root.qcow2"), { path: frozen(end), format: "qcow2" }, undefined, USER);
     }
     layers = true;
     try {

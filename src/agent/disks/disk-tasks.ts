@@ -16,6 +16,7 @@ import { type Hypervisor, HypervisorError, type MachineState } from "../hypervis
 import { reasonOf } from "../reasons.ts";
 import { about, at, idOf } from "../runs/instance-status.ts";
 import { SendRate, secondsLeft } from "../runs/send-rate.ts";
+import { FOREIGN_DISK, ForeignDiskError } from "./bases.ts";
 import { freeze, thaw } from "./guest-freeze.ts";
 import type { Absorb } from "./layer-merging.ts";
 import { describeMemory, type Facts, type Taken } from "./layer-records.ts";
@@ -216,6 +217,8 @@ export class DiskTasks {
 
   async #fail(instance: Instance, task: DiskTask, error: Error): Promise<void> {
     this.#c.log.warn("disks.task", { instance: keyOf(instance), task: task.id, error });
+    if (error instanceof ForeignDiskError)
+      this.#c.events.record(about(instance), "Warning", FOREIGN_DISK, error.message);
     const result = { phase: "Failed", message: error.message, id: task.id, time: this.#now() } as const;
     await this.#report(instance, result, task);
   }

@@ -12,6 +12,7 @@ import { flush } from "../../system/flush.ts";
 import { run } from "../../system/run.ts";
 import type { MachineConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
+import { writeBase } from "./bases.ts";
 import { exists, own } from "./volume-files.ts";
 import { userOf } from "./volume-places.ts";
 
@@ -91,6 +92,7 @@ export async function firmwareOf({ spec }: Instance, path: string, direct: boole
     await run("qemu-img", ["convert", "-q", "-f", "raw", "-O", "qcow2", found.variables, `${path}.new`]);
     const { uid, gid } = userOf(spec);
     await own(`${path}.new`, uid, gid, 0o600);
+    await writeBase(path, undefined);
     await flush(`${path}.new`);
     await rename(`${path}.new`, path);
   }

@@ -1,6 +1,7 @@
 /** What is on disk of the layers of a machine's disks (layers.ts): the layers themselves, which are active, and what each snapshot froze. */
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { layersIn } from "./bases.ts";
 import { Frozen, Merging, Pointer, readJson } from "./layer-records.ts";
 import { type LayerTool, QEMU_IMG } from "./layer-tool.ts";
 import { readHeader } from "./qcow2-head.ts";
@@ -44,17 +45,9 @@ export class LayerFolder {
     return merging ? this.tool.replace(path, JSON.stringify(merging)) : this.tool.remove(path);
   }
 
-  /** Every layer with the one below it; the image below the first is none of ours. */
+  /** Every layer with the one below it; the image below the first is none of ours. @throws ForeignDiskError */
   async layers(): Promise<Map<string, string | undefined>> {
-    const found = new Map<string, string | undefined>();
-    for (const file of await readdir(this.#folder)) {
-      if (!file.endsWith(".qcow2")) continue;
-      const { backing } = await readHeader(this.path(file));
-      found.set(file, backing?.startsWith(`${this.#folder}/`) ? basename(backing) : undefined);
-    }
-    const merging = await this.merging();
-    if (merging) found.set(merging.into, merging.from);
-    return found;
+    return layersIn(this.#folder, await this.merging());
   }
 
   /** Makes an empty layer. No-op when it is there. @param sizeBytes that of the one below it when absent */

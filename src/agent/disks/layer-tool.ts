@@ -1,11 +1,12 @@
 /** What changes files of layers (layers.ts). */
 import { chmod, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import { Type } from "typebox";
-import { Value } from "typebox/value";
 import { flush } from "../../system/flush.ts";
 import { run } from "../../system/run.ts";
+import { belowOf } from "./bases.ts";
+import { changeDisk } from "./enclosed-img.ts";
 import { checkRoom } from "./merge-room.ts";
+import { readHeader } from "./qcow2-head.ts";
 import { exists, own } from "./volume-files.ts";
 
 /** Every change of a file; another one only for crash tests, which stop it between any two. Each but rebase is done whole or not at all, and is there after a power cut. */
@@ -31,25 +32,8 @@ export interface LayerTool {
 /** A merge copies as much as a disk holds. */
 const MERGE_MS = 86_400_000;
 
-const WithBitmaps = Type.Object({
-  "format-specific": Type.Object({
-    data: Type.Object({ bitmaps: Type.Optional(Type.Array(Type.Unknown())) }),
-  }),
-});
-
-const BackingInfo = Type.Object({
-  "full-backing-filename": Type.String(),
-  "backing-filename-format": Type.String(),
-});
-
-const infoOf = async (path: string): Promise<unknown> =>
-  JSON.parse(await run("qemu-img", ["info", "-U", "--output=json", path]));
-
 /** Whether it holds nothing but data. Dirty bitmaps would not go down with it. */
-async function isPlain(path: string): Promise<boolean> {
-  const info = await infoOf(path);
-  return Value.Check(WithBitmaps, info) && (info["format-specific"].data.bitmaps ?? []).length === 0;
-}
+const isPlain = async (path: string): Promise<boolean> => (await readHeader(path)).bitmaps === 0;
 
 /**
  * The other way to the same: what `path` holds goes down into `from`, which then takes its name. Through `path` the same is seen at any moment, whoever is
@@ -58,7 +42,7 @@ async function isPlain(path: string): Promise<boolean> {
 async function commit(path: string, from: string): Promise<void> {
   await checkRoom(path);
   const what = ["-q", "-f", "qcow2", "-d", "-b", from, path];
-  await run("qemu-img", ["commit", ...what], { timeoutMs: MERGE_MS });
+  await changeDisk(path, ["commit", ...what], { writes: [path, from], timeoutMs: MERGE_MS });
   const { uid, gid, mode } = await stat(path);
   await own(from, uid, gid, mode & 0o777);
   await flush(from);
@@ -82,15 +66,13 @@ export const QEMU_IMG: LayerTool = {
     const [upper, lower] = await Promise.all([stat(path), stat(from)]);
     if (upper.blocks < lower.blocks && (await isPlain(path))) return commit(path, from);
     await checkRoom(from);
-    const info = await infoOf(from);
-    const below = Value.Check(BackingInfo, info)
-      ? ["-b", info["full-backing-filename"], "-F", info["backing-filename-format"]]
-      : ["-b", ""];
-    await run("qemu-img", ["rebase", "-q", "-f", "qcow2", ...below, path], { timeoutMs: MERGE_MS });
+    const below = await belowOf(from);
+    const onto = below ? ["-b", below.path, "-F", below.format] : ["-b", ""];
+    await changeDisk(path, ["rebase", "-q", "-f", "qcow2", ...onto, path], { timeoutMs: MERGE_MS });
     await flush(path);
   },
   restore: async (path, from) => {
-    await run("qemu-img", ["rebase", "-q", "-f", "qcow2", "-u", "-b", from, "-F", "qcow2", path]);
+    await changeDisk(path, ["rebase", "-q", "-f", "qcow2", "-u", "-b", from, "-F", "qcow2", path]);
     await flush(path);
   },
   replace: async (path, text) => {

@@ -18,6 +18,7 @@ import type { QemuHypervisor } from "../qemu/qemu-hypervisor.ts";
 import { moveLive, newId, RealMachines, USER, until } from "../testing/real-machines.ts";
 import type { Facts } from "./layer-records.ts";
 import { Layers } from "./layers.ts";
+import { makeDisk } from "./make-disk.ts";
 
 const machines = new RealMachines();
 let host: QemuHypervisor;
@@ -39,8 +40,7 @@ beforeEach(async () => {
   const backing = join(machines.folder, "image.raw");
   for (const disk of DISKS) {
     const path = join(folder, `${disk}.qcow2`);
-    await run("qemu-img", ["create", "-q", "-f", "qcow2", "-b", backing, "-F", "raw", path]);
-    chownSync(path, USER.uid, USER.gid);
+    await makeDisk(path, { path: backing, format: "raw" }, undefined, USER);
   }
   layers = new Layers(folder, DISKS, USER);
 });

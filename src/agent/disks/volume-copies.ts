@@ -20,9 +20,10 @@ import type { DiskConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { attached, detachedDisks, layerName } from "./data-disks.ts";
 import { frozenName } from "./disk-copies.ts";
+import { makeDisk } from "./make-disk.ts";
 import { readOrigin, writeOrigin } from "./origin.ts";
 import { readHeader } from "./qcow2-head.ts";
-import { exists, makeDisk, own, removeGone, removeWhole } from "./volume-files.ts";
+import { exists, own, removeGone, removeWhole } from "./volume-files.ts";
 import { folderOf, imageFile, layersOf, poolFolder, seedFile, userOf, writable } from "./volume-places.ts";
 
 const MARK = "copy.json";

@@ -1,8 +1,7 @@
 /** Files of machines' disks. */
-import { chmod, chown, lchown, link, lstat, readdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, chown, lchown, lstat, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Instance } from "../../compute/kinds.ts";
-import { run } from "../../system/run.ts";
 
 /** @throws when that cannot be known: a disk that is not seen for a moment is not one that is not there */
 export async function exists(path: string): Promise<boolean> {
@@ -32,26 +31,6 @@ export async function inherit(
   const paths = entries.map((entry) => join(entry.parentPath, entry.name)).filter((path) => path !== disk);
   for (const path of [...paths, disk])
     if (![0, user.uid].includes((await lstat(path)).uid)) await lchown(path, user.uid, user.gid);
-}
-
-/**
- * The first layer of a disk, made whole or not at all; one that is there is left as it is. `below`: the file that it is a linked overlay of.
- * `sizeBytes`: that of `below` when absent.
- */
-export async function makeDisk(
-  path: string,
-  below: { path: string; format: string } | undefined,
-  sizeBytes: number | undefined,
-  { uid, gid }: { uid: number; gid: number },
-): Promise<void> {
-  const made = `${path}.new`;
-  const backing = below ? ["-b", below.path, "-F", below.format] : [];
-  const size = sizeBytes === undefined ? [] : [String(sizeBytes)];
-  await run("qemu-img", ["create", "-q", "-f", "qcow2", ...backing, made, ...size]);
-  await own(made, uid, gid, 0o600);
-  // Unlike a rename, a link never takes the place of what is there after all.
-  await link(made, path);
-  await rm(made);
 }
 
 /** A folder that is being removed has another name: what is made at its place meanwhile is not touched. */

@@ -11,8 +11,9 @@ import { cloneDisks } from "./clones.ts";
 import { type Copies, copyDisk } from "./copies.ts";
 import { type DataDiskSource, layerName } from "./data-disks.ts";
 import { Layers } from "./layers.ts";
+import { makeDisk } from "./make-disk.ts";
 import { originOf, writeOrigin } from "./origin.ts";
-import { exists, makeDisk, own } from "./volume-files.ts";
+import { exists, own } from "./volume-files.ts";
 import {
   folderOf,
   imageFile,

@@ -15,6 +15,7 @@ import type { Image } from "../../images/kinds.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { DiskConfig, MachineConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
+import { adoptBases, chainOf } from "./bases.ts";
 import { Copies } from "./copies.ts";
 import { ensureDataDisks, grow, limitsOf } from "./data-disks.ts";
 import { type Firmware, firmwareOf } from "./firmware.ts";
@@ -135,11 +136,18 @@ export async function ensureVolumes(
   const data = await ensureDataDisks({ folder, layers, user, imageNamed, imagePath }, instance).catch(
     (cause: unknown) => sayFull(cause, pool, vm),
   );
-  const { boot } = await readOrigin(folder, image, instance);
+  const origin = await readOrigin(folder, image, instance);
+  const { boot } = origin;
   const firmware = variables && (await firmwareOf(instance, variables, boot !== undefined));
   const tpm = hardwareOf(instance.spec.hardware).tpm ? await tpmOf(instance, folder) : undefined;
   const saved = incoming ? undefined : await savedOf(layers, instance);
   const disks = [...systemDisk(instance, active, seed), ...data];
+  if (there)
+    await adoptBases(folder, [
+      imageFile(images, origin.file),
+      ...(await imagesOf(instance, imageNamed, imagePath)),
+    ]);
+  for (const disk of firmware ? [...disks, firmware.variables] : disks) await chainOf(disk);
   // The guest whose memory goes on knows its disks as they were; they grow once it runs.
   if (!incoming && !saved) for (const disk of disks) await grow(disk);
   return {
@@ -159,6 +167,20 @@ export async function ensureVolumes(
         }
       : {}),
   };
+}
+
+/** The images that its disks may have been made on, besides its own. */
+async function imagesOf(
+  { spec: { disks = [] } }: Instance,
+  imageNamed: Materials["imageNamed"],
+  imagePath: (image: Image, file: string) => Promise<string>,
+): Promise<string[]> {
+  const found: string[] = [];
+  for (const { image: name } of disks) {
+    const image = name === undefined ? undefined : await imageNamed(name);
+    if (image?.status?.file) found.push(await imagePath(image, image.status.file));
+  }
+  return found;
 }
 
 function systemDisk({ spec }: Instance, path: string, seed: string): DiskConfig[] {

@@ -208,6 +208,36 @@ it("a QEMU reaches no port of the host: not its store, its API or its agents, no
   }
 });
 
+it("a QEMU that was taken over leaves no way out in its disk: a header that names a file of the host starts no machine", async () => {
+  const host = machines.hypervisor("run");
+  const secret = join(machines.folder, "store.sqlite");
+  writeFileSync(secret, "secret".padEnd(512, "."));
+  const pool = new HardwarePool(machines, (path) => writeBootDisk(path, "busy"));
+  const instance = pool.instance({});
+  const config = await pool.config(instance);
+  const { pid } = await machines.start(host, config);
+  const [disk = ""] = config.disks.map(({ path }) => path);
+  await host.kill(config.id);
+  await host.forget(config.id);
+  expect(() => probe({ pid }, [])).toThrow();
+  const as = ["--reuid", String(config.user.uid), "--regid", String(config.user.gid), "--clear-groups"];
+  for (const file of [secret, "/etc", "/etc/passwd"]) {
+    const change = ["qemu-img", "rebase", "-u", "-f", "qcow2", "-b", file, "-F", "raw", disk];
+    execFileSync("setpriv", [...as, ...change]);
+    const named = `${disk} has "${file}"`;
+    await expect(
+      pool.config({ ...instance, spec: { ...instance.spec, volumesExist: true } }),
+    ).rejects.toThrow(named);
+    // Nor with the description of before.
+    await expect(machines.start(host, config)).rejects.toThrow(named);
+    expect(await host.list()).toEqual([]);
+  }
+  // It was nothing else that was in its way.
+  const base = join(machines.folder, "pool/images/disk.raw");
+  execFileSync("setpriv", [...as, "qemu-img", "rebase", "-u", "-f", "qcow2", "-b", base, "-F", "raw", disk]);
+  await machines.start(host, await pool.config(instance));
+});
+
 it("what its TPM needs is enclosed, too", async () => {
   const [one, two] = await twoMachines();
   const mark = `path=${machines.path("run", one.config.id, "s/tpm")}`;

@@ -16,6 +16,7 @@ import { Qmp } from "../../qemu/qmp.ts";
 import { writeBootDisk } from "../../qemu/testing/boot-sectors.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import { run } from "../../system/run.ts";
+import { writeBase } from "../disks/bases.ts";
 import type { LayerSwitch, MachineConfig } from "../hypervisor.ts";
 import { inState, moveLive, newId, RealMachines, send, USER, until } from "../testing/real-machines.ts";
 import type { QemuHypervisor } from "./qemu-hypervisor.ts";
@@ -49,6 +50,7 @@ async function overlay(name: string, backing: string, format = "qcow2"): Promise
     "64M",
   ]);
   chownSync(disk(name), USER.uid, USER.gid);
+  await writeBase(disk(name), { path: backing, format });
   return disk(name);
 }
 

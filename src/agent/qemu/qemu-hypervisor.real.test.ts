@@ -1,8 +1,7 @@
 /** The real hypervisor on a real QEMU with guests of one boot sector: ends, adoption after crashes, isolation, writers. */
 
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import {
-  chownSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -19,6 +18,7 @@ import { probeAccelerator } from "../../qemu/accelerator.ts";
 import { readCapabilities } from "../../qemu/capabilities.ts";
 import { identify, isSame } from "../../qemu/process.ts";
 import { isFields } from "../../resource/fields.ts";
+import { makeDisk } from "../disks/make-disk.ts";
 
 import { type MachineConfig, type MachineEnd, type MachineId, NoAnswerError } from "../hypervisor.ts";
 import { ended, inState, newId, RealMachines, USER, until } from "../testing/real-machines.ts";
@@ -240,9 +240,7 @@ describe("a machine that runs", () => {
     const config = machines.machine("busy");
     const [base] = config.disks;
     const overlay = join(machines.folder, "over,lay.qcow2");
-    const make = ["create", "-q", "-f", "qcow2", "-b", base?.path ?? "", "-F", "raw", overlay];
-    execFileSync("qemu-img", make);
-    chownSync(overlay, USER.uid, USER.gid);
+    await makeDisk(overlay, { path: base?.path ?? "", format: "raw" }, undefined, USER);
     await machines.start(odd, {
       ...config,
       cpus: 2,

@@ -4,6 +4,7 @@ import { chownSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } f
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { hardwareOf } from "../../compute/hardware/kinds.ts";
+import { makeDisk } from "../disks/make-disk.ts";
 import type { MachineConfig, MachineId } from "../hypervisor.ts";
 import type { QemuHypervisor } from "../qemu/qemu-hypervisor.ts";
 import { ended, inState, moveLive, newId, RealMachines, USER, until } from "../testing/real-machines.ts";
@@ -217,8 +218,7 @@ describe("a storage that is full", () => {
   it("has the guest stand still, and go on when there is room", async () => {
     const [base] = machines.machine("writer").disks;
     const path = join(pool(), "root.qcow2");
-    execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", "-b", base?.path ?? "", "-F", "raw", path]);
-    chownSync(path, USER.uid, USER.gid);
+    await makeDisk(path, { path: base?.path ?? "", format: "raw" }, undefined, USER);
     const filler = join(pool(), "filler");
     const config = machines.machine("writer", { disks: [{ path, format: "qcow2", readOnly: false }] });
     await machines.start(host, config);

@@ -11,6 +11,7 @@ import type { Logger } from "../../reconcile/log.ts";
 import { ApiError } from "../../resource/errors.ts";
 import { getCondition, keyOf } from "../../resource/object.ts";
 import { bothOf } from "../both.ts";
+import { FOREIGN_DISK, ForeignDiskError } from "../disks/bases.ts";
 import { StillPreparing } from "../disks/copies.ts";
 import type { SavedMachine } from "../disks/volumes.ts";
 import type { HostEnvironment, Prepared } from "../environment.ts";
@@ -190,7 +191,8 @@ export class Start {
           : `host ${host} could not prepare it: ${reasonOf(error)}`;
       log.warn("instances.prepare", { instance: keyOf(instance), error });
       await this.#status.write(instance, ready(instance, this.#now(), false, "PrepareFailed", message));
-      events.record(about(instance), "Warning", "PrepareFailed", message);
+      const reason = error instanceof ForeignDiskError ? FOREIGN_DISK : "PrepareFailed";
+      events.record(about(instance), "Warning", reason, message);
       throw new PrepareError(message, { cause: error });
     }
   }

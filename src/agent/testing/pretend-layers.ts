@@ -5,7 +5,9 @@ import type { LayerTool } from "../disks/layer-tool.ts";
 
 type Contents = Map<string, number>;
 
-const NAME_AT = 104;
+/** After the header, and the one extension: the format of the file below. */
+const [HEADER_BYTES, NAME_AT] = [104, 128];
+const BACKING_FORMAT = 0xe2792aca;
 
 /** Makes the first layer of a disk that has none. */
 export function makeLayer(path: string): void {
@@ -24,7 +26,11 @@ function writeHead(path: string, backing: string | undefined): void {
   head.write("QFI\xfb", 0, "latin1");
   head.writeUInt32BE(3, 4);
   head.writeBigUInt64BE(2n ** 24n, 24);
+  head.writeUInt32BE(HEADER_BYTES, 100);
   if (backing) {
+    head.writeUInt32BE(BACKING_FORMAT, HEADER_BYTES);
+    head.writeUInt32BE(5, HEADER_BYTES + 4);
+    head.write("qcow2", HEADER_BYTES + 8);
     head.writeBigUInt64BE(BigInt(NAME_AT), 8);
     head.writeUInt32BE(Buffer.byteLength(backing), 16);
     head.write(backing, NAME_AT);

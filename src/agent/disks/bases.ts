@@ -1,0 +1,148 @@
+/**
+ * Which file each layer of a machine's disks (layers.ts) stands on. A layer's own header says so, too; but whoever has taken over a machine's QEMU can write
+ * to its layers, and have the header name any file of the host, which then whoever opens the disk reads: QEMU at the next start, qemu-img as root. So before
+ * anything opens a disk that a guest's QEMU could write, its header is compared with what Vireo knows, here and nowhere else:
+ *
+ *   root-91….qcow2 ─► root-4f….qcow2 ─► root.qcow2      of one disk, in one folder
+ *   root.qcow2 ─► what root.base says                   written before the disk is made, by who makes it: the image's file, or its template's layer,
+ *                                                       in whose folder the same goes on
+ *
+ * A layer may also stand on nothing: what has been merged, or copied whole. The folder is root's, so that the machine's user can make no file in it, and no
+ * link. What is read meanwhile may be changed again: that is why who opens a disk sees nothing but the files that are found here (reach.ts, enclosed-img.ts).
+ */
+import { lstat, readdir, rename, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { type Static, Type } from "typebox";
+import { flush } from "../../system/flush.ts";
+import { PrepareError } from "../prepare-error.ts";
+import { Frozen, readJson } from "./layer-records.ts";
+import { type Head, readHeader } from "./qcow2-head.ts";
+
+/** A disk is not what Vireo made it: nothing may open it. The text is for users. */
+export class ForeignDiskError extends PrepareError {}
+
+/** The reason of Events that tell of it. */
+export const FOREIGN_DISK = "ForeignDisk";
+
+const Base = Type.Object({ path: Type.String(), format: Type.String() });
+export type Base = Static<typeof Base>;
+/** null: it stands on nothing. */
+const Recorded = Type.Union([Base, Type.Null()]);
+
+/** The disk that a layer is of: "root", "x.data"; also while the file has not got its name yet. */
+const diskOf = (path: string) => /^(.+?)(?:-[0-9a-f]{12})?\.qcow2(?:\.new)?$/.exec(basename(path))?.[1];
+
+const recordOf = (path: string) => join(dirname(path), `${diskOf(path) ?? basename(path)}.base`);
+
+/** Before the first layer of a disk is made. @param base what it stands on; nothing when absent */
+export async function writeBase(path: string, base: Base | undefined): Promise<void> {
+  const record = recordOf(path);
+  await writeFile(`${record}.new`, JSON.stringify(base ?? null), { flush: true });
+  await rename(`${record}.new`, record);
+  // A disk that is there without it could not be used.
+  await flush(dirname(record));
+}
+
+/**
+ * Says of disks from before this was kept what they stand on, where their headers name what the machine was made from.
+ * @param known paths of its images; layers that machines of its namespace have lent are looked for
+ */
+export async function adoptBases(folder: string, known: readonly string[]): Promise<void> {
+  for (const file of await readdir(folder)) {
+    const path = join(folder, file);
+    if (!file.endsWith(".qcow2") || (await readJson(recordOf(path), Recorded)) !== undefined) continue;
+    const { backing, backingFormat: format } = await readHeader(path);
+    if (backing === undefined || format === undefined) continue;
+    if (known.includes(backing) || (await isLent(folder, backing)))
+      await writeBase(path, { path: backing, format });
+  }
+}
+
+/** Whether another machine of the same namespace says so of a layer of its own. */
+async function isLent(folder: string, layer: string): Promise<boolean> {
+  const lender = dirname(layer);
+  if (lender === folder || dirname(lender) !== dirname(folder)) return false;
+  const snapshots = join(lender, "snapshots");
+  for (const file of await readdir(snapshots).catch(() => [])) {
+    const record = file.endsWith(".json") ? await readJson(join(snapshots, file), Frozen) : undefined;
+    if (record?.lent && Object.values(record.layers).includes(basename(layer))) return true;
+  }
+  return false;
+}
+
+/** All files that are read through a disk: itself, and those below it, from top to bottom. @throws ForeignDiskError; Error when one is not there */
+export async function chainOf({ path, format }: Base): Promise<string[]> {
+  const chain = [path];
+  for (let at: Base | undefined = { path, format }; at?.format === "qcow2"; ) {
+    at = await belowOf(at.path);
+    if (at && chain.includes(at.path)) throw foreign(at.path, RING);
+    if (at) chain.push(at.path);
+  }
+  return chain;
+}
+
+/**
+ * Of all layers in a folder, what each stands on, where that is another one there.
+ * @param merging a merge that was cut short: whatever its header says already, the one still needs the other
+ * @throws ForeignDiskError, also of a ring: whoever goes down it would never be done
+ */
+export async function layersIn(
+  folder: string,
+  merging?: { into: string; from: string },
+): Promise<Map<string, string | undefined>> {
+  const found = new Map<string, string | undefined>();
+  for (const file of await readdir(folder)) {
+    if (!file.endsWith(".qcow2")) continue;
+    const below = await belowOf(join(folder, file));
+    found.set(file, below && dirname(below.path) === folder ? basename(below.path) : undefined);
+  }
+  if (merging) found.set(merging.into, merging.from);
+  for (const top of found.keys()) {
+    const seen = new Set<string>();
+    for (let layer: string | undefined = top; layer !== undefined; layer = found.get(layer)) {
+      if (seen.has(layer)) throw foreign(join(folder, layer), RING);
+      seen.add(layer);
+    }
+  }
+  return found;
+}
+
+/** What a layer stands on. @throws ForeignDiskError when its header names anything else than Vireo does */
+export async function belowOf(path: string): Promise<Base | undefined> {
+  const head = await readHeader(path);
+  if (head.odd) throw foreign(path, head.odd);
+  if (head.backing === undefined) return undefined;
+  const base = (await ownBelow(path, head)) ?? (await baseOf(path, head));
+  if (!base || head.backing !== base.path || head.backingFormat !== base.format)
+    throw foreign(
+      path,
+      `${JSON.stringify(head.backing.slice(0, 200))} (${JSON.stringify(head.backingFormat?.slice(0, 20) ?? "no format")}) as the file below it`,
+    );
+  return base;
+}
+
+/** Another layer of the same disk. */
+async function ownBelow(path: string, { backing = "" }: Head): Promise<Base | undefined> {
+  const own = join(dirname(path), basename(backing));
+  const isLayer = backing === own && diskOf(own) !== undefined && diskOf(own) === diskOf(path);
+  return isLayer && (await lstat(own)).isFile() ? { path: own, format: "qcow2" } : undefined;
+}
+
+async function baseOf(path: string, { backing = "", backingFormat = "" }: Head): Promise<Base | undefined> {
+  const recorded = await readJson(recordOf(path), Recorded);
+  if (recorded !== undefined) return recorded ?? undefined;
+  // Disks from before this was kept: the images of their own pool, which each QEMU may read.
+  const machines = resolve(dirname(path), "../..");
+  const image = resolve(machines, "../images", basename(backing));
+  const isImage = basename(machines) === "machines" && ["raw", "qcow2"].includes(backingFormat);
+  return isImage && (await lstat(image).catch(() => undefined))?.isFile()
+    ? { path: image, format: backingFormat }
+    : undefined;
+}
+
+const RING = "a ring of files that stand on each other";
+
+const foreign = (path: string, what: string) =>
+  new ForeignDiskError(
+    `${path} has ${what} in its header, which Vireo has not put there: a guest that took over its QEMU may have, so nothing opens that disk any more. Look into what happened on the host where it ran; then bring the file back as it was, or delete the machine. Where somebody moved it there on purpose, ${recordOf(path)} is to say {"path": …, "format": …} of the file below`,
+  );

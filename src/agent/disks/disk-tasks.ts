@@ -17,7 +17,7 @@ import { reasonOf } from "../reasons.ts";
 import { about, at, idOf } from "../runs/instance-status.ts";
 import { SendRate, secondsLeft } from "../runs/send-rate.ts";
 import { FOREIGN_DISK, ForeignDiskError } from "./bases.ts";
-import { freeze, thaw } from "./guest-freeze.ts";
+import { GuestFreeze } from "./guest-freeze.ts";
 import type { Absorb } from "./layer-merging.ts";
 import { describeMemory, type Facts, type Taken } from "./layer-records.ts";
 import type { Layers } from "./layers.ts";
@@ -56,6 +56,7 @@ export function pendingTask({ spec, status }: Instance): DiskTask | undefined {
 
 export class DiskTasks {
   readonly #c: Context;
+  readonly freezes: GuestFreeze;
   readonly #taking: SnapshotTaking;
   readonly #again: (key: string) => void;
   readonly #underWay = new Set<string>();
@@ -67,7 +68,8 @@ export class DiskTasks {
   /** `again` is called with an instance's key when a task of it has ended. */
   constructor(context: Context, again: (key: string) => void) {
     this.#c = context;
-    this.#taking = new SnapshotTaking(context);
+    this.freezes = new GuestFreeze(context);
+    this.#taking = new SnapshotTaking(context, this.freezes);
     this.#again = again;
   }
 
@@ -136,7 +138,7 @@ export class DiskTasks {
     const { keep, keepMemory, rollback = "" } = task;
     if (!keep) return true;
     if (!keepMemory || !(state === "running" || pausedBy?.startsWith("user"))) {
-      if (state === "running" && (await freeze(this.#c.hypervisor, id))) this.#quiesced.add(keyOf(instance));
+      if (state === "running" && (await this.freezes.freeze(instance))) this.#quiesced.add(keyOf(instance));
       return true;
     }
     const layers = await this.#c.environment.layers(instance);
@@ -177,7 +179,7 @@ export class DiskTasks {
     } catch (error) {
       if (isTellable(error)) {
         // An agent died between the freeze and the end of the run.
-        if (task.keep) await thaw(this.#c.hypervisor, idOf(instance), false, this.#c.log);
+        if (task.keep) await this.freezes.thaw(instance, false);
         await this.#fail(instance, task, error);
         return false;
       }
@@ -207,7 +209,7 @@ export class DiskTasks {
       // It ended under our hands: the disks are whole, and are worked on as those of a stopped one.
       if (running && (!machine || machine.state === "ended")) return;
       // Whatever went wrong, maybe with an agent before: it does not stay frozen.
-      if (running && task.quiesce) await thaw(this.#c.hypervisor, idOf(instance), false, this.#c.log);
+      if (running && task.quiesce) await this.freezes.thaw(instance, false);
       if (!isTellable(error)) throw error; // again later
       await this.#fail(instance, task, error);
       return;

@@ -2,11 +2,10 @@
 import type { Instance } from "../../compute/kinds.ts";
 import type { DiskTask } from "../../compute/snapshots/kinds.ts";
 import type { Clock } from "../../reconcile/clock.ts";
-import type { Logger } from "../../reconcile/log.ts";
 import { bothOf } from "../both.ts";
 import type { Hypervisor, MachineId } from "../hypervisor.ts";
 import { idOf } from "../runs/instance-status.ts";
-import { freeze, thaw } from "./guest-freeze.ts";
+import type { GuestFreeze } from "./guest-freeze.ts";
 import { describeMemory, LayersError, type Taken } from "./layer-records.ts";
 import type { Layers } from "./layers.ts";
 import { NoRoomError } from "./merge-room.ts";
@@ -21,14 +20,15 @@ const CUT_SHORT =
 interface Context {
   hypervisor: Hypervisor;
   clock: Clock;
-  log: Logger;
 }
 
 export class SnapshotTaking {
   readonly #c: Context;
+  readonly #freezes: GuestFreeze;
 
-  constructor(context: Context) {
+  constructor(context: Context, freezes: GuestFreeze) {
     this.#c = context;
+    this.#freezes = freezes;
   }
 
   /** @param running its machine is there; else the disks are nobody's. @throws what task-errors.ts knows */
@@ -38,7 +38,7 @@ export class SnapshotTaking {
   }
 
   async #takeRunning(layers: Layers, instance: Instance, task: DiskTask): Promise<Taken> {
-    const { hypervisor, log } = this.#c;
+    const { hypervisor } = this.#c;
     const id = idOf(instance);
     const wasBegun = (await layers.standing(task.snapshot)) !== undefined;
     const switches = await layers.begin(task.snapshot);
@@ -49,11 +49,11 @@ export class SnapshotTaking {
     const takenTime = this.#now();
     // By an attempt that was cut short: whether the guest had frozen its file systems then, nobody knows.
     if (wasBegun && (await isSwitched())) {
-      if (task.quiesce) await thaw(hypervisor, id, false, log);
+      if (task.quiesce) await this.#freezes.thaw(instance, false);
       return layers.finish(task.snapshot, { takenTime, pauseMs: 0, consistent: "Crash" }).catch(undecided);
     }
     const began = performance.now();
-    const frozen = task.quiesce === true && (await freeze(hypervisor, id));
+    const frozen = task.quiesce === true && (await this.#freezes.freeze(instance));
     let pauseMs: number;
     try {
       pauseMs = await hypervisor.switchLayers(id, switches);
@@ -66,7 +66,7 @@ export class SnapshotTaking {
       }
       pauseMs = performance.now() - began;
     } finally {
-      if (task.quiesce) await thaw(hypervisor, id, frozen, log);
+      if (task.quiesce) await this.#freezes.thaw(instance, frozen);
     }
     if (frozen) pauseMs = performance.now() - began;
     const facts = {

@@ -83,6 +83,8 @@ const SERVING_MS = 500;
 const COPYING_MS = 1000;
 /** Between two attempts at a change of a running machine. */
 const CHANGE_RETRY_MS = 10_000;
+/** Between two attempts to thaw a guest that does not answer. */
+const THAW_RETRY_MS = 1000;
 /** Well below what an Event's message may have. */
 const TOLD_CHARS = 800;
 
@@ -280,7 +282,9 @@ class Instances {
     // What its guest is asked now would be in the memory that is kept: each that goes on with that would have to answer it first.
     if (busy && (task?.template || machine.pausedBy === "snapshot")) return undefined;
     const unfinished = !busy && machine.state === "running" && (await this.#changes.step(instance));
+    const frozen = !busy && machine.state === "running" && (await this.#tasks.freezes.settle(instance));
     const again = await this.#watch.look(instance);
+    if (frozen) return sooner(again, THAW_RETRY_MS);
     return unfinished ? sooner(again, CHANGE_RETRY_MS) : again;
   }
 
@@ -334,6 +338,7 @@ class Instances {
     this.#lifecycle.forget(instance);
     this.#outgoing.forget(instance);
     this.#suspension.forget(instance);
+    this.#tasks.freezes.forget(instance);
     const phase = instance.status?.phase;
     if (machine) {
       if (phase === "HandedOver" && machine.state !== "ended") {

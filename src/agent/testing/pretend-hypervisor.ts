@@ -251,6 +251,7 @@ export class PretendHypervisor implements Hypervisor {
     const { frozen, saving, whileSaving } = this.#world;
     if (saving.has(id)) whileSaving.asked.push(command);
     if (frozen && command.startsWith("guest-fsfreeze-")) {
+      if (command === "guest-fsfreeze-status") return frozen.has(id) ? "frozen" : "thawed";
       if (command === "guest-fsfreeze-freeze") frozen.add(id);
       else frozen.delete(id);
       return 1;

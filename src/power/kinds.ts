@@ -173,7 +173,7 @@ export const powerSpec = {
           },
           {
             description:
-              "Proves now and then that the host wakes: while no machine is on it, no control plane runs on it, and nothing else is asked for it is shut down and switched on again, one host of the estate at a time. One that failed is not tested again, nor shut down for spec.power: Off, until that is acknowledged.",
+              "Proves now and then that the host wakes: while no machine is on it, no control plane runs on it, it is neither unschedulable nor in maintenance, and nothing else is asked for it is shut down and switched on again, one host of the estate at a time. One that failed is not tested again, nor shut down for spec.power: Off, until that is acknowledged.",
           },
         ),
       ),

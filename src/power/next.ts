@@ -5,6 +5,7 @@ import type { PowerState } from "./bmc.ts";
 import {
   BOOT_SECONDS,
   failedWakeTest,
+  isClosed,
   type PowerStatus,
   pendingOf,
   SHUTDOWN_SECONDS,
@@ -110,11 +111,12 @@ export function nextOf(host: Host, situation: Situation): Next {
   return failed ?? begin(wanted);
 }
 
-/** Of a host whose agent is heard from and that no control plane runs on: it has to be proven that it is again. */
+/** Of a host whose agent is heard from, that no control plane runs on and that nobody has closed, who may be at work on it: it has to be proven that it is heard from again. */
 function isTestDue(host: Host, { now, seen, controlPlane, testing }: Situation): boolean {
   const { spec, status } = host;
   const { wakeTest } = spec.powerManagement ?? {};
-  if (!wakeTest || controlPlane || testing || seen.state !== "On" || failedWakeTest(host)) return false;
+  if (!wakeTest || isClosed(spec) || controlPlane || testing || seen.state !== "On" || failedWakeTest(host))
+    return false;
   if (getCondition(status?.conditions, "Ready")?.status !== "True" || !status?.agent) return false;
   const last = status.power?.lastWakeTest;
   return !last?.passed || now - Date.parse(last.startedTime) >= wakeTest.everyDays * DAY_MS;

@@ -280,6 +280,17 @@ describe("power reconciler", () => {
       await saying;
     });
 
+    it("leaves a host alone that a user has closed, until it is open again", async () => {
+      await agent("True");
+      for (const closed of [{ maintenance: true }, { maintenance: null, unschedulable: true }]) {
+        await ask({ powerManagement: { wakeTest }, ...closed });
+        await clock.step(300_000);
+        expect(bmc.pressed).toEqual([]);
+      }
+      await ask({ unschedulable: false });
+      expect(bmc.pressed).toEqual(["shutDown", "on"]);
+    });
+
     it("waits for machines", async () => {
       await runOn("a");
       await agent("True");

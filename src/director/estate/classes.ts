@@ -5,7 +5,6 @@
 
 import {
   type Aim,
-  addedWatts,
   dearness,
   powerWeight,
   preferencesOf,
@@ -15,10 +14,12 @@ import {
   wattsValue,
 } from "../planning/goals.ts";
 import { dedicatedBreach, fixedBy, lack, moveObstacle, requiredBreach } from "../rules/suits.ts";
-import type { Shelves } from "../solver/shelves.ts";
+import type { Bend, Shelves } from "../solver/shelves.ts";
+import { AddedWatts } from "./added-watts.ts";
 import type { HostView, MachineView } from "./estate.ts";
 import type { Sight } from "./sight.ts";
 import type { Tariffs } from "./tariffs.ts";
+import { LEVELS, levelOf } from "./watts.ts";
 
 /** Memory of hosts of one kind differs by less than a twentieth. */
 const MEMORY_STEPS = 16;
@@ -75,7 +76,7 @@ export function hostKinds(hosts: readonly HostView[], sight: Sight, sites: Tarif
 
 /** Likings of all shelves at one price of watts. */
 export interface Likes {
-  /** By shelf (2 * kind of host, and 1 more for hosts in use); -Infinity: may not be there. */
+  /** By shelf (2 * kind of host, and 1 more for hosts in use), where what others do there is best for it; -Infinity: may not be there. */
   likes: Float64Array;
   /** The others, those liked most first. */
   order: Int32Array;
@@ -102,8 +103,7 @@ export class MachineKind {
   /** Of each kind of host how much better one is that another machine of the policy is on. */
   readonly licensed: Float64Array;
   readonly aboutLicences: boolean;
-  /** Watts by their dearness, by shelf; NaN: unknown. */
-  private readonly added: Float64Array;
+  private readonly watts: AddedWatts;
   private dearest = { version: -1, watts: 1 };
   /** The newest two: as it is, and if any host might be empty. */
   private known: { watts: number; likes: Likes }[] = [];
@@ -126,7 +126,6 @@ export class MachineKind {
     this.mayStay = new Uint8Array(hosts.length);
     this.mayCome = new Uint8Array(hosts.length);
     this.fixed = new Float64Array(hosts.length);
-    this.added = new Float64Array(2 * hosts.length);
     for (const [kind, host] of hosts.entries()) {
       const stays =
         !lack(example, host) && !dedicatedBreach(policies, host) && !requiredBreach(policies, host, example);
@@ -139,61 +138,100 @@ export class MachineKind {
           weights.licences * unlicensedValue(host.sockets, mostSockets),
       );
       this.licensed[kind] = weights.licences * (1 - unlicensedValue(host.sockets, mostSockets));
-      const dear = dearness(weights, sites, host.site);
-      for (const inUse of [0, 1])
-        this.added[2 * kind + inUse] = (addedWatts(example, host, inUse === 1) ?? Number.NaN) * dear;
     }
+    const dear = Float64Array.from(hosts, ({ site }) => dearness(weights, sites, site));
+    this.watts = new AddedWatts(example, hosts, dear);
   }
 
   /** Watts that it would add where it adds most; `alone`: the kind of a host on which there is only this one. */
   dearestWatts(shelves: Shelves, alone: number | undefined): number {
+    const { most } = this.watts;
     if (this.dearest.version !== shelves.version) {
       let watts = 1;
-      for (let shelf = 0; shelf < this.added.length; shelf++)
-        if ((shelves.count[shelf] as number) > 0 && (this.added[shelf] as number) > watts)
-          watts = this.added[shelf] as number;
+      for (let shelf = 0; shelf < most.length; shelf++)
+        if ((shelves.count[shelf] as number) > 0 && (most[shelf] as number) > watts)
+          watts = most[shelf] as number;
       this.dearest = { version: shelves.version, watts };
     }
-    const own = alone === undefined ? 0 : (this.added[2 * alone] as number);
+    const own = alone === undefined ? 0 : (most[2 * alone] as number);
     return own > this.dearest.watts ? own : this.dearest.watts;
   }
 
   /** The same, if hosts that are in use were not, too. */
   dearestWattsOfAny(shelves: Shelves): number {
+    const { most } = this.watts;
     let watts = 1;
-    for (let shelf = 0; shelf < this.added.length; shelf++)
+    for (let shelf = 0; shelf < most.length; shelf++)
       if (
         (shelves.count[shelf] as number) + (shelves.count[shelf ^ 1] as number) > 0 &&
-        (this.added[shelf] as number) > watts
+        (most[shelf] as number) > watts
       )
-        watts = this.added[shelf] as number;
+        watts = most[shelf] as number;
     return watts;
   }
 
   likesAt(dearestWatts: number): Likes {
     for (const { watts, likes } of this.known) if (watts === dearestWatts) return likes;
-    const likes = new Float64Array(this.added.length);
-    for (let shelf = 0; shelf < likes.length; shelf++) {
-      likes[shelf] =
-        (this.mayCome[shelf >> 1] as number) === 1
-          ? this.likeOf(shelf >> 1, shelf % 2 === 1, dearestWatts)
-          : Number.NEGATIVE_INFINITY;
-    }
+    const made = this.likesBy(this.watts.least, dearestWatts);
+    const [newest] = this.known;
+    this.known = [{ watts: dearestWatts, likes: made }, ...(newest ? [newest] : [])];
+    return made;
+  }
+
+  /** The same where hosts in use add watts as evenly as from idle to full load: what they will do is not known yet. */
+  evenLikesAt(dearestWatts: number): Likes {
+    return this.bends ? this.likesBy(this.watts.even, dearestWatts) : this.likesAt(dearestWatts);
+  }
+
+  private likesBy(added: Float64Array, dearestWatts: number): Likes {
+    const likes = added.map((watts, shelf) =>
+      (this.mayCome[shelf >> 1] as number) === 1
+        ? this.likeBy(watts, shelf >> 1, shelf % 2 === 1, dearestWatts)
+        : Number.NEGATIVE_INFINITY,
+    );
     const order = Int32Array.from(likes.keys())
       .filter((shelf) => (likes[shelf] as number) > Number.NEGATIVE_INFINITY)
       .sort((a, b) => (likes[b] as number) - (likes[a] as number) || a - b);
-    const [newest] = this.known;
-    this.known = [{ watts: dearestWatts, likes: { likes, order } }, ...(newest ? [newest] : [])];
     return { likes, order };
   }
 
-  /** How it likes a host of that kind where it is, apart from room; also where it may not come. */
-  likeOf(kind: number, inUse: boolean, dearestWatts: number): number {
-    const watts = this.added[2 * kind + (inUse ? 1 : 0)] as number;
+  /** How it likes a host of that kind where it is, apart from room; also where it may not come. @param others share of its processors' time that others use; undefined: there are none */
+  likeOf(kind: number, others: number | undefined, dearestWatts: number): number {
+    const { least, beyond } = this.watts;
+    const shelf = 2 * kind + (others === undefined ? 0 : 1);
+    const more = others === undefined ? 0 : (beyond?.[LEVELS * kind + levelOf(others)] ?? 0);
+    return this.likeBy((least[shelf] as number) + more, kind, others !== undefined, dearestWatts);
+  }
+
+  /** The same of a host in use, by an even curve. */
+  evenLikeOf(kind: number, dearestWatts: number): number {
+    return this.likeBy(this.watts.even[2 * kind + 1] as number, kind, true, dearestWatts);
+  }
+
+  /** How much better it likes it that a host of that kind is in use already. */
+  openingOf(kind: number, dearestWatts: number): number {
+    const idle = this.watts.idle[kind] as number;
+    return (
+      this.weights.used +
+      this.wattsWeight * (Number.isNaN(idle) ? wattsValue(undefined, true, 1) : idle / dearestWatts)
+    );
+  }
+
+  private likeBy(watts: number, kind: number, inUse: boolean, dearestWatts: number): number {
     return (
       (this.fixed[kind] as number) +
       (inUse ? this.weights.used : 0) +
       wattsValue(Number.isNaN(watts) ? undefined : watts, inUse, dearestWatts) * this.wattsWeight
     );
+  }
+
+  private get bends(): boolean {
+    return this.wattsWeight > 0 && this.watts.beyond !== undefined;
+  }
+
+  /** How much less than `likes` says it likes hosts in use; undefined: it likes them all so much. */
+  bendAt(dearestWatts: number): Bend | undefined {
+    const { beyond } = this.watts;
+    return this.bends && beyond ? { less: beyond, weight: this.wattsWeight / dearestWatts } : undefined;
   }
 }

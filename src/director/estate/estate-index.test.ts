@@ -14,6 +14,10 @@ const GiB = 2 ** 30;
 const HOSTS = 6;
 const MACHINES = 9;
 
+/** Curves of watts from 0, at idle, to 1. */
+const STEEP = [0, 0.4, 0.7, 0.8, 0.85, 0.87, 0.9, 0.92, 0.95, 0.97, 1];
+const FLAT = [0, 0.02, 0.05, 0.07, 0.1, 0.12, 0.15, 0.2, 0.3, 0.6, 1];
+
 const anyHost = (i: number): fc.Arbitrary<HostView> =>
   fc
     .record({
@@ -21,6 +25,7 @@ const anyHost = (i: number): fc.Arbitrary<HostView> =>
       cpus: fc.constantFrom(4, 8),
       gib: fc.constantFrom(8, 16),
       idle: fc.constantFrom(undefined, 30, 90),
+      curve: fc.constantFrom(undefined, STEEP, FLAT),
       rack: fc.constantFrom("r1", "r2", "r3"),
       site: fc.constantFrom("n", "s"),
       closed: fc.constantFrom(undefined, undefined, undefined, "it is not ready"),
@@ -32,7 +37,7 @@ const anyHost = (i: number): fc.Arbitrary<HostView> =>
       feed: fc.constantFrom(undefined, "f1", "f2"),
       dedicatedTo: fc.constantFrom(undefined, undefined, undefined, "default/db"),
     })
-    .map(({ gib, idle, kvm, closed, uefi, row, feed, dedicatedTo, ...of }) => ({
+    .map(({ gib, idle, curve, kvm, closed, uefi, row, feed, dedicatedTo, ...of }) => ({
       ...of,
       ...(row ? { row } : {}),
       ...(feed ? { feed } : {}),
@@ -44,6 +49,7 @@ const anyHost = (i: number): fc.Arbitrary<HostView> =>
       cores: of.cpus,
       cpuModel: of.mhz === 2000 ? "old" : "new",
       ...(idle === undefined ? {} : { idleWatts: idle, maxWatts: idle * 3 }),
+      ...(idle && curve ? { wattsCurve: curve.map((share) => idle * (1 + 2 * share)) } : {}),
       accelerator: kvm ? ("kvm" as const) : ("tcg" as const),
       linkMbps: 1000,
       reservable: { cpus: of.cpus, memory: `${gib}Gi`, dedicatedCpus: 2 },

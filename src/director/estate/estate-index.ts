@@ -7,11 +7,13 @@ import type { Policy } from "../kinds.ts";
 import type { Aim } from "../planning/goals.ts";
 import { Shelves } from "../solver/shelves.ts";
 import { State } from "../solver/state.ts";
+import { isCurved } from "./added-watts.ts";
 import { Aims } from "./aims.ts";
 import { Carriers } from "./carriers.ts";
 import { Ceilings } from "./ceilings.ts";
 import { Chosen, NO_POLICIES } from "./chosen.ts";
 import { type HostKinds, hostKinds } from "./classes.ts";
+import { Draws } from "./draws.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { BUSY, demandOf, type GroupRule, modelOf, RESOURCES, type TalliesOf } from "./estate-model.ts";
 import { Growth } from "./growth.ts";
@@ -22,6 +24,7 @@ import { Neighbours } from "./neighbours.ts";
 import { Sight } from "./sight.ts";
 import { SpreadReach } from "./spread-reach.ts";
 import { NO_TARIFFS } from "./tariffs.ts";
+import { LEVELS, levelOf } from "./watts.ts";
 
 export interface Use {
   cpus: number;
@@ -42,6 +45,8 @@ export class EstateIndex {
   readonly shelves: Shelves;
   /** How busy hosts are. */
   readonly load: Load;
+  /** What their watts are reckoned by. */
+  private readonly draws: Draws;
   /** Undefined: no policy limits what hosts give out. */
   readonly ceilings: Ceilings | undefined;
   /** Of the estate, in its order; those behind them are only known by name. */
@@ -98,6 +103,7 @@ export class EstateIndex {
     this.tallies = talliesOf;
     this.state = new State(model, at);
     this.load = new Load(this.state, this.position);
+    this.draws = new Draws(this.list, this.machines, this.shadows, this.state);
     const { state, machines, hosts, chosen, fastestMhz, mostSockets } = this;
     const membersOf = (policy: Policy) => this.membersOf(policy);
     const members = { state, machines, membersOf, itemsOf: (key: string | undefined) => this.itemsOf(key) };
@@ -128,7 +134,11 @@ export class EstateIndex {
     // Hosts that are only known by name are of a kind of their own.
     const kindOf = new Int32Array(this.names.length).fill(this.kinds.examples.length);
     kindOf.set(this.kinds.of);
-    this.shelves = new Shelves(this.state, kindOf, this.kinds.examples.length + 1, open);
+    this.shelves = new Shelves(this.state, kindOf, this.kinds.examples.length + 1, open, {
+      count: LEVELS,
+      told: Uint8Array.from(this.kinds.examples, (host) => (isCurved(host) ? 1 : 0)),
+      of: (h, without) => levelOf(this.draws.shareOf(h, without)),
+    });
     if (estate.policies.some(({ spec }) => spec.overcommit)) {
       this.ceilings = new Ceilings(this.list, this.shelves);
       for (const [item, h] of this.state.at.entries())
@@ -136,7 +146,7 @@ export class EstateIndex {
     }
     this.likings = new Likings({
       ...{ machines, state, position: this.position, shelves: this.shelves, ceilings: this.ceilings },
-      ...{ carriers: this.carriers, kinds: this.kinds, machineKinds: this.machineKinds },
+      ...{ carriers: this.carriers, kinds: this.kinds, machineKinds: this.machineKinds, draws: this.draws },
       hosts: estate.hosts.length,
       hostNumber: (name) => this.hostNumber(name),
       kindOfHost: (h) => this.kindOfHost(h),
@@ -154,6 +164,7 @@ export class EstateIndex {
       reachOf: (machine, policies) => reach.find(machine, policies),
       freeShadows: Array.from({ length: moving }, (_, i) => at.length - 1 - i),
       put: (item, h) => this.put(item, h),
+      standFor: (item, machine) => this.draws.become(item, machine),
       forget: (place) => {
         this.machineKinds.forget(place);
         this.onBecome?.(place);
@@ -242,6 +253,13 @@ export class EstateIndex {
     return { cpus, memoryBytes, busy: taken[BUSY] ?? 0, machines };
   }
 
+  /** The share of the host's processors' time by which its watts are reckoned; `without` leaves one machine out. */
+  shareOf(host: string, without?: string): number {
+    const h = this.hostNumber(host);
+    const at = this.position.get(without ?? "") ?? -1;
+    return h < 0 ? 0 : this.draws.shareOf(h, this.state.at[at] === h ? at : -1);
+  }
+
   /** Of each resource. */
   taken(host: string, without?: string): number[] {
     const h = this.hostNumber(host);
@@ -322,6 +340,7 @@ export class EstateIndex {
 
   private put(item: number, h: number): void {
     const from = this.state.at[item] as number;
+    this.draws.moved(item, from, h);
     this.shelves.move(item, h);
     this.ceilings?.moved(item, from, h, this.policiesOfItem(item));
     this.carriers.changed();

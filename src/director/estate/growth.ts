@@ -37,6 +37,8 @@ interface Parts {
   reachOf: (machine: MachineView, policies: readonly Policy[]) => number;
   /** Puts an item on a host; -1: on none. */
   put: (item: number, h: number) => void;
+  /** The item is this machine, or stands for it. */
+  standFor: (item: number, machine: MachineView) => void;
   /** What was known of the machine there holds no more; it is on no host. */
   forget: (at: number) => void;
 }
@@ -98,6 +100,7 @@ export class Growth {
   private need(item: number, machine: MachineView, policies: readonly Policy[]): void {
     this.of.model.demand.set(demandOf(machine), item * RESOURCES);
     this.of.model.tallies.reach[item] = this.of.reachOf(machine, policies);
+    this.of.standFor(item, machine);
   }
 
   /** How many of the policy's machines may be in one domain, when it has so many more. */

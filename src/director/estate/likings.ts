@@ -9,6 +9,7 @@ import type { Carriers } from "./carriers.ts";
 import type { Ceilings } from "./ceilings.ts";
 import { NO_POLICIES } from "./chosen.ts";
 import type { HostKinds, Likes, MachineKind } from "./classes.ts";
+import type { Draws } from "./draws.ts";
 import type { MachineView } from "./estate.ts";
 import { DECLARED, demandOf } from "./estate-model.ts";
 import type { MachineKinds } from "./machine-kinds.ts";
@@ -22,7 +23,7 @@ export function anew(machine: MachineView): MachineView {
   return rest;
 }
 
-/** The likings of a kind of machine; the same for all of that kind. */
+/** The likings of a kind of machine, where it is not asked what others do on a host; the same for all of that kind. */
 export interface Taste extends Likes {
   kind: MachineKind;
   /** Watts that are measured by: what it would add where it adds most. */
@@ -56,6 +57,7 @@ interface Parts {
   hostNumber: (name: string) => number;
   /** Of a host of the estate, or of one that is only known by name. */
   kindOfHost: (h: number) => number;
+  draws: Draws;
   policiesOf: (machine: MachineView) => readonly Policy[];
 }
 
@@ -79,7 +81,7 @@ export class Likings {
     const known = this.tastes.get(kind);
     if (known?.version === this.of.shelves.version) return known.taste;
     const dearest = kind.dearestWattsOfAny(this.of.shelves);
-    const taste = { kind, dearest, ...kind.likesAt(dearest) };
+    const taste = { kind, dearest, ...kind.evenLikesAt(dearest) };
     this.tastes.set(kind, { version: this.of.shelves.version, taste });
     return taste;
   }
@@ -104,18 +106,35 @@ export class Likings {
     const want: Want = { item: at, demand, binding: DECLARED, likes, order, room: kind.room };
     const shares = this.of.ceilings?.sharesOf(this.of.policiesOf(machine));
     if (shares && this.of.ceilings) want.ceilings = { shares, base: this.of.ceilings.base };
+    const bend = kind.bendAt(dearest);
+    if (bend) want.bend = bend;
     const seek: Seek = { want, machine, dearestWatts: dearest };
     const [policy] = kind.aboutLicences ? this.of.policiesOf(machine) : NO_POLICIES;
     if (policy) seek.licences = { policy, kind };
     if (hostKind === undefined) return seek;
     const like =
-      kind.likeOf(hostKind, !onlyOne, dearest) +
-      kind.room * shelves.roomWith(want, h) +
-      this.licensedBonus(seek, h);
+      this.likeOf(kind, at, h, dearest) + kind.room * shelves.roomWith(want, h) + this.licensedBonus(seek, h);
     const stays =
       (kind.mayStay[hostKind] as number) === 1 && shelves.fits(want, h) && state.counts.breaks(at, h) < 0;
     seek.now = { host: h, like, stays };
     return seek;
+  }
+
+  /** How well one of the estate's machines likes a host of the estate by what others do there, apart from room and licences; also where it may not come. */
+  likeOf(kind: MachineKind, at: number, h: number, dearest: number): number {
+    const { state, draws } = this.of;
+    const others = (state.itemsOn[h] as number) - (state.at[at] === h ? 1 : 0);
+    return kind.likeOf(
+      this.of.kindOfHost(h),
+      others > 0 ? draws.shareOf(h, state.at[at] === h ? at : -1) : undefined,
+      dearest,
+    );
+  }
+
+  /** The same as if the host were in use also without it: what it is worth that one is empty is told for all its machines together. */
+  usedLikeOf(at: number, h: number): number {
+    const { kind, dearest } = this.tasteOf(at);
+    return kind.likeOf(this.of.kindOfHost(h), this.of.draws.shareOf(h, at), dearest);
   }
 
   /** How well the machine would like to be on the host; -Infinity: it may not come there. */

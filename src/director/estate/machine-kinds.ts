@@ -50,7 +50,7 @@ export class MachineKinds {
     if (known) return known;
     const { needs, platform, resumes, host } = machine;
     let key = `${machine.cpus}`;
-    if (machine.use) key += `:${expectedOf(machine)}`;
+    if (machine.use) key += `:${expectedOf(machine.use)}`;
     const policies = same ? this.index.chosen.of(at) : this.index.policiesOf(machine);
     for (const policy of policies)
       key += `,${this.index.chosen.contentOf(policy)}${this.index.sight.ofMachine(policy, machine)}`;

@@ -1,7 +1,7 @@
 /**
  * Measured use of processors, beside what machines are declared to need. What is declared always has to fit (rules.ts); what is measured keeps a host from becoming
  * too busy where there is another, and says how much room and how many watts there are. A machine that has not been measured is taken to use a quarter of its CPUs, which is
- * more than most do; for watts, half, which is what two virtual CPUs for each processor mean (OVERCOMMIT). Pure.
+ * more than most do; for watts, its share of the CPUs that the host gives out. Pure.
  */
 import type { Usage } from "../../compute/kinds.ts";
 import { OVERCOMMIT } from "../../compute/overcommit/kinds.ts";
@@ -59,8 +59,14 @@ export const processorsOf = ({ processors, cpus }: Pick<HostView, "processors" |
 const STEPS = 4;
 
 /** Processors, to a fifth: machines that use about the same are judged together. */
-export const expectedOf = ({ use, cpus }: Pick<MachineView, "use" | "cpus">): number =>
-  use ? 2 ** (Math.round(Math.log2(Math.max(0.01, use.expected)) * STEPS) / STEPS) : cpus / OVERCOMMIT;
+export const expectedOf = ({ expected }: Pick<MachineUse, "expected">): number =>
+  2 ** (Math.round(Math.log2(Math.max(0.01, expected)) * STEPS) / STEPS);
+
+/** The share of a host's processors' time that watts are reckoned by. */
+export const drawOn = (
+  { use, cpus }: Pick<MachineView, "use" | "cpus">,
+  host: Pick<HostView, "processors" | "cpus">,
+): number => (use ? expectedOf(use) / processorsOf(host) : cpus / host.cpus);
 
 /** Thousandths of a processor that it takes of a host's `roomOf`. */
 export const busyOf = ({ use, cpus }: Pick<MachineView, "use" | "cpus">): number =>

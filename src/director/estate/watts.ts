@@ -28,6 +28,39 @@ export function wattsAt(curve: readonly number[], share: number): number {
   return low + (high - low) * (at - below);
 }
 
+/**
+ * Watts more when so much is added to what is done already, both as shares of its processors' time. Where more is to be done than it can, each share counts as on average: that is no reason
+ * to come there.
+ */
+export function wattsBetween(curve: readonly number[], share: number, added: number): number {
+  const [idle = 0, full = idle] = [curve[0], curve.at(-1)];
+  const beyond = Math.max(1, share + added) - Math.max(1, share);
+  return wattsAt(curve, share + added) - wattsAt(curve, share) + beyond * (full - idle);
+}
+
+/** How far hosts are used is told in so many levels, that many hosts are alike by it; the last one: more than they have. */
+const STEPS = 40;
+export const LEVELS = STEPS + 1;
+
+/** @param share of a host's processors' time */
+export const levelOf = (share: number): number => Math.min(STEPS, Math.max(0, Math.floor(share * STEPS)));
+
+/** The middle of the level. */
+export const shareAt = (level: number): number => Math.min(1, (level + 0.5) / STEPS);
+
+const known = new WeakMap<readonly number[], Map<number, Float64Array>>();
+
+/** What so much more costs, by the level of what is done already. @param added share of the processors' time; kept for as long as the curve is: many machines use the same */
+export function addedByLevel(curve: readonly number[], added: number): Float64Array {
+  const ofCurve = known.get(curve) ?? new Map<number, Float64Array>();
+  known.set(curve, ofCurve);
+  const made =
+    ofCurve.get(added) ??
+    Float64Array.from({ length: LEVELS }, (_, level) => wattsBetween(curve, shareAt(level), added));
+  ofCurve.set(added, made);
+  return made;
+}
+
 /** Why these are no curve; undefined: they are. */
 export function curveFault(watts: readonly number[]): string | undefined {
   if (watts.length !== POINTS)

@@ -10,12 +10,13 @@ import { policiesOf, usage } from "../rules/rules.ts";
 import { experienceOf, Forecaster, round } from "./forecast.ts";
 import { wayOf } from "./way.ts";
 
-/** What it gives out, and takes. */
+/** What it gives out, and takes by what its machines are expected to use. */
 export function hostFigures(estate: Estate, host: HostView): HostFigures {
   const { machines, cpus, memoryBytes } = usage(estate, host.name);
   const curve = curveOf(host);
+  const share = indexOf(estate).shareOf(host.name);
   // As goals.ts has it: an empty host is none that has to be on.
-  const watts = curve && (machines === 0 ? 0 : wattsAt(curve, cpus / host.cpus));
+  const watts = curve && (machines === 0 ? 0 : wattsAt(curve, share));
   return { machines, cpus, memoryBytes, ...(watts === undefined ? {} : { watts: round(watts, 1) }) };
 }
 

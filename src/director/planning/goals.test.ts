@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import type { HostView, MachineView } from "../estate/estate.ts";
 import { tariffsOf } from "../estate/tariffs.ts";
+import { predict } from "../execution/figures.ts";
 import type { Policy } from "../kinds.ts";
 import { checkSite, type Site } from "../sites.ts";
 import { aimOf, dearness, describeWatts } from "./goals.ts";
@@ -145,6 +146,35 @@ it("cost and carbon go to where power is cheap or clean now, and say what it com
   expect(dearness(weights, sites, "elsewhere")).toBe(1);
   expect(dearness(weights, sites, "north")).toBeCloseTo(1.6);
   expect(describeWatts(undefined, true, weights, undefined)).toBe("in use already; watts unknown");
+});
+
+it("energy goes by what the curves of hosts say from what is done there already, and so do reason and prediction", () => {
+  const steep = [100, 180, 240, 260, 270, 275, 280, 285, 290, 295, 300];
+  const flat = [100, 105, 110, 115, 120, 125, 130, 140, 160, 220, 300];
+  const policies = [policy([{ goal: "energy", weight: 1 }])];
+  // On a host of 8 processors one CPU is a sixteenth of them, four CPUs are a quarter: steep from 150 to 261.25 W, flat from 103.125 to 115.625 W.
+  const there = [
+    { ...machine("x1", "a"), cpus: 1, movable: false },
+    { ...machine("x2", "b"), cpus: 1, movable: false },
+  ];
+  const one = { ...machine("new"), cpus: 4 };
+  for (const [a, b, chosen] of [
+    [steep, flat, "b"],
+    [flat, steep, "a"],
+  ] as const) {
+    const hosts = [host("a", { wattsCurve: a }), host("b", { wattsCurve: b })];
+    expect(place({ hosts, machines: [...there, one], policies, odd: [] }, one)).toEqual({
+      host: chosen,
+      policy: "p",
+      reason: "policy p (energy): 13 W more, the best of 2 possible hosts",
+    });
+    const from = chosen === "a" ? "b" : "a";
+    const estate = { hosts, machines: [...there, { ...one, host: from }], policies, odd: [] };
+    const moves = planMoves(estate, { ...PLAN_DEFAULTS, now: 1e12, released: new Set() });
+    expect(moves.map(({ vm, to }) => [vm, to])).toEqual([["new", chosen]]);
+    expect(moves[0]?.expected).toContain("watts: 111 W more -> 13 W more");
+    expect(predict(estate, moves, [])[0]?.predicted?.watts).toBe(-98.8);
+  }
 });
 
 it("packing takes the fullest host that has room", () => {

@@ -2,7 +2,7 @@
  * What a machine likes about a host, by the goals of the policy that has the say: parts from 0 to 1, each with its weight. Pure.
  *
  *   performance: speed of a core, and how much of the host the others leave
- *   energy:      additional watts of the building (linear from idle to full load; an empty host costs its idle watts as well; by the site's PUE)
+ *   energy:      additional watts of the building (by the host's curve, from what is expected of it to that with the machine; an empty host costs its idle watts as well; by the site's PUE)
  *   cost:        what those watts cost, by the site's price now
  *   carbon:      what they emit
  *   balanced:    speed, room and watts together
@@ -14,8 +14,8 @@
 
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { NO_TARIFFS, type Tariff, type Tariffs } from "../estate/tariffs.ts";
-import { expectedOf, processorsOf } from "../estate/use.ts";
-import { curveOf } from "../estate/watts.ts";
+import { drawOn } from "../estate/use.ts";
+import { curveOf, wattsBetween } from "../estate/watts.ts";
 import type { Goal, Policy } from "../kinds.ts";
 import type { Subject } from "../rules/attributes.ts";
 import { isKept } from "../rules/expressions.ts";
@@ -75,12 +75,16 @@ export type Moment = Pick<Estate, "now" | "sites">;
 export const whoSays = (policy: Policy | undefined, { words }: Aim): string =>
   `${policy ? `policy ${policy.metadata.name}` : "no policy"} (${words})`;
 
-/** Watts that the machine adds: its share of the span from idle to full, and the idle watts of a host that is empty without it. */
-export function addedWatts(machine: MachineView, host: HostView, inUse: boolean): number | undefined {
+/** Watts that the machine adds, and the idle watts of a host that is empty without it. @param others share of its processors' time that others are expected to use; undefined: there are none */
+export function addedWatts(
+  machine: MachineView,
+  host: HostView,
+  others: number | undefined,
+): number | undefined {
   const curve = curveOf(host);
   if (!curve) return undefined;
-  const [idle = 0, full = idle] = [curve[0], curve.at(-1)];
-  return ((full - idle) * expectedOf(machine)) / processorsOf(host) + (inUse ? 0 : idle);
+  const more = wattsBetween(curve, others ?? 0, drawOn(machine, host));
+  return others === undefined ? more + (curve[0] ?? 0) : more;
 }
 
 export const powerWeight = (weights: Weights): number =>

@@ -202,11 +202,11 @@ function tastesOf(
     for (let k = 0; k < known; k++) {
       const used = likes[2 * k + 1] as number;
       if (used === Number.NEGATIVE_INFINITY) continue;
-      opening[k] = (opening[k] as number) + used - (likes[2 * k] as number);
+      opening[k] = (opening[k] as number) + kind.openingOf(k, dearest);
       openers[k] = (openers[k] as number) + 1;
     }
     const here = index.kindOfHost(index.state.at[at] as number);
-    stay[i] = (here < known ? -kind.likeOf(here, true, dearest) : 0) + (mustLeave(at) ? MENDED : 0);
+    stay[i] = (here < known ? -kind.evenLikeOf(here, dearest) : 0) + (mustLeave(at) ? MENDED : 0);
     room += Math.max(0, kind.room);
     free++;
   }

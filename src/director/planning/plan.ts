@@ -166,6 +166,5 @@ function wouldMove(
   { host, like }: { host: number; like: number },
   floor: number,
 ) {
-  const { kind, dearest } = index.likings.tasteOf(want.item);
-  return bestIn(index, want.item) - kind.likeOf(index.kindOfHost(host), true, dearest) >= floor - like;
+  return bestIn(index, want.item) - index.likings.usedLikeOf(want.item, host) >= floor - like;
 }

@@ -94,8 +94,7 @@ function isWorthEmptying(draft: Draft, h: number, options: PlanOptions): boolean
   for (let item = index.state.first[h] as number; item >= 0; item = index.state.next[item] as number) {
     const machine = index.machines[item];
     if (!machine) return false;
-    const { kind, dearest } = index.likings.tasteOf(item);
-    gain += Math.max(0, bestIn(index, item) - kind.likeOf(index.kindOfHost(h), true, dearest));
+    gain += Math.max(0, bestIn(index, item) - index.likings.usedLikeOf(item, h));
   }
   if (saved + gain < options.threshold * count) return false;
   return index

@@ -2,6 +2,7 @@
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
+import { levelOf, shareAt } from "../estate/watts.ts";
 import { expressionOf } from "../rules/expressions.ts";
 import { policiesOf, usage } from "../rules/rules.ts";
 import {
@@ -38,10 +39,13 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
   const used = usage(estate, host.name, machine.key);
   const room = index.roomWith(machine, host.name);
   const inUse = used.machines > 0;
-  const added = addedWatts(machine, host, inUse);
+  const others = inUse ? index.shareOf(host.name, machine.key) : undefined;
+  const added = addedWatts(machine, host, others);
   const { sites = NO_TARIFFS } = estate;
-  const dear = added === undefined ? undefined : added * dearness(weights, sites, host.site);
-  const others = weights.licences > 0 ? index.licensed(policies[0], machine, host) : 0;
+  // To a level, as likings have it.
+  const judged = addedWatts(machine, host, others === undefined ? undefined : shareAt(levelOf(others)));
+  const dear = judged === undefined ? undefined : judged * dearness(weights, sites, host.site);
+  const licensed = weights.licences > 0 ? index.licensed(policies[0], machine, host) : 0;
   const goals: Score["parts"] = [
     {
       name: "speed",
@@ -70,9 +74,9 @@ export function score(estate: Estate, machine: MachineView, host: HostView): Sco
     },
     {
       name: "licences",
-      value: others > 0 ? 1 : unlicensedValue(host.sockets, index.mostSockets),
+      value: licensed > 0 ? 1 : unlicensedValue(host.sockets, index.mostSockets),
       weight: weights.licences,
-      detail: others > 0 ? "licensed already" : `${host.sockets ?? "?"} sockets to license`,
+      detail: licensed > 0 ? "licensed already" : `${host.sockets ?? "?"} sockets to license`,
     },
   ];
   const [first] = policies;

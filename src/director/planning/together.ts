@@ -206,10 +206,10 @@ function attempt(draft: Draft, wanted: readonly Wanted[], options: PlanOptions):
 /** How much better the machine likes it there, apart from what it means that one of the hosts is empty without it. */
 function placeGain(index: EstateIndex, { want, now }: Seek, to: number): number {
   const { shelves } = index;
-  const { kind, dearest, likes } = index.likings.tasteOf(want.item);
+  const { kind, dearest } = index.likings.tasteOf(want.item);
   const from = now?.host ?? to;
-  const there = likes[2 * index.kindOfHost(to) + (index.state.itemsOn[to] === 0 ? 0 : 1)] as number;
-  const here = kind.likeOf(index.kindOfHost(from), true, dearest);
+  const there = index.likings.likeOf(kind, want.item, to, dearest);
+  const here = index.likings.usedLikeOf(want.item, from);
   return there - here + want.room * (shelves.roomWith(want, to) - shelves.roomWith(want, from));
 }
 
@@ -221,7 +221,7 @@ export function openingOf(index: EstateIndex, h: number): number {
   for (let item = index.state.first[h] as number; item >= 0; item = index.state.next[item] as number) {
     if (item >= index.machines.length) continue;
     const { kind, dearest } = index.likings.tasteOf(item);
-    sum += kind.likeOf(k, true, dearest) - kind.likeOf(k, false, dearest);
+    sum += kind.openingOf(k, dearest);
     count++;
   }
   return count === 0 ? 0 : sum / count;

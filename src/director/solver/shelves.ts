@@ -1,7 +1,7 @@
 /**
  * The hosts in the order in which they are worth looking at, so that the best one for an item is found by looking at a few. Hosts of one kind are alike but
  * for what is on them: those of one *shelf* (of a kind, with items or without) are liked equally apart from the room that is left, and stand
- * on it by their load. Pure.
+ * on it by their load. Hosts of some kinds are liked less the more, or the less, their items do (Bend): these are told apart by levels of that. Pure.
  */
 import type { State } from "./state.ts";
 
@@ -23,14 +23,38 @@ export interface Want {
   ceilings?: { shares: readonly number[]; base: Float64Array };
   /** How much it likes a host that would be empty with it, more than one that would be full; below 0: less. */
   room: number;
+  /** Absent: what others do there is all the same to it. */
+  bend?: Bend;
+}
+
+/** How much less than the likes of its shelf say an item likes a host with others. */
+export interface Bend {
+  /** By kind and level, of hosts that are told apart. */
+  less: Float64Array;
+  /** What that counts. */
+  weight: number;
+}
+
+/** By what their items do, hosts in use of some kinds are of one level or another. */
+export interface Levels {
+  count: number;
+  /** Of each kind 1: its hosts are told apart. */
+  told: Uint8Array;
+  /** Of a host, without an item that is there; -1: with all. */
+  of: (h: number, without: number) => number;
 }
 
 export class Shelves {
   readonly state: State;
   private readonly kindOf: Int32Array;
   private readonly open: Uint8Array;
+  private readonly levels: Levels | undefined;
+  /** Of each shelf (2 * kind, and 1 more for hosts with items) where its levels begin; with the end of the last one. */
+  private readonly levelStart: Int32Array;
+  /** Hosts of each level. */
+  private readonly listedIn: Int32Array;
   /**
-   * By shelf (2 * kind, and 1 more for hosts with items) and by scarcest resource: the least loaded first. There an item adds its share of that resource at
+   * By level and by scarcest resource: the least loaded first. There an item adds its share of that resource at
    * least, so that it is known soon when no better host comes.
    */
   private readonly hosts: number[][];
@@ -50,12 +74,20 @@ export class Shelves {
   version = 0;
 
   /** @param open of each host 1: it takes items */
-  constructor(state: State, kindOf: Int32Array, kinds: number, open: Uint8Array) {
+  constructor(state: State, kindOf: Int32Array, kinds: number, open: Uint8Array, levels?: Levels) {
     const { hosts, resources, capacity } = state.model;
     this.state = state;
     this.kindOf = kindOf;
     this.open = open;
-    this.hosts = Array.from({ length: 2 * kinds * resources }, () => []);
+    this.levels = levels;
+    this.levelStart = new Int32Array(2 * kinds + 1);
+    for (let shelf = 0; shelf < 2 * kinds; shelf++) {
+      const told = shelf % 2 === 1 && levels?.told[shelf >> 1] === 1;
+      this.levelStart[shelf + 1] = (this.levelStart[shelf] as number) + (told ? levels.count : 1);
+    }
+    const all = this.levelStart[2 * kinds] as number;
+    this.listedIn = new Int32Array(all);
+    this.hosts = Array.from({ length: all * resources }, () => []);
     this.loads = new Float64Array(hosts);
     this.listed = new Int32Array(hosts);
     this.isStale = new Uint8Array(hosts);
@@ -73,6 +105,7 @@ export class Shelves {
       if ((open[h] as number) === 0) continue;
       [this.listed[h], this.loads[h]] = this.placeOf(h);
       (this.hosts[this.listed[h] as number] as number[]).push(h);
+      (this.listedIn[this.levelAt(this.listed[h] as number)] as number)++;
     }
     for (const shelf of this.hosts)
       shelf.sort((a, b) => (this.loads[a] as number) - (this.loads[b] as number) || a - b);
@@ -89,7 +122,14 @@ export class Shelves {
       load = share;
       scarcest = r;
     }
-    return [this.shelfOf(h) * resources + scarcest, load];
+    const shelf = this.shelfOf(h);
+    const start = this.levelStart[shelf] as number;
+    const level = this.isTold(shelf) ? (this.levels?.of(h, -1) ?? 0) : 0;
+    return [(start + level) * resources + scarcest, load];
+  }
+
+  private levelAt(list: number): number {
+    return Math.floor(list / this.state.model.resources);
   }
 
   /** Puts hosts where they belong by now. */
@@ -100,6 +140,8 @@ export class Shelves {
       if (list === this.listed[h] && load === this.loads[h]) continue;
       const before = this.hosts[this.listed[h] as number] as number[];
       before.splice(this.positionOf(before, h), 1);
+      (this.listedIn[this.levelAt(this.listed[h] as number)] as number)--;
+      (this.listedIn[this.levelAt(list)] as number)++;
       this.listed[h] = list;
       this.loads[h] = load;
       const after = this.hosts[list] as number[];
@@ -191,7 +233,22 @@ export class Shelves {
 
   /** How well the item would like to be on the host; -Infinity: it may not come there. */
   liking(want: Want, h: number): number {
-    return (want.likes[this.shelfWithout(want, h)] as number) + want.room * this.roomWith(want, h);
+    const shelf = this.shelfWithout(want, h);
+    let like = want.likes[shelf] as number;
+    if (want.bend && this.isTold(shelf)) {
+      const without = (this.state.at[want.item] as number) === h ? want.item : -1;
+      like -= this.lessAt(want, shelf >> 1, this.levels?.of(h, without) ?? 0);
+    }
+    return like + want.room * this.roomWith(want, h);
+  }
+
+  /** Whether hosts of the shelf are told apart by levels. */
+  private isTold(shelf: number): boolean {
+    return (this.levelStart[shelf + 1] as number) - (this.levelStart[shelf] as number) > 1;
+  }
+
+  private lessAt({ bend }: Want, kind: number, level: number): number {
+    return bend ? (bend.less[kind * (this.levels?.count ?? 0) + level] as number) * bend.weight : 0;
   }
 
   private ownOf({ item }: Want, r: number): number {
@@ -256,30 +313,41 @@ export class Shelves {
    */
   best(want: Want, floor: number, accept: ((h: number) => boolean) | undefined): number {
     this.sort();
-    const { loads, most } = this;
-    const { resources } = this.state.model;
+    const { levelStart, listedIn } = this;
     const found: Found = { best: -1, liked: floor, floor, accept };
     for (const shelf of want.order) {
       const like = want.likes[shelf] as number;
       if (like + Math.max(0, want.room) < found.liked - EQUAL) break;
-      for (let r = 0; r < resources; r++) {
-        const list = this.hosts[shelf * resources + r] as number[];
-        if (want.room < 0) {
-          this.fullest(want, like, shelf >> 1, list, found);
-          continue;
-        }
-        const share = (want.demand[r] as number) / (most[(shelf >> 1) * resources + r] as number);
-        for (const h of list) {
-          const load = loads[h] as number;
-          // Nor is any behind it better, or less full.
-          const most = like + want.room * Math.max(0, 1 - share - load);
-          if (most < found.liked - EQUAL || (r < want.binding && share > 0 && load + share > 1 + EQUAL))
-            break;
-          if (!isBehind(most, h, found)) this.consider(want, h, found);
-        }
+      const [start, end] = [levelStart[shelf] as number, levelStart[shelf + 1] as number];
+      for (let level = start; level < end; level++) {
+        if ((listedIn[level] as number) === 0) continue;
+        const less = end - start > 1 ? this.lessAt(want, shelf >> 1, level - start) : 0;
+        if (like - less + Math.max(0, want.room) < found.liked - EQUAL) continue;
+        this.bestOf(want, like - less, shelf >> 1, level, found);
       }
     }
     return found.best;
+  }
+
+  /** Of the hosts of one level. @param like how well it likes them at most, apart from room */
+  private bestOf(want: Want, like: number, kind: number, level: number, found: Found): void {
+    const { loads, most } = this;
+    const { resources } = this.state.model;
+    for (let r = 0; r < resources; r++) {
+      const list = this.hosts[level * resources + r] as number[];
+      if (want.room < 0) {
+        this.fullest(want, like, kind, list, found);
+        continue;
+      }
+      const share = (want.demand[r] as number) / (most[kind * resources + r] as number);
+      for (const h of list) {
+        const load = loads[h] as number;
+        // Nor is any behind it better, or less full.
+        const most = like + want.room * Math.max(0, 1 - share - load);
+        if (most < found.liked - EQUAL || (r < want.binding && share > 0 && load + share > 1 + EQUAL)) break;
+        if (!isBehind(most, h, found)) this.consider(want, h, found);
+      }
+    }
   }
 
   /** Of one list, for an item that likes full hosts. */

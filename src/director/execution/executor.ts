@@ -8,6 +8,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { modify } from "../../client/client.ts";
+import { VirtualMachine } from "../../compute/kinds.ts";
 import { isFinal, isUnderWay, Migration } from "../../compute/migrations/kinds.ts";
 import { Controller } from "../../reconcile/controller.ts";
 import { Informer } from "../../reconcile/informer.ts";
@@ -16,13 +17,13 @@ import { requestOf } from "../../telemetry/request-id.ts";
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { depart, forDepartures } from "../estate/moved.ts";
-import { othersFirst, readEstate } from "../estate/read-estate.ts";
+import { othersFirst, READ, readEstate } from "../estate/read-estate.ts";
 import { isCarriedOut, isFinalPlan, Plan, Policy } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import type { DirectorContext } from "../planning/scheduler.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { figuresOf } from "./figures.ts";
-import { outdated } from "./kept.ts";
+import { outdated, staysOf } from "./kept.ts";
 import { actualOf, outcome } from "./outcome.ts";
 import { outlookOf } from "./outlook.ts";
 import { type UnderWay, waitsFor } from "./pace.ts";
@@ -285,6 +286,10 @@ async function write(
 }
 
 async function forgetOld({ client, clock }: DirectorContext): Promise<void> {
-  for (const plan of outdated((await client.list(Plan)).items, clock.now().getTime()))
+  const [plans, policies] = await Promise.all([client.list(Plan), client.list(Policy, READ)]);
+  const isAny = policies.items.some(({ spec }) => spec.moves?.minimumStayMinutes);
+  const machines = isAny ? (await client.list(VirtualMachine, READ)).items : [];
+  const stays = staysOf(policies.items, machines);
+  for (const plan of outdated(plans.items, clock.now().getTime(), stays))
     await client.delete(Plan, { name: plan.metadata.name });
 }

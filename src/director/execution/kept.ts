@@ -1,5 +1,8 @@
 /** Which plans are kept when they are over, and with them (by owner reference) their Migrations. Pure. */
-import { isFinalPlan, type Plan } from "../kinds.ts";
+
+import type { ObjectMeta } from "../../resource/object.ts";
+import { selects } from "../../resource/selector.ts";
+import { isFinalPlan, type Plan, type Policy } from "../kinds.ts";
 
 /** So long the director itself does not move again what a user has had moved back; and so long it is known what was done. */
 export const HOLD_MS = 24 * 3_600_000;
@@ -13,14 +16,60 @@ export const byAge = (a: Plan, b: Plan): number =>
   (a.metadata.creationTimestamp ?? "").localeCompare(b.metadata.creationTimestamp ?? "") ||
   (a.metadata.name < b.metadata.name ? -1 : 1);
 
-/** Those that may go. */
-export function outdated(plans: readonly Plan[], nowMs: number): Plan[] {
+/** How long policies have machines stay where they came to, ms, by "namespace/name"; of those of which one says so. */
+export function staysOf(
+  policies: readonly Policy[],
+  machines: readonly { metadata: ObjectMeta }[],
+): Map<string, number> {
+  const stays = new Map<string, number>();
+  for (const { metadata: own, spec } of policies) {
+    const stayMs = (spec.moves?.minimumStayMinutes ?? 0) * 60_000;
+    if (stayMs === 0) continue;
+    for (const { metadata } of machines) {
+      const { namespace = "default", name, labels = {} } = metadata;
+      if (namespace !== (own.namespace ?? "default") || !selects(spec.selector, labels)) continue;
+      const key = `${namespace}/${name}`;
+      stays.set(key, Math.max(stayMs, stays.get(key) ?? 0));
+    }
+  }
+  return stays;
+}
+
+/** Those that tell of a host that a machine left last by them, and may not come back to yet. @param ended the oldest first */
+function remembered(
+  ended: readonly Plan[],
+  nowMs: number,
+  stays: ReadonlyMap<string, number>,
+): ReadonlySet<Plan> {
+  const needed = new Set<Plan>();
+  const seen = new Set<string>();
+  for (const plan of ended.toReversed())
+    for (const [i, { namespace, vm, from }] of plan.spec.moves.entries()) {
+      const stayMs = stays.get(`${namespace}/${vm}`);
+      if (stayMs === undefined || plan.status?.moves?.[i]?.phase !== "Succeeded") continue;
+      // The move itself may have ended so much later.
+      const isOver = nowMs - Date.parse(plan.metadata.creationTimestamp ?? "") >= stayMs + HOLD_MS;
+      const left = `${namespace}/${vm} ${from}`;
+      if (!isOver && !seen.has(left)) needed.add(plan);
+      seen.add(left);
+    }
+  return needed;
+}
+
+/** Those that may go. @param stays staysOf */
+export function outdated(
+  plans: readonly Plan[],
+  nowMs: number,
+  stays: ReadonlyMap<string, number> = new Map(),
+): Plan[] {
   // What was moved back or rejected, where machines came from and what failed has a say in later plans.
   const counts = ({ metadata, status }: Plan) =>
     nowMs - Date.parse(metadata.creationTimestamp ?? "") < HOLD_MS &&
     (status?.phase === "Rejected" ||
       (status?.moves ?? []).some(({ phase }) => phase === "Succeeded" || phase === "Failed"));
-  const ended = plans.filter(isFinalPlan).sort(byAge);
+  const all = plans.filter(isFinalPlan).sort(byAge);
+  const needed = remembered(all, nowMs, stays);
+  const ended = all.filter((plan) => !needed.has(plan));
   return [
     ...ended.filter(counts).slice(0, -KEEP_DONE),
     ...ended.filter((plan) => !counts(plan)).slice(0, -KEEP),

@@ -10,7 +10,7 @@ import { obstacle } from "../rules/rules.ts";
 import { describeEffect } from "./effect-words.ts";
 import { predict } from "./figures.ts";
 import { experienceOf, Forecaster } from "./forecast.ts";
-import { outdated } from "./kept.ts";
+import { outdated, staysOf } from "./kept.ts";
 import { outcome } from "./outcome.ts";
 import { movesAtOnce, waitsFor } from "./pace.ts";
 import { holdForUsers, lastToUndo, planUndo } from "./undo.ts";
@@ -221,6 +221,21 @@ it("of plans that are over the newest are kept, and for a day those that did som
   );
   const many = Array.from({ length: 210 }, (_, i) => at(9 - i / 100, `moved${i}`, ["Succeeded"]));
   expect(names(outdated(many, now))).toEqual(names(many.slice(0, 10)));
+  // One that tells where a machine left last that has to stay away from there for long is kept for that.
+  const [away, again] = [at(50, "away", ["Succeeded"]), at(49, "again", ["Succeeded"])];
+  const before = [away, again];
+  const machines = [{ metadata: { name: "x", namespace: "default", labels: { app: "x" } } }];
+  const gone = (minutes: number, of = machines) =>
+    names(
+      outdated(
+        [...before, ...idle.slice(-20)],
+        now,
+        staysOf([policy({ moves: { minimumStayMinutes: minutes } })], of),
+      ),
+    );
+  expect(gone(60)).toEqual(names(before));
+  expect(gone(365 * 24 * 60)).toEqual(names([away]));
+  expect(gone(365 * 24 * 60, [])).toEqual(names(before));
 });
 
 it("keeps back what would not survive the loss of a host, as the executor would", () => {

@@ -22,6 +22,24 @@ export function localTime(timeZone: string, now: number): { day: number; minutes
   };
 }
 
+const offsets = new Map<string, { at: number; hours: number }>();
+const HOUR_MS = 3_600_000;
+const WEEK_HOURS = 168;
+
+/** By how many hours clocks there are ahead of UTC, rounded down; of a time zone that there is not, 0. @param now ms since the epoch */
+export function offsetHours(timeZone: string, now: number): number {
+  const hour = Math.floor(now / HOUR_MS);
+  const known = offsets.get(timeZone);
+  if (known?.at === hour) return known.hours;
+  const time = timeZone === "UTC" ? undefined : localTime(timeZone, hour * HOUR_MS);
+  // 1 January 1970 was a Thursday.
+  const local = time ? (((time.day + 4) % 7) * 24 + Math.floor(time.minutes / 60)) % WEEK_HOURS : undefined;
+  const ahead = local === undefined ? 0 : (((local - hour) % WEEK_HOURS) + WEEK_HOURS) % WEEK_HOURS;
+  const hours = ahead > WEEK_HOURS / 2 ? ahead - WEEK_HOURS : ahead;
+  offsets.set(timeZone, { at: hour, hours });
+  return hours;
+}
+
 /** Undefined: there is such a time zone. */
 export function timeZoneFault(timeZone: string): string | undefined {
   return localTime(timeZone, 0)

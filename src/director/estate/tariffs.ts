@@ -10,6 +10,8 @@ export interface Tariff {
   price?: number;
   /** Grams of CO2 of a kilowatt-hour. */
   carbon?: number;
+  /** What clocks there show. */
+  timeZone?: string;
 }
 
 /** By the name of the site. */
@@ -30,6 +32,7 @@ export function tariffsOf(sites: readonly Site[], now: number): Tariffs {
           pue: at(spec.pue) ?? 1,
           ...(price === undefined ? {} : { price }),
           ...(carbon === undefined ? {} : { carbon }),
+          timeZone: spec.timeZone,
         },
       ] as const;
     }),

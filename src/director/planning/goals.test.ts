@@ -50,8 +50,8 @@ it("prices and carbon are those of the hour at the site, and bound windows", () 
   const night = tariffsOf(sites, at("2026-11-28T04:30:00Z"));
   const day = tariffsOf(sites, at("2026-11-28T05:30:00Z"));
   expect([...night]).toEqual([
-    ["north", { pue: 1.5, price: 0.1 }],
-    ["south", { pue: 1, carbon: 300 }],
+    ["north", { pue: 1.5, price: 0.1, timeZone: "Europe/Berlin" }],
+    ["south", { pue: 1, carbon: 300, timeZone: "UTC" }],
   ]);
   expect(day.get("north")?.price).toBe(0.4);
   const is = (window: Window, tariffs = day) => holds(window, 0, tariffs);

@@ -80,3 +80,45 @@ describe("the shape of the day", () => {
     expect(new DemandShape({ cpus: [1], memoryMiB: [], hour: 3 }).stored().cpus).toHaveLength(SLOTS);
   });
 });
+
+it("goes by what clocks show where the hosts are, also in the week after they were changed", () => {
+  const at = (time: string) => Date.parse(time);
+  const clock = new Intl.DateTimeFormat("en-US", {
+    timeZone: "Europe/Berlin",
+    weekday: "short",
+    hour: "2-digit",
+    hourCycle: "h23",
+  });
+  const given = (now: number) => {
+    const parts = new Map(clock.formatToParts(now).map(({ type, value }) => [type, value]));
+    const hour = Number(parts.get("hour"));
+    const works = !["Sat", "Sun"].includes(parts.get("weekday") ?? "") && hour >= 8 && hour < 18;
+    return works ? 100 : 10;
+  };
+  const learned = (shape: DemandShape, from: string, to: string) => {
+    for (let now = at(from); now < at(to); now += STEP_MS)
+      shape.observe(now, { cpus: given(now), memoryMiB: given(now) * 1024 });
+    return shape;
+  };
+  // Summer time began on Sunday, 29 March, and ends on Sunday, 25 October.
+  const spring = learned(
+    new DemandShape(undefined, "Europe/Berlin"),
+    "2026-03-01T00:00Z",
+    "2026-03-30T05:45Z",
+  );
+  expect(spring.peak(at("2026-03-30T05:45Z"), 17 * MINUTE)?.cpus).toBe(100);
+  expect(spring.peak(at("2026-03-30T05:30Z"), 17 * MINUTE)?.cpus).toBe(10);
+  const autumn = learned(
+    new DemandShape(undefined, "Europe/Berlin"),
+    "2026-10-01T00:00Z",
+    "2026-10-26T06:15Z",
+  );
+  expect(autumn.peak(at("2026-10-26T06:15Z"), 17 * MINUTE)?.cpus).toBe(10);
+  expect(autumn.peak(at("2026-10-26T06:45Z"), 17 * MINUTE)?.cpus).toBe(100);
+  // What was learned in another time zone is not lost.
+  const before = learned(new DemandShape(), "2026-03-01T00:00Z", "2026-03-20T12:00Z");
+  const after = new DemandShape(before.stored(), "Europe/Berlin");
+  for (const time of ["2026-03-23T06:45Z", "2026-03-23T06:30Z", "2026-03-22T10:00Z"])
+    expect(after.peak(at(time), 17 * MINUTE)?.cpus).toBe(before.peak(at(time), 17 * MINUTE)?.cpus);
+  expect(new DemandShape(after.stored()).timeZone).toBe("Europe/Berlin");
+});

@@ -1,8 +1,10 @@
 /**
  * The shape of the week: how much of the hosts of a PowerPolicy is given out at most in each hour, learned from what was, so that hosts are on before they are needed. A
  * slot of an hour follows its week at once upwards, and by half downwards. Of an hour of the week that was not seen yet, the same hour of the newest day
- * that was speaks. Pure; kept in status.demand of the PowerPolicy, so that a new leader need not learn it anew.
+ * that was speaks. Hours are those that clocks show where the hosts are, also after these were changed to summer time. Pure; kept in status.demand of the PowerPolicy, so that a new leader need not learn it anew.
  */
+import { offsetHours } from "../estate/local-time.ts";
+
 const HOUR_MS = 3_600_000;
 export const SLOTS = 168;
 const DAY = 24;
@@ -38,6 +40,8 @@ export interface Shape {
   hour: number;
   /** By how much forecasts of memory were off, one hour ahead; in percent of what came, a mean in which newer hours count more. */
   errorPercent?: number;
+  /** Whose hours of the week these are; absent: UTC. */
+  timeZone?: string;
 }
 
 const slotOf = (hour: number) => ((hour % SLOTS) + SLOTS) % SLOTS;
@@ -49,12 +53,32 @@ export class DemandShape {
   #hour: number | undefined;
   #most: Given = { cpus: 0, memoryMiB: 0 };
 
-  constructor(stored?: Shape) {
+  /** @param timeZone where the hosts are; what is stored of another one goes on in this one */
+  constructor(stored?: Shape, timeZone = stored?.timeZone ?? "UTC") {
     const none = () => new Array<number>(SLOTS).fill(-1);
     const whole = stored?.cpus.length === SLOTS && stored.memoryMiB.length === SLOTS;
     this.#shape = whole
       ? { ...stored, cpus: [...stored.cpus], memoryMiB: [...stored.memoryMiB] }
       : { cpus: none(), memoryMiB: none(), hour: -1 };
+    this.#goTo(timeZone);
+  }
+
+  get timeZone(): string {
+    return this.#shape.timeZone ?? "UTC";
+  }
+
+  #goTo(timeZone: string): void {
+    const { timeZone: before = "UTC", hour, cpus, memoryMiB } = this.#shape;
+    if (timeZone === before) return;
+    const at = Math.max(0, hour) * HOUR_MS;
+    const by = offsetHours(timeZone, at) - offsetHours(before, at);
+    const turned = (of: readonly number[]) => of.map((_, slot) => of[slotOf(slot - by)] as number);
+    this.#shape = { ...this.#shape, cpus: turned(cpus), memoryMiB: turned(memoryMiB), timeZone };
+  }
+
+  /** The slot of an hour since the epoch. */
+  #slotAt(hour: number): number {
+    return slotOf(hour + offsetHours(this.timeZone, hour * HOUR_MS));
   }
 
   /** @returns whether an hour has ended: then it is to be stored */
@@ -79,10 +103,10 @@ export class DemandShape {
       shape.errorPercent = before === undefined ? error : before + NEWEST * (error - before);
     }
     for (const key of ["cpus", "memoryMiB"] as const) {
-      const before = shape[key][slotOf(hour)] as number;
+      const slot = this.#slotAt(hour);
+      const before = shape[key][slot] as number;
       const now = Math.ceil(this.#most[key]);
-      shape[key][slotOf(hour)] =
-        before < 0 || now >= before ? now : Math.round(before + DOWN * (now - before));
+      shape[key][slot] = before < 0 || now >= before ? now : Math.round(before + DOWN * (now - before));
     }
     shape.hour = hour;
   }
@@ -92,7 +116,7 @@ export class DemandShape {
     const { cpus, memoryMiB } = this.#shape;
     // The hour of the week itself, else of the newest day.
     for (let back = 0; back < SLOTS; back += DAY) {
-      const slot = slotOf(hour - back);
+      const slot = slotOf(this.#slotAt(hour) - back);
       const at = { cpus: cpus[slot] as number, memoryMiB: memoryMiB[slot] as number };
       if (at.memoryMiB >= 0) return at;
     }

@@ -17,7 +17,7 @@ import { READ, readEstate } from "../estate/read-estate.ts";
 import { isPlanUnderWay, Plan } from "../kinds.ts";
 import { type DirectorContext, isUnbound } from "../planning/scheduler.ts";
 import { DemandShape } from "./demand.ts";
-import { decidePower, givenOut, type Verdict } from "./power.ts";
+import { decidePower, givenOut, timeZoneOf, type Verdict } from "./power.ts";
 import type { PowerInput, Wish } from "./round.ts";
 import { isOwn } from "./standing.ts";
 
@@ -136,7 +136,12 @@ async function learn(
     if (!input.policies.some(({ metadata }) => metadata.name === name)) shapes.delete(name);
   for (const policy of input.policies) {
     const { name, uid } = policy.metadata;
-    const shape = shapes.get(name) ?? new DemandShape(policy.status?.demand);
+    const timeZone = timeZoneOf(input, policy);
+    const known = shapes.get(name);
+    const shape =
+      known?.timeZone === timeZone
+        ? known
+        : new DemandShape(known?.stored() ?? policy.status?.demand, timeZone);
     shapes.set(name, shape);
     if (!shape.observe(input.now, givenOut(input, policy))) continue;
     const demand = shape.stored();

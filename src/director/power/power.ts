@@ -46,6 +46,17 @@ export function givenOut({ estate, hosts, policies, waiting }: PowerInput, polic
   return given;
 }
 
+/** Of the sites of its hosts the time zone of most; UTC where no Site tells. */
+export function timeZoneOf({ estate, hosts, policies }: PowerInput, policy: PowerPolicy): string {
+  const counts = new Map<string, number>();
+  for (const host of hosts) {
+    if (policyFor(policies, host) !== policy) continue;
+    const { timeZone = "UTC" } = estate.sites?.get(host.spec.site ?? "") ?? {};
+    counts.set(timeZone, (counts.get(timeZone) ?? 0) + 1);
+  }
+  return [...counts].reduce((most, each) => (each[1] > most[1] ? each : most), ["UTC", 0])[0];
+}
+
 const median = (values: readonly number[]): number | undefined =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 

@@ -7,7 +7,7 @@ import { heldForPower, pendingOf } from "../../power/kinds.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import type { Estate, HostView } from "../estate/estate.ts";
 import { DemandShape } from "../power/demand.ts";
-import { decidePower, givenOut } from "../power/power.ts";
+import { decidePower, givenOut, timeZoneOf } from "../power/power.ts";
 import type { PowerInput } from "../power/round.ts";
 import { policyFor } from "../power/standing.ts";
 
@@ -18,7 +18,7 @@ const PASSED = { startedTime: "1970-01-01T00:00:00Z", finishedTime: "1970-01-01T
 export class SimulatedPower {
   readonly #views: readonly HostView[];
   readonly #policies: readonly PowerPolicy[];
-  readonly #shapes: ReadonlyMap<string, DemandShape>;
+  readonly #shapes: Map<string, DemandShape>;
   #hosts: Host[];
   /** Of the step that goes on, by host: minutes in which it was on, and of these, in which it came on. */
   #on: number[];
@@ -32,7 +32,7 @@ export class SimulatedPower {
         ? { ...policy, spec: { ...policy.spec, automation: "act" } }
         : policy,
     );
-    this.#shapes = new Map(policies.map(({ metadata }) => [metadata.name, new DemandShape()]));
+    this.#shapes = new Map();
     this.#hosts = views.map(
       ({ name, labels }): Host => ({
         apiVersion: "vireo.dev/v1",
@@ -87,8 +87,12 @@ export class SimulatedPower {
       now,
       controlPlanes: new Set(),
     };
-    for (const policy of this.#policies)
-      this.#shapes.get(policy.metadata.name)?.observe(now, givenOut(input, policy));
+    for (const policy of this.#policies) {
+      const { name } = policy.metadata;
+      const shape = this.#shapes.get(name) ?? new DemandShape(undefined, timeZoneOf(input, policy));
+      this.#shapes.set(name, shape);
+      shape.observe(now, givenOut(input, policy));
+    }
     const ahead = (name: string, aheadMs: number) => this.#shapes.get(name)?.peak(now, aheadMs);
     for (const { host: name, power, policy, reason } of decidePower({ ...input, ahead }).wishes) {
       const since = new Date(now).toISOString();

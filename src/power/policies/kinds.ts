@@ -65,6 +65,11 @@ export const PowerPolicy = defineKind({
           cpus: Type.Array(Type.Integer(), { description: "Given out at most; -1: not seen yet." }),
           memoryMiB: Type.Array(Type.Integer(), { description: "Likewise." }),
           hour: Type.Integer({ description: "The hour that ended last, hours since 1970." }),
+          timeZone: Type.Optional(
+            Type.String({
+              description: "Whose hours these are: of the Site of most of its hosts; UTC when absent.",
+            }),
+          ),
           errorPercent: Type.Optional(
             Type.Number({ description: "By how much forecasts of memory, one hour ahead, were off." }),
           ),
@@ -72,7 +77,7 @@ export const PowerPolicy = defineKind({
         {
           ...AS_ONE,
           description:
-            "The shape of the week by the hour, from Thursday, 1 January 1970, 0:00 UTC on: what machines had of the hosts that it has the say over. Hosts are on before it comes again.",
+            "The shape of the week by the hour, from Thursday, 0:00 on: what machines had of the hosts that it has the say over. Hosts are on before it comes again.",
         },
       ),
     ),

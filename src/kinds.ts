@@ -24,6 +24,7 @@ import { checkPlan, checkPolicy, warnPolicy } from "./director/checks.ts";
 import { UsageHistory } from "./director/estate/usage-history.ts";
 import { checkFailover } from "./director/failover/failover-word.ts";
 import { Plan, Policy } from "./director/kinds.ts";
+import { checkWakeTest } from "./director/planning/window-checks.ts";
 import { checkRules } from "./director/rules/last-word.ts";
 import { checkOvercommit } from "./director/rules/overcommit-word.ts";
 import { checkSite, Site } from "./director/sites.ts";
@@ -59,7 +60,11 @@ export const KINDS: readonly Kind[] = [
   register(ImageBuild, { check: checkImageBuild }),
   register(Distribution),
   register(Host, {
-    check: (object, old, lookup) => [...checkHostWatts(object), ...checkHostPower(object, old, lookup)],
+    check: (object, old, lookup) => [
+      ...checkHostWatts(object),
+      ...checkWakeTest(object),
+      ...checkHostPower(object, old, lookup),
+    ],
     admitDelete: keepHost,
   }),
   register(Network, { check: checkNetwork, admitDelete: keepNetwork }),

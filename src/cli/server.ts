@@ -30,6 +30,7 @@ import { runPlanner } from "../director/planning/planner.ts";
 import { runScheduler } from "../director/planning/scheduler.ts";
 import { directorSubresources } from "../director/planning/subresources.ts";
 import { runHostPower } from "../director/power/power-reconciler.ts";
+import { wakeTestsOf } from "../director/power/wake-tests.ts";
 import { removeEarlierLogs } from "../images/build-log.ts";
 import { runBuildReconciler } from "../images/build-reconciler.ts";
 import { distributionSubresources } from "../images/distributions.ts";
@@ -194,7 +195,12 @@ export async function server(
       const context = { client, clock, log, signal: leading, history: keeper.history };
       await Promise.all([
         runHostReconciler(context),
-        runPowerReconciler({ ...context, secretOf: (at) => client.get(Secret, at), bootId: bootId() }),
+        runPowerReconciler({
+          ...context,
+          secretOf: (at) => client.get(Secret, at),
+          bootId: bootId(),
+          wakeTestWaits: wakeTestsOf({ ...context, bootId: bootId() }),
+        }),
         runVirtualMachineReconciler(context),
         runMigrationReconciler(context),
         runSnapshotReconciler(context),

@@ -3,7 +3,7 @@ import { type Static, Type } from "typebox";
 import { Transfer } from "../compute/migrations/kinds.ts";
 import { AS_ONE, Conditions, defineKind, Name, type ObjectOf, rules, Words } from "../resource/kind.ts";
 import { Selector } from "../resource/selector-schema.ts";
-import { Window } from "./planning/windows.ts";
+import { Window } from "../resource/window.ts";
 import { RULE_HELP } from "./rules/expressions.ts";
 import { Overcommit } from "./rules/overcommit.ts";
 import { POLICY_V1 } from "./rules/policy-v1.ts";

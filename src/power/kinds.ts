@@ -14,6 +14,7 @@
  */
 import { type Static, Type } from "typebox";
 import { AS_ONE, Name, rules, Words } from "../resource/kind.ts";
+import { Window } from "../resource/window.ts";
 
 const ADDRESS = "^[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}$";
 
@@ -163,6 +164,7 @@ export const powerSpec = {
         Type.Object(
           {
             everyDays: Type.Integer({ minimum: 1, maximum: 3650, description: "Days between two tests." }),
+            during: Type.Optional(Window),
             bootSeconds: Type.Optional(
               Type.Integer({
                 minimum: 10,
@@ -173,7 +175,7 @@ export const powerSpec = {
           },
           {
             description:
-              "Proves now and then that the host wakes: while no machine is on it, no control plane runs on it, it is neither unschedulable nor in maintenance, and nothing else is asked for it is shut down and switched on again, one host of the estate at a time. One that failed is not tested again, nor shut down for spec.power: Off, until that is acknowledged.",
+              "Proves now and then that the host wakes: while no machine is on it, no control plane runs on it, it is neither unschedulable nor in maintenance, nothing else is asked for and what PowerPolicies and failover of Policies keep is kept without it, it is shut down and switched on again, one host of the estate at a time. One that failed is not tested again, nor shut down for spec.power: Off, until that is acknowledged.",
           },
         ),
       ),
@@ -332,6 +334,9 @@ export const POWER_AS_ASKED = "PowerAsAsked";
 
 /** Condition: its newest wake test failed, and nobody has acknowledged that. */
 export const WAKE_TEST_FAILED = "WakeTestFailed";
+
+/** Condition: a wake test is due, and what it waits for. Reason Overdue: for as long again as there are to be between two. */
+export const WAKE_TEST_DUE = "WakeTestDue";
 
 interface Powered {
   spec: {

@@ -10,6 +10,7 @@ import {
   pendingOf,
   SHUTDOWN_SECONDS,
   type Task,
+  WAKE_TEST_DUE,
 } from "./kinds.ts";
 
 export type Done = NonNullable<PowerStatus["lastTask"]>;
@@ -29,12 +30,20 @@ export interface Standing {
   message: string;
 }
 
+/** How a host stands whose wake test is due and waits. */
+export interface Waiting extends Standing {
+  /** "its wake test is due since TIME" */
+  due: string;
+  /** For as long again as there are to be between two. */
+  isOver: boolean;
+}
+
 /**
  * begin: write the task, which is refused while machines are there; then `otherwise` stands. turn: write how far the task has come. press: have the BMC do it (again: harmless). finish: the task is over. settle: there
  * is nothing to do.
  */
 export type Next =
-  | { step: "begin"; task: Task; otherwise?: Standing }
+  | { step: "begin"; task: Task; otherwise?: Waiting }
   | { step: "turn"; task: Task; standing: Standing }
   | { step: "press"; what: "on" | "shutDown" | "cut"; standing: Standing }
   | { step: "wait"; standing: Standing }
@@ -56,8 +65,6 @@ export interface Situation {
   own: boolean;
   /** A control plane runs on it, this one or another. */
   controlPlane: boolean;
-  /** A wake test of another host is under way. */
-  testing: boolean;
 }
 
 export function nextOf(host: Host, situation: Situation): Next {
@@ -83,9 +90,7 @@ export function nextOf(host: Host, situation: Situation): Next {
         ? settle("True", "AsAsked", "is switched on")
         : settle("True", "NotAsked", `is ${word(seen)}; nothing else is asked for`);
     if (!isTestDue(host, situation)) return settled;
-    const { standing } = settled;
-    const message = `${standing.message}; its wake test is due once no machine is on it`;
-    return { ...begin("WakeTest"), otherwise: { ...standing, message } };
+    return { ...begin("WakeTest"), otherwise: { ...settled.standing, ...dueOf(host, now) } };
   }
   if (seen.state === "Off") return settle("True", "AsAsked", "is switched off");
   if (!pending && !host.spec.unschedulable && !host.spec.maintenance)
@@ -112,14 +117,29 @@ export function nextOf(host: Host, situation: Situation): Next {
 }
 
 /** Of a host whose agent is heard from, that no control plane runs on and that nobody has closed, who may be at work on it: it has to be proven that it is heard from again. */
-function isTestDue(host: Host, { now, seen, controlPlane, testing }: Situation): boolean {
+function isTestDue(host: Host, { now, seen, controlPlane }: Situation): boolean {
   const { spec, status } = host;
   const { wakeTest } = spec.powerManagement ?? {};
-  if (!wakeTest || isClosed(spec) || controlPlane || testing || seen.state !== "On" || failedWakeTest(host))
+  if (!wakeTest || isClosed(spec) || controlPlane || seen.state !== "On" || failedWakeTest(host))
     return false;
   if (getCondition(status?.conditions, "Ready")?.status !== "True" || !status?.agent) return false;
   const last = status.power?.lastWakeTest;
   return !last?.passed || now - Date.parse(last.startedTime) >= wakeTest.everyDays * DAY_MS;
+}
+
+function dueOf({ spec, status }: Host, now: number): Pick<Waiting, "due" | "isOver"> {
+  const everyMs = (spec.powerManagement?.wakeTest?.everyDays ?? 0) * DAY_MS;
+  const last = status?.power?.lastWakeTest;
+  const condition = getCondition(status?.conditions, WAKE_TEST_DUE);
+  // Of the first one it is not known since when, but by when that was told.
+  const since = last?.passed
+    ? Date.parse(last.startedTime) + everyMs
+    : condition?.status === "True"
+      ? Date.parse(condition.lastTransitionTime ?? "")
+      : now;
+  const isOver = now - since >= everyMs;
+  const word = isOver ? "overdue" : "due";
+  return { due: `its wake test is ${word} since ${new Date(since).toISOString()}`, isOver };
 }
 
 /** A wake test on its way: off, and on again until its agent, started anew, is heard from. */

@@ -10,7 +10,7 @@ import { Event } from "../reconcile/kinds.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import { SteppedClock } from "../reconcile/testing/stepped-clock.ts";
 import { getCondition, setCondition } from "../resource/object.ts";
-import { POWER_AS_ASKED, WAKE_TEST_FAILED } from "./kinds.ts";
+import { POWER_AS_ASKED, WAKE_TEST_DUE, WAKE_TEST_FAILED } from "./kinds.ts";
 import { runPowerReconciler } from "./reconciler.ts";
 import { PretendBmc } from "./testing/pretend-bmc.ts";
 
@@ -19,6 +19,8 @@ let clock: SteppedClock;
 let bmc: PretendBmc;
 let stop: AbortController;
 let running: Promise<void>;
+/** What the director has a wake test wait for. */
+let waits: string | undefined;
 
 const start = (bootId = "the control plane's") => {
   stop = new AbortController();
@@ -30,6 +32,7 @@ const start = (bootId = "the control plane's") => {
     secretOf: async () => undefined,
     bootId,
     open: async () => bmc,
+    wakeTestWaits: async () => waits,
   });
 };
 const restart = async (bootId?: string) => {
@@ -82,6 +85,7 @@ beforeEach(async () => {
   plane = await openControlPlane();
   clock = new SteppedClock(() => plane.idle());
   bmc = new PretendBmc("On");
+  waits = undefined;
   await plane.client.create(StoragePool, {
     metadata: { name: "default" },
     spec: { directory: { path: "/pool", shared: true } },
@@ -291,16 +295,34 @@ describe("power reconciler", () => {
       expect(bmc.pressed).toEqual(["shutDown", "on"]);
     });
 
-    it("waits for machines", async () => {
+    it("waits for machines and for what the director keeps, and tells when it is overdue", async () => {
       await runOn("a");
       await agent("True");
       await ask({ powerManagement: { wakeTest } });
       await clock.step(300_000);
       expect(bmc.pressed).toEqual([]);
+      const due = async () => getCondition((await host()).status?.conditions, WAKE_TEST_DUE);
+      const { message = "" } = (await due()) ?? {};
+      expect(message).toMatch(/^its wake test is due since 2\S+Z, and waits until no machine is on it$/);
       expect(await standing()).toMatchObject({
         status: "True",
-        message: "is switched on; nothing else is asked for; its wake test is due once no machine is on it",
+        message: `is switched on; nothing else is asked for; ${message}`,
       });
+      expect(await due()).toMatchObject({ status: "True", reason: "Due" });
+      waits = "for 22:00-06:00 UTC";
+      await plane.client.patch(Instance, at, { status: { custody: "Released" } }, { subresource: "status" });
+      await clock.step(300_000);
+      expect((await due())?.message).toContain(", and waits for 22:00-06:00 UTC");
+      expect(await reasons()).not.toContain("WakeTestOverdue");
+      await clock.step(7 * DAY);
+      expect(await due()).toMatchObject({ status: "True", reason: "Overdue" });
+      expect(await reasons()).toContain("WakeTestOverdue");
+      expect(bmc.pressed).toEqual([]);
+      waits = undefined;
+      await clock.step(130_000);
+      expect(bmc.pressed).toEqual(["shutDown", "on"]);
+      await agent("True");
+      expect(await due()).toMatchObject({ status: "False", reason: "NotDue" });
     });
 
     it("a host that failed it is tried to be brought back, and never shut down again until somebody says so", async () => {

@@ -6,6 +6,7 @@
 import { type Client, modify } from "../client/client.ts";
 import type { Host as HostType } from "../compute/hosts/kinds.ts";
 import { Host } from "../compute/hosts/kinds.ts";
+import { Instance } from "../compute/kinds.ts";
 import type { Clock } from "../reconcile/clock.ts";
 import { runsControlPlane } from "../reconcile/control-planes.ts";
 import { Controller } from "../reconcile/controller.ts";
@@ -18,16 +19,25 @@ import { fulfilment, withBoot } from "./automatic.ts";
 import { type Bmc, BmcError } from "./bmc.ts";
 import {
   type Bmc as BmcSpec,
-  failedWakeTest,
   POWER_AS_ASKED,
   type PowerStatus,
-  pendingOf,
   type Task,
+  WAKE_TEST_DUE,
   WAKE_TEST_FAILED,
 } from "./kinds.ts";
 import { askNeighbours } from "./neighbours.ts";
-import { type Done, type Next, nextOf, type Seen, type Standing, saysSo, type WakeTest } from "./next.ts";
+import {
+  type Done,
+  type Next,
+  nextOf,
+  type Seen,
+  type Standing,
+  saysSo,
+  type Waiting,
+  type WakeTest,
+} from "./next.ts";
 import { openBmc } from "./open-bmc.ts";
+import { BEGUN, becauseOf, dueCondition, isOverdue, WHY, wakeCondition } from "./telling.ts";
 import { heardOf } from "./wake-on-lan.ts";
 
 export interface PowerContext {
@@ -39,6 +49,8 @@ export interface PowerContext {
   secretOf: (at: { namespace: string; name: string }) => Promise<Resource | undefined>;
   /** The boot id of the machine that the control plane runs on. */
   bootId: string;
+  /** What else an empty host's wake test waits for; undefined: nothing. Asked just before it begins. */
+  wakeTestWaits?: (host: HostType) => Promise<string | undefined>;
   /** Another way to BMCs than the real one, for tests. */
   open?: (spec: BmcSpec) => Promise<Bmc>;
   intervals?: Partial<typeof INTERVALS>;
@@ -99,10 +111,11 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       pressed: task !== undefined && pressed.get(uid) === stepOf(task),
       own,
       controlPlane: own || (await runsControlPlane(client, bootId)),
-      testing: isTesting(name),
     });
     switch (next.step) {
       case "begin":
+        if (next.otherwise && next.task.kind === "WakeTest")
+          return beginTest(host, seen, next.task, next.otherwise);
         if (await begin(host, seen, next)) return { requeueAfterMs: busyMs };
         return { requeueAfterMs: next.otherwise ? idleMs : WAITING_MS };
       case "turn":
@@ -122,6 +135,31 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
         await write(host, seen, next.standing);
         return { requeueAfterMs: idleMs };
     }
+  }
+
+  async function beginTest(host: HostType, seen: Seen, task: Task, otherwise: Waiting) {
+    const { name } = host.metadata;
+    const waits = async () => {
+      const runs = await client.list(Instance, { fieldSelector: `spec.host=${name}`, shared: true });
+      if (runs.items.some(({ status }) => status?.custody !== "Released")) return "until no machine is on it";
+      if (isTesting(name)) return "for that of another host";
+      beginning.add(name);
+      return context.wakeTestWaits?.(host);
+    };
+    try {
+      const why = await waits();
+      if (!why && (await begin(host, seen, { step: "begin", task, otherwise })))
+        return { requeueAfterMs: busyMs };
+      const due = `${otherwise.due}, and waits ${why ?? "until no machine is on it"}`;
+      const { status, reason, message } = otherwise;
+      const isOver = otherwise.isOver && !isOverdue(host);
+      const standing = { status, reason, message: `${message}; ${due}` };
+      if ((await write(host, seen, standing, { due: { message: due, isOver: otherwise.isOver } })) && isOver)
+        events.record(about(host), "Warning", "WakeTestOverdue", due);
+    } finally {
+      beginning.delete(name);
+    }
+    return { requeueAfterMs: idleMs };
   }
 
   /** Tells what came of what a PowerPolicy wanted. @returns whether there was something to tell */
@@ -250,7 +288,7 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     host: HostType,
     seen: Seen,
     standing: Standing,
-    change: { done?: Done | WakeTest; task?: Task } = {},
+    change: { done?: Done | WakeTest; task?: Task; due?: { message: string; isOver: boolean } } = {},
   ): Promise<boolean> {
     const { done } = change;
     const { name, uid } = host.metadata;
@@ -279,12 +317,12 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       const time = clock.now().toISOString();
       const changed = { ...now, status: { ...now.status, power: next } };
       const conditions = setCondition(now.status?.conditions, condition, time);
-      const wake = wakeCondition(changed);
+      const more = [wakeCondition(changed), dueCondition(changed, change.due)];
       return {
         ...changed,
         status: {
           ...changed.status,
-          conditions: wake ? setCondition(conditions, wake, time) : conditions,
+          conditions: more.reduce((all, each) => (each ? setCondition(all, each, time) : all), conditions),
         },
       };
     });
@@ -318,7 +356,9 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
         ...now,
         status: {
           ...rest,
-          conditions: conditions.filter(({ type }) => type !== POWER_AS_ASKED && type !== WAKE_TEST_FAILED),
+          conditions: conditions.filter(
+            ({ type }) => ![POWER_AS_ASKED, WAKE_TEST_FAILED, WAKE_TEST_DUE].includes(type),
+          ),
         },
       };
     });
@@ -352,40 +392,3 @@ function tested(power: PowerStatus, task: Task | undefined, { passed, finishedTi
 
 /** One press each. */
 const stepOf = ({ startedTime, waking }: Task) => `${startedTime} ${waking ? "waking" : ""}`;
-
-function wakeCondition(host: HostType) {
-  const { lastWakeTest } = host.status?.power ?? {};
-  if (!lastWakeTest) return undefined;
-  const failed = failedWakeTest(host);
-  return {
-    type: WAKE_TEST_FAILED,
-    status: failed ? ("True" as const) : ("False" as const),
-    reason: failed ? "Failed" : lastWakeTest.passed ? "Passed" : "Acknowledged",
-    message: `${lastWakeTest.message} (test of ${lastWakeTest.startedTime})`,
-    observedGeneration: host.metadata.generation ?? 0,
-  };
-}
-
-function becauseOf({ spec, status }: HostType, { kind }: Task): string {
-  const { wakeTest } = spec.powerManagement ?? {};
-  if (kind === "WakeTest")
-    return `because one is due every ${wakeTest?.everyDays} days (spec.powerManagement.wakeTest), and it is expected to be heard from again by itself`;
-  const pending = pendingOf({ spec, status });
-  if (spec.power === undefined && status?.power && failedWakeTest({ spec, status }))
-    return "because it failed its wake test, and is not left off";
-  if (pending) return `because PowerPolicy ${pending.policy} wants it: ${pending.reason}`;
-  return `because spec.power is ${spec.power}`;
-}
-
-const BEGUN = {
-  On: "SwitchingOn",
-  Off: "SwitchingOff",
-  ForceOff: "SwitchingOff",
-  WakeTest: "WakeTestBegun",
-} as const;
-const WHY = {
-  On: "its BMC is told to switch it on",
-  Off: "no machine is on it; its system is asked to shut down",
-  ForceOff: "no machine is on it; its power is cut",
-  WakeTest: "no machine is on it; it is shut down and switched on again",
-} as const;

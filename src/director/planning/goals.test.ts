@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import type { Window } from "../../resource/window.ts";
 import type { HostView, MachineView } from "../estate/estate.ts";
 import { tariffsOf } from "../estate/tariffs.ts";
 import { predict } from "../execution/figures.ts";
@@ -8,7 +9,7 @@ import { aimOf, dearness, describeWatts } from "./goals.ts";
 import { place } from "./place.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
 import { describeWindow } from "./policy-words.ts";
-import { holds, type Window } from "./windows.ts";
+import { holds } from "./windows.ts";
 
 const GiB = 2 ** 30;
 const NONE = new Map();

@@ -1,6 +1,7 @@
 /** What a policy wants, in words: for people who look at it, in a terminal or a browser. Pure, and without the kind's schema. */
+
+import type { Window } from "../../resource/window.ts";
 import type { Policy } from "../kinds.ts";
-import type { Window } from "./windows.ts";
 
 type Spec = Policy["spec"];
 type Goals = NonNullable<Spec["goals"]>;

@@ -1,10 +1,10 @@
 /** Times of policies that never come, or never end. */
 import { describe, expect, it } from "vitest";
 import type { Lookup } from "../../resource/kind.ts";
+import type { Window } from "../../resource/window.ts";
 import { checkPolicy, warnPolicy } from "../checks.ts";
 import type { Policy } from "../kinds.ts";
 import { Site } from "../sites.ts";
-import type { Window } from "./windows.ts";
 
 const policy = (spec: Partial<Policy["spec"]>): Policy => ({
   apiVersion: "vireo.dev/v2",

@@ -1,11 +1,13 @@
 /** Times of a policy that can never come, or that never end: refused or told when the policy is written. Pure. */
 import { isDeepStrictEqual } from "node:util";
+import type { Host } from "../../compute/hosts/kinds.ts";
 import type { Cause } from "../../resource/errors.ts";
 import type { Lookup } from "../../resource/kind.ts";
+import type { Window } from "../../resource/window.ts";
 import { timeZoneFault } from "../estate/local-time.ts";
 import type { Policy } from "../kinds.ts";
 import { Site } from "../sites.ts";
-import { hasMinute, type Window } from "./windows.ts";
+import { hasMinute } from "./windows.ts";
 
 type Spec = Policy["spec"];
 
@@ -24,22 +26,35 @@ const NAMES = ["price", "carbon"] as const;
 /** @param old what never holds and was stored before is not held against who changes something else */
 export function checkWindows({ spec }: Policy, old: Policy | undefined): Cause[] {
   const had = old ? windowsOf(old.spec) : [];
-  return windowsOf(spec).flatMap(([field, window]) => {
-    const invalid = (member: "timeZone" | "price" | "carbon", why: string): Cause => ({
-      field: `${field}.${member}`,
-      reason: "FieldValueInvalid",
-      message: `Invalid value: ${JSON.stringify(window[member])}: ${why}`,
-    });
-    const fault = window.timeZone === undefined ? undefined : timeZoneFault(window.timeZone);
-    const isOld = had.some(([, before]) => isDeepStrictEqual(before, window));
-    return [
-      ...(fault ? [invalid("timeZone", fault)] : []),
-      ...NAMES.flatMap((name) => {
-        const why = isOld ? undefined : neverPasses(window[name]);
-        return why ? [invalid(name, why)] : [];
-      }),
-    ];
+  return windowsOf(spec).flatMap(([field, window]) =>
+    checkWindow(
+      field,
+      window,
+      had.some(([, before]) => isDeepStrictEqual(before, window)),
+    ),
+  );
+}
+
+/** Of the wake tests of a host. */
+export function checkWakeTest({ spec }: Host): Cause[] {
+  const { during } = spec.powerManagement?.wakeTest ?? {};
+  return during ? checkWindow("spec.powerManagement.wakeTest.during", during, false) : [];
+}
+
+function checkWindow(field: string, window: Window, isOld: boolean): Cause[] {
+  const invalid = (member: "timeZone" | "price" | "carbon", why: string): Cause => ({
+    field: `${field}.${member}`,
+    reason: "FieldValueInvalid",
+    message: `Invalid value: ${JSON.stringify(window[member])}: ${why}`,
   });
+  const fault = window.timeZone === undefined ? undefined : timeZoneFault(window.timeZone);
+  return [
+    ...(fault ? [invalid("timeZone", fault)] : []),
+    ...NAMES.flatMap((name) => {
+      const why = isOld ? undefined : neverPasses(window[name]);
+      return why ? [invalid(name, why)] : [];
+    }),
+  ];
 }
 
 function neverPasses(threshold: Window["price"]): string | undefined {

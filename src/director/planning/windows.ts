@@ -1,50 +1,7 @@
 /** When a goal counts: hours and days in a time zone, or what power costs or emits now (sites.ts). Pure. */
-import { type Static, Type } from "typebox";
-import { AS_ONE, Name, rules, Words } from "../../resource/kind.ts";
+import { DAYS, type Window } from "../../resource/window.ts";
 import { localTime } from "../estate/local-time.ts";
 import type { Tariffs } from "../estate/tariffs.ts";
-
-const DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] as const;
-
-const Threshold = (description: string) =>
-  Type.Object(
-    {
-      above: Type.Optional(Type.Number({ minimum: 0 })),
-      below: Type.Optional(Type.Number({ minimum: 0 })),
-      site: Type.Optional(Name("Of this Site; of any when absent.")),
-    },
-    {
-      description,
-      ...AS_ONE,
-      ...rules({ rule: "has(self.above) || has(self.below)", message: "say above, below, or both" }),
-    },
-  );
-
-export const Window = Type.Object(
-  {
-    hours: Type.Optional(
-      Type.String({
-        pattern: "^([01]\\d|2[0-3]):[0-5]\\d-([01]\\d|2[0-3]):[0-5]\\d$",
-        description:
-          "08:00-18:00, or over midnight 22:00-06:00; the night belongs to the day on which it begins.",
-      }),
-    ),
-    days: Type.Optional(Type.Array(Words(DAYS), { minItems: 1, maxItems: 7 })),
-    timeZone: Type.Optional(
-      Type.String({ maxLength: 64, description: "Of hours and days: Europe/Berlin, say; UTC when absent." }),
-    ),
-    price: Type.Optional(Threshold("What a kilowatt-hour costs now, by the Sites.")),
-    carbon: Type.Optional(Threshold("Grams of CO2 for a kilowatt-hour now, by the Sites.")),
-  },
-  {
-    ...AS_ONE,
-    ...rules({
-      rule: "has(self.hours) || has(self.days) || has(self.price) || has(self.carbon)",
-      message: "say hours, days, price or carbon",
-    }),
-  },
-);
-export type Window = Static<typeof Window>;
 
 /** Whether all of it holds. What is not known does not. @param now ms since the epoch */
 export function holds(window: Window, now: number | undefined, sites: Tariffs): boolean {

@@ -71,7 +71,7 @@ function withOn(estate: Estate, names: ReadonlySet<string>): Estate {
 }
 
 /** As it was measured, or as the policy says until then. */
-const bootSecondsOf = ({ status }: Host, { spec }: PowerPolicy): number =>
+export const bootSecondsOf = ({ status }: Host, { spec }: PowerPolicy): number =>
   median(status?.power?.boots ?? []) ?? spec.bootSeconds;
 
 export function decidePower(input: PowerInput): Verdict {

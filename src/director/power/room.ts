@@ -23,7 +23,7 @@ export class Room {
   }
 
   /** @param sign 1: it takes machines from now on; -1: it does not any more */
-  count({ policy, state, view }: Powered, sign: 1 | -1): void {
+  count({ policy, state, view }: Pick<Powered, "policy" | "state" | "view">, sign: 1 | -1): void {
     const sum = this.byPolicy.get(policy) ?? { on: 0, cpus: 0, memoryMiB: 0 };
     this.byPolicy.set(policy, sum);
     if (state === "on") sum.on += sign;

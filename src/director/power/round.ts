@@ -15,7 +15,15 @@ import { obstacle } from "../rules/rules.ts";
 import { awayMs, wakeMs } from "./demand.ts";
 import { unrelieved } from "./relief.ts";
 import { type Ahead, Room } from "./room.ts";
-import { CONTROL_PLANE, failedLately, hasControlPlane, isStuck, neverOff, type Powered } from "./standing.ts";
+import {
+  CONTROL_PLANE,
+  failedLately,
+  hasControlPlane,
+  isStuck,
+  neverOff,
+  type Powered,
+  spareDemand,
+} from "./standing.ts";
 
 const MINUTE_MS = 60_000;
 /** Of the hosts that are on, so many may be on their way off at once. */
@@ -107,14 +115,12 @@ export class Round {
   private spareDemands(): Demand[] {
     const byPolicy = Map.groupBy(this.powered, ({ policy }) => policy);
     return [...byPolicy].flatMap(([policy, own]) => {
-      const { spareHosts } = policy.spec;
-      if (spareHosts === 0) return [];
-      const machines = own.flatMap(({ view }) =>
-        // What is lost with its host's disks no spare host brings back.
-        this.index.machinesOn(view.name).filter((at) => !this.index.machines[at]?.localDisks),
+      const demand = spareDemand(
+        this.index,
+        policy,
+        own.map(({ view }) => view),
       );
-      const name = `PowerPolicy ${policy.metadata.name}`;
-      const demand: Demand = { name, per: "host", losses: spareHosts, machines };
+      if (!demand) return [];
       this.demands.set(policy, demand);
       return [demand];
     });

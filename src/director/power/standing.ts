@@ -4,6 +4,8 @@ import { failedWakeTest, pendingOf } from "../../power/kinds.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import { selects } from "../../resource/selector.ts";
 import type { HostView } from "../estate/estate.ts";
+import type { EstateIndex } from "../estate/estate-index.ts";
+import type { Demand } from "../failover/losses.ts";
 import { isLeftForMemory } from "../planning/failing-memory.ts";
 
 /** A host whose system did not shut down is not asked again so long. */
@@ -49,6 +51,21 @@ export function sinceOf({ status }: Host): number {
   const { power } = status ?? {};
   const times = [power?.since, power?.fulfilled?.finishedTime];
   return Math.max(0, ...times.map((time) => Date.parse(time ?? "") || 0));
+}
+
+/** Of a policy's hosts so many as are spare may be lost; undefined: none is to be spare. */
+export function spareDemand(
+  index: EstateIndex,
+  policy: PowerPolicy,
+  own: readonly HostView[],
+): Demand | undefined {
+  const { spareHosts } = policy.spec;
+  if (spareHosts === 0) return undefined;
+  const machines = own.flatMap(({ name }) =>
+    // What is lost with its host's disks no spare host brings back.
+    index.machinesOn(name).filter((at) => !index.machines[at]?.localDisks),
+  );
+  return { name: `PowerPolicy ${policy.metadata.name}`, per: "host", losses: spareHosts, machines };
 }
 
 export const CONTROL_PLANE = "a control plane runs on it";

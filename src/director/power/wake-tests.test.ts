@@ -1,0 +1,81 @@
+/** A wake test waits while what is kept of hosts would not be kept without the one that is away for it. */
+import { expect, it } from "vitest";
+import type { Host } from "../../compute/hosts/kinds.ts";
+import type { MachineView } from "../estate/estate.ts";
+import type { Policy } from "../kinds.ts";
+import { frugal, hostView, poweredHost } from "../testing/powered.ts";
+import type { PowerInput } from "./round.ts";
+import { Untested } from "./wake-tests.ts";
+
+const NOW = Date.parse("2026-01-01T12:00:00Z");
+const names = ["a", "b", "c"];
+
+const machine = (name: string, on: string): MachineView => ({
+  key: `default/${name}`,
+  namespace: "default",
+  name,
+  labels: { app: "web" },
+  cpus: 8,
+  memoryBytes: 2 ** 33,
+  movable: true,
+  since: 0,
+  host: on,
+});
+
+const input = (more: Partial<PowerInput> = {}, machines = [machine("m", "a")], policies: Policy[] = []) => ({
+  estate: { hosts: names.map((name) => hostView(name)), machines, policies, odd: [] },
+  hosts: names.map(poweredHost),
+  policies: [],
+  unread: [],
+  waiting: [],
+  expected: new Set<string>(),
+  now: NOW,
+  controlPlanes: new Set<string>(),
+  ...more,
+});
+const host = (name: string, during?: { hours: string }): Host => {
+  const made = poweredHost(name);
+  const wakeTest = { everyDays: 7, ...(during ? { during } : {}) };
+  return { ...made, spec: { ...made.spec, powerManagement: { wakeTest } } };
+};
+
+it("begins where nothing needs the host, in its window", () => {
+  const why = (name: string, hours?: string, more: Partial<PowerInput> = {}) =>
+    new Untested(input(more)).why(host(name, hours ? { hours } : undefined));
+  expect(why("b")).toBeUndefined();
+  expect(why("b", "11:00-13:00")).toBeUndefined();
+  expect(why("b", "22:00-06:00")).toBe("for 22:00-06:00 UTC");
+  expect(why("a")).toBe("until no machine is on it or comes there");
+  expect(why("b", undefined, { expected: new Set(["b"]) })).toBe("until no machine is on it or comes there");
+  expect(why("z")).toBe("for the director to see the host");
+});
+
+it("waits for spare hosts, what policies want to survive, and what is forecast", () => {
+  // Each machine fills a host: one of three may be lost, and none while another is away.
+  const two = [machine("m", "a"), machine("n", "b")];
+  const lost = "because without it the loss of host a would not be survived: m finds no room elsewhere";
+  expect(new Untested(input({ policies: [frugal({ spareHosts: 1 })] }, two)).why(host("c"))).toBe(lost);
+  expect(new Untested(input({ policies: [frugal({ spareHosts: 0 })] }, two)).why(host("c"))).toBeUndefined();
+  expect(
+    new Untested(input({ policies: [frugal({ spareHosts: 1, automation: "off" })] }, two)).why(host("c")),
+  ).toBeUndefined();
+  const survive: Policy = {
+    apiVersion: "vireo.dev/v2",
+    kind: "Policy",
+    metadata: { name: "web", namespace: "default" },
+    spec: {
+      selector: { matchLabels: { app: "web" } },
+      automation: "act",
+      priority: 0,
+      failover: { per: "host", losses: 1 },
+    },
+  };
+  expect(new Untested(input({}, two, [survive])).why(host("c"))).toBe(lost);
+  // Of two empty hosts the second waits for the first.
+  const one = new Untested(input({}, [machine("m", "a")], [survive]));
+  expect([one.why(host("b")), one.why(host("c"))]).toEqual([undefined, lost]);
+  const ahead = () => ({ cpus: 20, memoryMiB: 1, by: NOW });
+  expect(new Untested(input({ policies: [frugal({ spareHosts: 0 })], ahead })).why(host("c"))).toBe(
+    "because without it by 2026-01-01T12:00:00.000Z machines usually have 20 CPUs, those that are on have 16",
+  );
+});

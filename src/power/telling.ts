@@ -1,0 +1,55 @@
+/** What is told of a host's power: the conditions of its wake tests, and why something is begun. Pure. */
+import type { Host } from "../compute/hosts/kinds.ts";
+import { getCondition } from "../resource/object.ts";
+import { failedWakeTest, pendingOf, type Task, WAKE_TEST_DUE, WAKE_TEST_FAILED } from "./kinds.ts";
+
+export function wakeCondition(host: Host) {
+  const { lastWakeTest } = host.status?.power ?? {};
+  if (!lastWakeTest) return undefined;
+  const failed = failedWakeTest(host);
+  return {
+    type: WAKE_TEST_FAILED,
+    status: failed ? ("True" as const) : ("False" as const),
+    reason: failed ? "Failed" : lastWakeTest.passed ? "Passed" : "Acknowledged",
+    message: `${lastWakeTest.message} (test of ${lastWakeTest.startedTime})`,
+    observedGeneration: host.metadata.generation ?? 0,
+  };
+}
+
+export const isOverdue = ({ status }: Host) =>
+  getCondition(status?.conditions, WAKE_TEST_DUE)?.reason === "Overdue";
+
+export function dueCondition(host: Host, due: { message: string; isOver: boolean } | undefined) {
+  if (!due && !getCondition(host.status?.conditions, WAKE_TEST_DUE)) return undefined;
+  return {
+    type: WAKE_TEST_DUE,
+    status: due ? ("True" as const) : ("False" as const),
+    reason: due ? (due.isOver ? "Overdue" : "Due") : "NotDue",
+    message: due?.message ?? "",
+    observedGeneration: host.metadata.generation ?? 0,
+  };
+}
+
+export function becauseOf({ spec, status }: Host, { kind }: Task): string {
+  const { wakeTest } = spec.powerManagement ?? {};
+  if (kind === "WakeTest")
+    return `because one is due every ${wakeTest?.everyDays} days (spec.powerManagement.wakeTest), and it is expected to be heard from again by itself`;
+  const pending = pendingOf({ spec, status });
+  if (spec.power === undefined && status?.power && failedWakeTest({ spec, status }))
+    return "because it failed its wake test, and is not left off";
+  if (pending) return `because PowerPolicy ${pending.policy} wants it: ${pending.reason}`;
+  return `because spec.power is ${spec.power}`;
+}
+
+export const BEGUN = {
+  On: "SwitchingOn",
+  Off: "SwitchingOff",
+  ForceOff: "SwitchingOff",
+  WakeTest: "WakeTestBegun",
+} as const;
+export const WHY = {
+  On: "its BMC is told to switch it on",
+  Off: "no machine is on it; its system is asked to shut down",
+  ForceOff: "no machine is on it; its power is cut",
+  WakeTest: "no machine is on it; it is shut down and switched on again",
+} as const;

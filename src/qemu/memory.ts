@@ -57,6 +57,13 @@ async function setWay(qmp: Qmp, way: Way): Promise<Way> {
   }
 }
 
+/** Bytes of memory that the guest has, with what came while it ran. @throws QmpError */
+export async function memoryBytes(qmp: Qmp): Promise<number> {
+  const answer = await qmp.execute("query-memory-size-summary");
+  const { "base-memory": base, "plugged-memory": plugged } = isFields(answer) ? answer : {};
+  return Number(base) + Number(plugged ?? 0);
+}
+
 const isOver = ({ event, data }: QmpEvent) =>
   event === "MIGRATION" && ["completed", "failed", "cancelled"].includes(String(data.status));
 

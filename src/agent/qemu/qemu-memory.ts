@@ -2,9 +2,12 @@
  * Keeping a guest's memory in files (memory-files.ts) and taking it up again: QEMU's part is in qemu/memory.ts. How long a guest stands still for it is
  * in its record (record.held: written before it is stopped, gone once it runs again).
  */
+import { statSync } from "node:fs";
+import { dirname } from "node:path";
+import { roomIn } from "../../images/import/room.ts";
 import { readableErrors } from "../../qemu/end.ts";
 import { connectGuestAgent } from "../../qemu/guest-agent.ts";
-import { abandonMemory, loadMemory, saveMemory } from "../../qemu/memory.ts";
+import { abandonMemory, loadMemory, memoryBytes, saveMemory } from "../../qemu/memory.ts";
 import { runState } from "../../qemu/migration.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
 import type { Logger } from "../../reconcile/log.ts";
@@ -97,6 +100,16 @@ export class MemoryKeeper {
 const ramFileOf = ({ process, record: { config, shared } }: Found) =>
   process && !config.resources?.hugepages && !shared ? memoryOf(process.pid, config.memory) : undefined;
 
+/** While the guest runs on. @param mostBytes as much as its memory may take. @throws HypervisorError */
+async function checkRoom(name: string, file: string, mostBytes: number): Promise<void> {
+  const roomBytes = await roomIn(dirname(file));
+  if (mostBytes <= roomBytes) return;
+  const [needed, room] = [mostBytes, roomBytes].map((bytes) => Math.floor(bytes / 2 ** 20));
+  throw new HypervisorError(
+    `${name}: there is no room for its memory in its storage pool: it takes up to ${needed} MiB, and there is room for ${room} MiB; make some`,
+  );
+}
+
 interface How {
   held: "snapshot" | "suspend";
   after: "runs" | "stands still";
@@ -123,6 +136,7 @@ async function keepMemory(
   const ram = ramFileOf(machine);
   // What an attempt that was cut short has left would be taken for the memory of this one.
   await removeMemory(file);
+  await checkRoom(record.config.name, file, ram ? statSync(ram).blocks * 512 : await memoryBytes(qmp));
   let ramBytes = 0;
   const copyApart = async () => {
     if (!ram) return;

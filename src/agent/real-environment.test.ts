@@ -3,9 +3,10 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { Instance, VirtualMachine } from "../compute/kinds.ts";
 import { Network } from "../compute/networks/kinds.ts";
 import { StoragePool } from "../compute/storage/kinds.ts";
-import { openControlPlane } from "../compute/testing/control-plane.ts";
+import { openControlPlane, until } from "../compute/testing/control-plane.ts";
 import { silentLogger } from "../reconcile/log.ts";
 import type { HostNetworking } from "./network/host-networks.ts";
 import { memoryObstacle, RealEnvironment } from "./real-environment.ts";
@@ -90,6 +91,70 @@ it("the end of a run that came with copies of its disks never takes them, whatev
   expect(existsSync(join(folder, "root.qcow2"))).toBe(true);
   await release("MigrationFailed");
   expect(existsSync(folder)).toBe(false);
+  rmSync(path, { recursive: true });
+  await close();
+});
+
+it("what work on a machine's disks has left is told once nobody works on them, of the run that has them or had them last", async () => {
+  const { client, close } = await openControlPlane();
+  const path = mkdtempSync(join(tmpdir(), "vireo-traces-"));
+  await client.create(StoragePool, {
+    metadata: { name: "default" },
+    spec: { directory: { path, shared: true } },
+  });
+  const meta = { name: "a", namespace: "default" };
+  const vm = await client.create(VirtualMachine, { metadata: meta, spec: { image: "base", memory: "64Mi" } });
+  const { spec } = instanceOf({ vmUid: vm.metadata.uid ?? "", host: "h1" });
+  const begin = async (name: string) => {
+    const sequence = Number(name.slice(2));
+    await client.patch(VirtualMachine, meta, { status: { sequence } }, { subresource: "status" });
+    const { metadata } = await client.create(Instance, { metadata: { ...meta, name }, spec });
+    return async (custody: "Held" | "Released") => {
+      const status = { custody, phase: custody === "Held" ? "Running" : "Stopped" } as const;
+      await client.patch(Instance, metadata, { status }, { subresource: "status" });
+    };
+  };
+  const folder = join(path, `machines/default/a-${vm.metadata.uid?.slice(0, 8)}`);
+  const left = join(folder, "snapshots/cccccccc-0000-4000-8000-000000000000.memory");
+  mkdirSync(join(folder, "snapshots"), { recursive: true });
+  writeFileSync(left, "");
+
+  const stop = new AbortController();
+  const environment = new RealEnvironment({ client, ...HERE, networking: NO_NETWORKS });
+  await environment.start(stop.signal);
+  const traces = async () => {
+    const { items: instances } = await client.list(Instance);
+    const owners = { instances, oddInstances: new Set<string>(), networks: new Set<string>() };
+    return (await environment.traces()).filter((trace) => !trace.isNeeded(owners));
+  };
+  const told = (wanted: string[]) =>
+    until("what is left", async () => {
+      const names = (await traces()).map(({ what }) => what);
+      return JSON.stringify(names) === JSON.stringify(wanted) ? true : undefined;
+    });
+
+  const first = await begin("a-1");
+  await told([]); // it may be another's still
+  await first("Held");
+  await told([left]);
+  const busy = { action: "Take", name: "s", uid: "cccccccc-0000-4000-8000-000000000000" } as const;
+  const claim = (disksBusy: typeof busy | null) =>
+    client.patch(VirtualMachine, meta, { status: { disksBusy } }, { subresource: "status" });
+  const [before] = await traces();
+  await claim(busy);
+  await told([]);
+  await before?.remove();
+  expect(existsSync(left)).toBe(true);
+  await claim(null);
+  await first("Released");
+  await told([left]);
+  const second = await begin("a-2");
+  await told([]);
+  await second("Released");
+  await told([left]);
+  for (const { remove } of await traces()) await remove();
+  expect(existsSync(left)).toBe(false);
+  stop.abort();
   rmSync(path, { recursive: true });
   await close();
 });

@@ -1,9 +1,8 @@
 /** The real HostEnvironment: disks in storage pools, taps on bridges; keeps the networks here in line with the estate. */
-import { rm } from "node:fs/promises";
 import type { Client } from "../client/client.ts";
 import { acceleratorOf, type Has, hardwareOf } from "../compute/hardware/kinds.ts";
 import { Host } from "../compute/hosts/kinds.ts";
-import { Instance, type Platform, platformObstacle } from "../compute/kinds.ts";
+import { hadCustody, Instance, type Platform, platformObstacle, VirtualMachine } from "../compute/kinds.ts";
 import { Network } from "../compute/networks/kinds.ts";
 import { StoragePool } from "../compute/storage/kinds.ts";
 import { Image } from "../images/kinds.ts";
@@ -15,6 +14,7 @@ import { bothOf } from "./both.ts";
 import { cdsOf, inBootOrder } from "./disks/cds.ts";
 import { Copies } from "./disks/copies.ts";
 import type { Layers } from "./disks/layers.ts";
+import { removeLeft } from "./disks/left-files.ts";
 import type { ToCopy } from "./disks/volume-copies.ts";
 import {
   acceptCopies,
@@ -277,22 +277,41 @@ export class RealEnvironment implements HostEnvironment {
   async traces(): Promise<Trace[]> {
     const networks = await this.#networks.traces();
     const files = await Promise.all(
-      this.#informers.instances.list().map((instance) => this.#halfMade(instance)),
+      this.#informers.instances.list().map((instance) => this.#leftFiles(instance)),
     );
     return [...networks, ...files.flat()];
   }
 
-  /** Only of a run that has the disks: elsewhere another agent may be making them. */
-  async #halfMade(instance: Instance): Promise<Trace[]> {
-    const { storagePool } = instance.spec;
-    if (instance.status?.custody !== "Held") return [];
-    const pool = await this.#o.client.get(StoragePool, { name: storagePool }).catch(() => undefined);
-    const files = pool ? await halfMade(pool, instance, this.#startedMs).catch(() => []) : [];
+  /** Only of a run that has the disks, or had them last: elsewhere another agent may be making them. */
+  async #leftFiles(instance: Instance): Promise<Trace[]> {
+    const { client } = this.#o;
+    const { storagePool, vm, vmUid } = instance.spec;
+    const { uid, name, namespace } = instance.metadata;
+    const pool = hadCustody(instance)
+      ? await client.get(StoragePool, { name: storagePool }).catch(() => undefined)
+      : undefined;
+    if (!pool) return [];
+    const look = async () => {
+      const files = await halfMade(pool, instance, this.#startedMs);
+      if (files.length === 0) return [];
+      // Afterwards: what is there while nobody works on the disks, nobody comes back to.
+      const machine = await client.get(VirtualMachine, { name: vm, ...(namespace ? { namespace } : {}) });
+      if (machine?.metadata.uid !== vmUid || machine.status?.disksBusy) return [];
+      const isNewest = name === `${vm}-${machine.status?.sequence}`;
+      return isNewest || instance.status?.custody === "Held" ? files : [];
+    };
+    const files = await look().catch(() => []);
     return files.map((path) => ({
       what: path,
       isNeeded: ({ instances }) =>
-        instances.find(({ metadata }) => metadata.uid === instance.metadata.uid)?.status?.custody !== "Held",
-      remove: () => rm(path, { force: true }),
+        !instances.some((each) => each.metadata.uid === uid && hadCustody(each)) ||
+        instances.some(
+          ({ metadata, spec, status }) =>
+            spec.vmUid === vmUid && metadata.uid !== uid && status?.custody !== "Released",
+        ),
+      remove: async () => {
+        if ((await look()).includes(path)) await removeLeft(path, this.#startedMs);
+      },
     }));
   }
 

@@ -4,7 +4,7 @@
  * Made once and atomically (a temporary name, then link), and only for the instance that has custody; for a machine that has run before,
  * never again.
  */
-import { mkdir, readdir, rm, stat } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Has } from "../../compute/changes/kinds.ts";
 import { hardwareOf } from "../../compute/hardware/kinds.ts";
@@ -19,7 +19,9 @@ import { adoptBases, chainOf } from "./bases.ts";
 import { Copies } from "./copies.ts";
 import { ensureDataDisks, grow, limitsOf } from "./data-disks.ts";
 import { type Firmware, firmwareOf } from "./firmware.ts";
+import { LayerFolder } from "./layer-folder.ts";
 import type { Layers } from "./layers.ts";
+import { leftFiles } from "./left-files.ts";
 import { readOrigin } from "./origin.ts";
 import { exists, inherit, own, removeWhole } from "./volume-files.ts";
 import { type Materials, makeVolumes, sayFull } from "./volume-making.ts";
@@ -233,22 +235,10 @@ export async function stopMaking(pool: StoragePool, instance: Instance, copies: 
   await copies.cancel(folderOf(pool, instance));
 }
 
-/**
- * Files of the machine that were begun before `beforeMs` and have not got their name: an agent that was killed was at them, and whoever makes
- * them again begins anew. Absolute.
- */
-export async function halfMade(pool: StoragePool, instance: Instance, beforeMs: number): Promise<string[]> {
+/** What work that was cut short has left in the machine's folder (left-files.ts). */
+export function halfMade(pool: StoragePool, instance: Instance, beforeMs: number): Promise<string[]> {
   const folder = folderOf(pool, instance);
-  const found: string[] = [];
-  for (const part of [folder, join(folder, "snapshots")])
-    for (const name of await readdir(part).catch(() => [])) {
-      if (!/\.(new|part)$/.test(name)) continue;
-      const { birthtimeMs, mtimeMs, nlink } = await stat(join(part, name));
-      // Of one that has got its name already, and kept this one, the guest changes the other. Some file systems do not know when one was made.
-      const lastMs = nlink > 1 && birthtimeMs ? birthtimeMs : Math.max(birthtimeMs, mtimeMs);
-      if (lastMs < beforeMs) found.push(join(part, name));
-    }
-  return found;
+  return leftFiles(folder, new LayerFolder(folder, userOf(instance.spec)), beforeMs);
 }
 
 /** Removes the machine's own folder, and its dumps; those of one that has moved away are nowhere else, and stay. */

@@ -1,0 +1,62 @@
+/**
+ * What work on a machine's disks that was cut short has left in its folder: files that no record names, or that have not got their name. Each is known as ours by
+ * its name; whatever is called otherwise is somebody's own.
+ */
+import { readdir, rename, rm, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { LayerFolder } from "./layer-folder.ts";
+
+const HALF_MADE = /\.(new|part)$/;
+const SUSPENDED = /^suspended\.memory(\.|$)/;
+/** Of a snapshot or a rollback. */
+const OVERLAY = /-[0-9a-f]{12}\.qcow2$/;
+const MEMORY = /^([0-9a-f-]{36})\.memory(\.|$)/;
+
+/**
+ * Files of the machine that nobody needs unless somebody works on its disks now: those that an agent had begun before `beforeMs`, when it was killed; and, however
+ * old, those of snapshots and rollbacks that are not recorded.
+ * @returns paths
+ */
+export async function leftFiles(folder: string, at: LayerFolder, beforeMs: number): Promise<string[]> {
+  const suspended = (await at.pointer()).suspended !== undefined;
+  const found: string[] = [];
+  for (const part of [folder, join(folder, "snapshots")])
+    for (const name of await readdir(part).catch(() => [])) {
+      if (!HALF_MADE.test(name) && (suspended || !SUSPENDED.test(name))) continue;
+      if (await isOld(join(part, name), beforeMs)) found.push(join(part, name));
+    }
+  return [...new Set([...found, ...(await unrecorded(at))])];
+}
+
+async function unrecorded(at: LayerFolder): Promise<string[]> {
+  const [{ active }, records, layers] = [await at.pointer(), await at.records(), await at.layers()];
+  const needed = new Set([...Object.values(active), ...layers.values()]);
+  for (const [, { layers, next }] of records)
+    for (const layer of [...Object.values(layers), ...Object.values(next)]) needed.add(layer);
+  const overlays = [...layers.keys()].filter((file) => OVERLAY.test(file) && !needed.has(file));
+  const known = new Set(records.flatMap(([uid, { state }]) => (state === "deleted" ? [] : [uid])));
+  const memories = (await at.snapshotFiles()).filter((file) => {
+    const [, uid] = MEMORY.exec(file) ?? [];
+    return uid !== undefined && !known.has(uid);
+  });
+  return [...overlays.map((file) => at.path(file)), ...memories.map((file) => at.path(`snapshots/${file}`))];
+}
+
+/** Whether it was made before; false when it is not there. */
+async function isOld(path: string, beforeMs: number): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  if (!found) return false;
+  const { birthtimeMs, mtimeMs, nlink } = found;
+  // Of one that has got its name already, and kept this one, the guest changes the other. Some file systems do not know when one was made.
+  const lastMs = nlink > 1 && birthtimeMs ? birthtimeMs : Math.max(birthtimeMs, mtimeMs);
+  return lastMs < beforeMs;
+}
+
+/** Removes one of them. One that was made anew at this very moment stays. */
+export async function removeLeft(path: string, beforeMs: number): Promise<void> {
+  if (!SUSPENDED.test(basename(path))) return rm(path, { force: true });
+  const aside = `${path}.left.new`;
+  await rename(path, aside);
+  if (await isOld(aside, beforeMs)) await rm(aside);
+  else await rename(aside, path);
+}

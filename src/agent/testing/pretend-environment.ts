@@ -6,6 +6,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { hadCustody, type Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import type { LackingMemory } from "../../qemu/hot-memory.ts";
+import { writeBase } from "../disks/bases.ts";
 import { layerName } from "../disks/data-disks.ts";
 import { Layers } from "../disks/layers.ts";
 import type { ToCopy } from "../disks/volume-copies.ts";
@@ -89,6 +90,7 @@ export class PretendEnvironment implements HostEnvironment {
       world.contents.set(`${own}/root.qcow2`, contentOf(world.contents, layer) ?? 0);
     } else {
       mkdirSync(own, { recursive: true });
+      await writeBase(`${own}/root.qcow2`, { path: layer, format: "qcow2" });
       await tool.create(`${own}/root.qcow2`, layer, 2 ** 24, { uid: 0, gid: 0 });
     }
   }

@@ -141,6 +141,17 @@ it.each([
   expect(await waiting()).toHaveLength(3);
 });
 
+it("tells of a move that failed what it took until then", async () => {
+  await estate.runMachine("x", "a");
+  await create("p1", [move("x", "a", "b")]);
+  const at = { name: "p1-0", namespace: NS };
+  await untilObject(estate.client, Migration, at, "begun", ({ status }) => status?.startedTime !== undefined);
+  await estate.client.patch(Migration, at, { spec: { cancel: true } });
+  const [failed] = (await over("p1")).status?.moves ?? [];
+  expect(failed).toMatchObject({ phase: "Failed", actual: { seconds: expect.any(Number) } });
+  expect(failed?.actual).not.toHaveProperty("score");
+});
+
 it("of which every move is overtaken before it begins has not failed: it is superseded", async () => {
   await estate.runMachine("x", "a");
   await create("p1", [move("x", "b", "c"), move("nobody", "a", "b")]);

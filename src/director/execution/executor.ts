@@ -139,7 +139,9 @@ function follow(state: MoveStatus, name: string, migration: Migration | undefine
   const { phase, message } = migration.status ?? {};
   const now = { ...state, migration: name, ...(message ? { message } : {}) };
   if (phase === "Succeeded") return { ...now, phase };
-  return { ...now, phase: phase === "Failed" || phase === "Cancelled" ? "Failed" : "Running" };
+  if (phase !== "Failed" && phase !== "Cancelled") return { ...now, phase: "Running" };
+  // What it took for nothing; it has changed nothing that could be told besides.
+  return { ...now, phase: "Failed", actual: actualOf(migration, undefined, {}) };
 }
 
 /** A move that has just ended well, with what came of it. */

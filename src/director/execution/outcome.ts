@@ -6,7 +6,7 @@ import { describeEffect } from "./effect-words.ts";
 import { gainOf } from "./figures.ts";
 import { round } from "./forecast.ts";
 
-/** What a Migration that succeeded took, and what has changed on both hosts since it began. */
+/** What a Migration that is over took, and what has changed on both hosts since it began; of one that failed nothing has. */
 export function actualOf({ status }: Migration, before: BothHosts | undefined, after: BothHosts): Effect {
   const { startedTime, finishedTime, memory, disks, downtimeMs } = status ?? {};
   const ms = Date.parse(finishedTime ?? "") - Date.parse(startedTime ?? "");

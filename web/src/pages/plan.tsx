@@ -263,7 +263,9 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
                     )}
                   </div>
                   <div>{move.reason}</div>
-                  {told?.message && !told.actual && <div className="muted">{told.message}</div>}
+                  {told?.message && (!told.actual || told.phase === "Failed") && (
+                    <div className="muted">{told.message}</div>
+                  )}
                   <Effects predicted={move.predicted} actual={told?.actual} />
                 </div>
               </li>

@@ -147,6 +147,8 @@ export interface Estate {
   now?: number;
   /** What power costs and emits now. */
   sites?: Tariffs;
+  /** Moves that no plan made and that came to a good end, the oldest first; absent: nobody has looked. */
+  asked?: readonly Migration[];
   /** Objects that make no sense, with what is wrong: skipped, never in the way of the others. */
   odd: { object: string; message: string }[];
 }
@@ -225,10 +227,11 @@ export interface Unread {
 
 type Past = Pick<MachineView, "left" | "failed">;
 
+const endOf = ({ status }: Migration) => Date.parse(status?.finishedTime ?? "") || 0;
+
 /** By machine: what came of its migrations that are over. */
 function pastMoves(migrations: readonly Migration[]): Map<string, Past> {
   const past = new Map<string, Past>();
-  const endOf = ({ status }: Migration) => Date.parse(status?.finishedTime ?? "") || 0;
   for (const migration of migrations.filter(isFinal).sort((a, b) => endOf(a) - endOf(b))) {
     const { phase, from, message = "" } = migration.status ?? {};
     const key = `${namespaceOf(migration)}/${migration.spec.vm}`;
@@ -304,5 +307,8 @@ export function makeEstate(objects: {
     machines,
     policies: [...objects.policies].sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)),
     odd,
+    asked: (objects.migrations ?? [])
+      .filter(({ spec, status }) => !spec.plan && status?.phase === "Succeeded")
+      .sort((a, b) => endOf(a) - endOf(b)),
   };
 }

@@ -7,7 +7,8 @@ import type { BothHosts, Effect, HostFigures, Plan } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import { score } from "../planning/score.ts";
 import { policiesOf, usage } from "../rules/rules.ts";
-import { experienceOf, Forecaster, round } from "./forecast.ts";
+import { experienceOf } from "./experience.ts";
+import { Forecaster, round } from "./forecast.ts";
 import { wayOf } from "./way.ts";
 
 /** What it gives out, and takes by what its machines are expected to use. */
@@ -48,7 +49,7 @@ export function gainOf(before: BothHosts, after: BothHosts): Pick<Effect, "score
 
 /** The same moves, each with what it will take and gain when those before it are made. @param plans all that are kept: what moves took until now */
 export function predict(estate: Estate, moves: readonly Move[], plans: readonly Plan[]): Move[] {
-  const forecaster = new Forecaster(experienceOf(plans));
+  const forecaster = new Forecaster(experienceOf(plans, estate));
   let state = estate;
   return moves.map((move) => {
     const key = `${move.namespace}/${move.vm}`;

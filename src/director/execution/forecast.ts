@@ -6,8 +6,7 @@
  * say most about it (how much of its memory and disks is used): when there are any, only they count. Of others' moves what their memory took says something, what their disks did does not.
  */
 import type { MachineView } from "../estate/estate.ts";
-import type { Effect, Plan } from "../kinds.ts";
-import { byAge } from "./kept.ts";
+import type { Effect } from "../kinds.ts";
 import { memoryToSend, restMs, type Way } from "./way.ts";
 
 /** Of what is new in the mean. */
@@ -27,22 +26,6 @@ export interface Experience {
   diskBytes: number;
   seconds: number;
   downtimeMs?: number;
-}
-
-/** Of all plans that are kept, the oldest first. */
-export function experienceOf(plans: readonly Plan[]): Experience[] {
-  return [...plans].sort(byAge).flatMap(({ spec, status }) =>
-    spec.moves.flatMap(({ namespace, vm }, i): Experience[] => {
-      const { phase, actual, memoryBytes, toSendBytes = memoryBytes, linkMbps } = status?.moves?.[i] ?? {};
-      if (phase !== "Succeeded" || !toSendBytes || !linkMbps) return [];
-      const { bytes, diskBytes = 0, seconds, downtimeMs } = actual ?? {};
-      if (!bytes || !seconds) return [];
-      const measured = { toSendBytes, linkMbps, bytes, diskBytes, seconds };
-      return [
-        { key: `${namespace}/${vm}`, ...measured, ...(downtimeMs === undefined ? {} : { downtimeMs }) },
-      ];
-    }),
-  );
 }
 
 const linkSeconds = (bytes: number, mbps: number) => FIXED_SECONDS + (bytes * 8) / (mbps * 1e6);

@@ -1,5 +1,6 @@
 /** Undo of a plan, what moves will take by what they took, and which may go on at once: the pure parts. */
 import { describe, expect, it } from "vitest";
+import type { Migration } from "../../compute/migrations/kinds.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
@@ -8,8 +9,9 @@ import type { Move } from "../planning/plan.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
 import { obstacle } from "../rules/rules.ts";
 import { describeEffect } from "./effect-words.ts";
+import { experienceOf } from "./experience.ts";
 import { predict } from "./figures.ts";
-import { experienceOf, Forecaster } from "./forecast.ts";
+import { Forecaster } from "./forecast.ts";
 import { outdated, staysOf } from "./kept.ts";
 import { outcome } from "./outcome.ts";
 import { movesAtOnce, waitsFor } from "./pace.ts";
@@ -266,6 +268,28 @@ describe("what a move will take", () => {
   });
   const x = machine("x", "a");
   const over = (mbps: number) => ({ mbps, how: "passes" as const });
+
+  it("learns from moves that users asked for, too", () => {
+    const moved: Migration = {
+      apiVersion: "vireo.dev/v1",
+      kind: "Migration",
+      metadata: { name: "m", namespace: "default" },
+      spec: { vm: "x", to: "b" },
+      status: {
+        phase: "Succeeded",
+        from: "a",
+        startedTime: "2026-01-01T00:00:00Z",
+        finishedTime: "2026-01-01T00:00:20Z",
+        memory: { transferredBytes: 2 * GiB },
+        downtimeMs: 70,
+      },
+    };
+    const of = { ...estate([host("a"), host("b")], [machine("x", "a")]), asked: [moved] };
+    const [predicted] = predict(of, [move("x", "a", "b")], []);
+    expect(predicted?.predicted).toMatchObject({ seconds: 20, bytes: 2 * GiB, downtimeMs: 70 });
+    expect(experienceOf([], of)).toHaveLength(1);
+    expect(experienceOf([], { ...of, machines: [] })).toEqual([]);
+  });
 
   it("without experience is its memory over the slower link", () => {
     expect(new Forecaster([]).of(x, over(1000))).toEqual({ bytes: GiB, seconds: 10.6 });

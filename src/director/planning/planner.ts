@@ -11,8 +11,9 @@ import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { othersFirst, readEstate } from "../estate/read-estate.ts";
 import { demandIn } from "../estate/use.ts";
+import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
-import { experienceOf, Forecaster } from "../execution/forecast.ts";
+import { Forecaster } from "../execution/forecast.ts";
 import { HOLD_MS } from "../execution/kept.ts";
 import { policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
@@ -157,7 +158,7 @@ async function round(
   const free = {
     now: clock.now().getTime(),
     released: released(estate, changedAt),
-    forecaster: new Forecaster(experienceOf(plans)),
+    forecaster: new Forecaster(experienceOf(plans, estate)),
   };
   const held = holdForUsers(estate, plans, free);
   for (const automation of AUTOMATIONS) {

@@ -2,8 +2,9 @@
 import { API_VERSION } from "../../resource/kind.ts";
 import type { Estate } from "../estate/estate.ts";
 import { othersFirst } from "../estate/read-estate.ts";
+import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
-import { experienceOf, Forecaster } from "../execution/forecast.ts";
+import { Forecaster } from "../execution/forecast.ts";
 import { outlookOf } from "../execution/outlook.ts";
 import { holdForUsers } from "../execution/undo.ts";
 import { AUTOMATIONS, isPlanUnderWay, Plan } from "../kinds.ts";
@@ -15,7 +16,7 @@ import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
  * @param plans all that are kept @param now ms since the epoch
  */
 export async function previewOf(estate: Estate, plans: readonly Plan[], now: number): Promise<Previewed> {
-  const free = { now, released: new Set<string>(), forecaster: new Forecaster(experienceOf(plans)) };
+  const free = { now, released: new Set<string>(), forecaster: new Forecaster(experienceOf(plans, estate)) };
   const held = holdForUsers(estate, plans, free);
   const made: Plan[] = [];
   for (const automation of AUTOMATIONS) {

@@ -24,8 +24,9 @@ import type { Estate } from "../estate/estate.ts";
 import type { UseHistory } from "../estate/history.ts";
 import { readHistory } from "../estate/history-keeper.ts";
 import { READ, readEstate, type Seen } from "../estate/read-estate.ts";
+import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
-import { experienceOf, Forecaster } from "../execution/forecast.ts";
+import { Forecaster } from "../execution/forecast.ts";
 import { planUndo, undoing } from "../execution/undo.ts";
 import { Plan } from "../kinds.ts";
 import type { Placed, Undoing } from "./answers.ts";
@@ -50,7 +51,11 @@ export function directorSubresources(
   const readNow = keptFor(KEPT_MS, clock, async () => {
     const { items, resourceVersion } = await client.list(Plan, READ);
     const estate = await readEstate(client, await seenNow());
-    return { revision: Number(resourceVersion), estate, forecaster: new Forecaster(experienceOf(items)) };
+    return {
+      revision: Number(resourceVersion),
+      estate,
+      forecaster: new Forecaster(experienceOf(items, estate)),
+    };
   });
   /** @param revision what was written up to it is in there in any case */
   const estateNow = async (revision = 0) => (await readNow((kept) => kept.revision >= revision)).estate;

@@ -174,6 +174,33 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
     expect(await visits(1)).toBeGreaterThan(after);
   });
 
+  it("clones a machine with its memory: the copy is somebody else, and goes on where the guest of the other was", async () => {
+    const guest = async (name: string, command: string) => {
+      const { code, stdout, stderr } = await stack.vireo(["exec", `vm/${name}`, "--", "sh", "-c", command]);
+      expect([code, stderr]).toEqual([0, ""]);
+      return stdout.trim();
+    };
+    await guest("web-1", "echo before > /run/mark");
+    const source = await machine("web-1");
+    const made = await stack.vireo(["clone", "vm/web-1", "--name", "copy", "--instant"]);
+    expect(made.code, made.stderr).toBe(0);
+    const copy = await until("the clone answers", 60_000, async () => {
+      const vm = await machine("copy");
+      return getCondition(vm.status?.conditions, "Ready")?.status === "True" ? vm : undefined;
+    });
+    expect(getCondition(copy.status?.conditions, "Cloned")).toMatchObject({ status: "True" });
+    expect(await (await fetch(`http://${addressOf(copy)}/`)).text()).toContain("Welcome to the shop");
+    // Only in memory.
+    expect(await guest("copy", "cat /run/mark; hostname")).toBe("before\ncopy");
+    const card = await guest("copy", "ip addr show eth0; ip route");
+    expect(card).toContain(copy.status?.interfaces?.[0]?.mac);
+    expect(card).toContain(`inet ${addressOf(copy)}/24 brd `);
+    expect(card).toMatch(/^default via /m);
+    expect(card).not.toContain(`${addressOf(source)}/`);
+    expect((await fetch(`http://${addressOf(source)}/`)).status).toBe(200);
+    expect((await stack.kubectl(["delete", "vm", "copy"])).code).toBe(0);
+  });
+
   it("keeps machines running through kill -9 of the control plane and all agents, and finds them again", async () => {
     const pids = qemuPids().sort();
     expect(pids).toHaveLength(3);

@@ -276,6 +276,8 @@ export interface Hypervisor {
   dirtyRate(id: MachineId): Promise<number | undefined>;
   /** Runs a program in the guest to its end. @throws HypervisorError: no agent there, refused, not ended in time */
   guestExec(id: MachineId, program: GuestProgram): Promise<GuestExit>;
+  /** Hands text to whoever reads the pipe at `path` in the guest. @throws HypervisorError: no agent there, no such pipe */
+  guestTell(id: MachineId, path: string, text: string): Promise<void>;
   /** What it has now: data disks by name, networks by MAC address without colons. */
   present(id: MachineId): Promise<Present & Fixed>;
   /** Gives a running machine the disks and networks that are listed, and its drives what is to be in them, with their sizes and limits, as far as its guest and QEMU let it. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { askGuestAgent } from "./guest-agent.ts";
 import { guestExec, setGuestPassword } from "./guest-exec.ts";
+import { guestTell } from "./guest-tell.ts";
 
 async function withGuest<T>(
   talk: (socket: Socket, line: string) => void,
@@ -159,5 +160,44 @@ describe("a program in the guest", () => {
     };
     await expect(execute(never, 100)).rejects.toThrow(/not ended within 0.1 s; it runs on .* process 7/);
     await expect(execute({ "guest-exec": () => ({ return: "odd" }) })).rejects.toThrow(/which process/);
+  });
+});
+
+describe("text for a pipe in the guest", () => {
+  /** A guest with a pipe, or none. */
+  async function tell(has: boolean): Promise<[string[], unknown]> {
+    const said: string[] = [];
+    const talk = (socket: Socket, line: string) => {
+      const { execute, arguments: args } = JSON.parse(line.slice(line.indexOf("{")));
+      if (execute !== "guest-sync") said.push(`${execute} ${JSON.stringify(args)}`);
+      const answers: Record<string, unknown> = {
+        "guest-sync": { return: args.id },
+        "guest-file-open": has ? { return: 7 } : { error: { desc: "No such file or directory" } },
+        "guest-file-write": { return: { count: 2, eof: false } },
+        "guest-file-close": { return: {} },
+      };
+      socket.write(`${JSON.stringify(answers[execute])}\n`);
+    };
+    const error = await withGuest(talk, (path) => guestTell(path, "/run/pipe", "hi")).catch(
+      (e: unknown) => e,
+    );
+    return [said, error];
+  }
+
+  it("is written, and what was opened is closed", async () => {
+    expect(await tell(true)).toEqual([
+      [
+        'guest-file-open {"path":"/run/pipe","mode":"r+"}',
+        'guest-file-write {"handle":7,"buf-b64":"aGk="}',
+        'guest-file-close {"handle":7}',
+      ],
+      undefined,
+    ]);
+  });
+
+  it("makes no file where there is no pipe", async () => {
+    const [said, error] = await tell(false);
+    expect(said).toHaveLength(1);
+    expect(error).toMatchObject({ message: "the guest agent refused it: No such file or directory" });
   });
 });

@@ -33,7 +33,7 @@ export async function guestExec(socket: string, program: GuestProgram): Promise<
   const deadline = performance.now() + program.timeoutMs;
   const input =
     program.input === undefined ? {} : { "input-data": Buffer.from(program.input).toString("base64") };
-  const pid = (await ask(socket, "guest-exec", { path, arg, ...input, "capture-output": true })).pid;
+  const pid = fieldsOf(await ask(socket, "guest-exec", { path, arg, ...input, "capture-output": true })).pid;
   if (typeof pid !== "number")
     throw new GuestExecError("the guest agent did not say which process it started");
   const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -41,7 +41,7 @@ export async function guestExec(socket: string, program: GuestProgram): Promise<
   for (let look = 0; ; look++) {
     if (program.signal?.aborted)
       throw new GuestExecError(`nobody waits for its end any more; it is process ${pid} in the guest`);
-    const state = await ask(socket, "guest-exec-status", { pid });
+    const state = fieldsOf(await ask(socket, "guest-exec-status", { pid }));
     if (state.exited === true) return exitOf(state);
     if (performance.now() > deadline)
       throw new GuestExecError(
@@ -73,20 +73,18 @@ export async function setGuestPassword(socket: string, username: string, passwor
   }
 }
 
-/** @throws GuestExecError */
-async function ask(
-  socket: string,
-  command: string,
-  args: Record<string, unknown>,
-): Promise<Record<string, unknown>> {
+/** @returns its `return` value. @throws GuestExecError */
+export async function ask(socket: string, command: string, args: Record<string, unknown>): Promise<unknown> {
   const answer = await callGuestAgent(socket, command, ASK_MS, args);
   if (!answer)
     throw new GuestExecError(
       "no guest agent (qemu-ga) answers in the guest, or it answered with more than 1 MiB; is it installed and running there?",
     );
   if ("error" in answer) throw new GuestExecError(`the guest agent refused it: ${answer.error}`);
-  return isFields(answer.value) ? answer.value : {};
+  return answer.value;
 }
+
+const fieldsOf = (value: unknown) => (isFields(value) ? value : {});
 
 function exitOf(state: Record<string, unknown>): GuestExit {
   const text = (name: string) => Buffer.from(String(state[name] ?? ""), "base64").toString();

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { broadcastOf, networkOf } from "./subnet.ts";
+import { broadcastOf, netmaskOf, networkOf } from "./subnet.ts";
 
 it.each([
   ["10.0.9.17/24", "10.0.9.0/24", "10.0.9.255"],
@@ -11,3 +11,10 @@ it.each([
   expect(networkOf(address)).toBe(network);
   expect(broadcastOf(network)).toBe(broadcast);
 });
+
+it.each([
+  [0, "0.0.0.0"],
+  [20, "255.255.240.0"],
+  [24, "255.255.255.0"],
+  [32, "255.255.255.255"],
+])("a prefix of %i bits is the mask %s", (bits, mask) => expect(netmaskOf(bits)).toBe(mask));

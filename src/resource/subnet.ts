@@ -34,6 +34,9 @@ export function broadcastOf(network: string): string {
   return numberToAddress(subnet.base + sizeOf(subnet) - 1);
 }
 
+/** 20 -> "255.255.240.0" */
+export const netmaskOf = (prefixLength: number) => numberToAddress(2 ** 32 - 2 ** (32 - prefixLength));
+
 /** The gateway is the first address; the second is kept for a control machine's own leg (see the cli's devnet.ts). */
 export const gatewayOf = (subnet: Subnet) => numberToAddress(subnet.base + 1);
 export const reservedOf = (subnet: Subnet) => numberToAddress(subnet.base + 2);

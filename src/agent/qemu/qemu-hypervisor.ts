@@ -21,6 +21,7 @@ import {
   guestExec,
   setGuestPassword,
 } from "../../qemu/guest-exec.ts";
+import { guestTell } from "../../qemu/guest-tell.ts";
 import { type Adjusted, type Present, present } from "../../qemu/hotplug.ts";
 import { guestMacs, setLinks } from "../../qemu/links.ts";
 import { listenIncoming, runState } from "../../qemu/migration.ts";
@@ -311,6 +312,10 @@ export class QemuHypervisor implements Hypervisor {
 
   guestExec(id: MachineId, program: GuestProgram): Promise<GuestExit> {
     return this.#withGuest(id, (socket) => guestExec(socket, program));
+  }
+
+  guestTell(id: MachineId, path: string, text: string): Promise<void> {
+    return this.#withGuest(id, (socket) => guestTell(socket, path, text));
   }
 
   setGuestPassword(id: MachineId, user: string, password: string): Promise<void> {

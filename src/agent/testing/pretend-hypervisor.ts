@@ -380,6 +380,10 @@ export class PretendHypervisor implements Hypervisor {
     return { exitCode: 0, stdout: [...command, input ?? ""].join(" "), stderr: "", truncated: false };
   }
 
+  async guestTell(): Promise<void> {
+    throw new HypervisorError("the guest agent refused it: No such file or directory");
+  }
+
   async disconnect(id: MachineId): Promise<void> {
     await this.#world.pause();
     this.#need(id);

@@ -60,7 +60,7 @@ export type BuiltImage = Pick<
 >;
 
 /** Raised when the builder changes what it makes of the same recipe and packages. */
-const BUILDER_VERSION = 20;
+const BUILDER_VERSION = 21;
 /**
  * cryptomgr.notests: the kernel does not test its ciphers at each boot, half a second under emulation; only FIPS asks for it. no_timer_check: where the host is busy, its test of
  * timer interrupts fails under emulation, and it panics. swiotlb: where memory may come above 4 GiB Linux sets 64 MiB aside to copy through for devices that do not reach it;

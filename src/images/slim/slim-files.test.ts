@@ -1,12 +1,23 @@
 /** What a slim machine does when it starts, and with an address that it is given; its programs are scripts here. */
-import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { fullFiles } from "../full/full-files.ts";
 import type { Recipe } from "../recipe.ts";
 import { guestFiles } from "./slim-files.ts";
+import { WAITING_SCRIPT } from "./waiting-shell.ts";
 
 let root: string;
 beforeEach(() => {
@@ -63,4 +74,27 @@ it("folders where only memory is are made at each start", () => {
   expect(full.find(({ path }) => path.startsWith("/etc/tmpfiles.d/"))?.content).toBe(
     'd "/run/50%% \\"x\\"" 0755 root root -\n',
   );
+});
+
+it("has a shell that waits at a pipe for what it is to run, again and again, as long as there is a guest agent", async () => {
+  const pipe = join(root, "pipe");
+  const script = WAITING_SCRIPT.replace(/^pipe=.*/m, `pipe=${pipe}`);
+  const shell = spawn("sh", ["-c", script]);
+  let said = "";
+  shell.stdout.on("data", (data) => {
+    said += data;
+  });
+  try {
+    await expect.poll(() => statSync(pipe, { throwIfNoEntry: false })?.mode).toBe(0o10600);
+    for (const word of ["one", "two"]) {
+      await writeFile(pipe, `set -e\nsay() {\n  echo ${word}\n}\nsay\n`);
+      await expect.poll(() => said).toContain(`${word}\n`);
+    }
+  } finally {
+    shell.kill("SIGKILL");
+  }
+  const recipe: Recipe = { distribution: "debian", release: "bookworm", packages: [] };
+  const has = (more: Partial<Recipe>) =>
+    guestFiles({ ...recipe, ...more }).some(({ content }) => content?.includes("waiting-shell"));
+  expect([has({}), has({ guestAgent: false })]).toEqual([true, false]);
 });

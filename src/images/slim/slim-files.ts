@@ -4,6 +4,7 @@ import { LOAD_DRIVERS } from "../boot/initrd-init.ts";
 import type { Recipe } from "../recipe.ts";
 import { FIRST_BOOT_SCRIPT, firstBootFiles, SEED_SCRIPT } from "../rootfs/first-boot.ts";
 import { filesOf, type GuestFile, passingFolders } from "../rootfs/recipe-files.ts";
+import { WAITING_SCRIPT } from "./waiting-shell.ts";
 
 const RESOLV_CONF = "/etc/resolv.conf";
 
@@ -128,7 +129,7 @@ function inittab(recipe: Recipe): string {
   return [
     "::sysinit:/etc/vireo/boot",
     "::respawn:/usr/bin/busybox acpid -f -c /etc/acpi -l /dev/null",
-    ...(recipe.guestAgent === false ? [] : [GUEST_AGENT]),
+    ...(recipe.guestAgent === false ? [] : [GUEST_AGENT, "::respawn:/etc/vireo/waiting-shell"]),
     ...services,
     "::ctrlaltdel:/sbin/reboot",
     "::shutdown:/bin/sync",
@@ -144,6 +145,7 @@ export function guestFiles(recipe: Recipe): GuestFile[] {
     file("/etc/inittab", inittab(recipe)),
     file("/etc/vireo/boot", boot(recipe), 0o755),
     ...firstBootFiles(recipe),
+    ...(recipe.guestAgent === false ? [] : [file("/etc/vireo/waiting-shell", WAITING_SCRIPT, 0o755)]),
     file("/etc/vireo/udhcpc", udhcpc(recipe), 0o755),
     // The name is the event's text as busybox's acpid makes it of an input event.
     file("/etc/acpi/button/power PWRF 00000080", "#!/bin/sh\npoweroff\n", 0o755),

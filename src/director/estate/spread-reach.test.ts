@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Policy } from "../kinds.ts";
 import { place } from "../planning/place.ts";
 import { PLAN_DEFAULTS, planMoves } from "../planning/plan.ts";
-import { obstacle } from "../rules/rules.ts";
+import { obstacle, obstacles } from "../rules/rules.ts";
 import { hostView } from "../testing/powered.ts";
 import type { Estate, HostView, MachineView } from "./estate.ts";
 import { indexOf } from "./estate-index.ts";
@@ -112,6 +112,15 @@ it("a place that is full counts, and so does one that is closed and has some", (
   expect(placed(estate([machine("m", "a"), machine("n")], [spread], [A, B, closed])).host).toMatch(/^[ab]$/);
   const some = [machine("m", "a"), machine("n", "b"), machine("u", "c"), machine("o")];
   expect(placed(estate(some, [spread], [A, B, closed])).host).toBeUndefined();
+});
+
+it("where no place counts none has fewer than none", () => {
+  const spread = policy("s", { spread: "site", required: ['host.site == "us"'] });
+  const closed = { ...C, ready: false, closed: "it is not ready" };
+  const of = estate([machine("m", "a"), machine("n", "b")], [spread], [A, B, closed]);
+  expect([...obstacles(of, of.machines[0] as MachineView, A)].map(({ why }) => why)).toContain(
+    'policy "s" spreads its machines over sites: 1 of them here, 0 elsewhere',
+  );
 });
 
 it("is known of a machine that is another from then on, also where it goes", () => {

@@ -123,7 +123,8 @@ export class Counts {
       const n = this.countIn(t, d) - (d === but ? 1 : 0);
       if (n < least && (n > 0 || ((isOpen[d] as number) === 1 && here?.[d] !== 1))) least = n;
     }
-    return least;
+    // None counts: who is somewhere is where it may not be.
+    return least === NO_LIMIT ? 0 : least;
   }
 
   private isReached(l: number, r: number, d: number): boolean {

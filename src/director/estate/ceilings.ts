@@ -32,7 +32,9 @@ export class Ceilings {
   private readonly full: Float64Array;
   private readonly there = new Map<number, Shares[]>();
   private readonly ofItem = new Map<number, Shares>();
-  private readonly known = new WeakMap<readonly Policy[], { shares: Shares | undefined }>();
+  private readonly known = new Map<readonly Policy[], { shares: Shares | undefined }>();
+  /** Those that say the same are one. */
+  private readonly distinct = new Map<string, Shares>();
 
   constructor(hosts: readonly HostView[], shelves: Shelves) {
     this.shelves = shelves;
@@ -41,11 +43,15 @@ export class Ceilings {
     for (const [h, host] of hosts.entries()) this.base.set(baseOf(host), h * RESOURCES);
   }
 
-  /** @param policies the same list for the same machine */
+  /** @param policies the same list for machines that the same choose (chosen.ts) */
   sharesOf(policies: readonly Policy[]): Shares | undefined {
-    const known = this.known.get(policies) ?? { shares: sharesOf(policies) };
-    this.known.set(policies, known);
-    return known.shares;
+    const known = this.known.get(policies);
+    if (known) return known.shares;
+    const own = sharesOf(policies);
+    const shares = own && (this.distinct.get(own.join()) ?? own);
+    if (shares) this.distinct.set(shares.join(), shares);
+    this.known.set(policies, { shares });
+    return shares;
   }
 
   /** An item was put there (-1: nowhere), which these policies choose. */
@@ -56,15 +62,17 @@ export class Ceilings {
       const list = this.there.get(from) ?? [];
       list.splice(list.indexOf(before), 1);
       if (list.length === 0) this.there.delete(from);
-      this.fit(from);
+      // Others there want the same.
+      if (!list.includes(before)) this.fit(from);
     }
     const shares = to < 0 ? undefined : this.sharesOf(policies);
     if (!shares) return;
     this.ofItem.set(item, shares);
-    const list = this.there.get(to);
-    if (list) list.push(shares);
-    else this.there.set(to, [shares]);
-    this.fit(to);
+    const list = this.there.get(to) ?? [];
+    this.there.set(to, list);
+    const isNew = !list.includes(shares);
+    list.push(shares);
+    if (isNew) this.fit(to);
   }
 
   private fit(h: number): void {

@@ -29,6 +29,8 @@ export class Chosen {
   /** By namespace: policies that any machine may be chosen by, and those that need a label. */
   private readonly policies = new Map<string, Filed>();
   private readonly contents = new Map<Policy, number>();
+  /** By the ranks of the policies: machines that the same choose have the same list. */
+  private readonly lists = new Map<string, readonly Policy[]>();
 
   constructor({ machines, policies }: Estate) {
     this.file(policies);
@@ -87,7 +89,14 @@ export class Chosen {
       for (const each of own.by.get(key)?.get(machine.labels[key] as string) ?? [])
         if (chooses(each.policy, machine)) found.push(each);
     if (found.length === 0) return NO_POLICIES;
-    return found.sort((a, b) => a.rank - b.rank).map(({ policy }) => policy);
+    found.sort((a, b) => a.rank - b.rank);
+    let key = "";
+    for (const { rank } of found) key += `${rank},`;
+    const known = this.lists.get(key);
+    if (known) return known;
+    const list = found.map(({ policy }) => policy);
+    this.lists.set(key, list);
+    return list;
   }
 
   membersOf(policy: Policy): number[] {

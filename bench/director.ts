@@ -1,5 +1,5 @@
 /**
- * The director's planning on estates that are made up: hosts of four generations in racks of 20 at two sites with prices of power, ten machines for each host, each measured, four fifths of
+ * The director's planning on estates that are made up: hosts of four generations with curves of watts in racks of 20 at two sites with prices of power, ten machines for each host, each measured, four fifths of
  * them chosen by policies (required rules, preferences, apart, together, spread, goals) and all of them by one more (a limit for each rack, of what hosts give out and of moves), all under KVM with a CPU that most hosts have.
  *   node bench/director.ts [HOSTS…]     (100 316 1000 3162 10000)
  * For each size: placing one new machine (median and p99 of 400), explaining one (the most of 20, of which every other has no room anywhere), a whole plan from the plain view of the estate (median of 3: what is known of it is found anew, all
@@ -47,10 +47,17 @@ const GENERATIONS = [
   { cpuModel: "EPYC", mhz: 3400, cpus: 128, gib: 1024, idleWatts: 150, maxWatts: 640 },
 ] as const;
 
+/** As those of servers that SPECpower_ssj2008 has measured: steep at first. */
+const SHAPE = [0, 0.29, 0.37, 0.43, 0.5, 0.57, 0.64, 0.72, 0.81, 0.9, 1];
+const CURVES = GENERATIONS.map(({ idleWatts, maxWatts }) =>
+  SHAPE.map((part) => idleWatts + part * (maxWatts - idleWatts)),
+);
+
 function makeHost(i: number): HostView {
   const { gib, ...of } = GENERATIONS[i % GENERATIONS.length] ?? GENERATIONS[0];
   return {
     ...of,
+    wattsCurve: CURVES[i % CURVES.length] ?? [],
     name: `host-${String(i).padStart(5, "0")}`,
     ready: true,
     site: i % 3 === 0 ? "north" : "south",

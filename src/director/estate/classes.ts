@@ -5,7 +5,6 @@
 
 import {
   type Aim,
-  dearness,
   powerWeight,
   preferencesOf,
   preferred,
@@ -15,7 +14,7 @@ import {
 } from "../planning/goals.ts";
 import { dedicatedBreach, fixedBy, lack, moveObstacle, requiredBreach } from "../rules/suits.ts";
 import type { Bend, Shelves } from "../solver/shelves.ts";
-import { AddedWatts } from "./added-watts.ts";
+import type { AddedWatts } from "./added-watts.ts";
 import type { HostView, MachineView } from "./estate.ts";
 import type { Sight } from "./sight.ts";
 import type { Tariffs } from "./tariffs.ts";
@@ -90,39 +89,29 @@ export interface Yardsticks {
   mostSockets: number;
 }
 
-/** Machines that look for the same, but for their memory and whom they go with. */
-export class MachineKind {
-  readonly room: number;
-  private readonly wattsWeight: number;
-  private readonly weights: Weights;
-  /** Of each kind of host: whether one that is there may stay, and whether others may come. */
+/** What machines of a kind make of each kind of host, apart from what runs there and from watts. */
+export class Judgement {
+  readonly weights: Weights;
+  /** Whether one that is there may stay, and whether others may come. */
   readonly mayStay: Uint8Array;
-  private readonly mayCome: Uint8Array;
-  /** Of each kind of host what does not depend on what runs there. */
-  private readonly fixed: Float64Array;
-  /** Of each kind of host how much better one is that another machine of the policy is on. */
+  readonly mayCome: Uint8Array;
+  /** What does not depend on what runs there. */
+  readonly fixed: Float64Array;
+  /** How much better one is that another machine of the policy is on. */
   readonly licensed: Float64Array;
-  readonly aboutLicences: boolean;
-  private readonly watts: AddedWatts;
-  private dearest = { version: -1, watts: 1 };
-  /** The newest two: as it is, and if any host might be empty. */
-  private known: { watts: number; likes: Likes }[] = [];
 
   /** @param asked policies and rules of theirs that it is judged by (sight.ts) @param from the host that the example is on */
   constructor(
     example: MachineView,
     { policies, closed }: ReturnType<Sight["asked"]>,
     hosts: readonly HostView[],
-    { aim: { weights }, sites, fastestMhz, mostSockets }: Yardsticks,
+    { aim: { weights }, fastestMhz, mostSockets }: Yardsticks,
     from: HostView | undefined,
   ) {
     const preferences = preferencesOf(policies);
     const fixed = closed || (example.host !== undefined && fixedBy(policies) !== undefined);
     this.weights = weights;
-    this.room = weights.room - weights.packed;
-    this.wattsWeight = powerWeight(weights);
     this.licensed = new Float64Array(hosts.length);
-    this.aboutLicences = weights.licences > 0;
     this.mayStay = new Uint8Array(hosts.length);
     this.mayCome = new Uint8Array(hosts.length);
     this.fixed = new Float64Array(hosts.length);
@@ -139,8 +128,35 @@ export class MachineKind {
       );
       this.licensed[kind] = weights.licences * (1 - unlicensedValue(host.sockets, mostSockets));
     }
-    const dear = Float64Array.from(hosts, ({ site }) => dearness(weights, sites, site));
-    this.watts = new AddedWatts(example, hosts, dear);
+  }
+}
+
+/** Machines that look for the same, but for their memory and whom they go with. */
+export class MachineKind {
+  readonly room: number;
+  private readonly wattsWeight: number;
+  private readonly weights: Weights;
+  readonly mayStay: Uint8Array;
+  private readonly mayCome: Uint8Array;
+  private readonly fixed: Float64Array;
+  readonly licensed: Float64Array;
+  readonly aboutLicences: boolean;
+  private readonly watts: AddedWatts;
+  private dearest = { version: -1, watts: 1 };
+  /** The newest two: as it is, and if any host might be empty. */
+  private known: { watts: number; likes: Likes }[] = [];
+  private knownEven: { watts: number; likes: Likes } | undefined;
+
+  constructor({ weights, mayStay, mayCome, fixed, licensed }: Judgement, watts: AddedWatts) {
+    this.weights = weights;
+    this.room = weights.room - weights.packed;
+    this.wattsWeight = powerWeight(weights);
+    this.mayStay = mayStay;
+    this.mayCome = mayCome;
+    this.fixed = fixed;
+    this.licensed = licensed;
+    this.aboutLicences = weights.licences > 0;
+    this.watts = watts;
   }
 
   /** Watts that it would add where it adds most; `alone`: the kind of a host on which there is only this one. */
@@ -180,7 +196,10 @@ export class MachineKind {
 
   /** The same where hosts in use add watts as evenly as from idle to full load: what they will do is not known yet. */
   evenLikesAt(dearestWatts: number): Likes {
-    return this.bends ? this.likesBy(this.watts.even, dearestWatts) : this.likesAt(dearestWatts);
+    if (!this.bends) return this.likesAt(dearestWatts);
+    if (this.knownEven?.watts !== dearestWatts)
+      this.knownEven = { watts: dearestWatts, likes: this.likesBy(this.watts.even, dearestWatts) };
+    return this.knownEven.likes;
   }
 
   private likesBy(added: Float64Array, dearestWatts: number): Likes {

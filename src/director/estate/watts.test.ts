@@ -37,5 +37,5 @@ it("tells what so much more costs, by what is done already", () => {
   expect(wattsBetween(X3550, 1.5, 0.1)).toBeCloseTo(18.1);
   const byLevel = addedByLevel(X3550, 0.1);
   expect(byLevel[levelOf(0.35)]).toBeCloseTo(wattsBetween(X3550, shareAt(levelOf(0.35)), 0.1));
-  expect([levelOf(0), levelOf(0.999), levelOf(1), levelOf(3)]).toEqual([0, 39, 40, 40]);
+  expect([levelOf(0), levelOf(0.999), levelOf(1), levelOf(3)]).toEqual([0, 9, 10, 10]);
 });

@@ -38,8 +38,8 @@ export function wattsBetween(curve: readonly number[], share: number, added: num
   return wattsAt(curve, share + added) - wattsAt(curve, share) + beyond * (full - idle);
 }
 
-/** How far hosts are used is told in so many levels, that many hosts are alike by it; the last one: more than they have. */
-const STEPS = 40;
+/** How far hosts are used is told in so many levels, that many hosts are alike by it: between two points of a curve each machine adds as much. The last one: more than they have. */
+const STEPS = POINTS - 1;
 export const LEVELS = STEPS + 1;
 
 /** @param share of a host's processors' time */

@@ -51,13 +51,13 @@ export class Shelves {
   private readonly levels: Levels | undefined;
   /** Of each shelf (2 * kind, and 1 more for hosts with items) where its levels begin; with the end of the last one. */
   private readonly levelStart: Int32Array;
-  /** Hosts of each level. */
-  private readonly listedIn: Int32Array;
   /**
    * By level and by scarcest resource: the least loaded first. There an item adds its share of that resource at
    * least, so that it is known soon when no better host comes.
    */
   private readonly hosts: number[][];
+  /** By level the share that is free of the host with most room there; -Infinity: there is none. */
+  private readonly freest: Float64Array;
   /** Of each open host the share of its scarcest resource that is taken. */
   private readonly loads: Float64Array;
   /** kinds × resources: the most that a host of the kind has, and the least. */
@@ -72,6 +72,10 @@ export class Shelves {
   readonly count: Int32Array;
   /** Grows when a shelf gets its first host or loses its last. */
   version = 0;
+  /** Grows when a host gets another place in the lists. */
+  private order = 0;
+  /** By likes: as much as any host can be liked by an item of them. Of a hundred thousand items that all are looked at many like the same. */
+  private readonly mosts = new WeakMap<Float64Array, { order: number; most: number }>();
 
   /** @param open of each host 1: it takes items */
   constructor(state: State, kindOf: Int32Array, kinds: number, open: Uint8Array, levels?: Levels) {
@@ -86,7 +90,7 @@ export class Shelves {
       this.levelStart[shelf + 1] = (this.levelStart[shelf] as number) + (told ? levels.count : 1);
     }
     const all = this.levelStart[2 * kinds] as number;
-    this.listedIn = new Int32Array(all);
+    this.freest = new Float64Array(all);
     this.hosts = Array.from({ length: all * resources }, () => []);
     this.loads = new Float64Array(hosts);
     this.listed = new Int32Array(hosts);
@@ -105,10 +109,20 @@ export class Shelves {
       if ((open[h] as number) === 0) continue;
       [this.listed[h], this.loads[h]] = this.placeOf(h);
       (this.hosts[this.listed[h] as number] as number[]).push(h);
-      (this.listedIn[this.levelAt(this.listed[h] as number)] as number)++;
     }
     for (const shelf of this.hosts)
       shelf.sort((a, b) => (this.loads[a] as number) - (this.loads[b] as number) || a - b);
+    for (let level = 0; level < all; level++) this.lighten(level);
+  }
+
+  private lighten(level: number): void {
+    const { resources } = this.state.model;
+    let freest = Number.NEGATIVE_INFINITY;
+    for (let r = 0; r < resources; r++) {
+      const first = (this.hosts[level * resources + r] as number[])[0];
+      if (first !== undefined) freest = Math.max(freest, 1 - (this.loads[first] as number));
+    }
+    this.freest[level] = freest;
   }
 
   /** The list where it belongs, and its load. */
@@ -140,12 +154,14 @@ export class Shelves {
       if (list === this.listed[h] && load === this.loads[h]) continue;
       const before = this.hosts[this.listed[h] as number] as number[];
       before.splice(this.positionOf(before, h), 1);
-      (this.listedIn[this.levelAt(this.listed[h] as number)] as number)--;
-      (this.listedIn[this.levelAt(list)] as number)++;
+      const level = this.levelAt(this.listed[h] as number);
       this.listed[h] = list;
       this.loads[h] = load;
+      this.order++;
       const after = this.hosts[list] as number[];
       after.splice(this.positionOf(after, h), 0, h);
+      this.lighten(level);
+      this.lighten(this.levelAt(list));
     }
     this.stale.length = 0;
   }
@@ -313,20 +329,50 @@ export class Shelves {
    */
   best(want: Want, floor: number, accept: ((h: number) => boolean) | undefined): number {
     this.sort();
-    const { levelStart, listedIn } = this;
+    if (this.mostOf(want) < floor - EQUAL) return -1;
+    const { levelStart } = this;
     const found: Found = { best: -1, liked: floor, floor, accept };
     for (const shelf of want.order) {
       const like = want.likes[shelf] as number;
       if (like + Math.max(0, want.room) < found.liked - EQUAL) break;
       const [start, end] = [levelStart[shelf] as number, levelStart[shelf + 1] as number];
-      for (let level = start; level < end; level++) {
-        if ((listedIn[level] as number) === 0) continue;
-        const less = end - start > 1 ? this.lessAt(want, shelf >> 1, level - start) : 0;
-        if (like - less + Math.max(0, want.room) < found.liked - EQUAL) continue;
-        this.bestOf(want, like - less, shelf >> 1, level, found);
-      }
+      const isTold = end - start > 1 && want.bend !== undefined;
+      // The levels that are liked most first: what is found there spares most of the others.
+      for (const most of isTold ? [true, false] : [true])
+        for (let level = start; level < end; level++) {
+          const less = isTold ? this.lessAt(want, shelf >> 1, level - start) : 0;
+          if ((less === 0) !== most || like - less + this.roomAt(want, level) < found.liked - EQUAL) continue;
+          this.bestOf(want, like - less, shelf >> 1, level, found);
+        }
     }
     return found.best;
+  }
+
+  /** How much the room of any host of the level counts at most; -Infinity: there is none. */
+  private roomAt({ room }: Want, level: number): number {
+    const freest = this.freest[level] as number;
+    if (freest === Number.NEGATIVE_INFINITY) return freest;
+    return room > 0 ? room * Math.max(0, freest) : 0;
+  }
+
+  /** What it likes no host more than: as if it needed nothing itself. */
+  private mostOf(want: Want): number {
+    const known = this.mosts.get(want.likes);
+    if (known?.order === this.order) return known.most;
+    const { levelStart } = this;
+    let most = Number.NEGATIVE_INFINITY;
+    for (const shelf of want.order) {
+      const like = want.likes[shelf] as number;
+      if (like + Math.max(0, want.room) <= most) break;
+      const [start, end] = [levelStart[shelf] as number, levelStart[shelf + 1] as number];
+      for (let level = start; level < end; level++) {
+        const less = end - start > 1 ? this.lessAt(want, shelf >> 1, level - start) : 0;
+        const value = like - less + this.roomAt(want, level);
+        if (value > most) most = value;
+      }
+    }
+    this.mosts.set(want.likes, { order: this.order, most });
+    return most;
   }
 
   /** Of the hosts of one level. @param like how well it likes them at most, apart from room */

@@ -74,8 +74,13 @@ export async function setGuestPassword(socket: string, username: string, passwor
 }
 
 /** @returns its `return` value. @throws GuestExecError */
-export async function ask(socket: string, command: string, args: Record<string, unknown>): Promise<unknown> {
-  const answer = await callGuestAgent(socket, command, ASK_MS, args);
+export async function ask(
+  socket: string,
+  command: string,
+  args: Record<string, unknown>,
+  timeoutMs = ASK_MS,
+): Promise<unknown> {
+  const answer = await callGuestAgent(socket, command, timeoutMs, args);
   if (!answer)
     throw new GuestExecError(
       "no guest agent (qemu-ga) answers in the guest, or it answered with more than 1 MiB; is it installed and running there?",

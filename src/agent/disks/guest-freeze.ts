@@ -17,6 +17,8 @@ const THAW_MS = 10_000;
 const ANSWER_MS = 1000;
 /** Tried again at once after a freeze that the guest has told. */
 const ATTEMPTS = 3;
+/** A guest that has not answered at so many looks (ten minutes) has no agent, or one that will not. */
+const SILENT_LOOKS = 20;
 
 interface Context {
   hypervisor: Hypervisor;
@@ -31,8 +33,10 @@ export class GuestFreeze {
   readonly #begun = new Set<MachineId>();
   /** Those of them that do not say that they are thawed, and since when, in ms. */
   readonly #unsure = new Map<MachineId, number>();
-  /** Runs whose guests have said that they are not, since this agent began. */
+  /** Runs whose guests have said that they are not, since this agent began, or say nothing. */
   readonly #asked = new Set<MachineId>();
+  /** How often a guest was asked in vain: one without an agent would cost each look as long as one may take to answer. */
+  readonly #silent = new Map<MachineId, number>();
 
   constructor(context: Context) {
     this.#c = context;
@@ -85,7 +89,9 @@ export class GuestFreeze {
     if (since === undefined) {
       if (this.#asked.has(id) || instance.status?.phase !== "Running") return false;
       const status = await this.#ask(id, "guest-fsfreeze-status", ANSWER_MS);
-      if (status !== undefined) this.#asked.add(id);
+      const silent = (this.#silent.get(id) ?? 0) + 1;
+      if (status !== undefined || silent >= SILENT_LOOKS) this.#asked.add(id);
+      else this.#silent.set(id, silent);
       if (status !== "frozen") return false;
       const message = "the file systems of its guest were still frozen, as for a snapshot: they are thawed";
       this.#c.events.record(about(instance), "Warning", "GuestFrozen", message);
@@ -106,6 +112,7 @@ export class GuestFreeze {
     this.#begun.delete(idOf(instance));
     this.#unsure.delete(idOf(instance));
     this.#asked.delete(idOf(instance));
+    this.#silent.delete(idOf(instance));
   }
 
   /** Thaws it. @returns whether it has answered that it is, or has never heard of it */

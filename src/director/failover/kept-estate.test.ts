@@ -28,11 +28,14 @@ const policy = (name: string, spec: Partial<Policy["spec"]>): Policy => ({
   metadata: { name, namespace: "default", generation: 1 },
   spec: { selector: { matchLabels: { app: name } }, automation: "act", priority: 0, ...spec },
 });
-const vm = (n: number, app: string): VirtualMachine => ({
+const vm = (n: number, app: string, latencySensitivity?: "high"): VirtualMachine => ({
   apiVersion: "vireo.dev/v1",
   kind: "VirtualMachine",
   metadata: { name: `m${n}`, namespace: "default", uid: `m${n}`, labels: { app } },
-  spec: { image: "x", memory: "64Mi", cpus: 1, running: true, networks: [], storagePool: "default" } as never,
+  spec: {
+    ...{ image: "x", memory: "64Mi", cpus: 1, running: true, networks: [], storagePool: "default" },
+    ...(latencySensitivity ? { latencySensitivity } : {}),
+  } as never,
 });
 const run = (
   n: number,
@@ -125,4 +128,24 @@ it("carried on by any changes, it knows what it would know anew", () => {
     { numRuns: 60 },
   );
   expect(carried).toBeGreaterThan(50);
+});
+
+it("proves losses by how sensitive a machine is to latency now", () => {
+  const web = policy("web", {
+    required: ['machine.latencySensitivity != "high" || host.name == "a"'],
+    failover: { per: "host", losses: 1 },
+  });
+  const machines = new KeptMachines();
+  const stored = (latencySensitivity?: "high"): Stored => {
+    machines.update([vm(0, "web", latencySensitivity)], [run(0, { memory: 128, on: "a", held: true })]);
+    return { hosts: [host("a", "r0"), host("b", "r1")], pools: [], policies: [web], machines };
+  };
+  const kept = new KeptEstate(stored());
+  const lost = (now: Stored) =>
+    survivalOf(kept.update(now))
+      ?.faults()
+      .map(({ loss }) => loss);
+  expect(lost(stored())).toEqual([]);
+  expect(lost(stored("high"))).toEqual(["host a"]);
+  expect(lost(stored())).toEqual([]);
 });

@@ -116,6 +116,7 @@ export class KeptEstate {
 const ASKED = [
   "key",
   "labels",
+  "latencySensitivity",
   "cpus",
   "memoryBytes",
   "io",

@@ -220,8 +220,10 @@ it("says the same as the director's own judgement, of any estate in which nothin
       "host.cpu.mhz <= 1999",
       'host.site == "s0"',
       'host.rack != "r1"',
+      'machine.latencySensitivity != "high" || host.rack == "r1"',
     ),
   });
+  const anyLatency = fc.constantFrom(undefined, "low" as const, "high" as const);
   const anyRun = fc.record({ tier: fc.constantFrom("db", "web"), host: fc.integer({ min: 0, max: 4 }) });
   let refused = 0;
   fc.assert(
@@ -239,7 +241,8 @@ it("says the same as the director's own judgement, of any estate in which nothin
           maxLength: 5,
         },
       ),
-      (rules, runs, places) => {
+      anyLatency,
+      (rules, runs, places, latencySensitivity) => {
         const hosts = places.map(({ site, rack, ready }, i): Host => {
           // The one that is asked about is open.
           const status = ready || i === 0 ? ("True" as const) : ("Unknown" as const);
@@ -273,7 +276,10 @@ it("says the same as the director's own judgement, of any estate in which nothin
           };
         });
         const all = [{ tier: "web", host: -1 }, ...runs];
-        const machines = all.map(({ tier }, i) => vm(`m${i}`, { tier }));
+        const machines = all.map(({ tier }, i) => {
+          const made = vm(`m${i}`, { tier });
+          return latencySensitivity ? { ...made, spec: { ...made.spec, latencySensitivity } } : made;
+        });
         const instances = all.map(({ host }, i) => instance(`m${i}`, host < 0 ? undefined : `h${host}`));
         const estate = makeEstate({ hosts, policies, machines, instances });
         const [machine, host] = [estate.machines.find(({ name }) => name === "m0"), estate.hosts[0]];
@@ -316,6 +322,45 @@ it("binds nothing that rules are required for to a host that has not told yet wh
   expect(asked()).toEqual([]);
   kinds.Host = [{ ...host, spec: { dedicatedTo: "shop" } }];
   expect(asked()).toEqual([why]);
+});
+
+it("holds to rules about how sensitive a machine is to latency, which its run does not tell", () => {
+  const ready = { type: "Ready", status: "True" as const, reason: "x", message: "", lastTransitionTime: "" };
+  const host: Host = {
+    apiVersion: "vireo.dev/v1",
+    kind: "Host",
+    metadata: { name: "a" },
+    spec: { rack: "slow" },
+    status: {
+      capacity: { cpus: 99, memory: "99Gi" },
+      facts: declaredFacts("a"),
+      conditions: [ready],
+    },
+  };
+  const said = (rule: string, latencySensitivity?: "high") => {
+    const policy: Policy = {
+      apiVersion: "vireo.dev/v2",
+      kind: "Policy",
+      metadata: { name: "p", namespace: NS },
+      spec: { selector: {}, automation: "act", priority: 0, required: [rule] },
+    };
+    const made = vm("m0");
+    const machine = {
+      ...made,
+      spec: { ...made.spec, ...(latencySensitivity ? { latencySensitivity } : {}) },
+    };
+    const kinds: Record<string, readonly unknown[]> = {
+      Policy: [policy],
+      Host: [host],
+      VirtualMachine: [machine],
+    };
+    const lookup = { list: <T>(kind: { kind: string }) => (kinds[kind.kind] ?? []) as readonly T[] };
+    return checkRules(instance("m0", "a"), undefined, lookup).length > 0;
+  };
+  const notSlow = 'machine.latencySensitivity != "high" || host.rack != "slow"';
+  expect([said(notSlow), said(notSlow, "high")]).toEqual([false, true]);
+  const slow = 'machine.latencySensitivity == "high" && host.rack == "slow"';
+  expect([said(slow), said(slow, "high")]).toEqual([true, false]);
 });
 
 it("lets a user move machines that are kept together, one after the other, but no plan", () => {

@@ -16,7 +16,7 @@ import { invalidity } from "../../resource/invalid.ts";
 import type { Lookup } from "../../resource/kind.ts";
 import { selects } from "../../resource/selector.ts";
 import { domainOf, type HostView, type Level, viewHost } from "../estate/estate.ts";
-import { keptMachines } from "../estate/kept-machines.ts";
+import { type KeptMachines, keptMachines } from "../estate/kept-machines.ts";
 import { byPriority, mostOf, Policy } from "../kinds.ts";
 import type { Subject } from "./attributes.ts";
 import { standing } from "./standing.ts";
@@ -44,7 +44,7 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
   const fixed = spec.incoming ? fixedBy(own) : undefined;
   const untold =
     host && !view && (host.spec.dedicatedTo || own.some((policy) => policy.spec.required?.length));
-  const subject = subjectOf(object, labels);
+  const subject = subjectOf(object, machines);
   const why =
     (fixed && fixedWords(fixed)) ??
     (untold
@@ -75,14 +75,20 @@ export function checkRules(object: Instance, old: Instance | undefined, lookup: 
     : [];
 }
 
-const subjectOf = ({ spec, metadata }: Instance, labels: Record<string, string>): Subject => ({
-  name: spec.vm,
-  namespace: metadata.namespace ?? "default",
-  labels,
-  cpus: cpusOf(spec),
-  memoryBytes: memoryOf(spec),
-  needs: needsOf(spec),
-});
+function subjectOf({ spec, metadata }: Instance, machines: KeptMachines): Subject {
+  const vm = machines.vms.get(spec.vmUid);
+  // A run does not copy it.
+  const { latencySensitivity } = vm && !invalidity(vm) ? vm.spec : {};
+  return {
+    name: spec.vm,
+    namespace: metadata.namespace ?? "default",
+    labels: machines.labelsOf({ spec, metadata }),
+    cpus: cpusOf(spec),
+    memoryBytes: memoryOf(spec),
+    needs: needsOf(spec),
+    ...(latencySensitivity ? { latencySensitivity } : {}),
+  };
+}
 
 /** Undefined of a host that has not told yet what it is, or is odd. */
 function viewOf(host: Host): HostView | undefined {

@@ -131,6 +131,11 @@ export const Transfer = Type.Object(
 );
 export type Transfer = Static<typeof Transfer>;
 
+/** How it is sent: each field from the first that says it, the migration itself, then the policies of its machine in the order of their weight. */
+export function transferOf(said: readonly (Transfer | undefined)[]): Transfer {
+  return Object.assign({}, ...[...said].reverse());
+}
+
 const ONLY_CANCEL = "field is immutable; only cancel may change; create another Migration";
 
 export const Migration = defineKind({

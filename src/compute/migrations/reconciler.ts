@@ -33,10 +33,9 @@ import {
 import { currentOf, instanceName, isBound, isHeld, isLive, isReleased, numberOf } from "../custody.ts";
 import { pinsIn } from "../hardware/kinds.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
-import { isFinal, isUnderWay, MIGRATION_LABEL, Migration, type Transfer, toOf } from "./kinds.ts";
+import { isFinal, isUnderWay, MIGRATION_LABEL, Migration, type Transfer, toOf, transferOf } from "./kinds.ts";
 import { isLocal, refuse, refuseDisks, refuseHost } from "./refusals.ts";
 import { asItIs, copied, orderTo, sentOf } from "./target.ts";
-import { transferOf } from "./transfer.ts";
 import { endOf, failed, type Trouble, troubleOf } from "./trouble.ts";
 
 export interface MigrationContext {

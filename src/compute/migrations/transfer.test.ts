@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { transferOf } from "./transfer.ts";
+import { transferOf } from "./kinds.ts";
 
 it("a migration says how it is sent; what it does not say, its policies do, the first of them first", () => {
   const policies = [

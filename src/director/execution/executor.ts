@@ -28,7 +28,7 @@ import { actualOf, outcome } from "./outcome.ts";
 import { outlookOf } from "./outlook.ts";
 import { type UnderWay, waitsFor } from "./pace.ts";
 import { hindrance, overLimits } from "./recheck.ts";
-import { memoryToSend, wayOf } from "./way.ts";
+import { memoryToSend, transferBy, wayOf } from "./way.ts";
 
 type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
 
@@ -230,7 +230,8 @@ async function begin(
   const { hosts } = indexOf(estate);
   const machine = indexOf(estate).get(`${move.namespace}/${move.vm}`);
   const way =
-    machine && wayOf(machine, policiesOf(estate, machine), hosts.get(move.from), hosts.get(move.to));
+    machine &&
+    wayOf(machine, transferBy(policiesOf(estate, machine)), hosts.get(move.from), hosts.get(move.to));
   const figures: Partial<MoveStatus> = {
     migration,
     before: figuresOf(estate, move),

@@ -5,7 +5,7 @@ import { indexOf } from "../estate/estate-index.ts";
 import type { Effect, Plan } from "../kinds.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { type Experience, round } from "./forecast.ts";
-import { memoryToSend, wayOf } from "./way.ts";
+import { memoryToSend, transferBy, wayOf } from "./way.ts";
 
 /** Of those that users asked for, which nobody removes, the newest. */
 const ASKED = 200;
@@ -47,7 +47,7 @@ function asked(estate: Estate): Timed[] {
     const machine = index.get(`${metadata.namespace ?? "default"}/${spec.vm}`);
     if (!machine) return [];
     const [from, to] = [status?.from, spec.to].map((name) => index.hosts.get(name ?? ""));
-    const way = wayOf(machine, policiesOf(estate, machine), from, to);
+    const way = wayOf(machine, transferBy(policiesOf(estate, machine), spec.transfer), from, to);
     const over = { toSendBytes: memoryToSend(machine, way), linkMbps: way.mbps };
     return timed(machine.key, status?.finishedTime, over, tookOf(migration));
   });

@@ -9,7 +9,7 @@ import { score } from "../planning/score.ts";
 import { policiesOf, usage } from "../rules/rules.ts";
 import { experienceOf } from "./experience.ts";
 import { Forecaster, round } from "./forecast.ts";
-import { wayOf } from "./way.ts";
+import { transferBy, wayOf } from "./way.ts";
 
 /** What it gives out, and takes by what its machines are expected to use. */
 export function hostFigures(estate: Estate, host: HostView): HostFigures {
@@ -58,7 +58,8 @@ export function predict(estate: Estate, moves: readonly Move[], plans: readonly 
     if (!machine) return move;
     const before = figuresOf(state, move);
     state = apply(state, key, move.to);
-    const way = wayOf(machine, policiesOf(state, machine), hosts.get(move.from), hosts.get(move.to));
+    const transfer = transferBy(policiesOf(state, machine));
+    const way = wayOf(machine, transfer, hosts.get(move.from), hosts.get(move.to));
     const takes = forecaster.of(machine, way);
     return { ...move, predicted: { ...takes, ...gainOf(before, figuresOf(state, move)) } };
   });

@@ -1,6 +1,6 @@
 /** Undo of a plan, what moves will take by what they took, and which may go on at once: the pure parts. */
 import { describe, expect, it } from "vitest";
-import type { Migration } from "../../compute/migrations/kinds.ts";
+import type { Migration, Transfer } from "../../compute/migrations/kinds.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
@@ -289,6 +289,31 @@ describe("what a move will take", () => {
     expect(predicted?.predicted).toMatchObject({ seconds: 20, bytes: 2 * GiB, downtimeMs: 70 });
     expect(experienceOf([], of)).toHaveLength(1);
     expect(experienceOf([], { ...of, machines: [] })).toEqual([]);
+  });
+
+  it("knows that a move was slow because its user wanted it so", () => {
+    const hosts = [host("a"), host("b")];
+    const of = (transfer?: Transfer): Estate => ({
+      ...estate(hosts, [machine("x", "a"), machine("y", "a")]),
+      asked: [
+        {
+          apiVersion: "vireo.dev/v1",
+          kind: "Migration",
+          metadata: { name: "m", namespace: "default" },
+          spec: { vm: "x", to: "b", ...(transfer ? { transfer } : {}) },
+          status: {
+            phase: "Succeeded",
+            from: "a",
+            startedTime: "2026-01-01T00:00:00Z",
+            finishedTime: "2026-01-01T00:01:28Z",
+            memory: { transferredBytes: GiB },
+          },
+        },
+      ],
+    });
+    const seconds = (state: Estate) => predict(state, [move("y", "a", "b")], [])[0]?.predicted?.seconds;
+    expect(seconds(of())).toBeCloseTo(88, 0);
+    expect(seconds(of({ bandwidth: "12Mi" }))).toBeCloseTo(10.6, 0);
   });
 
   it("without experience is its memory over the slower link", () => {

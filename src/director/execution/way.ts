@@ -5,6 +5,7 @@
  * at which is sent, that is 1 + r + r² + … = 1 / (1 - r) times the memory; nearer to that rate than NEAR it comes to no end by itself. Under TCG, and with post-copy, all is sent once, and what was
  * written meanwhile once more: 1 + r. Under TCG the guest stands still for that.
  */
+import { type Transfer, transferOf } from "../../compute/migrations/kinds.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import type { HostView, MachineView } from "../estate/estate.ts";
 import type { Policy } from "../kinds.ts";
@@ -26,20 +27,18 @@ export interface Way {
 export const linkOf = (from: HostView | undefined, to: HostView | undefined): number =>
   Math.min(from?.linkMbps || USUAL_MBPS, to?.linkMbps || USUAL_MBPS);
 
-/** @param policies the machine's, as policiesOf has them */
+/** What is said of how a machine is sent. @param policies the machine's, as policiesOf has them @param own what the Migration says itself */
+export const transferBy = (policies: readonly Policy[], own?: Transfer): Transfer =>
+  transferOf([own, ...policies.map(({ spec }) => spec.transfer)]);
+
 export function wayOf(
   { platform }: Pick<MachineView, "platform">,
-  policies: readonly Policy[],
+  { bandwidth, postCopy }: Pick<Transfer, "bandwidth" | "postCopy">,
   from: HostView | undefined,
   to: HostView | undefined,
 ): Way {
   const how = (platform ?? from)?.accelerator === "tcg" ? "once" : "passes";
   const link = linkOf(from, to);
-  const said = policies.flatMap(({ spec }) => spec.transfer ?? []);
-  if (said.length === 0) return { mbps: link, how };
-  // The first that says it, as its moves have it.
-  const [bandwidth] = said.flatMap((each) => each.bandwidth ?? []);
-  const [postCopy] = said.flatMap((each) => each.postCopy ?? []);
   const most = bandwidth === undefined ? link : Math.round(parseBytes(bandwidth) / BYTES_A_MBIT);
   return { mbps: Math.max(1, Math.min(link, most)), how: postCopy ? "postCopy" : how };
 }

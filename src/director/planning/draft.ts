@@ -4,7 +4,7 @@ import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { BUSY, baseOf, FLOWS, measuredOf } from "../estate/estate-model.ts";
 import { FULL, processorsOf } from "../estate/use.ts";
 import { Forecaster } from "../execution/forecast.ts";
-import { converges, linkOf, wayOf } from "../execution/way.ts";
+import { converges, linkOf, transferBy, wayOf } from "../execution/way.ts";
 import type { Plan } from "../kinds.ts";
 import { TOLD } from "../rules/overcommit.ts";
 import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";
@@ -61,17 +61,14 @@ export function moveCost(
   { threshold, forecaster }: PlanOptions,
 ): number {
   const here = indexOf(estate).hosts.get(machine.host ?? "");
-  const way = wayOf(machine, policiesOf(estate, machine), here, here);
+  const transfer = transferBy(policiesOf(estate, machine));
+  const way = wayOf(machine, transfer, here, here);
   const long = forecaster.secondsOf(machine, way) / LONG_S;
   const stillMs = forecaster.stillMsOf(machine, way);
-  const still = stillMs === undefined ? 0 : Math.min(1, stillMs / mayStandStillMs(estate, machine));
+  const still = stillMs === undefined ? 0 : Math.min(1, stillMs / (transfer.downtimeMs ?? STILL_MS));
   const weight = STILL_WEIGHT[machine.latencySensitivity ?? "normal"];
   return threshold * (long + weight * still + FAILED * (machine.failed?.times ?? 0));
 }
-
-/** By the first of its policies that says it, as its moves have it. */
-const mayStandStillMs = (estate: Estate, machine: MachineView): number =>
-  policiesOf(estate, machine).flatMap(({ spec }) => spec.transfer?.downtimeMs ?? [])[0] ?? STILL_MS;
 
 /** Of what a move must gain so much more, where it is all in watts by what is measured: that changes again, and the move is not paid back. */
 const FLEETING = 0.5;
@@ -186,7 +183,7 @@ export function acceptOf(
   const here = index.hosts.get(machine.host ?? "");
   // A guest that has to go is slowed down by QEMU, until the rest of its memory can be sent.
   const written = !must && machine.dirtyBytesPerSecond !== undefined;
-  const way = written ? wayOf(machine, policiesOf(estate, machine), here, here) : undefined;
+  const way = written ? wayOf(machine, transferBy(policiesOf(estate, machine)), here, here) : undefined;
   return (h) => {
     if (!must && !index.load.staysCalm(machine, h)) return false;
     const host = index.hostOf(h) as HostView;

@@ -4,7 +4,7 @@ import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { type Demand, FULL, SENSITIVE_FULL, SENSITIVE_HOT } from "../estate/use.ts";
 import type { Forecaster } from "../execution/forecast.ts";
-import { converges, wayOf } from "../execution/way.ts";
+import { converges, transferBy, wayOf } from "../execution/way.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { fixedBy, fixedWords } from "../rules/suits.ts";
 import { type Contribution, contributions } from "./contributions.ts";
@@ -76,7 +76,7 @@ function movesOf(estate: Estate, machine: MachineView): { moves?: string } {
       return { moves: `once a plan is approved: policy ${name} asks` };
   }
   const here = indexOf(estate).hosts.get(machine.host ?? "");
-  const way = wayOf(machine, policies, here, here);
+  const way = wayOf(machine, transferBy(policies), here, here);
   if (here && !converges(machine, way))
     return {
       moves: `only when it has to leave its host: it writes ${inMiB(machine.dirtyBytesPerSecond ?? 0)} a second to its memory, of which ${way.mbps} Mbit/s can be sent`,

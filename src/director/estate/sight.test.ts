@@ -98,6 +98,62 @@ it("what takes longer for each is asked of fewer", () => {
   expect(feasibility(indexOf(estateOf(100, 200, [own])), own)?.feasible).toBeUndefined();
 });
 
+it("what rules of one namespace cost keeps no machine of another from a host", () => {
+  const own = policy("own", { required: ["machine.name != host.name"] });
+  const elsewhere = (name: string, rule: string): Policy => ({
+    ...policy(name, { required: [rule] }),
+    metadata: { name, namespace: "other" },
+  });
+  const placed = (theirs: Policy[], count: number) => {
+    const made = estateOf(1000, 200, [own, ...theirs]);
+    const more = Array.from(
+      { length: count },
+      (_, i): MachineView => ({ ...first(made), key: `other/x${i}`, namespace: "other", name: `x${i}` }),
+    );
+    const estate = { ...made, machines: [...made.machines, ...more] };
+    return [first(estate), ...more.slice(-1)].map((machine) => place(estate, machine).host !== undefined);
+  };
+  expect(placed([], 1)).toEqual([true, true]);
+  // Each of them costs less than that one, all of them together more than there is.
+  const many = Array.from({ length: 200 }, (_, i) =>
+    elsewhere(`p${i}`, `machine.name != host.name || machine.cpus == ${i}`),
+  );
+  expect(placed(many, 10)).toEqual([true, false]);
+  // The same rule of others that have many machines.
+  expect(placed([elsewhere("same", "machine.name != host.name")], 1200)).toEqual([true, false]);
+  // What is left over is for those that need more than their share.
+  expect(placed([elsewhere("same", "machine.name != host.name")], 700)).toEqual([true, true]);
+});
+
+it("tells apart policies that like the same, of which not the same can be asked", () => {
+  const preferred = ["a", "b"].map((of) => ({ rule: `machine.labels["${of}"] != host.name`, weight: 1 }));
+  const own = policy("p", { preferred });
+  const theirs = { ...own, metadata: { name: "p", namespace: "other" } };
+  const made = estateOf(1000, 0, [own, theirs]);
+  const labelled = (namespace: string, labels: (i: number) => Record<string, string>) =>
+    Array.from(
+      { length: 1200 },
+      (_, i): MachineView => ({
+        ...{ key: `${namespace}/m${i}`, namespace, name: `m${i}`, labels: labels(i), cpus: 2 },
+        ...{ memoryBytes: 2 ** 30, movable: true, since: 0 },
+      }),
+    );
+  const machines = [
+    ...labelled("default", (i) => ({ a: "x", b: `x${i}` })),
+    ...labelled("other", (i) => ({ a: `x${i}`, b: "x" })),
+  ];
+  const { sight } = indexOf({ ...made, machines });
+  const dear = [own, theirs].map((of) => preferred.map(({ rule }) => sight.tooDear(of, rule) !== undefined));
+  expect(dear).toEqual([
+    [false, true],
+    [true, false],
+  ]);
+  const [machine] = machines;
+  if (!machine) throw new Error("there is no machine");
+  const both = { ...machine, labels: { a: "x", b: "x" } };
+  expect(sight.ofMachine(own, both)).not.toBe(sight.ofMachine(theirs, both));
+});
+
 it("a preference with more combinations than can be asked counts nothing", () => {
   const dear = policy("dear", { preferred: [{ rule: "machine.name == host.name", weight: 10 }] });
   const estate = estateOf(1000, 1200, [dear]);

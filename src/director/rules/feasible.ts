@@ -20,7 +20,7 @@ const MOST_JUDGED = 50_000;
 export function feasibility(index: EstateIndex, policy: Policy): Feasibility | undefined {
   const { required = [] } = policy.spec;
   for (const rule of required) {
-    const dear = index.sight.tooDear(rule);
+    const dear = index.sight.tooDear(policy, rule);
     if (dear) return { feasible: undefined, message: tooDear(expressionOf(rule).text, dear) };
   }
   const rules = required.map(expressionOf);

@@ -81,7 +81,7 @@ export function* obstacles(
   yield* roomLacks(estate, machine, host, policies);
   for (const policy of policies)
     for (const rule of policy.spec.required ?? []) {
-      const dear = comes ? index.sight.tooDear(rule) : undefined;
+      const dear = comes ? index.sight.tooDear(policy, rule) : undefined;
       const why = dear
         ? `requires ${expressionOf(rule).text}, ${dearWords(dear)}`
         : breach(rule, host, machine);

@@ -1,11 +1,15 @@
 /** A wake test waits while what is kept of hosts would not be kept without the one that is away for it. */
 import { expect, it } from "vitest";
+import { overriding } from "../../client/testing/overriding.ts";
 import type { Host } from "../../compute/hosts/kinds.ts";
+import { openEstate } from "../../compute/testing/estate.ts";
+import { systemClock } from "../../reconcile/clock.ts";
+import { silentLogger } from "../../reconcile/log.ts";
 import type { MachineView } from "../estate/estate.ts";
 import type { Policy } from "../kinds.ts";
 import { frugal, hostView, poweredHost } from "../testing/powered.ts";
 import type { PowerInput } from "./round.ts";
-import { Untested } from "./wake-tests.ts";
+import { Untested, wakeTestsOf } from "./wake-tests.ts";
 
 const NOW = Date.parse("2026-01-01T12:00:00Z");
 const names = ["a", "b", "c"];
@@ -78,4 +82,48 @@ it("waits for spare hosts, what policies want to survive, and what is forecast",
   expect(new Untested(input({ policies: [frugal({ spareHosts: 0 })], ahead })).why(host("c"))).toBe(
     "because without it by 2026-01-01T12:00:00.000Z machines usually have 20 CPUs, those that are on have 16",
   );
+});
+
+it("asks for nothing where a PowerPolicy is off, and waits where it cannot be known who has the say", () => {
+  const ahead = () => ({ cpus: 4, memoryMiB: 1, by: NOW });
+  const off = frugal({ spareHosts: 0, automation: "off" });
+  expect(new Untested(input({ policies: [off], ahead })).why(host("c"))).toBeUndefined();
+  expect(new Untested(input({ unread: ["early"] })).why(host("c"))).toBe(
+    "because PowerPolicy early cannot be read, and may have the say over it; mend or delete it",
+  );
+});
+
+it("waits where what is to be kept is not kept as it is", () => {
+  const two = [machine("m", "a"), machine("n", "b")];
+  expect(new Untested(input({ policies: [frugal({ spareHosts: 2 })] }, two)).why(host("c"))).toMatch(
+    /^because the loss of hosts .* is not survived: . finds no room elsewhere$/,
+  );
+});
+
+it("begins by what is stored now, and reads nothing out of its hours", async () => {
+  const estate = await openEstate();
+  try {
+    for (const name of names) await estate.hostFacts(name);
+    let reads = 0;
+    const client = overriding(estate.client, {
+      list: (...all) => {
+        reads++;
+        return estate.client.list(...all);
+      },
+    });
+    const context = { client, log: silentLogger, bootId: "elsewhere" };
+    const waits = wakeTestsOf({ ...context, clock: { ...systemClock, now: () => new Date(NOW) } });
+    expect(await waits(host("b", { hours: "22:00-06:00" }))).toBe("for 22:00-06:00 UTC");
+    expect(reads).toBe(0);
+    await estate.runMachine("m", "a");
+    expect(await waits(host("a"))).toBe("until no machine is on it or comes there");
+    const once = reads;
+    expect(await waits(host("a"))).toBe("until no machine is on it or comes there");
+    expect(reads).toBe(once);
+    await estate.runMachine("n", "b");
+    expect(await waits(host("b"))).toBe("until no machine is on it or comes there");
+    expect(await waits(host("c"))).toBeUndefined();
+  } finally {
+    await estate.close();
+  }
 });

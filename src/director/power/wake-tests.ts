@@ -4,8 +4,9 @@
  */
 import type { Host } from "../../compute/hosts/kinds.ts";
 import { SHUTDOWN_SECONDS } from "../../power/kinds.ts";
+import type { PowerPolicy } from "../../power/policies/kinds.ts";
 import { indexOf } from "../estate/estate-index.ts";
-import { NO_TARIFFS } from "../estate/tariffs.ts";
+import { NO_TARIFFS, type Tariffs } from "../estate/tariffs.ts";
 import { demandsOf, inWords } from "../failover/failover.ts";
 import { Survival } from "../failover/survival.ts";
 import { describeWindow } from "../planning/policy-words.ts";
@@ -14,10 +15,10 @@ import { wakeMs } from "./demand.ts";
 import { bootSecondsOf } from "./power.ts";
 import { forecastOf, type PowerContext, readPower } from "./power-reconciler.ts";
 import { Room } from "./room.ts";
-import type { PowerInput } from "./round.ts";
+import { type PowerInput, unsureOf } from "./round.ts";
 import { policyFor, spareDemand } from "./standing.ts";
 
-/** So long what was read is looked at for one host after the other. */
+/** So long one host after the other is refused by what was read once. */
 const FRESH_MS = 60_000;
 
 /** Why none may begin of hosts of one estate, one after the other. Pure. */
@@ -31,7 +32,7 @@ export class Untested {
     this.input = input;
     this.room = new Room(input.ahead);
     const views = new Map(estate.hosts.map((view) => [view.name, view]));
-    const acting = policies.filter(({ spec }) => spec.automation !== "off");
+    const acting = policies.filter(isActing);
     const byPolicy = Map.groupBy(hosts, (host) => policyFor(policies, host));
     const spare = acting.flatMap((policy) => {
       const own = (byPolicy.get(policy) ?? []).flatMap(({ metadata }) => views.get(metadata.name) ?? []);
@@ -46,9 +47,9 @@ export class Untested {
   why(host: Host): string | undefined {
     const { estate, expected, now, policies } = this.input;
     const { name } = host.metadata;
-    const { wakeTest, shutdownSeconds = SHUTDOWN_SECONDS } = host.spec.powerManagement ?? {};
-    const { during } = wakeTest ?? {};
-    if (during && !holds(during, now, estate.sites ?? NO_TARIFFS)) return `for ${describeWindow(during)}`;
+    const { shutdownSeconds = SHUTDOWN_SECONDS } = host.spec.powerManagement ?? {};
+    const early = notNow(host, now, estate.sites ?? NO_TARIFFS);
+    if (early) return early;
     const index = indexOf(estate);
     const view = index.hosts.get(name);
     if (!view) return "for the director to see the host";
@@ -57,30 +58,53 @@ export class Untested {
     if (estate.odd.some(({ object }) => object.startsWith("Instance/")))
       return "until all Instances can be read";
     const policy = policyFor(policies, host);
+    const unsure = unsureOf(this.input, policy);
+    if (unsure) return `because ${unsure}`;
     const lack =
-      policy && this.room.lackOf(policy, wakeMs(bootSecondsOf(host, policy)) + shutdownSeconds * 1000, view);
+      policy &&
+      isActing(policy) &&
+      this.room.lackOf(policy, wakeMs(bootSecondsOf(host, policy)) + shutdownSeconds * 1000, view);
     if (lack) return `because without it ${lack}`;
+    const [already] = this.survival.faults();
+    if (already) return `because ${inWords(estate, already, "is")}`;
     const fault = this.survival.close(index.hostNumber(name));
     return fault && `because without it ${inWords(estate, fault)}`;
   }
 }
 
-/** The same of the estate as it is: read anew, but not for each of many hosts. */
+const isActing = ({ spec }: PowerPolicy) => spec.automation !== "off";
+
+/** By its window. @param sites what power costs and emits now; absent: not asked */
+function notNow({ spec }: Host, now: number, sites?: Tariffs): string | undefined {
+  const { during } = spec.powerManagement?.wakeTest ?? {};
+  if (!during) return undefined;
+  const { price: _, carbon: __, ...hours } = during;
+  return holds(sites ? during : hours, now, sites ?? NO_TARIFFS)
+    ? undefined
+    : `for ${describeWindow(during)}`;
+}
+
+/** The same of the estate as it is: read anew, but not to refuse each of many hosts. */
 export function wakeTestsOf(
   context: Omit<PowerContext, "signal">,
 ): (host: Host) => Promise<string | undefined> {
   let known: { at: number; untested: Promise<Untested> } | undefined;
+  const read = (at: number) => {
+    const untested = readPower(context).then(
+      (input) => new Untested({ ...input, ahead: forecastOf(input.policies, input.now) }),
+    );
+    known = { at, untested };
+    return untested;
+  };
   return async (host) => {
     const at = context.clock.now().getTime();
-    if (!known || at - known.at >= FRESH_MS)
-      known = {
-        at,
-        untested: readPower(context).then(
-          (input) => new Untested({ ...input, ahead: forecastOf(input.policies, input.now) }),
-        ),
-      };
+    // Nothing is read for that.
+    const early = notNow(host, at);
+    if (early) return early;
     try {
-      const why = (await known.untested).why(host);
+      const lately = known && at - known.at < FRESH_MS ? (await known.untested).why(host) : undefined;
+      if (lately) return lately;
+      const why = (await read(at)).why(host);
       // One that goes is away from then on.
       if (why === undefined) known = undefined;
       return why;

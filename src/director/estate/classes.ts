@@ -133,30 +133,25 @@ export class Judgement {
 
 /** Machines that look for the same, but for their memory and whom they go with. */
 export class MachineKind {
+  readonly judgement: Judgement;
   readonly room: number;
   private readonly wattsWeight: number;
-  private readonly weights: Weights;
-  readonly mayStay: Uint8Array;
-  private readonly mayCome: Uint8Array;
-  private readonly fixed: Float64Array;
-  readonly licensed: Float64Array;
-  readonly aboutLicences: boolean;
   private readonly watts: AddedWatts;
   private dearest = { version: -1, watts: 1 };
   /** The newest two: as it is, and if any host might be empty. */
   private known: { watts: number; likes: Likes }[] = [];
   private knownEven: { watts: number; likes: Likes } | undefined;
 
-  constructor({ weights, mayStay, mayCome, fixed, licensed }: Judgement, watts: AddedWatts) {
-    this.weights = weights;
+  constructor(judgement: Judgement, watts: AddedWatts) {
+    const { weights } = judgement;
+    this.judgement = judgement;
     this.room = weights.room - weights.packed;
     this.wattsWeight = powerWeight(weights);
-    this.mayStay = mayStay;
-    this.mayCome = mayCome;
-    this.fixed = fixed;
-    this.licensed = licensed;
-    this.aboutLicences = weights.licences > 0;
     this.watts = watts;
+  }
+
+  get aboutLicences(): boolean {
+    return this.judgement.weights.licences > 0;
   }
 
   /** Watts that it would add where it adds most; `alone`: the kind of a host on which there is only this one. */
@@ -203,8 +198,9 @@ export class MachineKind {
   }
 
   private likesBy(added: Float64Array, dearestWatts: number): Likes {
+    const { mayCome } = this.judgement;
     const likes = added.map((watts, shelf) =>
-      (this.mayCome[shelf >> 1] as number) === 1
+      (mayCome[shelf >> 1] as number) === 1
         ? this.likeBy(watts, shelf >> 1, shelf % 2 === 1, dearestWatts)
         : Number.NEGATIVE_INFINITY,
     );
@@ -231,15 +227,16 @@ export class MachineKind {
   openingOf(kind: number, dearestWatts: number): number {
     const idle = this.watts.idle[kind] as number;
     return (
-      this.weights.used +
+      this.judgement.weights.used +
       this.wattsWeight * (Number.isNaN(idle) ? wattsValue(undefined, true, 1) : idle / dearestWatts)
     );
   }
 
   private likeBy(watts: number, kind: number, inUse: boolean, dearestWatts: number): number {
+    const { fixed, weights } = this.judgement;
     return (
-      (this.fixed[kind] as number) +
-      (inUse ? this.weights.used : 0) +
+      (fixed[kind] as number) +
+      (inUse ? weights.used : 0) +
       wattsValue(Number.isNaN(watts) ? undefined : watts, inUse, dearestWatts) * this.wattsWeight
     );
   }

@@ -115,7 +115,9 @@ export class Likings {
     const like =
       this.likeOf(kind, at, h, dearest) + kind.room * shelves.roomWith(want, h) + this.licensedBonus(seek, h);
     const stays =
-      (kind.mayStay[hostKind] as number) === 1 && shelves.fits(want, h) && state.counts.breaks(at, h) < 0;
+      (kind.judgement.mayStay[hostKind] as number) === 1 &&
+      shelves.fits(want, h) &&
+      state.counts.breaks(at, h) < 0;
     seek.now = { host: h, like, stays };
     return seek;
   }
@@ -144,7 +146,7 @@ export class Likings {
 
   private licensedBonus({ machine, licences }: Seek, h: number): number {
     if (!licences || this.of.carriers.others(licences.policy, machine, h) <= 0) return 0;
-    return licences.kind.licensed[this.of.kindOfHost(h)] ?? 0;
+    return licences.kind.judgement.licensed[this.of.kindOfHost(h)] ?? 0;
   }
 
   /** As Shelves.best. Of hosts that others of a policy about licences are on, those with the most are looked at. */

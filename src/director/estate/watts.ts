@@ -38,7 +38,10 @@ export function wattsBetween(curve: readonly number[], share: number, added: num
   return wattsAt(curve, share + added) - wattsAt(curve, share) + beyond * (full - idle);
 }
 
-/** How far hosts are used is told in so many levels, that many hosts are alike by it: between two points of a curve each machine adds as much. The last one: more than they have. */
+/**
+ * How far hosts are used is told in so many levels, that many hosts are alike by it. Between two points of a curve a machine adds as much wherever it begins, as long as it stays between them; of
+ * one that goes beyond a point what it adds is told as from the middle of the level. The last level: more than they have.
+ */
 const STEPS = POINTS - 1;
 export const LEVELS = STEPS + 1;
 

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { NoRoomError } from "../src/agent/disks/merge-room.ts";
 import { HypervisorError, NoAnswerError } from "../src/agent/hypervisor.ts";
 import { PrepareError } from "../src/agent/prepare-error.ts";
+import { pretendTool } from "../src/agent/testing/pretend-layers.ts";
 import type { PretendWorld } from "../src/agent/testing/pretend-world.ts";
 import { Instance, VirtualMachine } from "../src/compute/kinds.ts";
 import { Rollback, Snapshot } from "../src/compute/snapshots/kinds.ts";
@@ -291,6 +292,41 @@ describe("a task on a guest that stands still", () => {
     expect((await snapshot("one", "Failed")).status?.message).toBe("web: no room");
     await free();
   });
+});
+
+describe("a disk that is not as Vireo made it", () => {
+  it.each([
+    ["before", "a snapshot is begun"],
+    ["after", "its disks are switched"],
+  ] as const)(
+    "%s %s: it is told as failed, in an Event, too, and lets go of the disks",
+    async (when, _what) => {
+      const path = (await host.runs()).config.disks[0]?.path ?? "";
+      const whole = readFileSync(path);
+      const tamper = () => pretendTool(new Map(), () => false).restore(path, "/etc/shadow");
+      if (when === "before") await tamper();
+      else
+        world.fault = (call, at) => {
+          if (call === "switchLayers" && at === "after") void tamper();
+        };
+      await create("one");
+      expect((await snapshot("one", "Failed")).status?.message).toContain('"/etc/shadow"');
+      await free();
+      const told = await until("an Event", async () => (await events("ForeignDisk"))[0]);
+      expect(told.spec.message).toContain("Vireo has not put there");
+      if (when === "before") {
+        expect(readdirSync(dirname(path)).filter((name) => name.endsWith(".qcow2"))).toEqual(["root.qcow2"]);
+        expect((await host.runs()).config.disks[0]?.path).toBe(path);
+      }
+      // Whoever brings it back as it was can go on.
+      world.fault = () => {};
+      writeFileSync(path, whole);
+      await host.write(2);
+      await take("two");
+      await startAnew();
+      expect(await host.read()).toBe(2);
+    },
+  );
 });
 
 describe("a guest that an agent has frozen, and then died", () => {

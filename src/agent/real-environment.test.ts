@@ -2,14 +2,18 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished, vi } from "vitest";
 import { Instance, VirtualMachine } from "../compute/kinds.ts";
 import { Network } from "../compute/networks/kinds.ts";
 import { StoragePool } from "../compute/storage/kinds.ts";
 import { openControlPlane, until } from "../compute/testing/control-plane.ts";
-import { silentLogger } from "../reconcile/log.ts";
+import { identify } from "../qemu/process.ts";
+import { type Logger, silentLogger } from "../reconcile/log.ts";
+import { ForeignDiskError } from "./disks/bases.ts";
+import { leftEnclosures } from "./disks/enclosed-img.ts";
 import type { HostNetworking } from "./network/host-networks.ts";
 import { memoryObstacle, RealEnvironment } from "./real-environment.ts";
+import { pretendTool } from "./testing/pretend-layers.ts";
 import { instanceOf } from "./testing/volumes.ts";
 
 const NO_NETWORKS: HostNetworking = {
@@ -27,6 +31,8 @@ const HERE = {
   platform: { accelerator: "tcg", cpuModel: "Xeon" },
   log: silentLogger,
 } as const;
+
+const tool = pretendTool(new Map(), () => false);
 
 it("a network that could not be made is tried again; the others do not wait for it", async () => {
   const { client, close } = await openControlPlane();
@@ -118,9 +124,17 @@ it("what work on a machine's disks has left is told once nobody works on them, o
   const left = join(folder, "snapshots/cccccccc-0000-4000-8000-000000000000.memory");
   mkdirSync(join(folder, "snapshots"), { recursive: true });
   writeFileSync(left, "");
+  // Whatever else is on this host.
+  vi.stubEnv("TMPDIR", path);
+  onTestFinished(() => void vi.unstubAllEnvs());
 
   const stop = new AbortController();
-  const environment = new RealEnvironment({ client, ...HERE, networking: NO_NETWORKS });
+  const unread: unknown[] = [];
+  const log: Logger = {
+    ...silentLogger,
+    warn: (event, fields) => event === "disks.left" && unread.push(fields),
+  };
+  const environment = new RealEnvironment({ client, ...HERE, log, networking: NO_NETWORKS });
   await environment.start(stop.signal);
   const traces = async () => {
     const { items: instances } = await client.list(Instance);
@@ -152,9 +166,62 @@ it("what work on a machine's disks has left is told once nobody works on them, o
   await told([]);
   await second("Released");
   await told([left]);
+  expect(unread).toEqual([]);
+  // What cannot be read of it keeps nothing else.
+  await tool.create(join(folder, "root-dddddddd0000.qcow2"), "/etc/shadow", 0, { uid: 0, gid: 0 });
+  await told([left]);
+  expect(unread).toContainEqual({ instance: "default/a-2", error: expect.any(ForeignDiskError) });
   for (const { remove } of await traces()) await remove();
   expect(existsSync(left)).toBe(false);
   stop.abort();
   rmSync(path, { recursive: true });
   await close();
+});
+
+it("the disks of a machine that runs since before it was written down what they stand on: snapshots of it are taken, and it moves", async () => {
+  const { client, close } = await openControlPlane();
+  const path = mkdtempSync(join(tmpdir(), "vireo-adopt-"));
+  for (const name of ["default", "library"]) {
+    mkdirSync(join(path, name, "images"), { recursive: true });
+    const spec = { directory: { path: join(path, name), shared: true } };
+    await client.create(StoragePool, { metadata: { name }, spec });
+  }
+  const image = join(path, "library/images/base.qcow2");
+  writeFileSync(image, "");
+  const environment = new RealEnvironment({ client, ...HERE, networking: NO_NETWORKS });
+  const instance = instanceOf({ host: "h1" });
+  const folder = join(path, "default/machines/default/a-01234567");
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "seed.img"), "");
+  writeFileSync(join(folder, "boot.json"), JSON.stringify({ file: "base.qcow2" }));
+  const root = join(folder, "root.qcow2");
+  await tool.create(root, image, 0, { uid: 0, gid: 0 });
+  const forget = () => rmSync(join(folder, "root.base"), { force: true });
+  expect(await (await environment.layers(instance)).tree()).toEqual({ tree: [] });
+  forget();
+  const below = { pool: "library", file: "base.qcow2", format: "qcow2" };
+  expect((await environment.volumes(instance)).volumes.disks).toMatchObject([{ name: "root", below }]);
+  // What is no image's stays what it is.
+  forget();
+  await tool.restore(root, "/etc/shadow");
+  await expect((await environment.layers(instance)).tree()).rejects.toThrow(ForeignDiskError);
+  rmSync(path, { recursive: true });
+  await close();
+});
+
+it("of folders in which qemu-img sees its disks, those of agents that are gone are left", async () => {
+  const path = mkdtempSync(join(tmpdir(), "vireo-enclosures-"));
+  onTestFinished(() => rmSync(path, { recursive: true }));
+  vi.stubEnv("TMPDIR", path);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const { pid, startTime } = identify(process.pid) ?? { pid: 0, startTime: "" };
+  const [gone, used] = [`vireo-disks-${pid}-${Number(startTime) - 1}-a`, `vireo-disks-${pid}-${startTime}-a`];
+  for (const name of [gone, used, "vireo-disks-other"])
+    mkdirSync(join(path, name, "root"), { recursive: true });
+  writeFileSync(join(path, `${gone}.txt`), ""); // no folder
+  const left = await leftEnclosures();
+  expect(left.map(({ what }) => what)).toEqual([join(path, gone)]);
+  for (const { remove } of left) await remove();
+  expect(existsSync(join(path, gone))).toBe(false);
+  expect(existsSync(join(path, used))).toBe(true);
 });

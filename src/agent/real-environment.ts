@@ -10,9 +10,12 @@ import { imageAt, imageOf } from "../images/versions/kinds.ts";
 import type { LackingMemory } from "../qemu/hot-memory.ts";
 import { Informer } from "../reconcile/informer.ts";
 import type { Logger } from "../reconcile/log.ts";
+import { keyOf } from "../resource/object.ts";
 import { bothOf } from "./both.ts";
+import { adoptBases } from "./disks/bases.ts";
 import { cdsOf, inBootOrder } from "./disks/cds.ts";
 import { Copies } from "./disks/copies.ts";
+import { leftEnclosures } from "./disks/enclosed-img.ts";
 import type { Layers } from "./disks/layers.ts";
 import { removeLeft } from "./disks/left-files.ts";
 import type { ToCopy } from "./disks/volume-copies.ts";
@@ -26,7 +29,7 @@ import {
   refuseCopies,
   settleCopies,
 } from "./disks/volume-copies.ts";
-import { dumpsOf, imagesFolder, layersOf, userOf } from "./disks/volume-places.ts";
+import { dumpsOf, folderOf, imagesFolder, layersOf, userOf } from "./disks/volume-places.ts";
 import type { SavedMachine } from "./disks/volumes.ts";
 import { destroyVolumes, ensureVolumes, halfMade, liveDisks, stopMaking, wayOut } from "./disks/volumes.ts";
 import type { HostEnvironment, Prepared } from "./environment.ts";
@@ -108,9 +111,10 @@ export class RealEnvironment implements HostEnvironment {
     const { client } = this.#o;
     const { spec } = instance;
     const accelerator = acceleratorOf(spec.hardware, this.#o.platform.accelerator);
-    const [pool, image, sourcePool] = await Promise.all([
+    const [pool, image, imageFolders, sourcePool] = await Promise.all([
       this.#poolOf(instance),
       this.#image(spec.image),
+      this.#imageFolders(),
       spec.source?.storagePool ? client.get(StoragePool, { name: spec.source.storagePool }) : undefined,
     ]);
     const user = userOf(spec);
@@ -119,6 +123,7 @@ export class RealEnvironment implements HostEnvironment {
       else await refuseCopies(pool, instance);
       return ensureVolumes(pool, image, instance, {
         ...this.#library(pool),
+        imageFolders,
         sourcePool,
         copies: this.#copies,
       });
@@ -152,7 +157,7 @@ export class RealEnvironment implements HostEnvironment {
     return {
       ...inOrder,
       folders,
-      images: cds.length > 0 ? [...new Set([...images, ...(await this.#imageFolders())])] : images,
+      images: cds.length > 0 ? [...new Set([...images, ...imageFolders])] : images,
       ...(ports > 0 ? { ports } : {}),
       user,
       accelerator,
@@ -211,7 +216,7 @@ export class RealEnvironment implements HostEnvironment {
     };
   }
 
-  /** Of one with drives, any image may come into them while it runs, whichever pool it is in. */
+  /** Of all pools: a disk may be of an image that has moved since; and into drives any may come while the machine runs. */
   async #imageFolders(): Promise<string[]> {
     const { items } = await this.#o.client.list(StoragePool);
     return items.map(imagesFolder);
@@ -263,7 +268,9 @@ export class RealEnvironment implements HostEnvironment {
   }
 
   async volumes(instance: Instance): Promise<ToCopy> {
-    return describeVolumes(await this.#pools(instance), instance);
+    const pools = await this.#pools(instance);
+    await this.#adoptBases(pools.own, instance);
+    return describeVolumes(pools, instance);
   }
 
   async copiesBesides(instance: Instance): Promise<DiskConfig[]> {
@@ -275,24 +282,25 @@ export class RealEnvironment implements HostEnvironment {
   }
 
   async traces(): Promise<Trace[]> {
-    const networks = await this.#networks.traces();
-    const files = await Promise.all(
-      this.#informers.instances.list().map((instance) => this.#leftFiles(instance)),
-    );
-    return [...networks, ...files.flat()];
+    const [networks, enclosures] = [await this.#networks.traces(), await leftEnclosures()];
+    const files: Trace[] = [];
+    // One after the other: there may be many, and nobody waits for it.
+    for (const instance of this.#informers.instances.list()) files.push(...(await this.#leftFiles(instance)));
+    return [...networks, ...enclosures, ...files];
   }
 
   /** Only of a run that has the disks, or had them last: elsewhere another agent may be making them. */
   async #leftFiles(instance: Instance): Promise<Trace[]> {
-    const { client } = this.#o;
+    const { client, log } = this.#o;
     const { storagePool, vm, vmUid } = instance.spec;
     const { uid, name, namespace } = instance.metadata;
     const pool = hadCustody(instance)
       ? await client.get(StoragePool, { name: storagePool }).catch(() => undefined)
       : undefined;
     if (!pool) return [];
+    const unread = (error: unknown) => log.warn("disks.left", { instance: keyOf(instance), error });
     const look = async () => {
-      const files = await halfMade(pool, instance, this.#startedMs);
+      const files = await halfMade(pool, instance, this.#startedMs, unread);
       if (files.length === 0) return [];
       // Afterwards: what is there while nobody works on the disks, nobody comes back to.
       const machine = await client.get(VirtualMachine, { name: vm, ...(namespace ? { namespace } : {}) });
@@ -300,7 +308,10 @@ export class RealEnvironment implements HostEnvironment {
       const isNewest = name === `${vm}-${machine.status?.sequence}`;
       return isNewest || instance.status?.custody === "Held" ? files : [];
     };
-    const files = await look().catch(() => []);
+    const files = await look().catch((error: unknown) => {
+      unread(error);
+      return [];
+    });
     return files.map((path) => ({
       what: path,
       isNeeded: ({ instances }) =>
@@ -320,7 +331,14 @@ export class RealEnvironment implements HostEnvironment {
   }
 
   async layers(instance: Instance): Promise<Layers> {
-    return layersOf(await this.#poolOf(instance), instance);
+    const pool = await this.#poolOf(instance);
+    await this.#adoptBases(pool, instance);
+    return layersOf(pool, instance);
+  }
+
+  /** Of a machine that runs since before it was written down. */
+  async #adoptBases(pool: StoragePool, instance: Instance): Promise<void> {
+    await adoptBases(folderOf(pool, instance), await this.#imageFolders());
   }
 
   async dumps(instance: Instance): Promise<Dumps> {

@@ -6,11 +6,13 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Instance } from "../../compute/kinds.ts";
 import { giveUp, ownFolder } from "../../system/testing/owned-folder.ts";
@@ -20,6 +22,7 @@ import { adoptBases, chainOf, ForeignDiskError } from "./bases.ts";
 import { type Borrower, cloneDisks } from "./clones.ts";
 import { Copies, StillPreparing } from "./copies.ts";
 import { enclosedImg } from "./enclosed-img.ts";
+import { LayersError } from "./layer-records.ts";
 import { Layers } from "./layers.ts";
 import { folderOf, layersOf, userOf } from "./volume-places.ts";
 import { ensureVolumes } from "./volumes.ts";
@@ -57,6 +60,14 @@ const asMachine = (...command: string[]) =>
   execFileSync("setpriv", ["--reuid", `${uid}`, "--regid", `${gid}`, "--clear-groups", ...command]);
 const rebase = (backing: string, format = "raw") =>
   asMachine("qemu-img", "rebase", "-u", "-f", "qcow2", "-b", backing, "-F", format, root);
+
+/** @returns the file of an image in another pool */
+function library(): string {
+  const images = join(at, "library/images");
+  mkdirSync(images, { recursive: true });
+  execFileSync("cp", [join(at, "pool/images/base.qcow2"), join(images, "older.qcow2")]);
+  return join(images, "older.qcow2");
+}
 
 function patch(offset: number, bytes: Buffer): void {
   const file = openSync(root, "r+");
@@ -206,13 +217,11 @@ it("disks from before it was written down what they stand on are used: on an ima
   const image = join(at, "pool/images/base.qcow2");
   rmSync(join(folder, "root.base"));
   expect(await chainOf({ path: root, format: "qcow2" })).toEqual([root, image]);
-  // An image of another pool.
-  mkdirSync(join(at, "library/images"), { recursive: true });
-  const other = join(at, "library/images/base.qcow2");
-  execFileSync("cp", [image, other]);
+  // An image of another pool; its file of before it was built anew.
+  const other = library();
   rebase(other, "qcow2");
   await expect(chainOf({ path: root, format: "qcow2" })).rejects.toThrow(ForeignDiskError);
-  await adoptBases(folder, [other]);
+  await adoptBases(folder, [dirname(other)]);
   expect(await chainOf({ path: root, format: "qcow2" })).toEqual([root, other]);
   // A template's layer: of the same namespace, and lent.
   const template = instanceOf({ vm: "t", vmUid: "99999999-0000-4000-8000-000000000000" });
@@ -229,7 +238,96 @@ it("disks from before it was written down what they stand on are used: on an ima
   await adoptBases(folder, []);
   expect(await chainOf({ path: root, format: "qcow2" })).toEqual([root, layer, image]);
   // Once it is known it stays.
-  rebase(secret);
-  await adoptBases(folder, [secret]);
+  rebase(other, "qcow2");
+  await adoptBases(folder, [dirname(other)]);
   await expect(chainOf({ path: root, format: "qcow2" })).rejects.toThrow(ForeignDiskError);
+});
+
+it("what is no file of an image is not taken for one: a link, or what is in another folder", async () => {
+  const images = dirname(library());
+  symlinkSync(secret, join(images, "link"));
+  mkdirSync(join(images, "more"));
+  writeFileSync(join(images, "more/deeper"), "");
+  for (const backing of [secret, join(images, "link"), join(images, "more/deeper"), join(images, "more")]) {
+    rmSync(join(folder, "root.base"), { force: true });
+    rebase(backing);
+    await adoptBases(folder, [images]);
+    await expect(chainOf({ path: root, format: "qcow2" })).rejects.toThrow(ForeignDiskError);
+  }
+});
+
+describe("a linked clone from before it was written down what disks stand on", () => {
+  const machine = (vm: string, more: Partial<Instance["spec"]> = {}) =>
+    instanceOf({ vm, vmUid: `${vm.repeat(8)}-0000-4000-8000-000000000000`, ...more });
+  const lend = async (of: Instance, uid: string) => {
+    const layers = layersOf(pool, of);
+    await layers.begin(uid);
+    await layers.finish(uid, FACTS);
+    await layers.lend(uid);
+  };
+  const source = (of: Instance, snapshotUid: string) => ({
+    source: {
+      mode: "Linked",
+      vm: of.spec.vm,
+      vmUid: of.spec.vmUid,
+      snapshotUid,
+      storagePool: "default",
+    } as const,
+  });
+  const more = () => ({
+    copies: new Copies(),
+    imageNamed: async () => undefined,
+    sourcePool: pool,
+    imageFolders: [join(at, "pool/images"), join(at, "library/images")],
+  });
+  /** As an older version has made them. */
+  const forget = (...machines: Instance[]) => {
+    for (const each of machines) rmSync(join(folderOf(pool, each), "root.base"));
+  };
+  const rootOf = (of: Instance) => join(folderOf(pool, of), "root.qcow2");
+
+  it("starts, and is cloned, as are those of clones; the image was in another pool", async () => {
+    const other = library();
+    const b = machine("b");
+    const c = machine("c", source(b, A));
+    const d = machine("d", source(c, B));
+    await ensureVolumes(pool, IMAGE, b, more());
+    execFileSync("qemu-img", ["rebase", "-u", "-f", "qcow2", "-b", other, "-F", "qcow2", rootOf(b)]);
+    writeFileSync(join(folderOf(pool, b), "root.base"), JSON.stringify({ path: other, format: "qcow2" }));
+    await lend(b, A);
+    await ensureVolumes(pool, IMAGE, c, more());
+    await lend(c, B);
+    forget(b, c);
+    // A new one of the clone; two at once find the same.
+    const started = { ...c, spec: { ...c.spec, volumesExist: true } };
+    await Promise.all([ensureVolumes(pool, IMAGE, d, more()), ensureVolumes(pool, IMAGE, started, more())]);
+    const chain = [rootOf(d), rootOf(c), rootOf(b), other];
+    expect(await chainOf({ path: rootOf(d), format: "qcow2" })).toEqual(chain);
+    // One that is there.
+    forget(b, c, d);
+    await expect(chainOf({ path: rootOf(d), format: "qcow2" })).rejects.toThrow(ForeignDiskError);
+    await ensureVolumes(pool, IMAGE, { ...d, spec: { ...d.spec, volumesExist: true } }, more());
+    expect(await chainOf({ path: rootOf(d), format: "qcow2" })).toEqual(chain);
+    expect(readdirSync(folderOf(pool, b)).filter((name) => name.endsWith(".new"))).toEqual([]);
+  });
+});
+
+it("a layer that is gone is told by who needs it; a link in its place is foreign", async () => {
+  const layers = layersOf(pool, instance);
+  for (const uid of [A, B]) {
+    await layers.begin(uid);
+    await layers.finish(uid, FACTS);
+  }
+  renameSync(root, join(at, "aside"));
+  expect((await layers.tree()).tree).toHaveLength(2);
+  for (const uid of [A, B])
+    await expect(layers.prepareRevert("cccccccc-0000-4000-8000-000000000000", uid)).rejects.toThrow(
+      `the snapshot's disks are not whole: ${root} is gone; bring it back, or choose another snapshot`,
+    );
+  const started = { ...instance, spec: { ...instance.spec, volumesExist: true } };
+  const gone = `${root} is gone, which ${join(folder, "root-bbbbbbbb0000.qcow2")} stands on; bring it back`;
+  await expect(ensureVolumes(pool, IMAGE, started)).rejects.toThrow(gone);
+  await expect(layers.remove(B, async () => false)).rejects.toThrow(LayersError);
+  symlinkSync(join(at, "aside"), root);
+  await expect(layers.tree()).rejects.toThrow(ForeignDiskError);
 });

@@ -10,12 +10,13 @@
  * A layer may also stand on nothing: what has been merged, or copied whole. The folder is root's, so that the machine's user can make no file in it, and no
  * link. What is read meanwhile may be changed again: that is why who opens a disk sees nothing but the files that are found here (reach.ts, enclosed-img.ts).
  */
+import { randomUUID } from "node:crypto";
 import { lstat, readdir, rename, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { type Static, Type } from "typebox";
 import { flush } from "../../system/flush.ts";
 import { PrepareError } from "../prepare-error.ts";
-import { Frozen, readJson } from "./layer-records.ts";
+import { Frozen, LayersError, readJson } from "./layer-records.ts";
 import { type Head, readHeader } from "./qcow2-head.ts";
 
 /** A disk is not what Vireo made it: nothing may open it. The text is for users. */
@@ -37,25 +38,56 @@ const recordOf = (path: string) => join(dirname(path), `${diskOf(path) ?? basena
 /** Before the first layer of a disk is made. @param base what it stands on; nothing when absent */
 export async function writeBase(path: string, base: Base | undefined): Promise<void> {
   const record = recordOf(path);
-  await writeFile(`${record}.new`, JSON.stringify(base ?? null), { flush: true });
-  await rename(`${record}.new`, record);
+  // Agents of several clones may be writing the same of their template (adoptBases).
+  const made = `${record}.${randomUUID()}.new`;
+  await writeFile(made, JSON.stringify(base ?? null), { flush: true });
+  await rename(made, record);
   // A disk that is there without it could not be used.
   await flush(dirname(record));
 }
 
 /**
- * Says of disks from before this was kept what they stand on, where their headers name what the machine was made from.
- * @param known paths of its images; layers that machines of its namespace have lent are looked for
+ * Says of disks from before this was kept what they stand on, where their headers name what machines are made from: images, and layers that another machine of
+ * the namespace has lent, in whose folder the same goes on. No-op where all is known, or there are no disks yet.
+ * @param images the folders of all images: a disk may be of one that was in another pool then, or has been built anew since
  */
-export async function adoptBases(folder: string, known: readonly string[]): Promise<void> {
-  for (const file of await readdir(folder)) {
-    const path = join(folder, file);
-    if (!file.endsWith(".qcow2") || (await readJson(recordOf(path), Recorded)) !== undefined) continue;
-    const { backing, backingFormat: format } = await readHeader(path);
-    if (backing === undefined || format === undefined) continue;
-    if (known.includes(backing) || (await isLent(folder, backing)))
-      await writeBase(path, { path: backing, format });
-  }
+export async function adoptBases(folder: string, images: readonly string[]): Promise<void> {
+  const folders = new Set([folder]);
+  // Those that are found on the way come after it, once each.
+  for (const each of folders)
+    for (const file of (await unlessUnreadable(readdir(each))) ?? []) {
+      if (!file.endsWith(".qcow2")) continue;
+      const base = await adopted(join(each, file), images);
+      const lender = base && dirname(base.path);
+      if (lender && dirname(lender) === dirname(each)) folders.add(lender);
+    }
+}
+
+/** What is recorded of the disk; where nothing is, what may be is first. */
+async function adopted(path: string, images: readonly string[]): Promise<Base | undefined> {
+  const recorded = await unlessUnreadable(readJson(recordOf(path), Recorded).then((found) => ({ found })));
+  if (recorded?.found !== undefined) return recorded.found ?? undefined;
+  const head = recorded && (await unlessUnreadable(readHeader(path)));
+  const { backing, backingFormat: format } = head ?? {};
+  if (backing === undefined || (format !== "raw" && format !== "qcow2")) return undefined;
+  const base = { path: backing, format };
+  if (!(await isImage(base, images)) && !(await isLent(dirname(path), backing))) return undefined;
+  await writeBase(path, base);
+  return base;
+}
+
+/** @returns undefined for what is gone, or not as Vireo wrote it: who opens it tells */
+const unlessUnreadable = <T>(what: Promise<T>): Promise<T | undefined> =>
+  what.catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT" && !(error instanceof LayersError)) throw error;
+    return undefined;
+  });
+
+/** A file, not a link, in one of these folders. Each QEMU may read all of them. */
+async function isImage({ path, format }: Base, folders: readonly string[]): Promise<boolean> {
+  const isThere = path === join(dirname(path), basename(path)) && folders.includes(dirname(path));
+  const isReadable = format === "raw" || format === "qcow2";
+  return isThere && isReadable && ((await lstat(path).catch(() => undefined))?.isFile() ?? false);
 }
 
 /** Whether another machine of the same namespace says so of a layer of its own. */
@@ -70,11 +102,15 @@ async function isLent(folder: string, layer: string): Promise<boolean> {
   return false;
 }
 
-/** All files that are read through a disk: itself, and those below it, from top to bottom. @throws ForeignDiskError; Error when one is not there */
+/** All files that are read through a disk: itself, and those below it, from top to bottom. @throws ForeignDiskError; LayersError when one below is gone */
 export async function chainOf({ path, format }: Base): Promise<string[]> {
   const chain = [path];
   for (let at: Base | undefined = { path, format }; at?.format === "qcow2"; ) {
-    at = await belowOf(at.path);
+    const layer: string = at.path;
+    at = await belowOf(layer).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== "ENOENT" || layer === path) throw cause;
+      throw new LayersError(`${layer} is gone, which ${path} stands on; bring it back`, { cause });
+    });
     if (at && chain.includes(at.path)) throw foreign(at.path, RING);
     if (at) chain.push(at.path);
   }
@@ -121,11 +157,12 @@ export async function belowOf(path: string): Promise<Base | undefined> {
   return base;
 }
 
-/** Another layer of the same disk. */
+/** Another layer of the same disk. One that is gone is missed by who opens it, or needs it (layers.ts): it is nobody's doing but of whoever removed it. */
 async function ownBelow(path: string, { backing = "" }: Head): Promise<Base | undefined> {
   const own = join(dirname(path), basename(backing));
-  const isLayer = backing === own && diskOf(own) !== undefined && diskOf(own) === diskOf(path);
-  return isLayer && (await lstat(own)).isFile() ? { path: own, format: "qcow2" } : undefined;
+  if (backing !== own || diskOf(own) === undefined || diskOf(own) !== diskOf(path)) return undefined;
+  const found = await unlessUnreadable(lstat(own));
+  return !found || found.isFile() ? { path: own, format: "qcow2" } : undefined;
 }
 
 async function baseOf(path: string, { backing = "", backingFormat = "" }: Head): Promise<Base | undefined> {
@@ -133,11 +170,9 @@ async function baseOf(path: string, { backing = "", backingFormat = "" }: Head):
   if (recorded !== undefined) return recorded ?? undefined;
   // Disks from before this was kept: the images of their own pool, which each QEMU may read.
   const machines = resolve(dirname(path), "../..");
-  const image = resolve(machines, "../images", basename(backing));
-  const isImage = basename(machines) === "machines" && ["raw", "qcow2"].includes(backingFormat);
-  return isImage && (await lstat(image).catch(() => undefined))?.isFile()
-    ? { path: image, format: backingFormat }
-    : undefined;
+  const base = { path: backing, format: backingFormat };
+  const isOurs = basename(machines) === "machines" && (await isImage(base, [resolve(machines, "../images")]));
+  return isOurs ? base : undefined;
 }
 
 const RING = "a ring of files that stand on each other";

@@ -244,6 +244,8 @@ export class DiskTasks {
   ): Promise<Pick<Result, "taken" | "message">> {
     const { hypervisor } = this.#c;
     const id = idOf(instance);
+    // While a disk that is not as Vireo made it can be told as what the task fails of: once the disks are switched, it could not.
+    await layers.tree();
     if (running) await layers.settle(await hypervisor.activeLayers(id).catch(undecided), task.snapshot);
     else await layers.settle();
     const absorb = async (into: string, from: string) => running && hypervisor.absorbLayer(id, into, from);

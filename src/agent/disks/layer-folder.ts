@@ -45,6 +45,11 @@ export class LayerFolder {
     return merging ? this.tool.replace(path, JSON.stringify(merging)) : this.tool.remove(path);
   }
 
+  /** Names of what is in it. */
+  async files(): Promise<string[]> {
+    return (await exists(this.#folder)) ? readdir(this.#folder) : [];
+  }
+
   /** Every layer with the one below it; the image below the first is none of ours. @throws ForeignDiskError */
   async layers(): Promise<Map<string, string | undefined>> {
     return layersIn(this.#folder, await this.merging());

@@ -2,8 +2,9 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
-import { beforeEach, expect, it, onTestFinished } from "vitest";
+import { beforeEach, expect, it, onTestFinished, vi } from "vitest";
 import { makeLayer, pretendTool } from "../testing/pretend-layers.ts";
+import { ForeignDiskError } from "./bases.ts";
 import { LayerFolder } from "./layer-folder.ts";
 import type { KeptMemory } from "./layer-records.ts";
 import { Layers } from "./layers.ts";
@@ -35,8 +36,11 @@ const make = (...files: string[]) => {
   }
 };
 const LATER = Date.now() + 3_600_000;
-const left = async (beforeMs = LATER) =>
-  (await leftFiles(folder, new LayerFolder(folder, USER, tool), beforeMs))
+const fail = (error: unknown) => {
+  throw error;
+};
+const left = async (beforeMs = LATER, unread: (error: unknown) => void = fail) =>
+  (await leftFiles(folder, new LayerFolder(folder, USER, tool), beforeMs, unread))
     .map((path) => relative(folder, path))
     .sort();
 
@@ -91,4 +95,31 @@ it("one that has come into use at the last moment stays", async () => {
   expect(await left()).toEqual(["suspended.memory"]);
   await removeLeft(path, LATER);
   expect(await left()).toEqual([]);
+});
+
+it("a layer that cannot be read is told, and what else is left is found all the same", async () => {
+  const overlay = join(folder, "root-cccccccc0000.qcow2");
+  await tool.create(overlay, "/etc/shadow", 0, USER);
+  make("root.qcow2.new", `snapshots/${C}.memory`);
+  const unread = vi.fn();
+  expect(await left(LATER, unread)).toEqual(["root.qcow2.new", `snapshots/${C}.memory`]);
+  expect(unread.mock.calls).toEqual([[expect.any(ForeignDiskError)]]);
+});
+
+it("heads of layers are read only when one is not recorded", async () => {
+  const heads = vi.spyOn(LayerFolder.prototype, "layers");
+  onTestFinished(() => heads.mockRestore());
+  for (const uid of [A, B]) {
+    await layers.begin(uid);
+    await layers.finish(uid, FACTS);
+  }
+  heads.mockClear();
+  expect(await left()).toEqual([]);
+  expect(heads).not.toHaveBeenCalled();
+  // What another one stands on is needed, whoever made it.
+  const [made, other] = [join(folder, "root-cccccccc0000.qcow2"), join(folder, "root-dddddddd0000.qcow2")];
+  await tool.create(made, join(folder, "root.qcow2"), 0, USER);
+  await tool.create(other, made, 0, USER);
+  expect(await left()).toEqual(["root-dddddddd0000.qcow2"]);
+  expect(heads).toHaveBeenCalledTimes(1);
 });

@@ -15,9 +15,15 @@ const MEMORY = /^([0-9a-f-]{36})\.memory(\.|$)/;
 /**
  * Files of the machine that nobody needs unless somebody works on its disks now: those that an agent had begun before `beforeMs`, when it was killed; and, however
  * old, those of snapshots and rollbacks that are not recorded.
+ * @param unread is told what cannot be read; what is left of the rest is returned all the same
  * @returns paths
  */
-export async function leftFiles(folder: string, at: LayerFolder, beforeMs: number): Promise<string[]> {
+export async function leftFiles(
+  folder: string,
+  at: LayerFolder,
+  beforeMs: number,
+  unread: (error: unknown) => void,
+): Promise<string[]> {
   const suspended = (await at.pointer()).suspended !== undefined;
   const found: string[] = [];
   for (const part of [folder, join(folder, "snapshots")])
@@ -25,21 +31,36 @@ export async function leftFiles(folder: string, at: LayerFolder, beforeMs: numbe
       if (!HALF_MADE.test(name) && (suspended || !SUSPENDED.test(name))) continue;
       if (await isOld(join(part, name), beforeMs)) found.push(join(part, name));
     }
-  return [...new Set([...found, ...(await unrecorded(at))])];
+  const parts = [overlays(at), memories(at)].map((part) =>
+    part.catch((error: unknown): string[] => {
+      unread(error);
+      return [];
+    }),
+  );
+  return [...new Set([...found, ...(await Promise.all(parts)).flat()])];
 }
 
-async function unrecorded(at: LayerFolder): Promise<string[]> {
-  const [{ active }, records, layers] = [await at.pointer(), await at.records(), await at.layers()];
-  const needed = new Set([...Object.values(active), ...layers.values()]);
+/** Of a snapshot or a rollback that is not recorded. */
+async function overlays(at: LayerFolder): Promise<string[]> {
+  const [{ active }, records] = [await at.pointer(), await at.records()];
+  const needed = new Set<string | undefined>(Object.values(active));
   for (const [, { layers, next }] of records)
     for (const layer of [...Object.values(layers), ...Object.values(next)]) needed.add(layer);
-  const overlays = [...layers.keys()].filter((file) => OVERLAY.test(file) && !needed.has(file));
+  const found = (await at.files()).filter((file) => OVERLAY.test(file) && !needed.has(file));
+  // Only then their heads are read: this is looked for again and again, in the folders of all machines.
+  if (found.length === 0) return [];
+  for (const below of (await at.layers()).values()) needed.add(below);
+  return found.filter((file) => !needed.has(file)).map((file) => at.path(file));
+}
+
+async function memories(at: LayerFolder): Promise<string[]> {
+  const records = await at.records();
   const known = new Set(records.flatMap(([uid, { state }]) => (state === "deleted" ? [] : [uid])));
-  const memories = (await at.snapshotFiles()).filter((file) => {
+  const found = (await at.snapshotFiles()).filter((file) => {
     const [, uid] = MEMORY.exec(file) ?? [];
     return uid !== undefined && !known.has(uid);
   });
-  return [...overlays.map((file) => at.path(file)), ...memories.map((file) => at.path(`snapshots/${file}`))];
+  return found.map((file) => at.path(`snapshots/${file}`));
 }
 
 /** Whether it was made before; false when it is not there. */

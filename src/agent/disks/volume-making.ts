@@ -7,6 +7,7 @@ import { makeSeed } from "../../images/seed.ts";
 import { parseBytes } from "../../resource/quantity.ts";
 import { bothOf } from "../both.ts";
 import { PrepareError } from "../prepare-error.ts";
+import { adoptBases } from "./bases.ts";
 import { cloneDisks } from "./clones.ts";
 import { type Copies, copyDisk } from "./copies.ts";
 import { type DataDiskSource, layerName } from "./data-disks.ts";
@@ -29,6 +30,8 @@ export interface Materials {
   imageNamed: DataDiskSource["imageNamed"];
   /** Where an image's files are; in the machine's pool when absent. */
   poolOf?: (image: Image | undefined) => Promise<StoragePool>;
+  /** Where the files of all images are; where those of its own image are when absent. */
+  imageFolders?: readonly string[];
   /** Of the machine that it is a clone of. */
   sourcePool?: StoragePool | undefined;
   copies: Copies;
@@ -40,6 +43,7 @@ interface Making {
   pool: StoragePool;
   /** Where the image's files are. */
   images: StoragePool;
+  imageFolders: readonly string[];
   image: Image | undefined;
   instance: Instance;
   more: Materials;
@@ -105,7 +109,7 @@ async function makeFromImage(
 }
 
 async function makeClone(
-  { pool, instance, more: { sourcePool, copies } }: Making,
+  { pool, imageFolders, instance, more: { sourcePool, copies } }: Making,
   folder: string,
 ): Promise<void> {
   const { source, diskSize, disks = [] } = instance.spec;
@@ -114,6 +118,7 @@ async function makeClone(
     throw new PrepareError(`spec.source: the StoragePool ${storagePool} of its template does not exist`);
   const lender = folderOf(sourcePool, instance, { vm, vmUid: owner });
   const sizes = new Map(disks.map((disk) => [layerName(disk), disk.size]));
+  await adoptBases(lender, imageFolders);
   await cloneDisks(
     { folder: lender, layers: new Layers(lender, [], userOf({ vmUid: owner })) },
     {

@@ -112,6 +112,8 @@ export async function ensureVolumes(
   const layers = layersOf(pool, instance);
   const { imageNamed, poolOf = async () => pool } = more;
   const images = await poolOf(image);
+  const imageFolders = more.imageFolders ?? [imagesFolder(images)];
+  await adoptBases(folder, imageFolders);
   // The target of a migration opens what the source has open. Nobody works on the disks meanwhile; but agents of before may have left a switch unfinished.
   if (!incoming) await layers.settle();
   else if (await layers.isUnsettled())
@@ -131,24 +133,18 @@ export async function ensureVolumes(
     throw new PrepareError(
       `the disks of ${vm}, which has run before, are not in ${folder}; is the storage pool ${pool.metadata.name} mounted here? They are never made anew: bring them back, or delete the machine`,
     );
-  if (!there || !seeded) await makeVolumes({ pool, images, image, instance, more }, there);
+  if (!there || !seeded) await makeVolumes({ pool, images, imageFolders, image, instance, more }, there);
   const user = userOf(instance.spec);
   if (there && !incoming) await inherit(folder, active, user);
   const imagePath = async (of: Image, file: string) => imageFile(await poolOf(of), file);
   const data = await ensureDataDisks({ folder, layers, user, imageNamed, imagePath }, instance).catch(
     (cause: unknown) => sayFull(cause, pool, vm),
   );
-  const origin = await readOrigin(folder, image, instance);
-  const { boot } = origin;
+  const { boot } = await readOrigin(folder, image, instance);
   const firmware = variables && (await firmwareOf(instance, variables, boot !== undefined));
   const tpm = hardwareOf(instance.spec.hardware).tpm ? await tpmOf(instance, folder) : undefined;
   const saved = incoming ? undefined : await savedOf(layers, instance);
   const disks = [...systemDisk(instance, active, seed), ...data];
-  if (there)
-    await adoptBases(folder, [
-      imageFile(images, origin.file),
-      ...(await imagesOf(instance, imageNamed, imagePath)),
-    ]);
   for (const disk of firmware ? [...disks, firmware.variables] : disks) await chainOf(disk);
   // The guest whose memory goes on knows its disks as they were; they grow once it runs.
   if (!incoming && !saved) for (const disk of disks) await grow(disk);
@@ -169,20 +165,6 @@ export async function ensureVolumes(
         }
       : {}),
   };
-}
-
-/** The images that its disks may have been made on, besides its own. */
-async function imagesOf(
-  { spec: { disks = [] } }: Instance,
-  imageNamed: Materials["imageNamed"],
-  imagePath: (image: Image, file: string) => Promise<string>,
-): Promise<string[]> {
-  const found: string[] = [];
-  for (const { image: name } of disks) {
-    const image = name === undefined ? undefined : await imageNamed(name);
-    if (image?.status?.file) found.push(await imagePath(image, image.status.file));
-  }
-  return found;
 }
 
 function systemDisk({ spec }: Instance, path: string, seed: string): DiskConfig[] {
@@ -236,9 +218,14 @@ export async function stopMaking(pool: StoragePool, instance: Instance, copies: 
 }
 
 /** What work that was cut short has left in the machine's folder (left-files.ts). */
-export function halfMade(pool: StoragePool, instance: Instance, beforeMs: number): Promise<string[]> {
+export function halfMade(
+  pool: StoragePool,
+  instance: Instance,
+  beforeMs: number,
+  unread: (error: unknown) => void,
+): Promise<string[]> {
   const folder = folderOf(pool, instance);
-  return leftFiles(folder, new LayerFolder(folder, userOf(instance.spec)), beforeMs);
+  return leftFiles(folder, new LayerFolder(folder, userOf(instance.spec)), beforeMs, unread);
 }
 
 /** Removes the machine's own folder, and its dumps; those of one that has moved away are nowhere else, and stay. */

@@ -1,9 +1,15 @@
 /** Whether there is a file, or a folder, without holding up the whole process: a file server may not answer, and existsSync() waits for it. */
-import { access } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 
-/** Links are followed, as by existsSync(). What cannot be seen is not there. */
-export const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
+const NOT_THERE: readonly unknown[] = ["ENOENT", "ENOTDIR"];
+
+/** Links are followed. @throws when that cannot be known: what is not seen for a moment, on a file server say, is not what is not there */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && NOT_THERE.includes(error.code)) return false;
+    throw error;
+  }
+}

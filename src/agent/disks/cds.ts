@@ -4,8 +4,8 @@ import type { Instance } from "../../compute/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { macKey } from "../../qemu/devices.ts";
+import { exists } from "../../system/exists.ts";
 import type { CdConfig, MachineConfig } from "../hypervisor.ts";
-import { exists } from "./volume-files.ts";
 import { imageFile } from "./volume-places.ts";
 
 /** Where images are. */

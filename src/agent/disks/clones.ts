@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import type { InstanceSource } from "../../compute/clones/kinds.ts";
 import { formatBytes } from "../../resource/quantity.ts";
+import { exists } from "../../system/exists.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { chainOf } from "./bases.ts";
 import { type Copies, copyDisk } from "./copies.ts";
@@ -12,7 +13,6 @@ import { LayersError } from "./layer-records.ts";
 import type { Layers } from "./layers.ts";
 import { makeDisk } from "./make-disk.ts";
 import { copyOrigin } from "./origin.ts";
-import { exists } from "./volume-files.ts";
 
 /** The machine that a clone is made from. */
 export interface Lender {

@@ -5,13 +5,13 @@ import type { Instance } from "../../compute/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import type { Limits } from "../../qemu/throttle.ts";
 import { formatBytes, parseBytes } from "../../resource/quantity.ts";
+import { exists } from "../../system/exists.ts";
 import type { DiskConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { changeDisk } from "./enclosed-img.ts";
 import type { Layers } from "./layers.ts";
 import { makeDisk } from "./make-disk.ts";
 import { readHeader } from "./qcow2-head.ts";
-import { exists } from "./volume-files.ts";
 
 export interface DataDiskSource {
   /** The machine's. */

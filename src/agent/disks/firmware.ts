@@ -8,12 +8,13 @@ import { Type } from "typebox";
 import { Value } from "typebox/value";
 import { hardwareOf, lackingText, PREFIX } from "../../compute/hardware/kinds.ts";
 import type { Instance } from "../../compute/kinds.ts";
+import { exists } from "../../system/exists.ts";
 import { flush } from "../../system/flush.ts";
 import { run } from "../../system/run.ts";
 import type { MachineConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { writeBase } from "./bases.ts";
-import { exists, own } from "./volume-files.ts";
+import { own } from "./volume-files.ts";
 import { userOf } from "./volume-places.ts";
 
 const FOLDER = "/usr/share/qemu/firmware";

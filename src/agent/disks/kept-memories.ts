@@ -4,9 +4,9 @@
  * that memory.
  */
 import { stat } from "node:fs/promises";
+import { exists } from "../../system/exists.ts";
 import type { LayerFolder } from "./layer-folder.ts";
 import type { KeptMemory, SuspendedRun } from "./layer-records.ts";
-import { exists } from "./volume-files.ts";
 
 /** A memory that the next run goes on with; `cloned`: another machine's. */
 export interface Saved {

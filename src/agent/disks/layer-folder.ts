@@ -1,11 +1,11 @@
 /** What is on disk of the layers of a machine's disks (layers.ts): the layers themselves, which are active, and what each snapshot froze. */
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { exists } from "../../system/exists.ts";
 import { layersIn } from "./bases.ts";
 import { Frozen, Merging, Pointer, readJson } from "./layer-records.ts";
 import { type LayerTool, QEMU_IMG } from "./layer-tool.ts";
 import { readHeader } from "./qcow2-head.ts";
-import { exists } from "./volume-files.ts";
 
 type User = { uid: number; gid: number };
 

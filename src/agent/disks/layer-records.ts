@@ -4,7 +4,7 @@ import { type Static, type TSchema, Type } from "typebox";
 import { Value } from "typebox/value";
 import type { Instance } from "../../compute/kinds.ts";
 import type { Snapshot } from "../../compute/snapshots/kinds.ts";
-import { exists } from "./volume-files.ts";
+import { exists } from "../../system/exists.ts";
 
 export type Taken = NonNullable<NonNullable<Snapshot["status"]>["taken"]>;
 export type Facts = Omit<Taken, "disks">;

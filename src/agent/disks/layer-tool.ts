@@ -1,13 +1,14 @@
 /** What changes files of layers (layers.ts). */
 import { chmod, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
+import { exists } from "../../system/exists.ts";
 import { flush } from "../../system/flush.ts";
 import { run } from "../../system/run.ts";
 import { belowOf } from "./bases.ts";
 import { changeDisk } from "./enclosed-img.ts";
 import { checkRoom } from "./merge-room.ts";
 import { readHeader } from "./qcow2-head.ts";
-import { exists, own } from "./volume-files.ts";
+import { own } from "./volume-files.ts";
 
 /** Every change of a file; another one only for crash tests, which stop it between any two. Each but rebase is done whole or not at all, and is there after a power cut. */
 export interface LayerTool {

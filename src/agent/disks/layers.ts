@@ -23,6 +23,7 @@ import { stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Static } from "typebox";
+import { exists } from "../../system/exists.ts";
 import type { LayerSwitch } from "../hypervisor.ts";
 import { KeptMemories } from "./kept-memories.ts";
 import { LayerFolder } from "./layer-folder.ts";
@@ -38,7 +39,6 @@ import {
 import { inOrder, nextStep, type Tree, treeOf, withAllBelow } from "./layer-steps.ts";
 import type { LayerTool } from "./layer-tool.ts";
 import { readHeader } from "./qcow2-head.ts";
-import { exists } from "./volume-files.ts";
 
 /** A layer and the one below it, where that is the machine's own, too. */
 interface Layer {

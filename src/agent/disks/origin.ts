@@ -5,8 +5,8 @@ import { type Static, Type } from "typebox";
 import { Value } from "typebox/value";
 import type { Instance } from "../../compute/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
+import { exists } from "../../system/exists.ts";
 import { PrepareError } from "../prepare-error.ts";
-import { exists } from "./volume-files.ts";
 
 const FILE = "boot.json";
 

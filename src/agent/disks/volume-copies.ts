@@ -15,6 +15,7 @@ import { hadCustody, type Instance } from "../../compute/kinds.ts";
 import type { Volumes } from "../../compute/migrations/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
+import { exists } from "../../system/exists.ts";
 import { flush } from "../../system/flush.ts";
 import type { DiskConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
@@ -23,7 +24,7 @@ import { frozenName } from "./disk-copies.ts";
 import { makeDisk } from "./make-disk.ts";
 import { readOrigin, writeOrigin } from "./origin.ts";
 import { readHeader } from "./qcow2-head.ts";
-import { exists, own, removeGone, removeWhole } from "./volume-files.ts";
+import { own, removeGone, removeWhole } from "./volume-files.ts";
 import { folderOf, imageFile, layersOf, poolFolder, seedFile, userOf, writable } from "./volume-places.ts";
 
 const MARK = "copy.json";

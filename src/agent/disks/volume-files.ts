@@ -2,17 +2,7 @@
 import { chmod, chown, lchown, lstat, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Instance } from "../../compute/kinds.ts";
-
-/** @throws when that cannot be known: a disk that is not seen for a moment is not one that is not there */
-export async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
-    throw error;
-  }
-}
+import { exists } from "../../system/exists.ts";
 
 export async function own(path: string, uid: number, gid: number, mode: number): Promise<void> {
   if (process.getuid?.() === 0) await chown(path, uid, gid);

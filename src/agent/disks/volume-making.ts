@@ -5,6 +5,7 @@ import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { makeSeed } from "../../images/seed.ts";
 import { parseBytes } from "../../resource/quantity.ts";
+import { exists } from "../../system/exists.ts";
 import { bothOf } from "../both.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { adoptBases } from "./bases.ts";
@@ -14,7 +15,7 @@ import { type DataDiskSource, layerName } from "./data-disks.ts";
 import { Layers } from "./layers.ts";
 import { makeDisk } from "./make-disk.ts";
 import { originOf, writeOrigin } from "./origin.ts";
-import { exists, own } from "./volume-files.ts";
+import { own } from "./volume-files.ts";
 import {
   folderOf,
   imageFile,

@@ -13,6 +13,7 @@ import { notTheSame } from "../../compute/snapshots/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
 import type { Image } from "../../images/kinds.ts";
 import { parseBytes } from "../../resource/quantity.ts";
+import { exists } from "../../system/exists.ts";
 import type { DiskConfig, MachineConfig } from "../hypervisor.ts";
 import { PrepareError } from "../prepare-error.ts";
 import { adoptBases, chainOf } from "./bases.ts";
@@ -23,7 +24,7 @@ import { LayerFolder } from "./layer-folder.ts";
 import type { Layers } from "./layers.ts";
 import { leftFiles } from "./left-files.ts";
 import { readOrigin } from "./origin.ts";
-import { exists, inherit, own, removeWhole } from "./volume-files.ts";
+import { inherit, own, removeWhole } from "./volume-files.ts";
 import { type Materials, makeVolumes, sayFull } from "./volume-making.ts";
 import {
   dumpsFolder,

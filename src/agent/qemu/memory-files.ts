@@ -11,9 +11,9 @@ import { chmod, chown, open, rename, rm, stat } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { exists } from "../../system/exists.ts";
 import { run } from "../../system/run.ts";
 import { bootId } from "../boot-id.ts";
-import { exists } from "../disks/volume-files.ts";
 
 /** Listens at `path` for one connection, and writes what comes to `file`: whole or not at all. Only `user` can connect. */
 export async function receiveFile(

@@ -5,7 +5,7 @@
 import { chmod, chown, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Dump } from "../../compute/lifecycle/kinds.ts";
-import { exists } from "../disks/volume-files.ts";
+import { exists } from "../../system/exists.ts";
 
 /** What an ELF core has besides memory: notes, and the video memory. */
 const MORE_BYTES = 64 * 2 ** 20;

@@ -357,6 +357,7 @@ export const Plan = defineKind({
   status: Type.Object({
     phase: Type.Optional(Words(["Proposed", "Running", "Succeeded", "Failed", "Superseded", "Rejected"])),
     done: Type.Optional(Type.Integer()),
+    endedTime: Type.Optional(Type.String({ description: "When it was over, whatever came of it." })),
     outlook: Type.Optional(Outlook),
     moves: Type.Optional(
       Type.Array(
@@ -392,4 +393,4 @@ export const Plan = defineKind({
 });
 export type Plan = ObjectOf<typeof Plan>;
 
-export { isCarriedOut, isFinalPlan, isPlanUnderWay } from "./planning/plan-standing.ts";
+export { endOf, isCarriedOut, isFinalPlan, isPlanUnderWay } from "./planning/plan-standing.ts";

@@ -284,6 +284,7 @@ async function write(
     // The planner may have superseded it while it was looked at.
     if (isFinalPlan(plan)) return undefined;
     const now = { ...plan.status, ...status };
+    if (isFinalPlan({ status: now })) now.endedTime = context.clock.now().toISOString();
     return isDeepStrictEqual(now, plan.status) ? undefined : { ...plan, status: now };
   });
 }

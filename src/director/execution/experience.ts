@@ -2,7 +2,7 @@
 import type { Migration } from "../../compute/migrations/kinds.ts";
 import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
-import type { Effect, Plan } from "../kinds.ts";
+import { type Effect, endOf, type Plan } from "../kinds.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { type Experience, round } from "./forecast.ts";
 import { memoryToSend, transferBy, wayOf } from "./way.ts";
@@ -28,14 +28,17 @@ export function tookOf({ status }: Migration): Effect {
 /** The oldest first. @param plans all that are kept @param estate whose machines users had moved, too */
 export function experienceOf(plans: readonly Plan[], estate?: Estate): Experience[] {
   const all = [...plans.flatMap(ofPlan), ...(estate ? asked(estate) : [])];
-  return all.sort(([a], [b]) => a - b).map(([, took]) => took);
+  // Of plans that are not over: the newest, all alike.
+  return all.sort(([a], [b]) => (a === b ? 0 : a - b)).map(([, took]) => took);
 }
 
-function ofPlan({ metadata, spec, status }: Plan): Timed[] {
+function ofPlan(plan: Plan): Timed[] {
+  const { spec, status } = plan;
+  const at = endOf(plan);
   return spec.moves.flatMap(({ namespace, vm }, i) => {
     const { phase, actual, memoryBytes, toSendBytes = memoryBytes, linkMbps } = status?.moves?.[i] ?? {};
     if (phase !== "Succeeded" || !toSendBytes || !linkMbps) return [];
-    return timed(`${namespace}/${vm}`, metadata.creationTimestamp, { toSendBytes, linkMbps }, actual);
+    return timed(`${namespace}/${vm}`, at, { toSendBytes, linkMbps }, actual);
   });
 }
 
@@ -49,17 +52,17 @@ function asked(estate: Estate): Timed[] {
     const [from, to] = [status?.from, spec.to].map((name) => index.hosts.get(name ?? ""));
     const way = wayOf(machine, transferBy(policiesOf(estate, machine), spec.transfer), from, to);
     const over = { toSendBytes: memoryToSend(machine, way), linkMbps: way.mbps };
-    return timed(machine.key, status?.finishedTime, over, tookOf(migration));
+    return timed(machine.key, Date.parse(status?.finishedTime ?? "") || 0, over, tookOf(migration));
   });
 }
 
 function timed(
   key: string,
-  time: string | undefined,
+  at: number,
   over: Pick<Experience, "toSendBytes" | "linkMbps">,
   { bytes, diskBytes = 0, seconds, downtimeMs }: Effect = {},
 ): Timed[] {
   if (!bytes || !seconds) return [];
   const still = downtimeMs === undefined ? {} : { downtimeMs };
-  return [[Date.parse(time ?? "") || 0, { key, ...over, bytes, diskBytes, seconds, ...still }]];
+  return [[at, { key, ...over, bytes, diskBytes, seconds, ...still }]];
 }

@@ -2,7 +2,7 @@
 
 import type { ObjectMeta } from "../../resource/object.ts";
 import { selects } from "../../resource/selector.ts";
-import { isFinalPlan, type Plan, type Policy } from "../kinds.ts";
+import { endOf, isFinalPlan, type Plan, type Policy } from "../kinds.ts";
 
 /** So long the director itself does not move again what a user has had moved back; and so long it is known what was done. */
 export const HOLD_MS = 24 * 3_600_000;
@@ -10,6 +10,12 @@ export const HOLD_MS = 24 * 3_600_000;
 const KEEP = 20;
 /** Of those that did something lately. */
 const KEEP_DONE = 200;
+
+/** The oldest that is over first; those that are not last. */
+export const byEnd = (a: Plan, b: Plan): number => {
+  const [x, y] = [endOf(a), endOf(b)];
+  return x === y ? byAge(a, b) : x - y;
+};
 
 /** The oldest first. */
 export const byAge = (a: Plan, b: Plan): number =>
@@ -47,8 +53,7 @@ function remembered(
     for (const [i, { namespace, vm, from }] of plan.spec.moves.entries()) {
       const stayMs = stays.get(`${namespace}/${vm}`);
       if (stayMs === undefined || plan.status?.moves?.[i]?.phase !== "Succeeded") continue;
-      // The move itself may have ended so much later.
-      const isOver = nowMs - Date.parse(plan.metadata.creationTimestamp ?? "") >= stayMs + HOLD_MS;
+      const isOver = nowMs - endOf(plan) >= stayMs;
       const left = `${namespace}/${vm} ${from}`;
       if (!isOver && !seen.has(left)) needed.add(plan);
       seen.add(left);
@@ -63,11 +68,11 @@ export function outdated(
   stays: ReadonlyMap<string, number> = new Map(),
 ): Plan[] {
   // What was moved back or rejected, where machines came from and what failed has a say in later plans.
-  const counts = ({ metadata, status }: Plan) =>
-    nowMs - Date.parse(metadata.creationTimestamp ?? "") < HOLD_MS &&
-    (status?.phase === "Rejected" ||
-      (status?.moves ?? []).some(({ phase }) => phase === "Succeeded" || phase === "Failed"));
-  const all = plans.filter(isFinalPlan).sort(byAge);
+  const counts = (plan: Plan) =>
+    nowMs - endOf(plan) < HOLD_MS &&
+    (plan.status?.phase === "Rejected" ||
+      (plan.status?.moves ?? []).some(({ phase }) => phase === "Succeeded" || phase === "Failed"));
+  const all = plans.filter(isFinalPlan).sort(byEnd);
   const needed = remembered(all, nowMs, stays);
   const ended = all.filter((plan) => !needed.has(plan));
   return [

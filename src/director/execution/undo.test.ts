@@ -240,6 +240,51 @@ it("of plans that are over the newest are kept, and for a day those that did som
   expect(gone(365 * 24 * 60, [])).toEqual(names(before));
 });
 
+it("plans count from when they were over, not from when they were made: users may decide late", () => {
+  const now = Date.parse("2026-11-28T12:00:00Z");
+  const hoursAgo = (hours: number) => new Date(now - hours * 3_600_000).toISOString();
+  const late = (
+    name: string,
+    phases: MoveStatus["phase"][],
+    ended: number,
+    more: Partial<Plan["spec"]> = {},
+  ) => {
+    const made = plan(
+      name,
+      phases.map(() => move("x", "a", "b")),
+      phases,
+      more,
+    );
+    made.metadata.creationTimestamp = hoursAgo(40);
+    return { ...made, status: { ...made.status, endedTime: hoursAgo(ended) } };
+  };
+  const names = (plans: Plan[]) => plans.map(({ metadata }) => metadata.name);
+  const idle = Array.from({ length: 20 }, (_, i) => late(`idle${i}`, ["Skipped"], 2));
+  const [fresh, old] = [late("fresh", ["Succeeded"], 1), late("old", ["Succeeded"], 30)];
+  expect(names(outdated([fresh, old, ...idle], now))).toEqual(["old"]);
+  // As long as a stay lasts after the move itself.
+  const machines = [{ metadata: { name: "x", namespace: "default", labels: { app: "x" } } }];
+  const stays = (hours: number) => staysOf([policy({ moves: { minimumStayMinutes: hours * 60 } })], machines);
+  expect(names(outdated([old, ...idle], now, stays(29)))).toEqual(["old"]);
+  expect(names(outdated([old, ...idle], now, stays(31)))).toEqual([]);
+  // What was carried out last is undone first.
+  const since = plan("p9", [move("x", "b", "c")]);
+  since.metadata.creationTimestamp = hoursAgo(10);
+  expect(lastToUndo([{ ...since, status: { ...since.status, endedTime: hoursAgo(10) } }, fresh])).toBe(fresh);
+  // Rejected late, or not yet seen to be by the executor.
+  const state = estate([host("a"), host("b", { mhz: 9000, idleWatts: 1, maxWatts: 2 })], [machine("x", "a")]);
+  const free = { now, released: new Set<string>() };
+  const planned = (rejected: Plan) =>
+    planMoves(holdForUsers(state, [rejected], free), { ...PLAN_DEFAULTS, ...free });
+  const asked = { automation: "ask", approval: "Rejected" } as const;
+  const rejected = late("r1", ["Waiting"], 1, asked);
+  expect(planned({ ...rejected, status: { phase: "Rejected", endedTime: hoursAgo(1) } })).toEqual([]);
+  expect(planned({ ...rejected, status: { phase: "Proposed" } })).toEqual([]);
+  expect(planned({ ...rejected, status: { phase: "Rejected", endedTime: hoursAgo(25) } })).toHaveLength(1);
+  // Stored by an older version, which did not write it.
+  expect(planned({ ...rejected, status: { phase: "Rejected" } })).toHaveLength(1);
+});
+
 it("keeps back what would not survive the loss of a host, as the executor would", () => {
   const hosts = [
     host("a", { memoryBytes: 8 * GiB, cpus: 16 }),

@@ -6,11 +6,11 @@ import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
 import { failoverObstacle } from "../failover/failover.ts";
-import { isFinalPlan, type Plan } from "../kinds.ts";
+import { endOf, isFinalPlan, type Plan } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import { score } from "../planning/score.ts";
 import { obstacle } from "../rules/rules.ts";
-import { byAge, HOLD_MS } from "./kept.ts";
+import { byEnd, HOLD_MS } from "./kept.ts";
 
 /** A machine that stays where the plan brought it. */
 export interface Kept {
@@ -37,7 +37,7 @@ export function lastToUndo(plans: readonly Plan[]): Plan | undefined {
       (plan) =>
         isFinalPlan(plan) && !plan.spec.undoes && !undone.has(plan.metadata.name) && madeBy(plan).length > 0,
     )
-    .sort(byAge)
+    .sort(byEnd)
     .at(-1);
 }
 
@@ -126,7 +126,7 @@ export function holdForUsers(
     if (!released.has(keyOf(move))) held.set(keyOf(move), host);
   };
   for (const plan of plans) {
-    if (now - Date.parse(plan.metadata.creationTimestamp ?? "") >= HOLD_MS) continue;
+    if (now - endOf(plan) >= HOLD_MS) continue;
     if (plan.spec.undoes) for (const move of madeBy(plan)) hold(move, move.to);
     if (plan.spec.approval === "Rejected") for (const move of plan.spec.moves) hold(move, move.from);
   }

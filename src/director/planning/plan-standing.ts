@@ -6,6 +6,13 @@ const FINAL_PLAN = ["Succeeded", "Failed", "Superseded", "Rejected"];
 export const isFinalPlan = ({ status }: Pick<Plan, "status">): boolean =>
   FINAL_PLAN.includes(status?.phase ?? "");
 
+/** When it was over, ms since the epoch; of one that is not: never yet. It may have waited long for a user. */
+export function endOf(plan: Pick<Plan, "metadata" | "status">): number {
+  if (!isFinalPlan(plan)) return Number.POSITIVE_INFINITY;
+  // Older versions did not write it.
+  return Date.parse(plan.status?.endedTime ?? plan.metadata.creationTimestamp ?? "") || 0;
+}
+
 /** Its moves are made, or will be: nobody has to be asked any more. */
 export const isCarriedOut = ({ spec: { automation, approval } }: Pick<Plan, "spec">): boolean =>
   automation === "act" || (automation === "ask" && approval === "Approved");

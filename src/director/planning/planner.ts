@@ -1,5 +1,5 @@
 /** Makes Plans when policies or hosts change, and tells of each policy whether it holds. */
-import { type Client, modify } from "../../client/client.ts";
+import { modify } from "../../client/client.ts";
 import { Host } from "../../compute/hosts/kinds.ts";
 import { Instance, type Usage } from "../../compute/kinds.ts";
 import { Controller } from "../../reconcile/controller.ts";
@@ -17,7 +17,7 @@ import { Forecaster } from "../execution/forecast.ts";
 import { HOLD_MS } from "../execution/kept.ts";
 import { policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
-import { AUTOMATIONS, isCarriedOut, isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
+import { AUTOMATIONS, endOf, isCarriedOut, isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
 import { isLeftForMemory, MEMORY_FAILING } from "./failing-memory.ts";
 import { tellHosts, tellMemory } from "./maintenance.ts";
 import { type Move, PLAN_DEFAULTS, planMoves } from "./plan.ts";
@@ -174,7 +174,7 @@ async function round(
     // One that the executor has not seen yet, too.
     const open = before.filter((plan) => !isCarriedOut(plan) && !isFinalPlan(plan));
     if (own.length > 0 && open.some(same)) continue;
-    for (const plan of open) await supersede(client, plan);
+    for (const plan of open) await supersede(context, plan);
     // A broken rule does not hold a machine that a user wants where it is.
     if (own.length === 0 || before.some((plan) => wasRejected(plan, free.now) && same(plan))) continue;
     const name = `plan-${clock.now().getTime().toString(36)}-${automation}`;
@@ -194,16 +194,19 @@ async function round(
 }
 
 /** Not one that was approved meanwhile. */
-async function supersede(client: Client, { metadata: { name } }: Plan): Promise<void> {
+async function supersede({ client, clock }: DirectorContext, { metadata: { name } }: Plan): Promise<void> {
   await modify(client, Plan, { name }, "status", (now) =>
     isCarriedOut(now) || isFinalPlan(now)
       ? undefined
-      : { ...now, status: { ...now.status, phase: "Superseded" as const } },
+      : {
+          ...now,
+          status: { ...now.status, phase: "Superseded" as const, endedTime: clock.now().toISOString() },
+        },
   );
 }
 
-const wasRejected = ({ spec, metadata }: Plan, now: number): boolean =>
-  spec.approval === "Rejected" && now - Date.parse(metadata.creationTimestamp ?? "") < HOLD_MS;
+const wasRejected = (plan: Plan, now: number): boolean =>
+  plan.spec.approval === "Rejected" && now - endOf(plan) < HOLD_MS;
 
 const target = ({ namespace, vm, to, policyGeneration }: Move) => [namespace, vm, to, policyGeneration];
 

@@ -18,6 +18,7 @@ import { KeptViews } from "./kept-views.ts";
 import { localPoolsIn, namespaceOf } from "./machine-views.ts";
 import type { Tariff, Tariffs } from "./tariffs.ts";
 import type { MachineUse } from "./use.ts";
+import { powerFiguresOf } from "./watts.ts";
 
 export interface HostView {
   name: string;
@@ -153,19 +154,6 @@ export interface Estate {
   odd: { object: string; message: string }[];
 }
 
-/** What users have said goes before facts. */
-function wattsOf({ spec, status }: Host): Pick<HostView, "idleWatts" | "maxWatts" | "wattsCurve"> {
-  const { watts } = spec;
-  if (watts) {
-    const ends = { idleWatts: watts[0] ?? 0, maxWatts: watts.at(-1) ?? 0 };
-    return watts.length > 2 ? { ...ends, wattsCurve: watts } : ends;
-  }
-  const { power } = status?.facts ?? {};
-  if (!power) return {};
-  const { idleWatts, maxWatts, curve } = power;
-  return { idleWatts, maxWatts, ...(curve ? { wattsCurve: curve } : {}) };
-}
-
 export function viewHost(host: Host): HostView | undefined {
   const { status, spec, metadata } = host;
   const { facts, capacity, memoryErrors } = status ?? {};
@@ -204,7 +192,7 @@ export function viewHost(host: Host): HostView | undefined {
     threads: facts.cpu.threads,
     cpuModel: facts.cpu.model,
     ...(speeds.length > 0 ? { memoryMTs: Math.min(...speeds) } : {}),
-    ...wattsOf(host),
+    ...powerFiguresOf(host),
     accelerator: facts.qemu.accelerator,
     has: facts.qemu,
     reservable: given.reservable,

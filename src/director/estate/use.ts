@@ -6,6 +6,7 @@
 import type { Usage } from "../../compute/kinds.ts";
 import { OVERCOMMIT } from "../../compute/overcommit/kinds.ts";
 import type { HostView, MachineView } from "./estate.ts";
+import { shareOn } from "./watts.ts";
 
 /** What a machine uses besides processors. */
 export interface Demand {
@@ -66,7 +67,7 @@ export const expectedOf = ({ expected }: Pick<MachineUse, "expected">): number =
 export const drawOn = (
   { use, cpus }: Pick<MachineView, "use" | "cpus">,
   host: Pick<HostView, "processors" | "cpus">,
-): number => (use ? expectedOf(use) / processorsOf(host) : cpus / host.cpus);
+): number => shareOn(cpus, use && expectedOf(use), host.cpus, processorsOf(host));
 
 /** Thousandths of a processor that it takes of a host's `roomOf`. */
 export const busyOf = ({ use, cpus }: Pick<MachineView, "use" | "cpus">): number =>

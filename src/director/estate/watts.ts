@@ -13,6 +13,36 @@ export interface PowerFigures {
   wattsCurve?: readonly number[];
 }
 
+/** What of a Host says what it takes. */
+interface Drawing {
+  spec: { watts?: readonly number[] };
+  status?: { facts?: { power?: { idleWatts: number; maxWatts: number; curve?: readonly number[] } } };
+}
+
+/** What users have said goes before facts. Empty: it does not tell. */
+export function powerFiguresOf({ spec, status }: Drawing): PowerFigures {
+  const { watts } = spec;
+  if (watts) {
+    const ends = { idleWatts: watts[0] ?? 0, maxWatts: watts.at(-1) ?? 0 };
+    return watts.length > 2 ? { ...ends, wattsCurve: watts } : ends;
+  }
+  const { power } = status?.facts ?? {};
+  if (!power) return {};
+  const { idleWatts, maxWatts, curve } = power;
+  return { idleWatts, maxWatts, ...(curve ? { wattsCurve: curve } : {}) };
+}
+
+/**
+ * The share of a host's processors' time that a machine takes there.
+ * @param used processors of it; undefined, not measured: its share of the CPUs that the host gives out
+ */
+export const shareOn = (
+  cpus: number,
+  used: number | undefined,
+  givenOut: number,
+  processors: number,
+): number => (used === undefined ? cpus / givenOut : used / processors);
+
 /** Undefined: it does not tell. */
 export function curveOf({ wattsCurve, idleWatts, maxWatts }: PowerFigures): readonly number[] | undefined {
   if (wattsCurve) return wattsCurve;

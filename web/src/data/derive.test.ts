@@ -21,6 +21,50 @@ it("finds the machines of a policy, and looks at its selector once for all that 
   expect(looks).toBe(2);
 });
 
+it("tells a host's watts by its whole curve and what its machines use, and what users say of it goes before facts", () => {
+  const curve = [50, 100, 120, 130, 140, 150, 155, 160, 165, 170, 200];
+  const host = (name: string, spec: object, power: object = { state: "On" }) =>
+    ({
+      metadata: { name },
+      spec,
+      status: {
+        capacity: { cpus: 8, memory: "8Gi" },
+        facts: { power: { idleWatts: 50, maxWatts: 200, curve }, memory: {} },
+        power,
+      },
+    }) as unknown as HostBrief;
+  const machine = (on: string, used?: number) =>
+    ({
+      metadata: { name: `${on}-${used}`, namespace: "default" },
+      spec: { cpus: 2, memory: "1Gi" },
+      status: {
+        ...{ host: on, phase: "Running" },
+        ...(used === undefined
+          ? {}
+          : {
+              usage: {
+                cpus: used,
+                hostMemoryBytes: 0,
+                disk: { readBytesPerSecond: 0, writtenBytesPerSecond: 0 },
+                network: { receivedBytesPerSecond: 0, sentBytesPerSecond: 0 },
+              },
+            }),
+      },
+    }) as unknown as Machine;
+  const hosts = [
+    host("curve", {}),
+    host("unmeasured", {}),
+    host("said", { watts: [100, 300] }),
+    host("empty", {}),
+    host("off", {}, { state: "Off" }),
+  ];
+  const loads = loadOf(hosts, [machine("curve", 0.6), machine("unmeasured"), machine("said", 2)]);
+  // Of 4 processors 0.6 are 15 %; who is not measured counts as its share of the 8 CPUs that are given out.
+  expect(hosts.map(({ metadata }) => Math.round(loads.get(metadata.name)?.watts ?? -1))).toEqual([
+    110, 125, 200, 50, 0,
+  ]);
+});
+
 it("tells what machines have of a host as shares of what it gives out", () => {
   const host = (name: string, overcommit: object | undefined, memory = "8Gi") =>
     ({

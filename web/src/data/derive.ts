@@ -1,5 +1,6 @@
 /** What the pages make of several kinds at once. Pure. */
-import { type GivenOut, givenOutBy } from "../../../src/compute/overcommit/given-out.ts";
+import { type GivenOut, givenOutBy, OVERCOMMIT } from "../../../src/compute/overcommit/given-out.ts";
+import { curveOf, powerFiguresOf, shareOn, wattsAt } from "../../../src/director/estate/watts.ts";
 import { parseBytes } from "../../../src/resource/quantity.ts";
 import { selects } from "../../../src/resource/selector.ts";
 import type { Tone } from "../../ui/basics.tsx";
@@ -132,6 +133,7 @@ export interface HostLoad {
   usedMemoryBytes: number;
   diskBytesPerSecond: number;
   networkBytesPerSecond: number;
+  /** What it takes by its power figures and what its machines use now, as the director reckons (director/estate/watts.ts); undefined: it has no figures. */
   watts: number | undefined;
 }
 
@@ -184,11 +186,14 @@ export function loadOf(hosts: readonly HostBrief[], machines: readonly Machine[]
   }
   for (const host of hosts) {
     const load = loads.get(host.metadata.name);
-    const power = host.status?.facts?.power;
-    const all = host.status?.capacity?.cpus ?? 0;
-    // By the host's power figures and the CPUs that its machines have: each is taken to use half a processor, as the director has it where nothing is measured.
-    if (load && power && all > 0)
-      load.watts = power.idleWatts + (power.maxWatts - power.idleWatts) * Math.min(1, load.cpus / all);
+    const curve = curveOf(powerFiguresOf(host));
+    if (!load || !curve) continue;
+    const processors = (host.status?.capacity?.cpus ?? 0) / OVERCOMMIT;
+    const share = load.machines.reduce(
+      (sum, vm) => sum + shareOn(vm.spec.cpus, vm.status?.usage?.cpus, load.allCpus || 1, processors || 1),
+      0,
+    );
+    load.watts = host.status?.power?.state === "Off" ? 0 : wattsAt(curve, share);
   }
   return loads;
 }

@@ -97,6 +97,7 @@ export const BRIEF_FIELDS = {
     "spec.unschedulable",
     "spec.maintenance",
     "spec.overcommit",
+    "spec.watts",
     "status.capacity",
     "status.power",
     "status.conditions",

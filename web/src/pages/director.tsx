@@ -213,12 +213,17 @@ export default function Director() {
   const power = useLive("powerpolicies");
   const sites = useLive("sites");
   const hosts = useBrief("hosts");
+  const machines = useBrief("virtualmachines");
   const inNamespace = useRights(scope || "default");
   const can = useRights(undefined);
   const siteRows = useMemo(() => {
-    const lines = siteLines({ hosts: hosts.list, loads: loadOf(hosts.list, []), sites: sites.list });
+    const lines = siteLines({
+      hosts: hosts.list,
+      loads: loadOf(hosts.list, machines.list),
+      sites: sites.list,
+    });
     return sites.list.map((site) => ({ site, now: lines.get(site.metadata.name) ?? "no host is there" }));
-  }, [hosts.list, sites.list]);
+  }, [hosts.list, machines.list, sites.list]);
   const proposed = useMemo(
     () => plans.list.filter(({ status }) => status?.phase === "Proposed" || status?.phase === "Running"),
     [plans.list],

@@ -1,5 +1,6 @@
 /** One host: what it is made of, what runs on it, its maintenance and power. */
 import { type ReactNode, useState } from "react";
+import { powerFiguresOf } from "../../../src/director/estate/watts.ts";
 import { Action, Badge, Meter, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
@@ -52,6 +53,7 @@ function Found({ host, machines, tab }: { host: HostKind; machines: readonly Mac
     .filter((vm) => vm.status?.host === name)
     .sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1));
   const { facts } = status ?? {};
+  const figures = powerFiguresOf(host);
   const evacuated = conditionOf(host, "Evacuated");
   return (
     <>
@@ -144,7 +146,7 @@ function Found({ host, machines, tab }: { host: HostKind; machines: readonly Mac
                   <dd>
                     {load?.watts === undefined
                       ? "no power figures"
-                      : `${Math.round(load.watts)} W by its figures (${facts?.power?.idleWatts} to ${facts?.power?.maxWatts} W)`}
+                      : `${Math.round(load.watts)} W by its figures (${figures.idleWatts} to ${figures.maxWatts} W)`}
                     {status?.power && `; its BMC says ${status.power.state}`}
                   </dd>
                 </dl>

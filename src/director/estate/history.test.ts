@@ -1,6 +1,7 @@
 /** What is expected of machines from what was seen of them. */
 import { expect, it } from "vitest";
-import { UseHistory } from "./history.ts";
+import { type Remembered, UseHistory } from "./history.ts";
+import { historySpec, remembered } from "./usage-history.ts";
 import { decoded, encoded, OFF } from "./week-codes.ts";
 
 const HOUR = 3_600_000;
@@ -43,6 +44,43 @@ it("learns the hours of the week, and tells them an hour before", () => {
   expect(at(34.5)).toBeGreaterThan(2.5);
   expect(at(60)).toBeLessThan(0.5);
   expect(history.useOf("a", (2 * 168 + 33.5) * HOUR)?.usualAt).toBe((2 * 168 + 34) * HOUR);
+});
+
+it("what is usual goes with the clocks of the site when summer time begins and ends, and stays as it is when the machine moves to another zone", () => {
+  // In Berlin summer time begins on 29 March 2026 at 1:00 UTC, and ends on 25 October.
+  const begin = Date.UTC(2026, 2, 9);
+  const busyAt = (history: UseHistory, day: number, zone: string) =>
+    Array.from({ length: 24 }, (_, hour) => day + hour * HOUR + 30 * MINUTE)
+      .filter((at) => (history.useOf("a", at, zone)?.expected ?? 0) > 2)
+      .map((at) => new Date(at).getUTCHours());
+  /** At nine in the morning by these clocks, each day. */
+  const learn = (history: UseHistory, from: number, days: number, utc: number) => {
+    for (let hour = 0; hour < 24 * days; hour++)
+      history.observe("a", from + hour * HOUR, hour % 24 === utc ? 3 : 0.1);
+  };
+  const history = new UseHistory();
+  history.observe("a", begin, 0.1);
+  history.useOf("a", begin + 6 * MINUTE, "Europe/Berlin");
+  learn(history, begin, 20, 8);
+  const [kept] = history.remember(["a"], Date.UTC(2026, 2, 29));
+  expect(kept?.timeZone).toBe("Europe/Berlin");
+  const copy = (machine: Remembered) => {
+    const other = new UseHistory();
+    const [told] = remembered({ spec: historySpec([machine], machine.at) });
+    if (told) other.recall(told, machine.at);
+    return other;
+  };
+  if (!kept) throw new Error("nothing kept");
+  // An hour before it begins, and in it.
+  expect(busyAt(copy(kept), Date.UTC(2026, 2, 28), "Europe/Berlin")).toEqual([7, 8]);
+  expect(busyAt(copy(kept), Date.UTC(2026, 2, 31), "Europe/Berlin")).toEqual([6, 7]);
+  // Nobody has said where it is now: it goes on as it was kept.
+  expect(copy(kept).useOf("a", Date.UTC(2026, 2, 31, 6, 30))?.expected).toBeGreaterThan(2);
+  // It moves in summer, and is busy as it was.
+  const moved = copy(kept);
+  learn(moved, Date.UTC(2026, 2, 29), 14, 7);
+  expect(busyAt(moved, Date.UTC(2026, 3, 12), "Asia/Tokyo")).toEqual([6, 7]);
+  expect(busyAt(moved, Date.UTC(2026, 3, 13), "Europe/Berlin")).toEqual([6, 7]);
 });
 
 it("an hour that was not seen whole counts as much less", () => {

@@ -4,7 +4,12 @@
  *
  * A value holds until the next one is told, because agents write only what changes (agent/qemu/usage.ts). Until a machine has been seen for a while nothing is said of it:
  * one that boots takes all it can get, and would look large.
+ *
+ * Hours of the week are those of UTC, but that they go with summer time where the machine is, as those do who use it. Not all that clocks show there: a machine
+ * that moves to a site in another time zone is busy when it was before.
  */
+
+import { summerHours } from "./local-time.ts";
 import type { Demand, MachineUse } from "./use.ts";
 import { decoded, encoded, NOT_SEEN, OFF } from "./week-codes.ts";
 
@@ -51,6 +56,8 @@ export interface Remembered {
   /** Seen since then, and until then; ms since the epoch. */
   since: number;
   at: number;
+  /** With whose summer time the hours of its week go; absent: with none. */
+  timeZone?: string | undefined;
   /** By how much its processors went up and down. */
   deviation: number;
   /** The processors are there in any case. */
@@ -60,6 +67,7 @@ export interface Remembered {
 interface Known {
   since: number;
   at: number;
+  timeZone: string | undefined;
   /** Of the processors. */
   variance: number;
   /** By series (those that were told): the newest value, the recent mean, and of the hour that goes on value-milliseconds. */
@@ -72,7 +80,11 @@ interface Known {
   length: number;
 }
 
-const hourOf = (at: number) => Math.floor(at / HOUR_MS) % WEEK_HOURS;
+type Zoned = Pick<Known, "timeZone">;
+const summerIn = ({ timeZone }: Zoned, at: number) =>
+  timeZone === undefined ? 0 : summerHours(timeZone, at);
+const weekHour = (hour: number) => ((hour % WEEK_HOURS) + WEEK_HOURS) % WEEK_HOURS;
+const hourOf = (known: Zoned, at: number) => weekHour(Math.floor(at / HOUR_MS) + summerIn(known, at));
 const isRecent = (at: number, now: number) => now - at < STALE_MS;
 const unitOf = (s: number) => UNITS[SERIES[s] ?? "cpus"];
 const newHours = () => new Uint8Array(SERIES.length * WEEK_HOURS).fill(NOT_SEEN);
@@ -97,18 +109,20 @@ export class UseHistory {
     }
   }
 
-  /** Undefined: it has not been seen for long enough. */
-  useOf(key: string, at: number): MachineUse | undefined {
+  /** Undefined: it has not been seen for long enough. @param timeZone of the site where it is; absent: as it was */
+  useOf(key: string, at: number, timeZone?: string): MachineUse | undefined {
     const known = this.#machines.get(key);
     if (!known) return undefined;
     goBack(known, at);
     if (at - known.since < SEEN_MS) return undefined;
     fold(known, at);
-    const { value: expected, usualAt } = expectedOf(known, 0, at);
+    if (timeZone !== undefined) goTo(known, timeZone, at);
+    const hours = Array.from({ length: AHEAD }, (_, ahead) => hourOf(known, at + ahead * HOUR_MS));
+    const { value: expected, usualAt } = expectedOf(known, 0, at, hours);
     const use: MachineUse = { cpus: known.now[0] ?? 0, expected, deviation: Math.sqrt(known.variance) };
     if (usualAt !== undefined) use.usualAt = usualAt;
     if (known.now.length > 1) {
-      const of = (name: Series) => expectedOf(known, SERIES.indexOf(name), at).value;
+      const of = (name: Series) => expectedOf(known, SERIES.indexOf(name), at, hours).value;
       use.demand = {
         iops: of("iops"),
         diskBytes: of("diskBytes"),
@@ -138,12 +152,13 @@ export class UseHistory {
       });
       const of: Remembered["of"] = { cpus: lately(0) };
       for (let s = 1; s < known.now.length; s++) of[SERIES[s] ?? "cpus"] = lately(s);
-      return { machine, since: known.since, at, deviation: Math.sqrt(known.variance), of };
+      const { since, timeZone, variance } = known;
+      return { machine, since, at, timeZone, deviation: Math.sqrt(variance), of };
     });
   }
 
   /** What another one saw: nothing that was seen here is lost, hours that were not are taken from it. @param now ms since the epoch */
-  recall({ machine, since, at, deviation, of }: Remembered, now: number): void {
+  recall({ machine, since, at, timeZone, deviation, of }: Remembered, now: number): void {
     const own = this.#machines.get(machine);
     const goesOn = isRecent(at, now) && at <= now;
     const known = own ?? begun(goesOn ? at : now, []);
@@ -154,18 +169,22 @@ export class UseHistory {
       known.now = kept.map((each) => each.now);
       known.mean = kept.map((each) => (goesOn ? each.mean : each.now));
       known.sum = kept.map(() => 0);
+      known.timeZone = timeZone;
       if (goesOn) {
         known.since = since;
         known.variance = deviation ** 2;
       }
       this.#machines.set(machine, known);
     }
+    const by = summerIn(known, now) - summerIn({ timeZone }, now);
     for (const [s, name] of SERIES.entries()) {
       const hours = of[name]?.hours;
       if (!hours) continue;
       known.hours ??= newHours();
-      for (const [hour, code] of hours.entries())
+      for (const [there, code] of hours.entries()) {
+        const hour = weekHour(there + by);
         if (known.hours[s * WEEK_HOURS + hour] === NOT_SEEN) known.hours[s * WEEK_HOURS + hour] = code;
+      }
     }
   }
 
@@ -178,6 +197,7 @@ export class UseHistory {
 const begun = (at: number, now: number[]): Known => ({
   since: at,
   at,
+  timeZone: undefined,
   variance: 0,
   now,
   mean: [...now],
@@ -186,11 +206,16 @@ const begun = (at: number, now: number[]): Known => ({
   length: 0,
 });
 
-/** Of a series: what the last while was like, or more where that is usual in this hour of the week or the next, which begins at usualAt. */
-function expectedOf({ mean, hours }: Known, s: number, at: number): { value: number; usualAt?: number } {
+/** Of a series: what the last while was like, or more where that is usual in this hour of the week or the next, which begins at usualAt. @param next these hours of the week */
+function expectedOf(
+  { mean, hours }: Known,
+  s: number,
+  at: number,
+  next: readonly number[],
+): { value: number; usualAt?: number } {
   const found: { value: number; usualAt?: number } = { value: mean[s] ?? 0 };
-  for (let ahead = 0; hours && ahead < AHEAD; ahead++) {
-    const code = hours[s * WEEK_HOURS + hourOf(at + ahead * HOUR_MS)] as number;
+  for (let ahead = 0; hours && ahead < next.length; ahead++) {
+    const code = hours[s * WEEK_HOURS + (next[ahead] as number)] as number;
     const usual = decoded(code, unitOf(s));
     if (code === NOT_SEEN || usual <= found.value * (1 + OFF)) continue;
     found.value = usual;
@@ -207,6 +232,19 @@ const add = (to: number[], s: number, more: number) => {
 function goBack(known: Known, now: number): void {
   if (known.at - now > BACK_MS) beginHour(known, now);
   known.since = Math.min(known.since, known.at);
+}
+
+/** Goes with the summer time of that zone from now on; what is usual now stays so. */
+function goTo(known: Known, timeZone: string, at: number): void {
+  if (known.timeZone === timeZone) return;
+  const by = summerHours(timeZone, at) - summerIn(known, at);
+  known.timeZone = timeZone;
+  const { hours } = known;
+  if (!hours || by === 0) return;
+  known.hours = hours.map((_, i) => {
+    const begin = i - (i % WEEK_HOURS);
+    return hours[begin + weekHour(i - begin - by)] as number;
+  });
 }
 
 function beginHour(known: Known, at: number): void {
@@ -232,7 +270,7 @@ function fold(known: Known, until: number): void {
     const end = Math.min(until, (Math.floor(known.at / HOUR_MS) + 1) * HOUR_MS);
     for (let s = 0; s < now.length; s++) add(sum, s, (now[s] as number) * (end - known.at));
     known.length += end - known.at;
-    if (end % HOUR_MS === 0) endHour(known, hourOf(known.at));
+    if (end % HOUR_MS === 0) endHour(known, hourOf(known, known.at));
     known.at = end;
   }
 }

@@ -88,13 +88,13 @@ export async function readEstate(
   await othersFirst();
   const tariffs = tariffsOf(sites.items, now);
   const timed = { ...estate, hosts: withTariffs(estate.hosts, tariffs), now, sites: tariffs };
-  return history && clock ? { ...timed, machines: measured(estate.machines, history, clock) } : timed;
+  return history && clock ? { ...timed, machines: measured(timed, history, now) } : timed;
 }
 
-function measured(machines: readonly MachineView[], history: UseHistory, clock: Clock): MachineView[] {
-  const now = clock.now().getTime();
+function measured({ hosts, machines }: Estate, history: UseHistory, now: number): MachineView[] {
+  const zones = new Map(hosts.map(({ name, tariff }) => [name, tariff?.timeZone]));
   return machines.map((machine) => {
-    const use = history.useOf(machine.key, now);
+    const use = history.useOf(machine.key, now, zones.get(machine.host ?? ""));
     return use ? { ...machine, use } : machine;
   });
 }

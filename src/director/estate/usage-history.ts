@@ -8,7 +8,7 @@ import { type Lately, type Remembered, SERIES, type Series, UNITS, WEEK_HOURS } 
 import { MOST_UNITS, NOT_SEEN } from "./week-codes.ts";
 
 const HOURS =
-  "from Thursday, 1 January 1970, 0:00 UTC on: base64 of a byte each, 0: not seen yet, 1: less than 1/128, b: 2^((b - 1) / 15 - 7)";
+  "from Thursday, 1 January 1970, 0:00 UTC on, those of summer time in timeZone an hour later: base64 of a byte each, 0: not seen yet, 1: less than 1/128, b: 2^((b - 1) / 15 - 7)";
 
 const of = (what: string, unit: string) =>
   Type.Optional(
@@ -25,6 +25,9 @@ const of = (what: string, unit: string) =>
 const Machine = Type.Object({
   machine: Type.String({ description: "namespace/name" }),
   since: Type.String({ description: "When it was seen first." }),
+  timeZone: Type.Optional(
+    Type.String({ description: "Of its site: with its summer time the hours go. With none when absent." }),
+  ),
   cpus: Type.Number({ description: "Processors of its host that it used at spec.time." }),
   mean: Type.Number({ description: "Of the while before, in which newer values count more." }),
   deviation: Type.Number({ description: "The standard deviation from that." }),
@@ -57,9 +60,10 @@ const rounded = (value: number) => Number(value.toPrecision(4));
 /** @param machines all of one object @param at until then, ms since the epoch */
 export const historySpec = (machines: readonly Remembered[], at: number): UsageHistory["spec"] => ({
   time: new Date(at).toISOString(),
-  machines: machines.map(({ machine, since, deviation, of: { cpus, ...more } }) => ({
+  machines: machines.map(({ machine, since, timeZone, deviation, of: { cpus, ...more } }) => ({
     machine,
     since: new Date(since).toISOString(),
+    ...(timeZone === undefined ? {} : { timeZone }),
     cpus: rounded(cpus.now),
     mean: rounded(cpus.mean),
     deviation: rounded(deviation),
@@ -76,18 +80,20 @@ export const historySpec = (machines: readonly Remembered[], at: number): UsageH
 /** What makes no sense is left out: it is only learned anew. */
 export function remembered({ spec: { time, machines } }: Pick<UsageHistory, "spec">): Remembered[] {
   const at = Date.parse(time);
-  return machines.flatMap(({ machine, since: first, deviation, ...told }: Static<typeof Machine>) => {
-    const since = Date.parse(first);
-    if (![since, at].every(Number.isFinite) || since > at) return [];
-    const cpus = sensible("cpus", { now: told.cpus, mean: told.mean, hours: told.hours });
-    if (!cpus || !(deviation >= 0 && deviation <= MOST_UNITS)) return [];
-    const of: Remembered["of"] = { cpus };
-    for (const name of SERIES) {
-      const more = name === "cpus" ? undefined : sensible(name, told[name]);
-      if (more) of[name] = more;
-    }
-    return [{ machine, since, at, deviation, of }];
-  });
+  return machines.flatMap(
+    ({ machine, since: first, timeZone, deviation, ...told }: Static<typeof Machine>) => {
+      const since = Date.parse(first);
+      if (![since, at].every(Number.isFinite) || since > at) return [];
+      const cpus = sensible("cpus", { now: told.cpus, mean: told.mean, hours: told.hours });
+      if (!cpus || !(deviation >= 0 && deviation <= MOST_UNITS)) return [];
+      const of: Remembered["of"] = { cpus };
+      for (const name of SERIES) {
+        const more = name === "cpus" ? undefined : sensible(name, told[name]);
+        if (more) of[name] = more;
+      }
+      return [{ machine, since, at, timeZone, deviation, of }];
+    },
+  );
 }
 
 function sensible(

@@ -350,8 +350,29 @@ describe("a stop", () => {
     expect((await here.guest()).state).toBe("running");
     await patch({ stop: { graceSeconds: 600, force: true } });
     expect((await phase("Stopped")).status?.lastEnd?.message).toBe("stopped on request");
+    await patch({ running: true, stop: { graceSeconds: 600, force: null } });
+    await phase("Running");
+    await patch({ requests: { restart: "1", force: "1" } });
+    const again = await until("the restart", async () => {
+      const now = await here.estate.vm("web");
+      return now.status?.phase === "Running" && now.status.requests?.force === "1" ? now : undefined;
+    });
+    expect(again.status?.requests).toEqual({ restart: "1", force: "1" });
+    // For one stop alone.
+    here.world.trace.length = 0;
+    await patch({ running: false });
+    await until("the power button", async () =>
+      here.world.trace.some((line) => line.includes("power button")),
+    );
+    await patch({ requests: { force: "2" } });
+    expect((await phase("Stopped")).status?.requests).toMatchObject({ force: "2" });
     await patch({ running: true, stop: null });
     await phase("Running");
+    // Where nothing is to stop it is done, and does not wait for the next stop.
+    await patch({ requests: { force: "3" } });
+    await until("force told as done", async () =>
+      (await here.estate.vm("web")).status?.requests?.force === "3" ? true : undefined,
+    );
     await patch({ running: false });
     expect((await phase("Stopped")).status?.lastEnd?.message).toBe(
       "the guest did not shut down within 0.2 s, and was switched off",

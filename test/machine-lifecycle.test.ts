@@ -117,6 +117,8 @@ it("stops within its time, by force at once, restarts, and is not deleted while 
     phase: "Running",
     lastEnd: { message: "stopped on request" },
   });
+  // The plug was pulled once: a later stop asks the guest.
+  expect((await vm("web"))?.spec.stop).toEqual({ graceSeconds: 2 });
   const refused = await stack.vireo(["delete", "vm/web"]);
   expect(refused.code).toBe(1);
   expect(refused.stderr).toContain("spec.deletionProtection is true; set it to false first");

@@ -30,7 +30,7 @@ import { Host } from "./hosts/kinds.ts";
 import { NoAddress } from "./ipam.ts";
 import { Instance, VirtualMachine } from "./kinds.ts";
 import { STEERED } from "./lifecycle/kinds.ts";
-import { handReset, isTelling, isToRestart, isWanted } from "./lifecycle/requests.ts";
+import { handReset, isTelling, isToRestart, isWanted, wantsForce } from "./lifecycle/requests.ts";
 import { MachineNumbers } from "./machine-numbers.ts";
 import { isUnderWay, Migration } from "./migrations/kinds.ts";
 import { Network } from "./networks/kinds.ts";
@@ -183,8 +183,8 @@ class VirtualMachineReconciler {
     const live = instances.filter(isLive);
     const restart = live.length > 0 && (await isToRestart(this.#client, vm));
     for (const instance of live) {
+      await this.#steer(vm, instance, restart);
       await this.#hold(vm, instance, restart);
-      await this.#steer(vm, instance);
       if (vm.spec.running && (await this.#adjust(vm, instance, migrations))) return undefined;
     }
     await handReset(this.#client, vm, instances);
@@ -213,7 +213,9 @@ class VirtualMachineReconciler {
   }
 
   /** Whether it stands still, and how it ends, is told to its run at once. */
-  async #steer({ spec }: VirtualMachine, instance: Instance): Promise<void> {
+  async #steer(vm: VirtualMachine, instance: Instance, restart: boolean): Promise<void> {
+    const isForced = (restart || !isWanted(vm)) && wantsForce(vm);
+    const spec = isForced ? { ...vm.spec, stop: { ...vm.spec.stop, force: true } } : vm.spec;
     const suspend = spec.suspended && spec.running;
     const isSame =
       STEERED.every((key) => isDeepStrictEqual(instance.spec[key], spec[key])) &&

@@ -6,6 +6,7 @@
  *
  *   reset     the VM reconciler hands it to the run that holds the disks ─► its agent resets, and tells it in status.reset ─► VM.status.requests
  *   restart   the run is asked to stop ─► the next one's number is taken and the request told as done in one write: never twice
+ *   force     spec.stop.force goes to the run that is to stop, and only to it ─► told as done once it has ended, or where nothing is to stop
  *
  * A run that begins has done all requests of before: it boots anyway.
  */
@@ -27,7 +28,10 @@ const Stop = Type.Object(
       }),
     ),
     force: Type.Optional(
-      Type.Boolean({ description: "Switch it off at once, without asking the guest; as pulling the plug." }),
+      Type.Boolean({
+        description:
+          "Switch it off at once whenever it is to stop, without asking the guest; as pulling the plug. For one stop: requests.force.",
+      }),
     ),
   },
   { description: "How it is stopped. May be changed while it stops." },
@@ -86,6 +90,11 @@ const Requests = {
   reset: Type.Optional(Token("Each new text resets the running machine once, as its reset button would.")),
   restart: Type.Optional(
     Token("Each new text stops the machine once, as spec.stop says, and starts it again."),
+  ),
+  force: Type.Optional(
+    Token(
+      "With each new text the stop that is under way, or that the same change asks for, pulls the plug once: the guest is not asked.",
+    ),
   ),
 };
 

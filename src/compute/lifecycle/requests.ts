@@ -17,6 +17,10 @@ export const wantsRestart = ({ spec, status }: VirtualMachine): boolean =>
 const wantsReset = ({ spec, status }: VirtualMachine): boolean =>
   spec.requests?.reset !== undefined && spec.requests.reset !== status?.requests?.reset;
 
+/** Whether the run that is being stopped is not to be asked. Once it has ended, or where nothing is to be stopped, it is done. */
+export const wantsForce = ({ spec, status }: VirtualMachine): boolean =>
+  spec.requests?.force !== undefined && spec.requests.force !== status?.requests?.force;
+
 /** Whether an instance knows of a reset that was done and that its machine's status does not have yet. */
 export const isTelling = (vm: VirtualMachine, { status }: Instance): boolean =>
   wantsReset(vm) && status?.reset === vm.spec.requests?.reset;
@@ -29,7 +33,9 @@ export function requestsDone(vm: VirtualMachine, instances: readonly Instance[])
   if (wanted.reset && (isIdle || instances.some((instance) => isTelling(vm, instance))))
     done.reset = wanted.reset;
   if (wanted.restart && isIdle && !vm.spec.running) done.restart = wanted.restart;
-  return done.reset || done.restart ? done : undefined;
+  const isStopping = !isWanted(vm) || wantsRestart(vm);
+  if (wanted.force && (isIdle || !isStopping)) done.force = wanted.force;
+  return Object.keys(done).length > 0 ? done : undefined;
 }
 
 /** Hands a reset that nobody has done yet to the run that holds the disks. */

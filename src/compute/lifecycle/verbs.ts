@@ -53,7 +53,9 @@ export function specFor(
   request: string,
   { graceSeconds, force = false, discardMemory = false }: VerbOptions = {},
 ): Record<string, unknown> {
-  const stop = { force: force || null, ...(graceSeconds === undefined ? {} : { graceSeconds }) };
+  const stop = graceSeconds === undefined ? {} : { stop: { graceSeconds } };
+  // Of this stop alone: spec.stop.force would pull the plug at each later one, too.
+  const forced = force ? { force: request } : {};
   switch (verb) {
     case "start": {
       // One that ended by itself is started by a request: spec says already that it is to run. So is one that waits for its next start.
@@ -62,14 +64,13 @@ export function specFor(
         running: true,
         suspended: null,
         discardMemory: discardMemory || null,
-        stop: { force: null },
         ...(again || status?.nextStartTime !== undefined ? { requests: { restart: request } } : {}),
       };
     }
     case "stop":
-      return { running: false, stop };
+      return { running: false, ...stop, ...(force ? { requests: forced } : {}) };
     case "restart":
-      return { requests: { restart: request }, stop };
+      return { requests: { restart: request, ...forced }, ...stop };
     case "reset":
       return { requests: { reset: request } };
     case "pause":

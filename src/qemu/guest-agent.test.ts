@@ -77,6 +77,20 @@ describe("a program in the guest", () => {
   const execute = (answers: Record<string, () => unknown>, timeoutMs = 5000) =>
     withGuest(agent(answers), (path) => guestExec(path, { command: ["ls", "-l"], timeoutMs }));
 
+  it("that says more than is kept is told with its exit code and the begin of what it said", async () => {
+    const said = base64("0123456789".repeat(2 ** 20));
+    const state = { exited: true, exitcode: 3, "out-data": said, "err-data": said };
+    const exit = await execute({
+      "guest-exec": () => ({ return: { pid: 5 } }),
+      "guest-exec-status": () => ({ return: state }),
+    });
+    expect(exit.exitCode).toBe(3);
+    for (const text of [exit.stdout, exit.stderr]) {
+      expect(text.length).toBeGreaterThan(2 ** 16);
+      expect(text).toMatch(/^(0123456789)+\d*$/);
+    }
+  });
+
   it("is waited for, and what it said is read", async () => {
     let looks = 0;
     const ended = { exited: true, exitcode: 3, "out-data": base64("out"), "err-data": base64("err") };

@@ -6,9 +6,16 @@
  */
 import { connect, type Socket } from "node:net";
 import { isFields } from "./qmp.ts";
+import { StringCutter } from "./string-cutter.ts";
 
-/** Bytes of one answer, as UTF-16 units. The guest may be hostile: what it sends must not fill the agent's memory. */
+/** What is kept of one answer, in UTF-16 units. The guest may be hostile: what it sends must not fill the agent's memory. */
 const MAX_ANSWER = 2 ** 20;
+
+/** Of each string in it: base64 of 288 KiB, which in any script is more letters than are shown of what a program says. A multiple of base64's four. */
+const MAX_STRING = 3 * 2 ** 17;
+
+/** What is read of one answer. A program may have said 16 MiB on each output (GUEST_EXEC_MAX_OUTPUT), which is 43 MiB by base64. */
+const MAX_READ = 2 ** 26;
 
 /** A connection that nobody uses is kept for so long. */
 const IDLE_MS = 5000;
@@ -30,7 +37,8 @@ export async function askGuestAgent(
 }
 
 /**
- * Runs one command, on a new connection after a guest-sync that tells our answer from leftovers of earlier clients.
+ * Runs one command. A guest-sync at the connection's begin tells our answers from leftovers of earlier clients. Strings in the answer are cut
+ * short (string-cutter.ts).
  * @returns its `return` value, or why the agent refused it; undefined when none answered in time
  */
 export function callGuestAgent(
@@ -67,6 +75,7 @@ class Channel {
   #synced = false;
   #rest = "";
   #received = 0;
+  #cut = new StringCutter(MAX_STRING);
   /** The first is under way. */
   #calls: Call[] = [];
   #sent: Call | undefined;
@@ -130,12 +139,12 @@ class Channel {
 
   #read(text: string): void {
     this.#received += text.length;
-    if (this.#received > MAX_ANSWER) {
+    const lines = (this.#rest + this.#cut.next(text)).split("\n");
+    this.#rest = lines.pop() ?? "";
+    if (this.#received > MAX_READ || this.#rest.length > MAX_ANSWER) {
       this.#end(false);
       return;
     }
-    const lines = (this.#rest + text).split("\n");
-    this.#rest = lines.pop() ?? "";
     for (const line of lines) {
       const message = parse(line);
       if (!message) continue;

@@ -17,7 +17,7 @@ export interface GuestExit {
   signal?: number;
   stdout: string;
   stderr: string;
-  /** The guest agent itself kept only a part (16 MiB). */
+  /** The guest agent itself kept only a part (16 MiB). What is longer than is kept of any answer is cut short in any case. */
   truncated: boolean;
 }
 
@@ -25,6 +25,8 @@ export interface GuestExit {
 export class GuestExecError extends Error {}
 
 const ASK_MS = 5000;
+/** For an answer with all that a program has said, through a guest's serial port. */
+const OUTPUT_MS = 30_000;
 const LOOK_MS = [20, 20, 20, 20, 20, 50, 50, 50, 100, 100, 250, 500];
 
 /** @throws GuestExecError: no agent, refused, not ended in time (it runs on in the guest) */
@@ -41,7 +43,7 @@ export async function guestExec(socket: string, program: GuestProgram): Promise<
   for (let look = 0; ; look++) {
     if (program.signal?.aborted)
       throw new GuestExecError(`nobody waits for its end any more; it is process ${pid} in the guest`);
-    const state = fieldsOf(await ask(socket, "guest-exec-status", { pid }));
+    const state = fieldsOf(await ask(socket, "guest-exec-status", { pid }, OUTPUT_MS));
     if (state.exited === true) return exitOf(state);
     if (performance.now() > deadline)
       throw new GuestExecError(
@@ -83,7 +85,7 @@ export async function ask(
   const answer = await callGuestAgent(socket, command, timeoutMs, args);
   if (!answer)
     throw new GuestExecError(
-      "no guest agent (qemu-ga) answers in the guest, or it answered with more than 1 MiB; is it installed and running there?",
+      "no guest agent (qemu-ga) answers in the guest; is it installed and running there?",
     );
   if ("error" in answer) throw new GuestExecError(`the guest agent refused it: ${answer.error}`);
   return answer.value;

@@ -184,7 +184,9 @@ export const Migration = defineKind({
     source: Type.Optional(Type.String({ description: "Source instance." })),
     target: Type.Optional(Type.String({ description: "Target instance." })),
     from: Type.Optional(Type.String({ description: "Source host." })),
-    startedTime: Type.Optional(Type.String()),
+    startedTime: Type.Optional(
+      Type.String({ description: "When it began; what it waited for before does not count." }),
+    ),
     finishedTime: Type.Optional(Type.String()),
     stage: Type.Optional(Stage),
     disks: Type.Optional(Sent),

@@ -57,9 +57,14 @@ describe("Migration reconciler", () => {
     const told = "waits: its disks are being worked on (Delete of s1)";
     await untilObject(estate.client, Migration, at("m"), told, (m) => m.status?.message === told);
     expect((await estate.vm("web")).status?.phase).toBe("Running");
+    // As if it had waited for long: that is no time in which the target could have prepared itself.
+    const longAgo = { status: { startedTime: "2026-01-01T00:00:00Z" } };
+    await estate.client.patch(Migration, at("m"), longAgo, { subresource: "status" });
     await claim(null);
     await estate.instance("web-2");
     await migration("m", "Preparing");
+    await estate.report("web-2", { phase: "Incoming", custody: "None", incomingAddress: "tcp:10.0.0.2:1" });
+    await estate.instance("web-1", (i) => i.spec.migrateTo !== undefined, "told to migrate");
   });
 
   for (const crashing of [false, true])

@@ -175,7 +175,6 @@ class MigrationReconciler {
       source: source.metadata.name,
       target: instanceName(vm.metadata.name, (vm.status?.sequence ?? 0) + 1),
       ...(source.spec.host ? { from: source.spec.host } : {}),
-      startedTime: m.status?.startedTime ?? this.#now(),
       message: `prepares ${toOf(m)}`,
     });
     return this.#advance(claimed, vm, instances);
@@ -242,7 +241,8 @@ class MigrationReconciler {
       if (!cause) throw error;
       return this.#end(m, failed(cause.message.replace(/^Forbidden: /, "")));
     }
-    await this.#write(m, { ...m.status, phase: "Preparing", message: `waits until ${toOf(m)} listens` });
+    const message = `waits until ${toOf(m)} listens`;
+    await this.#write(m, { ...m.status, phase: "Preparing", startedTime: this.#now(), message });
     return { requeueAfterMs: this.#prepareTimeoutMs };
   }
 

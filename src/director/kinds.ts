@@ -157,7 +157,8 @@ export const Policy = defineKind({
               Type.Array(Window, {
                 minItems: 1,
                 maxItems: 20,
-                description: "In these times no move is begun.",
+                description:
+                  "In these times no move is begun; proposals are made, and wait for their end when they are approved.",
               }),
             ),
             never: Type.Optional(
@@ -355,7 +356,12 @@ export const Plan = defineKind({
   ),
   // Owner of status: the plan executor.
   status: Type.Object({
-    phase: Type.Optional(Words(["Proposed", "Running", "Succeeded", "Failed", "Superseded", "Rejected"])),
+    phase: Type.Optional(
+      Words(["Proposed", "Held", "Running", "Succeeded", "Failed", "Superseded", "Rejected"], {
+        description:
+          "Proposed: it is carried out once a user approves it, or is mere advice. Held: approved, and what is left of it waits for the end of quiet hours. Superseded: the estate has overtaken it.",
+      }),
+    ),
     done: Type.Optional(Type.Integer()),
     endedTime: Type.Optional(Type.String({ description: "When it was over, whatever came of it." })),
     outlook: Type.Optional(Outlook),
@@ -393,4 +399,4 @@ export const Plan = defineKind({
 });
 export type Plan = ObjectOf<typeof Plan>;
 
-export { endOf, isCarriedOut, isFinalPlan, isPlanUnderWay } from "./planning/plan-standing.ts";
+export { endOf, isCarriedOut, isFinalPlan, isHeld, isPlanUnderWay } from "./planning/plan-standing.ts";

@@ -12,9 +12,11 @@ import { type Estate, NS, openEstate } from "../../compute/testing/estate.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
 import { readEstate } from "../estate/read-estate.ts";
-import { isFinalPlan, Plan, Policy } from "../kinds.ts";
+import { isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
+import { decide } from "../planning/plan-standing.ts";
 import { undoingOf } from "../planning/subresources.ts";
 import { runPlanExecutor } from "./executor.ts";
+import { heldLevels } from "./recheck.ts";
 
 let estate: Estate;
 let stop: AbortController;
@@ -179,6 +181,89 @@ it("tells anew how the estate stands when a proposal is approved: that may be da
   expect(status).toMatchObject({ phase: "Succeeded", outlook: { before: { hostsInUse: 2 } } });
   // Once it is begun, before is before.
   expect(status?.outlook?.before.watts).toBe(40);
+});
+
+describe("approved in quiet hours", () => {
+  const always = [{ hours: "00:00-12:00" }, { hours: "12:00-00:00" }];
+  const machine = async (vm: string, host: string, app: string) => {
+    await estate.runMachine(vm, host);
+    await estate.client.patch(VirtualMachine, { name: vm, namespace: NS }, { metadata: { labels: { app } } });
+  };
+  const policy = (name: string, moves?: Policy["spec"]["moves"]) =>
+    estate.client.create(Policy, {
+      metadata: { name, namespace: NS },
+      spec: { selector: { matchLabels: { app: name } }, automation: "ask", ...(moves ? { moves } : {}) },
+    });
+  const approved = (name: string, moves: Move[]) =>
+    estate.client.create(Plan, {
+      metadata: { name },
+      spec: { trigger: "a test", automation: "ask", approval: "Approved", moves },
+    });
+  const held = (name: string) => plan(name, "held", ({ status }) => status?.phase === "Held");
+  const WAITS = 'waits for the end of quiet hours of policy "night"';
+
+  beforeEach(async () => {
+    agentsMove = new Set(["x", "y"]);
+    await machine("x", "a", "night");
+    await machine("y", "a", "day");
+    await policy("day");
+  });
+
+  it("moves wait for their end, those of other policies go on, and the plan is not under way", async () => {
+    await policy("night", { quiet: always });
+    await approved("p1", [move("x", "a", "b", { policy: "night" }), move("y", "a", "b")]);
+    await runsOn("y", "b");
+    const waiting = await held("p1");
+    expect(said(waiting)).toEqual([expect.stringContaining(WAITS), expect.stringMatching(/^Succeeded/)]);
+    expect(isPlanUnderWay(waiting)).toBe(false);
+    // Nothing else is planned of its level meanwhile; what acts by itself is.
+    const { items } = await estate.client.list(Policy);
+    expect([...heldLevels([waiting], items)]).toEqual(["ask"]);
+    await estate.client.patch(Policy, { name: "night", namespace: NS }, { spec: { moves: null } });
+    expect((await over("p1")).status).toMatchObject({ phase: "Succeeded", done: 2 });
+    await runsOn("x", "b");
+  });
+
+  it("a move that waits gives up at once when what it was planned for is no more, and the plan with it", async () => {
+    await policy("night", { quiet: always });
+    await approved("p1", [move("x", "a", "b", { policy: "night", policyGeneration: 1 })]);
+    await held("p1");
+    await estate.client.patch(Policy, { name: "night", namespace: NS }, { spec: { priority: 3 } });
+    const { status } = await plan("p1", "over", isFinalPlan);
+    expect(status?.phase).toBe("Superseded");
+    expect(status?.moves?.[0]?.message).toBe('policy "night" has changed since it was planned');
+  });
+
+  it("one that can go only when another has gone waits with it", async () => {
+    await policy("night", { quiet: always });
+    await modify(estate.client, Host, { name: "b" }, "status", (host) =>
+      host.status?.capacity
+        ? { ...host, status: { ...host.status, capacity: { ...host.status.capacity, cpus: 0 } } }
+        : undefined,
+    );
+    await approved("p1", [move("x", "a", "c", { policy: "night" }), move("y", "a", "b")]);
+    const waiting = await held("p1");
+    expect(said(waiting)).toEqual([
+      expect.stringContaining(WAITS),
+      expect.stringMatching(/^Waiting: host b/),
+    ]);
+  });
+
+  it("a part that was approved waits, too; what acts by itself is skipped and planned anew afterwards", async () => {
+    await policy("night", { quiet: always });
+    const proposal = await estate.client.create(Plan, {
+      metadata: { name: "p1" },
+      spec: { trigger: "a test", automation: "ask", moves: [move("x", "a", "b"), move("y", "a", "b")] },
+    });
+    const { approval, instead } = decide(proposal, proposal.spec.moves.slice(0, 1));
+    expect(approval).toBe("Rejected");
+    await estate.client.create(Plan, { metadata: { name: "part" }, spec: instead as Plan["spec"] });
+    expect(said(await held("part"))).toEqual([expect.stringContaining(WAITS)]);
+    await create("acts", [move("x", "a", "b")]);
+    expect(said(await plan("acts", "over", isFinalPlan))).toEqual([
+      expect.stringMatching(/^Skipped: policy "night" lets nothing move now/),
+    ]);
+  });
 });
 
 it("tells of each move what was predicted and what came of it, and takes it back when asked", async () => {

@@ -27,16 +27,21 @@ import { outdated, staysOf } from "./kept.ts";
 import { actualOf, outcome } from "./outcome.ts";
 import { outlookOf } from "./outlook.ts";
 import { type UnderWay, waitsFor } from "./pace.ts";
-import { hindrance, overLimits } from "./recheck.ts";
+import { hindrance, overLimits, overtaken, quietHours } from "./recheck.ts";
 import { memoryToSend, transferBy, wayOf } from "./way.ts";
 
 type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
 
 /** While moves wait or run: hosts and rules may change. A Migration that ends wakes us at once. */
 const LOOK_AGAIN_MS = 3000;
+/** So often as long while all that is left waits for the end of quiet hours. */
+const HELD_TIMES = 20;
 /** So many moves are begun at most by one reading of the estate, which is no small thing to read; the second and those after it only while it is no older than that. */
 const BEGUN_AT_ONCE = 8;
 const OLDEST_MS = 1000;
+
+/** When it is looked at again: others may begin by a new reading; hosts and rules may change; what is left waits for the end of quiet hours. */
+type Next = "more" | "wait" | "held";
 
 export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LOOK_AGAIN_MS): Promise<void> {
   const { client, log, signal } = context;
@@ -51,7 +56,7 @@ export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LO
     reconcile: async (name) => {
       const next = await step(context, name);
       if (next === "over") return undefined;
-      return { requeueAfterMs: next === "more" ? 1 : lookAgainMs };
+      return { requeueAfterMs: { more: 1, wait: lookAgainMs, held: lookAgainMs * HELD_TIMES }[next] };
     },
     requestOf: (name) => requestOf(plans.get(name)),
   });
@@ -69,7 +74,7 @@ export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LO
   await Promise.all([plans.run(signal), migrations.run(signal), controller.run(signal)]);
 }
 
-async function step(context: DirectorContext, name: string): Promise<"more" | "wait" | "over"> {
+async function step(context: DirectorContext, name: string): Promise<Next | "over"> {
   const { client } = context;
   const plan = await client.get(Plan, { name });
   if (!plan || isFinalPlan(plan)) return "over";
@@ -92,7 +97,7 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
   });
   const ended = states.flatMap(({ phase, actual }, i) => (phase === "Succeeded" && !actual ? [i] : []));
   const waits = states.some(({ phase }) => phase === "Waiting");
-  let isMore = false;
+  let next: Next = "wait";
   if (ended.length > 0 || waits) {
     // Read after the Migrations: what has ended is in it. And it is no small thing to read.
     const readMs = performance.now();
@@ -100,12 +105,12 @@ async function step(context: DirectorContext, name: string): Promise<"more" | "w
     await othersFirst();
     const estate = forDepartures(read, BEGUN_AT_ONCE);
     for (const i of ended) states[i] = told(estate, migrations, plan, states, i);
-    isMore = waits && (await beginThose(context, plan, states, { estate, readMs }, migrations));
+    if (waits) next = await beginThose(context, plan, states, { estate, readMs }, migrations);
   }
   const done = states.filter(({ phase }) => phase === "Succeeded").length;
   if (states.some(isOpen)) {
-    await write(context, name, { phase: "Running", done, moves: states });
-    return isMore ? "more" : "wait";
+    await write(context, name, { phase: next === "held" ? "Held" : "Running", done, moves: states });
+    return next;
   }
   // Nothing went wrong with a plan that the world has overtaken before any move of it: the next one is made of what is now.
   const isOvertaken = states.every(({ phase }) => phase === "Skipped") && !plan.spec.undoes;
@@ -160,44 +165,59 @@ function told(
   return { ...state, after, actual, message: outcome(move, actual) };
 }
 
-/** Begins the moves that may; of all that wait it is said what for. @returns whether others may begin by a new reading */
+/** Begins the moves that may; of all that wait it is said what for. */
 async function beginThose(
   context: DirectorContext,
   plan: Plan,
   states: MoveStatus[],
   { estate, readMs }: { estate: Estate; readMs: number },
   migrations: readonly Migration[],
-): Promise<boolean> {
+): Promise<Next> {
   const { moves } = plan.spec;
   const isAny = (phase: MoveStatus["phase"]) => states.some((state) => state.phase === phase);
   const underWay = migrations
     .filter((migration) => isUnderWay(migration) || (migration.spec.plan && !isFinal(migration)))
     .map((migration) => underWayOf(estate, migration));
+  const quiet = moves.map((move, i) =>
+    states[i]?.phase === "Waiting" ? quietHours(estate, move, plan.spec) : undefined,
+  );
+  const isHeld = quiet.some((why) => why !== undefined);
+  /** In the way of a move that waits is nothing but one that is held. */
+  let onlyHeld = isHeld;
   let begun = 0;
   for (const [i, move] of moves.entries()) {
     const state = states[i];
     if (state?.phase !== "Waiting") continue;
-    const hinders = hindrance(estate, move) ?? (plan.spec.undoes ? undefined : overLimits(estate, move));
-    // What is in its way may go with a move that has begun.
-    if (hinders && (hinders.forGood || !isAny("Running"))) {
+    if (quiet[i] !== undefined) {
+      const why = overtaken(estate, move);
+      states[i] = why ? { ...state, phase: "Skipped", message: why } : { ...state, message: quiet[i] };
+      continue;
+    }
+    const hinders =
+      hindrance(estate, move) ?? (plan.spec.undoes ? undefined : overLimits(estate, move, plan.spec));
+    // What is in its way may go with a move that has begun, or is held.
+    if (hinders && (hinders.forGood || !(isAny("Running") || isHeld))) {
       states[i] = { ...state, phase: "Skipped", message: hinders.why };
       continue;
     }
-    const before = moves.slice(0, i).filter((_, j) => states[j]?.phase === "Waiting");
+    const before = moves
+      .slice(0, i)
+      .filter((_, j) => states[j]?.phase === "Waiting" && quiet[j] === undefined);
     const message = hinders?.why ?? waitsFor(estate, move, { before, underWay });
     if (message) {
       states[i] = { ...state, message };
+      onlyHeld &&= hinders !== undefined;
       continue;
     }
     if (begun > 0 && (performance.now() - readMs > OLDEST_MS || !(await isAsRead(context, plan, move))))
-      return true;
+      return "more";
     const now = await begin(context, plan, i, states, estate);
     states[i] = now;
     if (now.phase !== "Running") continue;
     underWay.push(move);
-    if (++begun === BEGUN_AT_ONCE || !depart(estate, `${move.namespace}/${move.vm}`, move.to)) return true;
+    if (++begun === BEGUN_AT_ONCE || !depart(estate, `${move.namespace}/${move.vm}`, move.to)) return "more";
   }
-  return false;
+  return onlyHeld && !isAny("Running") && isAny("Waiting") ? "held" : "wait";
 }
 
 /** Whether the plan and the policy of a move are what they were when the estate was read, and it is still ours to carry out. */

@@ -1,9 +1,9 @@
 /** Whether a planned move may be begun now: the world may have changed since the plan was made. Pure. */
-import type { Estate } from "../estate/estate.ts";
+import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { failoverObstacle } from "../failover/failover.ts";
-import type { Policy } from "../kinds.ts";
-import { Budget } from "../planning/limits.ts";
+import { AUTOMATIONS, isHeld, type Plan, type Policy } from "../kinds.ts";
+import { Budget, quietFor } from "../planning/limits.ts";
 import type { Move } from "../planning/plan.ts";
 import { obstacle } from "../rules/rules.ts";
 
@@ -15,6 +15,17 @@ export const policyOf = (
   policies.find(
     ({ metadata }) => metadata.name === move.policy && (metadata.namespace ?? "default") === move.namespace,
   );
+
+/** The levels of automation of which nothing else is planned: a plan of their machines is approved, and held by quiet hours. */
+export function heldLevels(
+  plans: readonly Plan[],
+  policies: readonly Policy[],
+): ReadonlySet<Plan["spec"]["automation"]> {
+  const levels = plans
+    .filter(isHeld)
+    .flatMap(({ spec }) => spec.moves.map((move) => policyOf(policies, move)?.spec.automation));
+  return new Set(AUTOMATIONS.filter((level) => level !== "act" && levels.includes(level)));
+}
 
 /** `forGood`: other moves of the plan can do nothing about it. */
 export interface Hindrance {
@@ -38,23 +49,52 @@ export function hindrance(estate: Estate, move: Move): Hindrance | undefined {
 }
 
 /** What is against it by the limits of moves, which do not bind what a user asked for. */
-export function overLimits(estate: Estate, move: Move): Hindrance | undefined {
-  const index = indexOf(estate);
-  const machine = index.get(`${move.namespace}/${move.vm}`);
-  if (!machine || index.hosts.get(move.from)?.maintenance) return undefined;
-  const why = new Budget(estate, estate.now ?? 0).refuses([machine]);
+export function overLimits(
+  estate: Estate,
+  move: Move,
+  { automation }: Pick<Plan["spec"], "automation">,
+): Hindrance | undefined {
+  const machine = boundBy(estate, move);
+  const why = machine && new Budget(estate, estate.now ?? 0, automation).refuses([machine]);
   return why ? { why, forGood: true } : undefined;
+}
+
+/** The quiet hours that a move which a user approved waits for; undefined: it may begin. What a plan makes that acts by itself does not wait for them: it is skipped, and planned anew afterwards. */
+export function quietHours(
+  estate: Estate,
+  move: Move,
+  { automation }: Pick<Plan["spec"], "automation">,
+): string | undefined {
+  const machine = automation === "act" ? undefined : boundBy(estate, move);
+  return machine && quietFor(estate, machine);
+}
+
+/** The machine, if limits of moves bind it: out of a host in maintenance it goes in any case. */
+function boundBy(estate: Estate, move: Move): MachineView | undefined {
+  const index = indexOf(estate);
+  if (index.hosts.get(move.from)?.maintenance) return undefined;
+  return index.get(`${move.namespace}/${move.vm}`);
 }
 
 function staleness(estate: Estate, move: Move): string | undefined {
   const index = indexOf(estate);
   const machine = index.get(`${move.namespace}/${move.vm}`);
-  if (!machine) return `machine ${move.vm} is gone`;
-  if (!machine.host) return `machine ${move.vm} does not run`;
-  if (machine.host !== move.from) return `machine ${move.vm} is on ${machine.host}, not on ${move.from}`;
+  const why = overtaken(estate, move);
+  if (why) return why;
+  if (!machine?.host) return `machine ${move.vm} does not run`;
   if (!machine.movable) return `machine ${move.vm} is not running, or is being moved or stopped`;
   if (!index.hosts.get(move.from)?.ready)
     return `host ${move.from}, where machine ${move.vm} is, is not ready`;
+  return undefined;
+}
+
+/** What has happened since that waiting does not mend. */
+export function overtaken(estate: Estate, move: Move): string | undefined {
+  const index = indexOf(estate);
+  const machine = index.get(`${move.namespace}/${move.vm}`);
+  if (!machine) return `machine ${move.vm} is gone`;
+  if (machine.host && machine.host !== move.from)
+    return `machine ${move.vm} is on ${machine.host}, not on ${move.from}`;
   if (!index.hosts.has(move.to)) return `host ${move.to} is gone`;
   if (move.policyGeneration === undefined) return undefined;
   const policy = policyOf(estate.policies, move);

@@ -106,11 +106,10 @@ export class Draft {
   private readonly before: [at: number, machine: MachineView][] = [];
   private readonly budget: Budget;
 
-  /** @param now ms since the epoch */
-  constructor(estate: Estate, index: EstateIndex, now: number) {
+  constructor(estate: Estate, index: EstateIndex, { now, automation }: PlanOptions) {
     this.estate = estate;
     this.index = index;
-    this.budget = new Budget(estate, now);
+    this.budget = new Budget(estate, now, automation);
   }
 
   /** Whether the limits of its policies let it move now, with those before; out of a host in maintenance it does in any case. */

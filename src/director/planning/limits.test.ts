@@ -1,8 +1,9 @@
 import { expect, it } from "vitest";
+import type { Window } from "../../resource/window.ts";
 import { checkPolicy } from "../checks.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { waitsFor } from "../execution/pace.ts";
-import { hindrance, overLimits } from "../execution/recheck.ts";
+import { hindrance, overLimits, quietHours } from "../execution/recheck.ts";
 import type { Policy } from "../kinds.ts";
 import { explain } from "./explain.ts";
 import { crowd } from "./limits.ts";
@@ -65,6 +66,8 @@ const estate = (moves: Policy["spec"]["moves"], more: Partial<Estate> = {}): Est
 const options = { ...PLAN_DEFAULTS, now: NOW, released: new Set<string>() };
 const moved = (of: Estate) => planMoves(of, options).map(({ vm }) => vm);
 const MOVE = { namespace: "default", vm: "a", from: "slow", to: "fast", reason: "", expected: "" };
+const ACT = { automation: "act" } as const;
+const ASK = { automation: "ask" } as const;
 
 it("no more move in an hour than the policy lets, those of before included", () => {
   expect(moved(estate(undefined))).toHaveLength(3);
@@ -76,18 +79,18 @@ it("no more move in an hour than the policy lets, those of before included", () 
   ];
   expect(moved(estate({ perHour: 2 }, { machines }))).toHaveLength(1);
   expect(moved(estate({ perHour: 1 }, { machines }))).toEqual([]);
-  expect(overLimits(estate({ perHour: 1 }, { machines }), MOVE)).toEqual({
+  expect(overLimits(estate({ perHour: 1 }, { machines }), MOVE, ACT)).toEqual({
     why: 'policy "web" lets 1 of its machines move an hour, 1 have or will',
     forGood: true,
   });
-  expect(overLimits(estate({ perHour: 2 }, { machines }), MOVE)).toBeUndefined();
+  expect(overLimits(estate({ perHour: 2 }, { machines }), MOVE, ACT)).toBeUndefined();
 });
 
 it("in quiet times nothing is moved, but out of a host in maintenance", () => {
   const quiet = [{ hours: "22:00-06:00" }];
   expect(moved(estate({ quiet }))).toEqual([]);
   expect(moved(estate({ quiet: [{ hours: "06:00-22:00" }] }))).toHaveLength(3);
-  expect(overLimits(estate({ quiet }), MOVE)?.why).toBe(
+  expect(overLimits(estate({ quiet }), MOVE, ACT)?.why).toBe(
     'policy "web" lets nothing move now (22:00-06:00 UTC)',
   );
   // Neither to mend a rule.
@@ -97,7 +100,37 @@ it("in quiet times nothing is moved, but out of a host in maintenance", () => {
     hosts: [HOSTS[0] as HostView, host("slow", 2000, { maintenance: true, closed: "it is in maintenance" })],
   };
   expect(moved(estate({ quiet }, leaving))).toHaveLength(3);
-  expect(overLimits(estate({ quiet }, leaving), MOVE)).toBeUndefined();
+  expect(overLimits(estate({ quiet }, leaving), MOVE, ACT)).toBeUndefined();
+});
+
+it("what is only proposed is so in quiet times, too; approved, it waits for their end, and tells when that is", () => {
+  const quiet = [{ hours: "22:00-06:00" }];
+  const at = (windows: Window[], more: Partial<Estate> = {}) =>
+    quietHours(estate({ quiet: windows }, more), MOVE, ASK);
+  for (const automation of ["ask", "advise"] as const) {
+    const policies = [policy({ quiet, perHour: 2 }, { automation })];
+    const made = planMoves(estate(undefined, { policies }), { ...options, automation });
+    expect(made).toHaveLength(2);
+  }
+  expect(overLimits(estate({ quiet }), MOVE, ASK)).toBeUndefined();
+  const waits = 'waits for the end of quiet hours of policy "web"';
+  // It is 23:00 UTC on a Friday.
+  expect(at(quiet)).toBe(`${waits} at 06:00 UTC`);
+  expect(at([{ hours: "06:00-22:00" }])).toBeUndefined();
+  expect(at([{ hours: "23:30-07:15", timeZone: "Europe/Berlin" }])).toBe(`${waits} at 07:15 Europe/Berlin`);
+  // One after the other, up to the end of the weekend.
+  const week: Window[] = [{ hours: "22:00-00:00" }, { days: ["Sat", "Sun"] }];
+  expect(at(week)).toBe(`${waits} at Mon 00:00 UTC`);
+  // What power costs nobody knows before.
+  const sites = new Map([["", { pue: 1, price: 0.5 }]]);
+  expect(at([{ price: { above: 0.3 } }], { sites })).toBe(`${waits} (price above 0.3)`);
+  expect(at([{ days: ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] }])).toMatch(/ \(Mon, .*\)$/);
+  const several = [policy({ quiet }), policy({ quiet: [{ hours: "20:00-07:00" }] })];
+  expect(quietHours(estate(undefined, { policies: several }), MOVE, ASK)).toBe(`${waits} at 07:00 UTC`);
+  // Neither what acts by itself, nor what has to leave its host.
+  expect(quietHours(estate({ quiet }), MOVE, ACT)).toBeUndefined();
+  const leaving = { hosts: [HOSTS[0] as HostView, host("slow", 2000, { maintenance: true })] };
+  expect(at(quiet, leaving)).toBeUndefined();
 });
 
 it("a host is emptied as a whole or not at all, also by limits", () => {

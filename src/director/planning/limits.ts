@@ -1,11 +1,14 @@
 /** Limits of moves that the director makes by itself: how many an hour, quiet times, how long a machine stays (Policy.spec.moves). Pure. */
+
+import { DAYS } from "../../resource/window.ts";
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
+import { localTime } from "../estate/local-time.ts";
 import { NO_TARIFFS } from "../estate/tariffs.ts";
-import type { Policy } from "../kinds.ts";
+import type { Plan, Policy } from "../kinds.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { describeWindow } from "./policy-words.ts";
-import { holds } from "./windows.ts";
+import { endOfAll, holds } from "./windows.ts";
 
 const HOUR_MS = 3_600_000;
 
@@ -29,12 +32,15 @@ export class Budget {
   /** Most estates have no such limits. */
   readonly limited: boolean;
 
-  /** @param now ms since the epoch */
-  constructor(estate: Estate, now: number) {
+  private readonly keepsQuiet: boolean;
+
+  /** @param now ms since the epoch @param automation what is only proposed is so in quiet times, too: once it is approved, quietFor says when it begins */
+  constructor(estate: Estate, now: number, automation: Plan["spec"]["automation"] = "act") {
     this.estate = estate;
     this.now = now;
+    this.keepsQuiet = automation === "act";
     this.limited = estate.policies.some(
-      ({ spec: { moves } }) => moves?.quiet || moves?.perHour !== undefined,
+      ({ spec: { moves } }) => (this.keepsQuiet && moves?.quiet) || moves?.perHour !== undefined,
     );
   }
 
@@ -45,7 +51,7 @@ export class Budget {
     for (const machine of machines)
       for (const policy of policiesOf(this.estate, machine)) {
         const { quiet, perHour } = policy.spec.moves ?? {};
-        const window = quiet && this.quietNow(policy);
+        const window = quiet && this.keepsQuiet && this.quietNow(policy);
         if (window) return `${nameOf(policy)} lets nothing move now (${window})`;
         if (perHour === undefined) continue;
         more.set(policy, (more.get(policy) ?? 0) + 1);
@@ -77,6 +83,32 @@ export class Budget {
     this.quiet.set(policy, words);
     return words;
   }
+}
+
+/** What an approved move of the machine waits for: that no policy of it has a quiet time any more; undefined: none has. */
+export function quietFor(estate: Estate, machine: MachineView): string | undefined {
+  const { now, sites = NO_TARIFFS } = estate;
+  if (now === undefined) return undefined;
+  const waits = policiesOf(estate, machine).flatMap((policy) => {
+    const { quiet = [] } = policy.spec.moves ?? {};
+    const window = quiet.find((one) => holds(one, now, sites));
+    if (!window) return [];
+    const end = endOfAll(quiet, now, sites);
+    const when = end ? `at ${clock(end.at, end.last.timeZone ?? "UTC", now)}` : `(${describeWindow(window)})`;
+    return { at: end?.at ?? Number.POSITIVE_INFINITY, why: `${nameOf(policy)} ${when}` };
+  });
+  const [first, ...others] = waits;
+  if (!first) return undefined;
+  const longest = others.reduce((most, each) => (each.at > most.at ? each : most), first);
+  return `waits for the end of quiet hours of ${longest.why}`;
+}
+
+/** "06:00 UTC", or with the day when it is that far. */
+function clock(at: number, timeZone: string, now: number): string {
+  const { day = 0, minutes = 0 } = localTime(timeZone, at) ?? {};
+  const two = (value: number) => String(value).padStart(2, "0");
+  const time = `${two(Math.floor(minutes / 60))}:${two(minutes % 60)} ${timeZone}`;
+  return at - now < 24 * HOUR_MS ? time : `${DAYS[day]} ${time}`;
 }
 
 /** How long a machine that these choose stays where it came to. @param stayMs at least */

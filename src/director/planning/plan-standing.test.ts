@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Plan } from "../kinds.ts";
-import { decide } from "./plan-standing.ts";
+import { decide, isPlanUnderWay } from "./plan-standing.ts";
 
 const move = (vm: string) => ({
   namespace: "default",
@@ -21,7 +21,8 @@ const plan = (automation: Plan["spec"]["automation"]): Plan => ({
 const instead = (chosen: typeof moves) => ({
   instead: {
     trigger: `a user approved ${chosen.length} of 2 moves of p`,
-    automation: "act",
+    automation: "ask",
+    approval: "Approved",
     moves: chosen,
   },
 });
@@ -36,4 +37,11 @@ it("approves and rejects a plan that asks by its own approval; a part of it is a
 it("makes a plan of advice, which nobody can approve", () => {
   expect(decide(plan("advise"), moves)).toEqual(instead(moves));
   expect(decide(plan("advise"), [])).toEqual({});
+});
+
+it("is not under way while it only waits for the end of quiet hours", () => {
+  const { spec } = plan("ask");
+  const at = (phase: "Held" | "Running") =>
+    isPlanUnderWay({ spec: { ...spec, approval: "Approved" }, status: { phase } });
+  expect([at("Running"), at("Held")]).toEqual([true, false]);
 });

@@ -17,15 +17,18 @@ export function endOf(plan: Pick<Plan, "metadata" | "status">): number {
 export const isCarriedOut = ({ spec: { automation, approval } }: Pick<Plan, "spec">): boolean =>
   automation === "act" || (automation === "ask" && approval === "Approved");
 
+/** Approved, and all that is left of it waits for the end of quiet hours. */
+export const isHeld = ({ status }: Pick<Plan, "status">): boolean => status?.phase === "Held";
+
 /** Its moves are being made, or about to be. */
 export const isPlanUnderWay = (plan: Pick<Plan, "spec" | "status">): boolean =>
-  isCarriedOut(plan) && !isFinalPlan(plan);
+  isCarriedOut(plan) && !isFinalPlan(plan) && !isHeld(plan);
 
 /** A user's word on a plan. */
 export interface Decision {
   /** For spec.approval of a plan that asks; written first, because it is refused when others have decided already. */
   approval?: "Approved" | "Rejected";
-  /** The spec of another plan, to be carried out: of a part, or of mere advice. */
+  /** The spec of another plan, to be carried out: of a part, or of mere advice. It is one that asks and is approved: it waits for the end of quiet hours as any other. */
   instead?: Plan["spec"];
 }
 
@@ -37,6 +40,8 @@ export function decide({ metadata, spec }: Plan, chosen: Plan["spec"]["moves"]):
   const trigger = `a user approved ${chosen.length} of ${moves.length} moves of ${metadata.name}`;
   return {
     ...(asks ? { approval: "Rejected" } : {}),
-    ...(chosen.length > 0 ? { instead: { trigger, automation: "act", moves: chosen } } : {}),
+    ...(chosen.length > 0
+      ? { instead: { trigger, automation: "ask", approval: "Approved", moves: chosen } }
+      : {}),
   };
 }

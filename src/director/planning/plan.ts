@@ -52,7 +52,7 @@ export function planMoves(
   parts: Parts = { left: PARTS, annealed: 0 },
 ): Move[] {
   const index = indexOf(estate);
-  const draft = new Draft(estate, index, options.now);
+  const draft = new Draft(estate, index, options);
   try {
     if (survivalOf(estate)?.faults().length) {
       // What is broken first, so that it finds the room; then what was reserved, before anything that only gains.

@@ -126,3 +126,59 @@ it("what came up while a plan was under way is looked at when that is over, dele
     await estate.close();
   }
 });
+
+it("proposes in quiet hours, and while an approved plan waits for their end nothing else of that level", async () => {
+  const estate = await openEstate();
+  for (const [name, mhz] of [
+    ["a", 2000],
+    ["b", 3800],
+  ] as const)
+    await estate.hostFacts(name, { mhz });
+  await estate.runMachine("web", "a");
+  const { client } = estate;
+  await client.create(Policy, {
+    metadata: { name: "web", namespace: NS },
+    spec: {
+      selector: {},
+      automation: "ask",
+      required: ["host.cpu.mhz >= 3000"],
+      moves: { quiet: [{ hours: "00:00-12:00" }, { hours: "12:00-00:00" }] },
+    },
+  });
+  const stop = startPlanner(client);
+  const plans = async () => (await client.list(Plan)).items;
+  try {
+    const asked = await until("a proposal", async () => (await plans())[0]);
+    expect(asked.spec).toMatchObject({ automation: "ask", moves: [{ vm: "web", policy: "web" }] });
+    await client.patch(Plan, { name: asked.metadata.name }, { spec: { approval: "Approved" } });
+    await client.patch(
+      Plan,
+      { name: asked.metadata.name },
+      { status: { phase: "Held" } },
+      { subresource: "status" },
+    );
+    // A round has come to its end when the policies are told of again.
+    await estate.hostFacts("c", { mhz: 2000 });
+    await client.create(Policy, {
+      metadata: { name: "later", namespace: NS },
+      spec: { selector: {}, priority: -1 },
+    });
+    await until(
+      "a round",
+      async () => (await client.get(Policy, { name: "later", namespace: NS }))?.status?.machines === 1,
+    );
+    await client.patch(
+      Policy,
+      { name: "later", namespace: NS },
+      { spec: { selector: { matchLabels: { app: "none" } } } },
+    );
+    await until(
+      "another",
+      async () => (await client.get(Policy, { name: "later", namespace: NS }))?.status?.machines === 0,
+    );
+    expect((await plans()).map(({ metadata }) => metadata.name)).toEqual([asked.metadata.name]);
+  } finally {
+    await stop();
+    await estate.close();
+  }
+});

@@ -15,7 +15,7 @@ import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
 import { Forecaster } from "../execution/forecast.ts";
 import { HOLD_MS } from "../execution/kept.ts";
-import { policyOf } from "../execution/recheck.ts";
+import { heldLevels, policyOf } from "../execution/recheck.ts";
 import { holdForUsers, madeBy } from "../execution/undo.ts";
 import { AUTOMATIONS, endOf, isCarriedOut, isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
 import { isLeftForMemory, MEMORY_FAILING } from "./failing-memory.ts";
@@ -161,7 +161,9 @@ async function round(
     forecaster: new Forecaster(experienceOf(plans, estate)),
   };
   const held = holdForUsers(estate, plans, free);
+  const waiting = heldLevels(plans, estate.policies);
   for (const automation of AUTOMATIONS) {
+    if (waiting.has(automation)) continue;
     await othersFirst();
     // Each by itself: what is carried out must not hang on what is only proposed.
     const own = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation }).map((move) => {

@@ -6,6 +6,7 @@ import { experienceOf } from "../execution/experience.ts";
 import { predict } from "../execution/figures.ts";
 import { Forecaster } from "../execution/forecast.ts";
 import { outlookOf } from "../execution/outlook.ts";
+import { heldLevels } from "../execution/recheck.ts";
 import { holdForUsers } from "../execution/undo.ts";
 import { AUTOMATIONS, isPlanUnderWay, Plan } from "../kinds.ts";
 import type { Previewed } from "./answers.ts";
@@ -19,7 +20,9 @@ export async function previewOf(estate: Estate, plans: readonly Plan[], now: num
   const free = { now, released: new Set<string>(), forecaster: new Forecaster(experienceOf(plans, estate)) };
   const held = holdForUsers(estate, plans, free);
   const made: Plan[] = [];
+  const waiting = heldLevels(plans, estate.policies);
   for (const automation of AUTOMATIONS) {
+    if (waiting.has(automation)) continue;
     await othersFirst();
     const moves = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation });
     if (moves.length === 0) continue;

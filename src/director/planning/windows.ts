@@ -31,6 +31,35 @@ export function hasMinute(
   return (minutes >= from && isDay(day)) || (minutes < to && isDay(day - 1));
 }
 
+const DAY_MINUTES = 24 * 60;
+const WEEK_MS = 7 * DAY_MINUTES * 60_000;
+/** Times that follow on each other are followed so often. */
+const STEPS = 500;
+
+/**
+ * When none of these holds any more, and the one that held last; undefined: not within a week, or what power costs says.
+ * @param now ms since the epoch @param sites what power costs and emits is taken to stay so
+ */
+export function endOfAll(
+  windows: readonly Window[],
+  now: number,
+  sites: Tariffs,
+): { at: number; last: Window } | undefined {
+  let at = now;
+  let last: Window | undefined;
+  for (let step = 0; step < STEPS && at - now <= WEEK_MS; step++) {
+    const window = windows.find((one) => holds(one, at, sites));
+    if (!window) return last && { at, last };
+    const time = window.hours || window.days ? localTime(window.timeZone ?? "UTC", at) : undefined;
+    if (!time) return undefined;
+    const until = window.hours ? minutesOf(window.hours.slice(6)) : DAY_MINUTES;
+    const minutes = (until - time.minutes + DAY_MINUTES) % DAY_MINUTES || DAY_MINUTES;
+    at = (Math.floor(at / 60_000) + minutes) * 60_000;
+    last = window;
+  }
+  return undefined;
+}
+
 function passes(threshold: Window["price"], sites: Tariffs, of: "price" | "carbon"): boolean {
   if (!threshold) return true;
   const { above = Number.NEGATIVE_INFINITY, below = Number.POSITIVE_INFINITY, site } = threshold;

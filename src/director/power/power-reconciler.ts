@@ -14,7 +14,7 @@ import { EventRecorder } from "../../reconcile/events.ts";
 import { Informer } from "../../reconcile/informer.ts";
 import { getCondition, setCondition } from "../../resource/object.ts";
 import { READ, readEstate } from "../estate/read-estate.ts";
-import { isPlanUnderWay, Plan } from "../kinds.ts";
+import { isCarriedOut, isFinalPlan, Plan } from "../kinds.ts";
 import { type DirectorContext, isUnbound } from "../planning/scheduler.ts";
 import { DemandShape } from "./demand.ts";
 import { decidePower, givenOut, timeZoneOf, type Verdict } from "./power.ts";
@@ -93,7 +93,10 @@ export async function readPower(
       .filter(isUnbound)
       .map(({ metadata, spec }) => `${metadata.namespace ?? "default"}/${spec.vm}`),
     expected: new Set(
-      plans.items.filter(isPlanUnderWay).flatMap(({ spec }) => spec.moves.map(({ to }) => to)),
+      plans.items
+        // Those that quiet hours hold, too: their hosts are to be on when they end.
+        .filter((plan) => isCarriedOut(plan) && !isFinalPlan(plan))
+        .flatMap(({ spec }) => spec.moves.map(({ to }) => to)),
     ),
     now: clock.now().getTime(),
     controlPlanes,

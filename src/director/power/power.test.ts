@@ -276,33 +276,38 @@ describe("PowerPolicy", () => {
     expect(isOn()).toEqual(["a"]);
   });
 
-  it("leaves one on that an approved plan moves machines to, and one that was closed before it was shut down", async () => {
-    await plane.client.create(Plan, {
-      metadata: { name: "asked" },
-      spec: {
-        automation: "ask",
-        approval: "Approved",
-        trigger: "Manual",
-        moves: [
-          { namespace: "default", vm: "one", from: "a", to: "c", reason: "played", expected: "nothing" },
-        ],
-      },
-    });
-    await plane.client.patch(Host, { name: "b" }, { spec: { unschedulable: true } });
-    const since = clock.now().toISOString();
-    const automatic = { power: "Off", since, policy: "frugal", reason: "it is empty" };
-    await plane.client.patch(
-      Host,
-      { name: "b" },
-      { status: { power: { automatic } } },
-      { subresource: "status" },
-    );
-    await policy({ spareHosts: 0 });
-    await pass(5);
-    expect(isOn()).toEqual(["b", "c"]);
-    expect(bmcs.get("b")?.pressed).toEqual([]);
-    expect((await host("b")).status?.power?.automatic).toBeUndefined();
-  });
+  it.each([undefined, "Held" as const])(
+    "leaves one on that an approved plan (%s) moves machines to, and one that was closed before it was shut down",
+    async (phase) => {
+      await plane.client.create(Plan, {
+        metadata: { name: "asked" },
+        spec: {
+          automation: "ask",
+          approval: "Approved",
+          trigger: "Manual",
+          moves: [
+            { namespace: "default", vm: "one", from: "a", to: "c", reason: "played", expected: "nothing" },
+          ],
+        },
+      });
+      if (phase)
+        await plane.client.patch(Plan, { name: "asked" }, { status: { phase } }, { subresource: "status" });
+      await plane.client.patch(Host, { name: "b" }, { spec: { unschedulable: true } });
+      const since = clock.now().toISOString();
+      const automatic = { power: "Off", since, policy: "frugal", reason: "it is empty" };
+      await plane.client.patch(
+        Host,
+        { name: "b" },
+        { status: { power: { automatic } } },
+        { subresource: "status" },
+      );
+      await policy({ spareHosts: 0 });
+      await pass(5);
+      expect(isOn()).toEqual(["b", "c"]);
+      expect(bmcs.get("b")?.pressed).toEqual([]);
+      expect((await host("b")).status?.power?.automatic).toBeUndefined();
+    },
+  );
 
   it("is on before the machines of every morning come, from what was stored, too", async () => {
     await machine("night", "200Mi", "a");

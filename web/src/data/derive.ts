@@ -37,6 +37,7 @@ const RANKS: Readonly<Record<string, [Tone, boolean]>> = {
   Paused: ["warn", false],
   Unknown: ["warn", false],
   Proposed: ["info", false],
+  Held: ["idle", false],
   Failed: ["bad", false],
 };
 /** How a phase is shown, and whether something is going on. Phases that are not known here are shown all the same. */

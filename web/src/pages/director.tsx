@@ -93,6 +93,13 @@ const predictedOf = ({ spec }: Plan) =>
 const actualOf = ({ status }: Plan) =>
   describeEffect(sumEffects((status?.moves ?? []).map(({ actual }) => actual)));
 
+/** Plans that are not over, by their phase. */
+const OPEN: Readonly<Record<string, string>> = {
+  Proposed: "Proposed, waits for you",
+  Held: "Approved, waits for the end of quiet hours",
+  Running: "Under way",
+};
+
 const POWER: readonly TableColumn<PowerPolicy>[] = [
   {
     id: "name",
@@ -225,7 +232,7 @@ export default function Director() {
     return sites.list.map((site) => ({ site, now: lines.get(site.metadata.name) ?? "no host is there" }));
   }, [hosts.list, machines.list, sites.list]);
   const proposed = useMemo(
-    () => plans.list.filter(({ status }) => status?.phase === "Proposed" || status?.phase === "Running"),
+    () => plans.list.filter(({ status }) => OPEN[status?.phase ?? ""] !== undefined),
     [plans.list],
   );
   return (
@@ -241,7 +248,7 @@ export default function Director() {
           {proposed.map((plan) => (
             <div key={plan.metadata.uid} className="note stack">
               <p>
-                {plan.status?.phase === "Proposed" ? "Proposed, waits for you: " : "Under way: "}
+                {OPEN[plan.status?.phase ?? ""]}:{" "}
                 <Link href={planPath(plan)}>
                   {plan.spec.moves.length} {plan.spec.moves.length === 1 ? "move" : "moves"}
                 </Link>

@@ -1,7 +1,7 @@
 /** One plan: each move with its reason, what was expected of it and what came of it; approved in whole or in part, or put away. */
 import { type ReactNode, useState } from "react";
 import type { Undoing } from "../../../src/director/planning/answers.ts";
-import { decide, isCarriedOut, isFinalPlan } from "../../../src/director/planning/plan-standing.ts";
+import { decide, isPlanUnderWay } from "../../../src/director/planning/plan-standing.ts";
 import { Action, Ago, Badge, Figure, size } from "../../ui/basics.tsx";
 import { FormDialog } from "../../ui/dialog.tsx";
 import { Empty, Ready } from "../../ui/states.tsx";
@@ -94,7 +94,7 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
   const isProposed = phase === "Proposed" && spec.approval === undefined;
   const asks = spec.automation === "ask";
   const chosen = spec.moves.filter((_, i) => !left.has(i));
-  const busy = plans.find((other) => isCarriedOut(other) && !isFinalPlan(other));
+  const busy = plans.find(isPlanUnderWay);
   const whyNotApprove =
     chosen.length === 0
       ? "No move is chosen."

@@ -3,9 +3,8 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isDeepStrictEqual } from "node:util";
 import { ApiError, isApiError } from "../resource/errors.ts";
-import { isFields } from "../resource/fields.ts";
+import { mergePatchOf } from "../resource/merge-patch.ts";
 import { parseDocuments } from "./manifest.ts";
 import { toYaml, withoutManagedFields } from "./output.ts";
 import { openSession, type Place, parseNames, pathTo, query, readNamed } from "./resources.ts";
@@ -39,7 +38,7 @@ export async function edit(
       object.apiVersion !== before.apiVersion
     )
       throw new UserError(`${file}: kind, apiVersion and metadata.name cannot be changed`);
-    const patch = mergePatch(before, object);
+    const patch = mergePatchOf(before, object);
     if (Object.keys(patch).length === 0) return "unchanged";
     await session.client.request({
       method: "PATCH",
@@ -81,21 +80,6 @@ const withoutComments = (text: string) =>
     .split("\n")
     .filter((line) => !line.startsWith("#"))
     .join("\n");
-
-/** The merge patch (RFC 7386) that makes `after` of `before`; lists are replaced whole. */
-export function mergePatch(before: unknown, after: unknown): Record<string, unknown> {
-  const patch: Record<string, unknown> = {};
-  const [was, is] = [isFields(before) ? before : {}, isFields(after) ? after : {}];
-  for (const [key, value] of Object.entries(is)) {
-    const present = Object.hasOwn(was, key) ? was[key] : undefined;
-    if (isFields(value) && isFields(present)) {
-      const inner = mergePatch(present, value);
-      if (Object.keys(inner).length > 0) patch[key] = inner;
-    } else if (!isDeepStrictEqual(value, present)) patch[key] = value;
-  }
-  for (const key of Object.keys(was)) if (!Object.hasOwn(is, key)) patch[key] = null;
-  return patch;
-}
 
 function runEditor(file: string): Promise<void> {
   const { KUBE_EDITOR, VISUAL, EDITOR } = process.env;

@@ -8,6 +8,10 @@ import { placedDisks } from "./changes/places.ts";
 import { instanceName, instancesOf, isBound, isReleased } from "./custody.ts";
 import { INSTANCE_FINALIZER, Instance, VirtualMachine, VM_LABEL } from "./kinds.ts";
 
+/** "namespace/name" of the machine that an instance, a migration or a snapshot is about. */
+export const keyOfMachine = ({ metadata, spec }: { metadata: ObjectMeta; spec: { vm: string } }): string =>
+  `${metadata.namespace}/${spec.vm}`;
+
 export function at({ metadata }: { metadata: ObjectMeta }): ObjectName {
   return { name: metadata.name, ...(metadata.namespace ? { namespace: metadata.namespace } : {}) };
 }

@@ -21,7 +21,7 @@ import { Index } from "../reconcile/lookup.ts";
 import { getCondition, keyOf } from "../resource/object.ts";
 import { countBy, readGauge } from "../telemetry/metrics.ts";
 import { requestOf } from "../telemetry/request-id.ts";
-import { at, deleteInstance, OddInstance, removeUnbound, stopInstance } from "./actions.ts";
+import { at, deleteInstance, keyOfMachine, OddInstance, removeUnbound, stopInstance } from "./actions.ts";
 import { askRun, newPlaces, stillUsed } from "./changes/live.ts";
 import { instancesOf, isBound, isHeld, isLive, leftDisksBehind, superseded } from "./custody.ts";
 import { isKept, keepVolumes, removeMachine, removeOrphans } from "./deletion.ts";
@@ -48,10 +48,6 @@ export interface VirtualMachineContext {
   signal: AbortSignal;
   restart?: RestartLimits;
 }
-
-/** "namespace/name" of the machine an instance or migration is about. */
-const machineKey = (o: { metadata: { namespace?: string }; spec: { vm: string } }) =>
-  `${o.metadata.namespace ?? "default"}/${o.spec.vm}`;
 
 const machines = readGauge("vireo_machines", "Virtual machines by phase; told by the leader.", ["phase"]);
 const hostsReady = readGauge(
@@ -84,11 +80,11 @@ export async function runVirtualMachineReconciler(context: VirtualMachineContext
   vms.onChange((key) => controller.enqueue(key));
   instances.onChange((_key, now, old) => {
     const instance = now ?? old;
-    if (instance) controller.enqueue(machineKey(instance));
+    if (instance) controller.enqueue(keyOfMachine(instance));
   });
   migrations.onChange((_key, now, old) => {
     const migration = now ?? old;
-    if (migration) controller.enqueue(machineKey(migration));
+    if (migration) controller.enqueue(keyOfMachine(migration));
   });
   const enqueueWhere = (wanted: (vm: VirtualMachine) => boolean) => {
     for (const vm of vms.list()) if (wanted(vm)) controller.enqueue(keyOf(vm));
@@ -140,8 +136,8 @@ class VirtualMachineReconciler {
     const events = new EventRecorder(client, "virtualmachine-reconciler", log, clock);
     this.#client = client;
     this.#informers = informers;
-    this.#instancesByMachine = new Index(informers.instances, (i) => [machineKey(i)]);
-    this.#migrationsByMachine = new Index(informers.migrations, (m) => [machineKey(m)]);
+    this.#instancesByMachine = new Index(informers.instances, (i) => [keyOfMachine(i)]);
+    this.#migrationsByMachine = new Index(informers.migrations, (m) => [keyOfMachine(m)]);
     this.#numbers = new MachineNumbers(informers);
     this.#status = new MachineStatusWriter(context, events, informers.hosts);
     this.#start = new MachineStart(

@@ -4,7 +4,7 @@
  */
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { roomIn } from "../../images/import/room.ts";
+import { roomIn } from "../../system/room.ts";
 import { LayersError } from "./layer-records.ts";
 
 /** The text is for users. */

@@ -4,13 +4,13 @@
  */
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
-import { roomIn } from "../../images/import/room.ts";
 import { readableErrors } from "../../qemu/end.ts";
 import { connectGuestAgent } from "../../qemu/guest-agent.ts";
 import { abandonMemory, loadMemory, memoryBytes, saveMemory } from "../../qemu/memory.ts";
 import { runState } from "../../qemu/migration.ts";
 import type { Qmp } from "../../qemu/qmp.ts";
 import type { Logger } from "../../reconcile/log.ts";
+import { roomIn } from "../../system/room.ts";
 import {
   type HowToSave,
   HypervisorError,

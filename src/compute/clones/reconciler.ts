@@ -24,6 +24,7 @@ import { usesSnapshot } from "../in-use.ts";
 import { VirtualMachine } from "../kinds.ts";
 import { notTheSame, SNAPSHOT_FINALIZER, Snapshot } from "../snapshots/kinds.ts";
 import { ownerOf } from "../snapshots/tasks.ts";
+import { about } from "../vm-status-writer.ts";
 import { CLONE_LABEL, CLONED, NOT_INSTANT, type SourceStatus, templateName } from "./kinds.ts";
 import { unlike } from "./unlike.ts";
 
@@ -320,8 +321,4 @@ function whyNotInstant({ spec }: VirtualMachine, { metadata, status }: Snapshot)
 function nameOf(text: string): { namespace: string; name: string } {
   const [namespace = "", name = ""] = text.split("/");
   return { namespace, name };
-}
-
-function about({ kind, metadata: { name, namespace } }: VirtualMachine) {
-  return { kind, name, ...(namespace ? { namespace } : {}) };
 }

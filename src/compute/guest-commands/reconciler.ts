@@ -5,7 +5,7 @@ import { Controller } from "../../reconcile/controller.ts";
 import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { isApiError } from "../../resource/errors.ts";
-import { at, ignoreGone } from "../actions.ts";
+import { at, ignoreGone, keyOfMachine } from "../actions.ts";
 import { isHeld } from "../custody.ts";
 import { Instance, VirtualMachine, VM_LABEL } from "../kinds.ts";
 import { GuestCommand } from "./kinds.ts";
@@ -31,8 +31,6 @@ export async function runGuestCommandReconciler(context: GuestCommandContext): P
   const { client, clock, log, signal } = context;
   const commands = new Informer(client, GuestCommand, { log, clock });
   const instances = new Informer(client, Instance, { log, clock });
-  const keyOfMachine = (o: { metadata: { namespace?: string }; spec: { vm: string } }) =>
-    `${o.metadata.namespace}/${o.spec.vm}`;
   const controller = new Controller({
     name: "guestcommand",
     reconcile: (key) => reconcile(context, key),

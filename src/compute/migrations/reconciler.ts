@@ -25,6 +25,7 @@ import {
   createInstance,
   deleteInstance,
   freshInstances,
+  keyOfMachine,
   ODD_RETRY_MS,
   OddInstance,
   removeUnbound,
@@ -64,8 +65,6 @@ const disksBusy = ({ status }: VirtualMachine): string | undefined =>
   `waits: its disks are being worked on (${status.disksBusy.action} of ${status.disksBusy.name})`;
 
 /** "namespace/name" of the machine that a migration or an instance is of. */
-const machineKey = ({ metadata, spec }: Migration | Instance) => `${metadata.namespace}/${spec.vm}`;
-
 /** Runs until the signal aborts; never rejects. */
 export async function runMigrationReconciler(context: MigrationContext): Promise<void> {
   const { client, clock, log, signal } = context;
@@ -73,7 +72,7 @@ export async function runMigrationReconciler(context: MigrationContext): Promise
   const instances = new Informer(client, Instance, { log, clock });
   const vms = new Informer(client, VirtualMachine, { log, clock });
   // Asked at each change of any machine: those that are over, of which there are many, are not looked through.
-  const open = new Index(migrations, (m) => (isFinal(m) ? [] : [machineKey(m)]));
+  const open = new Index(migrations, (m) => (isFinal(m) ? [] : [keyOfMachine(m)]));
   const reconciler = new MigrationReconciler(context);
   const controller = new Controller({
     name: "migration",
@@ -85,10 +84,10 @@ export async function runMigrationReconciler(context: MigrationContext): Promise
   const busy = (key: string) => open.get(key).length > 0;
   migrations.onChange((_key, now, old) => {
     const migration = now ?? old;
-    if (migration) controller.enqueue(machineKey(migration));
+    if (migration) controller.enqueue(keyOfMachine(migration));
   });
   instances.onChange((_key, now) => {
-    const key = now && machineKey(now);
+    const key = now && keyOfMachine(now);
     if (key && (busy(key) || (now.metadata.labels?.[MIGRATION_LABEL] && isLive(now) && !isHeld(now))))
       controller.enqueue(key);
   });

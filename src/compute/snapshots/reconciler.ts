@@ -16,7 +16,7 @@ import { Informer } from "../../reconcile/informer.ts";
 import type { Logger } from "../../reconcile/log.ts";
 import { Index } from "../../reconcile/lookup.ts";
 import { isApiError } from "../../resource/errors.ts";
-import { freshInstances, ODD_RETRY_MS, OddInstance } from "../actions.ts";
+import { freshInstances, keyOfMachine, ODD_RETRY_MS, OddInstance } from "../actions.ts";
 import { isBound, isHeld, isLive, isReleased } from "../custody.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
 import { Rollback, SNAPSHOT_FINALIZER, Snapshot } from "./kinds.ts";
@@ -63,8 +63,6 @@ export async function runSnapshotReconciler(context: SnapshotContext): Promise<v
     log,
     clock,
   });
-  const keyOfMachine = (o: { metadata: { namespace?: string }; spec: { vm: string } }) =>
-    `${o.metadata.namespace}/${o.spec.vm}`;
   // Asked at each change of any machine: those that are over, of which there are many, are not looked through.
   const openSnapshots = new Index(snapshots, (s) => (isOpen(s) ? [keyOfMachine(s)] : []));
   const openRollbacks = new Index(rollbacks, (r) => (isOver(r) ? [] : [keyOfMachine(r)]));

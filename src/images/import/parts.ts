@@ -13,7 +13,7 @@ import { sendValue } from "../../api/exchange.ts";
 import { type Call, integer } from "../../api/resource-reads.ts";
 import { ApiError } from "../../resource/errors.ts";
 import { API_VERSION } from "../../resource/kind.ts";
-import { roomIn } from "./room.ts";
+import { roomIn } from "../../system/room.ts";
 
 /** How often whoever waits for parts looks whether more has come. */
 export const LOOK_MS = 500;

@@ -16,6 +16,7 @@ import { Informer } from "../../reconcile/informer.ts";
 import { setCondition } from "../../resource/object.ts";
 import { sha256Of } from "../../system/digest.ts";
 import { exists } from "../../system/exists.ts";
+import { roomIn } from "../../system/room.ts";
 import { requestOf } from "../../telemetry/request-id.ts";
 import { requireConfinement } from "../confine.ts";
 import type { ImageContext } from "../context.ts";
@@ -30,7 +31,7 @@ import { download } from "./download.ts";
 import { isFar } from "./origin.ts";
 import { LOOK_MS } from "./parts.ts";
 import { importFolder, receivedBytes, receivedFile, removeStaleImports } from "./received.ts";
-import { roomIn, tooLarge, withRoom } from "./room.ts";
+import { tooLarge, withRoom } from "./room.ts";
 import { unpack } from "./unpack.ts";
 
 type Status = NonNullable<Image["status"]>;

@@ -1,9 +1,7 @@
-/** The room in a storage pool: imports, and merges of disk layers, never take what machines' disks need. */
-import { statfs } from "node:fs/promises";
+/** Imports never take the room in a storage pool that machines' disks need. */
+import { LEAVE_FREE, roomIn } from "../../system/room.ts";
 import { ContentError } from "./content.ts";
 
-/** Of what is free they leave this part. */
-const LEAVE_FREE = 0.05;
 /** How often it is looked how much is left. */
 const LOOK_MS = 250;
 
@@ -12,12 +10,6 @@ export const tooLarge = (what: string, maxBytes: number) =>
   new ContentError(
     `${what} than the ${Math.floor(maxBytes / 2 ** 20)} MiB that are free in the storage pool`,
   );
-
-/** @param folder in the pool. @returns bytes that may be written there now */
-export async function roomIn(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize * (1 - LEAVE_FREE);
-}
 
 /**
  * Does what writes to the pool, and ends it when others write there, too, and hardly anything is left of what was free.

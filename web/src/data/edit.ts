@@ -1,5 +1,6 @@
 /** An object as its users edit it, and how what they made of it is asked of the API. Pure. */
 import { type Fields, isFields } from "../../../src/resource/fields.ts";
+import { mergePatchOf } from "../../../src/resource/merge-patch.ts";
 import { MERGE_PATCH } from "./api.ts";
 import type { Resource } from "./kinds.ts";
 
@@ -19,17 +20,6 @@ export function editable({ apiVersion, kind, metadata, spec }: Resource): Fields
   };
 }
 
-/** The merge patch (RFC 7386) that makes `after` of `before`. */
-function difference(before: Fields, after: Fields): Fields {
-  const patch: Fields = {};
-  for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
-    const [old, now] = [before[key], after[key]];
-    if (JSON.stringify(old) === JSON.stringify(now)) continue;
-    patch[key] = isFields(old) && isFields(now) ? difference(old, now) : (now ?? null);
-  }
-  return patch;
-}
-
 /**
  * The request that saves what a user made of `editable(base)`: only what he changed, so that all that he was not shown stays.
  * @param place its path
@@ -42,7 +32,7 @@ export function saving(
   edited: Resource,
   dryRun: boolean,
 ) {
-  const patch = difference(editable(base), { ...edited });
+  const patch = mergePatchOf(editable(base), edited);
   const metadata = isFields(patch.metadata) ? patch.metadata : {};
   return {
     method: "PATCH",

@@ -1,0 +1,26 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { mergePatch } from "../api/patch.ts";
+import { mergePatchOf } from "./merge-patch.ts";
+
+it("makes the one of the other, as the server applies it, and says nothing of what is the same", () => {
+  const value = fc.letrec<{ object: Record<string, unknown>; value: unknown }>((tie) => ({
+    value: fc.oneof(
+      fc.boolean(),
+      fc.integer({ min: 0, max: 3 }),
+      fc.array(tie("object"), { maxLength: 2 }),
+      tie("object"),
+    ),
+    object: fc.dictionary(fc.constantFrom("a", "b", "c"), tie("value"), { maxKeys: 3 }),
+  })).object;
+  fc.assert(
+    fc.property(value, value, (before, after) => {
+      expect(mergePatch(before, mergePatchOf(before, after))).toEqual(after);
+      expect(mergePatchOf(after, structuredClone(after))).toEqual({});
+    }),
+  );
+});
+
+it("does not count the order of fields", () => {
+  expect(mergePatchOf({ a: [{ b: 1, c: 2 }], d: 1 }, { d: 1, a: [{ c: 2, b: 1 }] })).toEqual({});
+});

@@ -154,6 +154,7 @@ const AT_THE_CONSOLE = [
 const ESTATE = [
   rule(READ, VIREO, [
     "hosts",
+    "hosts/power",
     "images",
     "images/file",
     "images/key",

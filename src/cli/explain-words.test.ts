@@ -1,7 +1,8 @@
-/** What `vireo explain vm/NAME` prints. */
+/** What `vireo explain vm/NAME` and `host/NAME` print. */
 import { expect, it } from "vitest";
+import type { Host } from "../compute/hosts/kinds.ts";
 import type { Placed } from "../director/planning/answers.ts";
-import { describePlaced } from "./explain-words.ts";
+import { describePlaced, describePower } from "./explain-words.ts";
 
 const linesOf = (placed: Partial<Placed>) => {
   const lines: string[] = [];
@@ -91,4 +92,34 @@ it("of a machine that no policy chooses, and that runs nowhere", () => {
     "hosts     as they would be judged now, the best first:",
   ]);
   expect(linesOf({ policies: [{ name: "web", goal: "energy" }] })[0]).toBe("policies  web (energy)");
+});
+
+it("of a host prints why it is on or off, what was wanted before and came of it, and what is expected", () => {
+  const lines: string[] = [];
+  const since = "2026-11-28T10:00:00.000Z";
+  const host: Host = {
+    apiVersion: "vireo.dev/v1",
+    kind: "Host",
+    metadata: { name: "a" },
+    spec: {},
+    status: {
+      power: {
+        state: "On",
+        since,
+        automatic: { power: "Off", since, policy: "frugal", reason: "it is empty" },
+        boots: [80, 90],
+        past: [{ power: "On", since, finishedTime: since, succeeded: false, message: "it did not come" }],
+      },
+    },
+  };
+  const told = { kind: "HostPower", apiVersion: "vireo.dev/v1", host: "a", why: "it is empty" } as const;
+  describePower(host, { ...told, forecast: "nothing" }, (line) => lines.push(line));
+  expect(lines).toEqual([
+    "host/a",
+    "power     On, to be Off",
+    "why       it is empty",
+    "boots     80, 90 s, the newest last",
+    `          ${since} On failed: it did not come`,
+    "forecast  nothing",
+  ]);
 });

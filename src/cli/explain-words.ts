@@ -1,5 +1,7 @@
-/** What `vireo explain vm/NAME` prints of the server's answer. Pure. */
-import type { Placed } from "../director/planning/answers.ts";
+/** What `vireo explain vm/NAME` and `host/NAME` print of the server's answer. Pure. */
+import type { Host } from "../compute/hosts/kinds.ts";
+import type { Placed, PowerTold } from "../director/planning/answers.ts";
+import { pendingOf } from "../power/kinds.ts";
 
 type Print = (line: string) => void;
 
@@ -35,4 +37,17 @@ function describeHosts({ hosts, others }: Placed, print: Print): void {
     print(`    ${counted(others.ruledOut, "more host")} ${others.ruledOut === 1 ? "is" : "are"} ruled out`);
   for (const { hosts: count, names, against } of others.alike ?? [])
     more(`${count} (${names.join(", ")}${count > names.length ? ", …" : ""}): ${against.join("; ")}`);
+}
+
+/** Why it is on or off, with what was wanted before and came of it. */
+export function describePower(host: Host, { why, forecast }: PowerTold, print: Print): void {
+  const { power } = host.status ?? {};
+  const pending = pendingOf(host);
+  print(`host/${host.metadata.name}`);
+  print(`power     ${power?.state ?? "not known"}${pending ? `, to be ${pending.power}` : ""}`);
+  print(`why       ${why}`);
+  if (power?.boots?.length) print(`boots     ${power.boots.join(", ")} s, the newest last`);
+  for (const { since, power: what, succeeded, message } of power?.past ?? [])
+    print(`          ${since} ${what}${succeeded ? "" : " failed"}: ${message}`);
+  if (forecast) print(`forecast  ${forecast}`);
 }

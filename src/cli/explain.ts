@@ -1,19 +1,11 @@
-/** `vireo explain vm/NAME`, `host/NAME`: the director's own judgement on the estate as it is now; of machines the server's answer. */
+/** `vireo explain vm/NAME`, `host/NAME`: the director's own judgement on the estate as it is now, as the server answers it. */
 
-import type { Client } from "../client/client.ts";
 import { pathOf } from "../client/paths.ts";
 import { Host } from "../compute/hosts/kinds.ts";
 import { VirtualMachine } from "../compute/kinds.ts";
-import { readHistory } from "../director/estate/history-keeper.ts";
-import type { Seen } from "../director/estate/read-estate.ts";
-import { placedFrom } from "../director/planning/answers.ts";
-import { decidePower, explainForecast, explainPower } from "../director/power/power.ts";
-import { forecastOf, readPower } from "../director/power/power-reconciler.ts";
-import { policyFor } from "../director/power/standing.ts";
-import { systemClock } from "../reconcile/clock.ts";
-import { isApiError } from "../resource/errors.ts";
+import { placedFrom, powerToldFrom } from "../director/planning/answers.ts";
 import { openConnection } from "./connect.ts";
-import { describePlaced } from "./explain-words.ts";
+import { describePlaced, describePower } from "./explain-words.ts";
 import { missing } from "./missing.ts";
 import type { Place } from "./resources.ts";
 import { UserError } from "./user-error.ts";
@@ -45,22 +37,5 @@ async function explainHost(place: Place, name: string, print: (line: string) => 
   const { client } = openConnection(place.paths, place.kubeconfig);
   const host = await client.get(Host, { name });
   if (!host) throw missing("host", name);
-  const input = await readPower({ client, ...(await seenBy(client, print)) });
-  const ahead = forecastOf(input.policies, input.now);
-  print(`host/${name}`);
-  for (const line of explainPower(decidePower({ ...input, ahead }), host)) print(line);
-  const policy = policyFor(input.policies, host);
-  if (policy) print(`forecast  ${explainForecast(policy, host, input.now)}`);
-}
-
-/** What the director expects of machines; who may not read that is told, and sees what is declared. */
-async function seenBy(client: Client, print: (line: string) => void): Promise<Seen> {
-  const clock = systemClock;
-  try {
-    return { clock, history: await readHistory(client, clock) };
-  } catch (error) {
-    if (!isApiError(error, "Forbidden")) throw error;
-    print(`note      without what machines were seen to use, by which the director goes: ${error.message}`);
-    return { clock };
-  }
+  describePower(host, powerToldFrom(await client.raw("GET", `${pathOf(Host, { name })}/power`)), print);
 }

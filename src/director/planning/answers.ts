@@ -57,6 +57,24 @@ export function previewedFrom(answer: unknown): Previewed {
   return answer as unknown as Previewed;
 }
 
+/** What GET …/hosts/NAME/power answers; what was done before, and what is to be, the Host itself tells (status.power). */
+export interface PowerTold {
+  kind: "HostPower";
+  apiVersion: string;
+  host: string;
+  /** Why it is on or off, or to be. */
+  why: string;
+  /** What its PowerPolicy expects of the time for which it would be away; absent: none has the say over it. */
+  forecast?: string;
+}
+
+/** @throws ApiError InternalError for anything else */
+export function powerToldFrom(answer: unknown): PowerTold {
+  const isTold = isFields(answer) && answer.kind === "HostPower" && typeof answer.why === "string";
+  if (!isTold) throw new ApiError("InternalError", "the server's answer is not a HostPower");
+  return answer as unknown as PowerTold;
+}
+
 /** The server has made it: all but its outline follows from that. @throws ApiError InternalError for anything else */
 export function undoingFrom(answer: unknown): Undoing {
   const isUndoing =

@@ -184,6 +184,31 @@ it("tells what an undo would be, and what would stay", async () => {
   await expect(admin.raw("GET", "/apis/vireo.dev/v1/plans/p2/undo")).rejects.toThrow('"p2" not found');
 });
 
+it("says of a host why it is on or off, to who may see the estate", async () => {
+  const power = (name: string) => `/apis/vireo.dev/v1/hosts/${name}/power`;
+  expect(await viewer.raw("GET", power("host-7"))).toEqual({
+    kind: "HostPower",
+    apiVersion: "vireo.dev/v1",
+    host: "host-7",
+    why: "no PowerPolicy that is on has the say over it",
+  });
+  await admin.raw("POST", "/apis/vireo.dev/v1/powerpolicies", {
+    apiVersion: "vireo.dev/v1",
+    kind: "PowerPolicy",
+    metadata: { name: "frugal" },
+    spec: { selector: {} },
+  });
+  aheadMs += 3000;
+  expect(await viewer.raw("GET", power("host-7"))).toMatchObject({
+    why: "on: it could not be switched on again: spec.bmc does not say through what",
+    forecast: expect.stringContaining("PowerPolicy frugal has not seen an hour like those"),
+  });
+  await expect(viewer.raw("GET", power("none"))).rejects.toThrow('hosts.vireo.dev "none" not found');
+  const owner = as("powers");
+  await bind(RoleBinding, "powers", "view");
+  await expect(owner.raw("GET", power("host-7"))).rejects.toThrow(/forbidden/);
+});
+
 const UNDO = "/apis/vireo.dev/v1/plans/p1/undo";
 
 it("tells what would be planned now, and writes nothing", async () => {

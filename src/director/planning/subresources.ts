@@ -5,6 +5,7 @@
  *   POST …/virtualmachines/NAME/placement   a machine that there is not yet: checked as a dry-run of making it, then where it would go, and why
  *   GET  …/plans/NAME/undo                  the plan that would take it back, and what would stay
  *   GET  …/plans/NAME/preview               what would be planned now, whatever the name: a dry run
+ *   GET  …/hosts/NAME/power                 why the host is on or off now, and what is expected of the time for which it would be away
  *
  * All of them tell of hosts and of what is in other namespaces: they take the right to list hosts, too, which no role that is given in one namespace has.
  */
@@ -29,7 +30,11 @@ import { predict } from "../execution/figures.ts";
 import { Forecaster } from "../execution/forecast.ts";
 import { planUndo, undoing } from "../execution/undo.ts";
 import { Plan } from "../kinds.ts";
-import type { Placed, Undoing } from "./answers.ts";
+import { decidePower, explainForecast, type Verdict, whyOf } from "../power/power.ts";
+import { forecastOf, readPower } from "../power/power-reconciler.ts";
+import type { PowerInput } from "../power/round.ts";
+import { policyFor } from "../power/standing.ts";
+import type { Placed, PowerTold, Undoing } from "./answers.ts";
 import { type Explanation, explain } from "./explain.ts";
 import { place } from "./place.ts";
 import { previewOf } from "./preview.ts";
@@ -64,7 +69,21 @@ export function directorSubresources(
     const { items, resourceVersion } = await client.list(Plan);
     return previewOf(await estateNow(Number(resourceVersion)), items, clock.now().getTime());
   });
+  const powerNow = keptFor(KEPT_MS, clock, async () => {
+    const input = await readPower({ client, ...(await seenNow()) });
+    return { input, verdict: decidePower({ ...input, ahead: forecastOf(input.policies, input.now) }) };
+  });
   return [
+    {
+      of: Host,
+      name: "power",
+      methods: { GET: "get" },
+      answers: "HostPower",
+      handle: async (call) => {
+        needsHosts(call);
+        await sendValue(call.exchange, 200, powerOf(call.name, await powerNow()));
+      },
+    },
     {
       of: VirtualMachine,
       name: "placement",
@@ -182,6 +201,20 @@ async function ofNew(call: Call, client: Client, seen: Seen): Promise<Placed> {
   const found = explain(estate, key, limitOf(call));
   if (!machine || !found) throw new ApiError("Invalid", `the director cannot make sense of ${key}`, { name });
   return { ...told(found), placement: place(estate, machine) };
+}
+
+/** @throws ApiError NotFound */
+function powerOf(name: string, { input, verdict }: { input: PowerInput; verdict: Verdict }): PowerTold {
+  const host = input.hosts.find(({ metadata }) => metadata.name === name);
+  if (!host) throw new ApiError("NotFound", `hosts.vireo.dev "${name}" not found`, { name });
+  const policy = policyFor(input.policies, host);
+  return {
+    kind: "HostPower",
+    apiVersion: API_VERSION,
+    host: name,
+    why: whyOf(verdict, name),
+    ...(policy ? { forecast: explainForecast(policy, host, input.now) } : {}),
+  };
 }
 
 const limitOf = ({ exchange }: Call): number | undefined => {

@@ -139,21 +139,9 @@ export function decidePower(input: PowerInput): Verdict {
   return { policies, wishes: [...freed, ...round.wishes], why };
 }
 
-/** Of one host: what is wanted of it now, and what came of that before; for `vireo explain host/NAME`. */
-export function explainPower(verdict: Verdict, host: Host): string[] {
-  const { name } = host.metadata;
-  const { power } = host.status ?? {};
-  const pending = pendingOf(host);
-  return [
-    `power     ${power?.state ?? "not known"}${pending ? `, to be ${pending.power}` : ""}`,
-    `why       ${verdict.why.get(name) ?? "no PowerPolicy that is on has the say over it"}`,
-    ...(power?.boots?.length ? [`boots     ${power.boots.join(", ")} s, the newest last`] : []),
-    ...(power?.past ?? []).map(
-      ({ since, power: what, succeeded, message }) =>
-        `          ${since} ${what}${succeeded ? "" : " failed"}: ${message}`,
-    ),
-  ];
-}
+/** Why the host of that name is on or off; for `vireo explain host/NAME`. */
+export const whyOf = ({ why }: Verdict, name: string): string =>
+  why.get(name) ?? "no PowerPolicy that is on has the say over it";
 
 /** By what the policy's shape of the week says of the time for which the host would be away, if it went off now. */
 export function explainForecast(policy: PowerPolicy, host: Host, now: number): string {

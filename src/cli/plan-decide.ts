@@ -1,73 +1,143 @@
-/** `vireo plan approve` and `vireo plan reject`: a user's word on a Plan that asks for it. */
+/** `vireo plan approve` and `vireo plan reject`: a user's word on a Plan that asks for it, on a part of one, or on mere advice. */
 import { type Client, modify } from "../client/client.ts";
 import { describeEffect } from "../director/execution/effect-words.ts";
 import { changesOf } from "../director/execution/outlook-words.ts";
 import { isFinalPlan, Plan } from "../director/kinds.ts";
+import { decide } from "../director/planning/plan-standing.ts";
 import { namesOf } from "./plan-show.ts";
 import { openSession, type Place, parseName } from "./resources.ts";
 import { UserError } from "./user-error.ts";
 
-type Decision = NonNullable<Plan["spec"]["approval"]>;
+interface Word {
+  decision: NonNullable<Plan["spec"]["approval"]>;
+  /** Machines ("web-1", or "NAMESPACE/NAME") whose moves are approved, and no others; all when there are none. */
+  moves?: readonly string[];
+}
 type Print = (line: string) => void;
 
-/** @throws UserError when there is no such plan, or it does not ask (any more) */
+/** @throws UserError when there is no such plan or move, or nothing of it is to be decided (any more) */
 export async function decidePlan(
   place: Place,
   word: string | undefined,
-  decision: Decision,
+  decided: Word,
   print: Print,
 ): Promise<void> {
   const { client, kinds } = await openSession(place);
   const name = word === undefined ? undefined : parseName(kinds, "plan", word).name;
-  await decideWith(client, name, decision, print);
+  await decideWith(client, name, decided, print);
 }
 
 /** The same with a client that is open. */
 export async function decideWith(
   client: Client,
   word: string | undefined,
-  decision: Decision,
+  { decision, moves = [] }: Word,
   print: Print,
 ): Promise<void> {
   const name = word ?? (await onlyOne(client));
-  const plan = await modify(client, Plan, { name }, "object", (now) => {
-    const { automation, approval } = now.spec;
-    if (automation !== "ask")
+  const found = await client.get(Plan, { name });
+  if (!found) throw new UserError(`there is no plan ${JSON.stringify(name)}; ${LIST}`);
+  const why = undecidable(found, decision);
+  if (why) throw new UserError(`plan/${name} ${why}`);
+  const chosen = decision === "Rejected" ? [] : movesOf(found, moves);
+  const { approval, instead } = decide(found, chosen);
+  // Others may have decided, or superseded it, meanwhile.
+  const plan = approval
+    ? await modify(client, Plan, { name }, "object", (now) => {
+        const late = undecidable(now, decision);
+        if (late) throw new UserError(`plan/${name} ${late}`);
+        return { ...now, spec: { ...now.spec, approval } };
+      })
+    : found;
+  if (!plan) throw new UserError(`plan/${name} was deleted meanwhile; ${LIST}`);
+  describe(plan, decision === "Rejected" ? plan.spec.moves : chosen, print);
+  if (decision === "Rejected") return print(`plan/${name} rejected`);
+  const made = instead ? await makeOf(client, name, instead, approval) : name;
+  const what = instead
+    ? `${chosen.length} of ${plan.spec.moves.length} moves of plan/${name}`
+    : `plan/${name}`;
+  const as = instead ? `, as plan/${made}` : "";
+  print(`${what} approved${as}; \`vireo get plan/${made} -w\` shows how it goes`);
+}
+
+/** What keeps it from being decided so; undefined: nothing. */
+function undecidable(plan: Plan, decision: Word["decision"]): string | undefined {
+  const { metadata, spec, status } = plan;
+  if (spec.automation === "act") return "does not ask: its automation is act";
+  if (spec.automation === "advise" && decision === "Rejected")
+    return `only advises: nothing of it is carried out unless it is approved; \`vireo delete plan/${metadata.name}\` puts it away`;
+  if (spec.approval) return `was ${spec.approval.toLowerCase()} already`;
+  return isFinalPlan(plan) ? `is ${status?.phase}: the estate is another by now; ${LIST}` : undefined;
+}
+
+/** Those of these machines, in the plan's order. @throws UserError when one has none in it, or several have its name */
+function movesOf({ metadata, spec }: Plan, machines: readonly string[]): Plan["spec"]["moves"] {
+  if (machines.length === 0) return spec.moves;
+  const full = ({ namespace, vm }: { namespace: string; vm: string }) => `${namespace}/${vm}`;
+  const chosen = new Set<string>();
+  for (const machine of machines) {
+    const found = spec.moves.filter((move) => [full(move), move.vm].includes(machine)).map(full);
+    const [one, second] = found;
+    const names = spec.moves.map(namesOf(spec.moves));
+    if (one === undefined)
       throw new UserError(
-        `plan/${name} does not ask: its automation is ${automation}${automation === "advise" ? "; vireo migrate moves machines by hand" : ""}`,
+        `plan/${metadata.name} does not move ${JSON.stringify(machine)}; it moves ${names.join(", ")}`,
       );
-    if (approval) throw new UserError(`plan/${name} was ${approval.toLowerCase()} already`);
-    if (isFinalPlan(now))
-      throw new UserError(`plan/${name} is ${now.status?.phase}: the estate is another by now; ${LIST}`);
-    return { ...now, spec: { ...now.spec, approval: decision } };
-  });
-  if (!plan) throw new UserError(`there is no plan ${JSON.stringify(name)}; ${LIST}`);
-  const nameOf = namesOf(plan.spec.moves);
-  for (const move of plan.spec.moves) {
+    if (second !== undefined)
+      throw new UserError(
+        `plan/${metadata.name} moves several machines ${machine}: say ${found.join(" or ")}`,
+      );
+    chosen.add(one);
+  }
+  return spec.moves.filter((move) => chosen.has(full(move)));
+}
+
+/** @returns its name */
+async function makeOf(
+  client: Client,
+  of: string,
+  spec: Plan["spec"],
+  approval: Word["decision"] | undefined,
+): Promise<string> {
+  const name = `approved-${Date.now().toString(36)}`;
+  try {
+    await client.create(Plan, { metadata: { name }, spec });
+  } catch (error) {
+    if (approval === undefined) throw error;
+    throw new UserError(
+      `plan/${of} is settled, but the plan of the moves that were chosen could not be made, so nothing is moved: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  return name;
+}
+
+function describe({ spec, status }: Plan, moves: Plan["spec"]["moves"], print: Print): void {
+  const nameOf = namesOf(moves);
+  for (const move of moves) {
     const { from, to, reason, predicted } = move;
     print(
       `  ${nameOf(move)} from ${from} to ${to}: ${describeEffect(predicted ?? {}) || "nothing predicted"} (${reason})`,
     );
   }
-  for (const { name: what, before, after, text } of plan.status?.outlook
-    ? changesOf(plan.status.outlook)
-    : [])
-    if (before !== after) print(`  ${what}: ${text(before)} -> ${text(after)}`);
-  print(
-    decision === "Approved"
-      ? `plan/${name} approved; \`vireo get plan/${name} -w\` shows how it goes`
-      : `plan/${name} rejected`,
-  );
+  // The outlook is of all moves.
+  if (!status?.outlook || moves.length < spec.moves.length) return;
+  for (const { name, before, after, text } of changesOf(status.outlook))
+    if (before !== after) print(`  ${name}: ${text(before)} -> ${text(after)}`);
 }
 
 const LIST = "`vireo get plans` lists those that are Proposed";
 
 async function onlyOne(client: Client): Promise<string> {
-  const asking = (await client.list(Plan)).items.filter(
-    (plan) => plan.spec.automation === "ask" && !plan.spec.approval && !isFinalPlan(plan),
+  const open = (await client.list(Plan)).items.filter(
+    (plan) => plan.spec.automation !== "act" && !plan.spec.approval && !isFinalPlan(plan),
   );
+  const asking = open.filter(({ spec }) => spec.automation === "ask");
   const [first, second] = asking;
-  if (!first) throw new UserError("no plan asks for approval");
+  const [advice] = open;
+  if (!first)
+    throw new UserError(
+      `no plan asks for approval${advice ? `; plan/${advice.metadata.name} advises: name it to have it carried out` : ""}`,
+    );
   if (second)
     throw new UserError(
       `several plans ask: ${asking.map(({ metadata }) => metadata.name).join(", ")}; name one`,

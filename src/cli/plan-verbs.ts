@@ -69,17 +69,26 @@ export function addPlanVerbs(
       const asked = { ...placeOf(options), dryRun, wait, timeoutMs: timeout, signal: stopSignal() };
       await undoPlan({ ...asked, ...(name === undefined ? {} : { name }) }, print);
     });
-  for (const [verb, decision, description] of [
-    ["approve", "Approved", "have a plan that asks carried out"],
-    ["reject", "Rejected", "have a plan that asks not carried out, nor its machines moved for a day"],
-  ] as const)
-    withControlPlane(plan.command(verb))
-      .description(description)
-      .argument("[plan]", "its name; by default the only one that asks")
-      .action(async (name: string | undefined, options: PlaceOptions) => {
-        const { decidePlan } = await import("./plan-decide.ts");
-        await decidePlan(placeOf(options), name, decision, print);
-      });
+  withControlPlane(plan.command("approve"))
+    .description("have a plan that asks carried out, or advice, or some of the moves of one")
+    .argument("[plan]", "its name; by default the only one that asks")
+    .option(
+      "--move <machine>",
+      "only the move of this machine (web-1, or NAMESPACE/web-1), of several each; of one that asks the others are rejected",
+      (value: string, list: string[] = []) => [...list, value],
+    )
+    .action(async (name: string | undefined, { move, ...options }: PlaceOptions & { move?: string[] }) => {
+      const { decidePlan } = await import("./plan-decide.ts");
+      const word = { decision: "Approved" as const, ...(move ? { moves: move } : {}) };
+      await decidePlan(placeOf(options), name, word, print);
+    });
+  withControlPlane(plan.command("reject"))
+    .description("have a plan that asks not carried out, nor its machines moved for a day")
+    .argument("[plan]", "its name; by default the only one that asks")
+    .action(async (name: string | undefined, options: PlaceOptions) => {
+      const { decidePlan } = await import("./plan-decide.ts");
+      await decidePlan(placeOf(options), name, { decision: "Rejected" }, print);
+    });
   withPlace(program.command("simulate"))
     .description(
       "what policies would do with the recorded load of machines: energy, moves, overload; changes nothing",

@@ -127,7 +127,9 @@ export function addResourceVerbs(
     });
 
   withPlace(program.command("explain"))
-    .description("vm/NAME: why a machine is on its host. host/NAME: why a host is on or off. KIND[.FIELD…]: what a kind's fields mean")
+    .description(
+      "vm/NAME: why a machine is on its host. host/NAME: why a host is on or off. KIND[.FIELD…]: what a kind's fields mean",
+    )
     .argument("<what>", "vm/web-1, host/a, or vm.spec.memory")
     .option("--recursive", "of a kind: all fields below, by name and type", false)
     .action(async (what: string, options: PlaceOptions & { recursive: boolean }) => {

@@ -147,7 +147,7 @@ it("a policy that asks gets a proposal, carried out once a user approves it, and
   ).rejects.toThrow(/immutable, but for spec.approval/);
 
   const lines: string[] = [];
-  await decideWith(estate.client, undefined, "Rejected", (line) => lines.push(line));
+  await decideWith(estate.client, undefined, { decision: "Rejected" }, (line) => lines.push(line));
   expect(lines.join("\n")).toMatch(
     /^ {2}web from a to b: .*host\.cpu\.mhz.*\n {2}rules broken: 1 -> 0\nplan\/plan-.*-ask rejected$/,
   );
@@ -155,7 +155,7 @@ it("a policy that asks gets a proposal, carried out once a user approves it, and
     "its end",
     ({ metadata, status }) => metadata.name === name && status?.phase === "Rejected",
   );
-  await expect(decideWith(estate.client, name, "Approved", () => undefined)).rejects.toThrow(
+  await expect(decideWith(estate.client, name, { decision: "Approved" }, () => undefined)).rejects.toThrow(
     `plan/${name} was rejected already`,
   );
   await expect(estate.client.patch(Plan, { name }, { spec: { approval: "Approved" } })).rejects.toThrow(
@@ -174,26 +174,29 @@ it("a policy that asks gets a proposal, carried out once a user approves it, and
   // Another policy, another question.
   await changePolicy({ automation: "ask", goals: [{ goal: "performance", weight: 1 }], required: [] });
   const other = await untilPlan("another", ({ status }) => status?.phase === "Proposed");
-  await decideWith(estate.client, undefined, "Approved", () => undefined);
+  await decideWith(estate.client, undefined, { decision: "Approved" }, () => undefined);
   await until("its migration", () =>
     estate.client.get(Migration, { name: `${other.metadata.name}-0`, namespace: NS }),
   );
-  await expect(decideWith(estate.client, undefined, "Approved", () => undefined)).rejects.toThrow(
-    "no plan asks for approval",
-  );
+  await expect(
+    decideWith(estate.client, undefined, { decision: "Approved" }, () => undefined),
+  ).rejects.toThrow("no plan asks for approval");
 });
 
 it("what is no question is not answered", async () => {
   await changePolicy({ automation: "advise", ...requireFast });
   const advice = await untilPlan("a proposal", ({ status }) => status?.phase === "Proposed");
   const { name } = advice.metadata;
-  await expect(decideWith(estate.client, name, "Approved", () => undefined)).rejects.toThrow(
-    `plan/${name} does not ask: its automation is advise; vireo migrate moves machines by hand`,
+  await expect(decideWith(estate.client, name, { decision: "Rejected" }, () => undefined)).rejects.toThrow(
+    `plan/${name} only advises: nothing of it is carried out unless it is approved; \`vireo delete plan/${name}\` puts it away`,
   );
+  await expect(
+    decideWith(estate.client, undefined, { decision: "Approved" }, () => undefined),
+  ).rejects.toThrow(`no plan asks for approval; plan/${name} advises: name it to have it carried out`);
   await expect(estate.client.patch(Plan, { name }, { spec: { approval: "Approved" } })).rejects.toThrow(
     /only a plan that asks/,
   );
-  await expect(decideWith(estate.client, "none", "Approved", () => undefined)).rejects.toThrow(
+  await expect(decideWith(estate.client, "none", { decision: "Approved" }, () => undefined)).rejects.toThrow(
     'there is no plan "none"',
   );
   // Off: not even advice; and a proposal that the estate has overtaken is approved no more.
@@ -210,8 +213,8 @@ it("what is no question is not answered", async () => {
   await expect(
     estate.client.patch(Plan, { name: asked.metadata.name }, { spec: { approval: "Approved" } }),
   ).rejects.toThrow(/spec.approval: Forbidden: the plan is Superseded/);
-  await expect(decideWith(estate.client, asked.metadata.name, "Rejected", () => undefined)).rejects.toThrow(
-    /is Superseded: the estate is another by now/,
-  );
+  await expect(
+    decideWith(estate.client, asked.metadata.name, { decision: "Rejected" }, () => undefined),
+  ).rejects.toThrow(/is Superseded: the estate is another by now/);
   expect((await estate.client.list(Migration)).items).toEqual([]);
 });

@@ -138,6 +138,12 @@ export function transferOf(said: readonly (Transfer | undefined)[]): Transfer {
 
 const ONLY_CANCEL = "field is immutable; only cancel may change; create another Migration";
 
+/** What is said of how a machine is sent. @param policies the machine's, the first goes before the others @param own what the Migration says itself */
+export const transferBy = (
+  policies: readonly { spec: { transfer?: Transfer } }[],
+  own?: Transfer,
+): Transfer => transferOf([own, ...policies.map(({ spec }) => spec.transfer)]);
+
 export const Migration = defineKind({
   kind: "Migration",
   plural: "migrations",
@@ -189,6 +195,15 @@ export const Migration = defineKind({
     ),
     finishedTime: Type.Optional(Type.String()),
     stage: Type.Optional(Stage),
+    toSendBytes: Type.Optional(
+      Type.Integer({
+        description:
+          "How much was to be sent of its memory as it began, with what its guest would write to meanwhile by how fast it wrote then.",
+      }),
+    ),
+    linkMbps: Type.Optional(
+      Type.Integer({ description: "What it might use of the slower link of the two hosts." }),
+    ),
     disks: Type.Optional(Sent),
     memory: Type.Optional(Sent),
     secondsLeft: Type.Optional(SecondsLeft),
@@ -221,3 +236,5 @@ export function isUnderWay(migration: Migration): boolean {
 
 /** Chosen before anything is begun. */
 export const toOf = ({ spec }: Migration): string => spec.to ?? "";
+
+export { converges, fastest, linkOf, memoryToSend, restMs, type Way, wayOf } from "./way.ts";

@@ -99,6 +99,9 @@ describe("Migration reconciler", () => {
     await estate.report("web-2", { phase: "Incoming", custody: "None", incomingAddress });
     const source = await estate.instance("web-1", (i) => i.spec.migrateTo !== undefined, "told to migrate");
     expect(source.spec.migrateTo?.transfer).toEqual({ bandwidth: "200Mi", downtimeMs: 20, postCopy: false });
+    // As it begins: what is to be sent of its memory, over what may be used of the link.
+    const begun = await estate.client.get(Migration, metadata);
+    expect(begun?.status).toMatchObject({ toSendBytes: 64 * 2 ** 20, linkMbps: 1000 });
     const sending = { to: "web-2", phase: "Active", stage: "Memory" } as const;
     await estate.report("web-1", {
       migration: { ...sending, transferredBytes: 30, remainingBytes: 20, secondsLeft: 2 },

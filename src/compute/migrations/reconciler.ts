@@ -34,9 +34,10 @@ import {
 import { currentOf, instanceName, isBound, isHeld, isLive, isReleased, numberOf } from "../custody.ts";
 import { pinsIn } from "../hardware/kinds.ts";
 import { Instance, VirtualMachine } from "../kinds.ts";
-import { isFinal, isUnderWay, MIGRATION_LABEL, Migration, type Transfer, toOf, transferOf } from "./kinds.ts";
+import { isFinal, isUnderWay, MIGRATION_LABEL, Migration, type Transfer, toOf, transferBy } from "./kinds.ts";
 import { isLocal, refuse, refuseDisks, refuseHost } from "./refusals.ts";
 import { asItIs, copied, orderTo, sentOf } from "./target.ts";
+import { toSendOf } from "./to-send.ts";
 import { endOf, failed, type Trouble, troubleOf } from "./trouble.ts";
 
 export interface MigrationContext {
@@ -241,7 +242,8 @@ class MigrationReconciler {
       return this.#end(m, failed(cause.message.replace(/^Forbidden: /, "")));
     }
     const message = `waits until ${toOf(m)} listens`;
-    await this.#write(m, { ...m.status, phase: "Preparing", startedTime: this.#now(), message });
+    const before = await toSendOf(this.#client, m, source, await this.#transfer(m, vm));
+    await this.#write(m, { ...m.status, ...before, phase: "Preparing", startedTime: this.#now(), message });
     return { requeueAfterMs: this.#prepareTimeoutMs };
   }
 
@@ -322,7 +324,7 @@ class MigrationReconciler {
     const policies = items
       .filter(({ spec }) => selects(spec.selector, vm.metadata.labels ?? {}))
       .sort(byPriority);
-    return transferOf([m.spec.transfer, ...policies.map(({ spec }) => spec.transfer)]);
+    return transferBy(policies, m.spec.transfer);
   }
 
   /** Of a stream that broke each end knows something else, and tells it a moment after the other. */

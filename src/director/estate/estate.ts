@@ -3,7 +3,7 @@ import type { Has, Needs } from "../../compute/hardware/kinds.ts";
 import type { Host, HostFacts } from "../../compute/hosts/kinds.ts";
 import { budgetOf, type Io } from "../../compute/io/kinds.ts";
 import type { Instance, LatencySensitivity, Platform, VirtualMachine } from "../../compute/kinds.ts";
-import { isFinal, type Migration } from "../../compute/migrations/kinds.ts";
+import { fastest, isFinal, type Migration } from "../../compute/migrations/kinds.ts";
 import { givenOutBy, OVERCOMMIT } from "../../compute/overcommit/kinds.ts";
 import type { Reservable, Reserved } from "../../compute/resources/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
@@ -197,7 +197,7 @@ export function viewHost(host: Host): HostView | undefined {
     has: facts.qemu,
     reservable: given.reservable,
     ssd: facts.disks.some((disk) => disk.kind === "ssd"),
-    linkMbps: Math.max(0, ...facts.links.map((link) => link.mbps)),
+    linkMbps: fastest(facts.links),
     ...(budget ? { budget } : {}),
     facts,
     ...(memoryErrors ? { memoryErrorsLastDay: sumOf(memoryErrors.modules) } : {}),

@@ -9,7 +9,14 @@
 import { isDeepStrictEqual } from "node:util";
 import { modify } from "../../client/client.ts";
 import { VirtualMachine } from "../../compute/kinds.ts";
-import { isFinal, isUnderWay, Migration } from "../../compute/migrations/kinds.ts";
+import {
+  isFinal,
+  isUnderWay,
+  Migration,
+  memoryToSend,
+  transferBy,
+  wayOf,
+} from "../../compute/migrations/kinds.ts";
 import { Controller } from "../../reconcile/controller.ts";
 import { Informer } from "../../reconcile/informer.ts";
 import { isApiError } from "../../resource/errors.ts";
@@ -28,7 +35,6 @@ import { actualOf, outcome } from "./outcome.ts";
 import { outlookOf } from "./outlook.ts";
 import { type UnderWay, waitsFor } from "./pace.ts";
 import { hindrance, overLimits, overtaken, quietHours } from "./recheck.ts";
-import { memoryToSend, transferBy, wayOf } from "./way.ts";
 
 type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
 

@@ -1,11 +1,8 @@
 /** What moves took that were made: by plans, and by users themselves. Pure. */
 import type { Migration } from "../../compute/migrations/kinds.ts";
 import type { Estate } from "../estate/estate.ts";
-import { indexOf } from "../estate/estate-index.ts";
 import { type Effect, endOf, type Plan } from "../kinds.ts";
-import { policiesOf } from "../rules/rules.ts";
 import { type Experience, round } from "./forecast.ts";
-import { memoryToSend, transferBy, wayOf } from "./way.ts";
 
 /** Of those that users asked for, which nobody removes, the newest. */
 const ASKED = 200;
@@ -25,7 +22,7 @@ export function tookOf({ status }: Migration): Effect {
   };
 }
 
-/** The oldest first. @param plans all that are kept @param estate whose machines users had moved, too */
+/** The oldest first. @param plans all that are kept @param estate what users had moved in it counts, too */
 export function experienceOf(plans: readonly Plan[], estate?: Estate): Experience[] {
   const all = [...plans.flatMap(ofPlan), ...(estate ? asked(estate) : [])];
   // Of plans that are not over: the newest, all alike.
@@ -42,17 +39,14 @@ function ofPlan(plan: Plan): Timed[] {
   });
 }
 
-/** By the machine as it is now. */
-function asked(estate: Estate): Timed[] {
-  const index = indexOf(estate);
-  return (estate.asked ?? []).slice(-ASKED).flatMap((migration) => {
+function asked({ asked: migrations = [] }: Estate): Timed[] {
+  return migrations.slice(-ASKED).flatMap((migration) => {
     const { metadata, spec, status } = migration;
-    const machine = index.get(`${metadata.namespace ?? "default"}/${spec.vm}`);
-    if (!machine) return [];
-    const [from, to] = [status?.from, spec.to].map((name) => index.hosts.get(name ?? ""));
-    const way = wayOf(machine, transferBy(policiesOf(estate, machine), spec.transfer), from, to);
-    const over = { toSendBytes: memoryToSend(machine, way), linkMbps: way.mbps };
-    return timed(machine.key, Date.parse(status?.finishedTime ?? "") || 0, over, tookOf(migration));
+    const { toSendBytes, linkMbps, finishedTime } = status ?? {};
+    // Older versions did not write them.
+    if (!toSendBytes || !linkMbps) return [];
+    const key = `${metadata.namespace ?? "default"}/${spec.vm}`;
+    return timed(key, Date.parse(finishedTime ?? "") || 0, { toSendBytes, linkMbps }, tookOf(migration));
   });
 }
 

@@ -1,4 +1,5 @@
 /** Figures of hosts and machines before and after a move: what it was to gain, and what it did. Pure. */
+import { transferBy, wayOf } from "../../compute/migrations/kinds.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
@@ -9,7 +10,6 @@ import { score } from "../planning/score.ts";
 import { policiesOf, usage } from "../rules/rules.ts";
 import { experienceOf } from "./experience.ts";
 import { Forecaster, round } from "./forecast.ts";
-import { transferBy, wayOf } from "./way.ts";
 
 /** What it gives out, and takes by what its machines are expected to use. */
 export function hostFigures(estate: Estate, host: HostView): HostFigures {

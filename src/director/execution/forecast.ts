@@ -5,9 +5,9 @@
  * factors, sent per byte of that and seconds per second of the link's time, each a mean in which a move counts less the longer ago it was. A machine's own moves
  * say most about it (how much of its memory and disks is used): when there are any, only they count. Of others' moves what their memory took says something, what their disks did does not.
  */
+import { memoryToSend, restMs, type Way } from "../../compute/migrations/kinds.ts";
 import type { MachineView } from "../estate/estate.ts";
 import type { Effect } from "../kinds.ts";
-import { memoryToSend, restMs, type Way } from "./way.ts";
 
 /** Of what is new in the mean. */
 const NEWEST = 0.3;

@@ -1,6 +1,6 @@
 /** Undo of a plan, what moves will take by what they took, and which may go on at once: the pure parts. */
 import { describe, expect, it } from "vitest";
-import type { Migration, Transfer } from "../../compute/migrations/kinds.ts";
+import type { Migration } from "../../compute/migrations/kinds.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
@@ -325,6 +325,8 @@ describe("what a move will take", () => {
         from: "a",
         startedTime: "2026-01-01T00:00:00Z",
         finishedTime: "2026-01-01T00:00:20Z",
+        toSendBytes: GiB,
+        linkMbps: 1000,
         memory: { transferredBytes: 2 * GiB },
         downtimeMs: 70,
       },
@@ -333,32 +335,37 @@ describe("what a move will take", () => {
     const [predicted] = predict(of, [move("x", "a", "b")], []);
     expect(predicted?.predicted).toMatchObject({ seconds: 20, bytes: 2 * GiB, downtimeMs: 70 });
     expect(experienceOf([], of)).toHaveLength(1);
-    expect(experienceOf([], { ...of, machines: [] })).toEqual([]);
+    // By what it was as it began: not by what the machine is since, or that it is gone.
+    const larger = { ...of, machines: [machine("x", "b", { memoryBytes: 8 * GiB })] };
+    expect(experienceOf([], larger)).toMatchObject([{ toSendBytes: GiB, linkMbps: 1000 }]);
+    expect(experienceOf([], { ...of, machines: [] })).toHaveLength(1);
   });
 
   it("knows that a move was slow because its user wanted it so", () => {
     const hosts = [host("a"), host("b")];
-    const of = (transfer?: Transfer): Estate => ({
+    const of = (linkMbps: number): Estate => ({
       ...estate(hosts, [machine("x", "a"), machine("y", "a")]),
       asked: [
         {
           apiVersion: "vireo.dev/v1",
           kind: "Migration",
           metadata: { name: "m", namespace: "default" },
-          spec: { vm: "x", to: "b", ...(transfer ? { transfer } : {}) },
+          spec: { vm: "x", to: "b" },
           status: {
             phase: "Succeeded",
             from: "a",
             startedTime: "2026-01-01T00:00:00Z",
             finishedTime: "2026-01-01T00:01:28Z",
+            toSendBytes: GiB,
+            linkMbps,
             memory: { transferredBytes: GiB },
           },
         },
       ],
     });
     const seconds = (state: Estate) => predict(state, [move("y", "a", "b")], [])[0]?.predicted?.seconds;
-    expect(seconds(of())).toBeCloseTo(88, 0);
-    expect(seconds(of({ bandwidth: "12Mi" }))).toBeCloseTo(10.6, 0);
+    expect(seconds(of(1000))).toBeCloseTo(88, 0);
+    expect(seconds(of(101))).toBeCloseTo(10.6, 0);
   });
 
   it("without experience is its memory over the slower link", () => {

@@ -1,10 +1,10 @@
 /** A plan while it is made: its moves, each in words, made in the index of the estate one after the other, and taken back in the end. Pure. */
+import { converges, linkOf, transferBy, wayOf } from "../../compute/migrations/kinds.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { type EstateIndex, indexOf } from "../estate/estate-index.ts";
 import { BUSY, baseOf, FLOWS, measuredOf } from "../estate/estate-model.ts";
 import { FULL, processorsOf } from "../estate/use.ts";
 import { Forecaster } from "../execution/forecast.ts";
-import { converges, linkOf, transferBy, wayOf } from "../execution/way.ts";
 import type { Plan } from "../kinds.ts";
 import { TOLD } from "../rules/overcommit.ts";
 import { isSpecial, obstacle, policiesOf } from "../rules/rules.ts";

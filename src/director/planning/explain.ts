@@ -1,10 +1,10 @@
 /** Why a machine is where it is: what each policy contributes there, and of every other host all that rules it out, or by how much and by whose terms it is worse. Pure. */
 
+import { converges, transferBy, wayOf } from "../../compute/migrations/kinds.ts";
 import type { Estate, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { type Demand, FULL, SENSITIVE_FULL, SENSITIVE_HOT } from "../estate/use.ts";
 import type { Forecaster } from "../execution/forecast.ts";
-import { converges, transferBy, wayOf } from "../execution/way.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { fixedBy, fixedWords } from "../rules/suits.ts";
 import { type Contribution, contributions } from "./contributions.ts";

@@ -5,10 +5,7 @@
  * at which is sent, that is 1 + r + r² + … = 1 / (1 - r) times the memory; nearer to that rate than NEAR it comes to no end by itself. Under TCG, and with post-copy, all is sent once, and what was
  * written meanwhile once more: 1 + r. Under TCG the guest stands still for that.
  */
-import { type Transfer, transferOf } from "../../compute/migrations/kinds.ts";
 import { parseBytes } from "../../resource/quantity.ts";
-import type { HostView, MachineView } from "../estate/estate.ts";
-import type { Policy } from "../kinds.ts";
 
 /** Of hosts that do not tell. */
 const USUAL_MBPS = 1000;
@@ -23,19 +20,30 @@ export interface Way {
   how: "passes" | "once" | "postCopy";
 }
 
+/** What its way takes of a host; of `linkMbps` 0: it does not tell. */
+interface End {
+  linkMbps: number;
+  accelerator?: string;
+}
+
+/** What QEMU runs its guest with; absent: it does not run. */
+interface Guest {
+  platform?: { accelerator: string };
+}
+
+/** Of a host's links, as its agent tells them, the one that moves go over; 0: none is known. */
+export const fastest = (links: readonly { mbps: number }[]): number =>
+  Math.max(0, ...links.map(({ mbps }) => mbps));
+
 /** In megabits per second. */
-export const linkOf = (from: HostView | undefined, to: HostView | undefined): number =>
+export const linkOf = (from: End | undefined, to: End | undefined): number =>
   Math.min(from?.linkMbps || USUAL_MBPS, to?.linkMbps || USUAL_MBPS);
 
-/** What is said of how a machine is sent. @param policies the machine's, as policiesOf has them @param own what the Migration says itself */
-export const transferBy = (policies: readonly Policy[], own?: Transfer): Transfer =>
-  transferOf([own, ...policies.map(({ spec }) => spec.transfer)]);
-
 export function wayOf(
-  { platform }: Pick<MachineView, "platform">,
-  { bandwidth, postCopy }: Pick<Transfer, "bandwidth" | "postCopy">,
-  from: HostView | undefined,
-  to: HostView | undefined,
+  { platform }: Guest,
+  { bandwidth, postCopy }: { bandwidth?: string; postCopy?: boolean },
+  from: End | undefined,
+  to: End | undefined,
 ): Way {
   const how = (platform ?? from)?.accelerator === "tcg" ? "once" : "passes";
   const link = linkOf(from, to);
@@ -43,7 +51,11 @@ export function wayOf(
   return { mbps: Math.max(1, Math.min(link, most)), how: postCopy ? "postCopy" : how };
 }
 
-type Written = Pick<MachineView, "dirtyBytesPerSecond">;
+interface Written {
+  /** By its guest, to its memory; absent: nobody has measured it. */
+  dirtyBytesPerSecond?: number;
+}
+type Memory = Written & { memoryBytes: number };
 
 /** How fast it writes to its memory, as a share of the rate at which is sent; 0 where nobody has measured it. */
 const shareOf = ({ dirtyBytesPerSecond = 0 }: Written, { mbps }: Way) =>
@@ -54,14 +66,14 @@ export const converges = (machine: Written, way: Way): boolean =>
   way.how !== "passes" || shareOf(machine, way) < NEAR;
 
 /** Bytes of its memory, with what is sent more than once. */
-export function memoryToSend(machine: Written & Pick<MachineView, "memoryBytes">, way: Way): number {
+export function memoryToSend(machine: Memory, way: Way): number {
   const share = shareOf(machine, way);
   const times = way.how === "passes" ? 1 / (1 - Math.min(NEAR, share)) : 1 + Math.min(1, share);
   return Math.round(machine.memoryBytes * times);
 }
 
 /** For how long the guest stands still at the least, ms, by what it writes; 0 where it goes on until little is left. */
-export const restMs = (machine: Written & Pick<MachineView, "memoryBytes">, way: Way): number =>
+export const restMs = (machine: Memory, way: Way): number =>
   way.how === "once"
     ? ((memoryToSend(machine, way) - machine.memoryBytes) * 1000) / (way.mbps * BYTES_A_MBIT)
     : 0;

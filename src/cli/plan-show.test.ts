@@ -61,3 +61,20 @@ it("tells what would be done with what would be planned, and that nothing would"
     "no move is worth it now",
   ]);
 });
+
+it("tells beside what came of a move what was measured some minutes later", () => {
+  const plan = planOf(["shop", "web-1"]);
+  const measured = { time: "2026-11-28T12:00:00Z", cpus: 0.25, watts: -12.5, expectedWatts: -20 };
+  plan.status = {
+    phase: "Succeeded",
+    moves: [
+      { phase: "Succeeded", actual: { seconds: 3, watts: -20 }, after: { expectedCpus: 0.5 }, measured },
+    ],
+  };
+  const lines: string[] = [];
+  describePlan(plan, (line) => lines.push(line));
+  expect(lines.slice(-2)).toEqual([
+    "  actual     3 s, 20 W less",
+    "  later      0.25 processors used (0.5 expected), 12.5 W less (20 W less expected)",
+  ]);
+});

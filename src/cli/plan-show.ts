@@ -1,6 +1,6 @@
 /** `vireo plan` and `vireo plan show`: what a plan means to do, why, and how hosts and the estate stand before and after it. */
 import { pathOf } from "../client/paths.ts";
-import { describeEffect } from "../director/execution/effect-words.ts";
+import { describeEffect, describeMeasured } from "../director/execution/effect-words.ts";
 import { byAge } from "../director/execution/kept.ts";
 import { changesOf, untoldOf } from "../director/execution/outlook-words.ts";
 import { isFinalPlan, type Outlook, Plan } from "../director/kinds.ts";
@@ -67,12 +67,13 @@ function describeOutlook({ spec, status }: Plan, print: Print): void {
   const nameOf = namesOf(spec.moves);
   for (const [i, move] of spec.moves.entries()) {
     const { from, to, reason, predicted } = move;
-    const { phase, message, actual } = status?.moves?.[i] ?? {};
+    const { phase, message, actual, after, measured } = status?.moves?.[i] ?? {};
     print(`${nameOf(move)} from ${from} to ${to}${phase ? `  ${phase}` : ""}`);
     print(`  why        ${reason}`);
     if (predicted) print(`  predicted  ${describeEffect(predicted)}`);
     if (actual) print(`  actual     ${describeEffect(actual)}`);
     else if (message) print(`  now        ${message}`);
+    if (measured) print(`  later      ${describeMeasured(measured, after)}`);
   }
 }
 

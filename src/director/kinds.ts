@@ -238,7 +238,12 @@ const HostFigures = Type.Object({
   machines: Type.Integer(),
   cpus: Type.Integer({ description: "Given out to machines." }),
   memoryBytes: Type.Integer({ description: "Given out to machines." }),
-  watts: Type.Optional(Type.Number({ description: "By its power figures and the CPUs given out." })),
+  watts: Type.Optional(
+    Type.Number({ description: "By its power figures and what its machines are expected to use." }),
+  ),
+  expectedCpus: Type.Optional(
+    Type.Number({ description: "Processors that its machines are expected to use, for these watts." }),
+  ),
 });
 export type HostFigures = Static<typeof HostFigures>;
 
@@ -246,8 +251,39 @@ const BothHosts = Type.Object({
   from: Type.Optional(HostFigures),
   to: Type.Optional(HostFigures),
   score: Type.Optional(Type.Number({ description: "Of the machine, where it is." })),
+  expectedCpus: Type.Optional(
+    Type.Number({ description: "Processors that the machine is expected to use." }),
+  ),
 });
 export type BothHosts = Static<typeof BothHosts>;
+
+const Seen = Type.Object({
+  cpus: Type.Number({ description: "Processors that its machines used." }),
+  watts: Type.Optional(Type.Number({ description: "By its power figures and that." })),
+});
+
+const Measured = Type.Object(
+  {
+    time: Type.String(),
+    cpus: Type.Number({ description: "Processors that the machine used." }),
+    from: Type.Optional(Seen),
+    to: Type.Optional(Seen),
+    watts: Type.Optional(
+      Type.Number({
+        description:
+          "By how much both hosts took more because the machine was where it came to, by what machines used; below 0: less.",
+      }),
+    ),
+    expectedWatts: Type.Optional(
+      Type.Number({ description: "The same by what they were expected to use when the move ended." }),
+    ),
+  },
+  {
+    description:
+      "What machines used some minutes after the plan was over, beside what was expected of them (after); absent where it was not measured, or the machine was elsewhere by then.",
+  },
+);
+export type Measured = Static<typeof Measured>;
 
 /** Of the estate in all. What nobody tells is absent. */
 const EstateFigures = Type.Object({
@@ -385,6 +421,7 @@ export const Plan = defineKind({
           before: Type.Optional(BothHosts),
           after: Type.Optional(BothHosts),
           actual: Type.Optional(Effect),
+          measured: Type.Optional(Measured),
         }),
       ),
     ),

@@ -1,5 +1,5 @@
 /** What moves do, predicted or measured, in words. Pure, and without the kind's schema: the web UI says it, too. */
-import type { Effect } from "../kinds.ts";
+import type { BothHosts, Effect, Measured } from "../kinds.ts";
 import { round } from "./forecast.ts";
 
 const FIELDS = ["seconds", "bytes", "downtimeMs", "score", "watts"] as const;
@@ -33,4 +33,15 @@ export function sumEffects(effects: readonly (Effect | undefined)[]): Effect {
     for (const field of FIELDS)
       if (effect?.[field] !== undefined) sums[field] = round((sums[field] ?? 0) + effect[field], 3);
   return sums;
+}
+
+/** "0.4 processors used (0.5 expected), 20 W less (25 W less expected)": some minutes after a move. */
+export function describeMeasured(
+  { cpus, watts, expectedWatts }: Measured,
+  { expectedCpus }: Pick<BothHosts, "expectedCpus"> = {},
+): string {
+  const beside = (text: string | undefined) => (text === undefined ? "" : ` (${text} expected)`);
+  const used = `${round(cpus, 2)} processors used${beside(expectedCpus === undefined ? undefined : String(round(expectedCpus, 2)))}`;
+  if (watts === undefined) return used;
+  return `${used}, ${WORDS.watts(watts)}${beside(expectedWatts === undefined ? undefined : WORDS.watts(expectedWatts))}`;
 }

@@ -11,6 +11,7 @@ import { until, untilObject } from "../../compute/testing/control-plane.ts";
 import { type Estate, NS, openEstate } from "../../compute/testing/estate.ts";
 import { systemClock } from "../../reconcile/clock.ts";
 import { silentLogger } from "../../reconcile/log.ts";
+import { UseHistory } from "../estate/history.ts";
 import { readEstate } from "../estate/read-estate.ts";
 import { isFinalPlan, isPlanUnderWay, Plan, Policy } from "../kinds.ts";
 import { decide } from "../planning/plan-standing.ts";
@@ -21,6 +22,8 @@ import { heldLevels } from "./recheck.ts";
 let estate: Estate;
 let stop: AbortController;
 let running: Promise<unknown>;
+/** What machines use. */
+let history: UseHistory;
 /** Machines whose moves the played agents carry out. */
 let agentsMove: Set<string>;
 /** How often the executor has read the estate, and had when it began each move. */
@@ -60,8 +63,9 @@ beforeEach(async () => {
       return estate.client.list(kind, options);
     },
   });
-  const context = { client, clock: systemClock, log: silentLogger, signal: stop.signal };
-  running = Promise.all([runPlanExecutor(context, 50), playAgents()]);
+  history = new UseHistory();
+  const context = { client, clock: systemClock, log: silentLogger, signal: stop.signal, history };
+  running = Promise.all([runPlanExecutor(context, 50, 100), playAgents()]);
 });
 afterEach(async () => {
   stop.abort();
@@ -346,6 +350,25 @@ it("tells of each move what was predicted and what came of it, and takes it back
   await expect(undo({ name: "p1" })).rejects.toThrow(
     "nothing of plan/p1 can be taken back:\n  y stays: it has come to b since, and is no longer on c\n  x stays: it is back on a already",
   );
+});
+
+it("some minutes after a plan looks at what its machines use then, beside what was expected", async () => {
+  agentsMove = new Set(["x", "y"]);
+  for (const vm of ["x", "y"]) await estate.runMachine(vm, "a");
+  const tenMinutesAgo = Date.now() - 600_000;
+  history.observe(`${NS}/x`, tenMinutesAgo, 0.5);
+  history.observe(`${NS}/x`, tenMinutesAgo + 1000, 0.5);
+  await create("p1", [move("x", "a", "b"), move("y", "a", "c")]);
+  await plan("p1", "begun", ({ status }) => status?.moves?.[0]?.phase === "Running");
+  history.observe(`${NS}/x`, Date.now(), 0.25);
+  const measured = await plan("p1", "measured", ({ status }) => status?.moves?.[0]?.measured !== undefined);
+  expect(measured.status?.phase).toBe("Succeeded");
+  const [x, y] = measured.status?.moves ?? [];
+  expect(x?.measured).toMatchObject({ cpus: 0.25, to: { cpus: 0.25 } });
+  expect(x?.after?.expectedCpus).toBeGreaterThan(0.4);
+  expect(x?.measured).toMatchObject({ watts: expect.any(Number), expectedWatts: expect.any(Number) });
+  // Nobody has seen what y uses.
+  expect(y).not.toHaveProperty("measured");
 });
 
 describe("when the world changes between two steps", () => {

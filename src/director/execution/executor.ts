@@ -25,12 +25,13 @@ import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { depart, forDepartures } from "../estate/moved.ts";
 import { othersFirst, READ, readEstate } from "../estate/read-estate.ts";
-import { isCarriedOut, isFinalPlan, Plan, Policy } from "../kinds.ts";
+import { endOf, isCarriedOut, isFinalPlan, Plan, Policy } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
 import type { DirectorContext } from "../planning/scheduler.ts";
 import { policiesOf } from "../rules/rules.ts";
 import { figuresOf } from "./figures.ts";
 import { outdated, staysOf } from "./kept.ts";
+import { measuredOf } from "./measured.ts";
 import { actualOf, outcome } from "./outcome.ts";
 import { outlookOf } from "./outlook.ts";
 import { type UnderWay, waitsFor } from "./pace.ts";
@@ -40,6 +41,9 @@ type MoveStatus = NonNullable<NonNullable<Plan["status"]>["moves"]>[number];
 
 /** While moves wait or run: hosts and rules may change. A Migration that ends wakes us at once. */
 const LOOK_AGAIN_MS = 3000;
+/** So long after a plan is over it is looked at what its machines use then; and so long after that at most: later it says little of the moves. */
+const MEASURED_AFTER_MS = 5 * 60_000;
+const MEASURED_WITHIN_MS = 25 * 60_000;
 /** So often as long while all that is left waits for the end of quiet hours. */
 const HELD_TIMES = 20;
 /** So many moves are begun at most by one reading of the estate, which is no small thing to read; the second and those after it only while it is no older than that. */
@@ -49,7 +53,11 @@ const OLDEST_MS = 1000;
 /** When it is looked at again: others may begin by a new reading; hosts and rules may change; what is left waits for the end of quiet hours. */
 type Next = "more" | "wait" | "held";
 
-export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LOOK_AGAIN_MS): Promise<void> {
+export async function runPlanExecutor(
+  context: DirectorContext,
+  lookAgainMs = LOOK_AGAIN_MS,
+  measuredAfterMs = MEASURED_AFTER_MS,
+): Promise<void> {
   const { client, log, signal } = context;
   const plans = new Informer(client, Plan, { log });
   const controller = new Controller({
@@ -61,13 +69,15 @@ export async function runPlanExecutor(context: DirectorContext, lookAgainMs = LO
     workers: 1,
     reconcile: async (name) => {
       const next = await step(context, name);
-      if (next === "over") return undefined;
+      if (next === "over") return measure(context, name, measuredAfterMs);
       return { requeueAfterMs: { more: 1, wait: lookAgainMs, held: lookAgainMs * HELD_TIMES }[next] };
     },
     requestOf: (name) => requestOf(plans.get(name)),
   });
   const migrations = new Informer(client, Migration, { log });
   plans.onChange((name, plan, old) => {
+    // It may have been over before we began.
+    if (plan && !old && isUnmeasured(plan)) controller.enqueue(name);
     // Not for what it writes itself.
     if (plan && !isFinalPlan(plan) && plan.metadata.generation !== old?.metadata.generation)
       controller.enqueue(name);
@@ -124,6 +134,42 @@ async function step(context: DirectorContext, name: string): Promise<Next | "ove
   await write(context, name, { phase, done, moves: states });
   await forgetOld(context);
   return "over";
+}
+
+/** Moves that were made, of a plan that is over, of which nobody has looked yet at what came of them. */
+const isUnmeasured = (plan: Plan): boolean =>
+  isFinalPlan(plan) &&
+  (plan.status?.moves ?? []).some(
+    ({ phase, after, measured }) => phase === "Succeeded" && after && !measured,
+  );
+
+/** Some minutes after it is over: what machines use by then, beside what was expected. Once; of what is not measured then nothing is told. */
+async function measure(
+  context: DirectorContext,
+  name: string,
+  afterMs: number,
+): Promise<{ requeueAfterMs: number } | undefined> {
+  const { client, clock } = context;
+  const plan = await client.get(Plan, { name });
+  if (!plan || !isUnmeasured(plan)) return undefined;
+  const now = clock.now().getTime();
+  const due = endOf(plan) + afterMs;
+  if (now < due) return { requeueAfterMs: due - now };
+  if (now > due + MEASURED_WITHIN_MS) return undefined;
+  const estate = await readEstate(client, context);
+  await othersFirst();
+  const moves = (plan.status?.moves ?? []).map((state, i) => {
+    const move = plan.spec.moves[i];
+    if (!move || state.phase !== "Succeeded" || state.measured) return state;
+    const measured = measuredOf(estate, move, state.after, now);
+    return measured ? { ...state, measured } : state;
+  });
+  await modify(client, Plan, { name }, "status", (current) =>
+    isDeepStrictEqual(current.status?.moves, plan.status?.moves)
+      ? { ...current, status: { ...current.status, moves } }
+      : undefined,
+  );
+  return undefined;
 }
 
 async function outlook(context: DirectorContext, { spec }: Plan) {

@@ -33,9 +33,21 @@ function ofPlan(plan: Plan): Timed[] {
   const { spec, status } = plan;
   const at = endOf(plan);
   return spec.moves.flatMap(({ namespace, vm }, i) => {
-    const { phase, actual, memoryBytes, toSendBytes = memoryBytes, linkMbps } = status?.moves?.[i] ?? {};
+    const {
+      phase,
+      actual,
+      memoryBytes,
+      toSendBytes = memoryBytes,
+      linkMbps,
+      measured,
+    } = status?.moves?.[i] ?? {};
     if (phase !== "Succeeded" || !toSendBytes || !linkMbps) return [];
-    return timed(`${namespace}/${vm}`, at, { toSendBytes, linkMbps }, actual);
+    const { expectedWatts, watts } = measured ?? {};
+    const gain =
+      expectedWatts === undefined || watts === undefined
+        ? {}
+        : { watts: { expected: expectedWatts, measured: watts } };
+    return timed(`${namespace}/${vm}`, at, { toSendBytes, linkMbps, ...gain }, actual);
   });
 }
 
@@ -53,7 +65,7 @@ function asked({ asked: migrations = [] }: Estate): Timed[] {
 function timed(
   key: string,
   at: number,
-  over: Pick<Experience, "toSendBytes" | "linkMbps">,
+  over: Pick<Experience, "toSendBytes" | "linkMbps" | "watts">,
   { bytes, diskBytes = 0, seconds, downtimeMs }: Effect = {},
 ): Timed[] {
   if (!bytes || !seconds) return [];

@@ -3,6 +3,7 @@ import { transferBy, wayOf } from "../../compute/migrations/kinds.ts";
 import type { Estate, HostView, MachineView } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { apply } from "../estate/moved.ts";
+import { drawOn, processorsOf } from "../estate/use.ts";
 import { curveOf, wattsAt } from "../estate/watts.ts";
 import type { BothHosts, Effect, HostFigures, Plan } from "../kinds.ts";
 import type { Move } from "../planning/plan.ts";
@@ -28,11 +29,21 @@ export function figuresOf(estate: Estate, move: Pick<Move, "namespace" | "vm" | 
   const machine = indexOf(estate).get(`${move.namespace}/${move.vm}`);
   const at = machine && hosts.get(machine.host ?? "");
   return {
-    ...(from ? { from: hostFigures(estate, from) } : {}),
-    ...(to ? { to: hostFigures(estate, to) } : {}),
-    ...(at ? { score: round(score(estate, machine, at).total, 3) } : {}),
+    ...(from ? { from: withExpected(estate, from) } : {}),
+    ...(to ? { to: withExpected(estate, to) } : {}),
+    ...(at
+      ? {
+          score: round(score(estate, machine, at).total, 3),
+          expectedCpus: round(drawOn(machine, at) * processorsOf(at), 3),
+        }
+      : {}),
   };
 }
+
+const withExpected = (estate: Estate, host: HostView): HostFigures => ({
+  ...hostFigures(estate, host),
+  expectedCpus: round(indexOf(estate).shareOf(host.name) * processorsOf(host), 3),
+});
 
 /** What has become better and dearer between the two. */
 export function gainOf(before: BothHosts, after: BothHosts): Pick<Effect, "score" | "watts"> {
@@ -61,6 +72,9 @@ export function predict(estate: Estate, moves: readonly Move[], plans: readonly 
     const transfer = transferBy(policiesOf(state, machine));
     const way = wayOf(machine, transfer, hosts.get(move.from), hosts.get(move.to));
     const takes = forecaster.of(machine, way);
-    return { ...move, predicted: { ...takes, ...gainOf(before, figuresOf(state, move)) } };
+    const gain = gainOf(before, figuresOf(state, move));
+    // As much of it as came true of others.
+    if (gain.watts !== undefined) gain.watts = round(gain.watts * forecaster.wattsKept, 1);
+    return { ...move, predicted: { ...takes, ...gain } };
   });
 }

@@ -26,7 +26,15 @@ export interface Experience {
   diskBytes: number;
   seconds: number;
   downtimeMs?: number;
+  /** By how much both hosts took more for it: as it was expected when it ended, and as it was measured minutes later. */
+  watts?: { expected: number; measured: number };
 }
+
+/** Less is lost in what others do on the hosts. */
+const LEAST_WATTS = 5;
+/** Of the newest in what comes true of watts: what machines use goes up and down for other reasons, too. */
+const NEWEST_WATTS = 0.1;
+const MOST_KEPT = 1.5;
 
 const linkSeconds = (bytes: number, mbps: number) => FIXED_SECONDS + (bytes * 8) / (mbps * 1e6);
 
@@ -48,6 +56,8 @@ interface Means {
 export class Forecaster {
   readonly #own: ReadonlyMap<string, Means>;
   readonly #others: Means;
+  /** Of the watts that moves are expected to save or cost, what is measured of them minutes later, as a share; 1 until that is known. */
+  readonly wattsKept: number;
 
   /** @param experience the newest last */
   constructor(experience: readonly Experience[]) {
@@ -55,6 +65,10 @@ export class Forecaster {
       experience,
       ({ bytes, diskBytes, toSendBytes }) => (bytes - diskBytes) / toSendBytes,
     );
+    this.wattsKept = experience
+      .flatMap(({ watts }) => (watts && Math.abs(watts.expected) >= LEAST_WATTS ? watts : []))
+      .map(({ expected, measured }) => Math.min(MOST_KEPT, Math.max(0, measured / expected)))
+      .reduce((kept, share) => kept + NEWEST_WATTS * (share - kept), 1);
     this.#own = new Map(
       [...Map.groupBy(experience, ({ key }) => key)].map(
         ([key, own]) => [key, meansOf(own, ({ bytes, toSendBytes }) => bytes / toSendBytes)] as const,

@@ -73,13 +73,17 @@ export function moveCost(
 /** Of what a move must gain so much more, where it is all in watts by what is measured: that changes again, and the move is not paid back. */
 const FLEETING = 0.5;
 
+/** Where only a part of such gains came true of other moves, a gain counts as that part; as so much at least. */
+const LEAST_KEPT = 0.25;
+
 /** What a move of the machine must gain at least. */
 export function leastGain(estate: Estate, machine: MachineView, options: PlanOptions): number {
-  const { threshold, released } = options;
+  const { threshold, released, forecaster } = options;
   const least = threshold + moveCost(estate, machine, options);
   if (!machine.use || released.has(machine.key)) return least;
   const { weights } = indexOf(estate).aimOf(policiesOf(estate, machine)[0]);
-  return least + threshold * FLEETING * powerWeight(weights);
+  const kept = Math.min(1, Math.max(LEAST_KEPT, forecaster.wattsKept));
+  return least + threshold * ((1 + FLEETING) / kept - 1) * powerWeight(weights);
 }
 
 /** A machine that could not be moved is left alone so long, twice as long after each further time, and at most so long. */

@@ -1,5 +1,6 @@
 /** One plan: each move with its reason, what was expected of it and what came of it; approved in whole or in part, or put away. */
 import { type ReactNode, useState } from "react";
+import { describeMeasured } from "../../../src/director/execution/effect-words.ts";
 import type { Undoing } from "../../../src/director/planning/answers.ts";
 import { decide, isPlanUnderWay } from "../../../src/director/planning/plan-standing.ts";
 import { Action, Ago, Badge, Figure, size } from "../../ui/basics.tsx";
@@ -267,6 +268,11 @@ function Found({ plan, plans }: { plan: PlanKind; plans: readonly PlanKind[] }) 
                     <div className="muted">{told.message}</div>
                   )}
                   <Effects predicted={move.predicted} actual={told?.actual} />
+                  {told?.measured && (
+                    <div className="muted">
+                      Some minutes later: {describeMeasured(told.measured, told.after)}.
+                    </div>
+                  )}
                 </div>
               </li>
             );

@@ -56,6 +56,13 @@ it("tells what would be done with what would be planned, and that nothing would"
     "db from a to b",
     "  why        a test",
   ]);
+  const lines: string[] = [];
+  const held = { kind: "PlanPreview", apiVersion: "vireo.dev/v1", plans: [], held: "p1" } as const;
+  describePreview({ ...held, plans: [] }, (line) => lines.push(line));
+  expect(lines).toEqual([
+    "plan/p1 waits for the end of quiet hours; nothing else is proposed of its level until it is over",
+    "no move is worth it now",
+  ]);
   expect(told([], "p1")).toEqual([
     "plan/p1 is under way; nothing else is planned until it is over",
     "no move is worth it now",

@@ -38,8 +38,12 @@ export async function previewPlan(place: Place, print: Print): Promise<void> {
 }
 
 /** The same of what the server has answered. */
-export function describePreview({ plans, underWay }: Previewed, print: Print): void {
+export function describePreview({ plans, underWay, held }: Previewed, print: Print): void {
   if (underWay) print(`plan/${underWay} is under way; nothing else is planned until it is over`);
+  if (held)
+    print(
+      `plan/${held} waits for the end of quiet hours; nothing else is proposed of its level until it is over`,
+    );
   if (plans.length === 0) print("no move is worth it now");
   for (const [i, plan] of plans.entries()) {
     if (i > 0) print("");

@@ -44,6 +44,8 @@ export interface Previewed {
   plans: Plan[];
   /** A plan that goes on: nothing else is planned until it is over. */
   underWay?: string;
+  /** A plan that quiet hours hold: nothing else is proposed of its level until it is over. */
+  held?: string;
 }
 
 /** @throws ApiError InternalError for anything else */

@@ -81,3 +81,16 @@ it("names a plan that is under way, and tells nothing where nothing is worth a m
     underWay: "p1",
   });
 });
+
+it("names a plan that quiet hours hold, and proposes nothing else of its level", async () => {
+  const move = { namespace: "default", vm: "y", from: "a", to: "c", reason: "", expected: "", policy: "y" };
+  const plan = {
+    apiVersion: "vireo.dev/v2",
+    kind: "Plan",
+    metadata: { name: "p1" },
+    spec: { trigger: "", automation: "ask", approval: "Approved", moves: [move] },
+    status: { phase: "Held" },
+  } satisfies Plan;
+  const { plans, held } = await previewOf(estate(), [plan], 1e12);
+  expect([plans.map(({ spec }) => spec.automation), held]).toEqual([["act"], "p1"]);
+});

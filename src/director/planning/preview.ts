@@ -8,7 +8,7 @@ import { Forecaster } from "../execution/forecast.ts";
 import { outlookOf } from "../execution/outlook.ts";
 import { heldLevels } from "../execution/recheck.ts";
 import { holdForUsers } from "../execution/undo.ts";
-import { AUTOMATIONS, isPlanUnderWay, Plan } from "../kinds.ts";
+import { AUTOMATIONS, isHeld, isPlanUnderWay, Plan } from "../kinds.ts";
 import type { Previewed } from "./answers.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
 
@@ -18,13 +18,13 @@ import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
  */
 export async function previewOf(estate: Estate, plans: readonly Plan[], now: number): Promise<Previewed> {
   const free = { now, released: new Set<string>(), forecaster: new Forecaster(experienceOf(plans, estate)) };
-  const held = holdForUsers(estate, plans, free);
+  const state = holdForUsers(estate, plans, free);
   const made: Plan[] = [];
   const waiting = heldLevels(plans, estate.policies);
   for (const automation of AUTOMATIONS) {
     if (waiting.has(automation)) continue;
     await othersFirst();
-    const moves = planMoves(held, { ...PLAN_DEFAULTS, ...free, automation });
+    const moves = planMoves(state, { ...PLAN_DEFAULTS, ...free, automation });
     if (moves.length === 0) continue;
     // Of an estate of its own: the moves are made in it.
     const outlook = await outlookOf({ ...estate, machines: [...estate.machines] }, moves, othersFirst);
@@ -37,10 +37,12 @@ export async function previewOf(estate: Estate, plans: readonly Plan[], now: num
     });
   }
   const underWay = plans.find(isPlanUnderWay)?.metadata.name;
+  const held = plans.find(isHeld)?.metadata.name;
   return {
     kind: "PlanPreview",
     apiVersion: API_VERSION,
     plans: made,
     ...(underWay === undefined ? {} : { underWay }),
+    ...(held === undefined ? {} : { held }),
   };
 }

@@ -24,7 +24,7 @@ import { checkPlan, checkPolicy, warnPolicy } from "./director/checks.ts";
 import { UsageHistory } from "./director/estate/usage-history.ts";
 import { checkFailover } from "./director/failover/failover-word.ts";
 import { Plan, Policy } from "./director/kinds.ts";
-import { checkWakeTest } from "./director/planning/window-checks.ts";
+import { checkWakeTest, warnWakeTest } from "./director/planning/window-checks.ts";
 import { checkRules } from "./director/rules/last-word.ts";
 import { checkOvercommit } from "./director/rules/overcommit-word.ts";
 import { checkSite, Site } from "./director/sites.ts";
@@ -65,6 +65,7 @@ export const KINDS: readonly Kind[] = [
       ...checkWakeTest(object),
       ...checkHostPower(object, old, lookup),
     ],
+    warn: warnWakeTest,
     admitDelete: keepHost,
   }),
   register(Network, { check: checkNetwork, admitDelete: keepNetwork }),

@@ -1,5 +1,6 @@
 /** Times of policies that never come, or never end. */
 import { describe, expect, it } from "vitest";
+import { KINDS } from "../../kinds.ts";
 import type { Lookup } from "../../resource/kind.ts";
 import type { Window } from "../../resource/window.ts";
 import { checkPolicy, warnPolicy } from "../checks.ts";
@@ -59,6 +60,23 @@ describe("a time that never comes", () => {
     expect(warned(during({ price: { above: 0.5, site: "north" } }))).toEqual([]);
     expect(warned(during({ price: { above: 0.5 } }))).toEqual([]);
   });
+});
+
+it("a time of wake tests that no Site tells is told of by the kind Host", () => {
+  const host = (during?: Window) => ({
+    apiVersion: "vireo.dev/v1",
+    kind: "Host",
+    metadata: { name: "a" },
+    spec: { powerManagement: { wakeTest: { everyDays: 7, ...(during ? { during } : {}) } } },
+  });
+  const { warn } = KINDS.find(({ kind }) => kind === "Host") ?? {};
+  const nowhere = host({ price: { below: 0.2, site: "nowhere" } });
+  expect(warn?.(nowhere, undefined, lookup)).toEqual([
+    'spec.powerManagement.wakeTest.during.price.site: no Site "nowhere" is there, so that time does not come until it is',
+  ]);
+  expect(warn?.(nowhere, nowhere, lookup)).toEqual([]);
+  for (const during of [undefined, { hours: "22:00-06:00" }, { price: { below: 0.2, site: "north" } }])
+    expect(warn?.(host(during), nowhere, lookup)).toEqual([]);
 });
 
 it("quiet times that leave nothing of the week are told", () => {

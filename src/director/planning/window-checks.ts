@@ -41,6 +41,12 @@ export function checkWakeTest({ spec }: Host): Cause[] {
   return during ? checkWindow("spec.powerManagement.wakeTest.during", during, false) : [];
 }
 
+export function warnWakeTest({ spec }: Host, old: Host | undefined, lookup: Lookup): string[] {
+  const { during } = spec.powerManagement?.wakeTest ?? {};
+  if (!during || isDeepStrictEqual(during, old?.spec.powerManagement?.wakeTest?.during)) return [];
+  return untold([["spec.powerManagement.wakeTest.during", during]], lookup);
+}
+
 function checkWindow(field: string, window: Window, isOld: boolean): Cause[] {
   const invalid = (member: "timeZone" | "price" | "carbon", why: string): Cause => ({
     field: `${field}.${member}`,
@@ -68,20 +74,24 @@ function neverPasses(threshold: Window["price"]): string | undefined {
 /** What may be meant, and hardly is. */
 export function warnWindows({ spec }: Policy, old: Policy | undefined, lookup: Lookup): string[] {
   if (old && isDeepStrictEqual(windowsOf(spec), windowsOf(old.spec))) return [];
-  const untold = windowsOf(spec).flatMap(([field, window]) =>
+  const unknown = untold(windowsOf(spec), lookup);
+  const { quiet } = spec.moves ?? {};
+  return quiet && coversWeek(quiet)
+    ? [
+        ...unknown,
+        "spec.moves.quiet covers the whole week: the director never moves machines of this policy by itself but out of hosts in maintenance; spec.automation: off says the same",
+      ]
+    : unknown;
+}
+
+/** Of these no Site tells what they are by. */
+const untold = (windows: readonly (readonly [field: string, window: Window])[], lookup: Lookup): string[] =>
+  windows.flatMap(([field, window]) =>
     NAMES.flatMap((name) => {
       const why = unknownAt(window[name]?.site, name, lookup);
       return why ? [`${field}.${name}.site: ${why}, so that time does not come until it is`] : [];
     }),
   );
-  const { quiet } = spec.moves ?? {};
-  return quiet && coversWeek(quiet)
-    ? [
-        ...untold,
-        "spec.moves.quiet covers the whole week: the director never moves machines of this policy by itself but out of hosts in maintenance; spec.automation: off says the same",
-      ]
-    : untold;
-}
 
 function unknownAt(site: string | undefined, name: "price" | "carbon", lookup: Lookup): string | undefined {
   if (site === undefined) return undefined;

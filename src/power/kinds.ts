@@ -175,7 +175,7 @@ export const powerSpec = {
           },
           {
             description:
-              "Proves now and then that the host wakes: while no machine is on it, no control plane runs on it, it is neither unschedulable nor in maintenance, nothing else is asked for and what PowerPolicies and failover of Policies keep is kept without it, it is shut down and switched on again, one host of the estate at a time. One that failed is not tested again, nor shut down for spec.power: Off, until that is acknowledged.",
+              "Proves now and then that the host wakes: its machines are moved elsewhere, as far as their policies let the director do that and others have room, and it is shut down and switched on again, one host of the estate at a time; while no control plane runs on it, it is neither unschedulable nor in maintenance, nothing else is asked for and what PowerPolicies and failover of Policies keep is kept without it. One that failed is not tested again, nor shut down for spec.power: Off, until that is acknowledged.",
           },
         ),
       ),
@@ -247,6 +247,19 @@ const WakeTest = Type.Object(
   AS_ONE,
 );
 
+const Emptying = Type.Object(
+  {
+    startedTime: Type.String(),
+    endedTime: Type.Optional(Type.String({ description: "When that was given up; absent: it goes on." })),
+    message: Type.Optional(Type.String({ description: "Why it was given up." })),
+  },
+  {
+    ...AS_ONE,
+    description: "Its machines are moved elsewhere for its wake test, and none comes.",
+  },
+);
+export type Emptying = Static<typeof Emptying>;
+
 const Automatic = Type.Object(
   {
     power: Words(["On", "Off"]),
@@ -310,6 +323,7 @@ export const powerStatus = Type.Object({
   task: Type.Optional(Task),
   lastTask: Type.Optional(Done),
   lastWakeTest: Type.Optional(WakeTest),
+  emptying: Type.Optional(Emptying),
   automatic: Type.Optional(Automatic),
   fulfilled: Type.Optional(
     Type.Object(
@@ -368,6 +382,12 @@ export function pendingOf({ spec, status }: Powered): Automatic | undefined {
   return automatic;
 }
 
+/** Its machines are moved elsewhere for its wake test. */
+export const isEmptied = ({ status }: Pick<Powered, "status">): boolean => {
+  const { emptying } = status?.power ?? {};
+  return emptying !== undefined && emptying.endedTime === undefined;
+};
+
 /** Why nothing may be placed on a host because of its power, or undefined. */
 export function heldForPower(host: Powered): string | undefined {
   const { spec, status } = host;
@@ -376,7 +396,7 @@ export function heldForPower(host: Powered): string | undefined {
   if (spec.power === "Off" || spec.power === "ForceOff") return `it is to be switched off (spec.power)`;
   const pending = pendingOf(host);
   if (pending?.power === "Off") return `it is to be switched off (PowerPolicy ${pending.policy})`;
-  if (state !== "Off") return undefined;
+  if (state !== "Off") return isEmptied(host) ? "it is emptied for its wake test" : undefined;
   if (pending) return `it is switched off, and being switched on (PowerPolicy ${pending.policy})`;
   return automatic?.power === "Off"
     ? `it is switched off (PowerPolicy ${automatic.policy})`

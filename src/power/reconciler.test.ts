@@ -298,12 +298,15 @@ describe("power reconciler", () => {
     it("waits for machines and for what the director keeps, and tells when it is overdue", async () => {
       await runOn("a");
       await agent("True");
+      waits = "because default/web finds no other host";
       await ask({ powerManagement: { wakeTest } });
       await clock.step(300_000);
       expect(bmc.pressed).toEqual([]);
       const due = async () => getCondition((await host()).status?.conditions, WAKE_TEST_DUE);
       const { message = "" } = (await due()) ?? {};
-      expect(message).toMatch(/^its wake test is due since 2\S+Z, and waits until no machine is on it$/);
+      expect(message).toMatch(
+        /^its wake test is due since 2\S+Z, and waits because default\/web finds no other host$/,
+      );
       expect(await standing()).toMatchObject({
         status: "True",
         message: `is switched on; nothing else is asked for; ${message}`,
@@ -323,6 +326,79 @@ describe("power reconciler", () => {
       expect(bmc.pressed).toEqual(["shutDown", "on"]);
       await agent("True");
       expect(await due()).toMatchObject({ status: "False", reason: "NotDue" });
+    });
+
+    describe("of a host with machines", () => {
+      const due = async () => getCondition((await host()).status?.conditions, WAKE_TEST_DUE)?.message;
+      const emptying = async () => (await host()).status?.power?.emptying;
+      const leave = () =>
+        plane.client.patch(Instance, at, { status: { custody: "Released" } }, { subresource: "status" });
+      beforeEach(async () => {
+        await runOn("a");
+        await agent("True");
+        await ask({ powerManagement: { wakeTest } });
+      });
+
+      it("has them moved elsewhere, and begins when the last has left", async () => {
+        const { startedTime = "" } = (await emptying()) ?? {};
+        expect(await due()).toMatch(
+          /, and its machines are moved elsewhere for it: default\/web-1 is still there$/,
+        );
+        await plane.client.create(Host, { metadata: { name: "b" }, spec: {} });
+        const vm = { name: "web", namespace: "default" };
+        const { metadata, spec } = (await plane.client.get(Instance, at)) ?? {};
+        if (!metadata || !spec) throw new Error("no run");
+        await expect(
+          plane.client.create(Instance, { metadata: { ...vm, name: "web-2" }, spec: { ...spec, host: "a" } }),
+        ).rejects.toThrow("host a takes no machines: it is emptied for its wake test");
+        await restart();
+        await clock.step(300_000);
+        expect(bmc.pressed).toEqual([]);
+        expect((await emptying())?.startedTime).toBe(startedTime);
+        await leave();
+        await clock.step(40_000);
+        expect(bmc.pressed).toEqual(["shutDown", "on"]);
+        expect(await emptying()).toBeUndefined();
+        await agent("True");
+        expect(await lastTest()).toMatchObject({ passed: true });
+        expect(await reasons()).toEqual(
+          expect.arrayContaining(["Emptying", "WakeTestBegun", "WakeTestPassed"]),
+        );
+      });
+
+      it("gives that up when it is needed or too long, and begins anew half a day later", async () => {
+        waits = "because without it the loss of host b would not be survived";
+        await clock.step(40_000);
+        expect(await emptying()).toMatchObject({ endedTime: expect.any(String), message: waits });
+        waits = undefined;
+        await clock.step(3_600_000);
+        expect(await due()).toMatch(
+          /waits until 2\S+Z, when it is emptied anew; the last time that was given up: because without it the loss/,
+        );
+        await clock.step(12 * 3_600_000);
+        expect((await emptying())?.endedTime).toBeUndefined();
+        await clock.step(2 * 3_600_000);
+        expect(await emptying()).toMatchObject({
+          message: "because default/web-1 was still there 120 minutes after it began to be emptied",
+        });
+        expect(await reasons()).toContain("EmptyingGivenUp");
+        expect(bmc.pressed).toEqual([]);
+        // Empty by itself it is tested at once.
+        await leave();
+        await clock.step(130_000);
+        expect(bmc.pressed).toEqual(["shutDown", "on"]);
+      });
+
+      it("stops when a user closes the host, or wants no test", async () => {
+        await ask({ unschedulable: true });
+        expect((await emptying())?.endedTime).toEqual(expect.any(String));
+        await ask({ unschedulable: false });
+        await clock.step(13 * 3_600_000);
+        expect((await emptying())?.endedTime).toBeUndefined();
+        await ask({ powerManagement: null });
+        expect((await emptying())?.endedTime).toEqual(expect.any(String));
+        expect(bmc.pressed).toEqual([]);
+      });
     });
 
     it("a host that failed it is tried to be brought back, and never shut down again until somebody says so", async () => {

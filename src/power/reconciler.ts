@@ -19,6 +19,8 @@ import { fulfilment, withBoot } from "./automatic.ts";
 import { type Bmc, BmcError } from "./bmc.ts";
 import {
   type Bmc as BmcSpec,
+  type Emptying,
+  isEmptied,
   POWER_AS_ASKED,
   type PowerStatus,
   type Task,
@@ -37,7 +39,16 @@ import {
   type WakeTest,
 } from "./next.ts";
 import { openBmc } from "./open-bmc.ts";
-import { BEGUN, becauseOf, dueCondition, isOverdue, WHY, wakeCondition } from "./telling.ts";
+import {
+  BEGUN,
+  becauseOf,
+  dueCondition,
+  goingWords,
+  isOverdue,
+  WHY,
+  wakeCondition,
+  whyOccupied,
+} from "./telling.ts";
 import { heardOf } from "./wake-on-lan.ts";
 
 export interface PowerContext {
@@ -49,15 +60,15 @@ export interface PowerContext {
   secretOf: (at: { namespace: string; name: string }) => Promise<Resource | undefined>;
   /** The boot id of the machine that the control plane runs on. */
   bootId: string;
-  /** What else an empty host's wake test waits for; undefined: nothing. Asked just before it begins. */
+  /** What else a host's wake test waits for; undefined: nothing, or machines that are there can be moved elsewhere for it. Asked just before it begins; absent: nobody moves machines. */
   wakeTestWaits?: (host: HostType) => Promise<string | undefined>;
   /** Another way to BMCs than the real one, for tests. */
   open?: (spec: BmcSpec) => Promise<Bmc>;
   intervals?: Partial<typeof INTERVALS>;
 }
 
-/** Between two looks at a BMC: while something is done, and otherwise. */
-const INTERVALS = { busyMs: 2000, idleMs: 120_000 };
+/** Between two looks at a BMC: while something is done, while machines leave for a wake test, and otherwise. */
+const INTERVALS = { busyMs: 2000, emptyingMs: 30_000, idleMs: 120_000 };
 /** Between two looks whether the machines have left a host. */
 const WAITING_MS = 10_000;
 /** ipmitool is a process each, and waits most of the time: hosts that do not answer must not hold up the others. */
@@ -66,7 +77,7 @@ const WORKERS = 16;
 /** Runs until the signal aborts; never rejects. */
 export async function runPowerReconciler(context: PowerContext): Promise<void> {
   const { client, clock, log, signal } = context;
-  const { busyMs, idleMs } = { ...INTERVALS, ...context.intervals };
+  const { busyMs, emptyingMs, idleMs } = { ...INTERVALS, ...context.intervals };
   const open = context.open ?? ((spec: BmcSpec) => openBmc(spec, context.secretOf));
   const hosts = new Informer(client, Host, { log, clock });
   const events = new EventRecorder(client, "power-reconciler", log, clock);
@@ -78,7 +89,10 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     [...beginning].some((other) => other !== name) ||
     hosts
       .list()
-      .some(({ metadata, status }) => metadata.name !== name && status?.power?.task?.kind === "WakeTest");
+      .some(
+        ({ metadata, status }) =>
+          metadata.name !== name && (status?.power?.task?.kind === "WakeTest" || isEmptied({ status })),
+      );
   /** By uid: the step of the task that was pressed for. */
   const pressed = new Map<string, string>();
   const controller = new Controller({ name: "power", log, clock, workers: WORKERS, reconcile });
@@ -137,29 +151,49 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     }
   }
 
+  /** Of a host with machines the test begins with their being moved elsewhere, by plans (director/power/emptying.ts). */
   async function beginTest(host: HostType, seen: Seen, task: Task, otherwise: Waiting) {
     const { name } = host.metadata;
+    const now = clock.now().getTime();
+    const runs = await client.list(Instance, { fieldSelector: `spec.host=${name}`, shared: true });
+    const there = runs.items.filter(({ status }) => status?.custody !== "Released");
+    const { emptying } = host.status?.power ?? {};
+    const goesOn = isEmptied(host) ? emptying : undefined;
     const waits = async () => {
-      const runs = await client.list(Instance, { fieldSelector: `spec.host=${name}`, shared: true });
-      if (runs.items.some(({ status }) => status?.custody !== "Released")) return "until no machine is on it";
-      if (isTesting(name)) return "for that of another host";
+      if (!goesOn && isTesting(name)) return "for that of another host";
       beginning.add(name);
-      return context.wakeTestWaits?.(host);
+      const lasting = there.length === 0 ? undefined : whyOccupied(there, emptying, now);
+      if (lasting) return lasting;
+      return there.length > 0 && !context.wakeTestWaits
+        ? "until no machine is on it"
+        : context.wakeTestWaits?.(host);
     };
     try {
       const why = await waits();
-      if (!why && (await begin(host, seen, { step: "begin", task, otherwise })))
+      if (!why && there.length === 0 && (await begin(host, seen, { step: "begin", task, otherwise })))
         return { requeueAfterMs: busyMs };
-      const due = `${otherwise.due}, and waits ${why ?? "until no machine is on it"}`;
+      const due = `${otherwise.due}, and ${why ? `waits ${why}` : there.length > 0 ? goingWords(there) : "waits until no machine is on it"}`;
       const { status, reason, message } = otherwise;
       const isOver = otherwise.isOver && !isOverdue(host);
       const standing = { status, reason, message: `${message}; ${due}` };
-      if ((await write(host, seen, standing, { due: { message: due, isOver: otherwise.isOver } })) && isOver)
-        events.record(about(host), "Warning", "WakeTestOverdue", due);
+      const next: Emptying | undefined = why
+        ? goesOn && { ...goesOn, endedTime: new Date(now).toISOString(), message: why }
+        : there.length > 0
+          ? (goesOn ?? { startedTime: new Date(now).toISOString() })
+          : goesOn;
+      const change = {
+        due: { message: due, isOver: otherwise.isOver },
+        ...(next ? { emptying: next } : {}),
+      };
+      if (await write(host, seen, standing, change)) {
+        if (isOver) events.record(about(host), "Warning", "WakeTestOverdue", due);
+        if (next && next !== goesOn)
+          events.record(about(host), "Normal", next.endedTime ? "EmptyingGivenUp" : "Emptying", due);
+      }
+      return { requeueAfterMs: next && !next.endedTime ? emptyingMs : idleMs };
     } finally {
       beginning.delete(name);
     }
-    return { requeueAfterMs: idleMs };
   }
 
   /** Tells what came of what a PowerPolicy wanted. @returns whether there was something to tell */
@@ -215,27 +249,26 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
   };
 
   /** Writes the task. @returns false while machines are on the host: then it is refused (checks.ts) */
-  async function begin(
-    host: HostType,
-    seen: Seen,
-    { task, otherwise }: Next & { step: "begin" },
-  ): Promise<boolean> {
+  async function begin(host: HostType, seen: Seen, { task }: Next & { step: "begin" }): Promise<boolean> {
     const { name, uid } = host.metadata;
     if (task.kind === "WakeTest") beginning.add(name);
     try {
-      const begun = await modify(client, Host, { name }, "status", (now) =>
-        now.metadata.uid !== uid || now.metadata.generation !== host.metadata.generation
-          ? undefined
-          : { ...now, status: { ...now.status, power: { ...powerOf(now, seen), task } } },
-      );
+      const begun = await modify(client, Host, { name }, "status", (now) => {
+        if (now.metadata.uid !== uid || now.metadata.generation !== host.metadata.generation)
+          return undefined;
+        const { emptying: _, ...power } = powerOf(now, seen);
+        return { ...now, status: { ...now.status, power: { ...power, task } } };
+      });
       if (begun?.status?.power?.task?.startedTime === task.startedTime)
         events.record(about(host), "Normal", BEGUN[task.kind], `${WHY[task.kind]}, ${becauseOf(host, task)}`);
     } catch (error) {
       if (!isApiError(error, "Invalid")) throw error;
       const cause = error.details.causes?.find(({ field }) => field === "status.power.task");
       if (!cause) throw error;
+      // Who began it tells.
+      if (task.kind === "WakeTest") return false;
       const message = `waits to be switched off: ${cause.message.replace(/^Forbidden: /, "")}; vireo drain ${name} moves them elsewhere`;
-      await write(host, seen, otherwise ?? { status: "False", reason: "MachinesThere", message });
+      await write(host, seen, { status: "False", reason: "MachinesThere", message });
       return false;
     } finally {
       beginning.delete(name);
@@ -288,7 +321,12 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
     host: HostType,
     seen: Seen,
     standing: Standing,
-    change: { done?: Done | WakeTest; task?: Task; due?: { message: string; isOver: boolean } } = {},
+    change: {
+      done?: Done | WakeTest;
+      task?: Task;
+      due?: { message: string; isOver: boolean };
+      emptying?: Emptying;
+    } = {},
   ): Promise<boolean> {
     const { done } = change;
     const { name, uid } = host.metadata;
@@ -299,15 +337,24 @@ export async function runPowerReconciler(context: PowerContext): Promise<void> {
       const { power } = now.status ?? {};
       const of = change.task ?? done;
       if (of && power?.task?.startedTime !== of.startedTime) return undefined;
-      const { task: current, ...rest } = powerOf(now, seen);
+      const { task: current, emptying: before, ...seenNow } = powerOf(now, seen);
       const task = change.task ?? current;
+      // It goes on only as long as whoever looks says so.
+      const emptying =
+        change.emptying ??
+        (before && isEmptied(now)
+          ? { ...before, endedTime: clock.now().toISOString(), message: standing.message }
+          : before);
+      const rest = { ...seenNow, ...(emptying ? { emptying } : {}) };
       const next: PowerStatus = done
         ? "passed" in done
           ? tested({ ...rest, lastWakeTest: done }, current, done)
           : { ...rest, lastTask: done }
         : { ...rest, ...(task ? { task } : {}) };
       const same = power?.state === next.state && power.reason === next.reason && !of;
-      if (same && saysSo(now, POWER_AS_ASKED, standing)) return undefined;
+      const goesOn =
+        emptying?.startedTime === before?.startedTime && !emptying?.endedTime === !before?.endedTime;
+      if (same && goesOn && saysSo(now, POWER_AS_ASKED, standing)) return undefined;
       wrote = true;
       const condition = {
         type: POWER_AS_ASKED,

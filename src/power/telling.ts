@@ -1,7 +1,15 @@
 /** What is told of a host's power: the conditions of its wake tests, and why something is begun. Pure. */
 import type { Host } from "../compute/hosts/kinds.ts";
-import { getCondition } from "../resource/object.ts";
-import { failedWakeTest, pendingOf, type Task, WAKE_TEST_DUE, WAKE_TEST_FAILED } from "./kinds.ts";
+import type { Instance } from "../compute/kinds.ts";
+import { getCondition, keyOf } from "../resource/object.ts";
+import {
+  type Emptying,
+  failedWakeTest,
+  pendingOf,
+  type Task,
+  WAKE_TEST_DUE,
+  WAKE_TEST_FAILED,
+} from "./kinds.ts";
 
 export function wakeCondition(host: Host) {
   const { lastWakeTest } = host.status?.power ?? {};
@@ -29,6 +37,38 @@ export function dueCondition(host: Host, due: { message: string; isOver: boolean
     observedGeneration: host.metadata.generation ?? 0,
   };
 }
+
+/** A host is emptied for its wake test for so long at most. */
+const EMPTY_MS = 2 * 3_600_000;
+/** Given up, that is begun anew so long after. */
+const AGAIN_MS = 12 * 3_600_000;
+const SHOWN = 3;
+
+const namesOf = (there: readonly Instance[]) => {
+  const more = there.length > SHOWN ? ` and ${there.length - SHOWN} more` : "";
+  return `${there.slice(0, SHOWN).map(keyOf).join(", ")}${more}`;
+};
+
+/** Why a host on which these are is not emptied for its wake test, or not any longer; undefined: it may be. @param now ms since the epoch */
+export function whyOccupied(
+  there: readonly Instance[],
+  emptying: Emptying | undefined,
+  now: number,
+): string | undefined {
+  if (!emptying) return undefined;
+  const { startedTime, endedTime, message } = emptying;
+  if (endedTime === undefined)
+    return now - Date.parse(startedTime) < EMPTY_MS
+      ? undefined
+      : `because ${namesOf(there)} ${there.length === 1 ? "was" : "were"} still there ${EMPTY_MS / 60_000} minutes after it began to be emptied`;
+  const again = Date.parse(endedTime) + AGAIN_MS;
+  return now < again
+    ? `until ${new Date(again).toISOString()}, when it is emptied anew; the last time that was given up: ${message}`
+    : undefined;
+}
+
+export const goingWords = (there: readonly Instance[]): string =>
+  `its machines are moved elsewhere for it: ${namesOf(there)} ${there.length === 1 ? "is" : "are"} still there`;
 
 export function becauseOf({ spec, status }: Host, { kind }: Task): string {
   const { wakeTest } = spec.powerManagement ?? {};

@@ -7,7 +7,7 @@ import { fastest, isFinal, type Migration } from "../../compute/migrations/kinds
 import { givenOutBy, OVERCOMMIT } from "../../compute/overcommit/kinds.ts";
 import type { Reservable, Reserved } from "../../compute/resources/kinds.ts";
 import type { StoragePool } from "../../compute/storage/kinds.ts";
-import { heldForPower } from "../../power/kinds.ts";
+import { heldForPower, isClosed, isEmptied } from "../../power/kinds.ts";
 import { invalidity } from "../../resource/invalid.ts";
 import { getCondition, type ObjectMeta } from "../../resource/object.ts";
 import { parseBytes } from "../../resource/quantity.ts";
@@ -27,6 +27,8 @@ export interface HostView {
   closed?: string;
   /** Its machines are to leave it. */
   maintenance?: boolean;
+  /** The same for a wake test, as far as the limits of their moves, what they like and the room of others let them. */
+  emptied?: boolean;
   /** Its machines are to stay. */
   cordoned?: boolean;
   site: string;
@@ -175,6 +177,7 @@ export function viewHost(host: Host): HostView | undefined {
     ready,
     ...(closed ? { closed } : {}),
     ...(spec.maintenance || failing ? { maintenance: true } : {}),
+    ...(isEmptied(host) && !failing && !isClosed(spec) ? { emptied: true } : {}),
     ...(spec.unschedulable ? { cordoned: true } : {}),
     site: spec.site ?? "",
     rack: spec.rack ?? metadata.name,

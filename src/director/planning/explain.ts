@@ -136,7 +136,8 @@ function judged(
   least: number,
 ): Judged {
   const about = { name: host.name, chosen: host.name === machine.host, ruledOut: false };
-  if (host.maintenance && about.chosen) return { ...about, verdict: `to be left: ${host.closed}` };
+  if ((host.maintenance || host.emptied) && about.chosen)
+    return { ...about, verdict: `to be left: ${host.closed}` };
   if (against.length > 0)
     return {
       ...about,

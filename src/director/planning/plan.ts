@@ -102,7 +102,9 @@ function lookAtAll(draft: Draft, options: PlanOptions, needed = false): { found:
     draft.make(
       candidate.item,
       index.hostOf(candidate.to) as HostView,
-      here && whyAway(estate, machine, here, candidate),
+      here &&
+        (whyAway(estate, machine, here, candidate) ??
+          (here.emptied ? `${here.name} is emptied for its wake test` : undefined)),
     );
     return true;
   };
@@ -129,10 +131,12 @@ function consider(
   const special = isSpecial(machine);
   const broken = here.maintenance || !now.stays || (special && obstacle(estate, machine, here) !== undefined);
   if (!broken && (here.cordoned || !isSettled(index, at, options))) return undefined;
-  const heat = broken ? undefined : index.load.heat(now.host);
+  const emptied = here.emptied === true && !broken;
+  const heat = broken || emptied ? undefined : index.load.heat(now.host);
   const cooled = heat ? index.load.cools(at, machine, heat) : 0;
   const hot = cooled > 0;
-  const floor = broken || hot ? Number.NEGATIVE_INFINITY : now.like + leastGain(estate, machine, options);
+  const floor =
+    broken || hot || emptied ? Number.NEGATIVE_INFINITY : now.like + leastGain(estate, machine, options);
   const best = (must: boolean) => {
     const accept = acceptOf(estate, index, machine, options, must);
     // A host in maintenance is left, whatever that takes.
@@ -143,7 +147,8 @@ function consider(
   const calm = best(false);
   const to = calm < 0 && broken ? best(true) : calm;
   if (to < 0) {
-    if (wishes && (broken || wouldMove(draft, seek, seek.now, floor))) wishes.push({ at, must: broken });
+    if (wishes && !emptied && (broken || wouldMove(draft, seek, seek.now, floor)))
+      wishes.push({ at, must: broken });
     return undefined;
   }
   // Of two that gain as much the one that is moved sooner goes first; what must go does so in any case.
@@ -154,6 +159,8 @@ function consider(
     const last = machine.latencySensitivity === "high" ? SENSITIVE_LAST : 0;
     return { item: at, gain: RELIEVED + relief - last, to, broken, hot };
   }
+  // As for a host that is too busy; nobody is moved for that who would not let it be.
+  if (emptied) return { item: at, gain: RELIEVED + gain, to, broken, hot };
   if (!broken) return { item: at, gain, to, broken, hot };
   // One that is enough by itself goes before several.
   return { item: at, gain: MENDED + gain + 2 * index.load.relief(at, now.host), to, broken, hot };

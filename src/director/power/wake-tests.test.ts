@@ -1,5 +1,5 @@
 /** A wake test waits while what is kept of hosts would not be kept without the one that is away for it. */
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { overriding } from "../../client/testing/overriding.ts";
 import type { Host } from "../../compute/hosts/kinds.ts";
 import { openEstate } from "../../compute/testing/estate.ts";
@@ -49,8 +49,7 @@ it("begins where nothing needs the host, in its window", () => {
   expect(why("b")).toBeUndefined();
   expect(why("b", "11:00-13:00")).toBeUndefined();
   expect(why("b", "22:00-06:00")).toBe("for 22:00-06:00 UTC");
-  expect(why("a")).toBe("until no machine is on it or comes there");
-  expect(why("b", undefined, { expected: new Set(["b"]) })).toBe("until no machine is on it or comes there");
+  expect(why("b", undefined, { expected: new Set(["b"]) })).toBe("until no machine comes there any more");
   expect(why("z")).toBe("for the director to see the host");
 });
 
@@ -82,6 +81,89 @@ it("waits for spare hosts, what policies want to survive, and what is forecast",
   expect(new Untested(input({ policies: [frugal({ spareHosts: 0 })], ahead })).why(host("c"))).toBe(
     "because without it by 2026-01-01T12:00:00.000Z machines usually have 20 CPUs, those that are on have 16",
   );
+});
+
+describe("of a host with machines", () => {
+  const web = (spec: Partial<Policy["spec"]>): Policy => ({
+    apiVersion: "vireo.dev/v2",
+    kind: "Policy",
+    metadata: { name: "web", namespace: "default" },
+    spec: { selector: { matchLabels: { app: "web" } }, automation: "act", priority: 0, ...spec },
+  });
+  const small = (name: string, on: string): MachineView => ({
+    ...machine(name, on),
+    cpus: 2,
+    memoryBytes: 2 ** 30,
+  });
+  const why = (machines: MachineView[], policies: Policy[] = [], more: Partial<PowerInput> = {}) =>
+    new Untested(input(more, machines, policies)).why(host("a"));
+  const two = [small("m", "a"), small("n", "a")];
+
+  it("begins where all of them can go elsewhere by rules, limits and room", () => {
+    expect(why(two)).toBeUndefined();
+    expect(why([machine("m", "a"), machine("n", "b"), machine("o", "c")])).toBe(
+      "because default/m finds no other host (by its rules, room and measured load)",
+    );
+    // Each finds room, but not both.
+    expect(why([...two, machine("n", "b"), { ...small("o", "c"), cpus: 6 }])).toBe(
+      "because default/n finds no other host (by its rules, room and measured load)",
+    );
+    const busy = { cpus: 3.9, expected: 3.9, deviation: 0 };
+    const other = (on: string) => ({ ...small(`busy-${on}`, on), use: busy });
+    expect(
+      why([...two.map((m) => ({ ...m, use: { ...busy, expected: 0.5 } })), other("b"), other("c")]),
+    ).toMatch(/^because default\/[mn] finds no other host/);
+    expect(why(two, [web({ keepApart: "host" })])).toBeUndefined();
+    expect(why([...two, small("o", "b")], [web({ keepApart: "host" })])).toMatch(/finds no other host/);
+  });
+
+  it("waits for what its policies say of moves", () => {
+    expect(why(two, [web({ moves: { quiet: [{ hours: "11:00-13:00" }] } })])).toMatch(
+      /^because policy "web" lets nothing move now/,
+    );
+    expect(why(two, [web({ moves: { perHour: 1 } })])).toBe(
+      'because policy "web" lets 1 of its machines move an hour, 0 have or will',
+    );
+    expect(why(two, [web({ moves: { perHour: 2 } })])).toBeUndefined();
+    expect(why(two, [web({ moves: { never: true } })])).toMatch(
+      /^because policy web lets default\/[mn] not be moved while it runs$/,
+    );
+    for (const automation of ["ask", "advise", "off"] as const)
+      expect(why(two, [web({ automation })])).toMatch(/has default\/[mn] not be moved by itself/);
+    const lately = two.map((each) => ({ ...each, since: NOW - 3_600_000 }));
+    expect(why(lately, [web({ moves: { minimumStayMinutes: 90 } })])).toMatch(/came there lately/);
+    expect(why(lately, [web({ moves: { minimumStayMinutes: 30 } })])).toBeUndefined();
+    expect(why([{ ...small("m", "a"), movable: false }])).toMatch(/^because default\/m does not run/);
+  });
+
+  it("waits for room that is needed for losses, and for machines that have no other place", () => {
+    const full = [machine("m", "a"), machine("n", "b")];
+    expect(why(full, [web({ failover: { per: "host", losses: 1 } })])).toMatch(
+      /^because without it the loss of host . would not be survived/,
+    );
+    expect(why(full)).toBeUndefined();
+    const { host: _, ...homeless } = { ...small("w", "a"), cpus: 6 };
+    const there = [small("m", "a"), machine("n", "b"), machine("o", "c"), homeless];
+    expect(why(there, [], { waiting: ["default/w"] })).toBe(
+      "because default/w finds a place on no other host",
+    );
+  });
+
+  it("goes on with what was begun, whoever is still there, until the host is needed", () => {
+    const begun = (machines: MachineView[], more: Partial<PowerInput> = {}) => {
+      const made = input(more, machines);
+      const closed = { closed: "it is emptied for its wake test", emptied: true };
+      made.estate.hosts = [hostView("a", closed), hostView("b"), hostView("c")];
+      const of = host("a");
+      const power = { state: "On" as const, since: "2025", emptying: { startedTime: "2025" } };
+      return new Untested(made).why({ ...of, status: { ...of.status, power } });
+    };
+    expect(begun([{ ...small("m", "a"), movable: false, movingTo: "b" }])).toBeUndefined();
+    expect(begun([])).toBeUndefined();
+    const { host: _, ...homeless } = small("w", "a");
+    const there = [machine("n", "b"), machine("o", "c"), homeless];
+    expect(begun(there, { waiting: ["default/w"] })).toMatch(/finds a place on no other host$/);
+  });
 });
 
 it("asks for nothing where a PowerPolicy is off, and waits where it cannot be known who has the say", () => {
@@ -116,12 +198,13 @@ it("begins by what is stored now, and reads nothing out of its hours", async () 
     expect(await waits(host("b", { hours: "22:00-06:00" }))).toBe("for 22:00-06:00 UTC");
     expect(reads).toBe(0);
     await estate.runMachine("m", "a");
-    expect(await waits(host("a"))).toBe("until no machine is on it or comes there");
+    const lately = "because default/m came there lately (minimumStayMinutes)";
+    expect(await waits(host("a"))).toBe(lately);
     const once = reads;
-    expect(await waits(host("a"))).toBe("until no machine is on it or comes there");
+    expect(await waits(host("a"))).toBe(lately);
     expect(reads).toBe(once);
     await estate.runMachine("n", "b");
-    expect(await waits(host("b"))).toBe("until no machine is on it or comes there");
+    expect(await waits(host("b"))).toBe("because default/n came there lately (minimumStayMinutes)");
     expect(await waits(host("c"))).toBeUndefined();
   } finally {
     await estate.close();

@@ -1,10 +1,11 @@
 /**
- * Whether a wake test of an empty host may begin now: it is away for as long as it takes to boot, so what PowerPolicies ask before they switch one off is asked before a test, too (round.ts), and its
- * window of time.
+ * Whether a wake test of a host may begin now: it is away for as long as it takes to boot, so what PowerPolicies ask before they switch one off is asked before a test, too (round.ts), and its
+ * window of time. Of one with machines, whether they can all go elsewhere (emptying.ts).
  */
 import type { Host } from "../../compute/hosts/kinds.ts";
-import { SHUTDOWN_SECONDS } from "../../power/kinds.ts";
+import { isEmptied, SHUTDOWN_SECONDS } from "../../power/kinds.ts";
 import type { PowerPolicy } from "../../power/policies/kinds.ts";
+import type { Estate } from "../estate/estate.ts";
 import { indexOf } from "../estate/estate-index.ts";
 import { NO_TARIFFS, type Tariffs } from "../estate/tariffs.ts";
 import { demandsOf, inWords } from "../failover/failover.ts";
@@ -12,6 +13,7 @@ import { Survival } from "../failover/survival.ts";
 import { describeWindow } from "../planning/policy-words.ts";
 import { holds } from "../planning/windows.ts";
 import { wakeMs } from "./demand.ts";
+import { cannotTake, moveAllOff } from "./emptying.ts";
 import { bootSecondsOf } from "./power.ts";
 import { forecastOf, type PowerContext, readPower } from "./power-reconciler.ts";
 import { Room } from "./room.ts";
@@ -27,7 +29,8 @@ export class Untested {
   private readonly survival: Survival;
   private readonly room: Room;
 
-  constructor(input: PowerInput) {
+  constructor(of: PowerInput) {
+    const input = { ...of, estate: asBefore(of.estate) };
     const { estate, hosts, policies } = input;
     this.input = input;
     this.room = new Room(input.ahead);
@@ -43,9 +46,9 @@ export class Untested {
     this.survival = new Survival(estate, [...demandsOf(estate), ...spare]);
   }
 
-  /** Undefined: it may; then it takes no machines from here on. */
+  /** Undefined: it may, or its machines may be moved elsewhere for that; then it takes none from here on. Of a host that is being emptied, who is still there does not matter. */
   why(host: Host): string | undefined {
-    const { estate, expected, now, policies } = this.input;
+    const { estate, expected, now, policies, waiting } = this.input;
     const { name } = host.metadata;
     const { shutdownSeconds = SHUTDOWN_SECONDS } = host.spec.powerManagement ?? {};
     const early = notNow(host, now, estate.sites ?? NO_TARIFFS);
@@ -53,8 +56,10 @@ export class Untested {
     const index = indexOf(estate);
     const view = index.hosts.get(name);
     if (!view) return "for the director to see the host";
-    const { machines } = index.use(name);
-    if (machines > 0 || expected.has(name)) return "until no machine is on it or comes there";
+    const isComing = estate.machines.some((machine) => machine.movingTo === name && machine.host !== name);
+    if (isComing || expected.has(name)) return "until no machine comes there any more";
+    const needs = cannotTake(estate, view, waiting);
+    if (needs) return needs;
     if (estate.odd.some(({ object }) => object.startsWith("Instance/")))
       return "until all Instances can be read";
     const policy = policyFor(policies, host);
@@ -67,9 +72,25 @@ export class Untested {
     if (lack) return `because without it ${lack}`;
     const [already] = this.survival.faults();
     if (already) return `because ${inWords(estate, already, "is")}`;
-    const fault = this.survival.close(index.hostNumber(name));
-    return fault && `because without it ${inWords(estate, fault)}`;
+    const away = moveAllOff(estate, view, now);
+    if ("why" in away) return isEmptied(host) ? undefined : away.why;
+    const fault = this.survival.worse() ?? this.survival.close(index.hostNumber(name));
+    if (!fault) return undefined;
+    away.takeBack();
+    return `because without it ${inWords(estate, fault)}`;
   }
+}
+
+/** One that is being emptied is judged as if that had not begun. */
+function asBefore(estate: Estate): Estate {
+  if (!estate.hosts.some(({ emptied }) => emptied)) return estate;
+  return {
+    ...estate,
+    hosts: estate.hosts.map((host) => {
+      const { emptied, closed: _, ...open } = host;
+      return emptied ? open : host;
+    }),
+  };
 }
 
 const isActing = ({ spec }: PowerPolicy) => spec.automation !== "off";

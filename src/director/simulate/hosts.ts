@@ -87,7 +87,7 @@ function told(object: unknown, where: string): HostView {
       `${where}: a Host without status.facts and status.capacity: its agent has not told yet what it is`,
     );
   // What is so now is not so in the simulation.
-  const { closed: _, maintenance: __, cordoned: ___, ...rest } = view;
+  const { closed: _, maintenance: __, cordoned: ___, emptied: ____, ...rest } = view;
   return { ...rest, ready: true };
 }
 

@@ -6,7 +6,7 @@ import { isFinalPlan, type Plan, type Policy } from "./kinds.ts";
 import { checkWindows, warnWindows } from "./planning/window-checks.ts";
 import { againstOthers } from "./rules/against-others.ts";
 import { contradictions } from "./rules/contradictions.ts";
-import { plain, problemOf } from "./rules/expressions.ts";
+import { passing, plain, problemOf } from "./rules/expressions.ts";
 import { brokenIn, onlyOnePlace } from "./rules/one-place.ts";
 
 const invalid = (field: string, value: unknown, why: string): Cause => ({
@@ -115,6 +115,26 @@ const onlyWhereOneIs = ({ spec }: Policy): string[] => {
     );
 };
 
+/** Rules that are the same on all hosts and for all machines: nobody writes one on purpose. Those that were there before are not told again. */
+function sayingNothing({ spec }: Policy, old: Policy | undefined): string[] {
+  const had = new Set([
+    ...(old?.spec.required ?? []),
+    ...(old?.spec.preferred ?? []).map(({ rule }) => rule),
+  ]);
+  return [
+    ...(spec.required ?? []).map((rule, i) => ({ rule, field: `spec.required[${i}]` })),
+    ...(spec.preferred ?? []).map(({ rule }, i) => ({ rule, field: `spec.preferred[${i}].rule` })),
+  ].flatMap(({ rule, field }) => {
+    if (had.has(rule)) return [];
+    const { host, machine } = passing(rule).paths;
+    return host.length + machine.length > 0
+      ? []
+      : [
+          `${field}: ${plain(rule)} speaks of no attribute of host or machine, so that it is the same everywhere`,
+        ];
+  });
+}
+
 /** What a policy has against others, or against itself in most estates, and is written all the same. */
 export function warnPolicy(policy: Policy, old: Policy | undefined, lookup: Lookup): string[] {
   const asked = ({
@@ -126,7 +146,7 @@ export function warnPolicy(policy: Policy, old: Policy | undefined, lookup: Look
     atMost,
     failover,
   }: Policy["spec"]) => [selector, required, keepTogether, keepApart, spread, atMost, failover];
-  const times = warnWindows(policy, old, lookup);
+  const times = [...warnWindows(policy, old, lookup), ...sayingNothing(policy, old)];
   if (old && isDeepStrictEqual(asked(policy.spec), asked(old.spec))) return times;
   return [
     ...times,

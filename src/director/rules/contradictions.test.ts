@@ -61,6 +61,7 @@ describe("what is found", () => {
       numbers("host.cpu.cores", ""),
       numbers("host.power.maxWatts", ".0"),
       fc.tuple(fc.constantFrom("==", "!="), words).map(([is, to]) => `host.site ${is} "${to}"`),
+      fc.tuple(op, whole, whole).map(([is, a, b]) => `${a} ${is} ${b}`),
       fc.array(words, { minLength: 1, maxLength: 2 }).map((all) => `host.site in ${JSON.stringify(all)}`),
       fc.constantFrom("host.disk.ssd", "host.disk.ssd == false", "host.disk.ssd != false"),
     );
@@ -113,6 +114,26 @@ describe("what is found", () => {
       ["host.cpu.cores in [1, 2]", "host.disk.ssd", "host.cpu.cores != 1", "host.cpu.cores != 2"],
       [[0, 2, 3]],
     ],
+    [["host.cpu.cores >= machine.cpus * 2", "machine.cpus * 2 > host.cpu.cores"], [[0, 1]]],
+    [["host.site == host.rack", "host.disk.ssd", "host.rack != host.site"], [[0, 2]]],
+    [['host.name.startsWith("fast")', 'host.name == "frugal-1"'], [[0, 1]]],
+    [
+      ['host.name.startsWith("fast")', 'host.name.startsWith("fa")', 'host.name.startsWith("frugal")'],
+      [
+        [0, 2],
+        [1, 2],
+      ],
+    ],
+    [['host.name.endsWith("-1") && host.name.endsWith("-2")'], [[0, 0]]],
+    [['host.name.startsWith("fast-1")', '!host.name.contains("t-")'], [[0, 1]]],
+    [['host.name.startsWith("c")', 'host.name < "b"'], [[0, 1]]],
+    [['host.name.startsWith("a")', '"b" <= host.name'], [[0, 1]]],
+    [['host.name < "b"', 'host.name > "c"'], [[0, 1]]],
+    [['host.name >= "b"', 'host.name <= "b"', '!host.name.endsWith("b")'], [[0, 1, 2]]],
+    [['host.name < ""'], [[0, 0]]],
+    [["1 == 2"], [[0, 0]]],
+    [["host.disk.ssd", '!("a" < "b")'], [[1, 1]]],
+    [['quantity("1Gi") > quantity("2Gi")'], [[0, 0]]],
     [["false"], [[0, 0]]],
     [["host.disk.ssd", "!true"], [[1, 1]]],
     // These may hold.
@@ -121,6 +142,11 @@ describe("what is found", () => {
     [['"tier" in host.labels', '!("zone" in host.labels)', 'host.labels.tier != "gold"'], []],
     [["host.disk.ssd || host.memory.ecc", "!host.disk.ssd"], []],
     [['host.name.startsWith("a")', '!host.name.startsWith("b")'], []],
+    [['host.name.startsWith("ab")', '!host.name.startsWith("abc")', 'host.name > "aba"'], []],
+    [['host.name.startsWith("ab")', 'host.name.endsWith("bc")', '!host.name.contains("bb")'], []],
+    [['host.name.startsWith("b")', 'host.name <= "b"'], []],
+    [["host.cpu.cores >= machine.cpus", "machine.cpus >= host.cpu.cores"], []],
+    [["1 < 2", '"a" != "b"', "host.disk.ssd"], []],
   ])("in %j is %j", (rules, found) => {
     expect(contradictions(rules)).toEqual(found);
   });
@@ -141,6 +167,13 @@ describe("what is found", () => {
         "host.cpu.cores == 2",
       ],
       ...['"uefi" in host.offers', 'host.name.startsWith("x")', "host.cpu.cores * 2 == 4", "true", "false"],
+      ...[
+        'host.name < "y"',
+        'host.name.contains("y")',
+        "host.name > host.rack",
+        "host.name == host.rack",
+        "2 > 1",
+      ],
     );
     const rule = fc.letrec<{ rule: string }>((tie) => ({
       rule: fc.oneof(
@@ -185,6 +218,45 @@ describe("what is found", () => {
       { numRuns: 500, seed: 7 },
     );
     expect(Math.min(seen.none, seen.some)).toBeGreaterThan(50);
+  });
+
+  it("is never said of texts that a host keeps, and mostly of those that none does", () => {
+    const text = fc.string({ unit: fc.constantFrom("a", "b"), maxLength: 3 }).map((to) => JSON.stringify(to));
+    const part = fc.oneof(
+      fc
+        .tuple(fc.constantFrom("==", "!=", "<", "<=", ">", ">="), text)
+        .map(([is, to]) => `host.site ${is} ${to}`),
+      fc
+        .tuple(fc.constantFrom("startsWith", "endsWith", "contains"), text)
+        .map(([is, to]) => `host.site.${is}(${to})`),
+    );
+    const rule = fc.tuple(fc.boolean(), part).map(([is, of]) => (is ? `!(${of})` : of));
+    const texts = [""];
+    for (const each of texts) if (each.length < 5) texts.push(`${each}a`, `${each}b`, `${each}c`);
+    const hosts = texts.map((site) => hostView("x", { site }));
+    const seen = { kept: 0, found: 0, missed: 0 };
+    fc.assert(
+      fc.property(fc.array(rule, { minLength: 1, maxLength: 4 }), (rules) => {
+        const all = rules.map((of) => expressionOf(of));
+        const kept = hosts.some((host) => all.every((each) => each.decide(host, machine("m")) === true));
+        const found = contradictions(rules).length > 0;
+        expect([rules, kept && found]).toEqual([rules, false]);
+        seen[kept ? "kept" : found ? "found" : "missed"]++;
+      }),
+      { numRuns: 400, seed: 5 },
+    );
+    expect(seen.kept).toBeGreaterThan(50);
+    expect(seen.found).toBeGreaterThan(10 * seen.missed);
+  });
+
+  it("is not said of a rule that is the same everywhere, of which the writer is warned", () => {
+    const of = policy("a", ["1 < 2", "host.disk.ssd"], { preferred: [{ rule: '"a" == "b"', weight: 1 }] });
+    expect(checkPolicy(of, undefined)).toEqual([]);
+    expect(warnPolicy(of, undefined, lookup())).toEqual([
+      "spec.required[0]: 1 < 2 speaks of no attribute of host or machine, so that it is the same everywhere",
+      'spec.preferred[0].rule: "a" == "b" speaks of no attribute of host or machine, so that it is the same everywhere',
+    ]);
+    expect(warnPolicy({ ...of, spec: { ...of.spec, priority: 2 } }, of, lookup())).toEqual([]);
   });
 
   it("takes no longer than a write may where all have to be looked at again and again", () => {

@@ -1,11 +1,12 @@
 /**
- * Which values of each attribute keep a rule, as far as that compares attributes with constants: for numbers what lies between two of them, and the values that alone are taken, or are
- * not; and whether it has to be known at all. What is not understood is true or false as a whole, by its text. Conditions of a rule, and rules of a policy, are merged, so that two are compared once for each attribute that both speak of, however often they do. Pure.
+ * Which values of each attribute keep a rule, as far as that compares attributes with constants: for numbers and texts what lies between two of them, and the values that alone are taken, or are
+ * not; and whether it has to be known at all. Of two parts of which neither is a constant, which may be the greater one. What is not understood is true or false as a whole, by its text. Conditions of a rule, and rules of a policy, are merged, so that two are compared once for each attribute that both speak of, however often they do. Pure.
  */
 import type { ASTNode } from "@marcbachmann/cel-js";
 import { parseBytes } from "../../resource/quantity.ts";
 import { ATTRIBUTES, SIDES } from "./attributes.ts";
 import { attributeAt, memberAt, shapeOf } from "./expression-tree.ts";
+import { isPart, Texts } from "./texts.ts";
 
 type Constant = number | string | boolean;
 
@@ -36,6 +37,15 @@ const NEGATED: Record<Comparison, Comparison> = {
   ">": "<=",
   ">=": "<",
 };
+/** How two parts may stand to each other, by what is said of them. */
+const STAND: Record<Comparison, readonly string[]> = {
+  "==": ["="],
+  "!=": ["<", ">"],
+  "<": ["<"],
+  "<=": ["<", "="],
+  ">": [">"],
+  ">=": [">", "="],
+};
 const isComparison = (op: string): op is Comparison => Object.hasOwn(TURNED, op);
 
 /** Numbers with a point. Others have no value between two that follow one another. */
@@ -52,6 +62,8 @@ export class Range {
   /** Undefined: any that is not in `not`. */
   only: ReadonlySet<Constant> | undefined;
   readonly not = new Set<Constant>();
+  /** Of texts, besides. */
+  texts: Texts | undefined;
   low = Number.NEGATIVE_INFINITY;
   high = Number.POSITIVE_INFINITY;
   /** The bounds themselves are not taken. */
@@ -69,6 +81,7 @@ export class Range {
 
   takes(value: Constant): boolean {
     if (this.not.has(value) || (this.only && !this.only.has(value))) return false;
+    if (typeof value === "string" && this.texts && !this.texts.takes(value)) return false;
     if (typeof value !== "number")
       return this.low === Number.NEGATIVE_INFINITY && this.high === Number.POSITIVE_INFINITY;
     if (this.isWhole && !Number.isInteger(value)) return false;
@@ -86,6 +99,11 @@ export class Range {
 
   leave(values: Iterable<Constant>): void {
     for (const value of values) this.not.add(value);
+  }
+
+  ofTexts(): Texts {
+    this.texts ??= new Texts();
+    return this.texts;
   }
 
   raise(low: number, isOpen: boolean): void {
@@ -116,6 +134,7 @@ export class Range {
     this.isPresent ||= other.isPresent;
     if (other.only) this.keep(other.only);
     this.leave(other.not);
+    if (other.texts) this.ofTexts().narrow(other.texts);
     this.raise(other.low, other.isLowOpen);
     this.lower(other.high, other.isHighOpen);
   }
@@ -125,13 +144,22 @@ export class Range {
 export function meet(a: Range, b: Range, work: Work): boolean {
   work.left--;
   if (a.isAbsent || b.isAbsent) return !a.isPresent && !b.isPresent;
+  const texts = (a.texts?.size ?? 0) + (b.texts?.size ?? 0);
   const few = a.only && b.only ? (a.only.size < b.only.size ? a.only : b.only) : (a.only ?? b.only);
   if (few) {
     for (const value of few) {
-      work.left--;
+      work.left -= 1 + texts;
       if (a.takes(value) && b.takes(value)) return true;
     }
     return false;
+  }
+  if (texts > 0) {
+    work.left -= texts;
+    const both = new Texts();
+    for (const { texts: own } of [a, b]) if (own) both.narrow(own);
+    if (both.isNone()) return false;
+    const { only } = both;
+    return only === undefined || (a.takes(only) && b.takes(only));
   }
   const [low, high] = [Math.max(a.low, b.low), Math.min(a.high, b.high)];
   if (low >= high) return low === high && a.takes(low) && b.takes(low);
@@ -162,7 +190,10 @@ export function readingOf(ast: ASTNode): Reading {
 
 /** How much there is to merge. */
 export const sizeOf = (ranges: Ranges): number =>
-  [...ranges.values()].reduce((sum, { only, not }) => sum + 1 + (only?.size ?? 0) + not.size, 0);
+  [...ranges.values()].reduce(
+    (sum, { only, not, texts }) => sum + 1 + (only?.size ?? 0) + not.size + (texts?.size ?? 0),
+    0,
+  );
 
 /** The one value that is taken; undefined: there may be several. */
 export function onlyValue(range: Range | undefined): Constant | undefined {
@@ -219,6 +250,7 @@ function read(node: ASTNode, not: boolean, into: Into): void {
     rangeOf(ranges, "false").keep(new Set(node.args === not ? [] : [false]));
   else if (
     !(node.op === "in" && readList(node.args, not, ranges)) &&
+    !(node.op === "rcall" && readText(node, not, ranges)) &&
     !(isComparison(node.op) && readComparison(node.op, node.args as [ASTNode, ASTNode], not, ranges))
   )
     rangeOf(ranges, `(${shapeOf(node)})`).keep(new Set([!not]));
@@ -234,13 +266,28 @@ function alone(node: ASTNode, not: boolean): Ranges {
   return into.ranges;
 }
 
-/** Each of these says whether it is understood. */
+/** Each of these says whether it is understood. How an attribute begins, ends, or what it contains. */
+function readText(node: ASTNode, not: boolean, into: Map<string, Range>): boolean {
+  if (node.op !== "rcall") return false;
+  const [name, receiver, [asked, ...more]] = node.args;
+  const of = attributeAt(receiver);
+  const text = asked && constantOf(asked);
+  if (!isPart(name) || of === undefined || typeof text !== "string" || more.length > 0) return false;
+  known(into, of).ofTexts().ask(name, text, not);
+  return true;
+}
+
 function readComparison(
   said: Comparison,
   [left, right]: readonly [ASTNode, ASTNode],
   not: boolean,
   into: Map<string, Range>,
 ): boolean {
+  const values = [constantOf(left), constantOf(right)];
+  if (values.every((value) => value !== undefined)) {
+    rangeOf(into, "false").keep(new Set(isSo(said, values) === not ? [] : [false]));
+    return true;
+  }
   for (const [one, other, op] of [
     [left, right, said],
     [right, left, TURNED[said]],
@@ -251,12 +298,22 @@ function readComparison(
     const range = known(into, of);
     if (is === "==") range.keep(new Set([constant]));
     else if (is === "!=") leave(range, [constant]);
-    // What lies between two words is not easily said.
     else if (typeof constant === "number") range.compare(is, constant);
+    else if (typeof constant === "string") range.ofTexts().compare(is, constant);
     else return false;
     return true;
   }
-  return false;
+  const [one, other] = [shapeOf(left), shapeOf(right)];
+  const op = one < other ? said : TURNED[said];
+  const key = one < other ? `${one} <> ${other}` : `${other} <> ${one}`;
+  rangeOf(into, `(${key})`).keep(new Set(STAND[not ? NEGATED[op] : op]));
+  return true;
+}
+
+/** Of two constants of one type. */
+function isSo(said: Comparison, [left, right]: readonly (Constant | undefined)[]): boolean {
+  const order = left === right ? "=" : (left ?? 0) < (right ?? 0) ? "<" : ">";
+  return STAND[said].includes(order);
 }
 
 function readList(

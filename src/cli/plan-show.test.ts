@@ -1,6 +1,7 @@
 /** How `vireo plan show` calls the machines of a plan, and `vireo plan` what would be planned. */
 import { expect, it } from "vitest";
 import type { Plan } from "../director/kinds.ts";
+import type { Previewed } from "../director/planning/answers.ts";
 import { describePlan, describePreview } from "./plan-show.ts";
 
 const planOf = (...machines: [namespace: string, vm: string][]): Plan => ({
@@ -35,10 +36,16 @@ it("by namespace as well, when a plan spans several", () => {
 });
 
 it("tells what would be done with what would be planned, and that nothing would", () => {
-  const told = (plans: Plan[], underWay?: string) => {
+  const told = (plans: Plan[], underWay?: string, broken?: Previewed["broken"]) => {
     const lines: string[] = [];
     describePreview(
-      { kind: "PlanPreview", apiVersion: "vireo.dev/v1", plans, ...(underWay ? { underWay } : {}) },
+      {
+        kind: "PlanPreview",
+        apiVersion: "vireo.dev/v1",
+        plans,
+        ...(underWay ? { underWay } : {}),
+        ...(broken ? { broken } : {}),
+      },
       (line) => lines.push(line),
     );
     return lines;
@@ -66,6 +73,12 @@ it("tells what would be done with what would be planned, and that nothing would"
   expect(told([], "p1")).toEqual([
     "plan/p1 is under way; nothing else is planned until it is over",
     "no move is worth it now",
+  ]);
+  const broken = [{ namespace: "shop", policy: "web", message: "web-1 on a: it has no ssd" }];
+  expect(told([], undefined, broken)).toEqual([
+    "no move is worth it now",
+    "",
+    "policy shop/web does not hold now: web-1 on a: it has no ssd",
   ]);
 });
 

@@ -38,7 +38,7 @@ export async function previewPlan(place: Place, print: Print): Promise<void> {
 }
 
 /** The same of what the server has answered. */
-export function describePreview({ plans, underWay, held }: Previewed, print: Print): void {
+export function describePreview({ plans, underWay, held, broken = [] }: Previewed, print: Print): void {
   if (underWay) print(`plan/${underWay} is under way; nothing else is planned until it is over`);
   if (held)
     print(
@@ -50,6 +50,9 @@ export function describePreview({ plans, underWay, held }: Previewed, print: Pri
     print(WOULD[plan.spec.automation]);
     describeOutlook(plan, print);
   }
+  if (broken.length > 0) print("");
+  for (const { namespace, policy, message } of broken)
+    print(`policy ${namespace}/${policy} does not hold now: ${message}`);
 }
 
 const WOULD = {

@@ -42,6 +42,8 @@ export interface Previewed {
   apiVersion: string;
   /** One for each level of automation that has moves. */
   plans: Plan[];
+  /** Policies that do not hold as it is, with what breaks them; absent: an older server does not tell. */
+  broken?: { namespace: string; policy: string; message: string }[];
   /** A plan that goes on: nothing else is planned until it is over. */
   underWay?: string;
   /** A plan that quiet hours hold: nothing else is proposed of its level until it is over. */

@@ -91,7 +91,12 @@ const proven = ({ spec: { failover } }: Policy) =>
     ? `; they find room elsewhere when any ${failover.losses > 1 ? `${failover.losses} ${failover.per}s are` : `${failover.per} is`} lost`
     : "";
 
-async function satisfied(estate: Estate, policy: Policy, lost: readonly string[]): Promise<ConditionInput> {
+/** @param lost what is not survived that the policy wants to be */
+export async function satisfied(
+  estate: Estate,
+  policy: Policy,
+  lost: readonly string[],
+): Promise<ConditionInput> {
   const index = indexOf(estate);
   const chosen = index.membersOf(policy).flatMap((i) => index.machines[i] ?? []);
   const broken: string[] = [];

@@ -62,6 +62,12 @@ it("tells by level of automation what would move, with figures before and after,
   expect(act?.status?.outlook).toMatchObject({ before: { hostsInUse: 2 }, after: { hostsInUse: 1 } });
   expect(act?.spec.moves[0]?.predicted).toMatchObject({ bytes: GiB });
   expect(ask?.status?.outlook).toMatchObject({ before: { rulesBroken: 2 }, after: { rulesBroken: 1 } });
+  expect(preview.broken).toEqual(
+    ["y", "z"].map((policy) => ({
+      ...{ namespace: "default", policy },
+      message: `${policy} on b: policy "${policy}" requires host.cpu.mhz >= 3000 (host.cpu.mhz is 2000)`,
+    })),
+  );
   expect(of).toEqual(estate());
   expect(await previewOf(of, [], 1e12)).toEqual(preview);
 });
@@ -78,6 +84,7 @@ it("names a plan that is under way, and tells nothing where nothing is worth a m
     kind: "PlanPreview",
     apiVersion: "vireo.dev/v1",
     plans: [],
+    broken: [],
     underWay: "p1",
   });
 });

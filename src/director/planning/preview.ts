@@ -8,9 +8,11 @@ import { Forecaster } from "../execution/forecast.ts";
 import { outlookOf } from "../execution/outlook.ts";
 import { heldLevels } from "../execution/recheck.ts";
 import { holdForUsers } from "../execution/undo.ts";
+import { failoverFaults } from "../failover/failover.ts";
 import { AUTOMATIONS, isHeld, isPlanUnderWay, Plan } from "../kinds.ts";
 import type { Previewed } from "./answers.ts";
 import { PLAN_DEFAULTS, planMoves } from "./plan.ts";
+import { satisfied } from "./policy-status.ts";
 
 /**
  * Minimum stays count here for all: that a policy has just changed, which lets its machines move sooner, only the planner has seen.
@@ -36,12 +38,21 @@ export async function previewOf(estate: Estate, plans: readonly Plan[], now: num
       status: { outlook },
     });
   }
+  const lost = failoverFaults(estate);
+  const broken: Previewed["broken"] = [];
+  for (const policy of estate.policies) {
+    await othersFirst();
+    const { status, message } = await satisfied(estate, policy, lost.get(policy) ?? []);
+    const { name, namespace = "default" } = policy.metadata;
+    if (status === "False") broken.push({ namespace, policy: name, message });
+  }
   const underWay = plans.find(isPlanUnderWay)?.metadata.name;
   const held = plans.find(isHeld)?.metadata.name;
   return {
     kind: "PlanPreview",
     apiVersion: API_VERSION,
     plans: made,
+    broken,
     ...(underWay === undefined ? {} : { underWay }),
     ...(held === undefined ? {} : { held }),
   };

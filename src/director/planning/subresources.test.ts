@@ -213,7 +213,7 @@ const UNDO = "/apis/vireo.dev/v1/plans/p1/undo";
 
 it("tells what would be planned now, and writes nothing", async () => {
   const before = (await plane.client.list(Plan)).items.length;
-  const preview = { kind: "PlanPreview", apiVersion: "vireo.dev/v1", plans: [] };
+  const preview = { kind: "PlanPreview", apiVersion: "vireo.dev/v1", plans: [], broken: [] };
   expect(await viewer.raw("GET", "/apis/vireo.dev/v1/plans/next/preview")).toEqual(preview);
   expect((await plane.client.list(Plan)).items).toHaveLength(before);
   const owner = as("previews");

@@ -7,7 +7,7 @@
  *   in use   what the first machine on a host costs: its idle watts, as machines of the part weigh them on average
  *   terms    room: a slope that rises with the load of each host, so that the next machine likes the emptier one as much as it would by its score
  *   moves    what a move must gain
- * Machines that a plan may not move now are fixed; those outside that share a rule with one inside are there as fixed items without needs.
+ * Machines that a plan may not move now are fixed; of those outside that share a rule with one inside it is known how many each domain has. Rules that nothing inside can break are left out.
  */
 import type { MachineView } from "../estate/estate.ts";
 import type { EstateIndex } from "../estate/estate-index.ts";
@@ -44,52 +44,46 @@ export interface Part {
 export interface Selection {
   /** Numbers of hosts. */
   hosts: readonly number[];
-  /** Whether a plan may move it now. */
-  isFree: (at: number) => boolean;
-  /** Whether it has to leave its host. */
-  mustLeave: (at: number) => boolean;
+  /** Whether a plan may move it now, and whether it has to leave its host then. */
+  freedomOf: (at: number) => Freedom;
   /** What a move of it must gain. */
-  moveCost: (at: number) => number;
+  moveCost: (at: number, must: boolean) => number;
 }
 
+export type Freedom = "stays" | "free" | "must";
+
 /** Undefined: nothing in it may be moved. */
-export function partOf(
-  index: EstateIndex,
-  { hosts, isFree, mustLeave, moveCost }: Selection,
-): Part | undefined {
+export function partOf(index: EstateIndex, { hosts, freedomOf, moveCost }: Selection): Part | undefined {
   const { state, machines, shelves } = index;
   const takes = (h: number) => shelves.isOpen(h);
   const host = [...hosts.filter(takes), ...hosts.filter((h) => !takes(h))];
   const takers = hosts.filter(takes).length;
   const number = new Map(host.map((h, i) => [h, i]));
-  const items = host
-    .flatMap((h) => {
-      const there: number[] = [];
-      for (let item = state.first[h] as number; item >= 0; item = state.next[item] as number)
-        there.push(item);
-      return there;
-    })
-    .sort((a, b) => a - b);
-  const free = items.filter((item) => item < machines.length && isFree(item));
-  if (free.length === 0 || takers === 0) return undefined;
-  const inside = items.length;
-  const groups = groupsOf(index, free, items, takers, host);
-  for (const { at: h, item } of groups.outsiders) {
-    items.push(item);
-    if (!number.has(h)) number.set(h, host.push(h) - 1);
+  const items = host.flatMap((h) => {
+    const there: number[] = [];
+    for (let item = state.first[h] as number; item >= 0; item = state.next[item] as number) there.push(item);
+    return there;
+  });
+  items.sort((a, b) => a - b);
+  const machine = new Int32Array(items.length).fill(-1);
+  const mustLeave = new Uint8Array(items.length);
+  let free = 0;
+  for (const [i, item] of items.entries()) {
+    const freedom = item < machines.length ? freedomOf(item) : "stays";
+    if (freedom === "stays") continue;
+    machine[i] = item;
+    mustLeave[i] = freedom === "must" ? 1 : 0;
+    free++;
   }
-  const machine = Int32Array.from(items, () => -1);
-  const itemAt = new Map(items.map((item, i) => [item, i]));
-  for (const item of free) machine[itemAt.get(item) as number] = item;
-
-  const rooms = roomsOf(index, items.slice(0, inside), host);
+  if (free === 0 || takers === 0) return undefined;
+  const rooms = roomsOf(index, items, host);
   const demand = new Float64Array(items.length * rooms.length);
-  for (let i = 0; i < inside; i++)
+  for (const [i, item] of items.entries())
     for (const [k, r] of rooms.entries())
-      demand[i * rooms.length + k] = state.model.demand[(items[i] as number) * RESOURCES + r] as number;
+      demand[i * rooms.length + k] = state.model.demand[item * RESOURCES + r] as number;
   const home = Int32Array.from(items, (item) => number.get(state.at[item] as number) as number);
   const capacity = capacityOf(index, { host, home, demand, rooms });
-  const taste = tastesOf(index, { items, machine, host, takers, mustLeave });
+  const taste = tastesOf(index, { machine, host, takers, mustLeave });
   const room = roomOf(taste.room, {
     capacity,
     demand,
@@ -114,11 +108,11 @@ export function partOf(
     takers,
     fixed: Uint8Array.from(machine, (at) => (at < 0 ? 1 : 0)),
     home,
-    moveCost: Float64Array.from(machine, (at) => (at < 0 ? 0 : moveCost(at))),
+    moveCost: Float64Array.from(machine, (at, i) => (at < 0 ? 0 : moveCost(at, mustLeave[i] === 1))),
     distanceWeight: 0,
     services: 0,
     serviceWeight: 0,
-    tallies: talliesOf(index, groups.specs, itemAt, items, host),
+    tallies: talliesOf(index, { items, machine, host, takers }),
   };
   return { model, machine, host: Int32Array.from(host) };
 }
@@ -168,20 +162,20 @@ function capacityOf(
 function tastesOf(
   index: EstateIndex,
   of: {
-    items: readonly number[];
     machine: Int32Array;
     host: readonly number[];
     takers: number;
-    mustLeave: (at: number) => boolean;
+    /** Of each item 1: it has to leave its host. */
+    mustLeave: Uint8Array;
   },
 ): { places: Places; inUse: Float64Array; room: number } {
-  const { items, machine, host, takers, mustLeave } = of;
+  const { machine, host, takers, mustLeave } = of;
   const known = index.kindsOfHosts().length;
   // Hosts that take nothing are of a kind of their own.
   const kinds = known + 1;
   const ofHost = Int32Array.from(host, (h, i) => (i < takers ? index.kindOfHost(h) : known));
-  const ofItem = new Int32Array(items.length);
-  const stay = new Float64Array(items.length);
+  const ofItem = new Int32Array(machine.length);
+  const stay = new Float64Array(machine.length);
   const rows = new Map<Float64Array, number>();
   const cost: number[] = [];
   const opening = new Float64Array(kinds);
@@ -206,7 +200,7 @@ function tastesOf(
       openers[k] = (openers[k] as number) + 1;
     }
     const here = index.kindOfHost(index.state.at[at] as number);
-    stay[i] = (here < known ? -kind.evenLikeOf(here, dearest) : 0) + (mustLeave(at) ? MENDED : 0);
+    stay[i] = (here < known ? -kind.evenLikeOf(here, dearest) : 0) + (mustLeave[i] === 1 ? MENDED : 0);
     room += Math.max(0, kind.room);
     free++;
   }
@@ -267,76 +261,40 @@ function roomOf(
   return { terms, base, increment };
 }
 
-interface Group extends Omit<TallySpec, "members"> {
-  /** In the index. */
-  members: number[];
-}
-
-/** The rules that machines of the part have together with others, and which of those are outside: only where they count for a host inside. */
-function groupsOf(
-  index: EstateIndex,
-  free: readonly number[],
-  items: readonly number[],
-  takers: number,
-  host: readonly number[],
-): { specs: Group[]; outsiders: { item: number; at: number }[] } {
-  const { at, model } = index.state;
-  const { tallies, hosts } = model;
-  const inside = new Set(items);
-  const outside = new Map<number, number>();
-  const wanted = new Set<number>();
-  for (const item of free)
-    for (let i = tallies.ofStart[item] as number; i < (tallies.ofStart[item + 1] as number); i++)
-      wanted.add(tallies.of[i] as number);
-  const near = DOMAINS.map((_, l) => {
-    const seen = new Uint8Array(tallies.domainCounts[l] as number);
-    for (const h of host.slice(0, takers)) seen[tallies.domains[l * hosts + h] as number] = 1;
-    return seen;
-  });
-  const specs = [...wanted]
-    .sort((a, b) => a - b)
-    .map((t): Group => {
-      const level = tallies.level[t] as number;
-      const everywhere = (tallies.even[t] as number) === 1 || (tallies.maxDomains[t] as number) < NO_LIMIT;
-      const members: number[] = [];
-      for (let i = tallies.memberStart[t] as number; i < (tallies.memberStart[t + 1] as number); i++) {
-        const item = tallies.members[i] as number;
-        const h = at[item] as number;
-        if (inside.has(item)) members.push(item);
-        else if (
-          h >= 0 &&
-          (everywhere || near[level]?.[tallies.domains[level * hosts + h] as number] === 1)
-        ) {
-          members.push(item);
-          outside.set(item, h);
-        }
-      }
-      return {
-        level,
-        members,
-        most: tallies.most[t] as number,
-        maxDomains: tallies.maxDomains[t] as number,
-        even: (tallies.even[t] as number) === 1,
-      };
-    });
-  return { specs, outsiders: [...outside].map(([item, h]) => ({ item, at: h })) };
-}
-
+/** The rules that machines of the part have together with others, as far as something inside could break them, and how many of the others each domain has. */
 function talliesOf(
   index: EstateIndex,
-  groups: readonly Group[],
-  itemAt: ReadonlyMap<number, number>,
-  items: readonly number[],
-  host: readonly number[],
+  of: { items: readonly number[]; machine: Int32Array; host: readonly number[]; takers: number },
 ): Tallies {
-  const { tallies, hosts } = index.state.model;
+  const { items, machine, host, takers } = of;
+  const { model, counts } = index.state;
+  const { tallies, hosts } = model;
   const levels = DOMAINS.map((_, l) =>
     Int32Array.from(host, (h) => tallies.domains[l * hosts + h] as number),
   );
-  const specs = groups.map(({ members, ...of }) => ({
-    ...of,
-    members: members.map((item) => itemAt.get(item) as number),
-  }));
+  const inside = membersInside(tallies, items, machine);
+  /** Where machines of the part may come. */
+  const near = levels.map((of) => [...new Set(of.subarray(0, takers))]);
+  const specs: TallySpec[] = [];
+  for (const [t, { members, free }] of inside) {
+    const level = tallies.level[t] as number;
+    const [most, maxDomains] = [tallies.most[t] as number, tallies.maxDomains[t] as number];
+    const even = (tallies.even[t] as number) === 1;
+    const everywhere = even || maxDomains < NO_LIMIT;
+    const around = near[level] as number[];
+    if (!everywhere && around.every((d) => counts.countIn(t, d) + free <= most)) continue;
+    const own = new Map<number, number>();
+    for (const i of members) {
+      const d = tallies.domains[level * hosts + (index.state.at[items[i] as number] as number)] as number;
+      own.set(d, (own.get(d) ?? 0) + 1);
+    }
+    const outside: number[] = [];
+    for (const d of everywhere ? domainsOf(index, t) : around) {
+      const others = counts.countIn(t, d) - (own.get(d) ?? 0);
+      if (others > 0) outside.push(d, others);
+    }
+    specs.push({ level, members, outside, most, maxDomains, even });
+  }
   // Domains are those of the whole estate: also one without a host of the part may have the fewest.
   const { domainCounts, open, openCounts, reached } = tallies;
   const reach = Int32Array.from(items, (item) => tallies.reach[item] as number);
@@ -344,6 +302,39 @@ function talliesOf(
     ...makeTallies(items.length, levels, specs),
     ...{ domainCounts, open, openCounts, reach, reached },
   };
+}
+
+/** Of the tallies of items that are free which items are in them, and how many of those are free. */
+function membersInside(
+  { ofStart, of }: Tallies,
+  items: readonly number[],
+  machine: Int32Array,
+): Map<number, { members: number[]; free: number }> {
+  const inside = new Map<number, { members: number[]; free: number }>();
+  for (const isFree of [true, false])
+    for (const [i, item] of items.entries()) {
+      if ((machine[i] as number) >= 0 !== isFree) continue;
+      for (let k = ofStart[item] as number; k < (ofStart[item + 1] as number); k++) {
+        const t = of[k] as number;
+        const known = inside.get(t);
+        if (known) known.members.push(i);
+        else if (isFree) inside.set(t, { members: [i], free: 0 });
+        if (isFree) (inside.get(t) as { free: number }).free++;
+      }
+    }
+  return inside;
+}
+
+/** The domains that have members of the tally, each once. */
+function domainsOf({ state }: EstateIndex, t: number): Set<number> {
+  const { tallies, hosts } = state.model;
+  const first = (tallies.level[t] as number) * hosts;
+  const domains = new Set<number>();
+  for (let i = tallies.memberStart[t] as number; i < (tallies.memberStart[t + 1] as number); i++) {
+    const h = state.at[tallies.members[i] as number] as number;
+    if (h >= 0) domains.add(tallies.domains[first + h] as number);
+  }
+  return domains;
 }
 
 /** A rule is broken where it is, or its host is to be empty. @param seek for who knows it already */

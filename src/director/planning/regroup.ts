@@ -8,9 +8,10 @@ import type { EstateIndex } from "../estate/estate-index.ts";
 import { isSpecial } from "../rules/rules.ts";
 import { anneal, temper } from "../solver/anneal.ts";
 import { MOST_CLEARED } from "../solver/clear.ts";
+import { add, costOfPlace } from "../solver/model.ts";
 import { State } from "../solver/state.ts";
 import { type Draft, isSettled, mayMove, type PlanOptions } from "./draft.ts";
-import { hasToLeave, partOf } from "./part.ts";
+import { type Freedom, hasToLeave, type Part, partOf } from "./part.ts";
 import { costOf, emptyingCost, openingOf, take, type Wanted } from "./together.ts";
 
 /** Hosts of a part at most; so many of them for what is sought there. */
@@ -23,7 +24,7 @@ const KINDS = 3;
 export const PARTS = 3;
 /** Proposals for each machine, and in all. */
 const EACH = 60;
-const MOST = 60_000;
+const MOST = 16_000;
 const SEED = 1;
 
 /** A machine that would move if there were room. */
@@ -45,22 +46,22 @@ export interface Parts {
 export function regroup(draft: Draft, wishes: readonly Wish[], options: PlanOptions, parts: Parts): boolean {
   const { index } = draft;
   if (parts.left <= 0) return false;
-  const seeds = seedsOf(draft, wishes, options);
-  if (seeds.length === 0) return false;
+  const seeds = new Seeds(draft, wishes, options);
   const whole = index.hosts.size <= HOSTS;
-  const all = whole ? 1 : Math.ceil(seeds.length / SEEDS);
+  const first = seeds.from(0);
+  const all = whole ? 1 : seeds.windows();
   let found = false;
   for (let n = 0; n < all && parts.left > 0 && draft.moves.length < options.maxMoves; n++) {
+    const own = n === 0 ? first : seeds.from(turnOf(n, all, options.now));
+    if (own.length === 0) break;
     parts.left--;
-    const begin = turnOf(n, all, options.now) * SEEDS;
-    const own = Array.from(
-      { length: Math.min(SEEDS, seeds.length) },
-      (_, i) => seeds[(begin + i) % seeds.length] as number,
-    );
     const hosts = whole ? Array.from({ length: index.hosts.size }, (_, h) => h) : around(draft, own);
     const groups = sought(draft, hosts, options);
     if (groups) parts.annealed++;
-    for (const moves of groups ?? []) if (take(draft, moves, options)) found = true;
+    for (const moves of groups ?? []) {
+      if (draft.moves.length >= options.maxMoves) break;
+      if (take(draft, moves, options)) found = true;
+    }
   }
   return found;
 }
@@ -69,18 +70,59 @@ export function regroup(draft: Draft, wishes: readonly Wish[], options: PlanOpti
 export const turnOf = (n: number, all: number, now: number): number =>
   n === 0 ? 0 : 1 + ((Math.floor(now / 60_000) + n - 1) % (all - 1));
 
-/** Hosts of machines that wish to move, those that must first, and hosts that may be worth emptying, those with the fewest machines first. */
-function seedsOf(draft: Draft, wishes: readonly Wish[], options: PlanOptions): number[] {
-  const { index } = draft;
-  const hostOf = ({ at }: Wish) => index.state.at[at] as number;
-  const musts = wishes.filter(({ must }) => must).map(hostOf);
-  const others = wishes.filter(({ must }) => !must).map(hostOf);
-  const { itemsOn } = index.state;
-  const light = [...index.hosts.keys()]
-    .map((_, h) => h)
-    .filter((h) => isWorthEmptying(draft, h, options))
-    .sort((a, b) => (itemsOn[a] as number) - (itemsOn[b] as number) || a - b);
-  return [...new Set([...musts, ...light, ...others])];
+/** What parts are around: hosts of machines that have to leave them, then hosts that may be worth emptying, those with the fewest machines first, then hosts of machines that would like to move. Each is in one part of a plan at most. */
+class Seeds {
+  private readonly hosts: readonly number[];
+  /** Where those are that are asked whether they are worth emptying when it comes to them: there may be ten thousand. */
+  private readonly asked: { from: number; to: number };
+  private readonly isWorth: (h: number) => boolean;
+  private readonly taken = new Set<number>();
+  private readonly refused = new Set<number>();
+  /** How far it came for the first part: so far parts are apart. */
+  private window = SEEDS;
+
+  constructor(draft: Draft, wishes: readonly Wish[], options: PlanOptions) {
+    const { index } = draft;
+    const { itemsOn, at } = index.state;
+    const hostsOf = (must: boolean) =>
+      new Set(wishes.filter((wish) => wish.must === must).map((wish) => at[wish.at] as number));
+    const [musts, others] = [hostsOf(true), hostsOf(false)];
+    const bySize: number[][] = Array.from({ length: MOST_CLEARED + 1 }, () => []);
+    for (let h = 0; h < index.hosts.size; h++) bySize[itemsOn[h] as number]?.push(h);
+    // Of one machine it is known already that it does not move alone.
+    const light = bySize.slice(2).flat();
+    this.hosts = [...musts, ...light, ...others];
+    this.asked = { from: musts.size, to: musts.size + light.length };
+    this.isWorth = (h) => isWorthEmptying(draft, h, options);
+  }
+
+  /** How many parts there are. */
+  windows(): number {
+    return Math.ceil(this.hosts.length / this.window);
+  }
+
+  /** @param turn which part @returns its hosts; none: there are no more */
+  from(turn: number): number[] {
+    const { hosts, asked, taken, refused } = this;
+    const found: number[] = [];
+    let n = 0;
+    for (; n < hosts.length && found.length < SEEDS; n++) {
+      const i = (turn * this.window + n) % hosts.length;
+      const h = hosts[i] as number;
+      if (taken.has(h)) continue;
+      if (i >= asked.from && i < asked.to) {
+        if (refused.has(h)) continue;
+        if (!this.isWorth(h)) {
+          refused.add(h);
+          continue;
+        }
+      }
+      taken.add(h);
+      found.push(h);
+    }
+    if (turn === 0) this.window = Math.max(SEEDS, n);
+    return found;
+  }
 }
 
 /** At best, when all its machines find a host that they like as much as any. */
@@ -89,17 +131,20 @@ function isWorthEmptying(draft: Draft, h: number, options: PlanOptions): boolean
   const host = index.hostOf(h);
   const count = index.state.itemsOn[h] as number;
   if (!host?.ready || host.cordoned || count < 2 || count > MOST_CLEARED) return false;
-  let gain = 0;
-  const saved = openingOf(index, h);
-  for (let item = index.state.first[h] as number; item >= 0; item = index.state.next[item] as number) {
-    const machine = index.machines[item];
-    if (!machine) return false;
-    gain += Math.max(0, bestIn(index, item) - index.likings.usedLikeOf(item, h));
-  }
-  if (saved + gain < options.threshold * count) return false;
-  return index
-    .machinesOn(host.name)
-    .every((at) => isFree(draft, at, options) && isSettled(index, at, options));
+  const { first, next } = index.state;
+  let short = options.threshold * count - openingOf(index, h);
+  for (let item = first[h] as number; item >= 0 && short > 0; item = next[item] as number)
+    if (item < index.machines.length)
+      short -= Math.max(0, bestIn(index, item) - index.likings.usedLikeOf(item, h));
+  if (short > 0) return false;
+  for (let item = first[h] as number; item >= 0; item = next[item] as number)
+    if (
+      item >= index.machines.length ||
+      !isSettled(index, item, options) ||
+      freedomOf(draft, item, options) === "stays"
+    )
+      return false;
+  return true;
 }
 
 /** How well a machine likes the kind of host that it likes best, of those in use, apart from room. */
@@ -111,15 +156,15 @@ export function bestIn(index: EstateIndex, at: number): number {
 }
 
 /** Whether a plan may move it now, and its costs are known to the part. */
-function isFree(draft: Draft, at: number, options: PlanOptions): boolean {
+function freedomOf(draft: Draft, at: number, options: PlanOptions): Freedom {
   const { index, moved } = draft;
   const machine = index.machines[at] as MachineView;
-  const here = index.hosts.get(machine.host ?? "");
-  if (!here?.ready || moved.has(at) || !mayMove(index, at, options) || isSpecial(machine)) return false;
-  if (!draft.allows(machine)) return false;
-  if (hasToLeave(index, machine)) return true;
-  if (index.likings.tasteOf(at).kind.aboutLicences) return false;
-  return !here.cordoned && isSettled(index, at, options);
+  const here = index.hostOf(index.state.at[at] as number);
+  if (!here?.ready || moved.has(at) || !mayMove(index, at, options) || isSpecial(machine)) return "stays";
+  if (!draft.allows(machine)) return "stays";
+  if (hasToLeave(index, machine)) return "must";
+  if (here.cordoned || !isSettled(index, at, options)) return "stays";
+  return index.likings.tasteOf(at).kind.aboutLicences ? "stays" : "free";
 }
 
 /** Some hosts, and those that their machines like best: in use and with most room. */
@@ -150,13 +195,12 @@ function sought(draft: Draft, hosts: readonly number[], options: PlanOptions): W
   const { index } = draft;
   const part = partOf(index, {
     hosts,
-    isFree: (at) => isFree(draft, at, options),
-    mustLeave: (at) => hasToLeave(index, index.machines[at] as MachineView),
-    moveCost: (at) =>
+    freedomOf: (at) => freedomOf(draft, at, options),
+    moveCost: (at, must) =>
       // What it is worth that a host is empty is told afterwards.
       (index.state.itemsOn[index.state.at[at] as number] as number) <= MOST_CLEARED
         ? emptyingCost(draft, at, options)
-        : costOf(draft, at, options),
+        : costOf(draft, at, options, must),
   });
   if (!part) return undefined;
   const { model, machine, host } = part;
@@ -165,23 +209,45 @@ function sought(draft: Draft, hosts: readonly number[], options: PlanOptions): W
   const steps = Math.min(MOST, 512 + free * EACH);
   const hard = pricesUnpayable(temper(state, SEED, { steps }));
   const target = anneal(state, hard);
+  return groupsOf(draft, part, target).map((group) =>
+    group.map(({ item, to }) => ({ at: machine[item] as number, to: host[to] as number })),
+  );
+}
+
+/**
+ * Moves that may need each other: they leave the same host, one leaves the host that another goes to, or both go to one that was empty. Those that only go to the same host may be made alone.
+ * The groups that gain most for each move first, so that what has to leave its host does, and then the best are made when not all may be.
+ */
+function groupsOf({ index }: Draft, { model, host }: Part, target: Int32Array) {
+  const { home, places, moveCost, inUse } = model;
+  const moves: { item: number; from: number; to: number; gain: number }[] = [];
+  const [leave, come] = [new Int32Array(model.hosts), new Int32Array(model.hosts)];
+  for (const [item, to] of target.entries()) {
+    const from = home[item] as number;
+    if (from === to) continue;
+    const liked = places ? (places.stay[item] as number) - costOfPlace(places, item, to) : 0;
+    moves.push({ item, from, to, gain: liked - (moveCost[item] as number) });
+    add(leave, from, 1);
+    add(come, to, 1);
+  }
+  const onHost = (h: number) => index.state.itemsOn[host[h] as number] as number;
   const groupOf = new Int32Array(model.hosts).map((_, h) => h);
   const root = (h: number): number => {
     let at = h;
     while (groupOf[at] !== at) at = groupOf[at] as number;
     return at;
   };
-  const moves: { item: number; from: number; to: number }[] = [];
-  for (const [item, to] of target.entries()) {
-    const from = model.home[item] as number;
-    if (from === to) continue;
-    moves.push({ item, from, to });
-    groupOf[root(from)] = root(to);
-  }
-  const groups = Map.groupBy(moves, ({ from }) => root(from));
-  return [...groups.values()].map((group) =>
-    group.map(({ item, to }) => ({ at: machine[item] as number, to: host[to] as number })),
-  );
+  for (const { from, to } of moves)
+    if ((leave[to] as number) > 0 || onHost(to) === 0) groupOf[root(from)] = root(to);
+  return [...Map.groupBy(moves, ({ from }) => root(from)).values()]
+    .map((group) => {
+      let gain = group.reduce((sum, each) => sum + each.gain, 0);
+      for (const h of new Set(group.map(({ from }) => from)))
+        if (leave[h] === onHost(h) && come[h] === 0) gain += inUse?.[h] ?? 0;
+      return { group, each: gain / group.length };
+    })
+    .sort((a, b) => b.each - a.each)
+    .map(({ group }) => group);
 }
 
 /** Nothing is put where there is no room, not even on the way. */

@@ -26,6 +26,8 @@ interface Step {
   to: number;
   /** In scores. */
   gain: number;
+  /** The part of it that is for a host that is empty then. */
+  freed: number;
   /** What it has to gain. */
   cost: number;
   must: boolean;
@@ -50,7 +52,10 @@ const brings = ({ gain, cost }: Step) => gain >= cost;
 
 /** Makes those of the moves that are worth it together. @returns whether there are any */
 export function take(draft: Draft, wanted: readonly Wanted[], options: PlanOptions): boolean {
-  const all = worthy(draft, wanted, options);
+  const left = () => options.maxMoves - draft.moves.length;
+  // So many more than may be made that without what is there for nothing they are too many all the same.
+  const all =
+    wanted.length > left() + DOUBTS ? attempt(draft, wanted, options) : worthy(draft, wanted, options);
   if (!all) return false;
   if (isFine(draft, all, options)) {
     make(draft, all.steps);
@@ -63,13 +68,14 @@ export function take(draft: Draft, wanted: readonly Wanted[], options: PlanOptio
     .sort((a, b) => Number(b.must) - Number(a.must) || b.gain - a.gain)
     .slice(0, TRIES);
   for (const head of heads) {
+    if (left() <= 0) break;
     if (made.has(head.at)) continue;
     const near = nearest(
       draft,
       head,
       all.steps.filter(({ at }) => !made.has(at)),
     );
-    for (let size = 1; size <= FEW && size < 2 * near.length; size *= 2) {
+    for (let size = 1; size <= FEW && size < 2 * near.length && size < 2 * left(); size *= 2) {
       const few = worthy(draft, allowed(draft, near.slice(0, size), options), options);
       if (!few?.steps.some(({ at }) => at === head.at) || !isFine(draft, few, options)) continue;
       make(draft, few.steps);
@@ -90,19 +96,43 @@ interface Attempt {
 function worthy(draft: Draft, wanted: readonly Wanted[], options: PlanOptions): Attempt | undefined {
   let best = attempt(draft, wanted, options);
   if (!best.steps.some(brings)) return undefined;
-  // Those that bring less are there for others, or for nothing.
-  for (const step of best.steps
-    .filter((each) => !brings(each))
-    .sort((a, b) => a.gain - b.gain)
-    .slice(0, DOUBTS)) {
-    const others = attempt(
-      draft,
-      best.steps.filter(({ at }) => at !== step.at),
-      options,
-    );
-    if (others.net >= best.net - 1e-9) best = others;
-  }
+  const tryWithout = (some: ReadonlySet<number>) => {
+    const others = best.steps.filter(({ at }) => !some.has(at));
+    if (others.length === best.steps.length) return;
+    const without = attempt(draft, others, options);
+    if (without.net >= best.net - 1e-9) best = without;
+  };
+  // Those that no other needs, all at once.
+  tryWithout(idle(draft, best.steps));
+  for (const some of doubts(draft, best.steps).slice(0, DOUBTS)) tryWithout(some);
   return best;
+}
+
+/** Those that bring less than they cost, make room for no other and leave no host empty together. */
+function idle({ index }: Draft, steps: readonly Step[]): Set<number> {
+  const needed = new Set([...emptiedBy(index, steps).keys(), ...steps.map(({ to }) => to)]);
+  return new Set(
+    steps
+      .filter((step) => !brings(step) && !needed.has(index.state.at[step.at] as number))
+      .map(({ at }) => at),
+  );
+}
+
+/** Moves that may be better left out, the worst first: those that bring less than they cost also with what it is worth that their host is empty, and all of a host that bring less together. */
+function doubts({ index }: Draft, steps: readonly Step[]): Set<number>[] {
+  const emptied = emptiedBy(index, steps);
+  const found: { some: Set<number>; net: number }[] = [];
+  for (const [h, own] of Map.groupBy(steps, ({ at }) => index.state.at[at] as number)) {
+    const saved = emptied.has(h) ? openingOf(index, h) : 0;
+    let all = 0;
+    for (const { at, gain, freed, cost } of own) {
+      all += gain - cost;
+      const net = gain - freed + Math.max(saved, freed) - cost;
+      if (net < 0) found.push({ some: new Set([at]), net });
+    }
+    if (saved > 0 && all < 0) found.push({ some: new Set(own.map(({ at }) => at)), net: all });
+  }
+  return found.sort((a, b) => a.net - b.net).map(({ some }) => some);
 }
 
 /** Whether all of them may be made now, and are worth it. */
@@ -183,11 +213,9 @@ function attempt(draft: Draft, wanted: readonly Wanted[], options: PlanOptions):
         continue;
       }
       const from = seek.now.host;
-      const gain =
-        placeGain(index, seek, to) +
-        (must ? MENDED : 0) +
-        (itemsOn[from] === 1 ? (opening.get(from) ?? 0) : 0);
-      steps.push({ at, to, gain, must, cost: costOf(draft, at, options, must) });
+      const freed = itemsOn[from] === 1 ? (opening.get(from) ?? 0) : 0;
+      const gain = placeGain(index, seek, to) + (must ? MENDED : 0) + freed;
+      steps.push({ at, to, gain, freed, must, cost: costOf(draft, at, options, must) });
       before.push(machine);
       index.move(machine.key, index.hostOf(to)?.name ?? "");
     }

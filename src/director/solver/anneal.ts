@@ -147,7 +147,7 @@ function changeOf(state: State, random: () => number): number {
   const { items, takers: hosts = state.model.hosts } = state.model;
   let sum = 0;
   let count = 0;
-  for (let i = Math.min(20_000, 200 * items); i > 0; i--) {
+  for (let i = Math.min(2000, 20 * items); i > 0; i--) {
     const p = (random() * UNIT * items) | 0;
     const b = (random() * UNIT * hosts) | 0;
     if (b === (state.at[p] as number) || !state.fits(p, b)) continue;

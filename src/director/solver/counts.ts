@@ -32,7 +32,8 @@ export class Counts {
     this.fewestReach = new Int32Array(tallies.count);
     let counters = 0;
     for (let t = 0; t < tallies.count; t++) {
-      const size = (tallies.memberStart[t + 1] as number) - (tallies.memberStart[t] as number);
+      const outside = ((tallies.outsideStart[t + 1] as number) - (tallies.outsideStart[t] as number)) / 2;
+      const size = (tallies.memberStart[t + 1] as number) - (tallies.memberStart[t] as number) + outside;
       const domains = tallies.domainCounts[tallies.level[t] as number] as number;
       if (size <= Math.max(SCAN, domains / DOMAINS_A_MEMBER)) continue;
       this.row[t] = counters;
@@ -42,14 +43,17 @@ export class Counts {
     for (let t = 0; t < tallies.count; t++) {
       const first = (tallies.level[t] as number) * hosts;
       const seen = new Set<number>();
+      const count = (d: number, n: number) => {
+        add(this.placed, t, n);
+        seen.add(d);
+        if ((this.row[t] as number) >= 0) add(this.counters, (this.row[t] as number) + d, n);
+      };
       for (let i = tallies.memberStart[t] as number; i < (tallies.memberStart[t + 1] as number); i++) {
         const host = at[tallies.members[i] as number] as number;
-        if (host < 0) continue;
-        add(this.placed, t, 1);
-        const d = tallies.domains[first + host] as number;
-        seen.add(d);
-        if ((this.row[t] as number) >= 0) add(this.counters, (this.row[t] as number) + d, 1);
+        if (host >= 0) count(tallies.domains[first + host] as number, 1);
       }
+      for (let i = tallies.outsideStart[t] as number; i < (tallies.outsideStart[t + 1] as number); i += 2)
+        count(tallies.outside[i] as number, tallies.outside[i + 1] as number);
       this.distinct[t] = seen.size;
     }
   }
@@ -57,9 +61,11 @@ export class Counts {
   countIn(t: number, d: number): number {
     const row = this.row[t] as number;
     if (row >= 0) return this.counters[row + d] as number;
-    const { memberStart, members, domains, level } = this.model.tallies;
+    const { memberStart, members, outsideStart, outside, domains, level } = this.model.tallies;
     const first = (level[t] as number) * this.model.hosts;
     let count = 0;
+    for (let i = outsideStart[t] as number, end = outsideStart[t + 1] as number; i < end; i += 2)
+      if ((outside[i] as number) === d) count += outside[i + 1] as number;
     for (let i = memberStart[t] as number, end = memberStart[t + 1] as number; i < end; i++) {
       const host = this.at[members[i] as number] as number;
       if (host >= 0 && (domains[first + host] as number) === d) count++;

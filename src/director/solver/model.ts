@@ -83,6 +83,9 @@ export interface Tallies {
   /** Members of tally t: members[memberStart[t]] … */
   memberStart: Int32Array;
   members: Int32Array;
+  /** Members that are no items and stay where they are, by tally, as pairs: a domain, and how many it has. outside[outsideStart[t]] … */
+  outsideStart: Int32Array;
+  outside: Int32Array;
   /** Tallies of item i, likewise. */
   ofStart: Int32Array;
   of: Int32Array;
@@ -112,6 +115,8 @@ export const NO_LIMIT = 2 ** 30;
 export interface TallySpec {
   level: number;
   members: readonly number[];
+  /** Domains that have members which are no items, each before how many it has. */
+  outside?: readonly number[];
   most?: number;
   minDomains?: number;
   maxDomains?: number;
@@ -182,6 +187,7 @@ export function makeTallies(
   const ofMembers = specs.map((s) => s.members);
   const ofNeeds = specs.map((s) => s.needs ?? []);
   const [members, of] = [pack(ofMembers), packWhere(ofMembers, items)];
+  const outside = pack(specs.map((s) => s.outside ?? []));
   const [needs, by] = [pack(ofNeeds), packWhere(ofNeeds, specs.length)];
   return {
     count: specs.length,
@@ -190,6 +196,8 @@ export function makeTallies(
     level: Int32Array.from(specs, (s) => s.level),
     memberStart: members.start,
     members: members.all,
+    outsideStart: outside.start,
+    outside: outside.all,
     ofStart: of.start,
     of: of.all,
     most: Int32Array.from(specs, (s) => s.most ?? NO_LIMIT),

@@ -46,6 +46,6 @@ try {
   print(left.length === 0 ? "nothing is left of them" : `left:\n  ${left.join("\n  ")}`);
   if (left.length > 0) process.exitCode = 1;
 } finally {
-  vireo("down");
+  vireo("down", "--yes");
   rmSync(state, { recursive: true, force: true });
 }

@@ -118,7 +118,7 @@ try {
   if (!within([more], BAR_MS)) process.exitCode = 1;
 } finally {
   client.close();
-  vireo("down");
+  vireo("down", "--yes");
   rmSync(state, { recursive: true, force: true });
 }
 

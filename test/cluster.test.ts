@@ -128,7 +128,15 @@ it("goes on after kill -9 of one etcd member, and after another one is paused", 
 });
 
 it("down empties the store under its prefix", async () => {
-  const { code, stdout, stderr } = await stack.vireo(["down"], { timeoutMs: 120_000 });
+  // While a control plane of another machine works on it, too, it is not.
+  const name = "control-plane-of-another-boot";
+  const spec = { holder: "another", durationSeconds: 900, renewTime: new Date().toISOString() };
+  await stack.client.create(Lease, { metadata: { name }, spec });
+  const refused = await stack.vireo(["down", "--yes"], { timeoutMs: 120_000 });
+  expect(refused.stderr).toContain("another machine's control plane works on the same store");
+  expect(await phase("a")).toBe("Running");
+  await stack.client.delete(Lease, { name });
+  const { code, stdout, stderr } = await stack.vireo(["down", "--yes"], { timeoutMs: 120_000 });
   expect(code, stderr).toBe(0);
   expect(stdout).toContain("emptied  etcd://");
 });

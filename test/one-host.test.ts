@@ -305,7 +305,7 @@ it("moves from SQLite to etcd by a backup, and knows its store after down --keep
   expect((await stack.vireo(["doctor"])).stdout).toContain(`etcd ${etcd.endpoints[0]}: answers`);
   // With and without --keep in between, all of it is gone in the end.
   await stack.vireo(["down", "--keep"], { timeoutMs: 120_000 });
-  expect((await stack.vireo(["down"])).stdout).toContain(`emptied  ${address}`);
+  expect((await stack.vireo(["down", "--yes"])).stdout).toContain(`emptied  ${address}`);
   const store = await openStore(address);
   expect((await store.range("")).entries).toEqual([]);
   await store.close();

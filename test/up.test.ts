@@ -253,7 +253,7 @@ describe("vireo up --hosts 3 -f examples/shop.yaml", () => {
 
   it("removes everything on down", async (context) => {
     context.skip(stack.failed, "the evidence of a failed test is kept");
-    const { code, stdout, stderr } = await stack.vireo(["down"], { timeoutMs: 120_000 });
+    const { code, stdout, stderr } = await stack.vireo(["down", "--yes"], { timeoutMs: 120_000 });
     expect(code, stdout + stderr).toBe(0);
     expect(qemuPids()).toEqual([]);
   });

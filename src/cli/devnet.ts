@@ -49,7 +49,7 @@ export async function planDevelopmentNetwork(
   const k = Array.from({ length: 256 }, (_, i) => (first + i) % 256).find((i) => !used.has(i));
   if (k === undefined)
     throw new Error(
-      "no K is left on this machine of which 10.250.K.0/24 and 10.77.K.0/24 are free; run `vireo down` on an installation",
+      "no K is left on this machine of which 10.250.K.0/24 and 10.77.K.0/24 are free; run `vireo down --keep` on an installation",
     );
   return {
     bridge: `vrd${id || "0"}`,
@@ -143,7 +143,7 @@ export async function ensureAccess(
   if (taken)
     throw new UserError(
       `another installation on this machine has a network of the same subnet as ${access.address}/${access.prefixLength} (VXLAN ${access.vni}); ` +
-        "give the network another subnet, or run `vireo down` on that installation",
+        "give the network another subnet, or run `vireo down --keep` on that installation",
     );
   if (!(await succeeds("ip", ["link", "show", device])))
     await run("ip", [

@@ -88,9 +88,12 @@ withOidc(upCommand);
 
 program
   .command("down")
-  .description("stop all machines and remove what up made")
-  .option("--keep", "keep the state (objects, disks, images) for the next up", false)
-  .action(async (options: { keep: boolean }) => {
+  .description(
+    "stop everything; then destroy it (machines with their disks, images, keys), or keep it for the next up",
+  )
+  .option("--keep", "destroy nothing: objects, disks and images stay for the next up", false)
+  .option("--yes", "really destroy it; without, what would be lost is only listed", false)
+  .action(async (options: { keep: boolean; yes: boolean }) => {
     const { down } = await import("./down.ts");
     await down(paths(), options, print);
   });

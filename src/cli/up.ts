@@ -314,7 +314,7 @@ export async function up(
   const { running, missing } = await waitForMachines(client, step, timeoutMs);
   if (running.length > 0) print(`\n${await showTable(client, running)}\n`);
   for (const line of missing) step(`MISSING    ${line}`);
-  step(`done. export KUBECONFIG=${paths.kubeconfig}; kubectl get vm; \`vireo down\` removes everything`);
+  step(`done. export KUBECONFIG=${paths.kubeconfig}; kubectl get vm; \`vireo down --keep\` stops everything`);
   if (!detach) await followEvents(client, print);
   if (missing.length > 0) throw new UserError(`not all that should run does:\n  ${missing.join("\n  ")}`);
 }

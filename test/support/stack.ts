@@ -177,7 +177,7 @@ export class Stack {
   /** Stops everything; removes it unless a test failed. */
   async destroy(): Promise<void> {
     const { state } = this.paths;
-    const { code, stderr } = await this.vireo(["down", ...(this.failed ? ["--keep"] : [])], {
+    const { code, stderr } = await this.vireo(["down", this.failed ? "--keep" : "--yes"], {
       timeoutMs: 120_000,
     });
     rmSync(this.home, { recursive: true, force: true });

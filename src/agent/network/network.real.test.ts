@@ -85,7 +85,7 @@ describe("networks of two installations in one namespace", () => {
     await new Networking({ stateFolder: ours, address: "127.0.0.1" }).ensure(shared, [], []);
     const second = new Networking({ stateFolder: theirs, address: "127.0.0.1" });
     await expect(second.ensure(shared, [], [])).rejects.toThrow(
-      `the link vrb-claim-c belongs to the installation in ${ours}; give the network another name and subnet, or run \`vireo down\``,
+      `the link vrb-claim-c belongs to the installation in ${ours}; give the network another name and subnet, or run \`vireo down --keep\``,
     );
     await removeNetworking(theirs);
     expect(await links()).toMatch(/vrb-claim-c/);

@@ -44,7 +44,7 @@ async function claim(link: string, stateFolder: string): Promise<void> {
   if (owner !== "")
     throw new PrepareError(
       `the link ${link} belongs to the installation in ${owner.replace("vireo ", "")}; ` +
-        "give the network another name and subnet, or run `vireo down` on that installation",
+        "give the network another name and subnet, or run `vireo down --keep` on that installation",
     );
   await run("ip", ["link", "set", "dev", link, "alias", mine]);
 }

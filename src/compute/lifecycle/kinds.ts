@@ -15,7 +15,7 @@ import { keyedBy, Words } from "../../resource/kind.ts";
 
 const Token = (description: string) => Type.String({ minLength: 1, maxLength: 64, description });
 
-const DEFAULT_GRACE_SECONDS = 30;
+export const DEFAULT_GRACE_SECONDS = 30;
 export const DEFAULT_KEPT_DUMPS = 3;
 
 const Stop = Type.Object(
